@@ -1,0 +1,142 @@
+// Package bin is the binary encoding of Broker values that native peers speak
+// (Broker: format::bin::v1, which equals the CAF serializer before Zeek 6.2).
+//
+// It is canonical: equal values have equal bytes. All functions are safe for
+// concurrent use.
+package bin
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+// Limits of Decode. Zeek itself has none; these are far above what it sends
+// and bound the memory and stack that a peer can make us spend.
+const (
+	MaxDepth    = 128     // nesting of containers
+	MaxElements = 1 << 22 // elements of all containers of one value together
+)
+
+// CAF writes the infinities with their signs swapped and knows a single NaN
+// (CAF: detail/ieee_754.hpp).
+const (
+	wirePosInf = 0xFFF0_0000_0000_0000
+	wireNegInf = 0x7FF0_0000_0000_0000
+	wireNaN    = 0xFFFF_FFFF_FFFF_FFFF
+
+	exponentMask = 0x7FF0_0000_0000_0000
+	mantissaMask = 0x000F_FFFF_FFFF_FFFF
+	signMask     = 0x8000_0000_0000_0000
+)
+
+// Append appends the encoding of v to b. Subnormal reals are written as zero
+// of the same sign, because CAF would make garbage of them.
+func Append(b []byte, v broker.Value) []byte {
+	b = append(b, byte(v.Kind()))
+	switch v.Kind() {
+	case broker.KindNone:
+	case broker.KindBoolean:
+		if t, _ := v.Boolean(); t {
+			return append(b, 1)
+		}
+		return append(b, 0)
+	case broker.KindCount:
+		n, _ := v.Count()
+		return binary.BigEndian.AppendUint64(b, n)
+	case broker.KindInteger:
+		n, _ := v.Integer()
+		return binary.BigEndian.AppendUint64(b, uint64(n))
+	case broker.KindReal:
+		f, _ := v.Real()
+		return binary.BigEndian.AppendUint64(b, packReal(f))
+	case broker.KindString:
+		s, _ := v.Text()
+		return AppendString(b, s)
+	case broker.KindEnum:
+		s, _ := v.Enum()
+		return AppendString(b, s)
+	case broker.KindAddress:
+		a, _ := v.Address()
+		raw := a.As16()
+		return append(b, raw[:]...)
+	case broker.KindSubnet:
+		p, _ := v.Subnet()
+		raw, bits := p.Addr().As16(), p.Bits()
+		if p.Addr().Is4() {
+			bits += 96
+		}
+		return append(append(b, raw[:]...), byte(bits))
+	case broker.KindPort:
+		p, _ := v.Port()
+		return append(binary.BigEndian.AppendUint16(b, p.Number), byte(p.Protocol))
+	case broker.KindTimestamp:
+		t, _ := v.Timestamp()
+		return binary.BigEndian.AppendUint64(b, uint64(t.UnixNano()))
+	case broker.KindTimespan:
+		d, _ := v.Timespan()
+		return binary.BigEndian.AppendUint64(b, uint64(d))
+	case broker.KindSet, broker.KindVector:
+		b = AppendVarbyte(b, uint32(v.Len()))
+		for e := range v.Elements() {
+			b = Append(b, e)
+		}
+	case broker.KindTable:
+		b = AppendVarbyte(b, uint32(v.Len()))
+		for key, value := range v.Entries() {
+			b = Append(Append(b, key), value)
+		}
+	}
+	return b
+}
+
+// AppendVarbyte appends n in base 128, least significant digit first, bit 7
+// saying that more follow: Broker's form of every length and count.
+func AppendVarbyte(b []byte, n uint32) []byte {
+	for n >= 0x80 {
+		b = append(b, byte(n)|0x80)
+		n >>= 7
+	}
+	return append(b, byte(n))
+}
+
+// AppendString appends the length of s as a varbyte, then s. Handshake
+// messages and filters use it outside of values.
+func AppendString(b []byte, s string) []byte {
+	return append(AppendVarbyte(b, uint32(len(s))), s...)
+}
+
+func packReal(f float64) uint64 {
+	bits := math.Float64bits(f)
+	switch {
+	case math.IsInf(f, 1):
+		return wirePosInf
+	case math.IsInf(f, -1):
+		return wireNegInf
+	case math.IsNaN(f):
+		return wireNaN
+	case bits&exponentMask == 0:
+		return bits & signMask
+	}
+	return bits
+}
+
+func unpackReal(bits uint64) float64 {
+	switch {
+	case bits == wirePosInf:
+		return math.Inf(1)
+	case bits == wireNegInf:
+		return math.Inf(-1)
+	case bits == wireNaN:
+		return math.NaN()
+	case bits&exponentMask == exponentMask:
+		// CAF computes such a number and overflows, NaNs of IEEE 754 included.
+		return math.Inf(1 - 2*int(bits>>63))
+	case bits&exponentMask == 0 && bits&mantissaMask != 0:
+		// CAF gives it the hidden bit that subnormals lack.
+		f := math.Ldexp(1+float64(bits&mantissaMask)/(1<<52), -1023)
+		return math.Copysign(f, math.Float64frombits(bits&signMask))
+	}
+	return math.Float64frombits(bits)
+}

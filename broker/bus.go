@@ -1,0 +1,98 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/google/uuid"
+)
+
+// Bus is what both transports have in common, native endpoints and WebSocket
+// connections: publish to a topic, and one ordered stream of what arrives and
+// of peers that come and go.
+//
+// Publish and Close may be called from any goroutine; Next from one at a time.
+type Bus interface {
+	// Publish sends v to every peer that wants topic. That nobody does is not
+	// an error.
+	Publish(ctx context.Context, topic string, v Value) error
+
+	// Next waits for the next notice. After Close it returns what is left and
+	// then ErrClosed.
+	Next(ctx context.Context) (Notice, error)
+
+	// Close ends all peerings and waits for the goroutines of the bus.
+	Close() error
+}
+
+// Notice is one of Received, PeerAdded and PeerLost.
+type Notice interface{ notice() }
+
+// Received says that a peer sent a message.
+type Received struct {
+	Peer    Peer
+	Message Message
+}
+
+// PeerAdded says that a peering is up; messages of the peer follow.
+type PeerAdded struct{ Peer Peer }
+
+// PeerLost says that a peering is over; nothing of the peer follows.
+type PeerLost struct {
+	Peer Peer
+	Err  error // why, never nil
+}
+
+func (Received) notice()  {}
+func (PeerAdded) notice() {}
+func (PeerLost) notice()  {}
+
+// Peer says who is at the other end of a peering.
+type Peer struct {
+	// ID is the peer's endpoint ID. On a WebSocket, where peers have none, it
+	// is random and ours.
+	ID uuid.UUID
+
+	// Addr is the network address of the other end of the connection.
+	Addr netip.AddrPort
+
+	// Dialed says that we opened the connection. Address then is what we were
+	// told to dial.
+	Dialed  bool
+	Address string
+
+	// Name is what the peer calls itself, where the transport has a place for
+	// that: the X-Application-Name of a WebSocket client, the name in a TLS
+	// certificate.
+	Name string
+}
+
+// ErrClosed is returned by calls on an endpoint or connection after Close.
+var ErrClosed = errors.New("broker: closed")
+
+// ErrOverflow is wrapped by the error with which a peering ends when its queue
+// is full and its policy is OverflowDisconnect.
+var ErrOverflow = errors.New("broker: queue overflow")
+
+// Overflow says what happens to a message for a queue that is full.
+type Overflow uint8
+
+// The policies, of which Broker has all but OverflowBlock
+// (Broker: overflow_policy).
+const (
+	OverflowDropOldest Overflow = iota // make room by dropping the oldest
+	OverflowDropNewest                 // drop the message itself
+	OverflowDisconnect                 // end the peering
+	OverflowBlock                      // let the sender wait
+)
+
+var overflowNames = [...]string{"drop-oldest", "drop-newest", "disconnect", "block"}
+
+// String returns the policy's name, such as "drop-oldest".
+func (o Overflow) String() string {
+	if int(o) >= len(overflowNames) {
+		return "overflow(?)"
+	}
+	return overflowNames[o]
+}

@@ -1,0 +1,278 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Message is a value with the topic that it is published to.
+type Message struct {
+	Topic string
+	Value Value
+}
+
+// ErrInvalidMessage is wrapped by every error of ParseZeekMessage.
+var ErrInvalidMessage = errors.New("invalid Zeek message")
+
+// ZeekMessage is what Zeek puts on topics: Event, LogCreate, LogWrite,
+// IdentifierUpdate or Batch (Broker: zeek.hh).
+type ZeekMessage interface {
+	// Value returns the message as the vector that travels.
+	Value() Value
+
+	zeekType() uint64
+}
+
+// The message types of zeek.hh. Type 0 is its "invalid".
+const (
+	typeEvent = iota + 1
+	typeLogCreate
+	typeLogWrite
+	typeIdentifierUpdate
+	typeBatch
+)
+
+const formatNumber = 1
+
+// Event is a Zeek event: the qualified name of a script-level event with its
+// arguments.
+type Event struct {
+	Name string
+	Args []Value
+
+	// Metadata is nil where the message has no metadata element at all, as
+	// Zeek before 6.0 sends it, and empty where it has an empty one, as
+	// Broker::publish of Zeek 8.0 sends it.
+	Metadata []Metadata
+}
+
+// Metadata is one entry of an event's metadata. Keys below 200 are Zeek's.
+type Metadata struct {
+	Key   uint64
+	Value Value
+}
+
+// MetadataNetworkTimestamp is the key of the network time at which the event
+// was raised; its value is a timestamp.
+const MetadataNetworkTimestamp = 1
+
+// LogCreate announces a log stream.
+type LogCreate struct {
+	Stream, Writer string // enum labels
+	WriterInfo     Value
+	Fields         Value
+}
+
+// LogWrite carries one log record in Zeek's private threading format.
+type LogWrite struct {
+	Stream, Writer string // enum labels
+	Path           string
+	Data           string
+}
+
+// IdentifierUpdate assigns a new value to a global of the receiver.
+type IdentifierUpdate struct {
+	ID       string
+	NewValue Value
+}
+
+// Batch holds several messages, which may be batches themselves.
+type Batch []ZeekMessage
+
+// NewEvent returns the event name with args and no metadata.
+func NewEvent(name string, args ...Value) Event { return Event{Name: name, Args: args} }
+
+// NetworkTimestamp returns the network time that the event carries, if it does.
+func (e Event) NetworkTimestamp() (time.Time, bool) {
+	for _, m := range e.Metadata {
+		if m.Key == MetadataNetworkTimestamp {
+			return m.Value.Timestamp()
+		}
+	}
+	return time.Time{}, false
+}
+
+// String returns the event as a call: name(arg, arg).
+func (e Event) String() string {
+	b := append([]byte(e.Name), '(')
+	for i, a := range e.Args {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = a.appendText(b)
+	}
+	return string(append(b, ')'))
+}
+
+// Value returns the event as the vector that travels.
+func (e Event) Value() Value {
+	content := []Value{String(e.Name), Vector(e.Args...)}
+	if e.Metadata != nil {
+		meta := make([]Value, len(e.Metadata))
+		for i, m := range e.Metadata {
+			meta[i] = Vector(Count(m.Key), m.Value)
+		}
+		content = append(content, Vector(meta...))
+	}
+	return wrap(e, content...)
+}
+
+// Value returns the message as the vector that travels.
+func (m LogCreate) Value() Value {
+	return wrap(m, Enum(m.Stream), Enum(m.Writer), m.WriterInfo, m.Fields)
+}
+
+// Value returns the message as the vector that travels.
+func (m LogWrite) Value() Value {
+	return wrap(m, Enum(m.Stream), Enum(m.Writer), String(m.Path), String(m.Data))
+}
+
+// Value returns the message as the vector that travels.
+func (m IdentifierUpdate) Value() Value { return wrap(m, String(m.ID), m.NewValue) }
+
+// Value returns the message as the vector that travels.
+func (m Batch) Value() Value {
+	inner := make([]Value, len(m))
+	for i, z := range m {
+		inner[i] = z.Value()
+	}
+	return wrap(m, inner...)
+}
+
+func wrap(m ZeekMessage, content ...Value) Value {
+	return Vector(Count(formatNumber), Count(m.zeekType()), Vector(content...))
+}
+
+func (Event) zeekType() uint64            { return typeEvent }
+func (LogCreate) zeekType() uint64        { return typeLogCreate }
+func (LogWrite) zeekType() uint64         { return typeLogWrite }
+func (IdentifierUpdate) zeekType() uint64 { return typeIdentifierUpdate }
+func (Batch) zeekType() uint64            { return typeBatch }
+
+// ParseEvent is ParseZeekMessage for values that should be events.
+func ParseEvent(v Value) (Event, error) {
+	typ, content, err := unwrap(v)
+	if err != nil {
+		return Event{}, err
+	}
+	if typ != typeEvent {
+		return Event{}, invalid("type is %d, want %d (event)", typ, typeEvent)
+	}
+	return parseEvent(content)
+}
+
+// ParseZeekMessage interprets v as a message of Zeek, with the checks of Zeek
+// 6.2 and later: the format number must be 1, the type known and the content
+// of its shape, in a batch for every message. Surplus elements are ignored.
+// Errors wrap ErrInvalidMessage.
+func ParseZeekMessage(v Value) (ZeekMessage, error) {
+	typ, content, err := unwrap(v)
+	if err != nil {
+		return nil, err
+	}
+	switch typ {
+	case typeEvent:
+		return parseEvent(content)
+	case typeLogCreate:
+		return parseLogCreate(content)
+	case typeLogWrite:
+		return parseLogWrite(content)
+	case typeIdentifierUpdate:
+		id, ok := element(content, 0).Text()
+		if !ok || content.Len() < 2 {
+			return nil, invalid("identifier update is not [string, value]")
+		}
+		return IdentifierUpdate{ID: id, NewValue: content.At(1)}, nil
+	case typeBatch:
+		batch := make(Batch, 0, content.Len())
+		for i := range content.Len() {
+			m, err := ParseZeekMessage(content.At(i))
+			if err != nil {
+				return nil, fmt.Errorf("broker: batch element %d: %w", i, err)
+			}
+			batch = append(batch, m)
+		}
+		return batch, nil
+	default:
+		return nil, invalid("unknown type %d", typ)
+	}
+}
+
+func unwrap(v Value) (typ uint64, content Value, err error) {
+	if v.Kind() != KindVector || v.Len() < 3 {
+		return 0, Value{}, invalid("not a vector of 3 elements but %s of %d", v.Kind(), v.Len())
+	}
+	if n, ok := v.At(0).Count(); !ok || n != formatNumber {
+		return 0, Value{}, invalid("format number is %v, want %d", v.At(0), formatNumber)
+	}
+	typ, ok := v.At(1).Count()
+	if !ok {
+		return 0, Value{}, invalid("type is a %s, want count", v.At(1).Kind())
+	}
+	if v.At(2).Kind() != KindVector {
+		return 0, Value{}, invalid("content is a %s, want vector", v.At(2).Kind())
+	}
+	return typ, v.At(2), nil
+}
+
+func parseEvent(content Value) (Event, error) {
+	name, ok := element(content, 0).Text()
+	if !ok || element(content, 1).Kind() != KindVector {
+		return Event{}, invalid("event is not [string, vector]")
+	}
+	e := Event{Name: name, Args: content.At(1).elems()}
+	if content.Len() == 2 {
+		return e, nil
+	}
+	meta := content.At(2)
+	if meta.Kind() != KindVector {
+		return Event{}, invalid("metadata of event %s is a %s, want vector", name, meta.Kind())
+	}
+	e.Metadata = make([]Metadata, meta.Len())
+	for i := range e.Metadata {
+		entry := meta.At(i)
+		key, ok := element(entry, 0).Count()
+		if !ok || entry.Len() != 2 {
+			return Event{}, invalid("metadata of event %s: element %d is not [count, value]", name, i)
+		}
+		value := entry.At(1)
+		if key == MetadataNetworkTimestamp && value.Kind() != KindTimestamp {
+			return Event{}, invalid("metadata of event %s: network timestamp is a %s", name, value.Kind())
+		}
+		e.Metadata[i] = Metadata{Key: key, Value: value}
+	}
+	return e, nil
+}
+
+func parseLogCreate(content Value) (ZeekMessage, error) {
+	stream, ok1 := element(content, 0).Enum()
+	writer, ok2 := element(content, 1).Enum()
+	if !ok1 || !ok2 || content.Len() < 4 {
+		return nil, invalid("log create is not [enum, enum, writer info, fields]")
+	}
+	return LogCreate{stream, writer, content.At(2), content.At(3)}, nil
+}
+
+func parseLogWrite(content Value) (ZeekMessage, error) {
+	stream, ok1 := element(content, 0).Enum()
+	writer, ok2 := element(content, 1).Enum()
+	path, ok3 := element(content, 2).Text()
+	data, ok4 := element(content, 3).Text()
+	if !ok1 || !ok2 || !ok3 || !ok4 {
+		return nil, invalid("log write is not [enum, enum, string, string]")
+	}
+	return LogWrite{stream, writer, path, data}, nil
+}
+
+// element is At without the panic: none where v has no element i.
+func element(v Value, i int) Value {
+	if v.Kind() != KindVector || i >= v.Len() {
+		return Value{}
+	}
+	return v.At(i)
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("broker: %w: %s", ErrInvalidMessage, fmt.Sprintf(format, args...))
+}

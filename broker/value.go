@@ -1,0 +1,413 @@
+package broker
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+	"unsafe"
+)
+
+// Value is one Broker value of any kind. The zero Value is none.
+//
+// A Value is immutable and small; making a scalar allocates nothing. Strings
+// hold arbitrary bytes. Sets and tables are always sorted and free of
+// duplicates, so equal values have equal encodings.
+//
+// Value has no usable ==; compare with Equal or Compare.
+type Value struct {
+	_ [0]func() // forbids ==, which would compare pointers
+
+	kind Kind
+	aux  uint8  // port protocol, or subnet length relative to 128 bits
+	n    uint32 // length of a string in bytes, or of a container in Values
+	hi   uint64 // scalar, or upper half of an address
+	lo   uint64 // lower half of an address
+
+	// ptr is the first byte of a string or the first element of a container.
+	// One pointer with n beside it, in place of a string and a slice, halves
+	// the size of a Value; only text and elems below turn it back.
+	ptr unsafe.Pointer
+}
+
+// MaxLen is the largest number of bytes in a string and of elements in a
+// container: Broker encodes lengths in 32 bits.
+const MaxLen = math.MaxUint32
+
+// None returns the value without content, which is also how an unset record
+// field travels.
+func None() Value { return Value{} }
+
+// Boolean returns a boolean value.
+func Boolean(b bool) Value {
+	v := Value{kind: KindBoolean}
+	if b {
+		v.hi = 1
+	}
+	return v
+}
+
+// Count returns an unsigned integer, Zeek's count.
+func Count(n uint64) Value { return Value{kind: KindCount, hi: n} }
+
+// Integer returns a signed integer, Zeek's int.
+func Integer(n int64) Value { return Value{kind: KindInteger, hi: uint64(n)} }
+
+// Real returns a floating-point number, Zeek's double.
+func Real(f float64) Value { return Value{kind: KindReal, hi: math.Float64bits(f)} }
+
+// String returns a string value of arbitrary bytes. It panics if s is longer
+// than MaxLen.
+func String(s string) Value { return text(KindString, s) }
+
+// Enum returns an enum value by its qualified label, such as "Conn::LOG".
+func Enum(label string) Value { return text(KindEnum, label) }
+
+func text(k Kind, s string) Value {
+	if uint64(len(s)) > MaxLen {
+		panic(fmt.Sprintf("broker: %s of %d bytes", k, len(s)))
+	}
+	return Value{kind: k, n: uint32(len(s)), ptr: unsafe.Pointer(unsafe.StringData(s))}
+}
+
+// Address returns an address value. A zone is dropped, and the zero Addr
+// becomes "::", as Zeek has neither.
+func Address(a netip.Addr) Value {
+	v := Value{kind: KindAddress}
+	v.hi, v.lo = split(a)
+	return v
+}
+
+// Subnet returns a subnet value; bits of p's address beyond its length are
+// cleared. The zero Prefix becomes "::/0".
+func Subnet(p netip.Prefix) Value {
+	if !p.IsValid() {
+		return Value{kind: KindSubnet}
+	}
+	bits := p.Bits()
+	if p.Addr().Is4() {
+		bits += 96
+	}
+	v := Value{kind: KindSubnet, aux: uint8(bits)}
+	v.hi, v.lo = split(p.Addr())
+	switch {
+	case bits == 0:
+		v.hi, v.lo = 0, 0
+	case bits <= 64:
+		v.hi &= ^uint64(0) << (64 - bits)
+		v.lo = 0
+	default:
+		v.lo &= ^uint64(0) << (128 - bits)
+	}
+	return v
+}
+
+func split(a netip.Addr) (hi, lo uint64) {
+	if !a.IsValid() {
+		return 0, 0
+	}
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
+}
+
+// Port is a port number with its protocol. The zero Port is Zeek's 0/unknown,
+// which stands for "no port" in most places.
+type Port struct {
+	Number   uint16
+	Protocol Protocol
+}
+
+// TCP returns the TCP port n.
+func TCP(n uint16) Port { return Port{Number: n, Protocol: ProtocolTCP} }
+
+// PortValue returns a port value. It panics if p's protocol is not valid.
+func PortValue(p Port) Value {
+	if !p.Protocol.Valid() {
+		panic("broker: port with " + p.Protocol.String())
+	}
+	return Value{kind: KindPort, aux: uint8(p.Protocol), hi: uint64(p.Number)}
+}
+
+// Timestamp returns a point in time with nanosecond resolution. Times outside
+// the range of 64-bit nanoseconds (the years 1677 to 2262) become the nearest
+// that fits.
+func Timestamp(t time.Time) Value {
+	ns := t.UnixNano()
+	switch {
+	case t.Before(time.Unix(0, math.MinInt64)):
+		ns = math.MinInt64
+	case t.After(time.Unix(0, math.MaxInt64)):
+		ns = math.MaxInt64
+	}
+	return Value{kind: KindTimestamp, hi: uint64(ns)}
+}
+
+// TimestampNanos returns the point in time ns nanoseconds after the Unix epoch.
+func TimestampNanos(ns int64) Value { return Value{kind: KindTimestamp, hi: uint64(ns)} }
+
+// Timespan returns a duration, Zeek's interval.
+func Timespan(d time.Duration) Value { return Value{kind: KindTimespan, hi: uint64(d)} }
+
+// Vector returns a vector, which is also how records travel. It keeps elems,
+// which the caller must not change afterwards.
+func Vector(elems ...Value) Value { return container(KindVector, elems) }
+
+// Set returns a set of elems in Broker's order, without duplicates. It keeps
+// and sorts elems, which the caller must not change afterwards.
+func Set(elems ...Value) Value {
+	if !ascending(elems) {
+		slices.SortFunc(elems, Compare)
+		elems = slices.CompactFunc(elems, Equal)
+	}
+	return container(KindSet, elems)
+}
+
+// Entry is one entry of a table.
+type Entry struct{ Key, Value Value }
+
+// Table returns a table of entries in Broker's order. Of several entries with
+// the same key the first stays.
+func Table(entries ...Entry) Value {
+	sorted := slices.Clone(entries)
+	slices.SortStableFunc(sorted, func(a, b Entry) int { return Compare(a.Key, b.Key) })
+	sorted = slices.CompactFunc(sorted, func(a, b Entry) bool { return Equal(a.Key, b.Key) })
+	flat := make([]Value, 0, 2*len(sorted))
+	for _, e := range sorted {
+		flat = append(flat, e.Key, e.Value)
+	}
+	return container(KindTable, flat)
+}
+
+// UniqueSet is Set for decoders: it reports the index of an element that
+// occurs twice instead of dropping it, or -1 if there is none. Zeek refuses
+// such sets (Broker: format::bin::v1).
+func UniqueSet(elems []Value) (Value, int) {
+	if ascending(elems) {
+		return container(KindSet, elems), -1
+	}
+	slices.SortFunc(elems, Compare)
+	for i := 1; i < len(elems); i++ {
+		if Equal(elems[i-1], elems[i]) {
+			return Value{}, i
+		}
+	}
+	return container(KindSet, elems), -1
+}
+
+// UniqueTable is Table for decoders: flat holds keys and values in turn. It
+// reports the index of an entry whose key occurs twice, or -1.
+func UniqueTable(flat []Value) (Value, int) {
+	entries := unsafe.Slice((*Entry)(unsafe.Pointer(unsafe.SliceData(flat))), len(flat)/2)
+	less := func(a, b Entry) int { return Compare(a.Key, b.Key) }
+	if !slices.IsSortedFunc(entries, less) {
+		slices.SortFunc(entries, less)
+	}
+	for i := 1; i < len(entries); i++ {
+		if Equal(entries[i-1].Key, entries[i].Key) {
+			return Value{}, i
+		}
+	}
+	return container(KindTable, flat[:2*len(entries)]), -1
+}
+
+func ascending(vs []Value) bool {
+	for i := 1; i < len(vs); i++ {
+		if Compare(vs[i-1], vs[i]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func container(k Kind, elems []Value) Value {
+	if uint64(len(elems)) > MaxLen {
+		panic(fmt.Sprintf("broker: %s of %d elements", k, len(elems)))
+	}
+	return Value{kind: k, n: uint32(len(elems)), ptr: unsafe.Pointer(unsafe.SliceData(elems))}
+}
+
+// Kind returns the kind of v.
+func (v Value) Kind() Kind { return v.kind }
+
+// IsNone reports whether v is none.
+func (v Value) IsNone() bool { return v.kind == KindNone }
+
+// Boolean returns the content of a boolean; ok is false for other kinds.
+func (v Value) Boolean() (b, ok bool) { return v.hi != 0, v.kind == KindBoolean }
+
+// Count returns the content of a count; ok is false for other kinds.
+func (v Value) Count() (n uint64, ok bool) { return v.hi, v.kind == KindCount }
+
+// Integer returns the content of an integer; ok is false for other kinds.
+func (v Value) Integer() (n int64, ok bool) { return int64(v.hi), v.kind == KindInteger }
+
+// Real returns the content of a real; ok is false for other kinds.
+func (v Value) Real() (f float64, ok bool) {
+	return math.Float64frombits(v.hi), v.kind == KindReal
+}
+
+// Text returns the bytes of a string; ok is false for other kinds.
+func (v Value) Text() (s string, ok bool) { return v.bytes(), v.kind == KindString }
+
+// Enum returns the label of an enum value; ok is false for other kinds.
+func (v Value) Enum() (label string, ok bool) {
+	if v.kind != KindEnum {
+		return "", false
+	}
+	return v.bytes(), true
+}
+
+// bytes is empty for kinds other than string and enum.
+func (v Value) bytes() string {
+	if v.kind != KindString && v.kind != KindEnum {
+		return ""
+	}
+	return unsafe.String((*byte)(v.ptr), int(v.n))
+}
+
+// Address returns the content of an address, IPv4 addresses as such; ok is
+// false for other kinds.
+func (v Value) Address() (a netip.Addr, ok bool) {
+	if v.kind != KindAddress {
+		return netip.Addr{}, false
+	}
+	return v.addr(), true
+}
+
+func (v Value) addr() netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], v.hi)
+	binary.BigEndian.PutUint64(b[8:], v.lo)
+	return netip.AddrFrom16(b).Unmap()
+}
+
+// Subnet returns the content of a subnet; ok is false for other kinds.
+func (v Value) Subnet() (p netip.Prefix, ok bool) {
+	if v.kind != KindSubnet {
+		return netip.Prefix{}, false
+	}
+	a, bits := v.addr(), int(v.aux)
+	if a.Is4() {
+		bits -= 96
+	}
+	return netip.PrefixFrom(a, bits), true
+}
+
+// Port returns the content of a port; ok is false for other kinds.
+func (v Value) Port() (p Port, ok bool) {
+	if v.kind != KindPort {
+		return Port{}, false
+	}
+	return Port{Number: uint16(v.hi), Protocol: Protocol(v.aux)}, true
+}
+
+// Timestamp returns the content of a timestamp in UTC; ok is false for other
+// kinds.
+func (v Value) Timestamp() (t time.Time, ok bool) {
+	return time.Unix(0, int64(v.hi)).UTC(), v.kind == KindTimestamp
+}
+
+// Timespan returns the content of a timespan; ok is false for other kinds.
+func (v Value) Timespan() (d time.Duration, ok bool) {
+	return time.Duration(v.hi), v.kind == KindTimespan
+}
+
+// Len returns the number of elements of a set or vector, of entries of a
+// table, of bytes of a string or enum value, and 0 for other kinds.
+func (v Value) Len() int {
+	if v.kind == KindTable {
+		return int(v.n) / 2
+	}
+	return int(v.n)
+}
+
+// At returns element i of a set or vector. It panics, as a slice does, unless
+// 0 <= i < v.Len(); other kinds have no elements.
+func (v Value) At(i int) Value {
+	if v.kind != KindVector && v.kind != KindSet {
+		panic("broker: At on " + v.kind.String())
+	}
+	return v.elems()[i]
+}
+
+// EntryAt returns entry i of a table. It panics, as a slice does, unless
+// 0 <= i < v.Len(); other kinds have no entries.
+func (v Value) EntryAt(i int) Entry {
+	if v.kind != KindTable {
+		panic("broker: EntryAt on " + v.kind.String())
+	}
+	e := v.elems()
+	return Entry{e[2*i], e[2*i+1]}
+}
+
+// Elements yields the elements of a set or vector in order, and nothing for
+// other kinds.
+func (v Value) Elements() iter.Seq[Value] {
+	return func(yield func(Value) bool) {
+		if v.kind != KindVector && v.kind != KindSet {
+			return
+		}
+		for _, e := range v.elems() {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// Entries yields the keys and values of a table in order, and nothing for
+// other kinds.
+func (v Value) Entries() iter.Seq2[Value, Value] {
+	return func(yield func(Value, Value) bool) {
+		if v.kind != KindTable {
+			return
+		}
+		e := v.elems()
+		for i := 0; i+1 < len(e); i += 2 {
+			if !yield(e[i], e[i+1]) {
+				return
+			}
+		}
+	}
+}
+
+// elems returns the elements of a container (of a table keys and values in
+// turn), nil for other kinds.
+func (v Value) elems() []Value {
+	if v.kind < KindSet {
+		return nil
+	}
+	return unsafe.Slice((*Value)(v.ptr), int(v.n))
+}
+
+// Equal reports whether a and b have the same kind and content.
+func Equal(a, b Value) bool { return Compare(a, b) == 0 }
+
+// Compare orders values as Broker does: first by kind, then false before
+// true, numbers by size, strings and labels bytewise, addresses and subnets by
+// address and length, ports by number and protocol, containers
+// lexicographically. To make the order total, NaN equals NaN and comes before
+// all other reals; Broker leaves that undefined.
+func Compare(a, b Value) int {
+	if c := cmp.Compare(a.kind, b.kind); c != 0 {
+		return c
+	}
+	switch a.kind {
+	case KindNone:
+		return 0
+	case KindInteger, KindTimestamp, KindTimespan:
+		return cmp.Compare(int64(a.hi), int64(b.hi))
+	case KindReal:
+		return cmp.Compare(math.Float64frombits(a.hi), math.Float64frombits(b.hi))
+	case KindString, KindEnum:
+		return cmp.Compare(a.bytes(), b.bytes())
+	case KindSet, KindTable, KindVector:
+		return slices.CompareFunc(a.elems(), b.elems(), Compare)
+	default: // boolean, count, address, subnet, port
+		return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo), cmp.Compare(a.aux, b.aux))
+	}
+}
