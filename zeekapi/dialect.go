@@ -1,0 +1,164 @@
+package zeekapi
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+// API is a group of events that travel on one family of topics.
+type API uint8
+
+// The groups.
+const (
+	ControllerAPI API = iota // clients and the controller
+	AgentAPI                 // the controller and agents
+	NodeAPI                  // an agent and its nodes
+	SupervisorAPI            // Zeek's Supervisor and an agent
+)
+
+// Topics are the topics of a dialect. AgentPrefix is completed with a slash
+// and the agent's name.
+type Topics struct {
+	Controller, AgentPrefix, Node, Supervisor string
+}
+
+// Agent returns the topic of an agent.
+func (t Topics) Agent(name string) string { return t.AgentPrefix + "/" + name }
+
+// AgentName is the inverse of Agent.
+func (t Topics) AgentName(topic string) (name string, ok bool) {
+	return strings.CutPrefix(topic, t.AgentPrefix+"/")
+}
+
+// Declaration says how one kind of message travels in a dialect: everything
+// there is to know of the event.
+type Declaration struct {
+	Event string // qualified name
+	API   API
+	Since string // first version of Zeek with this event and these arguments
+
+	message   reflect.Type
+	args      []field
+	marshal   func(Message) (any, error)
+	unmarshal func(broker.Value) (Message, error)
+}
+
+// Declare returns the declaration of the message M, which travels as it is.
+func Declare[M Message](event string, api API, since string) Declaration {
+	return DeclareAs(event, api, since,
+		func(m M) (M, error) { return m, nil },
+		func(m M) (M, error) { return m, nil })
+}
+
+// DeclareAs returns the declaration of the message M, which travels as the
+// arguments W, for dialects whose records differ from those of the model.
+func DeclareAs[M Message, W any](event string, api API, since string, to func(M) (W, error), from func(W) (M, error)) Declaration {
+	args, err := fieldsOf(reflect.TypeFor[W]())
+	if err != nil {
+		panic(fmt.Sprintf("zeekapi: declaration of %s: %v", event, err))
+	}
+	return Declaration{
+		Event: event, API: api, Since: since,
+		message: reflect.TypeFor[M](),
+		args:    args,
+		marshal: func(m Message) (any, error) { return to(m.(M)) },
+		unmarshal: func(v broker.Value) (Message, error) {
+			var w W
+			if err := Unmarshal(v, &w); err != nil {
+				return nil, err
+			}
+			return from(w)
+		},
+	}
+}
+
+// Args returns the names of the event's arguments.
+func (d Declaration) Args() []string {
+	names := make([]string, len(d.args))
+	for i, f := range d.args {
+		names[i] = f.name
+	}
+	return names
+}
+
+// Dialect turns messages into events and back. It is safe for concurrent use.
+type Dialect struct {
+	Name   string
+	Topics Topics
+
+	declarations []Declaration
+	byEvent      map[string]*Declaration
+	byMessage    map[reflect.Type]*Declaration
+}
+
+// NewDialect returns a dialect of these declarations. It panics if two declare
+// the same event or message.
+func NewDialect(name string, topics Topics, declarations ...Declaration) *Dialect {
+	d := &Dialect{
+		Name: name, Topics: topics, declarations: declarations,
+		byEvent:   make(map[string]*Declaration, len(declarations)),
+		byMessage: make(map[reflect.Type]*Declaration, len(declarations)),
+	}
+	for i := range declarations {
+		decl := &declarations[i]
+		if d.byEvent[decl.Event] != nil || d.byMessage[decl.message] != nil {
+			panic("zeekapi: dialect " + name + " declares " + decl.Event + " twice")
+		}
+		d.byEvent[decl.Event] = decl
+		d.byMessage[decl.message] = decl
+	}
+	return d
+}
+
+// Declarations returns all declarations in their order.
+func (d *Dialect) Declarations() []Declaration { return d.declarations }
+
+// ErrUnknown is wrapped by errors about events and messages that a dialect
+// does not have.
+var ErrUnknown = errors.New("not in this dialect")
+
+// Has reports whether the dialect has m.
+func (d *Dialect) Has(m Message) bool { return d.byMessage[reflect.TypeOf(m)] != nil }
+
+// Encode returns m as an event.
+func (d *Dialect) Encode(m Message) (broker.Event, error) {
+	decl := d.byMessage[reflect.TypeOf(m)]
+	if decl == nil {
+		return broker.Event{}, fmt.Errorf("zeekapi: %T: %w (%s)", m, ErrUnknown, d.Name)
+	}
+	wire, err := decl.marshal(m)
+	if err != nil {
+		return broker.Event{}, fmt.Errorf("zeekapi: %s: %w", decl.Event, err)
+	}
+	args, err := Marshal(wire)
+	if err != nil {
+		return broker.Event{}, fmt.Errorf("zeekapi: %s: %w", decl.Event, err)
+	}
+	ev := broker.Event{Name: decl.Event, Args: make([]broker.Value, args.Len())}
+	for i := range ev.Args {
+		ev.Args[i] = args.At(i)
+	}
+	return ev, nil
+}
+
+// Decode returns the message that ev is. As with Zeek, the number of arguments
+// must be right; records may be longer than expected. An event of other
+// business is ErrUnknown, one with wrong arguments is some other error.
+func (d *Dialect) Decode(ev broker.Event) (Message, error) {
+	decl := d.byEvent[ev.Name]
+	if decl == nil {
+		return nil, fmt.Errorf("zeekapi: event %q: %w (%s)", ev.Name, ErrUnknown, d.Name)
+	}
+	if len(ev.Args) != len(decl.args) {
+		return nil, fmt.Errorf("zeekapi: event %s has %d arguments, want %d", ev.Name, len(ev.Args), len(decl.args))
+	}
+	m, err := decl.unmarshal(broker.Vector(ev.Args...))
+	if err != nil {
+		return nil, fmt.Errorf("event %s: %w", ev.Name, err)
+	}
+	return m, nil
+}

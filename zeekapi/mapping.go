@@ -1,0 +1,459 @@
+package zeekapi
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+// Marshal returns the Broker value of a Go value, as a Zeek event or record
+// would carry it:
+//
+//	bool, uint64, int64, float64, string   boolean, count, integer, real, string
+//	netip.Addr, netip.Prefix, broker.Port  address, subnet, port
+//	time.Time, time.Duration               timestamp, timespan
+//	struct                                 record: a vector of its fields in order
+//	[]T, map[K]V                           vector, table
+//	broker.Value                           Zeek's any: itself
+//
+// Other sizes of integers and floats work as well. A field's tag
+//
+//	`zeek:"name,option,..."`
+//
+// gives the name of the Zeek field, for errors, and options: "optional" (none
+// stands for the zero value, and for a nil pointer), "trailing" (may be
+// missing at the end of a record, as in older Zeeks), "set" (a slice is a set),
+// "enum=Scope" (a string is the enum label Scope::string; "enum" alone: the
+// whole label). The tag "-" leaves a field out; an embedded struct contributes
+// its fields.
+//
+// Marshal fails on Go types that have no counterpart and on strings with an
+// enum option that are not Valid, if their type has that method.
+func Marshal(v any) (broker.Value, error) {
+	if v == nil {
+		return broker.None(), nil
+	}
+	rv := reflect.ValueOf(v)
+	m, err := mapperOf(rv.Type())
+	if err != nil {
+		return broker.Value{}, err
+	}
+	out, merr := m.marshal(rv)
+	if merr != nil {
+		return broker.Value{}, merr
+	}
+	return out, nil
+}
+
+// Unmarshal stores v in what into, a non-nil pointer, points to: the inverse
+// of Marshal. Elements that a record has beyond the fields of a struct are
+// ignored, as Zeek does. Errors are of type *MappingError.
+func Unmarshal(v broker.Value, into any) error {
+	rv := reflect.ValueOf(into)
+	if rv.Kind() != reflect.Pointer || rv.IsNil() {
+		return fmt.Errorf("zeekapi: unmarshal into %T, want a non-nil pointer", into)
+	}
+	m, err := mapperOf(rv.Type().Elem())
+	if err != nil {
+		return err
+	}
+	if merr := m.unmarshal(v, rv.Elem()); merr != nil {
+		return merr
+	}
+	return nil
+}
+
+// MappingError says what in a value did not fit a Go type, and where.
+type MappingError struct {
+	Path string // such as "config.nodes[3].p"; "" for the value itself
+	What string // such as "want port, got string"
+}
+
+func (e *MappingError) Error() string {
+	if e.Path == "" {
+		return "zeekapi: " + e.What
+	}
+	return "zeekapi: " + e.Path + ": " + e.What
+}
+
+func (e *MappingError) in(field string) *MappingError {
+	switch {
+	case e.Path == "":
+		e.Path = field
+	case strings.HasPrefix(e.Path, "["):
+		e.Path = field + e.Path
+	default:
+		e.Path = field + "." + e.Path
+	}
+	return e
+}
+
+func (e *MappingError) at(i int) *MappingError { return e.in("[" + strconv.Itoa(i) + "]") }
+
+func mismatch(want string, got broker.Value) *MappingError {
+	return &MappingError{What: "want " + want + ", got " + got.Kind().String()}
+}
+
+// mapper is the compiled form of a Go type, so that the type is looked at once
+// and not for every value.
+type mapper struct {
+	marshal   func(reflect.Value) (broker.Value, *MappingError)
+	unmarshal func(broker.Value, reflect.Value) *MappingError
+}
+
+var mappers sync.Map // of reflect.Type to *mapper
+
+func mapperOf(t reflect.Type) (*mapper, error) {
+	if m, ok := mappers.Load(t); ok {
+		return m.(*mapper), nil
+	}
+	m, err := compile(t, fieldOptions{})
+	if err != nil {
+		return nil, err
+	}
+	actual, _ := mappers.LoadOrStore(t, m)
+	return actual.(*mapper), nil
+}
+
+// fieldOptions is what a tag says beyond the name.
+type fieldOptions struct {
+	optional, trailing, set, enum bool
+	scope                         string // of the enum, with "::"
+}
+
+func parseTag(f reflect.StructField) (name string, o fieldOptions, err error) {
+	name, rest, _ := strings.Cut(f.Tag.Get("zeek"), ",")
+	if name == "" {
+		name = strings.ToLower(f.Name)
+	}
+	for _, option := range strings.Split(rest, ",") {
+		key, value, _ := strings.Cut(option, "=")
+		switch key {
+		case "":
+		case "optional":
+			o.optional = true
+		case "trailing":
+			o.trailing = true
+		case "set":
+			o.set = true
+		case "enum":
+			o.enum = true
+			if value != "" {
+				o.scope = value + "::"
+			}
+		default:
+			return "", o, fmt.Errorf("zeekapi: field %s has unknown tag option %q", f.Name, option)
+		}
+	}
+	return name, o, nil
+}
+
+var (
+	typeValue    = reflect.TypeFor[broker.Value]()
+	typeAddr     = reflect.TypeFor[netip.Addr]()
+	typePrefix   = reflect.TypeFor[netip.Prefix]()
+	typePort     = reflect.TypeFor[broker.Port]()
+	typeTime     = reflect.TypeFor[time.Time]()
+	typeDuration = reflect.TypeFor[time.Duration]()
+)
+
+func compile(t reflect.Type, o fieldOptions) (*mapper, error) {
+	switch t {
+	case typeValue:
+		return &mapper{
+			marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+				return v.Interface().(broker.Value), nil
+			},
+			unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+				into.Set(reflect.ValueOf(v))
+				return nil
+			},
+		}, nil
+	case typeAddr:
+		return scalar(broker.Address, broker.Value.Address, "address"), nil
+	case typePrefix:
+		return scalar(broker.Subnet, broker.Value.Subnet, "subnet"), nil
+	case typePort:
+		return scalar(broker.PortValue, broker.Value.Port, "port"), nil
+	case typeTime:
+		return scalar(broker.Timestamp, broker.Value.Timestamp, "timestamp"), nil
+	case typeDuration:
+		return scalar(broker.Timespan, broker.Value.Timespan, "timespan"), nil
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return basic(broker.Boolean, broker.Value.Boolean, reflect.Value.Bool, reflect.Value.SetBool, nil, "boolean"), nil
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return basic(broker.Count, broker.Value.Count, reflect.Value.Uint, reflect.Value.SetUint, reflect.Value.OverflowUint, "count"), nil
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return basic(broker.Integer, broker.Value.Integer, reflect.Value.Int, reflect.Value.SetInt, reflect.Value.OverflowInt, "integer"), nil
+	case reflect.Float32, reflect.Float64:
+		return basic(broker.Real, broker.Value.Real, reflect.Value.Float, reflect.Value.SetFloat, nil, "real"), nil
+	case reflect.String:
+		if o.enum {
+			return compileEnum(t, o.scope), nil
+		}
+		return basic(broker.String, broker.Value.Text, reflect.Value.String, reflect.Value.SetString, nil, "string"), nil
+	case reflect.Pointer:
+		return compilePointer(t, o)
+	case reflect.Slice:
+		return compileSlice(t, o)
+	case reflect.Map:
+		return compileMap(t, o)
+	case reflect.Struct:
+		return compileStruct(t)
+	}
+	return nil, fmt.Errorf("zeekapi: Go type %s has no counterpart in Zeek", t)
+}
+
+// scalar is for types that have their own constructor and accessor.
+func scalar[T any](make func(T) broker.Value, get func(broker.Value) (T, bool), want string) *mapper {
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			return make(v.Interface().(T)), nil
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			got, ok := get(v)
+			if !ok {
+				return mismatch(want, v)
+			}
+			*into.Addr().Interface().(*T) = got
+			return nil
+		},
+	}
+}
+
+// basic is for Go's own scalar types of any name and size.
+func basic[T any](make func(T) broker.Value, get func(broker.Value) (T, bool),
+	load func(reflect.Value) T, store func(reflect.Value, T), overflows func(reflect.Value, T) bool, want string) *mapper {
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) { return make(load(v)), nil },
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			got, ok := get(v)
+			if !ok {
+				return mismatch(want, v)
+			}
+			if overflows != nil && overflows(into, got) {
+				return &MappingError{What: fmt.Sprintf("%v does not fit %s", got, into.Type())}
+			}
+			store(into, got)
+			return nil
+		},
+	}
+}
+
+func compileEnum(t reflect.Type, scope string) *mapper {
+	type validator interface{ Valid() bool }
+	checked := t.Implements(reflect.TypeFor[validator]())
+	valid := func(v reflect.Value) bool { return !checked || v.Interface().(validator).Valid() }
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			if !valid(v) {
+				return broker.Value{}, &MappingError{What: fmt.Sprintf("%q is no label of %s", v.String(), t)}
+			}
+			return broker.Enum(scope + v.String()), nil
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			label, ok := v.Enum()
+			if !ok {
+				return mismatch("enum-value", v)
+			}
+			name, ok := strings.CutPrefix(label, scope)
+			into.SetString(name)
+			if !ok || !valid(into) {
+				return &MappingError{What: fmt.Sprintf("unknown enum label %q", label)}
+			}
+			return nil
+		},
+	}
+}
+
+func compilePointer(t reflect.Type, o fieldOptions) (*mapper, error) {
+	elem, err := compile(t.Elem(), o)
+	if err != nil {
+		return nil, err
+	}
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			if v.IsNil() {
+				return broker.None(), nil
+			}
+			return elem.marshal(v.Elem())
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			if v.IsNone() {
+				into.SetZero()
+				return nil
+			}
+			into.Set(reflect.New(t.Elem()))
+			return elem.unmarshal(v, into.Elem())
+		},
+	}, nil
+}
+
+func compileSlice(t reflect.Type, o fieldOptions) (*mapper, error) {
+	elem, err := compile(t.Elem(), fieldOptions{enum: o.enum, scope: o.scope})
+	if err != nil {
+		return nil, err
+	}
+	kind := broker.KindVector
+	if o.set {
+		kind = broker.KindSet
+	}
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			elems := make([]broker.Value, v.Len())
+			for i := range elems {
+				e, err := elem.marshal(v.Index(i))
+				if err != nil {
+					return broker.Value{}, err.at(i)
+				}
+				elems[i] = e
+			}
+			if o.set {
+				return broker.Set(elems...), nil
+			}
+			return broker.Vector(elems...), nil
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			if v.Kind() != kind {
+				return mismatch(kind.String(), v)
+			}
+			s := reflect.MakeSlice(t, v.Len(), v.Len())
+			for i := range v.Len() {
+				if err := elem.unmarshal(v.At(i), s.Index(i)); err != nil {
+					return err.at(i)
+				}
+			}
+			into.Set(s)
+			return nil
+		},
+	}, nil
+}
+
+func compileMap(t reflect.Type, o fieldOptions) (*mapper, error) {
+	key, err := compile(t.Key(), fieldOptions{})
+	if err != nil {
+		return nil, err
+	}
+	value, err := compile(t.Elem(), fieldOptions{enum: o.enum, scope: o.scope})
+	if err != nil {
+		return nil, err
+	}
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			entries := make([]broker.Entry, 0, v.Len())
+			for it := v.MapRange(); it.Next(); {
+				k, err := key.marshal(it.Key())
+				if err != nil {
+					return broker.Value{}, err.in("key")
+				}
+				e, err := value.marshal(it.Value())
+				if err != nil {
+					return broker.Value{}, err.in("[" + k.String() + "]")
+				}
+				entries = append(entries, broker.Entry{Key: k, Value: e})
+			}
+			return broker.Table(entries...), nil
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			if v.Kind() != broker.KindTable {
+				return mismatch("table", v)
+			}
+			m := reflect.MakeMapWithSize(t, v.Len())
+			for k, e := range v.Entries() {
+				rk, re := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
+				if err := key.unmarshal(k, rk); err != nil {
+					return err.in("key " + k.String())
+				}
+				if err := value.unmarshal(e, re); err != nil {
+					return err.in("[" + k.String() + "]")
+				}
+				m.SetMapIndex(rk, re)
+			}
+			into.Set(m)
+			return nil
+		},
+	}, nil
+}
+
+// field is one field of a record.
+type field struct {
+	name  string
+	index []int
+	fieldOptions
+	*mapper
+}
+
+func compileStruct(t reflect.Type) (*mapper, error) {
+	fields, err := fieldsOf(t)
+	if err != nil {
+		return nil, err
+	}
+	required := len(fields)
+	for required > 0 && fields[required-1].trailing {
+		required--
+	}
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			elems := make([]broker.Value, len(fields))
+			for i, f := range fields {
+				fv := v.FieldByIndex(f.index)
+				if f.optional && fv.IsZero() {
+					continue
+				}
+				e, err := f.marshal(fv)
+				if err != nil {
+					return broker.Value{}, err.in(f.name)
+				}
+				elems[i] = e
+			}
+			return broker.Vector(elems...), nil
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			if v.Kind() != broker.KindVector {
+				return mismatch("vector", v)
+			}
+			if v.Len() < required {
+				return &MappingError{What: fmt.Sprintf("want a record of %d fields, got %d", required, v.Len())}
+			}
+			for i, f := range fields {
+				fv := into.FieldByIndex(f.index)
+				if i >= v.Len() || f.optional && v.At(i).IsNone() {
+					fv.SetZero()
+					continue
+				}
+				if err := f.unmarshal(v.At(i), fv); err != nil {
+					return err.in(f.name)
+				}
+			}
+			return nil
+		},
+	}, nil
+}
+
+func fieldsOf(t reflect.Type) ([]field, error) {
+	var fields []field
+	for _, sf := range reflect.VisibleFields(t) {
+		promoter := sf.Anonymous && sf.Type.Kind() == reflect.Struct
+		if promoter || !sf.IsExported() || sf.Tag.Get("zeek") == "-" {
+			continue
+		}
+		name, o, err := parseTag(sf)
+		if err != nil {
+			return nil, err
+		}
+		m, err := compile(sf.Type, o)
+		if err != nil {
+			return nil, fmt.Errorf("%w (field %s of %s)", err, sf.Name, t)
+		}
+		fields = append(fields, field{name, sf.Index, o, m})
+	}
+	return fields, nil
+}

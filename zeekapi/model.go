@@ -1,0 +1,184 @@
+package zeekapi
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+// The struct tags below are the record layouts of the Management dialect of
+// Zeek 7.0 and later, whose trailing metrics ports older Zeeks leave out and
+// ignore. (Zeek: policy/frameworks/management/types.zeek)
+
+// State is the state of a node as its agent sees it.
+type State string
+
+// The states. Zeek's own agent only ever reports PENDING and RUNNING.
+const (
+	StatePending State = "PENDING" // started, has not reported yet
+	StateRunning State = "RUNNING"
+	StateStopped State = "STOPPED" // told to stop, and did
+	StateFailed  State = "FAILED"  // given up after repeated failures
+	StateCrashed State = "CRASHED" // died, will be started again
+	StateUnknown State = "UNKNOWN"
+)
+
+// Valid reports whether s is one of the six states.
+func (s State) Valid() bool {
+	switch s {
+	case StatePending, StateRunning, StateStopped, StateFailed, StateCrashed, StateUnknown:
+		return true
+	}
+	return false
+}
+
+// ClusterRole is what a node does in its Zeek cluster.
+type ClusterRole string
+
+// The cluster roles, in the order in which ports are assigned to them.
+const (
+	RoleNone    ClusterRole = "NONE"
+	RoleManager ClusterRole = "MANAGER"
+	RoleLogger  ClusterRole = "LOGGER"
+	RoleProxy   ClusterRole = "PROXY"
+	RoleWorker  ClusterRole = "WORKER"
+)
+
+// Valid reports whether r is one of the five roles.
+func (r ClusterRole) Valid() bool {
+	switch r {
+	case RoleNone, RoleManager, RoleLogger, RoleProxy, RoleWorker:
+		return true
+	}
+	return false
+}
+
+// ManagementRole is what a process does in cluster management.
+type ManagementRole string
+
+// The management roles.
+const (
+	ManagementNone       ManagementRole = "NONE"
+	ManagementAgent      ManagementRole = "AGENT"
+	ManagementController ManagementRole = "CONTROLLER"
+	ManagementNode       ManagementRole = "NODE"
+)
+
+// Valid reports whether r is one of the four roles.
+func (r ManagementRole) Valid() bool {
+	switch r {
+	case ManagementNone, ManagementAgent, ManagementController, ManagementNode:
+		return true
+	}
+	return false
+}
+
+// Option is a setting of a node. No Zeek acts on it.
+type Option struct {
+	Name  string `zeek:"name"`
+	Value string `zeek:"value"`
+}
+
+// Instance is a machine that can run nodes, by the name of its agent.
+type Instance struct {
+	Name string `zeek:"name"`
+
+	// Host is where to reach the instance. For an agent that connects to the
+	// controller it is 0.0.0.0 until the controller knows better.
+	Host netip.Addr `zeek:"host"`
+
+	// Port is where the agent listens for the controller; the zero Port says
+	// that the agent connects.
+	Port broker.Port `zeek:"listen_port,optional"`
+}
+
+// Connects reports whether the agent connects to the controller, rather than
+// the controller to the agent.
+func (i Instance) Connects() bool { return i.Port.Number == 0 }
+
+// Node is a Zeek process of the cluster as it should be.
+type Node struct {
+	Name     string      `zeek:"name"`
+	Instance string      `zeek:"instance"`
+	Role     ClusterRole `zeek:"role,enum=Supervisor"`
+	State    State       `zeek:"state,enum=Management"` // required on the wire, read by nobody
+
+	Port        broker.Port       `zeek:"p,optional"` // for Broker; zero: does not listen, or to be assigned
+	Scripts     []string          `zeek:"scripts,optional"`
+	Options     []Option          `zeek:"options,optional,set"`
+	Interface   string            `zeek:"interface,optional"`
+	CPUAffinity *int64            `zeek:"cpu_affinity,optional"`
+	Env         map[string]string `zeek:"env"`
+	MetricsPort broker.Port       `zeek:"metrics_port,optional,trailing"`
+}
+
+// Configuration is a cluster: its instances and the nodes on them. Agents take
+// two configurations with the same ID for the same.
+type Configuration struct {
+	ID        string     `zeek:"id"`
+	Instances []Instance `zeek:"instances,set"`
+	Nodes     []Node     `zeek:"nodes,set"`
+}
+
+// Instance returns the instance with that name.
+func (c Configuration) Instance(name string) (Instance, bool) {
+	for _, i := range c.Instances {
+		if i.Name == name {
+			return i, true
+		}
+	}
+	return Instance{}, false
+}
+
+// NodesOn returns the nodes of an instance, sorted by name.
+func (c Configuration) NodesOn(instance string) []Node {
+	var nodes []Node
+	for _, n := range c.Nodes {
+		if n.Instance == instance {
+			nodes = append(nodes, n)
+		}
+	}
+	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
+	return nodes
+}
+
+// NodeStatus is a process of an instance as it is.
+type NodeStatus struct {
+	Node           string         `zeek:"node"`
+	State          State          `zeek:"state,enum=Management"`
+	ManagementRole ManagementRole `zeek:"mgmt_role,enum=Management"`
+	ClusterRole    ClusterRole    `zeek:"cluster_role,enum=Supervisor"`
+	PID            int64          `zeek:"pid,optional"` // 0: not known
+	Port           broker.Port    `zeek:"p,optional"`
+	MetricsPort    broker.Port    `zeek:"metrics_port,optional,trailing"`
+}
+
+// NodeOutputs is what a node that failed had written.
+type NodeOutputs struct {
+	Stdout string `zeek:"stdout"`
+	Stderr string `zeek:"stderr"`
+}
+
+// Result is the outcome of a request, or of its part on one instance or node.
+type Result struct {
+	ReqID    string `zeek:"reqid"`
+	Success  bool   `zeek:"success"`
+	Instance string `zeek:"instance,optional"`
+
+	// Data depends on the request; none if there is none. A failed node of a
+	// deployment has NodeOutputs, the others are named at the messages.
+	Data  broker.Value `zeek:"data,optional"`
+	Error string       `zeek:"error,optional"`
+	Node  string       `zeek:"node,optional"`
+}
+
+// Failure returns the result of a request that failed as a whole.
+func Failure(reqID, format string, args ...any) Result {
+	return Result{ReqID: reqID, Error: fmt.Sprintf(format, args...)}
+}
+
+// ErrorTimeout is the error text of a result whose request took too long.
+const ErrorTimeout = "request timed out"
