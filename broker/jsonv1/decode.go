@@ -1,0 +1,688 @@
+package jsonv1
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+// Decode returns the frame that the text b holds: an array is Subscriptions;
+// an object with a "@data-type" is Data, whatever its "type", without a topic
+// if it has none; other objects are Ack or Error by their "type". Members may
+// come in any order, and unknown ones are ignored. The frame does not refer to
+// b. Errors wrap ErrMalformed and name the offset.
+func Decode(b []byte) (Frame, error) {
+	d := start(b)
+	f := d.frame()
+	if err := d.finish(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// DecodeValue returns the value that the text b holds. The value does not
+// refer to b. Errors wrap ErrMalformed and name the offset.
+func DecodeValue(b []byte) (broker.Value, error) {
+	d := start(b)
+	v := d.value(0)
+	if err := d.finish(); err != nil {
+		return broker.Value{}, err
+	}
+	return v, nil
+}
+
+// decoder reads one text from front to back. After the first failure its
+// methods do nothing and return zero values.
+type decoder struct {
+	// Strings of the result share this one copy of the input.
+	s   string
+	pos int
+	err error
+
+	// The elements of all containers that are still open. Those of a finished
+	// container move to the arena, which is made for the whole text at once.
+	stack []broker.Value
+	arena []broker.Value
+
+	elements int
+}
+
+// object is what an object says before it is known what it stands for, since
+// "@data-type" may be its last member: a value or, as element of an array, an
+// entry of a table.
+type object struct {
+	pos     int // of its brace
+	element bool
+
+	kind    broker.Kind
+	hasKind bool
+	data    datum
+
+	key, value       broker.Value
+	hasKey, hasValue bool
+}
+
+// datum is the content of a "data" member.
+type datum struct {
+	form form
+	pos  int
+	text string // of a string, without quotes and escapes; of a literal
+
+	// Of an array: its values, or the keys and values of its entries in turn.
+	elems   []broker.Value
+	entries int
+	values  int
+	others  int // what is neither
+}
+
+type form uint8
+
+const (
+	formAbsent form = iota
+	formLiteral
+	formString
+	formArray
+	formObject
+)
+
+var formNames = [...]string{"absent", "a bare word", "a string", "an array", "an object"}
+
+func (d *decoder) failAt(pos int, format string, args ...any) {
+	if d.err == nil {
+		d.err = fmt.Errorf("jsonv1: %w at offset %d: %s", ErrMalformed, pos, fmt.Sprintf(format, args...))
+	}
+}
+
+// start returns a decoder for b. Lengths in a Value have 32 bits.
+func start(b []byte) decoder {
+	if uint64(len(b)) > broker.MaxLen {
+		return decoder{err: fmt.Errorf("jsonv1: %w: text of %d bytes", ErrMalformed, len(b))}
+	}
+	d := decoder{s: string(b), stack: make([]broker.Value, 0, 16)}
+	d.space()
+	return d
+}
+
+func (d *decoder) finish() error {
+	if d.space(); d.err == nil && d.pos < len(d.s) {
+		d.failAt(d.pos, "%d bytes left over", len(d.s)-d.pos)
+	}
+	return d.err
+}
+
+// frame reads the whole text.
+func (d *decoder) frame() Frame {
+	switch d.peek() {
+	case '[':
+		return d.subscriptions()
+	case '{':
+	default:
+		d.failAt(d.pos, "%s, want an object or an array", d.here())
+		return nil
+	}
+	o := object{pos: d.pos}
+	var typ, topic, endpoint, version, code, context string
+	for more := d.open('}'); more; more = d.next('}') {
+		key := d.key()
+		switch key {
+		case "@data-type", "data":
+			d.member(&o, key, 0)
+		case "type":
+			typ = d.textOrSkip()
+		case "topic":
+			topic = d.textOrSkip()
+		case "endpoint":
+			endpoint = d.textOrSkip()
+		case "version":
+			version = d.textOrSkip()
+		case "code":
+			code = d.textOrSkip()
+		case "context", "message": // "message" is Zeek 7.2's
+			context = d.textOrSkip()
+		default:
+			d.skip(0)
+		}
+	}
+	switch {
+	case d.err != nil:
+		return nil
+	case o.hasKind:
+		return Data{Topic: topic, Value: d.build(&o)}
+	case typ == "ack":
+		return Ack{Endpoint: endpoint, Version: version}
+	case typ == "error":
+		return Error{Code: code, Context: context}
+	}
+	d.failAt(o.pos, "object of type %q without @data-type, want a data message, ack or error", clip(typ))
+	return nil
+}
+
+func (d *decoder) subscriptions() Frame {
+	topics := Subscriptions{}
+	for more := d.open(']'); more; more = d.next(']') {
+		if d.peek() != '"' {
+			d.failAt(d.pos, "subscription is %s, want a string", d.here())
+			return nil
+		}
+		if d.count(1); d.err != nil {
+			return nil
+		}
+		topics = append(topics, d.string())
+	}
+	return topics
+}
+
+// value reads an object that stands for a value inside of depth containers.
+func (d *decoder) value(depth int) broker.Value {
+	if d.peek() != '{' {
+		d.failAt(d.pos, "%s, want an object", d.here())
+		return broker.Value{}
+	}
+	var o object
+	d.object(&o, depth)
+	if d.err == nil && !o.hasKind {
+		d.failAt(o.pos, "object lacks @data-type")
+	}
+	return d.build(&o)
+}
+
+func (d *decoder) object(o *object, depth int) {
+	o.pos = d.pos
+	for more := d.open('}'); more; more = d.next('}') {
+		d.member(o, d.key(), depth)
+	}
+}
+
+// member reads the content of the member key of o.
+func (d *decoder) member(o *object, key string, depth int) {
+	pos, again := d.pos, false
+	if (key == "key" || key == "value") && !o.element {
+		key = ""
+	}
+	switch key {
+	case "@data-type":
+		if again = o.hasKind; again {
+			break
+		}
+		if d.peek() != '"' {
+			d.failAt(pos, "@data-type is %s, want a string", d.here())
+			return
+		}
+		name := d.string()
+		if o.kind, o.hasKind = broker.KindByName(name); !o.hasKind {
+			d.failAt(pos, "unknown @data-type %q", clip(name))
+		}
+	case "data":
+		if again = o.data.form != formAbsent; again {
+			break
+		}
+		if o.hasKind && o.kind == broker.KindNone {
+			o.data.form = formObject // it does not matter
+			d.skip(depth)
+			return
+		}
+		d.datum(&o.data, depth)
+	case "key":
+		if again = o.hasKey; again {
+			break
+		}
+		o.key, o.hasKey = d.value(depth), true
+	case "value":
+		if again = o.hasValue; again {
+			break
+		}
+		o.value, o.hasValue = d.value(depth), true
+	default:
+		d.skip(depth)
+	}
+	if again {
+		d.failAt(pos, "second %q in an object", key)
+	}
+}
+
+// datum reads the content of a "data" member.
+func (d *decoder) datum(x *datum, depth int) {
+	x.pos = d.pos
+	switch c := d.peek(); c {
+	case '"':
+		x.form = formString
+		x.text = d.string()
+	case '[':
+		x.form = formArray
+		d.array(x, depth)
+	case '{':
+		x.form = formObject
+		d.skip(depth)
+	default:
+		x.form = formLiteral
+		x.text = d.literal()
+	}
+}
+
+// array reads the content of a container inside of depth others.
+func (d *decoder) array(x *datum, depth int) {
+	if depth == MaxDepth {
+		d.failAt(d.pos, "more than %d nested containers", MaxDepth)
+		return
+	}
+	base := len(d.stack)
+	var o object // declared here, it stays off the heap
+	for more := d.open(']'); more; more = d.next(']') {
+		if d.peek() != '{' {
+			x.others++
+			d.skip(depth + 1)
+			continue
+		}
+		o = object{element: true}
+		d.object(&o, depth+1)
+		switch {
+		case d.err != nil:
+			return
+		case o.hasKind:
+			x.values++
+			d.count(1)
+			d.stack = append(d.stack, d.build(&o))
+		case o.hasKey && o.hasValue:
+			x.entries++
+			d.count(2)
+			d.stack = append(d.stack, o.key, o.value)
+		default:
+			x.others++
+		}
+	}
+	if d.err == nil {
+		x.elems = d.keep(d.stack[base:])
+		d.stack = d.stack[:base]
+	}
+}
+
+func (d *decoder) count(n int) {
+	if d.elements += n; d.elements > MaxElements {
+		d.failAt(d.pos, "more than %d elements", MaxElements)
+	}
+}
+
+// keep copies elems to where the value can own them.
+func (d *decoder) keep(elems []broker.Value) []broker.Value {
+	n := len(elems)
+	if n == 0 {
+		return nil
+	}
+	if d.arena == nil {
+		// Every element of a container has this member. Escapes may hide
+		// some, strings may fake some; then the estimate is just that.
+		d.arena = make([]broker.Value, 0, max(n, min(strings.Count(d.s, `"@data-type"`), MaxElements)))
+	}
+	start := len(d.arena)
+	if cap(d.arena)-start < n {
+		d.arena, start = make([]broker.Value, 0, n), 0
+	}
+	d.arena = append(d.arena, elems...)
+	return d.arena[start : start+n : start+n]
+}
+
+// build makes the value that o describes.
+func (d *decoder) build(o *object) broker.Value {
+	if d.err != nil || o.kind == broker.KindNone {
+		return broker.Value{}
+	}
+	x := &o.data
+	want := formString
+	switch o.kind {
+	case broker.KindBoolean, broker.KindCount, broker.KindInteger, broker.KindReal:
+		want = formLiteral
+	case broker.KindSet, broker.KindTable, broker.KindVector:
+		want = formArray
+	}
+	if x.form == formAbsent {
+		d.failAt(o.pos, "%s lacks data", o.kind)
+		return broker.Value{}
+	}
+	if x.form != want {
+		d.failAt(x.pos, "data of a %s is %s, want %s", o.kind, formNames[x.form], formNames[want])
+		return broker.Value{}
+	}
+	v, ok := broker.Value{}, true
+	switch o.kind {
+	case broker.KindBoolean:
+		v, ok = broker.Boolean(x.text == "true"), x.text == "true" || x.text == "false"
+	case broker.KindCount:
+		n, err := strconv.ParseUint(x.text, 10, 64)
+		v, ok = broker.Count(n), err == nil
+	case broker.KindInteger:
+		n, err := strconv.ParseInt(x.text, 10, 64)
+		v, ok = broker.Integer(n), err == nil
+	case broker.KindReal:
+		var f float64
+		f, ok = parseReal(x.text)
+		v = broker.Real(f)
+	case broker.KindString:
+		v = broker.String(x.text)
+	case broker.KindEnum:
+		v = broker.Enum(x.text)
+	case broker.KindAddress:
+		a, err := netip.ParseAddr(x.text)
+		v, ok = broker.Address(a), err == nil && a.Zone() == ""
+	case broker.KindSubnet:
+		var p netip.Prefix
+		p, ok = parseSubnet(x.text)
+		v = broker.Subnet(p)
+	case broker.KindPort:
+		p, err := broker.ParsePort(x.text)
+		v, ok = broker.PortValue(p), err == nil
+	case broker.KindTimestamp:
+		ns, good := parseTimestamp(x.text)
+		v, ok = broker.TimestampNanos(ns), good
+	case broker.KindTimespan:
+		span, good := parseTimespan(x.text)
+		v, ok = broker.Timespan(span), good
+	default:
+		return d.container(o.kind, x)
+	}
+	if !ok {
+		d.failAt(x.pos, "%q is no %s", clip(x.text), o.kind)
+		return broker.Value{}
+	}
+	return v
+}
+
+func (d *decoder) container(kind broker.Kind, x *datum) broker.Value {
+	wanted, content := x.values, "values"
+	if kind == broker.KindTable {
+		wanted, content = x.entries, "entries of key and value"
+	}
+	if wanted != x.values+x.entries+x.others {
+		d.failAt(x.pos, "%s holds something else than %s", kind, content)
+		return broker.Value{}
+	}
+	v, duplicate := broker.Value{}, -1
+	switch kind {
+	case broker.KindSet:
+		v, duplicate = broker.UniqueSet(x.elems)
+	case broker.KindTable:
+		v, duplicate = broker.UniqueTable(x.elems)
+	default:
+		v = broker.Vector(x.elems...)
+	}
+	if duplicate >= 0 {
+		d.failAt(x.pos, "%s holds a duplicate", kind)
+	}
+	return v
+}
+
+// peek returns the next byte, or 0 at the end of the text and after a failure.
+func (d *decoder) peek() byte {
+	if d.pos >= len(d.s) || d.err != nil {
+		return 0
+	}
+	return d.s[d.pos]
+}
+
+// here describes the next byte for an error.
+func (d *decoder) here() string {
+	if d.pos >= len(d.s) {
+		return "end of text"
+	}
+	return strconv.QuoteToASCII(d.s[d.pos : d.pos+1])
+}
+
+// space skips white space. Zeek takes no carriage return; we do.
+func (d *decoder) space() {
+	for d.pos < len(d.s) {
+		switch d.s[d.pos] {
+		case ' ', '\t', '\n', '\r':
+			d.pos++
+		default:
+			return
+		}
+	}
+}
+
+// open skips the bracket of an array or object and reports whether anything
+// comes before the closing one.
+func (d *decoder) open(closing byte) bool {
+	d.pos++
+	d.space()
+	if d.peek() == closing {
+		d.pos++
+		return false
+	}
+	return d.err == nil
+}
+
+// next skips what is between two elements and reports whether there is a
+// second one.
+func (d *decoder) next(closing byte) bool {
+	if d.err != nil {
+		return false
+	}
+	d.space()
+	switch d.peek() {
+	case ',':
+		d.pos++
+		d.space()
+		return true
+	case closing:
+		d.pos++
+		return false
+	}
+	d.failAt(d.pos, "%s, want ',' or '%c'", d.here(), closing)
+	return false
+}
+
+// key reads the name of a member up to its content.
+func (d *decoder) key() string {
+	if d.peek() != '"' {
+		d.failAt(d.pos, "%s, want the name of a member", d.here())
+		return ""
+	}
+	key := d.string()
+	d.space()
+	if d.peek() != ':' {
+		d.failAt(d.pos, "%s, want ':'", d.here())
+		return ""
+	}
+	d.pos++
+	d.space()
+	return key
+}
+
+// textOrSkip reads a string; of anything else it makes the empty one.
+func (d *decoder) textOrSkip() string {
+	if d.peek() == '"' {
+		return d.string()
+	}
+	d.skip(0)
+	return ""
+}
+
+// string reads a string, the next byte being its quote.
+func (d *decoder) string() string {
+	start := d.pos + 1
+	for i := start; i < len(d.s); i++ {
+		switch d.s[i] {
+		case '"':
+			d.pos = i + 1
+			return d.s[start:i]
+		case '\\':
+			return d.escaped(start, i)
+		}
+	}
+	d.failAt(d.pos, "string does not end")
+	return ""
+}
+
+// escaped reads the rest of the string that starts at start and has its first
+// escape at i.
+func (d *decoder) escaped(start, i int) string {
+	var b strings.Builder
+	for from := start; ; {
+		n := strings.IndexAny(d.s[i:], `\"`)
+		if n < 0 {
+			d.failAt(start-1, "string does not end")
+			return ""
+		}
+		i += n
+		b.WriteString(d.s[from:i])
+		if d.s[i] == '"' {
+			d.pos = i + 1
+			return b.String()
+		}
+		size := d.escape(&b, i)
+		if d.err != nil {
+			return ""
+		}
+		i += size
+		from = i
+	}
+}
+
+// escape appends what the escape at i means to b and returns its length.
+func (d *decoder) escape(b *strings.Builder, i int) int {
+	var c byte
+	if i+1 < len(d.s) {
+		c = d.s[i+1]
+	}
+	switch c {
+	case '"', '\\', '/':
+		b.WriteByte(c)
+	case 'b':
+		b.WriteByte('\b')
+	case 'f':
+		b.WriteByte('\f')
+	case 'n':
+		b.WriteByte('\n')
+	case 'r':
+		b.WriteByte('\r')
+	case 't':
+		b.WriteByte('\t')
+	case 'v':
+		b.WriteByte('\v')
+	case 'u':
+		r, ok := codeUnit(d.s, i)
+		switch {
+		case !ok:
+			d.failAt(i, `\u is not followed by 4 hexadecimal digits`)
+		case utf16.IsSurrogate(r):
+			low, _ := codeUnit(d.s, i+6)
+			pair := utf16.DecodeRune(r, low)
+			if pair == utf8.RuneError {
+				d.failAt(i, `\u%04x is half of a surrogate pair`, r)
+			}
+			b.WriteRune(pair)
+			return 12
+		}
+		b.WriteRune(r)
+		return 6
+	default:
+		d.failAt(i, "unknown escape")
+	}
+	return 2
+}
+
+// codeUnit returns the number in the \uXXXX at i, if there is one.
+func codeUnit(s string, i int) (rune, bool) {
+	if i+6 > len(s) || s[i] != '\\' || s[i+1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s[i+2:i+6], 16, 16)
+	return rune(n), err == nil
+}
+
+// literal reads a word without quotes: a number, true, inf.
+func (d *decoder) literal() string {
+	start := d.pos
+	for d.pos < len(d.s) {
+		c := d.s[d.pos]
+		if c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '+' || c == '.' {
+			d.pos++
+			continue
+		}
+		break
+	}
+	text := d.s[start:d.pos]
+	if text == "" {
+		d.failAt(start, "%s, want a value", d.here())
+	}
+	return text
+}
+
+// skip reads anything, up to a nesting that depends on depth.
+func (d *decoder) skip(depth int) {
+	closing := byte(']')
+	switch d.peek() {
+	case '"':
+		d.string()
+		return
+	case '{':
+		closing = '}'
+	case '[':
+	default:
+		pos, text := d.pos, d.literal()
+		if _, ok := parseReal(text); !ok && text != "true" && text != "false" && text != "null" && d.err == nil {
+			d.failAt(pos, "%q is no value", clip(text))
+		}
+		return
+	}
+	if depth == MaxDepth {
+		d.failAt(d.pos, "more than %d levels", MaxDepth)
+		return
+	}
+	for more := d.open(closing); more; more = d.next(closing) {
+		if closing == '}' {
+			d.key()
+		}
+		d.skip(depth + 1)
+	}
+}
+
+// parseReal takes what Zeek writes, what Python writes for numbers that JSON
+// lacks, and every number of JSON, integers included, which Zeek refuses.
+func parseReal(s string) (float64, bool) {
+	switch s {
+	case "inf", "Infinity":
+		return math.Inf(1), true
+	case "-inf", "-Infinity":
+		return math.Inf(-1), true
+	case "nan", "NaN":
+		return math.NaN(), true
+	case "-nan":
+		return math.Copysign(math.NaN(), -1), true
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c|0x20 != 'e' {
+			return 0, false // ParseFloat knows other spellings
+		}
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	return f, err == nil
+}
+
+func parseSubnet(s string) (netip.Prefix, bool) {
+	network, length, ok := strings.Cut(s, "/")
+	if !ok {
+		return netip.Prefix{}, false
+	}
+	a, err := netip.ParseAddr(network)
+	bits, err2 := strconv.ParseUint(length, 10, 8)
+	if err != nil || err2 != nil || a.Zone() != "" {
+		return netip.Prefix{}, false
+	}
+	p := netip.PrefixFrom(a.Unmap(), int(bits))
+	return p, p.IsValid()
+}
+
+// clip shortens what a peer wrote for an error.
+func clip(s string) string {
+	const most = 40
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "..."
+}
