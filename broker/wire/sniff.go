@@ -1,0 +1,54 @@
+package wire
+
+import (
+	"bytes"
+	"strings"
+)
+
+// Protocol is what the first bytes of a stream look like.
+type Protocol uint8
+
+// The protocols that people connect to the wrong port with.
+const (
+	ProtocolUnknown   Protocol = iota
+	ProtocolNative             // Broker's own, without TLS
+	ProtocolTLS                // TLS
+	ProtocolHTTP               // HTTP, request or response
+	ProtocolWebSocket          // HTTP for the path of Broker's WebSocket API
+)
+
+// SniffLen is how many bytes Sniff can make use of.
+const SniffLen = len(webSocketRequest)
+
+const webSocketRequest = "GET /v1/messages"
+
+var protocolNames = [...]string{"unknown", "native", "TLS", "HTTP", "WebSocket"}
+
+func (p Protocol) String() string { return protocolNames[p] }
+
+// Sniff tells protocols apart by the first bytes of a stream, of which there
+// may be fewer than SniffLen.
+func Sniff(first []byte) Protocol {
+	switch s := string(first); {
+	case strings.HasPrefix(s, webSocketRequest):
+		return ProtocolWebSocket
+	case strings.HasPrefix(s, "HTTP/"), isRequest(s):
+		return ProtocolHTTP
+	case len(s) >= 3 && s[0] >= 0x14 && s[0] <= 0x17 && s[1] == 3 && s[2] <= 4:
+		// The header of a TLS record: content type, version.
+		return ProtocolTLS
+	case len(s) >= 9 && s[0] == 0 && bytes.Equal(first[5:9], []byte(magic)):
+		// The first message of either side has the magic after its tag.
+		return ProtocolNative
+	}
+	return ProtocolUnknown
+}
+
+func isRequest(s string) bool {
+	for _, method := range []string{"GET ", "POST ", "PUT ", "HEAD ", "OPTIONS ", "CONNECT ", "PRI * "} {
+		if strings.HasPrefix(s, method) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,368 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/bin"
+)
+
+var (
+	idG = uuid.MustParse("11111111-1111-4111-8111-111111111111") // ours
+	idZ = uuid.MustParse("22222222-2222-5222-9222-222222222222") // Zeek's
+)
+
+const (
+	hexG   = "11111111111141118111111111111111"
+	hexZ   = "22222222222252229222222222222222"
+	hexNil = "00000000000000000000000000000000"
+	hexBye = "425945 0700000000000000"
+)
+
+// unhex takes the notation of the tables below, with spaces for the eye.
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+var handshakeVectors = []struct {
+	name string
+	hex  string // with the length of the frame
+	msg  HandshakeMessage
+}{
+	{"probe", "00000005 07 5a45454b", Probe{}},
+	{"hello G", "00000017 06 5a45454b " + hexG + " 01 01", Hello{idG, 1, 1}},
+	{"hello Z", "00000017 06 5a45454b " + hexZ + " 01 01", Hello{idZ, 1, 1}},
+	{"hello 0 to 99", "00000017 06 5a45454b " + hexZ + " 00 63", Hello{idZ, 0, 99}},
+	{"version select G", "00000016 08 5a45454b " + hexG + " 01", VersionSelect{idG, 1}},
+	{"version select Z", "00000016 08 5a45454b " + hexZ + " 01", VersionSelect{idZ, 1}},
+	{"drop 39", "0000002b 09 5a45454b " + hexZ + " 27 14 726564756e64616e7420636f6e6e656374696f6e",
+		DropConn{idZ, CodeRedundantConnection, "redundant connection"}},
+	{"drop 2", "00000033 09 5a45454b " + hexZ + " 02 1c 756e737570706f727465642076657273696f6e73206f666665726564",
+		DropConn{idZ, CodePeerIncompatible, "unsupported versions offered"}},
+	{"drop 28", "00000024 09 5a45454b " + hexZ + " 1c 0d 7368757474696e6720646f776e",
+		DropConn{idZ, CodeShuttingDown, "shutting down"}},
+	{"syn", "00000008 0a 01 05 2f74657374", OriginatorSyn{broker.Filter{"/test"}}},
+	{"syn without topics", "00000002 0a 00", OriginatorSyn{broker.Filter{}}},
+	{"syn of two", "00000017 0a 02 08 2f666f6f2f626172 0b 7a65656b2f6576656e742f",
+		OriginatorSyn{broker.Filter{"/foo/bar", "zeek/event/"}}},
+	{"syn unsorted, redundant", "00000007 0a 03 01 62 01 61 00", OriginatorSyn{broker.Filter{"b", "a", ""}}},
+	{"syn ack", "0000000b 0b 01 08 2f666f6f2f626172", ResponderSynAck{broker.Filter{"/foo/bar"}}},
+	{"ack", "00000001 0c", OriginatorAck{}},
+}
+
+func TestHandshakeMessages(t *testing.T) {
+	for _, test := range handshakeVectors {
+		t.Run(test.name, func(t *testing.T) {
+			want := unhex(t, test.hex)
+			if got := AppendFrame(nil, test.msg.Append(nil)); !bytes.Equal(got, want) {
+				t.Errorf("encoded\n%x, want\n%x", got, want)
+			}
+			got, err := DecodeHandshake(want[4:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.msg, got); diff != "" {
+				t.Errorf("decoded (-want +got):\n%s", diff)
+			}
+			if _, err := DecodeHandshake(append(want[4:], 0)); err != nil {
+				t.Errorf("with a byte after it: %v", err)
+			}
+		})
+	}
+}
+
+func TestHandshakeRefusals(t *testing.T) {
+	tests := []struct {
+		name string
+		hex  string // without the length of the frame
+		code Code
+		text string
+	}{
+		{"empty", "", 20, "invalid message type tag"},
+		{"tag 0", "00", 20, "invalid message type tag"},
+		{"tag of an envelope", "04 5a45454b", 20, "invalid message type tag"},
+		{"tag 13", "0d", 20, "invalid message type tag"},
+		{"probe magic", "07 5a45454c", 38, "wrong magic number"},
+		{"hello magic", "06 00000000 " + hexZ + " 01 01", 38, "wrong magic number"},
+		{"version select magic", "08 5a45454a " + hexZ + " 01", 38, "wrong magic number"},
+		{"drop magic", "09 5a45454a " + hexZ + " 27 00", 38, "wrong magic number"},
+		{"magic before version", "06 00000000 " + hexZ + " 02 03", 38, "wrong magic number"},
+		{"parse before magic", "06 00000000 " + hexZ + " 02", 20, "failed to parse hello_msg"},
+		{"hello versions above", "06 5a45454b " + hexZ + " 02 03", 2, "unsupported versions offered"},
+		{"hello versions below", "06 5a45454b " + hexZ + " 00 00", 2, "unsupported versions offered"},
+		{"version selected", "08 5a45454b " + hexZ + " 02", 2, "unsupported version selected"},
+		{"hello short", "06 5a45454b 2222", 20, "failed to parse hello_msg"},
+		{"probe short", "07 5a45", 20, "failed to parse probe_msg"},
+		{"version select short", "08 5a45454b " + hexZ, 20, "failed to parse version_select_msg"},
+		{"drop short", "09 5a45454b " + hexZ + " 27 05 61", 20, "failed to parse drop_conn_msg"},
+		{"drop with unknown code", "09 5a45454b " + hexZ + " 2a 02 6f6b", 1, "ok"},
+		{"syn short", "0a 02 01 61", 20, "failed to parse v1::originator_syn_msg"},
+		{"syn without filter", "0a", 20, "failed to parse v1::originator_syn_msg"},
+		{"syn with absurd count", "0a ffffffff0f", 20, "failed to parse v1::originator_syn_msg"},
+		{"syn ack short", "0b 01 20 61", 20, "failed to parse v1::responder_syn_ack_msg"},
+		{"syn with too many topics", "0a 818004" + strings.Repeat("00", MaxFilterTopics+1), 20, "failed to parse v1::originator_syn_msg"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := DecodeHandshake(unhex(t, test.hex))
+			var refusal *ProtocolError
+			if !errors.As(err, &refusal) {
+				t.Fatalf("error is %v, want a ProtocolError", err)
+			}
+			if refusal.Code != test.code || refusal.Text != test.text {
+				t.Errorf("got %d %q, want %d %q", refusal.Code, refusal.Text, test.code, test.text)
+			}
+		})
+	}
+}
+
+var event1 = broker.NewEvent("event_1", broker.Integer(42), broker.String("test"))
+
+var envelopeVectors = []struct {
+	name string
+	hex  string // with the length of the frame
+	env  Envelope
+}{
+	{"ping", "0000002b " + hexG + hexZ + " 04 0001 0003 3c243e 666f6f",
+		Envelope{idG, idZ, TypePing, 1, "<$>", []byte("foo")}},
+	{"pong", "0000002b " + hexZ + hexG + " 05 0010 0003 3c243e 666f6f",
+		Envelope{idZ, idG, TypePong, 16, "<$>", []byte("foo")}},
+	{"bye", "00000033 " + hexZ + hexG + " 04 0010 0003 3c243e " + hexBye,
+		Envelope{idZ, idG, TypePing, 16, "<$>", []byte("BYE\a\x00\x00\x00\x00\x00\x00\x00")}},
+	{"bye reply", "00000033 " + hexG + hexZ + " 05 0010 0003 3c243e " + hexBye,
+		Envelope{idG, idZ, TypePong, 16, "<$>", []byte("BYE\a\x00\x00\x00\x00\x00\x00\x00")}},
+	{"routing update", "0000003c " + hexZ + hexG + " 03 0010 0003 3c243e 02 05 2f74657374 0c 7a65656b2f636f6e74726f6c",
+		RoutingUpdate(idZ, idG, broker.Filter{"/test", "zeek/control"})},
+	{"Broker's own unit test", "00000038 5746d8ee36445bd29f54d5a44c26c2a1 c0551e8d392b509ba47bae46f75befac 01 0010 0006 666f6f626172 05 0b 68656c6c6f20776f726c64",
+		Envelope{uuid.MustParse("5746d8ee-3644-5bd2-9f54-d5a44c26c2a1"), uuid.MustParse("c0551e8d-392b-509b-a47b-ae46f75befac"),
+			TypeData, 16, "foobar", bin.Append(nil, broker.String("hello world"))}},
+	{"event", "0000005d " + hexG + hexNil + " 01 0010 0008 2f666f6f2f626172" +
+		"0e0302000000000000000102000000000000000 10e0205076576656e745f310e0203000000000000002a050474657374",
+		Envelope{idG, uuid.Nil, TypeData, 16, "/foo/bar", bin.Append(nil, event1.Value())}},
+	{"nothing but a header", "00000025" + hexG + hexZ + " 02 ffff 0000",
+		Envelope{idG, idZ, TypeCommand, 0xFFFF, "", []byte{}}},
+}
+
+func TestEnvelopes(t *testing.T) {
+	for _, test := range envelopeVectors {
+		t.Run(test.name, func(t *testing.T) {
+			want := unhex(t, test.hex)
+			if got := test.env.AppendFrame(nil); !bytes.Equal(got, want) {
+				t.Errorf("encoded\n%x, want\n%x", got, want)
+			}
+			got, err := DecodeEnvelope(want[4:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.env, got); diff != "" {
+				t.Errorf("decoded (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestBye(t *testing.T) {
+	zeeks, err := DecodeEnvelope(unhex(t, envelopeVectors[2].hex)[4:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !zeeks.IsBye() {
+		t.Error("Zeek's is not recognised")
+	}
+	pong := zeeks.Pong(idG)
+	if got, want := pong.AppendFrame(nil), unhex(t, envelopeVectors[3].hex); !bytes.Equal(got, want) {
+		t.Errorf("reply is\n%x, want\n%x", got, want)
+	}
+	if pong.IsBye() {
+		t.Error("the reply is taken for a bye")
+	}
+	if ours := (Envelope{Type: TypePing, Payload: AppendBye(nil, 7)}); !ours.IsBye() {
+		t.Error("our own is not recognised")
+	}
+	for _, other := range []string{"", "BYE", "BYE 1234", "HEY\x00\x00\x00\x00\x00\x00\x00\x00"} {
+		if e := (Envelope{Type: TypePing, Payload: []byte(other)}); e.IsBye() {
+			t.Errorf("%q is taken for one", other)
+		}
+	}
+}
+
+func TestEnvelopeErrors(t *testing.T) {
+	tests := []struct{ name, hex, want string }{
+		{"empty", "", "0 bytes"},
+		{"short header", hexG + hexZ + "01 0010 00", "36 bytes"},
+		{"type 0", hexG + hexZ + "00 0010 0000", "message type is 0"},
+		{"type of the handshake", hexG + hexZ + "06 0010 0000", "message type is 6"},
+		{"long topic", hexG + hexZ + "01 0010 0003 6161", "topic of 3 bytes, 2 left"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := DecodeEnvelope(unhex(t, test.hex))
+			if !errors.Is(err, ErrEnvelope) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error is %v, want %q in it", err, test.want)
+			}
+		})
+	}
+}
+
+func TestDecodeFilter(t *testing.T) {
+	for name, payload := range map[string]string{
+		"empty":           "",
+		"overrun":         "01 20 616263", // kills the core of Zeek 6.2 and later
+		"bytes left over": "01 01 61 62",
+		"count too small": "01 01 61 01 62",
+		"count too large": "03 01 61 01 62",
+	} {
+		if f, err := DecodeFilter(unhex(t, payload)); err == nil {
+			t.Errorf("%s: no error but %q", name, f)
+		}
+	}
+	if _, err := DecodeFilter(make([]byte, MaxHandshakeFrame+1)); err == nil {
+		t.Error("too large: no error")
+	}
+	got, err := DecodeFilter(unhex(t, "02 01 61 01 62"))
+	if err != nil || !got.Equal(broker.Filter{"a", "b"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestReadFrame(t *testing.T) {
+	small, large := []byte("payload"), bytes.Repeat([]byte("0123456789abcdef"), 20_000)
+	stream := AppendFrame(AppendFrame(AppendFrame(nil, small), large), small)
+	for name, r := range map[string]io.Reader{
+		"whole":    bytes.NewReader(stream),
+		"halves":   iotest.HalfReader(bytes.NewReader(stream)),
+		"one byte": iotest.OneByteReader(bytes.NewReader(stream)),
+	} {
+		var buf []byte
+		for i, want := range [][]byte{small, large, small} {
+			var err error
+			if buf, err = ReadFrame(r, len(large), buf); err != nil || !bytes.Equal(buf, want) {
+				t.Errorf("%s: frame %d is %d bytes, %v", name, i, len(buf), err)
+			}
+		}
+		if _, err := ReadFrame(r, len(large), buf); err != io.EOF {
+			t.Errorf("%s: at the end: %v", name, err)
+		}
+	}
+}
+
+func TestReadFrameErrors(t *testing.T) {
+	for name, stream := range map[string]string{
+		"no length":        "0000",
+		"no payload":       "00000005",
+		"half a payload":   "00000005 6162",
+		"more than a step": "00020000" + strings.Repeat("61", readStep),
+	} {
+		if _, err := ReadFrame(bytes.NewReader(unhex(t, stream)), DefaultMaxFrame, nil); err != io.ErrUnexpectedEOF {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+	if _, err := ReadFrame(bytes.NewReader(make([]byte, 4)), 10, nil); err != ErrEmptyFrame {
+		t.Errorf("empty: error is %v", err)
+	}
+	var size *FrameSizeError
+	if _, err := ReadFrame(bytes.NewReader([]byte{0, 0, 0, 11}), 10, nil); !errors.As(err, &size) || size.Size != 11 || size.Limit != 10 {
+		t.Errorf("too large: error is %v", err)
+	}
+}
+
+func TestReadFrameSpendsWhatArrives(t *testing.T) {
+	claim := []byte{4, 0, 0, 0, 'x'} // 64 MiB, of which one byte comes
+	got, err := ReadFrame(bytes.NewReader(claim), DefaultMaxFrame, nil)
+	if err != io.ErrUnexpectedEOF || cap(got) > 2*readStep {
+		t.Errorf("a lying length costs %d bytes, %v", cap(got), err)
+	}
+}
+
+func TestSniff(t *testing.T) {
+	tests := []struct {
+		first string
+		want  Protocol
+	}{
+		{"", ProtocolUnknown},
+		{"\x00\x00\x00\x05\x07ZEEK", ProtocolNative},
+		{"\x00\x00\x00\x17\x06ZEEK", ProtocolNative},
+		{"\x00\x00\x00\x17", ProtocolUnknown},
+		{"\x16\x03\x01\x02\x00\x01", ProtocolTLS},
+		{"\x15\x03\x03\x00\x02\x02F", ProtocolTLS},
+		{"GET / HTTP/1.1\r\n", ProtocolHTTP},
+		{"GET /v1/messages/json HTTP/1.1\r\n", ProtocolWebSocket},
+		{"HTTP/1.1 400 Bad Request", ProtocolHTTP},
+		{"SSH-2.0-OpenSSH", ProtocolUnknown},
+	}
+	for _, test := range tests {
+		if got := Sniff([]byte(test.first)); got != test.want {
+			t.Errorf("%q is %s, want %s", test.first, got, test.want)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	if got := CodeInvalidJSON.String(); got != "invalid_json" || CodeInvalidJSON != 41 || CodeShuttingDown != 28 {
+		t.Errorf("code 41 is %s", got)
+	}
+	if got := Code(200).String(); got != "code(200)" {
+		t.Errorf("code 200 is %s", got)
+	}
+	if got := TypeOriginatorAck.String(); got != "originator_ack" || TypeOriginatorAck != 12 {
+		t.Errorf("type 12 is %s", got)
+	}
+	if got := Type(0).String(); got != "type(0)" {
+		t.Errorf("type 0 is %s", got)
+	}
+}
+
+func FuzzDecodeHandshake(f *testing.F) {
+	for _, v := range handshakeVectors {
+		f.Add(unhex(f, v.hex)[4:])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := DecodeHandshake(b)
+		if err != nil {
+			return
+		}
+		again, err := DecodeHandshake(m.Append(nil))
+		if err != nil {
+			t.Fatalf("%#v does not survive: %v", m, err)
+		}
+		if diff := cmp.Diff(m, again); diff != "" {
+			t.Fatalf("%#v changes:\n%s", m, diff)
+		}
+	})
+}
+
+func FuzzDecodeEnvelope(f *testing.F) {
+	for _, v := range envelopeVectors {
+		f.Add(unhex(f, v.hex)[4:])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := DecodeEnvelope(b)
+		if err != nil {
+			return
+		}
+		if got := e.Append(nil); !bytes.Equal(got, b) || e.Len() != len(b) {
+			t.Fatalf("%x becomes %x", b, got)
+		}
+		if e.Type == TypeRoutingUpdate {
+			if filter, err := DecodeFilter(e.Payload); err == nil {
+				if again, err := DecodeFilter(AppendFilter(nil, filter)); err != nil || !again.Equal(filter) {
+					t.Fatalf("filter %q becomes %q, %v", filter, again, err)
+				}
+			}
+		}
+	})
+}
