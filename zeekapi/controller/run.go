@@ -1,0 +1,245 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// Dialer opens and ends lasting peerings with agents that listen. A native
+// endpoint is one.
+type Dialer interface {
+	Dial(address string)
+	Undial(address string)
+}
+
+// Config is what Run needs.
+type Config struct {
+	Settings Settings
+
+	// Buses carry agents and clients, either on any: what a message is, its
+	// topic says. Run takes all their notices, and leaves closing to the
+	// caller.
+	Buses []broker.Bus
+
+	// Dialer reaches agents that listen; nil if that is not wanted.
+	Dialer Dialer
+
+	Dialects []*zeekapi.Dialect
+
+	// Store keeps the configurations; nil keeps them in memory.
+	Store *Store
+
+	Log zerolog.Logger
+}
+
+// Topics returns the prefixes that the buses of a controller must subscribe to.
+func Topics(dialects []*zeekapi.Dialect) []string {
+	var topics []string
+	for _, d := range dialects {
+		topics = append(topics, d.Topics.Controller, d.Topics.AgentPrefix)
+	}
+	return topics
+}
+
+// Run is a controller until ctx ends, or until its store fails: it must not
+// acknowledge what it cannot keep.
+func Run(ctx context.Context, cfg Config) error {
+	var configs map[Slot]zeekapi.Configuration
+	if cfg.Store != nil {
+		var err error
+		if configs, err = cfg.Store.Load(); err != nil {
+			return err
+		}
+	}
+	r := &runner{
+		Config:   cfg,
+		machine:  NewMachine(cfg.Settings, configs, uuid.NewString, cfg.Log),
+		inputs:   make(chan Input),
+		speaking: make(map[string]*zeekapi.Dialect),
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, bus := range cfg.Buses {
+		group.Go(func() error { return r.listen(ctx, bus) })
+	}
+	group.Go(func() error { return r.loop(ctx) })
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+type runner struct {
+	Config
+	machine *Machine
+	inputs  chan Input
+
+	// speaking is the dialect that an agent speaks, by instance. Only loop
+	// uses it.
+	speaking map[string]*zeekapi.Dialect
+}
+
+// heard is FromAgent with the dialect of the message, which loop takes off.
+type heard struct {
+	FromAgent
+	instance string
+	dialect  *zeekapi.Dialect
+}
+
+// listen turns the notices of a bus into inputs.
+func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
+	for {
+		notice, err := bus.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("controller: %w", err)
+		}
+		in := r.interpret(notice)
+		if in == nil {
+			continue
+		}
+		select {
+		case r.inputs <- in:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// interpret returns the input that a notice is, or nil if it is none of ours.
+func (r *runner) interpret(notice broker.Notice) Input {
+	switch n := notice.(type) {
+	case broker.PeerAdded:
+		return PeerAdded{n.Peer}
+	case broker.PeerLost:
+		return PeerLost{n.Peer}
+	case broker.Received:
+		return r.interpretMessage(n)
+	}
+	return nil
+}
+
+func (r *runner) interpretMessage(n broker.Received) Input {
+	for _, d := range r.Dialects {
+		instance, fromAgent := d.Topics.AgentName(n.Message.Topic)
+		if !fromAgent && n.Message.Topic != d.Topics.Controller {
+			continue
+		}
+		log := r.Log.With().Str("topic", n.Message.Topic).Str("peer", n.Peer.ID.String()).Logger()
+		ev, err := broker.ParseEvent(n.Message.Value)
+		if err != nil {
+			log.Warn().Err(err).Msg("ignoring a message that is no event")
+			return nil
+		}
+		msg, err := d.Decode(ev)
+		switch {
+		case errors.Is(err, zeekapi.ErrUnknown):
+			log.Warn().Str("event", ev.Name).Msg("ignoring an event that is not of the management API")
+			return nil
+		case err != nil:
+			log.Warn().Err(err).Msg("ignoring an event with wrong arguments")
+			return nil
+		case !fromAgent:
+			return FromClient{n.Peer, msg}
+		}
+		if hello, ok := msg.(zeekapi.AgentHello); ok && hello.Instance != instance {
+			log.Warn().Str("instance", hello.Instance).Msg("ignoring an agent that says hello on the topic of another")
+			return nil
+		}
+		return heard{FromAgent{n.Peer, msg}, instance, d}
+	}
+	return nil
+}
+
+// loop feeds the machine and does what it says.
+func (r *runner) loop(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	if err := r.perform(ctx, r.machine.Start(time.Now())); err != nil {
+		return err
+	}
+	for {
+		if next := r.machine.Deadline(); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+		var in Input
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case in = <-r.inputs:
+		case <-timer.C:
+			in = Tick{}
+		}
+		if h, ok := in.(heard); ok {
+			r.speaking[h.instance] = h.dialect
+			in = h.FromAgent
+		}
+		if err := r.perform(ctx, r.machine.Step(time.Now(), in)); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *runner) perform(ctx context.Context, outputs []Output) error {
+	for _, o := range outputs {
+		switch o := o.(type) {
+		case ToAgent:
+			r.toAgent(ctx, o)
+		case ToClients:
+			for _, d := range r.Dialects {
+				if d.Has(o.Message) {
+					r.publish(ctx, d, d.Topics.Controller, o.Message)
+				}
+			}
+		case Dial:
+			if r.Dialer != nil {
+				r.Dialer.Dial(o.Address)
+			}
+		case Hangup:
+			if r.Dialer != nil {
+				r.Dialer.Undial(o.Address)
+			}
+		case Save:
+			if r.Store == nil {
+				continue
+			}
+			if err := r.Store.Save(o.Slot, o.Config); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// toAgent speaks the agent's dialect, or all of them to one that has not said
+// a word yet.
+func (r *runner) toAgent(ctx context.Context, o ToAgent) {
+	for _, d := range r.Dialects {
+		if spoken := r.speaking[o.Instance]; (spoken == nil || spoken == d) && d.Has(o.Message) {
+			r.publish(ctx, d, d.Topics.Agent(o.Instance), o.Message)
+		}
+	}
+}
+
+func (r *runner) publish(ctx context.Context, d *zeekapi.Dialect, topic string, msg zeekapi.Message) {
+	ev, err := d.Encode(msg)
+	if err != nil {
+		r.Log.Error().Err(err).Msg("cannot encode a message")
+		return
+	}
+	r.Log.Debug().Str("topic", topic).Str("event", ev.Name).Str("request", msg.RequestID()).Msg("sending")
+	for _, bus := range r.Buses {
+		if err := bus.Publish(ctx, topic, ev.Value()); err != nil && ctx.Err() == nil {
+			r.Log.Warn().Err(err).Str("topic", topic).Str("event", ev.Name).Msg("cannot publish")
+		}
+	}
+}

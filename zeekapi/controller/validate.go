@@ -1,0 +1,224 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// validate returns what is wrong with c, in the words of Zeek's controller and
+// sorted as it sorts. (Zeek: config_validate)
+func (s Settings) validate(c zeekapi.Configuration) []string {
+	var errs []string
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Sprintf(format, args...)) }
+
+	instances, repeated := namesOf(c.Instances, func(i zeekapi.Instance) string { return i.Name })
+	for _, name := range repeated {
+		fail("multiple instances named '%s'", name)
+	}
+	nodes, repeated := namesOf(c.Nodes, func(n zeekapi.Node) string { return n.Name })
+	for _, name := range repeated {
+		fail("multiple nodes named '%s'", name)
+	}
+	var both []string
+	for name := range nodes {
+		if instances[name] {
+			both = append(both, name)
+		}
+	}
+	if len(both) > 0 {
+		slices.Sort(both)
+		fail("node and instance names collide: %s", strings.Join(both, ", "))
+	}
+	for _, n := range c.Nodes {
+		if !instances[n.Instance] {
+			fail("node '%s' has undeclared instance name '%s'", n.Name, n.Instance)
+		}
+	}
+	errs = append(errs, s.validatePorts(c)...)
+
+	slices.Sort(errs)
+	return errs
+}
+
+func (s Settings) validatePorts(c zeekapi.Configuration) []string {
+	type use struct {
+		instance string
+		port     broker.Port
+	}
+	var errs []string
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Sprintf(format, args...)) }
+
+	agents := make(map[use]bool)
+	for _, i := range c.Instances {
+		if !i.Connects() {
+			agents[use{i.Name, i.Port}] = true
+		}
+	}
+	count := make(map[use]int)
+	for _, n := range c.Nodes {
+		if n.Port == (broker.Port{}) {
+			continue
+		}
+		u := use{n.Instance, n.Port}
+		if agents[u] {
+			fail("node '%s' port %s conflicts with agent port on instance '%s'", n.Name, n.Port, n.Instance)
+		}
+		if n.Port == s.BrokerPort {
+			fail("node '%s' port %s conflicts with controller port", n.Name, n.Port)
+		}
+		if count[u]++; count[u] == 2 {
+			fail("multiple nodes on instance '%s' using port %s", n.Instance, n.Port)
+		}
+	}
+	if !s.AssignBrokerPorts {
+		var lacking []string
+		for _, n := range c.Nodes {
+			if _, listens := brokerPortRank[n.Role]; listens && n.Port == (broker.Port{}) {
+				lacking = append(lacking, n.Name)
+			}
+		}
+		if len(lacking) > 0 {
+			slices.Sort(lacking)
+			fail("Broker port auto-assignment disabled but nodes %s lack ports", strings.Join(lacking, ", "))
+		}
+	}
+	return errs
+}
+
+// namesOf returns the names of items, and those that occur more than once.
+func namesOf[T any](items []T, name func(T) string) (names map[string]bool, repeated []string) {
+	count := make(map[string]int, len(items))
+	names = make(map[string]bool, len(items))
+	for _, item := range items {
+		n := name(item)
+		names[n] = true
+		if count[n]++; count[n] == 2 {
+			repeated = append(repeated, n)
+		}
+	}
+	return names, repeated
+}
+
+// The roles that get ports, in the order in which they get them.
+var (
+	brokerPortRank = map[zeekapi.ClusterRole]int{
+		zeekapi.RoleManager: 0, zeekapi.RoleLogger: 1, zeekapi.RoleProxy: 2,
+	}
+	metricsPortRank = map[zeekapi.ClusterRole]int{
+		zeekapi.RoleManager: 0, zeekapi.RoleLogger: 1, zeekapi.RoleProxy: 2, zeekapi.RoleWorker: 3,
+	}
+)
+
+// assignPorts fills in the ports that c leaves open, as the settings say. It
+// fails when there are more nodes than ports.
+func (s Settings) assignPorts(c *zeekapi.Configuration) error {
+	if s.AssignBrokerPorts {
+		if err := s.assignBrokerPorts(c); err != nil {
+			return err
+		}
+	}
+	if s.AssignMetricsPorts {
+		return s.assignMetricsPorts(c)
+	}
+	return nil
+}
+
+// assignBrokerPorts counts upward across all instances, so that no port is used
+// on two of them. (Zeek: config_assign_broker_ports)
+func (s Settings) assignBrokerPorts(c *zeekapi.Configuration) error {
+	pool := portPool{next: int(s.BrokerStartPort), taken: make(map[uint16]bool)}
+	for _, i := range c.Instances {
+		pool.reserve(i.Port)
+	}
+	for _, n := range c.Nodes {
+		pool.reserve(n.Port)
+	}
+	for _, n := range inPortOrder(c, brokerPortRank) {
+		if n.Port != (broker.Port{}) {
+			continue
+		}
+		p, err := pool.take()
+		if err != nil {
+			return fmt.Errorf("no Broker port left for node '%s'", n.Name)
+		}
+		n.Port = p
+	}
+	return nil
+}
+
+// assignMetricsPorts starts again on every host. Unlike Zeek's, it keeps the
+// agent ports of all instances that share a host in mind.
+// (Zeek: config_assign_metrics_ports)
+func (s Settings) assignMetricsPorts(c *zeekapi.Configuration) error {
+	pools := make(map[string]*portPool) // by host
+	hosts := make(map[string]string)    // by instance
+	for _, i := range c.Instances {
+		host := i.Host.String()
+		hosts[i.Name] = host
+		if pools[host] == nil {
+			pools[host] = &portPool{next: int(s.MetricsStartPort), taken: make(map[uint16]bool)}
+		}
+		pools[host].reserve(i.Port)
+	}
+	for _, n := range c.Nodes {
+		pool := pools[hosts[n.Instance]]
+		pool.reserve(n.Port)
+		pool.reserve(n.MetricsPort)
+	}
+	for _, n := range inPortOrder(c, metricsPortRank) {
+		if n.MetricsPort != (broker.Port{}) {
+			continue
+		}
+		p, err := pools[hosts[n.Instance]].take()
+		if err != nil {
+			return fmt.Errorf("no metrics port left for node '%s'", n.Name)
+		}
+		n.MetricsPort = p
+	}
+	return nil
+}
+
+// inPortOrder returns the nodes with a role in rank by instance, role and name.
+func inPortOrder(c *zeekapi.Configuration, rank map[zeekapi.ClusterRole]int) []*zeekapi.Node {
+	var nodes []*zeekapi.Node
+	for i := range c.Nodes {
+		if _, ok := rank[c.Nodes[i].Role]; ok {
+			nodes = append(nodes, &c.Nodes[i])
+		}
+	}
+	slices.SortFunc(nodes, func(a, b *zeekapi.Node) int {
+		return cmp.Or(
+			cmp.Compare(a.Instance, b.Instance),
+			cmp.Compare(rank[a.Role], rank[b.Role]),
+			cmp.Compare(a.Name, b.Name))
+	})
+	return nodes
+}
+
+type portPool struct {
+	next  int
+	taken map[uint16]bool
+}
+
+var errNoPort = fmt.Errorf("controller: no port left")
+
+func (p *portPool) reserve(port broker.Port) {
+	if port.Number != 0 {
+		p.taken[port.Number] = true
+	}
+}
+
+func (p *portPool) take() (broker.Port, error) {
+	for ; p.next <= 65535; p.next++ {
+		if n := uint16(p.next); !p.taken[n] {
+			p.next++
+			return broker.TCP(n), nil
+		}
+	}
+	return broker.Port{}, errNoPort
+}
