@@ -10,8 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/internal/brokertest"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -240,4 +243,20 @@ func hasSubnormal(v broker.Value) bool {
 		}
 	}
 	return false
+}
+
+func TestRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := brokertest.Values().Draw(t, "value")
+		if hasSubnormal(v) {
+			t.Skip("subnormals are flushed")
+		}
+		got, err := bin.Decode(bin.Append(nil, v))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !broker.Equal(got, v) {
+			t.Fatalf("%v became %v", v, got)
+		}
+	})
 }
