@@ -1,0 +1,171 @@
+package anontls
+
+import (
+	"crypto/sha1"
+	"crypto/subtle"
+	"encoding"
+	"encoding/binary"
+	"hash"
+)
+
+// What follows opens MAC-then-encrypt records. The length of the padding is
+// secret until the MAC has been checked: a peer that could tell, from an alert
+// or from the time it takes, whether the padding or the MAC was wrong, could
+// decrypt records byte by byte (Vaudenay 2002, "Lucky Thirteen" 2013). So
+// everything here touches the same bytes and hashes the same number of blocks
+// for every padding that a record of the given length could have.
+
+// maxPadding is the largest padding including its length byte.
+const maxPadding = 256
+
+// paddingLen returns how many bytes of plain are padding, including the length
+// byte, and 1 if the padding is well-formed. If it is not, the length is that
+// of an empty padding, so that the MAC is checked, and fails, over the most
+// data. len(plain) is public and greater than macLen.
+func paddingLen(plain []byte, macLen int) (n, good int) {
+	last := len(plain) - 1
+	pad := int(plain[last])
+	good = subtle.ConstantTimeLessOrEq(pad+1+macLen, len(plain))
+	for i := range min(maxPadding, len(plain)) {
+		inPadding := subtle.ConstantTimeLessOrEq(i, pad)
+		same := subtle.ConstantTimeByteEq(plain[last-i], byte(pad))
+		good &= same | (inPadding ^ 1)
+	}
+	return subtle.ConstantTimeSelect(good, pad, 0) + 1, good
+}
+
+// extractMAC copies the sha1.Size bytes that start at the secret offset start
+// to out. The offset is one of the last maxPadding possible ones.
+func extractMAC(out *[sha1.Size]byte, plain []byte, start int) {
+	// Collect the bytes in a ring, whatever the offset, and turn it afterwards:
+	// indexing with start itself would show in the cache.
+	first := max(0, len(plain)-sha1.Size-maxPadding)
+	var ring [sha1.Size]byte
+	turn, at := 0, 0
+	for i := first; i < len(plain); i++ {
+		isStart := subtle.ConstantTimeEq(int32(i), int32(start))
+		in := subtle.ConstantTimeLessOrEq(start, i) & subtle.ConstantTimeLessOrEq(i, start+sha1.Size-1)
+		turn = subtle.ConstantTimeSelect(isStart, at, turn)
+		ring[at] |= plain[i] & byte(-in)
+		if at++; at == len(ring) {
+			at = 0
+		}
+	}
+	for i := range out {
+		out[i] = 0
+		for j := range ring {
+			// turn+i is less than twice the size of the ring.
+			isIt := subtle.ConstantTimeEq(int32(turn+i), int32(j)) |
+				subtle.ConstantTimeEq(int32(turn+i), int32(j+len(ring)))
+			out[i] |= ring[j] & byte(-isIt)
+		}
+	}
+}
+
+// secretLenMAC is HMAC-SHA1 over data whose length is secret.
+type secretLenMAC struct {
+	inner, outer [sha1.BlockSize]byte // the key, as the two hashes begin
+	hash         sha1State
+	state        []byte // scratch
+}
+
+// sha1State is what sha1.New returns, by its documentation. A state is a magic
+// of sha1MagicLen bytes followed by the five words of the hash.
+type sha1State interface {
+	hash.Hash
+	encoding.BinaryAppender
+}
+
+const sha1MagicLen = 4
+
+func newSecretLenMAC(key []byte) *secretLenMAC {
+	m := &secretLenMAC{hash: sha1.New().(sha1State)}
+	copy(m.inner[:], key)
+	copy(m.outer[:], key)
+	for i := range m.inner {
+		m.inner[i] ^= 0x36
+		m.outer[i] ^= 0x5c
+	}
+	return m
+}
+
+// sum writes the MAC over header and data[:n] to out. n is secret; len(data)
+// and the fact that n is at least least are public.
+func (m *secretLenMAC) sum(out *[sha1.Size]byte, header, data []byte, n, least int) {
+	const size = sha1.BlockSize
+	length := len(header) + n // secret
+	longest := len(header) + len(data)
+
+	m.hash.Reset()
+	m.hash.Write(m.inner[:])
+
+	// Blocks that consist of data for every possible n are hashed as usual.
+	whole := (len(header) + least) / size
+	var block [size]byte
+	at := func(i int) byte {
+		switch {
+		case i < len(header):
+			return header[i]
+		case i < longest:
+			return data[i-len(header)]
+		}
+		return 0
+	}
+	if whole > 0 {
+		k := size - len(header)
+		copy(block[copy(block[:], header):], data[:k])
+		m.hash.Write(block[:])
+		m.hash.Write(data[k : whole*size-len(header)])
+	}
+
+	// The rest is built a byte at a time with SHA-1's own padding where the data
+	// ends. The digest is the state after the block in which that padding ends;
+	// all blocks to the last possible one are hashed.
+	final := (length + 8) / size
+	var bits [8]byte
+	binary.BigEndian.PutUint64(bits[:], uint64(size+length)*8)
+	var digest [sha1.Size]byte
+	for b := whole; b <= (longest+8)/size; b++ {
+		isFinal := subtle.ConstantTimeEq(int32(b), int32(final))
+		for j := range block {
+			i := b*size + j
+			isData := subtle.ConstantTimeLessOrEq(i+1, length)
+			isEnd := subtle.ConstantTimeEq(int32(i), int32(length))
+			block[j] = at(i)&byte(-isData) | 0x80&byte(-isEnd)
+			if k := j - (size - len(bits)); k >= 0 {
+				block[j] |= bits[k] & byte(-isFinal)
+			}
+		}
+		m.hash.Write(block[:])
+		m.state, _ = m.hash.AppendBinary(m.state[:0])
+		subtle.ConstantTimeCopy(isFinal, digest[:], m.state[sha1MagicLen:sha1MagicLen+sha1.Size])
+	}
+
+	m.hash.Reset()
+	m.hash.Write(m.outer[:])
+	m.hash.Write(digest[:])
+	m.hash.Sum(out[:0])
+}
+
+// openMACThenEncrypt checks the padding and the MAC at the end of a decrypted
+// record and returns what they protect. It fills in the end of header, the
+// length of the data, which is secret until then. len(plain) is public and
+// greater than sha1.Size.
+func (m *secretLenMAC) open(header *[macHeaderLen]byte, plain []byte) ([]byte, bool) {
+	padding, good := paddingLen(plain, sha1.Size)
+	n := len(plain) - padding - sha1.Size
+	header[macHeaderLen-2] = byte(n >> 8)
+	header[macHeaderLen-1] = byte(n)
+
+	// The data is at most what an empty padding leaves.
+	data := plain[:len(plain)-1-sha1.Size]
+	least := max(0, len(plain)-maxPadding-sha1.Size)
+	var want, got [sha1.Size]byte
+	m.sum(&want, header[:], data, n, least)
+	extractMAC(&got, plain, n)
+	good &= subtle.ConstantTimeCompare(want[:], got[:])
+	if good != 1 {
+		return nil, false
+	}
+	return plain[:n], true
+}

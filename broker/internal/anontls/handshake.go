@@ -1,0 +1,343 @@
+package anontls
+
+import (
+	"bytes"
+	"crypto/ecdh"
+	"crypto/hmac"
+	"io"
+	"slices"
+)
+
+// A handshake is what both ends keep while they agree on keys.
+type handshake struct {
+	*Conn
+	transcript                 transcript
+	clientRandom, serverRandom [randomLen]byte
+	flight                     []byte // messages, not in a record yet
+	key                        *ecdh.PrivateKey
+	master                     []byte
+	toServer, toClient         directionKeys
+}
+
+// handshake runs the client's or the server's part.
+func (c *Conn) handshake() error {
+	h := &handshake{Conn: c, transcript: newTranscript()}
+	var err error
+	if h.key, err = newPrivateKey(c.config.random); err != nil {
+		return err
+	}
+	if c.isClient {
+		err = h.client()
+	} else {
+		err = h.server()
+	}
+	if err != nil {
+		return err
+	}
+	if len(c.in.hand) > 0 {
+		return c.fail(UnexpectedMessage, "the peer sent a %s after its Finished", messageType(c.in.hand[0]))
+	}
+	return nil
+}
+
+func (h *handshake) client() error {
+	hello := &clientHello{
+		version:              versionTLS12,
+		suites:               []uint16{suite},
+		compressions:         []byte{noCompression},
+		groups:               []uint16{secp384r1},
+		pointFormats:         []byte{uncompressed},
+		renegotiation:        []byte{},
+		encryptThenMAC:       !h.config.noEncryptThenMAC,
+		extendedMasterSecret: !h.config.noExtendedMasterSecret,
+	}
+	if _, err := io.ReadFull(h.config.random, hello.random[:]); err != nil {
+		return err
+	}
+	h.clientRandom = hello.random
+	if err := h.send(hello); err != nil {
+		return err
+	}
+
+	body, err := h.receive(typeServerHello)
+	if err != nil {
+		return err
+	}
+	answer, err := parseServerHello(body)
+	if err != nil {
+		return h.fail(DecodeError, "ServerHello: %v", err)
+	}
+	if err := h.checkServerHello(hello, answer); err != nil {
+		return err
+	}
+	h.serverRandom = answer.random
+	h.state = State{
+		ExtendedMasterSecret: answer.extendedMasterSecret,
+		EncryptThenMAC:       answer.encryptThenMAC,
+	}
+	h.in.version = versionTLS12
+	h.out.version = versionTLS12
+
+	if body, err = h.receive(typeServerKeyExchange); err != nil {
+		return err
+	}
+	exchange, err := parseServerKeyExchange(body)
+	if err != nil {
+		return h.fail(DecodeError, "ServerKeyExchange: %v", err)
+	}
+	if exchange.curveType != namedCurve || exchange.curve != secp384r1 {
+		return h.fail(IllegalParameter, "ServerKeyExchange: its curve is not secp384r1")
+	}
+	premaster, err := h.agree(exchange.point)
+	if err != nil {
+		return err
+	}
+	if body, err = h.receive(typeServerHelloDone); err != nil {
+		return err
+	}
+	if len(body) > 0 {
+		return h.fail(DecodeError, "ServerHelloDone: it is not empty")
+	}
+
+	h.queue(&clientKeyExchange{point: h.key.PublicKey().Bytes()})
+	h.deriveKeys(premaster)
+	if err := h.sendFinished(); err != nil {
+		return err
+	}
+	return h.receiveFinished()
+}
+
+func (h *handshake) checkServerHello(hello *clientHello, answer *serverHello) error {
+	switch {
+	case answer.version != versionTLS12:
+		return h.fail(ProtocolVersion, "ServerHello: the server chose version %#04x, not TLS 1.2", answer.version)
+	case answer.suite != suite:
+		return h.fail(IllegalParameter, "ServerHello: the server chose cipher suite %#04x, not the anonymous one", answer.suite)
+	case answer.compression != noCompression:
+		return h.fail(IllegalParameter, "ServerHello: the server chose a compression")
+	case len(answer.unknown) > 0:
+		return h.fail(UnsupportedExtension, "ServerHello: extension %d was not asked for", answer.unknown[0])
+	case answer.encryptThenMAC && !hello.encryptThenMAC:
+		return h.fail(UnsupportedExtension, "ServerHello: encrypt-then-MAC was not asked for")
+	case answer.extendedMasterSecret && !hello.extendedMasterSecret:
+		return h.fail(UnsupportedExtension, "ServerHello: the extended master secret was not asked for")
+	case answer.pointFormats != nil && !bytes.Contains(answer.pointFormats, []byte{uncompressed}):
+		return h.fail(IllegalParameter, "ServerHello: the server has no uncompressed points")
+	case answer.renegotiation == nil:
+		return h.fail(HandshakeFailure, "ServerHello: the server has no secure renegotiation")
+	case len(answer.renegotiation) > 0:
+		return h.fail(HandshakeFailure, "ServerHello: the server renegotiates another connection")
+	}
+	return nil
+}
+
+func (h *handshake) server() error {
+	body, err := h.receive(typeClientHello)
+	if err != nil {
+		return err
+	}
+	hello, err := parseClientHello(body)
+	if err != nil {
+		return h.fail(DecodeError, "ClientHello: %v", err)
+	}
+	if err := h.checkClientHello(hello); err != nil {
+		return err
+	}
+	h.clientRandom = hello.random
+	h.in.version = versionTLS12
+
+	// The session ID stays empty: a client that gets its own back believes that
+	// a session is resumed.
+	answer := &serverHello{
+		version:              versionTLS12,
+		suite:                suite,
+		compression:          noCompression,
+		encryptThenMAC:       hello.encryptThenMAC && !h.config.noEncryptThenMAC,
+		extendedMasterSecret: hello.extendedMasterSecret && !h.config.noExtendedMasterSecret,
+	}
+	if hello.renegotiation != nil {
+		answer.renegotiation = []byte{}
+	}
+	if hello.pointFormats != nil {
+		answer.pointFormats = []byte{uncompressed}
+	}
+	if _, err := io.ReadFull(h.config.random, answer.random[:]); err != nil {
+		return err
+	}
+	h.serverRandom = answer.random
+	h.state = State{
+		ExtendedMasterSecret: answer.extendedMasterSecret,
+		EncryptThenMAC:       answer.encryptThenMAC,
+	}
+	h.queue(answer)
+	h.queue(&serverKeyExchange{curveType: namedCurve, curve: secp384r1, point: h.key.PublicKey().Bytes()})
+	if err := h.send(serverHelloDone{}); err != nil {
+		return err
+	}
+
+	if body, err = h.receive(typeClientKeyExchange); err != nil {
+		return err
+	}
+	exchange, err := parseClientKeyExchange(body)
+	if err != nil {
+		return h.fail(DecodeError, "ClientKeyExchange: %v", err)
+	}
+	premaster, err := h.agree(exchange.point)
+	if err != nil {
+		return err
+	}
+	h.deriveKeys(premaster)
+	if err := h.receiveFinished(); err != nil {
+		return err
+	}
+	return h.sendFinished()
+}
+
+func (h *handshake) checkClientHello(hello *clientHello) error {
+	offersTLS12 := hello.version >= versionTLS12
+	if hello.versions != nil {
+		offersTLS12 = slices.Contains(hello.versions, versionTLS12)
+	}
+	switch {
+	case !offersTLS12:
+		return h.fail(ProtocolVersion, "ClientHello: the client does not offer TLS 1.2")
+	case !slices.Contains(hello.suites, suite):
+		return h.fail(HandshakeFailure, "ClientHello: the client does not offer the anonymous cipher suite")
+	case !bytes.Contains(hello.compressions, []byte{noCompression}):
+		return h.fail(IllegalParameter, "ClientHello: the client insists on a compression")
+	case hello.groups != nil && !slices.Contains(hello.groups, secp384r1):
+		return h.fail(HandshakeFailure, "ClientHello: the client does not offer secp384r1")
+	case hello.pointFormats != nil && !bytes.Contains(hello.pointFormats, []byte{uncompressed}):
+		return h.fail(IllegalParameter, "ClientHello: the client has no uncompressed points")
+	case len(hello.renegotiation) > 0:
+		return h.fail(HandshakeFailure, "ClientHello: the client renegotiates another connection")
+	}
+	return nil
+}
+
+// agree returns the secret that our key and the peer's point have in common.
+func (h *handshake) agree(point []byte) ([]byte, error) {
+	// NewPublicKey refuses points that are not on the curve.
+	peer, err := ecdh.P384().NewPublicKey(point)
+	if err != nil {
+		return nil, h.fail(IllegalParameter, "the peer sent no point of secp384r1")
+	}
+	premaster, err := h.key.ECDH(peer)
+	if err != nil {
+		return nil, h.fail(IllegalParameter, "the peer sent an unusable point of secp384r1")
+	}
+	return premaster, nil
+}
+
+// deriveKeys must follow ClientKeyExchange immediately: the extended master
+// secret covers what was said up to there.
+func (h *handshake) deriveKeys(premaster []byte) {
+	if h.state.ExtendedMasterSecret {
+		h.master = prf(premaster, "extended master secret", h.transcript.Sum(nil), masterLen)
+	} else {
+		seed := append(h.clientRandom[:], h.serverRandom[:]...)
+		h.master = prf(premaster, "master secret", seed, masterLen)
+	}
+	h.toServer, h.toClient = expand(h.master, h.clientRandom[:], h.serverRandom[:])
+}
+
+// queue adds a message to the flight that is sent next.
+func (h *handshake) queue(m message) {
+	start := len(h.flight)
+	h.flight = appendMessage(h.flight, m)
+	h.transcript.Write(h.flight[start:])
+}
+
+// queueFlight turns the flight into a record.
+func (h *handshake) queueFlight() {
+	h.queueRecord(recordHandshake, h.flight)
+	h.flight = h.flight[:0]
+}
+
+// send sends the flight that m completes.
+func (h *handshake) send(m message) error {
+	h.queue(m)
+	h.out.mu.Lock()
+	defer h.out.mu.Unlock()
+	h.queueFlight()
+	return h.flush()
+}
+
+// sendFinished sends what is left of the flight and then, with the new keys,
+// Finished.
+func (h *handshake) sendFinished() error {
+	h.out.mu.Lock()
+	defer h.out.mu.Unlock()
+	keys := h.toClient
+	if h.isClient {
+		h.queueFlight()
+		keys = h.toServer
+	}
+	h.queueRecord(recordChangeCipherSpec, []byte{1})
+	h.out.sealer = newSealer(keys, h.state.EncryptThenMAC, h.config.random)
+	h.queue(&finished{verify: h.transcript.finished(h.master, h.isClient)})
+	h.queueFlight()
+	return h.flush()
+}
+
+// receiveFinished waits for the peer's ChangeCipherSpec and Finished.
+func (h *handshake) receiveFinished() error {
+	if len(h.in.hand) > 0 {
+		return h.fail(UnexpectedMessage, "the peer sent a %s instead of ChangeCipherSpec", messageType(h.in.hand[0]))
+	}
+	typ, content, err := h.readRecord()
+	if err != nil {
+		return err
+	}
+	if typ != recordChangeCipherSpec {
+		return h.fail(UnexpectedMessage, "the peer sent a %s instead of ChangeCipherSpec", typ)
+	}
+	if !bytes.Equal(content, []byte{1}) {
+		return h.fail(DecodeError, "the peer sent a malformed ChangeCipherSpec")
+	}
+	keys := h.toServer
+	if h.isClient {
+		keys = h.toClient
+	}
+	h.in.opener = newOpener(keys, h.state.EncryptThenMAC)
+	want := h.transcript.finished(h.master, !h.isClient)
+	got, err := h.receive(typeFinished)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(got, want) {
+		return h.fail(DecryptError, "Finished: the handshake was changed on its way")
+	}
+	return nil
+}
+
+// receive returns the body of the next handshake message, which must be of one
+// type.
+func (h *handshake) receive(want messageType) ([]byte, error) {
+	in := &h.in
+	for {
+		if len(in.hand) > 0 && messageType(in.hand[0]) != want {
+			return nil, h.fail(UnexpectedMessage, "the peer sent a %s instead of a %s", messageType(in.hand[0]), want)
+		}
+		if len(in.hand) >= messageHeader {
+			n := int(in.hand[1])<<16 | int(in.hand[2])<<8 | int(in.hand[3])
+			if n > maxMessage {
+				return nil, h.fail(DecodeError, "%s: it has %d bytes", want, n)
+			}
+			if n += messageHeader; len(in.hand) >= n {
+				message := in.hand[:n:n]
+				in.hand = in.hand[n:]
+				h.transcript.Write(message)
+				return message[messageHeader:], nil
+			}
+		}
+		typ, content, err := h.readRecord()
+		if err != nil {
+			return nil, err
+		}
+		if typ != recordHandshake {
+			return nil, h.fail(UnexpectedMessage, "the peer sent a %s instead of a %s", typ, want)
+		}
+		in.hand = append(in.hand, content...)
+	}
+}

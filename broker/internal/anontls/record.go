@@ -1,0 +1,294 @@
+package anontls
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/binary"
+	"errors"
+	"hash"
+	"io"
+	"math"
+	"net"
+)
+
+type recordType uint8
+
+const (
+	recordChangeCipherSpec recordType = 20
+	recordAlert            recordType = 21
+	recordHandshake        recordType = 22
+	recordData             recordType = 23
+)
+
+func (t recordType) String() string {
+	switch t {
+	case recordChangeCipherSpec:
+		return "ChangeCipherSpec"
+	case recordAlert:
+		return "alert"
+	case recordHandshake:
+		return "handshake message"
+	case recordData:
+		return "application data"
+	}
+	return "record of unknown type"
+}
+
+const (
+	versionTLS10 = 0x0301
+	versionTLS12 = 0x0303
+
+	recordHeaderLen = 5
+	macHeaderLen    = 13 // sequence number, type, version, length
+	ivLen           = aes.BlockSize
+
+	maxPlaintext  = 1 << 14
+	maxCiphertext = maxPlaintext + 2048
+)
+
+// errSequence ends a connection before a record number would be used twice.
+var errSequence = errors.New("record numbers are exhausted")
+
+// cbcMode is what cipher.NewCBCEncrypter and NewCBCDecrypter return. SetIV
+// spares a copy of the key schedule for each record.
+type cbcMode interface {
+	cipher.BlockMode
+	SetIV([]byte)
+}
+
+// putMACHeader writes what a MAC covers besides the content of a record.
+func putMACHeader(h *[macHeaderLen]byte, seq uint64, typ recordType, n int) {
+	binary.BigEndian.PutUint64(h[:], seq)
+	h[8] = byte(typ)
+	binary.BigEndian.PutUint16(h[9:], versionTLS12)
+	binary.BigEndian.PutUint16(h[11:], uint16(n))
+}
+
+// A sealer protects the records of one direction.
+type sealer struct {
+	cbc            cbcMode
+	mac            hash.Hash
+	encryptThenMAC bool
+	random         io.Reader // for initialization vectors
+	seq            uint64
+	header         [macHeaderLen]byte
+	sum            []byte
+}
+
+func newSealer(k directionKeys, encryptThenMAC bool, random io.Reader) *sealer {
+	return &sealer{
+		cbc:            cipher.NewCBCEncrypter(newBlock(k.cipher), make([]byte, ivLen)).(cbcMode),
+		mac:            hmac.New(sha1.New, k.mac),
+		encryptThenMAC: encryptThenMAC,
+		random:         random,
+	}
+}
+
+func newBlock(key []byte) cipher.Block {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // the key has the wrong length
+	}
+	return block
+}
+
+// seal appends the protected content of a record to dst.
+func (s *sealer) seal(dst []byte, typ recordType, plain []byte) ([]byte, error) {
+	if s.seq == math.MaxUint64 {
+		return nil, errSequence
+	}
+	start := len(dst)
+	var iv [ivLen]byte
+	if _, err := io.ReadFull(s.random, iv[:]); err != nil {
+		return nil, err
+	}
+	dst = append(dst, iv[:]...)
+	dst = append(dst, plain...)
+	if !s.encryptThenMAC {
+		dst = s.appendMAC(dst, typ, plain)
+	}
+	content := dst[start+ivLen:]
+	padding := aes.BlockSize - len(content)%aes.BlockSize
+	for range padding {
+		dst = append(dst, byte(padding-1))
+	}
+	content = dst[start+ivLen:]
+	s.cbc.SetIV(iv[:])
+	s.cbc.CryptBlocks(content, content)
+	if s.encryptThenMAC {
+		dst = s.appendMAC(dst, typ, dst[start:])
+	}
+	s.seq++
+	return dst, nil
+}
+
+func (s *sealer) appendMAC(dst []byte, typ recordType, covered []byte) []byte {
+	putMACHeader(&s.header, s.seq, typ, len(covered))
+	s.mac.Reset()
+	s.mac.Write(s.header[:])
+	s.mac.Write(covered)
+	return s.mac.Sum(dst)
+}
+
+// An opener undoes a sealer.
+type opener struct {
+	cbc            cbcMode
+	mac            hash.Hash     // with encrypt-then-MAC
+	secretLen      *secretLenMAC // without
+	encryptThenMAC bool
+	seq            uint64
+	header         [macHeaderLen]byte
+	sum            []byte
+}
+
+func newOpener(k directionKeys, encryptThenMAC bool) *opener {
+	o := &opener{
+		cbc:            cipher.NewCBCDecrypter(newBlock(k.cipher), make([]byte, ivLen)).(cbcMode),
+		encryptThenMAC: encryptThenMAC,
+	}
+	if encryptThenMAC {
+		o.mac = hmac.New(sha1.New, k.mac)
+	} else {
+		o.secretLen = newSecretLenMAC(k.mac)
+	}
+	return o
+}
+
+// errBadRecord is all that anyone learns of a record that does not open.
+var errBadRecord = errors.New("bad record")
+
+// open decrypts the content of a record in place and returns what it protects.
+func (o *opener) open(typ recordType, content []byte) ([]byte, error) {
+	if o.seq == math.MaxUint64 {
+		return nil, errSequence
+	}
+	var plain []byte
+	var ok bool
+	if o.encryptThenMAC {
+		plain, ok = o.openMACLast(typ, content)
+	} else {
+		plain, ok = o.openMACFirst(typ, content)
+	}
+	if !ok {
+		return nil, errBadRecord
+	}
+	o.seq++
+	return plain, nil
+}
+
+// openMACLast opens a record with encrypt-then-MAC. Its MAC is checked before
+// anything is decrypted, so nothing after that is secret.
+func (o *opener) openMACLast(typ recordType, content []byte) ([]byte, bool) {
+	n := len(content) - sha1.Size
+	if n < ivLen+aes.BlockSize || n%aes.BlockSize != 0 {
+		return nil, false
+	}
+	putMACHeader(&o.header, o.seq, typ, n)
+	o.mac.Reset()
+	o.mac.Write(o.header[:])
+	o.mac.Write(content[:n])
+	o.sum = o.mac.Sum(o.sum[:0])
+	if !hmac.Equal(o.sum, content[n:]) {
+		return nil, false
+	}
+	plain := o.decrypt(content[:n])
+	padding, good := paddingLen(plain, 0)
+	return plain[:len(plain)-padding], good == 1
+}
+
+// openMACFirst opens a record with MAC-then-encrypt.
+func (o *opener) openMACFirst(typ recordType, content []byte) ([]byte, bool) {
+	// The least content is a MAC and one byte of padding, in whole blocks.
+	const least = ivLen + (sha1.Size/aes.BlockSize+1)*aes.BlockSize
+	if len(content) < least || len(content)%aes.BlockSize != 0 {
+		return nil, false
+	}
+	plain := o.decrypt(content)
+	putMACHeader(&o.header, o.seq, typ, 0)
+	return o.secretLen.open(&o.header, plain)
+}
+
+// decrypt decrypts whole blocks that follow an initialization vector, in place.
+func (o *opener) decrypt(content []byte) []byte {
+	o.cbc.SetIV(content[:ivLen])
+	plain := content[ivLen:]
+	o.cbc.CryptBlocks(plain, plain)
+	return plain
+}
+
+// rawRecord is a record as it travels. Content is valid until the next read.
+type rawRecord struct {
+	typ     recordType
+	version uint16
+	content []byte
+}
+
+// recordReader cuts records from a stream. A read that fails loses nothing:
+// after a timeout the next one continues.
+type recordReader struct {
+	conn net.Conn
+	buf  []byte
+	off  int // buf[:off] has been returned
+}
+
+// firstBuf holds a handshake flight or a few events; the buffer grows to the
+// size of a record when the peer sends one that large.
+const firstBuf = 4 << 10
+
+// peek waits until n bytes are there and returns all there are, without taking
+// them. It returns io.EOF if the stream ends between records.
+func (r *recordReader) peek(n int) ([]byte, error) {
+	for len(r.buf)-r.off < n {
+		if r.off > 0 {
+			r.buf = r.buf[:copy(r.buf, r.buf[r.off:])]
+			r.off = 0
+		}
+		if cap(r.buf) < n {
+			r.buf = append(make([]byte, 0, max(n, firstBuf)), r.buf...)
+		}
+		k, err := r.conn.Read(r.buf[len(r.buf):cap(r.buf)])
+		r.buf = r.buf[:len(r.buf)+k]
+		if err != nil && len(r.buf) < n {
+			if err == io.EOF && len(r.buf) > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+	}
+	return r.buf[r.off:], nil
+}
+
+// next reads a record. It checks nothing but its length.
+func (r *recordReader) next() (rawRecord, error) {
+	b, err := r.peek(recordHeaderLen)
+	if err != nil {
+		return rawRecord{}, err
+	}
+	n := int(binary.BigEndian.Uint16(b[3:]))
+	if n > maxCiphertext {
+		return rawRecord{}, errRecordTooLong
+	}
+	b, err = r.peek(recordHeaderLen + n)
+	if err != nil {
+		return rawRecord{}, err
+	}
+	r.off += recordHeaderLen + n
+	return rawRecord{
+		typ:     recordType(b[0]),
+		version: binary.BigEndian.Uint16(b[1:]),
+		content: b[recordHeaderLen : recordHeaderLen+n : recordHeaderLen+n],
+	}, nil
+}
+
+var errRecordTooLong = errors.New("record too long")
+
+// appendRecordHeader starts a record. setRecordLen completes it.
+func appendRecordHeader(dst []byte, typ recordType, version uint16) []byte {
+	return append(dst, byte(typ), byte(version>>8), byte(version), 0, 0)
+}
+
+func setRecordLen(header, content []byte) {
+	binary.BigEndian.PutUint16(header[3:], uint16(len(content)))
+}
