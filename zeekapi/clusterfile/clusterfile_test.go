@@ -1,0 +1,244 @@
+package clusterfile_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
+)
+
+var update = flag.Bool("update", false, "write the .want files of the corpus")
+
+func TestCorpus(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/clusters/ini/*.cfg")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no corpus: %v", err)
+	}
+	for _, path := range files {
+		name := filepath.Base(path)
+		t.Run(strings.TrimSuffix(name, ".cfg"), func(t *testing.T) {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := describe(t, name, text)
+			wantPath := strings.TrimSuffix(path, ".cfg") + ".want"
+			if *update {
+				if err := os.WriteFile(wantPath, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(wantPath)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// describe says all that parsing a file gives.
+func describe(t *testing.T, name string, text []byte) string {
+	var b strings.Builder
+	c, warnings, err := clusterfile.Parse(name, bytes.NewReader(text), "testhost")
+	for _, w := range warnings {
+		fmt.Fprintf(&b, "warning: %v\n", w)
+	}
+	var errs configparser.Errors
+	if errors.As(err, &errs) {
+		for _, e := range errs {
+			fmt.Fprintf(&b, "error: %v\n", e)
+		}
+		return b.String()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.ID = "ID"
+	ini, err := clusterfile.INI(c)
+	if err != nil {
+		fmt.Fprintf(&b, "cannot write: %v\n", err)
+	}
+	json, err := clusterfile.JSON(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&b, "%s%s\n", ini, json)
+	return b.String()
+}
+
+func TestParseGivesEveryFileItsOwnID(t *testing.T) {
+	a, _, errA := clusterfile.Parse("a", strings.NewReader(""), "")
+	b, _, errB := clusterfile.Parse("b", strings.NewReader(""), "")
+	if errA != nil || errB != nil || a.ID == "" || a.ID == b.ID {
+		t.Errorf("IDs %q and %q, errors %v and %v", a.ID, b.ID, errA, errB)
+	}
+}
+
+func TestErrorsNameTheirPlace(t *testing.T) {
+	_, _, err := clusterfile.Parse("c.cfg", strings.NewReader("[m]\nrole = manager\n\nport = 0\n"), "")
+	var e *configparser.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("error is %v", err)
+	}
+	want := configparser.Error{File: "c.cfg", Line: 4, Section: "m", Key: "port",
+		Text: `invalid node "m" configuration: port 0 outside valid range`}
+	if *e != want {
+		t.Errorf("got %+v, want %+v", *e, want)
+	}
+}
+
+// TestRoundTrip writes random configurations and reads them back.
+func TestRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := configurations().Draw(t, "configuration")
+		ini, err := clusterfile.INI(c)
+		if err != nil {
+			t.Fatalf("INI: %v", err)
+		}
+		got, _, err := clusterfile.Parse("x", bytes.NewReader(ini), "")
+		if err != nil {
+			t.Fatalf("Parse: %v\n%s", err, ini)
+		}
+		got.ID = c.ID
+		a, errA := zeekapi.Marshal(c)
+		b, errB := zeekapi.Marshal(got)
+		if errA != nil || errB != nil || !broker.Equal(a, b) {
+			t.Fatalf("wrote %v, read %v from\n%s", a, b, ini)
+		}
+	})
+}
+
+func configurations() *rapid.Generator[zeekapi.Configuration] {
+	instanceName := rapid.StringMatching(`[a-z][a-z0-9.-]{0,8}`)
+	nodeName := rapid.StringMatching(`[A-Za-z][A-Za-z0-9.\[%-]{0,8}`).Filter(func(s string) bool {
+		return s != "instances" && s != "DEFAULT"
+	})
+	text := rapid.StringMatching(`[ -~éü]{0,12}`)
+	port := rapid.Custom(func(t *rapid.T) broker.Port {
+		if rapid.Bool().Draw(t, "absent") {
+			return broker.Port{}
+		}
+		return broker.TCP(rapid.Uint16Min(1).Draw(t, "number"))
+	})
+	return rapid.Custom(func(t *rapid.T) zeekapi.Configuration {
+		c := zeekapi.Configuration{ID: "ID", Instances: []zeekapi.Instance{}, Nodes: []zeekapi.Node{}}
+		names := rapid.SliceOfNDistinct(instanceName, 1, 4, rapid.ID).Draw(t, "instances")
+		for _, name := range names {
+			i := zeekapi.Instance{Name: name, Host: netip.IPv4Unspecified(), Port: port.Draw(t, "port")}
+			if !i.Connects() {
+				i.Host = netip.AddrFrom16([16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "host"))).Unmap()
+			}
+			c.Instances = append(c.Instances, i)
+		}
+		for _, name := range rapid.SliceOfNDistinct(nodeName, 0, 4, rapid.ID).Draw(t, "nodes") {
+			n := zeekapi.Node{
+				Name: name, Instance: rapid.SampledFrom(names).Draw(t, "instance"),
+				Role:  rapid.SampledFrom([]zeekapi.ClusterRole{zeekapi.RoleManager, zeekapi.RoleWorker, zeekapi.RoleNone}).Draw(t, "role"),
+				State: zeekapi.StateRunning,
+				Port:  port.Draw(t, "port"), MetricsPort: port.Draw(t, "metrics port"),
+				Interface: strings.TrimSpace(text.Draw(t, "interface")),
+				Env:       rapid.MapOfN(rapid.StringMatching(`[A-Z_]{1,5}`), text, 0, 3).Draw(t, "env"),
+			}
+			if scripts := rapid.SliceOfN(text, 0, 3).Draw(t, "scripts"); len(scripts) > 0 {
+				slices.Sort(scripts)
+				n.Scripts = scripts
+			}
+			if rapid.Bool().Draw(t, "pinned") {
+				cpu := rapid.Int64().Draw(t, "cpu")
+				n.CPUAffinity = &cpu
+			}
+			c.Nodes = append(c.Nodes, n)
+		}
+		return c
+	})
+}
+
+func TestINIRefusesWhatItCannotHold(t *testing.T) {
+	instance := func(names ...string) (c zeekapi.Configuration) {
+		for _, name := range names {
+			c.Instances = append(c.Instances, zeekapi.Instance{Name: name})
+		}
+		return c
+	}
+	node := func(names ...string) (c zeekapi.Configuration) {
+		for _, name := range names {
+			c.Nodes = append(c.Nodes, zeekapi.Node{Name: name, Role: zeekapi.RoleWorker})
+		}
+		return c
+	}
+	tests := map[string]zeekapi.Configuration{
+		"node instances":      node("instances"),
+		"node DEFAULT":        node("DEFAULT"),
+		"node empty":          node(""),
+		"node line end":       node("a\nb"),
+		"node twice":          node("a", "a"),
+		"instance empty":      instance(""),
+		"instance line end":   instance("a\nb"),
+		"instance comment":    instance("#a"),
+		"instance header":     instance("[a]"),
+		"instance delimiter":  instance("a=b"),
+		"instance colon":      instance("a:b"),
+		"instance space":      instance(" a"),
+		"instances fold":      instance("A", "a"),
+		"instance and a node": {Instances: instance("x=").Instances, Nodes: node("a").Nodes},
+	}
+	for name, c := range tests {
+		t.Run(name, func(t *testing.T) {
+			if ini, err := clusterfile.INI(c); !errors.Is(err, configparser.ErrUnwritable) {
+				t.Errorf("got %q, error %v", ini, err)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("../../testdata/clusters/ini/*.cfg")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no corpus: %v", err)
+	}
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, _, err := clusterfile.Parse("x", bytes.NewReader(text), "h")
+		if err != nil {
+			if err.Error() == "" {
+				t.Error("error without text")
+			}
+			return
+		}
+		if _, err := zeekapi.Marshal(c); err != nil {
+			t.Fatalf("a parsed configuration does not travel: %v", err)
+		}
+		if _, err := clusterfile.JSON(c); err != nil {
+			t.Fatal(err)
+		}
+		if ini, err := clusterfile.INI(c); err == nil {
+			if _, _, err := clusterfile.Parse("y", bytes.NewReader(ini), "h"); err != nil {
+				t.Fatalf("what we wrote does not read back: %v\n%q", err, ini)
+			}
+		}
+	})
+}

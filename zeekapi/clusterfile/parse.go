@@ -1,0 +1,329 @@
+package clusterfile
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/big"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
+)
+
+// instancesSection is the one section that is not a node.
+const instancesSection = "instances"
+
+// nodeKeys are the keys that a node may have. There are two more that we
+// understand but warn about: type for role, and state.
+var nodeKeys = []string{
+	"instance", "role", "scripts", "port", "interface", "cpu_affinity", "env", "metrics_port",
+}
+
+// Parse reads an INI file, of the given name in errors, into a configuration
+// with a new random ID. Nodes that name no instance get the one that Zeek's
+// agent on hostname has by default.
+//
+// An error about the content is of type configparser.Errors and says
+// everything that is wrong; the warnings have the same form. Their texts are
+// zeek-client's where it has one.
+func Parse(name string, r io.Reader, hostname string) (zeekapi.Configuration, configparser.Errors, error) {
+	file, err := configparser.Read(name, r)
+	if err != nil {
+		return zeekapi.Configuration{}, nil, err
+	}
+	b := builder{file: file, hostname: cmp.Or(hostname, "localhost")}
+	for _, s := range file.Sections {
+		if s.Name == instancesSection {
+			b.instances(s)
+		} else {
+			b.node(s)
+		}
+	}
+	b.finish()
+	if err := b.errs.Err(); err != nil {
+		return zeekapi.Configuration{}, b.warnings, err
+	}
+	b.config.ID = uuid.NewString()
+	return b.config, b.warnings, nil
+}
+
+// builder makes the configuration of a file.
+type builder struct {
+	file     *configparser.File
+	hostname string
+
+	config   zeekapi.Configuration
+	nodes    int                     // in error or not
+	free     []*configparser.Section // of those, the ones that name no instance
+	errs     configparser.Errors
+	warnings configparser.Errors
+}
+
+func (b *builder) fail(line int, section, key, format string, args ...any) {
+	b.errs.Add(&configparser.Error{File: b.file.Name, Line: line, Section: section, Key: key, Text: fmt.Sprintf(format, args...)})
+}
+
+func (b *builder) warn(line int, section, key, format string, args ...any) {
+	b.warnings.Add(&configparser.Error{File: b.file.Name, Line: line, Section: section, Key: key, Text: fmt.Sprintf(format, args...)})
+}
+
+func (b *builder) instances(s *configparser.Section) {
+	for _, o := range s.Options() {
+		value, bad := s.Value(o)
+		if bad != nil {
+			b.errs.Add(bad)
+			continue
+		}
+		instance := zeekapi.Instance{Name: o.Key, Host: netip.IPv4Unspecified()}
+		if value != "" {
+			if text := parseAddress(value, &instance); text != "" {
+				b.fail(o.Line, s.Name, o.Key, "invalid spec for instance %s: %s", quote(o.Key), text)
+				continue
+			}
+		}
+		b.config.Instances = append(b.config.Instances, instance)
+	}
+}
+
+// parseAddress takes HOST:PORT, with or without brackets around an IPv6
+// address, and returns what is wrong with it, if anything.
+func parseAddress(s string, into *zeekapi.Instance) string {
+	i := strings.LastIndexByte(s, ':')
+	if i <= 0 || i == len(s)-1 {
+		return fmt.Sprintf("%s should be <host>:<port>", quote(s))
+	}
+	host := strings.Trim(s[:i], "[] ")
+	addr, err := netip.ParseAddr(host)
+	if err != nil || addr.Zone() != "" {
+		return fmt.Sprintf("host %s is not an IP address", quote(host))
+	}
+	port, ok := parseInt(s[i+1:])
+	if !ok || !isPort(port) {
+		return fmt.Sprintf("port %s is not a number in 1..65535", quote(strings.TrimSpace(s[i+1:])))
+	}
+	into.Host = addr.Unmap()
+	into.Port = broker.TCP(uint16(port.Uint64()))
+	return ""
+}
+
+// node adds a node, or all that is wrong with it.
+func (b *builder) node(s *configparser.Section) {
+	n := nodeReader{builder: b, section: s, values: map[string]string{}}
+	unreadable := false
+	for _, o := range s.Options() {
+		value, bad := s.Value(o)
+		if bad != nil {
+			b.errs.Add(bad)
+			unreadable = true
+			continue
+		}
+		if o.HasValue {
+			n.values[o.Key] = value
+		}
+	}
+	b.nodes++
+	if s.Option("instance") == nil {
+		b.free = append(b.free, s)
+	}
+	if unreadable {
+		return
+	}
+	node := zeekapi.Node{Name: s.Name, State: zeekapi.StateRunning}
+	if node.Instance = n.values["instance"]; node.Instance == "" {
+		node.Instance = "agent-" + b.hostname
+	}
+	if state := n.values["state"]; state != "" {
+		b.warn(s.Option("state").Line, s.Name, "state", "ignoring node %s state %s in configuration", quote(s.Name), quote(state))
+	}
+	node.Role = n.role()
+	node.Port = n.port("port", "port")
+	node.MetricsPort = n.port("metrics_port", "metrics port")
+	node.Scripts = n.scripts()
+	node.Interface = n.values["interface"]
+	node.CPUAffinity = n.cpuAffinity()
+	node.Env = n.env()
+	n.warnUnexpected()
+	b.config.Nodes = append(b.config.Nodes, node)
+}
+
+// nodeReader reads the values of one node.
+type nodeReader struct {
+	*builder
+	section *configparser.Section
+	values  map[string]string // of keys that have one
+}
+
+// reject reports an error about a key, or about the node if it lacks the key.
+func (n *nodeReader) reject(key, format string, args ...any) {
+	line := n.section.Line
+	if o := n.section.Option(key); o != nil {
+		line = o.Line
+	}
+	n.fail(line, n.section.Name, key, "invalid node %s configuration: %s", quote(n.section.Name), fmt.Sprintf(format, args...))
+}
+
+func (n *nodeReader) role() zeekapi.ClusterRole {
+	key := "role"
+	value, ok := n.values[key]
+	if !ok && n.values["type"] != "" {
+		key = "type"
+		value = n.values[key]
+	}
+	if value == "" {
+		n.reject("role", "node requires a role")
+		return ""
+	}
+	label := value // perhaps qualified, as in Zeek or as in Python
+	if i := strings.LastIndex(label, "::"); i >= 0 {
+		label = label[i+len("::"):]
+	}
+	label = label[strings.LastIndexByte(label, '.')+1:]
+	role := zeekapi.ClusterRole(strings.ToUpper(label))
+	if !role.Valid() {
+		n.reject(key, "role %s is invalid", quote(value))
+	}
+	return role
+}
+
+// number returns the integer of a key, or nil if there is none.
+func (n *nodeReader) number(key string) *big.Int {
+	value, ok := n.values[key]
+	if !ok {
+		return nil
+	}
+	number, ok := parseInt(value)
+	if !ok {
+		n.reject(key, "cannot convert %s value %s to int", quote(n.section.Name+"."+key), quote(value))
+		return nil
+	}
+	return number
+}
+
+func (n *nodeReader) port(key, what string) broker.Port {
+	number := n.number(key)
+	if number == nil {
+		return broker.Port{}
+	}
+	if !isPort(number) {
+		n.reject(key, "%s %d outside valid range", what, number)
+		return broker.Port{}
+	}
+	return broker.TCP(uint16(number.Uint64()))
+}
+
+func (n *nodeReader) cpuAffinity() *int64 {
+	number := n.number("cpu_affinity")
+	if number == nil {
+		return nil
+	}
+	if !number.IsInt64() {
+		n.reject("cpu_affinity", "cpu_affinity %d outside valid range", number)
+		return nil
+	}
+	cpu := number.Int64()
+	return &cpu
+}
+
+func (n *nodeReader) scripts() []string {
+	value := n.values["scripts"]
+	if value == "" {
+		return nil
+	}
+	scripts, err := shlex.Split(value)
+	if err != nil {
+		n.reject("scripts", "%v", err)
+		return nil
+	}
+	slices.Sort(scripts)
+	return scripts
+}
+
+func (n *nodeReader) env() map[string]string {
+	value := n.values["env"]
+	if value == "" {
+		return nil
+	}
+	words, err := shlex.Split(value)
+	env := make(map[string]string, len(words))
+	for _, word := range words {
+		key, val, ok := strings.Cut(word, "=")
+		if !ok {
+			err = errors.New("no assignment")
+		}
+		env[key] = val
+	}
+	if err != nil {
+		n.reject("env", "env value %s is invalid", quote(value))
+		return nil
+	}
+	return env
+}
+
+func (n *nodeReader) warnUnexpected() {
+	var keys []string
+	for _, o := range n.section.Options() {
+		if !slices.Contains(nodeKeys, o.Key) {
+			keys = append(keys, o.Key)
+		}
+	}
+	if len(keys) > 0 {
+		slices.Sort(keys)
+		n.warn(n.section.Line, n.section.Name, "", "ignoring unexpected keys: %s", strings.Join(keys, ", "))
+	}
+}
+
+// finish checks the file as a whole and adds the instances that it implies.
+func (b *builder) finish() {
+	declared := b.file.Section(instancesSection)
+	if len(b.free) > 0 {
+		switch {
+		case len(b.free) != b.nodes:
+			b.fail(b.free[0].Line, b.free[0].Name, "instance", "either all or no nodes must state instances")
+		case declared != nil:
+			b.fail(declared.Line, instancesSection, "", "omit instances section when skipping instances in node definitions")
+		}
+	}
+	named := map[string]bool{}
+	for _, n := range b.config.Nodes {
+		named[n.Instance] = true
+	}
+	if declared == nil {
+		for _, name := range slices.Sorted(maps.Keys(named)) {
+			b.config.Instances = append(b.config.Instances, zeekapi.Instance{Name: name, Host: netip.IPv4Unspecified()})
+		}
+		return
+	}
+	for _, o := range declared.Options() {
+		if o.Written != o.Key && named[o.Written] {
+			b.warn(o.Line, instancesSection, o.Key, "instance %s is declared as %s, because keys fold to lower case, but nodes name it %s",
+				quote(o.Written), quote(o.Key), quote(o.Written))
+		}
+	}
+}
+
+// quote puts s in double quotes as zeek-client does, without escapes.
+func quote(s string) string { return `"` + s + `"` }
+
+func isPort(n *big.Int) bool { return n.IsInt64() && n.Int64() >= 1 && n.Int64() <= 65535 }
+
+// parseInt is Python's int(s) for ASCII: white space around the number, a
+// sign, and single underscores between digits are all right.
+func parseInt(s string) (*big.Int, bool) {
+	const longest = 4300 // Python: sys.int_info.default_max_str_digits
+	s = strings.TrimSpace(s)
+	digits := strings.TrimLeft(s, "+-")
+	if len(s)-len(digits) > 1 || len(digits) > longest || strings.Contains(digits, "__") ||
+		strings.HasPrefix(digits, "_") || strings.HasSuffix(digits, "_") {
+		return nil, false
+	}
+	return new(big.Int).SetString(strings.ReplaceAll(s, "_", ""), 10)
+}

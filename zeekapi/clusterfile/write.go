@@ -1,0 +1,165 @@
+package clusterfile
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
+)
+
+// INI returns the configuration as an INI file, as zeek-client writes it:
+// instances and nodes sorted by name, without the ID, the states, the options
+// and the hosts of agents that connect. Where zeek-client fails or writes what
+// does not read back, at percent signs and quotes in values, the file is right
+// instead. It fails if a name cannot be written.
+func INI(c zeekapi.Configuration) ([]byte, error) {
+	var w configparser.Writer
+	if len(c.Instances) > 0 {
+		w.Section(instancesSection)
+		for _, i := range sortedInstances(c) {
+			if i.Connects() {
+				w.Key(i.Name)
+			} else {
+				w.KeyValue(i.Name, fmt.Sprintf("%s:%d", i.Host, i.Port.Number))
+			}
+		}
+	}
+	for _, n := range sortedNodes(c) {
+		if n.Name == instancesSection {
+			return nil, fmt.Errorf("clusterfile: node %q %w", n.Name, configparser.ErrUnwritable)
+		}
+		w.Section(n.Name)
+		set := func(key, value string) { w.KeyValue(key, configparser.Escape(value)) }
+		set("instance", n.Instance)
+		set("role", string(n.Role))
+		if n.Port.Number != 0 {
+			set("port", strconv.Itoa(int(n.Port.Number)))
+		}
+		if len(n.Scripts) > 0 {
+			set("scripts", scriptWords(n.Scripts))
+		}
+		if n.Interface != "" {
+			set("interface", n.Interface)
+		}
+		if n.CPUAffinity != nil {
+			set("cpu_affinity", strconv.FormatInt(*n.CPUAffinity, 10))
+		}
+		if len(n.Env) > 0 {
+			set("env", envWords(n.Env))
+		}
+		if n.MetricsPort.Number != 0 {
+			set("metrics_port", strconv.Itoa(int(n.MetricsPort.Number)))
+		}
+	}
+	text, err := w.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("clusterfile: %w", err)
+	}
+	return text, nil
+}
+
+func scriptWords(scripts []string) string {
+	var words []string
+	for _, s := range slices.Sorted(slices.Values(scripts)) {
+		words = append(words, word(s, "", s))
+	}
+	return strings.Join(words, " ")
+}
+
+func envWords(env map[string]string) string {
+	var words []string
+	for _, key := range slices.Sorted(maps.Keys(env)) {
+		words = append(words, word(key+"="+env[key], key+"=", env[key]))
+	}
+	return strings.Join(words, " ")
+}
+
+// word quotes a word, which is before + value, as zeek-client does, and
+// differently if that does not read back.
+func word(whole, before, value string) string {
+	if len(strings.Fields(value)) > 1 {
+		value = `"` + value + `"`
+	}
+	if got, err := shlex.Split(before + value); err != nil || len(got) != 1 || got[0] != whole {
+		return shlex.Quote(whole)
+	}
+	return before + value
+}
+
+// JSON returns the configuration as compact JSON with the members that
+// zeek-client gives it.
+func JSON(c zeekapi.Configuration) ([]byte, error) {
+	type instance struct {
+		Name string  `json:"name"`
+		Host string  `json:"host,omitempty"`
+		Port *uint16 `json:"port,omitempty"`
+	}
+	type option struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	}
+	type node struct {
+		Name        string            `json:"name"`
+		Instance    string            `json:"instance"`
+		Role        string            `json:"role"`
+		Port        *uint16           `json:"port"`
+		Scripts     []string          `json:"scripts"`
+		Options     []option          `json:"options"`
+		Interface   *string           `json:"interface"`
+		CPUAffinity *int64            `json:"cpu_affinity"`
+		Env         map[string]string `json:"env"`
+		MetricsPort *uint16           `json:"metrics_port"`
+	}
+	out := struct {
+		ID        string     `json:"id"`
+		Instances []instance `json:"instances"`
+		Nodes     []node     `json:"nodes"`
+	}{c.ID, []instance{}, []node{}}
+
+	for _, i := range sortedInstances(c) {
+		shown := instance{Name: i.Name, Port: orNull(i.Port.Number)}
+		if !i.Connects() || i.Host.IsValid() && i.Host.String() != "0.0.0.0" {
+			shown.Host = i.Host.String()
+		}
+		out.Instances = append(out.Instances, shown)
+	}
+	for _, n := range sortedNodes(c) {
+		shown := node{
+			Name: n.Name, Instance: n.Instance, Role: string(n.Role),
+			Port: orNull(n.Port.Number), Scripts: n.Scripts, Interface: orNull(n.Interface),
+			CPUAffinity: n.CPUAffinity, Env: n.Env, MetricsPort: orNull(n.MetricsPort.Number),
+		}
+		for _, o := range n.Options {
+			shown.Options = append(shown.Options, option(o))
+		}
+		if shown.Env == nil {
+			shown.Env = map[string]string{}
+		}
+		out.Nodes = append(out.Nodes, shown)
+	}
+	return json.Marshal(out)
+}
+
+// orNull returns nil for the zero value.
+func orNull[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+func sortedInstances(c zeekapi.Configuration) []zeekapi.Instance {
+	return slices.SortedStableFunc(slices.Values(c.Instances), func(a, b zeekapi.Instance) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+func sortedNodes(c zeekapi.Configuration) []zeekapi.Node {
+	return slices.SortedStableFunc(slices.Values(c.Nodes), func(a, b zeekapi.Node) int { return cmp.Compare(a.Name, b.Name) })
+}
