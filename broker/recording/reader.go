@@ -1,0 +1,247 @@
+package recording
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+)
+
+// maxLine is enough for any line that a Writer writes, whose longest are hex.
+const maxLine = 2*MaxData + 8*MaxName
+
+// LineError is the error of a Reader about what a file holds. Its Err wraps
+// ErrFormat.
+type LineError struct {
+	File string
+	Line int // from 1
+	Err  error
+}
+
+func (e *LineError) Error() string {
+	return fmt.Sprintf("recording: %s:%d: %v", e.File, e.Line, e.Err)
+}
+
+// Unwrap returns e.Err.
+func (e *LineError) Unwrap() error { return e.Err }
+
+// Reader reads a recording entry by entry. It keeps one line in memory.
+type Reader struct {
+	in   *bufio.Reader
+	file string
+	line int
+	buf  []byte
+
+	conn Connection
+}
+
+// NewReader returns a Reader for r and reads the first line. The name of the
+// file is for errors, all of which are a *LineError unless reading itself
+// failed.
+func NewReader(r io.Reader, file string) (*Reader, error) {
+	rd := &Reader{in: bufio.NewReaderSize(r, 64<<10), file: file}
+	line, err := rd.next()
+	if err == io.EOF {
+		rd.line = 1
+		err = rd.wrong(invalid("the file is empty"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if rd.conn, err = parseConnection(line); err != nil {
+		return nil, rd.wrong(err)
+	}
+	return rd, nil
+}
+
+// Connection returns what the first line says.
+func (r *Reader) Connection() Connection { return r.conn }
+
+// Line returns the number of the line that Next read last.
+func (r *Reader) Line() int { return r.line }
+
+// Next returns the next entry, and io.EOF after the last. Its data is the
+// caller's to keep. After a *LineError the Reader can go on with the line that
+// follows.
+func (r *Reader) Next() (Entry, error) {
+	line, err := r.next()
+	if err != nil {
+		return Entry{}, err
+	}
+	e, err := parseEntry(line, r.conn.Protocol)
+	if err != nil {
+		return Entry{}, r.wrong(err)
+	}
+	return e, nil
+}
+
+func (r *Reader) wrong(err error) error {
+	return &LineError{File: r.file, Line: r.line, Err: err}
+}
+
+// next returns the next line, which is valid until the next call.
+func (r *Reader) next() ([]byte, error) {
+	r.buf = r.buf[:0]
+	tooLong := false
+	for {
+		part, err := r.in.ReadSlice('\n')
+		if tooLong = tooLong || len(r.buf)+len(part) > maxLine; !tooLong {
+			r.buf = append(r.buf, part...)
+		}
+		switch {
+		case err == bufio.ErrBufferFull:
+			continue
+		case err == io.EOF && len(r.buf) == 0 && !tooLong:
+			return nil, io.EOF
+		case err != nil && err != io.EOF:
+			return nil, fmt.Errorf("recording: %s: %w", r.file, err)
+		}
+		r.line++
+		if tooLong {
+			r.buf = nil
+			return nil, r.wrong(invalid("the line is longer than %d bytes", maxLine))
+		}
+		return r.buf, nil
+	}
+}
+
+func parseConnection(line []byte) (Connection, error) {
+	outer, err := parseObject(line, "connection")
+	if err != nil {
+		return Connection{}, err
+	}
+	m, err := parseObject(outer["connection"], "name", "protocol", "server_port")
+	if err != nil {
+		return Connection{}, err
+	}
+	name, err1 := m.text("name")
+	protocol, err2 := m.text("protocol")
+	if err := cmp.Or(err1, err2); err != nil {
+		return Connection{}, err
+	}
+	port, err := strconv.ParseUint(string(m["server_port"]), 10, 16)
+	if err != nil {
+		return Connection{}, invalid("server_port is %s, want 0 to 65535", clip(string(m["server_port"])))
+	}
+	c := Connection{Name: name, Protocol: Protocol(protocol), ServerPort: uint16(port)}
+	return c, c.check()
+}
+
+func parseEntry(line []byte, p Protocol) (Entry, error) {
+	m, err := parseObject(line, "t", "from", "kind", "hex", "text")
+	if err != nil {
+		return Entry{}, err
+	}
+	from, err1 := m.text("from")
+	kind, err2 := m.text("kind")
+	if err := cmp.Or(err1, err2); err != nil {
+		return Entry{}, err
+	}
+	e := Entry{T: Time(m["t"]), From: Side(from), Kind: Kind(kind)}
+	if err := e.check(p); err != nil {
+		return Entry{}, err
+	}
+	if e.Data, err = m.data(e.Kind); err != nil {
+		return Entry{}, err
+	}
+	return e, e.check(p)
+}
+
+// members are those of a JSON object, each with its JSON text.
+type members map[string]json.RawMessage
+
+// parseObject returns the members of the object that b holds, no others than
+// those in known. encoding/json alone would let pass unknown and repeated
+// members, names in other case and broken UTF-8, all of which would be lost
+// without a word.
+func parseObject(b []byte, known ...string) (members, error) {
+	if !utf8.Valid(b) {
+		return nil, invalid("not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, invalid("not a JSON object: %q", clip(string(bytes.TrimSpace(b))))
+	}
+	m := make(members, len(known))
+	for dec.More() {
+		t, err := dec.Token()
+		if err != nil {
+			return nil, invalid("%v", syntax(err))
+		}
+		name, ok := t.(string)
+		switch _, twice := m[name]; {
+		case !ok || !slices.Contains(known, name):
+			return nil, invalid("unknown member %q", clip(fmt.Sprint(t)))
+		case twice:
+			return nil, invalid("member %q occurs twice", name)
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil, invalid("member %q: %v", name, syntax(err))
+		}
+		m[name] = value
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, invalid("%v", syntax(err))
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, invalid("something follows the JSON object")
+	}
+	return m, nil
+}
+
+func syntax(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errors.New("the line ends within the JSON object")
+	}
+	return err
+}
+
+func (m members) text(name string) (string, error) {
+	raw, ok := m[name]
+	if !ok {
+		return "", invalid("no member %q", name)
+	}
+	var s string
+	if raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+		return "", invalid("member %q is %s, want a string", name, clip(string(raw)))
+	}
+	return s, nil
+}
+
+// data returns the bytes of an entry: a head's from "text", others' from "hex".
+func (m members) data(k Kind) ([]byte, error) {
+	name, other := "hex", "text"
+	if k == KindHTTP {
+		name, other = other, name
+	}
+	if _, ok := m[other]; ok {
+		return nil, invalid("member %q in an entry of kind %s, want %q", other, k, name)
+	}
+	s, err := m.text(name)
+	if err != nil {
+		return nil, err
+	}
+	if k != KindHTTP {
+		data, err := hex.DecodeString(s)
+		if err != nil {
+			return nil, invalid("member \"hex\": %v", err)
+		}
+		return data, nil
+	}
+	data := make([]byte, 0, len(s))
+	for _, r := range s {
+		if r > 0xFF {
+			return nil, invalid("member \"text\" holds %U, want one byte per character", r)
+		}
+		data = append(data, byte(r))
+	}
+	return data, nil
+}

@@ -1,0 +1,331 @@
+package recording_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zeekwire/zeekwire/broker/recording"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// recordings returns the files that hold the traffic of real Zeek.
+func recordings(t testing.TB) []string {
+	t.Helper()
+	files, err := filepath.Glob("../../testdata/recordings/*/*.jsonl")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no recordings: %v", err)
+	}
+	return files
+}
+
+// read returns all that a recording holds.
+func read(r io.Reader, name string) (recording.Connection, []recording.Entry, error) {
+	rd, err := recording.NewReader(r, name)
+	if err != nil {
+		return recording.Connection{}, nil, err
+	}
+	var entries []recording.Entry
+	for {
+		e, err := rd.Next()
+		if err == io.EOF {
+			return rd.Connection(), entries, nil
+		}
+		if err != nil {
+			return rd.Connection(), entries, err
+		}
+		entries = append(entries, e)
+	}
+}
+
+func readFile(t testing.TB, name string) (recording.Connection, []recording.Entry) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c, entries, err := read(f, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, entries
+}
+
+func write(t testing.TB, c recording.Connection, entries []recording.Entry) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := recording.NewWriter(&out, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := w.Write(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestRecordingsSurviveToTheByte(t *testing.T) {
+	for _, name := range recordings(t) {
+		want, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, entries := readFile(t, name)
+		if got := write(t, c, entries); !bytes.Equal(got, want) {
+			t.Errorf("%s: reading and writing changed it", name)
+		}
+	}
+}
+
+const (
+	nativeLine    = `{"connection": {"name": "n", "protocol": "native", "server_port": 9999}}` + "\n"
+	webSocketLine = `{"connection": {"name": "w", "protocol": "websocket", "server_port": 2149}}` + "\n"
+)
+
+func TestReaderErrors(t *testing.T) {
+	for _, tt := range []struct{ name, file, want string }{
+		{"empty", "", "x:1: not a valid recording: the file is empty"},
+		{"no JSON", "GET /\n", `x:1: not a valid recording: not a JSON object: "GET /"`},
+		{"no connection", "{}\n", "x:1: not a valid recording: not a JSON object"},
+		{"entry first", `{"t": 1, "from": "client", "kind": "frame", "hex": ""}`, `x:1: not a valid recording: unknown member "t"`},
+		{"no name", `{"connection": {"protocol": "native", "server_port": 1}}`, `no member "name"`},
+		{"name is a number", `{"connection": {"name": 1, "protocol": "native", "server_port": 1}}`, `member "name" is 1, want a string`},
+		{"unknown protocol", `{"connection": {"name": "", "protocol": "tls", "server_port": 1}}`, `protocol is "tls", want native or websocket`},
+		{"port", `{"connection": {"name": "", "protocol": "native", "server_port": 65536}}`, "server_port is 65536, want 0 to 65535"},
+		{"port is text", `{"connection": {"name": "", "protocol": "native", "server_port": "1"}}`, `server_port is "1", want`},
+		{"long name", `{"connection": {"name": "` + strings.Repeat("n", 2000) + `", "protocol": "native", "server_port": 1}}`, "name of 2000 bytes"},
+		{"other case", `{"Connection": {}}`, `unknown member "Connection"`},
+		{"two objects", strings.TrimSpace(nativeLine) + "{}", "something follows the JSON object"},
+
+		{"blank line", nativeLine + "\n", `x:2: not a valid recording: not a JSON object: ""`},
+		{"cut line", nativeLine + `{"t": 1, "from": "cl`, "the line ends within the JSON object"},
+		{"cut object", nativeLine + `{"t": 1`, "the line ends within the JSON object"},
+		{"not UTF-8", nativeLine + "{\"t\": 1, \"from\": \"client\", \"kind\": \"\xff\", \"hex\": \"\"}", "not UTF-8"},
+		{"no t", nativeLine + `{"from": "client", "kind": "frame", "hex": ""}`, "t is , want seconds"},
+		{"t is text", nativeLine + `{"t": "1", "from": "client", "kind": "frame", "hex": ""}`, `t is "1", want seconds`},
+		{"t is negative", nativeLine + `{"t": -1, "from": "client", "kind": "frame", "hex": ""}`, "t is -1, want seconds"},
+		{"t is huge", nativeLine + `{"t": 1e300, "from": "client", "kind": "frame", "hex": ""}`, "t is 1e300, want seconds"},
+		{"no from", nativeLine + `{"t": 1, "kind": "frame", "hex": ""}`, `no member "from"`},
+		{"unknown side", nativeLine + `{"t": 1, "from": "peer", "kind": "frame", "hex": ""}`, `from is "peer", want client or server`},
+		{"unknown kind", nativeLine + `{"t": 1, "from": "client", "kind": "blob", "hex": ""}`, `kind is "blob", which a native connection does not have`},
+		{"text in native", nativeLine + `{"t": 1, "from": "client", "kind": "text", "hex": ""}`, `kind is "text", which a native`},
+		{"frame in websocket", webSocketLine + `{"t": 1, "from": "client", "kind": "frame", "hex": ""}`, `kind is "frame", which a websocket`},
+		{"no hex", nativeLine + `{"t": 1, "from": "client", "kind": "frame"}`, `no member "hex"`},
+		{"text for hex", webSocketLine + `{"t": 1, "from": "client", "kind": "ping", "text": ""}`, `member "text" in an entry of kind ping, want "hex"`},
+		{"hex for text", webSocketLine + `{"t": 1, "from": "client", "kind": "http", "hex": ""}`, `member "hex" in an entry of kind http, want "text"`},
+		{"odd hex", nativeLine + `{"t": 1, "from": "client", "kind": "frame", "hex": "abc"}`, "odd length"},
+		{"no hex digit", nativeLine + `{"t": 1, "from": "client", "kind": "frame", "hex": "0g"}`, "invalid byte"},
+		{"hex is null", nativeLine + `{"t": 1, "from": "client", "kind": "frame", "hex": null}`, `member "hex" is null, want a string`},
+		{"text beyond bytes", webSocketLine + `{"t": 1, "from": "client", "kind": "http", "text": "\u0100"}`, `member "text" holds U+0100, want one byte per character`},
+		{"long head", webSocketLine + `{"t": 1, "from": "client", "kind": "http", "text": "` + strings.Repeat("h", recording.MaxHead+1) + `"}`, "http of 65537 bytes"},
+		{"member twice", nativeLine + `{"t": 1, "t": 1, "from": "client", "kind": "frame", "hex": ""}`, `member "t" occurs twice`},
+		{"unknown member", nativeLine + `{"t": 1, "from": "client", "kind": "frame", "hex": "", "port": 1}`, `unknown member "port"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, err := read(strings.NewReader(tt.file), "x")
+			var at *recording.LineError
+			if !errors.Is(err, recording.ErrFormat) || !errors.As(err, &at) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want ErrFormat with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestReaderGoesOnAfterABadLine(t *testing.T) {
+	const good = `{"t": 1, "from": "client", "kind": "frame", "hex": "0c"}`
+	rd, err := recording.NewReader(strings.NewReader(nativeLine+good+"\nbad\n"+good), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for {
+		e, err := rd.Next()
+		if err == io.EOF {
+			break
+		}
+		got = append(got, fmt.Sprintf("%d %x %v", rd.Line(), e.Data, err != nil))
+	}
+	if want := []string{"2 0c false", "3  true", "4 0c false"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestReaderLimitsLines(t *testing.T) {
+	part := strings.Repeat("x", 1<<20)
+	file := []io.Reader{strings.NewReader(nativeLine)}
+	for range 2*recording.MaxData/len(part) + 1 {
+		file = append(file, strings.NewReader(part))
+	}
+	file = append(file, strings.NewReader("\n"+`{"t": 1, "from": "client", "kind": "frame", "hex": ""}`))
+	rd, err := recording.NewReader(io.MultiReader(file...), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rd.Next(); err == nil || !strings.Contains(err.Error(), "x:2: not a valid recording: the line is longer than") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := rd.Next(); err != nil || rd.Line() != 3 {
+		t.Errorf("got %v in line %d, want line 3", err, rd.Line())
+	}
+}
+
+func TestReadFailureIsNotTheFilesFault(t *testing.T) {
+	broken := errors.New("broken disk")
+	_, err := recording.NewReader(io.MultiReader(strings.NewReader(nativeLine[:10]), failing{broken}), "x")
+	if !errors.Is(err, broken) || errors.Is(err, recording.ErrFormat) {
+		t.Errorf("got %v, want %v", err, broken)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error)  { return 0, f.err }
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+func TestHeadsHoldAnyByte(t *testing.T) {
+	var head []byte
+	for i := range 256 {
+		head = append(head, byte(i))
+	}
+	c := recording.Connection{Name: "a\"\\\u00e9\U0001F600\n", Protocol: recording.WebSocket}
+	e := recording.Entry{T: "6.5e-05", From: recording.Client, Kind: recording.KindHTTP, Data: head}
+	file := write(t, c, []recording.Entry{e})
+	gotConn, got, err := read(bytes.NewReader(file), "x")
+	if err != nil || gotConn != c || len(got) != 1 || !bytes.Equal(got[0].Data, head) || got[0].T != e.T {
+		t.Errorf("got %+v, %+v, %v", gotConn, got, err)
+	}
+	if i := bytes.IndexFunc(file, func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }); i >= 0 {
+		t.Errorf("the file holds byte %#x, want printable ASCII", file[i])
+	}
+}
+
+func TestAt(t *testing.T) {
+	for d, want := range map[time.Duration]recording.Time{
+		0: "0.0", time.Second: "1.0", 1500 * time.Millisecond: "1.5", 65 * time.Microsecond: "0.000065",
+		13710820 * time.Microsecond: "13.71082", 10 * time.Second: "10.0",
+	} {
+		if got := recording.At(d); got != want || got.Duration() != d {
+			t.Errorf("At(%v) = %s, which is %v; want %s", d, got, got.Duration(), want)
+		}
+	}
+}
+
+func TestWriterRefusesWhatReaderWould(t *testing.T) {
+	if _, err := recording.NewWriter(io.Discard, recording.Connection{}); !errors.Is(err, recording.ErrFormat) {
+		t.Errorf("no protocol: got %v", err)
+	}
+	var out bytes.Buffer
+	w, err := recording.NewWriter(&out, recording.Connection{Protocol: recording.Native})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []recording.Entry{
+		{T: "x", From: recording.Client, Kind: recording.KindFrame},
+		{T: "1", From: "nobody", Kind: recording.KindFrame},
+		{T: "1", From: recording.Client, Kind: recording.KindText},
+		{T: "1", From: recording.Client, Kind: recording.KindFrame, Data: make([]byte, recording.MaxData+1)},
+	} {
+		if err := w.Write(e); !errors.Is(err, recording.ErrFormat) {
+			t.Errorf("%s %s %s: got %v, want ErrFormat", e.T, e.From, e.Kind, err)
+		}
+	}
+	if err := w.Record(recording.Server, recording.KindFrame, []byte{0x0c}); err != nil {
+		t.Error(err)
+	}
+	if err := w.Flush(); err != nil || strings.Count(out.String(), "\n") != 2 {
+		t.Errorf("got %v and %q", err, out.String())
+	}
+}
+
+func TestWriterFailsOnce(t *testing.T) {
+	full := errors.New("disk full")
+	w, err := recording.NewWriter(failing{full}, recording.Connection{Protocol: recording.Native})
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := make([]byte, 10<<10)
+	if err := w.Record(recording.Client, recording.KindFrame, frame); !errors.Is(err, full) {
+		t.Errorf("first entry: got %v, want %v", err, full)
+	}
+	if err := w.Record(recording.Client, recording.KindFrame, frame); err != nil {
+		t.Errorf("second entry: got %v", err)
+	}
+	if err := w.Flush(); !errors.Is(err, full) {
+		t.Errorf("Flush: got %v, want %v", err, full)
+	}
+}
+
+func TestWriterIsSafeForConcurrentUse(t *testing.T) {
+	var out bytes.Buffer
+	w, err := recording.NewWriter(&out, recording.Connection{Protocol: recording.WebSocket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for _, from := range []recording.Side{recording.Client, recording.Server} {
+		wg.Go(func() {
+			for range 500 {
+				if err := w.Record(from, recording.KindText, []byte("[]")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	_, entries, err := read(&out, "x")
+	if err != nil || len(entries) != 1000 {
+		t.Fatalf("got %d entries and %v", len(entries), err)
+	}
+	if !slices.IsSortedFunc(entries, func(a, b recording.Entry) int { return int(a.T.Duration() - b.T.Duration()) }) {
+		t.Error("times do not ascend")
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	for _, name := range recordings(f)[:8] {
+		file, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(file[:min(len(file), 2000)])
+	}
+	f.Add([]byte(nativeLine + `{"t": 1e-5, "from": "client", "kind": "frame", "hex": "0C"}`))
+	f.Add([]byte(webSocketLine + `{"kind":"http","text":"\u00e9\/","from":"server","t":0}`))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		c, entries, err := read(bytes.NewReader(file), "x")
+		if err != nil {
+			if !errors.Is(err, recording.ErrFormat) {
+				t.Fatal(err)
+			}
+			return
+		}
+		once := write(t, c, entries)
+		c, entries, err = read(bytes.NewReader(once), "y")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if twice := write(t, c, entries); !bytes.Equal(once, twice) {
+			t.Fatalf("%q became %q", once, twice)
+		}
+	})
+}

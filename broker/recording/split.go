@@ -1,0 +1,345 @@
+package recording
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/broker/wire"
+)
+
+// ErrStream is wrapped by every error of a Splitter.
+var ErrStream = errors.New("not a stream that can be recorded")
+
+// Splitter takes apart the two byte streams of an unencrypted connection into
+// the entries of its recording. Which protocol they speak it learns from their
+// first bytes. Per stream it holds at most MaxData bytes, and as many again of
+// a WebSocket message in fragments.
+type Splitter struct {
+	protocol Protocol
+	client   stream
+	server   stream
+}
+
+// NewSplitter returns a Splitter for the start of a connection.
+func NewSplitter() *Splitter {
+	return &Splitter{client: stream{from: Client}, server: stream{from: Server}}
+}
+
+// Protocol returns the protocol of the connection, or "" as long as neither
+// stream has said enough. Until then there are no entries.
+func (s *Splitter) Protocol() Protocol { return s.protocol }
+
+// Write takes the next bytes of one side's stream, of which it keeps nothing,
+// and returns the entries that they complete. Their T is unset. An error ends
+// the stream: what follows in it is ignored. There may be entries beside it.
+func (s *Splitter) Write(from Side, b []byte) ([]Entry, error) {
+	st := s.stream(from)
+	if st.phase == phaseEnded {
+		return nil, nil
+	}
+	st.buf = append(st.buf, b...)
+	return s.split(st)
+}
+
+// Close ends the stream of one side. It returns what only the end completes,
+// which is the body of an HTTP response, and an error if the stream ends
+// within something.
+func (s *Splitter) Close(from Side) ([]Entry, error) {
+	st := s.stream(from)
+	if st.phase == phaseEnded {
+		return nil, nil
+	}
+	st.closed = true
+	entries, err := s.split(st)
+	if err == nil && (len(st.buf) > 0 || st.message != "") {
+		err = st.wrong("it ends within %s", phaseNames[st.phase])
+	}
+	st.end()
+	return entries, err
+}
+
+func (s *Splitter) stream(from Side) *stream {
+	if from == Client {
+		return &s.client
+	}
+	return &s.server
+}
+
+// split takes apart what st has buffered.
+func (s *Splitter) split(st *stream) ([]Entry, error) {
+	var entries []Entry
+	rest := st.buf
+	for len(rest) > 0 {
+		e, n, err := s.next(st, rest)
+		if err != nil {
+			st.end()
+			return entries, err
+		}
+		if n == 0 {
+			break
+		}
+		if e.Kind != "" {
+			entries = append(entries, e)
+		}
+		rest = rest[n:]
+		st.offset += int64(n)
+	}
+	switch {
+	case len(rest) == 0 && cap(st.buf) > keepBuffer:
+		st.buf = nil
+	case len(rest) < len(st.buf):
+		st.buf = append(st.buf[:0], rest...)
+	}
+	return entries, nil
+}
+
+// keepBuffer is the size up to which an empty buffer is kept for what follows.
+const keepBuffer = 64 << 10
+
+// next returns the entry at the start of b and its size there. The size is 0
+// if b holds only a part of it; the entry has no kind if it is not to be
+// recorded by itself.
+func (s *Splitter) next(st *stream, b []byte) (Entry, int, error) {
+	if st.phase == phaseStart {
+		if err := s.begin(st, b); err != nil {
+			return Entry{}, 0, err
+		}
+	}
+	switch st.phase {
+	case phaseNative:
+		return st.nativeFrame(b)
+	case phaseHTTP:
+		return st.head(b)
+	case phaseWebSocket:
+		return st.webSocketFrame(b)
+	}
+	return Entry{}, 0, nil
+}
+
+// begin learns from the first bytes of st what it is, unless they are too few.
+func (s *Splitter) begin(st *stream, b []byte) error {
+	var p Protocol
+	switch wire.Sniff(b) {
+	case wire.ProtocolHTTP, wire.ProtocolWebSocket:
+		p = WebSocket
+	case wire.ProtocolTLS:
+		return st.wrong("it is encrypted (TLS)")
+	default:
+		switch {
+		case len(b) < 4:
+			return nil
+		case binary.BigEndian.Uint32(b) <= wire.MaxHandshakeFrame:
+			p = Native
+		case len(b) < wire.SniffLen && !st.closed:
+			return nil
+		default:
+			return st.wrong("it starts with %q, neither a frame of Broker's nor HTTP", b[:min(len(b), wire.SniffLen)])
+		}
+	}
+	if s.protocol != "" && s.protocol != p {
+		return st.wrong("it looks like %s, the other side's like %s", p, s.protocol)
+	}
+	s.protocol = p
+	st.phase = phaseHTTP
+	if p == Native {
+		st.phase = phaseNative
+	}
+	return nil
+}
+
+// stream is the state of one direction.
+type stream struct {
+	from   Side
+	phase  phase
+	buf    []byte // not yet taken apart
+	offset int64  // of buf in the stream
+	closed bool   // nothing follows buf
+
+	message   Kind // of which there are fragments; empty if there is none
+	fragments []byte
+}
+
+type phase uint8
+
+const (
+	phaseStart phase = iota
+	phaseNative
+	phaseHTTP
+	phaseWebSocket
+	phaseEnded
+)
+
+var phaseNames = [...]string{
+	phaseStart: "its first bytes", phaseNative: "a frame", phaseHTTP: "an HTTP message",
+	phaseWebSocket: "a WebSocket message",
+}
+
+func (st *stream) end() { *st = stream{from: st.from, phase: phaseEnded} }
+
+func (st *stream) wrong(format string, args ...any) error {
+	return fmt.Errorf("recording: %w: the %s's, at offset %d: %s", ErrStream, st.from, st.offset, fmt.Sprintf(format, args...))
+}
+
+func (st *stream) entry(k Kind, data []byte) Entry {
+	return Entry{From: st.from, Kind: k, Data: bytes.Clone(data)}
+}
+
+func (st *stream) nativeFrame(b []byte) (Entry, int, error) {
+	const header = 4
+	if len(b) < header {
+		return Entry{}, 0, nil
+	}
+	size := binary.BigEndian.Uint32(b)
+	if size > MaxData {
+		return Entry{}, 0, st.wrong("frame of %d bytes, limit is %d", size, MaxData)
+	}
+	n := header + int(size)
+	if len(b) < n {
+		return Entry{}, 0, nil
+	}
+	return st.entry(KindFrame, b[header:n]), n, nil
+}
+
+// head takes an HTTP head, with the body if it has one: that of the response
+// to a request that the server does not take.
+func (st *stream) head(b []byte) (Entry, int, error) {
+	const end = "\r\n\r\n"
+	n := bytes.Index(b[:min(len(b), MaxHead)], []byte(end))
+	if n < 0 {
+		if len(b) >= MaxHead {
+			return Entry{}, 0, st.wrong("HTTP head of more than %d bytes", MaxHead)
+		}
+		return Entry{}, 0, nil
+	}
+	n += len(end)
+	h := string(b[:n])
+	upgrade, body := false, 0
+	if st.from == Client {
+		upgrade = strings.EqualFold(headField(h, "Upgrade"), "websocket")
+	} else {
+		upgrade = headStatus(h) == "101"
+	}
+	length := headField(h, "Content-Length")
+	switch {
+	case upgrade:
+		st.phase = phaseWebSocket
+	case length != "":
+		size, err := strconv.ParseUint(length, 10, 32)
+		if err != nil || size > uint64(MaxHead-n) {
+			return Entry{}, 0, st.wrong("HTTP message with a body of %q bytes, limit is %d with its head", clip(length), MaxHead)
+		}
+		body = int(size)
+	case st.from == Server:
+		// The response lasts as long as the connection.
+		if len(b) > MaxHead {
+			return Entry{}, 0, st.wrong("HTTP message of more than %d bytes", MaxHead)
+		}
+		if !st.closed {
+			return Entry{}, 0, nil
+		}
+		body = len(b) - n
+	}
+	if n += body; len(b) < n {
+		return Entry{}, 0, nil
+	}
+	return st.entry(KindHTTP, b[:n]), n, nil
+}
+
+// headField returns the value of the first field of that name in an HTTP head.
+func headField(head, name string) string {
+	for line := range strings.SplitSeq(head, "\r\n") {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(key, name) {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// headStatus returns the status of a response's head, such as "101".
+func headStatus(head string) string {
+	_, rest, _ := strings.Cut(head, " ")
+	status, _, _ := strings.Cut(rest, " ")
+	return strings.TrimSpace(status)
+}
+
+// The parts of a WebSocket frame's header (RFC 6455, section 5.2).
+const (
+	bitFin    = 0x80
+	bitsRSV   = 0x70
+	bitsOp    = 0x0F
+	bitMasked = 0x80
+
+	opContinuation = 0x0
+	opControl      = 0x8 // and above
+	maxControl     = 125
+)
+
+var opKinds = [16]Kind{0x1: KindText, 0x2: KindBinary, 0x8: KindClose, 0x9: KindPing, 0xA: KindPong}
+
+func (st *stream) webSocketFrame(b []byte) (Entry, int, error) {
+	if len(b) < 2 {
+		return Entry{}, 0, nil
+	}
+	op, fin := b[0]&bitsOp, b[0]&bitFin != 0
+	kind := opKinds[op]
+	n, size := 2, uint64(b[1]&^bitMasked)
+	switch {
+	case size == 126 && len(b) >= 4:
+		n, size = 4, uint64(binary.BigEndian.Uint16(b[2:]))
+	case size == 127 && len(b) >= 10:
+		n, size = 10, binary.BigEndian.Uint64(b[2:])
+	case size >= 126:
+		return Entry{}, 0, nil
+	}
+	switch {
+	case b[0]&bitsRSV != 0:
+		return Entry{}, 0, st.wrong("WebSocket frame with reserved bits, as of compression")
+	case kind == "" && op != opContinuation:
+		return Entry{}, 0, st.wrong("WebSocket frame with unknown opcode %d", op)
+	case op >= opControl && (!fin || size > maxControl):
+		return Entry{}, 0, st.wrong("%s in fragments or of more than %d bytes", kind, maxControl)
+	case op == opContinuation && st.message == "":
+		return Entry{}, 0, st.wrong("continuation of no message")
+	case op < opControl && op != opContinuation && st.message != "":
+		return Entry{}, 0, st.wrong("%s within a message in fragments", kind)
+	case size > MaxData, op == opContinuation && size > uint64(MaxData-len(st.fragments)):
+		return Entry{}, 0, st.wrong("WebSocket message of more than %d bytes", MaxData)
+	}
+	var mask []byte
+	if b[1]&bitMasked != 0 {
+		if len(b) < n+4 {
+			return Entry{}, 0, nil
+		}
+		mask = b[n : n+4]
+		n += 4
+	}
+	end := n + int(size)
+	if len(b) < end {
+		return Entry{}, 0, nil
+	}
+	payload := bytes.Clone(b[n:end])
+	for i := range payload {
+		if mask == nil {
+			break
+		}
+		payload[i] ^= mask[i%4]
+	}
+	switch {
+	case op >= opControl, op != opContinuation && fin:
+		return Entry{From: st.from, Kind: kind, Data: payload}, end, nil
+	case op != opContinuation:
+		st.message, st.fragments = kind, payload
+		return Entry{}, end, nil
+	}
+	st.fragments = append(st.fragments, payload...)
+	if !fin {
+		return Entry{}, end, nil
+	}
+	e := Entry{From: st.from, Kind: st.message, Data: st.fragments}
+	st.message, st.fragments = "", nil
+	return e, end, nil
+}

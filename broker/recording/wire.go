@@ -1,0 +1,48 @@
+package recording
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+
+	"github.com/zeekwire/zeekwire/broker/wire"
+)
+
+// AppendWire appends the bytes with which e.From says e: a native frame with
+// its length, an HTTP head as it is, or an unfragmented WebSocket frame, which
+// is masked if it is the client's.
+func (e Entry) AppendWire(b []byte) []byte {
+	switch e.Kind {
+	case KindFrame:
+		return wire.AppendFrame(b, e.Data)
+	case KindHTTP:
+		return append(b, e.Data...)
+	}
+	for op, kind := range opKinds {
+		if kind == e.Kind {
+			b = append(b, bitFin|byte(op))
+		}
+	}
+	masked := byte(0)
+	if e.From == Client {
+		masked = bitMasked
+	}
+	switch n := len(e.Data); {
+	case n < 126:
+		b = append(b, masked|byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, masked|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, masked|127), uint64(n))
+	}
+	if masked == 0 {
+		return append(b, e.Data...)
+	}
+	// The mask protects proxies from scripts in browsers, which we are not.
+	var mask [4]byte
+	binary.BigEndian.PutUint32(mask[:], rand.Uint32())
+	b = append(b, mask[:]...)
+	for i, c := range e.Data {
+		b = append(b, c^mask[i%4])
+	}
+	return b
+}
