@@ -49,8 +49,8 @@ func Parse(name string, r io.Reader, hostname string) (zeekapi.Configuration, co
 		}
 	}
 	b.finish()
-	if err := b.errs.Err(); err != nil {
-		return zeekapi.Configuration{}, b.warnings, err
+	if len(b.errs) > 0 {
+		return zeekapi.Configuration{}, b.warnings, b.errs
 	}
 	b.config.ID = uuid.NewString()
 	return b.config, b.warnings, nil
@@ -77,15 +77,10 @@ func (b *builder) warn(line int, section, key, format string, args ...any) {
 }
 
 func (b *builder) instances(s *configparser.Section) {
-	for _, o := range s.Options() {
-		value, bad := s.Value(o)
-		if bad != nil {
-			b.errs.Add(bad)
-			continue
-		}
+	for _, o := range s.Options {
 		instance := zeekapi.Instance{Name: o.Key, Host: netip.IPv4Unspecified()}
-		if value != "" {
-			if text := parseAddress(value, &instance); text != "" {
+		if o.Value != "" {
+			if text := parseAddress(o.Value, &instance); text != "" {
 				b.fail(o.Line, s.Name, o.Key, "invalid spec for instance %s: %s", quote(o.Key), text)
 				continue
 			}
@@ -117,38 +112,23 @@ func parseAddress(s string, into *zeekapi.Instance) string {
 
 // node adds a node, or all that is wrong with it.
 func (b *builder) node(s *configparser.Section) {
-	n := nodeReader{builder: b, section: s, values: map[string]string{}}
-	unreadable := false
-	for _, o := range s.Options() {
-		value, bad := s.Value(o)
-		if bad != nil {
-			b.errs.Add(bad)
-			unreadable = true
-			continue
-		}
-		if o.HasValue {
-			n.values[o.Key] = value
-		}
-	}
 	b.nodes++
 	if s.Option("instance") == nil {
 		b.free = append(b.free, s)
 	}
-	if unreadable {
-		return
-	}
+	n := nodeReader{b, s}
 	node := zeekapi.Node{Name: s.Name, State: zeekapi.StateRunning}
-	if node.Instance = n.values["instance"]; node.Instance == "" {
+	if node.Instance = n.text("instance"); node.Instance == "" {
 		node.Instance = "agent-" + b.hostname
 	}
-	if state := n.values["state"]; state != "" {
+	if state := n.text("state"); state != "" {
 		b.warn(s.Option("state").Line, s.Name, "state", "ignoring node %s state %s in configuration", quote(s.Name), quote(state))
 	}
 	node.Role = n.role()
 	node.Port = n.port("port", "port")
 	node.MetricsPort = n.port("metrics_port", "metrics port")
 	node.Scripts = n.scripts()
-	node.Interface = n.values["interface"]
+	node.Interface = n.text("interface")
 	node.CPUAffinity = n.cpuAffinity()
 	node.Env = n.env()
 	n.warnUnexpected()
@@ -159,7 +139,21 @@ func (b *builder) node(s *configparser.Section) {
 type nodeReader struct {
 	*builder
 	section *configparser.Section
-	values  map[string]string // of keys that have one
+}
+
+// value returns the value of a key, and false if it has none.
+func (n *nodeReader) value(key string) (string, bool) {
+	o := n.section.Option(key)
+	if o == nil || !o.HasValue {
+		return "", false
+	}
+	return o.Value, true
+}
+
+// text is value for keys whose value may as well be empty.
+func (n *nodeReader) text(key string) string {
+	value, _ := n.value(key)
+	return value
 }
 
 // reject reports an error about a key, or about the node if it lacks the key.
@@ -173,10 +167,10 @@ func (n *nodeReader) reject(key, format string, args ...any) {
 
 func (n *nodeReader) role() zeekapi.ClusterRole {
 	key := "role"
-	value, ok := n.values[key]
-	if !ok && n.values["type"] != "" {
+	value, ok := n.value(key)
+	if !ok && n.text("type") != "" {
 		key = "type"
-		value = n.values[key]
+		value = n.text(key)
 	}
 	if value == "" {
 		n.reject("role", "node requires a role")
@@ -196,7 +190,7 @@ func (n *nodeReader) role() zeekapi.ClusterRole {
 
 // number returns the integer of a key, or nil if there is none.
 func (n *nodeReader) number(key string) *big.Int {
-	value, ok := n.values[key]
+	value, ok := n.value(key)
 	if !ok {
 		return nil
 	}
@@ -234,7 +228,7 @@ func (n *nodeReader) cpuAffinity() *int64 {
 }
 
 func (n *nodeReader) scripts() []string {
-	value := n.values["scripts"]
+	value := n.text("scripts")
 	if value == "" {
 		return nil
 	}
@@ -248,7 +242,7 @@ func (n *nodeReader) scripts() []string {
 }
 
 func (n *nodeReader) env() map[string]string {
-	value := n.values["env"]
+	value := n.text("env")
 	if value == "" {
 		return nil
 	}
@@ -270,7 +264,7 @@ func (n *nodeReader) env() map[string]string {
 
 func (n *nodeReader) warnUnexpected() {
 	var keys []string
-	for _, o := range n.section.Options() {
+	for _, o := range n.section.Options {
 		if !slices.Contains(nodeKeys, o.Key) {
 			keys = append(keys, o.Key)
 		}
@@ -302,7 +296,7 @@ func (b *builder) finish() {
 		}
 		return
 	}
-	for _, o := range declared.Options() {
+	for _, o := range declared.Options {
 		if o.Written != o.Key && named[o.Written] {
 			b.warn(o.Line, instancesSection, o.Key, "instance %s is declared as %s, because keys fold to lower case, but nodes name it %s",
 				quote(o.Written), quote(o.Key), quote(o.Written))

@@ -25,12 +25,17 @@ import (
 	"unicode/utf8"
 )
 
-// Limits on files and values.
+// Limits on files.
 const (
-	MaxSize   = 16 << 20 // of a file
-	MaxValue  = 1 << 20  // of a value with all references resolved, and of their number
+	MaxSize   = 16 << 20 // bytes
 	maxNested = 10       // references to values that have references (Python: MAX_INTERPOLATION_DEPTH)
 	maxErrors = 100      // reported
+
+	// References and inheritance can make much of a small file. This bounds
+	// the sum of all values in bytes, where each part of a value between
+	// references also counts as partCost bytes.
+	maxExpanded = 64 << 20
+	partCost    = 32
 )
 
 // DefaultSection is the name of the section that all others inherit from.
@@ -68,14 +73,6 @@ func (es *Errors) Add(e *Error) {
 	*es = slices.Insert(*es, i, e)
 }
 
-// Err returns es as an error, which is nil if there are none.
-func (es Errors) Err() error {
-	if len(es) == 0 {
-		return nil
-	}
-	return es
-}
-
 // Error returns one line per error.
 func (es Errors) Error() string {
 	lines := make([]string, len(es))
@@ -99,8 +96,7 @@ type File struct {
 	Name     string
 	Sections []*Section // without [DEFAULT], in order
 
-	defaults Section
-	byName   map[string]*Section
+	byName map[string]*Section
 }
 
 // Section returns the section of that name, or nil.
@@ -111,139 +107,76 @@ type Section struct {
 	Name string
 	Line int // of the header
 
-	file    *File
-	options []*Option
-	byKey   map[string]*Option
+	// Options are the section's options, inherited ones first. Those of its
+	// own that override inherited ones stand in their place, as in Python.
+	Options []*Option
+
+	byKey map[string]*Option
 }
+
+// Option returns the option with that key, or nil. Case does not matter.
+func (s *Section) Option(key string) *Option { return s.byKey[strings.ToLower(key)] }
 
 // Option is a key with its value.
 type Option struct {
 	Key      string // in lower case
 	Written  string // as it stands in the file
-	Raw      string // the value with its references
 	HasValue bool   // false where there is not even a delimiter
+	Raw      string // the value as it stands in the file
+	Value    string // with its references resolved
 	Line     int
 
 	lines []string // of the value, while the file is being read
 }
 
-// Options returns the section's options, inherited ones first. Those of its
-// own that override inherited ones stand in their place, as in Python.
-func (s *Section) Options() []*Option {
-	var out []*Option
-	for _, o := range s.file.defaults.options {
-		if own := s.byKey[o.Key]; own != nil {
-			o = own
-		}
-		out = append(out, o)
-	}
-	for _, o := range s.options {
-		if s.file.defaults.byKey[o.Key] == nil {
-			out = append(out, o)
-		}
-	}
-	return out
+// add adds an option without looking for others with its key.
+func (s *Section) add(o *Option) {
+	s.Options = append(s.Options, o)
+	s.byKey[o.Key] = o
 }
 
-// Option returns the option with that key, also if inherited, or nil.
-func (s *Section) Option(key string) *Option {
-	key = strings.ToLower(key)
-	if o := s.byKey[key]; o != nil {
-		return o
-	}
-	return s.file.defaults.byKey[key]
-}
-
-// Value returns the value of o, one of the section's options, with its
-// references resolved: in this section, even if o is inherited.
-func (s *Section) Value(o *Option) (string, *Error) {
-	r := resolver{section: s}
-	if text := r.resolve(o.Raw, 1); text != "" {
-		return "", &Error{File: s.file.Name, Line: o.Line, Section: s.Name, Key: o.Key,
-			Text: fmt.Sprintf("value of %s.%s: %s", s.Name, o.Key, text)}
-	}
-	return r.out.String(), nil
-}
-
-// resolver replaces the references in one value.
-type resolver struct {
-	section *Section
-	out     strings.Builder
-	steps   int
-}
-
-// resolve appends raw to the output and returns what is wrong with it, if
-// anything.
-func (r *resolver) resolve(raw string, depth int) string {
-	for {
-		before, rest, found := strings.Cut(raw, "%")
-		if r.out.Len()+len(before) >= MaxValue {
-			return fmt.Sprintf("longer than %d bytes with references resolved", MaxValue)
-		}
-		r.out.WriteString(before)
-		if !found {
-			return ""
-		}
-		if r.steps++; r.steps > MaxValue {
-			return "too many references"
-		}
-		if depth > maxNested {
-			return fmt.Sprintf("references are nested more than %d deep", maxNested)
-		}
-		if after, ok := strings.CutPrefix(rest, "%"); ok {
-			r.out.WriteByte('%')
-			raw = after
-			continue
-		}
-		name, after, ok := strings.Cut(strings.TrimPrefix(rest, "("), ")s")
-		if !strings.HasPrefix(rest, "(") || !ok || name == "" || strings.Contains(name, ")") {
-			return fmt.Sprintf("%q is no reference such as %%(key)s; write %%%% for a %%", clip("%"+rest))
-		}
-		o := r.section.Option(name)
-		switch {
-		case o == nil:
-			return fmt.Sprintf("reference to the key %q, which does not exist", name)
-		case !o.HasValue:
-			return fmt.Sprintf("reference to the key %q, which has no value", name)
-		}
-		if text := r.resolve(o.Raw, depth+1); text != "" {
-			return text
-		}
-		raw = after
-	}
+func newSection(name string, line int) *Section {
+	return &Section{Name: name, Line: line, byKey: map[string]*Option{}}
 }
 
 // Read parses what r holds, of a file called name in errors. If the file is
-// wrong, the error is of type Errors, and the File has what could be
-// understood.
+// wrong, the error is of type Errors.
 func Read(name string, r io.Reader) (*File, error) {
 	text, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
 	if err != nil {
 		return nil, err
 	}
-	f := &File{Name: name, byName: map[string]*Section{}}
-	f.defaults = Section{Name: DefaultSection, file: f, byKey: map[string]*Option{}}
-	p := parser{file: f}
 	if len(text) > MaxSize {
-		p.fail(0, "", "", "file is larger than %d bytes", MaxSize)
-		return f, p.errs.Err()
+		return nil, Errors{{File: name, Text: fmt.Sprintf("file is larger than %d bytes", MaxSize)}}
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 	text = bytes.ReplaceAll(text, []byte("\r"), []byte("\n"))
-	text = bytes.TrimSuffix(text, []byte("\n"))
+
+	p := parser{
+		file:     &File{Name: name, byName: map[string]*Section{}},
+		defaults: newSection(DefaultSection, 0),
+	}
 	for line := range bytes.SplitSeq(text, []byte("\n")) {
 		p.line(string(line))
 	}
 	p.endValue()
-	return f, p.errs.Err()
+	budget := maxExpanded
+	for _, s := range p.file.Sections {
+		p.inherit(s, &budget)
+	}
+	if len(p.errs) > 0 {
+		return nil, p.errs
+	}
+	return p.file, nil
 }
 
 // parser reads line by line.
 type parser struct {
-	file   *File
-	errs   Errors
-	number int // of the line
+	file     *File
+	defaults *Section
+	errs     Errors
+	number   int // of the line
 
 	section *Section // nil before the first header
 	option  *Option  // that lines may continue, or nil
@@ -330,10 +263,10 @@ func header(content string) (name string, ok bool) {
 func (p *parser) header(name string) {
 	p.skip = false
 	if name == DefaultSection {
-		p.section = &p.file.defaults // may have several parts
+		p.section = p.defaults // may have several parts
 		return
 	}
-	s := &Section{Name: name, Line: p.number, file: p.file, byKey: map[string]*Option{}}
+	s := newSection(name, p.number)
 	if first := p.file.Section(name); first != nil {
 		// Read on, for more errors, into a section that nobody sees.
 		p.fail(p.number, name, "", "section %q is given twice, first in line %d", name, first.Line)
@@ -362,10 +295,84 @@ func (p *parser) keyValue(content string) {
 		p.fail(p.number, p.section.Name, o.Key, "key %q of section %q is given twice, first in line %d",
 			o.Key, p.section.Name, first.Line)
 	default:
-		p.section.options = append(p.section.options, o)
-		p.section.byKey[o.Key] = o
+		p.section.add(o)
 	}
 	p.option = o
+}
+
+// inherit completes a section with the options of [DEFAULT] and resolves its
+// values.
+func (p *parser) inherit(s *Section, budget *int) {
+	own := s.Options
+	s.Options = nil
+	for _, o := range p.defaults.Options {
+		if *budget -= partCost; *budget < 0 {
+			break
+		}
+		if override := s.byKey[o.Key]; override != nil {
+			o = override
+		}
+		copied := *o // references mean other things in other sections
+		s.add(&copied)
+	}
+	for _, o := range own {
+		if p.defaults.byKey[o.Key] == nil {
+			s.add(o)
+		}
+	}
+	for _, o := range s.Options {
+		r := resolver{section: s, budget: budget}
+		if text := r.resolve(o.Raw, 1); text != "" {
+			p.fail(o.Line, s.Name, o.Key, "value of %s.%s: %s", s.Name, o.Key, text)
+			continue
+		}
+		o.Value = r.out.String()
+	}
+}
+
+// resolver replaces the references in one value.
+type resolver struct {
+	section *Section
+	budget  *int
+	out     strings.Builder
+}
+
+// resolve appends raw to the output and returns what is wrong with it, if
+// anything.
+func (r *resolver) resolve(raw string, depth int) string {
+	for {
+		before, rest, found := strings.Cut(raw, "%")
+		if *r.budget -= partCost + len(before); *r.budget < 0 {
+			return "file becomes too large with all references resolved"
+		}
+		r.out.WriteString(before)
+		if !found {
+			return ""
+		}
+		if depth > maxNested {
+			return fmt.Sprintf("references are nested more than %d deep", maxNested)
+		}
+		if after, ok := strings.CutPrefix(rest, "%"); ok {
+			r.out.WriteByte('%')
+			raw = after
+			continue
+		}
+		name, after, ok := strings.Cut(strings.TrimPrefix(rest, "("), ")s")
+		if !strings.HasPrefix(rest, "(") || !ok || name == "" || strings.Contains(name, ")") {
+			return fmt.Sprintf("%q is no reference such as %%(key)s; write %%%% for a %%", clip("%"+rest))
+		}
+		o := r.section.Option(name)
+		switch {
+		case o == nil:
+			return fmt.Sprintf("reference to the key %q, which does not exist", name)
+		case !o.HasValue:
+			return fmt.Sprintf("reference to the key %q, which has no value", name)
+		}
+		if text := r.resolve(o.Raw, depth+1); text != "" {
+			return text
+		}
+		raw = after
+	}
 }
 
 // isSpace is Python's str.isspace, which knows four separators more than Go.
