@@ -1,0 +1,86 @@
+package broker_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+var compareValues = cmp.Comparer(broker.Equal)
+
+func TestZeekMessagesRoundTrip(t *testing.T) {
+	event := broker.NewEvent("M::e", broker.Count(1), broker.None())
+	for _, m := range []broker.ZeekMessage{
+		event,
+		broker.Event{Name: "e", Args: []broker.Value{}, Metadata: []broker.Metadata{}},
+		broker.Event{Name: "e", Args: []broker.Value{}, Metadata: []broker.Metadata{
+			{Key: broker.MetadataNetworkTimestamp, Value: broker.TimestampNanos(1)}, {Key: 200, Value: broker.String("x")}}},
+		broker.LogCreate{Stream: "Conn::LOG", Writer: "Log::WRITER_ASCII", WriterInfo: broker.Vector(), Fields: broker.Vector()},
+		broker.LogWrite{Stream: "Conn::LOG", Writer: "Log::WRITER_ASCII", Path: "conn", Data: "\x00\x01"},
+		broker.IdentifierUpdate{ID: "M::g", NewValue: broker.Count(1)},
+		broker.Batch{event, broker.Batch{event}},
+	} {
+		got, err := broker.ParseZeekMessage(m.Value())
+		if err != nil {
+			t.Errorf("%#v: %v", m, err)
+			continue
+		}
+		if diff := cmp.Diff(m, got, compareValues); diff != "" {
+			t.Errorf("(-sent +parsed)\n%s", diff)
+		}
+	}
+}
+
+func TestParseZeekMessageErrors(t *testing.T) {
+	vector, count, str := broker.Vector, broker.Count, broker.String
+	event := func(content ...broker.Value) broker.Value { return vector(count(1), count(1), vector(content...)) }
+	for _, tt := range []struct {
+		name  string
+		value broker.Value
+		want  string
+	}{
+		{"no vector", str("x"), "not a vector of 3 elements but string of 1"},
+		{"too short", vector(count(1), count(1)), "not a vector of 3 elements but vector of 2"},
+		{"format", vector(count(2), count(1), vector()), "format number is 2"},
+		{"format kind", vector(broker.Integer(1), count(1), vector()), "format number"},
+		{"type kind", vector(count(1), str("1"), vector()), "type is a string"},
+		{"type 0", vector(count(1), count(0), vector()), "unknown type 0"},
+		{"type 6", vector(count(1), count(6), vector()), "unknown type 6"},
+		{"content", vector(count(1), count(1), str("e")), "content is a string"},
+		{"event without args", event(str("e")), "event is not [string, vector]"},
+		{"event with odd name", event(count(1), vector()), "event is not [string, vector]"},
+		{"metadata none", event(str("e"), vector(), broker.None()), "metadata of event e is a none"},
+		{"metadata entry", event(str("e"), vector(), vector(count(1))), "element 0 is not [count, value]"},
+		{"timestamp", event(str("e"), vector(), vector(vector(count(1), count(1)))), "network timestamp is a count"},
+		{"log create", vector(count(1), count(2), vector()), "log create is not"},
+		{"log write", vector(count(1), count(3), vector()), "log write is not"},
+		{"identifier update", vector(count(1), count(4), vector(str("x"))), "identifier update is not"},
+		{"batch", vector(count(1), count(5), vector(event(str("e"), vector()), str("x"))), "batch element 1: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m, err := broker.ParseZeekMessage(tt.value)
+			if !errors.Is(err, broker.ErrInvalidMessage) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v and error %v, want %q", m, err, tt.want)
+			}
+		})
+	}
+	if _, err := broker.ParseEvent(broker.Batch{}.Value()); !errors.Is(err, broker.ErrInvalidMessage) {
+		t.Errorf("ParseEvent takes a batch: %v", err)
+	}
+}
+
+func TestNetworkTimestamp(t *testing.T) {
+	now := time.Date(2023, 4, 18, 14, 13, 14, 0, time.UTC)
+	e := broker.Event{Metadata: []broker.Metadata{{Key: broker.MetadataNetworkTimestamp, Value: broker.Timestamp(now)}}}
+	if got, ok := e.NetworkTimestamp(); !ok || !got.Equal(now) {
+		t.Errorf("got %v, %v", got, ok)
+	}
+	if _, ok := (broker.Event{}).NetworkTimestamp(); ok {
+		t.Error("no metadata, but a timestamp")
+	}
+}
