@@ -1,0 +1,219 @@
+package decode
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/recording"
+)
+
+// Frame is what one entry of a recording says. Its JSON form has keys only for
+// what applies. All of its strings are printable: other characters and bytes
+// that are not UTF-8 are written as in Go, \n or \xff.
+type Frame struct {
+	File       string `json:"file"`
+	Line       int    `json:"line"` // of the file; of a capture, which frame of the connection
+	Connection string `json:"connection"`
+
+	T     json.Number `json:"t"`
+	From  string      `json:"from"`
+	Kind  string      `json:"kind"`
+	Bytes int         `json:"bytes"`
+
+	// Sender is an endpoint ID: of who introduces itself in a handshake message
+	// or an ack, of who sends an envelope. Receiver is empty for everybody.
+	Sender   string `json:"sender,omitempty"`
+	Receiver string `json:"receiver,omitempty"`
+	TTL      uint16 `json:"ttl,omitempty"`
+	Topic    string `json:"topic,omitempty"`
+
+	Message
+
+	Topics  []string `json:"topics,omitzero"`  // of a filter or subscription
+	Version string   `json:"version,omitzero"` // selected, offered ("1..1"), or of the server
+	Code    string   `json:"code,omitzero"`    // of an error or a close
+	Text    string   `json:"text,omitzero"`    // payload, first line of a head, explanation
+
+	// Error says what is wrong: why the frame is malformed, or why nobody would
+	// accept what it says.
+	Error string `json:"error,omitempty"`
+
+	// Check is the verdict on re-encoding, if that was asked for and the frame
+	// is not malformed.
+	Check Verdict `json:"check,omitempty"`
+
+	mismatch string // why Check is VerdictDifferent
+}
+
+// Message is the content of a frame: the kinds of message that Zeek puts on
+// topics, and everything else by its name alone.
+type Message struct {
+	// What is the type of a handshake message, of an envelope or of a text
+	// ("hello", "pong", "ack"), of the message within ("event", "batch"), of an
+	// HTTP head ("request") or of a control frame ("close"), or "malformed".
+	What string `json:"what"`
+
+	// Values are in their readable form.
+	Event    string    `json:"event,omitzero"`
+	Args     []string  `json:"args,omitzero"`
+	Metadata []string  `json:"metadata,omitzero"`
+	Stream   string    `json:"stream,omitzero"`
+	Writer   string    `json:"writer,omitzero"`
+	Path     string    `json:"path,omitzero"`
+	ID       string    `json:"id,omitzero"`
+	Value    string    `json:"value,omitzero"`
+	Messages []Message `json:"messages,omitzero"`
+}
+
+// Verdict says how a frame that was decoded and encoded again compares with
+// the original.
+type Verdict string
+
+// The verdicts.
+const (
+	VerdictIdentical Verdict = "identical" // to the byte
+	VerdictEqual     Verdict = "equal"     // another spelling of the same JSON
+	VerdictDifferent Verdict = "different"
+)
+
+// whatMalformed is the What of a frame that cannot be decoded.
+const whatMalformed = "malformed"
+
+func (f *Frame) malformed(err error) {
+	f.What, f.Error, f.Check = whatMalformed, printable(err.Error()), ""
+}
+
+// message describes the value of a data message.
+func message(v broker.Value) Message {
+	z, err := broker.ParseZeekMessage(v)
+	if err != nil {
+		return Message{What: "data", Value: printable(v.String())}
+	}
+	return zeekMessage(z)
+}
+
+func zeekMessage(z broker.ZeekMessage) Message {
+	switch z := z.(type) {
+	case broker.Event:
+		m := Message{What: "event", Event: printable(z.Name), Args: []string{}}
+		for _, a := range z.Args {
+			m.Args = append(m.Args, printable(a.String()))
+		}
+		for _, entry := range z.Metadata {
+			key := strconv.FormatUint(entry.Key, 10)
+			if entry.Key == broker.MetadataNetworkTimestamp {
+				key = "network_timestamp"
+			}
+			m.Metadata = append(m.Metadata, key+"="+printable(entry.Value.String()))
+		}
+		return m
+	case broker.LogCreate:
+		return Message{What: "log_create", Stream: printable(z.Stream), Writer: printable(z.Writer),
+			Value: printable(broker.Vector(z.WriterInfo, z.Fields).String())}
+	case broker.LogWrite:
+		return Message{What: "log_write", Stream: printable(z.Stream), Writer: printable(z.Writer),
+			Path: printable(z.Path), Value: strconv.Quote(z.Data)}
+	case broker.IdentifierUpdate:
+		return Message{What: "identifier_update", ID: printable(z.ID), Value: printable(z.NewValue.String())}
+	case broker.Batch:
+		m := Message{What: "batch", Messages: []Message{}}
+		for _, inner := range z {
+			m.Messages = append(m.Messages, zeekMessage(inner))
+		}
+		return m
+	}
+	return Message{What: "data", Value: printable(z.Value().String())}
+}
+
+// String returns the message in one line.
+func (m Message) String() string {
+	switch m.What {
+	case "event":
+		s := m.Event + "(" + strings.Join(m.Args, ", ") + ")"
+		if len(m.Metadata) > 0 {
+			s += " " + strings.Join(m.Metadata, " ")
+		}
+		return s
+	case "log_create":
+		return fmt.Sprintf("%s %s %s", m.Stream, m.Writer, m.Value)
+	case "log_write":
+		return fmt.Sprintf("%s %s %s %s", m.Stream, m.Writer, m.Path, m.Value)
+	case "identifier_update":
+		return m.ID + " = " + m.Value
+	case "batch":
+		inner := make([]string, len(m.Messages))
+		for i, each := range m.Messages {
+			inner[i] = each.What + " " + each.String()
+		}
+		return fmt.Sprintf("of %d: %s", len(inner), strings.Join(inner, "; "))
+	}
+	return m.Value
+}
+
+// String returns the frame in one line, without its file.
+func (f *Frame) String() string {
+	arrow := "client -> server"
+	if f.From == "server" {
+		arrow = "client <- server"
+	}
+	seconds := recording.Time(f.T).Duration().Seconds()
+	words := []string{fmt.Sprintf("%12.6f  %s  %-17s", seconds, arrow, f.What)}
+	add := func(prefix, s string) {
+		if s != "" {
+			words = append(words, prefix+s)
+		}
+	}
+	add("", f.Topic)
+	if f.Topic == "" {
+		add("from ", f.Sender)
+	}
+	add("to ", f.Receiver)
+	add("", f.Message.String())
+	if f.Topics != nil {
+		add("", "["+strings.Join(f.Topics, ", ")+"]")
+	}
+	add("version ", f.Version)
+	add("", f.Code)
+	add("", f.Text)
+	add("", f.Error)
+	return strings.TrimRight(strings.Join(words, " "), " ")
+}
+
+// printable returns s with everything escaped that a terminal could take for
+// more than a character, and that JSON could not hold.
+func printable(s string) string {
+	plain := true
+	for _, r := range s {
+		if plain = plain && unicode.IsPrint(r) && r != utf8.RuneError; !plain {
+			break
+		}
+	}
+	if plain {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if unicode.IsPrint(r) && !(r == utf8.RuneError && n == 1) {
+			b.WriteRune(r)
+		} else {
+			quoted := strconv.Quote(s[:n])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
+
+func printables(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = printable(s)
+	}
+	return out
+}
