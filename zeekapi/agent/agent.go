@@ -1,0 +1,270 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// Config is what an agent needs to run. Bus and Launcher stay the caller's,
+// who closes them when Run has returned.
+type Config struct {
+	// Name is the name of the instance.
+	Name string
+
+	// Bus must subscribe to Topics. EndpointID is how peers know it.
+	Bus        broker.Bus
+	EndpointID string
+
+	// Dialects are those in which the agent can be asked. It answers in the
+	// one that it was asked in.
+	Dialects []*zeekapi.Dialect
+
+	// Launcher runs the nodes. Unless it is a launch.Dispatcher they say hello
+	// and answer on the bus.
+	Launcher launch.Launcher
+
+	// StateDir is where the agent remembers its configuration; "" for nowhere.
+	StateDir string
+
+	// Connecting says that the agent connects to its controller. Listen is
+	// where it listens, which it tells a controller that connects to it.
+	Connecting bool
+	Listen     netip.AddrPort
+
+	// Log is silent if it is the zero Logger.
+	Log zerolog.Logger
+}
+
+// Topics returns what the bus of an agent must subscribe to.
+func Topics(name string, dialects ...*zeekapi.Dialect) []string {
+	var topics []string
+	for _, d := range dialects {
+		topics = append(topics, d.Topics.Agent(name))
+		if d.Topics.Node != "" {
+			topics = append(topics, d.Topics.Node)
+		}
+	}
+	return topics
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Bus == nil:
+		return errors.New("agent: no bus")
+	case c.Launcher == nil:
+		return errors.New("agent: no launcher")
+	case len(c.Dialects) == 0:
+		return errors.New("agent: no dialects")
+	}
+	if err := checkName(c.Name); err != nil {
+		return fmt.Errorf("agent: name of the agent: %w", err)
+	}
+	return nil
+}
+
+// Run is an agent until ctx ends, and then returns nil. It fails if its bus or
+// its launcher ends before, or if it cannot make sense of the state that an
+// earlier agent of that name left. Nodes are left as they are.
+func Run(ctx context.Context, c Config) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	state := newStateFile(c.StateDir, c.Name)
+	config, err := state.load()
+	if err != nil {
+		return err
+	}
+	machine, err := NewMachine(Identity{
+		Name: c.Name, EndpointID: c.EndpointID,
+		Connecting: c.Connecting, Listen: c.Listen, PID: int64(os.Getpid()),
+	}, config)
+	if err != nil {
+		return err
+	}
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := &runner{Config: c, machine: machine, state: state}
+	inputs := make(chan Input)
+	feed := func(next func(context.Context) (Input, error)) {
+		for {
+			in, err := next(ctx)
+			if err != nil {
+				cancel(err)
+				return
+			}
+			if in == nil {
+				continue
+			}
+			select {
+			case inputs <- in:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+	var feeders sync.WaitGroup
+	feeders.Go(func() { feed(r.nextNotice) })
+	feeders.Go(func() { feed(r.nextEvent) })
+	r.loop(ctx, inputs)
+	feeders.Wait()
+	if err := context.Cause(ctx); errors.Is(err, errEnded) {
+		return err
+	}
+	return nil
+}
+
+// errEnded is wrapped by the errors that make an agent end by itself.
+var errEnded = errors.New("agent: ended")
+
+type runner struct {
+	Config
+	machine *Machine
+	state   stateFile
+}
+
+// loop carries out what the machine says until ctx ends.
+func (r *runner) loop(ctx context.Context, inputs <-chan Input) {
+	timer := time.NewTimer(0) // the first Tick starts what ran before
+	defer timer.Stop()
+	for {
+		var in Input
+		select {
+		case in = <-inputs:
+		case <-timer.C:
+			in = Tick{}
+		case <-ctx.Done():
+			return
+		}
+		for _, out := range r.machine.Step(time.Now(), in) {
+			r.carryOut(ctx, out)
+		}
+		timer.Stop()
+		if t, ok := r.machine.Deadline(); ok {
+			timer.Reset(time.Until(t))
+		}
+	}
+}
+
+// nextNotice returns nil for what is not the agent's business.
+func (r *runner) nextNotice(ctx context.Context) (Input, error) {
+	notice, err := r.Bus.Next(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: bus: %w", errEnded, err)
+	}
+	switch n := notice.(type) {
+	case broker.PeerAdded:
+		r.Log.Info().Stringer("peer", n.Peer.ID).Stringer("addr", n.Peer.Addr).Msg("peering is up")
+		return PeerAdded{}, nil
+	case broker.PeerLost:
+		r.Log.Info().Stringer("peer", n.Peer.ID).Stringer("addr", n.Peer.Addr).AnErr("reason", n.Err).Msg("peering is over")
+		return PeerLost{}, nil
+	case broker.Received:
+		return r.decode(n), nil
+	}
+	return nil, nil
+}
+
+func (r *runner) decode(n broker.Received) Input {
+	log := r.Log.With().Stringer("peer", n.Peer.ID).Str("topic", n.Message.Topic).Logger()
+	ev, err := broker.ParseEvent(n.Message.Value)
+	if err != nil {
+		log.Debug().Err(err).Msg("ignoring message")
+		return nil
+	}
+	for _, d := range r.Dialects {
+		msg, err := d.Decode(ev)
+		if errors.Is(err, zeekapi.ErrUnknown) {
+			continue
+		}
+		if err != nil {
+			log.Warn().Err(err).Msg("ignoring event")
+			return nil
+		}
+		// A subscription is a prefix: that of agent-1 also brings what is
+		// meant for agent-10.
+		if t := n.Message.Topic; t != d.Topics.Agent(r.Name) && t != d.Topics.Node {
+			log.Debug().Str("event", ev.Name).Msg("ignoring event for another agent")
+			return nil
+		}
+		log.Debug().Str("event", ev.Name).Str("reqid", msg.RequestID()).Msg("received")
+		return Received{Dialect: d, Message: msg}
+	}
+	log.Debug().Str("event", ev.Name).Msg("ignoring unknown event")
+	return nil
+}
+
+func (r *runner) nextEvent(ctx context.Context) (Input, error) {
+	ev, err := r.Launcher.Next(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: launcher: %w", errEnded, err)
+	}
+	switch ev := ev.(type) {
+	case launch.Started:
+		r.Log.Info().Str("node", ev.Node).Int64("pid", ev.PID).Msg("node started")
+	case launch.Exited:
+		r.Log.Info().Str("node", ev.Node).AnErr("reason", ev.Err).Msg("node exited")
+	}
+	return Launched{ev}, nil
+}
+
+func (r *runner) carryOut(ctx context.Context, out Output) {
+	switch out := out.(type) {
+	case Publish:
+		r.publish(ctx, out)
+	case Start:
+		r.Log.Debug().Str("node", out.Node.Name).Str("role", string(out.Node.Role)).Msg("starting node")
+		r.Launcher.Start(out.Node)
+	case Stop:
+		r.Log.Debug().Str("node", out.Node).Msg("stopping node")
+		r.Launcher.Stop(out.Node)
+	case Dispatch:
+		if d, ok := r.Launcher.(launch.Dispatcher); ok {
+			d.Dispatch(out.Request)
+			return
+		}
+		r.send(ctx, nil, func(t zeekapi.Topics) string { return t.Node }, out.Request)
+	case Persist:
+		if err := r.state.save(out.Config); err != nil {
+			r.Log.Error().Err(err).Msg("cannot save the configuration")
+		}
+	}
+}
+
+func (r *runner) publish(ctx context.Context, out Publish) {
+	switch msg := out.Message.(type) {
+	case zeekapi.AgentError:
+		r.Log.Warn().Str("node", msg.Node).Msg(msg.Text)
+	case zeekapi.AgentChange:
+		r.Log.Info().Str("node", msg.Node.Name).Str("old", string(msg.Old)).Str("new", string(msg.New)).Msg("node changed state")
+	}
+	r.send(ctx, out.Dialect, func(t zeekapi.Topics) string { return t.Agent(r.Name) }, out.Message)
+}
+
+// send publishes in one dialect, or in all that have the message.
+func (r *runner) send(ctx context.Context, only *zeekapi.Dialect, topic func(zeekapi.Topics) string, msg zeekapi.Message) {
+	for _, d := range r.Dialects {
+		if only != nil && only != d || !d.Has(msg) {
+			continue
+		}
+		ev, err := d.Encode(msg)
+		if err == nil {
+			r.Log.Debug().Str("event", ev.Name).Str("reqid", msg.RequestID()).Msg("publishing")
+			err = r.Bus.Publish(ctx, topic(d.Topics), ev.Value())
+		}
+		if err != nil && ctx.Err() == nil {
+			r.Log.Error().Err(err).Str("dialect", d.Name).Msg("cannot publish")
+		}
+	}
+}

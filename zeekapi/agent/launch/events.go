@@ -1,0 +1,75 @@
+package launch
+
+import (
+	"context"
+	"sync"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+// Events is the queue behind a launcher's Next. The zero Events is ready to
+// use. All methods may be called from any goroutine.
+//
+// It needs no limit of its own: a node has at most a Started, an Up and an
+// Exited in it before it must be started again, and answers are to requests
+// of the agent, which limits those.
+type Events struct {
+	mu     sync.Mutex
+	queue  []Event
+	closed bool
+	wake   chan struct{} // closed when something changes; nil if nobody waits
+}
+
+// Add adds an event, or drops it after Close.
+func (e *Events) Add(ev Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.queue = append(e.queue, ev)
+	e.changed()
+}
+
+// Next waits for the next event. After Close it returns what is left and then
+// broker.ErrClosed.
+func (e *Events) Next(ctx context.Context) (Event, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for len(e.queue) == 0 {
+		if e.closed {
+			return nil, broker.ErrClosed
+		}
+		if e.wake == nil {
+			e.wake = make(chan struct{})
+		}
+		wake := e.wake
+		e.mu.Unlock()
+		select {
+		case <-wake:
+			e.mu.Lock()
+		case <-ctx.Done():
+			e.mu.Lock()
+			return nil, context.Cause(ctx)
+		}
+	}
+	ev := e.queue[0]
+	e.queue[0] = nil
+	e.queue = e.queue[1:]
+	return ev, nil
+}
+
+// Close lets no more events in.
+func (e *Events) Close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	e.changed()
+}
+
+func (e *Events) changed() {
+	if e.wake != nil {
+		close(e.wake)
+		e.wake = nil
+	}
+}

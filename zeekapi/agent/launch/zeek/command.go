@@ -1,0 +1,114 @@
+package zeek
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// layoutFile is found by Zeek through ZEEKPATH
+// (Zeek: base/frameworks/cluster/__load__.zeek).
+const layoutFile = "cluster-layout.zeek"
+
+// layout returns the content of a node's layoutFile.
+func layout(n launch.Node, v version) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# The cluster as the agent of %s knows it. Written anew with every start.\n\n", n.Instance)
+	if slices.ContainsFunc(n.Cluster, func(m launch.Member) bool { return m.Role == zeekapi.RoleLogger }) {
+		b.WriteString("redef Cluster::manager_is_logger = F;\n\n")
+	}
+	b.WriteString("redef Cluster::nodes = {\n")
+	for _, m := range n.Cluster {
+		fmt.Fprintf(&b, "\t[%s] = [$node_type=Cluster::%s, $ip=%s, $p=%s", quote(m.Name), m.Role, address(m.Host), port(m.Port))
+		if manager := n.Manager(); manager != "" && m.Role != zeekapi.RoleManager {
+			fmt.Fprintf(&b, ", $manager=%s", quote(manager))
+		}
+		if m.MetricsPort.Number != 0 && v.atLeast(7, 0) {
+			fmt.Fprintf(&b, ", $metrics_port=%s", port(m.MetricsPort))
+		}
+		b.WriteString("],\n")
+	}
+	b.WriteString("};\n")
+	return b.Bytes()
+}
+
+// quote returns a Zeek string literal.
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
+}
+
+func address(a netip.Addr) string {
+	if !a.IsValid() {
+		a = netip.IPv4Unspecified()
+	}
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		return "[" + a.String() + "]"
+	}
+	return a.String()
+}
+
+func port(p broker.Port) string {
+	switch p.Protocol {
+	case broker.ProtocolTCP, broker.ProtocolUDP, broker.ProtocolICMP:
+		return fmt.Sprintf("%d/%s", p.Number, p.Protocol)
+	}
+	return fmt.Sprintf("%d/unknown", p.Number)
+}
+
+// args returns the command line of a node. What it loads is what Zeek's
+// Supervisor would have it load, its own scripts, between ours: those before
+// may be overruled by them.
+func (l *Launcher) args(n launch.Node) []string {
+	var args []string
+	if n.Interface != "" {
+		args = append(args, "-i", n.Interface)
+	}
+	if l.install.version.atLeast(8, 1) {
+		args = append(args, "policy/frameworks/cluster/backend/broker")
+	}
+	args = append(args, l.scripts.defaults)
+	args = append(args, n.Scripts...)
+	args = append(args, l.scripts.node)
+	if l.config.DisableTLS {
+		args = append(args, "Broker::disable_ssl=T")
+	}
+	return args
+}
+
+// environ returns the environment of a node: the agent's, the node's own, and
+// last what must be so. The first of ours may be overruled.
+func (l *Launcher) environ(n launch.Node) []string {
+	env := os.Environ()
+	set := func(key, value string) { env = append(env, key+"="+value) }
+	if l.install.path != "" {
+		set("ZEEKPATH", l.nodeDir(n.Name)+":"+l.install.path)
+	}
+	if os.Getenv("ZEEK_DEFAULT_CONNECT_RETRY") == "" && !l.install.version.atLeast(7, 2) {
+		set("ZEEK_DEFAULT_CONNECT_RETRY", "1") // up to a minute by default
+	}
+	for _, key := range slices.Sorted(maps.Keys(n.Env)) {
+		set(key, n.Env[key])
+	}
+	set("CLUSTER_NODE", n.Name)
+
+	// Zeek's own script for nodes, should one load it, reads these as well.
+	agent := l.config.Agent.Addr()
+	switch {
+	case agent == netip.IPv6Unspecified():
+		agent = netip.IPv6Loopback()
+	case !agent.IsValid() || agent.IsUnspecified():
+		agent = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	set("ZEEK_AGENT_ADDR", agent.String())
+	set("ZEEK_AGENT_PORT", fmt.Sprintf("%d/tcp", l.config.Agent.Port()))
+	return env
+}

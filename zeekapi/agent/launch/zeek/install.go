@@ -1,0 +1,83 @@
+package zeek
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// installation is what there is to know of an installed Zeek.
+type installation struct {
+	binary  string // absolute
+	version version
+	path    string // default ZEEKPATH; "" if unknown
+}
+
+type version struct{ major, minor int }
+
+func (v version) String() string { return fmt.Sprintf("%d.%d", v.major, v.minor) }
+
+func (v version) atLeast(major, minor int) bool {
+	return v.major > major || v.major == major && v.minor >= minor
+}
+
+// inspectTimeout is ample for a program that prints its version.
+const inspectTimeout = 30 * time.Second
+
+func inspect(ctx context.Context, binary string) (installation, error) {
+	binary, err := exec.LookPath(binary)
+	if err != nil {
+		return installation{}, err
+	}
+	if binary, err = filepath.Abs(binary); err != nil {
+		return installation{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, binary, "--version").Output()
+	if err != nil {
+		return installation{}, fmt.Errorf("%s --version: %w", binary, err)
+	}
+	v, err := parseVersion(string(out))
+	if err != nil {
+		return installation{}, fmt.Errorf("%s --version: %w", binary, err)
+	}
+	if !v.atLeast(5, 0) {
+		return installation{}, fmt.Errorf("%s is Zeek %s, want 5.0 or later", binary, v)
+	}
+	return installation{binary: binary, version: v, path: zeekPath(ctx, binary)}, nil
+}
+
+// zeekPath returns the search path for scripts. The environment may have a
+// special one; the default is known to zeek-config, which some packages leave
+// out.
+func zeekPath(ctx context.Context, binary string) string {
+	if p := os.Getenv("ZEEKPATH"); p != "" {
+		return p
+	}
+	config := filepath.Join(filepath.Dir(binary), "zeek-config")
+	out, err := exec.CommandContext(ctx, config, "--zeekpath").Output()
+	if err != nil {
+		return ""
+	}
+	return string(bytes.TrimSpace(out))
+}
+
+var versionPattern = regexp.MustCompile(`version (\d{1,4})\.(\d{1,4})`)
+
+// parseVersion understands "/usr/bin/zeek version 8.0.10-debug".
+func parseVersion(s string) (version, error) {
+	m := versionPattern.FindStringSubmatch(s)
+	if m == nil {
+		return version{}, fmt.Errorf("no version in %.60q", s)
+	}
+	major, _ := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2])
+	return version{major, minor}, nil
+}

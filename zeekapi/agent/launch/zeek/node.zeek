@@ -1,0 +1,115 @@
+##! The node's end of its connection with the agent. The agent loads it after
+##! the node's own scripts.
+##!
+##! It speaks as Zeek's policy/frameworks/management/node does, but needs
+##! nothing of it and no Supervisor. Where that is loaded as well, it is left
+##! to it.
+
+@load base/frameworks/broker
+@load base/frameworks/cluster
+
+@ifndef ( Management::Node::API::node_dispatch_request )
+
+module ZeekwireNode;
+
+export {
+	## Where the agent listens. It says so in the environment.
+	const agent_address = getenv("ZEEK_AGENT_ADDR") &redef;
+
+	## The port that belongs to it.
+	const agent_port = getenv("ZEEK_AGENT_PORT") == "" ? 2151/tcp : to_port(getenv("ZEEK_AGENT_PORT")) &redef;
+
+	## The topic on which agent and nodes talk.
+	const topic = "zeek/management/node" &redef;
+
+	## The outcome of a request. On the wire it is a Management::Result.
+	type Outcome: record {
+		reqid: string;
+		success: bool &default=T;
+		instance: string &optional;
+		data: any &optional;
+		error: string &optional;
+		node: string &optional;
+	};
+}
+
+module Management::Node::API;
+
+export {
+	## The node is there.
+	global notify_node_hello: event(node: string);
+
+	## The agent wants something of the nodes named, of all if none are.
+	global node_dispatch_request: event(reqid: string, action: vector of string, nodes: set[string]);
+
+	## The answer to it.
+	global node_dispatch_response: event(reqid: string, result: ZeekwireNode::Outcome);
+}
+
+module ZeekwireNode;
+
+# Looks up a global and stores its value in the outcome, or what is wrong.
+function look_up(id: string, outcome: Outcome)
+	{
+	local val = lookup_ID(id);
+
+	# Of what is not there lookup_ID() says so in place of a value.
+	if ( type_name(val) == "string" )
+		{
+		local text: string = val;
+
+		if ( text == "<unknown id>" || text == "<no ID value>" )
+			{
+			outcome$success = F;
+			outcome$error = text[1:-1];
+			return;
+			}
+		}
+
+	outcome$data = to_json(val);
+	}
+
+event Management::Node::API::node_dispatch_request(reqid: string, action: vector of string, nodes: set[string])
+	{
+	if ( |nodes| > 0 && Cluster::node !in nodes )
+		return;
+
+	local outcome = Outcome($reqid=reqid, $node=Cluster::node);
+	local complaint = "";
+
+	if ( |action| == 0 )
+		complaint = "no dispatch arguments provided";
+	else if ( action[0] != "get_id_value" )
+		complaint = fmt("dispatch %s unknown", action[0]);
+	else if ( |action| == 1 )
+		complaint = "get_id_value expects name of global identifier";
+
+	if ( complaint == "" )
+		look_up(action[1], outcome);
+	else
+		{
+		outcome$success = F;
+		outcome$error = complaint;
+		}
+
+	Broker::publish(topic, Management::Node::API::node_dispatch_response, reqid, outcome);
+	}
+
+event Broker::peer_added(endpoint: Broker::EndpointInfo, msg: string)
+	{
+	if ( endpoint?$network
+	     && endpoint$network$address == agent_address
+	     && endpoint$network$bound_port == agent_port )
+		Broker::publish(topic, Management::Node::API::notify_node_hello, Cluster::node);
+	}
+
+event zeek_init()
+	{
+	if ( agent_address == "" )
+		return;
+
+	Broker::subscribe(topic);
+	Broker::peer(agent_address, agent_port, 1sec);
+	}
+
+@endif

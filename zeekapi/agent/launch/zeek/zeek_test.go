@@ -1,0 +1,485 @@
+package zeek
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// standIn makes this test program behave like zeek.
+const standIn = "ZEEKWIRE_TEST_STAND_IN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(standIn) != "" {
+		os.Exit(beZeek())
+	}
+	os.Setenv(standIn, "8.0.10")
+	goleak.VerifyTestMain(m)
+}
+
+// beZeek does what the node's environment says.
+func beZeek() int {
+	if slices.Contains(os.Args, "--version") {
+		fmt.Println("zeek version", os.Getenv(standIn))
+		return 0
+	}
+	switch os.Getenv("BEHAVIOUR") {
+	case "die":
+		fmt.Println("to stdout")
+		fmt.Fprintln(os.Stderr, "fatal error: cannot")
+		return 3
+	case "chatter":
+		w := bufio.NewWriter(os.Stdout)
+		defer w.Flush()
+		for i := range 100_000 {
+			fmt.Fprintln(w, "line", i)
+		}
+		return 1
+	case "ignore SIGTERM":
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Println("ready")
+		select {}
+	case "leave a child", "leave a child and die":
+		child := exec.Command("sleep", "1000")
+		if err := child.Start(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		fmt.Println(child.Process.Pid)
+		if os.Getenv("BEHAVIOUR") == "leave a child and die" {
+			return 1
+		}
+	case "report":
+		dir, _ := os.Getwd()
+		fmt.Println("cwd", filepath.Base(dir))
+		for _, key := range []string{"CLUSTER_NODE", "ZEEK_AGENT_ADDR", "ZEEK_AGENT_PORT", "FOO"} {
+			fmt.Println(key, os.Getenv(key))
+		}
+		for _, arg := range os.Args[1:] {
+			fmt.Println("arg", filepath.Base(arg))
+		}
+		affinity, err := exec.Command("sh", "-c", "grep Cpus_allowed_list /proc/$$/status").Output()
+		if err != nil {
+			fmt.Println(err)
+		}
+		fmt.Print(string(affinity))
+		return 0
+	}
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	fmt.Println("ready")
+	<-terminated
+	fmt.Fprintln(os.Stderr, "received termination signal")
+	return 0
+}
+
+func start(t *testing.T, c Config) *Launcher {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.StateDir == "" {
+		c.StateDir = t.TempDir()
+	}
+	c.Agent = netip.MustParseAddrPort("0.0.0.0:2151")
+	l, err := newLauncher(t.Context(), c, installation{binary: binary, version: version{8, 0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close(t.Context()) })
+	return l
+}
+
+func node(name, behaviour string) launch.Node {
+	return launch.Node{
+		Node: zeekapi.Node{Name: name, Instance: "i", Role: zeekapi.RoleWorker, Env: map[string]string{"BEHAVIOUR": behaviour}},
+		Cluster: []launch.Member{
+			{Name: "logger", Role: zeekapi.RoleLogger, Host: netip.MustParseAddr("10.0.0.1"), Port: broker.TCP(2200), MetricsPort: broker.TCP(9000)},
+			{Name: "manager", Role: zeekapi.RoleManager, Host: netip.MustParseAddr("2001:db8::1"), Port: broker.TCP(2201)},
+			{Name: name, Role: zeekapi.RoleWorker, Host: netip.MustParseAddr("10.0.0.1")},
+		},
+	}
+}
+
+func next[E launch.Event](t *testing.T, l *Launcher) E {
+	t.Helper()
+	ev, err := l.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, ok := ev.(E)
+	if !ok {
+		t.Fatalf("got %#v, want %T", ev, e)
+	}
+	return e
+}
+
+// awaitOutput waits until the node has written something to stdout.
+func awaitOutput(t *testing.T, l *Launcher, name string) string {
+	t.Helper()
+	var out string
+	poll(t.Context(), func() bool {
+		out = tail(filepath.Join(l.nodeDir(name), "stdout"))
+		return strings.HasSuffix(out, "\n")
+	})
+	return strings.TrimSuffix(out, "\n")
+}
+
+func alive(pid int) bool {
+	_, err := identify(pid)
+	return err == nil
+}
+
+func TestEndsWhenTold(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	l.Start(node("worker", ""))
+	pid := int(next[launch.Started](t, l).PID)
+	awaitOutput(t, l, "worker")
+	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), processFile)); err != nil {
+		t.Errorf("while the node runs: %v", err)
+	}
+	l.Start(node("worker", "")) // taken: nothing happens
+
+	l.Stop("worker")
+	got := next[launch.Exited](t, l)
+	want := launch.Exited{Node: "worker", Outputs: zeekapi.NodeOutputs{Stdout: "ready\n", Stderr: "received termination signal\n"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
+		t.Error("the process is still there, if only as a zombie")
+	}
+	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), processFile)); err == nil {
+		t.Error("process.json outlives the process")
+	}
+	l.Stop("worker") // not taken: nothing happens
+}
+
+func TestIsKilledWhenItDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{Patience: time.Millisecond})
+	l.Start(node("worker", "ignore SIGTERM"))
+	next[launch.Started](t, l)
+	awaitOutput(t, l, "worker")
+	l.Stop("worker")
+	if got := next[launch.Exited](t, l); got.Err == nil || got.Err.Error() != "signal: killed" {
+		t.Errorf("got %v, want signal: killed", got.Err)
+	}
+}
+
+func TestCloseKillsWhenItsContextEnds(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{Patience: time.Hour})
+	l.Start(node("worker", "ignore SIGTERM"))
+	next[launch.Started](t, l)
+	awaitOutput(t, l, "worker")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l.Close(ctx)
+	next[launch.Exited](t, l)
+	if _, err := l.Next(t.Context()); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("Next after Close: %v", err)
+	}
+	l.Start(node("worker", ""))
+}
+
+func TestDies(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	l.Start(node("worker", "die"))
+	next[launch.Started](t, l)
+	got := next[launch.Exited](t, l)
+	if got.Err == nil || got.Err.Error() != "exit status 3" {
+		t.Errorf("error is %v", got.Err)
+	}
+	if want := (zeekapi.NodeOutputs{Stdout: "to stdout\n", Stderr: "fatal error: cannot\n"}); got.Outputs != want {
+		t.Errorf("outputs are %+v", got.Outputs)
+	}
+}
+
+func TestCannotStart(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*launch.Node){
+		"name of another directory": func(n *launch.Node) { n.Name = "../worker" },
+		"no name":                   func(n *launch.Node) { n.Name = "" },
+		"NUL in an argument":        func(n *launch.Node) { n.Scripts = []string{"a\x00b"} },
+		"NUL in the environment":    func(n *launch.Node) { n.Env["X"] = "a\x00b" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := start(t, Config{})
+			n := node("worker", "")
+			change(&n)
+			l.Start(n)
+			if got := next[launch.Exited](t, l); got.Err == nil || got.Node != n.Name {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+func TestOutputsAreTheLastLines(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	l.Start(node("worker", "chatter"))
+	next[launch.Started](t, l)
+	lines := strings.Split(next[launch.Exited](t, l).Outputs.Stdout, "\n")
+	if len(lines) != outputLines+1 || lines[0] != "line 99900" || lines[99] != "line 99999" || lines[100] != "" {
+		t.Errorf("got %d lines, %q to %q", len(lines), lines[0], lines[len(lines)-1])
+	}
+}
+
+func TestChildrenDoNotOutliveTheNode(t *testing.T) {
+	t.Parallel()
+	for _, behaviour := range []string{"leave a child", "leave a child and die"} {
+		t.Run(behaviour, func(t *testing.T) {
+			t.Parallel()
+			l := start(t, Config{})
+			l.Start(node("worker", behaviour))
+			next[launch.Started](t, l)
+			out := awaitOutput(t, l, "worker")
+			first, _, _ := strings.Cut(out, "\n")
+			child, err := strconv.Atoi(first)
+			if err != nil {
+				t.Fatalf("%v in %q", err, out)
+			}
+			l.Stop("worker")
+			next[launch.Exited](t, l)
+			if !poll(t.Context(), func() bool { return !alive(child) }) {
+				t.Error("the child is still there")
+			}
+		})
+	}
+}
+
+func TestLeftoversEnd(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := exec.Command(binary)
+	left.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := left.Start(); err != nil {
+		t.Fatal(err)
+	}
+	reaped := make(chan error, 1)
+	go func() { reaped <- left.Wait() }()
+	nodeDir := filepath.Join(dir, "nodes", "gone")
+	if err := os.MkdirAll(nodeDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := remember(nodeDir, left.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+
+	// Another process with the ID of one that ended long ago must not suffer.
+	otherDir := filepath.Join(dir, "nodes", "other")
+	if err := os.MkdirAll(otherDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	note := fmt.Sprintf(`{"pid": %d, "start_time": "1", "boot": "x"}`, os.Getpid())
+	if err := os.WriteFile(filepath.Join(otherDir, processFile), []byte(note), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	start(t, Config{StateDir: dir})
+	<-reaped
+	if notes, _ := filepath.Glob(filepath.Join(dir, "nodes", "*", processFile)); len(notes) > 0 {
+		t.Errorf("left: %q", notes)
+	}
+}
+
+func TestNewFails(t *testing.T) {
+	t.Setenv(standIn, "4.2.2")
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		config Config
+		want   string
+	}{
+		"no zeek":  {Config{Binary: "/nonexistent/zeek", StateDir: t.TempDir()}, "zeek launcher: exec: \"/nonexistent/zeek\": stat /nonexistent/zeek: no such file or directory"},
+		"too old":  {Config{Binary: binary, StateDir: t.TempDir()}, "zeek launcher: " + binary + " is Zeek 4.2, want 5.0 or later"},
+		"not zeek": {Config{Binary: "true", StateDir: t.TempDir()}, `--version: no version in`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := New(t.Context(), tt.config)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestSurroundings(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{DisableTLS: true})
+	n := node("worker", "report")
+	n.Scripts = []string{"a/first", "second"}
+	n.Interface = "eth0"
+	n.Env["FOO"] = "BAR"
+	n.Env["CLUSTER_NODE"] = "another"
+	cpu := int64(0)
+	n.CPUAffinity = &cpu
+	l.Start(n)
+	next[launch.Started](t, l)
+	got := next[launch.Exited](t, l).Outputs.Stdout
+	want := `cwd worker
+CLUSTER_NODE worker
+ZEEK_AGENT_ADDR 127.0.0.1
+ZEEK_AGENT_PORT 2151/tcp
+FOO BAR
+arg -i
+arg eth0
+arg zeekwire-defaults.zeek
+arg first
+arg second
+arg zeekwire-node.zeek
+arg Broker::disable_ssl=T
+Cpus_allowed_list:	0
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCPUThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	n := node("worker", "")
+	cpu := int64(1 << 40)
+	n.CPUAffinity = &cpu
+	l.Start(n)
+	next[launch.Started](t, l)
+}
+
+func TestArgsByVersion(t *testing.T) {
+	t.Setenv("ZEEKPATH", "")
+	t.Setenv("ZEEK_DEFAULT_CONNECT_RETRY", "")
+	for _, tt := range []struct {
+		version version
+		backend bool
+		retry   bool
+	}{
+		{version{5, 0}, false, true},
+		{version{7, 1}, false, true},
+		{version{7, 2}, false, false},
+		{version{8, 0}, false, false},
+		{version{8, 1}, true, false},
+		{version{9, 0}, true, false},
+	} {
+		l := &Launcher{config: Config{StateDir: "/s"}, install: installation{version: tt.version, path: ".:/zeek"}}
+		if got := slices.Contains(l.args(node("w", "")), "policy/frameworks/cluster/backend/broker"); got != tt.backend {
+			t.Errorf("Zeek %s: backend script is %t", tt.version, got)
+		}
+		env := l.environ(node("w", ""))
+		if got := slices.Contains(env, "ZEEK_DEFAULT_CONNECT_RETRY=1"); got != tt.retry {
+			t.Errorf("Zeek %s: retry is %t", tt.version, got)
+		}
+		if !slices.Contains(env, "ZEEKPATH=/s/nodes/w:.:/zeek") {
+			t.Errorf("Zeek %s: no ZEEKPATH", tt.version)
+		}
+	}
+}
+
+func TestAgentAddress(t *testing.T) {
+	for listen, want := range map[string]string{
+		"0.0.0.0:2151":  "127.0.0.1",
+		"[::]:2151":     "::1",
+		"10.0.0.1:2151": "10.0.0.1",
+	} {
+		l := &Launcher{config: Config{Agent: netip.MustParseAddrPort(listen)}}
+		if !slices.Contains(l.environ(node("w", "")), "ZEEK_AGENT_ADDR="+want) {
+			t.Errorf("an agent on %s is not at %s", listen, want)
+		}
+	}
+}
+
+func TestLayout(t *testing.T) {
+	n := node(`work"er`, "")
+	noLogger := n
+	noLogger.Cluster = n.Cluster[1:]
+	for file, got := range map[string][]byte{
+		"layout-7.0.zeek":       layout(n, version{7, 0}),
+		"layout-6.2.zeek":       layout(n, version{6, 2}),
+		"layout-no-logger.zeek": layout(noLogger, version{8, 0}),
+	} {
+		golden := filepath.Join("testdata", file)
+		if *update {
+			if err := os.MkdirAll("testdata", 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(golden, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s: %s", file, diff)
+		}
+	}
+}
+
+func TestParseVersion(t *testing.T) {
+	for s, want := range map[string]version{
+		"/opt/zeek/bin/zeek version 8.0.10\n": {8, 0},
+		"zeek version 8.1.0-dev.123-debug":    {8, 1},
+		"bro 2.6":                             {},
+		"version 99999999999999999999.1":      {},
+		"":                                    {},
+	} {
+		got, err := parseVersion(s)
+		if got != want || (err != nil) != (want == version{}) {
+			t.Errorf("%q: %v, %v", s, got, err)
+		}
+	}
+}
+
+func TestNew(t *testing.T) {
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := New(t.Context(), Config{Binary: binary, StateDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close(t.Context())
+	if want := (version{8, 0}); l.install.version != want {
+		t.Errorf("version is %s, want %s", l.install.version, want)
+	}
+	for _, script := range []string{l.scripts.defaults, l.scripts.node} {
+		if _, err := os.Stat(script); err != nil {
+			t.Error(err)
+		}
+	}
+}
