@@ -17,8 +17,8 @@ import (
 // Dialer opens and ends lasting peerings with agents that listen. A native
 // endpoint is one.
 type Dialer interface {
-	Dial(address string)
-	Undial(address string)
+	Dial(address string) error
+	Undial(address string) error
 }
 
 // Config is what Run needs.
@@ -201,13 +201,9 @@ func (r *runner) perform(ctx context.Context, outputs []Output) error {
 				}
 			}
 		case Dial:
-			if r.Dialer != nil {
-				r.Dialer.Dial(o.Address)
-			}
+			r.dial(o.Address, Dialer.Dial)
 		case Hangup:
-			if r.Dialer != nil {
-				r.Dialer.Undial(o.Address)
-			}
+			r.dial(o.Address, Dialer.Undial)
 		case Save:
 			if r.Store == nil {
 				continue
@@ -218,6 +214,16 @@ func (r *runner) perform(ctx context.Context, outputs []Output) error {
 		}
 	}
 	return nil
+}
+
+func (r *runner) dial(address string, do func(Dialer, string) error) {
+	if r.Dialer == nil {
+		r.Log.Warn().Str("address", address).Msg("cannot reach an agent that listens")
+		return
+	}
+	if err := do(r.Dialer, address); err != nil {
+		r.Log.Error().Err(err).Str("address", address).Msg("cannot reach an agent that listens")
+	}
 }
 
 // toAgent speaks the agent's dialect, or all of them to one that has not said

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+)
+
+func newControllerCommand() *cobra.Command {
+	listen := addressSetting{
+		flag: "listen", usage: "listen for agents at",
+		addrVar: "ZEEK_CONTROLLER_ADDR", portVar: "ZEEK_CONTROLLER_PORT",
+		host: "0.0.0.0", port: 2150,
+	}
+	websocketListen := addressSetting{
+		flag: "websocket-listen", usage: "listen for clients at",
+		addrVar: "ZEEK_CONTROLLER_WEBSOCKET_ADDR", portVar: "ZEEK_CONTROLLER_WEBSOCKET_PORT",
+		host: "0.0.0.0", port: 2149,
+	}
+	var name, stateDir string
+	var logs logSetting
+	var tls tlsSetting
+	cmd := &cobra.Command{
+		Use:   "controller",
+		Short: "Run a controller",
+		Long: `Run a controller, which takes configurations from clients and deploys them to
+agents: ours ("zeekwire agent") or Zeek's own. It works with Zeek's own zeek-client.
+
+Agents connect by Zeek's native protocol, clients by WebSocket. The controller
+remembers its configurations in its state directory and, when it starts again,
+makes the last one true without restarting nodes that run it.`,
+		Example: `  zeekwire controller --state-dir /tmp/controller --tls off`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := logs.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			s := controllerService{log: log}
+			if s.name, err = nameSetting(name, "ZEEK_CONTROLLER_NAME", "controller"); err != nil {
+				return err
+			}
+			if s.listen, err = listen.resolve(); err != nil {
+				return err
+			}
+			if s.websocketListen, err = websocketListen.resolve(); err != nil {
+				return err
+			}
+			if s.secure, err = tls.secure(); err != nil {
+				return err
+			}
+			s.stateFile = filepath.Join(stateDirSetting(stateDir), "nodes", s.name, "controller.db")
+			return s.run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "", "`NAME` of the controller (default controller-HOSTNAME, or what ZEEK_CONTROLLER_NAME says)")
+	listen.register(cmd)
+	websocketListen.register(cmd)
+	cmd.Flags().StringVar(&stateDir, "state-dir", "", "keep state below `DIR` (default "+defaultStateDir+", or what ZEEK_MANAGEMENT_STATE_DIR says)")
+	tls.register(cmd)
+	logs.register(cmd)
+	return cmd
+}
+
+// controllerService is a controller with its listeners. An address that is ""
+// is not listened at.
+type controllerService struct {
+	name            string
+	listen          string // for agents
+	websocketListen string // for clients
+	stateFile       string // "" keeps state in memory
+	secure          secureFunc
+	log             zerolog.Logger
+
+	// started, if set, is called once with the addresses that are listened at.
+	started func(native, websocket net.Addr)
+}
+
+// run serves until ctx ends.
+func (s *controllerService) run(ctx context.Context) error {
+	settings := controller.DefaultSettings()
+	settings.BrokerPort = broker.Port{}
+
+	var store *controller.Store
+	if s.stateFile != "" {
+		var err error
+		if store, err = controller.OpenStore(s.stateFile); err != nil {
+			return err
+		}
+		defer store.Close()
+	}
+	endpoint, err := peering.New(peering.Config{
+		Subscriptions: controller.Topics(dialects()),
+		Secure:        s.secure,
+		Log:           s.log.With().Str("transport", "native").Logger(),
+	})
+	if err != nil {
+		return err
+	}
+	defer endpoint.Close()
+
+	var native net.Addr
+	if s.listen != "" {
+		if native, err = endpoint.Listen(ctx, s.listen); err != nil {
+			return fmt.Errorf("listening for agents: %w", err)
+		}
+		settings.BrokerPort = broker.TCP(portOf(native))
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	buses := []broker.Bus{endpoint}
+	var clients net.Addr
+	if s.websocketListen != "" {
+		var listener net.ListenConfig
+		l, err := listener.Listen(ctx, "tcp", s.websocketListen)
+		if err != nil {
+			return fmt.Errorf("listening for clients: %w", err)
+		}
+		clients = l.Addr()
+		log := s.log.With().Str("transport", "websocket").Logger()
+		server := websocket.NewServer(websocket.ServerConfig{
+			Endpoint: endpoint.ID().String(),
+			Version:  version(),
+			Log:      &log,
+		})
+		defer server.Close()
+		buses = append(buses, server)
+		group.Go(func() error { return server.Serve(ctx, l) })
+	}
+	s.log.Info().Str("name", s.name).Str("endpoint", endpoint.ID().String()).
+		Stringer("native", orNone(native)).Stringer("websocket", orNone(clients)).Msg("controller is live")
+	if s.started != nil {
+		s.started(native, clients)
+	}
+	group.Go(func() error {
+		return controller.Run(ctx, controller.Config{
+			Settings: settings,
+			Buses:    buses,
+			Dialer:   endpoint,
+			Dialects: dialects(),
+			Store:    store,
+			Log:      s.log,
+		})
+	})
+	return group.Wait()
+}
+
+func portOf(a net.Addr) uint16 {
+	p, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return 0
+	}
+	return p.Port()
+}
+
+type none struct{}
+
+func (none) String() string { return disabled }
+
+func orNone(a net.Addr) fmt.Stringer {
+	if a == nil {
+		return none{}
+	}
+	return a
+}

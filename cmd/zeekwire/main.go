@@ -1,0 +1,86 @@
+// Command zeekwire is a cluster controller, an agent and a client for Zeek,
+// with tools to look at the traffic between them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Exit codes, next to those of the client commands.
+const (
+	exitOK    = 0
+	exitError = 1
+)
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	cmd.SetIn(stdin)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	var exit *clientcmd.ExitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &exit):
+		// The command has said all there is to say.
+		return exit.Code
+	default:
+		fmt.Fprintf(stderr, "error: %v\n", err)
+		return exitError
+	}
+}
+
+const (
+	groupServices = "services"
+	groupClient   = "client"
+	groupTraffic  = "traffic"
+)
+
+func newCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "zeekwire",
+		Short: "Controller, agent and client for Zeek clusters",
+		Long: `zeekwire runs Zeek clusters: a controller takes a cluster's configuration from a
+client and tells the agents on the cluster's machines which Zeek processes to run.
+Each part works with Zeek's own controller, agent and zeek-client, too.
+
+Begin with "zeekwire demo".`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.AddGroup(
+		&cobra.Group{ID: groupServices, Title: "Services:"},
+		&cobra.Group{ID: groupClient, Title: "Talking to a controller:"},
+		&cobra.Group{ID: groupTraffic, Title: "Looking at traffic:"},
+	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			cmd.AddCommand(c)
+		}
+	}
+	add(groupServices, newControllerCommand(), newAgentCommand(), newDemoCommand())
+	add(groupClient, clientcmd.Commands()...)
+	add(groupTraffic, newDecodeCommand(), newRecordCommand(), newReplayCommand())
+	return cmd
+}
