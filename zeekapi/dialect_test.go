@@ -1,0 +1,135 @@
+package zeekapi_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/recorded"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+var dialects = []*zeekapi.Dialect{
+	management.Dialect(management.DefaultTopics),
+	clusteragent.Dialect(clusteragent.DefaultTopics),
+}
+
+// Every management event that real Zeeks were recorded with must decode, and
+// encode to what it was.
+func TestRecordedEvents(t *testing.T) {
+	for _, folder := range []string{"zeek-8.0.10-management", "zeek-8.0.10-two-instances", "zeek-5.0.10-cluster"} {
+		t.Run(folder, func(t *testing.T) {
+			seen := 0
+			for _, ev := range recorded.Read(t, "../testdata/recordings/"+folder+"/*.jsonl") {
+				for _, d := range dialects {
+					msg, err := d.Decode(ev.Event)
+					if errors.Is(err, zeekapi.ErrUnknown) {
+						continue
+					}
+					if err != nil {
+						// The session sends bad requests on purpose.
+						if folder != "zeek-5.0.10-cluster" {
+							t.Errorf("%s at %v: %v", ev.File, ev.At, err)
+						}
+						continue
+					}
+					seen++
+					again, err := d.Encode(msg)
+					if err != nil {
+						t.Errorf("%s at %v: %v", ev.File, ev.At, err)
+						continue
+					}
+					if diff := cmp.Diff(ev.Event.String(), again.String()); diff != "" {
+						t.Errorf("%s at %v (-recorded +encoded)\n%s", ev.File, ev.At, diff)
+					}
+				}
+			}
+			t.Logf("%d events", seen)
+			if seen == 0 {
+				t.Error("no events")
+			}
+		})
+	}
+}
+
+// What Zeek's scripts declare, in its own words for the arguments.
+func TestDeclarations(t *testing.T) {
+	for _, d := range dialects {
+		for _, decl := range d.Declarations() {
+			if !strings.Contains(decl.Event, "::API::") || decl.Since == "" || len(decl.Args()) == 0 {
+				t.Errorf("%s: incomplete declaration %+v", d.Name, decl)
+			}
+		}
+	}
+	var got []string
+	for _, decl := range dialects[0].Declarations() {
+		if decl.Event == "Management::Agent::API::notify_agent_hello" {
+			got = decl.Args()
+		}
+	}
+	if diff := cmp.Diff([]string{"instance", "id", "connecting", "api_version"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDecodeErrors(t *testing.T) {
+	d := dialects[0]
+	for _, tt := range []struct {
+		name  string
+		event broker.Event
+		want  string
+	}{
+		{"unknown", broker.NewEvent("Other::event"), `event "Other::event": not in this dialect (Management)`},
+		{"arity", broker.NewEvent("Management::Controller::API::deploy_request"), "has 0 arguments, want 1"},
+		{"type", broker.NewEvent("Management::Controller::API::deploy_request", broker.Count(1)),
+			"event Management::Controller::API::deploy_request: zeekapi: reqid: want string, got count"},
+	} {
+		_, err := d.Decode(tt.event)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %s", tt.name, err, tt.want)
+		}
+		if unknown := errors.Is(err, zeekapi.ErrUnknown); unknown != (tt.name == "unknown") {
+			t.Errorf("%s: ErrUnknown is %v", tt.name, unknown)
+		}
+	}
+	if _, err := d.Encode(zeekapi.SetConfigurationRequest{}); !errors.Is(err, zeekapi.ErrUnknown) {
+		t.Errorf("encoding a message that the dialect lacks: %v", err)
+	}
+}
+
+func TestTopics(t *testing.T) {
+	topics := management.DefaultTopics
+	if got := topics.Agent("a-1"); got != "zeek/management/agent/a-1" {
+		t.Error(got)
+	}
+	if name, ok := topics.AgentName("zeek/management/agent/a-1"); !ok || name != "a-1" {
+		t.Error(name, ok)
+	}
+	if _, ok := topics.AgentName("zeek/management/controller"); ok {
+		t.Error("the controller's topic is no agent's")
+	}
+}
+
+// An old agent knows a single result, so failures must not get lost in it.
+func TestClusterAgentSummary(t *testing.T) {
+	d := dialects[1]
+	ev, err := d.Encode(zeekapi.AgentDeployResponse{
+		ReqID: zeekapi.ReqID{ID: "r"},
+		Results: []zeekapi.Result{
+			{ReqID: "r", Success: true, Instance: "i", Node: "a"},
+			{ReqID: "r", Instance: "i", Node: "b"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `ClusterAgent::API::set_configuration_response("r", ["r", "i", F, nil, "node b failed", nil])`
+	if ev.String() != want {
+		t.Errorf("got %s, want %s", ev, want)
+	}
+}

@@ -1,0 +1,224 @@
+package zeekapi_test
+
+import (
+	"errors"
+	"math"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+var compareValues = cmp.Options{
+	cmp.Comparer(broker.Equal),
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+type color string
+
+func (c color) Valid() bool { return c == "RED" || c == "GREEN" }
+
+type inner struct {
+	A netip.Addr  `zeek:"a"`
+	P broker.Port `zeek:"p"`
+}
+
+type base struct {
+	ID string `zeek:"id"`
+}
+
+type everything struct {
+	base
+	B        bool              `zeek:"b"`
+	C        uint64            `zeek:"c"`
+	Small    uint8             `zeek:"small"`
+	I        int64             `zeek:"i"`
+	D        float64           `zeek:"d"`
+	N        netip.Prefix      `zeek:"n"`
+	T        time.Time         `zeek:"t"`
+	Iv       time.Duration     `zeek:"iv"`
+	E        color             `zeek:"e,enum=Zoo"`
+	Label    string            `zeek:"label,enum"`
+	Any      broker.Value      `zeek:"any"`
+	V        []uint64          `zeek:"v"`
+	VV       [][]string        `zeek:"vv"`
+	S        []string          `zeek:"s,set"`
+	Records  []inner           `zeek:"records,set"`
+	Colors   []color           `zeek:"colors,set,enum=Zoo"`
+	Table    map[string]inner  `zeek:"table"`
+	Env      map[string]string `zeek:"env"`
+	Opt      *int64            `zeek:"opt,optional"`
+	OptText  string            `zeek:"opt_text,optional"`
+	OptList  []string          `zeek:"opt_list,optional"`
+	Internal int               `zeek:"-"`
+	Later    broker.Port       `zeek:"later,optional,trailing"`
+}
+
+func sample() everything {
+	n := int64(0)
+	return everything{
+		base: base{"x"}, B: true, C: math.MaxUint64, Small: 255, I: -7, D: 1.5,
+		N: netip.MustParsePrefix("10.0.0.0/8"), T: time.Unix(1, 5).UTC(), Iv: time.Minute,
+		E: "RED", Label: "Conn::LOG", Any: broker.Vector(broker.Count(1)),
+		V: []uint64{1, 2}, VV: [][]string{{"a"}, {}}, S: []string{"a", "b"},
+		Records: []inner{{netip.MustParseAddr("10.0.0.1"), broker.TCP(80)}},
+		Colors:  []color{"GREEN", "RED"},
+		Table:   map[string]inner{"k": {netip.MustParseAddr("::1"), broker.TCP(1)}},
+		Env:     map[string]string{}, Opt: &n, OptText: "text", OptList: []string{}, Later: broker.TCP(9000),
+	}
+}
+
+func TestMarshal(t *testing.T) {
+	got, err := zeekapi.Marshal(sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `["x", T, 18446744073709551615, 255, -7, 1.5, 10.0.0.0/8, 1970-01-01T00:00:01.000000005Z, 1m0s, ` +
+		`Zoo::RED, Conn::LOG, [1], [1, 2], [["a"], []], {"a", "b"}, {[10.0.0.1, 80/tcp]}, {Zoo::GREEN, Zoo::RED}, ` +
+		`{"k" -> [::1, 1/tcp]}, {}, 0, "text", [], 9000/tcp]`
+	if got.String() != want {
+		t.Errorf("got\n%s, want\n%s", got, want)
+	}
+}
+
+func TestUnmarshalInvertsMarshal(t *testing.T) {
+	for name, want := range map[string]everything{
+		"full": sample(),
+		"unset": func() everything {
+			e := sample()
+			e.Opt, e.OptText, e.OptList, e.Later = nil, "", nil, broker.Port{}
+			return e
+		}(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, err := zeekapi.Marshal(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := everything{OptText: "old", OptList: []string{"old"}, Later: broker.TCP(1)}
+			if err := zeekapi.Unmarshal(v, &got); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got, compareValues, cmp.AllowUnexported(everything{}, base{})); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// Older Zeeks send shorter records, newer ones may send longer ones.
+func TestRecordLengths(t *testing.T) {
+	str, none := broker.String("manager"), broker.None()
+	running, manager := broker.Enum("Management::RUNNING"), broker.Enum("Supervisor::MANAGER")
+	mgmt, pid, port := broker.Enum("Management::NONE"), broker.Integer(7), broker.PortValue(broker.TCP(2200))
+	want := zeekapi.NodeStatus{Node: "manager", State: "RUNNING", ManagementRole: "NONE", ClusterRole: "MANAGER", PID: 7, Port: broker.TCP(2200)}
+	for name, v := range map[string]broker.Value{
+		"Zeek 6.2":  broker.Vector(str, running, mgmt, manager, pid, port),
+		"Zeek 8.0":  broker.Vector(str, running, mgmt, manager, pid, port, none),
+		"Zeek 10.0": broker.Vector(str, running, mgmt, manager, pid, port, none, str, str),
+	} {
+		var got zeekapi.NodeStatus
+		if err := zeekapi.Unmarshal(v, &got); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+}
+
+func TestUnmarshalErrors(t *testing.T) {
+	type wrapped struct {
+		Config zeekapi.Configuration `zeek:"config"`
+	}
+	node := func(fields ...broker.Value) broker.Value {
+		full := []broker.Value{
+			broker.String("n"), broker.String("i"), broker.Enum("Supervisor::WORKER"), broker.Enum("Management::RUNNING"),
+			broker.None(), broker.None(), broker.None(), broker.None(), broker.None(), broker.Table(), broker.None(),
+		}
+		copy(full[4:], fields)
+		return broker.Vector(full...)
+	}
+	config := func(nodes ...broker.Value) broker.Value {
+		return broker.Vector(broker.Vector(broker.String("id"), broker.Set(), broker.Set(nodes...)))
+	}
+	for _, tt := range []struct {
+		name  string
+		value broker.Value
+		into  any
+		want  string
+	}{
+		{"wrong type deep inside", config(node(), node(broker.String("80"))), &wrapped{},
+			"zeekapi: config.nodes[1].p: want port, got string"},
+		{"no record", broker.Count(1), &wrapped{}, "zeekapi: want vector, got count"},
+		{"short record", broker.Vector(broker.Vector(broker.String("id"))), &wrapped{},
+			"zeekapi: config: want a record of 3 fields, got 1"},
+		{"vector for set", broker.Vector(broker.Vector(broker.String("id"), broker.Vector(), broker.Set())), &wrapped{},
+			"zeekapi: config.instances: want set, got vector"},
+		{"none for a mandatory field", broker.Vector(broker.None(), broker.String("")), new(zeekapi.NodeOutputs),
+			"zeekapi: stdout: want string, got none"},
+		{"unknown label", broker.Enum("Management::NAPPING"), &struct {
+			S zeekapi.State `zeek:"s,enum=Management"`
+		}{}, "zeekapi: want vector, got enum-value"},
+		{"label of another module", broker.Vector(broker.Enum("Other::RUNNING")), &struct {
+			S zeekapi.State `zeek:"s,enum=Management"`
+		}{}, `zeekapi: s: unknown enum label "Other::RUNNING"`},
+		{"label that is none", broker.Vector(broker.Enum("Management::NAPPING")), &struct {
+			S zeekapi.State `zeek:"s,enum=Management"`
+		}{}, `zeekapi: s: unknown enum label "Management::NAPPING"`},
+		{"count out of range", broker.Count(256), new(uint8), "zeekapi: 256 does not fit uint8"},
+		{"count for int", broker.Count(1), new(int64), "zeekapi: want integer, got count"},
+		{"table value", broker.Table(broker.Entry{Key: broker.String("k"), Value: broker.Count(1)}), new(map[string]string),
+			`zeekapi: ["k"]: want string, got count`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := zeekapi.Unmarshal(tt.value, tt.into)
+			var mapping *zeekapi.MappingError
+			if !errors.As(err, &mapping) || err.Error() != tt.want {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestMarshalErrors(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		value any
+		want  string
+	}{
+		{"channel", make(chan int), "zeekapi: Go type chan int has no counterpart in Zeek"},
+		{"label", struct {
+			E color `zeek:"e,enum"`
+		}{"BLUE"}, `zeekapi: e: "BLUE" is no label of zeekapi_test.color`},
+		{"tag", struct {
+			E string `zeek:"e,enumm"`
+		}{}, `zeekapi: field E has unknown tag option "enumm"`},
+	} {
+		if _, err := zeekapi.Marshal(tt.value); err == nil || err.Error() != tt.want {
+			t.Errorf("%s: got %v, want %s", tt.name, err, tt.want)
+		}
+	}
+	if err := zeekapi.Unmarshal(broker.None(), everything{}); err == nil {
+		t.Error("Unmarshal takes a value that is no pointer")
+	}
+}
+
+func BenchmarkUnmarshalConfiguration(b *testing.B) {
+	c := zeekapi.Configuration{ID: "id", Instances: []zeekapi.Instance{{Name: "i", Host: netip.MustParseAddr("10.0.0.1")}}}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		c.Nodes = append(c.Nodes, zeekapi.Node{Name: name, Instance: "i", Role: "WORKER", State: "RUNNING", Interface: "eth0"})
+	}
+	v, err := zeekapi.Marshal(c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		var got zeekapi.Configuration
+		if err := zeekapi.Unmarshal(v, &got); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
