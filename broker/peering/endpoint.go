@@ -1,0 +1,384 @@
+package peering
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/wire"
+)
+
+// Endpoint is a native Broker endpoint. All methods may be called from any
+// goroutine, Next from one at a time.
+type Endpoint struct {
+	cfg      Config
+	hooks    hooks
+	registry *registry
+	inbox    *mailbox[broker.Notice]
+	filter   atomic.Pointer[broker.Filter] // what we want; replaced when it changes
+	token    atomic.Uint64                 // for pings
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	closing    atomic.Bool
+	handshakes atomic.Int64 // accepted connections that are not peered yet
+	flooded    atomic.Bool  // there were too many of them
+
+	mu        sync.Mutex
+	prefixes  map[string]struct{}
+	listeners map[net.Listener]struct{}
+	targets   map[string]*target
+	links     map[*link]struct{}
+	refusals  map[netip.Addr]string // what was logged about whom
+
+	// What Next took from the inbox and did not return yet.
+	taken []entry[broker.Notice]
+	next  int
+}
+
+var _ broker.Bus = (*Endpoint)(nil)
+
+// New returns an endpoint without peers.
+func New(cfg Config) (*Endpoint, error) {
+	cfg, err := cfg.validate()
+	if err != nil {
+		return nil, err
+	}
+	e := &Endpoint{
+		cfg: cfg, hooks: newHooks(cfg.Hooks), registry: newRegistry(cfg.MaxPeers),
+		inbox:     newMailbox[broker.Notice](cfg.ReceiveOverflow, cfg.ReceiveQueue, cfg.queueBudget(), cfg.ReceiveQueue),
+		prefixes:  make(map[string]struct{}),
+		listeners: make(map[net.Listener]struct{}),
+		targets:   make(map[string]*target),
+		links:     make(map[*link]struct{}),
+		refusals:  make(map[netip.Addr]string),
+	}
+	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	e.filter.Store(new(broker.Filter))
+	if err := e.Subscribe(cfg.Subscriptions...); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// ID returns the endpoint ID.
+func (e *Endpoint) ID() uuid.UUID { return e.cfg.ID }
+
+// Subscribe asks all peers, those to come too, for topics with these prefixes.
+func (e *Endpoint) Subscribe(prefixes ...string) error {
+	return e.changeFilter(prefixes, func(p string) { e.prefixes[p] = struct{}{} })
+}
+
+// Unsubscribe takes back what was subscribed to in the same words.
+func (e *Endpoint) Unsubscribe(prefixes ...string) error {
+	return e.changeFilter(prefixes, func(p string) { delete(e.prefixes, p) })
+}
+
+func (e *Endpoint) changeFilter(prefixes []string, change func(string)) error {
+	if err := checkPrefixes(prefixes); err != nil {
+		return err
+	}
+	if e.closing.Load() {
+		return broker.ErrClosed
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range prefixes {
+		change(p)
+	}
+	f := broker.NewFilter(slices.Collect(maps.Keys(e.prefixes))...)
+	if len(wire.AppendFilter(nil, f)) >= wire.MaxHandshakeFrame {
+		return fmt.Errorf("peering: %w: the subscriptions do not fit %d bytes", ErrTopic, wire.MaxHandshakeFrame)
+	}
+	if f.Equal(*e.filter.Load()) {
+		return nil
+	}
+	e.filter.Store(&f)
+	for _, l := range *e.registry.peered.Load() {
+		l.out.wake()
+	}
+	return nil
+}
+
+// Publish sends v to all peers that subscribe to topic. It waits for nothing,
+// except with OverflowBlock for room in the queues.
+func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) error {
+	if err := e.mayPublish(topic); err != nil {
+		return err
+	}
+	var frame []byte // shared by all peers
+	for _, l := range *e.registry.peered.Load() {
+		if !l.filter.Load().Matches(topic) {
+			continue
+		}
+		if frame == nil {
+			var err error
+			if frame, err = e.encode(uuid.Nil, topic, v); err != nil {
+				return err
+			}
+		}
+		if err := l.enqueue(ctx, frame); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Send is Publish to one peer, whatever it subscribes to. A Zeek hands the
+// message to its scripts only if it subscribes to the topic all the same.
+func (e *Endpoint) Send(ctx context.Context, peer uuid.UUID, topic string, v broker.Value) error {
+	if err := e.mayPublish(topic); err != nil {
+		return err
+	}
+	l := e.registry.find(peer)
+	if l == nil {
+		return fmt.Errorf("%w: %s", ErrNoPeer, peer)
+	}
+	frame, err := e.encode(peer, topic, v)
+	if err != nil {
+		return err
+	}
+	return l.enqueue(ctx, frame)
+}
+
+func (e *Endpoint) mayPublish(topic string) error {
+	if e.closing.Load() {
+		return broker.ErrClosed
+	}
+	return checkTopic(topic)
+}
+
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// encode returns the frame that carries v.
+func (e *Endpoint) encode(receiver uuid.UUID, topic string, v broker.Value) ([]byte, error) {
+	buf := scratch.Get().(*[]byte)
+	defer scratch.Put(buf)
+	*buf = bin.Append((*buf)[:0], v)
+	env := wire.Envelope{
+		Sender: e.cfg.ID, Receiver: receiver, Type: wire.TypeData, TTL: wire.DefaultTTL,
+		Topic: topic, Payload: *buf,
+	}
+	if env.Len() > e.cfg.MaxFrame {
+		*buf = nil
+		return nil, fmt.Errorf("peering: message for %q: %w", topic,
+			&wire.FrameSizeError{Size: uint32(env.Len()), Limit: e.cfg.MaxFrame})
+	}
+	frame := env.AppendFrame(make([]byte, 0, 4+env.Len()))
+	if cap(*buf) > keepBuffer {
+		*buf = nil
+	}
+	return frame, nil
+}
+
+// Next implements broker.Bus.
+func (e *Endpoint) Next(ctx context.Context) (broker.Notice, error) {
+	for e.next == len(e.taken) {
+		var closed bool
+		e.taken, closed = e.inbox.take(e.taken)
+		e.next = 0
+		if len(e.taken) > 0 {
+			break
+		}
+		if closed {
+			return nil, broker.ErrClosed
+		}
+		select {
+		case <-e.inbox.ready:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	n := e.taken[e.next].item
+	e.taken[e.next] = entry[broker.Notice]{}
+	e.next++
+	return n, nil
+}
+
+// State says how far it is with a peer.
+type State uint8
+
+// The states.
+const (
+	Connecting State = iota // dialed, and not there yet
+	Peered
+)
+
+var stateNames = [...]string{"connecting", "peered"}
+
+func (s State) String() string { return stateNames[s] }
+
+// PeerInfo is what there is to say about a peer, or an address that was dialed.
+type PeerInfo struct {
+	// Peer has no ID while connecting.
+	Peer  broker.Peer
+	State State
+	Since time.Time // of the state
+
+	Filter  broker.Filter // what the peer subscribes to
+	Queued  int           // messages that wait to be sent
+	Dropped uint64        // messages that got lost in the queue
+	Skipped uint64        // frames of the peer that were of no use
+
+	// Err says why the last attempt to connect failed, while connecting.
+	Err error
+}
+
+// Peers returns all peers, ordered by ID, after the addresses that are being
+// connected to, in their order.
+func (e *Endpoint) Peers() []PeerInfo {
+	var infos []PeerInfo
+	e.mu.Lock()
+	for _, t := range e.targets {
+		if info, connecting := t.info(); connecting {
+			infos = append(infos, info)
+		}
+	}
+	e.mu.Unlock()
+	for _, l := range *e.registry.peered.Load() {
+		queued, dropped := l.out.stats()
+		infos = append(infos, PeerInfo{
+			Peer: l.peer, State: Peered, Since: l.since, Filter: *l.filter.Load(),
+			Queued: queued, Dropped: dropped, Skipped: l.skipped.Load(),
+		})
+	}
+	slices.SortFunc(infos, func(a, b PeerInfo) int {
+		return cmp.Or(
+			cmp.Compare(a.State, b.State),
+			bytes.Compare(a.Peer.ID[:], b.Peer.ID[:]),
+			cmp.Compare(a.Peer.Address, b.Peer.Address),
+		)
+	})
+	return infos
+}
+
+// Flush waits until all peers have got what was published, and know what we
+// subscribe to. Peers that are lost meanwhile are no error.
+func (e *Endpoint) Flush(ctx context.Context) error {
+	return e.each(func(l *link) error {
+		payload := binary.BigEndian.AppendUint64([]byte("flush"), e.token.Add(1))
+		err := l.ping(ctx, payload)
+		if l.ctx.Err() != nil {
+			return nil
+		}
+		return err
+	})
+}
+
+// each calls f for all peers at once and returns the first error.
+func (e *Endpoint) each(f func(*link) error) error {
+	peers := *e.registry.peered.Load()
+	errs := make([]error, len(peers))
+	var wg sync.WaitGroup
+	for i, l := range peers {
+		wg.Go(func() { errs[i] = f(l) })
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
+}
+
+// Drain ends all peerings in good order: nobody is dialed or accepted any more,
+// nothing can be published, peers get what is queued and are told goodbye. Then
+// it closes the endpoint. At the end of ctx it closes it anyway; the error says
+// that some peer may not have got all.
+func (e *Endpoint) Drain(ctx context.Context) error {
+	e.stop()
+	err := e.each(func(l *link) error { return l.leave(ctx, broker.ErrClosed) })
+	e.cancel(broker.ErrClosed)
+	e.failLinks(func(*link) bool { return true }, broker.ErrClosed)
+	e.wg.Wait()
+	e.inbox.close()
+	if err != nil {
+		return fmt.Errorf("peering: a peer may not have got all: %w", err)
+	}
+	return nil
+}
+
+// Close is Drain with no more time than ByeTimeout.
+func (e *Endpoint) Close() error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), e.cfg.ByeTimeout, ErrPeerTimeout)
+	defer cancel()
+	return e.Drain(ctx)
+}
+
+// stop ends everything but peerings.
+func (e *Endpoint) stop() {
+	e.mu.Lock()
+	e.closing.Store(true)
+	for l := range e.listeners {
+		l.Close()
+	}
+	for _, t := range e.targets {
+		t.stop()
+	}
+	e.mu.Unlock()
+	e.registry.close()
+	peers := *e.registry.peered.Load()
+	e.failLinks(func(l *link) bool { return !slices.Contains(peers, l) }, broker.ErrClosed)
+}
+
+// start runs f in a goroutine that Close waits for.
+func (e *Endpoint) start(f func()) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing.Load() {
+		return broker.ErrClosed
+	}
+	e.wg.Go(f)
+	return nil
+}
+
+// serve lives the life of a connection and then returns it. t is nil if we
+// accepted it.
+func (e *Endpoint) serve(ctx context.Context, conn net.Conn, t *target) (l *link, wasPeered bool, err error) {
+	l = newLink(ctx, e, conn, t)
+	e.mu.Lock()
+	e.links[l] = struct{}{}
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		delete(e.links, l)
+		e.mu.Unlock()
+	}()
+	// Whoever fails all links from now on finds this one.
+	switch {
+	case e.closing.Load():
+		l.fail(broker.ErrClosed)
+	case t != nil && t.stopped():
+		l.fail(ErrUndialed)
+	}
+	wasPeered, err = l.run()
+	return l, wasPeered, err
+}
+
+func (e *Endpoint) failLinks(which func(*link) bool, err error) {
+	e.mu.Lock()
+	links := slices.Collect(maps.Keys(e.links))
+	e.mu.Unlock()
+	for _, l := range links {
+		if which(l) {
+			l.fail(err)
+		}
+	}
+}
+
+// isClosed reports whether err says that we closed something ourselves.
+func isClosed(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, broker.ErrClosed) || errors.Is(err, ErrUndialed)
+}

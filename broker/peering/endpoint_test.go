@@ -1,0 +1,385 @@
+package peering
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/wire"
+)
+
+func TestPair(t *testing.T) {
+	for _, test := range []struct {
+		name             string
+		dialer, acceptor uuid.UUID
+	}{
+		{"dialer is originator", smallID, largeID},
+		{"dialer is responder", largeID, smallID},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := newEndpoint(t, Config{ID: test.dialer, Subscriptions: []string{"to-a"}})
+			b := newEndpoint(t, Config{ID: test.acceptor, Subscriptions: []string{"to-b"}})
+			address := listen(t, b)
+			peer := dial(t, a, address)
+			if peer.ID != b.ID() || !peer.Dialed || peer.Address != address || peer.Addr.String() != address {
+				t.Errorf("a's peer is %+v", peer)
+			}
+			if got := next[broker.PeerAdded](t, a); got.Peer != peer {
+				t.Errorf("a was told of %+v", got)
+			}
+			added := next[broker.PeerAdded](t, b)
+			if added.Peer.ID != a.ID() || added.Peer.Dialed || !added.Peer.Addr.IsValid() {
+				t.Errorf("b was told of %+v", added)
+			}
+
+			publish(t, a, "to-c", broker.String("nobody wants it"))
+			publish(t, a, "to-b/1", broker.Count(1))
+			want := broker.Received{Peer: added.Peer, Message: broker.Message{Topic: "to-b/1", Value: broker.Count(1)}}
+			if diff := cmp.Diff(want, next[broker.Received](t, b), equalValues); diff != "" {
+				t.Errorf("b received (-want +got):\n%s", diff)
+			}
+			publish(t, b, "to-a", broker.String("back"))
+			if got := next[broker.Received](t, a); got.Peer != peer || got.Message.Topic != "to-a" {
+				t.Errorf("a received %+v", got)
+			}
+
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+			if lost := next[broker.PeerLost](t, a); !errors.Is(lost.Err, broker.ErrClosed) || lost.Peer != peer {
+				t.Errorf("a lost %+v", lost)
+			}
+			if lost := next[broker.PeerLost](t, b); !errors.Is(lost.Err, ErrPeerBye) || lost.Peer != added.Peer {
+				t.Errorf("b lost %+v", lost)
+			}
+			if _, err := a.Next(t.Context()); err != broker.ErrClosed {
+				t.Errorf("after close: %v", err)
+			}
+		})
+	}
+}
+
+var equalValues = cmp.Options{
+	cmp.Comparer(broker.Equal),
+	cmp.Comparer(func(a, b broker.Peer) bool { return a == b }),
+}
+
+func TestClosed(t *testing.T) {
+	e := newEndpoint(t, Config{})
+	address := listen(t, e)
+	if err := errors.Join(e.Close(), e.Close()); err != nil {
+		t.Error(err)
+	}
+	ctx := testContext(t)
+	_, next := e.Next(ctx)
+	_, listen := e.Listen(ctx, "127.0.0.1:0")
+	_, await := e.AwaitPeer(ctx, address)
+	for what, err := range map[string]error{
+		"publish": e.Publish(ctx, "t", broker.None()), "send": e.Send(ctx, smallID, "t", broker.None()),
+		"subscribe": e.Subscribe("t"), "dial": e.Dial(address), "next": next, "listen": listen, "await": await,
+	} {
+		if !errors.Is(err, broker.ErrClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestBothDial(t *testing.T) {
+	for range 20 {
+		a, b := newEndpoint(t, Config{ID: smallID}), newEndpoint(t, Config{ID: largeID})
+		toA, toB := listen(t, a), listen(t, b)
+		if err := errors.Join(a.Dial(toB), b.Dial(toA)); err != nil {
+			t.Fatal(err)
+		}
+		ctx := testContext(t)
+		peerOfA, errA := a.AwaitPeer(ctx, toB)
+		peerOfB, errB := b.AwaitPeer(ctx, toA)
+		if errA != nil || errB != nil || peerOfA.ID != b.ID() || peerOfB.ID != a.ID() || peerOfA.Dialed == peerOfB.Dialed {
+			t.Fatalf("a has %+v, %v; b has %+v, %v", peerOfA, errA, peerOfB, errB)
+		}
+		next[broker.PeerAdded](t, a)
+		next[broker.PeerAdded](t, b)
+		// A connection more would be lost some time soon.
+		if err := a.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, a, "t", broker.None())
+		if len(peered(a)) != 1 || len(peered(b)) != 1 {
+			t.Fatalf("a has %d peers, b has %d", len(peered(a)), len(peered(b)))
+		}
+		a.Close()
+		b.Close()
+		next[broker.PeerLost](t, a)
+		next[broker.PeerLost](t, b)
+	}
+}
+
+func peered(e *Endpoint) []PeerInfo {
+	var infos []PeerInfo
+	for _, info := range e.Peers() {
+		if info.State == Peered {
+			infos = append(infos, info)
+		}
+	}
+	return infos
+}
+
+func TestRestart(t *testing.T) {
+	a := newEndpoint(t, Config{})
+	b := newEndpoint(t, Config{})
+	address := listen(t, b)
+	dial(t, a, address)
+	next[broker.PeerAdded](t, a)
+	next[broker.PeerAdded](t, b)
+	b.Close()
+	if lost := next[broker.PeerLost](t, a); !errors.Is(lost.Err, ErrPeerBye) {
+		t.Errorf("lost for %v", lost.Err)
+	}
+	again := newEndpoint(t, Config{})
+	if _, err := again.Listen(testContext(t), address); err != nil {
+		t.Fatal(err)
+	}
+	if added := next[broker.PeerAdded](t, a); added.Peer.ID != again.ID() {
+		t.Errorf("added %s, want %s", added.Peer.ID, again.ID())
+	}
+}
+
+func TestUndial(t *testing.T) {
+	a := newEndpoint(t, Config{})
+	b := newEndpoint(t, Config{Subscriptions: []string{""}})
+	address := listen(t, b)
+	dial(t, a, address)
+	publish(t, a, "last", broker.None())
+	if err := a.Undial(address); err != nil {
+		t.Fatal(err)
+	}
+	next[broker.PeerAdded](t, a)
+	if lost := next[broker.PeerLost](t, a); !errors.Is(lost.Err, ErrUndialed) {
+		t.Errorf("a lost b for %v", lost.Err)
+	}
+	next[broker.PeerAdded](t, b)
+	next[broker.Received](t, b)
+	if lost := next[broker.PeerLost](t, b); !errors.Is(lost.Err, ErrPeerBye) {
+		t.Errorf("b lost a for %v", lost.Err)
+	}
+	if err := a.Undial(address); !errors.Is(err, ErrNotDialed) {
+		t.Errorf("undialed twice: %v", err)
+	}
+	if len(a.Peers()) != 0 {
+		t.Errorf("a has peers %+v", a.Peers())
+	}
+	// It is not for ever.
+	dial(t, a, address)
+}
+
+func TestDialsUntilThereIsSomebody(t *testing.T) {
+	b := newEndpoint(t, Config{})
+	address := listen(t, b)
+	b.Close()
+	a := newEndpoint(t, Config{})
+	if err := a.Dial(address); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err := a.registry.await(testContext(t), func() bool { return a.Peers()[0].Err != nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := a.AwaitPeer(ctx, address); !errors.Is(err, context.Canceled) || !errors.Is(err, a.Peers()[0].Err) {
+		t.Errorf("awaiting: %v", err)
+	}
+	if got := a.Peers()[0]; got.State != Connecting || got.Peer.Address != address {
+		t.Errorf("info is %+v", got)
+	}
+	again := newEndpoint(t, Config{})
+	if _, err := again.Listen(testContext(t), address); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.AwaitPeer(testContext(t), address); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSubscriptions(t *testing.T) {
+	a := newEndpoint(t, Config{Subscriptions: []string{"b", "a/x", "a"}})
+	p := connect(t, listen(t, a), largeID)
+	if !p.filter.Equal(broker.Filter{"a", "b"}) {
+		t.Errorf("initial filter is %q", p.filter)
+	}
+	for _, change := range []struct {
+		do   func(...string) error
+		arg  string
+		want broker.Filter
+	}{
+		{a.Subscribe, "c", broker.Filter{"a", "b", "c"}},
+		{a.Unsubscribe, "a", broker.Filter{"a/x", "b", "c"}},
+		{a.Subscribe, "", broker.Filter{""}},
+	} {
+		if err := change.do(change.arg); err != nil {
+			t.Fatal(err)
+		}
+		env := p.envelope()
+		got, err := wire.DecodeFilter(env.Payload)
+		if err != nil || env.Type != wire.TypeRoutingUpdate || env.Sender != a.ID() || env.Receiver != p.id || !got.Equal(change.want) {
+			t.Errorf("after %q: %+v with filter %q, %v", change.arg, env, got, err)
+		}
+	}
+	if err := a.Subscribe("b"); err != nil { // changes nothing
+		t.Fatal(err)
+	}
+	p.sync()
+
+	if err := a.Subscribe(string(make([]byte, broker.MaxTopicLen+1))); !errors.Is(err, ErrTopic) {
+		t.Errorf("long prefix: %v", err)
+	}
+}
+
+func TestSubscribeDuringHandshake(t *testing.T) {
+	a := newEndpoint(t, Config{ID: smallID})
+	p := newRawPeer(t, largeID, dialRaw(t, listen(t, a)))
+	p.write(wire.AppendFrame(nil, wire.Hello{Sender: largeID, MinVersion: 1, MaxVersion: 1}.Append(nil)))
+	p.frame() // PROBE
+	p.frame() // VERSION_SELECT
+	p.frame() // ORIGINATOR_SYN, without topics
+	if err := a.Subscribe("late"); err != nil {
+		t.Fatal(err)
+	}
+	p.write(wire.AppendFrame(nil, wire.ResponderSynAck{}.Append(nil)))
+	p.frame() // ORIGINATOR_ACK
+	if env := p.envelope(); env.Type != wire.TypeRoutingUpdate || string(env.Payload) != "\x01\x04late" {
+		t.Errorf("got %+v", env)
+	}
+}
+
+func TestPublishFollowsTheFilter(t *testing.T) {
+	a := newEndpoint(t, Config{})
+	p := connect(t, listen(t, a), largeID, "x/", "x") // not minimal
+	next[broker.PeerAdded](t, a)
+	update := func(payload ...byte) {
+		p.send(wire.Envelope{Type: wire.TypeRoutingUpdate, Receiver: a.ID(), Payload: payload})
+		p.sync()
+	}
+	publish(t, a, "x/1", broker.None())
+	if env := p.envelope(); env.Topic != "x/1" || env.Receiver != uuid.Nil || env.Sender != a.ID() || env.TTL != wire.DefaultTTL {
+		t.Errorf("got %+v", env)
+	}
+	update(1, 1, 'y')
+	publish(t, a, "x/2", broker.None())
+	publish(t, a, "y/2", broker.None())
+	if env := p.envelope(); env.Topic != "y/2" {
+		t.Errorf("got %+v", env)
+	}
+	update(0)
+	publish(t, a, "y/3", broker.None())
+	if err := a.Send(testContext(t), p.id, "z/3", broker.None()); err != nil {
+		t.Fatal(err)
+	}
+	if env := p.envelope(); env.Topic != "z/3" || env.Receiver != p.id {
+		t.Errorf("got %+v", env)
+	}
+	if err := a.Send(testContext(t), smallID, "z", broker.None()); !errors.Is(err, ErrNoPeer) {
+		t.Errorf("sent to nobody: %v", err)
+	}
+	if got := a.Peers()[0]; len(got.Filter) != 0 || got.Peer.ID != p.id {
+		t.Errorf("info is %+v", got)
+	}
+}
+
+func TestPublishRefuses(t *testing.T) {
+	a := newEndpoint(t, Config{MaxFrame: 100})
+	connect(t, listen(t, a), largeID, "")
+	next[broker.PeerAdded](t, a)
+	for _, topic := range []string{"", "<$>/local/data/statuses", string(make([]byte, broker.MaxTopicLen+1))} {
+		if err := a.Publish(testContext(t), topic, broker.None()); !errors.Is(err, ErrTopic) {
+			t.Errorf("topic of %d bytes: %v", len(topic), err)
+		}
+	}
+	var size *wire.FrameSizeError
+	err := a.Publish(testContext(t), "t", broker.String(string(make([]byte, 100))))
+	if !errors.As(err, &size) || size.Limit != 100 {
+		t.Errorf("large value: %v", err)
+	}
+}
+
+func TestDrainLosesNothing(t *testing.T) {
+	const n = 20_000
+	a := newEndpoint(t, Config{SendOverflow: broker.OverflowBlock})
+	b := newEndpoint(t, Config{ReceiveOverflow: broker.OverflowBlock, Subscriptions: []string{""}})
+	dial(t, a, listen(t, b))
+	done := make(chan error, 1)
+	go func() {
+		for i := range n {
+			if err := a.Publish(t.Context(), "t", broker.Count(uint64(i))); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- a.Drain(testContext(t))
+	}()
+	next[broker.PeerAdded](t, b)
+	for i := range uint64(n) {
+		if got, _ := next[broker.Received](t, b).Message.Value.Count(); got != i {
+			t.Fatalf("message %d is %d", i, got)
+		}
+	}
+	next[broker.PeerLost](t, b)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestManyPeers(t *testing.T) {
+	const n = 20
+	hub := newEndpoint(t, Config{Subscriptions: []string{"up"}})
+	address := listen(t, hub)
+	leaves := make([]*Endpoint, n)
+	for i := range leaves {
+		leaves[i] = newEndpoint(t, Config{Subscriptions: []string{"down", fmt.Sprint("only/", i, "/")}})
+		dial(t, leaves[i], address)
+		next[broker.PeerAdded](t, hub)
+		next[broker.PeerAdded](t, leaves[i])
+	}
+	publish(t, hub, "down", broker.None())
+	publish(t, hub, "only/7/", broker.None())
+	for i, leaf := range leaves {
+		next[broker.Received](t, leaf)
+		if i == 7 {
+			next[broker.Received](t, leaf)
+		}
+		publish(t, leaf, "up", broker.Count(uint64(i)))
+		if got, _ := next[broker.Received](t, hub).Message.Value.Count(); got != uint64(i) {
+			t.Errorf("hub got %d from leaf %d", got, i)
+		}
+	}
+	if got := len(hub.Peers()); got != n {
+		t.Errorf("%d peers", got)
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"version 7 ID":  {ID: uuid.MustParse("01936b2e-0000-7000-8000-000000000000")},
+		"queue":         {SendQueue: -1},
+		"timeout":       {ByeTimeout: -1},
+		"retry":         {RetryMin: 2, RetryMax: 1},
+		"frame":         {MaxFrame: 1 << 31},
+		"subscriptions": {Subscriptions: []string{string(make([]byte, 1<<16))}},
+	} {
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	e := newEndpoint(t, Config{})
+	if e.ID().Version() != 4 {
+		t.Errorf("default ID is %s", e.ID())
+	}
+	if err := e.Dial("localhost"); err == nil {
+		t.Error("dialed an address without port")
+	}
+}

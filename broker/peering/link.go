@@ -1,0 +1,584 @@
+package peering
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/wire"
+)
+
+const (
+	readBuffer  = 16 << 10
+	writeBuffer = 64 << 10
+
+	// maxBatch is how many messages the reader collects before it hands them
+	// over; it does so earlier when it would have to wait for the next.
+	maxBatch = 256
+
+	// A frame buffer above this size is not kept for the next frame.
+	keepBuffer = 1 << 20
+
+	// Zeek's pings have 11 bytes. We have to keep what we answer.
+	maxPing = 4 << 10
+
+	// maxControl is how many pings and pongs may wait to be written.
+	maxControl = 1024
+)
+
+// link is one connection, from its first byte to its last. The goroutine that
+// calls run owns it: it does the handshake and then reads, and waits for the
+// two others, which write and keep alive.
+type link struct {
+	e      *Endpoint
+	target *target // nil if we accepted the connection
+	outer  *tap    // the connection itself
+	inner  *tap    // what is within TLS, nil without
+	conn   net.Conn
+	reader *bufio.Reader
+	trace  trace
+	log    zerolog.Logger
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	resume chan wire.Admission // from the registry, if the handshake is held
+
+	peer   broker.Peer
+	since  time.Time
+	filter atomic.Pointer[broker.Filter] // what the peer wants
+	told   *broker.Filter                // what the peer knows that we want; the writer's
+	out    *mailbox[[]byte]              // whole frames
+
+	skipped  atomic.Uint64 // frames that were of no use
+	held     atomic.Bool   // the reader waits for room in the inbox
+	bye      atomic.Bool   // the peer said bye
+	byeTimer *time.Timer   // then it has to go; the reader's
+
+	pongMu sync.Mutex
+	pongs  map[string]chan struct{} // by the payload of the ping
+}
+
+func newLink(ctx context.Context, e *Endpoint, conn net.Conn, t *target) *link {
+	l := &link{
+		e: e, target: t, outer: &tap{Conn: conn}, log: e.cfg.Log,
+		resume: make(chan wire.Admission, 1),
+		out:    newMailbox[[]byte](e.cfg.SendOverflow, e.cfg.SendQueue, e.cfg.queueBudget(), maxControl),
+		pongs:  make(map[string]chan struct{}),
+		peer:   broker.Peer{Addr: addrPort(conn.RemoteAddr()), Dialed: t != nil},
+	}
+	l.conn = l.outer
+	if t != nil {
+		l.peer.Address = t.address
+	}
+	l.ctx, l.cancel = context.WithCancelCause(ctx)
+	return l
+}
+
+// fail ends the link. The first error says why.
+func (l *link) fail(err error) {
+	l.cancel(err)
+	l.out.close()
+	l.outer.Close()
+}
+
+// handshake returns when the peer is peered.
+func (l *link) handshake() (*wire.Handshake, error) {
+	ctx, cancel := context.WithTimeoutCause(l.ctx, l.e.cfg.HandshakeTimeout, errHandshakeTimeout)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	l.outer.SetDeadline(deadline)
+	if l.e.cfg.Trace != nil {
+		l.trace.tracer = l.e.cfg.Trace(ConnInfo{
+			Local: addrPort(l.outer.LocalAddr()), Remote: l.peer.Addr, Dialed: l.peer.Dialed,
+		})
+	}
+	if err := l.secure(ctx); err != nil {
+		return nil, err
+	}
+	l.reader = bufio.NewReaderSize(l.conn, readBuffer)
+	h := wire.NewHandshake(wire.Config{
+		Self: l.e.cfg.ID, Dialed: l.peer.Dialed,
+		Filter: func() broker.Filter {
+			l.told = l.e.filter.Load()
+			return *l.told
+		},
+		Admit: func(peer uuid.UUID, originator bool) wire.Admission {
+			return l.e.registry.admit(l, peer, originator)
+		},
+	})
+	var buf []byte
+	for step := h.Start(); ; {
+		if len(step.Send) > 0 {
+			l.trace.sent(step.Send)
+			if _, err := l.conn.Write(step.Send); err != nil && step.Err == nil {
+				return nil, l.timely(ctx, err)
+			}
+		}
+		switch step.Outcome {
+		case wire.Peered:
+			return h, l.outer.SetDeadline(time.Time{})
+		case wire.Failed:
+			return nil, step.Err
+		case wire.Held:
+			select {
+			case answer := <-l.resume:
+				step = h.Resume(answer)
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+			continue
+		}
+		var err error
+		if buf, err = wire.ReadFrame(l.reader, wire.MaxHandshakeFrame, buf); err != nil {
+			return nil, l.timely(ctx, err)
+		}
+		l.trace.frame(false, buf)
+		step = h.Receive(buf)
+	}
+}
+
+func (l *link) secure(ctx context.Context) error {
+	if l.e.cfg.Secure == nil {
+		return nil
+	}
+	conn, err := l.e.cfg.Secure(ctx, l.outer, l.peer.Dialed)
+	if err != nil {
+		return fmt.Errorf("peering: TLS: %w", l.timely(ctx, err))
+	}
+	if named, ok := conn.(interface{ PeerName() string }); ok {
+		l.peer.Name = named.PeerName()
+	}
+	l.inner = &tap{Conn: conn}
+	l.conn = l.inner
+	return nil
+}
+
+// timely names the errors of a connection during the handshake.
+func (l *link) timely(ctx context.Context, err error) error {
+	var timeout net.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return errHandshakeTimeout
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	var size *wire.FrameSizeError
+	if errors.As(err, &size) || err == wire.ErrEmptyFrame {
+		return fmt.Errorf("peering: %w", err)
+	}
+	return readError(err)
+}
+
+// run is the life of the link. It returns why it ended and whether it ever was
+// peered.
+func (l *link) run() (wasPeered bool, err error) {
+	defer l.trace.close()
+	defer l.out.close()
+	defer l.outer.Close()
+	defer l.cancel(nil)
+	h, err := l.handshake()
+	if l.target == nil {
+		l.e.handshakes.Add(-1)
+	}
+	if err != nil {
+		l.e.registry.release(l)
+		if l.ctx.Err() != nil {
+			return false, context.Cause(l.ctx)
+		}
+		return false, l.explain(err)
+	}
+	l.peer.ID, l.since = h.Peer(), time.Now()
+	l.setFilter(h.Filter())
+	l.log = l.log.With().Stringer("peer", l.peer.ID).Stringer("addr", l.peer.Addr).Logger()
+	l.e.registry.add(l)
+	l.log.Info().Bool("dialed", l.peer.Dialed).Msg("peer added")
+
+	var helpers sync.WaitGroup
+	helpers.Go(l.write)
+	helpers.Go(l.keepAlive)
+	l.held.Store(true)
+	announced := l.e.inbox.keep(l.ctx, broker.PeerAdded{Peer: l.peer}) == nil
+	l.held.Store(false)
+	if announced {
+		if l.e.hooks.peers != nil {
+			l.e.hooks.peers.PeerAdded(l.peer)
+		}
+		l.fail(l.read())
+	}
+	if l.byeTimer != nil {
+		l.byeTimer.Stop()
+	}
+	helpers.Wait()
+	err = context.Cause(l.ctx)
+	l.e.registry.remove(l)
+	if announced {
+		l.e.inbox.force(broker.PeerLost{Peer: l.peer, Err: err})
+		if l.e.hooks.peers != nil {
+			l.e.hooks.peers.PeerLost(l.peer, err)
+		}
+	}
+	l.e.registry.release(l)
+	l.log.Info().Err(err).Msg("peer lost")
+	return true, err
+}
+
+func (l *link) setFilter(f broker.Filter) {
+	minimal := broker.NewFilter(f...)
+	l.filter.Store(&minimal)
+}
+
+// read hands over what the peer sends, until the connection ends or must end.
+func (l *link) read() error {
+	var buf []byte
+	var env wire.Envelope
+	batch := inboxBatch{l: l}
+	for {
+		if batch.full() || !frameBuffered(l.reader) {
+			if err := batch.flush(); err != nil {
+				return err
+			}
+		}
+		var err error
+		buf, err = wire.ReadFrame(l.reader, l.e.cfg.MaxFrame, buf)
+		if err == wire.ErrEmptyFrame {
+			continue // as Broker does
+		}
+		if err != nil {
+			return l.readError(err)
+		}
+		l.trace.frame(false, buf)
+		batch.frames++
+		batch.bytes += len(buf)
+		if err := env.Decode(buf); err != nil {
+			batch.flush()
+			return fmt.Errorf("peering: %w", err)
+		}
+		message, err := l.receive(&env)
+		if err != nil {
+			batch.flush()
+			return err
+		}
+		if message != nil {
+			batch.add(message, len(buf))
+		}
+		if cap(buf) > keepBuffer {
+			buf = nil
+		}
+	}
+}
+
+// frameBuffered reports whether the next frame can be read without waiting.
+func frameBuffered(r *bufio.Reader) bool {
+	if r.Buffered() < 4 {
+		return false
+	}
+	header, err := r.Peek(4)
+	return err == nil && uint64(binary.BigEndian.Uint32(header)) <= uint64(r.Buffered()-4)
+}
+
+func (l *link) readError(err error) error {
+	var size *wire.FrameSizeError
+	switch {
+	case errors.As(err, &size):
+		return fmt.Errorf("peering: %w", err)
+	case l.bye.Load():
+		return ErrPeerBye
+	}
+	return readError(err)
+}
+
+// inboxBatch collects messages on their way to the inbox.
+type inboxBatch struct {
+	l             *link
+	entries       []entry[broker.Notice]
+	frames, bytes int // of all types, for the hooks
+}
+
+func (b *inboxBatch) full() bool { return len(b.entries) >= maxBatch }
+
+func (b *inboxBatch) add(n broker.Notice, size int) {
+	b.entries = append(b.entries, entry[broker.Notice]{item: n, size: size})
+}
+
+func (b *inboxBatch) flush() error {
+	l, hooks := b.l, &b.l.e.hooks
+	if b.frames > 0 && hooks.traffic != nil {
+		hooks.traffic.Received(l.peer, b.frames, b.bytes)
+	}
+	b.frames, b.bytes = 0, 0
+	if len(b.entries) == 0 {
+		return nil
+	}
+	l.held.Store(true)
+	over, err := l.e.inbox.push(l.ctx, b.entries...)
+	l.held.Store(false)
+	clear(b.entries)
+	b.entries = b.entries[:0]
+	if over.dropped > 0 {
+		if over.first {
+			l.log.Warn().Int("limit", l.e.cfg.ReceiveQueue).Stringer("policy", l.e.cfg.ReceiveOverflow).
+				Msg("receive queue is full, dropping messages")
+		}
+		if hooks.drops != nil {
+			hooks.drops.DroppedReceived(l.peer, over.dropped)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("peering: receive queue: %w", err)
+	}
+	return nil
+}
+
+// receive acts upon an envelope. It returns a notice where there is something
+// for the caller of Next, and an error if the connection must end.
+func (l *link) receive(env *wire.Envelope) (broker.Notice, error) {
+	if env.Sender != l.peer.ID {
+		// Nil, ourselves, or somebody whose envelope was forwarded as it was.
+		l.skip("foreign sender", nil).Stringer("sender", env.Sender).Send()
+		return nil, nil
+	}
+	if env.Receiver != uuid.Nil && env.Receiver != l.e.cfg.ID {
+		l.skip("other receiver", nil).Stringer("receiver", env.Receiver).Send()
+		return nil, nil
+	}
+	switch env.Type {
+	case wire.TypeData:
+		return l.receiveData(env), nil
+	case wire.TypeRoutingUpdate:
+		f, err := wire.DecodeFilter(env.Payload)
+		if err != nil {
+			return nil, fmt.Errorf("peering: routing update: %w", err)
+		}
+		l.setFilter(f)
+	case wire.TypePing:
+		return nil, l.receivePing(env)
+	case wire.TypePong:
+		l.pongMu.Lock()
+		defer l.pongMu.Unlock()
+		if c, ok := l.pongs[string(env.Payload)]; ok {
+			close(c)
+			delete(l.pongs, string(env.Payload))
+		}
+	case wire.TypeCommand:
+		// For data stores, which we have none of.
+	}
+	return nil, nil
+}
+
+// receiveData returns what our scripts would get if we were a Zeek: also a
+// message to us alone must match a subscription. Zeek sends us LogCreate that
+// does not.
+func (l *link) receiveData(env *wire.Envelope) broker.Notice {
+	if !l.e.filter.Load().Matches(env.Topic) {
+		return nil
+	}
+	v, err := bin.Decode(env.Payload)
+	if err != nil {
+		l.skip("undecodable value", err).Str("topic", env.Topic).Send()
+		return nil
+	}
+	return broker.Received{Peer: l.peer, Message: broker.Message{Topic: env.Topic, Value: v}}
+}
+
+func (l *link) receivePing(env *wire.Envelope) error {
+	if len(env.Payload) > maxPing {
+		return fmt.Errorf("peering: ping of %d bytes, limit is %d", len(env.Payload), maxPing)
+	}
+	pong := env.Pong(l.e.cfg.ID)
+	if err := l.out.keep(noWait, pong.AppendFrame(nil)); err != nil {
+		return fmt.Errorf("peering: pings faster than it reads pongs: %w", broker.ErrOverflow)
+	}
+	if env.IsBye() && !l.bye.Swap(true) {
+		// It closes when it has the pong.
+		l.byeTimer = time.AfterFunc(l.e.cfg.ByeTimeout, func() { l.fail(ErrPeerBye) })
+	}
+	return nil
+}
+
+// noWait is a context that ended.
+var noWait = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// skip counts a frame that is of no use and begins a line in the log: a warning
+// the first time, which is when there may be somebody to be told.
+func (l *link) skip(what string, err error) *zerolog.Event {
+	level := zerolog.DebugLevel
+	if l.skipped.Add(1) == 1 {
+		level = zerolog.WarnLevel
+	}
+	return l.log.WithLevel(level).Err(err).Str("skipped", what)
+}
+
+// write sends what is in the mailbox, and our filter when it has changed.
+func (l *link) write() {
+	var batch []entry[[]byte]
+	buf := make([]byte, 0, 4<<10)
+	for {
+		var closed bool
+		batch, closed = l.out.take(batch)
+		// Only after take: who subscribes and then sends a ping wants them in
+		// this order.
+		frames, bytes := 0, 0
+		if f := l.e.filter.Load(); f != l.told {
+			l.told = f
+			update := wire.RoutingUpdate(l.e.cfg.ID, l.peer.ID, *f)
+			buf = update.AppendFrame(buf)
+			frames, bytes = 1, len(buf)
+			l.trace.sent(buf)
+		}
+		var err error
+		for _, e := range batch {
+			l.trace.sent(e.item)
+			frames++
+			bytes += len(e.item)
+			if len(buf)+len(e.item) > writeBuffer && len(buf) > 0 {
+				if _, err = l.conn.Write(buf); err != nil {
+					break
+				}
+				buf = buf[:0]
+			}
+			if len(e.item) >= writeBuffer {
+				if _, err = l.conn.Write(e.item); err != nil {
+					break
+				}
+				continue
+			}
+			buf = append(buf, e.item...)
+		}
+		clear(batch)
+		if len(buf) > 0 && err == nil {
+			_, err = l.conn.Write(buf)
+			buf = buf[:0]
+		}
+		if err != nil {
+			if l.bye.Load() {
+				err = ErrPeerBye
+			} else {
+				err = fmt.Errorf("peering: write: %w", withoutPorts(err))
+			}
+			l.fail(err)
+			return
+		}
+		if frames > 0 {
+			if l.e.hooks.traffic != nil {
+				l.e.hooks.traffic.Sent(l.peer, frames, bytes)
+			}
+			continue
+		}
+		if closed {
+			return
+		}
+		<-l.out.ready
+	}
+}
+
+// enqueue lets frame wait for the writer. The error is that of ctx; what ends
+// the link is no concern of the publisher.
+func (l *link) enqueue(ctx context.Context, frame []byte) error {
+	over, err := l.out.push(ctx, entry[[]byte]{item: frame, size: len(frame)})
+	if over.dropped > 0 {
+		if over.first {
+			l.log.Warn().Int("limit", l.e.cfg.SendQueue).Stringer("policy", l.e.cfg.SendOverflow).
+				Msg("send queue is full, dropping messages")
+		}
+		if l.e.hooks.drops != nil {
+			l.e.hooks.drops.DroppedSending(l.peer, over.dropped)
+		}
+	}
+	switch err {
+	case broker.ErrClosed:
+		return nil
+	case broker.ErrOverflow:
+		l.fail(fmt.Errorf("peering: send queue: %w", err))
+		return nil
+	}
+	return err
+}
+
+// ping sends a ping and waits for its pong, which proves that the peer has got
+// all that was queued before.
+func (l *link) ping(ctx context.Context, payload []byte) error {
+	pong := make(chan struct{})
+	l.pongMu.Lock()
+	l.pongs[string(payload)] = pong
+	l.pongMu.Unlock()
+	defer func() {
+		l.pongMu.Lock()
+		defer l.pongMu.Unlock()
+		delete(l.pongs, string(payload))
+	}()
+	if err := l.out.keep(ctx, l.pingFrame(payload)); err != nil {
+		return err
+	}
+	select {
+	case <-pong:
+		return nil
+	case <-l.ctx.Done():
+		return context.Cause(l.ctx)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (l *link) pingFrame(payload []byte) []byte {
+	env := wire.Envelope{
+		Sender: l.e.cfg.ID, Receiver: l.peer.ID, Type: wire.TypePing, TTL: wire.DefaultTTL,
+		Topic: broker.ControlTopic, Payload: payload,
+	}
+	return env.AppendFrame(nil)
+}
+
+// leave says bye after all that is queued and ends the link when the peer has
+// answered, or with ctx. The error says that the peer may not have got all.
+func (l *link) leave(ctx context.Context, cause error) error {
+	err := l.ping(ctx, wire.AppendBye(nil, l.e.token.Add(1)))
+	l.fail(cause)
+	if errors.Is(err, ErrPeerBye) {
+		return nil // it left first, and wants nothing any more
+	}
+	return err
+}
+
+// keepAlive pings the peer when it is silent, and ends the link when it stays
+// so.
+func (l *link) keepAlive() {
+	interval := l.e.cfg.PingInterval
+	if interval < 0 {
+		return
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	var last uint64
+	var silent time.Duration
+	for {
+		select {
+		case <-tick.C:
+		case <-l.ctx.Done():
+			return
+		}
+		if reads := l.outer.reads.Load(); reads != last || l.held.Load() {
+			last, silent = reads, 0
+			continue
+		}
+		if silent += interval; silent >= l.e.cfg.PeerTimeout {
+			l.fail(ErrPeerTimeout)
+			return
+		}
+		// If even pings do not leave, the next ticks will see to it.
+		l.out.keep(noWait, l.pingFrame([]byte("alive")))
+	}
+}

@@ -1,0 +1,164 @@
+package peering
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/broker/wire"
+)
+
+// registry knows with whom we are peered or about to be, so that there is one
+// connection per peer: the first. The originator arbitrates, the responder
+// obeys (Broker: connect_state::proceed_with_handshake).
+type registry struct {
+	max int // peers, not counting those that we dial
+
+	// peered is replaced, never changed: to publish takes no lock.
+	peered atomic.Pointer[[]*link]
+
+	mu      sync.Mutex
+	closing bool
+	claims  map[uuid.UUID]*claim
+	changed chan struct{} // closed and replaced when anything changes
+}
+
+// claim says which connection a peer has, or is about to have.
+type claim struct {
+	owner   *link
+	peered  bool
+	waiting []*link // held until it is known what becomes of the owner
+}
+
+func newRegistry(max int) *registry {
+	r := &registry{max: max, claims: make(map[uuid.UUID]*claim), changed: make(chan struct{})}
+	r.peered.Store(new([]*link))
+	return r
+}
+
+// admit is the answer to the handshake of l with peer.
+func (r *registry) admit(l *link, peer uuid.UUID, originator bool) wire.Admission {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.claims[peer]
+	switch {
+	case r.closing:
+		return wire.ShuttingDown
+	case c == nil && l.target == nil && len(r.claims) >= r.max:
+		return wire.Full
+	case c == nil:
+		r.claims[peer] = &claim{owner: l}
+		return wire.Admit
+	case originator && !c.peered:
+		c.waiting = append(c.waiting, l)
+		return wire.Hold
+	}
+	return wire.Redundant
+}
+
+// add makes l the connection with its peer. Those that were held are redundant
+// now, and not before: their DROP_CONN must not overtake our handshake.
+func (r *registry) add(l *link) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.claims[l.peer.ID]; c != nil && c.owner == l {
+		c.peered = true
+		for _, held := range c.waiting {
+			held.resume <- wire.Redundant
+		}
+		c.waiting = nil
+	}
+	peered := append(slices.Clone(*r.peered.Load()), l)
+	r.peered.Store(&peered)
+	r.signal()
+}
+
+// remove takes l off the peers. Until release, its peer cannot come back.
+func (r *registry) remove(l *link) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	peered := slices.DeleteFunc(slices.Clone(*r.peered.Load()), func(o *link) bool { return o == l })
+	r.peered.Store(&peered)
+	r.signal()
+}
+
+// release forgets l. If it did not get to be peered, the first of those that
+// were held goes on in its place, where Broker lets them wait for ever.
+func (r *registry) release(l *link) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for peer, c := range r.claims {
+		if i := slices.Index(c.waiting, l); i >= 0 {
+			c.waiting = slices.Delete(c.waiting, i, i+1)
+		}
+		if c.owner != l {
+			continue
+		}
+		if len(c.waiting) == 0 {
+			delete(r.claims, peer)
+			continue
+		}
+		c.owner, c.peered = c.waiting[0], false
+		c.waiting = slices.Delete(c.waiting, 0, 1)
+		c.owner.resume <- wire.Admit
+	}
+	r.signal()
+}
+
+// close refuses all who come from now on.
+func (r *registry) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closing = true
+	r.signal()
+}
+
+// knows reports whether there is, or is about to be, a connection with peer.
+func (r *registry) knows(peer uuid.UUID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.claims[peer] != nil
+}
+
+// await calls done after each change until it returns true, and otherwise ends
+// with ctx.
+func (r *registry) await(ctx context.Context, done func() bool) error {
+	for {
+		r.mu.Lock()
+		changed := r.changed
+		r.mu.Unlock()
+		if done() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// touch makes those who await look again.
+func (r *registry) touch() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.signal()
+}
+
+func (r *registry) signal() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// find returns the peer with that ID, or nil.
+func (r *registry) find(peer uuid.UUID) *link {
+	for _, l := range *r.peered.Load() {
+		if l.peer.ID == peer {
+			return l
+		}
+	}
+	return nil
+}
