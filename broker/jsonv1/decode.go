@@ -315,9 +315,9 @@ func (d *decoder) keep(elems []broker.Value) []broker.Value {
 		return nil
 	}
 	if d.arena == nil {
-		// Every element of a container has this member. Escapes may hide
+		// Every element of a container has such a member. Escapes may hide
 		// some, strings may fake some; then the estimate is just that.
-		d.arena = make([]broker.Value, 0, max(n, min(strings.Count(d.s, `"@data-type"`), MaxElements)))
+		d.arena = make([]broker.Value, 0, max(n, min(strings.Count(d.s, "@data-type"), MaxElements)))
 	}
 	start := len(d.arena)
 	if cap(d.arena)-start < n {

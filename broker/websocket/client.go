@@ -1,0 +1,407 @@
+package websocket
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/websocket"
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/queue"
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
+)
+
+// ClientConfig says what Dial connects to and how. Zero values, except for
+// Address, stand for the defaults.
+type ClientConfig struct {
+	// Address is the host and port of the server.
+	Address string
+
+	// Subscriptions are the topic prefixes to receive.
+	Subscriptions []string
+
+	// TLS is nil for a connection in the clear, or over a Dial function that
+	// does TLS itself, as the anonymous kind that Zeek prefers needs one.
+	TLS *tls.Config
+
+	// Dial opens the connection; nil means the network's own.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// ApplicationName is for the server's statistics. Zeek takes letters,
+	// digits and any of / _ . = : * @ - in it.
+	ApplicationName string
+
+	// Header is added to the request, for instance to authenticate.
+	Header http.Header
+
+	HandshakeTimeout time.Duration // up to the upgrade
+	AckTimeout       time.Duration // from there to the ack
+	PingInterval     time.Duration // negative for no pings of ours
+	MaxMessage       int64         // bytes; more ends the connection
+
+	// SendQueue bounds the messages that wait to be sent, and SendOverflow
+	// says what happens to more.
+	SendQueue    int
+	SendOverflow broker.Overflow
+
+	// ReceiveQueue bounds the messages that wait for Next. OverflowBlock stops
+	// reading, and so pongs: Zeek disconnects a client that does so for 5 to
+	// 10 seconds.
+	ReceiveQueue    int
+	ReceiveOverflow broker.Overflow
+
+	// Reconnect makes the client connect and subscribe anew whenever it loses
+	// the connection, after a pause that grows from ReconnectMin to
+	// ReconnectMax and of which up to half is left to chance. What it cannot
+	// send meanwhile stays in the queue.
+	Reconnect                  bool
+	ReconnectMin, ReconnectMax time.Duration
+
+	// OnError is called for each error that the server reports about what we
+	// sent, and must not block. Nil leaves it at a line in the log.
+	OnError func(jsonv1.Error)
+
+	// Log may be nil.
+	Log *zerolog.Logger
+}
+
+// Client is a connection to one of Zeek's WebSocket servers. Its only peer is
+// the server, whose name is the endpoint of the ack. A message that is being
+// sent when the connection breaks is lost.
+type Client struct {
+	cfg   ClientConfig
+	log   zerolog.Logger
+	out   *queue.Queue[[]byte]
+	inbox *inbox
+
+	ctx    context.Context // ends at Close, for attempts to reconnect
+	cancel context.CancelFunc
+	done   chan struct{} // closed when run has ended
+
+	dropping sync.Once
+
+	mu      sync.Mutex
+	session *session // the current one, or the last
+	closing bool
+	lost    error // why there will be no further session
+}
+
+var _ broker.Bus = (*Client)(nil)
+
+// session is one connection of a Client from the ack to its end.
+type session struct {
+	*conn
+	ack   jsonv1.Ack
+	peer  broker.Peer
+	early []jsonv1.Data // what came before the ack
+}
+
+// Dial connects to a server, subscribes and waits for the ack, as long as ctx
+// and the time limits of cfg allow. If the server answers with an error, Dial's
+// wraps that jsonv1.Error. It wraps a MismatchError when something else than
+// such a server answers, and a CloseError when the server closes the
+// connection.
+func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
+	cfg.HandshakeTimeout = orDefault(cfg.HandshakeTimeout, DefaultHandshakeTimeout)
+	cfg.AckTimeout = orDefault(cfg.AckTimeout, DefaultAckTimeout)
+	cfg.PingInterval = orDefault(cfg.PingInterval, DefaultPingInterval)
+	cfg.MaxMessage = orDefault(cfg.MaxMessage, DefaultMaxMessage)
+	cfg.SendQueue = orDefault(cfg.SendQueue, DefaultQueue)
+	cfg.ReceiveQueue = orDefault(cfg.ReceiveQueue, DefaultQueue)
+	cfg.ReconnectMin = orDefault(cfg.ReconnectMin, DefaultReconnectMin)
+	cfg.ReconnectMax = orDefault(cfg.ReconnectMax, DefaultReconnectMax)
+	c := &Client{
+		cfg:   cfg,
+		log:   orSilent(cfg.Log).With().Str("server", cfg.Address).Logger(),
+		out:   queue.New[[]byte](cfg.SendQueue, cfg.SendOverflow),
+		inbox: newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow),
+		done:  make(chan struct{}),
+	}
+	first, err := c.connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("websocket: connecting to %s: %w", cfg.Address, err)
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.session = first
+	go c.run(first)
+	return c, nil
+}
+
+// connect opens a connection and brings it up to the ack.
+func (c *Client) connect(ctx context.Context) (*session, error) {
+	ws, err := c.upgrade(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AckTimeout)
+	defer cancel()
+	// The time limit is one for all that comes before the ack: pings and
+	// messages do not extend it.
+	stop := context.AfterFunc(ctx, func() { ws.NetConn().SetDeadline(time.Unix(1, 0)) })
+	s := &session{conn: newConn(ws, c.out, c.cfg.MaxMessage)}
+	err = c.subscribe(s)
+	if !stop() && err == nil {
+		err = context.Cause(ctx) // too late: the connection's time is up as well
+	}
+	if err != nil {
+		ws.Close()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNoAck, context.Cause(ctx))
+		}
+		return nil, err
+	}
+	s.peer = broker.Peer{ID: uuid.New(), Dialed: true, Address: c.cfg.Address, Name: s.ack.Endpoint}
+	if a, err := netip.ParseAddrPort(ws.RemoteAddr().String()); err == nil {
+		s.peer.Addr = a
+	}
+	s.pingInterval = max(c.cfg.PingInterval, 0)
+	s.ping = func(int) string { return "zeekwire" }
+	s.receive = func(text []byte) error { return c.received(s, text) }
+	return s, nil
+}
+
+// upgrade opens a connection and makes it a WebSocket.
+func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.HandshakeTimeout)
+	defer cancel()
+	dial := c.cfg.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	var opening firstBytes
+	open := func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		opening.Conn = nc
+		if c.cfg.TLS == nil {
+			return &opening, nil
+		}
+		config := c.cfg.TLS.Clone()
+		config.NextProtos = []string{"http/1.1"}
+		if config.ServerName == "" {
+			config.ServerName, _, _ = net.SplitHostPort(address)
+		}
+		secure := tls.Client(&opening, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			nc.Close()
+			return nil, err
+		}
+		return secure, nil
+	}
+	stop := func() bool { return true }
+	dialer := websocket.Dialer{
+		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			nc, err := open(ctx, network, address)
+			if err == nil {
+				stop = context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
+			}
+			return nc, err
+		},
+		// Larger messages are sent in fragments, which Zeek before 6.0
+		// misreads.
+		WriteBufferSize: 64 << 10,
+		WriteBufferPool: &writeBuffers,
+	}
+	header := c.cfg.Header.Clone()
+	if header == nil {
+		header = make(http.Header)
+	}
+	if c.cfg.ApplicationName != "" {
+		header.Set("X-Application-Name", c.cfg.ApplicationName)
+	}
+	ws, response, err := dialer.DialContext(ctx, "ws://"+c.cfg.Address+jsonv1.Path, header)
+	if !stop() && err == nil {
+		ws.Close()
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		}
+		return nil, opening.explain(err, c.cfg.TLS != nil, response)
+	}
+	return ws, nil
+}
+
+var writeBuffers sync.Pool
+
+// subscribe sends the subscriptions and reads up to the ack.
+func (c *Client) subscribe(s *session) error {
+	hello := jsonv1.Append(nil, jsonv1.Subscriptions(c.cfg.Subscriptions))
+	if err := s.ws.WriteMessage(websocket.TextMessage, hello); err != nil {
+		return fmt.Errorf("sending subscriptions: %w", err)
+	}
+	s.ws.SetPingHandler(nil) // nobody else writes yet, so answer at once
+	defer s.answerPings()
+	for {
+		_, text, err := s.ws.ReadMessage()
+		if err != nil {
+			return readError(err)
+		}
+		frame, err := jsonv1.Decode(text)
+		if err != nil {
+			return fmt.Errorf("waiting for the ack: %w", err)
+		}
+		switch f := frame.(type) {
+		case jsonv1.Ack:
+			s.ack = f
+			return nil
+		case jsonv1.Error:
+			return f
+		case jsonv1.Data:
+			if len(s.early) < c.cfg.ReceiveQueue {
+				s.early = append(s.early, f)
+			}
+		}
+	}
+}
+
+// run serves one session after the other. It owns the end of the inbox.
+func (c *Client) run(s *session) {
+	defer close(c.done)
+	for {
+		c.push(context.Background(), broker.PeerAdded{Peer: s.peer})
+		c.log.Info().Str("endpoint", s.ack.Endpoint).Str("version", s.ack.Version).Msg("websocket connected")
+		for _, d := range s.early {
+			c.push(c.ctx, broker.Received{Peer: s.peer, Message: broker.Message(d)})
+		}
+		err := s.run()
+		c.push(context.Background(), broker.PeerLost{Peer: s.peer, Err: err})
+		c.log.Info().Err(err).Msg("websocket connection ended")
+		if s = c.reconnect(); s == nil {
+			c.mu.Lock()
+			c.lost = err
+			c.mu.Unlock()
+			c.out.Close()
+			c.inbox.close()
+			return
+		}
+	}
+}
+
+// reconnect returns the next session, or nil if there is to be none.
+func (c *Client) reconnect() *session {
+	for pause := c.cfg.ReconnectMin; c.cfg.Reconnect; pause = min(2*pause, c.cfg.ReconnectMax) {
+		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		select {
+		case <-timer.C:
+		case <-c.ctx.Done():
+			timer.Stop()
+			return nil
+		}
+		s, err := c.connect(c.ctx)
+		if c.ctx.Err() != nil {
+			if err == nil {
+				s.ws.Close()
+			}
+			return nil
+		}
+		if err != nil {
+			c.log.Debug().Err(err).Msg("websocket reconnect failed")
+			continue
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.session = s
+		if c.closing {
+			s.drain(goodbye)
+		}
+		return s
+	}
+	return nil
+}
+
+var goodbye = farewell{websocket.CloseNormalClosure, "", broker.ErrClosed}
+
+// received takes one text of the server.
+func (c *Client) received(s *session, text []byte) error {
+	frame, err := jsonv1.Decode(text)
+	if err != nil {
+		return fmt.Errorf("websocket: from server: %w", err)
+	}
+	switch f := frame.(type) {
+	case jsonv1.Data:
+		return c.push(s.ctx, broker.Received{Peer: s.peer, Message: broker.Message(f)})
+	case jsonv1.Error:
+		c.log.Warn().Str("code", f.Code).Str("context", f.Context).Msg("websocket server reports an error")
+		if c.cfg.OnError != nil {
+			c.cfg.OnError(f)
+		}
+	}
+	return nil
+}
+
+func (c *Client) push(ctx context.Context, n broker.Notice) error {
+	first, err := c.inbox.push(ctx, n)
+	if first {
+		c.log.Warn().Msg("websocket application takes messages too slowly, dropping some")
+	}
+	return err
+}
+
+// Ack returns what the server said about itself when it last accepted us.
+func (c *Client) Ack() jsonv1.Ack {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session.ack
+}
+
+// Publish queues a message for the server. When the connection is lost it
+// returns why, unless the client reconnects. It waits only where the policy is
+// OverflowBlock.
+func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) error {
+	c.mu.Lock()
+	lost, s := c.lost, c.session
+	c.mu.Unlock()
+	if lost != nil {
+		return fmt.Errorf("websocket: publishing to %s: %w", topic, lost)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	text := jsonv1.Append(nil, jsonv1.Data{Topic: topic, Value: v})
+	// Broker's embedded server has an UUID for an endpoint, and takes any bytes.
+	if !utf8.Valid(text) && uuid.Validate(s.ack.Endpoint) != nil {
+		return fmt.Errorf("websocket: publishing to %s: %w", topic, ErrNotUTF8)
+	}
+	err := c.out.Push(ctx, text)
+	switch {
+	case errors.Is(err, broker.ErrOverflow):
+		err = fmt.Errorf("websocket: server reads too slowly: %w", err)
+		s.abort(err)
+	case err == nil && c.out.Dropped() > 0:
+		c.dropping.Do(func() { c.log.Warn().Msg("websocket server reads too slowly, dropping messages") })
+	}
+	return err
+}
+
+// Next implements broker.Bus. After a loss without reconnecting it returns
+// what is left, the PeerLost last, and then broker.ErrClosed.
+func (c *Client) Next(ctx context.Context) (broker.Notice, error) { return c.inbox.next(ctx) }
+
+// Close sends what is queued, for at most a few seconds, and closes the
+// connection. The server is lost with broker.ErrClosed.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	if !c.closing {
+		c.closing = true
+		c.session.drain(goodbye)
+		c.cancel()
+	}
+	c.mu.Unlock()
+	<-c.done
+	return nil
+}

@@ -1,0 +1,259 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/queue"
+)
+
+// conn is one established WebSocket connection, of either end, and all there
+// is to know about the library beneath. Three goroutines share it: one reads,
+// one writes texts, one writes pings and pongs, between whole texts only,
+// because Broker's embedded server does not take them within.
+type conn struct {
+	ws  *websocket.Conn
+	out *queue.Queue[[]byte] // texts to send; closing it says farewell
+
+	pingInterval time.Duration        // 0 for no pings
+	ping         func(n int) string   // payload of ping n
+	strictUTF8   bool                 // close the connection over texts that are not UTF-8
+	receive      func(b []byte) error // takes each text; an error ends the connection
+
+	ctx     context.Context // ends when nothing more is to be sent
+	cancel  context.CancelCauseFunc
+	writing chan struct{} // holds a token while something is written
+	pongs   chan string   // the last ping, to be answered
+	ending  chan farewell // to be said by keepAlive when ctx ends
+	heard   atomic.Bool   // something came since our last ping
+	busy    atomic.Bool   // receive is running
+
+	mu       sync.Mutex
+	farewell farewell
+	drainer  *time.Timer
+}
+
+// farewell is the close frame to send and why.
+type farewell struct {
+	code   int
+	reason string
+	cause  error
+}
+
+func newConn(ws *websocket.Conn, out *queue.Queue[[]byte], maxMessage int64) *conn {
+	c := &conn{
+		ws:       ws,
+		out:      out,
+		writing:  make(chan struct{}, 1),
+		pongs:    make(chan string, 1),
+		ending:   make(chan farewell, 1),
+		farewell: farewell{code: websocket.CloseNormalClosure, cause: broker.ErrClosed},
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	ws.SetReadLimit(maxMessage)
+	ws.SetPongHandler(func(string) error {
+		c.heard.Store(true)
+		return nil
+	})
+	c.answerPings()
+	return c
+}
+
+// answerPings leaves pings to keepAlive.
+func (c *conn) answerPings() {
+	c.ws.SetPingHandler(func(payload string) error {
+		c.heard.Store(true)
+		select {
+		case <-c.pongs: // answering the latest suffices
+		default:
+		}
+		c.pongs <- payload // there is room, as nobody else sends
+		return nil
+	})
+}
+
+// run serves the connection until it ends and returns why.
+func (c *conn) run() error {
+	c.heard.Store(true) // the handshake
+	var others sync.WaitGroup
+	others.Go(c.write)
+	others.Go(c.keepAlive)
+	c.cancel(c.read())
+	c.ws.Close()
+	others.Wait()
+	c.mu.Lock()
+	if c.drainer != nil {
+		c.drainer.Stop()
+	}
+	c.mu.Unlock()
+	return context.Cause(c.ctx)
+}
+
+// drain closes the connection once what is queued is sent, or soon anyway.
+func (c *conn) drain(f farewell) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.drainer != nil {
+		return
+	}
+	c.farewell = f
+	c.out.Close()
+	c.drainer = time.AfterFunc(drainTimeout, func() { c.abort(f.cause) })
+}
+
+// abort ends the connection without a word.
+func (c *conn) abort(cause error) {
+	c.cancel(cause)
+	c.ws.Close()
+}
+
+// end stops sending anything but the close frame of f, for which it does not
+// wait.
+func (c *conn) end(f farewell) {
+	select {
+	case c.ending <- f:
+	default: // somebody else was faster
+	}
+	c.cancel(f.cause)
+}
+
+// sayFarewell sends the close frame, if there is one, and gives the peer a
+// moment to answer it.
+func (c *conn) sayFarewell() {
+	select {
+	case f := <-c.ending:
+		c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(f.code, f.reason), time.Now().Add(closeTimeout))
+		c.ws.NetConn().SetReadDeadline(time.Now().Add(closeTimeout))
+	default:
+	}
+}
+
+func (c *conn) write() {
+	for {
+		text, err := c.out.Pop(c.ctx)
+		if errors.Is(err, broker.ErrClosed) {
+			c.mu.Lock()
+			f := c.farewell
+			c.mu.Unlock()
+			c.end(f)
+			return
+		}
+		if err != nil || c.ctx.Err() != nil {
+			return
+		}
+		c.writing <- struct{}{}
+		c.ws.SetWriteDeadline(time.Now().Add(writeTimeout))
+		err = c.ws.WriteMessage(websocket.TextMessage, text)
+		<-c.writing
+		if err != nil {
+			c.abort(fmt.Errorf("websocket: sending: %w", err))
+			return
+		}
+	}
+}
+
+func (c *conn) keepAlive() {
+	defer c.sayFarewell()
+	var tick <-chan time.Time
+	if c.pingInterval > 0 {
+		ticker := time.NewTicker(c.pingInterval)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	n := 0
+	ping := func() {
+		c.heard.Store(false)
+		c.control(websocket.PingMessage, c.ping(n))
+		n++
+	}
+	if tick != nil {
+		ping()
+	}
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case payload := <-c.pongs:
+			c.control(websocket.PongMessage, payload)
+		case <-tick:
+			switch {
+			case len(c.writing) > 0 || c.busy.Load():
+				// It is not the peer that we are waiting for, or a large text
+				// is still on its way; that has a time limit of its own.
+			case c.heard.Load():
+				ping()
+			default:
+				c.end(farewell{websocket.CloseInternalServerErr, "Ping timeout", ErrPingTimeout})
+				return
+			}
+		}
+	}
+}
+
+// control writes a control frame as soon as no text is being written.
+func (c *conn) control(kind int, payload string) {
+	select {
+	case c.writing <- struct{}{}:
+		// Failing is not worth a word: the reader or the writer will see why.
+		c.ws.WriteControl(kind, []byte(payload), time.Now().Add(controlTimeout))
+		<-c.writing
+	case <-c.ctx.Done():
+	}
+}
+
+// read passes texts on until the connection ends and returns why it did, which
+// counts only if nothing else ended it before.
+func (c *conn) read() error {
+	var buf bytes.Buffer
+	for {
+		_, r, err := c.ws.NextReader() // binary messages are as good as texts
+		if err != nil {
+			return readError(err)
+		}
+		const keep = 1 << 20 // what one large message needed is not worth keeping
+		if buf.Cap() > keep {
+			buf = bytes.Buffer{}
+		}
+		buf.Reset()
+		if _, err := buf.ReadFrom(r); err != nil {
+			return readError(err)
+		}
+		c.heard.Store(true)
+		if c.ctx.Err() != nil {
+			continue // we said farewell and wait for the answer
+		}
+		if c.strictUTF8 && !utf8.Valid(buf.Bytes()) {
+			c.end(farewell{websocket.CloseInvalidFramePayloadData, "Invalid frame payload data", errInvalidUTF8})
+			continue
+		}
+		c.busy.Store(true)
+		err = c.receive(buf.Bytes())
+		c.busy.Store(false)
+		if err != nil {
+			c.end(farewell{websocket.ClosePolicyViolation, "", err})
+		}
+	}
+}
+
+var errInvalidUTF8 = errors.New("websocket: peer sent a text that is not UTF-8")
+
+func readError(err error) error {
+	var closed *websocket.CloseError
+	if errors.As(err, &closed) {
+		return &CloseError{Code: closed.Code, Reason: closed.Text}
+	}
+	if errors.Is(err, net.ErrClosed) {
+		return broker.ErrClosed
+	}
+	return fmt.Errorf("websocket: receiving: %w", err)
+}

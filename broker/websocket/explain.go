@@ -1,0 +1,92 @@
+package websocket
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+)
+
+// firstBytes remembers how the far end began to speak, because a library that
+// expected something else does not tell.
+type firstBytes struct {
+	net.Conn
+	b []byte
+}
+
+const opening = 16 // bytes that tell protocols apart
+
+func (f *firstBytes) Read(p []byte) (int, error) {
+	n, err := f.Conn.Read(p)
+	if missing := opening - len(f.b); missing > 0 {
+		f.b = append(f.b, p[:min(n, missing)]...)
+	}
+	return n, err
+}
+
+// The alerts of a server with which a client of the wrong kind meets.
+const (
+	tlsAlertHandshakeFailure    = 40
+	tlsAlertProtocolVersion     = 70
+	tlsAlertCertificateRequired = 116
+)
+
+// explain returns err with what is known about the far end.
+func (f *firstBytes) explain(err error, usingTLS bool, response *http.Response) error {
+	const anonymous = "a Zeek without certificates needs the anonymous TLS of a Dial function"
+	looksTLS := len(f.b) >= 3 && f.b[0] >= 20 && f.b[0] <= 23 && f.b[1] == 3
+	alert := byte(0)
+	if looksTLS && f.b[0] == 21 && len(f.b) >= 7 {
+		alert = f.b[6]
+	}
+	m := MismatchError{Err: err}
+	switch {
+	case response != nil:
+		return refused(err, response)
+	case len(f.b) >= 9 && bytes.Equal(f.b[5:9], []byte("ZEEK")):
+		m.Met, m.Advice = "Broker's native protocol", "use the port of the WebSocket server, or a native peering"
+	case looksTLS && !usingTLS:
+		m.Met, m.Advice = "TLS", "set TLS, or a Dial function for the anonymous TLS of a Zeek without certificates"
+	case usingTLS && bytes.HasPrefix(f.b, []byte("HTTP/")):
+		m.Met, m.Advice = "a server without TLS", "unset TLS"
+	case usingTLS && (alert == tlsAlertHandshakeFailure || alert == tlsAlertProtocolVersion):
+		m.Met, m.Advice = "TLS with which we share no cipher suite or version", anonymous
+	case usingTLS && alert == tlsAlertCertificateRequired:
+		m.Met, m.Advice = "TLS that wants a certificate from us", "set one in TLS"
+	case usingTLS && len(f.b) > 0 && !looksTLS:
+		m.Met, m.Advice = "a server without TLS", "unset TLS"
+	case len(f.b) == 0 && f.Conn != nil && hungUp(err) && usingTLS:
+		m.Met, m.Advice = "a server that hangs up on TLS", "unset TLS if it has none; "+anonymous
+	case len(f.b) == 0 && f.Conn != nil && hungUp(err):
+		m.Met, m.Advice = "a server that hangs up on HTTP", "set TLS if it expects that"
+	default:
+		return err
+	}
+	return &m
+}
+
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// refused explains an HTTP response in place of an upgrade.
+func refused(err error, response *http.Response) error {
+	const most = 200
+	body, _ := io.ReadAll(io.LimitReader(response.Body, most))
+	met := "HTTP status " + response.Status
+	if text := strings.TrimSpace(string(body)); text != "" {
+		met += fmt.Sprintf(" (%q)", text)
+	}
+	m := MismatchError{Met: met, Advice: "check that the address is that of a WebSocket server of Zeek", Err: err}
+	switch response.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		m.Advice = "set the Header that the server wants, or a client certificate in TLS"
+	case http.StatusServiceUnavailable:
+		m.Advice = "try again later"
+	}
+	return &m
+}

@@ -1,0 +1,475 @@
+package websocket
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/websocket"
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/queue"
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
+)
+
+// ServerConfig says how a Server behaves. Zero values stand for the defaults.
+type ServerConfig struct {
+	// Endpoint and Version are what clients learn from the ack: as in Zeek,
+	// the endpoint with "-websocket-" and a number, and Zeek's version.
+	Endpoint string
+	Version  string
+
+	// TLS is for Serve; nil means none.
+	TLS *tls.Config
+
+	// Authorize decides about a client before the connection is upgraded; an
+	// error refuses it with status 401. A name other than "" becomes the
+	// peer's. Nil admits everybody, as Zeek does.
+	Authorize func(*http.Request) (name string, err error)
+
+	// CheckOrigin decides about clients that say which web page they serve.
+	// Nil, unlike Zeek, admits only pages of the same host, lest any page in
+	// any browser talk to us. Programs say nothing or the right host, except
+	// through a proxy that changes the Host header.
+	CheckOrigin func(*http.Request) bool
+
+	MaxClients   int
+	MaxMessage   int64         // bytes; a client that sends more is closed
+	PingInterval time.Duration // negative for no pings
+
+	// SendQueue bounds the messages that wait for one client, and SendOverflow
+	// says what happens to more. A client that is disconnected for it is lost
+	// with broker.ErrOverflow. OverflowBlock makes publishers, other clients
+	// among them, wait for the slowest client.
+	SendQueue    int
+	SendOverflow broker.Overflow
+
+	// ReceiveQueue bounds the messages of all clients that wait for Next.
+	// OverflowBlock makes the clients wait, as Zeek's server does.
+	ReceiveQueue    int
+	ReceiveOverflow broker.Overflow
+
+	// Log may be nil.
+	Log *zerolog.Logger
+}
+
+// Server is a WebSocket server that clients of Zeek take for Zeek
+// (Zeek: cluster/websocket). What a client publishes goes to Next and to all
+// other clients that want it; what Publish is given goes to all that do.
+//
+// As an http.Handler it upgrades every path, and then tells clients of wrong
+// ones; use Serve unless something else listens already.
+type Server struct {
+	cfg      ServerConfig
+	log      zerolog.Logger
+	upgrader websocket.Upgrader
+	inbox    *inbox
+
+	done    chan struct{} // closed by Close
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	next    int // number of the next client
+	waiting int // upgrades in progress
+	clients map[*client]struct{}
+}
+
+var _ broker.Bus = (*Server)(nil)
+
+// client is a connection to the server.
+type client struct {
+	*conn
+	server *Server
+	name   string // for the ack
+	peer   broker.Peer
+	log    zerolog.Logger
+
+	state clientState // of the reading goroutine
+
+	// These are guarded by the server's mutex.
+	active bool // the ack is on its way
+	filter broker.Filter
+
+	dropping sync.Once
+}
+
+type clientState uint8
+
+const (
+	clientNew        clientState = iota // has yet to send subscriptions
+	clientSubscribed                    // sends messages
+	clientDeaf                          // did something wrong; nothing it sends counts
+)
+
+// NewServer returns a server without clients. Close must be called.
+func NewServer(cfg ServerConfig) *Server {
+	cfg.MaxClients = orDefault(cfg.MaxClients, DefaultMaxClients)
+	cfg.MaxMessage = orDefault(cfg.MaxMessage, DefaultMaxMessage)
+	cfg.PingInterval = orDefault(cfg.PingInterval, DefaultPingInterval)
+	cfg.SendQueue = orDefault(cfg.SendQueue, DefaultQueue)
+	cfg.ReceiveQueue = orDefault(cfg.ReceiveQueue, DefaultQueue)
+	return &Server{
+		cfg: cfg,
+		log: orSilent(cfg.Log),
+		upgrader: websocket.Upgrader{
+			HandshakeTimeout: serverHandshakeTimeout,
+			ReadBufferSize:   4096,
+			WriteBufferSize:  4096,
+			WriteBufferPool:  &sync.Pool{},
+			CheckOrigin:      cfg.CheckOrigin,
+		},
+		inbox:   newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow),
+		done:    make(chan struct{}),
+		clients: make(map[*client]struct{}),
+	}
+}
+
+// Serve accepts clients on l until ctx ends or the server is closed, closes l
+// and returns nil then. Clients stay until Close.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	l = &limitedListener{Listener: l, slots: make(chan struct{}, 2*s.cfg.MaxClients)}
+	if s.cfg.TLS != nil {
+		config := s.cfg.TLS.Clone()
+		config.NextProtos = []string{"http/1.1"}
+		l = tls.NewListener(l, config)
+	}
+	web := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: serverHandshakeTimeout, // covers the TLS handshake too
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          stdlog.New(s.log, "", 0),
+	}
+	web.SetKeepAlivesEnabled(false)
+	ctx, cancel := context.WithCancel(ctx)
+	var closing sync.WaitGroup
+	closing.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-s.done:
+		}
+		web.Close()
+	})
+	err := web.Serve(l)
+	cancel()
+	closing.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("websocket: accepting clients: %w", err)
+}
+
+// ServeHTTP makes the request a client and returns when that is gone.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := r.Header.Get("X-Application-Name")
+	problem := badRequest(r.URL.Path, name)
+	if s.cfg.Authorize != nil {
+		authorized, err := s.cfg.Authorize(r)
+		if err != nil {
+			s.log.Info().Err(err).Str("addr", r.RemoteAddr).Msg("websocket client not authorized")
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+			return
+		}
+		if authorized != "" {
+			name = authorized
+		}
+	}
+	number, ok := s.reserve()
+	if !ok {
+		s.log.Warn().Str("addr", r.RemoteAddr).Int("max", s.cfg.MaxClients).Msg("websocket client refused, there are too many")
+		http.Error(w, "too many clients", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.running.Done()
+	ws, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		s.log.Info().Err(err).Str("addr", r.RemoteAddr).Msg("websocket upgrade failed")
+		s.remove(nil)
+		return
+	}
+	c := s.newClient(ws, name, number)
+	s.add(c)
+	if problem != nil {
+		c.refuse(*problem)
+	}
+	err = c.run()
+	s.remove(c)
+	if c.state == clientSubscribed {
+		s.inbox.push(context.Background(), broker.PeerLost{Peer: c.peer, Err: err})
+	}
+	c.log.Info().Err(err).Msg("websocket client gone")
+}
+
+// badRequest returns what Zeek would complain about, if anything.
+func badRequest(path, name string) *jsonv1.Error {
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_-.=:*@"
+	switch {
+	case path != jsonv1.Path:
+		return &jsonv1.Error{Code: "invalid_uri", Context: "Invalid URI - use " + jsonv1.Path}
+	case strings.Trim(name, allowed) != "":
+		return &jsonv1.Error{Code: "invalid_application_name", Context: "Invalid X-Application-Name"}
+	}
+	return nil
+}
+
+func (s *Server) newClient(ws *websocket.Conn, name string, number int) *client {
+	peer := broker.Peer{ID: uuid.New(), Name: name}
+	if a, err := netip.ParseAddrPort(ws.RemoteAddr().String()); err == nil {
+		peer.Addr = a
+	}
+	c := &client{
+		conn:   newConn(ws, queue.New[[]byte](s.cfg.SendQueue, s.cfg.SendOverflow), s.cfg.MaxMessage),
+		server: s,
+		name:   s.cfg.Endpoint + "-websocket-" + strconv.Itoa(number),
+		peer:   peer,
+		log:    s.log.With().Stringer("addr", peer.Addr).Str("name", name).Logger(),
+	}
+	c.strictUTF8 = true
+	c.pingInterval = max(s.cfg.PingInterval, 0)
+	seconds := strconv.Itoa(int(c.pingInterval / time.Second))
+	c.ping = func(n int) string { return "ixwebsocket::heartbeat::" + seconds + "s::" + strconv.Itoa(n) }
+	c.receive = c.received
+	return c
+}
+
+// reserve makes sure that there is room for one more client and that Close
+// waits for it.
+func (s *Server) reserve() (number int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.clients)+s.waiting >= s.cfg.MaxClients {
+		return 0, false
+	}
+	s.waiting++
+	s.running.Add(1)
+	s.next++
+	return s.next - 1, true
+}
+
+func (s *Server) add(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting--
+	s.clients[c] = struct{}{}
+	if s.closed {
+		c.drain(terminating)
+	}
+}
+
+// remove forgets c, or an upgrade that failed.
+func (s *Server) remove(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c == nil {
+		s.waiting--
+		return
+	}
+	delete(s.clients, c)
+}
+
+var terminating = farewell{websocket.CloseGoingAway, "Terminating", broker.ErrClosed}
+
+// refuse tells the client what is wrong and closes the connection.
+func (c *client) refuse(e jsonv1.Error) {
+	c.state = clientDeaf
+	c.complain(e)
+	c.drain(farewell{websocket.ClosePolicyViolation, e.Context, e})
+}
+
+func (c *client) complain(e jsonv1.Error) {
+	c.log.Info().Str("code", e.Code).Str("context", e.Context).Msg("websocket client did something wrong")
+	c.send(c.ctx, jsonv1.Append(nil, e))
+}
+
+// send queues text. A client whose queue overflows may be disconnected for it.
+func (c *client) send(ctx context.Context, text []byte) error {
+	err := c.out.Push(ctx, text)
+	if errors.Is(err, broker.ErrOverflow) {
+		c.dropping.Do(func() { c.log.Warn().Msg("websocket client reads too slowly, disconnecting it") })
+		c.drain(farewell{websocket.ClosePolicyViolation, "Too slow", fmt.Errorf("websocket: client reads too slowly: %w", err)})
+	} else if c.out.Dropped() > 0 {
+		c.dropping.Do(func() { c.log.Warn().Msg("websocket client reads too slowly, dropping messages") })
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	return nil // the client's problem, not the publisher's
+}
+
+// received takes one text of the client.
+func (c *client) received(text []byte) error {
+	switch c.state {
+	case clientNew:
+		return c.subscribe(text)
+	case clientSubscribed:
+		return c.message(text)
+	}
+	return nil
+}
+
+func (c *client) subscribe(text []byte) error {
+	frame, _ := jsonv1.Decode(text)
+	topics, ok := frame.(jsonv1.Subscriptions)
+	if !ok {
+		c.state = clientDeaf
+		e := jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "subscriptions not an array"}
+		var items []json.RawMessage
+		if json.Unmarshal(text, &items) == nil && items != nil {
+			e.Context = "individual subscription not a string"
+		}
+		c.complain(e)
+		return nil
+	}
+	c.log.Info().Strs("subscriptions", topics).Msg("websocket client subscribed")
+	if _, err := c.server.inbox.push(c.ctx, broker.PeerAdded{Peer: c.peer}); err != nil {
+		return err
+	}
+	c.state = clientSubscribed
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Nobody publishes meanwhile: the client gets nothing before the ack, and
+	// everything that somebody publishes who heard of the ack.
+	err := c.out.Push(c.ctx, jsonv1.Append(nil, jsonv1.Ack{Endpoint: c.name, Version: s.cfg.Version}))
+	if errors.Is(err, broker.ErrClosed) {
+		return nil // closing already
+	}
+	c.active, c.filter = true, broker.NewFilter(topics...)
+	return err
+}
+
+func (c *client) message(text []byte) error {
+	frame, err := jsonv1.Decode(text)
+	data, ok := frame.(jsonv1.Data)
+	if !ok {
+		c.log.Debug().Err(err).Msg("websocket client sent something else than a message")
+		c.complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "failed to decode JSON object"})
+		return nil
+	}
+	if data.Topic == "" || data.Topic == broker.ControlTopic {
+		c.complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "no topic in top-level JSON object"})
+		return nil
+	}
+	if err := c.server.fanOut(c.ctx, data, c); err != nil {
+		return err
+	}
+	first, err := c.server.inbox.push(c.ctx, broker.Received{Peer: c.peer, Message: broker.Message(data)})
+	if first {
+		c.log.Warn().Msg("websocket clients send faster than the application takes, dropping messages")
+	}
+	return err
+}
+
+// fanOut sends data to all clients that want it, except to its origin.
+func (s *Server) fanOut(ctx context.Context, data jsonv1.Data, origin *client) error {
+	var receivers []*client
+	s.mu.Lock()
+	for c := range s.clients {
+		if c != origin && c.active && c.filter.Matches(data.Topic) {
+			receivers = append(receivers, c)
+		}
+	}
+	s.mu.Unlock()
+	if receivers == nil {
+		return nil
+	}
+	text := jsonv1.Append(nil, data)
+	for _, c := range receivers {
+		if err := c.send(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Publish sends v to all clients that want topic. It waits only where the
+// policy is OverflowBlock.
+func (s *Server) Publish(ctx context.Context, topic string, v broker.Value) error {
+	select {
+	case <-s.done:
+		return broker.ErrClosed
+	default:
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	return s.fanOut(ctx, jsonv1.Data{Topic: topic, Value: v}, nil)
+}
+
+// Next implements broker.Bus.
+func (s *Server) Next(ctx context.Context) (broker.Notice, error) { return s.inbox.next(ctx) }
+
+// Clients returns the clients that have subscribed, in no order.
+func (s *Server) Clients() []broker.Peer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var peers []broker.Peer
+	for c := range s.clients {
+		if c.active {
+			peers = append(peers, c.peer)
+		}
+	}
+	return peers
+}
+
+// Close closes all connections as a terminating Zeek does, after sending what
+// is queued, and waits until that is done, which takes a few seconds at most.
+// Clients are lost with broker.ErrClosed.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.done)
+		for c := range s.clients {
+			c.drain(terminating)
+		}
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+	s.inbox.close()
+	return nil
+}
+
+// limitedListener closes connections that find all slots taken, as Zeek does.
+type limitedListener struct {
+	net.Listener
+	slots chan struct{}
+}
+
+func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return &limitedConn{Conn: c, slots: l.slots}, nil
+		default:
+			c.Close()
+		}
+	}
+}
+
+type limitedConn struct {
+	net.Conn
+	slots chan struct{}
+	once  sync.Once
+}
+
+func (c *limitedConn) Close() error {
+	c.once.Do(func() { <-c.slots })
+	return c.Conn.Close()
+}

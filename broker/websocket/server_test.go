@@ -1,0 +1,415 @@
+package websocket_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	gorilla "github.com/gorilla/websocket"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
+	"github.com/zeekwire/zeekwire/broker/websocket"
+)
+
+func zeekAck(n string) string {
+	return `{"type":"ack","endpoint":"e2c419af-2666-59f3-95bd-30b9c45dd75c-websocket-` + n + `","version":"8.0.10"}`
+}
+
+func complaint(context string) string {
+	return frame(jsonv1.Error{Code: "deserialization_failed", Context: context})
+}
+
+func TestServerLikeZeek(t *testing.T) {
+	n := newNetwork(t)
+	s := serve(t, n, websocket.ServerConfig{})
+	c := rawDial(t, n, jsonv1.Path, http.Header{"X-Application-Name": {"zeek/client-1.0"}})
+	pings := make(chan string, 1)
+	c.ws.SetPingHandler(func(payload string) error {
+		pings <- payload
+		return nil
+	})
+
+	c.send(`["/a", "/b/"]`)
+	// A message before the ack counts, and is processed after it.
+	c.send(message("/x", broker.Count(1)))
+	c.want(zeekAck("0"))
+	if p := <-pings; p != "ixwebsocket::heartbeat::5s::0" {
+		t.Errorf("ping is %q", p)
+	}
+	added := next[broker.PeerAdded](t, s)
+	if added.Peer.Name != "zeek/client-1.0" || added.Peer.Dialed || added.Peer.ID == [16]byte{} {
+		t.Errorf("peer is %+v", added.Peer)
+	}
+	got := next[broker.Received](t, s)
+	if got.Message.Topic != "/x" || !broker.Equal(got.Message.Value, broker.Count(1)) || got.Peer != added.Peer {
+		t.Errorf("received %+v", got)
+	}
+	if diff := cmp.Diff([]broker.Peer{added.Peer}, s.Clients(), cmp.Comparer(func(a, b broker.Peer) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+
+	for _, tt := range []struct{ text, want string }{
+		{`nonsense`, complaint("failed to decode JSON object")},
+		{`["/c"]`, complaint("failed to decode JSON object")},
+		{`{"type":"data-message","@data-type":"count","data":1}`, complaint("no topic in top-level JSON object")},
+		{message("<$>", broker.None()), complaint("no topic in top-level JSON object")},
+	} {
+		c.send(tt.text)
+		c.want(tt.want)
+	}
+
+	publish(t, s, "/c", broker.Count(2)) // not subscribed
+	publish(t, s, "/b/b", broker.String("\xff\v"))
+	c.want("{\"type\":\"data-message\",\"topic\":\"/b/b\",\"@data-type\":\"string\",\"data\":\"\xff\\v\"}")
+	c.write(gorilla.BinaryMessage, message("/y", broker.None()))
+	if got := next[broker.Received](t, s); got.Message.Topic != "/y" {
+		t.Errorf("received %+v", got)
+	}
+
+	go s.Close()
+	c.wantClose(1001, "Terminating")
+	lost := next[broker.PeerLost](t, s)
+	if lost.Peer != added.Peer || !errors.Is(lost.Err, broker.ErrClosed) {
+		t.Errorf("lost %+v", lost)
+	}
+	if _, err := s.Next(context.Background()); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("Next = %v, want ErrClosed", err)
+	}
+	if err := s.Publish(context.Background(), "/a", broker.None()); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("Publish = %v, want ErrClosed", err)
+	}
+}
+
+func TestServerRefusals(t *testing.T) {
+	n := newNetwork(t)
+	s := serve(t, n, websocket.ServerConfig{})
+
+	c := rawDial(t, n, "/v1/messages/xml", nil)
+	c.want(`{"type":"error","code":"invalid_uri","context":"Invalid URI - use /v1/messages/json"}`)
+	c.wantClose(1008, "Invalid URI - use /v1/messages/json")
+
+	c = rawDial(t, n, jsonv1.Path, http.Header{"X-Application-Name": {"no spaces"}})
+	c.want(`{"type":"error","code":"invalid_application_name","context":"Invalid X-Application-Name"}`)
+	c.wantClose(1008, "Invalid X-Application-Name")
+
+	for _, tt := range []struct{ text, want string }{
+		{`{"a":1}`, "subscriptions not an array"},
+		{`null`, "subscriptions not an array"},
+		{`["/a"`, "subscriptions not an array"},
+		{message("/a", broker.None()), "subscriptions not an array"},
+		{`["/a",1]`, "individual subscription not a string"},
+	} {
+		c = rawDial(t, n, jsonv1.Path, nil)
+		c.send(tt.text)
+		c.want(complaint(tt.want))
+		c.send(`["/a"]`) // stays open, without effect
+		c.ws.WriteMessage(gorilla.CloseMessage, gorilla.FormatCloseMessage(1000, ""))
+		c.wantClose(1000, "")
+	}
+
+	c = rawDial(t, n, jsonv1.Path, nil)
+	c.send("[\"\xff\"]")
+	c.wantClose(1007, "Invalid frame payload data")
+
+	// None of them ever was a peer.
+	s.Close()
+	if notice, err := s.Next(context.Background()); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("Next = %v, %v, want ErrClosed", notice, err)
+	}
+}
+
+// As in Zeek, clients hear each other, but not themselves.
+func TestServerRelays(t *testing.T) {
+	l := loopback(t)
+	s := serve(t, l, websocket.ServerConfig{})
+	address := l.Addr().String()
+	a := dial(t, websocket.ClientConfig{Address: address, Subscriptions: []string{"/"}, ApplicationName: "a"})
+	b := dial(t, websocket.ClientConfig{Address: address, Subscriptions: []string{"/b", "/both"}, ApplicationName: "b"})
+	next[broker.PeerAdded](t, s)
+	next[broker.PeerAdded](t, s)
+
+	publish(t, a, "/a", broker.Count(1))
+	publish(t, a, "/both", broker.Count(2))
+	publish(t, b, "/both", broker.Count(3))
+	if got := next[broker.Received](t, b); !broker.Equal(got.Message.Value, broker.Count(2)) || got.Message.Topic != "/both" {
+		t.Errorf("b received %+v", got)
+	}
+	if got := next[broker.Received](t, a); !broker.Equal(got.Message.Value, broker.Count(3)) {
+		t.Errorf("a received %+v", got)
+	}
+	names := map[uint64]string{}
+	for range 3 {
+		got := next[broker.Received](t, s)
+		count, _ := got.Message.Value.Count()
+		names[count] = got.Peer.Name
+		if !got.Peer.Addr.IsValid() {
+			t.Errorf("peer without address: %+v", got.Peer)
+		}
+	}
+	if diff := cmp.Diff(map[uint64]string{1: "a", 2: "a", 3: "b"}, names); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestServerPingTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		s := serve(t, n, websocket.ServerConfig{})
+		c := rawDial(t, n, jsonv1.Path, nil)
+		answered := 0
+		pong := c.ws.PingHandler()
+		c.ws.SetPingHandler(func(payload string) error {
+			if answered == 3 {
+				return nil
+			}
+			answered++
+			return pong(payload)
+		})
+		c.send(`[]`)
+		c.want(zeekAck("0"))
+		start := time.Now()
+		c.ws.SetReadDeadline(time.Time{})
+		_, _, err := c.ws.ReadMessage()
+		var closed *gorilla.CloseError
+		if !errors.As(err, &closed) || closed.Code != 1011 || closed.Text != "Ping timeout" {
+			t.Errorf("closed with %v, want 1011 Ping timeout", err)
+		}
+		if d := time.Since(start); d != 20*time.Second {
+			t.Errorf("closed after %v, want four intervals", d)
+		}
+		next[broker.PeerAdded](t, s)
+		if lost := next[broker.PeerLost](t, s); !errors.Is(lost.Err, websocket.ErrPingTimeout) {
+			t.Errorf("lost for %v, want ErrPingTimeout", lost.Err)
+		}
+	})
+}
+
+// Connections that never become WebSockets are closed after 3 seconds.
+func TestServerSlowHandshake(t *testing.T) {
+	for name, opening := range map[string]string{
+		"silent": "",
+		"half":   "GET /v1/messages/json HTTP/1.1\r\nHost: x\r\nUpgr",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				serve(t, n, websocket.ServerConfig{})
+				nc, err := n.Dial(t.Context(), "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nc.Close()
+				start := time.Now()
+				io.WriteString(nc, opening)
+				if _, err := io.ReadAll(nc); err != nil {
+					t.Error(err)
+				}
+				if d := time.Since(start); d > 4*time.Second {
+					t.Errorf("closed after %v", d)
+				}
+			})
+		})
+	}
+}
+
+// A byte every half second does not extend the time limit.
+func TestServerSlowloris(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		serve(t, n, websocket.ServerConfig{})
+		nc, err := n.Dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		go io.Copy(io.Discard, nc)
+		start := time.Now()
+		for _, err = io.WriteString(nc, "GET / HTTP/1.1\r\n"); err == nil; _, err = io.WriteString(nc, "X: y\r\n") {
+			time.Sleep(time.Second / 2)
+		}
+		if d := time.Since(start); d > 4*time.Second {
+			t.Errorf("closed after %v", d)
+		}
+	})
+}
+
+func TestServerHugeMessage(t *testing.T) {
+	n := newNetwork(t)
+	s := serve(t, n, websocket.ServerConfig{MaxMessage: 1000, PingInterval: -1})
+	c := rawDial(t, n, jsonv1.Path, nil)
+	c.send(`[]`)
+	c.want(zeekAck("0"))
+	next[broker.PeerAdded](t, s)
+	c.ws.SetWriteDeadline(time.Now().Add(patience))
+	go c.ws.WriteMessage(gorilla.TextMessage, make([]byte, 1001))
+	c.wantClose(1009, "")
+	if lost := next[broker.PeerLost](t, s); !errors.Is(lost.Err, gorilla.ErrReadLimit) {
+		t.Errorf("lost for %v, want the limit", lost.Err)
+	}
+}
+
+func TestServerTooManyClients(t *testing.T) {
+	l := loopback(t)
+	serve(t, l, websocket.ServerConfig{MaxClients: 1})
+	address := l.Addr().String()
+	dial(t, websocket.ClientConfig{Address: address})
+	_, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: address})
+	var mismatch *websocket.MismatchError
+	if !errors.As(err, &mismatch) || !strings.Contains(err.Error(), "too many clients") {
+		t.Errorf("Dial = %v, want too many clients", err)
+	}
+}
+
+func TestServerAuthorize(t *testing.T) {
+	l := loopback(t)
+	s := serve(t, l, websocket.ServerConfig{Authorize: func(r *http.Request) (string, error) {
+		if r.Header.Get("Authorization") != "Bearer secret" {
+			return "", errors.New("wrong token")
+		}
+		return "operator", nil
+	}})
+	cfg := websocket.ClientConfig{Address: l.Addr().String()}
+	_, err := websocket.Dial(t.Context(), cfg)
+	if err == nil || !strings.Contains(err.Error(), "wrong token") || !strings.Contains(err.Error(), "set the Header") {
+		t.Errorf("Dial = %v, want wrong token", err)
+	}
+	cfg.Header = http.Header{"Authorization": {"Bearer secret"}}
+	dial(t, cfg)
+	if added := next[broker.PeerAdded](t, s); added.Peer.Name != "operator" {
+		t.Errorf("peer is %+v", added.Peer)
+	}
+}
+
+// A browser that shows somebody's page must not talk to us for it.
+func TestServerOrigin(t *testing.T) {
+	n := newNetwork(t)
+	serve(t, n, websocket.ServerConfig{})
+	d := gorilla.Dialer{NetDialContext: n.Dial}
+	_, response, err := d.Dial("ws://pipe"+jsonv1.Path, http.Header{"Origin": {"http://evil.example"}})
+	if err == nil || response == nil || response.StatusCode != http.StatusForbidden {
+		t.Errorf("upgraded for another origin: %v", err)
+	}
+	// This is what the Python of zeek-client sends.
+	rawDial(t, n, jsonv1.Path, http.Header{"Origin": {"http://pipe"}})
+}
+
+// A client that does not read costs itself, and no other client anything.
+func TestServerSlowClient(t *testing.T) {
+	for _, policy := range []broker.Overflow{broker.OverflowDropOldest, broker.OverflowDropNewest, broker.OverflowDisconnect} {
+		t.Run(policy.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				s := serve(t, n, websocket.ServerConfig{SendQueue: 4, SendOverflow: policy})
+				slow := rawDial(t, n, jsonv1.Path, nil)
+				slow.send(`["/"]`)
+				slow.want(zeekAck("0"))
+				slowPeer := next[broker.PeerAdded](t, s).Peer
+				good := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}})
+				next[broker.PeerAdded](t, s)
+				for i := range uint64(100) {
+					publish(t, s, "/", broker.Count(i))
+					if got := next[broker.Received](t, good); !broker.Equal(got.Message.Value, broker.Count(i)) {
+						t.Fatalf("received %+v, want %d", got, i)
+					}
+				}
+				if policy != broker.OverflowDisconnect {
+					return
+				}
+				if lost := next[broker.PeerLost](t, s); lost.Peer != slowPeer || !errors.Is(lost.Err, broker.ErrOverflow) {
+					t.Errorf("lost %+v, want ErrOverflow", lost)
+				}
+			})
+		})
+	}
+}
+
+// An application that takes nothing holds up a flood, but loses no news of
+// peers to it.
+func TestServerFlood(t *testing.T) {
+	l := loopback(t)
+	s := serve(t, l, websocket.ServerConfig{ReceiveQueue: 8, ReceiveOverflow: broker.OverflowDropOldest})
+	c := dial(t, websocket.ClientConfig{Address: l.Addr().String()})
+	for i := range uint64(1000) {
+		publish(t, c, "/", broker.Count(i))
+	}
+	c.Close()
+	next[broker.PeerAdded](t, s)
+	var last broker.Value
+	for range 1000 {
+		notice, err := s.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, lost := notice.(broker.PeerLost); lost {
+			break
+		}
+		last = notice.(broker.Received).Message.Value
+	}
+	if !broker.Equal(last, broker.Count(999)) {
+		t.Errorf("last is %v", last)
+	}
+}
+
+func TestServerListenerFails(t *testing.T) {
+	l := loopback(t)
+	l.Close()
+	s := websocket.NewServer(websocket.ServerConfig{})
+	defer s.Close()
+	if err := s.Serve(t.Context(), l); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve = %v", err)
+	}
+}
+
+// What recorded clients of real Zeeks sent, answered as those Zeeks did: the
+// server must pass on all of it, and the client get all of it.
+func TestRecordedSessions(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/recordings/*/*websocket*.jsonl")
+	more, err2 := filepath.Glob("../../testdata/recordings/*/client-controller-*.jsonl")
+	if err != nil || err2 != nil || len(files) < 3 || len(more) == 0 {
+		t.Fatal("no recordings")
+	}
+	for _, file := range append(files, more...) {
+		fromClient, fromServer := recordedTexts(t, file, "client"), recordedTexts(t, file, "server")
+		if len(fromClient) == 0 {
+			continue
+		}
+		t.Run(filepath.Base(filepath.Dir(file))+"/"+filepath.Base(file), func(t *testing.T) {
+			n := newNetwork(t)
+			s := serve(t, n, websocket.ServerConfig{})
+			c := rawDial(t, n, jsonv1.Path, nil)
+			c.send(string(fromClient[0]))
+			c.want(zeekAck("0"))
+			next[broker.PeerAdded](t, s)
+			for _, text := range fromClient[1:] {
+				c.send(string(text))
+				want, err := jsonv1.Decode(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := next[broker.Received](t, s).Message
+				if d := want.(jsonv1.Data); got.Topic != d.Topic || !broker.Equal(got.Value, d.Value) {
+					t.Fatalf("received %+v, want %+v", got, d)
+				}
+			}
+			for _, text := range fromServer {
+				f, err := jsonv1.Decode(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d, ok := f.(jsonv1.Data); ok {
+					publish(t, s, d.Topic, d.Value)
+					c.want(frame(d))
+				}
+			}
+		})
+	}
+}

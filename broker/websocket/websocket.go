@@ -1,0 +1,122 @@
+// Package websocket carries Broker messages as JSON over WebSockets, as a
+// client of Zeek and in Zeek's place as a server. Both ends are a broker.Bus.
+//
+// Zeek has two such servers. Broker's embedded one (Zeek 5.0 to 8.0) carries
+// every value, says nothing about a first message that it does not understand
+// and never pings. Zeek's own one (Cluster::listen_websocket, since 7.2) knows
+// events only, answers what it does not understand with an error, and pings
+// every 5 seconds. Client works with both; Server behaves like the latter.
+//
+// All methods may be called from any goroutine, except Next, which one at a
+// time may call. Both ends answer pings in the background, whatever the
+// application does. All queues are bounded; what happens when one is full is
+// the choice of the configuration.
+package websocket
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/rs/zerolog"
+)
+
+// Defaults of ClientConfig and ServerConfig.
+const (
+	DefaultQueue            = 8192             // messages, of each queue; Broker's own number
+	DefaultMaxClients       = 100              // Zeek's own number
+	DefaultPingInterval     = 5 * time.Second  // Zeek's own number
+	DefaultHandshakeTimeout = 10 * time.Second // of a client, up to the upgrade
+	DefaultAckTimeout       = 10 * time.Second
+	DefaultMaxMessage       = 64 << 20 // bytes
+	DefaultReconnectMin     = time.Second
+	DefaultReconnectMax     = 30 * time.Second
+)
+
+const (
+	// serverHandshakeTimeout is how long a connection may take to become a
+	// WebSocket (Zeek: kDefaultHandShakeTimeoutSecs).
+	serverHandshakeTimeout = 3 * time.Second
+
+	writeTimeout   = 30 * time.Second // for one message to a peer that reads slowly
+	controlTimeout = 5 * time.Second  // for a ping or pong; nobody's buffers stay full that long
+	closeTimeout   = time.Second      // for our close frame, and for the peer's answer to it
+	drainTimeout   = 2 * time.Second  // for what is queued when we close
+)
+
+// ErrPingTimeout is why a connection ends whose peer answers no pings.
+var ErrPingTimeout = errors.New("websocket: ping timeout")
+
+// ErrNoAck is wrapped by the error of Dial when the server does not answer
+// our subscriptions in time.
+var ErrNoAck = errors.New("no answer to our subscriptions")
+
+// ErrNotUTF8 is wrapped by the error of Client.Publish for values that hold
+// bytes that are no UTF-8, when the server is Zeek's own, which would close
+// the connection.
+var ErrNotUTF8 = errors.New("bytes that are not UTF-8")
+
+// CloseError is why a connection ends that the peer closed.
+type CloseError struct {
+	Code   int    // RFC 6455, section 7.4; 1006 if the peer sent none
+	Reason string // what the peer wrote
+}
+
+var closeWords = map[int]string{
+	websocket.CloseNormalClosure:           "normal end",
+	websocket.CloseGoingAway:               "peer is terminating",
+	websocket.CloseProtocolError:           "protocol error",
+	websocket.CloseUnsupportedData:         "unsupported data",
+	websocket.CloseNoStatusReceived:        "no reason given",
+	websocket.CloseAbnormalClosure:         "connection lost",
+	websocket.CloseInvalidFramePayloadData: "text is not UTF-8",
+	websocket.ClosePolicyViolation:         "refused",
+	websocket.CloseMessageTooBig:           "message too big",
+	websocket.CloseInternalServerErr:       "internal error",
+	websocket.CloseServiceRestart:          "peer is restarting",
+	websocket.CloseTryAgainLater:           "peer is overloaded",
+}
+
+// Error implements the error interface.
+func (e *CloseError) Error() string {
+	text := "websocket: closed by peer: " + strconv.Itoa(e.Code)
+	if words := closeWords[e.Code]; words != "" {
+		text += " (" + words + ")"
+	}
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+// MismatchError is why Dial fails when something else than one of Zeek's
+// WebSocket servers answers, or one with other settings.
+type MismatchError struct {
+	Met    string // what answered
+	Advice string // what to change
+	Err    error  // how it showed
+}
+
+// Error implements the error interface.
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("met %s; %s (%v)", e.Met, e.Advice, e.Err)
+}
+
+// Unwrap returns the underlying error.
+func (e *MismatchError) Unwrap() error { return e.Err }
+
+func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
+	if v == 0 {
+		return otherwise
+	}
+	return v
+}
+
+func orSilent(log *zerolog.Logger) zerolog.Logger {
+	if log == nil {
+		return zerolog.Nop()
+	}
+	return *log
+}
