@@ -1,7 +1,6 @@
 package bin
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -75,11 +74,12 @@ func (r *Reader) Bytes(n int, what string) string {
 
 // Uint8 reads one byte.
 func (r *Reader) Uint8(what string) uint8 {
-	s := r.Bytes(1, what)
-	if s == "" {
-		return 0
+	if r.err == nil && r.pos < len(r.data) {
+		r.pos++
+		return r.data[r.pos-1]
 	}
-	return s[0]
+	r.fail("%s needs 1 bytes, 0 left", what)
+	return 0
 }
 
 // Uint16 reads two bytes.
@@ -97,9 +97,8 @@ func (r *Reader) Uint64(what string) uint64 {
 	if s == "" {
 		return 0
 	}
-	var b [8]byte
-	copy(b[:], s)
-	return binary.BigEndian.Uint64(b[:])
+	return uint64(s[0])<<56 | uint64(s[1])<<48 | uint64(s[2])<<40 | uint64(s[3])<<32 |
+		uint64(s[4])<<24 | uint64(s[5])<<16 | uint64(s[6])<<8 | uint64(s[7])
 }
 
 // Varbyte reads a length or count. Broker takes overlong forms; so do we, up
@@ -126,7 +125,7 @@ func (r *Reader) Varbyte(what string) uint32 {
 
 // Text reads a length and as many bytes.
 func (r *Reader) Text(what string) string {
-	n := r.Varbyte("length of " + what)
+	n := r.Varbyte(what)
 	if r.err == nil && uint64(n) > uint64(r.Len()) {
 		r.fail("length of %s is %d, %d bytes left", what, n, r.Len())
 	}
@@ -135,7 +134,7 @@ func (r *Reader) Text(what string) string {
 
 // Count reads the number of items that follow, each of at least minSize bytes.
 func (r *Reader) Count(minSize int, what string) int {
-	n := r.Varbyte("count of " + what)
+	n := r.Varbyte(what)
 	if r.err == nil && uint64(n)*uint64(minSize) > uint64(r.Len()) {
 		r.fail("count of %s is %d, %d bytes left", what, n, r.Len())
 		return 0

@@ -1,0 +1,325 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long anything may take that should happen soon. It is for
+// giving up, never for measuring.
+const patience = 60 * time.Second
+
+func TestMain(m *testing.M) {
+	if os.Getenv("ZEEK") == "" {
+		fmt.Println("*** LIVE TESTS: NO ZEEK, NOTHING TESTED. Name one with: make live ZEEK=/path/to/its/prefix ***")
+	}
+	os.Exit(m.Run())
+}
+
+// forEachZeek runs a test with every Zeek that was named. A name that is no
+// Zeek fails it.
+func forEachZeek(t *testing.T, test func(t *testing.T, z *installation)) {
+	t.Helper()
+	if os.Getenv("ZEEK") == "" {
+		t.Skip("ZEEK names no Zeek")
+	}
+	for _, path := range strings.Split(os.Getenv("ZEEK"), ",") {
+		z, err := findZeek(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(z.version, func(t *testing.T) { test(t, z) })
+	}
+}
+
+// installation is a Zeek to test with.
+type installation struct {
+	zeek, client string // paths of zeek and zeek-client
+	version      string
+}
+
+func findZeek(path string) (*installation, error) {
+	bin := filepath.Join(path, "bin")
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		bin = filepath.Dir(path)
+	}
+	z := &installation{zeek: filepath.Join(bin, "zeek"), client: filepath.Join(bin, "zeek-client")}
+	out, err := exec.Command(z.zeek, "--version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("ZEEK names %s, but %s --version: %w", path, z.zeek, err)
+	}
+	words := strings.Fields(string(out))
+	z.version = words[len(words)-1]
+	return z, nil
+}
+
+var buildOnce = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("ZEEKWIRE"); path != "" {
+		return path, nil
+	}
+	dir, err := os.MkdirTemp("", "zeekwire-live")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "zeekwire")
+	out, err := exec.Command("go", "build", "-o", path, "../../zeekwire").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("building zeekwire: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func zeekwire(t *testing.T) string {
+	t.Helper()
+	path, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// freePort returns a TCP port that was free a moment ago.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func at(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// process is a program that runs until the test ends.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	out  *output
+	done chan struct{}
+}
+
+// output collects what a process writes.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+func (o *output) tail(lines int) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := strings.Split(strings.TrimRight(o.buf.String(), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// start runs a program in a process group and directory of its own. At the end
+// of the test the group is ended, and if the test failed the program's last
+// lines are shown.
+func start(t *testing.T, name string, env []string, argv ...string) *process {
+	t.Helper()
+	p := &process{name: name, out: new(output), done: make(chan struct{})}
+	p.cmd = exec.Command(argv[0], argv[1:]...)
+	p.cmd.Dir = t.TempDir()
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.WaitDelay = time.Second
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // how it ended shows in its output
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			t.Logf("%s wrote at last:\n%s", name, p.out.tail(40))
+		}
+	})
+	return p
+}
+
+// stop ends the process group: with patience first, then without.
+func (p *process) stop() {
+	group := -p.cmd.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGTERM) // it may be gone already
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+	}
+	_ = syscall.Kill(group, syscall.SIGKILL)
+	<-p.done
+}
+
+// kill ends the process group at once.
+func (p *process) kill() {
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.done
+}
+
+// run runs a command to its end and returns what it wrote, and its exit code.
+func run(t *testing.T, env []string, argv ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), env...)
+	var out, errOut strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%s: %v", strings.Join(argv, " "), err)
+	}
+	return out.String(), errOut.String(), cmd.ProcessState.ExitCode()
+}
+
+// eventually repeats try until it returns nil.
+func eventually(t *testing.T, what string, try func() error) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		if err = try(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("%s: %v", what, err)
+}
+
+// client is a client program with the address of a controller.
+type client struct {
+	argv []string
+}
+
+// ours is zeekwire's client.
+func ours(t *testing.T, port int) client {
+	return client{argv: []string{zeekwire(t), "--controller", at(port)}}
+}
+
+// stock is Zeek's own client. It needs Python and a package of it.
+func (z *installation) stock(t *testing.T, port int) client {
+	t.Helper()
+	c := client{argv: []string{z.client, "--controller", at(port)}}
+	if _, stderr, code := run(t, nil, z.client, "--version"); code != 0 {
+		t.Skipf("zeek-client of Zeek %s does not run: %s", z.version, stderr)
+	}
+	return c
+}
+
+// call runs a command of the client and parses the JSON that it prints.
+func (c client) call(t *testing.T, into any, args ...string) error {
+	t.Helper()
+	stdout, stderr, code := run(t, nil, append(c.argv, args...)...)
+	if code != 0 {
+		return fmt.Errorf("%s: exit code %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
+	}
+	if err := json.Unmarshal([]byte(stdout), into); err != nil {
+		return fmt.Errorf("%s: %w in %s", strings.Join(args, " "), err, stdout)
+	}
+	return nil
+}
+
+// instances waits until the controller knows these instances and no others.
+func (c client) instances(t *testing.T, want ...string) {
+	t.Helper()
+	eventually(t, "get-instances", func() error {
+		var got map[string]struct{ Host string }
+		if err := c.call(t, &got, "get-instances"); err != nil {
+			return err
+		}
+		for _, name := range want {
+			if _, ok := got[name]; !ok || len(got) != len(want) {
+				return fmt.Errorf("got %v, want %v", got, want)
+			}
+		}
+		return nil
+	})
+}
+
+// deploy deploys a configuration and wants every node to run.
+func (c client) deploy(t *testing.T, config string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "cluster.cfg")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Errors  []any
+		Results struct {
+			ID    string
+			Nodes map[string]struct {
+				Success bool
+				Stderr  string
+			}
+		}
+	}
+	if err := c.call(t, &got, "deploy-config", file); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Errors) > 0 || got.Results.ID == "" || len(got.Results.Nodes) == 0 {
+		t.Fatalf("deploy-config: %+v", got)
+	}
+	for name, n := range got.Results.Nodes {
+		if !n.Success {
+			t.Errorf("node %s failed: %s", name, n.Stderr)
+		}
+	}
+}
+
+type nodeStatus struct {
+	State       string
+	ClusterRole *string `json:"cluster_role"`
+	PID         int
+	Port        int
+}
+
+// running wants these cluster nodes, and no others, to run on the instance.
+func (c client) running(t *testing.T, instance string, want ...string) map[string]nodeStatus {
+	t.Helper()
+	var nodes map[string]nodeStatus
+	eventually(t, "get-nodes", func() error {
+		var got struct {
+			Errors  []any
+			Results map[string]map[string]nodeStatus
+		}
+		if err := c.call(t, &got, "get-nodes"); err != nil {
+			return err
+		}
+		nodes = make(map[string]nodeStatus)
+		for name, n := range got.Results[instance] {
+			if n.ClusterRole != nil {
+				nodes[name] = n
+			}
+		}
+		if len(nodes) != len(want) {
+			return fmt.Errorf("got %v, want %v", nodes, want)
+		}
+		for _, name := range want {
+			if nodes[name].State != "RUNNING" || nodes[name].PID == 0 {
+				return fmt.Errorf("node %s is %+v", name, nodes[name])
+			}
+		}
+		return nil
+	})
+	return nodes
+}

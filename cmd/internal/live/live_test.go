@@ -1,0 +1,123 @@
+package live
+
+import (
+	"fmt"
+	"testing"
+)
+
+const cluster = `
+[instances]
+agent-one
+
+[manager]
+instance = agent-one
+role = manager
+
+[logger]
+instance = agent-one
+role = logger
+
+[worker]
+instance = agent-one
+role = worker
+`
+
+var nodes = []string{"manager", "logger", "worker"}
+
+// tlsModes are those that both sides can be told to use: our flag, and the
+// arguments for Zeek.
+var tlsModes = []struct {
+	mode string
+	args []string
+}{
+	{"off", []string{"Broker::disable_ssl=T"}},
+	{"anonymous", nil}, // Zeek's default
+}
+
+// ourController starts a controller and returns its ports.
+func ourController(t *testing.T, tls string) (native, websocket int) {
+	native, websocket = freePort(t), freePort(t)
+	start(t, "our controller", nil, zeekwire(t), "controller", "--name", "controller-one",
+		"--listen", at(native), "--websocket-listen", at(websocket), "--state-dir", t.TempDir(), "--tls", tls)
+	return native, websocket
+}
+
+// controller starts Zeek's controller and returns its ports.
+func (z *installation) controller(t *testing.T, args ...string) (native, websocket int) {
+	native, websocket = freePort(t), freePort(t)
+	state := t.TempDir()
+	start(t, "Zeek's controller", []string{
+		"ZEEK_CONTROLLER_NAME=controller-one",
+		"ZEEK_CONTROLLER_ADDR=127.0.0.1",
+		fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", native),
+		"ZEEK_CONTROLLER_WEBSOCKET_ADDR=127.0.0.1",
+		fmt.Sprintf("ZEEK_CONTROLLER_WEBSOCKET_PORT=%d/tcp", websocket),
+		"ZEEK_MANAGEMENT_STATE_DIR=" + state, "ZEEK_MANAGEMENT_SPOOL_DIR=" + state,
+	}, append([]string{z.zeek, "-j", "policy/frameworks/management/controller",
+		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t))}, args...)...)
+	return native, websocket
+}
+
+// agent starts Zeek's agent, which connects to a controller.
+func (z *installation) agent(t *testing.T, controller int, args ...string) *process {
+	state := t.TempDir()
+	return start(t, "Zeek's agent", []string{
+		"ZEEK_AGENT_NAME=agent-one",
+		"ZEEK_AGENT_ADDR=127.0.0.1",
+		fmt.Sprintf("ZEEK_AGENT_PORT=%d/tcp", freePort(t)),
+		fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", controller),
+		"ZEEK_MANAGEMENT_STATE_DIR=" + state, "ZEEK_MANAGEMENT_SPOOL_DIR=" + state,
+	}, append([]string{z.zeek, "-j", "policy/frameworks/management/agent",
+		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t))}, args...)...)
+}
+
+// ourAgent starts our agent, which connects to a controller and runs real
+// nodes.
+func ourAgent(t *testing.T, z *installation, controller int, launcher, tls string) *process {
+	return start(t, "our agent", nil, zeekwire(t), "agent", "--name", "agent-one",
+		"--controller", at(controller), "--listen", at(freePort(t)), "--state-dir", t.TempDir(),
+		"--launcher", launcher, "--zeek", z.zeek, "--tls", tls)
+}
+
+func TestOurControllerDrivesZeekAgent(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		for _, tls := range tlsModes {
+			t.Run("tls "+tls.mode, func(t *testing.T) {
+				native, websocket := ourController(t, tls.mode)
+				z.agent(t, native, tls.args...)
+				c := ours(t, websocket)
+				c.instances(t, "agent-one")
+				c.deploy(t, cluster)
+				c.running(t, "agent-one", nodes...)
+			})
+		}
+	})
+}
+
+func TestZeekControllerDrivesOurAgent(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		for _, tls := range tlsModes {
+			for _, launcher := range []string{"zeek", "simulated"} {
+				t.Run("tls "+tls.mode+" "+launcher, func(t *testing.T) {
+					native, websocket := z.controller(t, tls.args...)
+					ourAgent(t, z, native, launcher, tls.mode)
+					c := ours(t, websocket)
+					c.instances(t, "agent-one")
+					c.deploy(t, cluster)
+					c.running(t, "agent-one", nodes...)
+				})
+			}
+		}
+	})
+}
+
+func TestStockClientDrivesOurs(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		native, websocket := ourController(t, "off")
+		ourAgent(t, z, native, "zeek", "off")
+		c := z.stock(t, websocket)
+		c.instances(t, "agent-one")
+		c.deploy(t, cluster)
+		c.running(t, "agent-one", nodes...)
+	})
+}
