@@ -1,0 +1,179 @@
+// Package clientcmd has the commands that talk to a controller, with the
+// arguments, outputs and exit codes of Zeek's own zeek-client.
+//
+// Data goes to standard output and everything else to standard error, so
+// outputs can be piped. A command ends with exit code 0, with 1 if anything
+// went wrong, and with 2 if it was called wrongly.
+package clientcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Tool is the client commands with what they need of the world. They read and
+// write what cobra's commands are set to, and never end the process. One Tool
+// runs one command.
+type Tool struct {
+	Dial     Dial                   // nil for a WebSocket
+	Getenv   func(string) string    // nil for os.Getenv
+	Hostname func() (string, error) // nil for os.Hostname
+
+	flags struct {
+		configFile string
+		controller string
+		set        []string
+		quiet      bool
+		verbose    int
+		strict     bool
+	}
+}
+
+// ExitError is returned by a command that has already said what is wrong.
+type ExitError struct{ Code int }
+
+// Error implements the error interface.
+func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+
+// ExitCode returns the code with which a process should end whose command
+// returned err. Errors that are not from a running command mean that it was
+// called wrongly.
+func ExitCode(err error) int {
+	var exit *ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.Code
+	}
+	return 2
+}
+
+// Commands returns the client commands, each with the shared flags.
+func Commands() []*cobra.Command { return new(Tool).Commands() }
+
+// Commands returns the client commands, each with the shared flags.
+func (t *Tool) Commands() []*cobra.Command {
+	return []*cobra.Command{
+		t.deploy(), t.deployConfig(), t.getConfig(), t.getIDValue(), t.getInstances(), t.getNodes(),
+		t.monitor(), t.restart(), t.showSettings(), t.stageConfig(), t.testTimeout(),
+	}
+}
+
+// AddFlags adds the shared flags to fs. Commands does that for every command;
+// this is for programs that take them before the command as well.
+func (t *Tool) AddFlags(fs *pflag.FlagSet) {
+	fs.StringVarP(&t.flags.configFile, "configfile", "c", "", "file with settings, INI (default: $ZEEK_CLIENT_CONFIG_FILE, if set)")
+	fs.StringVar(&t.flags.controller, "controller", "", "host and port of the controller, either of which may be omitted (default 127.0.0.1:2149)")
+	fs.StringArrayVar(&t.flags.set, "set", nil, "adjust a setting, as in --set section.key=value; see show-settings")
+	fs.BoolVarP(&t.flags.quiet, "quiet", "q", false, "say nothing on standard error")
+	fs.CountVarP(&t.flags.verbose, "verbose", "v", "say more on standard error; repeat for even more")
+	fs.BoolVar(&t.flags.strict, "strict", false, "exit with 1 also where zeek-client does not: when nodes fail to restart, or when part of an answer makes no sense")
+}
+
+// run is one command while it runs.
+type run struct {
+	tool *Tool
+	*settings
+	parameters
+	invalid error // of the settings, which only show-settings can go on with
+	messages
+
+	stdin  io.Reader
+	stdout io.Writer
+}
+
+// command returns a command that calls do.
+func (t *Tool) command(use, short string, args cobra.PositionalArgs, do func(ctx context.Context, r *run, args []string) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: args,
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			// Called the right way; from here on we say ourselves what is wrong.
+			cmd.SilenceErrors, cmd.SilenceUsage = true, true
+			r, err := t.prepare(cmd)
+			if err == nil {
+				err = do(cmd.Context(), r, args)
+			}
+			switch {
+			case err != nil && cmd.Context().Err() != nil:
+				return nil // interrupted, which zeek-client takes for success
+			case err != nil && !errors.As(err, new(*ExitError)):
+				return r.fail("%v", err)
+			}
+			return err
+		},
+	}
+	t.AddFlags(cmd.Flags())
+	cmd.MarkFlagsMutuallyExclusive("quiet", "verbose")
+	return cmd
+}
+
+// prepare gathers the settings. The run that it returns can say what is wrong
+// even if there is an error.
+func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
+	if t.Dial == nil {
+		t.Dial = dialWebSocket
+	}
+	if t.Getenv == nil {
+		t.Getenv = os.Getenv
+	}
+	if t.Hostname == nil {
+		t.Hostname = os.Hostname
+	}
+	if cmd.Context() == nil {
+		cmd.SetContext(context.Background())
+	}
+	r := &run{
+		tool:     t,
+		messages: messages{w: cmd.ErrOrStderr()},
+		stdin:    cmd.InOrStdin(), stdout: cmd.OutOrStdout(),
+	}
+	if t.flags.quiet {
+		r.show = showNothing
+	}
+	var err error
+	if r.settings, err = t.gather(r.messages); err != nil {
+		return r, err
+	}
+	r.parameters, r.invalid = r.settings.parameters()
+	r.rich = r.richLog
+	if !t.flags.quiet {
+		r.show = verbosity(r.verbosity)
+	}
+	return r, nil
+}
+
+// fail says what is wrong, one error in a line, and returns the error to end
+// with.
+func (r *run) fail(format string, args ...any) error {
+	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+		r.error("%s", strings.TrimSuffix(line, "\n"))
+	}
+	return &ExitError{Code: 1}
+}
+
+// failIf returns the error to end with if failed.
+func failIf(failed bool) error {
+	if failed {
+		return &ExitError{Code: 1}
+	}
+	return nil
+}
+
+// print writes JSON to standard output.
+func (r *run) print(v any) error {
+	text, err := formatJSON(v, r.prettyJSON)
+	if err != nil {
+		return err
+	}
+	_, err = r.stdout.Write(append(text, '\n'))
+	return err
+}

@@ -1,0 +1,217 @@
+package clientcmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
+)
+
+const fileHelp = "\n\nFILE is an INI file; - stands for standard input."
+
+func (t *Tool) stageConfig() *cobra.Command {
+	cmd := t.command("stage-config FILE", "Upload a cluster configuration for later deployment", cobra.ExactArgs(1),
+		func(ctx context.Context, r *run, args []string) error {
+			config, err := r.readConfig(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := r.connect(ctx)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			staged, err := r.stage(ctx, c, config)
+			if err != nil {
+				return err
+			}
+			if err := r.print(staged); err != nil {
+				return err
+			}
+			return failIf(len(staged.Errors) > 0)
+		})
+	cmd.Long = cmd.Short + "." + fileHelp
+	return cmd
+}
+
+func (t *Tool) deployConfig() *cobra.Command {
+	cmd := t.command("deploy-config FILE", "Upload a cluster configuration and deploy it", cobra.ExactArgs(1),
+		func(ctx context.Context, r *run, args []string) error {
+			config, err := r.readConfig(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := r.connect(ctx)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			staged, err := r.stage(ctx, c, config)
+			if err != nil {
+				return err
+			}
+			if len(staged.Errors) > 0 {
+				if err := r.print(staged); err != nil {
+					return err
+				}
+				return &ExitError{Code: 1}
+			}
+			return r.deploy(ctx, c)
+		})
+	cmd.Long = cmd.Short + "." + fileHelp
+	return cmd
+}
+
+func (t *Tool) deploy() *cobra.Command {
+	return t.command("deploy", "Deploy the staged cluster configuration", cobra.NoArgs,
+		func(ctx context.Context, r *run, _ []string) error {
+			c, err := r.connect(ctx)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return r.deploy(ctx, c)
+		})
+}
+
+func (t *Tool) getConfig() *cobra.Command {
+	var file string
+	var asJSON, deployed, staged bool
+	cmd := t.command("get-config", "Retrieve the staged or the deployed cluster configuration", cobra.NoArgs,
+		func(ctx context.Context, r *run, _ []string) error {
+			config, err := ask(ctx, r, func(ctx context.Context, c *client.Client) (zeekapi.Configuration, error) {
+				return c.GetConfiguration(ctx, deployed)
+			})
+			if err != nil {
+				return plain(err, "configuration")
+			}
+			text, err := r.render(config, asJSON)
+			if err != nil {
+				return err
+			}
+			if file != "" && file != "-" {
+				return os.WriteFile(file, text, 0o666)
+			}
+			_, err = r.stdout.Write(text)
+			return err
+		})
+	cmd.Flags().StringVarP(&file, "filename", "f", "-", "file to write the configuration to; - stands for standard output")
+	cmd.Flags().BoolVar(&asJSON, "as-json", false, "write JSON instead of an INI file")
+	cmd.Flags().BoolVar(&deployed, "deployed", false, "retrieve the deployed configuration, with ports and addresses filled in")
+	cmd.Flags().BoolVar(&staged, "staged", false, "retrieve the staged configuration (default)")
+	cmd.MarkFlagsMutuallyExclusive("deployed", "staged")
+	return cmd
+}
+
+// readConfig reads a cluster file and says all that is wrong with it.
+func (r *run) readConfig(name string) (zeekapi.Configuration, error) {
+	shown, in := "<stdin>", r.stdin
+	if name != "-" {
+		if info, err := os.Stat(name); err != nil || info.IsDir() {
+			return zeekapi.Configuration{}, r.fail("please provide a cluster configuration file.")
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			return zeekapi.Configuration{}, err
+		}
+		defer f.Close()
+		shown, in = name, io.Reader(f)
+	}
+	hostname, _ := r.tool.Hostname() // without one it is localhost, as for zeek-client
+	config, warnings, err := clusterfile.Parse(shown, in, hostname)
+	for _, w := range warnings {
+		r.warning("%v", w)
+	}
+	if err != nil {
+		r.fail("%v", err)
+		return zeekapi.Configuration{}, r.fail("configuration has errors, not sending")
+	}
+	return config, nil
+}
+
+func (r *run) stage(ctx context.Context, c *client.Client, config zeekapi.Configuration) (*answer, error) {
+	id, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (string, error) {
+		return c.Stage(ctx, config)
+	})
+	out := newAnswer()
+	var refused *client.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		for _, text := range refused.Texts {
+			if text == "" {
+				text = noReason
+			}
+			out.Errors = append(out.Errors, text)
+		}
+	case err != nil:
+		return nil, err
+	}
+	if id != "" {
+		out.Results["id"] = id
+	}
+	return out, nil
+}
+
+func (r *run) deploy(ctx context.Context, c *client.Client) error {
+	d, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+		return c.Deploy(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	for _, strange := range d.Strange {
+		r.warning("skipping unexpected response %+v", strange)
+	}
+	type shown struct {
+		Success  bool    `json:"success"`
+		Instance string  `json:"instance"`
+		Stdout   *string `json:"stdout,omitempty"`
+		Stderr   *string `json:"stderr,omitempty"`
+	}
+	out := newAnswer()
+	for _, text := range d.Errors {
+		out.Errors = append(out.Errors, text)
+	}
+	if d.ID != "" {
+		out.Results["id"] = d.ID
+	}
+	if len(d.Nodes) > 0 {
+		nodes := map[string]shown{}
+		for _, n := range d.Nodes {
+			s := shown{Success: n.Success, Instance: n.Instance}
+			if n.Outputs != nil {
+				s.Stdout, s.Stderr = &n.Outputs.Stdout, &n.Outputs.Stderr
+			}
+			nodes[n.Node] = s
+		}
+		out.Results["nodes"] = nodes
+	}
+	if err := r.print(out); err != nil {
+		return err
+	}
+	return failIf(d.Failed)
+}
+
+// render returns a configuration as INI or JSON text.
+func (r *run) render(config zeekapi.Configuration, asJSON bool) ([]byte, error) {
+	if !asJSON {
+		return clusterfile.INI(config)
+	}
+	compact, err := clusterfile.JSON(config)
+	if err != nil {
+		return nil, err
+	}
+	text, err := formatJSON(json.RawMessage(compact), r.prettyJSON)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return append(text, '\n'), nil
+}

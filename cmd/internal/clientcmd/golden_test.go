@@ -1,0 +1,281 @@
+package clientcmd_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
+	"github.com/zeekwire/zeekwire/broker/membus"
+	"github.com/zeekwire/zeekwire/broker/recording"
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	recordings = "../../../testdata/recordings"
+	clusters   = "../../../testdata/clusters"
+	topic      = "zeek/management/controller"
+)
+
+// TestRecordedCalls makes the recorded calls of zeek-client again, of a
+// controller that answers as the recorded one did. Requests, outputs and exit
+// codes must be the same.
+func TestRecordedCalls(t *testing.T) {
+	for _, folder := range []string{"zeek-8.0.10-management", "zeek-8.0.10-two-instances"} {
+		calls := readCalls(t, filepath.Join(recordings, folder, "client.txt"))
+		for i, c := range calls {
+			name := fmt.Sprintf("client-controller-%02d", i+1)
+			frames := readFrames(t, filepath.Join(recordings, folder, name+".jsonl"))
+			hangs := c.args[0] == "test-timeout" && len(c.args) == 1
+			if hangs {
+				// Zeek does not answer. zeek-client hung and was killed; we do not.
+				c.exit = 1
+				c.output = "error: no response received: websocket connection to 127.0.0.1:2149 timed out\n"
+			}
+			t.Run(folder+"/"+name+"/membus", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					hub := membus.New()
+					controller := hub.Endpoint(topic)
+					c.check(t, controller, frames, &clientcmd.Tool{
+						Dial: func(context.Context, clientcmd.Target) (broker.Bus, error) { return hub.Endpoint(topic), nil },
+					})
+				})
+			})
+			t.Run(folder+"/"+name+"/websocket", func(t *testing.T) {
+				if hangs {
+					t.Skip("takes real time")
+				}
+				server := websocket.NewServer(websocket.ServerConfig{})
+				web := httptest.NewServer(server)
+				defer web.Close()
+				c := c
+				c.args = append([]string{"--controller", strings.TrimPrefix(web.URL, "http://")}, c.args...)
+				c.check(t, server, frames, new(clientcmd.Tool))
+			})
+		}
+	}
+}
+
+// call is one recorded call of zeek-client.
+type call struct {
+	args   []string
+	output string // of both streams
+	exit   int
+}
+
+func readCalls(t *testing.T, path string) []call {
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var calls []call
+	inside := false
+	for s := bufio.NewScanner(f); s.Scan(); {
+		line := s.Text()
+		if command, ok := strings.CutPrefix(line, "$ zeek-client "); ok {
+			calls = append(calls, call{args: strings.Fields(command)})
+			inside = true
+			continue
+		}
+		if !inside {
+			continue // the recording script's own words
+		}
+		c := &calls[len(calls)-1]
+		if n, _ := fmt.Sscanf(line, "exit %d", &c.exit); n == 1 {
+			inside = false
+			continue
+		}
+		c.output += line + "\n"
+	}
+	for i := range calls {
+		if a := calls[i].args; strings.HasSuffix(a[0], "-config") && len(a) == 2 && strings.HasSuffix(a[1], ".cfg") {
+			a[1] = filepath.Join(clusters, a[1])
+		}
+	}
+	return calls
+}
+
+// frame is an event of a recording.
+type frame struct {
+	from  recording.Side
+	event broker.Event
+}
+
+func readFrames(t *testing.T, path string) []frame {
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := recording.NewReader(f, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var frames []frame
+	for {
+		e, err := r.Next()
+		if err == io.EOF {
+			return frames
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind != recording.KindText {
+			continue
+		}
+		decoded, err := jsonv1.Decode(e.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, ok := decoded.(jsonv1.Data)
+		if !ok {
+			continue
+		}
+		if data.Topic != topic {
+			t.Fatalf("line %d: topic %q", r.Line(), data.Topic)
+		}
+		ev, err := broker.ParseEvent(data.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames = append(frames, frame{e.From, ev})
+	}
+}
+
+// check makes the call and plays the controller's part on bus.
+func (c call) check(t *testing.T, bus broker.Bus, frames []frame, tool *clientcmd.Tool) {
+	played := make(chan error, 1)
+	go func() { played <- play(bus, frames) }()
+
+	tool.Getenv = func(string) string { return "" }
+	stdout, stderr, exit := execute(t, tool, "", c.args...)
+	bus.Close()
+	if err := <-played; err != nil {
+		t.Error(err)
+	}
+	if exit != c.exit {
+		t.Errorf("exit code %d, want %d", exit, c.exit)
+	}
+	if diff := cmp.Diff(c.output, stdout+stderr); diff != "" {
+		t.Errorf("output (-want +got)\n%s", diff)
+	}
+	if stdout != "" && stderr != "" || stderr != "" && !strings.HasPrefix(stderr, "error: ") {
+		t.Errorf("stdout %q, stderr %q", stdout, stderr)
+	}
+}
+
+// execute runs a command the way a main function does.
+func execute(t *testing.T, tool *clientcmd.Tool, stdin string, args ...string) (stdout, stderr string, exit int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	root := newRoot(tool)
+	root.SetArgs(args)
+	root.SetIn(strings.NewReader(stdin))
+	root.SetOut(&out)
+	root.SetErr(&errs)
+	err := root.ExecuteContext(t.Context())
+	return out.String(), errs.String(), clientcmd.ExitCode(err)
+}
+
+// play expects the recorded requests and answers with the recorded responses,
+// in which the request IDs are those of the actual requests.
+func play(bus broker.Bus, frames []frame) error {
+	ids := map[string]string{} // recorded to actual
+	for _, f := range frames {
+		if f.from == recording.Server {
+			response := f.event
+			response.Args = rename(response.Args, ids)
+			if err := bus.Publish(context.Background(), topic, response.Value()); err != nil {
+				return err
+			}
+			continue
+		}
+		got, err := nextEvent(bus)
+		if err != nil {
+			return fmt.Errorf("waiting for %s: %w", f.event.Name, err)
+		}
+		if len(got.Args) == 0 || got.Args[0].Kind() != broker.KindString {
+			return fmt.Errorf("request without ID: %v", got)
+		}
+		actual, _ := got.Args[0].Text()
+		recorded, _ := f.event.Args[0].Text()
+		ids[recorded] = actual
+		want := f.event
+		want.Args = rename(want.Args, ids)
+		if strings.HasSuffix(want.Name, "::stage_configuration_request") {
+			// The configuration's ID is also the client's choice.
+			want.Args[1], got.Args[1] = withoutID(want.Args[1]), withoutID(got.Args[1])
+		}
+		if !broker.Equal(got.Value(), want.Value()) {
+			return fmt.Errorf("request\n%v\nwant\n%v", got, want)
+		}
+	}
+	switch extra, err := nextEvent(bus); {
+	case err == nil:
+		return fmt.Errorf("request that was not recorded: %v", extra)
+	case !errors.Is(err, broker.ErrClosed):
+		return err
+	}
+	return nil
+}
+
+func nextEvent(bus broker.Bus) (broker.Event, error) {
+	for {
+		n, err := bus.Next(context.Background())
+		if err != nil {
+			return broker.Event{}, err
+		}
+		if r, ok := n.(broker.Received); ok {
+			return broker.ParseEvent(r.Message.Value)
+		}
+	}
+}
+
+// rename replaces strings anywhere in values.
+func rename(vs []broker.Value, names map[string]string) []broker.Value {
+	out := make([]broker.Value, len(vs))
+	for i, v := range vs {
+		out[i] = v
+		switch v.Kind() {
+		case broker.KindString:
+			text, _ := v.Text()
+			if other, ok := names[text]; ok {
+				out[i] = broker.String(other)
+			}
+		case broker.KindVector:
+			inner := make([]broker.Value, v.Len())
+			for j := range inner {
+				inner[j] = v.At(j)
+			}
+			out[i] = broker.Vector(rename(inner, names)...)
+		}
+	}
+	return out
+}
+
+func withoutID(config broker.Value) broker.Value {
+	fields := make([]broker.Value, config.Len())
+	for i := range fields {
+		fields[i] = config.At(i)
+	}
+	fields[0] = broker.String(regexp.MustCompile(`[0-9a-f]`).ReplaceAllString(config.At(0).String(), "x"))
+	return broker.Vector(fields...)
+}

@@ -1,0 +1,224 @@
+package clientcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+)
+
+func (t *Tool) getInstances() *cobra.Command {
+	return t.command("get-instances", "Show the instances connected to the controller", cobra.NoArgs,
+		func(ctx context.Context, r *run, _ []string) error {
+			instances, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]zeekapi.Instance, error) {
+				return c.GetInstances(ctx)
+			})
+			if err != nil {
+				return plain(err, "instance")
+			}
+			type shown struct {
+				Host string  `json:"host,omitempty"`
+				Port *uint16 `json:"port,omitempty"`
+			}
+			all := map[string]shown{}
+			for _, i := range instances {
+				s := shown{Port: orNull(i.Port.Number)}
+				if !i.Connects() || i.Host.String() != "0.0.0.0" {
+					s.Host = i.Host.String()
+				}
+				all[i.Name] = s
+			}
+			return r.print(all)
+		})
+}
+
+func (t *Tool) getNodes() *cobra.Command {
+	return t.command("get-nodes", "Show the active Zeek nodes of each instance", cobra.NoArgs,
+		func(ctx context.Context, r *run, _ []string) error {
+			instances, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]client.InstanceNodes, error) {
+				return c.GetNodes(ctx)
+			})
+			if err != nil {
+				return err
+			}
+			type shown struct {
+				State       zeekapi.State           `json:"state"`
+				MgmtRole    *zeekapi.ManagementRole `json:"mgmt_role"`
+				ClusterRole *zeekapi.ClusterRole    `json:"cluster_role"`
+				PID         *int64                  `json:"pid,omitempty"`
+				Port        *uint16                 `json:"port,omitempty"`
+				MetricsPort *uint16                 `json:"metrics_port,omitempty"`
+			}
+			out := newAnswer()
+			invalid := false
+			for _, in := range instances {
+				if text, ok := refusal(in.Err); ok {
+					out.complain(in.Instance, text)
+					continue
+				}
+				if errors.Is(in.Err, client.ErrNoData) {
+					out.complain(in.Instance, "result does not contain node status data")
+					continue
+				}
+				if in.Err != nil {
+					r.error("NodeStatus data invalid: %v", in.Err)
+					invalid = true
+				}
+				nodes := map[string]shown{}
+				for _, n := range in.Nodes {
+					s := shown{
+						State: n.State, PID: orNull(n.PID),
+						Port: orNull(n.Port.Number), MetricsPort: orNull(n.MetricsPort.Number),
+					}
+					if n.ManagementRole != zeekapi.ManagementNone {
+						s.MgmtRole = &n.ManagementRole
+					}
+					if n.ClusterRole != zeekapi.RoleNone {
+						s.ClusterRole = &n.ClusterRole
+					}
+					nodes[n.Node] = s
+				}
+				out.Results[in.Instance] = nodes
+			}
+			if err := r.print(out); err != nil {
+				return err
+			}
+			return failIf(len(out.Errors) > 0 || invalid && t.flags.strict)
+		})
+}
+
+func (t *Tool) getIDValue() *cobra.Command {
+	return t.command("get-id-value IDENTIFIER [NODE...]",
+		"Show the value of a global identifier in Zeek cluster nodes, in all if none is named", cobra.MinimumNArgs(1),
+		func(ctx context.Context, r *run, args []string) error {
+			values, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]client.NodeValue, error) {
+				return c.GetIDValue(ctx, args[0], args[1:]...)
+			})
+			if err != nil {
+				return err
+			}
+			out := newAnswer()
+			for _, v := range values {
+				text, refused := refusal(v.Err)
+				var mapping *zeekapi.MappingError
+				switch {
+				case refused:
+					out.complain(v.Node, text)
+				case v.Node == "":
+					out.Errors = append(out.Errors, map[string]any{"error": fmt.Sprintf("result lacking node: %s", v.Value)})
+				case errors.Is(v.Err, client.ErrNoData):
+					out.complain(v.Node, "invalid result data type None")
+				case errors.As(v.Err, &mapping):
+					out.complain(v.Node, "invalid result data type: "+mapping.What)
+				case v.Err != nil:
+					out.complain(v.Node, v.Err.Error())
+				default:
+					out.Results[v.Node] = v.Value
+				}
+			}
+			if err := r.print(out); err != nil {
+				return err
+			}
+			return failIf(len(out.Errors) > 0)
+		})
+}
+
+func (t *Tool) restart() *cobra.Command {
+	return t.command("restart [NODE...]", "Restart Zeek cluster nodes, all if none is named", cobra.ArbitraryArgs,
+		func(ctx context.Context, r *run, args []string) error {
+			results, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]zeekapi.Result, error) {
+				return c.Restart(ctx, args...)
+			})
+			if err != nil {
+				return err
+			}
+			out := newAnswer()
+			failed := false
+			for _, res := range results {
+				failed = failed || !res.Success
+				switch {
+				case !res.Success && res.Instance == "":
+					out.complain(res.Node, res.Error)
+				case res.Node != "":
+					out.Results[res.Node] = res.Success
+				default:
+					out.Errors = append(out.Errors, map[string]any{
+						"error": fmt.Sprintf("result lacking node: instance %s, success %t, error %q", res.Instance, res.Success, res.Error),
+					})
+				}
+			}
+			if err := r.print(out); err != nil {
+				return err
+			}
+			return failIf(len(out.Errors) > 0 || failed && t.flags.strict)
+		})
+}
+
+func (t *Tool) testTimeout() *cobra.Command {
+	var withState bool
+	cmd := t.command("test-timeout", "Make the controller let a request time out", cobra.NoArgs,
+		func(ctx context.Context, r *run, _ []string) error {
+			res, err := ask(ctx, r, func(ctx context.Context, c *client.Client) (zeekapi.Result, error) {
+				return c.TestTimeout(ctx, withState)
+			})
+			if err != nil {
+				return err
+			}
+			return r.print(map[string]any{"success": res.Success, "error": orNull(res.Error)})
+		})
+	cmd.Flags().BoolVar(&withState, "with-state", false, "make the controller keep state and so report the time-out")
+	return cmd
+}
+
+func (t *Tool) monitor() *cobra.Command {
+	return t.command("monitor", "Show what the controller publishes, for troubleshooting", cobra.NoArgs,
+		func(ctx context.Context, r *run, _ []string) error {
+			bus, err := r.dial(ctx, func(err error) { r.error("%v", err) })
+			if err != nil {
+				return err
+			}
+			defer bus.Close()
+			for {
+				next, cancel := context.WithTimeout(ctx, r.timeout)
+				notice, err := bus.Next(next)
+				cancel()
+				switch n := notice.(type) {
+				case broker.Received:
+					fmt.Fprintf(r.stdout, "received \"%s\"\n", eventText(n.Message.Value))
+				case broker.PeerLost:
+					return n.Err
+				}
+				switch {
+				case err != nil && next.Err() == nil, ctx.Err() != nil:
+					return err
+				case err != nil:
+					fmt.Fprintf(r.stdout, "no response received: %s\n", r.why(context.DeadlineExceeded))
+				}
+			}
+		})
+}
+
+// eventText returns an event as a call, and anything else as it is.
+func eventText(v broker.Value) string {
+	if ev, err := broker.ParseEvent(v); err == nil {
+		return ev.String()
+	}
+	return v.String()
+}
+
+func (t *Tool) showSettings() *cobra.Command {
+	return t.command("show-settings", "Show the settings of the client commands", cobra.NoArgs,
+		func(_ context.Context, r *run, _ []string) error {
+			text, err := r.ini()
+			if err != nil {
+				return err
+			}
+			_, err = r.stdout.Write(text)
+			return err
+		})
+}

@@ -1,0 +1,276 @@
+package clientcmd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
+)
+
+// settings are zeek-client's: keys in sections, in the order in which
+// show-settings prints them. The values are as in an INI file, with references.
+type settings struct{ sections []*settingsSection }
+
+type settingsSection struct {
+	name   string
+	keys   []string
+	values map[string]string
+}
+
+// defaultSettings returns what holds unless a file, the environment or the
+// command line say otherwise.
+func defaultSettings() *settings {
+	s := new(settings)
+	for _, d := range [][3]string{
+		{"client", "request_timeout_secs", "20"}, // Zeek's controller takes up to 12
+		{"client", "peering_attempts", "10"},
+		{"client", "peering_retry_delay_secs", "1.0"}, // and the time limit of an attempt
+		{"client", "rich_logging_format", "False"},
+		{"client", "pretty_json", "True"},
+		{"client", "verbosity", "0"},
+		{"controller", "host", "127.0.0.1"},
+		{"controller", "port", "2149"},
+		{"ssl", "enable", "False"},
+		{"ssl", "certificate", ""},
+		{"ssl", "keyfile", ""},
+		{"ssl", "cafile", ""},
+		{"ssl", "capath", ""},
+		{"ssl", "passphrase", ""},
+	} {
+		s.set(d[0], d[1], d[2])
+	}
+	return s
+}
+
+func (s *settings) set(section, key, value string) {
+	key = strings.ToLower(key)
+	var in *settingsSection
+	for _, x := range s.sections {
+		if x.name == section {
+			in = x
+		}
+	}
+	if in == nil {
+		in = &settingsSection{name: section, values: map[string]string{}}
+		s.sections = append(s.sections, in)
+	}
+	if _, ok := in.values[key]; !ok {
+		in.keys = append(in.keys, key)
+	}
+	in.values[key] = value
+}
+
+// apply takes SECTION.KEY=VALUE and reports whether it was that.
+func (s *settings) apply(item string) bool {
+	name, value, ok1 := strings.Cut(item, "=")
+	section, key, ok2 := strings.Cut(name, ".")
+	if !ok1 || !ok2 {
+		return false
+	}
+	s.set(section, key, value)
+	return true
+}
+
+// readFile takes the settings of a file, if it exists.
+func (s *settings) readFile(name string) error {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	file, err := configparser.Read(name, f)
+	if err != nil {
+		return err
+	}
+	for _, section := range file.Sections {
+		for _, o := range section.Options {
+			s.set(section.Name, o.Key, o.Raw)
+		}
+	}
+	return nil
+}
+
+// controller takes HOST:PORT of which either may be missing.
+func (s *settings) controller(address string) error {
+	host, port := address, ""
+	if i := strings.LastIndexByte(address, ':'); i >= 0 {
+		host, port = address[:i], address[i+1:]
+		if strings.Contains(host, ":") {
+			if !strings.HasPrefix(host, "[") {
+				return errors.New("IPv6 addresses must be surrounded by brackets: [<ipv6>]:<port>")
+			}
+			if strings.HasSuffix(port, "]") {
+				host, port = address, ""
+			}
+		}
+	}
+	if host != "" || port == "" {
+		s.set("controller", "host", configparser.Escape(host))
+	}
+	if port != "" {
+		s.set("controller", "port", configparser.Escape(port))
+	}
+	return nil
+}
+
+// ini returns the settings as an INI file.
+func (s *settings) ini() ([]byte, error) {
+	var w configparser.Writer
+	for _, section := range s.sections {
+		w.Section(section.name)
+		for _, key := range section.keys {
+			w.KeyValue(key, section.values[key])
+		}
+	}
+	return w.Bytes()
+}
+
+// gather returns the settings that the flags and the environment make, and
+// tells of items that are no settings.
+func (t *Tool) gather(m messages) (*settings, error) {
+	s := defaultSettings()
+	file := t.flags.configFile
+	if file == "" {
+		file = t.Getenv("ZEEK_CLIENT_CONFIG_FILE")
+	}
+	if file != "" {
+		if err := s.readFile(file); err != nil {
+			return nil, err
+		}
+	}
+	items, err := shlex.Split(t.Getenv("ZEEK_CLIENT_CONFIG_SETTINGS"))
+	if err != nil {
+		return nil, fmt.Errorf("ZEEK_CLIENT_CONFIG_SETTINGS: %w", err)
+	}
+	for _, item := range items {
+		if !s.apply(item) {
+			m.error("config item \"%s\" in ZEEK_CLIENT_CONFIG_SETTINGS invalid. Please use <section.key>=<val>.", item)
+		}
+	}
+	for _, item := range t.flags.set {
+		if !s.apply(item) {
+			m.error("config item \"%s\" invalid. Please use <section.key>=<val>.", item)
+		}
+	}
+	if t.flags.controller != "" {
+		if err := s.controller(t.flags.controller); err != nil {
+			return nil, err
+		}
+	}
+	if t.flags.verbose > 0 {
+		s.set("client", "verbosity", strconv.Itoa(t.flags.verbose))
+	}
+	return s, nil
+}
+
+// parameters are the settings in the types of their use.
+type parameters struct {
+	timeout    time.Duration // of a request
+	attempts   int           // to connect
+	retryDelay time.Duration
+	richLog    bool
+	prettyJSON bool
+	verbosity  int
+
+	host string // of the controller, with brackets around IPv6
+	port int
+
+	tls         bool
+	certificate string // files in PEM, "" for none
+	keyFile     string
+	caFile      string
+	caPath      string // a directory of such files
+	passphrase  string // of the key
+	leftover    bool   // ssl.disable is set, of times when TLS was the default
+}
+
+// parameters resolves the references in the values and converts them.
+func (s *settings) parameters() (parameters, error) {
+	text, err := s.ini()
+	if err != nil {
+		return parameters{}, err
+	}
+	file, err := configparser.Read("settings", bytes.NewReader(text))
+	if err != nil {
+		return parameters{}, err
+	}
+	r := settingsReader{file: file}
+	p := parameters{
+		timeout:     time.Duration(r.integer("client", "request_timeout_secs", 1)) * time.Second,
+		attempts:    r.integer("client", "peering_attempts", 1),
+		retryDelay:  r.seconds("client", "peering_retry_delay_secs"),
+		richLog:     r.boolean("client", "rich_logging_format"),
+		prettyJSON:  r.boolean("client", "pretty_json"),
+		verbosity:   r.integer("client", "verbosity", -1),
+		host:        r.text("controller", "host"),
+		port:        r.integer("controller", "port", math.MinInt32),
+		tls:         r.boolean("ssl", "enable"),
+		certificate: r.text("ssl", "certificate"),
+		keyFile:     r.text("ssl", "keyfile"),
+		caFile:      r.text("ssl", "cafile"),
+		caPath:      r.text("ssl", "capath"),
+		passphrase:  r.text("ssl", "passphrase"),
+		leftover:    file.Section("ssl").Option("disable") != nil,
+	}
+	if strings.Contains(p.host, ":") && !strings.HasPrefix(p.host, "[") {
+		p.host = "[" + p.host + "]"
+	}
+	return p, errors.Join(r.errs...)
+}
+
+type settingsReader struct {
+	file *configparser.File
+	errs []error
+}
+
+// text returns a setting that has a default.
+func (r *settingsReader) text(section, key string) string {
+	return r.file.Section(section).Option(key).Value
+}
+
+func (r *settingsReader) wrong(section, key, want string) {
+	r.errs = append(r.errs, fmt.Errorf("setting %s.%s is %q, want %s", section, key, r.text(section, key), want))
+}
+
+func (r *settingsReader) integer(section, key string, least int) int {
+	n, err := strconv.ParseInt(strings.TrimSpace(r.text(section, key)), 10, 32)
+	if err != nil || int(n) < least {
+		want := "an integer"
+		if least > 0 {
+			want += " from " + strconv.Itoa(least)
+		}
+		r.wrong(section, key, want)
+	}
+	return int(n)
+}
+
+func (r *settingsReader) seconds(section, key string) time.Duration {
+	f, err := strconv.ParseFloat(strings.TrimSpace(r.text(section, key)), 64)
+	if err != nil || !(f >= 0 && f <= 1e9) {
+		r.wrong(section, key, "a number of seconds")
+		return 0
+	}
+	return time.Duration(f * float64(time.Second))
+}
+
+func (r *settingsReader) boolean(section, key string) bool {
+	switch strings.ToLower(r.text(section, key)) {
+	case "1", "yes", "true", "on":
+		return true
+	case "0", "no", "false", "off":
+		return false
+	}
+	r.wrong(section, key, "a boolean, such as yes or no")
+	return false
+}

@@ -1,0 +1,270 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// A call returns an error if there was no response, or none that made sense.
+// What a response says about a part of the cluster that failed is in the
+// returned values. The calls whose answer is one thing or nothing, instances
+// or a configuration, also return a *RefusedError.
+
+// RefusedError is the controller's answer to a request that failed as a whole.
+type RefusedError struct {
+	Texts []string // in the controller's words; a text may be empty
+}
+
+// Error returns the texts in one line.
+func (e *RefusedError) Error() string {
+	return "client: controller refuses: " + strings.Join(e.Texts, "; ")
+}
+
+// GetInstances returns the instances whose agents the controller knows, sorted
+// by name.
+func (c *Client) GetInstances(ctx context.Context) ([]zeekapi.Instance, error) {
+	resp, err := call[zeekapi.GetInstancesResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.GetInstancesRequest{ReqID: id}
+	})
+	if err != nil {
+		return nil, err
+	}
+	instances, err := single[[]zeekapi.Instance](resp.Result)
+	slices.SortStableFunc(instances, func(a, b zeekapi.Instance) int { return strings.Compare(a.Name, b.Name) })
+	return instances, err
+}
+
+// Stage uploads a configuration for a later Deploy and returns the ID under
+// which the controller has it. A *RefusedError says what is wrong with it.
+func (c *Client) Stage(ctx context.Context, config zeekapi.Configuration) (id string, err error) {
+	resp, err := call[zeekapi.StageConfigurationResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.StageConfigurationRequest{ReqID: id, Config: config}
+	})
+	if err != nil {
+		return "", err
+	}
+	var refused RefusedError
+	for _, r := range resp.Results {
+		switch {
+		case !r.Success:
+			refused.Texts = append(refused.Texts, r.Error)
+		case !r.Data.IsNone():
+			if err := zeekapi.Unmarshal(r.Data, &id); err != nil {
+				return "", fmt.Errorf("client: ID of the staged configuration: %w", err)
+			}
+		}
+	}
+	if len(refused.Texts) > 0 {
+		return id, &refused
+	}
+	return id, nil
+}
+
+// GetConfiguration returns the configuration as deployed, with the addresses
+// and ports that the controller filled in, or else as staged.
+func (c *Client) GetConfiguration(ctx context.Context, deployed bool) (zeekapi.Configuration, error) {
+	resp, err := call[zeekapi.GetConfigurationResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.GetConfigurationRequest{ReqID: id, Deployed: deployed}
+	})
+	if err != nil {
+		return zeekapi.Configuration{}, err
+	}
+	return single[zeekapi.Configuration](resp.Result)
+}
+
+// ErrNoData is wrapped by errors about results that say success and hold
+// nothing.
+var ErrNoData = errors.New("result without data")
+
+// single returns the data of the only result of a response.
+func single[T any](r zeekapi.Result) (data T, err error) {
+	switch {
+	case !r.Success:
+		return data, &RefusedError{Texts: []string{r.Error}}
+	case r.Data.IsNone():
+		return data, fmt.Errorf("client: %w", ErrNoData)
+	}
+	if err := zeekapi.Unmarshal(r.Data, &data); err != nil {
+		return data, fmt.Errorf("client: result: %w", err)
+	}
+	return data, nil
+}
+
+// Deployment is the outcome of deploying a configuration.
+type Deployment struct {
+	// ID is the configuration's, "" if not all agents have answered.
+	ID string
+
+	// Nodes are those that agents started, or failed to.
+	Nodes []DeployedNode
+
+	// Errors are failures that are not a single node's: of the controller or
+	// of agents.
+	Errors []string
+
+	// Failed says that some result is a failure.
+	Failed bool
+
+	// Strange are results that are neither of the above.
+	Strange []zeekapi.Result
+}
+
+// DeployedNode is what became of a node.
+type DeployedNode struct {
+	Node, Instance string
+	Success        bool
+	Outputs        *zeekapi.NodeOutputs // what a failed node had written, if known
+}
+
+// Deploy makes the staged configuration true.
+func (c *Client) Deploy(ctx context.Context) (Deployment, error) {
+	resp, err := call[zeekapi.DeployResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.DeployRequest{ReqID: id}
+	})
+	if err != nil {
+		return Deployment{}, err
+	}
+	return newDeployment(resp.Results)
+}
+
+// SetConfiguration deploys a configuration without staging it, which only
+// controllers of the ClusterController dialect can do.
+func (c *Client) SetConfiguration(ctx context.Context, config zeekapi.Configuration) (Deployment, error) {
+	resp, err := call[zeekapi.SetConfigurationResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.SetConfigurationRequest{ReqID: id, Config: config}
+	})
+	if err != nil {
+		return Deployment{}, err
+	}
+	return newDeployment(resp.Results)
+}
+
+// newDeployment tells the kinds of results apart as zeek-client does.
+func newDeployment(results []zeekapi.Result) (Deployment, error) {
+	var d Deployment
+	for _, r := range results {
+		d.Failed = d.Failed || !r.Success
+		switch {
+		case !r.Success && r.Node == "" && r.Error != "":
+			d.Errors = append(d.Errors, r.Error)
+		case r.Success && r.Node == "" && r.Instance == "" && !r.Data.IsNone():
+			if err := zeekapi.Unmarshal(r.Data, &d.ID); err != nil {
+				return d, fmt.Errorf("client: ID of the deployed configuration: %w", err)
+			}
+		case r.Instance == "":
+			d.Strange = append(d.Strange, r)
+		case r.Node == "":
+			// An agent that had no nodes to deploy.
+		default:
+			n := DeployedNode{Node: r.Node, Instance: r.Instance, Success: r.Success}
+			if !r.Data.IsNone() {
+				n.Outputs = new(zeekapi.NodeOutputs)
+				if err := zeekapi.Unmarshal(r.Data, n.Outputs); err != nil {
+					return d, fmt.Errorf("client: outputs of node %q: %w", r.Node, err)
+				}
+			}
+			d.Nodes = append(d.Nodes, n)
+		}
+	}
+	return d, nil
+}
+
+// InstanceNodes are the processes of an instance.
+type InstanceNodes struct {
+	Instance string // "" if the controller answers in its own name
+	Nodes    []zeekapi.NodeStatus
+	Err      error // a *RefusedError, or why the answer makes no sense
+}
+
+// GetNodes returns the processes of all instances, sorted by name.
+func (c *Client) GetNodes(ctx context.Context) ([]InstanceNodes, error) {
+	resp, err := call[zeekapi.GetNodesResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.GetNodesRequest{ReqID: id}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var all []InstanceNodes
+	for _, r := range sortedResults(resp.Results) {
+		in := InstanceNodes{Instance: r.Instance}
+		in.Nodes, in.Err = single[[]zeekapi.NodeStatus](r)
+		slices.SortStableFunc(in.Nodes, func(a, b zeekapi.NodeStatus) int { return strings.Compare(a.Node, b.Node) })
+		all = append(all, in)
+	}
+	return all, nil
+}
+
+// NodeValue is the value of a global on a node.
+type NodeValue struct {
+	Node  string          // "" if an instance or the controller answers in its place
+	Value json.RawMessage // as Zeek's to_json has it
+	Err   error           // a *RefusedError, or why the answer makes no sense
+}
+
+// GetIDValue returns the value of a global identifier on the given nodes, or
+// on all if none is given.
+func (c *Client) GetIDValue(ctx context.Context, identifier string, nodes ...string) ([]NodeValue, error) {
+	resp, err := call[zeekapi.GetIDValueResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.GetIDValueRequest{ReqID: id, Identifier: identifier, Nodes: nodes}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var all []NodeValue
+	for _, r := range sortedResults(resp.Results) {
+		v := NodeValue{Node: r.Node}
+		text, err := single[string](r)
+		var value json.RawMessage
+		if err == nil {
+			if err = json.Unmarshal([]byte(text), &value); err != nil {
+				err = fmt.Errorf("JSON decode error: %w", err)
+			}
+		}
+		v.Value, v.Err = value, err
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// Restart restarts the given nodes, or all if none is given. There is one
+// result per node, and results without a node for failures of other kinds.
+func (c *Client) Restart(ctx context.Context, nodes ...string) ([]zeekapi.Result, error) {
+	resp, err := call[zeekapi.RestartResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.RestartRequest{ReqID: id, Nodes: nodes}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return sortedResults(resp.Results), nil
+}
+
+// TestTimeout makes the controller let a request time out. With state it then
+// says so in the result, without it never answers.
+func (c *Client) TestTimeout(ctx context.Context, withState bool) (zeekapi.Result, error) {
+	resp, err := call[zeekapi.TestTimeoutResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.TestTimeoutRequest{ReqID: id, WithState: withState}
+	})
+	return resp.Result, err
+}
+
+// sortedResults puts results in zeek-client's order: by instance, those
+// without one last, and then by node, if both have one.
+func sortedResults(results []zeekapi.Result) []zeekapi.Result {
+	return slices.SortedStableFunc(slices.Values(results), func(a, b zeekapi.Result) int {
+		switch {
+		case a.Instance == b.Instance && a.Node != "" && b.Node != "":
+			return strings.Compare(a.Node, b.Node)
+		case a.Instance == "" && b.Instance != "":
+			return 1
+		case a.Instance != "" && b.Instance == "":
+			return -1
+		}
+		return strings.Compare(a.Instance, b.Instance)
+	})
+}
