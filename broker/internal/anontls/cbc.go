@@ -66,7 +66,10 @@ func extractMAC(out *[sha1.Size]byte, plain []byte, start int) {
 type secretLenMAC struct {
 	inner, outer [sha1.BlockSize]byte // the key, as the two hashes begin
 	hash         sha1State
-	state        []byte // scratch
+
+	// Scratch space.
+	state             []byte
+	digest, want, got [sha1.Size]byte
 }
 
 // sha1State is what sha1.New returns, by its documentation. A state is a magic
@@ -124,7 +127,6 @@ func (m *secretLenMAC) sum(out *[sha1.Size]byte, header, data []byte, n, least i
 	final := (length + 8) / size
 	var bits [8]byte
 	binary.BigEndian.PutUint64(bits[:], uint64(size+length)*8)
-	var digest [sha1.Size]byte
 	for b := whole; b <= (longest+8)/size; b++ {
 		isFinal := subtle.ConstantTimeEq(int32(b), int32(final))
 		for j := range block {
@@ -138,12 +140,12 @@ func (m *secretLenMAC) sum(out *[sha1.Size]byte, header, data []byte, n, least i
 		}
 		m.hash.Write(block[:])
 		m.state, _ = m.hash.AppendBinary(m.state[:0])
-		subtle.ConstantTimeCopy(isFinal, digest[:], m.state[sha1MagicLen:sha1MagicLen+sha1.Size])
+		subtle.ConstantTimeCopy(isFinal, m.digest[:], m.state[sha1MagicLen:sha1MagicLen+sha1.Size])
 	}
 
 	m.hash.Reset()
 	m.hash.Write(m.outer[:])
-	m.hash.Write(digest[:])
+	m.hash.Write(m.digest[:])
 	m.hash.Sum(out[:0])
 }
 
@@ -160,10 +162,9 @@ func (m *secretLenMAC) open(header *[macHeaderLen]byte, plain []byte) ([]byte, b
 	// The data is at most what an empty padding leaves.
 	data := plain[:len(plain)-1-sha1.Size]
 	least := max(0, len(plain)-maxPadding-sha1.Size)
-	var want, got [sha1.Size]byte
-	m.sum(&want, header[:], data, n, least)
-	extractMAC(&got, plain, n)
-	good &= subtle.ConstantTimeCompare(want[:], got[:])
+	m.sum(&m.want, header[:], data, n, least)
+	extractMAC(&m.got, plain, n)
+	good &= subtle.ConstantTimeCompare(m.want[:], m.got[:])
 	if good != 1 {
 		return nil, false
 	}

@@ -364,9 +364,11 @@ func (c *Conn) flush() error {
 	return c.out.err
 }
 
-// fail ends the connection because of what the peer did.
+// fail ends the connection because of what the peer did. Only whoever reads may
+// call it.
 func (c *Conn) fail(alert Alert, format string, args ...any) error {
 	err := &AlertError{Alert: alert, Reason: fmt.Sprintf(format, args...)}
+	c.in.err = err
 	c.goodbye(alert, err)
 	return err
 }

@@ -74,7 +74,6 @@ type sealer struct {
 	random         io.Reader // for initialization vectors
 	seq            uint64
 	header         [macHeaderLen]byte
-	sum            []byte
 }
 
 func newSealer(k directionKeys, encryptThenMAC bool, random io.Reader) *sealer {
@@ -100,11 +99,10 @@ func (s *sealer) seal(dst []byte, typ recordType, plain []byte) ([]byte, error) 
 		return nil, errSequence
 	}
 	start := len(dst)
-	var iv [ivLen]byte
-	if _, err := io.ReadFull(s.random, iv[:]); err != nil {
+	dst = append(dst, make([]byte, ivLen)...)
+	if _, err := io.ReadFull(s.random, dst[start:]); err != nil {
 		return nil, err
 	}
-	dst = append(dst, iv[:]...)
 	dst = append(dst, plain...)
 	if !s.encryptThenMAC {
 		dst = s.appendMAC(dst, typ, plain)
@@ -115,7 +113,7 @@ func (s *sealer) seal(dst []byte, typ recordType, plain []byte) ([]byte, error) 
 		dst = append(dst, byte(padding-1))
 	}
 	content = dst[start+ivLen:]
-	s.cbc.SetIV(iv[:])
+	s.cbc.SetIV(dst[start : start+ivLen])
 	s.cbc.CryptBlocks(content, content)
 	if s.encryptThenMAC {
 		dst = s.appendMAC(dst, typ, dst[start:])

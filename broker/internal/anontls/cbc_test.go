@@ -1,0 +1,75 @@
+package anontls
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha1"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestSecretLenMAC(t *testing.T) {
+	key := bytes.Repeat([]byte{7}, macKeyLen)
+	header := []byte("thirteenbytes")
+	random := rand.NewChaCha8([32]byte{})
+	m := newSecretLenMAC(key)
+	for length := 0; length < 600; length += 13 {
+		data := make([]byte, length)
+		random.Read(data)
+		least := max(0, length-maxPadding)
+		for n := least; n <= length; n++ {
+			ref := hmac.New(sha1.New, key)
+			ref.Write(header)
+			ref.Write(data[:n])
+			want := ref.Sum(nil)
+			var got [sha1.Size]byte
+			m.sum(&got, header, data, n, least)
+			if !bytes.Equal(got[:], want) {
+				t.Fatalf("%d of %d bytes: got %x, want %x", n, length, got, want)
+			}
+		}
+	}
+}
+
+func TestExtractMAC(t *testing.T) {
+	random := rand.NewChaCha8([32]byte{})
+	for length := sha1.Size; length < 400; length += 7 {
+		plain := make([]byte, length)
+		random.Read(plain)
+		for start := max(0, length-sha1.Size-maxPadding); start <= length-sha1.Size; start++ {
+			var got [sha1.Size]byte
+			extractMAC(&got, plain, start)
+			if want := plain[start : start+sha1.Size]; !bytes.Equal(got[:], want) {
+				t.Fatalf("at %d of %d: got %x, want %x", start, length, got, want)
+			}
+		}
+	}
+}
+
+func TestPaddingLen(t *testing.T) {
+	pad := func(n int) []byte { return bytes.Repeat([]byte{byte(n - 1)}, n) }
+	data := bytes.Repeat([]byte{0xaa}, 100)
+	tests := []struct {
+		name  string
+		plain []byte
+		n     int
+		good  int
+	}{
+		{"least", append(data[:100:100], pad(1)...), 1, 1},
+		{"some", append(data[:100:100], pad(16)...), 16, 1},
+		{"most", append(data[:100:100], pad(256)...), 256, 1},
+		{"all but the MAC", append(data[:sha1.Size:sha1.Size], pad(44)...), 44, 1},
+		{"into the MAC", append(data[:sha1.Size-1:sha1.Size-1], pad(45)...), 1, 0},
+		{"longer than the record", append(data[:30:30], 200), 1, 0},
+		{"first byte wrong", append(append(data[:100:100], 14), pad(16)[1:]...), 1, 0},
+		{"middle byte wrong", append(data[:100:100], 3, 2, 3, 3), 1, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			n, good := paddingLen(tt.plain, sha1.Size)
+			if n != tt.n || good != tt.good {
+				t.Errorf("got %d, %d; want %d, %d", n, good, tt.n, tt.good)
+			}
+		})
+	}
+}

@@ -1,0 +1,160 @@
+package anontls
+
+import (
+	"bytes"
+	"encoding/hex"
+	"io"
+	"net"
+	"reflect"
+	"testing"
+	"time"
+)
+
+var noTime time.Time
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// scripted is a connection with a peer that says what r yields and takes
+// everything.
+type scripted struct {
+	net.Conn // nil
+	r        io.Reader
+}
+
+func (s *scripted) Read(p []byte) (int, error)       { return s.r.Read(p) }
+func (s *scripted) Write(p []byte) (int, error)      { return len(p), nil }
+func (s *scripted) Close() error                     { return nil }
+func (s *scripted) SetWriteDeadline(time.Time) error { return nil }
+
+// recordedPeers calls f with what the peers of all recorded sessions said.
+func recordedPeers(f *testing.F, add func(s session, said []byte)) {
+	for _, s := range sessions {
+		flows, err := readFlows(s.path())
+		if err != nil {
+			f.Fatal(err)
+		}
+		var said []byte
+		for _, flow := range flows {
+			if !flow.sent {
+				said = append(said, flow.bytes...)
+			}
+		}
+		add(s, said)
+	}
+}
+
+// firstMessage returns the body of the first handshake message of a stream.
+func firstMessage(stream []byte) []byte {
+	b := stream[recordHeaderLen:]
+	n := int(b[2])<<8 | int(b[3])
+	return b[messageHeader : messageHeader+n]
+}
+
+// FuzzClientHello and its likes parse anything, and what they make of it has
+// the same meaning when it is sent.
+func FuzzClientHello(f *testing.F) {
+	f.Add(goodHello().appendBody(nil))
+	recordedPeers(f, func(s session, said []byte) {
+		if !s.isClient {
+			f.Add(firstMessage(said))
+		}
+	})
+	f.Fuzz(func(t *testing.T, body []byte) { again(t, body, parseClientHello) })
+}
+
+func FuzzServerHello(f *testing.F) {
+	recordedPeers(f, func(s session, said []byte) {
+		if s.isClient {
+			f.Add(firstMessage(said))
+		}
+	})
+	f.Fuzz(func(t *testing.T, body []byte) { again(t, body, parseServerHello) })
+}
+
+func FuzzServerKeyExchange(f *testing.F) {
+	m := &serverKeyExchange{curveType: namedCurve, curve: secp384r1, point: make([]byte, pointLen)}
+	f.Add(m.appendBody(nil))
+	f.Fuzz(func(t *testing.T, body []byte) { again(t, body, parseServerKeyExchange) })
+}
+
+func FuzzClientKeyExchange(f *testing.F) {
+	f.Add((&clientKeyExchange{point: make([]byte, pointLen)}).appendBody(nil))
+	f.Fuzz(func(t *testing.T, body []byte) { again(t, body, parseClientKeyExchange) })
+}
+
+func again[M message](t *testing.T, body []byte, parse func([]byte) (M, error)) {
+	if len(body) > maxMessage {
+		return
+	}
+	m, err := parse(body)
+	if err != nil {
+		return
+	}
+	m2, err := parse(m.appendBody(nil))
+	if err != nil {
+		t.Fatalf("%+v is sent so that it cannot be parsed: %v", m, err)
+	}
+	if !reflect.DeepEqual(m, m2) {
+		t.Fatalf("%+v is sent as %+v", m, m2)
+	}
+}
+
+// FuzzRecords opens records with keys that the fuzzer cannot guess, and cuts
+// records from a stream.
+func FuzzRecords(f *testing.F) {
+	for _, mode := range bothModes {
+		sealed, err := newSealer(testKeys(), mode.encryptThenMAC, zeros{}).seal(nil, recordData, []byte("text"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(plainRecord(recordData, sealed), mode.encryptThenMAC)
+	}
+	f.Fuzz(func(t *testing.T, stream []byte, encryptThenMAC bool) {
+		r := recordReader{conn: &scripted{r: bytes.NewReader(stream)}}
+		o := newOpener(testKeys(), encryptThenMAC)
+		for {
+			record, err := r.next()
+			if err != nil {
+				return
+			}
+			plain, err := o.open(record.typ, record.content)
+			if err != nil && plain != nil {
+				t.Fatal("a record was refused and returned")
+			}
+		}
+	})
+}
+
+// fuzzEnd lets one end meet a stream, beginning with recorded handshakes that
+// succeed because our random bytes are the recorded ones.
+func fuzzEnd(f *testing.F, isClient bool) {
+	recordedPeers(f, func(s session, said []byte) {
+		if s.isClient == isClient && !s.config.noExtendedMasterSecret {
+			f.Add(said, s.config.noEncryptThenMAC)
+		}
+	})
+	f.Fuzz(func(t *testing.T, said []byte, noEncryptThenMAC bool) {
+		c := newConn(&scripted{r: bytes.NewReader(said)}, isClient, config{
+			random:           fixedRandom(),
+			noEncryptThenMAC: noEncryptThenMAC,
+		})
+		defer c.Close()
+		n, err := io.Copy(io.Discard, c)
+		if n > int64(len(said)) {
+			t.Errorf("%d bytes of data came out of %d", n, len(said))
+		}
+		if err == nil && !c.complete.Load() {
+			t.Error("no handshake and no error")
+		}
+	})
+}
+
+func FuzzClient(f *testing.F) { fuzzEnd(f, true) }
+func FuzzServer(f *testing.F) { fuzzEnd(f, false) }

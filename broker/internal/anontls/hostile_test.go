@@ -1,0 +1,480 @@
+package anontls
+
+import (
+	"bytes"
+	"crypto/ecdh"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// sentAlert checks that err is the error of an end that sent alert.
+func sentAlert(t *testing.T, err error, alert Alert) {
+	t.Helper()
+	var got *AlertError
+	if !errors.As(err, &got) || got.Received || got.Alert != alert {
+		t.Errorf("got the error %v, want one with the alert %v", err, alert)
+	}
+}
+
+// gotAlert checks that err is the error of an end that received alert.
+func gotAlert(t *testing.T, err error, alert Alert) {
+	t.Helper()
+	var got *AlertError
+	if !errors.As(err, &got) || !got.Received || got.Alert != alert {
+		t.Errorf("the peer got the error %v, want the alert %v", err, alert)
+	}
+}
+
+// goodHello is a ClientHello that our server accepts.
+func goodHello() *clientHello {
+	return &clientHello{
+		version:       versionTLS12,
+		suites:        []uint16{suite},
+		compressions:  []byte{noCompression},
+		groups:        []uint16{secp384r1},
+		pointFormats:  []byte{uncompressed},
+		renegotiation: []byte{},
+	}
+}
+
+func handshakeRecord(m message) []byte {
+	return plainRecord(recordHandshake, appendMessage(nil, m))
+}
+
+// helloWith returns a record with a changed good ClientHello.
+func helloWith(change func(*clientHello)) []byte {
+	m := goodHello()
+	change(m)
+	return handshakeRecord(m)
+}
+
+// TestHostileFirstRecords sends a server, and where it makes sense a client,
+// what it cannot take.
+func TestHostileFirstRecords(t *testing.T) {
+	warning := plainRecord(recordAlert, []byte{levelWarning, 90})
+	duplicate := appendMessage(nil, goodHello())
+	duplicate = append(duplicate, duplicate[len(duplicate)-6:]...) // point formats
+	duplicate[3] += 6
+	binary.BigEndian.PutUint16(duplicate[4+2+32+1+2+2+2:], binary.BigEndian.Uint16(duplicate[4+2+32+1+2+2+2:])+6)
+
+	tests := []struct {
+		name  string
+		wire  []byte
+		alert Alert
+	}{
+		{"wrong record type", plainRecord(recordChangeCipherSpec, []byte{1})[:], 0},
+		{"record too long", []byte{22, 3, 1, 0x48, 1}, RecordOverflow},
+		{"plaintext too long", plainRecord(recordHandshake, make([]byte, maxPlaintext+1)), RecordOverflow},
+		{"empty handshake record", plainRecord(recordHandshake, nil), UnexpectedMessage},
+		{"wrong message", handshakeRecord(serverHelloDone{}), UnexpectedMessage},
+		{"message too long", plainRecord(recordHandshake, []byte{1, 1, 0, 0}), DecodeError},
+		{"message longer than its fields", plainRecord(recordHandshake, []byte{1, 0, 0, 2, 3, 3}), DecodeError},
+		{"duplicate extension", plainRecord(recordHandshake, duplicate), DecodeError},
+		{"alert flood", bytes.Repeat(warning, maxUseless+1), UnexpectedMessage},
+		{"long alert", plainRecord(recordAlert, []byte{2, 40, 0}), DecodeError},
+		{"alert of level 3", plainRecord(recordAlert, []byte{3, 40}), IllegalParameter},
+		{"later record of another protocol", append(bytes.Clone(warning), "\x16\x02\x00\x00\x01x"...), ProtocolVersion},
+		{"data", append(bytes.Clone(warning), plainRecord(recordData, []byte("x"))...), UnexpectedMessage},
+		{"empty data", append(bytes.Clone(warning), plainRecord(recordData, nil)...), UnexpectedMessage},
+		{"TLS 1.1", helloWith(func(m *clientHello) { m.version = 0x0302 }), ProtocolVersion},
+		{"only TLS 1.3", helloWith(func(m *clientHello) { m.versions = []uint16{0x0304} }), ProtocolVersion},
+		{"no anonymous suite", helloWith(func(m *clientHello) { m.suites = []uint16{0xc02f, 0x1301} }), HandshakeFailure},
+		{"no P-384", helloWith(func(m *clientHello) { m.groups = []uint16{23, 29} }), HandshakeFailure},
+		{"no uncompressed points", helloWith(func(m *clientHello) { m.pointFormats = []byte{1} }), IllegalParameter},
+		{"compression", helloWith(func(m *clientHello) { m.compressions = []byte{1} }), IllegalParameter},
+		{"renegotiation", helloWith(func(m *clientHello) { m.renegotiation = []byte("x") }), HandshakeFailure},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a, b := tcpPair(t)
+			s := InsecureServer(b)
+			go a.Write(tt.wire)
+			err := s.Handshake()
+			if tt.alert == 0 {
+				if !errors.Is(err, ErrNotTLS) {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			sentAlert(t, err, tt.alert)
+			reply := make([]byte, recordHeaderLen+2)
+			if _, err := io.ReadFull(a, reply); err != nil {
+				t.Fatal(err)
+			}
+			if want := plainRecord(recordAlert, []byte{levelFatal, byte(tt.alert)}); !bytes.Equal(reply, want) {
+				t.Errorf("replied % x, want % x", reply, want)
+			}
+		})
+	}
+}
+
+// TestAcceptableHellos are hellos that differ from ours.
+func TestAcceptableHellos(t *testing.T) {
+	tests := map[string][]byte{
+		"no extensions": helloWith(func(m *clientHello) {
+			m.groups, m.pointFormats, m.renegotiation = nil, nil, nil
+		}),
+		"TLS 1.3 too": helloWith(func(m *clientHello) {
+			m.versions = []uint16{0x0304, versionTLS12}
+			m.suites = []uint16{0x1302, suite, renegotiationSCSV}
+			m.sessionID = make([]byte, maxSessionIDLen)
+			m.renegotiation = nil
+		}),
+		"later version, as before TLS 1.3": helloWith(func(m *clientHello) { m.version = 0x0304 }),
+	}
+	for name, wire := range tests {
+		t.Run(name, func(t *testing.T) {
+			a, b := tcpPair(t)
+			var wg sync.WaitGroup
+			wg.Go(func() { InsecureServer(b).Handshake() })
+			a.Write(wire)
+			r, err := (&recordReader{conn: a}).next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.typ != recordHandshake || messageType(r.content[0]) != typeServerHello {
+				t.Errorf("the server replied with % x", r.content[:min(len(r.content), 8)])
+			}
+			a.Close()
+			wg.Wait()
+		})
+	}
+}
+
+// TestHostileServerHello answers a client's hello with what was not asked for.
+func TestHostileServerHello(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*serverHello)
+		alert  Alert
+	}{
+		{"TLS 1.1", func(m *serverHello) { m.version = 0x0302 }, ProtocolVersion},
+		{"other suite", func(m *serverHello) { m.suite = 0xc02f }, IllegalParameter},
+		{"compression", func(m *serverHello) { m.compression = 1 }, IllegalParameter},
+		{"TLS 1.3", func(m *serverHello) { m.unknown = []uint16{extSupportedVersions} }, UnsupportedExtension},
+		{"session ticket", func(m *serverHello) { m.unknown = []uint16{35} }, UnsupportedExtension},
+		{"encrypt-then-MAC unasked", func(m *serverHello) { m.encryptThenMAC = true }, UnsupportedExtension},
+		{"master secret unasked", func(m *serverHello) { m.extendedMasterSecret = true }, UnsupportedExtension},
+		{"no uncompressed points", func(m *serverHello) { m.pointFormats = []byte{1, 2} }, IllegalParameter},
+		{"no secure renegotiation", func(m *serverHello) { m.renegotiation = nil }, HandshakeFailure},
+		{"renegotiation", func(m *serverHello) { m.renegotiation = []byte("x") }, HandshakeFailure},
+		{"long session ID", func(m *serverHello) { m.sessionID = make([]byte, 33) }, DecodeError},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a, b := tcpPair(t)
+			hello := &serverHello{version: versionTLS12, suite: suite, renegotiation: []byte{}}
+			tt.change(hello)
+			b.Write(handshakeRecord(hello))
+			c := newConn(a, true, config{noEncryptThenMAC: true, noExtendedMasterSecret: true})
+			sentAlert(t, c.Handshake(), tt.alert)
+		})
+	}
+}
+
+// TestHostileHandshakes changes records on their way. Records of the server:
+// hello, key exchange and done in 0, ChangeCipherSpec in 1, Finished in 2. Of
+// the client: hello in 0, key exchange in 1, ChangeCipherSpec in 2, Finished
+// in 3.
+func TestHostileHandshakes(t *testing.T) {
+	// The server's point ends where the four bytes of its last message begin.
+	serverPoint := func(record, point []byte) []byte {
+		copy(record[len(record)-messageHeader-pointLen:], point)
+		return record
+	}
+	notOnCurve := append([]byte{4}, bytes.Repeat([]byte{1}, pointLen-1)...)
+	replace := func(b []byte) func([]byte) []byte { return func([]byte) []byte { return b } }
+	flip := func(at int) func([]byte) []byte {
+		return func(r []byte) []byte {
+			if at < 0 {
+				at += len(r)
+			}
+			r[at] ^= 1
+			return r
+		}
+	}
+	const extEtM = "\x00\x16\x00\x00"
+	tests := []struct {
+		name       string
+		fromClient bool
+		record     int
+		change     func([]byte) []byte
+		config     config
+		alert      Alert
+	}{
+		{"point not on the curve", false, 0, func(r []byte) []byte { return serverPoint(r, notOnCurve) }, config{}, IllegalParameter},
+		{"point at infinity", false, 0, func(r []byte) []byte { return serverPoint(r, make([]byte, pointLen)) }, config{}, IllegalParameter},
+		{"compressed point", false, 0, func(r []byte) []byte { return serverPoint(r, []byte{2}) }, config{}, IllegalParameter},
+		{"other curve", false, 0, func(r []byte) []byte { return flip(len(r) - messageHeader - pointLen - 2)(r) }, config{}, IllegalParameter},
+		{"point of another length", false, 0, func(r []byte) []byte { return flip(len(r) - messageHeader - pointLen - 1)(r) }, config{}, DecodeError},
+		{"done is not empty", false, 0, func(r []byte) []byte {
+			r[len(r)-1] = 1
+			r = append(r, 0)
+			setRecordLen(r, r[recordHeaderLen:])
+			return r
+		}, config{}, DecodeError},
+		{"message after done", false, 0, func(r []byte) []byte {
+			r = append(r, byte(typeHelloRequest), 0, 0, 0)
+			setRecordLen(r, r[recordHeaderLen:])
+			return r
+		}, config{}, UnexpectedMessage},
+		{"not done", false, 0, func(r []byte) []byte { return flip(len(r) - messageHeader)(r) }, config{}, UnexpectedMessage},
+		{"client's point not on the curve", true, 1, func(r []byte) []byte { copy(r[len(r)-pointLen:], notOnCurve); return r }, config{}, IllegalParameter},
+		{"client's point too short", true, 1, flip(recordHeaderLen + messageHeader), config{}, DecodeError},
+		{"other point", true, 1, func(r []byte) []byte {
+			key, _ := newPrivateKey(fixedRandom())
+			copy(r[len(r)-pointLen:], key.PublicKey().Bytes())
+			return r
+		}, config{}, BadRecordMAC},
+		{"no ChangeCipherSpec", false, 1, replace(nil), config{}, UnexpectedMessage},
+		{"no ChangeCipherSpec of the client", true, 2, replace(nil), config{}, UnexpectedMessage},
+		{"ChangeCipherSpec of 2", false, 1, flip(-1), config{}, DecodeError},
+		{"ChangeCipherSpec twice", false, 1, func(r []byte) []byte { return append(r, r...) }, config{}, BadRecordMAC},
+		{"ChangeCipherSpec first", true, 1, func(r []byte) []byte {
+			return append(plainRecord(recordChangeCipherSpec, []byte{1}), r...)
+		}, config{}, UnexpectedMessage},
+		{"version changes", true, 1, flip(2), config{}, ProtocolVersion},
+		{"Finished changed", true, 3, flip(-1), config{}, BadRecordMAC},
+		{"Finished of the server changed", false, 2, flip(-1), config{}, BadRecordMAC},
+		{"Finished changed, MAC-then-encrypt", true, 3, flip(-1), config{noEncryptThenMAC: true}, BadRecordMAC},
+		{"random changed", true, 0, flip(recordHeaderLen + messageHeader + 2), config{}, BadRecordMAC},
+		{"encrypt-then-MAC stripped from the hello", true, 0, func(r []byte) []byte {
+			return bytes.Replace(r, []byte(extEtM), []byte("\x16\x16\x00\x00"), 1)
+		}, config{noExtendedMasterSecret: true}, DecryptError},
+		{"the same with the extended master secret", true, 0, func(r []byte) []byte {
+			return bytes.Replace(r, []byte(extEtM), []byte("\x16\x16\x00\x00"), 1)
+		}, config{}, BadRecordMAC},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a, b := tcpPair(t)
+			mangle := func(n int, record []byte) []byte {
+				if n == tt.record {
+					return tt.change(record)
+				}
+				return record
+			}
+			var c, s *Conn
+			if tt.fromClient {
+				c, s = newConn(&mangler{Conn: a, mangle: mangle}, true, tt.config), newConn(b, false, tt.config)
+			} else {
+				c, s = newConn(a, true, tt.config), newConn(&mangler{Conn: b, mangle: mangle}, false, tt.config)
+			}
+			var clientErr, serverErr error
+			var wg sync.WaitGroup
+			wg.Go(func() { _, serverErr = s.Read(make([]byte, 1)); b.Close() })
+			_, clientErr = c.Read(make([]byte, 1))
+			a.Close()
+			wg.Wait()
+			if tt.fromClient {
+				sentAlert(t, serverErr, tt.alert)
+				// The alert may be lost when the connection is closed with data unread.
+				if clientErr == nil {
+					t.Error("the client has noticed nothing")
+				}
+			} else {
+				sentAlert(t, clientErr, tt.alert)
+				if serverErr == nil {
+					t.Error("the server has noticed nothing")
+				}
+			}
+		})
+	}
+}
+
+// TestClosedAmidHandshake cuts the server's stream after every byte.
+func TestClosedAmidHandshake(t *testing.T) {
+	flows, err := readFlows(sessions[0].path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !flows[0].sent || flows[1].sent || !flows[2].sent || flows[3].sent {
+		t.Fatal("the recording does not begin with a handshake")
+	}
+	handshake := append(bytes.Clone(flows[1].bytes), flows[3].bytes[:6]...)
+	for n := range handshake {
+		conn := &scripted{r: bytes.NewReader(handshake[:n])}
+		err := newConn(conn, true, config{random: fixedRandom()}).Handshake()
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("after %d bytes: got %v", n, err)
+		}
+	}
+}
+
+// raw sends a record past all checks of the sending side.
+func (c *Conn) raw(typ recordType, content []byte) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.queueRecord(typ, content)
+	c.flush()
+}
+
+// TestHostileAfterHandshake sends records that are in order but not allowed.
+func TestHostileAfterHandshake(t *testing.T) {
+	repeat := func(n int, typ recordType, content []byte) func(*Conn) {
+		return func(c *Conn) {
+			for range n {
+				c.raw(typ, content)
+			}
+		}
+	}
+	hello := appendMessage(nil, goodHello())
+	tests := []struct {
+		name     string
+		toClient bool
+		attack   func(*Conn)
+		alert    Alert
+	}{
+		{"HelloRequest", true, repeat(1, recordHandshake, []byte{0, 0, 0, 0}), NoRenegotiation},
+		{"ClientHello", false, repeat(1, recordHandshake, hello), NoRenegotiation},
+		{"ClientHello to a client", true, repeat(1, recordHandshake, hello), UnexpectedMessage},
+		{"Finished again", false, repeat(1, recordHandshake, []byte{20, 0, 0, 0}), UnexpectedMessage},
+		{"ChangeCipherSpec", false, repeat(1, recordChangeCipherSpec, []byte{1}), UnexpectedMessage},
+		{"unknown record", true, repeat(1, 99, []byte{1}), UnexpectedMessage},
+		{"empty handshake record", true, repeat(1, recordHandshake, nil), UnexpectedMessage},
+		{"alert flood", true, repeat(maxUseless+1, recordAlert, []byte{levelWarning, 90}), UnexpectedMessage},
+		{"empty data flood", false, repeat(maxUseless+1, recordData, nil), UnexpectedMessage},
+		{"data too long", false, repeat(1, recordData, make([]byte, maxPlaintext+1)), RecordOverflow},
+		{"short alert", true, repeat(1, recordAlert, []byte{2}), DecodeError},
+		{"version changes", false, func(c *Conn) { c.out.version = versionTLS10; c.raw(recordData, []byte("x")) }, ProtocolVersion},
+		{"record twice", false, func(c *Conn) { c.out.sealer.seq--; c.raw(recordData, []byte("x")) }, BadRecordMAC},
+		{"record not encrypted", false, func(c *Conn) { c.conn.Write(plainRecord(recordData, []byte("secret"))) }, BadRecordMAC},
+		{"close notify not encrypted", false, func(c *Conn) { c.conn.Write(plainRecord(recordAlert, []byte{1, 0})) }, BadRecordMAC},
+	}
+	for _, mode := range []config{{}, {noEncryptThenMAC: true}} {
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				victim, attacker := connected(t, mode)
+				if !tt.toClient {
+					victim, attacker = attacker, victim
+				}
+				tt.attack(attacker)
+				for range 2 {
+					_, err := victim.Read(make([]byte, 1))
+					sentAlert(t, err, tt.alert)
+				}
+				if _, err := victim.Write([]byte("x")); err == nil {
+					t.Error("writing goes on")
+				}
+				_, err := attacker.Read(make([]byte, 1))
+				gotAlert(t, err, tt.alert)
+			})
+		}
+	}
+}
+
+// TestUselessRecords sends as many as are allowed, more than once.
+func TestUselessRecords(t *testing.T) {
+	c, s := connected(t, config{})
+	for range 3 {
+		for range maxUseless / 2 {
+			s.raw(recordData, nil)
+			s.raw(recordAlert, []byte{levelWarning, 90})
+		}
+		io.WriteString(s, "x")
+		read(t, c, "x")
+	}
+}
+
+// TestFailInterruptsWrite has a peer that breaks the rules and does not read.
+func TestFailInterruptsWrite(t *testing.T) {
+	t.Parallel()
+	a, b := net.Pipe()
+	c, s := connectedOver(t, a, b, config{})
+	defer b.Close()
+	done := make(chan error)
+	go func() {
+		_, err := c.Write([]byte("nobody reads this"))
+		done <- err
+	}()
+	go s.raw(recordHandshake, []byte{0, 0, 0, 0})
+	_, err := c.Read(make([]byte, 1))
+	sentAlert(t, err, NoRenegotiation)
+	if err := <-done; err == nil {
+		t.Error("the write succeeded")
+	}
+	// The deadline of what has ended cannot be moved.
+	if err := c.SetWriteDeadline(noTime); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOtherProtocols(t *testing.T) {
+	for name, greeting := range map[string]string{
+		"http":   "GET / HTTP/1.1\r\n\r\n",
+		"broker": "\x00\x00\x00\x05\x01ZEEK",
+		"ssl2":   "\x80\x2e\x01\x00\x02\x00\x15",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, isClient := range []bool{true, false} {
+				c := newConn(&scripted{r: strings.NewReader(greeting)}, isClient, config{})
+				if err := c.Handshake(); !errors.Is(err, ErrNotTLS) {
+					t.Errorf("got %v", err)
+				}
+			}
+		})
+	}
+}
+
+// failing is a random source without randomness.
+type failing struct{}
+
+var errNoRandom = errors.New("no random bytes")
+
+func (failing) Read([]byte) (int, error) { return 0, errNoRandom }
+
+func TestRandomFails(t *testing.T) {
+	for _, isClient := range []bool{true, false} {
+		err := newConn(&scripted{}, isClient, config{random: failing{}}).Handshake()
+		if !errors.Is(err, errNoRandom) {
+			t.Errorf("got %v", err)
+		}
+	}
+	c, _ := connected(t, config{})
+	c.out.sealer.random = failing{}
+	if _, err := c.Write([]byte("x")); !errors.Is(err, errNoRandom) {
+		t.Errorf("write: got %v", err)
+	}
+	if _, err := newPrivateKey(zeros{}); err == nil {
+		t.Error("zero is taken for a private key")
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func TestPRF(t *testing.T) {
+	// A vector for P_SHA256 from the IETF's TLS working group.
+	secret := unhex(t, "9bbe436ba940f017b17652849a71db35")
+	seed := unhex(t, "a0ba9f936cda311827a6f796ffd5198c")
+	want := unhex(t, "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a"+
+		"6b301791e90d35c9c9a46b4e14baf9af0fa022f7077def17abfd3797c0564bab"+
+		"4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff701"+
+		"87347b66")
+	if got := prf(secret, "test label", seed, len(want)); !bytes.Equal(got, want) {
+		t.Errorf("got %x", got)
+	}
+}
+
+// TestPremaster checks that leading zeros of the shared secret are kept, which
+// TLS 1.2 demands of ECDH (RFC 8422, section 5.10).
+func TestPremaster(t *testing.T) {
+	mine, _ := newPrivateKey(fixedRandom())
+	for range 100 {
+		key, err := ecdh.P384().GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &handshake{Conn: newConn(nil, true, config{}), key: mine}
+		premaster, err := h.agree(key.PublicKey().Bytes())
+		if err != nil || len(premaster) != scalarLen {
+			t.Fatalf("got %d bytes, %v", len(premaster), err)
+		}
+	}
+}
