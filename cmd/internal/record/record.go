@@ -1,0 +1,191 @@
+// Package record is the command that stands between two peers and records what
+// they say to each other.
+package record
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker/recording"
+)
+
+// Limits of a Proxy.
+const (
+	MaxConnections = 256 // at the same time; more wait to be accepted
+	connectTimeout = 10 * time.Second
+)
+
+// maxNumber bounds the search for a file name that is not taken.
+const maxNumber = 1 << 20
+
+// Options are those of the command.
+type Options struct {
+	Connect string // address of the server
+	Output  string // a directory, or a file whose name ends with .jsonl
+
+	// Name is that of the connections in their recordings and, in a directory,
+	// the first part of the files' names. The default is DefaultName.
+	Name string
+}
+
+// DefaultName is the default of Options.Name.
+const DefaultName = "recording"
+
+// extension is that of recordings.
+const extension = ".jsonl"
+
+// Run forwards what connects to l, which it closes, until ctx ends; that is no
+// error. Connections still open then are closed. It tells on log which
+// connection goes to which file, and what cannot be recorded.
+func Run(ctx context.Context, l net.Listener, o Options, log io.Writer) error {
+	o.Name = cmp.Or(o.Name, DefaultName)
+	p := &proxy{options: o, log: log}
+	if strings.ContainsAny(o.Name, `/\`) {
+		return fmt.Errorf("record: name %q holds a slash", o.Name)
+	}
+	if !strings.HasSuffix(o.Output, extension) {
+		if err := os.MkdirAll(o.Output, 0o777); err != nil {
+			return fmt.Errorf("record: %w", err)
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	defer l.Close()
+	var connections sync.WaitGroup
+	defer connections.Wait()
+	defer cancel()
+	free := make(chan struct{}, MaxConnections)
+	for {
+		select {
+		case free <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		client, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				client.Close()
+			}
+			return nil
+		case err != nil:
+			return fmt.Errorf("record: %w", err)
+		}
+		connections.Go(func() {
+			defer func() { <-free }()
+			defer client.Close()
+			if err := p.serve(ctx, client); err != nil && ctx.Err() == nil {
+				p.tell("%v: %v", client.RemoteAddr(), err)
+			}
+		})
+	}
+}
+
+type proxy struct {
+	options Options
+
+	mu  sync.Mutex
+	log io.Writer
+}
+
+func (p *proxy) tell(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.log, "record: "+format+"\n", args...)
+}
+
+// serve forwards one connection.
+func (p *proxy) serve(ctx context.Context, client net.Conn) error {
+	dialer := net.Dialer{Timeout: connectTimeout}
+	server, err := dialer.DialContext(ctx, "tcp", p.options.Connect)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	out, err := p.create()
+	if err != nil {
+		return err
+	}
+	c := recording.Connection{Name: p.options.Name}
+	if a, ok := server.RemoteAddr().(*net.TCPAddr); ok {
+		c.ServerPort = uint16(a.Port)
+	}
+	recorder := recording.NewRecorder(out, c, func(err error) {
+		p.tell("%s: %s", out.Name(), strings.TrimPrefix(err.Error(), "recording: "))
+	})
+	p.tell("%v -> %v to %s", client.RemoteAddr(), server.RemoteAddr(), out.Name())
+
+	stop := context.AfterFunc(ctx, func() {
+		client.Close()
+		server.Close()
+	})
+	defer stop()
+	var both sync.WaitGroup
+	both.Go(func() { forward(recorder, recording.Client, client, server) })
+	both.Go(func() { forward(recorder, recording.Server, server, client) })
+	both.Wait()
+	recorder.Close()
+	if recorder.Protocol() == "" {
+		p.tell("%s: nothing to record", out.Name())
+		return os.Remove(out.Name())
+	}
+	return nil
+}
+
+// forward copies one direction until it ends. An end is passed on; a failure
+// ends the other direction, too.
+func forward(r *recording.Recorder, from recording.Side, src, dst net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, readErr := src.Read(buf)
+		r.Write(from, buf[:n])
+		_, writeErr := dst.Write(buf[:n])
+		switch {
+		case readErr == io.EOF && writeErr == nil:
+			r.CloseSide(from)
+			if half, ok := dst.(*net.TCPConn); ok {
+				half.CloseWrite()
+			}
+			return
+		case readErr != nil || writeErr != nil:
+			src.Close()
+			dst.Close()
+			return
+		}
+	}
+}
+
+// create creates the next file that does not exist.
+func (p *proxy) create() (*os.File, error) {
+	for i := range maxNumber {
+		f, err := os.OpenFile(p.fileName(i+1), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
+	return nil, fmt.Errorf("all of %s to %s exist", p.fileName(1), p.fileName(maxNumber))
+}
+
+// fileName returns the name of the nth file, from 1. A file that the user names
+// comes first and under that name.
+func (p *proxy) fileName(n int) string {
+	if base, ok := strings.CutSuffix(p.options.Output, extension); ok {
+		if n == 1 {
+			return p.options.Output
+		}
+		return fmt.Sprintf("%s-%02d%s", base, n, extension)
+	}
+	return filepath.Join(p.options.Output, fmt.Sprintf("%s-%02d%s", p.options.Name, n, extension))
+}

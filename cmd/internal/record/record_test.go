@@ -1,0 +1,270 @@
+package record_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zeekwire/zeekwire/broker/recording"
+	"github.com/zeekwire/zeekwire/cmd/internal/record"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// log is what the command tells.
+type log struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// start runs the command and returns its address, and a function that ends it
+// and returns what it told.
+func start(t *testing.T, o record.Options) (address string, end func() string) {
+	t.Helper()
+	l := listen(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	told, done := &log{}, make(chan error)
+	go func() { done <- record.Run(ctx, l, o, told) }()
+	return l.Addr().String(), func() string {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		return told.String()
+	}
+}
+
+func read(t *testing.T, name string) (recording.Connection, []recording.Entry) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := recording.NewReader(f, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []recording.Entry
+	for {
+		e, err := r.Next()
+		if err == io.EOF {
+			return r.Connection(), entries
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, e)
+	}
+}
+
+// A recording of a replay is the recording, for pings and IDs aside.
+func TestRecordReplays(t *testing.T) {
+	for i, name := range []string{"native-01.jsonl", "broker-websocket-01.jsonl", "zeek-websocket-01.jsonl"} {
+		t.Run(name, func(t *testing.T) {
+			want, entries := read(t, "../../../testdata/recordings/zeek-8.0.10-types/"+name)
+			server := listen(t)
+			dir := filepath.Join(t.TempDir(), "new")
+			address, end := start(t, record.Options{Connect: server.Addr().String(), Output: dir, Name: want.Name})
+			var both sync.WaitGroup
+			both.Go(func() {
+				conn, err := server.Accept()
+				if err == nil {
+					err = recording.NewReplay(entries, recording.Server).Play(t.Context(), conn, time.Minute, nil)
+				}
+				if err != nil {
+					t.Errorf("server: %v", err)
+				}
+			})
+			both.Go(func() {
+				conn, err := net.Dial("tcp", address)
+				if err == nil {
+					err = recording.NewReplay(entries, recording.Client).Play(t.Context(), conn, time.Minute, nil)
+				}
+				if err != nil {
+					t.Errorf("client: %v", err)
+				}
+			})
+			both.Wait()
+			told := end()
+			file := filepath.Join(dir, want.Name+"-01.jsonl")
+			if strings.Count(told, "\n") != 1 || !strings.Contains(told, " to "+file) {
+				t.Errorf("told %q", told)
+			}
+			got, gotEntries := read(t, file)
+			if got.Name != want.Name || got.Protocol != want.Protocol || got.ServerPort != uint16(server.Addr().(*net.TCPAddr).Port) {
+				t.Errorf("got %+v", got)
+			}
+			if a, b := said(gotEntries), said(entries); a != b {
+				t.Errorf("%d: got\n%s, want\n%s", i, a, b)
+			}
+		})
+	}
+}
+
+// said lists what each side said, in order, without what depends on time or
+// on identities.
+func said(entries []recording.Entry) string {
+	sides := map[recording.Side]string{}
+	for _, e := range entries {
+		switch e.Kind {
+		case recording.KindPing, recording.KindPong, recording.KindHTTP:
+		case recording.KindFrame:
+			sides[e.From] += fmt.Sprintf(" %x", e.Data[min(len(e.Data), 32):])
+		default:
+			sides[e.From] += fmt.Sprintf(" %s %s", e.Kind, e.Data)
+		}
+	}
+	return fmt.Sprint(sides)
+}
+
+const (
+	probe = "\x00\x00\x00\x05\x07ZEEK"
+	hello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+)
+
+// talk sends one thing through the proxy to an echo and waits for the end.
+func talk(t *testing.T, server net.Listener, address, say string) {
+	t.Helper()
+	client, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := server.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(client, say); err != nil {
+		t.Fatal(err)
+	}
+	client.(*net.TCPConn).CloseWrite()
+	heard, err := io.ReadAll(conn)
+	if err != nil || string(heard) != say {
+		t.Errorf("the server heard %q and %v, want %q", heard, err, say)
+	}
+	if _, err := conn.Write(heard); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if heard, err := io.ReadAll(client); err != nil || string(heard) != say {
+		t.Errorf("the client heard %q and %v, want %q", heard, err, say)
+	}
+}
+
+func TestFilesAreNeverOverwritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.jsonl")
+	if err := os.WriteFile(file, []byte("keep me"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	server := listen(t)
+	address, end := start(t, record.Options{Connect: server.Addr().String(), Output: file})
+	talk(t, server, address, probe)
+	talk(t, server, address, probe)
+	end()
+	if b, err := os.ReadFile(file); err != nil || string(b) != "keep me" {
+		t.Errorf("got %q and %v", b, err)
+	}
+	for _, name := range []string{"a-02.jsonl", "a-03.jsonl"} {
+		if c, entries := read(t, filepath.Join(filepath.Dir(file), name)); len(entries) != 2 || c.Name != record.DefaultName {
+			t.Errorf("%s: got %+v with %d entries", name, c, len(entries))
+		}
+	}
+}
+
+func TestEncryptedTrafficPasses(t *testing.T) {
+	dir := t.TempDir()
+	server := listen(t)
+	address, end := start(t, record.Options{Connect: server.Addr().String(), Output: dir})
+	talk(t, server, address, hello)
+	told := end()
+	if !strings.Contains(told, "it is encrypted (TLS)") || !strings.Contains(told, "nothing to record") {
+		t.Errorf("told %q", told)
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 0 {
+		t.Errorf("left %v", files)
+	}
+}
+
+func TestServerIsDown(t *testing.T) {
+	server := listen(t)
+	server.Close()
+	address, end := start(t, record.Options{Connect: server.Addr().String(), Output: t.TempDir()})
+	client, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	client.Read(make([]byte, 1)) // returns when the proxy has given up
+	if told := end(); !strings.Contains(told, "connection refused") {
+		t.Errorf("told %q", told)
+	}
+}
+
+func TestEndClosesConnections(t *testing.T) {
+	dir := t.TempDir()
+	server := listen(t)
+	address, end := start(t, record.Options{Connect: server.Addr().String(), Output: dir})
+	client, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := server.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, probe); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(client, make([]byte, len(probe))); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	if _, err := client.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is still open")
+	}
+	if _, entries := read(t, filepath.Join(dir, "recording-01.jsonl")); len(entries) != 1 {
+		t.Errorf("got %d entries, want 1", len(entries))
+	}
+}
+
+func TestBadName(t *testing.T) {
+	err := record.Run(t.Context(), listen(t), record.Options{Output: t.TempDir(), Name: "../x"}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), `name "../x" holds a slash`) {
+		t.Errorf("got %v", err)
+	}
+}
