@@ -1,0 +1,476 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/membus"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var dialect = management.Dialect(management.DefaultTopics)
+
+// controller answers each request with what its function returns.
+type controller struct {
+	t       *testing.T
+	bus     *membus.Endpoint
+	dialect *zeekapi.Dialect
+	done    chan struct{}
+}
+
+// start connects a client to a controller. Both end with the test.
+func start(t *testing.T, dialect *zeekapi.Dialect, answer func(*controller, zeekapi.Message)) (*client.Client, *controller) {
+	hub := membus.New()
+	ctl := &controller{t: t, bus: hub.Endpoint(dialect.Topics.Controller), dialect: dialect, done: make(chan struct{})}
+	go func() {
+		defer close(ctl.done)
+		for {
+			n, err := ctl.bus.Next(context.Background())
+			if err != nil {
+				return
+			}
+			r, ok := n.(broker.Received)
+			if !ok {
+				continue
+			}
+			ev, err := broker.ParseEvent(r.Message.Value)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			m, err := dialect.Decode(ev)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			answer(ctl, m)
+		}
+	}()
+	c := client.New(hub.Endpoint(dialect.Topics.Controller), dialect)
+	t.Cleanup(func() {
+		c.Close()
+		ctl.bus.Close()
+		<-ctl.done
+	})
+	return c, ctl
+}
+
+func (c *controller) send(m zeekapi.Message) {
+	ev, err := c.dialect.Encode(m)
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	c.publish(c.dialect.Topics.Controller, ev.Value())
+}
+
+func (c *controller) publish(topic string, v broker.Value) {
+	if err := c.bus.Publish(context.Background(), topic, v); err != nil {
+		c.t.Error(err)
+	}
+}
+
+func data(t *testing.T, v any) broker.Value {
+	out, err := zeekapi.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func id(m zeekapi.Message) zeekapi.ReqID { return zeekapi.ReqID{ID: m.RequestID()} }
+
+var (
+	one = zeekapi.Instance{Name: "one", Host: netip.MustParseAddr("10.0.0.1")}
+	two = zeekapi.Instance{Name: "two", Host: netip.MustParseAddr("10.0.0.2"), Port: broker.TCP(2151)}
+
+	config = zeekapi.Configuration{
+		ID:        "config",
+		Instances: []zeekapi.Instance{one, two},
+		Nodes: []zeekapi.Node{{
+			Name: "manager", Instance: "one", Role: zeekapi.RoleManager, State: zeekapi.StateRunning,
+			Env: map[string]string{"A": "b"},
+		}},
+	}
+)
+
+func TestCalls(t *testing.T) {
+	ctx := t.Context()
+	instances := []zeekapi.Instance{one, two}
+	running := zeekapi.NodeStatus{
+		Node: "manager", State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementNone,
+		ClusterRole: zeekapi.RoleManager, PID: 7, Port: broker.TCP(2200),
+	}
+	tests := []struct {
+		name    string
+		call    func(*client.Client) (any, error)
+		request zeekapi.Message // apart from the ID
+		answer  func(zeekapi.ReqID) zeekapi.Message
+		want    any
+		wantErr string
+	}{
+		{
+			name:    "instances",
+			call:    func(c *client.Client) (any, error) { return c.GetInstances(ctx) },
+			request: zeekapi.GetInstancesRequest{},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				return zeekapi.GetInstancesResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: data(t, []zeekapi.Instance{two, one})}}
+			},
+			want: instances,
+		},
+		{
+			name:    "instances without data",
+			call:    func(c *client.Client) (any, error) { return c.GetInstances(ctx) },
+			request: zeekapi.GetInstancesRequest{},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				return zeekapi.GetInstancesResponse{ReqID: id, Result: zeekapi.Result{Success: true}}
+			},
+			wantErr: "client: result without data",
+		},
+		{
+			name:    "instances of another type",
+			call:    func(c *client.Client) (any, error) { return c.GetInstances(ctx) },
+			request: zeekapi.GetInstancesRequest{},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				return zeekapi.GetInstancesResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: broker.Count(1)}}
+			},
+			wantErr: "client: result: zeekapi: want vector, got count",
+		},
+		{
+			name:    "stage",
+			call:    func(c *client.Client) (any, error) { return c.Stage(ctx, config) },
+			request: zeekapi.StageConfigurationRequest{Config: config},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				return zeekapi.StageConfigurationResponse{ReqID: id, Results: []zeekapi.Result{{Success: true, Data: broker.String("config")}}}
+			},
+			want: "config",
+		},
+		{
+			name:    "stage refused",
+			call:    func(c *client.Client) (any, error) { return c.Stage(ctx, config) },
+			request: zeekapi.StageConfigurationRequest{Config: config},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				return zeekapi.StageConfigurationResponse{ReqID: id, Results: []zeekapi.Result{{Error: "bad"}, {Error: "worse"}}}
+			},
+			want:    "",
+			wantErr: "client: controller refuses: bad; worse",
+		},
+		{
+			name:    "configuration",
+			call:    func(c *client.Client) (any, error) { return c.GetConfiguration(ctx, true) },
+			request: zeekapi.GetConfigurationRequest{Deployed: true},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				return zeekapi.GetConfigurationResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: data(t, config)}}
+			},
+			want: config,
+		},
+		{
+			name:    "no configuration",
+			call:    func(c *client.Client) (any, error) { return c.GetConfiguration(ctx, false) },
+			request: zeekapi.GetConfigurationRequest{},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				return zeekapi.GetConfigurationResponse{ReqID: id, Result: zeekapi.Result{Error: "no staged configuration available"}}
+			},
+			want:    zeekapi.Configuration{},
+			wantErr: "client: controller refuses: no staged configuration available",
+		},
+		{
+			name:    "deploy",
+			call:    func(c *client.Client) (any, error) { return c.Deploy(ctx) },
+			request: zeekapi.DeployRequest{},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				return zeekapi.DeployResponse{ReqID: id, Results: []zeekapi.Result{
+					{Success: true, Instance: "one", Node: "manager"},
+					{Instance: "one", Node: "worker", Data: data(t, zeekapi.NodeOutputs{Stdout: "out", Stderr: "err"})},
+					{Instance: "two", Error: "request timed out"},
+					{Success: true, Instance: "three"},
+					{Success: true, Data: broker.String("config")},
+					{Success: true},
+				}}
+			},
+			want: client.Deployment{
+				ID: "config", Failed: true,
+				Nodes: []client.DeployedNode{
+					{Node: "manager", Instance: "one", Success: true},
+					{Node: "worker", Instance: "one", Outputs: &zeekapi.NodeOutputs{Stdout: "out", Stderr: "err"}},
+				},
+				Errors:  []string{"request timed out"},
+				Strange: []zeekapi.Result{{Success: true}},
+			},
+		},
+		{
+			name:    "nodes",
+			call:    func(c *client.Client) (any, error) { return c.GetNodes(ctx) },
+			request: zeekapi.GetNodesRequest{},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				agent := running
+				agent.Node = "agent"
+				return zeekapi.GetNodesResponse{ReqID: id, Results: []zeekapi.Result{
+					{Error: "request timed out"},
+					{Success: true, Instance: "two", Data: data(t, []zeekapi.NodeStatus{running, agent})},
+					{Success: true, Instance: "one", Data: data(t, []zeekapi.NodeStatus{})},
+				}}
+			},
+			want: []client.InstanceNodes{
+				{Instance: "one", Nodes: []zeekapi.NodeStatus{}},
+				{Instance: "two", Nodes: []zeekapi.NodeStatus{func() zeekapi.NodeStatus { a := running; a.Node = "agent"; return a }(), running}},
+				{Err: &client.RefusedError{Texts: []string{"request timed out"}}},
+			},
+		},
+		{
+			name:    "value",
+			call:    func(c *client.Client) (any, error) { return c.GetIDValue(ctx, "x", "b", "a") },
+			request: zeekapi.GetIDValueRequest{Identifier: "x", Nodes: []string{"a", "b"}},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				return zeekapi.GetIDValueResponse{ReqID: id, Results: []zeekapi.Result{
+					{Success: true, Instance: "one", Node: "b", Data: broker.String(`{"x":[1]}`)},
+					{Success: true, Instance: "one", Node: "a", Data: broker.String(`{`)},
+					{Instance: "one", Node: "c", Error: "unknown id"},
+				}}
+			},
+			want: []client.NodeValue{
+				{Node: "a", Err: errors.New("JSON decode error: unexpected end of JSON input")},
+				{Node: "b", Value: []byte(`{"x":[1]}`)},
+				{Node: "c", Err: &client.RefusedError{Texts: []string{"unknown id"}}},
+			},
+		},
+		{
+			name:    "restart all",
+			call:    func(c *client.Client) (any, error) { return c.Restart(ctx) },
+			request: zeekapi.RestartRequest{Nodes: []string{}},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				return zeekapi.RestartResponse{ReqID: id, Results: []zeekapi.Result{
+					{Success: true, Instance: "two", Node: "a"}, {Success: true, Instance: "one", Node: "b"}}}
+			},
+			want: []zeekapi.Result{{Success: true, Instance: "one", Node: "b"}, {Success: true, Instance: "two", Node: "a"}},
+		},
+		{
+			name:    "test timeout",
+			call:    func(c *client.Client) (any, error) { return c.TestTimeout(ctx, true) },
+			request: zeekapi.TestTimeoutRequest{WithState: true},
+			answer: func(id zeekapi.ReqID) zeekapi.Message {
+				return zeekapi.TestTimeoutResponse{ReqID: id, Result: zeekapi.Result{ReqID: id.ID, Error: zeekapi.ErrorTimeout}}
+			},
+			want: zeekapi.Result{Error: zeekapi.ErrorTimeout},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c, _ := start(t, dialect, func(ctl *controller, m zeekapi.Message) {
+				if diff := diff(test.request, m); diff != "" {
+					t.Errorf("request (-want +got)\n%s", diff)
+				}
+				ctl.send(test.answer(id(m)))
+			})
+			got, err := test.call(c)
+			if text(err) != test.wantErr {
+				t.Errorf("error %q, want %q", text(err), test.wantErr)
+			}
+			if test.want != nil {
+				if diff := diff(test.want, got); diff != "" {
+					t.Errorf("(-want +got)\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// diff compares without request IDs, and errors by their texts.
+func diff(want, got any) string {
+	return cmp.Diff(want, got,
+		cmp.Comparer(broker.Equal),
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b error) bool { return text(a) == text(b) }),
+		cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".ReqID" }, cmp.Ignore()),
+	)
+}
+
+func TestOldDialect(t *testing.T) {
+	old := clusteragent.Dialect(clusteragent.DefaultTopics)
+	c, _ := start(t, old, func(ctl *controller, m zeekapi.Message) {
+		if r, ok := m.(zeekapi.SetConfigurationRequest); ok && r.Config.ID == "config" {
+			ctl.send(zeekapi.SetConfigurationResponse{ReqID: r.ReqID, Results: []zeekapi.Result{{Instance: "one", Error: "no"}}})
+		}
+	})
+	d, err := c.SetConfiguration(t.Context(), config)
+	if err != nil || !d.Failed || cmp.Diff(d.Errors, []string{"no"}) != "" {
+		t.Errorf("deployment %+v, error %v", d, err)
+	}
+	if _, err := c.Stage(t.Context(), config); !errors.Is(err, zeekapi.ErrUnknown) {
+		t.Errorf("Stage: error %v, want ErrUnknown", err)
+	}
+}
+
+// TestUselessMessages lets everything come that is not the answer, and then
+// the answer twice, and after a while.
+func TestUselessMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := func(m zeekapi.Message) zeekapi.Message {
+			return zeekapi.GetInstancesResponse{ReqID: id(m), Result: zeekapi.Result{Success: true, Data: data(t, []zeekapi.Instance{one})}}
+		}
+		first := true
+		c, ctl := start(t, dialect, func(ctl *controller, m zeekapi.Message) {
+			if !first {
+				time.Sleep(2 * time.Second)
+				ctl.send(answer(m))
+				return
+			}
+			first = false
+			topic := dialect.Topics.Controller
+			ctl.send(answer(zeekapi.DeployRequest{ReqID: zeekapi.ReqID{ID: "somebody else's"}}))
+			ctl.send(zeekapi.DeployResponse{ReqID: id(m)})                 // of another type
+			ctl.send(zeekapi.DeployRequest{ReqID: zeekapi.ReqID{ID: "x"}}) // a request
+			ctl.publish(topic, broker.NewEvent("other::event").Value())
+			ctl.publish(topic, broker.String("no event"))
+			ctl.publish(topic, broker.NewEvent("Management::Controller::API::deploy_response", broker.String("x")).Value())
+			ev, _ := dialect.Encode(answer(m))
+			ctl.publish(topic+"/elsewhere", ev.Value())
+			ctl.send(answer(m))
+			ctl.send(answer(m))
+		})
+		if got, err := c.GetInstances(t.Context()); err != nil || len(got) != 1 {
+			t.Errorf("got %v, error %v", got, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		_, err := c.GetInstances(ctx)
+		var missing *client.NoResponseError
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &missing) ||
+			missing.Event != "Management::Controller::API::get_instances_request" {
+			t.Errorf("error %v", err)
+		}
+		if waited := time.Since(begin); waited != time.Second { // of the bubble's clock
+			t.Errorf("waited %v", waited)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got, want := c.Stats(), (client.Stats{Stale: 2, Foreign: 5, Malformed: 2}); got != want {
+			t.Errorf("stats %+v, want %+v", got, want)
+		}
+		c.Close()
+		ctl.bus.Close()
+	})
+}
+
+func TestMalformedAnswer(t *testing.T) {
+	c, _ := start(t, dialect, func(ctl *controller, m zeekapi.Message) {
+		ctl.publish(dialect.Topics.Controller,
+			broker.NewEvent("Management::Controller::API::deploy_response", broker.String(m.RequestID()), broker.Count(1)).Value())
+	})
+	_, err := c.Deploy(t.Context())
+	var mapping *zeekapi.MappingError
+	if !errors.As(err, &mapping) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestManyCalls answers many calls at once in another order.
+func TestManyCalls(t *testing.T) {
+	const calls = 100
+	var waiting []zeekapi.GetIDValueRequest
+	c, _ := start(t, dialect, func(ctl *controller, m zeekapi.Message) {
+		waiting = append(waiting, m.(zeekapi.GetIDValueRequest))
+		if len(waiting) < calls {
+			return
+		}
+		for i := range waiting {
+			r := waiting[len(waiting)-1-i]
+			ctl.send(zeekapi.GetIDValueResponse{ReqID: r.ReqID, Results: []zeekapi.Result{
+				{Success: true, Node: "n", Data: broker.String(r.Identifier)}}})
+		}
+	})
+	var all sync.WaitGroup
+	for i := range calls {
+		all.Go(func() {
+			values, err := c.GetIDValue(t.Context(), fmt.Sprint(i))
+			if err != nil || len(values) != 1 || string(values[0].Value) != fmt.Sprint(i) {
+				t.Errorf("call %d: %v, error %v", i, values, err)
+			}
+		})
+	}
+	all.Wait()
+	if got := c.Stats(); got != (client.Stats{}) {
+		t.Errorf("stats %+v", got)
+	}
+}
+
+func TestDisconnect(t *testing.T) {
+	c, _ := start(t, dialect, func(ctl *controller, m zeekapi.Message) { ctl.bus.Close() })
+	if _, err := c.Deploy(t.Context()); !errors.Is(err, client.ErrDisconnected) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestClose(t *testing.T) {
+	asked := make(chan struct{})
+	c, _ := start(t, dialect, func(ctl *controller, m zeekapi.Message) { close(asked) })
+	failed := make(chan error)
+	go func() {
+		_, err := c.Deploy(context.Background())
+		failed <- err
+	}()
+	<-asked
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-failed; !errors.Is(err, client.ErrDisconnected) || !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := c.Deploy(context.Background()); !errors.Is(err, client.ErrDisconnected) {
+		t.Errorf("after Close: error %v", err)
+	}
+}
+
+func TestComplaints(t *testing.T) {
+	complaint := errors.New("failed to create Zeek event")
+	synctest.Test(t, func(t *testing.T) {
+		requests := 0
+		var c *client.Client
+		c, ctl := start(t, dialect, func(_ *controller, m zeekapi.Message) {
+			if requests++; requests == 1 || requests == 3 {
+				c.Complain(complaint)
+			}
+		})
+		// Alone, a call is the one that is meant.
+		if _, err := c.Deploy(t.Context()); !errors.Is(err, complaint) {
+			t.Errorf("error %v", err)
+		}
+		// Of two, nobody knows; both wait, and then say so.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() {
+				if _, err := c.Deploy(ctx); !errors.Is(err, complaint) || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("error %v", err)
+				}
+			})
+		}
+		both.Wait()
+		c.Close()
+		ctl.bus.Close()
+	})
+}
