@@ -259,7 +259,7 @@ func (l *link) read() error {
 		}
 		l.trace.frame(false, buf)
 		batch.frames++
-		batch.bytes += len(buf)
+		batch.bytes += 4 + len(buf)
 		if err := env.Decode(buf); err != nil {
 			batch.flush()
 			return fmt.Errorf("peering: %w", err)

@@ -1,0 +1,204 @@
+package peering
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/wire"
+)
+
+type recordedFrame struct {
+	fromClient bool
+	payload    []byte
+}
+
+// readRecording returns the frames of a native recording, nil for others.
+func readRecording(t testing.TB, file string) []recordedFrame {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []recordedFrame
+	for d := json.NewDecoder(bytes.NewReader(data)); d.More(); {
+		var line struct {
+			Connection      struct{ Protocol string }
+			From, Kind, Hex string
+		}
+		if err := d.Decode(&line); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if p := line.Connection.Protocol; p != "" && p != "native" {
+			return nil
+		}
+		if line.Kind == "frame" {
+			b, err := hex.DecodeString(line.Hex)
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			all = append(all, recordedFrame{line.From == "client", b})
+		}
+	}
+	return all
+}
+
+// TestReplay puts an endpoint in the place of either side of every recording
+// and feeds it what the other side, a real Zeek, sent. It must do the same
+// handshake, hand over all that it subscribed to, and answer each ping.
+func TestReplay(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/recordings/*/*.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replayed := 0
+	for _, file := range files {
+		recording := readRecording(t, file)
+		if len(recording) < 7 {
+			continue
+		}
+		for side, asClient := range map[string]bool{"client": true, "server": false} {
+			t.Run(filepath.Base(filepath.Dir(file))+"/"+filepath.Base(file)+"/"+side, func(t *testing.T) {
+				replay(t, recording, asClient)
+			})
+			replayed++
+		}
+	}
+	if replayed < 40 {
+		t.Errorf("%d replays", replayed)
+	}
+}
+
+func replay(t *testing.T, recording []recordedFrame, asClient bool) {
+	var self, peer uuid.UUID
+	var filter broker.Filter
+	var in []byte            // what the other side sent
+	var handshake [][]byte   // what our side sent during the handshake
+	var pongs [][]byte       // what we must answer
+	var want []broker.Notice // and tell
+	acked, left := false, false
+	current := broker.NewFilter()
+	for _, f := range recording {
+		ours := f.fromClient == asClient
+		if !acked {
+			m, err := wire.DecodeHandshake(f.payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch m := m.(type) {
+			case wire.Hello:
+				*map[bool]*uuid.UUID{true: &self, false: &peer}[ours] = m.Sender
+			case wire.VersionSelect:
+				*map[bool]*uuid.UUID{true: &self, false: &peer}[ours] = m.Sender
+			case wire.OriginatorSyn:
+				if ours {
+					filter = m.Filter
+				}
+			case wire.ResponderSynAck:
+				if ours {
+					filter = m.Filter
+				}
+			case wire.OriginatorAck:
+				acked = true
+				current = broker.NewFilter(filter...)
+			}
+			if ours {
+				handshake = append(handshake, f.payload)
+				continue
+			}
+			in = wire.AppendFrame(in, f.payload)
+			continue
+		}
+		if ours {
+			continue
+		}
+		in = wire.AppendFrame(in, f.payload)
+		env, err := wire.DecodeEnvelope(f.payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch env.Type {
+		case wire.TypePing:
+			pong := env.Pong(self)
+			pongs = append(pongs, pong.Append(nil))
+			left = left || env.IsBye()
+		case wire.TypeData:
+			if v, err := bin.Decode(env.Payload); err == nil && current.Matches(env.Topic) {
+				want = append(want, broker.Received{Message: broker.Message{Topic: env.Topic, Value: v}})
+			}
+		}
+	}
+
+	tracer := &frameLog{done: make(chan struct{})}
+	e := newEndpoint(t, Config{
+		ID: self, Subscriptions: filter, PingInterval: -1,
+		Trace: func(ConnInfo) FrameTracer { return tracer },
+	})
+	ours, theirs := tcpPair(t)
+	var to *target
+	if asClient {
+		to = &target{e: e, address: "x:1", quit: make(chan struct{})}
+	} else {
+		e.handshakes.Add(1)
+	}
+	var served sync.WaitGroup
+	served.Go(func() { e.serve(e.ctx, ours, to) })
+	p := newRawPeer(t, peer, theirs)
+	p.write(in)
+	for i, want := range handshake {
+		if got := p.frame(); !bytes.Equal(got, want) {
+			t.Fatalf("frame %d is\n%x, Zeek sent\n%x", i, got, want)
+		}
+	}
+	for _, want := range pongs {
+		if got := p.frame(); !bytes.Equal(got, want) {
+			t.Fatalf("answered\n%x, want\n%x", got, want)
+		}
+	}
+	theirs.Close()
+	if added := next[broker.PeerAdded](t, e); added.Peer.ID != peer {
+		t.Errorf("added %+v", added)
+	}
+	for _, want := range want {
+		got := next[broker.Received](t, e)
+		if diff := cmp.Diff(want.(broker.Received).Message, got.Message, equalValues); diff != "" {
+			t.Errorf("message (-want +got):\n%s", diff)
+		}
+	}
+	if lost := next[broker.PeerLost](t, e); left != errors.Is(lost.Err, ErrPeerBye) {
+		t.Errorf("lost for %v, bye was said: %v", lost.Err, left)
+	}
+	served.Wait()
+	<-tracer.done
+	if got := bytes.Join(tracer.received, nil); !bytes.Equal(got, in) {
+		t.Errorf("traced %d bytes, fed %d", len(got), len(in))
+	}
+	if got := len(tracer.sent); got != len(handshake)+len(pongs) {
+		t.Errorf("traced %d frames as sent, want %d", got, len(handshake)+len(pongs))
+	}
+}
+
+// frameLog is a FrameTracer; it gives frames their length back.
+type frameLog struct {
+	sent, received [][]byte
+	done           chan struct{}
+}
+
+func (l *frameLog) Frame(sent bool, frame []byte) {
+	to := &l.received
+	if sent {
+		to = &l.sent
+	}
+	*to = append(*to, wire.AppendFrame(nil, frame))
+}
+
+func (l *frameLog) Close() { close(l.done) }

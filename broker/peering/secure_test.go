@@ -1,0 +1,199 @@
+package peering
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/wire"
+)
+
+// namedConn is what a Secure hook returns that knows its peer.
+type namedConn struct {
+	net.Conn
+	name   string
+	writes *writeLog
+}
+
+func (c *namedConn) PeerName() string { return c.name }
+
+func (c *namedConn) Write(b []byte) (int, error) {
+	c.writes.add(b)
+	return c.Conn.Write(b)
+}
+
+// writeLog holds what was written with one call each.
+type writeLog struct {
+	mu    sync.Mutex
+	calls []string
+}
+
+func (w *writeLog) add(b []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls = append(w.calls, string(b))
+}
+
+var certificate = sync.OnceValue(func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+})
+
+func secureWith(name string, writes *writeLog) func(context.Context, net.Conn, bool) (net.Conn, error) {
+	return func(ctx context.Context, conn net.Conn, dialed bool) (net.Conn, error) {
+		var c *tls.Conn
+		if dialed {
+			c = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+		} else {
+			c = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate()}})
+		}
+		if err := c.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		return &namedConn{c, name, writes}, nil
+	}
+}
+
+func TestSecure(t *testing.T) {
+	var writesA, writesB writeLog
+	a := newEndpoint(t, Config{ID: smallID, Secure: secureWith("bob", &writesA)})
+	b := newEndpoint(t, Config{ID: largeID, Secure: secureWith("alice", &writesB), Subscriptions: []string{"t"}})
+	if peer := dial(t, a, listen(t, b)); peer.Name != "bob" {
+		t.Errorf("a's peer is %+v", peer)
+	}
+	publish(t, a, "t", broker.Count(7))
+	if added := next[broker.PeerAdded](t, b); added.Peer.Name != "alice" {
+		t.Errorf("b's peer is %+v", added.Peer)
+	}
+	next[broker.Received](t, b)
+	// Zeek does not see what shares a record with the end of the handshake.
+	writesA.mu.Lock()
+	defer writesA.mu.Unlock()
+	if got, want := writesA.calls[2], string(frame(wire.OriginatorAck{})); got != want {
+		t.Errorf("third write is %x, want %x", got, want)
+	}
+}
+
+func TestSecureDialsPlaintext(t *testing.T) {
+	b := newEndpoint(t, Config{})
+	a := newEndpoint(t, Config{Secure: secureWith("", new(writeLog))})
+	address := listen(t, b)
+	if err := a.Dial(address); err != nil {
+		t.Fatal(err)
+	}
+	_, err := a.AwaitPeer(testContext(t), address)
+	var mismatch *MismatchError
+	if !errors.As(err, &mismatch) || mismatch.Met != wire.ProtocolNative || !mismatch.Dialed ||
+		!strings.Contains(err.Error(), "turn it off here, or on in Zeek") {
+		t.Errorf("failed for %v", err)
+	}
+}
+
+func TestPlaintextDialsSecure(t *testing.T) {
+	b := newEndpoint(t, Config{Secure: secureWith("", new(writeLog))})
+	a := newEndpoint(t, Config{})
+	if err := a.Dial(listen(t, b)); err != nil {
+		t.Fatal(err)
+	}
+	a.registry.await(testContext(t), func() bool { return a.Peers()[0].Err != nil })
+	// A TLS server closes, as also a proxy does that has nothing behind it yet.
+	if err := a.Peers()[0].Err; !strings.Contains(err.Error(), "it may want TLS") {
+		t.Errorf("failed for %v", err)
+	}
+}
+
+// TestMismatchOnAccept has strangers come to the port.
+func TestMismatchOnAccept(t *testing.T) {
+	secure := secureWith("", new(writeLog))
+	for _, test := range []struct {
+		name   string
+		secure func(context.Context, net.Conn, bool) (net.Conn, error)
+		first  string
+		met    wire.Protocol
+		want   string
+	}{
+		{"TLS to plaintext", nil, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", wire.ProtocolTLS, "turn it on here"},
+		{"plaintext to TLS", secure, string(frame(wire.Hello{Sender: largeID, MinVersion: 1, MaxVersion: 1})), wire.ProtocolNative, "turn it off here"},
+		{"HTTP", nil, "GET /metrics HTTP/1.1\r\n\r\n", wire.ProtocolHTTP, "an HTTP client"},
+		{"HTTP to TLS", secure, "GET /metrics HTTP/1.1\r\n\r\n", wire.ProtocolHTTP, "an HTTP client"},
+		{"WebSocket", nil, "GET /v1/messages/json HTTP/1.1\r\n\r\n", wire.ProtocolWebSocket, "a WebSocket client"},
+		{"version", nil, string(frame(wire.Hello{Sender: largeID, MinVersion: 2, MaxVersion: 2})), wire.ProtocolNative, "another version of the protocol: wire: unsupported versions offered (peer_incompatible): 2 to 2"},
+		{"SSH", nil, "SSH-2.0-OpenSSH_9.6\r\n", wire.ProtocolUnknown, `its first bytes are "SSH-2.0-OpenSSH_`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := newEndpoint(t, Config{Secure: test.secure})
+			ours, theirs := tcpPair(t)
+			theirs.Write([]byte(test.first))
+			go func() { // let nobody wait for us to read
+				var b [1000]byte
+				for {
+					if _, err := theirs.Read(b[:]); err != nil {
+						return
+					}
+				}
+			}()
+			e.handshakes.Add(1)
+			_, peered, err := e.serve(e.ctx, ours, nil)
+			var mismatch *MismatchError
+			if peered || !errors.As(err, &mismatch) || mismatch.Met != test.met || mismatch.Dialed || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("failed for %v", err)
+			}
+		})
+	}
+}
+
+// TestMismatchOnDial dials ports that belong to something else.
+func TestMismatchOnDial(t *testing.T) {
+	for _, test := range []struct{ name, greeting, want string }{
+		{"HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", "the port speaks HTTP"},
+		{"TLS alert", "\x15\x03\x01\x00\x02\x02\x46", "turn it on here"},
+		{"SSH", "SSH-2.0-OpenSSH_9.6\r\n", "neither Broker nor TLS"},
+		{"drop for version", string(frame(wire.DropConn{Sender: largeID, Code: 2, Description: "unsupported versions offered"})), "another version"},
+		{"nothing", "", "without a word: it may want TLS"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := newEndpoint(t, Config{})
+			ours, theirs := tcpPair(t)
+			theirs.Write([]byte(test.greeting))
+			theirs.(*net.TCPConn).CloseWrite()
+			target := &target{e: e, address: "x:1", quit: make(chan struct{})}
+			_, _, err := e.serve(e.ctx, ours, target)
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("failed for %v", err)
+			}
+		})
+	}
+}
+
+func tcpPair(t *testing.T) (accepted, dialed net.Conn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialed = dialRaw(t, l.Addr().String())
+	t.Cleanup(func() { dialed.Close() })
+	if accepted, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return accepted, dialed
+}
