@@ -1,0 +1,225 @@
+package agent
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// fleet runs a Machine in time that passes only when told to, with nodes that
+// exist only as what is going to happen to them.
+type fleet struct {
+	t       tb
+	machine *Machine
+	now     time.Time
+
+	// What nodes are like: from start to hello, what a node dies of at once,
+	// whether it stays silent, and from being told to stop to its end.
+	startUp  time.Duration
+	dies     func(launch.Node) *launch.Exited
+	silent   func(launch.Node) bool
+	stopTime time.Duration
+	answers  func(zeekapi.NodeDispatchRequest) []zeekapi.NodeDispatchResponse
+
+	pids    int64
+	running map[string]launch.Node
+	due     []due
+	out     []Output // since the last call of take
+}
+
+// tb is a *testing.T or a *rapid.T.
+type tb interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+type due struct {
+	at    time.Time
+	input Input
+}
+
+var epoch = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+
+func newFleet(t tb, self Identity, config *zeekapi.Configuration) *fleet {
+	t.Helper()
+	m, err := NewMachine(self, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &fleet{
+		t: t, machine: m, now: epoch, startUp: 200 * time.Millisecond, stopTime: 100 * time.Millisecond,
+		running: make(map[string]launch.Node),
+	}
+}
+
+// step gives the machine an input and does what it says.
+func (f *fleet) step(in Input) {
+	f.t.Helper()
+	for _, o := range f.machine.Step(f.now, in) {
+		f.out = append(f.out, o)
+		switch o := o.(type) {
+		case Start:
+			f.start(o.Node)
+		case Stop:
+			if _, ok := f.running[o.Node]; !ok {
+				f.t.Errorf("%s is told to stop but does not run", o.Node)
+			}
+			f.after(f.stopTime, launch.Exited{Node: o.Node})
+		case Dispatch:
+			if f.answers != nil {
+				for _, a := range f.answers(o.Request) {
+					f.at(f.now, Received{Message: a})
+				}
+			}
+		}
+	}
+}
+
+func (f *fleet) start(n launch.Node) {
+	f.t.Helper()
+	if _, ok := f.running[n.Name]; ok {
+		f.t.Errorf("%s is started but runs", n.Name)
+	}
+	f.running[n.Name] = n
+	f.pids++
+	f.after(0, launch.Started{Node: n.Name, PID: f.pids})
+	if f.dies != nil {
+		if e := f.dies(n); e != nil {
+			f.after(f.startUp, *e)
+			return
+		}
+	}
+	if f.silent == nil || !f.silent(n) {
+		f.at(f.now.Add(f.startUp), Received{Message: zeekapi.NodeHello{Node: n.Name}})
+	}
+}
+
+func (f *fleet) after(d time.Duration, ev launch.Event) { f.at(f.now.Add(d), Launched{ev}) }
+
+func (f *fleet) at(t time.Time, in Input) { f.due = append(f.due, due{t, in}) }
+
+// until lets time pass.
+func (f *fleet) until(t time.Time) {
+	f.t.Helper()
+	for {
+		next := due{t, nil}
+		if at, ok := f.machine.Deadline(); ok && !at.After(next.at) {
+			next = due{at, Tick{}}
+		}
+		slices.SortStableFunc(f.due, func(a, b due) int { return a.at.Compare(b.at) })
+		if len(f.due) > 0 && !f.due[0].at.After(next.at) {
+			next = f.due[0]
+			f.due = f.due[1:]
+		}
+		if next.input == nil {
+			f.now = t
+			return
+		}
+		if next.at.After(f.now) {
+			f.now = next.at
+		}
+		if l, ok := next.input.(Launched); ok {
+			if e, ok := l.Event.(launch.Exited); ok {
+				delete(f.running, e.Node)
+				// A dead node says nothing.
+				f.due = slices.DeleteFunc(f.due, func(d due) bool {
+					hello, ok := d.input.(Received)
+					return ok && hello.Message == zeekapi.Message(zeekapi.NodeHello{Node: e.Node})
+				})
+			}
+		}
+		f.step(next.input)
+	}
+}
+
+func (f *fleet) pass(d time.Duration) {
+	f.t.Helper()
+	f.until(f.now.Add(d))
+}
+
+// ask sends a request in a dialect that does not matter.
+func (f *fleet) ask(m zeekapi.Message) {
+	f.t.Helper()
+	f.step(Received{Message: m})
+}
+
+// take returns the outputs of one type since it was last called.
+func take[O Output](f *fleet) []O {
+	var taken []O
+	f.out = slices.DeleteFunc(f.out, func(o Output) bool {
+		if o, ok := o.(O); ok {
+			taken = append(taken, o)
+			return true
+		}
+		return false
+	})
+	return taken
+}
+
+// published returns the published messages of one type.
+func published[M zeekapi.Message](f *fleet) []M {
+	var taken []M
+	f.out = slices.DeleteFunc(f.out, func(o Output) bool {
+		if p, ok := o.(Publish); ok {
+			if m, ok := p.Message.(M); ok {
+				taken = append(taken, m)
+				return true
+			}
+		}
+		return false
+	})
+	return taken
+}
+
+// one returns the only published message of its type.
+func one[M zeekapi.Message](f *fleet) M {
+	f.t.Helper()
+	all := published[M](f)
+	if len(all) != 1 {
+		var none M
+		f.t.Fatalf("%d messages %T, want 1: %+v", len(all), none, all)
+	}
+	return all[0]
+}
+
+func started(f *fleet) []string {
+	var names []string
+	for _, s := range take[Start](f) {
+		names = append(names, s.Node.Name)
+	}
+	return names
+}
+
+func stopped(f *fleet) []string {
+	var names []string
+	for _, s := range take[Stop](f) {
+		names = append(names, s.Node)
+	}
+	return names
+}
+
+// statuses asks for the nodes, without the agent itself.
+func (f *fleet) statuses() map[string]zeekapi.NodeStatus {
+	f.t.Helper()
+	f.ask(zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "statuses"}})
+	var list []zeekapi.NodeStatus
+	if err := zeekapi.Unmarshal(one[zeekapi.AgentGetNodesResponse](f).Result.Data, &list); err != nil {
+		f.t.Fatal(err)
+	}
+	byName := make(map[string]zeekapi.NodeStatus)
+	for _, s := range list {
+		if s.ManagementRole == zeekapi.ManagementNone {
+			byName[s.Node] = s
+		}
+	}
+	return byName
+}
+
+func byNode(results []zeekapi.Result) []zeekapi.Result {
+	return slices.SortedFunc(slices.Values(results), func(a, b zeekapi.Result) int { return cmp.Compare(a.Node, b.Node) })
+}

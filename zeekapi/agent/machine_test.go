@@ -1,0 +1,603 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+func id(s string) zeekapi.ReqID { return zeekapi.ReqID{ID: s} }
+
+// configuration has the nodes named on instance i: l is a logger, m a manager,
+// p a proxy, others are workers. A name with a slash is on that instance.
+func configuration(configID string, names ...string) zeekapi.Configuration {
+	c := zeekapi.Configuration{ID: configID, Instances: []zeekapi.Instance{
+		{Name: "i", Host: netip.MustParseAddr("10.0.0.1")},
+		{Name: "other", Host: netip.MustParseAddr("10.0.0.2")},
+	}}
+	for _, name := range names {
+		n := zeekapi.Node{Name: name, Instance: "i", Role: zeekapi.RoleWorker, State: zeekapi.StateRunning}
+		if instance, rest, ok := strings.Cut(name, "/"); ok {
+			n.Instance, n.Name = instance, rest
+		}
+		switch n.Name[0] {
+		case 'l':
+			n.Role, n.Port = zeekapi.RoleLogger, broker.TCP(2200)
+		case 'm':
+			n.Role, n.Port = zeekapi.RoleManager, broker.TCP(2201)
+		case 'p':
+			n.Role, n.Port = zeekapi.RoleProxy, broker.TCP(2202)
+		}
+		c.Nodes = append(c.Nodes, n)
+	}
+	return c
+}
+
+func deploy(reqID string, c zeekapi.Configuration) zeekapi.AgentDeployRequest {
+	return zeekapi.AgentDeployRequest{ReqID: id(reqID), Config: c}
+}
+
+func ok(reqID, node string) zeekapi.Result {
+	return zeekapi.Result{ReqID: reqID, Success: true, Instance: "i", Node: node}
+}
+
+func failed(reqID, node, text string) zeekapi.Result {
+	return zeekapi.Result{ReqID: reqID, Instance: "i", Node: node, Error: text}
+}
+
+func compare(t *testing.T, what string, want, got any) {
+	t.Helper()
+	if diff := gocmp.Diff(want, got, gocmp.Comparer(broker.Equal), cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// running is a fleet that runs the nodes.
+func running(t *testing.T, names ...string) *fleet {
+	t.Helper()
+	f := newFleet(t, connecting("i"), nil)
+	f.ask(deploy("first", configuration("c1", names...)))
+	f.pass(time.Second)
+	f.out = nil
+	return f
+}
+
+func TestHello(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	f.pass(time.Hour)
+	compare(t, "hellos without peers", 0, len(published[zeekapi.AgentHello](f)))
+
+	f.step(PeerAdded{})
+	want := zeekapi.AgentHello{Instance: "i", EndpointID: "x", Connecting: true, APIVersion: 1, Host: netip.IPv4Unspecified()}
+	if got := one[zeekapi.AgentHello](f); got != want {
+		t.Errorf("hello is %+v, want %+v", got, want)
+	}
+	f.step(PeerAdded{})
+	one[zeekapi.AgentHello](f)
+
+	f.pass(10*HelloInterval + time.Second)
+	compare(t, "hellos in ten intervals", 10, len(published[zeekapi.AgentHello](f)))
+	f.step(PeerLost{})
+	f.step(PeerLost{})
+	f.pass(time.Hour)
+	compare(t, "hellos after the last peer", 0, len(published[zeekapi.AgentHello](f)))
+}
+
+func TestWelcome(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	f.ask(zeekapi.AgentWelcomeRequest{ReqID: id("r")})
+	compare(t, "response", zeekapi.AgentWelcomeResponse{ReqID: id("r"), Result: ok("r", "")}, one[zeekapi.AgentWelcomeResponse](f))
+}
+
+func TestAnswersInTheDialectOfTheRequest(t *testing.T) {
+	d := management.Dialect(management.DefaultTopics)
+	f := newFleet(t, connecting("i"), nil)
+	f.step(Received{Dialect: d, Message: deploy("r", configuration("c", "w"))})
+	f.pass(time.Second)
+	for _, p := range take[Publish](f) {
+		if _, isAnswer := p.Message.(zeekapi.AgentDeployResponse); isAnswer != (p.Dialect == d) {
+			t.Errorf("%T is published in dialect %v", p.Message, p.Dialect)
+		}
+	}
+}
+
+func TestDeployStartsByRoleAndAnswersPerNode(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	config := configuration("c", "w2", "m", "w1", "p", "l", "other/w3")
+	f.ask(deploy("r", config))
+	compare(t, "persisted", []Persist{{&config}}, take[Persist](f))
+	starts := take[Start](f)
+	var names []string
+	for _, s := range starts {
+		names = append(names, s.Node.Name)
+		compare(t, "members of the cluster of "+s.Node.Name, 6, len(s.Node.Cluster))
+	}
+	compare(t, "started", []string{"l", "m", "p", "w1", "w2"}, names)
+	compare(t, "answers before the nodes are up", 0, len(published[zeekapi.AgentDeployResponse](f)))
+	for name, s := range f.statuses() {
+		if s.State != zeekapi.StatePending {
+			t.Errorf("%s is %s", name, s.State)
+		}
+	}
+
+	f.pass(time.Second)
+	compare(t, "response",
+		zeekapi.AgentDeployResponse{ReqID: id("r"), Results: []zeekapi.Result{ok("r", "l"), ok("r", "m"), ok("r", "p"), ok("r", "w1"), ok("r", "w2")}},
+		one[zeekapi.AgentDeployResponse](f))
+	compare(t, "status of m",
+		zeekapi.NodeStatus{Node: "m", State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleManager, PID: 2, Port: broker.TCP(2201)},
+		f.statuses()["m"])
+}
+
+func TestDeployAnswersAtOnce(t *testing.T) {
+	same := configuration("c1", "l", "m", "w")
+	forced := deploy("r", same)
+	forced.Force = true
+	for _, tt := range []struct {
+		name    string
+		request zeekapi.AgentDeployRequest
+		want    []zeekapi.Result
+		stopped []string
+	}{
+		{"the same configuration", deploy("r", same), []zeekapi.Result{ok("r", "")}, nil},
+		{"another name for the same configuration", deploy("r", configuration("c2", "l", "m", "w")),
+			[]zeekapi.Result{ok("r", "l"), ok("r", "m"), ok("r", "w")}, nil},
+		{"an empty configuration", deploy("r", zeekapi.Configuration{ID: "c2"}), []zeekapi.Result{ok("r", "")}, []string{"w", "m", "l"}},
+		{"nodes for others only", deploy("r", configuration("c2", "other/w")), []zeekapi.Result{ok("r", "")}, []string{"w", "m", "l"}},
+		{"a node on no instance", deploy("r", configuration("c2", "nowhere/w")),
+			[]zeekapi.Result{failed("r", "", `node w is on instance "nowhere", which the configuration does not have`)}, nil},
+		{"two nodes of one name", deploy("r", configuration("c2", "w", "other/w")),
+			[]zeekapi.Result{failed("r", "", "two nodes have the name w")}, nil},
+		{"a bad name", deploy("r", configuration("c2", "i/../etc")),
+			[]zeekapi.Result{failed("r", "", `node name "../etc": want printable characters other than spaces, slashes and quotes`)}, nil},
+		{"forced", forced, nil, []string{"w", "m", "l"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := running(t, "l", "m", "w")
+			f.ask(tt.request)
+			var got []zeekapi.Result
+			for _, r := range published[zeekapi.AgentDeployResponse](f) {
+				got = append(got, r.Results...)
+			}
+			compare(t, "results", tt.want, got)
+			compare(t, "stopped", tt.stopped, stopped(f))
+		})
+	}
+}
+
+func TestDeployRestartsOnlyWhatChanged(t *testing.T) {
+	affinity := int64(1)
+	node := func(name string, change func(*zeekapi.Node)) func(*zeekapi.Configuration) {
+		return func(c *zeekapi.Configuration) {
+			change(&c.Nodes[slices.IndexFunc(c.Nodes, func(n zeekapi.Node) bool { return n.Name == name })])
+		}
+	}
+	for _, tt := range []struct {
+		name             string
+		change           func(*zeekapi.Configuration)
+		stopped, started []string
+	}{
+		{"nothing", func(*zeekapi.Configuration) {}, nil, nil},
+		{"scripts", node("w1", func(n *zeekapi.Node) { n.Scripts = []string{"x"} }), []string{"w1"}, []string{"w1"}},
+		{"environment", node("w1", func(n *zeekapi.Node) { n.Env = map[string]string{"X": "y"} }), []string{"w1"}, []string{"w1"}},
+		{"interface", node("m", func(n *zeekapi.Node) { n.Interface = "eth0" }), []string{"m"}, []string{"m"}},
+		{"CPU", node("w2", func(n *zeekapi.Node) { n.CPUAffinity = &affinity }), []string{"w2"}, []string{"w2"}},
+		{"options and state, on which nobody acts", node("w1", func(n *zeekapi.Node) {
+			n.State, n.Options = zeekapi.StateStopped, []zeekapi.Option{{Name: "x"}}
+		}), nil, nil},
+		{"a port, which all nodes know", node("m", func(n *zeekapi.Node) { n.Port = broker.TCP(4711) }),
+			[]string{"w2", "w1", "m", "l"}, []string{"l", "m", "w1", "w2"}},
+		{"a metrics port", node("w3", func(n *zeekapi.Node) { n.MetricsPort = broker.TCP(9000) }),
+			[]string{"w2", "w1", "m", "l"}, []string{"l", "m", "w1", "w2"}},
+		{"an address", func(c *zeekapi.Configuration) { c.Instances[1].Host = netip.MustParseAddr("10.0.0.3") },
+			[]string{"w2", "w1", "m", "l"}, []string{"l", "m", "w1", "w2"}},
+		{"a node of another instance", func(c *zeekapi.Configuration) { c.Nodes = c.Nodes[:4] },
+			[]string{"w2", "w1", "m", "l"}, []string{"l", "m", "w1", "w2"}},
+		{"a node of ours", func(c *zeekapi.Configuration) { c.Nodes = c.Nodes[1:] },
+			[]string{"w2", "w1", "m", "l"}, []string{"m", "w1", "w2"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			names := []string{"l", "m", "w1", "w2", "other/w3"}
+			f := running(t, names...)
+			config := configuration("c2", names...)
+			tt.change(&config)
+			f.ask(deploy("r", config))
+			compare(t, "stopped", tt.stopped, stopped(f))
+			compare(t, "started before the others have ended", 0, len(started(f)))
+			f.pass(time.Second)
+			compare(t, "started", tt.started, started(f))
+			for _, r := range one[zeekapi.AgentDeployResponse](f).Results {
+				if !r.Success {
+					t.Errorf("result %+v", r)
+				}
+			}
+		})
+	}
+}
+
+func TestDeployWithNodesThatFail(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	outputs := zeekapi.NodeOutputs{Stdout: "out", Stderr: "fatal error"}
+	f.dies = func(n launch.Node) *launch.Exited {
+		if n.Name != "m" {
+			return nil
+		}
+		return &launch.Exited{Node: n.Name, Err: errors.New("exit status 1"), Outputs: outputs}
+	}
+	f.silent = func(n launch.Node) bool { return n.Name == "w" }
+	f.ask(deploy("r", configuration("c", "l", "m", "w")))
+	f.pass(RequestTimeout - time.Millisecond)
+	compare(t, "responses before the time-out", 0, len(published[zeekapi.AgentDeployResponse](f)))
+	f.pass(time.Millisecond)
+	dead := failed("r", "m", "")
+	dead.Data = mustMarshal(outputs)
+	compare(t, "results",
+		[]zeekapi.Result{failed("r", "", "request timed out"), ok("r", "l"), dead, failed("r", "w", "")},
+		one[zeekapi.AgentDeployResponse](f).Results)
+}
+
+func TestDeployIsSuperseded(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	f.ask(deploy("r1", configuration("c1", "m", "w1")))
+	f.ask(deploy("r2", configuration("c2", "m", "w2")))
+	compare(t, "the older", zeekapi.AgentDeployResponse{ReqID: id("r1"),
+		Results: []zeekapi.Result{failed("r1", "", "superseded by a newer deployment")}}, one[zeekapi.AgentDeployResponse](f))
+	f.pass(time.Second)
+	compare(t, "the newer", zeekapi.AgentDeployResponse{ReqID: id("r2"),
+		Results: []zeekapi.Result{ok("r2", "m"), ok("r2", "w2")}}, one[zeekapi.AgentDeployResponse](f))
+	f.pass(time.Minute)
+	compare(t, "more", 0, len(published[zeekapi.AgentDeployResponse](f)))
+
+	f.ask(deploy("r3", configuration("c3", "m", "w3")))
+	f.ask(zeekapi.AgentStandbyRequest{})
+	compare(t, "deployment before standby",
+		[]zeekapi.Result{failed("r3", "", "the agent was told to stand by")}, one[zeekapi.AgentDeployResponse](f).Results)
+}
+
+func TestStandby(t *testing.T) {
+	f := running(t, "l", "m", "w")
+	f.ask(zeekapi.AgentStandbyRequest{})
+	compare(t, "response", zeekapi.AgentStandbyResponse{Result: ok("", "")}, one[zeekapi.AgentStandbyResponse](f))
+	compare(t, "stopped", []string{"w", "m", "l"}, stopped(f))
+	compare(t, "persisted", []Persist{{}}, take[Persist](f))
+	compare(t, "statuses", 0, len(f.statuses()))
+	f.pass(time.Minute)
+	compare(t, "deploy responses", 0, len(published[zeekapi.AgentDeployResponse](f)))
+	compare(t, "running", 0, len(f.running))
+	for _, c := range published[zeekapi.AgentChange](f) {
+		compare(t, "change of "+c.Node.Name, []zeekapi.State{zeekapi.StateRunning, zeekapi.StateStopped}, []zeekapi.State{c.Old, c.New})
+	}
+
+	// What ran before is deployed anew, not "already running".
+	f.ask(deploy("r", configuration("c1", "l", "m", "w")))
+	compare(t, "started", []string{"l", "m", "w"}, started(f))
+}
+
+func TestStandbyWithoutNodes(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	f.ask(zeekapi.AgentStandbyRequest{ReqID: id("r")})
+	compare(t, "response", zeekapi.AgentStandbyResponse{ReqID: id("r"), Result: ok("r", "")}, one[zeekapi.AgentStandbyResponse](f))
+}
+
+func TestGetNodesListsTheAgent(t *testing.T) {
+	self := zeekapi.NodeStatus{Node: "i", State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementAgent, ClusterRole: zeekapi.RoleNone, PID: 1}
+	passive := self
+	passive.Port = broker.TCP(2152)
+	for _, tt := range []struct {
+		self Identity
+		want zeekapi.NodeStatus
+	}{{connecting("i"), self}, {listening("i", 2152), passive}} {
+		f := newFleet(t, tt.self, nil)
+		f.ask(zeekapi.AgentGetNodesRequest{ReqID: id("r")})
+		want := ok("r", "")
+		want.Data = mustMarshal([]zeekapi.NodeStatus{tt.want})
+		compare(t, "response", zeekapi.AgentGetNodesResponse{ReqID: id("r"), Result: want}, one[zeekapi.AgentGetNodesResponse](f))
+	}
+}
+
+func TestRestart(t *testing.T) {
+	for _, tt := range []struct {
+		name             string
+		nodes            []string
+		stopped, started []string
+		want             []zeekapi.Result
+	}{
+		{"one", []string{"w1"}, []string{"w1"}, []string{"w1"}, []zeekapi.Result{ok("r", "w1")}},
+		{"all", nil, []string{"w2", "w1", "l"}, []string{"l", "w1", "w2"}, []zeekapi.Result{ok("r", "l"), ok("r", "w1"), ok("r", "w2")}},
+		{"ours and others", []string{"w1", "w3"}, []string{"w1"}, []string{"w1"}, []zeekapi.Result{ok("r", "w1")}},
+		{"others", []string{"w3"}, nil, nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := running(t, "l", "w1", "w2", "other/w3")
+			f.ask(zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: tt.nodes})
+			compare(t, "stopped", tt.stopped, stopped(f))
+			f.pass(time.Second)
+			compare(t, "started", tt.started, started(f))
+			compare(t, "response", zeekapi.AgentRestartResponse{ReqID: id("r"), Results: tt.want}, one[zeekapi.AgentRestartResponse](f))
+		})
+	}
+}
+
+func TestRestartOfANodeThatDoesNotEnd(t *testing.T) {
+	f := running(t, "l", "w")
+	f.stopTime = time.Minute
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
+	f.pass(RequestTimeout)
+	compare(t, "results",
+		[]zeekapi.Result{failed("r", "", "request timed out"), failed("r", "w", "could not restart node w")},
+		one[zeekapi.AgentRestartResponse](f).Results)
+	f.pass(2 * time.Minute)
+	compare(t, "state in the end", zeekapi.StateRunning, f.statuses()["w"].State)
+}
+
+func TestRestartRevivesAFailedNode(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	f.dies = func(n launch.Node) *launch.Exited { return &launch.Exited{Node: n.Name, Err: errors.New("no")} }
+	f.ask(deploy("r", configuration("c", "w")))
+	f.pass(time.Hour)
+	compare(t, "state", zeekapi.StateFailed, f.statuses()["w"].State)
+	f.dies = nil
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("r")})
+	f.pass(time.Second)
+	compare(t, "results", []zeekapi.Result{ok("r", "w")}, one[zeekapi.AgentRestartResponse](f).Results)
+}
+
+func TestDispatch(t *testing.T) {
+	f := running(t, "l", "w1", "w2", "other/w3")
+	f.answers = func(req zeekapi.NodeDispatchRequest) (out []zeekapi.NodeDispatchResponse) {
+		for _, node := range req.Nodes {
+			r := zeekapi.Result{ReqID: req.ID, Success: true, Node: node, Data: broker.String(node)}
+			if node == "w2" {
+				r.Data = broker.Count(1)
+			}
+			answer := zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: r}
+			stranger := answer
+			stranger.Result.Node = "stranger"
+			out = append(out, stranger, answer, answer)
+		}
+		return out
+	}
+	value := func(node string) zeekapi.Result {
+		r := ok("r", node)
+		r.Data = broker.String(node)
+		return r
+	}
+	for _, tt := range []struct {
+		name  string
+		nodes []string
+		want  []zeekapi.Result
+	}{
+		{"one", []string{"w1"}, []zeekapi.Result{value("w1")}},
+		{"all", nil, []zeekapi.Result{value("l"), value("w1"), failed("r", "w2", "node answered with a count, want string")}},
+		{"others", []string{"w3"}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f.ask(zeekapi.AgentDispatchRequest{ReqID: id("r"), Action: []string{"get_id_value", "x"}, Nodes: tt.nodes})
+			f.pass(0)
+			compare(t, "response", zeekapi.AgentDispatchResponse{ReqID: id("r"), Results: tt.want}, one[zeekapi.AgentDispatchResponse](f))
+		})
+	}
+}
+
+func TestDispatchToNodesThatDoNotAnswer(t *testing.T) {
+	f := running(t, "l", "w1", "w2")
+	f.silent = func(launch.Node) bool { return true }
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("restart"), Nodes: []string{"w2"}})
+	f.ask(zeekapi.AgentDispatchRequest{ReqID: id("r"), Action: []string{"get_id_value", "x"}})
+	compare(t, "asked", []string{"l", "w1"}, take[Dispatch](f)[0].Request.Nodes)
+	f.after(time.Second, launch.Exited{Node: "l", Err: errors.New("died")})
+	f.pass(RequestTimeout)
+	compare(t, "results", []zeekapi.Result{
+		failed("r", "w2", "cluster node w2 not in running state"),
+		failed("r", "l", "cluster node l not in running state"),
+		failed("r", "w1", "request timed out"),
+	}, one[zeekapi.AgentDispatchResponse](f).Results)
+}
+
+func TestRequestsAreLimited(t *testing.T) {
+	f := running(t, "w")
+	for i := range MaxRequests + 1 {
+		f.ask(zeekapi.AgentDispatchRequest{ReqID: id(fmt.Sprint(i)), Action: []string{"get_id_value", "x"}})
+	}
+	compare(t, "dispatch over the limit", []zeekapi.Result{failed(fmt.Sprint(MaxRequests), "", errorBusy)}, one[zeekapi.AgentDispatchResponse](f).Results)
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("r")})
+	compare(t, "restart over the limit", []zeekapi.Result{failed("r", "", errorBusy)}, one[zeekapi.AgentRestartResponse](f).Results)
+}
+
+func TestCrashes(t *testing.T) {
+	f := running(t, "w")
+	crash := func() {
+		f.step(Launched{launch.Exited{Node: "w", Err: errors.New("signal: killed")}})
+		delete(f.running, "w")
+	}
+
+	f.pass(StableAfter)
+	for i := range MaxDeaths - 1 {
+		crash()
+		compare(t, "state after a crash", zeekapi.StateCrashed, f.statuses()["w"].State)
+		compare(t, "complaint", zeekapi.AgentError{Instance: "i", Node: "w", Text: "node w died: signal: killed"}, one[zeekapi.AgentError](f))
+		wait := MinBackOff << i
+		f.pass(wait - time.Millisecond)
+		compare(t, "starts before it was due", 0, len(started(f)))
+		f.pass(time.Millisecond)
+		compare(t, "starts", []string{"w"}, started(f))
+		f.pass(time.Second)
+		compare(t, "state after the start", zeekapi.StateRunning, f.statuses()["w"].State)
+	}
+
+	// A long life makes up for it.
+	f.pass(StableAfter)
+	f.out = nil
+	crash()
+	f.pass(MinBackOff)
+	compare(t, "starts", []string{"w"}, started(f))
+	for range MaxDeaths - 1 {
+		f.pass(0)
+		crash()
+		f.pass(MaxBackOff / 6)
+	}
+	compare(t, "state in the end", zeekapi.StateFailed, f.statuses()["w"].State)
+	f.out = nil
+	f.pass(24 * time.Hour)
+	compare(t, "starts after giving up", 0, len(started(f)))
+
+	// But not for a new configuration.
+	f.ask(deploy("r", configuration("c2", "w")))
+	compare(t, "starts", []string{"w"}, started(f))
+}
+
+func TestNodeThatCannotBeCreated(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	f.ask(deploy("r", configuration("c", "w")))
+	f.due = nil
+	f.step(Launched{launch.Exited{Node: "w", Err: errors.New("no such file")}})
+	compare(t, "complaint", zeekapi.AgentError{Instance: "i", Node: "w", Text: "failed to create node w: no such file"}, one[zeekapi.AgentError](f))
+}
+
+func TestLosingTheControllerChangesNothing(t *testing.T) {
+	f := running(t, "l", "w")
+	f.step(PeerAdded{})
+	f.out = nil
+	f.step(PeerLost{})
+	f.pass(time.Hour)
+	compare(t, "outputs", 0, len(f.out))
+	compare(t, "running", 2, len(f.running))
+}
+
+func TestRestoredConfigurationRuns(t *testing.T) {
+	config := configuration("c1", "l", "w")
+	f := newFleet(t, connecting("i"), &config)
+	f.step(Tick{})
+	compare(t, "started", []string{"l", "w"}, started(f))
+	f.pass(time.Second)
+	f.ask(deploy("r", config))
+	compare(t, "results", []zeekapi.Result{ok("r", "")}, one[zeekapi.AgentDeployResponse](f).Results)
+
+	bad := configuration("c1", "nowhere/w")
+	if _, err := NewMachine(connecting("i"), &bad); err == nil {
+		t.Error("no error for a bad configuration")
+	}
+}
+
+func TestEventsOfStrangersAreIgnored(t *testing.T) {
+	f := running(t, "w")
+	for _, ev := range []launch.Event{
+		launch.Started{Node: "x", PID: 1}, launch.Up{Node: "x"}, launch.Exited{Node: "x"},
+		launch.Answered{Response: zeekapi.NodeDispatchResponse{ReqID: id("x"), Result: ok("x", "w")}},
+	} {
+		f.step(Launched{ev})
+	}
+	for _, m := range []zeekapi.Message{zeekapi.NodeHello{Node: "x"}, zeekapi.NodeExit{Node: "w"}, zeekapi.DeployRequest{}} {
+		f.ask(m)
+	}
+	compare(t, "outputs", 0, len(f.out))
+}
+
+func TestTooManyNodes(t *testing.T) {
+	config := configuration("c")
+	for i := range MaxNodes + 1 {
+		config.Nodes = append(config.Nodes, configuration("", fmt.Sprintf("w%d", i)).Nodes...)
+	}
+	f := newFleet(t, connecting("i"), nil)
+	f.ask(deploy("r", config))
+	compare(t, "results", []zeekapi.Result{failed("r", "", "1001 nodes on one instance, limit is 1000")}, one[zeekapi.AgentDeployResponse](f).Results)
+}
+
+func TestCheckName(t *testing.T) {
+	for _, name := range []string{"worker-01", "a.b", "Zürich_1", "w:1", "..."} {
+		if err := checkName(name); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"", ".", "..", "a/b", "a b", "a\x00", "a\n", `a"b`, `a\b`, "\xff", "a\u202eb", strings.Repeat("x", 256)} {
+		if checkName(name) == nil {
+			t.Errorf("%q is accepted", name)
+		}
+	}
+}
+
+// Whatever happens in whatever order: nodes are never started twice or stopped
+// when they do not run (the fleet watches that), every request is answered
+// exactly once and in time, and in the end what should run runs.
+func TestAnyOrderOfEvents(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		f := newFleet(rt, connecting("i"), nil)
+		f.startUp = time.Duration(rapid.IntRange(0, 6000).Draw(rt, "start-up ms")) * time.Millisecond
+		f.stopTime = time.Duration(rapid.IntRange(0, 8000).Draw(rt, "stop ms")) * time.Millisecond
+		names := []string{"l", "m", "w1", "w2", "w3", "other/w4"}
+		draw := func() []string { return rapid.SliceOfDistinct(rapid.SampledFrom(names), rapid.ID).Draw(rt, "nodes") }
+		var asked []string
+		var config zeekapi.Configuration
+		next := func(kind string) zeekapi.ReqID {
+			asked = append(asked, fmt.Sprintf("%s %d", kind, len(asked)))
+			return id(asked[len(asked)-1])
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"deploy": func(rt *rapid.T) {
+				config = configuration(rapid.StringMatching("[ab]").Draw(rt, "config"), draw()...)
+				f.ask(zeekapi.AgentDeployRequest{ReqID: next("deploy"), Config: config, Force: rapid.Bool().Draw(rt, "force")})
+			},
+			"standby": func(*rapid.T) { f.ask(zeekapi.AgentStandbyRequest{}) },
+			"restart": func(*rapid.T) { f.ask(zeekapi.AgentRestartRequest{ReqID: next("restart"), Nodes: draw()}) },
+			"dispatch": func(*rapid.T) {
+				f.ask(zeekapi.AgentDispatchRequest{ReqID: next("dispatch"), Action: []string{"x"}, Nodes: draw()})
+			},
+			"crash": func(rt *rapid.T) {
+				if len(f.running) > 0 {
+					var names []string
+					for name := range f.running {
+						names = append(names, name)
+					}
+					slices.Sort(names)
+					name := rapid.SampledFrom(names).Draw(rt, "node")
+					f.due = slices.DeleteFunc(f.due, func(d due) bool {
+						l, isEvent := d.input.(Launched)
+						exited, isExit := l.Event.(launch.Exited)
+						return isEvent && isExit && exited.Node == name
+					})
+					f.after(0, launch.Exited{Node: name, Err: errors.New("crash")})
+				}
+			},
+			"time": func(rt *rapid.T) {
+				f.pass(time.Duration(rapid.IntRange(0, 10_000).Draw(rt, "ms")) * time.Millisecond)
+			},
+		})
+
+		f.pass(RequestTimeout)
+		var answered []string
+		for _, p := range take[Publish](f) {
+			switch m := p.Message.(type) {
+			case zeekapi.AgentDeployResponse, zeekapi.AgentRestartResponse, zeekapi.AgentDispatchResponse:
+				answered = append(answered, m.RequestID())
+			}
+		}
+		slices.Sort(asked)
+		slices.Sort(answered)
+		if diff := gocmp.Diff(asked, answered); diff != "" {
+			rt.Fatalf("requests (-) and answers (+):\n%s", diff)
+		}
+
+		f.pass(time.Hour)
+		for name, s := range f.statuses() {
+			if _, runs := f.running[name]; runs != (s.State == zeekapi.StateRunning) || s.State == zeekapi.StatePending || s.State == zeekapi.StateCrashed {
+				rt.Errorf("%s is %s, and runs: %t", name, s.State, runs)
+			}
+		}
+		if len(f.running) > len(f.statuses()) {
+			rt.Errorf("more runs than should: %v", f.running)
+		}
+	})
+}
