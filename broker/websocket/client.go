@@ -113,14 +113,14 @@ type session struct {
 // such a server answers, and a CloseError when the server closes the
 // connection.
 func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
-	cfg.HandshakeTimeout = orDefault(cfg.HandshakeTimeout, DefaultHandshakeTimeout)
-	cfg.AckTimeout = orDefault(cfg.AckTimeout, DefaultAckTimeout)
-	cfg.PingInterval = orDefault(cfg.PingInterval, DefaultPingInterval)
-	cfg.MaxMessage = orDefault(cfg.MaxMessage, DefaultMaxMessage)
-	cfg.SendQueue = orDefault(cfg.SendQueue, DefaultQueue)
-	cfg.ReceiveQueue = orDefault(cfg.ReceiveQueue, DefaultQueue)
-	cfg.ReconnectMin = orDefault(cfg.ReconnectMin, DefaultReconnectMin)
-	cfg.ReconnectMax = orDefault(cfg.ReconnectMax, DefaultReconnectMax)
+	cfg.HandshakeTimeout = positiveOr(cfg.HandshakeTimeout, DefaultHandshakeTimeout)
+	cfg.AckTimeout = positiveOr(cfg.AckTimeout, DefaultAckTimeout)
+	cfg.PingInterval = pings(cfg.PingInterval)
+	cfg.MaxMessage = positiveOr(cfg.MaxMessage, DefaultMaxMessage)
+	cfg.SendQueue = positiveOr(cfg.SendQueue, DefaultQueue)
+	cfg.ReceiveQueue = positiveOr(cfg.ReceiveQueue, DefaultQueue)
+	cfg.ReconnectMin = positiveOr(cfg.ReconnectMin, DefaultReconnectMin)
+	cfg.ReconnectMax = positiveOr(cfg.ReconnectMax, DefaultReconnectMax)
 	c := &Client{
 		cfg:   cfg,
 		log:   orSilent(cfg.Log).With().Str("server", cfg.Address).Logger(),
@@ -148,11 +148,11 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 	defer cancel()
 	// The time limit is one for all that comes before the ack: pings and
 	// messages do not extend it.
-	stop := context.AfterFunc(ctx, func() { ws.NetConn().SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { ws.Close() })
 	s := &session{conn: newConn(ws, c.out, c.cfg.MaxMessage)}
 	err = c.subscribe(s)
 	if !stop() && err == nil {
-		err = context.Cause(ctx) // too late: the connection's time is up as well
+		err = context.Cause(ctx) // too late: the connection is closed
 	}
 	if err != nil {
 		ws.Close()
@@ -165,7 +165,7 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 	if a, err := netip.ParseAddrPort(ws.RemoteAddr().String()); err == nil {
 		s.peer.Addr = a
 	}
-	s.pingInterval = max(c.cfg.PingInterval, 0)
+	s.pingInterval = c.cfg.PingInterval
 	s.ping = func(int) string { return "zeekwire" }
 	s.receive = func(text []byte) error { return c.received(s, text) }
 	return s, nil
@@ -206,7 +206,7 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			nc, err := open(ctx, network, address)
 			if err == nil {
-				stop = context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
+				stop = context.AfterFunc(ctx, func() { nc.Close() })
 			}
 			return nc, err
 		},

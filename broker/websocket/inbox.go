@@ -19,12 +19,12 @@ type inbox struct {
 	messages int // among items
 	dropped  uint64
 	closed   bool
-	ready    chan struct{} // closed and replaced when a notice or close arrives
-	room     chan struct{} // closed and replaced when a message leaves
+	ready    chan struct{} // if somebody waits: closed when a notice or close arrives
+	room     chan struct{} // if somebody waits: closed when a message leaves
 }
 
 func newInbox(limit int, policy broker.Overflow) *inbox {
-	return &inbox{limit: limit, policy: policy, ready: make(chan struct{}), room: make(chan struct{})}
+	return &inbox{limit: limit, policy: policy}
 }
 
 // push adds n. For a message that finds limit others it does what the policy
@@ -47,7 +47,7 @@ func (q *inbox) push(ctx context.Context, n broker.Notice) (first bool, err erro
 		case broker.OverflowDisconnect:
 			return false, broker.ErrOverflow
 		default:
-			if err := q.wait(ctx, q.room); err != nil {
+			if err := q.wait(ctx, &q.room); err != nil {
 				return false, err
 			}
 		}
@@ -71,7 +71,7 @@ func (q *inbox) next(ctx context.Context) (broker.Notice, error) {
 		if q.closed {
 			return nil, broker.ErrClosed
 		}
-		if err := q.wait(ctx, q.ready); err != nil {
+		if err := q.wait(ctx, &q.ready); err != nil {
 			return nil, err
 		}
 	}
@@ -94,12 +94,16 @@ func (q *inbox) close() {
 	wake(&q.room)
 }
 
-// wait releases the lock until signal or ctx ends.
-func (q *inbox) wait(ctx context.Context, signal chan struct{}) error {
+// wait releases the lock until *signal is woken or ctx ends.
+func (q *inbox) wait(ctx context.Context, signal *chan struct{}) error {
+	if *signal == nil {
+		*signal = make(chan struct{})
+	}
+	c := *signal
 	q.mu.Unlock()
 	defer q.mu.Lock()
 	select {
-	case <-signal:
+	case <-c:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -107,6 +111,8 @@ func (q *inbox) wait(ctx context.Context, signal chan struct{}) error {
 }
 
 func wake(signal *chan struct{}) {
-	close(*signal)
-	*signal = make(chan struct{})
+	if *signal != nil {
+		close(*signal)
+		*signal = nil
+	}
 }

@@ -116,11 +116,11 @@ const (
 
 // NewServer returns a server without clients. Close must be called.
 func NewServer(cfg ServerConfig) *Server {
-	cfg.MaxClients = orDefault(cfg.MaxClients, DefaultMaxClients)
-	cfg.MaxMessage = orDefault(cfg.MaxMessage, DefaultMaxMessage)
-	cfg.PingInterval = orDefault(cfg.PingInterval, DefaultPingInterval)
-	cfg.SendQueue = orDefault(cfg.SendQueue, DefaultQueue)
-	cfg.ReceiveQueue = orDefault(cfg.ReceiveQueue, DefaultQueue)
+	cfg.MaxClients = positiveOr(cfg.MaxClients, DefaultMaxClients)
+	cfg.MaxMessage = positiveOr(cfg.MaxMessage, DefaultMaxMessage)
+	cfg.PingInterval = pings(cfg.PingInterval)
+	cfg.SendQueue = positiveOr(cfg.SendQueue, DefaultQueue)
+	cfg.ReceiveQueue = positiveOr(cfg.ReceiveQueue, DefaultQueue)
 	return &Server{
 		cfg: cfg,
 		log: orSilent(cfg.Log),
@@ -186,10 +186,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			name = authorized
 		}
 	}
-	number, ok := s.reserve()
-	if !ok {
-		s.log.Warn().Str("addr", r.RemoteAddr).Int("max", s.cfg.MaxClients).Msg("websocket client refused, there are too many")
-		http.Error(w, "too many clients", http.StatusServiceUnavailable)
+	number, err := s.reserve()
+	if err != nil {
+		s.log.Warn().Err(err).Str("addr", r.RemoteAddr).Int("max", s.cfg.MaxClients).Msg("websocket client refused")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	defer s.running.Done()
@@ -237,7 +237,7 @@ func (s *Server) newClient(ws *websocket.Conn, name string, number int) *client 
 		log:    s.log.With().Stringer("addr", peer.Addr).Str("name", name).Logger(),
 	}
 	c.strictUTF8 = true
-	c.pingInterval = max(s.cfg.PingInterval, 0)
+	c.pingInterval = s.cfg.PingInterval
 	seconds := strconv.Itoa(int(c.pingInterval / time.Second))
 	c.ping = func(n int) string { return "ixwebsocket::heartbeat::" + seconds + "s::" + strconv.Itoa(n) }
 	c.receive = c.received
@@ -246,16 +246,19 @@ func (s *Server) newClient(ws *websocket.Conn, name string, number int) *client 
 
 // reserve makes sure that there is room for one more client and that Close
 // waits for it.
-func (s *Server) reserve() (number int, ok bool) {
+func (s *Server) reserve() (number int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.clients)+s.waiting >= s.cfg.MaxClients {
-		return 0, false
+	switch {
+	case s.closed:
+		return 0, errors.New("terminating")
+	case len(s.clients)+s.waiting >= s.cfg.MaxClients:
+		return 0, errors.New("too many clients")
 	}
 	s.waiting++
 	s.running.Add(1)
 	s.next++
-	return s.next - 1, true
+	return s.next - 1, nil
 }
 
 func (s *Server) add(c *client) {

@@ -43,7 +43,7 @@ const (
 	writeTimeout   = 30 * time.Second // for one message to a peer that reads slowly
 	controlTimeout = 5 * time.Second  // for a ping or pong; nobody's buffers stay full that long
 	closeTimeout   = time.Second      // for our close frame, and for the peer's answer to it
-	drainTimeout   = 2 * time.Second  // for what is queued when we close
+	drainTimeout   = 5 * time.Second  // for what is queued when we close
 )
 
 // ErrPingTimeout is why a connection ends whose peer answers no pings.
@@ -107,11 +107,19 @@ func (e *MismatchError) Error() string {
 // Unwrap returns the underlying error.
 func (e *MismatchError) Unwrap() error { return e.Err }
 
-func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
-	if v == 0 {
-		return otherwise
+func positiveOr[T int | int64 | time.Duration](v, otherwise T) T {
+	if v > 0 {
+		return v
 	}
-	return v
+	return otherwise
+}
+
+// pings returns the interval for a setting of which negative means none.
+func pings(setting time.Duration) time.Duration {
+	if setting < 0 {
+		return 0
+	}
+	return positiveOr(setting, DefaultPingInterval)
 }
 
 func orSilent(log *zerolog.Logger) zerolog.Logger {
