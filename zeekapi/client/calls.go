@@ -220,13 +220,10 @@ func (c *Client) GetIDValue(ctx context.Context, identifier string, nodes ...str
 	for _, r := range sortedResults(resp.Results) {
 		v := NodeValue{Node: r.Node}
 		text, err := single[string](r)
-		var value json.RawMessage
 		if err == nil {
-			if err = json.Unmarshal([]byte(text), &value); err != nil {
-				err = fmt.Errorf("JSON decode error: %w", err)
-			}
+			err = json.Unmarshal([]byte(text), &v.Value)
 		}
-		v.Value, v.Err = value, err
+		v.Err = err
 		all = append(all, v)
 	}
 	return all, nil

@@ -244,7 +244,7 @@ func TestCalls(t *testing.T) {
 				}}
 			},
 			want: []client.NodeValue{
-				{Node: "a", Err: errors.New("JSON decode error: unexpected end of JSON input")},
+				{Node: "a", Err: errors.New("unexpected end of JSON input")},
 				{Node: "b", Value: []byte(`{"x":[1]}`)},
 				{Node: "c", Err: &client.RefusedError{Texts: []string{"unknown id"}}},
 			},

@@ -1,9 +1,28 @@
 package clientcmd_test
 
 import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
+	"github.com/zeekwire/zeekwire/broker/membus"
+	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
 // newRoot is a program with only the client commands, like zeek-client.
@@ -12,4 +31,509 @@ func newRoot(tool *clientcmd.Tool) *cobra.Command {
 	tool.AddFlags(root.PersistentFlags())
 	root.AddCommand(tool.Commands()...)
 	return root
+}
+
+// outcome is all that is to see of a command.
+type outcome struct {
+	stdout, stderr string
+	exit           int
+}
+
+func execute1(t *testing.T, tool *clientcmd.Tool, stdin string, args ...string) outcome {
+	t.Helper()
+	if tool.Getenv == nil {
+		tool.Getenv = func(string) string { return "" }
+	}
+	tool.Hostname = func() (string, error) { return "testhost", nil }
+	stdout, stderr, exit := execute(t, tool, stdin, args...)
+	return outcome{stdout, stderr, exit}
+}
+
+func (got outcome) want(t *testing.T, want outcome) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(outcome{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// answering returns a tool whose controller answers every request with what
+// the function makes of it.
+func answering(t *testing.T, answer func(zeekapi.Message) zeekapi.Message) *clientcmd.Tool {
+	dialect := management.Dialect(management.DefaultTopics)
+	hub := membus.New()
+	controller := hub.Endpoint(topic)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			ev, err := nextEvent(controller)
+			if err != nil {
+				return
+			}
+			request, err := dialect.Decode(ev)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			response, err := dialect.Encode(answer(request))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := controller.Publish(context.Background(), topic, response.Value()); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		controller.Close()
+		<-done
+	})
+	return &clientcmd.Tool{
+		Dial: func(context.Context, clientcmd.Target) (broker.Bus, error) { return hub.Endpoint(topic), nil },
+	}
+}
+
+func marshal(t *testing.T, v any) broker.Value {
+	t.Helper()
+	out, err := zeekapi.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestOddAnswers has what the recordings do not. The outputs are those that
+// zeek-client gives, but for the texts in parentheses, where it prints
+// addresses of Python objects or Python's words.
+func TestOddAnswers(t *testing.T) {
+	id := func(m zeekapi.Message) zeekapi.ReqID { return zeekapi.ReqID{ID: m.RequestID()} }
+	outputs := marshal(t, zeekapi.NodeOutputs{Stdout: "a\"\\\x00\x7f\b\f\n\r\t\v", Stderr: "ü€😀"})
+	worker := zeekapi.NodeStatus{Node: "w", State: zeekapi.StateCrashed, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}
+	tests := []struct {
+		name   string
+		args   string
+		answer func(zeekapi.Message) zeekapi.Message
+		want   outcome
+	}{
+		{
+			name: "instances of all kinds", args: "get-instances",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.GetInstancesResponse{ReqID: id(m), Result: zeekapi.Result{Success: true, Data: marshal(t, []zeekapi.Instance{
+					{Name: "b", Host: netip.MustParseAddr("0.0.0.0"), Port: broker.TCP(1)},
+					{Name: "c", Host: netip.MustParseAddr("fd00::1")},
+					{Name: "a", Host: netip.MustParseAddr("0.0.0.0")},
+				})}}
+			},
+			want: outcome{stdout: "{\n  \"a\": {},\n  \"b\": {\n    \"host\": \"0.0.0.0\",\n    \"port\": 1\n  },\n  \"c\": {\n    \"host\": \"fd00::1\"\n  }\n}\n"},
+		},
+		{
+			name: "no instances", args: "get-instances",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.GetInstancesResponse{ReqID: id(m), Result: zeekapi.Result{Success: true, Data: broker.Vector()}}
+			},
+			want: outcome{stdout: "{}\n"},
+		},
+		{
+			name: "instances refused without a word", args: "get-instances",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.GetInstancesResponse{ReqID: id(m)}
+			},
+			want: outcome{stderr: "error: no reason given\n", exit: 1},
+		},
+		{
+			name: "nodes with errors", args: "get-nodes --set client.pretty_json=no",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.GetNodesResponse{ReqID: id(m), Results: []zeekapi.Result{
+					{Error: "request timed out"},
+					{Success: true, Instance: "c"},
+					{Success: true, Instance: "b", Data: marshal(t, []zeekapi.NodeStatus{worker})},
+					{Instance: "a", Error: "broken"},
+				}}
+			},
+			want: outcome{exit: 1, stdout: `{"errors": [{"error": "broken", "source": "a"}, {"error": "result does not contain node status data", "source": "c"}, ` +
+				`{"error": "request timed out", "source": null}], "results": {"b": {"w": {"cluster_role": "WORKER", "mgmt_role": null, "state": "CRASHED"}}}}` + "\n"},
+		},
+		{
+			name: "nodes that make no sense", args: "get-nodes --set client.pretty_json=no",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.GetNodesResponse{ReqID: id(m), Results: []zeekapi.Result{{Success: true, Instance: "a", Data: broker.Vector(broker.Vector(broker.String("x")))}}}
+			},
+			want: outcome{
+				stdout: `{"errors": [], "results": {"a": {}}}` + "\n",
+				stderr: "error: NodeStatus data invalid: client: result: zeekapi: [0]: want a record of 6 fields, got 1\n",
+			},
+		},
+		{
+			name: "nodes that make no sense, strictly", args: "get-nodes --strict --set client.pretty_json=no -q",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.GetNodesResponse{ReqID: id(m), Results: []zeekapi.Result{{Success: true, Instance: "a", Data: broker.Count(1)}}}
+			},
+			want: outcome{stdout: `{"errors": [], "results": {"a": {}}}` + "\n", exit: 1},
+		},
+		{
+			name: "values of all kinds", args: "get-id-value --set client.pretty_json=no x",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.GetIDValueResponse{ReqID: id(m), Results: []zeekapi.Result{
+					{Success: true, Instance: "i", Node: "n1", Data: broker.String(`{"b":1.50,"a":[1e3,1E400,-0,-0.0,123456789012345678901234567890,1e16,1e-5,0.0001,5e-324]}`)},
+					{Success: true, Instance: "i", Node: "n2", Data: broker.String(` "\u00e9\/\ud83d\ude00" `)},
+					{Success: true, Instance: "i", Node: "n3", Data: broker.String(`null`)},
+					{Success: true, Instance: "i", Node: "n4"},
+					{Success: true, Instance: "i", Node: "n5", Data: broker.Count(1)},
+					{Success: true, Instance: "i", Node: "n6", Data: broker.String(`{`)},
+					{Success: true, Instance: "i", Data: broker.String(`1`)},
+					{Instance: "i", Node: "n7"},
+				}}
+			},
+			want: outcome{exit: 1, stdout: `{"errors": [{"error": "invalid result data type None", "source": "n4"}, ` +
+				`{"error": "invalid result data type (want string, got count)", "source": "n5"}, ` +
+				`{"error": "JSON decode error: (unexpected end of JSON input)", "source": "n6"}, ` +
+				`{"error": "result lacking node: (1)"}, ` +
+				`{"error": null, "source": "n7"}], ` +
+				`"results": {"n1": {"a": [1000.0, Infinity, 0, -0.0, 123456789012345678901234567890, 1e+16, 1e-05, 0.0001, 5e-324], "b": 1.5}, "n2": "\u00e9/\ud83d\ude00", "n3": null}}` + "\n"},
+		},
+		{
+			name: "restart that fails", args: "restart --set client.pretty_json=no",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.RestartResponse{ReqID: id(m), Results: []zeekapi.Result{
+					{Instance: "i", Node: "b"}, {Success: true, Instance: "i", Node: "a"},
+				}}
+			},
+			want: outcome{stdout: `{"errors": [], "results": {"a": true, "b": false}}` + "\n"},
+		},
+		{
+			name: "restart that fails, strictly", args: "restart --strict --set client.pretty_json=no",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.RestartResponse{ReqID: id(m), Results: []zeekapi.Result{{Instance: "i", Node: "b"}}}
+			},
+			want: outcome{stdout: `{"errors": [], "results": {"b": false}}` + "\n", exit: 1},
+		},
+		{
+			name: "restart with time-outs", args: "restart --set client.pretty_json=no",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.RestartResponse{ReqID: id(m), Results: []zeekapi.Result{
+					{Error: "request timed out"}, {Instance: "i", Error: "request timed out"},
+				}}
+			},
+			want: outcome{exit: 1, stdout: `{"errors": [{"error": "result lacking node: (instance \"i\", success false, error \"request timed out\")"}, ` +
+				`{"error": "request timed out", "source": null}], "results": {}}` + "\n"},
+		},
+		{
+			name: "deploy with outputs", args: "deploy --set client.pretty_json=no -v",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.DeployResponse{ReqID: id(m), Results: []zeekapi.Result{
+					{Instance: "i", Node: "a", Data: outputs, Error: "unseen"},
+					{Instance: "i", Node: "b"},
+					{Success: true, Instance: "j"},
+					{Success: true},
+				}}
+			},
+			want: outcome{
+				exit: 1,
+				stdout: `{"errors": [], "results": {"nodes": {"a": {"instance": "i", "stderr": "\u00fc\u20ac\ud83d\ude00", ` +
+					`"stdout": "a\"\\\u0000\u007f\b\f\n\r\t\u000b", "success": false}, "b": {"instance": "i", "success": false}}}}` + "\n",
+				stderr: "warning: skipping unexpected response (success true, error \"\", node \"\")\n",
+			},
+		},
+		{
+			name: "stage refused without a word", args: "stage-config --set client.pretty_json=no -",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.StageConfigurationResponse{ReqID: id(m), Results: []zeekapi.Result{{}, {Error: "x"}, {Success: true, Data: broker.String("ID")}}}
+			},
+			want: outcome{stdout: `{"errors": ["no reason given", "x"], "results": {"id": "ID"}}` + "\n", exit: 1},
+		},
+		{
+			name: "configuration without data", args: "get-config",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.GetConfigurationResponse{ReqID: id(m), Result: zeekapi.Result{Success: true}}
+			},
+			want: outcome{stderr: "error: received result did not contain configuration data\n", exit: 1},
+		},
+		{
+			name: "timeout without a text", args: "test-timeout --with-state",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				return zeekapi.TestTimeoutResponse{ReqID: id(m), Result: zeekapi.Result{Success: true}}
+			},
+			want: outcome{stdout: "{\n  \"error\": null,\n  \"success\": true\n}\n"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			execute1(t, answering(t, test.answer), "", strings.Fields(test.args)...).want(t, test.want)
+		})
+	}
+}
+
+func TestConfigFiles(t *testing.T) {
+	var staged zeekapi.Configuration
+	tool := func(t *testing.T) *clientcmd.Tool {
+		return answering(t, func(m zeekapi.Message) zeekapi.Message {
+			r := m.(zeekapi.StageConfigurationRequest)
+			staged = r.Config
+			return zeekapi.StageConfigurationResponse{ReqID: r.ReqID, Results: []zeekapi.Result{{Success: true, Data: broker.String("ID")}}}
+		})
+	}
+	const good = "{\n  \"errors\": [],\n  \"results\": {\n    \"id\": \"ID\"\n  }\n}\n"
+
+	t.Run("standard input", func(t *testing.T) {
+		execute1(t, tool(t), "[m]\nrole=manager\nstate=RUNNING\n", "stage-config", "-").want(t, outcome{stdout: good})
+		if len(staged.Instances) != 1 || staged.Instances[0].Name != "agent-testhost" {
+			t.Errorf("instances %v", staged.Instances)
+		}
+	})
+	t.Run("warnings are for those who ask", func(t *testing.T) {
+		execute1(t, tool(t), "[m]\nrole=manager\nstate=RUNNING\n", "-v", "stage-config", "-").want(t, outcome{stdout: good,
+			stderr: "warning: ignoring unexpected keys: state (<stdin>:1)\nwarning: ignoring node \"m\" state \"RUNNING\" in configuration (<stdin>:3)\n"})
+	})
+	t.Run("all errors", func(t *testing.T) {
+		execute1(t, tool(t), "[m]\nport = 0\n", "deploy-config", "-").want(t, outcome{exit: 1,
+			stderr: "error: invalid node \"m\" configuration: node requires a role (<stdin>:1)\n" +
+				"error: invalid node \"m\" configuration: port 0 outside valid range (<stdin>:2)\n" +
+				"error: configuration has errors, not sending\n"})
+	})
+	for _, missing := range []string{"", "/nonexistent", "."} {
+		t.Run("missing "+missing, func(t *testing.T) {
+			execute1(t, tool(t), "", "stage-config", missing).want(t, outcome{exit: 1,
+				stderr: "error: please provide a cluster configuration file.\n"})
+		})
+	}
+}
+
+func TestGetConfigToFile(t *testing.T) {
+	config := zeekapi.Configuration{ID: "ID", Instances: []zeekapi.Instance{{Name: "a", Host: netip.IPv4Unspecified()}}}
+	tool := answering(t, func(m zeekapi.Message) zeekapi.Message {
+		r := m.(zeekapi.GetConfigurationRequest)
+		if !r.Deployed {
+			t.Error("asked for the staged configuration")
+		}
+		return zeekapi.GetConfigurationResponse{ReqID: r.ReqID, Result: zeekapi.Result{Success: true, Data: marshal(t, config)}}
+	})
+	file := filepath.Join(t.TempDir(), "out.cfg")
+	execute1(t, tool, "", "get-config", "--deployed", "-f", file).want(t, outcome{})
+	if got, err := os.ReadFile(file); err != nil || string(got) != "[instances]\na\n\n" {
+		t.Errorf("file has %q, error %v", got, err)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{"stage-config"}, {"stage-config", "a", "b"}, {"get-id-value"}, {"get-nodes", "x"}, {"get-nodes", "--nonsense"},
+		{"get-config", "--deployed", "--staged"}, {"get-nodes", "-q", "-v"}, {"nonsense"},
+	} {
+		got := execute1(t, new(clientcmd.Tool), "", args...)
+		if got.exit != 2 || !strings.HasPrefix(got.stderr, "Error: ") {
+			t.Errorf("%q: %+v, want exit code 2 and an error", args, got)
+		}
+	}
+}
+
+// timeout is an error like those of connections with a deadline.
+type timeout struct{}
+
+func (timeout) Error() string { return "i/o timeout" }
+func (timeout) Timeout() bool { return true }
+
+func TestConnecting(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	tests := []struct {
+		name     string
+		args     string
+		err      error
+		address  string // "" if nobody dials
+		attempts int
+		stderr   string
+	}{
+		{"refused", "get-nodes", refused, "127.0.0.1:2149", 10, "websocket connection to 127.0.0.1:2149 timed out in connect()"},
+		{"timed out", "--controller h get-nodes", timeout{}, "h:2149", 10, "websocket connection to h:2149 timed out in connect()"},
+		{"no ack", "--set client.peering_attempts=2 get-nodes", errors.Join(websocket.ErrNoAck, context.DeadlineExceeded), "127.0.0.1:2149", 2,
+			"websocket connection to 127.0.0.1:2149 timed out in handshake"},
+		{"no such host", "--controller=nowhere:7 get-nodes", &net.DNSError{Err: "no such host", Name: "nowhere"}, "nowhere:7", 1,
+			"socket error in connect() with controller nowhere:7: lookup nowhere: no such host"},
+		{"other server", "--controller :7 get-nodes", &websocket.MismatchError{Met: "TLS", Advice: "set TLS", Err: errors.New("EOF")}, "127.0.0.1:7", 1,
+			"websocket error in connect() with controller 127.0.0.1:7: met TLS; set TLS (EOF)"},
+		{"no ack but nonsense", "get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2149", 1,
+			"protocol data error with controller 127.0.0.1:2149: malformed JSON"},
+		{"no ack but error", "get-nodes", jsonv1.Error{Code: "c", Context: "x"}, "127.0.0.1:2149", 1,
+			"protocol data error with controller 127.0.0.1:2149: server reports c: x"},
+		{"IPv6", "--controller [::1] get-nodes", jsonv1.ErrMalformed, "[::1]:2149", 1, "protocol data error with controller [::1]:2149: malformed JSON"},
+		{"IPv6 with port", "--controller [::1]:7 get-nodes", jsonv1.ErrMalformed, "[::1]:7", 1, "protocol data error with controller [::1]:7: malformed JSON"},
+		{"IPv6 setting", "--set controller.host=::1 get-nodes", jsonv1.ErrMalformed, "[::1]:2149", 1, "protocol data error with controller [::1]:2149: malformed JSON"},
+		{"IPv6 without brackets", "--controller ::1:7 get-nodes", nil, "", 0, "IPv6 addresses must be surrounded by brackets: [<ipv6>]:<port>"},
+		{"bad port", "--controller h:99999 get-nodes", nil, "", 0, "cannot configure connection to h:99999: controller port number 99999 outside valid range"},
+		{"no port", "--controller h:x get-nodes", nil, "", 0, `setting controller.port is "x", want an integer`},
+		{"bad settings", "--set client.pretty_json=maybe --set client.request_timeout_secs=0 get-nodes", nil, "", 0,
+			`setting client.request_timeout_secs is "0", want an integer from 1` + "\nerror: " + `setting client.pretty_json is "maybe", want a boolean, such as yes or no`},
+		{"no certificate", "--set ssl.enable=yes --set ssl.certificate=/nonexistent get-nodes", nil, "", 0,
+			`cannot configure connection to 127.0.0.1:2149: SSL certificate file "/nonexistent" not found`},
+		{"no CA", "--set ssl.enable=yes --set ssl.cafile=/nonexistent get-nodes", nil, "", 0,
+			`cannot configure connection to 127.0.0.1:2149: SSL trusted CAs file "/nonexistent" not found`},
+		{"bad item", "--set client get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2149", 1,
+			"config item \"client\" invalid. Please use <section.key>=<val>.\nerror: protocol data error with controller 127.0.0.1:2149: malformed JSON"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				attempts := 0
+				tool := &clientcmd.Tool{Dial: func(_ context.Context, target clientcmd.Target) (broker.Bus, error) {
+					attempts++
+					if target.Address != test.address || target.Topic != topic || target.TLS != nil {
+						t.Errorf("target %+v", target)
+					}
+					return nil, test.err
+				}}
+				begin := time.Now()
+				execute1(t, tool, "", strings.Fields(test.args)...).want(t, outcome{exit: 1, stderr: "error: " + test.stderr + "\n"})
+				if attempts != test.attempts {
+					t.Errorf("%d attempts, want %d", attempts, test.attempts)
+				}
+				pauses := max(0, attempts)
+				if attempts == 1 || attempts == 0 {
+					pauses = 0
+				}
+				if waited := time.Since(begin); waited != time.Duration(pauses)*time.Second { // of the bubble's clock
+					t.Errorf("took %v", waited)
+				}
+			})
+		})
+	}
+}
+
+// TestAttemptsHaveATimeLimit dials something that never answers.
+func TestAttemptsHaveATimeLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tool := &clientcmd.Tool{Dial: func(ctx context.Context, _ clientcmd.Target) (broker.Bus, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}
+		begin := time.Now()
+		execute1(t, tool, "", "get-nodes").want(t, outcome{exit: 1, stderr: "error: websocket connection to 127.0.0.1:2149 timed out in connect()\n"})
+		if waited := time.Since(begin); waited != 20*time.Second { // of the bubble's clock
+			t.Errorf("took %v", waited)
+		}
+	})
+}
+
+func TestInterrupt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	hub := membus.New()
+	controller := hub.Endpoint(topic)
+	defer controller.Close()
+	root := newRoot(&clientcmd.Tool{
+		Getenv: func(string) string { return "" },
+		Dial:   func(context.Context, clientcmd.Target) (broker.Bus, error) { return hub.Endpoint(topic), nil },
+	})
+	root.SetArgs([]string{"deploy"})
+	var errs strings.Builder
+	root.SetErr(&errs)
+	go func() {
+		nextEvent(controller)
+		cancel()
+	}()
+	if err := root.ExecuteContext(ctx); err != nil || errs.String() != "" {
+		t.Errorf("error %v, stderr %q", err, errs.String())
+	}
+}
+
+func TestServerComplains(t *testing.T) {
+	hub := membus.New()
+	controller := hub.Endpoint(topic)
+	defer controller.Close()
+	complain := make(chan func(error), 1)
+	tool := &clientcmd.Tool{Dial: func(_ context.Context, target clientcmd.Target) (broker.Bus, error) {
+		complain <- target.OnError
+		return hub.Endpoint(topic), nil
+	}}
+	go func() {
+		nextEvent(controller)
+		(<-complain)(jsonv1.Error{Code: "deserialization_failed", Context: "failed to create Zeek event"})
+	}()
+	execute1(t, tool, "", "deploy").want(t, outcome{exit: 1,
+		stderr: "error: no response received: server reports deserialization_failed: failed to create Zeek event\n"})
+}
+
+func TestMonitor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := membus.New()
+		controller := hub.Endpoint(topic)
+		tool := &clientcmd.Tool{Dial: func(context.Context, clientcmd.Target) (broker.Bus, error) { return hub.Endpoint(topic), nil }}
+		go func() {
+			time.Sleep(30 * time.Second)
+			controller.Publish(context.Background(), topic, broker.NewEvent("a::b", broker.String("c")).Value())
+			controller.Publish(context.Background(), topic, broker.Count(1))
+			controller.Close()
+		}()
+		execute1(t, tool, "", "monitor").want(t, outcome{exit: 1,
+			stdout: "no response received: websocket connection to 127.0.0.1:2149 timed out\nreceived \"a::b(\"c\")\"\nreceived \"1\"\n",
+			stderr: "error: broker: closed\n"})
+	})
+}
+
+const defaultSettings = `[client]
+request_timeout_secs = 20
+peering_attempts = 10
+peering_retry_delay_secs = 1.0
+rich_logging_format = False
+pretty_json = True
+verbosity = 0
+
+[controller]
+host = 127.0.0.1
+port = 2149
+
+[ssl]
+enable = False
+certificate = 
+keyfile = 
+cafile = 
+capath = 
+passphrase = 
+
+`
+
+func TestSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "zeek-client.cfg")
+	if err := os.WriteFile(file, []byte("[controller]\nhost = file\nport = 1\n[client]\nverbosity = %(peering_attempts)s\n[new]\nKey = x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	tests := []struct {
+		name string
+		env  map[string]string
+		args []string
+		from []string // pairs of what changes in the defaults
+	}{
+		{name: "defaults"},
+		{name: "missing file", args: []string{"-c", "/nonexistent"}},
+		{
+			name: "file", args: []string{"--configfile", file},
+			from: []string{"host = 127.0.0.1", "host = file", "2149", "1", "verbosity = 0", "verbosity = %(peering_attempts)s",
+				"passphrase = \n", "passphrase = \n\n[new]\nkey = x\n"},
+		},
+		{
+			name: "file by environment, environment over file, option over environment",
+			env:  map[string]string{"ZEEK_CLIENT_CONFIG_FILE": file, "ZEEK_CLIENT_CONFIG_SETTINGS": `client.verbosity=4 controller.port=2 'new.KEY=a b'`},
+			args: []string{"--set", "controller.port=3", "--set", "other.x=a=b.c"},
+			from: []string{"host = 127.0.0.1", "host = file", "2149", "3", "verbosity = 0", "verbosity = 4",
+				"passphrase = \n", "passphrase = \n\n[new]\nkey = a b\n\n[other]\nx = a=b.c\n"},
+		},
+		{name: "controller over all", args: []string{"--set", "controller.host=x", "--controller", "[::1]:5"}, from: []string{"127.0.0.1", "[::1]", "2149", "5"}},
+		{name: "verbose", args: []string{"-vvv"}, from: []string{"verbosity = 0", "verbosity = 3"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			env = test.env
+			tool := &clientcmd.Tool{Getenv: func(key string) string { return env[key] }}
+			want := strings.NewReplacer(test.from...).Replace(defaultSettings)
+			execute1(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
+		})
+	}
+}
+
+func TestBadSettingsFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "s.cfg")
+	if err := os.WriteFile(file, []byte("x = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	execute1(t, new(clientcmd.Tool), "", "-c", file, "show-settings").want(t, outcome{exit: 1,
+		stderr: "error: \"x = 1\" stands before the first section, such as [instances] (" + file + ":1)\n"})
 }

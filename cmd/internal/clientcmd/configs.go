@@ -168,7 +168,7 @@ func (r *run) deploy(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	for _, strange := range d.Strange {
-		r.warning("skipping unexpected response %+v", strange)
+		r.warning("skipping unexpected response (success %t, error %q, node %q)", strange.Success, strange.Error, strange.Node)
 	}
 	type shown struct {
 		Success  bool    `json:"success"`

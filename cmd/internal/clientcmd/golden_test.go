@@ -163,7 +163,13 @@ func readFrames(t *testing.T, path string) []frame {
 // check makes the call and plays the controller's part on bus.
 func (c call) check(t *testing.T, bus broker.Bus, frames []frame, tool *clientcmd.Tool) {
 	played := make(chan error, 1)
-	go func() { played <- play(bus, frames) }()
+	go func() {
+		err := play(bus, frames)
+		if err != nil {
+			bus.Close() // rather than let the command wait
+		}
+		played <- err
+	}()
 
 	tool.Getenv = func(string) string { return "" }
 	stdout, stderr, exit := execute(t, tool, "", c.args...)

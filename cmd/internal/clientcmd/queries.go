@@ -110,13 +110,13 @@ func (t *Tool) getIDValue() *cobra.Command {
 				case refused:
 					out.complain(v.Node, text)
 				case v.Node == "":
-					out.Errors = append(out.Errors, map[string]any{"error": fmt.Sprintf("result lacking node: %s", v.Value)})
+					out.Errors = append(out.Errors, map[string]any{"error": fmt.Sprintf("result lacking node: (%s)", v.Value)})
 				case errors.Is(v.Err, client.ErrNoData):
 					out.complain(v.Node, "invalid result data type None")
 				case errors.As(v.Err, &mapping):
-					out.complain(v.Node, "invalid result data type: "+mapping.What)
+					out.complain(v.Node, "invalid result data type ("+mapping.What+")")
 				case v.Err != nil:
-					out.complain(v.Node, v.Err.Error())
+					out.complain(v.Node, fmt.Sprintf("JSON decode error: (%v)", v.Err))
 				default:
 					out.Results[v.Node] = v.Value
 				}
@@ -148,7 +148,7 @@ func (t *Tool) restart() *cobra.Command {
 					out.Results[res.Node] = res.Success
 				default:
 					out.Errors = append(out.Errors, map[string]any{
-						"error": fmt.Sprintf("result lacking node: instance %s, success %t, error %q", res.Instance, res.Success, res.Error),
+						"error": fmt.Sprintf("result lacking node: (instance %q, success %t, error %q)", res.Instance, res.Success, res.Error),
 					})
 				}
 			}

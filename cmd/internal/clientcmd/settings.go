@@ -89,13 +89,14 @@ func (s *settings) readFile(name string) error {
 		return err
 	}
 	defer f.Close()
-	file, err := configparser.Read(name, f)
+	// References may be to settings that the file does not have.
+	file, err := configparser.ReadRaw(name, f)
 	if err != nil {
 		return err
 	}
 	for _, section := range file.Sections {
 		for _, o := range section.Options {
-			s.set(section.Name, o.Key, o.Raw)
+			s.set(section.Name, o.Key, o.Value)
 		}
 	}
 	return nil

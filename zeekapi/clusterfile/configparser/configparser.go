@@ -122,10 +122,10 @@ type Option struct {
 	Key      string // in lower case
 	Written  string // as it stands in the file
 	HasValue bool   // false where there is not even a delimiter
-	Raw      string // the value as it stands in the file
 	Value    string // with its references resolved
 	Line     int
 
+	raw   string   // the value as it stands in the file
 	lines []string // of the value, while the file is being read
 }
 
@@ -141,7 +141,13 @@ func newSection(name string, line int) *Section {
 
 // Read parses what r holds, of a file called name in errors. If the file is
 // wrong, the error is of type Errors.
-func Read(name string, r io.Reader) (*File, error) {
+func Read(name string, r io.Reader) (*File, error) { return read(name, r, false) }
+
+// ReadRaw is Read without resolving references: values are as they stand in
+// the file. It is for files whose references mean what is elsewhere.
+func ReadRaw(name string, r io.Reader) (*File, error) { return read(name, r, true) }
+
+func read(name string, r io.Reader, raw bool) (*File, error) {
 	text, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
 	if err != nil {
 		return nil, err
@@ -156,6 +162,7 @@ func Read(name string, r io.Reader) (*File, error) {
 	p := parser{
 		file:     &File{Name: name, byName: map[string]*Section{}},
 		defaults: newSection(DefaultSection, 0),
+		raw:      raw,
 	}
 	for line := range bytes.SplitSeq(text, []byte("\n")) {
 		p.line(string(line))
@@ -175,6 +182,7 @@ func Read(name string, r io.Reader) (*File, error) {
 type parser struct {
 	file     *File
 	defaults *Section
+	raw      bool // leave references as they are
 	errs     Errors
 	number   int // of the line
 
@@ -244,7 +252,7 @@ func (p *parser) continuation(content string) {
 // endValue ends the value that lines could continue.
 func (p *parser) endValue() {
 	if o := p.option; o != nil {
-		o.Raw = strings.TrimRightFunc(strings.Join(o.lines, "\n"), isSpace)
+		o.raw = strings.TrimRightFunc(strings.Join(o.lines, "\n"), isSpace)
 		o.lines = nil
 	}
 	p.option = nil
@@ -321,8 +329,12 @@ func (p *parser) inherit(s *Section, budget *int) {
 		}
 	}
 	for _, o := range s.Options {
+		if p.raw {
+			o.Value = o.raw
+			continue
+		}
 		r := resolver{section: s, budget: budget}
-		if text := r.resolve(o.Raw, 1); text != "" {
+		if text := r.resolve(o.raw, 1); text != "" {
 			p.fail(o.Line, s.Name, o.Key, "value of %s.%s: %s", s.Name, o.Key, text)
 			continue
 		}
@@ -368,7 +380,7 @@ func (r *resolver) resolve(raw string, depth int) string {
 		case !o.HasValue:
 			return fmt.Sprintf("reference to the key %q, which has no value", name)
 		}
-		if text := r.resolve(o.Raw, depth+1); text != "" {
+		if text := r.resolve(o.raw, depth+1); text != "" {
 			return text
 		}
 		raw = after
