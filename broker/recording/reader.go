@@ -38,6 +38,7 @@ type Reader struct {
 	file string
 	line int
 	buf  []byte
+	max  int // bytes of a line
 
 	conn Connection
 }
@@ -46,7 +47,7 @@ type Reader struct {
 // file is for errors, all of which are a *LineError unless reading itself
 // failed.
 func NewReader(r io.Reader, file string) (*Reader, error) {
-	rd := &Reader{in: bufio.NewReaderSize(r, 64<<10), file: file}
+	rd := &Reader{in: bufio.NewReaderSize(r, 64<<10), file: file, max: maxLine}
 	line, err := rd.next()
 	if err == io.EOF {
 		rd.line = 1
@@ -92,7 +93,7 @@ func (r *Reader) next() ([]byte, error) {
 	tooLong := false
 	for {
 		part, err := r.in.ReadSlice('\n')
-		if tooLong = tooLong || len(r.buf)+len(part) > maxLine; !tooLong {
+		if tooLong = tooLong || len(r.buf)+len(part) > r.max; !tooLong {
 			r.buf = append(r.buf, part...)
 		}
 		switch {
@@ -106,7 +107,7 @@ func (r *Reader) next() ([]byte, error) {
 		r.line++
 		if tooLong {
 			r.buf = nil
-			return nil, r.wrong(invalid("the line is longer than %d bytes", maxLine))
+			return nil, r.wrong(invalid("the line is longer than %d bytes", r.max))
 		}
 		return r.buf, nil
 	}

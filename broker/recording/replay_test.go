@@ -256,3 +256,32 @@ func TestTracer(t *testing.T) {
 		t.Errorf("%d failures, closed %d times, want one each", failures, out.closed)
 	}
 }
+
+// FuzzReplay plays with a peer that says anything.
+func FuzzReplay(f *testing.F) {
+	_, entries := readFile(f, "../../testdata/recordings/zeek-8.0.10-types/native-01.jsonl")
+	for _, e := range entries {
+		f.Add(e.Data, 4)
+	}
+	f.Add(append(make([]byte, 32), "\x04\x00\x10\x00\x00"...), 20)
+	f.Fuzz(func(t *testing.T, data []byte, after int) {
+		for _, as := range []recording.Side{recording.Client, recording.Server} {
+			r := recording.NewReplay(entries, as)
+			r.Start()
+			for i, e := range entries {
+				if i == after {
+					e.Data = data
+				}
+				if e.From == as {
+					continue
+				}
+				if _, err := r.Receive(e); err != nil {
+					if !errors.Is(err, recording.ErrDiverged) {
+						t.Fatal(err)
+					}
+					break
+				}
+			}
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode"
@@ -120,6 +121,9 @@ func TestCapturePrintsWhatItsRecordingsDo(t *testing.T) {
 	}
 }
 
+// otherPackages finds the errors of decoders, whose wording is their business.
+var otherPackages = regexp.MustCompile(`(bin|wire|jsonv1|pcap): .*`)
+
 // The files of testdata/malformed are wrong each in its own way.
 func TestMalformed(t *testing.T) {
 	t.Chdir("testdata/malformed")
@@ -141,7 +145,7 @@ func TestMalformed(t *testing.T) {
 			all.WriteString(out + errOut)
 		}
 	}
-	golden(t, "../malformed.golden", all.String())
+	golden(t, "../malformed.golden", otherPackages.ReplaceAllString(all.String(), "$1: ..."))
 }
 
 func checkJSON(t *testing.T, out string) {
