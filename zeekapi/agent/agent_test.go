@@ -1,0 +1,283 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+	"net/netip"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/membus"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
+	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	newDialect = management.Dialect(management.DefaultTopics)
+	oldDialect = clusteragent.Dialect(clusteragent.DefaultTopics)
+)
+
+// controller is what an agent talks to.
+type controller struct {
+	*testing.T
+	*membus.Endpoint
+}
+
+func newController(t *testing.T, hub *membus.Hub) controller {
+	c := controller{t, hub.Endpoint(newDialect.Topics.AgentPrefix, newDialect.Topics.Node, oldDialect.Topics.AgentPrefix)}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (c controller) send(d *zeekapi.Dialect, topic string, m zeekapi.Message) {
+	c.Helper()
+	ev, err := d.Encode(m)
+	if err != nil {
+		c.Fatal(err)
+	}
+	if err := c.Publish(c.Context(), topic, ev.Value()); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// await returns the next message of its type in a dialect.
+func await[M zeekapi.Message](c controller, d *zeekapi.Dialect) M {
+	c.Helper()
+	for {
+		n, err := c.Next(c.Context())
+		if err != nil {
+			c.Fatal(err)
+		}
+		r, ok := n.(broker.Received)
+		if !ok {
+			continue
+		}
+		ev, err := broker.ParseEvent(r.Message.Value)
+		if err != nil {
+			c.Fatal(err)
+		}
+		m, err := d.Decode(ev)
+		if errors.Is(err, zeekapi.ErrUnknown) {
+			continue
+		}
+		if err != nil {
+			c.Fatal(err)
+		}
+		if m, ok := m.(M); ok {
+			return m
+		}
+	}
+}
+
+// start runs an agent "i" until stop is called or the test ends.
+func start(t *testing.T, hub *membus.Hub, launcher launch.Launcher, dir string) (stop func()) {
+	t.Helper()
+	dialects := []*zeekapi.Dialect{newDialect, oldDialect}
+	bus := hub.Endpoint(Topics("i", dialects...)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Config{
+			Name: "i", Bus: bus, EndpointID: bus.ID().String(), Dialects: dialects, Launcher: launcher,
+			StateDir: dir, Connecting: true, Listen: netip.MustParseAddrPort("0.0.0.0:2151"),
+		})
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		bus.Close()
+		launcher.Close(context.Background())
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func TestRunInBothDialects(t *testing.T) {
+	hub := membus.New()
+	c := newController(t, hub)
+	start(t, hub, simulated.New(simulated.Config{}), "")
+	hello := await[zeekapi.AgentHello](c, newDialect)
+	if hello.Instance != "i" || !hello.Connecting || hello.EndpointID == "" {
+		t.Errorf("hello is %+v", hello)
+	}
+	await[zeekapi.AgentHello](c, oldDialect)
+
+	config := configuration("c1", "l", "w")
+	c.send(newDialect, "zeek/management/agent/i", deploy("r1", config))
+	if got := await[zeekapi.AgentDeployResponse](c, newDialect); len(got.Results) != 2 || !got.Results[0].Success || !got.Results[1].Success {
+		t.Errorf("deployment: %+v", got)
+	}
+	c.send(oldDialect, "zeek/cluster-control/agent/i", deploy("r2", config))
+	if got := await[zeekapi.AgentDeployResponse](c, oldDialect); len(got.Results) != 1 || !got.Results[0].Success {
+		t.Errorf("deployment in the other dialect: %+v", got)
+	}
+
+	c.send(newDialect, "zeek/management/agent/i", zeekapi.AgentDispatchRequest{
+		ReqID: id("r3"), Action: []string{"get_id_value", "Cluster::node"}, Nodes: []string{"w"},
+	})
+	want := ok("r3", "w")
+	want.Data = broker.String(`"w"`)
+	if diff := gocmp.Diff([]zeekapi.Result{want}, await[zeekapi.AgentDispatchResponse](c, newDialect).Results, gocmp.Comparer(broker.Equal)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What is for agent i-2 also comes to agent i, and what is no request at all.
+func TestRunIgnoresWhatIsNotForIt(t *testing.T) {
+	hub := membus.New()
+	c := newController(t, hub)
+	start(t, hub, simulated.New(simulated.Config{}), "")
+	await[zeekapi.AgentHello](c, newDialect)
+	const topic = "zeek/management/agent/i"
+	c.send(newDialect, topic+"-2", zeekapi.AgentWelcomeRequest{ReqID: id("not ours")})
+	for _, v := range []broker.Value{
+		broker.None(),
+		broker.NewEvent("Unknown::event").Value(),
+		broker.NewEvent("Management::Agent::API::deploy_request", broker.String("x")).Value(),
+		broker.NewEvent("Management::Agent::API::agent_welcome_request", broker.Count(1)).Value(),
+	} {
+		if err := c.Publish(t.Context(), topic, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.send(newDialect, topic, zeekapi.AgentWelcomeRequest{ReqID: id("ours")})
+	if got := await[zeekapi.AgentWelcomeResponse](c, newDialect); got.ID != "ours" {
+		t.Errorf("answer to %q", got.ID)
+	}
+}
+
+func TestConfigurationOutlivesTheAgent(t *testing.T) {
+	hub := membus.New()
+	c := newController(t, hub)
+	dir := t.TempDir()
+	config := configuration("c1", "l", "w")
+	config.Nodes[1].Env = map[string]string{"X": "y"}
+	cpu := int64(1)
+	config.Nodes[1].CPUAffinity = &cpu
+
+	stop := start(t, hub, simulated.New(simulated.Config{}), dir)
+	c.send(newDialect, "zeek/management/agent/i", deploy("r1", config))
+	await[zeekapi.AgentDeployResponse](c, newDialect)
+	stop()
+	saved, err := newStateFile(dir, "i").load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(&config, saved, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+
+	stop = start(t, hub, simulated.New(simulated.Config{}), dir)
+	for range 2 {
+		if change := await[zeekapi.AgentChange](c, newDialect); change.New != zeekapi.StateRunning {
+			t.Errorf("%+v", change)
+		}
+	}
+	c.send(newDialect, "zeek/management/agent/i", deploy("r2", config))
+	if got := await[zeekapi.AgentDeployResponse](c, newDialect).Results; len(got) != 1 || !got[0].Success || got[0].Node != "" {
+		t.Errorf("deployment of what runs: %+v", got)
+	}
+	c.send(newDialect, "zeek/management/agent/i", zeekapi.AgentStandbyRequest{})
+	await[zeekapi.AgentStandbyResponse](c, newDialect)
+	stop()
+	if saved, err := newStateFile(dir, "i").load(); saved != nil || err != nil {
+		t.Errorf("after standby: %v, %v", saved, err)
+	}
+}
+
+// onBus hides that a launcher can dispatch: its nodes answer on the bus.
+type onBus struct{ launch.Launcher }
+
+func TestNodesOnTheBus(t *testing.T) {
+	hub := membus.New()
+	c := newController(t, hub)
+	start(t, hub, onBus{simulated.New(simulated.Config{})}, "")
+	await[zeekapi.AgentHello](c, newDialect)
+	c.send(newDialect, "zeek/management/agent/i", deploy("r1", configuration("c1", "w")))
+	await[zeekapi.AgentDeployResponse](c, newDialect)
+	c.send(newDialect, "zeek/management/agent/i", zeekapi.AgentDispatchRequest{ReqID: id("r2"), Action: []string{"x"}})
+	asked := await[zeekapi.NodeDispatchRequest](c, newDialect)
+	c.send(newDialect, "zeek/management/node", zeekapi.NodeDispatchResponse{ReqID: asked.ReqID, Result: zeekapi.Result{ReqID: asked.ID, Node: "w", Error: "no"}})
+	got := await[zeekapi.AgentDispatchResponse](c, newDialect)
+	if diff := gocmp.Diff([]zeekapi.Result{failed("r2", "w", "no")}, got.Results, gocmp.Comparer(broker.Equal)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	dir := t.TempDir()
+	stateFile := filepath.Join(dir, "agents", "i.json")
+	if err := os.Mkdir(filepath.Dir(stateFile), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	bus, launcher := membus.New().Endpoint(), simulated.New(simulated.Config{})
+	defer bus.Close()
+	defer launcher.Close(t.Context())
+	good := Config{Name: "i", Bus: bus, Launcher: launcher, Dialects: []*zeekapi.Dialect{newDialect}, StateDir: dir}
+	for _, tt := range []struct {
+		name   string
+		state  string
+		change func(*Config)
+		want   string
+	}{
+		{"no bus", "", func(c *Config) { c.Bus = nil }, "agent: no bus"},
+		{"no launcher", "", func(c *Config) { c.Launcher = nil }, "agent: no launcher"},
+		{"no dialects", "", func(c *Config) { c.Dialects = nil }, "agent: no dialects"},
+		{"bad name", "", func(c *Config) { c.Name = "a/b" }, "agent: name of the agent"},
+		{"saved state is no JSON", "x", func(*Config) {}, "i.json: invalid character 'x'"},
+		{"saved state of a later version", `{"version": 2}`, func(*Config) {}, "i.json has version 2, want 1"},
+		{"saved state makes no sense", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w"}]}}`, func(*Config) {},
+			`agent: configuration c: node w is on instance ""`},
+		{"bus ends", `{"version": 1}`, func(c *Config) {
+			b := membus.New().Endpoint()
+			b.Close()
+			c.Bus = b
+		}, "agent: ended: bus: broker: closed"},
+		{"launcher ends", `{"version": 1}`, func(c *Config) {
+			l := simulated.New(simulated.Config{})
+			l.Close(t.Context())
+			c.Launcher = l
+		}, "agent: ended: launcher: broker: closed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := os.WriteFile(stateFile, []byte(tt.state), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c := good
+			tt.change(&c)
+			if err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestStateThatCannotBeSavedIsLogged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	r := &runner{Config: Config{Log: zerolog.New(&log)}, state: newStateFile(file, "i")}
+	r.carryOut(t.Context(), Persist{})
+	if !strings.Contains(log.String(), "cannot save the configuration") {
+		t.Errorf("log is %q", log.String())
+	}
+}
