@@ -43,7 +43,7 @@ func (c *Conn) handshake() error {
 func (h *handshake) client() error {
 	hello := &clientHello{
 		version:              versionTLS12,
-		suites:               []uint16{suite},
+		suites:               []uint16{Suite},
 		compressions:         []byte{noCompression},
 		groups:               []uint16{secp384r1},
 		pointFormats:         []byte{uncompressed},
@@ -111,7 +111,7 @@ func (h *handshake) checkServerHello(hello *clientHello, answer *serverHello) er
 	switch {
 	case answer.version != versionTLS12:
 		return h.fail(ProtocolVersion, "ServerHello: the server chose version %#04x, not TLS 1.2", answer.version)
-	case answer.suite != suite:
+	case answer.suite != Suite:
 		return h.fail(IllegalParameter, "ServerHello: the server chose cipher suite %#04x, not the anonymous one", answer.suite)
 	case answer.compression != noCompression:
 		return h.fail(IllegalParameter, "ServerHello: the server chose a compression")
@@ -150,7 +150,7 @@ func (h *handshake) server() error {
 	// a session is resumed.
 	answer := &serverHello{
 		version:              versionTLS12,
-		suite:                suite,
+		suite:                Suite,
 		compression:          noCompression,
 		encryptThenMAC:       hello.encryptThenMAC && !h.config.noEncryptThenMAC,
 		extendedMasterSecret: hello.extendedMasterSecret && !h.config.noExtendedMasterSecret,
@@ -201,7 +201,7 @@ func (h *handshake) checkClientHello(hello *clientHello) error {
 	switch {
 	case !offersTLS12:
 		return h.fail(ProtocolVersion, "ClientHello: the client does not offer TLS 1.2")
-	case !slices.Contains(hello.suites, suite):
+	case !slices.Contains(hello.suites, Suite):
 		return h.fail(HandshakeFailure, "ClientHello: the client does not offer the anonymous cipher suite")
 	case !bytes.Contains(hello.compressions, []byte{noCompression}):
 		return h.fail(IllegalParameter, "ClientHello: the client insists on a compression")

@@ -34,7 +34,7 @@ func gotAlert(t *testing.T, err error, alert Alert) {
 func goodHello() *clientHello {
 	return &clientHello{
 		version:       versionTLS12,
-		suites:        []uint16{suite},
+		suites:        []uint16{Suite},
 		compressions:  []byte{noCompression},
 		groups:        []uint16{secp384r1},
 		pointFormats:  []byte{uncompressed},
@@ -121,7 +121,7 @@ func TestAcceptableHellos(t *testing.T) {
 		}),
 		"TLS 1.3 too": helloWith(func(m *clientHello) {
 			m.versions = []uint16{0x0304, versionTLS12}
-			m.suites = []uint16{0x1302, suite, renegotiationSCSV}
+			m.suites = []uint16{0x1302, Suite, renegotiationSCSV}
 			m.sessionID = make([]byte, maxSessionIDLen)
 			m.renegotiation = nil
 		}),
@@ -168,7 +168,7 @@ func TestHostileServerHello(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			a, b := tcpPair(t)
-			hello := &serverHello{version: versionTLS12, suite: suite, renegotiation: []byte{}}
+			hello := &serverHello{version: versionTLS12, suite: Suite, renegotiation: []byte{}}
 			tt.change(hello)
 			b.Write(handshakeRecord(hello))
 			c := newConn(a, true, config{noEncryptThenMAC: true, noExtendedMasterSecret: true})

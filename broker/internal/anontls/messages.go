@@ -39,10 +39,11 @@ func (t messageType) String() string {
 	return fmt.Sprintf("handshake message of type %d", uint8(t))
 }
 
-const (
-	// suite is TLS_ECDH_anon_WITH_AES_256_CBC_SHA (RFC 8422).
-	suite = 0xc019
+// Suite is TLS_ECDH_anon_WITH_AES_256_CBC_SHA (RFC 8422), the only cipher suite
+// of this package.
+const Suite = 0xc019
 
+const (
 	// renegotiationSCSV in a list of suites stands for an empty
 	// renegotiation_info extension (RFC 5746).
 	renegotiationSCSV = 0x00ff

@@ -1,0 +1,106 @@
+package security
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker/internal/anontls"
+)
+
+func dialAnonymous(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	c := anontls.InsecureClient(conn)
+	return c, c.HandshakeContext(ctx)
+}
+
+// anonymousServerConfig is for clients that offer TLS 1.3. That version has no
+// anonymous suites, so we show a certificate; clients that expect none do not
+// look at it (Broker: anonymous mode verifies nothing).
+func anonymousServerConfig() (*tls.Config, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("security: %w", err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "anonymous"},
+		NotBefore:    time.Unix(0, 0),
+		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280: has no end
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, fmt.Errorf("security: %w", err)
+	}
+	return &tls.Config{
+		Certificates:           []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		MinVersion:             tls.VersionTLS13,
+		SessionTicketsDisabled: true,
+	}, nil
+}
+
+// errOnlyTLS12 ends the attempt with crypto/tls when the client's hello has
+// been heard and does not offer TLS 1.3.
+var errOnlyTLS12 = errors.New("the client does not offer TLS 1.3")
+
+// acceptAnonymous serves Zeek, which offers TLS 1.3 when it dials, and clients
+// that know only the anonymous suite of TLS 1.2. Which one it is only the
+// client's first message tells.
+func acceptAnonymous(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, error) {
+	hello := &helloConn{Conn: conn}
+	config = config.Clone()
+	config.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+		if !slices.Contains(info.SupportedVersions, tls.VersionTLS13) {
+			hello.again = true
+			return nil, errOnlyTLS12
+		}
+		hello.heard, hello.known = nil, true
+		return nil, nil
+	}
+	c := tls.Server(hello, config)
+	err := c.HandshakeContext(ctx)
+	if !errors.Is(err, errOnlyTLS12) {
+		return c, err
+	}
+	c12 := anontls.InsecureServer(hello)
+	hello.known = true
+	return c12, c12.HandshakeContext(ctx)
+}
+
+// helloConn remembers what is read until known is set. When again is set, it
+// reads that once more.
+type helloConn struct {
+	net.Conn
+	heard        []byte
+	known, again bool
+}
+
+func (c *helloConn) Read(p []byte) (int, error) {
+	if c.known && len(c.heard) > 0 {
+		n := copy(p, c.heard)
+		c.heard = c.heard[n:]
+		return n, nil
+	}
+	n, err := c.Conn.Read(p)
+	if !c.known {
+		c.heard = append(c.heard, p[:n]...)
+	}
+	return n, err
+}
+
+// Write swallows the alert with which crypto/tls gives up.
+func (c *helloConn) Write(p []byte) (int, error) {
+	if c.again && !c.known {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}

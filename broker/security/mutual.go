@@ -1,0 +1,215 @@
+package security
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/youmark/pkcs8"
+
+	"github.com/zeekwire/zeekwire/broker/internal/anontls"
+)
+
+// identity is what the files say.
+type identity struct {
+	certificate tls.Certificate
+	authorities *x509.CertPool
+}
+
+func loadIdentity(c Config) (identity, error) {
+	chain, err := os.ReadFile(c.CertFile)
+	if err != nil {
+		return identity{}, fmt.Errorf("security: certificate: %w", err)
+	}
+	key, err := readKey(c.KeyFile, c.Passphrase)
+	if err != nil {
+		return identity{}, err
+	}
+	certificate, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return identity{}, fmt.Errorf("security: certificate %s with private key %s: %w", c.CertFile, c.KeyFile, err)
+	}
+	authorities, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return identity{}, fmt.Errorf("security: certificate authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(authorities) {
+		return identity{}, fmt.Errorf("security: certificate authorities: %s holds no certificate", c.CAFile)
+	}
+	return identity{certificate, pool}, nil
+}
+
+// readKey returns the first private key in a file as PEM, decrypted.
+func readKey(path, passphrase string) ([]byte, error) {
+	fail := func(err error) ([]byte, error) {
+		return nil, fmt.Errorf("security: private key %s: %w", path, err)
+	}
+	rest, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("security: private key: %w", err)
+	}
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return fail(errors.New("the file holds none"))
+		}
+		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			continue
+		}
+		// "openssl rsa -aes256 -traditional" and ssh-keygen still write this.
+		//lint:ignore SA1019 the format is weak, but it is what such a file has
+		legacy := x509.IsEncryptedPEMBlock(block)
+		if !legacy && block.Type != "ENCRYPTED PRIVATE KEY" {
+			return pem.EncodeToMemory(block), nil
+		}
+		if passphrase == "" {
+			return fail(errors.New("it is encrypted and there is no passphrase"))
+		}
+		if legacy {
+			//lint:ignore SA1019 see above
+			der, err := x509.DecryptPEMBlock(block, []byte(passphrase))
+			if err != nil {
+				return fail(fmt.Errorf("wrong passphrase: %w", err))
+			}
+			return pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: der}), nil
+		}
+		key, _, err := pkcs8.ParsePrivateKey(block.Bytes, []byte(passphrase))
+		if err != nil {
+			return fail(err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			return fail(err)
+		}
+		return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	}
+}
+
+func (i identity) serverConfig(peerName string) *tls.Config {
+	return &tls.Config{
+		Certificates:           []tls.Certificate{i.certificate},
+		ClientAuth:             tls.RequireAndVerifyClientCert,
+		ClientCAs:              i.authorities,
+		MinVersion:             tls.VersionTLS12,
+		SessionTicketsDisabled: true, // a ticket would outlive a Reload
+		VerifyConnection: func(state tls.ConnectionState) error {
+			return checkName(state.PeerCertificates[0], peerName)
+		},
+	}
+}
+
+func (i identity) clientConfig(peerName string) *tls.Config {
+	return &tls.Config{
+		Certificates: []tls.Certificate{i.certificate},
+		MinVersion:   tls.VersionTLS12,
+
+		// Certificates of Zeek nodes need not carry the name that was dialed, and
+		// crypto/tls cannot verify a chain without it. VerifyConnection does.
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			chain := state.PeerCertificates
+			intermediates := x509.NewCertPool()
+			for _, c := range chain[1:] {
+				intermediates.AddCert(c)
+			}
+			_, err := chain[0].Verify(x509.VerifyOptions{
+				Roots:         i.authorities,
+				Intermediates: intermediates,
+				KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+			})
+			if err != nil {
+				return fmt.Errorf("the peer's certificate: %w", err)
+			}
+			return checkName(chain[0], peerName)
+		},
+	}
+}
+
+func checkName(c *x509.Certificate, want string) error {
+	names := certificateNames(c)
+	same := func(name string) bool { return strings.EqualFold(name, want) }
+	if want != "" && !slices.ContainsFunc(names, same) {
+		return fmt.Errorf("the peer's certificate is for %q, not for %q", names, want)
+	}
+	return nil
+}
+
+// certificateNames returns the common name and the alternative names.
+func certificateNames(c *x509.Certificate) []string {
+	var names []string
+	add := func(name string) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	add(c.Subject.CommonName)
+	for _, name := range c.DNSNames {
+		add(name)
+	}
+	for _, ip := range c.IPAddresses {
+		add(ip.String())
+	}
+	for _, uri := range c.URIs {
+		add(uri.String())
+	}
+	for _, mail := range c.EmailAddresses {
+		add(mail)
+	}
+	return names
+}
+
+func (l *Layer) mutual(ctx context.Context, conn net.Conn, dialed bool) (net.Conn, error) {
+	var c *tls.Conn
+	anonymous := false
+	if dialed {
+		c = tls.Client(conn, l.client.Load())
+	} else {
+		config := l.server.Load().Clone()
+		config.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+			anonymous = slices.Contains(info.CipherSuites, anontls.Suite)
+			return nil, nil
+		}
+		c = tls.Server(conn, config)
+	}
+	err := c.HandshakeContext(ctx)
+	if err != nil && anonymous {
+		return nil, fmt.Errorf("the peer uses anonymous TLS, without certificates: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &mutualConn{c, certificateNames(c.ConnectionState().PeerCertificates[0])}, nil
+}
+
+// mutualConn is a connection with a peer whose certificate was verified.
+type mutualConn struct {
+	*tls.Conn
+	names []string
+}
+
+// PeerName returns the first name in the peer's certificate, or nothing if it
+// has none.
+func (c *mutualConn) PeerName() string {
+	if len(c.names) == 0 {
+		return ""
+	}
+	return c.names[0]
+}
+
+// PeerNames returns the common name and the alternative names in the verified
+// certificate of a connection that a Layer in the mode Mutual has secured, and
+// nil for all others.
+func PeerNames(conn net.Conn) []string {
+	if c, ok := conn.(*mutualConn); ok {
+		return slices.Clone(c.names)
+	}
+	return nil
+}
