@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -218,8 +217,4 @@ func (f *fleet) statuses() map[string]zeekapi.NodeStatus {
 		}
 	}
 	return byName
-}
-
-func byNode(results []zeekapi.Result) []zeekapi.Result {
-	return slices.SortedFunc(slices.Values(results), func(a, b zeekapi.Result) int { return cmp.Compare(a.Node, b.Node) })
 }

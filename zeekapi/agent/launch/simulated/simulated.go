@@ -81,7 +81,7 @@ func (l *Launcher) Start(n launch.Node) {
 	l.nodes[n.Name] = played
 	l.all.Go(func() {
 		defer stop()
-		err, stderr := l.play(ctx, played)
+		stderr, err := l.play(ctx, played)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.nodes, n.Name)
@@ -89,33 +89,33 @@ func (l *Launcher) Start(n launch.Node) {
 	})
 }
 
-// play is the life of a node.
-func (l *Launcher) play(ctx context.Context, n *node) (err error, stderr string) {
+// play is the life of a node. It returns what the node leaves.
+func (l *Launcher) play(ctx context.Context, n *node) (stderr string, err error) {
 	l.events.Add(launch.Started{Node: n.Name, PID: n.pid})
 	switch n.Env[Env] {
 	case Fail:
-		return errors.New("exit status 1"), "fatal error: told to fail\n"
+		return "fatal error: told to fail\n", errors.New("exit status 1")
 	case Hang:
 		<-ctx.Done()
 		select {
 		case <-time.After(l.config.Patience):
 		case <-l.killed.Done():
 		}
-		return errors.New("signal: killed"), ""
+		return "", errors.New("signal: killed")
 	}
 	delay := time.NewTimer(l.config.StartDelay)
 	defer delay.Stop()
 	select {
 	case <-delay.C:
 	case <-ctx.Done():
-		return nil, ""
+		return "", nil
 	}
 	l.events.Add(launch.Up{Node: n.Name})
 	if n.Env[Env] == Crash {
-		return errors.New("signal: segmentation fault"), "fatal error: told to crash\n"
+		return "fatal error: told to crash\n", errors.New("signal: segmentation fault")
 	}
 	<-ctx.Done()
-	return nil, "received termination signal\n"
+	return "received termination signal\n", nil
 }
 
 // Stop tells a node to end.

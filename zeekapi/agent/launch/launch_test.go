@@ -1,0 +1,109 @@
+package launch_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func node() launch.Node {
+	cpu := int64(1)
+	return launch.Node{
+		Node: zeekapi.Node{
+			Name: "w", Instance: "i", Role: zeekapi.RoleWorker, Scripts: []string{"a", "b"},
+			Env: map[string]string{"X": "y"}, CPUAffinity: &cpu,
+		},
+		Cluster: []launch.Member{{Name: "w", Role: zeekapi.RoleWorker}},
+	}
+}
+
+func TestEqual(t *testing.T) {
+	same := map[string]func(*launch.Node){
+		"nothing": func(*launch.Node) {},
+		"state":   func(n *launch.Node) { n.State = zeekapi.StateFailed },
+		"options": func(n *launch.Node) { n.Options = []zeekapi.Option{{Name: "x"}} },
+		"copies": func(n *launch.Node) {
+			cpu := *n.CPUAffinity
+			n.CPUAffinity, n.Scripts = &cpu, slices.Clone(n.Scripts)
+		},
+	}
+	other := map[string]func(*launch.Node){
+		"name":              func(n *launch.Node) { n.Name = "x" },
+		"instance":          func(n *launch.Node) { n.Instance = "x" },
+		"role":              func(n *launch.Node) { n.Role = zeekapi.RoleProxy },
+		"port":              func(n *launch.Node) { n.Port = broker.TCP(1) },
+		"metrics port":      func(n *launch.Node) { n.MetricsPort = broker.TCP(1) },
+		"interface":         func(n *launch.Node) { n.Interface = "x" },
+		"order of scripts":  func(n *launch.Node) { n.Scripts = []string{"b", "a"} },
+		"environment":       func(n *launch.Node) { n.Env = map[string]string{"X": "z"} },
+		"no CPU":            func(n *launch.Node) { n.CPUAffinity = nil },
+		"another CPU":       func(n *launch.Node) { cpu := int64(2); n.CPUAffinity = &cpu },
+		"another member":    func(n *launch.Node) { n.Cluster = append(slices.Clone(n.Cluster), launch.Member{Name: "x"}) },
+		"a member's change": func(n *launch.Node) { n.Cluster = []launch.Member{{Name: "w", Role: zeekapi.RoleProxy}} },
+	}
+	for want, changes := range map[bool]map[string]func(*launch.Node){true: same, false: other} {
+		for name, change := range changes {
+			a, b := node(), node()
+			change(&b)
+			if a.Equal(b) != want || b.Equal(a) != want {
+				t.Errorf("with another %s: want %t", name, want)
+			}
+		}
+	}
+}
+
+func TestManager(t *testing.T) {
+	n := node()
+	if got := n.Manager(); got != "" {
+		t.Errorf("got %q", got)
+	}
+	n.Cluster = append(n.Cluster, launch.Member{Name: "m", Role: zeekapi.RoleManager})
+	if got := n.Manager(); got != "m" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	var e launch.Events
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := e.Next(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Next of nothing: %v", err)
+	}
+
+	got := make(chan launch.Event)
+	go func() {
+		for {
+			ev, err := e.Next(t.Context())
+			if err != nil {
+				close(got)
+				return
+			}
+			got <- ev
+		}
+	}()
+	e.Add(launch.Up{Node: "a"})
+	e.Add(launch.Up{Node: "b"})
+	for _, want := range []string{"a", "b"} {
+		if ev := <-got; ev != (launch.Up{Node: want}) {
+			t.Errorf("got %v, want %s", ev, want)
+		}
+	}
+	e.Close()
+	if _, ok := <-got; ok {
+		t.Error("an event after Close")
+	}
+	e.Add(launch.Up{Node: "c"})
+	if _, err := e.Next(t.Context()); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("Next after Close: %v", err)
+	}
+}
