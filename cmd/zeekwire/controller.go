@@ -13,6 +13,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
@@ -57,7 +58,7 @@ makes the last one true without restarting nodes that run it.`,
 			if s.websocketListen, err = websocketListen.resolve(); err != nil {
 				return err
 			}
-			if s.secure, err = tls.secure(); err != nil {
+			if s.security, err = tls.layer(); err != nil {
 				return err
 			}
 			s.stateFile = filepath.Join(stateDirSetting(stateDir), "nodes", s.name, "controller.db")
@@ -77,10 +78,10 @@ makes the last one true without restarting nodes that run it.`,
 // is not listened at.
 type controllerService struct {
 	name            string
-	listen          string // for agents
-	websocketListen string // for clients
-	stateFile       string // "" keeps state in memory
-	secure          secureFunc
+	listen          string          // for agents
+	websocketListen string          // for clients
+	stateFile       string          // "" keeps state in memory
+	security        *security.Layer // nil for no TLS
 	log             zerolog.Logger
 
 	// started, if set, is called once with the addresses that are listened at.
@@ -102,7 +103,7 @@ func (s *controllerService) run(ctx context.Context) error {
 	}
 	endpoint, err := peering.New(peering.Config{
 		Subscriptions: controller.Topics(dialects()),
-		Secure:        s.secure,
+		Secure:        s.security.Hook(),
 		Log:           s.log.With().Str("transport", "native").Logger(),
 	})
 	if err != nil {
@@ -155,7 +156,11 @@ func (s *controllerService) run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// portOf returns the port of a TCP address, 0 if there is no address.
 func portOf(a net.Addr) uint16 {
+	if a == nil {
+		return 0
+	}
 	p, err := netip.ParseAddrPort(a.String())
 	if err != nil {
 		return 0

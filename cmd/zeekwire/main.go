@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,7 @@ client and tells the agents on the cluster's machines which Zeek processes to ru
 Each part works with Zeek's own controller, agent and zeek-client, too.
 
 Begin with "zeekwire demo".`,
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -83,4 +85,12 @@ Begin with "zeekwire demo".`,
 	add(groupClient, clientcmd.Commands()...)
 	add(groupTraffic, newDecodeCommand(), newRecordCommand(), newReplayCommand())
 	return cmd
+}
+
+// version is the module's version, "(devel)" for a build of a work tree.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(unknown)"
 }

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+func newDemoCommand() *cobra.Command {
+	var d demo
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Deploy a six-node cluster on this machine and show how",
+		Long: `Start a controller and two agents in this process, connect them over loopback
+sockets as they would be over a network, deploy a cluster of six nodes with the
+calls that the client commands make, and show what happens.
+
+The nodes are simulated, so that nothing else is needed; with --zeek they are
+real Zeek processes, which see no traffic. Everything is gone afterwards.`,
+		Example: `  zeekwire demo
+  zeekwire demo --zeek /opt/zeek/bin/zeek`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d.out, d.log = cmd.OutOrStdout(), zerolog.Nop()
+			if verbose {
+				d.log = zerolog.New(zerolog.ConsoleWriter{Out: cmd.ErrOrStderr(), NoColor: !isTerminal(cmd.ErrOrStderr())})
+			}
+			return d.run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&d.zeek, "zeek", "", "run the nodes with the zeek program at `PATH`")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the logs of controller and agents")
+	return cmd
+}
+
+type demo struct {
+	zeek string
+	out  io.Writer
+	log  zerolog.Logger
+	step int
+
+	security *security.Layer
+}
+
+// demoPatience is far more than it ever takes.
+const demoPatience = 2 * time.Minute
+
+func (d *demo) run(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, demoPatience, errors.New("the demo took too long"))
+	defer cancel()
+	dir, err := os.MkdirTemp("", "zeekwire-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = cmp.Or(err, os.RemoveAll(dir)) }()
+	if d.security, err = security.New(security.Config{}); err != nil {
+		return err
+	}
+
+	// When the calls are made, or something fails, everything ends.
+	services, servicesCtx := errgroup.WithContext(ctx)
+	servicesCtx, stop := context.WithCancel(servicesCtx)
+	services.Go(func() error {
+		defer stop()
+		return d.show(servicesCtx, dir, services)
+	})
+	if err := services.Wait(); err != nil {
+		return err
+	}
+	d.say("Stopped the nodes, the agents and the controller.")
+	return nil
+}
+
+// show starts the services and is the client.
+func (d *demo) show(ctx context.Context, dir string, services *errgroup.Group) error {
+	controllerAt, clientsAt, err := d.startController(ctx, services, dir)
+	if err != nil {
+		return err
+	}
+	d.say("Started a controller: agents connect to %s, clients to %s.", controllerAt, clientsAt)
+
+	if _, err := d.startAgent(ctx, services, agentService{
+		name: "instance-1", controller: controllerAt.String(), stateDir: filepath.Join(dir, "instance-1"),
+	}); err != nil {
+		return err
+	}
+	d.say("Started the agent of instance-1, which connects to the controller.")
+	listensAt, err := d.startAgent(ctx, services, agentService{
+		name: "instance-2", stateDir: filepath.Join(dir, "instance-2"),
+	})
+	if err != nil {
+		return err
+	}
+	d.say("Started the agent of instance-2, which waits for the controller at %s.", listensAt)
+
+	ws, err := websocket.Dial(ctx, websocket.ClientConfig{
+		Address:         clientsAt.String(),
+		Subscriptions:   []string{management.DefaultTopics.Controller},
+		ApplicationName: "zeekwire-demo",
+	})
+	if err != nil {
+		return err
+	}
+	c := client.New(ws, management.Dialect(management.DefaultTopics))
+	defer c.Close()
+
+	if err := d.awaitInstance(ctx, c, "instance-1"); err != nil {
+		return err
+	}
+	d.say("The controller knows instance-1: its agent said hello.")
+
+	id, err := c.Stage(ctx, demoCluster(listensAt))
+	if err != nil {
+		return err
+	}
+	d.say("Staged configuration %s: six nodes on two instances.", id)
+	deployment, err := c.Deploy(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.showDeployment(deployment); err != nil {
+		return err
+	}
+	return d.showNodes(ctx, c)
+}
+
+// startController starts a controller and returns where agents and clients
+// reach it.
+func (d *demo) startController(ctx context.Context, services *errgroup.Group, dir string) (native, clients net.Addr, err error) {
+	type addresses struct{ native, clients net.Addr }
+	started := make(chan addresses, 1)
+	s := controllerService{
+		name: "controller", listen: "127.0.0.1:0", websocketListen: "127.0.0.1:0",
+		stateFile: filepath.Join(dir, "controller.db"), security: d.security,
+		log:     d.log.With().Str("service", "controller").Logger(),
+		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
+	}
+	services.Go(func() error { return s.run(ctx) })
+	select {
+	case a := <-started:
+		return a.native, a.clients, nil
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
+}
+
+// startAgent starts an agent and returns where it listens.
+func (d *demo) startAgent(ctx context.Context, services *errgroup.Group, s agentService) (listen net.Addr, err error) {
+	started := make(chan net.Addr, 1)
+	s.listen, s.security = "127.0.0.1:0", d.security
+	s.launcher, s.zeek = launcherSimulated, d.zeek
+	if d.zeek != "" {
+		s.launcher = launcherZeek
+	}
+	s.log = d.log.With().Str("service", s.name).Logger()
+	s.started = func(a net.Addr) { started <- a }
+	services.Go(func() error { return s.run(ctx) })
+	select {
+	case listen := <-started:
+		return listen, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// awaitInstance returns when the agent of an instance has said hello.
+func (d *demo) awaitInstance(ctx context.Context, c *client.Client, name string) error {
+	poll := time.NewTicker(50 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		instances, err := c.GetInstances(ctx)
+		if err != nil {
+			return err
+		}
+		for _, i := range instances {
+			if i.Name == name {
+				return nil
+			}
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", name, context.Cause(ctx))
+		}
+	}
+}
+
+// demoCluster is six nodes on two instances, one of which listens.
+func demoCluster(listensAt net.Addr) zeekapi.Configuration {
+	node := func(name, instance string, role zeekapi.ClusterRole) zeekapi.Node {
+		return zeekapi.Node{Name: name, Instance: instance, Role: role, State: zeekapi.StateRunning}
+	}
+	return zeekapi.Configuration{
+		ID: "demo",
+		Instances: []zeekapi.Instance{
+			{Name: "instance-1", Host: netip.IPv4Unspecified()},
+			{Name: "instance-2", Host: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: broker.TCP(portOf(listensAt))},
+		},
+		Nodes: []zeekapi.Node{
+			node("manager", "instance-1", zeekapi.RoleManager),
+			node("logger", "instance-1", zeekapi.RoleLogger),
+			node("proxy", "instance-1", zeekapi.RoleProxy),
+			node("worker-1", "instance-1", zeekapi.RoleWorker),
+			node("worker-2", "instance-2", zeekapi.RoleWorker),
+			node("worker-3", "instance-2", zeekapi.RoleWorker),
+		},
+	}
+}
+
+func (d *demo) showDeployment(result client.Deployment) error {
+	for _, n := range result.Nodes {
+		switch {
+		case n.Success:
+			d.say("%s started %s.", n.Instance, n.Node)
+		case n.Outputs != nil:
+			d.say("%s could not start %s:\n%s", n.Instance, n.Node, n.Outputs.Stderr)
+		default:
+			d.say("%s could not start %s.", n.Instance, n.Node)
+		}
+	}
+	if result.Failed {
+		return fmt.Errorf("the deployment failed: %q", result.Errors)
+	}
+	d.say("Deployed: every node has reported to its agent.")
+	return nil
+}
+
+// showNodes prints the final node table.
+func (d *demo) showNodes(ctx context.Context, c *client.Client) error {
+	instances, err := c.GetNodes(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(d.out)
+	table := tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "INSTANCE\tNODE\tROLE\tSTATE\tPID\tPORT\tMETRICS")
+	running := 0
+	for _, i := range instances {
+		if i.Err != nil {
+			return i.Err
+		}
+		for _, n := range i.Nodes {
+			role := string(n.ClusterRole)
+			if n.ClusterRole == zeekapi.RoleNone {
+				role = string(n.ManagementRole)
+			} else if n.State == zeekapi.StateRunning {
+				running++
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", i.Instance, n.Node, role, n.State, n.PID, portText(n.Port), portText(n.MetricsPort))
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(d.out)
+	if want := len(demoCluster(nil).Nodes); running != want {
+		return fmt.Errorf("%d of %d nodes run", running, want)
+	}
+	return nil
+}
+
+func portText(p broker.Port) string {
+	if p.Number == 0 {
+		return "-"
+	}
+	return p.String()
+}
+
+// say prints the next step.
+func (d *demo) say(format string, args ...any) {
+	d.step++
+	fmt.Fprintf(d.out, "%2d. %s\n", d.step, fmt.Sprintf(format, args...))
+}
