@@ -73,3 +73,48 @@ func TestPaddingLen(t *testing.T) {
 		})
 	}
 }
+
+// countingHash counts what is hashed.
+type countingHash struct {
+	sha1State
+	bytes, sums int
+}
+
+func (c *countingHash) Write(p []byte) (int, error) {
+	c.bytes += len(p)
+	return c.sha1State.Write(p)
+}
+
+func (c *countingHash) AppendBinary(b []byte) ([]byte, error) {
+	c.sums++
+	return c.sha1State.AppendBinary(b)
+}
+
+// TestSameWorkForAllPaddings opens records of one length with every padding
+// that fits, good and bad, and compares the work. It stands in for measuring
+// time, which no test can rely on.
+func TestSameWorkForAllPaddings(t *testing.T) {
+	for _, length := range []int{32, 48, 64, 112, 272, 288, 320, 1024} {
+		var want countingHash
+		for pad := range 256 {
+			m := newSecretLenMAC(make([]byte, macKeyLen))
+			count := &countingHash{sha1State: m.hash}
+			m.hash = count
+			plain := make([]byte, length)
+			for i := range min(pad+1, length) {
+				plain[length-1-i] = byte(pad)
+			}
+			var header [macHeaderLen]byte
+			if _, ok := m.open(&header, plain); ok {
+				t.Fatal("a record without a MAC was opened")
+			}
+			if pad == 0 {
+				want = *count
+			}
+			if count.bytes != want.bytes || count.sums != want.sums {
+				t.Fatalf("%d bytes, padding %d: hashes %d bytes and %d states, others %d and %d",
+					length, pad, count.bytes, count.sums, want.bytes, want.sums)
+			}
+		}
+	}
+}
