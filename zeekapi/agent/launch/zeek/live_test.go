@@ -1,0 +1,295 @@
+package zeek_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+// eachZeek runs a test with every installed Zeek that the environment names.
+func eachZeek(t *testing.T, test func(t *testing.T, prefix string)) {
+	if os.Getenv("ZEEK") == "" {
+		t.Skip("NOT TESTED WITH A LIVE ZEEK: the environment variable ZEEK names none")
+	}
+	for _, prefix := range strings.Split(os.Getenv("ZEEK"), ",") {
+		t.Run(filepath.Base(prefix), func(t *testing.T) { test(t, prefix) })
+	}
+}
+
+func TestLiveScriptsParse(t *testing.T) {
+	eachZeek(t, func(t *testing.T, prefix string) {
+		for _, scripts := range [][]string{
+			{"defaults.zeek", "node.zeek"},
+			{"policy/frameworks/management/node", "node.zeek"}, // to which ours leaves it
+		} {
+			out, err := exec.Command(filepath.Join(prefix, "bin", "zeek"), append([]string{"--parse-only"}, scripts...)...).CombinedOutput()
+			if err != nil || len(out) > 0 {
+				t.Errorf("%q: %v\n%s", scripts, err, out)
+			}
+		}
+	})
+}
+
+// liveCluster is an agent with real nodes, and a controller that talks to it.
+type liveCluster struct {
+	*testing.T
+	*peering.Endpoint
+	ctx      context.Context // ends when something takes far too long
+	dialect  *zeekapi.Dialect
+	stateDir string
+	reqs     int
+}
+
+func newLiveCluster(t *testing.T, prefix string) *liveCluster {
+	t.Helper()
+	c := &liveCluster{T: t, dialect: management.Dialect(management.DefaultTopics), stateDir: t.TempDir()}
+	var cancelPatience context.CancelFunc
+	c.ctx, cancelPatience = context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancelPatience)
+	log := zerolog.New(zerolog.NewTestWriter(t))
+	bus, err := peering.New(peering.Config{Subscriptions: agent.Topics("i", c.dialect)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { bus.Close() })
+	bound, err := bus.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen := netip.MustParseAddrPort(bound.String())
+	launcher, err := zeek.New(t.Context(), zeek.Config{
+		Binary: filepath.Join(prefix, "bin", "zeek"), StateDir: c.stateDir, Agent: listen, DisableTLS: true, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- agent.Run(ctx, agent.Config{
+			Name: "i", Bus: bus, EndpointID: bus.ID().String(), Dialects: []*zeekapi.Dialect{c.dialect},
+			Launcher: launcher, StateDir: c.stateDir, Listen: listen, Log: log,
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		launcher.Close(context.Background())
+	})
+
+	if c.Endpoint, err = peering.New(peering.Config{Subscriptions: []string{c.dialect.Topics.AgentPrefix}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.Dial(bound.String()); err != nil {
+		t.Fatal(err)
+	}
+	if hello := await[zeekapi.AgentHello](c); hello.Instance != "i" || hello.Connecting {
+		t.Fatalf("hello is %+v", hello)
+	}
+	return c
+}
+
+func (c *liveCluster) id() zeekapi.ReqID {
+	c.reqs++
+	return zeekapi.ReqID{ID: strings.Repeat("r", c.reqs)}
+}
+
+// ask sends a request and returns the answer.
+func ask[M zeekapi.Message](c *liveCluster, m zeekapi.Message) M {
+	c.Helper()
+	ev, err := c.dialect.Encode(m)
+	if err != nil {
+		c.Fatal(err)
+	}
+	if err := c.Publish(c.ctx, c.dialect.Topics.Agent("i"), ev.Value()); err != nil {
+		c.Fatal(err)
+	}
+	return await[M](c)
+}
+
+func await[M zeekapi.Message](c *liveCluster) M {
+	c.Helper()
+	for {
+		n, err := c.Next(c.ctx)
+		if err != nil {
+			c.Fatal(err)
+		}
+		r, ok := n.(broker.Received)
+		if !ok {
+			continue
+		}
+		ev, err := broker.ParseEvent(r.Message.Value)
+		if err != nil {
+			c.Fatal(err)
+		}
+		m, err := c.dialect.Decode(ev)
+		if err != nil && !errors.Is(err, zeekapi.ErrUnknown) {
+			c.Fatal(err)
+		}
+		if m, ok := m.(M); ok {
+			return m
+		}
+	}
+}
+
+// freePort returns a port that nobody listens at right now.
+func freePort(t *testing.T) broker.Port {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return broker.TCP(netip.MustParseAddrPort(l.Addr().String()).Port())
+}
+
+func liveConfiguration(t *testing.T, id string) zeekapi.Configuration {
+	node := func(name string, role zeekapi.ClusterRole) zeekapi.Node {
+		n := zeekapi.Node{Name: name, Instance: "i", Role: role, State: zeekapi.StateRunning, MetricsPort: freePort(t)}
+		if role != zeekapi.RoleWorker {
+			n.Port = freePort(t)
+		}
+		return n
+	}
+	worker := node("worker", zeekapi.RoleWorker)
+	worker.Env = map[string]string{"FOO": "BAR"}
+	worker.Scripts = []string{"policy/tuning/json-logs"}
+	return zeekapi.Configuration{
+		ID:        id,
+		Instances: []zeekapi.Instance{{Name: "i", Host: netip.MustParseAddr("127.0.0.1")}},
+		Nodes:     []zeekapi.Node{node("manager", zeekapi.RoleManager), node("logger", zeekapi.RoleLogger), worker},
+	}
+}
+
+func (c *liveCluster) check(results []zeekapi.Result, nodes int) {
+	c.Helper()
+	if len(results) != nodes {
+		c.Errorf("%d results, want %d: %+v", len(results), nodes, results)
+	}
+	for _, r := range results {
+		if !r.Success {
+			c.Errorf("%+v", r)
+		}
+	}
+}
+
+func (c *liveCluster) value(node, id string) string {
+	c.Helper()
+	results := ask[zeekapi.AgentDispatchResponse](c, zeekapi.AgentDispatchRequest{
+		ReqID: c.id(), Action: []string{"get_id_value", id}, Nodes: []string{node},
+	}).Results
+	if len(results) != 1 {
+		c.Fatalf("%d results, want 1", len(results))
+	}
+	if !results[0].Success {
+		return results[0].Error
+	}
+	text, _ := results[0].Data.Text()
+	return text
+}
+
+func TestLiveCluster(t *testing.T) {
+	eachZeek(t, func(t *testing.T, prefix string) {
+		c := newLiveCluster(t, prefix)
+		config := liveConfiguration(t, "c1")
+		began := time.Now()
+		c.check(ask[zeekapi.AgentDeployResponse](c, zeekapi.AgentDeployRequest{ReqID: c.id(), Config: config}).Results, 3)
+		t.Logf("deployed in %s", time.Since(began))
+
+		for id, want := range map[string]string{
+			"Cluster::node":                           `"worker"`,
+			"LogAscii::use_json":                      `true`,
+			"Cluster::manager_is_logger":              `false`,
+			"ZeekwireNode::topic":                     `"zeek/management/node"`,
+			"nosuchid":                                "unknown id",
+			"Log::default_rotation_postprocessor_cmd": `""`,
+		} {
+			if got := c.value("worker", id); got != want {
+				t.Errorf("%s is %s, want %s", id, got, want)
+			}
+		}
+		if got := c.value("logger", "Log::default_rotation_dir"); got != `"../../log-queue"` {
+			t.Errorf("the logger rotates into %s", got)
+		}
+		if got := c.value("manager", "Cluster::nodes"); !strings.Contains(got, `"logger"`) || !strings.Contains(got, `"worker"`) {
+			t.Errorf("the cluster is %s", got)
+		}
+
+		// The worker connects to the others, and its logs go to the logger.
+		c.check(ask[zeekapi.AgentRestartResponse](c, zeekapi.AgentRestartRequest{ReqID: c.id(), Nodes: []string{"worker"}}).Results, 1)
+		c.awaitFile(filepath.Join(c.stateDir, "nodes", "logger", "cluster.log"))
+
+		// A worker without its interface dies; what is unchanged stays.
+		var pids [2]map[string]int64
+		pids[0] = c.pids()
+		config.ID = "c2"
+		config.Nodes[2].Interface = "nosuchdev"
+		results := ask[zeekapi.AgentDeployResponse](c, zeekapi.AgentDeployRequest{ReqID: c.id(), Config: config}).Results
+		worker := results[len(results)-1]
+		var outputs zeekapi.NodeOutputs
+		if err := zeekapi.Unmarshal(worker.Data, &outputs); err != nil || worker.Success || !strings.Contains(outputs.Stderr, "nosuchdev") {
+			t.Errorf("worker without interface: %+v, %v", worker, err)
+		}
+		pids[1] = c.pids()
+		for _, name := range []string{"manager", "logger"} {
+			if pids[0][name] != pids[1][name] || pids[0][name] == 0 {
+				t.Errorf("%s was restarted: %v", name, pids)
+			}
+		}
+
+		ask[zeekapi.AgentStandbyResponse](c, zeekapi.AgentStandbyRequest{})
+		for still := map[string]bool{"manager": true, "logger": true}; len(still) > 0; {
+			if change := await[zeekapi.AgentChange](c); change.New == zeekapi.StateStopped {
+				delete(still, change.Node.Name)
+			}
+		}
+	})
+}
+
+func (c *liveCluster) pids() map[string]int64 {
+	c.Helper()
+	var statuses []zeekapi.NodeStatus
+	if err := zeekapi.Unmarshal(ask[zeekapi.AgentGetNodesResponse](c, zeekapi.AgentGetNodesRequest{ReqID: c.id()}).Result.Data, &statuses); err != nil {
+		c.Fatal(err)
+	}
+	pids := make(map[string]int64)
+	for _, s := range statuses {
+		pids[s.Node] = s.PID
+	}
+	return pids
+}
+
+func (c *liveCluster) awaitFile(name string) {
+	c.Helper()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for {
+		if _, err := os.Stat(name); err == nil {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-c.ctx.Done():
+			c.Fatalf("there is no %s", name)
+		}
+	}
+}
