@@ -46,9 +46,9 @@ type Config struct {
 	SendQueue    int
 	SendOverflow broker.Overflow
 
-	// ReceiveQueue is how many messages of all peers may wait for Next;
-	// ReceiveOverflow says what happens to more. PeerAdded and PeerLost are
-	// never dropped. With OverflowBlock, peers have to wait for the caller of
+	// ReceiveQueue is how many messages of all peers may wait for Next, which
+	// takes all there are at a time; ReceiveOverflow says what happens to more.
+	// PeerAdded and PeerLost are never dropped. With OverflowBlock, peers have to wait for the caller of
 	// Next, which Zeek before 7.1 does not take well; with OverflowDisconnect
 	// the peer whose message does not fit is disconnected.
 	ReceiveQueue    int
@@ -74,8 +74,9 @@ type Config struct {
 	// doubles from one to the next, and is shortened at random by up to half.
 	RetryMin, RetryMax time.Duration
 
-	// MaxPeers is how many connections are accepted in all, MaxHandshakes how
-	// many of them before they are peered.
+	// MaxPeers is how many peers there may be before more are refused; those
+	// that we dial are not. MaxHandshakes is how many accepted connections may
+	// be on their way to become one.
 	MaxPeers, MaxHandshakes int
 
 	// Secure makes a connection that we dialed or accepted a secure one. It
@@ -156,7 +157,7 @@ func (c Config) validate() (Config, error) {
 			return d.DialContext(ctx, "tcp", address)
 		}
 	}
-	return c, checkPrefixes(c.Subscriptions)
+	return c, nil
 }
 
 func (c *Config) queueBudget() int { return max(queueBudget, 4*c.MaxFrame) }
@@ -175,11 +176,18 @@ func checkTopic(topic string) error {
 	return nil
 }
 
-func checkPrefixes(prefixes []string) error {
-	for _, p := range prefixes {
+// checkFilter refuses what no peer would take.
+func checkFilter(f broker.Filter) error {
+	for _, p := range f {
 		if len(p) > broker.MaxTopicLen {
 			return fmt.Errorf("peering: %w: prefix of %d bytes, limit is %d", ErrTopic, len(p), broker.MaxTopicLen)
 		}
+	}
+	if len(f) > wire.MaxFilterTopics {
+		return fmt.Errorf("peering: %w: %d prefixes, limit is %d", ErrTopic, len(f), wire.MaxFilterTopics)
+	}
+	if n := len(wire.AppendFilter(nil, f)); n >= wire.MaxHandshakeFrame {
+		return fmt.Errorf("peering: %w: prefixes of %d bytes, limit is %d", ErrTopic, n, wire.MaxHandshakeFrame-1)
 	}
 	return nil
 }

@@ -81,31 +81,38 @@ func New(cfg Config) (*Endpoint, error) {
 func (e *Endpoint) ID() uuid.UUID { return e.cfg.ID }
 
 // Subscribe asks all peers, those to come too, for topics with these prefixes.
+// The empty prefix is for tools that look on: a Zeek takes who wants everything
+// for the holder of its data stores too.
 func (e *Endpoint) Subscribe(prefixes ...string) error {
-	return e.changeFilter(prefixes, func(p string) { e.prefixes[p] = struct{}{} })
+	return e.changeFilter(func(set map[string]struct{}) {
+		for _, p := range prefixes {
+			set[p] = struct{}{}
+		}
+	})
 }
 
 // Unsubscribe takes back what was subscribed to in the same words.
 func (e *Endpoint) Unsubscribe(prefixes ...string) error {
-	return e.changeFilter(prefixes, func(p string) { delete(e.prefixes, p) })
+	return e.changeFilter(func(set map[string]struct{}) {
+		for _, p := range prefixes {
+			delete(set, p)
+		}
+	})
 }
 
-func (e *Endpoint) changeFilter(prefixes []string, change func(string)) error {
-	if err := checkPrefixes(prefixes); err != nil {
-		return err
-	}
+func (e *Endpoint) changeFilter(change func(map[string]struct{})) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.closing.Load() {
 		return broker.ErrClosed
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, p := range prefixes {
-		change(p)
+	prefixes := maps.Clone(e.prefixes)
+	change(prefixes)
+	f := broker.NewFilter(slices.Collect(maps.Keys(prefixes))...)
+	if err := checkFilter(f); err != nil {
+		return err
 	}
-	f := broker.NewFilter(slices.Collect(maps.Keys(e.prefixes))...)
-	if len(wire.AppendFilter(nil, f)) >= wire.MaxHandshakeFrame {
-		return fmt.Errorf("peering: %w: the subscriptions do not fit %d bytes", ErrTopic, wire.MaxHandshakeFrame)
-	}
+	e.prefixes = prefixes
 	if f.Equal(*e.filter.Load()) {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -206,6 +207,37 @@ func TestDialsUntilThereIsSomebody(t *testing.T) {
 	}
 }
 
+// TestRefusedForAGhost meets a peer that has not noticed yet that an earlier
+// connection of ours is gone.
+func TestRefusedForAGhost(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a := newEndpoint(t, Config{ID: smallID})
+	address := l.Addr().String()
+	if err := a.Dial(address); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newRawPeer(t, largeID, conn)
+		p.frame() // HELLO
+		p.write(frame(wire.DropConn{Sender: largeID, Code: wire.CodeRedundantConnection, Description: "redundant connection"}))
+		p.closed()
+	}
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newRawPeer(t, largeID, conn).handshake(false)
+	next[broker.PeerAdded](t, a)
+}
+
 func TestSubscriptions(t *testing.T) {
 	a := newEndpoint(t, Config{Subscriptions: []string{"b", "a/x", "a"}})
 	p := connect(t, listen(t, a), largeID)
@@ -235,7 +267,8 @@ func TestSubscriptions(t *testing.T) {
 	}
 	p.sync()
 
-	if err := a.Subscribe(string(make([]byte, broker.MaxTopicLen+1))); !errors.Is(err, ErrTopic) {
+	b := newEndpoint(t, Config{})
+	if err := b.Subscribe(string(make([]byte, broker.MaxTopicLen+1))); !errors.Is(err, ErrTopic) {
 		t.Errorf("long prefix: %v", err)
 	}
 }
@@ -308,7 +341,7 @@ func TestPublishRefuses(t *testing.T) {
 }
 
 func TestDrainLosesNothing(t *testing.T) {
-	const n = 20_000
+	const n = 5_000
 	a := newEndpoint(t, Config{SendOverflow: broker.OverflowBlock})
 	b := newEndpoint(t, Config{ReceiveOverflow: broker.OverflowBlock, Subscriptions: []string{""}})
 	dial(t, a, listen(t, b))

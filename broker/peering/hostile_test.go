@@ -182,7 +182,7 @@ func TestFullSendQueue(t *testing.T) {
 	value := broker.String(strings.Repeat("x", 64<<10))
 	// Far more than the socket's buffers hold.
 	publishMany := func(ctx context.Context, e *Endpoint) error {
-		for range 1000 {
+		for range 400 {
 			if err := e.Publish(ctx, "t", value); err != nil {
 				return err
 			}
@@ -219,7 +219,7 @@ func TestFullSendQueue(t *testing.T) {
 				if lost := next[broker.PeerLost](t, e); lost.Peer.ID != smallID || !errors.Is(lost.Err, broker.ErrOverflow) {
 					t.Errorf("lost %+v", lost)
 				}
-			} else if info := e.Peers()[0]; info.Queued != 10 || info.Dropped < 100 {
+			} else if info := e.Peers()[0]; info.Queued != 10 || info.Dropped == 0 {
 				t.Errorf("%d queued, %d dropped", info.Queued, info.Dropped)
 			}
 			publish(t, e, "other", broker.None())

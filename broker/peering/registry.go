@@ -76,10 +76,14 @@ func (r *registry) add(l *link) {
 	r.signal()
 }
 
-// remove takes l off the peers. Until release, its peer cannot come back.
+// remove takes l off the peers. Until release, its peer cannot come back, but
+// wait.
 func (r *registry) remove(l *link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if c := r.claims[l.peer.ID]; c != nil && c.owner == l {
+		c.peered = false
+	}
 	peered := slices.DeleteFunc(slices.Clone(*r.peered.Load()), func(o *link) bool { return o == l })
 	r.peered.Store(&peered)
 	r.signal()
@@ -155,10 +159,10 @@ func (r *registry) signal() {
 
 // find returns the peer with that ID, or nil.
 func (r *registry) find(peer uuid.UUID) *link {
-	for _, l := range *r.peered.Load() {
-		if l.peer.ID == peer {
-			return l
-		}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.claims[peer]; c != nil && c.peered {
+		return c.owner
 	}
 	return nil
 }
