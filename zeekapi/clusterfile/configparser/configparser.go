@@ -35,7 +35,7 @@ const (
 	// the sum of all values in bytes, where each part of a value between
 	// references also counts as partCost bytes.
 	maxExpanded = 64 << 20
-	partCost    = 32
+	partCost    = 64
 )
 
 // DefaultSection is the name of the section that all others inherit from.
@@ -170,7 +170,10 @@ func read(name string, r io.Reader, raw bool) (*File, error) {
 	p.endValue()
 	budget := maxExpanded
 	for _, s := range p.file.Sections {
-		p.inherit(s, &budget)
+		if p.inherit(s, &budget); budget < 0 {
+			return nil, Errors{{File: name, Line: s.Line, Section: s.Name,
+				Text: fmt.Sprintf("file becomes larger than %d bytes with all references resolved", maxExpanded)}}
+		}
 	}
 	if len(p.errs) > 0 {
 		return nil, p.errs
@@ -315,7 +318,7 @@ func (p *parser) inherit(s *Section, budget *int) {
 	s.Options = nil
 	for _, o := range p.defaults.Options {
 		if *budget -= partCost; *budget < 0 {
-			break
+			return
 		}
 		if override := s.byKey[o.Key]; override != nil {
 			o = override
@@ -334,7 +337,11 @@ func (p *parser) inherit(s *Section, budget *int) {
 			continue
 		}
 		r := resolver{section: s, budget: budget}
-		if text := r.resolve(o.raw, 1); text != "" {
+		text := r.resolve(o.raw, 1)
+		if *budget < 0 {
+			return
+		}
+		if text != "" {
 			p.fail(o.Line, s.Name, o.Key, "value of %s.%s: %s", s.Name, o.Key, text)
 			continue
 		}
@@ -350,12 +357,12 @@ type resolver struct {
 }
 
 // resolve appends raw to the output and returns what is wrong with it, if
-// anything.
+// anything. It gives up when there is no budget left.
 func (r *resolver) resolve(raw string, depth int) string {
 	for {
 		before, rest, found := strings.Cut(raw, "%")
 		if *r.budget -= partCost + len(before); *r.budget < 0 {
-			return "file becomes too large with all references resolved"
+			return "too large"
 		}
 		r.out.WriteString(before)
 		if !found {

@@ -5,16 +5,19 @@
 // before anything but a double quote or a backslash.
 package shlex
 
-import (
-	"errors"
-	"strings"
+import "strings"
+
+// Error is why Split fails, in Python's words.
+type Error string
+
+// The errors of Split.
+const (
+	ErrUnclosedQuote  Error = "No closing quotation"
+	ErrTrailingEscape Error = "No escaped character"
 )
 
-// Errors of Split.
-var (
-	ErrUnclosedQuote  = errors.New("No closing quotation") // Python's words
-	ErrTrailingEscape = errors.New("No escaped character")
-)
+// Error implements the error interface.
+func (e Error) Error() string { return string(e) }
 
 // Split returns the words of s, which blanks, tabs and line ends separate.
 func Split(s string) ([]string, error) {

@@ -1,0 +1,120 @@
+package configparser_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
+)
+
+// Package clusterfile has more tests of reading, over a corpus.
+
+func TestRead(t *testing.T) {
+	file, err := configparser.Read("x", strings.NewReader(`[DEFAULT]
+dir = /opt
+who = %(name)s
+
+[one]
+name: first
+Dir = /home
+empty =
+bare
+path = %(dir)s/%(who)s
+  and more
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range file.Section("one").Options {
+		got = append(got, fmt.Sprintf("%d %s (%s) %t %q", o.Line, o.Key, o.Written, o.HasValue, o.Value))
+	}
+	want := []string{
+		`7 dir (Dir) true "/home"`,
+		`3 who (who) true "first"`,
+		`6 name (name) true "first"`,
+		`8 empty (empty) true ""`,
+		`9 bare (bare) false ""`,
+		`10 path (path) true "/home/first\nand more"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if file.Section("two") != nil || file.Section("DEFAULT") != nil || file.Section("one").Option("NAME") == nil {
+		t.Error("sections or keys are not found as they should")
+	}
+}
+
+func TestReadRaw(t *testing.T) {
+	file, err := configparser.ReadRaw("x", strings.NewReader("[a]\nk = %(elsewhere)s 5%\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := file.Section("a").Option("k").Value; got != "%(elsewhere)s 5%" {
+		t.Errorf("value %q", got)
+	}
+}
+
+// TestLimits has files that would be too much work.
+func TestLimits(t *testing.T) {
+	var doubling strings.Builder
+	doubling.WriteString("[a]\nk0 = " + strings.Repeat("x", 1000) + "\n")
+	for i := range 9 {
+		fmt.Fprintf(&doubling, "k%d = %s\n", i+1, strings.Repeat(fmt.Sprintf("%%(k%d)s", i), 10))
+	}
+	tests := map[string]struct{ text, want string }{
+		"large":       {strings.Repeat("#", configparser.MaxSize+1), "file is larger than 16777216 bytes (x)"},
+		"doubling":    {doubling.String(), "file becomes larger than 67108864 bytes with all references resolved (x:1)"},
+		"inheritance": {"[DEFAULT]\n" + distinct("k%d\n", 10000) + distinct("[s%d]\n", 1000), "file becomes larger than 67108864 bytes with all references resolved (x:100"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := configparser.Read("x", strings.NewReader(test.text))
+			if err == nil || !strings.HasPrefix(err.Error(), test.want) {
+				t.Errorf("error %.300v, want %s", err, test.want)
+			}
+			var errs configparser.Errors
+			if errors.As(err, &errs) && len(errs) > 100 {
+				t.Errorf("%d errors", len(errs))
+			}
+		})
+	}
+}
+
+func distinct(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
+func TestReadFailureIsNotTheFilesFault(t *testing.T) {
+	broken := errors.New("broken disk")
+	_, err := configparser.Read("x", io.MultiReader(strings.NewReader("[a]\n"), iotest.ErrReader(broken)))
+	if !errors.Is(err, broken) || errors.As(err, new(configparser.Errors)) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestWriter(t *testing.T) {
+	var w configparser.Writer
+	if got, err := w.Bytes(); len(got) != 0 || err != nil {
+		t.Errorf("empty file: %q, %v", got, err)
+	}
+	w.Section("One")
+	w.Key("Bare")
+	w.KeyValue("Key", configparser.Escape("50%"))
+	w.KeyValue("lines", "a\nb")
+	w.Section("two")
+	got, err := w.Bytes()
+	if want := "[One]\nbare\nkey = 50%%\nlines = a\n\tb\n\n[two]\n\n"; string(got) != want || err != nil {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
