@@ -8,6 +8,10 @@ import (
 )
 
 func (m *Machine) fromClient(msg zeekapi.Message) {
+	if m.requests[msg.RequestID()] != nil {
+		m.log.Warn().Str("request", msg.RequestID()).Msg("ignoring a request with the ID of one under way")
+		return
+	}
 	switch msg := msg.(type) {
 	case zeekapi.GetInstancesRequest:
 		m.getInstances(msg)
@@ -77,57 +81,74 @@ func (m *Machine) getConfiguration(req zeekapi.GetConfigurationRequest) {
 }
 
 func (m *Machine) deployRequest(req zeekapi.DeployRequest) {
-	respond := func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+	r := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
 		return zeekapi.DeployResponse{ReqID: id, Results: results}
+	})
+	if r == nil {
+		return
 	}
 	c, ok := m.configs[Ready]
 	switch {
 	case !ok:
-		m.answer(respond(req.ReqID, []zeekapi.Result{zeekapi.Failure(req.ID, "no configuration available to deploy")}))
-	case m.deployment != nil:
-		m.answer(respond(req.ReqID, []zeekapi.Result{m.stillPending(req.ID)}))
+		m.fail(r, "no configuration available to deploy")
+	case m.pending() != nil:
+		m.fail(r, "earlier deployment %s still pending", m.pending().id)
 	default:
-		if r, ok := m.begin(req.ID, respond); ok {
-			m.deploy(r, c)
-		}
+		m.deploy(r, c)
 	}
 }
 
-func (m *Machine) stillPending(reqID string) zeekapi.Result {
-	return zeekapi.Failure(reqID, "earlier deployment %s still pending", m.deployment.id)
+// pending returns the deployment under way that a client waits for. Ours have
+// to stand back.
+func (m *Machine) pending() *request {
+	if m.deployment == nil || m.deployment.internal {
+		return nil
+	}
+	return m.deployment
 }
 
 // setConfiguration is stage and deploy in one, the older dialect's way. Its
-// clients expect no result with the configuration's ID.
+// clients expect results of agents, and one with the configuration's ID only
+// if there is no agent.
 func (m *Machine) setConfiguration(req zeekapi.SetConfigurationRequest) {
-	respond := func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
-		return zeekapi.SetConfigurationResponse{ReqID: id, Results: slices.DeleteFunc(results, func(r zeekapi.Result) bool {
-			return r.Success && r.Instance == "" && len(results) > 1
-		})}
+	r := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+		if n := len(results); n > 1 && results[n-1].Success && results[n-1].Instance == "" {
+			results = results[:n-1]
+		}
+		return zeekapi.SetConfigurationResponse{ReqID: id, Results: results}
+	})
+	if r == nil {
+		return
 	}
-	if m.deployment != nil {
-		m.answer(respond(req.ReqID, []zeekapi.Result{zeekapi.Failure(req.ID, "request %s still pending", m.deployment.id)}))
+	if p := m.pending(); p != nil {
+		m.fail(r, "request %s still pending", p.id)
 		return
 	}
 	if results := m.stageResults(req.ID, req.Config); !results[0].Success {
-		m.answer(respond(req.ReqID, results))
+		r.results = results
+		m.finish(r)
 		return
 	}
-	if r, ok := m.begin(req.ID, respond); ok {
-		m.deploy(r, m.configs[Ready])
-	}
+	m.deploy(r, m.configs[Ready])
 }
 
 func (m *Machine) getNodes(req zeekapi.GetNodesRequest) {
-	r, ok := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+	r := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
 		return zeekapi.GetNodesResponse{ReqID: id, Results: results}
 	})
-	if !ok {
+	if r == nil {
 		return
 	}
 	if len(m.agents) == 0 {
 		m.fail(r, "no instances connected")
 		return
+	}
+	r.accept = func(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+		resp, ok := msg.(zeekapi.AgentGetNodesResponse)
+		if !isA[[]zeekapi.NodeStatus](resp.Result.Data) {
+			return r.unanswered(c.instance, "agent sent something else than the status of nodes"), ok
+		}
+		return []zeekapi.Result{resp.Result}, ok
 	}
 	for _, name := range sortedKeys(m.agents) {
 		m.call(r, name, func(id zeekapi.ReqID) zeekapi.Message { return zeekapi.AgentGetNodesRequest{ReqID: id} })
@@ -135,15 +156,19 @@ func (m *Machine) getNodes(req zeekapi.GetNodesRequest) {
 }
 
 func (m *Machine) getIDValue(req zeekapi.GetIDValueRequest) {
-	r, ok := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+	r := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
 		return zeekapi.GetIDValueResponse{ReqID: id, Results: results}
 	})
-	if !ok {
+	if r == nil {
 		return
 	}
 	if len(m.wanted) == 0 {
 		m.fail(r, "no cluster deployed")
 		return
+	}
+	r.accept = func(_ *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+		resp, ok := msg.(zeekapi.AgentDispatchResponse)
+		return slices.Clone(resp.Results), ok
 	}
 	m.forNodes(r, req.Nodes, func(id zeekapi.ReqID, nodes []string) zeekapi.Message {
 		return zeekapi.AgentDispatchRequest{ReqID: id, Action: []string{"get_id_value", req.Identifier}, Nodes: nodes}
@@ -151,19 +176,23 @@ func (m *Machine) getIDValue(req zeekapi.GetIDValueRequest) {
 }
 
 func (m *Machine) restart(req zeekapi.RestartRequest) {
-	r, ok := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+	r := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
 		return zeekapi.RestartResponse{ReqID: id, Results: results}
 	})
-	if !ok {
+	if r == nil {
 		return
 	}
 	if len(m.agents) == 0 {
 		m.fail(r, "no instances connected")
 		return
 	}
-	if _, ok := m.configs[Deployed]; !ok {
+	if len(m.wanted) == 0 {
 		m.fail(r, "no active cluster deployment")
 		return
+	}
+	r.accept = func(_ *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+		resp, ok := msg.(zeekapi.AgentRestartResponse)
+		return slices.Clone(resp.Results), ok
 	}
 	m.forNodes(r, req.Nodes, func(id zeekapi.ReqID, nodes []string) zeekapi.Message {
 		return zeekapi.AgentRestartRequest{ReqID: id, Nodes: nodes}
@@ -171,17 +200,26 @@ func (m *Machine) restart(req zeekapi.RestartRequest) {
 }
 
 // forNodes asks all ready agents about the given nodes, or all nodes if none
-// are given. Agents leave out nodes that are not theirs.
+// are given. Agents leave out nodes that are not theirs. The nodes are those of
+// the target, which is what the agents were told last.
 func (m *Machine) forNodes(r *request, nodes []string, make func(zeekapi.ReqID, []string) zeekapi.Message) {
+	asked := func(node string) bool { return len(nodes) == 0 || slices.Contains(nodes, node) }
+	r.nodes = func(instance string) []string {
+		var on []string
+		for _, n := range m.configs[Target].NodesOn(instance) {
+			if asked(n.Name) {
+				on = append(on, n.Name)
+			}
+		}
+		return on
+	}
 	var known []string
 	for _, node := range nodes {
-		if !slices.ContainsFunc(m.configs[Deployed].Nodes, func(n zeekapi.Node) bool { return n.Name == node }) {
-			failure := zeekapi.Failure(r.id, "unknown cluster node")
-			failure.Node = node
-			r.results = append(r.results, failure)
-			continue
+		if slices.ContainsFunc(m.configs[Target].Nodes, func(n zeekapi.Node) bool { return n.Name == node }) {
+			known = append(known, node)
+		} else {
+			r.results = append(r.results, zeekapi.Result{ReqID: r.id, Node: node, Error: "unknown cluster node"})
 		}
-		known = append(known, node)
 	}
 	if len(nodes) > 0 && len(known) == 0 {
 		m.finish(r)
@@ -190,11 +228,15 @@ func (m *Machine) forNodes(r *request, nodes []string, make func(zeekapi.ReqID, 
 	for _, name := range sortedKeys(m.wanted) {
 		if m.wanted[name].ready {
 			m.call(r, name, func(id zeekapi.ReqID) zeekapi.Message { return make(id, known) })
+		} else {
+			r.results = append(r.results, r.unanswered(name, errNotConnected)...)
 		}
 	}
+	m.settle(r)
 }
 
-func (m *Machine) fail(r *request, text string) {
-	r.results = append(r.results, zeekapi.Failure(r.id, "%s", text))
-	m.finish(r)
+// isA reports whether an agent sent data that clients can read as a T, or none.
+func isA[T any](data broker.Value) bool {
+	var t T
+	return data.IsNone() || zeekapi.Unmarshal(data, &t) == nil
 }

@@ -3,6 +3,8 @@ package controller
 import (
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
@@ -37,26 +39,32 @@ func (m *Machine) fillHosts(c zeekapi.Configuration) zeekapi.Configuration {
 
 // redeploy makes the target true again, for nobody in particular.
 func (m *Machine) redeploy() {
-	r, ok := m.begin(m.newID(), nil)
-	if !ok {
-		return
-	}
+	r := m.newRequest(m.newID())
 	r.internal = true
 	m.deploy(r, m.configs[Target])
 }
 
-// deploy begins a deployment of c. It goes on when all instances are ready,
-// which is now or when the last of them has answered our welcome.
+// deploy begins a deployment of c, and ends one of our own that is under way.
+// It goes on when all instances are ready, which is now or when the last of
+// them has answered our welcome.
 func (m *Machine) deploy(r *request, c zeekapi.Configuration) {
+	if m.deployment != nil {
+		m.finish(m.deployment)
+	}
+	m.deployment = r
 	c = m.fillHosts(c)
 	r.config = &c
-	r.expire = func() { m.deployment = nil }
-	m.deployment = r
+	r.reached = make(map[string]uuid.UUID)
+	r.accept = m.acceptDeployed
 	m.save(Target, c)
 
+	after := make(map[string]zeekapi.Instance, len(c.Instances))
+	for _, inst := range c.Instances {
+		after[inst.Name] = inst
+	}
 	for _, name := range sortedKeys(m.wanted) {
 		w := m.wanted[name]
-		inst, ok := c.Instance(name)
+		inst, ok := after[name]
 		if !ok || moved(w.Instance, inst) {
 			m.drop(w)
 		}
@@ -67,8 +75,7 @@ func (m *Machine) deploy(r *request, c zeekapi.Configuration) {
 		}
 	}
 	if len(c.Instances) == 0 {
-		m.deployed(r)
-		m.finish(r)
+		m.settle(r)
 		return
 	}
 	m.distribute()
@@ -86,51 +93,76 @@ func (m *Machine) add(inst zeekapi.Instance) {
 	if !inst.Connects() {
 		m.emit(Dial{Address: address(inst)})
 	}
-	if m.agents[inst.Name] != nil {
-		m.welcome(inst.Name)
+	if a := m.agents[inst.Name]; a != nil {
+		m.greet(a)
 	}
 }
 
 // drop tells an instance that the cluster no longer needs it. Its agent stays
-// known.
+// known, unless we have to hang up on it.
 func (m *Machine) drop(w *member) {
 	m.log.Info().Str("instance", w.Name).Msg("dropping the instance")
 	m.toAgent(w.Name, zeekapi.AgentStandbyRequest{})
-	if !w.Connects() {
-		m.emit(Hangup{Address: address(w.Instance)})
-	}
 	delete(m.wanted, w.Name)
-}
-
-func (m *Machine) welcome(instance string) {
-	c := &call{id: m.newID(), instance: instance, deadline: m.now.Add(m.settings.RequestTimeout)}
-	c.answer = func(results []zeekapi.Result) []zeekapi.Result {
-		m.welcomed(instance, results[0])
-		return nil
-	}
-	m.calls[c.id] = c
-	m.toAgent(instance, zeekapi.AgentWelcomeRequest{ReqID: zeekapi.ReqID{ID: c.id}})
-}
-
-func (m *Machine) welcomed(instance string, result zeekapi.Result) {
-	w := m.wanted[instance]
-	if !result.Success || w == nil {
-		m.toAgent(instance, zeekapi.AgentStandbyRequest{})
+	if w.Connects() {
 		return
 	}
-	if result.Instance != "" && result.Instance != instance {
-		m.log.Warn().Str("instance", instance).Str("answered", result.Instance).
-			Msg("another agent answered the welcome; is one agent's name the beginning of the other's?")
+	m.emit(Hangup{Address: address(w.Instance)})
+	if a := m.agents[w.Name]; a != nil && !a.Connects() {
+		m.forget(a)
+	}
+}
+
+// welcome asks the agent of an instance whether it is with us. Until it
+// answers, it is asked again with the same ID.
+func (m *Machine) welcome(w *member) {
+	if w.welcome == "" {
+		w.welcome = m.newID()
+	}
+	if m.rewelcome.IsZero() {
+		m.rewelcome = m.now.Add(m.settings.RequestTimeout)
+	}
+	m.toAgent(w.Name, zeekapi.AgentWelcomeRequest{ReqID: zeekapi.ReqID{ID: w.welcome}})
+}
+
+func (m *Machine) welcomed(peer broker.Peer, msg zeekapi.AgentWelcomeResponse) {
+	a := m.peers[peer.ID]
+	if a == nil || m.agents[a.Name] != a {
+		m.log.Warn().Str("peer", peer.ID.String()).Msg("ignoring the answer to a welcome by another peer than the agent")
+		return
+	}
+	w := m.wanted[a.Name]
+	if w == nil || w.welcome == "" || w.welcome != msg.ID {
+		m.log.Debug().Str("instance", a.Name).Msg("ignoring the answer to no welcome")
+		return
+	}
+	w.welcome = ""
+	if !msg.Result.Success {
+		m.log.Warn().Str("instance", a.Name).Str("error", msg.Result.Error).Msg("agent refuses our welcome")
+		m.toAgent(a.Name, zeekapi.AgentStandbyRequest{})
 		return
 	}
 	w.ready = true
-	if m.deployment == nil && m.allReady() {
-		if _, ok := m.configs[Target]; ok {
-			m.redeploy()
-		}
+	switch {
+	case !m.allReady():
+		m.restore(a)
+	case m.deployment == nil:
+		m.redeploy()
+	default:
+		m.distribute()
+	}
+}
+
+// restore gives an agent that came back what it had before, while others are
+// still missing. What not all of them had yet waits until all are there.
+func (m *Machine) restore(a *agent) {
+	target := m.configs[Target]
+	if had, ok := m.configs[Deployed]; !ok || had.ID != target.ID {
 		return
 	}
-	m.distribute()
+	// The answer is of no interest: all get the target once more when the last
+	// of them is back.
+	m.toAgent(a.Name, zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: m.newID()}, Config: m.fillHosts(target)})
 }
 
 func (m *Machine) allReady() bool {
@@ -147,61 +179,59 @@ func (m *Machine) allReady() bool {
 // came back meanwhile, and then sends to that one only.
 func (m *Machine) distribute() {
 	r := m.deployment
-	if r == nil || !m.allReady() {
+	if !m.allReady() {
 		return
 	}
 	c := m.fillHosts(*r.config)
 	r.config = &c
-	r.done = func() { m.deployed(r) }
 	for _, inst := range c.Instances {
 		m.deployTo(r, inst.Name)
 	}
 }
 
 func (m *Machine) deployTo(r *request, instance string) {
-	a := m.agents[instance]
-	if a == nil || r.reached[instance] == a.peer {
+	peer := m.agents[instance].peer
+	if r.reached[instance] == peer {
 		return
 	}
-	for _, c := range r.open {
-		if c.instance != instance {
-			continue
-		}
-		if c.peer == a.peer {
+	if c := r.open[instance]; c != nil {
+		if c.peer == peer {
 			return
 		}
-		// The process that we asked is gone and will not answer.
-		delete(r.open, c.id)
 		delete(m.calls, c.id)
 	}
-	c := m.call(r, instance, func(id zeekapi.ReqID) zeekapi.Message {
+	// What another agent answered before does not count any more.
+	r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Instance == instance })
+	m.call(r, instance, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.AgentDeployRequest{ReqID: id, Config: *r.config}
 	})
-	c.answer = func(results []zeekapi.Result) []zeekapi.Result {
-		r.reached[instance] = c.peer
-		return m.deployResults(r, instance, results)
-	}
 }
 
-// deployResults mends the answer of a Zeek agent without nodes of its own,
+// acceptDeployed mends the answer of a Zeek agent without nodes of its own,
 // which always says that it timed out.
-func (m *Machine) deployResults(r *request, instance string, results []zeekapi.Result) []zeekapi.Result {
-	if len(r.config.NodesOn(instance)) > 0 {
-		return results
+func (m *Machine) acceptDeployed(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+	resp, ok := msg.(zeekapi.AgentDeployResponse)
+	if !ok {
+		return nil, false
 	}
-	mended := slices.Clone(results)
-	for i, res := range mended {
-		if !res.Success && res.Node == "" && res.Error == zeekapi.ErrorTimeout {
-			mended[i] = zeekapi.Result{ReqID: res.ReqID, Success: true, Instance: instance}
+	r := c.request
+	r.reached[c.instance] = c.peer
+	nodeless := !slices.ContainsFunc(r.config.Nodes, func(n zeekapi.Node) bool { return n.Instance == c.instance })
+	results := slices.Clone(resp.Results)
+	for i, res := range results {
+		if nodeless && !res.Success && res.Node == "" && res.Error == zeekapi.ErrorTimeout {
+			results[i] = zeekapi.Result{ReqID: res.ReqID, Success: true}
+		}
+		if !isA[zeekapi.NodeOutputs](res.Data) {
+			results[i].Data = broker.None()
 		}
 	}
-	return mended
+	return results, true
 }
 
 // deployed ends a deployment that all agents have answered, for better or
 // worse: their results tell which nodes run.
 func (m *Machine) deployed(r *request) {
-	m.deployment = nil
 	m.save(Deployed, *r.config)
 	m.save(Target, *r.config)
 	m.log.Info().Str("config", r.config.ID).Bool("internal", r.internal).Msg("deployed")

@@ -71,24 +71,31 @@ type (
 		Message zeekapi.Message
 	}
 
+	// Unsupported says that a ToAgent could not be sent, because its message
+	// does not exist in the dialect that the agent speaks.
+	Unsupported struct{ ToAgent }
+
 	// Tick says that the time of Machine.Deadline has come.
 	Tick struct{}
 )
 
-func (PeerAdded) input()  {}
-func (PeerLost) input()   {}
-func (FromAgent) input()  {}
-func (FromClient) input() {}
-func (Tick) input()       {}
+func (PeerAdded) input()   {}
+func (PeerLost) input()    {}
+func (FromAgent) input()   {}
+func (FromClient) input()  {}
+func (Unsupported) input() {}
+func (Tick) input()        {}
 
 // Output is what the controller wants done.
 type Output interface{ output() }
 
 // The outputs.
 type (
-	// ToAgent is a message for the agent of an instance.
+	// ToAgent is a message for the agent of an instance. Peer is the agent if
+	// it said hello, and uuid.Nil if not.
 	ToAgent struct {
 		Instance string
+		Peer     uuid.UUID
 		Message  zeekapi.Message
 	}
 
@@ -143,15 +150,20 @@ type Machine struct {
 	out []Output
 
 	configs map[Slot]zeekapi.Configuration
-	agents  map[string]*agent // that said hello, by instance
+	peers   map[uuid.UUID]*agent // that said hello
+	agents  map[string]*agent    // one of them for each instance
 	wanted  map[string]*member
 
 	requests   map[string]*request // of clients, by their ID
 	calls      map[string]*call    // to agents, by our ID
 	deployment *request            // the one under way, nil if none
+
+	// rewelcome is when to repeat the welcomes that are not answered by then,
+	// and zero if there are none.
+	rewelcome time.Time
 }
 
-// agent is an instance whose agent said hello.
+// agent is a peer that said hello.
 type agent struct {
 	zeekapi.Instance
 	peer uuid.UUID
@@ -160,7 +172,8 @@ type agent struct {
 // member is an instance that the cluster needs.
 type member struct {
 	zeekapi.Instance
-	ready bool // its agent answered our welcome
+	welcome string // ID of our welcome that its agent has not answered, or ""
+	ready   bool   // its agent answered our welcome
 }
 
 // NewMachine returns a controller that knows the configurations of an earlier
@@ -169,6 +182,7 @@ func NewMachine(s Settings, configs map[Slot]zeekapi.Configuration, newID func()
 	m := &Machine{
 		settings: s, newID: newID, log: log,
 		configs:  make(map[Slot]zeekapi.Configuration),
+		peers:    make(map[uuid.UUID]*agent),
 		agents:   make(map[string]*agent),
 		wanted:   make(map[string]*member),
 		requests: make(map[string]*request),
@@ -201,6 +215,10 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.fromAgent(in.Peer, in.Message)
 	case FromClient:
 		m.fromClient(in.Message)
+	case Unsupported:
+		if c := m.calls[in.Message.RequestID()]; c != nil {
+			m.close(c, c.request.unanswered(c.instance, errUnsupported))
+		}
 	case Tick:
 		m.expire()
 	}
@@ -209,7 +227,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 
 // Deadline returns when the machine wants a Tick, and the zero time if never.
 func (m *Machine) Deadline() time.Time {
-	var next time.Time
+	next := m.rewelcome
 	for _, r := range m.requests {
 		if next.IsZero() || r.deadline.Before(next) {
 			next = r.deadline
@@ -227,7 +245,11 @@ func (m *Machine) take() []Output {
 func (m *Machine) emit(o Output) { m.out = append(m.out, o) }
 
 func (m *Machine) toAgent(instance string, msg zeekapi.Message) {
-	m.emit(ToAgent{Instance: instance, Message: msg})
+	to := ToAgent{Instance: instance, Message: msg}
+	if a := m.agents[instance]; a != nil {
+		to.Peer = a.peer
+	}
+	m.emit(to)
 }
 
 func (m *Machine) save(slot Slot, c zeekapi.Configuration) {
@@ -240,15 +262,10 @@ func (m *Machine) fromAgent(peer broker.Peer, msg zeekapi.Message) {
 	case zeekapi.AgentHello:
 		m.hello(peer, msg)
 	case zeekapi.AgentWelcomeResponse:
-		m.answered(msg.ID, msg.Result)
-	case zeekapi.AgentDeployResponse:
-		m.answered(msg.ID, msg.Results...)
-	case zeekapi.AgentGetNodesResponse:
-		m.answered(msg.ID, msg.Result)
-	case zeekapi.AgentDispatchResponse:
-		m.answered(msg.ID, msg.Results...)
-	case zeekapi.AgentRestartResponse:
-		m.answered(msg.ID, msg.Results...)
+		m.welcomed(peer, msg)
+	case zeekapi.AgentDeployResponse, zeekapi.AgentGetNodesResponse,
+		zeekapi.AgentDispatchResponse, zeekapi.AgentRestartResponse:
+		m.answered(peer, msg)
 	case zeekapi.AgentError:
 		m.log.Error().Str("instance", msg.Instance).Str("node", msg.Node).Msg(msg.Text)
 	case zeekapi.AgentLog:
@@ -265,48 +282,98 @@ func (m *Machine) fromAgent(peer broker.Peer, msg zeekapi.Message) {
 // dialect.
 const apiVersion = 1
 
+// hello takes note of an agent. An instance has one agent: of several peers
+// with the same name, the one that came last, for it may be the first one's
+// successor before we notice that the first is gone. Later hellos change
+// nothing in that, or two agents with the same name would take turns.
 func (m *Machine) hello(peer broker.Peer, msg zeekapi.AgentHello) {
 	log := m.log.With().Str("instance", msg.Instance).Str("peer", peer.ID.String()).Stringer("address", peer.Addr).Logger()
+	a := m.peers[peer.ID]
 	if msg.APIVersion != apiVersion {
 		log.Warn().Uint64("version", msg.APIVersion).Msg("agent has an API version that we do not speak")
-		if w := m.wanted[msg.Instance]; w != nil {
-			m.drop(w)
+		if a != nil {
+			m.forget(a)
 		}
-		delete(m.agents, msg.Instance)
 		return
 	}
 	if msg.EndpointID != "" && msg.EndpointID != peer.ID.String() {
 		log.Debug().Str("claimed", msg.EndpointID).Msg("agent claims another endpoint ID than its peering has")
 	}
 	before := m.agents[msg.Instance]
-	a := &agent{Instance: zeekapi.Instance{Name: msg.Instance, Host: peer.Addr.Addr()}, peer: peer.ID}
-	if peer.Dialed {
-		a.Port = broker.TCP(peer.Addr.Port())
-	}
-	m.agents[msg.Instance] = a
-
-	w := m.wanted[msg.Instance]
-	if before == nil || before.peer != peer.ID {
-		log.Info().Bool("connecting", msg.Connecting).Bool("wanted", w != nil).Msg("agent said hello")
-		if w != nil {
-			// Another process than before, which knows nothing of us yet.
-			w.ready = false
+	switch {
+	case a == nil:
+		a = &agent{Instance: zeekapi.Instance{Name: msg.Instance, Host: peer.Addr.Addr().Unmap().WithZone("")}, peer: peer.ID}
+		if peer.Dialed {
+			a.Port = broker.TCP(peer.Addr.Port())
 		}
+		m.peers[peer.ID] = a
+		if before != nil {
+			log.Warn().Str("before", before.peer.String()).Msg("another agent takes over the instance")
+			m.vacate(msg.Instance)
+		}
+		log.Info().Bool("connecting", msg.Connecting).Bool("wanted", m.wanted[msg.Instance] != nil).Msg("agent said hello")
+		m.agents[msg.Instance] = a
+	case a.Name != msg.Instance:
+		// This also keeps a peer from filling our memory with names.
+		log.Warn().Str("before", a.Name).Msg("ignoring the hello of an agent that had another name before")
+		return
+	case before != a:
+		log.Warn().Str("current", before.peer.String()).Msg("ignoring the hello of an agent whose instance another took over")
+		return
 	}
-	if w != nil && !w.ready {
-		m.welcome(msg.Instance)
+	m.greet(a)
+}
+
+// greet welcomes an agent that the cluster wants.
+func (m *Machine) greet(a *agent) {
+	if w := m.wanted[a.Name]; w != nil && !w.ready {
+		m.welcome(w)
 	}
 }
 
 func (m *Machine) peerLost(peer broker.Peer) {
-	for name, a := range m.agents {
-		if a.peer != peer.ID {
-			continue
+	if a := m.peers[peer.ID]; a != nil {
+		m.log.Warn().Str("instance", a.Name).Str("peer", peer.ID.String()).Msg("lost the agent")
+		m.forget(a)
+	}
+}
+
+// forget removes an agent. If there is another of that name, it gets the
+// instance.
+func (m *Machine) forget(a *agent) {
+	delete(m.peers, a.peer)
+	if m.agents[a.Name] != a {
+		return
+	}
+	m.vacate(a.Name)
+	var successor *agent
+	for _, other := range m.peers {
+		if other.Name == a.Name && (successor == nil || other.peer.String() < successor.peer.String()) {
+			successor = other
 		}
-		m.log.Warn().Str("instance", name).Str("peer", peer.ID.String()).Msg("lost the agent")
-		delete(m.agents, name)
-		if w := m.wanted[name]; w != nil {
-			w.ready = false
+	}
+	if successor != nil {
+		m.agents[a.Name] = successor
+		m.greet(successor)
+	}
+}
+
+// vacate takes the agent from an instance, and answers for it what it cannot
+// answer any more. A deployment waits: the next agent gets it.
+func (m *Machine) vacate(instance string) {
+	delete(m.agents, instance)
+	if w := m.wanted[instance]; w != nil {
+		w.ready, w.welcome = false, ""
+	}
+	for _, id := range sortedKeys(m.requests) {
+		r := m.requests[id]
+		c := r.open[instance]
+		switch {
+		case c == nil:
+		case r.config != nil:
+			c.peer = uuid.Nil
+		default:
+			m.close(c, r.unanswered(instance, errNotConnected))
 		}
 	}
 }
@@ -327,18 +394,34 @@ func address(i zeekapi.Instance) string {
 	return netip.AddrPortFrom(i.Host, i.Port.Number).String()
 }
 
+// What a client is told for an instance that gives no answer. Zeek's controller
+// lets the request time out.
+const (
+	errNotConnected = "agent not connected"
+	errUnsupported  = "not supported by the agent"
+)
+
+// maxRequests is how many requests of clients there may be at a time.
+const maxRequests = 1024
+
 // request is a client's request, or a deployment of our own, under way.
 type request struct {
 	id       string
 	internal bool // nobody waits for the answer
 	deadline time.Time
 	results  []zeekapi.Result
-	open     map[string]*call // calls to agents not answered yet
+	open     map[string]*call // calls to agents not answered yet, by instance
 
-	done   func() // once all calls are answered, before respond
-	expire func() // on time-out, before respond
-	// respond sends the results to the client.
+	// respond makes the client's answer of the results.
 	respond func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message
+
+	// accept turns an agent's answer into the results that the client gets.
+	// It refuses answers to other kinds of requests.
+	accept func(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool)
+
+	// nodes returns the nodes of an instance that the request is about, if it
+	// is about nodes rather than instances.
+	nodes func(instance string) []string
 
 	// Of a deployment: what to deploy, and the peers that answered for it.
 	config  *zeekapi.Configuration
@@ -348,75 +431,116 @@ type request struct {
 // call is our request to one agent on behalf of a request.
 type call struct {
 	id       string
-	request  *request // nil for a welcome
+	request  *request
 	instance string
-	peer     uuid.UUID // that the agent had when we called
-	deadline time.Time // of a welcome
-	// answer turns the agent's results into those that the client gets.
-	answer func(results []zeekapi.Result) []zeekapi.Result
+	peer     uuid.UUID // that must answer
 }
 
-// begin registers a request. A second one with the ID of one under way is a
-// client's mistake, and is dropped.
-func (m *Machine) begin(id string, respond func(zeekapi.ReqID, []zeekapi.Result) zeekapi.Message) (*request, bool) {
-	if m.requests[id] != nil {
-		m.log.Warn().Str("request", id).Msg("request with an ID that is in use")
-		return nil, false
+// unanswered returns the results of an instance that cannot answer. Those of
+// nodes name no instance: only then does zeek-client show the text.
+func (r *request) unanswered(instance, text string) []zeekapi.Result {
+	if r.nodes == nil {
+		return []zeekapi.Result{{ReqID: r.id, Instance: instance, Error: text}}
 	}
-	r := &request{
-		id: id, deadline: m.now.Add(m.settings.RequestTimeout),
-		open: make(map[string]*call), respond: respond, reached: make(map[string]uuid.UUID),
+	var results []zeekapi.Result
+	for _, node := range r.nodes(instance) {
+		results = append(results, zeekapi.Result{ReqID: r.id, Node: node, Error: text})
 	}
+	return results
+}
+
+func (m *Machine) newRequest(id string) *request {
+	r := &request{id: id, deadline: m.now.Add(m.settings.RequestTimeout), open: make(map[string]*call)}
 	m.requests[id] = r
-	return r, true
+	return r
 }
 
-// call asks an agent on behalf of r; make builds the message with the call's ID.
-func (m *Machine) call(r *request, instance string, make func(zeekapi.ReqID) zeekapi.Message) *call {
-	c := &call{id: m.newID(), request: r, instance: instance}
-	if a := m.agents[instance]; a != nil {
-		c.peer = a.peer
+// begin registers a client's request. If there are too many already, it
+// answers that and returns nil.
+func (m *Machine) begin(id string, respond func(zeekapi.ReqID, []zeekapi.Result) zeekapi.Message) *request {
+	if len(m.requests) >= maxRequests {
+		m.log.Warn().Str("request", id).Msg("refusing a request, too many are under way")
+		m.emit(ToClients{Message: respond(zeekapi.ReqID{ID: id}, []zeekapi.Result{
+			zeekapi.Failure(id, "too many requests under way"),
+		})})
+		return nil
 	}
+	r := m.newRequest(id)
+	r.respond = respond
+	return r
+}
+
+// call asks the agent of an instance on behalf of r; make builds the message
+// with the call's ID.
+func (m *Machine) call(r *request, instance string, make func(zeekapi.ReqID) zeekapi.Message) {
+	c := &call{id: m.newID(), request: r, instance: instance, peer: m.agents[instance].peer}
 	m.calls[c.id] = c
-	r.open[c.id] = c
+	r.open[instance] = c
 	m.toAgent(instance, make(zeekapi.ReqID{ID: c.id}))
-	return c
 }
 
 // answered takes an agent's answer to a call. Answers to calls that we do not
 // know come late or are meant for somebody else; Zeek's agents also repeat
 // themselves. All are ignored.
-func (m *Machine) answered(id string, results ...zeekapi.Result) {
-	c := m.calls[id]
+func (m *Machine) answered(peer broker.Peer, msg zeekapi.Message) {
+	c := m.calls[msg.RequestID()]
 	if c == nil {
-		m.log.Debug().Str("request", id).Msg("ignoring an agent's answer to no open request")
+		m.log.Debug().Str("request", msg.RequestID()).Msg("ignoring an agent's answer to no open request")
 		return
 	}
-	delete(m.calls, id)
-	if c.answer != nil {
-		results = c.answer(results)
+	log := m.log.With().Str("instance", c.instance).Str("peer", peer.ID.String()).Logger()
+	if c.peer != peer.ID {
+		// Zeek's agents hear what is meant for those whose name begins with
+		// theirs, and obey.
+		log.Warn().Msg("ignoring an answer by another peer than the agent that was asked")
+		return
 	}
+	results, ok := c.request.accept(c, msg)
+	if !ok {
+		log.Warn().Msgf("ignoring an answer of another kind than the request, %T", msg)
+		return
+	}
+	for i := range results {
+		results[i].Instance = c.instance
+	}
+	m.close(c, results)
+}
+
+// close ends a call, and its request if that was the last.
+func (m *Machine) close(c *call, results []zeekapi.Result) {
 	r := c.request
-	if r == nil {
-		return
-	}
-	delete(r.open, id)
+	delete(m.calls, c.id)
+	delete(r.open, c.instance)
 	r.results = append(r.results, results...)
+	m.settle(r)
+}
+
+// settle ends a request that waits for no agent.
+func (m *Machine) settle(r *request) {
 	if len(r.open) > 0 {
 		return
 	}
-	if r.done != nil {
-		r.done()
+	if r.config != nil {
+		m.deployed(r)
 	}
+	m.finish(r)
+}
+
+// fail ends a request with a result for the client.
+func (m *Machine) fail(r *request, format string, args ...any) {
+	r.results = append(r.results, zeekapi.Failure(r.id, format, args...))
 	m.finish(r)
 }
 
 // finish answers the client and forgets the request.
 func (m *Machine) finish(r *request) {
-	for id := range r.open {
-		delete(m.calls, id)
+	for _, c := range r.open {
+		delete(m.calls, c.id)
 	}
 	delete(m.requests, r.id)
+	if m.deployment == r {
+		m.deployment = nil
+	}
 	if !r.internal {
 		m.emit(ToClients{Message: r.respond(zeekapi.ReqID{ID: r.id}, r.results)})
 	}
@@ -429,18 +553,31 @@ func (m *Machine) expire() {
 		if r.deadline.After(m.now) {
 			continue
 		}
-		m.log.Warn().Str("request", id).Int("unanswered", len(r.open)).Msg(zeekapi.ErrorTimeout)
-		if r.expire != nil {
-			r.expire()
-		}
-		r.results = append(r.results, zeekapi.Failure(r.id, zeekapi.ErrorTimeout))
-		m.finish(r)
+		m.log.Warn().Str("request", id).Strs("instances", m.awaited(r)).Msg(zeekapi.ErrorTimeout)
+		m.fail(r, zeekapi.ErrorTimeout)
 	}
-	for id, c := range m.calls {
-		if c.request == nil && !c.deadline.After(m.now) {
-			delete(m.calls, id)
+	if !m.rewelcome.IsZero() && !m.rewelcome.After(m.now) {
+		m.rewelcome = time.Time{}
+		for _, name := range sortedKeys(m.wanted) {
+			if w := m.wanted[name]; w.welcome != "" {
+				m.welcome(w)
+			}
 		}
 	}
+}
+
+// awaited returns the instances that a request waits for.
+func (m *Machine) awaited(r *request) []string {
+	if r != m.deployment {
+		return sortedKeys(r.open)
+	}
+	var names []string
+	for _, name := range sortedKeys(m.wanted) {
+		if r.open[name] != nil || !m.wanted[name].ready {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func mustMarshal(v any) broker.Value {

@@ -61,37 +61,37 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 	}
 	r := &runner{
-		Config:   cfg,
-		machine:  NewMachine(cfg.Settings, configs, uuid.NewString, cfg.Log),
-		inputs:   make(chan Input),
-		speaking: make(map[string]*zeekapi.Dialect),
+		Config:  cfg,
+		machine: NewMachine(cfg.Settings, configs, uuid.NewString, cfg.Log),
+		inputs:  make(chan heard),
+		speaks:  make(map[uuid.UUID]map[*zeekapi.Dialect]bool),
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	parent := ctx
+	group, ctx := errgroup.WithContext(parent)
 	for _, bus := range cfg.Buses {
 		group.Go(func() error { return r.listen(ctx, bus) })
 	}
 	group.Go(func() error { return r.loop(ctx) })
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	err := group.Wait()
+	if parent.Err() != nil && (errors.Is(err, parent.Err()) || errors.Is(err, context.Cause(parent))) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 type runner struct {
 	Config
 	machine *Machine
-	inputs  chan Input
+	inputs  chan heard
 
-	// speaking is the dialect that an agent speaks, by instance. Only loop
-	// uses it.
-	speaking map[string]*zeekapi.Dialect
+	// speaks are the dialects in which a peer said hello. Only loop uses it.
+	speaks map[uuid.UUID]map[*zeekapi.Dialect]bool
 }
 
-// heard is FromAgent with the dialect of the message, which loop takes off.
+// heard is an input, and if it is a hello, its dialect.
 type heard struct {
-	FromAgent
-	instance string
-	dialect  *zeekapi.Dialect
+	Input
+	hello *zeekapi.Dialect
 }
 
 // listen turns the notices of a bus into inputs.
@@ -102,7 +102,7 @@ func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
 			return fmt.Errorf("controller: %w", err)
 		}
 		in := r.interpret(notice)
-		if in == nil {
+		if in.Input == nil {
 			continue
 		}
 		select {
@@ -113,20 +113,20 @@ func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
 	}
 }
 
-// interpret returns the input that a notice is, or nil if it is none of ours.
-func (r *runner) interpret(notice broker.Notice) Input {
+// interpret returns the input that a notice is, or none if it is none of ours.
+func (r *runner) interpret(notice broker.Notice) heard {
 	switch n := notice.(type) {
 	case broker.PeerAdded:
-		return PeerAdded{n.Peer}
+		return heard{Input: PeerAdded{n.Peer}}
 	case broker.PeerLost:
-		return PeerLost{n.Peer}
+		return heard{Input: PeerLost{n.Peer}}
 	case broker.Received:
 		return r.interpretMessage(n)
 	}
-	return nil
+	return heard{}
 }
 
-func (r *runner) interpretMessage(n broker.Received) Input {
+func (r *runner) interpretMessage(n broker.Received) heard {
 	for _, d := range r.Dialects {
 		instance, fromAgent := d.Topics.AgentName(n.Message.Topic)
 		if !fromAgent && n.Message.Topic != d.Topics.Controller {
@@ -136,26 +136,30 @@ func (r *runner) interpretMessage(n broker.Received) Input {
 		ev, err := broker.ParseEvent(n.Message.Value)
 		if err != nil {
 			log.Warn().Err(err).Msg("ignoring a message that is no event")
-			return nil
+			return heard{}
 		}
 		msg, err := d.Decode(ev)
 		switch {
 		case errors.Is(err, zeekapi.ErrUnknown):
 			log.Warn().Str("event", ev.Name).Msg("ignoring an event that is not of the management API")
-			return nil
+			return heard{}
 		case err != nil:
 			log.Warn().Err(err).Msg("ignoring an event with wrong arguments")
-			return nil
+			return heard{}
 		case !fromAgent:
-			return FromClient{n.Peer, msg}
+			return heard{Input: FromClient{n.Peer, msg}}
 		}
-		if hello, ok := msg.(zeekapi.AgentHello); ok && hello.Instance != instance {
-			log.Warn().Str("instance", hello.Instance).Msg("ignoring an agent that says hello on the topic of another")
-			return nil
+		in := heard{Input: FromAgent{n.Peer, msg}}
+		if hello, ok := msg.(zeekapi.AgentHello); ok {
+			if hello.Instance != instance {
+				log.Warn().Str("instance", hello.Instance).Msg("ignoring an agent that says hello on the topic of another")
+				return heard{}
+			}
+			in.hello = d
 		}
-		return heard{FromAgent{n.Peer, msg}, instance, d}
+		return in
 	}
-	return nil
+	return heard{}
 }
 
 // loop feeds the machine and does what it says.
@@ -171,29 +175,46 @@ func (r *runner) loop(ctx context.Context) error {
 		} else {
 			timer.Reset(time.Until(next))
 		}
-		var in Input
+		var in heard
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case in = <-r.inputs:
 		case <-timer.C:
-			in = Tick{}
+			in.Input = Tick{}
 		}
-		if h, ok := in.(heard); ok {
-			r.speaking[h.instance] = h.dialect
-			in = h.FromAgent
-		}
-		if err := r.perform(ctx, r.machine.Step(time.Now(), in)); err != nil {
+		r.noteDialect(in)
+		if err := r.perform(ctx, r.machine.Step(time.Now(), in.Input)); err != nil {
 			return err
 		}
 	}
 }
 
+// noteDialect remembers what agents speak for as long as they are peers.
+func (r *runner) noteDialect(in heard) {
+	switch msg := in.Input.(type) {
+	case PeerLost:
+		delete(r.speaks, msg.Peer.ID)
+	case FromAgent:
+		if in.hello == nil {
+			return
+		}
+		if r.speaks[msg.Peer.ID] == nil {
+			r.speaks[msg.Peer.ID] = make(map[*zeekapi.Dialect]bool)
+		}
+		r.speaks[msg.Peer.ID][in.hello] = true
+	}
+}
+
 func (r *runner) perform(ctx context.Context, outputs []Output) error {
-	for _, o := range outputs {
+	for len(outputs) > 0 {
+		o := outputs[0]
+		outputs = outputs[1:]
 		switch o := o.(type) {
 		case ToAgent:
-			r.toAgent(ctx, o)
+			if !r.toAgent(ctx, o) {
+				outputs = append(outputs, r.machine.Step(time.Now(), Unsupported{o})...)
+			}
 		case ToClients:
 			for _, d := range r.Dialects {
 				if d.Has(o.Message) {
@@ -226,14 +247,21 @@ func (r *runner) dial(address string, do func(Dialer, string) error) {
 	}
 }
 
-// toAgent speaks the agent's dialect, or all of them to one that has not said
-// a word yet.
-func (r *runner) toAgent(ctx context.Context, o ToAgent) {
+// toAgent speaks the first of our dialects that the agent also speaks and that
+// has the message, and reports whether there is one. To an agent that has not
+// said a word yet, it speaks all.
+func (r *runner) toAgent(ctx context.Context, o ToAgent) (spoken bool) {
+	speaks := r.speaks[o.Peer]
 	for _, d := range r.Dialects {
-		if spoken := r.speaking[o.Instance]; (spoken == nil || spoken == d) && d.Has(o.Message) {
+		if spoken && speaks != nil {
+			break
+		}
+		if (speaks == nil || speaks[d]) && d.Has(o.Message) {
 			r.publish(ctx, d, d.Topics.Agent(o.Instance), o.Message)
+			spoken = true
 		}
 	}
+	return spoken
 }
 
 func (r *runner) publish(ctx context.Context, d *zeekapi.Dialect, topic string, msg zeekapi.Message) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -36,7 +37,7 @@ func OpenStore(file string) (*Store, error) {
 		return nil, fmt.Errorf("controller: state: %w", err)
 	}
 	db, err := bolt.Open(file, 0o600, &bolt.Options{Timeout: lockTimeout})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("controller: state file %s is in use: is another controller running?", file)
 	}
 	if err != nil {

@@ -3,6 +3,8 @@ package controller
 import (
 	"cmp"
 	"fmt"
+	"math"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -39,9 +41,28 @@ func (s Settings) validate(c zeekapi.Configuration) []string {
 			fail("node '%s' has undeclared instance name '%s'", n.Name, n.Instance)
 		}
 	}
+	errs = append(errs, validatePrefixes(sortedKeys(instances))...)
 	errs = append(errs, s.validatePorts(c)...)
 
 	slices.Sort(errs)
+	return errs
+}
+
+// validatePrefixes refuses instances of which one's name is the beginning of
+// the other's. So are their topics then, and Zeek's agents do what they hear on
+// any topic that begins with theirs. Zeek's controller lets that pass.
+func validatePrefixes(sorted []string) []string {
+	var errs []string
+	var prefixes []string // of the name before, each one of the next
+	for _, name := range sorted {
+		for len(prefixes) > 0 && !strings.HasPrefix(name, prefixes[len(prefixes)-1]) {
+			prefixes = prefixes[:len(prefixes)-1]
+		}
+		if len(prefixes) > 0 {
+			errs = append(errs, fmt.Sprintf("instance name '%s' begins with '%s', whose agent would obey requests for both", name, prefixes[len(prefixes)-1]))
+		}
+		prefixes = append(prefixes, name)
+	}
 	return errs
 }
 
@@ -129,24 +150,25 @@ func (s Settings) assignPorts(c *zeekapi.Configuration) error {
 }
 
 // assignBrokerPorts counts upward across all instances, so that no port is used
-// on two of them. (Zeek: config_assign_broker_ports)
+// on two of them. Unlike Zeek's, it leaves out metrics ports that are taken.
+// (Zeek: config_assign_broker_ports)
 func (s Settings) assignBrokerPorts(c *zeekapi.Configuration) error {
-	pool := portPool{next: int(s.BrokerStartPort), taken: make(map[uint16]bool)}
+	pool := s.newPool(s.BrokerStartPort)
 	for _, i := range c.Instances {
 		pool.reserve(i.Port)
 	}
 	for _, n := range c.Nodes {
 		pool.reserve(n.Port)
+		pool.reserve(n.MetricsPort)
 	}
 	for _, n := range inPortOrder(c, brokerPortRank) {
 		if n.Port != (broker.Port{}) {
 			continue
 		}
-		p, err := pool.take()
-		if err != nil {
+		var ok bool
+		if n.Port, ok = pool.take(); !ok {
 			return fmt.Errorf("no Broker port left for node '%s'", n.Name)
 		}
-		n.Port = p
 	}
 	return nil
 }
@@ -155,15 +177,14 @@ func (s Settings) assignBrokerPorts(c *zeekapi.Configuration) error {
 // agent ports of all instances that share a host in mind.
 // (Zeek: config_assign_metrics_ports)
 func (s Settings) assignMetricsPorts(c *zeekapi.Configuration) error {
-	pools := make(map[string]*portPool) // by host
-	hosts := make(map[string]string)    // by instance
+	pools := make(map[netip.Addr]*portPool)
+	hosts := make(map[string]netip.Addr) // by instance
 	for _, i := range c.Instances {
-		host := i.Host.String()
-		hosts[i.Name] = host
-		if pools[host] == nil {
-			pools[host] = &portPool{next: int(s.MetricsStartPort), taken: make(map[uint16]bool)}
+		hosts[i.Name] = i.Host
+		if pools[i.Host] == nil {
+			pools[i.Host] = s.newPool(s.MetricsStartPort)
 		}
-		pools[host].reserve(i.Port)
+		pools[i.Host].reserve(i.Port)
 	}
 	for _, n := range c.Nodes {
 		pool := pools[hosts[n.Instance]]
@@ -174,11 +195,10 @@ func (s Settings) assignMetricsPorts(c *zeekapi.Configuration) error {
 		if n.MetricsPort != (broker.Port{}) {
 			continue
 		}
-		p, err := pools[hosts[n.Instance]].take()
-		if err != nil {
+		var ok bool
+		if n.MetricsPort, ok = pools[hosts[n.Instance]].take(); !ok {
 			return fmt.Errorf("no metrics port left for node '%s'", n.Name)
 		}
-		n.MetricsPort = p
 	}
 	return nil
 }
@@ -200,25 +220,25 @@ func inPortOrder(c *zeekapi.Configuration, rank map[zeekapi.ClusterRole]int) []*
 	return nodes
 }
 
+// portPool gives out ports upward, but for those that are taken.
 type portPool struct {
 	next  int
 	taken map[uint16]bool
 }
 
-var errNoPort = fmt.Errorf("controller: no port left")
-
-func (p *portPool) reserve(port broker.Port) {
-	if port.Number != 0 {
-		p.taken[port.Number] = true
-	}
+func (s Settings) newPool(start uint16) *portPool {
+	return &portPool{next: max(1, int(start)), taken: map[uint16]bool{s.BrokerPort.Number: true}}
 }
 
-func (p *portPool) take() (broker.Port, error) {
-	for ; p.next <= 65535; p.next++ {
-		if n := uint16(p.next); !p.taken[n] {
-			p.next++
-			return broker.TCP(n), nil
+func (p *portPool) reserve(port broker.Port) { p.taken[port.Number] = true }
+
+func (p *portPool) take() (port broker.Port, ok bool) {
+	for p.next <= math.MaxUint16 {
+		n := uint16(p.next)
+		p.next++
+		if !p.taken[n] {
+			return broker.TCP(n), true
 		}
 	}
-	return broker.Port{}, errNoPort
+	return broker.Port{}, false
 }
