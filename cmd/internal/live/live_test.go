@@ -37,9 +37,13 @@ var tlsModes = []struct {
 // ourController starts a controller and returns its ports.
 func ourController(t *testing.T, tls string) (native, websocket int) {
 	native, websocket = freePort(t), freePort(t)
-	start(t, "our controller", nil, zeekwire(t), "controller", "--name", "controller-one",
-		"--listen", at(native), "--websocket-listen", at(websocket), "--state-dir", t.TempDir(), "--tls", tls)
+	startController(t, native, websocket, t.TempDir(), tls)
 	return native, websocket
+}
+
+func startController(t *testing.T, native, websocket int, state, tls string) *process {
+	return start(t, "our controller", nil, zeekwire(t), "controller", "--name", "controller-one",
+		"--listen", at(native), "--websocket-listen", at(websocket), "--state-dir", state, "--tls", tls)
 }
 
 // controller starts Zeek's controller and returns its ports.
@@ -119,5 +123,31 @@ func TestStockClientDrivesOurs(t *testing.T) {
 		c.instances(t, "agent-one")
 		c.deploy(t, cluster)
 		c.running(t, "agent-one", nodes...)
+	})
+}
+
+// A controller that is killed comes back without a node noticing.
+func TestControllerRestart(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		native, websocket, state := freePort(t), freePort(t), t.TempDir()
+		controller := startController(t, native, websocket, state, "off")
+		z.agent(t, native, "Broker::disable_ssl=T")
+		c := ours(t, websocket)
+		c.instances(t, "agent-one")
+		c.deploy(t, cluster)
+		before := c.running(t, "agent-one", nodes...)
+
+		controller.kill()
+		startController(t, native, websocket, state, "off")
+		c.instances(t, "agent-one")
+		after := c.running(t, "agent-one", nodes...)
+		for name := range before {
+			if before[name].PID != after[name].PID {
+				t.Errorf("node %s: process %d became %d", name, before[name].PID, after[name].PID)
+			}
+		}
+		if _, _, code := run(t, nil, append(c.argv, "get-config", "--deployed")...); code != 0 {
+			t.Error("the deployed configuration is gone")
+		}
 	})
 }
