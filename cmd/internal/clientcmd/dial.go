@@ -16,6 +16,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
+	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
@@ -37,7 +38,7 @@ type Dial func(ctx context.Context, target Target) (broker.Bus, error)
 
 // dialWebSocket is the Dial function that Tool uses by default.
 func dialWebSocket(ctx context.Context, target Target) (broker.Bus, error) {
-	return websocket.Dial(ctx, websocket.ClientConfig{
+	config := websocket.ClientConfig{
 		Address:         target.Address,
 		Subscriptions:   []string{target.Topic},
 		TLS:             target.TLS,
@@ -47,7 +48,36 @@ func dialWebSocket(ctx context.Context, target Target) (broker.Bus, error) {
 				target.OnError(e)
 			}
 		},
-	})
+	}
+	bus, err := websocket.Dial(ctx, config)
+	var mismatch *websocket.MismatchError
+	if errors.As(err, &mismatch) && target.TLS != nil && target.TLS.InsecureSkipVerify {
+		// A Zeek without certificates knows only the anonymous kind of TLS,
+		// which is as good if nobody is to be verified anyway.
+		config.TLS, config.Dial = nil, dialAnonymous
+		if anonymous, again := websocket.Dial(ctx, config); again == nil {
+			return anonymous, nil
+		}
+	}
+	if err == nil {
+		return bus, nil
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		err = inner // without the address, which the user is told anyway
+	}
+	return nil, err
+}
+
+func dialAnonymous(ctx context.Context, network, address string) (net.Conn, error) {
+	layer, err := security.New(security.Config{Mode: security.Anonymous})
+	if err != nil {
+		return nil, err
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return layer.Secure(ctx, conn, true)
 }
 
 // dial connects, as often and as long as the settings allow, and says what is

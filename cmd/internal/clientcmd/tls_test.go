@@ -1,0 +1,193 @@
+package clientcmd_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+// serveInstances answers requests for instances with an empty list until the
+// bus is closed.
+func serveInstances(t *testing.T, bus broker.Bus) {
+	dialect := management.Dialect(management.DefaultTopics)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			ev, err := nextEvent(bus)
+			if err != nil {
+				return
+			}
+			m, err := dialect.Decode(ev)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			response, err := dialect.Encode(zeekapi.GetInstancesResponse{
+				ReqID:  zeekapi.ReqID{ID: m.RequestID()},
+				Result: zeekapi.Result{Success: true, Data: broker.Vector()},
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := bus.Publish(context.Background(), topic, response.Value()); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		bus.Close()
+		<-done
+	})
+}
+
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	certificate := writeCertificate(t, dir)
+	server := websocket.NewServer(websocket.ServerConfig{})
+	web := httptest.NewUnstartedServer(server)
+	web.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	web.Config.ErrorLog = log.New(io.Discard, "", 0)
+	web.StartTLS()
+	defer web.Close()
+	serveInstances(t, server)
+	address := web.Listener.Addr().String()
+
+	set := func(items ...string) []string {
+		args := []string{"--controller", address}
+		for _, item := range items {
+			args = append(args, "--set", "ssl."+item)
+		}
+		return append(args, "get-instances")
+	}
+	cert, key := "certificate="+filepath.Join(dir, "cert.pem"), "keyfile="+filepath.Join(dir, "key.pem")
+	connected := outcome{stdout: "{}\n"}
+	tests := []struct {
+		name  string
+		items []string
+		want  string // in stderr; "" if connected
+	}{
+		{"nobody verified", []string{"enable=yes"}, ""},
+		{"verified", []string{"enable=yes", cert, key, "cafile=" + filepath.Join(dir, "cert.pem")}, ""},
+		{"verified, authorities in a directory", []string{"enable=yes", cert, key, "capath=" + dir}, ""},
+		{"unknown authority", []string{"enable=yes", cert, key}, "socket TLS error in connect()"},
+		{"key that is none", []string{"enable=yes", cert, "keyfile=" + filepath.Join(dir, "cert.pem")}, "cannot configure connection to"},
+		{"authority that is none", []string{"enable=yes", cert, key, "cafile=" + filepath.Join(dir, "key.pem")}, "no trusted CA found in"},
+		{"passphrase", []string{"enable=yes", cert, key, "passphrase=x"}, "with a passphrase are not supported"},
+		{"off", nil, "HTTP request to an HTTPS server"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := execute1(t, new(clientcmd.Tool), "", set(test.items...)...)
+			if test.want == "" {
+				got.want(t, connected)
+			} else if got.exit != 1 || got.stdout != "" || !strings.Contains(got.stderr, test.want) {
+				t.Errorf("%+v, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestAnonymousTLS has a server like a Zeek without certificates, which
+// answers ordinary TLS with an alert.
+func TestAnonymousTLS(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer, err := security.New(security.Config{Mode: security.Anonymous})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := websocket.NewServer(websocket.ServerConfig{})
+	web := &http.Server{Handler: server}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		web.Serve(&anonymousListener{Listener: l, layer: layer})
+	}()
+	defer func() {
+		web.Close()
+		<-served
+	}()
+	serveInstances(t, server)
+	args := []string{"--controller", l.Addr().String(), "--set", "ssl.enable=on", "get-instances"}
+	execute1(t, new(clientcmd.Tool), "", args...).want(t, outcome{stdout: "{}\n"})
+}
+
+type anonymousListener struct {
+	net.Listener
+	layer   *security.Layer
+	refused bool
+}
+
+func (l *anonymousListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if l.refused {
+		return l.layer.Secure(context.Background(), conn, false)
+	}
+	l.refused = true
+	hello := make([]byte, 4096)
+	conn.Read(hello)
+	conn.Write([]byte{21, 3, 3, 0, 2, 2, 40}) // fatal handshake_failure
+	conn.Close()
+	return l.Accept()
+}
+
+// writeCertificate writes cert.pem, which is its own authority, and key.pem.
+func writeCertificate(t *testing.T, dir string) tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: der},
+		"key.pem":  {Type: "PRIVATE KEY", Bytes: keyDER},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
