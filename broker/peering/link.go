@@ -50,9 +50,10 @@ type link struct {
 	trace  trace
 	log    zerolog.Logger
 
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	resume chan wire.Admission // from the registry, if the handshake is held
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	claimed uuid.UUID           // whom the registry knows the link for; the registry's
+	resume  chan wire.Admission // from the registry, if the handshake is held
 
 	peer   broker.Peer
 	since  time.Time
@@ -61,7 +62,7 @@ type link struct {
 	out    *mailbox[[]byte]              // whole frames
 
 	skipped  atomic.Uint64 // frames that were of no use
-	held     atomic.Bool   // the reader waits for room in the inbox
+	stalled  atomic.Bool   // the reader waits for room in the inbox
 	bye      atomic.Bool   // the peer said bye
 	byeTimer *time.Timer   // then it has to go; the reader's
 
@@ -207,9 +208,9 @@ func (l *link) run() (wasPeered bool, err error) {
 	var helpers sync.WaitGroup
 	helpers.Go(l.write)
 	helpers.Go(l.keepAlive)
-	l.held.Store(true)
+	l.stalled.Store(true)
 	announced := l.e.inbox.keep(l.ctx, broker.PeerAdded{Peer: l.peer}) == nil
-	l.held.Store(false)
+	l.stalled.Store(false)
 	if announced {
 		if l.e.hooks.peers != nil {
 			l.e.hooks.peers.PeerAdded(l.peer)
@@ -320,9 +321,9 @@ func (b *inboxBatch) flush() error {
 	if len(b.entries) == 0 {
 		return nil
 	}
-	l.held.Store(true)
+	l.stalled.Store(true)
 	over, err := l.e.inbox.push(l.ctx, b.entries...)
-	l.held.Store(false)
+	l.stalled.Store(false)
 	clear(b.entries)
 	b.entries = b.entries[:0]
 	if over.dropped > 0 {
@@ -570,7 +571,7 @@ func (l *link) keepAlive() {
 		case <-l.ctx.Done():
 			return
 		}
-		if reads := l.outer.reads.Load(); reads != last || l.held.Load() {
+		if reads := l.outer.reads.Load(); reads != last || l.stalled.Load() {
 			last, silent = reads, 0
 			continue
 		}

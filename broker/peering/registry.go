@@ -43,6 +43,7 @@ func newRegistry(max int) *registry {
 func (r *registry) admit(l *link, peer uuid.UUID, originator bool) wire.Admission {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	l.claimed = peer
 	c := r.claims[peer]
 	switch {
 	case r.closing:
@@ -64,13 +65,12 @@ func (r *registry) admit(l *link, peer uuid.UUID, originator bool) wire.Admissio
 func (r *registry) add(l *link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c := r.claims[l.peer.ID]; c != nil && c.owner == l {
-		c.peered = true
-		for _, held := range c.waiting {
-			held.resume <- wire.Redundant
-		}
-		c.waiting = nil
+	c := r.claims[l.claimed]
+	c.peered = true
+	for _, held := range c.waiting {
+		held.resume <- wire.Redundant
 	}
+	c.waiting = nil
 	peered := append(slices.Clone(*r.peered.Load()), l)
 	r.peered.Store(&peered)
 	r.signal()
@@ -81,9 +81,7 @@ func (r *registry) add(l *link) {
 func (r *registry) remove(l *link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c := r.claims[l.peer.ID]; c != nil && c.owner == l {
-		c.peered = false
-	}
+	r.claims[l.claimed].peered = false
 	peered := slices.DeleteFunc(slices.Clone(*r.peered.Load()), func(o *link) bool { return o == l })
 	r.peered.Store(&peered)
 	r.signal()
@@ -94,17 +92,19 @@ func (r *registry) remove(l *link) {
 func (r *registry) release(l *link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for peer, c := range r.claims {
-		if i := slices.Index(c.waiting, l); i >= 0 {
-			c.waiting = slices.Delete(c.waiting, i, i+1)
-		}
-		if c.owner != l {
-			continue
-		}
-		if len(c.waiting) == 0 {
-			delete(r.claims, peer)
-			continue
-		}
+	c := r.claims[l.claimed]
+	if c == nil {
+		return
+	}
+	if i := slices.Index(c.waiting, l); i >= 0 {
+		c.waiting = slices.Delete(c.waiting, i, i+1)
+	}
+	if c.owner != l {
+		return
+	}
+	if len(c.waiting) == 0 {
+		delete(r.claims, l.claimed)
+	} else {
 		c.owner, c.peered = c.waiting[0], false
 		c.waiting = slices.Delete(c.waiting, 0, 1)
 		c.owner.resume <- wire.Admit
