@@ -70,9 +70,9 @@ func (t *Tool) Commands() []*cobra.Command {
 // AddFlags adds the shared flags to fs. Commands does that for every command;
 // this is for programs that take them before the command as well.
 func (t *Tool) AddFlags(fs *pflag.FlagSet) {
-	fs.StringVarP(&t.flags.configFile, "configfile", "c", "", "file with settings, INI (default: $ZEEK_CLIENT_CONFIG_FILE, if set)")
-	fs.StringVar(&t.flags.controller, "controller", "", "host and port of the controller, either of which may be omitted (default 127.0.0.1:2149)")
-	fs.StringArrayVar(&t.flags.set, "set", nil, "adjust a setting, as in --set section.key=value; see show-settings")
+	fs.StringVarP(&t.flags.configFile, "configfile", "c", "", "take settings from `FILE`, INI (default: $ZEEK_CLIENT_CONFIG_FILE, if set)")
+	fs.StringVar(&t.flags.controller, "controller", "", "the controller's `HOST:PORT`, either of which may be omitted (default 127.0.0.1:2149)")
+	fs.StringArrayVar(&t.flags.set, "set", nil, "adjust a setting, `SECTION.KEY=VALUE`; may be repeated, see show-settings")
 	fs.BoolVarP(&t.flags.quiet, "quiet", "q", false, "say nothing on standard error")
 	fs.CountVarP(&t.flags.verbose, "verbose", "v", "say more on standard error; repeat for even more")
 	fs.BoolVar(&t.flags.strict, "strict", false, "exit with 1 also where zeek-client does not: when nodes fail to restart, or when part of an answer makes no sense")
@@ -94,7 +94,6 @@ type run struct {
 func (t *Tool) command(use, short string, args cobra.PositionalArgs, do func(ctx context.Context, r *run, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: args,
-		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			// Called the right way; from here on we say ourselves what is wrong.
 			cmd.SilenceErrors, cmd.SilenceUsage = true, true

@@ -103,7 +103,7 @@ func (t *Tool) getConfig() *cobra.Command {
 			_, err = r.stdout.Write(text)
 			return err
 		})
-	cmd.Flags().StringVarP(&file, "filename", "f", "-", "file to write the configuration to; - stands for standard output")
+	cmd.Flags().StringVarP(&file, "filename", "f", "-", "write the configuration to `FILE`; - stands for standard output")
 	cmd.Flags().BoolVar(&asJSON, "as-json", false, "write JSON instead of an INI file")
 	cmd.Flags().BoolVar(&deployed, "deployed", false, "retrieve the deployed configuration, with ports and addresses filled in")
 	cmd.Flags().BoolVar(&staged, "staged", false, "retrieve the staged configuration (default)")
