@@ -24,10 +24,11 @@ func main() {
 	os.Exit(code)
 }
 
-// Exit codes, next to those of the client commands.
+// Exit codes, next to those of the client commands. They are zeek-client's.
 const (
 	exitOK    = 0
 	exitError = 1
+	exitUsage = 2
 )
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -37,18 +38,26 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	err := cmd.ExecuteContext(ctx)
-	var exit *clientcmd.ExitError
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitOK
-	case errors.As(err, &exit):
+	}
+	var exit *clientcmd.ExitError
+	if errors.As(err, &exit) {
 		// The command has said all there is to say.
 		return exit.Code
-	default:
-		fmt.Fprintf(stderr, "error: %v\n", err)
+	}
+	fmt.Fprintf(stderr, "error: %v\n", err)
+	if failure := (*failure)(nil); errors.As(err, &failure) {
 		return exitError
 	}
+	return exitUsage
 }
+
+// failure marks the error of a command that ran. All others mean that it was
+// called wrongly.
+type failure struct{ error }
+
+func (f *failure) Unwrap() error { return f.error }
 
 const (
 	groupServices = "services"
@@ -78,6 +87,13 @@ Begin with "zeekwire demo".`,
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
+			run := c.RunE
+			c.RunE = func(cmd *cobra.Command, args []string) error {
+				if err := run(cmd, args); err != nil {
+					return &failure{err}
+				}
+				return nil
+			}
 			cmd.AddCommand(c)
 		}
 	}
