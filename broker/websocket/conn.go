@@ -92,10 +92,11 @@ func (c *conn) run() error {
 	c.ws.Close()
 	others.Wait()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.drainer != nil {
 		c.drainer.Stop()
+		return c.farewell.cause // whatever else went wrong while we left
 	}
-	c.mu.Unlock()
 	return context.Cause(c.ctx)
 }
 
