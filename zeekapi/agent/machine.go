@@ -19,8 +19,9 @@ const (
 	HelloInterval = 30 * time.Second
 
 	// RequestTimeout is how long a request may wait for nodes before it is
-	// answered as it stands (Zeek: Management::Request::timeout_interval).
-	RequestTimeout = 5 * time.Second
+	// answered as it stands. Zeek's agent waits 5 to 7 s, which is short for
+	// nodes on a busy machine; Zeek's controller waits 10 to 12 s for us.
+	RequestTimeout = 8 * time.Second
 
 	// MaxRequests is how many requests may wait at the same time.
 	MaxRequests = 64

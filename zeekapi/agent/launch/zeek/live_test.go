@@ -216,19 +216,24 @@ func TestLiveCluster(t *testing.T) {
 		t.Logf("deployed in %s", time.Since(began))
 
 		for id, want := range map[string]string{
-			"Cluster::node":                           `"worker"`,
-			"LogAscii::use_json":                      `true`,
-			"Cluster::manager_is_logger":              `false`,
-			"ZeekwireNode::topic":                     `"zeek/management/node"`,
-			"nosuchid":                                "unknown id",
-			"Log::default_rotation_postprocessor_cmd": `""`,
+			"Cluster::node":              `"worker"`,
+			"LogAscii::use_json":         `true`,
+			"Cluster::manager_is_logger": `false`,
+			"ZeekwireNode::topic":        `"zeek/management/node"`,
+			"nosuchid":                   "unknown id",
 		} {
 			if got := c.value("worker", id); got != want {
 				t.Errorf("%s is %s, want %s", id, got, want)
 			}
 		}
-		if got := c.value("logger", "Log::default_rotation_dir"); got != `"../../log-queue"` {
-			t.Errorf("the logger rotates into %s", got)
+		for id, want := range map[string]string{
+			"Log::default_rotation_dir":               `"../../log-queue"`,
+			"Log::default_rotation_postprocessor_cmd": `""`,
+			"LogAscii::enable_leftover_log_rotation":  `true`,
+		} {
+			if got := c.value("logger", id); got != want {
+				t.Errorf("%s of the logger is %s, want %s", id, got, want)
+			}
 		}
 		if got := c.value("manager", "Cluster::nodes"); !strings.Contains(got, `"logger"`) || !strings.Contains(got, `"worker"`) {
 			t.Errorf("the cluster is %s", got)
@@ -261,6 +266,9 @@ func TestLiveCluster(t *testing.T) {
 			if change := await[zeekapi.AgentChange](c); change.New == zeekapi.StateStopped {
 				delete(still, change.Node.Name)
 			}
+		}
+		if rotated, _ := filepath.Glob(filepath.Join(c.stateDir, "log-queue", "cluster__*.log")); len(rotated) != 1 {
+			t.Errorf("rotated: %q", rotated)
 		}
 	})
 }
