@@ -31,8 +31,8 @@ type Settings struct {
 	AssignMetricsPorts bool
 	MetricsStartPort   uint16
 
-	// RequestTimeout is how long a client's request may take. A stock
-	// zeek-client waits 20 s.
+	// RequestTimeout is how long a client's request may take. Zeek's controller
+	// waits 10 to 12 s, a stock zeek-client waits 20 s for the answer.
 	RequestTimeout time.Duration
 }
 
@@ -44,7 +44,7 @@ func DefaultSettings() Settings {
 		BrokerStartPort:    2200,
 		AssignMetricsPorts: true,
 		MetricsStartPort:   9000,
-		RequestTimeout:     10 * time.Second,
+		RequestTimeout:     15 * time.Second,
 	}
 }
 

@@ -117,7 +117,9 @@ func newReplay(t *testing.T, d *zeekapi.Dialect) *replay {
 		theirs:    make(map[string]string),
 		toClients: make(map[string]zeekapi.Message),
 	}
-	r.machine = controller.NewMachine(controller.DefaultSettings(), nil, func() string {
+	settings := controller.DefaultSettings()
+	settings.RequestTimeout = 10 * time.Second // Zeek's
+	r.machine = controller.NewMachine(settings, nil, func() string {
 		r.ids++
 		return fmt.Sprintf("ours-%d", r.ids)
 	}, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel))
