@@ -82,10 +82,11 @@ func (m *Machine) deploy(r *request, c zeekapi.Configuration) {
 }
 
 // moved reports whether an instance is to be reached in another way than
-// before. (Zeek: is_instance_connectivity_change)
+// before. Where an agent that connects to us does that from makes no
+// difference, unlike in Zeek. (Zeek: is_instance_connectivity_change)
 func moved(before, after zeekapi.Instance) bool {
-	return !unspecified(after.Host) && !unspecified(before.Host) && after.Host != before.Host ||
-		after.Port.Number != before.Port.Number
+	return after.Port.Number != before.Port.Number ||
+		!after.Connects() && after.Host != before.Host && !unspecified(before.Host) && !unspecified(after.Host)
 }
 
 func (m *Machine) add(inst zeekapi.Instance) {

@@ -1,0 +1,291 @@
+package controller_test
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+)
+
+// testStart is when all tests begin.
+var testStart = time.Unix(0, 0)
+
+// bench holds a machine and checks what it says, in the words of describe.
+type bench struct {
+	t       *testing.T
+	machine *controller.Machine
+	now     time.Time
+	ids     int
+	saved   map[controller.Slot]zeekapi.Configuration
+}
+
+func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *bench {
+	b := &bench{t: t, now: testStart, saved: make(map[controller.Slot]zeekapi.Configuration)}
+	maps.Copy(b.saved, saved)
+	b.machine = controller.NewMachine(controller.DefaultSettings(), saved, func() string {
+		b.ids++
+		return fmt.Sprintf("#%d", b.ids)
+	}, zerolog.Nop())
+	return b
+}
+
+func (b *bench) start(want ...string) {
+	b.t.Helper()
+	b.check(b.machine.Start(b.now), want)
+}
+
+func (b *bench) do(in controller.Input, want ...string) {
+	b.t.Helper()
+	b.check(b.machine.Step(b.now, in), want)
+}
+
+// client is do with a client's request.
+func (b *bench) client(msg zeekapi.Message, want ...string) {
+	b.t.Helper()
+	b.do(controller.FromClient{Message: msg}, want...)
+}
+
+// agent is do with a message of an agent.
+func (b *bench) agent(p broker.Peer, msg zeekapi.Message, want ...string) {
+	b.t.Helper()
+	b.do(controller.FromAgent{Peer: p, Message: msg}, want...)
+}
+
+// tick lets the time pass until the machine's deadline.
+func (b *bench) tick(want ...string) {
+	b.t.Helper()
+	if b.machine.Deadline().IsZero() {
+		b.t.Fatal("the machine waits for nothing")
+	}
+	b.now = b.machine.Deadline()
+	b.do(controller.Tick{}, want...)
+}
+
+func (b *bench) idle() {
+	b.t.Helper()
+	if d := b.machine.Deadline(); !d.IsZero() {
+		b.t.Errorf("the machine waits until %v", d)
+	}
+}
+
+func (b *bench) check(outputs []controller.Output, want []string) {
+	b.t.Helper()
+	var got []string
+	for _, o := range outputs {
+		if save, ok := o.(controller.Save); ok {
+			b.saved[save.Slot] = save.Config
+		}
+		got = append(got, describe(o))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.t.Errorf("outputs (-want +got)\n%s", diff)
+	}
+	if err := b.machine.Check(); err != nil {
+		b.t.Error(err)
+	}
+}
+
+// deployed brings a configuration to where all agents run it, and returns the
+// bench of it. The agents connect, from 10.0.0.1 upward.
+func deployedBench(t *testing.T, c zeekapi.Configuration) (*bench, map[string]broker.Peer) {
+	b := newBench(t, nil)
+	peers := make(map[string]broker.Peer)
+	b.machine.Start(b.now)
+	for i, inst := range c.Instances {
+		peers[inst.Name] = peer(i + 1)
+		b.machine.Step(b.now, controller.FromAgent{Peer: peers[inst.Name], Message: hello(inst.Name)})
+	}
+	outputs := b.machine.Step(b.now, controller.FromClient{Message: stage("stage", c)})
+	outputs = append(outputs, b.machine.Step(b.now, controller.FromClient{Message: deploy("deploy")})...)
+	for len(outputs) > 0 {
+		o := outputs[0]
+		outputs = outputs[1:]
+		if save, ok := o.(controller.Save); ok {
+			b.saved[save.Slot] = save.Config
+		}
+		to, ok := o.(controller.ToAgent)
+		if !ok {
+			continue
+		}
+		if answer := answerTo(to); answer != nil {
+			outputs = append(outputs, b.machine.Step(b.now, controller.FromAgent{Peer: peers[to.Instance], Message: answer})...)
+		}
+	}
+	if b.saved[controller.Deployed].ID != c.ID {
+		t.Fatalf("configuration %s is not deployed", c.ID)
+	}
+	b.now = b.now.Add(time.Minute)
+	b.machine.Step(b.now, controller.Tick{})
+	b.ids = 0
+	b.idle()
+	return b, peers
+}
+
+// answerTo is what an agent answers that does as it is told.
+func answerTo(to controller.ToAgent) zeekapi.Message {
+	id := zeekapi.ReqID{ID: to.Message.RequestID()}
+	ok := zeekapi.Result{ReqID: id.ID, Success: true, Instance: to.Instance}
+	switch to.Message.(type) {
+	case zeekapi.AgentWelcomeRequest:
+		return zeekapi.AgentWelcomeResponse{ReqID: id, Result: ok}
+	case zeekapi.AgentStandbyRequest:
+		return zeekapi.AgentStandbyResponse{ReqID: id, Result: ok}
+	case zeekapi.AgentDeployRequest:
+		return zeekapi.AgentDeployResponse{ReqID: id, Results: []zeekapi.Result{ok}}
+	case zeekapi.AgentGetNodesRequest:
+		ok.Data = broker.Vector()
+		return zeekapi.AgentGetNodesResponse{ReqID: id, Result: ok}
+	case zeekapi.AgentDispatchRequest:
+		return zeekapi.AgentDispatchResponse{ReqID: id}
+	case zeekapi.AgentRestartRequest:
+		return zeekapi.AgentRestartResponse{ReqID: id}
+	}
+	return nil
+}
+
+func describe(o controller.Output) string {
+	switch o := o.(type) {
+	case controller.ToAgent:
+		text := "to " + o.Instance + ": " + messageName(o.Message) + " " + o.Message.RequestID()
+		switch msg := o.Message.(type) {
+		case zeekapi.AgentDeployRequest:
+			text += " " + msg.Config.ID
+		case zeekapi.AgentDispatchRequest:
+			text += " " + strings.Join(msg.Action, " ") + " of " + strings.Join(msg.Nodes, " ")
+		case zeekapi.AgentRestartRequest:
+			text += " of " + strings.Join(msg.Nodes, " ")
+		}
+		return strings.TrimSpace(text)
+	case controller.ToClients:
+		return "answer " + messageName(o.Message) + " " + o.Message.RequestID() + describeResults(o.Message)
+	case controller.Dial:
+		return "dial " + o.Address
+	case controller.Hangup:
+		return "hang up " + o.Address
+	case controller.Save:
+		return "save " + string(o.Slot) + " " + o.Config.ID
+	}
+	return fmt.Sprintf("%#v", o)
+}
+
+func messageName(msg zeekapi.Message) string { return reflect.TypeOf(msg).Name() }
+
+func describeResults(msg zeekapi.Message) string {
+	v := reflect.ValueOf(msg)
+	results, ok := []zeekapi.Result(nil), false
+	if f := v.FieldByName("Results"); f.IsValid() {
+		results, ok = f.Interface().([]zeekapi.Result)
+	} else if f := v.FieldByName("Result"); f.IsValid() {
+		results, ok = []zeekapi.Result{f.Interface().(zeekapi.Result)}, true
+	}
+	if !ok {
+		return ""
+	}
+	var b strings.Builder
+	for _, r := range results {
+		b.WriteString(" [")
+		if !r.Success {
+			b.WriteString("F")
+		} else {
+			b.WriteString("T")
+		}
+		for _, part := range []string{r.Instance, r.Node, r.Error} {
+			if part != "" {
+				b.WriteString(" " + part)
+			}
+		}
+		if text, ok := r.Data.Text(); ok {
+			b.WriteString(" = " + text)
+		} else if !r.Data.IsNone() {
+			b.WriteString(" = " + r.Data.String())
+		}
+		b.WriteString("]")
+	}
+	return b.String()
+}
+
+// The messages of the tests.
+
+func peer(n int) broker.Peer {
+	return broker.Peer{
+		ID:   uuid.NewSHA1(uuid.Nil, []byte{byte(n >> 8), byte(n)}),
+		Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), 40000),
+	}
+}
+
+func dialedPeer(n int, address string) broker.Peer {
+	p := peer(n)
+	p.Addr, p.Dialed, p.Address = netip.MustParseAddrPort(address), true, address
+	return p
+}
+
+func hello(instance string) zeekapi.Message {
+	return zeekapi.AgentHello{Instance: instance, Connecting: true, APIVersion: 1}
+}
+
+func welcomed(id, instance string) zeekapi.Message {
+	return zeekapi.AgentWelcomeResponse{ReqID: zeekapi.ReqID{ID: id}, Result: zeekapi.Result{ReqID: id, Success: true, Instance: instance}}
+}
+
+func agentDeployed(id string, results ...zeekapi.Result) zeekapi.Message {
+	return zeekapi.AgentDeployResponse{ReqID: zeekapi.ReqID{ID: id}, Results: results}
+}
+
+func success(instance, node string) zeekapi.Result {
+	return zeekapi.Result{Success: true, Instance: instance, Node: node}
+}
+
+func stage(id string, c zeekapi.Configuration) zeekapi.Message {
+	return zeekapi.StageConfigurationRequest{ReqID: zeekapi.ReqID{ID: id}, Config: c}
+}
+
+func deploy(id string) zeekapi.Message { return zeekapi.DeployRequest{ReqID: zeekapi.ReqID{ID: id}} }
+
+func set(id string, c zeekapi.Configuration) zeekapi.Message {
+	return zeekapi.SetConfigurationRequest{ReqID: zeekapi.ReqID{ID: id}, Config: c}
+}
+
+func getNodes(id string) zeekapi.Message {
+	return zeekapi.GetNodesRequest{ReqID: zeekapi.ReqID{ID: id}}
+}
+
+func getID(id, name string, nodes ...string) zeekapi.Message {
+	return zeekapi.GetIDValueRequest{ReqID: zeekapi.ReqID{ID: id}, Identifier: name, Nodes: nodes}
+}
+
+func restart(id string, nodes ...string) zeekapi.Message {
+	return zeekapi.RestartRequest{ReqID: zeekapi.ReqID{ID: id}, Nodes: nodes}
+}
+
+// config is a configuration of instances whose agents connect, with a worker
+// each, called like the instance with a w in front.
+func config(id string, instances ...string) zeekapi.Configuration {
+	c := zeekapi.Configuration{ID: id}
+	for _, name := range instances {
+		c.Instances = append(c.Instances, zeekapi.Instance{Name: name, Host: netip.IPv4Unspecified()})
+		c.Nodes = append(c.Nodes, zeekapi.Node{Name: "w" + name, Instance: name, Role: zeekapi.RoleWorker, State: zeekapi.StateRunning})
+	}
+	return c
+}
+
+// listening makes the agent of an instance one that the controller dials.
+func listening(c zeekapi.Configuration, instance, address string) zeekapi.Configuration {
+	a := netip.MustParseAddrPort(address)
+	for i := range c.Instances {
+		if c.Instances[i].Name == instance {
+			c.Instances[i].Host, c.Instances[i].Port = a.Addr(), broker.TCP(a.Port())
+		}
+	}
+	return c
+}
