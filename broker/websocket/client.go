@@ -179,7 +179,7 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	var opening firstBytes
+	opening := firstBytes{http: c.cfg.TLS == nil}
 	open := func(ctx context.Context, network, address string) (net.Conn, error) {
 		nc, err := dial(ctx, network, address)
 		if err != nil {
@@ -229,7 +229,7 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+			err = context.Cause(ctx) // the rest is its consequence
 		}
 		return nil, opening.explain(err, c.cfg.TLS != nil, response)
 	}

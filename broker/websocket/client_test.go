@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -227,6 +228,28 @@ func TestDialSilentServer(t *testing.T) {
 	})
 }
 
+// Broker's native port is silent when it meets HTTP; that must not be all that
+// the user learns.
+func TestDialSilenceExplained(t *testing.T) {
+	for name, config := range map[string]*tls.Config{"plain": nil, "TLS": {InsecureSkipVerify: true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				go func() {
+					nc, _ := n.Accept()
+					io.Copy(io.Discard, nc)
+					nc.Close()
+				}()
+				_, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: "pipe:1", Dial: n.Dial, TLS: config})
+				var mismatch *websocket.MismatchError
+				if !errors.As(err, &mismatch) || mismatch.Met != "silence" || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Dial = %v, want silence", err)
+				}
+			})
+		})
+	}
+}
+
 // Pings are answered however long the application does not call Next.
 func TestClientBusyApplication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -413,7 +436,9 @@ func TestDialMismatch(t *testing.T) {
 				}
 				nc.Read(make([]byte, 4096))
 				nc.Write([]byte(tt.answer))
-				nc.(*net.TCPConn).CloseWrite()
+				if tt.answer == "" {
+					nc.(*net.TCPConn).CloseWrite()
+				}
 				nc.Read(make([]byte, 4096))
 				nc.Close()
 			}()

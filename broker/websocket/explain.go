@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,8 @@ import (
 // expected something else does not tell.
 type firstBytes struct {
 	net.Conn
-	b []byte
+	b    []byte
+	http bool // HTTP is expected; anything else is not worth waiting for more of
 }
 
 const opening = 16 // bytes that tell protocols apart
@@ -24,9 +26,16 @@ func (f *firstBytes) Read(p []byte) (int, error) {
 	n, err := f.Conn.Read(p)
 	if missing := opening - len(f.b); missing > 0 {
 		f.b = append(f.b, p[:min(n, missing)]...)
+		if n := min(len(f.b), len(httpVersion)); f.http && string(f.b[:n]) != httpVersion[:n] {
+			return 0, errNotHTTP
+		}
 	}
 	return n, err
 }
+
+const httpVersion = "HTTP/"
+
+var errNotHTTP = errors.New("answer is not HTTP")
 
 // The alerts of a server with which a client of the wrong kind meets.
 const (
@@ -51,7 +60,7 @@ func (f *firstBytes) explain(err error, usingTLS bool, response *http.Response) 
 		m.Met, m.Advice = "Broker's native protocol", "use the port of the WebSocket server, or a native peering"
 	case looksTLS && !usingTLS:
 		m.Met, m.Advice = "TLS", "set TLS, or a Dial function for the anonymous TLS of a Zeek without certificates"
-	case usingTLS && bytes.HasPrefix(f.b, []byte("HTTP/")):
+	case usingTLS && bytes.HasPrefix(f.b, []byte(httpVersion)):
 		m.Met, m.Advice = "a server without TLS", "unset TLS"
 	case usingTLS && (alert == tlsAlertHandshakeFailure || alert == tlsAlertProtocolVersion):
 		m.Met, m.Advice = "TLS with which we share no cipher suite or version", anonymous
@@ -63,6 +72,10 @@ func (f *firstBytes) explain(err error, usingTLS bool, response *http.Response) 
 		m.Met, m.Advice = "a server that hangs up on TLS", "unset TLS if it has none; "+anonymous
 	case len(f.b) == 0 && f.Conn != nil && hungUp(err):
 		m.Met, m.Advice = "a server that hangs up on HTTP", "set TLS if it expects that"
+	case len(f.b) == 0 && f.Conn != nil && errors.Is(err, context.DeadlineExceeded):
+		// Broker's native port waits for more of what it takes for a length,
+		// and its embedded server for more of what it takes for HTTP.
+		m.Met, m.Advice = "silence", "check that the port is that of a WebSocket server, and whether it has TLS"
 	default:
 		return err
 	}
