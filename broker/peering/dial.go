@@ -25,6 +25,7 @@ type target struct {
 	cancel  context.CancelCauseFunc
 	quit    chan struct{} // closed when there shall be no further attempt
 	done    chan struct{} // closed with the goroutine
+	worked  bool          // was peered once; the goroutine's
 
 	mu      sync.Mutex
 	stops   sync.Once
@@ -201,6 +202,7 @@ func (t *target) attempt() (wasPeered bool, err error) {
 	}
 	_, wasPeered, err = t.e.serve(t.ctx, conn, t)
 	if wasPeered {
+		t.worked = true
 		t.failed(err, uuid.Nil)
 		return true, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
@@ -98,11 +99,15 @@ func (l *link) explain(err error) error {
 		return e
 	case errors.As(err, &size), met == wire.ProtocolUnknown && errors.As(err, &protocol):
 		return e
-	case len(l.outer.first()) == 0 && e.Dialed && !e.Secure && !errors.Is(err, errHandshakeTimeout):
-		// Who speaks Broker without TLS greets whoever connects.
-		return fmt.Errorf("%w without a word: it may want TLS, as Zeek does unless Broker::disable_ssl=T", err)
+	case len(l.outer.first()) > 0 || !e.Dialed || e.Secure || l.target.worked:
+		return err
+	case errors.Is(err, errHandshakeTimeout):
+		// Broker's own WebSocket server waits for the end of a line.
+		return fmt.Errorf("%w, not a byte came: it may be a port for WebSockets", err)
 	}
-	return err
+	// Who speaks Broker without TLS greets whoever connects, unless it is just
+	// coming or going.
+	return fmt.Errorf("%w without a word: it may want TLS, as Zeek does unless Broker::disable_ssl=T", err)
 }
 
 // readError names the end of a stream.
@@ -117,12 +122,16 @@ func readError(err error) error {
 	return fmt.Errorf("peering: read: %w", withoutPorts(err))
 }
 
-// withoutPorts takes the addresses off an error of package net. We know them,
-// and the log can tell whether an error is news.
+// withoutPorts reduces an error of package net to its reason. The addresses are
+// known, and without the port the log can tell whether an error is news.
 func withoutPorts(err error) error {
 	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
+	if !errors.As(err, &op) {
+		return err
 	}
-	return err
+	var call *os.SyscallError
+	if errors.As(op.Err, &call) {
+		return call.Err
+	}
+	return op.Err
 }
