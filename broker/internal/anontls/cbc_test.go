@@ -13,7 +13,7 @@ func TestSecretLenMAC(t *testing.T) {
 	header := []byte("thirteenbytes")
 	random := rand.NewChaCha8([32]byte{})
 	m := newSecretLenMAC(key)
-	for length := 0; length < 600; length += 13 {
+	for length := 0; length < 600; length += 37 {
 		data := make([]byte, length)
 		random.Read(data)
 		least := max(0, length-maxPadding)
@@ -94,7 +94,7 @@ func (c *countingHash) AppendBinary(b []byte) ([]byte, error) {
 // that fits, good and bad, and compares the work. It stands in for measuring
 // time, which no test can rely on.
 func TestSameWorkForAllPaddings(t *testing.T) {
-	for _, length := range []int{32, 48, 64, 112, 272, 288, 320, 1024} {
+	for _, length := range []int{32, 64, 112, 288, 320, 1024} {
 		var want countingHash
 		for pad := range 256 {
 			m := newSecretLenMAC(make([]byte, macKeyLen))

@@ -152,6 +152,7 @@ func TestOpenSSL(t *testing.T) {
 	requireOpenSSL(t)
 	for _, s := range sessions {
 		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
 			conn := s.connect(t)
 			conn.SetDeadline(time.Now().Add(time.Minute))
 			if *update {
