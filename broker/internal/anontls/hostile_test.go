@@ -2,7 +2,6 @@ package anontls
 
 import (
 	"bytes"
-	"crypto/ecdh"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -459,22 +458,5 @@ func TestPRF(t *testing.T) {
 		"87347b66")
 	if got := prf(secret, "test label", seed, len(want)); !bytes.Equal(got, want) {
 		t.Errorf("got %x", got)
-	}
-}
-
-// TestPremaster checks that leading zeros of the shared secret are kept, which
-// TLS 1.2 demands of ECDH (RFC 8422, section 5.10).
-func TestPremaster(t *testing.T) {
-	mine, _ := newPrivateKey(fixedRandom())
-	for range 100 {
-		key, err := ecdh.P384().GenerateKey(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := &handshake{Conn: newConn(nil, true, config{}), key: mine}
-		premaster, err := h.agree(key.PublicKey().Bytes())
-		if err != nil || len(premaster) != scalarLen {
-			t.Fatalf("got %d bytes, %v", len(premaster), err)
-		}
 	}
 }
