@@ -4,19 +4,21 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
-	"net/netip"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/broker/membus"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -243,7 +245,11 @@ func TestRunFails(t *testing.T) {
 		{"bad name", "", func(c *Config) { c.Name = "a/b" }, "agent: name of the agent"},
 		{"saved state is no JSON", "x", func(*Config) {}, "i.json: invalid character 'x'"},
 		{"saved state of a later version", `{"version": 2}`, func(*Config) {}, "i.json has version 2, want 1"},
-		{"saved state makes no sense", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w"}]}}`, func(*Config) {},
+		{"saved state has no role", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w"}]}}`, func(*Config) {},
+			`agent: configuration c: node w has the unknown role ""`},
+		{"saved state has an odd port", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER", "Port": {"Number": 1, "Protocol": 9}}]}}`, func(*Config) {},
+			`agent: configuration c: node w has a port of unknown protocol`},
+		{"saved state makes no sense", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER"}]}}`, func(*Config) {},
 			`agent: configuration c: node w is on instance ""`},
 		{"bus ends", `{"version": 1}`, func(c *Config) {
 			b := membus.New().Endpoint()
@@ -280,4 +286,49 @@ func TestStateThatCannotBeSavedIsLogged(t *testing.T) {
 	if !strings.Contains(log.String(), "cannot save the configuration") {
 		t.Errorf("log is %q", log.String())
 	}
+}
+
+// Whatever a peer sends, the agent survives and can still say what it runs.
+func FuzzReceive(f *testing.F) {
+	seed := func(d *zeekapi.Dialect, topic string, m zeekapi.Message) {
+		ev, err := d.Encode(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(topic, bin.Append(nil, ev.Value()))
+	}
+	for _, d := range []*zeekapi.Dialect{newDialect, oldDialect} {
+		seed(d, d.Topics.Agent("i"), deploy("r", configuration("c1", "l", "m", "w", "other/w2")))
+		seed(d, d.Topics.Agent("i"), zeekapi.AgentStandbyRequest{})
+		seed(d, d.Topics.Agent("i"), zeekapi.AgentGetNodesRequest{ReqID: id("r")})
+	}
+	seed(newDialect, "zeek/management/agent/i", zeekapi.AgentDispatchRequest{ReqID: id("r"), Action: []string{"x"}, Nodes: []string{"w"}})
+	seed(newDialect, "zeek/management/agent/i", zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
+	seed(newDialect, "zeek/management/node", zeekapi.NodeHello{Node: "w"})
+	seed(newDialect, "zeek/management/node", zeekapi.NodeDispatchResponse{ReqID: id("x-1"), Result: ok("x-1", "w")})
+	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
+		v, err := bin.Decode(payload)
+		if err != nil {
+			return
+		}
+		r := &runner{Config: Config{Name: "i", Dialects: []*zeekapi.Dialect{newDialect, oldDialect}}}
+		fleet := newFleet(t, connecting("i"), nil)
+		fleet.ask(deploy("r", configuration("c1", "l", "m", "w")))
+		fleet.pass(time.Second)
+		if in := r.decode(broker.Received{Message: broker.Message{Topic: topic, Value: v}}); in != nil {
+			fleet.step(in)
+			fleet.pass(time.Minute)
+		}
+		for _, p := range take[Publish](fleet) {
+			for _, d := range r.Dialects {
+				if !d.Has(p.Message) || p.Dialect != nil && p.Dialect != d {
+					continue
+				}
+				if _, err := d.Encode(p.Message); err != nil {
+					t.Errorf("%+v: %v", p.Message, err)
+				}
+			}
+		}
+		fleet.statuses()
+	})
 }

@@ -25,6 +25,13 @@ func plan(config zeekapi.Configuration, instance string) ([]launch.Node, error) 
 		if err := checkName(n.Name); err != nil {
 			return nil, err
 		}
+		// Events cannot carry these, but a saved configuration can.
+		if !n.Role.Valid() {
+			return nil, fmt.Errorf("node %s has the unknown role %q", n.Name, n.Role)
+		}
+		if !n.Port.Protocol.Valid() || !n.MetricsPort.Protocol.Valid() {
+			return nil, fmt.Errorf("node %s has a port of unknown protocol", n.Name)
+		}
 		home, ok := config.Instance(n.Instance)
 		if !ok {
 			return nil, fmt.Errorf("node %s is on instance %q, which the configuration does not have", n.Name, n.Instance)

@@ -33,6 +33,9 @@ const recordings = "../../testdata/recordings"
 //     or FAILED: see statuses.
 //   - That of Zeek 5.0's ClusterAgent answers a deployment before any node has
 //     started. Ours waits for them, here not for long.
+//   - It waits in vain for a node that keeps dying and reports a time-out. Ours
+//     has given the node up by then and reports no more than its failure: see
+//     inVain.
 //   - It leaves the ID of its own request to the nodes in results that come
 //     from nodes. Ours puts the ID of the request that it answers: see
 //     normalize.
@@ -65,6 +68,7 @@ func TestReplay(t *testing.T) {
 					continue // Zeek's agent did not understand it either
 				}
 				if r, ok := normalize(m); ok {
+					r.Results = slices.DeleteFunc(r.Results, inVain)
 					want = append(want, r)
 					continue
 				}
@@ -175,6 +179,8 @@ type response struct {
 }
 
 func unasked(r response) bool { return r.Kind == "AgentDeployResponse" && r.ReqID == "" }
+
+func inVain(result string) bool { return strings.Contains(result, `error="request timed out"`) }
 
 func normalize(m zeekapi.Message) (response, bool) {
 	r := response{Kind: strings.TrimPrefix(fmt.Sprintf("%T", m), "zeekapi."), ReqID: m.RequestID()}
