@@ -1,6 +1,10 @@
 package controller
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/google/uuid"
+)
 
 // Check returns an error if the machine's state contradicts itself or holds
 // more than it has reason to.
@@ -59,4 +63,12 @@ func (m *Machine) Ready() []string {
 		}
 	}
 	return names
+}
+
+// AgentOf returns the peer that is the agent of an instance.
+func (m *Machine) AgentOf(instance string) uuid.UUID {
+	if a := m.agents[instance]; a != nil {
+		return a.peer
+	}
+	return uuid.Nil
 }
