@@ -1,0 +1,90 @@
+package logs_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/logs"
+	"github.com/zeekwire/zeekwire/broker/recording"
+	"github.com/zeekwire/zeekwire/broker/wire"
+)
+
+// TestRecorded reads what real Zeeks announced and wrote.
+func TestRecorded(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/recordings/*/*.jsonl")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no recordings: %v", err)
+	}
+	streams, rows := 0, 0
+	for _, name := range files {
+		catalogs := map[recording.Side]*logs.Catalog{recording.Client: {}, recording.Server: {}}
+		var look func(recording.Side, broker.ZeekMessage)
+		look = func(from recording.Side, m broker.ZeekMessage) {
+			switch m := m.(type) {
+			case broker.LogCreate:
+				if _, err := catalogs[from].Add(m); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				streams++
+			case broker.LogWrite:
+				if _, err := catalogs[from].Row(m); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				rows++
+			case broker.Batch:
+				for _, inner := range m {
+					look(from, inner)
+				}
+			}
+		}
+		for from, m := range messages(t, name) {
+			look(from, m)
+		}
+	}
+	if streams < 80 || rows < 170 {
+		t.Errorf("%d streams and %d rows, there are more in the recordings", streams, rows)
+	}
+}
+
+// messages yields what Zeeks published in a recording of a native connection.
+func messages(t *testing.T, name string) func(yield func(recording.Side, broker.ZeekMessage) bool) {
+	return func(yield func(recording.Side, broker.ZeekMessage) bool) {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		r, err := recording.NewReader(f, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			e, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Kind != recording.KindFrame {
+				continue
+			}
+			env, err := wire.DecodeEnvelope(e.Data)
+			if err != nil || env.Type != wire.TypeData {
+				continue // of the handshake, or about the peering
+			}
+			v, err := bin.Decode(env.Payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m, err := broker.ParseZeekMessage(v); err == nil && !yield(e.From, m) {
+				return
+			}
+		}
+	}
+}
