@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -36,36 +37,55 @@ func OpenStore(file string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return nil, fmt.Errorf("controller: state: %w", err)
 	}
-	db, err := bolt.Open(file, 0o600, &bolt.Options{Timeout: lockTimeout})
+	var db *bolt.DB
+	err := undamaged(func() (err error) {
+		db, err = bolt.Open(file, 0o600, &bolt.Options{Timeout: lockTimeout})
+		return err
+	})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("controller: state file %s is in use: is another controller running?", file)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("controller: state file %s: %w", file, err)
 	}
-	err = db.Update(func(tx *bolt.Tx) error {
-		meta, err := tx.CreateBucketIfNotExists(bucketMeta)
-		if err != nil {
-			return err
-		}
-		if found := meta.Get(keySchema); found != nil && string(found) != schema {
-			return fmt.Errorf("schema is %s, this program knows %s", found, schema)
-		}
-		if _, err := tx.CreateBucketIfNotExists(bucketConfigs); err != nil {
-			return err
-		}
-		return meta.Put(keySchema, []byte(schema))
-	})
+	err = undamaged(func() error { return db.Update(prepare) })
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("controller: state file %s: %w", file, err), db.Close())
 	}
 	return &Store{db: db}, nil
 }
 
+// prepare makes the buckets of a new file, and refuses one with another schema.
+func prepare(tx *bolt.Tx) error {
+	meta, err := tx.CreateBucketIfNotExists(bucketMeta)
+	if err != nil {
+		return err
+	}
+	if found := meta.Get(keySchema); found != nil && string(found) != schema {
+		return fmt.Errorf("schema is %q, this program knows %q", found, schema)
+	}
+	if _, err := tx.CreateBucketIfNotExists(bucketConfigs); err != nil {
+		return err
+	}
+	return meta.Put(keySchema, []byte(schema))
+}
+
+// undamaged calls do and makes an error of how bbolt meets a damaged file: with
+// a panic, or if the file is too short, with a fault in the memory it maps.
+func undamaged(do func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the file is damaged: %v", p)
+		}
+	}()
+	return do()
+}
+
 // Load returns the configurations that are there.
 func (s *Store) Load() (map[Slot]zeekapi.Configuration, error) {
 	configs := make(map[Slot]zeekapi.Configuration)
-	err := s.db.View(func(tx *bolt.Tx) error {
+	view := func(tx *bolt.Tx) error {
 		for _, slot := range Slots {
 			data := tx.Bucket(bucketConfigs).Get([]byte(slot))
 			if data == nil {
@@ -73,17 +93,20 @@ func (s *Store) Load() (map[Slot]zeekapi.Configuration, error) {
 			}
 			v, err := bin.Decode(data)
 			if err != nil {
-				return fmt.Errorf("controller: state: %s configuration: %w", slot, err)
+				return fmt.Errorf("%s configuration: %w", slot, err)
 			}
 			var c zeekapi.Configuration
 			if err := zeekapi.Unmarshal(v, &c); err != nil {
-				return fmt.Errorf("controller: state: %s configuration: %w", slot, err)
+				return fmt.Errorf("%s configuration: %w", slot, err)
 			}
 			configs[slot] = c
 		}
 		return nil
-	})
-	return configs, err
+	}
+	if err := undamaged(func() error { return s.db.View(view) }); err != nil {
+		return nil, fmt.Errorf("controller: state file %s: %w", s.db.Path(), err)
+	}
+	return configs, nil
 }
 
 // Save keeps c in place of what the slot held.

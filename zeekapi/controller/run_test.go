@@ -1,0 +1,388 @@
+package controller_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/membus"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+var (
+	modern   = management.Dialect(management.DefaultTopics)
+	old      = clusteragent.Dialect(clusteragent.DefaultTopics)
+	dialects = []*zeekapi.Dialect{modern, old}
+)
+
+// network is a controller that runs on a hub.
+type network struct {
+	t       *testing.T
+	hub     *membus.Hub
+	bus     *membus.Endpoint // the controller's
+	log     *lines
+	cancel  context.CancelFunc
+	done    chan error
+	clients int
+}
+
+// lines is a log of which every entry is a line.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.buf.Reset()
+	return strings.Split(strings.TrimSuffix(l.buf.String(), "\n"), "\n")
+}
+
+func run(t *testing.T, cfg controller.Config) *network {
+	n := &network{t: t, hub: membus.New(), log: new(lines), done: make(chan error, 1)}
+	n.bus = n.hub.Endpoint(controller.Topics(dialects)...)
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	if cfg.Settings == (controller.Settings{}) {
+		cfg.Settings = controller.DefaultSettings()
+	}
+	cfg.Buses, cfg.Dialects = []broker.Bus{n.bus}, dialects
+	cfg.Log = zerolog.New(n.log).Level(zerolog.WarnLevel)
+	go func() { n.done <- controller.Run(ctx, cfg) }()
+	t.Cleanup(func() {
+		n.cancel()
+		if err := <-n.done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		n.bus.Close()
+	})
+	return n
+}
+
+// party is an endpoint that speaks a dialect.
+type party struct {
+	*membus.Endpoint
+	t       *testing.T
+	dialect *zeekapi.Dialect
+}
+
+func (n *network) party(d *zeekapi.Dialect, prefixes ...string) *party {
+	return &party{n.hub.Endpoint(prefixes...), n.t, d}
+}
+
+func (p *party) say(topic string, msg zeekapi.Message) {
+	p.t.Helper()
+	ev, err := p.dialect.Encode(msg)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.publish(topic, ev.Value())
+}
+
+func (p *party) publish(topic string, v broker.Value) {
+	p.t.Helper()
+	if err := p.Publish(context.Background(), topic, v); err != nil && !errors.Is(err, broker.ErrClosed) {
+		p.t.Error(err)
+	}
+}
+
+// hear returns the next message in the party's dialect, or false at the end.
+func (p *party) hear() (zeekapi.Message, bool) {
+	for {
+		notice, err := p.Next(context.Background())
+		if err != nil {
+			return nil, false
+		}
+		received, ok := notice.(broker.Received)
+		if !ok {
+			continue
+		}
+		ev, err := broker.ParseEvent(received.Message.Value)
+		if err != nil {
+			continue
+		}
+		if msg, err := p.dialect.Decode(ev); err == nil {
+			return msg, true
+		}
+	}
+}
+
+// agent joins an agent that does as it is told. It has said hello when this
+// returns.
+func (n *network) agent(d *zeekapi.Dialect, name string) *party {
+	a := n.party(d, d.Topics.Agent(name))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			msg, ok := a.hear()
+			if !ok {
+				return
+			}
+			if answer := answerTo(controller.ToAgent{Instance: name, Message: msg}); answer != nil {
+				a.say(d.Topics.Agent(name), answer)
+			}
+		}
+	}()
+	n.t.Cleanup(func() {
+		a.Close()
+		<-done
+	})
+	a.say(d.Topics.Agent(name), hello(name))
+	return a
+}
+
+func (n *network) client(d *zeekapi.Dialect) *party {
+	c := n.party(d, d.Topics.Controller)
+	n.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// ask sends a request and checks the answer, in the words of describe. Which
+// agent answers first is not known.
+func (p *party) ask(msg zeekapi.Message, want string) {
+	p.t.Helper()
+	p.say(p.dialect.Topics.Controller, msg)
+	answer, ok := p.hear()
+	for ok && answer.RequestID() != msg.RequestID() {
+		answer, ok = p.hear()
+	}
+	if !ok {
+		p.t.Fatalf("no answer to %#v", msg)
+	}
+	parts := func(s string) []string { return slices.Sorted(strings.SplitSeq(s, " [")) }
+	if diff := cmp.Diff(parts(want), parts(describe(controller.ToClients{Message: answer}))); diff != "" {
+		p.t.Errorf("answer (-want +got)\n%s", diff)
+	}
+}
+
+func getInstances(id string) zeekapi.Message {
+	return zeekapi.GetInstancesRequest{ReqID: zeekapi.ReqID{ID: id}}
+}
+
+func TestRun(t *testing.T) {
+	n := run(t, controller.Config{})
+	n.agent(modern, "m")
+	n.agent(old, "o")
+	client := n.client(modern)
+	client.ask(stage("r1", config("c1", "m", "o")), "answer StageConfigurationResponse r1 [T = c1]")
+	client.ask(deploy("r2"), "answer DeployResponse r2 [T m] [T o] [T = c1]")
+	client.ask(getNodes("r3"), "answer GetNodesResponse r3 [T m = []] [T o = []]")
+	client.ask(restart("r4"), "answer RestartResponse r4 [F wo not supported by the agent]")
+	client.ask(getID("r5", "x", "wm"), "answer GetIDValueResponse r5")
+
+	veteran := n.client(old)
+	veteran.ask(set("r6", config("c2", "m", "o")), "answer SetConfigurationResponse r6 [T m] [T o]")
+	veteran.ask(getNodes("r7"), "answer GetNodesResponse r7 [T m = []] [T o = []]")
+	client.ask(zeekapi.GetConfigurationRequest{ReqID: zeekapi.ReqID{ID: "r8"}, Deployed: true},
+		`answer GetConfigurationResponse r8 [T = ["c2", {["m", 127.0.0.1, nil], ["o", 127.0.0.1, nil]}, `+
+			`{["wm", "m", Supervisor::WORKER, Management::RUNNING, nil, nil, nil, nil, nil, {}, 9000/tcp], `+
+			`["wo", "o", Supervisor::WORKER, Management::RUNNING, nil, nil, nil, nil, nil, {}, 9001/tcp]}]]`)
+}
+
+// An agent that speaks several dialects is spoken to in the first of ours only.
+func TestRunSpeaksOneDialect(t *testing.T) {
+	n := run(t, controller.Config{})
+	a := n.party(old, modern.Topics.Agent("a"), old.Topics.Agent("a"))
+	defer a.Close()
+	a.say(old.Topics.Agent("a"), hello("a"))
+	a.dialect = modern
+	a.say(modern.Topics.Agent("a"), hello("a"))
+	client := n.client(modern)
+	client.say(modern.Topics.Controller, getNodes("r1"))
+	client.ask(getInstances("r2"), `answer GetInstancesResponse r2 [T = [["a", 127.0.0.1, nil]]]`)
+	a.Close()
+	var topics []string
+	for {
+		notice, err := a.Next(context.Background())
+		if err != nil {
+			break
+		}
+		if received, ok := notice.(broker.Received); ok {
+			topics = append(topics, received.Message.Topic)
+		}
+	}
+	if diff := cmp.Diff([]string{modern.Topics.Agent("a")}, topics); diff != "" {
+		t.Errorf("topics of what the agent got\n%s", diff)
+	}
+}
+
+// Nonsense costs a line of the log and disturbs nobody.
+func TestRunIgnores(t *testing.T) {
+	n := run(t, controller.Config{})
+	n.agent(modern, "m")
+	client, stranger := n.client(modern), n.client(old)
+	client.ask(set2(client, "r1", config("c1", "m")), "answer DeployResponse r1 [T m] [T = c1]")
+	n.log.take()
+
+	agentTopic, controllerTopic := modern.Topics.Agent("m"), modern.Topics.Controller
+	event := func(name string, args ...broker.Value) broker.Value { return broker.NewEvent(name, args...).Value() }
+	for _, tt := range []struct {
+		name, topic string
+		value       broker.Value
+		want        string
+	}{
+		{"no event", controllerTopic, broker.String("x"), "ignoring a message that is no event"},
+		{"foreign event", agentTopic, event("Other::event"), "ignoring an event that is not of the management API"},
+		{"other dialect", controllerTopic, event("ClusterController::API::get_instances_request", broker.String("x")), "ignoring an event that is not of the management API"},
+		{"number of arguments", controllerTopic, event("Management::Controller::API::deploy_request"), "ignoring an event with wrong arguments"},
+		{"kind of argument", agentTopic, event("Management::Agent::API::agent_welcome_response", broker.String("x"), broker.Count(1)), "ignoring an event with wrong arguments"},
+		{"hello of another", agentTopic, event("Management::Agent::API::notify_agent_hello", broker.String("x"), broker.String(""), broker.Boolean(true), broker.Count(1)),
+			"ignoring an agent that says hello on the topic of another"},
+		{"notice of a stranger in another dialect", old.Topics.Agent("m"), event("ClusterAgent::API::notify_error", broker.String("m"), broker.String("oops"), broker.String("")), "oops"},
+		{"subtopic", controllerTopic + "/x", event("Management::Controller::API::deploy_request"), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			stranger.publish(tt.topic, tt.value)
+			client.ask(getInstances("r2"), `answer GetInstancesResponse r2 [T = [["m", 127.0.0.1, nil]]]`)
+			got := n.log.take()
+			if len(got) != 1 || !strings.Contains(got[0], tt.want) {
+				t.Errorf("log: %s", strings.Join(got, "\n"))
+			}
+		})
+	}
+	client.ask(restart("r3", "x"), "answer RestartResponse r3 [F x unknown cluster node]")
+	client.ask(getNodes("r4"), "answer GetNodesResponse r4 [T m = []]")
+}
+
+// set2 stages c and returns the request to deploy it.
+func set2(client *party, id string, c zeekapi.Configuration) zeekapi.Message {
+	client.ask(stage(id, c), "answer StageConfigurationResponse "+id+" [T = "+c.ID+"]")
+	return deploy(id)
+}
+
+func TestRunTimesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := run(t, controller.Config{})
+		client := n.client(modern)
+		began := time.Now()
+		client.ask(zeekapi.TestTimeoutRequest{ReqID: zeekapi.ReqID{ID: "r1"}, WithState: true},
+			"answer TestTimeoutResponse r1 [F request timed out]")
+		if took := time.Since(began); took != controller.DefaultSettings().RequestTimeout {
+			t.Errorf("the request timed out after %v", took)
+		}
+	})
+}
+
+type fakeDialer chan string
+
+func (d fakeDialer) Dial(address string) error   { d <- "dial " + address; return nil }
+func (d fakeDialer) Undial(address string) error { d <- "undial " + address; return errors.New("no") }
+
+func TestRunDials(t *testing.T) {
+	for _, dialer := range []fakeDialer{make(fakeDialer, 2), nil} {
+		cfg := controller.Config{}
+		if dialer != nil {
+			cfg.Dialer = dialer
+		}
+		n := run(t, cfg)
+		client := n.client(old)
+		client.say(old.Topics.Controller, set("r1", listening(config("c1", "a"), "a", "10.0.0.1:2151")))
+		client.ask(set("r2", config("c2")), "answer SetConfigurationResponse r2 [F request r1 still pending]")
+		if dialer != nil {
+			if got := <-dialer; got != "dial 10.0.0.1:2151" {
+				t.Error(got)
+			}
+		} else if got := n.log.take(); len(got) != 1 || !strings.Contains(got[0], "cannot reach an agent that listens") {
+			t.Errorf("log: %s", got)
+		}
+	}
+}
+
+// What cannot be kept is not acknowledged.
+func TestRunStoreFails(t *testing.T) {
+	store := openStore(t, filepath.Join(t.TempDir(), "state.db"))
+	n := run(t, controller.Config{Store: store})
+	client := n.client(modern)
+	client.ask(getInstances("r1"), "answer GetInstancesResponse r1 [T = []]")
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	client.say(modern.Topics.Controller, stage("r2", config("c1", "a")))
+	err := <-n.done
+	n.done <- nil
+	if err == nil || !strings.HasPrefix(err.Error(), "controller: state: saving the staged configuration: ") {
+		t.Errorf("Run: %v", err)
+	}
+	n.bus.Close()
+	for {
+		notice, err := client.Next(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := notice.(broker.Received); ok {
+			t.Errorf("the controller answered %v", notice)
+		}
+		if lost, ok := notice.(broker.PeerLost); ok && lost.Peer.ID == n.bus.ID() {
+			return
+		}
+	}
+}
+
+func TestRunEnds(t *testing.T) {
+	bus := membus.New().Endpoint(controller.Topics(dialects)...)
+	defer bus.Close()
+	cfg := controller.Config{Settings: controller.DefaultSettings(), Buses: []broker.Bus{bus}, Dialects: dialects}
+
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(errors.New("enough"))
+	if err := controller.Run(ctx, cfg); err != nil {
+		t.Errorf("cancelled with a cause: %v", err)
+	}
+	ctx, stop := context.WithDeadline(context.Background(), testStart)
+	defer stop()
+	if err := controller.Run(ctx, cfg); err != nil {
+		t.Errorf("past its deadline: %v", err)
+	}
+	bus.Close()
+	if err := controller.Run(context.Background(), cfg); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("without a bus: %v", err)
+	}
+}
+
+// A controller goes on where the one before ended.
+func TestRunAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state", "controller.db")
+	for life := range 2 {
+		t.Run("", func(t *testing.T) {
+			n := run(t, controller.Config{Store: openStore(t, file)})
+			client := n.client(modern)
+			if life == 0 {
+				n.agent(modern, "a")
+				client.ask(set2(client, "r1", config("c1", "a")), "answer DeployResponse r1 [T a] [T = c1]")
+				return
+			}
+			// The agent is told what to run without anybody asking.
+			a := n.party(modern, modern.Topics.Agent("a"))
+			defer a.Close()
+			a.say(modern.Topics.Agent("a"), hello("a"))
+			msg, _ := a.hear()
+			a.say(modern.Topics.Agent("a"), answerTo(controller.ToAgent{Instance: "a", Message: msg}))
+			msg, _ = a.hear()
+			if req, ok := msg.(zeekapi.AgentDeployRequest); !ok || req.Config.ID != "c1" {
+				t.Errorf("the agent got %#v", msg)
+			}
+		})
+	}
+}
