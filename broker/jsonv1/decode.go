@@ -1,6 +1,7 @@
 package jsonv1
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -661,7 +662,8 @@ func parseReal(s string) (float64, bool) {
 		}
 	}
 	f, err := strconv.ParseFloat(s, 64)
-	return f, err == nil
+	// What is too large is infinite, as it is to Zeek.
+	return f, err == nil || errors.Is(err, strconv.ErrRange)
 }
 
 func parseSubnet(s string) (netip.Prefix, bool) {

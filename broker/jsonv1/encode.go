@@ -10,13 +10,24 @@ import (
 )
 
 // AppendValue appends the JSON text of v to b.
-func AppendValue(b []byte, v broker.Value) []byte {
-	return append(appendMembers(append(b, '{'), v), '}')
+func AppendValue(b []byte, v broker.Value) []byte { return asWritten.appendValue(b, v) }
+
+// manner is one of two ways to write, because Zeek cannot read all that it
+// writes itself.
+type manner bool
+
+const (
+	asWritten manner = false // by Zeek
+	asRead    manner = true  // by Zeek
+)
+
+func (m manner) appendValue(b []byte, v broker.Value) []byte {
+	return append(m.appendMembers(append(b, '{'), v), '}')
 }
 
 // appendMembers appends the members of v's object without its braces, because
 // those of a message's value stand among the message's own.
-func appendMembers(b []byte, v broker.Value) []byte {
+func (m manner) appendMembers(b []byte, v broker.Value) []byte {
 	b = append(b, `"@data-type":"`...)
 	b = append(b, v.Kind().String()...)
 	b = append(b, `","data":`...)
@@ -34,13 +45,13 @@ func appendMembers(b []byte, v broker.Value) []byte {
 		b = strconv.AppendInt(b, n, 10)
 	case broker.KindReal:
 		f, _ := v.Real()
-		b = appendReal(b, f)
+		b = m.appendReal(b, f)
 	case broker.KindString:
 		s, _ := v.Text()
-		b = appendString(b, s)
+		b = m.appendString(b, s)
 	case broker.KindEnum:
 		s, _ := v.Enum()
-		b = appendString(b, s)
+		b = m.appendString(b, s)
 	case broker.KindAddress:
 		a, _ := v.Address()
 		b = append(a.AppendTo(append(b, '"')), '"')
@@ -64,7 +75,7 @@ func appendMembers(b []byte, v broker.Value) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = AppendValue(b, v.At(i))
+			b = m.appendValue(b, v.At(i))
 		}
 		b = append(b, ']')
 	case broker.KindTable:
@@ -74,8 +85,8 @@ func appendMembers(b []byte, v broker.Value) []byte {
 				b = append(b, ',')
 			}
 			e := v.EntryAt(i)
-			b = AppendValue(append(b, `{"key":`...), e.Key)
-			b = AppendValue(append(b, `,"value":`...), e.Value)
+			b = m.appendValue(append(b, `{"key":`...), e.Key)
+			b = m.appendValue(append(b, `,"value":`...), e.Value)
 			b = append(b, '}')
 		}
 		b = append(b, ']')
@@ -86,8 +97,18 @@ func appendMembers(b []byte, v broker.Value) []byte {
 // appendReal writes C's %f, as Broker does, if that reads back as f, and
 // otherwise the shortest digits that do. Either has a point or an exponent,
 // without which Zeek refuses a real.
-func appendReal(b []byte, f float64) []byte {
+//
+// Zeek reads nan, but neither -nan nor inf. It reads numbers that are somewhat
+// too large as infinite, and refuses those that are far too large, and those
+// with more digits before the point than fit 64 bits.
+func (m manner) appendReal(b []byte, f float64) []byte {
 	switch {
+	case m == asRead && math.IsInf(f, 1):
+		return append(b, "1e309"...)
+	case m == asRead && math.IsInf(f, -1):
+		return append(b, "-1e309"...)
+	case m == asRead && math.IsNaN(f):
+		return append(b, "nan"...)
 	case math.IsNaN(f) && math.Signbit(f):
 		return append(b, "-nan"...)
 	case math.IsNaN(f):
@@ -96,6 +117,9 @@ func appendReal(b []byte, f float64) []byte {
 		return append(b, "inf"...)
 	case math.IsInf(f, -1):
 		return append(b, "-inf"...)
+	}
+	if m == asRead && math.Abs(f) >= 1e15 {
+		return strconv.AppendFloat(b, f, 'e', -1, 64)
 	}
 	start := len(b)
 	b = strconv.AppendFloat(b, f, 'f', 6, 64)
@@ -139,13 +163,19 @@ var escapes = [256]byte{
 	'\\': '\\', '"': '"', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't', '\v': 'v',
 }
 
-func appendString(b []byte, s string) []byte {
+// appendString escapes what Broker does. A zero byte, which Zeek writes like any
+// other, it reads as the end of the text.
+func (m manner) appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0
 	for i := range len(s) {
 		if e := escapes[s[i]]; e != 0 {
 			b = append(b, s[start:i]...)
 			b = append(b, '\\', e)
+			start = i + 1
+		} else if s[i] == 0 && m == asRead {
+			b = append(b, s[start:i]...)
+			b = append(b, `\u0000`...)
 			start = i + 1
 		}
 	}

@@ -81,7 +81,14 @@ func (Error) frame()         {}
 func (Data) frame()          {}
 
 // Append appends the text of f to b.
-func Append(b []byte, f Frame) []byte {
+func Append(b []byte, f Frame) []byte { return asWritten.append(b, f) }
+
+// AppendForZeek is Append for clients of Zeek: it writes what Zeek reads as f,
+// where that is not what Zeek would write. Zeek can neither read a bare inf nor
+// a zero byte in a string. (Zeek before 8.0 cannot read that string at all.)
+func AppendForZeek(b []byte, f Frame) []byte { return asRead.append(b, f) }
+
+func (m manner) append(b []byte, f Frame) []byte {
 	switch f := f.(type) {
 	case Subscriptions:
 		b = append(b, '[')
@@ -89,18 +96,18 @@ func Append(b []byte, f Frame) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendString(b, topic)
+			b = m.appendString(b, topic)
 		}
 		return append(b, ']')
 	case Ack:
-		b = appendString(append(b, `{"type":"ack","endpoint":`...), f.Endpoint)
-		b = appendString(append(b, `,"version":`...), f.Version)
+		b = m.appendString(append(b, `{"type":"ack","endpoint":`...), f.Endpoint)
+		b = m.appendString(append(b, `,"version":`...), f.Version)
 	case Error:
-		b = appendString(append(b, `{"type":"error","code":`...), f.Code)
-		b = appendString(append(b, `,"context":`...), f.Context)
+		b = m.appendString(append(b, `{"type":"error","code":`...), f.Code)
+		b = m.appendString(append(b, `,"context":`...), f.Context)
 	case Data:
-		b = appendString(append(b, `{"type":"data-message","topic":`...), f.Topic)
-		b = appendMembers(append(b, ','), f.Value)
+		b = m.appendString(append(b, `{"type":"data-message","topic":`...), f.Topic)
+		b = m.appendMembers(append(b, ','), f.Value)
 	}
 	return append(b, '}')
 }
