@@ -372,7 +372,7 @@ func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) erro
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	text := jsonv1.Append(nil, jsonv1.Data{Topic: topic, Value: v})
+	text := jsonv1.AppendForZeek(nil, jsonv1.Data{Topic: topic, Value: v})
 	// Broker's embedded server has an UUID for an endpoint, and takes any bytes.
 	if !utf8.Valid(text) && uuid.Validate(s.ack.Endpoint) != nil {
 		return fmt.Errorf("websocket: publishing to %s: %w", topic, ErrNotUTF8)
