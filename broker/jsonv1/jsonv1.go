@@ -16,6 +16,8 @@
 //   - Zeek reads timespans as floating-point numbers, exact up to 2^53 units.
 //   - Zeek before 8.0 takes timestamps as its local time (and writes them so,
 //     while Decode assumes UTC) and misreads all but 3 decimals.
+//   - Zeek cannot read all that it writes; AppendForZeek is for its clients.
+//     The largest of reals it reads as infinite.
 //   - Zeek's own server, unlike Broker's, refuses texts that are not UTF-8.
 //   - Zeek since 6.0 refuses more than 128 levels of JSON nesting, of which a
 //     container takes two and a table three.
