@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
@@ -109,9 +110,10 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		return fmt.Errorf("an agent must listen, its nodes connect to it: give --listen an address")
 	}
 	endpoint, err := peering.New(peering.Config{
-		Subscriptions: agent.Topics(s.name, dialects()...),
-		Secure:        s.security.Hook(),
-		Log:           s.log.With().Str("transport", "native").Logger(),
+		Subscriptions:   agent.Topics(s.name, dialects()...),
+		ReceiveOverflow: broker.OverflowBlock, // controllers wait rather than not be heard
+		Secure:          s.security.Hook(),
+		Log:             s.log.With().Str("transport", "native").Logger(),
 	})
 	if err != nil {
 		return err

@@ -102,9 +102,10 @@ func (s *controllerService) run(ctx context.Context) error {
 		defer store.Close()
 	}
 	endpoint, err := peering.New(peering.Config{
-		Subscriptions: controller.Topics(dialects()),
-		Secure:        s.security.Hook(),
-		Log:           s.log.With().Str("transport", "native").Logger(),
+		Subscriptions:   controller.Topics(dialects()),
+		ReceiveOverflow: broker.OverflowBlock, // agents wait rather than not be heard
+		Secure:          s.security.Hook(),
+		Log:             s.log.With().Str("transport", "native").Logger(),
 	})
 	if err != nil {
 		return err
@@ -130,9 +131,11 @@ func (s *controllerService) run(ctx context.Context) error {
 		clients = l.Addr()
 		log := s.log.With().Str("transport", "websocket").Logger()
 		server := websocket.NewServer(websocket.ServerConfig{
-			Endpoint: endpoint.ID().String(),
-			Version:  version(),
-			Log:      &log,
+			Endpoint:        endpoint.ID().String(),
+			Version:         version(),
+			ReceiveOverflow: broker.OverflowBlock,      // clients wait rather than not be heard
+			SendOverflow:    broker.OverflowDisconnect, // and find out if they missed something
+			Log:             &log,
 		})
 		defer server.Close()
 		buses = append(buses, server)

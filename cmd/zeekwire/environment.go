@@ -55,7 +55,7 @@ func (s *addressSetting) resolve() (string, error) {
 		return "", fmt.Errorf("--%s %q: want HOST:PORT or %s", s.flag, s.value, disabled)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", fmt.Errorf("--%s %q: port is not in 0..65535", s.flag, s.value)
+		return "", fmt.Errorf("--%s %q: port %q is not in 0..65535", s.flag, s.value, port)
 	}
 	return net.JoinHostPort(host, port), nil
 }

@@ -120,6 +120,10 @@ type Machine struct {
 	peers     int
 	nextHello time.Time
 
+	// asked is the dialect of the last request, in which the agent also
+	// reports what nobody asked for; nil, for all, until there was one.
+	asked *zeekapi.Dialect
+
 	deploy     *waiting
 	restarts   []*waiting
 	dispatches map[string]*dispatch // by the ID that nodes see
@@ -247,6 +251,11 @@ func (m *Machine) hello(now time.Time) {
 }
 
 func (m *Machine) receive(now time.Time, d *zeekapi.Dialect, msg zeekapi.Message) {
+	switch msg.(type) {
+	case zeekapi.NodeHello, zeekapi.NodeDispatchResponse:
+	default:
+		m.asked = d
+	}
 	switch msg := msg.(type) {
 	case zeekapi.AgentWelcomeRequest:
 		m.publish(d, zeekapi.AgentWelcomeResponse{ReqID: msg.ReqID, Result: m.success(msg.ID)})
@@ -362,7 +371,7 @@ func (m *Machine) setState(n *node, s zeekapi.State) {
 
 func (m *Machine) changed(n zeekapi.Node, from, to zeekapi.State) {
 	n.State = to
-	m.publish(nil, zeekapi.AgentChange{Instance: m.self.Name, Node: n, Old: from, New: to})
+	m.publish(m.asked, zeekapi.AgentChange{Instance: m.self.Name, Node: n, Old: from, New: to})
 }
 
 // reconcile stops what should not run and starts what should.
@@ -468,7 +477,7 @@ func (m *Machine) exited(now time.Time, ev launch.Exited) {
 }
 
 func (m *Machine) complain(node, format string, args ...any) {
-	m.publish(nil, zeekapi.AgentError{Instance: m.self.Name, Node: node, Text: fmt.Sprintf(format, args...)})
+	m.publish(m.asked, zeekapi.AgentError{Instance: m.self.Name, Node: node, Text: fmt.Sprintf(format, args...)})
 }
 
 // runs reports whether a node runs as it should.

@@ -102,13 +102,15 @@ func TestWelcome(t *testing.T) {
 	compare(t, "response", zeekapi.AgentWelcomeResponse{ReqID: id("r"), Result: ok("r", "")}, one[zeekapi.AgentWelcomeResponse](f))
 }
 
-func TestAnswersInTheDialectOfTheRequest(t *testing.T) {
+func TestSpeaksTheDialectOfTheRequest(t *testing.T) {
 	d := management.Dialect(management.DefaultTopics)
 	f := newFleet(t, connecting("i"), nil)
+	f.step(PeerAdded{})
 	f.step(Received{Dialect: d, Message: deploy("r", configuration("c", "w"))})
 	f.pass(time.Second)
 	for _, p := range take[Publish](f) {
-		if _, isAnswer := p.Message.(zeekapi.AgentDeployResponse); isAnswer != (p.Dialect == d) {
+		// A hello is for controllers that have not said a word yet.
+		if _, isHello := p.Message.(zeekapi.AgentHello); isHello != (p.Dialect == nil) {
 			t.Errorf("%T is published in dialect %v", p.Message, p.Dialect)
 		}
 	}
