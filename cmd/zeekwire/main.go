@@ -99,7 +99,8 @@ Begin with "zeekwire demo".`,
 	}
 	add(groupServices, newControllerCommand(), newAgentCommand(), newDemoCommand())
 	add(groupClient, clientcmd.Commands()...)
-	add(groupTraffic, newDecodeCommand(), newRecordCommand(), newReplayCommand())
+	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
+		newDecodeCommand(), newRecordCommand(), newReplayCommand())
 	return cmd
 }
 
