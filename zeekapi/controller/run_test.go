@@ -31,13 +31,12 @@ var (
 
 // network is a controller that runs on a hub.
 type network struct {
-	t       *testing.T
-	hub     *membus.Hub
-	bus     *membus.Endpoint // the controller's
-	log     *lines
-	cancel  context.CancelFunc
-	done    chan error
-	clients int
+	t      *testing.T
+	hub    *membus.Hub
+	bus    *membus.Endpoint // the controller's
+	log    *lines
+	cancel context.CancelFunc
+	done   chan error
 }
 
 // lines is a log of which every entry is a line.
