@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os"
 
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
@@ -99,11 +97,13 @@ func (l *link) explain(err error) error {
 		return e
 	case errors.As(err, &size), met == wire.ProtocolUnknown && errors.As(err, &protocol):
 		return e
-	case len(l.outer.first()) > 0 || !e.Dialed || e.Secure || l.target.worked:
+	case len(l.outer.first()) > 0 || !e.Dialed || l.target.worked:
 		return err
 	case errors.Is(err, errHandshakeTimeout):
 		// Broker's own WebSocket server waits for the end of a line.
 		return fmt.Errorf("%w, not a byte came: it may be a port for WebSockets", err)
+	case e.Secure:
+		return err
 	}
 	// Who speaks Broker without TLS greets whoever connects, unless it is just
 	// coming or going.
@@ -119,19 +119,5 @@ func readError(err error) error {
 		// Within TLS also what Zeek leaves us with, as it does not say goodbye.
 		return fmt.Errorf("%w: %w", ErrPeerClosed, err)
 	}
-	return fmt.Errorf("peering: read: %w", withoutPorts(err))
-}
-
-// withoutPorts reduces an error of package net to its reason. The addresses are
-// known, and without the port the log can tell whether an error is news.
-func withoutPorts(err error) error {
-	var op *net.OpError
-	if !errors.As(err, &op) {
-		return err
-	}
-	var call *os.SyscallError
-	if errors.As(op.Err, &call) {
-		return call.Err
-	}
-	return op.Err
+	return fmt.Errorf("peering: read: %w", err)
 }

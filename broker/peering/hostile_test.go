@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -417,6 +418,7 @@ func pipePeer(t *testing.T, cfg Config) (*Endpoint, net.Conn, chan []byte) {
 		for {
 			frame, err := wire.ReadFrame(theirs, wire.DefaultMaxFrame, nil)
 			if err != nil {
+				io.Copy(io.Discard, theirs) // TLS, perhaps
 				return
 			}
 			frames <- frame
@@ -433,19 +435,33 @@ func pipePeer(t *testing.T, cfg Config) (*Endpoint, net.Conn, chan []byte) {
 }
 
 func TestHandshakeTimeout(t *testing.T) {
-	for name, begin := range map[string][]byte{
-		"silence":       nil,
-		"half a frame":  {0, 0, 0, 5, 7},
-		"half the talk": frame(wire.Hello{Sender: largeID, MinVersion: 1, MaxVersion: 1}),
+	const silence = ", not a byte came: it may be a port for WebSockets"
+	overTLS := secureWith("", new(writeLog))
+	for _, test := range []struct {
+		name   string
+		secure func(context.Context, net.Conn, bool) (net.Conn, error)
+		begin  []byte
+		hint   string
+	}{
+		// So does Broker's WebSocket server, which waits for the end of a line.
+		{"silence", nil, nil, silence},
+		{"silence after our TLS", overTLS, nil, silence},
+		{"half a frame", nil, []byte{0, 0, 0, 5, 7}, ""},
+		{"half a TLS record", overTLS, []byte{0x16, 3, 3}, ""},
+		{"half the talk", nil, frame(wire.Hello{Sender: largeID, MinVersion: 1, MaxVersion: 1}), ""},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e, conn, _ := pipePeer(t, Config{RetryMin: time.Hour, RetryMax: time.Hour})
+				e, conn, _ := pipePeer(t, Config{RetryMin: time.Hour, RetryMax: time.Hour, Secure: test.secure})
 				began := time.Now()
-				conn.Write(begin)
+				conn.Write(test.begin)
 				e.registry.await(t.Context(), func() bool { return e.Peers()[0].Err != nil })
-				if err := e.Peers()[0].Err; !errors.Is(err, errHandshakeTimeout) || time.Since(began) != DefaultHandshakeTimeout {
+				err := e.Peers()[0].Err
+				if !errors.Is(err, errHandshakeTimeout) || time.Since(began) != DefaultHandshakeTimeout {
 					t.Errorf("after %s: %v", time.Since(began), err)
+				}
+				if want := errHandshakeTimeout.Error() + test.hint; err.Error() != want {
+					t.Errorf("failed for %q, want %q", err, want)
 				}
 			})
 		})

@@ -123,7 +123,7 @@ func (l *link) handshake() (*wire.Handshake, error) {
 		if len(step.Send) > 0 {
 			l.trace.sent(step.Send)
 			if _, err := l.conn.Write(step.Send); err != nil && step.Err == nil {
-				return nil, l.timely(ctx, err)
+				return nil, handshakeError(ctx, err)
 			}
 		}
 		switch step.Outcome {
@@ -142,7 +142,7 @@ func (l *link) handshake() (*wire.Handshake, error) {
 		}
 		var err error
 		if buf, err = wire.ReadFrame(l.reader, wire.MaxHandshakeFrame, buf); err != nil {
-			return nil, l.timely(ctx, err)
+			return nil, handshakeError(ctx, err)
 		}
 		l.trace.frame(false, buf)
 		step = h.Receive(buf)
@@ -154,8 +154,11 @@ func (l *link) secure(ctx context.Context) error {
 		return nil
 	}
 	conn, err := l.e.cfg.Secure(ctx, l.outer, l.peer.Dialed)
-	if err != nil {
-		return fmt.Errorf("peering: TLS: %w", l.timely(ctx, err))
+	switch {
+	case err != nil && tooLate(ctx, err):
+		return errHandshakeTimeout
+	case err != nil:
+		return fmt.Errorf("peering: TLS: %w", err)
 	}
 	if named, ok := conn.(interface{ PeerName() string }); ok {
 		l.peer.Name = named.PeerName()
@@ -165,20 +168,23 @@ func (l *link) secure(ctx context.Context) error {
 	return nil
 }
 
-// timely names the errors of a connection during the handshake.
-func (l *link) timely(ctx context.Context, err error) error {
-	var timeout net.Error
-	switch {
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return errHandshakeTimeout
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	}
+// handshakeError names the errors of a connection during the handshake.
+func handshakeError(ctx context.Context, err error) error {
 	var size *wire.FrameSizeError
-	if errors.As(err, &size) || err == wire.ErrEmptyFrame {
+	switch {
+	case tooLate(ctx, err):
+		return errHandshakeTimeout
+	case errors.As(err, &size), err == wire.ErrEmptyFrame:
 		return fmt.Errorf("peering: %w", err)
 	}
 	return readError(err)
+}
+
+// tooLate reports whether err means that the time for the handshake, which is
+// that of ctx, was over.
+func tooLate(ctx context.Context, err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() || context.Cause(ctx) == errHandshakeTimeout
 }
 
 // run is the life of the link. It returns why it ended and whether it ever was
@@ -469,7 +475,7 @@ func (l *link) write() {
 			if l.bye.Load() {
 				err = ErrPeerBye
 			} else {
-				err = fmt.Errorf("peering: write: %w", withoutPorts(err))
+				err = fmt.Errorf("peering: write: %w", err)
 			}
 			l.fail(err)
 			return

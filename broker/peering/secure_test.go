@@ -8,8 +8,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"io"
 	"math/big"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -117,6 +120,46 @@ func TestPlaintextDialsSecure(t *testing.T) {
 	a.registry.await(testContext(t), func() bool { return a.Peers()[0].Err != nil })
 	// A TLS server closes, as also a proxy does that has nothing behind it yet.
 	if err := a.Peers()[0].Err; !strings.Contains(err.Error(), "it may want TLS") {
+		t.Errorf("failed for %v", err)
+	}
+}
+
+// TestSecureFails has a hook that fails after its own fashion: what it says is
+// what there is to say.
+func TestSecureFails(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("security: no certificate"), "peering: TLS: security: no certificate"},
+		{fmt.Errorf("security: %w", io.EOF), "peering: TLS: security: EOF"},
+		{io.ErrUnexpectedEOF, "peering: TLS: unexpected EOF"},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, "peering: TLS: remote error: tls: bad certificate"},
+		{fmt.Errorf("security: %w", os.ErrDeadlineExceeded), errHandshakeTimeout.Error()},
+	} {
+		t.Run(test.want, func(t *testing.T) {
+			e := newEndpoint(t, Config{Secure: func(context.Context, net.Conn, bool) (net.Conn, error) { return nil, test.err }})
+			ours, _ := tcpPair(t)
+			e.handshakes.Add(1)
+			_, peered, err := e.serve(e.ctx, ours, nil)
+			if peered || err.Error() != test.want {
+				t.Errorf("failed for %v, want %s", err, test.want)
+			}
+			if !errors.Is(err, test.err) && !errors.Is(err, errHandshakeTimeout) {
+				t.Errorf("%v does not wrap %v", err, test.err)
+			}
+		})
+	}
+}
+
+// TestSecureReset: with our port in it, each failure would be news to the log.
+func TestSecureReset(t *testing.T) {
+	e := newEndpoint(t, Config{Secure: secureWith("", new(writeLog))})
+	ours, theirs := tcpPair(t)
+	theirs.(*net.TCPConn).SetLinger(0)
+	theirs.Close()
+	e.handshakes.Add(1)
+	if _, _, err := e.serve(e.ctx, ours, nil); !strings.HasSuffix(err.Error(), "peering: TLS: connection reset by peer") {
 		t.Errorf("failed for %v", err)
 	}
 }

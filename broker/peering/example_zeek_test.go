@@ -1,0 +1,129 @@
+package peering_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/peering"
+)
+
+// zeek stands in for a Zeek without TLS (Broker::disable_ssl=T) that listens,
+// subscribes to /requests and publishes an event to who asks for it. It returns
+// its address, and a function that waits for an event and prints it.
+func zeek(ctx context.Context) (addr string, printNext func(), close func() error) {
+	e, err := peering.New(peering.Config{Subscriptions: []string{"/requests"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	listening, err := e.Listen(ctx, "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	next := func() broker.Notice {
+		n, err := e.Next(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		return n
+	}
+	return listening.String(), func() {
+		for {
+			switch n := next().(type) {
+			case broker.PeerAdded:
+				ev := broker.NewEvent("Notice::begin", broker.String("C7x"), broker.Count(1))
+				if err := e.Publish(ctx, "/notices", ev.Value()); err != nil {
+					log.Fatal(err)
+				}
+			case broker.Received:
+				ev, _ := broker.ParseEvent(n.Message.Value)
+				fmt.Println("zeek received", ev)
+				return
+			case broker.PeerLost:
+				return
+			}
+		}
+	}, e.Close
+}
+
+// To receive events, subscribe to prefixes of their topics, dial, and take what
+// comes. The endpoint dials again whenever it loses the Zeek.
+func ExampleEndpoint_Next() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	addr, serve, stop := zeek(ctx)
+	defer stop()
+	go serve()
+
+	e, err := peering.New(peering.Config{Subscriptions: []string{"/notices"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer e.Close()
+	if err := e.Dial(addr); err != nil {
+		log.Fatal(err)
+	}
+	for {
+		notice, err := e.Next(ctx)
+		if errors.Is(err, broker.ErrClosed) {
+			return // somebody closed the endpoint
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		switch n := notice.(type) {
+		case broker.PeerAdded:
+			fmt.Println("peered")
+		case broker.PeerLost:
+			log.Print(n.Peer.Address, n.Err)
+		case broker.Received:
+			ev, err := broker.ParseEvent(n.Message.Value)
+			if err != nil {
+				log.Print(err) // a log record, or something else that is no event
+				continue
+			}
+			uid, _ := ev.Args[0].Text()
+			fmt.Println(n.Message.Topic, ev.Name, uid)
+			return // this example has seen enough
+		}
+	}
+	// Output:
+	// peered
+	// /notices Notice::begin C7x
+}
+
+// Publish does not wait. AwaitPeer does, for the Zeek to be there, and Flush,
+// until it has got what was published.
+func ExampleEndpoint_Publish() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	addr, serve, stop := zeek(ctx)
+	defer stop()
+
+	e, err := peering.New(peering.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer e.Close()
+	if err := e.Dial(addr); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := e.AwaitPeer(ctx, addr); err != nil {
+		log.Fatal(err)
+	}
+	// In Zeek: event Request::block(hosts: set[string], time: interval)
+	ev := broker.NewEvent("Request::block",
+		broker.Set(broker.String("a"), broker.String("b")), broker.Timespan(90*time.Second))
+	if err := e.Publish(ctx, "/requests/block", ev.Value()); err != nil {
+		log.Fatal(err)
+	}
+	if err := e.Flush(ctx); err != nil {
+		log.Fatal(err)
+	}
+	serve()
+	// Output:
+	// zeek received Request::block({"a", "b"}, 1m30s)
+}
