@@ -22,7 +22,7 @@ import (
 // loses, delays, reorders and repeats messages, while agents and the controller
 // are restarted. Whatever happens, the controller must keep its promises.
 func TestSimulation(t *testing.T) {
-	seeds := 400
+	seeds := 250
 	if testing.Short() {
 		seeds = 50
 	}

@@ -194,7 +194,7 @@ func TestStoreDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	random := rand.New(rand.NewPCG(1, 1))
-	for i := range 100 {
+	for i := range 50 {
 		const block = 512
 		damaged := slices.Clone(data)
 		for range random.IntN(10) {
