@@ -142,7 +142,8 @@ func (p *Printer) row(l *line, r broker.Received, m broker.LogWrite) (text strin
 		l.Fields = &jsonRow{row}
 		return printable(row.String())
 	}
-	// Over a WebSocket nobody announces streams.
+	// Over a WebSocket streams are announced when they begin, not to who comes
+	// later.
 	unnamed, unnamedErr := logs.Values(m)
 	if unnamedErr != nil {
 		return fmt.Sprintf("(%v)", err)
