@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// output is a writer for several goroutines.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+func call(ctx context.Context, args ...string) (stdout, stderr string, code int) {
+	var out, errOut output
+	code = run(ctx, args, strings.NewReader(""), &out, &errOut)
+	return out.String(), errOut.String(), code
+}
+
+func TestDemo(t *testing.T) {
+	stdout, stderr, code := call(t.Context(), "demo")
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit code %d, %s", code, stderr)
+	}
+	for _, node := range []string{"manager", "logger", "proxy", "worker-1", "worker-2", "worker-3"} {
+		found := false
+		for line := range strings.Lines(stdout) {
+			words := strings.Fields(line)
+			found = found || len(words) > 3 && words[1] == node && words[3] == "RUNNING"
+		}
+		if !found {
+			t.Errorf("%s does not run:\n%s", node, stdout)
+		}
+	}
+}
+
+func TestWrongUse(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("no recording"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		env  map[string]string
+		code int
+		want string
+	}{
+		{args: []string{"bogus"}, code: 2, want: `error: unknown command "bogus" for "zeekwire"`},
+		{args: []string{"controller", "--bogus"}, code: 2, want: "error: unknown flag: --bogus"},
+		{args: []string{"controller", "x"}, code: 2, want: `error: unknown command "x"`},
+		{args: []string{"controller", "--listen", "x"}, code: 1, want: `error: --listen "x": want HOST:PORT or none`},
+		{args: []string{"controller", "--listen", "x:70000"}, code: 1, want: `error: --listen "x:70000": port "70000" is not in 0..65535`},
+		{args: []string{"controller", "--tls", "x"}, code: 1, want: `error: --tls "x": want off, anonymous or mutual`},
+		{args: []string{"controller", "--tls", "mutual"}, code: 1, want: "error: security: mutual TLS needs a file with the certificate"},
+		{args: []string{"controller", "--log-level", "x"}, code: 1, want: `error: --log-level "x": want debug, info, warn or error`},
+		{args: []string{"controller", "--log-format", "x"}, code: 1, want: `error: --log-format "x": want console or json`},
+		{args: []string{"controller", "--state-dir", file, "--listen", "127.0.0.1:0", "--websocket-listen", "none"}, code: 1, want: "error: controller: state: "},
+		{args: []string{"controller"}, env: map[string]string{"ZEEK_CONTROLLER_PORT": "2150"}, code: 1,
+			want: `error: ZEEK_CONTROLLER_PORT: broker: port "2150" lacks a protocol, as in 80/tcp`},
+		{args: []string{"agent", "--launcher", "x", "--listen", "127.0.0.1:0"}, code: 1, want: `error: --launcher "x": want zeek or simulated`},
+		{args: []string{"agent", "--listen", "none"}, code: 1, want: "error: an agent must listen"},
+		{args: []string{"agent", "--zeek", "/nonexistent/zeek", "--listen", "127.0.0.1:0", "--state-dir", t.TempDir(), "--log-level", "error"},
+			code: 1, want: "error: zeek launcher: "},
+		{args: []string{"decode", file}, code: 1, want: file + ":1: "},
+		{args: []string{"decode"}, code: 2, want: "error: requires at least 1 arg"},
+	} {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			_, stderr, code := call(t.Context(), tt.args...)
+			if code != tt.code || !strings.Contains(stderr, tt.want) {
+				t.Errorf("exit code %d and %q, want %d and %q", code, stderr, tt.code, tt.want)
+			}
+		})
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// The commands as a user calls them, in one process.
+func TestServices(t *testing.T) {
+	for _, tls := range []string{"off", "anonymous"} {
+		t.Run("tls "+tls, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			native, clients, listens := freeAddress(t), freeAddress(t), freeAddress(t)
+			var services sync.WaitGroup
+			service := func(args ...string) {
+				services.Go(func() {
+					if _, stderr, code := call(ctx, args...); code != 0 {
+						t.Errorf("%s: exit code %d\n%s", args[0], code, stderr)
+					}
+				})
+			}
+			service("controller", "--listen", native, "--websocket-listen", clients, "--state-dir", t.TempDir(), "--tls", tls)
+			service("agent", "--name", "instance-1", "--controller", native, "--listen", listens,
+				"--state-dir", t.TempDir(), "--launcher", "simulated", "--tls", tls)
+			defer services.Wait()
+			defer cancel()
+
+			file := filepath.Join(t.TempDir(), "cluster.cfg")
+			config := "[instances]\ninstance-1\n[manager]\ninstance = instance-1\nrole = manager\n"
+			if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			await(t, ctx, `"instance-1"`, "get-instances", "--controller", clients)
+			stdout, stderr, code := call(ctx, "deploy-config", file, "--controller", clients)
+			if code != 0 || !strings.Contains(stdout, `"success": true`) {
+				t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+			}
+			await(t, ctx, `"state": "RUNNING"`, "get-nodes", "--controller", clients)
+		})
+	}
+}
+
+// await repeats a command until it prints want.
+func await(t *testing.T, ctx context.Context, want string, args ...string) {
+	t.Helper()
+	for ctx.Err() == nil {
+		stdout, _, _ := call(ctx, args...)
+		if strings.Contains(stdout, want) {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	t.Fatalf("%v does not print %s", args, want)
+}
