@@ -75,6 +75,21 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+func BenchmarkDecoder(b *testing.B) {
+	for name, data := range payloads(b) {
+		b.Run(name, func(b *testing.B) {
+			var d bin.Decoder
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := d.Decode(data); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkAppend(b *testing.B) {
 	for name, data := range payloads(b) {
 		b.Run(name, func(b *testing.B) {

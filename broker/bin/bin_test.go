@@ -156,6 +156,29 @@ func TestSubnormalsAreFlushed(t *testing.T) {
 	}
 }
 
+// A Decoder must not touch what it has given away.
+func TestDecoder(t *testing.T) {
+	var d bin.Decoder
+	var kept []broker.Value
+	for range 200 {
+		for _, tt := range vectors {
+			v, err := d.Decode(unhex(t, tt.hex))
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, v)
+		}
+		if _, err := d.Decode(unhex(t, "0e03 00 00 ff")); !errors.Is(err, bin.ErrMalformed) {
+			t.Fatalf("got %v, want ErrMalformed", err)
+		}
+	}
+	for i, v := range kept {
+		if want := vectors[i%len(vectors)].value; !broker.Equal(v, want) {
+			t.Fatalf("%v became %v", want, v)
+		}
+	}
+}
+
 func TestDecodeErrors(t *testing.T) {
 	for _, tt := range []struct{ name, hex, want string }{
 		{"empty", "", "tag needs 1 bytes, 0 left"},

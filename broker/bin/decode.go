@@ -23,6 +23,27 @@ func Decode(b []byte) (broker.Value, error) {
 	return v, nil
 }
 
+// Decoder is Decode for many values: it allocates the elements of containers
+// many at a time. As values are immutable it never uses memory again that it
+// gave away; instead, a value that is kept keeps up to slabSize elements of its
+// neighbours.
+//
+// A Decoder is for one goroutine, the values are for all.
+type Decoder struct{ slab []broker.Value }
+
+const slabSize = 512
+
+// Decode is the function Decode.
+func (d *Decoder) Decode(b []byte) (broker.Value, error) {
+	r := NewReader(b)
+	r.slab = &d.slab
+	v := r.Value()
+	if err := r.Close(); err != nil {
+		return broker.Value{}, err
+	}
+	return v, nil
+}
+
 // Reader takes apart what is encoded with the functions of this package. After
 // the first failure it returns zero values; Close tells.
 //
@@ -33,6 +54,22 @@ type Reader struct {
 	pos      int
 	elements int // so far, of all containers
 	err      error
+
+	// slab has elements to be given away; nil to allocate them one by one.
+	slab *[]broker.Value
+}
+
+// allocate returns n elements.
+func (r *Reader) allocate(n int) []broker.Value {
+	if r.slab == nil || n > slabSize/4 {
+		return make([]broker.Value, n)
+	}
+	if len(*r.slab) < n {
+		*r.slab = make([]broker.Value, slabSize)
+	}
+	elems := (*r.slab)[:n:n]
+	*r.slab = (*r.slab)[n:]
+	return elems
 }
 
 // NewReader returns a Reader of a copy of b.
@@ -229,7 +266,7 @@ func (r *Reader) container(kind broker.Kind, depth int) broker.Value {
 	if r.err != nil {
 		return broker.Value{}
 	}
-	elems := make([]broker.Value, n)
+	elems := r.allocate(n)
 	for i := range elems {
 		elems[i] = r.value(depth + 1)
 		if r.err != nil {
