@@ -1,0 +1,61 @@
+// Command zeek-client is the client commands of zeekwire under the name and
+// with the options of Zeek's own client, for scripts that call it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// version is that of the zeek-client whose behaviour this is.
+const version = "1.5.0"
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	cmd.SetIn(stdin)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	if exit := (*clientcmd.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		fmt.Fprintf(stderr, "error: %v\n", err)
+	}
+	return clientcmd.ExitCode(err)
+}
+
+func newCommand() *cobra.Command {
+	tool := new(clientcmd.Tool)
+	cmd := &cobra.Command{
+		Use:           "zeek-client",
+		Short:         "A Zeek management client",
+		Version:       version,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprintln(cmd.ErrOrStderr(), "error: please provide a command to execute.")
+			return &clientcmd.ExitError{Code: 1}
+		},
+	}
+	cmd.SetVersionTemplate("{{.Version}}\n")
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	tool.AddFlags(cmd.PersistentFlags())
+	cmd.AddCommand(tool.Commands()...)
+	return cmd
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCommandLine(t *testing.T) {
+	for _, tt := range []struct {
+		args           []string
+		code           int
+		stdout, stderr string // what begins them
+	}{
+		{nil, 1, "", "error: please provide a command to execute.\n"},
+		{[]string{"--version"}, 0, version + "\n", ""},
+		{[]string{"--help"}, 0, "A Zeek management client\n", ""},
+		{[]string{"bogus"}, 2, "", `error: unknown command "bogus" for "zeek-client"`},
+		{[]string{"--bogus"}, 2, "", "error: unknown flag: --bogus"},
+		{[]string{"stage-config"}, 2, "", "error: "},
+		{[]string{"--set", "controller.port=99999", "get-nodes"}, 1, "", "error: cannot configure connection to 127.0.0.1:99999: "},
+		{[]string{"--controller", "10.0.0.1:2149", "show-settings"}, 0, "[client]\n", ""},
+		{[]string{"show-settings", "--controller", "10.0.0.1:2149"}, 0, "[client]\n", ""},
+	} {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			code := run(t.Context(), tt.args, strings.NewReader(""), &stdout, &stderr)
+			if code != tt.code || !strings.HasPrefix(stdout.String(), tt.stdout) || !strings.HasPrefix(stderr.String(), tt.stderr) {
+				t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())
+			}
+			if tt.stdout == "" && stdout.Len() > 0 || tt.stderr == "" && stderr.Len() > 0 {
+				t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
+			}
+		})
+	}
+}
