@@ -31,9 +31,7 @@ func newAgentCommand() *cobra.Command {
 		addrVar: "ZEEK_AGENT_ADDR", portVar: "ZEEK_AGENT_PORT",
 		host: "0.0.0.0", port: 2151,
 	}
-	var name, stateDir string
-	var logs logSetting
-	var tls tlsSetting
+	service := serviceSetting{kind: "agent", nameVar: "ZEEK_AGENT_NAME"}
 	var s agentService
 	cmd := &cobra.Command{
 		Use:   "agent",
@@ -47,34 +45,25 @@ controller to connect. It always listens, because its nodes connect to it.`,
   zeekwire agent --name instance-1 --launcher simulated --state-dir /tmp/agent`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := service.resolve(cmd.ErrOrStderr()); err != nil {
+				return err
+			}
+			s.name, s.stateDir, s.security, s.log = service.name, service.stateDir, service.security, service.log
 			var err error
-			if s.log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
-				return err
-			}
-			if s.name, err = nameSetting(name, "ZEEK_AGENT_NAME", "agent"); err != nil {
-				return err
-			}
 			if s.controller, err = controller.resolve(); err != nil {
 				return err
 			}
 			if s.listen, err = listen.resolve(); err != nil {
 				return err
 			}
-			if s.security, err = tls.layer(); err != nil {
-				return err
-			}
-			s.stateDir = stateDirSetting(stateDir)
 			return s.run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "`NAME` of the instance (default agent-HOSTNAME, or what ZEEK_AGENT_NAME says)")
 	controller.register(cmd)
 	listen.register(cmd)
-	cmd.Flags().StringVar(&stateDir, "state-dir", "", "keep state and the nodes' directories below `DIR` (default "+defaultStateDir+", or what ZEEK_MANAGEMENT_STATE_DIR says)")
 	cmd.Flags().StringVar(&s.launcher, "launcher", launcherZeek, "run nodes as `KIND`: zeek (real processes) or simulated")
 	cmd.Flags().StringVar(&s.zeek, "zeek", "zeek", "the zeek program, a `PATH` or a name in $PATH")
-	tls.register(cmd)
-	logs.register(cmd)
+	service.register(cmd)
 	return cmd
 }
 

@@ -29,9 +29,7 @@ func newControllerCommand() *cobra.Command {
 		addrVar: "ZEEK_CONTROLLER_WEBSOCKET_ADDR", portVar: "ZEEK_CONTROLLER_WEBSOCKET_PORT",
 		host: "0.0.0.0", port: 2149,
 	}
-	var name, stateDir string
-	var logs logSetting
-	var tls tlsSetting
+	service := serviceSetting{kind: "controller", nameVar: "ZEEK_CONTROLLER_NAME"}
 	cmd := &cobra.Command{
 		Use:   "controller",
 		Short: "Run a controller",
@@ -44,33 +42,26 @@ makes the last one true without restarting nodes that run it.`,
 		Example: `  zeekwire controller --state-dir /tmp/controller --tls off`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := logs.logger(cmd.ErrOrStderr())
-			if err != nil {
+			if err := service.resolve(cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			s := controllerService{log: log}
-			if s.name, err = nameSetting(name, "ZEEK_CONTROLLER_NAME", "controller"); err != nil {
-				return err
+			s := controllerService{
+				name: service.name, security: service.security, log: service.log,
+				stateFile: filepath.Join(service.stateDir, "nodes", service.name, "controller.db"),
 			}
+			var err error
 			if s.listen, err = listen.resolve(); err != nil {
 				return err
 			}
 			if s.websocketListen, err = websocketListen.resolve(); err != nil {
 				return err
 			}
-			if s.security, err = tls.layer(); err != nil {
-				return err
-			}
-			s.stateFile = filepath.Join(stateDirSetting(stateDir), "nodes", s.name, "controller.db")
 			return s.run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "`NAME` of the controller (default controller-HOSTNAME, or what ZEEK_CONTROLLER_NAME says)")
 	listen.register(cmd)
 	websocketListen.register(cmd)
-	cmd.Flags().StringVar(&stateDir, "state-dir", "", "keep state below `DIR` (default "+defaultStateDir+", or what ZEEK_MANAGEMENT_STATE_DIR says)")
-	tls.register(cmd)
-	logs.register(cmd)
+	service.register(cmd)
 	return cmd
 }
 

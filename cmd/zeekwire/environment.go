@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -12,11 +13,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/security"
 )
 
-// defaultStateDir is where services keep what they must remember. Zeek's own
-// default lies under its installation.
-const defaultStateDir = "/var/lib/zeekwire"
+// defaultStateDir is where services keep what they must remember, unless the
+// variable, which is Zeek's, says otherwise. Zeek's own default lies under its
+// installation.
+const (
+	defaultStateDir = "/var/lib/zeekwire"
+	stateDirVar     = "ZEEK_MANAGEMENT_STATE_DIR"
+)
 
 // disabled is the address of what shall not listen or connect.
 const disabled = "none"
@@ -78,31 +84,45 @@ func (s *addressSetting) fromEnvironment() (string, error) {
 	return net.JoinHostPort(host, strconv.Itoa(int(port.Number))), nil
 }
 
-// nameSetting is the value of --name, of the variable, or PREFIX-HOSTNAME.
-func nameSetting(flag, variable, prefix string) (string, error) {
-	if flag != "" {
-		return flag, nil
-	}
-	if v := os.Getenv(variable); v != "" {
-		return v, nil
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return "", fmt.Errorf("no --name, no %s, and no host name: %w", variable, err)
-	}
-	return prefix + "-" + host, nil
+// serviceSetting is what a controller and an agent are both told.
+type serviceSetting struct {
+	kind    string // "controller" or "agent"
+	nameVar string
+
+	nameFlag, stateDirFlag string
+	tls                    tlsSetting
+	logs                   logSetting
+
+	// What resolve finds.
+	name, stateDir string
+	security       *security.Layer
+	log            zerolog.Logger
 }
 
-// stateDirSetting is the value of --state-dir, of Zeek's variable, or the
-// default.
-func stateDirSetting(flag string) string {
-	if flag != "" {
-		return flag
+func (s *serviceSetting) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.nameFlag, "name", "", fmt.Sprintf("`NAME` of the %s (default %s-HOSTNAME, or what %s says)", s.kind, s.kind, s.nameVar))
+	cmd.Flags().StringVar(&s.stateDirFlag, "state-dir", "", "keep state below `DIR` (default "+defaultStateDir+", or what "+stateDirVar+" says)")
+	s.tls.register(cmd)
+	s.logs.register(cmd)
+}
+
+// resolve fills in the results; a log goes to w.
+func (s *serviceSetting) resolve(w io.Writer) (err error) {
+	if s.log, err = s.logs.logger(w); err != nil {
+		return err
 	}
-	if v := os.Getenv("ZEEK_MANAGEMENT_STATE_DIR"); v != "" {
-		return v
+	if s.security, err = s.tls.layer(); err != nil {
+		return err
 	}
-	return defaultStateDir
+	s.stateDir = cmp.Or(s.stateDirFlag, os.Getenv(stateDirVar), defaultStateDir)
+	if s.name = cmp.Or(s.nameFlag, os.Getenv(s.nameVar)); s.name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("no --name, no %s, and no host name: %w", s.nameVar, err)
+		}
+		s.name = s.kind + "-" + host
+	}
+	return nil
 }
 
 // logSetting is --log-level and --log-format.
