@@ -27,9 +27,6 @@ const (
 	DefaultMaxHandshakes    = 256
 )
 
-// Queues are limited in bytes too: to this, or to a few of the largest frames.
-const queueBudget = 64 << 20
-
 // Config says how an Endpoint behaves. All of it is optional: what is zero is
 // the default.
 type Config struct {
@@ -43,12 +40,16 @@ type Config struct {
 
 	// SendQueue is how many messages may wait for each peer; SendOverflow says
 	// what happens to more. With OverflowBlock, Publish waits for the slowest.
+	//
+	// This and the next queue are limited to 64 MiB too, or to four frames of
+	// the largest size if that is more. What waits is taken all at a time, so
+	// that there may be twice as much in memory.
 	SendQueue    int
 	SendOverflow broker.Overflow
 
-	// ReceiveQueue is how many messages of all peers may wait for Next, which
-	// takes all there are at a time; ReceiveOverflow says what happens to more.
-	// PeerAdded and PeerLost are never dropped. With OverflowBlock, peers have to wait for the caller of
+	// ReceiveQueue is how many messages of all peers may wait for Next;
+	// ReceiveOverflow says what happens to more. PeerAdded and PeerLost are
+	// never dropped. With OverflowBlock, peers have to wait for the caller of
 	// Next, which Zeek before 7.1 does not take well; with OverflowDisconnect
 	// the peer whose message does not fit is disconnected.
 	ReceiveQueue    int
@@ -159,8 +160,6 @@ func (c Config) validate() (Config, error) {
 	}
 	return c, nil
 }
-
-func (c *Config) queueBudget() int { return max(queueBudget, 4*c.MaxFrame) }
 
 // Topics that begin with the control topic are Broker's own: Zeek would take
 // what is published under one of them for its own status messages.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
@@ -28,7 +29,7 @@ type Endpoint struct {
 	cfg      Config
 	hooks    hooks
 	registry *registry
-	inbox    *mailbox[broker.Notice]
+	inbox    *queue.Queue[broker.Notice]
 	filter   atomic.Pointer[broker.Filter] // what we want; replaced when it changes
 	token    atomic.Uint64                 // for pings
 
@@ -46,10 +47,6 @@ type Endpoint struct {
 	targets   map[string]*target
 	links     map[*link]struct{}
 	refusals  map[netip.Addr]string // what was logged about whom
-
-	// What Next took from the inbox and did not return yet.
-	taken []entry[broker.Notice]
-	next  int
 }
 
 var _ broker.Bus = (*Endpoint)(nil)
@@ -62,7 +59,9 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	e := &Endpoint{
 		cfg: cfg, hooks: newHooks(cfg.Hooks), registry: newRegistry(cfg.MaxPeers),
-		inbox:     newMailbox[broker.Notice](cfg.ReceiveOverflow, cfg.ReceiveQueue, cfg.queueBudget(), cfg.ReceiveQueue),
+		inbox: queue.New[broker.Notice](queue.Limits{
+			Policy: cfg.ReceiveOverflow, Loose: cfg.ReceiveQueue, Bytes: queue.Budget(cfg.MaxFrame), Kept: cfg.ReceiveQueue,
+		}),
 		prefixes:  make(map[string]struct{}),
 		listeners: make(map[net.Listener]struct{}),
 		targets:   make(map[string]*target),
@@ -118,7 +117,7 @@ func (e *Endpoint) changeFilter(change func(map[string]struct{})) error {
 	}
 	e.filter.Store(&f)
 	for _, l := range *e.registry.peered.Load() {
-		l.out.wake()
+		l.out.Wake()
 	}
 	return nil
 }
@@ -195,28 +194,7 @@ func (e *Endpoint) encode(receiver uuid.UUID, topic string, v broker.Value) ([]b
 }
 
 // Next implements broker.Bus.
-func (e *Endpoint) Next(ctx context.Context) (broker.Notice, error) {
-	for e.next == len(e.taken) {
-		var closed bool
-		e.taken, closed = e.inbox.take(e.taken)
-		e.next = 0
-		if len(e.taken) > 0 {
-			break
-		}
-		if closed {
-			return nil, broker.ErrClosed
-		}
-		select {
-		case <-e.inbox.ready:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-	n := e.taken[e.next].item
-	e.taken[e.next] = entry[broker.Notice]{}
-	e.next++
-	return n, nil
-}
+func (e *Endpoint) Next(ctx context.Context) (broker.Notice, error) { return e.inbox.Next(ctx) }
 
 // State says how far it is with a peer.
 type State uint8
@@ -259,7 +237,7 @@ func (e *Endpoint) Peers() []PeerInfo {
 	}
 	e.mu.Unlock()
 	for _, l := range *e.registry.peered.Load() {
-		queued, dropped := l.out.stats()
+		queued, dropped := l.out.Stats()
 		infos = append(infos, PeerInfo{
 			Peer: l.peer, State: Peered, Since: l.since, Filter: *l.filter.Load(),
 			Queued: queued, Dropped: dropped, Skipped: l.skipped.Load(),
@@ -310,7 +288,7 @@ func (e *Endpoint) Drain(ctx context.Context) error {
 	e.cancel(broker.ErrClosed)
 	e.failLinks(func(*link) bool { return true }, broker.ErrClosed)
 	e.wg.Wait()
-	e.inbox.close()
+	e.inbox.Close()
 	if err != nil {
 		return fmt.Errorf("peering: a peer may not have got all: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
@@ -59,7 +60,7 @@ type link struct {
 	since  time.Time
 	filter atomic.Pointer[broker.Filter] // what the peer wants
 	told   *broker.Filter                // what the peer knows that we want; the writer's
-	out    *mailbox[[]byte]              // whole frames
+	out    *queue.Queue[[]byte]          // whole frames
 
 	skipped  atomic.Uint64 // frames that were of no use
 	stalled  atomic.Bool   // the reader waits for room in the inbox
@@ -74,9 +75,11 @@ func newLink(ctx context.Context, e *Endpoint, conn net.Conn, t *target) *link {
 	l := &link{
 		e: e, target: t, outer: &tap{Conn: conn}, log: e.cfg.Log,
 		resume: make(chan wire.Admission, 1),
-		out:    newMailbox[[]byte](e.cfg.SendOverflow, e.cfg.SendQueue, e.cfg.queueBudget(), maxControl),
-		pongs:  make(map[string]chan struct{}),
-		peer:   broker.Peer{Addr: addrPort(conn.RemoteAddr()), Dialed: t != nil},
+		out: queue.New[[]byte](queue.Limits{
+			Policy: e.cfg.SendOverflow, Loose: e.cfg.SendQueue, Bytes: queue.Budget(e.cfg.MaxFrame), Kept: maxControl,
+		}),
+		pongs: make(map[string]chan struct{}),
+		peer:  broker.Peer{Addr: addrPort(conn.RemoteAddr()), Dialed: t != nil},
 	}
 	l.conn = l.outer
 	if t != nil {
@@ -89,7 +92,7 @@ func newLink(ctx context.Context, e *Endpoint, conn net.Conn, t *target) *link {
 // fail ends the link. The first error says why.
 func (l *link) fail(err error) {
 	l.cancel(err)
-	l.out.close()
+	l.out.Close()
 	l.outer.Close()
 }
 
@@ -191,7 +194,7 @@ func tooLate(ctx context.Context, err error) bool {
 // peered.
 func (l *link) run() (wasPeered bool, err error) {
 	defer l.trace.close()
-	defer l.out.close()
+	defer l.out.Close()
 	defer l.outer.Close()
 	defer l.cancel(nil)
 	h, err := l.handshake()
@@ -215,7 +218,7 @@ func (l *link) run() (wasPeered bool, err error) {
 	helpers.Go(l.write)
 	helpers.Go(l.keepAlive)
 	l.stalled.Store(true)
-	announced := l.e.inbox.keep(l.ctx, broker.PeerAdded{Peer: l.peer}) == nil
+	announced := l.e.inbox.Keep(l.ctx, broker.PeerAdded{Peer: l.peer}) == nil
 	l.stalled.Store(false)
 	if announced {
 		if l.e.hooks.peers != nil {
@@ -230,7 +233,7 @@ func (l *link) run() (wasPeered bool, err error) {
 	err = context.Cause(l.ctx)
 	l.e.registry.remove(l)
 	if announced {
-		l.e.inbox.force(broker.PeerLost{Peer: l.peer, Err: err})
+		l.e.inbox.Force(broker.PeerLost{Peer: l.peer, Err: err})
 		if l.e.hooks.peers != nil {
 			l.e.hooks.peers.PeerLost(l.peer, err)
 		}
@@ -308,14 +311,14 @@ func (l *link) readError(err error) error {
 // inboxBatch collects messages on their way to the inbox.
 type inboxBatch struct {
 	l             *link
-	entries       []entry[broker.Notice]
+	entries       []queue.Entry[broker.Notice]
 	frames, bytes int // of all types, for the hooks
 }
 
 func (b *inboxBatch) full() bool { return len(b.entries) >= maxBatch }
 
 func (b *inboxBatch) add(n broker.Notice, size int) {
-	b.entries = append(b.entries, entry[broker.Notice]{item: n, size: size})
+	b.entries = append(b.entries, queue.Entry[broker.Notice]{Item: n, Size: size})
 }
 
 func (b *inboxBatch) flush() error {
@@ -328,17 +331,17 @@ func (b *inboxBatch) flush() error {
 		return nil
 	}
 	l.stalled.Store(true)
-	over, err := l.e.inbox.push(l.ctx, b.entries...)
+	lost, err := l.e.inbox.Push(l.ctx, b.entries...)
 	l.stalled.Store(false)
 	clear(b.entries)
 	b.entries = b.entries[:0]
-	if over.dropped > 0 {
-		if over.first {
+	if lost.Items > 0 {
+		if lost.First {
 			l.log.Warn().Int("limit", l.e.cfg.ReceiveQueue).Stringer("policy", l.e.cfg.ReceiveOverflow).
 				Msg("receive queue is full, dropping messages")
 		}
 		if hooks.drops != nil {
-			hooks.drops.DroppedReceived(l.peer, over.dropped)
+			hooks.drops.DroppedReceived(l.peer, lost.Items)
 		}
 	}
 	if err != nil {
@@ -403,7 +406,7 @@ func (l *link) receivePing(env *wire.Envelope) error {
 		return fmt.Errorf("peering: ping of %d bytes, limit is %d", len(env.Payload), maxPing)
 	}
 	pong := env.Pong(l.e.cfg.ID)
-	if err := l.out.keep(noWait, pong.AppendFrame(nil)); err != nil {
+	if err := l.out.Keep(noWait, pong.AppendFrame(nil)); err != nil {
 		return fmt.Errorf("peering: pings faster than it reads pongs: %w", broker.ErrOverflow)
 	}
 	if env.IsBye() && !l.bye.Swap(true) {
@@ -430,80 +433,95 @@ func (l *link) skip(what string, err error) *zerolog.Event {
 	return l.log.WithLevel(level).Err(err).Str("skipped", what)
 }
 
-// write sends what is in the mailbox, and our filter when it has changed.
+// write sends what is queued, and our filter when it has changed.
 func (l *link) write() {
-	var batch []entry[[]byte]
-	buf := make([]byte, 0, 4<<10)
+	batch := outBatch{l: l, buf: make([]byte, 0, 4<<10)}
 	for {
-		var closed bool
-		batch, closed = l.out.take(batch)
-		// Only after take: who subscribes and then sends a ping wants them in
-		// this order.
-		frames, bytes := 0, 0
+		frame, ok := l.out.TryNext()
+		var err error
+		// Only now: who subscribes and then sends a ping wants them in this
+		// order.
 		if f := l.e.filter.Load(); f != l.told {
 			l.told = f
 			update := wire.RoutingUpdate(l.e.cfg.ID, l.peer.ID, *f)
-			buf = update.AppendFrame(buf)
-			frames, bytes = 1, len(buf)
-			l.trace.sent(buf)
+			err = batch.add(update.AppendFrame(nil))
 		}
-		var err error
-		for _, e := range batch {
-			l.trace.sent(e.item)
-			frames++
-			bytes += len(e.item)
-			if len(buf)+len(e.item) > writeBuffer && len(buf) > 0 {
-				if _, err = l.conn.Write(buf); err != nil {
-					break
-				}
-				buf = buf[:0]
-			}
-			if len(e.item) >= writeBuffer {
-				if _, err = l.conn.Write(e.item); err != nil {
-					break
-				}
-				continue
-			}
-			buf = append(buf, e.item...)
-		}
-		clear(batch)
-		if len(buf) > 0 && err == nil {
-			_, err = l.conn.Write(buf)
-			buf = buf[:0]
+		switch {
+		case err != nil:
+		case ok:
+			err = batch.add(frame)
+		default:
+			err = batch.flush()
 		}
 		if err != nil {
-			if l.bye.Load() {
-				err = ErrPeerBye
-			} else {
-				err = fmt.Errorf("peering: write: %w", err)
-			}
 			l.fail(err)
 			return
 		}
-		if frames > 0 {
-			if l.e.hooks.traffic != nil {
-				l.e.hooks.traffic.Sent(l.peer, frames, bytes)
+		if !ok {
+			if _, open := <-l.out.Ready(); !open {
+				return
 			}
-			continue
 		}
-		if closed {
-			return
-		}
-		<-l.out.ready
 	}
+}
+
+// outBatch collects frames on their way to the connection.
+type outBatch struct {
+	l      *link
+	buf    []byte
+	frames int // in buf
+}
+
+func (b *outBatch) add(frame []byte) error {
+	b.l.trace.sent(frame)
+	if len(b.buf)+len(frame) > writeBuffer {
+		if err := b.flush(); err != nil {
+			return err
+		}
+	}
+	b.frames++
+	if len(frame) >= writeBuffer {
+		return b.write(frame)
+	}
+	b.buf = append(b.buf, frame...)
+	return nil
+}
+
+func (b *outBatch) flush() error {
+	if b.frames == 0 {
+		return nil
+	}
+	buf := b.buf
+	b.buf = b.buf[:0]
+	return b.write(buf)
+}
+
+func (b *outBatch) write(buf []byte) error {
+	_, err := b.l.conn.Write(buf)
+	switch {
+	case err != nil && b.l.bye.Load():
+		return ErrPeerBye
+	case err != nil:
+		return fmt.Errorf("peering: write: %w", err)
+	}
+	if traffic := b.l.e.hooks.traffic; traffic != nil {
+		traffic.Sent(b.l.peer, b.frames, len(buf))
+	}
+	b.frames = 0
+	return nil
 }
 
 // enqueue lets frame wait for the writer. The error is that of ctx; what ends
 // the link is no concern of the publisher.
 func (l *link) enqueue(ctx context.Context, frame []byte) error {
-	over, err := l.out.push(ctx, entry[[]byte]{item: frame, size: len(frame)})
-	if over.dropped > 0 {
-		if over.first {
+	lost, err := l.out.Push(ctx, queue.Entry[[]byte]{Item: frame, Size: len(frame)})
+	if lost.Items > 0 {
+		if lost.First {
 			l.log.Warn().Int("limit", l.e.cfg.SendQueue).Stringer("policy", l.e.cfg.SendOverflow).
 				Msg("send queue is full, dropping messages")
 		}
 		if l.e.hooks.drops != nil {
-			l.e.hooks.drops.DroppedSending(l.peer, over.dropped)
+			l.e.hooks.drops.DroppedSending(l.peer, lost.Items)
 		}
 	}
 	switch err {
@@ -528,7 +546,7 @@ func (l *link) ping(ctx context.Context, payload []byte) error {
 		defer l.pongMu.Unlock()
 		delete(l.pongs, string(payload))
 	}()
-	if err := l.out.keep(ctx, l.pingFrame(payload)); err != nil {
+	if err := l.out.Keep(ctx, l.pingFrame(payload)); err != nil {
 		return err
 	}
 	select {
@@ -586,6 +604,6 @@ func (l *link) keepAlive() {
 			return
 		}
 		// If even pings do not leave, the next ticks will see to it.
-		l.out.keep(noWait, l.pingFrame([]byte("alive")))
+		l.out.Keep(noWait, l.pingFrame([]byte("alive")))
 	}
 }

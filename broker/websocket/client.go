@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -51,13 +52,15 @@ type ClientConfig struct {
 	MaxMessage       int64         // bytes; more ends the connection
 
 	// SendQueue bounds the messages that wait to be sent, and SendOverflow
-	// says what happens to more.
+	// says what happens to more. All queues are limited to 64 MiB too, or to
+	// four of the largest messages if that is more. What waits is taken all at
+	// a time, so that there may be twice as much in memory.
 	SendQueue    int
 	SendOverflow broker.Overflow
 
-	// ReceiveQueue bounds the messages that wait for Next. OverflowBlock stops
-	// reading, and so pongs: Zeek disconnects a client that does so for 5 to
-	// 10 seconds.
+	// ReceiveQueue bounds the messages that wait for Next, and the news of
+	// peers, which are never dropped. OverflowBlock stops reading, and so
+	// pongs: Zeek disconnects a client that does so for 5 to 10 seconds.
 	ReceiveQueue    int
 	ReceiveOverflow broker.Overflow
 
@@ -83,18 +86,16 @@ type Client struct {
 	cfg   ClientConfig
 	log   zerolog.Logger
 	out   *queue.Queue[[]byte]
-	inbox *inbox
+	inbox *queue.Queue[broker.Notice]
 
 	ctx    context.Context // ends at Close, for attempts to reconnect
 	cancel context.CancelFunc
 	done   chan struct{} // closed when run has ended
 
-	dropping sync.Once
-
 	mu      sync.Mutex
 	session *session // the current one, or the last
 	closing bool
-	lost    error // why there will be no further session
+	gone    error // why there will be no further session
 }
 
 var _ broker.Bus = (*Client)(nil)
@@ -102,9 +103,8 @@ var _ broker.Bus = (*Client)(nil)
 // session is one connection of a Client from the ack to its end.
 type session struct {
 	*conn
-	ack   jsonv1.Ack
-	peer  broker.Peer
-	early []jsonv1.Data // what came before the ack
+	ack  jsonv1.Ack
+	peer broker.Peer
 }
 
 // Dial connects to a server, subscribes and waits for the ack, as long as ctx
@@ -124,8 +124,8 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	c := &Client{
 		cfg:   cfg,
 		log:   orSilent(cfg.Log).With().Str("server", cfg.Address).Logger(),
-		out:   queue.New[[]byte](cfg.SendQueue, cfg.SendOverflow),
-		inbox: newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow),
+		out:   newOut(cfg.SendQueue, cfg.SendOverflow, cfg.MaxMessage),
+		inbox: newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.MaxMessage),
 		done:  make(chan struct{}),
 	}
 	first, err := c.connect(ctx)
@@ -228,8 +228,11 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			err = context.Cause(ctx) // the rest is its consequence
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			err = context.DeadlineExceeded // of ctx, which may notice later
 		}
 		return nil, opening.explain(err, c.cfg.TLS != nil, response)
 	}
@@ -246,7 +249,7 @@ func (c *Client) subscribe(s *session) error {
 	}
 	s.ws.SetPingHandler(nil) // nobody else writes yet, so answer at once
 	defer s.answerPings()
-	for {
+	for early := 0; ; {
 		_, text, err := s.ws.ReadMessage()
 		if err != nil {
 			return readError(err)
@@ -262,8 +265,8 @@ func (c *Client) subscribe(s *session) error {
 		case jsonv1.Error:
 			return f
 		case jsonv1.Data:
-			if len(s.early) < c.cfg.ReceiveQueue {
-				s.early = append(s.early, f)
+			if early += len(text); early <= maxEarly {
+				s.early = append(s.early, text)
 			}
 		}
 	}
@@ -273,20 +276,22 @@ func (c *Client) subscribe(s *session) error {
 func (c *Client) run(s *session) {
 	defer close(c.done)
 	for {
-		c.push(context.Background(), broker.PeerAdded{Peer: s.peer})
-		c.log.Info().Str("endpoint", s.ack.Endpoint).Str("version", s.ack.Version).Msg("websocket connected")
-		for _, d := range s.early {
-			c.push(c.ctx, broker.Received{Peer: s.peer, Message: broker.Message(d)})
+		announced := c.inbox.Keep(c.ctx, broker.PeerAdded{Peer: s.peer}) == nil
+		if !announced { // closing; all that is left is to send what is queued
+			s.receive = func([]byte) error { return nil }
 		}
+		c.log.Info().Str("endpoint", s.ack.Endpoint).Str("version", s.ack.Version).Msg("websocket connected")
 		err := s.run()
-		c.push(context.Background(), broker.PeerLost{Peer: s.peer, Err: err})
+		if announced {
+			c.inbox.Force(broker.PeerLost{Peer: s.peer, Err: err})
+		}
 		c.log.Info().Err(err).Msg("websocket connection ended")
 		if s = c.reconnect(); s == nil {
 			c.mu.Lock()
-			c.lost = err
+			c.gone = err
 			c.mu.Unlock()
 			c.out.Close()
-			c.inbox.close()
+			c.inbox.Close()
 			return
 		}
 	}
@@ -334,7 +339,11 @@ func (c *Client) received(s *session, text []byte) error {
 	}
 	switch f := frame.(type) {
 	case jsonv1.Data:
-		return c.push(s.ctx, broker.Received{Peer: s.peer, Message: broker.Message(f)})
+		lost, err := pushReceived(s.ctx, c.inbox, s.peer, f, len(text))
+		if lost.First {
+			c.log.Warn().Msg("websocket application takes messages too slowly, dropping some")
+		}
+		return err
 	case jsonv1.Error:
 		c.log.Warn().Str("code", f.Code).Str("context", f.Context).Msg("websocket server reports an error")
 		if c.cfg.OnError != nil {
@@ -342,14 +351,6 @@ func (c *Client) received(s *session, text []byte) error {
 		}
 	}
 	return nil
-}
-
-func (c *Client) push(ctx context.Context, n broker.Notice) error {
-	first, err := c.inbox.push(ctx, n)
-	if first {
-		c.log.Warn().Msg("websocket application takes messages too slowly, dropping some")
-	}
-	return err
 }
 
 // Ack returns what the server said about itself when it last accepted us.
@@ -364,10 +365,10 @@ func (c *Client) Ack() jsonv1.Ack {
 // OverflowBlock.
 func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) error {
 	c.mu.Lock()
-	lost, s := c.lost, c.session
+	gone, s := c.gone, c.session
 	c.mu.Unlock()
-	if lost != nil {
-		return fmt.Errorf("websocket: publishing to %s: %w", topic, lost)
+	if gone != nil {
+		return fmt.Errorf("websocket: publishing to %s: %w", topic, gone)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -377,20 +378,20 @@ func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) erro
 	if !utf8.Valid(text) && uuid.Validate(s.ack.Endpoint) != nil {
 		return fmt.Errorf("websocket: publishing to %s: %w", topic, ErrNotUTF8)
 	}
-	err := c.out.Push(ctx, text)
-	switch {
-	case errors.Is(err, broker.ErrOverflow):
+	lost, err := pushText(ctx, c.out, text)
+	if lost.First {
+		c.log.Warn().Msg("websocket server reads too slowly, dropping messages")
+	}
+	if errors.Is(err, broker.ErrOverflow) {
 		err = fmt.Errorf("websocket: server reads too slowly: %w", err)
 		s.abort(err)
-	case err == nil && c.out.Dropped() > 0:
-		c.dropping.Do(func() { c.log.Warn().Msg("websocket server reads too slowly, dropping messages") })
 	}
 	return err
 }
 
 // Next implements broker.Bus. After a loss without reconnecting it returns
 // what is left, the PeerLost last, and then broker.ErrClosed.
-func (c *Client) Next(ctx context.Context) (broker.Notice, error) { return c.inbox.next(ctx) }
+func (c *Client) Next(ctx context.Context) (broker.Notice, error) { return c.inbox.Next(ctx) }
 
 // Close sends what is queued, for at most a few seconds, and closes the
 // connection. The server is lost with broker.ErrClosed.

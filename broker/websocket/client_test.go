@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -333,6 +334,55 @@ func TestClientReconnects(t *testing.T) {
 		c.Close()
 		next[broker.PeerLost](t, c)
 	})
+}
+
+// A server that comes and goes cannot fill our memory with the news of it.
+func TestClientReconnectsNoFasterThanNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		var sessions atomic.Int64
+		scripted(t, n, func(ws *gorilla.Conn) {
+			sessions.Add(1)
+			ws.ReadMessage()
+			ws.WriteMessage(gorilla.TextMessage, []byte(ack))
+		})
+		c, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: "pipe", Dial: n.Dial, ReceiveQueue: 2, Reconnect: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if n := sessions.Load(); n != 2 {
+			t.Errorf("%d sessions, want 2", n)
+		}
+		start := time.Now()
+		c.Close()
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("Close took %v", d)
+		}
+		next[broker.PeerAdded](t, c)
+		next[broker.PeerLost](t, c)
+		if _, err := c.Next(t.Context()); !errors.Is(err, broker.ErrClosed) {
+			t.Errorf("Next = %v, want ErrClosed", err)
+		}
+	})
+}
+
+// Before the ack a server has little to say.
+func TestClientFloodBeforeAck(t *testing.T) {
+	n := newNetwork(t)
+	scripted(t, n, func(ws *gorilla.Conn) {
+		ws.ReadMessage()
+		for i := range uint64(3) {
+			large := message("/", broker.Vector(broker.Count(i), broker.String(strings.Repeat("x", 600_000))))
+			ws.WriteMessage(gorilla.TextMessage, []byte(large))
+		}
+		ws.WriteMessage(gorilla.TextMessage, []byte(ack))
+		readAll(ws)
+	})
+	c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
+	next[broker.Received](t, c)
+	c.Close()
+	next[broker.PeerLost](t, c)
 }
 
 // Close does not wait for the next attempt to reconnect.

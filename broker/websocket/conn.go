@@ -25,6 +25,8 @@ type conn struct {
 	ws  *websocket.Conn
 	out *queue.Queue[[]byte] // texts to send; closing it says farewell
 
+	early [][]byte // texts that were read before run
+
 	pingInterval time.Duration        // 0 for no pings
 	ping         func(n int) string   // payload of ping n
 	strictUTF8   bool                 // close the connection over texts that are not UTF-8
@@ -140,8 +142,8 @@ func (c *conn) sayFarewell() {
 }
 
 func (c *conn) write() {
-	for {
-		text, err := c.out.Pop(c.ctx)
+	for c.ctx.Err() == nil {
+		text, err := c.out.Next(c.ctx)
 		if errors.Is(err, broker.ErrClosed) {
 			c.mu.Lock()
 			f := c.farewell
@@ -149,7 +151,7 @@ func (c *conn) write() {
 			c.end(f)
 			return
 		}
-		if err != nil || c.ctx.Err() != nil {
+		if err != nil {
 			return
 		}
 		c.writing <- struct{}{}
@@ -215,6 +217,10 @@ func (c *conn) control(kind int, payload string) {
 // read passes texts on until the connection ends and returns why it did, which
 // counts only if nothing else ended it before.
 func (c *conn) read() error {
+	for _, text := range c.early {
+		c.take(text)
+	}
+	c.early = nil
 	var buf bytes.Buffer
 	for {
 		_, r, err := c.ws.NextReader() // binary messages are as good as texts
@@ -230,19 +236,24 @@ func (c *conn) read() error {
 			return readError(err)
 		}
 		c.heard.Store(true)
-		if c.ctx.Err() != nil {
-			continue // we said farewell and wait for the answer
-		}
-		if c.strictUTF8 && !utf8.Valid(buf.Bytes()) {
-			c.end(farewell{websocket.CloseInvalidFramePayloadData, "Invalid frame payload data", errInvalidUTF8})
-			continue
-		}
-		c.busy.Store(true)
-		err = c.receive(buf.Bytes())
-		c.busy.Store(false)
-		if err != nil {
-			c.end(farewell{websocket.ClosePolicyViolation, "", err})
-		}
+		c.take(buf.Bytes())
+	}
+}
+
+// take passes one text on.
+func (c *conn) take(text []byte) {
+	if c.ctx.Err() != nil {
+		return // we said farewell and wait for the answer
+	}
+	if c.strictUTF8 && !utf8.Valid(text) {
+		c.end(farewell{websocket.CloseInvalidFramePayloadData, "Invalid frame payload data", errInvalidUTF8})
+		return
+	}
+	c.busy.Store(true)
+	err := c.receive(text)
+	c.busy.Store(false)
+	if err != nil {
+		c.end(farewell{websocket.ClosePolicyViolation, "", err})
 	}
 }
 

@@ -52,12 +52,16 @@ type ServerConfig struct {
 	// SendQueue bounds the messages that wait for one client, and SendOverflow
 	// says what happens to more. A client that is disconnected for it is lost
 	// with broker.ErrOverflow. OverflowBlock makes publishers, other clients
-	// among them, wait for the slowest client.
+	// among them, wait for the slowest client. All queues are limited to 64 MiB
+	// too, or to four of the largest messages if that is more. What waits is
+	// taken all at a time, so that there may be twice as much in memory.
 	SendQueue    int
 	SendOverflow broker.Overflow
 
-	// ReceiveQueue bounds the messages of all clients that wait for Next.
-	// OverflowBlock makes the clients wait, as Zeek's server does.
+	// ReceiveQueue bounds the messages of all clients that wait for Next, and
+	// the news of clients: these are never dropped, instead clients have to
+	// wait for their ack. OverflowBlock makes the clients wait, as Zeek's
+	// server does.
 	ReceiveQueue    int
 	ReceiveOverflow broker.Overflow
 
@@ -75,7 +79,7 @@ type Server struct {
 	cfg      ServerConfig
 	log      zerolog.Logger
 	upgrader websocket.Upgrader
-	inbox    *inbox
+	inbox    *queue.Queue[broker.Notice]
 
 	done    chan struct{} // closed by Close
 	running sync.WaitGroup
@@ -102,8 +106,6 @@ type client struct {
 	// These are guarded by the server's mutex.
 	active bool // the ack is on its way
 	filter broker.Filter
-
-	dropping sync.Once
 }
 
 type clientState uint8
@@ -131,7 +133,7 @@ func NewServer(cfg ServerConfig) *Server {
 			WriteBufferPool:  &sync.Pool{},
 			CheckOrigin:      cfg.CheckOrigin,
 		},
-		inbox:   newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow),
+		inbox:   newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.MaxMessage),
 		done:    make(chan struct{}),
 		clients: make(map[*client]struct{}),
 	}
@@ -207,7 +209,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err = c.run()
 	s.remove(c)
 	if c.state == clientSubscribed {
-		s.inbox.push(context.Background(), broker.PeerLost{Peer: c.peer, Err: err})
+		s.inbox.Force(broker.PeerLost{Peer: c.peer, Err: err})
 	}
 	c.log.Info().Err(err).Msg("websocket client gone")
 }
@@ -230,7 +232,7 @@ func (s *Server) newClient(ws *websocket.Conn, name string, number int) *client 
 		peer.Addr = a
 	}
 	c := &client{
-		conn:   newConn(ws, queue.New[[]byte](s.cfg.SendQueue, s.cfg.SendOverflow), s.cfg.MaxMessage),
+		conn:   newConn(ws, newOut(s.cfg.SendQueue, s.cfg.SendOverflow, s.cfg.MaxMessage), s.cfg.MaxMessage),
 		server: s,
 		name:   s.cfg.Endpoint + "-websocket-" + strconv.Itoa(number),
 		peer:   peer,
@@ -298,12 +300,12 @@ func (c *client) complain(e jsonv1.Error) {
 
 // send queues text. A client whose queue overflows may be disconnected for it.
 func (c *client) send(ctx context.Context, text []byte) error {
-	err := c.out.Push(ctx, text)
+	lost, err := pushText(ctx, c.out, text)
+	if lost.First {
+		c.log.Warn().Msg("websocket client reads too slowly, dropping messages")
+	}
 	if errors.Is(err, broker.ErrOverflow) {
-		c.dropping.Do(func() { c.log.Warn().Msg("websocket client reads too slowly, disconnecting it") })
 		c.drain(farewell{websocket.ClosePolicyViolation, "Too slow", fmt.Errorf("websocket: client reads too slowly: %w", err)})
-	} else if c.out.Dropped() > 0 {
-		c.dropping.Do(func() { c.log.Warn().Msg("websocket client reads too slowly, dropping messages") })
 	}
 	if ctx.Err() != nil {
 		return err
@@ -336,7 +338,7 @@ func (c *client) subscribe(text []byte) error {
 		return nil
 	}
 	c.log.Info().Strs("subscriptions", topics).Msg("websocket client subscribed")
-	if _, err := c.server.inbox.push(c.ctx, broker.PeerAdded{Peer: c.peer}); err != nil {
+	if err := c.server.inbox.Keep(c.ctx, broker.PeerAdded{Peer: c.peer}); err != nil {
 		return err
 	}
 	c.state = clientSubscribed
@@ -345,7 +347,7 @@ func (c *client) subscribe(text []byte) error {
 	defer s.mu.Unlock()
 	// Nobody publishes meanwhile: the client gets nothing before the ack, and
 	// everything that somebody publishes who heard of the ack.
-	err := c.out.Push(c.ctx, jsonv1.Append(nil, jsonv1.Ack{Endpoint: c.name, Version: s.cfg.Version}))
+	err := c.out.Keep(c.ctx, jsonv1.Append(nil, jsonv1.Ack{Endpoint: c.name, Version: s.cfg.Version}))
 	if errors.Is(err, broker.ErrClosed) {
 		return nil // closing already
 	}
@@ -368,8 +370,8 @@ func (c *client) message(text []byte) error {
 	if err := c.server.fanOut(c.ctx, data, c); err != nil {
 		return err
 	}
-	first, err := c.server.inbox.push(c.ctx, broker.Received{Peer: c.peer, Message: broker.Message(data)})
-	if first {
+	lost, err := pushReceived(c.ctx, c.server.inbox, c.peer, data, len(text))
+	if lost.First {
 		c.log.Warn().Msg("websocket clients send faster than the application takes, dropping messages")
 	}
 	return err
@@ -412,7 +414,7 @@ func (s *Server) Publish(ctx context.Context, topic string, v broker.Value) erro
 }
 
 // Next implements broker.Bus.
-func (s *Server) Next(ctx context.Context) (broker.Notice, error) { return s.inbox.next(ctx) }
+func (s *Server) Next(ctx context.Context) (broker.Notice, error) { return s.inbox.Next(ctx) }
 
 // Clients returns the clients that have subscribed, in no order.
 func (s *Server) Clients() []broker.Peer {
@@ -441,7 +443,7 @@ func (s *Server) Close() error {
 	}
 	s.mu.Unlock()
 	s.running.Wait()
-	s.inbox.close()
+	s.inbox.Close()
 	return nil
 }
 

@@ -3,6 +3,7 @@ package websocket_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -358,6 +359,40 @@ func TestServerFlood(t *testing.T) {
 	if !broker.Equal(last, broker.Count(99)) {
 		t.Errorf("last is %v", last)
 	}
+}
+
+// Clients that come and go cannot fill our memory with the news of it: they
+// have to wait for their ack.
+func TestServerComingAndGoing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		s := serve(t, n, websocket.ServerConfig{ReceiveQueue: 3})
+		acked := 0
+		for range 5 {
+			c := rawDial(t, n, jsonv1.Path, nil)
+			c.send(`[]`)
+			c.ws.SetReadDeadline(time.Now().Add(time.Second))
+			if _, _, err := c.ws.ReadMessage(); err == nil {
+				acked++
+			}
+			c.ws.Close()
+		}
+		// The first two make four notices.
+		if acked != 2 {
+			t.Errorf("%d clients are acknowledged, want 2", acked)
+		}
+		news := map[string]int{}
+		for range 10 {
+			notice, err := s.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			news[fmt.Sprintf("%T", notice)]++
+		}
+		if diff := cmp.Diff(map[string]int{"broker.PeerAdded": 5, "broker.PeerLost": 5}, news); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 func TestServerListenerFails(t *testing.T) {

@@ -14,6 +14,7 @@
 package websocket
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -21,6 +22,10 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/queue"
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
 
 // Defaults of ClientConfig and ServerConfig.
@@ -44,6 +49,8 @@ const (
 	controlTimeout = 5 * time.Second  // for a ping or pong; nobody's buffers stay full that long
 	closeTimeout   = time.Second      // for our close frame, and for the peer's answer to it
 	drainTimeout   = 5 * time.Second  // for what is queued when we close
+
+	maxEarly = 1 << 20 // bytes of messages before the ack; more is dropped
 )
 
 // ErrPingTimeout is why a connection ends whose peer answers no pings.
@@ -106,6 +113,24 @@ func (e *MismatchError) Error() string {
 
 // Unwrap returns the underlying error.
 func (e *MismatchError) Unwrap() error { return e.Err }
+
+func newInbox(limit int, policy broker.Overflow, maxMessage int64) *queue.Queue[broker.Notice] {
+	return queue.New[broker.Notice](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(int(maxMessage)), Kept: limit})
+}
+
+// pushReceived lets a message of a text of so many bytes wait for Next.
+func pushReceived(ctx context.Context, inbox *queue.Queue[broker.Notice], p broker.Peer, d jsonv1.Data, size int) (queue.Lost, error) {
+	return inbox.Push(ctx, queue.Entry[broker.Notice]{Item: broker.Received{Peer: p, Message: broker.Message(d)}, Size: size})
+}
+
+// newOut returns a queue of texts to send, of which one, the ack, is kept.
+func newOut(limit int, policy broker.Overflow, maxMessage int64) *queue.Queue[[]byte] {
+	return queue.New[[]byte](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(int(maxMessage)), Kept: 1})
+}
+
+func pushText(ctx context.Context, out *queue.Queue[[]byte], text []byte) (queue.Lost, error) {
+	return out.Push(ctx, queue.Entry[[]byte]{Item: text, Size: len(text)})
+}
 
 func positiveOr[T int | int64 | time.Duration](v, otherwise T) T {
 	if v > 0 {
