@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/queue"
 )
 
 // Backlog is how many messages an endpoint holds before those who publish to
@@ -38,14 +39,14 @@ func (h *Hub) Endpoint(prefixes ...string) *Endpoint {
 		hub:    h,
 		peer:   broker.Peer{ID: uuid.New(), Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), h.created)},
 		filter: broker.NewFilter(prefixes...),
-		closed: make(chan struct{}),
-		inbox:  inbox{changed: make(chan struct{})},
+		inbox:  queue.New[broker.Notice](queue.Limits{Policy: broker.OverflowBlock, Loose: Backlog}),
 	}
+	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	for _, other := range h.endpoints {
 		dialed := other.peer
 		dialed.Dialed, dialed.Address = true, dialed.Addr.String()
-		e.inbox.notify(broker.PeerAdded{Peer: dialed})
-		other.inbox.notify(broker.PeerAdded{Peer: e.peer})
+		e.inbox.Force(broker.PeerAdded{Peer: dialed})
+		other.inbox.Force(broker.PeerAdded{Peer: e.peer})
 	}
 	h.endpoints = append(h.endpoints, e)
 	return e
@@ -56,11 +57,12 @@ type Endpoint struct {
 	hub    *Hub
 	peer   broker.Peer // as the others see it
 	filter broker.Filter
-	inbox  inbox
+	inbox  *queue.Queue[broker.Notice]
 
-	publishing sync.Mutex // held by Publish, so that Close is the last word
+	publishing sync.RWMutex // held by every Publish, so that Close is the last word
 	closing    sync.Once
-	closed     chan struct{}
+	ctx        context.Context // ends with Close
+	cancel     context.CancelCauseFunc
 }
 
 var _ broker.Bus = (*Endpoint)(nil)
@@ -71,19 +73,21 @@ func (e *Endpoint) ID() uuid.UUID { return e.peer.ID }
 // Publish hands v to every other endpoint that wants topic. It waits while one
 // of them has a full backlog.
 func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) error {
-	e.publishing.Lock()
-	defer e.publishing.Unlock()
-	select {
-	case <-e.closed:
+	e.publishing.RLock()
+	defer e.publishing.RUnlock()
+	if e.ctx.Err() != nil {
 		return broker.ErrClosed
-	default:
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(e.ctx, func() { cancel(broker.ErrClosed) })()
 	notice := broker.Received{Peer: e.peer, Message: broker.Message{Topic: topic, Value: v}}
 	for _, other := range e.hub.others(e) {
 		if !other.filter.Matches(topic) {
 			continue
 		}
-		if err := other.inbox.receive(ctx, e.closed, notice); err != nil {
+		_, err := other.inbox.Push(ctx, queue.Entry[broker.Notice]{Item: notice})
+		if err != nil && other.ctx.Err() == nil {
 			return err
 		}
 	}
@@ -91,20 +95,20 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 }
 
 // Next waits for the next notice.
-func (e *Endpoint) Next(ctx context.Context) (broker.Notice, error) { return e.inbox.next(ctx) }
+func (e *Endpoint) Next(ctx context.Context) (broker.Notice, error) { return e.inbox.Next(ctx) }
 
 // Close ends the endpoint's peerings.
 func (e *Endpoint) Close() error {
 	e.closing.Do(func() {
-		close(e.closed)
-		e.inbox.close()
+		e.cancel(broker.ErrClosed)
+		e.inbox.Close()
 		e.publishing.Lock()
 		defer e.publishing.Unlock()
 		e.hub.mu.Lock()
 		defer e.hub.mu.Unlock()
 		e.hub.endpoints = slices.DeleteFunc(e.hub.endpoints, func(x *Endpoint) bool { return x == e })
 		for _, other := range e.hub.endpoints {
-			other.inbox.notify(broker.PeerLost{Peer: e.peer, Err: broker.ErrClosed})
+			other.inbox.Force(broker.PeerLost{Peer: e.peer, Err: broker.ErrClosed})
 		}
 	})
 	return nil
@@ -114,87 +118,4 @@ func (h *Hub) others(e *Endpoint) []*Endpoint {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(h.endpoints), func(x *Endpoint) bool { return x == e })
-}
-
-// inbox is a queue in which only messages have to wait for room: of the coming
-// and going of peers there is little, and none of it may be lost.
-type inbox struct {
-	mu      sync.Mutex
-	notices []broker.Notice
-	closed  bool
-	changed chan struct{} // closed and replaced with every change
-}
-
-func (b *inbox) notify(n broker.Notice) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.closed {
-		b.add(n)
-	}
-}
-
-// receive waits for room, ctx or the end of the sender. An inbox that is
-// closed takes nothing, which is no concern of the sender.
-func (b *inbox) receive(ctx context.Context, senderClosed <-chan struct{}, n broker.Received) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for !b.closed && len(b.notices) >= Backlog {
-		if err := b.wait(ctx, senderClosed); err != nil {
-			return err
-		}
-	}
-	if !b.closed {
-		b.add(n)
-	}
-	return nil
-}
-
-func (b *inbox) next(ctx context.Context) (broker.Notice, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for len(b.notices) == 0 {
-		if b.closed {
-			return nil, broker.ErrClosed
-		}
-		if err := b.wait(ctx, nil); err != nil {
-			return nil, err
-		}
-	}
-	n := b.notices[0]
-	b.notices[0] = nil
-	b.notices = b.notices[1:]
-	b.wake()
-	return n, nil
-}
-
-func (b *inbox) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed = true
-	b.wake()
-}
-
-func (b *inbox) add(n broker.Notice) {
-	b.notices = append(b.notices, n)
-	b.wake()
-}
-
-func (b *inbox) wake() {
-	close(b.changed)
-	b.changed = make(chan struct{})
-}
-
-// wait releases the lock until something changes.
-func (b *inbox) wait(ctx context.Context, senderClosed <-chan struct{}) error {
-	changed := b.changed
-	b.mu.Unlock()
-	defer b.mu.Lock()
-	select {
-	case <-changed:
-		return nil
-	case <-senderClosed:
-		return broker.ErrClosed
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

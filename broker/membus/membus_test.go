@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -109,6 +111,33 @@ func TestPublishWaitsForRoom(t *testing.T) {
 	if err := <-published; !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("Publish while closing: %v", err)
 	}
+}
+
+// Who may wait does not hold up who may not.
+func TestPublishWaitsForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := membus.New()
+		a := hub.Endpoint()
+		b := hub.Endpoint("")
+		defer b.Close()
+		published := make(chan error)
+		go func() {
+			for range membus.Backlog {
+				a.Publish(t.Context(), "x", broker.None())
+			}
+			published <- a.Publish(t.Context(), "x", broker.None())
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := a.Publish(ctx, "x", broker.None()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Publish: %v, want the end of its context", err)
+		}
+		a.Close()
+		if err := <-published; !errors.Is(err, broker.ErrClosed) {
+			t.Errorf("Publish while closing: %v", err)
+		}
+	})
 }
 
 // Nothing of a peer may follow its PeerLost.
