@@ -216,14 +216,20 @@ func ours(t *testing.T, port int) client {
 	return client{argv: []string{zeekwire(t), "--controller", at(port)}}
 }
 
-// stock is Zeek's own client. It needs Python and a package of it.
+// stock is Zeek's own client. It needs Python and a package of it, which may
+// belong to another Python than the first in PATH.
 func (z *installation) stock(t *testing.T, port int) client {
 	t.Helper()
-	c := client{argv: []string{z.client, "--controller", at(port)}}
-	if _, stderr, code := run(t, nil, z.client, "--version"); code != 0 {
-		t.Skipf("zeek-client of Zeek %s does not run: %s", z.version, stderr)
+	var complaint string
+	for _, argv := range [][]string{{z.client}, {"/usr/bin/python3", z.client}} {
+		_, stderr, code := run(t, nil, append(argv, "--version")...)
+		if code == 0 {
+			return client{argv: append(argv, "--controller", at(port))}
+		}
+		complaint = stderr
 	}
-	return c
+	t.Skipf("zeek-client of Zeek %s does not run: %s", z.version, complaint)
+	return client{}
 }
 
 // call runs a command of the client and parses the JSON that it prints.
