@@ -15,7 +15,8 @@ const MaxTopicLen = 1<<16 - 1
 
 // Filter is a set of topic prefixes: what a peer wants to receive. It is
 // sorted and minimal, as Broker keeps it: no entry is a prefix of another
-// (Broker: filter_type).
+// (Broker: filter_type). NewFilter makes it so of what may not be, such as a
+// filter that a peer sent.
 type Filter []string
 
 // NewFilter returns the minimal filter for prefixes. It does not change its
@@ -35,12 +36,10 @@ func NewFilter(prefixes ...string) Filter {
 // Matches reports whether some entry of f is a prefix of topic. The empty
 // entry matches everything, the empty filter nothing.
 func (f Filter) Matches(topic string) bool {
-	for _, p := range f {
-		if strings.HasPrefix(topic, p) {
-			return true
-		}
-	}
-	return false
+	// A prefix of topic comes before it, and everything between the two begins
+	// with that prefix. So in a minimal filter it can only be the entry before.
+	i, found := slices.BinarySearch(f, topic)
+	return found || i > 0 && strings.HasPrefix(topic, f[i-1])
 }
 
 // Equal reports whether f and g have the same entries.

@@ -16,7 +16,8 @@ import (
 //
 // A Value is immutable and small; making a scalar allocates nothing. Strings
 // hold arbitrary bytes. Sets and tables are always sorted and free of
-// duplicates, so equal values have equal encodings.
+// duplicates, so equal values have equal encodings, but for the sign of zeros
+// and NaNs, which Equal ignores.
 //
 // Value has no usable ==; compare with Equal or Compare.
 type Value struct {
@@ -30,7 +31,7 @@ type Value struct {
 
 	// ptr is the first byte of a string or the first element of a container.
 	// One pointer with n beside it, in place of a string and a slice, halves
-	// the size of a Value; only text and elems below turn it back.
+	// the size of a Value; only bytes and elems below turn it back.
 	ptr unsafe.Pointer
 }
 
@@ -182,36 +183,39 @@ func Table(entries ...Entry) Value {
 	return container(KindTable, flat)
 }
 
-// UniqueSet is Set for decoders: it reports the index of an element that
-// occurs twice instead of dropping it, or -1 if there is none. Zeek refuses
-// such sets (Broker: format::bin::v1).
-func UniqueSet(elems []Value) (Value, int) {
-	if ascending(elems) {
-		return container(KindSet, elems), -1
-	}
-	slices.SortFunc(elems, Compare)
-	for i := 1; i < len(elems); i++ {
-		if Equal(elems[i-1], elems[i]) {
-			return Value{}, i
+// UniqueSet is Set for decoders: ok is false if an element occurs twice. Zeek
+// refuses such sets (Broker: format::bin::v1). It keeps and sorts elems.
+func UniqueSet(elems []Value) (v Value, ok bool) {
+	if !ascending(elems) {
+		slices.SortFunc(elems, Compare)
+		if !ascending(elems) {
+			return Value{}, false
 		}
 	}
-	return container(KindSet, elems), -1
+	return container(KindSet, elems), true
 }
 
-// UniqueTable is Table for decoders: flat holds keys and values in turn. It
-// reports the index of an entry whose key occurs twice, or -1.
-func UniqueTable(flat []Value) (Value, int) {
+// UniqueTable is Table for decoders: flat holds keys and values in turn, and
+// ok is false if a key occurs twice. It keeps and sorts flat.
+func UniqueTable(flat []Value) (v Value, ok bool) {
+	// An Entry is two Values in a row, so that the pairs can be sorted in place.
 	entries := unsafe.Slice((*Entry)(unsafe.Pointer(unsafe.SliceData(flat))), len(flat)/2)
-	less := func(a, b Entry) int { return Compare(a.Key, b.Key) }
-	if !slices.IsSortedFunc(entries, less) {
-		slices.SortFunc(entries, less)
-	}
-	for i := 1; i < len(entries); i++ {
-		if Equal(entries[i-1].Key, entries[i].Key) {
-			return Value{}, i
+	if !ascendingKeys(entries) {
+		slices.SortFunc(entries, func(a, b Entry) int { return Compare(a.Key, b.Key) })
+		if !ascendingKeys(entries) {
+			return Value{}, false
 		}
 	}
-	return container(KindTable, flat[:2*len(entries)]), -1
+	return container(KindTable, flat[:2*len(entries)]), true
+}
+
+func ascendingKeys(entries []Entry) bool {
+	for i := 1; i < len(entries); i++ {
+		if Compare(entries[i-1].Key, entries[i].Key) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func ascending(vs []Value) bool {

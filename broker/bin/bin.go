@@ -1,8 +1,8 @@
 // Package bin is the binary encoding of Broker values that native peers speak
 // (Broker: format::bin::v1, which equals the CAF serializer before Zeek 6.2).
 //
-// It is canonical: equal values have equal bytes. All functions are safe for
-// concurrent use.
+// It is canonical: equal values have equal bytes, but for the sign of zeros.
+// All functions are safe for concurrent use.
 package bin
 
 import (

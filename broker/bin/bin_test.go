@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,12 @@ var vectors = []struct {
 		"0c01 0e02 0600000000000000000000ffff0a000001 08005001"},
 	{"event", broker.NewEvent("event_1", broker.Integer(42), broker.String("test")).Value(),
 		"0e03 020000000000000001 020000000000000001 0e02 05076576656e745f31 0e02 03000000000000002a 050474657374"},
+	{"event of 2023", broker.Event{
+		Name: "event_1", Args: []broker.Value{broker.Integer(42), broker.String("test")},
+		Metadata: []broker.Metadata{{Key: broker.MetadataNetworkTimestamp,
+			Value: broker.Timestamp(time.Date(2023, 4, 18, 14, 13, 14, 0, time.UTC))}},
+	}.Value(), `0e03 020000000000000001 020000000000000001 0e03 05076576656e745f31 0e02 03000000000000002a 050474657374
+		0e01 0e02 020000000000000001 0917570cec17f64400`},
 	{"event with timestamp", broker.Event{
 		Name: "Supervisor::node_status", Args: []broker.Value{broker.String("TEST"), broker.Count(42)},
 		Metadata: []broker.Metadata{{Key: broker.MetadataNetworkTimestamp, Value: broker.TimestampNanos(0)}},
@@ -177,6 +184,36 @@ func TestDecoder(t *testing.T) {
 			t.Fatalf("%v became %v", want, v)
 		}
 	}
+}
+
+// What is decoded into one slab must not keep many large messages alive.
+func TestDecoderForgetsLargeMessages(t *testing.T) {
+	const size, messages = 1 << 20, 64
+	payload := bin.Append(nil, broker.Vector(broker.String(strings.Repeat("a", size))))
+	var d bin.Decoder
+	var kept broker.Value
+	before := heapInUse()
+	for i := range messages {
+		v, err := d.Decode(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			kept = v
+		}
+	}
+	if grown := heapInUse() - before; grown > messages*size/4 {
+		t.Errorf("after %d messages of %d bytes, of which one is kept, %d bytes are in use", messages, size, grown)
+	}
+	runtime.KeepAlive(&d)
+	runtime.KeepAlive(kept)
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 func TestDecodeErrors(t *testing.T) {

@@ -25,18 +25,28 @@ func Decode(b []byte) (broker.Value, error) {
 
 // Decoder is Decode for many values: it allocates the elements of containers
 // many at a time. As values are immutable it never uses memory again that it
-// gave away; instead, a value that is kept keeps up to slabSize elements of its
-// neighbours.
+// gave away; instead, a value that is kept, and the Decoder itself, keep up to
+// 2 MiB of values that were decoded with it.
 //
 // A Decoder is for one goroutine, the values are for all.
 type Decoder struct{ slab []broker.Value }
 
-const slabSize = 512
+const (
+	slabSize = 512 // elements that are allocated together
+
+	// maxShared is the size of an encoding up to which its elements stand
+	// beside those of others. They hold on to all of it, and a slab to up to
+	// slabSize such encodings: without a limit a peer could have us keep
+	// hundreds of its largest messages.
+	maxShared = 4 << 10
+)
 
 // Decode is the function Decode.
 func (d *Decoder) Decode(b []byte) (broker.Value, error) {
 	r := NewReader(b)
-	r.slab = &d.slab
+	if r.slab = &d.slab; len(b) > maxShared {
+		r.slab = new([]broker.Value)
+	}
 	v := r.Value()
 	if err := r.Close(); err != nil {
 		return broker.Value{}, err
@@ -273,17 +283,16 @@ func (r *Reader) container(kind broker.Kind, depth int) broker.Value {
 			return broker.Value{}
 		}
 	}
-	var v broker.Value
-	duplicate := -1
+	v, unique := broker.Value{}, true
 	switch kind {
-	case broker.KindVector:
-		return broker.Vector(elems...)
 	case broker.KindSet:
-		v, duplicate = broker.UniqueSet(elems)
+		v, unique = broker.UniqueSet(elems)
 	case broker.KindTable:
-		v, duplicate = broker.UniqueTable(elems)
+		v, unique = broker.UniqueTable(elems)
+	default:
+		v = broker.Vector(elems...)
 	}
-	if duplicate >= 0 {
+	if !unique {
 		r.fail("%s holds a duplicate", kind)
 	}
 	return v

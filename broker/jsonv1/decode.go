@@ -402,16 +402,16 @@ func (d *decoder) container(kind broker.Kind, x *datum) broker.Value {
 		d.failAt(x.pos, "%s holds something else than %s", kind, content)
 		return broker.Value{}
 	}
-	v, duplicate := broker.Value{}, -1
+	v, unique := broker.Value{}, true
 	switch kind {
 	case broker.KindSet:
-		v, duplicate = broker.UniqueSet(x.elems)
+		v, unique = broker.UniqueSet(x.elems)
 	case broker.KindTable:
-		v, duplicate = broker.UniqueTable(x.elems)
+		v, unique = broker.UniqueTable(x.elems)
 	default:
 		v = broker.Vector(x.elems...)
 	}
-	if duplicate >= 0 {
+	if !unique {
 		d.failAt(x.pos, "%s holds a duplicate", kind)
 	}
 	return v

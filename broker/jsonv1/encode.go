@@ -4,7 +4,6 @@ import (
 	"math"
 	"strconv"
 	"time"
-	"unsafe"
 
 	"github.com/zeekwire/zeekwire/broker"
 )
@@ -126,8 +125,7 @@ func (m manner) appendReal(b []byte, f float64) []byte {
 	if f == math.Trunc(f) {
 		return b
 	}
-	text := unsafe.String(&b[start], len(b)-start) // ParseFloat does not keep it
-	if g, err := strconv.ParseFloat(text, 64); err == nil && g == f {
+	if g, err := strconv.ParseFloat(string(b[start:]), 64); err == nil && g == f {
 		return b
 	}
 	return strconv.AppendFloat(b[:start], f, 'g', -1, 64)

@@ -242,6 +242,13 @@ func eventData() jsonv1.Data {
 	return jsonv1.Data{Topic: "/foo/bar", Value: broker.NewEvent("event_1", broker.Integer(42), broker.String("test")).Value()}
 }
 
+func TestRealsDoNotAllocate(t *testing.T) {
+	v, buf := broker.Real(1.0/3), make([]byte, 0, 128)
+	if n := testing.AllocsPerRun(100, func() { jsonv1.AppendValue(buf, v) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestFrames(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -257,6 +264,10 @@ func TestFrames(t *testing.T) {
 		{"error", jsonv1.Error{Code: "deserialization_failed", Context: "input #1 contained invalid data"},
 			`{"type":"error","code":"deserialization_failed","context":"input #1 contained invalid data"}`},
 		{"event", eventData(), event},
+		{"event with metadata", jsonv1.Data{Topic: "/foo/bar", Value: broker.Event{
+			Name: "event_1", Args: []broker.Value{broker.Integer(42), broker.String("test")},
+			Metadata: []broker.Metadata{{Key: broker.MetadataNetworkTimestamp, Value: broker.TimestampNanos(1681827194e9)}},
+		}.Value()}, strings.TrimSuffix(event, "]}]}") + `,{"@data-type":"vector","data":[{"@data-type":"vector","data":[{"@data-type":"count","data":1},{"@data-type":"timestamp","data":"2023-04-18T14:13:14.000"}]}]}]}]}`},
 		{"none", jsonv1.Data{Topic: "/none"}, `{"type":"data-message","topic":"/none","@data-type":"none","data":{}}`},
 	}
 	for _, tt := range tests {

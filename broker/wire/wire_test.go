@@ -132,6 +132,11 @@ func TestHandshakeRefusals(t *testing.T) {
 
 var event1 = broker.NewEvent("event_1", broker.Integer(42), broker.String("test"))
 
+var event2023 = broker.Event{
+	Name: event1.Name, Args: event1.Args,
+	Metadata: []broker.Metadata{{Key: broker.MetadataNetworkTimestamp, Value: broker.TimestampNanos(1681827194e9)}},
+}
+
 var envelopeVectors = []struct {
 	name string
 	hex  string // with the length of the frame
@@ -153,6 +158,10 @@ var envelopeVectors = []struct {
 	{"event", "0000005d " + hexG + hexNil + " 01 0010 0008 2f666f6f2f626172" +
 		"0e0302000000000000000102000000000000000 10e0205076576656e745f310e0203000000000000002a050474657374",
 		Envelope{idG, uuid.Nil, TypeData, 16, "/foo/bar", bin.Append(nil, event1.Value())}},
+	{"event of 2023", "00000073 " + hexG + hexNil + " 01 0010 0008 2f666f6f2f626172" +
+		"0e03020000000000000001020000000000000001 0e0305076576656e745f310e0203000000000000002a050474657374" +
+		"0e010e020200000000000000010917570cec17f64400",
+		Envelope{idG, uuid.Nil, TypeData, 16, "/foo/bar", bin.Append(nil, event2023.Value())}},
 	{"nothing but a header", "00000025" + hexG + hexZ + " 02 ffff 0000",
 		Envelope{idG, idZ, TypeCommand, 0xFFFF, "", []byte{}}},
 }
