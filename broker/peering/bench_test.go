@@ -1,10 +1,12 @@
 package peering
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/twoprocs"
 )
 
 // BenchmarkEvents sends small events from one endpoint to another, over
@@ -29,6 +31,27 @@ func BenchmarkEvents(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkTwoProcesses does so from process to process.
+func BenchmarkTwoProcesses(b *testing.B) {
+	twoprocs.Bench(b, func(address string) broker.Bus {
+		e := newEndpoint(b, Config{SendOverflow: broker.OverflowBlock, Subscriptions: []string{twoprocs.Count}})
+		dial(b, e, address)
+		return e
+	})
+}
+
+func receiver() (broker.Bus, string, error) {
+	e, err := New(Config{SendOverflow: broker.OverflowBlock, ReceiveOverflow: broker.OverflowBlock, Subscriptions: []string{""}})
+	if err != nil {
+		return nil, "", err
+	}
+	addr, err := e.Listen(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	return e, addr.String(), nil
 }
 
 // BenchmarkFanOut publishes to 100 peers of which each tenth subscribes.

@@ -11,10 +11,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/twoprocs"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	twoprocs.Receive(receiver)
+	goleak.VerifyTestMain(m)
+}
 
 var (
 	smallID = uuid.MustParse("11111111-1111-4111-8111-111111111111")

@@ -1,9 +1,12 @@
 package websocket_test
 
 import (
+	"context"
+	"net"
 	"testing"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/twoprocs"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 )
 
@@ -26,4 +29,23 @@ func BenchmarkClientToServer(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// The same from process to process.
+func BenchmarkTwoProcesses(b *testing.B) {
+	twoprocs.Bench(b, func(address string) broker.Bus {
+		return dial(b, websocket.ClientConfig{
+			Address: address, SendOverflow: broker.OverflowBlock, Subscriptions: []string{twoprocs.Count},
+		})
+	})
+}
+
+func receiver() (broker.Bus, string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	s := websocket.NewServer(websocket.ServerConfig{SendOverflow: broker.OverflowBlock, ReceiveOverflow: broker.OverflowBlock})
+	go s.Serve(context.Background(), l) // until the process ends
+	return s, l.Addr().String(), nil
 }

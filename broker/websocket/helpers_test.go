@@ -16,11 +16,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/twoprocs"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	twoprocs.Receive(receiver)
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds waits that should end at once.
 const patience = 10 * time.Second

@@ -1,0 +1,131 @@
+// Package twoprocs benchmarks a transport as it is used: the sender in one
+// process, the receiver in another, which is the test binary run again.
+package twoprocs
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+const (
+	variable = "ZEEKWIRE_RECEIVE" // set in the receiver's environment
+
+	// Topics, to the receiver and, the last one, from it.
+	Events = "bench/event"
+	end    = "bench/end"
+	Count  = "bench/count"
+)
+
+// Receive makes this process the receiver, if it is to be that, and does not
+// return then; TestMain calls it first. The function listen returns a bus that
+// receives Events and all other topics of the sender, and its address.
+func Receive(listen func() (broker.Bus, string, error)) {
+	if os.Getenv(variable) == "" {
+		return
+	}
+	if err := receive(listen); err != nil {
+		fmt.Fprintln(os.Stderr, "receiver:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// receive answers each end with the number of events before it, until the
+// sender is lost.
+func receive(listen func() (broker.Bus, string, error)) error {
+	bus, address, err := listen()
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	fmt.Println(address)
+	events := uint64(0)
+	for ctx := context.Background(); ; {
+		notice, err := bus.Next(ctx)
+		if err != nil {
+			return err
+		}
+		switch n := notice.(type) {
+		case broker.PeerLost:
+			return nil
+		case broker.Received:
+			if n.Message.Topic == Events {
+				events++
+				continue
+			}
+			if err := bus.Publish(ctx, Count, broker.Count(events)); err != nil {
+				return err
+			}
+			events = 0
+		}
+	}
+}
+
+// Bench starts a receiver and measures how long b.N small events take to it.
+// The function dial returns a bus that is connected to the receiver and
+// receives Count; on neither side may a queue drop anything.
+func Bench(b *testing.B, dial func(address string) broker.Bus) {
+	executable, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	receiver := exec.Command(executable, "-test.run=^$")
+	receiver.Env = append(os.Environ(), variable+"=1")
+	receiver.Stderr = os.Stderr
+	output, err := receiver.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := receiver.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := receiver.Wait(); err != nil {
+			b.Error(err)
+		}
+	}()
+	address, err := bufio.NewReader(output).ReadString('\n')
+	if err != nil {
+		receiver.Process.Kill()
+		b.Fatal(err)
+	}
+	go io.Copy(io.Discard, output)
+	bus := dial(strings.TrimSpace(address))
+	defer bus.Close()
+
+	event := broker.NewEvent("Bench::event",
+		broker.Count(42), broker.String("hello world"), broker.Timestamp(time.Unix(0, 0))).Value()
+	ctx := b.Context()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		if err := bus.Publish(ctx, Events, event); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := bus.Publish(ctx, end, broker.None()); err != nil {
+		b.Fatal(err)
+	}
+	for {
+		notice, err := bus.Next(ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n, ok := notice.(broker.Received); ok {
+			if count, _ := n.Message.Value.Count(); count != uint64(b.N) {
+				b.Fatalf("%d events arrived, %d were sent", count, b.N)
+			}
+			break
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
