@@ -84,13 +84,19 @@ func (l *Launcher) args(n launch.Node) []string {
 	return args
 }
 
+// isScript reports whether Zeek takes a word on its command line for a script,
+// and not for an option, an assignment or a plugin (Zeek: src/Options.cc).
+func isScript(word string) bool {
+	return word != "" && word[0] != '-' && !strings.Contains(word, "=") && !strings.Contains(word, "::")
+}
+
 // environ returns the environment of a node: the agent's, the node's own, and
 // last what must be so. The first of ours may be overruled.
 func (l *Launcher) environ(n launch.Node) []string {
 	env := os.Environ()
 	set := func(key, value string) { env = append(env, key+"="+value) }
 	if l.install.path != "" {
-		set("ZEEKPATH", l.nodeDir(n.Name)+":"+l.install.path)
+		set("ZEEKPATH", ".:"+l.install.path) // the node's directory may have a colon in its name
 	}
 	if os.Getenv("ZEEK_DEFAULT_CONNECT_RETRY") == "" && !l.install.version.atLeast(7, 2) {
 		set("ZEEK_DEFAULT_CONNECT_RETRY", "1") // up to a minute by default

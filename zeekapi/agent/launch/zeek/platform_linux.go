@@ -22,10 +22,10 @@ func startPinned(cmd *exec.Cmd, cpu int64) (pinErr, err error) {
 		// thread is not used again: it ends with its goroutine.
 		runtime.LockOSThread()
 		var cpus unix.CPUSet
-		if cpu == int64(int(cpu)) {
+		if cpu >= 0 && cpu == int64(int(cpu)) { // Set panics at negative ones
 			cpus.Set(int(cpu))
 		}
-		pinErr = unix.SchedSetaffinity(0, &cpus)
+		pinErr = unix.SchedSetaffinity(0, &cpus) // refuses the empty set
 		err = cmd.Start()
 	}()
 	<-done

@@ -50,6 +50,11 @@ func (l *Launcher) prepare(n launch.Node) error {
 	if n.Name == "" || n.Name == "." || n.Name == ".." || filepath.Base(n.Name) != n.Name {
 		return fmt.Errorf("%q does not name a directory", n.Name)
 	}
+	for _, script := range n.Scripts {
+		if !isScript(script) {
+			return fmt.Errorf("%q does not name a script", script)
+		}
+	}
 	dir := l.nodeDir(n.Name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -212,13 +217,19 @@ func forget(dir string) { os.Remove(filepath.Join(dir, processFile)) }
 
 // endLeftovers ends the nodes of a launcher that could not do so itself.
 func (l *Launcher) endLeftovers(ctx context.Context) error {
-	notes, err := filepath.Glob(filepath.Join(l.config.StateDir, "nodes", "*", processFile))
-	if err != nil {
+	dirs, err := os.ReadDir(filepath.Join(l.config.StateDir, "nodes"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	var notes []string
 	var left []identity
-	for _, note := range notes {
+	for _, dir := range dirs {
+		note := filepath.Join(l.nodeDir(dir.Name()), processFile)
 		id, err := readNote(note)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			continue
+		}
+		notes = append(notes, note)
 		if err != nil {
 			return fmt.Errorf("left-over process: %w", err)
 		}

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -67,6 +68,7 @@ type Launcher struct {
 	closed bool
 	nodes  map[string]context.CancelFunc // stops the node
 	all    sync.WaitGroup
+	owned  *os.File // held open, and with that the state directory
 }
 
 var _ launch.Launcher = (*Launcher)(nil)
@@ -112,14 +114,39 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 		c.Patience = DefaultPatience
 	}
 	l := &Launcher{config: c, install: install, nodes: make(map[string]context.CancelFunc)}
-	if l.scripts, err = writeScripts(filepath.Join(c.StateDir, "scripts")); err != nil {
+	if l.owned, err = own(c.StateDir); err != nil {
 		return nil, err
 	}
-	if err := l.endLeftovers(ctx); err != nil {
+	if l.scripts, err = writeScripts(filepath.Join(c.StateDir, "scripts")); err == nil {
+		err = l.endLeftovers(ctx)
+	}
+	if err != nil {
+		l.owned.Close()
 		return nil, err
 	}
 	l.killed, l.kill = context.WithCancel(context.Background())
 	return l, nil
+}
+
+// own takes a state directory for as long as the file that it returns is open:
+// a second launcher would take the nodes of the first for left-overs. Nodes do
+// not inherit the file.
+func own(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "launcher.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("state directory %s is in use by another agent", dir)
+		}
+		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
+	}
+	return f, nil
 }
 
 func writeScripts(dir string) (scripts, error) {
@@ -180,6 +207,7 @@ func (l *Launcher) Close(ctx context.Context) error {
 	}
 	l.mu.Unlock()
 	l.all.Wait()
+	l.owned.Close()
 	l.events.Close()
 	return nil
 }

@@ -2,10 +2,12 @@ package zeek
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -19,6 +21,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -277,7 +280,7 @@ func TestChildrenDoNotOutliveTheNode(t *testing.T) {
 
 func TestLeftoversEnd(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "state[1") // no pattern
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -309,9 +312,24 @@ func TestLeftoversEnd(t *testing.T) {
 
 	start(t, Config{StateDir: dir})
 	<-reaped
-	if notes, _ := filepath.Glob(filepath.Join(dir, "nodes", "*", processFile)); len(notes) > 0 {
-		t.Errorf("left: %q", notes)
+	for _, dir := range []string{nodeDir, otherDir} {
+		if _, err := os.Stat(filepath.Join(dir, processFile)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the note in %s is left: %v", dir, err)
+		}
 	}
+}
+
+// Else a second launcher would end the nodes of the first.
+func TestStateDirectoryHasOneOwner(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := start(t, Config{StateDir: dir})
+	want := "state directory " + dir + " is in use by another agent"
+	if _, err := newLauncher(t.Context(), Config{StateDir: dir}, first.install); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	first.Close(t.Context())
+	start(t, Config{StateDir: dir})
 }
 
 func TestNewFails(t *testing.T) {
@@ -371,12 +389,36 @@ Cpus_allowed_list:	0
 
 func TestCPUThatIsNotThere(t *testing.T) {
 	t.Parallel()
+	for _, cpu := range []int64{-1, -64, -1 << 63, 1 << 40} {
+		t.Run(fmt.Sprint(cpu), func(t *testing.T) {
+			t.Parallel()
+			var log bytes.Buffer
+			l := start(t, Config{Log: zerolog.New(&log)})
+			n := node("worker", "")
+			n.CPUAffinity = &cpu
+			l.Start(n)
+			next[launch.Started](t, l)
+			if !strings.Contains(log.String(), "cannot pin node to CPU") {
+				t.Errorf("logged %q", &log)
+			}
+		})
+	}
+}
+
+// What Zeek would not take for a script must not become an option or an
+// assignment.
+func TestScriptsAreScripts(t *testing.T) {
+	t.Parallel()
 	l := start(t, Config{})
-	n := node("worker", "")
-	cpu := int64(1 << 40)
-	n.CPUAffinity = &cpu
-	l.Start(n)
-	next[launch.Started](t, l)
+	for _, script := range []string{"-C", "--test", "-", "Broker::disable_ssl=T", "Some::Plugin", ""} {
+		n := node("worker", "report")
+		n.Scripts = []string{"fine", script}
+		l.Start(n)
+		want := fmt.Sprintf("%q does not name a script", script)
+		if err := next[launch.Exited](t, l).Err; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
 }
 
 func TestArgsByVersion(t *testing.T) {
@@ -394,7 +436,7 @@ func TestArgsByVersion(t *testing.T) {
 		{version{8, 1}, true, false},
 		{version{9, 0}, true, false},
 	} {
-		l := &Launcher{config: Config{StateDir: "/s"}, install: installation{version: tt.version, path: ".:/zeek"}}
+		l := &Launcher{config: Config{StateDir: "/s"}, install: installation{version: tt.version, path: "/zeek"}}
 		if got := slices.Contains(l.args(node("w", "")), "policy/frameworks/cluster/backend/broker"); got != tt.backend {
 			t.Errorf("Zeek %s: backend script is %t", tt.version, got)
 		}
@@ -402,7 +444,7 @@ func TestArgsByVersion(t *testing.T) {
 		if got := slices.Contains(env, "ZEEK_DEFAULT_CONNECT_RETRY=1"); got != tt.retry {
 			t.Errorf("Zeek %s: retry is %t", tt.version, got)
 		}
-		if !slices.Contains(env, "ZEEKPATH=/s/nodes/w:.:/zeek") {
+		if !slices.Contains(env, "ZEEKPATH=.:/zeek") {
 			t.Errorf("Zeek %s: no ZEEKPATH", tt.version)
 		}
 	}
