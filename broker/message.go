@@ -165,7 +165,7 @@ func ParseEvent(v Value) (Event, error) {
 // ParseZeekMessage interprets v as a message of Zeek, with the checks of Zeek
 // 6.2 and later: the format number must be 1, the type known and the content
 // of its shape, in a batch for every message. Surplus elements are ignored.
-// Errors wrap ErrInvalidMessage.
+// Errors wrap ErrInvalidMessage, and are short whatever the value holds.
 func ParseZeekMessage(v Value) (ZeekMessage, error) {
 	typ, content, err := unwrap(v)
 	if err != nil {
@@ -203,8 +203,11 @@ func unwrap(v Value) (typ uint64, content Value, err error) {
 	if v.Kind() != KindVector || v.Len() < 3 {
 		return 0, Value{}, invalid("not a vector of 3 elements but %s of %d", v.Kind(), v.Len())
 	}
-	if n, ok := v.At(0).Count(); !ok || n != formatNumber {
-		return 0, Value{}, invalid("format number is %v, want %d", v.At(0), formatNumber)
+	switch n, ok := v.At(0).Count(); {
+	case !ok:
+		return 0, Value{}, invalid("format number is a %s, want count", v.At(0).Kind())
+	case n != formatNumber:
+		return 0, Value{}, invalid("format number is %d, want %d", n, formatNumber)
 	}
 	typ, ok := v.At(1).Count()
 	if !ok {
@@ -227,18 +230,18 @@ func parseEvent(content Value) (Event, error) {
 	}
 	meta := content.At(2)
 	if meta.Kind() != KindVector {
-		return Event{}, invalid("metadata of event %s is a %s, want vector", name, meta.Kind())
+		return Event{}, invalid("metadata of event %.80s is a %s, want vector", name, meta.Kind())
 	}
 	e.Metadata = make([]Metadata, meta.Len())
 	for i := range e.Metadata {
 		entry := meta.At(i)
 		key, ok := element(entry, 0).Count()
 		if !ok || entry.Len() != 2 {
-			return Event{}, invalid("metadata of event %s: element %d is not [count, value]", name, i)
+			return Event{}, invalid("metadata of event %.80s: element %d is not [count, value]", name, i)
 		}
 		value := entry.At(1)
 		if key == MetadataNetworkTimestamp && value.Kind() != KindTimestamp {
-			return Event{}, invalid("metadata of event %s: network timestamp is a %s", name, value.Kind())
+			return Event{}, invalid("metadata of event %.80s: network timestamp is a %s", name, value.Kind())
 		}
 		e.Metadata[i] = Metadata{Key: key, Value: value}
 	}

@@ -47,7 +47,7 @@ func TestParseZeekMessageErrors(t *testing.T) {
 		{"no vector", str("x"), "not a vector of 3 elements but string of 1"},
 		{"too short", vector(count(1), count(1)), "not a vector of 3 elements but vector of 2"},
 		{"format", vector(count(2), count(1), vector()), "format number is 2"},
-		{"format kind", vector(broker.Integer(1), count(1), vector()), "format number"},
+		{"format kind", vector(broker.Integer(1), count(1), vector()), "format number is a integer, want count"},
 		{"type kind", vector(count(1), str("1"), vector()), "type is a string"},
 		{"type 0", vector(count(1), count(0), vector()), "unknown type 0"},
 		{"type 6", vector(count(1), count(6), vector()), "unknown type 6"},
@@ -71,6 +71,25 @@ func TestParseZeekMessageErrors(t *testing.T) {
 	}
 	if _, err := broker.ParseEvent(broker.Batch{}.Value()); !errors.Is(err, broker.ErrInvalidMessage) {
 		t.Errorf("ParseEvent takes a batch: %v", err)
+	}
+}
+
+// An error is for a log, and what it is about may be as large as a frame.
+func TestErrorsAreShort(t *testing.T) {
+	huge := broker.String(strings.Repeat("a", 1<<20))
+	one := broker.Count(1)
+	for _, v := range []broker.Value{
+		huge,
+		broker.Vector(huge, one, broker.Vector()),
+		broker.Vector(one, huge, broker.Vector()),
+		broker.Vector(one, one, broker.Vector(huge, huge)),
+		broker.Vector(one, one, broker.Vector(huge, broker.Vector(), huge)),
+		broker.Vector(one, one, broker.Vector(huge, broker.Vector(), broker.Vector(huge))),
+		broker.Vector(one, one, broker.Vector(huge, broker.Vector(), broker.Vector(broker.Vector(one, huge)))),
+	} {
+		if _, err := broker.ParseZeekMessage(v); err == nil || len(err.Error()) > 200 {
+			t.Errorf("the error is %.200v", err)
+		}
 	}
 }
 

@@ -166,9 +166,9 @@ type ProtocolError struct {
 
 func (e *ProtocolError) Error() string {
 	if e.Detail == "" {
-		return fmt.Sprintf("wire: %s (%s)", e.Text, e.Code)
+		return fmt.Sprintf("wire: %.200s (%s)", e.Text, e.Code)
 	}
-	return fmt.Sprintf("wire: %s (%s): %s", e.Text, e.Code, e.Detail)
+	return fmt.Sprintf("wire: %.200s (%s): %s", e.Text, e.Code, e.Detail)
 }
 
 // DecodeHandshake returns the message that b, the payload of a frame, holds.

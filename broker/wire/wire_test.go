@@ -130,6 +130,18 @@ func TestHandshakeRefusals(t *testing.T) {
 	}
 }
 
+// A peer may describe in a megabyte why it refuses us.
+func TestRefusalsAreShort(t *testing.T) {
+	for _, code := range []Code{CodeShuttingDown, numCodes} {
+		h := handshake(idG, true, Admit)
+		h.Start()
+		step := h.Receive(DropConn{idZ, code, strings.Repeat("a", 1<<19)}.Append(nil))
+		if step.Err == nil || len(step.Err.Error()) > 400 {
+			t.Errorf("code %d: the error is %.400v", code, step.Err)
+		}
+	}
+}
+
 var event1 = broker.NewEvent("event_1", broker.Integer(42), broker.String("test"))
 
 var event2023 = broker.Event{
