@@ -57,7 +57,8 @@ type Config struct {
 	// the authorities that peers may have theirs from, all as PEM.
 	CertFile, KeyFile, CAFile string
 
-	// Passphrase opens KeyFile if it is encrypted.
+	// Passphrase opens KeyFile if it is encrypted. It means nothing without one,
+	// in any mode.
 	Passphrase string
 
 	// PeerName, if set, is who all peers must be: the common name or an
@@ -67,11 +68,15 @@ type Config struct {
 }
 
 func (c Config) validate() error {
-	if c.Mode != Mutual {
+	switch c.Mode {
+	case Mutual:
+	case Anonymous, Off:
 		if c.CertFile != "" || c.KeyFile != "" || c.CAFile != "" || c.PeerName != "" {
 			return fmt.Errorf("security: the mode is %s, which has no place for certificates, keys and names of peers: set it to mutual, or leave them out", c.Mode)
 		}
 		return nil
+	default:
+		return fmt.Errorf("security: unknown mode %d", uint8(c.Mode))
 	}
 	for _, file := range []struct{ what, path string }{
 		{"certificate", c.CertFile}, {"private key", c.KeyFile}, {"certificate authorities", c.CAFile},

@@ -285,6 +285,8 @@ func TestConfigErrors(t *testing.T) {
 		{"authorities are junk", with(func(c *Config) { c.CAFile = junk }), junk},
 		{"key of another certificate", with(func(c *Config) { c.KeyFile = ca.node(t, "other").KeyFile }), "does not match"},
 		{"anonymous with a certificate", with(func(c *Config) { c.Mode = Anonymous }), "the mode is anonymous"},
+		{"unknown mode", Config{Mode: 3}, "unknown mode 3"},
+		{"unknown mode with certificates", with(func(c *Config) { c.Mode = 200 }), "unknown mode 200"},
 		{"off with a name", Config{Mode: Off, PeerName: "x"}, "the mode is off"},
 	}
 	for _, tt := range tests {
