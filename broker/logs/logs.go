@@ -16,12 +16,14 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// MaxFields is how many fields a stream may have. Zeek's largest, its analyzers'
-// extensions included, have less than a hundred.
-const MaxFields = 4096
-
-// MaxStreams is how many streams a Catalog holds.
-const MaxStreams = 4096
+// Limits of what a peer can announce, which a Catalog keeps. The largest streams
+// of Zeek, with the extensions of its analyzers, have less than a hundred
+// fields and 2 KiB of names.
+const (
+	MaxFields  = 1024     // of a stream
+	MaxNames   = 32 << 10 // bytes in all names of a stream together
+	MaxStreams = 4096     // of a Catalog
+)
 
 var (
 	// ErrMalformed is wrapped by the errors about log messages that are not as
@@ -102,30 +104,52 @@ type Stream struct {
 	Fields     []Field
 }
 
-// ParseStream reads a LogCreate.
+// ParseStream reads a LogCreate. The result shares no memory with it. Errors
+// wrap ErrMalformed.
 func ParseStream(m broker.LogCreate) (*Stream, error) {
-	s := &Stream{ID: m.Stream, Writer: m.Writer}
+	fail := func(format string, args ...any) (*Stream, error) {
+		return nil, malformed(m.Stream, fmt.Errorf(format, args...))
+	}
+	var path string
 	var ok bool
 	if m.WriterInfo.Kind() == broker.KindVector && m.WriterInfo.Len() > 0 {
-		s.Path, ok = m.WriterInfo.At(0).Text()
+		path, ok = m.WriterInfo.At(0).Text()
 	}
 	if !ok {
-		return nil, fmt.Errorf("logs: %w: stream %s: writer info does not begin with a path", ErrMalformed, m.Stream)
+		return fail("writer info does not begin with a path")
 	}
 	if m.Fields.Kind() != broker.KindVector {
-		return nil, fmt.Errorf("logs: %w: stream %s: fields are a %s, want vector", ErrMalformed, m.Stream, m.Fields.Kind())
+		return fail("fields are a %s, want vector", m.Fields.Kind())
 	}
 	if n := m.Fields.Len(); n > MaxFields {
-		return nil, fmt.Errorf("logs: %w: stream %s: %d fields, limit is %d", ErrMalformed, m.Stream, n, MaxFields)
+		return fail("%d fields, limit is %d", n, MaxFields)
 	}
-	for v := range m.Fields.Elements() {
-		f, err := parseField(v)
+	fields := make([]Field, m.Fields.Len())
+	names := len(m.Stream) + len(m.Writer) + len(path)
+	for i := range fields {
+		f, err := parseField(m.Fields.At(i))
 		if err != nil {
-			return nil, fmt.Errorf("logs: %w: stream %s: field %d: %w", ErrMalformed, m.Stream, len(s.Fields), err)
+			return fail("field %d: %w", i, err)
 		}
-		s.Fields = append(s.Fields, f)
+		names += len(f.Name)
+		fields[i] = f
 	}
-	return s, nil
+	if names > MaxNames {
+		return fail("%d bytes of names, limit is %d", names, MaxNames)
+	}
+	for i := range fields {
+		fields[i].Name = strings.Clone(fields[i].Name)
+	}
+	return &Stream{
+		ID: strings.Clone(m.Stream), Writer: strings.Clone(m.Writer), Path: strings.Clone(path),
+		Fields: fields,
+	}, nil
+}
+
+// malformed is the error about a message of a stream, which a peer may have
+// given any name.
+func malformed(stream string, err error) error {
+	return fmt.Errorf("logs: %w: stream %.80s: %w", ErrMalformed, stream, err)
 }
 
 // parseField reads [name, secondary name, type, subtype, optional]. The
@@ -142,7 +166,7 @@ func parseField(v broker.Value) (Field, error) {
 		return Field{}, errors.New("not [string, string, count, count, boolean]")
 	}
 	if typ > 255 || subtype > 255 {
-		return Field{}, fmt.Errorf("%s has the type %d of %d", name, typ, subtype)
+		return Field{}, fmt.Errorf("%.80s has the type %d of %d", name, typ, subtype)
 	}
 	f := Field{Name: name, Type: Type(typ), Optional: optional}
 	if f.Type.isContainer() {
@@ -163,7 +187,7 @@ func (s *Stream) Row(m broker.LogWrite) (Row, error) {
 	r := reader{data: m.Data}
 	values := r.record(s)
 	if r.err != nil {
-		return Row{}, fmt.Errorf("logs: %w: stream %s: %w", ErrMalformed, s.ID, r.err)
+		return Row{}, malformed(s.ID, r.err)
 	}
 	return Row{s, values}, nil
 }
@@ -174,7 +198,7 @@ func Values(m broker.LogWrite) ([]broker.Value, error) {
 	r := reader{data: m.Data}
 	values := r.record(nil)
 	if r.err != nil {
-		return nil, fmt.Errorf("logs: %w: stream %s: %w", ErrMalformed, m.Stream, r.err)
+		return nil, malformed(m.Stream, r.err)
 	}
 	return values, nil
 }
@@ -236,7 +260,7 @@ func (c *Catalog) Add(m broker.LogCreate) (*Stream, error) {
 func (c *Catalog) Row(m broker.LogWrite) (Row, error) {
 	s := c.streams[streamKey{m.Stream, m.Writer, m.Path}]
 	if s == nil {
-		return Row{}, fmt.Errorf("logs: %w: %s by %s at %s", ErrUnknownStream, m.Stream, m.Writer, m.Path)
+		return Row{}, fmt.Errorf("logs: %w: %.80s by %.80s at %.80s", ErrUnknownStream, m.Stream, m.Writer, m.Path)
 	}
 	return s.Row(m)
 }

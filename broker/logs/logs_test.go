@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -224,7 +225,16 @@ func TestMalformedStreams(t *testing.T) {
 		}, "f has the type 256"},
 		{"many fields", func(m *broker.LogCreate) {
 			m.Fields = broker.Vector(make([]broker.Value, logs.MaxFields+1)...)
-		}, "4097 fields"},
+		}, "1025 fields"},
+		{"long path", func(m *broker.LogCreate) {
+			m.WriterInfo = broker.Vector(broker.String(strings.Repeat("p", logs.MaxNames)))
+		}, "bytes of names"},
+		{"long names", func(m *broker.LogCreate) {
+			*m = create(field(strings.Repeat("a", logs.MaxNames/2), 0, 0), field(strings.Repeat("b", logs.MaxNames/2), 0, 0))
+		}, "bytes of names"},
+		{"long stream", func(m *broker.LogCreate) {
+			m.Stream, m.Fields = strings.Repeat("s", 1<<20), broker.None()
+		}, "fields are a none"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := create(field("f", logs.TypeBool, 0))
@@ -233,8 +243,37 @@ func TestMalformedStreams(t *testing.T) {
 			if !errors.Is(err, logs.ErrMalformed) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
+			if err != nil && len(err.Error()) > 400 {
+				t.Errorf("error of %d bytes", len(err.Error()))
+			}
 		})
 	}
+}
+
+// What a Catalog keeps must not keep the message that it came in.
+func TestStreamIsACopy(t *testing.T) {
+	const size, streams = 1 << 20, 32
+	memory := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	var c logs.Catalog
+	before := memory()
+	for i := range streams {
+		frame := strings.Repeat("a", size)
+		m := create(field(frame[:10], logs.TypeBool, 0))
+		m.Stream, m.Writer = frame[:10], frame[10:20]
+		m.WriterInfo = broker.Vector(broker.String(frame[:i]))
+		if _, err := c.Add(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grown := memory() - before; grown > streams*size/4 {
+		t.Errorf("%d announcements keep %d bytes", streams, grown)
+	}
+	runtime.KeepAlive(&c)
 }
 
 func TestCatalog(t *testing.T) {

@@ -57,7 +57,7 @@ func (r *reader) record(s *Stream) []broker.Value {
 			if f != nil {
 				name = f.Name
 			}
-			r.err = fmt.Errorf("field %s: %w", name, r.err)
+			r.err = fmt.Errorf("field %.80s: %w", name, r.err)
 			return nil
 		}
 	}
