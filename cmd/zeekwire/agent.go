@@ -48,7 +48,8 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			if err := service.resolve(cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			s.name, s.stateDir, s.security, s.log = service.name, service.stateDir, service.security, service.log
+			s.name, s.stateDir, s.log = service.name, service.stateDir, service.log
+			s.security, s.tls = service.security, service.tls.Config
 			var err error
 			if s.controller, err = controller.resolve(); err != nil {
 				return err
@@ -83,6 +84,7 @@ type agentService struct {
 	launcher   string
 	zeek       string
 	security   *security.Layer
+	tls        security.Config // what security is made of, for nodes
 	log        zerolog.Logger
 
 	// started, if set, is called once with the address that is listened at.
@@ -156,11 +158,11 @@ func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) 
 		return simulated.New(simulated.Config{}), nil
 	case launcherZeek:
 		return zeek.New(ctx, zeek.Config{
-			Binary:     s.zeek,
-			StateDir:   filepath.Clean(s.stateDir),
-			Agent:      listens,
-			DisableTLS: s.security.Mode() == security.Off,
-			Log:        s.log,
+			Binary:   s.zeek,
+			StateDir: filepath.Clean(s.stateDir),
+			Agent:    listens,
+			TLS:      s.tls,
+			Log:      s.log,
 		})
 	}
 	return nil, fmt.Errorf("--launcher %q: want %s or %s", s.launcher, launcherZeek, launcherSimulated)

@@ -33,7 +33,6 @@ func (s *tlsSetting) layer() (*security.Layer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--tls %q: want off, anonymous or mutual", s.mode)
 	}
-	c := s.Config
-	c.Mode, c.Passphrase = mode, os.Getenv(passphraseVar)
-	return security.New(c)
+	s.Mode, s.Passphrase = mode, os.Getenv(passphraseVar)
+	return security.New(s.Config)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -17,6 +18,10 @@ import (
 // layoutFile is found by Zeek through ZEEKPATH
 // (Zeek: base/frameworks/cluster/__load__.zeek).
 const layoutFile = "cluster-layout.zeek"
+
+// passphraseVar is where defaults.zeek looks for the passphrase of the key,
+// which other users of the machine could read on a command line.
+const passphraseVar = "ZEEKWIRE_TLS_PASSPHRASE"
 
 // layout returns the content of a node's layoutFile.
 func layout(n launch.Node, v version) []byte {
@@ -78,8 +83,11 @@ func (l *Launcher) args(n launch.Node) []string {
 	args = append(args, l.scripts.defaults)
 	args = append(args, n.Scripts...)
 	args = append(args, l.scripts.node)
-	if l.config.DisableTLS {
+	switch tls := l.config.TLS; tls.Mode {
+	case security.Off:
 		args = append(args, "Broker::disable_ssl=T")
+	case security.Mutual:
+		args = append(args, "Broker::ssl_certificate="+tls.CertFile, "Broker::ssl_keyfile="+tls.KeyFile, "Broker::ssl_cafile="+tls.CAFile)
 	}
 	return args
 }
@@ -105,6 +113,9 @@ func (l *Launcher) environ(n launch.Node) []string {
 		set(key, n.Env[key])
 	}
 	set("CLUSTER_NODE", n.Name)
+	if l.config.TLS.Passphrase != "" {
+		set(passphraseVar, l.config.TLS.Passphrase)
+	}
 
 	// Zeek's own script for nodes, should one load it, reads these as well.
 	agent := l.config.Agent.Addr()

@@ -9,3 +9,7 @@ redef Log::rotation_format_func = archiver_rotation_format_func;
 redef Log::default_rotation_postprocessor_cmd = "";
 redef LogAscii::enable_leftover_log_rotation = T;
 @endif
+
+# The agent's key serves the node as well. The agent puts this into the
+# environment, as everybody can read command lines.
+redef Broker::ssl_passphrase = getenv("ZEEKWIRE_TLS_PASSPHRASE");

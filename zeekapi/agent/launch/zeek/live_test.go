@@ -16,6 +16,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
@@ -74,7 +75,7 @@ func newLiveCluster(t *testing.T, prefix string) *liveCluster {
 	}
 	listen := netip.MustParseAddrPort(bound.String())
 	launcher, err := zeek.New(t.Context(), zeek.Config{
-		Binary: filepath.Join(prefix, "bin", "zeek"), StateDir: c.stateDir, Agent: listen, DisableTLS: true, Log: log,
+		Binary: filepath.Join(prefix, "bin", "zeek"), StateDir: c.stateDir, Agent: listen, TLS: security.Config{Mode: security.Off}, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -42,9 +43,10 @@ type Config struct {
 	// stands for all of the machine's.
 	Agent netip.AddrPort
 
-	// DisableTLS makes Broker speak without TLS, between nodes and with the
-	// agent. Otherwise it does what Zeek does by default.
-	DisableTLS bool
+	// TLS is how the agent's own connections are protected. Nodes protect
+	// those between them and with the agent in the same way, with the agent's
+	// certificate. PeerName is not for them.
+	TLS security.Config
 
 	// Patience is how long a node may take to end before it is killed; 0 for
 	// DefaultPatience.
@@ -109,6 +111,14 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	var err error
 	if c.StateDir, err = filepath.Abs(c.StateDir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	for _, file := range []*string{&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.CAFile} {
+		if *file == "" {
+			continue
+		}
+		if *file, err = filepath.Abs(*file); err != nil { // nodes run elsewhere
+			return nil, err
+		}
 	}
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience

@@ -25,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -357,7 +358,7 @@ func TestNewFails(t *testing.T) {
 
 func TestSurroundings(t *testing.T) {
 	t.Parallel()
-	l := start(t, Config{DisableTLS: true})
+	l := start(t, Config{TLS: security.Config{Mode: security.Off}})
 	n := node("worker", "report")
 	n.Scripts = []string{"a/first", "second"}
 	n.Interface = "eth0"
@@ -384,6 +385,28 @@ Cpus_allowed_list:	0
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Else nodes and agent would refuse each other.
+func TestNodesShareTheAgentsCertificate(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{TLS: security.Config{
+		Mode: security.Mutual, CertFile: "c.pem", KeyFile: "/keys/k.pem", CAFile: "ca.pem", Passphrase: "p",
+	}})
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := l.args(node("w", ""))
+	want := []string{
+		"Broker::ssl_certificate=" + dir + "/c.pem", "Broker::ssl_keyfile=/keys/k.pem", "Broker::ssl_cafile=" + dir + "/ca.pem",
+	}
+	if diff := cmp.Diff(want, args[len(args)-3:]); diff != "" {
+		t.Error(diff)
+	}
+	if !slices.Contains(l.environ(node("w", "")), "ZEEKWIRE_TLS_PASSPHRASE=p") {
+		t.Error("no passphrase")
 	}
 }
 
