@@ -57,7 +57,7 @@ func Declare[M Message](event string, api API, since string) Declaration {
 // DeclareAs returns the declaration of the message M, which travels as the
 // arguments W, for dialects whose records differ from those of the model.
 func DeclareAs[M Message, W any](event string, api API, since string, to func(M) (W, error), from func(W) (M, error)) Declaration {
-	args, err := fieldsOf(reflect.TypeFor[W]())
+	args, err := fieldsOf(reflect.TypeFor[W](), nil)
 	if err != nil {
 		panic(fmt.Sprintf("zeekapi: declaration of %s: %v", event, err))
 	}
@@ -151,7 +151,7 @@ func (d *Dialect) Encode(m Message) (broker.Event, error) {
 func (d *Dialect) Decode(ev broker.Event) (Message, error) {
 	decl := d.byEvent[ev.Name]
 	if decl == nil {
-		return nil, fmt.Errorf("zeekapi: event %q: %w (%s)", ev.Name, ErrUnknown, d.Name)
+		return nil, fmt.Errorf("zeekapi: event %.80q: %w (%s)", ev.Name, ErrUnknown, d.Name)
 	}
 	if len(ev.Args) != len(decl.args) {
 		return nil, fmt.Errorf("zeekapi: event %s has %d arguments, want %d", ev.Name, len(ev.Args), len(decl.args))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,8 +34,9 @@ import (
 // whole label). The tag "-" leaves a field out; an embedded struct contributes
 // its fields.
 //
-// Marshal fails on Go types that have no counterpart and on strings with an
-// enum option that are not Valid, if their type has that method.
+// Marshal fails on Go types that have no counterpart, such as those that contain
+// themselves, on ports without a valid protocol, and on strings with an enum
+// option that are not Valid, if their type has that method.
 func Marshal(v any) (broker.Value, error) {
 	if v == nil {
 		return broker.None(), nil
@@ -53,7 +55,9 @@ func Marshal(v any) (broker.Value, error) {
 
 // Unmarshal stores v in what into, a non-nil pointer, points to: the inverse
 // of Marshal. Elements that a record has beyond the fields of a struct are
-// ignored, as Zeek does. Errors are of type *MappingError.
+// ignored, as Zeek does. Strings are copied, so that to keep one is not to keep
+// the message that it came in; a broker.Value is not. If v does not fit, the
+// error is a *MappingError and what into points to may be half stored.
 func Unmarshal(v broker.Value, into any) error {
 	rv := reflect.ValueOf(into)
 	if rv.Kind() != reflect.Pointer || rv.IsNil() {
@@ -113,7 +117,7 @@ func mapperOf(t reflect.Type) (*mapper, error) {
 	if m, ok := mappers.Load(t); ok {
 		return m.(*mapper), nil
 	}
-	m, err := compile(t, fieldOptions{})
+	m, err := compile(t, fieldOptions{}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +167,14 @@ var (
 	typeDuration = reflect.TypeFor[time.Duration]()
 )
 
-func compile(t reflect.Type, o fieldOptions) (*mapper, error) {
+// enclosing are the types around a type, from the outermost in.
+type enclosing []reflect.Type
+
+func compile(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
+	if slices.Contains(within, t) {
+		return nil, fmt.Errorf("zeekapi: Go type %s contains itself", t)
+	}
+	within = append(slices.Clip(within), t)
 	switch t {
 	case typeValue:
 		return &mapper{
@@ -180,7 +191,7 @@ func compile(t reflect.Type, o fieldOptions) (*mapper, error) {
 	case typePrefix:
 		return scalar(broker.Subnet, broker.Value.Subnet, "subnet"), nil
 	case typePort:
-		return scalar(broker.PortValue, broker.Value.Port, "port"), nil
+		return portMapper(), nil
 	case typeTime:
 		return scalar(broker.Timestamp, broker.Value.Timestamp, "timestamp"), nil
 	case typeDuration:
@@ -194,20 +205,20 @@ func compile(t reflect.Type, o fieldOptions) (*mapper, error) {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		return basic(broker.Integer, broker.Value.Integer, reflect.Value.Int, reflect.Value.SetInt, reflect.Value.OverflowInt, "integer"), nil
 	case reflect.Float32, reflect.Float64:
-		return basic(broker.Real, broker.Value.Real, reflect.Value.Float, reflect.Value.SetFloat, nil, "real"), nil
+		return basic(broker.Real, broker.Value.Real, reflect.Value.Float, reflect.Value.SetFloat, reflect.Value.OverflowFloat, "real"), nil
 	case reflect.String:
 		if o.enum {
 			return compileEnum(t, o.scope), nil
 		}
-		return basic(broker.String, broker.Value.Text, reflect.Value.String, reflect.Value.SetString, nil, "string"), nil
+		return basic(broker.String, copyText, reflect.Value.String, reflect.Value.SetString, nil, "string"), nil
 	case reflect.Pointer:
-		return compilePointer(t, o)
+		return compilePointer(t, o, within)
 	case reflect.Slice:
-		return compileSlice(t, o)
+		return compileSlice(t, o, within)
 	case reflect.Map:
-		return compileMap(t, o)
+		return compileMap(t, o, within)
 	case reflect.Struct:
-		return compileStruct(t)
+		return compileStruct(t, within)
 	}
 	return nil, fmt.Errorf("zeekapi: Go type %s has no counterpart in Zeek", t)
 }
@@ -227,6 +238,24 @@ func scalar[T any](make func(T) broker.Value, get func(broker.Value) (T, bool), 
 			return nil
 		},
 	}
+}
+
+func portMapper() *mapper {
+	m := scalar(broker.PortValue, broker.Value.Port, "port")
+	marshal := m.marshal
+	m.marshal = func(v reflect.Value) (broker.Value, *MappingError) {
+		if p := v.Interface().(broker.Port).Protocol; !p.Valid() {
+			return broker.Value{}, &MappingError{What: "port with " + p.String()}
+		}
+		return marshal(v)
+	}
+	return m
+}
+
+// copyText is broker.Value.Text without the memory of the message around it.
+func copyText(v broker.Value) (string, bool) {
+	s, ok := v.Text()
+	return strings.Clone(s), ok
 }
 
 // basic is for Go's own scalar types of any name and size.
@@ -265,17 +294,17 @@ func compileEnum(t reflect.Type, scope string) *mapper {
 				return mismatch("enum-value", v)
 			}
 			name, ok := strings.CutPrefix(label, scope)
-			into.SetString(name)
+			into.SetString(strings.Clone(name))
 			if !ok || !valid(into) {
-				return &MappingError{What: fmt.Sprintf("unknown enum label %q", label)}
+				return &MappingError{What: fmt.Sprintf("unknown enum label %.80q", label)}
 			}
 			return nil
 		},
 	}
 }
 
-func compilePointer(t reflect.Type, o fieldOptions) (*mapper, error) {
-	elem, err := compile(t.Elem(), o)
+func compilePointer(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
+	elem, err := compile(t.Elem(), o, within)
 	if err != nil {
 		return nil, err
 	}
@@ -297,8 +326,8 @@ func compilePointer(t reflect.Type, o fieldOptions) (*mapper, error) {
 	}, nil
 }
 
-func compileSlice(t reflect.Type, o fieldOptions) (*mapper, error) {
-	elem, err := compile(t.Elem(), fieldOptions{enum: o.enum, scope: o.scope})
+func compileSlice(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
+	elem, err := compile(t.Elem(), fieldOptions{enum: o.enum, scope: o.scope}, within)
 	if err != nil {
 		return nil, err
 	}
@@ -337,12 +366,12 @@ func compileSlice(t reflect.Type, o fieldOptions) (*mapper, error) {
 	}, nil
 }
 
-func compileMap(t reflect.Type, o fieldOptions) (*mapper, error) {
-	key, err := compile(t.Key(), fieldOptions{})
+func compileMap(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
+	key, err := compile(t.Key(), fieldOptions{}, within)
 	if err != nil {
 		return nil, err
 	}
-	value, err := compile(t.Elem(), fieldOptions{enum: o.enum, scope: o.scope})
+	value, err := compile(t.Elem(), fieldOptions{enum: o.enum, scope: o.scope}, within)
 	if err != nil {
 		return nil, err
 	}
@@ -356,7 +385,7 @@ func compileMap(t reflect.Type, o fieldOptions) (*mapper, error) {
 				}
 				e, err := value.marshal(it.Value())
 				if err != nil {
-					return broker.Value{}, err.in("[" + k.String() + "]")
+					return broker.Value{}, err.in(keyPath(k))
 				}
 				entries = append(entries, broker.Entry{Key: k, Value: e})
 			}
@@ -370,10 +399,10 @@ func compileMap(t reflect.Type, o fieldOptions) (*mapper, error) {
 			for k, e := range v.Entries() {
 				rk, re := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
 				if err := key.unmarshal(k, rk); err != nil {
-					return err.in("key " + k.String())
+					return err.in("key" + keyPath(k))
 				}
 				if err := value.unmarshal(e, re); err != nil {
-					return err.in("[" + k.String() + "]")
+					return err.in(keyPath(k))
 				}
 				m.SetMapIndex(rk, re)
 			}
@@ -383,6 +412,10 @@ func compileMap(t reflect.Type, o fieldOptions) (*mapper, error) {
 	}, nil
 }
 
+// keyPath is the part of a path that stands for an entry of a table, shortened:
+// a peer may have sent a key of any size.
+func keyPath(k broker.Value) string { return fmt.Sprintf("[%.80s]", k) }
+
 // field is one field of a record.
 type field struct {
 	name  string
@@ -391,8 +424,8 @@ type field struct {
 	*mapper
 }
 
-func compileStruct(t reflect.Type) (*mapper, error) {
-	fields, err := fieldsOf(t)
+func compileStruct(t reflect.Type, within enclosing) (*mapper, error) {
+	fields, err := fieldsOf(t, within)
 	if err != nil {
 		return nil, err
 	}
@@ -438,22 +471,45 @@ func compileStruct(t reflect.Type) (*mapper, error) {
 	}, nil
 }
 
-func fieldsOf(t reflect.Type) ([]field, error) {
+func fieldsOf(t reflect.Type, within enclosing) ([]field, error) {
 	var fields []field
-	for _, sf := range reflect.VisibleFields(t) {
-		promoter := sf.Anonymous && sf.Type.Kind() == reflect.Struct
-		if promoter || !sf.IsExported() || sf.Tag.Get("zeek") == "-" {
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		if sf.Tag.Get("zeek") == "-" {
+			continue
+		}
+		if sf.Anonymous && isRecord(sf.Type) {
+			promoted, err := fieldsOf(sf.Type, within)
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range promoted {
+				f.index = append([]int{i}, f.index...)
+				fields = append(fields, f)
+			}
+			continue
+		}
+		if !sf.IsExported() {
 			continue
 		}
 		name, o, err := parseTag(sf)
 		if err != nil {
 			return nil, err
 		}
-		m, err := compile(sf.Type, o)
+		m, err := compile(sf.Type, o, within)
 		if err != nil {
 			return nil, fmt.Errorf("%w (field %s of %s)", err, sf.Name, t)
 		}
 		fields = append(fields, field{name, sf.Index, o, m})
 	}
 	return fields, nil
+}
+
+// isRecord reports whether t is a struct that does not stand for a scalar.
+func isRecord(t reflect.Type) bool {
+	switch t {
+	case typeValue, typeAddr, typePrefix, typePort, typeTime:
+		return false
+	}
+	return t.Kind() == reflect.Struct
 }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -170,6 +172,14 @@ func TestUnmarshalErrors(t *testing.T) {
 		}{}, `zeekapi: s: unknown enum label "Management::NAPPING"`},
 		{"count out of range", broker.Count(256), new(uint8), "zeekapi: 256 does not fit uint8"},
 		{"count for int", broker.Count(1), new(int64), "zeekapi: want integer, got count"},
+		{"real out of range", broker.Real(1e300), new(float32), "zeekapi: 1e+300 does not fit float32"},
+		{"table key", broker.Table(broker.Entry{Key: broker.Count(1)}), new(map[string]string),
+			`zeekapi: key[1]: want string, got count`},
+		{"huge label", broker.Vector(broker.Enum(strings.Repeat("a", 1<<20))), &struct {
+			S zeekapi.State `zeek:"s,enum"`
+		}{}, `zeekapi: s: unknown enum label "` + strings.Repeat("a", 80) + `"`},
+		{"value of a huge key", broker.Table(broker.Entry{Key: broker.String(strings.Repeat("a", 1<<20))}), new(map[string]string),
+			`zeekapi: ["` + strings.Repeat("a", 79) + `]: want string, got none`},
 		{"table value", broker.Table(broker.Entry{Key: broker.String("k"), Value: broker.Count(1)}), new(map[string]string),
 			`zeekapi: ["k"]: want string, got count`},
 	} {
@@ -183,6 +193,61 @@ func TestUnmarshalErrors(t *testing.T) {
 	}
 }
 
+type (
+	tree struct {
+		Left *tree `zeek:"left,optional"`
+	}
+	list []list
+)
+
+// Which fields an embedded type contributes.
+func TestEmbedded(t *testing.T) {
+	type hidden struct{ X uint64 }
+	type Later struct{ Y uint64 }
+	v := struct {
+		base
+		hidden `zeek:"-"`
+		netip.Addr
+		*Later
+		ID2 string `zeek:"id"`
+	}{base{"a"}, hidden{1}, netip.MustParseAddr("::1"), nil, "b"}
+	got, err := zeekapi.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `["a", ::1, nil, "b"]`; got.String() != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	v.Later = &Later{2}
+	if got, err = zeekapi.Marshal(v); err != nil || got.At(2).String() != "[2]" {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+// What is kept of a message must not keep the frame that it came in.
+func TestStringsAreCopies(t *testing.T) {
+	frame := strings.Repeat("RED", 100)
+	var got struct {
+		S string          `zeek:"s"`
+		E color           `zeek:"e,enum"`
+		M map[string]bool `zeek:"m"`
+	}
+	err := zeekapi.Unmarshal(broker.Vector(broker.String(frame[:3]), broker.Enum(frame[:3]),
+		broker.Table(broker.Entry{Key: broker.String(frame[:3]), Value: broker.Boolean(true)})), &got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := []string{got.S, string(got.E)}
+	for key := range got.M {
+		kept = append(kept, key)
+	}
+	for _, s := range kept {
+		if s != "RED" || unsafe.StringData(s) == unsafe.StringData(frame) {
+			t.Errorf("%q is no copy", s)
+		}
+	}
+}
+
 func TestMarshalErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -193,6 +258,11 @@ func TestMarshalErrors(t *testing.T) {
 		{"label", struct {
 			E color `zeek:"e,enum"`
 		}{"BLUE"}, `zeekapi: e: "BLUE" is no label of zeekapi_test.color`},
+		{"port", struct {
+			P broker.Port `zeek:"p"`
+		}{broker.Port{Number: 1, Protocol: 9}}, "zeekapi: p: port with protocol(9)"},
+		{"type that contains itself", tree{}, "zeekapi: Go type zeekapi_test.tree contains itself (field Left of zeekapi_test.tree)"},
+		{"list that contains itself", list{}, "zeekapi: Go type zeekapi_test.list contains itself"},
 		{"tag", struct {
 			E string `zeek:"e,enumm"`
 		}{}, `zeekapi: field E has unknown tag option "enumm"`},
