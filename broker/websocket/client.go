@@ -80,8 +80,8 @@ type ClientConfig struct {
 }
 
 // Client is a connection to one of Zeek's WebSocket servers. Its only peer is
-// the server, whose name is the endpoint of the ack. A message that is being
-// sent when the connection breaks is lost.
+// the server, whose name is the endpoint of the ack. Messages that are
+// being sent when the connection breaks are lost.
 type Client struct {
 	cfg   ClientConfig
 	log   zerolog.Logger
@@ -150,6 +150,7 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 	// messages do not extend it.
 	stop := context.AfterFunc(ctx, func() { ws.Close() })
 	s := &session{conn: newConn(ws, c.out, c.cfg.MaxMessage)}
+	s.masked = true
 	err = c.subscribe(s)
 	if !stop() && err == nil {
 		err = context.Cause(ctx) // too late: the connection is closed
@@ -210,10 +211,7 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 			}
 			return nc, err
 		},
-		// Larger messages are sent in fragments, which Zeek before 6.0
-		// misreads.
-		WriteBufferSize: 64 << 10,
-		WriteBufferPool: &writeBuffers,
+		ReadBufferSize: readBuffer,
 	}
 	header := c.cfg.Header.Clone()
 	if header == nil {
@@ -239,12 +237,10 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 	return ws, nil
 }
 
-var writeBuffers sync.Pool
-
 // subscribe sends the subscriptions and reads up to the ack.
 func (c *Client) subscribe(s *session) error {
 	hello := jsonv1.Append(nil, jsonv1.Subscriptions(c.cfg.Subscriptions))
-	if err := s.ws.WriteMessage(websocket.TextMessage, hello); err != nil {
+	if err := s.send(appendText(nil, hello, s.masked)); err != nil {
 		return fmt.Errorf("sending subscriptions: %w", err)
 	}
 	s.ws.SetPingHandler(nil) // nobody else writes yet, so answer at once
@@ -373,7 +369,7 @@ func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) erro
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	text := jsonv1.AppendForZeek(nil, jsonv1.Data{Topic: topic, Value: v})
+	text := encode(jsonv1.AppendForZeek, jsonv1.Data{Topic: topic, Value: v})
 	// Broker's embedded server has an UUID for an endpoint, and takes any bytes.
 	if !utf8.Valid(text) && uuid.Validate(s.ack.Endpoint) != nil {
 		return fmt.Errorf("websocket: publishing to %s: %w", topic, ErrNotUTF8)

@@ -1,8 +1,10 @@
 package websocket_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -425,6 +427,26 @@ func TestClientSendOverflow(t *testing.T) {
 			t.Errorf("lost for %v, want ErrOverflow", lost.Err)
 		}
 	})
+}
+
+// Zeek before 6.0 misreads a text in fragments.
+func TestClientDoesNotFragment(t *testing.T) {
+	n := newNetwork(t)
+	heads := make(chan []byte, 1)
+	scripted(t, n, func(ws *gorilla.Conn) {
+		ws.ReadMessage()
+		ws.WriteMessage(gorilla.TextMessage, []byte(ack))
+		head := make([]byte, 10)
+		io.ReadFull(ws.NetConn(), head)
+		heads <- head
+	})
+	c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, PingInterval: -1})
+	text := broker.String(strings.Repeat("x", 100_000))
+	publish(t, c, "/", text)
+	want := append([]byte{0x81, 0xff, 0, 0, 0, 0}, binary.BigEndian.AppendUint32(nil, uint32(len(message("/", text))))...)
+	if head := <-heads; !bytes.Equal(head, want) {
+		t.Errorf("a large text begins with %x, want %x", head, want)
+	}
 }
 
 // Zeek's own server closes the connection over bytes that are not UTF-8,

@@ -27,6 +27,7 @@ type conn struct {
 
 	early [][]byte // texts that were read before run
 
+	masked       bool                 // what we send, as clients have to
 	pingInterval time.Duration        // 0 for no pings
 	ping         func(n int) string   // payload of ping n
 	strictUTF8   bool                 // close the connection over texts that are not UTF-8
@@ -142,6 +143,7 @@ func (c *conn) sayFarewell() {
 }
 
 func (c *conn) write() {
+	var buf []byte
 	for c.ctx.Err() == nil {
 		text, err := c.out.Next(c.ctx)
 		if errors.Is(err, broker.ErrClosed) {
@@ -154,15 +156,33 @@ func (c *conn) write() {
 		if err != nil {
 			return
 		}
+		if cap(buf) > keepBuffer {
+			buf = nil
+		}
+		buf = buf[:0]
+		for ok := true; ok; text, ok = c.out.TryNext() {
+			buf = appendText(buf, text, c.masked)
+			if len(buf) >= writeBuffer {
+				break
+			}
+		}
 		c.writing <- struct{}{}
-		c.ws.SetWriteDeadline(time.Now().Add(writeTimeout))
-		err = c.ws.WriteMessage(websocket.TextMessage, text)
+		err = c.send(buf)
 		<-c.writing
 		if err != nil {
 			c.abort(fmt.Errorf("websocket: sending: %w", err))
 			return
 		}
 	}
+}
+
+// send writes whole frames. The library may do so at the same time; no write
+// comes into the middle of another one.
+func (c *conn) send(frames []byte) error {
+	nc := c.ws.NetConn()
+	nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err := nc.Write(frames)
+	return err
 }
 
 func (c *conn) keepAlive() {
@@ -227,8 +247,7 @@ func (c *conn) read() error {
 		if err != nil {
 			return readError(err)
 		}
-		const keep = 1 << 20 // what one large message needed is not worth keeping
-		if buf.Cap() > keep {
+		if buf.Cap() > keepBuffer {
 			buf = bytes.Buffer{}
 		}
 		buf.Reset()

@@ -128,9 +128,7 @@ func NewServer(cfg ServerConfig) *Server {
 		log: orSilent(cfg.Log),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: serverHandshakeTimeout,
-			ReadBufferSize:   4096,
-			WriteBufferSize:  4096,
-			WriteBufferPool:  &sync.Pool{},
+			ReadBufferSize:   readBuffer,
 			CheckOrigin:      cfg.CheckOrigin,
 		},
 		inbox:   newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.MaxMessage),
@@ -295,11 +293,11 @@ func (c *client) refuse(e jsonv1.Error) {
 
 func (c *client) complain(e jsonv1.Error) {
 	c.log.Info().Str("code", e.Code).Str("context", e.Context).Msg("websocket client did something wrong")
-	c.send(c.ctx, jsonv1.Append(nil, e))
+	c.enqueue(c.ctx, jsonv1.Append(nil, e))
 }
 
-// send queues text. A client whose queue overflows may be disconnected for it.
-func (c *client) send(ctx context.Context, text []byte) error {
+// enqueue lets text wait for the writer. A client whose queue overflows may be disconnected for it.
+func (c *client) enqueue(ctx context.Context, text []byte) error {
 	lost, err := pushText(ctx, c.out, text)
 	if lost.First {
 		c.log.Warn().Msg("websocket client reads too slowly, dropping messages")
@@ -390,9 +388,9 @@ func (s *Server) fanOut(ctx context.Context, data jsonv1.Data, origin *client) e
 	if receivers == nil {
 		return nil
 	}
-	text := jsonv1.Append(nil, data)
+	text := encode(jsonv1.Append, data)
 	for _, c := range receivers {
-		if err := c.send(ctx, text); err != nil {
+		if err := c.enqueue(ctx, text); err != nil {
 			return err
 		}
 	}

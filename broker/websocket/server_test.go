@@ -361,6 +361,24 @@ func TestServerFlood(t *testing.T) {
 	}
 }
 
+// Sizes around those where frames change their form come through both ways.
+func TestSizes(t *testing.T) {
+	l := loopback(t)
+	s := serve(t, l, websocket.ServerConfig{})
+	c := dial(t, websocket.ClientConfig{Address: l.Addr().String(), Subscriptions: []string{""}})
+	next[broker.PeerAdded](t, s)
+	empty := len(message("/", broker.String("")))
+	for _, size := range []int{empty, 125, 126, 127, 1<<16 - 1, 1 << 16, 1<<16 + 1, 2_000_000, 126} {
+		text := broker.String(strings.Repeat("0123456", size/7+1)[:size-empty])
+		for from, to := range map[broker.Bus]broker.Bus{s: c, c: s} {
+			publish(t, from, "/", text)
+			if got := next[broker.Received](t, to).Message.Value; !broker.Equal(got, text) {
+				t.Errorf("%T received something else for a text of %d bytes", to, size)
+			}
+		}
+	}
+}
+
 // Clients that come and go cannot fill our memory with the news of it: they
 // have to wait for their ack.
 func TestServerComingAndGoing(t *testing.T) {

@@ -14,10 +14,12 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -49,6 +51,10 @@ const (
 	controlTimeout = 5 * time.Second  // for a ping or pong; nobody's buffers stay full that long
 	closeTimeout   = time.Second      // for our close frame, and for the peer's answer to it
 	drainTimeout   = 5 * time.Second  // for what is queued when we close
+
+	readBuffer  = 16 << 10 // bytes, for each connection
+	writeBuffer = 64 << 10 // that wait to be written together
+	keepBuffer  = 1 << 20  // what one large message needed is not worth keeping
 
 	maxEarly = 1 << 20 // bytes of messages before the ack; more is dropped
 )
@@ -126,6 +132,20 @@ func pushReceived(ctx context.Context, inbox *queue.Queue[broker.Notice], p brok
 // newOut returns a queue of texts to send, of which one, the ack, is kept.
 func newOut(limit int, policy broker.Overflow, maxMessage int64) *queue.Queue[[]byte] {
 	return queue.New[[]byte](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(int(maxMessage)), Kept: 1})
+}
+
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// encode returns the text of d in memory of its size.
+func encode(appendTo func([]byte, jsonv1.Frame) []byte, d jsonv1.Data) []byte {
+	buf := scratch.Get().(*[]byte)
+	defer scratch.Put(buf)
+	*buf = appendTo((*buf)[:0], d)
+	text := bytes.Clone(*buf)
+	if cap(*buf) > keepBuffer {
+		*buf = nil
+	}
+	return text
 }
 
 func pushText(ctx context.Context, out *queue.Queue[[]byte], text []byte) (queue.Lost, error) {

@@ -1,0 +1,41 @@
+package websocket
+
+import (
+	"crypto/subtle"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+)
+
+// appendText appends the frame of a text message (RFC 6455, section 5.2). The
+// library would write each message with a system call of its own, and a large
+// one in fragments, which Zeek before 6.0 misreads.
+func appendText(b, text []byte, masked bool) []byte {
+	const final, textFrame, maskBit = 0x80, 1, 0x80
+	start := len(b)
+	switch n := len(text); {
+	case n < 126:
+		b = append(b, final|textFrame, byte(n))
+	case n <= math.MaxUint16:
+		b = binary.BigEndian.AppendUint16(append(b, final|textFrame, 126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, final|textFrame, 127), uint64(n))
+	}
+	if !masked {
+		return append(b, text...)
+	}
+	b[start+1] |= maskBit
+	var key [64]byte // repeated, to mask many bytes at a time
+	binary.LittleEndian.PutUint32(key[:], rand.Uint32())
+	for n := 4; n < len(key); n *= 2 {
+		copy(key[n:], key[:n])
+	}
+	b = append(b, key[:4]...)
+	start = len(b)
+	b = append(b, text...)
+	for rest := b[start:]; len(rest) > 0; {
+		n := subtle.XORBytes(rest, rest, key[:])
+		rest = rest[n:]
+	}
+	return b
+}
