@@ -30,6 +30,7 @@ func newAgentCommand() *cobra.Command {
 		flag: "listen", usage: "listen for nodes and controllers at",
 		addrVar: "ZEEK_AGENT_ADDR", portVar: "ZEEK_AGENT_PORT",
 		host: "0.0.0.0", port: 2151,
+		neededBy: "nodes",
 	}
 	service := serviceSetting{kind: "agent", nameVar: "ZEEK_AGENT_NAME"}
 	var s agentService
@@ -97,9 +98,6 @@ const stopPatience = 26 * time.Second
 
 // run serves until ctx ends. Then it stops the nodes.
 func (s *agentService) run(ctx context.Context) (err error) {
-	if s.listen == "" {
-		return fmt.Errorf("an agent must listen, its nodes connect to it: give --listen an address")
-	}
 	endpoint, err := peering.New(peering.Config{
 		Subscriptions:   agent.Topics(s.name, dialects()...),
 		ReceiveOverflow: broker.OverflowBlock, // controllers wait rather than not be heard

@@ -7,7 +7,9 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -34,22 +36,34 @@ type addressSetting struct {
 	addrVar, portVar string
 	host             string
 	port             uint16
+	neededBy         string // who connects to it, if it must not be disabled
 
 	value string
 }
 
 func (s *addressSetting) register(cmd *cobra.Command) {
-	from := s.portVar
-	if s.addrVar != "" {
-		from = s.addrVar + " and " + s.portVar
+	what, from := s.usage+" `HOST:PORT`", s.portVar+" says"
+	if s.neededBy == "" {
+		what += " or " + disabled
 	}
-	cmd.Flags().StringVar(&s.value, s.flag, "", fmt.Sprintf("%s, `HOST:PORT` or %s (default %s, or what %s say)",
-		s.usage, disabled, net.JoinHostPort(s.host, strconv.Itoa(int(s.port))), from))
+	if s.addrVar != "" {
+		from = s.addrVar + " and " + s.portVar + " say"
+	}
+	cmd.Flags().StringVar(&s.value, s.flag, "", fmt.Sprintf("%s (default %s, or what %s)",
+		what, net.JoinHostPort(s.host, strconv.Itoa(int(s.port))), from))
 }
 
 // resolve returns the address, "" if it is disabled. Errors name the flag or
 // the variable.
 func (s *addressSetting) resolve() (string, error) {
+	address, err := s.address()
+	if err == nil && address == "" && s.neededBy != "" {
+		return "", fmt.Errorf("--%s %q: want HOST:PORT, as %s connect to it", s.flag, disabled, s.neededBy)
+	}
+	return address, err
+}
+
+func (s *addressSetting) address() (string, error) {
 	switch s.value {
 	case disabled:
 		return "", nil
@@ -121,6 +135,9 @@ func (s *serviceSetting) resolve(w io.Writer) (err error) {
 			return fmt.Errorf("no --name, no %s, and no host name: %w", s.nameVar, err)
 		}
 		s.name = s.kind + "-" + host
+	}
+	if s.name == "." || s.name == ".." || strings.ContainsFunc(s.name, func(r rune) bool { return r == '/' || !unicode.IsPrint(r) }) {
+		return fmt.Errorf("%s name %q does not name a file", s.kind, s.name)
 	}
 	return nil
 }

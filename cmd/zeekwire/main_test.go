@@ -81,7 +81,11 @@ func TestWrongUse(t *testing.T) {
 		{args: []string{"controller"}, env: map[string]string{"ZEEK_CONTROLLER_PORT": "2150"}, code: 1,
 			want: `error: ZEEK_CONTROLLER_PORT: broker: port "2150" lacks a protocol, as in 80/tcp`},
 		{args: []string{"agent", "--launcher", "x", "--listen", "127.0.0.1:0"}, code: 1, want: `error: --launcher "x": want zeek or simulated`},
-		{args: []string{"agent", "--listen", "none"}, code: 1, want: "error: an agent must listen"},
+		{args: []string{"controller", "--name", "a/../../b", "--state-dir", t.TempDir()}, code: 1, want: `error: controller name "a/../../b" does not name a file`},
+		{args: []string{"agent", "--name", "..", "--state-dir", t.TempDir()}, code: 1, want: `error: agent name ".." does not name a file`},
+		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_NAME": "a\nb"}, code: 1, want: `error: agent name "a\nb" does not name a file`},
+		{args: []string{"agent", "--listen", "none"}, code: 1, want: "error: --listen \"none\": want HOST:PORT, as nodes connect to it"},
+		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_PORT": "0/tcp"}, code: 1, want: "error: --listen \"none\": want HOST:PORT, as nodes connect to it"},
 		{args: []string{"agent", "--zeek", "/nonexistent/zeek", "--listen", "127.0.0.1:0", "--state-dir", t.TempDir(), "--log-level", "error"},
 			code: 1, want: "error: zeek launcher: "},
 		{args: []string{"decode", file}, code: 1, want: file + ":1: "},
@@ -96,6 +100,18 @@ func TestWrongUse(t *testing.T) {
 				t.Errorf("exit code %d and %q, want %d and %q", code, stderr, tt.code, tt.want)
 			}
 		})
+	}
+}
+
+func TestHelpSaysWhatAnAddressMayBe(t *testing.T) {
+	stdout, _, _ := call(t.Context(), "agent", "--help")
+	for _, want := range []string{
+		"connect to the controller at HOST:PORT or none (default 127.0.0.1:2150, or what ZEEK_CONTROLLER_PORT says)",
+		"listen for nodes and controllers at HOST:PORT (default 0.0.0.0:2151, or what ZEEK_AGENT_ADDR and ZEEK_AGENT_PORT say)",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("the help lacks %q:\n%s", want, stdout)
+		}
 	}
 }
 
