@@ -68,7 +68,7 @@ func (c Config) validate() error {
 		return errors.New("agent: no dialects")
 	}
 	if err := checkName(c.Name); err != nil {
-		return fmt.Errorf("agent: name of the agent: %w", err)
+		return fmt.Errorf("agent: %w", err)
 	}
 	return nil
 }

@@ -242,7 +242,7 @@ func TestRunFails(t *testing.T) {
 		{"no bus", "", func(c *Config) { c.Bus = nil }, "agent: no bus"},
 		{"no launcher", "", func(c *Config) { c.Launcher = nil }, "agent: no launcher"},
 		{"no dialects", "", func(c *Config) { c.Dialects = nil }, "agent: no dialects"},
-		{"bad name", "", func(c *Config) { c.Name = "a/b" }, "agent: name of the agent"},
+		{"bad name", "", func(c *Config) { c.Name = "a/b" }, `agent: name "a/b": want printable characters`},
 		{"saved state is no JSON", "x", func(*Config) {}, "i.json: invalid character 'x'"},
 		{"saved state of a later version", `{"version": 2}`, func(*Config) {}, "i.json has version 2, want 1"},
 		{"saved state has no role", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w"}]}}`, func(*Config) {},

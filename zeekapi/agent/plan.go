@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 // The limits of a configuration.
 const (
 	MaxNodes    = 1000 // on one instance
-	MaxNameSize = 255  // of a node, in bytes: it names a directory
+	MaxNameSize = 255  // in bytes: names are names of directories and files
 )
 
 // plan returns the nodes of an instance, sorted in the order in which to start
@@ -23,7 +24,7 @@ func plan(config zeekapi.Configuration, instance string) ([]launch.Node, error) 
 	cluster := make([]launch.Member, 0, len(config.Nodes))
 	for _, n := range config.Nodes {
 		if err := checkName(n.Name); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("node %w", err)
 		}
 		// Events cannot carry these, but a saved configuration can.
 		if !n.Role.Valid() {
@@ -64,14 +65,14 @@ func plan(config zeekapi.Configuration, instance string) ([]launch.Node, error) 
 func checkName(name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("a node has no name")
+		return errors.New("name is empty")
 	case len(name) > MaxNameSize:
-		return fmt.Errorf("node name of %d bytes, limit is %d", len(name), MaxNameSize)
+		return fmt.Errorf("name of %d bytes, limit is %d", len(name), MaxNameSize)
 	case name == "." || name == "..",
 		strings.ContainsFunc(name, func(r rune) bool {
 			return r == '/' || r == '\\' || r == '"' || r == unicode.ReplacementChar || unicode.IsSpace(r) || !unicode.IsPrint(r)
 		}):
-		return fmt.Errorf("node name %q: want printable characters other than spaces, slashes and quotes", name)
+		return fmt.Errorf("name %q: want printable characters other than spaces, slashes and quotes", name)
 	}
 	return nil
 }
