@@ -48,6 +48,7 @@ const extension = ".jsonl"
 // error. Connections still open then are closed. It tells on log which
 // connection goes to which file, and what cannot be recorded.
 func Run(ctx context.Context, l net.Listener, o Options, log io.Writer) error {
+	defer l.Close()
 	o.Name = cmp.Or(o.Name, DefaultName)
 	p := &proxy{options: o, log: log}
 	if strings.ContainsAny(o.Name, `/\`) {
@@ -62,7 +63,6 @@ func Run(ctx context.Context, l net.Listener, o Options, log io.Writer) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	defer l.Close()
 	var connections sync.WaitGroup
 	defer connections.Wait()
 	defer cancel()

@@ -3,6 +3,7 @@ package record_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -263,8 +264,12 @@ func TestEndClosesConnections(t *testing.T) {
 }
 
 func TestBadName(t *testing.T) {
-	err := record.Run(t.Context(), listen(t), record.Options{Output: t.TempDir(), Name: "../x"}, io.Discard)
+	l := listen(t)
+	err := record.Run(t.Context(), l, record.Options{Output: t.TempDir(), Name: "../x"}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), `name "../x" holds a slash`) {
 		t.Errorf("got %v", err)
+	}
+	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener was open: %v", err)
 	}
 }
