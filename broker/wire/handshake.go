@@ -113,7 +113,7 @@ var ErrSameID = errors.New("wire: the peer has our own endpoint ID")
 type DropError struct{ DropConn }
 
 func (e *DropError) Error() string {
-	return fmt.Sprintf("wire: refused by peer %s: %.200s (%s)", e.Sender, e.Description, e.Code)
+	return fmt.Sprintf("wire: refused by peer %s: %s (%s)", e.Sender, plain(e.Description), e.Code)
 }
 
 // RefusedError says that we refused the connection, which was the answer to

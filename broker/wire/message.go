@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -166,9 +167,19 @@ type ProtocolError struct {
 
 func (e *ProtocolError) Error() string {
 	if e.Detail == "" {
-		return fmt.Sprintf("wire: %.200s (%s)", e.Text, e.Code)
+		return fmt.Sprintf("wire: %s (%s)", plain(e.Text), e.Code)
 	}
-	return fmt.Sprintf("wire: %.200s (%s): %s", e.Text, e.Code, e.Detail)
+	return fmt.Sprintf("wire: %s (%s): %s", plain(e.Text), e.Code, e.Detail)
+}
+
+// plain is what an error shows of a text that a peer may have written: the
+// beginning, and that in quotes if a terminal could take it for a command.
+func plain(s string) string {
+	quoted := fmt.Sprintf("%.200q", s)
+	if bare := quoted[1 : len(quoted)-1]; strings.HasPrefix(s, bare) {
+		return bare
+	}
+	return quoted
 }
 
 // DecodeHandshake returns the message that b, the payload of a frame, holds.

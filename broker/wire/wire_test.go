@@ -130,14 +130,21 @@ func TestHandshakeRefusals(t *testing.T) {
 	}
 }
 
-// A peer may describe in a megabyte why it refuses us.
-func TestRefusalsAreShort(t *testing.T) {
+// A peer may describe in half a megabyte, or in a terminal's commands, why it
+// refuses us.
+func TestRefusalsAreShortAndPlain(t *testing.T) {
 	for _, code := range []Code{CodeShuttingDown, numCodes} {
-		h := handshake(idG, true, Admit)
-		h.Start()
-		step := h.Receive(DropConn{idZ, code, strings.Repeat("a", 1<<19)}.Append(nil))
-		if step.Err == nil || len(step.Err.Error()) > 400 {
-			t.Errorf("code %d: the error is %.400v", code, step.Err)
+		for description, want := range map[string]string{
+			"go away":                  ": go away (",
+			"\x1b[2Jgo\naway":          `: "\x1b[2Jgo\naway" (`,
+			strings.Repeat("a", 1<<19): ": " + strings.Repeat("a", 200) + " (",
+		} {
+			h := handshake(idG, true, Admit)
+			h.Start()
+			step := h.Receive(DropConn{idZ, code, description}.Append(nil))
+			if step.Err == nil || !strings.Contains(step.Err.Error(), want) {
+				t.Errorf("code %d: the error is %.400v, want %q", code, step.Err, want)
+			}
 		}
 	}
 }
