@@ -39,6 +39,9 @@ const formatNumber = 1
 // arguments.
 type Event struct {
 	Name string
+
+	// Args share memory with the value that the event was parsed from, or that
+	// is made of it, so their elements must not be changed.
 	Args []Value
 
 	// Metadata is nil where the message has no metadata element at all, as
@@ -80,7 +83,7 @@ type IdentifierUpdate struct {
 // Batch holds several messages, which may be batches themselves.
 type Batch []ZeekMessage
 
-// NewEvent returns the event name with args and no metadata.
+// NewEvent returns the event name with args, which it keeps, and no metadata.
 func NewEvent(name string, args ...Value) Event { return Event{Name: name, Args: args} }
 
 // NetworkTimestamp returns the network time that the event carries, if it does.
@@ -150,7 +153,8 @@ func (LogWrite) zeekType() uint64         { return typeLogWrite }
 func (IdentifierUpdate) zeekType() uint64 { return typeIdentifierUpdate }
 func (Batch) zeekType() uint64            { return typeBatch }
 
-// ParseEvent is ParseZeekMessage for values that should be events.
+// ParseEvent is ParseZeekMessage for values that should be events: anything
+// else is an error that wraps ErrInvalidMessage.
 func ParseEvent(v Value) (Event, error) {
 	typ, content, err := unwrap(v)
 	if err != nil {
