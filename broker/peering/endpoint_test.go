@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -393,6 +396,30 @@ func TestManyPeers(t *testing.T) {
 	if got := len(hub.Peers()); got != n {
 		t.Errorf("%d peers", got)
 	}
+}
+
+// closedListener is one that somebody else closed.
+type closedListener struct{ accepts atomic.Int64 }
+
+func (l *closedListener) Accept() (net.Conn, error) {
+	l.accepts.Add(1)
+	return nil, &net.OpError{Op: "accept", Err: net.ErrClosed}
+}
+func (l *closedListener) Close() error   { return nil }
+func (l *closedListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestListenerClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEndpoint(t, Config{})
+		l := new(closedListener)
+		if err := e.Serve(l); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if n := l.accepts.Load(); n != 1 {
+			t.Errorf("%d attempts to accept, want 1", n)
+		}
+	})
 }
 
 func TestConfigErrors(t *testing.T) {

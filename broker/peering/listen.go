@@ -49,6 +49,10 @@ func (e *Endpoint) accept(l net.Listener) {
 			}
 			return
 		}
+		if errors.Is(err, net.ErrClosed) {
+			e.cfg.Log.Warn().Stringer("addr", l.Addr()).Msg("somebody closed the listener, accepting no more peers")
+			return
+		}
 		if err != nil {
 			// Out of file descriptors, perhaps. It may pass.
 			e.cfg.Log.Error().Err(err).Stringer("addr", l.Addr()).Msg("cannot accept peers")

@@ -205,6 +205,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.refuse(*problem)
 	}
 	err = c.run()
+	c.out.Close() // lest somebody wait for room in it
 	s.remove(c)
 	if c.state == clientSubscribed {
 		s.inbox.Force(broker.PeerLost{Peer: c.peer, Err: err})

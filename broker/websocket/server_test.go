@@ -334,6 +334,42 @@ func TestServerSlowClient(t *testing.T) {
 	}
 }
 
+// Who waits for a client that reads too slowly does not wait for one that is
+// gone.
+func TestServerLosesTheClientItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		s := serve(t, n, websocket.ServerConfig{SendQueue: 1, SendOverflow: broker.OverflowBlock, PingInterval: -1})
+		c := rawDial(t, n, jsonv1.Path, nil)
+		c.send(`["/"]`)
+		c.want(zeekAck("0"))
+		published := make(chan error, 1)
+		go func() {
+			for range 5 {
+				if err := s.Publish(context.Background(), "/", broker.None()); err != nil {
+					published <- err
+					return
+				}
+			}
+			published <- nil
+		}()
+		synctest.Wait()
+		if len(published) > 0 {
+			t.Fatal("Publish does not wait")
+		}
+		c.ws.Close()
+		synctest.Wait()
+		select {
+		case err := <-published:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Error("Publish still waits")
+		}
+	})
+}
+
 // An application that takes nothing holds up a flood, but loses no news of
 // peers to it.
 func TestServerFlood(t *testing.T) {
