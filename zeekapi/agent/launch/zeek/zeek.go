@@ -5,7 +5,8 @@
 // runs: with cluster-layout.zeek, its output in the files stdout and stderr,
 // and while it runs process.json, by which a later launcher knows the process.
 // Log files that were rotated go to <state>/log-queue under names that
-// zeek-archiver understands.
+// zeek-archiver understands. A lock on <state>/launcher.lock keeps a second
+// launcher out.
 package zeek
 
 import (
