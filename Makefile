@@ -20,7 +20,8 @@ test:
 
 # ZEEK is the prefix of an installed Zeek, or several with commas between.
 live: build
-	ZEEK=$(ZEEK) ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -timeout 30m ./cmd/internal/live
+	ZEEK=$(ZEEK) ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -p 1 -timeout 30m ./cmd/internal/live
+	[ -z "$(ZEEK)" ] || ZEEK=$(ZEEK) $(GO) test -count=1 -p 1 -timeout 30m ./broker/security ./broker/logs ./zeekapi/agent/launch/zeek
 
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
