@@ -165,10 +165,8 @@ func (r *runner) nextNotice(ctx context.Context) (Input, error) {
 	}
 	switch n := notice.(type) {
 	case broker.PeerAdded:
-		r.Log.Info().Stringer("peer", n.Peer.ID).Stringer("addr", n.Peer.Addr).Msg("peering is up")
 		return PeerAdded{}, nil
 	case broker.PeerLost:
-		r.Log.Info().Stringer("peer", n.Peer.ID).Stringer("addr", n.Peer.Addr).AnErr("reason", n.Err).Msg("peering is over")
 		return PeerLost{}, nil
 	case broker.Received:
 		return r.decode(n), nil

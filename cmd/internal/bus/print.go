@@ -115,7 +115,7 @@ func (p *Printer) describe(l *line, r broker.Received, m broker.ZeekMessage) (te
 		l.Log = printable(m.Stream)
 		stream, err := p.catalog(r.Peer).Add(m)
 		if err != nil {
-			return fmt.Sprintf("%s (%v)", l.Log, err)
+			return printable(fmt.Sprintf("%s (%v)", l.Log, err))
 		}
 		l.Path, l.Columns = printable(stream.Path), []column{}
 		var columns []string
@@ -146,7 +146,7 @@ func (p *Printer) row(l *line, r broker.Received, m broker.LogWrite) (text strin
 	// later.
 	unnamed, unnamedErr := logs.Values(m)
 	if unnamedErr != nil {
-		return fmt.Sprintf("(%v)", err)
+		return printable(fmt.Sprintf("(%v)", err))
 	}
 	l.Values = values(unnamed)
 	return printable(broker.Vector(unnamed...).String())
