@@ -210,7 +210,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.state == clientSubscribed {
 		s.inbox.Force(broker.PeerLost{Peer: c.peer, Err: err})
 	}
-	c.log.Info().Err(err).Msg("websocket client gone")
+	c.log.Debug().Err(err).Msg("websocket client gone")
 }
 
 // badRequest returns what Zeek would complain about, if anything.
@@ -336,7 +336,7 @@ func (c *client) subscribe(text []byte) error {
 		c.complain(e)
 		return nil
 	}
-	c.log.Info().Strs("subscriptions", topics).Msg("websocket client subscribed")
+	c.log.Debug().Strs("subscriptions", topics).Msg("websocket client subscribed")
 	if err := c.server.inbox.Keep(c.ctx, broker.PeerAdded{Peer: c.peer}); err != nil {
 		return err
 	}
