@@ -92,7 +92,7 @@ type Config struct {
 	// Trace returns who wants to see the frames of a connection, or nil.
 	Trace func(ConnInfo) FrameTracer
 
-	// Hooks may implement HookTraffic and HookDrops.
+	// Hooks may implement HookPeers, HookTraffic and HookDrops.
 	Hooks any
 
 	// Log is for what nobody can be told otherwise. The zero value is silent.

@@ -12,9 +12,15 @@ import (
 
 // Config.Hooks may implement any of the following interfaces. Calls come from
 // the goroutines of the connections, for one peer from several at once; they
-// must return quickly and not call the Endpoint. Of peers that come and go Next
-// tells, and of the depth of queues Peers.
+// must return quickly and not call the Endpoint. The depth of queues is not
+// told; Peers returns it.
 type (
+	// HookPeers is told of peers that come and go.
+	HookPeers interface {
+		PeerAdded(broker.Peer)
+		PeerLost(broker.Peer, error)
+	}
+
 	// HookTraffic is told, in batches, of frames and their bytes.
 	HookTraffic interface {
 		Sent(p broker.Peer, frames, bytes int)
@@ -30,12 +36,14 @@ type (
 )
 
 type hooks struct {
+	peers   HookPeers
 	traffic HookTraffic
 	drops   HookDrops
 }
 
 func newHooks(impl any) hooks {
 	var h hooks
+	h.peers, _ = impl.(HookPeers)
 	h.traffic, _ = impl.(HookTraffic)
 	h.drops, _ = impl.(HookDrops)
 	return h

@@ -1,6 +1,7 @@
 package peering
 
 import (
+	"errors"
 	"sync"
 	"testing"
 
@@ -10,7 +11,8 @@ import (
 // counters implements all hooks.
 type counters struct {
 	mu                                     sync.Mutex
-	sent, received, dropped                int
+	added, lost, sent, received, dropped   int
+	lostFor                                error
 	bytesSent, bytesReceived, droppedInbox int
 }
 
@@ -18,6 +20,12 @@ func (c *counters) count(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f()
+}
+
+func (c *counters) PeerAdded(broker.Peer) { c.count(func() { c.added++ }) }
+
+func (c *counters) PeerLost(_ broker.Peer, err error) {
+	c.count(func() { c.lost++; c.lostFor = err })
 }
 
 func (c *counters) Sent(_ broker.Peer, frames, bytes int) {
@@ -50,10 +58,10 @@ func TestHooks(t *testing.T) {
 	}
 	b.Close()
 	// Ten events and two pings one way, two pongs the other.
-	if ofA.sent != 12 || ofA.received != 2 || ofA.dropped != 0 {
+	if ofA.added != 1 || ofA.lost != 1 || ofA.sent != 12 || ofA.received != 2 || ofA.dropped != 0 || !errors.Is(ofA.lostFor, broker.ErrClosed) {
 		t.Errorf("a counted %+v", &ofA)
 	}
-	if ofB.sent != 2 || ofB.received != 12 || ofB.droppedInbox != 7 {
+	if ofB.added != 1 || ofB.lost != 1 || ofB.sent != 2 || ofB.received != 12 || ofB.droppedInbox != 7 || !errors.Is(ofB.lostFor, ErrPeerBye) {
 		t.Errorf("b counted %+v", &ofB)
 	}
 	if ofA.bytesSent != ofB.bytesReceived || ofA.bytesSent == 0 {

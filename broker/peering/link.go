@@ -221,6 +221,9 @@ func (l *link) run() (wasPeered bool, err error) {
 	announced := l.e.inbox.Keep(l.ctx, broker.PeerAdded{Peer: l.peer}) == nil
 	l.stalled.Store(false)
 	if announced {
+		if l.e.hooks.peers != nil {
+			l.e.hooks.peers.PeerAdded(l.peer)
+		}
 		l.fail(l.read())
 	}
 	if l.byeTimer != nil {
@@ -231,6 +234,9 @@ func (l *link) run() (wasPeered bool, err error) {
 	l.e.registry.remove(l)
 	if announced {
 		l.e.inbox.Force(broker.PeerLost{Peer: l.peer, Err: err})
+		if l.e.hooks.peers != nil {
+			l.e.hooks.peers.PeerLost(l.peer, err)
+		}
 	}
 	l.e.registry.release(l)
 	l.log.Info().Err(err).Msg("peer lost")
