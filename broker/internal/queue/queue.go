@@ -68,7 +68,7 @@ type Lost struct {
 // not find as many for calmDown times.
 const (
 	keepEntries = 256
-	calmDown    = 64
+	calmDown    = 1000
 )
 
 // New returns an empty queue.

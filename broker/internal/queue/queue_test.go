@@ -319,7 +319,7 @@ func TestMemory(t *testing.T) {
 	for range many {
 		q.TryNext()
 	}
-	for range 200 {
+	for range 3000 {
 		q.Push(t.Context(), queue.Entry[[100]int]{})
 		q.TryNext()
 	}
