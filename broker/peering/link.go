@@ -48,6 +48,7 @@ type link struct {
 	inner  *tap    // what is within TLS, nil without
 	conn   net.Conn
 	reader *bufio.Reader
+	values bin.Decoder // the reader's
 	trace  trace
 	log    zerolog.Logger
 
@@ -393,7 +394,7 @@ func (l *link) receiveData(env *wire.Envelope) broker.Notice {
 	if !l.e.filter.Load().Matches(env.Topic) {
 		return nil
 	}
-	v, err := bin.Decode(env.Payload)
+	v, err := l.values.Decode(env.Payload)
 	if err != nil {
 		l.skip("undecodable value", err).Str("topic", env.Topic).Send()
 		return nil
