@@ -2,12 +2,14 @@ package zeekapi
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -281,26 +283,66 @@ func compileEnum(t reflect.Type, scope string) *mapper {
 	type validator interface{ Valid() bool }
 	checked := t.Implements(reflect.TypeFor[validator]())
 	valid := func(v reflect.Value) bool { return !checked || v.Interface().(validator).Valid() }
+	// A checked type has few labels, which need not be checked twice.
+	var known, labels memo
 	return &mapper{
 		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			if label, ok := labels.get(v.String()); ok {
+				return broker.Enum(label), nil
+			}
 			if !valid(v) {
 				return broker.Value{}, &MappingError{What: fmt.Sprintf("%q is no label of %s", v.String(), t)}
 			}
-			return broker.Enum(scope + v.String()), nil
+			label := scope + v.String()
+			if checked {
+				labels.put(strings.Clone(v.String()), label)
+			}
+			return broker.Enum(label), nil
 		},
 		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
 			label, ok := v.Enum()
 			if !ok {
 				return mismatch("enum-value", v)
 			}
-			name, ok := strings.CutPrefix(label, scope)
-			into.SetString(strings.Clone(name))
+			if name, ok := known.get(label); ok {
+				into.SetString(name)
+				return nil
+			}
+			name, ok := strings.CutPrefix(strings.Clone(label), scope)
+			into.SetString(name)
 			if !ok || !valid(into) {
 				return &MappingError{What: fmt.Sprintf("unknown enum label %.80q", label)}
+			}
+			if checked {
+				known.put(strings.Clone(label), name)
 			}
 			return nil
 		},
 	}
+}
+
+// memo is a map that is read far more often than written.
+type memo struct {
+	mu  sync.Mutex // of those who write
+	all atomic.Pointer[map[string]string]
+}
+
+func (m *memo) get(key string) (value string, ok bool) {
+	if all := m.all.Load(); all != nil {
+		value, ok = (*all)[key]
+	}
+	return value, ok
+}
+
+func (m *memo) put(key, value string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make(map[string]string)
+	if old := m.all.Load(); old != nil {
+		maps.Copy(all, *old)
+	}
+	all[key] = value
+	m.all.Store(&all)
 }
 
 func compilePointer(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
