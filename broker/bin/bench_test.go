@@ -1,13 +1,11 @@
 package bin_test
 
 import (
-	"bufio"
-	"encoding/json"
-	"os"
 	"testing"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/internal/brokertest"
 )
 
 // payloads are the event of the specification's JSON examples, 310 bytes there,
@@ -25,20 +23,9 @@ func payloads(b *testing.B) map[string][]byte {
 const envelopeHeader = 37
 
 func recordedGetNodes(b *testing.B) []byte {
-	f, err := os.Open("../../testdata/recordings/zeek-8.0.10-management/agent-controller-01.jsonl")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
 	var largest []byte
-	for lines.Scan() {
-		var entry struct{ Hex string }
-		if err := json.Unmarshal(lines.Bytes(), &entry); err != nil {
-			b.Fatal(err)
-		}
-		frame := unhex(b, entry.Hex)
+	for _, f := range brokertest.Frames(b, "../../testdata/recordings/zeek-8.0.10-management/agent-controller-01.jsonl") {
+		frame := f.Payload
 		if len(frame) < envelopeHeader {
 			continue
 		}

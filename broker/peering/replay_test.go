@@ -2,10 +2,7 @@ package peering
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -15,42 +12,9 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/internal/brokertest"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
-
-type recordedFrame struct {
-	fromClient bool
-	payload    []byte
-}
-
-// readRecording returns the frames of a native recording, nil for others.
-func readRecording(t testing.TB, file string) []recordedFrame {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []recordedFrame
-	for d := json.NewDecoder(bytes.NewReader(data)); d.More(); {
-		var line struct {
-			Connection      struct{ Protocol string }
-			From, Kind, Hex string
-		}
-		if err := d.Decode(&line); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		if p := line.Connection.Protocol; p != "" && p != "native" {
-			return nil
-		}
-		if line.Kind == "frame" {
-			b, err := hex.DecodeString(line.Hex)
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			all = append(all, recordedFrame{line.From == "client", b})
-		}
-	}
-	return all
-}
 
 // TestReplay puts an endpoint in the place of either side of every recording
 // and feeds it what the other side, a real Zeek, sent. It must do the same
@@ -62,7 +26,7 @@ func TestReplay(t *testing.T) {
 	}
 	replayed := 0
 	for _, file := range files {
-		recording := readRecording(t, file)
+		recording := brokertest.Frames(t, file)
 		if len(recording) < 7 {
 			continue
 		}
@@ -78,7 +42,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-func replay(t *testing.T, recording []recordedFrame, asClient bool) {
+func replay(t *testing.T, recording []brokertest.Frame, asClient bool) {
 	var self, peer uuid.UUID
 	var filter broker.Filter
 	var in []byte            // what the other side sent
@@ -88,9 +52,9 @@ func replay(t *testing.T, recording []recordedFrame, asClient bool) {
 	acked, left := false, false
 	current := broker.NewFilter()
 	for _, f := range recording {
-		ours := f.fromClient == asClient
+		ours := f.FromClient == asClient
 		if !acked {
-			m, err := wire.DecodeHandshake(f.payload)
+			m, err := wire.DecodeHandshake(f.Payload)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,17 +76,17 @@ func replay(t *testing.T, recording []recordedFrame, asClient bool) {
 				current = broker.NewFilter(filter...)
 			}
 			if ours {
-				handshake = append(handshake, f.payload)
+				handshake = append(handshake, f.Payload)
 				continue
 			}
-			in = wire.AppendFrame(in, f.payload)
+			in = wire.AppendFrame(in, f.Payload)
 			continue
 		}
 		if ours {
 			continue
 		}
-		in = wire.AppendFrame(in, f.payload)
-		env, err := wire.DecodeEnvelope(f.payload)
+		in = wire.AppendFrame(in, f.Payload)
+		env, err := wire.DecodeEnvelope(f.Payload)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -131,9 +131,6 @@ func (l *Layer) Reload() error {
 	return nil
 }
 
-// Mode returns the mode that the Layer was made with.
-func (l *Layer) Mode() Mode { return l.config.Mode }
-
 // Hook returns Secure, or nil if the mode is Off, so that whoever calls it can
 // tell a connection without TLS and explain what it meets there.
 func (l *Layer) Hook() func(ctx context.Context, conn net.Conn, dialed bool) (net.Conn, error) {

@@ -89,7 +89,7 @@ func TestMode(t *testing.T) {
 	if got := Mode(9).String(); got != "mode(?)" {
 		t.Errorf("got %q", got)
 	}
-	if got := newLayer(t, Config{}).Mode(); got != Anonymous {
+	if got := newLayer(t, Config{}).config.Mode; got != Anonymous {
 		t.Errorf("the zero Config means %v", got)
 	}
 }

@@ -2,11 +2,8 @@ package wire
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -14,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/brokertest"
 )
 
 var idA = uuid.MustParse("0aaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa") // smaller than G and Z
@@ -250,40 +248,6 @@ func TestEachOther(t *testing.T) {
 	}
 }
 
-type recordedFrame struct {
-	fromClient bool
-	payload    []byte
-}
-
-// readRecording returns the frames of a native recording, nil for others.
-func readRecording(t testing.TB, file string) []recordedFrame {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []recordedFrame
-	for d := json.NewDecoder(bytes.NewReader(data)); d.More(); {
-		var line struct {
-			Connection      struct{ Protocol string }
-			From, Kind, Hex string
-		}
-		if err := d.Decode(&line); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		if p := line.Connection.Protocol; p != "" && p != "native" {
-			return nil
-		}
-		if line.Kind == "frame" {
-			b, err := hex.DecodeString(line.Hex)
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			all = append(all, recordedFrame{line.From == "client", b})
-		}
-	}
-	return all
-}
-
 // TestRecordedHandshakes takes the part of either side in every recording of
 // real Zeek, and must send what that side sent. All other frames must survive
 // decoding and encoding.
@@ -294,7 +258,7 @@ func TestRecordedHandshakes(t *testing.T) {
 	}
 	complete := 0
 	for _, file := range files {
-		recording := readRecording(t, file)
+		recording := brokertest.Frames(t, file)
 		if recording == nil {
 			continue
 		}
@@ -309,35 +273,35 @@ func TestRecordedHandshakes(t *testing.T) {
 	}
 }
 
-func playRecording(t *testing.T, file string, recording []recordedFrame, asClient bool) bool {
+func playRecording(t *testing.T, file string, recording []brokertest.Frame, asClient bool) bool {
 	var self uuid.UUID
 	var filter broker.Filter
 	var want, incoming [][]byte
 	acked := false
 	for _, f := range recording {
 		if acked {
-			e, err := DecodeEnvelope(f.payload)
+			e, err := DecodeEnvelope(f.Payload)
 			if err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
-			if got := e.Append(nil); !bytes.Equal(got, f.payload) {
-				t.Errorf("%s: envelope\n%x becomes\n%x", file, f.payload, got)
+			if got := e.Append(nil); !bytes.Equal(got, f.Payload) {
+				t.Errorf("%s: envelope\n%x becomes\n%x", file, f.Payload, got)
 			}
 			continue
 		}
-		m, err := DecodeHandshake(f.payload)
+		m, err := DecodeHandshake(f.Payload)
 		if err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
 		acked = m.Type() == TypeOriginatorAck
-		if got := m.Append(nil); !bytes.Equal(got, f.payload) {
-			t.Errorf("%s: %s\n%x becomes\n%x", file, m.Type(), f.payload, got)
+		if got := m.Append(nil); !bytes.Equal(got, f.Payload) {
+			t.Errorf("%s: %s\n%x becomes\n%x", file, m.Type(), f.Payload, got)
 		}
-		if f.fromClient != asClient {
-			incoming = append(incoming, f.payload)
+		if f.FromClient != asClient {
+			incoming = append(incoming, f.Payload)
 			continue
 		}
-		want = append(want, f.payload)
+		want = append(want, f.Payload)
 		switch m := m.(type) {
 		case Hello:
 			self = m.Sender

@@ -69,10 +69,10 @@ makes the last one true without restarting nodes that run it.`,
 // is not listened at.
 type controllerService struct {
 	name            string
-	listen          string          // for agents
-	websocketListen string          // for clients
-	stateFile       string          // "" keeps state in memory
-	security        *security.Layer // nil for no TLS
+	listen          string // for agents
+	websocketListen string // for clients
+	stateFile       string // "" keeps state in memory
+	security        *security.Layer
 	log             zerolog.Logger
 
 	// started, if set, is called once with the addresses that are listened at.

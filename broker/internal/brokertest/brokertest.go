@@ -1,4 +1,5 @@
-// Package brokertest draws random values for property tests.
+// Package brokertest draws random values for property tests and reads the frames
+// of recordings.
 package brokertest
 
 import (
