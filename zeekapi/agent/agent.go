@@ -211,6 +211,8 @@ func (r *runner) nextEvent(ctx context.Context) (Input, error) {
 	switch ev := ev.(type) {
 	case launch.Started:
 		r.Log.Info().Str("node", ev.Node).Int64("pid", ev.PID).Msg("node started")
+	case launch.Revived:
+		r.Log.Warn().Str("node", ev.Node).Int64("pid", ev.PID).Msg("node died and was started again")
 	case launch.Exited:
 		r.Log.Info().Str("node", ev.Node).AnErr("reason", ev.Err).Msg("node exited")
 	}
@@ -221,6 +223,10 @@ func (r *runner) carryOut(ctx context.Context, out Output) {
 	switch out := out.(type) {
 	case Publish:
 		r.publish(ctx, out)
+	case Keep:
+		if a, ok := r.Launcher.(launch.Adopter); ok {
+			a.Keep(out.Nodes)
+		}
 	case Start:
 		r.Log.Debug().Str("node", out.Node.Name).Str("role", string(out.Node.Role)).Msg("starting node")
 		r.Launcher.Start(out.Node)

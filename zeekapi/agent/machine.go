@@ -69,7 +69,7 @@ func (Received) input()  {}
 func (Launched) input()  {}
 func (Tick) input()      {}
 
-// Output is something to do: Publish, Start, Stop, Dispatch or Persist.
+// Output is something to do: Publish, Keep, Start, Stop, Dispatch or Persist.
 type Output interface{ output() }
 
 type (
@@ -78,6 +78,10 @@ type (
 		Dialect *zeekapi.Dialect // nil: every dialect that has the message
 		Message zeekapi.Message
 	}
+
+	// Keep has the launcher end the nodes that it found running, but for
+	// these.
+	Keep struct{ Nodes []string }
 
 	// Start has the launcher start a node.
 	Start struct{ Node launch.Node }
@@ -94,6 +98,7 @@ type (
 )
 
 func (Publish) output()  {}
+func (Keep) output()     {}
 func (Start) output()    {}
 func (Stop) output()     {}
 func (Dispatch) output() {}
@@ -116,6 +121,7 @@ type Machine struct {
 
 	config *zeekapi.Configuration // nil: none
 	nodes  map[string]*node
+	keep   bool // the launcher does not know yet what should run
 
 	peers     int
 	nextHello time.Time
@@ -352,6 +358,7 @@ func (m *Machine) adopt(config *zeekapi.Configuration, nodes []launch.Node, anew
 			delete(m.nodes, name)
 		}
 	}
+	m.keep = true
 }
 
 // renew forgets the past of a node that is to be started.
@@ -378,11 +385,15 @@ func (m *Machine) changed(n zeekapi.Node, from, to zeekapi.State) {
 //
 // Nothing starts while something stops: the new may need the ports of the old.
 func (m *Machine) reconcile(now time.Time) {
+	if m.keep {
+		m.keep = false
+		m.emit(Keep{Nodes: slices.Sorted(maps.Keys(m.nodes))})
+	}
 	var start, stop []launch.Node
 	for _, n := range m.nodes {
 		switch {
 		case n.stopping:
-		case n.have != nil && (n.want == nil || n.again || !n.have.Equal(*n.want)):
+		case n.have != nil && (n.want == nil || n.again || n.state == zeekapi.StateFailed || !n.have.Equal(*n.want)):
 			n.stopping, n.again = true, false
 			stop = append(stop, *n.have)
 		case n.have == nil && n.want != nil && n.state != zeekapi.StateFailed && !now.Before(n.retry):
@@ -423,6 +434,8 @@ func (m *Machine) launched(now time.Time, ev launch.Event) {
 		}
 	case launch.Up:
 		m.up(ev.Node)
+	case launch.Revived:
+		m.revived(now, ev)
 	case launch.Exited:
 		m.exited(now, ev)
 	case launch.Answered:
@@ -444,22 +457,19 @@ func (m *Machine) exited(now time.Time, ev launch.Exited) {
 		return
 	}
 	was, neverRan, expected := n.have, n.pid == 0, n.stopping
-	n.have, n.stopping, n.pid = nil, false, 0
+	n.have, n.stopping, n.again, n.pid = nil, false, false, 0
 	if n.want == nil {
 		m.changed(was.Node, n.state, zeekapi.StateStopped)
 		delete(m.nodes, ev.Node)
 		return
 	}
 	if expected {
-		m.renew(n)
+		if n.state != zeekapi.StateFailed {
+			m.renew(n)
+		}
 		return
 	}
 
-	if now.Sub(n.started) >= StableAfter {
-		n.deaths = 0
-	}
-	n.deaths++
-	n.outputs = &ev.Outputs
 	if neverRan {
 		m.complain(ev.Node, "failed to create node %s: %v", ev.Node, ev.Err)
 	} else if ev.Err != nil {
@@ -467,13 +477,38 @@ func (m *Machine) exited(now time.Time, ev launch.Exited) {
 	} else {
 		m.complain(ev.Node, "node %s ended by itself", ev.Node)
 	}
-	if n.deaths >= MaxDeaths {
-		m.setState(n, zeekapi.StateFailed)
-		m.complain(ev.Node, "node %s died %d times in a row, giving up", ev.Node, n.deaths)
+	m.died(now, n, ev.Outputs)
+	if n.state == zeekapi.StateCrashed {
+		n.retry = now.Add(min(MinBackOff<<(n.deaths-1), MaxBackOff))
+	}
+}
+
+// revived is about a node that runs again without our doing. One that we are
+// about to stop has not died but ends that way.
+func (m *Machine) revived(now time.Time, ev launch.Revived) {
+	n := m.nodes[ev.Node]
+	if n == nil || n.have == nil || n.want == nil || n.stopping {
 		return
 	}
-	m.setState(n, zeekapi.StateCrashed)
-	n.retry = now.Add(min(MinBackOff<<(n.deaths-1), MaxBackOff))
+	m.complain(ev.Node, "node %s died", ev.Node)
+	m.died(now, n, ev.Outputs)
+	n.started, n.pid = now, ev.PID
+}
+
+// died counts the death of a node and says what becomes of it: CRASHED, or
+// FAILED if it has died too often.
+func (m *Machine) died(now time.Time, n *node, outputs zeekapi.NodeOutputs) {
+	if now.Sub(n.started) >= StableAfter {
+		n.deaths = 0
+	}
+	n.deaths++
+	n.outputs = &outputs
+	if n.deaths < MaxDeaths {
+		m.setState(n, zeekapi.StateCrashed)
+		return
+	}
+	m.setState(n, zeekapi.StateFailed)
+	m.complain(n.want.Name, "node %s died %d times in a row, giving up", n.want.Name, n.deaths)
 }
 
 func (m *Machine) complain(node, format string, args ...any) {

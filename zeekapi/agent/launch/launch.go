@@ -35,8 +35,19 @@ type Launcher interface {
 	Next(context.Context) (Event, error)
 
 	// Close stops all nodes and waits for them, kills those that still run
-	// when ctx ends, and waits for the launcher's goroutines.
+	// when ctx ends, and waits for the launcher's goroutines. Nodes that
+	// somebody else keeps running, such as Zeek's Supervisor, are left to it.
 	Close(ctx context.Context) error
+}
+
+// Adopter is a Launcher that may find nodes running that an earlier agent
+// started. Such a node is as good as started by Start with what it runs as;
+// Start with anything else replaces it.
+type Adopter interface {
+	// Keep has those of the found nodes end that are not named. The agent
+	// calls it whenever it learns what should run, before any Start, and not
+	// before: an agent that knows nothing must not end what runs well.
+	Keep(names []string)
 }
 
 // Dispatcher is a Launcher whose nodes are not on the agent's bus: it hands
@@ -46,7 +57,7 @@ type Dispatcher interface {
 	Dispatch(zeekapi.NodeDispatchRequest)
 }
 
-// Event is one of Started, Up, Exited and Answered.
+// Event is one of Started, Up, Revived, Exited and Answered.
 type Event interface{ event() }
 
 // Started says that a node runs, as the process PID.
@@ -58,6 +69,15 @@ type Started struct {
 // Up says that a node has introduced itself. Nodes that do so on the agent's
 // bus, with a zeekapi.NodeHello, need no Up.
 type Up struct{ Node string }
+
+// Revived says that a node died, and that whoever runs it for the launcher has
+// started it again, as the process PID. It counts as a death and needs no
+// Start.
+type Revived struct {
+	Node    string
+	PID     int64
+	Outputs zeekapi.NodeOutputs
+}
 
 // Exited says that a node is gone, with all its processes.
 type Exited struct {
@@ -71,6 +91,7 @@ type Answered struct{ Response zeekapi.NodeDispatchResponse }
 
 func (Started) event()  {}
 func (Up) event()       {}
+func (Revived) event()  {}
 func (Exited) event()   {}
 func (Answered) event() {}
 

@@ -1,0 +1,67 @@
+package agent
+
+import (
+	"testing"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// A launcher that found nodes running must learn what should run before
+// anything is started, and nothing at all while the agent itself does not know.
+func TestKeep(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	f.step(Tick{})
+	compare(t, "before any configuration", 0, len(take[Keep](f)))
+
+	f.ask(deploy("r", configuration("c", "w", "m", "other/x")))
+	if _, first := f.out[1].(Keep); !first {
+		t.Errorf("not the first thing after saving: %+v", f.out)
+	}
+	compare(t, "after a deployment", []Keep{{[]string{"m", "w"}}}, take[Keep](f))
+	f.pass(time.Minute)
+	compare(t, "later", 0, len(take[Keep](f)))
+
+	f.ask(zeekapi.AgentStandbyRequest{ReqID: id("s")})
+	f.pass(time.Minute)
+	f.ask(zeekapi.AgentStandbyRequest{ReqID: id("s")})
+	keeps := take[Keep](f)
+	compare(t, "after standing by twice", 2, len(keeps))
+	compare(t, "without nodes", []string{}, keeps[1].Nodes)
+}
+
+func TestRevivedNodes(t *testing.T) {
+	f := running(t, "w")
+	outputs := zeekapi.NodeOutputs{Stderr: "fatal error"}
+	for death := int64(1); death < MaxDeaths; death++ {
+		f.step(Launched{launch.Revived{Node: "w", PID: 100 + death, Outputs: outputs}})
+		if s := f.statuses()["w"]; s.State != zeekapi.StateCrashed || s.PID != 100+death {
+			t.Errorf("after death %d: %+v", death, s)
+		}
+		f.step(Received{Message: zeekapi.NodeHello{Node: "w"}})
+		compare(t, "back again", zeekapi.StateRunning, f.statuses()["w"].State)
+		f.pass(time.Second)
+	}
+	compare(t, "started", 0, len(started(f)))
+
+	f.step(Launched{launch.Revived{Node: "w", PID: 200, Outputs: outputs}})
+	compare(t, "stopped after too many deaths", []string{"w"}, stopped(f))
+	f.pass(time.Hour)
+	compare(t, "in the end", zeekapi.StateFailed, f.statuses()["w"].State)
+	compare(t, "started again", 0, len(started(f)))
+
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("r")})
+	f.pass(time.Second)
+	compare(t, "restarted", zeekapi.StateRunning, f.statuses()["w"].State)
+}
+
+func TestNodeThatLivesLongHasNotFailed(t *testing.T) {
+	f := running(t, "w")
+	for range 3 * MaxDeaths {
+		f.pass(StableAfter)
+		f.step(Launched{launch.Revived{Node: "w", PID: 7}})
+		f.step(Received{Message: zeekapi.NodeHello{Node: "w"}})
+	}
+	compare(t, "state", zeekapi.StateRunning, f.statuses()["w"].State)
+}
