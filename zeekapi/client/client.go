@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -56,17 +57,24 @@ type Stats struct {
 // Client makes requests of one controller. All methods may be called from any
 // goroutine, and several calls may be under way at once.
 type Client struct {
-	dialect  *zeekapi.Dialect
+	dialects []*zeekapi.Dialect
 	exchange *exchange.Exchanger[zeekapi.Message]
+	onNotice atomic.Pointer[func(zeekapi.Notice)]
 }
 
-// New returns a client on a bus that receives the dialect's controller topic.
-// The bus now belongs to the client, and its owner must Close it.
-func New(bus broker.Bus, dialect *zeekapi.Dialect) *Client {
-	return &Client{dialect, exchange.New(bus, ErrDisconnected, func(m broker.Message) (string, zeekapi.Message, error) {
-		return decode(dialect, m)
-	})}
+// New returns a client on a bus that receives the controller topics of these
+// dialects, and their notices if those are wanted. A request is made in the
+// first dialect that has it. The bus now belongs to the client, and its owner
+// must Close it.
+func New(bus broker.Bus, dialects ...*zeekapi.Dialect) *Client {
+	c := &Client{dialects: dialects}
+	c.exchange = exchange.New(bus, ErrDisconnected, c.decode)
+	return c
 }
+
+// OnNotice has f called with every notice of the controller that comes from now
+// on, one at a time and in their order. f must not block, nor make calls.
+func (c *Client) OnNotice(f func(zeekapi.Notice)) { c.onNotice.Store(&f) }
 
 // Close ends all calls, closes the bus and waits for the client's goroutine.
 func (c *Client) Close() error { return c.exchange.Close() }
@@ -80,37 +88,60 @@ func (c *Client) Stats() Stats { return Stats(c.exchange.Stats()) }
 // that get no response will mention it.
 func (c *Client) Complain(err error) { c.exchange.Complain(err) }
 
-func decode(dialect *zeekapi.Dialect, m broker.Message) (id string, message zeekapi.Message, err error) {
-	if m.Topic != dialect.Topics.Controller {
-		return "", nil, exchange.ErrForeign
-	}
-	ev, err := broker.ParseEvent(m.Value)
-	if err != nil {
-		return "", nil, err
-	}
-	message, err = dialect.Decode(ev)
-	switch {
-	case errors.Is(err, zeekapi.ErrUnknown):
-		return "", nil, exchange.ErrForeign
-	case err != nil:
-		// The first argument is the request ID, also if the rest makes no sense.
-		if len(ev.Args) > 0 {
-			id, _ = ev.Args[0].Text()
+func (c *Client) decode(m broker.Message) (id string, message zeekapi.Message, err error) {
+	for _, d := range c.dialects {
+		if m.Topic != d.Topics.Controller && m.Topic != d.Topics.Notices {
+			continue
 		}
-		return id, nil, err
+		ev, err := broker.ParseEvent(m.Value)
+		if err != nil {
+			return "", nil, err
+		}
+		message, err := d.Decode(ev)
+		switch {
+		case errors.Is(err, zeekapi.ErrUnknown):
+			continue // perhaps of another dialect on the same topic
+		case err != nil:
+			// The first argument is the request ID, also if the rest makes no sense.
+			if len(ev.Args) > 0 {
+				id, _ = ev.Args[0].Text()
+			}
+			return id, nil, err
+		}
+		if notice, ok := message.(zeekapi.ClusterNotice); ok {
+			if f := c.onNotice.Load(); f != nil {
+				(*f)(notice.Notice)
+			}
+		}
+		return message.RequestID(), message, nil
 	}
-	return message.RequestID(), message, nil
+	return "", nil, exchange.ErrForeign
+}
+
+// dialectOf returns the dialect in which to make a request.
+func (c *Client) dialectOf(m zeekapi.Message) (*zeekapi.Dialect, error) {
+	for _, d := range c.dialects {
+		if d.Has(m) {
+			return d, nil
+		}
+	}
+	return nil, fmt.Errorf("client: %T: %w", m, zeekapi.ErrUnknown)
 }
 
 // call publishes a request and waits for its response, of type R.
 func call[R zeekapi.Message](ctx context.Context, c *Client, request func(zeekapi.ReqID) zeekapi.Message) (R, error) {
 	var none R
 	id := c.exchange.NewID()
-	ev, err := c.dialect.Encode(request(zeekapi.ReqID{ID: id}))
+	asked := request(zeekapi.ReqID{ID: id})
+	dialect, err := c.dialectOf(asked)
+	if err != nil {
+		return none, err
+	}
+	ev, err := dialect.Encode(asked)
 	if err != nil {
 		return none, fmt.Errorf("client: %w", err)
 	}
-	message, err := c.exchange.Do(ctx, id, c.dialect.Topics.Controller, ev, func(m zeekapi.Message) bool {
+	message, err := c.exchange.Do(ctx, id, dialect.Topics.Controller, ev, func(m zeekapi.Message) bool {
 		_, ok := m.(R)
 		return ok
 	})

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -376,7 +377,7 @@ func TestConnecting(t *testing.T) {
 				attempts := 0
 				tool := &clientcmd.Tool{Dial: func(_ context.Context, target clientcmd.Target) (broker.Bus, error) {
 					attempts++
-					if target.Address != test.address || target.Topic != topic || target.TLS != nil {
+					if target.Address != test.address || !slices.Equal(target.Topics, []string{topic}) || target.TLS != nil {
 						t.Errorf("target %+v", target)
 					}
 					return nil, test.err

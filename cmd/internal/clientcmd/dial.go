@@ -18,6 +18,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
@@ -25,7 +26,7 @@ import (
 // Target is what a Dial function connects to.
 type Target struct {
 	Address string      // host:port
-	Topic   string      // to receive
+	Topics  []string    // to receive
 	TLS     *tls.Config // nil for a connection in the clear
 
 	// OnError is to be called with errors that the server reports about what
@@ -40,7 +41,7 @@ type Dial func(ctx context.Context, target Target) (broker.Bus, error)
 func dialWebSocket(ctx context.Context, target Target) (broker.Bus, error) {
 	config := websocket.ClientConfig{
 		Address:         target.Address,
-		Subscriptions:   []string{target.Topic},
+		Subscriptions:   target.Topics,
 		TLS:             target.TLS,
 		ApplicationName: "zeekwire",
 		OnError: func(e jsonv1.Error) {
@@ -82,11 +83,11 @@ func dialAnonymous(ctx context.Context, network, address string) (net.Conn, erro
 
 // dial connects, as often and as long as the settings allow, and says what is
 // wrong if that fails.
-func (r *run) dial(ctx context.Context, onError func(error)) (broker.Bus, error) {
+func (r *run) dial(ctx context.Context, topics []string, onError func(error)) (broker.Bus, error) {
 	if r.invalid != nil {
 		return nil, r.invalid
 	}
-	target := Target{Address: r.remote(), Topic: management.DefaultTopics.Controller, OnError: onError}
+	target := Target{Address: r.remote(), Topics: topics, OnError: onError}
 	if r.leftover {
 		r.warning("The ssl.disable setting is deprecated and ignored. " +
 			"Controller connections now default to plaintext. " +
@@ -137,8 +138,13 @@ func (r *run) dial(ctx context.Context, onError func(error)) (broker.Bus, error)
 
 // connect returns a client, which the caller must close.
 func (r *run) connect(ctx context.Context) (*client.Client, error) {
+	return r.connectFor(ctx, []string{management.DefaultTopics.Controller}, management.Dialect(management.DefaultTopics))
+}
+
+// connectFor is connect for more than Zeek's own requests.
+func (r *run) connectFor(ctx context.Context, topics []string, dialects ...*zeekapi.Dialect) (*client.Client, error) {
 	var c atomic.Pointer[client.Client]
-	bus, err := r.dial(ctx, func(err error) {
+	bus, err := r.dial(ctx, topics, func(err error) {
 		if c := c.Load(); c != nil {
 			c.Complain(err)
 		}
@@ -146,7 +152,7 @@ func (r *run) connect(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Store(client.New(bus, management.Dialect(management.DefaultTopics)))
+	c.Store(client.New(bus, dialects...))
 	return c.Load(), nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
 func (t *Tool) getInstances() *cobra.Command {
@@ -178,7 +179,7 @@ func (t *Tool) testTimeout() *cobra.Command {
 func (t *Tool) monitor() *cobra.Command {
 	return t.command("monitor", "Show what the controller publishes, for troubleshooting", cobra.NoArgs,
 		func(ctx context.Context, r *run, _ []string) error {
-			bus, err := r.dial(ctx, func(err error) { r.error("%v", err) })
+			bus, err := r.dial(ctx, []string{management.DefaultTopics.Controller}, func(err error) { r.error("%v", err) })
 			if err != nil {
 				return err
 			}

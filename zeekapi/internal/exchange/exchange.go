@@ -133,6 +133,11 @@ func (x *Exchanger[M]) Do(ctx context.Context, id, topic string, request broker.
 	case a := <-w.answer:
 		return a.message, a.err
 	case <-ctx.Done():
+		select {
+		case a := <-w.answer: // came first
+			return a.message, a.err
+		default:
+		}
 		err := context.Cause(ctx)
 		x.mu.Lock()
 		defer x.mu.Unlock()
