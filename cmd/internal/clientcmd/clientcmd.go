@@ -3,7 +3,8 @@
 //
 // Data goes to standard output and everything else to standard error, so
 // outputs can be piped. A command ends with exit code 0, with 1 if anything
-// went wrong, and with 2 if it was called wrongly.
+// went wrong, with 2 if it was called wrongly, and with 130 if it was
+// interrupted.
 package clientcmd
 
 import (
@@ -32,7 +33,7 @@ type Tool struct {
 		set        []string
 		quiet      bool
 		verbose    int
-		strict     bool
+		strictExit bool
 	}
 }
 
@@ -41,6 +42,11 @@ type ExitError struct{ Code int }
 
 // Error implements the error interface.
 func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+
+// Interrupted is the exit code of a command whose context was cancelled, the
+// one that shells have for Ctrl-C. zeek-client ends with 0 there, as if all
+// was done.
+const Interrupted = 130
 
 // ExitCode returns the code with which a process should end whose command
 // returned err. Errors that are not from a running command mean that it was
@@ -75,7 +81,7 @@ func (t *Tool) AddFlags(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&t.flags.set, "set", nil, "adjust a setting, `SECTION.KEY=VALUE`; may be repeated, see show-settings")
 	fs.BoolVarP(&t.flags.quiet, "quiet", "q", false, "say nothing on standard error")
 	fs.CountVarP(&t.flags.verbose, "verbose", "v", "say more on standard error; repeat for even more")
-	fs.BoolVar(&t.flags.strict, "strict", false, "exit with 1 also where zeek-client does not: when nodes fail to restart, or when part of an answer makes no sense")
+	fs.BoolVar(&t.flags.strictExit, "strict-exit", false, "exit with 1 also where zeek-client does not: when nodes fail to restart, or when part of an answer makes no sense")
 }
 
 // run is one command while it runs.
@@ -103,7 +109,7 @@ func (t *Tool) command(use, short string, args cobra.PositionalArgs, do func(ctx
 			}
 			switch {
 			case err != nil && cmd.Context().Err() != nil:
-				return nil // interrupted, which zeek-client takes for success
+				return &ExitError{Code: Interrupted}
 			case err != nil && !errors.As(err, new(*ExitError)):
 				return r.fail("%v", err)
 			}

@@ -3,6 +3,7 @@ package clientcmd_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -166,7 +167,7 @@ func TestOddAnswers(t *testing.T) {
 			},
 		},
 		{
-			name: "nodes that make no sense, strictly", args: "get-nodes --strict --set client.pretty_json=no -q",
+			name: "nodes that make no sense, strictly", args: "get-nodes --strict-exit --set client.pretty_json=no -q",
 			answer: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.GetNodesResponse{ReqID: id(m), Results: []zeekapi.Result{{Success: true, Instance: "a", Data: broker.Count(1)}}}
 			},
@@ -203,7 +204,7 @@ func TestOddAnswers(t *testing.T) {
 			want: outcome{stdout: `{"errors": [], "results": {"a": true, "b": false}}` + "\n"},
 		},
 		{
-			name: "restart that fails, strictly", args: "restart --strict --set client.pretty_json=no",
+			name: "restart that fails, strictly", args: "restart --strict-exit --set client.pretty_json=no",
 			answer: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.RestartResponse{ReqID: id(m), Results: []zeekapi.Result{{Instance: "i", Node: "b"}}}
 			},
@@ -430,8 +431,25 @@ func TestInterrupt(t *testing.T) {
 		nextEvent(controller)
 		cancel()
 	}()
-	if err := root.ExecuteContext(ctx); err != nil || errs.String() != "" {
-		t.Errorf("error %v, stderr %q", err, errs.String())
+	if code := clientcmd.ExitCode(root.ExecuteContext(ctx)); code != clientcmd.Interrupted || errs.String() != "" {
+		t.Errorf("exit code %d, stderr %q", code, errs.String())
+	}
+}
+
+// TestInterruptWhileReading has a standard input that never ends.
+func TestInterruptWhileReading(t *testing.T) {
+	stdin, typing := io.Pipe()
+	defer typing.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	root := newRoot(&clientcmd.Tool{Getenv: func(string) string { return "" }})
+	root.SetArgs([]string{"stage-config", "-"})
+	root.SetIn(stdin)
+	go func() {
+		io.WriteString(typing, "[m]\n") // returns when it is being read
+		cancel()
+	}()
+	if code := clientcmd.ExitCode(root.ExecuteContext(ctx)); code != clientcmd.Interrupted {
+		t.Errorf("exit code %d", code)
 	}
 }
 

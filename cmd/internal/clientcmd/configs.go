@@ -1,6 +1,7 @@
 package clientcmd
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
 const fileHelp = "\n\nFILE is an INI file; - stands for standard input."
@@ -20,7 +22,7 @@ const fileHelp = "\n\nFILE is an INI file; - stands for standard input."
 func (t *Tool) stageConfig() *cobra.Command {
 	cmd := t.command("stage-config FILE", "Upload a cluster configuration for later deployment", cobra.ExactArgs(1),
 		func(ctx context.Context, r *run, args []string) error {
-			config, err := r.readConfig(args[0])
+			config, err := r.readConfig(ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -45,7 +47,7 @@ func (t *Tool) stageConfig() *cobra.Command {
 func (t *Tool) deployConfig() *cobra.Command {
 	cmd := t.command("deploy-config FILE", "Upload a cluster configuration and deploy it", cobra.ExactArgs(1),
 		func(ctx context.Context, r *run, args []string) error {
-			config, err := r.readConfig(args[0])
+			config, err := r.readConfig(ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -112,7 +114,7 @@ func (t *Tool) getConfig() *cobra.Command {
 }
 
 // readConfig reads a cluster file and says all that is wrong with it.
-func (r *run) readConfig(name string) (zeekapi.Configuration, error) {
+func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuration, error) {
 	shown, in := "<stdin>", r.stdin
 	if name != "-" {
 		if info, err := os.Stat(name); err != nil || info.IsDir() {
@@ -125,8 +127,12 @@ func (r *run) readConfig(name string) (zeekapi.Configuration, error) {
 		defer f.Close()
 		shown, in = name, io.Reader(f)
 	}
+	text, err := readAll(ctx, in)
+	if err != nil {
+		return zeekapi.Configuration{}, err
+	}
 	hostname, _ := r.tool.Hostname() // without one it is localhost, as for zeek-client
-	config, warnings, err := clusterfile.Parse(shown, in, hostname)
+	config, warnings, err := clusterfile.Parse(shown, bytes.NewReader(text), hostname)
 	for _, w := range warnings {
 		r.warning("%v", w)
 	}
@@ -135,6 +141,26 @@ func (r *run) readConfig(name string) (zeekapi.Configuration, error) {
 		return zeekapi.Configuration{}, r.fail("configuration has errors, not sending")
 	}
 	return config, nil
+}
+
+// readAll reads as much as a cluster file may have. Nothing can end a read from
+// a terminal or a pipe; at the end of ctx it is left to itself.
+func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
+	type outcome struct {
+		text []byte
+		err  error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		text, err := io.ReadAll(io.LimitReader(in, configparser.MaxSize+1))
+		done <- outcome{text, err}
+	}()
+	select {
+	case o := <-done:
+		return o.text, o.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 func (r *run) stage(ctx context.Context, c *client.Client, config zeekapi.Configuration) (*answer, error) {

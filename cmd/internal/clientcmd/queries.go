@@ -89,7 +89,7 @@ func (t *Tool) getNodes() *cobra.Command {
 			if err := r.print(out); err != nil {
 				return err
 			}
-			return failIf(len(out.Errors) > 0 || invalid && t.flags.strict)
+			return failIf(len(out.Errors) > 0 || invalid && t.flags.strictExit)
 		})
 }
 
@@ -156,7 +156,7 @@ func (t *Tool) restart() *cobra.Command {
 			if err := r.print(out); err != nil {
 				return err
 			}
-			return failIf(len(out.Errors) > 0 || failed && t.flags.strict)
+			return failIf(len(out.Errors) > 0 || failed && t.flags.strictExit)
 		})
 }
 
