@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
@@ -21,19 +23,6 @@ import (
 )
 
 func newAgentCommand() *cobra.Command {
-	controller := addressSetting{
-		flag: "controller", usage: "connect to the controller at",
-		portVar: "ZEEK_CONTROLLER_PORT",
-		host:    "127.0.0.1", port: 2150,
-	}
-	listen := addressSetting{
-		flag: "listen", usage: "listen for nodes and controllers at",
-		addrVar: "ZEEK_AGENT_ADDR", portVar: "ZEEK_AGENT_PORT",
-		host: "0.0.0.0", port: 2151,
-		neededBy: "nodes",
-	}
-	service := serviceSetting{kind: "agent", nameVar: "ZEEK_AGENT_NAME"}
-	var s agentService
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Run an agent",
@@ -44,28 +33,29 @@ The agent connects to the controller, or with "--controller none" waits for the
 controller to connect. It always listens, because its nodes connect to it.`,
 		Example: `  zeekwire agent --name instance-1 --zeek /opt/zeek/bin/zeek --state-dir /tmp/agent
   zeekwire agent --name instance-1 --launcher simulated --state-dir /tmp/agent`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := service.resolve(cmd.ErrOrStderr()); err != nil {
-				return err
-			}
-			s.name, s.stateDir, s.log = service.name, service.stateDir, service.log
-			s.security, s.tls = service.security, service.tls.Config
-			var err error
-			if s.controller, err = controller.resolve(); err != nil {
-				return err
-			}
-			if s.listen, err = listen.resolve(); err != nil {
-				return err
-			}
-			return s.run(cmd.Context())
-		},
 	}
-	controller.register(cmd)
-	listen.register(cmd)
-	cmd.Flags().StringVar(&s.launcher, "launcher", launcherZeek, "run nodes as `KIND`: zeek (real processes) or simulated")
-	cmd.Flags().StringVar(&s.zeek, "zeek", "zeek", "the zeek program, a `PATH` or a name in $PATH")
-	service.register(cmd)
+	runService(cmd, newAgentSettings, func(cmd *cobra.Command, s *agentSettings, _ func() (*agentSettings, error)) error {
+		service := agentService{
+			name:         s.name,
+			controllers:  s.controllers,
+			listen:       s.native.at(s.defaultAddress),
+			stateDir:     s.stateDir,
+			ownDir:       s.ownDir(),
+			launcher:     s.launcher,
+			zeek:         s.zeek,
+			dialects:     s.topics.dialects(),
+			connectRetry: s.connectRetry,
+		}
+		var err error
+		if service.log, err = s.logs.logger(cmd.ErrOrStderr()); err != nil {
+			return err
+		}
+		if service.security, err = s.tls.layer(); err != nil {
+			return err
+		}
+		service.tls = s.tls.Config
+		return service.run(cmd.Context())
+	})
 	return cmd
 }
 
@@ -75,18 +65,20 @@ const (
 	launcherSimulated = "simulated"
 )
 
-// agentService is an agent with its connections. A controller that is "" is
-// not connected to.
+// agentService is an agent with its connections.
 type agentService struct {
-	name       string
-	controller string
-	listen     string
-	stateDir   string
-	launcher   string
-	zeek       string
-	security   *security.Layer
-	tls        security.Config // what security is made of, for nodes
-	log        zerolog.Logger
+	name         string
+	controllers  []string // to connect to; none: they connect
+	listen       string
+	ownDir       string // for the agent's own state, "" for stateDir
+	stateDir     string
+	launcher     string
+	zeek         string
+	security     *security.Layer
+	tls          security.Config // what security is made of, for nodes
+	log          zerolog.Logger
+	dialects     []*zeekapi.Dialect
+	connectRetry time.Duration // 0 for the default
 
 	// started, if set, is called once with the address that is listened at.
 	started func(net.Addr)
@@ -99,8 +91,10 @@ const stopPatience = 26 * time.Second
 // run serves until ctx ends. Then it stops the nodes.
 func (s *agentService) run(ctx context.Context) (err error) {
 	endpoint, err := peering.New(peering.Config{
-		Subscriptions:   agent.Topics(s.name, dialects()...),
+		Subscriptions:   agent.Topics(s.name, s.dialects...),
 		ReceiveOverflow: broker.OverflowBlock, // controllers wait rather than not be heard
+		RetryMin:        s.connectRetry,
+		RetryMax:        10 * s.connectRetry,
 		Secure:          s.security.Hook(),
 		Log:             s.log.With().Str("transport", "native").Logger(),
 	})
@@ -127,13 +121,13 @@ func (s *agentService) run(ctx context.Context) (err error) {
 			err = closeErr
 		}
 	}()
-	if s.controller != "" {
-		if err := endpoint.Dial(s.controller); err != nil {
+	for _, address := range s.controllers {
+		if err := endpoint.Dial(address); err != nil {
 			return err
 		}
 	}
 	s.log.Info().Str("name", s.name).Str("endpoint", endpoint.ID().String()).Stringer("listen", bound).
-		Str("controller", s.controller).Msg("agent is live")
+		Strs("controllers", s.controllers).Msg("agent is live")
 	if s.started != nil {
 		s.started(bound)
 	}
@@ -141,10 +135,10 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		Name:       s.name,
 		Bus:        endpoint,
 		EndpointID: endpoint.ID().String(),
-		Dialects:   dialects(),
+		Dialects:   s.dialects,
 		Launcher:   launcher,
-		StateDir:   s.stateDir,
-		Connecting: s.controller != "",
+		StateDir:   cmp.Or(s.ownDir, s.stateDir),
+		Connecting: len(s.controllers) > 0,
 		Listen:     listens,
 		Log:        s.log,
 	})

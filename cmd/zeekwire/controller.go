@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -15,21 +15,12 @@ import (
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
 func newControllerCommand() *cobra.Command {
-	listen := addressSetting{
-		flag: "listen", usage: "listen for agents at",
-		addrVar: "ZEEK_CONTROLLER_ADDR", portVar: "ZEEK_CONTROLLER_PORT",
-		host: "0.0.0.0", port: 2150,
-	}
-	websocketListen := addressSetting{
-		flag: "websocket-listen", usage: "listen for clients at",
-		addrVar: "ZEEK_CONTROLLER_WEBSOCKET_ADDR", portVar: "ZEEK_CONTROLLER_WEBSOCKET_PORT",
-		host: "0.0.0.0", port: 2149,
-	}
-	service := serviceSetting{kind: "controller", nameVar: "ZEEK_CONTROLLER_NAME"}
 	cmd := &cobra.Command{
 		Use:   "controller",
 		Short: "Run a controller",
@@ -40,28 +31,26 @@ Agents connect by Zeek's native protocol, clients by WebSocket. The controller
 remembers its configurations in its state directory and, when it starts again,
 makes the last one true without restarting nodes that run it.`,
 		Example: `  zeekwire controller --state-dir /tmp/controller --tls off`,
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := service.resolve(cmd.ErrOrStderr()); err != nil {
-				return err
-			}
-			s := controllerService{
-				name: service.name, security: service.security, log: service.log,
-				stateFile: filepath.Join(service.stateDir, "nodes", service.name, "controller.db"),
-			}
-			var err error
-			if s.listen, err = listen.resolve(); err != nil {
-				return err
-			}
-			if s.websocketListen, err = websocketListen.resolve(); err != nil {
-				return err
-			}
-			return s.run(cmd.Context())
-		},
 	}
-	listen.register(cmd)
-	websocketListen.register(cmd)
-	service.register(cmd)
+	runService(cmd, newControllerSettings, func(cmd *cobra.Command, s *controllerSettings, _ func() (*controllerSettings, error)) error {
+		service := controllerService{
+			name:            s.name,
+			listen:          s.native.at(s.defaultAddress),
+			websocketListen: s.websocket.at(s.defaultAddress),
+			stateFile:       s.stateFile(),
+			settings:        s.machine,
+			dialects:        s.topics.dialects(),
+			connectRetry:    s.connectRetry,
+		}
+		var err error
+		if service.log, err = s.logs.logger(cmd.ErrOrStderr()); err != nil {
+			return err
+		}
+		if service.security, err = s.tls.layer(); err != nil {
+			return err
+		}
+		return service.run(cmd.Context())
+	})
 	return cmd
 }
 
@@ -69,9 +58,12 @@ makes the last one true without restarting nodes that run it.`,
 // is not listened at.
 type controllerService struct {
 	name            string
-	listen          string // for agents
-	websocketListen string // for clients
-	stateFile       string // "" keeps state in memory
+	listen          string              // for agents
+	websocketListen string              // for clients
+	stateFile       string              // "" keeps state in memory
+	settings        controller.Settings // but for BrokerPort
+	dialects        []*zeekapi.Dialect
+	connectRetry    time.Duration // 0 for the default
 	security        *security.Layer
 	log             zerolog.Logger
 
@@ -81,7 +73,7 @@ type controllerService struct {
 
 // run serves until ctx ends.
 func (s *controllerService) run(ctx context.Context) error {
-	settings := controller.DefaultSettings()
+	settings := s.settings
 	settings.BrokerPort = broker.Port{}
 
 	var store *controller.Store
@@ -93,8 +85,10 @@ func (s *controllerService) run(ctx context.Context) error {
 		defer store.Close()
 	}
 	endpoint, err := peering.New(peering.Config{
-		Subscriptions:   controller.Topics(dialects()),
+		Subscriptions:   controller.Topics(s.dialects),
 		ReceiveOverflow: broker.OverflowBlock, // agents wait rather than not be heard
+		RetryMin:        s.connectRetry,
+		RetryMax:        10 * s.connectRetry,
 		Secure:          s.security.Hook(),
 		Log:             s.log.With().Str("transport", "native").Logger(),
 	})
@@ -142,7 +136,7 @@ func (s *controllerService) run(ctx context.Context) error {
 			Settings: settings,
 			Buses:    buses,
 			Dialer:   endpoint,
-			Dialects: dialects(),
+			Dialects: s.dialects,
 			Store:    store,
 			Log:      s.log,
 		})
@@ -164,7 +158,7 @@ func portOf(a net.Addr) uint16 {
 
 type none struct{}
 
-func (none) String() string { return disabled }
+func (none) String() string { return settings.None }
 
 func orNone(a net.Addr) fmt.Stringer {
 	if a == nil {

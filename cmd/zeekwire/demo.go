@@ -22,6 +22,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
@@ -100,7 +101,7 @@ func (d *demo) show(ctx context.Context, dir string, services *errgroup.Group) e
 	d.say("Started a controller: agents connect to %s, clients to %s.", controllerAt, clientsAt)
 
 	if _, err := d.startAgent(ctx, services, agentService{
-		name: "instance-1", controller: controllerAt.String(), stateDir: filepath.Join(dir, "instance-1"),
+		name: "instance-1", controllers: []string{controllerAt.String()}, stateDir: filepath.Join(dir, "instance-1"),
 	}); err != nil {
 		return err
 	}
@@ -155,6 +156,7 @@ func (d *demo) startController(ctx context.Context, services *errgroup.Group, di
 	s := controllerService{
 		name: "controller", listen: "127.0.0.1:0", websocketListen: "127.0.0.1:0",
 		stateFile: filepath.Join(dir, "controller.db"), security: d.security,
+		settings: controller.DefaultSettings(), dialects: defaultTopics.dialects(),
 		log:     d.log.With().Str("service", "controller").Logger(),
 		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
 	}
@@ -171,7 +173,7 @@ func (d *demo) startController(ctx context.Context, services *errgroup.Group, di
 func (d *demo) startAgent(ctx context.Context, services *errgroup.Group, s agentService) (listen net.Addr, err error) {
 	started := make(chan net.Addr, 1)
 	s.listen, s.security = "127.0.0.1:0", d.security
-	s.launcher, s.zeek = launcherSimulated, d.zeek
+	s.launcher, s.zeek, s.dialects = launcherSimulated, d.zeek, defaultTopics.dialects()
 	if d.zeek != "" {
 		s.launcher = launcherZeek
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 )
 
 func main() {
@@ -47,11 +48,21 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		// The command has said all there is to say.
 		return exit.Code
 	}
-	fmt.Fprintf(stderr, "error: %v\n", err)
+	for _, err := range oneByOne(err) {
+		fmt.Fprintf(stderr, "error: %v\n", err)
+	}
 	if failure := (*failure)(nil); errors.As(err, &failure) {
 		return exitError
 	}
 	return exitUsage
+}
+
+// oneByOne returns the errors that err joins, which deserve a line each.
+func oneByOne(err error) []error {
+	if list := (settings.Errors)(nil); errors.As(err, &list) {
+		return list
+	}
+	return []error{err}
 }
 
 // failure marks the error of a command that ran. All others mean that it was

@@ -78,14 +78,14 @@ func TestWrongUse(t *testing.T) {
 		{args: []string{"controller", "--log-level", "x"}, code: 1, want: `error: --log-level "x": want debug, info, warn or error`},
 		{args: []string{"controller", "--log-format", "x"}, code: 1, want: `error: --log-format "x": want console or json`},
 		{args: []string{"controller", "--state-dir", file, "--listen", "127.0.0.1:0", "--websocket-listen", "none"}, code: 1, want: "error: controller: state: "},
-		{args: []string{"controller"}, env: map[string]string{"ZEEK_CONTROLLER_PORT": "2150"}, code: 1,
-			want: `error: ZEEK_CONTROLLER_PORT: broker: port "2150" lacks a protocol, as in 80/tcp`},
+		{args: []string{"controller"}, env: map[string]string{"ZEEK_CONTROLLER_PORT": "x"}, code: 1,
+			want: `error: ZEEK_CONTROLLER_PORT "x": want a port such as 2150/tcp, or none`},
 		{args: []string{"agent", "--launcher", "x", "--listen", "127.0.0.1:0"}, code: 1, want: `error: --launcher "x": want zeek or simulated`},
-		{args: []string{"controller", "--name", "a/../../b", "--state-dir", t.TempDir()}, code: 1, want: `error: controller name "a/../../b" does not name a file`},
-		{args: []string{"agent", "--name", "..", "--state-dir", t.TempDir()}, code: 1, want: `error: agent name ".." does not name a file`},
-		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_NAME": "a\nb"}, code: 1, want: `error: agent name "a\nb" does not name a file`},
-		{args: []string{"agent", "--listen", "none"}, code: 1, want: "error: --listen \"none\": want HOST:PORT, as nodes connect to it"},
-		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_PORT": "0/tcp"}, code: 1, want: "error: --listen \"none\": want HOST:PORT, as nodes connect to it"},
+		{args: []string{"controller", "--name", "a/../../b", "--state-dir", t.TempDir()}, code: 1, want: `error: --name "a/../../b": it does not name a file`},
+		{args: []string{"agent", "--name", "..", "--state-dir", t.TempDir()}, code: 1, want: `error: --name "..": it does not name a file`},
+		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_NAME": "a\nb"}, code: 1, want: `error: ZEEK_AGENT_NAME "a\nb": it does not name a file`},
+		{args: []string{"agent", "--listen", "none"}, code: 1, want: "error: --listen \"none\": want a port, as nodes connect to it"},
+		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_PORT": "0/unknown"}, code: 1, want: "error: ZEEK_AGENT_PORT \"none\": want a port, as nodes connect to it"},
 		{args: []string{"agent", "--zeek", "/nonexistent/zeek", "--listen", "127.0.0.1:0", "--state-dir", t.TempDir(), "--log-level", "error"},
 			code: 1, want: "error: zeek launcher: "},
 		{args: []string{"decode", file}, code: 1, want: file + ":1: "},
@@ -106,8 +106,8 @@ func TestWrongUse(t *testing.T) {
 func TestHelpSaysWhatAnAddressMayBe(t *testing.T) {
 	stdout, _, _ := call(t.Context(), "agent", "--help")
 	for _, want := range []string{
-		"connect to the controller at HOST:PORT or none (default 127.0.0.1:2150, or what ZEEK_CONTROLLER_PORT says)",
-		"listen for nodes and controllers at HOST:PORT (default 0.0.0.0:2151, or what ZEEK_AGENT_ADDR and ZEEK_AGENT_PORT say)",
+		"connect to the controller at HOST:PORT, or to several with commas between; none: wait for it to connect (default 127.0.0.1:2150)",
+		"listen for nodes and controllers at HOST:PORT (default 0.0.0.0:2151)",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("the help lacks %q:\n%s", want, stdout)

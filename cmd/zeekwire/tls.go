@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 )
 
 // passphraseVar keeps the passphrase of a key off the command line, where other
@@ -26,6 +27,30 @@ func (s *tlsSetting) register(cmd *cobra.Command) {
 	f.StringVar(&s.CertFile, "tls-cert", "", "our certificate, a PEM `FILE`, for --tls mutual")
 	f.StringVar(&s.KeyFile, "tls-key", "", "its private key, a PEM `FILE`; "+passphraseVar+" holds the passphrase if it has one")
 	f.StringVar(&s.CAFile, "tls-ca", "", "the authorities that peers have their certificates from, a PEM `FILE`")
+}
+
+// add declares what register makes flags of.
+func (s *tlsSetting) add(t *settings.Table) {
+	t.Group("TLS between controller, agents and nodes")
+	t.Add(
+		settings.Setting{
+			Name: "tls", Value: settings.Choice(&s.mode, "off", "anonymous", "mutual"), Common: true,
+			Help: "protect native connections by `MODE`: off, anonymous (as Zeek by default: encrypted, but anybody may connect) or mutual (certificates)",
+			Zeek: "Broker::disable_ssl",
+		},
+		settings.Setting{
+			Name: "tls-cert", Value: settings.Text(&s.CertFile), Common: true, Reload: true,
+			Help: "our certificate, a PEM `FILE`, for --tls mutual", Zeek: "Broker::ssl_certificate",
+		},
+		settings.Setting{
+			Name: "tls-key", Value: settings.Text(&s.KeyFile), Common: true, Reload: true,
+			Help: "its private key, a PEM `FILE`; the variable " + passphraseVar + " holds the passphrase if it has one", Zeek: "Broker::ssl_keyfile",
+		},
+		settings.Setting{
+			Name: "tls-ca", Value: settings.Text(&s.CAFile), Common: true, Reload: true,
+			Help: "the authorities that peers have their certificates from, a PEM `FILE`", Zeek: "Broker::ssl_cafile",
+		},
+	)
 }
 
 func (s *tlsSetting) layer() (*security.Layer, error) {

@@ -1,0 +1,159 @@
+package settings
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxFile is the size of the largest file, in bytes. It is far more than
+// anybody writes, and little enough to read a wrong file without harm.
+const maxFile = 1 << 20
+
+// readFile returns what a file says in lines of "name = value", with comments
+// after "#". A value with characters that would be lost is written in double
+// quotes, as a string of Go.
+func readFile(name string) ([]assignment, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("%s: larger than %d bytes, this is no file of settings", name, maxFile)
+	}
+	return parse(name, text)
+}
+
+func parse(name string, text []byte) ([]assignment, error) {
+	var list []assignment
+	var errs Errors
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		key, value, err := parseLine(line)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s:%d: %w", name, n, err))
+			continue
+		}
+		if key != "" {
+			list = append(list, assignment{key, value, fmt.Sprintf("%s:%d: %s", name, n, key)})
+		}
+	}
+	if len(errs) > 0 {
+		return list, errs
+	}
+	return list, nil
+}
+
+// parseLine returns "" as the key if there is none.
+func parseLine(line []byte) (key, value string, err error) {
+	if !utf8.Valid(line) {
+		return "", "", errors.New("not UTF-8")
+	}
+	text := strings.TrimSpace(string(line))
+	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\t' }) {
+		return "", "", errors.New("a control character")
+	}
+	if text == "" || text[0] == '#' {
+		return "", "", nil
+	}
+	key, value, ok := strings.Cut(text, "=")
+	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+	if !ok || key == "" {
+		return "", "", fmt.Errorf("%.80q: want NAME = VALUE", text)
+	}
+	if !strings.HasPrefix(value, `"`) {
+		return key, uncomment(value), nil
+	}
+	quoted, err := strconv.QuotedPrefix(value)
+	if err != nil {
+		return "", "", fmt.Errorf("%s: no closing quote, or a bad escape", key)
+	}
+	if rest := strings.TrimSpace(value[len(quoted):]); rest != "" && rest[0] != '#' {
+		return "", "", fmt.Errorf("%s: %.80q follows the closing quote", key, rest)
+	}
+	value, err = strconv.Unquote(quoted)
+	return key, value, err
+}
+
+// uncomment cuts off a comment: "#" at the beginning or after a blank.
+func uncomment(value string) string {
+	for i := range len(value) {
+		if value[i] == '#' && (i == 0 || value[i-1] == ' ' || value[i-1] == '\t') {
+			return strings.TrimSpace(value[:i])
+		}
+	}
+	return value
+}
+
+// quote returns a value as it stands in a file.
+func quote(value string) string {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	if strings.HasPrefix(value, `"`) || strings.TrimSpace(value) != value || uncomment(value) != value ||
+		strings.ContainsFunc(value, unprintable) || !utf8.ValidString(value) {
+		return strconv.Quote(value)
+	}
+	return value
+}
+
+// clean returns text that fits into a comment.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// unknown returns the error about a name that is not in the table, with the one
+// that was probably meant.
+func (t *Table) unknown(name string) error {
+	folded := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	nearest := slices.MinFunc(t.names(), func(a, b string) int {
+		return cmp.Compare(distance(folded, a), distance(folded, b))
+	})
+	if distance(folded, nearest) > max(1, len(nearest)/4) {
+		return errors.New("there is no such setting")
+	}
+	return fmt.Errorf("there is no such setting, did you mean %s?", nearest)
+}
+
+// distance is how many bytes must be inserted, removed or replaced to make one
+// name of the other (Levenshtein).
+func distance(a, b string) int {
+	if len(a) > 2*len(b)+8 {
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := corner
+			if a[i] != b[j] {
+				replace++
+			}
+			corner = row[j+1]
+			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

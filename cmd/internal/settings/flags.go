@@ -1,0 +1,54 @@
+package settings
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+)
+
+// Flags collects the settings on a command line, with what belongs to them:
+// --config and --print-config.
+type Flags struct {
+	File  string // of --config
+	Print bool   // --print-config
+
+	given []assignment
+}
+
+// Register adds a flag for every setting of t to fs. Those that are not common
+// are hidden, they would bury the rest.
+func (f *Flags) Register(fs *pflag.FlagSet, t *Table) {
+	fs.StringVar(&f.File, "config", "", "take settings from `FILE`")
+	fs.BoolVar(&f.Print, "print-config", false, "print all settings as they are now, and end")
+	for _, s := range t.shorthands {
+		fs.VarPF(&flag{to: f, name: s.Name, text: s.Default}, s.Name, "", s.Help)
+	}
+	for _, s := range t.settings {
+		p := fs.VarPF(&flag{to: f, name: s.Name, text: s.byDefault}, s.Name, "", s.Help)
+		p.Hidden = !s.Common
+		if _, ok := s.Value.(boolean); ok {
+			p.NoOptDefVal = "true"
+		}
+	}
+}
+
+// flag is a pflag.Value that remembers its text until the table is loaded.
+type flag struct {
+	to         *Flags
+	name, text string
+}
+
+func (f *flag) String() string { return f.text }
+func (f *flag) Type() string   { return "value" }
+
+func (f *flag) Set(text string) error {
+	// Of a flag that is given twice the last counts, as everywhere.
+	for i, a := range f.to.given {
+		if a.name == f.name {
+			f.to.given[i].text = text
+			return nil
+		}
+	}
+	f.to.given = append(f.to.given, assignment{f.name, text, fmt.Sprintf("--%s", f.name)})
+	return nil
+}

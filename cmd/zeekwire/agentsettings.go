@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+)
+
+// agentSettings are all settings of an agent.
+type agentSettings struct {
+	serviceSettings
+	controllers []string // addresses
+	launcher    string
+	zeek        string
+}
+
+func newAgentSettings() *agentSettings {
+	const module, variable = "Management::Agent", "ZEEK_AGENT"
+	s := &agentSettings{
+		serviceSettings: newServiceSettings("agent", module, variable),
+		controllers:     []string{"127.0.0.1:2150"},
+		launcher:        launcherZeek,
+		zeek:            "zeek",
+	}
+	s.native.defaultPort = broker.TCP(2151)
+
+	s.addIdentity(module, variable)
+	s.t.Group("Addresses")
+	s.t.Add(settings.Setting{
+		Name: "controller", Common: true,
+		Help: "connect to the controller at `HOST:PORT`, or to several with commas between; none: wait for it to connect",
+		Zeek: module + "::controller",
+		Env:  []settings.Variable{{Name: "ZEEK_CONTROLLER_PORT", Convert: controllerAtPort}},
+		Value: settings.Parsed(&s.controllers, parseControllers, func(list []string) string {
+			if len(list) == 0 {
+				return settings.None
+			}
+			return strings.Join(list, ", ")
+		}),
+	})
+	s.native.add(s.t, "listen", "listen for nodes and controllers at `HOST:PORT`")
+	s.addDefaultAddress()
+	s.addConnecting()
+	s.tls.add(s.t)
+
+	s.t.Group("Nodes")
+	s.t.Add(
+		settings.Setting{
+			Name: "launcher", Value: settings.Choice(&s.launcher, launcherZeek, launcherSimulated), Common: true,
+			Help: "run nodes as `KIND`: zeek, real processes, or simulated",
+		},
+		settings.Setting{
+			Name: "zeek", Value: settings.Text(&s.zeek), Common: true,
+			Help: "the zeek program, a `PATH` or a name in $PATH",
+		},
+	)
+
+	s.t.Group("Topics")
+	s.t.Add(
+		topicSetting(&s.topics.management.AgentPrefix, "topic-prefix",
+			"the `TOPIC` of the agent without its name; the controller must have the same", module+"::topic_prefix"),
+		topicSetting(&s.topics.management.Node, "node-topic", "the `TOPIC` of the agent and its nodes", "Management::Node::node_topic"),
+		topicSetting(&s.topics.clusteragent.AgentPrefix, "cluster-agent-topic-prefix",
+			"the `TOPIC` of the agent without its name in the older dialect", "ClusterAgent::topic_prefix"),
+	)
+	s.logs.add(s.t)
+	return s
+}
+
+func (s *agentSettings) check() error {
+	if s.native.at(s.defaultAddress) == "" {
+		return s.t.Wrong("listen-port", "want a port, as nodes connect to it")
+	}
+	return s.serviceSettings.check()
+}
+
+// controllerAtPort is the default controller at the port that the environment
+// names, where Zeek's agent expects it.
+func controllerAtPort(text string) (string, error) {
+	port, err := settings.ParsePort(text)
+	if err != nil || port == (broker.Port{}) {
+		return settings.None, err
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port.Number))), nil
+}
+
+// parseControllers takes the address 0.0.0.0 for none, as Zeek's agent does.
+func parseControllers(text string) ([]string, error) {
+	var list []string
+	if text == settings.None {
+		return nil, nil
+	}
+	for item := range strings.SplitSeq(text, ",") {
+		host, port, err := splitAddress(strings.TrimSpace(item))
+		if err != nil {
+			return nil, err
+		}
+		if host == "0.0.0.0" {
+			continue
+		}
+		if host == "" || port == "0" {
+			return nil, errors.New("want HOST:PORT or none")
+		}
+		list = append(list, net.JoinHostPort(host, port))
+	}
+	return list, nil
+}
+
+// ownDir is where the agent keeps its own state, "" for where it keeps all.
+func (s *agentSettings) ownDir() string {
+	if s.directory == "" {
+		return ""
+	}
+	return s.own()
+}

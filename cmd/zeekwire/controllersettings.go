@@ -1,0 +1,86 @@
+package main
+
+import (
+	"path/filepath"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+)
+
+// controllerSettings are all settings of a controller.
+type controllerSettings struct {
+	serviceSettings
+	websocket listenSettings
+	machine   controller.Settings
+
+	brokerStart, metricsStart broker.Port
+}
+
+func newControllerSettings() *controllerSettings {
+	const module, variable = "Management::Controller", "ZEEK_CONTROLLER"
+	s := &controllerSettings{
+		serviceSettings: newServiceSettings("controller", module, variable),
+		websocket: listenSettings{
+			addressName: "listen-address-websocket", portName: "listen-port-websocket", defaultName: "default-port-websocket",
+			module: module, addressVar: variable + "_WEBSOCKET_ADDR", portVar: variable + "_WEBSOCKET_PORT",
+			defaultPort: broker.TCP(2149),
+		},
+		machine: controller.DefaultSettings(),
+	}
+	s.native.defaultPort = s.machine.BrokerPort
+	s.requestTimeout = s.machine.RequestTimeout
+	s.brokerStart = broker.TCP(s.machine.BrokerStartPort)
+	s.metricsStart = broker.TCP(s.machine.MetricsStartPort)
+
+	s.addIdentity(module, variable)
+	s.t.Group("Addresses")
+	s.native.add(s.t, "listen", "listen for agents at `HOST:PORT` or none")
+	s.websocket.add(s.t, "websocket-listen", "listen for clients at `HOST:PORT` or none")
+	s.addDefaultAddress()
+	s.addConnecting()
+	s.tls.add(s.t)
+
+	s.t.Group("Deployments")
+	s.addRequestTimeout()
+	s.t.Add(
+		settings.Setting{
+			Name: "auto-assign-broker-ports", Value: settings.Bool(&s.machine.AssignBrokerPorts),
+			Help: "give nodes that lack one a port to listen at", Zeek: module + "::auto_assign_broker_ports",
+		},
+		settings.Setting{
+			Name: "auto-assign-broker-start-port", Value: settings.Port(&s.brokerStart),
+			Help: "the first `PORT` to give, on every machine", Zeek: module + "::auto_assign_broker_start_port",
+		},
+		settings.Setting{
+			Name: "auto-assign-metrics-ports", Value: settings.Bool(&s.machine.AssignMetricsPorts),
+			Help: "give nodes that lack one a port for their metrics", Zeek: module + "::auto_assign_metrics_ports",
+		},
+		settings.Setting{
+			Name: "auto-assign-metrics-start-port", Value: settings.Port(&s.metricsStart),
+			Help: "the first `PORT` to give, on every machine", Zeek: module + "::auto_assign_metrics_start_port",
+		},
+	)
+
+	s.t.Group("Topics")
+	s.t.Add(
+		topicSetting(&s.topics.management.Controller, "topic", "the `TOPIC` of clients and the controller", module+"::topic"),
+		topicSetting(&s.topics.management.AgentPrefix, "agent-topic-prefix",
+			"the `TOPIC` of an agent without its name; all agents must have the same", "Management::Agent::topic_prefix"),
+		topicSetting(&s.topics.clusteragent.Controller, "cluster-controller-topic",
+			"the `TOPIC` of clients and the controller in the older dialect", "ClusterController::topic"),
+		topicSetting(&s.topics.clusteragent.AgentPrefix, "cluster-agent-topic-prefix",
+			"the `TOPIC` of an agent without its name in the older dialect", "ClusterAgent::topic_prefix"),
+	)
+	s.logs.add(s.t)
+	return s
+}
+
+func (s *controllerSettings) check() error {
+	s.machine.RequestTimeout = s.requestTimeout
+	s.machine.BrokerStartPort, s.machine.MetricsStartPort = s.brokerStart.Number, s.metricsStart.Number
+	return s.serviceSettings.check()
+}
+
+// stateFile is where the controller keeps its configurations.
+func (s *controllerSettings) stateFile() string { return filepath.Join(s.own(), "controller.db") }

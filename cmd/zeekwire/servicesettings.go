@@ -1,0 +1,263 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+// declared is the settings of a service: fields that a table fills in.
+type declared interface {
+	table() *settings.Table
+
+	// check finds what no setting has wrong by itself.
+	check() error
+}
+
+// runService makes cmd the command of a service. Fresh returns its settings as
+// they are by default; run serves with those that were found, and can look for
+// them again by calling load.
+func runService[S declared](cmd *cobra.Command, fresh func() S, run func(cmd *cobra.Command, s S, load func() (S, error)) error) {
+	var flags settings.Flags
+	flags.Register(cmd.Flags(), fresh().table())
+	load := func() (S, error) {
+		s := fresh()
+		if err := s.table().Load(flags.File, os.Getenv, &flags); err != nil {
+			return s, err
+		}
+		return s, s.check()
+	}
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := load()
+		if err != nil {
+			return err
+		}
+		if flags.Print {
+			return s.table().Print(cmd.OutOrStdout())
+		}
+		return run(cmd, s, load)
+	}
+}
+
+// defaultStateDir is where services keep what they must remember. Zeek's own
+// default lies under its installation, which ours has not.
+const defaultStateDir = "/var/lib/zeekwire"
+
+// serviceSettings are the settings that a controller and an agent both have.
+type serviceSettings struct {
+	kind string // "controller" or "agent"
+
+	name           string
+	stateDir       string
+	directory      string
+	defaultAddress string
+	native         listenSettings
+	connectRetry   time.Duration
+	requestTimeout time.Duration
+	topics         topics
+	tls            tlsSetting
+	logs           logSettings
+
+	t *settings.Table
+}
+
+func (s *serviceSettings) table() *settings.Table { return s.t }
+
+// newServiceSettings returns those of a kind of service; module is its module
+// in Zeek, variable what its environment variables begin with there.
+func newServiceSettings(kind, module, variable string) serviceSettings {
+	return serviceSettings{
+		kind: kind, t: settings.NewTable(kind),
+		stateDir: defaultStateDir, defaultAddress: "0.0.0.0",
+		native: listenSettings{
+			addressName: "listen-address", portName: "listen-port", defaultName: "default-port",
+			module: module, addressVar: variable + "_ADDR", portVar: variable + "_PORT",
+		},
+		connectRetry: time.Second,
+		topics:       defaultTopics,
+		tls:          tlsSetting{mode: security.Anonymous.String()},
+		logs:         logSettings{level: "info", format: "console"},
+	}
+}
+
+func (s *serviceSettings) addIdentity(module, variable string) {
+	s.t.Group("Name and directories")
+	s.t.Add(
+		settings.Setting{
+			Name: "name", Value: settings.Text(&s.name), Common: true,
+			Help: fmt.Sprintf("`NAME` of the %s; empty: %s-HOSTNAME", s.kind, s.kind),
+			Zeek: module + "::name", Env: []settings.Variable{{Name: variable + "_NAME"}},
+		},
+		settings.Setting{
+			Name: "state-dir", Value: settings.Text(&s.stateDir), Common: true,
+			Help: "keep state below `DIR`",
+			Zeek: "Management::state_dir",
+			Env: []settings.Variable{
+				{Name: "ZEEK_MANAGEMENT_TESTING", Convert: here}, {Name: "ZEEK_MANAGEMENT_STATE_DIR"},
+			},
+		},
+		settings.Setting{
+			Name: "directory", Value: settings.Text(&s.directory),
+			Help: fmt.Sprintf("`DIR` of the %s's own state, below nodes in the state directory unless absolute; empty: its name", s.kind),
+			Zeek: module + "::directory",
+		},
+	)
+}
+
+// here is what ZEEK_MANAGEMENT_TESTING makes of Zeek's directories.
+func here(string) (string, error) { return ".", nil }
+
+func (s *serviceSettings) addDefaultAddress() {
+	s.t.Add(settings.Setting{
+		Name: "default-address", Value: settings.Text(&s.defaultAddress),
+		Help: "listen at `ADDRESS` where no other is set", Zeek: "Management::default_address",
+	})
+}
+
+func (s *serviceSettings) addConnecting() {
+	s.t.Add(settings.Setting{
+		Name: "connect-retry", Value: settings.Duration(&s.connectRetry, time.Millisecond),
+		Help: "`TIME` until the second attempt to connect; it doubles with every further one, up to ten times as much",
+		Zeek: "Management::connect_retry",
+		Env:  []settings.Variable{{Name: "ZEEK_DEFAULT_CONNECT_RETRY", Convert: settings.Seconds}},
+	})
+}
+
+func (s *serviceSettings) addRequestTimeout() {
+	s.t.Add(settings.Setting{
+		Name: "request-timeout-interval", Value: settings.Duration(&s.requestTimeout, time.Millisecond),
+		Help: "answer a request after `TIME` with what there is until then",
+		Zeek: "Management::Request::timeout_interval",
+	})
+}
+
+// own returns the directory of the service's own state.
+func (s *serviceSettings) own() string {
+	dir := cmp.Or(s.directory, s.name)
+	if filepath.IsAbs(dir) {
+		return dir
+	}
+	return filepath.Join(s.stateDir, "nodes", dir)
+}
+
+// check fills in the name, too.
+func (s *serviceSettings) check() error {
+	if s.name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("there is no name set, and no host name: %w", err)
+		}
+		s.name = s.kind + "-" + host
+	}
+	if s.name == "." || s.name == ".." || strings.ContainsFunc(s.name, func(r rune) bool { return r == '/' || !unicode.IsPrint(r) }) {
+		return s.t.Wrong("name", "it does not name a file")
+	}
+	return nil
+}
+
+// listenSettings say where to listen for one kind of peers, as in Zeek
+// (Zeek: Management::Controller::network_info).
+type listenSettings struct {
+	addressName, portName, defaultName string
+	module, addressVar, portVar        string
+
+	address     string
+	port        *broker.Port
+	defaultPort broker.Port
+}
+
+func (l *listenSettings) add(t *settings.Table, shorthand, help string) {
+	zeek := func(name string) string { return l.module + "::" + strings.ReplaceAll(name, "-", "_") }
+	t.AddShorthand(settings.Shorthand{
+		Name: shorthand, Help: help, Default: fmt.Sprintf("0.0.0.0:%d", l.defaultPort.Number),
+		Expand: func(text string) ([]settings.Assignment, error) {
+			if text == settings.None {
+				return []settings.Assignment{{Name: l.portName, Text: settings.None}}, nil
+			}
+			host, port, err := splitAddress(text)
+			return []settings.Assignment{{Name: l.addressName, Text: host}, {Name: l.portName, Text: port}}, err
+		},
+	})
+	t.Add(
+		settings.Setting{
+			Name: l.addressName, Value: settings.Text(&l.address),
+			Help: "the `ADDRESS` of --" + shorthand + "; empty: default-address",
+			Zeek: zeek(l.addressName), Env: []settings.Variable{{Name: l.addressVar}},
+		},
+		settings.Setting{
+			Name: l.portName, Value: settings.OptionalPort(&l.port),
+			Help: "the `PORT` of --" + shorthand + ", none not to listen; empty: " + l.defaultName,
+			Zeek: zeek(l.portName), Env: []settings.Variable{{Name: l.portVar}},
+		},
+		settings.Setting{
+			Name: l.defaultName, Value: settings.Port(&l.defaultPort),
+			Help: "the `PORT` where " + l.portName + " is empty", Zeek: zeek(l.defaultName),
+		},
+	)
+}
+
+// at returns where to listen, "" for nowhere.
+func (l *listenSettings) at(defaultAddress string) string {
+	port := l.defaultPort
+	if l.port != nil {
+		port = *l.port
+	}
+	if port == (broker.Port{}) {
+		return ""
+	}
+	return net.JoinHostPort(cmp.Or(l.address, defaultAddress, "0.0.0.0"), strconv.Itoa(int(port.Number)))
+}
+
+func splitAddress(text string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(text)
+	if err != nil {
+		return "", "", errors.New("want HOST:PORT or none")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", "", fmt.Errorf("port %q is not in 0..65535", port)
+	}
+	return host, port, nil
+}
+
+// topics are those of Zeek's two dialects.
+type topics struct{ management, clusteragent zeekapi.Topics }
+
+var defaultTopics = topics{management.DefaultTopics, clusteragent.DefaultTopics}
+
+// dialects are those that our services speak, all at the same time.
+func (t topics) dialects() []*zeekapi.Dialect {
+	return []*zeekapi.Dialect{
+		management.Dialect(t.management),
+		clusteragent.Dialect(t.clusteragent),
+	}
+}
+
+// topicSetting is a topic that Zeek's constant of that name holds.
+func topicSetting(p *string, name, help, zeek string) settings.Setting {
+	return settings.Setting{
+		Name: name, Help: help, Zeek: zeek,
+		Value: settings.Parsed(p, func(s string) (string, error) {
+			if s == "" || len(s) > broker.MaxTopicLen || strings.HasPrefix(s, broker.ControlTopic) {
+				return "", errors.New("it is no topic")
+			}
+			return s, nil
+		}, func(s string) string { return s }),
+	}
+}
