@@ -18,10 +18,15 @@ test:
 	$(GO) test -race -timeout 10m ./...
 	$(GO) run ./cmd/zeekwire decode --check testdata/recordings/*/*.jsonl
 
-# ZEEK is the prefix of an installed Zeek, or several with commas between.
+# The tests beside real Zeeks, and a table of their results. ZEEK is the prefix
+# of an installed Zeek, ZEEK_IMAGE a container image with one; either may be
+# several with commas between. CONTAINER_ENGINE and CONTAINER_FLAGS say how to
+# run containers, ZEEK_CLUSTER_SCRIPTS is explained in testdata/README.md.
+export ZEEK ZEEK_IMAGE CONTAINER_ENGINE CONTAINER_FLAGS ZEEK_CLUSTER_SCRIPTS
+LIVE = ./cmd/internal/live ./broker/security ./broker/logs ./zeekapi/agent/launch/zeek
+LIVERUN = .
 live: build
-	ZEEK=$(ZEEK) ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -p 1 -timeout 30m ./cmd/internal/live
-	[ -z "$(ZEEK)" ] || ZEEK=$(ZEEK) $(GO) test -count=1 -p 1 -timeout 30m ./broker/security ./broker/logs ./zeekapi/agent/launch/zeek
+	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -json -count=1 -p 1 -timeout 60m -run '$(LIVERUN)' $(if $(ZEEK)$(ZEEK_IMAGE),$(LIVE),./cmd/internal/live) | $(GO) run ./cmd/internal/live/report
 
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }

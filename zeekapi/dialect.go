@@ -43,6 +43,7 @@ type Declaration struct {
 	Since string // first version of Zeek with this event and these arguments
 
 	message   reflect.Type
+	wire      reflect.Type // whose fields are the arguments
 	args      []field
 	marshal   func(Message) (any, error)
 	unmarshal func(broker.Value) (Message, error)
@@ -65,6 +66,7 @@ func DeclareAs[M Message, W any](event string, api API, since string, to func(M)
 	return Declaration{
 		Event: event, API: api, Since: since,
 		message: reflect.TypeFor[M](),
+		wire:    reflect.TypeFor[W](),
 		args:    args,
 		marshal: func(m Message) (any, error) { return to(m.(M)) },
 		unmarshal: func(v broker.Value) (Message, error) {
@@ -77,19 +79,14 @@ func DeclareAs[M Message, W any](event string, api API, since string, to func(M)
 	}
 }
 
-// Args returns the names of the event's arguments.
-func (d Declaration) Args() []string {
-	names := make([]string, len(d.args))
-	for i, f := range d.args {
-		names[i] = f.name
-	}
-	return names
-}
-
 // Dialect turns messages into events and back. It is safe for concurrent use.
 type Dialect struct {
 	Name   string
 	Topics Topics
+
+	// Records are the types of data that travel as Zeek's any, by their names
+	// in Zeek.
+	Records map[string]Type
 
 	declarations []Declaration
 	byEvent      map[string]*Declaration

@@ -69,10 +69,12 @@ func TestDeclarations(t *testing.T) {
 	var got []string
 	for _, decl := range dialects[0].Declarations() {
 		if decl.Event == "Management::Agent::API::notify_agent_hello" {
-			got = decl.Args()
+			for _, arg := range decl.Args() {
+				got = append(got, arg.Name+": "+arg.Type.Kind)
+			}
 		}
 	}
-	if diff := cmp.Diff([]string{"instance", "id", "connecting", "api_version"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"instance: string", "id: string", "connecting: bool", "api_version: count"}, got); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -30,7 +30,7 @@ const (
 
 // Dialect returns the dialect on the given topics.
 func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
-	return zeekapi.NewDialect("ClusterAgent", topics,
+	d := zeekapi.NewDialect("ClusterAgent", topics,
 		zeekapi.Declare[zeekapi.GetInstancesRequest](controllerModule+"get_instances_request", zeekapi.ControllerAPI, since),
 		controller("get_instances_response",
 			func(m zeekapi.GetInstancesResponse) (response, error) { return newResponse(m.ReqID, m.Result) },
@@ -138,6 +138,11 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 		zeekapi.Declare[zeekapi.AgentError](agentModule+"notify_error", zeekapi.AgentAPI, since),
 		zeekapi.Declare[zeekapi.AgentLog](agentModule+"notify_log", zeekapi.AgentAPI, since),
 	)
+	d.Records = map[string]zeekapi.Type{
+		"ClusterController::Types::Instance":   zeekapi.TypeOf[zeekapi.Instance](),
+		"ClusterController::Types::NodeStatus": zeekapi.TypeOf[nodeStatus](),
+	}
+	return d
 }
 
 func controller[M zeekapi.Message, W any](event string, to func(M) (W, error), from func(W) (M, error)) zeekapi.Declaration {

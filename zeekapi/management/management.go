@@ -30,7 +30,7 @@ const (
 
 // Dialect returns the dialect on the given topics.
 func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
-	return zeekapi.NewDialect("Management", topics,
+	d := zeekapi.NewDialect("Management", topics,
 		controller[zeekapi.GetInstancesRequest]("get_instances_request"),
 		controller[zeekapi.GetInstancesResponse]("get_instances_response"),
 		controller[zeekapi.StageConfigurationRequest]("stage_configuration_request"),
@@ -71,6 +71,13 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 
 		zeekapi.Declare[zeekapi.NodeExit](supervisorModule+"notify_node_exit", zeekapi.SupervisorAPI, since),
 	)
+	d.Records = map[string]zeekapi.Type{
+		"Management::Instance":      zeekapi.TypeOf[zeekapi.Instance](),
+		"Management::Configuration": zeekapi.TypeOf[zeekapi.Configuration](),
+		"Management::NodeStatus":    zeekapi.TypeOf[zeekapi.NodeStatus](),
+		"Management::NodeOutputs":   zeekapi.TypeOf[zeekapi.NodeOutputs](),
+	}
+	return d
 }
 
 func controller[M zeekapi.Message](event string) zeekapi.Declaration {

@@ -22,50 +22,6 @@ import (
 // giving up, never for measuring.
 const patience = 60 * time.Second
 
-func TestMain(m *testing.M) {
-	if os.Getenv("ZEEK") == "" {
-		fmt.Println("*** LIVE TESTS: NO ZEEK, NOTHING TESTED. Name one with: make live ZEEK=/path/to/its/prefix ***")
-	}
-	os.Exit(m.Run())
-}
-
-// forEachZeek runs a test with every Zeek that was named. A name that is no
-// Zeek fails it.
-func forEachZeek(t *testing.T, test func(t *testing.T, z *installation)) {
-	t.Helper()
-	if os.Getenv("ZEEK") == "" {
-		t.Skip("ZEEK names no Zeek")
-	}
-	for _, path := range strings.Split(os.Getenv("ZEEK"), ",") {
-		z, err := findZeek(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Run(z.version, func(t *testing.T) { test(t, z) })
-	}
-}
-
-// installation is a Zeek to test with.
-type installation struct {
-	zeek, client string // paths of zeek and zeek-client
-	version      string
-}
-
-func findZeek(path string) (*installation, error) {
-	bin := filepath.Join(path, "bin")
-	if info, err := os.Stat(path); err == nil && !info.IsDir() {
-		bin = filepath.Dir(path)
-	}
-	z := &installation{zeek: filepath.Join(bin, "zeek"), client: filepath.Join(bin, "zeek-client")}
-	out, err := exec.Command(z.zeek, "--version").Output()
-	if err != nil {
-		return nil, fmt.Errorf("ZEEK names %s, but %s --version: %w", path, z.zeek, err)
-	}
-	words := strings.Fields(string(out))
-	z.version = words[len(words)-1]
-	return z, nil
-}
-
 var buildOnce = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("ZEEKWIRE"); path != "" {
 		return path, nil
@@ -167,12 +123,14 @@ func (p *process) stop() {
 	case <-p.done:
 	case <-time.After(patience):
 	}
+	killContainer(p.cmd.Process.Pid)
 	_ = syscall.Kill(group, syscall.SIGKILL)
 	<-p.done
 }
 
 // kill ends the process group at once.
 func (p *process) kill() {
+	killContainer(p.cmd.Process.Pid)
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	<-p.done
 }

@@ -1,0 +1,40 @@
+package live
+
+import (
+	"os"
+	"testing"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/apicheck"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+// Our tables of events are what the scripts of the Zeek declare.
+func TestAPI(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		t.Run("Management", func(t *testing.T) {
+			if _, err := os.Stat(z.scripts + "/policy/frameworks/management"); err != nil {
+				t.Skipf("Zeek %s has no Management framework", z.version)
+			}
+			checkAPI(t, z.scripts, management.Dialect(management.DefaultTopics),
+				"policy/frameworks/management", "Management::Controller::API::notify_agents_ready")
+		})
+		t.Run("ClusterAgent", func(t *testing.T) {
+			checkAPI(t, clusterScripts(t, z), clusteragent.Dialect(clusteragent.DefaultTopics),
+				"policy/frameworks/cluster", "ClusterController::API::notify_agents_ready")
+		})
+	})
+}
+
+// checkAPI wants no difference. Local is an event that does not travel.
+func checkAPI(t *testing.T, scripts string, dialect *zeekapi.Dialect, folder, local string) {
+	t.Helper()
+	api, err := apicheck.Read(os.DirFS(scripts), folder, "base/frameworks/supervisor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, difference := range apicheck.Compare(dialect, api, local) {
+		t.Error(difference)
+	}
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// event is a line of "go test -json".
+type event struct {
+	Action, Package, Test, Output string
+	Elapsed                       float64
+}
+
+// outcome is how a test ended with one Zeek.
+type outcome struct {
+	action string // "pass", "fail" or "skip"
+	reason string // why it was skipped
+}
+
+// report is the outcomes by test and version.
+type report struct {
+	tests    []string // in order of their end
+	versions []string
+	outcomes map[[2]string]outcome // by test and version
+	failed   bool
+}
+
+// version is the part of a test's name that tells the Zeek.
+var version = regexp.MustCompile(`^\d+\.\d+`)
+
+// read takes the events, and says on w how tests end and what failed ones
+// wrote. What tests that pass write is dropped.
+func read(in io.Reader, w io.Writer) (*report, error) {
+	r := &report{outcomes: make(map[[2]string]outcome)}
+	output := make(map[string][]string)
+	parents := make(map[string]bool)
+	ended := false
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			fmt.Fprintln(w, lines.Text()) // of the compiler
+			continue
+		}
+		test := e.Package + "." + e.Test
+		switch e.Action {
+		case "run":
+			if i := strings.LastIndex(e.Test, "/"); i >= 0 {
+				parents[e.Package+"."+e.Test[:i]] = true
+			}
+		case "output", "build-output":
+			if e.Test == "" {
+				if strings.HasPrefix(e.Output, "***") || e.Action == "build-output" {
+					fmt.Fprint(w, e.Output)
+				}
+				output[test] = append(output[test], e.Output)
+				continue
+			}
+			output[test] = append(output[test], e.Output)
+		case "pass", "fail", "skip":
+			ended = ended || e.Test == ""
+			r.failed = r.failed || e.Action == "fail"
+			if e.Test != "" && !parents[test] {
+				fmt.Fprintf(w, "%-4s %s (%.0f s)\n", e.Action, name(e.Test), e.Elapsed)
+				r.add(e.Test, outcome{e.Action, reason(output[test])})
+			}
+			if e.Action == "fail" {
+				fmt.Fprint(w, strings.Join(output[test], ""))
+			}
+			delete(output, test)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if !ended {
+		return nil, fmt.Errorf("the tests did not end")
+	}
+	return r, nil
+}
+
+// add notes the outcome of a test. One without a version is of no Zeek.
+func (r *report) add(test string, o outcome) {
+	parts := strings.Split(test, "/")
+	i := slices.IndexFunc(parts, version.MatchString)
+	if i < 0 {
+		return
+	}
+	v := strings.ReplaceAll(parts[i], "_", " ")
+	row := name(strings.Join(slices.Delete(parts, i, i+1), "/"))
+	if !slices.Contains(r.versions, v) {
+		r.versions = append(r.versions, v)
+	}
+	if !slices.Contains(r.tests, row) {
+		r.tests = append(r.tests, row)
+	}
+	r.outcomes[[2]string{row, v}] = o
+}
+
+// inner is where a word begins within a name.
+var inner = regexp.MustCompile(`[a-z][A-Z]`)
+
+// name makes a test's name readable: TestClientsAgree/tls_off is "Clients
+// agree: tls off".
+func name(test string) string {
+	test, sub, _ := strings.Cut(test, "/")
+	words := inner.ReplaceAllStringFunc(strings.TrimPrefix(test, "Test"), func(s string) string {
+		return s[:1] + " " + strings.ToLower(s[1:])
+	})
+	if sub != "" {
+		words += ": " + strings.NewReplacer("_", " ", "/", ", ").Replace(sub)
+	}
+	return words
+}
+
+// where is what package testing writes before a message.
+var where = regexp.MustCompile(`^\s+\w+\.go:\d+: `)
+
+// reason returns the last message of a test.
+func reason(output []string) string {
+	for _, line := range slices.Backward(output) {
+		if where.MatchString(line) {
+			return strings.TrimSpace(where.ReplaceAllString(line, ""))
+		}
+	}
+	return ""
+}
+
+// write writes the table, in Markdown.
+func (r *report) write(w io.Writer) {
+	if len(r.versions) == 0 {
+		return
+	}
+	var reasons []string
+	cell := func(test, version string) string {
+		o, ok := r.outcomes[[2]string{test, version}]
+		switch {
+		case !ok:
+			return ""
+		case o.action == "fail":
+			return "FAIL"
+		case o.action == "pass":
+			return "pass"
+		}
+		n := slices.Index(reasons, o.reason)
+		if n < 0 {
+			n = len(reasons)
+			reasons = append(reasons, o.reason)
+		}
+		return fmt.Sprintf("skip %d", n+1)
+	}
+	table := [][]string{append([]string{"Test"}, r.versions...)}
+	for _, test := range r.tests {
+		row := []string{test}
+		for _, v := range r.versions {
+			row = append(row, cell(test, v))
+		}
+		table = append(table, row)
+	}
+	widths := make([]int, len(table[0]))
+	for _, row := range table {
+		for i, text := range row {
+			widths[i] = max(widths[i], len(text))
+		}
+	}
+	fmt.Fprintln(w)
+	for i, row := range table {
+		for j, text := range row {
+			fmt.Fprintf(w, "| %-*s ", widths[j], text)
+		}
+		fmt.Fprintln(w, "|")
+		if i == 0 {
+			for _, width := range widths {
+				fmt.Fprintf(w, "|%s", strings.Repeat("-", width+2))
+			}
+			fmt.Fprintln(w, "|")
+		}
+	}
+	if len(reasons) > 0 {
+		fmt.Fprintln(w, "\nSkipped because:")
+	}
+	for i, reason := range reasons {
+		fmt.Fprintf(w, "%d. %s\n", i+1, reason)
+	}
+}

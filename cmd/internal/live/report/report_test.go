@@ -1,0 +1,79 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+const events = `{"Action":"start","Package":"live"}
+{"Action":"run","Package":"live","Test":"TestOurAgent"}
+{"Action":"run","Package":"live","Test":"TestOurAgent/8.0.10"}
+{"Action":"run","Package":"live","Test":"TestOurAgent/8.0.10/tls_off"}
+{"Action":"output","Package":"live","Test":"TestOurAgent/8.0.10/tls_off","Output":"chatter\n"}
+{"Action":"pass","Package":"live","Test":"TestOurAgent/8.0.10/tls_off","Elapsed":2}
+{"Action":"pass","Package":"live","Test":"TestOurAgent/8.0.10","Elapsed":2}
+{"Action":"run","Package":"live","Test":"TestOurAgent/5.0.10_(container)"}
+{"Action":"run","Package":"live","Test":"TestOurAgent/5.0.10_(container)/tls_off"}
+{"Action":"output","Package":"live","Test":"TestOurAgent/5.0.10_(container)/tls_off","Output":"    x_test.go:7: Zeek 5.0.10 has no WebSocket\n"}
+{"Action":"skip","Package":"live","Test":"TestOurAgent/5.0.10_(container)/tls_off"}
+{"Action":"pass","Package":"live","Test":"TestOurAgent/5.0.10_(container)"}
+{"Action":"pass","Package":"live","Test":"TestOurAgent"}
+{"Action":"run","Package":"live","Test":"TestZoo"}
+{"Action":"run","Package":"live","Test":"TestZoo/8.0.10"}
+{"Action":"output","Package":"live","Test":"TestZoo/8.0.10","Output":"    zoo_test.go:1: no lions\n"}
+`
+
+func TestReport(t *testing.T) {
+	for _, tt := range []struct {
+		name, end string
+		failed    bool
+		want      string
+	}{
+		{"pass", `{"Action":"pass","Package":"live","Test":"TestZoo/8.0.10","Elapsed":1}
+{"Action":"pass","Package":"live"}
+`, false, `pass Our agent: 8.0.10, tls off (2 s)
+skip Our agent: 5.0.10 (container), tls off (0 s)
+pass Zoo: 8.0.10 (1 s)
+
+| Test               | 8.0.10 | 5.0.10 (container) |
+|--------------------|--------|--------------------|
+| Our agent: tls off | pass   | skip 1             |
+| Zoo                | pass   |                    |
+
+Skipped because:
+1. Zeek 5.0.10 has no WebSocket
+`},
+		{"fail", `{"Action":"fail","Package":"live","Test":"TestZoo/8.0.10","Elapsed":1}
+{"Action":"fail","Package":"live"}
+`, true, `pass Our agent: 8.0.10, tls off (2 s)
+skip Our agent: 5.0.10 (container), tls off (0 s)
+fail Zoo: 8.0.10 (1 s)
+    zoo_test.go:1: no lions
+
+| Test               | 8.0.10 | 5.0.10 (container) |
+|--------------------|--------|--------------------|
+| Our agent: tls off | pass   | skip 1             |
+| Zoo                | FAIL   |                    |
+
+Skipped because:
+1. Zeek 5.0.10 has no WebSocket
+`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out strings.Builder
+			r, err := read(strings.NewReader(events+tt.end), &out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.write(&out)
+			if out.String() != tt.want || r.failed != tt.failed {
+				t.Errorf("failed is %v, got\n%s\nwant\n%s", r.failed, out.String(), tt.want)
+			}
+		})
+	}
+	t.Run("no end", func(t *testing.T) {
+		if _, err := read(strings.NewReader(events), new(strings.Builder)); err == nil {
+			t.Error("tests that did not end are no success")
+		}
+	})
+}

@@ -1,0 +1,179 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// What the environment may say.
+const (
+	envZeek   = "ZEEK"             // prefixes of installations, with commas between
+	envImage  = "ZEEK_IMAGE"       // container images, with commas between
+	envEngine = "CONTAINER_ENGINE" // docker or podman, with flags of its own; "" for whichever works
+	envFlags  = "CONTAINER_FLAGS"  // more flags for its run command
+
+	// The folder of Zeek's scripts as of commit 7db8634c8b, or what there is of it.
+	envClusterScripts = "ZEEK_CLUSTER_SCRIPTS"
+)
+
+// zeeks are those to test with. root is the folder for all temporary files,
+// which containers see under the same name.
+var (
+	zeeks []*installation
+	root  string
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(testMain(m))
+}
+
+func testMain(m *testing.M) (code int) {
+	var err error
+	if root, err = os.MkdirTemp("", "zeekwire-live"); err == nil {
+		err = os.Setenv("TMPDIR", root)
+	}
+	if err == nil {
+		zeeks, err = findZeeks()
+	}
+	defer func() {
+		removeContainers()
+		if err := os.RemoveAll(root); err != nil {
+			fmt.Fprintln(os.Stderr, "live:", err)
+		}
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "live:", err)
+		return 1
+	}
+	if len(zeeks) == 0 {
+		fmt.Println("*** LIVE TESTS: NO ZEEK, NOTHING TESTED. Name one with: make live ZEEK=/path/to/its/prefix or ZEEK_IMAGE=zeek/zeek:8.0.10 ***")
+	}
+	return m.Run()
+}
+
+// forEachZeek runs a test with every Zeek that was named.
+func forEachZeek(t *testing.T, test func(t *testing.T, z *installation)) {
+	t.Helper()
+	if len(zeeks) == 0 {
+		t.Skip("neither ZEEK nor ZEEK_IMAGE names a Zeek")
+	}
+	for _, z := range zeeks {
+		t.Run(z.name, func(t *testing.T) { test(t, z) })
+	}
+}
+
+// installation is a Zeek to test with.
+type installation struct {
+	zeek, client string // paths of zeek and zeek-client
+	name         string // of the column in the report
+	version      string // such as "8.0.10"
+	scripts      string // folder of the scripts that it loads
+}
+
+// atLeast reports whether the Zeek has this version or a later one.
+func (z *installation) atLeast(major, minor int) bool {
+	parts := strings.SplitN(z.version, ".", 3)
+	if len(parts) < 2 {
+		return false
+	}
+	a, errA := strconv.Atoi(parts[0])
+	b, errB := strconv.Atoi(parts[1])
+	return errA == nil && errB == nil && (a > major || a == major && b >= minor)
+}
+
+// needs skips a test with a Zeek that is older.
+func (z *installation) needs(t *testing.T, major, minor int, what string) {
+	t.Helper()
+	if !z.atLeast(major, minor) {
+		t.Skipf("Zeek %s has no %s", z.version, what)
+	}
+}
+
+func findZeeks() ([]*installation, error) {
+	var found []*installation
+	names := make(map[string]bool)
+	add := func(prefix, suffix string) error {
+		z, err := findZeek(prefix)
+		if err != nil {
+			return err
+		}
+		z.name = z.version + suffix
+		for n := 2; names[z.name]; n++ {
+			z.name = fmt.Sprintf("%s%s #%d", z.version, suffix, n)
+		}
+		names[z.name] = true
+		found = append(found, z)
+		return nil
+	}
+	for prefix := range words(os.Getenv(envZeek)) {
+		if err := add(prefix, ""); err != nil {
+			return nil, fmt.Errorf("%s: %w", envZeek, err)
+		}
+	}
+	for image := range words(os.Getenv(envImage)) {
+		prefix, err := unpackImage(image)
+		if err == nil {
+			err = add(prefix, " (container)")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", envImage, image, err)
+		}
+	}
+	return found, nil
+}
+
+// words returns the words of a list with commas between them.
+func words(list string) func(yield func(string) bool) {
+	return strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func findZeek(path string) (*installation, error) {
+	bin := filepath.Join(path, "bin")
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		bin = filepath.Dir(path)
+	}
+	z := &installation{zeek: filepath.Join(bin, "zeek"), client: filepath.Join(bin, "zeek-client")}
+	out, err := exec.Command(z.zeek, "--version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s --version: %w", z.zeek, explain(err))
+	}
+	fields := strings.Fields(string(out))
+	if len(fields) == 0 {
+		return nil, fmt.Errorf("%s --version says nothing", z.zeek)
+	}
+	z.version = fields[len(fields)-1]
+	z.scripts = filepath.Join(filepath.Dir(bin), "share", "zeek")
+	if _, err := os.Stat(z.scripts); errors.Is(err, fs.ErrNotExist) {
+		if out, err := exec.Command(filepath.Join(bin, "zeek-config"), "--script_dir").Output(); err == nil {
+			z.scripts = strings.TrimSpace(string(out))
+		}
+	}
+	return z, nil
+}
+
+// explain adds to the error of a command what it wrote to standard error.
+func explain(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
+	}
+	return err
+}
+
+// clusterScripts returns the folder of the scripts of the ClusterAgent dialect,
+// which no Zeek brings along.
+func clusterScripts(t *testing.T, z *installation) string {
+	t.Helper()
+	dir := os.Getenv(envClusterScripts)
+	if dir == "" {
+		t.Skip(envClusterScripts + " names no scripts")
+	}
+	return dir
+}

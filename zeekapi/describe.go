@@ -1,0 +1,92 @@
+package zeekapi
+
+import "reflect"
+
+// Type is the Zeek type that a Go type stands for.
+type Type struct {
+	// Kind is Zeek's word: "string", "count", "addr", "record", "vector",
+	// "set", "table", "enum", "any" and so on.
+	Kind    string
+	Module  string  // of an enum's labels; "" if any will do
+	Fields  []Field // of a record
+	Index   *Type   // of a set or table
+	Element *Type   // of a vector or table
+}
+
+// Field is a field of a record, or an argument of an event.
+type Field struct {
+	Name     string
+	Type     Type
+	Optional bool // may be unset
+	Trailing bool // older Zeeks do not have it
+}
+
+// TypeOf returns the type that T, which Marshal must accept, stands for.
+func TypeOf[T any]() Type { return describe(reflect.TypeFor[T](), fieldOptions{}) }
+
+// Args returns the event's arguments.
+func (d Declaration) Args() []Field { return describeFields(d.wire, d.args) }
+
+func describe(t reflect.Type, o fieldOptions) Type {
+	switch t {
+	case typeValue:
+		return Type{Kind: "any"}
+	case typeAddr:
+		return Type{Kind: "addr"}
+	case typePrefix:
+		return Type{Kind: "subnet"}
+	case typePort:
+		return Type{Kind: "port"}
+	case typeTime:
+		return Type{Kind: "time"}
+	case typeDuration:
+		return Type{Kind: "interval"}
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return Type{Kind: "bool"}
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return Type{Kind: "count"}
+	case reflect.Float32, reflect.Float64:
+		return Type{Kind: "double"}
+	case reflect.String:
+		if !o.enum {
+			return Type{Kind: "string"}
+		}
+		module := o.scope
+		if module != "" {
+			module = module[:len(module)-len("::")]
+		}
+		return Type{Kind: "enum", Module: module}
+	case reflect.Pointer:
+		return describe(t.Elem(), o)
+	case reflect.Slice:
+		element := describe(t.Elem(), fieldOptions{enum: o.enum, scope: o.scope})
+		if o.set {
+			return Type{Kind: "set", Index: &element}
+		}
+		return Type{Kind: "vector", Element: &element}
+	case reflect.Map:
+		index, element := describe(t.Key(), fieldOptions{}), describe(t.Elem(), fieldOptions{})
+		return Type{Kind: "table", Index: &index, Element: &element}
+	case reflect.Struct:
+		fields, err := fieldsOf(t, nil)
+		if err != nil {
+			panic(err) // Marshal would not take it either
+		}
+		return Type{Kind: "record", Fields: describeFields(t, fields)}
+	}
+	return Type{Kind: "int"}
+}
+
+func describeFields(t reflect.Type, fields []field) []Field {
+	out := make([]Field, len(fields))
+	for i, f := range fields {
+		out[i] = Field{
+			Name:     f.name,
+			Type:     describe(t.FieldByIndex(f.index).Type, f.fieldOptions),
+			Optional: f.optional, Trailing: f.trailing,
+		}
+	}
+	return out
+}
