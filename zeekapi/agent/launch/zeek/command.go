@@ -13,15 +13,12 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
 // layoutFile is found by Zeek through ZEEKPATH
 // (Zeek: base/frameworks/cluster/__load__.zeek).
 const layoutFile = "cluster-layout.zeek"
-
-// passphraseVar is where defaults.zeek looks for the passphrase of the key,
-// which other users of the machine could read on a command line.
-const passphraseVar = "ZEEKWIRE_TLS_PASSPHRASE"
 
 // layout returns the content of a node's layoutFile.
 func layout(n launch.Node, v version) []byte {
@@ -80,9 +77,9 @@ func (l *Launcher) args(n launch.Node) []string {
 	if l.install.version.atLeast(8, 1) {
 		args = append(args, "policy/frameworks/cluster/backend/broker")
 	}
-	args = append(args, l.scripts.defaults)
+	args = append(args, l.scripts.Defaults)
 	args = append(args, n.Scripts...)
-	args = append(args, l.scripts.node)
+	args = append(args, l.scripts.Node)
 	switch tls := l.config.TLS; tls.Mode {
 	case security.Off:
 		args = append(args, "Broker::disable_ssl=T")
@@ -114,18 +111,11 @@ func (l *Launcher) environ(n launch.Node) []string {
 	}
 	set("CLUSTER_NODE", n.Name)
 	if l.config.TLS.Passphrase != "" {
-		set(passphraseVar, l.config.TLS.Passphrase)
+		set(nodescript.PassphraseVar, l.config.TLS.Passphrase)
 	}
 
-	// Zeek's own script for nodes, should one load it, reads these as well.
-	agent := l.config.Agent.Addr()
-	switch {
-	case agent == netip.IPv6Unspecified():
-		agent = netip.IPv6Loopback()
-	case !agent.IsValid() || agent.IsUnspecified():
-		agent = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	for key, value := range nodescript.Environment(l.config.Agent) {
+		set(key, value)
 	}
-	set("ZEEK_AGENT_ADDR", agent.String())
-	set("ZEEK_AGENT_PORT", fmt.Sprintf("%d/tcp", l.config.Agent.Port()))
 	return env
 }

@@ -37,8 +37,8 @@ func eachZeek(t *testing.T, test func(t *testing.T, prefix string)) {
 func TestLiveScriptsParse(t *testing.T) {
 	eachZeek(t, func(t *testing.T, prefix string) {
 		for _, scripts := range [][]string{
-			{"defaults.zeek", "node.zeek"},
-			{"policy/frameworks/management/node", "node.zeek"}, // to which ours leaves it
+			{"../nodescript/defaults.zeek", "../nodescript/node.zeek"},
+			{"policy/frameworks/management/node", "../nodescript/node.zeek"}, // to which ours leaves it
 		} {
 			out, err := exec.Command(filepath.Join(prefix, "bin", "zeek"), append([]string{"--parse-only"}, scripts...)...).CombinedOutput()
 			if err != nil || len(out) > 0 {

@@ -11,7 +11,6 @@ package zeek
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -24,8 +23,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker/security"
-	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
 // DefaultPatience is how long a node may take to end before it is killed: as
@@ -62,7 +61,7 @@ type Config struct {
 type Launcher struct {
 	config  Config
 	install installation
-	scripts scripts
+	scripts nodescript.Files
 	events  launch.Events
 	killed  context.Context // done when nodes must end at once
 	kill    context.CancelFunc
@@ -75,16 +74,6 @@ type Launcher struct {
 }
 
 var _ launch.Launcher = (*Launcher)(nil)
-
-// scripts are the files of ours that nodes load.
-type scripts struct{ defaults, node string }
-
-var (
-	//go:embed defaults.zeek
-	defaultsScript []byte
-	//go:embed node.zeek
-	nodeScript []byte
-)
 
 // New looks at the installed Zeek, prepares the state directory and ends what
 // an earlier launcher left running in it, waiting for that at most as long as
@@ -128,7 +117,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	if l.owned, err = own(c.StateDir); err != nil {
 		return nil, err
 	}
-	if l.scripts, err = writeScripts(filepath.Join(c.StateDir, "scripts")); err == nil {
+	if l.scripts, err = nodescript.Write(filepath.Join(c.StateDir, "scripts")); err == nil {
 		err = l.endLeftovers(ctx)
 	}
 	if err != nil {
@@ -158,17 +147,6 @@ func own(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
 	}
 	return f, nil
-}
-
-func writeScripts(dir string) (scripts, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return scripts{}, err
-	}
-	s := scripts{filepath.Join(dir, "zeekwire-defaults.zeek"), filepath.Join(dir, "zeekwire-node.zeek")}
-	if err := atomicfile.Write(s.defaults, defaultsScript, 0o644); err != nil {
-		return scripts{}, err
-	}
-	return s, atomicfile.Write(s.node, nodeScript, 0o644)
 }
 
 func (l *Launcher) nodeDir(name string) string {

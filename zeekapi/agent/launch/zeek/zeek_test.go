@@ -542,7 +542,7 @@ func TestNew(t *testing.T) {
 	if want := (version{8, 0}); l.install.version != want {
 		t.Errorf("version is %s, want %s", l.install.version, want)
 	}
-	for _, script := range []string{l.scripts.defaults, l.scripts.node} {
+	for _, script := range []string{l.scripts.Defaults, l.scripts.Node} {
 		if _, err := os.Stat(script); err != nil {
 			t.Error(err)
 		}
