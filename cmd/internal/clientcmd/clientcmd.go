@@ -17,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 )
 
 // Tool is the client commands with what they need of the world. They read and
@@ -27,6 +29,13 @@ type Tool struct {
 	Getenv   func(string) string    // nil for os.Getenv
 	Hostname func() (string, error) // nil for os.Hostname
 
+	// People adds what operators miss in zeek-client: commands and options of
+	// our own, and tables on a terminal. Without it all is as in zeek-client.
+	People bool
+
+	// Look finds out about standard output and error; nil for terminal.Look.
+	Look func(io.Writer) terminal.Screen
+
 	flags struct {
 		configFile string
 		controller string
@@ -34,6 +43,8 @@ type Tool struct {
 		quiet      bool
 		verbose    int
 		strictExit bool
+		json       bool   // only with People
+		color      string // likewise
 	}
 }
 
@@ -62,15 +73,20 @@ func ExitCode(err error) int {
 	return 2
 }
 
-// Commands returns the client commands, each with the shared flags.
-func Commands() []*cobra.Command { return new(Tool).Commands() }
+// Commands returns the client commands for people, each with the shared flags.
+func Commands() []*cobra.Command { return (&Tool{People: true}).Commands() }
 
 // Commands returns the client commands, each with the shared flags.
 func (t *Tool) Commands() []*cobra.Command {
-	return []*cobra.Command{
+	commands := []*cobra.Command{
 		t.deploy(), t.deployConfig(), t.getConfig(), t.getIDValue(), t.getInstances(), t.getNodes(),
 		t.monitor(), t.restart(), t.showSettings(), t.stageConfig(), t.testTimeout(),
 	}
+	if t.People {
+		commands = append(commands, t.operations()...)
+	}
+	t.complete(commands)
+	return commands
 }
 
 // AddFlags adds the shared flags to fs. Commands does that for every command;
@@ -82,6 +98,7 @@ func (t *Tool) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVarP(&t.flags.quiet, "quiet", "q", false, "say nothing on standard error")
 	fs.CountVarP(&t.flags.verbose, "verbose", "v", "say more on standard error; repeat for even more")
 	fs.BoolVar(&t.flags.strictExit, "strict-exit", false, "exit with 1 also where zeek-client does not: when nodes fail to restart, or when part of an answer makes no sense")
+	t.addPeopleFlags(fs)
 }
 
 // run is one command while it runs.
@@ -93,7 +110,8 @@ type run struct {
 	messages
 
 	stdin  io.Reader
-	stdout io.Writer
+	stdout io.Writer // shows no control characters on a terminal
+	output           // for people
 }
 
 // command returns a command that calls do.
@@ -136,10 +154,9 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 	if cmd.Context() == nil {
 		cmd.SetContext(context.Background())
 	}
-	r := &run{
-		tool:     t,
-		messages: messages{w: cmd.ErrOrStderr()},
-		stdin:    cmd.InOrStdin(), stdout: cmd.OutOrStdout(),
+	r := &run{tool: t, stdin: cmd.InOrStdin()}
+	if err := r.look(cmd); err != nil {
+		return r, err
 	}
 	if t.flags.quiet {
 		r.show = showNothing

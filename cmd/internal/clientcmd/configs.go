@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
@@ -35,7 +36,7 @@ func (t *Tool) stageConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := r.print(staged); err != nil {
+			if err := r.showStaged(staged); err != nil {
 				return err
 			}
 			return failIf(len(staged.Errors) > 0)
@@ -45,43 +46,54 @@ func (t *Tool) stageConfig() *cobra.Command {
 }
 
 func (t *Tool) deployConfig() *cobra.Command {
+	var o deployOptions
 	cmd := t.command("deploy-config FILE", "Upload a cluster configuration and deploy it", cobra.ExactArgs(1),
 		func(ctx context.Context, r *run, args []string) error {
 			config, err := r.readConfig(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			c, err := r.connect(ctx)
+			c, err := r.connectToDeploy(ctx, o)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
+			if o.dryRun {
+				return r.dryRun(ctx, c, config)
+			}
 			staged, err := r.stage(ctx, c, config)
 			if err != nil {
 				return err
 			}
 			if len(staged.Errors) > 0 {
-				if err := r.print(staged); err != nil {
+				if err := r.showStaged(staged); err != nil {
 					return err
 				}
 				return &ExitError{Code: 1}
 			}
-			return r.deploy(ctx, c)
+			return r.deployStaged(ctx, c, o)
 		})
 	cmd.Long = cmd.Short + "." + fileHelp
+	t.addDeployFlags(cmd, &o)
 	return cmd
 }
 
 func (t *Tool) deploy() *cobra.Command {
-	return t.command("deploy", "Deploy the staged cluster configuration", cobra.NoArgs,
+	var o deployOptions
+	cmd := t.command("deploy", "Deploy the staged cluster configuration", cobra.NoArgs,
 		func(ctx context.Context, r *run, _ []string) error {
-			c, err := r.connect(ctx)
+			c, err := r.connectToDeploy(ctx, o)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			return r.deploy(ctx, c)
+			if o.dryRun {
+				return r.dryRunStaged(ctx, c)
+			}
+			return r.deployStaged(ctx, c, o)
 		})
+	t.addDeployFlags(cmd, &o)
+	return cmd
 }
 
 func (t *Tool) getConfig() *cobra.Command {
@@ -186,13 +198,19 @@ func (r *run) stage(ctx context.Context, c *client.Client, config zeekapi.Config
 	return out, nil
 }
 
-func (r *run) deploy(ctx context.Context, c *client.Client) error {
-	d, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
-		return c.Deploy(ctx)
+// showStaged shows what became of a configuration that was uploaded.
+func (r *run) showStaged(staged *answer) error {
+	return r.present(staged, func() []terminal.Line {
+		lines := complaints(staged)
+		if id, ok := staged.Results["id"]; ok {
+			lines = append(lines, terminal.Text("Staged configuration %v.", id))
+		}
+		return lines
 	})
-	if err != nil {
-		return err
-	}
+}
+
+// showDeployment shows what became of a deployment.
+func (r *run) showDeployment(d client.Deployment) error {
 	for _, strange := range d.Strange {
 		r.warning("skipping unexpected response (success %t, error %q, node %q)", strange.Success, strange.Error, strange.Node)
 	}
@@ -220,7 +238,7 @@ func (r *run) deploy(ctx context.Context, c *client.Client) error {
 		}
 		out.Results["nodes"] = nodes
 	}
-	if err := r.print(out); err != nil {
+	if err := r.present(out, func() []terminal.Line { return r.deploymentTable(d, out) }); err != nil {
 		return err
 	}
 	return failIf(d.Failed)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
@@ -34,7 +35,7 @@ func (t *Tool) getInstances() *cobra.Command {
 				}
 				all[i.Name] = s
 			}
-			return r.print(all)
+			return r.present(all, func() []terminal.Line { return r.instanceTable(instances) })
 		})
 }
 
@@ -86,7 +87,7 @@ func (t *Tool) getNodes() *cobra.Command {
 				}
 				out.Results[in.Instance] = nodes
 			}
-			if err := r.print(out); err != nil {
+			if err := r.present(out, func() []terminal.Line { return r.nodeTable(instances, out) }); err != nil {
 				return err
 			}
 			return failIf(len(out.Errors) > 0 || invalid && t.flags.strictExit)
@@ -122,7 +123,7 @@ func (t *Tool) getIDValue() *cobra.Command {
 					out.Results[v.Node] = v.Value
 				}
 			}
-			if err := r.print(out); err != nil {
+			if err := r.present(out, func() []terminal.Line { return r.valueTable(out) }); err != nil {
 				return err
 			}
 			return failIf(len(out.Errors) > 0)
@@ -153,7 +154,7 @@ func (t *Tool) restart() *cobra.Command {
 					})
 				}
 			}
-			if err := r.print(out); err != nil {
+			if err := r.present(out, func() []terminal.Line { return r.restartTable(results, out) }); err != nil {
 				return err
 			}
 			return failIf(len(out.Errors) > 0 || failed && t.flags.strictExit)

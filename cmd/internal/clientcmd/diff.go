@@ -1,0 +1,131 @@
+package clientcmd
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+)
+
+func (t *Tool) diff() *cobra.Command {
+	cmd := t.command("diff [FILE]", "Show what deploying a configuration would change", cobra.MaximumNArgs(1),
+		func(ctx context.Context, r *run, args []string) error {
+			var config zeekapi.Configuration
+			if len(args) > 0 {
+				var err error
+				if config, err = r.readConfig(ctx, args[0]); err != nil {
+					return err
+				}
+			}
+			c, err := r.operate(ctx, "dry runs")
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if len(args) == 0 {
+				return r.dryRunStaged(ctx, c)
+			}
+			return r.dryRun(ctx, c, config)
+		})
+	cmd.Long = cmd.Short + `, and change nothing.
+
+Compared is the staged configuration, or that in FILE, with what should run now.
+With --strict-exit the exit code is 3 if there are changes.` + fileHelp
+	return cmd
+}
+
+// dryRunStaged shows what deploying the staged configuration would change.
+func (r *run) dryRunStaged(ctx context.Context, c *client.Client) error {
+	config, err := askOn(ctx, r, c, getConfiguration(false))
+	if err != nil {
+		return plain(err, "configuration")
+	}
+	return r.dryRun(ctx, c, config)
+}
+
+func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Configuration) error {
+	d, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Diff, error) {
+		return c.DryRun(ctx, config)
+	})
+	if err != nil {
+		return plain(err, "dry run")
+	}
+	if err := r.present(newDiffView(d), func() []terminal.Line { return diffLines(d) }); err != nil {
+		return err
+	}
+	if r.tool.flags.strictExit && changes(d.Instances)+changes(d.Nodes) > 0 {
+		return &ExitError{Code: Attention}
+	}
+	return nil
+}
+
+// The kinds of zeekapi.Change.
+const (
+	added   = "added"
+	removed = "removed"
+	changed = "changed"
+	kept    = "kept"
+)
+
+// changes counts what is not kept.
+func changes(all []zeekapi.Change) (n int) {
+	for _, c := range all {
+		if c.Kind != kept {
+			n++
+		}
+	}
+	return n
+}
+
+func diffLines(d zeekapi.Diff) []terminal.Line {
+	var lines []terminal.Line
+	for _, part := range []struct {
+		what string
+		all  []zeekapi.Change
+	}{{"instance", d.Instances}, {"node", d.Nodes}} {
+		for _, c := range part.all {
+			lines = append(lines, changeLines(part.what, c)...)
+		}
+	}
+	if n := changes(d.Instances) + changes(d.Nodes); n == 0 {
+		lines = []terminal.Line{terminal.Text("Nothing would change.")}
+	} else if same := len(d.Instances) + len(d.Nodes) - n; same > 0 {
+		lines = append(lines, terminal.Line{{Text: fmt.Sprintf("  %d kept", same), Style: terminal.Faint}})
+	}
+	for _, name := range d.Missing {
+		lines = append(lines, terminal.Line{{Text: "The agent of " + name + " is not connected.", Style: terminal.Warn}})
+	}
+	return lines
+}
+
+func changeLines(what string, c zeekapi.Change) []terminal.Line {
+	sign, style := " ", terminal.Plain
+	switch c.Kind {
+	case added:
+		sign, style = "+", terminal.Good
+	case removed:
+		sign, style = "-", terminal.Bad
+	case changed:
+		sign, style = "~", terminal.Warn
+	case kept:
+		return nil
+	}
+	lines := []terminal.Line{{{Text: sign + " " + what + " " + c.Name, Style: style}}}
+	for _, f := range c.Fields {
+		lines = append(lines, terminal.Line{
+			cell("    " + f.Field + ": "), {Text: orNothing(f.Old), Style: terminal.Bad}, cell(" -> "), {Text: orNothing(f.New), Style: terminal.Good},
+		})
+	}
+	return lines
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}

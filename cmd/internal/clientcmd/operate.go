@@ -1,0 +1,181 @@
+package clientcmd
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/operations"
+)
+
+// Attention is the exit code, with --strict-exit only, of status if something
+// in the cluster is not as it should be, and of diff if there are changes.
+const Attention = 3
+
+// operations returns the commands that zeek-client does not have.
+func (t *Tool) operations() []*cobra.Command {
+	return []*cobra.Command{
+		t.diff(), t.rollback(),
+		t.drain(true), t.drain(false),
+	}
+}
+
+// connectAll returns a client that also speaks the dialect of package
+// operations and hears notices. The caller must close it.
+func (r *run) connectAll(ctx context.Context) (*client.Client, error) {
+	own := operations.DefaultTopics
+	return r.connectFor(ctx, []string{management.DefaultTopics.Controller, own.Controller, own.Notices},
+		management.Dialect(management.DefaultTopics), operations.Dialect(own))
+}
+
+// operate is connectAll to a controller that must be able to do something that
+// Zeek's cannot.
+func (r *run) operate(ctx context.Context, what string) (*client.Client, error) {
+	c, err := r.connectAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, err = askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (struct{}, error) {
+		return struct{}{}, c.Probe(ctx)
+	})
+	if err == nil {
+		return c, nil
+	}
+	c.Close()
+	if errors.Is(err, client.ErrUnsupported) {
+		return nil, r.fail("the controller %s knows nothing of %s: it is Zeek's own, or an old one of zeekwire", r.remote(), what)
+	}
+	return nil, err
+}
+
+// askOperation connects, makes one call that only zeekwire's controller knows,
+// and disconnects.
+func askOperation[T any](ctx context.Context, r *run, what string, call func(context.Context, *client.Client) (T, error)) (T, error) {
+	c, err := r.operate(ctx, what)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer c.Close()
+	v, err := askOn(ctx, r, c, call)
+	if err != nil {
+		err = plain(err, what)
+	}
+	return v, err
+}
+
+// deployOptions are how deploy and deploy-config of zeekwire differ from those
+// of zeek-client.
+type deployOptions struct{ dryRun, force bool }
+
+func (t *Tool) addDeployFlags(cmd *cobra.Command, o *deployOptions) {
+	if !t.People {
+		return
+	}
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only show what would change, as diff does")
+	cmd.Flags().BoolVar(&o.force, "force", false, "start all nodes anew, also those that run what they should")
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "force")
+}
+
+// connectToDeploy returns the client that a deployment needs.
+func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*client.Client, error) {
+	switch {
+	case o.dryRun:
+		return r.operate(ctx, "dry runs")
+	case o.force:
+		return r.operate(ctx, "deploying by force")
+	case r.progress != nil:
+		return r.connectAll(ctx) // for the notices, if there are any
+	}
+	return r.connect(ctx)
+}
+
+// deployStaged deploys what is staged.
+func (r *run) deployStaged(ctx context.Context, c *client.Client, o deployOptions) error {
+	var nodes []zeekapi.Node
+	if r.progress != nil {
+		if config, err := askOn(ctx, r, c, getConfiguration(false)); err == nil {
+			nodes = config.Nodes
+		}
+	}
+	call := (*client.Client).Deploy
+	if o.force {
+		call = (*client.Client).ForceDeploy
+	}
+	return r.deployWith(ctx, c, "Deploying", nodes, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+		return call(c, ctx)
+	})
+}
+
+func getConfiguration(deployed bool) func(context.Context, *client.Client) (zeekapi.Configuration, error) {
+	return func(ctx context.Context, c *client.Client) (zeekapi.Configuration, error) {
+		return c.GetConfiguration(ctx, deployed)
+	}
+}
+
+// deployWith makes a call that deploys, shows its progress and its outcome.
+func (r *run) deployWith(ctx context.Context, c *client.Client, title string, nodes []zeekapi.Node,
+	call func(context.Context, *client.Client) (client.Deployment, error),
+) error {
+	stop := r.follow(ctx, c, title, nodes)
+	d, err := askOn(ctx, r, c, call)
+	stop()
+	if err != nil {
+		return plain(err, "deployment")
+	}
+	return r.showDeployment(d)
+}
+
+func (t *Tool) rollback() *cobra.Command {
+	cmd := t.command("rollback [NUMBER]", "Deploy an earlier configuration again", cobra.MaximumNArgs(1),
+		func(ctx context.Context, r *run, args []string) error {
+			var number uint64
+			if len(args) > 0 {
+				var err error
+				if number, err = strconv.ParseUint(args[0], 10, 64); err != nil || number == 0 {
+					return r.fail("%q is no number of a deployment, see history", args[0])
+				}
+			}
+			c, err := r.operate(ctx, "rolling back")
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return r.deployWith(ctx, c, "Rolling back", nil, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+				return c.Rollback(ctx, number)
+			})
+		})
+	cmd.Long = cmd.Short + `.
+
+NUMBER is that of a deployment in the history. Without it, the configuration is
+the last deployed one that differs from what should run now. What is staged
+stays as it is. The output is that of deploy.`
+	return cmd
+}
+
+func (t *Tool) drain(drain bool) *cobra.Command {
+	use, short, title := "drain INSTANCE", "Stop the nodes of an instance until undrain", "Draining"
+	long := "\n\nThe cluster's configuration stays as it is, and the instance part of it. The\noutput is that of deploy."
+	if !drain {
+		use, short, title = "undrain INSTANCE", "Run the nodes of a drained instance again", "Undraining"
+		long = "\n\nThe output is that of deploy."
+	}
+	cmd := t.command(use, short, cobra.ExactArgs(1),
+		func(ctx context.Context, r *run, args []string) error {
+			c, err := r.operate(ctx, "draining instances")
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return r.deployWith(ctx, c, title, nil, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+				return c.Drain(ctx, args[0], drain)
+			})
+		})
+	cmd.Long = cmd.Short + "." + long
+	return cmd
+}

@@ -1,0 +1,210 @@
+package clientcmd
+
+import (
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// The JSON of the commands that zeek-client does not have. The keys are part of
+// what users rely on: add some, but change none. Times are in RFC 3339 and UTC,
+// lists are never null, and what is not known is null.
+
+type processView struct {
+	Name    string     `json:"name"`
+	Version string     `json:"version"`
+	Started *time.Time `json:"started"`
+}
+
+type nodeView struct {
+	State       zeekapi.State           `json:"state"`
+	MgmtRole    *zeekapi.ManagementRole `json:"mgmt_role"`
+	ClusterRole *zeekapi.ClusterRole    `json:"cluster_role"`
+	PID         *int64                  `json:"pid"`
+	Port        *uint16                 `json:"port"`
+	MetricsPort *uint16                 `json:"metrics_port"`
+	Since       *time.Time              `json:"since"`
+	Restarts    uint64                  `json:"restarts"`
+	CPU         *float64                `json:"cpu"`
+	Memory      *uint64                 `json:"memory"`
+	LastError   *string                 `json:"last_error"`
+}
+
+type instanceView struct {
+	Host      *string             `json:"host"`
+	Port      *uint16             `json:"port"`
+	Connected bool                `json:"connected"`
+	Since     *time.Time          `json:"since"`
+	Wanted    bool                `json:"wanted"`
+	Ready     bool                `json:"ready"`
+	Drained   bool                `json:"drained"`
+	Dialects  []string            `json:"dialects"`
+	Agent     *processView        `json:"agent"`
+	Zeek      *string             `json:"zeek"`
+	LastError *string             `json:"last_error"`
+	Nodes     map[string]nodeView `json:"nodes"`
+}
+
+type deploymentView struct {
+	Number  uint64          `json:"number"`
+	Config  string          `json:"config"`
+	Action  string          `json:"action"`
+	By      string          `json:"by"`
+	Started *time.Time      `json:"started"`
+	Ended   *time.Time      `json:"ended"`
+	Outcome zeekapi.Outcome `json:"outcome"`
+	Errors  []string        `json:"errors"`
+}
+
+type jobView struct {
+	Number  uint64     `json:"number"`
+	By      string     `json:"by"`
+	Started *time.Time `json:"started"`
+	Ended   *time.Time `json:"ended"`
+	Done    []string   `json:"done"`
+	Now     []string   `json:"now"`
+	Next    []string   `json:"next"`
+	Error   *string    `json:"error"`
+}
+
+type statusView struct {
+	Controller     *processView            `json:"controller"` // null: it is Zeek's
+	Staged         *string                 `json:"staged"`
+	Deployed       *string                 `json:"deployed"`
+	Target         *string                 `json:"target"`
+	LastDeployment *deploymentView         `json:"last_deployment"`
+	Job            *jobView                `json:"job"`
+	Instances      map[string]instanceView `json:"instances"`
+}
+
+type fieldChangeView struct {
+	Field string `json:"field"`
+	Old   string `json:"old"`
+	New   string `json:"new"`
+}
+
+type changeView struct {
+	Name   string            `json:"name"`
+	Kind   string            `json:"kind"`
+	Fields []fieldChangeView `json:"fields"`
+}
+
+type diffView struct {
+	From      *string      `json:"from"`
+	To        string       `json:"to"`
+	Instances []changeView `json:"instances"`
+	Nodes     []changeView `json:"nodes"`
+	Missing   []string     `json:"missing"`
+}
+
+type noticeView struct {
+	Number   uint64     `json:"number"`
+	Time     *time.Time `json:"time"`
+	Kind     string     `json:"kind"`
+	Instance *string    `json:"instance"`
+	Node     *string    `json:"node"`
+	Text     string     `json:"text"`
+}
+
+func orNullTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// list returns what convert makes of all elements, never nil.
+func list[T, V any](all []T, convert func(T) V) []V {
+	views := make([]V, len(all))
+	for i, v := range all {
+		views[i] = convert(v)
+	}
+	return views
+}
+
+func names(all []string) []string { return list(all, func(s string) string { return s }) }
+
+func newProcessView(p zeekapi.Process) *processView {
+	if p.Name == "" && p.Version == "" {
+		return nil
+	}
+	return &processView{p.Name, p.Version, orNullTime(p.Started)}
+}
+
+func newNodeView(n zeekapi.NodeDetail) nodeView {
+	v := nodeView{
+		State: n.Status.State, PID: orNull(n.Status.PID),
+		Port: orNull(n.Status.Port.Number), MetricsPort: orNull(n.Status.MetricsPort.Number),
+		Since: orNullTime(n.Since), Restarts: n.Restarts, CPU: orNull(n.CPU), Memory: orNull(n.Memory),
+		LastError: orNull(n.LastError),
+	}
+	if n.Status.ManagementRole != zeekapi.ManagementNone {
+		v.MgmtRole = &n.Status.ManagementRole
+	}
+	if n.Status.ClusterRole != zeekapi.RoleNone {
+		v.ClusterRole = &n.Status.ClusterRole
+	}
+	return v
+}
+
+func newInstanceView(i zeekapi.InstanceStatus) instanceView {
+	v := instanceView{
+		Port: orNull(i.Instance.Port.Number), Connected: i.Connected, Since: orNullTime(i.Since),
+		Wanted: i.Wanted, Ready: i.Ready, Drained: i.Drained, Dialects: names(i.Dialects),
+		Agent: newProcessView(i.Agent), Zeek: orNull(i.Zeek), LastError: orNull(i.LastError),
+		Nodes: make(map[string]nodeView, len(i.Nodes)),
+	}
+	if i.Instance.Host.IsValid() && !i.Instance.Host.IsUnspecified() {
+		host := i.Instance.Host.String()
+		v.Host = &host
+	}
+	for _, n := range i.Nodes {
+		v.Nodes[n.Status.Node] = newNodeView(n)
+	}
+	return v
+}
+
+func newDeploymentView(d zeekapi.Deployment) deploymentView {
+	return deploymentView{
+		d.Number, d.Config, d.Action, d.By, orNullTime(d.Started), orNullTime(d.Ended), d.Outcome, names(d.Errors),
+	}
+}
+
+func newJobView(j zeekapi.Job) jobView {
+	return jobView{
+		j.Number, j.By, orNullTime(j.Started), orNullTime(j.Ended), names(j.Done), names(j.Now), names(j.Next), orNull(j.Error),
+	}
+}
+
+func newStatusView(s zeekapi.Status) statusView {
+	v := statusView{
+		Controller: newProcessView(s.Controller),
+		Staged:     orNull(s.Staged), Deployed: orNull(s.Deployed), Target: orNull(s.Target),
+		Instances: make(map[string]instanceView, len(s.Instances)),
+	}
+	if s.Last != nil {
+		last := newDeploymentView(*s.Last)
+		v.LastDeployment = &last
+	}
+	if s.Job != nil {
+		job := newJobView(*s.Job)
+		v.Job = &job
+	}
+	for _, i := range s.Instances {
+		v.Instances[i.Instance.Name] = newInstanceView(i)
+	}
+	return v
+}
+
+func newChangeView(c zeekapi.Change) changeView {
+	return changeView{c.Name, c.Kind, list(c.Fields, func(f zeekapi.FieldChange) fieldChangeView { return fieldChangeView(f) })}
+}
+
+func newDiffView(d zeekapi.Diff) diffView {
+	return diffView{orNull(d.From), d.To, list(d.Instances, newChangeView), list(d.Nodes, newChangeView), names(d.Missing)}
+}
+
+func newNoticeView(n zeekapi.Notice) noticeView {
+	return noticeView{n.Number, orNullTime(n.Time), n.Kind, orNull(n.Instance), orNull(n.Node), n.Text}
+}

@@ -1,0 +1,211 @@
+package clientcmd
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+)
+
+// What zeek-client's commands show to people.
+
+func cell(text string) terminal.Span { return terminal.Span{Text: text} }
+
+// number returns a cell for a number, which is empty for 0.
+func number[T int64 | uint16 | uint64](n T) terminal.Span {
+	if n == 0 {
+		return terminal.Span{}
+	}
+	return cell(fmt.Sprint(n))
+}
+
+func stateCell(s zeekapi.State) terminal.Span {
+	style := terminal.Warn
+	switch s {
+	case zeekapi.StateRunning:
+		style = terminal.Good
+	case zeekapi.StateFailed, zeekapi.StateCrashed:
+		style = terminal.Bad
+	case zeekapi.StateUnknown:
+		style = terminal.Faint
+	}
+	return terminal.Span{Text: string(s), Style: style}
+}
+
+// roleText returns what a process does, in lower case.
+func roleText(n zeekapi.NodeStatus) string {
+	switch {
+	case n.ClusterRole != zeekapi.RoleNone && n.ClusterRole != "":
+		return strings.ToLower(string(n.ClusterRole))
+	case n.ManagementRole != zeekapi.ManagementNone:
+		return strings.ToLower(string(n.ManagementRole))
+	}
+	return ""
+}
+
+// wrong returns a line in the colour of errors.
+func wrong(format string, args ...any) terminal.Line {
+	return terminal.Line{{Text: fmt.Sprintf(format, args...), Style: terminal.Bad}}
+}
+
+// complaints shows the errors of an answer.
+func complaints(out *answer) []terminal.Line {
+	var lines []terminal.Line
+	for _, e := range out.Errors {
+		text, source := fmt.Sprint(e), ""
+		if fields, ok := e.(map[string]any); ok {
+			text = noReason
+			switch e := fields["error"].(type) {
+			case string:
+				text = e
+			case *string:
+				if e != nil {
+					text = *e
+				}
+			}
+			if s, ok := fields["source"].(*string); ok && s != nil {
+				source = *s + ": "
+			}
+		}
+		lines = append(lines, wrong("error: %s%s", source, text))
+	}
+	return lines
+}
+
+func (r *run) instanceTable(instances []zeekapi.Instance) []terminal.Line {
+	if len(instances) == 0 {
+		return []terminal.Line{terminal.Text("No agent is connected.")}
+	}
+	t := &terminal.Table{Header: []string{"INSTANCE", "HOST", "PORT", "CONNECTION"}, Right: []bool{2: true}}
+	for _, i := range instances {
+		host, how := i.Host.String(), "from the controller"
+		if i.Connects() {
+			how = "from the agent"
+			if i.Host.IsUnspecified() {
+				host = ""
+			}
+		}
+		t.Add(cell(i.Name), cell(host), number(i.Port.Number), cell(how))
+	}
+	return t.Lines(r.screen)
+}
+
+func (r *run) nodeTable(instances []client.InstanceNodes, out *answer) []terminal.Line {
+	t := &terminal.Table{
+		Header: []string{"INSTANCE", "NODE", "ROLE", "STATE", "PID", "PORT", "METRICS"},
+		Right:  []bool{4: true, 5: true, 6: true},
+	}
+	for _, in := range instances {
+		for _, n := range in.Nodes {
+			t.Add(cell(in.Instance), cell(n.Node), cell(roleText(n)), stateCell(n.State),
+				number(n.PID), number(n.Port.Number), number(n.MetricsPort.Number))
+		}
+	}
+	lines := complaints(out)
+	switch {
+	case t.Len() > 0:
+		lines = append(t.Lines(r.screen), lines...)
+	case len(lines) == 0:
+		lines = []terminal.Line{terminal.Text("No nodes.")}
+	}
+	return lines
+}
+
+func (r *run) valueTable(out *answer) []terminal.Line {
+	var lines []terminal.Line
+	for _, node := range slices.Sorted(maps.Keys(out.Results)) {
+		text, err := formatJSON(out.Results[node], r.prettyJSON)
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		first := terminal.Line{{Text: node + ": ", Style: terminal.Strong}}
+		for line := range strings.Lines(string(text)) {
+			lines = append(lines, append(first, cell(strings.TrimSuffix(line, "\n"))))
+			first = nil
+		}
+	}
+	return append(lines, complaints(out)...)
+}
+
+func (r *run) restartTable(results []zeekapi.Result, out *answer) []terminal.Line {
+	t := &terminal.Table{Header: []string{"INSTANCE", "NODE", "RESTART"}}
+	for _, res := range results {
+		if res.Node != "" && (res.Success || res.Instance != "") {
+			t.Add(cell(res.Instance), cell(res.Node), successCell(res.Success, res.Error))
+		}
+	}
+	lines := complaints(out)
+	if t.Len() > 0 {
+		lines = append(t.Lines(r.screen), lines...)
+	}
+	return lines
+}
+
+func successCell(success bool, text string) terminal.Span {
+	switch {
+	case success:
+		return terminal.Span{Text: "ok", Style: terminal.Good}
+	case text == "":
+		text = "failed"
+	default:
+		text = "failed: " + text
+	}
+	return terminal.Span{Text: text, Style: terminal.Bad}
+}
+
+// outputLines is how many of the last lines of a failed node people are shown.
+const outputLines = 20
+
+func (r *run) deploymentTable(d client.Deployment, out *answer) []terminal.Line {
+	t := &terminal.Table{Header: []string{"INSTANCE", "NODE", "RESULT"}}
+	var tails []terminal.Line
+	nodes := slices.SortedFunc(slices.Values(d.Nodes), func(a, b client.DeployedNode) int {
+		return strings.Compare(a.Instance+"\x00"+a.Node, b.Instance+"\x00"+b.Node)
+	})
+	for _, n := range nodes {
+		t.Add(cell(n.Instance), cell(n.Node), successCell(n.Success, ""))
+		if n.Outputs != nil {
+			tails = append(tails, tail(n.Node+" wrote to standard output:", n.Outputs.Stdout)...)
+			tails = append(tails, tail(n.Node+" wrote to standard error:", n.Outputs.Stderr)...)
+		}
+	}
+	var lines []terminal.Line
+	if t.Len() > 0 {
+		lines = t.Lines(r.screen)
+	}
+	lines = append(lines, tails...)
+	lines = append(lines, complaints(out)...)
+	if d.ID != "" {
+		lines = append(lines, terminal.Text("Deployed configuration %s.", d.ID))
+	}
+	return lines
+}
+
+// tail returns the last lines of what a node wrote below a title, and nothing
+// if it wrote nothing.
+func tail(title, text string) []terminal.Line {
+	text = strings.TrimRight(text, "\r\n")
+	if text == "" {
+		return nil
+	}
+	lines := []terminal.Line{{{Text: title, Style: terminal.Strong}}}
+	all := strings.Split(text, "\n")
+	for _, line := range all[max(0, len(all)-outputLines):] {
+		lines = append(lines, terminal.Text("  %s", strings.TrimSuffix(line, "\r")))
+	}
+	return lines
+}
+
+// portText returns a port for people, "" if there is none.
+func portText(p broker.Port) string {
+	if p.Number == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(p.Number))
+}
