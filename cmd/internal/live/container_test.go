@@ -89,8 +89,9 @@ func wrap(image, program string) string {
 	}
 	return fmt.Sprintf(`#!/bin/sh
 variables=$(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p' | grep -v -x -E 'PATH|HOME|PWD|OLDPWD|HOSTNAME|SHLVL|TMPDIR|_' | sed 's/^/--env /')
-exec %s --name zeekwire-live-%d-$$ --workdir "$PWD" $variables %s "$@"
-`, strings.Join(argv, " "), os.Getpid(), quote(image))
+case $PWD in %s/*) folder=$PWD ;; *) folder=%[1]s ;; esac
+exec %s --name zeekwire-live-%d-$$ --workdir "$folder" $variables %s "$@"
+`, quote(root), strings.Join(argv, " "), os.Getpid(), quote(image))
 }
 
 // quote makes a word of the shell.
