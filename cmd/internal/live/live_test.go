@@ -1,7 +1,6 @@
 package live
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -33,55 +32,6 @@ var tlsModes = []struct {
 }{
 	{"off", []string{"Broker::disable_ssl=T"}},
 	{"anonymous", nil}, // Zeek's default
-}
-
-// ourController starts a controller and returns its ports.
-func ourController(t *testing.T, tls string) (native, websocket int) {
-	native, websocket = freePort(t), freePort(t)
-	startController(t, native, websocket, t.TempDir(), tls)
-	return native, websocket
-}
-
-func startController(t *testing.T, native, websocket int, state, tls string) *process {
-	return start(t, "our controller", nil, zeekwire(t), "controller", "--name", "controller-one",
-		"--listen", at(native), "--websocket-listen", at(websocket), "--state-dir", state, "--tls", tls)
-}
-
-// controller starts Zeek's controller and returns its ports.
-func (z *installation) controller(t *testing.T, args ...string) (native, websocket int) {
-	native, websocket = freePort(t), freePort(t)
-	state := t.TempDir()
-	start(t, "Zeek's controller", []string{
-		"ZEEK_CONTROLLER_NAME=controller-one",
-		"ZEEK_CONTROLLER_ADDR=127.0.0.1",
-		fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", native),
-		"ZEEK_CONTROLLER_WEBSOCKET_ADDR=127.0.0.1",
-		fmt.Sprintf("ZEEK_CONTROLLER_WEBSOCKET_PORT=%d/tcp", websocket),
-		"ZEEK_MANAGEMENT_STATE_DIR=" + state, "ZEEK_MANAGEMENT_SPOOL_DIR=" + state,
-	}, append([]string{z.zeek, "-j", "policy/frameworks/management/controller",
-		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t))}, args...)...)
-	return native, websocket
-}
-
-// agent starts Zeek's agent, which connects to a controller.
-func (z *installation) agent(t *testing.T, controller int, args ...string) *process {
-	state := t.TempDir()
-	return start(t, "Zeek's agent", []string{
-		"ZEEK_AGENT_NAME=agent-one",
-		"ZEEK_AGENT_ADDR=127.0.0.1",
-		fmt.Sprintf("ZEEK_AGENT_PORT=%d/tcp", freePort(t)),
-		fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", controller),
-		"ZEEK_MANAGEMENT_STATE_DIR=" + state, "ZEEK_MANAGEMENT_SPOOL_DIR=" + state,
-	}, append([]string{z.zeek, "-j", "policy/frameworks/management/agent",
-		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t))}, args...)...)
-}
-
-// ourAgent starts our agent, which connects to a controller and runs real
-// nodes.
-func ourAgent(t *testing.T, z *installation, controller int, launcher, tls string) *process {
-	return start(t, "our agent", nil, zeekwire(t), "agent", "--name", "agent-one",
-		"--controller", at(controller), "--listen", at(freePort(t)), "--state-dir", t.TempDir(),
-		"--launcher", launcher, "--zeek", z.zeek, "--tls", tls)
 }
 
 func TestOurControllerDrivesZeekAgent(t *testing.T) {

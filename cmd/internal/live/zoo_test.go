@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +66,16 @@ func startZoo(t *testing.T, z *installation, before *zoo, args ...string) *zoo {
 	}
 	zoo.process = start(t, "Zeek with zoo.zeek", nil, append([]string{z.zeek, filepath.Join(dir, "echo.zeek"), "exit_only_after_terminate=T"}, args...)...)
 	return zoo
+}
+
+// portOf returns the port of an address that we listen at.
+func portOf(t *testing.T, addr net.Addr) int {
+	t.Helper()
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		t.Fatalf("no TCP address: %v", addr)
+	}
+	return tcp.Port
 }
 
 // layer returns TLS of a mode.
@@ -312,8 +321,7 @@ func TestZeekDialsAndUnpeers(t *testing.T) {
 					cancel()
 					e.Close()
 				})
-				_, port, _ := net.SplitHostPort(addr.String())
-				number, _ := strconv.Atoi(port)
+				number := portOf(t, addr)
 				dialer := fmt.Sprintf(`
 global leave: event();
 event zeek_init() { Broker::subscribe("zoo/"); Broker::peer("127.0.0.1", %d/tcp, 1sec); }

@@ -1,0 +1,48 @@
+package live
+
+import (
+	"fmt"
+	"testing"
+)
+
+// Agents that connect and agents that listen, Zeek's and ours, in one cluster
+// of our controller.
+func TestMixedAgents(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		native, websocket := ourController(t, "off")
+		const plain = "Broker::disable_ssl=T"
+		z.agent(t, native, plain)
+		listening := z.listeningAgent(t, "agent-two", plain)
+		startOurAgent(t, z, "agent-three", freePort(t), at(native), "zeek", "off")
+		ourListening := freePort(t)
+		startOurAgent(t, z, "agent-four", ourListening, "none", "simulated", "off")
+
+		config, nodes := clusterFile("agent-one", fmt.Sprintf("agent-two = 127.0.0.1:%d", listening),
+			"agent-three", fmt.Sprintf("agent-four = 127.0.0.1:%d", ourListening))
+		c := ours(t, websocket)
+		c.instances(t, "agent-one", "agent-three")
+		c.deploy(t, config)
+		c.instances(t, "agent-one", "agent-two", "agent-three", "agent-four")
+		for instance, node := range nodes {
+			c.running(t, instance, node)
+		}
+	})
+}
+
+// Two agents of Zeek under its own controller, seen by our client.
+func TestZeekControllerDrivesBothAgents(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		const plain = "Broker::disable_ssl=T"
+		native, websocket := z.controller(t, plain)
+		z.agent(t, native, plain)
+		port := freePort(t)
+		startOurAgent(t, z, "agent-two", port, "none", "zeek", "off")
+		config, nodes := clusterFile("agent-one", fmt.Sprintf("agent-two = 127.0.0.1:%d", port))
+		c := ours(t, websocket)
+		c.instances(t, "agent-one")
+		c.deploy(t, config)
+		for instance, node := range nodes {
+			c.running(t, instance, node)
+		}
+	})
+}

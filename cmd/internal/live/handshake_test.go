@@ -1,0 +1,83 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/broker/peering"
+)
+
+// Whoever dials, and whoever of the two has the greater endpoint ID, on which
+// Broker's handshake depends: there is one peering in the end, and it carries
+// events both ways.
+func TestHandshake(t *testing.T) {
+	ids := []struct{ name, id string }{
+		{"our ID is less", "00000000-0000-4000-8000-000000000001"},
+		{"our ID is greater", "ffffffff-ffff-4fff-bfff-fffffffffffe"},
+	}
+	dialers := []struct {
+		name         string
+		ours, theirs bool
+	}{
+		{"we dial", true, false},
+		{"Zeek dials", false, true},
+		{"both dial", true, true},
+	}
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		for _, id := range ids {
+			for _, dialer := range dialers {
+				t.Run(dialer.name+" "+id.name, func(t *testing.T) {
+					e, err := peering.New(peering.Config{
+						ID: uuid.MustParse(id.id), Subscriptions: []string{"zoo/"},
+						Secure: layer(t, "off").Hook(), RetryMax: time.Second,
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					t.Cleanup(func() {
+						cancel()
+						e.Close()
+					})
+					addr, err := e.Listen(ctx, "127.0.0.1:0")
+					if err != nil {
+						t.Fatal(err)
+					}
+					args := []string{"Broker::disable_ssl=T"}
+					if dialer.theirs {
+						script := filepath.Join(t.TempDir(), "dial.zeek")
+						text := fmt.Sprintf(`event zeek_init() { Broker::peer("127.0.0.1", %d/tcp, 1sec); }`, portOf(t, addr))
+						if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+							t.Fatal(err)
+						}
+						args = append(args, script)
+					}
+					zoo := startZoo(t, z, nil, args...)
+					if dialer.ours {
+						if err := e.Dial(at(zoo.native)); err != nil {
+							t.Fatal(err)
+						}
+					}
+					v := &visitor{t, ctx, e}
+					v.awaitPeer()
+					v.ping(1)
+					// Where both dial, the second connection has to be found redundant.
+					eventually(t, "one peering", func() error {
+						v.ping(2)
+						if peers := e.Peers(); len(peers) != 1 || peers[0].State != peering.Peered {
+							return fmt.Errorf("peers %v", peers)
+						}
+						return nil
+					})
+					v.ping(3)
+				})
+			}
+		}
+	})
+}

@@ -1,0 +1,99 @@
+package live
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// ourController starts a controller and returns its ports.
+func ourController(t *testing.T, tls string) (native, websocket int) {
+	native, websocket = freePort(t), freePort(t)
+	startController(t, native, websocket, t.TempDir(), tls)
+	return native, websocket
+}
+
+func startController(t *testing.T, native, websocket int, state, tls string) *process {
+	return start(t, "our controller", nil, zeekwire(t), "controller", "--name", "controller-one",
+		"--listen", at(native), "--websocket-listen", at(websocket), "--state-dir", state, "--tls", tls)
+}
+
+// controller starts Zeek's controller and returns its ports.
+func (z *installation) controller(t *testing.T, args ...string) (native, websocket int) {
+	native, websocket = freePort(t), freePort(t)
+	z.startController(t, native, websocket, t.TempDir(), args...)
+	return native, websocket
+}
+
+func (z *installation) startController(t *testing.T, native, websocket int, state string, args ...string) *process {
+	return start(t, "Zeek's controller", []string{
+		"ZEEK_CONTROLLER_NAME=controller-one",
+		"ZEEK_CONTROLLER_ADDR=127.0.0.1",
+		fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", native),
+		"ZEEK_CONTROLLER_WEBSOCKET_ADDR=127.0.0.1",
+		fmt.Sprintf("ZEEK_CONTROLLER_WEBSOCKET_PORT=%d/tcp", websocket),
+		"ZEEK_MANAGEMENT_STATE_DIR=" + state, "ZEEK_MANAGEMENT_SPOOL_DIR=" + state,
+	}, append([]string{z.zeek, "-j", "policy/frameworks/management/controller",
+		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t))}, args...)...)
+}
+
+// agent starts Zeek's agent as agent-one, which connects to a controller.
+func (z *installation) agent(t *testing.T, controller int, args ...string) *process {
+	return z.startAgent(t, "agent-one", freePort(t), controller, args...)
+}
+
+// listeningAgent starts Zeek's agent, which waits for a controller to connect,
+// and returns its port.
+func (z *installation) listeningAgent(t *testing.T, name string, args ...string) (port int) {
+	script := filepath.Join(t.TempDir(), "listen.zeek")
+	text := `redef Management::Agent::controller = [$address="0.0.0.0", $bound_port=0/unknown];`
+	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	port = freePort(t)
+	z.startAgent(t, name, port, 0, append([]string{script}, args...)...)
+	return port
+}
+
+func (z *installation) startAgent(t *testing.T, name string, port, controller int, args ...string) *process {
+	state := t.TempDir()
+	return start(t, "Zeek's agent "+name, []string{
+		"ZEEK_AGENT_NAME=" + name,
+		"ZEEK_AGENT_ADDR=127.0.0.1",
+		fmt.Sprintf("ZEEK_AGENT_PORT=%d/tcp", port),
+		fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", controller),
+		"ZEEK_MANAGEMENT_STATE_DIR=" + state, "ZEEK_MANAGEMENT_SPOOL_DIR=" + state,
+	}, append([]string{z.zeek, "-j", "policy/frameworks/management/agent",
+		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t))}, args...)...)
+}
+
+// ourAgent starts our agent as agent-one, which connects to a controller.
+func ourAgent(t *testing.T, z *installation, controller int, launcher, tls string) *process {
+	return startOurAgent(t, z, "agent-one", freePort(t), at(controller), launcher, tls)
+}
+
+// startOurAgent starts our agent. The controller "none" makes it listen only.
+func startOurAgent(t *testing.T, z *installation, name string, port int, controller, launcher, tls string) *process {
+	return start(t, "our agent "+name, nil, zeekwire(t), "agent", "--name", name,
+		"--controller", controller, "--listen", at(port), "--state-dir", t.TempDir(),
+		"--launcher", launcher, "--zeek", z.zeek, "--tls", tls)
+}
+
+// clusterFile returns a configuration of these instances, each "name" or
+// "name = host:port", with a node on each: a manager on the first, a logger on
+// the second, workers on the rest.
+func clusterFile(instances ...string) (config string, nodes map[string]string) {
+	var b strings.Builder
+	b.WriteString("[instances]\n" + strings.Join(instances, "\n") + "\n")
+	nodes = make(map[string]string)
+	for i, instance := range instances {
+		instance, _, _ = strings.Cut(instance, " ")
+		role := append([]string{"manager", "logger"}, "worker")[min(i, 2)]
+		node := fmt.Sprintf("%s-%d", role, i+1)
+		nodes[instance] = node
+		fmt.Fprintf(&b, "\n[%s]\ninstance = %s\nrole = %s\n", node, instance, role)
+	}
+	return b.String(), nodes
+}
