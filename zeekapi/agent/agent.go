@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -41,6 +42,13 @@ type Config struct {
 	// where it listens, which it tells a controller that connects to it.
 	Connecting bool
 	Listen     netip.AddrPort
+
+	// Obey reports whether a peer is a controller of this agent. Requests of
+	// others are ignored; nil obeys everybody, as Zeek's agent does.
+	Obey func(broker.Peer) bool
+
+	// Version is what the agent calls itself, such as "zeekwire v1.2.0".
+	Version string
 
 	// Log is silent if it is the zero Logger.
 	Log zerolog.Logger
@@ -81,14 +89,22 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	state := newStateFile(c.StateDir, c.Name)
-	config, err := state.load()
+	past, err := state.load()
 	if err != nil {
 		return err
 	}
-	machine, err := NewMachine(Identity{
+	if f, ok := c.Launcher.(launch.Finder); ok {
+		past.Running = f.Running()
+	}
+	self := Identity{
 		Name: c.Name, EndpointID: c.EndpointID,
 		Connecting: c.Connecting, Listen: c.Listen, PID: int64(os.Getpid()),
-	}, config)
+		Process: zeekapi.Process{Name: c.Name, Version: c.Version, Started: time.Now()},
+	}
+	if v, ok := c.Launcher.(launch.Versioned); ok {
+		self.Zeek = v.ZeekVersion()
+	}
+	machine, err := NewMachine(self, past)
 	if err != nil {
 		return err
 	}
@@ -130,8 +146,9 @@ var errEnded = errors.New("agent: ended")
 
 type runner struct {
 	Config
-	machine *Machine
-	state   stateFile
+	machine   *Machine
+	state     stateFile
+	strangers map[uuid.UUID]bool // peers whose requests are ignored, and that was logged
 }
 
 // loop carries out what the machine says until ctx ends.
@@ -147,8 +164,10 @@ func (r *runner) loop(ctx context.Context, inputs <-chan Input) {
 		case <-ctx.Done():
 			return
 		}
-		for _, out := range r.machine.Step(time.Now(), in) {
-			r.carryOut(ctx, out)
+		for todo := []Input{in}; len(todo) > 0; todo = todo[1:] {
+			for _, out := range r.machine.Step(time.Now(), todo[0]) {
+				todo = append(todo, r.carryOut(ctx, out)...)
+			}
 		}
 		timer.Stop()
 		if t, ok := r.machine.Deadline(); ok {
@@ -190,10 +209,20 @@ func (r *runner) decode(n broker.Received) Input {
 			log.Warn().Err(err).Msg("ignoring event")
 			return nil
 		}
+		want := d.Topics.Agent(r.Name)
+		switch msg.(type) {
+		case zeekapi.NodeHello, zeekapi.NodeDispatchResponse:
+			want = d.Topics.Node
+		default:
+			if r.Obey != nil && !r.Obey(n.Peer) {
+				r.ignoreStranger(n.Peer, ev.Name)
+				return nil
+			}
+		}
 		// A subscription is a prefix: that of agent-1 also brings what is
 		// meant for agent-10.
-		if t := n.Message.Topic; t != d.Topics.Agent(r.Name) && t != d.Topics.Node {
-			log.Debug().Str("event", ev.Name).Msg("ignoring event for another agent")
+		if n.Message.Topic != want {
+			log.Debug().Str("event", ev.Name).Msg("ignoring event for others")
 			return nil
 		}
 		log.Debug().Str("event", ev.Name).Str("reqid", msg.RequestID()).Msg("received")
@@ -201,6 +230,23 @@ func (r *runner) decode(n broker.Received) Input {
 	}
 	log.Debug().Str("event", ev.Name).Msg("ignoring unknown event")
 	return nil
+}
+
+// maxStrangers limits how many peers are remembered. When there are more, some
+// are logged again.
+const maxStrangers = 1000
+
+// ignoreStranger logs, once for every peer, that it is not obeyed.
+func (r *runner) ignoreStranger(p broker.Peer, event string) {
+	if r.strangers[p.ID] {
+		return
+	}
+	if r.strangers == nil || len(r.strangers) >= maxStrangers {
+		r.strangers = make(map[uuid.UUID]bool)
+	}
+	r.strangers[p.ID] = true
+	r.Log.Warn().Stringer("peer", p.ID).Stringer("addr", p.Addr).Str("name", p.Name).Str("event", event).
+		Msg("ignoring requests of a peer that is no controller of ours")
 }
 
 func (r *runner) nextEvent(ctx context.Context) (Input, error) {
@@ -219,7 +265,8 @@ func (r *runner) nextEvent(ctx context.Context) (Input, error) {
 	return Launched{ev}, nil
 }
 
-func (r *runner) carryOut(ctx context.Context, out Output) {
+// carryOut does what the machine says, and returns what to tell it about that.
+func (r *runner) carryOut(ctx context.Context, out Output) []Input {
 	switch out := out.(type) {
 	case Publish:
 		r.publish(ctx, out)
@@ -227,6 +274,16 @@ func (r *runner) carryOut(ctx context.Context, out Output) {
 		if a, ok := r.Launcher.(launch.Adopter); ok {
 			a.Keep(out.Nodes)
 		}
+	case Check:
+		if c, ok := r.Launcher.(launch.Checker); ok {
+			c.Check(out.Nodes)
+			return nil
+		}
+		var fine []Input
+		for _, n := range out.Nodes {
+			fine = append(fine, Launched{launch.Checked{Node: n}})
+		}
+		return fine
 	case Start:
 		r.Log.Debug().Str("node", out.Node.Name).Str("role", string(out.Node.Role)).Msg("starting node")
 		r.Launcher.Start(out.Node)
@@ -236,14 +293,36 @@ func (r *runner) carryOut(ctx context.Context, out Output) {
 	case Dispatch:
 		if d, ok := r.Launcher.(launch.Dispatcher); ok {
 			d.Dispatch(out.Request)
-			return
+			return nil
 		}
 		r.send(ctx, nil, func(t zeekapi.Topics) string { return t.Node }, out.Request)
+	case Read:
+		r.publish(ctx, Publish{out.Dialect, r.read(out)})
 	case Persist:
-		if err := r.state.save(out.Config); err != nil {
+		err := r.state.save(out.Config)
+		if err != nil {
 			r.Log.Error().Err(err).Msg("cannot save the configuration")
 		}
+		return []Input{Persisted{err}}
 	}
+	return nil
+}
+
+func (r *runner) read(out Read) zeekapi.AgentLogsResponse {
+	resp := zeekapi.AgentLogsResponse{ReqID: zeekapi.ReqID{ID: out.ReqID}}
+	resp.Result = zeekapi.Result{ReqID: out.ReqID, Instance: r.Name, Node: out.Node}
+	o, ok := r.Launcher.(launch.Outputter)
+	if !ok {
+		resp.Result.Error = "the outputs of nodes are not kept here"
+		return resp
+	}
+	outputs, err := o.Outputs(out.Node, out.Bytes)
+	if err != nil {
+		resp.Result.Error = err.Error()
+		return resp
+	}
+	resp.Result.Success, resp.Result.Data = true, mustMarshal(outputs)
+	return resp
 }
 
 func (r *runner) publish(ctx context.Context, out Publish) {

@@ -182,7 +182,7 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := gocmp.Diff(&config, saved, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+	if diff := gocmp.Diff(&config, saved.Config, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
 	}
 
@@ -199,8 +199,8 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 	c.send(newDialect, "zeek/management/agent/i", zeekapi.AgentStandbyRequest{})
 	await[zeekapi.AgentStandbyResponse](c, newDialect)
 	stop()
-	if saved, err := newStateFile(dir, "i").load(); saved != nil || err != nil {
-		t.Errorf("after standby: %v, %v", saved, err)
+	if saved, err := newStateFile(dir, "i").load(); !saved.Known || saved.Config != nil || err != nil {
+		t.Errorf("after standby: %+v, %v", saved, err)
 	}
 }
 

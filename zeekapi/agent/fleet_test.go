@@ -21,7 +21,11 @@ type fleet struct {
 	dies     func(launch.Node) *launch.Exited
 	silent   func(launch.Node) bool
 	stopTime time.Duration
+	refuses  func(launch.Node) error // in the check
 	answers  func(zeekapi.NodeDispatchRequest) []zeekapi.NodeDispatchResponse
+
+	checkTime time.Duration
+	saving    error // what becomes of it
 
 	pids    int64
 	running map[string]launch.Node
@@ -46,7 +50,7 @@ var epoch = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 
 func newFleet(t tb, self Identity, config *zeekapi.Configuration) *fleet {
 	t.Helper()
-	m, err := NewMachine(self, config)
+	m, err := NewMachine(self, Past{Known: config != nil, Config: config})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,9 +63,24 @@ func newFleet(t tb, self Identity, config *zeekapi.Configuration) *fleet {
 // step gives the machine an input and does what it says.
 func (f *fleet) step(in Input) {
 	f.t.Helper()
+	var then []Input
 	for _, o := range f.machine.Step(f.now, in) {
 		f.out = append(f.out, o)
 		switch o := o.(type) {
+		case Check:
+			for _, n := range o.Nodes {
+				checked := Launched{launch.Checked{Node: n}}
+				if f.refuses != nil {
+					checked = Launched{launch.Checked{Node: n, Err: f.refuses(n)}}
+				}
+				if f.checkTime > 0 {
+					f.at(f.now.Add(f.checkTime), checked)
+				} else {
+					then = append(then, checked)
+				}
+			}
+		case Persist:
+			then = append(then, Persisted{f.saving})
 		case Start:
 			f.start(o.Node)
 		case Stop:
@@ -76,6 +95,9 @@ func (f *fleet) step(in Input) {
 				}
 			}
 		}
+	}
+	for _, in := range then {
+		f.step(in)
 	}
 }
 

@@ -110,8 +110,15 @@ func TestSpeaksTheDialectOfTheRequest(t *testing.T) {
 	f.pass(time.Second)
 	for _, p := range take[Publish](f) {
 		// A hello is for controllers that have not said a word yet.
-		if _, isHello := p.Message.(zeekapi.AgentHello); isHello != (p.Dialect == nil) {
-			t.Errorf("%T is published in dialect %v", p.Message, p.Dialect)
+		switch p.Message.(type) {
+		case zeekapi.AgentHello, zeekapi.AgentDescription:
+			if p.Dialect != nil {
+				t.Errorf("%T is published in dialect %v only", p.Message, p.Dialect)
+			}
+		default:
+			if p.Dialect != d {
+				t.Errorf("%T is published in dialect %v", p.Message, p.Dialect)
+			}
 		}
 	}
 }
@@ -121,21 +128,21 @@ func TestDeployStartsByRoleAndAnswersPerNode(t *testing.T) {
 	config := configuration("c", "w2", "m", "w1", "p", "l", "other/w3")
 	f.ask(deploy("r", config))
 	compare(t, "persisted", []Persist{{&config}}, take[Persist](f))
-	starts := take[Start](f)
-	var names []string
-	for _, s := range starts {
-		names = append(names, s.Node.Name)
-		compare(t, "members of the cluster of "+s.Node.Name, 6, len(s.Node.Cluster))
-	}
-	compare(t, "started", []string{"l", "m", "p", "w1", "w2"}, names)
-	compare(t, "answers before the nodes are up", 0, len(published[zeekapi.AgentDeployResponse](f)))
 	for name, s := range f.statuses() {
 		if s.State != zeekapi.StatePending {
 			t.Errorf("%s is %s", name, s.State)
 		}
 	}
-
-	f.pass(time.Second)
+	for _, stage := range [][]string{{"l"}, {"m"}, {"p"}, {"w1", "w2"}} {
+		compare(t, "answers before all nodes are up", 0, len(published[zeekapi.AgentDeployResponse](f)))
+		var names []string
+		for _, s := range take[Start](f) {
+			names = append(names, s.Node.Name)
+			compare(t, "members of the cluster of "+s.Node.Name, 6, len(s.Node.Cluster))
+		}
+		compare(t, "started", stage, names)
+		f.pass(f.startUp)
+	}
 	compare(t, "response",
 		zeekapi.AgentDeployResponse{ReqID: id("r"), Results: []zeekapi.Result{ok("r", "l"), ok("r", "m"), ok("r", "p"), ok("r", "w1"), ok("r", "w2")}},
 		one[zeekapi.AgentDeployResponse](f))
@@ -244,10 +251,13 @@ func TestDeployWithNodesThatFail(t *testing.T) {
 	f.pass(RequestTimeout - time.Millisecond)
 	compare(t, "responses before the time-out", 0, len(published[zeekapi.AgentDeployResponse](f)))
 	f.pass(time.Millisecond)
-	dead := failed("r", "m", "")
+	dead := failed("r", "m", "exit status 1")
 	dead.Data = mustMarshal(outputs)
 	compare(t, "results",
-		[]zeekapi.Result{failed("r", "", "request timed out"), ok("r", "l"), dead, failed("r", "w", "")},
+		[]zeekapi.Result{
+			failed("r", "", "request timed out"), failed("r", "", "not running yet: w"),
+			ok("r", "l"), dead, failed("r", "w", "still starting"),
+		},
 		one[zeekapi.AgentDeployResponse](f).Results)
 }
 
@@ -285,6 +295,7 @@ func TestStandby(t *testing.T) {
 
 	// What ran before is deployed anew, not "already running".
 	f.ask(deploy("r", configuration("c1", "l", "m", "w")))
+	f.pass(time.Second)
 	compare(t, "started", []string{"l", "m", "w"}, started(f))
 }
 
@@ -339,7 +350,10 @@ func TestRestartOfANodeThatDoesNotEnd(t *testing.T) {
 	f.ask(zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
 	f.pass(RequestTimeout)
 	compare(t, "results",
-		[]zeekapi.Result{failed("r", "", "request timed out"), failed("r", "w", "could not restart node w")},
+		[]zeekapi.Result{
+			failed("r", "", "request timed out"), failed("r", "", "not running yet: w"),
+			failed("r", "w", "could not restart node w: still stopping what it replaces"),
+		},
 		one[zeekapi.AgentRestartResponse](f).Results)
 	f.pass(2 * time.Minute)
 	compare(t, "state in the end", zeekapi.StateRunning, f.statuses()["w"].State)
@@ -483,13 +497,13 @@ func TestRestoredConfigurationRuns(t *testing.T) {
 	config := configuration("c1", "l", "w")
 	f := newFleet(t, connecting("i"), &config)
 	f.step(Tick{})
-	compare(t, "started", []string{"l", "w"}, started(f))
 	f.pass(time.Second)
+	compare(t, "started", []string{"l", "w"}, started(f))
 	f.ask(deploy("r", config))
 	compare(t, "results", []zeekapi.Result{ok("r", "")}, one[zeekapi.AgentDeployResponse](f).Results)
 
 	bad := configuration("c1", "nowhere/w")
-	if _, err := NewMachine(connecting("i"), &bad); err == nil {
+	if _, err := NewMachine(connecting("i"), Past{Known: true, Config: &bad}); err == nil {
 		t.Error("no error for a bad configuration")
 	}
 }
@@ -539,6 +553,15 @@ func TestAnyOrderOfEvents(t *testing.T) {
 		f := newFleet(rt, connecting("i"), nil)
 		f.startUp = time.Duration(rapid.IntRange(0, 6000).Draw(rt, "start-up ms")) * time.Millisecond
 		f.stopTime = time.Duration(rapid.IntRange(0, 8000).Draw(rt, "stop ms")) * time.Millisecond
+		f.checkTime = time.Duration(rapid.IntRange(0, 5000).Draw(rt, "check ms")) * time.Millisecond
+		if bad := rapid.SampledFrom([]string{"", "m", "w1"}).Draw(rt, "refused"); bad != "" {
+			f.refuses = func(n launch.Node) error {
+				if n.Name == bad {
+					return errors.New("no")
+				}
+				return nil
+			}
+		}
 		names := []string{"l", "m", "w1", "w2", "w3", "other/w4"}
 		draw := func() []string { return rapid.SliceOfDistinct(rapid.SampledFrom(names), rapid.ID).Draw(rt, "nodes") }
 		var asked []string

@@ -36,6 +36,8 @@ const recordings = "../../testdata/recordings"
 //   - It waits in vain for a node that keeps dying and reports a time-out. Ours
 //     has given the node up by then and reports no more than its failure: see
 //     inVain.
+//   - It gives no reason for a node's failure but what the node wrote: see
+//     normalize.
 //   - It leaves the ID of its own request to the nodes in results that come
 //     from nodes. Ours puts the ID of the request that it answers: see
 //     normalize.
@@ -205,6 +207,9 @@ func normalize(m zeekapi.Message) (response, bool) {
 	for _, x := range results {
 		if _, ok := m.(zeekapi.AgentDispatchResponse); ok {
 			x.ReqID = r.ReqID
+		}
+		if _, ok := m.(zeekapi.AgentDeployResponse); ok && x.Node != "" {
+			x.Error = ""
 		}
 		text := fmt.Sprintf("reqid=%s success=%t instance=%s error=%q node=%s", x.ReqID, x.Success, x.Instance, x.Error, x.Node)
 		if r.Kind == "AgentGetNodesResponse" {

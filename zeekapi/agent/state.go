@@ -33,26 +33,26 @@ func newStateFile(dir, name string) stateFile {
 	return stateFile{filepath.Join(dir, "agents", name+".json")}
 }
 
-// load returns nil if there is nothing to remember.
-func (f stateFile) load() (*zeekapi.Configuration, error) {
+// load returns what an earlier agent saved, which may be nothing.
+func (f stateFile) load() (Past, error) {
 	if f.path == "" {
-		return nil, nil
+		return Past{}, nil
 	}
 	b, err := os.ReadFile(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return Past{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("agent: saved state: %w", err)
+		return Past{}, fmt.Errorf("agent: saved state: %w", err)
 	}
 	var s savedState
 	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("agent: saved state %s: %w", f.path, err)
+		return Past{}, fmt.Errorf("agent: saved state %s: %w", f.path, err)
 	}
 	if s.Version != stateVersion {
-		return nil, fmt.Errorf("agent: saved state %s has version %d, want %d", f.path, s.Version, stateVersion)
+		return Past{}, fmt.Errorf("agent: saved state %s has version %d, want %d", f.path, s.Version, stateVersion)
 	}
-	return s.Config, nil
+	return Past{Known: true, Config: s.Config}, nil
 }
 
 func (f stateFile) save(c *zeekapi.Configuration) error {

@@ -2,6 +2,7 @@ package launch
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -11,8 +12,8 @@ import (
 // use. All methods may be called from any goroutine.
 //
 // It needs no limit of its own: a node has at most a Started, an Up and an
-// Exited in it before it must be started again, and answers are to requests
-// of the agent, which limits those.
+// Exited in it before it must be started again, answers are to requests of the
+// agent, which limits those, and of Measured it keeps only the last.
 type Events struct {
 	mu     sync.Mutex
 	queue  []Event
@@ -26,6 +27,12 @@ func (e *Events) Add(ev Event) {
 	defer e.mu.Unlock()
 	if e.closed {
 		return
+	}
+	if _, ok := ev.(Measured); ok {
+		e.queue = slices.DeleteFunc(e.queue, func(queued Event) bool {
+			_, older := queued.(Measured)
+			return older
+		})
 	}
 	e.queue = append(e.queue, ev)
 	e.changed()

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -57,13 +58,62 @@ type Dispatcher interface {
 	Dispatch(zeekapi.NodeDispatchRequest)
 }
 
-// Event is one of Started, Up, Revived, Exited and Answered.
+// Finder is a Launcher that knows which of its nodes an earlier launcher left
+// running, and as what.
+type Finder interface {
+	// Running returns the nodes that ran already when the launcher began. To
+	// the launcher they are like nodes that it has started: they need no Start,
+	// and their end is reported. It returns the same as long as it is called
+	// before any Start or Stop.
+	Running() []Running
+}
+
+// Running is a node that runs already.
+type Running struct {
+	Node    Node // as what it was started
+	PID     int64
+	Started time.Time
+}
+
+// Checker is a Launcher that can tell whether nodes could run.
+type Checker interface {
+	// Check looks for what would keep these nodes from running together,
+	// without starting or stopping any. Those among them that run are about to
+	// be replaced. Each is answered for with a Checked event, in limited time.
+	// It does not block.
+	Check([]Node)
+}
+
+// Outputter is a Launcher that keeps what its nodes write.
+type Outputter interface {
+	// Outputs returns the ends of what a node wrote to its standard output
+	// and error since it was last started, at most so many bytes of each.
+	Outputs(name string, limit int) (zeekapi.NodeOutputs, error)
+}
+
+// Versioned is a Launcher that knows the version of Zeek that its nodes run.
+type Versioned interface {
+	ZeekVersion() string // such as "8.0.10"
+}
+
+// Leaver is a Launcher whose nodes can outlive it.
+type Leaver interface {
+	// Leave is Close that leaves the nodes as they are, for the next launcher
+	// to find.
+	Leave()
+}
+
+// Event is one of Started, Up, Revived, Exited, Answered, Checked and Measured.
 type Event interface{ event() }
 
 // Started says that a node runs, as the process PID.
 type Started struct {
 	Node string
 	PID  int64
+
+	// Adopted says that it ran before Start was called, and may have introduced
+	// itself before.
+	Adopted bool
 }
 
 // Up says that a node has introduced itself. Nodes that do so on the agent's
@@ -89,11 +139,30 @@ type Exited struct {
 // Answered is a node's answer to what was dispatched to it.
 type Answered struct{ Response zeekapi.NodeDispatchResponse }
 
+// Checked says whether a node could run. There may be no answer to that in
+// time, in which case Err is nil as well.
+type Checked struct {
+	Node    Node // as it was checked
+	Err     error
+	Outputs zeekapi.NodeOutputs // what was written about it
+}
+
+// Measured says what the nodes use, by name. It comes now and then.
+type Measured struct{ Nodes map[string]Usage }
+
+// Usage is what a node uses, with all its processes.
+type Usage struct {
+	CPU    float64 // processors in use since it was last measured
+	Memory uint64  // resident bytes
+}
+
 func (Started) event()  {}
 func (Up) event()       {}
 func (Revived) event()  {}
 func (Exited) event()   {}
 func (Answered) event() {}
+func (Checked) event()  {}
+func (Measured) event() {}
 
 // Node is all there is to know for starting a node.
 type Node struct {
@@ -136,14 +205,15 @@ func (n Node) Manager() string {
 	return ""
 }
 
-// Compare orders nodes as they are best started: loggers, managers, proxies,
-// workers, so that each finds whom it connects to.
+// Compare orders nodes by stage and name.
 func Compare(a, b Node) int {
-	return cmp.Or(cmp.Compare(rank(a.Role), rank(b.Role)), cmp.Compare(a.Name, b.Name))
+	return cmp.Or(cmp.Compare(a.Stage(), b.Stage()), cmp.Compare(a.Name, b.Name))
 }
 
-func rank(r zeekapi.ClusterRole) int {
+// Stage is a number by which nodes are best started: loggers, managers,
+// proxies, workers, so that each finds whom it connects to.
+func (n Node) Stage() int {
 	return slices.Index([]zeekapi.ClusterRole{
 		zeekapi.RoleLogger, zeekapi.RoleManager, zeekapi.RoleProxy, zeekapi.RoleWorker, zeekapi.RoleNone,
-	}, r)
+	}, n.Role)
 }

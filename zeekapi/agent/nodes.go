@@ -1,0 +1,411 @@
+package agent
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// node is a node that the agent runs, should run, or is getting rid of.
+type node struct {
+	want *launch.Node // as what it should run; nil: not at all
+	have *launch.Node // as what it was started, until it has exited; nil: it is not running
+
+	stopping bool // have was told to stop
+	again    bool // have must be told to stop, even though it is what we want
+	adopted  bool // have ran before the agent
+	greeted  bool // have introduced itself
+	early    bool // something of the name introduced itself before we knew that it runs
+	overdue  bool // have takes too long to introduce itself, others need not wait
+
+	checking *launch.Node // is being checked
+	checked  *launch.Node // has passed the check
+	refused  bool         // has failed the check
+
+	state     zeekapi.State
+	since     time.Time // of state; zero: not known
+	pid       int64
+	started   time.Time
+	restarts  uint64
+	deaths    int       // in a row, none of which came late
+	retry     time.Time // not to be started, or checked again, before
+	lastError string
+	outputs   *zeekapi.NodeOutputs
+	usage     launch.Usage
+}
+
+// adopt makes nodes what should run. Nodes that run as they should are left
+// alone, unless all are to start anew.
+func (m *Machine) adopt(now time.Time, config *zeekapi.Configuration, nodes []launch.Node, anew bool) {
+	m.config = config
+	for _, n := range m.nodes {
+		n.want = nil
+	}
+	for _, want := range nodes {
+		n := m.nodes[want.Name]
+		if n == nil {
+			n = &node{state: zeekapi.StatePending}
+			m.nodes[want.Name] = n
+		}
+		n.want = &want
+		n.restarts = 0
+		n.again = anew && n.have != nil
+		switch {
+		case n.stopping || !n.fits():
+			m.renew(now, n)
+		case n.greeted: // what was to replace it is no longer wanted
+			m.setState(now, n, zeekapi.StateRunning)
+		}
+	}
+	for name, n := range m.nodes {
+		if n.want == nil && n.have == nil {
+			delete(m.nodes, name)
+		}
+	}
+	m.told, m.keep = true, true
+}
+
+// renew forgets the past of a node that is to be started.
+func (m *Machine) renew(now time.Time, n *node) {
+	n.deaths, n.retry, n.outputs, n.lastError = 0, time.Time{}, nil, ""
+	n.checked, n.refused = nil, false
+	m.setState(now, n, zeekapi.StatePending)
+}
+
+// setState changes the state of a node that should run, and tells about it.
+func (m *Machine) setState(now time.Time, n *node, s zeekapi.State) {
+	if n.state == s {
+		return
+	}
+	m.changed(n.want.Node, n.state, s)
+	n.state, n.since = s, now
+}
+
+func (m *Machine) changed(n zeekapi.Node, from, to zeekapi.State) {
+	n.State = to
+	m.publish(m.asked, zeekapi.AgentChange{Instance: m.self.Name, Node: n, Old: from, New: to})
+}
+
+func (m *Machine) complain(node, format string, args ...any) {
+	m.publish(m.asked, zeekapi.AgentError{Instance: m.self.Name, Node: node, Text: fmt.Sprintf(format, args...)})
+}
+
+// fits reports whether a node runs, or ran until it was told to stop, as what
+// it should.
+func (n *node) fits() bool {
+	return n.have != nil && n.want != nil && !n.again && n.have.Equal(*n.want)
+}
+
+// runs reports whether a node runs as it should and has said so.
+func (m *Machine) runs(name string) bool {
+	n := m.nodes[name]
+	return n != nil && n.fits() && !n.stopping && n.state == zeekapi.StateRunning
+}
+
+// reconcile checks what is to be started, stops what should not run and starts
+// what should, in this order.
+//
+// Nothing is stopped or started before it is known whether what is to be
+// started could run: what is to be replaced runs on while its successor is
+// being checked. Nothing starts while something stops: the new may need the
+// ports of the old.
+func (m *Machine) reconcile(now time.Time) {
+	if !m.told {
+		return // an agent that knows nothing must not end what runs well
+	}
+	if m.keep {
+		m.keep = false
+		m.emit(Keep{Nodes: slices.Sorted(maps.Keys(m.nodes))})
+	}
+	m.check(now)
+	if m.checking() {
+		return
+	}
+	m.stop()
+	if !m.stopping() {
+		m.start(now)
+	}
+}
+
+// check asks for the check of what is to be started.
+func (m *Machine) check(now time.Time) {
+	var nodes []launch.Node
+	for _, n := range m.nodes {
+		switch {
+		case n.want == nil,
+			n.fits() && !n.stopping,
+			n.checking != nil && n.checking.Equal(*n.want),
+			n.checked != nil && n.checked.Equal(*n.want),
+			n.state == zeekapi.StateFailed && !n.refused,
+			now.Before(n.retry):
+		default:
+			n.checking, n.checked = n.want, nil
+			nodes = append(nodes, *n.want)
+		}
+	}
+	if len(nodes) > 0 {
+		slices.SortFunc(nodes, launch.Compare)
+		m.emit(Check{Nodes: nodes})
+	}
+}
+
+// stop stops what should not run at all, or not like that.
+func (m *Machine) stop() {
+	var stop []launch.Node
+	for _, n := range m.nodes {
+		if n.have == nil || n.stopping || n.fits() && n.state != zeekapi.StateFailed {
+			continue
+		}
+		n.stopping, n.again = true, false
+		stop = append(stop, *n.have)
+	}
+	slices.SortFunc(stop, func(a, b launch.Node) int { return launch.Compare(b, a) })
+	for _, s := range stop {
+		m.emit(Stop{Node: s.Name})
+	}
+}
+
+// start starts what should run and does not, stage by stage.
+func (m *Machine) start(now time.Time) {
+	stage := m.stage()
+	var start []launch.Node
+	for _, n := range m.nodes {
+		if n.waits() && n.checked != nil && !now.Before(n.retry) && (n.deaths > 0 || n.want.Stage() <= stage) {
+			start = append(start, *n.want)
+		}
+	}
+	slices.SortFunc(start, launch.Compare)
+	for _, s := range start {
+		n := m.nodes[s.Name]
+		n.have, n.started = &s, now
+		n.early, n.greeted, n.overdue = n.greeted, false, false
+		if n.deaths > 0 {
+			n.restarts++
+		}
+		m.setState(now, n, zeekapi.StatePending)
+		m.emit(Start{Node: s})
+	}
+}
+
+// waits reports whether a node is to be started sooner or later.
+func (n *node) waits() bool {
+	return n.have == nil && n.want != nil && n.state != zeekapi.StateFailed
+}
+
+// stage returns the stage that may start, with all before it: the first with
+// nodes that have yet to introduce themselves.
+func (m *Machine) stage() int {
+	const last = 1 << 10 // no limit
+	stage := last
+	for _, n := range m.nodes {
+		if n.holdsUp() {
+			stage = min(stage, n.want.Stage())
+		}
+	}
+	return stage
+}
+
+// holdsUp reports whether later stages must wait for a node. One that died has
+// had its turn, and so has one that takes too long.
+func (n *node) holdsUp() bool {
+	return n.want != nil && n.state == zeekapi.StatePending && n.deaths == 0 && !n.overdue
+}
+
+// expireStages notes which nodes take too long.
+func (m *Machine) expireStages(now time.Time) {
+	for _, n := range m.nodes {
+		if n.have != nil && !n.greeted && !now.Before(n.started.Add(StagePatience)) {
+			n.overdue = true
+		}
+	}
+}
+
+// stopping reports whether some node was told to stop and has not.
+func (m *Machine) stopping() bool {
+	for _, n := range m.nodes {
+		if n.stopping {
+			return true
+		}
+	}
+	return false
+}
+
+// nodeDeadlines tells when nodes next need something.
+func (m *Machine) nodeDeadlines(earlier func(time.Time)) {
+	if !m.told || m.stopping() || m.checking() {
+		return // until an event of the launcher
+	}
+	for _, n := range m.nodes {
+		switch {
+		case n.want == nil:
+		case n.have != nil && n.holdsUp():
+			earlier(n.started.Add(StagePatience))
+		case n.have == nil && (n.state == zeekapi.StateCrashed || n.refused):
+			earlier(n.retry)
+		}
+	}
+}
+
+// checking reports whether the answer to some check is outstanding.
+func (m *Machine) checking() bool {
+	for _, n := range m.nodes {
+		if n.want != nil && n.checking != nil && n.checking.Equal(*n.want) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Machine) launched(now time.Time, ev launch.Event) {
+	switch ev := ev.(type) {
+	case launch.Started:
+		m.started(now, ev)
+	case launch.Up:
+		m.up(now, ev.Node)
+	case launch.Revived:
+		m.revived(now, ev)
+	case launch.Exited:
+		m.exited(now, ev)
+	case launch.Answered:
+		m.answered(ev.Response)
+	case launch.Checked:
+		m.checked(now, ev)
+	case launch.Measured:
+		for name, n := range m.nodes {
+			n.usage = ev.Nodes[name]
+		}
+	}
+}
+
+func (m *Machine) started(now time.Time, ev launch.Started) {
+	n := m.nodes[ev.Node]
+	if n == nil {
+		return
+	}
+	n.pid, n.adopted = ev.PID, ev.Adopted
+	if ev.Adopted && n.early {
+		m.up(now, ev.Node)
+	}
+}
+
+func (m *Machine) up(now time.Time, name string) {
+	n := m.nodes[name]
+	if n == nil {
+		return
+	}
+	n.greeted = true
+	if !n.fits() || n.stopping {
+		return
+	}
+	m.setState(now, n, zeekapi.StateRunning)
+	if n.adopted && !n.started.IsZero() {
+		n.since = n.started
+	}
+}
+
+// checked takes the result of a check, unless it is about what should no longer
+// run.
+func (m *Machine) checked(now time.Time, ev launch.Checked) {
+	n := m.nodes[ev.Node.Name]
+	if n == nil || n.checking == nil || !n.checking.Equal(ev.Node) {
+		return
+	}
+	n.checking = nil
+	if n.want == nil || !n.want.Equal(ev.Node) {
+		return
+	}
+	if ev.Err == nil {
+		n.checked = &ev.Node
+		if n.refused {
+			m.renew(now, n)
+			n.checked = &ev.Node
+		}
+		return
+	}
+	if text := ev.Err.Error(); !n.refused || n.lastError != text {
+		m.complain(ev.Node.Name, "node %s cannot run: %s", ev.Node.Name, text)
+	}
+	n.refused, n.retry = true, now.Add(RecheckInterval)
+	m.wrong(n, ev.Err.Error(), ev.Outputs)
+	m.setState(now, n, zeekapi.StateFailed)
+}
+
+// wrong notes what is wrong with a node. A node that wrote nothing about it has
+// the reason itself for its output, because that is what Zeek's client shows.
+func (m *Machine) wrong(n *node, text string, outputs zeekapi.NodeOutputs) {
+	if outputs.Stderr == "" {
+		outputs.Stderr = text
+	}
+	n.lastError, n.outputs = text, &outputs
+}
+
+func (m *Machine) exited(now time.Time, ev launch.Exited) {
+	n := m.nodes[ev.Node]
+	if n == nil || n.have == nil {
+		return
+	}
+	was, neverRan, expected := n.have, n.pid == 0, n.stopping
+	n.have, n.stopping, n.again, n.adopted, n.greeted, n.pid = nil, false, false, false, false, 0
+	n.usage = launch.Usage{}
+	if n.want == nil {
+		m.changed(was.Node, n.state, zeekapi.StateStopped)
+		delete(m.nodes, ev.Node)
+		return
+	}
+	if expected {
+		if n.state != zeekapi.StateFailed {
+			m.setState(now, n, zeekapi.StatePending)
+		}
+		return
+	}
+
+	err := cmp.Or(ev.Err, errEndedByItself)
+	if neverRan {
+		m.complain(ev.Node, "failed to create node %s: %v", ev.Node, err)
+	} else {
+		m.complain(ev.Node, "node %s died: %v", ev.Node, err)
+	}
+	m.died(now, n, err, ev.Outputs)
+	if n.state == zeekapi.StateCrashed {
+		n.retry = now.Add(min(MinBackOff<<(n.deaths-1), MaxBackOff))
+	}
+}
+
+var errEndedByItself = errors.New("it ended by itself")
+
+// revived is about a node that runs again without our doing. One that we are
+// about to stop has not died but ends that way.
+func (m *Machine) revived(now time.Time, ev launch.Revived) {
+	n := m.nodes[ev.Node]
+	if n == nil || n.have == nil || n.want == nil || n.stopping {
+		return
+	}
+	m.complain(ev.Node, "node %s died", ev.Node)
+	m.died(now, n, errDied, ev.Outputs)
+	n.started, n.pid, n.adopted, n.greeted = now, ev.PID, false, false
+	n.restarts++
+}
+
+var errDied = errors.New("it died")
+
+// died counts the death of a node and says what becomes of it: CRASHED, or
+// FAILED if it has died too often.
+func (m *Machine) died(now time.Time, n *node, err error, outputs zeekapi.NodeOutputs) {
+	if now.Sub(n.started) >= StableAfter {
+		n.deaths = 0
+	}
+	n.deaths++
+	m.wrong(n, err.Error(), outputs)
+	if n.deaths < MaxDeaths {
+		m.setState(now, n, zeekapi.StateCrashed)
+		return
+	}
+	m.setState(now, n, zeekapi.StateFailed)
+	m.complain(n.want.Name, "node %s died %d times in a row, giving up", n.want.Name, n.deaths)
+}

@@ -1,0 +1,265 @@
+package agent
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// A node that stays silent holds up those after it, but not for ever.
+func TestStagesHavePatience(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	f.silent = func(n launch.Node) bool { return n.Name == "l" }
+	f.ask(deploy("r", configuration("c", "l", "m", "w")))
+	f.pass(StagePatience - time.Millisecond)
+	compare(t, "started", []string{"l"}, started(f))
+	f.pass(time.Millisecond)
+	compare(t, "started when patience ends", []string{"m"}, started(f))
+	f.pass(f.startUp)
+	compare(t, "started when the next is there", []string{"w"}, started(f))
+	f.pass(RequestTimeout)
+	compare(t, "results", []zeekapi.Result{
+		failed("r", "", "request timed out"), failed("r", "", "not running yet: l"),
+		failed("r", "l", "still starting"), ok("r", "m"), ok("r", "w"),
+	}, one[zeekapi.AgentDeployResponse](f).Results)
+}
+
+// A stage goes on after the answer that it was too slow for.
+func TestLaterStagesStartAfterTheAnswer(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	f.startUp = 4 * time.Second
+	f.ask(deploy("r", configuration("c", "l", "m", "p", "w")))
+	f.pass(RequestTimeout)
+	compare(t, "results", []zeekapi.Result{
+		failed("r", "", "request timed out"), failed("r", "", "not running yet: p, w"),
+		ok("r", "l"), ok("r", "m"), failed("r", "p", "still starting"),
+		failed("r", "w", "still waiting for nodes that start before it"),
+	}, one[zeekapi.AgentDeployResponse](f).Results)
+	f.pass(10 * time.Second)
+	for name, s := range f.statuses() {
+		compare(t, "state of "+name, zeekapi.StateRunning, s.State)
+	}
+}
+
+// One that dies has had its turn.
+func TestStagesDoNotWaitForTheDead(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	outputs := zeekapi.NodeOutputs{Stderr: "fatal error"}
+	f.dies = func(n launch.Node) *launch.Exited {
+		if n.Name != "l" {
+			return nil
+		}
+		return &launch.Exited{Node: "l", Err: errors.New("exit status 1"), Outputs: outputs}
+	}
+	f.ask(deploy("r", configuration("c", "l", "w")))
+	f.pass(f.startUp)
+	compare(t, "started after the first death", []string{"l", "w"}, started(f))
+	f.pass(MinBackOff + f.startUp)
+	dead := failed("r", "l", "exit status 1")
+	dead.Data = mustMarshal(outputs)
+	compare(t, "results after the second", []zeekapi.Result{dead, ok("r", "w")}, one[zeekapi.AgentDeployResponse](f).Results)
+}
+
+func TestChecks(t *testing.T) {
+	f := running(t, "l", "m", "w1", "w2")
+	f.checkTime = time.Second
+	refused := map[string]error{"m": errors.New("port 2201/tcp is in use"), "w1": errors.New("no such interface")}
+	f.refuses = func(n launch.Node) error { return refused[n.Name] }
+	f.ask(deploy("r", configuration("c2", "l", "m", "w1", "w3")))
+	f.pass(f.checkTime - time.Millisecond)
+	compare(t, "stopped while checking", 0, len(stopped(f)))
+	compare(t, "started while checking", 0, len(started(f)))
+	f.pass(2 * time.Second)
+	compare(t, "stopped", []string{"w2", "w1", "m", "l"}, stopped(f))
+	compare(t, "started", []string{"l", "w3"}, started(f))
+	m, w1 := failed("r", "m", "port 2201/tcp is in use"), failed("r", "w1", "no such interface")
+	m.Data = mustMarshal(zeekapi.NodeOutputs{Stderr: m.Error}) // what Zeek's client shows
+	w1.Data = mustMarshal(zeekapi.NodeOutputs{Stderr: w1.Error})
+	compare(t, "results", []zeekapi.Result{ok("r", "l"), m, w1, ok("r", "w3")}, one[zeekapi.AgentDeployResponse](f).Results)
+	compare(t, "complaints", []zeekapi.AgentError{
+		{Instance: "i", Node: "m", Text: "node m cannot run: port 2201/tcp is in use"},
+		{Instance: "i", Node: "w1", Text: "node w1 cannot run: no such interface"},
+	}, published[zeekapi.AgentError](f))
+
+	// What keeps a node from running may go away.
+	delete(refused, "w1")
+	f.pass(RecheckInterval + 3*time.Second)
+	compare(t, "started later", []string{"w1"}, started(f))
+	states := f.statuses()
+	compare(t, "state of w1", zeekapi.StateRunning, states["w1"].State)
+	compare(t, "state of m", zeekapi.StateFailed, states["m"].State)
+	compare(t, "complaints about what is known", 0, len(published[zeekapi.AgentError](f)))
+
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("restart"), Nodes: []string{"m"}})
+	f.pass(f.checkTime)
+	compare(t, "restart", "could not restart node m: port 2201/tcp is in use", one[zeekapi.AgentRestartResponse](f).Results[0].Error)
+}
+
+// A change that is taken back before it was checked leaves everything running.
+func TestChangeTakenBack(t *testing.T) {
+	f := running(t, "w1")
+	f.checkTime = time.Second
+	f.ask(deploy("r2", configuration("c2", "w1", "w2")))
+	f.ask(deploy("r3", configuration("c3", "w1")))
+	compare(t, "results", []zeekapi.Result{ok("r3", "w1")}, published[zeekapi.AgentDeployResponse](f)[1].Results)
+	f.pass(time.Minute)
+	compare(t, "stopped", 0, len(stopped(f)))
+}
+
+// past is what a launcher finds of a configuration.
+func past(config *zeekapi.Configuration, pids map[string]int64) Past {
+	nodes, err := plan(*config, "i")
+	if err != nil {
+		panic(err)
+	}
+	p := Past{Known: true, Config: config}
+	for _, n := range nodes {
+		if pid := pids[n.Name]; pid != 0 {
+			p.Running = append(p.Running, launch.Running{Node: n, PID: pid, Started: epoch.Add(-time.Hour)})
+		}
+	}
+	return p
+}
+
+// goOn is a fleet whose agent goes on where an earlier one stopped.
+func goOn(t *testing.T, p Past) *fleet {
+	t.Helper()
+	m, err := NewMachine(connecting("i"), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFleet(t, connecting("i"), nil)
+	f.machine = m
+	for _, r := range p.Running {
+		f.running[r.Node.Name] = r.Node
+	}
+	return f
+}
+
+func TestRunningNodesAreAdopted(t *testing.T) {
+	config := configuration("c1", "l", "m", "w1", "w2")
+	f := goOn(t, past(&config, map[string]int64{"l": 11, "w1": 12, "w2": 13}))
+	f.step(Tick{})
+	compare(t, "stopped", 0, len(stopped(f)))
+	if s := f.statuses()["w1"]; s.PID != 12 || s.State != zeekapi.StatePending {
+		t.Errorf("before it says hello: %+v", s)
+	}
+	for _, name := range []string{"l", "w1", "w2"} {
+		f.step(Received{Message: zeekapi.NodeHello{Node: name}})
+	}
+	f.pass(time.Second)
+	compare(t, "started", []string{"m"}, started(f))
+	f.ask(deploy("r", config))
+	compare(t, "deployed again", []zeekapi.Result{ok("r", "")}, one[zeekapi.AgentDeployResponse](f).Results)
+	compare(t, "stopped", 0, len(stopped(f)))
+	for name, pid := range map[string]int64{"l": 11, "w1": 12, "w2": 13} {
+		if s := f.statuses()[name]; s.PID != pid || s.State != zeekapi.StateRunning {
+			t.Errorf("%+v", s)
+		}
+	}
+
+	// They die and are stopped like any other.
+	f.after(0, launch.Exited{Node: "w1", Err: errors.New("exit status not known")})
+	f.pass(MinBackOff + time.Second)
+	compare(t, "started", []string{"w1"}, started(f))
+	f.ask(zeekapi.AgentStandbyRequest{})
+	compare(t, "stopped", []string{"w2", "w1", "m", "l"}, stopped(f))
+}
+
+func TestRunningNodesThatShouldNot(t *testing.T) {
+	config := configuration("c1", "w1", "w2")
+	for _, tt := range []struct {
+		name    string
+		change  func(*Past)
+		stopped []string
+	}{
+		{"another configuration", func(p *Past) { c := configuration("c2", "w1"); p.Config = &c }, []string{"w2", "w1"}},
+		{"standby", func(p *Past) { p.Config = nil }, []string{"w2", "w1"}},
+		// An agent that lost its memory waits to be told.
+		{"nothing known", func(p *Past) { p.Known, p.Config = false, nil }, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := past(&config, map[string]int64{"w1": 11, "w2": 12})
+			tt.change(&p)
+			f := goOn(t, p)
+			f.step(Tick{})
+			compare(t, "stopped", tt.stopped, stopped(f))
+		})
+	}
+
+	f := goOn(t, Past{Running: past(&config, map[string]int64{"w1": 11, "w2": 12}).Running})
+	f.step(Received{Message: zeekapi.NodeHello{Node: "w1"}})
+	f.ask(deploy("r", configuration("c3", "w1", "w2")))
+	f.step(Received{Message: zeekapi.NodeHello{Node: "w2"}})
+	compare(t, "the same under another name", []zeekapi.Result{ok("r", "w1"), ok("r", "w2")}, one[zeekapi.AgentDeployResponse](f).Results)
+	compare(t, "stopped", 0, len(stopped(f)))
+}
+
+// A launcher that adopts nodes only when they are started must not lose what
+// they said before.
+func TestHelloBeforeAdoption(t *testing.T) {
+	config := configuration("c", "l", "w")
+	f := goOn(t, Past{Known: true, Config: &config})
+	f.step(Tick{})
+	for _, name := range []string{"w", "l"} {
+		f.step(Received{Message: zeekapi.NodeHello{Node: name}})
+	}
+	f.due = nil
+	f.silent = func(launch.Node) bool { return true }
+	f.step(Launched{launch.Started{Node: "l", PID: 1, Adopted: true}})
+	f.pass(StagePatience)
+	f.step(Launched{launch.Started{Node: "w", PID: 2, Adopted: true}})
+	compare(t, "w", zeekapi.StateRunning, f.statuses()["w"].State)
+}
+
+func TestConfigurationThatCannotBeSaved(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	f.saving = errors.New("no space left on device")
+	config := configuration("c", "w")
+	f.ask(deploy("r", config))
+	compare(t, "complaint", "cannot save the configuration: no space left on device", one[zeekapi.AgentError](f).Text)
+	f.pass(time.Second)
+	compare(t, "results", []zeekapi.Result{
+		failed("r", "", "cannot save the configuration: no space left on device"), ok("r", "w"),
+	}, one[zeekapi.AgentDeployResponse](f).Results)
+	f.pass(10 * SaveInterval)
+	compare(t, "complaints about the same", 0, len(published[zeekapi.AgentError](f)))
+	take[Persist](f)
+	f.saving = nil
+	f.pass(SaveInterval)
+	compare(t, "saved in the end", []Persist{{&config}}, take[Persist](f))
+	f.pass(10 * SaveInterval)
+	compare(t, "saved again", 0, len(take[Persist](f)))
+}
+
+func TestStatus(t *testing.T) {
+	f := running(t, "l", "w")
+	f.dies = func(n launch.Node) *launch.Exited { return nil }
+	f.step(Launched{launch.Exited{Node: "w", Err: errors.New("signal: killed")}})
+	delete(f.running, "w")
+	f.pass(time.Second)
+	f.step(Launched{launch.Measured{Nodes: map[string]launch.Usage{"w": {CPU: 1.5, Memory: 1 << 20}}}})
+	f.ask(zeekapi.AgentStatusRequest{ReqID: id("r")})
+	var got []zeekapi.NodeDetail
+	if err := zeekapi.Unmarshal(one[zeekapi.AgentStatusResponse](f).Result.Data, &got); err != nil {
+		t.Fatal(err)
+	}
+	states := f.statuses()
+	compare(t, "status", []zeekapi.NodeDetail{
+		{Status: states["l"], Since: epoch.Add(f.startUp)},
+		{Status: states["w"], Since: epoch.Add(time.Second + MinBackOff + f.startUp), Restarts: 1, CPU: 1.5, Memory: 1 << 20, LastError: "signal: killed"},
+	}, got)
+}
+
+func TestLogs(t *testing.T) {
+	f := running(t, "w")
+	for bytes, want := range map[uint64]int{0: LogBytes, 1: 1, 1 << 63: MaxLogBytes} {
+		f.ask(zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "w", Bytes: bytes})
+		compare(t, "read", []Read{{ReqID: "r", Node: "w", Bytes: want}}, take[Read](f))
+	}
+	f.ask(zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "../x"})
+	compare(t, "of a stranger", failed("r", "", `no node "../x" on instance i`), one[zeekapi.AgentLogsResponse](f).Result)
+}

@@ -1,0 +1,193 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// waiting is a deployment or a restart that has not been answered.
+type waiting struct {
+	dialect  *zeekapi.Dialect
+	reqID    string
+	restart  bool
+	nodes    []string
+	deadline time.Time
+}
+
+func (m *Machine) success(reqID string) zeekapi.Result {
+	return zeekapi.Result{ReqID: reqID, Success: true, Instance: m.self.Name}
+}
+
+func (m *Machine) failure(reqID, format string, args ...any) zeekapi.Result {
+	r := zeekapi.Failure(reqID, format, args...)
+	r.Instance = m.self.Name
+	return r
+}
+
+func (m *Machine) deployRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.AgentDeployRequest) {
+	respond := func(r zeekapi.Result) {
+		m.publish(d, zeekapi.AgentDeployResponse{ReqID: req.ReqID, Results: []zeekapi.Result{r}})
+	}
+	if m.config != nil && m.config.ID == req.Config.ID && !req.Force {
+		respond(m.success(req.ID))
+		return
+	}
+	nodes, err := plan(req.Config, m.self.Name)
+	if err != nil {
+		respond(m.failure(req.ID, "%v", err))
+		return
+	}
+
+	m.supersede("superseded by a newer deployment")
+	m.adopt(now, &req.Config, nodes, req.Force)
+	m.save()
+	if len(nodes) == 0 {
+		respond(m.success(req.ID))
+		return
+	}
+	w := &waiting{dialect: d, reqID: req.ID, deadline: now.Add(RequestTimeout)}
+	for _, n := range nodes {
+		w.nodes = append(w.nodes, n.Name)
+	}
+	slices.Sort(w.nodes)
+	m.deploy = w
+}
+
+// supersede answers a deployment that will not be finished.
+func (m *Machine) supersede(why string) {
+	if w := m.deploy; w != nil {
+		m.deploy = nil
+		m.publish(w.dialect, zeekapi.AgentDeployResponse{
+			ReqID: zeekapi.ReqID{ID: w.reqID}, Results: []zeekapi.Result{m.failure(w.reqID, "%s", why)},
+		})
+	}
+}
+
+func (m *Machine) restartRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.AgentRestartRequest) {
+	w := &waiting{
+		dialect: d, reqID: req.ID, restart: true, deadline: now.Add(RequestTimeout),
+		nodes: m.targets(req.Nodes),
+	}
+	if m.busy() {
+		m.publish(d, zeekapi.AgentRestartResponse{ReqID: req.ReqID, Results: []zeekapi.Result{m.failure(req.ID, errorBusy)}})
+		return
+	}
+	for _, name := range w.nodes {
+		n := m.nodes[name]
+		n.again = n.have != nil
+		n.restarts++
+		m.renew(now, n)
+	}
+	m.restarts = append(m.restarts, w)
+}
+
+// targets returns those of the wanted nodes that are ours, or all of ours if
+// none are named, sorted.
+func (m *Machine) targets(wanted []string) []string {
+	var names []string
+	for name, n := range m.nodes {
+		if n.want != nil && (len(wanted) == 0 || slices.Contains(wanted, name)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// busy reports whether there are as many requests waiting as there may be.
+func (m *Machine) busy() bool { return len(m.restarts)+len(m.dispatches) >= MaxRequests }
+
+const errorBusy = "too many requests at the same time"
+
+// answer answers the requests for which there is nothing left to wait.
+func (m *Machine) answer(now time.Time) {
+	if w := m.deploy; w != nil && m.respond(now, w) {
+		m.deploy = nil
+	}
+	m.restarts = slices.DeleteFunc(m.restarts, func(w *waiting) bool { return m.respond(now, w) })
+}
+
+// respond answers a request if its nodes run or have shown that they do not,
+// and in any case when its time is up.
+func (m *Machine) respond(now time.Time, w *waiting) bool {
+	var late []string
+	for _, name := range w.nodes {
+		n := m.nodes[name]
+		if n == nil || n.want == nil || n.state == zeekapi.StateFailed || n.deaths >= DeathsToReport || m.runs(name) {
+			continue
+		}
+		late = append(late, name)
+	}
+	var results []zeekapi.Result
+	if len(late) > 0 {
+		if now.Before(w.deadline) {
+			return false
+		}
+		results = append(results,
+			m.failure(w.reqID, zeekapi.ErrorTimeout),
+			m.failure(w.reqID, "not running yet: %s", strings.Join(late, ", ")))
+	}
+	if m.unsaved != nil && !w.restart {
+		results = append(results, m.failure(w.reqID, "cannot save the configuration: %v", m.unsaved))
+	}
+	for _, name := range w.nodes {
+		r := m.success(w.reqID)
+		r.Node, r.Success = name, m.runs(name)
+		if !r.Success {
+			r.Error = m.trouble(name)
+			if w.restart {
+				r.Error = fmt.Sprintf("could not restart node %s: %s", name, r.Error)
+			}
+			r.Data = m.outputs(name)
+		}
+		results = append(results, r)
+	}
+	id := zeekapi.ReqID{ID: w.reqID}
+	if w.restart {
+		m.publish(w.dialect, zeekapi.AgentRestartResponse{ReqID: id, Results: results})
+	} else {
+		m.publish(w.dialect, zeekapi.AgentDeployResponse{ReqID: id, Results: results})
+	}
+	return true
+}
+
+// trouble says why a node does not run.
+func (m *Machine) trouble(name string) string {
+	n := m.nodes[name]
+	switch {
+	case n == nil || n.want == nil:
+		return "no longer wanted"
+	case n.lastError != "":
+		return n.lastError
+	case n.checking != nil:
+		return "still being checked"
+	case n.stopping || n.have != nil && !n.fits():
+		return "still stopping what it replaces"
+	case n.have != nil:
+		return "still starting"
+	}
+	return "still waiting for nodes that start before it"
+}
+
+// outputs returns what a node had written when it last died, or none.
+func (m *Machine) outputs(name string) broker.Value {
+	n := m.nodes[name]
+	if n == nil || n.outputs == nil {
+		return broker.None()
+	}
+	return mustMarshal(*n.outputs)
+}
+
+// mustMarshal is for records of the model, all of which can be marshalled.
+func mustMarshal(v any) broker.Value {
+	out, err := zeekapi.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
