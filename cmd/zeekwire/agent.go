@@ -20,6 +20,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
+	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
 
 func newAgentCommand() *cobra.Command {
@@ -43,7 +44,9 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			ownDir:       s.ownDir(),
 			launcher:     s.launcher,
 			zeek:         s.zeek,
-			dialects:     s.topics.dialects(),
+			leave:        s.onExit == exitLeave,
+			obey:         s.callers.obey(len(s.controllers) > 0),
+			dialects:     append(s.topics.dialects(), operations.Dialect(operations.DefaultTopics)),
 			connectRetry: s.connectRetry,
 		}
 		var err error
@@ -65,6 +68,12 @@ const (
 	launcherSimulated = "simulated"
 )
 
+// The kinds of --on-exit.
+const (
+	exitStop  = "stop"
+	exitLeave = "leave"
+)
+
 // agentService is an agent with its connections.
 type agentService struct {
 	name         string
@@ -74,6 +83,8 @@ type agentService struct {
 	stateDir     string
 	launcher     string
 	zeek         string
+	leave        bool                   // nodes when the agent ends
+	obey         func(broker.Peer) bool // nil: everybody
 	security     *security.Layer
 	tls          security.Config // what security is made of, for nodes
 	log          zerolog.Logger
@@ -88,7 +99,8 @@ type agentService struct {
 // Supervisor waits as long.
 const stopPatience = 26 * time.Second
 
-// run serves until ctx ends. Then it stops the nodes.
+// run serves until ctx ends. Then it stops the nodes, or leaves them for the
+// next agent to find.
 func (s *agentService) run(ctx context.Context) (err error) {
 	endpoint, err := peering.New(peering.Config{
 		Subscriptions:   agent.Topics(s.name, s.dialects...),
@@ -115,6 +127,10 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
+		if leaver, ok := launcher.(launch.Leaver); ok && s.leave {
+			leaver.Leave()
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
 		defer cancel()
 		if closeErr := launcher.Close(ctx); closeErr != nil && err == nil {
@@ -140,6 +156,8 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		StateDir:   cmp.Or(s.ownDir, s.stateDir),
 		Connecting: len(s.controllers) > 0,
 		Listen:     listens,
+		Obey:       s.obey,
+		Version:    "zeekwire " + version(),
 		Log:        s.log,
 	})
 }

@@ -14,8 +14,10 @@ import (
 type agentSettings struct {
 	serviceSettings
 	controllers []string // addresses
+	callers     callers
 	launcher    string
 	zeek        string
+	onExit      string
 }
 
 func newAgentSettings() *agentSettings {
@@ -25,6 +27,7 @@ func newAgentSettings() *agentSettings {
 		controllers:     []string{"127.0.0.1:2150"},
 		launcher:        launcherZeek,
 		zeek:            "zeek",
+		onExit:          exitStop,
 	}
 	s.native.defaultPort = broker.TCP(2151)
 
@@ -41,6 +44,11 @@ func newAgentSettings() *agentSettings {
 			}
 			return strings.Join(list, ", ")
 		}),
+	}, settings.Setting{
+		Name: "obey",
+		Help: "obey also controllers that connect from a `LIST` of addresses, networks and names in certificates; all: anybody. " +
+			"Empty: nobody, but anybody if the agent connects to no controller",
+		Value: settings.Parsed(&s.callers, parseCallers, callers.String),
 	})
 	s.native.add(s.t, "listen", "listen for nodes and controllers at `HOST:PORT`")
 	s.addDefaultAddress()
@@ -56,6 +64,10 @@ func newAgentSettings() *agentSettings {
 		settings.Setting{
 			Name: "zeek", Value: settings.Text(&s.zeek), Common: true,
 			Help: "the zeek program, a `PATH` or a name in $PATH",
+		},
+		settings.Setting{
+			Name: "on-exit", Value: settings.Choice(&s.onExit, exitStop, exitLeave),
+			Help: "when the agent ends, stop its nodes or leave them running for the next one: stop or leave",
 		},
 	)
 

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+func TestCallers(t *testing.T) {
+	dialled := broker.Peer{Dialed: true, Addr: netip.MustParseAddrPort("192.0.2.1:2150")}
+	from := func(addr, name string) broker.Peer {
+		return broker.Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 40000), Name: name}
+	}
+	for _, tt := range []struct {
+		setting    string
+		connecting bool
+		peer       broker.Peer
+		want       bool
+	}{
+		{"", true, dialled, true},
+		{"", true, from("10.0.0.1", "boss"), false},
+		{"", false, from("10.0.0.1", ""), true},
+		{"all", true, from("10.0.0.1", ""), true},
+		{"10.0.0.1", false, from("10.0.0.1", ""), true},
+		{"10.0.0.1", false, from("::ffff:10.0.0.1", ""), true},
+		{"10.0.0.1", false, from("10.0.0.2", ""), false},
+		{"10.0.0.0/8, 2001:db8::/32", true, from("10.9.9.9", ""), true},
+		{"10.0.0.0/8, 2001:db8::/32", true, from("2001:db8::9", ""), true},
+		{"10.0.0.0/8, 2001:db8::/32", true, dialled, true},
+		{"boss, other", false, from("10.0.0.1", "boss"), true},
+		{"boss", false, from("10.0.0.1", "Boss"), false},
+		{"boss", false, from("10.0.0.1", ""), false},
+	} {
+		c, err := parseCallers(tt.setting)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := parseCallers(c.String()); err != nil || again.String() != c.String() {
+			t.Errorf("%q: %q, %v", tt.setting, again, err)
+		}
+		obey := c.obey(tt.connecting)
+		if got := obey == nil || obey(tt.peer); got != tt.want {
+			t.Errorf("obey %q, connecting %t: %+v is %t", tt.setting, tt.connecting, tt.peer, got)
+		}
+	}
+	for _, bad := range []string{",", "10.0.0.1/99", "a b", "x,,y"} {
+		if _, err := parseCallers(bad); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
