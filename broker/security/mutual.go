@@ -24,17 +24,9 @@ type identity struct {
 }
 
 func loadIdentity(c Config) (identity, error) {
-	chain, err := os.ReadFile(c.CertFile)
-	if err != nil {
-		return identity{}, fmt.Errorf("security: certificate: %w", err)
-	}
-	key, err := readKey(c.KeyFile, c.Passphrase)
+	certificate, err := LoadCertificate(c.CertFile, c.KeyFile, c.Passphrase)
 	if err != nil {
 		return identity{}, err
-	}
-	certificate, err := tls.X509KeyPair(chain, key)
-	if err != nil {
-		return identity{}, fmt.Errorf("security: certificate %s with private key %s: %w", c.CertFile, c.KeyFile, err)
 	}
 	authorities, err := os.ReadFile(c.CAFile)
 	if err != nil {
@@ -45,6 +37,25 @@ func loadIdentity(c Config) (identity, error) {
 		return identity{}, fmt.Errorf("security: certificate authorities: %s holds no certificate", c.CAFile)
 	}
 	return identity{certificate, pool}, nil
+}
+
+// LoadCertificate reads a certificate, with what leads from it to its
+// authority, and its private key, both PEM. The passphrase opens the key if it
+// is encrypted.
+func LoadCertificate(certFile, keyFile, passphrase string) (tls.Certificate, error) {
+	chain, err := os.ReadFile(certFile)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("security: certificate: %w", err)
+	}
+	key, err := readKey(keyFile, passphrase)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	certificate, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("security: certificate %s with private key %s: %w", certFile, keyFile, err)
+	}
+	return certificate, nil
 }
 
 // readKey returns the first private key in a file as PEM, decrypted.

@@ -20,6 +20,18 @@ type firstBytes struct {
 	http bool // HTTP is expected; anything else is not worth waiting for more of
 }
 
+// What a MismatchError may have met, besides HTTP responses.
+const (
+	MetNative       = "Broker's native protocol"
+	MetTLS          = "TLS"
+	MetPlain        = "a server without TLS"
+	MetOtherTLS     = "TLS with which we share no cipher suite or version"
+	MetDemandingTLS = "TLS that wants a certificate from us"
+	MetNoHTTP       = "a server that hangs up on HTTP"
+	MetNoTLS        = "a server that hangs up on TLS"
+	MetSilence      = "silence"
+)
+
 const opening = 16 // bytes that tell protocols apart
 
 func (f *firstBytes) Read(p []byte) (int, error) {
@@ -57,25 +69,26 @@ func (f *firstBytes) explain(err error, usingTLS bool, response *http.Response) 
 	case response != nil:
 		return refused(err, response)
 	case len(f.b) >= 9 && bytes.Equal(f.b[5:9], []byte("ZEEK")):
-		m.Met, m.Advice = "Broker's native protocol", "use the port of the WebSocket server, or a native peering"
+		m.Met, m.Advice = MetNative, "use the port of the WebSocket server, or a native peering"
 	case looksTLS && !usingTLS:
-		m.Met, m.Advice = "TLS", "set TLS, or a Dial function for the anonymous TLS of a Zeek without certificates"
+		m.Met, m.Advice = MetTLS, "set TLS, or a Dial function for the anonymous TLS of a Zeek without certificates"
 	case usingTLS && bytes.HasPrefix(f.b, []byte(httpVersion)):
-		m.Met, m.Advice = "a server without TLS", "unset TLS"
+		m.Met, m.Advice = MetPlain, "unset TLS"
 	case usingTLS && (alert == tlsAlertHandshakeFailure || alert == tlsAlertProtocolVersion):
-		m.Met, m.Advice = "TLS with which we share no cipher suite or version", anonymous
-	case usingTLS && alert == tlsAlertCertificateRequired:
-		m.Met, m.Advice = "TLS that wants a certificate from us", "set one in TLS"
+		m.Met, m.Advice = MetOtherTLS, anonymous
+	case usingTLS && (alert == tlsAlertCertificateRequired || strings.Contains(err.Error(), "tls: certificate required")):
+		// With TLS 1.3 it comes encrypted, as an error of a type of crypto/tls's own.
+		m.Met, m.Advice = MetDemandingTLS, "set one in TLS"
 	case usingTLS && len(f.b) > 0 && !looksTLS:
-		m.Met, m.Advice = "a server without TLS", "unset TLS"
+		m.Met, m.Advice = MetPlain, "unset TLS"
 	case len(f.b) == 0 && f.Conn != nil && hungUp(err) && usingTLS:
-		m.Met, m.Advice = "a server that hangs up on TLS", "unset TLS if it has none; "+anonymous
+		m.Met, m.Advice = MetNoTLS, "unset TLS if it has none; "+anonymous
 	case len(f.b) == 0 && f.Conn != nil && hungUp(err):
-		m.Met, m.Advice = "a server that hangs up on HTTP", "set TLS if it expects that"
+		m.Met, m.Advice = MetNoHTTP, "set TLS if it expects that"
 	case len(f.b) == 0 && f.Conn != nil && errors.Is(err, context.DeadlineExceeded):
 		// Broker's native port waits for more of what it takes for a length,
 		// and its embedded server for more of what it takes for HTTP.
-		m.Met, m.Advice = "silence", "check that the port is that of a WebSocket server, and whether it has TLS"
+		m.Met, m.Advice = MetSilence, "check that the port is that of a WebSocket server, and whether it has TLS"
 	default:
 		return err
 	}
@@ -94,7 +107,7 @@ func refused(err error, response *http.Response) error {
 	if text := strings.TrimSpace(string(body)); text != "" {
 		met += fmt.Sprintf(" (%q)", text)
 	}
-	m := MismatchError{Met: met, Advice: "check that the address is that of a WebSocket server of Zeek", Err: err}
+	m := MismatchError{Met: met, Status: response.StatusCode, Advice: "check that the address is that of a WebSocket server of Zeek", Err: err}
 	switch response.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		m.Advice = "set the Header that the server wants, or a client certificate in TLS"

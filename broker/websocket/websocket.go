@@ -107,7 +107,8 @@ func (e *CloseError) Error() string {
 // MismatchError is why Dial fails when something else than one of Zeek's
 // WebSocket servers answers, or one with other settings.
 type MismatchError struct {
-	Met    string // what answered
+	Met    string // what answered, such as MetTLS
+	Status int    // of an HTTP response, if there was one
 	Advice string // what to change
 	Err    error  // how it showed
 }

@@ -76,6 +76,13 @@ func New(bus broker.Bus, dialects ...*zeekapi.Dialect) *Client {
 // on, one at a time and in their order. f must not block, nor make calls.
 func (c *Client) OnNotice(f func(zeekapi.Notice)) { c.onNotice.Store(&f) }
 
+// Has reports whether one of the dialects has the message. A call whose request
+// none has returns an error that wraps zeekapi.ErrUnknown.
+func (c *Client) Has(m zeekapi.Message) bool {
+	_, err := c.dialectOf(m)
+	return err == nil
+}
+
 // Close ends all calls, closes the bus and waits for the client's goroutine.
 func (c *Client) Close() error { return c.exchange.Close() }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
 
@@ -53,8 +54,11 @@ func askOn[T any](ctx context.Context, r *run, c *client.Client, call func(conte
 	defer cancel()
 	v, err := call(ctx, c)
 	var missing *client.NoResponseError
-	if errors.As(err, &missing) {
+	switch {
+	case errors.As(err, &missing):
 		err = errors.New("no response received: " + r.why(missing.Err))
+	case errors.Is(err, zeekapi.ErrUnknown):
+		err = fmt.Errorf("controller %s speaks the %s dialect, which has no such request", r.remote(), r.dialect)
 	}
 	return v, err
 }

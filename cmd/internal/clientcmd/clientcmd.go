@@ -19,13 +19,14 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
+	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
 // Tool is the client commands with what they need of the world. They read and
 // write what cobra's commands are set to, and never end the process. One Tool
 // runs one command.
 type Tool struct {
-	Dial     Dial                   // nil for a WebSocket
+	Dial     Dial                   // nil for connect.Dial
 	Getenv   func(string) string    // nil for os.Getenv
 	Hostname func() (string, error) // nil for os.Hostname
 
@@ -42,6 +43,8 @@ type Tool struct {
 		set        []string
 		quiet      bool
 		verbose    int
+		transport  string
+		dialect    string
 		strictExit bool
 		json       bool   // only with People
 		color      string // likewise
@@ -95,6 +98,8 @@ func (t *Tool) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&t.flags.configFile, "configfile", "c", "", "take settings from `FILE`, INI (default: $ZEEK_CLIENT_CONFIG_FILE, if set)")
 	fs.StringVar(&t.flags.controller, "controller", "", "the controller's `HOST:PORT`, either of which may be omitted (default 127.0.0.1:2149)")
 	fs.StringArrayVar(&t.flags.set, "set", nil, "adjust a setting, `SECTION.KEY=VALUE`; may be repeated, see show-settings")
+	fs.StringVar(&t.flags.transport, "transport", "", "how to reach the controller: `auto` (default), websocket, or native for Zeek 5.0 and 5.1")
+	fs.StringVar(&t.flags.dialect, "dialect", "", "the controller's API: `auto` (default), management, or cluster for ClusterController::API")
 	fs.BoolVarP(&t.flags.quiet, "quiet", "q", false, "say nothing on standard error")
 	fs.CountVarP(&t.flags.verbose, "verbose", "v", "say more on standard error; repeat for even more")
 	fs.BoolVar(&t.flags.strictExit, "strict-exit", false, "exit with 1 also where zeek-client does not: when nodes fail to restart, or when part of an answer makes no sense")
@@ -106,7 +111,8 @@ type run struct {
 	tool *Tool
 	*settings
 	parameters
-	invalid error // of the settings, which only show-settings can go on with
+	dialect string // of the controller that we are connected to
+	invalid error  // of the settings, which only show-settings can go on with
 	messages
 
 	stdin  io.Reader
@@ -143,7 +149,7 @@ func (t *Tool) command(use, short string, args cobra.PositionalArgs, do func(ctx
 // even if there is an error.
 func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 	if t.Dial == nil {
-		t.Dial = dialWebSocket
+		t.Dial = connect.Dial
 	}
 	if t.Getenv == nil {
 		t.Getenv = os.Getenv

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,6 +23,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
@@ -92,7 +92,7 @@ func answering(t *testing.T, answer func(zeekapi.Message) zeekapi.Message) *clie
 		<-done
 	})
 	return &clientcmd.Tool{
-		Dial: func(context.Context, clientcmd.Target) (broker.Bus, error) { return hub.Endpoint(topic), nil },
+		Dial: onHub(hub),
 	}
 }
 
@@ -351,8 +351,8 @@ func TestConnecting(t *testing.T) {
 			"websocket connection to 127.0.0.1:2149 timed out in handshake"},
 		{"no such host", "--controller=nowhere:7 get-nodes", &net.DNSError{Err: "no such host", Name: "nowhere"}, "nowhere:7", 1,
 			"socket error in connect() with controller nowhere:7: lookup nowhere: no such host"},
-		{"other server", "--controller :7 get-nodes", &websocket.MismatchError{Met: "TLS", Advice: "set TLS", Err: errors.New("EOF")}, "127.0.0.1:7", 1,
-			"websocket error in connect() with controller 127.0.0.1:7: met TLS; set TLS (EOF)"},
+		{"other server", "--controller :7 get-nodes", &websocket.MismatchError{Met: websocket.MetPlain, Err: errors.New("EOF")}, "127.0.0.1:7", 1,
+			"websocket error in connect() with controller 127.0.0.1:7: met a server without TLS; unset ssl.enable (EOF)"},
 		{"no ack but nonsense", "get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2149", 1,
 			"protocol data error with controller 127.0.0.1:2149: malformed JSON"},
 		{"no ack but error", "get-nodes", jsonv1.Error{Code: "c", Context: "x"}, "127.0.0.1:2149", 1,
@@ -376,10 +376,10 @@ func TestConnecting(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				attempts := 0
-				tool := &clientcmd.Tool{Dial: func(_ context.Context, target clientcmd.Target) (broker.Bus, error) {
+				tool := &clientcmd.Tool{Dial: func(_ context.Context, o connect.Options) (*connect.Connection, error) {
 					attempts++
-					if target.Address != test.address || !slices.Equal(target.Topics, []string{topic}) || target.TLS != nil {
-						t.Errorf("target %+v", target)
+					if o.Address != test.address || o.Dialects[0].Topics.Controller != topic || o.TLS != nil {
+						t.Errorf("options %+v", o)
 					}
 					return nil, test.err
 				}}
@@ -403,7 +403,9 @@ func TestConnecting(t *testing.T) {
 // TestAttemptsHaveATimeLimit dials something that never answers.
 func TestAttemptsHaveATimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tool := &clientcmd.Tool{Dial: func(ctx context.Context, _ clientcmd.Target) (broker.Bus, error) {
+		tool := &clientcmd.Tool{Dial: func(ctx context.Context, o connect.Options) (*connect.Connection, error) {
+			ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+			defer cancel()
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}}
@@ -422,7 +424,7 @@ func TestInterrupt(t *testing.T) {
 	defer controller.Close()
 	root := newRoot(&clientcmd.Tool{
 		Getenv: func(string) string { return "" },
-		Dial:   func(context.Context, clientcmd.Target) (broker.Bus, error) { return hub.Endpoint(topic), nil },
+		Dial:   onHub(hub),
 	})
 	root.SetArgs([]string{"deploy"})
 	var errs strings.Builder
@@ -458,9 +460,9 @@ func TestServerComplains(t *testing.T) {
 	controller := hub.Endpoint(topic)
 	defer controller.Close()
 	complain := make(chan func(error), 1)
-	tool := &clientcmd.Tool{Dial: func(_ context.Context, target clientcmd.Target) (broker.Bus, error) {
-		complain <- target.OnError
-		return hub.Endpoint(topic), nil
+	tool := &clientcmd.Tool{Dial: func(ctx context.Context, o connect.Options) (*connect.Connection, error) {
+		complain <- o.OnError
+		return onHub(hub)(ctx, o)
 	}}
 	go func() {
 		nextEvent(controller)
@@ -474,7 +476,7 @@ func TestMonitor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := membus.New()
 		controller := hub.Endpoint(topic)
-		tool := &clientcmd.Tool{Dial: func(context.Context, clientcmd.Target) (broker.Bus, error) { return hub.Endpoint(topic), nil }}
+		tool := &clientcmd.Tool{Dial: onHub(hub)}
 		go func() {
 			time.Sleep(30 * time.Second)
 			controller.Publish(context.Background(), topic, broker.NewEvent("a::b", broker.String("c")).Value())

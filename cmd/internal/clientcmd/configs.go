@@ -61,6 +61,12 @@ func (t *Tool) deployConfig() *cobra.Command {
 			if o.dryRun {
 				return r.dryRun(ctx, c, config)
 			}
+			if !c.Has(zeekapi.StageConfigurationRequest{}) {
+				// One request does both.
+				return r.deployWith(ctx, c, "Deploying", config.Nodes, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+					return c.SetConfiguration(ctx, config)
+				})
+			}
 			staged, err := r.stage(ctx, c, config)
 			if err != nil {
 				return err

@@ -24,6 +24,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/recording"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -54,7 +55,7 @@ func TestRecordedCalls(t *testing.T) {
 					hub := membus.New()
 					controller := hub.Endpoint(topic)
 					c.check(t, controller, frames, &clientcmd.Tool{
-						Dial: func(context.Context, clientcmd.Target) (broker.Bus, error) { return hub.Endpoint(topic), nil },
+						Dial: onHub(hub),
 					})
 				})
 			})
@@ -66,7 +67,7 @@ func TestRecordedCalls(t *testing.T) {
 				web := httptest.NewServer(server)
 				defer web.Close()
 				c := c
-				c.args = append([]string{"--controller", strings.TrimPrefix(web.URL, "http://")}, c.args...)
+				c.args = append([]string{"--transport", "websocket", "--controller", strings.TrimPrefix(web.URL, "http://")}, c.args...)
 				c.check(t, server, frames, new(clientcmd.Tool))
 			})
 		}
@@ -185,6 +186,13 @@ func (c call) check(t *testing.T, bus broker.Bus, frames []frame, tool *clientcm
 	}
 	if stdout != "" && stderr != "" || stderr != "" && !strings.HasPrefix(stderr, "error: ") {
 		t.Errorf("stdout %q, stderr %q", stdout, stderr)
+	}
+}
+
+// onHub returns a Dial function for a controller on a bus in memory.
+func onHub(hub *membus.Hub) clientcmd.Dial {
+	return func(_ context.Context, o connect.Options) (*connect.Connection, error) {
+		return &connect.Connection{Bus: hub.Endpoint(topic)}, nil
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
-	"github.com/zeekwire/zeekwire/zeekapi/management"
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
 
@@ -28,9 +27,7 @@ func (t *Tool) operations() []*cobra.Command {
 // connectAll returns a client that also speaks the dialect of package
 // operations and hears notices. The caller must close it.
 func (r *run) connectAll(ctx context.Context) (*client.Client, error) {
-	own := operations.DefaultTopics
-	return r.connectFor(ctx, []string{management.DefaultTopics.Controller, own.Controller, own.Notices},
-		management.Dialect(management.DefaultTopics), operations.Dialect(own))
+	return r.connect(ctx, operations.Dialect(operations.DefaultTopics))
 }
 
 // operate is connectAll to a controller that must be able to do something that

@@ -11,7 +11,6 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
-	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
 func (t *Tool) getInstances() *cobra.Command {
@@ -180,7 +179,7 @@ func (t *Tool) testTimeout() *cobra.Command {
 func (t *Tool) monitor() *cobra.Command {
 	return t.command("monitor", "Show what the controller publishes, for troubleshooting", cobra.NoArgs,
 		func(ctx context.Context, r *run, _ []string) error {
-			bus, err := r.dial(ctx, []string{management.DefaultTopics.Controller}, func(err error) { r.error("%v", err) })
+			bus, err := r.dial(ctx, func(err error) { r.error("%v", err) })
 			if err != nil {
 				return err
 			}
@@ -216,6 +215,7 @@ func eventText(v broker.Value) string {
 func (t *Tool) showSettings() *cobra.Command {
 	return t.command("show-settings", "Show the settings of the client commands", cobra.NoArgs,
 		func(_ context.Context, r *run, _ []string) error {
+			r.hide()
 			text, err := r.ini()
 			if err != nil {
 				return err

@@ -17,7 +17,16 @@ import (
 
 // settings are zeek-client's: keys in sections, in the order in which
 // show-settings prints them. The values are as in an INI file, with references.
-type settings struct{ sections []*settingsSection }
+//
+// Ours, client.transport, client.dialect and client.token, have no defaults
+// among them, so that show-settings prints what it does in zeek-client.
+type settings struct {
+	sections []*settingsSection
+	portSet  bool // controller.port is no default
+}
+
+// tokenVariable is the environment variable with a token for the controller.
+const tokenVariable = "ZEEKWIRE_TOKEN"
 
 type settingsSection struct {
 	name   string
@@ -47,6 +56,7 @@ func defaultSettings() *settings {
 	} {
 		s.set(d[0], d[1], d[2])
 	}
+	s.portSet = false
 	return s
 }
 
@@ -66,6 +76,7 @@ func (s *settings) set(section, key, value string) {
 		in.keys = append(in.keys, key)
 	}
 	in.values[key] = value
+	s.portSet = s.portSet || section == "controller" && key == "port"
 }
 
 // apply takes SECTION.KEY=VALUE and reports whether it was that.
@@ -125,6 +136,15 @@ func (s *settings) controller(address string) error {
 	return nil
 }
 
+// hide replaces what nobody should see on a screen.
+func (s *settings) hide() {
+	for _, section := range s.sections {
+		if section.name == "client" && section.values["token"] != "" {
+			section.values["token"] = "(hidden)"
+		}
+	}
+}
+
 // ini returns the settings as an INI file.
 func (s *settings) ini() ([]byte, error) {
 	var w configparser.Writer
@@ -159,6 +179,9 @@ func (t *Tool) gather(m messages) (*settings, error) {
 			m.error("config item \"%s\" in ZEEK_CLIENT_CONFIG_SETTINGS invalid. Please use <section.key>=<val>.", item)
 		}
 	}
+	if token := t.Getenv(tokenVariable); token != "" {
+		s.set("client", "token", configparser.Escape(token))
+	}
 	for _, item := range t.flags.set {
 		if !s.apply(item) {
 			m.error("config item \"%s\" invalid. Please use <section.key>=<val>.", item)
@@ -167,6 +190,11 @@ func (t *Tool) gather(m messages) (*settings, error) {
 	if t.flags.controller != "" {
 		if err := s.controller(t.flags.controller); err != nil {
 			return nil, err
+		}
+	}
+	for key, value := range map[string]string{"transport": t.flags.transport, "dialect": t.flags.dialect} {
+		if value != "" {
+			s.set("client", key, configparser.Escape(value))
 		}
 	}
 	if t.flags.verbose > 0 {
@@ -184,8 +212,12 @@ type parameters struct {
 	prettyJSON bool
 	verbosity  int
 
-	host string // of the controller, with brackets around IPv6
-	port int
+	host      string // of the controller, with brackets around IPv6
+	port      int
+	usualPort bool // nobody set the port
+
+	transport, dialect string // "auto" unless set
+	token              string // to authenticate by, "" for none
 
 	tls         bool
 	certificate string // files in PEM, "" for none
@@ -216,6 +248,10 @@ func (s *settings) parameters() (parameters, error) {
 		verbosity:   r.integer("client", "verbosity", -1),
 		host:        r.text("controller", "host"),
 		port:        r.integer("controller", "port", math.MinInt32),
+		usualPort:   !s.portSet,
+		transport:   r.optional("client", "transport", "auto"),
+		dialect:     r.optional("client", "dialect", "auto"),
+		token:       r.optional("client", "token", ""),
 		tls:         r.boolean("ssl", "enable"),
 		certificate: r.text("ssl", "certificate"),
 		keyFile:     r.text("ssl", "keyfile"),
@@ -238,6 +274,14 @@ type settingsReader struct {
 // text returns a setting that has a default.
 func (r *settingsReader) text(section, key string) string {
 	return r.file.Section(section).Option(key).Value
+}
+
+// optional returns a setting of ours.
+func (r *settingsReader) optional(section, key, otherwise string) string {
+	if o := r.file.Section(section).Option(key); o != nil && o.Value != "" {
+		return o.Value
+	}
+	return otherwise
 }
 
 func (r *settingsReader) wrong(section, key, want string) {

@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/youmark/pkcs8"
+
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
@@ -85,6 +87,7 @@ func TestTLS(t *testing.T) {
 		return append(args, "get-instances")
 	}
 	cert, key := "certificate="+filepath.Join(dir, "cert.pem"), "keyfile="+filepath.Join(dir, "key.pem")
+	encrypted, ca := "keyfile="+filepath.Join(dir, "key.enc.pem"), "cafile="+filepath.Join(dir, "cert.pem")
 	connected := outcome{stdout: "{}\n"}
 	tests := []struct {
 		name  string
@@ -97,7 +100,9 @@ func TestTLS(t *testing.T) {
 		{"unknown authority", []string{"enable=yes", cert, key}, "socket TLS error in connect()"},
 		{"key that is none", []string{"enable=yes", cert, "keyfile=" + filepath.Join(dir, "cert.pem")}, "cannot configure connection to"},
 		{"authority that is none", []string{"enable=yes", cert, key, "cafile=" + filepath.Join(dir, "key.pem")}, "no trusted CA found in"},
-		{"passphrase", []string{"enable=yes", cert, key, "passphrase=x"}, "with a passphrase are not supported"},
+		{"key with a passphrase", []string{"enable=yes", cert, encrypted, "passphrase=sesame", ca}, ""},
+		{"wrong passphrase", []string{"enable=yes", cert, encrypted, "passphrase=x", ca}, "key.enc.pem: "},
+		{"no passphrase", []string{"enable=yes", cert, encrypted, ca}, "it is encrypted and there is no passphrase"},
 		{"off", nil, "HTTP request to an HTTPS server"},
 	}
 	for _, test := range tests {
@@ -110,6 +115,35 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestClientCertificate has a server that wants to know its clients.
+func TestClientCertificate(t *testing.T) {
+	dir := t.TempDir()
+	certificate := writeCertificate(t, dir)
+	authority, err := x509.ParseCertificate(certificate.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := x509.NewCertPool()
+	clients.AddCert(authority)
+	server := websocket.NewServer(websocket.ServerConfig{})
+	web := httptest.NewUnstartedServer(server)
+	web.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients}
+	web.Config.ErrorLog = log.New(io.Discard, "", 0)
+	web.StartTLS()
+	defer web.Close()
+	serveInstances(t, server)
+	args := []string{"--controller", web.Listener.Addr().String(), "--set", "ssl.enable=yes"}
+
+	got := execute1(t, new(clientcmd.Tool), "", append(args, "get-instances")...)
+	if want := "met TLS that wants a certificate from us; set ssl.certificate and ssl.keyfile"; got.exit != 1 || !strings.Contains(got.stderr, want) {
+		t.Errorf("%+v, want %q", got, want)
+	}
+	for key, name := range map[string]string{"certificate": "cert.pem", "keyfile": "key.pem", "cafile": "cert.pem"} {
+		args = append(args, "--set", "ssl."+key+"="+filepath.Join(dir, name))
+	}
+	execute1(t, new(clientcmd.Tool), "", append(args, "get-instances")...).want(t, outcome{stdout: "{}\n"})
 }
 
 // TestAnonymousTLS has a server like a Zeek without certificates, which
@@ -161,7 +195,8 @@ func (l *anonymousListener) Accept() (net.Conn, error) {
 	return l.Accept()
 }
 
-// writeCertificate writes cert.pem, which is its own authority, and key.pem.
+// writeCertificate writes cert.pem, which is its own authority, key.pem, and
+// key.enc.pem, which is the key encrypted.
 func writeCertificate(t *testing.T, dir string) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -181,9 +216,14 @@ func writeCertificate(t *testing.T, dir string) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
+	encrypted, err := pkcs8.MarshalPrivateKey(key, []byte("sesame"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, block := range map[string]*pem.Block{
-		"cert.pem": {Type: "CERTIFICATE", Bytes: der},
-		"key.pem":  {Type: "PRIVATE KEY", Bytes: keyDER},
+		"key.enc.pem": {Type: "ENCRYPTED PRIVATE KEY", Bytes: encrypted},
+		"cert.pem":    {Type: "CERTIFICATE", Bytes: der},
+		"key.pem":     {Type: "PRIVATE KEY", Bytes: keyDER},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,64 @@
+package clientcmd
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
+	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
+)
+
+// explain says what is wrong with a connection in zeek-client's words.
+func explain(err error, remote string) string {
+	var (
+		mismatch *websocket.MismatchError
+		peer     *peering.MismatchError
+		foreign  *connect.ForeignError
+		nobody   *connect.NoControllerError
+		record   tls.RecordHeaderError
+		alert    tls.AlertError
+		untrusty *tls.CertificateVerificationError
+		network  net.Error
+	)
+	switch {
+	case errors.As(err, &mismatch):
+		return fmt.Sprintf("websocket error in connect() with controller %s: met %s; %s (%v)", remote, mismatch.Met, advice(mismatch), mismatch.Err)
+	case strings.HasPrefix(err.Error(), "websocket: connecting to ") && errors.Unwrap(err) != nil:
+		return explain(errors.Unwrap(err), remote) // without the address, which is there anyway
+	case errors.As(err, &peer), errors.As(err, &foreign), errors.As(err, &nobody):
+		return fmt.Sprintf("cannot talk to controller %s: %v", remote, err)
+	case errors.As(err, &record), errors.As(err, &alert), errors.As(err, &untrusty):
+		return fmt.Sprintf("socket TLS error in connect() with controller %s: %v", remote, err)
+	case errors.Is(err, jsonv1.ErrMalformed), errors.As(err, new(jsonv1.Error)):
+		return fmt.Sprintf("protocol data error with controller %s: %v", remote, err)
+	case errors.As(err, &network):
+		return fmt.Sprintf("socket error in connect() with controller %s: %v", remote, err)
+	}
+	return fmt.Sprintf("websocket error in connect() with controller %s: %v", remote, err)
+}
+
+// advice says which setting to change.
+func advice(m *websocket.MismatchError) string {
+	switch m.Met {
+	case websocket.MetNative:
+		return "use --transport native, or the port of the WebSocket server"
+	case websocket.MetTLS, websocket.MetNoHTTP:
+		return "set ssl.enable if it expects TLS, and ssl.certificate if it expects that"
+	case websocket.MetPlain:
+		return "unset ssl.enable"
+	case websocket.MetDemandingTLS:
+		return "set ssl.certificate and ssl.keyfile"
+	case websocket.MetOtherTLS, websocket.MetNoTLS:
+		return "unset ssl.certificate if it has none itself, or ssl.enable if it expects no TLS"
+	}
+	if m.Status == http.StatusUnauthorized || m.Status == http.StatusForbidden {
+		return "set " + tokenVariable + ", or ssl.certificate, to what the controller accepts"
+	}
+	return m.Advice
+}

@@ -1,0 +1,103 @@
+package clientcmd
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
+)
+
+// protect sets what the settings say about TLS.
+func (p *parameters) protect(o *connect.Options) error {
+	var err error
+	if o.TLS, err = p.tlsConfig(); err != nil {
+		return err
+	}
+	native := security.Config{Mode: security.Anonymous}
+	if p.certificate != "" {
+		native = security.Config{
+			Mode: security.Mutual, CertFile: p.certificate, KeyFile: p.privateKey(),
+			CAFile: p.caFile, Passphrase: p.passphrase,
+		}
+		switch {
+		case o.Transport == connect.WebSocket, o.Transport == connect.Auto && p.caFile == "":
+			return nil
+		case p.caFile == "":
+			return errors.New("SSL certificates over a native connection need ssl.cafile")
+		}
+	}
+	o.Layer, err = security.New(native)
+	return err
+}
+
+// privateKey returns the file of the private key, which may be that of the
+// certificate.
+func (p *parameters) privateKey() string { return cmp.Or(p.keyFile, p.certificate) }
+
+// tlsConfig follows zeek-client: without a certificate of our own, the
+// controller's is not checked either.
+func (p *parameters) tlsConfig() (*tls.Config, error) {
+	for _, file := range []struct{ what, name string }{
+		{"certificate file", p.certificate},
+		{"private key file", p.keyFile},
+		{"trusted CAs file", p.caFile},
+		{"trusted CAs path", p.caPath},
+	} {
+		if file.name == "" {
+			continue
+		}
+		if _, err := os.Stat(file.name); err != nil {
+			return nil, fmt.Errorf("SSL %s %q not found", file.what, file.name)
+		}
+	}
+	if p.certificate == "" {
+		return &tls.Config{InsecureSkipVerify: true}, nil
+	}
+	certificate, err := security.LoadCertificate(p.certificate, p.privateKey(), p.passphrase)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := p.roots()
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots}, err
+}
+
+// roots returns the trusted certificates, nil for the system's.
+func (p *parameters) roots() (*x509.CertPool, error) {
+	var files []string
+	if p.caFile != "" {
+		files = append(files, p.caFile)
+	}
+	if p.caPath != "" {
+		entries, err := os.ReadDir(p.caPath)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if !e.IsDir() {
+				files = append(files, filepath.Join(p.caPath, e.Name()))
+			}
+		}
+	}
+	if len(files) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	found := false
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		found = pool.AppendCertsFromPEM(text) || found
+	}
+	if !found {
+		return nil, fmt.Errorf("no trusted CA found in %q", files)
+	}
+	return pool, nil
+}

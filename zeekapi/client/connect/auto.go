@@ -1,0 +1,116 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/broker/wire"
+)
+
+// ForeignError says that something spoke first which is not Broker.
+type ForeignError struct{ First []byte }
+
+// Error shows how it began.
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("connect: this is neither a WebSocket server nor Broker: it greets with %q", e.First)
+}
+
+// auto finds out how to talk to what is at the address. It must not do harm to
+// whatever that is: a Broker endpoint takes the first bytes of HTTP or TLS for
+// the length of a message and makes room for it, 1.1 GiB for "GET ". So except
+// at the port of Zeek's WebSocket server we listen for a moment before we
+// speak, because Broker greets whoever connects, also within TLS.
+func (d *dialer) auto(ctx context.Context) (*Connection, error) {
+	mayPeer := d.TLS == nil || d.Layer != nil // protected as well as a WebSocket
+	if mayPeer && !d.usualWebSocketPort() {
+		switch native, err := d.greets(ctx, d.Address, d.Layer); {
+		case native:
+			return d.peer(ctx, d.Address, d.Layer)
+		case errors.As(err, new(*ForeignError)):
+			return nil, err
+		}
+		// Other failures show once more, and better explained.
+	}
+	c, err := d.webSocket(ctx)
+	if err == nil {
+		return c, nil
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) && mayPeer && d.NativeAddress != "" {
+		if c, failed := d.native(ctx, d.NativeAddress); failed == nil {
+			return c, nil
+		}
+		return nil, err
+	}
+	var mismatch *websocket.MismatchError
+	if !errors.As(err, &mismatch) || mismatch.Met != websocket.MetTLS && mismatch.Met != websocket.MetNoHTTP || d.TLS != nil {
+		return nil, err
+	}
+	if c, failed := d.anonymous(ctx); failed == nil {
+		return c, nil
+	}
+	return nil, err
+}
+
+func (d *dialer) usualWebSocketPort() bool {
+	_, port, err := net.SplitHostPort(d.Address)
+	return err == nil && port == strconv.Itoa(WebSocketPort)
+}
+
+// anonymous connects over anonymous TLS, with whatever transport is inside.
+func (d *dialer) anonymous(ctx context.Context) (*Connection, error) {
+	layer, err := security.New(security.Config{Mode: security.Anonymous})
+	if err != nil {
+		return nil, err
+	}
+	switch native, err := d.greets(ctx, d.Address, layer); {
+	case err != nil:
+		return nil, err
+	case native:
+		return d.peer(ctx, d.Address, layer)
+	}
+	return d.webSocketOver(ctx, layer)
+}
+
+// greetingTime is how long to wait for a greeting, besides what the network
+// takes.
+const greetingTime = 100 * time.Millisecond
+
+// greets reports whether a native endpoint is at the address, under a layer of
+// TLS unless that is nil.
+func (d *dialer) greets(ctx context.Context, address string, layer *security.Layer) (bool, error) {
+	ctx, cancel := d.step(ctx)
+	defer cancel()
+	began := time.Now()
+	conn, err := d.line.dial(ctx, "tcp", address)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	secured := conn
+	if layer != nil {
+		if secured, err = layer.Secure(ctx, conn, true); err != nil {
+			return false, err
+		}
+	}
+	conn.SetReadDeadline(time.Now().Add(greetingTime + time.Since(began)))
+	first := make([]byte, len("\x00\x00\x00\x05\x07ZEEK"))
+	n, err := io.ReadFull(secured, first)
+	switch {
+	case wire.Sniff(first[:n]) == wire.ProtocolNative:
+		return true, nil
+	case n > 0:
+		return false, &ForeignError{First: first[:n]}
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	}
+	return false, nil // silent, or gone, which the next attempt shows
+}
