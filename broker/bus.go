@@ -62,10 +62,32 @@ type Peer struct {
 	Dialed  bool
 	Address string
 
-	// Name is what the peer calls itself, where the transport has a place for
-	// that: the X-Application-Name of a WebSocket client, the name in a TLS
-	// certificate.
+	// Name is the first name of Identity. Without one it is what the peer calls
+	// itself, where the transport has a place for that: the X-Application-Name
+	// of a WebSocket client.
 	Name string
+
+	// Identity is who the peer has proved to be; nil if nobody asked for a
+	// proof.
+	Identity *Identity
+}
+
+// Identity is who a peer has proved to be. It must not be changed.
+type Identity struct {
+	// Names are the common name and the alternative names of a certificate, or
+	// the one name that whoever asked for a proof has given the peer.
+	Names []string
+
+	// Certified says that the proof was a TLS certificate.
+	Certified bool
+}
+
+// Name returns the first name, or nothing if there is none.
+func (i *Identity) Name() string {
+	if i == nil || len(i.Names) == 0 {
+		return ""
+	}
+	return i.Names[0]
 }
 
 // ErrClosed is returned by calls on an endpoint or connection after Close.

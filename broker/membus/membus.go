@@ -31,13 +31,19 @@ func New() *Hub { return new(Hub) }
 
 // Endpoint returns a new endpoint, a peer of all others, that receives what
 // they publish to topics with these prefixes. Its owner must Close it.
-func (h *Hub) Endpoint(prefixes ...string) *Endpoint {
+func (h *Hub) Endpoint(prefixes ...string) *Endpoint { return h.EndpointOf(nil, prefixes...) }
+
+// EndpointOf is Endpoint for one whose identity the others know.
+func (h *Hub) EndpointOf(id *broker.Identity, prefixes ...string) *Endpoint {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.created++
 	e := &Endpoint{
-		hub:    h,
-		peer:   broker.Peer{ID: uuid.New(), Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), h.created)},
+		hub: h,
+		peer: broker.Peer{
+			ID: uuid.New(), Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), h.created),
+			Name: id.Name(), Identity: id,
+		},
 		filter: broker.NewFilter(prefixes...),
 		inbox:  queue.New[broker.Notice](queue.Limits{Policy: broker.OverflowBlock, Loose: Backlog}),
 	}

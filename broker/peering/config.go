@@ -82,8 +82,8 @@ type Config struct {
 
 	// Secure makes a connection that we dialed or accepted a secure one. It
 	// returns after the TLS handshake, at the end of ctx at the latest. If what
-	// it returns has a method PeerName() string, that names the peer.
-	// The default is to use no TLS.
+	// it returns has a method PeerNames() []string, the peer has proved with a
+	// certificate that these are its names. The default is to use no TLS.
 	Secure func(ctx context.Context, conn net.Conn, dialed bool) (net.Conn, error)
 
 	// DialContext connects to the address given to Dial. The default is TCP.

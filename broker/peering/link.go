@@ -164,8 +164,9 @@ func (l *link) secure(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("peering: TLS: %w", err)
 	}
-	if named, ok := conn.(interface{ PeerName() string }); ok {
-		l.peer.Name = named.PeerName()
+	if named, ok := conn.(interface{ PeerNames() []string }); ok {
+		l.peer.Identity = &broker.Identity{Names: named.PeerNames(), Certified: true}
+		l.peer.Name = l.peer.Identity.Name()
 	}
 	l.inner = &tap{Conn: conn}
 	l.conn = l.inner

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +30,7 @@ type namedConn struct {
 	writes *writeLog
 }
 
-func (c *namedConn) PeerName() string { return c.name }
+func (c *namedConn) PeerNames() []string { return []string{c.name, "another"} }
 
 func (c *namedConn) Write(b []byte) (int, error) {
 	c.writes.add(b)
@@ -84,7 +85,8 @@ func TestSecure(t *testing.T) {
 		t.Errorf("a's peer is %+v", peer)
 	}
 	publish(t, a, "t", broker.Count(7))
-	if added := next[broker.PeerAdded](t, b); added.Peer.Name != "alice" {
+	if added := next[broker.PeerAdded](t, b); added.Peer.Name != "alice" ||
+		!slices.Equal(added.Peer.Identity.Names, []string{"alice", "another"}) || !added.Peer.Identity.Certified {
 		t.Errorf("b's peer is %+v", added.Peer)
 	}
 	next[broker.Received](t, b)

@@ -145,7 +145,7 @@ func (i identity) clientConfig(peerName string) *tls.Config {
 }
 
 func checkName(c *x509.Certificate, want string) error {
-	names := certificateNames(c)
+	names := CertificateNames(c)
 	same := func(name string) bool { return strings.EqualFold(name, want) }
 	if want != "" && !slices.ContainsFunc(names, same) {
 		return fmt.Errorf("the peer's certificate is for %q, not for %q", names, want)
@@ -153,8 +153,9 @@ func checkName(c *x509.Certificate, want string) error {
 	return nil
 }
 
-// certificateNames returns the common name and the alternative names.
-func certificateNames(c *x509.Certificate) []string {
+// CertificateNames returns the common name of a certificate and its alternative
+// names of all sorts, without repetitions.
+func CertificateNames(c *x509.Certificate) []string {
 	var names []string
 	add := func(name string) {
 		if name != "" && !slices.Contains(names, name) {
@@ -197,7 +198,7 @@ func (l *Layer) mutual(ctx context.Context, conn net.Conn, dialed bool) (net.Con
 	if err != nil {
 		return nil, err
 	}
-	return &mutualConn{c, certificateNames(c.ConnectionState().PeerCertificates[0])}, nil
+	return &mutualConn{c, CertificateNames(c.ConnectionState().PeerCertificates[0])}, nil
 }
 
 // mutualConn is a connection with a peer whose certificate was verified.
@@ -206,21 +207,15 @@ type mutualConn struct {
 	names []string
 }
 
-// PeerName returns the first name in the peer's certificate, or nothing if it
-// has none.
-func (c *mutualConn) PeerName() string {
-	if len(c.names) == 0 {
-		return ""
-	}
-	return c.names[0]
-}
+// PeerNames returns the names in the peer's certificate.
+func (c *mutualConn) PeerNames() []string { return slices.Clone(c.names) }
 
 // PeerNames returns the common name and the alternative names in the verified
 // certificate of a connection that a Layer in the mode Mutual has secured, and
 // nil for all others.
 func PeerNames(conn net.Conn) []string {
 	if c, ok := conn.(*mutualConn); ok {
-		return slices.Clone(c.names)
+		return c.PeerNames()
 	}
 	return nil
 }

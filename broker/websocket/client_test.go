@@ -535,11 +535,11 @@ func TestTLS(t *testing.T) {
 	serverTLS, roots := web.TLS, web.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	web.Close()
 	l := loopback(t)
-	s := serve(t, l, websocket.ServerConfig{TLS: serverTLS, Authorize: func(r *http.Request) (string, error) {
+	s := serve(t, l, websocket.ServerConfig{TLS: serverTLS, Authorize: func(r *http.Request) (*broker.Identity, error) {
 		if r.TLS == nil {
-			return "", errors.New("no TLS")
+			return nil, errors.New("no TLS")
 		}
-		return "", nil
+		return nil, nil
 	}})
 	address := l.Addr().String()
 	c := dial(t, websocket.ClientConfig{Address: address, Subscriptions: []string{""}, TLS: &tls.Config{RootCAs: roots}})

@@ -35,9 +35,13 @@ type ServerConfig struct {
 	TLS *tls.Config
 
 	// Authorize decides about a client before the connection is upgraded; an
-	// error refuses it with status 401. A name other than "" becomes the
-	// peer's. Nil admits everybody, as Zeek does.
-	Authorize func(*http.Request) (name string, err error)
+	// error refuses it with status 401. Who the client has proved to be becomes
+	// the peer's Identity, in place of the name that it gives itself. Nil admits
+	// everybody, as Zeek does.
+	Authorize func(*http.Request) (*broker.Identity, error)
+
+	// Private keeps what clients publish from each other: only Next returns it.
+	Private bool
 
 	// CheckOrigin decides about clients that say which web page they serve.
 	// Nil, unlike Zeek, admits only pages of the same host, lest any page in
@@ -70,8 +74,8 @@ type ServerConfig struct {
 }
 
 // Server is a WebSocket server that clients of Zeek take for Zeek
-// (Zeek: cluster/websocket). What a client publishes goes to Next and to all
-// other clients that want it; what Publish is given goes to all that do.
+// (Zeek: cluster/websocket). What a client publishes goes to Next and, unless
+// the server is private, to all other clients that want it; what Publish is given goes to all that do.
 //
 // As an http.Handler it upgrades every path, and then tells clients of wrong
 // ones; use Serve unless something else listens already.
@@ -175,15 +179,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := r.Header.Get("X-Application-Name")
 	problem := badRequest(r.URL.Path, name)
+	var identity *broker.Identity
 	if s.cfg.Authorize != nil {
-		authorized, err := s.cfg.Authorize(r)
-		if err != nil {
-			s.log.Info().Err(err).Str("addr", r.RemoteAddr).Msg("websocket client not authorized")
+		var err error
+		if identity, err = s.cfg.Authorize(r); err != nil {
+			s.log.Warn().Err(err).Str("addr", r.RemoteAddr).Msg("websocket client not authorized")
 			http.Error(w, err.Error(), http.StatusUnauthorized)
 			return
-		}
-		if authorized != "" {
-			name = authorized
 		}
 	}
 	number, err := s.reserve()
@@ -199,7 +201,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.remove(nil)
 		return
 	}
-	c := s.newClient(ws, name, number)
+	c := s.newClient(ws, name, identity, number)
 	s.add(c)
 	if problem != nil {
 		c.refuse(*problem)
@@ -225,8 +227,11 @@ func badRequest(path, name string) *jsonv1.Error {
 	return nil
 }
 
-func (s *Server) newClient(ws *websocket.Conn, name string, number int) *client {
-	peer := broker.Peer{ID: uuid.New(), Name: name}
+func (s *Server) newClient(ws *websocket.Conn, name string, identity *broker.Identity, number int) *client {
+	if identity != nil {
+		name = identity.Name()
+	}
+	peer := broker.Peer{ID: uuid.New(), Name: name, Identity: identity}
 	if a, err := netip.ParseAddrPort(ws.RemoteAddr().String()); err == nil {
 		peer.Addr = a
 	}
@@ -366,8 +371,10 @@ func (c *client) message(text []byte) error {
 		c.complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "no topic in top-level JSON object"})
 		return nil
 	}
-	if err := c.server.fanOut(c.ctx, data, c); err != nil {
-		return err
+	if !c.server.cfg.Private {
+		if err := c.server.fanOut(c.ctx, data, c); err != nil {
+			return err
+		}
 	}
 	lost, err := pushReceived(c.ctx, c.server.inbox, c.peer, data, len(text))
 	if lost.First {

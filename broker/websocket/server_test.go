@@ -273,11 +273,11 @@ func TestServerTooManyClients(t *testing.T) {
 
 func TestServerAuthorize(t *testing.T) {
 	l := loopback(t)
-	s := serve(t, l, websocket.ServerConfig{Authorize: func(r *http.Request) (string, error) {
+	s := serve(t, l, websocket.ServerConfig{Authorize: func(r *http.Request) (*broker.Identity, error) {
 		if r.Header.Get("Authorization") != "Bearer secret" {
-			return "", errors.New("wrong token")
+			return nil, errors.New("wrong token")
 		}
-		return "operator", nil
+		return &broker.Identity{Names: []string{"operator"}}, nil
 	}})
 	cfg := websocket.ClientConfig{Address: l.Addr().String()}
 	_, err := websocket.Dial(t.Context(), cfg)
@@ -285,9 +285,26 @@ func TestServerAuthorize(t *testing.T) {
 		t.Errorf("Dial = %v, want wrong token", err)
 	}
 	cfg.Header = http.Header{"Authorization": {"Bearer secret"}}
+	cfg.ApplicationName = "somebody-else"
 	dial(t, cfg)
-	if added := next[broker.PeerAdded](t, s); added.Peer.Name != "operator" {
+	if added := next[broker.PeerAdded](t, s); added.Peer.Name != "operator" || added.Peer.Identity.Name() != "operator" {
 		t.Errorf("peer is %+v", added.Peer)
+	}
+}
+
+// What clients publish on a private server is not for each other.
+func TestServerPrivate(t *testing.T) {
+	n := newNetwork(t)
+	s := serve(t, n, websocket.ServerConfig{Private: true})
+	listener := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}})
+	speaker := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
+	publish(t, speaker, "/", broker.Count(1))
+	if got := next[broker.Received](t, s); !broker.Equal(got.Message.Value, broker.Count(1)) {
+		t.Errorf("received %+v", got)
+	}
+	publish(t, s, "/", broker.Count(2))
+	if got := next[broker.Received](t, listener); !broker.Equal(got.Message.Value, broker.Count(2)) {
+		t.Errorf("a client received %+v", got)
 	}
 }
 

@@ -71,6 +71,13 @@ type (
 		Message zeekapi.Message
 	}
 
+	// AgentRefused says that a peer may not be the agent of an instance. Nothing
+	// else of it is heard.
+	AgentRefused struct {
+		Peer          broker.Peer
+		Instance, Why string
+	}
+
 	// Unsupported says that a ToAgent could not be sent, because its message
 	// does not exist in the dialect that the agent speaks.
 	Unsupported struct{ ToAgent }
@@ -79,12 +86,13 @@ type (
 	Tick struct{}
 )
 
-func (PeerAdded) input()   {}
-func (PeerLost) input()    {}
-func (FromAgent) input()   {}
-func (FromClient) input()  {}
-func (Unsupported) input() {}
-func (Tick) input()        {}
+func (PeerAdded) input()    {}
+func (PeerLost) input()     {}
+func (FromAgent) input()    {}
+func (FromClient) input()   {}
+func (AgentRefused) input() {}
+func (Unsupported) input()  {}
+func (Tick) input()         {}
 
 // Output is what the controller wants done.
 type Output interface{ output() }
@@ -215,6 +223,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.fromAgent(in.Peer, in.Message)
 	case FromClient:
 		m.fromClient(in.Message)
+	case AgentRefused:
+		// Whoever watches the cluster wants to know; our state is the same.
 	case Unsupported:
 		if c := m.calls[in.Message.RequestID()]; c != nil {
 			m.close(c, c.request.unanswered(c.instance, errUnsupported))

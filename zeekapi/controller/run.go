@@ -30,6 +30,10 @@ type Config struct {
 	// caller.
 	Buses []broker.Bus
 
+	// Access says who may do what on a bus. Where it says nothing, everybody may
+	// do everything.
+	Access map[broker.Bus]*Access
+
 	// Dialer reaches agents that listen; nil if that is not wanted.
 	Dialer Dialer
 
@@ -53,6 +57,11 @@ func Topics(dialects []*zeekapi.Dialect) []string {
 // Run is a controller until ctx ends, or until its store fails: it must not
 // acknowledge what it cannot keep.
 func Run(ctx context.Context, cfg Config) error {
+	for _, a := range cfg.Access {
+		if err := a.validate(); err != nil {
+			return err
+		}
+	}
 	var configs map[Slot]zeekapi.Configuration
 	if cfg.Store != nil {
 		var err error
@@ -92,16 +101,24 @@ type runner struct {
 type heard struct {
 	Input
 	hello *zeekapi.Dialect
+
+	// refusal is the answer to a request in its dialect, in place of an input.
+	refusal zeekapi.Message
+	dialect *zeekapi.Dialect
 }
 
 // listen turns the notices of a bus into inputs.
 func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
+	guard := newGuard(r.Access[bus])
 	for {
 		notice, err := bus.Next(ctx)
 		if err != nil {
 			return fmt.Errorf("controller: %w", err)
 		}
-		in := r.interpret(notice)
+		in := r.interpret(notice, guard)
+		if in.refusal != nil {
+			r.publish(ctx, in.dialect, in.dialect.Topics.Controller, in.refusal)
+		}
 		if in.Input == nil {
 			continue
 		}
@@ -114,25 +131,31 @@ func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
 }
 
 // interpret returns the input that a notice is, or none if it is none of ours.
-func (r *runner) interpret(notice broker.Notice) heard {
+func (r *runner) interpret(notice broker.Notice, g *guard) heard {
 	switch n := notice.(type) {
 	case broker.PeerAdded:
 		return heard{Input: PeerAdded{n.Peer}}
 	case broker.PeerLost:
+		g.lost(n.Peer)
 		return heard{Input: PeerLost{n.Peer}}
 	case broker.Received:
-		return r.interpretMessage(n)
+		return r.interpretMessage(n, g)
 	}
 	return heard{}
 }
 
-func (r *runner) interpretMessage(n broker.Received) heard {
+func (r *runner) interpretMessage(n broker.Received, g *guard) heard {
 	for _, d := range r.Dialects {
 		instance, fromAgent := d.Topics.AgentName(n.Message.Topic)
 		if !fromAgent && n.Message.Topic != d.Topics.Controller {
 			continue
 		}
 		log := r.Log.With().Str("topic", n.Message.Topic).Str("peer", n.Peer.ID.String()).Logger()
+		if fromAgent {
+			if why, news := g.agent(n.Peer, instance); why != nil {
+				return refusedAgent(log, n.Peer, instance, why, news)
+			}
+		}
 		ev, err := broker.ParseEvent(n.Message.Value)
 		if err != nil {
 			log.Warn().Err(err).Msg("ignoring a message that is no event")
@@ -147,19 +170,52 @@ func (r *runner) interpretMessage(n broker.Received) heard {
 			log.Warn().Err(err).Msg("ignoring an event with wrong arguments")
 			return heard{}
 		case !fromAgent:
+			if why := g.client(n.Peer, msg); why != nil {
+				log.Warn().Err(why).Str("event", ev.Name).Str("client", clientName(n.Peer)).Msg("refusing a request")
+				return heard{refusal: zeekapi.Refuse(msg, why.Error()), dialect: d}
+			}
 			return heard{Input: FromClient{n.Peer, msg}}
 		}
+		if name, ok := sender(msg); ok && name != instance {
+			log.Warn().Str("instance", name).Str("event", ev.Name).Msg("ignoring an agent that speaks on the topic of another")
+			return heard{}
+		}
 		in := heard{Input: FromAgent{n.Peer, msg}}
-		if hello, ok := msg.(zeekapi.AgentHello); ok {
-			if hello.Instance != instance {
-				log.Warn().Str("instance", hello.Instance).Msg("ignoring an agent that says hello on the topic of another")
-				return heard{}
-			}
+		if _, ok := msg.(zeekapi.AgentHello); ok {
 			in.hello = d
 		}
 		return in
 	}
 	return heard{}
+}
+
+// sender returns the instance that a message of an agent says it is from, if it
+// says so.
+func sender(msg zeekapi.Message) (instance string, ok bool) {
+	switch m := msg.(type) {
+	case zeekapi.AgentHello:
+		return m.Instance, true
+	case zeekapi.AgentDescription:
+		return m.Instance, true
+	case zeekapi.AgentChange:
+		return m.Instance, true
+	case zeekapi.AgentError:
+		return m.Instance, true
+	case zeekapi.AgentLog:
+		return m.Instance, true
+	}
+	return "", false
+}
+
+// refusedAgent returns nothing to hear but, if it is news, that an agent was
+// refused.
+func refusedAgent(log zerolog.Logger, p broker.Peer, instance string, why error, news bool) heard {
+	if !news {
+		log.Debug().Err(why).Msg("ignoring an agent that is not allowed")
+		return heard{}
+	}
+	log.Warn().Err(why).Stringer("addr", p.Addr).Msg("ignoring an agent that is not allowed")
+	return heard{Input: AgentRefused{p, instance, why.Error()}}
 }
 
 // loop feeds the machine and does what it says.

@@ -60,13 +60,19 @@ func (l *lines) take() []string {
 
 func run(t *testing.T, cfg controller.Config) *network {
 	n := &network{t: t, hub: membus.New(), log: new(lines), done: make(chan error, 1)}
-	n.bus = n.hub.Endpoint(controller.Topics(dialects)...)
+	if cfg.Dialects == nil {
+		cfg.Dialects = dialects
+	}
+	n.bus = n.hub.Endpoint(controller.Topics(cfg.Dialects)...)
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	if cfg.Settings == (controller.Settings{}) {
 		cfg.Settings = controller.DefaultSettings()
 	}
-	cfg.Buses, cfg.Dialects = []broker.Bus{n.bus}, dialects
+	cfg.Buses = []broker.Bus{n.bus}
+	if a := cfg.Access[nil]; a != nil { // for the bus that there is
+		cfg.Access = map[broker.Bus]*controller.Access{n.bus: a}
+	}
 	cfg.Log = zerolog.New(n.log).Level(zerolog.WarnLevel)
 	go func() { n.done <- controller.Run(ctx, cfg) }()
 	t.Cleanup(func() {
@@ -248,7 +254,7 @@ func TestRunIgnores(t *testing.T) {
 		{"number of arguments", controllerTopic, event("Management::Controller::API::deploy_request"), "ignoring an event with wrong arguments"},
 		{"kind of argument", agentTopic, event("Management::Agent::API::agent_welcome_response", broker.String("x"), broker.Count(1)), "ignoring an event with wrong arguments"},
 		{"hello of another", agentTopic, event("Management::Agent::API::notify_agent_hello", broker.String("x"), broker.String(""), broker.Boolean(true), broker.Count(1)),
-			"ignoring an agent that says hello on the topic of another"},
+			"ignoring an agent that speaks on the topic of another"},
 		{"notice of a stranger in another dialect", old.Topics.Agent("m"), event("ClusterAgent::API::notify_error", broker.String("m"), broker.String("oops"), broker.String("")), "oops"},
 		{"subtopic", controllerTopic + "/x", event("Management::Controller::API::deploy_request"), ""},
 	} {

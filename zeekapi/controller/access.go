@@ -1,0 +1,129 @@
+package controller
+
+import (
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/access"
+)
+
+// Access says who may do what on a bus. The zero value lets nobody do anything.
+type Access struct {
+	// Agents are the names of the instances whose agents may speak, as patterns
+	// of path.Match; "*" are all.
+	Agents []string
+
+	// Certified demands that an agent has a certificate for its instance: the
+	// name is the common name or an alternative name in it, letter by letter.
+	Certified bool
+
+	// Clients knows what clients may do; nil lets none do anything.
+	Clients access.Roles
+}
+
+// Open lets everybody do everything, as Zeek does.
+var Open = Access{Agents: []string{"*"}, Clients: access.Everybody(access.Full)}
+
+func (a Access) validate() error {
+	for _, pattern := range a.Agents {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("controller: pattern %q of agents that are allowed: %w", pattern, err)
+		}
+	}
+	return nil
+}
+
+// agent returns why a peer may not speak for an instance, and nil if it may.
+func (a Access) agent(p broker.Peer, instance string) error {
+	allowed := func(pattern string) bool {
+		ok, _ := path.Match(pattern, instance)
+		return ok
+	}
+	switch {
+	case !slices.ContainsFunc(a.Agents, allowed):
+		return fmt.Errorf("no agent called %.80q is allowed here", instance)
+	case !a.Certified:
+		return nil
+	case p.Identity == nil || !p.Identity.Certified:
+		return fmt.Errorf("the peer has no certificate, and one for %.80q is needed", instance)
+	case !slices.Contains(p.Identity.Names, instance):
+		return fmt.Errorf("the peer's certificate is for %.200q, not for %.80q", p.Identity.Names, instance)
+	}
+	return nil
+}
+
+// client returns why a peer may not send a request, and nil if it may.
+func (a Access) client(p broker.Peer, effect zeekapi.Effect) error {
+	role := access.None
+	if a.Clients != nil {
+		role = a.Clients.Role(p)
+	}
+	switch {
+	case role == access.Full || role == access.ReadOnly && effect == zeekapi.Reads:
+		return nil
+	case role == access.ReadOnly:
+		return fmt.Errorf("controller: client '%s' may only read", clientName(p))
+	}
+	return fmt.Errorf("controller: client '%s' may not ask anything", clientName(p))
+}
+
+func clientName(p broker.Peer) string {
+	if name := p.Identity.Name(); name != "" {
+		return name
+	}
+	return p.Addr.String()
+}
+
+// guard applies an Access to what comes by a bus. It is for the goroutine that
+// listens there.
+type guard struct {
+	access Access
+	told   map[uuid.UUID]refusals // peers that were refused as agents
+}
+
+// refusals are what the log says about a peer: agents repeat themselves, but
+// that one is refused is news once, and of a peer that makes names up only the
+// first few are.
+type refusals struct {
+	last  string
+	count int
+}
+
+const maxRefusals = 8
+
+func newGuard(a *Access) *guard {
+	if a == nil {
+		a = &Open
+	}
+	return &guard{access: *a, told: make(map[uuid.UUID]refusals)}
+}
+
+// agent is Access.agent, and says whether a refusal is news.
+func (g *guard) agent(p broker.Peer, instance string) (why error, news bool) {
+	if why = g.access.agent(p, instance); why == nil {
+		return nil, false
+	}
+	before := g.told[p.ID]
+	if before.last == why.Error() || before.count == maxRefusals {
+		return why, false
+	}
+	g.told[p.ID] = refusals{last: why.Error(), count: before.count + 1}
+	return why, true
+}
+
+// client returns why a peer may not send a message to the controller. What is
+// no request has no effect, so anybody may.
+func (g *guard) client(p broker.Peer, m zeekapi.Message) error {
+	effect, ok := zeekapi.EffectOf(m)
+	if !ok {
+		return nil
+	}
+	return g.access.client(p, effect)
+}
+
+func (g *guard) lost(p broker.Peer) { delete(g.told, p.ID) }

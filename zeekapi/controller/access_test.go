@@ -1,0 +1,222 @@
+package controller_test
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/access"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/operations"
+)
+
+func certified(names ...string) *broker.Identity {
+	return &broker.Identity{Names: names, Certified: true}
+}
+
+func withToken(name string) *broker.Identity { return &broker.Identity{Names: []string{name}} }
+
+// roles are by name.
+type roles map[string]access.Role
+
+func (r roles) Role(p broker.Peer) access.Role { return r[p.Name] }
+
+func guarded(a controller.Access) controller.Config {
+	return controller.Config{Access: map[broker.Bus]*controller.Access{nil: &a}}
+}
+
+func TestAccessAgents(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		access controller.Access
+		peer   *broker.Identity
+		says   string // the instance
+		want   string // in the log; "" if it is heard
+	}{
+		{"open", controller.Open, nil, "a", ""},
+		{"nobody", controller.Access{}, certified("a"), "a", `no agent called \"a\" is allowed here`},
+		{"in a pattern", controller.Access{Agents: []string{"b", "sensor-*"}}, nil, "sensor-1", ""},
+		{"in no pattern", controller.Access{Agents: []string{"b", "sensor-*"}}, nil, "sensor", `no agent called \"sensor\" is allowed here`},
+		{"common name", controller.Access{Agents: []string{"*"}, Certified: true}, certified("a"), "a", ""},
+		{"alternative name", controller.Access{Agents: []string{"*"}, Certified: true}, certified("host.example", "a"), "a", ""},
+		{"certified but not allowed", controller.Access{Agents: []string{"b"}, Certified: true}, certified("a"), "a", `no agent called \"a\"`},
+		{"name of another", controller.Access{Agents: []string{"*"}, Certified: true}, certified("b", "c"), "a",
+			`the peer's certificate is for [\"b\" \"c\"], not for \"a\"`},
+		{"name in other letters", controller.Access{Agents: []string{"*"}, Certified: true}, certified("A"), "a", `not for \"a\"`},
+		{"certificate without a name", controller.Access{Agents: []string{"*"}, Certified: true}, certified(), "a", `not for \"a\"`},
+		{"a name is a beginning", controller.Access{Agents: []string{"*"}, Certified: true}, certified("sensor-1"), "sensor-10", `not for \"sensor-10\"`},
+		{"token for a certificate", controller.Access{Agents: []string{"*"}, Certified: true}, withToken("a"), "a", `the peer has no certificate`},
+		{"nothing to show", controller.Access{Agents: []string{"*"}, Certified: true}, nil, "a", `the peer has no certificate`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.access.Clients = access.Everybody(access.Full)
+			n := run(t, guarded(tt.access))
+			agent := &party{n.hub.EndpointOf(tt.peer), t, modern}
+			defer agent.Close()
+			for range 3 { // as agents do
+				agent.say(modern.Topics.Agent(tt.says), hello(tt.says))
+			}
+			want := `[["` + tt.says + `", 127.0.0.1, nil]]`
+			if tt.want != "" {
+				want = "[]"
+			}
+			n.client(modern).ask(getInstances("r"), "answer GetInstancesResponse r [T = "+want+"]")
+			log := slices.DeleteFunc(n.log.take(), func(line string) bool { return line == "" })
+			if tt.want == "" && len(log) > 0 || tt.want != "" && (len(log) != 1 || !strings.Contains(log[0], tt.want)) {
+				t.Errorf("log is %q, want one line with %q", log, tt.want)
+			}
+		})
+	}
+}
+
+// A peer that takes the name of an agent that runs disturbs nothing: neither is
+// its hello heard, nor what it says in that name.
+func TestAccessImpostor(t *testing.T) {
+	n := run(t, guarded(controller.Access{
+		Agents: []string{"*"}, Certified: true, Clients: access.Everybody(access.Full),
+	}))
+	agent := &party{n.hub.EndpointOf(certified("a"), modern.Topics.Agent("a")), t, modern}
+	defer agent.Close()
+	agent.say(modern.Topics.Agent("a"), hello("a"))
+	client := n.client(modern)
+	client.say(modern.Topics.Controller, getNodes("r1"))
+	request, _ := agent.hear()
+
+	impostor := &party{n.hub.EndpointOf(certified("b")), t, modern}
+	defer impostor.Close()
+	forged := zeekapi.AgentGetNodesResponse{
+		ReqID:  zeekapi.ReqID{ID: request.RequestID()},
+		Result: zeekapi.Failure(request.RequestID(), "forged"),
+	}
+	impostor.say(modern.Topics.Agent("a"), hello("a"))
+	impostor.say(modern.Topics.Agent("a"), forged)
+	impostor.say(modern.Topics.Agent("b"), hello("b"))
+	impostor.say(modern.Topics.Agent("b"), zeekapi.AgentError{Instance: "a", Text: "forged"})
+	client.ask(getInstances("r2"), `answer GetInstancesResponse r2 [T = [["a", 127.0.0.1, nil], ["b", 127.0.0.1, nil]]]`)
+
+	agent.say(modern.Topics.Agent("a"), answerTo(controller.ToAgent{Instance: "a", Message: request}))
+	for {
+		answer, ok := client.hear()
+		if !ok {
+			t.Fatal("no answer")
+		}
+		if answer.RequestID() == "r1" {
+			if got := describe(controller.ToClients{Message: answer}); got != "answer GetNodesResponse r1 [T a = []]" {
+				t.Errorf("answered with %s", got)
+			}
+			return
+		}
+	}
+}
+
+// The log does not grow with the names that a peer makes up.
+func TestAccessManyNames(t *testing.T) {
+	n := run(t, guarded(controller.Access{Clients: access.Everybody(access.Full)}))
+	agent := n.party(modern)
+	defer agent.Close()
+	for i := range 100 {
+		name := strconv.Itoa(i)
+		agent.say(modern.Topics.Agent(name), hello(name))
+	}
+	n.client(modern).ask(getInstances("r"), "answer GetInstancesResponse r [T = []]")
+	if log := n.log.take(); len(log) != 8 {
+		t.Errorf("log has %d lines: %q", len(log), log)
+	}
+}
+
+// requests returns one request of every kind that clients can send.
+func requests(id string) []zeekapi.Message {
+	r := zeekapi.ReqID{ID: id}
+	return []zeekapi.Message{
+		zeekapi.GetInstancesRequest{ReqID: r},
+		zeekapi.StageConfigurationRequest{ReqID: r, Config: config("c1")},
+		zeekapi.GetConfigurationRequest{ReqID: r},
+		zeekapi.DeployRequest{ReqID: r},
+		zeekapi.SetConfigurationRequest{ReqID: r, Config: config("c1")},
+		zeekapi.GetNodesRequest{ReqID: r},
+		zeekapi.GetIDValueRequest{ReqID: r},
+		zeekapi.RestartRequest{ReqID: r},
+		zeekapi.TestTimeoutRequest{ReqID: r},
+		zeekapi.StatusRequest{ReqID: r},
+		zeekapi.DryRunRequest{ReqID: r, Config: config("c1")},
+		zeekapi.ForceDeployRequest{ReqID: r},
+		zeekapi.HistoryRequest{ReqID: r},
+		zeekapi.GetPastRequest{ReqID: r},
+		zeekapi.RollbackRequest{ReqID: r},
+		zeekapi.DrainRequest{ReqID: r},
+		zeekapi.RollingRestartRequest{ReqID: r},
+		zeekapi.CancelJobRequest{ReqID: r},
+		zeekapi.NoticesRequest{ReqID: r},
+		zeekapi.LogsRequest{ReqID: r},
+	}
+}
+
+// Every request of every dialect that a client may not send is refused in the
+// response that the client waits for, and comes to nothing.
+func TestAccessClients(t *testing.T) {
+	every := append(slices.Clone(dialects), operations.Dialect(operations.DefaultTopics))
+	known := make(map[string]bool) // events
+	cfg := guarded(controller.Access{Clients: roles{"reader": access.ReadOnly, "boss": access.Full}})
+	cfg.Dialects = every
+	n := run(t, cfg)
+	for _, client := range []struct {
+		name string
+		id   *broker.Identity
+		may  access.Role
+		want string
+	}{
+		{"reader", withToken("reader"), access.ReadOnly, "controller: client 'reader' may only read"},
+		{"stranger", certified("stranger"), access.None, "controller: client 'stranger' may not ask anything"},
+	} {
+		for _, d := range every {
+			p := &party{n.hub.EndpointOf(client.id, d.Topics.Controller), t, d}
+			for i, msg := range requests(client.name) {
+				if !d.Has(msg) {
+					continue
+				}
+				ev, err := d.Encode(msg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				known[ev.Name] = true
+				if effect, ok := zeekapi.EffectOf(msg); ok && client.may == access.ReadOnly && effect == zeekapi.Reads {
+					continue
+				}
+				p.publish(d.Topics.Controller, ev.Value())
+				got, _ := p.hear()
+				if diff := cmp.Diff(zeekapi.Refuse(msg, client.want), got, cmp.Comparer(broker.Equal)); diff != "" {
+					t.Errorf("%s asks %d, %s: (-want +got)\n%s", client.name, i, ev.Name, diff)
+				}
+			}
+			p.Close()
+		}
+	}
+	for _, d := range every {
+		for _, decl := range d.Declarations() {
+			if decl.API == zeekapi.ControllerAPI && strings.HasSuffix(decl.Event, "_request") && !known[decl.Event] {
+				t.Errorf("this test does not know %s", decl.Event)
+			}
+		}
+	}
+	reader := &party{n.hub.EndpointOf(withToken("reader"), modern.Topics.Controller), t, modern}
+	defer reader.Close()
+	reader.ask(zeekapi.GetConfigurationRequest{ReqID: zeekapi.ReqID{ID: "r1"}},
+		"answer GetConfigurationResponse r1 [F no staged configuration available]")
+	boss := &party{n.hub.EndpointOf(withToken("boss"), modern.Topics.Controller), t, modern}
+	defer boss.Close()
+	boss.ask(stage("r2", config("c1")), "answer StageConfigurationResponse r2 [T = c1]")
+}
+
+// Without rules everybody is heard; with rules that make no sense nobody is.
+func TestAccessInvalid(t *testing.T) {
+	cfg := guarded(controller.Access{Agents: []string{"["}})
+	if err := controller.Run(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), `"["`) {
+		t.Errorf("Run: %v", err)
+	}
+}
