@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +51,21 @@ type Config struct {
 	// Version is what the agent calls itself, such as "zeekwire v1.2.0".
 	Version string
 
+	// RequestTimeout is how long a request may wait for nodes before it is
+	// answered as it stands; 0 for the constant of that name.
+	RequestTimeout time.Duration
+
+	// Observe, if set, is called by the agent's loop after every step, with
+	// what happened and what was done about it. It may ask the machine but not
+	// change it, and must not block. With Beat set there is a step, if only a
+	// Tick, at least that often: while Observe is called, the agent works.
+	Observe func(m *Machine, in Input, out []Output)
+	Beat    time.Duration
+
+	// Ending has Run end when it is closed: no sooner than the requests that
+	// wait for nodes are answered, new ones are refused.
+	Ending <-chan struct{}
+
 	// Log is silent if it is the zero Logger.
 	Log zerolog.Logger
 }
@@ -81,7 +97,7 @@ func (c Config) validate() error {
 	return nil
 }
 
-// Run is an agent until ctx ends, and then returns nil. It fails if its bus or
+// Run is an agent until ctx or c.Ending ends it, and then returns nil. It fails if its bus or
 // its launcher ends before, or if it cannot make sense of the state that an
 // earlier agent of that name left. Nodes are left as they are.
 func Run(ctx context.Context, c Config) error {
@@ -109,6 +125,8 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 
+	machine.RequestTimeout = cmp.Or(c.RequestTimeout, RequestTimeout)
+
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r := &runner{Config: c, machine: machine, state: state}
@@ -134,6 +152,7 @@ func Run(ctx context.Context, c Config) error {
 	feeders.Go(func() { feed(r.nextNotice) })
 	feeders.Go(func() { feed(r.nextEvent) })
 	r.loop(ctx, inputs)
+	cancel(nil)
 	feeders.Wait()
 	if err := context.Cause(ctx); errors.Is(err, errEnded) {
 		return err
@@ -151,26 +170,38 @@ type runner struct {
 	strangers map[uuid.UUID]bool // peers whose requests are ignored, and that was logged
 }
 
-// loop carries out what the machine says until ctx ends.
+// loop carries out what the machine says until ctx ends, or Ending does and
+// nothing is pending.
 func (r *runner) loop(ctx context.Context, inputs <-chan Input) {
 	timer := time.NewTimer(0) // the first Tick starts what ran before
 	defer timer.Stop()
-	for {
+	ending, ended := r.Ending, false
+	for !ended || r.machine.Pending() > 0 {
 		var in Input
 		select {
 		case in = <-inputs:
+		case <-ending:
+			in, ending, ended = Shutdown{}, nil, true
 		case <-timer.C:
 			in = Tick{}
 		case <-ctx.Done():
 			return
 		}
 		for todo := []Input{in}; len(todo) > 0; todo = todo[1:] {
-			for _, out := range r.machine.Step(time.Now(), todo[0]) {
+			outputs := r.machine.Step(time.Now(), todo[0])
+			for _, out := range outputs {
 				todo = append(todo, r.carryOut(ctx, out)...)
+			}
+			if r.Observe != nil {
+				r.Observe(r.machine, todo[0], outputs)
 			}
 		}
 		timer.Stop()
-		if t, ok := r.machine.Deadline(); ok {
+		t, ok := r.machine.Deadline()
+		if r.Beat > 0 && (!ok || time.Until(t) > r.Beat) {
+			t, ok = time.Now().Add(r.Beat), true
+		}
+		if ok {
 			timer.Reset(time.Until(t))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -139,6 +140,32 @@ func TestRunInBothDialects(t *testing.T) {
 	if diff := gocmp.Diff([]zeekapi.Result{want}, await[zeekapi.AgentDispatchResponse](c, newDialect).Results, gocmp.Comparer(broker.Equal)); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// An agent that has nothing to do shows signs of life, and ends when told.
+func TestRunBeatsAndEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := membus.New().Endpoint(Topics("i", newDialect)...)
+		launcher := simulated.New(simulated.Config{})
+		defer launcher.Close(t.Context())
+		defer bus.Close()
+		beats, ending, began := 0, make(chan struct{}), time.Now()
+		err := Run(t.Context(), Config{
+			Name: "i", Bus: bus, Dialects: []*zeekapi.Dialect{newDialect}, Launcher: launcher,
+			Beat: time.Second, Ending: ending,
+			Observe: func(m *Machine, in Input, _ []Output) {
+				if _, tick := in.(Tick); !tick {
+					return
+				}
+				if beats++; beats == 61 {
+					close(ending)
+				}
+			},
+		})
+		if took := time.Since(began); err != nil || took != time.Minute {
+			t.Errorf("%d beats, one per second, in %s, then %v", beats, took, err)
+		}
+	})
 }
 
 // What is for agent i-2 also comes to agent i, and what is no request at all.

@@ -23,11 +23,11 @@ type dispatch struct {
 
 func (m *Machine) dispatchRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.AgentDispatchRequest) {
 	p := &dispatch{
-		dialect: d, reqID: req.ID, action: req.Action, deadline: now.Add(RequestTimeout),
+		dialect: d, reqID: req.ID, action: req.Action, deadline: now.Add(m.RequestTimeout),
 		waiting: make(map[string]bool),
 	}
-	if m.busy() {
-		p.results = []zeekapi.Result{m.failure(req.ID, errorBusy)}
+	if why := m.refuses(); why != "" {
+		p.results = []zeekapi.Result{m.failure(req.ID, "%s", why)}
 		m.finish(p)
 		return
 	}

@@ -77,6 +77,10 @@ type (
 	// Persisted says what became of the last Persist.
 	Persisted struct{ Err error }
 
+	// Shutdown says that the agent is about to end: it answers what it was
+	// asked, and refuses what is more than a question.
+	Shutdown struct{}
+
 	// Tick says that time has passed.
 	Tick struct{}
 )
@@ -86,6 +90,7 @@ func (PeerLost) input()  {}
 func (Received) input()  {}
 func (Launched) input()  {}
 func (Persisted) input() {}
+func (Shutdown) input()  {}
 func (Tick) input()      {}
 
 // Output is something to do: Publish, Keep, Check, Start, Stop, Dispatch, Read
@@ -166,6 +171,11 @@ type Past struct {
 // and returns what to do. It has no goroutine, no clock and no socket, and is
 // not safe for concurrent use.
 type Machine struct {
+	// RequestTimeout is how long a request may wait for nodes before it is
+	// answered as it stands; RequestTimeout unless changed before the first
+	// Step.
+	RequestTimeout time.Duration
+
 	self Identity
 
 	config *zeekapi.Configuration // nil: none
@@ -187,6 +197,7 @@ type Machine struct {
 	restarts   []*waiting
 	dispatches map[string]*dispatch // by the ID that nodes see
 	dispatched uint64
+	ending     bool // takes no more requests that wait for nodes
 
 	out []Output
 }
@@ -194,7 +205,7 @@ type Machine struct {
 // NewMachine returns an agent that goes on where an earlier one stopped. It
 // starts nodes with the first Step.
 func NewMachine(self Identity, past Past) (*Machine, error) {
-	m := &Machine{self: self, nodes: make(map[string]*node), dispatches: make(map[string]*dispatch)}
+	m := &Machine{RequestTimeout: RequestTimeout, self: self, nodes: make(map[string]*node), dispatches: make(map[string]*dispatch)}
 	for _, r := range past.Running {
 		m.nodes[r.Node.Name] = &node{
 			have: &r.Node, pid: r.PID, started: r.Started, adopted: true, state: zeekapi.StatePending,
@@ -229,6 +240,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.launched(now, in.Event)
 	case Persisted:
 		m.persisted(now, in.Err)
+	case Shutdown:
+		m.ending = true
 	case Tick:
 	}
 	m.expire(now)

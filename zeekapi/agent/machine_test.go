@@ -433,6 +433,25 @@ func TestRequestsAreLimited(t *testing.T) {
 	compare(t, "restart over the limit", []zeekapi.Result{failed("r", "", errorBusy)}, one[zeekapi.AgentRestartResponse](f).Results)
 }
 
+func TestShutdownAnswersWhatWaits(t *testing.T) {
+	f := running(t, "w")
+	f.silent = func(launch.Node) bool { return true }
+	f.ask(zeekapi.AgentDispatchRequest{ReqID: id("before"), Action: []string{"get_id_value", "x"}})
+	f.step(Shutdown{})
+	compare(t, "pending", 1, f.machine.Pending())
+
+	f.ask(deploy("deploy", configuration("c", "w")))
+	compare(t, "deployment", []zeekapi.Result{failed("deploy", "", errorEnding)}, one[zeekapi.AgentDeployResponse](f).Results)
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("restart")})
+	compare(t, "restart", []zeekapi.Result{failed("restart", "", errorEnding)}, one[zeekapi.AgentRestartResponse](f).Results)
+	f.ask(zeekapi.AgentDispatchRequest{ReqID: id("dispatch"), Action: []string{"get_id_value", "x"}})
+	compare(t, "dispatch", []zeekapi.Result{failed("dispatch", "", errorEnding)}, one[zeekapi.AgentDispatchResponse](f).Results)
+
+	f.pass(RequestTimeout)
+	compare(t, "what was asked before", []zeekapi.Result{failed("before", "w", "request timed out")}, one[zeekapi.AgentDispatchResponse](f).Results)
+	compare(t, "pending", 0, f.machine.Pending())
+}
+
 func TestCrashes(t *testing.T) {
 	f := running(t, "w")
 	crash := func() {

@@ -37,6 +37,10 @@ func (m *Machine) deployRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.A
 		respond(m.success(req.ID))
 		return
 	}
+	if m.ending {
+		respond(m.failure(req.ID, errorEnding))
+		return
+	}
 	nodes, err := plan(req.Config, m.self.Name)
 	if err != nil {
 		respond(m.failure(req.ID, "%v", err))
@@ -50,7 +54,7 @@ func (m *Machine) deployRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.A
 		respond(m.success(req.ID))
 		return
 	}
-	w := &waiting{dialect: d, reqID: req.ID, deadline: now.Add(RequestTimeout)}
+	w := &waiting{dialect: d, reqID: req.ID, deadline: now.Add(m.RequestTimeout)}
 	for _, n := range nodes {
 		w.nodes = append(w.nodes, n.Name)
 	}
@@ -70,11 +74,11 @@ func (m *Machine) supersede(why string) {
 
 func (m *Machine) restartRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.AgentRestartRequest) {
 	w := &waiting{
-		dialect: d, reqID: req.ID, restart: true, deadline: now.Add(RequestTimeout),
+		dialect: d, reqID: req.ID, restart: true, deadline: now.Add(m.RequestTimeout),
 		nodes: m.targets(req.Nodes),
 	}
-	if m.busy() {
-		m.publish(d, zeekapi.AgentRestartResponse{ReqID: req.ReqID, Results: []zeekapi.Result{m.failure(req.ID, errorBusy)}})
+	if why := m.refuses(); why != "" {
+		m.publish(d, zeekapi.AgentRestartResponse{ReqID: req.ReqID, Results: []zeekapi.Result{m.failure(req.ID, "%s", why)}})
 		return
 	}
 	for _, name := range w.nodes {
@@ -99,10 +103,31 @@ func (m *Machine) targets(wanted []string) []string {
 	return names
 }
 
-// busy reports whether there are as many requests waiting as there may be.
-func (m *Machine) busy() bool { return len(m.restarts)+len(m.dispatches) >= MaxRequests }
+// refuses returns why the agent takes no more requests that wait for nodes, ""
+// if it does.
+func (m *Machine) refuses() string {
+	switch {
+	case m.ending:
+		return errorEnding
+	case len(m.restarts)+len(m.dispatches) >= MaxRequests:
+		return errorBusy
+	}
+	return ""
+}
 
-const errorBusy = "too many requests at the same time"
+const (
+	errorBusy   = "too many requests at the same time"
+	errorEnding = "the agent is shutting down"
+)
+
+// Pending returns how many requests wait for nodes.
+func (m *Machine) Pending() int {
+	n := len(m.restarts) + len(m.dispatches)
+	if m.deploy != nil {
+		n++
+	}
+	return n
+}
 
 // answer answers the requests for which there is nothing left to wait.
 func (m *Machine) answer(now time.Time) {

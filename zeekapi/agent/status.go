@@ -38,9 +38,15 @@ func (n *node) status() zeekapi.NodeStatus {
 	}
 }
 
-// statusRequest lists the nodes in detail, also those that are on their way
-// out.
 func (m *Machine) statusRequest(d *zeekapi.Dialect, req zeekapi.AgentStatusRequest) {
+	r := m.success(req.ID)
+	r.Data = mustMarshal(m.Nodes())
+	m.publish(d, zeekapi.AgentStatusResponse{ReqID: req.ReqID, Result: r})
+}
+
+// Nodes returns the nodes in detail, also those that are on their way out, by
+// name.
+func (m *Machine) Nodes() []zeekapi.NodeDetail {
 	details := []zeekapi.NodeDetail{}
 	for _, name := range slices.Sorted(maps.Keys(m.nodes)) {
 		n := m.nodes[name]
@@ -60,9 +66,7 @@ func (m *Machine) statusRequest(d *zeekapi.Dialect, req zeekapi.AgentStatusReque
 		}
 		details = append(details, detail)
 	}
-	r := m.success(req.ID)
-	r.Data = mustMarshal(details)
-	m.publish(d, zeekapi.AgentStatusResponse{ReqID: req.ReqID, Result: r})
+	return details
 }
 
 func (m *Machine) logsRequest(d *zeekapi.Dialect, req zeekapi.AgentLogsRequest) {
