@@ -19,6 +19,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/supervisor"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
@@ -47,6 +48,7 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			leave:        s.onExit == exitLeave,
 			obey:         s.callers.obey(len(s.controllers) > 0),
 			dialects:     append(s.topics.dialects(), operations.Dialect(operations.DefaultTopics)),
+			supervisor:   s.supervisor,
 			connectRetry: s.connectRetry,
 		}
 		var err error
@@ -64,8 +66,9 @@ controller to connect. It always listens, because its nodes connect to it.`,
 
 // The kinds of --launcher.
 const (
-	launcherZeek      = "zeek"
-	launcherSimulated = "simulated"
+	launcherZeek       = "zeek"
+	launcherSupervisor = "supervisor"
+	launcherSimulated  = "simulated"
 )
 
 // The kinds of --on-exit.
@@ -85,6 +88,7 @@ type agentService struct {
 	zeek         string
 	leave        bool                   // nodes when the agent ends
 	obey         func(broker.Peer) bool // nil: everybody
+	supervisor   string                 // where it listens
 	security     *security.Layer
 	tls          security.Config // what security is made of, for nodes
 	log          zerolog.Logger
@@ -174,6 +178,32 @@ func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) 
 			TLS:      s.tls,
 			Log:      s.log,
 		})
+	case launcherSupervisor:
+		return s.newSupervisorLauncher(listens)
 	}
-	return nil, fmt.Errorf("--launcher %q: want %s or %s", s.launcher, launcherZeek, launcherSimulated)
+	return nil, fmt.Errorf("--launcher %q: want %s, %s or %s", s.launcher, launcherZeek, launcherSupervisor, launcherSimulated)
+}
+
+func (s *agentService) newSupervisorLauncher(listens netip.AddrPort) (launch.Launcher, error) {
+	log := s.log.With().Str("supervisor", s.supervisor).Logger()
+	endpoint, err := peering.New(peering.Config{
+		Subscriptions: supervisor.Topics(),
+		RetryMin:      s.connectRetry,
+		RetryMax:      10 * s.connectRetry,
+		Secure:        s.security.Hook(),
+		Log:           log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := endpoint.Dial(s.supervisor); err != nil {
+		endpoint.Close()
+		return nil, err
+	}
+	l, err := supervisor.New(supervisor.Config{Bus: endpoint, StateDir: s.stateDir, Agent: listens, Log: log})
+	if err != nil {
+		endpoint.Close()
+		return nil, err
+	}
+	return l, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
 
 // agentSettings are all settings of an agent.
@@ -18,6 +19,7 @@ type agentSettings struct {
 	launcher    string
 	zeek        string
 	onExit      string
+	supervisor  string
 }
 
 func newAgentSettings() *agentSettings {
@@ -28,6 +30,7 @@ func newAgentSettings() *agentSettings {
 		launcher:        launcherZeek,
 		zeek:            "zeek",
 		onExit:          exitStop,
+		supervisor:      net.JoinHostPort("127.0.0.1", strconv.Itoa(control.Port)),
 	}
 	s.native.defaultPort = broker.TCP(2151)
 
@@ -58,8 +61,8 @@ func newAgentSettings() *agentSettings {
 	s.t.Group("Nodes")
 	s.t.Add(
 		settings.Setting{
-			Name: "launcher", Value: settings.Choice(&s.launcher, launcherZeek, launcherSimulated), Common: true,
-			Help: "run nodes as `KIND`: zeek, real processes, or simulated",
+			Name: "launcher", Value: settings.Choice(&s.launcher, launcherZeek, launcherSupervisor, launcherSimulated), Common: true,
+			Help: "run nodes as `KIND`: zeek, real processes; supervisor, by a \"zeek -j\"; or simulated",
 		},
 		settings.Setting{
 			Name: "zeek", Value: settings.Text(&s.zeek), Common: true,
@@ -67,7 +70,11 @@ func newAgentSettings() *agentSettings {
 		},
 		settings.Setting{
 			Name: "on-exit", Value: settings.Choice(&s.onExit, exitStop, exitLeave),
-			Help: "when the agent ends, stop its nodes or leave them running for the next one: stop or leave",
+			Help: "when the agent ends, stop its nodes or leave them running for the next one: stop or leave; a Supervisor's always stay",
+		},
+		settings.Setting{
+			Name: "supervisor", Value: settings.Parsed(&s.supervisor, parseSupervisor, func(a string) string { return a }), Common: true,
+			Help: "with --launcher supervisor: where it listens, `HOST:PORT`",
 		},
 	)
 
@@ -120,6 +127,14 @@ func parseControllers(text string) ([]string, error) {
 		list = append(list, net.JoinHostPort(host, port))
 	}
 	return list, nil
+}
+
+func parseSupervisor(text string) (string, error) {
+	host, port, err := splitAddress(text)
+	if err == nil && (host == "" || port == "0") {
+		err = errors.New("want HOST:PORT")
+	}
+	return net.JoinHostPort(host, port), err
 }
 
 // ownDir is where the agent keeps its own state, "" for where it keeps all.

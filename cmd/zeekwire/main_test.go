@@ -80,7 +80,7 @@ func TestWrongUse(t *testing.T) {
 		{args: []string{"controller", "--state-dir", file, "--listen", "127.0.0.1:0", "--websocket-listen", "none"}, code: 1, want: "error: controller: state: "},
 		{args: []string{"controller"}, env: map[string]string{"ZEEK_CONTROLLER_PORT": "x"}, code: 1,
 			want: `error: ZEEK_CONTROLLER_PORT "x": want a port such as 2150/tcp, or none`},
-		{args: []string{"agent", "--launcher", "x", "--listen", "127.0.0.1:0"}, code: 1, want: `error: --launcher "x": want zeek or simulated`},
+		{args: []string{"agent", "--launcher", "x", "--listen", "127.0.0.1:0"}, code: 1, want: `error: --launcher "x": want zeek, supervisor or simulated`},
 		{args: []string{"controller", "--name", "a/../../b", "--state-dir", t.TempDir()}, code: 1, want: `error: --name "a/../../b": it does not name a file`},
 		{args: []string{"agent", "--name", "..", "--state-dir", t.TempDir()}, code: 1, want: `error: --name "..": it does not name a file`},
 		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_NAME": "a\nb"}, code: 1, want: `error: ZEEK_AGENT_NAME "a\nb": it does not name a file`},

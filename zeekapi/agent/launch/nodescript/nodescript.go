@@ -40,10 +40,14 @@ func Write(dir string) (Files, error) {
 	return f, atomicfile.Write(f.Node, node, 0o644)
 }
 
+// LogQueue is the directory below the agent's state directory into which nodes
+// move the logs that they rotate. A node runs in <state>/nodes/<name>.
+const LogQueue = "log-queue"
+
 // Environment returns what the scripts, and Zeek's own for nodes, must find in
-// the environment to reach an agent that listens at that address. An
-// unspecified address stands for all of the machine's.
-func Environment(agent netip.AddrPort) map[string]string {
+// the environment to reach an agent that listens at that address and has that
+// state directory. An unspecified address stands for all of the machine's.
+func Environment(agent netip.AddrPort, stateDir string) map[string]string {
 	addr := agent.Addr()
 	switch {
 	case addr == netip.IPv6Unspecified():
@@ -54,5 +58,8 @@ func Environment(agent netip.AddrPort) map[string]string {
 	return map[string]string{
 		"ZEEK_AGENT_ADDR": addr.String(),
 		"ZEEK_AGENT_PORT": fmt.Sprintf("%d/tcp", agent.Port()),
+
+		// For Zeek's own scripts, which have LogQueue below it.
+		"ZEEK_MANAGEMENT_SPOOL_DIR": stateDir,
 	}
 }

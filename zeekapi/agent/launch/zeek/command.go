@@ -114,7 +114,7 @@ func (l *Launcher) environ(n launch.Node) []string {
 		set(nodescript.PassphraseVar, l.config.TLS.Passphrase)
 	}
 
-	for key, value := range nodescript.Environment(l.config.Agent) {
+	for key, value := range nodescript.Environment(l.config.Agent, l.config.StateDir) {
 		set(key, value)
 	}
 	return env

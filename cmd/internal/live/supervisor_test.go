@@ -1,0 +1,171 @@
+package live
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// supervisor starts a Supervisor without agent and controller, and returns its
+// port.
+func (z *installation) supervisor(t *testing.T, args ...string) (port int, p *process) {
+	port = freePort(t)
+	argv := []string{z.zeek, "-j"}
+	if z.atLeast(8, 1) {
+		argv = append(argv, "policy/frameworks/cluster/backend/broker")
+	}
+	argv = append(argv, "policy/frameworks/management/supervisor", "SupervisorControl::enable_listen=T",
+		"Broker::default_listen_address=127.0.0.1", fmt.Sprintf("Broker::default_port=%d/tcp", port))
+	return port, start(t, "Zeek's Supervisor", nil, append(argv, args...)...)
+}
+
+// supervisedAgent starts an agent whose nodes a Supervisor runs.
+func supervisedAgent(t *testing.T, controller, listen, supervisor int, state, tls string) *process {
+	return start(t, "our agent", nil, zeekwire(t), "agent", "--name", "agent-one",
+		"--controller", at(controller), "--listen", at(listen), "--state-dir", state,
+		"--launcher", "supervisor", "--supervisor", at(supervisor), "--tls", tls)
+}
+
+// value returns what a node says a global is.
+func (c client) value(t *testing.T, node, id string) string {
+	t.Helper()
+	var got struct {
+		Results map[string]json.RawMessage
+	}
+	if err := c.call(t, &got, "get-id-value", id, node); err != nil {
+		t.Error(err)
+	}
+	return string(got.Results[node])
+}
+
+func TestSupervisorLauncher(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		for _, tls := range tlsModes {
+			t.Run("tls "+tls.mode, func(t *testing.T) {
+				native, websocket := ourController(t, tls.mode)
+				port, _ := z.supervisor(t, tls.args...)
+				listen, state := freePort(t), t.TempDir()
+				agent := supervisedAgent(t, native, listen, port, state, tls.mode)
+				c := ours(t, websocket)
+				c.instances(t, "agent-one")
+				c.deploy(t, cluster)
+				before := c.running(t, "agent-one", nodes...)
+				if got := c.value(t, "worker", "Cluster::node"); got != `"worker"` {
+					t.Errorf("Cluster::node is %s", got)
+				}
+				if got := c.value(t, "logger", "Log::default_rotation_dir"); !strings.HasSuffix(got, `/log-queue"`) {
+					t.Errorf("Log::default_rotation_dir is %s", got)
+				}
+
+				// The Supervisor starts a dead node again, and we notice.
+				if err := syscall.Kill(before["worker"].PID, syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "another worker", func() error {
+					if pid := c.running(t, "agent-one", nodes...)["worker"].PID; pid == before["worker"].PID {
+						return fmt.Errorf("still process %d", pid)
+					}
+					return nil
+				})
+
+				// A new agent, even one that remembers nothing, takes over.
+				before = c.running(t, "agent-one", nodes...)
+				agent.kill()
+				if err := os.RemoveAll(filepath.Join(state, "scripts")); err != nil {
+					t.Fatal(err)
+				}
+				supervisedAgent(t, native, listen, port, t.TempDir(), tls.mode)
+				c.instances(t, "agent-one")
+				c.deploy(t, cluster)
+				after := c.running(t, "agent-one", nodes...)
+				for _, name := range nodes {
+					if before[name].PID != after[name].PID {
+						t.Errorf("node %s: process %d became %d", name, before[name].PID, after[name].PID)
+					}
+				}
+
+				// What is not wanted any more, goes.
+				c.deploy(t, strings.Split(cluster, "[worker]")[0])
+				c.running(t, "agent-one", "manager", "logger")
+				eventually(t, "end of the worker", func() error {
+					if err := syscall.Kill(after["worker"].PID, 0); err == nil {
+						return fmt.Errorf("process %d is still there", after["worker"].PID)
+					}
+					return nil
+				})
+			})
+		}
+	})
+}
+
+// Nodes of Zeek's own agent go on running when ours takes its place.
+func TestSupervisorLauncherTakesOverFromZeek(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		native, websocket := ourController(t, "off")
+		port, state := freePort(t), t.TempDir()
+		listen := freePort(t)
+		start(t, "Zeek's agent", []string{
+			"ZEEK_AGENT_NAME=agent-one", "ZEEK_AGENT_ADDR=127.0.0.1", fmt.Sprintf("ZEEK_AGENT_PORT=%d/tcp", listen),
+			fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", native),
+			"ZEEK_MANAGEMENT_STATE_DIR=" + state, "ZEEK_MANAGEMENT_SPOOL_DIR=" + state,
+		}, z.zeek, "-j", "policy/frameworks/management/agent", fmt.Sprintf("Broker::default_port=%d/tcp", port), "Broker::disable_ssl=T")
+		c := ours(t, websocket)
+		c.instances(t, "agent-one")
+		c.deploy(t, cluster)
+		before := c.running(t, "agent-one", nodes...)
+
+		// Ours has another port, so that Zeek's can stay. They would fight if
+		// both obeyed one controller.
+		native, websocket = ourController(t, "off")
+		supervisedAgent(t, native, freePort(t), port, t.TempDir(), "off")
+		c = ours(t, websocket)
+		c.instances(t, "agent-one")
+		c.deploy(t, cluster)
+		after := c.running(t, "agent-one", nodes...)
+		for _, name := range nodes {
+			if before[name].PID != after[name].PID {
+				t.Errorf("node %s: process %d became %d", name, before[name].PID, after[name].PID)
+			}
+		}
+	})
+}
+
+// A node that cannot start is reported with what it wrote, and those that can
+// run do.
+func TestSupervisorLauncherShowsWhyANodeFails(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		native, websocket := ourController(t, "off")
+		port, _ := z.supervisor(t, "Broker::disable_ssl=T")
+		supervisedAgent(t, native, freePort(t), port, t.TempDir(), "off")
+		c := ours(t, websocket)
+		c.instances(t, "agent-one")
+		file := filepath.Join(t.TempDir(), "cluster.cfg")
+		if err := os.WriteFile(file, []byte(cluster+"interface = nosuchdev\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		stdout, _, code := run(t, nil, append(c.argv, "deploy-config", file)...)
+		t.Logf("answered after %s", time.Since(began))
+		if code == 0 || !strings.Contains(stdout, "nosuchdev") {
+			t.Errorf("exit code %d: %s", code, stdout)
+		}
+		eventually(t, "the others running", func() error {
+			var got struct {
+				Results map[string]map[string]nodeStatus
+			}
+			if err := c.call(t, &got, "get-nodes"); err != nil {
+				return err
+			}
+			of := got.Results["agent-one"]
+			if of["manager"].State != "RUNNING" || of["logger"].State != "RUNNING" || of["worker"].State == "RUNNING" {
+				return fmt.Errorf("%v", of)
+			}
+			return nil
+		})
+	})
+}

@@ -1,0 +1,89 @@
+package supervisor
+
+import (
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
+	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
+)
+
+// stockScript is what Zeek's own agent has its nodes load.
+const stockScript = "policy/frameworks/management/node"
+
+// setup is what all nodes have in common.
+type setup struct {
+	agent    netip.AddrPort
+	stateDir string
+	scripts  nodescript.Files
+}
+
+// config returns a node as the Supervisor is to have it. Like Zeek's agent it
+// leaves standard output and error to the Supervisor, which can tell what was
+// written there.
+func (s setup) config(n launch.Node) control.NodeConfig {
+	c := control.NodeConfig{
+		Name:        n.Name,
+		Interface:   n.Interface,
+		Directory:   filepath.Join(s.stateDir, "nodes", n.Name),
+		BaseScripts: []string{s.scripts.Defaults},
+		UserScripts: append(slices.Clone(n.Scripts), s.scripts.Node),
+		Env:         nodescript.Environment(s.agent, s.stateDir),
+		CPUAffinity: n.CPUAffinity,
+		Cluster:     make(map[string]control.Endpoint, len(n.Cluster)),
+	}
+	maps.Copy(c.Env, n.Env)
+	for _, m := range n.Cluster {
+		p := m.Port
+		if p.Number == 0 {
+			p = broker.Port{Protocol: broker.ProtocolUnknown}
+		}
+		host := m.Host
+		if !host.IsValid() {
+			host = netip.IPv4Unspecified()
+		}
+		c.Cluster[m.Name] = control.Endpoint{Role: m.Role, Host: host, Port: p, MetricsPort: m.MetricsPort}
+	}
+	return c
+}
+
+// same reports whether a node that the Supervisor has may stay when want is
+// wanted. It may have been created by Zeek's agent, or by ours when that had
+// another address or directory: only what makes it the node that it is counts.
+func (s setup) same(has, want control.NodeConfig) bool {
+	return has.Name == want.Name &&
+		has.Interface == want.Interface &&
+		(has.CPUAffinity == nil) == (want.CPUAffinity == nil) &&
+		(has.CPUAffinity == nil || *has.CPUAffinity == *want.CPUAffinity) &&
+		slices.Equal(s.ownScripts(has), s.ownScripts(want)) &&
+		maps.Equal(s.ownEnv(has), s.ownEnv(want)) &&
+		maps.EqualFunc(has.Cluster, want.Cluster, sameEndpoint)
+}
+
+// sameEndpoint leaves out the interface, which no Zeek uses, and the protocol
+// of no port, which depends on the version. Before Zeek 7.0 there were no
+// metrics ports to compare.
+func sameEndpoint(has, want control.Endpoint) bool {
+	return has.Role == want.Role && has.Host.Unmap() == want.Host.Unmap() && has.Port.Number == want.Port.Number &&
+		(has.MetricsPort.Number == 0 || has.MetricsPort.Number == want.MetricsPort.Number)
+}
+
+// ownScripts returns what is the node's own among its scripts.
+func (s setup) ownScripts(c control.NodeConfig) []string {
+	return slices.DeleteFunc(slices.Concat(c.BaseScripts, c.UserScripts), func(script string) bool {
+		return script == stockScript || filepath.Base(script) == filepath.Base(s.scripts.Node) ||
+			filepath.Base(script) == filepath.Base(s.scripts.Defaults)
+	})
+}
+
+func (s setup) ownEnv(c control.NodeConfig) map[string]string {
+	env := maps.Clone(c.Env)
+	for key := range nodescript.Environment(s.agent, s.stateDir) {
+		delete(env, key)
+	}
+	return env
+}

@@ -1,0 +1,225 @@
+// Package supervisor has nodes run by a Supervisor of Zeek 5.0 or later, a
+// "zeek -j" on the same machine that listens for requests
+// (SupervisorControl::enable_listen=T, and with Zeek 8.1 or later the script
+// policy/frameworks/cluster/backend/broker). What its nodes load besides their
+// own scripts, and how they use TLS, is up to its command line.
+//
+// The Supervisor starts nodes again that die, and keeps them while no agent is
+// there. A launcher takes over those it finds, also of Zeek's own agent, if
+// they are as they should be; the processes of agents and controllers among
+// them are left alone.
+//
+// What a node wrote before it died is known if the Supervisor loads
+// policy/frameworks/management/supervisor.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
+)
+
+// Config says how to reach the Supervisor and what nodes need.
+type Config struct {
+	// Bus leads to the Supervisor and to nobody else. It must subscribe to
+	// Topics. The launcher closes it.
+	Bus broker.Bus
+
+	// StateDir is where nodes have their directories, as the Supervisor's
+	// user can write to them.
+	StateDir string
+
+	// Agent is where the agent listens for its nodes. An unspecified address
+	// stands for all of the machine's.
+	Agent netip.AddrPort
+
+	// Log is silent if it is the zero Logger.
+	Log zerolog.Logger
+}
+
+// Topics are what the bus must subscribe to.
+func Topics() []string { return []string{control.Topic, management.DefaultTopics.Supervisor} }
+
+// Launcher is a launch.Launcher and a launch.Adopter. Its nodes say hello and
+// answer on the agent's bus. Until the Supervisor is there, nodes wait.
+type Launcher struct {
+	config   Config
+	exits    *zeekapi.Dialect
+	dialects map[control.Layout]*zeekapi.Dialect
+	events   launch.Events
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	all    sync.WaitGroup
+
+	mu      sync.Mutex
+	machine *machine
+	timer   *time.Timer
+}
+
+var (
+	_ launch.Launcher = (*Launcher)(nil)
+	_ launch.Adopter  = (*Launcher)(nil)
+)
+
+// New returns a launcher. It writes the scripts that nodes load into the state
+// directory.
+func New(c Config) (*Launcher, error) {
+	if c.Bus == nil || c.StateDir == "" {
+		return nil, errors.New("supervisor launcher: no bus or no state directory")
+	}
+	dir, err := filepath.Abs(c.StateDir) // nodes run elsewhere
+	if err != nil {
+		return nil, fmt.Errorf("supervisor launcher: state directory: %w", err)
+	}
+	scripts, err := nodescript.Write(filepath.Join(dir, "scripts"))
+	if err != nil {
+		return nil, fmt.Errorf("supervisor launcher: %w", err)
+	}
+	s := setup{agent: c.Agent, stateDir: dir, scripts: scripts}
+	l := &Launcher{
+		config:   c,
+		exits:    management.Dialect(management.DefaultTopics),
+		dialects: make(map[control.Layout]*zeekapi.Dialect),
+		machine:  newMachine("zeekwire-"+uuid.NewString(), s.config, s.same),
+		timer:    time.NewTimer(0),
+	}
+	for _, layout := range append([]control.Layout{control.LayoutUnknown}, control.Layouts...) {
+		l.dialects[layout] = control.Dialect(control.Topic, layout)
+	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.all.Go(l.listen)
+	l.all.Go(l.watchTime)
+	return l, nil
+}
+
+// Start has the Supervisor create a node, unless it has it already.
+func (l *Launcher) Start(n launch.Node) {
+	l.step(func(now time.Time) []output { return l.machine.start(now, n) })
+}
+
+// Stop has the Supervisor destroy a node. It is reported as gone when the
+// Supervisor has agreed, which starts no other until the process has ended.
+func (l *Launcher) Stop(name string) {
+	l.step(func(now time.Time) []output { return l.machine.stop(now, name) })
+}
+
+// Keep has the Supervisor destroy the nodes that it had before, but for these.
+func (l *Launcher) Keep(names []string) {
+	l.step(func(now time.Time) []output { return l.machine.keepOnly(now, names) })
+}
+
+// Next waits for the next event.
+func (l *Launcher) Next(ctx context.Context) (launch.Event, error) { return l.events.Next(ctx) }
+
+// Close leaves the nodes to the Supervisor, for the next agent.
+func (l *Launcher) Close(context.Context) error {
+	l.cancel()
+	err := l.config.Bus.Close()
+	l.all.Wait()
+	l.timer.Stop()
+	l.events.Close()
+	return err
+}
+
+// listen hears what the Supervisor says until Close, or until somebody else
+// closes the bus.
+func (l *Launcher) listen() {
+	for {
+		notice, err := l.config.Bus.Next(l.ctx)
+		if err != nil {
+			if l.ctx.Err() == nil {
+				l.events.Close()
+			}
+			return
+		}
+		switch notice := notice.(type) {
+		case broker.PeerAdded:
+			l.config.Log.Info().Stringer("address", notice.Peer.Addr).Msg("the Supervisor is there")
+			l.step(l.machine.connected)
+		case broker.PeerLost:
+			l.config.Log.Warn().AnErr("reason", notice.Err).Msg("lost the Supervisor, nodes stay as they are")
+			l.step(func(time.Time) []output { l.machine.disconnected(); return nil })
+		case broker.Received:
+			l.received(notice.Message)
+		}
+	}
+}
+
+func (l *Launcher) received(m broker.Message) {
+	ev, err := broker.ParseEvent(m.Value)
+	if err != nil {
+		l.config.Log.Debug().Str("topic", m.Topic).Err(err).Msg("ignoring message")
+		return
+	}
+	for _, d := range []*zeekapi.Dialect{l.dialects[control.LayoutUnknown], l.exits} {
+		msg, err := d.Decode(ev)
+		if errors.Is(err, zeekapi.ErrUnknown) {
+			continue
+		}
+		if err != nil {
+			l.config.Log.Warn().Str("topic", m.Topic).Err(err).Msg("ignoring event")
+			return
+		}
+		l.config.Log.Debug().Str("event", ev.Name).Str("reqid", msg.RequestID()).Msg("received")
+		l.step(func(now time.Time) []output { return l.machine.received(now, msg) })
+		return
+	}
+}
+
+// watchTime gives the machine its ticks.
+func (l *Launcher) watchTime() {
+	for {
+		select {
+		case <-l.timer.C:
+			l.step(l.machine.tick)
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+// step has the machine take a step and does what it says.
+func (l *Launcher) step(take func(time.Time) []output) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, out := range take(time.Now()) {
+		switch out := out.(type) {
+		case send:
+			l.send(out)
+		case report:
+			l.events.Add(out.event)
+		case note:
+			l.config.Log.Warn().Str("node", out.node).Msg(out.text)
+		}
+	}
+	l.timer.Stop()
+	if t, ok := l.machine.deadline(); ok {
+		l.timer.Reset(time.Until(t))
+	}
+}
+
+func (l *Launcher) send(out send) {
+	ev, err := l.dialects[out.layout].Encode(out.message)
+	if err == nil {
+		l.config.Log.Debug().Str("event", ev.Name).Str("reqid", out.message.RequestID()).Msg("publishing")
+		err = l.config.Bus.Publish(l.ctx, control.Topic, ev.Value())
+	}
+	if err != nil && l.ctx.Err() == nil {
+		l.config.Log.Error().Err(err).Msg("cannot ask the Supervisor")
+	}
+}
