@@ -42,7 +42,7 @@ func (c *Client) Probe(ctx context.Context) error {
 	_, err := c.GetInstances(ctx)
 	var refused *RefusedError
 	if err == nil || errors.As(err, &refused) {
-		err = fmt.Errorf("client: %w", ErrUnsupported)
+		err = ErrUnsupported
 	}
 	cancel(err) // unless it is answered by now, the request never will
 	return supported(<-answered)
@@ -56,7 +56,8 @@ func supported(err error) error {
 	switch {
 	case errors.As(err, &refused): // by a controller that understood it
 		return nil
-	case errors.As(err, &complaint) && complaint.Code == jsonv1.CodeDeserializationFailed:
+	case errors.Is(err, ErrUnsupported),
+		errors.As(err, &complaint) && complaint.Code == jsonv1.CodeDeserializationFailed:
 		return fmt.Errorf("client: %w", ErrUnsupported)
 	}
 	return err

@@ -105,11 +105,16 @@ func (t *Tool) deploy() *cobra.Command {
 func (t *Tool) getConfig() *cobra.Command {
 	var file string
 	var asJSON, deployed, staged bool
+	var number uint64
 	cmd := t.command("get-config", "Retrieve the staged or the deployed cluster configuration", cobra.NoArgs,
 		func(ctx context.Context, r *run, _ []string) error {
-			config, err := ask(ctx, r, func(ctx context.Context, c *client.Client) (zeekapi.Configuration, error) {
-				return c.GetConfiguration(ctx, deployed)
-			})
+			var config zeekapi.Configuration
+			var err error
+			if number > 0 {
+				config, err = r.pastConfiguration(ctx, number)
+			} else {
+				config, err = ask(ctx, r, getConfiguration(deployed))
+			}
 			if err != nil {
 				return plain(err, "configuration")
 			}
@@ -128,6 +133,10 @@ func (t *Tool) getConfig() *cobra.Command {
 	cmd.Flags().BoolVar(&deployed, "deployed", false, "retrieve the deployed configuration, with ports and addresses filled in")
 	cmd.Flags().BoolVar(&staged, "staged", false, "retrieve the staged configuration (default)")
 	cmd.MarkFlagsMutuallyExclusive("deployed", "staged")
+	if t.People {
+		cmd.Flags().Uint64Var(&number, "number", 0, "retrieve the configuration of deployment `NUMBER`, see history")
+		cmd.MarkFlagsMutuallyExclusive("deployed", "staged", "number")
+	}
 	return cmd
 }
 

@@ -12,15 +12,11 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
 
-// Attention is the exit code, with --strict-exit only, of status if something
-// in the cluster is not as it should be, and of diff if there are changes.
-const Attention = 3
-
 // operations returns the commands that zeek-client does not have.
 func (t *Tool) operations() []*cobra.Command {
 	return []*cobra.Command{
-		t.diff(), t.rollback(),
-		t.drain(true), t.drain(false),
+		t.status(), t.watch(), t.diff(), t.history(), t.rollback(), t.rollingRestart(),
+		t.drain(true), t.drain(false), t.logs(), t.notices(),
 	}
 }
 
@@ -135,7 +131,7 @@ func (t *Tool) rollback() *cobra.Command {
 			if len(args) > 0 {
 				var err error
 				if number, err = strconv.ParseUint(args[0], 10, 64); err != nil || number == 0 {
-					return r.fail("%q is no number of a deployment, see history", args[0])
+					return r.misuse("%q is no number of a deployment, see history", args[0])
 				}
 			}
 			c, err := r.operate(ctx, "rolling back")

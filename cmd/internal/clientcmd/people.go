@@ -55,7 +55,10 @@ func (r *run) look(cmd *cobra.Command) error {
 	if r.people && errors.Moves && !t.flags.quiet {
 		r.progress, r.watcher = cmd.ErrOrStderr(), errors
 	}
-	return err
+	if err != nil {
+		return r.misuse("--color: %v", err)
+	}
+	return nil
 }
 
 // present shows an answer: for people as view makes it, otherwise as JSON.
@@ -64,4 +67,11 @@ func (r *run) present(v any, view func() []terminal.Line) error {
 		return r.print(v)
 	}
 	return r.screen.Write(r.page, view()...)
+}
+
+// misuse says what is wrong with how the command was called, and returns the
+// error to end with.
+func (r *run) misuse(format string, args ...any) error {
+	r.fail(format, args...)
+	return &ExitError{Code: Misuse}
 }

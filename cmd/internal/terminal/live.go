@@ -33,6 +33,9 @@ func (l *Live) Update(lines ...Line) error {
 // Clear takes away the lines that change.
 func (l *Live) Clear() error { return l.Update() }
 
+// Leave ends the changing of what is shown: it stays.
+func (l *Live) Leave() { l.shown, l.drawn = nil, 0 }
+
 // draw is one write, so that nobody sees half of it.
 func (l *Live) draw(stay, change []Line) error {
 	var b strings.Builder

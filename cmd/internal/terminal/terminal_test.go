@@ -158,6 +158,9 @@ func TestLive(t *testing.T) {
 	step("\x1b[2A\r\x1b[Jlonger tha\n", live.Update(terminal.Text("longer than the terminal")))
 	step("\x1b[1A\r\x1b[J", live.Clear())
 	step("", live.Clear())
+	step("\r\x1b[Ja\n", live.Update(terminal.Text("a")))
+	live.Leave()
+	step("kept\n", live.Print(terminal.Text("kept")))
 
 	live = terminal.NewLive(&out, terminal.Screen{Terminal: true})
 	step("", live.Update(terminal.Text("a")))

@@ -1,0 +1,17 @@
+package clientcmd
+
+// Misuse is the exit code of a command that was called wrongly.
+const Misuse = 2
+
+// Attention is the exit code, with --strict-exit only, of status if something
+// in the cluster is not as it should be, and of diff if there are changes.
+const Attention = 3
+
+// ExitCodes says what the exit codes mean, for help and manual pages.
+const ExitCodes = `Exit codes:
+  0    done
+  1    failed, or a part of it did
+  2    called wrongly
+  3    with --strict-exit only: status finds something that is not as it should
+       be, diff finds changes
+  130  interrupted`

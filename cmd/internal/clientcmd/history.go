@@ -1,0 +1,119 @@
+package clientcmd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+)
+
+func (t *Tool) history() *cobra.Command {
+	var limit uint64
+	cmd := t.command("history", "Show the last deployments", cobra.NoArgs,
+		func(ctx context.Context, r *run, _ []string) error {
+			all, err := askOperation(ctx, r, "a history", func(ctx context.Context, c *client.Client) ([]zeekapi.Deployment, error) {
+				return c.History(ctx, limit)
+			})
+			if err != nil {
+				return err
+			}
+			view := struct {
+				Deployments []deploymentView `json:"deployments"`
+			}{list(all, newDeploymentView)}
+			return r.present(view, func() []terminal.Line { return r.historyTable(all) })
+		})
+	cmd.Long = cmd.Short + `, the newest first.
+
+"get-config --number NUMBER" has the configuration of one, "rollback NUMBER"
+deploys it again.`
+	cmd.Flags().Uint64VarP(&limit, "limit", "n", 20, "show at most `NUMBER` deployments, 0 for all that the controller keeps")
+	return cmd
+}
+
+func (r *run) historyTable(all []zeekapi.Deployment) []terminal.Line {
+	if len(all) == 0 {
+		return []terminal.Line{terminal.Text("Nothing was deployed yet.")}
+	}
+	t := &terminal.Table{
+		Header: []string{"NUMBER", "STARTED", "TOOK", "ACTION", "BY", "CONFIGURATION", "OUTCOME", "ERROR"},
+		Right:  []bool{0: true, 2: true},
+	}
+	for _, d := range all {
+		took, text := "", ""
+		if !d.Ended.IsZero() {
+			took = fmt.Sprintf("%.1fs", d.Ended.Sub(d.Started).Seconds())
+		}
+		if len(d.Errors) > 0 {
+			text = d.Errors[0]
+		}
+		t.Add(number(d.Number), cell(localTime(d.Started)), cell(took), cell(d.Action), cell(d.By), cell(d.Config), outcomeCell(d.Outcome), cell(text))
+	}
+	return t.Lines(r.screen)
+}
+
+// localTime returns a time for people, "" if it is not known.
+func localTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+func (r *run) pastConfiguration(ctx context.Context, number uint64) (zeekapi.Configuration, error) {
+	return askOperation(ctx, r, "a history", func(ctx context.Context, c *client.Client) (zeekapi.Configuration, error) {
+		return c.PastConfiguration(ctx, number)
+	})
+}
+
+func (t *Tool) notices() *cobra.Command {
+	var limit, after uint64
+	cmd := t.command("notices", "Show what happened last in the cluster", cobra.NoArgs,
+		func(ctx context.Context, r *run, _ []string) error {
+			all, err := askOperation(ctx, r, "notices", func(ctx context.Context, c *client.Client) ([]zeekapi.Notice, error) {
+				return c.Notices(ctx, after, limit)
+			})
+			if err != nil {
+				return err
+			}
+			view := struct {
+				Notices []noticeView `json:"notices"`
+			}{list(all, newNoticeView)}
+			return r.present(view, func() []terminal.Line {
+				if len(all) == 0 {
+					return []terminal.Line{terminal.Text("Nothing happened.")}
+				}
+				return list(all, noticeLine)
+			})
+		})
+	cmd.Long = cmd.Short + `, the oldest first: agents that came and went, nodes that
+changed their state, errors, deployments.
+
+"watch" shows them as they happen.`
+	cmd.Flags().Uint64VarP(&limit, "limit", "n", 50, "show at most `NUMBER` notices, 0 for all that the controller kept")
+	cmd.Flags().Uint64Var(&after, "after", 0, "show only those after the notice with that `NUMBER`")
+	return cmd
+}
+
+// noticeLine shows a notice to people.
+func noticeLine(n zeekapi.Notice) terminal.Line {
+	text := cell(n.Text)
+	switch n.Kind {
+	case zeekapi.NoticeState:
+		text = stateCell(zeekapi.State(n.Text))
+	case zeekapi.NoticeError, zeekapi.NoticeLost:
+		text.Style = terminal.Bad
+	}
+	line := terminal.Line{{Text: localTime(n.Time) + "  ", Style: terminal.Faint}, cell(fmt.Sprintf("%-9s  ", n.Kind))}
+	switch {
+	case n.Node != "" && n.Instance != "":
+		line = append(line, terminal.Span{Text: n.Node + " (" + n.Instance + "): ", Style: terminal.Strong})
+	case n.Node+n.Instance != "":
+		line = append(line, terminal.Span{Text: n.Node + n.Instance + ": ", Style: terminal.Strong})
+	}
+	return append(line, text)
+}

@@ -1,0 +1,153 @@
+package clientcmd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+)
+
+// rollingRestarts is what a controller that lacks them knows nothing of.
+const rollingRestarts = "rolling restarts"
+
+func (t *Tool) rollingRestart() *cobra.Command {
+	var roles []string
+	var atOnce uint64
+	var cancel, detach bool
+	cmd := t.command("rolling-restart [NODE...]", "Restart nodes by and by, all if none is named", cobra.ArbitraryArgs,
+		func(ctx context.Context, r *run, args []string) error {
+			wanted, err := clusterRoles(roles)
+			if err != nil {
+				return r.misuse("%v", err)
+			}
+			c, err := r.operate(ctx, rollingRestarts)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			job, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Job, error) {
+				if cancel {
+					return c.CancelJob(ctx)
+				}
+				return c.RollingRestart(ctx, args, wanted, atOnce)
+			})
+			if err != nil {
+				return plain(err, "job")
+			}
+			if !cancel && !detach {
+				if job, err = r.followJob(ctx, c, job); err != nil {
+					return err
+				}
+			}
+			if err := r.present(newJobView(job), func() []terminal.Line { return jobLines(job) }); err != nil {
+				return err
+			}
+			return failIf(!cancel && job.Error != "")
+		})
+	cmd.Long = cmd.Short + `: loggers, then managers, proxies and
+workers, a few at once, and the next ones when those before them run again.
+
+The controller does that by itself. This command waits for it to end and shows
+how far it is; interrupted, it leaves the controller to go on. --cancel makes
+the controller stop after the nodes that it is at.`
+	cmd.Flags().StringSliceVar(&roles, "role", nil, "restart only nodes of this `ROLE`: manager, logger, proxy or worker; may be repeated")
+	cmd.Flags().Uint64Var(&atOnce, "at-once", 1, "restart `NUMBER` nodes at once")
+	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait for the end")
+	cmd.Flags().BoolVar(&cancel, "cancel", false, "end the rolling restart that is under way")
+	cmd.MarkFlagsMutuallyExclusive("cancel", "role")
+	cmd.MarkFlagsMutuallyExclusive("cancel", "at-once")
+	cmd.MarkFlagsMutuallyExclusive("cancel", "detach")
+	return cmd
+}
+
+func clusterRoles(names []string) ([]zeekapi.ClusterRole, error) {
+	var roles []zeekapi.ClusterRole
+	for _, name := range names {
+		role := zeekapi.ClusterRole(strings.ToUpper(strings.TrimSpace(name)))
+		if !role.Valid() || role == zeekapi.RoleNone {
+			return nil, fmt.Errorf("role %q: want manager, logger, proxy or worker", name)
+		}
+		roles = append(roles, role)
+	}
+	return roles, nil
+}
+
+// followJob waits for the end of a job and shows how far it is.
+func (r *run) followJob(ctx context.Context, c *client.Client, job zeekapi.Job) (zeekapi.Job, error) {
+	wake := make(chan struct{}, 1)
+	c.OnNotice(func(n zeekapi.Notice) {
+		if n.Kind == zeekapi.NoticeJob {
+			select {
+			case wake <- struct{}{}:
+			default:
+			}
+		}
+	})
+	live := terminal.NewLive(r.progress, r.watcher)
+	began := time.Now()
+	for job.Ended.IsZero() {
+		if r.progress != nil {
+			live.Update(jobProgress(job, time.Since(began))...)
+		}
+		select {
+		case <-wake:
+		case <-time.After(pollPause):
+		case <-ctx.Done():
+		}
+		s, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Status, error) { return c.Status(ctx) })
+		switch {
+		case err != nil:
+			if r.progress != nil {
+				live.Clear()
+			}
+			r.error("not waiting any longer; the controller goes on with rolling restart %d. See status, or end it by rolling-restart --cancel.", job.Number)
+			return job, err
+		case s.Job == nil || s.Job.Number < job.Number:
+			return job, fmt.Errorf("the controller has lost rolling restart %d", job.Number)
+		case s.Job.Number > job.Number:
+			return job, fmt.Errorf("rolling restart %d has taken the place of %d", s.Job.Number, job.Number)
+		}
+		job = *s.Job
+	}
+	if r.progress != nil {
+		live.Clear()
+	}
+	return job, nil
+}
+
+func jobProgress(j zeekapi.Job, d time.Duration) []terminal.Line {
+	lines := []terminal.Line{{
+		{Text: "Restarting", Style: terminal.Strong},
+		cell(fmt.Sprintf(": %d of %d nodes done", len(j.Done), len(j.Done)+len(j.Now)+len(j.Next))),
+		{Text: " (" + age(d) + ")", Style: terminal.Faint},
+	}}
+	for _, part := range []struct {
+		what  string
+		nodes []string
+		style terminal.Style
+	}{{"now", j.Now, terminal.Warn}, {"next", j.Next, terminal.Plain}, {"done", j.Done, terminal.Good}} {
+		if len(part.nodes) > 0 {
+			lines = append(lines, terminal.Line{cell(fmt.Sprintf("  %-5s", part.what)), {Text: strings.Join(part.nodes, ", "), Style: part.style}})
+		}
+	}
+	return lines
+}
+
+// jobLines shows a job as it ended, or as it is.
+func jobLines(j zeekapi.Job) []terminal.Line {
+	switch {
+	case j.Error != "":
+		return []terminal.Line{wrong("Rolling restart %d ended early: %s", j.Number, j.Error), terminal.Text("Restarted: %s", orNothing(strings.Join(j.Done, ", ")))}
+	case j.Ended.IsZero():
+		return jobProgress(j, time.Since(j.Started))
+	case len(j.Done) == 0:
+		return []terminal.Line{terminal.Text("There was nothing to restart.")}
+	}
+	return []terminal.Line{terminal.Text("Restarted: %s", strings.Join(j.Done, ", "))}
+}

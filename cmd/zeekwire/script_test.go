@@ -1,0 +1,342 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+var update = flag.Bool("update", false, "write the outputs that scripts want anew")
+
+func TestMain(m *testing.M) {
+	testscript.Main(leakChecked{m}, map[string]func(){"zeekwire": main})
+}
+
+// leakChecked is a testing.M that fails if goroutines are left over.
+type leakChecked struct{ *testing.M }
+
+func (m leakChecked) Run() int {
+	code := m.M.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	return code
+}
+
+// TestScripts runs the client commands as users do, of a controller and agents
+// that run in this process with simulated nodes. On top of testscript's own,
+// scripts have the commands
+//
+//	controller [-zeek] [ADDRESS]   start a controller, and let the client
+//	                               commands talk to it; -zeek: one that knows
+//	                               only what Zeek's does
+//	agent NAME                     start an agent that connects to it
+//	end NAME                       stop an agent, or the controller
+//	await PATTERN COMMAND...       run a command until its output matches
+//	piped COMMAND...               run a command; the file out then has what it
+//	                               wrote, and the file err its errors
+//	terminal [-size CxR] [-until PATTERN] COMMAND...
+//	                               run a command on a terminal, and interrupt it
+//	                               when it has shown the pattern; the file screen
+//	                               then has what can be seen at the end, and the
+//	                               file written all that was written
+//
+// The files have words in place of what is not the same every time.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       *update,
+		ContinueOnError:     *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			layer, err := security.New(security.Config{Mode: security.Off})
+			env.Values[servicesKey{}] = &services{security: layer, running: make(map[string]func())}
+			env.Setenv("TERM", "xterm-256color")
+			env.Setenv("TZ", "UTC")
+			return err
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"controller": startController,
+			"agent":      startAgent,
+			"end":        stopService,
+			"await":      awaitOutput,
+			"piped":      piped,
+			"terminal":   onTerminal,
+		},
+	})
+}
+
+type servicesKey struct{}
+
+// services are those of one script.
+type services struct {
+	security *security.Layer
+	agentsAt string            // where agents reach the controller
+	running  map[string]func() // stops a service and waits for it
+}
+
+func servicesOf(ts *testscript.TestScript) *services {
+	return ts.Value(servicesKey{}).(*services)
+}
+
+// start runs a service until it is stopped or the script ends.
+func (s *services) start(ts *testscript.TestScript, name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			ts.Fatalf("%s: %v", name, err)
+		}
+	})
+	s.running[name] = stop
+	ts.Defer(stop)
+}
+
+func startController(ts *testscript.TestScript, neg bool, args []string) {
+	s := servicesOf(ts)
+	type addresses struct{ native, clients net.Addr }
+	started := make(chan addresses, 1)
+	c := controllerService{
+		name: "controller", listen: "127.0.0.1:0", websocketListen: "127.0.0.1:0",
+		stateFile: ts.MkAbs("controller.db"), settings: controller.DefaultSettings(), dialects: defaultTopics.dialects(),
+		security: s.security, log: zerolog.Nop(),
+		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
+	}
+	for _, a := range args {
+		if a == "-zeek" {
+			c.dialects = []*zeekapi.Dialect{
+				management.Dialect(management.DefaultTopics), clusteragent.Dialect(clusteragent.DefaultTopics),
+			}
+		}
+	}
+	s.start(ts, "controller", c.run)
+	select {
+	case a := <-started:
+		s.agentsAt = a.native.String()
+		ts.Setenv("ZEEK_CLIENT_CONFIG_SETTINGS", fmt.Sprintf("controller.port=%d client.peering_attempts=1", portOf(a.clients)))
+		ts.Setenv("CONTROLLER", a.clients.String())
+	case <-time.After(scriptPatience):
+		ts.Fatalf("the controller does not start")
+	}
+}
+
+func startAgent(ts *testscript.TestScript, neg bool, args []string) {
+	s := servicesOf(ts)
+	started := make(chan struct{})
+	a := agentService{
+		name: args[0], controllers: []string{s.agentsAt}, stateDir: ts.MkAbs(args[0]), launcher: launcherSimulated,
+		security: s.security, log: zerolog.Nop(), dialects: defaultTopics.dialects(),
+		started: func(net.Addr) { close(started) },
+	}
+	s.start(ts, a.name, a.run)
+	select {
+	case <-started:
+	case <-time.After(scriptPatience):
+		ts.Fatalf("agent %s does not start", a.name)
+	}
+}
+
+func stopService(ts *testscript.TestScript, neg bool, args []string) {
+	s := servicesOf(ts)
+	s.running[args[0]]()
+	delete(s.running, args[0])
+}
+
+// scriptPatience is far more than anything ever takes.
+const scriptPatience = time.Minute
+
+func awaitOutput(ts *testscript.TestScript, neg bool, args []string) {
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	deadline := time.Now().Add(scriptPatience)
+	var out string
+	for time.Now().Before(deadline) {
+		ts.Exec(args[1], args[2:]...)
+		if out = ts.ReadFile("stdout"); pattern.MatchString(out) != neg {
+			return
+		}
+	}
+	ts.Fatalf("it still says:\n%s", out)
+}
+
+func piped(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec(args[0], args[1:]...)
+	write(ts, "out", ts.ReadFile("stdout"))
+	write(ts, "err", ts.ReadFile("stderr"))
+	if (err != nil) != neg {
+		ts.Fatalf("%v", err)
+	}
+}
+
+func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
+	size := &pty.Winsize{Cols: 100, Rows: 40}
+	var until *regexp.Regexp
+	for strings.HasPrefix(args[0], "-") {
+		switch args[0] {
+		case "-size":
+			_, err := fmt.Sscanf(args[1], "%dx%d", &size.Cols, &size.Rows)
+			ts.Check(err)
+		case "-until":
+			until = regexp.MustCompile(args[1])
+		}
+		args = args[2:]
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	path, err := lookPath(ts, args[0])
+	ts.Check(err)
+	cmd.Path, cmd.Err = path, nil
+	cmd.Dir = ts.MkAbs(".")
+	for _, name := range []string{"PATH", "HOME", "TERM", "TZ", "NO_COLOR", "ZEEK_CLIENT_CONFIG_SETTINGS", "GOCOVERDIR"} {
+		if v := ts.Getenv(name); v != "" {
+			cmd.Env = append(cmd.Env, name+"="+v)
+		}
+	}
+	tty, err := pty.StartWithSize(cmd, size)
+	ts.Check(err)
+	defer tty.Close()
+	kill := time.AfterFunc(scriptPatience, func() { cmd.Process.Kill() })
+	defer kill.Stop()
+
+	var written bytes.Buffer
+	buf := make([]byte, 4096)
+	for {
+		n, err := tty.Read(buf)
+		written.Write(buf[:n])
+		if until != nil && until.MatchString(visible(written.String(), int(size.Cols))) {
+			ts.Check(cmd.Process.Signal(os.Interrupt))
+			until = nil
+		}
+		if errors.Is(err, syscall.EIO) || err == io.EOF { // the other end is closed
+			break
+		}
+		ts.Check(err)
+	}
+	err = cmd.Wait()
+	text := written.String()
+	write(ts, "screen", visible(text, int(size.Cols)))
+	write(ts, "written", strings.NewReplacer("\x1b", "^[", "\r", "").Replace(text))
+	if (err != nil) != neg {
+		ts.Fatalf("%v\n%s", err, text)
+	}
+}
+
+// lookPath finds a command where the script would.
+func lookPath(ts *testscript.TestScript, name string) (string, error) {
+	for _, dir := range strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator)) {
+		if path := dir + string(os.PathSeparator) + name; exec.Command(path).Err == nil {
+			if _, err := os.Stat(path); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", exec.ErrNotFound
+}
+
+// visible returns what is on a terminal after a text was written to it. It
+// knows only what package terminal writes, and complains of anything else.
+func visible(text string, columns int) string {
+	lines := [][]rune{nil}
+	row, col := 0, 0
+	runes := []rune(text)
+	for i := 0; i < len(runes); i++ {
+		switch r := runes[i]; r {
+		case '\r':
+			col = 0
+		case '\n':
+			if row++; row == len(lines) {
+				lines = append(lines, nil)
+			}
+		case '\x1b':
+			end := i + 2
+			for end < len(runes) && (runes[end] == ';' || runes[end] >= '0' && runes[end] <= '9') {
+				end++
+			}
+			if end >= len(runes) {
+				return joinLines(lines) // more is to come
+			}
+			n, _ := strconv.Atoi(string(runes[i+2 : end]))
+			switch runes[end] {
+			case 'm':
+			case 'A':
+				row = max(0, row-n)
+			case 'J':
+				lines = append(lines[:row], nil)
+			default:
+				return fmt.Sprintf("unexpected sequence %q", runes[i:end+1])
+			}
+			i = end
+		default:
+			if col >= columns {
+				if row++; row == len(lines) {
+					lines = append(lines, nil)
+				}
+				col = 0
+			}
+			lines[row] = append(lines[row][:min(col, len(lines[row]))], r)
+			col++
+		}
+	}
+	return joinLines(lines)
+}
+
+func joinLines(lines [][]rune) string {
+	var b strings.Builder
+	for i, l := range lines {
+		if i < len(lines)-1 || len(l) > 0 {
+			b.WriteString(string(l) + "\n")
+		}
+	}
+	return b.String()
+}
+
+// changing are the parts of outputs that are not the same every time.
+var changing = []struct {
+	pattern *regexp.Regexp
+	word    string
+}{
+	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UUID"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), "TIME"},
+	{regexp.MustCompile(`\b\d+\.\ds\b`), "TOOK"},
+	{regexp.MustCompile(`\b\d+[sm]\b`), "AGE"},
+	{regexp.MustCompile(`\b(419\d{4}|` + strconv.Itoa(os.Getpid()) + `)\b`), "PID"}, // of simulated nodes, and ours
+	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDRESS"},
+	{regexp.MustCompile(`zeekwire \(devel\)|zeekwire v[-+.\w]+`), "zeekwire VERSION"},
+	{regexp.MustCompile(`(\S)  +`), "$1  "}, // columns are as wide as what is in them
+}
+
+// write writes a file of the script.
+func write(ts *testscript.TestScript, name, text string) {
+	for _, c := range changing {
+		text = c.pattern.ReplaceAllString(text, c.word)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+}
