@@ -28,15 +28,20 @@ func loadIdentity(c Config) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	authorities, err := os.ReadFile(c.CAFile)
+	authorities, err := loadAuthorities(c.CAFile)
+	return identity{certificate, authorities}, err
+}
+
+func loadAuthorities(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return identity{}, fmt.Errorf("security: certificate authorities: %w", err)
+		return nil, fmt.Errorf("security: certificate authorities: %w", err)
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(authorities) {
-		return identity{}, fmt.Errorf("security: certificate authorities: %s holds no certificate", c.CAFile)
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("security: certificate authorities: %s holds no certificate", file)
 	}
-	return identity{certificate, pool}, nil
+	return pool, nil
 }
 
 // LoadCertificate reads a certificate, with what leads from it to its

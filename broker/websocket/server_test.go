@@ -298,6 +298,8 @@ func TestServerPrivate(t *testing.T) {
 	s := serve(t, n, websocket.ServerConfig{Private: true})
 	listener := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}})
 	speaker := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
+	next[broker.PeerAdded](t, s)
+	next[broker.PeerAdded](t, s)
 	publish(t, speaker, "/", broker.Count(1))
 	if got := next[broker.Received](t, s); !broker.Equal(got.Message.Value, broker.Count(1)) {
 		t.Errorf("received %+v", got)
@@ -447,6 +449,7 @@ func TestServerComingAndGoing(t *testing.T) {
 				acked++
 			}
 			c.ws.Close()
+			synctest.Wait() // until the server knows
 		}
 		// The first two make four notices.
 		if acked != 2 {

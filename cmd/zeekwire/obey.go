@@ -68,6 +68,7 @@ func (c callers) obey(connecting bool) func(broker.Peer) bool {
 		from := p.Addr.Addr().Unmap().WithZone("")
 		return p.Dialed ||
 			slices.ContainsFunc(c.networks, func(n netip.Prefix) bool { return n.Contains(from) }) ||
-			p.Name != "" && slices.Contains(c.names, p.Name)
+			p.Identity != nil && p.Identity.Certified &&
+				slices.ContainsFunc(p.Identity.Names, func(n string) bool { return slices.Contains(c.names, n) })
 	}
 }

@@ -10,8 +10,14 @@ import (
 func TestCallers(t *testing.T) {
 	dialled := broker.Peer{Dialed: true, Addr: netip.MustParseAddrPort("192.0.2.1:2150")}
 	from := func(addr, name string) broker.Peer {
-		return broker.Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 40000), Name: name}
+		p := broker.Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 40000)}
+		if name != "" {
+			p.Identity = &broker.Identity{Names: []string{"host.example", name}, Certified: true}
+		}
+		return p
 	}
+	selfStyled := from("10.0.0.1", "")
+	selfStyled.Name = "boss"
 	for _, tt := range []struct {
 		setting    string
 		connecting bool
@@ -31,6 +37,7 @@ func TestCallers(t *testing.T) {
 		{"boss, other", false, from("10.0.0.1", "boss"), true},
 		{"boss", false, from("10.0.0.1", "Boss"), false},
 		{"boss", false, from("10.0.0.1", ""), false},
+		{"boss", false, selfStyled, false},
 	} {
 		c, err := parseCallers(tt.setting)
 		if err != nil {
