@@ -2,92 +2,30 @@ package security
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/youmark/pkcs8"
+
+	"github.com/zeekwire/zeekwire/broker/security/certtest"
 )
 
-// authority issues certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string
-}
+// authority issues the Configs of nodes.
+type authority struct{ *certtest.Authority }
 
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{key: newKey(t)}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "test authority"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(time.Hour),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign,
-	}
-	a.cert = a.sign(t, template, template, &a.key.PublicKey)
-	a.file = write(t, "ca.pem", pemOf("CERTIFICATE", a.cert.Raw))
-	return a
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func (a *authority) sign(t *testing.T, template, parent *x509.Certificate, public any) *x509.Certificate {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
-}
+func newAuthority(t *testing.T) *authority { return &authority{certtest.New(t)} }
 
 // node returns the Config of a node with a new certificate.
 func (a *authority) node(t *testing.T, name string, change ...func(*x509.Certificate)) Config {
 	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2),
-		Subject:      pkix.Name{CommonName: name},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-	}
-	for _, c := range change {
-		c(template)
-	}
-	key := newKey(t)
-	cert := a.sign(t, template, a.cert, &key.PublicKey)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Config{
-		Mode:     Mutual,
-		CertFile: write(t, "cert.pem", pemOf("CERTIFICATE", cert.Raw)),
-		KeyFile:  write(t, "key.pem", pemOf("PRIVATE KEY", der)),
-		CAFile:   a.file,
-	}
+	cert, key := a.Issue(t, name, change...)
+	return Config{Mode: Mutual, CertFile: cert, KeyFile: key, CAFile: a.File}
 }
 
 // withAltNames gives a certificate one name of each sort.
@@ -142,4 +80,22 @@ func encryptKey(t *testing.T, c Config, legacy bool, passphrase string) Config {
 	}
 	c.KeyFile = write(t, "encrypted.pem", pem.EncodeToMemory(block))
 	return c
+}
+
+func serverName(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, "server.example") }
+
+func content(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func replace(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -227,7 +227,7 @@ func TestMutualRefused(t *testing.T) {
 	}
 }
 
-func withCA(c Config, ca *authority) Config { c.CAFile = ca.file; return c }
+func withCA(c Config, ca *authority) Config { c.CAFile = ca.File; return c }
 
 func TestPinnedName(t *testing.T) {
 	ca := newAuthority(t)
