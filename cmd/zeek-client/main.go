@@ -29,7 +29,7 @@ const version = "1.5.0"
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd := newCommand()
-	cmd.SetArgs(args)
+	cmd.SetArgs(expand(cmd, args))
 	cmd.SetIn(stdin)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func newCommand() *cobra.Command {
-	tool := new(clientcmd.Tool)
+	tool := &clientcmd.Tool{ConfigFile: clientcmd.InstalledConfigFile()}
 	cmd := &cobra.Command{
 		Use:           "zeek-client",
 		Short:         "A Zeek management client",
@@ -50,7 +50,9 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			fmt.Fprintln(cmd.ErrOrStderr(), "error: please provide a command to execute.")
+			if quiet, _ := cmd.Flags().GetBool("quiet"); !quiet {
+				fmt.Fprintln(cmd.ErrOrStderr(), "error: please provide a command to execute.")
+			}
 			return &clientcmd.ExitError{Code: 1}
 		},
 	}

@@ -12,6 +12,12 @@ func TestCommandLine(t *testing.T) {
 		stdout, stderr string // what begins them
 	}{
 		{nil, 1, "", "error: please provide a command to execute.\n"},
+		{[]string{"-q"}, 1, "", ""},
+		{[]string{"--vers"}, 0, version + "\n", ""},
+		{[]string{"--ver"}, 2, "", "error: unknown flag: --ver"},
+		{[]string{"--contr=h:1", "--se", "client.x=y", "-c", "--verb", "--verb", "show-settings"}, 0, "[client]\n", ""},
+		{[]string{"--verb", "--verb", "--verb", "--c", "x", "show-settings"}, 2, "", "error: unknown flag: --c"},
+		{[]string{"--s", "controller.port=0", "get-config", "--dep", "--as", "--file=x"}, 1, "", "error: cannot configure connection to 127.0.0.1:0: "},
 		{[]string{"--version"}, 0, version + "\n", ""},
 		{[]string{"--help"}, 0, "A Zeek management client\n", ""},
 		{[]string{"bogus"}, 2, "", `error: unknown command "bogus" for "zeek-client"`},

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,10 @@ type Tool struct {
 	Dial     Dial                   // nil for connect.Dial
 	Getenv   func(string) string    // nil for os.Getenv
 	Hostname func() (string, error) // nil for os.Hostname
+
+	// ConfigFile has the settings if neither the command line nor the
+	// environment names a file. It need not exist.
+	ConfigFile string
 
 	// People adds what operators miss in zeek-client: commands and options of
 	// our own, and tables on a terminal. Without it all is as in zeek-client.
@@ -77,7 +82,20 @@ func ExitCode(err error) int {
 }
 
 // Commands returns the client commands for people, each with the shared flags.
-func Commands() []*cobra.Command { return (&Tool{People: true}).Commands() }
+func Commands() []*cobra.Command {
+	return (&Tool{People: true, ConfigFile: InstalledConfigFile()}).Commands()
+}
+
+// InstalledConfigFile returns the settings file of the installation that this
+// program is part of, where Zeek's has its own: PREFIX/etc/zeek-client.cfg for
+// PREFIX/bin/zeek-client.
+func InstalledConfigFile() string {
+	program, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(program), "..", "etc", "zeek-client.cfg")
+}
 
 // Commands returns the client commands, each with the shared flags.
 func (t *Tool) Commands() []*cobra.Command {
@@ -95,7 +113,7 @@ func (t *Tool) Commands() []*cobra.Command {
 // AddFlags adds the shared flags to fs. Commands does that for every command;
 // this is for programs that take them before the command as well.
 func (t *Tool) AddFlags(fs *pflag.FlagSet) {
-	fs.StringVarP(&t.flags.configFile, "configfile", "c", "", "take settings from `FILE`, INI (default: $ZEEK_CLIENT_CONFIG_FILE, if set)")
+	fs.StringVarP(&t.flags.configFile, "configfile", "c", "", "take settings from `FILE`, INI (default: $ZEEK_CLIENT_CONFIG_FILE, or else ../etc/zeek-client.cfg beside this program)")
 	fs.StringVar(&t.flags.controller, "controller", "", "the controller's `HOST:PORT`, either of which may be omitted (default 127.0.0.1:2149)")
 	fs.StringArrayVar(&t.flags.set, "set", nil, "adjust a setting, `SECTION.KEY=VALUE`; may be repeated, see show-settings")
 	fs.StringVar(&t.flags.transport, "transport", "", "how to reach the controller: `auto` (default), websocket, or native for Zeek 5.0 and 5.1")

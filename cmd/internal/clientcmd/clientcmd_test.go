@@ -538,6 +538,15 @@ func TestSettings(t *testing.T) {
 				"passphrase = \n", "passphrase = \n\n[new]\nkey = a b\n\n[other]\nx = a=b.c\n"},
 		},
 		{name: "controller over all", args: []string{"--set", "controller.host=x", "--controller", "[::1]:5"}, from: []string{"127.0.0.1", "[::1]", "2149", "5"}},
+		{name: "references that make no sense", args: []string{"-q", "--set", "client.a=%", "--set", "client.b=%x", "--set", "client.c=%(x)"}},
+		{name: "percent signs", args: []string{"--set", "new.a=%%(", "--set", "new.b=%(a)s"},
+			from: []string{"passphrase = \n", "passphrase = \n\n[new]\na = %%(\nb = %(a)s\n"}},
+		{
+			name: "transport, dialect, and a token that nobody sees", env: map[string]string{"ZEEKWIRE_TOKEN": "secret"},
+			args: []string{"--transport", "native", "--dialect=cluster"},
+			from: []string{"verbosity = 0\n", "verbosity = 0\ntoken = (hidden)\ntransport = native\ndialect = cluster\n"},
+		},
+		{name: "token as a setting", args: []string{"--set", "client.token=secret"}, from: []string{"verbosity = 0\n", "verbosity = 0\ntoken = (hidden)\n"}},
 		{name: "verbose", args: []string{"-vvv"}, from: []string{"verbosity = 0", "verbosity = 3"}},
 	}
 	for _, test := range tests {
@@ -547,6 +556,49 @@ func TestSettings(t *testing.T) {
 			want := strings.NewReplacer(test.from...).Replace(defaultSettings)
 			execute1(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
 		})
+	}
+}
+
+// TestInstalledSettings has a settings file where the program is installed.
+func TestInstalledSettings(t *testing.T) {
+	dir := t.TempDir()
+	installed, other := filepath.Join(dir, "zeek-client.cfg"), filepath.Join(dir, "other.cfg")
+	for file, port := range map[string]string{installed: "1", other: "2"} {
+		if err := os.WriteFile(file, []byte("[controller]\nport = "+port+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		env, want string
+		args      []string
+	}{{"", "1", nil}, {other, "2", nil}, {"", "2", []string{"-c", other}}} {
+		tool := &clientcmd.Tool{ConfigFile: installed, Getenv: func(key string) string {
+			if key == "ZEEK_CLIENT_CONFIG_FILE" {
+				return test.env
+			}
+			return ""
+		}}
+		want := strings.Replace(defaultSettings, "2149", test.want, 1)
+		execute1(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
+	}
+}
+
+func TestTrace(t *testing.T) {
+	tool := answering(t, func(m zeekapi.Message) zeekapi.Message {
+		return zeekapi.GetInstancesResponse{ReqID: zeekapi.ReqID{ID: m.RequestID()}, Result: zeekapi.Result{Success: true, Data: broker.Vector()}}
+	})
+	got := execute1(t, tool, "", "-vvvv", "get-instances")
+	for _, want := range []string{
+		"info: connecting to controller 127.0.0.1:2149\ninfo: peered with controller 127.0.0.1:2149\n",
+		"debug: sending to " + topic + ": Management::Controller::API::get_instances_request(",
+		"debug: received on " + topic + ": Management::Controller::API::get_instances_response(",
+	} {
+		if !strings.Contains(got.stderr, want) {
+			t.Errorf("stderr lacks %q\n%s", want, got.stderr)
+		}
+	}
+	if got.stdout != "{}\n" || got.exit != 0 {
+		t.Errorf("exit code %d, stdout %q", got.exit, got.stdout)
 	}
 }
 

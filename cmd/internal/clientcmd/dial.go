@@ -100,6 +100,9 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 			}
 			r.dialect = c.Dialect.Name
 			r.sayFound(c.Found)
+			if r.show >= showTraffic {
+				c.Bus = &tracer{c.Bus, r.messages}
+			}
 			return c, nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)

@@ -9,13 +9,15 @@ import (
 // verbosity says which messages are shown.
 type verbosity int
 
-// The levels of zeek-client; more shows no more.
+// The levels of zeek-client; more shows no more. Where zeek-client shows the
+// traffic of its WebSocket, we show messages.
 const (
 	showNothing verbosity = iota - 1
 	showErrors
 	showWarnings
 	showInfos
 	showDebugs
+	showTraffic
 )
 
 // messages are what the user is told on the side, in zeek-client's form.

@@ -2,11 +2,13 @@ package clientcmd
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -79,11 +81,14 @@ func (s *settings) set(section, key, value string) {
 	s.portSet = s.portSet || section == "controller" && key == "port"
 }
 
+// references matches values whose percent signs make sense.
+var references = regexp.MustCompile(`^([^%]|%%|%\([^)]+\)s)*$`)
+
 // apply takes SECTION.KEY=VALUE and reports whether it was that.
 func (s *settings) apply(item string) bool {
 	name, value, ok1 := strings.Cut(item, "=")
 	section, key, ok2 := strings.Cut(name, ".")
-	if !ok1 || !ok2 {
+	if !ok1 || !ok2 || !references.MatchString(value) {
 		return false
 	}
 	s.set(section, key, value)
@@ -163,7 +168,7 @@ func (t *Tool) gather(m messages) (*settings, error) {
 	s := defaultSettings()
 	file := t.flags.configFile
 	if file == "" {
-		file = t.Getenv("ZEEK_CLIENT_CONFIG_FILE")
+		file = cmp.Or(t.Getenv("ZEEK_CLIENT_CONFIG_FILE"), t.ConfigFile)
 	}
 	if file != "" {
 		if err := s.readFile(file); err != nil {
@@ -192,10 +197,11 @@ func (t *Tool) gather(m messages) (*settings, error) {
 			return nil, err
 		}
 	}
-	for key, value := range map[string]string{"transport": t.flags.transport, "dialect": t.flags.dialect} {
-		if value != "" {
-			s.set("client", key, configparser.Escape(value))
-		}
+	if t.flags.transport != "" {
+		s.set("client", "transport", configparser.Escape(t.flags.transport))
+	}
+	if t.flags.dialect != "" {
+		s.set("client", "dialect", configparser.Escape(t.flags.dialect))
 	}
 	if t.flags.verbose > 0 {
 		s.set("client", "verbosity", strconv.Itoa(t.flags.verbose))
