@@ -85,12 +85,13 @@ func newCommand() *cobra.Command {
 client and tells the agents on the cluster's machines which Zeek processes to run.
 Each part works with Zeek's own controller, agent and zeek-client, too.
 
-Begin with "zeekwire demo".`,
+Begin with "zeekwire demo".
+
+` + clientcmd.ExitCodes,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.AddGroup(
 		&cobra.Group{ID: groupServices, Title: "Services:"},
 		&cobra.Group{ID: groupClient, Title: "Talking to a controller:"},
