@@ -49,6 +49,9 @@ makes the last one true without restarting nodes that run it.`,
 		if service.security, err = s.tls.layer(); err != nil {
 			return err
 		}
+		if service.gate, err = s.gate.gate(s.tls.Mode, service.log); err != nil {
+			return err
+		}
 		return service.run(cmd.Context())
 	})
 	return cmd
@@ -65,6 +68,7 @@ type controllerService struct {
 	dialects        []*zeekapi.Dialect
 	connectRetry    time.Duration // 0 for the default
 	security        *security.Layer
+	gate            gate
 	log             zerolog.Logger
 
 	// started, if set, is called once with the addresses that are listened at.
@@ -106,6 +110,7 @@ func (s *controllerService) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	buses := []broker.Bus{endpoint}
+	var web broker.Bus
 	var clients net.Addr
 	if s.websocketListen != "" {
 		var listener net.ListenConfig
@@ -115,16 +120,18 @@ func (s *controllerService) run(ctx context.Context) error {
 		}
 		clients = l.Addr()
 		log := s.log.With().Str("transport", "websocket").Logger()
-		server := websocket.NewServer(websocket.ServerConfig{
+		config := websocket.ServerConfig{
 			Endpoint:        endpoint.ID().String(),
 			Version:         version(),
 			ReceiveOverflow: broker.OverflowBlock,      // clients wait rather than not be heard
 			SendOverflow:    broker.OverflowDisconnect, // and find out if they missed something
 			Log:             &log,
-		})
+		}
+		s.gate.guard(&config)
+		server := websocket.NewServer(config)
 		defer server.Close()
-		buses = append(buses, server)
-		group.Go(func() error { return server.Serve(ctx, l) })
+		buses, web = append(buses, server), server
+		group.Go(func() error { return server.Serve(ctx, s.gate.listener(l)) })
 	}
 	s.log.Info().Str("name", s.name).Str("endpoint", endpoint.ID().String()).
 		Stringer("native", orNone(native)).Stringer("websocket", orNone(clients)).Msg("controller is live")
@@ -135,6 +142,7 @@ func (s *controllerService) run(ctx context.Context) error {
 		return controller.Run(ctx, controller.Config{
 			Settings: settings,
 			Buses:    buses,
+			Access:   s.gate.access(endpoint, web),
 			Dialer:   endpoint,
 			Dialects: s.dialects,
 			Store:    store,

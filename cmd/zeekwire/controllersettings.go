@@ -12,6 +12,7 @@ import (
 type controllerSettings struct {
 	serviceSettings
 	websocket listenSettings
+	gate      gateSettings
 	machine   controller.Settings
 
 	brokerStart, metricsStart broker.Port
@@ -40,6 +41,7 @@ func newControllerSettings() *controllerSettings {
 	s.addDefaultAddress()
 	s.addConnecting()
 	s.tls.add(s.t)
+	s.gate.add(s.t)
 
 	s.t.Group("Deployments")
 	s.addRequestTimeout()

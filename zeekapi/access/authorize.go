@@ -17,6 +17,8 @@ var (
 	ErrNoProof    = errors.New("a token (Authorization: Bearer) or a client certificate is needed")
 	ErrWrongToken = errors.New("the token is not known")
 	ErrPlainToken = errors.New("a token must not travel in the clear, use TLS")
+
+	ErrNoCertificate = errors.New("a client certificate is needed")
 )
 
 // Authorize says who sends an HTTP request: the client with the bearer token in
@@ -29,10 +31,10 @@ func (c *Clients) Authorize(r *http.Request) (*broker.Identity, error) {
 	if header := r.Header.Get("Authorization"); header != "" {
 		return c.authorizeToken(r, header)
 	}
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+	id, err := Certificate(r)
+	if err != nil {
 		return nil, ErrNoProof
 	}
-	id := &broker.Identity{Names: security.CertificateNames(r.TLS.PeerCertificates[0]), Certified: true}
 	if c.list.Load().certificate(id.Names) == None {
 		return nil, fmt.Errorf("the certificate is for %q, which is not known", id.Names)
 	}
@@ -57,4 +59,13 @@ func (c *Clients) authorizeToken(r *http.Request, header string) (*broker.Identi
 func local(address string) bool {
 	a, err := netip.ParseAddrPort(address)
 	return err == nil && a.Addr().Unmap().IsLoopback()
+}
+
+// Certificate says who sends an HTTP request by nothing but the certificate
+// that the TLS layer has verified, whoever it is for. It is for the same field.
+func Certificate(r *http.Request) (*broker.Identity, error) {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return nil, ErrNoCertificate
+	}
+	return &broker.Identity{Names: security.CertificateNames(r.TLS.PeerCertificates[0]), Certified: true}, nil
 }
