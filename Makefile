@@ -6,7 +6,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 
-.PHONY: build test demo live fuzz bench lint
+.PHONY: build test demo live record fuzz bench lint
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
@@ -27,6 +27,11 @@ LIVE = ./cmd/internal/live ./broker/security ./broker/logs ./zeekapi/agent/launc
 LIVERUN = .
 live: build
 	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -json -count=1 -p 1 -timeout 60m -run '$(LIVERUN)' $(if $(ZEEK)$(ZEEK_IMAGE),$(LIVE),./cmd/internal/live) | $(GO) run ./cmd/internal/live/report
+
+# Refreshes testdata/recordings/zeek-VERSION for each Zeek, and says what has
+# changed since the version before.
+record: build
+	RECORD=$(CURDIR)/testdata/recordings ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestRecord$$' ./cmd/internal/live
 
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }

@@ -24,11 +24,12 @@ type Recorder struct {
 }
 
 // NewRecorder returns a Recorder that writes to out, from the first byte of
-// the connection on, and closes it in the end. The protocol of c it finds out
-// by itself. If something cannot be recorded, failed is called, once and with
+// the connection on, and closes it in the end. Its times count from start,
+// which connections recorded together should have in common. The protocol of c
+// it finds out by itself. If something cannot be recorded, failed is called, once and with
 // the first reason; it must not call the Recorder.
-func NewRecorder(out io.WriteCloser, c Connection, failed func(error)) *Recorder {
-	return &Recorder{splitter: NewSplitter(), conn: c, start: time.Now(), out: out, failed: failed}
+func NewRecorder(out io.WriteCloser, c Connection, start time.Time, failed func(error)) *Recorder {
+	return &Recorder{splitter: NewSplitter(), conn: c, start: start, out: out, failed: failed}
 }
 
 // Write records what one side said. It keeps nothing of b.

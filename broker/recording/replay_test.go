@@ -124,7 +124,7 @@ func TestPlayAndRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 		clientEnd, serverEnd := pipe(t)
-		recorder := recording.NewRecorder(out, recording.Connection{Name: c.Name, ServerPort: c.ServerPort}, func(err error) { t.Error(err) })
+		recorder := recording.NewRecorder(out, recording.Connection{Name: c.Name, ServerPort: c.ServerPort}, time.Now(), func(err error) { t.Error(err) })
 		var wg sync.WaitGroup
 		for as, conn := range map[recording.Side]net.Conn{
 			recording.Client: recorder.Conn(clientEnd, recording.Client), recording.Server: serverEnd,
@@ -211,7 +211,7 @@ func TestRecorderReportsOnce(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var failures []error
-			r := recording.NewRecorder(tt.out, recording.Connection{Name: "n"}, func(err error) { failures = append(failures, err) })
+			r := recording.NewRecorder(tt.out, recording.Connection{Name: "n"}, time.Now(), func(err error) { failures = append(failures, err) })
 			for range 3 {
 				r.Write(recording.Client, []byte(tt.said))
 				r.Write(recording.Server, []byte(tt.said))

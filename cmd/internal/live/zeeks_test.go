@@ -75,7 +75,13 @@ type installation struct {
 	name         string // of the column in the report
 	version      string // such as "8.0.10"
 	scripts      string // folder of the scripts that it loads
+
+	// has are the functions of Zeek's language that only some versions have.
+	has map[string]bool
 }
+
+// optional are the functions that has tells about.
+var optional = []string{"Broker::listen_websocket", "Cluster::listen_websocket"}
 
 // atLeast reports whether the Zeek has this version or a later one.
 func (z *installation) atLeast(major, minor int) bool {
@@ -154,6 +160,21 @@ func findZeek(path string) (*installation, error) {
 		if out, err := exec.Command(filepath.Join(bin, "zeek-config"), "--script_dir").Output(); err == nil {
 			z.scripts = strings.TrimSpace(string(out))
 		}
+	}
+	var script strings.Builder
+	for _, function := range optional {
+		fmt.Fprintf(&script, "@ifdef ( %s )\nevent zeek_init() { print \"%s\"; }\n@endif\n", function, function)
+	}
+	file := filepath.Join(root, "optional.zeek")
+	if err := os.WriteFile(file, []byte(script.String()), 0o600); err != nil {
+		return nil, err
+	}
+	if out, err = exec.Command(z.zeek, file).Output(); err != nil {
+		return nil, fmt.Errorf("%s: %w", z.zeek, explain(err))
+	}
+	z.has = make(map[string]bool)
+	for function := range strings.FieldsSeq(string(out)) {
+		z.has[function] = true
 	}
 	return z, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -38,14 +39,18 @@ event edge(name: string, x: any)
 
 // zoo is a Zeek that runs zoo.zeek and echo.
 type zoo struct {
+	*installation
 	*process
 	native, brokerWebSocket, zeekWebSocket int
 }
 
+// zeekWebSocket is the line of zoo.zeek that older Zeeks do not understand.
+var zeekWebSocket = regexp.MustCompile(`(?m)^\s*Cluster::listen_websocket.*$`)
+
 // startZoo starts it on free ports, or on those of an earlier one.
 func startZoo(t *testing.T, z *installation, before *zoo, args ...string) *zoo {
 	t.Helper()
-	zoo := &zoo{native: freePort(t), brokerWebSocket: freePort(t), zeekWebSocket: freePort(t)}
+	zoo := &zoo{installation: z, native: freePort(t), brokerWebSocket: freePort(t), zeekWebSocket: freePort(t)}
 	if before != nil {
 		*zoo = *before
 	}
@@ -58,6 +63,9 @@ func startZoo(t *testing.T, z *installation, before *zoo, args ...string) *zoo {
 		"19997/tcp", fmt.Sprintf("%d/tcp", zoo.brokerWebSocket),
 		"19998/tcp", fmt.Sprintf("%d/tcp", zoo.zeekWebSocket),
 	).Replace(string(script))
+	if !z.has["Cluster::listen_websocket"] {
+		onOurPorts = zeekWebSocket.ReplaceAllString(onOurPorts, "")
+	}
 	dir := t.TempDir()
 	for name, text := range map[string]string{"zoo.zeek": onOurPorts, "echo.zeek": "@load ./zoo\n" + echo} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -96,9 +104,10 @@ func layer(t *testing.T, mode string) *security.Layer {
 type flavour struct {
 	name string
 	// dial returns a bus that is subscribed to "zoo/" and connected.
-	dial func(ctx context.Context, t *testing.T, z *zoo, l *security.Layer) broker.Bus
-	text bool // JSON, which is not exact
-	utf8 bool // refuses texts that are not UTF-8
+	dial  func(ctx context.Context, t *testing.T, z *zoo, l *security.Layer) broker.Bus
+	needs string // function of Zeek's language, if not all have it
+	text  bool   // JSON, which is not exact
+	utf8  bool   // refuses texts that are not UTF-8
 }
 
 // expect returns what Zeek makes of args. Its JSON parser takes the largest of
@@ -124,7 +133,7 @@ var flavours = []flavour{
 		}
 		return e
 	}},
-	{name: "Broker's WebSocket", text: true, dial: func(ctx context.Context, t *testing.T, z *zoo, l *security.Layer) broker.Bus {
+	{name: "Broker's WebSocket", needs: "Broker::listen_websocket", text: true, dial: func(ctx context.Context, t *testing.T, z *zoo, l *security.Layer) broker.Bus {
 		return dialWebSocket(ctx, t, websocket.ClientConfig{
 			Address: at(z.brokerWebSocket),
 			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -137,7 +146,7 @@ var flavours = []flavour{
 			},
 		})
 	}},
-	{name: "Zeek's WebSocket", text: true, utf8: true, dial: func(ctx context.Context, t *testing.T, z *zoo, _ *security.Layer) broker.Bus {
+	{name: "Zeek's WebSocket", needs: "Cluster::listen_websocket", text: true, utf8: true, dial: func(ctx context.Context, t *testing.T, z *zoo, _ *security.Layer) broker.Bus {
 		return dialWebSocket(ctx, t, websocket.ClientConfig{Address: at(z.zeekWebSocket)})
 	}},
 }
@@ -164,6 +173,9 @@ type visitor struct {
 
 func visit(t *testing.T, f flavour, z *zoo, l *security.Layer) *visitor {
 	t.Helper()
+	if f.needs != "" && !z.has[f.needs] {
+		t.Skipf("Zeek %s has no %s", z.version, f.needs)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	v := &visitor{t, ctx, f.dial(ctx, t, z, l)}
 	t.Cleanup(func() {

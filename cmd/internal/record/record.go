@@ -28,7 +28,7 @@ const (
 // maxNumber bounds the search for a file name that is not taken.
 const maxNumber = 1 << 20
 
-// Options are those of the command.
+// Options say what to do with the connections to one address.
 type Options struct {
 	Connect string // address of the server
 	Output  string // a directory, or a file whose name ends with .jsonl
@@ -36,6 +36,10 @@ type Options struct {
 	// Name is that of the connections in their recordings and, in a directory,
 	// the first part of the files' names. The default is DefaultName.
 	Name string
+
+	// Start is when the capture began, from which times in the recordings
+	// count. The zero Start is that of each connection.
+	Start time.Time
 }
 
 // DefaultName is the default of Options.Name.
@@ -122,7 +126,11 @@ func (p *proxy) serve(ctx context.Context, client net.Conn) error {
 	if a, ok := server.RemoteAddr().(*net.TCPAddr); ok {
 		c.ServerPort = uint16(a.Port)
 	}
-	recorder := recording.NewRecorder(out, c, func(err error) {
+	start := p.options.Start
+	if start.IsZero() {
+		start = time.Now()
+	}
+	recorder := recording.NewRecorder(out, c, start, func(err error) {
 		p.tell("%s: %s", out.Name(), strings.TrimPrefix(err.Error(), "recording: "))
 	})
 	p.tell("%v -> %v to %s", client.RemoteAddr(), server.RemoteAddr(), out.Name())

@@ -1,0 +1,171 @@
+// Package recdiff says in what two recordings of like sessions differ: in
+// events, in the number of arguments and fields, and in the bytes of what
+// should be the same.
+package recdiff
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
+	"github.com/zeekwire/zeekwire/broker/recording"
+	"github.com/zeekwire/zeekwire/broker/wire"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// Facts are what there is to say of recordings, each a sentence.
+type Facts map[string]bool
+
+// Read gathers the facts about all recordings in a folder. Events of the
+// dialects are looked at field by field. Of events whose names begin with
+// constant, which every session carries alike, the bytes matter.
+func Read(folder string, dialects []*zeekapi.Dialect, constant string) (Facts, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*.jsonl"))
+	if err != nil {
+		return nil, fmt.Errorf("recdiff: %w", err)
+	}
+	r := reader{facts: make(Facts), args: make(map[string][]zeekapi.Field), constant: constant}
+	for _, d := range dialects {
+		for _, decl := range d.Declarations() {
+			r.args[decl.Event] = decl.Args()
+		}
+	}
+	for _, file := range files {
+		if err := r.file(file); err != nil {
+			return nil, fmt.Errorf("recdiff: %w", err)
+		}
+	}
+	return r.facts, nil
+}
+
+// Diff returns what is only in after, with "+ ", and what is only in before,
+// with "- ".
+func Diff(before, after Facts) (lines []string) {
+	only := func(sign string, in, notIn Facts) {
+		for _, fact := range slices.Sorted(maps.Keys(in)) {
+			if !notIn[fact] {
+				lines = append(lines, sign+fact)
+			}
+		}
+	}
+	only("+ ", after, before)
+	only("- ", before, after)
+	return lines
+}
+
+type reader struct {
+	facts    Facts
+	args     map[string][]zeekapi.Field // of the events that we know
+	constant string
+}
+
+func (r *reader) note(format string, args ...any) { r.facts[fmt.Sprintf(format, args...)] = true }
+
+func (r *reader) file(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	in, err := recording.NewReader(f, name)
+	if err != nil {
+		return err
+	}
+	for {
+		e, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r.entry(e)
+	}
+}
+
+func (r *reader) entry(e recording.Entry) {
+	switch e.Kind {
+	case recording.KindFrame:
+		env, err := wire.DecodeEnvelope(e.Data)
+		if err != nil {
+			r.note("frames that are no envelopes")
+			return
+		}
+		if env.Type != wire.TypeData {
+			r.note("envelopes of type %v", env.Type)
+			return
+		}
+		if v, err := bin.Decode(env.Payload); err == nil {
+			r.value("native", v, env.Payload)
+		}
+	case recording.KindText:
+		m, err := jsonv1.Decode(e.Data)
+		if err != nil {
+			r.note("texts that are no messages")
+			return
+		}
+		if data, ok := m.(jsonv1.Data); ok {
+			r.value("WebSocket", data.Value, e.Data)
+		} else {
+			r.note("WebSocket messages %s", strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", m), "jsonv1.")))
+		}
+	}
+}
+
+func (r *reader) value(transport string, v broker.Value, encoded []byte) {
+	ev, err := broker.ParseEvent(v)
+	if err != nil {
+		r.note("%s: values that are no events", transport)
+		return
+	}
+	args, known := r.args[ev.Name]
+	r.note("event %s has %d arguments", ev.Name, len(ev.Args))
+	for i, a := range ev.Args {
+		if known && i < len(args) {
+			r.look("event "+ev.Name+", "+args[i].Name, a, args[i].Type)
+		}
+	}
+	if r.constant != "" && strings.HasPrefix(ev.Name, r.constant) {
+		r.note("%s: event %s as %q", transport, ev.Name, encoded)
+	}
+}
+
+// look notes the lengths of the records in a value.
+func (r *reader) look(path string, v broker.Value, t zeekapi.Type) {
+	if v.IsNone() {
+		return
+	}
+	switch t.Kind {
+	case "record":
+		if v.Kind() != broker.KindVector {
+			r.note("%s is %s", path, v.Kind())
+			return
+		}
+		r.note("%s has %d fields", path, v.Len())
+		for i, f := range t.Fields {
+			if i < v.Len() {
+				r.look(path+"."+f.Name, v.At(i), f.Type)
+			}
+		}
+	case "vector", "set":
+		element := t.Element
+		if element == nil {
+			element = t.Index
+		}
+		if v.Kind() != broker.KindVector && v.Kind() != broker.KindSet {
+			r.note("%s is %s", path, v.Kind())
+			return
+		}
+		for i := range v.Len() {
+			r.look(path+"[]", v.At(i), *element)
+		}
+	}
+}
