@@ -22,7 +22,9 @@ var dialects = []*zeekapi.Dialect{
 // Every management event that real Zeeks were recorded with must decode, and
 // encode to what it was.
 func TestRecordedEvents(t *testing.T) {
-	for _, folder := range []string{"zeek-8.0.10-management", "zeek-8.0.10-two-instances", "zeek-5.0.10-cluster"} {
+	folders := []string{"zeek-8.0.10-management", "zeek-8.0.10-two-instances", "zeek-5.0.10-cluster"}
+	folders = append(folders, recorded.Versions(t, "../testdata/recordings", "agent-controller-01.jsonl")...)
+	for _, folder := range folders {
 		t.Run(folder, func(t *testing.T) {
 			seen := 0
 			for _, ev := range recorded.Read(t, "../testdata/recordings/"+folder+"/*.jsonl") {

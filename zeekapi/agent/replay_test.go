@@ -42,17 +42,22 @@ const recordings = "../../testdata/recordings"
 //     from nodes. Ours puts the ID of the request that it answers: see
 //     normalize.
 func TestReplay(t *testing.T) {
-	for _, tt := range []struct {
+	type session struct {
 		folder, agent string
 		dialect       *zeekapi.Dialect
 		self          Identity
 		requests      int // in the recording, so that none is lost on the way
-	}{
+	}
+	sessions := []session{
 		{"zeek-8.0.10-management", "agent-one", management.Dialect(management.DefaultTopics), connecting("agent-one"), 15},
 		{"zeek-8.0.10-two-instances", "agent-one", management.Dialect(management.DefaultTopics), connecting("agent-one"), 9},
 		{"zeek-8.0.10-two-instances", "agent-two", management.Dialect(management.DefaultTopics), listening("agent-two", 2152), 6},
 		{"zeek-5.0.10-cluster", "agent-one", clusteragent.Dialect(clusteragent.DefaultTopics), listening("agent-one", 2151), 10},
-	} {
+	}
+	for _, folder := range recorded.Versions(t, recordings, "agent-controller-01.jsonl") {
+		sessions = append(sessions, session{folder, "agent-one", management.Dialect(management.DefaultTopics), connecting("agent-one"), 9})
+	}
+	for _, tt := range sessions {
 		t.Run(tt.folder+" "+tt.agent, func(t *testing.T) {
 			events := recorded.Read(t, filepath.Join(recordings, tt.folder, "*agent*.jsonl"))
 			f := newFleet(t, tt.self, nil)

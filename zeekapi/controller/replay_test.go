@@ -26,7 +26,7 @@ import (
 // from one to the other and are mapped; so is the order in which it addresses
 // several agents at once, which in Zeek is random.
 func TestReplay(t *testing.T) {
-	for _, tt := range []struct {
+	type session struct {
 		folder  string
 		dialect *zeekapi.Dialect
 		agents  map[string]peerOf // by file of the recording
@@ -35,7 +35,8 @@ func TestReplay(t *testing.T) {
 		// deviations are the requests that we answer otherwise than Zeek, with
 		// the reason.
 		deviations map[string]string
-	}{
+	}
+	sessions := []session{
 		{
 			folder:  "zeek-8.0.10-management",
 			dialect: management.Dialect(management.DefaultTopics),
@@ -61,7 +62,16 @@ func TestReplay(t *testing.T) {
 				"req-7": "a configuration without instances is deployed, where Zeek's controller forgets to answer",
 			},
 		},
-	} {
+	}
+	for _, folder := range recorded.Versions(t, "../../testdata/recordings", "agent-controller-01.jsonl") {
+		sessions = append(sessions, session{
+			folder:  folder,
+			dialect: management.Dialect(management.DefaultTopics),
+			agents:  map[string]peerOf{"agent-controller-01": {side: recording.Client, addr: "127.0.0.1:40000"}},
+			clients: "client-controller-",
+		})
+	}
+	for _, tt := range sessions {
 		t.Run(tt.folder, func(t *testing.T) {
 			r := newReplay(t, tt.dialect)
 			r.deviations = tt.deviations

@@ -39,7 +39,16 @@ const (
 // controller that answers as the recorded one did. Requests, outputs and exit
 // codes must be the same.
 func TestRecordedCalls(t *testing.T) {
-	for _, folder := range []string{"zeek-8.0.10-management", "zeek-8.0.10-two-instances"} {
+	folders := []string{"zeek-8.0.10-management", "zeek-8.0.10-two-instances"}
+	// And those that "make record" made.
+	refreshed, err := filepath.Glob(filepath.Join(recordings, "zeek-*[0-9]", "client.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range refreshed {
+		folders = append(folders, filepath.Base(filepath.Dir(file)))
+	}
+	for _, folder := range folders {
 		calls := readCalls(t, filepath.Join(recordings, folder, "client.txt"))
 		for i, c := range calls {
 			name := fmt.Sprintf("client-controller-%02d", i+1)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,26 @@ func Read(t testing.TB, pattern string) []Event {
 	}
 	slices.SortStableFunc(events, func(a, b Event) int { return int(a.At - b.At) })
 	return events
+}
+
+// folder is what "make record" calls the recordings of a version.
+var folder = regexp.MustCompile(`^zeek-\d+\.\d+\.\d+$`)
+
+// Versions returns the names of the folders below root that "make record" made
+// and that have the file.
+func Versions(t testing.TB, root, file string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, "zeek-*", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range files {
+		if name := filepath.Base(filepath.Dir(f)); folder.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func read(t testing.TB, file string) []Event {
