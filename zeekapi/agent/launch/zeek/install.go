@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,7 @@ import (
 type installation struct {
 	binary  string // absolute
 	version version
+	text    string // the version in full
 	path    string // default ZEEKPATH; "" if unknown
 }
 
@@ -51,7 +53,7 @@ func inspect(ctx context.Context, binary string) (installation, error) {
 	if !v.atLeast(5, 0) {
 		return installation{}, fmt.Errorf("%s is Zeek %s, want 5.0 or later", binary, v)
 	}
-	return installation{binary: binary, version: v, path: zeekPath(ctx, binary)}, nil
+	return installation{binary: binary, version: v, text: versionText(string(out)), path: zeekPath(ctx, binary)}, nil
 }
 
 // zeekPath returns the search path for scripts. The environment may have a
@@ -70,6 +72,13 @@ func zeekPath(ctx context.Context, binary string) string {
 }
 
 var versionPattern = regexp.MustCompile(`version (\d{1,4})\.(\d{1,4})`)
+
+// versionText returns the last word: "/usr/bin/zeek version 8.0.10" says it
+// there.
+func versionText(s string) string {
+	words := strings.Fields(s)
+	return words[len(words)-1]
+}
 
 // parseVersion understands "/usr/bin/zeek version 8.0.10-debug".
 func parseVersion(s string) (version, error) {

@@ -1,14 +1,14 @@
 package zeek
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,65 +32,157 @@ func startPinned(cmd *exec.Cmd, cpu int64) (pinErr, err error) {
 	return pinErr, err
 }
 
-// awaitExit waits for the end of a process that reap will reap.
-func awaitExit(cmd *exec.Cmd) {
-	for {
-		err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
+// process is the process of a node. Its ID is not given to another one as long
+// as it is our child and not reaped; with others a pidfd sees to it that we
+// mean the same.
+type process struct {
+	pid   int
+	id    *identity // nil: it had ended before we looked
+	token string
+	child *exec.Cmd // nil: an earlier launcher started it
+	pidfd *os.File  // nil: the kernel has none
+}
+
+// open returns the process with an ID. With an error it still is one that can
+// be waited for, if it is our child.
+func open(pid int) (process, error) {
+	p := process{pid: pid}
+	fd, fdErr := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if fdErr == nil {
+		p.pidfd = os.NewFile(uintptr(fd), fmt.Sprintf("process %d", pid))
+	}
+	id, err := identify(pid) // after the pidfd was opened, so that it is of the same process
+	if err != nil {
+		return p, err
+	}
+	p.id = &id
+	return p, nil
+}
+
+// close forgets about the process. It must not be a child that may still run,
+// unless nobody is to wait for it.
+func (p process) close() {
+	if p.pidfd != nil {
+		p.pidfd.Close()
+	}
+	if p.child != nil {
+		p.child.Process.Release()
+	}
+}
+
+// lives reports whether the process has not ended.
+func (p process) lives() bool {
+	if p.child != nil {
+		_, err := identify(p.pid)
+		return err == nil
+	}
+	return p.id != nil && p.id.lives()
+}
+
+// await waits for the end of the process, or of ctx. A child remains to be
+// reaped.
+func (p process) await(ctx context.Context) error {
+	if p.pidfd == nil {
+		if !poll(ctx, func() bool { return !p.lives() }) {
+			return ctx.Err()
+		}
+		return nil
+	}
+	defer context.AfterFunc(ctx, func() { p.pidfd.SetReadDeadline(time.Now()) })()
+	conn, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	err = conn.Read(func(fd uintptr) bool {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	})
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// signal sends a signal. That there is nobody to receive it is fine.
+func (p process) signal(s syscall.Signal) {
+	switch {
+	case p.pidfd != nil:
+		conn, err := p.pidfd.SyscallConn()
+		if err != nil {
 			return
 		}
+		_ = conn.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), s, nil, 0) })
+	case p.lives():
+		_ = syscall.Kill(p.pid, s)
 	}
 }
 
-// reap returns how a process ended.
-func reap(cmd *exec.Cmd) error { return cmd.Wait() }
-
-// identify returns the identity of a process that has not ended.
-func identify(pid int) (identity, error) {
-	stat, err := readStat(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return identity{}, err
+// kill ends the process and its group at once.
+func (p process) kill() {
+	if p.lives() {
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 	}
-	if stat.zombie() {
-		return identity{}, fmt.Errorf("process %d has ended", pid)
-	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return identity{}, err
-	}
-	return identity{PID: pid, StartTime: stat.startTime, Boot: string(bytes.TrimSpace(boot))}, nil
+	p.signal(syscall.SIGKILL)
 }
 
-// groupLives reports whether a process group has members other than zombies.
-func groupLives(pgid int) bool {
-	files, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return false
+// reap returns how a process ended that has ended.
+func (p process) reap() error {
+	if p.child == nil {
+		return errStatusUnknown
 	}
-	group := fmt.Sprint(pgid)
-	for _, file := range files {
-		if stat, err := readStat(file); err == nil && stat.group == group && !stat.zombie() {
-			return true
+	return p.child.Wait()
+}
+
+// endStragglers ends what a process left when it ended: its group, and what
+// bears its token wherever it went. For a limited time it may end by itself.
+func (p process) endStragglers(ctx context.Context) {
+	if len(p.stragglers()) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, stragglerGrace)
+	defer cancel()
+	if poll(ctx, func() bool { return len(p.stragglers()) == 0 }) {
+		return
+	}
+	// What they start while we look must end as well. One that hangs in the
+	// kernel cannot be waited for.
+	ctx, cancel = context.WithTimeout(context.Background(), stragglerGrace)
+	defer cancel()
+	poll(ctx, func() bool {
+		left := p.stragglers()
+		for _, id := range left {
+			if id.lives() {
+				_ = syscall.Kill(id.PID, syscall.SIGKILL)
+			}
 		}
-	}
-	return false
+		return len(left) == 0
+	})
 }
 
-// processStat is part of a process's stat file, see proc_pid_stat(5).
-type processStat struct{ state, group, startTime string }
+func (p process) stragglers() []identity {
+	var left []identity
+	_ = processes(func(pid int, stat processStat) { // without /proc there is none to be found
+		ours := pid != p.pid && stat.group == p.pid
+		if !ours && p.token != "" {
+			token, _, err := readMark(pid)
+			ours = err == nil && token == p.token
+		}
+		if !ours {
+			return
+		}
+		if id, err := identify(pid); err == nil {
+			left = append(left, id)
+		}
+	})
+	return left
+}
 
-func (s processStat) zombie() bool { return s.state == "Z" || s.state == "X" }
-
-func readStat(file string) (processStat, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return processStat{}, err
+// signal sends a signal to a process that was found. That it has ended is fine.
+func (m mark) signal(s syscall.Signal) {
+	p, err := open(m.id.PID)
+	defer p.close()
+	if err == nil && *p.id == m.id {
+		p.signal(s)
 	}
-	// The second field is the program's name in parentheses, in which there
-	// may be anything.
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 20 {
-		return processStat{}, fmt.Errorf("%s has %d fields after the name, want 20", file, len(fields))
-	}
-	return processStat{state: fields[0], group: fields[2], startTime: fields[19]}, nil
 }

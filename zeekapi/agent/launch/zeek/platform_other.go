@@ -3,28 +3,78 @@
 package zeek
 
 import (
+	"context"
 	"errors"
 	"os/exec"
+	"syscall"
+	"time"
 )
 
 // Without Linux's /proc there is less care: no CPUs, no knowing a process
-// again, no wait for what a node leaves.
+// again, no measuring, no looking for what a node leaves outside its group.
 
 var errUnsupported = errors.New("only on Linux")
 
+const ticksPerSecond = 100
+
 func startPinned(cmd *exec.Cmd, _ int64) (pinErr, err error) { return errUnsupported, cmd.Start() }
 
-// awaitExit waits for the end of a process and already reaps it.
-func awaitExit(cmd *exec.Cmd) { cmd.Wait() }
-
-// reap returns how a process ended.
-func reap(cmd *exec.Cmd) error {
-	if cmd.ProcessState.Success() {
-		return nil
-	}
-	return &exec.ExitError{ProcessState: cmd.ProcessState}
+type process struct {
+	pid   int
+	id    *identity
+	token string
+	child *exec.Cmd
 }
 
-func identify(int) (identity, error) { return identity{}, errUnsupported }
+func open(pid int) (process, error) { return process{pid: pid}, errUnsupported }
 
-func groupLives(int) bool { return false }
+func (p process) close() {}
+
+func (p process) lives() bool { return p.child == nil || p.child.ProcessState == nil }
+
+// await waits for the end of the process and already reaps it. It does not end
+// with ctx.
+func (p process) await(context.Context) error {
+	p.child.Wait()
+	return nil
+}
+
+func (p process) signal(s syscall.Signal) { _ = syscall.Kill(p.pid, s) }
+
+func (p process) kill() { _ = syscall.Kill(-p.pid, syscall.SIGKILL) }
+
+func (p process) reap() error {
+	if p.child.ProcessState.Success() {
+		return nil
+	}
+	return &exec.ExitError{ProcessState: p.child.ProcessState}
+}
+
+func (p process) endStragglers(context.Context) { _ = syscall.Kill(-p.pid, syscall.SIGKILL) }
+
+func (id identity) started() time.Time { return time.Time{} }
+
+type processStat struct {
+	startTime       string
+	group           int
+	ticks, resident uint64
+}
+
+func processes(func(pid int, stat processStat)) error { return errUnsupported }
+
+type mark struct {
+	id         identity
+	token, dir string
+}
+
+func (m mark) lives() bool { return false }
+
+func (m mark) signal(syscall.Signal) {}
+
+func marked(string) ([]mark, error) { return nil, nil }
+
+func (n note) leader([]mark) (process, bool) { return process{}, false }
+
+func checkCPU(*int64) error { return nil }
+
+func listening(map[int]string) map[uint16]string { return nil }

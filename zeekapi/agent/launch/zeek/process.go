@@ -1,52 +1,61 @@
 package zeek
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
 
-	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 const (
-	// How much of what a node wrote is reported, as Zeek has it in
-	// Management::Supervisor::output_max_lines, and a limit in bytes.
-	outputLines = 100
-	outputBytes = 64 << 10
-
 	// stragglerGrace is how long what a node started may outlive it, such as
 	// a program that post-processes a log.
 	stragglerGrace = 2 * time.Second
 
 	pollInterval = 20 * time.Millisecond
-
-	processFile = "process.json"
 )
 
+// errLeft is the end of the watch over a node that goes on without us.
+var errLeft = errors.New("left running")
+
+// errStatusUnknown is how a node ended that an earlier launcher started: only
+// a process's parent is told.
+var errStatusUnknown = errors.New("it ended, how is not known as an earlier agent had started it")
+
 // run is the life of a node. It ends early when ctx does.
-func (l *Launcher) run(ctx context.Context, n launch.Node) launch.Exited {
-	err := l.prepare(n)
-	if err == nil && ctx.Err() == nil {
-		err = l.execute(ctx, n)
+func (l *Launcher) run(ctx context.Context, n launch.Node) error {
+	if err := l.prepare(n, l.nodeDir(n.Name)); err != nil {
+		return err
 	}
-	return launch.Exited{Node: n.Name, Err: err, Outputs: zeekapi.NodeOutputs{
-		Stdout: tail(filepath.Join(l.nodeDir(n.Name), "stdout")),
-		Stderr: tail(filepath.Join(l.nodeDir(n.Name), "stderr")),
-	}}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return l.execute(ctx, n)
 }
 
-func (l *Launcher) prepare(n launch.Node) error {
+// prepare makes a directory ready to run a node in.
+func (l *Launcher) prepare(n launch.Node, dir string) error {
+	if err := refuse(n); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, layoutFile), layout(n, l.install.version), 0o644)
+}
+
+// refuse says what is wrong with a node that cannot be put into a directory or
+// on a command line.
+func refuse(n launch.Node) error {
 	if n.Name == "" || n.Name == "." || n.Name == ".." || filepath.Base(n.Name) != n.Name {
 		return fmt.Errorf("%q does not name a directory", n.Name)
 	}
@@ -55,70 +64,100 @@ func (l *Launcher) prepare(n launch.Node) error {
 			return fmt.Errorf("%q does not name a script", script)
 		}
 	}
-	dir := l.nodeDir(n.Name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(dir, layoutFile), layout(n, l.install.version), 0o644)
+	return nil
 }
 
 // execute runs the process of a node from beginning to end, and leaves nothing
 // of it.
+//
+// It is noted before it starts. A launcher that comes after one that was killed
+// in between finds it by the token in its environment.
 func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	dir := l.nodeDir(n.Name)
+	note := l.newNote(n)
 	cmd := exec.Command(l.install.binary, l.args(n)...)
-	cmd.Dir, cmd.Env = dir, l.environ(n)
+	cmd.Dir, cmd.Env = dir, append(l.environ(n), tokenVar+"="+note.Token+":"+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	stdout, err := output(dir, "stdout")
+	note.Args = cmd.Args
+
+	stdout, err := output(dir, stdoutFile)
 	if err != nil {
 		return err
 	}
 	defer stdout.Close()
-	stderr, err := output(dir, "stderr")
+	stderr, err := output(dir, stderrFile)
 	if err != nil {
 		return err
 	}
 	defer stderr.Close()
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 
+	if err := note.write(dir); err != nil {
+		return fmt.Errorf("noting that the node is to start: %w", err)
+	}
 	if err := l.start(cmd, n); err != nil {
-		return err
+		return errors.Join(err, forget(dir))
 	}
-	pid := cmd.Process.Pid
-	log := l.config.Log.With().Str("node", n.Name).Int("pid", pid).Logger()
-	if err := remember(dir, pid); err != nil {
-		log.Warn().Err(err).Msg("cannot note the process, a later agent will not know it")
+	log := l.config.Log.With().Str("node", n.Name).Int("pid", cmd.Process.Pid).Logger()
+	p, _ := open(cmd.Process.Pid) // it may have ended already
+	p.token, p.child = note.Token, cmd
+	if note.Process = p.id; note.Process != nil {
+		if err := note.write(dir); err != nil {
+			log.Warn().Err(err).Msg("cannot note the process, a later agent will have to search for it")
+		}
 	}
-	l.events.Add(launch.Started{Node: n.Name, PID: int64(pid)})
+	l.watched(n.Name, p)
+	l.events.Add(launch.Started{Node: n.Name, PID: int64(p.pid)})
+	return l.supervise(ctx, n.Name, p)
+}
 
-	// The process must not be reaped while its ID is needed for signals.
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		awaitExit(cmd)
-	}()
+// newToken returns what tells a process that we start from all others.
+func newToken() string {
+	b := make([]byte, 16)
+	rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// supervise waits until a process and all that it started have ended, and ends
+// them when ctx does. It returns how the process ended.
+func (l *Launcher) supervise(ctx context.Context, name string, p process) error {
+	defer p.close()
+	log := l.config.Log.With().Str("node", name).Int("pid", p.pid).Logger()
+	ended := make(chan error, 1)
+	go func() { ended <- p.await(l.left) }()
+
+	// Whatever happens below, the process has ended, or its end is awaited.
+	told := false
+	var err error
 	select {
-	case <-ended:
+	case err = <-ended:
 	case <-ctx.Done():
-		send(pid, syscall.SIGTERM)
+		told = true
+		p.signal(syscall.SIGTERM)
 		patience := time.NewTimer(l.config.Patience)
 		defer patience.Stop()
 		select {
-		case <-ended:
+		case err = <-ended:
 		case <-patience.C:
 			log.Warn().Dur("patience", l.config.Patience).Msg("node does not end, killing it")
+			p.kill()
+			err = <-ended
 		case <-l.killed.Done():
+			p.kill()
+			err = <-ended
 		}
 	}
-	select {
-	case <-ended:
-		awaitGroup(l.killed, pid, stragglerGrace)
-	default:
+	if err != nil {
+		return errLeft
 	}
-	send(-pid, syscall.SIGKILL)
-	<-ended
-	err = reap(cmd)
-	forget(dir)
+	p.endStragglers(l.killed)
+	err = p.reap()
+	if errors.Is(err, errStatusUnknown) && told {
+		err = nil
+	}
+	if noteErr := forget(l.nodeDir(name)); noteErr != nil {
+		log.Warn().Err(noteErr).Msg("cannot remove the note of a process that has ended")
+	}
 	return err
 }
 
@@ -135,19 +174,6 @@ func (l *Launcher) start(cmd *exec.Cmd, n launch.Node) error {
 	return err
 }
 
-func send(pid int, s syscall.Signal) {
-	// That there is nobody to receive it is fine.
-	_ = syscall.Kill(pid, s)
-}
-
-// awaitGroup waits until a process group has no members but zombies, for a
-// limited time.
-func awaitGroup(ctx context.Context, pgid int, limit time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	poll(ctx, func() bool { return !groupLives(pgid) })
-}
-
 // poll waits until done or ctx ends, and says whether done.
 func poll(ctx context.Context, done func() bool) bool {
 	ticker := time.NewTicker(pollInterval)
@@ -162,115 +188,4 @@ func poll(ctx context.Context, done func() bool) bool {
 			return false
 		}
 	}
-}
-
-func output(dir, name string) (*os.File, error) {
-	return os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o600)
-}
-
-// tail returns the last lines of a file, nothing if it cannot be read.
-func tail(name string) string {
-	f, err := os.Open(name)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	if size, err := f.Seek(0, io.SeekEnd); err != nil {
-		return ""
-	} else if _, err := f.Seek(max(0, size-outputBytes), io.SeekStart); err != nil {
-		return ""
-	}
-	b, err := io.ReadAll(io.LimitReader(f, outputBytes))
-	if err != nil {
-		return ""
-	}
-	start := len(bytes.TrimSuffix(b, []byte("\n")))
-	for range outputLines {
-		if start < 0 {
-			break
-		}
-		start = bytes.LastIndexByte(b[:start], '\n')
-	}
-	return string(b[start+1:])
-}
-
-// identity tells a process from a later one with the same ID.
-type identity struct {
-	PID       int    `json:"pid"`
-	StartTime string `json:"start_time"` // in the kernel's own unit, since boot
-	Boot      string `json:"boot"`
-}
-
-func remember(dir string, pid int) error {
-	id, err := identify(pid)
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(id)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(dir, processFile), append(b, '\n'), 0o600)
-}
-
-func forget(dir string) { os.Remove(filepath.Join(dir, processFile)) }
-
-// endLeftovers ends the nodes of a launcher that could not do so itself.
-func (l *Launcher) endLeftovers(ctx context.Context) error {
-	dirs, err := os.ReadDir(filepath.Join(l.config.StateDir, "nodes"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	var notes []string
-	var left []identity
-	for _, dir := range dirs {
-		note := filepath.Join(l.nodeDir(dir.Name()), processFile)
-		id, err := readNote(note)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			continue
-		}
-		notes = append(notes, note)
-		if err != nil {
-			return fmt.Errorf("left-over process: %w", err)
-		}
-		if id.lives() {
-			l.config.Log.Warn().Str("directory", filepath.Dir(note)).Int("pid", id.PID).Msg("ending a node that an earlier agent left")
-			send(id.PID, syscall.SIGTERM)
-			left = append(left, id)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, l.config.Patience)
-	defer cancel()
-	for _, id := range left {
-		poll(ctx, func() bool { return !id.lives() })
-		send(-id.PID, syscall.SIGKILL)
-	}
-	for _, note := range notes {
-		if err := os.Remove(note); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
-
-func readNote(name string) (identity, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return identity{}, err
-	}
-	var id identity
-	if err := json.Unmarshal(b, &id); err != nil {
-		return identity{}, fmt.Errorf("%s: %w", name, err)
-	}
-	if id.PID <= 1 {
-		return identity{}, fmt.Errorf("%s: %d is no process of a node", name, id.PID)
-	}
-	return id, nil
-}
-
-// lives reports whether the process still runs: this one, not another that
-// was given its ID.
-func (id identity) lives() bool {
-	now, err := identify(id.PID)
-	return err == nil && now == id
 }

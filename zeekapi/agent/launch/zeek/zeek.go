@@ -3,7 +3,10 @@
 //
 // Each node has a directory of its own, <state>/nodes/<name>, in which it
 // runs: with cluster-layout.zeek, its output in the files stdout and stderr,
-// and while it runs process.json, by which a later launcher knows the process.
+// and from before it starts until after it has ended process.json, by which a
+// later launcher finds it. Nodes outlive a launcher that is killed, and one
+// that is told to leave them.
+//
 // Log files that were rotated go to <state>/log-queue under names that
 // zeek-archiver understands. A lock on <state>/launcher.lock keeps a second
 // launcher out.
@@ -65,19 +68,39 @@ type Launcher struct {
 	events  launch.Events
 	killed  context.Context // done when nodes must end at once
 	kill    context.CancelFunc
+	left    context.Context // done when nodes are to be left alone
+	leave   context.CancelFunc
+	closing context.Context // done when there will be no more nodes
+	close   context.CancelFunc
+	running []launch.Running // from before
+	parsed  parsedKeys
 
-	mu     sync.Mutex
-	closed bool
-	nodes  map[string]context.CancelFunc // stops the node
-	all    sync.WaitGroup
-	owned  *os.File // held open, and with that the state directory
+	mu    sync.Mutex
+	nodes map[string]*life
+	all   sync.WaitGroup
+	owned *os.File // held open, and with that the state directory
 }
 
-var _ launch.Launcher = (*Launcher)(nil)
+// life is that of a node from before its start until after its end.
+type life struct {
+	node launch.Node
+	stop context.CancelFunc
+	pid  int // 0: there is no process yet
+}
 
-// New looks at the installed Zeek, prepares the state directory and ends what
-// an earlier launcher left running in it, waiting for that at most as long as
-// for any node or until ctx ends.
+var (
+	_ launch.Launcher  = (*Launcher)(nil)
+	_ launch.Finder    = (*Launcher)(nil)
+	_ launch.Checker   = (*Launcher)(nil)
+	_ launch.Outputter = (*Launcher)(nil)
+	_ launch.Versioned = (*Launcher)(nil)
+	_ launch.Leaver    = (*Launcher)(nil)
+)
+
+// New looks at the installed Zeek, prepares the state directory and takes over
+// the nodes that an earlier launcher left running in it. What it cannot take
+// over it ends, waiting for that at most as long as for any node or until ctx
+// ends.
 func New(ctx context.Context, c Config) (*Launcher, error) {
 	if c.Binary == "" {
 		c.Binary = "zeek"
@@ -113,25 +136,39 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience
 	}
-	l := &Launcher{config: c, install: install, nodes: make(map[string]context.CancelFunc)}
-	if l.owned, err = own(c.StateDir); err != nil {
+	l := &Launcher{config: c, install: install, nodes: make(map[string]*life)}
+	if l.owned, err = own(ctx, c.StateDir); err != nil {
 		return nil, err
 	}
+	var running []found
 	if l.scripts, err = nodescript.Write(filepath.Join(c.StateDir, "scripts")); err == nil {
-		err = l.endLeftovers(ctx)
+		running, err = l.find(ctx)
 	}
 	if err != nil {
 		l.owned.Close()
 		return nil, err
 	}
 	l.killed, l.kill = context.WithCancel(context.Background())
+	l.left, l.leave = context.WithCancel(context.Background())
+	l.closing, l.close = context.WithCancel(context.Background())
+	for _, f := range running {
+		l.running = append(l.running, f.Running)
+		l.live(f.Node, func(ctx context.Context) error { return l.supervise(ctx, f.Node.Name, f.process) })
+		l.watched(f.Node.Name, f.process)
+	}
+	l.all.Go(l.measure)
 	return l, nil
 }
 
+// ownPatience is how long a state directory may still belong to somebody. A
+// process that an agent was about to start when it was killed has the agent's
+// lock until it is the program that it is to be, and can be found as that.
+const ownPatience = 2 * time.Second
+
 // own takes a state directory for as long as the file that it returns is open:
-// a second launcher would take the nodes of the first for left-overs. Nodes do
-// not inherit the file.
-func own(dir string) (*os.File, error) {
+// two launchers would both take the nodes for theirs. Nodes do not inherit the
+// file.
+func own(ctx context.Context, dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -139,37 +176,67 @@ func own(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("state directory %s is in use by another agent", dir)
-		}
-		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
+	ctx, cancel := context.WithTimeout(ctx, ownPatience)
+	defer cancel()
+	poll(ctx, func() bool {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		return !errors.Is(err, syscall.EWOULDBLOCK)
+	})
+	if err == nil {
+		return f, nil
 	}
-	return f, nil
+	f.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("state directory %s is in use by another agent", dir)
+	}
+	return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
 }
 
-func (l *Launcher) nodeDir(name string) string {
-	return filepath.Join(l.config.StateDir, "nodes", name)
-}
+func (l *Launcher) nodesDir() string { return filepath.Join(l.config.StateDir, "nodes") }
+
+func (l *Launcher) nodeDir(name string) string { return filepath.Join(l.nodesDir(), name) }
+
+// Running returns the nodes that ran already when the launcher began.
+func (l *Launcher) Running() []launch.Running { return l.running }
+
+// ZeekVersion returns the version of the installed Zeek.
+func (l *Launcher) ZeekVersion() string { return l.install.text }
 
 // Start starts a node.
 func (l *Launcher) Start(n launch.Node) {
+	l.live(n, func(ctx context.Context) error { return l.run(ctx, n) })
+}
+
+// live has a node live in a goroutine of its own, unless the name is taken.
+func (l *Launcher) live(n launch.Node, run func(context.Context) error) {
+	name := n.Name
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.nodes[n.Name] != nil {
+	if l.closing.Err() != nil || l.nodes[name] != nil {
 		return
 	}
 	ctx, stop := context.WithCancel(l.killed)
-	l.nodes[n.Name] = stop
+	l.nodes[name] = &life{node: n, stop: stop}
 	l.all.Go(func() {
 		defer stop()
-		exited := l.run(ctx, n)
+		err := run(ctx)
+		outputs := lastWords(l.nodeDir(name))
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.nodes, n.Name)
-		l.events.Add(exited)
+		delete(l.nodes, name)
+		if !errors.Is(err, errLeft) {
+			l.events.Add(launch.Exited{Node: name, Err: err, Outputs: outputs})
+		}
 	})
+}
+
+// watched notes which process is a node's. The node may be gone again.
+func (l *Launcher) watched(name string, p process) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := l.nodes[name]; n != nil {
+		n.pid = p.pid
+	}
 }
 
 // Stop sends a node SIGTERM and, if it has not ended in time, SIGKILL to it
@@ -177,8 +244,8 @@ func (l *Launcher) Start(n launch.Node) {
 func (l *Launcher) Stop(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if stop := l.nodes[name]; stop != nil {
-		stop()
+	if n := l.nodes[name]; n != nil {
+		n.stop()
 	}
 }
 
@@ -187,16 +254,30 @@ func (l *Launcher) Next(ctx context.Context) (launch.Event, error) { return l.ev
 
 // Close stops all nodes as Stop does, and kills them when ctx ends.
 func (l *Launcher) Close(ctx context.Context) error {
-	defer l.kill()
 	defer context.AfterFunc(ctx, l.kill)()
 	l.mu.Lock()
-	l.closed = true
-	for _, stop := range l.nodes {
-		stop()
+	l.close()
+	for _, n := range l.nodes {
+		n.stop()
 	}
 	l.mu.Unlock()
+	l.end()
+	return nil
+}
+
+// Leave ends the launcher and leaves the nodes running.
+func (l *Launcher) Leave() {
+	l.mu.Lock()
+	l.close()
+	l.leave()
+	l.mu.Unlock()
+	l.end()
+}
+
+func (l *Launcher) end() {
 	l.all.Wait()
+	l.kill()
+	l.leave()
 	l.owned.Close()
 	l.events.Close()
-	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -49,6 +49,9 @@ func beZeek() int {
 		fmt.Println("zeek version", os.Getenv(standIn))
 		return 0
 	}
+	if slices.Contains(os.Args, "--parse-only") {
+		return parseScripts()
+	}
 	switch os.Getenv("BEHAVIOUR") {
 	case "die":
 		fmt.Println("to stdout")
@@ -61,6 +64,18 @@ func beZeek() int {
 			fmt.Fprintln(w, "line", i)
 		}
 		return 1
+	case "spin":
+		fmt.Println("ready")
+		for {
+		}
+	case "listen":
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			panic(err)
+		}
+		defer listener.Close()
+		fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+		select {}
 	case "ignore SIGTERM":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("ready")
@@ -96,6 +111,32 @@ func beZeek() int {
 	fmt.Println("ready")
 	<-terminated
 	fmt.Fprintln(os.Stderr, "received termination signal")
+	return 0
+}
+
+// parseScripts stumbles over what is not Zeek, and takes note of being asked.
+func parseScripts() int {
+	if file := os.Getenv("PARSES"); file != "" {
+		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Fprintln(f, os.Getenv("CLUSTER_NODE"))
+		f.Close()
+	}
+	if _, err := os.Stat(layoutFile); err != nil {
+		fmt.Fprintln(os.Stderr, "no layout")
+		return 1
+	}
+	if os.Getenv("BEHAVIOUR") == "hang" {
+		select {}
+	}
+	for _, arg := range os.Args[1:] {
+		if text, err := os.ReadFile(arg); err == nil && bytes.Contains(text, []byte("syntax error")) {
+			fmt.Fprintf(os.Stderr, "warning: something\nerror in %s, line 1: syntax error\n", filepath.Base(arg))
+			return 1
+		}
+	}
 	return 0
 }
 
@@ -146,7 +187,7 @@ func awaitOutput(t *testing.T, l *Launcher, name string) string {
 	t.Helper()
 	var out string
 	poll(t.Context(), func() bool {
-		out = tail(filepath.Join(l.nodeDir(name), "stdout"))
+		out = lastWords(l.nodeDir(name)).Stdout
 		return strings.HasSuffix(out, "\n")
 	})
 	return strings.TrimSuffix(out, "\n")
@@ -163,7 +204,7 @@ func TestEndsWhenTold(t *testing.T) {
 	l.Start(node("worker", ""))
 	pid := int(next[launch.Started](t, l).PID)
 	awaitOutput(t, l, "worker")
-	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), processFile)); err != nil {
+	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), noteFile)); err != nil {
 		t.Errorf("while the node runs: %v", err)
 	}
 	l.Start(node("worker", "")) // taken: nothing happens
@@ -177,8 +218,8 @@ func TestEndsWhenTold(t *testing.T) {
 	if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
 		t.Error("the process is still there, if only as a zombie")
 	}
-	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), processFile)); err == nil {
-		t.Error("process.json outlives the process")
+	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), noteFile)); err == nil {
+		t.Error("the note outlives the process")
 	}
 	l.Stop("worker") // not taken: nothing happens
 }
@@ -276,47 +317,6 @@ func TestChildrenDoNotOutliveTheNode(t *testing.T) {
 				t.Error("the child is still there")
 			}
 		})
-	}
-}
-
-func TestLeftoversEnd(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "state[1") // no pattern
-	binary, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := exec.Command(binary)
-	left.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := left.Start(); err != nil {
-		t.Fatal(err)
-	}
-	reaped := make(chan error, 1)
-	go func() { reaped <- left.Wait() }()
-	nodeDir := filepath.Join(dir, "nodes", "gone")
-	if err := os.MkdirAll(nodeDir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := remember(nodeDir, left.Process.Pid); err != nil {
-		t.Fatal(err)
-	}
-
-	// Another process with the ID of one that ended long ago must not suffer.
-	otherDir := filepath.Join(dir, "nodes", "other")
-	if err := os.MkdirAll(otherDir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	note := fmt.Sprintf(`{"pid": %d, "start_time": "1", "boot": "x"}`, os.Getpid())
-	if err := os.WriteFile(filepath.Join(otherDir, processFile), []byte(note), 0o600); err != nil {
-		t.Fatal(err)
-	}
-
-	start(t, Config{StateDir: dir})
-	<-reaped
-	for _, dir := range []string{nodeDir, otherDir} {
-		if _, err := os.Stat(filepath.Join(dir, processFile)); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the note in %s is left: %v", dir, err)
-		}
 	}
 }
 

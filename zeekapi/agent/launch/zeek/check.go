@@ -1,0 +1,197 @@
+package zeek
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// parseLimit is how long Zeek may take to read the scripts of all nodes of a
+// check. What it has not read by then is not held against a node: Zeek's
+// controller waits 10 s for the nodes to run.
+const parseLimit = 4 * time.Second
+
+// Check finds out what would keep nodes from running: a directory or script
+// that cannot be, an interface or CPU that is not there, a port that is taken,
+// scripts that do not load. It starts Zeek to read scripts, so it takes time.
+func (l *Launcher) Check(nodes []launch.Node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing.Err() != nil {
+		return
+	}
+	l.all.Go(func() {
+		for _, result := range l.check(l.closing, nodes) {
+			l.events.Add(result)
+		}
+	})
+}
+
+func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Checked {
+	results := make([]launch.Checked, len(nodes))
+	ports := l.takenPorts()
+	for i, n := range nodes {
+		results[i] = launch.Checked{Node: n, Err: errors.Join(
+			refuse(n),
+			checkInterface(n.Interface),
+			checkCPU(n.CPUAffinity),
+			ports.claim(n.Name, "port", n.Port),
+			ports.claim(n.Name, "metrics port", n.MetricsPort),
+		)}
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, parseLimit)
+	defer cancel()
+	var work errgroup.Group
+	work.SetLimit(runtime.GOMAXPROCS(0))
+	alike := make(map[parseKey][]*launch.Checked)
+	for i := range results {
+		if results[i].Err == nil {
+			key := l.parseKey(results[i].Node)
+			alike[key] = append(alike[key], &results[i])
+		}
+	}
+	for key, same := range alike {
+		work.Go(func() error {
+			outputs, err := l.parse(ctx, key, same[0].Node)
+			for _, r := range same {
+				r.Outputs, r.Err = outputs, err
+			}
+			return nil
+		})
+	}
+	_ = work.Wait() // errors are in the results
+	return results
+}
+
+// portClaims are the ports that are taken, with by whom.
+type portClaims struct {
+	listening map[uint16]string // by others
+	claimed   map[uint16]string // by nodes of the check
+}
+
+// claim takes a TCP port for a node.
+func (p portClaims) claim(node, what string, port broker.Port) error {
+	if port.Number == 0 || port.Protocol != broker.ProtocolTCP {
+		return nil
+	}
+	if other, ok := p.claimed[port.Number]; ok {
+		return fmt.Errorf("%s %d is also that of node %s", what, port.Number, other)
+	}
+	if by, ok := p.listening[port.Number]; ok {
+		return fmt.Errorf("%s %d is in use by %s", what, port.Number, by)
+	}
+	p.claimed[port.Number] = node
+	return nil
+}
+
+// takenPorts looks at what is listened at, but for what our own nodes do: those
+// that have the ports of new ones end before. Where we may not see who listens
+// at a port that a node of ours has, it is that.
+func (l *Launcher) takenPorts() portClaims {
+	ports := listening(l.groups())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range l.nodes {
+		for _, p := range []broker.Port{n.node.Port, n.node.MetricsPort} {
+			if ports[p.Number] == unknownListener {
+				delete(ports, p.Number)
+			}
+		}
+	}
+	return portClaims{listening: ports, claimed: make(map[uint16]string)}
+}
+
+// unknownListener is who listens if we may not know.
+const unknownListener = "another program"
+
+// checkInterface looks for the interface of a node. Packet sources that need
+// not mean an interface of the machine are left to Zeek.
+func checkInterface(name string) error {
+	source, device, ok := strings.Cut(name, "::")
+	if !ok {
+		source, device = "pcap", name
+	}
+	if device == "" && ok {
+		return fmt.Errorf("%q names no interface", name)
+	}
+	if device == "" || source != "pcap" && source != "af_packet" {
+		return nil
+	}
+	// What libpcap has besides interfaces, and its PF_RING variants.
+	if strings.ContainsAny(device, ":@,;") {
+		return nil
+	}
+	for _, other := range []string{"any", "nflog", "nfqueue", "usbmon", "bluetooth", "dbus-"} {
+		if strings.HasPrefix(device, other) {
+			return nil
+		}
+	}
+	if _, err := net.InterfaceByName(device); err != nil {
+		return fmt.Errorf("interface %s: %w", device, errors.Unwrap(err))
+	}
+	return nil
+}
+
+// parse has Zeek read the scripts of a node, where they have not been found
+// good before.
+func (l *Launcher) parse(ctx context.Context, key parseKey, n launch.Node) (zeekapi.NodeOutputs, error) {
+	if l.parsed.has(key) {
+		return zeekapi.NodeOutputs{}, nil
+	}
+	outputs, err := l.tryParse(ctx, n)
+	switch {
+	case ctx.Err() != nil:
+		l.config.Log.Warn().Str("node", n.Name).Msg("no time to check the scripts of the node")
+		return zeekapi.NodeOutputs{}, nil
+	case err == nil:
+		l.parsed.add(key)
+		return zeekapi.NodeOutputs{}, nil
+	}
+	return outputs, err
+}
+
+// firstLine returns what Zeek complains of first.
+func firstLine(stderr string) string {
+	for line := range strings.Lines(stderr) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "warning") {
+			return line
+		}
+	}
+	return ""
+}
+
+// nodeArgs are the arguments of a node without its packet source.
+func (l *Launcher) nodeArgs(n launch.Node) []string {
+	n.Interface = ""
+	return l.args(n)
+}
+
+// scriptFiles returns the files that may be meant by a word on Zeek's command
+// line. (Zeek: util::find_script_file)
+func (l *Launcher) scriptFiles(script, dir string) []string {
+	var bases []string
+	if filepath.IsAbs(script) {
+		bases = []string{script}
+	} else {
+		for _, d := range append([]string{dir}, filepath.SplitList(l.install.path)...) {
+			bases = append(bases, filepath.Join(d, script))
+		}
+	}
+	var files []string
+	for _, base := range bases {
+		files = append(files, base, base+".zeek", filepath.Join(base, "__load__.zeek"))
+	}
+	return files
+}

@@ -1,0 +1,197 @@
+package zeek
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// listen returns a port that is in use.
+func listen(t *testing.T) broker.Port {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return broker.TCP(netip.MustParseAddrPort(l.Addr().String()).Port())
+}
+
+// errorsOf checks nodes and returns what is wrong, by name.
+func errorsOf(t *testing.T, l *Launcher, nodes ...launch.Node) map[string]string {
+	t.Helper()
+	l.Check(nodes)
+	wrong := make(map[string]string)
+	for range nodes {
+		c := next[launch.Checked](t, l)
+		if c.Err != nil {
+			wrong[c.Node.Name] = c.Err.Error()
+		}
+	}
+	return wrong
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	taken := listen(t)
+	bad := filepath.Join(t.TempDir(), "bad.zeek")
+	if err := os.WriteFile(bad, []byte("this is a syntax error"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cpu := int64(1 << 40)
+	changes := []struct {
+		name   string
+		change func(*launch.Node)
+		want   string // part of it; "" for nothing wrong
+	}{
+		{"good", func(n *launch.Node) { n.Interface = "lo" }, ""},
+		{"af_packet", func(n *launch.Node) { n.Interface = "af_packet::lo" }, ""},
+		{"elsewhere", func(n *launch.Node) { n.Interface = "napatech::3" }, ""},
+		{"any", func(n *launch.Node) { n.Interface = "any" }, ""},
+		{"no-device", func(n *launch.Node) { n.Interface = "af_packet::" }, `"af_packet::" names no interface`},
+		{"interface", func(n *launch.Node) { n.Interface = "nosuchdev" }, "interface nosuchdev: no such network interface"},
+		{"af_packet-interface", func(n *launch.Node) { n.Interface = "af_packet::nosuchdev" }, "interface nosuchdev: no such network interface"},
+		{"cpu", func(n *launch.Node) { n.CPUAffinity = &cpu }, "CPU 1099511627776 is not available, only 0"},
+		{"script", func(n *launch.Node) { n.Scripts = []string{bad} }, "scripts do not load: error in bad.zeek, line 1: syntax error"},
+		{"option", func(n *launch.Node) { n.Scripts = []string{"-x"} }, `"-x" does not name a script`},
+		{"port", func(n *launch.Node) { n.Port = taken }, fmt.Sprintf("port %d is in use by zeek.test (process %d)", taken.Number, os.Getpid())},
+		{"first", func(n *launch.Node) { n.Port = broker.TCP(1) }, ""},
+		{"second", func(n *launch.Node) { n.MetricsPort = broker.TCP(1) }, "metrics port 1 is also that of node first"},
+		{"both", func(n *launch.Node) { n.Interface, n.Port = "nosuchdev", taken }, "no such network interface\nport"},
+	}
+	var nodes []launch.Node
+	for _, c := range changes {
+		n := node(c.name, "")
+		c.change(&n)
+		nodes = append(nodes, n)
+	}
+	wrong := errorsOf(t, l, nodes...)
+	for _, c := range changes {
+		if got := wrong[c.name]; (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(l.config.StateDir, "checks")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// What Zeek said is reported in full, as far as there is reason.
+func TestCheckReportsWhatZeekSaid(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	bad := filepath.Join(t.TempDir(), "bad.zeek")
+	if err := os.WriteFile(bad, []byte("syntax error"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := node("worker", "")
+	n.Scripts = []string{bad}
+	l.Check([]launch.Node{n})
+	if got := next[launch.Checked](t, l).Outputs.Stderr; got != "warning: something\nerror in bad.zeek, line 1: syntax error\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// The port of a node that is to be replaced is free for its successor, also
+// where it runs since before this launcher.
+func TestPortsOfOurOwnNodesAreFree(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := start(t, Config{StateDir: dir})
+	n := node("worker", "listen")
+	l.Start(n)
+	next[launch.Started](t, l)
+	var number uint16
+	if _, err := fmt.Sscan(awaitOutput(t, l, "worker"), &number); err != nil {
+		t.Fatal(err)
+	}
+	other := node("successor", "")
+	other.Port = broker.TCP(number)
+	for range 2 {
+		if wrong := errorsOf(t, l, other); len(wrong) > 0 {
+			t.Error(wrong)
+		}
+		l.Leave()
+		l = start(t, Config{StateDir: dir})
+	}
+}
+
+// Nodes that load the same are looked at once, and what loads is remembered.
+func TestScriptsAreParsedOnce(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	parses := filepath.Join(t.TempDir(), "parses")
+	script := filepath.Join(t.TempDir(), "script.zeek")
+	write := func(text string) {
+		if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parsed := func() int {
+		text, _ := os.ReadFile(parses) // none if nothing was parsed
+		return strings.Count(string(text), "\n")
+	}
+	var nodes []launch.Node
+	for _, name := range []string{"w1", "w2", "w3"} {
+		n := node(name, "")
+		n.Env["PARSES"] = parses
+		n.Scripts = []string{script}
+		nodes = append(nodes, n)
+	}
+	for _, step := range []struct {
+		what, text string
+		wrong      int
+		want       int // parses in all
+	}{
+		{"new", "good", 0, 1},
+		{"the same", "", 0, 1},
+		{"bad", "syntax error", 3, 2},
+		{"still bad", "", 3, 3},
+		{"mended", "good again", 0, 4},
+		{"still good", "", 0, 4},
+	} {
+		if step.text != "" {
+			write(step.text)
+		}
+		if wrong := errorsOf(t, l, nodes...); len(wrong) != step.wrong || parsed() != step.want {
+			t.Errorf("%s: %d parses, want %d; wrong is %v", step.what, parsed(), step.want, wrong)
+		}
+	}
+	nodes[0].Env = map[string]string{"PARSES": parses, "MORE": "x"}
+	errorsOf(t, l, nodes...)
+	if parsed() != 5 {
+		t.Errorf("with another environment: %d parses, want 5", parsed())
+	}
+}
+
+// A check that takes too long is no reason not to start.
+func TestCheckThatDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	if wrong := errorsOf(t, l, node("worker", "hang")); len(wrong) > 0 {
+		t.Error(wrong)
+	}
+}
+
+func TestRanges(t *testing.T) {
+	for want, list := range map[string][]string{
+		"":      nil,
+		"0,1":   {"0", "1"},
+		"0-3":   {"0", "1", "2", "3"},
+		"0,2,3": {"0", "2", "3"},
+	} {
+		if diff := cmp.Diff(want, ranges(list)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package zeek
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// found is a node that runs already.
+type found struct {
+	launch.Running
+	process process
+}
+
+// find looks for the nodes that an earlier launcher left. Those that run whole
+// are returned. What is left of others, and what cannot reach this agent, is
+// ended.
+func (l *Launcher) find(ctx context.Context) ([]found, error) {
+	dirs, err := os.ReadDir(l.nodesDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	all, err := marked(l.nodesDir())
+	if err != nil {
+		return nil, fmt.Errorf("looking for left-over processes: %w", err)
+	}
+	var whole []found
+	kept := make(map[string]bool) // tokens
+	for _, entry := range dirs {
+		dir := l.nodeDir(entry.Name())
+		n, err := readNote(dir)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("left-over process: %w", err)
+		}
+		p, ok := n.leader(all)
+		if ok && n.Reach == l.reach() {
+			l.config.Log.Info().Str("node", n.Node.Name).Int("pid", p.pid).Msg("node runs already")
+			if n.Process == nil || *n.Process != *p.id {
+				n.Process = p.id
+				if err := n.write(dir); err != nil {
+					l.config.Log.Warn().Err(err).Str("node", n.Node.Name).Msg("cannot note the process")
+				}
+			}
+			kept[n.Token] = true
+			whole = append(whole, found{
+				launch.Running{Node: n.Node, PID: int64(p.pid), Started: p.id.started()}, p,
+			})
+			continue
+		}
+		if ok {
+			l.config.Log.Warn().Str("node", n.Node.Name).Int("pid", p.pid).Msg("ending a node that looks for its agent elsewhere")
+			p.signal(syscall.SIGTERM)
+			patience, cancel := context.WithTimeout(ctx, l.config.Patience)
+			poll(patience, func() bool { return !p.lives() })
+			cancel()
+			p.kill()
+			p.close()
+		}
+		if err := forget(dir); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range all {
+		if !kept[m.token] && m.lives() {
+			l.config.Log.Warn().Str("directory", m.dir).Int("pid", m.id.PID).Msg("killing what a node left")
+			m.signal(syscall.SIGKILL)
+		}
+	}
+	return whole, nil
+}

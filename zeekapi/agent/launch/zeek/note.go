@@ -1,0 +1,100 @@
+package zeek
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
+)
+
+const (
+	noteFile = "process.json"
+
+	// noteVersion is raised when the content changes in a way that another
+	// launcher must not misread.
+	noteVersion = 1
+
+	// tokenVar is the variable in a node's environment, which all that it
+	// starts inherits, that holds the token of its note and its directory.
+	tokenVar = "ZEEKWIRE_NODE"
+)
+
+// note is what a later launcher must know of a node, in a file in the node's
+// directory from before the node starts until after it has ended.
+type note struct {
+	Version int         `json:"version"`
+	Node    launch.Node `json:"node"`
+	Token   string      `json:"token"`
+	Args    []string    `json:"args"`
+	Reach   reach       `json:"reach"`
+	Process *identity   `json:"process,omitempty"` // nil: not started yet, as far as is known
+}
+
+// reach is how a node finds its agent, and the other way around. A node that
+// looks for its agent elsewhere would never be heard of again.
+type reach struct {
+	Addr string `json:"addr"`
+	Port string `json:"port"`
+	TLS  string `json:"tls"`
+}
+
+// identity tells a process from a later one with the same ID.
+type identity struct {
+	PID       int    `json:"pid"`
+	StartTime string `json:"start_time"` // in the kernel's own unit, since boot
+	Boot      string `json:"boot"`
+}
+
+func (l *Launcher) newNote(n launch.Node) note {
+	return note{Version: noteVersion, Node: n, Token: newToken(), Reach: l.reach()}
+}
+
+func (l *Launcher) reach() reach {
+	env := nodescript.Environment(l.config.Agent)
+	return reach{env["ZEEK_AGENT_ADDR"], env["ZEEK_AGENT_PORT"], l.config.TLS.Mode.String()}
+}
+
+func (n note) write(dir string) error {
+	b, err := json.MarshalIndent(n, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, noteFile), append(b, '\n'), 0o600)
+}
+
+func forget(dir string) error {
+	if err := os.Remove(filepath.Join(dir, noteFile)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// readNote reads the note in the directory of the node of that name.
+func readNote(dir string) (note, error) {
+	file := filepath.Join(dir, noteFile)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return note{}, err
+	}
+	var n note
+	if err := json.Unmarshal(b, &n); err != nil {
+		return note{}, fmt.Errorf("%s: %w", file, err)
+	}
+	switch {
+	case n.Version != noteVersion:
+		return note{}, fmt.Errorf("%s has version %d, want %d", file, n.Version, noteVersion)
+	case n.Node.Name != filepath.Base(dir):
+		return note{}, fmt.Errorf("%s is about node %q", file, n.Node.Name)
+	case n.Token == "":
+		return note{}, fmt.Errorf("%s has no token", file)
+	case n.Process != nil && n.Process.PID <= 1:
+		return note{}, fmt.Errorf("%s: %d is no process of a node", file, n.Process.PID)
+	}
+	return n, nil
+}

@@ -1,0 +1,87 @@
+package zeek
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// What a node writes to its standard output and error is in these files, of
+// the current life of the node.
+const (
+	stdoutFile = "stdout"
+	stderrFile = "stderr"
+)
+
+// How much of what a node wrote is reported, as Zeek has it in
+// Management::Supervisor::output_max_lines, and a limit in bytes.
+const (
+	outputLines = 100
+	outputBytes = 64 << 10
+)
+
+func output(dir, name string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o600)
+}
+
+// lastWords returns the last lines that a node wrote, none if there are none.
+func lastWords(dir string) zeekapi.NodeOutputs {
+	last := func(name string) string {
+		b, _ := tail(filepath.Join(dir, name), outputBytes) // what cannot be read is not reported
+		return lastLines(b, outputLines)
+	}
+	return zeekapi.NodeOutputs{Stdout: last(stdoutFile), Stderr: last(stderrFile)}
+}
+
+// Outputs returns the ends of what a node wrote since it was last started, at
+// most so many bytes of each.
+func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
+	dir := l.nodeDir(name)
+	stdout, err := tail(filepath.Join(dir, stdoutFile), limit)
+	if err != nil {
+		return zeekapi.NodeOutputs{}, fmt.Errorf("output of node %s: %w", name, err)
+	}
+	stderr, err := tail(filepath.Join(dir, stderrFile), limit)
+	if err != nil {
+		return zeekapi.NodeOutputs{}, fmt.Errorf("output of node %s: %w", name, err)
+	}
+	return zeekapi.NodeOutputs{Stdout: string(stdout), Stderr: string(stderr)}, nil
+}
+
+// tail returns the last bytes of a file, nothing if it is not there.
+func tail(name string, limit int) ([]byte, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(max(0, size-int64(limit)), io.SeekStart); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(f, int64(limit)))
+}
+
+// lastLines returns the last lines of a text.
+func lastLines(b []byte, lines int) string {
+	start := len(bytes.TrimSuffix(b, []byte("\n")))
+	for range lines {
+		if start < 0 {
+			break
+		}
+		start = bytes.LastIndexByte(b[:start], '\n')
+	}
+	return string(b[start+1:])
+}

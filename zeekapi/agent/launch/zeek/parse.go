@@ -1,0 +1,133 @@
+package zeek
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// parseKey is the same for nodes of which Zeek reads the same scripts: a hash
+// of all that decides about that, but for what the scripts themselves load.
+type parseKey [sha256.Size]byte
+
+func (l *Launcher) parseKey(n launch.Node) parseKey {
+	h := sha256.New()
+	say := func(s string) { fmt.Fprintf(h, "%d %s\n", len(s), s) }
+	addFile(h, l.install.binary, 0)
+	say(string(n.Role))
+	for _, arg := range l.nodeArgs(n) {
+		say(arg)
+	}
+	for _, key := range slices.Sorted(maps.Keys(n.Env)) {
+		say(key)
+		say(n.Env[key])
+	}
+	for _, script := range n.Scripts {
+		for _, file := range l.scriptFiles(script, l.nodeDir(n.Name)) {
+			addFile(h, file, maxScript)
+		}
+	}
+	return parseKey(h.Sum(nil))
+}
+
+// maxScript is how much of a script is read to recognise it.
+const maxScript = 1 << 20
+
+// addFile adds a file to a hash, with its content up to a limit. One that is
+// not there adds nothing.
+func addFile(h hash.Hash, name string, limit int64) {
+	f, err := os.Open(name)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return
+	}
+	fmt.Fprintf(h, "%s %d %d\n", name, info.Size(), info.ModTime().UnixNano())
+	_, _ = io.Copy(h, io.LimitReader(f, limit)) // as far as it can be read
+}
+
+// parsedKeys remembers what was found to load. What does not is tried again:
+// what is wrong may be in a file that a script loads.
+type parsedKeys struct {
+	mu   sync.Mutex
+	keys map[parseKey]bool
+}
+
+const maxParsed = 10_000
+
+func (p *parsedKeys) has(k parseKey) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.keys[k]
+}
+
+func (p *parsedKeys) add(k parseKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keys == nil || len(p.keys) >= maxParsed {
+		p.keys = make(map[parseKey]bool)
+	}
+	p.keys[k] = true
+}
+
+// tryParse has Zeek read the scripts of a node, in a directory like the node's
+// and with its environment.
+func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOutputs, error) {
+	checks := filepath.Join(l.config.StateDir, "checks")
+	if err := os.MkdirAll(checks, 0o755); err != nil {
+		return zeekapi.NodeOutputs{}, err
+	}
+	dir, err := os.MkdirTemp(checks, "")
+	if err != nil {
+		return zeekapi.NodeOutputs{}, err
+	}
+	defer os.RemoveAll(dir)
+	if err := l.prepare(n, dir); err != nil {
+		return zeekapi.NodeOutputs{}, err
+	}
+	cmd := exec.CommandContext(ctx, l.install.binary, append([]string{"--parse-only"}, l.nodeArgs(n)...)...)
+	cmd.Dir, cmd.Env = dir, l.environ(n)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	var stdout, stderr limitedBuffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	outputs := zeekapi.NodeOutputs{Stdout: stdout.last(), Stderr: stderr.last()}
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		err = fmt.Errorf("scripts do not load (%w)", err)
+		if line := firstLine(outputs.Stderr); line != "" {
+			err = fmt.Errorf("scripts do not load: %s", line)
+		}
+	}
+	return outputs, err
+}
+
+// limitedBuffer keeps the beginning of what is written to it, where Zeek says
+// what is wrong.
+type limitedBuffer struct{ buf bytes.Buffer }
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	b.buf.Write(p[:min(len(p), outputBytes-b.buf.Len())])
+	return len(p), nil
+}
+
+func (b *limitedBuffer) last() string { return lastLines(b.buf.Bytes(), outputLines) }

@@ -1,0 +1,220 @@
+package zeek
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// identify returns the identity of a process that has not ended.
+func identify(pid int) (identity, error) {
+	stat, err := readStat(pid)
+	if err != nil {
+		return identity{}, err
+	}
+	if stat.zombie() {
+		return identity{}, fmt.Errorf("process %d has ended", pid)
+	}
+	boot, err := bootID()
+	if err != nil {
+		return identity{}, err
+	}
+	return identity{PID: pid, StartTime: stat.startTime, Boot: boot}, nil
+}
+
+var bootID = sync.OnceValues(func() (string, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return string(bytes.TrimSpace(b)), err
+})
+
+// ticksPerSecond is the unit of times in /proc, which is the same on all
+// architectures that Go supports.
+const ticksPerSecond = 100
+
+// bootTime is when the machine was started; zero if that cannot be known.
+var bootTime = sync.OnceValue(func() time.Time {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return time.Time{}
+	}
+	_, rest, _ := bytes.Cut(b, []byte("\nbtime "))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	seconds, err := strconv.ParseInt(string(line), 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
+})
+
+// started returns when the process started; zero if that cannot be known.
+func (id identity) started() time.Time {
+	ticks, err := strconv.ParseInt(id.StartTime, 10, 64)
+	if err != nil || bootTime().IsZero() {
+		return time.Time{}
+	}
+	return bootTime().Add(time.Duration(ticks) * time.Second / ticksPerSecond)
+}
+
+// lives reports whether the process still runs: this one, not another that
+// was given its ID.
+func (id identity) lives() bool {
+	now, err := identify(id.PID)
+	return err == nil && now == id
+}
+
+// processStat is part of a process's stat file, see proc_pid_stat(5).
+type processStat struct {
+	state, startTime string
+	group            int
+	ticks            uint64 // of processor time
+	resident         uint64 // bytes
+}
+
+func (s processStat) zombie() bool { return s.state == "Z" || s.state == "X" }
+
+func readStat(pid int) (processStat, error) {
+	file := fmt.Sprintf("/proc/%d/stat", pid)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return processStat{}, err
+	}
+	// The second field is the program's name in parentheses, in which there
+	// may be anything.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 22 {
+		return processStat{}, fmt.Errorf("%s has %d fields after the name, want 22", file, len(fields))
+	}
+	number := func(i int) uint64 {
+		n, _ := strconv.ParseUint(fields[i], 10, 64) // the kernel writes numbers
+		return n
+	}
+	return processStat{
+		state: fields[0], startTime: fields[19], group: int(number(2)),
+		ticks: number(11) + number(12), resident: number(21) * uint64(os.Getpagesize()),
+	}, nil
+}
+
+// processes calls f for all processes that have not ended.
+func processes(f func(pid int, stat processStat)) error {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if stat, err := readStat(pid); err == nil && !stat.zombie() {
+			f(pid, stat)
+		}
+	}
+	return nil
+}
+
+// mark is a process with the mark of a node in its environment.
+type mark struct {
+	id    identity
+	group int
+	token string
+	dir   string // of the node
+}
+
+func (m mark) lives() bool { return m.id.lives() }
+
+// marked returns the processes of nodes whose directories are in nodesDir, and
+// of all that those started, as far as we may look into their environments.
+func marked(nodesDir string) ([]mark, error) {
+	var all []mark
+	err := processes(func(pid int, stat processStat) {
+		token, dir, err := readMark(pid)
+		if err != nil || filepath.Dir(dir) != nodesDir {
+			return
+		}
+		if id, err := identify(pid); err == nil && id.StartTime == stat.startTime {
+			all = append(all, mark{id, stat.group, token, dir})
+		}
+	})
+	return all, err
+}
+
+// readMark returns the mark of a process, "" if it has none.
+func readMark(pid int) (token, dir string, err error) {
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return "", "", err
+	}
+	// The last counts: a node may have been started from within another.
+	prefix := []byte(tokenVar + "=")
+	for entry := range bytes.SplitSeq(env, []byte{0}) {
+		if value, ok := bytes.CutPrefix(entry, prefix); ok {
+			token, dir, _ = strings.Cut(string(value), ":")
+		}
+	}
+	return token, dir, nil
+}
+
+// leader returns the process of a node, if it still runs.
+func (n note) leader(all []mark) (process, bool) {
+	if n.Process != nil {
+		p, err := open(n.Process.PID)
+		if err != nil || *p.id != *n.Process {
+			p.close()
+			return process{}, false
+		}
+		p.token = n.Token
+		return p, true
+	}
+	// It was noted that the node is to start, but not that it did.
+	for _, m := range all {
+		if m.token == n.Token && m.group == m.id.PID && n.isCommandOf(m.id.PID) {
+			return n.claim(m.id.PID)
+		}
+	}
+	// A program with capabilities of its own shows us no environment.
+	hidden := 0
+	err := processes(func(pid int, stat processStat) {
+		if _, _, err := readMark(pid); errors.Is(err, fs.ErrPermission) && stat.group == pid && n.isCommandOf(pid) {
+			hidden = pid
+		}
+	})
+	if err != nil || hidden == 0 {
+		return process{}, false
+	}
+	return n.claim(hidden)
+}
+
+func (n note) claim(pid int) (process, bool) {
+	p, err := open(pid)
+	if err != nil || !n.isCommandOf(pid) {
+		p.close()
+		return process{}, false
+	}
+	p.token = n.Token
+	return p, true
+}
+
+// isCommandOf reports whether a process has the arguments of the note. What
+// they are for is not compared: a script may stand before the program.
+func (n note) isCommandOf(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || len(n.Args) == 0 {
+		return false
+	}
+	args := strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+	want := n.Args[1:]
+	return len(args) > len(want) && slices.Equal(args[len(args)-len(want):], want)
+}
