@@ -1,6 +1,7 @@
 package zeek
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -178,8 +180,10 @@ func TestScriptsAreParsedOnce(t *testing.T) {
 func TestCheckThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
-	if wrong := errorsOf(t, l, node("worker", "hang")); len(wrong) > 0 {
-		t.Error(wrong)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if c := l.check(ctx, []launch.Node{node("worker", "hang")})[0]; c.Err != nil {
+		t.Error(c.Err)
 	}
 }
 

@@ -56,7 +56,7 @@ func (l *Launcher) newNote(n launch.Node) note {
 }
 
 func (l *Launcher) reach() reach {
-	env := nodescript.Environment(l.config.Agent)
+	env := nodescript.Environment(l.config.Agent, l.config.StateDir)
 	return reach{env["ZEEK_AGENT_ADDR"], env["ZEEK_AGENT_PORT"], l.config.TLS.Mode.String()}
 }
 
