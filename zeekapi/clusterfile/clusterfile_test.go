@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -57,7 +58,7 @@ func TestCorpus(t *testing.T) {
 // describe says all that parsing a file gives.
 func describe(t *testing.T, name string, text []byte) string {
 	var b strings.Builder
-	c, warnings, err := clusterfile.Parse(name, bytes.NewReader(text), "testhost")
+	c, warnings, err := clusterfile.Parse(name, bytes.NewReader(text), clusterfile.Options{Hostname: "testhost"})
 	for _, w := range warnings {
 		fmt.Fprintf(&b, "warning: %v\n", w)
 	}
@@ -85,15 +86,15 @@ func describe(t *testing.T, name string, text []byte) string {
 }
 
 func TestParseGivesEveryFileItsOwnID(t *testing.T) {
-	a, _, errA := clusterfile.Parse("a", strings.NewReader(""), "")
-	b, _, errB := clusterfile.Parse("b", strings.NewReader(""), "")
+	a, _, errA := clusterfile.Parse("a", strings.NewReader(""), clusterfile.Options{})
+	b, _, errB := clusterfile.Parse("b", strings.NewReader(""), clusterfile.Options{})
 	if errA != nil || errB != nil || a.ID == "" || a.ID == b.ID {
 		t.Errorf("IDs %q and %q, errors %v and %v", a.ID, b.ID, errA, errB)
 	}
 }
 
 func TestErrorsNameTheirPlace(t *testing.T) {
-	_, _, err := clusterfile.Parse("c.cfg", strings.NewReader("[m]\nrole = manager\n\nport = 0\n"), "")
+	_, _, err := clusterfile.Parse("c.cfg", strings.NewReader("[m]\nrole = manager\n\nport = 0\n"), clusterfile.Options{})
 	var e *configparser.Error
 	if !errors.As(err, &e) {
 		t.Fatalf("error is %v", err)
@@ -105,6 +106,44 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 	}
 }
 
+func TestHostNames(t *testing.T) {
+	hosts := map[string][]string{
+		"one.example": {"10.0.0.1"}, "same.example": {"10.0.0.2", "::ffff:10.0.0.2"},
+		"two.example": {"fd00::1", "10.0.0.3"}, "none.example": {},
+	}
+	o := clusterfile.Options{Resolve: func(host string) (addrs []netip.Addr, err error) {
+		texts, ok := hosts[host]
+		if !ok {
+			return nil, &net.DNSError{Err: "no such host", Name: host, Server: "10.9.9.9:53"}
+		}
+		for _, text := range texts {
+			addrs = append(addrs, netip.MustParseAddr(text))
+		}
+		return addrs, nil
+	}}
+	for host, want := range map[string]string{
+		"one.example": "10.0.0.1", "same.example": "10.0.0.2", "10.0.0.9": "10.0.0.9", "[fd00::9]": "fd00::9",
+		"two.example":  `host "two.example" has several addresses, [10.0.0.3 fd00::1]: write down the one that its agent listens at`,
+		"none.example": `host "none.example" has no address`,
+		"gone.example": `host "gone.example" cannot be resolved: no such host`,
+		"fd00::zz":     `host "fd00::zz" is not an IP address`,
+		"fe80::1%eth0": `host "fe80::1%eth0" is not an IP address`,
+	} {
+		text := strings.ReplaceAll("[instances]\na = "+host+":2151\n", "%", "%%")
+		c, _, err := clusterfile.Parse("x", strings.NewReader(text), o)
+		got := ""
+		if err == nil {
+			got = c.Instances[0].Host.String()
+		} else {
+			want = `invalid spec for instance "a": ` + want + " (x:2)"
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", host, got, want)
+		}
+	}
+}
+
 // TestRoundTrip writes random configurations and reads them back.
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -113,7 +152,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("INI: %v", err)
 		}
-		got, _, err := clusterfile.Parse("x", bytes.NewReader(ini), "")
+		got, _, err := clusterfile.Parse("x", bytes.NewReader(ini), clusterfile.Options{})
 		if err != nil {
 			t.Fatalf("Parse: %v\n%s", err, ini)
 		}
@@ -222,7 +261,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, _, err := clusterfile.Parse("x", bytes.NewReader(text), "h")
+		c, _, err := clusterfile.Parse("x", bytes.NewReader(text), clusterfile.Options{Hostname: "h"})
 		if err != nil {
 			if err.Error() == "" {
 				t.Error("error without text")
@@ -236,7 +275,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		if ini, err := clusterfile.INI(c); err == nil {
-			if _, _, err := clusterfile.Parse("y", bytes.NewReader(ini), "h"); err != nil {
+			if _, _, err := clusterfile.Parse("y", bytes.NewReader(ini), clusterfile.Options{Hostname: "h"}); err != nil {
 				t.Fatalf("what we wrote does not read back: %v\n%q", err, ini)
 			}
 		}

@@ -22,5 +22,5 @@
 // as in a shell) and env (words KEY=VALUE). Without [instances] all agents
 // connect, and if no node names an instance either, all run on this machine's.
 // Whether nodes, instances and ports fit together is for the controller to
-// check.
+// check (controller.Settings.Check); Advise says what is legal and yet odd.
 package clusterfile

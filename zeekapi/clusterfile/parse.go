@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"math/big"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -28,19 +29,30 @@ var nodeKeys = []string{
 	"instance", "role", "scripts", "port", "interface", "cpu_affinity", "env", "metrics_port",
 }
 
+// Options are what Parse has to know besides the file.
+type Options struct {
+	// Hostname is that of this machine, "localhost" if it is empty. Nodes that
+	// name no instance get the one that Zeek's agent has by default there.
+	Hostname string
+
+	// Resolve returns the addresses of a host, for agents that are given by
+	// name. Nil lets only addresses pass, as zeek-client does.
+	Resolve func(host string) ([]netip.Addr, error)
+}
+
 // Parse reads an INI file, of the given name in errors, into a configuration
-// with a new random ID. Nodes that name no instance get the one that Zeek's
-// agent on hostname has by default.
+// with a new random ID.
 //
 // An error about the content is of type configparser.Errors and says
 // everything that is wrong; the warnings have the same form. Their texts are
 // zeek-client's where it has one.
-func Parse(name string, r io.Reader, hostname string) (zeekapi.Configuration, configparser.Errors, error) {
+func Parse(name string, r io.Reader, o Options) (zeekapi.Configuration, configparser.Errors, error) {
 	file, err := configparser.Read(name, r)
-	if err != nil {
+	var syntax configparser.Errors
+	if err != nil && (file == nil || !errors.As(err, &syntax)) {
 		return zeekapi.Configuration{}, nil, err
 	}
-	b := builder{file: file, hostname: cmp.Or(hostname, "localhost")}
+	b := builder{file: file, hostname: cmp.Or(o.Hostname, "localhost"), resolve: o.Resolve, errs: syntax}
 	for _, s := range file.Sections {
 		if s.Name == instancesSection {
 			b.instances(s)
@@ -48,7 +60,9 @@ func Parse(name string, r io.Reader, hostname string) (zeekapi.Configuration, co
 			b.node(s)
 		}
 	}
-	b.finish()
+	if len(syntax) == 0 {
+		b.finish()
+	}
 	if len(b.errs) > 0 {
 		return zeekapi.Configuration{}, b.warnings, b.errs
 	}
@@ -60,6 +74,7 @@ func Parse(name string, r io.Reader, hostname string) (zeekapi.Configuration, co
 type builder struct {
 	file     *configparser.File
 	hostname string
+	resolve  func(string) ([]netip.Addr, error)
 
 	config   zeekapi.Configuration
 	nodes    int                     // in error or not
@@ -68,7 +83,12 @@ type builder struct {
 	warnings configparser.Errors
 }
 
+// fail reports an error, unless there is one in that line already, of which it
+// would be a consequence.
 func (b *builder) fail(line int, section, key, format string, args ...any) {
+	if key != "" && slices.ContainsFunc(b.errs, func(e *configparser.Error) bool { return e.Line == line && e.Key == key }) {
+		return
+	}
 	b.errs.Add(&configparser.Error{File: b.file.Name, Line: line, Section: section, Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
@@ -80,7 +100,7 @@ func (b *builder) instances(s *configparser.Section) {
 	for _, o := range s.Options {
 		instance := zeekapi.Instance{Name: o.Key, Host: netip.IPv4Unspecified()}
 		if o.Value != "" {
-			if text := parseAddress(o.Value, &instance); text != "" {
+			if text := b.address(o.Value, &instance); text != "" {
 				b.fail(o.Line, s.Name, o.Key, "invalid spec for instance %s: %s", quote(o.Key), text)
 				continue
 			}
@@ -89,25 +109,57 @@ func (b *builder) instances(s *configparser.Section) {
 	}
 }
 
-// parseAddress takes HOST:PORT, with or without brackets around an IPv6
-// address, and returns what is wrong with it, if anything.
-func parseAddress(s string, into *zeekapi.Instance) string {
+// address takes HOST:PORT, with or without brackets around an IPv6 address, and
+// returns what is wrong with it, if anything.
+func (b *builder) address(s string, into *zeekapi.Instance) string {
 	i := strings.LastIndexByte(s, ':')
 	if i <= 0 || i == len(s)-1 {
 		return fmt.Sprintf("%s should be <host>:<port>", quote(s))
 	}
 	host := strings.Trim(s[:i], "[] ")
-	addr, err := netip.ParseAddr(host)
-	if err != nil || addr.Zone() != "" {
-		return fmt.Sprintf("host %s is not an IP address", quote(host))
+	addr, text := b.host(host)
+	if text != "" {
+		return fmt.Sprintf("host %s %s", quote(host), text)
 	}
 	port, ok := parseInt(s[i+1:])
 	if !ok || !isPort(port) {
 		return fmt.Sprintf("port %s is not a number in 1..65535", quote(strings.TrimSpace(s[i+1:])))
 	}
-	into.Host = addr.Unmap()
+	into.Host = addr
 	into.Port = broker.TCP(uint16(port.Uint64()))
 	return ""
+}
+
+// host returns the address of a host, or what is wrong with it. A name must
+// stand for one address: of several we could not tell where the agent listens.
+func (b *builder) host(host string) (addr netip.Addr, text string) {
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case err == nil && addr.Zone() == "":
+		return addr.Unmap(), ""
+	case b.resolve == nil || strings.ContainsAny(host, ":%"):
+		return addr, "is not an IP address"
+	}
+	found, err := b.resolve(host)
+	if err != nil {
+		var dns *net.DNSError
+		if errors.As(err, &dns) {
+			err = errors.New(dns.Err) // without names and servers
+		}
+		return addr, fmt.Sprintf("cannot be resolved: %v", err)
+	}
+	for i := range found {
+		found[i] = found[i].Unmap().WithZone("")
+	}
+	slices.SortFunc(found, netip.Addr.Compare)
+	found = slices.Compact(found)
+	switch len(found) {
+	case 0:
+		return addr, "has no address"
+	case 1:
+		return found[0], ""
+	}
+	return addr, fmt.Sprintf("has several addresses, %v: write down the one that its agent listens at", found)
 }
 
 // node adds a node, or all that is wrong with it.

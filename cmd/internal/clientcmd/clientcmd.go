@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +32,9 @@ type Tool struct {
 	Dial     Dial                   // nil for connect.Dial
 	Getenv   func(string) string    // nil for os.Getenv
 	Hostname func() (string, error) // nil for os.Hostname
+
+	// Resolve returns the addresses of a host; nil for the system's resolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	// ConfigFile has the settings if neither the command line nor the
 	// environment names a file. It need not exist.
@@ -100,7 +105,7 @@ func InstalledConfigFile() string {
 // Commands returns the client commands, each with the shared flags.
 func (t *Tool) Commands() []*cobra.Command {
 	commands := []*cobra.Command{
-		t.deploy(), t.deployConfig(), t.getConfig(), t.getIDValue(), t.getInstances(), t.getNodes(),
+		t.checkConfig(), t.deploy(), t.deployConfig(), t.getConfig(), t.getIDValue(), t.getInstances(), t.getNodes(),
 		t.monitor(), t.restart(), t.showSettings(), t.stageConfig(), t.testTimeout(),
 	}
 	if t.People {
@@ -171,6 +176,11 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 	}
 	if t.Getenv == nil {
 		t.Getenv = os.Getenv
+	}
+	if t.Resolve == nil {
+		t.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
 	}
 	if t.Hostname == nil {
 		t.Hostname = os.Hostname

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -142,24 +144,11 @@ func (t *Tool) getConfig() *cobra.Command {
 
 // readConfig reads a cluster file and says all that is wrong with it.
 func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuration, error) {
-	shown, in := "<stdin>", r.stdin
-	if name != "-" {
-		if info, err := os.Stat(name); err != nil || info.IsDir() {
-			return zeekapi.Configuration{}, r.fail("please provide a cluster configuration file.")
-		}
-		f, err := os.Open(name)
-		if err != nil {
-			return zeekapi.Configuration{}, err
-		}
-		defer f.Close()
-		shown, in = name, io.Reader(f)
-	}
-	text, err := readAll(ctx, in)
+	file, err := r.openConfig(ctx, name)
 	if err != nil {
 		return zeekapi.Configuration{}, err
 	}
-	hostname, _ := r.tool.Hostname() // without one it is localhost, as for zeek-client
-	config, warnings, err := clusterfile.Parse(shown, bytes.NewReader(text), hostname)
+	config, warnings, err := file.parse()
 	for _, w := range warnings {
 		r.warning("%v", w)
 	}
@@ -169,6 +158,49 @@ func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuratio
 	}
 	return config, nil
 }
+
+// configFile is a cluster file that was read.
+type configFile struct {
+	name    string
+	text    []byte
+	options clusterfile.Options
+}
+
+func (f *configFile) parse() (zeekapi.Configuration, configparser.Errors, error) {
+	return clusterfile.Parse(f.name, bytes.NewReader(f.text), f.options)
+}
+
+// openConfig reads a file, or standard input if that is its name.
+func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) {
+	shown, in := "<stdin>", r.stdin
+	if name != "-" {
+		if info, err := os.Stat(name); err != nil || info.IsDir() {
+			return nil, r.fail("please provide a cluster configuration file.")
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		shown, in = name, io.Reader(f)
+	}
+	text, err := readAll(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	hostname, _ := r.tool.Hostname() // without one it is localhost, as for zeek-client
+	return &configFile{shown, text, clusterfile.Options{
+		Hostname: hostname,
+		Resolve: func(host string) ([]netip.Addr, error) {
+			ctx, cancel := context.WithTimeout(ctx, resolveTime)
+			defer cancel()
+			return r.tool.Resolve(ctx, host)
+		},
+	}}, nil
+}
+
+// resolveTime is how long the lookup of a name may take.
+const resolveTime = 5 * time.Second
 
 // readAll reads as much as a cluster file may have. Nothing can end a read from
 // a terminal or a pipe; at the end of ctx it is left to itself.

@@ -140,7 +140,8 @@ func newSection(name string, line int) *Section {
 }
 
 // Read parses what r holds, of a file called name in errors. If the file is
-// wrong, the error is of type Errors.
+// wrong, the error is of type Errors, and there may be a File with what makes
+// sense nevertheless.
 func Read(name string, r io.Reader) (*File, error) { return read(name, r, false) }
 
 // ReadRaw is Read without resolving references: values are as they stand in
@@ -176,7 +177,7 @@ func read(name string, r io.Reader, raw bool) (*File, error) {
 		}
 	}
 	if len(p.errs) > 0 {
-		return nil, p.errs
+		return p.file, p.errs
 	}
 	return p.file, nil
 }

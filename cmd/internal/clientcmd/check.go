@@ -1,0 +1,191 @@
+package clientcmd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+)
+
+// finding is something that check-config has to say.
+type finding struct {
+	*configparser.Error
+	Severity string
+}
+
+const (
+	severityError   = "error"
+	severityWarning = "warning"
+)
+
+func (f finding) String() string {
+	place := f.File
+	if f.Line > 0 {
+		place = fmt.Sprintf("%s:%d", f.File, f.Line)
+	}
+	return fmt.Sprintf("%s: %s: %s", place, f.Severity, f.Text)
+}
+
+func (t *Tool) checkConfig() *cobra.Command {
+	cmd := t.command("check-config FILE", "Check a cluster configuration without a controller", cobra.ExactArgs(1),
+		func(ctx context.Context, r *run, args []string) error {
+			file, err := r.openConfig(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			config, found := file.check()
+			errs, warnings := 0, 0
+			for _, f := range found {
+				if f.Severity == severityError {
+					errs++
+				} else {
+					warnings++
+				}
+			}
+			if t.flags.json {
+				err = r.print(shapeFindings(config, found))
+			} else {
+				for _, f := range found {
+					fmt.Fprintln(r.stdout, f)
+				}
+				_, err = fmt.Fprintf(r.stdout, "%s: %s, %s\n", file.name, plural(errs, "error"), plural(warnings, "warning"))
+			}
+			if err != nil {
+				return err
+			}
+			return failIf(errs > 0 || warnings > 0 && t.flags.strictExit)
+		})
+	cmd.Long = cmd.Short + `.
+
+It says what the controller would refuse, and warns of what it lets pass but is
+probably not meant. Names of hosts are looked up as when the configuration is
+sent. With --strict-exit warnings count as errors.` + fileHelp
+	if !t.People {
+		cmd.Flags().BoolVar(&t.flags.json, "json", false, "write JSON")
+	}
+	return cmd
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// check returns all there is to say about the file, in the order of its lines.
+func (f *configFile) check() (zeekapi.Configuration, []finding) {
+	config, warnings, err := f.parse()
+	var errs configparser.Errors
+	if err != nil {
+		errs = err.(configparser.Errors) // a text in memory has no others
+	} else {
+		places := f.places()
+		for _, text := range controller.DefaultSettings().Check(config) {
+			e := places.ofText(text)
+			e.Text = text
+			errs.Add(e)
+		}
+		for _, a := range clusterfile.Advise(config) {
+			e := places.of(a.Node, a.Instance, a.Key)
+			e.Text = a.Text
+			warnings.Add(e)
+		}
+	}
+	var found []finding
+	for len(errs)+len(warnings) > 0 {
+		if len(warnings) == 0 || len(errs) > 0 && errs[0].Line <= warnings[0].Line {
+			found, errs = append(found, finding{errs[0], severityError}), errs[1:]
+		} else {
+			found, warnings = append(found, finding{warnings[0], severityWarning}), warnings[1:]
+		}
+	}
+	return config, found
+}
+
+// places knows where in a file things are.
+type places struct{ file *configparser.File }
+
+func (f *configFile) places() places {
+	file, err := configparser.Read(f.name, strings.NewReader(string(f.text)))
+	if err != nil {
+		file = &configparser.File{Name: f.name} // cannot be: it has been parsed
+	}
+	return places{file}
+}
+
+// of returns an error without text in the place of a node's key, a node or an
+// instance.
+func (p places) of(node, instance, key string) *configparser.Error {
+	e := &configparser.Error{File: p.file.Name}
+	section := node
+	if node == "" {
+		section, key = "instances", instance
+	}
+	s := p.file.Section(section)
+	if s == nil || section == "instances" && instance == "" {
+		return e
+	}
+	e.Section, e.Line = section, s.Line
+	if o := s.Option(key); o != nil {
+		e.Key, e.Line = o.Key, o.Line
+	}
+	return e
+}
+
+// ofText finds the place that one of the controller's texts is about, all of
+// which quote names and say port where they mean that.
+func (p places) ofText(text string) *configparser.Error {
+	key := ""
+	if strings.Contains(text, "' port ") {
+		key = "port"
+	} else if strings.Contains(text, "undeclared instance") {
+		key = "instance"
+	}
+	for i, name := range strings.Split(text, "'") {
+		if i%2 == 0 {
+			continue
+		}
+		if e := p.of(name, "", key); e.Line > 0 {
+			return e
+		}
+		if e := p.of("", name, ""); e.Line > 0 {
+			return e
+		}
+	}
+	return &configparser.Error{File: p.file.Name}
+}
+
+// shapeFindings returns what check-config prints as JSON.
+func shapeFindings(config zeekapi.Configuration, found []finding) any {
+	type shown struct {
+		File    string  `json:"file"`
+		Line    *int    `json:"line"`
+		Section *string `json:"section"`
+		Key     *string `json:"key"`
+		Text    string  `json:"text"`
+	}
+	out := struct {
+		Errors   []shown        `json:"errors"`
+		Warnings []shown        `json:"warnings"`
+		Results  map[string]int `json:"results"`
+	}{[]shown{}, []shown{}, map[string]int{}}
+	for _, f := range found {
+		s := shown{f.File, orNull(f.Line), orNull(f.Section), orNull(f.Key), f.Text}
+		if f.Severity == severityError {
+			out.Errors = append(out.Errors, s)
+		} else {
+			out.Warnings = append(out.Warnings, s)
+		}
+	}
+	if len(out.Errors) == 0 {
+		out.Results["instances"], out.Results["nodes"] = len(config.Instances), len(config.Nodes)
+	}
+	return out
+}

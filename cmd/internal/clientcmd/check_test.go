@@ -1,0 +1,61 @@
+package clientcmd_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// lookUp knows a few hosts.
+func lookUp(_ context.Context, host string) ([]netip.Addr, error) {
+	switch host {
+	case "one.example":
+		return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
+	case "several.example":
+		return []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")}, nil
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: host}
+}
+
+func TestCheckConfig(t *testing.T) {
+	t.Chdir("testdata/check-config")
+	files, err := filepath.Glob("*.cfg")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files: %v", err)
+	}
+	for _, file := range files {
+		t.Run(file, func(t *testing.T) {
+			var got strings.Builder
+			for _, args := range [][]string{{"check-config", file}, {"check-config", "--strict-exit", "--json", file}} {
+				o := execute1(t, &clientcmd.Tool{Resolve: lookUp}, "", args...)
+				fmt.Fprintf(&got, "$ %s\n%s%sexit %d\n", strings.Join(args, " "), o.stdout, o.stderr, o.exit)
+			}
+			golden := strings.TrimSuffix(file, ".cfg") + ".want"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,139 @@
+package clusterfile
+
+import (
+	"fmt"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// Advice is something about a configuration that a controller lets pass and
+// that is probably not what was meant.
+type Advice struct {
+	Node     string // "" if it is not about a node
+	Instance string // "" if it is not about an instance
+	Key      string // of the node, "" for none
+	Text     string
+}
+
+// Advise returns what is odd about c: first of the whole, then of instances and
+// nodes in their order.
+func Advise(c zeekapi.Configuration) []Advice {
+	a := adviser{config: c}
+	if len(c.Nodes) > 0 {
+		a.roles()
+	}
+	a.instances()
+	a.nodes()
+	return a.found
+}
+
+type adviser struct {
+	config zeekapi.Configuration
+	found  []Advice
+}
+
+func (a *adviser) roles() {
+	count := map[zeekapi.ClusterRole]int{}
+	for _, n := range a.config.Nodes {
+		count[n.Role]++
+	}
+	for _, r := range []struct {
+		role zeekapi.ClusterRole
+		text string
+	}{
+		{zeekapi.RoleManager, "no node is the manager, without which workers do not get to work"},
+		{zeekapi.RoleLogger, "no node is a logger; the manager will write the logs"},
+		{zeekapi.RoleWorker, "no node is a worker, so nothing looks at traffic"},
+	} {
+		if count[r.role] == 0 {
+			a.found = append(a.found, Advice{Text: r.text})
+		}
+	}
+	if count[zeekapi.RoleManager] > 1 {
+		a.found = append(a.found, Advice{Text: "several nodes are managers, of which a Zeek cluster has one"})
+	}
+}
+
+func (a *adviser) instances() {
+	type place struct{ host, port string }
+	seen := map[place]string{}
+	for _, i := range a.config.Instances {
+		warn := func(format string, args ...any) {
+			a.found = append(a.found, Advice{Instance: i.Name, Text: fmt.Sprintf(format, args...)})
+		}
+		if len(a.config.NodesOn(i.Name)) == 0 && len(a.config.Nodes) > 0 {
+			warn("instance %s has no nodes; with Zeek's own agent there the deployment is reported to time out", quote(i.Name))
+		}
+		if i.Connects() {
+			continue
+		}
+		at := place{i.Host.String(), i.Port.String()}
+		if other, ok := seen[at]; ok {
+			warn("instance %s is at the same address and port as %s", quote(i.Name), quote(other))
+		}
+		seen[at] = i.Name
+		if i.Host.IsUnspecified() {
+			warn("instance %s has the address %s, at which no controller can reach it", quote(i.Name), i.Host)
+		}
+	}
+}
+
+func (a *adviser) nodes() {
+	type cpu struct {
+		instance string
+		number   int64
+	}
+	cpus := map[cpu]string{}
+	for _, n := range a.config.Nodes {
+		warn := func(key, format string, args ...any) {
+			a.found = append(a.found, Advice{Node: n.Name, Key: key, Text: "node " + quote(n.Name) + " " + fmt.Sprintf(format, args...)})
+		}
+		if n.Role == zeekapi.RoleWorker && n.Interface == "" {
+			warn("interface", "is a worker without an interface")
+		}
+		if what := reserved[n.Port.Number]; what != "" {
+			warn("port", "has the port of %s, %s", what, n.Port)
+		}
+		if n.MetricsPort.Number != 0 {
+			warn("metrics_port", "has a metrics port, for which controllers of Zeek 7.2, 8.0 before 8.0.9, 8.1 and 8.2.0 drop nodes")
+			if what := reserved[n.MetricsPort.Number]; what != "" {
+				warn("metrics_port", "has the port of %s, %s", what, n.MetricsPort)
+			}
+			if other := a.alsoUses(n); other != "" {
+				warn("metrics_port", "has the metrics port %s, which %s uses on the same instance", n.MetricsPort, other)
+			}
+		}
+		if n.CPUAffinity == nil {
+			continue
+		}
+		at := cpu{n.Instance, *n.CPUAffinity}
+		if other, ok := cpus[at]; ok {
+			warn("cpu_affinity", "shares CPU %d with node %s", at.number, quote(other))
+		}
+		cpus[at] = n.Name
+		if at.number < 0 {
+			warn("cpu_affinity", "is to run on CPU %d", at.number)
+		}
+	}
+}
+
+// reserved are ports that something else has by default.
+var reserved = map[uint16]string{
+	2149: "the controller's WebSocket server",
+	2151: "Zeek's agents",
+	9999: "Zeek's Supervisor",
+}
+
+// alsoUses says who on the instance of n has a port that is its metrics port.
+// Controllers only look at the other kind of port.
+func (a *adviser) alsoUses(n zeekapi.Node) string {
+	for _, x := range a.config.NodesOn(n.Instance) {
+		if x.Port == n.MetricsPort || x.MetricsPort == n.MetricsPort && x.Name != n.Name {
+			return "node " + quote(x.Name)
+		}
+	}
+	if i, ok := a.config.Instance(n.Instance); ok && i.Port == n.MetricsPort {
+		return "the agent"
+	}
+	return ""
+}
