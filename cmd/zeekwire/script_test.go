@@ -326,7 +326,7 @@ var changing = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), "TIME"},
 	{regexp.MustCompile(`\b\d+\.\ds\b`), "TOOK"},
-	{regexp.MustCompile(`\b\d+[sm]\b`), "AGE"},
+	{regexp.MustCompile(`([ (])(\d+[sm]|\d+h\d+m)\b`), "${1}AGE"},
 	{regexp.MustCompile(`\b(419\d{4}|` + strconv.Itoa(os.Getpid()) + `)\b`), "PID"}, // of simulated nodes, and ours
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDRESS"},
 	{regexp.MustCompile(`zeekwire \(devel\)|zeekwire v[-+.\w]+`), "zeekwire VERSION"},

@@ -181,7 +181,10 @@ func (r *run) deploymentTable(d client.Deployment, out *answer) []terminal.Line 
 	}
 	lines = append(lines, tails...)
 	lines = append(lines, complaints(out)...)
-	if d.ID != "" {
+	switch {
+	case d.ID != "" && len(d.Nodes) == 0 && !d.Failed:
+		lines = append(lines, terminal.Text("Deployed configuration %s; no node had to start.", d.ID))
+	case d.ID != "":
 		lines = append(lines, terminal.Text("Deployed configuration %s.", d.ID))
 	}
 	return lines
