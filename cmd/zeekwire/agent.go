@@ -21,7 +21,6 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/supervisor"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
-	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
 
 func newAgentCommand() *cobra.Command {
@@ -47,7 +46,7 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			zeek:         s.zeek,
 			leave:        s.onExit == exitLeave,
 			obey:         s.callers.obey(len(s.controllers) > 0),
-			dialects:     append(s.topics.dialects(), operations.Dialect(operations.DefaultTopics)),
+			dialects:     s.topics.dialects(),
 			supervisor:   s.supervisor,
 			connectRetry: s.connectRetry,
 		}

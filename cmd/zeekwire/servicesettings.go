@@ -20,6 +20,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
 
 // declared is the settings of a service: fields that a table fills in.
@@ -246,6 +247,7 @@ func (t topics) dialects() []*zeekapi.Dialect {
 	return []*zeekapi.Dialect{
 		management.Dialect(t.management),
 		clusteragent.Dialect(t.clusteragent),
+		operations.Dialect(operations.DefaultTopics),
 	}
 }
 
