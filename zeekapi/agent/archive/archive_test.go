@@ -1,0 +1,376 @@
+package archive
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestNames(t *testing.T) {
+	const times = "__2026-11-22-09-00-00__2026-11-22-10-00-00__"
+	for _, tt := range []struct{ name, want string }{
+		{"conn" + times + ".log", "2026-11-22/conn.09:00:00-10:00:00.log.gz"},
+		{"conn" + times + ".log.gz", "2026-11-22/conn.09:00:00-10:00:00.log.gz"},
+		{"conn__2026-11-22-23-00-00__2026-11-23-00-00-00__.log", "2026-11-22/conn.23:00:00-00:00:00.log.gz"},
+		{"conn" + times + "log_suffix=logger-1,pid=4711__.log", "2026-11-22/conn.09:00:00-10:00:00-logger-1.log.gz"},
+		{"conn" + times + "pid=4711__.log", "2026-11-22/conn.09:00:00-10:00:00.log.gz"},
+		{"conn" + times + "__.log", "2026-11-22/conn.09:00:00-10:00:00.log.gz"},
+		{"my__own" + times + ".log", "2026-11-22/my__own.09:00:00-10:00:00.log.gz"},
+		{"a b'$(c)" + times + ".json", "2026-11-22/a b'$(c).09:00:00-10:00:00.json.gz"},
+		{"conn" + times, "2026-11-22/conn.09:00:00-10:00:00.gz"},
+
+		{"conn.log", ""},
+		{"conn" + times + "log", ""},
+		{times + ".log", ""},
+		{".conn" + times + ".log", ""},
+		{"conn__2026-13-22-09-00-00__2026-11-22-10-00-00__.log", ""},
+		{"conn__2026-11-22-09-00-00__2026-11-22-25-00-00__.log", ""},
+		{"conn" + times + "log_suffix=a,__.log", ""},
+		{"conn" + times + "log_suffix,b=a__.log", ""},
+		{"conn" + times + " __.log", ""},
+	} {
+		got := ""
+		if r, ok := parseName(tt.name); ok {
+			got = r.dir() + "/" + r.file(1)
+		}
+		if got != tt.want {
+			t.Errorf("%s is archived as %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func FuzzName(f *testing.F) {
+	f.Add("conn__2026-11-22-09-00-00__2026-11-22-10-00-00__log_suffix=a__.log")
+	f.Fuzz(func(t *testing.T, name string) {
+		if strings.Contains(name, "/") {
+			return // no name of a file
+		}
+		r, ok := parseName(name)
+		if ok && (strings.Contains(r.file(2), "/") || strings.HasPrefix(r.file(2), ".")) {
+			t.Errorf("%q is archived as %q", name, r.file(2))
+		}
+	})
+}
+
+const (
+	connName = "conn__2026-11-22-09-00-00__2026-11-22-10-00-00__.log"
+	connGoal = "2026-11-22/conn.09:00:00-10:00:00.log.gz"
+)
+
+// place is an archive with its queue. Its files are old enough to archive.
+type place struct {
+	*testing.T
+	*archiver
+	log bytes.Buffer
+}
+
+func newPlace(t *testing.T) *place {
+	p := &place{T: t}
+	dir := t.TempDir()
+	p.archiver = newArchiver(Config{
+		Queue: filepath.Join(dir, "queue"), Dir: filepath.Join(dir, "deep", "archive"), Log: zerolog.New(&p.log),
+	})
+	if err := os.Mkdir(p.Queue, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (p *place) put(name, content string) {
+	p.Helper()
+	path := filepath.Join(p.Queue, name)
+	old := time.Now().Add(-time.Minute)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		p.Fatal(err)
+	}
+	if err := os.Chtimes(path, old, old); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// archived returns what is in the archive, uncompressed.
+func (p *place) archived() map[string]string { return p.tree(p.Dir) }
+
+func (p *place) queued() []string {
+	var names []string
+	for name := range p.tree(p.Queue) {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (p *place) tree(root string) map[string]string {
+	p.Helper()
+	found := make(map[string]string)
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err == nil && strings.HasSuffix(path, ".gz") && !strings.HasPrefix(e.Name(), ".") {
+			if b, err = unzip(b); err != nil {
+				err = fmt.Errorf("%s: %w", path, err)
+			}
+		}
+		name, _ := filepath.Rel(root, path)
+		found[name] = string(b)
+		return err
+	})
+	if err != nil && !os.IsNotExist(err) {
+		p.Error(err)
+	}
+	return found
+}
+
+func unzip(b []byte) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(z)
+}
+
+func zip(content string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write([]byte(content))
+	z.Close()
+	return b.String()
+}
+
+func (p *place) expect(what string, archived map[string]string, queued ...string) {
+	p.Helper()
+	if diff := cmp.Diff(archived, p.archived()); diff != "" {
+		p.Errorf("%s: archive (-want +got):\n%s", what, diff)
+	}
+	if diff := cmp.Diff(queued, p.queued()); diff != "" {
+		p.Errorf("%s: queue (-want +got):\n%s", what, diff)
+	}
+}
+
+func TestArchive(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, "one\n")
+	p.put("dns"+strings.TrimPrefix(connName, "conn"), "")
+	p.put("http"+strings.TrimPrefix(connName, "conn")+".gz", zip("three\n"))
+	p.put("notes.txt", "mine")
+	if err := os.Mkdir(filepath.Join(p.Queue, "x"+strings.TrimPrefix(connName, "conn")), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		p.once(t.Context())
+	}
+	p.expect("archived", map[string]string{
+		connGoal: "one\n",
+		"2026-11-22/dns.09:00:00-10:00:00.log.gz":  "",
+		"2026-11-22/http.09:00:00-10:00:00.log.gz": "three\n",
+	}, "notes.txt")
+	if n := strings.Count(p.log.String(), "not a rotated log"); n != 2 {
+		t.Errorf("complained %d times, want once for each of two: %s", n, p.log.String())
+	}
+	info, err := os.Stat(filepath.Join(p.Dir, connGoal))
+	if err != nil || time.Since(info.ModTime()) < 30*time.Second {
+		t.Errorf("the time of the log is lost: %v, %v", info.ModTime(), err)
+	}
+}
+
+// Names do not always tell logs apart: a second in which clocks go back, two
+// loggers of one name.
+func TestLogsOfOneName(t *testing.T) {
+	p := newPlace(t)
+	for _, content := range []string{"one\n", "two\n", "", "one\n", "two\nand more\n"} {
+		p.put(connName, content)
+		p.once(t.Context())
+	}
+	p.expect("archived", map[string]string{
+		connGoal: "one\n",
+		"2026-11-22/conn.09:00:00-10:00:00-2.log.gz": "two\n",
+		"2026-11-22/conn.09:00:00-10:00:00-3.log.gz": "",
+		"2026-11-22/conn.09:00:00-10:00:00-4.log.gz": "two\nand more\n",
+	})
+}
+
+// What is there may also be half of the log, or no log at all.
+func TestOccupiedName(t *testing.T) {
+	whole := zip("one\n")
+	for name, there := range map[string]string{"nothing": "", "half": whole[:len(whole)-4], "no gzip": "one\n", "more": zip("one\ntwo\n")} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t)
+			p.put(connName, "one\n")
+			goal := filepath.Join(p.Dir, connGoal)
+			if err := os.MkdirAll(filepath.Dir(goal), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(goal, []byte(there), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			p.once(t.Context())
+			if got, err := os.ReadFile(goal); err != nil || string(got) != there {
+				t.Errorf("it was changed: %q, %v", got, err)
+			}
+			second, err := os.ReadFile(filepath.Join(p.Dir, "2026-11-22/conn.09:00:00-10:00:00-2.log.gz"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := unzip(second); err != nil || string(got) != "one\n" {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// growing is a disk on which a file grows while it is read.
+type growing struct {
+	files
+	path string
+}
+
+func (g growing) create(name string) (target, error) {
+	f, err := os.OpenFile(g.path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return nil, err
+	}
+	f.WriteString("more\n")
+	f.Close()
+	return g.files.create(name)
+}
+
+func TestFilesThatAreStillWritten(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, "one\n")
+	p.disk = growing{path: filepath.Join(p.Queue, connName)}
+	p.once(t.Context())
+	p.expect("while it grows", map[string]string{}, connName)
+
+	p.disk = files{}
+	p.once(t.Context())
+	p.expect("just written", map[string]string{}, connName)
+
+	p.now = func() time.Time { return time.Now().Add(settleTime) }
+	p.once(t.Context())
+	p.expect("later", map[string]string{connGoal: "one\nmore\n"})
+	if p.log.Len() > 0 && strings.Contains(p.log.String(), `"level":"error"`) {
+		t.Errorf("it complained: %s", p.log.String())
+	}
+}
+
+// Neither links nor pipes are logs, nor is a file that comes in their place.
+func TestOddFiles(t *testing.T) {
+	p := newPlace(t)
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(secret, filepath.Join(p.Queue, connName)); err != nil {
+		t.Fatal(err)
+	}
+	p.once(t.Context())
+	if got := p.archived(); len(got) != 0 {
+		t.Errorf("archived %v", got)
+	}
+	if err := p.move(t.Context(), connName, rotated{log: "conn"}); err == nil {
+		t.Error("moved a link")
+	}
+	if _, err := os.Stat(secret); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNoQueue(t *testing.T) {
+	p := newPlace(t)
+	if err := os.Remove(p.Queue); err != nil {
+		t.Fatal(err)
+	}
+	p.once(t.Context())
+	if p.log.Len() > 0 {
+		t.Errorf("it complained: %s", p.log.String())
+	}
+}
+
+func TestRun(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, "one\n")
+	p.Interval = time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, p.Config) }()
+	await(t, func() bool { return len(p.queued()) == 0 })
+	p.put("dns"+strings.TrimPrefix(connName, "conn"), "two\n")
+	await(t, func() bool { return len(p.queued()) == 0 })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	p.expect("in the end", map[string]string{connGoal: "one\n", "2026-11-22/dns.09:00:00-10:00:00.log.gz": "two\n"})
+
+	if err := Run(t.Context(), Config{}); err == nil {
+		t.Error("runs without directories")
+	}
+}
+
+func await(t *testing.T, there func() bool) {
+	t.Helper()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	late := time.After(time.Minute)
+	for !there() {
+		select {
+		case <-look.C:
+		case <-late:
+			t.Fatal("in vain")
+		}
+	}
+}
+
+func TestCommand(t *testing.T) {
+	p := newPlace(t)
+	out := filepath.Join(t.TempDir(), "arguments of it")
+	p.Command = fmt.Sprintf(`printf '%%s\n' >'%s' first`, out)
+	p.command(t.Context())
+	got, err := os.ReadFile(out)
+	if want := "first\n-1\n" + p.Queue + "\n" + p.Dir + "\n"; err != nil || string(got) != want {
+		t.Errorf("arguments %q, %v, want %q", got, err, want)
+	}
+
+	p.Command = "echo broken >&2; exit 3 #"
+	p.command(t.Context())
+	if !strings.Contains(p.log.String(), "exit status 3") || !strings.Contains(p.log.String(), "broken") {
+		t.Errorf("log is %s", p.log.String())
+	}
+
+	p.log.Reset()
+	p.Command = "sleep 1000 #"
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { p.command(ctx); close(done) }()
+	cancel()
+	<-done
+	if p.log.Len() > 0 {
+		t.Errorf("log is %s", p.log.String())
+	}
+}
+
+// random returns text that does not compress.
+func random(size int) string {
+	b := make([]byte, size)
+	r := rand.NewChaCha8([32]byte{})
+	r.Read(b)
+	return string(b)
+}

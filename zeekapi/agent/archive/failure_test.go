@@ -1,0 +1,208 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// faulty is a disk whose step number failing fails, and with dead all after
+// it, as after a crash. A write that fails has written half.
+type faulty struct {
+	files
+	steps, failing int
+	dead           bool
+	err            error
+	log            []string
+}
+
+func (d *faulty) step(what string) error {
+	d.steps++
+	d.log = append(d.log, what)
+	if d.steps == d.failing || d.dead && d.steps > d.failing {
+		return fmt.Errorf("%s: %w", what, d.err)
+	}
+	return nil
+}
+
+func (d *faulty) list(dir string) ([]fs.DirEntry, error) {
+	if err := d.step("list"); err != nil {
+		return nil, err
+	}
+	return d.files.list(dir)
+}
+
+func (d *faulty) open(name string) (source, error) {
+	if err := d.step("open"); err != nil {
+		return nil, err
+	}
+	f, err := d.files.open(name)
+	if err != nil {
+		return nil, err
+	}
+	return faultySource{f, d}, nil
+}
+
+type faultySource struct {
+	source
+	disk *faulty
+}
+
+func (s faultySource) Read(b []byte) (int, error) {
+	if err := s.disk.step("read"); err != nil {
+		return 0, err
+	}
+	return s.source.Read(b)
+}
+
+func (d *faulty) create(name string) (target, error) {
+	if err := d.step("create"); err != nil {
+		return nil, err
+	}
+	f, err := d.files.create(name)
+	if err != nil {
+		return nil, err
+	}
+	return faultyTarget{f, d}, nil
+}
+
+type faultyTarget struct {
+	target
+	disk *faulty
+}
+
+func (t faultyTarget) Write(b []byte) (int, error) {
+	if err := t.disk.step("write"); err != nil {
+		n, _ := t.target.Write(b[:len(b)/2])
+		return n, err
+	}
+	return t.target.Write(b)
+}
+
+func (t faultyTarget) Sync() error {
+	if err := t.disk.step("sync"); err != nil {
+		return err
+	}
+	return t.target.Sync()
+}
+
+func (t faultyTarget) setTime(at time.Time) error {
+	if err := t.disk.step("set time"); err != nil {
+		return err
+	}
+	return t.target.setTime(at)
+}
+
+func (t faultyTarget) Close() error {
+	return errors.Join(t.disk.step("close"), t.target.Close())
+}
+
+func (d *faulty) mkdir(dir string) error {
+	if err := d.step("mkdir"); err != nil {
+		return err
+	}
+	return d.files.mkdir(dir)
+}
+
+// rename fails before and, as its last step, after the fact.
+func (d *faulty) rename(from, to string) error {
+	if err := d.step("rename"); err != nil {
+		return err
+	}
+	if err := d.files.rename(from, to); err != nil {
+		return err
+	}
+	return d.step("sync directory")
+}
+
+func (d *faulty) remove(name string) error {
+	if err := d.step("remove"); err != nil {
+		return err
+	}
+	return d.files.remove(name)
+}
+
+// Whatever fails, and wherever the machine stops, the log is whole in the queue
+// or in the archive, and the next run completes what was begun.
+func TestEveryStepFails(t *testing.T) {
+	content := random(40 << 10)
+	for _, kind := range []struct {
+		name string
+		dead bool
+		err  error
+	}{{"error", false, syscall.EIO}, {"full disk", false, syscall.ENOSPC}, {"crash", true, errors.New("crash")}} {
+		t.Run(kind.name, func(t *testing.T) {
+			var steps []string
+			for failing := 1; ; failing++ {
+				p := newPlace(t)
+				p.put(connName, content)
+				d := &faulty{failing: failing, dead: kind.dead, err: kind.err}
+				p.disk = d
+				p.once(t.Context())
+				if d.steps < failing {
+					steps = d.log
+					break
+				}
+				what := fmt.Sprintf("%s of %s, step %d", kind.name, d.log[failing-1], failing)
+				queued, err := os.ReadFile(filepath.Join(p.Queue, connName))
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Fatal(err)
+				}
+				inQueue := err == nil && string(queued) == content
+				inArchive := p.archived()[connGoal] == content
+				if !inQueue && !inArchive {
+					t.Fatalf("%s: the log is lost", what)
+				}
+				if inQueue && !strings.Contains(p.log.String(), kind.err.Error()) {
+					t.Errorf("%s: not a word about it: %s", what, p.log.String())
+				}
+				if !kind.dead && d.log[failing-1] != "remove" {
+					for name := range p.archived() {
+						if strings.Contains(name, ".tmp.") {
+							t.Errorf("%s: left %s", what, name)
+						}
+					}
+				}
+
+				p.disk = files{}
+				p.once(t.Context())
+				p.expect(what+", and then", map[string]string{connGoal: content})
+			}
+			for _, want := range []string{"list", "mkdir", "open", "create", "read", "write", "set time", "sync", "close", "rename", "sync directory", "remove"} {
+				if !strings.Contains(strings.Join(steps, ","), want) {
+					t.Errorf("never did %s: %q", want, steps)
+				}
+			}
+		})
+	}
+}
+
+func TestEndsInTheMiddle(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, random(1<<20))
+	ctx, cancel := context.WithCancel(t.Context())
+	p.disk = &stopping{cancel: cancel}
+	p.once(ctx)
+	p.expect("when told to end", map[string]string{}, connName)
+	if p.log.Len() > 0 {
+		t.Errorf("it complained: %s", p.log.String())
+	}
+}
+
+// stopping is a disk that is told to stop when it is used.
+type stopping struct {
+	files
+	cancel context.CancelFunc
+}
+
+func (s *stopping) create(name string) (target, error) {
+	s.cancel()
+	return s.files.create(name)
+}
