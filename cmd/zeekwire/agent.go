@@ -48,6 +48,7 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			obey:         s.callers.obey(len(s.controllers) > 0),
 			dialects:     s.topics.dialects(),
 			supervisor:   s.supervisor,
+			archive:      s.archive,
 			connectRetry: s.connectRetry,
 		}
 		var err error
@@ -88,6 +89,7 @@ type agentService struct {
 	leave        bool                   // nodes when the agent ends
 	obey         func(broker.Peer) bool // nil: everybody
 	supervisor   string                 // where it listens
+	archive      archiveSettings
 	security     *security.Layer
 	tls          security.Config // what security is made of, for nodes
 	log          zerolog.Logger
@@ -140,6 +142,7 @@ func (s *agentService) run(ctx context.Context) (err error) {
 			err = closeErr
 		}
 	}()
+	defer s.archive.start(ctx, s.stateDir, s.log)()
 	for _, address := range s.controllers {
 		if err := endpoint.Dial(address); err != nil {
 			return err

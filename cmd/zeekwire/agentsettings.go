@@ -20,6 +20,7 @@ type agentSettings struct {
 	zeek        string
 	onExit      string
 	supervisor  string
+	archive     archiveSettings
 }
 
 func newAgentSettings() *agentSettings {
@@ -31,6 +32,7 @@ func newAgentSettings() *agentSettings {
 		zeek:            "zeek",
 		onExit:          exitStop,
 		supervisor:      net.JoinHostPort("127.0.0.1", strconv.Itoa(control.Port)),
+		archive:         defaultArchive(),
 	}
 	s.native.defaultPort = broker.TCP(2151)
 
@@ -77,6 +79,8 @@ func newAgentSettings() *agentSettings {
 			Help: "with --launcher supervisor: where it listens, `HOST:PORT`",
 		},
 	)
+
+	s.archive.add(s.t, module)
 
 	s.t.Group("Topics")
 	s.t.Add(
