@@ -35,8 +35,8 @@ controller to connect. It always listens, because its nodes connect to it.`,
 		Example: `  zeekwire agent --name instance-1 --zeek /opt/zeek/bin/zeek --state-dir /tmp/agent
   zeekwire agent --name instance-1 --launcher simulated --state-dir /tmp/agent`,
 	}
-	runService(cmd, newAgentSettings, func(cmd *cobra.Command, s *agentSettings, _ func() (*agentSettings, error)) error {
-		service := agentService{
+	runService(cmd, newAgentSettings, func(cmd *cobra.Command, s *agentSettings, o *operation) error {
+		a := agentService{
 			name:         s.name,
 			controllers:  s.controllers,
 			listen:       s.native.at(s.defaultAddress),
@@ -50,16 +50,16 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			supervisor:   s.supervisor,
 			archive:      s.archive,
 			connectRetry: s.connectRetry,
+			timeout:      s.requestTimeout,
+			security:     o.security,
+			tls:          s.tls.Config,
+			log:          o.log,
+			operation:    o,
 		}
-		var err error
-		if service.log, err = s.logs.logger(cmd.ErrOrStderr()); err != nil {
-			return err
-		}
-		if service.security, err = s.tls.layer(); err != nil {
-			return err
-		}
-		service.tls = s.tls.Config
-		return service.run(cmd.Context())
+		return o.service.Run(cmd.Context(), func(ctx context.Context, ending <-chan struct{}) error {
+			a.ending = ending
+			return a.run(ctx)
+		})
 	})
 	return cmd
 }
@@ -95,6 +95,10 @@ type agentService struct {
 	log          zerolog.Logger
 	dialects     []*zeekapi.Dialect
 	connectRetry time.Duration // 0 for the default
+	timeout      time.Duration // of requests, 0 for the default
+
+	operation *operation      // nil if nobody watches over the agent
+	ending    <-chan struct{} // closed when it shall end in good order
 
 	// started, if set, is called once with the address that is listened at.
 	started func(net.Addr)
@@ -104,11 +108,23 @@ type agentService struct {
 // Supervisor waits as long.
 const stopPatience = 26 * time.Second
 
-// run serves until ctx ends. Then it stops the nodes, or leaves them for the
+// run serves until ctx or s.ending ends. Then it stops the nodes, or leaves them for the
 // next agent to find.
 func (s *agentService) run(ctx context.Context) (err error) {
+	config := agent.Config{
+		Name:           s.name,
+		Dialects:       s.dialects,
+		StateDir:       cmp.Or(s.ownDir, s.stateDir),
+		Connecting:     len(s.controllers) > 0,
+		Obey:           s.obey,
+		Version:        "zeekwire " + version(),
+		RequestTimeout: s.timeout,
+		Ending:         s.ending,
+		Log:            s.log,
+	}
 	endpoint, err := peering.New(peering.Config{
 		Subscriptions:   agent.Topics(s.name, s.dialects...),
+		Hooks:           s.operation.hooks(nativeTransport),
 		ReceiveOverflow: broker.OverflowBlock, // controllers wait rather than not be heard
 		RetryMin:        s.connectRetry,
 		RetryMax:        10 * s.connectRetry,
@@ -153,19 +169,12 @@ func (s *agentService) run(ctx context.Context) (err error) {
 	if s.started != nil {
 		s.started(bound)
 	}
-	return agent.Run(ctx, agent.Config{
-		Name:       s.name,
-		Bus:        endpoint,
-		EndpointID: endpoint.ID().String(),
-		Dialects:   s.dialects,
-		Launcher:   launcher,
-		StateDir:   cmp.Or(s.ownDir, s.stateDir),
-		Connecting: len(s.controllers) > 0,
-		Listen:     listens,
-		Obey:       s.obey,
-		Version:    "zeekwire " + version(),
-		Log:        s.log,
-	})
+	config.Bus, config.EndpointID, config.Listen, config.Launcher = endpoint, endpoint.ID().String(), listens, launcher
+	if o := s.operation; o != nil {
+		config.Observe, config.Beat = watchAgent(o, endpoint, s.controllers), o.service.BeatInterval()
+		o.service.Ready()
+	}
+	return agent.Run(ctx, config)
 }
 
 func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) (launch.Launcher, error) {

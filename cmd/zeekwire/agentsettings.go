@@ -8,6 +8,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
 
@@ -35,6 +36,7 @@ func newAgentSettings() *agentSettings {
 		archive:         defaultArchive(),
 	}
 	s.native.defaultPort = broker.TCP(2151)
+	s.requestTimeout = agent.RequestTimeout
 
 	s.addIdentity(module, variable)
 	s.t.Group("Addresses")
@@ -61,6 +63,7 @@ func newAgentSettings() *agentSettings {
 	s.tls.add(s.t)
 
 	s.t.Group("Nodes")
+	s.addRequestTimeout()
 	s.t.Add(
 		settings.Setting{
 			Name: "launcher", Value: settings.Choice(&s.launcher, launcherZeek, launcherSupervisor, launcherSimulated), Common: true,
@@ -90,7 +93,7 @@ func newAgentSettings() *agentSettings {
 		topicSetting(&s.topics.clusteragent.AgentPrefix, "cluster-agent-topic-prefix",
 			"the `TOPIC` of the agent without its name in the older dialect", "ClusterAgent::topic_prefix"),
 	)
-	s.logs.add(s.t)
+	s.addOperation()
 	return s
 }
 

@@ -32,8 +32,8 @@ remembers its configurations in its state directory and, when it starts again,
 makes the last one true without restarting nodes that run it.`,
 		Example: `  zeekwire controller --state-dir /tmp/controller --tls off`,
 	}
-	runService(cmd, newControllerSettings, func(cmd *cobra.Command, s *controllerSettings, _ func() (*controllerSettings, error)) error {
-		service := controllerService{
+	runService(cmd, newControllerSettings, func(cmd *cobra.Command, s *controllerSettings, o *operation) error {
+		c := controllerService{
 			name:            s.name,
 			listen:          s.native.at(s.defaultAddress),
 			websocketListen: s.websocket.at(s.defaultAddress),
@@ -41,18 +41,19 @@ makes the last one true without restarting nodes that run it.`,
 			settings:        s.machine,
 			dialects:        s.topics.dialects(),
 			connectRetry:    s.connectRetry,
+			security:        o.security,
+			log:             o.log,
+			operation:       o,
 		}
 		var err error
-		if service.log, err = s.logs.logger(cmd.ErrOrStderr()); err != nil {
+		if c.gate, err = s.gate.gate(s.tls.Mode, o.log); err != nil {
 			return err
 		}
-		if service.security, err = s.tls.layer(); err != nil {
-			return err
-		}
-		if service.gate, err = s.gate.gate(s.tls.Mode, service.log); err != nil {
-			return err
-		}
-		return service.run(cmd.Context())
+		o.reloads = append(o.reloads, c.gate.reload)
+		return o.service.Run(cmd.Context(), func(ctx context.Context, ending <-chan struct{}) error {
+			c.ending = ending
+			return c.run(ctx)
+		})
 	})
 	return cmd
 }
@@ -70,6 +71,9 @@ type controllerService struct {
 	security        *security.Layer
 	gate            gate
 	log             zerolog.Logger
+
+	operation *operation      // nil if nobody watches over the controller
+	ending    <-chan struct{} // closed when it shall end in good order
 
 	// started, if set, is called once with the addresses that are listened at.
 	started func(native, websocket net.Addr)
@@ -93,6 +97,7 @@ func (s *controllerService) run(ctx context.Context) error {
 		ReceiveOverflow: broker.OverflowBlock, // agents wait rather than not be heard
 		RetryMin:        s.connectRetry,
 		RetryMax:        10 * s.connectRetry,
+		Hooks:           s.operation.hooks(nativeTransport),
 		Secure:          s.security.Hook(),
 		Log:             s.log.With().Str("transport", "native").Logger(),
 	})
@@ -108,7 +113,17 @@ func (s *controllerService) run(ctx context.Context) error {
 		}
 		settings.BrokerPort = broker.TCP(portOf(native))
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		select {
+		case <-s.ending:
+			cancel()
+		case <-ctx.Done():
+		}
+		return nil
+	})
 	buses := []broker.Bus{endpoint}
 	var web broker.Bus
 	var clients net.Addr
@@ -135,6 +150,10 @@ func (s *controllerService) run(ctx context.Context) error {
 	}
 	s.log.Info().Str("name", s.name).Str("endpoint", endpoint.ID().String()).
 		Stringer("native", orNone(native)).Stringer("websocket", orNone(clients)).Msg("controller is live")
+	if o := s.operation; o != nil {
+		o.watch(endpoint)
+		o.service.Ready()
+	}
 	if s.started != nil {
 		s.started(native, clients)
 	}

@@ -74,7 +74,7 @@ func newControllerSettings() *controllerSettings {
 		topicSetting(&s.topics.clusteragent.AgentPrefix, "cluster-agent-topic-prefix",
 			"the `TOPIC` of an agent without its name in the older dialect", "ClusterAgent::topic_prefix"),
 	)
-	s.logs.add(s.t)
+	s.addOperation()
 	return s
 }
 

@@ -16,7 +16,6 @@ import (
 type logSettings struct{ level, format string }
 
 func (s *logSettings) add(t *settings.Table) {
-	t.Group("Log")
 	t.Add(
 		settings.Setting{
 			Name: "log-level", Common: true, Reload: true,
@@ -39,16 +38,21 @@ func (s *logSettings) add(t *settings.Table) {
 	)
 }
 
-// logger returns a log that goes to w.
-func (s *logSettings) logger(w io.Writer) (zerolog.Logger, error) {
-	level, err := zerolog.ParseLevel(s.level)
-	if err != nil {
-		return zerolog.Nop(), err
+// apply has all logs of this process keep to the level. It is the process's so
+// that it can change while it runs.
+func (s *logSettings) apply() {
+	if level, err := zerolog.ParseLevel(s.level); err == nil {
+		zerolog.SetGlobalLevel(level)
 	}
+}
+
+// logger returns a log that goes to w.
+func (s *logSettings) logger(w io.Writer) zerolog.Logger {
+	s.apply()
 	if s.format == "console" {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.DateTime, NoColor: !isTerminal(w)}
 	}
-	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
+	return zerolog.New(w).With().Timestamp().Logger()
 }
 
 func isTerminal(w io.Writer) bool {

@@ -27,14 +27,16 @@ import (
 type declared interface {
 	table() *settings.Table
 
+	// shared are those that every service has.
+	shared() *serviceSettings
+
 	// check finds what no setting has wrong by itself.
 	check() error
 }
 
 // runService makes cmd the command of a service. Fresh returns its settings as
-// they are by default; run serves with those that were found, and can look for
-// them again by calling load.
-func runService[S declared](cmd *cobra.Command, fresh func() S, run func(cmd *cobra.Command, s S, load func() (S, error)) error) {
+// they are by default; run serves with those that were found.
+func runService[S declared](cmd *cobra.Command, fresh func() S, run func(cmd *cobra.Command, s S, o *operation) error) {
 	var flags settings.Flags
 	flags.Register(cmd.Flags(), fresh().table())
 	load := func() (S, error) {
@@ -53,7 +55,14 @@ func runService[S declared](cmd *cobra.Command, fresh func() S, run func(cmd *co
 		if flags.Print {
 			return s.table().Print(cmd.OutOrStdout())
 		}
-		return run(cmd, s, load)
+		o, err := newOperation(cmd, s.shared(), func() (*serviceSettings, error) {
+			s, err := load()
+			return s.shared(), err
+		})
+		if err != nil {
+			return err
+		}
+		return run(cmd, s, o)
 	}
 }
 
@@ -72,6 +81,8 @@ type serviceSettings struct {
 	native         listenSettings
 	connectRetry   time.Duration
 	requestTimeout time.Duration
+	metrics        listenSettings
+	patience       time.Duration
 	topics         topics
 	tls            tlsSetting
 	logs           logSettings
@@ -79,7 +90,8 @@ type serviceSettings struct {
 	t *settings.Table
 }
 
-func (s *serviceSettings) table() *settings.Table { return s.t }
+func (s *serviceSettings) table() *settings.Table   { return s.t }
+func (s *serviceSettings) shared() *serviceSettings { return s }
 
 // newServiceSettings returns those of a kind of service; module is its module
 // in Zeek, variable what its environment variables begin with there.
@@ -91,6 +103,11 @@ func newServiceSettings(kind, module, variable string) serviceSettings {
 			addressName: "listen-address", portName: "listen-port", defaultName: "default-port",
 			module: module, addressVar: variable + "_ADDR", portVar: variable + "_PORT",
 		},
+		metrics: listenSettings{
+			addressName: "metrics-address", portName: "metrics-port",
+			module: "Telemetry", addressVar: "ZEEK_DEFAULT_LISTEN_ADDRESS",
+		},
+		patience:     defaultPatience,
 		connectRetry: time.Second,
 		topics:       defaultTopics,
 		tls:          tlsSetting{mode: security.Anonymous.String()},
@@ -149,6 +166,19 @@ func (s *serviceSettings) addRequestTimeout() {
 	})
 }
 
+// defaultPatience is longer than a deployment takes.
+const defaultPatience = 20 * time.Second
+
+func (s *serviceSettings) addOperation() {
+	s.t.Group("Operation")
+	s.metrics.add(s.t, "metrics-listen", "answer HTTP requests for /metrics, /healthz and /readyz at `HOST:PORT`")
+	s.t.Add(settings.Setting{
+		Name: "shutdown-timeout", Value: settings.Duration(&s.patience, 0),
+		Help: "when told to end, finish what is under way within `TIME`",
+	})
+	s.logs.add(s.t)
+}
+
 // own returns the directory of the service's own state.
 func (s *serviceSettings) own() string {
 	dir := cmp.Or(s.directory, s.name)
@@ -176,8 +206,10 @@ func (s *serviceSettings) check() error {
 // listenSettings say where to listen for one kind of peers, as in Zeek
 // (Zeek: Management::Controller::network_info).
 type listenSettings struct {
-	addressName, portName, defaultName string
-	module, addressVar, portVar        string
+	addressName, portName string
+	defaultName           string // "" if there is no default port
+	module                string // of Zeek
+	addressVar, portVar   string // of Zeek, "" if there is none
 
 	address     string
 	port        *broker.Port
@@ -186,8 +218,12 @@ type listenSettings struct {
 
 func (l *listenSettings) add(t *settings.Table, shorthand, help string) {
 	zeek := func(name string) string { return l.module + "::" + strings.ReplaceAll(name, "-", "_") }
+	byDefault := settings.None
+	if l.defaultPort.Number != 0 {
+		byDefault = fmt.Sprintf("0.0.0.0:%d", l.defaultPort.Number)
+	}
 	t.AddShorthand(settings.Shorthand{
-		Name: shorthand, Help: help, Default: fmt.Sprintf("0.0.0.0:%d", l.defaultPort.Number),
+		Name: shorthand, Help: help, Default: byDefault,
 		Expand: func(text string) ([]settings.Assignment, error) {
 			if text == settings.None {
 				return []settings.Assignment{{Name: l.portName, Text: settings.None}}, nil
@@ -200,18 +236,27 @@ func (l *listenSettings) add(t *settings.Table, shorthand, help string) {
 		settings.Setting{
 			Name: l.addressName, Value: settings.Text(&l.address),
 			Help: "the `ADDRESS` of --" + shorthand + "; empty: default-address",
-			Zeek: zeek(l.addressName), Env: []settings.Variable{{Name: l.addressVar}},
+			Zeek: zeek(l.addressName), Env: variables(l.addressVar),
 		},
 		settings.Setting{
 			Name: l.portName, Value: settings.OptionalPort(&l.port),
-			Help: "the `PORT` of --" + shorthand + ", none not to listen; empty: " + l.defaultName,
-			Zeek: zeek(l.portName), Env: []settings.Variable{{Name: l.portVar}},
-		},
-		settings.Setting{
-			Name: l.defaultName, Value: settings.Port(&l.defaultPort),
-			Help: "the `PORT` where " + l.portName + " is empty", Zeek: zeek(l.defaultName),
+			Help: "the `PORT` of --" + shorthand + ", none not to listen; empty: " + cmp.Or(l.defaultName, settings.None),
+			Zeek: zeek(l.portName), Env: variables(l.portVar),
 		},
 	)
+	if l.defaultName != "" {
+		t.Add(settings.Setting{
+			Name: l.defaultName, Value: settings.Port(&l.defaultPort),
+			Help: "the `PORT` where " + l.portName + " is empty", Zeek: zeek(l.defaultName),
+		})
+	}
+}
+
+func variables(name string) []settings.Variable {
+	if name == "" {
+		return nil
+	}
+	return []settings.Variable{{Name: name}}
 }
 
 // at returns where to listen, "" for nowhere.

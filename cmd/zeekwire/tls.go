@@ -39,15 +39,15 @@ func (s *tlsSetting) add(t *settings.Table) {
 			Zeek: "Broker::disable_ssl",
 		},
 		settings.Setting{
-			Name: "tls-cert", Value: settings.Text(&s.CertFile), Common: true, Reload: true,
+			Name: "tls-cert", Value: settings.Text(&s.CertFile), Common: true,
 			Help: "our certificate, a PEM `FILE`, for --tls mutual", Zeek: "Broker::ssl_certificate",
 		},
 		settings.Setting{
-			Name: "tls-key", Value: settings.Text(&s.KeyFile), Common: true, Reload: true,
+			Name: "tls-key", Value: settings.Text(&s.KeyFile), Common: true,
 			Help: "its private key, a PEM `FILE`; the variable " + passphraseVar + " holds the passphrase if it has one", Zeek: "Broker::ssl_keyfile",
 		},
 		settings.Setting{
-			Name: "tls-ca", Value: settings.Text(&s.CAFile), Common: true, Reload: true,
+			Name: "tls-ca", Value: settings.Text(&s.CAFile), Common: true,
 			Help: "the authorities that peers have their certificates from, a PEM `FILE`", Zeek: "Broker::ssl_cafile",
 		},
 	)

@@ -268,12 +268,12 @@ func (t *Table) Wrong(name, format string, args ...any) error {
 	return fmt.Errorf("%s %q: %w", origin, s.Value, fmt.Errorf(format, args...))
 }
 
-// Changed returns the names of settings whose values differ from those of
-// another table of the same service.
-func (t *Table) Changed(from *Table) []string {
+// NeedRestart returns the names of settings that differ between two tables of a
+// service, but for those that a reload takes.
+func NeedRestart(before, after *Table) []string {
 	var names []string
-	for _, s := range t.settings {
-		if s.Value.String() != from.setting(s.Name).Value.String() {
+	for _, s := range after.settings {
+		if !s.Reload && s.Value.String() != before.setting(s.Name).Value.String() {
 			names = append(names, s.Name)
 		}
 	}

@@ -34,7 +34,7 @@ func newExample() *example {
 	e.Group("All of them")
 	e.Add(
 		Setting{Name: "name", Help: "a `NAME`", Value: Text(&e.name), Common: true, Env: []Variable{{Name: "ZEEK_NAME"}, {Name: "ZEEK_OLD_NAME"}}},
-		Setting{Name: "color", Help: "the color", Value: Choice(&e.color, "red", "green", "blue")},
+		Setting{Name: "color", Help: "the color", Reload: true, Value: Choice(&e.color, "red", "green", "blue")},
 		Setting{Name: "fast", Help: "whether", Value: Bool(&e.fast), Zeek: "Test::fast"},
 		Setting{Name: "count", Help: "how many", Value: Count(&e.count, 1, 10)},
 		Setting{Name: "wait", Help: "how long", Value: Duration(&e.wait, time.Millisecond), Env: []Variable{{Name: "ZEEK_WAIT", Convert: Seconds}}},
@@ -274,10 +274,10 @@ func TestSampleIsTheDefaults(t *testing.T) {
 	}
 }
 
-func TestChanged(t *testing.T) {
+func TestNeedRestart(t *testing.T) {
 	before, _ := load(t, "", nil)
-	after, _ := load(t, "count = 7\nname = x\n", nil)
-	if diff := cmp.Diff([]string{"name", "count"}, after.Changed(before.Table)); diff != "" {
+	after, _ := load(t, "count = 7\nname = x\ncolor = blue\n", nil)
+	if diff := cmp.Diff([]string{"name", "count"}, NeedRestart(before.Table, after.Table)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }

@@ -1,0 +1,166 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+)
+
+// Controller is the metrics of a controller. Observe is for the controller's
+// loop.
+type Controller struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	pending  prometheus.Gauge
+	agents   prometheus.Gauge
+	hellos   prometheus.Counter
+	errors   *prometheus.CounterVec
+
+	now   func() time.Time
+	begun map[string]time.Time // requests without an answer, by their ID
+	said  map[uuid.UUID]bool   // peers that said hello
+}
+
+// forgetAfter is when a request counts as never answered, which test_timeout
+// may ask for, and maxBegun how many requests are timed at once.
+const (
+	forgetAfter = 10 * time.Minute
+	maxBegun    = 8192
+)
+
+// NewController registers them.
+func NewController(r prometheus.Registerer) *Controller {
+	c := &Controller{
+		requests: counter("zeekwire_controller_requests_total", "Requests of clients that were answered, by what they asked for and whether all of it succeeded.", "request", "result"),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "zeekwire_controller_request_seconds",
+			Help:    "Time from a client's request to the answer.",
+			Buckets: []float64{.001, .01, .1, .5, 1, 2.5, 5, 10, 15, 30, 60},
+		}, []string{"request"}),
+		pending: prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_requests_pending", Help: "Requests of clients under way."}),
+		agents:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_agents", Help: "Agents that are connected and said hello."}),
+		hellos:  prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_hellos_total", Help: "Hellos of agents that were new or came back."}),
+		errors:  counter("zeekwire_controller_agent_errors_total", "Errors that agents reported by themselves.", "instance"),
+		now:     time.Now,
+		begun:   make(map[string]time.Time),
+		said:    make(map[uuid.UUID]bool),
+	}
+	r.MustRegister(c.requests, c.seconds, c.pending, c.agents, c.hellos, c.errors)
+	return c
+}
+
+// Observe takes note of what happened to a controller and what it did.
+func (c *Controller) Observe(in controller.Input, out []controller.Output) {
+	switch in := in.(type) {
+	case controller.FromClient:
+		if id := in.Message.RequestID(); id != "" && len(c.begun) < maxBegun {
+			c.begun[id] = c.now()
+		}
+	case controller.FromAgent:
+		switch msg := in.Message.(type) {
+		case zeekapi.AgentHello:
+			if !c.said[in.Peer.ID] {
+				c.said[in.Peer.ID] = true
+				c.hellos.Inc()
+			}
+		case zeekapi.AgentError:
+			c.errors.WithLabelValues(msg.Instance).Inc()
+		}
+	case controller.PeerLost:
+		delete(c.said, in.Peer.ID)
+	case controller.Tick:
+		c.forget()
+	}
+	for _, o := range out {
+		if o, ok := o.(controller.ToClients); ok {
+			c.answered(o.Message)
+		}
+	}
+	c.pending.Set(float64(len(c.begun)))
+	c.agents.Set(float64(len(c.said)))
+}
+
+// Agents returns how many agents are connected, for the controller's loop.
+func (c *Controller) Agents() int { return len(c.said) }
+
+func (c *Controller) answered(msg zeekapi.Message) {
+	began, ok := c.begun[msg.RequestID()]
+	if !ok {
+		return
+	}
+	request, results := response(msg)
+	if request == "" {
+		return
+	}
+	delete(c.begun, msg.RequestID())
+	c.seconds.WithLabelValues(request).Observe(c.now().Sub(began).Seconds())
+	result := "ok"
+	for _, r := range results {
+		if !r.Success {
+			result = "error"
+		}
+	}
+	c.requests.WithLabelValues(request, result).Inc()
+}
+
+// forget drops requests that will not be answered.
+func (c *Controller) forget() {
+	for id, began := range c.begun {
+		if c.now().Sub(began) > forgetAfter {
+			delete(c.begun, id)
+		}
+	}
+}
+
+// response returns what was asked for, "" if the message is no response, and
+// the results.
+func response(msg zeekapi.Message) (request string, results []zeekapi.Result) {
+	one := func(r zeekapi.Result) []zeekapi.Result { return []zeekapi.Result{r} }
+	switch m := msg.(type) {
+	case zeekapi.GetInstancesResponse:
+		return "get_instances", one(m.Result)
+	case zeekapi.StageConfigurationResponse:
+		return "stage_configuration", m.Results
+	case zeekapi.GetConfigurationResponse:
+		return "get_configuration", one(m.Result)
+	case zeekapi.DeployResponse:
+		return "deploy", m.Results
+	case zeekapi.SetConfigurationResponse:
+		return "set_configuration", m.Results
+	case zeekapi.GetNodesResponse:
+		return "get_nodes", m.Results
+	case zeekapi.GetIDValueResponse:
+		return "get_id_value", m.Results
+	case zeekapi.RestartResponse:
+		return "restart", m.Results
+	case zeekapi.TestTimeoutResponse:
+		return "test_timeout", one(m.Result)
+	case zeekapi.StatusResponse:
+		return "status", one(m.Result)
+	case zeekapi.DryRunResponse:
+		return "dry_run", m.Results
+	case zeekapi.ForceDeployResponse:
+		return "force_deploy", m.Results
+	case zeekapi.HistoryResponse:
+		return "history", one(m.Result)
+	case zeekapi.GetPastResponse:
+		return "get_past", one(m.Result)
+	case zeekapi.RollbackResponse:
+		return "rollback", m.Results
+	case zeekapi.DrainResponse:
+		return "drain", m.Results
+	case zeekapi.RollingRestartResponse:
+		return "rolling_restart", one(m.Result)
+	case zeekapi.CancelJobResponse:
+		return "cancel_job", one(m.Result)
+	case zeekapi.NoticesResponse:
+		return "notices", one(m.Result)
+	case zeekapi.LogsResponse:
+		return "logs", one(m.Result)
+	}
+	return "", nil
+}

@@ -1,0 +1,106 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+// Transports are the metrics of all transports of a service.
+type Transports struct {
+	peers, lost              *prometheus.CounterVec
+	messages, bytes, dropped *prometheus.CounterVec
+	queues                   []queues
+	connected, queued        *prometheus.Desc
+}
+
+// queues is what a transport is asked for when somebody wants to know.
+type queues struct {
+	transport string
+	sizes     func() (peers, queued int)
+}
+
+// NewTransports registers them.
+func NewTransports(r prometheus.Registerer) *Transports {
+	t := &Transports{
+		peers:     counter("zeekwire_peerings_total", "Peerings that came up, or WebSocket clients.", "transport"),
+		lost:      counter("zeekwire_peerings_lost_total", "Peerings that ended.", "transport"),
+		messages:  counter("zeekwire_messages_total", "Messages sent to peers or received from them, with those of the transport itself.", "transport", "direction"),
+		bytes:     counter("zeekwire_message_bytes_total", "Their bytes.", "transport", "direction"),
+		dropped:   counter("zeekwire_messages_dropped_total", "Messages that got lost in a full queue.", "transport", "direction"),
+		connected: prometheus.NewDesc("zeekwire_peers", "Peers that are connected.", []string{"transport"}, nil),
+		queued:    prometheus.NewDesc("zeekwire_send_queue_messages", "Messages that wait to be sent, to all peers.", []string{"transport"}, nil),
+	}
+	r.MustRegister(t.peers, t.lost, t.messages, t.bytes, t.dropped, t)
+	return t
+}
+
+// Transport returns the hooks of one transport. They implement HookPeers,
+// HookTraffic and HookDrops of package peering.
+func (t *Transports) Transport(name string) *Transport {
+	return &Transport{
+		peers: t.peers.WithLabelValues(name), lost: t.lost.WithLabelValues(name),
+		sent: t.messages.WithLabelValues(name, "sent"), sentBytes: t.bytes.WithLabelValues(name, "sent"),
+		received: t.messages.WithLabelValues(name, "received"), receivedBytes: t.bytes.WithLabelValues(name, "received"),
+		droppedSending: t.dropped.WithLabelValues(name, "sent"), droppedReceived: t.dropped.WithLabelValues(name, "received"),
+	}
+}
+
+// Watch adds a transport that can say how many peers it has and how many
+// messages wait for them. Sizes may be called from any goroutine. It must be
+// called before anybody collects.
+func (t *Transports) Watch(name string, sizes func() (peers, queued int)) {
+	t.queues = append(t.queues, queues{name, sizes})
+}
+
+// Describe is of prometheus.Collector.
+func (t *Transports) Describe(c chan<- *prometheus.Desc) {
+	c <- t.connected
+	c <- t.queued
+}
+
+// Collect is of prometheus.Collector.
+func (t *Transports) Collect(c chan<- prometheus.Metric) {
+	for _, q := range t.queues {
+		peers, queued := q.sizes()
+		c <- prometheus.MustNewConstMetric(t.connected, prometheus.GaugeValue, float64(peers), q.transport)
+		c <- prometheus.MustNewConstMetric(t.queued, prometheus.GaugeValue, float64(queued), q.transport)
+	}
+}
+
+// Transport counts for one transport. Its methods may be called from any
+// goroutine.
+type Transport struct {
+	peers, lost                     prometheus.Counter
+	sent, sentBytes                 prometheus.Counter
+	received, receivedBytes         prometheus.Counter
+	droppedSending, droppedReceived prometheus.Counter
+}
+
+// PeerAdded counts a peering.
+func (t *Transport) PeerAdded(broker.Peer) { t.peers.Inc() }
+
+// PeerLost counts the end of a peering.
+func (t *Transport) PeerLost(broker.Peer, error) { t.lost.Inc() }
+
+// Sent counts messages and their bytes.
+func (t *Transport) Sent(_ broker.Peer, frames, bytes int) {
+	t.sent.Add(float64(frames))
+	t.sentBytes.Add(float64(bytes))
+}
+
+// Received counts messages and their bytes.
+func (t *Transport) Received(_ broker.Peer, frames, bytes int) {
+	t.received.Add(float64(frames))
+	t.receivedBytes.Add(float64(bytes))
+}
+
+// DroppedSending counts messages that a peer will not get.
+func (t *Transport) DroppedSending(_ broker.Peer, messages int) {
+	t.droppedSending.Add(float64(messages))
+}
+
+// DroppedReceived counts messages of a peer that nobody will see.
+func (t *Transport) DroppedReceived(_ broker.Peer, messages int) {
+	t.droppedReceived.Add(float64(messages))
+}

@@ -1,0 +1,78 @@
+package service
+
+import (
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/rs/zerolog"
+)
+
+// notifier tells systemd how the service is, by the socket that it names in
+// NOTIFY_SOCKET (systemd: sd_notify). Where there is none it does nothing. Its
+// methods may be called from any goroutine.
+type notifier struct {
+	log      zerolog.Logger
+	watchdog time.Duration // how long systemd waits for a sign of life; 0: for ever
+
+	mu     sync.Mutex
+	failed bool
+	status string
+}
+
+// newNotifier returns a notifier that reports its own trouble to the log, once.
+func newNotifier(log zerolog.Logger) *notifier {
+	n := &notifier{log: log}
+	var err error
+	if n.watchdog, err = daemon.SdWatchdogEnabled(false); err != nil {
+		log.Warn().Err(err).Msg("systemd wants signs of life, but not clearly how often")
+	}
+	return n
+}
+
+// interval returns how often alive must be called.
+func (n *notifier) interval() time.Duration {
+	if n.watchdog > 0 {
+		return min(BeatInterval, n.watchdog/3)
+	}
+	return BeatInterval
+}
+
+// ready says that the service serves.
+func (n *notifier) ready() { n.send(daemon.SdNotifyReady) }
+
+// stopping says that it is about to end.
+func (n *notifier) stopping() { n.send(daemon.SdNotifyStopping) }
+
+// reloading says that it takes new settings; ready must follow.
+func (n *notifier) reloading() {
+	n.send(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+}
+
+// alive says that the service's work goes on.
+func (n *notifier) alive() {
+	if n.watchdog > 0 {
+		n.send(daemon.SdNotifyWatchdog)
+	}
+}
+
+// tell says in a few words how it is. What was said before is not repeated.
+func (n *notifier) tell(text string) {
+	n.mu.Lock()
+	news := n.status != text
+	n.status = text
+	n.mu.Unlock()
+	if news {
+		n.send("STATUS=" + text)
+	}
+}
+
+func (n *notifier) send(state string) {
+	_, err := daemon.SdNotify(false, state)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err != nil && !n.failed {
+		n.log.Warn().Err(err).Msg("cannot tell systemd how we are")
+	}
+	n.failed = err != nil
+}

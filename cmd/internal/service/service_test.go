@@ -1,0 +1,250 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// systemd is what a service talks to.
+type systemd struct{ *net.UnixConn }
+
+// newSystemd puts itself into the environment.
+func newSystemd(t *testing.T) systemd {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	t.Setenv("NOTIFY_SOCKET", name)
+	return systemd{conn}
+}
+
+// next returns what it is told next.
+func (s systemd) next(t *testing.T) string {
+	t.Helper()
+	b := make([]byte, 4096)
+	s.SetReadDeadline(time.Now().Add(20 * time.Second))
+	n, err := s.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+func TestSystemdHearsHowTheServiceIs(t *testing.T) {
+	s := newSystemd(t)
+	t.Setenv("WATCHDOG_USEC", "3000000")
+	service := New(Config{Patience: time.Minute, Log: zerolog.Nop(), Reload: func() error { return nil }})
+	if got := service.BeatInterval(); got != time.Second {
+		t.Errorf("beats every %s", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		done <- service.Run(ctx, func(_ context.Context, ending <-chan struct{}) error {
+			service.Ready()
+			service.Beat(func() string { return "all is well" })
+			service.Beat(func() string { return "too early to say more" })
+			<-ending
+			return nil
+		})
+	}()
+	for _, want := range []string{"READY=1", "WATCHDOG=1", "STATUS=all is well"} {
+		if got := s.next(t); got != want {
+			t.Errorf("systemd hears %q, want %q", got, want)
+		}
+	}
+	if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.next(t); !strings.HasPrefix(got, "RELOADING=1\nMONOTONIC_USEC=") {
+		t.Errorf("systemd hears %q", got)
+	}
+	if got := s.next(t); got != "READY=1" {
+		t.Errorf("systemd hears %q", got)
+	}
+	cancel()
+	if got := s.next(t); got != "STOPPING=1" {
+		t.Errorf("systemd hears %q", got)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWithoutSystemd(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "missing"))
+	t.Setenv("WATCHDOG_USEC", "soon")
+	var log strings.Builder
+	service := New(Config{Log: zerolog.New(&log)})
+	service.Ready()
+	service.Ready()
+	if n := strings.Count(log.String(), "cannot tell systemd"); n != 1 || !strings.Contains(log.String(), "signs of life") {
+		t.Error(log.String())
+	}
+}
+
+func TestAnOrderlyEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		takes time.Duration // longer than the patience if the work must be cut short
+		want  error
+	}{
+		{"in time", time.Second, nil},
+		{"at once", 0, nil},
+		{"too late", time.Hour, errImpatient},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				service := New(Config{Patience: 20 * time.Second, Log: zerolog.Nop()})
+				ctx, cancel := context.WithCancel(t.Context())
+				began := time.Now()
+				time.AfterFunc(time.Minute, cancel)
+				err := service.Run(ctx, func(ctx context.Context, ending <-chan struct{}) error {
+					<-ending
+					if reasons := service.Health.Ready(); !strings.Contains(strings.Join(reasons, "\n"), "about to end") {
+						t.Errorf("ready: %q", reasons)
+					}
+					select {
+					case <-time.After(tt.takes):
+						return nil
+					case <-ctx.Done():
+						return context.Cause(ctx)
+					}
+				})
+				if took := time.Since(began) - time.Minute; !errors.Is(err, tt.want) || took > 20*time.Second {
+					t.Errorf("after %s: %v", took, err)
+				}
+			})
+		})
+	}
+}
+
+func TestWorkThatEndsByItself(t *testing.T) {
+	service := New(Config{Log: zerolog.Nop()})
+	broken := errors.New("broken")
+	if err := service.Run(t.Context(), func(context.Context, <-chan struct{}) error { return broken }); err != broken {
+		t.Error(err)
+	}
+}
+
+func TestReloadThatFails(t *testing.T) {
+	var log strings.Builder
+	service := New(Config{Log: zerolog.New(&log), Reload: func() error { return errors.New("bad file") }})
+	service.reload()
+	if !strings.Contains(log.String(), "bad file") || strings.Contains(log.String(), `"reloaded"`) {
+		t.Error(log.String())
+	}
+}
+
+func TestHealth(t *testing.T) {
+	now := time.Unix(1000, 0)
+	h := NewHealth()
+	h.now = func() time.Time { return now }
+	step := func(name string, alive, ready []string) {
+		t.Helper()
+		if diff := cmp.Diff(alive, h.Alive()); diff != "" {
+			t.Errorf("%s: alive: -want +got\n%s", name, diff)
+		}
+		if diff := cmp.Diff(ready, h.Ready()); diff != "" {
+			t.Errorf("%s: ready: -want +got\n%s", name, diff)
+		}
+	}
+	step("new", nil, []string{"starting: the service does not serve yet"})
+	h.Set(starting, "")
+	step("serving", nil, nil)
+	h.Beat()
+	h.Set("store", "disk full")
+	h.Set("controller", "not connected")
+	step("trouble", nil, []string{"controller: not connected", "store: disk full"})
+	h.Set("store", "")
+	h.Set("controller", "")
+	now = now.Add(StuckAfter)
+	step("late", nil, nil)
+	now = now.Add(time.Second)
+	step("stuck", []string{"stuck: no sign of life for 31s"}, []string{"stuck: no sign of life for 31s"})
+	h.Beat()
+	step("alive again", nil, nil)
+}
+
+func get(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(b)
+}
+
+func TestHTTP(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "test_total", Help: "A test."})
+	registry.MustRegister(counter)
+	h := NewHealth()
+	server := httptest.NewServer(handler(h, registry))
+	defer server.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	for _, tt := range []struct {
+		path   string
+		status int
+		body   string
+	}{
+		{"/healthz", 200, "ok\n"},
+		{"/readyz", 503, "starting: the service does not serve yet\n"},
+		{"/metrics", 200, "# HELP test_total A test.\n# TYPE test_total counter\ntest_total 0\n"},
+		{"/", 200, "/metrics\n/healthz\n/readyz\n"},
+		{"/other", 404, "404 page not found\n"},
+	} {
+		if status, body := get(t, server.URL+tt.path); status != tt.status || body != tt.body {
+			t.Errorf("%s: %d %q, want %d %q", tt.path, status, body, tt.status, tt.body)
+		}
+	}
+	h.Set(starting, "")
+	if status, body := get(t, server.URL+"/readyz"); status != 200 || body != "ok\n" {
+		t.Errorf("%d %q", status, body)
+	}
+	r, err := http.Post(server.URL+"/healthz", "text/plain", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if r.StatusCode != http.StatusMethodNotAllowed {
+		t.Error(r.Status)
+	}
+}
+
+func TestHTTPEndsWithTheService(t *testing.T) {
+	service := New(Config{Listen: "127.0.0.1:0", Metrics: prometheus.NewRegistry(), Log: zerolog.Nop()})
+	if err := service.Run(t.Context(), func(context.Context, <-chan struct{}) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	service = New(Config{Listen: "nowhere", Log: zerolog.Nop()})
+	if err := service.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "listening for metrics") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/cmd/internal/metrics"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent"
+)
+
+// watchAgent has an operation follow an agent, from the agent's own loop.
+func watchAgent(o *operation, endpoint *peering.Endpoint, controllers []string) func(*agent.Machine, agent.Input, []agent.Output) {
+	o.watch(endpoint)
+	counts := metrics.NewAgent(o.registry)
+	connected := "waiting for controllers"
+	return func(m *agent.Machine, in agent.Input, out []agent.Output) {
+		counts.Observe(m, in, out)
+		switch in.(type) {
+		case agent.PeerAdded, agent.PeerLost, agent.Tick:
+			if len(controllers) > 0 {
+				why := disconnected(endpoint.Peers(), controllers)
+				o.service.Health.Set("controller", why)
+				connected = "connected to a controller"
+				if why != "" {
+					connected = why
+				}
+			}
+		}
+		o.service.Beat(func() string {
+			return fmt.Sprintf("%d of %d nodes run, %s", counts.Nodes(zeekapi.StateRunning), len(m.Nodes()), connected)
+		})
+	}
+}
+
+// disconnected returns "" if one of the controllers is a peer, or else why none
+// is.
+func disconnected(peers []peering.PeerInfo, controllers []string) string {
+	var why []string
+	for _, p := range peers {
+		if !slices.Contains(controllers, p.Peer.Address) {
+			continue
+		}
+		if p.State == peering.Peered {
+			return ""
+		}
+		if p.Err != nil {
+			why = append(why, p.Err.Error())
+		}
+	}
+	if len(why) == 0 {
+		return "not connected to " + strings.Join(controllers, ", ")
+	}
+	return strings.Join(why, "; ")
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/cmd/internal/metrics"
+	"github.com/zeekwire/zeekwire/cmd/internal/service"
+	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+)
+
+// operation is what a controller and an agent share besides their work.
+type operation struct {
+	service    *service.Service
+	registry   *prometheus.Registry
+	transports *metrics.Transports
+	security   *security.Layer
+	reloads    []func() error // what else to do on a reload
+	log        zerolog.Logger
+}
+
+// newOperation makes a service of these settings; load finds them again.
+func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceSettings, error)) (*operation, error) {
+	o := &operation{log: s.logs.logger(cmd.ErrOrStderr())}
+	var err error
+	if o.security, err = s.tls.layer(); err != nil {
+		return nil, err
+	}
+	o.registry = metrics.Registry(s.kind, version())
+	o.transports = metrics.NewTransports(o.registry)
+	o.service = service.New(service.Config{
+		Listen:   s.metrics.at(s.defaultAddress),
+		Metrics:  o.registry,
+		Patience: s.patience,
+		Log:      o.log,
+		Reload: func() error {
+			fresh, err := load()
+			if err != nil {
+				return err
+			}
+			return o.reload(s, fresh)
+		},
+	})
+	return o, nil
+}
+
+// reload takes what can change while a service runs: the level of the log, and
+// the content of files with certificates and the like.
+func (o *operation) reload(s, fresh *serviceSettings) error {
+	s.logs.level = fresh.logs.level
+	s.logs.apply()
+	if late := settings.NeedRestart(s.t, fresh.t); len(late) > 0 {
+		o.log.Warn().Str("settings", strings.Join(late, ", ")).Msg("settings that changed take effect with the next start")
+	}
+	errs := []error{o.security.Reload()}
+	for _, reload := range o.reloads {
+		errs = append(errs, reload())
+	}
+	return errors.Join(errs...)
+}
+
+// hooks returns what counts for a transport, nil if o is nil.
+func (o *operation) hooks(transport string) any {
+	if o == nil {
+		return nil
+	}
+	return o.transports.Transport(transport)
+}
+
+// watch has the metrics tell of a native endpoint.
+func (o *operation) watch(e *peering.Endpoint) {
+	o.transports.Watch(nativeTransport, func() (peers, queued int) {
+		for _, p := range e.Peers() {
+			if p.State == peering.Peered {
+				peers++
+				queued += p.Queued
+			}
+		}
+		return peers, queued
+	})
+}
+
+// The transports, as metrics and logs call them.
+const (
+	nativeTransport    = "native"
+	websocketTransport = "websocket"
+)
