@@ -154,7 +154,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		Handler:           s,
 		ReadHeaderTimeout: serverHandshakeTimeout, // covers the TLS handshake too
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          stdlog.New(s.log, "", 0),
+		ErrorLog:          stdlog.New(logWriter{s.log}, "", 0),
 	}
 	web.SetKeepAlivesEnabled(false)
 	ctx, cancel := context.WithCancel(ctx)
@@ -173,6 +173,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return nil
 	}
 	return fmt.Errorf("websocket: accepting clients: %w", err)
+}
+
+// logWriter takes the lines of package http, mostly about TLS handshakes that
+// failed.
+type logWriter struct{ log zerolog.Logger }
+
+func (w logWriter) Write(line []byte) (int, error) {
+	w.log.Info().Msg(strings.TrimSuffix(string(line), "\n"))
+	return len(line), nil
 }
 
 // ServeHTTP makes the request a client and returns when that is gone.
