@@ -68,7 +68,7 @@ func (r *run) why(err error) string {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err.Error()
 	}
-	text := fmt.Sprintf("websocket connection to %s timed out", r.remote())
+	text := fmt.Sprintf("%s connection to %s timed out", r.link, r.remote())
 	if _, complaint, ok := strings.Cut(err.Error(), context.DeadlineExceeded.Error()); ok {
 		text += complaint
 	}

@@ -135,6 +135,7 @@ type run struct {
 	*settings
 	parameters
 	dialect string // of the controller that we are connected to
+	link    string // how we are connected, or try to be
 	invalid error  // of the settings, which only show-settings can go on with
 	messages
 

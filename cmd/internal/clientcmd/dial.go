@@ -87,6 +87,10 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 		return nil, r.fail("cannot configure connection to %s: %v", r.remote(), err)
 	}
 	o.OnError, o.Topics = onError, topics
+	r.link = "websocket" // as zeek-client calls it
+	if o.Transport == connect.Native {
+		r.link = "native"
+	}
 	r.info("connecting to controller %s", r.remote())
 	stage := "connect()"
 	for range r.attempts {
@@ -99,6 +103,9 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 				c.Dialect = o.Dialects[0]
 			}
 			r.dialect = c.Dialect.Name
+			if c.Transport == connect.Native {
+				r.link = "native"
+			}
 			r.sayFound(c.Found)
 			if r.show >= showTraffic {
 				c.Bus = &tracer{c.Bus, r.messages}
@@ -123,7 +130,7 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 			return nil, context.Cause(ctx)
 		}
 	}
-	return nil, r.fail("websocket connection to %s timed out in %s", r.remote(), stage)
+	return nil, r.fail("%s connection to %s timed out in %s", r.link, r.remote(), stage)
 }
 
 // sayFound says how the controller was reached: with one -v if that is not what

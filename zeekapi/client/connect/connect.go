@@ -76,6 +76,9 @@ type Options struct {
 	// about what it was sent, and must not block.
 	OnError func(error)
 
+	// DialContext opens network connections; nil for a net.Dialer's.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
 	// Timeout bounds every step: a connection up to where requests can be made.
 	// Auto takes at most three.
 	Timeout time.Duration
@@ -133,7 +136,10 @@ func (c *Connection) Cut() {
 // Dial connects to a controller. Errors wrap those of packages websocket and
 // peering: a MismatchError says what else answered.
 func Dial(ctx context.Context, o Options) (*Connection, error) {
-	d := &dialer{Options: o, line: new(line)}
+	if o.DialContext == nil {
+		o.DialContext = new(net.Dialer).DialContext
+	}
+	d := &dialer{Options: o, line: &line{open: o.DialContext}}
 	var c *Connection
 	var err error
 	switch o.Transport {
@@ -166,13 +172,15 @@ func (d *dialer) step(ctx context.Context) (context.Context, context.CancelFunc)
 
 // line is the network connections of a Connection, to cut them.
 type line struct {
+	open func(ctx context.Context, network, address string) (net.Conn, error)
+
 	mu    sync.Mutex
 	conns []net.Conn
 	isCut bool
 }
 
 func (l *line) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	conn, err := l.open(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

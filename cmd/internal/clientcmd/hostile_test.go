@@ -1,0 +1,301 @@
+package clientcmd_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
+	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
+)
+
+// asking are the arguments of all commands that ask a controller something,
+// by name. "monitor" and "watch" are to go on until they are interrupted.
+var asking = map[string][]string{
+	"deploy": nil, "deploy-config": {"-"}, "diff": nil, "drain": {"x"}, "get-config": nil, "get-id-value": {"x"},
+	"get-instances": nil, "get-nodes": nil, "history": nil, "logs": {"x"}, "notices": nil, "restart": nil,
+	"rollback": {"1"}, "rolling-restart": nil, "stage-config": {"-"}, "status": nil, "test-timeout": {"--with-state"},
+	"undrain": {"x"},
+}
+
+var notAsking = []string{"check-config", "monitor", "show-settings", "watch"}
+
+// wire is the server's end of a WebSocket.
+type wire struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// A hostile is what a server does with a connection.
+type hostile func(w *wire)
+
+// accept answers the request for a WebSocket, reads the subscriptions and
+// acknowledges them.
+func (w *wire) accept() error {
+	request, err := http.ReadRequest(w.r)
+	if err != nil {
+		return err
+	}
+	sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	fmt.Fprintf(w, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString(sum[:]))
+	if _, err := w.read(); err != nil {
+		return err
+	}
+	return w.write(1, []byte(`{"type":"ack","endpoint":"e","version":"8.0.10"}`))
+}
+
+// read returns the payload of the next frame.
+func (w *wire) read() ([]byte, error) {
+	var head [2]byte
+	if _, err := io.ReadFull(w.r, head[:]); err != nil {
+		return nil, err
+	}
+	n := uint64(head[1] & 0x7f)
+	switch n {
+	case 126:
+		var more [2]byte
+		io.ReadFull(w.r, more[:])
+		n = uint64(binary.BigEndian.Uint16(more[:]))
+	case 127:
+		var more [8]byte
+		io.ReadFull(w.r, more[:])
+		n = binary.BigEndian.Uint64(more[:])
+	}
+	payload := make([]byte, 4+n)
+	_, err := io.ReadFull(w.r, payload)
+	for i := range payload[4:] {
+		payload[4+i] ^= payload[i%4]
+	}
+	return payload[4:], err
+}
+
+func (w *wire) write(opcode byte, payload []byte) error {
+	frame := []byte{0x80 | opcode, byte(len(payload))}
+	if len(payload) > 125 {
+		frame[1] = 126
+		frame = binary.BigEndian.AppendUint16(frame, uint16(len(payload)))
+	}
+	_, err := w.Write(append(frame, payload...))
+	return err
+}
+
+func (w *wire) event(topic string, ev broker.Event) error {
+	return w.write(1, jsonv1.Append(nil, jsonv1.Data{Topic: topic, Value: ev.Value()}))
+}
+
+// swallow reads frames until the connection ends.
+func (w *wire) swallow() { io.Copy(io.Discard, w.r) }
+
+// request returns the topic and the event of the next message.
+func (w *wire) request() (string, broker.Event, error) {
+	for {
+		text, err := w.read()
+		if err != nil {
+			return "", broker.Event{}, err
+		}
+		decoded, err := jsonv1.Decode(text)
+		if data, ok := decoded.(jsonv1.Data); ok && err == nil {
+			ev, err := broker.ParseEvent(data.Value)
+			return data.Topic, ev, err
+		}
+	}
+}
+
+// every does something again and again, until it fails.
+func every(d time.Duration, do func() error) {
+	for do() == nil {
+		time.Sleep(d)
+	}
+}
+
+// afterAccept is for servers that behave up to the ack, and read on.
+func afterAccept(then hostile) hostile {
+	return func(w *wire) {
+		if w.accept() != nil {
+			return
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			w.swallow()
+		}()
+		then(w)
+		<-done
+	}
+}
+
+var hostiles = map[string]hostile{
+	"never answers HTTP": (*wire).swallow,
+	"never acknowledges": func(w *wire) {
+		http.ReadRequest(w.r)
+		w.swallow()
+	},
+	"acknowledges with nonsense": func(w *wire) {
+		http.ReadRequest(w.r)
+		fmt.Fprint(w, "HTTP/1.1 200 OK\r\n\r\n")
+	},
+	"hangs up at once":     func(*wire) {},
+	"never answers":        afterAccept(func(*wire) {}),
+	"closes after the ack": func(w *wire) { w.accept() },
+	"never reads again":    func(w *wire) { w.accept(); time.Sleep(time.Hour) },
+	"keeps pinging":        afterAccept(func(w *wire) { every(time.Second, func() error { return w.write(9, []byte("are you there?")) }) }),
+	"floods with others' messages": afterAccept(func(w *wire) {
+		n := 0
+		every(10*time.Millisecond, func() error {
+			n++
+			return w.event(topic, broker.NewEvent("Management::Controller::API::get_nodes_response", broker.String(fmt.Sprint(n)), broker.Vector()))
+		})
+	}),
+	"floods with messages of no sense": afterAccept(func(w *wire) {
+		every(10*time.Millisecond, func() error { return w.event("zeek/else", broker.NewEvent("x", broker.Count(1))) })
+	}),
+	"sends no JSON":      afterAccept(func(w *wire) { w.write(1, []byte("}{")) }),
+	"sends giant frames": afterAccept(func(w *wire) { w.Write([]byte{0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) }),
+	"never ends a message": afterAccept(func(w *wire) {
+		every(10*time.Millisecond, func() error { _, err := w.Write([]byte{0x01, 1, 'x'}); return err })
+	}),
+	"sends half a frame": afterAccept(func(w *wire) { w.Write([]byte{0x81, 100, 'x'}) }),
+	"says it does not know": afterAccept(func(w *wire) {
+		every(time.Second, func() error {
+			return w.write(1, []byte(`{"type":"error","code":"deserialization_failed","context":"no such event"}`))
+		})
+	}),
+	"answers with another kind": func(w *wire) {
+		if w.accept() != nil {
+			return
+		}
+		for {
+			topic, ev, err := w.request()
+			if err != nil {
+				return
+			}
+			for _, kind := range []string{"x", ev.Name, "Management::Controller::API::no_such_response"} {
+				if w.event(topic, broker.NewEvent(kind, ev.Args...)) != nil {
+					return
+				}
+			}
+		}
+	},
+	"answers with wrong arguments": func(w *wire) {
+		if w.accept() != nil {
+			return
+		}
+		for {
+			topic, ev, err := w.request()
+			if err != nil {
+				return
+			}
+			response := strings.Replace(ev.Name, "_request", "_response", 1)
+			if w.event(topic, broker.NewEvent(response, ev.Args[0], broker.Set(broker.Count(1)), broker.None())) != nil {
+				return
+			}
+		}
+	},
+	"ends the conversation when asked": func(w *wire) {
+		if w.accept() == nil {
+			w.request()
+		}
+	},
+}
+
+// bound is more than any command may take: attempts to connect, two requests
+// and the goodbye, all in default settings.
+const bound = 2*20*time.Second + 5*time.Second
+
+// TestEveryCommandEnds runs every command against every hostile server.
+func TestEveryCommandEnds(t *testing.T) {
+	root := &cobra.Command{}
+	root.AddCommand(clientcmd.Commands()...)
+	listed := map[string]bool{}
+	for _, name := range notAsking {
+		listed[name] = true
+	}
+	for name := range asking {
+		listed[name] = true
+	}
+	for _, c := range root.Commands() {
+		if !listed[c.Name()] {
+			t.Errorf("command %s is in none of the lists", c.Name())
+		}
+	}
+
+	for name, h := range hostiles {
+		t.Run(name, func(t *testing.T) {
+			for _, c := range root.Commands() {
+				args, asks := asking[c.Name()]
+				if !asks {
+					continue
+				}
+				t.Run(c.Name(), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						mustFail(t, againstHostile(t, h), append([]string{c.Name(), "--json"}, args...))
+					})
+				})
+			}
+		})
+	}
+}
+
+// TestNativePeerNeverAnswers makes a request of a controller that is none.
+func TestNativePeerNeverAnswers(t *testing.T) {
+	controller, err := peering.New(peering.Config{Subscriptions: []string{topic}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer controller.Close()
+	address, err := controller.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	execute1(t, new(clientcmd.Tool), "", "--transport", "native", "--controller", address.String(),
+		"--set", "client.request_timeout_secs=1", "get-nodes").want(t, outcome{exit: 1,
+		stderr: "error: no response received: native connection to " + address.String() + " timed out\n"})
+}
+
+// mustFail runs a command, which has to fail in time and say why.
+func mustFail(t *testing.T, dial clientcmd.Dial, args []string) {
+	t.Helper()
+	tool := &clientcmd.Tool{People: true, Dial: dial}
+	begin := time.Now()
+	got := execute1(t, tool, "[m]\nrole = manager\n", args...)
+	if took := time.Since(begin); took > bound { // of the bubble's clock
+		t.Errorf("took %v", took)
+	}
+	if got.exit == 0 || got.stdout == "" && !strings.HasPrefix(got.stderr, "error: ") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// againstHostile returns a Dial function for servers of that kind.
+func againstHostile(t *testing.T, h hostile) clientcmd.Dial {
+	var servers sync.WaitGroup
+	t.Cleanup(servers.Wait)
+	return func(ctx context.Context, o connect.Options) (*connect.Connection, error) {
+		o.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			client, server := net.Pipe()
+			servers.Go(func() {
+				defer server.Close()
+				h(&wire{server, bufio.NewReader(server)})
+			})
+			return client, nil
+		}
+		return connect.Dial(ctx, o)
+	}
+}
