@@ -49,6 +49,7 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			dialects:     s.topics.dialects(),
 			supervisor:   s.supervisor,
 			archive:      s.archive,
+			backend:      zeek.Backend(s.backend),
 			connectRetry: s.connectRetry,
 			timeout:      s.requestTimeout,
 			security:     o.security,
@@ -90,6 +91,7 @@ type agentService struct {
 	obey         func(broker.Peer) bool // nil: everybody
 	supervisor   string                 // where it listens
 	archive      archiveSettings
+	backend      zeek.Backend
 	security     *security.Layer
 	tls          security.Config // what security is made of, for nodes
 	log          zerolog.Logger
@@ -187,6 +189,7 @@ func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) 
 			StateDir: filepath.Clean(s.stateDir),
 			Agent:    listens,
 			TLS:      s.tls,
+			Backend:  s.backend,
 			Log:      s.log,
 		})
 	case launcherSupervisor:

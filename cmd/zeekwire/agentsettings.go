@@ -9,6 +9,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
 
@@ -21,6 +22,7 @@ type agentSettings struct {
 	zeek        string
 	onExit      string
 	supervisor  string
+	backend     string
 	archive     archiveSettings
 }
 
@@ -34,6 +36,7 @@ func newAgentSettings() *agentSettings {
 		onExit:          exitStop,
 		supervisor:      net.JoinHostPort("127.0.0.1", strconv.Itoa(control.Port)),
 		archive:         defaultArchive(),
+		backend:         string(zeek.Broker),
 	}
 	s.native.defaultPort = broker.TCP(2151)
 	s.requestTimeout = agent.RequestTimeout
@@ -72,6 +75,11 @@ func newAgentSettings() *agentSettings {
 		settings.Setting{
 			Name: "zeek", Value: settings.Text(&s.zeek), Common: true,
 			Help: "the zeek program, a `PATH` or a name in $PATH",
+		},
+		settings.Setting{
+			Name: "cluster-backend", Value: settings.Choice(&s.backend, string(zeek.Broker), string(zeek.ZeroMQ)),
+			Help: "with --launcher zeek and Zeek 8.1 or later: nodes talk to each other by `KIND`, broker or zeromq, unless their scripts load another; the same for all agents",
+			Zeek: "Cluster::backend",
 		},
 		settings.Setting{
 			Name: "on-exit", Value: settings.Choice(&s.onExit, exitStop, exitLeave),

@@ -12,4 +12,38 @@ redef LogAscii::enable_leftover_log_rotation = T;
 
 # The agent's key serves the node as well. The agent puts this into the
 # environment, as everybody can read command lines.
+@if ( getenv("ZEEKWIRE_TLS_PASSPHRASE") != "" )
 redef Broker::ssl_passphrase = getenv("ZEEKWIRE_TLS_PASSPHRASE");
+@endif
+
+# With ZeroMQ all messages go through the manager, which Zeek expects on this
+# machine. That is so unless the nodes are on several.
+@ifdef ( Cluster::Backend::ZeroMQ::connect_xpub_endpoint )
+@load base/utils/addrs
+
+module ZeekwireNode;
+
+function message_hub(): string
+	{
+	local hosts: set[addr];
+	local manager = 127.0.0.1;
+
+	for ( _, n in Cluster::nodes )
+		{
+		add hosts[n$ip];
+
+		if ( n$node_type == Cluster::MANAGER )
+			manager = n$ip;
+		}
+
+	return |hosts| > 1 ? addr_to_uri(manager) : "127.0.0.1";
+	}
+
+redef Cluster::Backend::ZeroMQ::listen_xsub_endpoint = fmt("tcp://%s:5556", message_hub());
+redef Cluster::Backend::ZeroMQ::listen_xpub_endpoint = fmt("tcp://%s:5555", message_hub());
+redef Cluster::Backend::ZeroMQ::connect_xpub_endpoint = fmt("tcp://%s:5556", message_hub());
+redef Cluster::Backend::ZeroMQ::connect_xsub_endpoint = fmt("tcp://%s:5555", message_hub());
+@ifdef ( Cluster::Backend::ZeroMQ::ipv6 )
+redef Cluster::Backend::ZeroMQ::ipv6 = "[" in message_hub();
+@endif
+@endif

@@ -2,6 +2,7 @@ package zeek
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -75,7 +76,7 @@ func (l *Launcher) args(n launch.Node) []string {
 		args = append(args, "-i", n.Interface)
 	}
 	if l.install.version.atLeast(8, 1) {
-		args = append(args, "policy/frameworks/cluster/backend/broker")
+		args = append(args, backendScripts+string(backendOf(n, l.config.Backend)))
 	}
 	args = append(args, l.scripts.Defaults)
 	args = append(args, n.Scripts...)
@@ -87,6 +88,33 @@ func (l *Launcher) args(n launch.Node) []string {
 		args = append(args, "Broker::ssl_certificate="+tls.CertFile, "Broker::ssl_keyfile="+tls.KeyFile, "Broker::ssl_cafile="+tls.CAFile)
 	}
 	return args
+}
+
+// Backend is what the nodes of a cluster talk with to each other. All of them
+// must have the same.
+type Backend string
+
+// The backends. Zeek before 8.1 has no choice.
+const (
+	Broker Backend = "broker"
+	ZeroMQ Backend = "zeromq"
+)
+
+// backendScripts is where Zeek 8.1 and later have a script for every backend,
+// one of which a node must load.
+const backendScripts = "policy/frameworks/cluster/backend/"
+
+// backendOf returns the backend of a node: the one whose script is among its
+// own, or else the default.
+func backendOf(n launch.Node, byDefault Backend) Backend {
+	for _, script := range n.Scripts {
+		for _, b := range []Backend{Broker, ZeroMQ} {
+			if strings.Contains(script, "frameworks/cluster/backend/"+string(b)) {
+				return b
+			}
+		}
+	}
+	return cmp.Or(byDefault, Broker)
 }
 
 // isScript reports whether Zeek takes a word on its command line for a script,

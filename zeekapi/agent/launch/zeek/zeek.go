@@ -51,6 +51,10 @@ type Config struct {
 	// certificate. PeerName is not for them.
 	TLS security.Config
 
+	// Backend is what nodes talk with to each other unless their scripts say
+	// otherwise; "" for Broker.
+	Backend Backend
+
 	// Patience is how long a node may take to end before it is killed; 0 for
 	// DefaultPatience.
 	Patience time.Duration

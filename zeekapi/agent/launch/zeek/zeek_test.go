@@ -444,6 +444,26 @@ func TestScriptsAreScripts(t *testing.T) {
 	}
 }
 
+func TestBackend(t *testing.T) {
+	for _, tt := range []struct {
+		script, byDefault string
+		want              Backend
+	}{
+		{"local", "", Broker},
+		{"local", "zeromq", ZeroMQ},
+		{"policy/frameworks/cluster/backend/zeromq", "broker", ZeroMQ},
+		{"/opt/zeek/share/zeek/policy/frameworks/cluster/backend/zeromq/main.zeek", "", ZeroMQ},
+		{"frameworks/cluster/backend/broker", "zeromq", Broker},
+	} {
+		l := &Launcher{config: Config{StateDir: "/s", Backend: Backend(tt.byDefault)}, install: installation{version: version{9, 0}}}
+		n := node("w", "")
+		n.Scripts = []string{tt.script}
+		if got := l.args(n)[0]; got != backendScripts+string(tt.want) {
+			t.Errorf("%q with default %q: first is %s, want %s", tt.script, tt.byDefault, got, tt.want)
+		}
+	}
+}
+
 func TestArgsByVersion(t *testing.T) {
 	t.Setenv("ZEEKPATH", "")
 	t.Setenv("ZEEK_DEFAULT_CONNECT_RETRY", "")
