@@ -208,7 +208,7 @@ func NewMachine(self Identity, past Past) (*Machine, error) {
 	m := &Machine{RequestTimeout: RequestTimeout, self: self, nodes: make(map[string]*node), dispatches: make(map[string]*dispatch)}
 	for _, r := range past.Running {
 		m.nodes[r.Node.Name] = &node{
-			have: &r.Node, pid: r.PID, started: r.Started, adopted: true, state: zeekapi.StatePending,
+			have: &r.Node, pid: r.PID, started: r.Started, adopted: true, begun: true, state: zeekapi.StatePending,
 		}
 	}
 	if !past.Known {

@@ -20,8 +20,8 @@ type node struct {
 	stopping bool // have was told to stop
 	again    bool // have must be told to stop, even though it is what we want
 	adopted  bool // have ran before the agent
+	begun    bool // the launcher has started have
 	greeted  bool // have introduced itself
-	early    bool // something of the name introduced itself before we knew that it runs
 	overdue  bool // have takes too long to introduce itself, others need not wait
 
 	checking *launch.Node // is being checked
@@ -59,8 +59,8 @@ func (m *Machine) adopt(now time.Time, config *zeekapi.Configuration, nodes []la
 		switch {
 		case n.stopping || !n.fits():
 			m.renew(now, n)
-		case n.greeted: // what was to replace it is no longer wanted
-			m.setState(now, n, zeekapi.StateRunning)
+		default: // what was to replace it may no longer be wanted
+			m.running(now, n)
 		}
 	}
 	for name, n := range m.nodes {
@@ -184,7 +184,7 @@ func (m *Machine) start(now time.Time) {
 	for _, s := range start {
 		n := m.nodes[s.Name]
 		n.have, n.started = &s, now
-		n.early, n.greeted, n.overdue = n.greeted, false, false
+		n.adopted, n.begun, n.greeted, n.overdue = false, false, false, false
 		if n.deaths > 0 {
 			n.restarts++
 		}
@@ -265,7 +265,10 @@ func (m *Machine) checking() bool {
 func (m *Machine) launched(now time.Time, ev launch.Event) {
 	switch ev := ev.(type) {
 	case launch.Started:
-		m.started(now, ev)
+		if n := m.nodes[ev.Node]; n != nil && n.have != nil {
+			n.pid, n.begun = ev.PID, true
+			m.running(now, n)
+		}
 	case launch.Up:
 		m.up(now, ev.Node)
 	case launch.Revived:
@@ -283,24 +286,19 @@ func (m *Machine) launched(now time.Time, ev launch.Event) {
 	}
 }
 
-func (m *Machine) started(now time.Time, ev launch.Started) {
-	n := m.nodes[ev.Node]
-	if n == nil {
-		return
-	}
-	n.pid, n.adopted = ev.PID, ev.Adopted
-	if ev.Adopted && n.early {
-		m.up(now, ev.Node)
-	}
-}
-
 func (m *Machine) up(now time.Time, name string) {
 	n := m.nodes[name]
-	if n == nil {
+	if n == nil || n.have == nil {
 		return
 	}
 	n.greeted = true
-	if !n.fits() || n.stopping {
+	m.running(now, n)
+}
+
+// running notes that a node runs, once we know of its process as well as of
+// itself.
+func (m *Machine) running(now time.Time, n *node) {
+	if !n.begun || !n.greeted || !n.fits() || n.stopping || n.state == zeekapi.StateFailed {
 		return
 	}
 	m.setState(now, n, zeekapi.StateRunning)
@@ -350,9 +348,8 @@ func (m *Machine) exited(now time.Time, ev launch.Exited) {
 	if n == nil || n.have == nil {
 		return
 	}
-	was, neverRan, expected := n.have, n.pid == 0, n.stopping
-	n.have, n.stopping, n.again, n.adopted, n.greeted, n.pid = nil, false, false, false, false, 0
-	n.usage = launch.Usage{}
+	was, neverRan, expected := n.have, !n.begun, n.stopping
+	n.have, n.stopping, n.again, n.pid, n.usage = nil, false, false, 0, launch.Usage{}
 	if n.want == nil {
 		m.changed(was.Node, n.state, zeekapi.StateStopped)
 		delete(m.nodes, ev.Node)

@@ -198,23 +198,6 @@ func TestRunningNodesThatShouldNot(t *testing.T) {
 	compare(t, "stopped", 0, len(stopped(f)))
 }
 
-// A launcher that adopts nodes only when they are started must not lose what
-// they said before.
-func TestHelloBeforeAdoption(t *testing.T) {
-	config := configuration("c", "l", "w")
-	f := goOn(t, Past{Known: true, Config: &config})
-	f.step(Tick{})
-	for _, name := range []string{"w", "l"} {
-		f.step(Received{Message: zeekapi.NodeHello{Node: name}})
-	}
-	f.due = nil
-	f.silent = func(launch.Node) bool { return true }
-	f.step(Launched{launch.Started{Node: "l", PID: 1, Adopted: true}})
-	f.pass(StagePatience)
-	f.step(Launched{launch.Started{Node: "w", PID: 2, Adopted: true}})
-	compare(t, "w", zeekapi.StateRunning, f.statuses()["w"].State)
-}
-
 func TestConfigurationThatCannotBeSaved(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	f.saving = errors.New("no space left on device")

@@ -110,10 +110,6 @@ type Event interface{ event() }
 type Started struct {
 	Node string
 	PID  int64
-
-	// Adopted says that it ran before Start was called, and may have introduced
-	// itself before.
-	Adopted bool
 }
 
 // Up says that a node has introduced itself. Nodes that do so on the agent's

@@ -2,6 +2,7 @@
 package atomicfile
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -9,8 +10,12 @@ import (
 )
 
 // Write makes data the content of the file name: whoever reads it, also after
-// a crash of the machine, sees the old content or the new.
+// a crash of the machine, sees the old content or the new. A file that has it
+// already is left alone, for which also a full disk has room.
 func Write(name string, data []byte, perm fs.FileMode) (err error) {
+	if has(name, data, perm) {
+		return nil
+	}
 	dir := filepath.Dir(name)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(name)+".*")
 	if err != nil {
@@ -35,6 +40,15 @@ func Write(name string, data []byte, perm fs.FileMode) (err error) {
 	}
 	f.Close() // Sync has reported what there was to report.
 	return syncDir(dir)
+}
+
+func has(name string, data []byte, perm fs.FileMode) bool {
+	info, err := os.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm() != perm || info.Size() != int64(len(data)) {
+		return false
+	}
+	old, err := os.ReadFile(name)
+	return err == nil && bytes.Equal(old, data)
 }
 
 // syncDir makes the renaming itself last.

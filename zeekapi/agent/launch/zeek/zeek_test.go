@@ -7,12 +7,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,9 +39,13 @@ const standIn = "ZEEKWIRE_TEST_STAND_IN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(standIn) != "" {
+		if os.Getenv(agentDir) != "" && os.Getenv("CLUSTER_NODE") == "" && len(os.Args) == 1 {
+			os.Exit(beAgent())
+		}
 		os.Exit(beZeek())
 	}
 	os.Setenv(standIn, "8.0.10")
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // stand-ins need not wait for reports when they end
 	goleak.VerifyTestMain(m)
 }
 
@@ -57,6 +63,8 @@ func beZeek() int {
 		fmt.Println("to stdout")
 		fmt.Fprintln(os.Stderr, "fatal error: cannot")
 		return 3
+	case "end":
+		return 0
 	case "chatter":
 		w := bufio.NewWriter(os.Stdout)
 		defer w.Flush()
@@ -64,9 +72,12 @@ func beZeek() int {
 			fmt.Fprintln(w, "line", i)
 		}
 		return 1
+	case "hello":
+		return sayHello()
 	case "spin":
 		fmt.Println("ready")
-		for {
+		for used := 0; ; used++ {
+			runtime.KeepAlive(used)
 		}
 	case "listen":
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -263,6 +274,43 @@ func TestDies(t *testing.T) {
 	}
 	if want := (zeekapi.NodeOutputs{Stdout: "to stdout\n", Stderr: "fatal error: cannot\n"}); got.Outputs != want {
 		t.Errorf("outputs are %+v", got.Outputs)
+	}
+}
+
+func TestEndsByItself(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	l.Start(node("worker", "end"))
+	next[launch.Started](t, l)
+	if got := next[launch.Exited](t, l); got.Err != nil {
+		t.Errorf("got %v", got.Err)
+	}
+}
+
+// Zeek may be removed or replaced while an agent runs.
+func TestBinaryVanishes(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	binary := filepath.Join(t.TempDir(), "zeek")
+	if err := os.Symlink(l.install.binary, binary); err != nil {
+		t.Fatal(err)
+	}
+	l.install.binary = binary
+	if wrong := errorsOf(t, l, node("worker", "")); len(wrong) > 0 {
+		t.Error(wrong)
+	}
+	if err := os.Remove(binary); err != nil {
+		t.Fatal(err)
+	}
+	if wrong := errorsOf(t, l, node("worker", ""))["worker"]; !strings.Contains(wrong, "no such file or directory") {
+		t.Errorf("check: %q", wrong)
+	}
+	l.Start(node("worker", ""))
+	if got := next[launch.Exited](t, l); !errors.Is(got.Err, fs.ErrNotExist) {
+		t.Errorf("start: %v", got.Err)
+	}
+	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), noteFile)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the note is left: %v", err)
 	}
 }
 

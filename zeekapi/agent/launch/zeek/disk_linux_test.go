@@ -1,0 +1,108 @@
+package zeek
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// smallDisk returns a directory with little room.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
+		t.Skipf("NOT TESTED WITH A FULL DISK: mounting one takes root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// fill leaves no room on a disk; free undoes that.
+func fill(t *testing.T, dir string) (free func()) {
+	t.Helper()
+	name := filepath.Join(dir, "ballast")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	return func() { os.Remove(name) }
+}
+
+// A full disk is reported. What runs goes on, also under the next agent, and
+// what was asked for can be done once there is room.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	place := newPlace(t)
+	place.dir = smallDisk(t)
+	t.Cleanup(func() { // before the disk goes
+		for _, m := range place.marks(t) {
+			m.signal(syscall.SIGKILL)
+		}
+	})
+	version := func(changed string) func(int) string {
+		return func(i int) string {
+			if i == 1 {
+				return changed
+			}
+			return ""
+		}
+	}
+	a := place.start(t)
+	hear[zeekapi.AgentHello](a)
+	a.send(zeekapi.AgentDeployRequest{ReqID: a.id(), Config: fleetOf("c1", 2, version(""))})
+	hear[zeekapi.AgentDeployResponse](a)
+	before := a.pids(zeekapi.StateRunning)
+
+	free := fill(t, place.dir)
+	second := zeekapi.AgentDeployRequest{ReqID: a.id(), Config: fleetOf("c2", 2, version("changed"))}
+	a.send(second)
+	results := hear[zeekapi.AgentDeployResponse](a).Results
+	if len(results) != 3 || !strings.Contains(results[0].Error, "cannot save the configuration: ") ||
+		!strings.Contains(results[0].Error, "no space left on device") {
+		t.Errorf("results: %+v", results)
+	} else if r := results[2]; r.Success || r.Node != "node-1" || !strings.Contains(r.Error, "no space left on device") {
+		t.Errorf("node-1: %+v", r)
+	} else if !results[1].Success {
+		t.Errorf("node-0: %+v", results[1])
+	}
+	a.kill()
+
+	a = place.start(t)
+	hear[zeekapi.AgentHello](a)
+	for {
+		a.send(zeekapi.AgentGetNodesRequest{ReqID: a.id()})
+		var list []zeekapi.NodeStatus
+		if err := zeekapi.Unmarshal(hear[zeekapi.AgentGetNodesResponse](a).Result.Data, &list); err != nil {
+			t.Fatal(err)
+		}
+		if s := list[1]; s.Node != "node-0" || s.PID != before["node-0"] {
+			t.Fatalf("the agent after it was killed has %+v", list)
+		} else if s.State == zeekapi.StateRunning {
+			break
+		}
+		hear[zeekapi.AgentChange](a)
+	}
+	free()
+	a.send(second)
+	for _, r := range hear[zeekapi.AgentDeployResponse](a).Results {
+		if !r.Success {
+			t.Errorf("with room: %+v", r)
+		}
+	}
+	a.stop()
+	if text, err := os.ReadFile(filepath.Join(place.dir, "agents", "i.json")); err != nil || !strings.Contains(string(text), `"c2"`) {
+		t.Errorf("saved: %s, %v", text, err)
+	}
+}

@@ -1,0 +1,383 @@
+package zeek
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+var (
+	rounds    = flag.Int("rounds", 6, "how often an agent is killed")
+	manyNodes = flag.Int("nodes", 25, "how many nodes an agent has at most in tests")
+)
+
+// These make this test program an agent.
+const (
+	agentDir  = "ZEEKWIRE_TEST_AGENT_DIR"
+	agentAddr = "ZEEKWIRE_TEST_AGENT_ADDR"
+	agentExit = "ZEEKWIRE_TEST_AGENT_EXIT" // "leave" to leave nodes
+)
+
+var dialect = management.Dialect(management.DefaultTopics)
+
+// beAgent is an agent with stand-ins for nodes until SIGTERM.
+func beAgent() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	fail := func(err error) int {
+		fmt.Fprintln(os.Stderr, "agent:", err)
+		return 1
+	}
+	bus, err := peering.New(peering.Config{Subscriptions: agent.Topics("i", dialect), ReceiveOverflow: broker.OverflowBlock})
+	if err != nil {
+		return fail(err)
+	}
+	defer bus.Close()
+	if _, err := bus.Listen(ctx, os.Getenv(agentAddr)); err != nil {
+		return fail(err)
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		return fail(err)
+	}
+	listen := netip.MustParseAddrPort(os.Getenv(agentAddr))
+	l, err := New(ctx, Config{
+		Binary: binary, StateDir: os.Getenv(agentDir), Agent: listen, TLS: security.Config{Mode: security.Off}, Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
+	})
+	if err != nil {
+		return fail(err)
+	}
+	if err := agent.Run(ctx, agent.Config{
+		Name: "i", Bus: bus, EndpointID: bus.ID().String(), Dialects: []*zeekapi.Dialect{dialect},
+		Launcher: l, StateDir: os.Getenv(agentDir), Listen: listen, Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
+	}); err != nil {
+		return fail(err)
+	}
+	if os.Getenv(agentExit) == "leave" {
+		l.Leave()
+	} else {
+		l.Close(context.Background())
+	}
+	return 0
+}
+
+// sayHello is a node that introduces itself to its agent until SIGTERM. Should
+// there be two of it at any time, it leaves word of that.
+func sayHello() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	lock, err := os.OpenFile("alive.lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
+		_ = os.WriteFile("twice", []byte(err.Error()), 0o600)
+		return 1
+	}
+	addr := net.JoinHostPort(os.Getenv("ZEEK_AGENT_ADDR"), strings.TrimSuffix(os.Getenv("ZEEK_AGENT_PORT"), "/tcp"))
+	bus, err := peering.New(peering.Config{RetryMin: 50 * time.Millisecond, RetryMax: 100 * time.Millisecond})
+	if err != nil {
+		return 2
+	}
+	defer bus.Close()
+	hello, err := dialect.Encode(zeekapi.NodeHello{Node: os.Getenv("CLUSTER_NODE")})
+	if err != nil {
+		return 3
+	}
+	if err := bus.Dial(addr); err != nil {
+		return 4
+	}
+	for {
+		n, err := bus.Next(ctx)
+		if err != nil {
+			return 0
+		}
+		switch n.(type) {
+		case broker.PeerAdded:
+			_ = bus.Publish(ctx, dialect.Topics.Node, hello.Value())
+		case broker.PeerLost:
+			_ = bus.Dial(addr)
+		}
+	}
+}
+
+// agentProcess is an agent as a process of its own, and a controller that
+// talks to it.
+type agentProcess struct {
+	*testing.T
+	*peering.Endpoint
+	cmd  *exec.Cmd
+	reqs int
+}
+
+// agentPlace is where an agent is to be found, again and again.
+type agentPlace struct{ dir, addr, exit string }
+
+func newPlace(t *testing.T) agentPlace {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := agentPlace{dir: t.TempDir(), addr: l.Addr().String()}
+	t.Cleanup(func() {
+		for _, m := range p.marks(t) {
+			t.Errorf("%s: process %d is left", filepath.Base(m.dir), m.id.PID)
+			m.signal(syscall.SIGKILL)
+		}
+		if twice, _ := filepath.Glob(filepath.Join(p.dir, "nodes", "*", "twice")); len(twice) > 0 {
+			t.Errorf("nodes that ran twice at the same time: %q", twice)
+		}
+	})
+	return p
+}
+
+// marks are the processes of the nodes.
+func (p agentPlace) marks(t *testing.T) []mark {
+	t.Helper()
+	all, err := marked(filepath.Join(p.dir, "nodes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func (p agentPlace) start(t *testing.T) *agentProcess {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &agentProcess{T: t, cmd: exec.Command(binary)}
+	a.cmd.Env = append(os.Environ(), agentDir+"="+p.dir, agentAddr+"="+p.addr, agentExit+"="+p.exit)
+	a.cmd.Stderr = os.Stderr
+	if err := a.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if a.Endpoint, err = peering.New(peering.Config{
+		Subscriptions: []string{dialect.Topics.AgentPrefix}, RetryMin: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		a.Close()
+		a.kill()
+	})
+	if err := a.Dial(p.addr); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// kill ends the agent at once, and nothing else.
+func (a *agentProcess) kill() {
+	a.cmd.Process.Kill()
+	a.cmd.Wait()
+	a.Endpoint.Close()
+}
+
+// stop ends the agent as systemd does.
+func (a *agentProcess) stop() {
+	a.Helper()
+	a.cmd.Process.Signal(syscall.SIGTERM)
+	if err := a.cmd.Wait(); err != nil {
+		a.Errorf("agent: %v", err)
+	}
+}
+
+func (a *agentProcess) send(m zeekapi.Message) {
+	a.Helper()
+	ev, err := dialect.Encode(m)
+	if err != nil {
+		a.Fatal(err)
+	}
+	if err := a.Publish(a.Context(), dialect.Topics.Agent("i"), ev.Value()); err != nil {
+		a.Fatal(err)
+	}
+}
+
+// hear returns the next message of a type.
+func hear[M zeekapi.Message](a *agentProcess) M {
+	a.Helper()
+	for {
+		n, err := a.Next(a.Context())
+		if err != nil {
+			a.Fatal(err)
+		}
+		r, ok := n.(broker.Received)
+		if !ok {
+			continue
+		}
+		ev, err := broker.ParseEvent(r.Message.Value)
+		if err != nil {
+			a.Fatal(err)
+		}
+		if m, err := dialect.Decode(ev); err == nil {
+			if m, ok := m.(M); ok {
+				return m
+			}
+		}
+	}
+}
+
+func (a *agentProcess) id() zeekapi.ReqID {
+	a.reqs++
+	return zeekapi.ReqID{ID: fmt.Sprint(a.reqs)}
+}
+
+// pids waits until all nodes are in a state and returns their processes.
+func (a *agentProcess) pids(want zeekapi.State) map[string]int64 {
+	a.Helper()
+	for {
+		a.send(zeekapi.AgentGetNodesRequest{ReqID: a.id()})
+		var list []zeekapi.NodeStatus
+		if err := zeekapi.Unmarshal(hear[zeekapi.AgentGetNodesResponse](a).Result.Data, &list); err != nil {
+			a.Fatal(err)
+		}
+		list = slices.DeleteFunc(list, func(s zeekapi.NodeStatus) bool { return s.ManagementRole != zeekapi.ManagementNone })
+		if slices.ContainsFunc(list, func(s zeekapi.NodeStatus) bool { return s.State != want }) {
+			hear[zeekapi.AgentChange](a)
+			continue
+		}
+		pids := make(map[string]int64)
+		for _, s := range list {
+			pids[s.Node] = s.PID
+		}
+		return pids
+	}
+}
+
+// fleetOf is a configuration of nodes that say hello.
+func fleetOf(id string, nodes int, version func(node int) string) zeekapi.Configuration {
+	c := zeekapi.Configuration{ID: id, Instances: []zeekapi.Instance{{Name: "i", Host: netip.MustParseAddr("127.0.0.1")}}}
+	for i := range nodes {
+		n := zeekapi.Node{
+			Name: fmt.Sprintf("node-%d", i), Instance: "i", Role: zeekapi.RoleWorker, State: zeekapi.StateRunning,
+			Env: map[string]string{"BEHAVIOUR": "hello", "VERSION": version(i)},
+		}
+		if i == 0 {
+			n.Role = zeekapi.RoleLogger
+		}
+		c.Nodes = append(c.Nodes, n)
+	}
+	return c
+}
+
+// Whenever an agent is killed, there is never more than one of a node, and the
+// next agent takes over what runs.
+func TestKilledAgents(t *testing.T) {
+	t.Parallel()
+	place := newPlace(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for round := range *rounds {
+		a := place.start(t)
+		hear[zeekapi.AgentHello](a)
+		config := fleetOf(fmt.Sprint(round), 1+random.IntN(5), func(int) string { return fmt.Sprint(random.IntN(2)) })
+		a.send(zeekapi.AgentDeployRequest{ReqID: a.id(), Config: config})
+		if random.IntN(4) == 0 {
+			hear[zeekapi.AgentDeployResponse](a)
+		}
+		time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond) // anything may be under way
+		a.kill()
+	}
+
+	config := fleetOf("last", 4, func(int) string { return "last" })
+	a := place.start(t)
+	hear[zeekapi.AgentHello](a)
+	a.send(zeekapi.AgentDeployRequest{ReqID: a.id(), Config: config})
+	hear[zeekapi.AgentDeployResponse](a)
+	before := a.pids(zeekapi.StateRunning)
+	leaders := make(map[string]int64)
+	for _, m := range place.marks(t) {
+		if name := filepath.Base(m.dir); leaders[name] != 0 {
+			t.Errorf("two processes of %s", name)
+		} else {
+			leaders[name] = int64(m.id.PID)
+		}
+	}
+	equal(t, "processes", before, leaders)
+	a.kill()
+
+	for _, exit := range []string{"", "leave", "leave"} {
+		place.exit = exit
+		a = place.start(t)
+		hear[zeekapi.AgentHello](a)
+		equal(t, "after the agent is back", before, a.pids(zeekapi.StateRunning))
+		a.send(zeekapi.AgentDeployRequest{ReqID: a.id(), Config: config})
+		if got := hear[zeekapi.AgentDeployResponse](a).Results; len(got) != 1 || !got[0].Success || got[0].Node != "" {
+			t.Errorf("the same deployment again: %+v", got)
+		}
+		equal(t, "after the same deployment", before, a.pids(zeekapi.StateRunning))
+		if exit == "" {
+			a.kill()
+		} else {
+			a.stop()
+		}
+	}
+
+	place.exit = ""
+	a = place.start(t)
+	hear[zeekapi.AgentHello](a)
+	equal(t, "after agents that left them", before, a.pids(zeekapi.StateRunning))
+	a.stop()
+}
+
+func equal(t *testing.T, what string, want, got map[string]int64) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func TestManyNodes(t *testing.T) {
+	t.Parallel()
+	place := newPlace(t)
+	a := place.start(t)
+	hear[zeekapi.AgentHello](a)
+	a.send(zeekapi.AgentDeployRequest{ReqID: a.id(), Config: fleetOf("many", *manyNodes, func(int) string { return "" })})
+	hear[zeekapi.AgentDeployResponse](a)
+	before := a.pids(zeekapi.StateRunning)
+	if len(before) != *manyNodes {
+		t.Errorf("%d nodes, want %d", len(before), *manyNodes)
+	}
+	a.kill()
+	a = place.start(t)
+	hear[zeekapi.AgentHello](a)
+	equal(t, "after the agent was killed", before, a.pids(zeekapi.StateRunning))
+	a.send(zeekapi.AgentStandbyRequest{})
+	hear[zeekapi.AgentStandbyResponse](a)
+	for range before {
+		for hear[zeekapi.AgentChange](a).New != zeekapi.StateStopped {
+		}
+	}
+	if left := place.marks(t); len(left) > 0 {
+		t.Errorf("%d processes are left", len(left))
+	}
+	a.stop()
+}
