@@ -20,7 +20,7 @@ var ErrUnsupported = errors.New("the controller does not know this request")
 
 // probeGrace is how long Probe waits for an answer before it asks something
 // that every controller knows. Ours answers at once.
-const probeGrace = 500 * time.Millisecond
+const probeGrace = 200 * time.Millisecond
 
 // Probe finds out whether the controller speaks the dialect of package
 // operations. Controllers of Zeek before 8.0.3 are silent when they do not
