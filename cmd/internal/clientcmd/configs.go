@@ -65,7 +65,7 @@ func (t *Tool) deployConfig() *cobra.Command {
 			}
 			if !c.Has(zeekapi.StageConfigurationRequest{}) {
 				// One request does both.
-				return r.deployWith(ctx, c, "Deploying", config.Nodes, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+				return r.deployWith(ctx, c, "Deploying", noNode, config.Nodes, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
 					return c.SetConfiguration(ctx, config)
 				})
 			}
@@ -256,8 +256,9 @@ func (r *run) showStaged(staged *answer) error {
 	})
 }
 
-// showDeployment shows what became of a deployment.
-func (r *run) showDeployment(d client.Deployment) error {
+// showDeployment shows what became of a deployment. The note is for people if
+// all went well and no node had to start.
+func (r *run) showDeployment(d client.Deployment, note string) error {
 	for _, strange := range d.Strange {
 		r.warning("skipping unexpected response (success %t, error %q, node %q)", strange.Success, strange.Error, strange.Node)
 	}
@@ -285,7 +286,7 @@ func (r *run) showDeployment(d client.Deployment) error {
 		}
 		out.Results["nodes"] = nodes
 	}
-	if err := r.present(out, func() []terminal.Line { return r.deploymentTable(d, out) }); err != nil {
+	if err := r.present(out, func() []terminal.Line { return r.deploymentTable(d, out, note) }); err != nil {
 		return err
 	}
 	return failIf(d.Failed)

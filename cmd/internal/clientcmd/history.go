@@ -3,8 +3,10 @@ package clientcmd
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
@@ -51,9 +53,18 @@ func (r *run) historyTable(all []zeekapi.Deployment) []terminal.Line {
 		if len(d.Errors) > 0 {
 			text = d.Errors[0]
 		}
-		t.Add(number(d.Number), cell(localTime(d.Started)), cell(took), cell(d.Action), cell(d.By), cell(d.Config), outcomeCell(d.Outcome), cell(text))
+		t.Add(number(d.Number), cell(localTime(d.Started)), cell(took), cell(d.Action), cell(d.By), cell(shortID(d.Config)), outcomeCell(d.Outcome), cell(text))
 	}
 	return t.Lines(r.screen)
+}
+
+// shortID returns the first part of a UUID, which is enough to tell a few from
+// each other, and any other ID as it is.
+func shortID(id string) string {
+	if uuid.Validate(id) == nil {
+		id, _, _ = strings.Cut(id, "-")
+	}
+	return id
 }
 
 // localTime returns a time for people, "" if it is not known.

@@ -3,6 +3,7 @@ package clientcmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -88,6 +89,9 @@ func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*client.Cli
 	return r.connect(ctx)
 }
 
+// noNode is what people are told of a deployment that changed no node.
+const noNode = "No node had to start."
+
 // deployStaged deploys what is staged.
 func (r *run) deployStaged(ctx context.Context, c *client.Client, o deployOptions) error {
 	var nodes []zeekapi.Node
@@ -100,7 +104,7 @@ func (r *run) deployStaged(ctx context.Context, c *client.Client, o deployOption
 	if o.force {
 		call = (*client.Client).ForceDeploy
 	}
-	return r.deployWith(ctx, c, "Deploying", nodes, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+	return r.deployWith(ctx, c, "Deploying", noNode, nodes, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
 		return call(c, ctx)
 	})
 }
@@ -111,8 +115,9 @@ func getConfiguration(deployed bool) func(context.Context, *client.Client) (zeek
 	}
 }
 
-// deployWith makes a call that deploys, shows its progress and its outcome.
-func (r *run) deployWith(ctx context.Context, c *client.Client, title string, nodes []zeekapi.Node,
+// deployWith makes a call that deploys, shows its progress and its outcome. The
+// note is for people if all went well and no node had to start.
+func (r *run) deployWith(ctx context.Context, c *client.Client, title, note string, nodes []zeekapi.Node,
 	call func(context.Context, *client.Client) (client.Deployment, error),
 ) error {
 	stop := r.follow(ctx, c, title, nodes)
@@ -121,7 +126,7 @@ func (r *run) deployWith(ctx context.Context, c *client.Client, title string, no
 	if err != nil {
 		return plain(err, "deployment")
 	}
-	return r.showDeployment(d)
+	return r.showDeployment(d, note)
 }
 
 func (t *Tool) rollback() *cobra.Command {
@@ -139,7 +144,7 @@ func (t *Tool) rollback() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			return r.deployWith(ctx, c, "Rolling back", nil, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+			return r.deployWith(ctx, c, "Rolling back", noNode, nil, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
 				return c.Rollback(ctx, number)
 			})
 		})
@@ -152,10 +157,10 @@ stays as it is. The output is that of deploy.`
 }
 
 func (t *Tool) drain(drain bool) *cobra.Command {
-	use, short, title := "drain INSTANCE", "Stop the nodes of an instance until undrain", "Draining"
+	use, short, title, note := "drain INSTANCE", "Stop the nodes of an instance until undrain", "Draining", "Drained %s: no nodes run there."
 	long := "\n\nThe cluster's configuration stays as it is, and the instance part of it. The\noutput is that of deploy."
 	if !drain {
-		use, short, title = "undrain INSTANCE", "Run the nodes of a drained instance again", "Undraining"
+		use, short, title, note = "undrain INSTANCE", "Run the nodes of a drained instance again", "Undraining", "%s had no nodes to start."
 		long = "\n\nThe output is that of deploy."
 	}
 	cmd := t.command(use, short, cobra.ExactArgs(1),
@@ -165,7 +170,7 @@ func (t *Tool) drain(drain bool) *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			return r.deployWith(ctx, c, title, nil, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+			return r.deployWith(ctx, c, title, fmt.Sprintf(note, args[0]), nil, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
 				return c.Drain(ctx, args[0], drain)
 			})
 		})

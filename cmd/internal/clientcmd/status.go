@@ -32,7 +32,7 @@ func (t *Tool) status() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = r.present(newStatusView(s), func() []terminal.Line { return statusLines(r.screen, s, time.Now()) })
+			err = r.present(newStatusView(s), func() []terminal.Line { return statusLines(r.screen, s, ours, time.Now()) })
 			if err == nil && r.tool.flags.strictExit && !well(s) {
 				return &ExitError{Code: Attention}
 			}
@@ -96,6 +96,9 @@ func piecedStatus(ctx context.Context, c *client.Client) (zeekapi.Status, error)
 	// The controller refuses to show a configuration that it does not have.
 	var refused *client.RefusedError
 	for _, deployed := range []bool{false, true} {
+		if !c.Has(zeekapi.GetConfigurationRequest{}) {
+			break // so old is the controller
+		}
 		config, err := c.GetConfiguration(ctx, deployed)
 		switch {
 		case errors.As(err, &refused):
@@ -118,6 +121,9 @@ func piecedStatus(ctx context.Context, c *client.Client) (zeekapi.Status, error)
 	for _, i := range instances {
 		in := find(i.Name)
 		in.Instance, in.Connected = i, true
+	}
+	if !c.Has(zeekapi.GetNodesRequest{}) {
+		return s, nil
 	}
 	all, err := c.GetNodes(ctx)
 	if err != nil && !errors.As(err, &refused) {
@@ -164,9 +170,9 @@ func well(s zeekapi.Status) bool {
 }
 
 // statusLines shows a status to people.
-func statusLines(screen terminal.Screen, s zeekapi.Status, now time.Time) []terminal.Line {
-	lines := headLines(s, now)
-	instances := instanceStatusTable(s, now)
+func statusLines(screen terminal.Screen, s zeekapi.Status, ours bool, now time.Time) []terminal.Line {
+	lines := headLines(s, ours, now)
+	instances := instanceStatusTable(s, ours, now)
 	if instances.Len() == 0 {
 		return append(lines, terminal.Line{}, terminal.Text("No instances: no agent is connected, and nothing is deployed."))
 	}
@@ -182,13 +188,14 @@ func statusLines(screen terminal.Screen, s zeekapi.Status, now time.Time) []term
 }
 
 // headLines are about the cluster as a whole.
-func headLines(s zeekapi.Status, now time.Time) []terminal.Line {
+func headLines(s zeekapi.Status, ours bool, now time.Time) []terminal.Line {
 	var lines []terminal.Line
 	add := func(key string, value ...terminal.Span) {
 		lines = append(lines, append(terminal.Line{{Text: fmt.Sprintf("%-12s", key), Style: terminal.Strong}}, value...))
 	}
-	if p := newProcessView(s.Controller); p != nil {
-		add("Controller", cell(fmt.Sprintf("%s, %s, up %s", p.Name, orNothing(p.Version), since(s.Controller.Started, now))))
+	if ours {
+		p := s.Controller
+		add("Controller", cell(fmt.Sprintf("%s, %s, up %s", orNothing(p.Name), orNothing(p.Version), since(p.Started, now))))
 	} else {
 		add("Controller", cell("Zeek's: it tells no versions, times, errors, history and jobs"))
 	}
@@ -270,12 +277,12 @@ func jobSpans(j zeekapi.Job, now time.Time) terminal.Line {
 	return line
 }
 
-func instanceStatusTable(s zeekapi.Status, now time.Time) *terminal.Table {
+func instanceStatusTable(s zeekapi.Status, ours bool, now time.Time) *terminal.Table {
 	t := &terminal.Table{Header: []string{"INSTANCE", "AGENT", "SINCE", "HOST", "NODES", "VERSION", "ZEEK"}}
 	for _, i := range s.Instances {
 		agent := terminal.Span{Text: "connected", Style: terminal.Good}
 		switch {
-		case !i.Connected && i.Since.IsZero() && s.Controller.Name != "":
+		case !i.Connected && i.Since.IsZero() && ours:
 			agent = terminal.Span{Text: "never came", Style: terminal.Bad}
 		case !i.Connected:
 			agent = terminal.Span{Text: "missing", Style: terminal.Bad}
@@ -283,7 +290,7 @@ func instanceStatusTable(s zeekapi.Status, now time.Time) *terminal.Table {
 			agent = terminal.Span{Text: "drained", Style: terminal.Warn}
 		case !i.Wanted:
 			agent = terminal.Span{Text: "not in use", Style: terminal.Faint}
-		case !i.Ready && s.Controller.Name != "":
+		case !i.Ready && ours:
 			agent = terminal.Span{Text: "not ready", Style: terminal.Warn}
 		}
 		host := ""

@@ -162,7 +162,7 @@ func successCell(success bool, text string) terminal.Span {
 // outputLines is how many of the last lines of a failed node people are shown.
 const outputLines = 20
 
-func (r *run) deploymentTable(d client.Deployment, out *answer) []terminal.Line {
+func (r *run) deploymentTable(d client.Deployment, out *answer, note string) []terminal.Line {
 	t := &terminal.Table{Header: []string{"INSTANCE", "NODE", "RESULT"}}
 	var tails []terminal.Line
 	nodes := slices.SortedFunc(slices.Values(d.Nodes), func(a, b client.DeployedNode) int {
@@ -181,10 +181,10 @@ func (r *run) deploymentTable(d client.Deployment, out *answer) []terminal.Line 
 	}
 	lines = append(lines, tails...)
 	lines = append(lines, complaints(out)...)
-	switch {
-	case d.ID != "" && len(d.Nodes) == 0 && !d.Failed:
-		lines = append(lines, terminal.Text("Deployed configuration %s; no node had to start.", d.ID))
-	case d.ID != "":
+	if len(d.Nodes) == 0 && !d.Failed {
+		lines = append(lines, terminal.Text("%s", note))
+	}
+	if d.ID != "" {
 		lines = append(lines, terminal.Text("Deployed configuration %s.", d.ID))
 	}
 	return lines

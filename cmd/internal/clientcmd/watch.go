@@ -184,7 +184,7 @@ func (w *watcher) showStatus(s zeekapi.Status, ours bool) error {
 	changed := string(text) != w.shown
 	first := w.shown == ""
 	w.shown = string(text)
-	switch lines := statusLines(w.screen, s, time.Now()); {
+	switch lines := statusLines(w.screen, s, ours, time.Now()); {
 	case w.people && w.liveScreen().Moves:
 		return w.live.Update(slices.Insert(lines, 0, terminal.Line{})...)
 	case w.people && (first || changed && !ours): // there are no notices

@@ -42,12 +42,14 @@ type Launcher struct {
 	mu     sync.Mutex
 	closed bool
 	nodes  map[string]*node
+	wrote  map[string]zeekapi.NodeOutputs // by node, since it was last started
 	all    sync.WaitGroup
 }
 
 var (
 	_ launch.Launcher   = (*Launcher)(nil)
 	_ launch.Dispatcher = (*Launcher)(nil)
+	_ launch.Outputter  = (*Launcher)(nil)
 )
 
 type node struct {
@@ -64,7 +66,7 @@ const firstPID = 1 << 22
 
 // New returns a launcher without nodes.
 func New(c Config) *Launcher {
-	l := &Launcher{config: c, nodes: make(map[string]*node)}
+	l := &Launcher{config: c, nodes: make(map[string]*node), wrote: make(map[string]zeekapi.NodeOutputs)}
 	l.killed, l.kill = context.WithCancel(context.Background())
 	return l
 }
@@ -79,12 +81,14 @@ func (l *Launcher) Start(n launch.Node) {
 	ctx, stop := context.WithCancel(context.Background())
 	played := &node{Node: n, pid: firstPID + lastPID.Add(1), stop: stop}
 	l.nodes[n.Name] = played
+	l.wrote[n.Name] = zeekapi.NodeOutputs{Stdout: "simulating " + n.Name + "\n"}
 	l.all.Go(func() {
 		defer stop()
 		stderr, err := l.play(ctx, played)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.nodes, n.Name)
+		l.wrote[n.Name] = zeekapi.NodeOutputs{Stdout: l.wrote[n.Name].Stdout, Stderr: stderr}
 		l.events.Add(launch.Exited{Node: n.Name, Err: err, Outputs: zeekapi.NodeOutputs{Stderr: stderr}})
 	})
 }
@@ -125,6 +129,15 @@ func (l *Launcher) Stop(name string) {
 	if n := l.nodes[name]; n != nil {
 		n.stop()
 	}
+}
+
+// Outputs returns the ends of what a node wrote.
+func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.wrote[name]
+	end := func(s string) string { return s[max(0, len(s)-limit):] }
+	return zeekapi.NodeOutputs{Stdout: end(o.Stdout), Stderr: end(o.Stderr)}, nil
 }
 
 // Next waits for the next event.

@@ -78,6 +78,10 @@ func TestMisbehaviour(t *testing.T) {
 		if e := next[launch.Exited](t, l); e.Err == nil || e.Outputs.Stderr == "" {
 			t.Errorf("a node that crashes: %+v", e)
 		}
+		want := zeekapi.NodeOutputs{Stdout: "w\n", Stderr: "h\n"} // the ends of what they are
+		if o, err := l.Outputs("w", 2); o != want || err != nil {
+			t.Errorf("outputs %q, %v", o, err)
+		}
 
 		began := time.Now()
 		l.Start(node("w", simulated.Hang))
