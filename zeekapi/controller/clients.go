@@ -7,39 +7,71 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-func (m *Machine) fromClient(msg zeekapi.Message) {
+func (m *Machine) fromClient(by broker.Peer, msg zeekapi.Message) {
 	if m.requests[msg.RequestID()] != nil {
-		m.log.Warn().Str("request", msg.RequestID()).Msg("ignoring a request with the ID of one under way")
+		m.log.Warn().Str("request", msg.RequestID()).Str("by", who(by)).Msg("ignoring a request with the ID of one under way")
 		return
 	}
 	switch msg := msg.(type) {
 	case zeekapi.GetInstancesRequest:
 		m.getInstances(msg)
 	case zeekapi.StageConfigurationRequest:
-		m.stageConfiguration(msg)
+		m.stageConfiguration(by, msg)
 	case zeekapi.GetConfigurationRequest:
 		m.getConfiguration(msg)
 	case zeekapi.DeployRequest:
-		m.deployRequest(msg)
+		m.deployRequest(by, msg.ID, actionDeploy, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+			return zeekapi.DeployResponse{ReqID: id, Results: results}
+		})
 	case zeekapi.SetConfigurationRequest:
-		m.setConfiguration(msg)
+		m.setConfiguration(by, msg)
 	case zeekapi.GetNodesRequest:
-		m.getNodes(msg)
+		m.getNodes(by, msg)
 	case zeekapi.GetIDValueRequest:
-		m.getIDValue(msg)
+		m.getIDValue(by, msg)
 	case zeekapi.RestartRequest:
-		m.restart(msg)
+		m.restart(by, msg)
 	case zeekapi.TestTimeoutRequest:
 		if msg.WithState {
-			m.begin(msg.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+			m.begin(by, msg.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
 				return zeekapi.TestTimeoutResponse{ReqID: id, Result: results[0]}
 			})
 		}
+	default:
+		m.operation(by, msg)
+	}
+}
+
+// operation does what only our own clients ask for.
+func (m *Machine) operation(by broker.Peer, msg zeekapi.Message) {
+	switch msg := msg.(type) {
+	case zeekapi.StatusRequest:
+		m.statusRequest(by, msg)
+	case zeekapi.DryRunRequest:
+		m.dryRun(msg)
+	case zeekapi.ForceDeployRequest:
+		m.deployRequest(by, msg.ID, actionForce, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+			return zeekapi.ForceDeployResponse{ReqID: id, Results: results}
+		})
+	case zeekapi.HistoryRequest:
+		m.historyRequest(msg)
+	case zeekapi.GetPastRequest:
+		m.getPast(msg)
+	case zeekapi.RollbackRequest:
+		m.rollback(by, msg)
+	case zeekapi.DrainRequest:
+		m.drain(by, msg)
+	case zeekapi.RollingRestartRequest:
+		m.rollingRestart(by, msg)
+	case zeekapi.CancelJobRequest:
+		m.cancelJob(by, msg)
+	case zeekapi.NoticesRequest:
+		m.noticesRequest(msg)
+	case zeekapi.LogsRequest:
+		m.logsRequest(by, msg)
 	}
 	// The rest are responses, which we hear when another controller speaks.
 }
-
-func (m *Machine) answer(msg zeekapi.Message) { m.emit(ToClients{Message: msg}) }
 
 func (m *Machine) getInstances(req zeekapi.GetInstancesRequest) {
 	instances := make([]zeekapi.Instance, 0, len(m.agents))
@@ -52,15 +84,39 @@ func (m *Machine) getInstances(req zeekapi.GetInstancesRequest) {
 	})
 }
 
-func (m *Machine) stageConfiguration(req zeekapi.StageConfigurationRequest) {
-	m.answer(zeekapi.StageConfigurationResponse{ReqID: req.ReqID, Results: m.stageResults(req.ID, req.Config)})
+func (m *Machine) stageConfiguration(by broker.Peer, req zeekapi.StageConfigurationRequest) {
+	m.answer(zeekapi.StageConfigurationResponse{ReqID: req.ReqID, Results: m.stage(by, req.ID, req.Config)})
 }
 
-func (m *Machine) stageResults(reqID string, c zeekapi.Configuration) []zeekapi.Result {
-	errs := m.stage(c)
-	if len(errs) == 0 {
-		return []zeekapi.Result{{ReqID: reqID, Success: true, Data: broker.String(c.ID)}}
+// stage checks c and keeps it, together with what it becomes when ports are
+// filled in. Which ports are free depends on the addresses, but those are
+// filled in when agents get the configuration, for they can change.
+func (m *Machine) stage(by broker.Peer, reqID string, c zeekapi.Configuration) []zeekapi.Result {
+	ready, errs := m.prepare(c)
+	if len(errs) > 0 {
+		return failures(reqID, errs)
 	}
+	m.save(Staged, c)
+	m.save(Ready, ready)
+	m.log.Info().Str("by", who(by)).Str("request", reqID).Str("config", clip(c.ID)).Msg("staged")
+	m.notice(zeekapi.NoticeStaged, "", "", "configuration "+clip(c.ID)+" by "+who(by))
+	return []zeekapi.Result{{ReqID: reqID, Success: true, Data: broker.String(c.ID)}}
+}
+
+// prepare returns c with ports, or what is wrong with it.
+func (m *Machine) prepare(c zeekapi.Configuration) (ready zeekapi.Configuration, errs []string) {
+	if errs := m.settings.validate(c); len(errs) > 0 {
+		return ready, errs
+	}
+	filled := m.fillHosts(c)
+	filled.Nodes = slices.Clone(c.Nodes)
+	if err := m.settings.assignPorts(&filled); err != nil {
+		return ready, []string{err.Error()}
+	}
+	return zeekapi.Configuration{ID: c.ID, Instances: c.Instances, Nodes: filled.Nodes}, nil
+}
+
+func failures(reqID string, errs []string) []zeekapi.Result {
 	results := make([]zeekapi.Result, len(errs))
 	for i, e := range errs {
 		results[i] = zeekapi.Failure(reqID, "%s", e)
@@ -80,10 +136,11 @@ func (m *Machine) getConfiguration(req zeekapi.GetConfigurationRequest) {
 	m.answer(zeekapi.GetConfigurationResponse{ReqID: req.ReqID, Result: result})
 }
 
-func (m *Machine) deployRequest(req zeekapi.DeployRequest) {
-	r := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
-		return zeekapi.DeployResponse{ReqID: id, Results: results}
-	})
+// errPending is what Zeek's controller says.
+const errPending = "earlier deployment %s still pending"
+
+func (m *Machine) deployRequest(by broker.Peer, id, action string, respond func(zeekapi.ReqID, []zeekapi.Result) zeekapi.Message) {
+	r := m.begin(by, id, respond)
 	if r == nil {
 		return
 	}
@@ -92,26 +149,17 @@ func (m *Machine) deployRequest(req zeekapi.DeployRequest) {
 	case !ok:
 		m.fail(r, "no configuration available to deploy")
 	case m.pending() != nil:
-		m.fail(r, "earlier deployment %s still pending", m.pending().id)
+		m.refuse(r, errPending)
 	default:
-		m.deploy(r, c)
+		m.deploy(by, r, action, c)
 	}
-}
-
-// pending returns the deployment under way that a client waits for. Ours have
-// to stand back.
-func (m *Machine) pending() *request {
-	if m.deployment == nil || m.deployment.internal {
-		return nil
-	}
-	return m.deployment
 }
 
 // setConfiguration is stage and deploy in one, the older dialect's way. Its
 // clients expect results of agents, and one with the configuration's ID only
 // if there is no agent.
-func (m *Machine) setConfiguration(req zeekapi.SetConfigurationRequest) {
-	r := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+func (m *Machine) setConfiguration(by broker.Peer, req zeekapi.SetConfigurationRequest) {
+	r := m.begin(by, req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
 		if n := len(results); n > 1 && results[n-1].Success && results[n-1].Instance == "" {
 			results = results[:n-1]
 		}
@@ -120,20 +168,20 @@ func (m *Machine) setConfiguration(req zeekapi.SetConfigurationRequest) {
 	if r == nil {
 		return
 	}
-	if p := m.pending(); p != nil {
-		m.fail(r, "request %s still pending", p.id)
+	if m.pending() != nil {
+		m.refuse(r, "request %s still pending")
 		return
 	}
-	if results := m.stageResults(req.ID, req.Config); !results[0].Success {
+	if results := m.stage(by, req.ID, req.Config); !results[0].Success {
 		r.results = results
 		m.finish(r)
 		return
 	}
-	m.deploy(r, m.configs[Ready])
+	m.deploy(by, r, actionSet, m.configs[Ready])
 }
 
-func (m *Machine) getNodes(req zeekapi.GetNodesRequest) {
-	r := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+func (m *Machine) getNodes(by broker.Peer, req zeekapi.GetNodesRequest) {
+	r := m.begin(by, req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
 		return zeekapi.GetNodesResponse{ReqID: id, Results: results}
 	})
 	if r == nil {
@@ -146,7 +194,7 @@ func (m *Machine) getNodes(req zeekapi.GetNodesRequest) {
 	r.accept = func(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 		resp, ok := msg.(zeekapi.AgentGetNodesResponse)
 		if !isA[[]zeekapi.NodeStatus](resp.Result.Data) {
-			return r.unanswered(c.instance, "agent sent something else than the status of nodes"), ok
+			return r.unanswered(c.instance, errNoStatus), ok
 		}
 		return []zeekapi.Result{resp.Result}, ok
 	}
@@ -155,8 +203,8 @@ func (m *Machine) getNodes(req zeekapi.GetNodesRequest) {
 	}
 }
 
-func (m *Machine) getIDValue(req zeekapi.GetIDValueRequest) {
-	r := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+func (m *Machine) getIDValue(by broker.Peer, req zeekapi.GetIDValueRequest) {
+	r := m.begin(by, req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
 		return zeekapi.GetIDValueResponse{ReqID: id, Results: results}
 	})
 	if r == nil {
@@ -175,8 +223,8 @@ func (m *Machine) getIDValue(req zeekapi.GetIDValueRequest) {
 	})
 }
 
-func (m *Machine) restart(req zeekapi.RestartRequest) {
-	r := m.begin(req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+func (m *Machine) restart(by broker.Peer, req zeekapi.RestartRequest) {
+	r := m.begin(by, req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
 		return zeekapi.RestartResponse{ReqID: id, Results: results}
 	})
 	if r == nil {
@@ -190,6 +238,7 @@ func (m *Machine) restart(req zeekapi.RestartRequest) {
 		m.fail(r, "no active cluster deployment")
 		return
 	}
+	m.log.Info().Str("by", who(by)).Str("request", req.ID).Int("nodes", len(req.Nodes)).Msg("restarting nodes, all if none are named")
 	r.accept = func(_ *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 		resp, ok := msg.(zeekapi.AgentRestartResponse)
 		return slices.Clone(resp.Results), ok
@@ -199,23 +248,41 @@ func (m *Machine) restart(req zeekapi.RestartRequest) {
 	})
 }
 
+// nodesOn returns the names of the target's nodes on an instance, sorted.
+func (m *Machine) nodesOn(instance string) []string {
+	if m.nodes == nil {
+		m.nodes = make(map[string][]string)
+		for _, n := range m.configs[Target].Nodes {
+			m.nodes[n.Instance] = append(m.nodes[n.Instance], n.Name)
+		}
+		for _, names := range m.nodes {
+			slices.Sort(names)
+		}
+	}
+	return m.nodes[instance]
+}
+
 // forNodes asks all ready agents about the given nodes, or all nodes if none
 // are given. Agents leave out nodes that are not theirs. The nodes are those of
 // the target, which is what the agents were told last.
 func (m *Machine) forNodes(r *request, nodes []string, make func(zeekapi.ReqID, []string) zeekapi.Message) {
-	asked := func(node string) bool { return len(nodes) == 0 || slices.Contains(nodes, node) }
+	asked := setOf(nodes)
 	r.nodes = func(instance string) []string {
 		var on []string
-		for _, n := range m.configs[Target].NodesOn(instance) {
-			if asked(n.Name) {
-				on = append(on, n.Name)
+		for _, n := range m.nodesOn(instance) {
+			if len(asked) == 0 || asked[n] {
+				on = append(on, n)
 			}
 		}
 		return on
 	}
+	exists := setOf(nil)
+	for _, n := range m.configs[Target].Nodes {
+		exists[n.Name] = true
+	}
 	var known []string
 	for _, node := range nodes {
-		if slices.ContainsFunc(m.configs[Target].Nodes, func(n zeekapi.Node) bool { return n.Name == node }) {
+		if exists[node] {
 			known = append(known, node)
 		} else {
 			r.results = append(r.results, zeekapi.Result{ReqID: r.id, Node: node, Error: "unknown cluster node"})
@@ -226,9 +293,12 @@ func (m *Machine) forNodes(r *request, nodes []string, make func(zeekapi.ReqID, 
 		return
 	}
 	for _, name := range sortedKeys(m.wanted) {
-		if m.wanted[name].ready {
+		switch {
+		case m.wanted[name].ready:
 			m.call(r, name, func(id zeekapi.ReqID) zeekapi.Message { return make(id, known) })
-		} else {
+		case m.drained[name]:
+			r.results = append(r.results, r.unanswered(name, errDrained)...)
+		default:
 			r.results = append(r.results, r.unanswered(name, errNotConnected)...)
 		}
 	}

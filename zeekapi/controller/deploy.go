@@ -1,28 +1,80 @@
 package controller
 
 import (
+	"crypto/sha256"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// stage checks c and keeps it, together with what it becomes when addresses
-// and ports are filled in.
-func (m *Machine) stage(c zeekapi.Configuration) (errs []string) {
-	if errs := m.settings.validate(c); len(errs) > 0 {
-		return errs
+// deployment is what a request has that makes a configuration true.
+type deployment struct {
+	began   time.Time
+	number  uint64 // in the history, 0 for our own
+	target  zeekapi.Configuration
+	plan    *plan                // what the agents got, nil if nothing yet
+	force   bool                 // also what runs already
+	reached map[string]uuid.UUID // the peers that answered for it, by instance
+}
+
+// content tells configurations apart, also those with the same ID. The zero
+// content is that of nothing.
+type content struct {
+	id     string
+	digest [sha256.Size]byte
+	mixed  bool // one of several with this ID, we do not know which
+}
+
+// plan is a configuration with addresses, as it is sent to agents.
+type plan struct {
+	config  zeekapi.Configuration
+	content content
+	busy    map[string]bool // by instance, whether there are nodes on it
+}
+
+// makePlan fills in the addresses of c. That of an unchanged cluster costs
+// little.
+func (m *Machine) makePlan(c zeekapi.Configuration) *plan {
+	c = m.fillHosts(c)
+	if p := m.plan; p != nil && p.config.ID == c.ID && sameNodes(p.config.Nodes, c.Nodes) && slices.Equal(p.config.Instances, c.Instances) {
+		return p
 	}
-	ready := m.fillHosts(c)
-	ready.Nodes = slices.Clone(c.Nodes)
-	if err := m.settings.assignPorts(&ready); err != nil {
-		return []string{err.Error()}
+	m.plan = newPlan(c)
+	return m.plan
+}
+
+func newPlan(c zeekapi.Configuration) *plan {
+	p := &plan{
+		config:  c,
+		content: content{id: c.ID, digest: sha256.Sum256(bin.Append(nil, mustMarshal(c)))},
+		busy:    make(map[string]bool, len(c.Instances)),
 	}
-	m.save(Staged, c)
-	m.save(Ready, ready)
-	return nil
+	for _, i := range c.Instances {
+		p.busy[i.Name] = false
+	}
+	for _, n := range c.Nodes {
+		p.busy[n.Instance] = true
+	}
+	return p
+}
+
+// former returns the plan that all agents last answered for, nil if there is
+// none.
+func (m *Machine) former() *plan {
+	if c, ok := m.configs[Deployed]; ok && m.deployedPlan == nil {
+		m.deployedPlan = newPlan(c)
+	}
+	return m.deployedPlan
+}
+
+// sameNodes reports whether a and b are the same memory.
+func sameNodes(a, b []zeekapi.Node) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // fillHosts gives instances that connect to us the address they come from.
@@ -30,34 +82,74 @@ func (m *Machine) fillHosts(c zeekapi.Configuration) zeekapi.Configuration {
 	c.Instances = slices.Clone(c.Instances)
 	for i := range c.Instances {
 		inst := &c.Instances[i]
-		if a := m.agents[inst.Name]; a != nil && unspecified(inst.Host) && !unspecified(a.Host) {
+		if !unspecified(inst.Host) {
+			continue
+		}
+		if a := m.agents[inst.Name]; a != nil && !unspecified(a.Host) {
 			inst.Host = a.Host
+		} else if w := m.wanted[inst.Name]; a == nil && w != nil && !unspecified(w.host) {
+			inst.Host = w.host
 		}
 	}
 	return c
 }
 
-// redeploy makes the target true again, for nobody in particular.
-func (m *Machine) redeploy() {
-	r := m.newRequest(m.newID())
-	r.internal = true
-	m.deploy(r, m.configs[Target])
+// deploymentTimeout is how long a deployment may take: long enough for the
+// client to hear that it takes longer and try again, and longer for many nodes.
+func (m *Machine) deploymentTimeout(c zeekapi.Configuration) time.Duration {
+	const perNode = 100 * time.Millisecond
+	return 2*m.settings.RequestTimeout + time.Duration(len(c.Nodes))*perNode
 }
 
-// deploy begins a deployment of c, and ends one of our own that is under way.
-// It goes on when all instances are ready, which is now or when the last of
-// them has answered our welcome.
-func (m *Machine) deploy(r *request, c zeekapi.Configuration) {
+// pending returns the deployment under way that a client asked for. Ours have
+// to stand back.
+func (m *Machine) pending() *request {
+	if m.deployment == nil || m.deployment.number == 0 {
+		return nil
+	}
+	return m.deployment
+}
+
+// refuse ends a request for a deployment while there is another, and says what
+// that waits for. The format is Zeek's.
+func (m *Machine) refuse(r *request, format string) {
+	p := m.pending()
+	r.results = append(r.results,
+		zeekapi.Failure(r.id, format, p.id),
+		zeekapi.Failure(r.id, "waiting for %s", listed(m.awaited(p))))
+	m.finish(r)
+}
+
+// redeploy makes the target true again, for nobody in particular. Agents that
+// run it are left alone.
+func (m *Machine) redeploy() {
+	target := m.configs[Target]
+	r := m.newRequest(m.newID(), m.deploymentTimeout(target))
+	r.deployment = &deployment{began: m.now, target: target, reached: make(map[string]uuid.UUID)}
+	r.accept = m.acceptDeployed
+	m.deployment = r
+	m.distribute()
+}
+
+// deploy begins a deployment of c that a client asks for, and ends one of our
+// own that is under way. It goes on when all instances are ready, which is now
+// or when the last of them has answered our welcome.
+func (m *Machine) deploy(by broker.Peer, r *request, action string, c zeekapi.Configuration) {
 	if m.deployment != nil {
 		m.finish(m.deployment)
 	}
+	m.endJob("a deployment began")
 	m.deployment = r
-	c = m.fillHosts(c)
-	r.config = &c
-	r.reached = make(map[string]uuid.UUID)
+	r.deployment = &deployment{began: m.now, target: c, force: action == actionForce, reached: make(map[string]uuid.UUID)}
 	r.accept = m.acceptDeployed
+	m.record(by, r, action)
 	m.save(Target, c)
+	m.adopt(c)
+	m.distribute()
+}
 
+// adopt makes the instances of c those that the cluster wants.
+func (m *Machine) adopt(c zeekapi.Configuration) {
 	after := make(map[string]zeekapi.Instance, len(c.Instances))
 	for _, inst := range c.Instances {
 		after[inst.Name] = inst
@@ -69,16 +161,17 @@ func (m *Machine) deploy(r *request, c zeekapi.Configuration) {
 			m.drop(w)
 		}
 	}
+	hosts := make(map[string]zeekapi.Instance)
+	for _, inst := range m.configs[Deployed].Instances {
+		hosts[inst.Name] = inst
+	}
 	for _, inst := range c.Instances {
-		if m.wanted[inst.Name] == nil {
-			m.add(inst)
+		if w := m.wanted[inst.Name]; w != nil {
+			w.Instance = inst
+			continue
 		}
+		m.add(&member{Instance: inst, host: hosts[inst.Name].Host})
 	}
-	if len(c.Instances) == 0 {
-		m.settle(r)
-		return
-	}
-	m.distribute()
 }
 
 // moved reports whether an instance is to be reached in another way than
@@ -89,12 +182,20 @@ func moved(before, after zeekapi.Instance) bool {
 		!after.Connects() && after.Host != before.Host && !unspecified(before.Host) && !unspecified(after.Host)
 }
 
-func (m *Machine) add(inst zeekapi.Instance) {
-	m.wanted[inst.Name] = &member{Instance: inst}
-	if !inst.Connects() {
-		m.emit(Dial{Address: address(inst)})
+func (m *Machine) add(w *member) {
+	m.wanted[w.Name] = w
+	if m.blocks(w) {
+		m.unready++
 	}
-	if a := m.agents[inst.Name]; a != nil {
+	m.contact(w.Name)
+	if !m.drained[w.Name] {
+		m.keep(Owed, w.Name, false)
+	}
+	if !w.Connects() {
+		m.emit(Dial{Address: address(w.Instance)})
+	}
+	if a := m.agents[w.Name]; a != nil {
+		w.host = a.Host
 		m.greet(a)
 	}
 }
@@ -103,138 +204,182 @@ func (m *Machine) add(inst zeekapi.Instance) {
 // known, unless we have to hang up on it.
 func (m *Machine) drop(w *member) {
 	m.log.Info().Str("instance", w.Name).Msg("dropping the instance")
-	m.toAgent(w.Name, zeekapi.AgentStandbyRequest{})
+	m.standBy(w.Name)
+	if m.blocks(w) {
+		m.unready--
+	}
 	delete(m.wanted, w.Name)
-	if w.Connects() {
-		return
+	if w.undrain != nil {
+		m.fail(w.undrain, "the instance is no longer part of the cluster")
 	}
-	m.emit(Hangup{Address: address(w.Instance)})
-	if a := m.agents[w.Name]; a != nil && !a.Connects() {
-		m.forget(a)
-	}
-}
-
-// welcome asks the agent of an instance whether it is with us. Until it
-// answers, it is asked again with the same ID.
-func (m *Machine) welcome(w *member) {
-	if w.welcome == "" {
-		w.welcome = m.newID()
-	}
-	if m.rewelcome.IsZero() {
-		m.rewelcome = m.now.Add(m.settings.RequestTimeout)
-	}
-	m.toAgent(w.Name, zeekapi.AgentWelcomeRequest{ReqID: zeekapi.ReqID{ID: w.welcome}})
-}
-
-func (m *Machine) welcomed(peer broker.Peer, msg zeekapi.AgentWelcomeResponse) {
-	a := m.peers[peer.ID]
-	if a == nil || m.agents[a.Name] != a {
-		m.log.Warn().Str("peer", peer.ID.String()).Msg("ignoring the answer to a welcome by another peer than the agent")
-		return
-	}
-	w := m.wanted[a.Name]
-	if w == nil || w.welcome == "" || w.welcome != msg.ID {
-		m.log.Debug().Str("instance", a.Name).Msg("ignoring the answer to no welcome")
-		return
-	}
-	w.welcome = ""
-	if !msg.Result.Success {
-		m.log.Warn().Str("instance", a.Name).Str("error", msg.Result.Error).Msg("agent refuses our welcome")
-		m.toAgent(a.Name, zeekapi.AgentStandbyRequest{})
-		return
-	}
-	w.ready = true
-	switch {
-	case !m.allReady():
-		m.restore(a)
-	case m.deployment == nil:
-		m.redeploy()
-	default:
-		m.distribute()
-	}
-}
-
-// restore gives an agent that came back what it had before, while others are
-// still missing. What not all of them had yet waits until all are there.
-func (m *Machine) restore(a *agent) {
-	target := m.configs[Target]
-	if had, ok := m.configs[Deployed]; !ok || had.ID != target.ID {
-		return
-	}
-	// The answer is of no interest: all get the target once more when the last
-	// of them is back.
-	m.toAgent(a.Name, zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: m.newID()}, Config: m.fillHosts(target)})
-}
-
-func (m *Machine) allReady() bool {
-	for _, w := range m.wanted {
-		if !w.ready {
-			return false
+	if !w.Connects() {
+		m.emit(Hangup{Address: address(w.Instance)})
+		if a := m.agents[w.Name]; a != nil && !a.Connects() {
+			m.forget(a, "the cluster no longer needs the agent")
 		}
 	}
-	return true
+	m.release(w.Name)
 }
 
 // distribute sends the configuration of the deployment under way to all
 // agents, once all of them are ready. It may be called again when one of them
-// came back meanwhile, and then sends to that one only.
+// came back meanwhile, and then sends to that one only, or to all of them again
+// if it came back with another address.
 func (m *Machine) distribute() {
 	r := m.deployment
-	if !m.allReady() {
+	if r == nil || !m.allReady() {
 		return
 	}
-	c := m.fillHosts(*r.config)
-	r.config = &c
-	for _, inst := range c.Instances {
-		m.deployTo(r, inst.Name)
+	p := m.makePlan(r.target)
+	if r.plan != nil && r.plan.content != p.content {
+		for _, c := range r.open {
+			m.dropCall(c)
+		}
+		r.results = nil
+		clear(r.reached)
 	}
+	r.plan = p
+	for _, inst := range p.config.Instances {
+		if !m.drained[inst.Name] {
+			m.deployTo(r, m.wanted[inst.Name])
+		}
+	}
+	m.settle(r)
 }
 
-func (m *Machine) deployTo(r *request, instance string) {
-	peer := m.agents[instance].peer
-	if r.reached[instance] == peer {
+func (m *Machine) deployTo(r *request, w *member) {
+	a := m.agents[w.Name]
+	former, answered := r.reached[w.Name]
+	if answered && former == a.peer || r.number == 0 && w.runs == r.plan.content {
 		return
 	}
-	if c := r.open[instance]; c != nil {
-		if c.peer == peer {
+	if c := r.open[w.Name]; c != nil {
+		if c.agent == a {
 			return
 		}
-		delete(m.calls, c.id)
+		m.dropCall(c)
 	}
-	// What another agent answered before does not count any more.
-	r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Instance == instance })
-	m.call(r, instance, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.AgentDeployRequest{ReqID: id, Config: *r.config}
+	if answered {
+		// What another agent answered before does not count any more.
+		r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Instance == w.Name })
+		delete(r.reached, w.Name)
+	}
+	m.send(r, w, r.plan, r.force)
+}
+
+// send has an agent run a configuration. An agent compares nothing but the ID
+// with that of what it runs already, so where that may be something else with
+// the same ID, it is forced.
+func (m *Machine) send(r *request, w *member, p *plan, force bool) {
+	before := w.told
+	if deployed := m.former(); before == (content{}) && deployed != nil {
+		before = deployed.content // of an earlier life
+	}
+	w.told = p.content
+	if before != (content{}) && before.id == p.config.ID && before != p.content {
+		m.log.Info().Str("instance", w.Name).Str("config", p.config.ID).Msg("the configuration changed but for its ID, forcing the agent")
+		w.told = content{id: p.config.ID, mixed: true}
+		force = true
+	}
+	m.call(r, w.Name, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.AgentDeployRequest{ReqID: id, Config: p.config, Force: force}
 	})
 }
 
-// acceptDeployed mends the answer of a Zeek agent without nodes of its own,
-// which always says that it timed out.
+// acceptDeployed takes the answer of an agent, and mends that of a Zeek agent
+// without nodes of its own, which always says that it timed out.
 func (m *Machine) acceptDeployed(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+	r := c.request
+	results, ok := m.acceptPlan(c, msg, r.plan)
+	if ok {
+		r.reached[c.instance] = c.agent.peer
+	}
+	return results, ok
+}
+
+func (m *Machine) acceptPlan(c *call, msg zeekapi.Message, p *plan) ([]zeekapi.Result, bool) {
 	resp, ok := msg.(zeekapi.AgentDeployResponse)
 	if !ok {
 		return nil, false
 	}
-	r := c.request
-	r.reached[c.instance] = c.peer
-	nodeless := !slices.ContainsFunc(r.config.Nodes, func(n zeekapi.Node) bool { return n.Instance == c.instance })
 	results := slices.Clone(resp.Results)
+	took := len(results) == 0
 	for i, res := range results {
-		if nodeless && !res.Success && res.Node == "" && res.Error == zeekapi.ErrorTimeout {
+		timeout := !res.Success && res.Node == "" && res.Error == zeekapi.ErrorTimeout
+		took = took || res.Success || res.Node != "" || timeout
+		if timeout && !p.busy[c.instance] {
 			results[i] = zeekapi.Result{ReqID: res.ReqID, Success: true}
 		}
 		if !isA[zeekapi.NodeOutputs](res.Data) {
 			results[i].Data = broker.None()
 		}
 	}
+	if w := m.wanted[c.instance]; w != nil {
+		if took {
+			w.told, w.runs = p.content, p.content
+		}
+		m.undrained(w, results)
+	}
 	return results, true
+}
+
+// restore gives an agent that came back what it had before, while others are
+// still missing. What not all of them had yet waits until all are there.
+func (m *Machine) restore(w *member) {
+	had := m.former()
+	if had == nil || had.config.ID != m.configs[Target].ID {
+		return
+	}
+	if _, ok := had.busy[w.Name]; !ok {
+		return
+	}
+	r := m.newRequest(m.newID(), m.deploymentTimeout(had.config))
+	r.accept = func(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) { return m.acceptPlan(c, msg, had) }
+	m.send(r, w, had, false)
 }
 
 // deployed ends a deployment that all agents have answered, for better or
 // worse: their results tell which nodes run.
 func (m *Machine) deployed(r *request) {
-	m.save(Deployed, *r.config)
-	m.save(Target, *r.config)
-	m.log.Info().Str("config", r.config.ID).Bool("internal", r.internal).Msg("deployed")
-	r.results = append(r.results, zeekapi.Result{ReqID: r.id, Success: true, Data: broker.String(r.config.ID)})
+	if had := m.former(); r.number != 0 || had == nil || had.content != r.plan.content {
+		m.save(Deployed, r.plan.config)
+		m.deployedPlan = r.plan
+	}
+	m.log.Info().Str("config", r.target.ID).Bool("internal", r.number == 0).Msg("deployed")
+	outcome := zeekapi.OutcomeDeployed
+	if slices.ContainsFunc(r.results, func(res zeekapi.Result) bool { return !res.Success }) {
+		outcome = zeekapi.OutcomeFailed
+	}
+	m.recordEnd(r, outcome, r.results)
+	r.results = append(r.results, zeekapi.Result{ReqID: r.id, Success: true, Data: broker.String(r.target.ID)})
+}
+
+// deploymentOverdue answers a client before it stops listening. The deployment
+// goes on for as long as there are agents to wait for, and what becomes of it
+// is in the history.
+func (m *Machine) deploymentOverdue(r *request) {
+	waiting := m.awaited(r)
+	waits := "waited for %s"
+	end := r.began.Add(m.deploymentTimeout(r.target))
+	goesOn := end.After(m.now) && !slices.ContainsFunc(waiting, func(name string) bool { return m.agents[name] == nil })
+	if goesOn {
+		waits = "the deployment goes on, waiting for %s"
+	}
+	results := append(slices.Clone(r.results),
+		zeekapi.Failure(r.id, zeekapi.ErrorTimeout), zeekapi.Failure(r.id, waits, listed(waiting)))
+	if goesOn {
+		m.uncount(r)
+		if r.done != nil {
+			r.done(results)
+			r.done = nil
+		}
+		m.hurry(r, end.Sub(m.now))
+		return
+	}
+	r.results = results
+	m.recordEnd(r, zeekapi.OutcomeTimeout, results)
+	m.finish(r)
+	if m.allReady() {
+		m.redeploy() // an agent may have lost what we told it
+	}
 }

@@ -15,24 +15,15 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Store keeps the configurations of a controller over its restarts, in one
-// file. Every change is atomic and on disk when Save returns.
+// Store keeps the state of a controller over its restarts, in one file. It is
+// for one goroutine.
 type Store struct{ db *bolt.DB }
-
-// Keys and values of the file: the bucket "configs" holds a configuration per
-// slot, as the binary encoding of its record; "meta" holds the schema's number.
-var (
-	bucketConfigs = []byte("configs")
-	bucketMeta    = []byte("meta")
-	keySchema     = []byte("schema")
-)
-
-const schema = "1"
 
 // lockTimeout is how long to wait for another process that holds the file.
 const lockTimeout = time.Second
 
-// OpenStore opens or creates the store in file, with the folders above it.
+// OpenStore opens or creates the store in file, with the folders above it. A
+// file of an older schema is upgraded.
 func OpenStore(file string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return nil, fmt.Errorf("controller: state: %w", err)
@@ -48,27 +39,15 @@ func OpenStore(file string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("controller: state file %s: %w", file, err)
 	}
-	err = undamaged(func() error { return db.Update(prepare) })
+	err = undamaged(func() error { return db.Update(prepareFile) })
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("controller: state file %s: %w", file, err), db.Close())
 	}
 	return &Store{db: db}, nil
 }
 
-// prepare makes the buckets of a new file, and refuses one with another schema.
-func prepare(tx *bolt.Tx) error {
-	meta, err := tx.CreateBucketIfNotExists(bucketMeta)
-	if err != nil {
-		return err
-	}
-	if found := meta.Get(keySchema); found != nil && string(found) != schema {
-		return fmt.Errorf("schema is %q, this program knows %q", found, schema)
-	}
-	if _, err := tx.CreateBucketIfNotExists(bucketConfigs); err != nil {
-		return err
-	}
-	return meta.Put(keySchema, []byte(schema))
-}
+// errDamaged is for what no controller wrote.
+var errDamaged = errors.New("the file is damaged; restore it from a copy, or move it away to begin anew")
 
 // undamaged calls do and makes an error of how bbolt meets a damaged file: with
 // a panic, or if the file is too short, with a fault in the memory it maps.
@@ -76,53 +55,103 @@ func undamaged(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the file is damaged: %v", p)
+			err = fmt.Errorf("%w (%v)", errDamaged, p)
 		}
 	}()
 	return do()
 }
 
-// Load returns the configurations that are there.
-func (s *Store) Load() (map[Slot]zeekapi.Configuration, error) {
-	configs := make(map[Slot]zeekapi.Configuration)
+// Load returns what is there, if all of it is as it was saved.
+func (s *Store) Load() (State, error) {
+	state := State{Configs: make(map[Slot]zeekapi.Configuration)}
 	view := func(tx *bolt.Tx) error {
+		r := ledger{tx: tx}
 		for _, slot := range Slots {
-			data := tx.Bucket(bucketConfigs).Get([]byte(slot))
-			if data == nil {
-				continue
+			if c := new(zeekapi.Configuration); r.get(bucketConfigs, []byte(slot), c) {
+				state.Configs[slot] = *c
 			}
-			v, err := bin.Decode(data)
-			if err != nil {
-				return fmt.Errorf("%s configuration: %w", slot, err)
-			}
-			var c zeekapi.Configuration
-			if err := zeekapi.Unmarshal(v, &c); err != nil {
-				return fmt.Errorf("%s configuration: %w", slot, err)
-			}
-			configs[slot] = c
 		}
-		return nil
+		each(&r, bucketHistory, func(p storedPast) { state.History = append(state.History, Past{p.Deployment, p.Configuration}) })
+		each(&r, bucketNotices, func(n zeekapi.Notice) { state.Notices = append(state.Notices, n) })
+		each(&r, bucketDrained, func(name string) { state.Drained = append(state.Drained, name) })
+		each(&r, bucketOwed, func(name string) { state.Owed = append(state.Owed, name) })
+		if job := new(zeekapi.Job); r.get(bucketJobs, keyLast, job) {
+			state.Job = job
+		}
+		return r.complete()
 	}
 	if err := undamaged(func() error { return s.db.View(view) }); err != nil {
-		return nil, fmt.Errorf("controller: state file %s: %w", s.db.Path(), err)
+		return State{}, fmt.Errorf("controller: state file %s: %w", s.db.Path(), err)
 	}
-	return configs, nil
+	return state, nil
 }
 
-// Save keeps c in place of what the slot held.
-func (s *Store) Save(slot Slot, c zeekapi.Configuration) error {
-	v, err := zeekapi.Marshal(c)
-	if err != nil {
-		return fmt.Errorf("controller: state: %w", err)
-	}
-	err = s.db.Update(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketConfigs).Put([]byte(slot), bin.Append(nil, v))
+// storedPast is Past as a record.
+type storedPast struct {
+	Deployment    zeekapi.Deployment    `zeek:"deployment"`
+	Configuration zeekapi.Configuration `zeek:"configuration"`
+}
+
+// Save makes the changes, all of them or none. They are on disk when it
+// returns.
+func (s *Store) Save(changes ...Change) error {
+	err := undamaged(func() error {
+		return s.db.Update(func(tx *bolt.Tx) error {
+			w := ledger{tx: tx}
+			w.open()
+			for _, c := range changes {
+				w.apply(c)
+			}
+			return w.close()
+		})
 	})
 	if err != nil {
-		return fmt.Errorf("controller: state: saving the %s configuration: %w", slot, err)
+		return fmt.Errorf("controller: state file %s: saving: %w", s.db.Path(), err)
 	}
 	return nil
 }
 
+func (l *ledger) apply(c Change) {
+	switch c := c.(type) {
+	case Save:
+		l.put(bucketConfigs, []byte(c.Slot), c.Config)
+	case SaveDeployment:
+		l.put(bucketHistory, keyOf(c.Past.Number), storedPast{c.Past.Deployment, c.Past.Configuration})
+		l.trim(bucketHistory, c.Oldest)
+	case SaveNames:
+		bucket := bucketDrained
+		if c.Set == Owed {
+			bucket = bucketOwed
+		}
+		if c.In {
+			l.put(bucket, keyOfName(c.Name), c.Name)
+		} else {
+			l.delete(bucket, keyOfName(c.Name))
+		}
+	case SaveJob:
+		l.put(bucketJobs, keyLast, c.Job)
+	case Announce:
+		l.put(bucketNotices, keyOf(c.Notice.Number), c.Notice)
+		l.trim(bucketNotices, c.Oldest)
+	}
+}
+
 // Close closes the file.
 func (s *Store) Close() error { return s.db.Close() }
+
+// encode returns the binary encoding of a record.
+func encode(v any) ([]byte, error) {
+	value, err := zeekapi.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return bin.Append(nil, value), nil
+}
+
+func decode(data []byte, v any) error {
+	value, err := bin.Decode(data)
+	if err != nil {
+		return err
+	}
+	return zeekapi.Unmarshal(value, v)
+}

@@ -1,0 +1,137 @@
+package controller
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// The kinds of changes.
+const (
+	added   = "added"
+	removed = "removed"
+	changed = "changed"
+	kept    = "kept"
+)
+
+// dryRun says what deploying a configuration would change.
+func (m *Machine) dryRun(req zeekapi.DryRunRequest) {
+	ready, errs := m.prepare(req.Config)
+	results := failures(req.ID, errs)
+	if len(errs) == 0 {
+		results = []zeekapi.Result{successWith(req.ID, m.diff(ready))}
+	}
+	m.answer(zeekapi.DryRunResponse{ReqID: req.ReqID, Results: results})
+}
+
+func (m *Machine) diff(c zeekapi.Configuration) zeekapi.Diff {
+	before, after := m.fillHosts(m.configs[Target]), m.fillHosts(c)
+	d := zeekapi.Diff{
+		From: before.ID, To: after.ID,
+		Instances: changes(before.Instances, after.Instances, func(i zeekapi.Instance) string { return i.Name }, instanceFields),
+		Nodes:     changes(before.Nodes, after.Nodes, func(n zeekapi.Node) string { return n.Name }, nodeFields),
+	}
+	for _, i := range after.Instances {
+		if m.agents[i.Name] == nil {
+			d.Missing = append(d.Missing, i.Name)
+		}
+	}
+	slices.Sort(d.Missing)
+	return d
+}
+
+// changes compares items by name, field by field.
+func changes[T any](before, after []T, name func(T) string, fields func(T) []field) []zeekapi.Change {
+	was, is := byName(before, name), byName(after, name)
+	names := maps.Clone(was)
+	maps.Copy(names, is)
+	var list []zeekapi.Change
+	for _, n := range sortedKeys(names) {
+		c := zeekapi.Change{Name: n, Kind: kept}
+		old, existed := was[n]
+		now, exists := is[n]
+		switch {
+		case !existed:
+			c.Kind = added
+		case !exists:
+			c.Kind = removed
+		default:
+			if c.Fields = compare(fields(old), fields(now)); len(c.Fields) > 0 {
+				c.Kind = changed
+			}
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+func byName[T any](items []T, name func(T) string) map[string]T {
+	named := make(map[string]T, len(items))
+	for _, item := range items {
+		named[name(item)] = item
+	}
+	return named
+}
+
+// field is a field as people write it.
+type field struct{ name, text string }
+
+func compare(before, after []field) []zeekapi.FieldChange {
+	var list []zeekapi.FieldChange
+	for i := range before {
+		if before[i].text != after[i].text {
+			list = append(list, zeekapi.FieldChange{Field: before[i].name, Old: before[i].text, New: after[i].text})
+		}
+	}
+	return list
+}
+
+func instanceFields(i zeekapi.Instance) []field {
+	return []field{{"host", hostText(i)}, {"listen_port", portText(i.Port)}}
+}
+
+func hostText(i zeekapi.Instance) string {
+	if unspecified(i.Host) {
+		return ""
+	}
+	return i.Host.String()
+}
+
+func portText(p broker.Port) string {
+	if p.Number == 0 {
+		return ""
+	}
+	return p.String()
+}
+
+// nodeFields leaves out the state, which nobody reads.
+func nodeFields(n zeekapi.Node) []field {
+	var options []string
+	for _, o := range n.Options {
+		options = append(options, o.Name+"="+o.Value)
+	}
+	slices.Sort(options)
+	var env []string
+	for _, name := range sortedKeys(n.Env) {
+		env = append(env, name+"="+n.Env[name])
+	}
+	affinity := ""
+	if n.CPUAffinity != nil {
+		affinity = fmt.Sprint(*n.CPUAffinity)
+	}
+	return []field{
+		{"instance", n.Instance},
+		{"role", string(n.Role)},
+		{"port", portText(n.Port)},
+		{"scripts", strings.Join(n.Scripts, " ")},
+		{"options", strings.Join(options, " ")},
+		{"interface", n.Interface},
+		{"cpu_affinity", affinity},
+		{"env", strings.Join(env, " ")},
+		{"metrics_port", portText(n.MetricsPort)},
+	}
+}

@@ -1,0 +1,277 @@
+package controller
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash/crc64"
+	"slices"
+	"strconv"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// The buckets of the file. Every value, but for those of "meta", is the binary
+// encoding of a record behind a checksum of bucket, key and encoding; "meta"
+// has all of these checksums in one, so that nothing can get lost unnoticed.
+var (
+	bucketMeta    = []byte("meta")
+	bucketConfigs = []byte("configs") // by slot
+	bucketHistory = []byte("history") // by number
+	bucketNotices = []byte("notices") // by number
+	bucketDrained = []byte("drained") // by hash of the name
+	bucketOwed    = []byte("owed")    // by hash of the name
+	bucketJobs    = []byte("jobs")    // the last one
+
+	buckets = [][]byte{bucketConfigs, bucketHistory, bucketNotices, bucketDrained, bucketOwed, bucketJobs}
+
+	keySchema   = []byte("schema")
+	keyChecksum = []byte("checksum")
+	keyLast     = []byte("last")
+)
+
+// The schema of the file. Schema 1 had nothing but configurations, without
+// checksums, and the target with addresses.
+const (
+	schema    = "2"
+	schemaOne = "1"
+)
+
+func keyOf(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
+
+func keyOfName(name string) []byte {
+	sum := sha256.Sum256([]byte(name))
+	return sum[:]
+}
+
+var crcTable = crc64.MakeTable(crc64.ECMA)
+
+func checksum(bucket, key, data []byte) uint64 {
+	sum := crc64.Update(0, crcTable, bucket)
+	sum = crc64.Update(sum, crcTable, binary.BigEndian.AppendUint32(nil, uint32(len(key))))
+	sum = crc64.Update(sum, crcTable, key)
+	return crc64.Update(sum, crcTable, data)
+}
+
+// prepareFile makes the buckets of a new file, upgrades an old one, and refuses
+// one with another schema.
+func prepareFile(tx *bolt.Tx) error {
+	meta := tx.Bucket(bucketMeta)
+	if meta != nil && string(meta.Get(keySchema)) == schema {
+		for _, name := range append([][]byte{bucketMeta}, buckets...) {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%s is missing: %w", name, errDamaged)
+			}
+		}
+		return nil
+	}
+	var former map[Slot]zeekapi.Configuration
+	if meta != nil {
+		found := string(meta.Get(keySchema))
+		if found != schemaOne {
+			return fmt.Errorf("schema is %q, this program knows up to %q", found, schema)
+		}
+		var err error
+		if former, err = loadSchemaOne(tx); err != nil {
+			return err
+		}
+	} else if name, _ := tx.Cursor().First(); name != nil {
+		return fmt.Errorf("it is a database of something else, with %.40q", name)
+	}
+	for _, name := range append([][]byte{bucketMeta}, buckets...) {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	if err := tx.Bucket(bucketMeta).Put(keySchema, []byte(schema)); err != nil {
+		return err
+	}
+	w := ledger{tx: tx}
+	for _, slot := range Slots {
+		if c, ok := former[slot]; ok {
+			w.put(bucketConfigs, []byte(slot), c)
+		}
+	}
+	return w.close()
+}
+
+// loadSchemaOne takes the configurations of schema 1 out of the file. The
+// target gets back the unknown addresses of what is staged, if it came from
+// that.
+func loadSchemaOne(tx *bolt.Tx) (map[Slot]zeekapi.Configuration, error) {
+	configs := make(map[Slot]zeekapi.Configuration)
+	if tx.Bucket(bucketConfigs) == nil {
+		return nil, fmt.Errorf("%s is missing: %w", bucketConfigs, errDamaged)
+	}
+	for _, slot := range Slots {
+		data := tx.Bucket(bucketConfigs).Get([]byte(slot))
+		if data == nil {
+			continue
+		}
+		var c zeekapi.Configuration
+		if err := decode(data, &c); err != nil {
+			return nil, fmt.Errorf("%s configuration: %w", slot, err)
+		}
+		configs[slot] = c
+	}
+	staged := configs[Staged]
+	for _, slot := range []Slot{Ready, Target} {
+		c, ok := configs[slot]
+		if !ok || c.ID != staged.ID {
+			continue
+		}
+		c.Instances = slices.Clone(c.Instances)
+		for i, inst := range c.Instances {
+			if as, ok := staged.Instance(inst.Name); ok && unspecified(as.Host) {
+				c.Instances[i].Host = as.Host
+			}
+		}
+		configs[slot] = c
+	}
+	return configs, tx.DeleteBucket(bucketConfigs)
+}
+
+// ledger reads and writes entries in a transaction and keeps account of their
+// checksums. The first error sticks.
+type ledger struct {
+	tx  *bolt.Tx
+	sum uint64
+	err error
+}
+
+// open takes over the account of the transaction before.
+func (l *ledger) open() {
+	l.sum, l.err = l.account()
+}
+
+func (l *ledger) account() (uint64, error) {
+	data := l.tx.Bucket(bucketMeta).Get(keyChecksum)
+	if len(data) != 8 {
+		return 0, fmt.Errorf("checksum is missing: %w", errDamaged)
+	}
+	return binary.BigEndian.Uint64(data), nil
+}
+
+// close writes the account.
+func (l *ledger) close() error {
+	if l.err != nil {
+		return l.err
+	}
+	return l.tx.Bucket(bucketMeta).Put(keyChecksum, binary.BigEndian.AppendUint64(nil, l.sum))
+}
+
+// complete reports whether what was read is all there is.
+func (l *ledger) complete() error {
+	if l.err != nil {
+		return l.err
+	}
+	want, err := l.account()
+	if err == nil && want != l.sum {
+		err = fmt.Errorf("entries are missing: %w", errDamaged)
+	}
+	return err
+}
+
+// verified returns the encoding of an entry and accounts for it.
+func (l *ledger) verified(bucket, key, entry []byte) (data []byte, ok bool) {
+	if len(entry) < 8 || binary.BigEndian.Uint64(entry) != checksum(bucket, key, entry[8:]) {
+		l.fail(bucket, key, errDamaged)
+		return nil, false
+	}
+	l.sum ^= binary.BigEndian.Uint64(entry)
+	return entry[8:], true
+}
+
+func (l *ledger) fail(bucket, key []byte, err error) {
+	if l.err != nil {
+		return
+	}
+	name := strconv.QuoteToASCII(string(key))
+	if len(key) == 8 {
+		name = strconv.FormatUint(binary.BigEndian.Uint64(key), 10)
+	}
+	l.err = fmt.Errorf("%s %.60s: %w", bucket, name, err)
+}
+
+// get reads an entry into v, a pointer to a record, and reports whether it is
+// there.
+func (l *ledger) get(bucket, key []byte, v any) bool {
+	entry := l.tx.Bucket(bucket).Get(key)
+	if l.err != nil || entry == nil {
+		return false
+	}
+	data, ok := l.verified(bucket, key, entry)
+	if !ok {
+		return false
+	}
+	if err := decode(data, v); err != nil {
+		l.fail(bucket, key, err)
+		return false
+	}
+	return true
+}
+
+// each reads all entries of a bucket in order.
+func each[T any](l *ledger, bucket []byte, do func(T)) {
+	if l.err != nil {
+		return
+	}
+	cursor := l.tx.Bucket(bucket).Cursor()
+	for key, entry := cursor.First(); key != nil; key, entry = cursor.Next() {
+		data, ok := l.verified(bucket, key, entry)
+		if !ok {
+			return
+		}
+		var v T
+		if err := decode(data, &v); err != nil {
+			l.fail(bucket, key, err)
+			return
+		}
+		do(v)
+	}
+}
+
+func (l *ledger) put(bucket, key []byte, v any) {
+	if l.err != nil {
+		return
+	}
+	data, err := encode(v)
+	if err != nil {
+		l.fail(bucket, key, err)
+		return
+	}
+	l.delete(bucket, key)
+	sum := checksum(bucket, key, data)
+	if err := l.tx.Bucket(bucket).Put(key, append(binary.BigEndian.AppendUint64(nil, sum), data...)); err != nil {
+		l.fail(bucket, key, err)
+	}
+	l.sum ^= sum
+}
+
+// delete removes an entry, if it is there.
+func (l *ledger) delete(bucket, key []byte) {
+	entry := l.tx.Bucket(bucket).Get(key)
+	if l.err != nil || entry == nil {
+		return
+	}
+	if _, ok := l.verified(bucket, key, entry); !ok {
+		return
+	}
+	if err := l.tx.Bucket(bucket).Delete(key); err != nil {
+		l.fail(bucket, key, err)
+	}
+}
+
+// trim removes what has a lower number than oldest.
+func (l *ledger) trim(bucket []byte, oldest uint64) {
+	for l.err == nil {
+		key, _ := l.tx.Bucket(bucket).Cursor().First()
+		if key == nil || bytes.Compare(key, keyOf(oldest)) >= 0 {
+			return
+		}
+		l.delete(bucket, slices.Clone(key))
+	}
+}

@@ -1,0 +1,137 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// heard is an input or, in place of it, the answer to a request that is
+// refused, with its dialect.
+type heard struct {
+	input   Input
+	refusal zeekapi.Message
+	dialect *zeekapi.Dialect
+}
+
+// listen turns the notices of a bus into inputs.
+func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
+	guard := newGuard(r.Access[bus])
+	for {
+		notice, err := bus.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("controller: %w", err)
+		}
+		in := r.interpret(notice, guard)
+		if in.refusal != nil {
+			r.publish(ctx, in.dialect, in.dialect.Topics.Controller, in.refusal)
+		}
+		if in.input == nil {
+			continue
+		}
+		select {
+		case r.inputs <- in.input:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// interpret returns the input that a notice is, or none if it is none of ours.
+func (r *runner) interpret(notice broker.Notice, g *guard) heard {
+	switch n := notice.(type) {
+	case broker.PeerAdded:
+		return heard{input: PeerAdded{n.Peer}}
+	case broker.PeerLost:
+		g.lost(n.Peer)
+		return heard{input: PeerLost{n.Peer}}
+	case broker.Received:
+		return r.interpretMessage(n, g)
+	}
+	return heard{}
+}
+
+// interpretMessage tries the dialects that have the message's topic; several
+// may share one.
+func (r *runner) interpretMessage(n broker.Received, g *guard) heard {
+	log := r.Log.With().Str("topic", n.Message.Topic).Str("peer", n.Peer.ID.String()).Logger()
+	unknown := ""
+	for _, d := range r.Dialects {
+		instance, fromAgent := d.Topics.AgentName(n.Message.Topic)
+		if !fromAgent && n.Message.Topic != d.Topics.Controller {
+			continue
+		}
+		if fromAgent {
+			if why, news := g.agent(n.Peer, instance); why != nil {
+				return refusedAgent(log, n.Peer, instance, why, news)
+			}
+		}
+		ev, err := broker.ParseEvent(n.Message.Value)
+		if err != nil {
+			log.Warn().Err(err).Msg("ignoring a message that is no event")
+			return heard{}
+		}
+		msg, err := d.Decode(ev)
+		switch {
+		case errors.Is(err, zeekapi.ErrUnknown):
+			unknown = ev.Name
+			continue
+		case err != nil:
+			log.Warn().Err(err).Msg("ignoring an event with wrong arguments")
+			return heard{}
+		case fromAgent:
+			return fromAgentOf(log, n.Peer, d, instance, msg)
+		}
+		if why := g.client(n.Peer, msg); why != nil {
+			log.Warn().Err(why).Str("event", ev.Name).Str("client", clientName(n.Peer)).Msg("refusing a request")
+			return heard{refusal: zeekapi.Refuse(msg, why.Error()), dialect: d}
+		}
+		return heard{input: FromClient{n.Peer, msg}}
+	}
+	if unknown != "" {
+		log.Warn().Str("event", clip(unknown)).Msg("ignoring an event that is not of the management API")
+	}
+	return heard{}
+}
+
+func fromAgentOf(log zerolog.Logger, p broker.Peer, d *zeekapi.Dialect, instance string, msg zeekapi.Message) heard {
+	if name, ok := sender(msg); ok && name != instance {
+		log.Warn().Str("instance", name).Msgf("ignoring an agent that speaks on the topic of another, %T", msg)
+		return heard{}
+	}
+	return heard{input: FromAgent{p, d.Name, msg}}
+}
+
+// sender returns the instance that a message of an agent says it is from, if it
+// says so.
+func sender(msg zeekapi.Message) (instance string, ok bool) {
+	switch m := msg.(type) {
+	case zeekapi.AgentHello:
+		return m.Instance, true
+	case zeekapi.AgentDescription:
+		return m.Instance, true
+	case zeekapi.AgentChange:
+		return m.Instance, true
+	case zeekapi.AgentError:
+		return m.Instance, true
+	case zeekapi.AgentLog:
+		return m.Instance, true
+	}
+	return "", false
+}
+
+// refusedAgent returns nothing to hear but, if it is news, that an agent was
+// refused.
+func refusedAgent(log zerolog.Logger, p broker.Peer, instance string, why error, news bool) heard {
+	if !news {
+		log.Debug().Err(why).Msg("ignoring an agent that is not allowed")
+		return heard{}
+	}
+	log.Warn().Err(why).Stringer("addr", p.Addr).Msg("ignoring an agent that is not allowed")
+	return heard{input: AgentRefused{p, instance, why.Error()}}
+}

@@ -1,0 +1,129 @@
+package controller
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+const (
+	// maxNotices is how many notices are kept.
+	maxNotices = 1000
+
+	// maxText is how long, in bytes, a text may be that others write and we
+	// keep.
+	maxText = 1000
+)
+
+// clip shortens a text that others wrote.
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "..."
+}
+
+// who names a client, for people.
+func who(p broker.Peer) string {
+	switch {
+	case p.Name != "" && p.Addr.IsValid():
+		return clip(p.Name) + " at " + p.Addr.Addr().Unmap().String()
+	case p.Name != "":
+		return clip(p.Name)
+	case p.Addr.IsValid():
+		return p.Addr.Addr().Unmap().String()
+	}
+	return "unknown"
+}
+
+// allowance is how many events we take from an agent: a burst at first, and a
+// few per second in the long run.
+type allowance struct {
+	spent   float64
+	at      time.Time
+	refused uint64 // since one was taken
+}
+
+const (
+	eventBurst     = 200
+	eventPerSecond = 5
+)
+
+func (a *allowance) take(now time.Time) bool {
+	a.spent = max(0, a.spent-now.Sub(a.at).Seconds()*eventPerSecond)
+	a.at = now
+	if a.spent+1 > eventBurst {
+		a.refused++
+		return false
+	}
+	a.spent++
+	return true
+}
+
+// reported takes what an agent tells without being asked.
+func (m *Machine) reported(peer broker.Peer, msg zeekapi.Message) {
+	a := m.peers[peer.ID]
+	if a == nil || m.agents[a.Name] != a {
+		m.log.Warn().Str("peer", peer.ID.String()).Msgf("ignoring what a peer tells that is no instance's agent, %T", msg)
+		return
+	}
+	c := m.contact(a.Name)
+	if !c.events.take(m.now) {
+		if c.events.refused == 1 {
+			m.log.Warn().Str("instance", a.Name).Msg("the agent tells too much, ignoring some of it")
+		}
+		return
+	}
+	if n := c.events.refused; n > 0 {
+		c.events.refused = 0
+		m.notice(zeekapi.NoticeLog, a.Name, "", fmt.Sprintf("%d messages of the agent were ignored, there were too many", n))
+	}
+	log := m.log.With().Str("instance", a.Name).Logger()
+	switch msg := msg.(type) {
+	case zeekapi.AgentError:
+		text := clip(msg.Text)
+		c.lastError = text
+		log.Error().Str("node", clip(msg.Node)).Msg(text)
+		m.notice(zeekapi.NoticeError, a.Name, clip(msg.Node), text)
+	case zeekapi.AgentLog:
+		text := clip(msg.Text)
+		log.Info().Str("node", clip(msg.Node)).Msg(text)
+		m.notice(zeekapi.NoticeLog, a.Name, clip(msg.Node), text)
+	case zeekapi.AgentChange:
+		log.Info().Str("node", clip(msg.Node.Name)).Str("from", string(msg.Old)).Str("to", string(msg.New)).Msg("node changed state")
+		m.notice(zeekapi.NoticeState, a.Name, clip(msg.Node.Name), string(msg.New))
+	}
+}
+
+// notice keeps and publishes a notice.
+func (m *Machine) notice(kind, instance, node, text string) {
+	number := uint64(1)
+	if n := len(m.notices); n > 0 {
+		number = m.notices[n-1].Number + 1
+	}
+	n := zeekapi.Notice{Number: number, Time: m.now, Kind: kind, Instance: instance, Node: node, Text: text}
+	m.notices = append(m.notices, n)
+	if excess := len(m.notices) - maxNotices; excess > 0 {
+		m.notices = m.notices[excess:]
+	}
+	m.emit(Announce{Notice: n, Oldest: m.notices[0].Number})
+}
+
+func (m *Machine) noticesRequest(req zeekapi.NoticesRequest) {
+	list := m.notices
+	for len(list) > 0 && list[0].Number <= req.After {
+		list = list[1:]
+	}
+	if n := uint64(len(list)); req.Limit > 0 && n > req.Limit {
+		list = list[n-req.Limit:]
+	}
+	m.answer(zeekapi.NoticesResponse{ReqID: req.ReqID, Result: successWith(req.ID, list)})
+}
+
+// successWith returns a successful result with data for a client.
+func successWith(reqID string, data any) zeekapi.Result {
+	return zeekapi.Result{ReqID: reqID, Success: true, Data: mustMarshal(data)}
+}

@@ -1,0 +1,150 @@
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// statusPatience is how long a client that wants to see the status waits for
+// agents that do not answer.
+const statusPatience = 3 * time.Second
+
+// statusRequest asks all agents for their nodes. Ours know more than Zeek's,
+// which get another question when the first turns out not to be for them.
+func (m *Machine) statusRequest(by broker.Peer, req zeekapi.StatusRequest) {
+	r := m.begin(by, req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+		if len(results) > 0 && results[0].Error == errTooMany {
+			return zeekapi.StatusResponse{ReqID: id, Result: results[0]}
+		}
+		return zeekapi.StatusResponse{ReqID: id, Result: successWith(id.ID, m.status(results))}
+	})
+	if r == nil {
+		return
+	}
+	m.hurry(r, statusPatience)
+	r.accept = func(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+		var result zeekapi.Result
+		switch msg := msg.(type) {
+		case zeekapi.AgentStatusResponse:
+			result = msg.Result
+			if !isA[[]zeekapi.NodeDetail](result.Data) {
+				return r.unanswered(c.instance, errNoStatus), true
+			}
+		case zeekapi.AgentGetNodesResponse:
+			result = msg.Result
+			var nodes []zeekapi.NodeStatus
+			if !result.Data.IsNone() && zeekapi.Unmarshal(result.Data, &nodes) != nil {
+				return r.unanswered(c.instance, errNoStatus), true
+			}
+			details := make([]zeekapi.NodeDetail, len(nodes))
+			for i, n := range nodes {
+				details[i].Status = n
+			}
+			result.Data = mustMarshal(details)
+		default:
+			return nil, false
+		}
+		return []zeekapi.Result{result}, true
+	}
+	for _, name := range sortedKeys(m.agents) {
+		m.call(r, name, func(id zeekapi.ReqID) zeekapi.Message { return zeekapi.AgentStatusRequest{ReqID: id} })
+	}
+	m.settle(r)
+}
+
+// status returns the cluster as it is, with the nodes in what agents answered.
+func (m *Machine) status(answers []zeekapi.Result) zeekapi.Status {
+	byInstance := make(map[string]zeekapi.Result, len(answers))
+	for _, res := range answers {
+		byInstance[res.Instance] = res
+	}
+	s := zeekapi.Status{
+		Controller: zeekapi.Process{Name: m.settings.Name, Version: m.settings.Version, Started: m.started},
+		Staged:     m.configs[Staged].ID,
+		Deployed:   m.configs[Deployed].ID,
+		Target:     m.configs[Target].ID,
+	}
+	if n := len(m.history); n > 0 {
+		last := m.history[n-1].Deployment
+		s.Last = &last
+	}
+	if m.job != nil {
+		last := m.job.snapshot()
+		s.Job = &last
+	}
+	for _, name := range sortedKeys(m.contacts) {
+		s.Instances = append(s.Instances, m.instanceStatus(name, byInstance))
+	}
+	return s
+}
+
+func (m *Machine) instanceStatus(name string, answers map[string]zeekapi.Result) zeekapi.InstanceStatus {
+	c := m.contacts[name]
+	i := zeekapi.InstanceStatus{Since: c.since, Drained: m.drained[name], LastError: c.lastError}
+	w, a := m.wanted[name], m.agents[name]
+	if w != nil {
+		i.Wanted, i.Ready, i.Instance = true, w.ready, w.Instance
+		if unspecified(i.Instance.Host) && w.host.IsValid() {
+			i.Instance.Host = w.host
+		}
+	}
+	if a == nil {
+		return i
+	}
+	if w == nil {
+		i.Instance = a.Instance
+	}
+	i.Connected, i.Dialects, i.Agent, i.Zeek = true, slices.Clone(a.dialects), a.process, a.zeek
+	answer, ok := answers[name]
+	switch {
+	case !ok:
+		i.LastError = "no answer when asked for the status"
+	case answer.Error != "":
+		i.LastError = clip(answer.Error)
+	case !answer.Data.IsNone():
+		// What accept has seen before.
+		_ = zeekapi.Unmarshal(answer.Data, &i.Nodes)
+	}
+	return i
+}
+
+// logsRequest passes on a client's question about a node to its agent.
+func (m *Machine) logsRequest(by broker.Peer, req zeekapi.LogsRequest) {
+	r := m.begin(by, req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
+		resp := zeekapi.LogsResponse{ReqID: id}
+		if len(results) > 0 {
+			resp.Result = results[0]
+		}
+		return resp
+	})
+	if r == nil {
+		return
+	}
+	nodes := m.configs[Target].Nodes
+	at := slices.IndexFunc(nodes, func(n zeekapi.Node) bool { return n.Name == req.Node })
+	if at < 0 {
+		r.results = []zeekapi.Result{{ReqID: r.id, Node: req.Node, Error: "unknown cluster node"}}
+		m.finish(r)
+		return
+	}
+	r.nodes = func(string) []string { return []string{req.Node} }
+	r.accept = func(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+		resp, ok := msg.(zeekapi.AgentLogsResponse)
+		if !isA[zeekapi.NodeOutputs](resp.Result.Data) {
+			return r.unanswered(c.instance, "agent sent something else than the output of a node"), ok
+		}
+		return []zeekapi.Result{resp.Result}, ok
+	}
+	instance := nodes[at].Instance
+	if m.agents[instance] == nil {
+		r.results = r.unanswered(instance, errNotConnected)
+		m.finish(r)
+		return
+	}
+	m.call(r, instance, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.AgentLogsRequest{ReqID: id, Node: req.Node, Bytes: req.Bytes}
+	})
+}
