@@ -2,8 +2,12 @@ package controller
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
 // Check returns an error if the machine's state contradicts itself or holds
@@ -27,25 +31,63 @@ func (m *Machine) Check() error {
 			return fmt.Errorf("the welcome of %s is never repeated", name)
 		}
 	}
-	calls := 0
-	for id, r := range m.requests {
-		if r.id != id || !r.deadline.After(m.now) && !m.Deadline().Equal(r.deadline) {
-			return fmt.Errorf("request %s outlives its deadline", id)
+	unready := 0
+	for name, w := range m.wanted {
+		if w.Name != name {
+			return fmt.Errorf("member %s is called %s", w.Name, name)
 		}
-		if r.config != nil && r != m.deployment {
+		if m.drained[name] && (w.ready || w.welcome != "") {
+			return fmt.Errorf("instance %s is drained, but welcomed", name)
+		}
+		if m.blocks(w) {
+			unready++
+		}
+	}
+	if unready != m.unready {
+		return fmt.Errorf("%d instances are not ready, %d were counted", unready, m.unready)
+	}
+	for name := range m.contacts {
+		if m.wanted[name] == nil && m.agents[name] == nil {
+			return fmt.Errorf("contact with %s is no good", name)
+		}
+	}
+	return m.checkRequests()
+}
+
+func (m *Machine) checkRequests() error {
+	calls, counted := 0, make(map[uuid.UUID]int)
+	for id, r := range m.requests {
+		if r.id != id || m.deadlines[r.index] != r || r.deadline.Before(m.Deadline()) {
+			return fmt.Errorf("request %s has no deadline", id)
+		}
+		if r.deployment != nil && r != m.deployment {
 			return fmt.Errorf("request %s is a second deployment", id)
 		}
+		if r.counted {
+			counted[r.client]++
+		}
 		calls += len(r.open)
+		for instance, c := range r.open {
+			if c.request != r || c.instance != instance || m.calls[c.id] != c || c.agent != nil && !c.agent.calls[c] {
+				return fmt.Errorf("call %s is astray", c.id)
+			}
+		}
+	}
+	if len(m.deadlines) != len(m.requests) {
+		return fmt.Errorf("%d requests with %d deadlines", len(m.requests), len(m.deadlines))
 	}
 	if calls != len(m.calls) {
 		return fmt.Errorf("%d calls, of which %d belong to requests", len(m.calls), calls)
+	}
+	if !maps.Equal(counted, m.perPeer) {
+		return fmt.Errorf("requests of clients are %v, counted %v", counted, m.perPeer)
 	}
 	if m.deployment != nil {
 		if m.requests[m.deployment.id] != m.deployment {
 			return fmt.Errorf("deployment %s is no request", m.deployment.id)
 		}
-		if len(m.wanted) != len(m.deployment.config.Instances) {
-			return fmt.Errorf("deployment of %d instances wants %d", len(m.deployment.config.Instances), len(m.wanted))
+		if len(m.wanted) != len(m.deployment.target.Instances) {
+			return fmt.Errorf("deployment of %d instances wants %d", len(m.deployment.target.Instances), len(m.wanted))
 		}
 	}
 	return nil
@@ -71,4 +113,41 @@ func (m *Machine) AgentOf(instance string) uuid.UUID {
 		return a.peer
 	}
 	return uuid.Nil
+}
+
+// Apply makes a change to the state, as a store does.
+func (s *State) Apply(c Change) {
+	switch c := c.(type) {
+	case Save:
+		s.Configs[c.Slot] = c.Config
+	case SaveDeployment:
+		s.History = slices.DeleteFunc(s.History, func(p Past) bool { return p.Number == c.Past.Number || p.Number < c.Oldest })
+		s.History = append(s.History, c.Past)
+	case SaveNames:
+		names := &s.Drained
+		if c.Set == Owed {
+			names = &s.Owed
+		}
+		*names = slices.DeleteFunc(*names, func(n string) bool { return n == c.Name })
+		if c.In {
+			*names = append(*names, c.Name)
+		}
+	case SaveJob:
+		s.Job = &c.Job
+	case Announce:
+		for len(s.Notices) > 0 && s.Notices[0].Number < c.Oldest {
+			s.Notices = s.Notices[1:]
+		}
+		s.Notices = append(s.Notices, c.Notice)
+	}
+}
+
+// Clone returns a copy that Apply does not share with s.
+func (s State) Clone() State {
+	configs := make(map[Slot]zeekapi.Configuration)
+	maps.Copy(configs, s.Configs)
+	s.Configs = configs
+	s.History, s.Notices = slices.Clone(s.History), slices.Clone(s.Notices)
+	s.Drained, s.Owed = slices.Clone(s.Drained), slices.Clone(s.Owed)
+	return s
 }

@@ -28,12 +28,19 @@ type bench struct {
 	now     time.Time
 	ids     int
 	saved   map[controller.Slot]zeekapi.Configuration
+	state   controller.State
+	notices []string // since the last call of heard
 }
 
 func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *bench {
-	b := &bench{t: t, now: testStart, saved: make(map[controller.Slot]zeekapi.Configuration)}
-	maps.Copy(b.saved, saved)
-	b.machine = controller.NewMachine(controller.DefaultSettings(), saved, func() string {
+	return newBenchOf(t, controller.State{Configs: saved})
+}
+
+// newBenchOf gives a machine the state of an earlier life.
+func newBenchOf(t *testing.T, state controller.State) *bench {
+	b := &bench{t: t, now: testStart, state: state.Clone(), saved: make(map[controller.Slot]zeekapi.Configuration)}
+	maps.Copy(b.saved, state.Configs)
+	b.machine = controller.NewMachine(controller.DefaultSettings(), state.Clone(), func() string {
 		b.ids++
 		return fmt.Sprintf("#%d", b.ids)
 	}, zerolog.Nop())
@@ -81,14 +88,7 @@ func (b *bench) idle() {
 
 func (b *bench) check(outputs []controller.Output, want []string) {
 	b.t.Helper()
-	var got []string
-	for _, o := range outputs {
-		if save, ok := o.(controller.Save); ok {
-			b.saved[save.Slot] = save.Config
-		}
-		got = append(got, describe(o))
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, b.take(outputs)); diff != "" {
 		b.t.Errorf("outputs (-want +got)\n%s", diff)
 	}
 	if err := b.machine.Check(); err != nil {
@@ -96,7 +96,44 @@ func (b *bench) check(outputs []controller.Output, want []string) {
 	}
 }
 
-// deployed brings a configuration to where all agents run it, and returns the
+// take stores what is to be stored and describes the outputs, but for notices
+// and the history, which would be everywhere.
+func (b *bench) take(outputs []controller.Output) (described []string) {
+	for _, o := range outputs {
+		if c, ok := o.(controller.Change); ok {
+			b.state.Apply(c)
+		}
+		switch o := o.(type) {
+		case controller.Save:
+			b.saved[o.Slot] = o.Config
+		case controller.Announce:
+			b.notices = append(b.notices, strings.TrimSpace(fmt.Sprintf("%s %s %s: %s", o.Notice.Kind, o.Notice.Instance, o.Notice.Node, o.Notice.Text)))
+			continue
+		case controller.SaveDeployment, controller.SaveNames, controller.SaveJob:
+			continue
+		}
+		described = append(described, describe(o))
+	}
+	return described
+}
+
+// heard checks the notices since it was last called.
+func (b *bench) heard(want ...string) {
+	b.t.Helper()
+	if diff := cmp.Diff(want, b.notices); diff != "" {
+		b.t.Errorf("notices (-want +got)\n%s", diff)
+	}
+	b.notices = nil
+}
+
+// again returns the bench of a controller that takes over the state.
+func (b *bench) again() *bench {
+	c := newBenchOf(b.t, b.state)
+	c.now = b.now
+	return c
+}
+
+// deployedBench brings a configuration to where all agents run it, and returns the
 // bench of it. The agents connect, from 10.0.0.1 upward.
 func deployedBench(t *testing.T, c zeekapi.Configuration) (*bench, map[string]broker.Peer) {
 	b := newBench(t, nil)
@@ -111,9 +148,7 @@ func deployedBench(t *testing.T, c zeekapi.Configuration) (*bench, map[string]br
 	for len(outputs) > 0 {
 		o := outputs[0]
 		outputs = outputs[1:]
-		if save, ok := o.(controller.Save); ok {
-			b.saved[save.Slot] = save.Config
-		}
+		b.take([]controller.Output{o})
 		to, ok := o.(controller.ToAgent)
 		if !ok {
 			continue
@@ -127,7 +162,7 @@ func deployedBench(t *testing.T, c zeekapi.Configuration) (*bench, map[string]br
 	}
 	b.now = b.now.Add(time.Minute)
 	b.machine.Step(b.now, controller.Tick{})
-	b.ids = 0
+	b.ids, b.notices = 0, nil
 	b.idle()
 	return b, peers
 }
@@ -161,6 +196,9 @@ func describe(o controller.Output) string {
 		switch msg := o.Message.(type) {
 		case zeekapi.AgentDeployRequest:
 			text += " " + msg.Config.ID
+			if msg.Force {
+				text += " by force"
+			}
 		case zeekapi.AgentDispatchRequest:
 			text += " " + strings.Join(msg.Action, " ") + " of " + strings.Join(msg.Nodes, " ")
 		case zeekapi.AgentRestartRequest:

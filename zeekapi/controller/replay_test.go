@@ -129,7 +129,7 @@ func newReplay(t *testing.T, d *zeekapi.Dialect) *replay {
 	}
 	settings := controller.DefaultSettings()
 	settings.RequestTimeout = 10 * time.Second // Zeek's
-	r.machine = controller.NewMachine(settings, nil, func() string {
+	r.machine = controller.NewMachine(settings, controller.State{}, func() string {
 		r.ids++
 		return fmt.Sprintf("ours-%d", r.ids)
 	}, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel))

@@ -327,7 +327,7 @@ func TestRunStoreFails(t *testing.T) {
 	client.say(modern.Topics.Controller, stage("r2", config("c1", "a")))
 	err := <-n.done
 	n.done <- nil
-	if err == nil || !strings.HasPrefix(err.Error(), "controller: state: saving the staged configuration: ") {
+	if err == nil || !strings.Contains(err.Error(), "state.db: saving: ") {
 		t.Errorf("Run: %v", err)
 	}
 	n.bus.Close()

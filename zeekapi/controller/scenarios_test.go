@@ -34,7 +34,7 @@ func TestDeployment(t *testing.T) {
 	b.agent(peer(1), agentDeployed("#3", success("a", "wa")))
 	b.agent(peer(1), agentDeployed("#3", success("a", "wa"))) // agents repeat themselves
 	b.agent(peer(2), agentDeployed("#4", zeekapi.Result{Node: "wb", Data: broker.Vector(broker.String("out"), broker.String("err"))}),
-		"save deployed c1", "save target c1",
+		"save deployed c1",
 		`answer DeployResponse r4 [T a wa] [F b wb = ["out", "err"]] [T = c1]`)
 	b.agent(peer(2), agentDeployed("#4"))
 	b.agent(peer(2), agentDeployed(""))
@@ -72,7 +72,7 @@ func TestLateAgentGetsTheNewConfiguration(t *testing.T) {
 	b.agent(peer(7), welcomed("#1", "b"),
 		"save target c2", "to a: AgentDeployRequest #3 c2", "to b: AgentDeployRequest #4 c2")
 	b.agent(peers["a"], agentDeployed("#3", success("a", "wa")))
-	b.agent(peer(7), agentDeployed("#4", success("b", "wb")), "save deployed c2", "save target c2")
+	b.agent(peer(7), agentDeployed("#4", success("b", "wb")), "save deployed c2")
 }
 
 // Results that came in before the time-out are not lost.
@@ -94,7 +94,7 @@ func TestRedeployAtStart(t *testing.T) {
 	b.start("save target c1")
 	b.agent(peer(1), hello("a"), "to a: AgentWelcomeRequest #2")
 	b.agent(peer(1), welcomed("#2", "a"), "to a: AgentDeployRequest #3 c1")
-	b.agent(peer(1), agentDeployed("#3", success("a", "")), "save deployed c1", "save target c1")
+	b.agent(peer(1), agentDeployed("#3", success("a", "")), "save deployed c1")
 	b.tick()
 	b.idle()
 
@@ -105,7 +105,7 @@ func TestRedeployAtStart(t *testing.T) {
 	b.agent(peer(1), hello("a"), "to a: AgentWelcomeRequest #2")
 	b.agent(peer(1), welcomed("#2", "a"), "to a: AgentDeployRequest #3 c1")
 	b.agent(peer(1), agentDeployed("#3", success("a", "wa")),
-		"save deployed c1", "save target c1", "answer DeployResponse r1 [T a wa] [T = c1]")
+		"save deployed c1", "answer DeployResponse r1 [T a wa] [T = c1]")
 
 	// Nobody hears of it when our own times out.
 	b = newBench(t, slots)
@@ -119,11 +119,11 @@ func TestEmptyConfiguration(t *testing.T) {
 	b.client(stage("r1", zeekapi.Configuration{ID: "c0"}),
 		"save staged c0", "save ready c0", "answer StageConfigurationResponse r1 [T = c0]")
 	b.client(deploy("r2"), "save target c0", "to a: AgentStandbyRequest",
-		"save deployed c0", "save target c0", "answer DeployResponse r2 [T = c0]")
+		"save deployed c0", "answer DeployResponse r2 [T = c0]")
 	b.client(restart("r3"), "answer RestartResponse r3 [F no active cluster deployment]")
 	b.client(getID("r4", "x"), "answer GetIDValueResponse r4 [F no cluster deployed]")
 	b.client(set("r5", zeekapi.Configuration{ID: "c0"}), "save staged c0", "save ready c0",
-		"save target c0", "save deployed c0", "save target c0", "answer SetConfigurationResponse r5 [T = c0]")
+		"save target c0", "save deployed c0", "answer SetConfigurationResponse r5 [T = c0]")
 	b.idle()
 }
 
@@ -138,7 +138,7 @@ func TestSetConfiguration(t *testing.T) {
 	b.client(deploy("r4"), "answer DeployResponse r4 [F earlier deployment r2 still pending]")
 	b.agent(peer(1), welcomed("#1", "a"), "to a: AgentDeployRequest #2 c1")
 	b.agent(peer(1), agentDeployed("#2", success("a", "")),
-		"save deployed c1", "save target c1", "answer SetConfigurationResponse r2 [T a]")
+		"save deployed c1", "answer SetConfigurationResponse r2 [T a]")
 	b.client(set("r5", config("c3", "a", "b")), "save staged c3", "save ready c3", "save target c3")
 	b.tick("answer SetConfigurationResponse r5 [F request timed out]")
 }
@@ -151,7 +151,7 @@ func TestAgentWithoutNodes(t *testing.T) {
 	b.client(deploy("r1"), "save target c1", "to a: AgentDeployRequest #1 c1", "to b: AgentDeployRequest #2 c1")
 	timeout := zeekapi.Result{Error: zeekapi.ErrorTimeout}
 	b.agent(peers["b"], agentDeployed("#2", timeout))
-	b.agent(peers["a"], agentDeployed("#1", timeout, success("", "wa")), "save deployed c1", "save target c1",
+	b.agent(peers["a"], agentDeployed("#1", timeout, success("", "wa")), "save deployed c1",
 		"answer DeployResponse r1 [T b] [F a request timed out] [T a wa] [T = c1]")
 }
 
@@ -165,7 +165,7 @@ func TestInstanceMoves(t *testing.T) {
 	p1 := dialedPeer(1, "10.1.0.1:2151")
 	b.agent(p1, hello("a"), "to a: AgentWelcomeRequest #1")
 	b.agent(p1, welcomed("#1", "a"), "to a: AgentDeployRequest #2 c1")
-	b.agent(p1, agentDeployed("#2", success("a", "wa")), "save deployed c1", "save target c1", "answer SetConfigurationResponse r1 [T a wa]")
+	b.agent(p1, agentDeployed("#2", success("a", "wa")), "save deployed c1", "answer SetConfigurationResponse r1 [T a wa]")
 
 	b.client(set("r2", at2), "save staged c2", "save ready c2", "save target c2",
 		"to a: AgentStandbyRequest", "hang up 10.1.0.1:2151", "dial 10.1.0.2:2151")
@@ -173,14 +173,14 @@ func TestInstanceMoves(t *testing.T) {
 	p2 := dialedPeer(2, "10.1.0.2:2151")
 	b.agent(p2, hello("a"), "to a: AgentWelcomeRequest #3")
 	b.agent(p2, welcomed("#3", "a"), "to a: AgentDeployRequest #4 c2")
-	b.agent(p2, agentDeployed("#4", success("a", "wa")), "save deployed c2", "save target c2", "answer SetConfigurationResponse r2 [T a wa]")
+	b.agent(p2, agentDeployed("#4", success("a", "wa")), "save deployed c2", "answer SetConfigurationResponse r2 [T a wa]")
 
 	// From now on the agent connects.
 	b.client(set("r3", config("c3", "a")), "save staged c3", "save ready c3", "save target c3",
 		"to a: AgentStandbyRequest", "hang up 10.1.0.2:2151")
 	b.agent(peer(3), hello("a"), "to a: AgentWelcomeRequest #5")
 	b.agent(peer(3), welcomed("#5", "a"), "to a: AgentDeployRequest #6 c3")
-	b.agent(peer(3), agentDeployed("#6", success("a", "wa")), "save deployed c3", "save target c3", "answer SetConfigurationResponse r3 [T a wa]")
+	b.agent(peer(3), agentDeployed("#6", success("a", "wa")), "save deployed c3", "answer SetConfigurationResponse r3 [T a wa]")
 
 	// Where the agent that connects is said to be makes no difference.
 	elsewhere := config("c4", "a")
@@ -208,7 +208,7 @@ func TestWelcome(t *testing.T) {
 		b.tick("to a: AgentWelcomeRequest #1")
 		b.tick("to a: AgentWelcomeRequest #1")
 		b.agent(peer(1), welcomed("#1", "a"), "save target c1", "to a: AgentDeployRequest #3 c1")
-		b.agent(peer(1), agentDeployed("#3"), "save deployed c1", "save target c1")
+		b.agent(peer(1), agentDeployed("#3"), "save deployed c1")
 		b.tick()
 		b.idle()
 	})
@@ -289,7 +289,7 @@ func TestAgentRestarts(t *testing.T) {
 		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #3")
 		b.agent(peer(7), welcomed("#3", "a"), "to a: AgentDeployRequest #4 c1")
 		b.agent(peers["b"], agentDeployed("#2", success("b", "wb")))
-		b.agent(peer(7), agentDeployed("#4", success("a", "wa")), "save deployed c1", "save target c1",
+		b.agent(peer(7), agentDeployed("#4", success("a", "wa")), "save deployed c1",
 			"answer DeployResponse r1 [T b wb] [T a wa] [T = c1]")
 	})
 	t.Run("its connection breaks during a deployment", func(t *testing.T) {
@@ -299,7 +299,7 @@ func TestAgentRestarts(t *testing.T) {
 		b.do(controller.PeerLost{Peer: peers["a"]})
 		b.agent(peers["a"], hello("a"), "to a: AgentWelcomeRequest #3")
 		b.agent(peers["a"], welcomed("#3", "a"), "to a: AgentDeployRequest #4 c1")
-		b.agent(peers["a"], agentDeployed("#4", success("a", "wa")), "save deployed c1", "save target c1",
+		b.agent(peers["a"], agentDeployed("#4", success("a", "wa")), "save deployed c1",
 			"answer DeployResponse r1 [T b wb] [T a wa] [T = c1]")
 	})
 }
@@ -310,7 +310,7 @@ func TestTwoAgentsOfOneName(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
 	b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #1")
 	b.agent(peer(7), welcomed("#1", "a"), "save target c1", "to a: AgentDeployRequest #3 c1")
-	b.agent(peer(7), agentDeployed("#3"), "save deployed c1", "save target c1")
+	b.agent(peer(7), agentDeployed("#3"), "save deployed c1")
 	for range 3 {
 		b.agent(peers["a"], hello("a"))
 		b.agent(peer(7), hello("a"))
@@ -356,7 +356,7 @@ func TestForeignAnswers(t *testing.T) {
 	b.client(deploy("r2"), "save target c1", "to a: AgentDeployRequest #3 c1", "to b: AgentDeployRequest #4 c1")
 	b.agent(peers["b"], agentDeployed("#3", success("a", "wa")))
 	b.agent(peers["b"], agentDeployed("#4", zeekapi.Result{Success: true, Data: broker.String("c9")}))
-	b.agent(peers["a"], agentDeployed("#3", success("a", "wa")), "save deployed c1", "save target c1",
+	b.agent(peers["a"], agentDeployed("#3", success("a", "wa")), "save deployed c1",
 		"answer DeployResponse r2 [T b] [T a wa] [T = c1]")
 
 	// Nobody else can welcome.
@@ -427,7 +427,7 @@ func TestRequestIDs(t *testing.T) {
 	b.client(deploy("r1"), "save target c1", "to a: AgentDeployRequest #1 c1")
 	b.client(deploy("r1"))
 	b.client(getNodes("r1"))
-	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c1", "save target c1",
+	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c1",
 		"answer DeployResponse r1 [T a wa] [T = c1]")
 	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #2")
 	b.tick("answer GetNodesResponse r1 [F request timed out]")

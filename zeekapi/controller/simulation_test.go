@@ -45,7 +45,7 @@ type simulation struct {
 
 	machine *controller.Machine
 	life    int // of the controller
-	saved   map[controller.Slot]zeekapi.Configuration
+	state   controller.State
 	staged  map[string]zeekapi.Configuration // every configuration that there ever was
 	ids     int
 
@@ -89,7 +89,7 @@ func newSimulation(seed uint64) *simulation {
 	s := &simulation{
 		random:  rand.New(rand.NewPCG(seed, 1)),
 		now:     testStart,
-		saved:   make(map[controller.Slot]zeekapi.Configuration),
+		state:   controller.State{Configs: make(map[controller.Slot]zeekapi.Configuration)},
 		staged:  make(map[string]zeekapi.Configuration),
 		ran:     make(map[string]map[string]bool),
 		pending: make(map[string]time.Time),
@@ -176,7 +176,7 @@ func (s *simulation) startController() {
 	s.welcome = make(map[string]uuid.UUID)
 	s.greeted = make(map[string]map[uuid.UUID]bool)
 	clear(s.pending)
-	s.machine = controller.NewMachine(controller.DefaultSettings(), s.saved, func() string {
+	s.machine = controller.NewMachine(controller.DefaultSettings(), s.state.Clone(), func() string {
 		s.ids++
 		return fmt.Sprintf("#%d", s.ids)
 	}, zerolog.Nop())
@@ -213,9 +213,12 @@ func (s *simulation) fromAgent(p broker.Peer, msg zeekapi.Message) {
 
 func (s *simulation) perform(outputs []controller.Output) {
 	for _, o := range outputs {
+		if c, ok := o.(controller.Change); ok {
+			s.state.Apply(c)
+		}
+	}
+	for _, o := range outputs {
 		switch o := o.(type) {
-		case controller.Save:
-			s.saved[o.Slot] = o.Config
 		case controller.ToClients:
 			s.answered(o.Message)
 		case controller.Dial:
@@ -423,7 +426,7 @@ func (s *simulation) answered(msg zeekapi.Message) {
 	delete(s.pending, id)
 	switch msg := msg.(type) {
 	case zeekapi.StageConfigurationResponse:
-		if config, ok := acknowledged(msg.Results); ok && (s.saved[controller.Staged].ID != config || s.saved[controller.Ready].ID != config) {
+		if config, ok := acknowledged(msg.Results); ok && (s.state.Configs[controller.Staged].ID != config || s.state.Configs[controller.Ready].ID != config) {
 			s.failf("%s: acknowledges %s before it is saved", id, config)
 		}
 	case zeekapi.DeployResponse:
@@ -431,7 +434,7 @@ func (s *simulation) answered(msg zeekapi.Message) {
 		if !ok {
 			return
 		}
-		if s.saved[controller.Deployed].ID != config || s.saved[controller.Target].ID != config {
+		if s.state.Configs[controller.Deployed].ID != config || s.state.Configs[controller.Target].ID != config {
 			s.failf("%s: acknowledges %s before it is saved", id, config)
 		}
 		for _, inst := range s.staged[config].Instances {
@@ -473,7 +476,7 @@ func (s *simulation) check() {
 
 // checkEnd wants that all agents run the target once all is calm.
 func (s *simulation) checkEnd() {
-	target, ok := s.saved[controller.Target]
+	target, ok := s.state.Configs[controller.Target]
 	if !ok || slices.ContainsFunc(target.Instances, func(i zeekapi.Instance) bool { return i.Name == "nobody" }) {
 		return
 	}
@@ -483,7 +486,7 @@ func (s *simulation) checkEnd() {
 				a.name, a.running, target.ID, s.machine.Ready(), slices.Collect(maps.Keys(s.pending)))
 		}
 	}
-	if s.saved[controller.Deployed].ID != target.ID {
-		s.failf("in the end %s is deployed instead of %s", s.saved[controller.Deployed].ID, target.ID)
+	if s.state.Configs[controller.Deployed].ID != target.ID {
+		s.failf("in the end %s is deployed instead of %s", s.state.Configs[controller.Deployed].ID, target.ID)
 	}
 }

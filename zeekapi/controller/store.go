@@ -17,7 +17,10 @@ import (
 
 // Store keeps the state of a controller over its restarts, in one file. It is
 // for one goroutine.
-type Store struct{ db *bolt.DB }
+type Store struct {
+	db   *bolt.DB
+	file string
+}
 
 // lockTimeout is how long to wait for another process that holds the file.
 const lockTimeout = time.Second
@@ -43,7 +46,7 @@ func OpenStore(file string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("controller: state file %s: %w", file, err), db.Close())
 	}
-	return &Store{db: db}, nil
+	return &Store{db: db, file: file}, nil
 }
 
 // errDamaged is for what no controller wrote.
@@ -81,7 +84,7 @@ func (s *Store) Load() (State, error) {
 		return r.complete()
 	}
 	if err := undamaged(func() error { return s.db.View(view) }); err != nil {
-		return State{}, fmt.Errorf("controller: state file %s: %w", s.db.Path(), err)
+		return State{}, fmt.Errorf("controller: state file %s: %w", s.file, err)
 	}
 	return state, nil
 }
@@ -106,7 +109,7 @@ func (s *Store) Save(changes ...Change) error {
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("controller: state file %s: saving: %w", s.db.Path(), err)
+		return fmt.Errorf("controller: state file %s: saving: %w", s.file, err)
 	}
 	return nil
 }

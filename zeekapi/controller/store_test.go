@@ -1,7 +1,6 @@
 package controller_test
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -9,11 +8,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
@@ -28,16 +30,20 @@ func openStore(t *testing.T, file string) *controller.Store {
 	return s
 }
 
-func load(t *testing.T, s *controller.Store) map[controller.Slot]zeekapi.Configuration {
+func load(t *testing.T, s *controller.Store) controller.State {
 	t.Helper()
-	configs, err := s.Load()
+	state, err := s.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return configs
+	return state
 }
 
-var cmpConfig = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+var cmpState = cmp.Options{
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }),
+	cmpopts.EquateEmpty(),
+}
 
 func fullConfig() zeekapi.Configuration {
 	cpu := int64(3)
@@ -56,28 +62,137 @@ func fullConfig() zeekapi.Configuration {
 	}
 }
 
-func TestStoreKeeps(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "some", "folder", "state.db")
-	s := openStore(t, file)
-	if configs := load(t, s); len(configs) != 0 {
-		t.Errorf("a new store holds %v", configs)
+// someChanges are of every kind there is.
+func someChanges() []controller.Change {
+	began := time.Unix(1790000000, 0).UTC()
+	past := controller.Past{
+		Deployment:    zeekapi.Deployment{Number: 7, Config: "c1", Action: "deploy", By: "alice", Started: began, Outcome: zeekapi.OutcomePending},
+		Configuration: fullConfig(),
 	}
-	want := make(map[controller.Slot]zeekapi.Configuration)
+	ended := past
+	ended.Ended, ended.Outcome, ended.Errors = began.Add(time.Second), zeekapi.OutcomeFailed, []string{"w: failed"}
+	changes := []controller.Change{
+		controller.SaveDeployment{Past: past, Oldest: 7},
+		controller.SaveDeployment{Past: ended, Oldest: 7},
+		controller.SaveNames{Set: controller.Drained, Name: "a", In: true},
+		controller.SaveNames{Set: controller.Drained, Name: "", In: true},
+		controller.SaveNames{Set: controller.Drained, Name: "a", In: false},
+		controller.SaveNames{Set: controller.Drained, Name: "b", In: false},
+		controller.SaveNames{Set: controller.Owed, Name: strings.Repeat("long", 20000), In: true},
+		controller.SaveJob{Job: zeekapi.Job{Number: 1, By: "bob", Started: began, Next: []string{"w"}}},
+		controller.SaveJob{Job: zeekapi.Job{Number: 1, By: "bob", Started: began, Ended: began, Done: []string{"w"}}},
+	}
 	for _, slot := range controller.Slots {
 		c := fullConfig()
 		c.ID = string(slot)
-		for _, c := range []zeekapi.Configuration{{ID: "former"}, c} {
-			if err := s.Save(slot, c); err != nil {
+		changes = append(changes, controller.Save{Slot: slot, Config: zeekapi.Configuration{ID: "former"}}, controller.Save{Slot: slot, Config: c})
+	}
+	for i := range uint64(300) {
+		changes = append(changes, controller.Announce{
+			Notice: zeekapi.Notice{Number: i + 1, Time: began, Kind: zeekapi.NoticeState, Instance: "a", Node: "w", Text: "RUNNING"},
+			Oldest: max(100, i) - 99,
+		})
+	}
+	return changes
+}
+
+func TestStoreKeeps(t *testing.T) {
+	changes := someChanges()
+	want := controller.State{}.Clone()
+	for _, c := range changes {
+		want.Apply(c)
+	}
+	dir := t.TempDir()
+	for _, batch := range []int{20, len(changes)} {
+		file := filepath.Join(dir, "some", "folder", strconv.Itoa(batch))
+		s := openStore(t, file)
+		if diff := cmp.Diff(controller.State{}, load(t, s), cmpState); diff != "" {
+			t.Errorf("a new store holds\n%s", diff)
+		}
+		for some := range slices.Chunk(changes, batch) {
+			if err := s.Save(some...); err != nil {
 				t.Fatal(err)
 			}
 		}
-		want[slot] = c
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, load(t, openStore(t, file)), cmpState); diff != "" {
+			t.Errorf("loaded (-want +got)\n%s", diff)
+		}
 	}
-	if err := s.Close(); err != nil {
+}
+
+// What cannot be saved leaves all as it was.
+func TestStoreSavesAllOrNothing(t *testing.T) {
+	s := openStore(t, filepath.Join(t.TempDir(), "state.db"))
+	bad := fullConfig()
+	bad.Nodes[0].Role = "no role"
+	err := s.Save(
+		controller.Save{Slot: controller.Staged, Config: fullConfig()},
+		controller.Save{Slot: controller.Ready, Config: bad})
+	if err == nil || !strings.Contains(err.Error(), `saving: configs "ready": `) {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff(controller.State{}, load(t, s), cmpState); diff != "" {
+		t.Errorf("the store holds\n%s", diff)
+	}
+}
+
+// A file of the first schema has no more than configurations, and addresses in
+// the target.
+func TestStoreUpgrades(t *testing.T) {
+	staged, target := config("c1", "a", "b"), config("c1", "a", "b")
+	staged.Instances[1].Host = netip.MustParseAddr("10.0.0.2")
+	target.Instances[0].Host = netip.MustParseAddr("10.0.0.1")
+	target.Instances[1].Host = netip.MustParseAddr("10.0.0.2")
+	other := config("c0", "a")
+	file := filepath.Join(t.TempDir(), "state.db")
+	writeSchemaOne(t, file, map[controller.Slot]zeekapi.Configuration{
+		controller.Staged: staged, controller.Ready: target, controller.Deployed: other, controller.Target: target,
+	})
+	want := map[controller.Slot]zeekapi.Configuration{
+		controller.Staged: staged, controller.Ready: staged, controller.Deployed: other, controller.Target: staged,
+	}
+	for range 2 {
+		s := openStore(t, file)
+		state := load(t, s)
+		if diff := cmp.Diff(want, state.Configs, cmpState); diff != "" {
+			t.Errorf("upgraded (-want +got)\n%s", diff)
+		}
+		s.Close()
+	}
+}
+
+func writeSchemaOne(t *testing.T, file string, configs map[controller.Slot]zeekapi.Configuration) {
+	t.Helper()
+	db, err := bolt.Open(file, 0o600, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, load(t, openStore(t, file)), cmpConfig); diff != "" {
-		t.Errorf("loaded (-want +got)\n%s", diff)
+	defer db.Close()
+	err = db.Update(func(tx *bolt.Tx) error {
+		meta, err := tx.CreateBucket([]byte("meta"))
+		if err != nil {
+			return err
+		}
+		bucket, err := tx.CreateBucket([]byte("configs"))
+		if err != nil {
+			return err
+		}
+		for slot, c := range configs {
+			v, err := zeekapi.Marshal(c)
+			if err != nil {
+				return err
+			}
+			if err := bucket.Put([]byte(slot), bin.Append(nil, v)); err != nil {
+				return err
+			}
+		}
+		return meta.Put([]byte("schema"), []byte("1"))
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -89,7 +204,7 @@ func TestStoreSurvivesKill(t *testing.T) {
 	for i := range 20 {
 		c := fullConfig()
 		c.ID = strings.Repeat("x", 1000*i)
-		if err := s.Save(controller.Staged, c); err != nil {
+		if err := s.Save(controller.Save{Slot: controller.Staged, Config: c}); err != nil {
 			t.Fatal(err)
 		}
 		data, err := os.ReadFile(file)
@@ -101,7 +216,7 @@ func TestStoreSurvivesKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		copied := openStore(t, left)
-		if got := load(t, copied)[controller.Staged].ID; got != c.ID {
+		if got := load(t, copied).Configs[controller.Staged].ID; got != c.ID {
 			t.Errorf("save %d: the copy has an ID of %d bytes, want %d", i, len(got), len(c.ID))
 		}
 		copied.Close()
@@ -122,15 +237,57 @@ func TestStoreErrors(t *testing.T) {
 			}
 		}
 	}
+	// change opens a store with everything and changes its buckets.
+	change := func(do func(tx *bolt.Tx) error) func(t *testing.T, file string) {
+		return func(t *testing.T, file string) {
+			s := openStore(t, file)
+			if err := s.Save(someChanges()...); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			db, err := bolt.Open(file, 0o600, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if err := db.Update(do); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const damaged = "the file is damaged; restore it from a copy, or move it away to begin anew"
 	for _, tt := range []struct {
 		name    string
 		prepare func(t *testing.T, file string)
 		want    string // FILE stands for the file
 	}{
 		{"in use", func(t *testing.T, file string) { openStore(t, file) }, "controller: state file FILE is in use: is another controller running?"},
-		{"other schema", put("meta", "schema", "2"), "controller: state file FILE: schema is \"2\", this program knows \"1\""},
-		{"no value", put("configs", "ready", "\xff\xff"), "controller: state file FILE: ready configuration: "},
-		{"other value", put("configs", "target", "\x03\x00\x00\x00\x00\x00\x00\x00\x01"), "controller: state file FILE: target configuration: "},
+		{"other schema", put("meta", "schema", "3"), "controller: state file FILE: schema is \"3\", this program knows up to \"2\""},
+		{"other value", put("configs", "target", "\x03\x00\x00\x00\x00\x00\x00\x00\x01"), "controller: state file FILE: configs \"target\": " + damaged},
+		{"short value", put("configs", "ready", "\xff\xff"), "controller: state file FILE: configs \"ready\": " + damaged},
+		{"no account", put("meta", "checksum", ""), "controller: state file FILE: checksum is missing: " + damaged},
+		{"no bucket", change(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("history")) }),
+			"controller: state file FILE: history is missing: " + damaged},
+		{"an entry less", change(func(tx *bolt.Tx) error { return tx.Bucket([]byte("configs")).Delete([]byte("ready")) }),
+			"controller: state file FILE: entries are missing: " + damaged},
+		{"an entry more", put("history", "\x00\x00\x00\x00\x00\x00\x00\x09", "12345678"), "controller: state file FILE: history 9: " + damaged},
+		{"an entry elsewhere", change(func(tx *bolt.Tx) error {
+			b := tx.Bucket([]byte("configs"))
+			return b.Put([]byte("ready"), slices.Clone(b.Get([]byte("staged"))))
+		}), "controller: state file FILE: configs \"ready\": " + damaged},
+		{"other database", func(t *testing.T, file string) {
+			db, err := bolt.Open(file, 0o600, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if err := db.Update(func(tx *bolt.Tx) error {
+				_, err := tx.CreateBucket([]byte("songs"))
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}, "controller: state file FILE: it is a database of something else, with \"songs\""},
 		{"no store", func(t *testing.T, file string) {
 			if err := os.WriteFile(file, []byte(strings.Repeat("not a store ", 4096)), 0o600); err != nil {
 				t.Fatal(err)
@@ -138,7 +295,7 @@ func TestStoreErrors(t *testing.T) {
 		}, "controller: state file FILE: "},
 		{"cut short", func(t *testing.T, file string) {
 			s := openStore(t, file)
-			if err := s.Save(controller.Staged, fullConfig()); err != nil {
+			if err := s.Save(someChanges()...); err != nil {
 				t.Fatal(err)
 			}
 			s.Close()
@@ -174,43 +331,5 @@ func TestStoreErrors(t *testing.T) {
 				t.Errorf("got %v, want %s", err, want)
 			}
 		})
-	}
-}
-
-// What full disks and crashed machines do to files, blocks of zeros and missing
-// ends, is an error or not noticed.
-func TestStoreDamaged(t *testing.T) {
-	dir := t.TempDir()
-	whole := filepath.Join(dir, "whole.db")
-	s := openStore(t, whole)
-	for _, slot := range controller.Slots {
-		if err := s.Save(slot, fullConfig()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.Close()
-	data, err := os.ReadFile(whole)
-	if err != nil {
-		t.Fatal(err)
-	}
-	random := rand.New(rand.NewPCG(1, 1))
-	for i := range 50 {
-		const block = 512
-		damaged := slices.Clone(data)
-		for range random.IntN(10) {
-			at := block * random.IntN(len(damaged)/block)
-			clear(damaged[at : at+block])
-		}
-		if random.IntN(2) == 0 {
-			damaged = damaged[:1+random.IntN(len(damaged))]
-		}
-		file := filepath.Join(dir, strconv.Itoa(i))
-		if err := os.WriteFile(file, damaged, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if s, err := controller.OpenStore(file); err == nil {
-			s.Load()
-			s.Close()
-		}
 	}
 }

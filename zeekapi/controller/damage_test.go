@@ -1,0 +1,92 @@
+package controller_test
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+)
+
+// TestStoreDamaged does to files what bad disks, full disks and crashed
+// machines do: bits flip, blocks are zero or swapped, the end is missing. What
+// is loaded then is what was saved, or there is an error that names the file.
+func TestStoreDamaged(t *testing.T) {
+	rounds := scale(200, 20_000)
+	dir := t.TempDir()
+	whole := filepath.Join(dir, "whole.db")
+	s := openStore(t, whole)
+	var before, want controller.State
+	for some := range slices.Chunk(someChanges(), 50) {
+		if err := s.Save(some...); err != nil {
+			t.Fatal(err)
+		}
+		before, want = want, load(t, s)
+	}
+	s.Close()
+	data, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for i := range rounds {
+		random := rand.New(rand.NewPCG(uint64(i), 1))
+		// Another file each time: where bbolt panics when it opens one, that
+		// stays open and locked until the process ends.
+		file := filepath.Join(dir, strconv.Itoa(i))
+		if err := os.WriteFile(file, damage(random, data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := controller.OpenStore(file)
+		var got controller.State
+		if err == nil {
+			got, err = s.Load()
+			if err == nil && i%10 == 0 {
+				// What can be read can also be changed, or says why not.
+				err = s.Save(someChanges()...)
+			}
+			s.Close()
+		}
+		switch {
+		case err != nil:
+			refused++
+			if !strings.Contains(err.Error(), "controller: state file "+file) {
+				t.Errorf("round %d: the error names no file: %v", i, err)
+			}
+		case cmp.Equal(before, got, cmpState):
+			// The page that says where to begin was damaged, and so the one
+			// before is in force. Nothing tells them apart.
+		case !cmp.Equal(want, got, cmpState):
+			t.Errorf("round %d: loaded something else than was saved\n%s", i, cmp.Diff(want, got, cmpState))
+		}
+	}
+	t.Logf("%d of %d damaged files refused", refused, rounds)
+}
+
+func damage(random *rand.Rand, data []byte) []byte {
+	const block = 512
+	damaged := slices.Clone(data)
+	place := func() []byte {
+		at := block * random.IntN(len(damaged)/block)
+		return damaged[at : at+block]
+	}
+	switch random.IntN(5) {
+	case 0:
+		return damaged[:random.IntN(len(damaged))]
+	case 1:
+		clear(place())
+	case 2:
+		copy(place(), place())
+	default:
+		for range 1 + random.IntN(20) {
+			damaged[random.IntN(len(damaged))] ^= 1 << random.IntN(8)
+		}
+	}
+	return damaged
+}
