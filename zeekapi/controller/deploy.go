@@ -2,6 +2,7 @@ package controller
 
 import (
 	"crypto/sha256"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -40,12 +41,42 @@ type plan struct {
 // makePlan fills in the addresses of c. That of an unchanged cluster costs
 // little.
 func (m *Machine) makePlan(c zeekapi.Configuration) *plan {
-	c = m.fillHosts(c)
-	if p := m.plan; p != nil && p.config.ID == c.ID && sameNodes(p.config.Nodes, c.Nodes) && slices.Equal(p.config.Instances, c.Instances) {
+	filled := m.fillHosts(c)
+	m.keepHosts(c, filled.Instances)
+	if p := m.plan; p != nil && p.config.ID == c.ID && sameNodes(p.config.Nodes, c.Nodes) && slices.Equal(p.config.Instances, filled.Instances) {
 		return p
 	}
-	m.plan = newPlan(c)
+	m.plan = newPlan(filled)
 	return m.plan
+}
+
+// keepHosts leaves an instance that came back from elsewhere the address that
+// it had when its configuration was deployed, if no node connects there: a new
+// one would have all nodes of the cluster start anew, for nothing.
+func (m *Machine) keepHosts(c zeekapi.Configuration, filled []zeekapi.Instance) {
+	former := m.former()
+	if former == nil || former.config.ID != c.ID {
+		return
+	}
+	hosts := make(map[string]netip.Addr, len(former.config.Instances))
+	for _, i := range former.config.Instances {
+		hosts[i.Name] = i.Host
+	}
+	for _, n := range c.Nodes {
+		if n.Port.Number != 0 {
+			delete(hosts, n.Instance)
+		}
+	}
+	for i := range filled {
+		if host := hosts[filled[i].Name]; unspecified(c.Instances[i].Host) && !unspecified(host) {
+			filled[i].Host = host
+		}
+	}
+}
+
+// sameNodes reports whether a and b are the same memory.
+func sameNodes(a, b []zeekapi.Node) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 func newPlan(c zeekapi.Configuration) *plan {
@@ -70,11 +101,6 @@ func (m *Machine) former() *plan {
 		m.deployedPlan = newPlan(c)
 	}
 	return m.deployedPlan
-}
-
-// sameNodes reports whether a and b are the same memory.
-func sameNodes(a, b []zeekapi.Node) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // fillHosts gives instances that connect to us the address they come from.

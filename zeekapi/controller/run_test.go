@@ -255,7 +255,7 @@ func TestRunIgnores(t *testing.T) {
 		{"kind of argument", agentTopic, event("Management::Agent::API::agent_welcome_response", broker.String("x"), broker.Count(1)), "ignoring an event with wrong arguments"},
 		{"hello of another", agentTopic, event("Management::Agent::API::notify_agent_hello", broker.String("x"), broker.String(""), broker.Boolean(true), broker.Count(1)),
 			"ignoring an agent that speaks on the topic of another"},
-		{"notice of a stranger in another dialect", old.Topics.Agent("m"), event("ClusterAgent::API::notify_error", broker.String("m"), broker.String("oops"), broker.String("")), "oops"},
+		{"notice of a stranger in another dialect", old.Topics.Agent("m"), event("ClusterAgent::API::notify_error", broker.String("m"), broker.String("oops"), broker.String("")), "ignoring what a peer tells that is no instance's agent"},
 		{"subtopic", controllerTopic + "/x", event("Management::Controller::API::deploy_request"), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -304,7 +304,7 @@ func TestRunDials(t *testing.T) {
 		n := run(t, cfg)
 		client := n.client(old)
 		client.say(old.Topics.Controller, set("r1", listening(config("c1", "a"), "a", "10.0.0.1:2151")))
-		client.ask(set("r2", config("c2")), "answer SetConfigurationResponse r2 [F request r1 still pending]")
+		client.ask(set("r2", config("c2")), "answer SetConfigurationResponse r2 [F request r1 still pending] [F waiting for a]")
 		if dialer != nil {
 			if got := <-dialer; got != "dial 10.0.0.1:2151" {
 				t.Error(got)

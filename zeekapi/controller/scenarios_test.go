@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func TestDeployment(t *testing.T) {
 	b.client(stage("r3", config("c1", "a", "b")),
 		"save staged c1", "save ready c1", "answer StageConfigurationResponse r3 [T = c1]")
 	b.client(deploy("r4"), "save target c1", "to a: AgentWelcomeRequest #1")
-	b.client(deploy("r5"), "answer DeployResponse r5 [F earlier deployment r4 still pending]")
+	b.client(deploy("r5"), "answer DeployResponse r5 [F earlier deployment r4 still pending] [F waiting for a, b]")
 	b.agent(peer(1), welcomed("#1", "a"))
 	b.agent(peer(2), hello("b"), "to b: AgentWelcomeRequest #2")
 	b.agent(peer(2), welcomed("#2", "b"), "to a: AgentDeployRequest #3 c1", "to b: AgentDeployRequest #4 c1")
@@ -62,7 +63,7 @@ func TestLateAgentGetsTheNewConfiguration(t *testing.T) {
 	b.do(controller.PeerLost{Peer: peers["b"]})
 	b.client(stage("r1", config("c2", "a", "b")), "save staged c2", "save ready c2", "answer StageConfigurationResponse r1 [T = c2]")
 	b.client(deploy("r2"), "save target c2")
-	b.tick("answer DeployResponse r2 [F request timed out]")
+	b.tick("answer DeployResponse r2 [F request timed out] [F waited for b]")
 	if b.saved[controller.Deployed].ID != "c1" {
 		t.Error("a deployment that timed out counts as deployed")
 	}
@@ -70,37 +71,60 @@ func TestLateAgentGetsTheNewConfiguration(t *testing.T) {
 	// It comes from another address, which is no reason to stop anything.
 	b.agent(peer(7), hello("b"), "to b: AgentWelcomeRequest #1")
 	b.agent(peer(7), welcomed("#1", "b"),
-		"save target c2", "to a: AgentDeployRequest #3 c2", "to b: AgentDeployRequest #4 c2")
+		"to a: AgentDeployRequest #3 c2", "to b: AgentDeployRequest #4 c2")
 	b.agent(peers["a"], agentDeployed("#3", success("a", "wa")))
 	b.agent(peer(7), agentDeployed("#4", success("b", "wb")), "save deployed c2")
 }
 
-// Results that came in before the time-out are not lost.
+// Results that came in before the time-out are not lost, and neither are those
+// that come in later: a deployment that takes long goes on, the client just
+// cannot wait for it.
 func TestDeploymentTimesOutHalfway(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a", "b"))
 	b.client(deploy("r1"), "save target c1", "to a: AgentDeployRequest #1 c1", "to b: AgentDeployRequest #2 c1")
 	b.agent(peers["b"], agentDeployed("#2", success("b", "wb")))
-	b.tick("answer DeployResponse r1 [T b wb] [F request timed out]")
-	b.agent(peers["a"], agentDeployed("#1", success("a", "wa"))) // late
-	b.client(deploy("r2"), "save target c1", "to a: AgentDeployRequest #3 c1", "to b: AgentDeployRequest #4 c1")
+	b.tick("answer DeployResponse r1 [T b wb] [F request timed out] [F the deployment goes on, waiting for a]")
+	b.client(deploy("r2"), "answer DeployResponse r2 [F earlier deployment r1 still pending] [F waiting for a]")
+	if got := b.state.History[1].Outcome; got != zeekapi.OutcomePending {
+		t.Errorf("the outcome is %s while the deployment goes on", got)
+	}
+	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c1")
+	if got := b.state.History[1].Outcome; got != zeekapi.OutcomeDeployed {
+		t.Errorf("in the end the outcome is %s", got)
+	}
+	b.idle()
+
+	// Not for ever. What an agent did not answer may have been lost.
+	b.client(set("r3", config("c2", "a", "b")), "save staged c2", "save ready c2", "save target c2",
+		"to a: AgentDeployRequest #3 c2", "to b: AgentDeployRequest #4 c2")
+	b.agent(peers["b"], agentDeployed("#4", success("b", "wb")))
+	b.tick("answer SetConfigurationResponse r3 [T b wb] [F request timed out] [F the deployment goes on, waiting for a]")
+	b.tick("to a: AgentDeployRequest #6 c2")
+	if got := b.state.History[2]; got.Outcome != zeekapi.OutcomeTimeout || !slices.Contains(got.Errors, "waited for a") {
+		t.Errorf("in the end the history has %s %q", got.Outcome, got.Errors)
+	}
+	b.agent(peers["a"], agentDeployed("#4")) // late
+	b.agent(peers["a"], agentDeployed("#6"), "save deployed c2")
+	b.idle()
 }
 
 func TestRedeployAtStart(t *testing.T) {
-	target := config("c1", "a")
+	target, filled := config("c1", "a"), config("c1", "a")
+	filled.Instances[0].Host = netip.MustParseAddr("10.0.0.1")
 	slots := map[controller.Slot]zeekapi.Configuration{
-		controller.Staged: target, controller.Ready: target, controller.Deployed: target, controller.Target: target,
+		controller.Staged: target, controller.Ready: target, controller.Deployed: filled, controller.Target: target,
 	}
 	b := newBench(t, slots)
-	b.start("save target c1")
+	b.start()
 	b.agent(peer(1), hello("a"), "to a: AgentWelcomeRequest #2")
 	b.agent(peer(1), welcomed("#2", "a"), "to a: AgentDeployRequest #3 c1")
-	b.agent(peer(1), agentDeployed("#3", success("a", "")), "save deployed c1")
+	b.agent(peer(1), agentDeployed("#3", success("a", "")))
 	b.tick()
 	b.idle()
 
 	// A client need not wait for a deployment that is our own.
 	b = newBench(t, slots)
-	b.start("save target c1")
+	b.start()
 	b.client(deploy("r1"), "save target c1")
 	b.agent(peer(1), hello("a"), "to a: AgentWelcomeRequest #2")
 	b.agent(peer(1), welcomed("#2", "a"), "to a: AgentDeployRequest #3 c1")
@@ -109,7 +133,7 @@ func TestRedeployAtStart(t *testing.T) {
 
 	// Nobody hears of it when our own times out.
 	b = newBench(t, slots)
-	b.start("save target c1")
+	b.start()
 	b.tick()
 	b.idle()
 }
@@ -134,13 +158,13 @@ func TestSetConfiguration(t *testing.T) {
 	bad.Nodes[0].Instance = "b"
 	b.client(set("r1", bad), "answer SetConfigurationResponse r1 [F node 'wa' has undeclared instance name 'b']")
 	b.client(set("r2", config("c1", "a")), "save staged c1", "save ready c1", "save target c1", "to a: AgentWelcomeRequest #1")
-	b.client(set("r3", config("c2", "a")), "answer SetConfigurationResponse r3 [F request r2 still pending]")
-	b.client(deploy("r4"), "answer DeployResponse r4 [F earlier deployment r2 still pending]")
+	b.client(set("r3", config("c2", "a")), "answer SetConfigurationResponse r3 [F request r2 still pending] [F waiting for a]")
+	b.client(deploy("r4"), "answer DeployResponse r4 [F earlier deployment r2 still pending] [F waiting for a]")
 	b.agent(peer(1), welcomed("#1", "a"), "to a: AgentDeployRequest #2 c1")
 	b.agent(peer(1), agentDeployed("#2", success("a", "")),
 		"save deployed c1", "answer SetConfigurationResponse r2 [T a]")
 	b.client(set("r5", config("c3", "a", "b")), "save staged c3", "save ready c3", "save target c3")
-	b.tick("answer SetConfigurationResponse r5 [F request timed out]")
+	b.tick("answer SetConfigurationResponse r5 [F request timed out] [F waited for b]")
 }
 
 // Zeek's agents without nodes of their own always report a time-out.
@@ -204,10 +228,11 @@ func TestWelcome(t *testing.T) {
 		b.client(set("r1", config("c1", "a")), "save staged c1", "save ready c1", "save target c1")
 		b.now = b.now.Add(time.Second)
 		b.agent(peer(1), hello("a"), "to a: AgentWelcomeRequest #1")
-		b.tick("answer SetConfigurationResponse r1 [F request timed out]")
+		b.tick("answer SetConfigurationResponse r1 [F request timed out] [F the deployment goes on, waiting for a]")
 		b.tick("to a: AgentWelcomeRequest #1")
+		b.tick() // the end of the deployment
 		b.tick("to a: AgentWelcomeRequest #1")
-		b.agent(peer(1), welcomed("#1", "a"), "save target c1", "to a: AgentDeployRequest #3 c1")
+		b.agent(peer(1), welcomed("#1", "a"), "to a: AgentDeployRequest #3 c1")
 		b.agent(peer(1), agentDeployed("#3"), "save deployed c1")
 		b.tick()
 		b.idle()
@@ -223,7 +248,7 @@ func TestWelcome(t *testing.T) {
 		b := newBench(t, nil)
 		b.agent(peer(1), hello("a"))
 		b.client(set("r1", config("c1", "a", "b")), "save staged c1", "save ready c1", "save target c1", "to a: AgentWelcomeRequest #1")
-		b.tick("answer SetConfigurationResponse r1 [F request timed out]", "to a: AgentWelcomeRequest #1")
+		b.tick("answer SetConfigurationResponse r1 [F request timed out] [F waited for a, b]", "to a: AgentWelcomeRequest #1")
 		b.client(set("r2", config("c2", "b")), "save staged c2", "save ready c2", "save target c2", "to a: AgentStandbyRequest")
 		b.agent(peer(1), welcomed("#1", "a"))
 	})
@@ -257,13 +282,13 @@ func TestAgentRestarts(t *testing.T) {
 		b.do(controller.PeerLost{Peer: peers["a"]})
 		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #1")
 		b.agent(peer(7), welcomed("#1", "a"),
-			"save target c1", "to a: AgentDeployRequest #3 c1", "to b: AgentDeployRequest #4 c1")
+			"to a: AgentDeployRequest #3 c1")
 	})
 	t.Run("unnoticed", func(t *testing.T) {
 		b, peers := deployedBench(t, config("c1", "a", "b"))
 		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #1")
 		b.agent(peer(7), welcomed("#1", "a"),
-			"save target c1", "to a: AgentDeployRequest #3 c1", "to b: AgentDeployRequest #4 c1")
+			"to a: AgentDeployRequest #3 c1")
 		b.do(controller.PeerLost{Peer: peers["a"]}) // what was lost long ago
 		b.client(zeekapi.GetInstancesRequest{ReqID: zeekapi.ReqID{ID: "r1"}},
 			`answer GetInstancesResponse r1 [T = [["a", 10.0.0.7, nil], ["b", 10.0.0.2, nil]]]`)
@@ -273,13 +298,12 @@ func TestAgentRestarts(t *testing.T) {
 		b.do(controller.PeerLost{Peer: peers["a"]})
 		b.do(controller.PeerLost{Peer: peers["b"]})
 		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #1")
-		b.agent(peer(7), welcomed("#1", "a"), "to a: AgentDeployRequest #2 c1")
-		b.agent(peer(7), agentDeployed("#2", success("a", "wa")))
+		b.agent(peer(7), welcomed("#1", "a"), "to a: AgentDeployRequest #3 c1")
+		b.agent(peer(7), agentDeployed("#3", success("a", "wa")))
 		b.tick()
 		b.idle()
-		b.agent(peer(8), hello("b"), "to b: AgentWelcomeRequest #3")
-		b.agent(peer(8), welcomed("#3", "b"),
-			"save target c1", "to a: AgentDeployRequest #5 c1", "to b: AgentDeployRequest #6 c1")
+		b.agent(peer(8), hello("b"), "to b: AgentWelcomeRequest #4")
+		b.agent(peer(8), welcomed("#4", "b"), "to b: AgentDeployRequest #6 c1")
 	})
 	t.Run("during a deployment", func(t *testing.T) {
 		b, peers := deployedBench(t, config("c1", "a", "b"))
@@ -309,8 +333,8 @@ func TestAgentRestarts(t *testing.T) {
 func TestTwoAgentsOfOneName(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
 	b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #1")
-	b.agent(peer(7), welcomed("#1", "a"), "save target c1", "to a: AgentDeployRequest #3 c1")
-	b.agent(peer(7), agentDeployed("#3"), "save deployed c1")
+	b.agent(peer(7), welcomed("#1", "a"), "to a: AgentDeployRequest #3 c1")
+	b.agent(peer(7), agentDeployed("#3"))
 	for range 3 {
 		b.agent(peers["a"], hello("a"))
 		b.agent(peer(7), hello("a"))
@@ -322,7 +346,7 @@ func TestTwoAgentsOfOneName(t *testing.T) {
 		"answer GetNodesResponse r1 [T a = []]")
 
 	b.do(controller.PeerLost{Peer: peer(7)}, "to a: AgentWelcomeRequest #5")
-	b.agent(peers["a"], welcomed("#5", "a"), "save target c1", "to a: AgentDeployRequest #7 c1")
+	b.agent(peers["a"], welcomed("#5", "a"), "to a: AgentDeployRequest #7 c1")
 }
 
 func TestOnePeerIsOneAgent(t *testing.T) {
@@ -419,7 +443,7 @@ func TestNothingDeployedYet(t *testing.T) {
 	b.client(getID("r4", "x", "wa"), "answer GetIDValueResponse r4 [F wa agent not connected]")
 	b.agent(peer(1), welcomed("#1", "a"))
 	b.client(restart("r5", "wa"), "to a: AgentRestartRequest #2 of wa")
-	b.tick("answer SetConfigurationResponse r3 [F request timed out]", "answer RestartResponse r5 [F request timed out]")
+	b.tick("answer SetConfigurationResponse r3 [F request timed out] [F waited for b]", "answer RestartResponse r5 [F request timed out]")
 }
 
 func TestRequestIDs(t *testing.T) {
