@@ -82,6 +82,7 @@ type controllerService struct {
 // run serves until ctx ends.
 func (s *controllerService) run(ctx context.Context) error {
 	settings := s.settings
+	settings.Name, settings.Version = s.name, "zeekwire "+version()
 	settings.BrokerPort = broker.Port{}
 
 	var store *controller.Store
