@@ -49,6 +49,8 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			dialects:     s.topics.dialects(),
 			supervisor:   s.supervisor,
 			archive:      s.archive,
+			nodes:        s.nodes,
+			topics:       s.topics.management,
 			backend:      zeek.Backend(s.backend),
 			connectRetry: s.connectRetry,
 			timeout:      s.requestTimeout,
@@ -91,6 +93,8 @@ type agentService struct {
 	obey         func(broker.Peer) bool // nil: everybody
 	supervisor   string                 // where it listens
 	archive      archiveSettings
+	nodes        nodeSettings
+	topics       zeekapi.Topics // of nodes and a Supervisor, "" for the defaults
 	backend      zeek.Backend
 	security     *security.Layer
 	tls          security.Config // what security is made of, for nodes
@@ -160,7 +164,7 @@ func (s *agentService) run(ctx context.Context) (err error) {
 			err = closeErr
 		}
 	}()
-	defer s.archive.start(ctx, s.stateDir, s.log)()
+	defer s.archive.start(ctx, s.nodes.spoolDir, s.stateDir, s.log)()
 	for _, address := range s.controllers {
 		if err := endpoint.Dial(address); err != nil {
 			return err
@@ -185,12 +189,15 @@ func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) 
 		return simulated.New(simulated.Config{}), nil
 	case launcherZeek:
 		return zeek.New(ctx, zeek.Config{
-			Binary:   s.zeek,
-			StateDir: filepath.Clean(s.stateDir),
-			Agent:    listens,
-			TLS:      s.tls,
-			Backend:  s.backend,
-			Log:      s.log,
+			Binary:     s.zeek,
+			StateDir:   filepath.Clean(s.stateDir),
+			SpoolDir:   s.nodes.spoolDir,
+			StdoutFile: s.nodes.stdout, StderrFile: s.nodes.stderr, OutputLines: s.nodes.outputLines,
+			NodeTopic: s.topics.Node, ConnectRetry: s.connectRetry,
+			Agent:   listens,
+			TLS:     s.tls,
+			Backend: s.backend,
+			Log:     s.log,
 		})
 	case launcherSupervisor:
 		return s.newSupervisorLauncher(listens)
@@ -201,7 +208,7 @@ func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) 
 func (s *agentService) newSupervisorLauncher(listens netip.AddrPort) (launch.Launcher, error) {
 	log := s.log.With().Str("supervisor", s.supervisor).Logger()
 	endpoint, err := peering.New(peering.Config{
-		Subscriptions: supervisor.Topics(),
+		Subscriptions: supervisor.Topics(s.topics.Supervisor),
 		RetryMin:      s.connectRetry,
 		RetryMax:      10 * s.connectRetry,
 		Secure:        s.security.Hook(),
@@ -214,7 +221,13 @@ func (s *agentService) newSupervisorLauncher(listens netip.AddrPort) (launch.Lau
 		endpoint.Close()
 		return nil, err
 	}
-	l, err := supervisor.New(supervisor.Config{Bus: endpoint, StateDir: s.stateDir, Agent: listens, Log: log})
+	l, err := supervisor.New(supervisor.Config{
+		Bus:      endpoint,
+		StateDir: s.stateDir, SpoolDir: s.nodes.spoolDir,
+		NodeTopic: s.topics.Node, ConnectRetry: s.connectRetry, TopicPrefix: s.topics.Supervisor,
+		Agent: listens,
+		Log:   log,
+	})
 	if err != nil {
 		endpoint.Close()
 		return nil, err

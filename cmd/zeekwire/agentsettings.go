@@ -24,6 +24,7 @@ type agentSettings struct {
 	supervisor  string
 	backend     string
 	archive     archiveSettings
+	nodes       nodeSettings
 }
 
 func newAgentSettings() *agentSettings {
@@ -67,6 +68,7 @@ func newAgentSettings() *agentSettings {
 
 	s.t.Group("Nodes")
 	s.addRequestTimeout()
+	s.nodes.add(s.t)
 	s.t.Add(
 		settings.Setting{
 			Name: "launcher", Value: settings.Choice(&s.launcher, launcherZeek, launcherSupervisor, launcherSimulated), Common: true,
@@ -98,6 +100,8 @@ func newAgentSettings() *agentSettings {
 		topicSetting(&s.topics.management.AgentPrefix, "topic-prefix",
 			"the `TOPIC` of the agent without its name; the controller must have the same", module+"::topic_prefix"),
 		topicSetting(&s.topics.management.Node, "node-topic", "the `TOPIC` of the agent and its nodes", "Management::Node::node_topic"),
+		topicSetting(&s.topics.management.Supervisor, "supervisor-topic-prefix",
+			"the `TOPIC` of reports of a Supervisor, with --launcher supervisor", "Management::Supervisor::topic_prefix"),
 		topicSetting(&s.topics.clusteragent.AgentPrefix, "cluster-agent-topic-prefix",
 			"the `TOPIC` of the agent without its name in the older dialect", "ClusterAgent::topic_prefix"),
 	)
@@ -108,6 +112,9 @@ func newAgentSettings() *agentSettings {
 func (s *agentSettings) check() error {
 	if s.native.at(s.defaultAddress) == "" {
 		return s.t.Wrong("listen-port", "want a port, as nodes connect to it")
+	}
+	if err := s.nodes.check(s.t); err != nil {
+		return err
 	}
 	return s.serviceSettings.check()
 }

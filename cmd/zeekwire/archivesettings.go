@@ -47,7 +47,7 @@ func (s *archiveSettings) add(t *settings.Table, module string) {
 }
 
 // start archives in the background until stop is called, which waits for that.
-func (s archiveSettings) start(ctx context.Context, stateDir string, log zerolog.Logger) (stop func()) {
+func (s archiveSettings) start(ctx context.Context, spoolDir, stateDir string, log zerolog.Logger) (stop func()) {
 	if !s.on {
 		return func() {}
 	}
@@ -55,7 +55,7 @@ func (s archiveSettings) start(ctx context.Context, stateDir string, log zerolog
 	var running sync.WaitGroup
 	running.Go(func() {
 		err := archive.Run(ctx, archive.Config{
-			Queue:    filepath.Join(stateDir, nodescript.LogQueue),
+			Queue:    filepath.Join(cmp.Or(spoolDir, stateDir), nodescript.LogQueue),
 			Dir:      cmp.Or(s.dir, filepath.Join(stateDir, "logs")),
 			Interval: s.interval,
 			Command:  s.command,

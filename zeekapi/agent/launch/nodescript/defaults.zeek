@@ -2,9 +2,9 @@
 
 # A logger that runs without Zeek's Supervisor expects zeekctl's programs for
 # rotated logs. Have it do what it does under the Supervisor: collect them for
-# zeek-archiver. The node runs in <state>/nodes/<name>.
+# zeek-archiver.
 @ifdef ( archiver_rotation_format_func )
-redef Log::default_rotation_dir = "../../log-queue";
+redef Log::default_rotation_dir = getenv("ZEEK_MANAGEMENT_SPOOL_DIR") + "/log-queue";
 redef Log::rotation_format_func = archiver_rotation_format_func;
 redef Log::default_rotation_postprocessor_cmd = "";
 redef LogAscii::enable_leftover_log_rotation = T;

@@ -20,7 +20,10 @@ export {
 	const agent_port = getenv("ZEEK_AGENT_PORT") == "" ? 2151/tcp : to_port(getenv("ZEEK_AGENT_PORT")) &redef;
 
 	## The topic on which agent and nodes talk.
-	const topic = "zeek/management/node" &redef;
+	const topic = getenv("ZEEKWIRE_NODE_TOPIC") == "" ? "zeek/management/node" : getenv("ZEEKWIRE_NODE_TOPIC") &redef;
+
+	## How long to wait before connecting again.
+	const connect_retry = getenv("ZEEKWIRE_CONNECT_RETRY") == "" ? 1sec : double_to_interval(to_double(getenv("ZEEKWIRE_CONNECT_RETRY"))) &redef;
 
 	## The outcome of a request. On the wire it is a Management::Result.
 	type Outcome: record {
@@ -109,7 +112,7 @@ event zeek_init()
 		return;
 
 	Broker::subscribe(topic);
-	Broker::peer(agent_address, agent_port, 1sec);
+	Broker::peer(agent_address, agent_port, connect_retry);
 	}
 
 @endif

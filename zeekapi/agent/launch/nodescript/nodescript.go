@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 )
@@ -40,26 +42,49 @@ func Write(dir string) (Files, error) {
 	return f, atomicfile.Write(f.Node, node, 0o644)
 }
 
-// LogQueue is the directory below the agent's state directory into which nodes
-// move the logs that they rotate. A node runs in <state>/nodes/<name>.
+// LogQueue is the directory below Agent.SpoolDir into which nodes move the logs
+// that they rotate (Zeek: Log::default_rotation_dir).
 const LogQueue = "log-queue"
 
+// Agent is what nodes must know of their agent.
+type Agent struct {
+	// Listen is where it listens for its nodes. An unspecified address stands
+	// for all of the machine's.
+	Listen netip.AddrPort
+
+	// SpoolDir is where LogQueue is, an absolute path
+	// (Zeek: Management::spool_dir).
+	SpoolDir string
+
+	// Topic is that of the agent and its nodes, "" for Zeek's default
+	// (Zeek: Management::Node::node_topic).
+	Topic string
+
+	// ConnectRetry is how long a node waits before it tries again to connect to
+	// the agent, 0 for Zeek's default (Zeek: Management::connect_retry).
+	ConnectRetry time.Duration
+}
+
 // Environment returns what the scripts, and Zeek's own for nodes, must find in
-// the environment to reach an agent that listens at that address and has that
-// state directory. An unspecified address stands for all of the machine's.
-func Environment(agent netip.AddrPort, stateDir string) map[string]string {
-	addr := agent.Addr()
+// the environment.
+func (a Agent) Environment() map[string]string {
+	addr := a.Listen.Addr()
 	switch {
 	case addr == netip.IPv6Unspecified():
 		addr = netip.IPv6Loopback()
 	case !addr.IsValid() || addr.IsUnspecified():
 		addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
-	return map[string]string{
-		"ZEEK_AGENT_ADDR": addr.String(),
-		"ZEEK_AGENT_PORT": fmt.Sprintf("%d/tcp", agent.Port()),
-
-		// For Zeek's own scripts, which have LogQueue below it.
-		"ZEEK_MANAGEMENT_SPOOL_DIR": stateDir,
+	env := map[string]string{
+		"ZEEK_AGENT_ADDR":           addr.String(),
+		"ZEEK_AGENT_PORT":           fmt.Sprintf("%d/tcp", a.Listen.Port()),
+		"ZEEK_MANAGEMENT_SPOOL_DIR": a.SpoolDir,
 	}
+	if a.Topic != "" {
+		env["ZEEKWIRE_NODE_TOPIC"] = a.Topic
+	}
+	if a.ConnectRetry != 0 {
+		env["ZEEKWIRE_CONNECT_RETRY"] = strconv.FormatFloat(a.ConnectRetry.Seconds(), 'f', -1, 64)
+	}
+	return env
 }

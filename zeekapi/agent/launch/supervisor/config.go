@@ -17,7 +17,7 @@ const stockScript = "policy/frameworks/management/node"
 
 // setup is what all nodes have in common.
 type setup struct {
-	agent    netip.AddrPort
+	agent    nodescript.Agent
 	stateDir string
 	scripts  nodescript.Files
 }
@@ -32,7 +32,7 @@ func (s setup) config(n launch.Node) control.NodeConfig {
 		Directory:   filepath.Join(s.stateDir, "nodes", n.Name),
 		BaseScripts: []string{s.scripts.Defaults},
 		UserScripts: append(slices.Clone(n.Scripts), s.scripts.Node),
-		Env:         nodescript.Environment(s.agent, s.stateDir),
+		Env:         s.agent.Environment(),
 		CPUAffinity: n.CPUAffinity,
 		Cluster:     make(map[string]control.Endpoint, len(n.Cluster)),
 	}
@@ -82,7 +82,7 @@ func (s setup) ownScripts(c control.NodeConfig) []string {
 
 func (s setup) ownEnv(c control.NodeConfig) map[string]string {
 	env := maps.Clone(c.Env)
-	for key := range nodescript.Environment(s.agent, s.stateDir) {
+	for key := range s.agent.Environment() {
 		delete(env, key)
 	}
 	return env

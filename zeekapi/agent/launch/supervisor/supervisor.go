@@ -14,6 +14,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,17 @@ type Config struct {
 	// user can write to them.
 	StateDir string
 
+	// SpoolDir is where nodes collect the logs that they rotate; "" for
+	// StateDir.
+	SpoolDir string
+
+	// NodeTopic and ConnectRetry are for the connection of nodes with the
+	// agent, TopicPrefix is what the Supervisor reports on; "" and 0 for Zeek's
+	// defaults (Zeek: Management::Supervisor::topic_prefix).
+	NodeTopic    string
+	ConnectRetry time.Duration
+	TopicPrefix  string
+
 	// Agent is where the agent listens for its nodes. An unspecified address
 	// stands for all of the machine's.
 	Agent netip.AddrPort
@@ -51,8 +63,10 @@ type Config struct {
 	Log zerolog.Logger
 }
 
-// Topics are what the bus must subscribe to.
-func Topics() []string { return []string{control.Topic, management.DefaultTopics.Supervisor} }
+// Topics are what the bus must subscribe to. The prefix is Config.TopicPrefix.
+func Topics(prefix string) []string {
+	return []string{control.Topic, cmp.Or(prefix, management.DefaultTopics.Supervisor)}
+}
 
 // Launcher is a launch.Launcher and a launch.Adopter. Its nodes say hello and
 // answer on the agent's bus. Until the Supervisor is there, nodes wait.
@@ -90,10 +104,19 @@ func New(c Config) (*Launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("supervisor launcher: %w", err)
 	}
-	s := setup{agent: c.Agent, stateDir: dir, scripts: scripts}
+	spool, err := filepath.Abs(cmp.Or(c.SpoolDir, c.StateDir))
+	if err != nil {
+		return nil, fmt.Errorf("supervisor launcher: spool directory: %w", err)
+	}
+	s := setup{
+		agent:    nodescript.Agent{Listen: c.Agent, SpoolDir: spool, Topic: c.NodeTopic, ConnectRetry: c.ConnectRetry},
+		stateDir: dir, scripts: scripts,
+	}
+	topics := management.DefaultTopics
+	topics.Supervisor = cmp.Or(c.TopicPrefix, topics.Supervisor)
 	l := &Launcher{
 		config:   c,
-		exits:    management.Dialect(management.DefaultTopics),
+		exits:    management.Dialect(topics),
 		dialects: make(map[control.Layout]*zeekapi.Dialect),
 		machine:  newMachine("zeekwire-"+uuid.NewString(), s.config, s.same),
 		timer:    time.NewTimer(0),

@@ -20,6 +20,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/recording"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 	"github.com/zeekwire/zeekwire/zeekapi/internal/recorded"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
@@ -62,7 +63,7 @@ func within(t *testing.T, l control.Layout, test func(*rig)) {
 		r := &rig{serving: serving{T: t, fake: newFake(l), hub: membus.New()}}
 		var err error
 		r.Launcher, err = New(Config{
-			Bus: r.hub.Endpoint(Topics()...), StateDir: t.TempDir(), Agent: netip.MustParseAddrPort("0.0.0.0:2151"),
+			Bus: r.hub.Endpoint(Topics("")...), StateDir: t.TempDir(), Agent: netip.MustParseAddrPort("0.0.0.0:2151"),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -348,7 +349,7 @@ func TestSameAsZeeksAgent(t *testing.T) {
 		if err != nil || !ok {
 			continue
 		}
-		s := setup{agent: netip.MustParseAddrPort("127.0.0.1:2151"), stateDir: "/state"}
+		s := setup{agent: nodescript.Agent{Listen: netip.MustParseAddrPort("127.0.0.1:2151")}, stateDir: "/state"}
 		for _, n := range config.Nodes {
 			if n.Name != create.Node.Name {
 				continue

@@ -123,6 +123,14 @@ func isScript(word string) bool {
 	return word != "" && word[0] != '-' && !strings.Contains(word, "=") && !strings.Contains(word, "::")
 }
 
+// agent is what nodes must know of the agent.
+func (l *Launcher) agent() nodescript.Agent {
+	return nodescript.Agent{
+		Listen: l.config.Agent, SpoolDir: l.config.SpoolDir,
+		Topic: l.config.NodeTopic, ConnectRetry: l.config.ConnectRetry,
+	}
+}
+
 // environ returns the environment of a node: the agent's, the node's own, and
 // last what must be so. The first of ours may be overruled.
 func (l *Launcher) environ(n launch.Node) []string {
@@ -142,7 +150,7 @@ func (l *Launcher) environ(n launch.Node) []string {
 		set(nodescript.PassphraseVar, l.config.TLS.Passphrase)
 	}
 
-	for key, value := range nodescript.Environment(l.config.Agent, l.config.StateDir) {
+	for key, value := range l.agent().Environment() {
 		set(key, value)
 	}
 	return env

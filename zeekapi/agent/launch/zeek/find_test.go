@@ -77,7 +77,7 @@ func TestFoundNodeDies(t *testing.T) {
 	dir := t.TempDir()
 	first := start(t, Config{StateDir: dir})
 	pid := running(t, first, node("worker", "leave a child"))
-	line, _, _ := strings.Cut(lastWords(first.nodeDir("worker")).Stdout, "\n")
+	line, _, _ := strings.Cut(first.lastWords("worker").Stdout, "\n")
 	child, err := strconv.Atoi(line)
 	if err != nil {
 		t.Fatal(err)

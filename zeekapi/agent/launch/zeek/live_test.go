@@ -243,13 +243,15 @@ func TestLiveCluster(t *testing.T) {
 			}
 		}
 		for id, want := range map[string]string{
-			"Log::default_rotation_dir":               `"../../log-queue"`,
 			"Log::default_rotation_postprocessor_cmd": `""`,
 			"LogAscii::enable_leftover_log_rotation":  `true`,
 		} {
 			if got := c.value("logger", id); got != want {
 				t.Errorf("%s of the logger is %s, want %s", id, got, want)
 			}
+		}
+		if got := c.value("logger", "Log::default_rotation_dir"); !strings.HasSuffix(got, `/log-queue"`) || !strings.HasPrefix(got, `"/`) {
+			t.Errorf("Log::default_rotation_dir of the logger is %s", got)
 		}
 		if got := c.value("manager", "Cluster::nodes"); !strings.Contains(got, `"logger"`) || !strings.Contains(got, `"worker"`) {
 			t.Errorf("the cluster is %s", got)

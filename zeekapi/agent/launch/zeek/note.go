@@ -10,7 +10,6 @@ import (
 
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
-	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
 const (
@@ -56,7 +55,7 @@ func (l *Launcher) newNote(n launch.Node) note {
 }
 
 func (l *Launcher) reach() reach {
-	env := nodescript.Environment(l.config.Agent, l.config.StateDir)
+	env := l.agent().Environment()
 	return reach{env["ZEEK_AGENT_ADDR"], env["ZEEK_AGENT_PORT"], l.config.TLS.Mode.String()}
 }
 

@@ -12,15 +12,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// What a node writes to its standard output and error is in these files, of
-// the current life of the node.
-const (
-	stdoutFile = "stdout"
-	stderrFile = "stderr"
-)
-
-// How much of what a node wrote is reported, as Zeek has it in
-// Management::Supervisor::output_max_lines, and a limit in bytes.
+// How much of what a node wrote is reported unless Config.OutputLines says
+// otherwise, and a limit in bytes. The files hold what it wrote since it was
+// last started.
 const (
 	outputLines = 100
 	outputBytes = 64 << 10
@@ -31,23 +25,23 @@ func output(dir, name string) (*os.File, error) {
 }
 
 // lastWords returns the last lines that a node wrote, none if there are none.
-func lastWords(dir string) zeekapi.NodeOutputs {
+func (l *Launcher) lastWords(node string) zeekapi.NodeOutputs {
 	last := func(name string) string {
-		b, _ := tail(filepath.Join(dir, name), outputBytes) // what cannot be read is not reported
-		return lastLines(b, outputLines)
+		b, _ := tail(filepath.Join(l.nodeDir(node), name), outputBytes) // what cannot be read is not reported
+		return lastLines(b, l.config.OutputLines)
 	}
-	return zeekapi.NodeOutputs{Stdout: last(stdoutFile), Stderr: last(stderrFile)}
+	return zeekapi.NodeOutputs{Stdout: last(l.config.StdoutFile), Stderr: last(l.config.StderrFile)}
 }
 
 // Outputs returns the ends of what a node wrote since it was last started, at
 // most so many bytes of each.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
 	dir := l.nodeDir(name)
-	stdout, err := tail(filepath.Join(dir, stdoutFile), limit)
+	stdout, err := tail(filepath.Join(dir, l.config.StdoutFile), limit)
 	if err != nil {
 		return zeekapi.NodeOutputs{}, fmt.Errorf("output of node %s: %w", name, err)
 	}
-	stderr, err := tail(filepath.Join(dir, stderrFile), limit)
+	stderr, err := tail(filepath.Join(dir, l.config.StderrFile), limit)
 	if err != nil {
 		return zeekapi.NodeOutputs{}, fmt.Errorf("output of node %s: %w", name, err)
 	}

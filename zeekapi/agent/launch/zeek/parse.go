@@ -111,7 +111,7 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	var stdout, stderr limitedBuffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err = cmd.Run()
-	outputs := zeekapi.NodeOutputs{Stdout: stdout.last(), Stderr: stderr.last()}
+	outputs := zeekapi.NodeOutputs{Stdout: lastLines(stdout.buf.Bytes(), l.config.OutputLines), Stderr: lastLines(stderr.buf.Bytes(), l.config.OutputLines)}
 	if exit := new(exec.ExitError); errors.As(err, &exit) {
 		err = fmt.Errorf("scripts do not load (%w)", err)
 		if line := firstLine(outputs.Stderr); line != "" {
@@ -129,5 +129,3 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 	b.buf.Write(p[:min(len(p), outputBytes-b.buf.Len())])
 	return len(p), nil
 }
-
-func (b *limitedBuffer) last() string { return lastLines(b.buf.Bytes(), outputLines) }

@@ -80,12 +80,12 @@ func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	note.Args = cmd.Args
 
-	stdout, err := output(dir, stdoutFile)
+	stdout, err := output(dir, l.config.StdoutFile)
 	if err != nil {
 		return err
 	}
 	defer stdout.Close()
-	stderr, err := output(dir, stderrFile)
+	stderr, err := output(dir, l.config.StderrFile)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@
 package zeek
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,8 +40,23 @@ type Config struct {
 	// Binary is the zeek program; "" for the one in PATH.
 	Binary string
 
-	// StateDir is where nodes have their directories.
-	StateDir string
+	// StateDir is where nodes have their directories. Below SpoolDir, or where
+	// that is "" below StateDir, they collect the logs that they rotate.
+	StateDir, SpoolDir string
+
+	// StdoutFile and StderrFile are where in its directory a node's standard
+	// output and error go; "" for "stdout" and "stderr"
+	// (Zeek: Management::Node::stdout_file).
+	StdoutFile, StderrFile string
+
+	// OutputLines is how many of its last lines are reported of a node that
+	// ended, 0 for 100 (Zeek: Management::Supervisor::output_max_lines).
+	OutputLines int
+
+	// NodeTopic and ConnectRetry are for the connection of nodes with the
+	// agent; "" and 0 for Zeek's defaults.
+	NodeTopic    string
+	ConnectRetry time.Duration
 
 	// Agent is where the agent listens for its nodes. An unspecified address
 	// stands for all of the machine's.
@@ -129,6 +145,11 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	if c.StateDir, err = filepath.Abs(c.StateDir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
+	if c.SpoolDir, err = filepath.Abs(cmp.Or(c.SpoolDir, c.StateDir)); err != nil {
+		return nil, fmt.Errorf("spool directory: %w", err)
+	}
+	c.StdoutFile, c.StderrFile = cmp.Or(c.StdoutFile, "stdout"), cmp.Or(c.StderrFile, "stderr")
+	c.OutputLines = cmp.Or(c.OutputLines, outputLines)
 	for _, file := range []*string{&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.CAFile} {
 		if *file == "" {
 			continue
@@ -224,7 +245,7 @@ func (l *Launcher) live(n launch.Node, run func(context.Context) error) {
 	l.all.Go(func() {
 		defer stop()
 		err := run(ctx)
-		outputs := lastWords(l.nodeDir(name))
+		outputs := l.lastWords(name)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.nodes, name)

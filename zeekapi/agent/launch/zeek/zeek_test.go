@@ -198,7 +198,7 @@ func awaitOutput(t *testing.T, l *Launcher, name string) string {
 	t.Helper()
 	var out string
 	poll(t.Context(), func() bool {
-		out = lastWords(l.nodeDir(name)).Stdout
+		out = l.lastWords(name).Stdout
 		return strings.HasSuffix(out, "\n")
 	})
 	return strings.TrimSuffix(out, "\n")
