@@ -6,13 +6,18 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 
-.PHONY: build test demo live record fuzz bench lint
+.PHONY: build test demo man live record fuzz bench lint
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
 
 demo: build
 	bin/zeekwire demo
+
+# Manual pages, for man -l bin/man/zeekwire.1.
+man: build
+	bin/zeekwire man --dir bin/man
+	bin/zeek-client man --dir bin/man
 
 test:
 	$(GO) test -race -timeout 10m ./...

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 )
 
 func main() {
@@ -60,5 +61,9 @@ func newCommand() *cobra.Command {
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	tool.AddFlags(cmd.PersistentFlags())
 	cmd.AddCommand(tool.Commands()...)
+	cmd.AddCommand(manpage.Command(manpage.About{
+		Version:  "zeek-client " + version,
+		Sections: func(*cobra.Command) []manpage.Section { return clientcmd.Manual() },
+	}))
 	return cmd
 }

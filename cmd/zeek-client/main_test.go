@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -37,5 +39,30 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
 			}
 		})
+	}
+}
+
+// TestManual checks that the manual page has every command and that each has
+// its own.
+func TestManual(t *testing.T) {
+	dir := t.TempDir()
+	var stdout, stderr strings.Builder
+	if code := run(t.Context(), []string{"man", "--dir", dir}, strings.NewReader(""), &stdout, &stderr); code != 0 {
+		t.Fatal(stderr.String())
+	}
+	index, err := os.ReadFile(filepath.Join(dir, "zeek-client.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range newCommand().Commands() {
+		if cmd.Hidden {
+			continue
+		}
+		if !strings.Contains(string(index), "\n.B "+strings.ReplaceAll(cmd.Name(), "-", `\-`)+"\n") {
+			t.Errorf("zeek-client.1 does not list %s", cmd.Name())
+		}
+		if _, err := os.Stat(filepath.Join(dir, "zeek-client-"+cmd.Name()+".1")); err != nil {
+			t.Error(err)
+		}
 	}
 }

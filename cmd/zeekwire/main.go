@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 )
 
@@ -115,7 +116,16 @@ Begin with "zeekwire demo".
 	add(groupClient, clientcmd.Commands()...)
 	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())
+	cmd.AddCommand(manpage.Command(manpage.About{Version: "zeekwire " + version(), Sections: manual}))
 	return cmd
+}
+
+// manual returns what a manual page has to say on top of the help.
+func manual(cmd *cobra.Command) []manpage.Section {
+	if cmd.GroupID == groupClient {
+		return clientcmd.Manual()
+	}
+	return []manpage.Section{{Title: "Exit status", Text: "  0  done\n  1  failed\n  2  called wrongly"}}
 }
 
 // version is the module's version, "(devel)" for a build of a work tree.

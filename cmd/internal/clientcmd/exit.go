@@ -1,5 +1,11 @@
 package clientcmd
 
+import (
+	"strings"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
+)
+
 // Misuse is the exit code of a command that was called wrongly.
 const Misuse = 2
 
@@ -15,3 +21,15 @@ const ExitCodes = `Exit codes:
   3    with --strict-exit only: status finds something that is not as it should
        be, diff finds changes
   130  interrupted`
+
+// Manual returns what the manual pages of client commands have to say on top of
+// the help.
+func Manual() []manpage.Section {
+	return []manpage.Section{
+		{Title: "Exit status", Text: strings.TrimPrefix(ExitCodes, "Exit codes:\n")},
+		{Title: "Environment", Text: `  ZEEK_CLIENT_CONFIG_FILE      a file with settings
+  ZEEK_CLIENT_CONFIG_SETTINGS  settings, SECTION.KEY=VALUE with blanks between
+  NO_COLOR                     if it is set, no colours are used
+  TERM                         dumb: no colours, and no lines that change`},
+	}
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
+)
+
+// TestManual checks that the manual pages have every command and every flag.
+func TestManual(t *testing.T) {
+	dir := t.TempDir()
+	if _, stderr, code := call(t.Context(), "man", "--dir", dir); code != 0 {
+		t.Fatal(stderr)
+	}
+	root := newCommand()
+	index, err := os.ReadFile(filepath.Join(dir, "zeekwire.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roff := func(s string) string { return strings.ReplaceAll(s, "-", `\-`) }
+	var check func(*cobra.Command)
+	check = func(cmd *cobra.Command) {
+		text, err := os.ReadFile(filepath.Join(dir, manpage.Name(cmd)+".1"))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if cmd != root && !strings.Contains(string(index), "\n.B "+roff(cmd.Name())+"\n"+roff(strings.ReplaceAll(cmd.Short, "'", `\(aq`))) {
+			t.Errorf("zeekwire.1 does not list %s", cmd.Name())
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden && !strings.Contains(string(text), roff("--"+f.Name)) {
+				t.Errorf("%s.1 does not have --%s", manpage.Name(cmd), f.Name)
+			}
+		})
+		for _, sub := range cmd.Commands() {
+			if !sub.Hidden {
+				check(sub)
+			}
+		}
+	}
+	check(root)
+}
