@@ -23,8 +23,11 @@ const (
 	MaxRequests = 64
 
 	// StagePatience is how long a node that does not introduce itself holds up
-	// the nodes that are to start after it.
-	StagePatience = 5 * time.Second
+	// the nodes that are to start after it. For a request all have started
+	// after RequestPatience: its time is limited, and that they find each other
+	// at once is worth less than an answer.
+	StagePatience   = 30 * time.Second
+	RequestPatience = 5 * time.Second
 
 	// A node that lived for StableAfter has started well, as under Zeek's
 	// Supervisor. One that dies MaxDeaths times in a row before that has
@@ -183,6 +186,9 @@ type Machine struct {
 	told   bool // the agent knows what should run
 	keep   bool // the launcher does not know yet what should run
 
+	rushAt time.Time // when to rush; zero: not
+	rush   bool      // there is no time for one stage after the other
+
 	unsaved  error // why the last Persist failed
 	saveNext time.Time
 
@@ -275,6 +281,9 @@ func (m *Machine) Deadline() (t time.Time, ok bool) {
 	for _, d := range m.dispatches {
 		earlier(d.deadline)
 	}
+	if !m.rushAt.IsZero() {
+		earlier(m.rushAt)
+	}
 	m.nodeDeadlines(earlier)
 	return t, ok
 }
@@ -290,6 +299,7 @@ func (m *Machine) expire(now time.Time) {
 	}
 	m.expireDispatches(now)
 	m.expireStages(now)
+	m.expireRush(now)
 }
 
 func (m *Machine) save() { m.emit(Persist{Config: m.config}) }

@@ -59,7 +59,18 @@ func (m *Machine) deployRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.A
 		w.nodes = append(w.nodes, n.Name)
 	}
 	slices.Sort(w.nodes)
-	m.deploy = w
+	m.deploy, m.rushAt = w, now.Add(RequestPatience)
+}
+
+// expireRush has all nodes start for the sake of a request that has waited long
+// enough for them to do so one after the other.
+func (m *Machine) expireRush(now time.Time) {
+	if m.deploy == nil && len(m.restarts) == 0 {
+		m.rushAt, m.rush = time.Time{}, false
+	}
+	if !m.rushAt.IsZero() && !now.Before(m.rushAt) {
+		m.rushAt, m.rush = time.Time{}, true
+	}
 }
 
 // supersede answers a deployment that will not be finished.
@@ -88,6 +99,7 @@ func (m *Machine) restartRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.
 		m.renew(now, n)
 	}
 	m.restarts = append(m.restarts, w)
+	m.rushAt = now.Add(RequestPatience)
 }
 
 // targets returns those of the wanted nodes that are ours, or all of ours if
@@ -196,7 +208,7 @@ func (m *Machine) trouble(name string) string {
 	case n.have != nil:
 		return "still starting"
 	}
-	return "still waiting for nodes that start before it"
+	return "still waiting to start"
 }
 
 // outputs returns what a node had written when it last died, or none.

@@ -20,7 +20,7 @@ import (
 // parseLimit is how long Zeek may take to read the scripts of all nodes of a
 // check. What it has not read by then is not held against a node: Zeek's
 // controller waits 10 s for the nodes to run.
-const parseLimit = 4 * time.Second
+const parseLimit = 3 * time.Second
 
 // Check finds out what would keep nodes from running: a directory or script
 // that cannot be, an interface or CPU that is not there, a port that is taken,

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -29,7 +30,9 @@ func (l *Launcher) parseKey(n launch.Node) parseKey {
 	h := sha256.New()
 	say := func(s string) { fmt.Fprintf(h, "%d %s\n", len(s), s) }
 	addFile(h, l.install.binary, 0)
-	say(string(n.Role))
+	if len(n.Scripts) > 0 {
+		say(string(n.Role)) // which Zeek's scripts and ours load whatever it is
+	}
 	for _, arg := range l.nodeArgs(n) {
 		say(arg)
 	}
@@ -100,7 +103,7 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 		return zeekapi.NodeOutputs{}, err
 	}
 	defer os.RemoveAll(dir)
-	if err := l.prepare(n, dir); err != nil {
+	if err := l.prepare(withoutMetrics(n), dir); err != nil {
 		return zeekapi.NodeOutputs{}, err
 	}
 	cmd := exec.CommandContext(ctx, l.install.binary, append([]string{"--parse-only"}, l.nodeArgs(n)...)...)
@@ -119,6 +122,17 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 		}
 	}
 	return outputs, err
+}
+
+// withoutMetrics returns a node in a cluster without metrics. Zeek opens its
+// metrics port before it has read the scripts, also if that is all it is to do,
+// but the node that is to be replaced still has it.
+func withoutMetrics(n launch.Node) launch.Node {
+	n.Cluster = slices.Clone(n.Cluster)
+	for i := range n.Cluster {
+		n.Cluster[i].MetricsPort = broker.Port{}
+	}
+	return n
 }
 
 // limitedBuffer keeps the beginning of what is written to it, where Zeek says

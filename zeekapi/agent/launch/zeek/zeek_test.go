@@ -135,8 +135,8 @@ func parseScripts() int {
 		fmt.Fprintln(f, os.Getenv("CLUSTER_NODE"))
 		f.Close()
 	}
-	if _, err := os.Stat(layoutFile); err != nil {
-		fmt.Fprintln(os.Stderr, "no layout")
+	if text, err := os.ReadFile(layoutFile); err != nil || bytes.Contains(text, []byte("$metrics_port")) {
+		fmt.Fprintln(os.Stderr, "no layout, or one with metrics ports, which Zeek would open")
 		return 1
 	}
 	if os.Getenv("BEHAVIOUR") == "hang" {
