@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -16,7 +17,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// Env is the variable in a node's environment that makes it misbehave.
+// Env is the variable in a node's environment that makes it misbehave, more
+// than any Scenario.
 const Env = "ZEEKWIRE_SIMULATE"
 
 // The values of Env.
@@ -26,13 +28,23 @@ const (
 	Hang  = "hang"  // never comes up, and only ends by force
 )
 
-// Config says how nodes behave. The zero Config is that of nodes in a hurry.
-type Config struct {
-	StartDelay time.Duration // from start to hello
-	Patience   time.Duration // with a node that hangs
+var misbehaviours = map[string]behaviour{
+	Fail:  {failures: always, end: exitStatus(1), stderr: "fatal error: told to fail\n", stops: true},
+	Crash: {crashes: always, end: fmt.Errorf("signal: %s", syscall.SIGSEGV), stderr: "fatal error: told to crash\n", stops: true, answers: true},
+	Hang:  {silent: true},
 }
 
-// Launcher is a launch.Launcher and a launch.Dispatcher.
+// Config says how nodes behave. With the zero Config they do as they are told,
+// at once.
+type Config struct {
+	Scenario *Scenario
+
+	// Patience is how long a node may take to end before it is killed.
+	Patience time.Duration
+}
+
+// Launcher is a launch.Launcher, a launch.Dispatcher, a launch.Checker and
+// a launch.Outputter.
 type Launcher struct {
 	config Config
 	events launch.Events
@@ -42,20 +54,30 @@ type Launcher struct {
 	mu     sync.Mutex
 	closed bool
 	nodes  map[string]*node
-	wrote  map[string]zeekapi.NodeOutputs // by node, since it was last started
+	lives  map[string]life
 	all    sync.WaitGroup
+}
+
+// life is what is left of the lives of a node so far.
+type life struct {
+	failures, crashes int
+	wrote             zeekapi.NodeOutputs // since it was last started
 }
 
 var (
 	_ launch.Launcher   = (*Launcher)(nil)
 	_ launch.Dispatcher = (*Launcher)(nil)
 	_ launch.Outputter  = (*Launcher)(nil)
+	_ launch.Checker    = (*Launcher)(nil)
 )
 
 type node struct {
 	launch.Node
-	pid  int64
-	stop context.CancelFunc
+	behaviour
+	fails, crashes bool // in this life
+	pid            int64
+	stop           context.CancelFunc
+	gone           context.Context // done when it is
 }
 
 // lastPID makes the process IDs of all launchers distinct. They start above
@@ -66,7 +88,7 @@ const firstPID = 1 << 22
 
 // New returns a launcher without nodes.
 func New(c Config) *Launcher {
-	l := &Launcher{config: c, nodes: make(map[string]*node), wrote: make(map[string]zeekapi.NodeOutputs)}
+	l := &Launcher{config: c, nodes: make(map[string]*node), lives: make(map[string]life)}
 	l.killed, l.kill = context.WithCancel(context.Background())
 	return l
 }
@@ -78,48 +100,97 @@ func (l *Launcher) Start(n launch.Node) {
 	if l.closed || l.nodes[n.Name] != nil {
 		return
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	played := &node{Node: n, pid: firstPID + lastPID.Add(1), stop: stop}
+	told, stop := context.WithCancel(context.Background())
+	gone, end := context.WithCancel(context.Background())
+	b := l.behaviour(n)
+	lived := l.lives[n.Name]
+	played := &node{
+		Node: n, behaviour: b, pid: firstPID + lastPID.Add(1), stop: stop, gone: gone,
+		fails: b.failures.covers(lived.failures), crashes: b.crashes.covers(lived.crashes),
+	}
+	if played.fails {
+		lived.failures++
+	} else if played.crashes {
+		lived.crashes++
+	}
+	lived.wrote = zeekapi.NodeOutputs{Stdout: played.begins()}
+	l.lives[n.Name] = lived
 	l.nodes[n.Name] = played
-	l.wrote[n.Name] = zeekapi.NodeOutputs{Stdout: "simulating " + n.Name + "\n"}
 	l.all.Go(func() {
 		defer stop()
-		stderr, err := l.play(ctx, played)
+		defer end()
+		exited := l.play(told, played)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.nodes, n.Name)
-		l.wrote[n.Name] = zeekapi.NodeOutputs{Stdout: l.wrote[n.Name].Stdout, Stderr: stderr}
-		l.events.Add(launch.Exited{Node: n.Name, Err: err, Outputs: zeekapi.NodeOutputs{Stderr: stderr}})
+		l.lives[n.Name] = life{lived.failures, lived.crashes, exited.Outputs}
+		l.events.Add(exited)
 	})
 }
 
-// play is the life of a node. It returns what the node leaves.
-func (l *Launcher) play(ctx context.Context, n *node) (stderr string, err error) {
+func (l *Launcher) behaviour(n launch.Node) behaviour {
+	if b, ok := misbehaviours[n.Env[Env]]; ok {
+		return b
+	}
+	return l.config.Scenario.of(n.Name)
+}
+
+// play is the life of a node that ends when it is told to, or before. It
+// returns what the node leaves.
+func (l *Launcher) play(told context.Context, n *node) launch.Exited {
+	exited := launch.Exited{Node: n.Name, Outputs: zeekapi.NodeOutputs{Stdout: n.begins() + n.stdout, Stderr: n.stderr}}
 	l.events.Add(launch.Started{Node: n.Name, PID: n.pid})
-	switch n.Env[Env] {
-	case Fail:
-		return "fatal error: told to fail\n", errors.New("exit status 1")
-	case Hang:
-		<-ctx.Done()
-		select {
-		case <-time.After(l.config.Patience):
-		case <-l.killed.Done():
+	if n.fails {
+		exited.Err = n.end
+		return exited
+	}
+	if !n.silent && pass(told, n.startTime) {
+		l.events.Add(launch.Up{Node: n.Name})
+		if n.crashes && pass(told, n.crashAfter) {
+			exited.Err = n.end
+			return exited
 		}
-		return "", errors.New("signal: killed")
 	}
-	delay := time.NewTimer(l.config.StartDelay)
-	defer delay.Stop()
+	<-told.Done()
+	if n.stops && n.stopTime <= l.config.Patience {
+		if pass(l.killed, n.stopTime) {
+			exited.Outputs.Stderr += "received termination signal\n"
+			return exited
+		}
+	} else {
+		pass(l.killed, l.config.Patience)
+	}
+	exited.Err = fmt.Errorf("signal: %s", syscall.SIGKILL)
+	return exited
+}
+
+// begins is what every node writes at first.
+func (n *node) begins() string { return "simulating " + n.Name + "\n" }
+
+// pass lets time pass, and says whether it has or ctx ended before.
+func pass(ctx context.Context, d time.Duration) bool {
+	if d == 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
-	case <-delay.C:
+	case <-timer.C:
+		return true
 	case <-ctx.Done():
-		return "", nil
+		return false
 	}
-	l.events.Add(launch.Up{Node: n.Name})
-	if n.Env[Env] == Crash {
-		return "fatal error: told to crash\n", errors.New("signal: segmentation fault")
+}
+
+// Check says of nodes what the scenario says of them.
+func (l *Launcher) Check(nodes []launch.Node) {
+	for _, n := range nodes {
+		c := launch.Checked{Node: n}
+		if text := l.behaviour(n).checkError; text != "" {
+			c.Err = errors.New(text)
+		}
+		l.events.Add(c)
 	}
-	<-ctx.Done()
-	return "received termination signal\n", nil
 }
 
 // Stop tells a node to end.
@@ -135,7 +206,7 @@ func (l *Launcher) Stop(name string) {
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	o := l.wrote[name]
+	o := l.lives[name].wrote
 	end := func(s string) string { return s[max(0, len(s)-limit):] }
 	return zeekapi.NodeOutputs{Stdout: end(o.Stdout), Stderr: end(o.Stderr)}, nil
 }
@@ -165,7 +236,7 @@ func (l *Launcher) Dispatch(req zeekapi.NodeDispatchRequest) {
 	defer l.mu.Unlock()
 	for _, name := range req.Nodes {
 		n := l.nodes[name]
-		if n == nil || n.Env[Env] == Hang {
+		if n == nil || !n.answers || l.closed {
 			continue
 		}
 		r := zeekapi.Result{ReqID: req.ID, Node: name}
@@ -174,7 +245,16 @@ func (l *Launcher) Dispatch(req zeekapi.NodeDispatchRequest) {
 		} else {
 			r.Success, r.Data = true, broker.String(value)
 		}
-		l.events.Add(launch.Answered{Response: zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: r}})
+		answered := launch.Answered{Response: zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: r}}
+		if n.answerTime == 0 {
+			l.events.Add(answered)
+			continue
+		}
+		l.all.Go(func() {
+			if pass(n.gone, n.answerTime) {
+				l.events.Add(answered)
+			}
+		})
 	}
 }
 
@@ -186,6 +266,9 @@ func (n *node) act(action []string) (string, error) {
 		return "", fmt.Errorf("dispatch %s unknown", action[0])
 	case len(action) == 1:
 		return "", errors.New("get_id_value expects name of global identifier")
+	}
+	if text, ok := n.values[action[1]]; ok {
+		return text, nil
 	}
 	value, ok := n.value(action[1])
 	if !ok {

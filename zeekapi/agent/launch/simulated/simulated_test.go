@@ -64,7 +64,7 @@ func TestLife(t *testing.T) {
 
 func TestMisbehaviour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := simulated.New(simulated.Config{StartDelay: time.Second, Patience: time.Minute})
+		l := simulated.New(simulated.Config{Scenario: scenario(t, "[*]\nstart-time = 1s"), Patience: time.Minute})
 		defer l.Close(t.Context())
 		l.Start(node("w", simulated.Fail))
 		next[launch.Started](t, l)

@@ -1,0 +1,232 @@
+package simulated_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
+)
+
+func scenario(t *testing.T, text string) *simulated.Scenario {
+	t.Helper()
+	s, err := simulated.ParseScenario("scenario", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// within runs a test with a launcher in a bubble of time.
+func within(t *testing.T, text string, test func(t *testing.T, l *simulated.Launcher)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := simulated.New(simulated.Config{Scenario: scenario(t, text), Patience: time.Minute})
+		test(t, l)
+		l.Close(t.Context())
+	})
+}
+
+// life starts a node and returns what it leaves, and after what time. It is
+// told to end when it has lived for so long.
+func life(t *testing.T, l *simulated.Launcher, name string, told time.Duration) (e launch.Exited, up bool, after time.Duration) {
+	t.Helper()
+	began := time.Now()
+	l.Start(node(name, ""))
+	timer := time.AfterFunc(told, func() { l.Stop(name) })
+	defer timer.Stop()
+	for {
+		ev, err := l.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch ev := ev.(type) {
+		case launch.Up:
+			up = true
+		case launch.Exited:
+			return ev, up, time.Since(began)
+		}
+	}
+}
+
+const example = `
+# What simulated nodes are like.
+[DEFAULT]
+start-time = 2s
+
+[worker-1]
+fail-starts = 1
+exit = 3
+stdout = 100%
+stderr =
+    fatal error: no such device
+    giving up
+
+[worker-2]
+crash-after = 10s
+crashes = 2
+exit = SIGSEGV
+
+[worker-3]
+silent = true
+stop-time = never
+
+[worker-[45]]
+start-time = 0
+crash-after = 1s
+exit = 0
+
+[worker-?]
+stop-time = 7s
+
+[proxy]
+check-error = interface eth9 does not exist
+`
+
+func TestScenario(t *testing.T) {
+	within(t, example, func(t *testing.T, l *simulated.Launcher) {
+		for _, tt := range []struct {
+			node  string
+			err   string
+			up    bool
+			after time.Duration
+		}{
+			{"worker-1", "exit status 3", false, 0},
+			{"worker-1", "", true, time.Hour},
+			{"worker-2", "signal: segmentation fault", true, 12 * time.Second},
+			{"worker-2", "signal: segmentation fault", true, 12 * time.Second},
+			{"worker-2", "", true, time.Hour},
+			{"worker-3", "signal: killed", false, time.Hour + time.Minute},
+			{"worker-4", "", true, time.Second},
+			{"worker-5", "", true, time.Second},
+			{"worker-6", "", true, time.Hour + 7*time.Second},
+			{"manager", "", true, time.Hour},
+		} {
+			e, up, after := life(t, l, tt.node, time.Hour)
+			err := ""
+			if e.Err != nil {
+				err = e.Err.Error()
+			}
+			if err != tt.err || up != tt.up || after != tt.after {
+				t.Errorf("%s: %q, up %t, after %s, want %q, %t, %s", tt.node, err, up, after, tt.err, tt.up, tt.after)
+			}
+		}
+	})
+}
+
+func TestOutputs(t *testing.T) {
+	within(t, example, func(t *testing.T, l *simulated.Launcher) {
+		e, _, _ := life(t, l, "worker-1", time.Hour)
+		want := zeekapi.NodeOutputs{Stdout: "simulating worker-1\n100%\n", Stderr: "fatal error: no such device\ngiving up\n"}
+		if diff := cmp.Diff(want, e.Outputs); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestChecks(t *testing.T) {
+	within(t, example, func(t *testing.T, l *simulated.Launcher) {
+		l.Check([]launch.Node{node("proxy", ""), node("worker-1", "")})
+		if c := next[launch.Checked](t, l); c.Node.Name != "proxy" || c.Err == nil || c.Err.Error() != "interface eth9 does not exist" {
+			t.Errorf("proxy: %v", c.Err)
+		}
+		if c := next[launch.Checked](t, l); c.Node.Name != "worker-1" || c.Err != nil {
+			t.Errorf("worker-1: %v", c.Err)
+		}
+	})
+}
+
+func TestValues(t *testing.T) {
+	const text = `
+[slow]
+answer-time = 3s
+[gone]
+answer-time = 1h
+[mute]
+answer-time = never
+[*]
+id-values =
+    Site::local_nets ["10.0.0.0/8"]
+    # a comment
+    Cluster::node "somebody else"
+    pi 3.14
+`
+	within(t, text, func(t *testing.T, l *simulated.Launcher) {
+		for _, name := range []string{"quick", "slow", "gone", "mute"} {
+			l.Start(node(name, ""))
+			next[launch.Started](t, l)
+			next[launch.Up](t, l)
+		}
+		began := time.Now()
+		ask := func(id string, nodes ...string) {
+			l.Dispatch(zeekapi.NodeDispatchRequest{Action: []string{"get_id_value", id}, Nodes: nodes})
+		}
+		for id, want := range map[string]string{
+			"Site::local_nets": `["10.0.0.0/8"]`, "Cluster::node": `"somebody else"`, "pi": "3.14", "Cluster::manager_is_logger": "true",
+		} {
+			ask(id, "quick")
+			if got, _ := next[launch.Answered](t, l).Response.Result.Data.Text(); got != want {
+				t.Errorf("%s is %s, want %s", id, got, want)
+			}
+		}
+		ask("Cluster::node", "mute", "gone", "slow")
+		if got := next[launch.Answered](t, l).Response.Result.Node; got != "slow" || time.Since(began) != 3*time.Second {
+			t.Errorf("%s answered after %s", got, time.Since(began))
+		}
+	})
+}
+
+func TestBadScenario(t *testing.T) {
+	_, err := simulated.ParseScenario("s.ini", strings.NewReader(`[DEFAULT]
+start-time = soon
+[worker]
+silent = perhaps
+fail-starts = -1
+exit = SIGNAL
+stop-time = 1
+[manager]
+id-values = x y
+colour = blue
+[a
+[worker-[]
+`))
+	want := []string{
+		"start-time: want a time such as 90s, 5m or 1h (s.ini:2)",
+		"silent: want true or false (s.ini:4)",
+		"fail-starts: want a number or all (s.ini:5)",
+		"exit: want an exit code up to 255 or one of SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGINT, SIGKILL, SIGSEGV, SIGTERM (s.ini:6)",
+		"stop-time: want a time such as 90s, 5m or 1h, or never (s.ini:7)",
+		"id-values: x: want a name and JSON (s.ini:9)",
+		"colour: no such key (s.ini:10)",
+		"[worker-[] is no pattern for names (s.ini:12)",
+	}
+	var errs configparser.Errors
+	if !errors.As(err, &errs) {
+		t.Fatalf("got %v", err)
+	}
+	var got []string
+	for _, e := range errs {
+		if e.Line != 11 { // has no bracket, which is not for us to say
+			got = append(got, e.Error())
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func FuzzScenario(f *testing.F) {
+	f.Add(example)
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := simulated.ParseScenario("s", strings.NewReader(text))
+		if (s == nil) == (err == nil) {
+			t.Errorf("%v and %v", s, err)
+		}
+	})
+}
