@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -52,6 +53,7 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			nodes:        s.nodes,
 			topics:       s.topics.management,
 			backend:      zeek.Backend(s.backend),
+			scenario:     s.scenario,
 			connectRetry: s.connectRetry,
 			timeout:      s.requestTimeout,
 			security:     o.security,
@@ -96,6 +98,7 @@ type agentService struct {
 	nodes        nodeSettings
 	topics       zeekapi.Topics // of nodes and a Supervisor, "" for the defaults
 	backend      zeek.Backend
+	scenario     string // a file, "" for none
 	security     *security.Layer
 	tls          security.Config // what security is made of, for nodes
 	log          zerolog.Logger
@@ -186,7 +189,7 @@ func (s *agentService) run(ctx context.Context) (err error) {
 func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) (launch.Launcher, error) {
 	switch s.launcher {
 	case launcherSimulated:
-		return simulated.New(simulated.Config{}), nil
+		return s.newSimulatedLauncher()
 	case launcherZeek:
 		return zeek.New(ctx, zeek.Config{
 			Binary:     s.zeek,
@@ -203,6 +206,21 @@ func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) 
 		return s.newSupervisorLauncher(listens)
 	}
 	return nil, fmt.Errorf("--launcher %q: want %s, %s or %s", s.launcher, launcherZeek, launcherSupervisor, launcherSimulated)
+}
+
+func (s *agentService) newSimulatedLauncher() (launch.Launcher, error) {
+	c := simulated.Config{Patience: stopPatience}
+	if s.scenario != "" {
+		f, err := os.Open(s.scenario)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if c.Scenario, err = simulated.ParseScenario(s.scenario, f); err != nil {
+			return nil, err
+		}
+	}
+	return simulated.New(c), nil
 }
 
 func (s *agentService) newSupervisorLauncher(listens netip.AddrPort) (launch.Launcher, error) {

@@ -23,6 +23,7 @@ type agentSettings struct {
 	onExit      string
 	supervisor  string
 	backend     string
+	scenario    string
 	archive     archiveSettings
 	nodes       nodeSettings
 }
@@ -77,6 +78,10 @@ func newAgentSettings() *agentSettings {
 		settings.Setting{
 			Name: "zeek", Value: settings.Text(&s.zeek), Common: true,
 			Help: "the zeek program, a `PATH` or a name in $PATH",
+		},
+		settings.Setting{
+			Name: "scenario", Value: settings.Text(&s.scenario), Common: true,
+			Help: "with --launcher simulated: what the nodes are like, a `FILE`; empty: they do as they are told",
 		},
 		settings.Setting{
 			Name: "cluster-backend", Value: settings.Choice(&s.backend, string(zeek.Broker), string(zeek.ZeroMQ)),

@@ -50,15 +50,17 @@ real Zeek processes, which see no traffic. Everything is gone afterwards.`,
 		},
 	}
 	cmd.Flags().StringVar(&d.zeek, "zeek", "", "run the nodes with the zeek program at `PATH`")
+	cmd.Flags().StringVar(&d.scenario, "scenario", "", "what simulated nodes are like, a `FILE` as for agents")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the logs of controller and agents")
 	return cmd
 }
 
 type demo struct {
-	zeek string
-	out  io.Writer
-	log  zerolog.Logger
-	step int
+	zeek     string
+	scenario string
+	out      io.Writer
+	log      zerolog.Logger
+	step     int
 
 	security *security.Layer
 }
@@ -173,7 +175,7 @@ func (d *demo) startController(ctx context.Context, services *errgroup.Group, di
 func (d *demo) startAgent(ctx context.Context, services *errgroup.Group, s agentService) (listen net.Addr, err error) {
 	started := make(chan net.Addr, 1)
 	s.listen, s.security = "127.0.0.1:0", d.security
-	s.launcher, s.zeek, s.dialects = launcherSimulated, d.zeek, defaultTopics.dialects()
+	s.launcher, s.scenario, s.zeek, s.dialects = launcherSimulated, d.scenario, d.zeek, defaultTopics.dialects()
 	if d.zeek != "" {
 		s.launcher = launcherZeek
 	}
