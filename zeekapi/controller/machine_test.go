@@ -141,7 +141,7 @@ func deployedBench(t *testing.T, c zeekapi.Configuration) (*bench, map[string]br
 	b.machine.Start(b.now)
 	for i, inst := range c.Instances {
 		peers[inst.Name] = peer(i + 1)
-		b.machine.Step(b.now, controller.FromAgent{Peer: peers[inst.Name], Message: hello(inst.Name)})
+		b.take(b.machine.Step(b.now, controller.FromAgent{Peer: peers[inst.Name], Message: hello(inst.Name)}))
 	}
 	outputs := b.machine.Step(b.now, controller.FromClient{Message: stage("stage", c)})
 	outputs = append(outputs, b.machine.Step(b.now, controller.FromClient{Message: deploy("deploy")})...)
@@ -219,19 +219,21 @@ func describe(o controller.Output) string {
 
 func messageName(msg zeekapi.Message) string { return reflect.TypeOf(msg).Name() }
 
-func describeResults(msg zeekapi.Message) string {
+// resultsOf returns the results of a response.
+func resultsOf(msg zeekapi.Message) []zeekapi.Result {
 	v := reflect.ValueOf(msg)
-	results, ok := []zeekapi.Result(nil), false
 	if f := v.FieldByName("Results"); f.IsValid() {
-		results, ok = f.Interface().([]zeekapi.Result)
-	} else if f := v.FieldByName("Result"); f.IsValid() {
-		results, ok = []zeekapi.Result{f.Interface().(zeekapi.Result)}, true
+		return f.Interface().([]zeekapi.Result)
 	}
-	if !ok {
-		return ""
+	if f := v.FieldByName("Result"); f.IsValid() {
+		return []zeekapi.Result{f.Interface().(zeekapi.Result)}
 	}
+	return nil
+}
+
+func describeResults(msg zeekapi.Message) string {
 	var b strings.Builder
-	for _, r := range results {
+	for _, r := range resultsOf(msg) {
 		b.WriteString(" [")
 		if !r.Success {
 			b.WriteString("F")
@@ -251,6 +253,14 @@ func describeResults(msg zeekapi.Message) string {
 		b.WriteString("]")
 	}
 	return b.String()
+}
+
+func mustMarshal(v any) broker.Value {
+	out, err := zeekapi.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return out
 }
 
 // The messages of the tests.
