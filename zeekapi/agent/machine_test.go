@@ -162,6 +162,7 @@ func TestDeployAnswersAtOnce(t *testing.T) {
 		stopped []string
 	}{
 		{"the same configuration", deploy("r", same), []zeekapi.Result{ok("r", "")}, nil},
+		{"another configuration with the same ID", deploy("r", configuration("c1", "l", "m")), nil, []string{"w", "m", "l"}},
 		{"another name for the same configuration", deploy("r", configuration("c2", "l", "m", "w")),
 			[]zeekapi.Result{ok("r", "l"), ok("r", "m"), ok("r", "w")}, nil},
 		{"an empty configuration", deploy("r", zeekapi.Configuration{ID: "c2"}), []zeekapi.Result{ok("r", "")}, []string{"w", "m", "l"}},

@@ -33,7 +33,7 @@ func (m *Machine) deployRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.A
 	respond := func(r zeekapi.Result) {
 		m.publish(d, zeekapi.AgentDeployResponse{ReqID: req.ReqID, Results: []zeekapi.Result{r}})
 	}
-	if m.config != nil && m.config.ID == req.Config.ID && !req.Force {
+	if m.config != nil && !req.Force && sameConfiguration(*m.config, req.Config) {
 		respond(m.success(req.ID))
 		return
 	}
@@ -71,6 +71,17 @@ func (m *Machine) expireRush(now time.Time) {
 	if !m.rushAt.IsZero() && !now.Before(m.rushAt) {
 		m.rushAt, m.rush = time.Time{}, true
 	}
+}
+
+// sameConfiguration compares more than Zeek's agent does, which takes two
+// configurations with the same ID for the same.
+func sameConfiguration(a, b zeekapi.Configuration) bool {
+	if a.ID != b.ID {
+		return false
+	}
+	x, errX := zeekapi.Marshal(a)
+	y, errY := zeekapi.Marshal(b)
+	return errX == nil && errY == nil && broker.Equal(x, y)
 }
 
 // supersede answers a deployment that will not be finished.

@@ -19,8 +19,9 @@ type agent struct {
 	calls    map[*call]bool
 
 	// What only our agents tell.
-	process zeekapi.Process
-	zeek    string // version
+	described bool
+	process   zeekapi.Process
+	zeek      string // version
 }
 
 // contact is what we know of an instance's agent beyond a peering with it.
@@ -104,7 +105,7 @@ func (m *Machine) fromAgent(peer broker.Peer, dialect string, msg zeekapi.Messag
 		m.hello(peer, dialect, msg)
 	case zeekapi.AgentDescription:
 		if a := m.peers[peer.ID]; a != nil {
-			a.process, a.zeek = msg.Agent, msg.Zeek
+			a.described, a.process, a.zeek = true, msg.Agent, msg.Zeek
 		}
 	case zeekapi.AgentWelcomeResponse:
 		m.welcomed(peer, msg)

@@ -293,9 +293,9 @@ func (m *Machine) deployTo(r *request, w *member) {
 	m.send(r, w, r.plan, r.force)
 }
 
-// send has an agent run a configuration. An agent compares nothing but the ID
-// with that of what it runs already, so where that may be something else with
-// the same ID, it is forced.
+// send has an agent run a configuration. Zeek's agents compare nothing but the
+// ID with that of what they run already, so where that may be something else
+// with the same ID, they are forced. Ours see what changed.
 func (m *Machine) send(r *request, w *member, p *plan, force bool) {
 	before := w.told
 	if deployed := m.former(); before == (content{}) && deployed != nil {
@@ -303,9 +303,9 @@ func (m *Machine) send(r *request, w *member, p *plan, force bool) {
 	}
 	w.told = p.content
 	if before != (content{}) && before.id == p.config.ID && before != p.content {
-		m.log.Info().Str("instance", w.Name).Str("config", p.config.ID).Msg("the configuration changed but for its ID, forcing the agent")
+		m.log.Info().Str("instance", w.Name).Str("config", p.config.ID).Msg("the configuration changed but for its ID")
 		w.told = content{id: p.config.ID, mixed: true}
-		force = true
+		force = force || !m.agents[w.Name].described
 	}
 	m.call(r, w.Name, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.AgentDeployRequest{ReqID: id, Config: p.config, Force: force}

@@ -140,7 +140,14 @@ func TestForce(t *testing.T) {
 
 // Agents compare nothing but IDs, so what changed under the same ID is forced.
 func TestSameIDOtherContent(t *testing.T) {
-	b, peers := deployedBench(t, config("c1", "a", "b"))
+	// But ours, who say so, compare more.
+	b, peers := deployedBench(t, config("c1", "a"))
+	b.agent(peers["a"], zeekapi.AgentDescription{Instance: "a"})
+	b.client(set("r0", config("c1", "a", "b")), "save staged c1", "save ready c1", "save target c1")
+	b.agent(peer(2), hello("b"), "to b: AgentWelcomeRequest #1")
+	b.agent(peer(2), welcomed("#1", "b"), "to a: AgentDeployRequest #2 c1", "to b: AgentDeployRequest #3 c1 by force")
+
+	b, peers = deployedBench(t, config("c1", "a", "b"))
 	c := config("c1", "a", "b")
 	c.Nodes[0].Interface = "eth1"
 	b.client(stage("r1", c), "save staged c1", "save ready c1", "answer StageConfigurationResponse r1 [T = c1]")
