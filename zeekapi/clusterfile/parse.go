@@ -316,14 +316,16 @@ func (n *nodeReader) env() map[string]string {
 
 func (n *nodeReader) warnUnexpected() {
 	var keys []string
+	line := 0
 	for _, o := range n.section.Options {
 		if !slices.Contains(nodeKeys, o.Key) {
 			keys = append(keys, o.Key)
+			line = cmp.Or(line, o.Line)
 		}
 	}
 	if len(keys) > 0 {
 		slices.Sort(keys)
-		n.warn(n.section.Line, n.section.Name, "", "ignoring unexpected keys: %s", strings.Join(keys, ", "))
+		n.warn(line, n.section.Name, "", "ignoring unexpected keys: %s", strings.Join(keys, ", "))
 	}
 }
 

@@ -285,7 +285,7 @@ func TestConfigFiles(t *testing.T) {
 	})
 	t.Run("warnings are for those who ask", func(t *testing.T) {
 		execute1(t, tool(t), "[m]\nrole=manager\nstate=RUNNING\n", "-v", "stage-config", "-").want(t, outcome{stdout: good,
-			stderr: "warning: ignoring unexpected keys: state (<stdin>:1)\nwarning: ignoring node \"m\" state \"RUNNING\" in configuration (<stdin>:3)\n"})
+			stderr: "warning: ignoring node \"m\" state \"RUNNING\" in configuration (<stdin>:3)\nwarning: ignoring unexpected keys: state (<stdin>:3)\n"})
 	})
 	t.Run("all errors", func(t *testing.T) {
 		execute1(t, tool(t), "[m]\nport = 0\n", "deploy-config", "-").want(t, outcome{exit: 1,
