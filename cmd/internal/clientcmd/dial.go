@@ -134,9 +134,9 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 }
 
 // sayFound says how the controller was reached: with one -v if that is not what
-// zeek-client would have done by these settings, with two in any case.
+// zeek-client would have done by these settings, with three in any case.
 func (r *run) sayFound(f connect.Found) {
-	level := showInfos
+	level := showDebugs
 	if f.Transport == connect.Native || (f.TLS != "") != r.tls {
 		level = showWarnings
 	}

@@ -25,10 +25,16 @@ func explain(err error, remote string) string {
 		alert    tls.AlertError
 		untrusty *tls.CertificateVerificationError
 		network  net.Error
+		unknown  *net.DNSError
 	)
 	switch {
 	case errors.As(err, &mismatch):
-		return fmt.Sprintf("websocket error in connect() with controller %s: met %s; %s (%v)", remote, mismatch.Met, advice(mismatch), mismatch.Err)
+		kind := "websocket"
+		switch mismatch.Met {
+		case websocket.MetPlain, websocket.MetOtherTLS, websocket.MetDemandingTLS, websocket.MetNoTLS:
+			kind = "socket TLS"
+		}
+		return fmt.Sprintf("%s error in connect() with controller %s: met %s; %s (%v)", kind, remote, mismatch.Met, advice(mismatch), mismatch.Err)
 	case strings.HasPrefix(err.Error(), "websocket: connecting to ") && errors.Unwrap(err) != nil:
 		return explain(errors.Unwrap(err), remote) // without the address, which is there anyway
 	case errors.As(err, &peer), errors.As(err, &foreign), errors.As(err, &nobody):
@@ -37,6 +43,8 @@ func explain(err error, remote string) string {
 		return fmt.Sprintf("socket TLS error in connect() with controller %s: %v", remote, err)
 	case errors.Is(err, jsonv1.ErrMalformed), errors.As(err, new(jsonv1.Error)):
 		return fmt.Sprintf("protocol data error with controller %s: %v", remote, err)
+	case errors.As(err, &unknown):
+		return fmt.Sprintf("websocket error in connect() with controller %s: %s", remote, unknown.Err) // without names and servers
 	case errors.As(err, &network):
 		return fmt.Sprintf("socket error in connect() with controller %s: %v", remote, err)
 	}

@@ -43,16 +43,19 @@ func (p *parameters) privateKey() string { return cmp.Or(p.keyFile, p.certificat
 // tlsConfig follows zeek-client: without a certificate of our own, the
 // controller's is not checked either.
 func (p *parameters) tlsConfig() (*tls.Config, error) {
-	for _, file := range []struct{ what, name string }{
-		{"certificate file", p.certificate},
-		{"private key file", p.keyFile},
-		{"trusted CAs file", p.caFile},
-		{"trusted CAs path", p.caPath},
+	for _, file := range []struct {
+		what, name string
+		dir        bool
+	}{
+		{"certificate file", p.certificate, false},
+		{"private key file", p.keyFile, false},
+		{"trusted CAs file", p.caFile, false},
+		{"trusted CAs path", p.caPath, true},
 	} {
 		if file.name == "" {
 			continue
 		}
-		if _, err := os.Stat(file.name); err != nil {
+		if info, err := os.Stat(file.name); err != nil || info.IsDir() != file.dir {
 			return nil, fmt.Errorf("SSL %s %q not found", file.what, file.name)
 		}
 	}
