@@ -58,9 +58,29 @@ func askOn[T any](ctx context.Context, r *run, c *client.Client, call func(conte
 	case errors.As(err, &missing):
 		err = errors.New("no response received: " + r.why(missing.Err))
 	case errors.Is(err, zeekapi.ErrUnknown):
-		err = fmt.Errorf("controller %s speaks the %s dialect, which has no such request", r.remote(), r.dialect)
+		err = fmt.Errorf("controller %s speaks the %s dialect, in which there are only %s", r.remote(), r.dialect, strings.Join(possible(c), ", "))
 	}
 	return v, err
+}
+
+// possible returns the commands that a controller can carry out, of those that
+// not all can.
+func possible(c *client.Client) []string {
+	var names []string
+	for _, x := range []struct {
+		request zeekapi.Message
+		command string
+	}{
+		{zeekapi.GetInstancesRequest{}, "get-instances"},
+		{zeekapi.GetNodesRequest{}, "get-nodes"},
+		{zeekapi.SetConfigurationRequest{}, "deploy-config"},
+		{zeekapi.TestTimeoutRequest{}, "test-timeout"},
+	} {
+		if c.Has(x.request) {
+			names = append(names, x.command)
+		}
+	}
+	return names
 }
 
 // why says why there was no response, in zeek-client's words for time-outs.

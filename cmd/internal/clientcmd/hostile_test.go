@@ -36,18 +36,18 @@ var asking = map[string][]string{
 
 var notAsking = []string{"check-config", "monitor", "show-settings", "watch"}
 
-// wire is the server's end of a WebSocket.
-type wire struct {
+// socket is the server's end of a WebSocket.
+type socket struct {
 	net.Conn
 	r *bufio.Reader
 }
 
 // A hostile is what a server does with a connection.
-type hostile func(w *wire)
+type hostile func(w *socket)
 
 // accept answers the request for a WebSocket, reads the subscriptions and
 // acknowledges them.
-func (w *wire) accept() error {
+func (w *socket) accept() error {
 	request, err := http.ReadRequest(w.r)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func (w *wire) accept() error {
 }
 
 // read returns the payload of the next frame.
-func (w *wire) read() ([]byte, error) {
+func (w *socket) read() ([]byte, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(w.r, head[:]); err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func (w *wire) read() ([]byte, error) {
 	return payload[4:], err
 }
 
-func (w *wire) write(opcode byte, payload []byte) error {
+func (w *socket) write(opcode byte, payload []byte) error {
 	frame := []byte{0x80 | opcode, byte(len(payload))}
 	if len(payload) > 125 {
 		frame[1] = 126
@@ -96,15 +96,15 @@ func (w *wire) write(opcode byte, payload []byte) error {
 	return err
 }
 
-func (w *wire) event(topic string, ev broker.Event) error {
+func (w *socket) event(topic string, ev broker.Event) error {
 	return w.write(1, jsonv1.Append(nil, jsonv1.Data{Topic: topic, Value: ev.Value()}))
 }
 
 // swallow reads frames until the connection ends.
-func (w *wire) swallow() { io.Copy(io.Discard, w.r) }
+func (w *socket) swallow() { io.Copy(io.Discard, w.r) }
 
 // request returns the topic and the event of the next message.
-func (w *wire) request() (string, broker.Event, error) {
+func (w *socket) request() (string, broker.Event, error) {
 	for {
 		text, err := w.read()
 		if err != nil {
@@ -127,7 +127,7 @@ func every(d time.Duration, do func() error) {
 
 // afterAccept is for servers that behave up to the ack, and read on.
 func afterAccept(then hostile) hostile {
-	return func(w *wire) {
+	return func(w *socket) {
 		if w.accept() != nil {
 			return
 		}
@@ -142,42 +142,42 @@ func afterAccept(then hostile) hostile {
 }
 
 var hostiles = map[string]hostile{
-	"never answers HTTP": (*wire).swallow,
-	"never acknowledges": func(w *wire) {
+	"never answers HTTP": (*socket).swallow,
+	"never acknowledges": func(w *socket) {
 		http.ReadRequest(w.r)
 		w.swallow()
 	},
-	"acknowledges with nonsense": func(w *wire) {
+	"acknowledges with nonsense": func(w *socket) {
 		http.ReadRequest(w.r)
 		fmt.Fprint(w, "HTTP/1.1 200 OK\r\n\r\n")
 	},
-	"hangs up at once":     func(*wire) {},
-	"never answers":        afterAccept(func(*wire) {}),
-	"closes after the ack": func(w *wire) { w.accept() },
-	"never reads again":    func(w *wire) { w.accept(); time.Sleep(time.Hour) },
-	"keeps pinging":        afterAccept(func(w *wire) { every(time.Second, func() error { return w.write(9, []byte("are you there?")) }) }),
-	"floods with others' messages": afterAccept(func(w *wire) {
+	"hangs up at once":     func(*socket) {},
+	"never answers":        afterAccept(func(*socket) {}),
+	"closes after the ack": func(w *socket) { w.accept() },
+	"never reads again":    func(w *socket) { w.accept(); time.Sleep(time.Hour) },
+	"keeps pinging":        afterAccept(func(w *socket) { every(time.Second, func() error { return w.write(9, []byte("are you there?")) }) }),
+	"floods with others' messages": afterAccept(func(w *socket) {
 		n := 0
 		every(10*time.Millisecond, func() error {
 			n++
 			return w.event(topic, broker.NewEvent("Management::Controller::API::get_nodes_response", broker.String(fmt.Sprint(n)), broker.Vector()))
 		})
 	}),
-	"floods with messages of no sense": afterAccept(func(w *wire) {
+	"floods with messages of no sense": afterAccept(func(w *socket) {
 		every(10*time.Millisecond, func() error { return w.event("zeek/else", broker.NewEvent("x", broker.Count(1))) })
 	}),
-	"sends no JSON":      afterAccept(func(w *wire) { w.write(1, []byte("}{")) }),
-	"sends giant frames": afterAccept(func(w *wire) { w.Write([]byte{0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) }),
-	"never ends a message": afterAccept(func(w *wire) {
+	"sends no JSON":      afterAccept(func(w *socket) { w.write(1, []byte("}{")) }),
+	"sends giant frames": afterAccept(func(w *socket) { w.Write([]byte{0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) }),
+	"never ends a message": afterAccept(func(w *socket) {
 		every(10*time.Millisecond, func() error { _, err := w.Write([]byte{0x01, 1, 'x'}); return err })
 	}),
-	"sends half a frame": afterAccept(func(w *wire) { w.Write([]byte{0x81, 100, 'x'}) }),
-	"says it does not know": afterAccept(func(w *wire) {
+	"sends half a frame": afterAccept(func(w *socket) { w.Write([]byte{0x81, 100, 'x'}) }),
+	"says it does not know": afterAccept(func(w *socket) {
 		every(time.Second, func() error {
 			return w.write(1, []byte(`{"type":"error","code":"deserialization_failed","context":"no such event"}`))
 		})
 	}),
-	"answers with another kind": func(w *wire) {
+	"answers with another kind": func(w *socket) {
 		if w.accept() != nil {
 			return
 		}
@@ -193,7 +193,7 @@ var hostiles = map[string]hostile{
 			}
 		}
 	},
-	"answers with wrong arguments": func(w *wire) {
+	"answers with wrong arguments": func(w *socket) {
 		if w.accept() != nil {
 			return
 		}
@@ -208,7 +208,7 @@ var hostiles = map[string]hostile{
 			}
 		}
 	},
-	"ends the conversation when asked": func(w *wire) {
+	"ends the conversation when asked": func(w *socket) {
 		if w.accept() == nil {
 			w.request()
 		}
@@ -292,7 +292,7 @@ func againstHostile(t *testing.T, h hostile) clientcmd.Dial {
 			client, server := net.Pipe()
 			servers.Go(func() {
 				defer server.Close()
-				h(&wire{server, bufio.NewReader(server)})
+				h(&socket{server, bufio.NewReader(server)})
 			})
 			return client, nil
 		}

@@ -1,0 +1,83 @@
+package clientcmd_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/broker/membus"
+	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
+	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+)
+
+// TestRecordedOldSession makes the requests that a Zeek script made of a
+// controller with ClusterController::API, and has the recorded answers. What we
+// print is ours to say.
+func TestRecordedOldSession(t *testing.T) {
+	const (
+		oldTopic = "zeek/cluster-control/controller"
+		golden   = "testdata/old-session.want"
+		config   = "testdata/old-session.cfg"
+	)
+	calls := [][]string{
+		{"get-instances"},
+		{"get-nodes"},
+		{"deploy-config", config},
+		{"get-instances"},
+		{"get-nodes"},
+		{"test-timeout", "--with-state"},
+		{"deploy-config", filepath.Join(clusters, "empty.cfg")},
+	}
+	frames := readFrames(t, filepath.Join(recordings, "zeek-5.0.10-cluster", "controller-01.jsonl"), oldTopic)
+	if len(frames) != 2*len(calls) {
+		t.Fatalf("%d events for %d calls", len(frames), len(calls))
+	}
+	var got strings.Builder
+	make1 := func(hub *membus.Hub, args []string) {
+		tool := &clientcmd.Tool{
+			Getenv: func(string) string { return "" },
+			Dial: func(context.Context, connect.Options) (*connect.Connection, error) {
+				found := connect.Found{Transport: connect.Native, Dialect: clusteragent.Dialect(clusteragent.DefaultTopics)}
+				return &connect.Connection{Bus: hub.Endpoint(oldTopic), Found: found}, nil
+			},
+		}
+		stdout, stderr, exit := execute(t, tool, "", args...)
+		fmt.Fprintf(&got, "$ %s\n%s%sexit %d\n\n", strings.Join(args, " "), stdout, stderr, exit)
+	}
+	for i, args := range calls {
+		hub := membus.New()
+		controller := hub.Endpoint(oldTopic)
+		played := make(chan error, 1)
+		go func() { played <- play(controller, oldTopic, frames[2*i:2*i+2]) }()
+		make1(hub, args)
+		controller.Close()
+		if err := <-played; err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+	for _, args := range [][]string{ // of which the old API knows nothing
+		{"deploy"}, {"stage-config", config}, {"get-config"}, {"get-id-value", "x"}, {"restart"},
+	} {
+		make1(membus.New(), args)
+	}
+
+	if *update {
+		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
