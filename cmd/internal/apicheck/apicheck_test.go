@@ -70,7 +70,7 @@ type wrong struct {
 }
 
 func TestCompare(t *testing.T) {
-	api, err := Read(fstest.MapFS{"fruit/api.zeek": {Data: []byte(sample)}, "fruit/README": {Data: []byte("type")}}, "fruit")
+	api, err := Read(fstest.MapFS{"fruit/api.zeek": {Data: []byte(sample)}, "fruit/README": {Data: []byte("type")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestReadErrors(t *testing.T) {
 		"recursive": {"type A: record { a: vector of A; }; global e: event(a: A);", "type A contains itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Read(fstest.MapFS{"x.zeek": {Data: []byte(tt.script)}}, ".")
+			_, err := Read(fstest.MapFS{"x.zeek": {Data: []byte(tt.script)}})
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
@@ -123,6 +123,6 @@ func TestReadErrors(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add(sample)
 	f.Fuzz(func(t *testing.T, script string) {
-		_, _ = Read(fstest.MapFS{"x.zeek": {Data: []byte(script)}}, ".") // must end, and not panic
+		_, _ = Read(fstest.MapFS{"x.zeek": {Data: []byte(script)}}) // must end, and not panic
 	})
 }

@@ -19,16 +19,16 @@ type API struct {
 	Records map[string]zeekapi.Type
 }
 
-// Read reads the declarations in all .zeek files below the folders. It knows
-// as much of Zeek's language as these declarations need, and ignores the rest.
-func Read(scripts fs.FS, folders ...string) (*API, error) {
+// Read reads the declarations in all .zeek files of the folders. It knows as
+// much of Zeek's language as these declarations need, and ignores the rest.
+func Read(folders ...fs.FS) (*API, error) {
 	p := &parser{events: make(map[string][]named), types: make(map[string]typeExpr)}
 	for _, folder := range folders {
-		err := fs.WalkDir(scripts, folder, func(path string, entry fs.DirEntry, err error) error {
+		err := fs.WalkDir(folder, ".", func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".zeek") {
 				return err
 			}
-			text, err := fs.ReadFile(scripts, path)
+			text, err := fs.ReadFile(folder, path)
 			if err != nil {
 				return err
 			}

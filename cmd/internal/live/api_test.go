@@ -2,6 +2,7 @@ package live
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/apicheck"
@@ -17,20 +18,20 @@ func TestAPI(t *testing.T) {
 			if _, err := os.Stat(z.scripts + "/policy/frameworks/management"); err != nil {
 				t.Skipf("Zeek %s has no Management framework", z.version)
 			}
-			checkAPI(t, z.scripts, management.Dialect(management.DefaultTopics),
+			checkAPI(t, z, z.scripts, management.Dialect(management.DefaultTopics),
 				"policy/frameworks/management", "Management::Controller::API::notify_agents_ready")
 		})
 		t.Run("ClusterAgent", func(t *testing.T) {
-			checkAPI(t, clusterScripts(t, z), clusteragent.Dialect(clusteragent.DefaultTopics),
+			checkAPI(t, z, clusterScripts(t, z), clusteragent.Dialect(clusteragent.DefaultTopics),
 				"policy/frameworks/cluster", "ClusterController::API::notify_agents_ready")
 		})
 	})
 }
 
 // checkAPI wants no difference. Local is an event that does not travel.
-func checkAPI(t *testing.T, scripts string, dialect *zeekapi.Dialect, folder, local string) {
+func checkAPI(t *testing.T, z *installation, scripts string, dialect *zeekapi.Dialect, folder, local string) {
 	t.Helper()
-	api, err := apicheck.Read(os.DirFS(scripts), folder, "base/frameworks/supervisor")
+	api, err := apicheck.Read(os.DirFS(filepath.Join(scripts, folder)), os.DirFS(filepath.Join(z.scripts, "base/frameworks/supervisor")))
 	if err != nil {
 		t.Fatal(err)
 	}

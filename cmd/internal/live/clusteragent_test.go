@@ -1,0 +1,162 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+)
+
+// The first cluster management of Zeek: scripts of a commit between two
+// releases, which run on the Zeek 5.x that came after it.
+
+// clusterEnv returns the environment in which Zeek finds the scripts.
+func (z *installation) clusterEnv(t *testing.T) []string {
+	t.Helper()
+	scripts := clusterScripts(t, z)
+	if !z.atLeast(5, 0) || z.atLeast(6, 0) {
+		t.Skipf("the ClusterAgent scripts are for Zeek 5, not %s", z.version)
+	}
+	return []string{"ZEEKPATH=" + scripts + ":.:" + z.scripts + ":" + z.scripts + "/policy:" + z.scripts + "/site"}
+}
+
+// clusterAgent starts Zeek's agent of that time, which listens and, unless
+// controller is 0, connects to a controller as well.
+func (z *installation) clusterAgent(t *testing.T, env []string, port, controller int, script string) {
+	t.Helper()
+	if controller != 0 {
+		script += fmt.Sprintf("\nredef ClusterAgent::controller = [$address=\"127.0.0.1\", $bound_port=%d/tcp];\n", controller)
+	}
+	file := filepath.Join(t.TempDir(), "agent.zeek")
+	if err := os.WriteFile(file, []byte("@load policy/frameworks/cluster/agent/config\n"+script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "Zeek's ClusterAgent", append(env,
+		"ZEEK_AGENT_NAME=agent-one", "ZEEK_AGENT_ADDR=127.0.0.1", fmt.Sprintf("ZEEK_AGENT_PORT=%d/tcp", port),
+	), z.zeek, "-j", "policy/frameworks/cluster/agent", file,
+		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t)), "Broker::disable_ssl=T")
+}
+
+// listening is the configuration for an agent at a port.
+func listening(port int) string {
+	return fmt.Sprintf(`
+[instances]
+agent-one = 127.0.0.1:%d
+
+[manager]
+instance = agent-one
+role = manager
+
+[logger]
+instance = agent-one
+role = logger
+
+[worker]
+instance = agent-one
+role = worker
+`, port)
+}
+
+func TestOurControllerDrivesClusterAgent(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		env := z.clusterEnv(t)
+		for _, name := range []string{"it connects", "it listens"} {
+			t.Run(name, func(t *testing.T) {
+				native, websocket := ourController(t, "off")
+				c := ours(t, websocket)
+				config, port, controller := cluster, freePort(t), native
+				if name == "it listens" {
+					config, controller = listening(port), 0
+				}
+				z.clusterAgent(t, env, port, controller, "")
+				if controller != 0 {
+					c.instances(t, "agent-one")
+				}
+				c.deploy(t, config)
+				c.instances(t, "agent-one")
+				c.running(t, "agent-one", nodes...)
+			})
+		}
+	})
+}
+
+// Zeek's controller of that time drives our agent; our client asks it natively,
+// as it has no WebSocket.
+func TestClusterControllerDrivesOurAgent(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		env := z.clusterEnv(t)
+		native := freePort(t)
+		start(t, "Zeek's ClusterController", append(env,
+			"ZEEK_CONTROLLER_NAME=controller-one", "ZEEK_CONTROLLER_ADDR=127.0.0.1", fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", native),
+		), z.zeek, "-j", "policy/frameworks/cluster/controller",
+			fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t)), "Broker::disable_ssl=T")
+		port := freePort(t)
+		startOurAgent(t, z, "agent-one", port, "none", "zeek", "off")
+		c := client{argv: []string{zeekwire(t), "--controller", at(native), "--transport", "native", "--dialect", "cluster"}}
+		c.deploy(t, listening(port))
+		c.running(t, "agent-one", nodes...)
+		c.instances(t, "agent-one")
+	})
+}
+
+// An agent can be asked over WebSocket as well, if it is told to listen there.
+func TestClusterAgentOverWebSocket(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		env := z.clusterEnv(t)
+		port := freePort(t)
+		z.clusterAgent(t, env, freePort(t), 0, fmt.Sprintf(`
+event zeek_init() { if ( getenv("ZEEK_CLUSTER_MGMT_NODE") == "AGENT" ) Broker::listen_websocket("127.0.0.1", %d/tcp); }`, port))
+		dialect := clusteragent.Dialect(clusteragent.DefaultTopics)
+		topic := dialect.Topics.Agent("agent-one")
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		var bus *websocket.Client
+		eventually(t, "connecting", func() (err error) {
+			bus, err = websocket.Dial(ctx, websocket.ClientConfig{Address: at(port), Subscriptions: []string{topic}})
+			return err
+		})
+		defer bus.Close()
+		ask := func(request zeekapi.Message) zeekapi.Message {
+			t.Helper()
+			ev, err := dialect.Encode(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := bus.Publish(ctx, topic, ev.Value()); err != nil {
+				t.Fatal(err)
+			}
+			for {
+				n, err := bus.Next(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				received, ok := n.(broker.Received)
+				if !ok {
+					continue
+				}
+				ev, err := broker.ParseEvent(received.Message.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if answer, err := dialect.Decode(ev); err == nil && answer.RequestID() == request.RequestID() && request.RequestID() != "" {
+					return answer
+				}
+			}
+		}
+		welcome, ok := ask(zeekapi.AgentWelcomeRequest{ReqID: zeekapi.ReqID{ID: "w"}}).(zeekapi.AgentWelcomeResponse)
+		if !ok || !welcome.Result.Success || welcome.Result.Instance != "agent-one" {
+			t.Errorf("welcome: %+v", welcome)
+		}
+		var statuses []zeekapi.NodeStatus
+		got, ok := ask(zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "n"}}).(zeekapi.AgentGetNodesResponse)
+		if err := zeekapi.Unmarshal(got.Result.Data, &statuses); !ok || err != nil || len(statuses) == 0 {
+			t.Errorf("get-nodes: %+v, %v", got, err)
+		}
+	})
+}
