@@ -38,7 +38,7 @@ func TestZeekControllerDrivesBothAgents(t *testing.T) {
 		port := freePort(t)
 		startOurAgent(t, z, "agent-two", port, "none", "zeek", "off")
 		config, nodes := clusterFile("agent-one", fmt.Sprintf("agent-two = 127.0.0.1:%d", port))
-		c := ours(t, websocket)
+		c := z.clientOf(t, native, websocket)
 		c.instances(t, "agent-one")
 		c.deploy(t, config)
 		for instance, node := range nodes {

@@ -56,7 +56,7 @@ func TestZeekControllerDrivesOurAgent(t *testing.T) {
 				t.Run("tls "+tls.mode+" "+launcher, func(t *testing.T) {
 					native, websocket := z.controller(t, tls.args...)
 					ourAgent(t, z, native, launcher, tls.mode)
-					c := ours(t, websocket)
+					c := z.clientOf(t, native, websocket)
 					c.instances(t, "agent-one")
 					c.deploy(t, cluster)
 					c.running(t, "agent-one", nodes...)
@@ -80,6 +80,7 @@ func TestStockClientDrivesOurs(t *testing.T) {
 // Our client and Zeek's print the same, whatever the controller says.
 func TestClientsAgree(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
+		z.needs(t, 5, 2, "WebSocket for zeek-client")
 		native, websocket := z.controller(t)
 		ourAgent(t, z, native, "simulated", "anonymous")
 		c, stock := ours(t, websocket), z.stock(t, websocket)

@@ -27,6 +27,18 @@ func (z *installation) controller(t *testing.T, args ...string) (native, websock
 	return native, websocket
 }
 
+// clientOf returns our client for Zeek's controller, which before 5.2 has no
+// WebSocket.
+func (z *installation) clientOf(t *testing.T, native, websocket int) client {
+	t.Helper()
+	if z.atLeast(5, 2) {
+		return ours(t, websocket)
+	}
+	c := ours(t, native)
+	c.argv = append(c.argv, "--transport", "native")
+	return c
+}
+
 func (z *installation) startController(t *testing.T, native, websocket int, state string, args ...string) *process {
 	return start(t, "Zeek's controller", []string{
 		"ZEEK_CONTROLLER_NAME=controller-one",

@@ -15,7 +15,7 @@ func TestTakeOver(t *testing.T) {
 		zeekState, ourState := t.TempDir(), t.TempDir()
 		theirs := z.startController(t, native, websocket, zeekState, plain)
 		z.agent(t, native, plain)
-		c := ours(t, websocket)
+		c := z.clientOf(t, native, websocket)
 		c.instances(t, "agent-one")
 		c.deploy(t, cluster)
 		before := c.running(t, "agent-one", nodes...)
@@ -37,6 +37,7 @@ func TestTakeOver(t *testing.T) {
 		}
 
 		theirs.stop()
+		c = ours(t, websocket)
 		controller := startController(t, native, websocket, ourState, "off")
 		c.instances(t, "agent-one")
 		unchanged("with our controller")
@@ -49,6 +50,7 @@ func TestTakeOver(t *testing.T) {
 
 		controller.stop()
 		z.startController(t, native, websocket, zeekState, plain)
+		c = z.clientOf(t, native, websocket)
 		c.instances(t, "agent-one")
 		unchanged("back with Zeek's controller")
 	})
