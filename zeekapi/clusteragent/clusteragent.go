@@ -5,6 +5,7 @@ package clusteragent
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -153,19 +154,26 @@ func agent[M zeekapi.Message, W any](event string, to func(M) (W, error), from f
 	return zeekapi.DeclareAs(agentModule+event, zeekapi.AgentAPI, since, to, from)
 }
 
-// summary makes one result of many: a failed one if there is any.
+// summary makes one result of many: a failed one if there is any, which says
+// what failed.
 func summary(reqID string, results []zeekapi.Result) zeekapi.Result {
 	sum := zeekapi.Result{ReqID: reqID, Success: true}
+	var failures []string
 	for _, r := range results {
 		sum.Instance = r.Instance
-		if !r.Success {
-			sum.Success, sum.Error = false, r.Error
-			if sum.Error == "" && r.Node != "" {
-				sum.Error = "node " + r.Node + " failed"
-			}
-			return sum
+		switch {
+		case r.Success:
+			continue
+		case r.Node == "":
+			failures = append(failures, r.Error)
+		case r.Error == "":
+			failures = append(failures, "node "+r.Node+" failed")
+		default:
+			failures = append(failures, "node "+r.Node+": "+r.Error)
 		}
+		sum.Success = false
 	}
+	sum.Error = strings.Join(failures, "; ")
 	return sum
 }
 

@@ -43,8 +43,9 @@ func (z *installation) clusterAgent(t *testing.T, env []string, port, controller
 		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t)), "Broker::disable_ssl=T")
 }
 
-// listening is the configuration for an agent at a port.
-func listening(port int) string {
+// listening is the configuration for an agent at a port. Controllers of that
+// time assign no ports.
+func listening(t *testing.T, port int) string {
 	return fmt.Sprintf(`
 [instances]
 agent-one = 127.0.0.1:%d
@@ -52,15 +53,17 @@ agent-one = 127.0.0.1:%d
 [manager]
 instance = agent-one
 role = manager
+port = %d
 
 [logger]
 instance = agent-one
 role = logger
+port = %d
 
 [worker]
 instance = agent-one
 role = worker
-`, port)
+`, port, freePort(t), freePort(t))
 }
 
 func TestOurControllerDrivesClusterAgent(t *testing.T) {
@@ -72,7 +75,7 @@ func TestOurControllerDrivesClusterAgent(t *testing.T) {
 				c := ours(t, websocket)
 				config, port, controller := cluster, freePort(t), native
 				if name == "it listens" {
-					config, controller = listening(port), 0
+					config, controller = listening(t, port), 0
 				}
 				z.clusterAgent(t, env, port, controller, "")
 				if controller != 0 {
@@ -99,7 +102,7 @@ func TestClusterControllerDrivesOurAgent(t *testing.T) {
 		port := freePort(t)
 		startOurAgent(t, z, "agent-one", port, "none", "zeek", "off")
 		c := client{argv: []string{zeekwire(t), "--controller", at(native), "--transport", "native", "--dialect", "cluster"}}
-		c.deploy(t, listening(port))
+		c.deploy(t, listening(t, port))
 		c.running(t, "agent-one", nodes...)
 		c.instances(t, "agent-one")
 	})
