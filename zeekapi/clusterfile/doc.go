@@ -1,5 +1,6 @@
 // Package clusterfile reads and writes cluster configurations in the forms
-// that zeek-client has for them: an INI file, both ways, and JSON for output.
+// that zeek-client has for them: an INI file and, which zeek-client only writes,
+// JSON.
 //
 // In an INI file the section [instances] lists the instances, as a mere name
 // if its agent connects to the controller, as name = host:port if the

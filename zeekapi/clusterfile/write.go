@@ -2,7 +2,6 @@ package clusterfile
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -91,60 +90,6 @@ func word(whole, before, value string) string {
 		return shlex.Quote(whole)
 	}
 	return before + value
-}
-
-// JSON returns the configuration as compact JSON with the members that
-// zeek-client gives it.
-func JSON(c zeekapi.Configuration) ([]byte, error) {
-	type instance struct {
-		Name string  `json:"name"`
-		Host string  `json:"host,omitempty"`
-		Port *uint16 `json:"port,omitempty"`
-	}
-	type option struct {
-		Name  string `json:"name"`
-		Value string `json:"value"`
-	}
-	type node struct {
-		Name        string            `json:"name"`
-		Instance    string            `json:"instance"`
-		Role        string            `json:"role"`
-		Port        *uint16           `json:"port"`
-		Scripts     []string          `json:"scripts"`
-		Options     []option          `json:"options"`
-		Interface   *string           `json:"interface"`
-		CPUAffinity *int64            `json:"cpu_affinity"`
-		Env         map[string]string `json:"env"`
-		MetricsPort *uint16           `json:"metrics_port"`
-	}
-	out := struct {
-		ID        string     `json:"id"`
-		Instances []instance `json:"instances"`
-		Nodes     []node     `json:"nodes"`
-	}{c.ID, []instance{}, []node{}}
-
-	for _, i := range sortedInstances(c) {
-		shown := instance{Name: i.Name, Port: orNull(i.Port.Number)}
-		if !i.Connects() || i.Host.IsValid() && i.Host.String() != "0.0.0.0" {
-			shown.Host = i.Host.String()
-		}
-		out.Instances = append(out.Instances, shown)
-	}
-	for _, n := range sortedNodes(c) {
-		shown := node{
-			Name: n.Name, Instance: n.Instance, Role: string(n.Role),
-			Port: orNull(n.Port.Number), Scripts: n.Scripts, Interface: orNull(n.Interface),
-			CPUAffinity: n.CPUAffinity, Env: n.Env, MetricsPort: orNull(n.MetricsPort.Number),
-		}
-		for _, o := range n.Options {
-			shown.Options = append(shown.Options, option(o))
-		}
-		if shown.Env == nil {
-			shown.Env = map[string]string{}
-		}
-		out.Nodes = append(out.Nodes, shown)
-	}
-	return json.Marshal(out)
 }
 
 // orNull returns nil for the zero value.

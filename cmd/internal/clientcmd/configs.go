@@ -20,7 +20,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
-const fileHelp = "\n\nFILE is an INI file; - stands for standard input."
+const fileHelp = "\n\nFILE is an INI file, or JSON as \"get-config --as-json\" prints it, which keeps the\nconfiguration's ID; - stands for standard input."
 
 func (t *Tool) stageConfig() *cobra.Command {
 	cmd := t.command("stage-config FILE", "Upload a cluster configuration for later deployment", cobra.ExactArgs(1),
@@ -167,6 +167,10 @@ type configFile struct {
 }
 
 func (f *configFile) parse() (zeekapi.Configuration, configparser.Errors, error) {
+	if clusterfile.IsJSON(f.text) {
+		config, err := clusterfile.ParseJSON(f.name, bytes.NewReader(f.text))
+		return config, nil, err
+	}
 	return clusterfile.Parse(f.name, bytes.NewReader(f.text), f.options)
 }
 
