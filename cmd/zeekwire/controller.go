@@ -117,14 +117,6 @@ func (s *controllerService) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		select {
-		case <-s.ending:
-			cancel()
-		case <-ctx.Done():
-		}
-		return nil
-	})
 	buses := []broker.Bus{endpoint}
 	var web broker.Bus
 	var clients net.Addr
@@ -151,23 +143,27 @@ func (s *controllerService) run(ctx context.Context) error {
 	}
 	s.log.Info().Str("name", s.name).Str("endpoint", endpoint.ID().String()).
 		Stringer("native", orNone(native)).Stringer("websocket", orNone(clients)).Msg("controller is live")
+	config := controller.Config{
+		Settings: settings,
+		Buses:    buses,
+		Access:   s.gate.access(endpoint, web),
+		Dialer:   endpoint,
+		Dialects: s.dialects,
+		Store:    store,
+		Ending:   s.ending,
+		Log:      s.log,
+	}
 	if o := s.operation; o != nil {
 		o.watch(endpoint)
+		defer watchController(o, &config)()
 		o.service.Ready()
 	}
 	if s.started != nil {
 		s.started(native, clients)
 	}
 	group.Go(func() error {
-		return controller.Run(ctx, controller.Config{
-			Settings: settings,
-			Buses:    buses,
-			Access:   s.gate.access(endpoint, web),
-			Dialer:   endpoint,
-			Dialects: s.dialects,
-			Store:    store,
-			Log:      s.log,
-		})
+		defer cancel() // when it has ended, no client needs a connection
+		return controller.Run(ctx, config)
 	})
 	return group.Wait()
 }

@@ -12,6 +12,10 @@ func (m *Machine) fromClient(by broker.Peer, msg zeekapi.Message) {
 		m.log.Warn().Str("request", msg.RequestID()).Str("by", who(by)).Msg("ignoring a request with the ID of one under way")
 		return
 	}
+	if refusal := zeekapi.Refuse(msg, errEnding); m.ending && refusal != nil {
+		m.answer(refusal)
+		return
+	}
 	switch msg := msg.(type) {
 	case zeekapi.GetInstancesRequest:
 		m.getInstances(msg)

@@ -42,7 +42,11 @@ type (
 	// does not exist in the dialects that the agent speaks.
 	Unsupported struct{ ToAgent }
 
-	// Tick says that the time of Machine.Deadline has come.
+	// Shutdown says that the controller is about to end: it answers what it was
+	// asked, and refuses new requests.
+	Shutdown struct{}
+
+	// Tick says that time has passed, such as to Machine.Deadline.
 	Tick struct{}
 )
 
@@ -52,6 +56,7 @@ func (FromAgent) input()    {}
 func (FromClient) input()   {}
 func (AgentRefused) input() {}
 func (Unsupported) input()  {}
+func (Shutdown) input()     {}
 func (Tick) input()         {}
 
 // Output is what the controller wants done.

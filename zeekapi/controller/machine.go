@@ -93,6 +93,8 @@ type Machine struct {
 	// rewelcome is when to repeat the welcomes that are not answered by then,
 	// and zero if there are none.
 	rewelcome time.Time
+
+	ending bool // takes no more requests
 }
 
 // NewMachine returns a controller that knows the state of an earlier life.
@@ -169,6 +171,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.notice(zeekapi.NoticeError, clip(in.Instance), "", "refused an agent from "+who(in.Peer)+": "+clip(in.Why))
 	case Unsupported:
 		m.unsupported(in.ToAgent)
+	case Shutdown:
+		m.ending = true
 	case Tick:
 		m.expire()
 	}
@@ -190,6 +194,17 @@ func (m *Machine) Deadline() time.Time {
 		sooner(m.job.poll)
 	}
 	return next
+}
+
+// Pending returns how many requests are under way whose answer somebody waits
+// for.
+func (m *Machine) Pending() (n int) {
+	for _, r := range m.requests {
+		if r.done != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // expire does what is due.

@@ -22,6 +22,7 @@ const (
 	errDrained      = "instance is drained"
 	errNoStatus     = "agent sent something else than the status of nodes"
 	errTooMany      = "too many requests under way"
+	errEnding       = "the controller is shutting down"
 )
 
 // How many requests of clients there may be at a time, and how many of one

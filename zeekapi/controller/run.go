@@ -42,6 +42,18 @@ type Config struct {
 	// Store keeps the state; nil keeps it in memory.
 	Store *Store
 
+	// Observe, if set, is called by the controller's loop after every step of
+	// the machine, with what happened and what is to be done about it. It may
+	// ask the machine but not change it, and must not block. With Beat set there
+	// is a step, if only a Tick, at least that often: while Observe is called,
+	// the controller works.
+	Observe func(m *Machine, in Input, out []Output)
+	Beat    time.Duration
+
+	// Ending has Run end when it is closed: no sooner than all requests are
+	// answered, new ones are refused.
+	Ending <-chan struct{}
+
 	Log zerolog.Logger
 }
 
@@ -62,8 +74,8 @@ const (
 	inputBatch = 256
 )
 
-// Run is a controller until ctx ends, or until its store fails: it must not
-// acknowledge what it cannot keep.
+// Run is a controller until ctx or cfg.Ending ends it, or until its store fails:
+// it must not acknowledge what it cannot keep.
 func Run(ctx context.Context, cfg Config) error {
 	for _, a := range cfg.Access {
 		if err := a.validate(); err != nil {
@@ -91,11 +103,17 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	group.Go(func() error { return r.loop(ctx) })
 	err := group.Wait()
+	if err == errEnded {
+		return nil
+	}
 	if parent.Err() != nil && (errors.Is(err, parent.Err()) || errors.Is(err, context.Cause(parent))) {
 		return nil
 	}
 	return err
 }
+
+// errEnded says that a controller that was told to end has nothing left to do.
+var errEnded = errors.New("controller: ended")
 
 type runner struct {
 	Config
@@ -111,8 +129,13 @@ func (r *runner) loop(ctx context.Context) error {
 	if err := r.perform(ctx, r.machine.Start(time.Now())); err != nil {
 		return err
 	}
-	for {
-		if next := r.machine.Deadline(); next.IsZero() {
+	ending, ended := r.Ending, false
+	for !ended || r.machine.Pending() > 0 {
+		next := r.machine.Deadline()
+		if r.Beat > 0 && (next.IsZero() || time.Until(next) > r.Beat) {
+			next = time.Now().Add(r.Beat)
+		}
+		if next.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(time.Until(next))
@@ -121,6 +144,8 @@ func (r *runner) loop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-ending:
+			in, ending, ended = Shutdown{}, nil, true
 		case in = <-r.inputs:
 		case <-timer.C:
 			in = Tick{}
@@ -129,15 +154,24 @@ func (r *runner) loop(ctx context.Context) error {
 			return err
 		}
 	}
+	return errEnded
+}
+
+func (r *runner) step(in Input) []Output {
+	outputs := r.machine.Step(time.Now(), in)
+	if r.Observe != nil {
+		r.Observe(r.machine, in, outputs)
+	}
+	return outputs
 }
 
 // steps gives the machine an input, and what else is waiting.
 func (r *runner) steps(in Input) []Output {
-	outputs := r.machine.Step(time.Now(), in)
+	outputs := r.step(in)
 	for range inputBatch - 1 {
 		select {
 		case in := <-r.inputs:
-			outputs = append(outputs, r.machine.Step(time.Now(), in)...)
+			outputs = append(outputs, r.step(in)...)
 		default:
 			return outputs
 		}
@@ -156,7 +190,7 @@ func (r *runner) perform(ctx context.Context, outputs []Output) error {
 			switch o := o.(type) {
 			case ToAgent:
 				if !r.toAgent(ctx, o) {
-					more = append(more, r.machine.Step(time.Now(), Unsupported{o})...)
+					more = append(more, r.step(Unsupported{o})...)
 				}
 			case ToClients:
 				for _, d := range r.Dialects {

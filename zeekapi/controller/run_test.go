@@ -366,6 +366,30 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
+// A controller that has nothing to do shows signs of life, and ends when told.
+func TestRunBeatsAndEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := membus.New().Endpoint(controller.Topics(dialects)...)
+		defer bus.Close()
+		beats, ending, began := 0, make(chan struct{}), time.Now()
+		err := controller.Run(t.Context(), controller.Config{
+			Settings: controller.DefaultSettings(), Buses: []broker.Bus{bus}, Dialects: dialects,
+			Beat: time.Second, Ending: ending,
+			Observe: func(_ *controller.Machine, in controller.Input, _ []controller.Output) {
+				if _, tick := in.(controller.Tick); !tick {
+					return
+				}
+				if beats++; beats == 60 {
+					close(ending)
+				}
+			},
+		})
+		if took := time.Since(began); err != nil || took != time.Minute {
+			t.Errorf("%d beats, one per second, in %s, then %v", beats, took, err)
+		}
+	})
+}
+
 // A controller goes on where the one before ended.
 func TestRunAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state", "controller.db")

@@ -466,6 +466,22 @@ func TestTestTimeout(t *testing.T) {
 	b.idle()
 }
 
+func TestShutdown(t *testing.T) {
+	b, peers := deployedBench(t, config("c1", "a"))
+	b.client(getNodes("before"), "to a: AgentGetNodesRequest #1")
+	b.do(controller.Shutdown{})
+	b.client(getNodes("r1"), "answer GetNodesResponse r1 [F the controller is shutting down]")
+	b.client(deploy("r2"), "answer DeployResponse r2 [F the controller is shutting down]")
+	b.client(zeekapi.StatusRequest{ReqID: zeekapi.ReqID{ID: "r3"}}, "answer StatusResponse r3 [F the controller is shutting down]")
+	if n := b.machine.Pending(); n != 1 {
+		t.Errorf("%d requests are pending", n)
+	}
+	b.agent(peers["a"], zeekapi.AgentGetNodesResponse{ReqID: zeekapi.ReqID{ID: "#1"}, Result: success("a", "")}, "answer GetNodesResponse before [T a]")
+	if n := b.machine.Pending(); n != 0 {
+		t.Errorf("%d requests are pending", n)
+	}
+}
+
 func TestTooManyRequests(t *testing.T) {
 	b, _ := deployedBench(t, config("c1", "a"))
 	const asked = 5000

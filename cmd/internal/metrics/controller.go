@@ -19,10 +19,13 @@ type Controller struct {
 	agents   prometheus.Gauge
 	hellos   prometheus.Counter
 	errors   *prometheus.CounterVec
+	refused  prometheus.Counter
+	deployed *prometheus.CounterVec
 
-	now   func() time.Time
-	begun map[string]time.Time // requests without an answer, by their ID
-	said  map[uuid.UUID]bool   // peers that said hello
+	internal uuid.UUID // a client that does not count
+	now      func() time.Time
+	begun    map[string]time.Time // requests without an answer, by their ID
+	said     map[uuid.UUID]bool   // peers that said hello
 }
 
 // forgetAfter is when a request counts as never answered, which test_timeout
@@ -32,32 +35,41 @@ const (
 	maxBegun    = 8192
 )
 
-// NewController registers them.
-func NewController(r prometheus.Registerer) *Controller {
+// NewController registers them. What the peer called internal asks for does not
+// count.
+func NewController(r prometheus.Registerer, internal uuid.UUID) *Controller {
 	c := &Controller{
+		internal: internal,
 		requests: counter("zeekwire_controller_requests_total", "Requests of clients that were answered, by what they asked for and whether all of it succeeded.", "request", "result"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "zeekwire_controller_request_seconds",
 			Help:    "Time from a client's request to the answer.",
 			Buckets: []float64{.001, .01, .1, .5, 1, 2.5, 5, 10, 15, 30, 60},
 		}, []string{"request"}),
-		pending: prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_requests_pending", Help: "Requests of clients under way."}),
-		agents:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_agents", Help: "Agents that are connected and said hello."}),
-		hellos:  prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_hellos_total", Help: "Hellos of agents that were new or came back."}),
-		errors:  counter("zeekwire_controller_agent_errors_total", "Errors that agents reported by themselves.", "instance"),
-		now:     time.Now,
-		begun:   make(map[string]time.Time),
-		said:    make(map[uuid.UUID]bool),
+		pending:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_requests_pending", Help: "Requests of clients under way."}),
+		agents:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_agents", Help: "Agents that are connected and said hello."}),
+		hellos:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_hellos_total", Help: "Hellos of agents that were new or came back."}),
+		errors:   counter("zeekwire_controller_agent_errors_total", "Errors that agents reported by themselves.", "instance"),
+		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agents_refused_total", Help: "Peers that may not be the agent that they said to be."}),
+		deployed: counter("zeekwire_controller_deployments_total", "Deployments of clients that ended, by how.", "outcome"),
+		now:      time.Now,
+		begun:    make(map[string]time.Time),
+		said:     make(map[uuid.UUID]bool),
 	}
-	r.MustRegister(c.requests, c.seconds, c.pending, c.agents, c.hellos, c.errors)
+	for _, o := range []zeekapi.Outcome{
+		zeekapi.OutcomeDeployed, zeekapi.OutcomeFailed, zeekapi.OutcomeTimeout, zeekapi.OutcomeSuperseded, zeekapi.OutcomeLost,
+	} {
+		c.deployed.WithLabelValues(string(o))
+	}
+	r.MustRegister(c.requests, c.seconds, c.pending, c.agents, c.hellos, c.errors, c.refused, c.deployed)
 	return c
 }
 
 // Observe takes note of what happened to a controller and what it did.
-func (c *Controller) Observe(in controller.Input, out []controller.Output) {
+func (c *Controller) Observe(_ *controller.Machine, in controller.Input, out []controller.Output) {
 	switch in := in.(type) {
 	case controller.FromClient:
-		if id := in.Message.RequestID(); id != "" && len(c.begun) < maxBegun {
+		if id := in.Message.RequestID(); id != "" && in.Peer.ID != c.internal && len(c.begun) < maxBegun {
 			c.begun[id] = c.now()
 		}
 	case controller.FromAgent:
@@ -70,14 +82,21 @@ func (c *Controller) Observe(in controller.Input, out []controller.Output) {
 		case zeekapi.AgentError:
 			c.errors.WithLabelValues(msg.Instance).Inc()
 		}
+	case controller.AgentRefused:
+		c.refused.Inc()
 	case controller.PeerLost:
 		delete(c.said, in.Peer.ID)
 	case controller.Tick:
 		c.forget()
 	}
 	for _, o := range out {
-		if o, ok := o.(controller.ToClients); ok {
+		switch o := o.(type) {
+		case controller.ToClients:
 			c.answered(o.Message)
+		case controller.SaveDeployment:
+			if o.Past.Outcome != zeekapi.OutcomePending {
+				c.deployed.WithLabelValues(string(o.Past.Outcome)).Inc()
+			}
 		}
 	}
 	c.pending.Set(float64(len(c.begun)))
