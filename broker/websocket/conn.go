@@ -27,11 +27,12 @@ type conn struct {
 
 	early [][]byte // texts that were read before run
 
-	masked       bool                 // what we send, as clients have to
-	pingInterval time.Duration        // 0 for no pings
-	ping         func(n int) string   // payload of ping n
-	strictUTF8   bool                 // close the connection over texts that are not UTF-8
-	receive      func(b []byte) error // takes each text; an error ends the connection
+	masked       bool                   // what we send, as clients have to
+	pingInterval time.Duration          // 0 for no pings
+	ping         func(n int) string     // payload of ping n
+	strictUTF8   bool                   // close the connection over texts that are not UTF-8
+	receive      func(b []byte) error   // takes each text; an error ends the connection
+	sent         func(texts, bytes int) // is told of texts that were sent; nil if nobody wants to know
 
 	ctx     context.Context // ends when nothing more is to be sent
 	cancel  context.CancelCauseFunc
@@ -160,7 +161,9 @@ func (c *conn) write() {
 			buf = nil
 		}
 		buf = buf[:0]
+		texts, bytes := 0, 0
 		for ok := true; ok; text, ok = c.out.TryNext() {
+			texts, bytes = texts+1, bytes+len(text)
 			buf = appendText(buf, text, c.masked)
 			if len(buf) >= writeBuffer {
 				break
@@ -172,6 +175,9 @@ func (c *conn) write() {
 		if err != nil {
 			c.abort(fmt.Errorf("websocket: sending: %w", err))
 			return
+		}
+		if c.sent != nil {
+			c.sent(texts, bytes)
 		}
 	}
 }

@@ -69,6 +69,9 @@ type ServerConfig struct {
 	ReceiveQueue    int
 	ReceiveOverflow broker.Overflow
 
+	// Hooks may implement HookPeers, HookTraffic and HookDrops.
+	Hooks any
+
 	// Log may be nil.
 	Log *zerolog.Logger
 }
@@ -81,6 +84,7 @@ type ServerConfig struct {
 // ones; use Serve unless something else listens already.
 type Server struct {
 	cfg      ServerConfig
+	hooks    hooks
 	log      zerolog.Logger
 	upgrader websocket.Upgrader
 	inbox    *queue.Queue[broker.Notice]
@@ -128,8 +132,9 @@ func NewServer(cfg ServerConfig) *Server {
 	cfg.SendQueue = positiveOr(cfg.SendQueue, DefaultQueue)
 	cfg.ReceiveQueue = positiveOr(cfg.ReceiveQueue, DefaultQueue)
 	return &Server{
-		cfg: cfg,
-		log: orSilent(cfg.Log),
+		cfg:   cfg,
+		log:   orSilent(cfg.Log),
+		hooks: newHooks(cfg.Hooks),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: serverHandshakeTimeout,
 			ReadBufferSize:   readBuffer,
@@ -220,6 +225,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.remove(c)
 	if c.state == clientSubscribed {
 		s.inbox.Force(broker.PeerLost{Peer: c.peer, Err: err})
+		s.hooks.PeerLost(c.peer, err)
 	}
 	c.log.Debug().Err(err).Msg("websocket client gone")
 }
@@ -256,6 +262,7 @@ func (s *Server) newClient(ws *websocket.Conn, name string, identity *broker.Ide
 	seconds := strconv.Itoa(int(c.pingInterval / time.Second))
 	c.ping = func(n int) string { return "ixwebsocket::heartbeat::" + seconds + "s::" + strconv.Itoa(n) }
 	c.receive = c.received
+	c.sent = func(texts, bytes int) { s.hooks.Sent(peer, texts, bytes) }
 	return c
 }
 
@@ -314,6 +321,9 @@ func (c *client) complain(e jsonv1.Error) {
 // enqueue lets text wait for the writer. A client whose queue overflows may be disconnected for it.
 func (c *client) enqueue(ctx context.Context, text []byte) error {
 	lost, err := pushText(ctx, c.out, text)
+	if lost.Items > 0 {
+		c.server.hooks.DroppedSending(c.peer, lost.Items)
+	}
 	if lost.First {
 		c.log.Warn().Msg("websocket client reads too slowly, dropping messages")
 	}
@@ -328,6 +338,7 @@ func (c *client) enqueue(ctx context.Context, text []byte) error {
 
 // received takes one text of the client.
 func (c *client) received(text []byte) error {
+	c.server.hooks.Received(c.peer, 1, len(text))
 	switch c.state {
 	case clientNew:
 		return c.subscribe(text)
@@ -356,6 +367,7 @@ func (c *client) subscribe(text []byte) error {
 	}
 	c.state = clientSubscribed
 	s := c.server
+	s.hooks.PeerAdded(c.peer)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Nobody publishes meanwhile: the client gets nothing before the ack, and
@@ -386,6 +398,9 @@ func (c *client) message(text []byte) error {
 		}
 	}
 	lost, err := pushReceived(c.ctx, c.server.inbox, c.peer, data, len(text))
+	if lost.Items > 0 {
+		c.server.hooks.DroppedReceived(c.peer, lost.Items)
+	}
 	if lost.First {
 		c.log.Warn().Msg("websocket clients send faster than the application takes, dropping messages")
 	}

@@ -133,11 +133,15 @@ func (s *controllerService) run(ctx context.Context) error {
 			Version:         version(),
 			ReceiveOverflow: broker.OverflowBlock,      // clients wait rather than not be heard
 			SendOverflow:    broker.OverflowDisconnect, // and find out if they missed something
+			Hooks:           s.operation.hooks(websocketTransport),
 			Log:             &log,
 		}
 		s.gate.guard(&config)
 		server := websocket.NewServer(config)
 		defer server.Close()
+		if o := s.operation; o != nil {
+			o.transports.Watch(websocketTransport, func() (peers, queued int) { return len(server.Clients()), server.Queued() })
+		}
 		buses, web = append(buses, server), server
 		group.Go(func() error { return server.Serve(ctx, s.gate.listener(l)) })
 	}

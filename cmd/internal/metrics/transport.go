@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -10,8 +12,10 @@ import (
 type Transports struct {
 	peers, lost              *prometheus.CounterVec
 	messages, bytes, dropped *prometheus.CounterVec
-	queues                   []queues
 	connected, queued        *prometheus.Desc
+
+	mu     sync.Mutex
+	queues []queues
 }
 
 // queues is what a transport is asked for when somebody wants to know.
@@ -47,9 +51,10 @@ func (t *Transports) Transport(name string) *Transport {
 }
 
 // Watch adds a transport that can say how many peers it has and how many
-// messages wait for them. Sizes may be called from any goroutine. It must be
-// called before anybody collects.
+// messages wait for them. Sizes may be called from any goroutine.
 func (t *Transports) Watch(name string, sizes func() (peers, queued int)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.queues = append(t.queues, queues{name, sizes})
 }
 
@@ -61,6 +66,8 @@ func (t *Transports) Describe(c chan<- *prometheus.Desc) {
 
 // Collect is of prometheus.Collector.
 func (t *Transports) Collect(c chan<- prometheus.Metric) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for _, q := range t.queues {
 		peers, queued := q.sizes()
 		c <- prometheus.MustNewConstMetric(t.connected, prometheus.GaugeValue, float64(peers), q.transport)
