@@ -93,6 +93,8 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 	}
 	r.info("connecting to controller %s", r.remote())
 	stage := "connect()"
+	waiting := r.newWaiting()
+	defer waiting.end()
 	for range r.attempts {
 		c, err := r.tool.Dial(ctx, o)
 		switch {
@@ -124,13 +126,17 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 		default:
 			return nil, r.fail("%s", explain(err, r.remote()))
 		}
+		waiting.failed(err)
 		select {
 		case <-time.After(r.retryDelay):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
-	return nil, r.fail("%s connection to %s timed out in %s", r.link, r.remote(), stage)
+	waiting.end()
+	err = r.fail("%s connection to %s timed out in %s", r.link, r.remote(), stage)
+	waiting.advise()
+	return nil, err
 }
 
 // sayFound says how the controller was reached: with one -v if that is not what

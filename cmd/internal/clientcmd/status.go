@@ -247,7 +247,7 @@ func outcomeCell(o zeekapi.Outcome) terminal.Span {
 
 func deploymentSpans(d zeekapi.Deployment, now time.Time) terminal.Line {
 	line := terminal.Line{
-		cell(fmt.Sprintf("%s %d", d.Action, d.Number)), cell(byText(d.By)), cell(", " + ago(d.Started, now) + ": "), outcomeCell(d.Outcome),
+		cell(fmt.Sprintf("%s %d", actionText(d.Action), d.Number)), cell(byText(d.By)), cell(", " + ago(d.Started, now) + ": "), outcomeCell(d.Outcome),
 	}
 	if len(d.Errors) > 0 {
 		line = append(line, cell(": "+d.Errors[0]))
@@ -256,6 +256,16 @@ func deploymentSpans(d zeekapi.Deployment, now time.Time) terminal.Line {
 		line = append(line, cell(fmt.Sprintf(" (and %d more, see history)", n)))
 	}
 	return line
+}
+
+func actionText(action string) string {
+	switch action {
+	case "deploy", "set-configuration":
+		return "deployment"
+	case "force":
+		return "forced deployment"
+	}
+	return action
 }
 
 func byText(who string) string {
