@@ -1,0 +1,117 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
+	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/operations"
+)
+
+// agentsVariable makes the test binary the process with the agents: it holds
+// their number, where the controller listens, and the mode of TLS.
+const agentsVariable = "ZEEKWIRE_LOAD_AGENTS"
+
+func TestMain(m *testing.M) {
+	what := os.Getenv(agentsVariable)
+	if what == "" {
+		os.Exit(m.Run())
+	}
+	if err := runAgents(strings.Fields(what)); err != nil {
+		fmt.Fprintln(os.Stderr, "agents:", err)
+		os.Exit(1)
+	}
+}
+
+// startAgents starts that process. Its agents end with the test.
+func startAgents(t *testing.T, count int, controller, tls string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s %s", agentsVariable, count, controller, tls))
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("agents: %v", err)
+		}
+	})
+}
+
+func instance(i int) string { return "agent-" + fmt.Sprintf("%04d", i) }
+
+// runAgents runs agents until the standard input ends.
+func runAgents(args []string) error {
+	count, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	mode, err := security.ParseMode(args[2])
+	if err != nil {
+		return err
+	}
+	layer, err := security.New(security.Config{Mode: mode})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range count {
+		group.Go(func() error { return runAgent(ctx, instance(i), args[1], layer) })
+	}
+	_, err = io.Copy(io.Discard, bufio.NewReader(os.Stdin))
+	cancel()
+	if groupErr := group.Wait(); groupErr != nil {
+		return groupErr
+	}
+	return err
+}
+
+func runAgent(ctx context.Context, name, controller string, layer *security.Layer) error {
+	dialects := []*zeekapi.Dialect{
+		management.Dialect(management.DefaultTopics),
+		clusteragent.Dialect(clusteragent.DefaultTopics),
+		operations.Dialect(operations.DefaultTopics),
+	}
+	endpoint, err := peering.New(peering.Config{
+		Subscriptions:   agent.Topics(name, dialects...),
+		ReceiveOverflow: broker.OverflowBlock,
+		Secure:          layer.Hook(),
+	})
+	if err != nil {
+		return err
+	}
+	defer endpoint.Close()
+	launcher := simulated.New(simulated.Config{})
+	defer launcher.Close(context.Background())
+	if err := endpoint.Dial(controller); err != nil {
+		return err
+	}
+	return agent.Run(ctx, agent.Config{
+		Name: name, Bus: endpoint, EndpointID: endpoint.ID().String(), Dialects: dialects,
+		Launcher: launcher, Connecting: true,
+	})
+}

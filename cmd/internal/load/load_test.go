@@ -1,0 +1,276 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+var (
+	sizes   = flag.String("load.agents", "10,50", "numbers of agents, from few to many, with commas between")
+	tlsMode = flag.String("load.tls", "anonymous", "mode of TLS between controller and agents: off or anonymous")
+	strict  = flag.Bool("load.strict", false, "what clients wait for must not grow faster than the number of agents, either; for machines that do nothing else")
+)
+
+// patience is for giving up, never for measuring.
+const patience = 5 * time.Minute
+
+// sample is what a controller with that many agents takes.
+type sample struct {
+	agents int
+
+	// What a client waits for.
+	join, deploy, getNodes, restart time.Duration
+
+	// Of the controller's process, over its life. The memory is its largest.
+	cpu    time.Duration
+	memory int64 // bytes
+}
+
+// TestLoad lets few agents and then many join a controller, and has a client
+// deploy a cluster of a node for each, look at it and restart it. What that
+// costs must not grow faster than the number of agents.
+func TestLoad(t *testing.T) {
+	binary := build(t)
+	var samples []sample
+	for number := range strings.SplitSeq(*sizes, ",") {
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(number, func(t *testing.T) { samples = append(samples, measure(t, binary, n)) })
+	}
+	if t.Failed() {
+		return
+	}
+	report(t, samples)
+	few, many := samples[0], samples[len(samples)-1]
+	limit := float64(many.agents) / float64(few.agents)
+	check := func(what string, few, many float64) {
+		if growth := many / few; growth > limit {
+			t.Errorf("%s grows by %.1f from %s agents, more than the agents", what, growth, *sizes)
+		}
+	}
+	check("the controller's CPU time", few.cpu.Seconds(), many.cpu.Seconds())
+	check("the controller's memory", float64(few.memory), float64(many.memory))
+	if *strict {
+		check("the time to deploy", few.deploy.Seconds(), many.deploy.Seconds())
+		check("the time of get-nodes", few.getNodes.Seconds(), many.getNodes.Seconds())
+		check("the time to restart", few.restart.Seconds(), many.restart.Seconds())
+	}
+}
+
+func report(t *testing.T, samples []sample) {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "agents\tjoin\tdeploy\tget-nodes\trestart\tCPU\tmemory\tCPU/agent\tmemory/agent\t")
+	for _, s := range samples {
+		n := time.Duration(s.agents)
+		fmt.Fprintf(w, "%d\t%v\t%v\t%v\t%v\t%v\t%d KiB\t%v\t%d KiB\t\n", s.agents,
+			round(s.join), round(s.deploy), round(s.getNodes), round(s.restart),
+			round(s.cpu), s.memory>>10, round(s.cpu/n), s.memory>>10/int64(n))
+	}
+	w.Flush()
+	t.Logf("agents with a simulated node each, TLS %s\n%s", *tlsMode, b.String())
+}
+
+func round(d time.Duration) time.Duration {
+	switch {
+	case d > time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d > time.Millisecond:
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(time.Microsecond)
+}
+
+func build(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv("ZEEKWIRE"); path != "" {
+		return path
+	}
+	path := filepath.Join(t.TempDir(), "zeekwire")
+	if out, err := exec.Command("go", "build", "-o", path, "../../zeekwire").CombinedOutput(); err != nil {
+		t.Fatalf("building zeekwire: %v\n%s", err, out)
+	}
+	return path
+}
+
+func measure(t *testing.T, binary string, n int) sample {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c := startController(t, binary)
+	conn := c.connect(ctx, t)
+	s := sample{agents: n}
+
+	s.join = timed(func() {
+		startAgents(t, n, c.native, *tlsMode)
+		for {
+			instances, err := conn.GetInstances(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(instances) == n {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	if _, err := conn.Stage(ctx, cluster(n)); err != nil {
+		t.Fatal(err)
+	}
+	s.deploy = timed(func() {
+		d, err := conn.Deploy(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Errors) > 0 || len(d.Nodes) != n {
+			t.Fatalf("deployed %d nodes, want %d, and errors %v", len(d.Nodes), n, d.Errors)
+		}
+	})
+	var looks []time.Duration
+	for range 5 {
+		looks = append(looks, timed(func() {
+			nodes, err := conn.GetNodes(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(nodes) != n {
+				t.Fatalf("get-nodes tells of %d instances, want %d", len(nodes), n)
+			}
+		}))
+	}
+	slices.Sort(looks)
+	s.getNodes = looks[len(looks)/2]
+	s.restart = timed(func() {
+		results, err := conn.Restart(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results {
+			if !r.Success {
+				t.Fatalf("restart of %s: %s", r.Node, r.Error)
+			}
+		}
+		if len(results) != n {
+			t.Fatalf("restarted %d nodes, want %d", len(results), n)
+		}
+	})
+	conn.Close()
+	s.cpu, s.memory = c.end(t)
+	return s
+}
+
+func timed(f func()) time.Duration {
+	began := time.Now()
+	f()
+	return time.Since(began)
+}
+
+// cluster is a configuration with a node on each instance.
+func cluster(n int) zeekapi.Configuration {
+	c := zeekapi.Configuration{ID: "load"}
+	for i := range n {
+		role := zeekapi.RoleWorker
+		switch i {
+		case 0:
+			role = zeekapi.RoleManager
+		case 1:
+			role = zeekapi.RoleLogger
+		}
+		c.Instances = append(c.Instances, zeekapi.Instance{Name: instance(i)})
+		c.Nodes = append(c.Nodes, zeekapi.Node{Name: fmt.Sprintf("node-%04d", i), Instance: instance(i), Role: role, State: zeekapi.StateRunning})
+	}
+	return c
+}
+
+// process is a controller.
+type process struct {
+	cmd               *exec.Cmd
+	native, websocket string
+	stderr            *os.File
+}
+
+func startController(t *testing.T, binary string) *process {
+	t.Helper()
+	p := &process{native: freeAddress(t), websocket: freeAddress(t)}
+	var err error
+	if p.stderr, err = os.Create(filepath.Join(t.TempDir(), "stderr")); err != nil {
+		t.Fatal(err)
+	}
+	p.cmd = exec.Command(binary, "controller", "--name", "controller", "--state-dir", t.TempDir(), "--tls", *tlsMode,
+		"--listen", p.native, "--websocket-listen", p.websocket, "--log-level", "warn")
+	p.cmd.Stderr = p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if p.cmd.ProcessState == nil {
+			p.cmd.Process.Kill()
+			p.cmd.Wait()
+		}
+		p.stderr.Close()
+		if text, _ := os.ReadFile(p.stderr.Name()); t.Failed() && len(text) > 0 {
+			t.Logf("the controller's log:\n%.4000s", text)
+		}
+	})
+	return p
+}
+
+// freeAddress is one that was free a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (p *process) connect(ctx context.Context, t *testing.T) *client.Client {
+	t.Helper()
+	for {
+		bus, err := websocket.Dial(ctx, websocket.ClientConfig{
+			Address: p.websocket, Subscriptions: []string{management.DefaultTopics.Controller},
+		})
+		if err == nil {
+			return client.New(bus, management.Dialect(management.DefaultTopics))
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// end stops the controller and returns what it took.
+func (p *process) end(t *testing.T) (cpu time.Duration, memory int64) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the controller ends with %v", err)
+	}
+	state := p.cmd.ProcessState
+	usage := state.SysUsage().(*syscall.Rusage)
+	return state.UserTime() + state.SystemTime(), usage.Maxrss * maxrssUnit
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package load
+
+const maxrssUnit = 1 // as on macOS
