@@ -33,9 +33,20 @@ func NewFilter(prefixes ...string) Filter {
 	return f
 }
 
+// fewPrefixes are faster to try one by one than to search.
+const fewPrefixes = 8
+
 // Matches reports whether some entry of f is a prefix of topic. The empty
 // entry matches everything, the empty filter nothing.
 func (f Filter) Matches(topic string) bool {
+	if len(f) <= fewPrefixes {
+		for _, p := range f {
+			if strings.HasPrefix(topic, p) {
+				return true
+			}
+		}
+		return false
+	}
 	// A prefix of topic comes before it, and everything between the two begins
 	// with that prefix. So in a minimal filter it can only be the entry before.
 	i, found := slices.BinarySearch(f, topic)

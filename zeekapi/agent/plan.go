@@ -22,6 +22,12 @@ const (
 // them, or why the configuration cannot be.
 func plan(config zeekapi.Configuration, instance string) ([]launch.Node, error) {
 	cluster := make([]launch.Member, 0, len(config.Nodes))
+	instances := make(map[string]zeekapi.Instance, len(config.Instances))
+	for _, i := range config.Instances {
+		if _, again := instances[i.Name]; !again {
+			instances[i.Name] = i
+		}
+	}
 	for _, n := range config.Nodes {
 		if err := checkName(n.Name); err != nil {
 			return nil, fmt.Errorf("node %w", err)
@@ -33,7 +39,7 @@ func plan(config zeekapi.Configuration, instance string) ([]launch.Node, error) 
 		if !n.Port.Protocol.Valid() || !n.MetricsPort.Protocol.Valid() {
 			return nil, fmt.Errorf("node %s has a port of unknown protocol", n.Name)
 		}
-		home, ok := config.Instance(n.Instance)
+		home, ok := instances[n.Instance]
 		if !ok {
 			return nil, fmt.Errorf("node %s is on instance %q, which the configuration does not have", n.Name, n.Instance)
 		}

@@ -120,6 +120,7 @@ type runner struct {
 	machine *Machine
 	inputs  chan Input
 	dials   *dials
+	encoder encoder
 }
 
 // loop feeds the machine and does what it says.
@@ -250,7 +251,7 @@ func (r *runner) toAgent(ctx context.Context, o ToAgent) (spoken bool) {
 }
 
 func (r *runner) publish(ctx context.Context, d *zeekapi.Dialect, topic string, msg zeekapi.Message) {
-	ev, err := d.Encode(msg)
+	ev, err := r.encoder.encode(d, msg)
 	if err != nil {
 		r.Log.Error().Err(err).Msg("cannot encode a message")
 		return

@@ -90,12 +90,13 @@ func runAgents(args []string) error {
 	return err
 }
 
+var dialects = []*zeekapi.Dialect{
+	management.Dialect(management.DefaultTopics),
+	clusteragent.Dialect(clusteragent.DefaultTopics),
+	operations.Dialect(operations.DefaultTopics),
+}
+
 func runAgent(ctx context.Context, name, controller string, layer *security.Layer) error {
-	dialects := []*zeekapi.Dialect{
-		management.Dialect(management.DefaultTopics),
-		clusteragent.Dialect(clusteragent.DefaultTopics),
-		operations.Dialect(operations.DefaultTopics),
-	}
 	endpoint, err := peering.New(peering.Config{
 		Subscriptions:   agent.Topics(name, dialects...),
 		ReceiveOverflow: broker.OverflowBlock,
