@@ -26,6 +26,14 @@ type Bus interface {
 	Close() error
 }
 
+// Director is a Bus that can address its peers. To publish to one out of many
+// is cheaper so, and nobody else hears it.
+type Director interface {
+	// PublishTo is Publish to one peer alone, if that wants topic. It reports
+	// whether there is such a peer.
+	PublishTo(ctx context.Context, peer uuid.UUID, topic string, v Value) (known bool, err error)
+}
+
 // Notice is one of Received, PeerAdded and PeerLost.
 type Notice interface{ notice() }
 

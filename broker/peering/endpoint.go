@@ -146,6 +146,25 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 	return nil
 }
 
+// PublishTo implements broker.Director. The peer cannot tell it from Publish.
+func (e *Endpoint) PublishTo(ctx context.Context, peer uuid.UUID, topic string, v broker.Value) (known bool, err error) {
+	if err := e.mayPublish(topic); err != nil {
+		return false, err
+	}
+	l := e.registry.find(peer)
+	if l == nil {
+		return false, nil
+	}
+	if !l.filter.Load().Matches(topic) {
+		return true, nil
+	}
+	frame, err := e.encode(uuid.Nil, topic, v)
+	if err != nil {
+		return true, err
+	}
+	return true, l.enqueue(ctx, frame)
+}
+
 // Send is Publish to one peer, whatever it subscribes to. A Zeek hands the
 // message to its scripts only if it subscribes to the topic all the same.
 func (e *Endpoint) Send(ctx context.Context, peer uuid.UUID, topic string, v broker.Value) error {

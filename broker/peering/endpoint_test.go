@@ -443,3 +443,36 @@ func TestConfigErrors(t *testing.T) {
 		t.Error("dialed an address without port")
 	}
 }
+
+// What is published to one peer, others with the same subscription do not get.
+func TestPublishTo(t *testing.T) {
+	a := newEndpoint(t, Config{})
+	b := newEndpoint(t, Config{Subscriptions: []string{"t"}})
+	c := newEndpoint(t, Config{Subscriptions: []string{"t"}})
+	for _, e := range []*Endpoint{b, c} {
+		dial(t, a, listen(t, e))
+	}
+	to := func(peer uuid.UUID, topic string, v uint64) bool {
+		t.Helper()
+		known, err := a.PublishTo(t.Context(), peer, topic, broker.Count(v))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return known
+	}
+	if !to(b.ID(), "t/x", 1) || !to(b.ID(), "other", 2) || to(uuid.New(), "t/x", 3) {
+		t.Error("the endpoint does not know who its peers are")
+	}
+	publish(t, a, "t", broker.Count(4))
+	for e, want := range map[*Endpoint][]uint64{b: {1, 4}, c: {4}} {
+		next[broker.PeerAdded](t, e)
+		for _, v := range want {
+			if got := next[broker.Received](t, e).Message.Value; !broker.Equal(got, broker.Count(v)) {
+				t.Errorf("received %v, want %d", got, v)
+			}
+		}
+	}
+	if _, err := a.PublishTo(t.Context(), b.ID(), "", broker.Count(5)); !errors.Is(err, ErrTopic) {
+		t.Errorf("without a topic: %v", err)
+	}
+}

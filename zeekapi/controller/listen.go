@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -29,7 +30,7 @@ func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
 		}
 		in := r.interpret(notice, guard)
 		if in.refusal != nil {
-			r.publish(ctx, in.dialect, in.dialect.Topics.Controller, in.refusal)
+			r.publish(ctx, in.dialect, uuid.Nil, in.dialect.Topics.Controller, in.refusal)
 		}
 		if in.input == nil {
 			continue

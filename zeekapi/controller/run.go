@@ -33,7 +33,7 @@ type Config struct {
 	// Dialer reaches agents that listen; nil if that is not wanted.
 	Dialer Dialer
 
-	// Access says who may do what on a bus. Where it says nothing, everybody may
+	// Access says who may do what on a bus. Where it says nothing, uuid.Nil may
 	// do everything.
 	Access map[broker.Bus]*Access
 
@@ -196,14 +196,14 @@ func (r *runner) perform(ctx context.Context, outputs []Output) error {
 			case ToClients:
 				for _, d := range r.Dialects {
 					if d.Has(o.Message) {
-						r.publish(ctx, d, d.Topics.Controller, o.Message)
+						r.publish(ctx, d, uuid.Nil, d.Topics.Controller, o.Message)
 					}
 				}
 			case Announce:
 				msg := zeekapi.ClusterNotice{Notice: o.Notice}
 				for _, d := range r.Dialects {
 					if d.Has(msg) {
-						r.publish(ctx, d, d.Topics.Notices, msg)
+						r.publish(ctx, d, uuid.Nil, d.Topics.Notices, msg)
 					}
 				}
 			case Dial:
@@ -243,14 +243,15 @@ func (r *runner) toAgent(ctx context.Context, o ToAgent) (spoken bool) {
 			break
 		}
 		if (!known || slices.Contains(o.Dialects, d.Name)) && d.Has(o.Message) {
-			r.publish(ctx, d, d.Topics.Agent(o.Instance), o.Message)
+			r.publish(ctx, d, o.Peer, d.Topics.Agent(o.Instance), o.Message)
 			spoken = true
 		}
 	}
 	return spoken
 }
 
-func (r *runner) publish(ctx context.Context, d *zeekapi.Dialect, topic string, msg zeekapi.Message) {
+// publish says msg to a peer, or with uuid.Nil to all who subscribe to topic.
+func (r *runner) publish(ctx context.Context, d *zeekapi.Dialect, to uuid.UUID, topic string, msg zeekapi.Message) {
 	ev, err := r.encoder.encode(d, msg)
 	if err != nil {
 		r.Log.Error().Err(err).Msg("cannot encode a message")
@@ -258,8 +259,16 @@ func (r *runner) publish(ctx context.Context, d *zeekapi.Dialect, topic string, 
 	}
 	r.Log.Debug().Str("topic", topic).Str("event", ev.Name).Str("request", msg.RequestID()).Msg("sending")
 	for _, bus := range r.Buses {
-		if err := bus.Publish(ctx, topic, ev.Value()); err != nil && ctx.Err() == nil {
+		if err := publish(ctx, bus, to, topic, ev.Value()); err != nil && ctx.Err() == nil {
 			r.Log.Warn().Err(err).Str("topic", topic).Str("event", ev.Name).Msg("cannot publish")
 		}
 	}
+}
+
+func publish(ctx context.Context, bus broker.Bus, to uuid.UUID, topic string, v broker.Value) error {
+	if direct, ok := bus.(broker.Director); ok && to != uuid.Nil {
+		_, err := direct.PublishTo(ctx, to, topic, v)
+		return err
+	}
+	return bus.Publish(ctx, topic, v)
 }
