@@ -6,7 +6,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 
-.PHONY: build test demo man live record fuzz bench lint
+.PHONY: build test demo man live load record fuzz bench lint
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
@@ -32,6 +32,12 @@ LIVE = ./cmd/internal/live ./broker/security ./broker/logs ./zeekapi/agent/launc
 LIVERUN = .
 live: build
 	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -json -count=1 -p 1 -timeout 60m -run '$(LIVERUN)' $(if $(ZEEK)$(ZEEK_IMAGE),$(LIVE),./cmd/internal/live) | $(GO) run ./cmd/internal/live/report
+
+# A controller with up to a thousand agents, in processes of their own: a table
+# of what it takes.
+LOAD = 10,100,1000
+load: build
+	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestLoad$$' ./cmd/internal/load -load.agents $(LOAD)
 
 # Refreshes testdata/recordings/zeek-VERSION for each Zeek, and says what has
 # changed since the version before.

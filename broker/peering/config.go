@@ -24,7 +24,7 @@ const (
 	DefaultRetryMin         = time.Second
 	DefaultRetryMax         = 10 * time.Second
 	DefaultMaxPeers         = 4096
-	DefaultMaxHandshakes    = 256
+	DefaultMaxHandshakes    = 1024
 )
 
 // Config says how an Endpoint behaves. All of it is optional: what is zero is

@@ -26,7 +26,6 @@ import (
 var (
 	sizes   = flag.String("load.agents", "10,50", "numbers of agents, from few to many, with commas between")
 	tlsMode = flag.String("load.tls", "anonymous", "mode of TLS between controller and agents: off or anonymous")
-	strict  = flag.Bool("load.strict", false, "what clients wait for must not grow faster than the number of agents, either; for machines that do nothing else")
 )
 
 // patience is for giving up, never for measuring.
@@ -44,10 +43,18 @@ type sample struct {
 	memory int64 // bytes
 }
 
+// tolerance is for what else the machine does.
+const tolerance = 1.5
+
 // TestLoad lets few agents and then many join a controller, and has a client
 // deploy a cluster of a node for each, look at it and restart it. What that
-// costs must not grow faster than the number of agents.
+// costs the controller must not grow faster than the number of agents. How long
+// it takes is told but not judged: the agents, which all share a machine here,
+// take most of it.
 func TestLoad(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two processes with many agents")
+	}
 	binary := build(t)
 	var samples []sample
 	for number := range strings.SplitSeq(*sizes, ",") {
@@ -64,17 +71,12 @@ func TestLoad(t *testing.T) {
 	few, many := samples[0], samples[len(samples)-1]
 	limit := float64(many.agents) / float64(few.agents)
 	check := func(what string, few, many float64) {
-		if growth := many / few; growth > limit {
-			t.Errorf("%s grows by %.1f from %s agents, more than the agents", what, growth, *sizes)
+		if growth := many / few; growth > limit*tolerance {
+			t.Errorf("%s grows by %.1f, the number of agents by %.1f", what, growth, limit)
 		}
 	}
 	check("the controller's CPU time", few.cpu.Seconds(), many.cpu.Seconds())
 	check("the controller's memory", float64(few.memory), float64(many.memory))
-	if *strict {
-		check("the time to deploy", few.deploy.Seconds(), many.deploy.Seconds())
-		check("the time of get-nodes", few.getNodes.Seconds(), many.getNodes.Seconds())
-		check("the time to restart", few.restart.Seconds(), many.restart.Seconds())
-	}
 }
 
 func report(t *testing.T, samples []sample) {
