@@ -58,6 +58,13 @@ func failed(reqID, node, text string) zeekapi.Result {
 	return zeekapi.Result{ReqID: reqID, Instance: "i", Node: node, Error: text}
 }
 
+// troubled is failed with outputs that say no more.
+func troubled(reqID, node, text string) zeekapi.Result {
+	r := failed(reqID, node, text)
+	r.Data = mustMarshal(zeekapi.NodeOutputs{Stderr: text})
+	return r
+}
+
 func compare(t *testing.T, what string, want, got any) {
 	t.Helper()
 	if diff := gocmp.Diff(want, got, gocmp.Comparer(broker.Equal), cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
@@ -256,8 +263,8 @@ func TestDeployWithNodesThatFail(t *testing.T) {
 	dead.Data = mustMarshal(outputs)
 	compare(t, "results",
 		[]zeekapi.Result{
-			failed("r", "", "request timed out"), failed("r", "", "not running yet: w"),
-			ok("r", "l"), dead, failed("r", "w", "still starting"),
+			failed("r", "", "request timed out"),
+			ok("r", "l"), dead, troubled("r", "w", "still starting"),
 		},
 		one[zeekapi.AgentDeployResponse](f).Results)
 }
@@ -350,10 +357,12 @@ func TestRestartOfANodeThatDoesNotEnd(t *testing.T) {
 	f.stopTime = time.Minute
 	f.ask(zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
 	f.pass(RequestTimeout)
+	stuck := troubled("r", "w", "still stopping what it replaces")
+	stuck.Error = "could not restart node w: " + stuck.Error
 	compare(t, "results",
 		[]zeekapi.Result{
-			failed("r", "", "request timed out"), failed("r", "", "not running yet: w"),
-			failed("r", "w", "could not restart node w: still stopping what it replaces"),
+			failed("r", "", "request timed out"),
+			stuck,
 		},
 		one[zeekapi.AgentRestartResponse](f).Results)
 	f.pass(2 * time.Minute)

@@ -35,8 +35,8 @@ func TestRequestsHaveLessPatience(t *testing.T) {
 	compare(t, "started then", []string{"p", "w"}, started(f))
 	f.pass(RequestTimeout)
 	compare(t, "results", []zeekapi.Result{
-		failed("r", "", "request timed out"), failed("r", "", "not running yet: p"),
-		ok("r", "l"), ok("r", "m"), failed("r", "p", "still starting"), ok("r", "w"),
+		failed("r", "", "request timed out"),
+		ok("r", "l"), ok("r", "m"), troubled("r", "p", "still starting"), ok("r", "w"),
 	}, one[zeekapi.AgentDeployResponse](f).Results)
 }
 

@@ -3,7 +3,6 @@ package agent
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -163,22 +162,20 @@ func (m *Machine) answer(now time.Time) {
 // respond answers a request if its nodes run or have shown that they do not,
 // and in any case when its time is up.
 func (m *Machine) respond(now time.Time, w *waiting) bool {
-	var late []string
+	late := false
 	for _, name := range w.nodes {
 		n := m.nodes[name]
 		if n == nil || n.want == nil || n.state == zeekapi.StateFailed || n.deaths >= DeathsToReport || m.runs(name) {
 			continue
 		}
-		late = append(late, name)
+		late = true
 	}
 	var results []zeekapi.Result
-	if len(late) > 0 {
+	if late {
 		if now.Before(w.deadline) {
 			return false
 		}
-		results = append(results,
-			m.failure(w.reqID, zeekapi.ErrorTimeout),
-			m.failure(w.reqID, "not running yet: %s", strings.Join(late, ", ")))
+		results = append(results, m.failure(w.reqID, zeekapi.ErrorTimeout))
 	}
 	if m.unsaved != nil && !w.restart {
 		results = append(results, m.failure(w.reqID, "cannot save the configuration: %v", m.unsaved))
@@ -188,10 +185,10 @@ func (m *Machine) respond(now time.Time, w *waiting) bool {
 		r.Node, r.Success = name, m.runs(name)
 		if !r.Success {
 			r.Error = m.trouble(name)
+			r.Data = m.outputs(name, r.Error)
 			if w.restart {
 				r.Error = fmt.Sprintf("could not restart node %s: %s", name, r.Error)
 			}
-			r.Data = m.outputs(name)
 		}
 		results = append(results, r)
 	}
@@ -222,13 +219,14 @@ func (m *Machine) trouble(name string) string {
 	return "still waiting to start"
 }
 
-// outputs returns what a node had written when it last died, or none.
-func (m *Machine) outputs(name string) broker.Value {
-	n := m.nodes[name]
-	if n == nil || n.outputs == nil {
-		return broker.None()
+// outputs returns what a node had written when it last died. Of a node that has
+// not, it is what is the trouble: of results of nodes Zeek's client shows no
+// more than this.
+func (m *Machine) outputs(name, trouble string) broker.Value {
+	if n := m.nodes[name]; n != nil && n.outputs != nil {
+		return mustMarshal(*n.outputs)
 	}
-	return mustMarshal(*n.outputs)
+	return mustMarshal(zeekapi.NodeOutputs{Stderr: trouble})
 }
 
 // mustMarshal is for records of the model, all of which can be marshalled.

@@ -57,8 +57,10 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 	work.SetLimit(runtime.GOMAXPROCS(0))
 	alike := make(map[parseKey][]*launch.Checked)
 	for i := range results {
-		if results[i].Err == nil {
-			key := l.parseKey(results[i].Node)
+		// Without scripts of its own a node loads what comes with Zeek and us.
+		n := results[i].Node
+		if results[i].Err == nil && len(n.Scripts)+len(n.Env) > 0 {
+			key := l.parseKey(n)
 			alike[key] = append(alike[key], &results[i])
 		}
 	}

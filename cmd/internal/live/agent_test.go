@@ -1,0 +1,194 @@
+package live
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// place is where our agent agent-one is started again and again.
+type place struct {
+	zeek, state, controller, tls string
+	port                         int
+}
+
+func newPlace(t *testing.T, z *installation, controller int, tls string) place {
+	return place{zeek: z.zeek, state: t.TempDir(), controller: at(controller), tls: tls, port: freePort(t)}
+}
+
+func (p place) start(t *testing.T, args ...string) *process {
+	t.Helper()
+	return start(t, "our agent agent-one", nil, append([]string{zeekwire(t), "agent", "--name", "agent-one",
+		"--controller", p.controller, "--listen", at(p.port), "--state-dir", p.state,
+		"--launcher", "zeek", "--zeek", p.zeek, "--tls", p.tls}, args...)...)
+}
+
+// controlled runs a test with our agent, under our controller with our client
+// and under Zeek's with its own.
+func controlled(t *testing.T, test func(t *testing.T, z *installation, c client, p place)) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		t.Run("our controller", func(t *testing.T) {
+			native, websocket := ourController(t, "off")
+			test(t, z, ours(t, websocket), newPlace(t, z, native, "off"))
+		})
+		t.Run("Zeek's controller", func(t *testing.T) {
+			native, websocket := z.controller(t, "Broker::disable_ssl=T")
+			test(t, z, z.stock(t, websocket), newPlace(t, z, native, "off"))
+		})
+	})
+}
+
+// same wants the nodes to run as the same processes as before.
+func (c client) same(t *testing.T, when string, before map[string]nodeStatus) {
+	t.Helper()
+	var names []string
+	for name := range before {
+		names = append(names, name)
+	}
+	for name, n := range c.running(t, "agent-one", names...) {
+		if n.PID != before[name].PID {
+			t.Errorf("%s: node %s: process %d became %d", when, name, before[name].PID, n.PID)
+		}
+	}
+}
+
+// Whatever becomes of the agent, no node changes its process.
+func TestAgentIsKilled(t *testing.T) {
+	controlled(t, func(t *testing.T, _ *installation, c client, p place) {
+		agent := p.start(t)
+		c.instances(t, "agent-one")
+		c.deploy(t, cluster)
+		before := c.running(t, "agent-one", nodes...)
+
+		agent.kill()
+		for name, n := range before {
+			if err := syscall.Kill(n.PID, 0); err != nil {
+				t.Errorf("node %s: %v", name, err)
+			}
+		}
+		agent = p.start(t, "--on-exit", "leave")
+		c.instances(t, "agent-one")
+		c.same(t, "after the agent was killed", before)
+
+		agent.stop()
+		agent = p.start(t)
+		c.instances(t, "agent-one")
+		c.same(t, "after the agent left its nodes", before)
+
+		// A node that ends is noticed, though it is not the agent's child.
+		if err := syscall.Kill(before["worker"].PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "another worker", func() error {
+			if pid := c.running(t, "agent-one", nodes...)["worker"].PID; pid == before["worker"].PID {
+				return fmt.Errorf("still process %d", pid)
+			}
+			return nil
+		})
+		after := c.running(t, "agent-one", nodes...)
+		agent.stop()
+		for name, n := range after {
+			if err := syscall.Kill(n.PID, 0); err == nil {
+				t.Errorf("node %s outlives an agent that was told to end", name)
+			}
+		}
+	})
+}
+
+// troubles is a cluster in which some nodes cannot run, each for its own
+// reason.
+const troubles = `
+[instances]
+agent-one
+
+[manager]
+instance = agent-one
+role = manager
+
+[logger]
+instance = agent-one
+role = logger
+
+[no-interface]
+instance = agent-one
+role = worker
+interface = nosuchdev
+
+[no-script]
+instance = agent-one
+role = worker
+scripts = %[1]s/syntax.zeek
+
+[no-life]
+instance = agent-one
+role = worker
+scripts = %[1]s/fatal.zeek
+`
+
+// The client sees which node does not run, and why, and the others run.
+func TestWhyNodesDoNotRun(t *testing.T) {
+	controlled(t, func(t *testing.T, _ *installation, c client, p place) {
+		dir := t.TempDir()
+		for name, text := range map[string]string{
+			"syntax.zeek": "event zeek_init() { prin \"x\"; }\n",
+			"fatal.zeek":  "event zeek_init() { Reporter::fatal(\"cannot live like this\"); }\n",
+			"cluster.cfg": fmt.Sprintf(troubles, dir),
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.start(t)
+		c.instances(t, "agent-one")
+		// On a busy machine nodes may take longer to fail than anybody waits.
+		eventually(t, "reasons", func() error { return c.deployInVain(t, filepath.Join(dir, "cluster.cfg")) })
+		eventually(t, "the others running", func() error {
+			var all struct {
+				Results map[string]map[string]nodeStatus
+			}
+			if err := c.call(t, &all, "get-nodes"); err != nil {
+				return err
+			}
+			of := all.Results["agent-one"]
+			if of["manager"].State != "RUNNING" || of["logger"].State != "RUNNING" || of["no-life"].State == "RUNNING" ||
+				of["no-interface"].State != "FAILED" || of["no-script"].State != "FAILED" {
+				return fmt.Errorf("%+v", of)
+			}
+			return nil
+		})
+	})
+}
+
+// deployInVain deploys the cluster with troubles and looks for the reasons.
+func (c client) deployInVain(t *testing.T, file string) error {
+	t.Helper()
+	stdout, stderr, code := run(t, nil, append(c.argv, "deploy-config", file)...)
+	if code != 1 {
+		t.Errorf("exit code %d, want 1\n%s%s", code, stdout, stderr)
+	}
+	var got struct {
+		Results struct {
+			Nodes map[string]struct {
+				Success bool
+				Stderr  string
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatalf("%v in %s", err, stdout)
+	}
+	for name, want := range map[string]string{
+		"no-interface": "interface nosuchdev: no such network interface",
+		"no-script":    "syntax.zeek, line 1: unknown identifier prin",
+		"no-life":      "cannot live like this",
+	} {
+		if n := got.Results.Nodes[name]; n.Success || !strings.Contains(n.Stderr, want) {
+			return fmt.Errorf("%s is %+v, want %q", name, n, want)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,250 @@
+package live
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// wire is a pair of virtual interfaces. One is here, with the address of a
+// server; from the other, in a namespace of its own, somebody talks to it.
+type wire struct {
+	device, address string
+	namespace       *os.File
+}
+
+// wires counts them, as the kernel takes its time to remove one.
+var wires atomic.Int32
+
+// newWire lays a wire, which takes root.
+func newWire(t *testing.T) wire {
+	t.Helper()
+	number := wires.Add(1)
+	tag := fmt.Sprintf("zw%x%d", os.Getpid()&0xffff, number)
+	w := wire{device: tag + "a", address: fmt.Sprintf("198.18.%d.1", number)}
+	there := tag + "b"
+	ip := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Skipf("NOT TESTED WITH TRAFFIC: ip %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	ip("netns", "add", tag)
+	t.Cleanup(func() {
+		if out, err := exec.Command("ip", "netns", "del", tag).CombinedOutput(); err != nil { // and with it both ends
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	ip("link", "add", w.device, "type", "veth", "peer", "name", there, "netns", tag)
+	ip("addr", "add", w.address+"/30", "dev", w.device)
+	ip("link", "set", w.device, "up")
+	ip("-n", tag, "addr", "add", fmt.Sprintf("198.18.%d.2/30", number), "dev", there)
+	ip("-n", tag, "link", "set", there, "up")
+	var err error
+	if w.namespace, err = os.Open(filepath.Join("/run/netns", tag)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.namespace.Close() })
+	return w
+}
+
+// talk sends a request over the wire and gets it back. It returns the port that
+// it went to.
+func (w wire) talk(t *testing.T) (port string) {
+	t.Helper()
+	server, err := net.Listen("tcp", net.JoinHostPort(w.address, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	echoed := make(chan error, 1)
+	go func() {
+		conn, err := server.Accept()
+		if err == nil {
+			defer conn.Close()
+			_, err = io.Copy(conn, conn)
+		}
+		echoed <- err
+	}()
+	asked := make(chan error, 1)
+	go func() {
+		// The thread is not used again: it ends with its goroutine.
+		runtime.LockOSThread()
+		asked <- func() error {
+			if err := unix.Setns(int(w.namespace.Fd()), syscall.CLONE_NEWNET); err != nil {
+				return err
+			}
+			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Addr().String())
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			if _, err := conn.Write([]byte("hello\n")); err != nil {
+				return err
+			}
+			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+				return err
+			}
+			_, err = io.ReadAll(conn)
+			return err
+		}()
+	}()
+	for _, c := range []chan error{asked, echoed} {
+		if err := <-c; err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, port, _ = net.SplitHostPort(server.Addr().String())
+	return port
+}
+
+const sensor = `
+[instances]
+agent-one
+
+[manager]
+instance = agent-one
+role = manager
+port = %d
+metrics_port = %d
+
+[logger]
+instance = agent-one
+role = logger
+port = %d
+metrics_port = %d
+
+[proxy]
+instance = agent-one
+role = proxy
+port = %d
+metrics_port = %d
+
+[worker-1]
+instance = agent-one
+role = worker
+metrics_port = %d
+interface = %s
+scripts = %s
+
+[worker-2]
+instance = agent-one
+role = worker
+metrics_port = %d
+interface = %s
+scripts = %s
+`
+
+// A whole sensor, from traffic on two interfaces to lines in conn.log, through
+// all that may befall it.
+func TestSensor(t *testing.T) {
+	controlled(t, func(t *testing.T, _ *installation, c client, p place) {
+		one, two := newWire(t), newWire(t)
+		script := filepath.Join(t.TempDir(), "sensor.zeek")
+		// Virtual interfaces leave it to hardware that is not there to compute
+		// checksums.
+		if err := os.WriteFile(script, []byte("redef ignore_checksums = T;\nglobal sensor_loaded = T;\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		all := []string{"manager", "logger", "proxy", "worker-1", "worker-2"}
+		free := func() int { return freePort(t) }
+		config := fmt.Sprintf(sensor, free(), free(), free(), free(), free(), free(),
+			free(), one.device, script, free(), two.device, script)
+		agent := p.start(t)
+		c.instances(t, "agent-one")
+		c.deploy(t, config)
+		before := c.running(t, "agent-one", all...)
+
+		seen := func(when string) {
+			t.Helper()
+			for _, w := range []wire{one, two} {
+				// Zeek may not have opened the interface yet.
+				var ports []string
+				eventually(t, when+": a line about "+w.address+" in conn.log", func() error {
+					ports = append(ports, w.talk(t))
+					log, err := os.ReadFile(filepath.Join(p.state, "nodes", "logger", "conn.log"))
+					if err != nil {
+						return err
+					}
+					for _, port := range ports {
+						if strings.Contains(string(log), "\t"+w.address+"\t"+port+"\t") {
+							return nil
+						}
+					}
+					return fmt.Errorf("none about ports %q in %d bytes", ports, len(log))
+				})
+			}
+		}
+		seen("after the deployment")
+		if got := c.value(t, "worker-2", "sensor_loaded"); got != "true" {
+			t.Errorf("sensor_loaded is %s", got)
+		}
+
+		if stdout, stderr, code := run(t, nil, append(c.argv, "restart", "worker-1")...); code != 0 {
+			t.Errorf("restart: exit code %d\n%s%s", code, stdout, stderr)
+		}
+		if after := c.running(t, "agent-one", all...); after["worker-1"].PID == before["worker-1"].PID {
+			t.Error("worker-1 was not restarted")
+		}
+		seen("after a restart")
+
+		before = c.running(t, "agent-one", all...)
+		agent.kill()
+		agent = p.start(t)
+		c.instances(t, "agent-one")
+		c.same(t, "after the agent was killed", before)
+		seen("after the agent was killed")
+
+		for _, name := range []string{"worker-2", "logger"} {
+			if err := syscall.Kill(before[name].PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "another "+name, func() error {
+				if pid := c.running(t, "agent-one", all...)[name].PID; pid == before[name].PID {
+					return fmt.Errorf("still process %d", pid)
+				}
+				return nil
+			})
+			seen("after " + name + " was killed")
+		}
+
+		// An interface that fails takes one worker, and one that comes back
+		// brings it.
+		broken := strings.Replace(config, two.device, "nosuchdev", 1)
+		file := filepath.Join(t.TempDir(), "broken.cfg")
+		if err := os.WriteFile(file, []byte(broken), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if stdout, _, code := run(t, nil, append(c.argv, "deploy-config", file)...); code != 1 || !strings.Contains(stdout, "nosuchdev") {
+			t.Errorf("deployment with a bad interface: exit code %d\n%s", code, stdout)
+		}
+		c.deploy(t, config)
+		before = c.running(t, "agent-one", all...)
+		seen("after the interface was back")
+
+		// Standby: an instance that is not part of the cluster runs nothing.
+		if err := os.WriteFile(file, []byte("[instances]\nagent-two\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run(t, nil, append(c.argv, "deploy-config", file)...) // waits in vain for agent-two
+		eventually(t, "standby", func() error {
+			for name, n := range before {
+				if err := syscall.Kill(n.PID, 0); err == nil {
+					return fmt.Errorf("node %s still runs", name)
+				}
+			}
+			return nil
+		})
+		agent.stop()
+	})
+}
