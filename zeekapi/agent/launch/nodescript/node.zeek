@@ -4,8 +4,11 @@
 ##! It speaks as Zeek's policy/frameworks/management/node does, but needs
 ##! nothing of it and no Supervisor. Where that is loaded as well, it is left
 ##! to it.
+##!
+##! The node connects to the agent with Broker, whatever backend its cluster
+##! has. If the agent gives it a port for WebSockets, the agent connects to the
+##! node, which then needs no Broker at all.
 
-@load base/frameworks/broker
 @load base/frameworks/cluster
 
 @ifndef ( Management::Node::API::node_dispatch_request )
@@ -24,6 +27,21 @@ export {
 
 	## How long to wait before connecting again.
 	const connect_retry = getenv("ZEEKWIRE_CONNECT_RETRY") == "" ? 1sec : double_to_interval(to_double(getenv("ZEEKWIRE_CONNECT_RETRY"))) &redef;
+
+	## Where the node listens for the agent, on this machine only; empty if it
+	## connects to the agent. It says so in the environment.
+	const websocket_port = getenv("ZEEKWIRE_NODE_WEBSOCKET") &redef;
+
+	## The topic on which the agent asks over a WebSocket. All nodes of a
+	## cluster hear each other there, so that each has its own.
+	const request_topic = fmt("zeekwire/node/%s/request", Cluster::node) &redef;
+
+	## The topic on which the node answers over a WebSocket.
+	const response_topic = fmt("zeekwire/node/%s/response", Cluster::node) &redef;
+
+	## The agent asks whether the node is there. An agent that connects may be
+	## heard before it hears.
+	global hello_request: event();
 
 	## The outcome of a request. On the wire it is a Management::Result.
 	type Outcome: record {
@@ -95,9 +113,35 @@ event Management::Node::API::node_dispatch_request(reqid: string, action: vector
 		outcome$error = complaint;
 		}
 
-	Broker::publish(topic, Management::Node::API::node_dispatch_response, reqid, outcome);
+@ifdef ( Cluster::listen_websocket )
+	if ( websocket_port != "" )
+		Cluster::publish(response_topic, Management::Node::API::node_dispatch_response, reqid, outcome);
+@endif
+@ifdef ( Broker::peer )
+	if ( websocket_port == "" )
+		Broker::publish(topic, Management::Node::API::node_dispatch_response, reqid, outcome);
+@endif
 	}
 
+@ifdef ( Cluster::listen_websocket )
+event ZeekwireNode::hello_request()
+	{
+	Cluster::publish(response_topic, Management::Node::API::notify_node_hello, Cluster::node);
+	}
+
+event zeek_init()
+	{
+	if ( websocket_port == "" )
+		return;
+
+	Cluster::subscribe(request_topic);
+
+	if ( ! Cluster::listen_websocket([$listen_addr=127.0.0.1, $listen_port=to_port(websocket_port)]) )
+		Reporter::fatal(fmt("cannot listen for the agent at port %s", websocket_port));
+	}
+@endif
+
+@ifdef ( Broker::peer )
 event Broker::peer_added(endpoint: Broker::EndpointInfo, msg: string)
 	{
 	if ( endpoint?$network
@@ -108,11 +152,12 @@ event Broker::peer_added(endpoint: Broker::EndpointInfo, msg: string)
 
 event zeek_init()
 	{
-	if ( agent_address == "" )
+	if ( agent_address == "" || websocket_port != "" )
 		return;
 
 	Broker::subscribe(topic);
 	Broker::peer(agent_address, agent_port, connect_retry);
 	}
+@endif
 
 @endif

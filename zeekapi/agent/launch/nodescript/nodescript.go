@@ -19,6 +19,20 @@ import (
 // command line.
 const PassphraseVar = "ZEEKWIRE_TLS_PASSPHRASE"
 
+// WebSocketVar is the environment variable with the port at which a node
+// listens for the agent, such as "40000/tcp". It gets events on RequestTopic
+// and answers on ResponseTopic. Without it the node connects to the agent.
+const WebSocketVar = "ZEEKWIRE_NODE_WEBSOCKET"
+
+// RequestTopic is where a node is asked over a WebSocket.
+func RequestTopic(node string) string { return "zeekwire/node/" + node + "/request" }
+
+// ResponseTopic is where a node answers over a WebSocket.
+func ResponseTopic(node string) string { return "zeekwire/node/" + node + "/response" }
+
+// HelloRequest is the event, without arguments, that asks a node for its hello.
+const HelloRequest = "ZeekwireNode::hello_request"
+
 // Files are the names of the scripts. A node loads Defaults before its own
 // scripts, which may overrule it, and Node after them.
 type Files struct{ Defaults, Node string }

@@ -1,0 +1,147 @@
+package websocket
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
+)
+
+// retry is how long to wait before connecting, or asking for a hello, again.
+const retry = 500 * time.Millisecond
+
+// link is the connection to a node, made again whenever it is lost.
+type link struct {
+	node, address string
+	dialect       *zeekapi.Dialect
+	events        *launch.Events
+	log           zerolog.Logger
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{} // closed when nothing follows
+
+	mu     sync.Mutex
+	client *websocket.Client // nil: not connected
+}
+
+func newLink(l *Launcher, node, address string) *link {
+	k := &link{
+		node: node, address: address, dialect: l.dialect, events: &l.events,
+		log: l.log.With().Str("node", node).Str("address", address).Logger(), done: make(chan struct{}),
+	}
+	k.ctx, k.cancel = context.WithCancel(l.ctx)
+	return k
+}
+
+// run connects, again and again, until the node is let go.
+func (k *link) run() {
+	defer close(k.done)
+	defer k.cancel()
+	for k.ctx.Err() == nil {
+		client, err := websocket.Dial(k.ctx, websocket.ClientConfig{
+			Address:         k.address,
+			Subscriptions:   []string{nodescript.ResponseTopic(k.node)},
+			ApplicationName: "zeekwire-agent",
+		})
+		if err == nil {
+			k.use(client)
+			k.talk(client)
+			k.use(nil)
+			err = client.Close()
+		}
+		k.log.Debug().AnErr("reason", err).Msg("not connected to the node")
+		select {
+		case <-time.After(retry):
+		case <-k.ctx.Done():
+		}
+	}
+}
+
+func (k *link) use(c *websocket.Client) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.client = c
+}
+
+// talk listens to the node until the connection is lost. Until the node has
+// said hello it is asked to: what it says before it knows that somebody listens
+// is lost.
+func (k *link) talk(client *websocket.Client) {
+	asking, answered := context.WithCancel(k.ctx)
+	var asks sync.WaitGroup
+	defer asks.Wait()
+	defer answered()
+	asks.Go(func() {
+		for {
+			if err := client.Publish(asking, nodescript.RequestTopic(k.node), broker.NewEvent(nodescript.HelloRequest).Value()); err != nil {
+				return
+			}
+			select {
+			case <-time.After(retry):
+			case <-asking.Done():
+				return
+			}
+		}
+	})
+	for {
+		notice, err := client.Next(k.ctx)
+		if err != nil {
+			return
+		}
+		switch n := notice.(type) {
+		case broker.PeerLost:
+			return
+		case broker.Received:
+			switch msg := k.decode(n.Message).(type) {
+			case zeekapi.NodeHello:
+				answered()
+				k.events.Add(launch.Up{Node: k.node})
+			case zeekapi.NodeDispatchResponse:
+				k.events.Add(launch.Answered{Response: msg})
+			}
+		}
+	}
+}
+
+// decode returns nil for what is not from the node.
+func (k *link) decode(m broker.Message) zeekapi.Message {
+	if m.Topic != nodescript.ResponseTopic(k.node) {
+		return nil
+	}
+	ev, err := broker.ParseEvent(m.Value)
+	if err != nil {
+		k.log.Warn().Err(err).Msg("ignoring message")
+		return nil
+	}
+	msg, err := k.dialect.Decode(ev)
+	if err != nil {
+		k.log.Warn().Err(err).Msg("ignoring event")
+		return nil
+	}
+	return msg
+}
+
+// ask sends a request if the node is connected. It does not wait.
+func (k *link) ask(req zeekapi.NodeDispatchRequest) {
+	k.mu.Lock()
+	client := k.client
+	k.mu.Unlock()
+	if client == nil {
+		return
+	}
+	ev, err := k.dialect.Encode(req)
+	if err == nil {
+		err = client.Publish(k.ctx, nodescript.RequestTopic(k.node), ev.Value())
+	}
+	if err != nil && k.ctx.Err() == nil {
+		k.log.Warn().Err(err).Msg("cannot ask the node")
+	}
+}

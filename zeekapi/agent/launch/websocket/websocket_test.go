@@ -1,0 +1,203 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var dialect = management.Dialect(management.DefaultTopics)
+
+// fakeNode is a node as far as its WebSocket goes.
+type fakeNode struct {
+	*testing.T
+	name   string
+	server *websocket.Server
+	deaf   int // so many hello requests get no answer
+	done   sync.WaitGroup
+}
+
+func startNode(t *testing.T, name, port string, deaf int) *fakeNode {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:"+strings.TrimSuffix(port, "/tcp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &fakeNode{T: t, name: name, server: websocket.NewServer(websocket.ServerConfig{}), deaf: deaf}
+	n.done.Go(func() { n.server.Serve(context.Background(), listener) })
+	n.done.Go(n.listen)
+	t.Cleanup(n.stop)
+	return n
+}
+
+func (n *fakeNode) stop() {
+	n.server.Close()
+	n.done.Wait()
+}
+
+func (n *fakeNode) listen() {
+	for {
+		notice, err := n.server.Next(context.Background())
+		if err != nil {
+			return
+		}
+		r, ok := notice.(broker.Received)
+		if !ok || r.Message.Topic != nodescript.RequestTopic(n.name) {
+			continue
+		}
+		ev, err := broker.ParseEvent(r.Message.Value)
+		if err != nil {
+			n.Error(err)
+			continue
+		}
+		if ev.Name == nodescript.HelloRequest {
+			if n.deaf--; n.deaf < 0 {
+				n.say(zeekapi.NodeHello{Node: n.name})
+			}
+			continue
+		}
+		msg, err := dialect.Decode(ev)
+		if err != nil {
+			n.Error(err)
+			continue
+		}
+		req := msg.(zeekapi.NodeDispatchRequest)
+		n.say(zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: zeekapi.Result{ReqID: req.ID, Success: true, Node: n.name}})
+	}
+}
+
+func (n *fakeNode) say(msg zeekapi.Message) {
+	ev, err := dialect.Encode(msg)
+	if err != nil {
+		n.Error(err)
+		return
+	}
+	for _, topic := range []string{"elsewhere", nodescript.ResponseTopic(n.name)} {
+		if err := n.server.Publish(context.Background(), topic, ev.Value()); err != nil && !errors.Is(err, broker.ErrClosed) {
+			n.Error(err)
+		}
+	}
+}
+
+// fakeProcesses does what a test says.
+type fakeProcesses struct {
+	events  launch.Events
+	running []launch.Running
+	started chan launch.Node
+}
+
+func newFakeProcesses() *fakeProcesses { return &fakeProcesses{started: make(chan launch.Node, 10)} }
+
+func (p *fakeProcesses) Start(n launch.Node)                                  { p.started <- n }
+func (p *fakeProcesses) Stop(string)                                          {}
+func (p *fakeProcesses) Next(ctx context.Context) (launch.Event, error)       { return p.events.Next(ctx) }
+func (p *fakeProcesses) Close(context.Context) error                          { p.events.Close(); return nil }
+func (p *fakeProcesses) Leave()                                               { p.events.Close() }
+func (p *fakeProcesses) Running() []launch.Running                            { return p.running }
+func (p *fakeProcesses) Check([]launch.Node)                                  {}
+func (p *fakeProcesses) Outputs(string, int) (o zeekapi.NodeOutputs, _ error) { return o, nil }
+func (p *fakeProcesses) ZeekVersion() string                                  { return "9.9.9" }
+
+func next(t *testing.T, l *Launcher) string {
+	t.Helper()
+	ev, err := l.Next(t.Context())
+	if err != nil {
+		return err.Error()
+	}
+	switch ev := ev.(type) {
+	case launch.Started:
+		return ev.Node + " started"
+	case launch.Up:
+		return ev.Node + " up"
+	case launch.Exited:
+		return ev.Node + " exited"
+	case launch.Answered:
+		return ev.Response.Result.Node + " answered " + ev.Response.ID
+	}
+	return fmt.Sprintf("%T", ev)
+}
+
+func expect(t *testing.T, l *Launcher, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if got := next(t, l); got != w {
+			t.Errorf("got %q, want %q", got, w)
+		}
+	}
+}
+
+func ask(l *Launcher, id string, nodes ...string) {
+	l.Dispatch(zeekapi.NodeDispatchRequest{ReqID: zeekapi.ReqID{ID: id}, Action: []string{"get_id_value", "x"}, Nodes: nodes})
+}
+
+func TestLife(t *testing.T) {
+	p := newFakeProcesses()
+	l := New(p, zerolog.New(zerolog.NewTestWriter(t)))
+	defer l.Close(t.Context())
+	l.Start(launch.Node{Node: zeekapi.Node{Name: "w", Env: map[string]string{"K": "v"}}})
+	n := <-p.started
+	port := n.Env[nodescript.WebSocketVar]
+	if !strings.HasSuffix(port, "/tcp") || n.Env["K"] != "v" {
+		t.Errorf("environment is %v", n.Env)
+	}
+	ask(l, "too early", "w", "nobody")
+	p.events.Add(launch.Started{Node: "w"})
+	expect(t, l, "w started")
+	node := startNode(t, "w", port, 2) // after a while, and hard of hearing at first
+	expect(t, l, "w up")
+	ask(l, "r", "w", "nobody")
+	expect(t, l, "w answered r")
+
+	// The connection is not the node.
+	node.stop()
+	startNode(t, "w", port, 0)
+	expect(t, l, "w up")
+	p.events.Add(launch.Exited{Node: "w"})
+	expect(t, l, "w exited")
+	ask(l, "too late", "w")
+	l.Leave()
+	expect(t, l, broker.ErrClosed.Error())
+}
+
+// A new agent finds the nodes of an earlier one as what they were meant to be,
+// and at the ports that they have.
+func TestFoundNodes(t *testing.T) {
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	startNode(t, "w", port, 0)
+	p := newFakeProcesses()
+	p.running = []launch.Running{
+		{Node: launch.Node{Node: zeekapi.Node{Name: "w", Env: map[string]string{"K": "v", nodescript.WebSocketVar: port}}}},
+		{Node: launch.Node{Node: zeekapi.Node{Name: "connects"}}},
+	}
+	l := New(p, zerolog.Nop())
+	defer l.Close(t.Context())
+	if diff := cmp.Diff(map[string]string{"K": "v"}, l.Running()[0].Node.Env); diff != "" {
+		t.Errorf("environment (-want +got):\n%s", diff)
+	}
+	if l.Running()[1].Node.Env != nil || l.ZeekVersion() != "9.9.9" {
+		t.Error("changed what it need not")
+	}
+	expect(t, l, "w up")
+	ask(l, "r", "w")
+	expect(t, l, "w answered r")
+}
