@@ -28,7 +28,7 @@ test:
 # several with commas between. CONTAINER_ENGINE and CONTAINER_FLAGS say how to
 # run containers, ZEEK_CLUSTER_SCRIPTS is explained in testdata/README.md.
 export ZEEK ZEEK_IMAGE CONTAINER_ENGINE CONTAINER_FLAGS ZEEK_CLUSTER_SCRIPTS
-LIVE = ./cmd/internal/live ./broker/security ./broker/logs ./zeekapi/agent/launch/zeek
+LIVE = ./cmd/internal/live ./broker/security ./broker/logs ./zeekapi/agent/launch/zeek ./zeekapi/agent/launch/nodescript
 LIVERUN = .
 live: build
 	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -json -count=1 -p 1 -timeout 60m -run '$(LIVERUN)' $(if $(ZEEK)$(ZEEK_IMAGE),$(LIVE),./cmd/internal/live) | $(GO) run ./cmd/internal/live/report

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,6 +22,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/supervisor"
+	nodews "github.com/zeekwire/zeekwire/zeekapi/agent/launch/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
 )
 
@@ -52,8 +54,9 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			archive:      s.archive,
 			nodes:        s.nodes,
 			topics:       s.topics.management,
-			backend:      zeek.Backend(s.backend),
+			backend:      zeek.Backend(strings.TrimPrefix(s.backend, backendAuto)),
 			scenario:     s.scenario,
+			transport:    s.transport,
 			connectRetry: s.connectRetry,
 			timeout:      s.requestTimeout,
 			security:     o.security,
@@ -74,6 +77,17 @@ const (
 	launcherZeek       = "zeek"
 	launcherSupervisor = "supervisor"
 	launcherSimulated  = "simulated"
+)
+
+// backendAuto is the default of --cluster-backend, which leaves the choice to
+// the launcher.
+const backendAuto = "auto"
+
+// The kinds of --node-transport.
+const (
+	transportAuto      = "auto"
+	transportBroker    = "broker"
+	transportWebSocket = "websocket"
 )
 
 // The kinds of --on-exit.
@@ -99,6 +113,7 @@ type agentService struct {
 	topics       zeekapi.Topics // of nodes and a Supervisor, "" for the defaults
 	backend      zeek.Backend
 	scenario     string // a file, "" for none
+	transport    string
 	security     *security.Layer
 	tls          security.Config // what security is made of, for nodes
 	log          zerolog.Logger
@@ -191,21 +206,32 @@ func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) 
 	case launcherSimulated:
 		return s.newSimulatedLauncher()
 	case launcherZeek:
-		return zeek.New(ctx, zeek.Config{
-			Binary:     s.zeek,
-			StateDir:   filepath.Clean(s.stateDir),
-			SpoolDir:   s.nodes.spoolDir,
-			StdoutFile: s.nodes.stdout, StderrFile: s.nodes.stderr, OutputLines: s.nodes.outputLines,
-			NodeTopic: s.topics.Node, ConnectRetry: s.connectRetry,
-			Agent:   listens,
-			TLS:     s.tls,
-			Backend: s.backend,
-			Log:     s.log,
-		})
+		return s.newZeekLauncher(ctx, listens)
 	case launcherSupervisor:
 		return s.newSupervisorLauncher(listens)
 	}
 	return nil, fmt.Errorf("--launcher %q: want %s, %s or %s", s.launcher, launcherZeek, launcherSupervisor, launcherSimulated)
+}
+
+func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPort) (launch.Launcher, error) {
+	processes, err := zeek.New(ctx, zeek.Config{
+		Binary:     s.zeek,
+		StateDir:   filepath.Clean(s.stateDir),
+		SpoolDir:   s.nodes.spoolDir,
+		StdoutFile: s.nodes.stdout, StderrFile: s.nodes.stderr, OutputLines: s.nodes.outputLines,
+		NodeTopic: s.topics.Node, ConnectRetry: s.connectRetry,
+		Agent:   listens,
+		TLS:     s.tls,
+		Backend: s.backend,
+		Log:     s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.transport == transportWebSocket || s.transport == transportAuto && !processes.HasBroker() {
+		return nodews.New(processes, s.log), nil
+	}
+	return processes, nil
 }
 
 func (s *agentService) newSimulatedLauncher() (launch.Launcher, error) {

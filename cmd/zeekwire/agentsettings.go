@@ -24,6 +24,7 @@ type agentSettings struct {
 	supervisor  string
 	backend     string
 	scenario    string
+	transport   string
 	archive     archiveSettings
 	nodes       nodeSettings
 }
@@ -38,7 +39,8 @@ func newAgentSettings() *agentSettings {
 		onExit:          exitStop,
 		supervisor:      net.JoinHostPort("127.0.0.1", strconv.Itoa(control.Port)),
 		archive:         defaultArchive(),
-		backend:         string(zeek.Broker),
+		backend:         backendAuto,
+		transport:       transportAuto,
 	}
 	s.native.defaultPort = broker.TCP(2151)
 	s.requestTimeout = agent.RequestTimeout
@@ -84,9 +86,13 @@ func newAgentSettings() *agentSettings {
 			Help: "with --launcher simulated: what the nodes are like, a `FILE`; empty: they do as they are told",
 		},
 		settings.Setting{
-			Name: "cluster-backend", Value: settings.Choice(&s.backend, string(zeek.Broker), string(zeek.ZeroMQ)),
-			Help: "with --launcher zeek and Zeek 8.1 or later: nodes talk to each other by `KIND`, broker or zeromq, unless their scripts load another; the same for all agents",
+			Name: "cluster-backend", Value: settings.Choice(&s.backend, backendAuto, string(zeek.Broker), string(zeek.ZeroMQ)),
+			Help: "with --launcher zeek and Zeek 8.1 or later: nodes talk to each other by `KIND`, unless their scripts load another: broker; zeromq; auto, by Broker as long as Zeek has it. All agents must have the same",
 			Zeek: "Cluster::backend",
+		},
+		settings.Setting{
+			Name: "node-transport", Value: settings.Choice(&s.transport, transportAuto, transportBroker, transportWebSocket),
+			Help: "with --launcher zeek: nodes connect to the agent by broker, or the agent to nodes by websocket, in the clear on this machine; auto: by broker as long as Zeek has it",
 		},
 		settings.Setting{
 			Name: "on-exit", Value: settings.Choice(&s.onExit, exitStop, exitLeave),

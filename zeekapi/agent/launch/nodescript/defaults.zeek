@@ -12,8 +12,10 @@ redef LogAscii::enable_leftover_log_rotation = T;
 
 # The agent's key serves the node as well. The agent puts this into the
 # environment, as everybody can read command lines.
+@ifdef ( Broker::ssl_passphrase )
 @if ( getenv("ZEEKWIRE_TLS_PASSPHRASE") != "" )
 redef Broker::ssl_passphrase = getenv("ZEEKWIRE_TLS_PASSPHRASE");
+@endif
 @endif
 
 # With ZeroMQ all messages go through the manager, which Zeek expects on this

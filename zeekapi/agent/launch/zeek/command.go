@@ -76,11 +76,14 @@ func (l *Launcher) args(n launch.Node) []string {
 		args = append(args, "-i", n.Interface)
 	}
 	if l.install.version.atLeast(8, 1) {
-		args = append(args, backendScripts+string(backendOf(n, l.config.Backend)))
+		args = append(args, backendScripts+string(l.backend(n)))
 	}
 	args = append(args, l.scripts.Defaults)
 	args = append(args, n.Scripts...)
 	args = append(args, l.scripts.Node)
+	if l.install.noBroker {
+		return args
+	}
 	switch tls := l.config.TLS; tls.Mode {
 	case security.Off:
 		args = append(args, "Broker::disable_ssl=T")
@@ -104,9 +107,9 @@ const (
 // one of which a node must load.
 const backendScripts = "policy/frameworks/cluster/backend/"
 
-// backendOf returns the backend of a node: the one whose script is among its
-// own, or else the default.
-func backendOf(n launch.Node, byDefault Backend) Backend {
+// backend returns the backend of a node: the one whose script is among its own,
+// or else the default.
+func (l *Launcher) backend(n launch.Node) Backend {
 	for _, script := range n.Scripts {
 		for _, b := range []Backend{Broker, ZeroMQ} {
 			if strings.Contains(script, "frameworks/cluster/backend/"+string(b)) {
@@ -114,7 +117,10 @@ func backendOf(n launch.Node, byDefault Backend) Backend {
 			}
 		}
 	}
-	return cmp.Or(byDefault, Broker)
+	if l.config.Backend == "" && l.install.noBroker {
+		return ZeroMQ
+	}
+	return cmp.Or(l.config.Backend, Broker)
 }
 
 // isScript reports whether Zeek takes a word on its command line for a script,

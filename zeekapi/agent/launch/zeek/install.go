@@ -19,6 +19,9 @@ type installation struct {
 	version version
 	text    string // the version in full
 	path    string // default ZEEKPATH; "" if unknown
+
+	// noBroker says that it was built without Broker.
+	noBroker bool
 }
 
 type version struct{ major, minor int }
@@ -53,7 +56,18 @@ func inspect(ctx context.Context, binary string) (installation, error) {
 	if !v.atLeast(5, 0) {
 		return installation{}, fmt.Errorf("%s is Zeek %s, want 5.0 or later", binary, v)
 	}
-	return installation{binary: binary, version: v, text: versionText(string(out)), path: zeekPath(ctx, binary)}, nil
+	return installation{
+		binary: binary, version: v, text: versionText(string(out)), path: zeekPath(ctx, binary),
+		noBroker: v.atLeast(9, 1) && !hasBroker(ctx, binary),
+	}, nil
+}
+
+// hasBroker reports whether a Zeek was built with Broker. Up to 9.0 all are,
+// and then every process can speak it, whatever the backend of its cluster.
+// (Zeek: NEWS of 9.0)
+func hasBroker(ctx context.Context, binary string) bool {
+	out, err := exec.CommandContext(ctx, binary, "-N").Output()
+	return err != nil || bytes.Contains(out, []byte("Zeek::Cluster_Backend_Broker"))
 }
 
 // zeekPath returns the search path for scripts. The environment may have a

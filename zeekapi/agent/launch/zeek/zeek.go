@@ -68,7 +68,7 @@ type Config struct {
 	TLS security.Config
 
 	// Backend is what nodes talk with to each other unless their scripts say
-	// otherwise; "" for Broker.
+	// otherwise; "" for Broker, or ZeroMQ if Zeek was built without Broker.
 	Backend Backend
 
 	// Patience is how long a node may take to end before it is killed; 0 for
@@ -226,6 +226,9 @@ func (l *Launcher) Running() []launch.Running { return l.running }
 
 // ZeekVersion returns the version of the installed Zeek.
 func (l *Launcher) ZeekVersion() string { return l.install.text }
+
+// HasBroker reports whether nodes can connect to the agent by Broker.
+func (l *Launcher) HasBroker() bool { return !l.install.noBroker }
 
 // Start starts a node.
 func (l *Launcher) Start(n launch.Node) {

@@ -496,18 +496,24 @@ func TestBackend(t *testing.T) {
 	for _, tt := range []struct {
 		script, byDefault string
 		want              Backend
+		noBroker          bool
 	}{
-		{"local", "", Broker},
-		{"local", "zeromq", ZeroMQ},
-		{"policy/frameworks/cluster/backend/zeromq", "broker", ZeroMQ},
-		{"/opt/zeek/share/zeek/policy/frameworks/cluster/backend/zeromq/main.zeek", "", ZeroMQ},
-		{"frameworks/cluster/backend/broker", "zeromq", Broker},
+		{script: "local", want: Broker},
+		{script: "local", want: ZeroMQ, noBroker: true},
+		{script: "local", byDefault: "broker", want: Broker, noBroker: true},
+		{script: "local", byDefault: "zeromq", want: ZeroMQ},
+		{script: "policy/frameworks/cluster/backend/zeromq", byDefault: "broker", want: ZeroMQ},
+		{script: "/opt/zeek/share/zeek/policy/frameworks/cluster/backend/zeromq/main.zeek", want: ZeroMQ},
+		{script: "frameworks/cluster/backend/broker", byDefault: "zeromq", want: Broker},
 	} {
-		l := &Launcher{config: Config{StateDir: "/s", Backend: Backend(tt.byDefault)}, install: installation{version: version{9, 0}}}
+		l := &Launcher{config: Config{StateDir: "/s", Backend: Backend(tt.byDefault), TLS: security.Config{Mode: security.Off}}, install: installation{version: version{9, 0}, noBroker: tt.noBroker}}
 		n := node("w", "")
 		n.Scripts = []string{tt.script}
 		if got := l.args(n)[0]; got != backendScripts+string(tt.want) {
 			t.Errorf("%q with default %q: first is %s, want %s", tt.script, tt.byDefault, got, tt.want)
+		}
+		if got := slices.ContainsFunc(l.args(n), func(s string) bool { return strings.HasPrefix(s, "Broker::") }); got == tt.noBroker {
+			t.Errorf("%q: without Broker is %t, has its options %t", tt.script, tt.noBroker, got)
 		}
 	}
 }
@@ -613,6 +619,21 @@ func TestNew(t *testing.T) {
 	for _, script := range []string{l.scripts.Defaults, l.scripts.Node} {
 		if _, err := os.Stat(script); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestHasBroker(t *testing.T) {
+	for plugins, want := range map[string]bool{
+		"Zeek::Cluster_Backend_Broker - Cluster backend using Broker (built-in)": true,
+		"Zeek::Cluster_Backend_ZeroMQ - Cluster backend using ZeroMQ":            false,
+	} {
+		binary := filepath.Join(t.TempDir(), "zeek")
+		if err := os.WriteFile(binary, fmt.Appendf(nil, "#!/bin/sh\necho '%s'\n", plugins), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if got := hasBroker(t.Context(), binary); got != want {
+			t.Errorf("%s: %t", plugins, got)
 		}
 	}
 }
