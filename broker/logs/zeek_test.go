@@ -59,7 +59,7 @@ func TestZeek(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, prefix := range strings.Split(os.Getenv("ZEEK"), ",") {
-		t.Run(prefix, func(t *testing.T) {
+		t.Run(strings.TrimPrefix(filepath.Base(prefix), "zeek-"), func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "test.zeek")
 			if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
@@ -84,7 +84,9 @@ func TestZeek(t *testing.T) {
 			if err := zeek.Wait(); err != nil {
 				t.Fatal(err)
 			}
-			if got := fmt.Sprint(rows["Test::LOG"]); got != "["+want+"]" {
+			// Zeek 5 does not give the function's type.
+			got := strings.Replace(fmt.Sprint(rows["Test::LOG"]), `"Test::named\n;"`, `"Test::named: function(n:count) : void\n;"`, 1)
+			if got != "["+want+"]" {
 				t.Errorf("got  %s\nwant [%s]", got, want)
 			}
 			file = filepath.Join(dir, "conn.log")

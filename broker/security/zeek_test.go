@@ -43,7 +43,7 @@ func TestZeek(t *testing.T) {
 			for name, connect := range map[string]func(*testing.T, string, []string) net.Conn{
 				"we dial": dialZeek, "it dials": acceptZeek,
 			} {
-				t.Run(prefix+"/"+tt.name+"/"+name, func(t *testing.T) {
+				t.Run(strings.TrimPrefix(filepath.Base(prefix), "zeek-")+"/"+tt.name+"/"+name, func(t *testing.T) {
 					conn := connect(t, zeek, tt.options)
 					defer conn.Close()
 					conn.SetDeadline(time.Now().Add(time.Minute)) // rather fail than hang

@@ -110,6 +110,20 @@ type flavour struct {
 	utf8  bool   // refuses texts that are not UTF-8
 }
 
+// refuses reports whether Zeek cannot read an event, here in our own notation,
+// that it can write.
+func (f flavour) refuses(z *installation, event string) bool {
+	switch {
+	case f.utf8 && strings.Contains(event, `\xff`):
+		return true
+	case f.text && !z.atLeast(6, 0):
+		// Broker 2.3 answers "integer_overflow" to counts beyond 63 bits, and
+		// "unexpected_character" to \u.
+		return strings.Contains(event, "18446744073709551615") || strings.Contains(event, `\x1b`)
+	}
+	return false
+}
+
 // expect returns what Zeek makes of args. Its JSON parser takes the largest of
 // reals for infinite.
 func (f flavour) expect(args []broker.Value) []broker.Value {
@@ -266,7 +280,7 @@ func TestEveryTypeBothWays(t *testing.T) {
 						t.Fatalf("the zoo has %d events only", len(events))
 					}
 					for _, sent := range events {
-						if f.utf8 && strings.Contains(sent.String(), `\xff`) {
+						if f.refuses(z, sent.String()) {
 							continue
 						}
 						v.publish(broker.NewEvent(sent.Name, sent.Args...))
