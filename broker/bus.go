@@ -88,6 +88,10 @@ type Identity struct {
 
 	// Certified says that the proof was a TLS certificate.
 	Certified bool
+
+	// Proof tells one proof of a name from another, for whoever asked for it. It
+	// holds no secret.
+	Proof string
 }
 
 // Name returns the first name, or nothing if there is none.

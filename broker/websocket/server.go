@@ -40,6 +40,10 @@ type ServerConfig struct {
 	// everybody, as Zeek does.
 	Authorize func(*http.Request) (*broker.Identity, error)
 
+	// Admits decides again about a client, before each message to it: one that
+	// may no longer be here is disconnected. Nil admits all.
+	Admits func(broker.Peer) bool
+
 	// Private keeps what clients publish from each other: only Next returns it.
 	Private bool
 
@@ -306,6 +310,11 @@ func (s *Server) remove(c *client) {
 
 var terminating = farewell{websocket.CloseGoingAway, "Terminating", broker.ErrClosed}
 
+// ErrDismissed is why a client is lost that ServerConfig.Admits refuses.
+var ErrDismissed = errors.New("websocket: client is no longer admitted")
+
+var dismissed = farewell{websocket.ClosePolicyViolation, "No longer admitted", ErrDismissed}
+
 // refuse tells the client what is wrong and closes the connection.
 func (c *client) refuse(e jsonv1.Error) {
 	c.state = clientDeaf
@@ -422,6 +431,10 @@ func (s *Server) fanOut(ctx context.Context, data jsonv1.Data, origin *client) e
 	}
 	text := encode(jsonv1.Append, data)
 	for _, c := range receivers {
+		if s.cfg.Admits != nil && !s.cfg.Admits(c.peer) {
+			c.drain(dismissed)
+			continue
+		}
 		if err := c.enqueue(ctx, text); err != nil {
 			return err
 		}

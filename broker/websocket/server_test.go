@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -289,6 +290,34 @@ func TestServerAuthorize(t *testing.T) {
 	dial(t, cfg)
 	if added := next[broker.PeerAdded](t, s); added.Peer.Name != "operator" || added.Peer.Identity.Name() != "operator" {
 		t.Errorf("peer is %+v", added.Peer)
+	}
+}
+
+func TestServerAdmits(t *testing.T) {
+	n := newNetwork(t)
+	var unwanted atomic.Value
+	unwanted.Store("nobody")
+	s := serve(t, n, websocket.ServerConfig{Admits: func(p broker.Peer) bool { return p.Name != unwanted.Load() }})
+	clients := make(map[string]*websocket.Client)
+	for _, name := range []string{"a", "b"} {
+		clients[name] = dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}, ApplicationName: name})
+		next[broker.PeerAdded](t, s)
+	}
+	publish(t, s, "/", broker.Count(1))
+	unwanted.Store("b")
+	publish(t, s, "/", broker.Count(2))
+	for name, want := range map[string][]uint64{"a": {1, 2}, "b": {1}} {
+		for _, v := range want {
+			if got := next[broker.Received](t, clients[name]).Message.Value; !broker.Equal(got, broker.Count(v)) {
+				t.Errorf("%s received %v, want %d", name, got, v)
+			}
+		}
+	}
+	if lost := next[broker.PeerLost](t, s); lost.Peer.Name != "b" || !errors.Is(lost.Err, websocket.ErrDismissed) {
+		t.Errorf("lost %+v", lost)
+	}
+	if lost := next[broker.PeerLost](t, clients["b"]); !strings.Contains(lost.Err.Error(), "No longer admitted") {
+		t.Errorf("the client says %v", lost.Err)
 	}
 }
 

@@ -54,6 +54,7 @@ func (g *gate) guard(c *websocket.ServerConfig) {
 	switch {
 	case g.clients != nil:
 		c.Authorize = g.clients.Authorize
+		c.Admits = func(p broker.Peer) bool { return g.clients.Role(p) != access.None } // also after a reload
 	case g.demand:
 		c.Authorize = access.Certificate
 	}

@@ -228,6 +228,13 @@ func TestGateClients(t *testing.T) {
 	if asked, changed := attempt(t, conn); asked != "ok" || !strings.Contains(changed, "client 'boss' may only read") {
 		t.Errorf("after the reload: %s, %s", asked, changed)
 	}
+	writeFile(t, g.file, strings.Replace(list, bossToken, "another-token-of-the-boss", 1))
+	if err := g.gate.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if asked, changed := attempt(t, conn); asked == "ok" || changed == "ok" {
+		t.Errorf("with a token of before: %s, %s", asked, changed)
+	}
 }
 
 // peer is a native peer with a certificate, which takes no more than one

@@ -53,7 +53,7 @@ func (c *Clients) authorizeToken(r *http.Request, header string) (*broker.Identi
 	if !ok {
 		return nil, ErrWrongToken
 	}
-	return &broker.Identity{Names: []string{t.name}}, nil
+	return &broker.Identity{Names: []string{t.name}, Proof: t.proof()}, nil
 }
 
 func local(address string) bool {

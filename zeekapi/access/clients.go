@@ -51,6 +51,9 @@ type tokenLine struct {
 	hash [sha256.Size]byte
 }
 
+// proof is what Identity.Proof says of a token. The token cannot be found by it.
+func (t tokenLine) proof() string { return hex.EncodeToString(t.hash[:]) }
+
 type certificateLine struct {
 	pattern string
 	role    Role
@@ -215,7 +218,7 @@ func (c *Clients) Role(p broker.Peer) Role {
 		return l.certificate(p.Identity.Names)
 	}
 	for _, t := range l.tokens {
-		if t.name == p.Identity.Name() {
+		if t.name == p.Identity.Name() && t.proof() == p.Identity.Proof {
 			return t.role
 		}
 	}

@@ -20,6 +20,10 @@ const secret = "0123456789abcdef"
 
 func hashOf(token string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(token))) }
 
+func proved(name, proof string) *broker.Identity {
+	return &broker.Identity{Names: []string{name}, Proof: proof}
+}
+
 func write(t *testing.T, text string, mode os.FileMode) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "clients")
@@ -55,8 +59,10 @@ func TestRole(t *testing.T) {
 		id   *broker.Identity
 		want Role
 	}{
-		{&broker.Identity{Names: []string{"alice"}}, Full},
-		{&broker.Identity{Names: []string{"grafana"}}, ReadOnly},
+		{proved("alice", "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8"), Full},
+		{proved("grafana", strings.TrimPrefix(hashOf(secret), "sha256:")), ReadOnly},
+		{proved("alice", strings.TrimPrefix(hashOf(secret), "sha256:")), None}, // the token of another
+		{&broker.Identity{Names: []string{"alice"}}, None},
 		{&broker.Identity{Names: []string{"ops-1"}}, None},
 		{&broker.Identity{Names: []string{"ops-1"}, Certified: true}, Full},
 		{&broker.Identity{Names: []string{"somebody", "ops-1"}, Certified: true}, Full},
@@ -129,7 +135,7 @@ func TestPermissions(t *testing.T) {
 
 func TestReload(t *testing.T) {
 	c := load(t, "a full token:"+secret)
-	a := broker.Peer{Identity: &broker.Identity{Names: []string{"a"}}}
+	a := broker.Peer{Identity: proved("a", strings.TrimPrefix(hashOf(secret), "sha256:"))}
 	if err := os.WriteFile(c.path, []byte("a full nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -141,6 +147,12 @@ func TestReload(t *testing.T) {
 	}
 	if _, err := c.Reload(); err != nil || c.Role(a) != ReadOnly {
 		t.Errorf("after the reload (%v), a is %s", err, c.Role(a))
+	}
+	if err := os.WriteFile(c.path, []byte("a full token:another-"+secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Reload(); err != nil || c.Role(a) != None {
+		t.Errorf("with the token that a had before (%v), a is %s", err, c.Role(a))
 	}
 }
 
