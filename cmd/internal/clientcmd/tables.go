@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
@@ -203,12 +201,4 @@ func tail(title, text string) []terminal.Line {
 		lines = append(lines, terminal.Text("  %s", strings.TrimSuffix(line, "\r")))
 	}
 	return lines
-}
-
-// portText returns a port for people, "" if there is none.
-func portText(p broker.Port) string {
-	if p.Number == 0 {
-		return ""
-	}
-	return strconv.Itoa(int(p.Number))
 }

@@ -1,0 +1,7 @@
+package clientcmd
+
+var (
+	Grown     = grown
+	LastLines = lastLines
+	Age       = age
+)
