@@ -34,7 +34,7 @@ func (t *Tool) diff() *cobra.Command {
 	cmd.Long = cmd.Short + `, and change nothing.
 
 Compared is the staged configuration, or that in FILE, with what should run now.
-With --strict-exit the exit code is 3 if there are changes.` + fileHelp
+With --strict-exit the exit code is 3 if there are changes.` + fileHelp + diffHelp
 	return cmd
 }
 

@@ -5,3 +5,8 @@ var (
 	LastLines = lastLines
 	Age       = age
 )
+
+// Views are what commands write as JSON.
+var Views = map[string]any{
+	"status": statusView{}, "diff": diffView{}, "history": deploymentView{}, "notices": noticeView{}, "rolling-restart": jobView{},
+}

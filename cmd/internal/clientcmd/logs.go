@@ -74,8 +74,10 @@ func (t *Tool) logs() *cobra.Command {
 	cmd.Long = cmd.Short + `.
 
 What it wrote to standard output goes to standard output, and what it wrote to
-standard error goes to standard error; --json has both in one object. Only
-zeekwire's agents know it.`
+standard error goes to standard error. Only zeekwire's agents know it.
+
+The JSON, which takes --json also to a pipe, has the keys node, stdout and
+stderr.`
 	cmd.Flags().IntVarP(&lines, "lines", "n", 50, "show at most the last `NUMBER` lines of each")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what the node writes from now on, until interrupted")
 	if t.People {

@@ -55,7 +55,9 @@ workers, a few at once, and the next ones when those before them run again.
 
 The controller does that by itself. This command waits for it to end and shows
 how far it is; interrupted, it leaves the controller to go on. --cancel makes
-the controller stop after the nodes that it is at.`
+the controller stop after the nodes that it is at.
+
+The JSON has the keys ` + jobHelp + "." + jsonHelp
 	cmd.Flags().StringSliceVar(&roles, "role", nil, "restart only nodes of this `ROLE`: manager, logger, proxy or worker; may be repeated")
 	cmd.Flags().Uint64Var(&atOnce, "at-once", 1, "restart `NUMBER` nodes at once")
 	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait for the end")

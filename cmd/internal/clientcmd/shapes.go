@@ -7,8 +7,38 @@ import (
 )
 
 // The JSON of the commands that zeek-client does not have. The keys are part of
-// what users rely on: add some, but change none. Times are in RFC 3339 and UTC,
-// lists are never null, and what is not known is null.
+// what users rely on: add some, but change none.
+
+const (
+	jsonHelp = "\n\nIn JSON, times are in RFC 3339 and UTC, and what is not known is null."
+
+	deploymentHelp = `number, config (its ID), action ("deploy", "force",
+"rollback", "set-configuration"), by, started, ended, outcome ("pending",
+"deployed", "failed", "timeout", "superseded", "lost") and errors (a list)`
+
+	jobHelp = "number, by, started, ended, error, and the lists of nodes done, now and next"
+
+	noticeHelp = `number, time, kind ("connected", "lost", "state", "error",
+"log", "staged", "deploying", "deployed", "drained", "undrained", "job"),
+instance, node and text`
+
+	statusHelp = `
+
+The JSON has the keys controller (name, version, started), staged, deployed and
+target (IDs of configurations), last_deployment (keys as for history), job (keys
+as for rolling-restart), and instances, by name, each with host, port, connected,
+since, wanted, ready, drained, dialects, agent (name, version, started), zeek (a
+version), last_error, and nodes, by name, each with state, cluster_role,
+mgmt_role, pid, port, metrics_port, since, restarts, cpu (processors in use),
+memory (bytes) and last_error. A controller of null is Zeek's.`
+
+	diffHelp = `
+
+The JSON has the keys from and to (IDs of configurations), instances and nodes
+(lists with name, kind and fields; kind is "added", "removed", "changed" or
+"kept"; fields is a list with field, old and new), and missing (instances whose
+agents are not connected).`
+)
 
 type processView struct {
 	Name    string     `json:"name"`

@@ -46,7 +46,7 @@ Zeek's controller can tell only a part of that: which agents are connected,
 nodes and their states, and configurations.
 
 With --strict-exit the exit code is 3 if an agent is missing, a node does not
-run, or the last deployment was no success.`
+run, or the last deployment was no success.` + statusHelp + jsonHelp
 	return cmd
 }
 

@@ -49,7 +49,8 @@ after every notice, and every few seconds. If the connection is lost, it is made
 again. Interrupted, the command ends with exit code 0.
 
 To a pipe or with --json every line is an object with one key: "notice",
-"status" (when it changed) or "connection" ("lost" or "restored").`
+"status" (when it changed) or "connection" ("lost" or "restored"). What is in
+them is as for notices and status.`
 	cmd.Flags().DurationVar(&every, "every", 5*time.Second, "ask for the status every `DURATION`")
 	return cmd
 }
