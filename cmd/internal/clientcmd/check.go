@@ -2,6 +2,7 @@ package clientcmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -83,9 +84,11 @@ func plural(n int, what string) string {
 func (f *configFile) check() (zeekapi.Configuration, []finding) {
 	config, warnings, err := f.parse()
 	var errs configparser.Errors
-	if err != nil {
-		errs = err.(configparser.Errors) // a text in memory has no others
-	} else {
+	switch {
+	case errors.As(err, &errs):
+	case err != nil:
+		errs.Add(&configparser.Error{File: f.name, Text: err.Error()})
+	default:
 		places := f.places()
 		for _, text := range controller.DefaultSettings().Check(config) {
 			e := places.ofText(text)
@@ -115,7 +118,7 @@ type places struct{ file *configparser.File }
 func (f *configFile) places() places {
 	file, err := configparser.Read(f.name, strings.NewReader(string(f.text)))
 	if err != nil {
-		file = &configparser.File{Name: f.name} // cannot be: it has been parsed
+		file = &configparser.File{Name: f.name} // it is JSON
 	}
 	return places{file}
 }
