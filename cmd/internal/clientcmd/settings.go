@@ -166,6 +166,13 @@ func (s *settings) ini() ([]byte, error) {
 // tells of items that are no settings.
 func (t *Tool) gather(m messages) (*settings, error) {
 	s := defaultSettings()
+	items, err := shlex.Split(t.Getenv("ZEEK_CLIENT_CONFIG_SETTINGS"))
+	if err != nil {
+		return nil, fmt.Errorf("ZEEK_CLIENT_CONFIG_SETTINGS: %w", err)
+	}
+	for _, item := range items {
+		s.apply(item) // as zeek-client does, which sets the order of show-settings
+	}
 	file := t.flags.configFile
 	if file == "" {
 		file = cmp.Or(t.Getenv("ZEEK_CLIENT_CONFIG_FILE"), t.ConfigFile)
@@ -174,10 +181,6 @@ func (t *Tool) gather(m messages) (*settings, error) {
 		if err := s.readFile(file); err != nil {
 			return nil, err
 		}
-	}
-	items, err := shlex.Split(t.Getenv("ZEEK_CLIENT_CONFIG_SETTINGS"))
-	if err != nil {
-		return nil, fmt.Errorf("ZEEK_CLIENT_CONFIG_SETTINGS: %w", err)
 	}
 	for _, item := range items {
 		if !s.apply(item) {

@@ -1,0 +1,241 @@
+package live
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Our client finds out by itself how a controller wants to be talked to.
+func TestClientFindsTheWay(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		for _, tls := range tlsModes {
+			t.Run("tls "+tls.mode, func(t *testing.T) {
+				native, websocket := z.controller(t, tls.args...)
+				z.clientOf(t, native, websocket).instances(t)
+				protection := "without TLS"
+				if tls.mode == "anonymous" {
+					protection = "with anonymous TLS"
+				}
+				for _, transport := range []string{"auto", "native"} {
+					finds(t, native, transport, "native", protection, "Management")
+				}
+				if z.atLeast(8, 1) || z.version == "8.0.10" {
+					protection = "without TLS" // the server is another one
+				}
+				if z.atLeast(5, 2) {
+					finds(t, websocket, "auto", "websocket", protection, "Management")
+				}
+			})
+		}
+	})
+}
+
+// finds asks the controller at a port for its instances and looks at how.
+func finds(t *testing.T, port int, transport, found, protection, dialect string) {
+	t.Helper()
+	argv := append(ours(t, port).argv, "get-instances", "--transport", transport, "-vvv", "--json")
+	stdout, stderr, code := run(t, nil, argv...)
+	want := fmt.Sprintf("info: found %s at %s, %s, dialect %s\n", found, at(port), protection, dialect)
+	if code != 0 || stdout != "{}\n" || !strings.Contains(stderr, want) {
+		t.Errorf("port %d by %s: exit code %d\n%s%s, want %s", port, transport, code, stdout, stderr, want)
+	}
+}
+
+// Every command works over a native connection as well. There is no zeek-client
+// to compare with: that of Zeek 5.0 needs libbroker.
+func TestEveryCommandNatively(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		native, websocket := z.controller(t)
+		ourAgent(t, z, native, "simulated", "anonymous")
+		c := ours(t, native)
+		c.instances(t, "agent-one")
+		c.deploy(t, cluster)
+		c.running(t, "agent-one", nodes...)
+		for _, test := range []struct {
+			args []string
+			code int
+		}{
+			{[]string{"get-instances"}, 0},
+			{[]string{"get-nodes"}, 0},
+			{[]string{"get-config"}, 0},
+			{[]string{"get-config", "--deployed", "--as-json"}, 0},
+			{[]string{"get-id-value", "no such thing"}, 1},
+			{[]string{"restart", "worker", "nobody"}, 1},
+			{[]string{"test-timeout", "--with-state"}, 0},
+			{[]string{"test-timeout", "--set", "client.request_timeout_secs=1"}, 1},
+			{[]string{"deploy"}, 0},
+		} {
+			out, errOut, code := run(t, nil, append(c.argv, test.args...)...)
+			if code != test.code || code == 0 && out == "" {
+				t.Errorf("%q: exit code %d\n%s%s", test.args, code, out, errOut)
+			}
+			if test.args[0] == "test-timeout" || !z.atLeast(5, 2) {
+				continue
+			}
+			if want, _, _ := run(t, nil, append(ours(t, websocket).argv, test.args...)...); out != want {
+				t.Errorf("%q: over a WebSocket\n%s, natively\n%s", test.args, want, out)
+			}
+		}
+	})
+}
+
+// Our client drives a controller of the first cluster management.
+func TestClientDrivesClusterController(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		env := z.clusterEnv(t)
+		agent, controller := freePort(t), freePort(t)
+		z.clusterAgent(t, env, agent, 0, "")
+		start(t, "Zeek's ClusterController", append(env,
+			"ZEEK_CONTROLLER_NAME=controller-one", "ZEEK_CONTROLLER_ADDR=127.0.0.1", fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", controller),
+		), z.zeek, "-j", "policy/frameworks/cluster/controller",
+			fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t)), "Broker::disable_ssl=T")
+		c := ours(t, controller)
+		c.instances(t)
+		finds(t, controller, "auto", "native", "without TLS", "ClusterAgent")
+
+		file := filepath.Join(t.TempDir(), "cluster.cfg")
+		if err := os.WriteFile(file, []byte(listening(t, agent)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var deployed map[string]any
+		if err := c.call(t, &deployed, "deploy-config", file); err != nil {
+			t.Fatal(err)
+		}
+		c.instances(t, "agent-one")
+		c.running(t, "agent-one", "manager", "logger", "worker")
+		if _, stderr, code := run(t, nil, append(c.argv, "get-config")...); code != 1 || !strings.Contains(stderr, "ClusterAgent dialect") {
+			t.Errorf("get-config: exit code %d\n%s", code, stderr)
+		}
+	})
+}
+
+// corpusDiffers are the files of the corpus that Zeek's client reads otherwise
+// or says something else about, with the reason. Where it has a traceback, or
+// sends what no controller understands and waits, there is nothing to compare.
+var corpusDiffers = map[string]string{
+	"cpu-huge":            "zeek-client sends what is no integer in Zeek",
+	"spec-zone":           "zeek-client sends what is no address in Zeek",
+	"metrics-port-large":  "zeek-client shows the value of another key",
+	"mixed-case-instance": "we warn of it",
+	"role-empty":          "we warn of its other keys",
+	"section-case":        "we warn of its other keys",
+	"several-errors":      "we say all of them",
+	"percent-chain":       "zeek-client cannot write what it reads",
+	"percent":             "zeek-client cannot write what it reads",
+	"scripts-empty-word":  "zeek-client writes what it reads otherwise",
+	"scripts-escape":      "zeek-client writes what it reads otherwise",
+}
+
+var (
+	someID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	place  = regexp.MustCompile(`(?m) \([^()\n]*:\d+\)$`)
+)
+
+// Our client and Zeek's read the same from every file that Zeek's can read, and
+// say the same about the others.
+func TestCorpusAgrees(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		z.needs(t, 8, 0, "zeek-client of today")
+		_, websocket := z.controller(t)
+		c, stock := ours(t, websocket), z.stock(t, websocket)
+		c.instances(t)
+		files, err := filepath.Glob("../../../testdata/clusters/ini/*.cfg")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no corpus: %v", err)
+		}
+		for _, file := range files {
+			name := strings.TrimSuffix(filepath.Base(file), ".cfg")
+			if corpusDiffers[name] != "" {
+				continue
+			}
+			say := func(c client) string {
+				out, errOut, code := run(t, []string{"ZEEK_CLIENT_CONFIG_SETTINGS=client.verbosity=1"}, append(c.argv, "stage-config", file)...)
+				all := fmt.Sprintf("%s%sexit code %d\n", out, place.ReplaceAllString(errOut, ""), code)
+				if code == 0 {
+					ini, _, _ := run(t, nil, append(c.argv, "get-config")...)
+					json, _, _ := run(t, nil, append(c.argv, "get-config", "--as-json")...)
+					all += ini + json
+				}
+				return someID.ReplaceAllString(all, "ID")
+			}
+			want := say(stock)
+			if strings.Contains(want, "Traceback") {
+				continue
+			}
+			if got := say(c); got != want {
+				t.Errorf("%s: got\n%swant\n%s", name, got, want)
+			}
+		}
+	})
+}
+
+// Our client and Zeek's understand the same command lines and settings.
+func TestCommandLinesAgree(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		z.needs(t, 8, 0, "zeek-client of today")
+		port := freePort(t) // nobody listens
+		stock := z.stock(t, port)
+		dir := t.TempDir()
+		settings := filepath.Join(dir, "settings.cfg")
+		if err := os.WriteFile(settings, []byte("[controller]\nHost: h\n port = 7\n[client]\nverbosity=1\n[new]\nA=%(b)s\nb=1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		program := filepath.Join(dir, "zeek-client")
+		if out, err := exec.Command("go", "build", "-o", program, "../../zeek-client").CombinedOutput(); err != nil {
+			t.Fatalf("building zeek-client: %v\n%s", err, out)
+		}
+		once := []string{"--set", "client.peering_attempts=1"}
+		for _, test := range []struct {
+			args   []string
+			env    []string
+			stderr bool // is the same, too
+		}{
+			{args: nil, stderr: true},
+			{args: []string{"-q"}, stderr: true},
+			{args: []string{"--version"}, stderr: true},
+			{args: []string{"--vers"}, stderr: true},
+			{args: []string{"nonsense"}},
+			{args: []string{"--nonsense", "get-nodes"}},
+			{args: []string{"get-nodes", "x"}},
+			{args: []string{"stage-config"}},
+			{args: []string{"stage-config", "a", "b"}},
+			{args: []string{"get-id-value"}},
+			{args: []string{"get-config", "--deployed", "--staged"}},
+			{args: []string{"-q", "-v", "get-nodes"}},
+			{args: []string{"--set"}},
+			{args: []string{"show-settings"}, stderr: true},
+			{args: []string{"-vvv", "show-settings"}, stderr: true},
+			{args: []string{"--verb", "--verb", "show-settings"}, stderr: true},
+			{args: []string{"--contr", ":3", "show-settings"}, stderr: true},
+			{args: []string{"--controller", "h", "show-settings"}, stderr: true},
+			{args: []string{"--controller", "h:1", "show-settings"}, stderr: true},
+			{args: []string{"--controller", "[::1]", "show-settings"}, stderr: true},
+			{args: []string{"--controller", "[::1]:5", "show-settings"}, stderr: true},
+			{args: []string{"--controller", "::1", "show-settings"}},
+			{args: []string{"--set", "a.B=c=d.e", "--set", "client.verbosity=2", "show-settings"}, stderr: true},
+			{args: []string{"--set", "client", "show-settings"}},
+			{args: []string{"-c", settings, "show-settings"}, stderr: true},
+			{args: []string{"-c", "/nonexistent", "show-settings"}, stderr: true},
+			{args: []string{"show-settings"}, env: []string{"ZEEK_CLIENT_CONFIG_FILE=" + settings}, stderr: true},
+			{args: []string{"--set", "controller.port=9", "show-settings"},
+				env: []string{"ZEEK_CLIENT_CONFIG_FILE=" + settings, "ZEEK_CLIENT_CONFIG_SETTINGS=controller.port=8 new.x='a b'"}, stderr: true},
+			{args: []string{"--set", "controller.port=70000", "get-nodes"}, stderr: true},
+			{args: []string{"--set", "ssl.enable=yes", "--set", "ssl.certificate=/nonexistent", "get-nodes"}, stderr: true},
+			{args: append(once, "--controller", at(port), "-vvv", "get-nodes"), stderr: true},
+			{args: append(once, "--controller", at(port), "get-config", "--dep", "--as"), stderr: true},
+			{args: []string{"stage-config", "/nonexistent"}, stderr: true},
+			{args: []string{"-q", "deploy-config", "/nonexistent"}, stderr: true},
+		} {
+			wantOut, wantErr, wantCode := run(t, test.env, append(stock.argv[:len(stock.argv)-2:len(stock.argv)-2], test.args...)...)
+			out, errOut, code := run(t, test.env, append([]string{program}, test.args...)...)
+			if out != wantOut || code != wantCode || errOut != wantErr && test.stderr {
+				t.Errorf("%q %q: exit code %d\n%s%s, zeek-client's %d\n%s%s", test.env, test.args, code, out, errOut, wantCode, wantOut, wantErr)
+			}
+		}
+	})
+}
