@@ -20,16 +20,16 @@ func (p *parameters) protect(o *connect.Options) error {
 		return err
 	}
 	native := security.Config{Mode: security.Anonymous}
-	if p.certificate != "" {
+	if !o.TLS.InsecureSkipVerify {
 		native = security.Config{
 			Mode: security.Mutual, CertFile: p.certificate, KeyFile: p.privateKey(),
 			CAFile: p.caFile, Passphrase: p.passphrase,
 		}
 		switch {
-		case o.Transport == connect.WebSocket, o.Transport == connect.Auto && p.caFile == "":
+		case o.Transport == connect.WebSocket, o.Transport == connect.Auto && (p.caFile == "" || p.certificate == ""):
 			return nil
-		case p.caFile == "":
-			return errors.New("SSL certificates over a native connection need ssl.cafile")
+		case p.caFile == "" || p.certificate == "":
+			return errors.New("SSL certificates over a native connection need both ssl.certificate and ssl.cafile")
 		}
 	}
 	o.Layer, err = security.New(native)
@@ -41,7 +41,8 @@ func (p *parameters) protect(o *connect.Options) error {
 func (p *parameters) privateKey() string { return cmp.Or(p.keyFile, p.certificate) }
 
 // tlsConfig follows zeek-client: without a certificate of our own, the
-// controller's is not checked either.
+// controller's is not checked either. But if there are authorities to trust, it
+// is, as a token must not go to anybody.
 func (p *parameters) tlsConfig() (*tls.Config, error) {
 	for _, file := range []struct {
 		what, name string
@@ -59,15 +60,20 @@ func (p *parameters) tlsConfig() (*tls.Config, error) {
 			return nil, fmt.Errorf("SSL %s %q not found", file.what, file.name)
 		}
 	}
-	if p.certificate == "" {
+	roots, err := p.roots()
+	switch {
+	case err != nil:
+		return nil, err
+	case p.certificate == "" && roots == nil:
 		return &tls.Config{InsecureSkipVerify: true}, nil
+	case p.certificate == "":
+		return &tls.Config{RootCAs: roots}, nil
 	}
 	certificate, err := security.LoadCertificate(p.certificate, p.privateKey(), p.passphrase)
 	if err != nil {
 		return nil, err
 	}
-	roots, err := p.roots()
-	return &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots}, err
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots}, nil
 }
 
 // roots returns the trusted certificates, nil for the system's.

@@ -87,7 +87,10 @@ func TestTLS(t *testing.T) {
 		return append(args, "get-instances")
 	}
 	cert, key := "certificate="+filepath.Join(dir, "cert.pem"), "keyfile="+filepath.Join(dir, "key.pem")
+	otherDir := t.TempDir()
+	other := filepath.Join(otherDir, "cert.pem")
 	encrypted, ca := "keyfile="+filepath.Join(dir, "key.enc.pem"), "cafile="+filepath.Join(dir, "cert.pem")
+	writeCertificate(t, otherDir)
 	connected := outcome{stdout: "{}\n"}
 	tests := []struct {
 		name  string
@@ -97,6 +100,8 @@ func TestTLS(t *testing.T) {
 		{"nobody verified", []string{"enable=yes"}, ""},
 		{"verified", []string{"enable=yes", cert, key, "cafile=" + filepath.Join(dir, "cert.pem")}, ""},
 		{"verified, authorities in a directory", []string{"enable=yes", cert, key, "capath=" + dir}, ""},
+		{"verified, without a certificate of ours", []string{"enable=yes", ca}, ""},
+		{"verified, and found out", []string{"enable=yes", "cafile=" + other}, "socket TLS error in connect()"},
 		{"unknown authority", []string{"enable=yes", cert, key}, "socket TLS error in connect()"},
 		{"key that is none", []string{"enable=yes", cert, "keyfile=" + filepath.Join(dir, "cert.pem")}, "cannot configure connection to"},
 		{"authority that is none", []string{"enable=yes", cert, key, "cafile=" + filepath.Join(dir, "key.pem")}, "no trusted CA found in"},
