@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
+	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -83,37 +84,50 @@ func clientName(p broker.Peer) string {
 // listens there.
 type guard struct {
 	access Access
-	told   map[uuid.UUID]refusals // peers that were refused as agents
+	told   map[uuid.UUID]complaints // peers that we had reason to
 }
 
-// refusals are what the log says about a peer: agents repeat themselves, but
-// that one is refused is news once, and of a peer that makes names up only the
-// first few are.
-type refusals struct {
-	last  string
-	count int
+// complaints are what the log has about a peer.
+type complaints struct {
+	count       int
+	lastRefusal string // as an agent
 }
 
-const maxRefusals = 8
+// maxComplaints is how many lines of the log a peer can make us write. More
+// are for those who look for trouble.
+const maxComplaints = 32
 
 func newGuard(a *Access) *guard {
 	if a == nil {
 		a = &Open
 	}
-	return &guard{access: *a, told: make(map[uuid.UUID]refusals)}
+	return &guard{access: *a, told: make(map[uuid.UUID]complaints)}
 }
 
-// agent is Access.agent, and says whether a refusal is news.
+// level is that of a complaint about a peer.
+func (g *guard) level(p broker.Peer) zerolog.Level {
+	c := g.told[p.ID]
+	if c.count == maxComplaints {
+		return zerolog.DebugLevel
+	}
+	c.count++
+	g.told[p.ID] = c
+	return zerolog.WarnLevel
+}
+
+// agent is Access.agent, and says whether a refusal is news: agents repeat
+// themselves.
 func (g *guard) agent(p broker.Peer, instance string) (why error, news bool) {
 	if why = g.access.agent(p, instance); why == nil {
 		return nil, false
 	}
-	before := g.told[p.ID]
-	if before.last == why.Error() || before.count == maxRefusals {
+	c := g.told[p.ID]
+	if c.lastRefusal == why.Error() {
 		return why, false
 	}
-	g.told[p.ID] = refusals{last: why.Error(), count: before.count + 1}
-	return why, true
+	c.lastRefusal = why.Error()
+	g.told[p.ID] = c
+	return why, g.level(p) == zerolog.WarnLevel
 }
 
 // client returns why a peer may not send a message to the controller. What is

@@ -74,7 +74,7 @@ func (r *runner) interpretMessage(n broker.Received, g *guard) heard {
 		}
 		ev, err := broker.ParseEvent(n.Message.Value)
 		if err != nil {
-			log.Warn().Err(err).Msg("ignoring a message that is no event")
+			log.WithLevel(g.level(n.Peer)).Err(err).Msg("ignoring a message that is no event")
 			return heard{}
 		}
 		msg, err := d.Decode(ev)
@@ -83,26 +83,26 @@ func (r *runner) interpretMessage(n broker.Received, g *guard) heard {
 			unknown = ev.Name
 			continue
 		case err != nil:
-			log.Warn().Err(err).Msg("ignoring an event with wrong arguments")
+			log.WithLevel(g.level(n.Peer)).Err(err).Msg("ignoring an event with wrong arguments")
 			return heard{}
 		case fromAgent:
-			return fromAgentOf(log, n.Peer, d, instance, msg)
+			return fromAgentOf(log, g, n.Peer, d, instance, msg)
 		}
 		if why := g.client(n.Peer, msg); why != nil {
-			log.Warn().Err(why).Str("event", ev.Name).Str("client", clientName(n.Peer)).Msg("refusing a request")
+			log.WithLevel(g.level(n.Peer)).Err(why).Str("event", ev.Name).Str("client", clientName(n.Peer)).Msg("refusing a request")
 			return heard{refusal: zeekapi.Refuse(msg, why.Error()), dialect: d}
 		}
 		return heard{input: FromClient{n.Peer, msg}}
 	}
 	if unknown != "" {
-		log.Warn().Str("event", clip(unknown)).Msg("ignoring an event that is not of the management API")
+		log.WithLevel(g.level(n.Peer)).Str("event", clip(unknown)).Msg("ignoring an event that is not of the management API")
 	}
 	return heard{}
 }
 
-func fromAgentOf(log zerolog.Logger, p broker.Peer, d *zeekapi.Dialect, instance string, msg zeekapi.Message) heard {
+func fromAgentOf(log zerolog.Logger, g *guard, p broker.Peer, d *zeekapi.Dialect, instance string, msg zeekapi.Message) heard {
 	if name, ok := sender(msg); ok && name != instance {
-		log.Warn().Str("instance", name).Msgf("ignoring an agent that speaks on the topic of another, %T", msg)
+		log.WithLevel(g.level(p)).Str("instance", name).Msgf("ignoring an agent that speaks on the topic of another, %T", msg)
 		return heard{}
 	}
 	return heard{input: FromAgent{p, d.Name, msg}}
