@@ -123,7 +123,7 @@ func (m *Machine) fillHosts(c zeekapi.Configuration) zeekapi.Configuration {
 // deploymentTimeout is how long a deployment may take: long enough for the
 // client to hear that it takes longer and try again, and longer for many nodes.
 func (m *Machine) deploymentTimeout(c zeekapi.Configuration) time.Duration {
-	const perNode = 100 * time.Millisecond
+	const perNode = 10 * time.Millisecond
 	return 2*m.settings.RequestTimeout + time.Duration(len(c.Nodes))*perNode
 }
 
@@ -265,12 +265,20 @@ func (m *Machine) distribute() {
 		clear(r.reached)
 	}
 	r.plan = p
+	if m.sent.id != p.config.ID {
+		m.saveSent(p)
+	}
 	for _, inst := range p.config.Instances {
 		if !m.drained[inst.Name] {
 			m.deployTo(r, m.wanted[inst.Name])
 		}
 	}
 	m.settle(r)
+}
+
+func (m *Machine) saveSent(p *plan) {
+	m.sent = p.content
+	m.emit(SaveSent{Sent{ID: p.content.id, Digest: string(p.content.digest[:])}})
 }
 
 func (m *Machine) deployTo(r *request, w *member) {
@@ -298,8 +306,8 @@ func (m *Machine) deployTo(r *request, w *member) {
 // with the same ID, they are forced. Ours see what changed.
 func (m *Machine) send(r *request, w *member, p *plan, force bool) {
 	before := w.told
-	if deployed := m.former(); before == (content{}) && deployed != nil {
-		before = deployed.content // of an earlier life
+	if before == (content{}) {
+		before = m.sent // in an earlier life
 	}
 	w.told = p.content
 	if before != (content{}) && before.id == p.config.ID && before != p.content {
@@ -370,6 +378,9 @@ func (m *Machine) deployed(r *request) {
 	if had := m.former(); r.number != 0 || had == nil || had.content != r.plan.content {
 		m.save(Deployed, r.plan.config)
 		m.deployedPlan = r.plan
+	}
+	if m.sent != r.plan.content {
+		m.saveSent(r.plan)
 	}
 	m.log.Info().Str("config", r.target.ID).Bool("internal", r.number == 0).Msg("deployed")
 	outcome := zeekapi.OutcomeDeployed

@@ -134,6 +134,8 @@ func (s *State) Apply(c Change) {
 		}
 	case SaveJob:
 		s.Job = &c.Job
+	case SaveSent:
+		s.Sent = c.Sent
 	case Announce:
 		for len(s.Notices) > 0 && s.Notices[0].Number < c.Oldest {
 			s.Notices = s.Notices[1:]
@@ -150,4 +152,18 @@ func (s State) Clone() State {
 	s.History, s.Notices = slices.Clone(s.History), slices.Clone(s.Notices)
 	s.Drained, s.Owed = slices.Clone(s.Drained), slices.Clone(s.Owed)
 	return s
+}
+
+// IsReady reports whether an instance is ready.
+func (m *Machine) IsReady(instance string) bool {
+	w := m.wanted[instance]
+	return w != nil && w.ready
+}
+
+// JobNow returns how many nodes the job restarts, and how many it may.
+func (m *Machine) JobNow() (now, most int) {
+	if !m.job.running() {
+		return 0, 0
+	}
+	return len(m.job.now), m.job.atOnce
 }

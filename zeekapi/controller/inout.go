@@ -112,6 +112,9 @@ type (
 	// SaveJob changes the last job.
 	SaveJob struct{ Job zeekapi.Job }
 
+	// SaveSent changes what agents have been sent.
+	SaveSent struct{ Sent Sent }
+
 	// Announce keeps a notice, then publishes it. Notices with lower numbers
 	// than Oldest go.
 	Announce struct {
@@ -128,12 +131,14 @@ func (Save) output()           {}
 func (SaveDeployment) output() {}
 func (SaveNames) output()      {}
 func (SaveJob) output()        {}
+func (SaveSent) output()       {}
 func (Announce) output()       {}
 
 func (Save) change()           {}
 func (SaveDeployment) change() {}
 func (SaveNames) change()      {}
 func (SaveJob) change()        {}
+func (SaveSent) change()       {}
 func (Announce) change()       {}
 
 // Slot names one of the configurations that a controller keeps.
@@ -173,6 +178,14 @@ type State struct {
 	Drained []string
 	Owed    []string
 	Job     *zeekapi.Job // the last one, nil if there was none
+	Sent    Sent         // zero if nothing was
+}
+
+// Sent tells a configuration that agents were sent from others with the same
+// ID. Until all agents have answered for another, it is the first.
+type Sent struct {
+	ID     string `zeek:"id"`
+	Digest string `zeek:"digest"`
 }
 
 // Past is a deployment with what it deployed.

@@ -24,13 +24,14 @@ var (
 	bucketNotices = []byte("notices") // by number
 	bucketDrained = []byte("drained") // by hash of the name
 	bucketOwed    = []byte("owed")    // by hash of the name
-	bucketJobs    = []byte("jobs")    // the last one
+	bucketLast    = []byte("last")    // the last job, the last that was sent
 
-	buckets = [][]byte{bucketConfigs, bucketHistory, bucketNotices, bucketDrained, bucketOwed, bucketJobs}
+	buckets = [][]byte{bucketConfigs, bucketHistory, bucketNotices, bucketDrained, bucketOwed, bucketLast}
 
 	keySchema   = []byte("schema")
 	keyChecksum = []byte("checksum")
-	keyLast     = []byte("last")
+	keyJob      = []byte("job")
+	keySent     = []byte("sent")
 )
 
 // The schema of the file. Schema 1 had nothing but configurations, without

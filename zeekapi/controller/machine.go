@@ -86,6 +86,7 @@ type Machine struct {
 	job        *job                // the last one, nil if there was none
 	sequence   uint64              // of requests and calls
 
+	sent         content             // as State.Sent
 	plan         *plan               // the last one made
 	deployedPlan *plan               // see former
 	nodes        map[string][]string // of the target, by instance; see nodesOn
@@ -118,6 +119,10 @@ func NewMachine(s Settings, state State, newID func() string, log zerolog.Logger
 	}
 	for slot, c := range state.Configs {
 		m.configs[slot] = c
+	}
+	if state.Sent != (Sent{}) {
+		m.sent.id = state.Sent.ID
+		copy(m.sent.digest[:], state.Sent.Digest)
 	}
 	if state.Job != nil {
 		m.job = &job{Job: *state.Job}

@@ -109,7 +109,7 @@ func (b *bench) take(outputs []controller.Output) (described []string) {
 		case controller.Announce:
 			b.notices = append(b.notices, strings.TrimSpace(fmt.Sprintf("%s %s %s: %s", o.Notice.Kind, o.Notice.Instance, o.Notice.Node, o.Notice.Text)))
 			continue
-		case controller.SaveDeployment, controller.SaveNames, controller.SaveJob:
+		case controller.SaveDeployment, controller.SaveNames, controller.SaveJob, controller.SaveSent:
 			continue
 		}
 		described = append(described, describe(o))

@@ -2,11 +2,10 @@ package controller_test
 
 import (
 	"container/heap"
+	"encoding/binary"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -20,18 +19,33 @@ import (
 
 // TestSimulation runs a controller with agents and clients over a network that
 // loses, delays, reorders and repeats messages, while agents and the controller
-// are restarted. Whatever happens, the controller must keep its promises.
+// are restarted, the latter also in the middle of what it does. Whatever
+// happens, the controller must keep its promises.
 func TestSimulation(t *testing.T) {
-	seeds := 250
-	if testing.Short() {
-		seeds = 50
-	}
-	for seed := range seeds {
-		s := newSimulation(uint64(seed))
-		s.run()
-		if s.err != nil {
-			t.Fatalf("seed %d: %v", seed, s.err)
-		}
+	for _, tt := range []struct{ agents, seeds, whenLong int }{
+		{1, 200, 10_000},
+		{4, 300, 20_000},
+		{100, 8, 1_000},
+		{10_000, 1, 20},
+	} {
+		t.Run(fmt.Sprint(tt.agents), func(t *testing.T) {
+			if tt.agents == 10_000 && testing.Short() {
+				t.Skip("takes seconds")
+			}
+			steps, answers, outcomes := 0, 0, make(map[zeekapi.Outcome]int)
+			for seed := range max(1, scale(tt.seeds, tt.whenLong)) {
+				s := newSimulation(uint64(seed), tt.agents)
+				s.run()
+				if s.err != nil {
+					t.Fatalf("seed %d: %v", seed, s.err)
+				}
+				steps, answers = steps+s.steps, answers+s.answers
+				for o, n := range s.outcomes {
+					outcomes[o] += n
+				}
+			}
+			t.Logf("%d steps, %d requests answered, deployments %v", steps, answers, outcomes)
+		})
 	}
 }
 
@@ -43,25 +57,37 @@ type simulation struct {
 	calm   bool // no more faults
 	err    error
 
+	steps, answers int
+	outcomes       map[zeekapi.Outcome]int
+
 	machine *controller.Machine
 	life    int // of the controller
+	crashed bool
 	state   controller.State
 	staged  map[string]zeekapi.Configuration // every configuration that there ever was
 	ids     int
 
 	agents  []*simAgent
-	peers   map[uuid.UUID]bool            // as the controller sees them
-	welcome map[string]uuid.UUID          // whom a welcome was for, by ID
-	greeted map[string]map[uuid.UUID]bool // who answered a welcome, by instance
-	ran     map[string]map[string]bool    // configurations that agents took, by instance
-	pending map[string]time.Time          // deadlines of requests
+	byName  map[string]*simAgent
+	peers   map[uuid.UUID]bool         // as the controller sees them
+	welcome map[string]uuid.UUID       // whom a welcome was for, by ID
+	greeted map[uuid.UUID]bool         // who answered a welcome
+	ran     map[string]map[string]bool // configurations that agents took, by instance
+	pending map[string]time.Time       // deadlines of requests
+
+	acknowledged string // the configuration that was last said to be staged
 }
 
 type simAgent struct {
 	name    string
+	number  int
 	peer    broker.Peer
-	up      bool   // connected
-	running string // ID of the configuration
+	up      bool                  // connected
+	ours    bool                  // understands questions about the status
+	keeps   bool                  // what it runs, when it restarts
+	running string                // ID of the configuration
+	content zeekapi.Configuration // what it is
+	told    int                   // the last message that it took that changes that
 }
 
 type event struct {
@@ -85,18 +111,22 @@ func (e *events) Pop() any {
 	return x
 }
 
-func newSimulation(seed uint64) *simulation {
+func newSimulation(seed uint64, agents int) *simulation {
 	s := &simulation{
 		random:  rand.New(rand.NewPCG(seed, 1)),
 		now:     testStart,
-		state:   controller.State{Configs: make(map[controller.Slot]zeekapi.Configuration)},
+		state:   controller.State{}.Clone(),
 		staged:  make(map[string]zeekapi.Configuration),
+		byName:  make(map[string]*simAgent),
 		ran:     make(map[string]map[string]bool),
 		pending: make(map[string]time.Time),
+
+		outcomes: make(map[zeekapi.Outcome]int),
 	}
-	for i := range 2 + s.random.IntN(3) {
-		a := &simAgent{name: string(rune('a' + i))}
+	for i := range agents {
+		a := &simAgent{name: fmt.Sprintf("%05d", i), number: i, ours: s.chance(0.5), keeps: s.chance(0.3)}
 		s.agents = append(s.agents, a)
+		s.byName[a.name] = a
 		s.ran[a.name] = make(map[string]bool)
 		s.after(s.delay(), func() { s.boot(a) })
 		s.after(s.delay(), func() { s.repeatHello(a) })
@@ -106,8 +136,11 @@ func newSimulation(seed uint64) *simulation {
 }
 
 func (s *simulation) run() {
-	const faults, calm = 2 * time.Minute, 2 * time.Minute
-	for at := time.Duration(0); at < faults; at += time.Duration(s.random.Int64N(int64(4 * time.Second))) {
+	faults, calm, pause := 2*time.Minute, 3*time.Minute, 4*time.Second
+	if len(s.agents) > 1000 {
+		faults, calm, pause = 40*time.Second, 100*time.Second, time.Second
+	}
+	for at := time.Duration(0); at < faults; at += time.Duration(s.random.Int64N(int64(pause))) {
 		s.after(at, s.mischief)
 	}
 	s.after(faults, func() {
@@ -126,9 +159,10 @@ func (s *simulation) run() {
 			ev.do()
 		} else {
 			s.now = deadline
-			s.step(controller.Tick{})
+			s.step(controller.Tick{}, "")
 		}
 	}
+	s.checkAll()
 	s.checkEnd()
 }
 
@@ -163,19 +197,17 @@ func (s *simulation) deliver(do func()) {
 	}
 }
 
-func (s *simulation) failf(format string, args ...any) {
-	if s.err == nil {
-		s.err = fmt.Errorf("at %v: %s", s.now.Sub(testStart), fmt.Sprintf(format, args...))
-	}
-}
-
 // startController gives the controller a new life.
 func (s *simulation) startController() {
 	s.life++
+	s.crashed = false
 	s.peers = make(map[uuid.UUID]bool)
 	s.welcome = make(map[string]uuid.UUID)
-	s.greeted = make(map[string]map[uuid.UUID]bool)
+	s.greeted = make(map[uuid.UUID]bool)
 	clear(s.pending)
+	if id := s.state.Configs[controller.Staged].ID; id != s.acknowledged && !s.crashedWhileStaging(id) {
+		s.failf("%s was acknowledged, but %q is staged", s.acknowledged, id)
+	}
 	s.machine = controller.NewMachine(controller.DefaultSettings(), s.state.Clone(), func() string {
 		s.ids++
 		return fmt.Sprintf("#%d", s.ids)
@@ -188,35 +220,55 @@ func (s *simulation) startController() {
 	}
 }
 
-func (s *simulation) step(in controller.Input) {
-	s.perform(s.machine.Step(s.now, in))
-	s.check()
+// crashedWhileStaging takes note of a configuration that is staged although
+// nobody heard of it.
+func (s *simulation) crashedWhileStaging(id string) bool {
+	_, known := s.staged[id]
+	s.acknowledged = id
+	return known
 }
 
-// fromAgent takes a message to the controller, if the peering still is.
-func (s *simulation) fromAgent(p broker.Peer, msg zeekapi.Message) {
-	life := s.life
-	s.deliver(func() {
-		if s.life != life || !s.peers[p.ID] {
-			return
-		}
-		if msg, ok := msg.(zeekapi.AgentWelcomeResponse); ok && s.welcome[msg.ID] == p.ID {
-			name := msg.Result.Instance
-			if s.greeted[name] == nil {
-				s.greeted[name] = make(map[uuid.UUID]bool)
-			}
-			s.greeted[name][p.ID] = true
-		}
-		s.step(controller.FromAgent{Peer: p, Message: msg})
-	})
+// step gives the machine an input, which comes from an agent or not.
+func (s *simulation) step(in controller.Input, agent string) {
+	if s.err != nil {
+		return
+	}
+	s.steps++
+	outputs := s.machine.Step(s.now, in)
+	if !s.calm && s.chance(0.002*min(1, 20/float64(len(s.agents)))) {
+		s.crash(outputs)
+		return
+	}
+	s.perform(outputs)
+	s.check(agent)
+}
+
+// crash kills the controller when it has not yet stored what is to be stored,
+// or done only a part of the rest.
+func (s *simulation) crash(outputs []controller.Output) {
+	if s.chance(0.7) {
+		s.store(outputs)
+		some := outputs[:s.random.IntN(len(outputs)+1)]
+		s.send(some)
+	}
+	s.startController()
 }
 
 func (s *simulation) perform(outputs []controller.Output) {
+	s.store(outputs)
+	s.send(outputs)
+}
+
+func (s *simulation) store(outputs []controller.Output) {
 	for _, o := range outputs {
 		if c, ok := o.(controller.Change); ok {
+			s.checkChange(c)
 			s.state.Apply(c)
 		}
 	}
+}
+
+func (s *simulation) send(outputs []controller.Output) {
 	for _, o := range outputs {
 		switch o := o.(type) {
 		case controller.ToClients:
@@ -226,21 +278,20 @@ func (s *simulation) perform(outputs []controller.Output) {
 		case controller.Hangup:
 			s.hangUp(o.Address)
 		case controller.ToAgent:
+			s.checkToAgent(o)
 			if msg, ok := o.Message.(zeekapi.AgentWelcomeRequest); ok {
 				s.welcome[msg.ID] = o.Peer
 			}
-			s.deliver(func() { s.toAgent(o) })
+			if a := s.byName[o.Instance]; a != nil {
+				s.count++
+				number := s.count
+				s.deliver(func() { s.toAgent(a, o, number) })
+			}
 		}
 	}
 }
 
 // The agents.
-
-func (s *simulation) boot(a *simAgent) {
-	a.peer = broker.Peer{ID: uuid.Must(uuid.NewRandomFromReader(source{s.random})), Addr: netip.MustParseAddrPort("10.0.0.1:40000")}
-	a.up = true
-	s.connect(a, a.peer)
-}
 
 type source struct{ *rand.Rand }
 
@@ -251,19 +302,30 @@ func (r source) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+func (s *simulation) boot(a *simAgent) {
+	addr := binary.BigEndian.AppendUint32(nil, 10<<24|uint32(a.number))
+	if s.chance(0.05) {
+		addr[1] = byte(s.random.IntN(256)) // from elsewhere
+	}
+	ip, _ := netip.AddrFromSlice(addr)
+	a.peer = broker.Peer{ID: uuid.Must(uuid.NewRandomFromReader(source{s.random})), Addr: netip.AddrPortFrom(ip, 40000)}
+	a.up = true
+	s.connect(a, a.peer)
+}
+
 func (s *simulation) connect(a *simAgent, p broker.Peer) {
 	life := s.life
 	s.after(s.delay(), func() {
 		if s.life == life && a.up && a.peer == p {
 			s.peers[p.ID] = true
-			s.step(controller.PeerAdded{Peer: p})
+			s.step(controller.PeerAdded{Peer: p}, "")
 			s.sayHello(a)
 		}
 	})
 }
 
 func (s *simulation) sayHello(a *simAgent) {
-	s.fromAgent(a.peer, zeekapi.AgentHello{Instance: a.name, APIVersion: 1})
+	s.fromAgent(a, a.peer, zeekapi.AgentHello{Instance: a.name, APIVersion: 1})
 }
 
 func (s *simulation) repeatHello(a *simAgent) {
@@ -273,11 +335,28 @@ func (s *simulation) repeatHello(a *simAgent) {
 	s.after(20*time.Second, func() { s.repeatHello(a) })
 }
 
+// fromAgent takes a message to the controller, if the peering still is.
+func (s *simulation) fromAgent(a *simAgent, p broker.Peer, msg zeekapi.Message) {
+	life := s.life
+	s.deliver(func() {
+		if s.life != life || !s.peers[p.ID] {
+			return
+		}
+		if msg, ok := msg.(zeekapi.AgentWelcomeResponse); ok && s.welcome[msg.ID] == p.ID {
+			s.greeted[p.ID] = true
+		}
+		s.step(controller.FromAgent{Peer: p, Message: msg}, a.name)
+	})
+}
+
 // restart ends an agent's process and starts another. The controller may notice
 // the end of the first late.
 func (s *simulation) restart(a *simAgent) {
 	s.lose(a.peer)
-	a.up, a.running = false, ""
+	a.up, a.told = false, 0
+	if !a.keeps {
+		a.running = ""
+	}
 	s.after(s.delay(), func() { s.boot(a) })
 }
 
@@ -286,207 +365,103 @@ func (s *simulation) lose(p broker.Peer) {
 	s.after(s.delay(), func() {
 		if s.life == life && s.peers[p.ID] {
 			delete(s.peers, p.ID)
-			for _, peers := range s.greeted {
-				delete(peers, p.ID)
-			}
-			s.step(controller.PeerLost{Peer: p})
+			delete(s.greeted, p.ID)
+			s.step(controller.PeerLost{Peer: p}, "")
 		}
 	})
 }
 
-func (s *simulation) address(a *simAgent) string { return "10.1.0." + fmt.Sprint(a.name[0]) + ":2151" }
+func (s *simulation) address(a *simAgent) string {
+	return fmt.Sprintf("11.0.%d.%d:2151", a.number>>8, a.number&0xff)
+}
+
+func (s *simulation) at(address string) *simAgent {
+	ip := netip.MustParseAddrPort(address).Addr().As4()
+	if a := s.agents[int(ip[2])<<8|int(ip[3])]; a.up {
+		return a
+	}
+	return nil
+}
 
 // dialed lets the controller reach an agent, by a peering beside its own.
 func (s *simulation) dialed(address string) {
-	for _, a := range s.agents {
-		if s.address(a) == address && a.up {
-			s.sayHello(a)
-		}
+	if a := s.at(address); a != nil {
+		s.sayHello(a)
 	}
 }
 
 func (s *simulation) hangUp(address string) {
-	for _, a := range s.agents {
-		if s.address(a) == address && a.up {
-			p := a.peer
-			s.lose(p)
-			s.after(time.Second, func() { s.connect(a, p) })
+	if a := s.at(address); a != nil {
+		p := a.peer
+		s.lose(p)
+		s.after(time.Second, func() { s.connect(a, p) })
+	}
+}
+
+// toAgent takes a message to an agent. Those that change what it runs are not
+// taken by another process than they were for, nor after a later one.
+func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
+	if !a.up || !s.calm && s.chance(0.05) {
+		return
+	}
+	answer := answerTo(o)
+	switch msg := o.Message.(type) {
+	case zeekapi.AgentWelcomeRequest:
+		if !s.calm && s.chance(0.02) {
+			answer = zeekapi.AgentWelcomeResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Instance: a.name}}
+		}
+	case zeekapi.AgentStandbyRequest, zeekapi.AgentDeployRequest:
+		if o.Peer != a.peer.ID || number < a.told {
+			return
+		}
+		a.told = number
+		a.run(o.Message)
+		s.ran[a.name][a.running] = true
+	case zeekapi.AgentGetNodesRequest:
+		answer = a.nodes(msg.ID)
+	case zeekapi.AgentStatusRequest:
+		if !a.ours {
+			life := s.life
+			s.after(0, func() {
+				if s.life == life {
+					s.step(controller.Unsupported{ToAgent: o}, "")
+				}
+			})
+			return
+		}
+		answer = zeekapi.AgentStatusResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Success: true, Data: broker.Vector()}}
+	}
+	if !s.calm && s.chance(0.02) {
+		answer = agentDeployed(o.Message.RequestID()) // whatever the question was
+	}
+	s.fromAgent(a, a.peer, answer)
+	if !s.calm && s.chance(0.1) {
+		other := s.anyAgent()
+		s.fromAgent(other, other.peer, answer) // who was not asked
+	}
+}
+
+// run does what one of Zeek's agents does.
+func (a *simAgent) run(msg zeekapi.Message) {
+	switch msg := msg.(type) {
+	case zeekapi.AgentStandbyRequest:
+		a.running, a.content = "", zeekapi.Configuration{}
+	case zeekapi.AgentDeployRequest:
+		if msg.Force || msg.Config.ID != a.running {
+			a.running, a.content = msg.Config.ID, msg.Config
 		}
 	}
 }
 
-func (s *simulation) toAgent(o controller.ToAgent) {
-	for _, a := range s.agents {
-		if a.name != o.Instance || !a.up || !s.calm && s.chance(0.05) {
-			continue
-		}
-		answer := answerTo(o)
-		switch msg := o.Message.(type) {
-		case zeekapi.AgentWelcomeRequest:
-			if !s.calm && s.chance(0.02) {
-				answer = zeekapi.AgentWelcomeResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Instance: a.name}}
-			}
-		case zeekapi.AgentStandbyRequest:
-			a.running = ""
-		case zeekapi.AgentDeployRequest:
-			a.running = msg.Config.ID
-			s.ran[a.name][a.running] = true
-		}
-		if !s.calm && s.chance(0.02) {
-			answer = agentDeployed(o.Message.RequestID()) // whatever the question was
-		}
-		s.fromAgent(a.peer, answer)
-		if !s.calm && s.chance(0.1) {
-			s.fromAgent(s.anyAgent().peer, answer) // who was not asked
-		}
+func (a *simAgent) nodes(id string) zeekapi.Message {
+	var nodes []zeekapi.NodeStatus
+	if i := a.number; a.running != "" {
+		nodes = append(nodes, zeekapi.NodeStatus{
+			Node: fmt.Sprintf("w%05d", i), State: zeekapi.StateRunning,
+			ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker,
+		})
 	}
+	return zeekapi.AgentGetNodesResponse{ReqID: reqID(id), Result: zeekapi.Result{ReqID: id, Success: true, Data: mustMarshal(nodes)}}
 }
 
 func (s *simulation) anyAgent() *simAgent { return s.agents[s.random.IntN(len(s.agents))] }
-
-// The clients, and the trouble.
-
-func (s *simulation) mischief() {
-	switch n := s.random.IntN(20); {
-	case n < 4:
-		s.restart(s.anyAgent())
-	case n == 4:
-		s.startController()
-	case n == 5: // a connection breaks, the agent goes on
-		a := s.anyAgent()
-		s.lose(a.peer)
-		s.connect(a, a.peer)
-	default:
-		s.request()
-	}
-}
-
-func (s *simulation) request() {
-	s.ids++
-	id := fmt.Sprintf("r%d", s.ids)
-	var msg zeekapi.Message
-	switch s.random.IntN(9) {
-	case 0, 1:
-		msg = stage(id, s.anyConfig())
-	case 2, 3:
-		msg = deploy(id)
-	case 4:
-		msg = set(id, s.anyConfig())
-	case 5:
-		msg = getNodes(id)
-	case 6:
-		msg = getID(id, "x", "wa", "wz")
-	case 7:
-		msg = restart(id)
-	case 8:
-		msg = zeekapi.TestTimeoutRequest{ReqID: zeekapi.ReqID{ID: id}, WithState: s.chance(0.5)}
-	}
-	s.deliver(func() {
-		if t, ok := msg.(zeekapi.TestTimeoutRequest); !ok || t.WithState {
-			if _, again := s.pending[id]; !again {
-				s.pending[id] = s.now.Add(controller.DefaultSettings().RequestTimeout)
-			}
-		}
-		s.step(controller.FromClient{Message: msg})
-	})
-}
-
-func (s *simulation) anyConfig() zeekapi.Configuration {
-	s.ids++
-	var names []string
-	for _, a := range s.agents {
-		if s.chance(0.8) {
-			names = append(names, a.name)
-		}
-	}
-	if s.chance(0.05) {
-		names = append(names, "nobody")
-	}
-	c := config(fmt.Sprintf("c%d", s.ids), names...)
-	for _, a := range s.agents {
-		if s.chance(0.2) {
-			c = listening(c, a.name, s.address(a))
-		}
-	}
-	s.staged[c.ID] = c
-	return c
-}
-
-// The promises.
-
-func (s *simulation) answered(msg zeekapi.Message) {
-	id := msg.RequestID()
-	deadline, ok := s.pending[id]
-	if !ok {
-		s.failf("%s: answer to no request or a second one", describe(controller.ToClients{Message: msg}))
-	}
-	if s.now.After(deadline) {
-		s.failf("%s: answered too late", id)
-	}
-	delete(s.pending, id)
-	switch msg := msg.(type) {
-	case zeekapi.StageConfigurationResponse:
-		if config, ok := acknowledged(msg.Results); ok && (s.state.Configs[controller.Staged].ID != config || s.state.Configs[controller.Ready].ID != config) {
-			s.failf("%s: acknowledges %s before it is saved", id, config)
-		}
-	case zeekapi.DeployResponse:
-		config, ok := acknowledged(msg.Results)
-		if !ok {
-			return
-		}
-		if s.state.Configs[controller.Deployed].ID != config || s.state.Configs[controller.Target].ID != config {
-			s.failf("%s: acknowledges %s before it is saved", id, config)
-		}
-		for _, inst := range s.staged[config].Instances {
-			if !s.ran[inst.Name][config] {
-				s.failf("%s: %s is said to be deployed, but never was on %s", id, config, inst.Name)
-			}
-		}
-	}
-}
-
-func acknowledged(results []zeekapi.Result) (config string, ok bool) {
-	last := results[len(results)-1]
-	config, _ = last.Data.Text()
-	return config, last.Success && last.Instance == ""
-}
-
-func (s *simulation) check() {
-	if err := s.machine.Check(); err != nil {
-		s.failf("%v", err)
-	}
-	for id, deadline := range s.pending {
-		if deadline.Before(s.now) {
-			s.failf("%s: not answered in time", id)
-		}
-	}
-	peers, requests := s.machine.Held()
-	if peers > len(s.peers) {
-		s.failf("%d peers held, there are %d", peers, len(s.peers))
-	}
-	if most := len(s.pending) + len(s.agents) + 3; requests > most {
-		s.failf("%d requests held, there are %d and perhaps some of the controller's own", requests, len(s.pending))
-	}
-	for _, name := range s.machine.Ready() {
-		if p := s.machine.AgentOf(name); !s.greeted[name][p] {
-			s.failf("%s is ready, but its agent %s never answered a welcome", name, p)
-		}
-	}
-}
-
-// checkEnd wants that all agents run the target once all is calm.
-func (s *simulation) checkEnd() {
-	target, ok := s.state.Configs[controller.Target]
-	if !ok || slices.ContainsFunc(target.Instances, func(i zeekapi.Instance) bool { return i.Name == "nobody" }) {
-		return
-	}
-	for _, a := range s.agents {
-		if _, wanted := target.Instance(a.name); wanted && a.running != target.ID {
-			s.failf("in the end %s runs %q instead of %s; ready are %s, pending %v",
-				a.name, a.running, target.ID, s.machine.Ready(), slices.Collect(maps.Keys(s.pending)))
-		}
-	}
-	if s.state.Configs[controller.Deployed].ID != target.ID {
-		s.failf("in the end %s is deployed instead of %s", s.state.Configs[controller.Deployed].ID, target.ID)
-	}
-}

@@ -78,9 +78,10 @@ func (s *Store) Load() (State, error) {
 		each(&r, bucketNotices, func(n zeekapi.Notice) { state.Notices = append(state.Notices, n) })
 		each(&r, bucketDrained, func(name string) { state.Drained = append(state.Drained, name) })
 		each(&r, bucketOwed, func(name string) { state.Owed = append(state.Owed, name) })
-		if job := new(zeekapi.Job); r.get(bucketJobs, keyLast, job) {
+		if job := new(zeekapi.Job); r.get(bucketLast, keyJob, job) {
 			state.Job = job
 		}
+		r.get(bucketLast, keySent, &state.Sent)
 		return r.complete()
 	}
 	if err := undamaged(func() error { return s.db.View(view) }); err != nil {
@@ -132,7 +133,9 @@ func (l *ledger) apply(c Change) {
 			l.delete(bucket, keyOfName(c.Name))
 		}
 	case SaveJob:
-		l.put(bucketJobs, keyLast, c.Job)
+		l.put(bucketLast, keyJob, c.Job)
+	case SaveSent:
+		l.put(bucketLast, keySent, c.Sent)
 	case Announce:
 		l.put(bucketNotices, keyOf(c.Notice.Number), c.Notice)
 		l.trim(bucketNotices, c.Oldest)

@@ -82,6 +82,7 @@ func someChanges() []controller.Change {
 		controller.SaveJob{Job: zeekapi.Job{Number: 1, By: "bob", Started: began, Next: []string{"w"}}},
 		controller.SaveJob{Job: zeekapi.Job{Number: 1, By: "bob", Started: began, Ended: began, Done: []string{"w"}}},
 	}
+	changes = append(changes, controller.SaveSent{Sent: controller.Sent{ID: "c1", Digest: "\xff\x00"}})
 	for _, slot := range controller.Slots {
 		c := fullConfig()
 		c.ID = string(slot)
