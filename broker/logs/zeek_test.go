@@ -48,9 +48,9 @@ const want = `b=T i=-7 c=42 d=1.5 t=2017-07-14T02:40:00.25Z iv=-1m30s s="a\xff\x
 	`a4=10.0.0.1 a6=2001:db8::1 n4=10.0.0.0/8 n6=2001:db8::/32 sc={"x", "y"} vs=[192.168.0.0/16] none={} ` +
 	`inner.f="Test::named: function(n:count) : void\n;" inner.i="file.txt"`
 
-// TestZeek receives the logs of every Zeek whose prefix is in the environment
+// TestLogRowsOfZeek receives the logs of every Zeek whose prefix is in the environment
 // variable ZEEK, separated by commas.
-func TestZeek(t *testing.T) {
+func TestLogRowsOfZeek(t *testing.T) {
 	if os.Getenv("ZEEK") == "" {
 		t.Skip("NOT TESTED AGAINST A LIVE PEER: the environment variable ZEEK names no Zeek")
 	}

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// TestZeek meets every Zeek whose prefix is in the environment variable ZEEK,
+// TestTLSWithZeek meets every Zeek whose prefix is in the environment variable ZEEK,
 // separated by commas, in both directions and modes.
-func TestZeek(t *testing.T) {
+func TestTLSWithZeek(t *testing.T) {
 	if os.Getenv("ZEEK") == "" {
 		t.Skip("NOT TESTED AGAINST A LIVE PEER: the environment variable ZEEK names no Zeek")
 	}
