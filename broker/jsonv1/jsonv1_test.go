@@ -382,8 +382,8 @@ func textsOf(t testing.TB, file string) (texts []recorded) {
 }
 
 // What Zeek 8.0 wrote must come out again byte for byte. Zeek 5.0 puts a space
-// after each comma and colon, and so does the Python of the clients; their
-// texts must come out the same but for that, or at least mean the same.
+// after each comma and colon and has shorter ways to write a timespan or a
+// real, and so has the Python of the clients; their texts must mean the same.
 func TestRecordings(t *testing.T) {
 	texts := recordedTexts(t, "*/*.jsonl")
 	identical := 0
@@ -394,13 +394,9 @@ func TestRecordings(t *testing.T) {
 			continue
 		}
 		again := jsonv1.Append(nil, frame)
-		want := string(r.text)
-		if strings.HasPrefix(r.file, "zeek-5.") {
-			want = strings.NewReplacer(`": `, `":`, `, "`, `,"`, `}, {`, `},{`).Replace(want)
-		}
-		if string(again) == want {
+		if string(again) == string(r.text) {
 			identical++
-		} else if r.from == "server" {
+		} else if r.from == "server" && !strings.HasPrefix(r.file, "zeek-5.") {
 			t.Errorf("%s:%d: encoded again\n%.400s\nwant\n%.400s", r.file, r.line, again, r.text)
 		}
 		second, err := jsonv1.Decode(again)
