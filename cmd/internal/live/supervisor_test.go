@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // supervisor starts a Supervisor without agent and controller, and returns its
@@ -44,6 +43,8 @@ func (c client) value(t *testing.T, node, id string) string {
 }
 
 func TestSupervisorLauncher(t *testing.T) {
+	// One node has Zeek's own script for nodes, to which ours leaves it.
+	config := cluster + "scripts = policy/frameworks/management/node\n"
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, tls := range tlsModes {
 			t.Run("tls "+tls.mode, func(t *testing.T) {
@@ -53,7 +54,7 @@ func TestSupervisorLauncher(t *testing.T) {
 				agent := supervisedAgent(t, native, listen, port, state, tls.mode)
 				c := ours(t, websocket)
 				c.instances(t, "agent-one")
-				c.deploy(t, cluster)
+				c.deploy(t, config)
 				before := c.running(t, "agent-one", nodes...)
 				if got := c.value(t, "worker", "Cluster::node"); got != `"worker"` {
 					t.Errorf("Cluster::node is %s", got)
@@ -81,7 +82,7 @@ func TestSupervisorLauncher(t *testing.T) {
 				}
 				supervisedAgent(t, native, listen, port, t.TempDir(), tls.mode)
 				c.instances(t, "agent-one")
-				c.deploy(t, cluster)
+				c.deploy(t, config)
 				after := c.running(t, "agent-one", nodes...)
 				for _, name := range nodes {
 					if before[name].PID != after[name].PID {
@@ -148,12 +149,14 @@ func TestSupervisorLauncherShowsWhyANodeFails(t *testing.T) {
 		if err := os.WriteFile(file, []byte(cluster+"interface = nosuchdev\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		began := time.Now()
-		stdout, _, code := run(t, nil, append(c.argv, "deploy-config", file)...)
-		t.Logf("answered after %s", time.Since(began))
-		if code == 0 || !strings.Contains(stdout, "nosuchdev") {
-			t.Errorf("exit code %d: %s", code, stdout)
-		}
+		// On a busy machine it may not have died yet when the answer is due.
+		eventually(t, "the reason", func() error {
+			stdout, _, code := run(t, nil, append(c.argv, "deploy-config", file)...)
+			if code == 0 || !strings.Contains(stdout, "nosuchdev") {
+				return fmt.Errorf("exit code %d: %s", code, stdout)
+			}
+			return nil
+		})
 		eventually(t, "the others running", func() error {
 			var got struct {
 				Results map[string]map[string]nodeStatus
