@@ -268,6 +268,7 @@ func (s *agentService) newSupervisorLauncher(listens netip.AddrPort) (launch.Lau
 	l, err := supervisor.New(supervisor.Config{
 		Bus:      endpoint,
 		StateDir: s.stateDir, SpoolDir: s.nodes.spoolDir,
+		StdoutFile: s.nodes.stdout, StderrFile: s.nodes.stderr,
 		NodeTopic: s.topics.Node, ConnectRetry: s.connectRetry, TopicPrefix: s.topics.Supervisor,
 		Agent: listens,
 		Log:   log,

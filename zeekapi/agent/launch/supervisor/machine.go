@@ -352,6 +352,15 @@ func (m *machine) nodeStarted(now time.Time, msg control.NodeStarted) {
 	}
 }
 
+// directory returns where a node runs, "" for one that the Supervisor does not
+// have.
+func (m *machine) directory(name string) string {
+	if n := m.nodes[name]; n != nil && n.has != nil {
+		return n.has.Directory
+	}
+	return ""
+}
+
 // died reports that a node died and was started again by the Supervisor.
 func (m *machine) died(name string, n *node, outputs zeekapi.NodeOutputs) {
 	n.revived = time.Time{}

@@ -28,6 +28,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/tailfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
@@ -55,6 +56,11 @@ type Config struct {
 	ConnectRetry time.Duration
 	TopicPrefix  string
 
+	// StdoutFile and StderrFile are where the Supervisor writes what nodes
+	// write, in their directories; "" for Zeek's defaults
+	// (Zeek: Management::Node::stdout_file).
+	StdoutFile, StderrFile string
+
 	// Agent is where the agent listens for its nodes. An unspecified address
 	// stands for all of the machine's.
 	Agent netip.AddrPort
@@ -68,7 +74,7 @@ func Topics(prefix string) []string {
 	return []string{control.Topic, cmp.Or(prefix, management.DefaultTopics.Supervisor)}
 }
 
-// Launcher is a launch.Launcher and a launch.Adopter. Its nodes say hello and
+// Launcher is a launch.Launcher, a launch.Adopter and a launch.Outputter. Its nodes say hello and
 // answer on the agent's bus. Until the Supervisor is there, nodes wait.
 type Launcher struct {
 	config   Config
@@ -86,8 +92,9 @@ type Launcher struct {
 }
 
 var (
-	_ launch.Launcher = (*Launcher)(nil)
-	_ launch.Adopter  = (*Launcher)(nil)
+	_ launch.Launcher  = (*Launcher)(nil)
+	_ launch.Adopter   = (*Launcher)(nil)
+	_ launch.Outputter = (*Launcher)(nil)
 )
 
 // New returns a launcher. It writes the scripts that nodes load into the state
@@ -144,6 +151,24 @@ func (l *Launcher) Stop(name string) {
 // Keep has the Supervisor destroy the nodes that it had before, but for these.
 func (l *Launcher) Keep(names []string) {
 	l.step(func(now time.Time) []output { return l.machine.keepOnly(now, names) })
+}
+
+// Outputs returns the ends of what a node wrote since it was last started. There
+// is nothing unless the Supervisor loads
+// policy/frameworks/management/supervisor.
+func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
+	l.mu.Lock()
+	dir := l.machine.directory(name)
+	l.mu.Unlock()
+	if dir == "" {
+		return zeekapi.NodeOutputs{}, nil
+	}
+	stdout, errOut := tailfile.Read(filepath.Join(dir, cmp.Or(l.config.StdoutFile, "stdout")), limit)
+	stderr, errErr := tailfile.Read(filepath.Join(dir, cmp.Or(l.config.StderrFile, "stderr")), limit)
+	if err := errors.Join(errOut, errErr); err != nil {
+		return zeekapi.NodeOutputs{}, fmt.Errorf("supervisor launcher: output of node %s: %w", name, err)
+	}
+	return zeekapi.NodeOutputs{Stdout: string(stdout), Stderr: string(stderr)}, nil
 }
 
 // Next waits for the next event.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -281,6 +282,27 @@ func TestUnknownLayout(t *testing.T) {
 		r.Start(member("w", "w"))
 		time.Sleep(requestTimeout)
 		r.expect("no layout", "w exited: "+errLayouts.Error())
+	})
+}
+
+func TestOutputs(t *testing.T) {
+	within(t, control.Layout61, func(r *rig) {
+		r.connect()
+		r.Start(member("w", "w"))
+		r.settle()
+		dir := r.fake.nodes["w"].Config.Directory
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "stderr"), []byte("fatal error"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Outputs("w", 5); err != nil || got != (zeekapi.NodeOutputs{Stderr: "error"}) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if got, err := r.Outputs("nobody", 5); err != nil || got != (zeekapi.NodeOutputs{}) {
+			t.Errorf("%+v, %v", got, err)
+		}
 	})
 }
 

@@ -2,14 +2,12 @@ package zeek
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/tailfile"
 )
 
 // How much of what a node wrote is reported unless Config.OutputLines says
@@ -27,7 +25,7 @@ func output(dir, name string) (*os.File, error) {
 // lastWords returns the last lines that a node wrote, none if there are none.
 func (l *Launcher) lastWords(node string) zeekapi.NodeOutputs {
 	last := func(name string) string {
-		b, _ := tail(filepath.Join(l.nodeDir(node), name), outputBytes) // what cannot be read is not reported
+		b, _ := tailfile.Read(filepath.Join(l.nodeDir(node), name), outputBytes) // what cannot be read is not reported
 		return lastLines(b, l.config.OutputLines)
 	}
 	return zeekapi.NodeOutputs{Stdout: last(l.config.StdoutFile), Stderr: last(l.config.StderrFile)}
@@ -37,35 +35,15 @@ func (l *Launcher) lastWords(node string) zeekapi.NodeOutputs {
 // most so many bytes of each.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
 	dir := l.nodeDir(name)
-	stdout, err := tail(filepath.Join(dir, l.config.StdoutFile), limit)
+	stdout, err := tailfile.Read(filepath.Join(dir, l.config.StdoutFile), limit)
 	if err != nil {
 		return zeekapi.NodeOutputs{}, fmt.Errorf("output of node %s: %w", name, err)
 	}
-	stderr, err := tail(filepath.Join(dir, l.config.StderrFile), limit)
+	stderr, err := tailfile.Read(filepath.Join(dir, l.config.StderrFile), limit)
 	if err != nil {
 		return zeekapi.NodeOutputs{}, fmt.Errorf("output of node %s: %w", name, err)
 	}
 	return zeekapi.NodeOutputs{Stdout: string(stdout), Stderr: string(stderr)}, nil
-}
-
-// tail returns the last bytes of a file, nothing if it is not there.
-func tail(name string, limit int) ([]byte, error) {
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := f.Seek(max(0, size-int64(limit)), io.SeekStart); err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.LimitReader(f, int64(limit)))
 }
 
 // lastLines returns the last lines of a text.
