@@ -34,7 +34,7 @@ type Director interface {
 	PublishTo(ctx context.Context, peer uuid.UUID, topic string, v Value) (known bool, err error)
 }
 
-// Notice is one of Received, PeerAdded and PeerLost.
+// Notice is one of Received, PeerAdded, PeerSubscribed and PeerLost.
 type Notice interface{ notice() }
 
 // Received says that a peer sent a message.
@@ -46,15 +46,23 @@ type Received struct {
 // PeerAdded says that a peering is up; messages of the peer follow.
 type PeerAdded struct{ Peer Peer }
 
+// PeerSubscribed says that a peer wants other topics than before. Only native
+// endpoints say so; what a peer wants at first, Endpoint.Peers tells.
+type PeerSubscribed struct {
+	Peer   Peer
+	Filter Filter
+}
+
 // PeerLost says that a peering is over; nothing of the peer follows.
 type PeerLost struct {
 	Peer Peer
 	Err  error // why, never nil
 }
 
-func (Received) notice()  {}
-func (PeerAdded) notice() {}
-func (PeerLost) notice()  {}
+func (Received) notice()       {}
+func (PeerAdded) notice()      {}
+func (PeerSubscribed) notice() {}
+func (PeerLost) notice()       {}
 
 // Peer says who is at the other end of a peering.
 type Peer struct {

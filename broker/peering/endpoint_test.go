@@ -476,3 +476,34 @@ func TestPublishTo(t *testing.T) {
 		t.Errorf("without a topic: %v", err)
 	}
 }
+
+// A notice tells of a peer that wants something else, and not of one that says
+// the same again.
+func TestPeerSubscribed(t *testing.T) {
+	a := newEndpoint(t, Config{})
+	b := newEndpoint(t, Config{Subscriptions: []string{"one"}})
+	dial(t, a, listen(t, b))
+	next[broker.PeerAdded](t, a)
+	change := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Flush(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(b.Subscribe("two"))
+	change(b.Subscribe("two/three")) // nothing new
+	change(b.Unsubscribe("one"))
+	for _, want := range []broker.Filter{{"one", "two"}, {"two"}} {
+		n, err := a.Next(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := n.(broker.PeerSubscribed)
+		if !ok || !got.Filter.Equal(want) || got.Peer.ID != b.ID() {
+			t.Errorf("notice is %+v, want filter %q", n, want)
+		}
+	}
+}

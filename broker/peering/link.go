@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -372,7 +373,7 @@ func (l *link) receive(env *wire.Envelope) (broker.Notice, error) {
 		if err != nil {
 			return nil, fmt.Errorf("peering: routing update: %w", err)
 		}
-		l.setFilter(f)
+		return l.receiveFilter(f), nil
 	case wire.TypePing:
 		return nil, l.receivePing(env)
 	case wire.TypePong:
@@ -386,6 +387,18 @@ func (l *link) receive(env *wire.Envelope) (broker.Notice, error) {
 		// For data stores, which we have none of.
 	}
 	return nil, nil
+}
+
+// receiveFilter returns a notice if f is another filter than before: Zeek
+// repeats its own.
+func (l *link) receiveFilter(f broker.Filter) broker.Notice {
+	before := *l.filter.Load()
+	l.setFilter(f)
+	now := *l.filter.Load()
+	if now.Equal(before) {
+		return nil
+	}
+	return broker.PeerSubscribed{Peer: l.peer, Filter: slices.Clone(now)}
 }
 
 // receiveData returns what our scripts would get if we were a Zeek: also a
