@@ -46,6 +46,7 @@ func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "zeek-client",
 		Short:         "A Zeek management client",
+		Long:          "A Zeek management client\n\n" + clientcmd.ExitCodes,
 		Version:       version,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
@@ -63,7 +64,7 @@ func newCommand() *cobra.Command {
 	cmd.AddCommand(tool.Commands()...)
 	cmd.AddCommand(manpage.Command(manpage.About{
 		Version:  "zeek-client " + version,
-		Sections: func(*cobra.Command) []manpage.Section { return clientcmd.Manual() },
+		Sections: func(*cobra.Command) []manpage.Section { return tool.Manual() },
 	}))
 	return cmd
 }

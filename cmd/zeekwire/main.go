@@ -89,7 +89,7 @@ Each part works with Zeek's own controller, agent and zeek-client, too.
 
 Begin with "zeekwire demo".
 
-` + clientcmd.ExitCodes,
+` + clientcmd.ExitCodes + clientcmd.PeopleExitCodes,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -123,7 +123,7 @@ Begin with "zeekwire demo".
 // manual returns what a manual page has to say on top of the help.
 func manual(cmd *cobra.Command) []manpage.Section {
 	if cmd.GroupID == groupClient {
-		return clientcmd.Manual()
+		return (&clientcmd.Tool{People: true}).Manual()
 	}
 	return []manpage.Section{{Title: "Exit status", Text: "  0  done\n  1  failed\n  2  called wrongly"}}
 }

@@ -18,15 +18,22 @@ const ExitCodes = `Exit codes:
   0    done
   1    failed, or a part of it did
   2    called wrongly
-  3    with --strict-exit only: status finds something that is not as it should
-       be, diff finds changes
   130  interrupted`
 
-// Manual returns what the manual pages of client commands have to say on top of
+// PeopleExitCodes is what there is on top of that with Tool.People.
+const PeopleExitCodes = `
+  3    with --strict-exit only: status finds something that is not as it should
+       be, diff finds changes`
+
+// Manual returns what the manual pages of the commands have to say on top of
 // the help.
-func Manual() []manpage.Section {
+func (t *Tool) Manual() []manpage.Section {
+	codes := ExitCodes
+	if t.People {
+		codes += PeopleExitCodes
+	}
 	return []manpage.Section{
-		{Title: "Exit status", Text: strings.TrimPrefix(ExitCodes, "Exit codes:\n")},
+		{Title: "Exit status", Text: strings.TrimPrefix(codes, "Exit codes:\n")},
 		{Title: "Environment", Text: `  ZEEK_CLIENT_CONFIG_FILE      a file with settings
   ZEEK_CLIENT_CONFIG_SETTINGS  settings, SECTION.KEY=VALUE with blanks between
   NO_COLOR                     if it is set, no colours are used

@@ -44,20 +44,25 @@ func (r *run) historyTable(all []zeekapi.Deployment) []terminal.Line {
 		return []terminal.Line{terminal.Text("Nothing was deployed yet.")}
 	}
 	t := &terminal.Table{
-		Header: []string{"NUMBER", "STARTED", "TOOK", "ACTION", "BY", "CONFIGURATION", "OUTCOME", "ERROR"},
+		Header: []string{"NUMBER", "STARTED", "TOOK", "ACTION", "BY", "CONFIGURATION", "OUTCOME"},
 		Right:  []bool{0: true, 2: true},
 	}
+	var wrongs []terminal.Line
 	for _, d := range all {
-		took, text := "", ""
+		took := ""
 		if !d.Ended.IsZero() {
 			took = fmt.Sprintf("%.1fs", d.Ended.Sub(d.Started).Seconds())
 		}
-		if len(d.Errors) > 0 {
-			text = d.Errors[0]
+		for _, text := range d.Errors {
+			wrongs = append(wrongs, saying(fmt.Sprint(d.Number), text)...)
 		}
-		t.Add(number(d.Number), cell(localTime(d.Started)), cell(took), cell(d.Action), cell(d.By), cell(shortID(d.Config)), outcomeCell(d.Outcome), cell(text))
+		t.Add(number(d.Number), cell(localTime(d.Started)), cell(took), cell(d.Action), cell(d.By), cell(shortID(d.Config)), outcomeCell(d.Outcome))
 	}
-	return t.Lines(r.screen)
+	lines := t.Lines(r.screen)
+	if len(wrongs) > 0 {
+		lines = append(append(lines, terminal.Line{}), wrongs...)
+	}
+	return lines
 }
 
 // shortID returns the first part of a UUID, which is enough to tell a few from
@@ -116,7 +121,7 @@ The JSON has the key notices, a list with ` + noticeHelp + "." + jsonHelp
 
 // noticeLine shows a notice to people.
 func noticeLine(n zeekapi.Notice) terminal.Line {
-	text := cell(n.Text)
+	text := cell(inOneLine(n.Text))
 	switch n.Kind {
 	case zeekapi.NoticeState:
 		text = stateCell(zeekapi.State(n.Text))

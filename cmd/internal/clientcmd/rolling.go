@@ -145,7 +145,7 @@ func jobProgress(j zeekapi.Job, d time.Duration) []terminal.Line {
 func jobLines(j zeekapi.Job) []terminal.Line {
 	switch {
 	case j.Error != "":
-		return []terminal.Line{wrong("Rolling restart %d ended early: %s", j.Number, j.Error), terminal.Text("Restarted: %s", orNothing(strings.Join(j.Done, ", ")))}
+		return []terminal.Line{wrong("Rolling restart %d ended early: %s", j.Number, inOneLine(j.Error)), terminal.Text("Restarted: %s", orNothing(strings.Join(j.Done, ", ")))}
 	case j.Ended.IsZero():
 		return jobProgress(j, time.Since(j.Started))
 	case len(j.Done) == 0:

@@ -249,11 +249,12 @@ func deploymentSpans(d zeekapi.Deployment, now time.Time) terminal.Line {
 	line := terminal.Line{
 		cell(fmt.Sprintf("%s %d", actionText(d.Action), d.Number)), cell(byText(d.By)), cell(", " + ago(d.Started, now) + ": "), outcomeCell(d.Outcome),
 	}
-	if len(d.Errors) > 0 {
-		line = append(line, cell(": "+d.Errors[0]))
-	}
-	if n := len(d.Errors) - 1; n > 0 {
-		line = append(line, cell(fmt.Sprintf(" (and %d more, see history)", n)))
+	switch n := len(d.Errors); n {
+	case 0:
+	case 1:
+		line = append(line, cell(" (1 error, see history)"))
+	default:
+		line = append(line, cell(fmt.Sprintf(" (%d errors, see history)", n)))
 	}
 	return line
 }
@@ -280,7 +281,7 @@ func jobSpans(j zeekapi.Job, now time.Time) terminal.Line {
 		j.Number, byText(j.By), ago(j.Started, now), len(j.Done), len(j.Done)+len(j.Now)+len(j.Next)))}
 	switch {
 	case j.Error != "":
-		line = append(line, terminal.Span{Text: ", ended: " + j.Error, Style: terminal.Bad})
+		line = append(line, terminal.Span{Text: ", ended: " + inOneLine(j.Error), Style: terminal.Bad})
 	case j.Ended.IsZero():
 		line = append(line, terminal.Span{Text: ", now " + strings.Join(j.Now, ", "), Style: terminal.Warn})
 	}
@@ -336,7 +337,7 @@ func nodeStatusTable(s zeekapi.Status, now time.Time) (*terminal.Table, []termin
 	var wrongs []terminal.Line
 	say := func(who, text string) {
 		if text != "" {
-			wrongs = append(wrongs, terminal.Line{{Text: who + ": ", Style: terminal.Strong}, {Text: text, Style: terminal.Bad}})
+			wrongs = append(wrongs, saying(who, text)...)
 		}
 	}
 	for _, i := range s.Instances {
@@ -348,6 +349,23 @@ func nodeStatusTable(s zeekapi.Status, now time.Time) (*terminal.Table, []termin
 		}
 	}
 	return t, wrongs
+}
+
+// saying returns a text after the name of whom it is about, which may have
+// several lines.
+func saying(who, text string) []terminal.Line {
+	var lines []terminal.Line
+	first := terminal.Span{Text: who + ": ", Style: terminal.Strong}
+	for line := range strings.Lines(text) {
+		lines = append(lines, terminal.Line{first, {Text: strings.TrimRight(line, "\r\n"), Style: terminal.Bad}})
+		first = terminal.Span{Text: strings.Repeat(" ", terminal.Width(first.Text))}
+	}
+	return lines
+}
+
+// inOneLine returns a text without line breaks.
+func inOneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\r' || r == '\n' }), "; ")
 }
 
 // cpuText returns processors in use as a percentage of one.

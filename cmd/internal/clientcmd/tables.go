@@ -71,7 +71,7 @@ func complaints(out *answer) []terminal.Line {
 				source = *s + ": "
 			}
 		}
-		lines = append(lines, wrong("error: %s%s", source, text))
+		lines = append(lines, wrong("error: %s%s", source, inOneLine(text)))
 	}
 	return lines
 }
@@ -152,7 +152,7 @@ func successCell(success bool, text string) terminal.Span {
 	case text == "":
 		text = "failed"
 	default:
-		text = "failed: " + text
+		text = "failed: " + inOneLine(text)
 	}
 	return terminal.Span{Text: text, Style: terminal.Bad}
 }
@@ -182,7 +182,10 @@ func (r *run) deploymentTable(d client.Deployment, out *answer, note string) []t
 	if len(d.Nodes) == 0 && !d.Failed {
 		lines = append(lines, terminal.Text("%s", note))
 	}
-	if d.ID != "" {
+	switch {
+	case d.ID != "" && d.Failed:
+		lines = append(lines, terminal.Text("Deployed configuration %s, but not all is well.", d.ID))
+	case d.ID != "":
 		lines = append(lines, terminal.Text("Deployed configuration %s.", d.ID))
 	}
 	return lines
