@@ -40,9 +40,11 @@ const (
 	MinBackOff     = 500 * time.Millisecond
 	MaxBackOff     = time.Minute
 
-	// RecheckInterval is how often a node that could not be started is looked
-	// at again: its interface may have come, its port may be free.
-	RecheckInterval = time.Minute
+	// A node that could not be started is looked at again, as its interface may
+	// have come and its port may be free: after MinRecheck, doubled with every
+	// time, at most MaxRecheck.
+	MinRecheck = 2 * time.Second
+	MaxRecheck = time.Minute
 
 	// SaveInterval is how long the agent waits before it tries again to save
 	// its configuration.

@@ -26,7 +26,7 @@ type node struct {
 
 	checking *launch.Node // is being checked
 	checked  *launch.Node // has passed the check
-	refused  bool         // has failed the check
+	refused  int          // how often it has failed the check in a row
 
 	state     zeekapi.State
 	since     time.Time // of state; zero: not known
@@ -74,7 +74,7 @@ func (m *Machine) adopt(now time.Time, config *zeekapi.Configuration, nodes []la
 // renew forgets the past of a node that is to be started.
 func (m *Machine) renew(now time.Time, n *node) {
 	n.deaths, n.retry, n.outputs, n.lastError = 0, time.Time{}, nil, ""
-	n.checked, n.refused = nil, false
+	n.checked, n.refused = nil, 0
 	m.setState(now, n, zeekapi.StatePending)
 }
 
@@ -142,7 +142,7 @@ func (m *Machine) check(now time.Time) {
 			n.fits() && !n.stopping,
 			n.checking != nil && n.checking.Equal(*n.want),
 			n.checked != nil && n.checked.Equal(*n.want),
-			n.state == zeekapi.StateFailed && !n.refused,
+			n.state == zeekapi.StateFailed && n.refused == 0,
 			now.Before(n.retry):
 		default:
 			n.checking, n.checked = n.want, nil
@@ -249,7 +249,7 @@ func (m *Machine) nodeDeadlines(earlier func(time.Time)) {
 		case n.want == nil:
 		case n.have != nil && n.holdsUp():
 			earlier(n.started.Add(StagePatience))
-		case n.have == nil && (n.state == zeekapi.StateCrashed || n.refused):
+		case n.have == nil && (n.state == zeekapi.StateCrashed || n.refused > 0):
 			earlier(n.retry)
 		}
 	}
@@ -323,16 +323,17 @@ func (m *Machine) checked(now time.Time, ev launch.Checked) {
 	}
 	if ev.Err == nil {
 		n.checked = &ev.Node
-		if n.refused {
+		if n.refused > 0 {
 			m.renew(now, n)
 			n.checked = &ev.Node
 		}
 		return
 	}
-	if text := ev.Err.Error(); !n.refused || n.lastError != text {
+	if text := ev.Err.Error(); n.refused == 0 || n.lastError != text {
 		m.complain(ev.Node.Name, "node %s cannot run: %s", ev.Node.Name, text)
 	}
-	n.refused, n.retry = true, now.Add(RecheckInterval)
+	n.retry = now.Add(min(MinRecheck<<min(n.refused, 10), MaxRecheck))
+	n.refused++
 	m.wrong(n, ev.Err.Error(), ev.Outputs)
 	m.setState(now, n, zeekapi.StateFailed)
 }

@@ -82,12 +82,20 @@ func TestChecks(t *testing.T) {
 
 	// What keeps a node from running may go away.
 	delete(refused, "w1")
-	f.pass(RecheckInterval + 3*time.Second)
+	f.pass(2*MinRecheck + 3*time.Second)
 	compare(t, "started later", []string{"w1"}, started(f))
 	states := f.statuses()
 	compare(t, "state of w1", zeekapi.StateRunning, states["w1"].State)
 	compare(t, "state of m", zeekapi.StateFailed, states["m"].State)
 	compare(t, "complaints about what is known", 0, len(published[zeekapi.AgentError](f)))
+
+	// Not that it is looked at all the time.
+	f.pass(time.Hour)
+	take[Check](f)
+	f.pass(10 * MaxRecheck)
+	if n := len(take[Check](f)); n < 9 || n > 11 {
+		t.Errorf("%d checks in ten intervals", n)
+	}
 
 	f.ask(zeekapi.AgentRestartRequest{ReqID: id("restart"), Nodes: []string{"m"}})
 	f.pass(f.checkTime)

@@ -36,6 +36,7 @@ func controlled(t *testing.T, test func(t *testing.T, z *installation, c client,
 			test(t, z, ours(t, websocket), newPlace(t, z, native, "off"))
 		})
 		t.Run("Zeek's controller", func(t *testing.T) {
+			z.needs(t, 5, 2, "controller with WebSockets, which its client uses")
 			native, websocket := z.controller(t, "Broker::disable_ssl=T")
 			test(t, z, z.stock(t, websocket), newPlace(t, z, native, "off"))
 		})
@@ -91,11 +92,21 @@ func TestAgentIsKilled(t *testing.T) {
 		})
 		after := c.running(t, "agent-one", nodes...)
 		agent.stop()
-		for name, n := range after {
+		gone(t, after)
+	})
+}
+
+// gone waits for the end of the nodes' processes, which whoever inherited them
+// from an agent may take a moment to notice.
+func gone(t *testing.T, nodes map[string]nodeStatus) {
+	t.Helper()
+	eventually(t, "end of the nodes", func() error {
+		for name, n := range nodes {
 			if err := syscall.Kill(n.PID, 0); err == nil {
-				t.Errorf("node %s outlives an agent that was told to end", name)
+				return fmt.Errorf("node %s is still there", name)
 			}
 		}
+		return nil
 	})
 }
 
@@ -108,35 +119,42 @@ agent-one
 [manager]
 instance = agent-one
 role = manager
+port = %d
+metrics_port = %d
 
 [logger]
 instance = agent-one
 role = logger
+port = %d
+metrics_port = %d
 
 [no-interface]
 instance = agent-one
 role = worker
+metrics_port = %d
 interface = nosuchdev
 
 [no-script]
 instance = agent-one
 role = worker
-scripts = %[1]s/syntax.zeek
+metrics_port = %d
+scripts = %s/syntax.zeek
 
 [no-life]
 instance = agent-one
 role = worker
-scripts = %[1]s/fatal.zeek
+metrics_port = %d
+scripts = %s/fatal.zeek
 `
 
 // The client sees which node does not run, and why, and the others run.
 func TestWhyNodesDoNotRun(t *testing.T) {
 	controlled(t, func(t *testing.T, _ *installation, c client, p place) {
-		dir := t.TempDir()
+		dir, free := t.TempDir(), func() int { return freePort(t) }
 		for name, text := range map[string]string{
 			"syntax.zeek": "event zeek_init() { prin \"x\"; }\n",
 			"fatal.zeek":  "event zeek_init() { Reporter::fatal(\"cannot live like this\"); }\n",
-			"cluster.cfg": fmt.Sprintf(troubles, dir),
+			"cluster.cfg": fmt.Sprintf(troubles, free(), free(), free(), free(), free(), free(), dir, free(), dir),
 		} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 				t.Fatal(err)

@@ -237,14 +237,7 @@ func TestSensor(t *testing.T) {
 			t.Fatal(err)
 		}
 		run(t, nil, append(c.argv, "deploy-config", file)...) // waits in vain for agent-two
-		eventually(t, "standby", func() error {
-			for name, n := range before {
-				if err := syscall.Kill(n.PID, 0); err == nil {
-					return fmt.Errorf("node %s still runs", name)
-				}
-			}
-			return nil
-		})
+		gone(t, before)
 		agent.stop()
 	})
 }
