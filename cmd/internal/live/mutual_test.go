@@ -1,7 +1,11 @@
 package live
 
 import (
+	"crypto/x509"
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -58,6 +62,54 @@ func TestMutual(t *testing.T) {
 					c.instances(t)
 				})
 			}
+		}
+	})
+}
+
+// TestStockClientTLS has Zeek's client use TLS in both ways that it knows: with
+// certificates, and as it did by default up to Zeek 8.0.2.
+func TestStockClientTLS(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		z.needs(t, 8, 0, "a client with ssl.enable")
+		ca := certtest.New(t)
+		cert, key := ca.Issue(t, "controller", func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })
+		mine, mineKey := ca.Issue(t, "operator")
+		clients := filepath.Join(t.TempDir(), "clients")
+		if err := os.WriteFile(clients, []byte("operator read-only certificate\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			name               string
+			controller, client []string
+			refused            string // what stage-config is told
+		}{
+			{
+				"certificates",
+				[]string{"--websocket-tls-cert", cert, "--websocket-tls-key", key, "--websocket-tls-ca", ca.File, "--clients", clients},
+				[]string{"ssl.certificate=" + mine, "ssl.keyfile=" + mineKey, "ssl.cafile=" + ca.File},
+				"controller: client 'operator' may only read",
+			},
+			{"anonymous", []string{"--tls-options-websocket-ciphers", "AECDH-AES256-SHA@SECLEVEL=0:AECDH-AES256-SHA:P-384"}, nil, ""},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				native, websocket := freePort(t), freePort(t)
+				start(t, "our controller", nil, append([]string{zeekwire(t), "controller", "--name", "controller-one",
+					"--listen", at(native), "--websocket-listen", at(websocket), "--state-dir", t.TempDir()}, tt.controller...)...)
+				c := z.stock(t, websocket)
+				c.argv = append(c.argv, "--set", "ssl.enable=yes")
+				for _, s := range tt.client {
+					c.argv = append(c.argv, "--set", s)
+				}
+				c.instances(t)
+				config := filepath.Join(t.TempDir(), "cluster.cfg")
+				if err := os.WriteFile(config, []byte(cluster), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				stdout, stderr, _ := run(t, nil, append(c.argv, "stage-config", config)...)
+				if !strings.Contains(stdout, tt.refused) {
+					t.Errorf("stage-config: %s%s", stdout, stderr)
+				}
+			})
 		}
 	})
 }
