@@ -274,6 +274,7 @@ func FuzzParse(f *testing.F) {
 		if _, err := clusterfile.JSON(c); err != nil {
 			t.Fatal(err)
 		}
+		clusterfile.Advise(c)
 		if ini, err := clusterfile.INI(c); err == nil {
 			if _, _, err := clusterfile.Parse("y", bytes.NewReader(ini), clusterfile.Options{Hostname: "h"}); err != nil {
 				t.Fatalf("what we wrote does not read back: %v\n%q", err, ini)

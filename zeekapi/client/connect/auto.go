@@ -103,7 +103,7 @@ func (d *dialer) greets(ctx context.Context, address string, layer *security.Lay
 	}
 	conn.SetReadDeadline(time.Now().Add(greetingTime + time.Since(began)))
 	first := make([]byte, len("\x00\x00\x00\x05\x07ZEEK"))
-	n, err := io.ReadFull(secured, first)
+	n, _ := io.ReadFull(secured, first)
 	switch {
 	case wire.Sniff(first[:n]) == wire.ProtocolNative:
 		return true, nil

@@ -257,6 +257,22 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
+// TestIPv6 connects to an address with brackets.
+func TestIPv6(t *testing.T) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
+	}
+	webSocket(security.Off)(t, l)
+	c, err := connect.Dial(t.Context(), connect.Options{
+		Address: l.Addr().String(), Transport: connect.Auto, Timeout: time.Second, Dialects: []*zeekapi.Dialect{modern},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
 // TestAutoDoesNoHarm looks at what a native endpoint without TLS gets to hear:
 // nothing that it would take for the length of a giant message.
 func TestAutoDoesNoHarm(t *testing.T) {
