@@ -37,8 +37,10 @@ sockets as they would be over a network, deploy a cluster of six nodes with the
 calls that the client commands make, and show what happens.
 
 The nodes are simulated, so that nothing else is needed; with --zeek they are
-real Zeek processes, which see no traffic. Everything is gone afterwards.`,
+real Zeek processes, which see no traffic. Everything is gone afterwards; with
+--stay that is when you interrupt it.`,
 		Example: `  zeekwire demo
+  zeekwire demo --stay
   zeekwire demo --zeek /opt/zeek/bin/zeek`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,11 +53,13 @@ real Zeek processes, which see no traffic. Everything is gone afterwards.`,
 	}
 	cmd.Flags().StringVar(&d.zeek, "zeek", "", "run the nodes with the zeek program at `PATH`")
 	cmd.Flags().StringVar(&d.scenario, "scenario", "", "what simulated nodes are like, a `FILE` as for agents")
+	cmd.Flags().BoolVar(&d.stay, "stay", false, "leave the cluster there until interrupted, to try commands on it")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the logs of controller and agents")
 	return cmd
 }
 
 type demo struct {
+	stay     bool
 	zeek     string
 	scenario string
 	out      io.Writer
@@ -69,8 +73,6 @@ type demo struct {
 const demoPatience = 2 * time.Minute
 
 func (d *demo) run(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, demoPatience, errors.New("the demo took too long"))
-	defer cancel()
 	dir, err := os.MkdirTemp("", "zeekwire-demo-")
 	if err != nil {
 		return err
@@ -94,21 +96,23 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// show starts the services and is the client.
-func (d *demo) show(ctx context.Context, dir string, services *errgroup.Group) error {
-	controllerAt, clientsAt, err := d.startController(ctx, services, dir)
+// show starts the services, which end with running, and is the client.
+func (d *demo) show(running context.Context, dir string, services *errgroup.Group) error {
+	ctx, cancel := context.WithTimeoutCause(running, demoPatience, errors.New("the demo took too long"))
+	defer cancel()
+	controllerAt, clientsAt, err := d.startController(running, services, dir)
 	if err != nil {
 		return err
 	}
 	d.say("Started a controller: agents connect to %s, clients to %s.", controllerAt, clientsAt)
 
-	if _, err := d.startAgent(ctx, services, agentService{
+	if _, err := d.startAgent(running, services, agentService{
 		name: "instance-1", controllers: []string{controllerAt.String()}, stateDir: filepath.Join(dir, "instance-1"),
 	}); err != nil {
 		return err
 	}
 	d.say("Started the agent of instance-1, which connects to the controller.")
-	listensAt, err := d.startAgent(ctx, services, agentService{
+	listensAt, err := d.startAgent(running, services, agentService{
 		name: "instance-2", stateDir: filepath.Join(dir, "instance-2"),
 	})
 	if err != nil {
@@ -147,7 +151,19 @@ func (d *demo) show(ctx context.Context, dir string, services *errgroup.Group) e
 		return err
 	}
 	d.say("Deployed: all six nodes run.")
-	return d.showNodes(nodes)
+	if err := d.showNodes(nodes); err != nil || !d.stay {
+		return err
+	}
+	d.say(`They stay until you press Ctrl-C. Try, in another terminal:
+
+  export ZEEK_CLIENT_CONFIG_SETTINGS=controller.port=%d
+  zeekwire status
+  zeekwire watch
+  zeekwire rolling-restart
+  zeekwire drain instance-2
+`, portOf(clientsAt))
+	<-running.Done()
+	return nil
 }
 
 // startController starts a controller and returns where agents and clients

@@ -76,7 +76,7 @@ func (t *Tool) addDeployFlags(cmd *cobra.Command, o *deployOptions) {
 	cmd.MarkFlagsMutuallyExclusive("dry-run", "force")
 }
 
-// connectToDeploy returns the client that a deployment needs.
+// connectToDeploy returns the client that a deployment or a restart needs.
 func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*client.Client, error) {
 	switch {
 	case o.dryRun:

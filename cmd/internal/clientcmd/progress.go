@@ -111,6 +111,9 @@ func (p *progress) set(name, instance string, s zeekapi.State) {
 	for i := range p.nodes {
 		if p.nodes[i].name == name {
 			p.nodes[i].state = s
+			if instance != "" {
+				p.nodes[i].instance = instance
+			}
 			return
 		}
 	}

@@ -132,9 +132,20 @@ func (t *Tool) getIDValue() *cobra.Command {
 func (t *Tool) restart() *cobra.Command {
 	return t.command("restart [NODE...]", "Restart Zeek cluster nodes, all if none is named", cobra.ArbitraryArgs,
 		func(ctx context.Context, r *run, args []string) error {
-			results, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]zeekapi.Result, error) {
+			c, err := r.connectToDeploy(ctx, deployOptions{})
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			var nodes []zeekapi.Node
+			for _, name := range args {
+				nodes = append(nodes, zeekapi.Node{Name: name})
+			}
+			stop := r.follow(ctx, c, "Restarting", nodes)
+			results, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) ([]zeekapi.Result, error) {
 				return c.Restart(ctx, args...)
 			})
+			stop()
 			if err != nil {
 				return err
 			}
