@@ -79,6 +79,10 @@ type controllerService struct {
 	started func(native, websocket net.Addr)
 }
 
+// clientQueue is how many requests of clients wait at most. More wait on their
+// connections, so that who sends many keeps nobody else waiting for long.
+const clientQueue = 64
+
 // run serves until ctx ends.
 func (s *controllerService) run(ctx context.Context) error {
 	settings := s.settings
@@ -131,7 +135,8 @@ func (s *controllerService) run(ctx context.Context) error {
 		config := websocket.ServerConfig{
 			Endpoint:        endpoint.ID().String(),
 			Version:         version(),
-			ReceiveOverflow: broker.OverflowBlock,      // clients wait rather than not be heard
+			ReceiveOverflow: broker.OverflowBlock, // clients wait rather than not be heard
+			ReceiveQueue:    clientQueue,
 			SendOverflow:    broker.OverflowDisconnect, // and find out if they missed something
 			Hooks:           s.operation.hooks(websocketTransport),
 			Log:             &log,
