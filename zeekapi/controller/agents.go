@@ -67,7 +67,7 @@ func (m *Machine) allReady() bool { return m.unready == 0 }
 func (m *Machine) contact(instance string) *contact {
 	c := m.contacts[instance]
 	if c == nil {
-		c = &contact{}
+		c = &contact{events: newAllowance(eventBurst, eventPerSecond)}
 		m.contacts[instance] = c
 	}
 	return c
@@ -301,7 +301,7 @@ func (m *Machine) standBy(instance string) {
 // than the last makes no difference: messages arrive in order.
 func (m *Machine) stoodBy(peer broker.Peer, msg zeekapi.AgentStandbyResponse) {
 	a := m.peers[peer.ID]
-	if a == nil || m.agents[a.Name] != a {
+	if a == nil || m.agents[a.Name] != a || msg.Result.Instance != "" && msg.Result.Instance != a.Name {
 		return
 	}
 	m.keep(Owed, a.Name, false)

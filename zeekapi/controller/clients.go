@@ -8,6 +8,14 @@ import (
 )
 
 func (m *Machine) fromClient(by broker.Peer, msg zeekapi.Message) {
+	c := m.client(by)
+	if !c.requests.take(m.now) {
+		if c.requests.refused == 1 {
+			m.log.Warn().Str("by", who(by)).Msg("the client asks too much, ignoring some of it")
+		}
+		return
+	}
+	c.requests.refused = 0
 	if m.requests[msg.RequestID()] != nil {
 		m.log.Warn().Str("request", msg.RequestID()).Str("by", who(by)).Msg("ignoring a request with the ID of one under way")
 		return

@@ -265,8 +265,11 @@ func (m *Machine) distribute() {
 		clear(r.reached)
 	}
 	r.plan = p
-	if m.sent.id != p.config.ID {
-		m.saveSent(p)
+	switch {
+	case m.sent.id != p.config.ID:
+		m.saveSent(p.content)
+	case m.sent != p.content && !m.sent.mixed:
+		m.saveSent(content{id: p.config.ID, mixed: true})
 	}
 	for _, inst := range p.config.Instances {
 		if !m.drained[inst.Name] {
@@ -276,9 +279,9 @@ func (m *Machine) distribute() {
 	m.settle(r)
 }
 
-func (m *Machine) saveSent(p *plan) {
-	m.sent = p.content
-	m.emit(SaveSent{Sent{ID: p.content.id, Digest: string(p.content.digest[:])}})
+func (m *Machine) saveSent(c content) {
+	m.sent = c
+	m.emit(SaveSent{Sent{ID: c.id, Digest: string(c.digest[:]), Mixed: c.mixed}})
 }
 
 func (m *Machine) deployTo(r *request, w *member) {
@@ -298,23 +301,32 @@ func (m *Machine) deployTo(r *request, w *member) {
 		r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Instance == w.Name })
 		delete(r.reached, w.Name)
 	}
-	m.send(r, w, r.plan, r.force)
+	force := r.force
+	if m.changed(w, r.plan) && !a.described {
+		// Zeek's agents compare nothing but the ID with that of what they run
+		// already. Ours see what changed.
+		m.log.Info().Str("instance", w.Name).Str("config", r.target.ID).Msg("the configuration changed but for its ID, forcing the agent")
+		force = true
+	}
+	m.send(r, w, r.plan, force)
 }
 
-// send has an agent run a configuration. Zeek's agents compare nothing but the
-// ID with that of what they run already, so where that may be something else
-// with the same ID, they are forced. Ours see what changed.
-func (m *Machine) send(r *request, w *member, p *plan, force bool) {
+// changed reports whether the agent of an instance may run something else with
+// the ID of p. It then no longer is known what it runs, until it answers.
+func (m *Machine) changed(w *member, p *plan) bool {
 	before := w.told
 	if before == (content{}) {
 		before = m.sent // in an earlier life
 	}
 	w.told = p.content
-	if before != (content{}) && before.id == p.config.ID && before != p.content {
-		m.log.Info().Str("instance", w.Name).Str("config", p.config.ID).Msg("the configuration changed but for its ID")
-		w.told = content{id: p.config.ID, mixed: true}
-		force = force || !m.agents[w.Name].described
+	if before == (content{}) || before.id != p.config.ID || before == p.content {
+		return false
 	}
+	w.told = content{id: p.config.ID, mixed: true}
+	return true
+}
+
+func (m *Machine) send(r *request, w *member, p *plan, force bool) {
 	m.call(r, w.Name, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.AgentDeployRequest{ReqID: id, Config: p.config, Force: force}
 	})
@@ -324,14 +336,15 @@ func (m *Machine) send(r *request, w *member, p *plan, force bool) {
 // without nodes of its own, which always says that it timed out.
 func (m *Machine) acceptDeployed(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 	r := c.request
-	results, ok := m.acceptPlan(c, msg, r.plan)
+	results, ok := m.acceptPlan(c, msg, r.plan, true)
 	if ok {
 		r.reached[c.instance] = c.agent.peer
 	}
 	return results, ok
 }
 
-func (m *Machine) acceptPlan(c *call, msg zeekapi.Message, p *plan) ([]zeekapi.Result, bool) {
+// acceptPlan is told whether an agent that agrees runs p for sure.
+func (m *Machine) acceptPlan(c *call, msg zeekapi.Message, p *plan, sure bool) ([]zeekapi.Result, bool) {
 	resp, ok := msg.(zeekapi.AgentDeployResponse)
 	if !ok {
 		return nil, false
@@ -349,7 +362,7 @@ func (m *Machine) acceptPlan(c *call, msg zeekapi.Message, p *plan) ([]zeekapi.R
 		}
 	}
 	if w := m.wanted[c.instance]; w != nil {
-		if took {
+		if took && sure {
 			w.told, w.runs = p.content, p.content
 		}
 		m.undrained(w, results)
@@ -367,9 +380,23 @@ func (m *Machine) restore(w *member) {
 	if _, ok := had.busy[w.Name]; !ok {
 		return
 	}
+	// If it runs something else with the same ID, that may be newer.
+	sure := !m.changed(w, had)
 	r := m.newRequest(m.newID(), m.deploymentTimeout(had.config))
-	r.accept = func(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) { return m.acceptPlan(c, msg, had) }
+	r.accept = func(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) { return m.acceptPlan(c, msg, had, sure) }
 	m.send(r, w, had, false)
+}
+
+// complete reports whether all instances have answered for a deployment. One
+// that is no longer drained may just have become one of them.
+func (m *Machine) complete(r *request) bool {
+	for name, w := range m.wanted {
+		_, answered := r.reached[name]
+		if !answered && !m.drained[name] && (r.number != 0 || w.runs != r.plan.content) {
+			return false
+		}
+	}
+	return true
 }
 
 // deployed ends a deployment that all agents have answered, for better or
@@ -380,7 +407,7 @@ func (m *Machine) deployed(r *request) {
 		m.deployedPlan = r.plan
 	}
 	if m.sent != r.plan.content {
-		m.saveSent(r.plan)
+		m.saveSent(r.plan.content)
 	}
 	m.log.Info().Str("config", r.target.ID).Bool("internal", r.number == 0).Msg("deployed")
 	outcome := zeekapi.OutcomeDeployed

@@ -51,13 +51,15 @@ func (m *Machine) drainMember(by broker.Peer, r *request, w *member) {
 		}
 		m.call(r, w.Name, func(id zeekapi.ReqID) zeekapi.Message { return zeekapi.AgentStandbyRequest{ReqID: id} })
 	}
-	// A deployment goes on without the instance.
-	if d := m.deployment; d != nil {
-		if c := d.open[w.Name]; c != nil {
-			m.close(c, d.unanswered(w.Name, errDrained))
-		} else {
-			m.distribute()
-		}
+	// A deployment goes on without the instance, also one that gave up on it.
+	d := m.deployment
+	switch {
+	case d == nil && m.allReady() && (m.former() == nil || m.former().config.ID != m.configs[Target].ID):
+		m.redeploy()
+	case d != nil && d.open[w.Name] != nil:
+		m.close(d.open[w.Name], d.unanswered(w.Name, errDrained))
+	case d != nil:
+		m.distribute()
 	}
 }
 

@@ -79,8 +79,10 @@ func (m *Machine) checkRequests() error {
 	if calls != len(m.calls) {
 		return fmt.Errorf("%d calls, of which %d belong to requests", len(m.calls), calls)
 	}
-	if !maps.Equal(counted, m.perPeer) {
-		return fmt.Errorf("requests of clients are %v, counted %v", counted, m.perPeer)
+	for id, c := range m.clients {
+		if c.open != counted[id] || c.gone && c.open == 0 {
+			return fmt.Errorf("client %s has %d requests, %d were counted", id, counted[id], c.open)
+		}
 	}
 	if m.deployment != nil {
 		if m.requests[m.deployment.id] != m.deployment {

@@ -181,11 +181,12 @@ type State struct {
 	Sent    Sent         // zero if nothing was
 }
 
-// Sent tells a configuration that agents were sent from others with the same
-// ID. Until all agents have answered for another, it is the first.
+// Sent tells the configuration that agents were sent last from others with the
+// same ID.
 type Sent struct {
 	ID     string `zeek:"id"`
 	Digest string `zeek:"digest"`
+	Mixed  bool   `zeek:"mixed"` // there were others, and not all agents have answered for the last
 }
 
 // Past is a deployment with what it deployed.

@@ -80,11 +80,11 @@ type Machine struct {
 
 	requests   map[string]*request // by their ID
 	deadlines  deadlines           // of the same
-	perPeer    map[uuid.UUID]int   // how many of the requests are of a client
-	calls      map[string]*call    // to agents, by our ID
-	deployment *request            // the one under way, nil if none
-	job        *job                // the last one, nil if there was none
-	sequence   uint64              // of requests and calls
+	clients    map[uuid.UUID]*client
+	calls      map[string]*call // to agents, by our ID
+	deployment *request         // the one under way, nil if none
+	job        *job             // the last one, nil if there was none
+	sequence   uint64           // of requests and calls
 
 	sent         content             // as State.Sent
 	plan         *plan               // the last one made
@@ -114,14 +114,14 @@ func NewMachine(s Settings, state State, newID func() string, log zerolog.Logger
 		wanted:   make(map[string]*member),
 		contacts: make(map[string]*contact),
 		requests: make(map[string]*request),
-		perPeer:  make(map[uuid.UUID]int),
+		clients:  make(map[uuid.UUID]*client),
 		calls:    make(map[string]*call),
 	}
 	for slot, c := range state.Configs {
 		m.configs[slot] = c
 	}
 	if state.Sent != (Sent{}) {
-		m.sent.id = state.Sent.ID
+		m.sent.id, m.sent.mixed = state.Sent.ID, state.Sent.Mixed
 		copy(m.sent.digest[:], state.Sent.Digest)
 	}
 	if state.Job != nil {
@@ -168,6 +168,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		// Who it is we learn from its hello.
 	case PeerLost:
 		m.peerLost(in.Peer)
+		m.clientLost(in.Peer.ID)
 	case FromAgent:
 		m.fromAgent(in.Peer, in.Dialect, in.Message)
 	case FromClient:

@@ -16,6 +16,10 @@ const (
 	// maxText is how long, in bytes, a text may be that others write and we
 	// keep.
 	maxText = 1000
+
+	// How many events we take from an agent.
+	eventBurst     = 200
+	eventPerSecond = 5
 )
 
 // clip shortens a text that others wrote.
@@ -39,23 +43,23 @@ func who(p broker.Peer) string {
 	return "unknown"
 }
 
-// allowance is how many events we take from an agent: a burst at first, and a
-// few per second in the long run.
+// allowance is how much we take from somebody: a burst at first, and so much
+// per second in the long run.
 type allowance struct {
-	spent   float64
-	at      time.Time
-	refused uint64 // since one was taken
+	burst, perSecond float64
+	spent            float64
+	at               time.Time
+	refused          uint64 // since something was taken
 }
 
-const (
-	eventBurst     = 200
-	eventPerSecond = 5
-)
+func newAllowance(burst, perSecond float64) allowance {
+	return allowance{burst: burst, perSecond: perSecond}
+}
 
 func (a *allowance) take(now time.Time) bool {
-	a.spent = max(0, a.spent-now.Sub(a.at).Seconds()*eventPerSecond)
+	a.spent = max(0, a.spent-now.Sub(a.at).Seconds()*a.perSecond)
 	a.at = now
-	if a.spent+1 > eventBurst {
+	if a.spent+1 > a.burst {
 		a.refused++
 		return false
 	}

@@ -26,17 +26,57 @@ const (
 )
 
 // How many requests of clients there may be at a time, and how many of one
-// client.
+// client. More are refused, but not all of those of a client that does not
+// listen: the answers would cost the others.
 const (
 	maxRequests          = 4096
 	maxRequestsPerClient = 256
+	refusalBurst         = 200
+	refusalsPerSecond    = 5
 )
+
+// How often a client may ask. What comes in between is ignored.
+const (
+	requestBurst      = 5000
+	requestsPerSecond = 1000
+)
+
+// client is what we remember of a client for as long as it is there, or waits.
+type client struct {
+	open     int // requests
+	gone     bool
+	requests allowance
+	refusals allowance
+}
+
+// client returns what we know of a client.
+func (m *Machine) client(by broker.Peer) *client {
+	c := m.clients[by.ID]
+	if c == nil {
+		c = &client{requests: newAllowance(requestBurst, requestsPerSecond), refusals: newAllowance(refusalBurst, refusalsPerSecond)}
+		m.clients[by.ID] = c
+	}
+	return c
+}
+
+func (m *Machine) clientLost(peer uuid.UUID) {
+	if c := m.clients[peer]; c != nil {
+		c.gone = true
+		m.releaseClient(peer, c)
+	}
+}
+
+func (m *Machine) releaseClient(peer uuid.UUID, c *client) {
+	if c.gone && c.open == 0 {
+		delete(m.clients, peer)
+	}
+}
 
 // request is a client's request, or one of our own, under way.
 type request struct {
 	id       string
 	client   uuid.UUID
-	counted  bool // in Machine.perPeer
+	counted  bool // among the open ones of its client
 	sequence uint64
 	deadline time.Time
 	index    int // in the heap of deadlines
@@ -129,14 +169,17 @@ func (m *Machine) newRequest(id string, patience time.Duration) *request {
 // answers that and returns nil.
 func (m *Machine) begin(by broker.Peer, id string, respond func(zeekapi.ReqID, []zeekapi.Result) zeekapi.Message) *request {
 	done := func(results []zeekapi.Result) { m.answer(respond(zeekapi.ReqID{ID: id}, results)) }
-	if len(m.requests) >= maxRequests || m.perPeer[by.ID] >= maxRequestsPerClient {
-		m.log.Warn().Str("request", id).Str("by", who(by)).Msg("refusing a request, too many are under way")
-		done([]zeekapi.Result{zeekapi.Failure(id, errTooMany)})
+	c := m.client(by)
+	if len(m.requests) >= maxRequests || c.open >= maxRequestsPerClient {
+		if c.refusals.take(m.now) {
+			m.log.Warn().Str("request", id).Str("by", who(by)).Msg("refusing a request, too many are under way")
+			done([]zeekapi.Result{zeekapi.Failure(id, errTooMany)})
+		}
 		return nil
 	}
 	r := m.newRequest(id, m.settings.RequestTimeout)
 	r.client, r.counted, r.done = by.ID, true, done
-	m.perPeer[by.ID]++
+	c.open++
 	return r
 }
 
@@ -220,6 +263,9 @@ func (m *Machine) settle(r *request) {
 		return
 	}
 	if r.deployment != nil {
+		if !m.complete(r) {
+			return
+		}
 		m.deployed(r)
 	}
 	m.finish(r)
@@ -253,9 +299,9 @@ func (m *Machine) uncount(r *request) {
 		return
 	}
 	r.counted = false
-	if m.perPeer[r.client]--; m.perPeer[r.client] == 0 {
-		delete(m.perPeer, r.client)
-	}
+	c := m.clients[r.client]
+	c.open--
+	m.releaseClient(r.client, c)
 }
 
 // overdue deals with a request that takes too long.

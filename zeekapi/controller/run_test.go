@@ -87,7 +87,7 @@ func run(t *testing.T, cfg controller.Config) *network {
 
 // party is an endpoint that speaks a dialect.
 type party struct {
-	*membus.Endpoint
+	broker.Bus
 	t       *testing.T
 	dialect *zeekapi.Dialect
 }
