@@ -411,7 +411,7 @@ func TestClientFloods(t *testing.T) {
 	})
 	defer group.Wait()
 	defer cancel()
-	for i := range 20 {
+	for i := range 8 {
 		id := fmt.Sprint("r", i)
 		client.ask(set2(client, id, config("c"+id, "a")), fmt.Sprintf("answer DeployResponse %s [T a] [T = c%s]", id, id))
 	}
