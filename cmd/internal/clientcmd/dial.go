@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -61,12 +62,20 @@ func (r *run) options() (connect.Options, error) {
 		}
 	}
 	if r.token != "" {
+		if !r.tls && !isThisMachine(r.host) {
+			return o, errors.New("the token would travel in the clear; set ssl.enable, and ssl.cafile to know who gets it")
+		}
 		o.Header = http.Header{"Authorization": {"Bearer " + r.token}}
 	}
 	if r.tls {
 		err = r.protect(&o)
 	}
 	return o, err
+}
+
+func isThisMachine(host string) bool {
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // dial connects, as often and as long as the settings allow, and says what is
@@ -146,8 +155,12 @@ func (r *run) sayFound(f connect.Found) {
 	if f.Transport == connect.Native || (f.TLS != "") != r.tls {
 		level = showWarnings
 	}
-	if f.Transport != "" {
-		r.say(level, "info", "found %s", f)
+	if f.Transport == "" {
+		return
+	}
+	r.say(level, "info", "found %s", f)
+	if f.Transport == connect.Native && r.token != "" {
+		r.warning("there is no token in a native connection")
 	}
 }
 
