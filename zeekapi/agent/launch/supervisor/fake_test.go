@@ -21,6 +21,8 @@ type fake struct {
 	layout control.Layout
 	mute   atomic.Bool // answers nothing
 
+	refused atomic.Int64 // requests that it did not understand
+
 	nodes map[string]control.NodeStatus
 	pids  int64
 	log   []string // of what it was asked, without status requests
@@ -41,6 +43,7 @@ func (f *fake) answer(ev broker.Event) []zeekapi.Message {
 		return []zeekapi.Message{control.StatusResponse{ReqID: msg.ReqID, Nodes: maps.Clone(f.nodes)}}
 	case control.CreateRequest:
 		if !fits(f.layout, ev.Args[1]) {
+			f.refused.Add(1)
 			return nil
 		}
 		r := control.CreateResponse{ReqID: msg.ReqID}

@@ -17,6 +17,11 @@ const (
 	// everything is found out anew.
 	requestTimeout = 10 * time.Second
 
+	// probeInterval is how long a layout may go unanswered before the next is
+	// tried. Of each that it does not understand the Supervisor complains in its
+	// log.
+	probeInterval = time.Second
+
 	// outputsGrace is how long to wait for what a node wrote before it died.
 	// The Supervisor sends it right after it has started the node again, but
 	// only if it loads policy/frameworks/management/supervisor.
@@ -55,6 +60,8 @@ type machine struct {
 
 	known  bool // what the Supervisor has
 	layout control.Layout
+	probes int       // layouts that were tried
+	nextAt time.Time // when to try the next; zero: not at all
 	nodes  map[string]*node
 	keep   []string // of the found ones
 	decide bool     // keep is known
@@ -128,6 +135,7 @@ func (m *machine) ask(now time.Time) {
 // there next time. Nodes stay as they are.
 func (m *machine) disconnected() {
 	m.known, m.layout = false, control.LayoutUnknown
+	m.probes, m.nextAt = 0, time.Time{}
 	clear(m.requests)
 	for _, n := range m.nodes {
 		n.busy = false
@@ -224,12 +232,15 @@ func (m *machine) gone(name string, err error) {
 	m.emit(report{launch.Exited{Node: name, Err: err}})
 }
 
-// probe tries all layouts. A Supervisor cannot be asked for its own, and one
+// probe tries one layout more. A Supervisor cannot be asked for its own, and one
 // without nodes shows none.
 func (m *machine) probe(now time.Time) {
-	for _, l := range control.Layouts {
-		id := m.request(now, request{probe: l})
-		m.emit(send{l, control.Probe(id.ID)})
+	l := control.Layouts[m.probes]
+	id := m.request(now, request{probe: l})
+	m.emit(send{l, control.Probe(id.ID)})
+	m.probes, m.nextAt = m.probes+1, now.Add(probeInterval)
+	if m.probes == len(control.Layouts) {
+		m.nextAt = time.Time{}
 	}
 }
 
@@ -258,7 +269,7 @@ func (m *machine) response(now time.Time, r request, msg zeekapi.Message) {
 		m.status(msg.Nodes)
 	case control.CreateResponse:
 		if r.probe != control.LayoutUnknown {
-			m.layout = r.probe
+			m.layout, m.nextAt = r.probe, time.Time{}
 			clear(m.requests) // the other probes
 			break
 		}
@@ -374,6 +385,7 @@ func (m *machine) deadline() (t time.Time, ok bool) {
 			t, ok = u, true
 		}
 	}
+	earlier(m.nextAt)
 	for _, r := range m.requests {
 		earlier(r.deadline)
 	}
@@ -388,6 +400,9 @@ func (m *machine) tick(now time.Time) []output {
 		if n := m.nodes[name]; !n.revived.IsZero() && !now.Before(n.revived) {
 			m.died(name, n, zeekapi.NodeOutputs{})
 		}
+	}
+	if !m.nextAt.IsZero() && !now.Before(m.nextAt) {
+		m.probe(now)
 	}
 	var late, probes bool
 	for _, r := range m.requests {

@@ -123,6 +123,7 @@ func TestLifeOfNodes(t *testing.T) {
 					r.Start(member(name, "l", "m", "w"))
 					r.Start(member(name, "l", "m", "w")) // has no effect
 				}
+				time.Sleep(4 * probeInterval)
 				r.expect("started", "l started as 1", "m started as 2", "w started as 3")
 				if want := []string{"create l", "create m", "create w"}; !slices.Equal(r.fake.log, want) {
 					t.Errorf("it was asked to %q, want %q", r.fake.log, want)
@@ -151,6 +152,22 @@ func TestLifeOfNodes(t *testing.T) {
 }
 
 func (r *rig) machineDir() string { return r.config.StateDir }
+
+// Of what it does not understand the Supervisor complains, so the newest layout
+// is tried first and none after the right one.
+func TestProbesEndWithTheRightLayout(t *testing.T) {
+	for i, layout := range control.Layouts {
+		within(t, layout, func(r *rig) {
+			r.connect()
+			r.Start(member("w", "w"))
+			time.Sleep(10 * probeInterval)
+			r.settle()
+			if r.fake.refused.Load() != int64(i) {
+				t.Errorf("%s: %d requests it did not understand, want %d", layout, r.fake.refused.Load(), i)
+			}
+		})
+	}
+}
 
 // The layout must be found out also when a Supervisor has nodes to show it.
 func TestLayoutOfAStatus(t *testing.T) {
@@ -254,6 +271,7 @@ func TestLosingTheSupervisor(t *testing.T) {
 		r.connect()
 		r.expect("another", "a exited: the Supervisor does not have it any more", "b exited: the Supervisor does not have it any more")
 		r.Start(member("a", "a", "b", "c"))
+		time.Sleep(4 * probeInterval)
 		r.expect("started there", "a started as 1")
 	})
 }
@@ -280,7 +298,7 @@ func TestUnknownLayout(t *testing.T) {
 	within(t, control.LayoutUnknown, func(r *rig) {
 		r.connect()
 		r.Start(member("w", "w"))
-		time.Sleep(requestTimeout)
+		time.Sleep(2 * requestTimeout)
 		r.expect("no layout", "w exited: "+errLayouts.Error())
 	})
 }
