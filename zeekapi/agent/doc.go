@@ -6,10 +6,12 @@
 //
 // The agent does what Zeek's own does (Zeek: policy/frameworks/management/agent)
 // with these exceptions. A deployment leaves alone the nodes that need no
-// change. An agent without nodes in a configuration answers at once, where
-// Zeek's times out. A crash shows in a node's state, and a node that keeps
-// crashing is given up. A restart is answered when the nodes are back. Where
-// Zeek's agent falls silent, about a node that does not answer, this one says
-// so. The configuration outlives the agent, so that nodes come back without a
-// controller.
+// change. It first checks whether nodes could run, and starts those that can
+// stage by stage: loggers, managers, proxies, workers. An agent without nodes in
+// a configuration answers at once, where Zeek's times out. A crash shows in a
+// node's state, and a node that keeps crashing is given up. A restart is
+// answered when the nodes are back. Where Zeek's agent falls silent, about a
+// node that does not answer, this one says so. The configuration outlives the
+// agent, and so can nodes: an agent goes on with those that its launcher finds
+// running, and starts the others without a controller.
 package agent

@@ -23,11 +23,10 @@ const (
 	MaxRequests = 64
 
 	// StagePatience is how long a node that does not introduce itself holds up
-	// the nodes that are to start after it. For a request all have started
-	// after RequestPatience: its time is limited, and that they find each other
-	// at once is worth less than an answer.
-	StagePatience   = 30 * time.Second
-	RequestPatience = 5 * time.Second
+	// the nodes that are to start after it. When half the time of a request is
+	// over, all start: that they find each other at once is worth less than an
+	// answer.
+	StagePatience = 30 * time.Second
 
 	// A node that lived for StableAfter has started well, as under Zeek's
 	// Supervisor. One that dies MaxDeaths times in a row before that has

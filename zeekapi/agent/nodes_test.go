@@ -29,7 +29,7 @@ func TestRequestsHaveLessPatience(t *testing.T) {
 	f.startUp = 3 * time.Second
 	f.silent = func(n launch.Node) bool { return n.Name == "p" }
 	f.ask(deploy("r", configuration("c", "l", "m", "p", "w")))
-	f.pass(RequestPatience - time.Millisecond)
+	f.pass(RequestTimeout/2 - time.Millisecond)
 	compare(t, "started one after the other", []string{"l", "m"}, started(f))
 	f.pass(time.Millisecond)
 	compare(t, "started then", []string{"p", "w"}, started(f))

@@ -58,7 +58,7 @@ func (m *Machine) deployRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.A
 		w.nodes = append(w.nodes, n.Name)
 	}
 	slices.Sort(w.nodes)
-	m.deploy, m.rushAt = w, now.Add(RequestPatience)
+	m.deploy, m.rushAt = w, now.Add(m.RequestTimeout/2)
 }
 
 // expireRush has all nodes start for the sake of a request that has waited long
@@ -109,7 +109,7 @@ func (m *Machine) restartRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.
 		m.renew(now, n)
 	}
 	m.restarts = append(m.restarts, w)
-	m.rushAt = now.Add(RequestPatience)
+	m.rushAt = now.Add(m.RequestTimeout / 2)
 }
 
 // targets returns those of the wanted nodes that are ours, or all of ours if

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+var managementDialect = management.Dialect(management.DefaultTopics)
+
+// boss is a controller of an agent, or wants to be.
+type boss struct {
+	*testing.T
+	*peering.Endpoint
+}
+
+func newBoss(t *testing.T) boss {
+	t.Helper()
+	e, err := peering.New(peering.Config{Subscriptions: []string{managementDialect.Topics.AgentPrefix}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return boss{t, e}
+}
+
+func (b boss) welcome(reqID string) {
+	b.Helper()
+	ev, err := managementDialect.Encode(zeekapi.AgentWelcomeRequest{ReqID: zeekapi.ReqID{ID: reqID}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := b.Publish(b.Context(), managementDialect.Topics.Agent("i"), ev.Value()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// hear returns the next message of a type.
+func hear[M zeekapi.Message](b boss) M {
+	b.Helper()
+	for {
+		n, err := b.Next(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		r, ok := n.(broker.Received)
+		if !ok {
+			continue
+		}
+		ev, err := broker.ParseEvent(r.Message.Value)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if m, err := managementDialect.Decode(ev); err == nil {
+			if m, ok := m.(M); ok {
+				return m
+			}
+		}
+	}
+}
+
+// awaited is a log that can be waited for.
+type awaited struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{}
+}
+
+func (a *awaited) Write(b []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case a.more <- struct{}{}:
+	default:
+	}
+	return a.text.Write(b)
+}
+
+func (a *awaited) await(t *testing.T, text string) {
+	t.Helper()
+	for {
+		a.mu.Lock()
+		there := strings.Contains(a.text.String(), text)
+		a.mu.Unlock()
+		if there {
+			return
+		}
+		select {
+		case <-a.more:
+		case <-t.Context().Done():
+			t.Fatalf("no %q in the log", text)
+		}
+	}
+}
+
+// An agent obeys all the controllers that it connects to, and nobody else.
+func TestSeveralControllers(t *testing.T) {
+	first, second, stranger := newBoss(t), newBoss(t), newBoss(t)
+	plain, err := security.New(security.Config{Mode: security.Off})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &awaited{more: make(chan struct{}, 1)}
+	listens := make(chan net.Addr, 1)
+	service := agentService{
+		name: "i", listen: "127.0.0.1:0", stateDir: t.TempDir(), launcher: launcherSimulated,
+		dialects: []*zeekapi.Dialect{managementDialect}, connectRetry: 10 * time.Millisecond,
+		security: plain, obey: callers{}.obey(true), log: zerolog.New(log), started: func(a net.Addr) { listens <- a },
+	}
+	for _, b := range []boss{first, second} {
+		bound, err := b.Listen(t.Context(), "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		service.controllers = append(service.controllers, bound.String())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- service.run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+
+	if err := stranger.Dial((<-listens).String()); err != nil {
+		t.Fatal(err)
+	}
+	hear[zeekapi.AgentHello](stranger)
+	stranger.welcome("stranger")
+	log.await(t, "no controller of ours")
+	for name, b := range map[string]boss{"first": first, "second": second} {
+		hear[zeekapi.AgentHello](b)
+		b.welcome(name)
+		for heard := ""; heard != name; {
+			if heard = hear[zeekapi.AgentWelcomeResponse](b).ID; heard == "stranger" {
+				t.Error("the stranger was answered")
+			}
+		}
+	}
+}
