@@ -46,7 +46,7 @@ func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "zeek-client",
 		Short:         "A Zeek management client",
-		Long:          "A Zeek management client\n\n" + clientcmd.ExitCodes,
+		Long:          "A Zeek management client\n\n" + clientcmd.ExitCodes + "\n\n" + clientcmd.Environment,
 		Version:       version,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,

@@ -20,6 +20,13 @@ const ExitCodes = `Exit codes:
   2    called wrongly
   130  interrupted`
 
+// Environment says which variables the commands heed, for help and manual
+// pages.
+const Environment = `Environment variables:
+  ZEEK_CLIENT_CONFIG_FILE      a file with settings
+  ZEEK_CLIENT_CONFIG_SETTINGS  settings, SECTION.KEY=VALUE with blanks between
+  ZEEKWIRE_TOKEN               a token that the controller knows us by`
+
 // PeopleExitCodes is what there is on top of that with Tool.People.
 const PeopleExitCodes = `
   3    with --strict-exit only: status finds something that is not as it should
@@ -34,8 +41,7 @@ func (t *Tool) Manual() []manpage.Section {
 	}
 	return []manpage.Section{
 		{Title: "Exit status", Text: strings.TrimPrefix(codes, "Exit codes:\n")},
-		{Title: "Environment", Text: `  ZEEK_CLIENT_CONFIG_FILE      a file with settings
-  ZEEK_CLIENT_CONFIG_SETTINGS  settings, SECTION.KEY=VALUE with blanks between
+		{Title: "Environment", Text: strings.TrimPrefix(Environment, "Environment variables:\n") + `
   NO_COLOR                     if it is set, no colours are used
   TERM                         dumb: no colours, and no lines that change`},
 	}

@@ -224,7 +224,7 @@ func eventText(v broker.Value) string {
 }
 
 func (t *Tool) showSettings() *cobra.Command {
-	return t.command("show-settings", "Show the settings of the client commands", cobra.NoArgs,
+	cmd := t.command("show-settings", "Show the settings of the client commands", cobra.NoArgs,
 		func(_ context.Context, r *run, _ []string) error {
 			r.hide()
 			text, err := r.ini()
@@ -234,4 +234,10 @@ func (t *Tool) showSettings() *cobra.Command {
 			_, err = r.stdout.Write(text)
 			return err
 		})
+	cmd.Long = cmd.Short + `.
+
+They come from a file, the environment and the command line. Besides those of
+zeek-client there are client.transport, client.dialect and client.token; they
+show if they are set, a token as "(hidden)".`
+	return cmd
 }
