@@ -6,10 +6,14 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 
+# VERSION is for releases; without, the Go command finds one out.
+VERSION ?=
+LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
+
 .PHONY: build test demo man live load record fuzz bench lint
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
 
 demo: build
 	bin/zeekwire demo
@@ -28,7 +32,7 @@ test:
 # several with commas between. CONTAINER_ENGINE and CONTAINER_FLAGS say how to
 # run containers, ZEEK_CLUSTER_SCRIPTS is explained in testdata/README.md.
 export ZEEK ZEEK_IMAGE CONTAINER_ENGINE CONTAINER_FLAGS ZEEK_CLUSTER_SCRIPTS
-LIVE = ./cmd/internal/live ./broker/security ./broker/logs ./zeekapi/agent/launch/zeek ./zeekapi/agent/launch/nodescript
+LIVE = ./cmd/internal/live ./broker/security ./broker/logs ./zeekapi/agent/launch/zeek ./zeekapi/agent/launch/nodescript ./cmd/zeekwire
 LIVERUN = .
 live: build
 	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -json -count=1 -p 1 -timeout 60m -run '$(LIVERUN)' $(if $(ZEEK)$(ZEEK_IMAGE),$(LIVE),./cmd/internal/live) | $(GO) run ./cmd/internal/live/report

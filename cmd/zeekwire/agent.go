@@ -17,6 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/cmd/internal/version"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -141,7 +142,7 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		StateDir:       cmp.Or(s.ownDir, s.stateDir),
 		Connecting:     len(s.controllers) > 0,
 		Obey:           s.obey,
-		Version:        "zeekwire " + version(),
+		Version:        "zeekwire " + version.String(),
 		RequestTimeout: s.timeout,
 		Ending:         s.ending,
 		Log:            s.log,

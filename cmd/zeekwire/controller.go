@@ -16,6 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/version"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
@@ -86,7 +87,7 @@ const clientQueue = 64
 // run serves until ctx ends.
 func (s *controllerService) run(ctx context.Context) error {
 	settings := s.settings
-	settings.Name, settings.Version = s.name, "zeekwire "+version()
+	settings.Name, settings.Version = s.name, "zeekwire "+version.String()
 	settings.BrokerPort = broker.Port{}
 
 	var store *controller.Store
@@ -134,7 +135,7 @@ func (s *controllerService) run(ctx context.Context) error {
 		log := s.log.With().Str("transport", "websocket").Logger()
 		config := websocket.ServerConfig{
 			Endpoint:        endpoint.ID().String(),
-			Version:         version(),
+			Version:         version.String(),
 			ReceiveOverflow: broker.OverflowBlock, // clients wait rather than not be heard
 			ReceiveQueue:    clientQueue,
 			SendOverflow:    broker.OverflowDisconnect, // and find out if they missed something

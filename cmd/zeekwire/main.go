@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -17,6 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/version"
 )
 
 func main() {
@@ -90,7 +90,7 @@ Each part works with Zeek's own controller, agent and zeek-client, too.
 Begin with "zeekwire demo".
 
 ` + clientcmd.ExitCodes + clientcmd.PeopleExitCodes,
-		Version:       version(),
+		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -116,7 +116,7 @@ Begin with "zeekwire demo".
 	add(groupClient, clientcmd.Commands()...)
 	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())
-	cmd.AddCommand(manpage.Command(manpage.About{Version: "zeekwire " + version(), Sections: manual}))
+	cmd.AddCommand(manpage.Command(manpage.About{Version: "zeekwire " + version.String(), Sections: manual}))
 	return cmd
 }
 
@@ -126,12 +126,4 @@ func manual(cmd *cobra.Command) []manpage.Section {
 		return (&clientcmd.Tool{People: true}).Manual()
 	}
 	return []manpage.Section{{Title: "Exit status", Text: "  0  done\n  1  failed\n  2  called wrongly"}}
-}
-
-// version is the module's version, "(devel)" for a build of a work tree.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(unknown)"
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/metrics"
 	"github.com/zeekwire/zeekwire/cmd/internal/service"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/version"
 )
 
 // operation is what a controller and an agent share besides their work.
@@ -32,7 +33,7 @@ func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceS
 	if o.security, err = s.tls.layer(); err != nil {
 		return nil, err
 	}
-	o.registry = metrics.Registry(s.kind, version())
+	o.registry = metrics.Registry(s.kind, version.String())
 	o.transports = metrics.NewTransports(o.registry)
 	o.service = service.New(service.Config{
 		Listen:   s.metrics.at(s.defaultAddress),

@@ -1,6 +1,8 @@
 package service
 
 import (
+	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -10,7 +12,7 @@ import (
 
 // notifier tells systemd how the service is, by the socket that it names in
 // NOTIFY_SOCKET (systemd: sd_notify). Where there is none it does nothing. Its
-// methods may be called from any goroutine.
+// methods may be called from any goroutine, and never wait for long.
 type notifier struct {
 	log      zerolog.Logger
 	watchdog time.Duration // how long systemd waits for a sign of life; 0: for ever
@@ -19,6 +21,13 @@ type notifier struct {
 	failed bool
 	status string
 }
+
+// How long a systemd that does not read may hold us up. What it does not hear in
+// time is lost, which is no matter for signs of life: there will be more.
+const (
+	newsPatience = 2 * time.Second
+	lifePatience = 20 * time.Millisecond
+)
 
 // newNotifier returns a notifier that reports its own trouble to the log, once.
 func newNotifier(log zerolog.Logger) *notifier {
@@ -39,20 +48,20 @@ func (n *notifier) interval() time.Duration {
 }
 
 // ready says that the service serves.
-func (n *notifier) ready() { n.send(daemon.SdNotifyReady) }
+func (n *notifier) ready() { n.send(daemon.SdNotifyReady, newsPatience) }
 
 // stopping says that it is about to end.
-func (n *notifier) stopping() { n.send(daemon.SdNotifyStopping) }
+func (n *notifier) stopping() { n.send(daemon.SdNotifyStopping, newsPatience) }
 
 // reloading says that it takes new settings; ready must follow.
 func (n *notifier) reloading() {
-	n.send(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+	n.send(daemon.SdNotifyReloading+"\n"+daemon.SdNotifyMonotonicUsec(), newsPatience)
 }
 
 // alive says that the service's work goes on.
 func (n *notifier) alive() {
 	if n.watchdog > 0 {
-		n.send(daemon.SdNotifyWatchdog)
+		n.send(daemon.SdNotifyWatchdog, lifePatience)
 	}
 }
 
@@ -63,16 +72,36 @@ func (n *notifier) tell(text string) {
 	n.status = text
 	n.mu.Unlock()
 	if news {
-		n.send("STATUS=" + text)
+		n.send("STATUS="+text, lifePatience)
 	}
 }
 
-func (n *notifier) send(state string) {
-	_, err := daemon.SdNotify(false, state)
+func (n *notifier) send(state string, patience time.Duration) {
+	err := send(state, patience)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err != nil && !n.failed {
 		n.log.Warn().Err(err).Msg("cannot tell systemd how we are")
 	}
 	n.failed = err != nil
+	if n.failed {
+		n.status = "" // to be told again
+	}
+}
+
+// send is daemon.SdNotify with a limit to its patience: that would wait for as
+// long as systemd does not read.
+func send(state string, patience time.Duration) error {
+	name := os.Getenv("NOTIFY_SOCKET")
+	if name == "" {
+		return nil
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetWriteDeadline(time.Now().Add(patience))
+	_, err = conn.Write([]byte(state))
+	return err
 }

@@ -116,7 +116,7 @@ func (s *Service) Run(ctx context.Context, work func(ctx context.Context, ending
 		}
 		s.Health.Set("ending", "the service is about to end")
 		s.notifier.stopping()
-		s.cfg.Log.Info().Dur("patience", s.cfg.Patience).Msg("ending")
+		s.cfg.Log.Info().Stringer("patience", s.cfg.Patience).Msg("ending")
 		close(ending)
 		patience := time.NewTimer(s.cfg.Patience)
 		defer patience.Stop()
@@ -130,6 +130,7 @@ func (s *Service) Run(ctx context.Context, work func(ctx context.Context, ending
 	err = work(workCtx, ending)
 	close(ended)
 	helpers.Wait()
+	s.cfg.Log.Info().Err(err).Msg("ended")
 	return err
 }
 

@@ -92,6 +92,23 @@ func TestSystemdHearsHowTheServiceIs(t *testing.T) {
 	}
 }
 
+// A systemd that does not read holds nobody up.
+func TestSystemdThatDoesNotListen(t *testing.T) {
+	newSystemd(t)
+	t.Setenv("WATCHDOG_USEC", "3000000")
+	var log strings.Builder
+	service := New(Config{Log: zerolog.New(&log)})
+	for range 100000 { // its queue is bounded
+		service.notifier.alive()
+		if log.Len() > 0 {
+			break
+		}
+	}
+	if !strings.Contains(log.String(), "cannot tell systemd how we are") {
+		t.Error("nothing is too much for systemd")
+	}
+}
+
 func TestWithoutSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "missing"))
 	t.Setenv("WATCHDOG_USEC", "soon")

@@ -294,7 +294,16 @@ func (t *Table) Print(w io.Writer) error {
 
 // Sample writes a file for people to edit: the defaults, commented out.
 func (t *Table) Sample(w io.Writer) error {
-	return t.write(w, func(s *Setting) string { return "#" + s.Name + " = " + quote(s.byDefault) })
+	first := t.settings[0].Name
+	_, err := fmt.Fprintf(w, `# Settings of the %s and their defaults. Remove the "#" before one to change it.
+# The environment goes before this file, and flags go before both: %s is also
+# %s, and --%s.
+
+`, t.service, first, t.variable(first), first)
+	if err != nil {
+		return err
+	}
+	return t.write(w, func(s *Setting) string { return "#" + strings.TrimSpace(s.Name+" = "+quote(s.byDefault)) })
 }
 
 func (t *Table) write(w io.Writer, line func(*Setting) string) error {

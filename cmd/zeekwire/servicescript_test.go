@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestServiceScripts runs controllers and agents as systemd does, as processes.
+// On top of testscript's own, scripts have the commands
+//
+//	notified PATTERN               wait until systemd has heard something like it
+//	get STATUS URL PATTERN         wait until an HTTP server answers like that
+//	metrics URL FILE               write the names and types of metrics to a file
+//	signal NAME PATTERN            send a signal to the process in the background
+//	                               whose command line matches
+//	await PATTERN COMMAND...       run a command until its output matches
+//
+// and the variables NATIVE, CLIENTS, AGENT, HTTP and HTTP2, each a free address.
+func TestServiceScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/service",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			for _, name := range []string{"NATIVE", "CLIENTS", "AGENT", "HTTP", "HTTP2"} {
+				env.Setenv(name, freeAddress(t))
+			}
+			dir, err := os.MkdirTemp("", "zeekwire") // a socket's name must be short
+			if err != nil {
+				return err
+			}
+			name := filepath.Join(dir, "notify")
+			conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+			if err != nil {
+				return err
+			}
+			env.Defer(func() {
+				conn.Close()
+				os.RemoveAll(dir)
+			})
+			env.Setenv("NOTIFY_SOCKET", name)
+			env.Values[systemdKey{}] = conn
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"notified": awaitNotification,
+			"get":      awaitHTTP,
+			"metrics":  writeMetrics,
+			"signal":   sendSignal,
+			"await":    awaitOutput,
+		},
+	})
+}
+
+type systemdKey struct{}
+
+func awaitNotification(ts *testscript.TestScript, _ bool, args []string) {
+	pattern, err := regexp.Compile(strings.Join(args, " "))
+	ts.Check(err)
+	conn := ts.Value(systemdKey{}).(*net.UnixConn)
+	ts.Check(conn.SetReadDeadline(time.Now().Add(scriptPatience)))
+	b := make([]byte, 4096)
+	for {
+		n, err := conn.Read(b)
+		if err != nil {
+			ts.Fatalf("systemd has not heard %s: %v", pattern, err)
+		}
+		ts.Logf("systemd hears %q", b[:n])
+		if pattern.Match(b[:n]) {
+			return
+		}
+	}
+}
+
+func httpGet(url string) (status int, body string, err error) {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: scriptPatience}
+	r, err := client.Get(url)
+	if err != nil {
+		return 0, "", err
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	return r.StatusCode, string(b), err
+}
+
+func awaitHTTP(ts *testscript.TestScript, _ bool, args []string) {
+	pattern, err := regexp.Compile(args[2])
+	ts.Check(err)
+	var status int
+	var body string
+	for late := time.Now().Add(scriptPatience); time.Now().Before(late); {
+		status, body, err = httpGet("http://" + args[1])
+		if err == nil && fmt.Sprint(status) == args[0] && pattern.MatchString(body) {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("%s answers %d %q, %v", args[1], status, body, err)
+}
+
+func writeMetrics(ts *testscript.TestScript, _ bool, args []string) {
+	_, body, err := httpGet("http://" + args[0])
+	ts.Check(err)
+	var ours []string
+	for line := range strings.Lines(body) {
+		if name, ok := strings.CutPrefix(line, "# TYPE zeekwire_"); ok {
+			ours = append(ours, "zeekwire_"+name)
+		}
+	}
+	slices.Sort(ours)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Join(ours, "")), 0o600))
+}
+
+func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
+	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
+	pattern, err := regexp.Compile(args[1])
+	ts.Check(err)
+	for _, cmd := range ts.BackgroundCmds() {
+		if pattern.MatchString(strings.Join(cmd.Args, " ")) {
+			ts.Check(cmd.Process.Signal(signals[args[0]]))
+			return
+		}
+	}
+	ts.Fatalf("no process %s", pattern)
+}

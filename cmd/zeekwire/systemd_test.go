@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+)
+
+// tableOf returns the settings of a service, as they are by default.
+func tableOf(service string) *settings.Table {
+	if service == "controller" {
+		return newControllerSettings().table()
+	}
+	return newAgentSettings().table()
+}
+
+// The sample files are what the services document, and the settings in them the
+// defaults: with all of them in use, nothing changes.
+func TestSampleConfigurations(t *testing.T) {
+	for _, service := range []string{"controller", "agent"} {
+		t.Run(service, func(t *testing.T) {
+			file := filepath.Join("systemd", service+".conf")
+			var want bytes.Buffer
+			if err := tableOf(service).Sample(&want); err != nil {
+				t.Fatal(err)
+			}
+			if *update {
+				if err := os.WriteFile(file, want.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			sample, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want.String(), string(sample)); diff != "" {
+				t.Errorf("run with -update: -want +got\n%s", diff)
+			}
+
+			// In use are lines that begin with "#" and a name at once.
+			used := filepath.Join(t.TempDir(), "used.conf")
+			if err := os.WriteFile(used, regexp.MustCompile(`(?m)^#([a-z])`).ReplaceAll(sample, []byte("$1")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			plain, _, code := call(t.Context(), service, "--print-config")
+			if code != 0 {
+				t.Fatal("it does not print its settings")
+			}
+			for _, f := range []string{file, used} {
+				stdout, stderr, code := call(t.Context(), service, "--print-config", "--config", f)
+				if code != 0 {
+					t.Fatalf("%s: %s", f, stderr)
+				}
+				origins := regexp.MustCompile(`(?m) +# \S*.conf:\d+: .*$| +# default$`)
+				if diff := cmp.Diff(origins.ReplaceAllString(plain, ""), origins.ReplaceAllString(stdout, "")); diff != "" {
+					t.Errorf("%s: -default +sample\n%s", f, diff)
+				}
+			}
+		})
+	}
+}
+
+// What systemd is told to run is a command that there is.
+func TestUnitsRunUs(t *testing.T) {
+	for _, service := range []string{"controller", "agent"} {
+		unit := readUnit(t, service)
+		m := regexp.MustCompile(`(?m)^ExecStart=/usr/local/bin/zeekwire (.*)$`).FindStringSubmatch(unit)
+		if m == nil {
+			t.Fatalf("%s: no ExecStart", service)
+		}
+		for _, env := range regexp.MustCompile(`(?m)^Environment=(\w+)=(.*)$`).FindAllStringSubmatch(unit, -1) {
+			t.Setenv(env[1], env[2])
+		}
+		args := strings.Fields(strings.ReplaceAll(m[1], "/etc/zeekwire/", "systemd/"))
+		stdout, stderr, code := call(t.Context(), append(args, "--print-config")...)
+		if code != 0 {
+			t.Errorf("%s: %s", service, stderr)
+		}
+		if service == "agent" && !strings.Contains(stdout, "on-exit = leave") {
+			t.Errorf("nodes do not outlive the agent:\n%s", stdout)
+		}
+	}
+}
+
+func readUnit(t *testing.T, service string) string {
+	t.Helper()
+	unit, err := os.ReadFile(filepath.Join("systemd", "zeekwire-"+service+".service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(unit)
+}
+
+func TestUnitsAreWhatSystemdTakes(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("there is no systemd-analyze")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, service := range []string{"controller", "agent"} {
+		file := filepath.Join(t.TempDir(), "zeekwire-"+service+".service")
+		unit := strings.ReplaceAll(readUnit(t, service), "/usr/local/bin/zeekwire", self)
+		if err := os.WriteFile(file, []byte(unit), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", file).CombinedOutput()
+		var complaints []string
+		for line := range strings.Lines(string(out)) {
+			if strings.Contains(line, file) {
+				complaints = append(complaints, line)
+			}
+		}
+		if len(complaints) > 0 {
+			t.Errorf("%s: %v\n%s", service, err, strings.Join(complaints, ""))
+		}
+	}
+}
