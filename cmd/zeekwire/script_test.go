@@ -330,7 +330,7 @@ var changing = []struct {
 	{regexp.MustCompile(`([ (])(\d+[sm]|\d+h\d+m)\b`), "${1}AGE"},
 	{regexp.MustCompile(`\b(419\d{4}|` + strconv.Itoa(os.Getpid()) + `)\b`), "PID"}, // of simulated nodes, and ours
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDRESS"},
-	{regexp.MustCompile(`zeekwire \(devel\)|zeekwire v[-+.\w]+`), "zeekwire VERSION"},
+	{regexp.MustCompile(`zeekwire (devel|v\d)[-+.\w]*`), "zeekwire VERSION"},
 	{regexp.MustCompile(`(\S)  +`), "$1  "}, // columns are as wide as what is in them
 }
 
