@@ -26,6 +26,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -332,13 +333,16 @@ func FuzzReceive(f *testing.F) {
 	seed(newDialect, "zeek/management/agent/i", zeekapi.AgentDispatchRequest{ReqID: id("r"), Action: []string{"x"}, Nodes: []string{"w"}})
 	seed(newDialect, "zeek/management/agent/i", zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
 	seed(newDialect, "zeek/management/node", zeekapi.NodeHello{Node: "w"})
+	ours := operations.Dialect(operations.DefaultTopics)
+	seed(ours, ours.Topics.Agent("i"), zeekapi.AgentStatusRequest{ReqID: id("r")})
+	seed(ours, ours.Topics.Agent("i"), zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "w", Bytes: 1})
 	seed(newDialect, "zeek/management/node", zeekapi.NodeDispatchResponse{ReqID: id("x-1"), Result: ok("x-1", "w")})
 	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
 		v, err := bin.Decode(payload)
 		if err != nil {
 			return
 		}
-		r := &runner{Config: Config{Name: "i", Dialects: []*zeekapi.Dialect{newDialect, oldDialect}}}
+		r := &runner{Config: Config{Name: "i", Dialects: []*zeekapi.Dialect{newDialect, oldDialect, ours}}}
 		fleet := newFleet(t, connecting("i"), nil)
 		fleet.ask(deploy("r", configuration("c1", "l", "m", "w")))
 		fleet.pass(time.Second)
