@@ -1,0 +1,211 @@
+package controller_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/operations"
+)
+
+var (
+	own         = operations.Dialect(operations.DefaultTopics)
+	allDialects = []*zeekapi.Dialect{modern, old, own}
+)
+
+// ownAgent joins an agent of ours, which speaks two dialects.
+func (n *network) ownAgent(name string) {
+	a := n.party(modern, modern.Topics.Agent(name), own.Topics.Agent(name))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			notice, err := a.Next(context.Background())
+			if err != nil {
+				return
+			}
+			received, ok := notice.(broker.Received)
+			if !ok {
+				continue
+			}
+			ev, err := broker.ParseEvent(received.Message.Value)
+			if err != nil {
+				continue
+			}
+			if msg, err := own.Decode(ev); err == nil {
+				if req, ok := msg.(zeekapi.AgentStatusRequest); ok {
+					a.dialect = own
+					a.say(own.Topics.Agent(name), zeekapi.AgentStatusResponse{ReqID: req.ReqID, Result: zeekapi.Result{
+						Success: true, Data: mustMarshal([]zeekapi.NodeDetail{{Status: nodeStatus("wu"), Restarts: 3}}),
+					}})
+					a.dialect = modern
+				}
+				continue
+			}
+			if msg, err := modern.Decode(ev); err == nil {
+				if answer := answerTo(controller.ToAgent{Instance: name, Message: msg}); answer != nil {
+					a.say(modern.Topics.Agent(name), answer)
+				}
+			}
+		}
+	}()
+	n.t.Cleanup(func() {
+		a.Close()
+		<-done
+	})
+	both := &party{a.Bus, n.t, own}
+	both.say(own.Topics.Agent(name), hello(name))
+	both.say(own.Topics.Agent(name), zeekapi.AgentDescription{Instance: name, Agent: zeekapi.Process{Name: "u", Version: "zeekwire"}, Zeek: "8.0.10"})
+	both.dialect = modern
+	both.say(modern.Topics.Agent(name), hello(name))
+}
+
+func nodeStatus(name string) zeekapi.NodeStatus {
+	return zeekapi.NodeStatus{Node: name, State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}
+}
+
+// data asks for something and returns the data of the only result.
+func (p *party) data(msg zeekapi.Message, into any) {
+	p.t.Helper()
+	p.say(p.dialect.Topics.Controller, msg)
+	for {
+		answer, ok := p.hear()
+		if !ok {
+			p.t.Fatalf("no answer to %#v", msg)
+		}
+		if results := resultsOf(answer); answer.RequestID() == msg.RequestID() && results != nil {
+			if err := zeekapi.Unmarshal(results[0].Data, into); err != nil || !results[0].Success {
+				p.t.Fatalf("answer%s: %v", describeResults(answer), err)
+			}
+			return
+		}
+	}
+}
+
+// One cluster has agents of all dialects, and clients of all: each is addressed
+// in its own.
+func TestRunAllDialects(t *testing.T) {
+	n := run(t, controller.Config{Dialects: allDialects})
+	watcher := n.party(own, own.Topics.Notices)
+	defer watcher.Close()
+	// What is on topics where nobody is, or should not be: the older agent's in
+	// the newer dialects and the other way round.
+	elsewhere := n.party(own, modern.Topics.Agent("o"), own.Topics.Agent("o"), old.Topics.Agent("m"), own.Topics.Agent("m"), old.Topics.Agent("u"))
+	n.agent(modern, "m")
+	n.agent(old, "o")
+	n.ownAgent("u")
+	client, veteran, operator := n.client(modern), n.client(old), n.client(own)
+
+	client.ask(set2(client, "r1", config("c1", "m", "o", "u")), "answer DeployResponse r1 [T m] [T o] [T u] [T = c1]")
+	veteran.ask(set("r2", config("c2", "m", "o", "u")), "answer SetConfigurationResponse r2 [T m] [T o] [T u]")
+	client.ask(getNodes("r3"), "answer GetNodesResponse r3 [T m = []] [T o = []] [T u = []]")
+
+	var s zeekapi.Status
+	operator.data(zeekapi.StatusRequest{ReqID: reqID("r4")}, &s)
+	got := make(map[string]string)
+	for _, i := range s.Instances {
+		got[i.Instance.Name] = fmt.Sprint(i.Connected, i.Wanted, i.Ready, i.Dialects, i.Agent.Name, len(i.Nodes), i.LastError)
+	}
+	want(t, "instances", map[string]string{
+		"m": "true true true [Management]0",
+		"o": "true true true [ClusterAgent]0",
+		"u": "true true true [Operations Management]u1",
+	}, got)
+
+	drain := func(id string, drain bool) zeekapi.Message {
+		return zeekapi.DrainRequest{ReqID: reqID(id), Instance: "o", Drain: drain}
+	}
+	operator.ask(drain("r5", true), "answer DrainResponse r5 [T o]")
+	operator.ask(zeekapi.ForceDeployRequest{ReqID: reqID("r6")}, "answer ForceDeployResponse r6 [T m] [T u] [T = c2]")
+	operator.ask(drain("r7", false), "answer DrainResponse r7 [T o]")
+	operator.ask(zeekapi.RollbackRequest{ReqID: reqID("r8")}, "answer RollbackResponse r8 [T m] [T o] [T u] [T = c1]")
+	client.ask(restart("r9", "wo"), "answer RestartResponse r9 [F wo not supported by the agent]")
+
+	var past []zeekapi.Deployment
+	operator.data(zeekapi.HistoryRequest{ReqID: reqID("r10")}, &past)
+	var actions []string
+	for _, d := range past {
+		actions = append(actions, d.Action)
+	}
+	want(t, "history", []string{"rollback", "force", "set-configuration", "deploy"}, actions)
+
+	// Notices arrive as they happen, as they are kept, and on their own topic.
+	var kept []zeekapi.Notice
+	operator.data(zeekapi.NoticesRequest{ReqID: reqID("r11")}, &kept)
+	for i := range kept {
+		msg, ok := watcher.hear()
+		if !ok {
+			t.Fatal("the watcher hears nothing more")
+		}
+		want(t, "notice", kept[i], msg.(zeekapi.ClusterNotice).Notice)
+	}
+
+	elsewhere.Close()
+	for {
+		notice, err := elsewhere.Next(context.Background())
+		if err != nil {
+			break
+		}
+		if received, ok := notice.(broker.Received); ok {
+			t.Errorf("something was said on %s", received.Message.Topic)
+		}
+	}
+}
+
+// Zeek before 7.0 knows no metrics ports: its nodes have 10 fields and not 11,
+// and their status 6 and not 7. Its agents and clients are understood, and
+// understand us, for they take longer records.
+func TestRunOlderRecords(t *testing.T) {
+	n := run(t, controller.Config{})
+	topic := modern.Topics.Agent("a")
+	a := n.party(modern, topic)
+	defer a.Close()
+	a.say(topic, hello("a"))
+	client := n.client(modern)
+
+	ev, err := modern.Encode(stage("r1", config("c1", "a")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev.Args[1] = broker.Vector(ev.Args[1].At(0), ev.Args[1].At(1), broker.Set(shorter(first(ev.Args[1].At(2)), 10)))
+	client.publish(modern.Topics.Controller, ev.Value())
+	client.ask(zeekapi.GetConfigurationRequest{ReqID: reqID("r2")},
+		`answer GetConfigurationResponse r2 [T = ["c1", {["a", 0.0.0.0, nil]}, {["wa", "a", Supervisor::WORKER, Management::RUNNING, nil, nil, nil, nil, nil, {}, nil]}]]`)
+
+	client.say(modern.Topics.Controller, getNodes("r3"))
+	msg, _ := a.hear()
+	ev, err = modern.Encode(zeekapi.AgentGetNodesResponse{ReqID: reqID(msg.RequestID()), Result: zeekapi.Result{Success: true, Data: broker.Vector(shorter(mustMarshal(nodeStatus("wa")), 6))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.publish(topic, ev.Value())
+	for {
+		answer, ok := client.hear()
+		if !ok {
+			t.Fatal("no answer")
+		}
+		if answer.RequestID() == "r3" && resultsOf(answer) != nil {
+			want(t, "answer", ` [T a = [["wa", Management::RUNNING, Management::NONE, Supervisor::WORKER, nil, nil]]]`, describeResults(answer))
+			return
+		}
+	}
+}
+
+func first(v broker.Value) (e broker.Value) {
+	for e = range v.Elements() {
+		return e
+	}
+	return e
+}
+
+// shorter returns the first fields of a record.
+func shorter(record broker.Value, fields int) broker.Value {
+	var some []broker.Value
+	for i := range fields {
+		some = append(some, record.At(i))
+	}
+	return broker.Vector(some...)
+}
