@@ -1,6 +1,10 @@
 // Package clusteragent is the dialect of Zeek's first cluster management, the
 // modules ClusterController::API and ClusterAgent::API as of Zeek commit
 // 7db8634c8b, whose scripts also run on Zeek 5.0.
+//
+// The records of Zeek 4.1 and 4.2 were others (a node's port before its role,
+// states in mixed case), but those Zeeks speak another protocol than Broker
+// does since 5.0, so none of them can ever be at the other end.
 package clusteragent
 
 import (

@@ -66,11 +66,26 @@ func validatePrefixes(sorted []string) []string {
 	return errs
 }
 
-func (s Settings) validatePorts(c zeekapi.Configuration) []string {
-	type use struct {
-		instance string
-		port     broker.Port
+// use is a port of an instance that something listens on.
+type use struct {
+	instance string
+	port     broker.Port
+}
+
+// metricsPorts returns which nodes want which metrics ports. Zeek's controller
+// does not look at them.
+func metricsPorts(c zeekapi.Configuration) map[use][]string {
+	wanted := make(map[use][]string)
+	for _, n := range c.Nodes {
+		if n.MetricsPort != (broker.Port{}) {
+			u := use{n.Instance, n.MetricsPort}
+			wanted[u] = append(wanted[u], n.Name)
+		}
 	}
+	return wanted
+}
+
+func (s Settings) validatePorts(c zeekapi.Configuration) []string {
 	var errs []string
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Sprintf(format, args...)) }
 
@@ -94,6 +109,17 @@ func (s Settings) validatePorts(c zeekapi.Configuration) []string {
 		}
 		if count[u]++; count[u] == 2 {
 			fail("multiple nodes on instance '%s' using port %s", n.Instance, n.Port)
+		}
+	}
+	for u, nodes := range metricsPorts(c) {
+		if agents[u] {
+			fail("node '%s' metrics port %s conflicts with agent port on instance '%s'", nodes[0], u.port, u.instance)
+		}
+		if count[u] > 0 {
+			fail("node '%s' metrics port %s conflicts with a Broker port on instance '%s'", nodes[0], u.port, u.instance)
+		}
+		if len(nodes) > 1 {
+			fail("multiple nodes on instance '%s' using metrics port %s", u.instance, u.port)
 		}
 	}
 	if !s.AssignBrokerPorts {

@@ -1,7 +1,9 @@
 package controller_test
 
 import (
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,6 +116,22 @@ func TestValidation(t *testing.T) {
 			},
 		},
 		{
+			name: "metrics ports",
+			config: zeekapi.Configuration{
+				Instances: []zeekapi.Instance{instanceAt("a", "10.0.0.1:2151"), instanceAt("b", "10.0.0.2:2152")},
+				Nodes: []zeekapi.Node{
+					node("m", "a", manager, 5000, 2151), node("w", "a", worker, 0, 5000), node("own", "b", logger, 5000, 5000),
+					node("p1", "b", proxy, 0, 9001), node("p2", "b", proxy, 0, 9001), node("p3", "a", proxy, 0, 9001), node("p4", "a", proxy, 0, 2150),
+				},
+			},
+			want: []string{
+				"multiple nodes on instance 'b' using metrics port 9001/tcp",
+				"node 'm' metrics port 2151/tcp conflicts with agent port on instance 'a'",
+				"node 'own' metrics port 5000/tcp conflicts with a Broker port on instance 'b'",
+				"node 'w' metrics port 5000/tcp conflicts with a Broker port on instance 'a'",
+			},
+		},
+		{
 			name:     "no assignment",
 			settings: func(s *controller.Settings) { s.AssignBrokerPorts = false },
 			config: zeekapi.Configuration{
@@ -193,6 +211,43 @@ func TestValidation(t *testing.T) {
 				t.Errorf("%d configurations saved", len(saved))
 			}
 		})
+	}
+}
+
+// Whatever a client sends for a configuration, it is staged as it is, or there
+// are errors and nothing is.
+func TestGarbage(t *testing.T) {
+	for seed := range uint64(scale(2000, 200_000)) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		pick := func(from ...string) string { return from[random.IntN(len(from))] }
+		name := func() string { return pick("", "a", "a\x00", "ab", "\xff", "ä", "%s", "x/../y", "b", "a b", "c") }
+		port := func() broker.Port {
+			return broker.Port{Number: []uint16{0, 1, 2150, 2200, 9000, 65535}[random.IntN(6)], Protocol: broker.Protocol(random.IntN(4))}
+		}
+		var c zeekapi.Configuration
+		c.ID = name()
+		for range random.IntN(4) {
+			c.Instances = append(c.Instances, zeekapi.Instance{Name: name(), Host: netip.MustParseAddr(pick("0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1")), Port: port()})
+		}
+		for range random.IntN(6) {
+			c.Nodes = append(c.Nodes, zeekapi.Node{
+				Name: name(), Instance: name(), Role: zeekapi.ClusterRole(pick("NONE", "MANAGER", "LOGGER", "PROXY", "WORKER")),
+				State: zeekapi.StateRunning, Port: port(), MetricsPort: port(), Scripts: []string{name()}, Interface: name(),
+			})
+		}
+		s := controller.DefaultSettings()
+		s.AssignBrokerPorts, s.AssignMetricsPorts = random.IntN(2) == 0, random.IntN(2) == 0
+		s.BrokerStartPort = uint16(random.IntN(2) * 65534)
+		errs, saved := stageWith(s, c)
+		if len(errs) > 0 {
+			if !slices.IsSorted(errs) || len(saved) != 0 {
+				t.Fatalf("seed %d: staged in spite of %q, or these are not sorted", seed, errs)
+			}
+			continue
+		}
+		if diff := cmp.Diff(c, saved[controller.Staged], cmpState); diff != "" || len(saved[controller.Ready].Nodes) != len(c.Nodes) {
+			t.Fatalf("seed %d: staged something else\n%s", seed, diff)
+		}
 	}
 }
 
