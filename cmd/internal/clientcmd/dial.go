@@ -148,11 +148,12 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 	return nil, err
 }
 
-// sayFound says how the controller was reached: with one -v if that is not what
-// zeek-client would have done by these settings, with three in any case.
+// sayFound says how the controller was reached, with one -v. Where all is to be
+// as in zeek-client it takes three, unless zeek-client would not have got there
+// by these settings.
 func (r *run) sayFound(f connect.Found) {
 	level := showDebugs
-	if f.Transport == connect.Native || (f.TLS != "") != r.tls {
+	if r.tool.People || f.Transport == connect.Native || (f.TLS != "") != r.tls {
 		level = showWarnings
 	}
 	if f.Transport == "" {

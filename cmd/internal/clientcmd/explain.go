@@ -37,7 +37,7 @@ func explain(err error, remote string) string {
 		return fmt.Sprintf("%s error in connect() with controller %s: met %s; %s (%v)", kind, remote, mismatch.Met, advice(mismatch), mismatch.Err)
 	case strings.HasPrefix(err.Error(), "websocket: connecting to ") && errors.Unwrap(err) != nil:
 		return explain(errors.Unwrap(err), remote) // without the address, which is there anyway
-	case errors.As(err, &peer), errors.As(err, &foreign), errors.As(err, &nobody):
+	case errors.As(err, &peer), errors.As(err, &foreign), errors.As(err, &nobody), strings.HasPrefix(err.Error(), "peering: "):
 		return fmt.Sprintf("cannot talk to controller %s: %v", remote, err)
 	case errors.As(err, &record), errors.As(err, &alert), errors.As(err, &untrusty):
 		return fmt.Sprintf("socket TLS error in connect() with controller %s: %v", remote, err)

@@ -24,6 +24,7 @@ import (
 	"github.com/youmark/pkcs8"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
@@ -149,6 +150,41 @@ func TestClientCertificate(t *testing.T) {
 		args = append(args, "--set", "ssl."+key+"="+filepath.Join(dir, name))
 	}
 	execute1(t, new(clientcmd.Tool), "", append(args, "get-instances")...).want(t, outcome{stdout: "{}\n"})
+}
+
+// TestNativeCertificates has a native controller that wants to know its peers.
+func TestNativeCertificates(t *testing.T) {
+	dir := t.TempDir()
+	writeCertificate(t, dir)
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.enc.pem")
+	layer, err := security.New(security.Config{Mode: security.Mutual, CertFile: cert, KeyFile: key, CAFile: cert, Passphrase: "sesame"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	controller, err := peering.New(peering.Config{Secure: layer.Secure, Subscriptions: []string{topic}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := controller.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveInstances(t, controller)
+	args := []string{"--controller", address.String(), "-v"}
+	for _, setting := range []string{"enable=yes", "certificate=" + cert, "keyfile=" + key, "passphrase=sesame"} {
+		args = append(args, "--set", "ssl."+setting)
+	}
+	withCA := append(args[:len(args):len(args)], "--set", "ssl.cafile="+cert)
+	for _, transport := range []string{"auto", "native"} {
+		execute1(t, new(clientcmd.Tool), "", append(withCA, "get-instances", "--transport", transport)...).want(t, outcome{stdout: "{}\n",
+			stderr: "info: found native at " + address.String() + ", with verified TLS, dialect Management\n"})
+	}
+	execute1(t, new(clientcmd.Tool), "", append(args, "get-instances", "--transport", "native")...).want(t, outcome{exit: 1,
+		stderr: "error: cannot configure connection to " + address.String() + ": SSL certificates over a native connection need both ssl.certificate and ssl.cafile\n"})
+	got := execute1(t, new(clientcmd.Tool), "", "--controller", address.String(), "--transport", "native", "get-instances")
+	if got.exit != 1 || !strings.HasPrefix(got.stderr, "error: cannot talk to controller ") || !strings.Contains(got.stderr, "it may demand certificates") {
+		t.Errorf("without a certificate: %+v", got)
+	}
 }
 
 // TestAnonymousTLS has a server like a Zeek without certificates, which

@@ -165,6 +165,8 @@ func TestDial(t *testing.T) {
 		{"anonymous WebSocket, told", webSocket(security.Anonymous), connect.Auto, unverified, "websocket at ADDRESS, with unverified TLS, dialect Management"},
 		{"anonymous WebSocket", webSocket(security.Anonymous), connect.WebSocket, nil, "met "},
 		{"TLS WebSocket, told", ordinaryTLS, connect.Auto, unverified, "websocket at ADDRESS, with unverified TLS, dialect Management"},
+		{"WebSocket of the old dialect, told", webSocket(security.Off), connect.Auto, func(o *connect.Options) { o.Dialects = o.Dialects[1:] },
+			"websocket at ADDRESS, without TLS, dialect ClusterAgent"},
 		{"native", native(security.Off, modernTopic), connect.Auto, nil, "native at ADDRESS, without TLS, dialect Management"},
 		{"native", native(security.Off, modernTopic), connect.Native, nil, "native at ADDRESS, without TLS, dialect Management"},
 		{"native", native(security.Off, modernTopic), connect.WebSocket, nil, "met "},
@@ -255,6 +257,26 @@ func TestNobodyListens(t *testing.T) {
 	if _, err := connect.Dial(t.Context(), o); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("error %v", err)
 	}
+}
+
+// TestHostName has a host that may have several addresses, of which one answers.
+func TestHostName(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := net.LookupHost("localhost"); err != nil {
+		t.Skip("no localhost here: ", err)
+	}
+	native(security.Off, modernTopic)(t, l)
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	c, err := connect.Dial(t.Context(), connect.Options{
+		Address: net.JoinHostPort("localhost", port), Transport: connect.Auto, Timeout: time.Second, Dialects: []*zeekapi.Dialect{modern},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }
 
 // TestIPv6 connects to an address with brackets.
