@@ -81,8 +81,9 @@ func errorsOf(results []zeekapi.Result) []string {
 		}
 		var outputs zeekapi.NodeOutputs
 		if !res.Data.IsNone() && zeekapi.Unmarshal(res.Data, &outputs) == nil {
-			if lines := strings.Split(strings.TrimSpace(outputs.Stderr), "\n"); lines[len(lines)-1] != "" {
-				text += ": " + lines[len(lines)-1]
+			lines := strings.Split(strings.TrimSpace(outputs.Stderr), "\n")
+			if last := lines[len(lines)-1]; !strings.Contains(text, last) { // ours have the reason as output if there is none
+				text += ": " + last
 			}
 		}
 		for _, name := range []string{res.Node, res.Instance} {
