@@ -10,6 +10,67 @@ import (
 	"testing"
 )
 
+// Our client and Zeek's print the same, whatever the controller says, Zeek's or
+// ours.
+func TestClientsAgree(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		z.needs(t, 5, 2, "WebSocket for zeek-client")
+		t.Run("Zeek's controller", func(t *testing.T) {
+			native, websocket := z.controller(t)
+			clientsAgree(t, z, native, websocket)
+		})
+		t.Run("our controller", func(t *testing.T) {
+			native, websocket := ourController(t, "anonymous")
+			clientsAgree(t, z, native, websocket)
+		})
+	})
+}
+
+func clientsAgree(t *testing.T, z *installation, native, websocket int) {
+	ourAgent(t, z, native, "simulated", "anonymous")
+	c, stock := ours(t, websocket), z.stock(t, websocket)
+	compare := func(args ...string) {
+		t.Helper()
+		wantOut, wantErr, wantCode := run(t, nil, append(stock.argv, args...)...)
+		out, errOut, code := run(t, nil, append(c.argv, args...)...)
+		out, wantOut = someID.ReplaceAllString(out, "ID"), someID.ReplaceAllString(wantOut, "ID")
+		if out != wantOut || errOut != wantErr || code != wantCode {
+			t.Errorf("%s: exit code %d\n%s%s, zeek-client's %d\n%s%s", strings.Join(args, " "),
+				code, out, errOut, wantCode, wantOut, wantErr)
+		}
+	}
+	refused := filepath.Join(t.TempDir(), "refused.cfg")
+	if err := os.WriteFile(refused, []byte("[instances]\na\n[a]\ninstance = b\nrole = manager\nport = 1\n[x]\ninstance = b\nrole = logger\nport = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.instances(t, "agent-one")
+	compare("get-instances")
+	compare("get-config")
+	compare("get-config", "--deployed")
+	compare("deploy")
+	compare("restart")
+	compare("get-id-value", "Cluster::node")
+	compare("stage-config", refused)
+	compare("deploy-config", refused)
+	c.deploy(t, cluster)
+	c.running(t, "agent-one", nodes...)
+	compare("get-nodes")
+	compare("get-config")
+	compare("get-config", "--as-json")
+	compare("get-config", "--deployed")
+	compare("get-config", "--deployed", "--as-json")
+	compare("get-id-value", "Cluster::node")
+	compare("get-id-value", "no such thing", "manager", "nobody")
+	compare("restart", "worker", "nobody")
+	compare("restart", "nobody")
+	compare("show-settings")
+	compare("test-timeout", "--with-state")
+	compare("stage-config", "/nonexistent")
+	compare("stage-config", "../../../testdata/clusters/empty.cfg")
+	compare("deploy")
+	compare("get-nodes")
+}
+
 // Our client finds out by itself how a controller wants to be talked to.
 func TestClientFindsTheWay(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {

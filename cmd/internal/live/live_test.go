@@ -1,9 +1,6 @@
 package live
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 const cluster = `
 [instances]
@@ -77,42 +74,6 @@ func TestStockClientDrivesOurs(t *testing.T) {
 		c.instances(t, "agent-one")
 		c.deploy(t, cluster)
 		c.running(t, "agent-one", nodes...)
-	})
-}
-
-// Our client and Zeek's print the same, whatever the controller says.
-func TestClientsAgree(t *testing.T) {
-	forEachZeek(t, func(t *testing.T, z *installation) {
-		z.needs(t, 5, 2, "zeek-client with the words of today's")
-		native, websocket := z.controller(t)
-		ourAgent(t, z, native, "simulated", "anonymous")
-		c, stock := ours(t, websocket), z.stock(t, websocket)
-		compare := func(args ...string) {
-			t.Helper()
-			wantOut, wantErr, wantCode := run(t, nil, append(stock.argv, args...)...)
-			out, errOut, code := run(t, nil, append(c.argv, args...)...)
-			if out != wantOut || errOut != wantErr || code != wantCode {
-				t.Errorf("%s: exit code %d\n%s%s, zeek-client's %d\n%s%s", strings.Join(args, " "),
-					code, out, errOut, wantCode, wantOut, wantErr)
-			}
-		}
-		c.instances(t, "agent-one")
-		compare("get-instances")
-		compare("get-config")
-		compare("deploy")
-		compare("restart")
-		compare("get-id-value", "Cluster::node")
-		c.deploy(t, cluster)
-		c.running(t, "agent-one", nodes...)
-		compare("get-nodes")
-		compare("get-config")
-		compare("get-config", "--deployed", "--as-json")
-		compare("get-id-value", "Cluster::node")
-		compare("get-id-value", "no such thing", "manager", "nobody")
-		compare("restart", "worker", "nobody")
-		compare("show-settings")
-		compare("test-timeout", "--with-state")
-		compare("stage-config", "/nonexistent")
 	})
 }
 
