@@ -230,6 +230,9 @@ func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPo
 		return nil, err
 	}
 	if s.transport == transportWebSocket || s.transport == transportAuto && !processes.HasBroker() {
+		if s.tls.Mode == security.Mutual {
+			s.log.Warn().Msg("the agent reaches its nodes in the clear, on this machine, over WebSockets")
+		}
 		return nodews.New(processes, s.log), nil
 	}
 	return processes, nil

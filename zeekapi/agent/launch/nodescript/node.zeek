@@ -7,9 +7,10 @@
 ##!
 ##! The node connects to the agent with Broker, whatever backend its cluster
 ##! has. If the agent gives it a port for WebSockets, the agent connects to the
-##! node, which then needs no Broker at all.
+##! node, which then needs no Broker at all. That takes Zeek 8.0.
 
 @load base/frameworks/cluster
+@load base/misc/version
 
 @ifndef ( Management::Node::API::node_dispatch_request )
 
@@ -113,7 +114,7 @@ event Management::Node::API::node_dispatch_request(reqid: string, action: vector
 		outcome$error = complaint;
 		}
 
-@ifdef ( Cluster::listen_websocket )
+@if ( Version::number >= 80000 )
 	if ( websocket_port != "" )
 		Cluster::publish(response_topic, Management::Node::API::node_dispatch_response, reqid, outcome);
 @endif
@@ -123,7 +124,7 @@ event Management::Node::API::node_dispatch_request(reqid: string, action: vector
 @endif
 	}
 
-@ifdef ( Cluster::listen_websocket )
+@if ( Version::number >= 80000 )
 event ZeekwireNode::hello_request()
 	{
 	Cluster::publish(response_topic, Management::Node::API::notify_node_hello, Cluster::node);
