@@ -103,7 +103,10 @@ type Server struct {
 	clients map[*client]struct{}
 }
 
-var _ broker.Bus = (*Server)(nil)
+var (
+	_ broker.Bus      = (*Server)(nil)
+	_ broker.Director = (*Server)(nil)
+)
 
 // client is a connection to the server.
 type client struct {
@@ -429,6 +432,11 @@ func (s *Server) fanOut(ctx context.Context, data jsonv1.Data, origin *client) e
 	if receivers == nil {
 		return nil
 	}
+	return s.deliver(ctx, receivers, data)
+}
+
+// deliver sends data to clients that want it.
+func (s *Server) deliver(ctx context.Context, receivers []*client, data jsonv1.Data) error {
 	text := encode(jsonv1.Append, data)
 	for _, c := range receivers {
 		if s.cfg.Admits != nil && !s.cfg.Admits(c.peer) {
@@ -454,6 +462,31 @@ func (s *Server) Publish(ctx context.Context, topic string, v broker.Value) erro
 		return context.Cause(ctx)
 	}
 	return s.fanOut(ctx, jsonv1.Data{Topic: topic, Value: v}, nil)
+}
+
+// PublishTo implements broker.Director.
+func (s *Server) PublishTo(ctx context.Context, peer uuid.UUID, topic string, v broker.Value) (known bool, err error) {
+	select {
+	case <-s.done:
+		return false, broker.ErrClosed
+	default:
+	}
+	if err := ctx.Err(); err != nil {
+		return false, context.Cause(ctx)
+	}
+	s.mu.Lock()
+	var receiver *client
+	for c := range s.clients {
+		if c.active && c.peer.ID == peer {
+			receiver = c
+		}
+	}
+	wanted := receiver != nil && receiver.filter.Matches(topic)
+	s.mu.Unlock()
+	if !wanted {
+		return receiver != nil, nil
+	}
+	return true, s.deliver(ctx, []*client{receiver}, jsonv1.Data{Topic: topic, Value: v})
 }
 
 // Next implements broker.Bus.

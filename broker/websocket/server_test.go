@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	gorilla "github.com/gorilla/websocket"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -290,6 +291,38 @@ func TestServerAuthorize(t *testing.T) {
 	dial(t, cfg)
 	if added := next[broker.PeerAdded](t, s); added.Peer.Name != "operator" || added.Peer.Identity.Name() != "operator" {
 		t.Errorf("peer is %+v", added.Peer)
+	}
+}
+
+// What is published to one client, others with the same subscription do not get.
+func TestServerPublishTo(t *testing.T) {
+	n := newNetwork(t)
+	s := serve(t, n, websocket.ServerConfig{})
+	a := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}})
+	peer := next[broker.PeerAdded](t, s).Peer.ID
+	b := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}})
+	next[broker.PeerAdded](t, s)
+	for i, tt := range []struct {
+		peer  uuid.UUID
+		topic string
+		known bool
+	}{{peer, "/x", true}, {peer, "other", true}, {uuid.New(), "/x", false}} {
+		known, err := s.PublishTo(t.Context(), tt.peer, tt.topic, broker.Count(uint64(i)))
+		if err != nil || known != tt.known {
+			t.Errorf("%d: known is %t, %v", i, known, err)
+		}
+	}
+	publish(t, s, "/", broker.Count(9))
+	for c, want := range map[*websocket.Client][]uint64{a: {0, 9}, b: {9}} {
+		for _, v := range want {
+			if got := next[broker.Received](t, c).Message.Value; !broker.Equal(got, broker.Count(v)) {
+				t.Errorf("received %v, want %d", got, v)
+			}
+		}
+	}
+	s.Close()
+	if _, err := s.PublishTo(t.Context(), peer, "/", broker.Count(1)); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("after Close: %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 )
 
 func (m *Machine) fromClient(by broker.Peer, msg zeekapi.Message) {
+	m.asking = by.ID
 	c := m.client(by)
 	if !c.requests.take(m.now) {
 		if c.requests.refused == 1 {

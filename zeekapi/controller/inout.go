@@ -80,8 +80,12 @@ type (
 		Message  zeekapi.Message
 	}
 
-	// ToClients is a message for all clients; who asked knows it by its ID.
-	ToClients struct{ Message zeekapi.Message }
+	// ToClients is the answer to Peer. As with Zeek all clients may hear it; who
+	// asked knows it by its ID.
+	ToClients struct {
+		Peer    uuid.UUID
+		Message zeekapi.Message
+	}
 
 	// Dial asks for a lasting peering with the agent that listens at Address.
 	Dial struct{ Address string }

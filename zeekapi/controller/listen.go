@@ -17,6 +17,7 @@ import (
 type heard struct {
 	input   Input
 	refusal zeekapi.Message
+	peer    uuid.UUID // who is refused
 	dialect *zeekapi.Dialect
 }
 
@@ -30,7 +31,7 @@ func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
 		}
 		in := r.interpret(notice, guard)
 		if in.refusal != nil {
-			r.publish(ctx, in.dialect, uuid.Nil, in.dialect.Topics.Controller, in.refusal)
+			r.answer(ctx, in.dialect, in.peer, in.refusal)
 		}
 		if in.input == nil {
 			continue
@@ -90,7 +91,7 @@ func (r *runner) interpretMessage(n broker.Received, g *guard) heard {
 		}
 		if why := g.client(n.Peer, msg); why != nil {
 			log.WithLevel(g.level(n.Peer)).Err(why).Str("event", ev.Name).Str("client", clientName(n.Peer)).Msg("refusing a request")
-			return heard{refusal: zeekapi.Refuse(msg, why.Error()), dialect: d}
+			return heard{refusal: zeekapi.Refuse(msg, why.Error()), peer: n.Peer.ID, dialect: d}
 		}
 		return heard{input: FromClient{n.Peer, msg}}
 	}

@@ -60,6 +60,7 @@ type Machine struct {
 	log      zerolog.Logger
 
 	now     time.Time
+	asking  uuid.UUID // the client of the last request
 	started time.Time
 	out     []Output
 
@@ -249,7 +250,8 @@ func (m *Machine) toAgent(instance string, msg zeekapi.Message) {
 	m.emit(to)
 }
 
-func (m *Machine) answer(msg zeekapi.Message) { m.emit(ToClients{Message: msg}) }
+// answer is for the client whose request is at hand.
+func (m *Machine) answer(msg zeekapi.Message) { m.emit(ToClients{Peer: m.asking, Message: msg}) }
 
 func (m *Machine) save(slot Slot, c zeekapi.Configuration) {
 	m.configs[slot] = c

@@ -168,7 +168,9 @@ func (m *Machine) newRequest(id string, patience time.Duration) *request {
 // begin registers a client's request. If there are too many already, it
 // answers that and returns nil.
 func (m *Machine) begin(by broker.Peer, id string, respond func(zeekapi.ReqID, []zeekapi.Result) zeekapi.Message) *request {
-	done := func(results []zeekapi.Result) { m.answer(respond(zeekapi.ReqID{ID: id}, results)) }
+	done := func(results []zeekapi.Result) {
+		m.emit(ToClients{Peer: by.ID, Message: respond(zeekapi.ReqID{ID: id}, results)})
+	}
 	c := m.client(by)
 	if len(m.requests) >= maxRequests || c.open >= maxRequestsPerClient {
 		if c.refusals.take(m.now) {

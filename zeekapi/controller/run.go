@@ -196,7 +196,7 @@ func (r *runner) perform(ctx context.Context, outputs []Output) error {
 			case ToClients:
 				for _, d := range r.Dialects {
 					if d.Has(o.Message) {
-						r.publish(ctx, d, uuid.Nil, d.Topics.Controller, o.Message)
+						r.answer(ctx, d, o.Peer, o.Message)
 					}
 				}
 			case Announce:
@@ -250,8 +250,24 @@ func (r *runner) toAgent(ctx context.Context, o ToAgent) (spoken bool) {
 	return spoken
 }
 
+// answer says msg to the client that asked. Others hear it as they do with
+// Zeek, unless the bus has rules: then it is no business of theirs, and they
+// need not keep up with one that asks much.
+func (r *runner) answer(ctx context.Context, d *zeekapi.Dialect, to uuid.UUID, msg zeekapi.Message) {
+	r.say(ctx, d, d.Topics.Controller, msg, func(bus broker.Bus) uuid.UUID {
+		if r.Access[bus] == nil {
+			return uuid.Nil
+		}
+		return to
+	})
+}
+
 // publish says msg to a peer, or with uuid.Nil to all who subscribe to topic.
 func (r *runner) publish(ctx context.Context, d *zeekapi.Dialect, to uuid.UUID, topic string, msg zeekapi.Message) {
+	r.say(ctx, d, topic, msg, func(broker.Bus) uuid.UUID { return to })
+}
+
+func (r *runner) say(ctx context.Context, d *zeekapi.Dialect, topic string, msg zeekapi.Message, to func(broker.Bus) uuid.UUID) {
 	ev, err := r.encoder.encode(d, msg)
 	if err != nil {
 		r.Log.Error().Err(err).Msg("cannot encode a message")
@@ -259,7 +275,7 @@ func (r *runner) publish(ctx context.Context, d *zeekapi.Dialect, to uuid.UUID, 
 	}
 	r.Log.Debug().Str("topic", topic).Str("event", ev.Name).Str("request", msg.RequestID()).Msg("sending")
 	for _, bus := range r.Buses {
-		if err := publish(ctx, bus, to, topic, ev.Value()); err != nil && ctx.Err() == nil {
+		if err := publish(ctx, bus, to(bus), topic, ev.Value()); err != nil && ctx.Err() == nil {
 			r.Log.Warn().Err(err).Str("topic", topic).Str("event", ev.Name).Msg("cannot publish")
 		}
 	}
