@@ -31,12 +31,25 @@ const agentsVariable = "ZEEKWIRE_LOAD_AGENTS"
 func TestMain(m *testing.M) {
 	what := os.Getenv(agentsVariable)
 	if what == "" {
-		os.Exit(m.Run())
+		os.Exit(runTests(m))
 	}
 	if err := runAgents(strings.Fields(what)); err != nil {
 		fmt.Fprintln(os.Stderr, "agents:", err)
 		os.Exit(1)
 	}
+}
+
+// binaries is a folder for what the tests build.
+var binaries string
+
+func runTests(m *testing.M) int {
+	var err error
+	if binaries, err = os.MkdirTemp("", "zeekwire-load"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(binaries)
+	return m.Run()
 }
 
 // startAgents starts that process. Its agents end with the test.

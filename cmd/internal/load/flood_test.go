@@ -3,6 +3,8 @@ package load
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,6 +16,11 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
+const (
+	goodToken = "the-token-of-one"
+	badToken  = "the-token-of-another"
+)
+
 // TestFlood has a client that sends requests as fast as it can and reads no
 // answer, and then vanishes. Others are served meanwhile and afterwards.
 func TestFlood(t *testing.T) {
@@ -23,8 +30,12 @@ func TestFlood(t *testing.T) {
 	const agents = 3
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	c := startController(t, build(t))
-	conn := c.connect(ctx, t)
+	clients := filepath.Join(t.TempDir(), "clients")
+	if err := os.WriteFile(clients, []byte("good full token:"+goodToken+"\nbad full token:"+badToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := startController(t, build(t), "--clients", clients)
+	conn := c.connect(ctx, t, goodToken)
 	defer conn.Close()
 	startAgents(t, agents, c.native, "anonymous")
 	served := func() {
@@ -46,7 +57,7 @@ func TestFlood(t *testing.T) {
 		sent := flood(ctx, t, c.websocket, stop)
 		stopped <- sent
 	}()
-	for range 10 {
+	for range 5 {
 		served()
 	}
 	close(stop)
@@ -63,7 +74,7 @@ func TestFlood(t *testing.T) {
 func flood(ctx context.Context, t *testing.T, address string, stop <-chan struct{}) (sent int) {
 	dialect := management.Dialect(management.DefaultTopics)
 	for {
-		ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+address+jsonv1.Path, nil)
+		ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+address+jsonv1.Path, bearer(badToken))
 		if err != nil {
 			t.Errorf("the flood cannot come back: %v", err)
 			return sent

@@ -6,12 +6,14 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"text/tabwriter"
@@ -103,23 +105,33 @@ func round(d time.Duration) time.Duration {
 	return d.Round(time.Microsecond)
 }
 
+// build returns the binary, which it builds once.
 func build(t *testing.T) string {
 	t.Helper()
-	if path := os.Getenv("ZEEKWIRE"); path != "" {
-		return path
-	}
-	path := filepath.Join(t.TempDir(), "zeekwire")
-	if out, err := exec.Command("go", "build", "-o", path, "../../zeekwire").CombinedOutput(); err != nil {
-		t.Fatalf("building zeekwire: %v\n%s", err, out)
+	path, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
+
+var buildOnce = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("ZEEKWIRE"); path != "" {
+		return path, nil
+	}
+	path := filepath.Join(binaries, "zeekwire")
+	out, err := exec.Command("go", "build", "-o", path, "../../zeekwire").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("building zeekwire: %w\n%s", err, out)
+	}
+	return path, nil
+})
 
 func measure(t *testing.T, binary string, n int) sample {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c := startController(t, binary)
-	conn := c.connect(ctx, t)
+	conn := c.connect(ctx, t, "")
 	s := sample{agents: n}
 
 	s.join = timed(func() {
@@ -210,15 +222,15 @@ type process struct {
 	stderr            *os.File
 }
 
-func startController(t *testing.T, binary string) *process {
+func startController(t *testing.T, binary string, args ...string) *process {
 	t.Helper()
 	p := &process{native: freeAddress(t), websocket: freeAddress(t)}
 	var err error
 	if p.stderr, err = os.Create(filepath.Join(t.TempDir(), "stderr")); err != nil {
 		t.Fatal(err)
 	}
-	p.cmd = exec.Command(binary, "controller", "--name", "controller", "--state-dir", t.TempDir(), "--tls", *tlsMode,
-		"--listen", p.native, "--websocket-listen", p.websocket, "--log-level", "warn")
+	p.cmd = exec.Command(binary, append([]string{"controller", "--name", "controller", "--state-dir", t.TempDir(), "--tls", *tlsMode,
+		"--listen", p.native, "--websocket-listen", p.websocket, "--log-level", "warn"}, args...)...)
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -247,11 +259,12 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func (p *process) connect(ctx context.Context, t *testing.T) *client.Client {
+// connect returns a client with a token, if that is not "".
+func (p *process) connect(ctx context.Context, t *testing.T, token string) *client.Client {
 	t.Helper()
 	for {
 		bus, err := websocket.Dial(ctx, websocket.ClientConfig{
-			Address: p.websocket, Subscriptions: []string{management.DefaultTopics.Controller},
+			Address: p.websocket, Subscriptions: []string{management.DefaultTopics.Controller}, Header: bearer(token),
 		})
 		if err == nil {
 			return client.New(bus, management.Dialect(management.DefaultTopics))
@@ -261,6 +274,13 @@ func (p *process) connect(ctx context.Context, t *testing.T) *client.Client {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+func bearer(token string) http.Header {
+	if token == "" {
+		return nil
+	}
+	return http.Header{"Authorization": {"Bearer " + token}}
 }
 
 // end stops the controller and returns what it took.
