@@ -99,9 +99,6 @@ func (a *adviser) nodes() {
 			if what := reserved[n.MetricsPort.Number]; what != "" {
 				warn("metrics_port", "has the port of %s, %s", what, n.MetricsPort)
 			}
-			if other := a.alsoUses(n); other != "" {
-				warn("metrics_port", "has the metrics port %s, which %s uses on the same instance", n.MetricsPort, other)
-			}
 		}
 		if n.CPUAffinity == nil {
 			continue
@@ -122,18 +119,4 @@ var reserved = map[uint16]string{
 	2149: "the controller's WebSocket server",
 	2151: "Zeek's agents",
 	9999: "Zeek's Supervisor",
-}
-
-// alsoUses says who on the instance of n has a port that is its metrics port.
-// Controllers only look at the other kind of port.
-func (a *adviser) alsoUses(n zeekapi.Node) string {
-	for _, x := range a.config.NodesOn(n.Instance) {
-		if x.Port == n.MetricsPort || x.MetricsPort == n.MetricsPort && x.Name != n.Name {
-			return "node " + quote(x.Name)
-		}
-	}
-	if i, ok := a.config.Instance(n.Instance); ok && i.Port == n.MetricsPort {
-		return "the agent"
-	}
-	return ""
 }

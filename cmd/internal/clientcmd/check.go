@@ -146,9 +146,12 @@ func (p places) of(node, instance, key string) *configparser.Error {
 // which quote names and say port where they mean that.
 func (p places) ofText(text string) *configparser.Error {
 	key := ""
-	if strings.Contains(text, "' port ") {
+	switch {
+	case strings.Contains(text, "' port "):
 		key = "port"
-	} else if strings.Contains(text, "undeclared instance") {
+	case strings.Contains(text, "' metrics port "):
+		key = "metrics_port"
+	case strings.Contains(text, "undeclared instance"):
 		key = "instance"
 	}
 	for i, name := range strings.Split(text, "'") {

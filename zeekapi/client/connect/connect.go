@@ -79,10 +79,13 @@ type Options struct {
 	// DialContext opens network connections; nil for a net.Dialer's.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Timeout bounds every step: a connection up to where requests can be made.
-	// Auto takes at most three.
+	// Timeout bounds every step, a connection up to where requests can be made;
+	// zero means DefaultTimeout. Auto takes a few.
 	Timeout time.Duration
 }
+
+// DefaultTimeout is for controllers anywhere on a network.
+const DefaultTimeout = 5 * time.Second
 
 // Found says how a controller was reached.
 type Found struct {
@@ -138,6 +141,9 @@ func (c *Connection) Cut() {
 func Dial(ctx context.Context, o Options) (*Connection, error) {
 	if o.DialContext == nil {
 		o.DialContext = new(net.Dialer).DialContext
+	}
+	if o.Timeout == 0 {
+		o.Timeout = DefaultTimeout
 	}
 	d := &dialer{Options: o, line: &line{open: o.DialContext}}
 	var c *Connection
