@@ -1,0 +1,98 @@
+package supervisor
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
+)
+
+// status takes in everything that the Supervisor has.
+func (m *machine) status(nodes map[string]control.NodeStatus) {
+	m.known = true
+	for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		s := nodes[name]
+		m.layout = s.Layout
+		if role, ok := managed(s.Config); ok {
+			if role == "AGENT" && !m.warned {
+				m.warned = true
+				m.emit(note{name, "Zeek's own agent runs under this Supervisor, too"})
+			}
+			continue
+		}
+		n := m.nodes[name]
+		if n == nil {
+			n = &node{}
+			m.nodes[name] = n
+		}
+		n.has = &s.Config
+		if n.started && s.PID != 0 && s.PID != n.pid {
+			n.pid = s.PID
+			m.died(name, n, zeekapi.NodeOutputs{})
+		}
+		n.pid = s.PID
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.nodes)) {
+		if _, ok := nodes[name]; ok {
+			continue
+		}
+		n := m.nodes[name]
+		lost := n.has != nil && n.taken != nil && !n.stopping
+		n.has = nil
+		if lost {
+			m.gone(name, errors.New("the Supervisor does not have it any more"))
+		}
+	}
+}
+
+// managed returns the role of a process of cluster management, which is not
+// ours to touch. Seed agents had another name for it.
+func managed(c control.NodeConfig) (role string, ok bool) {
+	for _, key := range []string{"ZEEK_MANAGEMENT_NODE", "ZEEK_CLUSTER_MGMT_NODE"} {
+		if role, ok = c.Env[key]; ok {
+			return role, true
+		}
+	}
+	return "", false
+}
+
+func (m *machine) nodeStarted(now time.Time, msg control.NodeStarted) {
+	n := m.nodes[msg.Node]
+	if n == nil {
+		return
+	}
+	pid := int64(msg.PID)
+	switch {
+	case n.taken == nil:
+		n.pid = pid
+	case !n.started:
+		n.pid, n.created = pid, true // it has yet to say hello
+		if !n.stopping {
+			m.runs(msg.Node, n)
+		}
+	case pid != n.pid:
+		if !n.revived.IsZero() {
+			m.died(msg.Node, n, zeekapi.NodeOutputs{})
+		}
+		n.pid, n.revived = pid, now.Add(outputsGrace)
+	}
+}
+
+// directory returns where a node runs, "" for one that the Supervisor does not
+// have.
+func (m *machine) directory(name string) string {
+	if n := m.nodes[name]; n != nil && n.has != nil {
+		return n.has.Directory
+	}
+	return ""
+}
+
+// died reports that a node died and was started again by the Supervisor.
+func (m *machine) died(name string, n *node, outputs zeekapi.NodeOutputs) {
+	n.revived = time.Time{}
+	m.emit(report{launch.Revived{Node: name, PID: n.pid, Outputs: outputs}})
+}
