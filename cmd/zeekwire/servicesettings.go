@@ -39,6 +39,13 @@ type declared interface {
 func runService[S declared](cmd *cobra.Command, fresh func() S, run func(cmd *cobra.Command, s S, o *operation) error) {
 	var flags settings.Flags
 	flags.Register(cmd.Flags(), fresh().table())
+	variable := "ZEEKWIRE_" + strings.ToUpper(cmd.Name()) + "_LISTEN_PORT"
+	cmd.Long += fmt.Sprintf(`
+
+There are more settings than flags below: --print-config shows all of them, with
+where each comes from. Each is also a flag, a line in a file for --config, and a
+variable in the environment: --listen-port, listen-port = 2150/tcp, and
+%s. Flags go before variables, those before the file.`, variable)
 	load := func() (S, error) {
 		s := fresh()
 		if err := s.table().Load(flags.File, os.Getenv, &flags); err != nil {
