@@ -37,7 +37,8 @@ type member struct {
 	welcome string     // ID of our welcome that its agent has not answered, or ""
 	ready   bool       // its agent answered our welcome
 	host    netip.Addr // where its agent was last seen, or deployed before that
-	told    content    // what its agent was last told to run
+	asked   *call      // by which its agent was last told what to run
+	told    content    // what that is
 	runs    content    // what the agent that is there now said it runs
 
 	// undrain is the client's request that waits for the agent to run what it

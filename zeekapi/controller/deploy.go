@@ -227,7 +227,7 @@ func (m *Machine) changed(w *member, p *plan) bool {
 }
 
 func (m *Machine) send(r *request, w *member, p *plan, force bool) {
-	m.call(r, w.Name, func(id zeekapi.ReqID) zeekapi.Message {
+	w.asked = m.call(r, w.Name, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.AgentDeployRequest{ReqID: id, Config: p.config, Force: force}
 	})
 }
@@ -261,7 +261,7 @@ func (m *Machine) acceptPlan(c *call, msg zeekapi.Message, p *plan, sure bool) (
 			results[i].Data = broker.None()
 		}
 	}
-	if w := m.wanted[c.instance]; w != nil {
+	if w := m.wanted[c.instance]; w != nil && w.asked == c {
 		if took && sure {
 			w.told, w.runs = p.content, p.content
 		}

@@ -43,9 +43,10 @@ func (d *dials) want(address string, step dialStep) {
 	switch n := len(waiting); {
 	case n > 0 && waiting[n-1] == step:
 		return
-	case n == 2:
-		// To undo the second is to leave the first, so there are never more.
-		d.wanted[address] = waiting[:1]
+	case n == 1 && step == dialDown, n == 2:
+		// To dial and hang up again is to do nothing, but to hang up and dial
+		// again is not. So no more than two steps ever wait.
+		d.wanted[address] = waiting[:n-1]
 		return
 	}
 	d.wanted[address] = append(waiting, step)

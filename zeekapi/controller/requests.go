@@ -193,13 +193,14 @@ func (m *Machine) hurry(r *request, patience time.Duration) {
 
 // call asks the agent of an instance on behalf of r; make builds the message
 // with the call's ID.
-func (m *Machine) call(r *request, instance string, make func(zeekapi.ReqID) zeekapi.Message) {
+func (m *Machine) call(r *request, instance string, make func(zeekapi.ReqID) zeekapi.Message) *call {
 	m.sequence++
 	c := &call{id: m.newID(), sequence: m.sequence, request: r, instance: instance, agent: m.agents[instance]}
 	m.calls[c.id] = c
 	r.open[instance] = c
 	c.agent.calls[c] = true
 	m.toAgent(instance, make(zeekapi.ReqID{ID: c.id}))
+	return c
 }
 
 // dropCall forgets a call, whose answer is of no interest any more.

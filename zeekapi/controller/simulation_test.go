@@ -138,7 +138,7 @@ func newSimulation(seed uint64, agents int) *simulation {
 func (s *simulation) run() {
 	faults, calm, pause := 2*time.Minute, 3*time.Minute, 4*time.Second
 	if len(s.agents) > 1000 {
-		faults, calm, pause = 40*time.Second, 100*time.Second, time.Second
+		faults, calm, pause = 20*time.Second, 90*time.Second, 500*time.Millisecond
 	}
 	for at := time.Duration(0); at < faults; at += time.Duration(s.random.Int64N(int64(pause))) {
 		s.after(at, s.mischief)
