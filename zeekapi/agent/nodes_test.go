@@ -196,6 +196,16 @@ func TestRunningNodesThatShouldNot(t *testing.T) {
 
 	f := goOn(t, Past{Running: past(&config, map[string]int64{"w1": 11, "w2": 12}).Running})
 	f.step(Received{Message: zeekapi.NodeHello{Node: "w1"}})
+	f.ask(zeekapi.AgentStatusRequest{ReqID: id("status")})
+	var details []zeekapi.NodeDetail
+	if err := zeekapi.Unmarshal(one[zeekapi.AgentStatusResponse](f).Result.Data, &details); err != nil {
+		t.Fatal(err)
+	}
+	for i, pid := range []int64{11, 12} {
+		if d := details[i]; d.Status.State != zeekapi.StateUnknown || d.Status.PID != pid || d.LastError == "" {
+			t.Errorf("before it is told: %+v", d)
+		}
+	}
 	f.ask(deploy("r", configuration("c3", "w1", "w2")))
 	f.step(Received{Message: zeekapi.NodeHello{Node: "w2"}})
 	compare(t, "the same under another name", []zeekapi.Result{ok("r", "w1"), ok("r", "w2")}, one[zeekapi.AgentDeployResponse](f).Results)

@@ -63,6 +63,9 @@ func (m *Machine) Nodes() []zeekapi.NodeDetail {
 				Port: n.have.Port, MetricsPort: n.have.MetricsPort,
 			}
 			detail.LastError = "it should not run"
+			if !m.told {
+				detail.LastError = "nobody has told the agent yet whether it should run"
+			}
 		}
 		details = append(details, detail)
 	}
