@@ -176,6 +176,29 @@ func TestScriptsAreParsedOnce(t *testing.T) {
 	}
 }
 
+// A node may have scripts in its directory.
+func TestScriptsInTheNodesDirectory(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	l.install.path = "/nonexistent"
+	n := node("worker", "")
+	n.Scripts = []string{"own.zeek"}
+	if err := os.MkdirAll(l.nodeDir("worker"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]int{"fine": 0, "syntax error": 1} {
+		if err := os.WriteFile(filepath.Join(l.nodeDir("worker"), "own.zeek"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if wrong := errorsOf(t, l, n); len(wrong) != want {
+			t.Errorf("%s: %v", text, wrong)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), layoutFile)); err == nil {
+		t.Error("the check has left a layout")
+	}
+}
+
 // A check that takes too long is no reason not to start.
 func TestCheckThatDoesNotEnd(t *testing.T) {
 	t.Parallel()

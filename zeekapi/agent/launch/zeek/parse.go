@@ -2,6 +2,7 @@ package zeek
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -91,8 +93,10 @@ func (p *parsedKeys) add(k parseKey) {
 	p.keys[k] = true
 }
 
-// tryParse has Zeek read the scripts of a node, in a directory like the node's
-// and with its environment.
+// tryParse has Zeek read the scripts of a node, with its environment and in its
+// directory, where the node may have some. What the directory has of a node
+// that still runs there is left alone: the cluster is that of a directory of
+// its own.
 func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOutputs, error) {
 	checks := filepath.Join(l.config.StateDir, "checks")
 	if err := os.MkdirAll(checks, 0o755); err != nil {
@@ -108,6 +112,13 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	}
 	cmd := exec.CommandContext(ctx, l.install.binary, append([]string{"--parse-only"}, l.nodeArgs(n)...)...)
 	cmd.Dir, cmd.Env = dir, l.environ(n)
+	// Where Zeek's own path is not known none can be put before it.
+	if path := cmp.Or(n.Env["ZEEKPATH"], l.install.path); path != "" && !strings.Contains(dir, ":") {
+		if err := os.MkdirAll(l.nodeDir(n.Name), 0o755); err != nil {
+			return zeekapi.NodeOutputs{}, err
+		}
+		cmd.Dir, cmd.Env = l.nodeDir(n.Name), append(cmd.Env, "ZEEKPATH="+dir+":.:"+path)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second

@@ -135,7 +135,8 @@ func parseScripts() int {
 		fmt.Fprintln(f, os.Getenv("CLUSTER_NODE"))
 		f.Close()
 	}
-	if text, err := os.ReadFile(layoutFile); err != nil || bytes.Contains(text, []byte("$metrics_port")) {
+	first, _, _ := strings.Cut(os.Getenv("ZEEKPATH"), ":")
+	if text, err := os.ReadFile(filepath.Join(first, layoutFile)); err != nil || bytes.Contains(text, []byte("$metrics_port")) {
 		fmt.Fprintln(os.Stderr, "no layout, or one with metrics ports, which Zeek would open")
 		return 1
 	}
