@@ -1,0 +1,249 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+)
+
+// expect compares metrics by their names; want is in the text format, without
+// comments.
+func expect(t *testing.T, g prometheus.Gatherer, want string, names ...string) {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, f := range families { // the comments, which say the type
+		b.WriteString("# HELP " + f.GetName() + " " + f.GetHelp() + "\n# TYPE " + f.GetName() + " " + strings.ToLower(f.GetType().String()) + "\n")
+		for line := range strings.Lines(want) {
+			line = strings.TrimSpace(line)
+			if rest, ok := strings.CutPrefix(line, f.GetName()); ok && (rest[0] == '{' || rest[0] == ' ') {
+				b.WriteString(line + "\n")
+			}
+		}
+	}
+	if err := testutil.GatherAndCompare(g, strings.NewReader(b.String()), names...); err != nil {
+		t.Error(err)
+	}
+}
+
+func reqID(id string) zeekapi.ReqID { return zeekapi.ReqID{ID: id} }
+
+func TestController(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	internal := broker.Peer{ID: uuid.New()}
+	client, one, two := broker.Peer{ID: uuid.New()}, broker.Peer{ID: uuid.New()}, broker.Peer{ID: uuid.New()}
+	c := NewController(r, internal.ID)
+	now := time.Unix(0, 0)
+	c.now = func() time.Time { return now }
+	observe := func(in controller.Input, out ...controller.Output) { c.Observe(nil, in, out) }
+	answer := func(msg zeekapi.Message) controller.Output { return controller.ToClients{Message: msg} }
+
+	observe(controller.FromAgent{Peer: one, Message: zeekapi.AgentHello{Instance: "one"}})
+	observe(controller.FromAgent{Peer: one, Message: zeekapi.AgentHello{Instance: "one"}})
+	observe(controller.FromAgent{Peer: two, Message: zeekapi.AgentHello{Instance: "two"}})
+	observe(controller.FromAgent{Peer: two, Message: zeekapi.AgentError{Instance: "two"}})
+	observe(controller.PeerLost{Peer: two})
+	observe(controller.PeerLost{Peer: client})
+	observe(controller.AgentRefused{})
+
+	observe(controller.FromClient{Peer: client, Message: zeekapi.GetInstancesRequest{ReqID: reqID("a")}},
+		answer(zeekapi.GetInstancesResponse{ReqID: reqID("a"), Result: zeekapi.Result{Success: true}}))
+	observe(controller.FromClient{Peer: client, Message: zeekapi.DeployRequest{ReqID: reqID("b")}})
+	now = now.Add(2 * time.Second)
+	observe(controller.Tick{},
+		controller.SaveDeployment{Past: controller.Past{Deployment: zeekapi.Deployment{Outcome: zeekapi.OutcomePending}}},
+		controller.SaveDeployment{Past: controller.Past{Deployment: zeekapi.Deployment{Outcome: zeekapi.OutcomeTimeout}}},
+		answer(zeekapi.DeployResponse{ReqID: reqID("b"), Results: []zeekapi.Result{{Success: true}, {}}}))
+	observe(controller.FromClient{Peer: internal, Message: zeekapi.StatusRequest{ReqID: reqID("c")}},
+		answer(zeekapi.StatusResponse{ReqID: reqID("c")}))
+	observe(controller.FromClient{Peer: client, Message: zeekapi.RestartRequest{ReqID: reqID("d")}})
+	observe(controller.FromClient{Peer: client, Message: zeekapi.TestTimeoutRequest{ReqID: reqID("never answered")}})
+	expect(t, r, `
+		zeekwire_controller_requests_pending 2
+		zeekwire_controller_requests_total{request="deploy",result="error"} 1
+		zeekwire_controller_requests_total{request="get_instances",result="ok"} 1
+		zeekwire_controller_agents 1
+		zeekwire_controller_agent_hellos_total 2
+		zeekwire_controller_agents_refused_total 1
+		zeekwire_controller_agent_errors_total{instance="two"} 1
+		zeekwire_controller_deployments_total{outcome="deployed"} 0
+		zeekwire_controller_deployments_total{outcome="failed"} 0
+		zeekwire_controller_deployments_total{outcome="lost"} 0
+		zeekwire_controller_deployments_total{outcome="superseded"} 0
+		zeekwire_controller_deployments_total{outcome="timeout"} 1`,
+		"zeekwire_controller_requests_pending", "zeekwire_controller_requests_total", "zeekwire_controller_agents",
+		"zeekwire_controller_agent_hellos_total", "zeekwire_controller_agents_refused_total",
+		"zeekwire_controller_agent_errors_total", "zeekwire_controller_deployments_total")
+
+	now = now.Add(forgetAfter + time.Second)
+	observe(controller.Tick{})
+	expect(t, r, "zeekwire_controller_requests_pending 0", "zeekwire_controller_requests_pending")
+}
+
+// Every response that a controller may give is counted under a name.
+func TestEveryResponseHasAName(t *testing.T) {
+	names := make(map[string]bool)
+	for _, msg := range []zeekapi.Message{
+		zeekapi.GetInstancesRequest{}, zeekapi.StageConfigurationRequest{}, zeekapi.GetConfigurationRequest{},
+		zeekapi.DeployRequest{}, zeekapi.SetConfigurationRequest{}, zeekapi.GetNodesRequest{}, zeekapi.GetIDValueRequest{},
+		zeekapi.RestartRequest{}, zeekapi.TestTimeoutRequest{}, zeekapi.StatusRequest{}, zeekapi.DryRunRequest{},
+		zeekapi.ForceDeployRequest{}, zeekapi.HistoryRequest{}, zeekapi.GetPastRequest{}, zeekapi.RollbackRequest{},
+		zeekapi.DrainRequest{}, zeekapi.RollingRestartRequest{}, zeekapi.CancelJobRequest{}, zeekapi.NoticesRequest{},
+		zeekapi.LogsRequest{},
+	} {
+		name, results := response(zeekapi.Refuse(msg, "no"))
+		if name == "" || names[name] || len(results) != 1 || results[0].Error != "no" {
+			t.Errorf("%T: %q, %v", msg, name, results)
+		}
+		names[name] = true
+	}
+	if name, _ := response(zeekapi.ClusterNotice{}); name != "" {
+		t.Errorf("a notice is the response to %s", name)
+	}
+}
+
+func TestAgent(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	a := NewAgent(r)
+	m, err := agent.NewMachine(agent.Identity{Name: "i"}, agent.Past{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	observe := func(in agent.Input, out ...agent.Output) { a.Observe(m, in, out) }
+	for _, msg := range []zeekapi.Message{
+		zeekapi.AgentDeployRequest{}, zeekapi.AgentGetNodesRequest{}, zeekapi.AgentDispatchRequest{}, zeekapi.AgentWelcomeRequest{},
+		zeekapi.AgentStandbyRequest{}, zeekapi.AgentRestartRequest{}, zeekapi.AgentStatusRequest{}, zeekapi.AgentLogsRequest{},
+		zeekapi.NodeHello{},
+	} {
+		observe(agent.Received{Message: msg})
+	}
+	observe(agent.Launched{Event: launch.Started{Node: "w"}})
+	observe(agent.Launched{Event: launch.Exited{Node: "w", Err: errors.New("died")}}, agent.Publish{Message: zeekapi.AgentError{}})
+	a.look([]zeekapi.NodeDetail{
+		{Status: zeekapi.NodeStatus{Node: "m", State: zeekapi.StateRunning}, CPU: 1.5, Memory: 1000},
+		{Status: zeekapi.NodeStatus{Node: "w", State: zeekapi.StateCrashed}, Restarts: 2},
+	})
+	expect(t, r, `
+		zeekwire_agent_nodes{state="crashed"} 1
+		zeekwire_agent_nodes{state="failed"} 0
+		zeekwire_agent_nodes{state="pending"} 0
+		zeekwire_agent_nodes{state="running"} 1
+		zeekwire_agent_nodes{state="stopped"} 0
+		zeekwire_agent_nodes{state="unknown"} 0
+		zeekwire_agent_node_cpu{node="m"} 1.5
+		zeekwire_agent_node_memory_bytes{node="m"} 1000
+		zeekwire_agent_node_restarts{node="m"} 0
+		zeekwire_agent_node_restarts{node="w"} 2
+		zeekwire_agent_node_starts_total 1
+		zeekwire_agent_node_exits_total{result="error"} 1
+		zeekwire_agent_node_exits_total{result="ok"} 0
+		zeekwire_agent_errors_total 1
+		zeekwire_agent_requests_pending 0
+		zeekwire_agent_requests_total{request="agent_standby"} 1
+		zeekwire_agent_requests_total{request="agent_welcome"} 1
+		zeekwire_agent_requests_total{request="deploy"} 1
+		zeekwire_agent_requests_total{request="get_nodes"} 1
+		zeekwire_agent_requests_total{request="logs"} 1
+		zeekwire_agent_requests_total{request="node_dispatch"} 1
+		zeekwire_agent_requests_total{request="restart"} 1
+		zeekwire_agent_requests_total{request="status"} 1`)
+	if n := a.Nodes(zeekapi.StateRunning); n != 1 {
+		t.Errorf("%d nodes run", n)
+	}
+	a.look(nil)
+	expect(t, r, "", "zeekwire_agent_node_cpu", "zeekwire_agent_node_restarts")
+}
+
+func TestCluster(t *testing.T) {
+	node := func(s zeekapi.State) zeekapi.NodeDetail {
+		return zeekapi.NodeDetail{Status: zeekapi.NodeStatus{State: s, ManagementRole: zeekapi.ManagementNone}}
+	}
+	status := zeekapi.Status{Instances: []zeekapi.InstanceStatus{
+		{Connected: true, Wanted: true, Ready: true, Nodes: []zeekapi.NodeDetail{
+			node(zeekapi.StateRunning), node(zeekapi.StateFailed),
+			{Status: zeekapi.NodeStatus{State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementAgent}},
+		}},
+		{Connected: true, Wanted: true}, {Wanted: true}, {Connected: true, Wanted: true, Drained: true}, {Connected: true},
+	}}
+	r := prometheus.NewPedanticRegistry()
+	var failure error
+	asked := 0
+	c := NewCluster(r, func(context.Context) (zeekapi.Status, error) { asked++; return status, failure })
+	now := time.Unix(0, 0)
+	c.now = func() time.Time { return now }
+	want := `
+		zeekwire_cluster_status_up 1
+		zeekwire_cluster_instances{state="connected"} 1
+		zeekwire_cluster_instances{state="drained"} 1
+		zeekwire_cluster_instances{state="missing"} 1
+		zeekwire_cluster_instances{state="ready"} 1
+		zeekwire_cluster_instances{state="unwanted"} 1
+		zeekwire_cluster_nodes{state="crashed"} 0
+		zeekwire_cluster_nodes{state="failed"} 1
+		zeekwire_cluster_nodes{state="pending"} 0
+		zeekwire_cluster_nodes{state="running"} 1
+		zeekwire_cluster_nodes{state="stopped"} 0
+		zeekwire_cluster_nodes{state="unknown"} 0`
+	expect(t, r, want)
+	if asked != 1 {
+		t.Errorf("asked %d times for the status", asked)
+	}
+	failure = errors.New("no answer")
+	expect(t, r, want) // is young enough
+	now = now.Add(statusLifetime)
+	expect(t, r, "zeekwire_cluster_status_up 0")
+}
+
+func TestTransports(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	transports := NewTransports(r)
+	native := transports.Transport("native")
+	transports.Watch("native", func() (peers, queued int) { return 3, 7 })
+	var p broker.Peer
+	native.PeerAdded(p)
+	native.PeerLost(p, nil)
+	native.Sent(p, 2, 100)
+	native.Received(p, 3, 200)
+	native.DroppedSending(p, 4)
+	native.DroppedReceived(p, 5)
+	expect(t, r, `
+		zeekwire_peerings_total{transport="native"} 1
+		zeekwire_peerings_lost_total{transport="native"} 1
+		zeekwire_messages_total{direction="sent",transport="native"} 2
+		zeekwire_messages_total{direction="received",transport="native"} 3
+		zeekwire_message_bytes_total{direction="sent",transport="native"} 100
+		zeekwire_message_bytes_total{direction="received",transport="native"} 200
+		zeekwire_messages_dropped_total{direction="sent",transport="native"} 4
+		zeekwire_messages_dropped_total{direction="received",transport="native"} 5
+		zeekwire_peers{transport="native"} 3
+		zeekwire_send_queue_messages{transport="native"} 7`)
+}
+
+func TestRegistry(t *testing.T) {
+	families, err := Registry("agent", "v1").Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make(map[string]bool)
+	for _, f := range families {
+		names[f.GetName()] = true
+	}
+	if !names["zeekwire_build_info"] || !names["go_goroutines"] {
+		t.Errorf("the registry has %v", names)
+	}
+}
