@@ -50,7 +50,11 @@ func TestMutual(t *testing.T) {
 						return
 					}
 					if way == "listens" {
-						c.deploy(t, config)
+						file := filepath.Join(t.TempDir(), "cluster.cfg")
+						if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+							t.Fatal(err)
+						}
+						run(t, nil, append(c.argv, "deploy-config", file)...) // which has the controller connect
 					}
 					eventually(t, "refusal", func() error {
 						const want = `the peer's certificate is for ["agent-two"], not for "agent-one"`
