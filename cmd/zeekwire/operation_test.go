@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/broker/security/certtest"
+)
+
+// A reload reads the files with certificates again, and does the rest also when
+// one of them is bad.
+func TestReload(t *testing.T) {
+	level := zerolog.GlobalLevel()
+	defer zerolog.SetGlobalLevel(level)
+	ca := certtest.New(t)
+	cert, key := ca.Issue(t, "controller")
+	fresh := func(level string) *serviceSettings {
+		s := newControllerSettings()
+		s.tls.mode, s.tls.CertFile, s.tls.KeyFile, s.tls.CAFile = "mutual", cert, key, ca.File
+		s.logs.level = level
+		return s.shared()
+	}
+	var log strings.Builder
+	cmd := new(cobra.Command)
+	cmd.SetErr(&log)
+	s := fresh("info")
+	o, err := newOperation(cmd, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reloads := 0
+	o.reloads = append(o.reloads, func() error { reloads++; return nil })
+
+	otherCert, otherKey := ca.Issue(t, "controller")
+	for from, to := range map[string]string{otherCert: cert, otherKey: key} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.reload(s, fresh("warn")); err != nil || zerolog.GlobalLevel() != zerolog.WarnLevel || reloads != 1 {
+		t.Errorf("%v, %s, %d reloads", err, zerolog.GlobalLevel(), reloads)
+	}
+
+	if err := os.WriteFile(cert, []byte("garbage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	failure := errors.New("no file of clients")
+	o.reloads = append(o.reloads, func() error { return failure })
+	err = o.reload(s, fresh("error"))
+	if !errors.Is(err, failure) || !strings.Contains(err.Error(), cert) || zerolog.GlobalLevel() != zerolog.ErrorLevel || reloads != 2 {
+		t.Errorf("%v, %s, %d reloads", err, zerolog.GlobalLevel(), reloads)
+	}
+}
