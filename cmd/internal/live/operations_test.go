@@ -131,3 +131,52 @@ func TestOperations(t *testing.T) {
 		c.wantStatus(t, len(nodes))
 	})
 }
+
+// Zeek's agents know nothing of all that, and it works with them as well.
+func TestOperationsWithZeekAgent(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		native, websocket := ourController(t, "anonymous")
+		z.agent(t, native)
+		c := ours(t, websocket)
+		c.instances(t, "agent-one")
+		c.deploy(t, cluster)
+		c.running(t, "agent-one", nodes...)
+
+		var job struct {
+			Done  []string
+			Error *string
+		}
+		if err := c.call(t, &job, "rolling-restart"); err != nil || len(job.Done) != len(nodes) || job.Error != nil {
+			t.Errorf("%+v, %v", job, err)
+		}
+
+		var answer json.RawMessage
+		if err := c.call(t, &answer, "drain", "agent-one"); err != nil {
+			t.Error(err)
+		}
+		eventually(t, "nodes that are gone", func() error {
+			var s status
+			if err := c.call(t, &s, "status"); err != nil {
+				return err
+			}
+			one := s.Instances["agent-one"]
+			if !one.Drained {
+				return fmt.Errorf("not drained: %+v", s)
+			}
+			for _, node := range nodes {
+				if _, there := one.Nodes[node]; there {
+					return fmt.Errorf("%s is still there", node)
+				}
+			}
+			return nil
+		})
+		if err := c.call(t, &answer, "undrain", "agent-one"); err != nil {
+			t.Logf("nodes are late: %v", err)
+		}
+		c.running(t, "agent-one", nodes...)
+		if err := c.call(t, &answer, "deploy", "--force"); err != nil {
+			t.Logf("nodes are late: %v", err)
+		}
+		c.running(t, "agent-one", nodes...)
+	})
+}
