@@ -1,0 +1,166 @@
+package websocket
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/websocket"
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
+)
+
+// client is a connection to the server.
+type client struct {
+	*conn
+	server *Server
+	name   string // for the ack
+	peer   broker.Peer
+	log    zerolog.Logger
+
+	state clientState // of the reading goroutine
+
+	// These are guarded by the server's mutex.
+	active bool // the ack is on its way
+	filter broker.Filter
+}
+
+type clientState uint8
+
+const (
+	clientNew        clientState = iota // has yet to send subscriptions
+	clientSubscribed                    // sends messages
+	clientDeaf                          // did something wrong; nothing it sends counts
+)
+
+func (s *Server) newClient(ws *websocket.Conn, name string, identity *broker.Identity, number int) *client {
+	if identity != nil {
+		name = identity.Name()
+	}
+	peer := broker.Peer{ID: uuid.New(), Name: name, Identity: identity}
+	if a, err := netip.ParseAddrPort(ws.RemoteAddr().String()); err == nil {
+		peer.Addr = a
+	}
+	c := &client{
+		conn:   newConn(ws, newOut(s.cfg.SendQueue, s.cfg.SendOverflow, s.cfg.MaxMessage), s.cfg.MaxMessage),
+		server: s,
+		name:   s.cfg.Endpoint + "-websocket-" + strconv.Itoa(number),
+		peer:   peer,
+		log:    s.log.With().Stringer("addr", peer.Addr).Str("name", name).Logger(),
+	}
+	c.strictUTF8 = true
+	c.pingInterval = s.cfg.PingInterval
+	seconds := strconv.Itoa(int(c.pingInterval / time.Second))
+	c.ping = func(n int) string { return "ixwebsocket::heartbeat::" + seconds + "s::" + strconv.Itoa(n) }
+	c.receive = c.received
+	c.sent = func(texts, bytes int) { s.hooks.Sent(peer, texts, bytes) }
+	return c
+}
+
+// refuse tells the client what is wrong and closes the connection.
+func (c *client) refuse(e jsonv1.Error) {
+	c.state = clientDeaf
+	c.complain(e)
+	c.drain(farewell{websocket.ClosePolicyViolation, e.Context, e})
+}
+
+func (c *client) complain(e jsonv1.Error) {
+	c.log.Info().Str("code", e.Code).Str("context", e.Context).Msg("websocket client did something wrong")
+	c.enqueue(c.ctx, jsonv1.Append(nil, e))
+}
+
+// enqueue lets text wait for the writer. A client whose queue overflows may be disconnected for it.
+func (c *client) enqueue(ctx context.Context, text []byte) error {
+	lost, err := pushText(ctx, c.out, text)
+	if lost.Items > 0 {
+		c.server.hooks.DroppedSending(c.peer, lost.Items)
+	}
+	if lost.First {
+		c.log.Warn().Msg("websocket client reads too slowly, dropping messages")
+	}
+	if errors.Is(err, broker.ErrOverflow) {
+		c.drain(farewell{websocket.ClosePolicyViolation, "Too slow", fmt.Errorf("websocket: client reads too slowly: %w", err)})
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	return nil // the client's problem, not the publisher's
+}
+
+// received takes one text of the client.
+func (c *client) received(text []byte) error {
+	c.server.hooks.Received(c.peer, 1, len(text))
+	switch c.state {
+	case clientNew:
+		return c.subscribe(text)
+	case clientSubscribed:
+		return c.message(text)
+	}
+	return nil
+}
+
+func (c *client) subscribe(text []byte) error {
+	frame, _ := jsonv1.Decode(text)
+	topics, ok := frame.(jsonv1.Subscriptions)
+	if !ok {
+		c.state = clientDeaf
+		e := jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "subscriptions not an array"}
+		var items []json.RawMessage
+		if json.Unmarshal(text, &items) == nil && items != nil {
+			e.Context = "individual subscription not a string"
+		}
+		c.complain(e)
+		return nil
+	}
+	c.log.Debug().Strs("subscriptions", topics).Msg("websocket client subscribed")
+	if err := c.server.inbox.Keep(c.ctx, broker.PeerAdded{Peer: c.peer}); err != nil {
+		return err
+	}
+	c.state = clientSubscribed
+	s := c.server
+	s.hooks.PeerAdded(c.peer)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Nobody publishes meanwhile: the client gets nothing before the ack, and
+	// everything that somebody publishes who heard of the ack.
+	err := c.out.Keep(c.ctx, jsonv1.Append(nil, jsonv1.Ack{Endpoint: c.name, Version: s.cfg.Version}))
+	if errors.Is(err, broker.ErrClosed) {
+		return nil // closing already
+	}
+	c.active, c.filter = true, broker.NewFilter(topics...)
+	return err
+}
+
+func (c *client) message(text []byte) error {
+	frame, err := jsonv1.Decode(text)
+	data, ok := frame.(jsonv1.Data)
+	if !ok {
+		c.log.Debug().Err(err).Msg("websocket client sent something else than a message")
+		c.complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "failed to decode JSON object"})
+		return nil
+	}
+	if data.Topic == "" || data.Topic == broker.ControlTopic {
+		c.complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "no topic in top-level JSON object"})
+		return nil
+	}
+	if !c.server.cfg.Private {
+		if err := c.server.fanOut(c.ctx, data, c); err != nil {
+			return err
+		}
+	}
+	lost, err := pushReceived(c.ctx, c.server.inbox, c.peer, data, len(text))
+	if lost.Items > 0 {
+		c.server.hooks.DroppedReceived(c.peer, lost.Items)
+	}
+	if lost.First {
+		c.log.Warn().Msg("websocket clients send faster than the application takes, dropping messages")
+	}
+	return err
+}
