@@ -12,19 +12,27 @@ import (
 
 // place is where our agent agent-one is started again and again.
 type place struct {
-	zeek, state, controller, tls string
-	port                         int
+	zeek, state, controller string
+	port                    int
+
+	killController func() // and start it again
 }
 
-func newPlace(t *testing.T, z *installation, controller int, tls string) place {
-	return place{zeek: z.zeek, state: t.TempDir(), controller: at(controller), tls: tls, port: freePort(t)}
+func newPlace(t *testing.T, z *installation, controller int, start func() *process) place {
+	p := place{zeek: z.zeek, state: t.TempDir(), controller: at(controller), port: freePort(t)}
+	running := start()
+	p.killController = func() {
+		running.kill()
+		running = start()
+	}
+	return p
 }
 
 func (p place) start(t *testing.T, args ...string) *process {
 	t.Helper()
 	return start(t, "our agent agent-one", nil, append([]string{zeekwire(t), "agent", "--name", "agent-one",
 		"--controller", p.controller, "--listen", at(p.port), "--state-dir", p.state,
-		"--launcher", "zeek", "--zeek", p.zeek, "--tls", p.tls}, args...)...)
+		"--launcher", "zeek", "--zeek", p.zeek, "--tls", "off"}, args...)...)
 }
 
 // controlled runs a test with our agent, under our controller with our client
@@ -32,13 +40,17 @@ func (p place) start(t *testing.T, args ...string) *process {
 func controlled(t *testing.T, test func(t *testing.T, z *installation, c client, p place)) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		t.Run("our controller", func(t *testing.T) {
-			native, websocket := ourController(t, "off")
-			test(t, z, ours(t, websocket), newPlace(t, z, native, "off"))
+			native, websocket, state := freePort(t), freePort(t), t.TempDir()
+			test(t, z, ours(t, websocket), newPlace(t, z, native, func() *process {
+				return startController(t, native, websocket, state, "off")
+			}))
 		})
 		t.Run("Zeek's controller", func(t *testing.T) {
 			z.needs(t, 5, 2, "controller with WebSockets, which its client uses")
-			native, websocket := z.controller(t, "Broker::disable_ssl=T")
-			test(t, z, z.stock(t, websocket), newPlace(t, z, native, "off"))
+			native, websocket, state := freePort(t), freePort(t), t.TempDir()
+			test(t, z, z.stock(t, websocket), newPlace(t, z, native, func() *process {
+				return z.startController(t, native, websocket, state, "Broker::disable_ssl=T")
+			}))
 		})
 	})
 }
@@ -57,7 +69,7 @@ func (c client) same(t *testing.T, when string, before map[string]nodeStatus) {
 	}
 }
 
-// Whatever becomes of the agent, no node changes its process.
+// Whatever becomes of the agent and the controller, no node changes its process.
 func TestAgentIsKilled(t *testing.T) {
 	controlled(t, func(t *testing.T, _ *installation, c client, p place) {
 		agent := p.start(t)
@@ -79,6 +91,10 @@ func TestAgentIsKilled(t *testing.T) {
 		agent = p.start(t)
 		c.instances(t, "agent-one")
 		c.same(t, "after the agent left its nodes", before)
+
+		p.killController()
+		c.instances(t, "agent-one")
+		c.same(t, "after the controller was killed", before)
 
 		// A node that ends is noticed, though it is not the agent's child.
 		if err := syscall.Kill(before["worker"].PID, syscall.SIGKILL); err != nil {
