@@ -219,13 +219,25 @@ func (m *Machine) changed(w *member, p *plan) bool {
 		before = m.sent // in an earlier life
 	}
 	w.told = p.content
-	if before == (content{}) || before.id != p.config.ID || before == p.content {
+	switch {
+	case before == (content{}), before == p.content:
 		return false
+	case before.id != p.config.ID && !m.deployedBefore(p.config.ID):
+		return false // nobody can have it yet
 	}
 	w.told = content{id: p.config.ID, mixed: true}
 	return true
 }
 
+// deployedBefore reports whether a client had a configuration with that ID
+// deployed before the last one. An agent that missed what came in between still
+// runs it, perhaps with other addresses.
+func (m *Machine) deployedBefore(id string) bool {
+	earlier := m.history[:max(0, len(m.history)-1)]
+	return slices.ContainsFunc(earlier, func(p Past) bool { return p.Config == id })
+}
+
+// send asks the agent of an instance to run p.
 func (m *Machine) send(r *request, w *member, p *plan, force bool) {
 	w.asked = m.call(r, w.Name, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.AgentDeployRequest{ReqID: id, Config: p.config, Force: force}
