@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
@@ -21,7 +22,6 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends us at once
 	context.AfterFunc(ctx, stop) // the second one ends the process in any case
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
@@ -89,11 +89,19 @@ Each part works with Zeek's own controller, agent and zeek-client, too.
 
 Begin with "zeekwire demo".
 
+Options that all commands for a controller share, such as --controller and -v,
+may also stand before the command.
+
 ` + clientcmd.ExitCodes + clientcmd.PeopleExitCodes,
 		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	tool := &clientcmd.Tool{People: true, ConfigFile: clientcmd.InstalledConfigFile()}
+	// Only for a client command after them, as zeek-client takes them; the help
+	// of those commands shows them.
+	tool.AddFlags(cmd.Flags())
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
 	cmd.AddGroup(
 		&cobra.Group{ID: groupServices, Title: "Services:"},
 		&cobra.Group{ID: groupClient, Title: "Talking to a controller:"},
@@ -113,17 +121,18 @@ Begin with "zeekwire demo".
 		}
 	}
 	add(groupServices, newControllerCommand(), newAgentCommand(), newDemoCommand())
-	add(groupClient, clientcmd.Commands()...)
+	add(groupClient, tool.Commands()...)
 	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())
-	cmd.AddCommand(manpage.Command(manpage.About{Version: "zeekwire " + version.String(), Sections: manual}))
+	cmd.AddCommand(manpage.Command(manpage.About{
+		Version: "zeekwire " + version.String(),
+		// What a page has to say on top of the help.
+		Sections: func(cmd *cobra.Command) []manpage.Section {
+			if cmd.GroupID == groupClient {
+				return tool.Manual()
+			}
+			return []manpage.Section{{Title: "Exit status", Text: "  0  done\n  1  failed\n  2  called wrongly"}}
+		},
+	}))
 	return cmd
-}
-
-// manual returns what a manual page has to say on top of the help.
-func manual(cmd *cobra.Command) []manpage.Section {
-	if cmd.GroupID == groupClient {
-		return (&clientcmd.Tool{People: true}).Manual()
-	}
-	return []manpage.Section{{Title: "Exit status", Text: "  0  done\n  1  failed\n  2  called wrongly"}}
 }

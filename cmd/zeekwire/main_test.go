@@ -99,6 +99,30 @@ func TestWrongUse(t *testing.T) {
 	}
 }
 
+// Shared options of client commands may stand before the command, and do no
+// harm to other commands.
+func TestSharedOptionsBeforeTheCommand(t *testing.T) {
+	for _, tt := range []struct {
+		args           []string
+		code           int
+		stdout, stderr string // parts
+	}{
+		{args: []string{"--controller", "192.0.2.1:47", "show-settings"}, stdout: "\nhost = 192.0.2.1\nport = 47\n"},
+		{args: []string{"-v", "--set", "client.request_timeout_secs=7", "show-settings"}, stdout: "\nrequest_timeout_secs = 7\n"},
+		{args: []string{"--controller", "show-settings", "show-settings"}, stdout: "\nhost = show-settings\n"},
+		{args: []string{"-q", "show-settings", "-v"}, code: 2, stderr: "[quiet verbose]"},
+		{args: []string{"-v", "decode", "x"}, code: 2, stderr: "error: unknown shorthand flag: 'v'"},
+		{args: []string{"--controller", "x", "controller"}, code: 2, stderr: "error: unknown flag: --controller"},
+	} {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			stdout, stderr, code := call(t.Context(), tt.args...)
+			if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("exit code %d, %q, %q; want %d, %q, %q", code, stdout, stderr, tt.code, tt.stdout, tt.stderr)
+			}
+		})
+	}
+}
+
 func TestHelpSaysWhatAnAddressMayBe(t *testing.T) {
 	stdout, _, _ := call(t.Context(), "agent", "--help")
 	for _, want := range []string{

@@ -86,11 +86,6 @@ func ExitCode(err error) int {
 	return 2
 }
 
-// Commands returns the client commands for people, each with the shared flags.
-func Commands() []*cobra.Command {
-	return (&Tool{People: true, ConfigFile: InstalledConfigFile()}).Commands()
-}
-
 // InstalledConfigFile returns the settings file of the installation that this
 // program is part of, where Zeek's has its own: PREFIX/etc/zeek-client.cfg for
 // PREFIX/bin/zeek-client.

@@ -16,8 +16,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/peering"
@@ -25,13 +23,13 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
-// asking are the arguments of all commands that ask a controller something,
-// by name. "monitor" and "watch" are to go on until they are interrupted.
-var asking = map[string][]string{
-	"deploy": nil, "deploy-config": {"-"}, "diff": nil, "drain": {"x"}, "get-config": nil, "get-id-value": {"x"},
-	"get-instances": nil, "get-nodes": nil, "history": nil, "logs": {"x"}, "notices": nil, "restart": nil,
-	"rollback": {"1"}, "rolling-restart": nil, "stage-config": {"-"}, "status": nil, "test-timeout": {"--with-state"},
-	"undrain": {"x"},
+// asking are the commands that ask a controller something, and how. "monitor"
+// and "watch" are to go on until they are interrupted.
+var asking = [][]string{
+	{"deploy"}, {"deploy", "--force"}, {"deploy", "--dry-run"}, {"deploy-config", "-"}, {"diff"}, {"drain", "x"},
+	{"get-config"}, {"get-config", "--number", "1"}, {"get-id-value", "x"}, {"get-instances"}, {"get-nodes"}, {"history"},
+	{"logs", "x"}, {"notices"}, {"restart"}, {"rollback", "1"}, {"rolling-restart"}, {"stage-config", "-"}, {"status"},
+	{"test-timeout"}, {"test-timeout", "--with-state"}, {"undrain", "x"},
 }
 
 var notAsking = []string{"check-config", "monitor", "show-settings", "watch"}
@@ -221,16 +219,14 @@ const bound = 2*20*time.Second + 5*time.Second
 
 // TestEveryCommandEnds runs every command against every hostile server.
 func TestEveryCommandEnds(t *testing.T) {
-	root := &cobra.Command{}
-	root.AddCommand(clientcmd.Commands()...)
 	listed := map[string]bool{}
 	for _, name := range notAsking {
 		listed[name] = true
 	}
-	for name := range asking {
-		listed[name] = true
+	for _, args := range asking {
+		listed[args[0]] = true
 	}
-	for _, c := range root.Commands() {
+	for _, c := range (&clientcmd.Tool{People: true}).Commands() {
 		if !listed[c.Name()] {
 			t.Errorf("command %s is in none of the lists", c.Name())
 		}
@@ -238,16 +234,63 @@ func TestEveryCommandEnds(t *testing.T) {
 
 	for name, h := range hostiles {
 		t.Run(name, func(t *testing.T) {
-			for _, c := range root.Commands() {
-				args, asks := asking[c.Name()]
-				if !asks {
-					continue
-				}
-				t.Run(c.Name(), func(t *testing.T) {
+			for _, args := range asking {
+				t.Run(strings.Join(args, " "), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						mustFail(t, againstHostile(t, h), append([]string{c.Name(), "--json"}, args...))
+						mustFail(t, againstHostile(t, h), append(args[:len(args):len(args)], "--json"))
 					})
 				})
+			}
+		})
+	}
+}
+
+// TestHalfClose has servers that close their direction of the TCP connection
+// and read on. Nothing can come from them, so there is nothing to wait for.
+func TestHalfClose(t *testing.T) {
+	for name, behave := range map[string]hostile{
+		"after the ack": func(w *socket) { w.accept() },
+		"when asked": func(w *socket) {
+			if w.accept() == nil {
+				w.request()
+			}
+		},
+		"within an answer": func(w *socket) {
+			if w.accept() == nil {
+				w.request()
+				w.Write([]byte{0x81, 100, 'x'})
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var servers sync.WaitGroup
+			defer servers.Wait()
+			defer l.Close()
+			servers.Go(func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					servers.Go(func() {
+						defer conn.Close()
+						w := &socket{conn, bufio.NewReader(conn)}
+						behave(w)
+						conn.(*net.TCPConn).CloseWrite()
+						w.swallow()
+					})
+				}
+			})
+			for _, args := range asking {
+				args = append(args[:len(args):len(args)], "--json", "--transport", "websocket", "--controller", l.Addr().String())
+				got := execute1(t, &clientcmd.Tool{People: true}, "[m]\nrole = manager\n", args...)
+				if got.exit != 1 || !strings.Contains(got.stdout+got.stderr, "connection lost") {
+					t.Errorf("%s: %+v, want a lost connection", strings.Join(args, " "), got)
+				}
 			}
 		})
 	}
