@@ -166,9 +166,9 @@ func (m *Machine) distribute() {
 	}
 	r.plan = p
 	switch {
-	case m.sent.id != p.config.ID:
+	case m.sent.id != p.config.ID && !m.deployedBefore(p.config.ID):
 		m.saveSent(p.content)
-	case m.sent != p.content && !m.sent.mixed:
+	case m.sent != p.content && (m.sent.id != p.config.ID || !m.sent.mixed):
 		m.saveSent(content{id: p.config.ID, mixed: true})
 	}
 	for _, inst := range p.config.Instances {
