@@ -194,7 +194,7 @@ func (m *Machine) exited(now time.Time, ev launch.Exited) {
 		return
 	}
 	was, neverRan, expected := n.have, !n.begun, n.stopping
-	n.have, n.stopping, n.again, n.pid, n.usage = nil, false, false, 0, launch.Usage{}
+	n.have, n.stopping, n.again, n.overdue, n.pid, n.usage = nil, false, false, false, 0, launch.Usage{}
 	if n.want == nil {
 		m.changed(was.Node, n.state, zeekapi.StateStopped)
 		delete(m.nodes, ev.Node)

@@ -40,6 +40,35 @@ func TestRequestsHaveLessPatience(t *testing.T) {
 	}, one[zeekapi.AgentDeployResponse](f).Results)
 }
 
+// Nodes that have run for long start one after the other again.
+func TestStagesOfNodesThatRanForLong(t *testing.T) {
+	for name, request := range map[string]zeekapi.Message{
+		"restart":  zeekapi.AgentRestartRequest{ReqID: id("r")},
+		"deployed": deploy("r", configuration("c2", "l", "m", "w", "new")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := running(t, "l", "m", "w")
+			f.pass(2 * StagePatience)
+			f.ask(request)
+			f.pass(f.startUp - time.Nanosecond)
+			compare(t, "started first", []string{"l"}, started(f))
+		})
+	}
+}
+
+// That one request had no time left does not hurry the next.
+func TestStagesAfterARequestThatRanOutOfTime(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	f.silent = func(n launch.Node) bool { return n.Name == "m" }
+	f.ask(deploy("first", configuration("c1", "m", "w")))
+	f.pass(RequestTimeout - time.Second)
+	compare(t, "started for the first", []string{"m", "w"}, started(f))
+	f.silent = nil
+	f.ask(deploy("second", configuration("c2", "l", "m", "w")))
+	f.pass(f.startUp - time.Nanosecond)
+	compare(t, "started for the second", []string{"l"}, started(f))
+}
+
 // One that dies has had its turn.
 func TestStagesDoNotWaitForTheDead(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)

@@ -58,7 +58,15 @@ func (m *Machine) deployRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.A
 		w.nodes = append(w.nodes, n.Name)
 	}
 	slices.Sort(w.nodes)
-	m.deploy, m.rushAt = w, now.Add(m.RequestTimeout/2)
+	m.limitStages(now)
+	m.deploy = w
+}
+
+// limitStages gives a new request half its time for one stage after the other,
+// whatever was left to those before it that are answered.
+func (m *Machine) limitStages(now time.Time) {
+	m.expireRush(now)
+	m.rushAt = now.Add(m.RequestTimeout / 2)
 }
 
 // expireRush has all nodes start for the sake of a request that has waited long
@@ -108,8 +116,8 @@ func (m *Machine) restartRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.
 		n.restarts++
 		m.renew(now, n)
 	}
+	m.limitStages(now)
 	m.restarts = append(m.restarts, w)
-	m.rushAt = now.Add(m.RequestTimeout / 2)
 }
 
 // targets returns those of the wanted nodes that are ours, or all of ours if
