@@ -9,12 +9,36 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// How many deployments are kept. Those of large clusters are fewer: there are
-// only so many nodes in all their configurations, but for the last two.
+// How many deployments are kept. Those of large clusters are fewer: all their
+// configurations take only so many bytes, see size, but for the last two.
 const (
 	maxHistory      = 100
-	maxHistoryNodes = 200_000
+	maxHistoryBytes = 64 << 20
 )
+
+// size returns about how many bytes a configuration takes. Clients choose what
+// is in it, and a single node can be as large as a message.
+func size(c zeekapi.Configuration) int {
+	const perInstance, perNode, perItem = 100, 300, 50
+	n := len(c.ID) + len(c.Instances)*perInstance + len(c.Nodes)*perNode
+	for i := range c.Instances {
+		n += len(c.Instances[i].Name)
+	}
+	for i := range c.Nodes {
+		node := &c.Nodes[i]
+		n += len(node.Name) + len(node.Instance) + len(node.Interface)
+		for _, script := range node.Scripts {
+			n += perItem + len(script)
+		}
+		for _, o := range node.Options {
+			n += perItem + len(o.Name) + len(o.Value)
+		}
+		for name, value := range node.Env {
+			n += perItem + len(name) + len(value)
+		}
+	}
+	return n
+}
 
 // What clients do that begins a deployment.
 const (
@@ -38,18 +62,18 @@ func (m *Machine) record(by broker.Peer, r *request, action string) {
 		Configuration: r.target,
 	}
 	m.history = append(m.history, past)
-	nodes, keep := 0, 0
+	bytes, keep := 0, 0
 	for _, p := range slices.Backward(m.history) {
-		nodes += len(p.Configuration.Nodes)
-		if keep == maxHistory || keep >= 2 && nodes > maxHistoryNodes {
+		bytes += size(p.Configuration)
+		if keep == maxHistory || keep >= 2 && bytes > maxHistoryBytes {
 			break
 		}
 		keep++
 	}
 	m.history = slices.Delete(m.history, 0, len(m.history)-keep)
 	m.emit(SaveDeployment{Past: past, Oldest: m.history[0].Number})
-	m.log.Info().Str("by", who(by)).Str("request", r.id).Str("config", r.target.ID).Str("action", action).Msg("deploying")
-	m.notice(zeekapi.NoticeDeploying, "", "", fmt.Sprintf("%s of configuration %s by %s", action, r.target.ID, who(by)))
+	m.log.Info().Str("by", who(by)).Str("request", clip(r.id)).Str("config", clip(r.target.ID)).Str("action", action).Msg("deploying")
+	m.notice(zeekapi.NoticeDeploying, "", "", fmt.Sprintf("%s of configuration %s by %s", action, clip(r.target.ID), who(by)))
 }
 
 // recordEnd ends the entry of a client's deployment, which is the last.
@@ -60,8 +84,8 @@ func (m *Machine) recordEnd(r *request, outcome zeekapi.Outcome, results []zeeka
 	past := &m.history[len(m.history)-1]
 	past.Outcome, past.Ended, past.Errors = outcome, m.now, errorsOf(results)
 	m.emit(SaveDeployment{Past: *past, Oldest: m.history[0].Number})
-	m.log.Info().Str("by", past.By).Str("config", past.Config).Str("outcome", string(outcome)).Msg("deployment ended")
-	m.notice(zeekapi.NoticeDeployed, "", "", fmt.Sprintf("configuration %s: %s", past.Config, outcome))
+	m.log.Info().Str("by", past.By).Str("config", clip(past.Config)).Str("outcome", string(outcome)).Msg("deployment ended")
+	m.notice(zeekapi.NoticeDeployed, "", "", fmt.Sprintf("configuration %s: %s", clip(past.Config), outcome))
 }
 
 // errorsOf returns what failed, for people.

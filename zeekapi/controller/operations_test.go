@@ -133,6 +133,30 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// What is kept of clients does not grow with what they write into a
+// configuration.
+func TestHistoryOfLargeConfigurations(t *testing.T) {
+	b := newBench(t, nil)
+	const large = 10 << 20
+	for i := range 20 {
+		c := zeekapi.Configuration{ID: strconv.Itoa(i) + strings.Repeat("x", large)}
+		id := "r" + strconv.Itoa(i)
+		b.machine.Step(b.now, controller.FromClient{Peer: alice, Message: zeekapi.SetConfigurationRequest{ReqID: reqID(id), Config: c}})
+	}
+	var list []zeekapi.Deployment
+	b.ask(zeekapi.HistoryRequest{ReqID: reqID("history")}, &list)
+	if len(list) < 2 || len(list) > 6 {
+		t.Errorf("%d deployments are kept, of %d MiB each", len(list), large>>20)
+	}
+	var notices []zeekapi.Notice
+	b.ask(zeekapi.NoticesRequest{ReqID: reqID("notices")}, &notices)
+	for _, n := range notices {
+		if len(n.Text) > 3000 {
+			t.Errorf("a notice %q has %d bytes", n.Kind, len(n.Text))
+		}
+	}
+}
+
 func TestForce(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
 	b.client(zeekapi.ForceDeployRequest{ReqID: reqID("r1")}, "save target c1", "to a: AgentDeployRequest #1 c1 by force")
