@@ -351,18 +351,15 @@ func (c *Client) received(s *session, text []byte) error {
 
 // Ack returns what the server said about itself when it last accepted us.
 func (c *Client) Ack() jsonv1.Ack {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.session.ack
+	s, _ := c.current()
+	return s.ack
 }
 
 // Publish queues a message for the server. When the connection is lost it
 // returns why, unless the client reconnects. It waits only where the policy is
 // OverflowBlock.
 func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) error {
-	c.mu.Lock()
-	gone, s := c.gone, c.session
-	c.mu.Unlock()
+	s, gone := c.current()
 	if gone != nil {
 		return fmt.Errorf("websocket: publishing to %s: %w", topic, gone)
 	}
@@ -378,11 +375,24 @@ func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) erro
 	if lost.First {
 		c.log.Warn().Msg("websocket server reads too slowly, dropping messages")
 	}
-	if errors.Is(err, broker.ErrOverflow) {
+	switch {
+	case errors.Is(err, broker.ErrOverflow):
 		err = fmt.Errorf("websocket: server reads too slowly: %w", err)
 		s.abort(err)
+	case errors.Is(err, broker.ErrClosed):
+		if _, gone := c.current(); gone != nil { // lost meanwhile
+			err = fmt.Errorf("websocket: publishing to %s: %w", topic, gone)
+		}
 	}
 	return err
+}
+
+// current returns the current session, or the last one and why there will be
+// no further one.
+func (c *Client) current() (s *session, gone error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session, c.gone
 }
 
 // Next implements broker.Bus. After a loss without reconnecting it returns

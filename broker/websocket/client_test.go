@@ -429,6 +429,29 @@ func TestClientSendOverflow(t *testing.T) {
 	})
 }
 
+// Who waits for room in the queue when the connection is lost hears why.
+func TestClientLostWhilePublishing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		hang := make(chan struct{})
+		defer close(hang)
+		scripted(t, n, func(ws *gorilla.Conn) {
+			ws.ReadMessage()
+			ws.WriteMessage(gorilla.TextMessage, []byte(ack))
+			<-hang
+		})
+		c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, SendQueue: 1, SendOverflow: broker.OverflowBlock})
+		var err error
+		for i := 0; err == nil && i < 10; i++ {
+			err = c.Publish(t.Context(), "/", broker.None())
+		}
+		lost := next[broker.PeerLost](t, c)
+		if lost.Err == nil || !errors.Is(err, lost.Err) {
+			t.Errorf("Publish = %v, want %v", err, lost.Err)
+		}
+	})
+}
+
 // Zeek before 6.0 misreads a text in fragments.
 func TestClientDoesNotFragment(t *testing.T) {
 	n := newNetwork(t)
