@@ -98,8 +98,8 @@ may also stand before the command.
 		SilenceUsage:  true,
 	}
 	tool := &clientcmd.Tool{People: true, ConfigFile: clientcmd.InstalledConfigFile()}
-	// Only for a client command after them, as zeek-client takes them; the help
-	// of those commands shows them.
+	// Before the name of a client command, where zeek-client takes them, too.
+	// No other command gets them, and the help of the client commands shows them.
 	tool.AddFlags(cmd.Flags())
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
 	cmd.AddGroup(

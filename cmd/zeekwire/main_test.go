@@ -111,6 +111,7 @@ func TestSharedOptionsBeforeTheCommand(t *testing.T) {
 		{args: []string{"-v", "--set", "client.request_timeout_secs=7", "show-settings"}, stdout: "\nrequest_timeout_secs = 7\n"},
 		{args: []string{"--controller", "show-settings", "show-settings"}, stdout: "\nhost = show-settings\n"},
 		{args: []string{"-q", "show-settings", "-v"}, code: 2, stderr: "[quiet verbose]"},
+		{args: []string{"get-nodes", "x"}, code: 2, stderr: `error: get-nodes takes no arguments, got ["x"]`},
 		{args: []string{"-v", "decode", "x"}, code: 2, stderr: "error: unknown shorthand flag: 'v'"},
 		{args: []string{"--controller", "x", "controller"}, code: 2, stderr: "error: unknown flag: --controller"},
 	} {

@@ -164,6 +164,14 @@ func (t *Tool) command(use, short string, args cobra.PositionalArgs, do func(ctx
 	return cmd
 }
 
+// noArgs is cobra.NoArgs in other words than of an unknown command.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no arguments, got %q", cmd.Name(), args)
+	}
+	return nil
+}
+
 // prepare gathers the settings. The run that it returns can say what is wrong
 // even if there is an error.
 func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {

@@ -88,7 +88,7 @@ func (t *Tool) deployConfig() *cobra.Command {
 
 func (t *Tool) deploy() *cobra.Command {
 	var o deployOptions
-	cmd := t.command("deploy", "Deploy the staged cluster configuration", cobra.NoArgs,
+	cmd := t.command("deploy", "Deploy the staged cluster configuration", noArgs,
 		func(ctx context.Context, r *run, _ []string) error {
 			c, err := r.connectToDeploy(ctx, o)
 			if err != nil {
@@ -108,7 +108,7 @@ func (t *Tool) getConfig() *cobra.Command {
 	var file string
 	var asJSON, deployed, staged bool
 	var number uint64
-	cmd := t.command("get-config", "Retrieve the staged or the deployed cluster configuration", cobra.NoArgs,
+	cmd := t.command("get-config", "Retrieve the staged or the deployed cluster configuration", noArgs,
 		func(ctx context.Context, r *run, _ []string) error {
 			var config zeekapi.Configuration
 			var err error
@@ -178,8 +178,13 @@ func (f *configFile) parse() (zeekapi.Configuration, configparser.Errors, error)
 func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) {
 	shown, in := "<stdin>", r.stdin
 	if name != "-" {
-		if info, err := os.Stat(name); err != nil || info.IsDir() {
+		switch info, err := os.Stat(name); {
+		case err != nil && r.tool.People:
+			return nil, fmt.Errorf("cluster configuration: %w", err)
+		case err != nil || info.IsDir() && !r.tool.People:
 			return nil, r.fail("please provide a cluster configuration file.")
+		case info.IsDir():
+			return nil, fmt.Errorf("cluster configuration: %s is a directory", name)
 		}
 		f, err := os.Open(name)
 		if err != nil {

@@ -2,6 +2,7 @@ package clientcmd
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -35,9 +36,9 @@ func (t *Tool) logs() *cobra.Command {
 					return c.Logs(ctx, node, uint64(lines)*bytesPerLine)
 				})
 				if err != nil {
-					err = plain(err, "output")
+					return all, fmt.Errorf("%s: %w", node, plain(err, "output"))
 				}
-				return all, err
+				return all, nil
 			}
 			last, err := ask()
 			if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 func (t *Tool) getInstances() *cobra.Command {
-	return t.command("get-instances", "Show the instances connected to the controller", cobra.NoArgs,
+	return t.command("get-instances", "Show the instances connected to the controller", noArgs,
 		func(ctx context.Context, r *run, _ []string) error {
 			instances, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]zeekapi.Instance, error) {
 				return c.GetInstances(ctx)
@@ -39,7 +39,7 @@ func (t *Tool) getInstances() *cobra.Command {
 }
 
 func (t *Tool) getNodes() *cobra.Command {
-	return t.command("get-nodes", "Show the active Zeek nodes of each instance", cobra.NoArgs,
+	return t.command("get-nodes", "Show the active Zeek nodes of each instance", noArgs,
 		func(ctx context.Context, r *run, _ []string) error {
 			instances, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]client.InstanceNodes, error) {
 				return c.GetNodes(ctx)
@@ -173,7 +173,7 @@ func (t *Tool) restart() *cobra.Command {
 
 func (t *Tool) testTimeout() *cobra.Command {
 	var withState bool
-	cmd := t.command("test-timeout", "Make the controller let a request time out", cobra.NoArgs,
+	cmd := t.command("test-timeout", "Make the controller let a request time out", noArgs,
 		func(ctx context.Context, r *run, _ []string) error {
 			res, err := ask(ctx, r, func(ctx context.Context, c *client.Client) (zeekapi.Result, error) {
 				return c.TestTimeout(ctx, withState)
@@ -188,7 +188,7 @@ func (t *Tool) testTimeout() *cobra.Command {
 }
 
 func (t *Tool) monitor() *cobra.Command {
-	return t.command("monitor", "Show what the controller publishes, for troubleshooting", cobra.NoArgs,
+	return t.command("monitor", "Show what the controller publishes, for troubleshooting", noArgs,
 		func(ctx context.Context, r *run, _ []string) error {
 			bus, err := r.dial(ctx, func(err error) { r.error("%v", err) })
 			if err != nil {
@@ -224,7 +224,7 @@ func eventText(v broker.Value) string {
 }
 
 func (t *Tool) showSettings() *cobra.Command {
-	cmd := t.command("show-settings", "Show the settings of the client commands", cobra.NoArgs,
+	cmd := t.command("show-settings", "Show the settings of the client commands", noArgs,
 		func(_ context.Context, r *run, _ []string) error {
 			r.hide()
 			text, err := r.ini()

@@ -92,11 +92,10 @@ func (r *run) followJob(ctx context.Context, c *client.Client, job zeekapi.Job) 
 		}
 	})
 	live := terminal.NewLive(r.progress, r.watcher)
+	defer live.Clear()
 	began := time.Now()
 	for job.Ended.IsZero() {
-		if r.progress != nil {
-			live.Update(jobProgress(job, time.Since(began))...)
-		}
+		live.Update(jobProgress(job, time.Since(began))...)
 		select {
 		case <-wake:
 		case <-time.After(pollPause):
@@ -105,9 +104,7 @@ func (r *run) followJob(ctx context.Context, c *client.Client, job zeekapi.Job) 
 		s, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Status, error) { return c.Status(ctx) })
 		switch {
 		case err != nil:
-			if r.progress != nil {
-				live.Clear()
-			}
+			live.Clear()
 			r.error("not waiting any longer; the controller goes on with rolling restart %d. See status, or end it by rolling-restart --cancel.", job.Number)
 			return job, err
 		case s.Job == nil || s.Job.Number < job.Number:
@@ -116,9 +113,6 @@ func (r *run) followJob(ctx context.Context, c *client.Client, job zeekapi.Job) 
 			return job, fmt.Errorf("rolling restart %d has taken the place of %d", s.Job.Number, job.Number)
 		}
 		job = *s.Job
-	}
-	if r.progress != nil {
-		live.Clear()
 	}
 	return job, nil
 }

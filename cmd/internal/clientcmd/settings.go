@@ -95,12 +95,9 @@ func (s *settings) apply(item string) bool {
 	return true
 }
 
-// readFile takes the settings of a file, if it exists.
+// readFile takes the settings of a file.
 func (s *settings) readFile(name string) error {
 	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -178,7 +175,11 @@ func (t *Tool) gather(m messages) (*settings, error) {
 		file = cmp.Or(t.Getenv("ZEEK_CLIENT_CONFIG_FILE"), t.ConfigFile)
 	}
 	if file != "" {
-		if err := s.readFile(file); err != nil {
+		err := s.readFile(file)
+		if errors.Is(err, fs.ErrNotExist) && (t.flags.configFile == "" || !t.People) {
+			err = nil
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
