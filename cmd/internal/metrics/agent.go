@@ -101,10 +101,11 @@ func (a *Agent) look(nodes []zeekapi.NodeDetail) {
 	a.restarts.Reset()
 	for _, n := range nodes {
 		a.counts[n.Status.State]++
-		a.restarts.WithLabelValues(n.Status.Node).Set(float64(n.Restarts))
+		name := strings.ToValidUTF8(n.Status.Node, "\ufffd") // Prometheus panics at others
+		a.restarts.WithLabelValues(name).Set(float64(n.Restarts))
 		if n.Memory > 0 {
-			a.cpu.WithLabelValues(n.Status.Node).Set(n.CPU)
-			a.memory.WithLabelValues(n.Status.Node).Set(float64(n.Memory))
+			a.cpu.WithLabelValues(name).Set(n.CPU)
+			a.memory.WithLabelValues(name).Set(float64(n.Memory))
 		}
 	}
 	for _, s := range states {

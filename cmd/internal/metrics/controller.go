@@ -18,7 +18,7 @@ type Controller struct {
 	pending  prometheus.Gauge
 	agents   prometheus.Gauge
 	hellos   prometheus.Counter
-	errors   *prometheus.CounterVec
+	errors   prometheus.Counter
 	refused  prometheus.Counter
 	deployed *prometheus.CounterVec
 
@@ -29,10 +29,12 @@ type Controller struct {
 }
 
 // forgetAfter is when a request counts as never answered, which test_timeout
-// may ask for, and maxBegun how many requests are timed at once.
+// may ask for, and maxBegun how many requests are timed at once. Those with an
+// ID that is longer than maxID, in bytes, are not.
 const (
 	forgetAfter = 10 * time.Minute
 	maxBegun    = 8192
+	maxID       = 256
 )
 
 // NewController registers them. What the peer called internal asks for does not
@@ -49,7 +51,7 @@ func NewController(r prometheus.Registerer, internal uuid.UUID) *Controller {
 		pending:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_requests_pending", Help: "Requests of clients under way."}),
 		agents:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_agents", Help: "Agents that are connected and said hello."}),
 		hellos:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_hellos_total", Help: "Hellos of agents that were new or came back."}),
-		errors:   counter("zeekwire_controller_agent_errors_total", "Errors that agents reported by themselves.", "instance"),
+		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_errors_total", Help: "Errors that agents reported by themselves."}),
 		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agents_refused_total", Help: "Peers that may not be the agent that they said to be."}),
 		deployed: counter("zeekwire_controller_deployments_total", "Deployments of clients that ended, by how.", "outcome"),
 		now:      time.Now,
@@ -69,18 +71,18 @@ func NewController(r prometheus.Registerer, internal uuid.UUID) *Controller {
 func (c *Controller) Observe(_ *controller.Machine, in controller.Input, out []controller.Output) {
 	switch in := in.(type) {
 	case controller.FromClient:
-		if id := in.Message.RequestID(); id != "" && in.Peer.ID != c.internal && len(c.begun) < maxBegun {
+		if id := in.Message.RequestID(); id != "" && len(id) <= maxID && in.Peer.ID != c.internal && len(c.begun) < maxBegun {
 			c.begun[id] = c.now()
 		}
 	case controller.FromAgent:
-		switch msg := in.Message.(type) {
+		switch in.Message.(type) {
 		case zeekapi.AgentHello:
 			if !c.said[in.Peer.ID] {
 				c.said[in.Peer.ID] = true
 				c.hellos.Inc()
 			}
 		case zeekapi.AgentError:
-			c.errors.WithLabelValues(msg.Instance).Inc()
+			c.errors.Inc()
 		}
 	case controller.AgentRefused:
 		c.refused.Inc()

@@ -80,7 +80,7 @@ func TestController(t *testing.T) {
 		zeekwire_controller_agents 1
 		zeekwire_controller_agent_hellos_total 2
 		zeekwire_controller_agents_refused_total 1
-		zeekwire_controller_agent_errors_total{instance="two"} 1
+		zeekwire_controller_agent_errors_total 1
 		zeekwire_controller_deployments_total{outcome="deployed"} 0
 		zeekwire_controller_deployments_total{outcome="failed"} 0
 		zeekwire_controller_deployments_total{outcome="lost"} 0
@@ -93,6 +93,20 @@ func TestController(t *testing.T) {
 	now = now.Add(forgetAfter + time.Second)
 	observe(controller.Tick{})
 	expect(t, r, "zeekwire_controller_requests_pending 0", "zeekwire_controller_requests_pending")
+}
+
+// A peer may claim to be the agent of any instance, also of one whose name is
+// no text. That must neither fill the metrics nor stop the controller.
+func TestControllerHostilePeers(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	c := NewController(r, uuid.New())
+	for _, name := range []string{"one", "two", "\xff"} {
+		c.Observe(nil, controller.FromAgent{Peer: broker.Peer{ID: uuid.New()}, Message: zeekapi.AgentError{Instance: name}}, nil)
+	}
+	c.Observe(nil, controller.FromClient{Message: zeekapi.TestTimeoutRequest{ReqID: reqID(strings.Repeat("x", 1<<20))}}, nil)
+	expect(t, r, `
+		zeekwire_controller_agent_errors_total 3
+		zeekwire_controller_requests_pending 0`, "zeekwire_controller_agent_errors_total", "zeekwire_controller_requests_pending")
 }
 
 // Every response that a controller may give is counted under a name.
@@ -137,18 +151,22 @@ func TestAgent(t *testing.T) {
 	a.look([]zeekapi.NodeDetail{
 		{Status: zeekapi.NodeStatus{Node: "m", State: zeekapi.StateRunning}, CPU: 1.5, Memory: 1000},
 		{Status: zeekapi.NodeStatus{Node: "w", State: zeekapi.StateCrashed}, Restarts: 2},
+		{Status: zeekapi.NodeStatus{Node: "w\xff", State: zeekapi.StateCrashed}, CPU: 1, Memory: 1},
 	})
 	expect(t, r, `
-		zeekwire_agent_nodes{state="crashed"} 1
+		zeekwire_agent_nodes{state="crashed"} 2
 		zeekwire_agent_nodes{state="failed"} 0
 		zeekwire_agent_nodes{state="pending"} 0
 		zeekwire_agent_nodes{state="running"} 1
 		zeekwire_agent_nodes{state="stopped"} 0
 		zeekwire_agent_nodes{state="unknown"} 0
 		zeekwire_agent_node_cpu{node="m"} 1.5
+		zeekwire_agent_node_cpu{node="w�"} 1
 		zeekwire_agent_node_memory_bytes{node="m"} 1000
+		zeekwire_agent_node_memory_bytes{node="w�"} 1
 		zeekwire_agent_node_restarts{node="m"} 0
 		zeekwire_agent_node_restarts{node="w"} 2
+		zeekwire_agent_node_restarts{node="w�"} 0
 		zeekwire_agent_node_starts_total 1
 		zeekwire_agent_node_exits_total{result="error"} 1
 		zeekwire_agent_node_exits_total{result="ok"} 0

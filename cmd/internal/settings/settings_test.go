@@ -24,7 +24,7 @@ type example struct {
 	wait    time.Duration
 	port    *broker.Port
 	base    broker.Port
-	friends []string
+	friends string
 
 	*Table
 }
@@ -40,7 +40,7 @@ func newExample() *example {
 		Setting{Name: "wait", Help: "how long", Value: Duration(&e.wait, time.Millisecond), Env: []Variable{{Name: "ZEEK_WAIT", Convert: Seconds}}},
 		Setting{Name: "port", Help: "where", Value: OptionalPort(&e.port)},
 		Setting{Name: "default-port", Help: "where else", Value: Port(&e.base)},
-		Setting{Name: "friends", Help: "who", Value: List(&e.friends)},
+		Setting{Name: "friends", Help: "who", Value: Text(&e.friends)},
 	)
 	e.AddShorthand(Shorthand{Name: "all", Help: "name and color", Expand: func(s string) ([]Assignment, error) {
 		name, color, ok := strings.Cut(s, ":")
@@ -108,7 +108,6 @@ func TestPrecedence(t *testing.T) {
 		{name: "flag without argument", args: []string{"--fast"}, want: map[string]string{"fast": "true"}},
 		{name: "as in Zeek", file: "fast = T\nport = 47760/tcp\n", want: map[string]string{"fast": "true", "port": "47760/tcp"}},
 		{name: "ports", file: "port = 0/unknown\ndefault-port = 81\n", want: map[string]string{"port": "none", "default-port": "81/tcp"}},
-		{name: "list", file: "friends = a,b , ,c\n", want: map[string]string{"friends": "a, b, c"}},
 		{name: "comments", file: "\ufeff# first\r\n\n  name = a#b  # c\r\ncolor = blue\t#x\nfriends=#none\n", want: map[string]string{"name": "a#b", "color": "blue"}},
 		{name: "quotes", file: `name = " # \"a\"\n"# b` + "\n", want: map[string]string{"name": " # \"a\"\n"}},
 	} {

@@ -154,16 +154,3 @@ func portText(p broker.Port) string {
 
 // None is the text of an address or port that is not wanted.
 const None = "none"
-
-// List is texts with commas between.
-func List(p *[]string) Value {
-	return Parsed(p, func(s string) ([]string, error) {
-		var list []string
-		for item := range strings.SplitSeq(s, ",") {
-			if item = strings.TrimSpace(item); item != "" {
-				list = append(list, item)
-			}
-		}
-		return list, nil
-	}, func(list []string) string { return strings.Join(list, ", ") })
-}
