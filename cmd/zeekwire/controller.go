@@ -151,8 +151,6 @@ func (s *controllerService) run(ctx context.Context) error {
 		buses, web = append(buses, server), server
 		group.Go(func() error { return server.Serve(ctx, s.gate.listener(l)) })
 	}
-	s.log.Info().Str("name", s.name).Str("endpoint", endpoint.ID().String()).
-		Stringer("native", orNone(native)).Stringer("websocket", orNone(clients)).Msg("controller is live")
 	config := controller.Config{
 		Settings: settings,
 		Buses:    buses,
@@ -162,11 +160,17 @@ func (s *controllerService) run(ctx context.Context) error {
 		Store:    store,
 		Ending:   s.ending,
 		Log:      s.log,
+		Loaded: func() {
+			s.log.Info().Str("name", s.name).Str("endpoint", endpoint.ID().String()).
+				Stringer("native", orNone(native)).Stringer("websocket", orNone(clients)).Msg("controller is live")
+			if s.operation != nil {
+				s.operation.service.Ready()
+			}
+		},
 	}
 	if o := s.operation; o != nil {
 		o.watch(endpoint)
 		defer watchController(o, &config)()
-		o.service.Ready()
 	}
 	if s.started != nil {
 		s.started(native, clients)

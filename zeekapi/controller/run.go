@@ -39,6 +39,10 @@ type Config struct {
 
 	Dialects []*zeekapi.Dialect
 
+	// Loaded, if set, is called once, when the store has told what it keeps and
+	// the controller goes on with that.
+	Loaded func()
+
 	// Store keeps the state; nil keeps it in memory.
 	Store *Store
 
@@ -129,6 +133,9 @@ func (r *runner) loop(ctx context.Context) error {
 	defer timer.Stop()
 	if err := r.perform(ctx, r.machine.Start(time.Now())); err != nil {
 		return err
+	}
+	if r.Loaded != nil {
+		r.Loaded()
 	}
 	ending, ended := r.Ending, false
 	for !ended || r.machine.Pending() > 0 {

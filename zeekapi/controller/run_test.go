@@ -415,3 +415,19 @@ func TestRunAgain(t *testing.T) {
 		})
 	}
 }
+
+// Whoever waits for a controller must not hear that it is there before it has
+// read its state.
+func TestLoaded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state.db")
+	store, loaded := openStore(t, file), make(chan struct{})
+	run(t, controller.Config{Store: store, Loaded: func() { close(loaded) }})
+	<-loaded
+
+	closed := openStore(t, file+"2")
+	closed.Close()
+	err := controller.Run(t.Context(), controller.Config{Store: closed, Loaded: func() { t.Error("a controller without state is there") }})
+	if err == nil {
+		t.Error("a controller ran without its state")
+	}
+}

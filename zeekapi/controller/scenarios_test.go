@@ -506,3 +506,12 @@ func TestTooManyRequests(t *testing.T) {
 		t.Errorf("%d answers when the agent is replaced, want %d", n, requests)
 	}
 }
+
+// A request's ID is kept for as long as the request is under way.
+func TestLongRequestID(t *testing.T) {
+	b := newBench(t, nil)
+	b.client(zeekapi.TestTimeoutRequest{ReqID: reqID(strings.Repeat("x", 1<<20)), WithState: true})
+	if n := b.machine.Pending(); n != 0 {
+		t.Errorf("%d requests are under way", n)
+	}
+}

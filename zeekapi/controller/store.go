@@ -3,9 +3,11 @@ package controller
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -38,6 +40,11 @@ func OpenStore(file string) (*Store, error) {
 	})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("controller: state file %s is in use: is another controller running?", file)
+	}
+	var system *fs.PathError
+	var errno syscall.Errno
+	if err != nil && !errors.Is(err, errDamaged) && !errors.As(err, &system) && !errors.As(err, &errno) {
+		err = fmt.Errorf("%w (%w)", errDamaged, err) // bbolt saw that it is none of its files
 	}
 	if err != nil {
 		return nil, fmt.Errorf("controller: state file %s: %w", file, err)

@@ -293,7 +293,12 @@ func TestStoreErrors(t *testing.T) {
 			if err := os.WriteFile(file, []byte(strings.Repeat("not a store ", 4096)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, "controller: state file FILE: "},
+		}, "controller: state file FILE: " + damaged},
+		{"too small", func(t *testing.T, file string) {
+			if err := os.WriteFile(file, []byte("not a store"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "controller: state file FILE: " + damaged},
 		{"cut short", func(t *testing.T, file string) {
 			s := openStore(t, file)
 			if err := s.Save(someChanges()...); err != nil {

@@ -130,7 +130,11 @@ func (s *Service) Run(ctx context.Context, work func(ctx context.Context, ending
 	err = work(workCtx, ending)
 	close(ended)
 	helpers.Wait()
-	s.cfg.Log.Info().Err(err).Msg("ended")
+	level := zerolog.InfoLevel
+	if err != nil {
+		level = zerolog.ErrorLevel
+	}
+	s.cfg.Log.WithLevel(level).Err(err).Msg("ended")
 	return err
 }
 
