@@ -40,6 +40,10 @@ func TestMain(m *testing.M) {
 type leakChecked struct{ *testing.M }
 
 func (m leakChecked) Run() int {
+	// Scripts wait more than they compute. The command line goes before this.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
 	code := m.M.Run()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
@@ -52,9 +56,11 @@ func (m leakChecked) Run() int {
 // that run in this process with simulated nodes. On top of testscript's own,
 // scripts have the commands
 //
-//	controller [-zeek] [ADDRESS]   start a controller, and let the client
+//	controller [-zeek] [-timeout DURATION]
+//	                               start a controller, and let the client
 //	                               commands talk to it; -zeek: one that knows
-//	                               only what Zeek's does
+//	                               only what Zeek's does; -timeout: that of
+//	                               requests
 //	agent NAME                     start an agent that connects to it
 //	end NAME                       stop an agent, or the controller
 //	await PATTERN COMMAND...       run a command until its output matches
@@ -68,6 +74,7 @@ func (m leakChecked) Run() int {
 //
 // The files have words in place of what is not the same every time.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
@@ -130,18 +137,22 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 		security: s.security, log: zerolog.Nop(),
 		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
 	}
-	for _, a := range args {
-		if a == "-zeek" {
-			c.dialects = []*zeekapi.Dialect{
-				management.Dialect(management.DefaultTopics), clusteragent.Dialect(clusteragent.DefaultTopics),
-			}
+	options := flag.NewFlagSet("controller", flag.ContinueOnError)
+	zeeks := options.Bool("zeek", false, "")
+	options.DurationVar(&c.settings.RequestTimeout, "timeout", c.settings.RequestTimeout, "")
+	ts.Check(options.Parse(args))
+	if *zeeks {
+		c.dialects = []*zeekapi.Dialect{
+			management.Dialect(management.DefaultTopics), clusteragent.Dialect(clusteragent.DefaultTopics),
 		}
 	}
 	s.start(ts, "controller", c.run)
 	select {
 	case a := <-started:
 		s.agentsAt = a.native.String()
-		ts.Setenv("ZEEK_CLIENT_CONFIG_SETTINGS", fmt.Sprintf("controller.port=%d client.peering_attempts=1", portOf(a.clients)))
+		// Finding out the transport takes a while at a port that is not the usual one.
+		ts.Setenv("ZEEK_CLIENT_CONFIG_SETTINGS", fmt.Sprintf(
+			"controller.port=%d client.peering_attempts=1 client.transport=websocket", portOf(a.clients)))
 		ts.Setenv("CONTROLLER", a.clients.String())
 	case <-time.After(scriptPatience):
 		ts.Fatalf("the controller does not start")
@@ -183,6 +194,7 @@ func awaitOutput(ts *testscript.TestScript, neg bool, args []string) {
 		if out = ts.ReadFile("stdout"); pattern.MatchString(out) != neg {
 			return
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	ts.Fatalf("it still says:\n%s", out)
 }
@@ -214,7 +226,10 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	cmd.Path, cmd.Err = path, nil
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "TERM", "TZ", "NO_COLOR", "ZEEK_CLIENT_CONFIG_SETTINGS", "GOCOVERDIR"} {
+	for _, name := range []string{
+		"PATH", "HOME", "TERM", "TZ", "NO_COLOR", "GOCOVERDIR",
+		"ZEEK_CLIENT_CONFIG_FILE", "ZEEK_CLIENT_CONFIG_SETTINGS", "ZEEKWIRE_TOKEN",
+	} {
 		if v := ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}

@@ -66,7 +66,11 @@ func (t *Tool) checkConfig() *cobra.Command {
 
 It says what the controller would refuse, and warns of what it lets pass but is
 probably not meant. Names of hosts are looked up as when the configuration is
-sent. With --strict-exit warnings count as errors.` + fileHelp
+sent. With --strict-exit warnings count as errors.
+
+Everywhere it writes lines that editors understand, FILE:LINE: error: TEXT. The
+JSON, which takes --json also to a pipe, has the keys errors, warnings and
+results.` + fileHelp
 	if !t.People {
 		cmd.Flags().BoolVar(&t.flags.json, "json", false, "write JSON")
 	}

@@ -75,7 +75,8 @@ func (t *Tool) logs() *cobra.Command {
 	cmd.Long = cmd.Short + `.
 
 What it wrote to standard output goes to standard output, and what it wrote to
-standard error goes to standard error. Only zeekwire's agents know it.
+standard error goes to standard error. Only zeekwire's agents know it. With
+--follow the command is meant to be interrupted, and then ends with exit code 0.
 
 The JSON, which takes --json also to a pipe, has the keys node, stdout and
 stderr.`
