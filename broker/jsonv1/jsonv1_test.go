@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -407,6 +409,48 @@ func TestRecordings(t *testing.T) {
 		}
 	}
 	t.Logf("%d texts, %d identical when encoded again", len(texts), identical)
+}
+
+// What we send for what zeek-client sent is the same JSON, but for blanks and
+// the order of keys and of a set's elements.
+func TestRecordedClients(t *testing.T) {
+	for _, r := range recordedTexts(t, "*/client-controller-*.jsonl") {
+		if r.from != "client" {
+			continue
+		}
+		frame, err := jsonv1.Decode(r.text)
+		if err != nil {
+			t.Errorf("%s:%d: %v", r.file, r.line, err)
+			continue
+		}
+		var want, got any
+		if err := json.Unmarshal(r.text, &want); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(jsonv1.AppendForZeek(nil, frame), &got); err != nil {
+			t.Fatal(err)
+		}
+		inOrder(want)
+		inOrder(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s:%d: (-zeek-client +ours)\n%s", r.file, r.line, diff)
+		}
+	}
+}
+
+// inOrder sorts the elements of all sets in parsed JSON.
+func inOrder(parsed any) {
+	switch v := parsed.(type) {
+	case []any:
+		for _, e := range v {
+			inOrder(e)
+		}
+	case map[string]any:
+		inOrder(v["data"])
+		if elements, ok := v["data"].([]any); ok && v["@data-type"] == "set" {
+			slices.SortFunc(elements, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		}
+	}
 }
 
 func TestRoundTrip(t *testing.T) {
