@@ -2,14 +2,10 @@ package clientcmd_test
 
 import (
 	"context"
-	"errors"
-	"io"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +16,6 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/membus"
-	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
@@ -329,139 +324,6 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// timeout is an error like those of connections with a deadline.
-type timeout struct{}
-
-func (timeout) Error() string { return "i/o timeout" }
-func (timeout) Timeout() bool { return true }
-
-func TestConnecting(t *testing.T) {
-	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
-	tests := []struct {
-		name     string
-		args     string
-		err      error
-		address  string // "" if nobody dials
-		attempts int
-		stderr   string
-	}{
-		{"refused", "get-nodes", refused, "127.0.0.1:2149", 10, "websocket connection to 127.0.0.1:2149 timed out in connect()"},
-		{"timed out", "--controller h get-nodes", timeout{}, "h:2149", 10, "websocket connection to h:2149 timed out in connect()"},
-		{"no ack", "--set client.peering_attempts=2 get-nodes", errors.Join(websocket.ErrNoAck, context.DeadlineExceeded), "127.0.0.1:2149", 2,
-			"websocket connection to 127.0.0.1:2149 timed out in handshake"},
-		{"no such host", "--controller=nowhere:7 get-nodes", &net.DNSError{Err: "no such host", Name: "nowhere"}, "nowhere:7", 1,
-			"websocket error in connect() with controller nowhere:7: no such host"},
-		{"other server", "--controller :7 get-nodes", &websocket.MismatchError{Met: websocket.MetPlain, Err: errors.New("EOF")}, "127.0.0.1:7", 1,
-			"socket TLS error in connect() with controller 127.0.0.1:7: met a server without TLS; unset ssl.enable (EOF)"},
-		{"no ack but nonsense", "get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2149", 1,
-			"protocol data error with controller 127.0.0.1:2149: malformed JSON"},
-		{"no ack but error", "get-nodes", jsonv1.Error{Code: "c", Context: "x"}, "127.0.0.1:2149", 1,
-			"protocol data error with controller 127.0.0.1:2149: server reports c: x"},
-		{"IPv6", "--controller [::1] get-nodes", jsonv1.ErrMalformed, "[::1]:2149", 1, "protocol data error with controller [::1]:2149: malformed JSON"},
-		{"IPv6 with port", "--controller [::1]:7 get-nodes", jsonv1.ErrMalformed, "[::1]:7", 1, "protocol data error with controller [::1]:7: malformed JSON"},
-		{"IPv6 setting", "--set controller.host=::1 get-nodes", jsonv1.ErrMalformed, "[::1]:2149", 1, "protocol data error with controller [::1]:2149: malformed JSON"},
-		{"IPv6 without brackets", "--controller ::1:7 get-nodes", nil, "", 0, "IPv6 addresses must be surrounded by brackets: [<ipv6>]:<port>"},
-		{"bad port", "--controller h:99999 get-nodes", nil, "", 0, "cannot configure connection to h:99999: controller port number 99999 outside valid range"},
-		{"no port", "--controller h:x get-nodes", nil, "", 0, `setting controller.port is "x", want an integer`},
-		{"bad settings", "--set client.pretty_json=maybe --set client.request_timeout_secs=0 get-nodes", nil, "", 0,
-			`setting client.request_timeout_secs is "0", want an integer from 1` + "\nerror: " + `setting client.pretty_json is "maybe", want a boolean, such as yes or no`},
-		{"no certificate", "--set ssl.enable=yes --set ssl.certificate=/nonexistent get-nodes", nil, "", 0,
-			`cannot configure connection to 127.0.0.1:2149: SSL certificate file "/nonexistent" not found`},
-		{"no CA", "--set ssl.enable=yes --set ssl.cafile=/nonexistent get-nodes", nil, "", 0,
-			`cannot configure connection to 127.0.0.1:2149: SSL trusted CAs file "/nonexistent" not found`},
-		{"token in the clear", "--controller h --set client.token=secret get-nodes", nil, "", 0,
-			"cannot configure connection to h:2149: the token would travel in the clear; set ssl.enable, and ssl.cafile to know who gets it"},
-		{"token on this machine", "--controller [::1] --set client.token=secret get-nodes", jsonv1.ErrMalformed, "[::1]:2149", 1, "protocol data error with controller [::1]:2149: malformed JSON"},
-		{"no such transport", "--transport smoke get-nodes", nil, "", 0, `cannot configure connection to 127.0.0.1:2149: transport "smoke": want auto, websocket or native`},
-		{"no such dialect", "--dialect klingon get-nodes", nil, "", 0, `cannot configure connection to 127.0.0.1:2149: dialect "klingon": want auto, management or cluster`},
-		{"native, other port", "--transport native get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2150", 1, "protocol data error with controller 127.0.0.1:2150: malformed JSON"},
-		{"native, told port", "--transport native --controller :2149 get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2149", 1, "protocol data error with controller 127.0.0.1:2149: malformed JSON"},
-		{"bad item", "--set client get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2149", 1,
-			"config item \"client\" invalid. Please use <section.key>=<val>.\nerror: protocol data error with controller 127.0.0.1:2149: malformed JSON"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				attempts := 0
-				tool := &clientcmd.Tool{Dial: func(_ context.Context, o connect.Options) (*connect.Connection, error) {
-					attempts++
-					if o.Address != test.address || o.Dialects[0].Topics.Controller != topic || o.TLS != nil {
-						t.Errorf("options %+v", o)
-					}
-					return nil, test.err
-				}}
-				begin := time.Now()
-				execute1(t, tool, "", strings.Fields(test.args)...).want(t, outcome{exit: 1, stderr: "error: " + test.stderr + "\n"})
-				if attempts != test.attempts {
-					t.Errorf("%d attempts, want %d", attempts, test.attempts)
-				}
-				pauses := max(0, attempts)
-				if attempts == 1 || attempts == 0 {
-					pauses = 0
-				}
-				if waited := time.Since(begin); waited != time.Duration(pauses)*time.Second { // of the bubble's clock
-					t.Errorf("took %v", waited)
-				}
-			})
-		})
-	}
-}
-
-// TestAttemptsHaveATimeLimit dials something that never answers.
-func TestAttemptsHaveATimeLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tool := &clientcmd.Tool{Dial: func(ctx context.Context, o connect.Options) (*connect.Connection, error) {
-			ctx, cancel := context.WithTimeout(ctx, o.Timeout)
-			defer cancel()
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}}
-		begin := time.Now()
-		execute1(t, tool, "", "get-nodes").want(t, outcome{exit: 1, stderr: "error: websocket connection to 127.0.0.1:2149 timed out in connect()\n"})
-		if waited := time.Since(begin); waited != 20*time.Second { // of the bubble's clock
-			t.Errorf("took %v", waited)
-		}
-	})
-}
-
-func TestInterrupt(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	hub := membus.New()
-	controller := hub.Endpoint(topic)
-	defer controller.Close()
-	root := newRoot(&clientcmd.Tool{
-		Getenv: func(string) string { return "" },
-		Dial:   onHub(hub),
-	})
-	root.SetArgs([]string{"deploy"})
-	var errs strings.Builder
-	root.SetErr(&errs)
-	go func() {
-		nextEvent(controller)
-		cancel()
-	}()
-	if code := clientcmd.ExitCode(root.ExecuteContext(ctx)); code != clientcmd.Interrupted || errs.String() != "" {
-		t.Errorf("exit code %d, stderr %q", code, errs.String())
-	}
-}
-
-// TestInterruptWhileReading has a standard input that never ends.
-func TestInterruptWhileReading(t *testing.T) {
-	stdin, typing := io.Pipe()
-	defer typing.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	root := newRoot(&clientcmd.Tool{Getenv: func(string) string { return "" }})
-	root.SetArgs([]string{"stage-config", "-"})
-	root.SetIn(stdin)
-	go func() {
-		io.WriteString(typing, "[m]\n") // returns when it is being read
-		cancel()
-	}()
-	if code := clientcmd.ExitCode(root.ExecuteContext(ctx)); code != clientcmd.Interrupted {
-		t.Errorf("exit code %d", code)
-	}
-}
-
 func TestServerComplains(t *testing.T) {
 	hub := membus.New()
 	controller := hub.Endpoint(topic)
@@ -518,78 +380,6 @@ passphrase =
 
 `
 
-func TestSettings(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "zeek-client.cfg")
-	if err := os.WriteFile(file, []byte("[controller]\nhost = file\nport = 1\n[client]\nverbosity = %(peering_attempts)s\n[new]\nKey = x\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	env := map[string]string{}
-	tests := []struct {
-		name string
-		env  map[string]string
-		args []string
-		from []string // pairs of what changes in the defaults
-	}{
-		{name: "defaults"},
-		{name: "missing file", args: []string{"-c", "/nonexistent"}},
-		{
-			name: "file", args: []string{"--configfile", file},
-			from: []string{"host = 127.0.0.1", "host = file", "2149", "1", "verbosity = 0", "verbosity = %(peering_attempts)s",
-				"passphrase = \n", "passphrase = \n\n[new]\nkey = x\n"},
-		},
-		{
-			name: "file by environment, environment over file, option over environment",
-			env:  map[string]string{"ZEEK_CLIENT_CONFIG_FILE": file, "ZEEK_CLIENT_CONFIG_SETTINGS": `client.verbosity=4 controller.port=2 'new.KEY=a b'`},
-			args: []string{"--set", "controller.port=3", "--set", "other.x=a=b.c"},
-			from: []string{"host = 127.0.0.1", "host = file", "2149", "3", "verbosity = 0", "verbosity = 4",
-				"passphrase = \n", "passphrase = \n\n[new]\nkey = a b\n\n[other]\nx = a=b.c\n"},
-		},
-		{name: "controller over all", args: []string{"--set", "controller.host=x", "--controller", "[::1]:5"}, from: []string{"127.0.0.1", "[::1]", "2149", "5"}},
-		{name: "references that make no sense", args: []string{"-q", "--set", "client.a=%", "--set", "client.b=%x", "--set", "client.c=%(x)"}},
-		{name: "percent signs", args: []string{"--set", "new.a=%%(", "--set", "new.b=%(a)s"},
-			from: []string{"passphrase = \n", "passphrase = \n\n[new]\na = %%(\nb = %(a)s\n"}},
-		{
-			name: "transport, dialect, and a token that nobody sees", env: map[string]string{"ZEEKWIRE_TOKEN": "secret"},
-			args: []string{"--transport", "native", "--dialect=cluster"},
-			from: []string{"verbosity = 0\n", "verbosity = 0\ntoken = (hidden)\ntransport = native\ndialect = cluster\n"},
-		},
-		{name: "token as a setting", args: []string{"--set", "client.token=secret"}, from: []string{"verbosity = 0\n", "verbosity = 0\ntoken = (hidden)\n"}},
-		{name: "verbose", args: []string{"-vvv"}, from: []string{"verbosity = 0", "verbosity = 3"}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			env = test.env
-			tool := &clientcmd.Tool{Getenv: func(key string) string { return env[key] }}
-			want := strings.NewReplacer(test.from...).Replace(defaultSettings)
-			execute1(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
-		})
-	}
-}
-
-// TestInstalledSettings has a settings file where the program is installed.
-func TestInstalledSettings(t *testing.T) {
-	dir := t.TempDir()
-	installed, other := filepath.Join(dir, "zeek-client.cfg"), filepath.Join(dir, "other.cfg")
-	for file, port := range map[string]string{installed: "1", other: "2"} {
-		if err := os.WriteFile(file, []byte("[controller]\nport = "+port+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, test := range []struct {
-		env, want string
-		args      []string
-	}{{"", "1", nil}, {other, "2", nil}, {"", "2", []string{"-c", other}}} {
-		tool := &clientcmd.Tool{ConfigFile: installed, Getenv: func(key string) string {
-			if key == "ZEEK_CLIENT_CONFIG_FILE" {
-				return test.env
-			}
-			return ""
-		}}
-		want := strings.Replace(defaultSettings, "2149", test.want, 1)
-		execute1(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
-	}
-}
-
 func TestTrace(t *testing.T) {
 	tool := answering(t, func(m zeekapi.Message) zeekapi.Message {
 		return zeekapi.GetInstancesResponse{ReqID: zeekapi.ReqID{ID: m.RequestID()}, Result: zeekapi.Result{Success: true, Data: broker.Vector()}}
@@ -607,13 +397,4 @@ func TestTrace(t *testing.T) {
 	if got.stdout != "{}\n" || got.exit != 0 {
 		t.Errorf("exit code %d, stdout %q", got.exit, got.stdout)
 	}
-}
-
-func TestBadSettingsFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "s.cfg")
-	if err := os.WriteFile(file, []byte("x = 1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	execute1(t, new(clientcmd.Tool), "", "-c", file, "show-settings").want(t, outcome{exit: 1,
-		stderr: "error: \"x = 1\" stands before the first section, such as [instances] (" + file + ":1)\n"})
 }

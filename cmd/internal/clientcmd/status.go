@@ -197,7 +197,7 @@ func headLines(s zeekapi.Status, ours bool, now time.Time) []terminal.Line {
 		p := s.Controller
 		add("Controller", cell(fmt.Sprintf("%s, %s, up %s", orNothing(p.Name), orNothing(p.Version), since(p.Started, now))))
 	} else {
-		add("Controller", cell("Zeek's: it tells no versions, times, errors, history and jobs"))
+		add("Controller", cell("Zeek's own, which tells no versions, times, errors, history or jobs"))
 	}
 	switch {
 	case s.Target == "":

@@ -1,0 +1,91 @@
+package clientcmd_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+)
+
+func TestSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "zeek-client.cfg")
+	if err := os.WriteFile(file, []byte("[controller]\nhost = file\nport = 1\n[client]\nverbosity = %(peering_attempts)s\n[new]\nKey = x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	tests := []struct {
+		name string
+		env  map[string]string
+		args []string
+		from []string // pairs of what changes in the defaults
+	}{
+		{name: "defaults"},
+		{name: "missing file", args: []string{"-c", "/nonexistent"}},
+		{
+			name: "file", args: []string{"--configfile", file},
+			from: []string{"host = 127.0.0.1", "host = file", "2149", "1", "verbosity = 0", "verbosity = %(peering_attempts)s",
+				"passphrase = \n", "passphrase = \n\n[new]\nkey = x\n"},
+		},
+		{
+			name: "file by environment, environment over file, option over environment",
+			env:  map[string]string{"ZEEK_CLIENT_CONFIG_FILE": file, "ZEEK_CLIENT_CONFIG_SETTINGS": `client.verbosity=4 controller.port=2 'new.KEY=a b'`},
+			args: []string{"--set", "controller.port=3", "--set", "other.x=a=b.c"},
+			from: []string{"host = 127.0.0.1", "host = file", "2149", "3", "verbosity = 0", "verbosity = 4",
+				"passphrase = \n", "passphrase = \n\n[new]\nkey = a b\n\n[other]\nx = a=b.c\n"},
+		},
+		{name: "controller over all", args: []string{"--set", "controller.host=x", "--controller", "[::1]:5"}, from: []string{"127.0.0.1", "[::1]", "2149", "5"}},
+		{name: "references that make no sense", args: []string{"-q", "--set", "client.a=%", "--set", "client.b=%x", "--set", "client.c=%(x)"}},
+		{name: "percent signs", args: []string{"--set", "new.a=%%(", "--set", "new.b=%(a)s"},
+			from: []string{"passphrase = \n", "passphrase = \n\n[new]\na = %%(\nb = %(a)s\n"}},
+		{
+			name: "transport, dialect, and a token that nobody sees", env: map[string]string{"ZEEKWIRE_TOKEN": "secret"},
+			args: []string{"--transport", "native", "--dialect=cluster"},
+			from: []string{"verbosity = 0\n", "verbosity = 0\ntoken = (hidden)\ntransport = native\ndialect = cluster\n"},
+		},
+		{name: "token as a setting", args: []string{"--set", "client.token=secret"}, from: []string{"verbosity = 0\n", "verbosity = 0\ntoken = (hidden)\n"}},
+		{name: "verbose", args: []string{"-vvv"}, from: []string{"verbosity = 0", "verbosity = 3"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			env = test.env
+			tool := &clientcmd.Tool{Getenv: func(key string) string { return env[key] }}
+			want := strings.NewReplacer(test.from...).Replace(defaultSettings)
+			execute1(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
+		})
+	}
+}
+
+// TestInstalledSettings has a settings file where the program is installed.
+func TestInstalledSettings(t *testing.T) {
+	dir := t.TempDir()
+	installed, other := filepath.Join(dir, "zeek-client.cfg"), filepath.Join(dir, "other.cfg")
+	for file, port := range map[string]string{installed: "1", other: "2"} {
+		if err := os.WriteFile(file, []byte("[controller]\nport = "+port+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		env, want string
+		args      []string
+	}{{"", "1", nil}, {other, "2", nil}, {"", "2", []string{"-c", other}}} {
+		tool := &clientcmd.Tool{ConfigFile: installed, Getenv: func(key string) string {
+			if key == "ZEEK_CLIENT_CONFIG_FILE" {
+				return test.env
+			}
+			return ""
+		}}
+		want := strings.Replace(defaultSettings, "2149", test.want, 1)
+		execute1(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
+	}
+}
+
+func TestBadSettingsFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "s.cfg")
+	if err := os.WriteFile(file, []byte("x = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	execute1(t, new(clientcmd.Tool), "", "-c", file, "show-settings").want(t, outcome{exit: 1,
+		stderr: "error: \"x = 1\" stands before the first section, such as [instances] (" + file + ":1)\n"})
+}
