@@ -144,6 +144,11 @@ func (d *dialer) peer(ctx context.Context, address string, layer *security.Layer
 		_, err = endpoint.AwaitPeer(ctx, address)
 	}
 	if err == nil {
+		// A Zeek 5.0 that has just accepted us hears our request, and may answer
+		// before it knows that we listen.
+		err = endpoint.Flush(ctx)
+	}
+	if err == nil {
 		err = d.chooseDialect(endpoint, &found)
 	} else if errors.Is(context.Cause(ctx), errOnce) {
 		err = lastError(endpoint, err)
