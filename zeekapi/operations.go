@@ -35,7 +35,7 @@ type InstanceStatus struct {
 	Agent     Process      `zeek:"agent,optional"` // only our agents say
 	Zeek      string       `zeek:"zeek,optional"`  // version that its nodes run; only our agents say
 	LastError string       `zeek:"last_error,optional"`
-	Nodes     []NodeDetail `zeek:"nodes"` // as the agent says; empty if it did not answer
+	Nodes     []NodeDetail `zeek:"nodes"` // as the agent says; if it did not answer, those that it should run, UNKNOWN
 }
 
 // Outcome says how a deployment went.

@@ -473,7 +473,9 @@ func TestStatus(t *testing.T) {
 				Agent: agent, Zeek: "8.0.10", Nodes: []zeekapi.NodeDetail{detail}},
 			{Instance: at("b", "10.0.0.2"), Connected: true, Since: testStart, Wanted: true, Ready: true, LastError: "oops",
 				Nodes: []zeekapi.NodeDetail{{Status: plain}}},
-			{Instance: at("c", "10.0.0.3"), Since: later, Wanted: true},
+			{Instance: at("c", "10.0.0.3"), Since: later, Wanted: true, Nodes: []zeekapi.NodeDetail{{Status: zeekapi.NodeStatus{
+				Node: "wc", State: zeekapi.StateUnknown, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker, MetricsPort: broker.TCP(9000),
+			}}}},
 			{Instance: at("stranger", "10.0.0.9"), Connected: true, Since: later, LastError: "no answer when asked for the status"},
 		},
 	}, s)

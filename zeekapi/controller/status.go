@@ -75,10 +75,31 @@ func (m *Machine) status(answers []zeekapi.Result) zeekapi.Status {
 		last := m.job.snapshot()
 		s.Job = &last
 	}
+	silent := m.silentNodes(byInstance)
 	for _, name := range sortedKeys(m.contacts) {
-		s.Instances = append(s.Instances, m.instanceStatus(name, byInstance))
+		i := m.instanceStatus(name, byInstance)
+		i.Nodes = append(i.Nodes, silent[name]...)
+		s.Instances = append(s.Instances, i)
 	}
 	return s
+}
+
+// silentNodes returns the nodes that should run on instances whose agents did
+// not answer, by instance: what is not known must not look as if it were not
+// wanted.
+func (m *Machine) silentNodes(answers map[string]zeekapi.Result) map[string][]zeekapi.NodeDetail {
+	silent := make(map[string][]zeekapi.NodeDetail)
+	for _, n := range m.configs[Target].Nodes {
+		answer, ok := answers[n.Instance]
+		if m.drained[n.Instance] || ok && answer.Error == "" {
+			continue
+		}
+		silent[n.Instance] = append(silent[n.Instance], zeekapi.NodeDetail{Status: zeekapi.NodeStatus{
+			Node: n.Name, State: zeekapi.StateUnknown, ManagementRole: zeekapi.ManagementNone, ClusterRole: n.Role,
+			Port: n.Port, MetricsPort: n.MetricsPort,
+		}})
+	}
+	return silent
 }
 
 func (m *Machine) instanceStatus(name string, answers map[string]zeekapi.Result) zeekapi.InstanceStatus {

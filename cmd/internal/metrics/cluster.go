@@ -36,7 +36,7 @@ func NewCluster(r prometheus.Registerer, status func(context.Context) (zeekapi.S
 		status: status, now: time.Now,
 		instances: prometheus.NewDesc("zeekwire_cluster_instances",
 			"Instances by state: ready, connected but not ready, missing, drained, or unwanted by the cluster.", []string{"state"}, nil),
-		nodes: prometheus.NewDesc("zeekwire_cluster_nodes", "Nodes by state, as their agents say.", []string{"state"}, nil),
+		nodes: prometheus.NewDesc("zeekwire_cluster_nodes", "Nodes by state, as their agents say; unknown while an agent does not.", []string{"state"}, nil),
 		up:    prometheus.NewDesc("zeekwire_cluster_status_up", "1 if the controller told its status in time, without which there are no instances and nodes.", nil, nil),
 	}
 	r.MustRegister(c)
