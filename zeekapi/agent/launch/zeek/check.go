@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +45,7 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 	for i, n := range nodes {
 		results[i] = launch.Checked{Node: n, Err: errors.Join(
 			refuse(n),
+			l.checkCluster(n),
 			checkInterface(n.Interface),
 			checkCPU(n.CPUAffinity),
 			ports.claim(n.Name, "port", n.Port),
@@ -77,6 +79,42 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 	return results
 }
 
+// checkCluster looks for what has no port though Zeek would connect to it by
+// Broker: the node itself, which nobody would reach, or another, which would
+// end the node.
+func (l *Launcher) checkCluster(n launch.Node) error {
+	if l.backend(n) != Broker {
+		return nil
+	}
+	var wrong []error
+	for _, other := range n.Cluster {
+		if dials(n.Role, other.Role) && !listens(other.Port) {
+			wrong = append(wrong, fmt.Errorf("node %s, to which it has to connect, has no TCP port", other.Name))
+		}
+	}
+	dialed := func(m launch.Member) bool { return dials(m.Role, n.Role) }
+	if !listens(n.Port) && slices.ContainsFunc(n.Cluster, dialed) {
+		wrong = append(wrong, fmt.Errorf("node %s has no TCP port", n.Name))
+	}
+	return errors.Join(wrong...)
+}
+
+func listens(p broker.Port) bool { return p.Number != 0 && p.Protocol == broker.ProtocolTCP }
+
+// dials reports whether nodes of one role connect to those of another
+// (Zeek: base/frameworks/cluster/setup-connections.zeek).
+func dials(from, to zeekapi.ClusterRole) bool {
+	switch to {
+	case zeekapi.RoleLogger:
+		return from == zeekapi.RoleManager || from == zeekapi.RoleProxy || from == zeekapi.RoleWorker
+	case zeekapi.RoleManager:
+		return from == zeekapi.RoleProxy || from == zeekapi.RoleWorker
+	case zeekapi.RoleProxy:
+		return from == zeekapi.RoleWorker
+	}
+	return false
+}
+
 // portClaims are the ports that are taken, with by whom.
 type portClaims struct {
 	listening map[uint16]string // by others
@@ -85,7 +123,7 @@ type portClaims struct {
 
 // claim takes a TCP port for a node.
 func (p portClaims) claim(node, what string, port broker.Port) error {
-	if port.Number == 0 || port.Protocol != broker.ProtocolTCP {
+	if !listens(port) {
 		return nil
 	}
 	if other, ok := p.claimed[port.Number]; ok {
@@ -174,10 +212,12 @@ func firstLine(stderr string) string {
 	return ""
 }
 
-// nodeArgs are the arguments of a node without its packet source.
-func (l *Launcher) nodeArgs(n launch.Node) []string {
+// parseArgs are the arguments of a node without its packet source, and without
+// our script after its own: Zeek would complain of that where the last of the
+// node's lacks a brace.
+func (l *Launcher) parseArgs(n launch.Node) []string {
 	n.Interface = ""
-	return l.args(n)
+	return slices.DeleteFunc(l.args(n), func(arg string) bool { return arg == l.scripts.Node })
 }
 
 // scriptFiles returns the files that may be meant by a word on Zeek's command

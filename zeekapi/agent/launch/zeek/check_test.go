@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
@@ -50,6 +51,10 @@ func TestCheck(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("this is a syntax error"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	unclosed := filepath.Join(t.TempDir(), "unclosed.zeek")
+	if err := os.WriteFile(unclosed, []byte("unclosed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cpu := int64(1 << 40)
 	changes := []struct {
 		name   string
@@ -65,6 +70,7 @@ func TestCheck(t *testing.T) {
 		{"af_packet-interface", func(n *launch.Node) { n.Interface = "af_packet::nosuchdev" }, "interface nosuchdev: no such network interface"},
 		{"cpu", func(n *launch.Node) { n.CPUAffinity = &cpu }, "CPU 1099511627776 is not available, only 0"},
 		{"script", func(n *launch.Node) { n.Scripts = []string{bad} }, "scripts do not load: error in bad.zeek, line 1: syntax error"},
+		{"unclosed", func(n *launch.Node) { n.Scripts = []string{unclosed} }, "scripts do not load: error: syntax error, at end of file unclosed.zeek"},
 		{"option", func(n *launch.Node) { n.Scripts = []string{"-x"} }, `"-x" does not name a script`},
 		{"port", func(n *launch.Node) { n.Port = taken }, fmt.Sprintf("port %d is in use by zeek.test (process %d)", taken.Number, os.Getpid())},
 		{"first", func(n *launch.Node) { n.Port = broker.TCP(1) }, ""},
@@ -85,6 +91,39 @@ func TestCheck(t *testing.T) {
 	}
 	if left, err := os.ReadDir(filepath.Join(l.config.StateDir, "checks")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// Zeek connects nodes by Broker to those that start before them, and ends where
+// one of those has no port.
+func TestCheckMissingPorts(t *testing.T) {
+	t.Parallel()
+	cluster := []launch.Member{
+		{Name: "logger", Role: zeekapi.RoleLogger, Port: broker.TCP(1)},
+		{Name: "manager", Role: zeekapi.RoleManager},
+		{Name: "proxy", Role: zeekapi.RoleProxy, Port: broker.Port{Number: 2, Protocol: broker.ProtocolUDP}},
+		{Name: "worker", Role: zeekapi.RoleWorker},
+	}
+	var nodes []launch.Node
+	for _, m := range cluster {
+		nodes = append(nodes, launch.Node{Node: zeekapi.Node{Name: m.Name, Role: m.Role, Port: m.Port}, Cluster: cluster})
+	}
+	manager := "node manager, to which it has to connect, has no TCP port\n"
+	want := map[string]string{
+		"manager": "node manager has no TCP port",
+		"proxy":   manager + "node proxy has no TCP port",
+		"worker":  manager + "node proxy, to which it has to connect, has no TCP port",
+	}
+	if diff := cmp.Diff(want, errorsOf(t, start(t, Config{}), nodes...)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{}, errorsOf(t, start(t, Config{Backend: ZeroMQ}), nodes...)); diff != "" {
+		t.Errorf("without Broker (-want +got):\n%s", diff)
+	}
+	alone := nodes[1]
+	alone.Cluster = cluster[1:2]
+	if diff := cmp.Diff(map[string]string{}, errorsOf(t, start(t, Config{}), alone)); diff != "" {
+		t.Errorf("where nobody connects (-want +got):\n%s", diff)
 	}
 }
 

@@ -35,7 +35,7 @@ func (l *Launcher) parseKey(n launch.Node) parseKey {
 	if len(n.Scripts) > 0 {
 		say(string(n.Role)) // which Zeek's scripts and ours load whatever it is
 	}
-	for _, arg := range l.nodeArgs(n) {
+	for _, arg := range l.parseArgs(n) {
 		say(arg)
 	}
 	for _, key := range slices.Sorted(maps.Keys(n.Env)) {
@@ -110,7 +110,7 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	if err := l.prepare(withoutMetrics(n), dir); err != nil {
 		return zeekapi.NodeOutputs{}, err
 	}
-	cmd := exec.CommandContext(ctx, l.install.binary, append([]string{"--parse-only"}, l.nodeArgs(n)...)...)
+	cmd := exec.CommandContext(ctx, l.install.binary, append([]string{"--parse-only"}, l.parseArgs(n)...)...)
 	cmd.Dir, cmd.Env = dir, l.environ(n)
 	// Where Zeek's own path is not known none can be put before it.
 	if path := cmp.Or(n.Env["ZEEKPATH"], l.install.path); path != "" && !strings.Contains(dir, ":") {

@@ -143,8 +143,17 @@ func parseScripts() int {
 	if os.Getenv("BEHAVIOUR") == "hang" {
 		select {}
 	}
-	for _, arg := range os.Args[1:] {
-		if text, err := os.ReadFile(arg); err == nil && bytes.Contains(text, []byte("syntax error")) {
+	for i, arg := range os.Args[1:] {
+		text, err := os.ReadFile(arg)
+		if err == nil && bytes.Contains(text, []byte("unclosed")) { // Zeek reads on in the next script
+			if rest := os.Args[i+2:]; len(rest) > 0 {
+				fmt.Fprintf(os.Stderr, "error in %s, line 15: syntax error\n", filepath.Base(rest[0]))
+			} else {
+				fmt.Fprintf(os.Stderr, "error: syntax error, at end of file %s\n", filepath.Base(arg))
+			}
+			return 1
+		}
+		if err == nil && bytes.Contains(text, []byte("syntax error")) {
 			fmt.Fprintf(os.Stderr, "warning: something\nerror in %s, line 1: syntax error\n", filepath.Base(arg))
 			return 1
 		}
