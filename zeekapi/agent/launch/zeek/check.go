@@ -41,7 +41,7 @@ func (l *Launcher) Check(nodes []launch.Node) {
 
 func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Checked {
 	results := make([]launch.Checked, len(nodes))
-	ports := l.takenPorts()
+	ports := l.takenPorts(nodes)
 	for i, n := range nodes {
 		results[i] = launch.Checked{Node: n, Err: errors.Join(
 			refuse(n),
@@ -137,20 +137,33 @@ func (p portClaims) claim(node, what string, port broker.Port) error {
 }
 
 // takenPorts looks at what is listened at, but for what our own nodes do: those
-// that have the ports of new ones end before. Where we may not see who listens
-// at a port that a node of ours has, it is that.
-func (l *Launcher) takenPorts() portClaims {
-	ports := listening(l.groups())
+// that have the ports of new ones end before, unless they are of the cluster
+// and not checked with it, and so stay. Where we may not see who listens at a
+// port that a node of ours has, it is that.
+func (l *Launcher) takenPorts(checked []launch.Node) portClaims {
+	stays := make(map[string]bool)
+	for _, n := range checked {
+		for _, m := range n.Cluster {
+			stays[m.Name] = true
+		}
+	}
+	for _, n := range checked {
+		stays[n.Name] = false
+	}
+	p := portClaims{listening: listening(l.groups()), claimed: make(map[uint16]string)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, n := range l.nodes {
-		for _, p := range []broker.Port{n.node.Port, n.node.MetricsPort} {
-			if ports[p.Number] == unknownListener {
-				delete(ports, p.Number)
+	for name, n := range l.nodes {
+		for _, port := range []broker.Port{n.node.Port, n.node.MetricsPort} {
+			if p.listening[port.Number] == unknownListener {
+				delete(p.listening, port.Number)
+			}
+			if stays[name] && listens(port) {
+				p.claimed[port.Number] = name
 			}
 		}
 	}
-	return portClaims{listening: ports, claimed: make(map[uint16]string)}
+	return p
 }
 
 // unknownListener is who listens if we may not know.

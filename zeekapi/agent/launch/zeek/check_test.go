@@ -167,6 +167,27 @@ func TestPortsOfOurOwnNodesAreFree(t *testing.T) {
 	}
 }
 
+// That of a node that goes on running is not, also where others are checked
+// again later.
+func TestPortsOfNodesThatStay(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	stays := node("stays", "")
+	stays.Port = broker.TCP(1)
+	l.Start(stays)
+	next[launch.Started](t, l)
+	other := node("other", "")
+	other.Port = stays.Port
+	other.Cluster = append(other.Cluster, launch.Member{Name: "stays", Role: zeekapi.RoleWorker, Port: stays.Port})
+	want := map[string]string{"other": "port 1 is also that of node stays"}
+	if diff := cmp.Diff(want, errorsOf(t, l, other)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want, errorsOf(t, l, stays, other)); diff != "" {
+		t.Errorf("checked with it (-want +got):\n%s", diff)
+	}
+}
+
 // Nodes that load the same are looked at once, and what loads is remembered.
 func TestScriptsAreParsedOnce(t *testing.T) {
 	t.Parallel()

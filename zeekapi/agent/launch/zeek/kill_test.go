@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -43,8 +44,13 @@ const (
 
 var dialect = management.Dialect(management.DefaultTopics)
 
-// beAgent is an agent with stand-ins for nodes until SIGTERM.
+// beAgent is an agent with stand-ins for nodes until SIGTERM, or until the test
+// is gone and with it the other end of standard input.
 func beAgent() int {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	fail := func(err error) int {
@@ -175,6 +181,9 @@ func (p agentPlace) start(t *testing.T) *agentProcess {
 	a := &agentProcess{T: t, cmd: exec.Command(binary)}
 	a.cmd.Env = append(os.Environ(), agentDir+"="+p.dir, agentAddr+"="+p.addr, agentExit+"="+p.exit)
 	a.cmd.Stderr = os.Stderr
+	if _, err := a.cmd.StdinPipe(); err != nil { // open until the agent has ended
+		t.Fatal(err)
+	}
 	if err := a.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +289,7 @@ func fleetOf(id string, nodes int, version func(node int) string) zeekapi.Config
 			Env: map[string]string{"BEHAVIOUR": "hello", "VERSION": version(i)},
 		}
 		if i == 0 {
-			n.Role = zeekapi.RoleLogger
+			n.Role, n.Port = zeekapi.RoleLogger, broker.TCP(1)
 		}
 		c.Nodes = append(c.Nodes, n)
 	}
