@@ -17,11 +17,16 @@ var stockOptions = map[string][]string{
 }
 
 // expand writes out the options of the stock client that args shorten to what
-// is still unique among them, as Python's argparse understands it.
+// is still unique among them, as Python's argparse understands it. The last word
+// that a shell wants completed is not whole yet, and stays.
 func expand(root *cobra.Command, args []string) []string {
 	args = slices.Clone(args)
+	end := len(args)
+	if end > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		end--
+	}
 	command := root
-	for i := 0; i < len(args) && args[i] != "--"; i++ {
+	for i := 0; i < end && args[i] != "--"; i++ {
 		option, isLong := strings.CutPrefix(args[i], "--")
 		switch {
 		case isLong:

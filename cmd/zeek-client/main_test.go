@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -42,27 +45,37 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// TestManual checks that the manual page has every command and that each has
-// its own.
+// TestManual checks that the manual pages have every command and every flag.
 func TestManual(t *testing.T) {
 	dir := t.TempDir()
-	var stdout, stderr strings.Builder
-	if code := run(t.Context(), []string{"man", "--dir", dir}, strings.NewReader(""), &stdout, &stderr); code != 0 {
-		t.Fatal(stderr.String())
+	call(t, "man", "--dir", dir)
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Error(err)
+		}
+		return string(text)
 	}
-	index, err := os.ReadFile(filepath.Join(dir, "zeek-client.1"))
-	if err != nil {
-		t.Fatal(err)
+	roff := func(s string) string { return strings.ReplaceAll(s, "-", `\-`) }
+	root := newCommand()
+	index := read("zeek-client.1")
+	check := func(cmd *cobra.Command, page string) {
+		text := read(page)
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden && !strings.Contains(text, roff("--"+f.Name)) {
+				t.Errorf("%s lacks --%s", page, f.Name)
+			}
+		})
 	}
-	for _, cmd := range newCommand().Commands() {
+	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { root.Flags().AddFlag(f) })
+	check(root, "zeek-client.1")
+	for _, cmd := range root.Commands() {
 		if cmd.Hidden {
 			continue
 		}
-		if !strings.Contains(string(index), "\n.B "+strings.ReplaceAll(cmd.Name(), "-", `\-`)+"\n") {
+		if !strings.Contains(index, "\n.B "+roff(cmd.Name())+"\n") {
 			t.Errorf("zeek-client.1 does not list %s", cmd.Name())
 		}
-		if _, err := os.Stat(filepath.Join(dir, "zeek-client-"+cmd.Name()+".1")); err != nil {
-			t.Error(err)
-		}
+		check(cmd, "zeek-client-"+cmd.Name()+".1")
 	}
 }
