@@ -299,9 +299,13 @@ func (m *Machine) forNodes(r *request, nodes []string, make func(zeekapi.ReqID, 
 	}
 	var known []string
 	for _, node := range nodes {
-		if exists[node] {
+		switch {
+		case exists[node]:
 			known = append(known, node)
-		} else {
+		case len(r.results) == maxUnknown:
+			m.fail(r, "more than %d unknown cluster nodes", maxUnknown)
+			return
+		default:
 			r.results = append(r.results, zeekapi.Result{ReqID: r.id, Node: node, Error: "unknown cluster node"})
 		}
 	}
@@ -321,6 +325,9 @@ func (m *Machine) forNodes(r *request, nodes []string, make func(zeekapi.ReqID, 
 	}
 	m.settle(r)
 }
+
+// maxUnknown is how many nodes that do not exist a request may name.
+const maxUnknown = 1000
 
 // isA reports whether an agent sent data that clients can read as a T, or none.
 func isA[T any](data broker.Value) bool {

@@ -515,3 +515,17 @@ func TestLongRequestID(t *testing.T) {
 		t.Errorf("%d requests are under way", n)
 	}
 }
+
+func TestManyUnknownNodes(t *testing.T) {
+	b, _ := deployedBench(t, config("c1", "a"))
+	nodes := make([]string, 100_000)
+	for i := range nodes {
+		nodes[i] = strconv.Itoa(i)
+	}
+	for _, o := range b.machine.Step(b.now, controller.FromClient{Message: zeekapi.RestartRequest{ReqID: reqID("r1"), Nodes: nodes}}) {
+		results := resultsOf(o.(controller.ToClients).Message)
+		if n := len(results); n != 1001 || results[n-1].Error != "more than 1000 unknown cluster nodes" {
+			t.Errorf("%d results, the last is %q", n, results[n-1].Error)
+		}
+	}
+}
