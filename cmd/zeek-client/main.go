@@ -8,18 +8,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/cmd/internal/interrupt"
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second one ends the process in any case
+	ctx, stop := interrupt.Context()
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
