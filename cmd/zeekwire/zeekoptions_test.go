@@ -182,7 +182,7 @@ func TestZeeksOptionsInItsScripts(t *testing.T) {
 		t.Skip("ZEEK does not name an installed Zeek")
 	}
 	for prefix := range strings.SplitSeq(os.Getenv("ZEEK"), ",") {
-		t.Run(prefix, func(t *testing.T) {
+		t.Run(strings.TrimPrefix(filepath.Base(prefix), "zeek-"), func(t *testing.T) {
 			has := make(map[string]bool)
 			for _, o := range zeekOptions {
 				has[o.name+" = "+o.initial] = true

@@ -61,7 +61,7 @@ func TestLiveZeroMQ(t *testing.T) {
 			"10.0.0.1":      "tcp://127.0.0.1:5556 tcp://127.0.0.1:5555 F",
 			"[2001:db8::1]": "tcp://[2001:db8::1]:5556 tcp://[2001:db8::1]:5555 T",
 		} {
-			t.Run(filepath.Base(prefix)+" "+manager, func(t *testing.T) {
+			t.Run(strings.TrimPrefix(filepath.Base(prefix), "zeek-")+"/manager at "+manager, func(t *testing.T) {
 				dir := t.TempDir()
 				f, err := Write(dir)
 				if err != nil {

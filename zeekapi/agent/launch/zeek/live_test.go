@@ -30,7 +30,7 @@ func eachZeek(t *testing.T, test func(t *testing.T, prefix string)) {
 		t.Skip("NOT TESTED WITH A LIVE ZEEK: the environment variable ZEEK names none")
 	}
 	for _, prefix := range strings.Split(os.Getenv("ZEEK"), ",") {
-		t.Run(filepath.Base(prefix), func(t *testing.T) { test(t, prefix) })
+		t.Run(strings.TrimPrefix(filepath.Base(prefix), "zeek-"), func(t *testing.T) { test(t, prefix) })
 	}
 }
 
