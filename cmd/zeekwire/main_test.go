@@ -148,7 +148,6 @@ func freeAddress(t *testing.T) string {
 
 // The commands as a user calls them, in one process.
 func TestServices(t *testing.T) {
-	t.Parallel()
 	for _, tls := range []string{"off", "anonymous"} {
 		t.Run("tls "+tls, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -29,7 +29,6 @@ import (
 //
 // and the variables NATIVE, CLIENTS, AGENT, HTTP and HTTP2, each a free address.
 func TestServiceScripts(t *testing.T) {
-	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/service",
 		UpdateScripts:       *update,
