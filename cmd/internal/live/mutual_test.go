@@ -74,7 +74,7 @@ func TestMutual(t *testing.T) {
 // certificates, and as it did by default up to Zeek 8.0.2.
 func TestStockClientTLS(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
-		z.needs(t, 8, 0, "a client with ssl.enable")
+		z.needs(t, 8, 0, "client with ssl.enable")
 		ca := certtest.New(t)
 		cert, key := ca.Issue(t, "controller", func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })
 		mine, mineKey := ca.Issue(t, "operator")
