@@ -65,7 +65,6 @@ func clientsAgree(t *testing.T, z *installation, native, websocket int) {
 	compare("restart", "nobody")
 	compare("show-settings")
 	compare("test-timeout", "--with-state")
-	compare("stage-config", "/nonexistent")
 	compare("stage-config", "../../../testdata/clusters/empty.cfg")
 	compare("deploy")
 	compare("get-nodes")
