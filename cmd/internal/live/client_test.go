@@ -258,8 +258,6 @@ func TestCommandLinesAgree(t *testing.T) {
 		}{
 			{args: nil, stderr: true},
 			{args: []string{"-q"}, stderr: true},
-			{args: []string{"--version"}, stderr: true},
-			{args: []string{"--vers"}, stderr: true},
 			{args: []string{"nonsense"}},
 			{args: []string{"--nonsense", "get-nodes"}},
 			{args: []string{"get-nodes", "x"}},
