@@ -484,6 +484,7 @@ func TestPeerSubscribed(t *testing.T) {
 	b := newEndpoint(t, Config{Subscriptions: []string{"one"}})
 	dial(t, a, listen(t, b))
 	next[broker.PeerAdded](t, a)
+	next[broker.PeerAdded](t, b) // until then what it wants is told at once, not step by step
 	change := func(err error) {
 		t.Helper()
 		if err != nil {

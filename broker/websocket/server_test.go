@@ -426,8 +426,9 @@ func TestServerLosesTheClientItWaitsFor(t *testing.T) {
 		c.want(zeekAck("0"))
 		published := make(chan error, 1)
 		go func() {
+			big := broker.String(strings.Repeat("x", 1<<20)) // small ones are sent several at once
 			for range 5 {
-				if err := s.Publish(context.Background(), "/", broker.None()); err != nil {
+				if err := s.Publish(context.Background(), "/", big); err != nil {
 					published <- err
 					return
 				}
@@ -436,7 +437,7 @@ func TestServerLosesTheClientItWaitsFor(t *testing.T) {
 		}()
 		synctest.Wait()
 		if len(published) > 0 {
-			t.Fatal("Publish does not wait")
+			t.Fatalf("Publish does not wait: %v", <-published)
 		}
 		c.ws.Close()
 		synctest.Wait()
