@@ -92,6 +92,7 @@ func Run(ctx context.Context, cfg Config) error {
 		if state, err = cfg.Store.Load(); err != nil {
 			return err
 		}
+		cfg.Store.tell(cfg.Log, state)
 	}
 	r := &runner{
 		Config:  cfg,

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
@@ -20,8 +21,9 @@ import (
 // Store keeps the state of a controller over its restarts, in one file. It is
 // for one goroutine.
 type Store struct {
-	db   *bolt.DB
-	file string
+	db      *bolt.DB
+	file    string
+	created bool // by us, just now
 }
 
 // lockTimeout is how long to wait for another process that holds the file.
@@ -33,27 +35,88 @@ func OpenStore(file string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return nil, fmt.Errorf("controller: state: %w", err)
 	}
-	var db *bolt.DB
-	err := undamaged(func() (err error) {
-		db, err = bolt.Open(file, 0o600, &bolt.Options{Timeout: lockTimeout})
-		return err
-	})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("controller: state file %s is in use: is another controller running?", file)
-	}
-	var system *fs.PathError
-	var errno syscall.Errno
-	if err != nil && !errors.Is(err, errDamaged) && !errors.As(err, &system) && !errors.As(err, &errno) {
-		err = fmt.Errorf("%w (%w)", errDamaged, err) // bbolt saw that it is none of its files
+	info, err := os.Stat(file)
+	created := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case created:
+		err = create(file)
+	case err == nil && info.Size() == 0:
+		err = fmt.Errorf("it is empty: %w", errDamaged)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("controller: state file %s: %w", file, err)
 	}
-	err = undamaged(func() error { return db.Update(prepareFile) })
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("controller: state file %s: %w", file, err), db.Close())
+	db, err := open(file)
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("controller: state file %s is in use: is another controller running?", file)
 	}
-	return &Store{db: db, file: file}, nil
+	if err != nil {
+		return nil, fmt.Errorf("controller: state file %s: %w", file, err)
+	}
+	return &Store{db: db, file: file, created: created}, nil
+}
+
+// create makes a store with nothing in it elsewhere and gives it its name when
+// it is complete. So an empty file is not one that somebody was about to write.
+func create(file string) (err error) {
+	folder := filepath.Dir(file)
+	draft, err := os.CreateTemp(folder, filepath.Base(file)+".new*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(draft.Name())
+	if err := draft.Close(); err != nil {
+		return err
+	}
+	db, err := open(draft.Name())
+	if err != nil {
+		return err
+	}
+	if err := db.Close(); err != nil {
+		return err
+	}
+	// Unlike a new name, a link takes nobody's place.
+	if err := os.Link(draft.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	dir, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// open opens a database and makes a store of it, if it is none yet.
+func open(file string) (db *bolt.DB, err error) {
+	err = undamaged(func() (err error) {
+		db, err = bolt.Open(file, 0o600, &bolt.Options{Timeout: lockTimeout})
+		return err
+	})
+	var system *fs.PathError
+	var errno syscall.Errno
+	if err != nil && !errors.Is(err, errDamaged) && !errors.Is(err, bolterrors.ErrTimeout) && !errors.As(err, &system) && !errors.As(err, &errno) {
+		err = fmt.Errorf("%w (%w)", errDamaged, err) // bbolt saw that it is none of its files
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := update(db, prepareFile); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// update makes a transaction, and then one that changes nothing. A database
+// begins with two pages that say where the rest is, and each transaction writes
+// one of them in turn. If the newer one is damaged the other counts, in silence;
+// so both have to lead to what was saved last.
+func update(db *bolt.DB, change func(*bolt.Tx) error) error {
+	return undamaged(func() error {
+		if err := db.Update(change); err != nil {
+			return err
+		}
+		return db.Update(func(*bolt.Tx) error { return nil })
+	})
 }
 
 // errDamaged is for what no controller wrote.
@@ -97,6 +160,21 @@ func (s *Store) Load() (State, error) {
 	return state, nil
 }
 
+// tell logs what was there, for those who wonder what a controller knows.
+func (s *Store) tell(log zerolog.Logger, state State) {
+	if s.created {
+		log.Info().Str("file", s.file).Msg("no state file, began a new one")
+		return
+	}
+	line := log.Info().Str("file", s.file)
+	for _, slot := range Slots {
+		if c, ok := state.Configs[slot]; ok {
+			line.Str(string(slot), clip(c.ID))
+		}
+	}
+	line.Int("deployments", len(state.History)).Msg("read the state file")
+}
+
 // storedPast is Past as a record.
 type storedPast struct {
 	Deployment    zeekapi.Deployment    `zeek:"deployment"`
@@ -106,15 +184,13 @@ type storedPast struct {
 // Save makes the changes, all of them or none. They are on disk when it
 // returns.
 func (s *Store) Save(changes ...Change) error {
-	err := undamaged(func() error {
-		return s.db.Update(func(tx *bolt.Tx) error {
-			w := ledger{tx: tx}
-			w.open()
-			for _, c := range changes {
-				w.apply(c)
-			}
-			return w.close()
-		})
+	err := update(s.db, func(tx *bolt.Tx) error {
+		w := ledger{tx: tx}
+		w.open()
+		for _, c := range changes {
+			w.apply(c)
+		}
+		return w.close()
 	})
 	if err != nil {
 		return fmt.Errorf("controller: state file %s: saving: %w", s.file, err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -299,6 +300,11 @@ func TestStoreErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "controller: state file FILE: " + damaged},
+		{"empty", func(t *testing.T, file string) {
+			if err := os.WriteFile(file, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "controller: state file FILE: it is empty: " + damaged},
 		{"cut short", func(t *testing.T, file string) {
 			s := openStore(t, file)
 			if err := s.Save(someChanges()...); err != nil {
@@ -337,5 +343,31 @@ func TestStoreErrors(t *testing.T) {
 				t.Errorf("got %v, want %s", err, want)
 			}
 		})
+	}
+}
+
+// Who starts a controller can see what it knows, or that it knows nothing.
+func TestStoreTells(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state.db")
+	ending := make(chan struct{})
+	close(ending)
+	for _, want := range []string{
+		`{"level":"info","file":"FILE","message":"no state file, began a new one"}`,
+		`{"level":"info","file":"FILE","staged":"c1","deployments":0,"message":"read the state file"}`,
+	} {
+		s, log := openStore(t, file), new(lines)
+		err := controller.Run(t.Context(), controller.Config{
+			Settings: controller.DefaultSettings(), Store: s, Ending: ending, Log: zerolog.New(log),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := log.take(); len(got) != 1 || got[0] != strings.ReplaceAll(want, "FILE", file) {
+			t.Errorf("got %q, want %s", got, want)
+		}
+		if err := s.Save(controller.Save{Slot: controller.Staged, Config: config("c1", "a")}); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
 	}
 }
