@@ -106,3 +106,25 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("saved: %s, %v", text, err)
 	}
 }
+
+// An output that has filled the disk makes room, and its end is kept.
+func TestCutOutputOnFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := smallDisk(t)
+	l := start(t, Config{StateDir: dir, MaxOutput: 64 << 10})
+	t.Cleanup(func() { l.Close(t.Context()) }) // before the disk goes
+	if err := os.MkdirAll(l.nodeDir("w"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(l.nodeDir("w"), "stdout")
+	if err := os.WriteFile(name, []byte(strings.Repeat("much text\n", 30_000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, dir)
+	if err := l.cut(name); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Outputs("w", 1<<20); err != nil || len(got.Stdout) != 8<<10 {
+		t.Errorf("%d bytes are left, %v", len(got.Stdout), err)
+	}
+}

@@ -2,7 +2,9 @@ package zeek
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -18,32 +20,50 @@ const (
 	outputBytes = 64 << 10
 )
 
+// output opens, for a node that starts, an empty file for what it writes. Nodes
+// write to it themselves, so that they need no agent for it, and append, so
+// that it can be cut under their hands.
 func output(dir, name string) (*os.File, error) {
-	return os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o600)
+	name = filepath.Join(dir, name)
+	if err := os.Remove(name + cutSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o600)
 }
 
 // lastWords returns the last lines that a node wrote, none if there are none.
 func (l *Launcher) lastWords(node string) zeekapi.NodeOutputs {
 	last := func(name string) string {
-		b, _ := tailfile.Read(filepath.Join(l.nodeDir(node), name), outputBytes) // what cannot be read is not reported
+		b, _ := l.outputEnd(node, name, outputBytes) // what cannot be read is not reported
 		return lastLines(b, l.config.OutputLines)
 	}
 	return zeekapi.NodeOutputs{Stdout: last(l.config.StdoutFile), Stderr: last(l.config.StderrFile)}
 }
 
 // Outputs returns the ends of what a node wrote since it was last started, at
-// most so many bytes of each.
+// most so many bytes of each. It need not run any more.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
-	dir := l.nodeDir(name)
-	stdout, err := tailfile.Read(filepath.Join(dir, l.config.StdoutFile), limit)
+	stdout, err := l.outputEnd(name, l.config.StdoutFile, limit)
 	if err != nil {
 		return zeekapi.NodeOutputs{}, fmt.Errorf("output of node %s: %w", name, err)
 	}
-	stderr, err := tailfile.Read(filepath.Join(dir, l.config.StderrFile), limit)
+	stderr, err := l.outputEnd(name, l.config.StderrFile, limit)
 	if err != nil {
 		return zeekapi.NodeOutputs{}, fmt.Errorf("output of node %s: %w", name, err)
 	}
 	return zeekapi.NodeOutputs{Stdout: string(stdout), Stderr: string(stderr)}, nil
+}
+
+// outputEnd returns the end of an output of a node, whether or not the file was
+// cut in between.
+func (l *Launcher) outputEnd(node, file string, limit int) ([]byte, error) {
+	name := filepath.Join(l.nodeDir(node), file)
+	end, err := tailfile.Read(name, limit)
+	if err != nil || len(end) >= limit {
+		return end, err
+	}
+	before, err := tailfile.Read(name+cutSuffix, limit-len(end))
+	return append(before, end...), err
 }
 
 // lastLines returns the last lines of a text.

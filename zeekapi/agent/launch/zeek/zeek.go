@@ -3,7 +3,7 @@
 //
 // Each node has a directory of its own, <state>/nodes/<name>, in which it
 // runs: with cluster-layout.zeek, its output in the files stdout and stderr,
-// and from before it starts until after it has ended process.json, by which a
+// which do not grow without limit, and from before it starts until after it has ended process.json, by which a
 // later launcher finds it. Nodes outlive a launcher that is killed, and one
 // that is told to leave them.
 //
@@ -17,9 +17,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -52,6 +54,11 @@ type Config struct {
 	// OutputLines is how many of its last lines are reported of a node that
 	// ended, 0 for 100 (Zeek: Management::Supervisor::output_max_lines).
 	OutputLines int
+
+	// MaxOutput is how many bytes the file of either output may have. Of a
+	// larger one the last eighth is kept, in a file with ".old" to its name. 0
+	// stands for 8 MiB.
+	MaxOutput int64
 
 	// NodeTopic and ConnectRetry are for the connection of nodes with the
 	// agent; "" and 0 for Zeek's defaults.
@@ -150,6 +157,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	}
 	c.StdoutFile, c.StderrFile = cmp.Or(c.StdoutFile, "stdout"), cmp.Or(c.StderrFile, "stderr")
 	c.OutputLines = cmp.Or(c.OutputLines, outputLines)
+	c.MaxOutput = cmp.Or(c.MaxOutput, maxOutput)
 	for _, file := range []*string{&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.CAFile} {
 		if *file == "" {
 			continue
@@ -182,6 +190,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 		l.watched(f.Node.Name, f.process)
 	}
 	l.all.Go(l.measure)
+	l.all.Go(l.cutOutputs)
 	return l, nil
 }
 
@@ -256,6 +265,13 @@ func (l *Launcher) live(n launch.Node, run func(context.Context) error) {
 			l.events.Add(launch.Exited{Node: name, Err: err, Outputs: outputs})
 		}
 	})
+}
+
+// names returns the names that are taken.
+func (l *Launcher) names() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.nodes))
 }
 
 // watched notes which process is a node's. The node may be gone again.

@@ -72,6 +72,11 @@ func beZeek() int {
 			fmt.Fprintln(w, "line", i)
 		}
 		return 1
+	case "flood":
+		for i := 0; ; i++ {
+			fmt.Println("line", i)
+			time.Sleep(time.Microsecond) // others want to work, too
+		}
 	case "hello":
 		return sayHello()
 	case "spin":
