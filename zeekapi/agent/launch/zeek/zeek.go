@@ -140,7 +140,7 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("zeek launcher: %w", err)
 	}
-	c.Log.Info().Str("zeek", install.binary).Stringer("version", install.version).Str("state", l.config.StateDir).Msg("launching nodes with Zeek")
+	c.Log.Info().Str("zeek", install.binary).Str("version", install.text).Str("state", l.config.StateDir).Msg("launching nodes with Zeek")
 	return l, nil
 }
 

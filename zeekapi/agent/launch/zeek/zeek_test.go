@@ -74,7 +74,7 @@ func beZeek() int {
 		return 1
 	case "flood":
 		for i := 0; ; i++ {
-			fmt.Println("line", i)
+			fmt.Println("line", i, strings.Repeat("x", 1000))
 			time.Sleep(time.Microsecond) // others want to work, too
 		}
 	case "hello":
