@@ -266,7 +266,8 @@ type (
 		Bytes uint64 `zeek:"bytes"` // at most so many of each; 0: as the agent likes
 	}
 
-	// LogsResponse has NodeOutputs for data.
+	// LogsResponse has NodeOutputs for data. The error of a success is a remark,
+	// such as that the node does not run because its instance is drained.
 	LogsResponse struct {
 		ReqID
 		Result Result `zeek:"result"`

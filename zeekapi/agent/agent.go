@@ -348,9 +348,17 @@ func (r *runner) read(out Read) zeekapi.AgentLogsResponse {
 		return resp
 	}
 	outputs, err := o.Outputs(out.Node, out.Bytes)
-	if err != nil {
+	switch {
+	case errors.Is(err, launch.ErrNoOutputs) && out.Gone:
+		resp.Result.Error = fmt.Sprintf("no node %q on instance %s", out.Node, r.Name)
+		return resp
+	case errors.Is(err, launch.ErrNoOutputs): // so far
+	case err != nil:
 		resp.Result.Error = err.Error()
 		return resp
+	}
+	if out.Gone {
+		resp.Result.Error = "it is not to run here any more" // a remark, as there are data
 	}
 	resp.Result.Success, resp.Result.Data = true, mustMarshal(outputs)
 	return resp

@@ -132,6 +132,7 @@ type (
 		ReqID   string
 		Node    string
 		Bytes   int
+		Gone    bool // the node is not to run here, but may have
 	}
 
 	// Persist asks to remember the configuration across restarts of the

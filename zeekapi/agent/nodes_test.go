@@ -286,6 +286,8 @@ func TestLogs(t *testing.T) {
 		f.ask(zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "w", Bytes: bytes})
 		compare(t, "read", []Read{{ReqID: "r", Node: "w", Bytes: want}}, take[Read](f))
 	}
+	f.ask(zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "x"})
+	compare(t, "of a node that may have run", []Read{{ReqID: "r", Node: "x", Bytes: LogBytes, Gone: true}}, take[Read](f))
 	f.ask(zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "../x"})
 	compare(t, "of a stranger", failed("r", "", `no node "../x" on instance i`), one[zeekapi.AgentLogsResponse](f).Result)
 }

@@ -73,7 +73,7 @@ func (m *Machine) Nodes() []zeekapi.NodeDetail {
 }
 
 func (m *Machine) logsRequest(d *zeekapi.Dialect, req zeekapi.AgentLogsRequest) {
-	if m.nodes[req.Node] == nil {
+	if err := checkName(req.Node); err != nil { // it becomes part of a path
 		m.publish(d, zeekapi.AgentLogsResponse{ReqID: req.ReqID, Result: m.failure(req.ID, "no node %q on instance %s", req.Node, m.self.Name)})
 		return
 	}
@@ -81,5 +81,5 @@ func (m *Machine) logsRequest(d *zeekapi.Dialect, req zeekapi.AgentLogsRequest) 
 	if limit == 0 {
 		limit = LogBytes
 	}
-	m.emit(Read{Dialect: d, ReqID: req.ID, Node: req.Node, Bytes: int(min(limit, MaxLogBytes))})
+	m.emit(Read{Dialect: d, ReqID: req.ID, Node: req.Node, Bytes: int(min(limit, MaxLogBytes)), Gone: m.nodes[req.Node] == nil})
 }

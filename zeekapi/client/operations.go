@@ -192,14 +192,25 @@ func (c *Client) Notices(ctx context.Context, after, limit uint64) ([]zeekapi.No
 	return single[[]zeekapi.Notice](resp.Result)
 }
 
+// Logs is what a node wrote.
+type Logs struct {
+	zeekapi.NodeOutputs
+
+	// Remark says what is special about it, such as that the node does not run
+	// because its instance is drained; mostly "".
+	Remark string
+}
+
 // Logs returns the ends of what a node wrote, at most so many bytes of its
 // standard output and as many of its standard error. 0 is as the agent likes.
-func (c *Client) Logs(ctx context.Context, node string, bytes uint64) (zeekapi.NodeOutputs, error) {
+// There may be some of a node that does not run.
+func (c *Client) Logs(ctx context.Context, node string, bytes uint64) (Logs, error) {
 	resp, err := call[zeekapi.LogsResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.LogsRequest{ReqID: id, Node: node, Bytes: bytes}
 	})
 	if err != nil {
-		return zeekapi.NodeOutputs{}, err
+		return Logs{}, err
 	}
-	return single[zeekapi.NodeOutputs](resp.Result)
+	outputs, err := single[zeekapi.NodeOutputs](resp.Result)
+	return Logs{NodeOutputs: outputs, Remark: resp.Result.Error}, err
 }

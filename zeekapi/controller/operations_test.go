@@ -503,6 +503,15 @@ func TestLogs(t *testing.T) {
 	b.client(logs("r4", "wb"), "to b: AgentLogsRequest #3")
 	b.do(controller.Unsupported{ToAgent: controller.ToAgent{Instance: "b", Message: zeekapi.AgentLogsRequest{ReqID: reqID("#3")}}},
 		"answer LogsResponse r4 [F wb not supported by the agent]")
+
+	// A drained instance has files, but no nodes.
+	wrote := zeekapi.Result{Success: true, Error: "gone", Node: "wb", Data: mustMarshal(zeekapi.NodeOutputs{Stdout: "out"})}
+	b.client(logs("r6", "wb"), "to b: AgentLogsRequest #4")
+	b.agent(peers["b"], zeekapi.AgentLogsResponse{ReqID: reqID("#4"), Result: wrote}, `answer LogsResponse r6 [T b wb gone = ["out", ""]]`)
+	b.client(zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "b", Drain: true}, "to b: AgentStandbyRequest #5")
+	b.client(logs("r7", "wb"), "to b: AgentLogsRequest #6")
+	b.agent(peers["b"], zeekapi.AgentLogsResponse{ReqID: reqID("#6"), Result: wrote}, `answer LogsResponse r7 [T b wb instance is drained = ["out", ""]]`)
+	b.agent(peers["b"], zeekapi.AgentStandbyResponse{ReqID: reqID("#5"), Result: zeekapi.Result{Success: true}}, "answer DrainResponse d [T b]")
 	b.do(controller.PeerLost{Peer: peers["b"]})
 	b.client(logs("r5", "wb"), "answer LogsResponse r5 [F wb agent not connected]")
 }

@@ -157,6 +157,9 @@ func (m *Machine) logsRequest(by broker.Peer, req zeekapi.LogsRequest) {
 		if !isA[zeekapi.NodeOutputs](resp.Result.Data) {
 			return r.unanswered(c.instance, "agent sent something else than the output of a node"), ok
 		}
+		if resp.Result.Success && m.drained[c.instance] {
+			resp.Result.Error = errDrained // so the node does not run, but that is no failure
+		}
 		return []zeekapi.Result{resp.Result}, ok
 	}
 	instance := nodes[at].Instance

@@ -31,8 +31,8 @@ func (t *Tool) logs() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			ask := func() (zeekapi.NodeOutputs, error) {
-				all, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.NodeOutputs, error) {
+			ask := func() (client.Logs, error) {
+				all, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (client.Logs, error) {
 					return c.Logs(ctx, node, uint64(lines)*bytesPerLine)
 				})
 				if err != nil {
@@ -43,6 +43,9 @@ func (t *Tool) logs() *cobra.Command {
 			last, err := ask()
 			if err != nil {
 				return err
+			}
+			if last.Remark != "" {
+				r.messages.say(showErrors, "note", "%s does not run now: %s", node, last.Remark)
 			}
 			shown := zeekapi.NodeOutputs{Stdout: lastLines(last.Stdout, lines), Stderr: lastLines(last.Stderr, lines)}
 			if t.flags.json {

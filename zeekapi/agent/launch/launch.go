@@ -5,6 +5,7 @@ package launch
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -87,9 +88,14 @@ type Checker interface {
 // Outputter is a Launcher that keeps what its nodes write.
 type Outputter interface {
 	// Outputs returns the ends of what a node wrote to its standard output
-	// and error since it was last started, at most so many bytes of each.
+	// and error since it was last started, at most so many bytes of each. It
+	// need not run any more. The error is ErrNoOutputs if nothing was kept of
+	// a node of that name.
 	Outputs(name string, limit int) (zeekapi.NodeOutputs, error)
 }
+
+// ErrNoOutputs is the error of an Outputter for a node that it has never seen.
+var ErrNoOutputs = errors.New("no such node was ever started")
 
 // Versioned is a Launcher that knows the version of Zeek that its nodes run.
 type Versioned interface {

@@ -206,7 +206,11 @@ func (l *Launcher) Stop(name string) {
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	o := l.lives[name].wrote
+	lived, ok := l.lives[name]
+	if !ok {
+		return zeekapi.NodeOutputs{}, launch.ErrNoOutputs
+	}
+	o := lived.wrote
 	end := func(s string) string { return s[max(0, len(s)-limit):] }
 	return zeekapi.NodeOutputs{Stdout: end(o.Stdout), Stderr: end(o.Stderr)}, nil
 }

@@ -29,7 +29,7 @@ func (s setup) config(n launch.Node) control.NodeConfig {
 	c := control.NodeConfig{
 		Name:        n.Name,
 		Interface:   n.Interface,
-		Directory:   filepath.Join(s.stateDir, "nodes", n.Name),
+		Directory:   nodeDir(s.stateDir, n.Name),
 		BaseScripts: []string{s.scripts.Defaults},
 		UserScripts: append(slices.Clone(n.Scripts), s.scripts.Node),
 		Env:         s.agent.Environment(),
@@ -50,6 +50,8 @@ func (s setup) config(n launch.Node) control.NodeConfig {
 	}
 	return c
 }
+
+func nodeDir(stateDir, name string) string { return filepath.Join(stateDir, "nodes", name) }
 
 // same reports whether a node that the Supervisor has may stay when want is
 // wanted. It may have been created by Zeek's agent, or by ours when that had

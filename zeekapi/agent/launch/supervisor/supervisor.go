@@ -18,7 +18,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -78,6 +80,7 @@ func Topics(prefix string) []string {
 // answer on the agent's bus. Until the Supervisor is there, nodes wait.
 type Launcher struct {
 	config   Config
+	stateDir string // absolute
 	exits    *zeekapi.Dialect
 	dialects map[control.Layout]*zeekapi.Dialect
 	events   launch.Events
@@ -123,6 +126,7 @@ func New(c Config) (*Launcher, error) {
 	topics.Supervisor = cmp.Or(c.TopicPrefix, topics.Supervisor)
 	l := &Launcher{
 		config:   c,
+		stateDir: dir,
 		exits:    management.Dialect(topics),
 		dialects: make(map[control.Layout]*zeekapi.Dialect),
 		machine:  newMachine("zeekwire-"+uuid.NewString(), s.config, s.same),
@@ -153,15 +157,15 @@ func (l *Launcher) Keep(names []string) {
 	l.step(func(now time.Time) []output { return l.machine.keepOnly(now, names) })
 }
 
-// Outputs returns the ends of what a node wrote since it was last started. There
-// is nothing unless the Supervisor loads
+// Outputs returns the ends of what a node wrote since it was last started, also
+// if it no longer runs. There is nothing unless the Supervisor loads
 // policy/frameworks/management/supervisor.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
 	l.mu.Lock()
-	dir := l.machine.directory(name)
+	dir := cmp.Or(l.machine.directory(name), nodeDir(l.stateDir, name))
 	l.mu.Unlock()
-	if dir == "" {
-		return zeekapi.NodeOutputs{}, nil
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return zeekapi.NodeOutputs{}, launch.ErrNoOutputs
 	}
 	stdout, errOut := tailfile.Read(filepath.Join(dir, cmp.Or(l.config.StdoutFile, "stdout")), limit)
 	stderr, errErr := tailfile.Read(filepath.Join(dir, cmp.Or(l.config.StderrFile, "stderr")), limit)

@@ -318,8 +318,13 @@ func TestOutputs(t *testing.T) {
 		if got, err := r.Outputs("w", 5); err != nil || got != (zeekapi.NodeOutputs{Stderr: "error"}) {
 			t.Errorf("%+v, %v", got, err)
 		}
-		if got, err := r.Outputs("nobody", 5); err != nil || got != (zeekapi.NodeOutputs{}) {
-			t.Errorf("%+v, %v", got, err)
+		if got, err := r.Outputs("nobody", 5); !errors.Is(err, launch.ErrNoOutputs) {
+			t.Errorf("of nobody: %+v, %v", got, err)
+		}
+		r.Stop("w")
+		r.settle()
+		if got, err := r.Outputs("w", 5); err != nil || got != (zeekapi.NodeOutputs{Stderr: "error"}) {
+			t.Errorf("of what has ended: %+v, %v", got, err)
 		}
 	})
 }

@@ -102,7 +102,7 @@ func TestOutputsAreCutWhileNodesRun(t *testing.T) {
 	if found := l.Running(); len(found) != 1 || found[0].PID != int64(pid) {
 		t.Fatalf("found %+v, want process %d", found, pid)
 	}
-	if got, err := l.Outputs("w", 1000); err != nil || !strings.Contains(got.Stdout, "line ") {
+	if got, err := l.Outputs("w", 5000); err != nil || !strings.Contains(got.Stdout, "line ") {
 		t.Errorf("output %q, %v", got.Stdout, err)
 	}
 	l.Close(context.Background())

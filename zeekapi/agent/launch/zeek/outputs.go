@@ -10,6 +10,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/tailfile"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // How much of what a node wrote is reported unless Config.OutputLines says
@@ -43,6 +44,9 @@ func (l *Launcher) lastWords(node string) zeekapi.NodeOutputs {
 // Outputs returns the ends of what a node wrote since it was last started, at
 // most so many bytes of each. It need not run any more.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
+	if _, err := os.Stat(l.nodeDir(name)); errors.Is(err, fs.ErrNotExist) {
+		return zeekapi.NodeOutputs{}, launch.ErrNoOutputs
+	}
 	stdout, err := l.outputEnd(name, l.config.StdoutFile, limit)
 	if err != nil {
 		return zeekapi.NodeOutputs{}, fmt.Errorf("output of node %s: %w", name, err)
