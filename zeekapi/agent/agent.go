@@ -109,6 +109,9 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	if past.Nodes, err = state.recall(); err != nil { // it is only for people
+		c.Log.Warn().Err(err).Msg("what became of nodes under an earlier agent is not known")
+	}
 	if f, ok := c.Launcher.(launch.Finder); ok {
 		past.Running = f.Running()
 	}
@@ -152,6 +155,9 @@ func Run(ctx context.Context, c Config) error {
 	feeders.Go(func() { feed(r.nextNotice) })
 	feeders.Go(func() { feed(r.nextEvent) })
 	r.loop(ctx, inputs)
+	if nodes, changed := machine.unremembered(); changed {
+		r.carryOut(ctx, Remember{nodes})
+	}
 	cancel(nil)
 	feeders.Wait()
 	if err := context.Cause(ctx); errors.Is(err, errEnded) {
@@ -335,6 +341,10 @@ func (r *runner) carryOut(ctx context.Context, out Output) []Input {
 			r.Log.Error().Err(err).Msg("cannot save the configuration")
 		}
 		return []Input{Persisted{err}}
+	case Remember:
+		if err := r.state.remember(out.Nodes); err != nil {
+			r.Log.Warn().Err(err).Msg("cannot save what became of nodes")
+		}
 	}
 	return nil
 }

@@ -205,7 +205,13 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 	stop := start(t, hub, simulated.New(simulated.Config{}), dir)
 	c.send(newDialect, "zeek/management/agent/i", deploy("r1", config))
 	await[zeekapi.AgentDeployResponse](c, newDialect)
+	c.send(newDialect, "zeek/management/agent/i", zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
+	await[zeekapi.AgentRestartResponse](c, newDialect)
 	stop()
+	past, err := newStateFile(dir, "i").recall()
+	if err != nil || past["w"].Restarts != 1 {
+		t.Errorf("past of nodes: %+v, %v", past, err)
+	}
 	saved, err := newStateFile(dir, "i").load()
 	if err != nil {
 		t.Fatal(err)
@@ -214,6 +220,9 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 		t.Error(diff)
 	}
 
+	if err := os.WriteFile(newStateFile(dir, "i").nodes, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	stop = start(t, hub, simulated.New(simulated.Config{}), dir)
 	for range 2 {
 		if change := await[zeekapi.AgentChange](c, newDialect); change.New != zeekapi.StateRunning {
@@ -311,8 +320,11 @@ func TestStateThatCannotBeSavedIsLogged(t *testing.T) {
 	var log bytes.Buffer
 	r := &runner{Config: Config{Log: zerolog.New(&log)}, state: newStateFile(file, "i")}
 	r.carryOut(t.Context(), Persist{})
-	if !strings.Contains(log.String(), "cannot save the configuration") {
-		t.Errorf("log is %q", log.String())
+	r.carryOut(t.Context(), Remember{})
+	for _, want := range []string{"cannot save the configuration", "cannot save what became of nodes"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("log is %q, want %q", log.String(), want)
+		}
 	}
 }
 

@@ -97,8 +97,8 @@ func (Persisted) input() {}
 func (Shutdown) input()  {}
 func (Tick) input()      {}
 
-// Output is something to do: Publish, Keep, Check, Start, Stop, Dispatch, Read
-// or Persist.
+// Output is something to do: Publish, Keep, Check, Start, Stop, Dispatch, Read,
+// Persist or Remember.
 type Output interface{ output() }
 
 type (
@@ -138,6 +138,10 @@ type (
 	// Persist asks to remember the configuration across restarts of the
 	// agent, or that there is none. It is answered with Persisted.
 	Persist struct{ Config *zeekapi.Configuration }
+
+	// Remember asks to remember what became of nodes, those that have a past
+	// worth that. Nothing depends on it.
+	Remember struct{ Nodes map[string]NodePast }
 )
 
 func (Publish) output()  {}
@@ -148,6 +152,7 @@ func (Stop) output()     {}
 func (Dispatch) output() {}
 func (Read) output()     {}
 func (Persist) output()  {}
+func (Remember) output() {}
 
 // Identity is what an agent says about itself.
 type Identity struct {
@@ -167,6 +172,9 @@ type Past struct {
 	// run: Config, or nothing if that is nil.
 	Known  bool
 	Config *zeekapi.Configuration
+
+	// Nodes is what it remembered last.
+	Nodes map[string]NodePast
 
 	// Running are nodes that run already.
 	Running []launch.Running
@@ -193,6 +201,9 @@ type Machine struct {
 
 	unsaved  error // why the last Persist failed
 	saveNext time.Time
+
+	remembered map[string]NodePast
+	rememberAt time.Time // not to remember anything before
 
 	peers     int
 	nextHello time.Time
@@ -230,6 +241,7 @@ func NewMachine(self Identity, past Past) (*Machine, error) {
 		}
 	}
 	m.adopt(time.Time{}, past.Config, nodes, false)
+	m.recall(past.Nodes)
 	return m, nil
 }
 
@@ -255,6 +267,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	m.expire(now)
 	m.reconcile(now)
 	m.answer(now)
+	m.remember(now)
 	out := m.out
 	m.out = nil
 	return out
@@ -285,6 +298,9 @@ func (m *Machine) Deadline() (t time.Time, ok bool) {
 	}
 	if !m.rushAt.IsZero() {
 		earlier(m.rushAt)
+	}
+	if _, changed := m.unremembered(); changed {
+		earlier(m.rememberAt)
 	}
 	m.nodeDeadlines(earlier)
 	return t, ok

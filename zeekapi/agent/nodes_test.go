@@ -280,6 +280,50 @@ func TestStatus(t *testing.T) {
 	}, got)
 }
 
+// What became of nodes is known to the next agent.
+func TestPastOfNodes(t *testing.T) {
+	config := configuration("c1", "l", "w")
+	f := newFleet(t, connecting("i"), &config)
+	f.step(Tick{})
+	f.pass(time.Second)
+	compare(t, "nothing to remember", 0, len(take[Remember](f)))
+	for range 3 {
+		delete(f.running, "w")
+		f.step(Launched{launch.Exited{Node: "w", Err: errors.New("signal: killed")}})
+		f.pass(MinBackOff / 10)
+		f.ask(zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
+	}
+	compare(t, "at once, but not every time", []Remember{{map[string]NodePast{"w": {0, "signal: killed"}}}}, take[Remember](f))
+	f.pass(RememberInterval)
+	past := map[string]NodePast{"w": {Restarts: 3}}
+	compare(t, "later", []Remember{{past}}, take[Remember](f))
+
+	delete(f.running, "w")
+	f.step(Launched{launch.Exited{Node: "w", Err: errors.New("signal: killed")}})
+	f.pass(time.Minute)
+	remembered := take[Remember](f)
+	past = remembered[len(remembered)-1].Nodes
+	compare(t, "in the end", map[string]NodePast{"w": {4, "signal: killed"}}, past)
+
+	past["gone"] = NodePast{1, "x"}
+	f = goOn(t, Past{Known: true, Config: &config, Nodes: past})
+	f.step(Tick{})
+	f.pass(time.Minute)
+	f.ask(zeekapi.AgentStatusRequest{ReqID: id("r")})
+	var got []zeekapi.NodeDetail
+	if err := zeekapi.Unmarshal(one[zeekapi.AgentStatusResponse](f).Result.Data, &got); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, "restarts", uint64(4), got[1].Restarts)
+	compare(t, "last error", "signal: killed", got[1].LastError)
+	compare(t, "of another node", NodePast{}, NodePast{got[0].Restarts, got[0].LastError})
+
+	f.ask(deploy("r", configuration("c2", "l", "w")))
+	f.pass(time.Minute)
+	remembered = take[Remember](f)
+	compare(t, "after another deployment", map[string]NodePast{"w": {0, "signal: killed"}}, remembered[len(remembered)-1].Nodes)
+}
+
 func TestLogs(t *testing.T) {
 	f := running(t, "w")
 	for bytes, want := range map[uint64]int{0: LogBytes, 1: 1, 1 << 63: MaxLogBytes} {

@@ -12,17 +12,24 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 )
 
-// stateFile remembers an agent's configuration across its restarts.
-type stateFile struct{ path string }
+// stateFile remembers an agent's configuration across its restarts and, in a
+// file of its own as it changes more often, what became of its nodes.
+type stateFile struct{ path, nodes string }
 
-// stateVersion is raised when the content changes in a way that an older agent
-// must not misread.
+// stateVersion is raised when the content of either changes in a way that an
+// older agent must not misread.
 const stateVersion = 1
 
-type savedState struct {
-	Version int                    `json:"version"`
-	Config  *zeekapi.Configuration `json:"config"`
-}
+type (
+	savedState struct {
+		Version int                    `json:"version"`
+		Config  *zeekapi.Configuration `json:"config"`
+	}
+	savedNodes struct {
+		Version int                 `json:"version"`
+		Nodes   map[string]NodePast `json:"nodes"`
+	}
+)
 
 // newStateFile returns the file of the agent of that name, or one that never
 // holds anything if there is no directory.
@@ -30,43 +37,65 @@ func newStateFile(dir, name string) stateFile {
 	if dir == "" {
 		return stateFile{}
 	}
-	return stateFile{filepath.Join(dir, "agents", name+".json")}
+	return stateFile{filepath.Join(dir, "agents", name+".json"), filepath.Join(dir, "agent-nodes", name+".json")}
 }
 
 // load returns what an earlier agent saved, which may be nothing.
 func (f stateFile) load() (Past, error) {
-	if f.path == "" {
-		return Past{}, nil
-	}
-	b, err := os.ReadFile(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Past{}, nil
-	}
-	if err != nil {
-		return Past{}, fmt.Errorf("agent: saved state: %w", err)
-	}
 	var s savedState
-	if err := json.Unmarshal(b, &s); err != nil {
-		return Past{}, fmt.Errorf("agent: saved state %s: %w", f.path, err)
-	}
-	if s.Version != stateVersion {
-		return Past{}, fmt.Errorf("agent: saved state %s has version %d, want %d", f.path, s.Version, stateVersion)
-	}
-	return Past{Known: true, Config: s.Config}, nil
+	known, err := read(f.path, &s, &s.Version)
+	return Past{Known: known, Config: s.Config}, err
 }
 
 func (f stateFile) save(c *zeekapi.Configuration) error {
-	if f.path == "" {
+	return write(f.path, savedState{stateVersion, c})
+}
+
+// recall returns what an earlier agent remembered of nodes.
+func (f stateFile) recall() (map[string]NodePast, error) {
+	var s savedNodes
+	_, err := read(f.nodes, &s, &s.Version)
+	return s.Nodes, err
+}
+
+func (f stateFile) remember(nodes map[string]NodePast) error {
+	return write(f.nodes, savedNodes{stateVersion, nodes})
+}
+
+// read reads a file into what has that for its version, and says whether there
+// is one.
+func read(path string, into any, version *int) (bool, error) {
+	if path == "" {
+		return false, nil
+	}
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("agent: saved state: %w", err)
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return false, fmt.Errorf("agent: saved state %s: %w", path, err)
+	}
+	if *version != stateVersion {
+		return false, fmt.Errorf("agent: saved state %s has version %d, want %d", path, *version, stateVersion)
+	}
+	return true, nil
+}
+
+func write(path string, content any) error {
+	if path == "" {
 		return nil
 	}
-	b, err := json.MarshalIndent(savedState{stateVersion, c}, "", "  ")
+	b, err := json.MarshalIndent(content, "", "  ")
 	if err != nil {
 		return fmt.Errorf("agent: saved state: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("agent: saved state: %w", err)
 	}
-	if err := atomicfile.Write(f.path, append(b, '\n'), 0o600); err != nil {
+	if err := atomicfile.Write(path, append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("agent: saved state: %w", err)
 	}
 	return nil

@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"maps"
+	"time"
+)
+
+// NodePast is what an agent remembers of a node across its own restarts, for
+// who asks: it has no influence on what is done with the node.
+type NodePast struct {
+	Restarts  uint64 `json:"restarts,omitempty"`
+	LastError string `json:"last_error,omitempty"`
+}
+
+// RememberInterval is how long the agent waits before it remembers the past of
+// nodes anew: when hundreds die at once the disk has enough to do.
+const RememberInterval = time.Second
+
+// past returns what is worth remembering of the nodes that should run.
+func (m *Machine) past() map[string]NodePast {
+	past := make(map[string]NodePast)
+	for name, n := range m.nodes {
+		if p := (NodePast{n.restarts, n.lastError}); n.want != nil && p != (NodePast{}) {
+			past[name] = p
+		}
+	}
+	return past
+}
+
+// recall gives the nodes that should run the past that an earlier agent
+// remembered.
+func (m *Machine) recall(past map[string]NodePast) {
+	for name, p := range past {
+		if n := m.nodes[name]; n != nil && n.want != nil {
+			n.restarts, n.lastError = p.Restarts, p.LastError
+		}
+	}
+	m.remembered = past
+}
+
+// remember asks to remember what has changed.
+func (m *Machine) remember(now time.Time) {
+	if now.Before(m.rememberAt) {
+		return
+	}
+	if past, changed := m.unremembered(); changed {
+		m.remembered, m.rememberAt = past, now.Add(RememberInterval)
+		m.emit(Remember{Nodes: past})
+	}
+}
+
+func (m *Machine) unremembered() (past map[string]NodePast, changed bool) {
+	past = m.past()
+	return past, !maps.Equal(past, m.remembered)
+}
