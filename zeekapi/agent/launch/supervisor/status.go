@@ -82,6 +82,17 @@ func (m *machine) nodeStarted(now time.Time, msg control.NodeStarted) {
 	}
 }
 
+// processes returns the nodes that run for the agent, by their processes.
+func (m *machine) processes() map[int]string {
+	nodes := make(map[int]string)
+	for name, n := range m.nodes {
+		if n.taken != nil && n.pid != 0 {
+			nodes[int(n.pid)] = name
+		}
+	}
+	return nodes
+}
+
 // directory returns where a node runs, "" for one that the Supervisor does not
 // have.
 func (m *machine) directory(name string) string {

@@ -30,6 +30,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/tailfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
@@ -138,6 +139,7 @@ func New(c Config) (*Launcher, error) {
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.all.Go(l.listen)
 	l.all.Go(l.watchTime)
+	l.all.Go(func() { proc.Measure(l.ctx, &l.events, l.owners) })
 	return l, nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
 // checkCPU looks whether a node may be pinned to a CPU.
@@ -65,7 +67,7 @@ func listening(groups map[int]string) map[uint16]string {
 		}
 		f.Close()
 	}
-	_ = processes(func(pid int, stat processStat) {
+	_ = proc.Each(func(pid int, stat proc.Stat) {
 		held := heldPorts(pid, sockets)
 		if len(held) == 0 {
 			return
@@ -75,7 +77,7 @@ func listening(groups map[int]string) map[uint16]string {
 			by = fmt.Sprintf("%s (process %d)", strings.TrimSpace(string(name)), pid)
 		}
 		for _, port := range held {
-			if _, ours := groups[stat.group]; ours {
+			if _, ours := groups[stat.Group]; ours {
 				delete(ports, port)
 			} else if _, taken := ports[port]; taken {
 				ports[port] = by

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
@@ -244,21 +245,20 @@ func TestNotesThatMakeNoSense(t *testing.T) {
 func TestMeter(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
-	pid := running(t, l, node("worker", "spin"))
-	var m meter
-	groups := map[int]string{pid: "worker"}
+	running(t, l, node("worker", "spin"))
+	var m proc.Meter
 	now := time.Now()
-	first := m.read(now, groups)["worker"]
+	first := m.Read(now, l.owners())["worker"]
 	if first.CPU != 0 || first.Memory < 1<<20 {
 		t.Errorf("at first: %+v", first)
 	}
 	var used float64
 	poll(t.Context(), func() bool {
 		now = now.Add(time.Second) // as far as the meter knows
-		used += m.read(now, groups)["worker"].CPU
+		used += m.Read(now, l.owners())["worker"].CPU
 		return used > 0
 	})
-	if got := m.read(now, map[int]string{}); len(got) != 0 {
+	if got := m.Read(now, start(t, Config{}).owners()); len(got) != 0 {
 		t.Errorf("without nodes: %+v", got)
 	}
 }

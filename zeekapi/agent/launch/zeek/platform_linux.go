@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
 // startPinned starts cmd on one CPU, or on any if pinErr says why not on that.
@@ -162,8 +164,8 @@ func (p process) endStragglers(ctx context.Context) {
 
 func (p process) stragglers() []identity {
 	var left []identity
-	_ = processes(func(pid int, stat processStat) { // without /proc there is none to be found
-		ours := pid != p.pid && stat.group == p.pid
+	_ = proc.Each(func(pid int, stat proc.Stat) { // without /proc there is none to be found
+		ours := pid != p.pid && stat.Group == p.pid
 		if !ours && p.token != "" {
 			token, _, err := readMark(pid)
 			ours = err == nil && token == p.token

@@ -15,8 +15,6 @@ import (
 
 var errUnsupported = errors.New("only on Linux")
 
-const ticksPerSecond = 100
-
 func startPinned(cmd *exec.Cmd, _ int64) (pinErr, err error) { return errUnsupported, cmd.Start() }
 
 type process struct {
@@ -53,14 +51,6 @@ func (p process) reap() error {
 func (p process) endStragglers(context.Context) { _ = syscall.Kill(-p.pid, syscall.SIGKILL) }
 
 func (id identity) started() time.Time { return time.Time{} }
-
-type processStat struct {
-	startTime       string
-	group           int
-	ticks, resident uint64
-}
-
-func processes(func(pid int, stat processStat)) error { return errUnsupported }
 
 type mark struct {
 	id         identity

@@ -12,32 +12,30 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
 // identify returns the identity of a process that has not ended.
 func identify(pid int) (identity, error) {
-	stat, err := readStat(pid)
+	stat, err := proc.Read(pid)
 	if err != nil {
 		return identity{}, err
 	}
-	if stat.zombie() {
+	if stat.Ended {
 		return identity{}, fmt.Errorf("process %d has ended", pid)
 	}
 	boot, err := bootID()
 	if err != nil {
 		return identity{}, err
 	}
-	return identity{PID: pid, StartTime: stat.startTime, Boot: boot}, nil
+	return identity{PID: pid, StartTime: stat.StartTime, Boot: boot}, nil
 }
 
 var bootID = sync.OnceValues(func() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return string(bytes.TrimSpace(b)), err
 })
-
-// ticksPerSecond is the unit of times in /proc, which is the same on all
-// architectures that Go supports.
-const ticksPerSecond = 100
 
 // bootTime is when the machine was started; zero if that cannot be known.
 var bootTime = sync.OnceValue(func() time.Time {
@@ -60,7 +58,7 @@ func (id identity) started() time.Time {
 	if err != nil || bootTime().IsZero() {
 		return time.Time{}
 	}
-	return bootTime().Add(time.Duration(ticks) * time.Second / ticksPerSecond)
+	return bootTime().Add(time.Duration(ticks) * time.Second / proc.TicksPerSecond)
 }
 
 // lives reports whether the process still runs: this one, not another that
@@ -68,61 +66,6 @@ func (id identity) started() time.Time {
 func (id identity) lives() bool {
 	now, err := identify(id.PID)
 	return err == nil && now == id
-}
-
-// processStat is part of a process's stat file, see proc_pid_stat(5).
-type processStat struct {
-	state, startTime string
-	group            int
-	ticks            uint64 // of processor time
-	resident         uint64 // bytes
-}
-
-func (s processStat) zombie() bool { return s.state == "Z" || s.state == "X" }
-
-func readStat(pid int) (processStat, error) {
-	file := fmt.Sprintf("/proc/%d/stat", pid)
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return processStat{}, err
-	}
-	// The second field is the program's name in parentheses, in which there
-	// may be anything.
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 22 {
-		return processStat{}, fmt.Errorf("%s has %d fields after the name, want 22", file, len(fields))
-	}
-	number := func(i int) uint64 {
-		n, _ := strconv.ParseUint(fields[i], 10, 64) // the kernel writes numbers
-		return n
-	}
-	return processStat{
-		state: fields[0], startTime: fields[19], group: int(number(2)),
-		ticks: number(11) + number(12), resident: number(21) * uint64(os.Getpagesize()),
-	}, nil
-}
-
-// processes calls f for all processes that have not ended.
-func processes(f func(pid int, stat processStat)) error {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		if stat, err := readStat(pid); err == nil && !stat.zombie() {
-			f(pid, stat)
-		}
-	}
-	return nil
 }
 
 // mark is a process with the mark of a node in its environment.
@@ -139,13 +82,13 @@ func (m mark) lives() bool { return m.id.lives() }
 // of all that those started, as far as we may look into their environments.
 func marked(nodesDir string) ([]mark, error) {
 	var all []mark
-	err := processes(func(pid int, stat processStat) {
+	err := proc.Each(func(pid int, stat proc.Stat) {
 		token, dir, err := readMark(pid)
 		if err != nil || filepath.Dir(dir) != nodesDir {
 			return
 		}
-		if id, err := identify(pid); err == nil && id.StartTime == stat.startTime {
-			all = append(all, mark{id, stat.group, token, dir})
+		if id, err := identify(pid); err == nil && id.StartTime == stat.StartTime {
+			all = append(all, mark{id, stat.Group, token, dir})
 		}
 	})
 	return all, err
@@ -186,8 +129,8 @@ func (n note) leader(all []mark) (process, bool) {
 	}
 	// A program with capabilities of its own shows us no environment.
 	hidden := 0
-	err := processes(func(pid int, stat processStat) {
-		if _, _, err := readMark(pid); errors.Is(err, fs.ErrPermission) && stat.group == pid && n.isCommandOf(pid) {
+	err := proc.Each(func(pid int, stat proc.Stat) {
+		if _, _, err := readMark(pid); errors.Is(err, fs.ErrPermission) && stat.Group == pid && n.isCommandOf(pid) {
 			hidden = pid
 		}
 	})

@@ -29,6 +29,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
@@ -189,7 +190,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 		l.live(f.Node, func(ctx context.Context) error { return l.supervise(ctx, f.Node.Name, f.process) })
 		l.watched(f.Node.Name, f.process)
 	}
-	l.all.Go(l.measure)
+	l.all.Go(func() { proc.Measure(l.closing, &l.events, l.owners) })
 	l.all.Go(l.cutOutputs)
 	return l, nil
 }
@@ -265,6 +266,25 @@ func (l *Launcher) live(n launch.Node, run func(context.Context) error) {
 			l.events.Add(launch.Exited{Node: name, Err: err, Outputs: outputs})
 		}
 	})
+}
+
+// groups returns the nodes by the process groups that they are.
+func (l *Launcher) groups() map[int]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	groups := make(map[int]string)
+	for name, n := range l.nodes {
+		if n.pid != 0 {
+			groups[n.pid] = name
+		}
+	}
+	return groups
+}
+
+// owners returns what says to which node a process belongs.
+func (l *Launcher) owners() func(int, proc.Stat) string {
+	groups := l.groups()
+	return func(_ int, s proc.Stat) string { return groups[s.Group] }
 }
 
 // names returns the names that are taken.

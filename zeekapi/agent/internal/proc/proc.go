@@ -1,0 +1,19 @@
+// Package proc looks at processes by way of Linux's /proc. On other systems it
+// sees none.
+package proc
+
+// TicksPerSecond is the unit of times in /proc, which is the same on all
+// architectures that Go supports.
+const TicksPerSecond = 100
+
+// Stat is the state of a process, see proc_pid_stat(5).
+type Stat struct {
+	Name      string // of the program, or what it calls itself, at most 15 bytes
+	Ended     bool   // but nobody has asked how
+	StartTime string // in ticks since boot
+	Parent    int
+	Group     int
+
+	ticks    uint64 // of processor time
+	resident uint64 // bytes
+}
