@@ -1,6 +1,7 @@
 package peering
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
@@ -38,16 +40,17 @@ type Config struct {
 	// Subscriptions are the first topic prefixes to subscribe to.
 	Subscriptions []string
 
-	// SendQueue is how many messages may wait for each peer; SendOverflow says
+	// SendQueue is how many messages may wait for each peer, and SendBytes how
+	// many bytes, but for a single message that is larger; SendOverflow says
 	// what happens to more. With OverflowBlock, Publish waits for the slowest.
-	//
-	// This and the next queue are limited to 64 MiB too, or to four frames of
-	// the largest size if that is more. What waits is taken all at a time, so
-	// that there may be twice as much in memory.
-	SendQueue    int
-	SendOverflow broker.Overflow
+	// By default 64 MiB may wait, or four frames of the largest size if that is
+	// more. What waits is taken all at a time, so that there may be twice as
+	// much in memory; what Publish sends to many peers is there once.
+	SendQueue, SendBytes int
+	SendOverflow         broker.Overflow
 
-	// ReceiveQueue is how many messages of all peers may wait for Next;
+	// ReceiveQueue is how many messages of all peers may wait for Next, which
+	// may have as many bytes as SendBytes is by default;
 	// ReceiveOverflow says what happens to more. PeerAdded and PeerLost are
 	// never dropped. With OverflowBlock, peers have to wait for the caller of
 	// Next, which Zeek before 7.1 does not take well; with OverflowDisconnect
@@ -115,6 +118,7 @@ func (c Config) validate() (Config, error) {
 		{"SendQueue", &c.SendQueue, DefaultQueue},
 		{"ReceiveQueue", &c.ReceiveQueue, DefaultQueue},
 		{"MaxFrame", &c.MaxFrame, wire.DefaultMaxFrame},
+		{"SendBytes", &c.SendBytes, queue.Budget(cmp.Or(c.MaxFrame, wire.DefaultMaxFrame))},
 		{"MaxPeers", &c.MaxPeers, DefaultMaxPeers},
 		{"MaxHandshakes", &c.MaxHandshakes, DefaultMaxHandshakes},
 	} {

@@ -426,6 +426,7 @@ func TestConfigErrors(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"version 7 ID":  {ID: uuid.MustParse("01936b2e-0000-7000-8000-000000000000")},
 		"queue":         {SendQueue: -1},
+		"queue's bytes": {SendBytes: -1},
 		"timeout":       {ByeTimeout: -1},
 		"retry":         {RetryMin: 2, RetryMax: 1},
 		"frame":         {MaxFrame: 1 << 31},

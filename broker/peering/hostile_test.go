@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -190,9 +191,17 @@ func TestFullSendQueue(t *testing.T) {
 		}
 		return nil
 	}
-	for _, policy := range []broker.Overflow{broker.OverflowDropOldest, broker.OverflowDropNewest, broker.OverflowDisconnect, broker.OverflowBlock} {
-		t.Run(policy.String(), func(t *testing.T) {
-			e := newEndpoint(t, Config{SendQueue: 10, SendOverflow: policy, ByeTimeout: time.Millisecond})
+	for _, cfg := range []Config{ // each has room for ten
+		{SendQueue: 10, SendOverflow: broker.OverflowDropOldest},
+		{SendQueue: 10, SendOverflow: broker.OverflowDropNewest},
+		{SendQueue: 10, SendOverflow: broker.OverflowDisconnect},
+		{SendQueue: 10, SendOverflow: broker.OverflowBlock},
+		{SendBytes: 700 << 10, SendOverflow: broker.OverflowDropOldest},
+	} {
+		policy := cfg.SendOverflow
+		t.Run(fmt.Sprintf("%s of %d", policy, max(cfg.SendQueue, cfg.SendBytes)), func(t *testing.T) {
+			cfg.ByeTimeout = time.Millisecond
+			e := newEndpoint(t, cfg)
 			address := listen(t, e)
 			connect(t, address, smallID, "t") // never reads
 			next[broker.PeerAdded](t, e)

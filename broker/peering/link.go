@@ -78,7 +78,7 @@ func newLink(ctx context.Context, e *Endpoint, conn net.Conn, t *target) *link {
 		e: e, target: t, outer: &tap{Conn: conn}, log: e.cfg.Log,
 		resume: make(chan wire.Admission, 1),
 		out: queue.New[[]byte](queue.Limits{
-			Policy: e.cfg.SendOverflow, Loose: e.cfg.SendQueue, Bytes: queue.Budget(e.cfg.MaxFrame), Kept: maxControl,
+			Policy: e.cfg.SendOverflow, Loose: e.cfg.SendQueue, Bytes: e.cfg.SendBytes, Kept: maxControl,
 		}),
 		pongs: make(map[string]chan struct{}),
 		peer:  broker.Peer{Addr: addrPort(conn.RemoteAddr()), Dialed: t != nil},
@@ -532,7 +532,7 @@ func (l *link) enqueue(ctx context.Context, frame []byte) error {
 	lost, err := l.out.Push(ctx, queue.Entry[[]byte]{Item: frame, Size: len(frame)})
 	if lost.Items > 0 {
 		if lost.First {
-			l.log.Warn().Int("limit", l.e.cfg.SendQueue).Stringer("policy", l.e.cfg.SendOverflow).
+			l.log.Warn().Int("messages", l.e.cfg.SendQueue).Int("bytes", l.e.cfg.SendBytes).Stringer("policy", l.e.cfg.SendOverflow).
 				Msg("send queue is full, dropping messages")
 		}
 		if l.e.hooks.drops != nil {

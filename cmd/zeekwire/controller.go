@@ -84,6 +84,14 @@ type controllerService struct {
 // connections, so that who sends many keeps nobody else waiting for long.
 const clientQueue = 64
 
+// A controller is made for ten thousand agents, with room for as many again that
+// come back before we notice that they were gone. What waits for one of them is
+// little but for configurations, of which only the last is of interest.
+const (
+	maxPeers     = 20_000
+	maxPeerBytes = 16 << 20
+)
+
 // run serves until ctx ends.
 func (s *controllerService) run(ctx context.Context) error {
 	settings := s.settings
@@ -101,6 +109,8 @@ func (s *controllerService) run(ctx context.Context) error {
 	endpoint, err := peering.New(peering.Config{
 		Subscriptions:   controller.Topics(s.dialects),
 		ReceiveOverflow: broker.OverflowBlock, // agents wait rather than not be heard
+		SendBytes:       maxPeerBytes,
+		MaxPeers:        maxPeers,
 		RetryMin:        s.connectRetry,
 		RetryMax:        10 * s.connectRetry,
 		Hooks:           s.operation.hooks(nativeTransport),
