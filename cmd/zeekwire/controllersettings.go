@@ -80,6 +80,13 @@ func newControllerSettings() *controllerSettings {
 
 func (s *controllerSettings) check() error {
 	s.machine.RequestTimeout = s.requestTimeout
+	const wantPort = "want a port from 1 to 65535"
+	switch {
+	case s.brokerStart.Number == 0:
+		return s.t.Wrong("auto-assign-broker-start-port", wantPort)
+	case s.metricsStart.Number == 0:
+		return s.t.Wrong("auto-assign-metrics-start-port", wantPort)
+	}
 	s.machine.BrokerStartPort, s.machine.MetricsStartPort = s.brokerStart.Number, s.metricsStart.Number
 	return s.serviceSettings.check()
 }

@@ -470,8 +470,8 @@ func TestGateSettings(t *testing.T) {
 		{"--allow-agents a,,b", "--allow-agents \"a,,b\": an empty name"},
 		{"--allow-agents [", "--allow-agents \"[\": syntax error in pattern"},
 		{"--clients nowhere", "access: clients: open nowhere"},
-		{"--websocket-tls-cert x", "security: TLS for WebSockets needs both"},
-		{"--websocket-tls-ca x", "security: TLS for WebSockets needs both"},
+		{"--websocket-tls-cert x", "TLS of clients: set --websocket-tls-key as well"},
+		{"--websocket-tls-ca x", "TLS of clients: set --websocket-tls-cert, --websocket-tls-key as well"},
 		{"--tls-options-websocket-ciphers HIGH", "want AECDH-AES256-SHA or nothing"},
 		{"--tls-options-websocket-ciphers AECDH-AES256-SHA@SECLEVEL=0:P-384 --websocket-tls-ca x", "there are none of clients"},
 	} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path"
 	"slices"
@@ -138,6 +139,9 @@ func (s *gateSettings) gate(native security.Mode, log zerolog.Logger) (gate, err
 		return g, err
 	case web == (security.WebConfig{}):
 		return g, nil
+	}
+	if _, missing := whichAreSet([]namedFile{{"--websocket-tls-cert", web.CertFile}, {"--websocket-tls-key", web.KeyFile}}); missing != "" {
+		return gate{}, fmt.Errorf("TLS of clients: set %s as well", missing)
 	}
 	web.Passphrase = os.Getenv(webPassphraseVar)
 	web.Demand = web.Demand || web.CAFile != "" && g.clients == nil

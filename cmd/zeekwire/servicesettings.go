@@ -34,6 +34,9 @@ type declared interface {
 	check() error
 }
 
+// serviceNames are what the services are called in variables.
+var serviceNames = []string{"controller", "agent"}
+
 // runService makes cmd the command of a service. Fresh returns its settings as
 // they are by default; run serves with those that were found.
 func runService[S declared](cmd *cobra.Command, fresh func() S, run func(cmd *cobra.Command, s S, o *operation) error) {
@@ -59,7 +62,11 @@ variable in the environment: --listen-port, listen-port = 2150/tcp, and
 		if err != nil {
 			return err
 		}
+		strays := s.table().Strays(os.Environ(), serviceNames...)
 		if flags.Print {
+			for _, stray := range strays {
+				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %v\n", stray)
+			}
 			return s.table().Print(cmd.OutOrStdout())
 		}
 		o, err := newOperation(cmd, s.shared(), func() (*serviceSettings, error) {
@@ -68,6 +75,9 @@ variable in the environment: --listen-port, listen-port = 2150/tcp, and
 		})
 		if err != nil {
 			return err
+		}
+		for _, stray := range strays {
+			o.log.Warn().Msg("environment: " + stray.Error())
 		}
 		return run(cmd, s, o)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -58,6 +59,37 @@ func (s *tlsSetting) layer() (*security.Layer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--tls %q: want off, anonymous or mutual", s.mode)
 	}
+	if err := s.checkFiles(mode); err != nil {
+		return nil, err
+	}
 	s.Mode, s.Passphrase = mode, os.Getenv(passphraseVar)
 	return security.New(s.Config)
+}
+
+// checkFiles says in words of the command line what package security would.
+func (s *tlsSetting) checkFiles(mode security.Mode) error {
+	given, missing := whichAreSet([]namedFile{{"--tls-cert", s.CertFile}, {"--tls-key", s.KeyFile}, {"--tls-ca", s.CAFile}})
+	switch {
+	case mode == security.Mutual && missing != "":
+		return fmt.Errorf("--tls mutual: set %s as well", missing)
+	case mode != security.Mutual && given != "":
+		return fmt.Errorf("%s: of use only with --tls mutual, and --tls is %s", given, mode)
+	}
+	return nil
+}
+
+// namedFile is a file and the flag that names it.
+type namedFile struct{ flag, file string }
+
+// whichAreSet lists the flags that name a file, and those that do not.
+func whichAreSet(files []namedFile) (given, missing string) {
+	var lists [2][]string
+	for _, f := range files {
+		i := 0
+		if f.file == "" {
+			i = 1
+		}
+		lists[i] = append(lists[i], f.flag)
+	}
+	return strings.Join(lists[0], ", "), strings.Join(lists[1], ", ")
 }

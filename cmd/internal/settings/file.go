@@ -19,8 +19,8 @@ import (
 const maxFile = 1 << 20
 
 // readFile returns what a file says in lines of "name = value", with comments
-// after "#". A value with characters that would be lost is written in double
-// quotes, as a string of Go.
+// after "#", and which lines say nothing. A value with characters that would be
+// lost is written in double quotes, as a string of Go.
 func readFile(name string) ([]assignment, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -34,29 +34,23 @@ func readFile(name string) ([]assignment, error) {
 	if len(text) > maxFile {
 		return nil, fmt.Errorf("%s: larger than %d bytes, this is no file of settings", name, maxFile)
 	}
-	return parse(name, text)
+	return parse(name, text), nil
 }
 
-func parse(name string, text []byte) ([]assignment, error) {
-	var list []assignment
-	var errs Errors
+func parse(name string, text []byte) (list []assignment) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	n := 0
 	for line := range bytes.Lines(text) {
 		n++
 		key, value, err := parseLine(line)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s:%d: %w", name, n, err))
-			continue
-		}
-		if key != "" {
-			list = append(list, assignment{key, value, fmt.Sprintf("%s:%d: %s", name, n, key)})
+		switch {
+		case err != nil:
+			list = append(list, assignment{origin: fmt.Sprintf("%s:%d", name, n), wrong: err})
+		case key != "":
+			list = append(list, assignment{name: key, text: value, origin: fmt.Sprintf("%s:%d: %s", name, n, key)})
 		}
 	}
-	if len(errs) > 0 {
-		return list, errs
-	}
-	return list, nil
+	return list
 }
 
 // parseLine returns "" as the key if there is none.
@@ -123,14 +117,20 @@ func clean(text string) string {
 // unknown returns the error about a name that is not in the table, with the one
 // that was probably meant.
 func (t *Table) unknown(name string) error {
-	folded := strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	nearest := slices.MinFunc(t.names(), func(a, b string) int {
-		return cmp.Compare(distance(folded, a), distance(folded, b))
-	})
-	if distance(folded, nearest) > max(1, len(nearest)/4) {
+	nearest, near := t.nearest(strings.ReplaceAll(strings.ToLower(name), "_", "-"))
+	if !near {
 		return errors.New("there is no such setting")
 	}
 	return fmt.Errorf("there is no such setting, did you mean %s?", nearest)
+}
+
+// nearest returns what can be set whose name is most like the given one, and
+// whether it is so like that it was probably meant.
+func (t *Table) nearest(name string) (nearest string, near bool) {
+	nearest = slices.MinFunc(t.names(), func(a, b string) int {
+		return cmp.Compare(distance(name, a), distance(name, b))
+	})
+	return nearest, distance(name, nearest) <= max(1, len(nearest)/4)
 }
 
 // distance is how many bytes must be inserted, removed or replaced to make one

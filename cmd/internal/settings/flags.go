@@ -1,10 +1,6 @@
 package settings
 
-import (
-	"fmt"
-
-	"github.com/spf13/pflag"
-)
+import "github.com/spf13/pflag"
 
 // Flags collects the settings on a command line, with what belongs to them:
 // --config and --print-config.
@@ -49,6 +45,6 @@ func (f *flag) Set(text string) error {
 			return nil
 		}
 	}
-	f.to.given = append(f.to.given, assignment{f.name, text, fmt.Sprintf("--%s", f.name)})
+	f.to.given = append(f.to.given, assignment{name: f.name, text: text, origin: "--" + f.name})
 	return nil
 }

@@ -4,6 +4,7 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -128,8 +129,11 @@ func (t *Table) shorthand(name string) *Shorthand {
 
 // variable is the setting's own environment variable.
 func (t *Table) variable(name string) string {
-	return "ZEEKWIRE_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(t.service+"_"+name))
+	return ours + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(t.service+"_"+name))
 }
+
+// ours is what all of our own variables begin with.
+const ours = "ZEEKWIRE_"
 
 // Errors are all that is wrong with the settings.
 type Errors []error
@@ -142,22 +146,17 @@ func (e Errors) Unwrap() []error { return e }
 
 // Load fills in the values: from a file unless its name is "", then from the
 // environment, where our own variables go before Zeek's, then from flags, which
-// may be nil. What is wrong it reports all
-// at once, as Errors that name the line, the variable or the flag.
+// may be nil. What is wrong it reports all at once, as Errors that name the
+// line, the variable or the flag.
 func (t *Table) Load(file string, getenv func(string) string, flags *Flags) error {
 	var errs Errors
-	var fromFile []assignment
 	if file != "" {
-		var err error
-		if fromFile, err = readFile(file); err != nil {
-			if list, ok := err.(Errors); ok {
-				errs = append(errs, list...)
-			} else {
-				errs = append(errs, err)
-			}
+		list, err := readFile(file)
+		if err != nil {
+			errs = append(errs, err)
 		}
+		errs = append(errs, t.assign(list)...)
 	}
-	errs = append(errs, t.assign(fromFile)...)
 	errs = append(errs, t.assignZeekVariables(getenv)...)
 	errs = append(errs, t.assign(t.variables(getenv))...)
 	if flags != nil {
@@ -173,6 +172,8 @@ func (t *Table) Load(file string, getenv func(string) string, flags *Flags) erro
 // "--listen", "controller.conf:3: listen".
 type assignment struct {
 	name, text, origin string
+
+	wrong error // why there is none
 }
 
 // assign sets what one source says. Within a source, nothing may be said twice.
@@ -191,6 +192,10 @@ func (t *Table) assign(list []assignment) (errs Errors) {
 		s.origin = origin
 	}
 	for _, a := range list {
+		if a.wrong != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", a.origin, a.wrong))
+			continue
+		}
 		if s := t.setting(a.name); s != nil {
 			set(s, a.text, a.origin)
 			continue
@@ -240,10 +245,42 @@ func (t *Table) assignZeekVariables(getenv func(string) string) (errs Errors) {
 func (t *Table) variables(getenv func(string) string) (list []assignment) {
 	for _, name := range t.names() {
 		if v := t.variable(name); getenv(v) != "" {
-			list = append(list, assignment{name, getenv(v), v})
+			list = append(list, assignment{name: name, text: getenv(v), origin: v})
 		}
 	}
 	return list
+}
+
+// Strays returns what was probably meant for the service in an environment, a
+// list such as os.Environ returns, but is none of its variables, nor for
+// another of the services. They are no errors: others put variables into an
+// environment, too. Kubernetes makes ZEEKWIRE_CONTROLLER_SERVICE_HOST of a name.
+func (t *Table) Strays(environment []string, services ...string) (strays []error) {
+	known := make(map[string]bool)
+	for _, name := range t.names() {
+		known[t.variable(name)] = true
+	}
+	for _, item := range environment {
+		variable, value, _ := strings.Cut(item, "=")
+		name, isOurs := strings.CutPrefix(variable, ours)
+		name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		service, rest, hasService := strings.Cut(name, "-")
+		if !isOurs || value == "" || known[variable] || hasService && service != t.service && slices.Contains(services, service) {
+			continue
+		}
+		if hasService && distance(service, t.service) <= 2 {
+			name = rest
+		}
+		nearest, near := t.nearest(name)
+		switch {
+		case near:
+			strays = append(strays, fmt.Errorf("%s: there is no such variable, did you mean %s?", variable, t.variable(nearest)))
+		case hasService && service == t.service:
+			strays = append(strays, fmt.Errorf("%s: there is no such variable", variable))
+		}
+	}
+	slices.SortFunc(strays, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+	return strays
 }
 
 // names returns all that can be set.

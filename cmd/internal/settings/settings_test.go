@@ -155,6 +155,13 @@ func TestErrors(t *testing.T) {
 				`test.conf:6: a control character`,
 				`test.conf:7: not UTF-8`,
 			}},
+		{name: "in the order of lines", file: "name\ncount = 11\n[section]\ncolour = red\n",
+			want: []string{
+				`test.conf:1: "name": want NAME = VALUE`,
+				`test.conf:2: count "11": want an integer from 1 to 10`,
+				`test.conf:3: "[section]": want NAME = VALUE`,
+				`test.conf:4: colour: there is no such setting, did you mean color?`,
+			}},
 		{name: "twice", file: "name = a\nall = b:red\nname = c\n",
 			want: []string{
 				`test.conf:2: all: name is set already, by test.conf:1: name`,
@@ -291,20 +298,41 @@ func TestWrong(t *testing.T) {
 	}
 }
 
+func TestStrays(t *testing.T) {
+	var got []string
+	for _, err := range newExample().Strays([]string{
+		"HOME=/", "ZEEK_NAME=a", "ZEEKWIRE=b", "ZEEKWIRE_TEST_NAME=b", "ZEEKWIRE_TEST_DEFAULT_PORT=1", "ZEEKWIRE_TEST_ALL=a:red",
+		"ZEEKWIRE_TEST_COLOUR=red", "ZEEKWIRE_TSET_COLOR=red", "ZEEKWIRE_FRIENDS=x", "ZEEKWIRE_TEST_PORT_80_TCP=tcp://10.0.0.1:80",
+		"ZEEKWIRE_OTHER_NAME=x", "ZEEKWIRE_TOKEN=x", "ZEEKWIRE_TEST_=x", "ZEEKWIRE_=x", "ZEEKWIRE_test_name=x", "ZEEKWIRE_TEST_NAMES=",
+	}, "other") {
+		got = append(got, err.Error())
+	}
+	want := []string{
+		"ZEEKWIRE_FRIENDS: there is no such variable, did you mean ZEEKWIRE_TEST_FRIENDS?",
+		"ZEEKWIRE_TEST_: there is no such variable",
+		"ZEEKWIRE_TEST_COLOUR: there is no such variable, did you mean ZEEKWIRE_TEST_COLOR?",
+		"ZEEKWIRE_TEST_PORT_80_TCP: there is no such variable",
+		"ZEEKWIRE_TSET_COLOR: there is no such variable, did you mean ZEEKWIRE_TEST_COLOR?",
+		"ZEEKWIRE_test_name: there is no such variable, did you mean ZEEKWIRE_TEST_NAME?",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
 // Whatever the file, there are either settings or errors, and settings that
 // were understood mean the same when they are written again.
 func FuzzParse(f *testing.F) {
 	f.Add("name = a # b\n")
 	f.Add("name = \"a\\n\" # b\n[x]\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		list, err := parse("f", []byte(text))
-		if err != nil {
-			return
-		}
-		for _, a := range list {
-			again, err := parse("f", []byte(a.name+" = "+quote(a.text)+"\n"))
-			if err != nil || len(again) != 1 || again[0].text != a.text || again[0].name != a.name {
-				t.Errorf("%q = %q: %v, %v", a.name, a.text, again, err)
+		for _, a := range parse("f", []byte(text)) {
+			if a.wrong != nil {
+				continue
+			}
+			again := parse("f", []byte(a.name+" = "+quote(a.text)+"\n"))
+			if len(again) != 1 || again[0].wrong != nil || again[0].text != a.text || again[0].name != a.name {
+				t.Errorf("%q = %q: %v", a.name, a.text, again)
 			}
 		}
 	})
