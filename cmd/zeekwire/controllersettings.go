@@ -35,6 +35,12 @@ func newControllerSettings() *controllerSettings {
 	s.metricsStart = broker.TCP(s.machine.MetricsStartPort)
 
 	s.addIdentity(module, variable)
+	var unused string
+	s.t.Add(settings.Setting{
+		Name: "spool-dir", Value: settings.Text(&unused),
+		Help: "a controller of Zeek rotates its log into `DIR`; ours has no log of its own, and takes this without effect",
+		Zeek: "Management::spool_dir", Env: spoolDirVariables,
+	})
 	s.t.Group("Addresses")
 	s.native.add(s.t, "listen", "listen for agents at `HOST:PORT` or none")
 	s.websocket.add(s.t, "websocket-listen", "listen for clients at `HOST:PORT` or none")

@@ -7,6 +7,8 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 )
 
+var spoolDirVariables = []settings.Variable{{Name: "ZEEK_MANAGEMENT_TESTING", Convert: here}, {Name: "ZEEK_MANAGEMENT_SPOOL_DIR"}}
+
 // nodeSettings are where nodes leave what they write.
 type nodeSettings struct {
 	spoolDir       string
@@ -19,7 +21,7 @@ func (s *nodeSettings) add(t *settings.Table) {
 	t.Add(
 		settings.Setting{
 			Name: "spool-dir", Value: settings.Text(&s.spoolDir), Zeek: "Management::spool_dir",
-			Env:  []settings.Variable{{Name: "ZEEK_MANAGEMENT_TESTING", Convert: here}, {Name: "ZEEK_MANAGEMENT_SPOOL_DIR"}},
+			Env:  spoolDirVariables,
 			Help: "nodes leave logs that they have rotated in `DIR`/log-queue; empty: the state directory",
 		},
 		settings.Setting{

@@ -33,7 +33,7 @@ var zeekOptions = []zeekOption{
 	{name: "Management::role", initial: "Management::NONE", reason: "it says what a process is, and the command does"},
 	{name: "Management::default_address", initial: `"0.0.0.0"`, controller: "default-address", agent: "default-address"},
 	{name: "Management::connect_retry", initial: "1sec", controller: "connect-retry", agent: "connect-retry"},
-	{name: "Management::spool_dir", initial: `getenv("ZEEK_MANAGEMENT_SPOOL_DIR")`, agent: "spool-dir"}, // a controller spools nothing
+	{name: "Management::spool_dir", initial: `getenv("ZEEK_MANAGEMENT_SPOOL_DIR")`, controller: "spool-dir", agent: "spool-dir"},
 	{name: "Management::state_dir", initial: `getenv("ZEEK_MANAGEMENT_STATE_DIR")`, controller: "state-dir", agent: "state-dir",
 		own: defaultStateDir, reason: "there is no installation of Zeek to have it in"},
 
