@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -182,7 +183,12 @@ func TestZeeksOptionsInItsScripts(t *testing.T) {
 		t.Skip("ZEEK does not name an installed Zeek")
 	}
 	for prefix := range strings.SplitSeq(os.Getenv("ZEEK"), ",") {
-		t.Run(strings.TrimPrefix(filepath.Base(prefix), "zeek-"), func(t *testing.T) {
+		version, err := exec.Command(filepath.Join(prefix, "bin", "zeek-config"), "--version").Output()
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		t.Run(strings.TrimSpace(string(version)), func(t *testing.T) {
 			has := make(map[string]bool)
 			for _, o := range zeekOptions {
 				has[o.name+" = "+o.initial] = true

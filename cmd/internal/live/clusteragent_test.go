@@ -23,7 +23,13 @@ func (z *installation) clusterEnv(t *testing.T) []string {
 	if !z.atLeast(5, 0) || z.atLeast(6, 0) {
 		t.Skipf("the ClusterAgent scripts are for Zeek 5, not %s", z.version)
 	}
-	return []string{"ZEEKPATH=" + scripts + ":.:" + z.scripts + ":" + z.scripts + "/policy:" + z.scripts + "/site"}
+	return []string{"ZEEKPATH=" + scripts + z.zeekPath()}
+}
+
+// zeekPath returns where Zeek looks for scripts by default, to be put behind
+// another folder.
+func (z *installation) zeekPath() string {
+	return ":.:" + z.scripts + ":" + z.scripts + "/policy:" + z.scripts + "/site"
 }
 
 // clusterAgent starts Zeek's agent of that time, which listens and, unless

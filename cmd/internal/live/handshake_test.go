@@ -33,9 +33,10 @@ func TestHandshake(t *testing.T) {
 		for _, id := range ids {
 			for _, dialer := range dialers {
 				t.Run(dialer.name+" "+id.name, func(t *testing.T) {
+					tls := plain(t)
 					e, err := peering.New(peering.Config{
 						ID: uuid.MustParse(id.id), Subscriptions: []string{"zoo/"},
-						Secure: layer(t, "off").Hook(), RetryMax: time.Second,
+						Secure: tls.layer.Hook(), RetryMax: time.Second,
 					})
 					if err != nil {
 						t.Fatal(err)
@@ -49,7 +50,7 @@ func TestHandshake(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					args := []string{"Broker::disable_ssl=T"}
+					var args []string
 					if dialer.theirs {
 						script := filepath.Join(t.TempDir(), "dial.zeek")
 						text := fmt.Sprintf(`event zeek_init() { Broker::peer("127.0.0.1", %d/tcp, 1sec); }`, portOf(t, addr))
@@ -58,7 +59,7 @@ func TestHandshake(t *testing.T) {
 						}
 						args = append(args, script)
 					}
-					zoo := startZoo(t, z, nil, args...)
+					zoo := startZoo(t, z, nil, tls, args...)
 					if dialer.ours {
 						if err := e.Dial(at(zoo.native)); err != nil {
 							t.Fatal(err)

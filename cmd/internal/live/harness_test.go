@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -83,18 +84,18 @@ func (o *output) Write(b []byte) (int, error) {
 func (o *output) tail(lines int) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	all := strings.Split(strings.TrimRight(o.buf.String(), "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	return tail(o.buf.String(), lines)
 }
 
 // start runs a program in a process group and directory of its own. At the end
 // of the test the group is ended, and if the test failed the program's last
-// lines are shown.
+// lines are shown, and those of all logs.
 func start(t *testing.T, name string, env []string, argv ...string) *process {
 	t.Helper()
 	p := &process{name: name, out: new(output), done: make(chan struct{})}
 	p.cmd = exec.Command(argv[0], argv[1:]...)
 	p.cmd.Dir = t.TempDir()
+	showLogs(t, filepath.Dir(p.cmd.Dir))
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -113,6 +114,43 @@ func start(t *testing.T, name string, env []string, argv ...string) *process {
 		}
 	})
 	return p
+}
+
+// logsShown are the tests whose logs showLogs shows already.
+var logsShown sync.Map
+
+// showLogs shows, if the test fails, the last lines of all that was logged
+// below a folder, which is that of all temporary folders of the test: by nodes
+// of the cluster above all, whose output nobody else collects.
+func showLogs(t *testing.T, folder string) {
+	if _, again := logsShown.LoadOrStore(folder, true); again {
+		return
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+			name := filepath.Base(path)
+			if err != nil || entry.IsDir() || name != "stderr" && name != "stdout" && filepath.Ext(name) != ".log" {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if err == nil && len(text) > 0 {
+				t.Logf("%s ends with:\n%s", path, tail(string(text), 10))
+			}
+			return err
+		})
+		if err != nil {
+			t.Logf("logs: %v", err)
+		}
+	})
+}
+
+// tail returns the last lines of a text.
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
 // stop ends the process group: with patience first, then without.

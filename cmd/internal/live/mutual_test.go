@@ -12,13 +12,6 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security/certtest"
 )
 
-// certified returns the arguments with which Zeek uses a certificate of that
-// name.
-func certified(t *testing.T, ca *certtest.Authority, name string) []string {
-	cert, key := ca.Issue(t, name)
-	return []string{"Broker::ssl_cafile=" + ca.File, "Broker::ssl_certificate=" + cert, "Broker::ssl_keyfile=" + key}
-}
-
 // TestMutual has Zeek's agents show certificates, of which the controller hears
 // those that have the agent's name.
 func TestMutual(t *testing.T) {
@@ -36,9 +29,9 @@ func TestMutual(t *testing.T) {
 					c.instances(t)
 					config := cluster
 					if way == "connects" {
-						z.agent(t, native, certified(t, ca, name)...)
+						z.agent(t, native, brokerOptions(issue(t, ca, name))...)
 					} else {
-						port := z.listeningAgent(t, "agent-one", certified(t, ca, name)...)
+						port := z.listeningAgent(t, "agent-one", brokerOptions(issue(t, ca, name))...)
 						config = strings.Replace(config, "agent-one\n", "agent-one = "+at(port)+"\n", 1)
 					}
 					if name == "agent-one" {

@@ -64,7 +64,8 @@ func recorder(t *testing.T, out string, routes ...route) *process {
 
 // recordZoo records every type of value, on every transport.
 func (z *installation) recordZoo(t *testing.T, out string) {
-	animals := startZoo(t, z, nil, "Broker::disable_ssl=T")
+	tls := plain(t)
+	animals := startZoo(t, z, nil, tls)
 	seen := &zoo{
 		installation: z, process: animals.process,
 		native: freePort(t), brokerWebSocket: freePort(t), zeekWebSocket: freePort(t),
@@ -78,7 +79,7 @@ func (z *installation) recordZoo(t *testing.T, out string) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		v := &visitor{t, ctx, f.dial(ctx, t, seen, layer(t, "off"))}
+		v := &visitor{t, ctx, f.dial(ctx, t, seen, tls.layer)}
 		v.awaitPeer()
 		v.ping(1)
 		if events := v.all(); len(events) == 0 {

@@ -20,6 +20,16 @@ func startController(t *testing.T, native, websocket int, state, tls string) *pr
 		"--listen", at(native), "--websocket-listen", at(websocket), "--state-dir", state, "--tls", tls)
 }
 
+// brokerBackend returns the script with which Zeek uses Broker for everything,
+// as it did without up to 8.0: a Zeek without a backend sends no logs, and its
+// WebSocket server answers nobody.
+func (z *installation) brokerBackend() []string {
+	if !z.atLeast(8, 1) {
+		return nil
+	}
+	return []string{"policy/frameworks/cluster/backend/broker"}
+}
+
 // controller starts Zeek's controller and returns its ports.
 func (z *installation) controller(t *testing.T, args ...string) (native, websocket int) {
 	native, websocket = freePort(t), freePort(t)

@@ -14,10 +14,7 @@ import (
 // port.
 func (z *installation) supervisor(t *testing.T, args ...string) (port int, p *process) {
 	port = freePort(t)
-	argv := []string{z.zeek, "-j"}
-	if z.atLeast(8, 1) {
-		argv = append(argv, "policy/frameworks/cluster/backend/broker")
-	}
+	argv := append([]string{z.zeek, "-j"}, z.brokerBackend()...)
 	argv = append(argv, "policy/frameworks/management/supervisor", "SupervisorControl::enable_listen=T",
 		"Broker::default_listen_address=127.0.0.1", fmt.Sprintf("Broker::default_port=%d/tcp", port))
 	return port, start(t, "Zeek's Supervisor", nil, append(argv, args...)...)

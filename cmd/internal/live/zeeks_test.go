@@ -24,46 +24,53 @@ const (
 )
 
 // zeeks are those to test with. root is the folder for all temporary files,
-// which containers see under the same name.
+// which containers see under the same name, and in which all processes work.
 var (
 	zeeks []*installation
 	root  string
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(testMain(m))
-}
-
-func testMain(m *testing.M) (code int) {
-	var err error
-	if root, err = os.MkdirTemp("", "zeekwire-live"); err == nil {
-		err = os.Setenv("TMPDIR", root)
+	if order := os.Getenv(envGuard); order != "" {
+		os.Exit(standGuard(order))
 	}
-	if err == nil {
-		zeeks, err = findZeeks()
-	}
-	defer func() {
-		removeContainers()
-		if err := os.RemoveAll(root); err != nil {
-			fmt.Fprintln(os.Stderr, "live:", err)
-		}
-	}()
+	code, err := testMain(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "live:", err)
-		return 1
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func testMain(m *testing.M) (code int, err error) {
+	if root, err = os.MkdirTemp("", "zeekwire-live"); err != nil {
+		return 1, err
+	}
+	end, err := startGuard()
+	if err != nil {
+		return 1, errors.Join(err, os.RemoveAll(root))
+	}
+	defer func() {
+		if left := end(); left != nil {
+			err = errors.Join(err, fmt.Errorf("the tests left something behind: %w", left))
+		}
+	}()
+	if err := os.Setenv("TMPDIR", root); err != nil {
+		return 1, err
+	}
+	if zeeks, err = findZeeks(); err != nil {
+		return 1, err
 	}
 	if len(zeeks) == 0 {
 		fmt.Println("*** LIVE TESTS: NO ZEEK, NOTHING TESTED. Name one with: make live ZEEK=/path/to/its/prefix or ZEEK_IMAGE=zeek/zeek:8.0.10 ***")
+		return 0, nil
 	}
-	return m.Run()
+	return m.Run(), nil
 }
 
 // forEachZeek runs a test with every Zeek that was named.
 func forEachZeek(t *testing.T, test func(t *testing.T, z *installation)) {
 	t.Helper()
-	if len(zeeks) == 0 {
-		t.Skip("neither ZEEK nor ZEEK_IMAGE names a Zeek")
-	}
 	for _, z := range zeeks {
 		t.Run(z.name, func(t *testing.T) { test(t, z) })
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/broker/security/certtest"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 )
 
@@ -35,6 +36,8 @@ event containers(ss: set[string], sa: set[addr], sp: set[addr, port], sr: set[In
 	{ Broker::publish("zoo/back", containers_back, ss, sa, sp, sr, st, tss, tac, trec, v, vv, r); }
 event edge(name: string, x: any)
 	{ Broker::publish("zoo/back", edge_back, name, x); }
+event Broker::peer_lost(endpoint: Broker::EndpointInfo, msg: string)
+	{ print "lost a peer"; flush_all(); }
 `
 
 // zoo is a Zeek that runs zoo.zeek and echo.
@@ -48,7 +51,7 @@ type zoo struct {
 var zeekWebSocket = regexp.MustCompile(`(?m)^\s*Cluster::listen_websocket.*$`)
 
 // startZoo starts it on free ports, or on those of an earlier one.
-func startZoo(t *testing.T, z *installation, before *zoo, args ...string) *zoo {
+func startZoo(t *testing.T, z *installation, before *zoo, tls protection, args ...string) *zoo {
 	t.Helper()
 	zoo := &zoo{installation: z, native: freePort(t), brokerWebSocket: freePort(t), zeekWebSocket: freePort(t)}
 	if before != nil {
@@ -61,7 +64,7 @@ func startZoo(t *testing.T, z *installation, before *zoo, args ...string) *zoo {
 	onOurPorts := strings.NewReplacer(
 		"19999/tcp", fmt.Sprintf("%d/tcp", zoo.native),
 		"19997/tcp", fmt.Sprintf("%d/tcp", zoo.brokerWebSocket),
-		"19998/tcp", fmt.Sprintf("%d/tcp", zoo.zeekWebSocket),
+		"19998/tcp", fmt.Sprintf("%d/tcp, $tls_options=Cluster::WebSocketTLSOptions(%s)", zoo.zeekWebSocket, tls.webSocket),
 	).Replace(string(script))
 	if !z.has["Cluster::listen_websocket"] {
 		onOurPorts = zeekWebSocket.ReplaceAllString(onOurPorts, "")
@@ -72,7 +75,7 @@ func startZoo(t *testing.T, z *installation, before *zoo, args ...string) *zoo {
 			t.Fatal(err)
 		}
 	}
-	zoo.process = start(t, "Zeek with zoo.zeek", nil, append([]string{z.zeek, filepath.Join(dir, "echo.zeek"), "exit_only_after_terminate=T"}, args...)...)
+	zoo.process = start(t, "Zeek with zoo.zeek", nil, append([]string{z.zeek, filepath.Join(dir, "echo.zeek"), "exit_only_after_terminate=T"}, slices.Concat(z.brokerBackend(), args, tls.args)...)...)
 	return zoo
 }
 
@@ -86,18 +89,69 @@ func portOf(t *testing.T, addr net.Addr) int {
 	return tcp.Port
 }
 
+// protection is a mode of TLS, on both sides.
+type protection struct {
+	mode      string
+	layer     *security.Layer // ours
+	args      []string        // for Zeek, about its Broker
+	webSocket string          // for Zeek, the options of its own WebSocket server
+}
+
 // layer returns TLS of a mode.
-func layer(t *testing.T, mode string) *security.Layer {
+func layer(t *testing.T, c security.Config) *security.Layer {
 	t.Helper()
-	m, err := security.ParseMode(mode)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := security.New(security.Config{Mode: m})
+	l, err := security.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// plain is no TLS.
+func plain(t *testing.T) protection {
+	return protection{mode: "off", layer: layer(t, security.Config{Mode: security.Off}), args: []string{"Broker::disable_ssl=T"}}
+}
+
+// anonymous is what Broker does by default. Zeek's WebSocket server does it if
+// its options say so, in words of Zeek's own, and only if they name a
+// certificate as well, which then nobody is shown.
+func anonymous(t *testing.T) protection {
+	t.Helper()
+	cert, key := certtest.New(t).Issue(t, "nobody")
+	return protection{
+		mode: "anonymous", layer: layer(t, security.Config{}),
+		webSocket: fmt.Sprintf(`$cert_file=%q, $key_file=%q, $ca_file="NONE", $ciphers="AECDH-AES256-SHA@SECLEVEL=0:AECDH-AES256-SHA:P-384"`, cert, key),
+	}
+}
+
+// mutual has both sides show certificates.
+func mutual(t *testing.T) protection {
+	t.Helper()
+	ca := certtest.New(t)
+	theirs, ours := issue(t, ca, "zeek"), issue(t, ca, "zeekwire")
+	ours.PeerName = "zeek"
+	return protection{
+		mode: "mutual", layer: layer(t, ours), args: brokerOptions(theirs),
+		webSocket: fmt.Sprintf("$cert_file=%q, $key_file=%q, $ca_file=%q, $enable_peer_verification=T", theirs.CertFile, theirs.KeyFile, ca.File),
+	}
+}
+
+// issue returns what one needs to show a certificate of that name.
+func issue(t *testing.T, ca *certtest.Authority, name string) security.Config {
+	t.Helper()
+	cert, key := ca.Issue(t, name)
+	return security.Config{Mode: security.Mutual, CertFile: cert, KeyFile: key, CAFile: ca.File}
+}
+
+// brokerOptions returns the arguments for a Zeek whose Broker shows a
+// certificate.
+func brokerOptions(c security.Config) []string {
+	return []string{"Broker::ssl_cafile=" + c.CAFile, "Broker::ssl_certificate=" + c.CertFile, "Broker::ssl_keyfile=" + c.KeyFile}
+}
+
+// protections are all modes.
+func protections(t *testing.T) []protection {
+	return []protection{plain(t), anonymous(t), mutual(t)}
 }
 
 // flavour is one of the ways to talk with a Zeek.
@@ -148,31 +202,29 @@ var flavours = []flavour{
 		return e
 	}},
 	{name: "Broker's WebSocket", needs: "Broker::listen_websocket", text: true, dial: func(ctx context.Context, t *testing.T, z *zoo, l *security.Layer) broker.Bus {
-		return dialWebSocket(ctx, t, websocket.ClientConfig{
-			Address: at(z.brokerWebSocket),
+		return dialWebSocket(ctx, t, z.brokerWebSocket, l)
+	}},
+	{name: "Zeek's WebSocket", needs: "Cluster::listen_websocket", text: true, utf8: true, dial: func(ctx context.Context, t *testing.T, z *zoo, l *security.Layer) broker.Bus {
+		return dialWebSocket(ctx, t, z.zeekWebSocket, l)
+	}},
+}
+
+func dialWebSocket(ctx context.Context, t *testing.T, port int, l *security.Layer) broker.Bus {
+	t.Helper()
+	var c *websocket.Client
+	eventually(t, "connecting", func() (err error) {
+		c, err = websocket.Dial(ctx, websocket.ClientConfig{
+			Address: at(port), Subscriptions: []string{"zoo/"},
 			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-				var d net.Dialer
-				conn, err := d.DialContext(ctx, network, address)
+				conn, err := new(net.Dialer).DialContext(ctx, network, address)
 				if err != nil {
 					return nil, err
 				}
 				return l.Secure(ctx, conn, true)
 			},
+			OnError:   func(err jsonv1.Error) { t.Logf("Zeek says: %v", err) },
+			Reconnect: true, ReconnectMax: time.Second,
 		})
-	}},
-	{name: "Zeek's WebSocket", needs: "Cluster::listen_websocket", text: true, utf8: true, dial: func(ctx context.Context, t *testing.T, z *zoo, _ *security.Layer) broker.Bus {
-		return dialWebSocket(ctx, t, websocket.ClientConfig{Address: at(z.zeekWebSocket)})
-	}},
-}
-
-func dialWebSocket(ctx context.Context, t *testing.T, cfg websocket.ClientConfig) broker.Bus {
-	t.Helper()
-	cfg.Subscriptions = []string{"zoo/"}
-	cfg.OnError = func(err jsonv1.Error) { t.Logf("Zeek says: %v", err) }
-	cfg.Reconnect, cfg.ReconnectMax = true, time.Second
-	var c *websocket.Client
-	eventually(t, "connecting", func() (err error) {
-		c, err = websocket.Dial(ctx, cfg)
 		return err
 	})
 	return c
@@ -214,6 +266,16 @@ func (v *visitor) awaitPeer() {
 	for {
 		if _, ok := v.next().(broker.PeerAdded); ok {
 			return
+		}
+	}
+}
+
+// awaitLoss waits until the peer is lost, and returns why it was.
+func (v *visitor) awaitLoss() error {
+	v.t.Helper()
+	for {
+		if lost, ok := v.next().(broker.PeerLost); ok {
+			return lost.Err
 		}
 	}
 }
@@ -265,109 +327,4 @@ func (v *visitor) all() (events []broker.Event) {
 			return events
 		}
 	}
-}
-
-func TestEveryTypeBothWays(t *testing.T) {
-	forEachZeek(t, func(t *testing.T, z *installation) {
-		for _, tls := range tlsModes {
-			zoo := startZoo(t, z, nil, tls.args...)
-			for _, f := range flavours {
-				t.Run(f.name+" tls "+tls.mode, func(t *testing.T) {
-					v := visit(t, f, zoo, layer(t, tls.mode))
-					v.ping(1)
-					events := v.all()
-					if len(events) < 16 {
-						t.Fatalf("the zoo has %d events only", len(events))
-					}
-					for _, sent := range events {
-						if f.refuses(z, sent.String()) {
-							continue
-						}
-						v.publish(broker.NewEvent(sent.Name, sent.Args...))
-						back := v.event()
-						for back.Name != sent.Name+"_back" {
-							back = v.event()
-						}
-						if want := f.expect(sent.Args); !broker.Equal(broker.Vector(want...), broker.Vector(back.Args...)) {
-							t.Errorf("sent %s\ngot  %s", sent, back)
-						}
-					}
-				})
-			}
-		}
-	})
-}
-
-// A Zeek that is killed in the middle of a stream is lost, and found again when
-// it is back.
-func TestKillAndRecover(t *testing.T) {
-	forEachZeek(t, func(t *testing.T, z *installation) {
-		for _, f := range flavours {
-			t.Run(f.name, func(t *testing.T) {
-				plain := layer(t, "off")
-				zoo := startZoo(t, z, nil, "Broker::disable_ssl=T")
-				v := visit(t, f, zoo, plain)
-				v.ping(1)
-				v.publish(broker.NewEvent("Zoo::ping", broker.Count(0)))
-				zoo.kill()
-				for {
-					if lost, ok := v.next().(broker.PeerLost); ok {
-						if lost.Err == nil {
-							t.Error("lost for no reason")
-						}
-						break
-					}
-				}
-				startZoo(t, z, zoo, "Broker::disable_ssl=T")
-				v.awaitPeer()
-				eventually(t, "a ping after recovery", func() error {
-					v.ping(2)
-					return nil
-				})
-			})
-		}
-	})
-}
-
-// Zeek may dial as well, and unpeer.
-func TestZeekDialsAndUnpeers(t *testing.T) {
-	forEachZeek(t, func(t *testing.T, z *installation) {
-		for _, tls := range tlsModes {
-			t.Run("tls "+tls.mode, func(t *testing.T) {
-				e, err := peering.New(peering.Config{Subscriptions: []string{"zoo/"}, Secure: layer(t, tls.mode).Hook()})
-				if err != nil {
-					t.Fatal(err)
-				}
-				addr, err := e.Listen(t.Context(), "127.0.0.1:0")
-				if err != nil {
-					t.Fatal(err)
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				t.Cleanup(func() {
-					cancel()
-					e.Close()
-				})
-				number := portOf(t, addr)
-				dialer := fmt.Sprintf(`
-global leave: event();
-event zeek_init() { Broker::subscribe("zoo/"); Broker::peer("127.0.0.1", %d/tcp, 1sec); }
-event leave() { Broker::unpeer("127.0.0.1", %d/tcp); }
-`, number, number)
-				script := filepath.Join(t.TempDir(), "dialer.zeek")
-				if err := os.WriteFile(script, []byte(dialer), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				start(t, "Zeek that dials", nil, append([]string{z.zeek, script, "exit_only_after_terminate=T"}, tls.args...)...)
-				v := &visitor{t, ctx, e}
-				v.awaitPeer()
-				v.publish(broker.NewEvent("leave"))
-				for {
-					if lost, ok := v.next().(broker.PeerLost); ok {
-						t.Logf("lost: %v", lost.Err)
-						return
-					}
-				}
-			})
-		}
-	})
 }

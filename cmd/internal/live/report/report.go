@@ -103,20 +103,34 @@ func (r *report) add(test string, o outcome) {
 	r.outcomes[[2]string{row, v}] = o
 }
 
-// inner is where a word begins within a name.
-var inner = regexp.MustCompile(`[a-z][A-Z]`)
-
-// name makes a test's name readable: TestClientsAgree/tls_off is "Clients
-// agree: tls off".
+// name makes a test's name readable: TestTLSOfZeek/tls_off is "TLS of Zeek: tls
+// off".
 func name(test string) string {
 	test, sub, _ := strings.Cut(test, "/")
-	words := inner.ReplaceAllStringFunc(strings.TrimPrefix(test, "Test"), func(s string) string {
-		return s[:1] + " " + strings.ToLower(s[1:])
-	})
-	if sub != "" {
-		words += ": " + strings.NewReplacer("_", " ", "/", ", ").Replace(sub)
+	words := split(strings.TrimPrefix(test, "Test"))
+	for i, w := range words {
+		if i > 0 && w != "Zeek" && (len(w) == 1 || w != strings.ToUpper(w)) {
+			words[i] = strings.ToLower(w)
+		}
 	}
-	return words
+	readable := strings.Join(words, " ")
+	if sub != "" {
+		readable += ": " + strings.NewReplacer("_", " ", "/", ", ").Replace(sub)
+	}
+	return readable
+}
+
+// split splits a name into words, each with a capital or in capitals.
+func split(name string) (words []string) {
+	lower := func(i int) bool { return i < len(name) && 'a' <= name[i] && name[i] <= 'z' }
+	begin := 0
+	for i := 1; i < len(name); i++ {
+		if !lower(i) && (lower(i-1) || lower(i+1)) {
+			words = append(words, name[begin:i])
+			begin = i
+		}
+	}
+	return append(words, name[begin:])
 }
 
 // where is what package testing writes before a message.

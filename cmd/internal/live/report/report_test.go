@@ -77,3 +77,18 @@ Skipped because:
 		}
 	})
 }
+
+func TestName(t *testing.T) {
+	for test, want := range map[string]string{
+		"TestZoo":                         "Zoo",
+		"TestOurAgent/tls_off":            "Our agent: tls off",
+		"TestTLSOfZeek":                   "TLS of Zeek",
+		"TestShowsWhyANodeFails":          "Shows why a node fails",
+		"TestAPI/Management":              "API: Management",
+		"TestClientsTLS/Zeek's_client/on": "Clients TLS: Zeek's client, on",
+	} {
+		if got := name(test); got != want {
+			t.Errorf("%s is %q, want %q", test, got, want)
+		}
+	}
+}

@@ -1,12 +1,10 @@
-package zeek_test
+package live
 
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,30 +22,6 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// eachZeek runs a test with every installed Zeek that the environment names.
-func eachZeek(t *testing.T, test func(t *testing.T, prefix string)) {
-	if os.Getenv("ZEEK") == "" {
-		t.Skip("NOT TESTED WITH A LIVE ZEEK: the environment variable ZEEK names none")
-	}
-	for _, prefix := range strings.Split(os.Getenv("ZEEK"), ",") {
-		t.Run(strings.TrimPrefix(filepath.Base(prefix), "zeek-"), func(t *testing.T) { test(t, prefix) })
-	}
-}
-
-func TestLiveScriptsParse(t *testing.T) {
-	eachZeek(t, func(t *testing.T, prefix string) {
-		for _, scripts := range [][]string{
-			{"../nodescript/defaults.zeek", "../nodescript/node.zeek"},
-			{"policy/frameworks/management/node", "../nodescript/node.zeek"}, // to which ours leaves it
-		} {
-			out, err := exec.Command(filepath.Join(prefix, "bin", "zeek"), append([]string{"--parse-only"}, scripts...)...).CombinedOutput()
-			if err != nil || len(out) > 0 {
-				t.Errorf("%q: %v\n%s", scripts, err, out)
-			}
-		}
-	})
-}
-
 // liveCluster is an agent with real nodes, and a controller that talks to it.
 type liveCluster struct {
 	*testing.T
@@ -58,7 +32,7 @@ type liveCluster struct {
 	reqs     int
 }
 
-func newLiveCluster(t *testing.T, prefix string) *liveCluster {
+func newLiveCluster(t *testing.T, z *installation) *liveCluster {
 	t.Helper()
 	c := &liveCluster{T: t, dialect: management.Dialect(management.DefaultTopics), stateDir: t.TempDir()}
 	var cancelPatience context.CancelFunc
@@ -76,7 +50,7 @@ func newLiveCluster(t *testing.T, prefix string) *liveCluster {
 	}
 	listen := netip.MustParseAddrPort(bound.String())
 	launcher, err := zeek.New(t.Context(), zeek.Config{
-		Binary: filepath.Join(prefix, "bin", "zeek"), StateDir: c.stateDir, Agent: listen, TLS: security.Config{Mode: security.Off}, Log: log,
+		Binary: z.zeek, StateDir: c.stateDir, Agent: listen, TLS: security.Config{Mode: security.Off}, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -153,22 +127,11 @@ func await[M zeekapi.Message](c *liveCluster) M {
 	}
 }
 
-// freePort returns a port that nobody listens at right now.
-func freePort(t *testing.T) broker.Port {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return broker.TCP(netip.MustParseAddrPort(l.Addr().String()).Port())
-}
-
 func liveConfiguration(t *testing.T, id string) zeekapi.Configuration {
 	node := func(name string, role zeekapi.ClusterRole) zeekapi.Node {
-		n := zeekapi.Node{Name: name, Instance: "i", Role: role, State: zeekapi.StateRunning, MetricsPort: freePort(t)}
+		n := zeekapi.Node{Name: name, Instance: "i", Role: role, State: zeekapi.StateRunning, MetricsPort: broker.TCP(uint16(freePort(t)))}
 		if role != zeekapi.RoleWorker {
-			n.Port = freePort(t)
+			n.Port = broker.TCP(uint16(freePort(t)))
 		}
 		return n
 	}
@@ -223,9 +186,10 @@ func (c *liveCluster) value(node, id string) string {
 	return text
 }
 
-func TestLiveCluster(t *testing.T) {
-	eachZeek(t, func(t *testing.T, prefix string) {
-		c := newLiveCluster(t, prefix)
+// What an agent says of its nodes is what they are.
+func TestZeekLauncher(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		c := newLiveCluster(t, z)
 		config := liveConfiguration(t, "c1")
 		began := time.Now()
 		c.check(ask[zeekapi.AgentDeployResponse](c, zeekapi.AgentDeployRequest{ReqID: c.id(), Config: config}).Results, 3)

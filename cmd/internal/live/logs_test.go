@@ -1,22 +1,24 @@
-package logs_test
+package live
 
 import (
-	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/logs"
 	"github.com/zeekwire/zeekwire/broker/peering"
 )
 
-// script logs every type there is once it has a peer, and then lets Zeek read
+// logScript logs every type there is once it has a peer, and then lets Zeek read
 // its capture.
-const script = `
+const logScript = `
 module Test;
 export { redef enum Log::ID += { LOG }; }
 type Inner: record { f: function(n: count) &log; i: file &log; };
@@ -43,72 +45,65 @@ event Broker::peer_added(endpoint: Broker::EndpointInfo, msg: string) {
 event Pcap::file_done(path: string) { terminate(); }
 `
 
-// want is the row of the script by the names of its fields, in their text form.
-const want = `b=T i=-7 c=42 d=1.5 t=2017-07-14T02:40:00.25Z iv=-1m30s s="a\xff\x00b" e=Test::LOG p=53/udp ` +
+// logRow is the row of the script by the names of its fields, in their text form.
+const logRow = `b=T i=-7 c=42 d=1.5 t=2017-07-14T02:40:00.25Z iv=-1m30s s="a\xff\x00b" e=Test::LOG p=53/udp ` +
 	`a4=10.0.0.1 a6=2001:db8::1 n4=10.0.0.0/8 n6=2001:db8::/32 sc={"x", "y"} vs=[192.168.0.0/16] none={} ` +
 	`inner.f="Test::named: function(n:count) : void\n;" inner.i="file.txt"`
 
-// TestLogRowsOfZeek receives the logs of every Zeek whose prefix is in the environment
-// variable ZEEK, separated by commas.
+// printedPort is what the script prints.
+var printedPort = regexp.MustCompile(`(?m)^(\d+)/tcp$`)
+
+// The rows of logs that Zeek sends are those that it writes.
 func TestLogRowsOfZeek(t *testing.T) {
-	if os.Getenv("ZEEK") == "" {
-		t.Skip("NOT TESTED AGAINST A LIVE PEER: the environment variable ZEEK names no Zeek")
-	}
-	capture, err := filepath.Abs("../../testdata/recordings/zeek-8.0.10-types/session.pcap")
+	capture, err := os.ReadFile("../../../testdata/recordings/zeek-8.0.10-types/session.pcap")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, prefix := range strings.Split(os.Getenv("ZEEK"), ",") {
-		t.Run(strings.TrimPrefix(filepath.Base(prefix), "zeek-"), func(t *testing.T) {
-			dir := t.TempDir()
-			file := filepath.Join(dir, "test.zeek")
-			if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
-				t.Fatal(err)
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		dir := t.TempDir()
+		pcap, script := filepath.Join(dir, "session.pcap"), filepath.Join(dir, "test.zeek")
+		if err := errors.Join(os.WriteFile(pcap, capture, 0o600), os.WriteFile(script, []byte(logScript), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		zeek := start(t, "Zeek that logs", nil, append([]string{z.zeek, "-C", "-r", pcap, script, "Broker::disable_ssl=T"}, z.brokerBackend()...)...)
+		var port []string
+		eventually(t, "Zeek's port", func() error {
+			if port = printedPort.FindStringSubmatch(zeek.out.tail(10)); port == nil {
+				return fmt.Errorf("it says %q", zeek.out.tail(10))
 			}
-			zeek := exec.CommandContext(t.Context(), filepath.Join(prefix, "bin", "zeek"),
-				"-C", "-r", capture, file, "Broker::disable_ssl=T")
-			zeek.Dir, zeek.Stderr = dir, t.Output()
-			stdout, err := zeek.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := zeek.Start(); err != nil {
-				t.Fatal(err)
-			}
-			line, err := bufio.NewReader(stdout).ReadString('\n')
-			if err != nil {
-				t.Fatalf("zeek says no port: %v", err)
-			}
-			port, _, _ := strings.Cut(line, "/")
-			rows := receive(t, "127.0.0.1:"+port)
-			if err := zeek.Wait(); err != nil {
-				t.Fatal(err)
-			}
-			// Zeek 5 does not give the function's type.
-			got := strings.Replace(fmt.Sprint(rows["Test::LOG"]), `"Test::named\n;"`, `"Test::named: function(n:count) : void\n;"`, 1)
-			if got != "["+want+"]" {
-				t.Errorf("got  %s\nwant [%s]", got, want)
-			}
-			file = filepath.Join(dir, "conn.log")
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(rows["Conn::LOG"]) == 0 {
-				t.Error("no connection was logged")
-			}
-			for _, row := range rows["Conn::LOG"] {
-				uid, _ := row.Get("uid").Text()
-				if !strings.Contains(string(text), uid) {
-					t.Errorf("not in conn.log: %v", row)
-				}
-			}
+			return nil
 		})
-	}
+		rows := receive(t, "127.0.0.1:"+port[1])
+		select {
+		case <-zeek.done:
+		case <-time.After(patience):
+			t.Fatal("Zeek does not end")
+		}
+		// Zeek 5 does not give the function's type.
+		got := strings.Replace(fmt.Sprint(rows["Test::LOG"]), `"Test::named\n;"`, `"Test::named: function(n:count) : void\n;"`, 1)
+		if got != "["+logRow+"]" {
+			t.Errorf("got  %s\nwant [%s]", got, logRow)
+		}
+		text, err := os.ReadFile(filepath.Join(zeek.cmd.Dir, "conn.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(rows["Conn::LOG"]) == 0 {
+			t.Error("no connection was logged")
+		}
+		for _, row := range rows["Conn::LOG"] {
+			uid, _ := row.Get("uid").Text()
+			if !strings.Contains(string(text), uid) {
+				t.Errorf("not in conn.log: %v", row)
+			}
+		}
+	})
 }
 
 // receive returns all log records of a Zeek until it is gone.
 func receive(t *testing.T, address string) map[string][]logs.Row {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	e, err := peering.New(peering.Config{Subscriptions: []string{"zeek/logs/"}})
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +135,7 @@ func receive(t *testing.T, address string) map[string][]logs.Row {
 		}
 	}
 	for {
-		n, err := e.Next(t.Context())
+		n, err := e.Next(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,7 +30,7 @@ var wires atomic.Int32
 func newWire(t *testing.T) wire {
 	t.Helper()
 	number := wires.Add(1)
-	tag := fmt.Sprintf("zw%x%d", os.Getpid()&0xffff, number)
+	tag := fmt.Sprintf("%s%d", namespacePrefix(os.Getpid()), number)
 	w := wire{device: tag + "a", address: fmt.Sprintf("198.18.%d.1", number)}
 	there := tag + "b"
 	ip := func(args ...string) {

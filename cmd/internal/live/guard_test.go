@@ -1,0 +1,136 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The guard is a process of its own that clears up after the tests however
+// they end, even by a time limit or a signal that nobody can catch: it waits
+// for the end of its standard input, which the tests hold. After that nothing
+// runs in the temporary folder, and there are neither containers of ours nor
+// namespaces nor the folder.
+
+// envGuard tells the test's program that it is the guard, of whose tests (the
+// process ID) and of which folder.
+const envGuard = "ZEEKWIRE_LIVE_GUARD"
+
+// startGuard starts the guard of this process. The function that it returns
+// ends it; the error says what the tests left behind.
+func startGuard() (end func() error, err error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	guard := exec.Command(program)
+	guard.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s", envGuard, os.Getpid(), root))
+	guard.Stderr = os.Stderr
+	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // out of reach of Ctrl-C
+	hold, err := guard.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := guard.Start(); err != nil {
+		return nil, err
+	}
+	return func() error { return errors.Join(hold.Close(), guard.Wait()) }, nil
+}
+
+// standGuard is what the guard does. It returns its exit code: 1 if there was
+// anything to clear up.
+func standGuard(order string) int {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+	pid, folder, _ := strings.Cut(order, " ")
+	of, err := strconv.Atoi(pid)
+	if err != nil || !filepath.IsAbs(folder) {
+		fmt.Fprintf(os.Stderr, "live: guard of %q\n", order)
+		return 1
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin) // it ends when the tests do, however that is
+	left := clear("container", func() map[string]string { return containersOf(of) }, removeContainer)
+	left = append(left, clear("process", func() map[string]string { return processesIn(folder) }, killProcess)...)
+	left = append(left, clear("network namespace", func() map[string]string { return namespacesOf(of) }, removeNamespace)...)
+	if err := os.RemoveAll(folder); err != nil {
+		left = append(left, err.Error())
+	}
+	for _, what := range left {
+		fmt.Fprintln(os.Stderr, "live: cleared up after the tests:", what)
+	}
+	return min(len(left), 1)
+}
+
+// clear ends things of a kind, which there names with a description of each,
+// and returns what they were. Before, they have some time to end by themselves.
+func clear(kind string, there func() map[string]string, end func(id string)) (left []string) {
+	const grace, attempts = 20, 100
+	ended := make(map[string]bool)
+	for n := range attempts {
+		found := there()
+		if len(found) == 0 {
+			break
+		}
+		for id, what := range found {
+			if n < grace {
+				continue
+			}
+			if !ended[id] {
+				left = append(left, fmt.Sprintf("%s %s %s", kind, id, what))
+				ended[id] = true
+			}
+			end(id)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return left
+}
+
+// processesIn returns the commands, by process ID, of the processes that work
+// in the folder or below it. Without /proc there are none to be seen.
+func processesIn(folder string) map[string]string {
+	found := make(map[string]string)
+	links, _ := filepath.Glob("/proc/[0-9]*/cwd") // the pattern is well-formed
+	for _, link := range links {
+		dir, err := os.Readlink(link)
+		if err != nil || dir != folder && !strings.HasPrefix(dir, folder+"/") {
+			continue // another user's, a zombie, or somewhere else
+		}
+		process := filepath.Dir(link)
+		command, _ := os.ReadFile(filepath.Join(process, "cmdline")) // for the message
+		found[filepath.Base(process)] = strings.ReplaceAll(string(command), "\x00", " ")
+	}
+	return found
+}
+
+func killProcess(id string) {
+	if pid, err := strconv.Atoi(id); err == nil {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone by now
+	}
+}
+
+// namespacePrefix begins the names of the network namespaces, and of the
+// interfaces in them, of the tests with a process ID. A name has 15 letters.
+func namespacePrefix(pid int) string { return fmt.Sprintf("zw%x-", pid) }
+
+func namespacesOf(pid int) map[string]string {
+	found := make(map[string]string)
+	names, _ := filepath.Glob("/run/netns/" + namespacePrefix(pid) + "*") // the pattern is well-formed
+	for _, name := range names {
+		found[filepath.Base(name)] = ""
+	}
+	return found
+}
+
+func removeNamespace(name string) {
+	if out, err := exec.Command("ip", "netns", "del", name).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "live: network namespaces: %v: %s", err, out)
+	}
+}

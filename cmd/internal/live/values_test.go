@@ -1,0 +1,149 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/peering"
+)
+
+func TestEveryTypeBothWays(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		for _, tls := range protections(t) {
+			zoo := startZoo(t, z, nil, tls)
+			for _, f := range flavours {
+				t.Run(f.name+" tls "+tls.mode, func(t *testing.T) {
+					v := visit(t, f, zoo, tls.layer)
+					v.ping(1)
+					events := v.all()
+					if len(events) < 16 {
+						t.Fatalf("the zoo has %d events only", len(events))
+					}
+					for _, sent := range events {
+						if f.refuses(z, sent.String()) {
+							continue
+						}
+						v.publish(broker.NewEvent(sent.Name, sent.Args...))
+						back := v.event()
+						for back.Name != sent.Name+"_back" {
+							back = v.event()
+						}
+						if want := f.expect(sent.Args); !broker.Equal(broker.Vector(want...), broker.Vector(back.Args...)) {
+							t.Errorf("sent %s\ngot  %s", sent, back)
+						}
+					}
+				})
+			}
+		}
+	})
+}
+
+// A Zeek that is killed in the middle of a stream, or ends, is lost, and found
+// again when it is back.
+func TestRecovery(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		for _, f := range flavours {
+			for how, end := range map[string]func(*process){"killed": (*process).kill, "restarted": (*process).stop} {
+				t.Run(f.name+" "+how, func(t *testing.T) {
+					plain := plain(t)
+					zoo := startZoo(t, z, nil, plain)
+					v := visit(t, f, zoo, plain.layer)
+					v.ping(1)
+					v.publish(broker.NewEvent("Zoo::ping", broker.Count(0)))
+					end(zoo.process)
+					if err := v.awaitLoss(); err == nil {
+						t.Error("lost for no reason")
+					}
+					startZoo(t, z, zoo, plain)
+					v.awaitPeer()
+					eventually(t, "a ping after recovery", func() error {
+						v.ping(2)
+						return nil
+					})
+				})
+			}
+		}
+	})
+}
+
+// We may unpeer, and peer again.
+func TestWeUnpeer(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		for _, tls := range protections(t) {
+			t.Run("tls "+tls.mode, func(t *testing.T) {
+				zoo := startZoo(t, z, nil, tls)
+				e, err := peering.New(peering.Config{Subscriptions: []string{"zoo/"}, Secure: tls.layer.Hook(), RetryMax: time.Second})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				t.Cleanup(func() {
+					cancel()
+					e.Close()
+				})
+				v := &visitor{t, ctx, e}
+				for n := range uint64(2) {
+					if err := e.Dial(at(zoo.native)); err != nil {
+						t.Fatal(err)
+					}
+					v.awaitPeer()
+					v.ping(n + 1)
+					if err := e.Undial(at(zoo.native)); err != nil {
+						t.Fatal(err)
+					}
+					v.awaitLoss()
+					eventually(t, "Zeek's notice", func() error {
+						if got := strings.Count(zoo.out.tail(20), "lost a peer"); got != int(n)+1 {
+							return fmt.Errorf("it lost %d peers", got)
+						}
+						return nil
+					})
+				}
+			})
+		}
+	})
+}
+
+// Zeek may dial as well, and unpeer.
+func TestZeekDialsAndUnpeers(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		for _, tls := range protections(t) {
+			t.Run("tls "+tls.mode, func(t *testing.T) {
+				e, err := peering.New(peering.Config{Subscriptions: []string{"zoo/"}, Secure: tls.layer.Hook()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				addr, err := e.Listen(t.Context(), "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				t.Cleanup(func() {
+					cancel()
+					e.Close()
+				})
+				number := portOf(t, addr)
+				dialer := fmt.Sprintf(`
+global leave: event();
+event zeek_init() { Broker::subscribe("zoo/"); Broker::peer("127.0.0.1", %d/tcp, 1sec); }
+event leave() { Broker::unpeer("127.0.0.1", %d/tcp); }
+`, number, number)
+				script := filepath.Join(t.TempDir(), "dialer.zeek")
+				if err := os.WriteFile(script, []byte(dialer), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				start(t, "Zeek that dials", nil, append([]string{z.zeek, script, "exit_only_after_terminate=T"}, tls.args...)...)
+				v := &visitor{t, ctx, e}
+				v.awaitPeer()
+				v.publish(broker.NewEvent("leave"))
+				t.Logf("lost: %v", v.awaitLoss())
+			})
+		}
+	})
+}
