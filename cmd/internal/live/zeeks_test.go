@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -127,7 +128,7 @@ func findZeeks() ([]*installation, error) {
 	}
 	for prefix := range words(os.Getenv(envZeek)) {
 		if err := add(prefix, ""); err != nil {
-			return nil, fmt.Errorf("%s: %w", envZeek, err)
+			return nil, fmt.Errorf("%s: no Zeek at %s: %w", envZeek, prefix, err)
 		}
 	}
 	for image := range words(os.Getenv(envImage)) {
@@ -147,6 +148,8 @@ func words(list string) func(yield func(string) bool) {
 	return strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
+var versionOf = regexp.MustCompile(`\d+\.\d+\S*`)
+
 func findZeek(path string) (*installation, error) {
 	bin := filepath.Join(path, "bin")
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
@@ -157,11 +160,10 @@ func findZeek(path string) (*installation, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s --version: %w", z.zeek, explain(err))
 	}
-	fields := strings.Fields(string(out))
-	if len(fields) == 0 {
-		return nil, fmt.Errorf("%s --version says nothing", z.zeek)
+	// Such as "zeek version 8.0.10" and "zeek version 8.1.0-dev.12-debug".
+	if z.version = versionOf.FindString(string(out)); z.version == "" {
+		return nil, fmt.Errorf("%s --version says %q", z.zeek, out)
 	}
-	z.version = fields[len(fields)-1]
 	z.scripts = filepath.Join(filepath.Dir(bin), "share", "zeek")
 	if _, err := os.Stat(z.scripts); errors.Is(err, fs.ErrNotExist) {
 		if out, err := exec.Command(filepath.Join(bin, "zeek-config"), "--script_dir").Output(); err == nil {

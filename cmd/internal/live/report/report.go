@@ -36,10 +36,10 @@ var version = regexp.MustCompile(`^\d+\.\d+`)
 // read takes the events, and says on w how tests end and what failed ones
 // wrote. What tests that pass write is dropped.
 func read(in io.Reader, w io.Writer) (*report, error) {
-	r := &report{outcomes: make(map[[2]string]outcome)}
-	output := make(map[string][]string)
-	parents := make(map[string]bool)
-	ended := false
+	r := &reader{
+		report: &report{outcomes: make(map[[2]string]outcome)}, w: w,
+		output: make(map[event][]string), parents: make(map[event]bool),
+	}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -48,41 +48,74 @@ func read(in io.Reader, w io.Writer) (*report, error) {
 			fmt.Fprintln(w, lines.Text()) // of the compiler
 			continue
 		}
-		test := e.Package + "." + e.Test
-		switch e.Action {
-		case "run":
-			if i := strings.LastIndex(e.Test, "/"); i >= 0 {
-				parents[e.Package+"."+e.Test[:i]] = true
-			}
-		case "output", "build-output":
-			if e.Test == "" {
-				if strings.HasPrefix(e.Output, "***") || e.Action == "build-output" {
-					fmt.Fprint(w, e.Output)
-				}
-				output[test] = append(output[test], e.Output)
-				continue
-			}
-			output[test] = append(output[test], e.Output)
-		case "pass", "fail", "skip":
-			ended = ended || e.Test == ""
-			r.failed = r.failed || e.Action == "fail"
-			if e.Test != "" && !parents[test] {
-				fmt.Fprintf(w, "%-4s %s (%.0f s)\n", e.Action, name(e.Test), e.Elapsed)
-				r.add(e.Test, outcome{e.Action, reason(output[test])})
-			}
-			if e.Action == "fail" {
-				fmt.Fprint(w, strings.Join(output[test], ""))
-			}
-			delete(output, test)
-		}
+		r.take(e)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, err
 	}
-	if !ended {
+	if r.packages == 0 || len(r.running) > 0 {
 		return nil, fmt.Errorf("the tests did not end")
 	}
-	return r, nil
+	return r.report, nil
+}
+
+// reader makes a report of events.
+type reader struct {
+	*report
+	w        io.Writer
+	packages int                // that ended
+	running  []event            // packages and tests, in order of their beginning
+	output   map[event][]string // of what runs
+	parents  map[event]bool     // tests with tests in them
+}
+
+// of returns what identifies the test, or the package, of an event.
+func (e event) of() event { return event{Package: e.Package, Test: e.Test} }
+
+func (r *reader) take(e event) {
+	switch of := e.of(); e.Action {
+	case "start", "run":
+		r.running = append(r.running, of)
+		if i := strings.LastIndex(e.Test, "/"); i >= 0 {
+			r.parents[event{Package: e.Package, Test: e.Test[:i]}] = true
+		}
+	case "output", "build-output":
+		if e.Action == "build-output" || e.Test == "" && strings.HasPrefix(e.Output, "***") {
+			fmt.Fprint(r.w, e.Output)
+		}
+		r.output[of] = append(r.output[of], e.Output)
+	case "pass", "fail", "skip":
+		if e.Test == "" {
+			r.packages++
+			r.cutOff(e.Package)
+		}
+		r.end(e)
+	}
+}
+
+// cutOff ends the tests that did not when their package did: somebody killed
+// it, or the time was up.
+func (r *reader) cutOff(pkg string) {
+	for _, test := range slices.Clone(r.running) {
+		if test.Package == pkg && test.Test != "" {
+			test.Action = "fail"
+			r.end(test)
+		}
+	}
+}
+
+func (r *reader) end(e event) {
+	of := e.of()
+	r.failed = r.failed || e.Action == "fail"
+	if e.Test != "" && !r.parents[of] {
+		fmt.Fprintf(r.w, "%-4s %s (%.0f s)\n", e.Action, name(e.Test), e.Elapsed)
+		r.add(e.Test, outcome{e.Action, reason(r.output[of])})
+	}
+	if e.Action == "fail" {
+		fmt.Fprint(r.w, strings.Join(r.output[of], ""))
+	}
+	delete(r.output, of)
+	r.running = slices.DeleteFunc(r.running, func(other event) bool { return other == of })
 }
 
 // add notes the outcome of a test. One without a version is of no Zeek.

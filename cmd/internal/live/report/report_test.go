@@ -30,6 +30,7 @@ func TestReport(t *testing.T) {
 		want      string
 	}{
 		{"pass", `{"Action":"pass","Package":"live","Test":"TestZoo/8.0.10","Elapsed":1}
+{"Action":"pass","Package":"live","Test":"TestZoo","Elapsed":1}
 {"Action":"pass","Package":"live"}
 `, false, `pass Our agent: 8.0.10, tls off (2 s)
 skip Our agent: 5.0.10 (container), tls off (0 s)
@@ -44,10 +45,25 @@ Skipped because:
 1. Zeek 5.0.10 has no WebSocket
 `},
 		{"fail", `{"Action":"fail","Package":"live","Test":"TestZoo/8.0.10","Elapsed":1}
+{"Action":"fail","Package":"live","Test":"TestZoo","Elapsed":1}
 {"Action":"fail","Package":"live"}
 `, true, `pass Our agent: 8.0.10, tls off (2 s)
 skip Our agent: 5.0.10 (container), tls off (0 s)
 fail Zoo: 8.0.10 (1 s)
+    zoo_test.go:1: no lions
+
+| Test               | 8.0.10 | 5.0.10 (container) |
+|--------------------|--------|--------------------|
+| Our agent: tls off | pass   | skip 1             |
+| Zoo                | FAIL   |                    |
+
+Skipped because:
+1. Zeek 5.0.10 has no WebSocket
+`},
+		{"cut off", `{"Action":"fail","Package":"live"}
+`, true, `pass Our agent: 8.0.10, tls off (2 s)
+skip Our agent: 5.0.10 (container), tls off (0 s)
+fail Zoo: 8.0.10 (0 s)
     zoo_test.go:1: no lions
 
 | Test               | 8.0.10 | 5.0.10 (container) |
