@@ -324,6 +324,7 @@ func TestRollingRestart(t *testing.T) {
 		b, peers, described := begin(t, zeekapi.RollingRestartRequest{AtOnce: 2})
 		want(t, "outputs", []string{"to b: AgentRestartRequest #2 of logger"}, described)
 		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r1")}, "answer RollingRestartResponse r1 [F job 1 is still under way]")
+		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r2"), Nodes: []string{"x"}}, "answer RollingRestartResponse r2 [F unknown cluster node x]")
 		b.agent(peers["b"], restarted("#2", success("b", "logger")), "to b: AgentGetNodesRequest #4")
 		b.agent(peers["b"], nodes("#4", status("logger", zeekapi.StatePending), status("wb", zeekapi.StateRunning)))
 		b.tick("to b: AgentGetNodesRequest #6")

@@ -63,6 +63,7 @@ var restartRank = map[zeekapi.ClusterRole]int{
 func (m *Machine) rollingRestart(by broker.Peer, req zeekapi.RollingRestartRequest) {
 	nodes, err := m.nodesToRestart(req)
 	switch {
+	case err != "": // it would be as wrong later
 	case m.job.running():
 		err = fmt.Sprintf("job %d is still under way", m.job.Number)
 	case m.pending() != nil:
