@@ -328,11 +328,13 @@ func (r *runner) carryOut(ctx context.Context, out Output) []Input {
 		r.Log.Debug().Str("node", out.Node).Msg("stopping node")
 		r.Launcher.Stop(out.Node)
 	case Dispatch:
+		req := out.Request
 		if d, ok := r.Launcher.(launch.Dispatcher); ok {
-			d.Dispatch(out.Request)
-			return nil
+			if req.Nodes = d.Dispatch(req); len(req.Nodes) == 0 { // which would be all
+				return nil
+			}
 		}
-		r.send(ctx, nil, func(t zeekapi.Topics) string { return t.Node }, out.Request)
+		r.send(ctx, nil, func(t zeekapi.Topics) string { return t.Node }, req)
 	case Read:
 		r.publish(ctx, Publish{out.Dialect, r.read(out)})
 	case Persist:

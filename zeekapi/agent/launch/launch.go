@@ -52,11 +52,11 @@ type Adopter interface {
 	Keep(names []string)
 }
 
-// Dispatcher is a Launcher whose nodes are not on the agent's bus: it hands
-// them requests itself. Each node named must be answered for with an Answered
-// event.
+// Dispatcher is a Launcher with nodes that are not on the agent's bus: it hands
+// them requests itself, and reports their answers as Answered events. It returns
+// the names of those that are on the bus.
 type Dispatcher interface {
-	Dispatch(zeekapi.NodeDispatchRequest)
+	Dispatch(zeekapi.NodeDispatchRequest) (others []string)
 }
 
 // Finder is a Launcher that knows which of its nodes an earlier launcher left

@@ -235,7 +235,7 @@ func (l *Launcher) Close(ctx context.Context) error {
 
 // Dispatch has the nodes answer as Zeek's own script would have them
 // (Zeek: policy/frameworks/management/node).
-func (l *Launcher) Dispatch(req zeekapi.NodeDispatchRequest) {
+func (l *Launcher) Dispatch(req zeekapi.NodeDispatchRequest) (others []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, name := range req.Nodes {
@@ -260,6 +260,7 @@ func (l *Launcher) Dispatch(req zeekapi.NodeDispatchRequest) {
 			}
 		})
 	}
+	return nil
 }
 
 func (n *node) act(action []string) (string, error) {

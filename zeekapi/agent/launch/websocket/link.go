@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"net"
 	"sync"
 	"time"
 
@@ -19,10 +20,11 @@ const retry = 500 * time.Millisecond
 
 // link is the connection to a node, made again whenever it is lost.
 type link struct {
-	node, address string
-	dialect       *zeekapi.Dialect
-	events        *launch.Events
-	log           zerolog.Logger
+	node string
+	way
+	dialect *zeekapi.Dialect
+	events  *launch.Events
+	log     zerolog.Logger
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -32,10 +34,10 @@ type link struct {
 	client *websocket.Client // nil: not connected
 }
 
-func newLink(l *Launcher, node, address string) *link {
+func newLink(l *Launcher, node string, w way) *link {
 	k := &link{
-		node: node, address: address, dialect: l.dialect, events: &l.events,
-		log: l.log.With().Str("node", node).Str("address", address).Logger(), done: make(chan struct{}),
+		node: node, way: w, dialect: l.dialect, events: &l.events,
+		log: l.log.With().Str("node", node).Str("address", w.address).Logger(), done: make(chan struct{}),
 	}
 	k.ctx, k.cancel = context.WithCancel(l.ctx)
 	return k
@@ -45,6 +47,10 @@ func newLink(l *Launcher, node, address string) *link {
 func (k *link) run() {
 	defer close(k.done)
 	defer k.cancel()
+	if k.mute {
+		k.awaitSign()
+		return
+	}
 	for k.ctx.Err() == nil {
 		client, err := websocket.Dial(k.ctx, websocket.ClientConfig{
 			Address:         k.address,
@@ -58,6 +64,22 @@ func (k *link) run() {
 			err = client.Close()
 		}
 		k.log.Debug().AnErr("reason", err).Msg("not connected to the node")
+		select {
+		case <-time.After(retry):
+		case <-k.ctx.Done():
+		}
+	}
+}
+
+// awaitSign waits until the node listens.
+func (k *link) awaitSign() {
+	var d net.Dialer
+	for k.ctx.Err() == nil {
+		if conn, err := d.DialContext(k.ctx, "tcp", k.address); err == nil {
+			conn.Close()
+			k.events.Add(launch.Up{Node: k.node})
+			return
+		}
 		select {
 		case <-time.After(retry):
 		case <-k.ctx.Done():
@@ -131,6 +153,11 @@ func (k *link) decode(m broker.Message) zeekapi.Message {
 
 // ask sends a request if the node is connected. It does not wait.
 func (k *link) ask(req zeekapi.NodeDispatchRequest) {
+	if k.mute {
+		failed := zeekapi.Result{ReqID: req.ID, Node: k.node, Error: "a logger with ZeroMQ cannot be asked without Broker"}
+		k.events.Add(launch.Answered{Response: zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: failed}})
+		return
+	}
 	k.mu.Lock()
 	client := k.client
 	k.mu.Unlock()

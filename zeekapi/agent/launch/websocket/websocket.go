@@ -6,6 +6,10 @@
 // therefore has its own topics and a connection of its own, and needs no other
 // node to be reached. The connections are in the clear: they do not leave the
 // machine.
+//
+// Nodes that cannot listen for WebSockets connect to the agent by Broker. Where
+// there is none either, a node counts as running when it listens at its port,
+// and cannot be asked anything.
 package websocket
 
 import (
@@ -14,6 +18,8 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -33,6 +39,11 @@ type Processes interface {
 	launch.Outputter
 	launch.Versioned
 	launch.Leaver
+
+	// ServesWebSocket reports whether a node can listen for WebSockets, and
+	// HasBroker whether nodes can connect to the agent.
+	ServesWebSocket(launch.Node) bool
+	HasBroker() bool
 }
 
 // Launcher is Processes, and a launch.Dispatcher.
@@ -48,8 +59,14 @@ type Launcher struct {
 
 	mu      sync.Mutex
 	running []launch.Running
-	ports   map[string]string // by node, as in its environment
+	ways    map[string]way // by node; none: it connects to the agent
 	links   map[string]*link
+}
+
+// way is how to get at a node.
+type way struct {
+	address string
+	mute    bool // there is nothing to be said
 }
 
 var (
@@ -62,14 +79,18 @@ var (
 func New(p Processes, log zerolog.Logger) *Launcher {
 	l := &Launcher{
 		Processes: p, log: log, dialect: management.Dialect(management.DefaultTopics),
-		ports: make(map[string]string), links: make(map[string]*link),
+		ways: make(map[string]way), links: make(map[string]*link),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	for _, r := range p.Running() {
 		// The agent compares nodes with what they should be, which does not
 		// have what we added.
 		r.Node.Env = maps.Clone(r.Node.Env)
-		l.ports[r.Node.Name] = r.Node.Env[nodescript.WebSocketVar]
+		if port := r.Node.Env[nodescript.WebSocketVar]; port != "" {
+			l.ways[r.Node.Name] = webSocketAt(port)
+		} else if !p.HasBroker() {
+			l.ways[r.Node.Name] = muteWay(r.Node)
+		}
 		delete(r.Node.Env, nodescript.WebSocketVar)
 		l.running = append(l.running, r)
 		l.link(r.Node.Name)
@@ -83,22 +104,50 @@ func (l *Launcher) Running() []launch.Running { return l.running }
 
 // Start gives the node a port and starts it.
 func (l *Launcher) Start(n launch.Node) {
+	if !l.ServesWebSocket(n) {
+		if !l.HasBroker() {
+			l.log.Warn().Str("node", n.Name).Msg("the node cannot be asked for values: it serves no WebSockets, and there is no Broker")
+			l.setWay(n.Name, muteWay(n))
+		}
+		l.Processes.Start(n)
+		return
+	}
 	port, err := freePort()
 	if err != nil {
 		l.events.Add(launch.Exited{Node: n.Name, Err: fmt.Errorf("finding a port for its WebSocket: %w", err)})
 		return
 	}
-	l.mu.Lock()
-	if l.links[n.Name] == nil { // or else it runs, and Start does nothing
-		l.ports[n.Name] = port
-	}
-	l.mu.Unlock()
+	l.setWay(n.Name, webSocketAt(port))
 	n.Env = maps.Clone(n.Env)
 	if n.Env == nil {
 		n.Env = make(map[string]string)
 	}
 	n.Env[nodescript.WebSocketVar] = port
 	l.Processes.Start(n)
+}
+
+// setWay notes how to get at a node when it will have started. With one that
+// runs Start does nothing.
+func (l *Launcher) setWay(node string, w way) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.links[node] == nil {
+		l.ways[node] = w
+	}
+}
+
+func webSocketAt(port string) way {
+	number, _, _ := strings.Cut(port, "/")
+	return way{address: net.JoinHostPort("127.0.0.1", number)}
+}
+
+// muteWay is that to a node that only shows that it runs, by listening.
+func muteWay(n launch.Node) way {
+	i := slices.IndexFunc(n.Cluster, func(m launch.Member) bool { return m.Name == n.Name })
+	if i < 0 {
+		return way{mute: true}
+	}
+	return way{net.JoinHostPort(n.Cluster[i].Host.String(), strconv.Itoa(int(n.Port.Number))), true}
 }
 
 // freePort returns a port that is free right now. If it is not any more when
@@ -154,24 +203,27 @@ func (l *Launcher) watch() {
 	}
 }
 
-// Dispatch sends a request to the nodes that it names. Those that cannot be
-// reached do not answer.
-func (l *Launcher) Dispatch(req zeekapi.NodeDispatchRequest) {
+// Dispatch sends a request to the nodes that it names, other than those that
+// connect to the agent. Those that cannot be reached do not answer.
+func (l *Launcher) Dispatch(req zeekapi.NodeDispatchRequest) (others []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, name := range req.Nodes {
 		if k := l.links[name]; k != nil {
 			k.ask(req)
+		} else if _, ours := l.ways[name]; !ours {
+			others = append(others, name)
 		}
 	}
+	return others
 }
 
 // link connects to a node that has started.
 func (l *Launcher) link(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if port, _, ok := strings.Cut(l.ports[name], "/"); ok && l.links[name] == nil {
-		k := newLink(l, name, net.JoinHostPort("127.0.0.1", port))
+	if w, ok := l.ways[name]; ok && l.links[name] == nil {
+		k := newLink(l, name, w)
 		l.links[name] = k
 		l.all.Go(k.run)
 	}
@@ -182,6 +234,7 @@ func (l *Launcher) unlink(name string) {
 	l.mu.Lock()
 	k := l.links[name]
 	delete(l.links, name)
+	delete(l.ways, name)
 	l.mu.Unlock()
 	if k != nil {
 		k.cancel()

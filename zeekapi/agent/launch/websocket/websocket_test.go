@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -101,6 +103,8 @@ type fakeProcesses struct {
 	events  launch.Events
 	running []launch.Running
 	started chan launch.Node
+	deaf    bool // loggers serve no WebSockets
+	broker  bool
 }
 
 func newFakeProcesses() *fakeProcesses { return &fakeProcesses{started: make(chan launch.Node, 10)} }
@@ -113,7 +117,11 @@ func (p *fakeProcesses) Leave()                                               { 
 func (p *fakeProcesses) Running() []launch.Running                            { return p.running }
 func (p *fakeProcesses) Check([]launch.Node)                                  {}
 func (p *fakeProcesses) Outputs(string, int) (o zeekapi.NodeOutputs, _ error) { return o, nil }
-func (p *fakeProcesses) ZeekVersion() string                                  { return "9.9.9" }
+func (p *fakeProcesses) HasBroker() bool                                      { return p.broker }
+func (p *fakeProcesses) ServesWebSocket(n launch.Node) bool {
+	return !p.deaf || n.Role != zeekapi.RoleLogger
+}
+func (p *fakeProcesses) ZeekVersion() string { return "9.9.9" }
 
 func next(t *testing.T, l *Launcher) string {
 	t.Helper()
@@ -143,8 +151,8 @@ func expect(t *testing.T, l *Launcher, want ...string) {
 	}
 }
 
-func ask(l *Launcher, id string, nodes ...string) {
-	l.Dispatch(zeekapi.NodeDispatchRequest{ReqID: zeekapi.ReqID{ID: id}, Action: []string{"get_id_value", "x"}, Nodes: nodes})
+func ask(l *Launcher, id string, nodes ...string) (others []string) {
+	return l.Dispatch(zeekapi.NodeDispatchRequest{ReqID: zeekapi.ReqID{ID: id}, Action: []string{"get_id_value", "x"}, Nodes: nodes})
 }
 
 func TestLife(t *testing.T) {
@@ -189,6 +197,7 @@ func TestFoundNodes(t *testing.T) {
 		{Node: launch.Node{Node: zeekapi.Node{Name: "w", Env: map[string]string{"K": "v", nodescript.WebSocketVar: port}}}},
 		{Node: launch.Node{Node: zeekapi.Node{Name: "connects"}}},
 	}
+	p.broker = true
 	l := New(p, zerolog.Nop())
 	defer l.Close(t.Context())
 	if diff := cmp.Diff(map[string]string{"K": "v"}, l.Running()[0].Node.Env); diff != "" {
@@ -200,4 +209,56 @@ func TestFoundNodes(t *testing.T) {
 	expect(t, l, "w up")
 	ask(l, "r", "w")
 	expect(t, l, "w answered r")
+}
+
+// A node that serves no WebSockets connects to the agent.
+func TestNodeThatConnects(t *testing.T) {
+	p := newFakeProcesses()
+	p.deaf, p.broker = true, true
+	l := New(p, zerolog.Nop())
+	defer l.Close(t.Context())
+	l.Start(logger("l", broker.TCP(1)))
+	if n := <-p.started; n.Env[nodescript.WebSocketVar] != "" {
+		t.Errorf("environment is %v", n.Env)
+	}
+	p.events.Add(launch.Started{Node: "l"})
+	expect(t, l, "l started")
+	if got := ask(l, "r", "l"); !slices.Equal(got, []string{"l"}) {
+		t.Errorf("to be asked otherwise are %q, want the node", got)
+	}
+}
+
+// Without Broker it shows that it runs, and that is all, also to another agent.
+func TestMuteNode(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	n := logger("l", broker.TCP(uint16(listener.Addr().(*net.TCPAddr).Port)))
+	p := newFakeProcesses()
+	p.deaf = true
+	l := New(p, zerolog.Nop())
+	defer l.Close(t.Context())
+	l.Start(n)
+	<-p.started
+	p.events.Add(launch.Started{Node: "l"})
+	expect(t, l, "l started", "l up")
+	if got := ask(l, "r", "l"); len(got) != 0 {
+		t.Errorf("to be asked otherwise are %q", got)
+	}
+	expect(t, l, "l answered r")
+
+	q := newFakeProcesses()
+	q.deaf, q.running = true, []launch.Running{{Node: n}}
+	next := New(q, zerolog.Nop())
+	defer next.Close(t.Context())
+	expect(t, next, "l up")
+}
+
+func logger(name string, port broker.Port) launch.Node {
+	return launch.Node{
+		Node:    zeekapi.Node{Name: name, Role: zeekapi.RoleLogger, Port: port},
+		Cluster: []launch.Member{{Name: name, Role: zeekapi.RoleLogger, Host: netip.MustParseAddr("127.0.0.1"), Port: port}},
+	}
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
@@ -236,6 +237,14 @@ func (l *Launcher) Running() []launch.Running { return l.running }
 
 // ZeekVersion returns the version of the installed Zeek.
 func (l *Launcher) ZeekVersion() string { return l.install.text }
+
+// ServesWebSocket reports whether a node can listen for WebSockets. A logger
+// with ZeroMQ cannot: for every WebSocket Zeek would listen for logs once more,
+// at the same port, and hang when the WebSocket is closed. (Seen with Zeek
+// 8.2.2; Zeek: ZeroMQBackend::DoInit, ZeroMQBackend::DoTerminate)
+func (l *Launcher) ServesWebSocket(n launch.Node) bool {
+	return n.Role != zeekapi.RoleLogger || l.backend(n) != ZeroMQ
+}
 
 // HasBroker reports whether nodes can connect to the agent by Broker.
 func (l *Launcher) HasBroker() bool { return !l.install.noBroker }

@@ -530,6 +530,11 @@ func TestBackend(t *testing.T) {
 		if got := slices.ContainsFunc(l.args(n), func(s string) bool { return strings.HasPrefix(s, "Broker::") }); got == tt.noBroker {
 			t.Errorf("%q: without Broker is %t, has its options %t", tt.script, tt.noBroker, got)
 		}
+		for role, want := range map[zeekapi.ClusterRole]bool{zeekapi.RoleWorker: true, zeekapi.RoleLogger: tt.want != ZeroMQ} {
+			if n.Role = role; l.ServesWebSocket(n) != want {
+				t.Errorf("%q with default %q: a %s serves WebSockets: %t", tt.script, tt.byDefault, role, !want)
+			}
+		}
 	}
 }
 
