@@ -344,8 +344,12 @@ func (m *Machine) hello(now time.Time) {
 		Instance: m.self.Name, EndpointID: m.self.EndpointID,
 		Connecting: m.self.Connecting, Host: m.self.Listen.Addr(), APIVersion: apiVersion,
 	})
-	m.publish(nil, zeekapi.AgentDescription{Instance: m.self.Name, Agent: m.self.Process, Zeek: m.self.Zeek})
+	m.describe()
 	m.nextHello = now.Add(HelloInterval)
+}
+
+func (m *Machine) describe() {
+	m.publish(nil, zeekapi.AgentDescription{Instance: m.self.Name, Agent: m.self.Process, Zeek: m.self.Zeek})
 }
 
 func (m *Machine) receive(now time.Time, d *zeekapi.Dialect, msg zeekapi.Message) {

@@ -123,6 +123,9 @@ func (m *Machine) launched(now time.Time, ev launch.Event) {
 		m.answered(ev.Response)
 	case launch.Checked:
 		m.checked(now, ev)
+	case launch.Upgraded:
+		m.self.Zeek = ev.Version
+		m.describe()
 	case launch.Measured:
 		for name, n := range m.nodes {
 			n.usage = ev.Nodes[name]

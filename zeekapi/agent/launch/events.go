@@ -13,7 +13,8 @@ import (
 //
 // It needs no limit of its own: a node has at most a Started, an Up and an
 // Exited in it before it must be started again, answers are to requests of the
-// agent, which limits those, and of Measured it keeps only the last.
+// agent, which limits those, and of Measured and Upgraded it keeps only the
+// last.
 type Events struct {
 	mu     sync.Mutex
 	queue  []Event
@@ -28,11 +29,11 @@ func (e *Events) Add(ev Event) {
 	if e.closed {
 		return
 	}
-	if _, ok := ev.(Measured); ok {
-		e.queue = slices.DeleteFunc(e.queue, func(queued Event) bool {
-			_, older := queued.(Measured)
-			return older
-		})
+	switch ev.(type) {
+	case Measured:
+		e.queue = slices.DeleteFunc(e.queue, isA[Measured])
+	case Upgraded:
+		e.queue = slices.DeleteFunc(e.queue, isA[Upgraded])
 	}
 	e.queue = append(e.queue, ev)
 	e.changed()
@@ -79,4 +80,9 @@ func (e *Events) changed() {
 		close(e.wake)
 		e.wake = nil
 	}
+}
+
+func isA[E Event](ev Event) bool {
+	_, ok := ev.(E)
+	return ok
 }

@@ -109,7 +109,8 @@ type Leaver interface {
 	Leave()
 }
 
-// Event is one of Started, Up, Revived, Exited, Answered, Checked and Measured.
+// Event is one of Started, Up, Revived, Exited, Answered, Checked, Measured and
+// Upgraded.
 type Event interface{ event() }
 
 // Started says that a node runs, as the process PID.
@@ -152,6 +153,9 @@ type Checked struct {
 // Measured says what the nodes use, by name. It comes now and then.
 type Measured struct{ Nodes map[string]Usage }
 
+// Upgraded says that nodes that start from now on run that version of Zeek.
+type Upgraded struct{ Version string }
+
 // Usage is what a node uses, with all its processes.
 type Usage struct {
 	CPU    float64 // processors in use since it was last measured
@@ -165,6 +169,7 @@ func (Exited) event()   {}
 func (Answered) event() {}
 func (Checked) event()  {}
 func (Measured) event() {}
+func (Upgraded) event() {}
 
 // Node is all there is to know for starting a node.
 type Node struct {

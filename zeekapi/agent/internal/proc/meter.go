@@ -11,7 +11,8 @@ import (
 const MeasureInterval = 5 * time.Second
 
 // Measure tells now and then what nodes use, until ctx ends. What owners returns
-// says which node a process belongs to, "" for none.
+// says which node a process belongs to, "" for none; nil says that there are no
+// nodes.
 func Measure(ctx context.Context, events *launch.Events, owners func() func(pid int, s Stat) string) {
 	ticker := time.NewTicker(MeasureInterval)
 	defer ticker.Stop()
@@ -19,7 +20,11 @@ func Measure(ctx context.Context, events *launch.Events, owners func() func(pid 
 	for {
 		select {
 		case now := <-ticker.C:
-			if usage := m.Read(now, owners()); len(usage) > 0 {
+			owner := owners()
+			if owner == nil {
+				continue
+			}
+			if usage := m.Read(now, owner); len(usage) > 0 {
 				events.Add(launch.Measured{Nodes: usage})
 			}
 		case <-ctx.Done():

@@ -1,34 +1,44 @@
 package supervisor
 
-import "github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
+import (
+	"maps"
 
-// owners returns what says to which node a process belongs: the node's own and
-// those that it has started.
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
+)
+
+// owners returns what says to which node a process belongs, nil if there are no
+// nodes here.
 func (l *Launcher) owners() func(int, proc.Stat) string {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return owners(l.machine.processes())
+	nodes := l.machine.processes()
+	l.mu.Unlock()
+	return owners(nodes)
 }
 
+// owners takes nodes by their processes. To a node belongs what it has started.
+//
+// A Supervisor in a container may have told us the ID of a process that is
+// another one here. What is a node calls itself one. (Zeek: SupervisorStem::Spawn)
 func owners(nodes map[int]string) func(int, proc.Stat) string {
+	maps.DeleteFunc(nodes, func(pid int, name string) bool {
+		s, err := proc.Read(pid)
+		return err != nil || s.Name != processName(name)
+	})
+	if len(nodes) == 0 {
+		return nil
+	}
 	return func(pid int, s proc.Stat) string {
-		if name := nodes[pid]; name != "" && isNode(s, name) {
+		if name, ok := nodes[pid]; ok {
 			return name
 		}
-		if name := nodes[s.Parent]; name != "" {
-			if parent, err := proc.Read(s.Parent); err == nil && isNode(parent, name) {
-				return name
-			}
-		}
-		return ""
+		return nodes[s.Parent]
 	}
 }
 
-// isNode reports whether a process calls itself as Zeek has its nodes do. A
-// Supervisor in a container may have told us the ID of a process that is another
-// one here. (Zeek: SupervisorStem::Spawn)
-func isNode(s proc.Stat, name string) bool {
-	const longest = 15 // bytes that the kernel keeps
-	name = "zeek." + name
-	return s.Name == name[:min(len(name), longest)]
+// processName returns what the process of a node calls itself, as far as the
+// kernel keeps it.
+func processName(node string) string {
+	const longest = 15 // bytes
+	name := "zeek." + node
+	return name[:min(len(name), longest)]
 }

@@ -33,6 +33,7 @@ func (l *Launcher) Check(nodes []launch.Node) {
 		return
 	}
 	l.all.Go(func() {
+		l.look(l.closing)
 		for _, result := range l.check(l.closing, nodes) {
 			l.events.Add(result)
 		}
@@ -240,7 +241,7 @@ func (l *Launcher) scriptFiles(script, dir string) []string {
 	if filepath.IsAbs(script) {
 		bases = []string{script}
 	} else {
-		for _, d := range append([]string{dir}, filepath.SplitList(l.install.path)...) {
+		for _, d := range append([]string{dir}, filepath.SplitList(l.zeek().path)...) {
 			bases = append(bases, filepath.Join(d, script))
 		}
 	}

@@ -240,7 +240,7 @@ func TestScriptsAreParsedOnce(t *testing.T) {
 func TestScriptsInTheNodesDirectory(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
-	l.install.path = "/nonexistent"
+	l.zeek().path = "/nonexistent"
 	n := node("worker", "")
 	n.Scripts = []string{"own.zeek"}
 	if err := os.MkdirAll(l.nodeDir("worker"), 0o755); err != nil {

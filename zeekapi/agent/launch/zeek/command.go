@@ -75,13 +75,13 @@ func (l *Launcher) args(n launch.Node) []string {
 	if n.Interface != "" {
 		args = append(args, "-i", n.Interface)
 	}
-	if l.install.version.atLeast(8, 1) {
+	if l.zeek().version.atLeast(8, 1) {
 		args = append(args, backendScripts+string(l.backend(n)))
 	}
 	args = append(args, l.scripts.Defaults)
 	args = append(args, n.Scripts...)
 	args = append(args, l.scripts.Node)
-	if l.install.noBroker {
+	if l.zeek().noBroker {
 		return args
 	}
 	switch tls := l.config.TLS; tls.Mode {
@@ -117,7 +117,7 @@ func (l *Launcher) backend(n launch.Node) Backend {
 			}
 		}
 	}
-	if l.config.Backend == "" && l.install.noBroker {
+	if l.config.Backend == "" && l.zeek().noBroker {
 		return ZeroMQ
 	}
 	return cmp.Or(l.config.Backend, Broker)
@@ -142,10 +142,10 @@ func (l *Launcher) agent() nodescript.Agent {
 func (l *Launcher) environ(n launch.Node) []string {
 	env := os.Environ()
 	set := func(key, value string) { env = append(env, key+"="+value) }
-	if l.install.path != "" {
-		set("ZEEKPATH", ".:"+l.install.path) // the node's directory may have a colon in its name
+	if l.zeek().path != "" {
+		set("ZEEKPATH", ".:"+l.zeek().path) // the node's directory may have a colon in its name
 	}
-	if os.Getenv("ZEEK_DEFAULT_CONNECT_RETRY") == "" && !l.install.version.atLeast(7, 2) {
+	if os.Getenv("ZEEK_DEFAULT_CONNECT_RETRY") == "" && !l.zeek().version.atLeast(7, 2) {
 		set("ZEEK_DEFAULT_CONNECT_RETRY", "1") // up to a minute by default
 	}
 	for _, key := range slices.Sorted(maps.Keys(n.Env)) {

@@ -258,7 +258,7 @@ func TestMeter(t *testing.T) {
 		used += m.Read(now, l.owners())["worker"].CPU
 		return used > 0
 	})
-	if got := m.Read(now, start(t, Config{}).owners()); len(got) != 0 {
-		t.Errorf("without nodes: %+v", got)
+	if start(t, Config{}).owners() != nil {
+		t.Error("without nodes there are processes of some")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // installation is what there is to know of an installed Zeek.
@@ -22,6 +25,37 @@ type installation struct {
 
 	// noBroker says that it was built without Broker.
 	noBroker bool
+
+	file fs.FileInfo // of binary, by which to know another; nil: there was none
+}
+
+// zeek returns what is known of the installed Zeek.
+func (l *Launcher) zeek() *installation { return l.install.Load() }
+
+// look inspects Zeek again if its program is another than before: it may be
+// upgraded while nodes run, and what starts from then on has the new one.
+func (l *Launcher) look(ctx context.Context) {
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	old := l.zeek()
+	file, err := os.Stat(old.binary)
+	if err != nil || old.file != nil && os.SameFile(file, old.file) && file.ModTime().Equal(old.file.ModTime()) && file.Size() == old.file.Size() {
+		return // what is not there will not start
+	}
+	log := l.config.Log.With().Str("zeek", old.binary).Str("before", old.text).Logger()
+	install, err := inspect(ctx, old.binary)
+	if err != nil {
+		log.Warn().Err(err).Msg("Zeek was replaced, but not by one that can be used")
+		return
+	}
+	install.file = file
+	if install.noBroker != old.noBroker {
+		log.Warn().Str("version", install.text).Msg("Zeek was replaced by one that has Broker where the other had not, or the other way around; restart the agent")
+	} else {
+		log.Info().Str("version", install.text).Msg("Zeek was replaced")
+	}
+	l.install.Store(&install)
+	l.events.Add(launch.Upgraded{Version: install.text})
 }
 
 type version struct{ major, minor int }

@@ -31,7 +31,7 @@ type parseKey [sha256.Size]byte
 func (l *Launcher) parseKey(n launch.Node) parseKey {
 	h := sha256.New()
 	say := func(s string) { fmt.Fprintf(h, "%d %s\n", len(s), s) }
-	addFile(h, l.install.binary, 0)
+	addFile(h, l.zeek().binary, 0)
 	if len(n.Scripts) > 0 {
 		say(string(n.Role)) // which Zeek's scripts and ours load whatever it is
 	}
@@ -110,10 +110,10 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	if err := l.prepare(withoutMetrics(n), dir); err != nil {
 		return zeekapi.NodeOutputs{}, err
 	}
-	cmd := exec.CommandContext(ctx, l.install.binary, append([]string{"--parse-only"}, l.parseArgs(n)...)...)
+	cmd := exec.CommandContext(ctx, l.zeek().binary, append([]string{"--parse-only"}, l.parseArgs(n)...)...)
 	cmd.Dir, cmd.Env = dir, l.environ(n)
 	// Where Zeek's own path is not known none can be put before it.
-	if path := cmp.Or(n.Env["ZEEKPATH"], l.install.path); path != "" && !strings.Contains(dir, ":") {
+	if path := cmp.Or(n.Env["ZEEKPATH"], l.zeek().path); path != "" && !strings.Contains(dir, ":") {
 		if err := os.MkdirAll(l.nodeDir(n.Name), 0o755); err != nil {
 			return zeekapi.NodeOutputs{}, err
 		}

@@ -33,6 +33,7 @@ var errStatusUnknown = errors.New("it ended, how is not known as an earlier agen
 
 // run is the life of a node. It ends early when ctx does.
 func (l *Launcher) run(ctx context.Context, n launch.Node) error {
+	l.look(ctx)
 	if err := l.prepare(n, l.nodeDir(n.Name)); err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (l *Launcher) prepare(n launch.Node, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, layoutFile), layout(n, l.install.version), 0o644)
+	return atomicfile.Write(filepath.Join(dir, layoutFile), layout(n, l.zeek().version), 0o644)
 }
 
 // refuse says what is wrong with a node that cannot be put into a directory or
@@ -75,7 +76,7 @@ func refuse(n launch.Node) error {
 func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	dir := l.nodeDir(n.Name)
 	note := l.newNote(n)
-	cmd := exec.Command(l.install.binary, l.args(n)...)
+	cmd := exec.Command(l.zeek().binary, l.args(n)...)
 	cmd.Dir, cmd.Env = dir, append(l.environ(n), tokenVar+"="+note.Token+":"+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	note.Args = cmd.Args

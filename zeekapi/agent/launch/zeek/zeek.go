@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -92,7 +93,8 @@ type Config struct {
 // bus.
 type Launcher struct {
 	config  Config
-	install installation
+	install atomic.Pointer[installation]
+	looking sync.Mutex // for another install
 	scripts nodescript.Files
 	events  launch.Events
 	killed  context.Context // done when nodes must end at once
@@ -171,7 +173,9 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience
 	}
-	l := &Launcher{config: c, install: install, nodes: make(map[string]*life)}
+	l := &Launcher{config: c, nodes: make(map[string]*life)}
+	install.file, _ = os.Stat(install.binary) // if it is not there, any later one is new
+	l.install.Store(&install)
 	if l.owned, err = own(ctx, c.StateDir); err != nil {
 		return nil, err
 	}
@@ -236,7 +240,7 @@ func (l *Launcher) nodeDir(name string) string { return filepath.Join(l.nodesDir
 func (l *Launcher) Running() []launch.Running { return l.running }
 
 // ZeekVersion returns the version of the installed Zeek.
-func (l *Launcher) ZeekVersion() string { return l.install.text }
+func (l *Launcher) ZeekVersion() string { return l.zeek().text }
 
 // ServesWebSocket reports whether a node can listen for WebSockets. A logger
 // with ZeroMQ cannot: for every WebSocket Zeek would listen for logs once more,
@@ -247,7 +251,7 @@ func (l *Launcher) ServesWebSocket(n launch.Node) bool {
 }
 
 // HasBroker reports whether nodes can connect to the agent by Broker.
-func (l *Launcher) HasBroker() bool { return !l.install.noBroker }
+func (l *Launcher) HasBroker() bool { return !l.zeek().noBroker }
 
 // Start starts a node.
 func (l *Launcher) Start(n launch.Node) {
@@ -290,9 +294,13 @@ func (l *Launcher) groups() map[int]string {
 	return groups
 }
 
-// owners returns what says to which node a process belongs.
+// owners returns what says to which node a process belongs, nil if there are no
+// nodes.
 func (l *Launcher) owners() func(int, proc.Stat) string {
 	groups := l.groups()
+	if len(groups) == 0 {
+		return nil
+	}
 	return func(_ int, s proc.Stat) string { return groups[s.Group] }
 }
 

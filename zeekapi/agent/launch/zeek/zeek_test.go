@@ -307,10 +307,10 @@ func TestBinaryVanishes(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	binary := filepath.Join(t.TempDir(), "zeek")
-	if err := os.Symlink(l.install.binary, binary); err != nil {
+	if err := os.Symlink(l.zeek().binary, binary); err != nil {
 		t.Fatal(err)
 	}
-	l.install.binary = binary
+	l.zeek().binary = binary
 	if wrong := errorsOf(t, l, node("worker", "")); len(wrong) > 0 {
 		t.Error(wrong)
 	}
@@ -389,7 +389,7 @@ func TestStateDirectoryHasOneOwner(t *testing.T) {
 	dir := t.TempDir()
 	first := start(t, Config{StateDir: dir})
 	want := "state directory " + dir + " is in use by another agent"
-	if _, err := newLauncher(t.Context(), Config{StateDir: dir}, first.install); err == nil || err.Error() != want {
+	if _, err := newLauncher(t.Context(), Config{StateDir: dir}, *first.zeek()); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	first.Close(t.Context())
@@ -521,7 +521,8 @@ func TestBackend(t *testing.T) {
 		{script: "/opt/zeek/share/zeek/policy/frameworks/cluster/backend/zeromq/main.zeek", want: ZeroMQ},
 		{script: "frameworks/cluster/backend/broker", byDefault: "zeromq", want: Broker},
 	} {
-		l := &Launcher{config: Config{StateDir: "/s", Backend: Backend(tt.byDefault), TLS: security.Config{Mode: security.Off}}, install: installation{version: version{9, 0}, noBroker: tt.noBroker}}
+		l := &Launcher{config: Config{StateDir: "/s", Backend: Backend(tt.byDefault), TLS: security.Config{Mode: security.Off}}}
+		l.install.Store(&installation{version: version{9, 0}, noBroker: tt.noBroker})
 		n := node("w", "")
 		n.Scripts = []string{tt.script}
 		if got := l.args(n)[0]; got != backendScripts+string(tt.want) {
@@ -553,7 +554,8 @@ func TestArgsByVersion(t *testing.T) {
 		{version{8, 1}, true, false},
 		{version{9, 0}, true, false},
 	} {
-		l := &Launcher{config: Config{StateDir: "/s"}, install: installation{version: tt.version, path: "/zeek"}}
+		l := &Launcher{config: Config{StateDir: "/s"}}
+		l.install.Store(&installation{version: tt.version, path: "/zeek"})
 		if got := slices.Contains(l.args(node("w", "")), "policy/frameworks/cluster/backend/broker"); got != tt.backend {
 			t.Errorf("Zeek %s: backend script is %t", tt.version, got)
 		}
@@ -574,6 +576,7 @@ func TestAgentAddress(t *testing.T) {
 		"10.0.0.1:2151": "10.0.0.1",
 	} {
 		l := &Launcher{config: Config{Agent: netip.MustParseAddrPort(listen)}}
+		l.install.Store(&installation{})
 		if !slices.Contains(l.environ(node("w", "")), "ZEEK_AGENT_ADDR="+want) {
 			t.Errorf("an agent on %s is not at %s", listen, want)
 		}
@@ -633,8 +636,8 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close(t.Context())
-	if want := (version{8, 0}); l.install.version != want {
-		t.Errorf("version is %s, want %s", l.install.version, want)
+	if want := (version{8, 0}); l.zeek().version != want {
+		t.Errorf("version is %s, want %s", l.zeek().version, want)
 	}
 	for _, script := range []string{l.scripts.Defaults, l.scripts.Node} {
 		if _, err := os.Stat(script); err != nil {

@@ -1,0 +1,73 @@
+package zeek
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// What starts after Zeek was upgraded is started as that Zeek wants it, and the
+// agent tells about it.
+func TestZeekIsReplaced(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := start(t, Config{})
+	binary := filepath.Join(t.TempDir(), "zeek")
+	replace := func(text string) {
+		t.Helper()
+		next := binary + ".next"
+		if err := os.WriteFile(next, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, binary); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version := func(v string) string { return fmt.Sprintf("%s=%s exec %q \"$@\"", standIn, v, self) }
+	replace(version("8.0.10"))
+	l.look(t.Context())
+	l.zeek().binary = binary
+	l.look(t.Context())
+	if ev := next[launch.Upgraded](t, l); ev.Version != "8.0.10" {
+		t.Errorf("at first: %+v", ev)
+	}
+	n := node("w", "")
+	loadsBackend := func() bool { return slices.Contains(l.args(n), backendScripts+string(Broker)) }
+	if loadsBackend() {
+		t.Error("8.0 is to load a backend")
+	}
+
+	pid := running(t, l, n)
+	replace(version("8.2.2"))
+	l.Check([]launch.Node{n})
+	if ev := next[launch.Upgraded](t, l); ev.Version != "8.2.2" || l.ZeekVersion() != "8.2.2" {
+		t.Errorf("after the upgrade: %+v", ev)
+	}
+	if checked := next[launch.Checked](t, l); checked.Err != nil {
+		t.Error(checked.Err)
+	}
+	if !loadsBackend() {
+		t.Error("8.2 is not to load a backend")
+	}
+	if !alive(pid) {
+		t.Error("the node did not survive")
+	}
+
+	replace("exit 1")
+	l.look(t.Context())
+	if got := l.ZeekVersion(); got != "8.2.2" {
+		t.Errorf("replaced by what does not work: %s", got)
+	}
+	replace(version("7.0.1"))
+	l.Start(node("x", "end"))
+	if ev := next[launch.Upgraded](t, l); ev.Version != "7.0.1" {
+		t.Errorf("after the downgrade: %+v", ev)
+	}
+}
