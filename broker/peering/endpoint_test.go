@@ -398,6 +398,18 @@ func TestManyPeers(t *testing.T) {
 	}
 }
 
+// A peer that said goodbye is no failure of ours to do so, whatever there is
+// still to do before it is no peer any more.
+func TestLeaveAfterBye(t *testing.T) {
+	conn, other := net.Pipe()
+	t.Cleanup(func() { other.Close() })
+	l := newLink(t.Context(), newEndpoint(t, Config{}), conn, nil)
+	l.fail(ErrPeerBye)
+	if err := l.leave(testContext(t), broker.ErrClosed); err != nil {
+		t.Error(err)
+	}
+}
+
 // closedListener is one that somebody else closed.
 type closedListener struct{ accepts atomic.Int64 }
 

@@ -561,7 +561,11 @@ func (l *link) ping(ctx context.Context, payload []byte) error {
 		defer l.pongMu.Unlock()
 		delete(l.pongs, string(payload))
 	}()
-	if err := l.out.Keep(ctx, l.pingFrame(payload)); err != nil {
+	err := l.out.Keep(ctx, l.pingFrame(payload))
+	switch {
+	case errors.Is(err, broker.ErrClosed): // the link has ended, which has a reason
+		return context.Cause(l.ctx)
+	case err != nil:
 		return err
 	}
 	select {
