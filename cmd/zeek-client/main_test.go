@@ -16,7 +16,7 @@ func TestCommandLine(t *testing.T) {
 		code           int
 		stdout, stderr string // what begins them
 	}{
-		{nil, 1, "", "error: please provide a command to execute.\n"},
+		{[]string{}, 1, "", "error: please provide a command to execute.\n"},
 		{[]string{"-q"}, 1, "", ""},
 		{[]string{"--vers"}, 0, version + "\n", ""},
 		{[]string{"--ver"}, 2, "", "error: unknown flag: --ver"},
