@@ -1,6 +1,7 @@
 package zeek
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -55,6 +56,10 @@ func TestCheck(t *testing.T) {
 	if err := os.WriteFile(unclosed, []byte("unclosed"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	self, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cpu := int64(1 << 40)
 	changes := []struct {
 		name   string
@@ -72,7 +77,7 @@ func TestCheck(t *testing.T) {
 		{"script", func(n *launch.Node) { n.Scripts = []string{bad} }, "scripts do not load: error in bad.zeek, line 1: syntax error"},
 		{"unclosed", func(n *launch.Node) { n.Scripts = []string{unclosed} }, "scripts do not load: error: syntax error, at end of file unclosed.zeek"},
 		{"option", func(n *launch.Node) { n.Scripts = []string{"-x"} }, `"-x" does not name a script`},
-		{"port", func(n *launch.Node) { n.Port = taken }, fmt.Sprintf("port %d is in use by zeek.test (process %d)", taken.Number, os.Getpid())},
+		{"port", func(n *launch.Node) { n.Port = taken }, fmt.Sprintf("port %d is in use by %s (process %d)", taken.Number, bytes.TrimSpace(self), os.Getpid())},
 		{"first", func(n *launch.Node) { n.Port = broker.TCP(1) }, ""},
 		{"second", func(n *launch.Node) { n.MetricsPort = broker.TCP(1) }, "metrics port 1 is also that of node first"},
 		{"both", func(n *launch.Node) { n.Interface, n.Port = "nosuchdev", taken }, "no such network interface\nport"},
