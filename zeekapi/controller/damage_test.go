@@ -19,6 +19,7 @@ import (
 // machines do: bits flip, blocks are zero or swapped, the end is missing. What
 // is loaded then is what was saved, or there is an error that names the file.
 func TestStoreDamaged(t *testing.T) {
+	t.Parallel()
 	rounds := scale(200, 20_000)
 	dir := t.TempDir()
 	whole := filepath.Join(dir, "whole.db")

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -20,24 +21,40 @@ import (
 
 // site is a controller that listens on real sockets.
 type site struct {
+	siteConfig
 	t       *testing.T
-	native  string // address
-	clients string // address
+	address string // of agents
+	clients string // address of clients
 	end     func()
 }
 
-// newSite starts a controller at an address of agents, or at any.
-func newSite(t *testing.T, store *controller.Store, native string) *site {
+// siteConfig says what is special about a site.
+type siteConfig struct {
+	store          *controller.Store
+	native         string        // the address of agents; without, any
+	requestTimeout time.Duration // without, one that only failing tests meet
+	impatient      bool          // notices soon when a peer is silent
+}
+
+// peering is the configuration of an endpoint of the site.
+func (c siteConfig) peering(subscriptions ...string) peering.Config {
+	p := peering.Config{Subscriptions: subscriptions, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond, Log: zerolog.Nop()}
+	if c.impatient {
+		p.PingInterval, p.PeerTimeout = 100*time.Millisecond, 2*time.Second
+	}
+	return p
+}
+
+func newSite(t *testing.T, c siteConfig) *site {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	endpoint, err := peering.New(peering.Config{
-		Subscriptions: controller.Topics(dialects), ReceiveOverflow: broker.OverflowBlock,
-		PingInterval: 100 * time.Millisecond, PeerTimeout: time.Second, Log: zerolog.Nop(),
-	})
+	atController := c.peering(controller.Topics(dialects)...)
+	atController.ReceiveOverflow = broker.OverflowBlock
+	endpoint, err := peering.New(atController)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, err := endpoint.Listen(ctx, native)
+	addr, err := endpoint.Listen(ctx, cmp.Or(c.native, "127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,19 +64,19 @@ func newSite(t *testing.T, store *controller.Store, native string) *site {
 	}
 	server := websocket.NewServer(websocket.ServerConfig{ReceiveOverflow: broker.OverflowBlock, SendOverflow: broker.OverflowDisconnect})
 	settings := controller.DefaultSettings()
-	settings.RequestTimeout = 2 * time.Second
+	settings.RequestTimeout = cmp.Or(c.requestTimeout, time.Minute)
 	var group sync.WaitGroup
 	group.Go(func() { _ = server.Serve(ctx, listener) })
 	group.Go(func() {
 		err := controller.Run(ctx, controller.Config{
 			Settings: settings, Buses: []broker.Bus{endpoint, server}, Dialer: endpoint,
-			Dialects: dialects, Store: store, Log: zerolog.Nop(),
+			Dialects: dialects, Store: c.store, Log: zerolog.Nop(),
 		})
 		if err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	s := &site{t: t, native: addr.String(), clients: listener.Addr().String()}
+	s := &site{siteConfig: c, t: t, address: addr.String(), clients: listener.Addr().String()}
 	s.end = sync.OnceFunc(func() {
 		cancel()
 		endpoint.Close()
@@ -94,11 +111,7 @@ type remote struct {
 // agent starts an agent that connects to an address, again and again.
 func (s *site) agent(name, address string) *remote {
 	s.t.Helper()
-	endpoint, err := peering.New(peering.Config{
-		Subscriptions: []string{modern.Topics.Agent(name)},
-		PingInterval:  100 * time.Millisecond, PeerTimeout: time.Second,
-		RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond, Log: zerolog.Nop(),
-	})
+	endpoint, err := peering.New(s.peering(modern.Topics.Agent(name)))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -237,28 +250,38 @@ func (p *party) known(agents int) {
 	}[agents])
 }
 
-func TestAgentKilled(t *testing.T) {
-	s := newSite(t, nil, "127.0.0.1:0")
-	a := s.agent("a", s.native)
+// An agent that is away when a deployment begins is not forgotten.
+func TestAgentKilledBefore(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig{requestTimeout: 2 * time.Second})
+	a := s.agent("a", s.address)
 	client := s.client()
 	client.known(1)
 	a.kill()
 	client.known(0)
-
-	// Before a deployment: it is not forgotten.
 	client.ask(stage("r1", config("c1", "a")), "answer StageConfigurationResponse r1 [T = c1]")
 	client.ask(deploy("r2"), "answer DeployResponse r2 [F request timed out] [F waited for a]")
-	a = s.agent("a", s.native)
+	a = s.agent("a", s.address)
 	a.takes("c1")
 	client.untilDeployed("c1")
+}
 
-	// During one: the client hears of its successor.
+func TestAgentKilled(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig{})
+	a := s.agent("a", s.address)
+	client := s.client()
+	client.known(1)
+	client.ask(set2(client, "r1", config("c1", "a")), "answer DeployResponse r1 [T a] [T = c1]")
+	a.takes("c1")
+
+	// During a deployment: the client hears of its successor.
 	close(a.mute)
 	client.ask(stage("r3", config("c2", "a")), "answer StageConfigurationResponse r3 [T = c2]")
 	client.say(modern.Topics.Controller, deploy("r4"))
 	a.takes("c2")
 	a.kill()
-	a = s.agent("a", s.native)
+	a = s.agent("a", s.address)
 	a.takes("c2")
 	for {
 		answer, ok := client.hear()
@@ -275,7 +298,7 @@ func TestAgentKilled(t *testing.T) {
 
 	// Afterwards: nobody has to ask.
 	a.kill()
-	a = s.agent("a", s.native)
+	a = s.agent("a", s.address)
 	a.takes("c2")
 }
 
@@ -358,8 +381,9 @@ func (p *proxy) silence() {
 // A network that falls silent is as good as none: the agent that comes back by
 // another connection gets what it missed.
 func TestNetworkFallsSilent(t *testing.T) {
-	s := newSite(t, nil, "127.0.0.1:0")
-	p := newProxy(t, s.native)
+	t.Parallel()
+	s := newSite(t, siteConfig{impatient: true})
+	p := newProxy(t, s.address)
 	a := s.agent("a", p.listener.Addr().String())
 	client := s.client()
 	client.known(1)
@@ -374,8 +398,9 @@ func TestNetworkFallsSilent(t *testing.T) {
 
 // What a client that goes away has asked for is done nevertheless.
 func TestClientVanishes(t *testing.T) {
-	s := newSite(t, nil, "127.0.0.1:0")
-	a := s.agent("a", s.native)
+	t.Parallel()
+	s := newSite(t, siteConfig{})
+	a := s.agent("a", s.address)
 	client := s.client()
 	client.known(1)
 	client.ask(stage("r1", config("c1", "a")), "answer StageConfigurationResponse r1 [T = c1]")
@@ -384,14 +409,15 @@ func TestClientVanishes(t *testing.T) {
 	a.takes("c1")
 	client.Close()
 	a.kill()
-	s.agent("a", s.native).takes("c1")
+	s.agent("a", s.address).takes("c1")
 	s.client().untilDeployed("c1")
 }
 
 // A client that asks as fast as it can costs the others patience, no more.
 func TestClientFloods(t *testing.T) {
-	s := newSite(t, nil, "127.0.0.1:0")
-	s.agent("a", s.native)
+	t.Parallel()
+	s := newSite(t, siteConfig{})
+	s.agent("a", s.address)
 	client, flood := s.client(), s.client()
 	client.known(1)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -411,7 +437,7 @@ func TestClientFloods(t *testing.T) {
 	})
 	defer group.Wait()
 	defer cancel()
-	for i := range 8 {
+	for i := range 5 {
 		id := fmt.Sprint("r", i)
 		client.ask(set2(client, id, config("c"+id, "a")), fmt.Sprintf("answer DeployResponse %s [T a] [T = c%s]", id, id))
 	}
@@ -420,10 +446,11 @@ func TestClientFloods(t *testing.T) {
 // The controller goes and another takes over at the same address, while agents
 // stay.
 func TestControllerReplaced(t *testing.T) {
+	t.Parallel()
 	file := t.TempDir() + "/controller.db"
 	store := openStore(t, file)
-	s := newSite(t, store, "127.0.0.1:0")
-	a := s.agent("a", s.native)
+	s := newSite(t, siteConfig{store: store})
+	a := s.agent("a", s.address)
 	client := s.client()
 	client.known(1)
 	client.ask(set2(client, "r1", config("c1", "a")), "answer DeployResponse r1 [T a] [T = c1]")
@@ -431,7 +458,7 @@ func TestControllerReplaced(t *testing.T) {
 	s.end()
 	store.Close()
 
-	s = newSite(t, openStore(t, file), s.native)
+	s = newSite(t, siteConfig{store: openStore(t, file), native: s.address})
 	a.takes("c1")
 	client = s.client()
 	client.known(1)

@@ -9,12 +9,17 @@ import (
 
 var long = flag.Bool("long", false, "run simulations and damage for minutes rather than seconds")
 
+// race is whether the race detector is there, with which all takes several
+// times as long. What one goroutine does alone need not be repeated with it as
+// often as without.
+var race bool
+
 // scale returns how often to do what gets better with repetition.
 func scale(usual, whenLong int) int {
 	switch {
 	case *long:
 		return whenLong
-	case testing.Short():
+	case testing.Short(), race:
 		return usual / 4
 	}
 	return usual

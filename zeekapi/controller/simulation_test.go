@@ -22,6 +22,7 @@ import (
 // are restarted, the latter also in the middle of what it does. Whatever
 // happens, the controller must keep its promises.
 func TestSimulation(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ agents, seeds, whenLong int }{
 		{1, 200, 10_000},
 		{4, 300, 20_000},
@@ -29,8 +30,9 @@ func TestSimulation(t *testing.T) {
 		{10_000, 1, 20},
 	} {
 		t.Run(fmt.Sprint(tt.agents), func(t *testing.T) {
-			if tt.agents == 10_000 && testing.Short() {
-				t.Skip("takes seconds")
+			t.Parallel()
+			if tt.agents == 10_000 && !*long && (testing.Short() || race) {
+				t.Skip("takes half a minute with the race detector, and has but one goroutine")
 			}
 			steps, answers, outcomes := 0, 0, make(map[zeekapi.Outcome]int)
 			for seed := range max(1, scale(tt.seeds, tt.whenLong)) {
