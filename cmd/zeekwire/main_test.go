@@ -3,13 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/zeekwire/zeekwire/internal/freeaddr"
 )
 
 // output is a writer for several goroutines.
@@ -146,22 +147,13 @@ func TestHelpSaysWhatAnAddressMayBe(t *testing.T) {
 	}
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // The commands as a user calls them, in one process.
 func TestServices(t *testing.T) {
+	t.Parallel()
 	for _, tls := range []string{"off", "anonymous"} {
 		t.Run("tls "+tls, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			native, clients, listens := freeAddress(t), freeAddress(t), freeAddress(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			native, clients, listens := freeaddr.TCP(t), freeaddr.TCP(t), freeaddr.TCP(t)
 			var services sync.WaitGroup
 			service := func(args ...string) {
 				services.Go(func() {

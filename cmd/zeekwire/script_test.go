@@ -32,6 +32,10 @@ import (
 
 var update = flag.Bool("update", false, "write the outputs that scripts want anew")
 
+// raceOptions keep commands from waiting a second for reports when they end,
+// where they have the race detector in them.
+const raceOptions = "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
 	testscript.Main(leakChecked{m}, map[string]func(){"zeekwire": main})
 }
@@ -86,6 +90,7 @@ func TestScripts(t *testing.T) {
 			env.Values[servicesKey{}] = &services{security: layer, running: make(map[string]func())}
 			env.Setenv("TERM", "xterm-256color")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", raceOptions)
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -227,7 +232,7 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Path, cmd.Err = path, nil
 	cmd.Dir = ts.MkAbs(".")
 	for _, name := range []string{
-		"PATH", "HOME", "TERM", "TZ", "NO_COLOR", "GOCOVERDIR",
+		"PATH", "HOME", "TERM", "TZ", "NO_COLOR", "GOCOVERDIR", "GORACE",
 		"ZEEK_CLIENT_CONFIG_FILE", "ZEEK_CLIENT_CONFIG_SETTINGS", "ZEEKWIRE_TOKEN",
 	} {
 		if v := ts.Getenv(name); v != "" {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/zeekwire/zeekwire/internal/freeaddr"
 )
 
 // TestServiceScripts runs controllers and agents as systemd does, as processes.
@@ -29,6 +31,7 @@ import (
 //
 // and the variables NATIVE, CLIENTS, AGENT, HTTP and HTTP2, each a free address.
 func TestServiceScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/service",
 		UpdateScripts:       *update,
@@ -36,7 +39,7 @@ func TestServiceScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			for _, name := range []string{"NATIVE", "CLIENTS", "AGENT", "HTTP", "HTTP2"} {
-				env.Setenv(name, freeAddress(t))
+				env.Setenv(name, freeaddr.TCP(t))
 			}
 			dir, err := os.MkdirTemp("", "zeekwire") // a socket's name must be short
 			if err != nil {
@@ -52,7 +55,8 @@ func TestServiceScripts(t *testing.T) {
 				os.RemoveAll(dir)
 			})
 			env.Setenv("NOTIFY_SOCKET", name)
-			env.Values[systemdKey{}] = conn
+			env.Setenv("GORACE", raceOptions)
+			env.Values[systemdKey{}] = whatIsTold(conn)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -67,20 +71,37 @@ func TestServiceScripts(t *testing.T) {
 
 type systemdKey struct{}
 
+// whatIsTold returns what systemd is told until the socket is closed. What is not read
+// at once would be lost, as the socket has room for a few messages only.
+func whatIsTold(conn *net.UnixConn) <-chan string {
+	told := make(chan string, 10_000)
+	go func() {
+		defer close(told)
+		b := make([]byte, 4096)
+		for {
+			n, err := conn.Read(b)
+			if err != nil {
+				return
+			}
+			told <- string(b[:n])
+		}
+	}()
+	return told
+}
+
 func awaitNotification(ts *testscript.TestScript, _ bool, args []string) {
 	pattern, err := regexp.Compile(strings.Join(args, " "))
 	ts.Check(err)
-	conn := ts.Value(systemdKey{}).(*net.UnixConn)
-	ts.Check(conn.SetReadDeadline(time.Now().Add(scriptPatience)))
-	b := make([]byte, 4096)
+	late := time.After(scriptPatience)
 	for {
-		n, err := conn.Read(b)
-		if err != nil {
-			ts.Fatalf("systemd has not heard %s: %v", pattern, err)
-		}
-		ts.Logf("systemd hears %q", b[:n])
-		if pattern.Match(b[:n]) {
-			return
+		select {
+		case text := <-ts.Value(systemdKey{}).(<-chan string):
+			ts.Logf("systemd hears %q", text)
+			if pattern.MatchString(text) {
+				return
+			}
+		case <-late:
+			ts.Fatalf("systemd has not heard %s", pattern)
 		}
 	}
 }
@@ -125,7 +146,9 @@ func writeMetrics(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
-	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
+	signals := map[string]os.Signal{
+		"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT,
+	}
 	pattern, err := regexp.Compile(args[1])
 	ts.Check(err)
 	for _, cmd := range ts.BackgroundCmds() {

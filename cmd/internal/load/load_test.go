@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/internal/freeaddr"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
@@ -224,7 +224,7 @@ type process struct {
 
 func startController(t *testing.T, binary string, args ...string) *process {
 	t.Helper()
-	p := &process{native: freeAddress(t), websocket: freeAddress(t)}
+	p := &process{native: freeaddr.TCP(t), websocket: freeaddr.TCP(t)}
 	var err error
 	if p.stderr, err = os.Create(filepath.Join(t.TempDir(), "stderr")); err != nil {
 		t.Fatal(err)
@@ -246,17 +246,6 @@ func startController(t *testing.T, binary string, args ...string) *process {
 		}
 	})
 	return p
-}
-
-// freeAddress is one that was free a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // connect returns a client with a token, if that is not "".

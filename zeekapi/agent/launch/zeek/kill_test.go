@@ -25,6 +25,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/internal/freeaddr"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
@@ -144,12 +145,7 @@ type agentPlace struct{ dir, addr, exit string }
 
 func newPlace(t *testing.T) agentPlace {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	p := agentPlace{dir: t.TempDir(), addr: l.Addr().String()}
+	p := agentPlace{dir: t.TempDir(), addr: freeaddr.TCP(t)}
 	t.Cleanup(func() {
 		for _, m := range p.marks(t) {
 			t.Errorf("%s: process %d is left", filepath.Base(m.dir), m.id.PID)
