@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/zeekwire/zeekwire/internal/freeaddr"
@@ -24,7 +25,7 @@ import (
 //
 //	notified PATTERN               wait until systemd has heard something like it
 //	get STATUS URL PATTERN         wait until an HTTP server answers like that
-//	metrics URL FILE               write the names and types of metrics to a file
+//	metrics URL FILE               check metrics as promtool does, and write their names and types to a file
 //	signal NAME PATTERN            send a signal to the process in the background
 //	                               whose command line matches
 //	await PATTERN COMMAND...       run a command until its output matches
@@ -135,6 +136,14 @@ func awaitHTTP(ts *testscript.TestScript, _ bool, args []string) {
 func writeMetrics(ts *testscript.TestScript, _ bool, args []string) {
 	_, body, err := httpGet("http://" + args[0])
 	ts.Check(err)
+	problems, err := promlint.New(strings.NewReader(body)).Lint() // what "promtool check metrics" does
+	ts.Check(err)
+	for _, p := range problems {
+		ts.Logf("%s: %s", p.Metric, p.Text)
+	}
+	if len(problems) > 0 {
+		ts.Fatalf("%s does not say it as Prometheus wants", args[0])
+	}
 	var ours []string
 	for line := range strings.Lines(body) {
 		if name, ok := strings.CutPrefix(line, "# TYPE zeekwire_"); ok {
