@@ -162,12 +162,13 @@ var escapes = [256]byte{
 }
 
 // appendString escapes what Broker does. A zero byte, which Zeek writes like any
-// other, it reads as the end of the text.
+// other, it reads as the end of the text. A vertical tab it escapes as no JSON
+// does, and before 6.0 it cannot read that; all versions take the bare one.
 func (m manner) appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0
 	for i := range len(s) {
-		if e := escapes[s[i]]; e != 0 {
+		if e := escapes[s[i]]; e != 0 && (s[i] != '\v' || m == asWritten) {
 			b = append(b, s[start:i]...)
 			b = append(b, '\\', e)
 			start = i + 1

@@ -87,7 +87,8 @@ func Append(b []byte, f Frame) []byte { return asWritten.append(b, f) }
 
 // AppendForZeek is Append for clients of Zeek: it writes what Zeek reads as f,
 // where that is not what Zeek would write. Zeek can neither read a bare inf nor
-// a zero byte in a string. (Zeek before 8.0 cannot read that string at all.)
+// a zero byte in a string, and before 6.0 no escaped vertical tab. Before 8.0
+// there is no way at all to write a zero byte that Zeek would read.
 func AppendForZeek(b []byte, f Frame) []byte { return asRead.append(b, f) }
 
 func (m manner) append(b []byte, f Frame) []byte {

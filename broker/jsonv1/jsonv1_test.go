@@ -562,7 +562,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// Zeek 8.0.10 was seen to read these, and not what it writes for the same.
+// Zeek 8.0.10 was seen to read these, and not what it writes for the same. The
+// vertical tab is for Zeek 5.0.10, which does not know an escape for it.
 func TestAppendForZeek(t *testing.T) {
 	for _, tt := range []struct {
 		value broker.Value
@@ -576,6 +577,7 @@ func TestAppendForZeek(t *testing.T) {
 		{broker.Real(12.48), "12.480000"},
 		{broker.Real(5), "5.000000"},
 		{broker.String("a\x00b\x01\n"), "\"a\\u0000b\x01\\n\""},
+		{broker.String("\b\f\v\t"), "\"\\b\\f\v\\t\""},
 	} {
 		data := jsonv1.Data{Topic: "t", Value: tt.value}
 		got := string(jsonv1.AppendForZeek(nil, data))

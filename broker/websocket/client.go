@@ -12,7 +12,6 @@ import (
 	"os"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/gorilla/websocket"
@@ -366,10 +365,10 @@ func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) erro
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	text := encode(jsonv1.AppendForZeek, jsonv1.Data{Topic: topic, Value: v})
-	// Broker's embedded server has an UUID for an endpoint, and takes any bytes.
-	if !utf8.Valid(text) && uuid.Validate(s.ack.Endpoint) != nil {
-		return fmt.Errorf("websocket: publishing to %s: %w", topic, ErrNotUTF8)
+	data := jsonv1.Data{Topic: topic, Value: v}
+	text := encode(jsonv1.AppendForZeek, data)
+	if err := readable(s.ack, data, text); err != nil {
+		return fmt.Errorf("websocket: publishing to %s: %w", topic, err)
 	}
 	lost, err := pushText(ctx, c.out, text)
 	if lost.First {

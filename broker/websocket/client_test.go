@@ -2,6 +2,7 @@ package websocket_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -474,24 +475,38 @@ func TestClientDoesNotFragment(t *testing.T) {
 
 // Zeek's own server closes the connection over bytes that are not UTF-8,
 // Broker's embedded one takes them.
-func TestClientNotUTF8(t *testing.T) {
+// What a server could not read is not sent, and the error says what it is.
+func TestClientUnreadable(t *testing.T) {
+	const uuid = "e2c419af-2666-59f3-95bd-30b9c45dd75c"
+	node := func(script string) broker.Value {
+		return broker.Vector(broker.Set(broker.String("good")), broker.Table(broker.Entry{Key: broker.Count(1), Value: broker.String(script)}))
+	}
 	for name, tt := range map[string]struct {
-		endpoint string
-		err      error
+		endpoint, version string
+		value             broker.Value
+		err               error
+		text              string
 	}{
-		"zeek":   {"e2c419af-2666-59f3-95bd-30b9c45dd75c-websocket-0", websocket.ErrNotUTF8},
-		"broker": {"e2c419af-2666-59f3-95bd-30b9c45dd75c", nil},
+		"bytes to Zeek's own":    {uuid + "-websocket-0", "8.0.10", node("a\xff"), websocket.ErrNotUTF8, `"a\xff": bytes that are not UTF-8`},
+		"bytes to Broker's":      {uuid, "2.3.8", node("a\xff"), nil, ""},
+		"zero to Zeek's own":     {uuid + "-websocket-0", "8.0.10", node("a\x00"), nil, ""},
+		"zero to Zeek 5.0":       {uuid, "2.3.8", node("a\x00"), websocket.ErrZeroByte, `"a\x00": a zero byte`},
+		"zero to Zeek 6.2":       {uuid, "6.2.0", broker.Enum("\x00"), websocket.ErrZeroByte, `"\x00": a zero byte`},
+		"zero to Zeek 7 or 8":    {uuid, "2.8.0-dev", node("a\x00"), nil, ""},
+		"no zero to Zeek 5.0":    {uuid, "2.3.8", node(`\u0000`), nil, ""},
+		"an end to a long value": {uuid, "2.3.8", node(strings.Repeat("x", 1000) + "\x00"), websocket.ErrZeroByte, "x\": a zero byte"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNetwork(t)
 			scripted(t, n, func(ws *gorilla.Conn) {
 				ws.ReadMessage()
-				ws.WriteMessage(gorilla.TextMessage, []byte(frame(jsonv1.Ack{Endpoint: tt.endpoint})))
+				ws.WriteMessage(gorilla.TextMessage, []byte(frame(jsonv1.Ack{Endpoint: tt.endpoint, Version: tt.version})))
 				readAll(ws)
 			})
 			c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
-			if err := c.Publish(t.Context(), "/", broker.String("\xff")); !errors.Is(err, tt.err) {
-				t.Errorf("Publish = %v, want %v", err, tt.err)
+			err := c.Publish(t.Context(), "/", tt.value)
+			if !errors.Is(err, tt.err) || err != nil && !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("Publish = %v, want %v", err, cmp.Or(tt.text, "no error"))
 			}
 		})
 	}

@@ -69,7 +69,12 @@ var ErrNoAck = errors.New("no answer to our subscriptions")
 // ErrNotUTF8 is wrapped by the error of Client.Publish for values that hold
 // bytes that are no UTF-8, when the server is Zeek's own, which would close
 // the connection.
-var ErrNotUTF8 = errors.New("bytes that are not UTF-8")
+var ErrNotUTF8 = errors.New("bytes that are not UTF-8, which this server cannot read")
+
+// ErrZeroByte is wrapped by the error of Client.Publish for values that hold
+// a zero byte, when the server is one of Zeek 5.0 to 6.2: no JSON brings it
+// there. Zeek 7, which cannot be told from Zeek 8.0, answers with an error.
+var ErrZeroByte = errors.New("a zero byte, which this server cannot read")
 
 // CloseError is why a connection ends that the peer closed.
 type CloseError struct {
