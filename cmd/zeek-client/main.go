@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/cmd/internal/completion"
 	"github.com/zeekwire/zeekwire/cmd/internal/interrupt"
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 )
@@ -28,6 +29,7 @@ const version = "1.5.0"
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd := newCommand()
+	completion.Prepare(cmd, args)
 	cmd.SetArgs(expand(cmd, args))
 	cmd.SetIn(stdin)
 	cmd.SetOut(stdout)
@@ -59,6 +61,7 @@ func newCommand() *cobra.Command {
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	tool.AddFlags(cmd.PersistentFlags())
+	tool.CompleteFlags(cmd)
 	cmd.AddCommand(tool.Commands()...)
 	cmd.AddCommand(manpage.Command(manpage.About{
 		Version:  "zeek-client " + version,

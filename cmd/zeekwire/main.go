@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/cmd/internal/completion"
 	"github.com/zeekwire/zeekwire/cmd/internal/interrupt"
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
@@ -35,6 +36,7 @@ const (
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd := newCommand()
+	completion.Prepare(cmd, args)
 	cmd.SetArgs(args)
 	cmd.SetIn(stdin)
 	cmd.SetOut(stdout)
@@ -99,6 +101,7 @@ may also stand before the command.
 	// Before the name of a client command, where zeek-client takes them, too.
 	// No other command gets them, and the help of the client commands shows them.
 	tool.AddFlags(cmd.Flags())
+	tool.CompleteFlags(cmd)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
 	cmd.AddGroup(
 		&cobra.Group{ID: groupServices, Title: "Services:"},

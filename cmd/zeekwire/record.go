@@ -67,7 +67,7 @@ To record several pairs of peers at once, with a common clock, repeat --listen,
 	f.StringArrayVar(&listen, "listen", nil, "`ADDRESS` to accept connections at, as in 127.0.0.1:9999")
 	f.StringArrayVar(&connect, "connect", nil, "`ADDRESS` of the peer to forward them to")
 	f.StringArrayVar(&names, "name", nil, "`NAME` of the connections, and of the files in a directory (default "+record.DefaultName+")")
-	f.StringVar(&output, "output", "", "`DIRECTORY` for the recordings, or file name of the first")
+	f.StringVar(&output, "output", "", "`PATH` of the directory for the recordings, or of the first file")
 	for _, name := range []string{"listen", "connect", "output"} {
 		cmd.MarkFlagRequired(name)
 	}

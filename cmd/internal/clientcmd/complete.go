@@ -34,24 +34,29 @@ func (t *Tool) complete(commands []*cobra.Command) {
 			cmd.ValidArgsFunction = t.completeInstances
 		case "rollback":
 			cmd.ValidArgsFunction = t.completeDeployments
-		default:
-			if !strings.Contains(cmd.Use, " ") {
-				cmd.ValidArgsFunction = cobra.NoFileCompletions
-			}
 		}
-		complete := func(flag string, f cobra.CompletionFunc) {
-			if cmd.Flags().Lookup(flag) != nil {
-				// It only fails for flags that are not there or have one.
-				_ = cmd.RegisterFlagCompletionFunc(flag, f)
-			}
-		}
-		complete("role", cobra.FixedCompletions([]string{"manager", "logger", "proxy", "worker"}, cobra.ShellCompDirectiveNoFileComp))
-		complete("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
-		complete("number", t.completeDeployments)
-		for _, flag := range []string{"set", "controller", "limit", "after", "at-once", "lines", "every"} {
-			complete(flag, cobra.NoFileCompletions)
+		t.CompleteFlags(cmd)
+	}
+}
+
+// CompleteFlags has the shell complete the values of those flags of cmd that are
+// ours. Commands does that for every command.
+func (t *Tool) CompleteFlags(cmd *cobra.Command) {
+	complete := func(flag string, f cobra.CompletionFunc) {
+		if cmd.Flag(flag) != nil {
+			// It only fails for flags that are not there or have one.
+			_ = cmd.RegisterFlagCompletionFunc(flag, f)
 		}
 	}
+	words := func(all ...string) cobra.CompletionFunc {
+		return cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder)
+	}
+	complete("role", words("manager", "logger", "proxy", "worker"))
+	complete("color", words("auto", "always", "never"))
+	complete("transport", words("auto", "websocket", "native"))
+	complete("dialect", words("auto", "management", "cluster"))
+	complete("number", t.completeDeployments)
+	complete("set", t.completeSettings)
 }
 
 const maxArgs = 1 << 10
@@ -98,7 +103,7 @@ func (t *Tool) completeInstances(cmd *cobra.Command, args []string, _ string) ([
 		config, err := currentConfiguration(ctx, c)
 		var all []offer
 		for _, i := range config.Instances {
-			all = append(all, offer{i.Name, fmt.Sprintf("%d nodes", len(config.NodesOn(i.Name)))})
+			all = append(all, offer{i.Name, plural(len(config.NodesOn(i.Name)), "node")})
 		}
 		return all, err
 	})
@@ -118,6 +123,30 @@ func (t *Tool) completeDeployments(cmd *cobra.Command, args []string, _ string) 
 		return all, err
 	})
 	return offers(all, nil), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+}
+
+// completeSettings completes SECTION.KEY, and says what it is now, but for what
+// nobody should see on a screen.
+func (t *Tool) completeSettings(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	t.flags.quiet = true
+	r, err := t.prepare(cmd)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var all []offer
+	for _, section := range r.settings.sections {
+		for _, key := range section.keys {
+			name, about := section.name+"."+key, "not set"
+			switch value := section.values[key]; {
+			case name == "ssl.passphrase", name == "client.token":
+				about = ""
+			case value != "":
+				about = "now " + value
+			}
+			all = append(all, offer{name + "=", about})
+		}
+	}
+	return offers(all, nil), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 // currentConfiguration returns what is deployed, or else what is staged: what

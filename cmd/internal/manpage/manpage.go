@@ -32,7 +32,7 @@ func Command(about About) *cobra.Command {
 		Use: "man", Short: "Write manual pages", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return Write(dir, cmd.Root(), about) },
 	}
-	cmd.Flags().StringVar(&dir, "dir", ".", "write them into `FOLDER`")
+	cmd.Flags().StringVar(&dir, "dir", ".", "write them into `DIR`")
 	return cmd
 }
 

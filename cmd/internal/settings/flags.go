@@ -20,7 +20,7 @@ func (f *Flags) Register(fs *pflag.FlagSet, t *Table) {
 		fs.VarPF(&flag{to: f, name: s.Name, text: s.Default}, s.Name, "", s.Help)
 	}
 	for _, s := range t.settings {
-		p := fs.VarPF(&flag{to: f, name: s.Name, text: s.byDefault}, s.Name, "", s.Help)
+		p := fs.VarPF(&flag{to: f, name: s.Name, text: s.byDefault, setting: s.Value}, s.Name, "", s.Help)
 		p.Hidden = !s.Common
 		if _, ok := s.Value.(boolean); ok {
 			p.NoOptDefVal = "true"
@@ -32,10 +32,22 @@ func (f *Flags) Register(fs *pflag.FlagSet, t *Table) {
 type flag struct {
 	to         *Flags
 	name, text string
+	setting    Value // nil for shorthands
 }
 
 func (f *flag) String() string { return f.text }
 func (f *flag) Type() string   { return "value" }
+
+// Choices returns the words that a shell may offer, or nil.
+func (f *flag) Choices() []string {
+	switch v := f.setting.(type) {
+	case choice:
+		return v.words
+	case boolean:
+		return []string{"true", "false"}
+	}
+	return nil
+}
 
 func (f *flag) Set(text string) error {
 	// Of a flag that is given twice the last counts, as everywhere.

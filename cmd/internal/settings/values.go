@@ -47,15 +47,21 @@ func Text(p *string) Value {
 	return Parsed(p, func(s string) (string, error) { return s, nil }, same)
 }
 
+// choice is a type of its own so that shells can complete its words.
+type choice struct {
+	Value
+	words []string
+}
+
 // Choice is one of some words.
 func Choice(p *string, words ...string) Value {
-	return Parsed(p, func(s string) (string, error) {
+	return choice{words: words, Value: Parsed(p, func(s string) (string, error) {
 		if slices.Contains(words, s) {
 			return s, nil
 		}
 		last := len(words) - 1
 		return "", fmt.Errorf("want %s or %s", strings.Join(words[:last], ", "), words[last])
-	}, same)
+	}, same)}
 }
 
 // boolean is a type of its own so that its flag needs no argument.
