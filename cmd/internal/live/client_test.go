@@ -144,32 +144,40 @@ func TestEveryCommandNatively(t *testing.T) {
 	})
 }
 
-// Our client drives a controller of the first cluster management.
+// Our client drives a controller of the first cluster management, natively, and
+// over a WebSocket if the controller has one.
 func TestClientDrivesClusterController(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		env := z.clusterEnv(t)
-		agent, controller := freePort(t), freePort(t)
-		z.clusterAgent(t, env, agent, 0, "")
-		start(t, "Zeek's ClusterController", append(env,
-			"ZEEK_CONTROLLER_NAME=controller-one", "ZEEK_CONTROLLER_ADDR=127.0.0.1", fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", controller),
-		), z.zeek, "-j", "policy/frameworks/cluster/controller",
-			fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t)), "Broker::disable_ssl=T")
-		c := ours(t, controller)
-		c.instances(t)
-		finds(t, controller, "auto", "native", "without TLS", "ClusterAgent")
+		for _, transport := range []string{"native", "websocket"} {
+			t.Run(transport, func(t *testing.T) {
+				agent := freePort(t)
+				z.clusterAgent(t, env, agent, 0)
+				port, webSocket := z.clusterController(t, env)
+				c := ours(t, port)
+				if transport == "websocket" { // by which nobody tells the dialect
+					c = ours(t, webSocket)
+					c.argv = append(c.argv, "--transport", "websocket", "--dialect", "cluster")
+				}
+				c.instances(t)
+				if transport == "native" {
+					finds(t, port, "auto", transport, "without TLS", "ClusterAgent")
+				}
 
-		file := filepath.Join(t.TempDir(), "cluster.cfg")
-		if err := os.WriteFile(file, []byte(listening(t, agent)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		var deployed map[string]any
-		if err := c.call(t, &deployed, "deploy-config", file); err != nil {
-			t.Fatal(err)
-		}
-		c.instances(t, "agent-one")
-		c.running(t, "agent-one", "manager", "logger", "worker")
-		if _, stderr, code := run(t, nil, append(c.argv, "get-config")...); code != 1 || !strings.Contains(stderr, "ClusterAgent dialect") {
-			t.Errorf("get-config: exit code %d\n%s", code, stderr)
+				file := filepath.Join(t.TempDir(), "cluster.cfg")
+				if err := os.WriteFile(file, []byte(listening(t, agent)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				var deployed map[string]any
+				if err := c.call(t, &deployed, "deploy-config", file); err != nil {
+					t.Fatal(err)
+				}
+				c.instances(t, "agent-one")
+				c.running(t, "agent-one", "manager", "logger", "worker")
+				if _, stderr, code := run(t, nil, append(c.argv, "get-config")...); code != 1 || !strings.Contains(stderr, "ClusterAgent dialect") {
+					t.Errorf("get-config: exit code %d\n%s", code, stderr)
+				}
+			})
 		}
 	})
 }

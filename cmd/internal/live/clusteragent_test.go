@@ -34,10 +34,11 @@ func (z *installation) zeekPath() string {
 
 // clusterAgent starts Zeek's agent of that time, which listens and, unless
 // controller is 0, connects to a controller as well.
-func (z *installation) clusterAgent(t *testing.T, env []string, port, controller int, script string) {
+func (z *installation) clusterAgent(t *testing.T, env []string, port, controller int, args ...string) {
 	t.Helper()
+	var script string
 	if controller != 0 {
-		script += fmt.Sprintf("\nredef ClusterAgent::controller = [$address=\"127.0.0.1\", $bound_port=%d/tcp];\n", controller)
+		script = fmt.Sprintf("redef ClusterAgent::controller = [$address=\"127.0.0.1\", $bound_port=%d/tcp];\n", controller)
 	}
 	file := filepath.Join(t.TempDir(), "agent.zeek")
 	if err := os.WriteFile(file, []byte("@load policy/frameworks/cluster/agent/config\n"+script), 0o600); err != nil {
@@ -45,8 +46,32 @@ func (z *installation) clusterAgent(t *testing.T, env []string, port, controller
 	}
 	start(t, "Zeek's ClusterAgent", append(env,
 		"ZEEK_AGENT_NAME=agent-one", "ZEEK_AGENT_ADDR=127.0.0.1", fmt.Sprintf("ZEEK_AGENT_PORT=%d/tcp", port),
-	), z.zeek, "-j", "policy/frameworks/cluster/agent", file,
+	), append([]string{z.zeek, "-j", "policy/frameworks/cluster/agent", file,
+		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t)), "Broker::disable_ssl=T"}, args...)...)
+}
+
+// clusterController starts Zeek's controller of that time, which is told to
+// listen for WebSockets as well.
+func (z *installation) clusterController(t *testing.T, env []string) (native, websocket int) {
+	t.Helper()
+	native, websocket = freePort(t), freePort(t)
+	start(t, "Zeek's ClusterController", append(env,
+		"ZEEK_CONTROLLER_NAME=controller-one", "ZEEK_CONTROLLER_ADDR=127.0.0.1", fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", native),
+	), z.zeek, "-j", "policy/frameworks/cluster/controller", listenForWebSockets(t, "CONTROLLER", websocket),
 		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t)), "Broker::disable_ssl=T")
+	return native, websocket
+}
+
+// listenForWebSockets returns a script that has a process of the cluster
+// management, be it the agent or the controller, do so.
+func listenForWebSockets(t *testing.T, process string, port int) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "websocket.zeek")
+	text := fmt.Sprintf(`event zeek_init() { if ( getenv("ZEEK_CLUSTER_MGMT_NODE") == %q ) Broker::listen_websocket("127.0.0.1", %d/tcp); }`, process, port)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // listening is the configuration for an agent at a port. Controllers of that
@@ -83,7 +108,7 @@ func TestOurControllerDrivesClusterAgent(t *testing.T) {
 				if name == "it listens" {
 					config, controller = listening(t, port), 0
 				}
-				z.clusterAgent(t, env, port, controller, "")
+				z.clusterAgent(t, env, port, controller)
 				if controller != 0 {
 					c.instances(t, "agent-one")
 				}
@@ -95,16 +120,11 @@ func TestOurControllerDrivesClusterAgent(t *testing.T) {
 	})
 }
 
-// Zeek's controller of that time drives our agent; our client asks it natively,
-// as it has no WebSocket.
+// Zeek's controller of that time drives our agent; our client asks it natively.
 func TestClusterControllerDrivesOurAgent(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		env := z.clusterEnv(t)
-		native := freePort(t)
-		start(t, "Zeek's ClusterController", append(env,
-			"ZEEK_CONTROLLER_NAME=controller-one", "ZEEK_CONTROLLER_ADDR=127.0.0.1", fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", native),
-		), z.zeek, "-j", "policy/frameworks/cluster/controller",
-			fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t)), "Broker::disable_ssl=T")
+		native, _ := z.clusterController(t, env)
 		port := freePort(t)
 		startOurAgent(t, z, "agent-one", port, "none", "zeek", "off")
 		c := client{argv: []string{zeekwire(t), "--controller", at(native), "--transport", "native", "--dialect", "cluster"}}
@@ -119,8 +139,7 @@ func TestClusterAgentOverWebSocket(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		env := z.clusterEnv(t)
 		port := freePort(t)
-		z.clusterAgent(t, env, freePort(t), 0, fmt.Sprintf(`
-event zeek_init() { if ( getenv("ZEEK_CLUSTER_MGMT_NODE") == "AGENT" ) Broker::listen_websocket("127.0.0.1", %d/tcp); }`, port))
+		z.clusterAgent(t, env, freePort(t), 0, listenForWebSockets(t, "AGENT", port))
 		dialect := clusteragent.Dialect(clusteragent.DefaultTopics)
 		topic := dialect.Topics.Agent("agent-one")
 		ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -49,14 +49,17 @@ func TestEveryTypeBothWays(t *testing.T) {
 func TestRecovery(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, f := range flavours {
-			for how, end := range map[string]func(*process){"killed": (*process).kill, "restarted": (*process).stop} {
-				t.Run(f.name+" "+how, func(t *testing.T) {
+			for _, way := range []struct {
+				name string
+				end  func(*process)
+			}{{"killed", (*process).kill}, {"restarted", (*process).stop}} {
+				t.Run(f.name+" "+way.name, func(t *testing.T) {
 					plain := plain(t)
 					zoo := startZoo(t, z, nil, plain)
 					v := visit(t, f, zoo, plain.layer)
 					v.ping(1)
 					v.publish(broker.NewEvent("Zoo::ping", broker.Count(0)))
-					end(zoo.process)
+					way.end(zoo.process)
 					if err := v.awaitLoss(); err == nil {
 						t.Error("lost for no reason")
 					}

@@ -1,12 +1,15 @@
 package live
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -20,6 +23,7 @@ import (
 // server; from the other, in a namespace of its own, somebody talks to it.
 type wire struct {
 	device, address string
+	other           string // the device there
 	namespace       *os.File
 }
 
@@ -33,6 +37,7 @@ func newWire(t *testing.T) wire {
 	tag := fmt.Sprintf("%s%d", namespacePrefix(os.Getpid()), number)
 	w := wire{device: tag + "a", address: fmt.Sprintf("198.18.%d.1", number)}
 	there := tag + "b"
+	w.other = there
 	ip := func(args ...string) {
 		t.Helper()
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
@@ -47,15 +52,68 @@ func newWire(t *testing.T) wire {
 	})
 	ip("link", "add", w.device, "type", "veth", "peer", "name", there, "netns", tag)
 	ip("addr", "add", w.address+"/30", "dev", w.device)
-	ip("link", "set", w.device, "up")
+	ip("link", "set", w.device, "mtu", "65535", "up")
 	ip("-n", tag, "addr", "add", fmt.Sprintf("198.18.%d.2/30", number), "dev", there)
-	ip("-n", tag, "link", "set", there, "up")
+	ip("-n", tag, "link", "set", there, "mtu", "65535", "up")
 	var err error
 	if w.namespace, err = os.Open(filepath.Join("/run/netns", tag)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.namespace.Close() })
 	return w
+}
+
+// there does something at the other end.
+func (w wire) there(do func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		// The thread is not used again: it ends with its goroutine.
+		runtime.LockOSThread()
+		if err := unix.Setns(int(w.namespace.Fd()), syscall.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		done <- do()
+	}()
+	return done
+}
+
+// replay sends the packets of a capture, a file of Ethernet in the format of
+// pcap, from the other end. It has packets of another machine, which this one
+// does not answer.
+func (w wire) replay(t *testing.T, capture string) {
+	t.Helper()
+	file, err := os.ReadFile(capture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const fileHeader, packetHeader = 24, 16
+	if len(file) < fileHeader || binary.LittleEndian.Uint32(file) != 0xa1b2c3d4 || binary.LittleEndian.Uint32(file[20:]) != 1 {
+		t.Fatalf("%s is no capture of Ethernet", capture)
+	}
+	err = <-w.there(func() error {
+		device, err := net.InterfaceByName(w.other)
+		if err != nil {
+			return err
+		}
+		socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(socket)
+		for rest := file[fileHeader:]; len(rest) >= packetHeader; {
+			packet := rest[packetHeader:]
+			length := min(len(packet), int(binary.LittleEndian.Uint32(rest[8:])))
+			if err := unix.Sendto(socket, packet[:length], 0, &unix.SockaddrLinklayer{Ifindex: device.Index}); err != nil {
+				return err
+			}
+			rest = packet[length:]
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("replaying %s: %v", capture, err)
+	}
 }
 
 // talk sends a request over the wire and gets it back. It returns the port that
@@ -76,30 +134,22 @@ func (w wire) talk(t *testing.T) (port string) {
 		}
 		echoed <- err
 	}()
-	asked := make(chan error, 1)
-	go func() {
-		// The thread is not used again: it ends with its goroutine.
-		runtime.LockOSThread()
-		asked <- func() error {
-			if err := unix.Setns(int(w.namespace.Fd()), syscall.CLONE_NEWNET); err != nil {
-				return err
-			}
-			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Addr().String())
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			if _, err := conn.Write([]byte("hello\n")); err != nil {
-				return err
-			}
-			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-				return err
-			}
-			_, err = io.ReadAll(conn)
+	asked := w.there(func() error {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Addr().String())
+		if err != nil {
 			return err
-		}()
-	}()
-	for _, c := range []chan error{asked, echoed} {
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte("hello\n")); err != nil {
+			return err
+		}
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			return err
+		}
+		_, err = io.ReadAll(conn)
+		return err
+	})
+	for _, c := range []<-chan error{asked, echoed} {
 		if err := <-c; err != nil {
 			t.Fatal(err)
 		}
@@ -145,6 +195,13 @@ interface = %s
 scripts = %s
 `
 
+// captured are the lines of conn.log about the two connections in our capture
+// that begin and end in it.
+var captured = []*regexp.Regexp{
+	regexp.MustCompile(`\t48330\t127\.0\.0\.1\t19998\ttcp\t.*\t573\t11563\tSF\t`),
+	regexp.MustCompile(`\t44438\t127\.0\.0\.1\t19997\ttcp\t.*\t538\t12080\tSF\t`),
+}
+
 // A whole sensor, from traffic on two interfaces to lines in conn.log, through
 // all that may befall it.
 func TestSensor(t *testing.T) {
@@ -186,6 +243,16 @@ func TestSensor(t *testing.T) {
 			}
 		}
 		seen("after the deployment")
+		eventually(t, "the connections of a capture in conn.log", func() error {
+			one.replay(t, "../../../testdata/recordings/zeek-8.0.10-types/session.pcap")
+			log, err := os.ReadFile(filepath.Join(p.state, "nodes", "logger", "conn.log"))
+			for _, line := range captured {
+				if !line.Match(log) {
+					err = errors.Join(err, fmt.Errorf("no line has %s", line))
+				}
+			}
+			return err
+		})
 		if got := c.value(t, "worker-2", "sensor_loaded"); got != "true" {
 			t.Errorf("sensor_loaded is %s", got)
 		}

@@ -148,7 +148,7 @@ func words(list string) func(yield func(string) bool) {
 	return strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-var versionOf = regexp.MustCompile(`\d+\.\d+\S*`)
+var versionOf = regexp.MustCompile(`version (\d+\.\d+\S*)`)
 
 func findZeek(path string) (*installation, error) {
 	bin := filepath.Join(path, "bin")
@@ -161,9 +161,11 @@ func findZeek(path string) (*installation, error) {
 		return nil, fmt.Errorf("%s --version: %w", z.zeek, explain(err))
 	}
 	// Such as "zeek version 8.0.10" and "zeek version 8.1.0-dev.12-debug".
-	if z.version = versionOf.FindString(string(out)); z.version == "" {
+	said := versionOf.FindSubmatch(out)
+	if said == nil {
 		return nil, fmt.Errorf("%s --version says %q", z.zeek, out)
 	}
+	z.version = string(said[1])
 	z.scripts = filepath.Join(filepath.Dir(bin), "share", "zeek")
 	if _, err := os.Stat(z.scripts); errors.Is(err, fs.ErrNotExist) {
 		if out, err := exec.Command(filepath.Join(bin, "zeek-config"), "--script_dir").Output(); err == nil {
