@@ -14,7 +14,7 @@ import (
 
 // A Zeek in a container image looks like an installed one: unpackImage makes a
 // prefix whose programs run those of the image, each in a container of its own
-// that shares the network and the temporary files with us.
+// that shares the network, the process IDs and the temporary files with us.
 
 // engine returns the command of a container engine that works.
 var engine = sync.OnceValues(func() ([]string, error) {
@@ -99,7 +99,7 @@ func wrap(image, program string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	argv := append(slices.Clone(engine), "run", "--rm", "--network=host", "--cap-add=NET_RAW", "--cap-add=NET_ADMIN",
+	argv := append(slices.Clone(engine), "run", "--rm", "--network=host", "--pid=host", "--cap-add=NET_RAW", "--cap-add=NET_ADMIN",
 		"--label", label(os.Getpid()), "--volume", root+":"+root, "--entrypoint", program)
 	if scripts := os.Getenv(envClusterScripts); scripts != "" {
 		argv = append(argv, "--volume", scripts+":"+scripts+":ro")

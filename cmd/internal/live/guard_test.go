@@ -56,8 +56,9 @@ func standGuard(order string) int {
 		return 1
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin) // it ends when the tests do, however that is
-	left := clear("container", func() map[string]string { return containersOf(of) }, removeContainer)
-	left = append(left, clear("process", func() map[string]string { return processesIn(folder) }, killProcess)...)
+	left := clear("process", func() map[string]string { return processesIn(folder) }, killProcess)
+	// Not earlier: one of the processes may be about to make a container.
+	left = append(left, clear("container", func() map[string]string { return containersOf(of) }, removeContainer)...)
 	left = append(left, clear("network namespace", func() map[string]string { return namespacesOf(of) }, removeNamespace)...)
 	if err := os.RemoveAll(folder); err != nil {
 		left = append(left, err.Error())
