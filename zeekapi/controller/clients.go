@@ -255,7 +255,11 @@ func (m *Machine) restart(by broker.Peer, req zeekapi.RestartRequest) {
 		m.fail(r, "no active cluster deployment")
 		return
 	}
-	m.log.Info().Str("by", who(by)).Str("request", req.ID).Int("nodes", len(req.Nodes)).Msg("restarting nodes, all if none are named")
+	which := "all"
+	if len(req.Nodes) > 0 {
+		which = clip(listed(req.Nodes))
+	}
+	m.log.Info().Str("by", who(by)).Str("request", req.ID).Str("nodes", which).Msg("restarting nodes")
 	r.accept = func(_ *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 		resp, ok := msg.(zeekapi.AgentRestartResponse)
 		return slices.Clone(resp.Results), ok

@@ -84,7 +84,11 @@ func (m *Machine) recordEnd(r *request, outcome zeekapi.Outcome, results []zeeka
 	past := &m.history[len(m.history)-1]
 	past.Outcome, past.Ended, past.Errors = outcome, m.now, errorsOf(results)
 	m.emit(SaveDeployment{Past: *past, Oldest: m.history[0].Number})
-	m.log.Info().Str("by", past.By).Str("config", clip(past.Config)).Str("outcome", string(outcome)).Msg("deployment ended")
+	line := m.log.Info()
+	if outcome != zeekapi.OutcomeDeployed {
+		line = m.log.Warn().Str("errors", clip(strings.Join(past.Errors, "; ")))
+	}
+	line.Str("by", past.By).Str("config", clip(past.Config)).Str("outcome", string(outcome)).Msg("deployment ended")
 	m.notice(zeekapi.NoticeDeployed, "", "", fmt.Sprintf("configuration %s: %s", clip(past.Config), outcome))
 }
 

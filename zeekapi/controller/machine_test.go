@@ -30,6 +30,7 @@ type bench struct {
 	saved   map[controller.Slot]zeekapi.Configuration
 	state   controller.State
 	notices []string // since the last call of heard
+	log     *lines
 }
 
 func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *bench {
@@ -38,12 +39,12 @@ func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *be
 
 // newBenchOf gives a machine the state of an earlier life.
 func newBenchOf(t *testing.T, state controller.State) *bench {
-	b := &bench{t: t, now: testStart, state: state.Clone(), saved: make(map[controller.Slot]zeekapi.Configuration)}
+	b := &bench{t: t, now: testStart, log: new(lines), state: state.Clone(), saved: make(map[controller.Slot]zeekapi.Configuration)}
 	maps.Copy(b.saved, state.Configs)
 	b.machine = controller.NewMachine(controller.DefaultSettings(), state.Clone(), func() string {
 		b.ids++
 		return fmt.Sprintf("#%d", b.ids)
-	}, zerolog.Nop())
+	}, zerolog.New(b.log).Level(zerolog.InfoLevel))
 	return b
 }
 

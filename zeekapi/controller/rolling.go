@@ -84,10 +84,11 @@ func (m *Machine) rollingRestart(by broker.Peer, req zeekapi.RollingRestartReque
 		now:    make(map[string]*restarting),
 		asked:  make(map[string]bool),
 	}
-	m.log.Info().Str("by", who(by)).Uint64("job", number).Int("nodes", len(nodes)).Msg("rolling restart")
-	m.emit(SaveJob{Job: m.job.snapshot()})
+	begun := m.job.snapshot()
+	m.log.Info().Str("by", who(by)).Uint64("job", number).Str("nodes", clip(listed(begun.Next))).Msg("rolling restart")
+	m.emit(SaveJob{Job: begun})
 	m.notice(zeekapi.NoticeJob, "", "", fmt.Sprintf("job %d: restart of %d nodes by %s", number, len(nodes), who(by)))
-	m.answer(zeekapi.RollingRestartResponse{ReqID: req.ReqID, Result: successWith(req.ID, m.job.snapshot())})
+	m.answer(zeekapi.RollingRestartResponse{ReqID: req.ReqID, Result: successWith(req.ID, begun)})
 	m.advance()
 }
 
