@@ -27,7 +27,7 @@ man: build
 # detector, which makes it slow and has nothing to find there.
 test:
 	$(GO) test -race -timeout 10m ./...
-	$(GO) test -run '^Test(Simulation|StoreDamaged)$$' ./zeekapi/controller
+	CGO_ENABLED=0 $(GO) test -trimpath -run '^Test(Simulation|StoreDamaged)$$' ./zeekapi/controller
 	$(GO) run ./cmd/zeekwire decode --check testdata/recordings/*/*.jsonl
 
 # The tests beside real Zeeks, and a table of their results. ZEEK is the prefix

@@ -156,13 +156,13 @@ var hostiles = map[string]hostile{
 	"keeps pinging":        afterAccept(func(w *socket) { every(time.Second, func() error { return w.write(9, []byte("are you there?")) }) }),
 	"floods with others' messages": afterAccept(func(w *socket) {
 		n := 0
-		every(10*time.Millisecond, func() error {
+		every(100*time.Millisecond, func() error {
 			n++
 			return w.event(topic, broker.NewEvent("Management::Controller::API::get_nodes_response", broker.String(fmt.Sprint(n)), broker.Vector()))
 		})
 	}),
 	"floods with messages of no sense": afterAccept(func(w *socket) {
-		every(10*time.Millisecond, func() error { return w.event("zeek/else", broker.NewEvent("x", broker.Count(1))) })
+		every(100*time.Millisecond, func() error { return w.event("zeek/else", broker.NewEvent("x", broker.Count(1))) })
 	}),
 	"sends no JSON":      afterAccept(func(w *socket) { w.write(1, []byte("}{")) }),
 	"sends giant frames": afterAccept(func(w *socket) { w.Write([]byte{0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) }),

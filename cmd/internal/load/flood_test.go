@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,13 +29,14 @@ func TestFlood(t *testing.T) {
 		t.Skip("two processes with agents")
 	}
 	const agents = 3
+	binary := build(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	clients := filepath.Join(t.TempDir(), "clients")
 	if err := os.WriteFile(clients, []byte("good full token:"+goodToken+"\nbad full token:"+badToken), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := startController(t, build(t), "--clients", clients)
+	c := startController(t, binary, "--clients", clients)
 	conn := c.connect(ctx, t, goodToken)
 	defer conn.Close()
 	startAgents(t, agents, c.native, "anonymous")
@@ -52,55 +54,61 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	served()
-	stop, stopped := make(chan struct{}), make(chan int)
+	begun, stop, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
-		sent := flood(ctx, t, c.websocket, stop)
-		stopped <- sent
+		defer close(ended)
+		flood(ctx, t, c.websocket, sync.OnceFunc(func() { close(begun) }), stop)
 	}()
+	select {
+	case <-begun:
+	case <-ended:
+		t.Fatal("the flood was none")
+	}
 	for range 5 {
 		served()
 	}
 	close(stop)
-	if sent := <-stopped; sent == 0 {
-		t.Error("the flood was none")
-	}
+	<-ended
 	served()
 	conn.Close()
 	c.end(t)
 }
 
-// flood sends requests until it is stopped, again and again if it is thrown out,
-// and returns how many it sent.
-func flood(ctx context.Context, t *testing.T, address string, stop <-chan struct{}) (sent int) {
+// flood sends requests until it is stopped, again and again if it is thrown out.
+// It calls sent after each.
+func flood(ctx context.Context, t *testing.T, address string, sent func(), stop <-chan struct{}) {
 	dialect := management.Dialect(management.DefaultTopics)
+	count := 0
 	for {
 		ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+address+jsonv1.Path, bearer(badToken))
 		if err != nil {
 			t.Errorf("the flood cannot come back: %v", err)
-			return sent
+			return
 		}
 		err = ws.WriteMessage(websocket.TextMessage, []byte(`["`+dialect.Topics.Controller+`"]`))
 		for err == nil {
 			select {
 			case <-stop:
 				ws.Close() // without a word
-				return sent
+				return
 			default:
 			}
-			ev, encodeErr := dialect.Encode(zeekapi.GetNodesRequest{ReqID: zeekapi.ReqID{ID: fmt.Sprint("flood-", sent)}})
+			ev, encodeErr := dialect.Encode(zeekapi.GetNodesRequest{ReqID: zeekapi.ReqID{ID: fmt.Sprint("flood-", count)}})
 			if encodeErr != nil {
 				t.Error(encodeErr)
-				return sent
+				return
 			}
-			sent++
+			count++
 			text := jsonv1.Append(nil, jsonv1.Data(broker.Message{Topic: dialect.Topics.Controller, Value: ev.Value()}))
 			ws.SetWriteDeadline(time.Now().Add(time.Second)) // or it waits for itself
-			err = ws.WriteMessage(websocket.TextMessage, text)
+			if err = ws.WriteMessage(websocket.TextMessage, text); err == nil {
+				sent()
+			}
 		}
 		ws.Close()
 		select {
 		case <-stop:
-			return sent
+			return
 		default:
 		}
 	}

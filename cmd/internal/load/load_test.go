@@ -120,7 +120,9 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 		return path, nil
 	}
 	path := filepath.Join(binaries, "zeekwire")
-	out, err := exec.Command("go", "build", "-o", path, "../../zeekwire").CombinedOutput()
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "../../zeekwire")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does, most of which then is there already
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building zeekwire: %w\n%s", err, out)
 	}
@@ -230,7 +232,7 @@ func startController(t *testing.T, binary string, args ...string) *process {
 		t.Fatal(err)
 	}
 	p.cmd = exec.Command(binary, append([]string{"controller", "--name", "controller", "--state-dir", t.TempDir(), "--tls", *tlsMode,
-		"--listen", p.native, "--websocket-listen", p.websocket, "--log-level", "warn"}, args...)...)
+		"--listen", p.native, "--websocket-listen", p.websocket, "--log-level", "warn", "--request-timeout-interval", "2m"}, args...)...)
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -21,11 +21,18 @@ import (
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/internal/freeaddr"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
+
+// patience is a timeout that only failing tests meet.
+const patience = time.Minute
+
+// impatient is for silent servers, for which time is up at last.
+func impatient(o *connect.Options) { o.Timeout = time.Second }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -69,7 +76,7 @@ func (l *securedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		secured, err := l.layer.Secure(ctx, conn, false)
 		cancel()
 		if err == nil {
@@ -182,8 +189,8 @@ func TestDial(t *testing.T) {
 		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Auto, nil, `it greets with "SSH-2.0-x"`},
 		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Native, nil, `it greets with "SSH-2.0-x"`},
 		{"hangs up", raw("", true), connect.Auto, nil, "met a server that hangs up on HTTP"},
-		{"silent", raw("", false), connect.Auto, nil, "met silence"},
-		{"silent", raw("", false), connect.Native, nil, "deadline exceeded"},
+		{"silent", raw("", false), connect.Auto, impatient, "met silence"},
+		{"silent", raw("", false), connect.Native, impatient, "deadline exceeded"},
 		{"no transport", raw("", false), "smoke", nil, `transport "smoke": want auto, websocket or native`},
 	}
 	for _, test := range tests {
@@ -196,7 +203,7 @@ func TestDial(t *testing.T) {
 			defer l.Close()
 			test.server(t, l)
 			o := connect.Options{
-				Address: l.Addr().String(), Transport: test.transport, Timeout: time.Second,
+				Address: l.Addr().String(), Transport: test.transport, Timeout: patience,
 				Dialects: []*zeekapi.Dialect{modern, old},
 			}
 			if test.change != nil {
@@ -226,13 +233,8 @@ func TestDial(t *testing.T) {
 
 // TestNobodyListens falls back to the native port, where there is one.
 func TestNobodyListens(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
 	o := connect.Options{
-		Address: gone.Addr().String(), Transport: connect.Auto, Timeout: time.Second, Dialects: []*zeekapi.Dialect{modern, old},
+		Address: freeaddr.TCP(t), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern, old},
 	}
 	if _, err := connect.Dial(t.Context(), o); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("error %v", err)
@@ -271,7 +273,7 @@ func TestHostName(t *testing.T) {
 	native(security.Off, modernTopic)(t, l)
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	c, err := connect.Dial(t.Context(), connect.Options{
-		Address: net.JoinHostPort("localhost", port), Transport: connect.Auto, Timeout: time.Second, Dialects: []*zeekapi.Dialect{modern},
+		Address: net.JoinHostPort("localhost", port), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -287,7 +289,7 @@ func TestIPv6(t *testing.T) {
 	}
 	webSocket(security.Off)(t, l)
 	c, err := connect.Dial(t.Context(), connect.Options{
-		Address: l.Addr().String(), Transport: connect.Auto, Timeout: time.Second, Dialects: []*zeekapi.Dialect{modern},
+		Address: l.Addr().String(), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -320,7 +322,7 @@ func TestAutoDoesNoHarm(t *testing.T) {
 		}
 	})
 	c, err := connect.Dial(t.Context(), connect.Options{
-		Address: l.Addr().String(), Transport: connect.Auto, Timeout: time.Second, Dialects: []*zeekapi.Dialect{modern},
+		Address: l.Addr().String(), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern},
 	})
 	if err == nil {
 		c.Close()
@@ -344,7 +346,7 @@ func TestCut(t *testing.T) {
 	}
 	webSocket(security.Off)(t, l)
 	c, err := connect.Dial(t.Context(), connect.Options{
-		Address: l.Addr().String(), Transport: connect.WebSocket, Timeout: time.Second, Dialects: []*zeekapi.Dialect{modern},
+		Address: l.Addr().String(), Transport: connect.WebSocket, Timeout: patience, Dialects: []*zeekapi.Dialect{modern},
 	})
 	if err != nil {
 		t.Fatal(err)
