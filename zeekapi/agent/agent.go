@@ -155,8 +155,8 @@ func Run(ctx context.Context, c Config) error {
 	feeders.Go(func() { feed(r.nextNotice) })
 	feeders.Go(func() { feed(r.nextEvent) })
 	r.loop(ctx, inputs)
-	if nodes, changed := machine.unremembered(); changed {
-		r.carryOut(ctx, Remember{nodes})
+	if machine.forgets() {
+		r.carryOut(ctx, Remember{machine.past()})
 	}
 	cancel(nil)
 	feeders.Wait()

@@ -1,9 +1,6 @@
 package agent
 
-import (
-	"maps"
-	"time"
-)
+import "time"
 
 // NodePast is what an agent remembers of a node across its own restarts, for
 // who asks: it has no influence on what is done with the node.
@@ -16,15 +13,13 @@ type NodePast struct {
 // nodes anew: when hundreds die at once the disk has enough to do.
 const RememberInterval = time.Second
 
-// past returns what is worth remembering of the nodes that should run.
-func (m *Machine) past() map[string]NodePast {
-	past := make(map[string]NodePast)
-	for name, n := range m.nodes {
-		if p := (NodePast{n.restarts, n.lastError}); n.want != nil && p != (NodePast{}) {
-			past[name] = p
-		}
+// past returns what is worth remembering of a node, nothing of one that should
+// not run.
+func (n *node) past() NodePast {
+	if n.want == nil {
+		return NodePast{}
 	}
-	return past
+	return NodePast{n.restarts, n.lastError}
 }
 
 // recall gives the nodes that should run the past that an earlier agent
@@ -43,13 +38,33 @@ func (m *Machine) remember(now time.Time) {
 	if now.Before(m.rememberAt) {
 		return
 	}
-	if past, changed := m.unremembered(); changed {
-		m.remembered, m.rememberAt = past, now.Add(RememberInterval)
-		m.emit(Remember{Nodes: past})
+	if m.forgets() {
+		m.remembered, m.rememberAt = m.past(), now.Add(RememberInterval)
+		m.emit(Remember{Nodes: m.remembered})
 	}
 }
 
-func (m *Machine) unremembered() (past map[string]NodePast, changed bool) {
-	past = m.past()
-	return past, !maps.Equal(past, m.remembered)
+func (m *Machine) past() map[string]NodePast {
+	past := make(map[string]NodePast)
+	for name, n := range m.nodes {
+		if p := n.past(); p != (NodePast{}) {
+			past[name] = p
+		}
+	}
+	return past
+}
+
+// forgets reports whether something has changed that is not remembered yet.
+func (m *Machine) forgets() bool {
+	found := 0
+	for name, n := range m.nodes {
+		p := n.past()
+		if p != m.remembered[name] {
+			return true
+		}
+		if p != (NodePast{}) {
+			found++
+		}
+	}
+	return found != len(m.remembered)
 }

@@ -49,6 +49,11 @@ const (
 	// its configuration.
 	SaveInterval = 10 * time.Second
 
+	// MaxOutputs is how many bytes of what failed nodes wrote are in an answer,
+	// all together: there may be a thousand of them, and a peer that gets too
+	// much at once hangs up.
+	MaxOutputs = 16 << 20
+
 	// MaxLogBytes is how much of a node's output a request may ask for, and
 	// LogBytes how much there is unless it asks for less or more.
 	MaxLogBytes = 1 << 20
@@ -299,7 +304,7 @@ func (m *Machine) Deadline() (t time.Time, ok bool) {
 	if !m.rushAt.IsZero() {
 		earlier(m.rushAt)
 	}
-	if _, changed := m.unremembered(); changed {
+	if m.forgets() {
 		earlier(m.rememberAt)
 	}
 	m.nodeDeadlines(earlier)

@@ -51,6 +51,9 @@ func (m *Machine) adopt(now time.Time, config *zeekapi.Configuration, nodes []la
 			n = &node{state: zeekapi.StatePending}
 			m.nodes[want.Name] = n
 		}
+		if n.have != nil && n.have.Equal(want) {
+			want.Cluster = n.have.Cluster // makes it quick to find that out again
+		}
 		n.want = &want
 		n.restarts = 0
 		n.again = anew && n.have != nil

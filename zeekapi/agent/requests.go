@@ -188,12 +188,18 @@ func (m *Machine) respond(now time.Time, w *waiting) bool {
 	if m.unsaved != nil && !w.restart {
 		results = append(results, m.failure(w.reqID, "cannot save the configuration: %v", m.unsaved))
 	}
+	failed := 0
+	for _, name := range w.nodes {
+		if !m.runs(name) {
+			failed++
+		}
+	}
 	for _, name := range w.nodes {
 		r := m.success(w.reqID)
 		r.Node, r.Success = name, m.runs(name)
 		if !r.Success {
 			r.Error = m.trouble(name)
-			r.Data = m.outputs(name, r.Error)
+			r.Data = m.outputs(name, r.Error, MaxOutputs/2/failed)
 			if w.restart {
 				r.Error = fmt.Sprintf("could not restart node %s: %s", name, r.Error)
 			}
@@ -227,12 +233,13 @@ func (m *Machine) trouble(name string) string {
 	return "still waiting to start"
 }
 
-// outputs returns what a node had written when it last died. Of a node that has
-// not, it is what is the trouble: of results of nodes Zeek's client shows no
-// more than this.
-func (m *Machine) outputs(name, trouble string) broker.Value {
+// outputs returns what a node had written when it last died, at most so many
+// bytes of each output. Of a node that has not died, it is what is the trouble:
+// of results of nodes Zeek's client shows no more than this.
+func (m *Machine) outputs(name, trouble string, limit int) broker.Value {
 	if n := m.nodes[name]; n != nil && n.outputs != nil {
-		return mustMarshal(*n.outputs)
+		end := func(s string) string { return s[max(0, len(s)-limit):] }
+		return mustMarshal(zeekapi.NodeOutputs{Stdout: end(n.outputs.Stdout), Stderr: end(n.outputs.Stderr)})
 	}
 	return mustMarshal(zeekapi.NodeOutputs{Stderr: trouble})
 }

@@ -198,7 +198,13 @@ func (n Node) Equal(o Node) bool {
 		maps.Equal(n.Env, o.Env) &&
 		(n.CPUAffinity == nil) == (o.CPUAffinity == nil) &&
 		(n.CPUAffinity == nil || *n.CPUAffinity == *o.CPUAffinity) &&
-		slices.Equal(n.Cluster, o.Cluster)
+		sameCluster(n.Cluster, o.Cluster)
+}
+
+// sameCluster looks first whether the two are one: agents compare nodes with
+// what they run as all the time, and clusters may be large.
+func sameCluster(a, b []Member) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
 // Manager returns the name of the cluster's manager, the first if there are
