@@ -46,7 +46,7 @@ real Zeek processes, which see no traffic. Everything is gone afterwards; with
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d.out, d.log = cmd.OutOrStdout(), zerolog.Nop()
 			if verbose {
-				d.log = zerolog.New(zerolog.ConsoleWriter{Out: cmd.ErrOrStderr(), NoColor: !isTerminal(cmd.ErrOrStderr())})
+				d.log = zerolog.New(zerolog.ConsoleWriter{Out: cmd.ErrOrStderr(), NoColor: !isTerminal(cmd.ErrOrStderr()), FormatPrepare: makeSafe})
 			}
 			return d.run(cmd.Context())
 		},

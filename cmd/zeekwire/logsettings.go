@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 )
 
 // logSettings say what a service logs, and how.
@@ -50,9 +51,30 @@ func (s *logSettings) apply() {
 func (s *logSettings) logger(w io.Writer) zerolog.Logger {
 	s.apply()
 	if s.format == "console" {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.DateTime, NoColor: !isTerminal(w)}
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.DateTime, NoColor: !isTerminal(w), FormatPrepare: makeSafe}
 	}
 	return zerolog.New(w).With().Timestamp().Logger()
+}
+
+// makeSafe leaves nothing in a log entry that begins a line of its own or
+// commands a terminal: peers have written parts of it.
+func makeSafe(entry map[string]any) error {
+	for name, value := range entry {
+		entry[name] = safeValue(value)
+	}
+	return nil
+}
+
+func safeValue(value any) any {
+	switch v := value.(type) {
+	case string:
+		return terminal.Safe(v)
+	case []any:
+		for i := range v {
+			v[i] = safeValue(v[i])
+		}
+	}
+	return value
 }
 
 func isTerminal(w io.Writer) bool {

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// What peers say can neither forge a line of the log nor command a terminal.
+func TestLogIsSafe(t *testing.T) {
+	for _, format := range []string{"console", "json"} {
+		const bad = "a\n2026-01-01 00:00:00 INF staged by=alice\x1b[2J\u009b2J"
+		var out bytes.Buffer
+		log := (&logSettings{level: "info", format: format}).logger(&out)
+		log.Error().Str("node", bad).Strs("instances", []string{bad}).Msg(bad)
+		text := out.String()
+		if strings.Count(text, "\n") != 1 || strings.Contains(text, "\x1b") || format == "console" && strings.Contains(text, "\u009b") {
+			t.Errorf("%s: %q", format, text)
+		}
+	}
+}
