@@ -46,7 +46,7 @@ live: build
 # of what it takes.
 LOAD = 10,100,1000
 load: build
-	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestLoad$$' ./cmd/internal/load -load.agents $(LOAD)
+	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestLoad$$' ./cmd/internal/load -load.agents $(LOAD) -load.times
 
 # Refreshes testdata/recordings/zeek-VERSION for each Zeek, and says what has
 # changed since the version before.

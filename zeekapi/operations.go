@@ -290,6 +290,17 @@ type (
 		Zeek         string  `zeek:"zeek"` // version that the nodes run, "" if not known
 	}
 
+	// AgentDeployNodesRequest is AgentDeployRequest with what concerns the
+	// agent: its own nodes in full, and of the others what the nodes must know.
+	// It is answered with AgentDeployResponse.
+	AgentDeployNodesRequest struct {
+		ReqID
+		Config string `zeek:"config"` // ID of the configuration
+		Nodes  []Node `zeek:"nodes"`  // of the instance, by name
+		Layout Layout `zeek:"layout"` // of the cluster, with those nodes
+		Force  bool   `zeek:"force"`
+	}
+
 	// AgentStatusRequest asks for the nodes of the instance in detail.
 	AgentStatusRequest struct{ ReqID }
 

@@ -338,7 +338,7 @@ func (r *runner) carryOut(ctx context.Context, out Output) []Input {
 	case Read:
 		r.publish(ctx, Publish{out.Dialect, r.read(out)})
 	case Persist:
-		err := r.state.save(out.Config)
+		err := r.state.save(out.Assignment)
 		if err != nil {
 			r.Log.Error().Err(err).Msg("cannot save the configuration")
 		}

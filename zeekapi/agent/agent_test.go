@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"os"
@@ -216,7 +217,7 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := gocmp.Diff(&config, saved.Config, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+	if diff := gocmp.Diff(assigned(config), saved.Assignment, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
 	}
 
@@ -236,8 +237,37 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 	c.send(newDialect, "zeek/management/agent/i", zeekapi.AgentStandbyRequest{})
 	await[zeekapi.AgentStandbyResponse](c, newDialect)
 	stop()
-	if saved, err := newStateFile(dir, "i").load(); !saved.Known || saved.Config != nil || err != nil {
+	if saved, err := newStateFile(dir, "i").load(); !saved.Known || saved.Assignment != nil || err != nil {
 		t.Errorf("after standby: %+v, %v", saved, err)
+	}
+}
+
+// An agent takes what one of an earlier version saved.
+func TestStateOfVersion1(t *testing.T) {
+	dir := t.TempDir()
+	config := configuration("c1", "w", "other/v")
+	saved, err := json.Marshal(map[string]any{"version": 1, "config": config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]Past{
+		string(saved):                    {Known: true, Assignment: assigned(config)},
+		`{"version": 1, "config": null}`: {Known: true},
+	} {
+		state := newStateFile(dir, "i")
+		if err := os.MkdirAll(filepath.Dir(state.path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(state.path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := state.load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 
@@ -281,13 +311,15 @@ func TestRunFails(t *testing.T) {
 		{"no dialects", "", func(c *Config) { c.Dialects = nil }, "agent: no dialects"},
 		{"bad name", "", func(c *Config) { c.Name = "a/b" }, `agent: name "a/b": want printable characters`},
 		{"saved state is no JSON", "x", func(*Config) {}, "i.json: invalid character 'x'"},
-		{"saved state of a later version", `{"version": 2}`, func(*Config) {}, "i.json has version 2, want 1"},
-		{"saved state has no role", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w"}]}}`, func(*Config) {},
+		{"saved state of a later version", `{"version": 3}`, func(*Config) {}, "i.json has version 3, want 2"},
+		{"saved state has no role", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w"}]}}`, func(*Config) {},
 			`agent: configuration c: node w has the unknown role ""`},
-		{"saved state has an odd port", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER", "Port": {"Number": 1, "Protocol": 9}}]}}`, func(*Config) {},
+		{"saved state has an odd port", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w", "Role": "WORKER", "Port": {"Number": 1, "Protocol": 9}}]}}`, func(*Config) {},
 			`agent: configuration c: node w has a port of unknown protocol`},
-		{"saved state makes no sense", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER"}]}}`, func(*Config) {},
-			`agent: configuration c: node w is on instance ""`},
+		{"saved state makes no sense", `{"version": 2, "assignment": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER"}]}}`, func(*Config) {},
+			`agent: configuration c: node w is not in the layout of its cluster`},
+		{"saved state of version 1 makes no sense", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER"}]}}`, func(*Config) {},
+			`i.json: configuration c: node w is on instance ""`},
 		{"bus ends", `{"version": 1}`, func(c *Config) {
 			b := membus.New().Endpoint()
 			b.Close()
@@ -345,16 +377,17 @@ func FuzzReceive(f *testing.F) {
 	seed(newDialect, "zeek/management/agent/i", zeekapi.AgentDispatchRequest{ReqID: id("r"), Action: []string{"x"}, Nodes: []string{"w"}})
 	seed(newDialect, "zeek/management/agent/i", zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
 	seed(newDialect, "zeek/management/node", zeekapi.NodeHello{Node: "w"})
-	ours := operations.Dialect(operations.DefaultTopics)
-	seed(ours, ours.Topics.Agent("i"), zeekapi.AgentStatusRequest{ReqID: id("r")})
-	seed(ours, ours.Topics.Agent("i"), zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "w", Bytes: 1})
+	own := operations.Dialect(operations.DefaultTopics)
+	seed(own, own.Topics.Agent("i"), ours(deploy("r", configuration("c1", "l", "m", "w", "other/w2"))))
+	seed(own, own.Topics.Agent("i"), zeekapi.AgentStatusRequest{ReqID: id("r")})
+	seed(own, own.Topics.Agent("i"), zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "w", Bytes: 1})
 	seed(newDialect, "zeek/management/node", zeekapi.NodeDispatchResponse{ReqID: id("x-1"), Result: ok("x-1", "w")})
 	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
 		v, err := bin.Decode(payload)
 		if err != nil {
 			return
 		}
-		r := &runner{Config: Config{Name: "i", Dialects: []*zeekapi.Dialect{newDialect, oldDialect, ours}}}
+		r := &runner{Config: Config{Name: "i", Dialects: []*zeekapi.Dialect{newDialect, oldDialect, own}}}
 		fleet := newFleet(t, connecting("i"), nil)
 		fleet.ask(deploy("r", configuration("c1", "l", "m", "w")))
 		fleet.pass(time.Second)

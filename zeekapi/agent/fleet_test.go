@@ -48,9 +48,9 @@ type due struct {
 
 var epoch = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 
-func newFleet(t tb, self Identity, config *zeekapi.Configuration) *fleet {
+func newFleet(t tb, self Identity, a *Assignment) *fleet {
 	t.Helper()
-	m, err := NewMachine(self, Past{Known: config != nil, Config: config})
+	m, err := NewMachine(self, Past{Known: a != nil, Assignment: a})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +58,15 @@ func newFleet(t tb, self Identity, config *zeekapi.Configuration) *fleet {
 		t: t, machine: m, now: epoch, startUp: 200 * time.Millisecond, stopTime: 100 * time.Millisecond,
 		running: make(map[string]launch.Node),
 	}
+}
+
+// assigned is what of a configuration an agent runs.
+func assigned(config zeekapi.Configuration) *Assignment {
+	a, err := assign(config, "i")
+	if err != nil {
+		panic(err)
+	}
+	return a
 }
 
 // step gives the machine an input and does what it says.

@@ -140,9 +140,9 @@ type (
 		Gone    bool // the node is not to run here, but may have
 	}
 
-	// Persist asks to remember the configuration across restarts of the
-	// agent, or that there is none. It is answered with Persisted.
-	Persist struct{ Config *zeekapi.Configuration }
+	// Persist asks to remember the assignment across restarts of the agent, or
+	// that there is none. It is answered with Persisted.
+	Persist struct{ Assignment *Assignment }
 
 	// Remember asks to remember what became of nodes, those that have a past
 	// worth that. Nothing depends on it.
@@ -174,9 +174,9 @@ type Identity struct {
 // Past is what there was before the agent.
 type Past struct {
 	// Known says that an earlier agent of the name left word about what should
-	// run: Config, or nothing if that is nil.
-	Known  bool
-	Config *zeekapi.Configuration
+	// run: Assignment, or nothing if that is nil.
+	Known      bool
+	Assignment *Assignment
 
 	// Nodes is what it remembered last.
 	Nodes map[string]NodePast
@@ -196,10 +196,10 @@ type Machine struct {
 
 	self Identity
 
-	config *zeekapi.Configuration // nil: none
-	nodes  map[string]*node
-	told   bool // the agent knows what should run
-	keep   bool // the launcher does not know yet what should run
+	assigned *Assignment // nil: nothing
+	nodes    map[string]*node
+	told     bool // the agent knows what should run
+	keep     bool // the launcher does not know yet what should run
 
 	rushAt time.Time // when to rush; zero: not
 	rush   bool      // there is no time for one stage after the other
@@ -238,14 +238,12 @@ func NewMachine(self Identity, past Past) (*Machine, error) {
 	if !past.Known {
 		return m, nil
 	}
-	var nodes []launch.Node
-	if past.Config != nil {
-		var err error
-		if nodes, err = plan(*past.Config, self.Name); err != nil {
-			return nil, fmt.Errorf("agent: configuration %s: %w", past.Config.ID, err)
+	if a := past.Assignment; a != nil {
+		if err := a.check(self.Name); err != nil {
+			return nil, fmt.Errorf("agent: configuration %s: %w", a.ID, err)
 		}
 	}
-	m.adopt(time.Time{}, past.Config, nodes, false)
+	m.adopt(time.Time{}, past.Assignment, false)
 	m.recall(past.Nodes)
 	return m, nil
 }
@@ -325,7 +323,7 @@ func (m *Machine) expire(now time.Time) {
 	m.expireRush(now)
 }
 
-func (m *Machine) save() { m.emit(Persist{Config: m.config}) }
+func (m *Machine) save() { m.emit(Persist{m.assigned}) }
 
 // persisted deals with a configuration that could not be saved. It is deployed
 // all the same: what must stop must stop also when the disk is full.
@@ -370,11 +368,13 @@ func (m *Machine) receive(now time.Time, d *zeekapi.Dialect, msg zeekapi.Message
 		m.publish(d, zeekapi.AgentWelcomeResponse{ReqID: msg.ReqID, Result: m.success(msg.ID)})
 	case zeekapi.AgentStandbyRequest:
 		m.supersede("the agent was told to stand by")
-		m.adopt(now, nil, nil, false)
+		m.adopt(now, nil, false)
 		m.save()
 		m.publish(d, zeekapi.AgentStandbyResponse{ReqID: msg.ReqID, Result: m.success(msg.ID)})
 	case zeekapi.AgentDeployRequest:
 		m.deployRequest(now, d, msg)
+	case zeekapi.AgentDeployNodesRequest:
+		m.deployNodesRequest(now, d, msg)
 	case zeekapi.AgentGetNodesRequest:
 		m.getNodesRequest(d, msg)
 	case zeekapi.AgentStatusRequest:

@@ -136,7 +136,7 @@ func TestDeployStartsByRoleAndAnswersPerNode(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	config := configuration("c", "w2", "m", "w1", "p", "l", "other/w3")
 	f.ask(deploy("r", config))
-	compare(t, "persisted", []Persist{{&config}}, take[Persist](f))
+	compare(t, "persisted", []Persist{{assigned(config)}}, take[Persist](f))
 	for name, s := range f.statuses() {
 		if s.State != zeekapi.StatePending {
 			t.Errorf("%s is %s", name, s.State)
@@ -197,6 +197,62 @@ func TestDeployAnswersAtOnce(t *testing.T) {
 	}
 }
 
+// ours is what our controller has an agent deploy, instead of what Zeek's does.
+func ours(req zeekapi.AgentDeployRequest) zeekapi.AgentDeployNodesRequest {
+	a := assigned(req.Config)
+	layout, err := zeekapi.NewLayout(a.Cluster)
+	if err != nil {
+		panic(err)
+	}
+	return zeekapi.AgentDeployNodesRequest{ReqID: req.ReqID, Config: a.ID, Nodes: a.Nodes, Layout: layout, Force: req.Force}
+}
+
+// To an agent it makes no difference which of the controllers it has.
+func TestDeployNodes(t *testing.T) {
+	config := configuration("c1", "l", "m", "w", "other/v")
+	for _, tt := range []struct {
+		name    string
+		change  func(*zeekapi.AgentDeployNodesRequest)
+		want    []zeekapi.Result
+		stopped []string
+	}{
+		{"the same", func(*zeekapi.AgentDeployNodesRequest) {}, []zeekapi.Result{ok("r", "")}, nil},
+		{"under another name", func(r *zeekapi.AgentDeployNodesRequest) { r.Config = "c2" },
+			[]zeekapi.Result{ok("r", "l"), ok("r", "m"), ok("r", "w")}, nil},
+		{"forced", func(r *zeekapi.AgentDeployNodesRequest) { r.Force = true }, nil, []string{"w", "m", "l"}},
+		{"another cluster", func(r *zeekapi.AgentDeployNodesRequest) { r.Layout += "z WORKER - - -\n" }, nil, []string{"w", "m", "l"}},
+		{"fewer nodes", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes = r.Nodes[:2] },
+			[]zeekapi.Result{ok("r", "l"), ok("r", "m")}, []string{"w"}},
+		{"no nodes", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes = nil }, []zeekapi.Result{ok("r", "")}, []string{"w", "m", "l"}},
+
+		{"no layout", func(r *zeekapi.AgentDeployNodesRequest) { r.Layout = "" },
+			[]zeekapi.Result{failed("r", "", "node l is not in the layout of its cluster")}, nil},
+		{"a bad layout", func(r *zeekapi.AgentDeployNodesRequest) { r.Layout = "l\n" },
+			[]zeekapi.Result{failed("r", "", `zeekapi: layout: line 1: node l has the unknown role ""`)}, nil},
+		{"a bad name", func(r *zeekapi.AgentDeployNodesRequest) { r.Layout = "../etc WORKER - - -\n" },
+			[]zeekapi.Result{failed("r", "", `node name "../etc": want printable characters other than spaces, slashes and quotes`)}, nil},
+		{"another role in the layout", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes[0].Role = zeekapi.RoleWorker },
+			[]zeekapi.Result{failed("r", "", "node l is another in the layout of its cluster")}, nil},
+		{"a node twice", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes = append(r.Nodes, r.Nodes[2]) },
+			[]zeekapi.Result{failed("r", "", "node w does not come after node w")}, nil},
+		{"a node of somebody else", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes[0].Instance = "other" },
+			[]zeekapi.Result{failed("r", "", `node l is on instance "other", this is i`)}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := running(t, "l", "m", "w", "other/v")
+			req := ours(deploy("r", config))
+			tt.change(&req)
+			f.ask(req)
+			var got []zeekapi.Result
+			for _, r := range published[zeekapi.AgentDeployResponse](f) {
+				got = append(got, r.Results...)
+			}
+			compare(t, "results", tt.want, got)
+			compare(t, "stopped", tt.stopped, stopped(f))
+		})
+	}
+}
+
 func TestDeployRestartsOnlyWhatChanged(t *testing.T) {
 	affinity := int64(1)
 	node := func(name string, change func(*zeekapi.Node)) func(*zeekapi.Configuration) {
@@ -228,12 +284,12 @@ func TestDeployRestartsOnlyWhatChanged(t *testing.T) {
 		{"a node of ours", func(c *zeekapi.Configuration) { c.Nodes = c.Nodes[1:] },
 			[]string{"w2", "w1", "m", "l"}, []string{"m", "w1", "w2"}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		test := func(t *testing.T, request func(zeekapi.AgentDeployRequest) zeekapi.Message) {
 			names := []string{"l", "m", "w1", "w2", "other/w3"}
 			f := running(t, names...)
 			config := configuration("c2", names...)
 			tt.change(&config)
-			f.ask(deploy("r", config))
+			f.ask(request(deploy("r", config)))
 			compare(t, "stopped", tt.stopped, stopped(f))
 			compare(t, "started before the others have ended", 0, len(started(f)))
 			f.pass(time.Second)
@@ -243,6 +299,12 @@ func TestDeployRestartsOnlyWhatChanged(t *testing.T) {
 					t.Errorf("result %+v", r)
 				}
 			}
+		}
+		t.Run(tt.name, func(t *testing.T) {
+			test(t, func(r zeekapi.AgentDeployRequest) zeekapi.Message { return r })
+		})
+		t.Run(tt.name+", by our controller", func(t *testing.T) {
+			test(t, func(r zeekapi.AgentDeployRequest) zeekapi.Message { return ours(r) })
 		})
 	}
 }
@@ -526,15 +588,15 @@ func TestLosingTheControllerChangesNothing(t *testing.T) {
 
 func TestRestoredConfigurationRuns(t *testing.T) {
 	config := configuration("c1", "l", "w")
-	f := newFleet(t, connecting("i"), &config)
+	f := newFleet(t, connecting("i"), assigned(config))
 	f.step(Tick{})
 	f.pass(time.Second)
 	compare(t, "started", []string{"l", "w"}, started(f))
 	f.ask(deploy("r", config))
 	compare(t, "results", []zeekapi.Result{ok("r", "")}, one[zeekapi.AgentDeployResponse](f).Results)
 
-	bad := configuration("c1", "nowhere/w")
-	if _, err := NewMachine(connecting("i"), Past{Known: true, Config: &bad}); err == nil {
+	bad := Assignment{ID: "c1", Nodes: config.NodesOn("i")}
+	if _, err := NewMachine(connecting("i"), Past{Known: true, Assignment: &bad}); err == nil {
 		t.Error("no error for a bad configuration")
 	}
 }
@@ -604,7 +666,12 @@ func TestAnyOrderOfEvents(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"deploy": func(rt *rapid.T) {
 				config = configuration(rapid.StringMatching("[ab]").Draw(rt, "config"), draw()...)
-				f.ask(zeekapi.AgentDeployRequest{ReqID: next("deploy"), Config: config, Force: rapid.Bool().Draw(rt, "force")})
+				req := zeekapi.AgentDeployRequest{ReqID: next("deploy"), Config: config, Force: rapid.Bool().Draw(rt, "force")}
+				if rapid.Bool().Draw(rt, "ours") {
+					f.ask(ours(req))
+				} else {
+					f.ask(req)
+				}
 			},
 			"standby": func(*rapid.T) { f.ask(zeekapi.AgentStandbyRequest{}) },
 			"restart": func(*rapid.T) { f.ask(zeekapi.AgentRestartRequest{ReqID: next("restart"), Nodes: draw()}) },

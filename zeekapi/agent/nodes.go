@@ -38,10 +38,14 @@ type node struct {
 	usage     launch.Usage
 }
 
-// adopt makes nodes what should run. Nodes that run as they should are left
-// alone, unless all are to start anew.
-func (m *Machine) adopt(now time.Time, config *zeekapi.Configuration, nodes []launch.Node, anew bool) {
-	m.config = config
+// adopt makes an assignment what should run, nil for nothing. Nodes that run as
+// they should are left alone, unless all are to start anew.
+func (m *Machine) adopt(now time.Time, a *Assignment, anew bool) {
+	m.assigned = a
+	var nodes []launch.Node
+	if a != nil {
+		nodes = a.nodes()
+	}
 	for _, n := range m.nodes {
 		n.want = nil
 	}

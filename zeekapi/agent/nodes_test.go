@@ -12,7 +12,7 @@ import (
 // A node that stays silent holds up those after it, but not for ever.
 func TestStagesHavePatience(t *testing.T) {
 	config := configuration("c", "l", "m", "w")
-	f := newFleet(t, connecting("i"), &config)
+	f := newFleet(t, connecting("i"), assigned(config))
 	f.silent = func(n launch.Node) bool { return n.Name == "l" }
 	f.step(Tick{})
 	f.pass(StagePatience - time.Millisecond)
@@ -143,13 +143,9 @@ func TestChangeTakenBack(t *testing.T) {
 }
 
 // past is what a launcher finds of a configuration.
-func past(config *zeekapi.Configuration, pids map[string]int64) Past {
-	nodes, err := plan(*config, "i")
-	if err != nil {
-		panic(err)
-	}
-	p := Past{Known: true, Config: config}
-	for _, n := range nodes {
+func past(config zeekapi.Configuration, pids map[string]int64) Past {
+	p := Past{Known: true, Assignment: assigned(config)}
+	for _, n := range p.Assignment.nodes() {
 		if pid := pids[n.Name]; pid != 0 {
 			p.Running = append(p.Running, launch.Running{Node: n, PID: pid, Started: epoch.Add(-time.Hour)})
 		}
@@ -174,7 +170,7 @@ func goOn(t *testing.T, p Past) *fleet {
 
 func TestRunningNodesAreAdopted(t *testing.T) {
 	config := configuration("c1", "l", "m", "w1", "w2")
-	f := goOn(t, past(&config, map[string]int64{"l": 11, "w1": 12, "w2": 13}))
+	f := goOn(t, past(config, map[string]int64{"l": 11, "w1": 12, "w2": 13}))
 	f.step(Tick{})
 	compare(t, "stopped", 0, len(stopped(f)))
 	if s := f.statuses()["w1"]; s.PID != 12 || s.State != zeekapi.StatePending {
@@ -209,13 +205,13 @@ func TestRunningNodesThatShouldNot(t *testing.T) {
 		change  func(*Past)
 		stopped []string
 	}{
-		{"another configuration", func(p *Past) { c := configuration("c2", "w1"); p.Config = &c }, []string{"w2", "w1"}},
-		{"standby", func(p *Past) { p.Config = nil }, []string{"w2", "w1"}},
+		{"another configuration", func(p *Past) { p.Assignment = assigned(configuration("c2", "w1")) }, []string{"w2", "w1"}},
+		{"standby", func(p *Past) { p.Assignment = nil }, []string{"w2", "w1"}},
 		// An agent that lost its memory waits to be told.
-		{"nothing known", func(p *Past) { p.Known, p.Config = false, nil }, nil},
+		{"nothing known", func(p *Past) { p.Known, p.Assignment = false, nil }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := past(&config, map[string]int64{"w1": 11, "w2": 12})
+			p := past(config, map[string]int64{"w1": 11, "w2": 12})
 			tt.change(&p)
 			f := goOn(t, p)
 			f.step(Tick{})
@@ -223,7 +219,7 @@ func TestRunningNodesThatShouldNot(t *testing.T) {
 		})
 	}
 
-	f := goOn(t, Past{Running: past(&config, map[string]int64{"w1": 11, "w2": 12}).Running})
+	f := goOn(t, Past{Running: past(config, map[string]int64{"w1": 11, "w2": 12}).Running})
 	f.step(Received{Message: zeekapi.NodeHello{Node: "w1"}})
 	f.ask(zeekapi.AgentStatusRequest{ReqID: id("status")})
 	var details []zeekapi.NodeDetail
@@ -256,7 +252,7 @@ func TestConfigurationThatCannotBeSaved(t *testing.T) {
 	take[Persist](f)
 	f.saving = nil
 	f.pass(SaveInterval)
-	compare(t, "saved in the end", []Persist{{&config}}, take[Persist](f))
+	compare(t, "saved in the end", []Persist{{assigned(config)}}, take[Persist](f))
 	f.pass(10 * SaveInterval)
 	compare(t, "saved again", 0, len(take[Persist](f)))
 }
@@ -283,7 +279,7 @@ func TestStatus(t *testing.T) {
 // What became of nodes is known to the next agent.
 func TestPastOfNodes(t *testing.T) {
 	config := configuration("c1", "l", "w")
-	f := newFleet(t, connecting("i"), &config)
+	f := newFleet(t, connecting("i"), assigned(config))
 	f.step(Tick{})
 	f.pass(time.Second)
 	compare(t, "nothing to remember", 0, len(take[Remember](f)))
@@ -306,7 +302,7 @@ func TestPastOfNodes(t *testing.T) {
 	compare(t, "in the end", map[string]NodePast{"w": {4, "signal: killed"}}, past)
 
 	past["gone"] = NodePast{1, "x"}
-	f = goOn(t, Past{Known: true, Config: &config, Nodes: past})
+	f = goOn(t, Past{Known: true, Assignment: assigned(config), Nodes: past})
 	f.step(Tick{})
 	f.pass(time.Minute)
 	f.ask(zeekapi.AgentStatusRequest{ReqID: id("r")})

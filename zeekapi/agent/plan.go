@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"unicode"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -18,52 +20,90 @@ const (
 	MaxNameSize = 255  // in bytes: names are names of directories and files
 )
 
-// plan returns the nodes of an instance, sorted in the order in which to start
-// them, or why the configuration cannot be.
-func plan(config zeekapi.Configuration, instance string) ([]launch.Node, error) {
-	cluster := make([]launch.Member, 0, len(config.Nodes))
-	instances := make(map[string]zeekapi.Instance, len(config.Instances))
+// Assignment is what a controller has an instance run.
+type Assignment struct {
+	ID      string           // of the configuration
+	Nodes   []zeekapi.Node   // of the instance, by name
+	Cluster []zeekapi.Member // all nodes of the cluster, by name
+}
+
+// assign returns the part of an instance in a configuration, or why the
+// configuration cannot be.
+func assign(config zeekapi.Configuration, instance string) (*Assignment, error) {
+	a := &Assignment{ID: config.ID, Nodes: config.NodesOn(instance), Cluster: make([]zeekapi.Member, 0, len(config.Nodes))}
+	hosts := make(map[string]netip.Addr, len(config.Instances))
 	for _, i := range config.Instances {
-		if _, again := instances[i.Name]; !again {
-			instances[i.Name] = i
+		if _, again := hosts[i.Name]; !again {
+			hosts[i.Name] = i.Host
 		}
 	}
 	for _, n := range config.Nodes {
-		if err := checkName(n.Name); err != nil {
-			return nil, fmt.Errorf("node %w", err)
-		}
-		// Events cannot carry these, but a saved configuration can.
-		if !n.Role.Valid() {
-			return nil, fmt.Errorf("node %s has the unknown role %q", n.Name, n.Role)
-		}
-		if !n.Port.Protocol.Valid() || !n.MetricsPort.Protocol.Valid() {
-			return nil, fmt.Errorf("node %s has a port of unknown protocol", n.Name)
-		}
-		home, ok := instances[n.Instance]
+		host, ok := hosts[n.Instance]
 		if !ok {
 			return nil, fmt.Errorf("node %s is on instance %q, which the configuration does not have", n.Name, n.Instance)
 		}
-		cluster = append(cluster, launch.Member{
-			Name: n.Name, Role: n.Role, Host: home.Host, Port: n.Port, MetricsPort: n.MetricsPort,
+		a.Cluster = append(a.Cluster, zeekapi.Member{
+			Name: n.Name, Role: n.Role, Host: host, Port: n.Port, MetricsPort: n.MetricsPort,
 		})
 	}
-	slices.SortFunc(cluster, func(a, b launch.Member) int { return cmp.Compare(a.Name, b.Name) })
-	for i := 1; i < len(cluster); i++ {
-		if cluster[i].Name == cluster[i-1].Name {
-			return nil, fmt.Errorf("two nodes have the name %s", cluster[i].Name)
+	slices.SortFunc(a.Cluster, byName)
+	return a, a.check(instance)
+}
+
+func byName(a, b zeekapi.Member) int { return cmp.Compare(a.Name, b.Name) }
+
+// check says what keeps an instance from running its assignment.
+func (a *Assignment) check(instance string) error {
+	for i, m := range a.Cluster {
+		if err := checkName(m.Name); err != nil {
+			return fmt.Errorf("node %w", err)
+		}
+		if i > 0 && m.Name == a.Cluster[i-1].Name {
+			return fmt.Errorf("two nodes have the name %s", m.Name)
+		}
+		// Events cannot carry these, but what was saved can.
+		if !m.Role.Valid() {
+			return fmt.Errorf("node %s has the unknown role %q", m.Name, m.Role)
+		}
+		if !m.Port.Protocol.Valid() || !m.MetricsPort.Protocol.Valid() {
+			return fmt.Errorf("node %s has a port of unknown protocol", m.Name)
 		}
 	}
-
-	own := config.NodesOn(instance)
-	if len(own) > MaxNodes {
-		return nil, fmt.Errorf("%d nodes on one instance, limit is %d", len(own), MaxNodes)
+	if len(a.Nodes) > MaxNodes {
+		return fmt.Errorf("%d nodes on one instance, limit is %d", len(a.Nodes), MaxNodes)
 	}
-	nodes := make([]launch.Node, len(own))
-	for i, n := range own {
-		nodes[i] = launch.Node{Node: n, Cluster: cluster}
+	for i, n := range a.Nodes {
+		if i > 0 && n.Name <= a.Nodes[i-1].Name {
+			return fmt.Errorf("node %s does not come after node %s", n.Name, a.Nodes[i-1].Name)
+		}
+		at, ok := slices.BinarySearchFunc(a.Cluster, zeekapi.Member{Name: n.Name}, byName)
+		if !ok {
+			return fmt.Errorf("node %s is not in the layout of its cluster", n.Name)
+		}
+		if m := a.Cluster[at]; m.Role != n.Role || m.Port != n.Port || m.MetricsPort != n.MetricsPort {
+			return fmt.Errorf("node %s is another in the layout of its cluster", n.Name)
+		}
+		if n.Instance != instance {
+			return fmt.Errorf("node %s is on instance %q, this is %s", n.Name, n.Instance, instance)
+		}
+	}
+	return nil
+}
+
+// equal compares more than Zeek's agent does, which takes two configurations
+// with the same ID for the same.
+func (a *Assignment) equal(b *Assignment) bool {
+	return a.ID == b.ID && slices.Equal(a.Cluster, b.Cluster) && broker.Equal(mustMarshal(a.Nodes), mustMarshal(b.Nodes))
+}
+
+// nodes returns the nodes in the order in which to start them.
+func (a *Assignment) nodes() []launch.Node {
+	nodes := make([]launch.Node, len(a.Nodes))
+	for i, n := range a.Nodes {
+		nodes[i] = launch.Node{Node: n, Cluster: a.Cluster}
 	}
 	slices.SortFunc(nodes, launch.Compare)
-	return nodes, nil
+	return nodes
 }
 
 // checkName refuses what cannot name a directory or would read badly in a

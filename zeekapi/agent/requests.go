@@ -29,32 +29,44 @@ func (m *Machine) failure(reqID, format string, args ...any) zeekapi.Result {
 }
 
 func (m *Machine) deployRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.AgentDeployRequest) {
-	respond := func(r zeekapi.Result) {
-		m.publish(d, zeekapi.AgentDeployResponse{ReqID: req.ReqID, Results: []zeekapi.Result{r}})
+	a, err := assign(req.Config, m.self.Name)
+	m.deployAssignment(now, d, req.ReqID, a, err, req.Force)
+}
+
+func (m *Machine) deployNodesRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.AgentDeployNodesRequest) {
+	a := &Assignment{ID: req.Config, Nodes: req.Nodes}
+	var err error
+	if a.Cluster, err = req.Layout.Members(); err == nil {
+		err = a.check(m.self.Name)
 	}
-	if m.config != nil && !req.Force && sameConfiguration(*m.config, req.Config) {
+	m.deployAssignment(now, d, req.ReqID, a, err, req.Force)
+}
+
+// deployAssignment makes a what should run, unless it cannot be.
+func (m *Machine) deployAssignment(now time.Time, d *zeekapi.Dialect, req zeekapi.ReqID, a *Assignment, err error, force bool) {
+	respond := func(r zeekapi.Result) {
+		m.publish(d, zeekapi.AgentDeployResponse{ReqID: req, Results: []zeekapi.Result{r}})
+	}
+	switch {
+	case m.ending:
+		respond(m.failure(req.ID, errorEnding))
+		return
+	case err != nil:
+		respond(m.failure(req.ID, "%v", err))
+		return
+	case m.assigned != nil && !force && m.assigned.equal(a):
 		respond(m.success(req.ID))
 		return
 	}
-	if m.ending {
-		respond(m.failure(req.ID, errorEnding))
-		return
-	}
-	nodes, err := plan(req.Config, m.self.Name)
-	if err != nil {
-		respond(m.failure(req.ID, "%v", err))
-		return
-	}
-
 	m.supersede("superseded by a newer deployment")
-	m.adopt(now, &req.Config, nodes, req.Force)
+	m.adopt(now, a, force)
 	m.save()
-	if len(nodes) == 0 {
+	if len(a.Nodes) == 0 {
 		respond(m.success(req.ID))
 		return
 	}
 	w := &waiting{dialect: d, reqID: req.ID, deadline: now.Add(m.RequestTimeout)}
-	for _, n := range nodes {
+	for _, n := range a.Nodes {
 		w.nodes = append(w.nodes, n.Name)
 	}
 	slices.Sort(w.nodes)
@@ -78,17 +90,6 @@ func (m *Machine) expireRush(now time.Time) {
 	if !m.rushAt.IsZero() && !now.Before(m.rushAt) {
 		m.rushAt, m.rush = time.Time{}, true
 	}
-}
-
-// sameConfiguration compares more than Zeek's agent does, which takes two
-// configurations with the same ID for the same.
-func sameConfiguration(a, b zeekapi.Configuration) bool {
-	if a.ID != b.ID {
-		return false
-	}
-	x, errX := zeekapi.Marshal(a)
-	y, errY := zeekapi.Marshal(b)
-	return errX == nil && errY == nil && broker.Equal(x, y)
 }
 
 // supersede answers a deployment that will not be finished.

@@ -12,18 +12,23 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 )
 
-// stateFile remembers an agent's configuration across its restarts and, in a
-// file of its own as it changes more often, what became of its nodes.
-type stateFile struct{ path, nodes string }
+// stateFile remembers an agent's assignment across its restarts and, in a file
+// of its own as it changes more often, what became of its nodes.
+type stateFile struct{ agent, path, nodes string }
 
-// stateVersion is raised when the content of either changes in a way that an
-// older agent must not misread.
-const stateVersion = 1
+// A version is raised when the content changes in a way that an older agent
+// must not misread.
+const (
+	stateVersion = 2
+	nodesVersion = 1
+)
 
 type (
 	savedState struct {
-		Version int                    `json:"version"`
-		Config  *zeekapi.Configuration `json:"config"`
+		Version    int         `json:"version"`
+		Assignment *Assignment `json:"assignment"`
+
+		Config *zeekapi.Configuration `json:"config,omitempty"` // in version 1, instead
 	}
 	savedNodes struct {
 		Version int                 `json:"version"`
@@ -37,34 +42,50 @@ func newStateFile(dir, name string) stateFile {
 	if dir == "" {
 		return stateFile{}
 	}
-	return stateFile{filepath.Join(dir, "agents", name+".json"), filepath.Join(dir, "agent-nodes", name+".json")}
+	return stateFile{name, filepath.Join(dir, "agents", name+".json"), filepath.Join(dir, "agent-nodes", name+".json")}
 }
 
 // load returns what an earlier agent saved, which may be nothing.
 func (f stateFile) load() (Past, error) {
 	var s savedState
-	known, err := read(f.path, &s, &s.Version)
-	return Past{Known: known, Config: s.Config}, err
+	known, err := read(f.path, &s)
+	if err == nil && known {
+		err = wantVersion(f.path, s.Version, 1, stateVersion)
+	}
+	if err == nil && s.Version == 1 && s.Config != nil {
+		if s.Assignment, err = assign(*s.Config, f.agent); err != nil {
+			err = fmt.Errorf("agent: saved state %s: configuration %s: %w", f.path, s.Config.ID, err)
+		}
+	}
+	if err != nil {
+		return Past{}, err
+	}
+	return Past{Known: known, Assignment: s.Assignment}, nil
 }
 
-func (f stateFile) save(c *zeekapi.Configuration) error {
-	return write(f.path, savedState{stateVersion, c})
+func (f stateFile) save(a *Assignment) error {
+	return write(f.path, savedState{Version: stateVersion, Assignment: a})
 }
 
 // recall returns what an earlier agent remembered of nodes.
 func (f stateFile) recall() (map[string]NodePast, error) {
 	var s savedNodes
-	_, err := read(f.nodes, &s, &s.Version)
-	return s.Nodes, err
+	known, err := read(f.nodes, &s)
+	if err == nil && known {
+		err = wantVersion(f.nodes, s.Version, nodesVersion, nodesVersion)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.Nodes, nil
 }
 
 func (f stateFile) remember(nodes map[string]NodePast) error {
-	return write(f.nodes, savedNodes{stateVersion, nodes})
+	return write(f.nodes, savedNodes{nodesVersion, nodes})
 }
 
-// read reads a file into what has that for its version, and says whether there
-// is one.
-func read(path string, into any, version *int) (bool, error) {
+// read reads a file and says whether there is one.
+func read(path string, into any) (bool, error) {
 	if path == "" {
 		return false, nil
 	}
@@ -78,10 +99,14 @@ func read(path string, into any, version *int) (bool, error) {
 	if err := json.Unmarshal(b, into); err != nil {
 		return false, fmt.Errorf("agent: saved state %s: %w", path, err)
 	}
-	if *version != stateVersion {
-		return false, fmt.Errorf("agent: saved state %s has version %d, want %d", path, *version, stateVersion)
-	}
 	return true, nil
+}
+
+func wantVersion(path string, has, oldest, newest int) error {
+	if has < oldest || has > newest {
+		return fmt.Errorf("agent: saved state %s has version %d, want %d", path, has, newest)
+	}
+	return nil
 }
 
 func write(path string, content any) error {

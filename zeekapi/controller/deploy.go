@@ -239,9 +239,8 @@ func (m *Machine) deployedBefore(id string) bool {
 
 // send asks the agent of an instance to run p.
 func (m *Machine) send(r *request, w *member, p *plan, force bool) {
-	w.asked = m.call(r, w.Name, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.AgentDeployRequest{ReqID: id, Config: p.config, Force: force}
-	})
+	ours := m.agents[w.Name].described
+	w.asked = m.call(r, w.Name, func(id zeekapi.ReqID) zeekapi.Message { return p.request(id, w.Name, ours, force) })
 }
 
 // acceptDeployed takes the answer of an agent, and mends that of a Zeek agent
@@ -266,7 +265,7 @@ func (m *Machine) acceptPlan(c *call, msg zeekapi.Message, p *plan, sure bool) (
 	for i, res := range results {
 		timeout := !res.Success && res.Node == "" && res.Error == zeekapi.ErrorTimeout
 		took = took || res.Success || res.Node != "" || timeout
-		if timeout && !p.busy[c.instance] {
+		if timeout && len(p.nodes[c.instance]) == 0 {
 			results[i] = zeekapi.Result{ReqID: res.ReqID, Success: true}
 		}
 		if !isA[zeekapi.NodeOutputs](res.Data) {
@@ -289,7 +288,7 @@ func (m *Machine) restore(w *member) {
 	if had == nil || had.config.ID != m.configs[Target].ID {
 		return
 	}
-	if _, ok := had.busy[w.Name]; !ok {
+	if _, ok := had.nodes[w.Name]; !ok {
 		return
 	}
 	// If it runs something else with the same ID, that may be newer.

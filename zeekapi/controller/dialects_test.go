@@ -36,11 +36,15 @@ func (n *network) ownAgent(name string) {
 				continue
 			}
 			if msg, err := own.Decode(ev); err == nil {
+				answer := answerTo(controller.ToAgent{Instance: name, Message: msg})
 				if req, ok := msg.(zeekapi.AgentStatusRequest); ok {
-					a.dialect = own
-					a.say(own.Topics.Agent(name), zeekapi.AgentStatusResponse{ReqID: req.ReqID, Result: zeekapi.Result{
+					answer = zeekapi.AgentStatusResponse{ReqID: req.ReqID, Result: zeekapi.Result{
 						Success: true, Data: mustMarshal([]zeekapi.NodeDetail{{Status: nodeStatus("wu"), Restarts: 3}}),
-					}})
+					}}
+				}
+				if answer != nil {
+					a.dialect = own
+					a.say(own.Topics.Agent(name), answer)
 					a.dialect = modern
 				}
 				continue

@@ -177,7 +177,7 @@ func answerTo(to controller.ToAgent) zeekapi.Message {
 		return zeekapi.AgentWelcomeResponse{ReqID: id, Result: ok}
 	case zeekapi.AgentStandbyRequest:
 		return zeekapi.AgentStandbyResponse{ReqID: id, Result: ok}
-	case zeekapi.AgentDeployRequest:
+	case zeekapi.AgentDeployRequest, zeekapi.AgentDeployNodesRequest:
 		return zeekapi.AgentDeployResponse{ReqID: id, Results: []zeekapi.Result{ok}}
 	case zeekapi.AgentGetNodesRequest:
 		ok.Data = broker.Vector()
@@ -197,6 +197,11 @@ func describe(o controller.Output) string {
 		switch msg := o.Message.(type) {
 		case zeekapi.AgentDeployRequest:
 			text += " " + msg.Config.ID
+			if msg.Force {
+				text += " by force"
+			}
+		case zeekapi.AgentDeployNodesRequest:
+			text += " " + msg.Config
 			if msg.Force {
 				text += " by force"
 			}

@@ -171,7 +171,7 @@ func TestSameIDOtherContent(t *testing.T) {
 	b.agent(peers["a"], zeekapi.AgentDescription{Instance: "a"})
 	b.client(set("r0", config("c1", "a", "b")), "save staged c1", "save ready c1", "save target c1")
 	b.agent(peer(2), hello("b"), "to b: AgentWelcomeRequest #1")
-	b.agent(peer(2), welcomed("#1", "b"), "to a: AgentDeployRequest #2 c1", "to b: AgentDeployRequest #3 c1 by force")
+	b.agent(peer(2), welcomed("#1", "b"), "to a: AgentDeployNodesRequest #2 c1", "to b: AgentDeployRequest #3 c1 by force")
 
 	b, peers = deployedBench(t, config("c1", "a", "b"))
 	c := config("c1", "a", "b")

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"net/netip"
 	"slices"
@@ -21,7 +22,8 @@ type content struct {
 type plan struct {
 	config  zeekapi.Configuration
 	content content
-	busy    map[string]bool // by instance, whether there are nodes on it
+	nodes   map[string][]zeekapi.Node // by instance, each by name; nil for one without
+	layout  zeekapi.Layout            // "": there can be none
 }
 
 // makePlan fills in the addresses of c. That of an unchanged cluster costs
@@ -69,15 +71,34 @@ func newPlan(c zeekapi.Configuration) *plan {
 	p := &plan{
 		config:  c,
 		content: content{id: c.ID, digest: sha256.Sum256(bin.Append(nil, mustMarshal(c)))},
-		busy:    make(map[string]bool, len(c.Instances)),
+		nodes:   make(map[string][]zeekapi.Node, len(c.Instances)),
 	}
+	hosts := make(map[string]netip.Addr, len(c.Instances))
 	for _, i := range c.Instances {
-		p.busy[i.Name] = false
+		p.nodes[i.Name] = nil
+		hosts[i.Name] = i.Host
 	}
-	for _, n := range c.Nodes {
-		p.busy[n.Instance] = true
+	members := make([]zeekapi.Member, len(c.Nodes))
+	for i, n := range c.Nodes {
+		p.nodes[n.Instance] = append(p.nodes[n.Instance], n)
+		members[i] = zeekapi.Member{Name: n.Name, Role: n.Role, Host: hosts[n.Instance], Port: n.Port, MetricsPort: n.MetricsPort}
+	}
+	for _, nodes := range p.nodes {
+		slices.SortFunc(nodes, func(a, b zeekapi.Node) int { return cmp.Compare(a.Name, b.Name) })
+	}
+	if layout, err := zeekapi.NewLayout(members); err == nil {
+		p.layout = layout
 	}
 	return p
+}
+
+// request asks the agent of an instance to run p. Ours need not hear what other
+// agents run, which in a large cluster is nearly all there is.
+func (p *plan) request(id zeekapi.ReqID, instance string, ours, force bool) zeekapi.Message {
+	if !ours || p.layout == "" {
+		return zeekapi.AgentDeployRequest{ReqID: id, Config: p.config, Force: force}
+	}
+	return zeekapi.AgentDeployNodesRequest{ReqID: id, Config: p.config.ID, Nodes: p.nodes[instance], Layout: p.layout, Force: force}
 }
 
 // former returns the plan that all agents last answered for, nil if there is

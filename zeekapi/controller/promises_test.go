@@ -208,18 +208,23 @@ func (s *simulation) checkChange(c controller.Change) {
 }
 
 func (s *simulation) checkToAgent(o controller.ToAgent) {
-	msg, ok := o.Message.(zeekapi.AgentDeployRequest)
-	if !ok {
+	var config string
+	switch msg := o.Message.(type) {
+	case zeekapi.AgentDeployRequest:
+		config = msg.Config.ID
+	case zeekapi.AgentDeployNodesRequest:
+		config = msg.Config
+	default:
 		return
 	}
 	if !s.machine.IsReady(o.Instance) {
-		s.failf("%s gets %s without being ready", o.Instance, msg.Config.ID)
+		s.failf("%s gets %s without being ready", o.Instance, config)
 	}
 	if slices.Contains(s.state.Drained, o.Instance) {
-		s.failf("%s gets %s although drained", o.Instance, msg.Config.ID)
+		s.failf("%s gets %s although drained", o.Instance, config)
 	}
-	if target := s.state.Configs[controller.Target].ID; msg.Config.ID != target {
-		s.failf("%s gets %s, the target is %s", o.Instance, msg.Config.ID, target)
+	if target := s.state.Configs[controller.Target].ID; config != target {
+		s.failf("%s gets %s, the target is %s", o.Instance, config, target)
 	}
 }
 
@@ -277,13 +282,14 @@ func (s *simulation) checkEnd() {
 	if deployed.ID != target.ID {
 		s.failf("in the end %s is deployed instead of %s", deployed.ID, target.ID)
 	}
+	layout := layoutOf(deployed)
 	wanted := make(map[string]bool)
 	for _, i := range target.Instances {
 		wanted[i.Name] = !slices.Contains(s.state.Drained, i.Name)
 	}
 	same := make(map[*zeekapi.Instance]bool) // that agents got with one message, say
 	for _, a := range s.agents {
-		at := unsafe.SliceData(a.content.Instances)
+		at := unsafe.SliceData(a.instances)
 		switch {
 		case !wanted[a.name]:
 			if a.running != "" {
@@ -292,8 +298,10 @@ func (s *simulation) checkEnd() {
 		case a.running != target.ID:
 			s.failf("in the end %s runs %q instead of %s; %d are ready, pending %v",
 				a.name, a.running, target.ID, len(s.machine.Ready()), slices.Collect(maps.Keys(s.pending)))
-		case !same[at] && !slices.Equal(a.content.Instances, deployed.Instances):
-			s.failf("in the end %s runs %s with other addresses than are deployed:\n%v\n%v", a.name, target.ID, a.content.Instances, deployed.Instances)
+		case a.layout != "" && a.layout != layout:
+			s.failf("in the end %s runs %s with another layout than is deployed:\n%s\n%s", a.name, target.ID, a.layout, layout)
+		case a.layout == "" && !same[at] && !slices.Equal(a.instances, deployed.Instances):
+			s.failf("in the end %s runs %s with other addresses than are deployed:\n%v\n%v", a.name, target.ID, a.instances, deployed.Instances)
 		default:
 			same[at] = true
 		}

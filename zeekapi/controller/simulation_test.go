@@ -81,15 +81,16 @@ type simulation struct {
 }
 
 type simAgent struct {
-	name    string
-	number  int
-	peer    broker.Peer
-	up      bool                  // connected
-	ours    bool                  // understands questions about the status
-	keeps   bool                  // what it runs, when it restarts
-	running string                // ID of the configuration
-	content zeekapi.Configuration // what it is
-	told    int                   // the last message that it took that changes that
+	name      string
+	number    int
+	peer      broker.Peer
+	up        bool               // connected
+	ours      bool               // understands questions about the status
+	keeps     bool               // what it runs, when it restarts
+	running   string             // ID of the configuration
+	instances []zeekapi.Instance // as it was told, or
+	layout    zeekapi.Layout
+	told      int // the last message that it took that changes that
 }
 
 type event struct {
@@ -412,7 +413,7 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 		if !s.calm && s.chance(0.02) {
 			answer = zeekapi.AgentWelcomeResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Instance: a.name}}
 		}
-	case zeekapi.AgentStandbyRequest, zeekapi.AgentDeployRequest:
+	case zeekapi.AgentStandbyRequest, zeekapi.AgentDeployRequest, zeekapi.AgentDeployNodesRequest:
 		if o.Peer != a.peer.ID || number < a.told {
 			return
 		}
@@ -443,16 +444,33 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 	}
 }
 
-// run does what one of Zeek's agents does.
+// run does what one of Zeek's agents does, or with a request that only ours get
+// what one of those does.
 func (a *simAgent) run(msg zeekapi.Message) {
 	switch msg := msg.(type) {
 	case zeekapi.AgentStandbyRequest:
-		a.running, a.content = "", zeekapi.Configuration{}
+		a.running, a.instances, a.layout = "", nil, ""
 	case zeekapi.AgentDeployRequest:
 		if msg.Force || msg.Config.ID != a.running {
-			a.running, a.content = msg.Config.ID, msg.Config
+			a.running, a.instances, a.layout = msg.Config.ID, msg.Config.Instances, ""
 		}
+	case zeekapi.AgentDeployNodesRequest:
+		a.running, a.instances, a.layout = msg.Config, nil, msg.Layout
 	}
+}
+
+// layoutOf is what the nodes of c know of each other.
+func layoutOf(c zeekapi.Configuration) zeekapi.Layout {
+	var members []zeekapi.Member
+	for _, n := range c.Nodes {
+		home, _ := c.Instance(n.Instance)
+		members = append(members, zeekapi.Member{Name: n.Name, Role: n.Role, Host: home.Host, Port: n.Port, MetricsPort: n.MetricsPort})
+	}
+	layout, err := zeekapi.NewLayout(members)
+	if err != nil {
+		panic(err)
+	}
+	return layout
 }
 
 func (a *simAgent) nodes(id string) zeekapi.Message {

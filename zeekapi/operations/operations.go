@@ -49,6 +49,8 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 
 		agent[zeekapi.AgentHello]("hello"),
 		agent[zeekapi.AgentDescription]("description"),
+		agent[zeekapi.AgentDeployNodesRequest]("deploy_request"),
+		agent[zeekapi.AgentDeployResponse]("deploy_response"),
 		agent[zeekapi.AgentStatusRequest]("status_request"),
 		agent[zeekapi.AgentStatusResponse]("status_response"),
 		agent[zeekapi.AgentLogsRequest]("logs_request"),

@@ -7,11 +7,9 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
-	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -176,16 +174,7 @@ type Node struct {
 	zeekapi.Node
 
 	// Cluster is the whole cluster with the node itself, sorted by name.
-	Cluster []Member
-}
-
-// Member is a node as the other nodes of its cluster know it.
-type Member struct {
-	Name        string
-	Role        zeekapi.ClusterRole
-	Host        netip.Addr
-	Port        broker.Port // zero: does not listen
-	MetricsPort broker.Port // zero: has no metrics
+	Cluster []zeekapi.Member
 }
 
 // Equal reports whether a node that runs as n may stay when it should run as
@@ -203,7 +192,7 @@ func (n Node) Equal(o Node) bool {
 
 // sameCluster looks first whether the two are one: agents compare nodes with
 // what they run as all the time, and clusters may be large.
-func sameCluster(a, b []Member) bool {
+func sameCluster(a, b []zeekapi.Member) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 

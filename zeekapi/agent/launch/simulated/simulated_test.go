@@ -35,7 +35,7 @@ func next[E launch.Event](t *testing.T, l launch.Launcher) E {
 func node(name, behaviour string) launch.Node {
 	return launch.Node{
 		Node: zeekapi.Node{Name: name, Role: zeekapi.RoleWorker, MetricsPort: broker.TCP(9001), Env: map[string]string{simulated.Env: behaviour}},
-		Cluster: []launch.Member{
+		Cluster: []zeekapi.Member{
 			{Name: "m", Role: zeekapi.RoleManager, Host: netip.MustParseAddr("10.0.0.1"), Port: broker.TCP(2200)},
 			{Name: name, Role: zeekapi.RoleWorker, Host: netip.MustParseAddr("10.0.0.1"), MetricsPort: broker.TCP(9001)},
 		},

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func member(name string, all ...string) launch.Node {
 	n := launch.Node{Node: zeekapi.Node{Name: name, Instance: "i", Role: role(name), Scripts: []string{"local"}, Env: map[string]string{"K": "v"}}}
 	for i, other := range all {
-		n.Cluster = append(n.Cluster, launch.Member{
+		n.Cluster = append(n.Cluster, zeekapi.Member{
 			Name: other, Role: role(other), Host: netip.MustParseAddr("10.0.0.1"),
 			Port: broker.TCP(uint16(2200 + i)), MetricsPort: broker.TCP(uint16(9000 + i)),
 		})
@@ -402,7 +402,7 @@ func TestSameAsZeeksAgent(t *testing.T) {
 			node := launch.Node{Node: n}
 			for _, m := range config.Nodes {
 				home, _ := config.Instance(m.Instance)
-				node.Cluster = append(node.Cluster, launch.Member{Name: m.Name, Role: m.Role, Host: home.Host, Port: m.Port, MetricsPort: m.MetricsPort})
+				node.Cluster = append(node.Cluster, zeekapi.Member{Name: m.Name, Role: m.Role, Host: home.Host, Port: m.Port, MetricsPort: m.MetricsPort})
 			}
 			compared++
 			if want := s.config(node); !s.same(create.Node, want) {

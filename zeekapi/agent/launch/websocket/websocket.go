@@ -143,7 +143,7 @@ func webSocketAt(port string) way {
 
 // muteWay is that to a node that only shows that it runs, by listening.
 func muteWay(n launch.Node) way {
-	i := slices.IndexFunc(n.Cluster, func(m launch.Member) bool { return m.Name == n.Name })
+	i := slices.IndexFunc(n.Cluster, func(m zeekapi.Member) bool { return m.Name == n.Name })
 	if i < 0 {
 		return way{mute: true}
 	}

@@ -259,6 +259,6 @@ func TestMuteNode(t *testing.T) {
 func logger(name string, port broker.Port) launch.Node {
 	return launch.Node{
 		Node:    zeekapi.Node{Name: name, Role: zeekapi.RoleLogger, Port: port},
-		Cluster: []launch.Member{{Name: name, Role: zeekapi.RoleLogger, Host: netip.MustParseAddr("127.0.0.1"), Port: port}},
+		Cluster: []zeekapi.Member{{Name: name, Role: zeekapi.RoleLogger, Host: netip.MustParseAddr("127.0.0.1"), Port: port}},
 	}
 }

@@ -93,7 +93,7 @@ func (l *Launcher) checkCluster(n launch.Node) error {
 			wrong = append(wrong, fmt.Errorf("node %s, to which it has to connect, has no TCP port", other.Name))
 		}
 	}
-	dialed := func(m launch.Member) bool { return dials(m.Role, n.Role) }
+	dialed := func(m zeekapi.Member) bool { return dials(m.Role, n.Role) }
 	if !listens(n.Port) && slices.ContainsFunc(n.Cluster, dialed) {
 		wrong = append(wrong, fmt.Errorf("node %s has no TCP port", n.Name))
 	}

@@ -103,7 +103,7 @@ func TestCheck(t *testing.T) {
 // one of those has no port.
 func TestCheckMissingPorts(t *testing.T) {
 	t.Parallel()
-	cluster := []launch.Member{
+	cluster := []zeekapi.Member{
 		{Name: "logger", Role: zeekapi.RoleLogger, Port: broker.TCP(1)},
 		{Name: "manager", Role: zeekapi.RoleManager},
 		{Name: "proxy", Role: zeekapi.RoleProxy, Port: broker.Port{Number: 2, Protocol: broker.ProtocolUDP}},
@@ -183,7 +183,7 @@ func TestPortsOfNodesThatStay(t *testing.T) {
 	next[launch.Started](t, l)
 	other := node("other", "")
 	other.Port = stays.Port
-	other.Cluster = append(other.Cluster, launch.Member{Name: "stays", Role: zeekapi.RoleWorker, Port: stays.Port})
+	other.Cluster = append(other.Cluster, zeekapi.Member{Name: "stays", Role: zeekapi.RoleWorker, Port: stays.Port})
 	want := map[string]string{"other": "port 1 is also that of node stays"}
 	if diff := cmp.Diff(want, errorsOf(t, l, other)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -25,7 +25,7 @@ const layoutFile = "cluster-layout.zeek"
 func layout(n launch.Node, v version) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# The cluster as the agent of %s knows it. Written anew with every start.\n\n", n.Instance)
-	if slices.ContainsFunc(n.Cluster, func(m launch.Member) bool { return m.Role == zeekapi.RoleLogger }) {
+	if slices.ContainsFunc(n.Cluster, func(m zeekapi.Member) bool { return m.Role == zeekapi.RoleLogger }) {
 		b.WriteString("redef Cluster::manager_is_logger = F;\n\n")
 	}
 	b.WriteString("redef Cluster::nodes = {\n")

@@ -187,7 +187,7 @@ func start(t *testing.T, c Config) *Launcher {
 func node(name, behaviour string) launch.Node {
 	return launch.Node{
 		Node: zeekapi.Node{Name: name, Instance: "i", Role: zeekapi.RoleWorker, Env: map[string]string{"BEHAVIOUR": behaviour}},
-		Cluster: []launch.Member{
+		Cluster: []zeekapi.Member{
 			{Name: "logger", Role: zeekapi.RoleLogger, Host: netip.MustParseAddr("10.0.0.1"), Port: broker.TCP(2200), MetricsPort: broker.TCP(9000)},
 			{Name: "manager", Role: zeekapi.RoleManager, Host: netip.MustParseAddr("2001:db8::1"), Port: broker.TCP(2201)},
 			{Name: name, Role: zeekapi.RoleWorker, Host: netip.MustParseAddr("10.0.0.1")},

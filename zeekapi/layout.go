@@ -1,0 +1,119 @@
+package zeekapi
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+// Member is a node as the other nodes of its cluster know it.
+type Member struct {
+	Name        string
+	Role        ClusterRole
+	Host        netip.Addr
+	Port        broker.Port // zero: does not listen
+	MetricsPort broker.Port // zero: has no metrics
+}
+
+// Layout is all members of a cluster as text: sorted by name, a line for each,
+// with name, role, host, port and metrics port, "-" where there is none.
+//
+// Every agent of a cluster gets it. A hundred times a hundred machines are not
+// few, and as records the members would take ten times as long to read.
+type Layout string
+
+// NewLayout returns the layout of a cluster. It fails if two members have the
+// same name, or one has a name that is no word in a line.
+func NewLayout(members []Member) (Layout, error) {
+	members = slices.Clone(members)
+	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	var b strings.Builder
+	previous := ""
+	for _, m := range members {
+		if m.Name == "" || strings.ContainsAny(m.Name, " \n") {
+			return "", fmt.Errorf("zeekapi: layout: name %q: want a word in a line", m.Name)
+		}
+		if m.Name == previous {
+			return "", fmt.Errorf("zeekapi: layout: two nodes have the name %s", m.Name)
+		}
+		previous = m.Name
+		b.WriteString(m.Name)
+		b.WriteByte(' ')
+		b.WriteString(string(m.Role))
+		b.WriteByte(' ')
+		if m.Host.IsValid() {
+			b.WriteString(m.Host.WithZone("").String()) // Zeek has no zones
+		} else {
+			b.WriteString(nothing)
+		}
+		for _, p := range []broker.Port{m.Port, m.MetricsPort} {
+			b.WriteByte(' ')
+			if p == (broker.Port{}) {
+				b.WriteString(nothing)
+			} else {
+				b.WriteString(p.String())
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return Layout(b.String()), nil
+}
+
+// nothing stands for what a member does not have.
+const nothing = "-"
+
+// Members returns the members, or in which line there is something else. It
+// keeps a reference to the text.
+func (l Layout) Members() ([]Member, error) {
+	members := make([]Member, 0, strings.Count(string(l), "\n"))
+	previous := ""
+	for line := range strings.Lines(string(l)) {
+		m, err := parseMember(line)
+		if err == nil && m.Name <= previous {
+			err = fmt.Errorf("%s does not come after %s", m.Name, previous)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("zeekapi: layout: line %d: %w", len(members)+1, err)
+		}
+		previous = m.Name
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+func parseMember(line string) (m Member, err error) {
+	line, complete := strings.CutSuffix(line, "\n")
+	if !complete {
+		return m, errors.New("it has no end")
+	}
+	field := func() string {
+		var f string
+		f, line, _ = strings.Cut(line, " ")
+		return f
+	}
+	m.Name, m.Role = field(), ClusterRole(field())
+	if !m.Role.Valid() {
+		return m, fmt.Errorf("node %s has the unknown role %q", m.Name, m.Role)
+	}
+	if host := field(); host != nothing {
+		if m.Host, err = netip.ParseAddr(host); err != nil {
+			return m, err
+		}
+	}
+	for _, p := range []*broker.Port{&m.Port, &m.MetricsPort} {
+		if text := field(); text != nothing {
+			if *p, err = broker.ParsePort(text); err != nil {
+				return m, err
+			}
+		}
+	}
+	if line != "" {
+		return m, fmt.Errorf("%q is too much", line)
+	}
+	return m, nil
+}
