@@ -209,7 +209,7 @@ func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) 
 	case launcherZeek:
 		return s.newZeekLauncher(ctx, listens)
 	case launcherSupervisor:
-		return s.newSupervisorLauncher(listens)
+		return s.newSupervisorLauncher(ctx, listens)
 	}
 	return nil, fmt.Errorf("--launcher %q: want %s, %s or %s", s.launcher, launcherZeek, launcherSupervisor, launcherSimulated)
 }
@@ -253,7 +253,7 @@ func (s *agentService) newSimulatedLauncher() (launch.Launcher, error) {
 	return simulated.New(c), nil
 }
 
-func (s *agentService) newSupervisorLauncher(listens netip.AddrPort) (launch.Launcher, error) {
+func (s *agentService) newSupervisorLauncher(ctx context.Context, listens netip.AddrPort) (launch.Launcher, error) {
 	log := s.log.With().Str("supervisor", s.supervisor).Logger()
 	endpoint, err := peering.New(peering.Config{
 		Subscriptions: supervisor.Topics(s.topics.Supervisor),
@@ -269,7 +269,7 @@ func (s *agentService) newSupervisorLauncher(listens netip.AddrPort) (launch.Lau
 		endpoint.Close()
 		return nil, err
 	}
-	l, err := supervisor.New(supervisor.Config{
+	l, err := supervisor.New(ctx, supervisor.Config{
 		Bus:      endpoint,
 		StateDir: s.stateDir, SpoolDir: s.nodes.spoolDir,
 		StdoutFile: s.nodes.stdout, StderrFile: s.nodes.stderr,

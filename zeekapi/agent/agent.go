@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
@@ -105,6 +107,13 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	state := newStateFile(c.StateDir, c.Name)
+	if c.StateDir != "" {
+		owned, err := dirlock.Take(ctx, filepath.Dir(state.path), c.Name+".lock")
+		if err != nil {
+			return fmt.Errorf("agent: %w", err)
+		}
+		defer owned.Close()
+	}
 	past, err := state.load()
 	if err != nil {
 		return err

@@ -344,6 +344,23 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
+// Two agents with one name and one state would each undo what the other does.
+func TestStateHasOneOwner(t *testing.T) {
+	hub := membus.New()
+	c := newController(t, hub)
+	dir := t.TempDir()
+	stop := start(t, hub, simulated.New(simulated.Config{}), dir)
+	await[zeekapi.AgentHello](c, newDialect)
+	bus, launcher := hub.Endpoint(), simulated.New(simulated.Config{})
+	defer bus.Close()
+	defer launcher.Close(t.Context())
+	err := Run(t.Context(), Config{Name: "i", Bus: bus, Launcher: launcher, Dialects: []*zeekapi.Dialect{newDialect}, StateDir: dir})
+	if err == nil || !strings.Contains(err.Error(), "is in use by another agent") {
+		t.Errorf("a second agent: %v", err)
+	}
+	stop()
+}
+
 func TestStateThatCannotBeSavedIsLogged(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

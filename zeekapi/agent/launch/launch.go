@@ -107,6 +107,10 @@ type Leaver interface {
 	Leave()
 }
 
+// LockFile is the name of the file in its state directory by which a launcher
+// keeps others out, that would take the nodes there for theirs.
+const LockFile = "launcher.lock"
+
 // Event is one of Started, Up, Revived, Exited, Answered, Checked, Measured and
 // Upgraded.
 type Event interface{ event() }

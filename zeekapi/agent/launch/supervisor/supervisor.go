@@ -30,6 +30,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/tailfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -81,7 +82,8 @@ func Topics(prefix string) []string {
 // answer on the agent's bus. Until the Supervisor is there, nodes wait.
 type Launcher struct {
 	config   Config
-	stateDir string // absolute
+	stateDir string   // absolute
+	owned    *os.File // held open, and with that the state directory
 	exits    *zeekapi.Dialect
 	dialects map[control.Layout]*zeekapi.Dialect
 	events   launch.Events
@@ -102,8 +104,9 @@ var (
 )
 
 // New returns a launcher. It writes the scripts that nodes load into the state
-// directory.
-func New(c Config) (*Launcher, error) {
+// directory, which must not be another launcher's, and may wait a little for it
+// not to be.
+func New(ctx context.Context, c Config) (*Launcher, error) {
 	if c.Bus == nil || c.StateDir == "" {
 		return nil, errors.New("supervisor launcher: no bus or no state directory")
 	}
@@ -111,13 +114,18 @@ func New(c Config) (*Launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("supervisor launcher: state directory: %w", err)
 	}
-	scripts, err := nodescript.Write(filepath.Join(dir, "scripts"))
-	if err != nil {
-		return nil, fmt.Errorf("supervisor launcher: %w", err)
-	}
 	spool, err := filepath.Abs(cmp.Or(c.SpoolDir, c.StateDir))
 	if err != nil {
 		return nil, fmt.Errorf("supervisor launcher: spool directory: %w", err)
+	}
+	owned, err := dirlock.Take(ctx, dir, launch.LockFile)
+	if err != nil {
+		return nil, fmt.Errorf("supervisor launcher: %w", err)
+	}
+	scripts, err := nodescript.Write(filepath.Join(dir, "scripts"))
+	if err != nil {
+		owned.Close()
+		return nil, fmt.Errorf("supervisor launcher: %w", err)
 	}
 	s := setup{
 		agent:    nodescript.Agent{Listen: c.Agent, SpoolDir: spool, Topic: c.NodeTopic, ConnectRetry: c.ConnectRetry},
@@ -128,6 +136,7 @@ func New(c Config) (*Launcher, error) {
 	l := &Launcher{
 		config:   c,
 		stateDir: dir,
+		owned:    owned,
 		exits:    management.Dialect(topics),
 		dialects: make(map[control.Layout]*zeekapi.Dialect),
 		machine:  newMachine("zeekwire-"+uuid.NewString(), s.config, s.same),
@@ -186,6 +195,7 @@ func (l *Launcher) Close(context.Context) error {
 	err := l.config.Bus.Close()
 	l.all.Wait()
 	l.timer.Stop()
+	l.owned.Close()
 	l.events.Close()
 	return err
 }

@@ -63,7 +63,7 @@ func within(t *testing.T, l control.Layout, test func(*rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{serving: serving{T: t, fake: newFake(l), hub: membus.New()}}
 		var err error
-		r.Launcher, err = New(Config{
+		r.Launcher, err = New(t.Context(), Config{
 			Bus: r.hub.Endpoint(Topics("")...), StateDir: t.TempDir(), Agent: netip.MustParseAddrPort("0.0.0.0:2151"),
 		})
 		if err != nil {

@@ -24,13 +24,13 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
@@ -176,7 +176,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	l := &Launcher{config: c, nodes: make(map[string]*life)}
 	install.file, _ = os.Stat(install.binary) // if it is not there, any later one is new
 	l.install.Store(&install)
-	if l.owned, err = own(ctx, c.StateDir); err != nil {
+	if l.owned, err = dirlock.Take(ctx, c.StateDir, launch.LockFile); err != nil {
 		return nil, err
 	}
 	var running []found
@@ -198,38 +198,6 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	l.all.Go(func() { proc.Measure(l.closing, &l.events, l.owners) })
 	l.all.Go(l.cutOutputs)
 	return l, nil
-}
-
-// ownPatience is how long a state directory may still belong to somebody. A
-// process that an agent was about to start when it was killed has the agent's
-// lock until it is the program that it is to be, and can be found as that.
-const ownPatience = 2 * time.Second
-
-// own takes a state directory for as long as the file that it returns is open:
-// two launchers would both take the nodes for theirs. Nodes do not inherit the
-// file.
-func own(ctx context.Context, dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "launcher.lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, ownPatience)
-	defer cancel()
-	poll(ctx, func() bool {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		return !errors.Is(err, syscall.EWOULDBLOCK)
-	})
-	if err == nil {
-		return f, nil
-	}
-	f.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("state directory %s is in use by another agent", dir)
-	}
-	return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
 }
 
 func (l *Launcher) nodesDir() string { return filepath.Join(l.config.StateDir, "nodes") }
