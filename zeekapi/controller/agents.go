@@ -132,10 +132,14 @@ const apiVersion = 1
 // successor before we notice that the first is gone. Later hellos change
 // nothing in that, or two agents with the same name would take turns.
 func (m *Machine) hello(peer broker.Peer, dialect string, msg zeekapi.AgentHello) {
+	if n := len(msg.Instance); n > maxText {
+		m.complain(peer).Int("bytes", n).Msg("ignoring an agent with such a long name")
+		return
+	}
 	log := m.log.With().Str("instance", msg.Instance).Str("peer", peer.ID.String()).Stringer("address", peer.Addr).Logger()
 	a := m.peers[peer.ID]
 	if msg.APIVersion != apiVersion {
-		log.Warn().Uint64("version", msg.APIVersion).Msg("agent has an API version that we do not speak")
+		m.complain(peer).Str("instance", msg.Instance).Uint64("version", msg.APIVersion).Msg("agent has an API version that we do not speak")
 		if a != nil {
 			m.forget(a, "it speaks another version of the API")
 		}
@@ -164,10 +168,10 @@ func (m *Machine) hello(peer broker.Peer, dialect string, msg zeekapi.AgentHello
 		m.occupy(a)
 	case a.Name != msg.Instance:
 		// This also keeps a peer from filling our memory with names.
-		log.Warn().Str("before", a.Name).Msg("ignoring the hello of an agent that had another name before")
+		m.complain(peer).Str("instance", msg.Instance).Str("before", a.Name).Msg("ignoring the hello of an agent that had another name before")
 		return
 	case before != a:
-		log.Warn().Str("current", before.peer.String()).Msg("ignoring the hello of an agent whose instance another took over")
+		m.complain(peer).Str("instance", msg.Instance).Str("current", before.peer.String()).Msg("ignoring the hello of an agent whose instance another took over")
 		return
 	}
 	if dialect != "" && !slices.Contains(a.dialects, dialect) {
@@ -265,7 +269,7 @@ func (m *Machine) welcome(w *member) {
 func (m *Machine) welcomed(peer broker.Peer, msg zeekapi.AgentWelcomeResponse) {
 	a := m.peers[peer.ID]
 	if a == nil || m.agents[a.Name] != a {
-		m.log.Warn().Str("peer", peer.ID.String()).Msg("ignoring the answer to a welcome by another peer than the agent")
+		m.complain(peer).Msg("ignoring the answer to a welcome by another peer than the agent")
 		return
 	}
 	w := m.wanted[a.Name]

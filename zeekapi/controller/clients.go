@@ -18,11 +18,11 @@ func (m *Machine) fromClient(by broker.Peer, msg zeekapi.Message) {
 	}
 	c.requests.refused = 0
 	if n := len(msg.RequestID()); n > maxText {
-		m.log.Warn().Int("bytes", n).Str("by", who(by)).Msg("ignoring a request with such a long ID")
+		m.complain(by).Int("bytes", n).Str("by", who(by)).Msg("ignoring a request with such a long ID")
 		return
 	}
 	if m.requests[msg.RequestID()] != nil {
-		m.log.Warn().Str("request", msg.RequestID()).Str("by", who(by)).Msg("ignoring a request with the ID of one under way")
+		m.complain(by).Str("request", msg.RequestID()).Str("by", who(by)).Msg("ignoring a request with the ID of one under way")
 		return
 	}
 	if refusal := zeekapi.Refuse(msg, errEnding); m.ending && refusal != nil {

@@ -82,10 +82,11 @@ type Machine struct {
 	requests   map[string]*request // by their ID
 	deadlines  deadlines           // of the same
 	clients    map[uuid.UUID]*client
-	calls      map[string]*call // to agents, by our ID
-	deployment *request         // the one under way, nil if none
-	job        *job             // the last one, nil if there was none
-	sequence   uint64           // of requests and calls
+	complaints map[uuid.UUID]int // lines of the log that a peer has made us write
+	calls      map[string]*call  // to agents, by our ID
+	deployment *request          // the one under way, nil if none
+	job        *job              // the last one, nil if there was none
+	sequence   uint64            // of requests and calls
 
 	sent         content             // as State.Sent
 	plan         *plan               // the last one made
@@ -117,6 +118,8 @@ func NewMachine(s Settings, state State, newID func() string, log zerolog.Logger
 		requests: make(map[string]*request),
 		clients:  make(map[uuid.UUID]*client),
 		calls:    make(map[string]*call),
+
+		complaints: make(map[uuid.UUID]int),
 	}
 	for slot, c := range state.Configs {
 		m.configs[slot] = c
@@ -170,6 +173,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	case PeerLost:
 		m.peerLost(in.Peer)
 		m.clientLost(in.Peer.ID)
+		delete(m.complaints, in.Peer.ID)
 	case FromAgent:
 		m.fromAgent(in.Peer, in.Dialect, in.Message)
 	case FromClient:
@@ -259,6 +263,18 @@ func (m *Machine) save(slot Slot, c zeekapi.Configuration) {
 		m.nodes = nil
 	}
 	m.emit(Save{Slot: slot, Config: c})
+}
+
+// complain begins an entry of the log about what a peer should not have sent,
+// after maxComplaints of them one for those who look for trouble.
+func (m *Machine) complain(p broker.Peer) *zerolog.Event {
+	level := zerolog.WarnLevel
+	if m.complaints[p.ID] == maxComplaints {
+		level = zerolog.DebugLevel
+	} else {
+		m.complaints[p.ID]++
+	}
+	return m.log.WithLevel(level).Str("peer", p.ID.String())
 }
 
 // sortedKeys makes the order of outputs reproducible.

@@ -71,7 +71,7 @@ func (a *allowance) take(now time.Time) bool {
 func (m *Machine) reported(peer broker.Peer, msg zeekapi.Message) {
 	a := m.peers[peer.ID]
 	if a == nil || m.agents[a.Name] != a {
-		m.log.Warn().Str("peer", peer.ID.String()).Msgf("ignoring what a peer tells that is no instance's agent, %T", msg)
+		m.complain(peer).Msgf("ignoring what a peer tells that is no instance's agent, %T", msg)
 		return
 	}
 	c := m.contact(a.Name)

@@ -221,16 +221,15 @@ func (m *Machine) answered(peer broker.Peer, msg zeekapi.Message) {
 		m.log.Debug().Str("request", msg.RequestID()).Msg("ignoring an agent's answer to no open request")
 		return
 	}
-	log := m.log.With().Str("instance", c.instance).Str("peer", peer.ID.String()).Logger()
 	if c.agent == nil || c.agent.peer != peer.ID {
 		// Zeek's agents hear what is meant for those whose name begins with
 		// theirs, and obey.
-		log.Warn().Msg("ignoring an answer by another peer than the agent that was asked")
+		m.complain(peer).Str("instance", c.instance).Msg("ignoring an answer by another peer than the agent that was asked")
 		return
 	}
 	results, ok := c.request.accept(c, msg)
 	if !ok {
-		log.Warn().Msgf("ignoring an answer of another kind than the request, %T", msg)
+		m.complain(peer).Str("instance", c.instance).Msgf("ignoring an answer of another kind than the request, %T", msg)
 		return
 	}
 	for i := range results {

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -359,6 +360,31 @@ func TestOnePeerIsOneAgent(t *testing.T) {
 	b.do(controller.PeerLost{Peer: peer(1)})
 	if peers, _ := b.machine.Held(); peers != 0 {
 		t.Errorf("%d peers left", peers)
+	}
+}
+
+// A peer cannot fill the log or the memory with what it calls itself.
+func TestManyNames(t *testing.T) {
+	b := newBench(t, nil)
+	b.agent(peer(1), hello(strings.Repeat("x", 1001)))
+	if peers, _ := b.machine.Held(); peers != 0 {
+		t.Errorf("%d agents", peers)
+	}
+	b.agent(peer(1), hello("a"))
+	b.log.take()
+	for i := range 1000 {
+		b.agent(peer(1), hello(fmt.Sprint("a", i)))
+		b.agent(peer(2), zeekapi.AgentWelcomeResponse{ReqID: reqID("x")})
+	}
+	if log := b.log.take(); len(log) > 64 {
+		t.Errorf("%d lines in the log, of which the last is %s", len(log), log[len(log)-1])
+	}
+	b.do(controller.PeerLost{Peer: peer(1)})
+	b.log.take()
+	b.agent(peer(1), hello("b"))
+	b.agent(peer(1), hello("c"))
+	if log := b.log.take(); len(log) != 2 || !strings.Contains(log[1], "had another name before") {
+		t.Errorf("log: %s", strings.Join(log, "\n"))
 	}
 }
 
