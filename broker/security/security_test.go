@@ -40,7 +40,7 @@ func tcpPair(t *testing.T) (dialed, accepted net.Conn) {
 		t.Fatal(err)
 	}
 	for _, c := range []net.Conn{dialed, accepted} {
-		c.SetDeadline(time.Now().Add(10 * time.Second)) // rather fail than hang
+		c.SetDeadline(time.Now().Add(time.Minute)) // rather fail than hang
 		t.Cleanup(func() { c.Close() })
 	}
 	return dialed, accepted

@@ -9,6 +9,7 @@ import (
 )
 
 func TestSecretLenMAC(t *testing.T) {
+	t.Parallel()
 	key := bytes.Repeat([]byte{7}, macKeyLen)
 	header := []byte("thirteenbytes")
 	random := rand.NewChaCha8([32]byte{})

@@ -31,7 +31,7 @@ func tcpPair(t *testing.T) (dialed, accepted net.Conn) {
 		t.Fatal(err)
 	}
 	for _, c := range []net.Conn{dialed, accepted} {
-		c.SetDeadline(time.Now().Add(10 * time.Second)) // rather fail than hang
+		c.SetDeadline(time.Now().Add(time.Minute)) // rather fail than hang
 		t.Cleanup(func() { c.Close() })
 	}
 	return dialed, accepted
@@ -74,6 +74,7 @@ func read(t *testing.T, c io.Reader, want string) {
 }
 
 func TestCombinations(t *testing.T) {
+	t.Parallel()
 	for i := range 16 {
 		client := config{noEncryptThenMAC: i&1 != 0, noExtendedMasterSecret: i&2 != 0}
 		server := config{noEncryptThenMAC: i&4 != 0, noExtendedMasterSecret: i&8 != 0}

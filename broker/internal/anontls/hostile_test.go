@@ -181,6 +181,7 @@ func TestHostileServerHello(t *testing.T) {
 // the client: hello in 0, key exchange in 1, ChangeCipherSpec in 2, Finished
 // in 3.
 func TestHostileHandshakes(t *testing.T) {
+	t.Parallel()
 	// The server's point ends where the four bytes of its last message begin.
 	serverPoint := func(record, point []byte) []byte {
 		copy(record[len(record)-messageHeader-pointLen:], point)
@@ -288,6 +289,7 @@ func TestHostileHandshakes(t *testing.T) {
 
 // TestClosedAmidHandshake cuts the server's stream after every byte.
 func TestClosedAmidHandshake(t *testing.T) {
+	t.Parallel()
 	flows, err := readFlows(sessions[0].path())
 	if err != nil {
 		t.Fatal(err)
@@ -315,6 +317,7 @@ func (c *Conn) raw(typ recordType, content []byte) {
 
 // TestHostileAfterHandshake sends records that are in order but not allowed.
 func TestHostileAfterHandshake(t *testing.T) {
+	t.Parallel()
 	repeat := func(n int, typ recordType, content []byte) func(*Conn) {
 		return func(c *Conn) {
 			for range n {
