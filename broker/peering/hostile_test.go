@@ -229,8 +229,18 @@ func TestFullSendQueue(t *testing.T) {
 				if lost := next[broker.PeerLost](t, e); lost.Peer.ID != smallID || !errors.Is(lost.Err, broker.ErrOverflow) {
 					t.Errorf("lost %+v", lost)
 				}
-			} else if info := e.Peers()[0]; info.Queued != 10 || info.Dropped == 0 {
-				t.Errorf("%d queued, %d dropped", info.Queued, info.Dropped)
+			}
+			// What the writer took over is not queued any more, but at last it
+			// takes nothing.
+			for policy != broker.OverflowDisconnect {
+				info := e.Peers()[0]
+				if info.Queued > 10 {
+					t.Errorf("%d queued", info.Queued)
+				}
+				if info.Queued == 10 && info.Dropped > 0 {
+					break
+				}
+				publish(t, e, "t", value)
 			}
 			publish(t, e, "other", broker.None())
 			if env := other.envelope(); env.Topic != "other" {
@@ -311,12 +321,14 @@ func TestConnectionFlood(t *testing.T) {
 		p.frame() // PROBE
 		idle = append(idle, p)
 	}
-	newRawPeer(t, largeID, dialRaw(t, address)).closed()
+	for range 10 {
+		newRawPeer(t, largeID, dialRaw(t, address)).closed()
+	}
 	for _, p := range idle {
 		p.conn.Close()
 	}
 	for e.handshakes.Load() > 0 {
-		newRawPeer(t, largeID, dialRaw(t, address)).conn.Close()
+		time.Sleep(time.Millisecond)
 	}
 	connect(t, address, uuid.New())
 	connect(t, address, uuid.New())
