@@ -13,7 +13,7 @@ LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION
 .PHONY: build test demo man live load record fuzz bench lint
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
 
 demo: build
 	bin/zeekwire demo
