@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -48,15 +49,24 @@ func zeekwire(t *testing.T) string {
 	return path
 }
 
-// freePort returns a TCP port that was free a moment ago.
+// lastPort is where freePort goes on.
+var lastPort atomic.Int64
+
+// freePort returns a TCP port that was free a moment ago. Systems take ports for
+// outgoing connections from above these, so that none gets it before a Zeek
+// that starts slowly; nodes of Zeek have theirs below.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, number = 10000, 20000
+	for range number {
+		port := first + (os.Getpid()*100+int(lastPort.Add(1)))%number
+		if l, err := net.Listen("tcp", at(port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port")
+	return 0
 }
 
 func at(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
