@@ -2,6 +2,8 @@ package clusterfile_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -36,48 +38,115 @@ func TestJSONThereAndBack(t *testing.T) {
 	if !clusterfile.IsJSON(text) || clusterfile.IsJSON([]byte("[instances]\n{")) {
 		t.Error("JSON and INI are mistaken for each other")
 	}
-	got, err := clusterfile.ParseJSON("c.json", bytes.NewReader(text))
+	got, err := clusterfile.ParseJSON("c.json", bytes.NewReader(text), clusterfile.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Error(diff)
 	}
-	a, _ := clusterfile.ParseJSON("c.json", strings.NewReader("{}"))
-	b, _ := clusterfile.ParseJSON("c.json", strings.NewReader("{}"))
+	a, _ := clusterfile.ParseJSON("c.json", strings.NewReader("{}"), clusterfile.Options{})
+	b, _ := clusterfile.ParseJSON("c.json", strings.NewReader("{}"), clusterfile.Options{})
 	if a.ID == "" || a.ID == b.ID {
 		t.Errorf("IDs %q and %q", a.ID, b.ID)
 	}
 }
 
 func TestJSONErrors(t *testing.T) {
-	for _, tt := range []struct{ text, want string }{
-		{"{\n\"id\": \"x\",\n]", "invalid character ']' looking for beginning of object key string (c.json:3)"},
-		{"{\n\"nodes\": [\n", "the file ends too early (c.json:3)"},
-		{"{}\n{}", "more text after the configuration (c.json:2)"},
-		{`{"nodes": [{"prot": 1}]}`, `unknown field "prot" (c.json:1)`},
-		{"{\"nodes\": [\n{\"port\": 70000}]}", "nodes.port is number 70000, which does not fit (c.json:2)"},
-		{`{"nodes": [{"name": "a", "instance": "i", "role": "boss"}, {"role": "worker", "port": 0}]}`,
-			`invalid role "boss" for node "a" (c.json)
-node 2 has no name (c.json)
-node "" has no instance (c.json)
-port of node "" is not in 1..65535 (c.json)`},
-		{`{"instances": [{"name": "i", "host": "here"}, {"name": "j", "port": 1}, {}]}`,
-			`invalid spec for instance "i": host "here" is not an address (c.json)
-invalid spec for instance "j": a port needs a host, and is in 1..65535 (c.json)
-instance 3 has no name (c.json)`},
+	for _, tt := range []struct{ name, text, want string }{
+		{"bracket", "{\n\"id\": \"x\",\n]", "invalid character ']' looking for beginning of object key string (c.json:3)"},
+		{"early end", "{\n\"nodes\": [\n", "the file ends too early (c.json:3)"},
+		{"two values", "{}\n\n{}", "more text after the configuration (c.json:3)"},
+		{"other value", "[]", "the configuration is an array, want an object (c.json:1)"},
+		{"several errors", `{
+"id": 1, "Nodes": [],
+"instances": [{"name": "i", "host": "here"}, {"name": "j",
+"port": 1}, {},
+7, {"name": "k", "host": "::1",
+"port": 70000}, {"name": "l",
+"host": [{"a": ["b"]}], "port": 1.5},
+{"name": "m", "hots": "10.0.0.1",
+"name": "n"}],
+"nodes": [
+{"name": "a", "instance": "i", "role": "boss", "prot": 1},
+{"instance": null,
+"scripts": ["x", 1],
+"port": "2200"},
+{"env": {"A": 1, "B": "2"},
+"name": "b", "role": "worker", "instance": "i",
+"cpu_affinity": 99999999999999999999,
+"metrics_port": 0},
+{"name": "c", "role": {}, "instance": "i", "options": [{"name": false}], "interface": -1}
+]}`, `id is 1, want a string (c.json:2)
+the configuration has no "Nodes" (c.json:2)
+invalid spec for instance "i": host "here" is not an IP address (c.json:3)
+invalid spec for instance "j": a port needs a host (c.json:4)
+instances[2] has no name (c.json:4)
+instances[3] is 7, want an object (c.json:5)
+invalid spec for instance "k": port "70000" is not a number in 1..65535 (c.json:6)
+instances[5].host is an array, want a string (c.json:7)
+instances[5].port is 1.5, want an integer (c.json:7)
+instances[6] has no "hots" (c.json:8)
+"name" of instances[6] is given twice, first in line 8 (c.json:9)
+nodes[0] has no "prot" (c.json:11)
+invalid node "a" configuration: role "boss" is invalid (c.json:11)
+invalid node nodes[1] configuration: node requires a name (c.json:12)
+invalid node nodes[1] configuration: node requires an instance (c.json:12)
+invalid node nodes[1] configuration: node requires a role (c.json:12)
+nodes[1].scripts[1] is 1, want a string (c.json:13)
+nodes[1].port is "2200", want an integer (c.json:14)
+nodes[2].env.A is 1, want a string (c.json:15)
+invalid node "b" configuration: cpu_affinity 99999999999999999999 outside valid range (c.json:17)
+invalid node "b" configuration: metrics port 0 outside valid range (c.json:18)
+nodes[3].role is an object, want a string (c.json:19)
+nodes[3].options[0].name is false, want a string (c.json:19)
+nodes[3].interface is -1, want a string (c.json:19)`},
 	} {
-		_, err := clusterfile.ParseJSON("c.json", strings.NewReader(tt.text))
-		if err == nil || err.Error() != tt.want {
-			t.Errorf("%s:\ngot  %v\nwant %s", tt.text, err, tt.want)
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := clusterfile.ParseJSON("c.json", strings.NewReader(tt.text), clusterfile.Options{})
+			if diff := cmp.Diff(tt.want, fmt.Sprint(err)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// Names of hosts are looked up, as in an INI file.
+func TestJSONHosts(t *testing.T) {
+	resolve := func(host string) ([]netip.Addr, error) {
+		if host == "one" {
+			return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
 		}
+		return nil, errors.New("nobody knows it")
+	}
+	got, err := clusterfile.ParseJSON("c.json", strings.NewReader(`{"instances": [{"name": "i", "host": "one", "port": 1}]}`), clusterfile.Options{Resolve: resolve})
+	if err != nil || len(got.Instances) != 1 || got.Instances[0].Host != netip.MustParseAddr("10.0.0.1") {
+		t.Errorf("%v, %v", got, err)
+	}
+	_, err = clusterfile.ParseJSON("c.json", strings.NewReader("{\"instances\": [{\"name\": \"i\",\n\"host\": \"two\"}]}"), clusterfile.Options{Resolve: resolve})
+	if want := `invalid spec for instance "i": host "two" cannot be resolved: nobody knows it (c.json:2)`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestFindPlaces(t *testing.T) {
+	ini := "[instances]\nAgent = 10.0.0.1:1\n\n[n]\nrole = worker\nPORT = 1\n"
+	json := "{\"instances\": [\n{\"port\": 1, \"name\": \"Agent\"}],\n\"nodes\": [\n{\"role\": \"worker\",\n\"name\": \"n\",\n\"port\": 1}]}"
+	for _, text := range []string{ini, json} {
+		p := clusterfile.FindPlaces([]byte(text))
+		if p.Instance("Agent") != 2 || p.Node("n", "") != 4 || p.Node("n", "port") != 6 || p.Node("n", "env") != 0 || p.Instance("n") != 0 {
+			t.Errorf("%s\n%v", text, p)
+		}
+	}
+	if p := clusterfile.FindPlaces([]byte("{")); len(p) > 0 {
+		t.Error(p)
 	}
 }
 
 func FuzzParseJSON(f *testing.F) {
 	f.Add([]byte(`{"id": "x", "instances": [{"name": "i", "host": "::1", "port": 1}], "nodes": [{"name": "n", "instance": "i", "role": "WORKER", "env": {"a": "b"}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := clusterfile.ParseJSON("x", bytes.NewReader(text))
+		c, err := clusterfile.ParseJSON("x", bytes.NewReader(text), clusterfile.Options{})
 		if err != nil {
 			return
 		}
@@ -85,7 +154,7 @@ func FuzzParseJSON(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := clusterfile.ParseJSON("y", bytes.NewReader(again)); err != nil {
+		if _, err := clusterfile.ParseJSON("y", bytes.NewReader(again), clusterfile.Options{}); err != nil {
 			t.Errorf("%s became %s: %v", text, again, err)
 		}
 	})

@@ -83,10 +83,15 @@ type builder struct {
 	warnings configparser.Errors
 }
 
-// fail reports an error, unless there is one in that line already, of which it
-// would be a consequence.
+// maxErrors are reported; a file with more is no cluster file, probably.
+const maxErrors = 100
+
+// fail reports an error, unless there is one about the same key in that line
+// already, of which it would be a consequence.
 func (b *builder) fail(line int, section, key, format string, args ...any) {
-	if key != "" && slices.ContainsFunc(b.errs, func(e *configparser.Error) bool { return e.Line == line && e.Key == key }) {
+	if len(b.errs) >= maxErrors || key != "" && slices.ContainsFunc(b.errs, func(e *configparser.Error) bool {
+		return e.Line == line && e.Section == section && e.Key == key
+	}) {
 		return
 	}
 	b.errs.Add(&configparser.Error{File: b.file.Name, Line: line, Section: section, Key: key, Text: fmt.Sprintf(format, args...)})
@@ -228,16 +233,22 @@ func (n *nodeReader) role() zeekapi.ClusterRole {
 		n.reject("role", "node requires a role")
 		return ""
 	}
-	label := value // perhaps qualified, as in Zeek or as in Python
+	role, ok := roleOf(value)
+	if !ok {
+		n.reject(key, "role %s is invalid", quote(value))
+	}
+	return role
+}
+
+// roleOf returns a role by its label, which may be qualified, as in Zeek or as
+// in Python, and reports whether there is one.
+func roleOf(label string) (zeekapi.ClusterRole, bool) {
 	if i := strings.LastIndex(label, "::"); i >= 0 {
 		label = label[i+len("::"):]
 	}
 	label = label[strings.LastIndexByte(label, '.')+1:]
 	role := zeekapi.ClusterRole(strings.ToUpper(label))
-	if !role.Valid() {
-		n.reject(key, "role %s is invalid", quote(value))
-	}
-	return role
+	return role, role.Valid()
 }
 
 // number returns the integer of a key, or nil if there is none.

@@ -93,7 +93,7 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 	case err != nil:
 		errs.Add(&configparser.Error{File: f.name, Text: err.Error()})
 	default:
-		places := f.places()
+		places := finder{f.name, clusterfile.FindPlaces(f.text)}
 		for _, text := range controller.DefaultSettings().Check(config) {
 			e := places.ofText(text)
 			e.Text = text
@@ -116,39 +116,30 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 	return config, found
 }
 
-// places knows where in a file things are.
-type places struct{ file *configparser.File }
-
-func (f *configFile) places() places {
-	file, err := configparser.Read(f.name, strings.NewReader(string(f.text)))
-	if err != nil {
-		file = &configparser.File{Name: f.name} // it is JSON
-	}
-	return places{file}
+// finder puts what is said of a configuration in its place in the file.
+type finder struct {
+	name   string
+	places clusterfile.Places
 }
 
 // of returns an error without text in the place of a node's key, a node or an
 // instance.
-func (p places) of(node, instance, key string) *configparser.Error {
-	e := &configparser.Error{File: p.file.Name}
-	section := node
-	if node == "" {
-		section, key = "instances", instance
-	}
-	s := p.file.Section(section)
-	if s == nil || section == "instances" && instance == "" {
-		return e
-	}
-	e.Section, e.Line = section, s.Line
-	if o := s.Option(key); o != nil {
-		e.Key, e.Line = o.Key, o.Line
+func (f finder) of(node, instance, key string) *configparser.Error {
+	e := &configparser.Error{File: f.name}
+	switch {
+	case node == "" && instance != "" && f.places.Instance(instance) > 0:
+		e.Section, e.Key, e.Line = "instances", instance, f.places.Instance(instance)
+	case node != "" && f.places.Node(node, key) > 0:
+		e.Section, e.Key, e.Line = node, key, f.places.Node(node, key)
+	case node != "" && f.places.Node(node, "") > 0:
+		e.Section, e.Line = node, f.places.Node(node, "")
 	}
 	return e
 }
 
 // ofText finds the place that one of the controller's texts is about, all of
 // which quote names and say port where they mean that.
-func (p places) ofText(text string) *configparser.Error {
+func (f finder) ofText(text string) *configparser.Error {
 	key := ""
 	switch {
 	case strings.Contains(text, "' port "):
@@ -159,17 +150,17 @@ func (p places) ofText(text string) *configparser.Error {
 		key = "instance"
 	}
 	for i, name := range strings.Split(text, "'") {
-		if i%2 == 0 {
+		if i%2 == 0 || name == "" {
 			continue
 		}
-		if e := p.of(name, "", key); e.Line > 0 {
+		if e := f.of(name, "", key); e.Line > 0 {
 			return e
 		}
-		if e := p.of("", name, ""); e.Line > 0 {
+		if e := f.of("", name, ""); e.Line > 0 {
 			return e
 		}
 	}
-	return &configparser.Error{File: p.file.Name}
+	return &configparser.Error{File: f.name}
 }
 
 // shapeFindings returns what check-config prints as JSON.

@@ -168,7 +168,7 @@ type configFile struct {
 
 func (f *configFile) parse() (zeekapi.Configuration, configparser.Errors, error) {
 	if clusterfile.IsJSON(f.text) {
-		config, err := clusterfile.ParseJSON(f.name, bytes.NewReader(f.text))
+		config, err := clusterfile.ParseJSON(f.name, bytes.NewReader(f.text), f.options)
 		return config, nil, err
 	}
 	return clusterfile.Parse(f.name, bytes.NewReader(f.text), f.options)

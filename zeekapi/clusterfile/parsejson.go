@@ -1,0 +1,395 @@
+package clusterfile
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net/netip"
+
+	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
+)
+
+// ParseJSON reads what JSON writes, and "zeekwire get-config --as-json" prints.
+// Unlike an INI file, JSON keeps the configuration's ID, by which agents see
+// that they run it already. Without an ID it gets a new one.
+//
+// An error about the content is of type configparser.Errors and says
+// everything that is wrong, as far as the text is JSON at all.
+func ParseJSON(name string, r io.Reader, o Options) (zeekapi.Configuration, error) {
+	text, err := io.ReadAll(io.LimitReader(r, configparser.MaxSize+1))
+	if err != nil {
+		return zeekapi.Configuration{}, err
+	}
+	if len(text) > configparser.MaxSize {
+		return zeekapi.Configuration{}, configparser.Errors{{File: name, Text: fmt.Sprintf("file is larger than %d bytes", configparser.MaxSize)}}
+	}
+	p := newJSONParser(name, text, o)
+	if p.valid() {
+		p.configuration()
+	}
+	if len(p.errs) > 0 {
+		return zeekapi.Configuration{}, p.errs
+	}
+	p.config.ID = cmp.Or(p.config.ID, uuid.NewString())
+	return p.config, nil
+}
+
+// jsonParser reads a text token by token, so that it knows the line of each.
+type jsonParser struct {
+	builder
+	places Places
+
+	text    []byte
+	tokens  *json.Decoder
+	token   json.Token // the next one; nil for null
+	line    int        // of the next token
+	counted int64      // bytes whose lines are counted
+}
+
+func newJSONParser(name string, text []byte, o Options) *jsonParser {
+	p := &jsonParser{
+		builder: builder{file: &configparser.File{Name: name}, resolve: o.Resolve},
+		places:  Places{},
+		text:    text, tokens: json.NewDecoder(bytes.NewReader(text)), line: 1,
+	}
+	p.tokens.UseNumber()
+	return p
+}
+
+// valid reports whether the text is one JSON value, and else what is wrong.
+// After that no token can fail.
+func (p *jsonParser) valid() bool {
+	at := func(offset int64) int {
+		return 1 + bytes.Count(p.text[:min(int64(len(p.text)), offset)], []byte("\n"))
+	}
+	d := json.NewDecoder(bytes.NewReader(p.text))
+	err := d.Decode(&json.RawMessage{})
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		p.fail(at(syntax.Offset), "", "", "%v", syntax)
+	case err != nil:
+		p.fail(at(int64(len(p.text))), "", "", "the file ends too early")
+	case d.More():
+		rest := bytes.TrimLeft(p.text[d.InputOffset():], " \t\r\n")
+		p.fail(at(int64(len(p.text)-len(rest))), "", "", "more text after the configuration")
+	}
+	return len(p.errs) == 0
+}
+
+func (p *jsonParser) advance() {
+	p.token, _ = p.tokens.Token()
+	end := p.tokens.InputOffset() // tokens do not span lines
+	p.line += bytes.Count(p.text[p.counted:end], []byte("\n"))
+	p.counted = end
+}
+
+// skip passes over a value.
+func (p *jsonParser) skip() {
+	depth := 0
+	for {
+		switch p.token {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		p.advance()
+		if depth == 0 {
+			return
+		}
+	}
+}
+
+// unfit says that the next value is not what is wanted, and passes over it.
+func (p *jsonParser) unfit(path, key, want string) {
+	found := "null"
+	switch t := p.token.(type) {
+	case string:
+		found = fmt.Sprintf("%.100q", t)
+	case json.Number:
+		found = t.String()
+	case bool:
+		found = fmt.Sprint(t)
+	case json.Delim:
+		if found = "an array"; t == '{' {
+			found = "an object"
+		}
+	}
+	p.fail(p.line, "", key, "%s is %s, want %s", path, found, want)
+	p.skip()
+}
+
+// object reads an object. It calls member with each key, which must read the
+// value, or return false for keys that make no sense: they are likely to be
+// misspelt. It reports whether there is an object.
+func (p *jsonParser) object(path, key string, member func(key string) bool) bool {
+	if p.token != json.Delim('{') {
+		p.unfit(path, key, "an object")
+		return false
+	}
+	p.advance()
+	first := map[string]int{}
+	for p.token != json.Delim('}') {
+		key, line := p.token.(string), p.line
+		p.advance()
+		if before, again := first[key]; again {
+			p.fail(line, "", key, "%.100q of %s is given twice, first in line %d", key, path, before)
+			p.skip()
+			continue
+		}
+		first[key] = line
+		if !member(key) {
+			p.fail(line, "", key, "%s has no %.100q", path, key)
+			p.skip()
+		}
+	}
+	p.advance()
+	return true
+}
+
+// array reads an array, of which null is an empty one. It calls element, which
+// must read it, for each.
+func (p *jsonParser) array(path, key string, element func(path string)) {
+	switch p.token {
+	case nil:
+		p.advance()
+		return
+	case json.Delim('['):
+	default:
+		p.unfit(path, key, "an array")
+		return
+	}
+	p.advance()
+	for i := 0; p.token != json.Delim(']'); i++ {
+		element(fmt.Sprintf("%s[%d]", path, i))
+	}
+	p.advance()
+}
+
+// string reads a string, of which null is an empty one.
+func (p *jsonParser) string(path, key string) string {
+	s, ok := p.token.(string)
+	if !ok && p.token != nil {
+		p.unfit(path, key, "a string")
+		return ""
+	}
+	p.advance()
+	return s
+}
+
+// integer reads an integer, or nil for null. Its range is for others to check.
+func (p *jsonParser) integer(path, key string) *big.Int {
+	number, ok := p.token.(json.Number)
+	if !ok && p.token != nil {
+		p.unfit(path, key, "an integer")
+		return nil
+	}
+	var n *big.Int
+	if ok {
+		if n, ok = parseInt(number.String()); !ok {
+			p.unfit(path, key, "an integer")
+			return nil
+		}
+	}
+	p.advance()
+	return n
+}
+
+func (p *jsonParser) configuration() {
+	p.advance()
+	p.object("the configuration", "", func(key string) bool {
+		switch key {
+		case "id":
+			p.config.ID = p.string(key, key)
+		case "instances":
+			p.array(key, key, p.instance)
+		case "nodes":
+			p.array(key, key, p.nodeObject)
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+func (p *jsonParser) instance(path string) {
+	at := map[string]int{"": p.line}
+	before := len(p.errs)
+	var name, host string
+	var port *big.Int
+	if !p.object(path, "", func(key string) bool {
+		at[key] = p.line
+		switch key {
+		case "name":
+			name = p.string(path+".name", key)
+		case "host":
+			host = p.string(path+".host", key)
+		case "port":
+			port = p.integer(path+".port", key)
+		default:
+			return false
+		}
+		return true
+	}) {
+		return
+	}
+	fit := len(p.errs) == before
+	for _, e := range p.errs[before:] {
+		e.Section, e.Key = instancesSection, name // as in an INI file
+	}
+	reject := func(key, format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		p.fail(cmp.Or(at[key], at[""]), instancesSection, name, "invalid spec for instance %s: %s", quote(name), text)
+	}
+	out := zeekapi.Instance{Name: name, Host: netip.IPv4Unspecified()}
+	switch {
+	case name == "":
+		if fit {
+			p.fail(at[""], instancesSection, "", "%s has no name", path)
+		}
+		return
+	case port != nil && !isPort(port):
+		reject("port", "port \"%d\" is not a number in 1..65535", port)
+	case port != nil && host == "" && at["host"] == 0:
+		reject("port", "a port needs a host")
+	}
+	if host != "" {
+		addr, wrong := p.host(host)
+		if wrong != "" {
+			reject("host", "host %s %s", quote(host), wrong)
+		}
+		out.Host = addr
+	}
+	if port != nil {
+		out.Port = broker.TCP(uint16(port.Uint64()))
+	}
+	p.places.add(instancesSection, name, cmp.Or(at["name"], at[""]))
+	p.config.Instances = append(p.config.Instances, out)
+}
+
+func (p *jsonParser) nodeObject(path string) {
+	at := map[string]int{"": p.line}
+	before := len(p.errs)
+	var role string
+	var port, metricsPort, cpu *big.Int
+	out := zeekapi.Node{State: zeekapi.StateRunning}
+	if !p.object(path, "", func(key string) bool {
+		at[key] = p.line
+		path := path + "." + key
+		switch key {
+		case "name":
+			out.Name = p.string(path, key)
+		case "instance":
+			out.Instance = p.string(path, key)
+		case "role":
+			role = p.string(path, key)
+		case "port":
+			port = p.integer(path, key)
+		case "metrics_port":
+			metricsPort = p.integer(path, key)
+		case "cpu_affinity":
+			cpu = p.integer(path, key)
+		case "interface":
+			out.Interface = p.string(path, key)
+		case "scripts":
+			p.array(path, key, func(path string) { out.Scripts = append(out.Scripts, p.string(path, key)) })
+		case "options":
+			p.array(path, key, func(path string) { out.Options = append(out.Options, p.option(path, key)) })
+		case "env":
+			out.Env = p.env(path, key)
+		default:
+			return false
+		}
+		return true
+	}) {
+		return
+	}
+	for _, e := range p.errs[before:] {
+		e.Section = out.Name
+	}
+	label := path
+	if out.Name != "" {
+		label = quote(out.Name)
+	}
+	// fail leaves out what follows from an error in the same line.
+	reject := func(key, format string, args ...any) {
+		p.fail(cmp.Or(at[key], at[""]), out.Name, key, "invalid node %s configuration: %s", label, fmt.Sprintf(format, args...))
+	}
+	if out.Name == "" {
+		reject("name", "node requires a name")
+	}
+	if out.Instance == "" {
+		reject("instance", "node requires an instance")
+	}
+	var known bool
+	switch out.Role, known = roleOf(role); {
+	case role == "":
+		reject("role", "node requires a role")
+	case !known:
+		reject("role", "role %s is invalid", quote(role))
+	}
+	number := func(key, what string, n *big.Int) (port broker.Port) {
+		switch {
+		case n == nil:
+		case !isPort(n):
+			reject(key, "%s %d outside valid range", what, n)
+		default:
+			port = broker.TCP(uint16(n.Uint64()))
+		}
+		return port
+	}
+	out.Port, out.MetricsPort = number("port", "port", port), number("metrics_port", "metrics port", metricsPort)
+	if cpu != nil {
+		if n := cpu.Int64(); cpu.IsInt64() {
+			out.CPUAffinity = &n
+		} else {
+			reject("cpu_affinity", "cpu_affinity %d outside valid range", cpu)
+		}
+	}
+	for key, line := range at {
+		p.places.add(out.Name, key, line)
+	}
+	p.config.Nodes = append(p.config.Nodes, out)
+}
+
+func (p *jsonParser) option(path, key string) (out zeekapi.Option) {
+	p.object(path, key, func(member string) bool {
+		switch member {
+		case "name":
+			out.Name = p.string(path+".name", key)
+		case "value":
+			out.Value = p.string(path+".value", key)
+		default:
+			return false
+		}
+		return true
+	})
+	return out
+}
+
+// env reads an object of strings, of which null is an empty one.
+func (p *jsonParser) env(path, key string) map[string]string {
+	if p.token == nil {
+		p.advance()
+		return nil
+	}
+	var env map[string]string
+	p.object(path, key, func(name string) bool {
+		value := p.string(path+"."+name, key)
+		if env == nil {
+			env = map[string]string{}
+		}
+		env[name] = value
+		return true
+	})
+	return env
+}
