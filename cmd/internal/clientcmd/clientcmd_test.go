@@ -247,6 +247,17 @@ func TestOddAnswers(t *testing.T) {
 			want: outcome{stderr: "error: received result did not contain configuration data\n", exit: 1},
 		},
 		{
+			name: "configuration whose names INI does not keep", args: "get-config -v",
+			answer: func(m zeekapi.Message) zeekapi.Message {
+				data, _ := zeekapi.Marshal(zeekapi.Configuration{ID: "x", Instances: []zeekapi.Instance{{Name: "Agent"}}})
+				return zeekapi.GetConfigurationResponse{ReqID: id(m), Result: zeekapi.Result{Success: true, Data: data}}
+			},
+			want: outcome{
+				stdout: "[instances]\nagent\n\n",
+				stderr: "warning: instance \"Agent\" is \"agent\" in an INI file, where keys fold to lower case; --as-json keeps its name\n",
+			},
+		},
+		{
 			name: "timeout without a text", args: "test-timeout --with-state",
 			answer: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.TestTimeoutResponse{ReqID: id(m), Result: zeekapi.Result{Success: true}}

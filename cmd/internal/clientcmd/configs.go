@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -304,6 +305,11 @@ func (r *run) showDeployment(d client.Deployment, note string) error {
 // render returns a configuration as INI or JSON text.
 func (r *run) render(config zeekapi.Configuration, asJSON bool) ([]byte, error) {
 	if !asJSON {
+		for _, i := range config.Instances {
+			if i.Name != strings.ToLower(i.Name) {
+				r.warning("instance \"%s\" is \"%s\" in an INI file, where keys fold to lower case; --as-json keeps its name", i.Name, strings.ToLower(i.Name))
+			}
+		}
 		return clusterfile.INI(config)
 	}
 	compact, err := clusterfile.JSON(config)

@@ -27,6 +27,9 @@ type settings struct {
 	portSet  bool // controller.port is no default
 }
 
+// settingsVariable is the environment variable with settings.
+const settingsVariable = "ZEEK_CLIENT_CONFIG_SETTINGS"
+
 // tokenVariable is the environment variable with a token for the controller.
 const tokenVariable = "ZEEKWIRE_TOKEN"
 
@@ -34,6 +37,7 @@ type settingsSection struct {
 	name   string
 	keys   []string
 	values map[string]string
+	from   map[string]string // where a value comes from, for errors; "" for defaults
 }
 
 // defaultSettings returns what holds unless a file, the environment or the
@@ -56,28 +60,31 @@ func defaultSettings() *settings {
 		{"ssl", "capath", ""},
 		{"ssl", "passphrase", ""},
 	} {
-		s.set(d[0], d[1], d[2])
+		s.set(d[0], d[1], d[2], "")
 	}
 	s.portSet = false
 	return s
 }
 
-func (s *settings) set(section, key, value string) {
-	key = strings.ToLower(key)
-	var in *settingsSection
+// section returns the section of that name, if need be a new one.
+func (s *settings) section(name string) *settingsSection {
 	for _, x := range s.sections {
-		if x.name == section {
-			in = x
+		if x.name == name {
+			return x
 		}
 	}
-	if in == nil {
-		in = &settingsSection{name: section, values: map[string]string{}}
-		s.sections = append(s.sections, in)
-	}
+	in := &settingsSection{name: name, values: map[string]string{}, from: map[string]string{}}
+	s.sections = append(s.sections, in)
+	return in
+}
+
+func (s *settings) set(section, key, value, from string) {
+	key = strings.ToLower(key)
+	in := s.section(section)
 	if _, ok := in.values[key]; !ok {
 		in.keys = append(in.keys, key)
 	}
-	in.values[key] = value
+	in.values[key], in.from[key] = value, from
 	s.portSet = s.portSet || section == "controller" && key == "port"
 }
 
@@ -85,13 +92,13 @@ func (s *settings) set(section, key, value string) {
 var references = regexp.MustCompile(`^([^%]|%%|%\([^)]+\)s)*$`)
 
 // apply takes SECTION.KEY=VALUE and reports whether it was that.
-func (s *settings) apply(item string) bool {
+func (s *settings) apply(item, from string) bool {
 	name, value, ok1 := strings.Cut(item, "=")
 	section, key, ok2 := strings.Cut(name, ".")
-	if !ok1 || !ok2 || !references.MatchString(value) {
+	if !ok1 || !ok2 || section == "" || section == configparser.DefaultSection || key == "" || !references.MatchString(value) {
 		return false
 	}
-	s.set(section, key, value)
+	s.set(section, key, value, from)
 	return true
 }
 
@@ -107,10 +114,19 @@ func (s *settings) readFile(name string) error {
 	if err != nil {
 		return err
 	}
+	var errs configparser.Errors
 	for _, section := range file.Sections {
+		s.section(section.Name)
 		for _, o := range section.Options {
-			s.set(section.Name, o.Key, o.Value)
+			if !o.HasValue {
+				errs.Add(&configparser.Error{File: name, Line: o.Line, Section: section.Name, Key: o.Key,
+					Text: fmt.Sprintf("setting %s.%s needs a value", section.Name, o.Key)})
+			}
+			s.set(section.Name, o.Key, o.Value, fmt.Sprintf("%s:%d", name, o.Line))
 		}
+	}
+	if len(errs) > 0 {
+		return errs
 	}
 	return nil
 }
@@ -130,10 +146,10 @@ func (s *settings) controller(address string) error {
 		}
 	}
 	if host != "" || port == "" {
-		s.set("controller", "host", configparser.Escape(host))
+		s.set("controller", "host", configparser.Escape(host), "--controller")
 	}
 	if port != "" {
-		s.set("controller", "port", configparser.Escape(port))
+		s.set("controller", "port", configparser.Escape(port), "--controller")
 	}
 	return nil
 }
@@ -163,12 +179,12 @@ func (s *settings) ini() ([]byte, error) {
 // tells of items that are no settings.
 func (t *Tool) gather(m messages) (*settings, error) {
 	s := defaultSettings()
-	items, err := shlex.Split(t.Getenv("ZEEK_CLIENT_CONFIG_SETTINGS"))
+	items, err := shlex.Split(t.Getenv(settingsVariable))
 	if err != nil {
-		return nil, fmt.Errorf("ZEEK_CLIENT_CONFIG_SETTINGS: %w", err)
+		return nil, fmt.Errorf("%s: %w", settingsVariable, err)
 	}
 	for _, item := range items {
-		s.apply(item) // as zeek-client does, which sets the order of show-settings
+		s.apply(item, settingsVariable) // as zeek-client does, which sets the order of show-settings
 	}
 	file := t.flags.configFile
 	if file == "" {
@@ -184,15 +200,15 @@ func (t *Tool) gather(m messages) (*settings, error) {
 		}
 	}
 	for _, item := range items {
-		if !s.apply(item) {
+		if !s.apply(item, settingsVariable) {
 			m.error("config item \"%s\" in ZEEK_CLIENT_CONFIG_SETTINGS invalid. Please use <section.key>=<val>.", item)
 		}
 	}
 	if token := t.Getenv(tokenVariable); token != "" {
-		s.set("client", "token", configparser.Escape(token))
+		s.set("client", "token", configparser.Escape(token), tokenVariable)
 	}
 	for _, item := range t.flags.set {
-		if !s.apply(item) {
+		if !s.apply(item, "--set") {
 			m.error("config item \"%s\" invalid. Please use <section.key>=<val>.", item)
 		}
 	}
@@ -202,13 +218,13 @@ func (t *Tool) gather(m messages) (*settings, error) {
 		}
 	}
 	if t.flags.transport != "" {
-		s.set("client", "transport", configparser.Escape(t.flags.transport))
+		s.set("client", "transport", configparser.Escape(t.flags.transport), "--transport")
 	}
 	if t.flags.dialect != "" {
-		s.set("client", "dialect", configparser.Escape(t.flags.dialect))
+		s.set("client", "dialect", configparser.Escape(t.flags.dialect), "--dialect")
 	}
 	if t.flags.verbose > 0 {
-		s.set("client", "verbosity", strconv.Itoa(t.flags.verbose))
+		s.set("client", "verbosity", strconv.Itoa(t.flags.verbose), "-v")
 	}
 	return s, nil
 }
@@ -246,9 +262,9 @@ func (s *settings) parameters() (parameters, error) {
 	}
 	file, err := configparser.Read("settings", bytes.NewReader(text))
 	if err != nil {
-		return parameters{}, err
+		return parameters{}, s.blame(err)
 	}
-	r := settingsReader{file: file}
+	r := settingsReader{settings: s, file: file}
 	p := parameters{
 		timeout:     time.Duration(r.integer("client", "request_timeout_secs", 1)) * time.Second,
 		attempts:    r.integer("client", "peering_attempts", 1),
@@ -276,7 +292,29 @@ func (s *settings) parameters() (parameters, error) {
 	return p, errors.Join(r.errs...)
 }
 
+// blame says of errors in the text of all settings where these come from.
+func (s *settings) blame(err error) error {
+	var errs configparser.Errors
+	if !errors.As(err, &errs) {
+		return err
+	}
+	var out []error
+	for _, e := range errs {
+		out = append(out, errors.New(e.Text+s.origin(e.Section, e.Key)))
+	}
+	return errors.Join(out...)
+}
+
+// origin says where a setting comes from, for the end of an error.
+func (s *settings) origin(section, key string) string {
+	if from := s.section(section).from[key]; from != "" {
+		return " (" + from + ")"
+	}
+	return ""
+}
+
 type settingsReader struct {
+	*settings
 	file *configparser.File
 	errs []error
 }
@@ -295,7 +333,7 @@ func (r *settingsReader) optional(section, key, otherwise string) string {
 }
 
 func (r *settingsReader) wrong(section, key, want string) {
-	r.errs = append(r.errs, fmt.Errorf("setting %s.%s is %q, want %s", section, key, r.text(section, key), want))
+	r.errs = append(r.errs, fmt.Errorf("setting %s.%s is %q, want %s%s", section, key, r.text(section, key), want, r.origin(section, key)))
 }
 
 func (r *settingsReader) integer(section, key string, least int) int {

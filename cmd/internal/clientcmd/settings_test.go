@@ -14,6 +14,10 @@ func TestSettings(t *testing.T) {
 	if err := os.WriteFile(file, []byte("[controller]\nhost = file\nport = 1\n[client]\nverbosity = %(peering_attempts)s\n[new]\nKey = x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty := filepath.Join(t.TempDir(), "empty.cfg")
+	if err := os.WriteFile(empty, []byte("[client]\n[none]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	env := map[string]string{}
 	tests := []struct {
 		name string
@@ -45,6 +49,7 @@ func TestSettings(t *testing.T) {
 			from: []string{"verbosity = 0\n", "verbosity = 0\ntoken = (hidden)\ntransport = native\ndialect = cluster\n"},
 		},
 		{name: "token as a setting", args: []string{"--set", "client.token=secret"}, from: []string{"verbosity = 0\n", "verbosity = 0\ntoken = (hidden)\n"}},
+		{name: "empty section", args: []string{"-c", empty}, from: []string{"passphrase = \n", "passphrase = \n\n[none]\n"}},
 		{name: "verbose", args: []string{"-vvv"}, from: []string{"verbosity = 0", "verbosity = 3"}},
 	}
 	for _, test := range tests {
@@ -81,11 +86,39 @@ func TestInstalledSettings(t *testing.T) {
 	}
 }
 
-func TestBadSettingsFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "s.cfg")
-	if err := os.WriteFile(file, []byte("x = 1\n"), 0o600); err != nil {
-		t.Fatal(err)
+func TestBadSettings(t *testing.T) {
+	const settings = "ZEEK_CLIENT_CONFIG_SETTINGS"
+	for _, test := range []struct {
+		name, file, env string
+		args            string
+		exit            int
+		stderr          string
+	}{
+		{"no section", "x = 1\n", "", "show-settings", 1, "error: \"x = 1\" stands before the first section, such as [instances] (FILE:1)\n"},
+		{"no value", "[client]\nverbosity\n\n[new]\nx\n", "", "show-settings", 1,
+			"error: setting client.verbosity needs a value (FILE:2)\nerror: setting new.x needs a value (FILE:5)\n"},
+		{"wrong values", "[client]\nverbosity = 1\npretty_json = maybe\n", "controller.port=x", "get-nodes", 1,
+			"error: setting client.pretty_json is \"maybe\", want a boolean, such as yes or no (FILE:3)\n" +
+				"error: setting controller.port is \"x\", want an integer (" + settings + ")\n"},
+		{"wrong references", "[controller]\nhost = %(hots)s\n", "", "get-nodes", 1,
+			"error: value of controller.host: reference to the key \"hots\", which does not exist (FILE:2)\n"},
+		{"no settings", "", ".a=b client.=c", "--set DEFAULT.a=b --set client.=d show-settings", 0,
+			"error: config item \".a=b\" in " + settings + " invalid. Please use <section.key>=<val>.\n" +
+				"error: config item \"client.=c\" in " + settings + " invalid. Please use <section.key>=<val>.\n" +
+				"error: config item \"DEFAULT.a=b\" invalid. Please use <section.key>=<val>.\n" +
+				"error: config item \"client.=d\" invalid. Please use <section.key>=<val>.\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "s.cfg")
+			if err := os.WriteFile(file, []byte(test.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			tool := &clientcmd.Tool{Getenv: func(key string) string { return map[string]string{settings: test.env}[key] }}
+			want := outcome{exit: test.exit, stderr: strings.ReplaceAll(test.stderr, "FILE", file)}
+			if test.exit == 0 {
+				want.stdout = defaultSettings
+			}
+			execute1(t, tool, "", append([]string{"-c", file}, strings.Fields(test.args)...)...).want(t, want)
+		})
 	}
-	execute1(t, new(clientcmd.Tool), "", "-c", file, "show-settings").want(t, outcome{exit: 1,
-		stderr: "error: \"x = 1\" stands before the first section, such as [instances] (" + file + ":1)\n"})
 }
