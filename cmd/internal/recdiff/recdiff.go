@@ -47,11 +47,13 @@ func Read(folder string, dialects []*zeekapi.Dialect, constant string) (Facts, e
 }
 
 // Diff returns what is only in after, with "+ ", and what is only in before,
-// with "- ".
+// with "- ". Of a recording that only one of them has, that is all there is to
+// say.
 func Diff(before, after Facts) (lines []string) {
 	only := func(sign string, in, notIn Facts) {
 		for _, fact := range slices.Sorted(maps.Keys(in)) {
-			if !notIn[fact] {
+			session, _, ofSession := strings.Cut(fact, ": ")
+			if !notIn[fact] && (!ofSession || notIn[recordingOf(session)]) {
 				lines = append(lines, sign+fact)
 			}
 		}
@@ -61,8 +63,12 @@ func Diff(before, after Facts) (lines []string) {
 	return lines
 }
 
+// recordingOf is the fact that there are recordings of a session.
+func recordingOf(session string) string { return "recording " + session }
+
 type reader struct {
 	facts    Facts
+	session  string                     // of the recording that is being read
 	args     map[string][]zeekapi.Field // of the events that we know
 	constant string
 }
@@ -70,6 +76,9 @@ type reader struct {
 func (r *reader) note(format string, args ...any) { r.facts[fmt.Sprintf(format, args...)] = true }
 
 func (r *reader) file(name string) error {
+	// Several connections of one session have a number each.
+	r.session = strings.TrimRight(strings.TrimSuffix(filepath.Base(name), ".jsonl"), "-0123456789")
+	r.note("%s", recordingOf(r.session))
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -104,7 +113,7 @@ func (r *reader) entry(e recording.Entry) {
 			return
 		}
 		if v, err := bin.Decode(env.Payload); err == nil {
-			r.value("native", v, env.Payload)
+			r.value(v, env.Payload)
 		}
 	case recording.KindText:
 		m, err := jsonv1.Decode(e.Data)
@@ -113,17 +122,17 @@ func (r *reader) entry(e recording.Entry) {
 			return
 		}
 		if data, ok := m.(jsonv1.Data); ok {
-			r.value("WebSocket", data.Value, e.Data)
+			r.value(data.Value, e.Data)
 		} else {
 			r.note("WebSocket messages %s", strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", m), "jsonv1.")))
 		}
 	}
 }
 
-func (r *reader) value(transport string, v broker.Value, encoded []byte) {
+func (r *reader) value(v broker.Value, encoded []byte) {
 	ev, err := broker.ParseEvent(v)
 	if err != nil {
-		r.note("%s: values that are no events", transport)
+		r.note("%s: values that are no events", r.session)
 		return
 	}
 	args, known := r.args[ev.Name]
@@ -134,7 +143,7 @@ func (r *reader) value(transport string, v broker.Value, encoded []byte) {
 		}
 	}
 	if r.constant != "" && strings.HasPrefix(ev.Name, r.constant) {
-		r.note("%s: event %s as %q", transport, ev.Name, encoded)
+		r.note("%s: event %s as %q", r.session, ev.Name, encoded)
 	}
 }
 
