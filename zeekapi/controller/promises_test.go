@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"unsafe"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -289,7 +288,10 @@ func (s *simulation) checkEnd() {
 	}
 	same := make(map[*zeekapi.Instance]bool) // that agents got with one message, say
 	for _, a := range s.agents {
-		at := unsafe.SliceData(a.instances)
+		var at *zeekapi.Instance
+		if len(a.instances) > 0 {
+			at = &a.instances[0]
+		}
 		switch {
 		case !wanted[a.name]:
 			if a.running != "" {
