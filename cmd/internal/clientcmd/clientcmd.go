@@ -206,7 +206,7 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 	r.parameters, r.invalid = r.settings.parameters()
 	r.rich = r.richLog
 	if !t.flags.quiet {
-		r.show = max(verbosity(r.verbosity), r.least)
+		r.show = verbosity(r.verbosity)
 	}
 	return r, nil
 }

@@ -25,6 +25,7 @@ type messages struct {
 	w    io.Writer
 	show verbosity
 	rich bool // with the time
+	warn bool // show warnings where errors are shown
 }
 
 func (m messages) say(level verbosity, name, format string, args ...any) {
@@ -41,7 +42,11 @@ func (m messages) say(level verbosity, name, format string, args ...any) {
 
 func (m messages) error(format string, args ...any) { m.say(showErrors, "error", format, args...) }
 func (m messages) warning(format string, args ...any) {
-	m.say(showWarnings, "warning", format, args...)
+	level := showWarnings
+	if m.warn {
+		level = showErrors
+	}
+	m.say(level, "warning", format, args...)
 }
 func (m messages) info(format string, args ...any)  { m.say(showInfos, "info", format, args...) }
 func (m messages) debug(format string, args ...any) { m.say(showDebugs, "debug", format, args...) }

@@ -15,10 +15,6 @@ type output struct {
 	screen terminal.Screen
 	page   io.Writer // standard output for what screen writes
 
-	// least is said on standard error whatever the settings are: people
-	// should see warnings.
-	least verbosity
-
 	// progress is standard error if somebody can watch it there.
 	progress io.Writer
 	watcher  terminal.Screen
@@ -50,9 +46,7 @@ func (r *run) look(cmd *cobra.Command) error {
 	}
 	errors := look(r.messages.w)
 	if errors.Terminal {
-		if t.People {
-			r.least = showWarnings
-		}
+		r.warn = t.People
 		r.messages.w = terminal.SafeWriter(r.messages.w)
 	}
 	r.people = t.People && r.screen.Terminal
