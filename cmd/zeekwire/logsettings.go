@@ -57,24 +57,24 @@ func (s *logSettings) logger(w io.Writer) zerolog.Logger {
 }
 
 // makeSafe leaves nothing in a log entry that begins a line of its own or
-// commands a terminal: peers have written parts of it.
+// commands a terminal: peers have written parts of it. The console's writer
+// quotes fields, but for lists.
 func makeSafe(entry map[string]any) error {
 	for name, value := range entry {
-		entry[name] = safeValue(value)
-	}
-	return nil
-}
-
-func safeValue(value any) any {
-	switch v := value.(type) {
-	case string:
-		return terminal.Safe(v)
-	case []any:
-		for i := range v {
-			v[i] = safeValue(v[i])
+		switch v := value.(type) {
+		case string:
+			if name == zerolog.MessageFieldName {
+				entry[name] = terminal.Safe(v)
+			}
+		case []any:
+			for i := range v {
+				if item, ok := v[i].(string); ok {
+					v[i] = terminal.Safe(item)
+				}
+			}
 		}
 	}
-	return value
+	return nil
 }
 
 func isTerminal(w io.Writer) bool {
