@@ -174,7 +174,7 @@ func (m *Machine) begin(by broker.Peer, id string, respond func(zeekapi.ReqID, [
 	c := m.client(by)
 	if len(m.requests) >= maxRequests || c.open >= maxRequestsPerClient {
 		if c.refusals.take(m.now) {
-			m.log.Warn().Str("request", id).Str("by", who(by)).Msg("refusing a request, too many are under way")
+			m.complain(by).Str("request", id).Str("by", who(by)).Msg("refusing a request, too many are under way")
 			done([]zeekapi.Result{zeekapi.Failure(id, errTooMany)})
 		}
 		return nil
