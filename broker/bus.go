@@ -34,6 +34,13 @@ type Director interface {
 	PublishTo(ctx context.Context, peer uuid.UUID, topic string, v Value) (known bool, err error)
 }
 
+// Rejecter is a Bus that can tell a peer that a message of its means nothing to
+// us. Native peers cannot be told.
+type Rejecter interface {
+	// Reject tells a peer, if it is there. It never waits.
+	Reject(peer uuid.UUID)
+}
+
 // Notice is one of Received, PeerAdded, PeerSubscribed and PeerLost.
 type Notice interface{ notice() }
 

@@ -313,6 +313,27 @@ func (s *Server) Publish(ctx context.Context, topic string, v broker.Value) erro
 	return s.fanOut(ctx, jsonv1.Data{Topic: topic, Value: v}, nil)
 }
 
+// find returns the client of a peer, or nil. The caller holds the mutex.
+func (s *Server) find(peer uuid.UUID) *client {
+	for c := range s.clients {
+		if c.active && c.peer.ID == peer {
+			return c
+		}
+	}
+	return nil
+}
+
+// Reject implements broker.Rejecter, in the words in which Zeek's server refuses
+// an event that no script declares, or with other arguments.
+func (s *Server) Reject(peer uuid.UUID) {
+	s.mu.Lock()
+	c := s.find(peer)
+	s.mu.Unlock()
+	if c != nil {
+		c.complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "failed to create Zeek event"})
+	}
+}
+
 // PublishTo implements broker.Director.
 func (s *Server) PublishTo(ctx context.Context, peer uuid.UUID, topic string, v broker.Value) (known bool, err error) {
 	select {
@@ -324,12 +345,7 @@ func (s *Server) PublishTo(ctx context.Context, peer uuid.UUID, topic string, v 
 		return false, context.Cause(ctx)
 	}
 	s.mu.Lock()
-	var receiver *client
-	for c := range s.clients {
-		if c.active && c.peer.ID == peer {
-			receiver = c
-		}
-	}
+	receiver := s.find(peer)
 	wanted := receiver != nil && receiver.filter.Matches(topic)
 	s.mu.Unlock()
 	if !wanted {

@@ -1,6 +1,7 @@
 package websocket_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	gorilla "github.com/gorilla/websocket"
+	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
@@ -67,6 +69,9 @@ func TestServerLikeZeek(t *testing.T) {
 		c.send(tt.text)
 		c.want(tt.want)
 	}
+	s.Reject(uuid.New()) // who is not there
+	s.Reject(added.Peer.ID)
+	c.want(complaint("failed to create Zeek event"))
 
 	publish(t, s, "/c", broker.Count(2)) // not subscribed
 	publish(t, s, "/b/b", broker.String("\xff\v"))
@@ -90,6 +95,25 @@ func TestServerLikeZeek(t *testing.T) {
 	}
 	if err := s.Publish(context.Background(), "/a", broker.None()); !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("Publish = %v, want ErrClosed", err)
+	}
+}
+
+// A client cannot fill the log with what it does wrong.
+func TestServerManyComplaints(t *testing.T) {
+	n := newNetwork(t)
+	var log bytes.Buffer
+	logger := zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.InfoLevel)
+	s := serve(t, n, websocket.ServerConfig{Log: &logger})
+	c := rawDial(t, n, jsonv1.Path, nil)
+	c.send(`["/a"]`)
+	c.want(zeekAck("0"))
+	for range 100 {
+		c.send("nonsense")
+		c.want(complaint("failed to decode JSON object"))
+	}
+	s.Close()
+	if lines := strings.Count(log.String(), "did something wrong"); lines != 32 {
+		t.Errorf("%d lines in the log, want 32", lines)
 	}
 }
 

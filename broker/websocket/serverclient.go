@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,6 +27,8 @@ type client struct {
 	log    zerolog.Logger
 
 	state clientState // of the reading goroutine
+
+	complaints atomic.Uint32 // about what it sent
 
 	// These are guarded by the server's mutex.
 	active bool // the ack is on its way
@@ -71,8 +74,17 @@ func (c *client) refuse(e jsonv1.Error) {
 	c.drain(farewell{websocket.ClosePolicyViolation, e.Context, e})
 }
 
+// maxComplaints is how many lines of the log a client can make us write. More
+// are for those who look for trouble.
+const maxComplaints = 32
+
+// complain tells the client what is wrong, if it reads that.
 func (c *client) complain(e jsonv1.Error) {
-	c.log.Info().Str("code", e.Code).Str("context", e.Context).Msg("websocket client did something wrong")
+	level := zerolog.InfoLevel
+	if c.complaints.Add(1) > maxComplaints {
+		level = zerolog.DebugLevel
+	}
+	c.log.WithLevel(level).Str("code", e.Code).Str("context", e.Context).Msg("websocket client did something wrong")
 	c.enqueue(c.ctx, jsonv1.Append(nil, e))
 }
 

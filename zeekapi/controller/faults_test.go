@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -465,4 +466,41 @@ func TestControllerReplaced(t *testing.T) {
 	if got := client.deployedID(); got != "c1" {
 		t.Errorf("the next controller knows %q", got)
 	}
+}
+
+// What makes no sense is answered as Zeek's controller does, on the connection
+// that it came by, and changes nothing.
+func TestNonsense(t *testing.T) {
+	s := newSite(t, siteConfig{})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	complaints := make(chan error, 10)
+	c, err := websocket.Dial(ctx, websocket.ClientConfig{
+		Address: s.clients, Subscriptions: []string{modern.Topics.Controller}, OnError: func(e jsonv1.Error) { complaints <- e },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	other := s.client()
+	for name, value := range map[string]broker.Value{
+		"no event":            broker.String("x"),
+		"unknown event":       broker.NewEvent("No::such", broker.Count(1)).Value(),
+		"too few arguments":   broker.NewEvent("Management::Controller::API::stage_configuration_request", broker.String("r")).Value(),
+		"a wrong argument":    broker.NewEvent("Management::Controller::API::stage_configuration_request", broker.String("r"), broker.String("no configuration")).Value(),
+		"event of the agents": broker.NewEvent("Management::Agent::API::no_such", broker.String("r")).Value(),
+	} {
+		if err := c.Publish(ctx, modern.Topics.Controller, value); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-complaints:
+			if want := "server reports deserialization_failed: failed to create Zeek event"; err.Error() != want {
+				t.Errorf("%s: %v, want %s", name, err, want)
+			}
+		case <-ctx.Done():
+			t.Fatalf("%s: no answer", name)
+		}
+	}
+	other.ask(zeekapi.GetConfigurationRequest{ReqID: reqID("r1")}, "answer GetConfigurationResponse r1 [F no staged configuration available]")
 }

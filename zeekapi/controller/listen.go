@@ -13,12 +13,13 @@ import (
 )
 
 // heard is an input or, in place of it, the answer to a request that is
-// refused, with its dialect.
+// refused, with its dialect, or nothing that makes sense.
 type heard struct {
-	input   Input
-	refusal zeekapi.Message
-	peer    uuid.UUID // who is refused
-	dialect *zeekapi.Dialect
+	input    Input
+	refusal  zeekapi.Message
+	peer     uuid.UUID // who is refused or makes no sense
+	dialect  *zeekapi.Dialect
+	nonsense bool
 }
 
 // listen turns the notices of a bus into inputs.
@@ -32,6 +33,9 @@ func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
 		in := r.interpret(notice, guard)
 		if in.refusal != nil {
 			r.answer(ctx, in.dialect, in.peer, in.refusal)
+		}
+		if rejecter, ok := bus.(broker.Rejecter); ok && in.nonsense {
+			rejecter.Reject(in.peer)
 		}
 		if in.input == nil {
 			continue
@@ -62,6 +66,7 @@ func (r *runner) interpret(notice broker.Notice, g *guard) heard {
 // may share one.
 func (r *runner) interpretMessage(n broker.Received, g *guard) heard {
 	log := r.Log.With().Str("topic", n.Message.Topic).Str("peer", n.Peer.ID.String()).Logger()
+	nonsense := heard{peer: n.Peer.ID, nonsense: true}
 	unknown := ""
 	for _, d := range r.Dialects {
 		instance, fromAgent := d.Topics.AgentName(n.Message.Topic)
@@ -76,7 +81,7 @@ func (r *runner) interpretMessage(n broker.Received, g *guard) heard {
 		ev, err := broker.ParseEvent(n.Message.Value)
 		if err != nil {
 			log.WithLevel(g.level(n.Peer)).Err(err).Msg("ignoring a message that is no event")
-			return heard{}
+			return nonsense
 		}
 		msg, err := d.Decode(ev)
 		switch {
@@ -85,7 +90,7 @@ func (r *runner) interpretMessage(n broker.Received, g *guard) heard {
 			continue
 		case err != nil:
 			log.WithLevel(g.level(n.Peer)).Err(err).Msg("ignoring an event with wrong arguments")
-			return heard{}
+			return nonsense
 		case fromAgent:
 			return fromAgentOf(log, g, n.Peer, d, instance, msg)
 		}
@@ -95,10 +100,11 @@ func (r *runner) interpretMessage(n broker.Received, g *guard) heard {
 		}
 		return heard{input: FromClient{n.Peer, msg}}
 	}
-	if unknown != "" {
-		log.WithLevel(g.level(n.Peer)).Str("event", clip(unknown)).Msg("ignoring an event that is not of the management API")
+	if unknown == "" {
+		return heard{} // on no topic of ours
 	}
-	return heard{}
+	log.WithLevel(g.level(n.Peer)).Str("event", clip(unknown)).Msg("ignoring an event that is not of the management API")
+	return nonsense
 }
 
 func fromAgentOf(log zerolog.Logger, g *guard, p broker.Peer, d *zeekapi.Dialect, instance string, msg zeekapi.Message) heard {
