@@ -60,6 +60,23 @@ func TestSupervisorLauncher(t *testing.T) {
 					t.Errorf("Log::default_rotation_dir is %s", got)
 				}
 
+				eventually(t, "what nodes use", func() error {
+					var s struct {
+						Instances map[string]struct {
+							Nodes map[string]struct{ Memory *uint64 }
+						}
+					}
+					if err := c.call(t, &s, "status", "--json"); err != nil {
+						return err
+					}
+					for _, name := range nodes {
+						if n := s.Instances["agent-one"].Nodes[name]; n.Memory == nil || *n.Memory < 1<<20 {
+							return fmt.Errorf("of node %s the memory is not known", name)
+						}
+					}
+					return nil
+				})
+
 				// The Supervisor starts a dead node again, and we notice.
 				if err := syscall.Kill(before["worker"].PID, syscall.SIGKILL); err != nil {
 					t.Fatal(err)

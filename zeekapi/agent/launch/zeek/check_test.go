@@ -3,7 +3,9 @@ package zeek
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -272,6 +274,20 @@ func TestCheckThatDoesNotEnd(t *testing.T) {
 	defer cancel()
 	if c := l.check(ctx, []launch.Node{node("worker", "hang")})[0]; c.Err != nil {
 		t.Error(c.Err)
+	}
+}
+
+// What an agent that was killed was about to check is not left for ever.
+func TestUnfinishedChecksAreRemoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	left := filepath.Join(dir, "checks", "123")
+	if err := os.MkdirAll(left, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	start(t, Config{StateDir: dir})
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is there: %v", left, err)
 	}
 }
 

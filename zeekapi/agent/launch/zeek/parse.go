@@ -98,11 +98,10 @@ func (p *parsedKeys) add(k parseKey) {
 // that still runs there is left alone: the cluster is that of a directory of
 // its own.
 func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOutputs, error) {
-	checks := filepath.Join(l.config.StateDir, "checks")
-	if err := os.MkdirAll(checks, 0o755); err != nil {
+	if err := os.MkdirAll(l.checksDir(), 0o755); err != nil {
 		return zeekapi.NodeOutputs{}, err
 	}
-	dir, err := os.MkdirTemp(checks, "")
+	dir, err := os.MkdirTemp(l.checksDir(), "")
 	if err != nil {
 		return zeekapi.NodeOutputs{}, err
 	}

@@ -179,6 +179,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	if l.owned, err = dirlock.Take(ctx, c.StateDir, launch.LockFile); err != nil {
 		return nil, err
 	}
+	_ = os.RemoveAll(l.checksDir()) // what checks left that did not end
 	var running []found
 	if l.scripts, err = nodescript.Write(filepath.Join(c.StateDir, "scripts")); err == nil {
 		running, err = l.find(ctx)
@@ -199,6 +200,8 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	l.all.Go(l.cutOutputs)
 	return l, nil
 }
+
+func (l *Launcher) checksDir() string { return filepath.Join(l.config.StateDir, "checks") }
 
 func (l *Launcher) nodesDir() string { return filepath.Join(l.config.StateDir, "nodes") }
 
