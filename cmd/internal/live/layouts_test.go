@@ -68,7 +68,7 @@ func record(name, fields string) string {
 func TestSupervisorLayouts(t *testing.T) {
 	var script strings.Builder
 	for _, r := range supervisorRecords {
-		fmt.Fprintf(&script, "module %s;\nexport {\n%s%s\tglobal back: event(reqid: string, node: Config);\n}\n",
+		fmt.Fprintf(&script, "module %s;\nexport {\n%s%s\tglobal create: event(reqid: string, node: Config);\n\tglobal back: event(reqid: string, node: Config);\n}\n",
 			r.name, record("Endpoint", r.endpoint), record("Config", r.config))
 		fmt.Fprintf(&script, "event create(reqid: string, node: Config) { Broker::publish(\"layouts/back\", back, reqid, node); }\n")
 	}
