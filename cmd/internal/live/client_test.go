@@ -65,7 +65,7 @@ func clientsAgree(t *testing.T, z *installation, native, websocket int) {
 	compare("restart", "nobody")
 	compare("show-settings")
 	compare("test-timeout", "--with-state")
-	compare("stage-config", "../../../testdata/clusters/empty.cfg")
+	compare("stage-config", filepath.Join(clusters(t), "empty.cfg"))
 	compare("deploy")
 	compare("get-nodes")
 }
@@ -213,7 +213,7 @@ func TestCorpusAgrees(t *testing.T) {
 		_, websocket := z.controller(t)
 		c, stock := ours(t, websocket), z.stock(t, websocket)
 		c.instances(t)
-		files, err := filepath.Glob("../../../testdata/clusters/ini/*.cfg")
+		files, err := filepath.Glob(filepath.Join(clusters(t), "ini", "*.cfg"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no corpus: %v", err)
 		}

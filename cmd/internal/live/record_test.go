@@ -135,7 +135,7 @@ func (z *installation) recordCluster(t *testing.T, out string) {
 	ours(t, websocket).instances(t, "agent-one")
 
 	c := z.stock(t, toWebSocket)
-	t.Chdir("../../../testdata/clusters")
+	t.Chdir(clusters(t))
 	var transcript strings.Builder
 	for _, call := range calls {
 		stdout, stderr, code := run(t, nil, append(c.argv, strings.Fields(call)...)...)

@@ -103,6 +103,16 @@ func startOurAgent(t *testing.T, z *installation, name string, port int, control
 		"--launcher", launcher, "--zeek", z.zeek, "--tls", tls)
 }
 
+// clusters returns a copy of testdata/clusters that containers see, too.
+func clusters(t *testing.T) (folder string) {
+	t.Helper()
+	folder = t.TempDir()
+	if err := os.CopyFS(folder, os.DirFS("../../../testdata/clusters")); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
 // clusterFile returns a configuration of these instances, each "name" or
 // "name = host:port", with a node on each: a manager on the first, a logger on
 // the second, workers on the rest.
