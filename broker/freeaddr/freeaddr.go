@@ -13,8 +13,10 @@ import (
 //
 // Other tests at the same time open many connections and listeners at
 // 127.0.0.1, each of which takes a port, and sooner or later one that was free a
-// moment ago. Where all of 127.0.0.0/8 is this machine, as on Linux, the address
-// is another at random, which nobody else uses.
+// moment ago. And who dials a free port of 127.0.0.1 again and again one day has
+// that port itself, and so meets itself. Where all of 127.0.0.0/8 is this
+// machine, as on Linux, the address is another at random, which nobody else
+// uses.
 func TCP(t testing.TB) string {
 	t.Helper()
 	n := rand.Uint32()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/wire"
+	"github.com/zeekwire/zeekwire/internal/freeaddr"
 )
 
 func TestPair(t *testing.T) {
@@ -136,7 +137,10 @@ func peered(e *Endpoint) []PeerInfo {
 func TestRestart(t *testing.T) {
 	a := newEndpoint(t, Config{})
 	b := newEndpoint(t, Config{})
-	address := listen(t, b)
+	address := freeaddr.TCP(t)
+	if _, err := b.Listen(testContext(t), address); err != nil {
+		t.Fatal(err)
+	}
 	dial(t, a, address)
 	next[broker.PeerAdded](t, a)
 	next[broker.PeerAdded](t, b)
@@ -182,10 +186,7 @@ func TestUndial(t *testing.T) {
 }
 
 func TestDialsUntilThereIsSomebody(t *testing.T) {
-	b := newEndpoint(t, Config{})
-	address := listen(t, b)
-	b.Close()
-	a := newEndpoint(t, Config{})
+	a, address := newEndpoint(t, Config{}), freeaddr.TCP(t)
 	if err := a.Dial(address); err != nil {
 		t.Fatal(err)
 	}

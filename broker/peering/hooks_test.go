@@ -41,8 +41,8 @@ func (c *counters) DroppedReceived(_ broker.Peer, n int) { c.count(func() { c.dr
 
 func TestHooks(t *testing.T) {
 	var ofA, ofB counters
-	a := newEndpoint(t, Config{Hooks: &ofA})
-	b := newEndpoint(t, Config{Hooks: &ofB, Subscriptions: []string{"t"}, ReceiveQueue: 3})
+	a := newEndpoint(t, Config{Hooks: &ofA, PingInterval: -1})
+	b := newEndpoint(t, Config{Hooks: &ofB, PingInterval: -1, Subscriptions: []string{"t"}, ReceiveQueue: 3})
 	dial(t, a, listen(t, b))
 	for range 10 {
 		publish(t, a, "t", broker.None())

@@ -16,6 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/internal/freeaddr"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
@@ -450,7 +451,7 @@ func TestControllerReplaced(t *testing.T) {
 	t.Parallel()
 	file := t.TempDir() + "/controller.db"
 	store := openStore(t, file)
-	s := newSite(t, siteConfig{store: store})
+	s := newSite(t, siteConfig{store: store, native: freeaddr.TCP(t)})
 	a := s.agent("a", s.address)
 	client := s.client()
 	client.known(1)

@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
@@ -39,6 +41,10 @@ type fakeNode struct {
 func startNode(t *testing.T, name, port string, deaf int) *fakeNode {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:"+strings.TrimSuffix(port, "/tcp"))
+	for errors.Is(err, syscall.EADDRINUSE) { // some connection of another test may have it for a moment
+		time.Sleep(time.Millisecond)
+		listener, err = net.Listen("tcp", "127.0.0.1:"+strings.TrimSuffix(port, "/tcp"))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
