@@ -348,7 +348,8 @@ var changing = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), "TIME"},
 	{regexp.MustCompile(`\b\d+\.\ds\b`), "TOOK"},
 	{regexp.MustCompile(`([ (])(\d+[sm]|\d+h\d+m)\b`), "${1}AGE"},
-	{regexp.MustCompile(`\b(419\d{4}|` + strconv.Itoa(os.Getpid()) + `)\b`), "PID"}, // of simulated nodes, and ours
+	{regexp.MustCompile(`\b419\d{4}\b`), "PID"}, // of simulated nodes
+	{regexp.MustCompile(`("pid": |agent +RUNNING +)` + strconv.Itoa(os.Getpid()) + `\b`), "${1}PID"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDRESS"},
 	{regexp.MustCompile(`zeekwire (devel|v\d)[-+.\w]*`), "zeekwire VERSION"},
 	{regexp.MustCompile(`(\S)  +`), "$1  "}, // columns are as wide as what is in them

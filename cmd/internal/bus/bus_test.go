@@ -50,7 +50,7 @@ func subscribe(t *testing.T, ctx context.Context, o Options, count int, prefixes
 }
 
 func TestNative(t *testing.T) {
-	status, out, ended := subscribe(t, t.Context(), Options{Transport: Native, Listen: "127.0.0.1:0"}, 2, "/tests")
+	status, out, ended := subscribe(t, t.Context(), Options{Transport: Native, Listen: "127.0.0.1:0"}, 3, "/tests")
 	addr, ok := strings.CutPrefix(<-status, "listening at ")
 	if !ok {
 		t.Fatal("no address")
@@ -61,7 +61,19 @@ func TestNative(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []string{"/tests/x e(0)", "/tests/x e(1)"} {
+	// With the last that it wants, the subscriber ends, and whoever sent that
+	// may see it leave before it hears that it was got.
+	e, _ := listen(t)
+	if err := e.Dial(addr); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.AwaitPeer(t.Context(), addr); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Publish(t.Context(), "/tests/x", broker.NewEvent("e", broker.Count(2)).Value()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"/tests/x e(0)", "/tests/x e(1)", "/tests/x e(2)"} {
 		if got := <-out; !strings.HasSuffix(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -127,6 +139,9 @@ func TestPublishWaitsForTaker(t *testing.T) {
 		e, _ := listen(t, prefix)
 		if err := e.Dial(addr); err != nil {
 			t.Fatal(err)
+		}
+		if prefix == "/tests" {
+			break // once it has it, the publisher is gone
 		}
 		if _, err := e.AwaitPeer(t.Context(), addr); err != nil {
 			t.Fatal(err)
