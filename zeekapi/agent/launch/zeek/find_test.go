@@ -204,7 +204,7 @@ func TestProcessIDsAreUsedAgain(t *testing.T) {
 		stranger.Wait()
 	}()
 	rewrite(t, first, "worker", func(n *note) {
-		n.Process.PID, n.Token = stranger.Process.Pid, newToken()
+		n.Process.PID, n.Process.StartTime, n.Token = stranger.Process.Pid, "1", newToken() // long ago
 	})
 	if found := start(t, Config{StateDir: dir}).Running(); len(found) != 0 {
 		t.Errorf("found %+v", found)
