@@ -46,8 +46,12 @@ type sample struct {
 	memory int64 // bytes
 }
 
-// tolerance is for what else the machine does.
-const tolerance = 1.5
+// The tolerances are for what else the machine does, which times suffer from
+// most.
+const (
+	tolerance     = 1.5
+	timeTolerance = 2
+)
 
 // TestLoad lets few agents and then many join a controller, and has a client
 // deploy a cluster of a node for each, look at it and restart it. What that
@@ -73,18 +77,18 @@ func TestLoad(t *testing.T) {
 	report(t, samples)
 	few, many := samples[0], samples[len(samples)-1]
 	limit := float64(many.agents) / float64(few.agents)
-	check := func(what string, few, many float64) {
+	check := func(what string, few, many, tolerance float64) {
 		if growth := many / few; growth > limit*tolerance {
 			t.Errorf("%s grows by %.1f, the number of agents by %.1f", what, growth, limit)
 		}
 	}
-	check("the controller's CPU time", few.cpu.Seconds(), many.cpu.Seconds())
-	check("the controller's memory", float64(few.memory), float64(many.memory))
+	check("the controller's CPU time", few.cpu.Seconds(), many.cpu.Seconds(), tolerance)
+	check("the controller's memory", float64(few.memory), float64(many.memory), tolerance)
 	if *times {
-		check("joining", few.join.Seconds(), many.join.Seconds())
-		check("deploying", few.deploy.Seconds(), many.deploy.Seconds())
-		check("get-nodes", few.getNodes.Seconds(), many.getNodes.Seconds())
-		check("restarting", few.restart.Seconds(), many.restart.Seconds())
+		check("joining", few.join.Seconds(), many.join.Seconds(), timeTolerance)
+		check("deploying", few.deploy.Seconds(), many.deploy.Seconds(), timeTolerance)
+		check("get-nodes", few.getNodes.Seconds(), many.getNodes.Seconds(), timeTolerance)
+		check("restarting", few.restart.Seconds(), many.restart.Seconds(), timeTolerance)
 	}
 }
 
