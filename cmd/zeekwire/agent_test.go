@@ -107,6 +107,7 @@ func (a *awaited) await(t *testing.T, text string) {
 
 // An agent obeys all the controllers that it connects to, and nobody else.
 func TestSeveralControllers(t *testing.T) {
+	zerolog.SetGlobalLevel(zerolog.TraceLevel) // commands that other tests ran may have set it
 	first, second, stranger := newBoss(t), newBoss(t), newBoss(t)
 	plain, err := security.New(security.Config{Mode: security.Off})
 	if err != nil {
