@@ -37,8 +37,12 @@ func (s *simulation) mischief() {
 
 func (s *simulation) request() {
 	s.ids++
-	id := fmt.Sprintf("r%d", s.ids)
-	msg := s.anyRequest(id)
+	s.ask(s.anyRequest(fmt.Sprintf("r%d", s.ids)))
+}
+
+// ask sends a client's request.
+func (s *simulation) ask(msg zeekapi.Message) {
+	id := msg.RequestID()
 	s.deliver(func() {
 		if t, ok := msg.(zeekapi.TestTimeoutRequest); !ok || t.WithState {
 			if _, again := s.pending[id]; !again {
@@ -265,6 +269,18 @@ func (s *simulation) checkAll() {
 func (s *simulation) checkReady(name string) {
 	if p := s.machine.AgentOf(name); s.machine.IsReady(name) && !s.greeted[p] {
 		s.failf("%s is ready, but its agent %s never answered a welcome", name, p)
+	}
+}
+
+// checkLast wants that the last thing that a client did, when all was calm, was
+// to deploy a configuration, and that it went well.
+func (s *simulation) checkLast(config string) {
+	var past controller.Past
+	if n := len(s.state.History); n > 0 {
+		past = s.state.History[n-1]
+	}
+	if past.Config != config || past.Outcome != zeekapi.OutcomeDeployed {
+		s.failf("in the end the last deployment, of %q, is %q: %v", past.Config, past.Outcome, past.Errors)
 	}
 }
 

@@ -153,6 +153,17 @@ func (s *simulation) run() {
 			s.after(time.Minute+s.delay(), func() { s.restart(a) })
 		}
 	})
+	s.after(faults+calm-12*time.Second, func() {
+		s.checkEnd()
+		var names []string
+		for _, a := range s.agents {
+			names = append(names, a.name)
+		}
+		last := config("last", names...)
+		s.staged[last.ID] = last
+		s.ask(stage("last-stage", last))
+		s.after(time.Second, func() { s.ask(deploy("last-deploy")) })
+	})
 	end := s.now.Add(faults + calm)
 	for s.err == nil && s.now.Before(end) {
 		deadline := s.machine.Deadline()
@@ -167,6 +178,7 @@ func (s *simulation) run() {
 	}
 	s.checkAll()
 	s.checkEnd()
+	s.checkLast("last")
 }
 
 // after lets something happen later.
