@@ -46,6 +46,7 @@ func (r *run) historyTable(all []zeekapi.Deployment) []terminal.Line {
 	t := &terminal.Table{
 		Header: []string{"NUMBER", "STARTED", "TOOK", "ACTION", "BY", "CONFIGURATION", "OUTCOME"},
 		Right:  []bool{0: true, 2: true},
+		Spare:  []int{5, 2, 4},
 	}
 	var wrongs []terminal.Line
 	for _, d := range all {

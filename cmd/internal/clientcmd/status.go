@@ -289,7 +289,10 @@ func jobSpans(j zeekapi.Job, now time.Time) terminal.Line {
 }
 
 func instanceStatusTable(s zeekapi.Status, ours bool, now time.Time) *terminal.Table {
-	t := &terminal.Table{Header: []string{"INSTANCE", "AGENT", "SINCE", "HOST", "NODES", "VERSION", "ZEEK"}}
+	t := &terminal.Table{
+		Header: []string{"INSTANCE", "AGENT", "SINCE", "HOST", "NODES", "VERSION", "ZEEK"},
+		Spare:  []int{5, 6, 3, 2},
+	}
 	for _, i := range s.Instances {
 		agent := terminal.Span{Text: "connected", Style: terminal.Good}
 		switch {
@@ -333,6 +336,7 @@ func nodeStatusTable(s zeekapi.Status, now time.Time) (*terminal.Table, []termin
 	t := &terminal.Table{
 		Header: []string{"NODE", "INSTANCE", "ROLE", "STATE", "SINCE", "RESTARTS", "PID", "PORT", "CPU", "MEMORY"},
 		Right:  []bool{5: true, 6: true, 7: true, 8: true, 9: true},
+		Spare:  []int{6, 7, 9, 8, 2, 4, 5},
 	}
 	var wrongs []terminal.Line
 	say := func(who, text string) {

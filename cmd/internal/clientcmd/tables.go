@@ -98,6 +98,7 @@ func (r *run) nodeTable(instances []client.InstanceNodes, out *answer) []termina
 	t := &terminal.Table{
 		Header: []string{"INSTANCE", "NODE", "ROLE", "STATE", "PID", "PORT", "METRICS"},
 		Right:  []bool{4: true, 5: true, 6: true},
+		Spare:  []int{6, 4, 5, 2},
 	}
 	for _, in := range instances {
 		for _, n := range in.Nodes {

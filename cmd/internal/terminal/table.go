@@ -7,15 +7,19 @@ import (
 	"github.com/mattn/go-runewidth"
 )
 
+// To fit a terminal, columns are cut to comfortable. If that is not enough, some
+// columns are left out, and then the rest is cut to columnFloor.
 const (
 	gap         = "  "
-	columnFloor = 6 // columns get no narrower than this to fit a terminal
+	comfortable = 12
+	columnFloor = 6
 )
 
 // Table is rows of cells below a header.
 type Table struct {
 	Header []string
 	Right  []bool // columns to align on the right
+	Spare  []int  // columns that a narrow screen can do without, in that order
 	rows   [][]Span
 }
 
@@ -26,7 +30,8 @@ func (t *Table) Add(cells ...Span) { t.rows = append(t.rows, cells) }
 func (t *Table) Len() int { return len(t.rows) }
 
 // Lines returns the table for a screen. Columns in which no row has anything
-// are left out, and if the rest is too wide, the widest are cut.
+// are left out. If the rest is too wide, the widest are cut, and Spare ones left
+// out.
 func (t *Table) Lines(s Screen) []Line {
 	header := make([]Span, len(t.Header))
 	for i, h := range t.Header {
@@ -44,7 +49,13 @@ func (t *Table) Lines(s Screen) []Line {
 		}
 	}
 	if columns, _ := s.size(); columns > 0 {
-		shrink(widths, columns)
+		shrink(widths, columns, comfortable)
+		for _, spare := range t.Spare {
+			if total(widths) > columns {
+				widths[spare] = 0
+			}
+		}
+		shrink(widths, columns, columnFloor)
 	}
 	lines := []Line{t.line(header, widths)}
 	for _, row := range t.rows {
@@ -53,21 +64,37 @@ func (t *Table) Lines(s Screen) []Line {
 	return lines
 }
 
-// shrink makes the widest columns narrower until all fit, as far as possible.
-func shrink(widths []int, columns int) {
-	for {
-		total := -len(gap)
-		for _, w := range widths {
-			if w > 0 {
-				total += w + len(gap)
-			}
+// total returns the width of a table.
+func total(widths []int) int {
+	sum := -len(gap)
+	for _, w := range widths {
+		if w > 0 {
+			sum += w + len(gap)
 		}
+	}
+	return sum
+}
+
+// shrink makes the widest columns narrower until all fit, or none is wider than
+// the floor.
+func shrink(widths []int, columns, floor int) {
+	for total(widths) > columns {
 		widest := slices.Index(widths, slices.Max(widths))
-		if total <= columns || widths[widest] <= columnFloor {
+		if widths[widest] <= floor {
 			return
 		}
 		widths[widest]--
 	}
+}
+
+// cut makes a text fit a width. Of a name it leaves the end, where names differ.
+func cut(text string, width int) string {
+	if strings.Contains(text, " ") || runewidth.StringWidth(text) <= width {
+		return runewidth.Truncate(text, width, "…")
+	}
+	head := runewidth.Truncate(text, width/2, "")
+	rest := width - 1 - runewidth.StringWidth(head)
+	return head + runewidth.TruncateLeft(text, runewidth.StringWidth(text)-rest, "…")
 }
 
 func (t *Table) line(cells []Span, widths []int) Line {
@@ -81,7 +108,7 @@ func (t *Table) line(cells []Span, widths []int) Line {
 		if i < len(cells) {
 			cell = cells[i]
 		}
-		text := runewidth.Truncate(Safe(cell.Text), w, "…")
+		text := cut(Safe(cell.Text), w)
 		fill := strings.Repeat(" ", max(0, w-runewidth.StringWidth(text)))
 		if i < len(t.Right) && t.Right[i] {
 			blank, fill = blank+fill, ""

@@ -69,6 +69,38 @@ func show(s terminal.Screen, lines ...terminal.Line) string {
 	return out.String()
 }
 
+// Names on a narrow screen can still be told apart, and columns that matter less
+// make room for others.
+func TestNarrowTable(t *testing.T) {
+	nodes := &terminal.Table{Header: []string{"NODE", "INSTANCE", "ROLE", "STATE", "PID"}, Spare: []int{4, 2}}
+	for _, n := range []string{"1", "2"} {
+		nodes.Add(terminal.Span{Text: "worker-in-the-north-" + n}, terminal.Span{Text: "instance-" + n}, terminal.Span{Text: "worker"},
+			terminal.Span{Text: "RUNNING"}, terminal.Span{Text: "4194305"})
+	}
+	for columns, want := range map[int]string{
+		56: `
+NODE                INSTANCE    ROLE    STATE    PID
+worker-in…-north-1  instance-1  worker  RUNNING  4194305
+worker-in…-north-2  instance-2  worker  RUNNING  4194305
+`,
+		45: `
+NODE          INSTANCE    ROLE    STATE
+worker…rth-1  instance-1  worker  RUNNING
+worker…rth-2  instance-2  worker  RUNNING
+`,
+		30: `
+NODE       INSTANCE    STATE
+work…th-1  instance-1  RUNNING
+work…th-2  instance-2  RUNNING
+`,
+	} {
+		s := screen(columns, 10)
+		if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), show(s, nodes.Lines(s)...)); diff != "" {
+			t.Errorf("%d columns (-want +got)\n%s", columns, diff)
+		}
+	}
+}
+
 func TestTable(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -89,9 +121,9 @@ evil\x1b[2J\x0ax
 `},
 		{"too narrow", screen(5, 10), `
 NODE       N  ERROR
-worke…     7  canno…
-ワー…   1234
-evil\…
+wor…-1     7  canno…
+ワ… ー  1234
+evi…ax
 `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
