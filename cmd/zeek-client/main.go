@@ -59,6 +59,7 @@ func newCommand() *cobra.Command {
 		},
 	}
 	cmd.SetVersionTemplate("{{.Version}}\n")
+	cmd.SetFlagErrorFunc(clientcmd.FlagError)
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	tool.AddFlags(cmd.PersistentFlags())
 	tool.CompleteFlags(cmd)

@@ -103,6 +103,7 @@ may also stand before the command.
 	tool.AddFlags(cmd.Flags())
 	tool.CompleteFlags(cmd)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
+	cmd.SetFlagErrorFunc(clientcmd.FlagError)
 	cmd.AddGroup(
 		&cobra.Group{ID: groupServices, Title: "Services:"},
 		&cobra.Group{ID: groupClient, Title: "Talking to a controller:"},

@@ -34,7 +34,7 @@ func (f finding) String() string {
 }
 
 func (t *Tool) checkConfig() *cobra.Command {
-	cmd := t.command("check-config FILE", "Check a cluster configuration without a controller", cobra.ExactArgs(1),
+	cmd := t.command("check-config FILE", "Check a cluster configuration without a controller",
 		func(ctx context.Context, r *run, args []string) error {
 			file, err := r.openConfig(ctx, args[0])
 			if err != nil {

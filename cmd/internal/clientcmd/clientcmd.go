@@ -139,10 +139,10 @@ type run struct {
 	output           // for people
 }
 
-// command returns a command that calls do.
-func (t *Tool) command(use, short string, args cobra.PositionalArgs, do func(ctx context.Context, r *run, args []string) error) *cobra.Command {
+// command returns a command that calls do. It takes the arguments that use names.
+func (t *Tool) command(use, short string, do func(ctx context.Context, r *run, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: use, Short: short, Args: args,
+		Use: use, Short: short, Args: arguments(use),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			// Called the right way; from here on we say ourselves what is wrong.
 			cmd.SilenceErrors, cmd.SilenceUsage = true, true
@@ -162,14 +162,6 @@ func (t *Tool) command(use, short string, args cobra.PositionalArgs, do func(ctx
 	t.AddFlags(cmd.Flags())
 	cmd.MarkFlagsMutuallyExclusive("quiet", "verbose")
 	return cmd
-}
-
-// noArgs is cobra.NoArgs in other words than of an unknown command.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return fmt.Errorf("%s takes no arguments, got %q", cmd.Name(), args)
-	}
-	return nil
 }
 
 // prepare gathers the settings. The run that it returns can say what is wrong
@@ -199,6 +191,9 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 	if t.flags.quiet {
 		r.show = showNothing
 	}
+	if err := t.checkChoices(); err != nil {
+		return r, r.misuse("%v", err)
+	}
 	var err error
 	if r.settings, err = t.gather(r.messages); err != nil {
 		return r, err
@@ -209,6 +204,21 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 		r.show = verbosity(r.verbosity)
 	}
 	return r, nil
+}
+
+// checkChoices checks the options that take one of some words.
+func (t *Tool) checkChoices() error {
+	if t.flags.transport != "" {
+		if _, err := connect.ParseTransport(t.flags.transport); err != nil {
+			return fmt.Errorf("--%w", err)
+		}
+	}
+	if t.flags.dialect != "" {
+		if _, err := dialects(t.flags.dialect); err != nil {
+			return fmt.Errorf("--%w", err)
+		}
+	}
+	return nil
 }
 
 // fail says what is wrong, one error in a line, and returns the error to end

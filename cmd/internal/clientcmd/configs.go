@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"strings"
@@ -24,7 +25,7 @@ import (
 const fileHelp = "\n\nFILE is an INI file, or JSON as \"get-config --as-json\" prints it, which keeps the\nconfiguration's ID; - stands for standard input."
 
 func (t *Tool) stageConfig() *cobra.Command {
-	cmd := t.command("stage-config FILE", "Upload a cluster configuration for later deployment", cobra.ExactArgs(1),
+	cmd := t.command("stage-config FILE", "Upload a cluster configuration for later deployment",
 		func(ctx context.Context, r *run, args []string) error {
 			config, err := r.readConfig(ctx, args[0])
 			if err != nil {
@@ -50,7 +51,7 @@ func (t *Tool) stageConfig() *cobra.Command {
 
 func (t *Tool) deployConfig() *cobra.Command {
 	var o deployOptions
-	cmd := t.command("deploy-config FILE", "Upload a cluster configuration and deploy it", cobra.ExactArgs(1),
+	cmd := t.command("deploy-config FILE", "Upload a cluster configuration and deploy it",
 		func(ctx context.Context, r *run, args []string) error {
 			config, err := r.readConfig(ctx, args[0])
 			if err != nil {
@@ -89,7 +90,7 @@ func (t *Tool) deployConfig() *cobra.Command {
 
 func (t *Tool) deploy() *cobra.Command {
 	var o deployOptions
-	cmd := t.command("deploy", "Deploy the staged cluster configuration", noArgs,
+	cmd := t.command("deploy", "Deploy the staged cluster configuration",
 		func(ctx context.Context, r *run, _ []string) error {
 			c, err := r.connectToDeploy(ctx, o)
 			if err != nil {
@@ -109,7 +110,7 @@ func (t *Tool) getConfig() *cobra.Command {
 	var file string
 	var asJSON, deployed, staged bool
 	var number uint64
-	cmd := t.command("get-config", "Retrieve the staged or the deployed cluster configuration", noArgs,
+	cmd := t.command("get-config", "Retrieve the staged or the deployed cluster configuration",
 		func(ctx context.Context, r *run, _ []string) error {
 			var config zeekapi.Configuration
 			var err error
@@ -181,11 +182,11 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 	if name != "-" {
 		switch info, err := os.Stat(name); {
 		case err != nil && r.tool.People:
-			return nil, fmt.Errorf("cluster configuration: %w", err)
+			return nil, fmt.Errorf("cluster configuration %s: %w", name, reasonOf(err))
 		case err != nil || info.IsDir() && !r.tool.People:
 			return nil, r.fail("please provide a cluster configuration file.")
 		case info.IsDir():
-			return nil, fmt.Errorf("cluster configuration: %s is a directory", name)
+			return nil, fmt.Errorf("cluster configuration %s: is a directory", name)
 		}
 		f, err := os.Open(name)
 		if err != nil {
@@ -207,6 +208,14 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 			return r.tool.Resolve(ctx, host)
 		},
 	}}, nil
+}
+
+// reasonOf returns what is wrong with a file, without what was tried with it.
+func reasonOf(err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // resolveTime is how long the lookup of a name may take.

@@ -62,8 +62,6 @@ func TestConnecting(t *testing.T) {
 		{"token in the clear", "--controller h --set client.token=secret get-nodes", nil, "", 0,
 			"cannot configure connection to h:2149: the token would travel in the clear; set ssl.enable, and ssl.cafile to know who gets it"},
 		{"token on this machine", "--controller [::1] --set client.token=secret get-nodes", jsonv1.ErrMalformed, "[::1]:2149", 1, "protocol data error with controller [::1]:2149: malformed JSON"},
-		{"no such transport", "--transport smoke get-nodes", nil, "", 0, `cannot configure connection to 127.0.0.1:2149: transport "smoke": want auto, websocket or native`},
-		{"no such dialect", "--dialect klingon get-nodes", nil, "", 0, `cannot configure connection to 127.0.0.1:2149: dialect "klingon": want auto, management or cluster`},
 		{"native, other port", "--transport native get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2150", 1, "protocol data error with controller 127.0.0.1:2150: malformed JSON"},
 		{"native, told port", "--transport native --controller :2149 get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2149", 1, "protocol data error with controller 127.0.0.1:2149: malformed JSON"},
 		{"bad item", "--set client get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2149", 1,

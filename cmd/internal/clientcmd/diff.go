@@ -12,7 +12,7 @@ import (
 )
 
 func (t *Tool) diff() *cobra.Command {
-	cmd := t.command("diff [FILE]", "Show what deploying a configuration would change", cobra.MaximumNArgs(1),
+	cmd := t.command("diff [FILE]", "Show what deploying a configuration would change",
 		func(ctx context.Context, r *run, args []string) error {
 			var config zeekapi.Configuration
 			if len(args) > 0 {

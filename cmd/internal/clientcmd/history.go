@@ -16,7 +16,7 @@ import (
 
 func (t *Tool) history() *cobra.Command {
 	var limit uint64
-	cmd := t.command("history", "Show the last deployments", noArgs,
+	cmd := t.command("history", "Show the last deployments",
 		func(ctx context.Context, r *run, _ []string) error {
 			all, err := askOperation(ctx, r, "a history", func(ctx context.Context, c *client.Client) ([]zeekapi.Deployment, error) {
 				return c.History(ctx, limit)
@@ -91,7 +91,7 @@ func (r *run) pastConfiguration(ctx context.Context, number uint64) (zeekapi.Con
 
 func (t *Tool) notices() *cobra.Command {
 	var limit, after uint64
-	cmd := t.command("notices", "Show what happened last in the cluster", noArgs,
+	cmd := t.command("notices", "Show what happened last in the cluster",
 		func(ctx context.Context, r *run, _ []string) error {
 			all, err := askOperation(ctx, r, "notices", func(ctx context.Context, c *client.Client) ([]zeekapi.Notice, error) {
 				return c.Notices(ctx, after, limit)

@@ -20,7 +20,7 @@ const bytesPerLine = 512
 func (t *Tool) logs() *cobra.Command {
 	var lines int
 	var follow bool
-	cmd := t.command("logs NODE", "Show the ends of what a node wrote to its standard output and error", cobra.ExactArgs(1),
+	cmd := t.command("logs NODE", "Show the ends of what a node wrote to its standard output and error",
 		func(ctx context.Context, r *run, args []string) error {
 			node := args[0]
 			if lines < 1 {

@@ -17,10 +17,10 @@ func TestMistakes(t *testing.T) {
 		stock string // where people are not meant, if that differs
 	}{
 		{"no such cluster file", []string{"stage-config", "/nonexistent"}, 1,
-			"error: cluster configuration: stat /nonexistent: no such file or directory\n",
+			"error: cluster configuration /nonexistent: no such file or directory\n",
 			"error: please provide a cluster configuration file.\n"},
 		{"cluster file is a directory", []string{"check-config", "/"}, 1,
-			"error: cluster configuration: / is a directory\n",
+			"error: cluster configuration /: is a directory\n",
 			"error: please provide a cluster configuration file.\n"},
 		{"no such settings file", []string{"check-config", "-c", "/nonexistent", "/"}, 1,
 			"error: open /nonexistent: no such file or directory\n",

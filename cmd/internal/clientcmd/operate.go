@@ -123,14 +123,23 @@ func (r *run) deployWith(ctx context.Context, c *client.Client, title, note stri
 	stop := r.follow(ctx, c, title, nodes)
 	d, err := askOn(ctx, r, c, call)
 	stop()
+	r.sayInterrupted(ctx)
 	if err != nil {
 		return plain(err, "deployment")
 	}
 	return r.showDeployment(d, note)
 }
 
+// sayInterrupted tells people that what was asked for goes on although nobody
+// waits for it any longer, if that is so.
+func (r *run) sayInterrupted(ctx context.Context) {
+	if ctx.Err() != nil && r.tool.People {
+		r.error("not waiting any longer; the controller goes on with it, see status")
+	}
+}
+
 func (t *Tool) rollback() *cobra.Command {
-	cmd := t.command("rollback [NUMBER]", "Deploy an earlier configuration again", cobra.MaximumNArgs(1),
+	cmd := t.command("rollback [NUMBER]", "Deploy an earlier configuration again",
 		func(ctx context.Context, r *run, args []string) error {
 			var number uint64
 			if len(args) > 0 {
@@ -163,7 +172,7 @@ func (t *Tool) drain(drain bool) *cobra.Command {
 		use, short, title, note = "undrain INSTANCE", "Run the nodes of a drained instance again", "Undraining", "%s had no nodes to start."
 		long = "\n\nThe output is that of deploy."
 	}
-	cmd := t.command(use, short, cobra.ExactArgs(1),
+	cmd := t.command(use, short,
 		func(ctx context.Context, r *run, args []string) error {
 			c, err := r.operate(ctx, "draining instances")
 			if err != nil {

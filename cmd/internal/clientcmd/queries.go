@@ -14,7 +14,7 @@ import (
 )
 
 func (t *Tool) getInstances() *cobra.Command {
-	return t.command("get-instances", "Show the instances connected to the controller", noArgs,
+	return t.command("get-instances", "Show the instances connected to the controller",
 		func(ctx context.Context, r *run, _ []string) error {
 			instances, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]zeekapi.Instance, error) {
 				return c.GetInstances(ctx)
@@ -39,7 +39,7 @@ func (t *Tool) getInstances() *cobra.Command {
 }
 
 func (t *Tool) getNodes() *cobra.Command {
-	return t.command("get-nodes", "Show the active Zeek nodes of each instance", noArgs,
+	return t.command("get-nodes", "Show the active Zeek nodes of each instance",
 		func(ctx context.Context, r *run, _ []string) error {
 			instances, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]client.InstanceNodes, error) {
 				return c.GetNodes(ctx)
@@ -95,7 +95,7 @@ func (t *Tool) getNodes() *cobra.Command {
 
 func (t *Tool) getIDValue() *cobra.Command {
 	return t.command("get-id-value IDENTIFIER [NODE...]",
-		"Show the value of a global identifier in Zeek cluster nodes, in all if none is named", cobra.MinimumNArgs(1),
+		"Show the value of a global identifier in Zeek cluster nodes, in all if none is named",
 		func(ctx context.Context, r *run, args []string) error {
 			values, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]client.NodeValue, error) {
 				return c.GetIDValue(ctx, args[0], args[1:]...)
@@ -130,7 +130,7 @@ func (t *Tool) getIDValue() *cobra.Command {
 }
 
 func (t *Tool) restart() *cobra.Command {
-	return t.command("restart [NODE...]", "Restart Zeek cluster nodes, all if none is named", cobra.ArbitraryArgs,
+	return t.command("restart [NODE...]", "Restart Zeek cluster nodes, all if none is named",
 		func(ctx context.Context, r *run, args []string) error {
 			c, err := r.connectToDeploy(ctx, deployOptions{})
 			if err != nil {
@@ -146,6 +146,7 @@ func (t *Tool) restart() *cobra.Command {
 				return c.Restart(ctx, args...)
 			})
 			stop()
+			r.sayInterrupted(ctx)
 			if err != nil {
 				return err
 			}
@@ -173,7 +174,7 @@ func (t *Tool) restart() *cobra.Command {
 
 func (t *Tool) testTimeout() *cobra.Command {
 	var withState bool
-	cmd := t.command("test-timeout", "Make the controller let a request time out", noArgs,
+	cmd := t.command("test-timeout", "Make the controller let a request time out",
 		func(ctx context.Context, r *run, _ []string) error {
 			res, err := ask(ctx, r, func(ctx context.Context, c *client.Client) (zeekapi.Result, error) {
 				return c.TestTimeout(ctx, withState)
@@ -188,7 +189,7 @@ func (t *Tool) testTimeout() *cobra.Command {
 }
 
 func (t *Tool) monitor() *cobra.Command {
-	return t.command("monitor", "Show what the controller publishes, for troubleshooting", noArgs,
+	return t.command("monitor", "Show what the controller publishes, for troubleshooting",
 		func(ctx context.Context, r *run, _ []string) error {
 			bus, err := r.dial(ctx, func(err error) { r.error("%v", err) })
 			if err != nil {
@@ -224,7 +225,7 @@ func eventText(v broker.Value) string {
 }
 
 func (t *Tool) showSettings() *cobra.Command {
-	cmd := t.command("show-settings", "Show the settings of the client commands", noArgs,
+	cmd := t.command("show-settings", "Show the settings of the client commands",
 		func(_ context.Context, r *run, _ []string) error {
 			r.hide()
 			text, err := r.ini()

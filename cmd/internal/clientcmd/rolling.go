@@ -2,6 +2,7 @@ package clientcmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -20,9 +21,12 @@ func (t *Tool) rollingRestart() *cobra.Command {
 	var roles []string
 	var atOnce uint64
 	var cancel, detach bool
-	cmd := t.command("rolling-restart [NODE...]", "Restart nodes by and by, all if none is named", cobra.ArbitraryArgs,
+	cmd := t.command("rolling-restart [NODE...]", "Restart nodes by and by, all if none is named",
 		func(ctx context.Context, r *run, args []string) error {
 			wanted, err := clusterRoles(roles)
+			if err == nil && atOnce == 0 {
+				err = errors.New("--at-once: want at least 1")
+			}
 			if err != nil {
 				return r.misuse("%v", err)
 			}

@@ -17,7 +17,7 @@ import (
 )
 
 func (t *Tool) status() *cobra.Command {
-	cmd := t.command("status", "Show the cluster in one view", noArgs,
+	cmd := t.command("status", "Show the cluster in one view",
 		func(ctx context.Context, r *run, _ []string) error {
 			c, err := r.connectAll(ctx)
 			if err != nil {

@@ -142,6 +142,8 @@ func (r *run) restartTable(results []zeekapi.Result, out *answer) []terminal.Lin
 	lines := complaints(out)
 	if t.Len() > 0 {
 		lines = append(t.Lines(r.screen), lines...)
+	} else if len(lines) == 0 {
+		lines = append(lines, terminal.Text("There are no nodes to restart."))
 	}
 	return lines
 }

@@ -29,7 +29,7 @@ const (
 
 func (t *Tool) watch() *cobra.Command {
 	var every time.Duration
-	cmd := t.command("watch", "Show what happens in the cluster, and its status, until interrupted", noArgs,
+	cmd := t.command("watch", "Show what happens in the cluster, and its status, until interrupted",
 		func(ctx context.Context, r *run, _ []string) error {
 			if every < 100*time.Millisecond {
 				return r.misuse("--every %v: want 100ms or more", every)

@@ -11,7 +11,7 @@ import (
 // columns are left out, and then the rest is cut to columnFloor.
 const (
 	gap         = "  "
-	comfortable = 12
+	comfortable = 20
 	columnFloor = 6
 )
 
