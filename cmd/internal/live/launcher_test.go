@@ -189,6 +189,7 @@ func (c *liveCluster) value(node, id string) string {
 // What an agent says of its nodes is what they are.
 func TestZeekLauncher(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
+		z.needsChildren(t)
 		c := newLiveCluster(t, z)
 		config := liveConfiguration(t, "c1")
 		began := time.Now()

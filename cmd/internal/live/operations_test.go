@@ -71,6 +71,7 @@ func TestOperationsOfZeekController(t *testing.T) {
 // What zeek-client does not have, with real nodes.
 func TestOperations(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
+		z.needsChildren(t)
 		native, websocket := ourController(t, "anonymous")
 		ourAgent(t, z, native, "zeek", "anonymous")
 		c := ours(t, websocket)

@@ -83,6 +83,7 @@ type installation struct {
 	name         string // of the column in the report
 	version      string // such as "8.0.10"
 	scripts      string // folder of the scripts that it loads
+	container    bool   // it runs in containers
 
 	// has are the functions of Zeek's language that only some versions have.
 	has map[string]bool
@@ -110,13 +111,27 @@ func (z *installation) needs(t *testing.T, major, minor int, what string) {
 	}
 }
 
+// needsChildren skips a test with a Zeek that is not the process that our agent
+// starts: a container is none, so that the agent takes the ports of its own
+// nodes for those of others.
+func (z *installation) needsChildren(t *testing.T) {
+	t.Helper()
+	if z.container {
+		t.Skip("nodes in containers are not processes of our agent")
+	}
+}
+
 func findZeeks() ([]*installation, error) {
 	var found []*installation
 	names := make(map[string]bool)
-	add := func(prefix, suffix string) error {
+	add := func(prefix string, container bool) error {
 		z, err := findZeek(prefix)
 		if err != nil {
 			return err
+		}
+		suffix := ""
+		if z.container = container; container {
+			suffix = " (container)"
 		}
 		z.name = z.version + suffix
 		for n := 2; names[z.name]; n++ {
@@ -127,14 +142,14 @@ func findZeeks() ([]*installation, error) {
 		return nil
 	}
 	for prefix := range words(os.Getenv(envZeek)) {
-		if err := add(prefix, ""); err != nil {
+		if err := add(prefix, false); err != nil {
 			return nil, fmt.Errorf("%s: no Zeek at %s: %w", envZeek, prefix, err)
 		}
 	}
 	for image := range words(os.Getenv(envImage)) {
 		prefix, err := unpackImage(image)
 		if err == nil {
-			err = add(prefix, " (container)")
+			err = add(prefix, true)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", envImage, image, err)
