@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
 // startPinned starts cmd on one CPU, or on any if pinErr says why not on that.
@@ -164,19 +162,11 @@ func (p process) endStragglers(ctx context.Context) {
 
 func (p process) stragglers() []identity {
 	var left []identity
-	_ = proc.Each(func(pid int, stat proc.Stat) { // without /proc there is none to be found
-		ours := pid != p.pid && stat.Group == p.pid
-		if !ours && p.token != "" {
-			token, _, err := readMark(pid)
-			ours = err == nil && token == p.token
+	for _, m := range everybody.take() {
+		if m.id.PID != p.pid && m.group == p.pid || p.token != "" && m.token == p.token {
+			left = append(left, m.id)
 		}
-		if !ours {
-			return
-		}
-		if id, err := identify(pid); err == nil {
-			left = append(left, id)
-		}
-	})
+	}
 	return left
 }
 

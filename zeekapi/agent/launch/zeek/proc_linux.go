@@ -22,6 +22,10 @@ func identify(pid int) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
+	return identityOf(pid, stat)
+}
+
+func identityOf(pid int, stat proc.Stat) (identity, error) {
 	if stat.Ended {
 		return identity{}, fmt.Errorf("process %d has ended", pid)
 	}
