@@ -259,11 +259,16 @@ func TestFilesThatAreStillWritten(t *testing.T) {
 	p.once(t.Context())
 	p.expect("while it grows", map[string]string{}, connName)
 
+	info, err := os.Stat(filepath.Join(p.Queue, connName))
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.disk = files{}
+	p.now = func() time.Time { return info.ModTime().Add(settleTime - 1) }
 	p.once(t.Context())
 	p.expect("just written", map[string]string{}, connName)
 
-	p.now = func() time.Time { return time.Now().Add(settleTime) }
+	p.now = func() time.Time { return info.ModTime().Add(settleTime) }
 	p.once(t.Context())
 	p.expect("later", map[string]string{connGoal: "one\nmore\n"})
 	if p.log.Len() > 0 && strings.Contains(p.log.String(), `"level":"error"`) {

@@ -54,7 +54,7 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 		)}
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, parseLimit)
+	ctx, cancel := context.WithTimeout(ctx, l.parseLimit)
 	defer cancel()
 	var work errgroup.Group
 	work.SetLimit(runtime.GOMAXPROCS(0))

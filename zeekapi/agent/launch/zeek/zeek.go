@@ -106,6 +106,8 @@ type Launcher struct {
 	running []launch.Running // from before
 	parsed  parsedKeys
 
+	parseLimit time.Duration // that of the constant, but in tests
+
 	mu    sync.Mutex
 	nodes map[string]*life
 	all   sync.WaitGroup
@@ -173,7 +175,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience
 	}
-	l := &Launcher{config: c, nodes: make(map[string]*life)}
+	l := &Launcher{config: c, parseLimit: parseLimit, nodes: make(map[string]*life)}
 	install.file, _ = os.Stat(install.binary) // if it is not there, any later one is new
 	l.install.Store(&install)
 	if l.owned, err = dirlock.Take(ctx, c.StateDir, launch.LockFile); err != nil {

@@ -180,6 +180,7 @@ func start(t *testing.T, c Config) *Launcher {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.parseLimit = time.Minute // so that what is wrong is always found
 	t.Cleanup(func() { l.Close(t.Context()) })
 	return l
 }
