@@ -48,7 +48,10 @@ func runService[S declared](cmd *cobra.Command, fresh func() S, run func(cmd *co
 There are more settings than flags below: --print-config shows all of them, with
 where each comes from. Each is also a flag, a line in a file for --config, and a
 variable in the environment: --listen-port, listen-port = 2150/tcp, and
-%s. Flags go before variables, those before the file.`, variable)
+%s. Flags go before variables, those before the file.
+
+On SIGHUP it takes the log level anew, and reads certificates and the like again.
+On SIGTERM it ends when what is under way is done, on a second one at once.`, variable)
 	load := func() (S, error) {
 		s := fresh()
 		if err := s.table().Load(flags.File, os.Getenv, &flags); err != nil {
