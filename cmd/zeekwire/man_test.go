@@ -12,6 +12,42 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 )
 
+// TestExamples checks that the command lines in the help of the client commands,
+// all of which have some, are understood.
+func TestExamples(t *testing.T) {
+	for _, cmd := range newCommand().Commands() {
+		if cmd.GroupID != groupClient {
+			continue
+		}
+		if cmd.Example == "" {
+			t.Errorf("%s has no examples", cmd.Name())
+		}
+		for line := range strings.Lines(cmd.Example) {
+			line, _, _ = strings.Cut(line, "  #")
+			line, _, _ = strings.Cut(line, " ||")
+			var words []string
+			for _, word := range strings.Fields(line) {
+				if word == "<" || word == ">" || word == ">>" {
+					break
+				}
+				words = append(words, word)
+			}
+			root := newCommand()
+			found, args, err := root.Find(words[1:])
+			if err != nil || found.Name() != cmd.Name() || words[0] != "zeekwire" {
+				t.Errorf("%q is no example of %s: %v", line, cmd.Name(), err)
+				continue
+			}
+			if err := found.ParseFlags(args); err != nil {
+				t.Errorf("%q: %v", line, err)
+			}
+			if err := found.ValidateArgs(found.Flags().Args()); err != nil {
+				t.Errorf("%q: %v", line, err)
+			}
+		}
+	}
+}
+
 // TestManual checks that the manual pages have every command and every flag.
 func TestManual(t *testing.T) {
 	dir := t.TempDir()

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
@@ -119,9 +120,10 @@ func (t *Tool) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&t.flags.transport, "transport", "", "reach the controller by `TRANSPORT`: auto (default), websocket, or native for Zeek 5.0 and 5.1")
 	fs.StringVar(&t.flags.dialect, "dialect", "", "speak `DIALECT` with the controller: auto (default), management, or cluster for ClusterController::API")
 	fs.BoolVarP(&t.flags.quiet, "quiet", "q", false, "say nothing on standard error")
-	fs.CountVarP(&t.flags.verbose, "verbose", "v", "say more on standard error; repeat for even more")
+	fs.CountVarP(&t.flags.verbose, "verbose", "v", "say more on standard error; repeat for even more``") // without a value
 	fs.BoolVar(&t.flags.strictExit, "strict-exit", false, "exit with 1 also where zeek-client does not: when nodes fail to restart, or when part of an answer makes no sense")
 	t.addPeopleFlags(fs)
+	manpage.Share(fs)
 }
 
 // run is one command while it runs.
@@ -160,6 +162,7 @@ func (t *Tool) command(use, short string, do func(ctx context.Context, r *run, a
 		},
 	}
 	t.AddFlags(cmd.Flags())
+	t.document(cmd)
 	cmd.MarkFlagsMutuallyExclusive("quiet", "verbose")
 	return cmd
 }

@@ -80,7 +80,9 @@ func Page(cmd *cobra.Command, about About) string {
 	}
 	p.text(description)
 	p.commands(cmd)
-	p.flags("OPTIONS", cmd.NonInheritedFlags())
+	own, shared := Flags(cmd.NonInheritedFlags())
+	p.flags("OPTIONS", own)
+	p.flags("OPTIONS THAT COMMANDS SHARE", shared)
 	p.flags("OPTIONS OF ALL COMMANDS", cmd.InheritedFlags())
 	if cmd.Example != "" {
 		p.macro("SH", "EXAMPLES")
@@ -92,6 +94,30 @@ func Page(cmd *cobra.Command, about About) string {
 	}
 	p.seeAlso(cmd)
 	return p.String()
+}
+
+// Share marks all flags as those that many commands have, which help and pages
+// show after a command's own.
+func Share(flags *pflag.FlagSet) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		// It only fails for flags that are not there.
+		_ = flags.SetAnnotation(f.Name, sharedAnnotation, []string{"true"})
+	})
+}
+
+const sharedAnnotation = "zeekwire_shared"
+
+// Flags separates a command's own flags from those that it shares.
+func Flags(flags *pflag.FlagSet) (own, shared *pflag.FlagSet) {
+	own, shared = pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[sharedAnnotation] != nil {
+			shared.AddFlag(f)
+		} else {
+			own.AddFlag(f)
+		}
+	})
+	return own, shared
 }
 
 func lowerFirst(s string) string {

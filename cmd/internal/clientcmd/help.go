@@ -1,0 +1,83 @@
+package clientcmd
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
+)
+
+// examples are command lines, with what they are for after two blanks and #.
+var examples = map[string][]string{
+	"check-config": {"check-config cluster.cfg", "check-config --strict-exit cluster.cfg  # fails for warnings, too"},
+	"deploy":       {"deploy"},
+	"deploy-config": {
+		"deploy-config cluster.cfg",
+		"deploy-config --controller 10.0.0.1:2149 - < cluster.cfg",
+	},
+	"get-config": {
+		"get-config > cluster.cfg",
+		"get-config --deployed --as-json --filename deployed.json",
+	},
+	"get-id-value": {
+		"get-id-value peer_description worker-1 worker-2",
+		"get-id-value Log::default_rotation_interval  # of all nodes",
+	},
+	"get-instances": {"get-instances --controller 10.0.0.1", "get-instances --set ssl.enable=yes --set ssl.cafile=ca.pem"},
+	"get-nodes":     {"get-nodes"},
+	"monitor":       {"monitor"},
+	"restart":       {"restart worker-1 worker-2", "restart --strict-exit  # all nodes; fails if one does"},
+	"show-settings": {"show-settings --configfile zeek-client.cfg"},
+	"stage-config":  {"stage-config cluster.cfg"},
+	"test-timeout":  {"test-timeout --with-state"},
+
+	"diff":            {"diff cluster.cfg", "diff --strict-exit  # of what is staged; exit code 3 if there is a difference"},
+	"drain":           {"drain instance-1"},
+	"history":         {"history --limit 10"},
+	"logs":            {"logs worker-1 --lines 100", "logs worker-1 --follow"},
+	"notices":         {"notices --limit 20"},
+	"rollback":        {"rollback  # to the last one that differs", "rollback 7"},
+	"rolling-restart": {"rolling-restart --role worker --at-once 2", "rolling-restart --cancel"},
+	"status":          {"status", "status --strict-exit > /dev/null || echo something is wrong"},
+	"undrain":         {"undrain instance-1"},
+	"watch":           {"watch", "watch --json >> events.json"},
+}
+
+// document gives a command examples, and help that has its own flags apart from
+// those that all commands share.
+func (t *Tool) document(cmd *cobra.Command) {
+	program := "zeek-client"
+	if t.People {
+		program = "zeekwire"
+	}
+	var lines []string
+	for _, line := range examples[cmd.Name()] {
+		lines = append(lines, "  "+program+" "+line)
+	}
+	cmd.Example = strings.Join(lines, "\n")
+	cmd.SetUsageFunc(usage)
+}
+
+// helpColumns is how wide the help of flags is.
+const helpColumns = 80
+
+func usage(cmd *cobra.Command) error {
+	own, shared := manpage.Flags(cmd.Flags())
+	text := "Usage:\n  " + cmd.UseLine() + "\n"
+	if cmd.Example != "" {
+		text += "\nExamples:\n" + cmd.Example + "\n"
+	}
+	for _, group := range []struct {
+		title string
+		flags *pflag.FlagSet
+	}{{"Flags", own}, {"Flags of all commands that talk to a controller", shared}} {
+		if group.flags.HasAvailableFlags() {
+			text += "\n" + group.title + ":\n" + group.flags.FlagUsagesWrapped(helpColumns)
+		}
+	}
+	_, err := fmt.Fprint(cmd.OutOrStderr(), text)
+	return err
+}
