@@ -14,8 +14,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/bin"
-	"github.com/zeekwire/zeekwire/broker/wire"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
@@ -723,31 +721,4 @@ func TestAnyOrderOfEvents(t *testing.T) {
 			rt.Errorf("more runs than should: %v", f.running)
 		}
 	})
-}
-
-// An answer about many nodes that have much to say still reaches a controller.
-func TestAnswersAreNotTooLong(t *testing.T) {
-	var names []string
-	for i := range 40 {
-		names = append(names, fmt.Sprintf("w%03d", i))
-	}
-	f := newFleet(t, connecting("i"), nil)
-	text := strings.Repeat("a line\n", 150_000) + "the last line\n"
-	f.dies = func(n launch.Node) *launch.Exited {
-		return &launch.Exited{Node: n.Name, Err: errors.New("exit status 1"), Outputs: zeekapi.NodeOutputs{Stdout: text, Stderr: text}}
-	}
-	f.ask(deploy("r", configuration("c1", names...)))
-	f.pass(2 * time.Second)
-	resp := one[zeekapi.AgentDeployResponse](f)
-	ev, err := newDialect.Encode(resp)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if size := len(bin.Append(nil, ev.Value())); size > wire.DefaultMaxFrame/2 {
-		t.Errorf("the answer has %d bytes, a controller takes %d", size, wire.DefaultMaxFrame)
-	}
-	var outputs zeekapi.NodeOutputs
-	if err := zeekapi.Unmarshal(resp.Results[0].Data, &outputs); err != nil || !strings.HasSuffix(outputs.Stderr, "a line\nthe last line\n") {
-		t.Errorf("the first node wrote %.100q, %v", outputs.Stderr, err)
-	}
 }

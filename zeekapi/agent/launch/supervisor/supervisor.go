@@ -10,7 +10,8 @@
 // them are left alone.
 //
 // What a node wrote before it died is known if the Supervisor loads
-// policy/frameworks/management/supervisor.
+// policy/frameworks/management/supervisor. The files with that are the
+// Supervisor's, and so is how large they get.
 package supervisor
 
 import (
