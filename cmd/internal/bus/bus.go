@@ -216,7 +216,7 @@ func (o *Options) awaitTakers(ctx context.Context, e *peering.Endpoint, topic st
 
 // complaintTime is how long Publish listens for a complaint. A WebSocket server
 // says what is wrong with a message, but never that nothing is.
-const complaintTime = 300 * time.Millisecond
+var complaintTime = 300 * time.Millisecond
 
 func (o *Options) publishWebSocket(ctx context.Context, topic string, ev broker.Event) error {
 	complaints := make(chan error, 1)

@@ -237,6 +237,8 @@ func TestWebSocketComplaint(t *testing.T) {
 		}
 	}))
 	defer server.Close()
+	defer func(usual time.Duration) { complaintTime = usual }(complaintTime)
+	complaintTime = forever
 	o := Options{Transport: WebSocket, Connect: server.Listener.Addr().String(), Timeout: forever, Status: silent}
 	err := Publish(t.Context(), o, "/tests", broker.NewEvent("e"))
 	if err == nil || !strings.Contains(err.Error(), "failed to create Zeek event") {

@@ -81,7 +81,7 @@ func (d *dialer) anonymous(ctx context.Context) (*Connection, error) {
 
 // greetingTime is how long to wait for a greeting, besides what the network
 // takes.
-const greetingTime = 200 * time.Millisecond
+var greetingTime = 200 * time.Millisecond
 
 // greets reports whether a native endpoint is at the address, under a layer of
 // TLS unless that is nil.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"io"
 	"log"
 	"net"
@@ -34,7 +35,13 @@ const patience = time.Minute
 // impatient is for silent servers, for which time is up at last.
 func impatient(o *connect.Options) { o.Timeout = time.Second }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Tests wait more than they compute. The command line goes before this.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var (
 	modern = management.Dialect(management.DefaultTopics)
@@ -233,6 +240,7 @@ func TestDial(t *testing.T) {
 
 // TestNobodyListens falls back to the native port, where there is one.
 func TestNobodyListens(t *testing.T) {
+	t.Parallel()
 	o := connect.Options{
 		Address: freeaddr.TCP(t), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern, old},
 	}
@@ -263,6 +271,7 @@ func TestNobodyListens(t *testing.T) {
 
 // TestHostName has a host that may have several addresses, of which one answers.
 func TestHostName(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -283,6 +292,7 @@ func TestHostName(t *testing.T) {
 
 // TestIPv6 connects to an address with brackets.
 func TestIPv6(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
 		t.Skip("no IPv6 here: ", err)
@@ -300,6 +310,7 @@ func TestIPv6(t *testing.T) {
 // TestAutoDoesNoHarm looks at what a native endpoint without TLS gets to hear:
 // nothing that it would take for the length of a giant message.
 func TestAutoDoesNoHarm(t *testing.T) {
+	t.Parallel()
 	heard := make(chan []byte, 10)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -340,6 +351,7 @@ func TestAutoDoesNoHarm(t *testing.T) {
 
 // TestCut ends a connection whose other end has stopped.
 func TestCut(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
