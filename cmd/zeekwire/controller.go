@@ -43,6 +43,7 @@ makes the last one true without restarting nodes that run it.`,
 			dialects:        s.topics.dialects(),
 			connectRetry:    s.connectRetry,
 			security:        o.security,
+			tls:             s.tls.mode,
 			log:             o.log,
 			operation:       o,
 		}
@@ -70,6 +71,7 @@ type controllerService struct {
 	dialects        []*zeekapi.Dialect
 	connectRetry    time.Duration // 0 for the default
 	security        *security.Layer
+	tls             string // the mode of security, for the log
 	gate            gate
 	log             zerolog.Logger
 
@@ -172,7 +174,9 @@ func (s *controllerService) run(ctx context.Context) error {
 		Log:      s.log,
 		Loaded: func() {
 			s.log.Info().Str("name", s.name).Str("endpoint", endpoint.ID().String()).
-				Stringer("native", orNone(native)).Stringer("websocket", orNone(clients)).Msg("controller is live")
+				Stringer("native", orNone(native)).Str("tls", s.tls).
+				Stringer("websocket", orNone(clients)).Str("websocket-tls", s.gate.tls()).
+				Str("clients", s.gate.admits()).Msg("controller is live")
 			if s.operation != nil {
 				s.operation.service.Ready()
 			}

@@ -75,6 +75,28 @@ func (g *gate) listener(l net.Listener) net.Listener {
 	return l
 }
 
+// tls says how connections of clients are protected, for the log.
+func (g *gate) tls() string {
+	switch {
+	case g.anonymous != nil:
+		return "anonymous"
+	case g.web != nil:
+		return "on"
+	}
+	return "off"
+}
+
+// admits says who may be a client over WebSockets, for the log.
+func (g *gate) admits() string {
+	switch {
+	case g.clients != nil:
+		return "listed"
+	case g.demand:
+		return "certified"
+	}
+	return "anybody"
+}
+
 func isLoopback(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
