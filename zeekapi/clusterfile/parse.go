@@ -331,7 +331,9 @@ func (n *nodeReader) warnUnexpected() {
 	for _, o := range n.section.Options {
 		if !slices.Contains(nodeKeys, o.Key) {
 			keys = append(keys, o.Key)
-			line = cmp.Or(line, o.Line)
+			if line = cmp.Or(line, o.Line); o.Key == "state" {
+				line = max(line, o.Line) // after the warning about that, as zeek-client has them
+			}
 		}
 	}
 	if len(keys) > 0 {
