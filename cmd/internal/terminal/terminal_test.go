@@ -78,15 +78,20 @@ func TestNarrowTable(t *testing.T) {
 			terminal.Span{Text: "RUNNING"}, terminal.Span{Text: "4194305"})
 	}
 	for columns, want := range map[int]string{
-		56: `
-NODE                INSTANCE    ROLE    STATE    PID
-worker-in…-north-1  instance-1  worker  RUNNING  4194305
-worker-in…-north-2  instance-2  worker  RUNNING  4194305
+		60: `
+NODE                   INSTANCE    ROLE    STATE    PID
+worker-in-the-north-1  instance-1  worker  RUNNING  4194305
+worker-in-the-north-2  instance-2  worker  RUNNING  4194305
+`,
+		50: `
+NODE                  INSTANCE    ROLE    STATE
+worker-in-…e-north-1  instance-1  worker  RUNNING
+worker-in-…e-north-2  instance-2  worker  RUNNING
 `,
 		45: `
-NODE          INSTANCE    ROLE    STATE
-worker…rth-1  instance-1  worker  RUNNING
-worker…rth-2  instance-2  worker  RUNNING
+NODE                  INSTANCE    STATE
+worker-in-…e-north-1  instance-1  RUNNING
+worker-in-…e-north-2  instance-2  RUNNING
 `,
 		30: `
 NODE       INSTANCE    STATE
