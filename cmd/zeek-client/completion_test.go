@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -85,6 +86,8 @@ interface = eth1
 	}
 	call(t, "--controller", address, "stage-config", file)
 	t.Setenv("ZEEK_CLIENT_CONFIG_SETTINGS", "client.transport=websocket")
+	completionPatience = time.Minute
+	t.Cleanup(func() { completionPatience = 0 })
 
 	for _, tt := range []struct {
 		line []string

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -79,6 +80,9 @@ const (
 	groupTraffic  = "traffic"
 )
 
+// completionPatience is for tests, which may run on a busy machine.
+var completionPatience time.Duration
+
 func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "zeekwire",
@@ -97,7 +101,7 @@ may also stand before the command.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	tool := &clientcmd.Tool{People: true, ConfigFile: clientcmd.InstalledConfigFile()}
+	tool := &clientcmd.Tool{People: true, ConfigFile: clientcmd.InstalledConfigFile(), CompletionPatience: completionPatience}
 	// Before the name of a client command, where zeek-client takes them, too.
 	// No other command gets them, and the help of the client commands shows them.
 	tool.AddFlags(cmd.Flags())

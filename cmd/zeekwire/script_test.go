@@ -37,7 +37,10 @@ var update = flag.Bool("update", false, "write the outputs that scripts want ane
 const raceOptions = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
-	testscript.Main(leakChecked{m}, map[string]func(){"zeekwire": main})
+	testscript.Main(leakChecked{m}, map[string]func(){"zeekwire": func() {
+		completionPatience = scriptPatience
+		main()
+	}})
 }
 
 // leakChecked is a testing.M that fails if goroutines are left over.

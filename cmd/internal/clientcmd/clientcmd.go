@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -44,6 +45,11 @@ type Tool struct {
 	// People adds what operators miss in zeek-client: commands and options of
 	// our own, and tables on a terminal. Without it all is as in zeek-client.
 	People bool
+
+	// CompletionPatience is how long somebody who presses the tab key waits for
+	// the controller; 0 for a second. Without an answer by then there is nothing
+	// to choose from.
+	CompletionPatience time.Duration
 
 	// Look finds out about standard output and error; nil for terminal.Look.
 	Look func(io.Writer) terminal.Screen

@@ -16,10 +16,6 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
 
-// completionPatience is how long somebody who presses the tab key waits. If
-// the controller does not answer by then, there is nothing to choose from.
-const completionPatience = time.Second
-
 // complete has the shell complete what the commands take.
 func (t *Tool) complete(commands []*cobra.Command) {
 	for _, cmd := range commands {
@@ -170,7 +166,8 @@ func askShortly[T any](cmd *cobra.Command, t *Tool, call func(context.Context, *
 	if err != nil {
 		return none, err
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
+	r.attempts = 1
+	ctx, cancel := context.WithTimeout(cmd.Context(), cmp.Or(t.CompletionPatience, time.Second))
 	defer cancel()
 	c, err := r.connectAll(ctx)
 	if err != nil {

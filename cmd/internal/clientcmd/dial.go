@@ -104,7 +104,7 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 	stage := "connect()"
 	waiting := r.newWaiting()
 	defer waiting.end()
-	for range r.attempts {
+	for attempt := range r.attempts {
 		c, err := r.tool.Dial(ctx, o)
 		switch {
 		case err == nil:
@@ -136,6 +136,9 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 			return nil, r.fail("%s", explain(err, r.remote()))
 		}
 		waiting.failed(err)
+		if attempt == r.attempts-1 {
+			break // zeek-client waits once more, for nothing
+		}
 		select {
 		case <-time.After(r.retryDelay):
 		case <-ctx.Done():
