@@ -134,6 +134,9 @@ func containersOf(pid int) map[string]string {
 	if os.Getenv(envImage) == "" {
 		return nil
 	}
+	if _, err := engine(); err != nil {
+		return nil // as whoever wanted one said
+	}
 	out, err := engineOutput("ps", "-a", "--filter", "label="+label(pid), "--format", "{{.ID}} {{.Names}}")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "live: containers:", err)

@@ -35,9 +35,7 @@ func newWire(t *testing.T) wire {
 	t.Helper()
 	number := wires.Add(1)
 	tag := fmt.Sprintf("%s%d", namespacePrefix(os.Getpid()), number)
-	w := wire{device: tag + "a", address: fmt.Sprintf("198.18.%d.1", number)}
-	there := tag + "b"
-	w.other = there
+	w := wire{device: tag + "a", address: fmt.Sprintf("198.18.%d.1", number), other: tag + "b"}
 	ip := func(args ...string) {
 		t.Helper()
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
@@ -51,11 +49,11 @@ func newWire(t *testing.T) wire {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
-	ip("link", "add", w.device, "type", "veth", "peer", "name", there, "netns", tag)
+	ip("link", "add", w.device, "type", "veth", "peer", "name", w.other, "netns", tag)
 	ip("addr", "add", w.address+"/30", "dev", w.device)
 	ip("link", "set", w.device, "mtu", "65535", "up")
-	ip("-n", tag, "addr", "add", fmt.Sprintf("198.18.%d.2/30", number), "dev", there)
-	ip("-n", tag, "link", "set", there, "mtu", "65535", "up")
+	ip("-n", tag, "addr", "add", fmt.Sprintf("198.18.%d.2/30", number), "dev", w.other)
+	ip("-n", tag, "link", "set", w.other, "mtu", "65535", "up")
 	var err error
 	if w.namespace, err = os.Open(filepath.Join("/run/netns", tag)); err != nil {
 		t.Fatal(err)
