@@ -303,14 +303,42 @@ func (v *visitor) publish(ev broker.Event) {
 	}
 }
 
-// ping sends a ping until it is answered, for a Zeek that has just accepted us
-// may not have told its scripts.
+// ping sends pings until one is answered, for a Zeek that has just accepted us
+// may not have told its scripts, and Zeek 5.0 may answer before it knows that
+// we listen.
 func (v *visitor) ping(n uint64) {
 	v.t.Helper()
-	v.publish(broker.NewEvent("Zoo::ping", broker.Count(n)))
 	for {
-		if ev := v.event(); ev.Name == "Zoo::pong" && broker.Equal(ev.Args[0], broker.Count(n)) {
+		v.publish(broker.NewEvent("Zoo::ping", broker.Count(n)))
+		if v.answered(n) {
 			return
+		}
+	}
+}
+
+// answered waits a moment for the answer to a ping.
+func (v *visitor) answered(n uint64) bool {
+	v.t.Helper()
+	ctx, cancel := context.WithTimeout(v.ctx, 2*time.Second)
+	defer cancel()
+	for {
+		notice, err := v.Next(ctx)
+		if err != nil && v.ctx.Err() == nil && ctx.Err() != nil {
+			return false
+		}
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		received, ok := notice.(broker.Received)
+		if !ok {
+			continue
+		}
+		ev, err := broker.ParseEvent(received.Message.Value)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		if ev.Name == "Zoo::pong" && broker.Equal(ev.Args[0], broker.Count(n)) {
+			return true
 		}
 	}
 }
