@@ -162,11 +162,11 @@ func (s *agentService) run(ctx context.Context) (err error) {
 	defer endpoint.Close()
 	bound, err := endpoint.Listen(ctx, s.listen)
 	if err != nil {
-		return fmt.Errorf("listening for nodes and controllers: %w", err)
+		return fmt.Errorf("listening for nodes and controllers (--listen): %w", err)
 	}
 	listens, err := netip.ParseAddrPort(bound.String())
 	if err != nil {
-		return fmt.Errorf("listening for nodes and controllers: %w", err)
+		return fmt.Errorf("listening for nodes and controllers (--listen): %w", err)
 	}
 	launcher, err := s.newLauncher(ctx, listens)
 	if err != nil {

@@ -127,7 +127,7 @@ func (s *controllerService) run(ctx context.Context) error {
 	var native net.Addr
 	if s.listen != "" {
 		if native, err = endpoint.Listen(ctx, s.listen); err != nil {
-			return fmt.Errorf("listening for agents: %w", err)
+			return fmt.Errorf("listening for agents (--listen): %w", err)
 		}
 		settings.BrokerPort = broker.TCP(portOf(native))
 	}
@@ -141,7 +141,7 @@ func (s *controllerService) run(ctx context.Context) error {
 		var listener net.ListenConfig
 		l, err := listener.Listen(ctx, "tcp", s.websocketListen)
 		if err != nil {
-			return fmt.Errorf("listening for clients: %w", err)
+			return fmt.Errorf("listening for clients (--websocket-listen): %w", err)
 		}
 		clients = l.Addr()
 		log := s.log.With().Str("transport", "websocket").Logger()

@@ -145,7 +145,7 @@ func (s *Service) serveHTTP(ctx context.Context) (stop func(), err error) {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", s.cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listening for metrics: %w", err)
+		return nil, fmt.Errorf("listening for metrics (--metrics-listen): %w", err)
 	}
 	s.cfg.Log.Info().Stringer("address", l.Addr()).Msg("metrics and health over HTTP")
 	ctx, cancel := context.WithCancel(ctx)
