@@ -20,7 +20,7 @@ var withoutZero = []string{"2.3.", "2.4.", "2.5.", "2.6.", "2.7.", "6.2."}
 
 // readable returns an error if the server cannot read text, which says d.
 func readable(server jsonv1.Ack, d jsonv1.Data, text []byte) error {
-	if uuid.Validate(server.Endpoint) != nil { // Zeek's own server; Broker's has an UUID, and takes any bytes
+	if uuid.Validate(server.Endpoint) != nil { // Zeek's own server; Broker's has a UUID, and takes any bytes
 		if !utf8.Valid(text) {
 			return unreadable(d, ErrNotUTF8, func(s string) bool { return !utf8.ValidString(s) })
 		}

@@ -7,14 +7,14 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// MeasureInterval is how often Measure looks.
-const MeasureInterval = 5 * time.Second
+// measureInterval is how often Measure looks.
+const measureInterval = 5 * time.Second
 
 // Measure tells now and then what nodes use, until ctx ends. What owners returns
 // says which node a process belongs to, "" for none; nil says that there are no
 // nodes.
 func Measure(ctx context.Context, events *launch.Events, owners func() func(pid int, s Stat) string) {
-	ticker := time.NewTicker(MeasureInterval)
+	ticker := time.NewTicker(measureInterval)
 	defer ticker.Stop()
 	var m Meter
 	for {

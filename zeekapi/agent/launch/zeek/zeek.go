@@ -3,9 +3,9 @@
 //
 // Each node has a directory of its own, <state>/nodes/<name>, in which it
 // runs: with cluster-layout.zeek, its output in the files stdout and stderr,
-// which do not grow without limit, and from before it starts until after it has ended process.json, by which a
-// later launcher finds it. Nodes outlive a launcher that is killed, and one
-// that is told to leave them.
+// which do not grow without limit, and from before it starts until after it has
+// ended process.json, by which a later launcher finds it. Nodes outlive a
+// launcher that is killed, and one that is told to leave them.
 //
 // Log files that were rotated go to <state>/log-queue under names that
 // zeek-archiver understands. A lock on <state>/launcher.lock keeps a second

@@ -1,0 +1,411 @@
+package zeekapi
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+)
+
+var (
+	typeValue    = reflect.TypeFor[broker.Value]()
+	typeAddr     = reflect.TypeFor[netip.Addr]()
+	typePrefix   = reflect.TypeFor[netip.Prefix]()
+	typePort     = reflect.TypeFor[broker.Port]()
+	typeTime     = reflect.TypeFor[time.Time]()
+	typeDuration = reflect.TypeFor[time.Duration]()
+)
+
+// enclosing are the types around a type, from the outermost in.
+type enclosing []reflect.Type
+
+func compile(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
+	if slices.Contains(within, t) {
+		return nil, fmt.Errorf("zeekapi: Go type %s contains itself", t)
+	}
+	within = append(slices.Clip(within), t)
+	switch t {
+	case typeValue:
+		return &mapper{
+			marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+				return v.Interface().(broker.Value), nil
+			},
+			unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+				into.Set(reflect.ValueOf(v))
+				return nil
+			},
+		}, nil
+	case typeAddr:
+		return scalar(broker.Address, broker.Value.Address, "address"), nil
+	case typePrefix:
+		return scalar(broker.Subnet, broker.Value.Subnet, "subnet"), nil
+	case typePort:
+		return portMapper(), nil
+	case typeTime:
+		return scalar(broker.Timestamp, broker.Value.Timestamp, "timestamp"), nil
+	case typeDuration:
+		return scalar(broker.Timespan, broker.Value.Timespan, "timespan"), nil
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return basic(broker.Boolean, broker.Value.Boolean, reflect.Value.Bool, reflect.Value.SetBool, nil, "boolean"), nil
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return basic(broker.Count, broker.Value.Count, reflect.Value.Uint, reflect.Value.SetUint, reflect.Value.OverflowUint, "count"), nil
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return basic(broker.Integer, broker.Value.Integer, reflect.Value.Int, reflect.Value.SetInt, reflect.Value.OverflowInt, "integer"), nil
+	case reflect.Float32, reflect.Float64:
+		return basic(broker.Real, broker.Value.Real, reflect.Value.Float, reflect.Value.SetFloat, reflect.Value.OverflowFloat, "real"), nil
+	case reflect.String:
+		if o.enum {
+			return compileEnum(t, o.scope), nil
+		}
+		return basic(broker.String, copyText, reflect.Value.String, reflect.Value.SetString, nil, "string"), nil
+	case reflect.Pointer:
+		return compilePointer(t, o, within)
+	case reflect.Slice:
+		return compileSlice(t, o, within)
+	case reflect.Map:
+		return compileMap(t, o, within)
+	case reflect.Struct:
+		return compileStruct(t, within)
+	}
+	return nil, fmt.Errorf("zeekapi: Go type %s has no counterpart in Zeek", t)
+}
+
+// scalar is for types that have their own constructor and accessor.
+func scalar[T any](make func(T) broker.Value, get func(broker.Value) (T, bool), want string) *mapper {
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			return make(v.Interface().(T)), nil
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			got, ok := get(v)
+			if !ok {
+				return mismatch(want, v)
+			}
+			*into.Addr().Interface().(*T) = got
+			return nil
+		},
+	}
+}
+
+func portMapper() *mapper {
+	m := scalar(broker.PortValue, broker.Value.Port, "port")
+	marshal := m.marshal
+	m.marshal = func(v reflect.Value) (broker.Value, *MappingError) {
+		if p := v.Interface().(broker.Port).Protocol; !p.Valid() {
+			return broker.Value{}, &MappingError{What: "port with " + p.String()}
+		}
+		return marshal(v)
+	}
+	return m
+}
+
+// copyText is broker.Value.Text without the memory of the message around it.
+func copyText(v broker.Value) (string, bool) {
+	s, ok := v.Text()
+	return strings.Clone(s), ok
+}
+
+// basic is for Go's own scalar types of any name and size.
+func basic[T any](make func(T) broker.Value, get func(broker.Value) (T, bool),
+	load func(reflect.Value) T, store func(reflect.Value, T), overflows func(reflect.Value, T) bool, want string) *mapper {
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) { return make(load(v)), nil },
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			got, ok := get(v)
+			if !ok {
+				return mismatch(want, v)
+			}
+			if overflows != nil && overflows(into, got) {
+				return &MappingError{What: fmt.Sprintf("%v does not fit %s", got, into.Type())}
+			}
+			store(into, got)
+			return nil
+		},
+	}
+}
+
+func compileEnum(t reflect.Type, scope string) *mapper {
+	type validator interface{ Valid() bool }
+	checked := t.Implements(reflect.TypeFor[validator]())
+	valid := func(v reflect.Value) bool { return !checked || v.Interface().(validator).Valid() }
+	// A checked type has few labels, which need not be checked twice.
+	var known, labels memo
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			if label, ok := labels.get(v.String()); ok {
+				return broker.Enum(label), nil
+			}
+			if !valid(v) {
+				return broker.Value{}, &MappingError{What: fmt.Sprintf("%q is no label of %s", v.String(), t)}
+			}
+			label := scope + v.String()
+			if checked {
+				labels.put(strings.Clone(v.String()), label)
+			}
+			return broker.Enum(label), nil
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			label, ok := v.Enum()
+			if !ok {
+				return mismatch("enum-value", v)
+			}
+			if name, ok := known.get(label); ok {
+				into.SetString(name)
+				return nil
+			}
+			name, ok := strings.CutPrefix(strings.Clone(label), scope)
+			into.SetString(name)
+			if !ok || !valid(into) {
+				return &MappingError{What: fmt.Sprintf("unknown enum label %.80q", label)}
+			}
+			if checked {
+				known.put(strings.Clone(label), name)
+			}
+			return nil
+		},
+	}
+}
+
+// memo is a map that is read far more often than written.
+type memo struct {
+	mu  sync.Mutex // of those who write
+	all atomic.Pointer[map[string]string]
+}
+
+func (m *memo) get(key string) (value string, ok bool) {
+	if all := m.all.Load(); all != nil {
+		value, ok = (*all)[key]
+	}
+	return value, ok
+}
+
+func (m *memo) put(key, value string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make(map[string]string)
+	if old := m.all.Load(); old != nil {
+		maps.Copy(all, *old)
+	}
+	all[key] = value
+	m.all.Store(&all)
+}
+
+func compilePointer(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
+	elem, err := compile(t.Elem(), o, within)
+	if err != nil {
+		return nil, err
+	}
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			if v.IsNil() {
+				return broker.None(), nil
+			}
+			return elem.marshal(v.Elem())
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			if v.IsNone() {
+				into.SetZero()
+				return nil
+			}
+			into.Set(reflect.New(t.Elem()))
+			return elem.unmarshal(v, into.Elem())
+		},
+	}, nil
+}
+
+func compileSlice(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
+	elem, err := compile(t.Elem(), fieldOptions{enum: o.enum, scope: o.scope}, within)
+	if err != nil {
+		return nil, err
+	}
+	kind := broker.KindVector
+	if o.set {
+		kind = broker.KindSet
+	}
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			elems := make([]broker.Value, v.Len())
+			for i := range elems {
+				e, err := elem.marshal(v.Index(i))
+				if err != nil {
+					return broker.Value{}, err.at(i)
+				}
+				elems[i] = e
+			}
+			if o.set {
+				return broker.Set(elems...), nil
+			}
+			return broker.Vector(elems...), nil
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			if v.Kind() != kind {
+				return mismatch(kind.String(), v)
+			}
+			s := reflect.MakeSlice(t, v.Len(), v.Len())
+			for i := range v.Len() {
+				if err := elem.unmarshal(v.At(i), s.Index(i)); err != nil {
+					return err.at(i)
+				}
+			}
+			into.Set(s)
+			return nil
+		},
+	}, nil
+}
+
+func compileMap(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
+	key, err := compile(t.Key(), fieldOptions{}, within)
+	if err != nil {
+		return nil, err
+	}
+	value, err := compile(t.Elem(), fieldOptions{enum: o.enum, scope: o.scope}, within)
+	if err != nil {
+		return nil, err
+	}
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			entries := make([]broker.Entry, 0, v.Len())
+			for it := v.MapRange(); it.Next(); {
+				k, err := key.marshal(it.Key())
+				if err != nil {
+					return broker.Value{}, err.in("key")
+				}
+				e, err := value.marshal(it.Value())
+				if err != nil {
+					return broker.Value{}, err.in(keyPath(k))
+				}
+				entries = append(entries, broker.Entry{Key: k, Value: e})
+			}
+			return broker.Table(entries...), nil
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			if v.Kind() != broker.KindTable {
+				return mismatch("table", v)
+			}
+			m := reflect.MakeMapWithSize(t, v.Len())
+			for k, e := range v.Entries() {
+				rk, re := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
+				if err := key.unmarshal(k, rk); err != nil {
+					return err.in("key" + keyPath(k))
+				}
+				if err := value.unmarshal(e, re); err != nil {
+					return err.in(keyPath(k))
+				}
+				m.SetMapIndex(rk, re)
+			}
+			into.Set(m)
+			return nil
+		},
+	}, nil
+}
+
+// keyPath is the part of a path that stands for an entry of a table, shortened:
+// a peer may have sent a key of any size.
+func keyPath(k broker.Value) string { return fmt.Sprintf("[%.80s]", k) }
+
+// field is one field of a record.
+type field struct {
+	name  string
+	index []int
+	fieldOptions
+	*mapper
+}
+
+func compileStruct(t reflect.Type, within enclosing) (*mapper, error) {
+	fields, err := fieldsOf(t, within)
+	if err != nil {
+		return nil, err
+	}
+	required := len(fields)
+	for required > 0 && fields[required-1].trailing {
+		required--
+	}
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			elems := make([]broker.Value, len(fields))
+			for i, f := range fields {
+				fv := v.FieldByIndex(f.index)
+				if f.optional && fv.IsZero() {
+					continue
+				}
+				e, err := f.marshal(fv)
+				if err != nil {
+					return broker.Value{}, err.in(f.name)
+				}
+				elems[i] = e
+			}
+			return broker.Vector(elems...), nil
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			if v.Kind() != broker.KindVector {
+				return mismatch("vector", v)
+			}
+			if v.Len() < required {
+				return &MappingError{What: fmt.Sprintf("want a record of %d fields, got %d", required, v.Len())}
+			}
+			for i, f := range fields {
+				fv := into.FieldByIndex(f.index)
+				if i >= v.Len() || f.optional && v.At(i).IsNone() {
+					fv.SetZero()
+					continue
+				}
+				if err := f.unmarshal(v.At(i), fv); err != nil {
+					return err.in(f.name)
+				}
+			}
+			return nil
+		},
+	}, nil
+}
+
+func fieldsOf(t reflect.Type, within enclosing) ([]field, error) {
+	var fields []field
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		if sf.Tag.Get("zeek") == "-" {
+			continue
+		}
+		if sf.Anonymous && isRecord(sf.Type) {
+			promoted, err := fieldsOf(sf.Type, within)
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range promoted {
+				f.index = append([]int{i}, f.index...)
+				fields = append(fields, f)
+			}
+			continue
+		}
+		if !sf.IsExported() {
+			continue
+		}
+		name, o, err := parseTag(sf)
+		if err != nil {
+			return nil, err
+		}
+		m, err := compile(sf.Type, o, within)
+		if err != nil {
+			return nil, fmt.Errorf("%w (field %s of %s)", err, sf.Name, t)
+		}
+		fields = append(fields, field{name, sf.Index, o, m})
+	}
+	return fields, nil
+}
+
+// isRecord reports whether t is a struct that does not stand for a scalar.
+func isRecord(t reflect.Type) bool {
+	switch t {
+	case typeValue, typeAddr, typePrefix, typePort, typeTime:
+		return false
+	}
+	return t.Kind() == reflect.Struct
+}
