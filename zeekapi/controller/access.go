@@ -83,37 +83,20 @@ func clientName(p broker.Peer) string {
 // guard applies an Access to what comes by a bus. It is for the goroutine that
 // listens there.
 type guard struct {
-	access Access
-	told   map[uuid.UUID]complaints // peers that we had reason to
+	access     Access
+	complaints complaints
+	refused    map[uuid.UUID]string // why peers are no agents, as the log has it
 }
-
-// complaints are what the log has about a peer.
-type complaints struct {
-	count       int
-	lastRefusal string // as an agent
-}
-
-// maxComplaints is how many lines of the log a peer can make us write. More
-// are for those who look for trouble.
-const maxComplaints = 32
 
 func newGuard(a *Access) *guard {
 	if a == nil {
 		a = &Open
 	}
-	return &guard{access: *a, told: make(map[uuid.UUID]complaints)}
+	return &guard{access: *a, complaints: make(complaints), refused: make(map[uuid.UUID]string)}
 }
 
 // level is that of a complaint about a peer.
-func (g *guard) level(p broker.Peer) zerolog.Level {
-	c := g.told[p.ID]
-	if c.count == maxComplaints {
-		return zerolog.DebugLevel
-	}
-	c.count++
-	g.told[p.ID] = c
-	return zerolog.WarnLevel
-}
+func (g *guard) level(p broker.Peer) zerolog.Level { return g.complaints.level(p.ID) }
 
 // agent is Access.agent, and says whether a refusal is news: agents repeat
 // themselves.
@@ -121,12 +104,10 @@ func (g *guard) agent(p broker.Peer, instance string) (why error, news bool) {
 	if why = g.access.agent(p, instance); why == nil {
 		return nil, false
 	}
-	c := g.told[p.ID]
-	if c.lastRefusal == why.Error() {
+	if g.refused[p.ID] == why.Error() {
 		return why, false
 	}
-	c.lastRefusal = why.Error()
-	g.told[p.ID] = c
+	g.refused[p.ID] = why.Error()
 	return why, g.level(p) == zerolog.WarnLevel
 }
 
@@ -140,4 +121,7 @@ func (g *guard) client(p broker.Peer, m zeekapi.Message) error {
 	return g.access.client(p, effect)
 }
 
-func (g *guard) lost(p broker.Peer) { delete(g.told, p.ID) }
+func (g *guard) lost(p broker.Peer) {
+	delete(g.complaints, p.ID)
+	delete(g.refused, p.ID)
+}

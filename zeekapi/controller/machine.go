@@ -82,11 +82,11 @@ type Machine struct {
 	requests   map[string]*request // by their ID
 	deadlines  deadlines           // of the same
 	clients    map[uuid.UUID]*client
-	complaints map[uuid.UUID]int // lines of the log that a peer has made us write
-	calls      map[string]*call  // to agents, by our ID
-	deployment *request          // the one under way, nil if none
-	job        *job              // the last one, nil if there was none
-	sequence   uint64            // of requests and calls
+	complaints complaints
+	calls      map[string]*call // to agents, by our ID
+	deployment *request         // the one under way, nil if none
+	job        *job             // the last one, nil if there was none
+	sequence   uint64           // of requests and calls
 
 	sent         content             // as State.Sent
 	plan         *plan               // the last one made
@@ -119,7 +119,7 @@ func NewMachine(s Settings, state State, newID func() string, log zerolog.Logger
 		clients:  make(map[uuid.UUID]*client),
 		calls:    make(map[string]*call),
 
-		complaints: make(map[uuid.UUID]int),
+		complaints: make(complaints),
 	}
 	for slot, c := range state.Configs {
 		m.configs[slot] = c
@@ -263,18 +263,6 @@ func (m *Machine) save(slot Slot, c zeekapi.Configuration) {
 		m.nodes = nil
 	}
 	m.emit(Save{Slot: slot, Config: c})
-}
-
-// complain begins an entry of the log about what a peer should not have sent,
-// after maxComplaints of them one for those who look for trouble.
-func (m *Machine) complain(p broker.Peer) *zerolog.Event {
-	level := zerolog.WarnLevel
-	if m.complaints[p.ID] == maxComplaints {
-		level = zerolog.DebugLevel
-	} else {
-		m.complaints[p.ID]++
-	}
-	return m.log.WithLevel(level).Str("peer", p.ID.String())
 }
 
 // sortedKeys makes the order of outputs reproducible.
