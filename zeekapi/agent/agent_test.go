@@ -316,6 +316,8 @@ func TestRunFails(t *testing.T) {
 			`agent: configuration c: node w has the unknown role ""`},
 		{"saved state has an odd port", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w", "Role": "WORKER", "Port": {"Number": 1, "Protocol": 9}}]}}`, func(*Config) {},
 			`agent: configuration c: node w has a port of unknown protocol`},
+		{"saved state has an odd state", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w", "Role": "WORKER"}], "Nodes": [{"Name": "w", "Instance": "i", "Role": "WORKER", "State": "odd"}]}}`, func(*Config) {},
+			`agent: configuration c: node w has the unknown state "odd"`},
 		{"saved state makes no sense", `{"version": 2, "assignment": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER"}]}}`, func(*Config) {},
 			`agent: configuration c: node w is not in the layout of its cluster`},
 		{"saved state of version 1 makes no sense", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER"}]}}`, func(*Config) {},

@@ -83,6 +83,9 @@ func (a *Assignment) check(instance string) error {
 		if m := a.Cluster[at]; m.Role != n.Role || m.Port != n.Port || m.MetricsPort != n.MetricsPort {
 			return fmt.Errorf("node %s is another in the layout of its cluster", n.Name)
 		}
+		if !n.State.Valid() { // nobody reads it, but it would not go into a record
+			return fmt.Errorf("node %s has the unknown state %q", n.Name, n.State)
+		}
 		if n.Instance != instance {
 			return fmt.Errorf("node %s is on instance %q, this is %s", n.Name, n.Instance, instance)
 		}

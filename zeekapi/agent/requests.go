@@ -249,7 +249,7 @@ func (m *Machine) outputs(name, trouble string, limit int) broker.Value {
 func mustMarshal(v any) broker.Value {
 	out, err := zeekapi.Marshal(v)
 	if err != nil {
-		panic(err)
+		panic(fmt.Sprintf("agent: %v", err))
 	}
 	return out
 }
