@@ -86,7 +86,8 @@ type Config struct {
 	// Secure makes a connection that we dialed or accepted a secure one. It
 	// returns after the TLS handshake, at the end of ctx at the latest. If what
 	// it returns has a method PeerNames() []string, the peer has proved with a
-	// certificate that these are its names. The default is to use no TLS.
+	// certificate that these are its names. The default is to use no TLS; a
+	// Zeek without other settings wants Secure of a security.Layer.
 	Secure func(ctx context.Context, conn net.Conn, dialed bool) (net.Conn, error)
 
 	// DialContext connects to the address given to Dial. The default is TCP.

@@ -586,8 +586,8 @@ func TestTLS(t *testing.T) {
 
 	_, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: address})
 	var mismatch *websocket.MismatchError
-	if !errors.As(err, &mismatch) {
-		t.Errorf("Dial without TLS = %v, want a MismatchError", err)
+	if !errors.As(err, &mismatch) || mismatch.Met != websocket.MetTLS {
+		t.Errorf("Dial without TLS = %v, want a MismatchError that says so", err)
 	}
 	_, err = websocket.Dial(t.Context(), websocket.ClientConfig{Address: address, TLS: &tls.Config{}})
 	var unknown *tls.CertificateVerificationError

@@ -103,12 +103,17 @@ func hungUp(err error) bool {
 func refused(err error, response *http.Response) error {
 	const most = 200
 	body, _ := io.ReadAll(io.LimitReader(response.Body, most))
-	met := "HTTP status " + response.Status
-	if text := strings.TrimSpace(string(body)); text != "" {
+	met, text := "HTTP status "+response.Status, strings.TrimSpace(string(body))
+	if text != "" {
 		met += fmt.Sprintf(" (%q)", text)
 	}
 	m := MismatchError{Met: met, Status: response.StatusCode, Advice: "check that the address is that of a WebSocket server of Zeek", Err: err}
 	switch response.StatusCode {
+	case http.StatusBadRequest:
+		// How a server of the Go library with TLS answers those who use none.
+		if strings.Contains(text, "HTTP request to an HTTPS server") {
+			m.Met, m.Advice = MetTLS, "set TLS"
+		}
 	case http.StatusUnauthorized, http.StatusForbidden:
 		m.Advice = "set the Header that the server wants, or a client certificate in TLS"
 	case http.StatusServiceUnavailable:

@@ -205,7 +205,7 @@ func TestGateClients(t *testing.T) {
 		{"certificate with a name that has a token", caller{ca: g.ca, name: "boss"}, "is not known", "is not known"},
 		{"expired certificate", caller{ca: g.ca, name: "ops-1", expired: true}, "expired certificate", "expired certificate"},
 		{"certificate of somebody else's authority", caller{ca: other, name: "ops-1"}, "unknown certificate authority", "unknown certificate authority"},
-		{"without TLS", caller{token: bossToken, plain: true}, "HTTPS", "HTTPS"},
+		{"without TLS", caller{token: bossToken, plain: true}, "met TLS", "met TLS"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			asked, changed := g.try(tt.caller)

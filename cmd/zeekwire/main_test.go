@@ -124,6 +124,7 @@ func TestSharedOptionsBeforeTheCommand(t *testing.T) {
 		{args: []string{"-q", "show-settings", "-v"}, code: 2, stderr: "[quiet verbose]"},
 		{args: []string{"get-nodes", "x"}, code: 2, stderr: `error: "x" is too much; usage: zeekwire get-nodes`},
 		{args: []string{"get-id-value"}, code: 2, stderr: "error: IDENTIFIER is missing; usage: zeekwire get-id-value IDENTIFIER [NODE...]\n"},
+		{args: []string{"replay", "--as", "client", "x.jsonl"}, code: 2, stderr: "error: at least one of the flags in the group [connect listen] is required\n"},
 		{args: []string{"rollback", "1", "2"}, code: 2, stderr: "error: \"2\" is too much; usage: zeekwire rollback [NUMBER]\n"},
 		{args: []string{"history", "--limit", "-1"}, code: 2, stderr: "error: --limit \"-1\": want a number\n"},
 		{args: []string{"get-nodes", "--json=perhaps"}, code: 2, stderr: "error: --json \"perhaps\": want true or false\n"},

@@ -33,5 +33,7 @@ answered as they come; everything else is as recorded.`,
 	f.StringVar(&o.Listen, "listen", "", "address to wait for the peer at, for the server")
 	f.DurationVar(&o.Patience, "timeout", 10*time.Second, "how long the peer may take to go on")
 	cmd.MarkFlagRequired("as")
+	cmd.MarkFlagsOneRequired("connect", "listen")
+	cmd.MarkFlagsMutuallyExclusive("connect", "listen")
 	return cmd
 }

@@ -524,6 +524,19 @@ func TestShutdownAnswersWhatWaits(t *testing.T) {
 	compare(t, "pending", 0, f.machine.Pending())
 }
 
+func TestLastWords(t *testing.T) {
+	for _, tt := range []struct{ stderr, want string }{
+		{"", "node w died: exit status 1"},
+		{"listening on lo\n\nfatal error: no such interface\n\n", `node w died: exit status 1, saying "fatal error: no such interface"`},
+		{"\x1b[2J\xff", `node w died: exit status 1, saying "\x1b[2J\xff"`},
+		{strings.Repeat("x", 300), `node w died: exit status 1, saying "` + strings.Repeat("x", 200) + `"`},
+	} {
+		f := running(t, "w")
+		f.step(Launched{launch.Exited{Node: "w", Err: errors.New("exit status 1"), Outputs: zeekapi.NodeOutputs{Stderr: tt.stderr}}})
+		compare(t, "complaint", zeekapi.AgentError{Instance: "i", Node: "w", Text: tt.want}, one[zeekapi.AgentError](f))
+	}
+}
+
 func TestCrashes(t *testing.T) {
 	f := running(t, "w")
 	crash := func() {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -219,14 +220,26 @@ func (m *Machine) exited(now time.Time, ev launch.Exited) {
 
 	err := cmp.Or(ev.Err, errEndedByItself)
 	if neverRan {
-		m.complain(ev.Node, "failed to create node %s: %v", ev.Node, err)
+		m.complain(ev.Node, "failed to create node %s: %v%s", ev.Node, err, lastWords(ev.Outputs))
 	} else {
-		m.complain(ev.Node, "node %s died: %v", ev.Node, err)
+		m.complain(ev.Node, "node %s died: %v%s", ev.Node, err, lastWords(ev.Outputs))
 	}
 	m.died(now, n, err, ev.Outputs)
 	if n.state == zeekapi.StateCrashed {
 		n.retry = now.Add(min(MinBackOff<<(n.deaths-1), MaxBackOff))
 	}
+}
+
+// lastWords quotes the last line that a node wrote to standard error: often the
+// reason of its death, and gone with its next start.
+func lastWords(outputs zeekapi.NodeOutputs) string {
+	const most = 200
+	text := strings.TrimSpace(outputs.Stderr)
+	line := text[strings.LastIndexByte(text, '\n')+1:]
+	if line == "" {
+		return ""
+	}
+	return fmt.Sprintf(", saying %q", line[:min(len(line), most)])
 }
 
 var errEndedByItself = errors.New("it ended by itself")
@@ -238,7 +251,7 @@ func (m *Machine) revived(now time.Time, ev launch.Revived) {
 	if n == nil || n.have == nil || n.want == nil || n.stopping {
 		return
 	}
-	m.complain(ev.Node, "node %s died", ev.Node)
+	m.complain(ev.Node, "node %s died%s", ev.Node, lastWords(ev.Outputs))
 	m.died(now, n, errDied, ev.Outputs)
 	n.started, n.pid, n.adopted, n.greeted = now, ev.PID, false, false
 	n.restarts++

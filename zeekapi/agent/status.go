@@ -62,7 +62,7 @@ func (m *Machine) Nodes() []zeekapi.NodeDetail {
 				ManagementRole: zeekapi.ManagementNone, ClusterRole: n.have.Role,
 				Port: n.have.Port, MetricsPort: n.have.MetricsPort,
 			}
-			detail.LastError = "it should not run"
+			detail.LastError = "it should not run and is being stopped"
 			if !m.told {
 				detail.LastError = "nobody has told the agent yet whether it should run"
 			}

@@ -442,6 +442,7 @@ func TestStatus(t *testing.T) {
 		Memory: 1 << 20,
 	}
 	plain := zeekapi.NodeStatus{Node: "wb", State: zeekapi.StateCrashed, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}
+	itself := zeekapi.NodeStatus{Node: "b", State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementAgent, ClusterRole: zeekapi.RoleNone}
 	agent := zeekapi.Process{Name: "agent", Version: "zeekwire v1", Started: testStart.UTC()}
 	b.do(controller.FromAgent{Peer: peers["a"], Dialect: "Operations", Message: hello("a")})
 	b.agent(peers["a"], zeekapi.AgentDescription{Instance: "a", Agent: agent, Zeek: "8.0.10"})
@@ -454,7 +455,7 @@ func TestStatus(t *testing.T) {
 	b.do(controller.Unsupported{ToAgent: controller.ToAgent{Instance: "b", Message: zeekapi.AgentStatusRequest{ReqID: reqID("#2")}}},
 		"to b: AgentGetNodesRequest #2")
 	b.agent(peers["a"], zeekapi.AgentStatusResponse{ReqID: reqID("#1"), Result: zeekapi.Result{Success: true, Data: mustMarshal([]zeekapi.NodeDetail{detail})}})
-	b.agent(peers["b"], zeekapi.AgentGetNodesResponse{ReqID: reqID("#2"), Result: zeekapi.Result{Success: true, Data: mustMarshal([]zeekapi.NodeStatus{plain})}})
+	b.agent(peers["b"], zeekapi.AgentGetNodesResponse{ReqID: reqID("#2"), Result: zeekapi.Result{Success: true, Data: mustMarshal([]zeekapi.NodeStatus{itself, plain})}})
 	b.now = b.machine.Deadline()
 	if waited := b.now.Sub(testStart); waited > time.Minute+5*time.Second {
 		t.Errorf("the status takes until %v", waited)

@@ -39,9 +39,12 @@ func (m *Machine) statusRequest(by broker.Peer, req zeekapi.StatusRequest) {
 			if !result.Data.IsNone() && zeekapi.Unmarshal(result.Data, &nodes) != nil {
 				return r.unanswered(c.instance, errNoStatus), true
 			}
-			details := make([]zeekapi.NodeDetail, len(nodes))
-			for i, n := range nodes {
-				details[i].Status = n
+			details := make([]zeekapi.NodeDetail, 0, len(nodes))
+			for _, n := range nodes {
+				if n.ManagementRole == zeekapi.ManagementAgent {
+					continue // the agent itself, which is no node of the cluster
+				}
+				details = append(details, zeekapi.NodeDetail{Status: n})
 			}
 			result.Data = mustMarshal(details)
 		default:

@@ -166,7 +166,7 @@ stays as it is. The output is that of deploy.`
 }
 
 func (t *Tool) drain(drain bool) *cobra.Command {
-	use, short, title, note := "drain INSTANCE", "Stop the nodes of an instance until undrain", "Draining", "Drained %s: no nodes run there."
+	use, short, title, note := "drain INSTANCE", "Stop the nodes of an instance until undrain", "Draining", "Drained %s: its nodes stop."
 	long := "\n\nThe cluster's configuration stays as it is, and the instance part of it. The\noutput is that of deploy."
 	if !drain {
 		use, short, title, note = "undrain INSTANCE", "Run the nodes of a drained instance again", "Undraining", "%s had no nodes to start."

@@ -109,7 +109,7 @@ func TestTLS(t *testing.T) {
 		{"key with a passphrase", []string{"enable=yes", cert, encrypted, "passphrase=sesame", ca}, ""},
 		{"wrong passphrase", []string{"enable=yes", cert, encrypted, "passphrase=x", ca}, "key.enc.pem: "},
 		{"no passphrase", []string{"enable=yes", cert, encrypted, ca}, "it is encrypted and there is no passphrase"},
-		{"off", nil, "HTTP request to an HTTPS server"},
+		{"off", nil, "met TLS; set ssl.enable"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,11 +1,18 @@
 // Package version knows what program this is.
 package version
 
-import "runtime/debug"
+import (
+	"regexp"
+	"runtime/debug"
+)
 
 // release is set by the linker (make build VERSION=v1.2.3), which counts for
 // more than what the Go command knows.
 var release string
+
+// unreleased is what the Go command calls a checkout that follows no release:
+// the revision says all of it, and leaves room for others in a table.
+var unreleased = regexp.MustCompile(`^v0\.0\.0-\d{14}-([0-9a-f]{12})`)
 
 // String returns the version of the program: that of the release, or of the
 // module that was installed or checked out, "devel" if there is no telling.
@@ -22,7 +29,7 @@ func of(release string, info *debug.BuildInfo) string {
 		return "devel"
 	}
 	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v // with the revision, if it is no release
+		return unreleased.ReplaceAllString(v, "devel-$1")
 	}
 	var revision, modified string
 	for _, s := range info.Settings {

@@ -22,7 +22,8 @@ func TestVersion(t *testing.T) {
 	}{
 		{"release", "v1.2.3", build("v0.0.0-20261122165026-761a7c9e3f45"), "v1.2.3"},
 		{"installed", "", build("v1.2.3"), "v1.2.3"},
-		{"checked out", "", build("v0.0.0-20261122165026-761a7c9e3f45+dirty"), "v0.0.0-20261122165026-761a7c9e3f45+dirty"},
+		{"checked out", "", build("v0.0.0-20261122165026-761a7c9e3f45+dirty"), "devel-761a7c9e3f45+dirty"},
+		{"after a release", "", build("v1.2.4-0.20261122165026-761a7c9e3f45"), "v1.2.4-0.20261122165026-761a7c9e3f45"},
 		{"revision only", "", build("(devel)", "vcs.revision", revision, "vcs.modified", "true"), "devel-761a7c9e3f45+dirty"},
 		{"no version control", "", build("(devel)"), "devel"},
 		{"no module", "", nil, "devel"},
