@@ -26,6 +26,7 @@ man: build
 # What has one goroutine and many repetitions runs for longer without the race
 # detector, which makes it slow and has nothing to find there.
 test:
+	@set -- $$($(GO) env CC); command -v "$$1" >/dev/null || { echo "the race detector needs a C compiler, here $$1"; exit 1; }
 	$(GO) test -race -timeout 10m ./...
 	CGO_ENABLED=0 $(GO) test -trimpath -run '^Test(Simulation|StoreDamaged)$$' ./zeekapi/controller
 	$(GO) run ./cmd/zeekwire decode --check testdata/recordings/*/*.jsonl

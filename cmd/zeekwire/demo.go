@@ -157,11 +157,11 @@ func (d *demo) show(running context.Context, dir string, services *errgroup.Grou
 	d.say(`They stay until you press Ctrl-C. Try, in another terminal:
 
   export ZEEK_CLIENT_CONFIG_SETTINGS=controller.port=%d
-  zeekwire status
-  zeekwire watch
-  zeekwire rolling-restart
-  zeekwire drain instance-2
-`, portOf(clientsAt))
+  %[2]s status
+  %[2]s watch
+  %[2]s rolling-restart
+  %[2]s drain instance-2
+`, portOf(clientsAt), os.Args[0])
 	<-running.Done()
 	return nil
 }
