@@ -93,14 +93,14 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 	case err != nil:
 		errs.Add(&configparser.Error{File: f.name, Text: err.Error()})
 	default:
-		places := finder{f.name, clusterfile.FindPlaces(f.text)}
+		find := finder{f.name, clusterfile.FindPlaces(f.text)}
 		for _, text := range controller.DefaultSettings().Check(config) {
-			e := places.ofText(text)
+			e := find.ofText(text)
 			e.Text = text
 			errs.Add(e)
 		}
 		for _, a := range clusterfile.Advise(config) {
-			e := places.of(a.Node, a.Instance, a.Key)
+			e := find.of(a.Node, a.Instance, a.Key)
 			e.Text = a.Text
 			warnings.Add(e)
 		}

@@ -56,10 +56,10 @@ func standGuard(order string) int {
 		return 1
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin) // it ends when the tests do, however that is
-	left := clear("process", func() map[string]string { return processesIn(folder) }, killProcess)
+	left := clearUp("process", func() map[string]string { return processesIn(folder) }, killProcess)
 	// Not earlier: one of the processes may be about to make a container.
-	left = append(left, clear("container", func() map[string]string { return containersOf(of) }, removeContainer)...)
-	left = append(left, clear("network namespace", func() map[string]string { return namespacesOf(of) }, removeNamespace)...)
+	left = append(left, clearUp("container", func() map[string]string { return containersOf(of) }, removeContainer)...)
+	left = append(left, clearUp("network namespace", func() map[string]string { return namespacesOf(of) }, removeNamespace)...)
 	if err := os.RemoveAll(folder); err != nil {
 		left = append(left, err.Error())
 	}
@@ -69,9 +69,9 @@ func standGuard(order string) int {
 	return min(len(left), 1)
 }
 
-// clear ends things of a kind, which there names with a description of each,
+// clearUp ends things of a kind, which there names with a description of each,
 // and returns what they were. Before, they have some time to end by themselves.
-func clear(kind string, there func() map[string]string, end func(id string)) (left []string) {
+func clearUp(kind string, there func() map[string]string, end func(id string)) (left []string) {
 	const grace, attempts = 20, 100
 	ended := make(map[string]bool)
 	for n := range attempts {

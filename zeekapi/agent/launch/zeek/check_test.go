@@ -290,16 +290,3 @@ func TestUnfinishedChecksAreRemoved(t *testing.T) {
 		t.Errorf("%s is there: %v", left, err)
 	}
 }
-
-func TestRanges(t *testing.T) {
-	for want, list := range map[string][]string{
-		"":      nil,
-		"0,1":   {"0", "1"},
-		"0-3":   {"0", "1", "2", "3"},
-		"0,2,3": {"0", "2", "3"},
-	} {
-		if diff := cmp.Diff(want, ranges(list)); diff != "" {
-			t.Error(diff)
-		}
-	}
-}

@@ -22,6 +22,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
@@ -86,8 +87,8 @@ func awaitOutput(t *testing.T, l *Launcher, name string) string {
 }
 
 func alive(pid int) bool {
-	_, err := identify(pid)
-	return err == nil
+	s, err := proc.Read(pid)
+	return err == nil && !s.Ended
 }
 
 func TestEndsWhenTold(t *testing.T) {
