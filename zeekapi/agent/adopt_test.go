@@ -56,6 +56,26 @@ func TestRevivedNodes(t *testing.T) {
 	compare(t, "restarted", zeekapi.StateRunning, f.statuses()["w"].State)
 }
 
+// A node that was started again may say hello before we hear that it died.
+func TestRevivedNodeSaysHelloFirst(t *testing.T) {
+	f := running(t, "w")
+	for pid := range int64(2) {
+		f.step(Received{Message: zeekapi.NodeHello{Node: "w"}})
+		f.step(Launched{launch.Revived{Node: "w", PID: pid + 1}})
+		if s := f.statuses()["w"]; s.State != zeekapi.StateRunning || s.PID != pid+1 {
+			t.Errorf("revived as %d: %+v", pid+1, s)
+		}
+		var states []zeekapi.State
+		for _, change := range published[zeekapi.AgentChange](f) {
+			states = append(states, change.New)
+		}
+		compare(t, "states", []zeekapi.State{zeekapi.StateCrashed, zeekapi.StateRunning}, states)
+		f.pass(StableAfter)
+	}
+	f.step(Launched{launch.Revived{Node: "w", PID: 3}})
+	compare(t, "without a hello", zeekapi.StateCrashed, f.statuses()["w"].State)
+}
+
 func TestNodeThatLivesLongHasNotFailed(t *testing.T) {
 	f := running(t, "w")
 	for range 3 * MaxDeaths {

@@ -21,6 +21,7 @@ type node struct {
 	adopted  bool // have ran before the agent
 	begun    bool // the launcher has started have
 	greeted  bool // have introduced itself
+	reborn   bool // have introduced itself once more, so it died and we have yet to hear of that
 	overdue  bool // have takes too long to introduce itself, others need not wait
 
 	checking *launch.Node // is being checked
@@ -146,6 +147,7 @@ func (m *Machine) up(now time.Time, name string) {
 	if n == nil || n.have == nil {
 		return
 	}
+	n.reborn = n.greeted
 	n.greeted = true
 	m.running(now, n)
 }
@@ -253,8 +255,10 @@ func (m *Machine) revived(now time.Time, ev launch.Revived) {
 	}
 	m.complain(ev.Node, "node %s died%s", ev.Node, lastWords(ev.Outputs))
 	m.died(now, n, errDied, ev.Outputs)
-	n.started, n.pid, n.adopted, n.greeted = now, ev.PID, false, false
+	n.started, n.pid, n.adopted = now, ev.PID, false
+	n.greeted, n.reborn = n.reborn, false
 	n.restarts++
+	m.running(now, n)
 }
 
 var errDied = errors.New("it died")

@@ -85,7 +85,7 @@ func (m *Machine) start(now time.Time) {
 	for _, s := range start {
 		n := m.nodes[s.Name]
 		n.have, n.started = &s, now
-		n.adopted, n.begun, n.greeted, n.overdue = false, false, false, false
+		n.adopted, n.begun, n.greeted, n.reborn, n.overdue = false, false, false, false, false
 		if n.deaths > 0 {
 			n.restarts++
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -105,16 +106,13 @@ func TestSupervisorLayouts(t *testing.T) {
 			for what, sent := range map[string]supervisor.NodeConfig{"everything": fullNode(), "a name": {Name: "w"}} {
 				t.Run(r.name+" "+what, func(t *testing.T) {
 					dialect := supervisor.Dialect(supervisor.Topic, r.layout)
-					ev, err := dialect.Encode(supervisor.CreateRequest{ReqID: zeekapi.ReqID{ID: "r"}, Node: sent})
+					ev, err := dialect.Encode(supervisor.CreateRequest{ReqID: zeekapi.ReqID{ID: t.Name()}, Node: sent})
 					if err != nil {
 						t.Fatal(err)
 					}
 					name := ev.Name
 					ev.Name = r.name + "::create"
-					if err := bus.Publish(ctx, "layouts/there", ev.Value()); err != nil {
-						t.Fatal(err)
-					}
-					back := nextEvent(ctx, t, bus)
+					back := sentBack(ctx, t, bus, ev)
 					if fields := len(strings.Fields(r.config)); back.Name != r.name+"::back" || back.Args[1].Len() != fields {
 						t.Fatalf("got %s, want %d fields", back, fields)
 					}
@@ -133,19 +131,43 @@ func TestSupervisorLayouts(t *testing.T) {
 	})
 }
 
-func nextEvent(ctx context.Context, t *testing.T, bus broker.Bus) broker.Event {
+// sentBack publishes an event until another one with its request ID comes back:
+// Zeek 5.0 may answer before it knows that we listen.
+func sentBack(ctx context.Context, t *testing.T, bus broker.Bus, ev broker.Event) broker.Event {
 	t.Helper()
+	for {
+		if err := bus.Publish(ctx, "layouts/there", ev.Value()); err != nil {
+			t.Fatal(err)
+		}
+		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
+		back, err := nextEvent(attempt, bus, func(back broker.Event) bool {
+			return len(back.Args) == 2 && broker.Equal(back.Args[0], ev.Args[0])
+		})
+		again := ctx.Err() == nil && attempt.Err() != nil
+		cancel()
+		if err == nil {
+			return back
+		}
+		if !again {
+			t.Fatal(err)
+		}
+	}
+}
+
+// nextEvent waits for an event that is wanted.
+func nextEvent(ctx context.Context, bus broker.Bus, wanted func(broker.Event) bool) (broker.Event, error) {
 	for {
 		notice, err := bus.Next(ctx)
 		if err != nil {
-			t.Fatal(err)
+			return broker.Event{}, err
 		}
-		if r, ok := notice.(broker.Received); ok {
-			ev, err := broker.ParseEvent(r.Message.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return ev
+		r, ok := notice.(broker.Received)
+		if !ok {
+			continue
+		}
+		ev, err := broker.ParseEvent(r.Message.Value)
+		if err != nil || wanted(ev) {
+			return ev, err
 		}
 	}
 }
