@@ -20,6 +20,26 @@ type Member struct {
 	MetricsPort broker.Port // zero: has no metrics
 }
 
+// Members returns the nodes of c as they know each other, in its order. It fails
+// if one is on an instance that c does not have.
+func (c Configuration) Members() ([]Member, error) {
+	hosts := make(map[string]netip.Addr, len(c.Instances))
+	for _, i := range c.Instances {
+		if _, again := hosts[i.Name]; !again {
+			hosts[i.Name] = i.Host
+		}
+	}
+	members := make([]Member, len(c.Nodes))
+	for i, n := range c.Nodes {
+		host, ok := hosts[n.Instance]
+		if !ok {
+			return nil, fmt.Errorf("node %s is on instance %q, which the configuration does not have", n.Name, n.Instance)
+		}
+		members[i] = Member{Name: n.Name, Role: n.Role, Host: host, Port: n.Port, MetricsPort: n.MetricsPort}
+	}
+	return members, nil
+}
+
 // Layout is all members of a cluster as text: sorted by name, a line for each,
 // with name, role, host, port and metrics port, "-" where there is none.
 //

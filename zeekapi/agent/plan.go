@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"unicode"
@@ -30,22 +29,11 @@ type Assignment struct {
 // assign returns the part of an instance in a configuration, or why the
 // configuration cannot be.
 func assign(config zeekapi.Configuration, instance string) (*Assignment, error) {
-	a := &Assignment{ID: config.ID, Nodes: config.NodesOn(instance), Cluster: make([]zeekapi.Member, 0, len(config.Nodes))}
-	hosts := make(map[string]netip.Addr, len(config.Instances))
-	for _, i := range config.Instances {
-		if _, again := hosts[i.Name]; !again {
-			hosts[i.Name] = i.Host
-		}
+	members, err := config.Members()
+	if err != nil {
+		return nil, err
 	}
-	for _, n := range config.Nodes {
-		host, ok := hosts[n.Instance]
-		if !ok {
-			return nil, fmt.Errorf("node %s is on instance %q, which the configuration does not have", n.Name, n.Instance)
-		}
-		a.Cluster = append(a.Cluster, zeekapi.Member{
-			Name: n.Name, Role: n.Role, Host: host, Port: n.Port, MetricsPort: n.MetricsPort,
-		})
-	}
+	a := &Assignment{ID: config.ID, Nodes: config.NodesOn(instance), Cluster: members}
 	slices.SortFunc(a.Cluster, byName)
 	return a, a.check(instance)
 }

@@ -73,21 +73,17 @@ func newPlan(c zeekapi.Configuration) *plan {
 		content: content{id: c.ID, digest: sha256.Sum256(bin.Append(nil, mustMarshal(c)))},
 		nodes:   make(map[string][]zeekapi.Node, len(c.Instances)),
 	}
-	hosts := make(map[string]netip.Addr, len(c.Instances))
 	for _, i := range c.Instances {
 		p.nodes[i.Name] = nil
-		hosts[i.Name] = i.Host
 	}
-	members := make([]zeekapi.Member, len(c.Nodes))
-	for i, n := range c.Nodes {
+	for _, n := range c.Nodes {
 		p.nodes[n.Instance] = append(p.nodes[n.Instance], n)
-		members[i] = zeekapi.Member{Name: n.Name, Role: n.Role, Host: hosts[n.Instance], Port: n.Port, MetricsPort: n.MetricsPort}
 	}
 	for _, nodes := range p.nodes {
 		slices.SortFunc(nodes, func(a, b zeekapi.Node) int { return cmp.Compare(a.Name, b.Name) })
 	}
-	if layout, err := zeekapi.NewLayout(members); err == nil {
-		p.layout = layout
+	if members, err := c.Members(); err == nil {
+		p.layout, _ = zeekapi.NewLayout(members) // "" for one that cannot be
 	}
 	return p
 }

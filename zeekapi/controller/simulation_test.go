@@ -473,10 +473,9 @@ func (a *simAgent) run(msg zeekapi.Message) {
 
 // layoutOf is what the nodes of c know of each other.
 func layoutOf(c zeekapi.Configuration) zeekapi.Layout {
-	var members []zeekapi.Member
-	for _, n := range c.Nodes {
-		home, _ := c.Instance(n.Instance)
-		members = append(members, zeekapi.Member{Name: n.Name, Role: n.Role, Host: home.Host, Port: n.Port, MetricsPort: n.MetricsPort})
+	members, err := c.Members()
+	if err != nil {
+		panic(err)
 	}
 	layout, err := zeekapi.NewLayout(members)
 	if err != nil {
