@@ -251,6 +251,19 @@ func TestDeployNodes(t *testing.T) {
 	}
 }
 
+// An agent that is about to end can still say that it runs what it is told.
+func TestDeployTheSameAtTheEnd(t *testing.T) {
+	f := running(t, "l", "w")
+	f.step(Shutdown{})
+	same := deploy("r", configuration("c1", "l", "w"))
+	for _, request := range []zeekapi.Message{same, ours(same)} {
+		f.ask(request)
+		compare(t, "the same", []zeekapi.Result{ok("r", "")}, one[zeekapi.AgentDeployResponse](f).Results)
+	}
+	f.ask(deploy("r", configuration("c2", "l")))
+	compare(t, "another", []zeekapi.Result{failed("r", "", errorEnding)}, one[zeekapi.AgentDeployResponse](f).Results)
+}
+
 func TestDeployRestartsOnlyWhatChanged(t *testing.T) {
 	affinity := int64(1)
 	node := func(name string, change func(*zeekapi.Node)) func(*zeekapi.Configuration) {

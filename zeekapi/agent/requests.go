@@ -48,14 +48,14 @@ func (m *Machine) deployAssignment(now time.Time, d *zeekapi.Dialect, req zeekap
 		m.publish(d, zeekapi.AgentDeployResponse{ReqID: req, Results: []zeekapi.Result{r}})
 	}
 	switch {
+	case err == nil && m.assigned != nil && !force && m.assigned.equal(a):
+		respond(m.success(req.ID))
+		return
 	case m.ending:
 		respond(m.failure(req.ID, errorEnding))
 		return
 	case err != nil:
 		respond(m.failure(req.ID, "%v", err))
-		return
-	case m.assigned != nil && !force && m.assigned.equal(a):
-		respond(m.success(req.ID))
 		return
 	}
 	m.supersede("superseded by a newer deployment")
