@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -95,13 +94,7 @@ func TestSupervisorLayouts(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		for added := false; !added; {
-			notice, err := bus.Next(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, added = notice.(broker.PeerAdded)
-		}
+		(&visitor{t, ctx, bus}).awaitPeer()
 		for _, r := range supervisorRecords {
 			for what, sent := range map[string]supervisor.NodeConfig{"everything": fullNode(), "a name": {Name: "w"}} {
 				t.Run(r.name+" "+what, func(t *testing.T) {
@@ -112,7 +105,10 @@ func TestSupervisorLayouts(t *testing.T) {
 					}
 					name := ev.Name
 					ev.Name = r.name + "::create"
-					back := sentBack(ctx, t, bus, ev)
+					// Not the answer to another question, which may come twice.
+					back := (&visitor{t, ctx, bus}).ask("layouts/there", ev, func(back broker.Event) bool {
+						return len(back.Args) == 2 && broker.Equal(back.Args[0], ev.Args[0])
+					})
 					if fields := len(strings.Fields(r.config)); back.Name != r.name+"::back" || back.Args[1].Len() != fields {
 						t.Fatalf("got %s, want %d fields", back, fields)
 					}
@@ -129,47 +125,6 @@ func TestSupervisorLayouts(t *testing.T) {
 			}
 		}
 	})
-}
-
-// sentBack publishes an event until another one with its request ID comes back:
-// Zeek 5.0 may answer before it knows that we listen.
-func sentBack(ctx context.Context, t *testing.T, bus broker.Bus, ev broker.Event) broker.Event {
-	t.Helper()
-	for {
-		if err := bus.Publish(ctx, "layouts/there", ev.Value()); err != nil {
-			t.Fatal(err)
-		}
-		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
-		back, err := nextEvent(attempt, bus, func(back broker.Event) bool {
-			return len(back.Args) == 2 && broker.Equal(back.Args[0], ev.Args[0])
-		})
-		again := ctx.Err() == nil && attempt.Err() != nil
-		cancel()
-		if err == nil {
-			return back
-		}
-		if !again {
-			t.Fatal(err)
-		}
-	}
-}
-
-// nextEvent waits for an event that is wanted.
-func nextEvent(ctx context.Context, bus broker.Bus, wanted func(broker.Event) bool) (broker.Event, error) {
-	for {
-		notice, err := bus.Next(ctx)
-		if err != nil {
-			return broker.Event{}, err
-		}
-		r, ok := notice.(broker.Received)
-		if !ok {
-			continue
-		}
-		ev, err := broker.ParseEvent(r.Message.Value)
-		if err != nil || wanted(ev) {
-			return ev, err
-		}
-	}
 }
 
 // fullNode is a node with every field set.

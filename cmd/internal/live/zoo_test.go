@@ -303,28 +303,38 @@ func (v *visitor) publish(ev broker.Event) {
 	}
 }
 
-// ping sends pings until one is answered, for a Zeek that has just accepted us
-// may not have told its scripts, and Zeek 5.0 may answer before it knows that
-// we listen.
+// ping sends pings until one is answered.
 func (v *visitor) ping(n uint64) {
 	v.t.Helper()
+	v.ask("zoo/in", broker.NewEvent("Zoo::ping", broker.Count(n)), func(ev broker.Event) bool {
+		return ev.Name == "Zoo::pong" && broker.Equal(ev.Args[0], broker.Count(n))
+	})
+}
+
+// ask publishes a question until it is answered, for a Zeek that has just
+// accepted us may not have told its scripts, and Zeek 5.0 may answer before it
+// knows that we listen.
+func (v *visitor) ask(topic string, question broker.Event, isAnswer func(broker.Event) bool) broker.Event {
+	v.t.Helper()
 	for {
-		v.publish(broker.NewEvent("Zoo::ping", broker.Count(n)))
-		if v.answered(n) {
-			return
+		if err := v.Publish(v.ctx, topic, question.Value()); err != nil {
+			v.t.Fatal(err)
+		}
+		if answer, ok := v.answer(isAnswer); ok {
+			return answer
 		}
 	}
 }
 
-// answered waits a moment for the answer to a ping.
-func (v *visitor) answered(n uint64) bool {
+// answer waits a moment for an answer.
+func (v *visitor) answer(isAnswer func(broker.Event) bool) (broker.Event, bool) {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.ctx, 2*time.Second)
 	defer cancel()
 	for {
 		notice, err := v.Next(ctx)
 		if err != nil && v.ctx.Err() == nil && ctx.Err() != nil {
-			return false
+			return broker.Event{}, false
 		}
 		if err != nil {
 			v.t.Fatal(err)
@@ -337,8 +347,8 @@ func (v *visitor) answered(n uint64) bool {
 		if err != nil {
 			v.t.Fatal(err)
 		}
-		if ev.Name == "Zoo::pong" && broker.Equal(ev.Args[0], broker.Count(n)) {
-			return true
+		if isAnswer(ev) {
+			return ev, true
 		}
 	}
 }
