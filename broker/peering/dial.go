@@ -72,7 +72,7 @@ func (e *Endpoint) Undial(address string) error {
 	t.stop()
 	ctx, cancel := context.WithTimeoutCause(e.ctx, e.cfg.ByeTimeout, ErrPeerTimeout)
 	defer cancel()
-	for _, l := range *e.registry.peered.Load() {
+	for _, l := range e.registry.peers() {
 		if l.target == t {
 			l.leave(ctx, ErrUndialed)
 		}
@@ -123,7 +123,7 @@ func (e *Endpoint) AwaitPeer(ctx context.Context, address string) (broker.Peer, 
 func (t *target) peering() (*link, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, l := range *t.e.registry.peered.Load() {
+	for _, l := range t.e.registry.peers() {
 		if l.target == t || l.peer.ID == t.other {
 			return l, nil
 		}

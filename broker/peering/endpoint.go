@@ -116,7 +116,7 @@ func (e *Endpoint) changeFilter(change func(map[string]struct{})) error {
 		return nil
 	}
 	e.filter.Store(&f)
-	for _, l := range *e.registry.peered.Load() {
+	for _, l := range e.registry.peers() {
 		l.out.Wake()
 	}
 	return nil
@@ -129,8 +129,8 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 		return err
 	}
 	var frame []byte // shared by all peers
-	for _, l := range *e.registry.peered.Load() {
-		if !l.filter.Load().Matches(topic) {
+	for _, l := range e.registry.routes.Load().subscribers(topic) {
+		if !l.subscribes(topic) {
 			continue
 		}
 		if frame == nil {
@@ -155,7 +155,7 @@ func (e *Endpoint) PublishTo(ctx context.Context, peer uuid.UUID, topic string, 
 	if l == nil {
 		return false, nil
 	}
-	if !l.filter.Load().Matches(topic) {
+	if !l.subscribes(topic) {
 		return true, nil
 	}
 	frame, err := e.encode(uuid.Nil, topic, v)
@@ -255,7 +255,7 @@ func (e *Endpoint) Peers() []PeerInfo {
 		}
 	}
 	e.mu.Unlock()
-	for _, l := range *e.registry.peered.Load() {
+	for _, l := range e.registry.peers() {
 		queued, dropped := l.out.Stats()
 		infos = append(infos, PeerInfo{
 			Peer: l.peer, State: Peered, Since: l.since, Filter: *l.filter.Load(),
@@ -287,7 +287,7 @@ func (e *Endpoint) Flush(ctx context.Context) error {
 
 // each calls f for all peers at once and returns the first error.
 func (e *Endpoint) each(f func(*link) error) error {
-	peers := *e.registry.peered.Load()
+	peers := e.registry.peers()
 	errs := make([]error, len(peers))
 	var wg sync.WaitGroup
 	for i, l := range peers {
@@ -333,7 +333,7 @@ func (e *Endpoint) stop() {
 	}
 	e.mu.Unlock()
 	e.registry.close()
-	peers := *e.registry.peered.Load()
+	peers := e.registry.peers()
 	e.failLinks(func(l *link) bool { return !slices.Contains(peers, l) }, broker.ErrClosed)
 }
 

@@ -233,10 +233,14 @@ func (l *link) run() (wasPeered bool, err error) {
 	return true, err
 }
 
+// setFilter notes what the peer wants.
 func (l *link) setFilter(f broker.Filter) {
 	minimal := broker.NewFilter(f...)
 	l.filter.Store(&minimal)
 }
+
+// subscribes reports whether the peer wants topic.
+func (l *link) subscribes(topic string) bool { return l.filter.Load().Matches(topic) }
 
 // ping sends a ping and waits for its pong, which proves that the peer has got
 // all that was queued before.

@@ -176,6 +176,7 @@ func (l *link) receiveFilter(f broker.Filter) broker.Notice {
 	if now.Equal(before) {
 		return nil
 	}
+	l.e.registry.reroute()
 	return broker.PeerSubscribed{Peer: l.peer, Filter: slices.Clone(now)}
 }
 

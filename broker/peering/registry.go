@@ -17,8 +17,8 @@ import (
 type registry struct {
 	max int // peers, not counting those that we dial
 
-	// peered is replaced, never changed: to publish takes no lock.
-	peered atomic.Pointer[[]*link]
+	// routes are replaced under mu, so to publish need not wait for it.
+	routes atomic.Pointer[routes]
 
 	mu      sync.Mutex
 	closing bool
@@ -35,7 +35,7 @@ type claim struct {
 
 func newRegistry(max int) *registry {
 	r := &registry{max: max, claims: make(map[uuid.UUID]*claim), changed: make(chan struct{})}
-	r.peered.Store(new([]*link))
+	r.routes.Store(new(routes))
 	return r
 }
 
@@ -71,8 +71,7 @@ func (r *registry) add(l *link) {
 		held.resume <- wire.Redundant
 	}
 	c.waiting = nil
-	peered := append(slices.Clone(*r.peered.Load()), l)
-	r.peered.Store(&peered)
+	r.routes.Store(&routes{peers: append(slices.Clone(r.peers()), l)})
 	r.signal()
 }
 
@@ -82,10 +81,20 @@ func (r *registry) remove(l *link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claims[l.claimed].peered = false
-	peered := slices.DeleteFunc(slices.Clone(*r.peered.Load()), func(o *link) bool { return o == l })
-	r.peered.Store(&peered)
+	peers := slices.DeleteFunc(slices.Clone(r.peers()), func(o *link) bool { return o == l })
+	r.routes.Store(&routes{peers: peers})
 	r.signal()
 }
+
+// reroute forgets who subscribes to what.
+func (r *registry) reroute() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.routes.Store(&routes{peers: r.peers()})
+}
+
+// peers returns those that we are peered with, not to be changed.
+func (r *registry) peers() []*link { return r.routes.Load().peers }
 
 // release forgets l. If it did not get to be peered, the first of those that
 // were held goes on in its place, where Broker lets them wait for ever.
