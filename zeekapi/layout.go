@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/zeekwire/zeekwire/broker"
 )
 
@@ -41,25 +43,27 @@ func (c Configuration) Members() ([]Member, error) {
 }
 
 // Layout is all members of a cluster as text: sorted by name, a line for each,
-// with name, role, host, port and metrics port, "-" where there is none.
+// with name, role, host, port and metrics port, "-" where there is none. Two
+// clusters have the same layout if and only if they have the same members.
 //
-// Every agent of a cluster gets it. A hundred times a hundred machines are not
-// few, and as records the members would take ten times as long to read.
+// Every agent of a cluster gets it, and as text nobody need read it who only
+// passes it on: a thousand times a thousand machines are many.
 type Layout string
 
 // NewLayout returns the layout of a cluster. It fails if two members have the
-// same name, or one has a name that is no word in a line.
+// same name, or if one has a bad name, an unknown role or a port of unknown
+// protocol.
 func NewLayout(members []Member) (Layout, error) {
 	members = slices.Clone(members)
 	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
 	var b strings.Builder
 	previous := ""
 	for _, m := range members {
-		if m.Name == "" || strings.ContainsAny(m.Name, " \n") {
-			return "", fmt.Errorf("zeekapi: layout: name %q: want a word in a line", m.Name)
+		if err := m.check(); err != nil {
+			return "", err
 		}
 		if m.Name == previous {
-			return "", fmt.Errorf("zeekapi: layout: two nodes have the name %s", m.Name)
+			return "", fmt.Errorf("two nodes have the name %s", m.Name)
 		}
 		previous = m.Name
 		b.WriteString(m.Name)
@@ -84,6 +88,20 @@ func NewLayout(members []Member) (Layout, error) {
 	return Layout(b.String()), nil
 }
 
+// check says what keeps a member from being in a layout.
+func (m Member) check() error {
+	if err := CheckName(m.Name); err != nil {
+		return fmt.Errorf("node %w", err)
+	}
+	if !m.Role.Valid() {
+		return fmt.Errorf("node %s has the unknown role %q", m.Name, m.Role)
+	}
+	if !m.Port.Protocol.Valid() || !m.MetricsPort.Protocol.Valid() {
+		return fmt.Errorf("node %s has a port of unknown protocol", m.Name)
+	}
+	return nil
+}
+
 // nothing stands for what a member does not have.
 const nothing = "-"
 
@@ -106,6 +124,22 @@ func (l Layout) Members() ([]Member, error) {
 	return members, nil
 }
 
+// Member returns the member of that name. It reads no other.
+func (l Layout) Member(name string) (Member, error) {
+	if err := CheckName(name); err != nil {
+		return Member{}, fmt.Errorf("node %w", err)
+	}
+	text, start := string(l), name+" " // of a line: a name has no space in it
+	if !strings.HasPrefix(text, start) {
+		end := strings.Index(text, "\n"+start) // of the line before
+		if end < 0 {
+			return Member{}, fmt.Errorf("node %s is not in the layout of its cluster", name)
+		}
+		text = text[end+1:]
+	}
+	return parseMember(text[:strings.IndexByte(text, '\n')+1])
+}
+
 func parseMember(line string) (m Member, err error) {
 	line, complete := strings.CutSuffix(line, "\n")
 	if !complete {
@@ -117,8 +151,8 @@ func parseMember(line string) (m Member, err error) {
 		return f
 	}
 	m.Name, m.Role = field(), ClusterRole(field())
-	if !m.Role.Valid() {
-		return m, fmt.Errorf("node %s has the unknown role %q", m.Name, m.Role)
+	if err := m.check(); err != nil {
+		return m, err
 	}
 	if host := field(); host != nothing {
 		if m.Host, err = netip.ParseAddr(host); err != nil {
@@ -136,4 +170,31 @@ func parseMember(line string) (m Member, err error) {
 		return m, fmt.Errorf("%q is too much", line)
 	}
 	return m, nil
+}
+
+// PackedLayout is a layout as it travels, in a block of S2: what a thousand
+// agents get about a thousand nodes is a third of the text.
+type PackedLayout string
+
+// MaxLayoutSize is the largest layout that is unpacked, in bytes.
+const MaxLayoutSize = 16 << 20
+
+// Pack packs l.
+func (l Layout) Pack() PackedLayout { return PackedLayout(s2.EncodeBetter(nil, []byte(l))) }
+
+// Unpack returns the layout, which it does not read.
+func (p PackedLayout) Unpack() (Layout, error) {
+	block := []byte(p)
+	size, err := s2.DecodedLen(block)
+	if err != nil {
+		return "", fmt.Errorf("zeekapi: layout: %w", err)
+	}
+	if size > MaxLayoutSize {
+		return "", fmt.Errorf("zeekapi: layout: %d bytes, limit is %d", size, MaxLayoutSize)
+	}
+	text, err := s2.Decode(nil, block)
+	if err != nil {
+		return "", fmt.Errorf("zeekapi: layout: %w", err)
+	}
+	return Layout(text), nil
 }

@@ -49,7 +49,9 @@ func TestLayoutRefuses(t *testing.T) {
 		{{Name: "", Role: RoleWorker}},
 		{{Name: "a b", Role: RoleWorker}},
 		{{Name: "a\nb", Role: RoleWorker}},
-		{{Name: "a", Role: RoleWorker}, {Name: "b"}, {Name: "a"}},
+		{{Name: "a"}},
+		{{Name: "a", Role: RoleWorker, Port: broker.Port{Protocol: 9}}},
+		{{Name: "a", Role: RoleWorker}, {Name: "b", Role: RoleProxy}, {Name: "a", Role: RoleProxy}},
 	} {
 		if l, err := NewLayout(members); err == nil {
 			t.Errorf("layout of %v is %q", members, l)
@@ -60,8 +62,8 @@ func TestLayoutRefuses(t *testing.T) {
 		good + "b WORKER - - -":            "line 2: it has no end",
 		good + "b":                         "line 2: it has no end",
 		good + good:                        "line 2: a does not come after a",
-		good + "\n":                        `line 2: node  has the unknown role ""`,
-		" WORKER - - -\n":                  "line 1:  does not come after ",
+		good + "\n":                        "line 2: node name is empty",
+		" WORKER - - -\n":                  "line 1: node name is empty",
 		"a BOSS - - -\n":                   `line 1: node a has the unknown role "BOSS"`,
 		"a WORKER host - -\n":              `line 1: ParseAddr("host"): unable to parse IP`,
 		"a WORKER - 7 -\n":                 "line 1: ",
@@ -72,6 +74,53 @@ func TestLayoutRefuses(t *testing.T) {
 		_, err := Layout(text).Members()
 		if err == nil || !strings.HasPrefix(err.Error(), "zeekapi: layout: "+want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestLayoutMember(t *testing.T) {
+	const layout = Layout("a WORKER - - -\nab PROXY 10.0.0.1 7/tcp -\nb BOSS - - -\nWORKER MANAGER - - -\nlast LOGGER - - -")
+	for name, want := range map[string]string{
+		"a": "", "ab": "", "WORKER": "",
+		"":         "node name is empty",
+		"a WORKER": `node name "a WORKER": want printable`,
+		"a\nab":    `node name "a\nab": want printable`,
+		"x":        "node x is not in the layout of its cluster",
+		"PROXY":    "node PROXY is not in the layout of its cluster",
+		"b":        `node b has the unknown role "BOSS"`,
+		"last":     "it has no end",
+	} {
+		m, err := layout.Member(name)
+		switch {
+		case want == "" && (err != nil || m.Name != name):
+			t.Errorf("%q: %v, %v", name, m, err)
+		case want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)):
+			t.Errorf("%q: %v, want %s", name, err, want)
+		}
+	}
+}
+
+func TestPackedLayout(t *testing.T) {
+	const line = "worker-0000001 WORKER 10.0.0.1 2200/tcp 9000/tcp\n"
+	for _, l := range []Layout{"", line, Layout(strings.Repeat(line, 1000))} {
+		packed := l.Pack()
+		if got, err := packed.Unpack(); got != l || err != nil {
+			t.Errorf("%d bytes unpack to %d: %v", len(l), len(got), err)
+		}
+		if len(l) > 1000 && len(packed) > len(l)/3 {
+			t.Errorf("%d bytes are packed into %d", len(l), len(packed))
+		}
+	}
+	large := Layout(make([]byte, MaxLayoutSize+1)).Pack()
+	for packed, want := range map[PackedLayout]string{
+		"":                   "zeekapi: layout: s2: corrupt input",
+		"\x05a":              "zeekapi: layout: s2: corrupt input",
+		line:                 "zeekapi: layout: s2: corrupt input",
+		large:                "zeekapi: layout: 16777217 bytes, limit is 16777216",
+		large[:len(large)/2]: "zeekapi: layout: 16777217 bytes, limit is 16777216",
+	} {
+		if _, err := packed.Unpack(); err == nil || err.Error() != want {
+			t.Errorf("%.20q: %v, want %s", packed, err, want)
 		}
 	}
 }
@@ -95,6 +144,25 @@ func FuzzLayout(f *testing.F) {
 		back, err := layout.Members()
 		if err != nil || !slices.Equal(back, members) {
 			t.Errorf("%q: read as %v, written as %q: %v", text, members, layout, err)
+		}
+		for _, want := range members {
+			if m, err := layout.Member(want.Name); m != want || err != nil {
+				t.Errorf("%q: %s is %v, %v, want %v", layout, want.Name, m, err, want)
+			}
+		}
+	})
+}
+
+// FuzzUnpack: what can be unpacked is packed to the same.
+func FuzzUnpack(f *testing.F) {
+	f.Add(string(Layout("a WORKER - - -\nb MANAGER 10.0.0.1 2200/tcp 9101/tcp\n").Pack()))
+	f.Fuzz(func(t *testing.T, block string) {
+		layout, err := PackedLayout(block).Unpack()
+		if err != nil {
+			return
+		}
+		if back, err := layout.Pack().Unpack(); back != layout || err != nil {
+			t.Errorf("%d bytes are %d after another packing: %v", len(layout), len(back), err)
 		}
 	})
 }

@@ -295,10 +295,10 @@ type (
 	// It is answered with AgentDeployResponse.
 	AgentDeployNodesRequest struct {
 		ReqID
-		Config string `zeek:"config"` // ID of the configuration
-		Nodes  []Node `zeek:"nodes"`  // of the instance, by name
-		Layout Layout `zeek:"layout"` // of the cluster, with those nodes
-		Force  bool   `zeek:"force"`
+		Config string       `zeek:"config"` // ID of the configuration
+		Nodes  []Node       `zeek:"nodes"`  // of the instance, by name
+		Layout PackedLayout `zeek:"layout"` // of the cluster, with those nodes
+		Force  bool         `zeek:"force"`
 	}
 
 	// AgentStatusRequest asks for the nodes of the instance in detail.

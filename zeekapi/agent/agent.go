@@ -93,7 +93,7 @@ func (c Config) validate() error {
 	case len(c.Dialects) == 0:
 		return errors.New("agent: no dialects")
 	}
-	if err := checkName(c.Name); err != nil {
+	if err := zeekapi.CheckName(c.Name); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
 	return nil
@@ -252,11 +252,12 @@ func (r *runner) carryOut(ctx context.Context, out Output) []Input {
 			c.Check(out.Nodes)
 			return nil
 		}
-		var fine []Input
+		var checked []Input
 		for _, n := range out.Nodes {
-			fine = append(fine, Launched{launch.Checked{Node: n}})
+			_, err := n.Layout.Members()
+			checked = append(checked, Launched{launch.Checked{Node: n, Err: err}})
 		}
-		return fine
+		return checked
 	case Start:
 		r.Log.Debug().Str("node", out.Node.Name).Str("role", string(out.Node.Role)).Msg("starting node")
 		r.Launcher.Start(out.Node)

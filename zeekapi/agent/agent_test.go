@@ -243,16 +243,25 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 }
 
 // An agent takes what one of an earlier version saved.
-func TestStateOfVersion1(t *testing.T) {
+func TestStateOfEarlierVersions(t *testing.T) {
 	dir := t.TempDir()
 	config := configuration("c1", "w", "other/v")
-	saved, err := json.Marshal(map[string]any{"version": 1, "config": config})
+	members, err := config.Members()
 	if err != nil {
 		t.Fatal(err)
 	}
+	saved := func(content map[string]any) string {
+		text, err := json.Marshal(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
 	for text, want := range map[string]Past{
-		string(saved):                    {Known: true, Assignment: assigned(config)},
-		`{"version": 1, "config": null}`: {Known: true},
+		saved(map[string]any{"version": 1, "config": config}):                                                                           {Known: true, Assignment: assigned(config)},
+		saved(map[string]any{"version": 2, "assignment": map[string]any{"ID": "c1", "Nodes": config.NodesOn("i"), "Cluster": members}}): {Known: true, Assignment: assigned(config)},
+		`{"version": 1, "config": null}`:     {Known: true},
+		`{"version": 2, "assignment": null}`: {Known: true},
 	} {
 		state := newStateFile(dir, "i")
 		if err := os.MkdirAll(filepath.Dir(state.path), 0o755); err != nil {
@@ -311,11 +320,13 @@ func TestRunFails(t *testing.T) {
 		{"no dialects", "", func(c *Config) { c.Dialects = nil }, "agent: no dialects"},
 		{"bad name", "", func(c *Config) { c.Name = "a/b" }, `agent: name "a/b": want printable characters`},
 		{"saved state is no JSON", "x", func(*Config) {}, "i.json: invalid character 'x'"},
-		{"saved state of a later version", `{"version": 3}`, func(*Config) {}, "i.json has version 3, want 2"},
+		{"saved state of a later version", `{"version": 4}`, func(*Config) {}, "i.json has version 4, want 3"},
+		{"saved state has a bad layout", `{"version": 3, "assignment": {"ID": "c", "Layout": "w WORKER\n"}}`, func(*Config) {},
+			`i.json: configuration c: zeekapi: layout: line 1: `},
 		{"saved state has no role", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w"}]}}`, func(*Config) {},
-			`agent: configuration c: node w has the unknown role ""`},
+			`i.json: configuration c: node w has the unknown role ""`},
 		{"saved state has an odd port", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w", "Role": "WORKER", "Port": {"Number": 1, "Protocol": 9}}]}}`, func(*Config) {},
-			`agent: configuration c: node w has a port of unknown protocol`},
+			`i.json: configuration c: node w has a port of unknown protocol`},
 		{"saved state has an odd state", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w", "Role": "WORKER"}], "Nodes": [{"Name": "w", "Instance": "i", "Role": "WORKER", "State": "odd"}]}}`, func(*Config) {},
 			`agent: configuration c: node w has the unknown state "odd"`},
 		{"saved state makes no sense", `{"version": 2, "assignment": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER"}]}}`, func(*Config) {},
@@ -339,7 +350,9 @@ func TestRunFails(t *testing.T) {
 			}
 			c := good
 			tt.change(&c)
-			if err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), tt.want) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // if it does not fail
+			defer cancel()
+			if err := Run(ctx, c); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 		})

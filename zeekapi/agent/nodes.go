@@ -58,7 +58,7 @@ func (m *Machine) adopt(now time.Time, a *Assignment, anew bool) {
 			m.nodes[want.Name] = n
 		}
 		if n.have != nil && n.have.Equal(want) {
-			want.Cluster = n.have.Cluster // makes it quick to find that out again
+			want.Layout = n.have.Layout // the same memory makes it quick to find that out again
 		}
 		n.want = &want
 		n.restarts = 0

@@ -36,7 +36,7 @@ func (m *Machine) deployRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.A
 func (m *Machine) deployNodesRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.AgentDeployNodesRequest) {
 	a := &Assignment{ID: req.Config, Nodes: req.Nodes}
 	var err error
-	if a.Cluster, err = req.Layout.Members(); err == nil {
+	if a.Layout, err = req.Layout.Unpack(); err == nil {
 		err = a.check(m.self.Name)
 	}
 	m.deployAssignment(now, d, req.ReqID, a, err, req.Force)

@@ -19,16 +19,20 @@ type stateFile struct{ agent, path, nodes string }
 // A version is raised when the content changes in a way that an older agent
 // must not misread.
 const (
-	stateVersion = 2
+	stateVersion = 3
 	nodesVersion = 1
 )
 
 type (
 	savedState struct {
-		Version    int         `json:"version"`
-		Assignment *Assignment `json:"assignment"`
+		Version    int              `json:"version"`
+		Assignment *savedAssignment `json:"assignment"`
 
 		Config *zeekapi.Configuration `json:"config,omitempty"` // in version 1, instead
+	}
+	savedAssignment struct {
+		Assignment
+		Cluster []zeekapi.Member `json:",omitempty"` // in version 2, instead of the layout
 	}
 	savedNodes struct {
 		Version int                 `json:"version"`
@@ -52,19 +56,48 @@ func (f stateFile) load() (Past, error) {
 	if err == nil && known {
 		err = wantVersion(f.path, s.Version, 1, stateVersion)
 	}
-	if err == nil && s.Version == 1 && s.Config != nil {
-		if s.Assignment, err = assign(*s.Config, f.agent); err != nil {
-			err = fmt.Errorf("agent: saved state %s: configuration %s: %w", f.path, s.Config.ID, err)
-		}
-	}
 	if err != nil {
 		return Past{}, err
 	}
-	return Past{Known: known, Assignment: s.Assignment}, nil
+	a, err := s.assignment(f.agent)
+	if err != nil {
+		return Past{}, fmt.Errorf("agent: saved state %s: %w", f.path, err)
+	}
+	return Past{Known: known, Assignment: a}, nil
+}
+
+// assignment returns what was saved, nil for nothing. A layout that cannot be
+// read any more is found now and not when nodes start.
+func (s savedState) assignment(instance string) (*Assignment, error) {
+	if s.Version == 1 && s.Config != nil {
+		a, err := assign(*s.Config, instance)
+		if err != nil {
+			return nil, fmt.Errorf("configuration %s: %w", s.Config.ID, err)
+		}
+		return a, nil
+	}
+	if s.Assignment == nil {
+		return nil, nil
+	}
+	a := s.Assignment.Assignment
+	var err error
+	if s.Version == 2 {
+		a.Layout, err = zeekapi.NewLayout(s.Assignment.Cluster)
+	} else {
+		_, err = a.Layout.Members()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", a.ID, err)
+	}
+	return &a, nil
 }
 
 func (f stateFile) save(a *Assignment) error {
-	return write(f.path, savedState{Version: stateVersion, Assignment: a})
+	s := savedState{Version: stateVersion}
+	if a != nil {
+		s.Assignment = &savedAssignment{Assignment: *a}
+	}
+	return write(f.path, s)
 }
 
 // recall returns what an earlier agent remembered of nodes.

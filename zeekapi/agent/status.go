@@ -73,7 +73,7 @@ func (m *Machine) Nodes() []zeekapi.NodeDetail {
 }
 
 func (m *Machine) logsRequest(d *zeekapi.Dialect, req zeekapi.AgentLogsRequest) {
-	if err := checkName(req.Node); err != nil { // it becomes part of a path
+	if err := zeekapi.CheckName(req.Node); err != nil { // it becomes part of a path
 		m.publish(d, zeekapi.AgentLogsResponse{ReqID: req.ReqID, Result: m.failure(req.ID, "no node %q on instance %s", req.Node, m.self.Name)})
 		return
 	}

@@ -23,7 +23,7 @@ type plan struct {
 	config  zeekapi.Configuration
 	content content
 	nodes   map[string][]zeekapi.Node // by instance, each by name; nil for one without
-	layout  zeekapi.Layout            // "": there can be none
+	layout  zeekapi.PackedLayout      // "": there can be none
 }
 
 // makePlan fills in the addresses of c. That of an unchanged cluster costs
@@ -83,7 +83,9 @@ func newPlan(c zeekapi.Configuration) *plan {
 		slices.SortFunc(nodes, func(a, b zeekapi.Node) int { return cmp.Compare(a.Name, b.Name) })
 	}
 	if members, err := c.Members(); err == nil {
-		p.layout, _ = zeekapi.NewLayout(members) // "" for one that cannot be
+		if l, err := zeekapi.NewLayout(members); err == nil {
+			p.layout = l.Pack()
+		}
 	}
 	return p
 }

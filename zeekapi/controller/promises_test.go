@@ -317,7 +317,7 @@ func (s *simulation) checkEnd() {
 			s.failf("in the end %s runs %q instead of %s; %d are ready, pending %v",
 				a.name, a.running, target.ID, len(s.machine.Ready()), slices.Collect(maps.Keys(s.pending)))
 		case a.layout != "" && a.layout != layout:
-			s.failf("in the end %s runs %s with another layout than is deployed:\n%s\n%s", a.name, target.ID, a.layout, layout)
+			s.failf("in the end %s runs %s with another layout than is deployed", a.name, target.ID)
 		case a.layout == "" && !same[at] && !slices.Equal(a.instances, deployed.Instances):
 			s.failf("in the end %s runs %s with other addresses than are deployed:\n%v\n%v", a.name, target.ID, a.instances, deployed.Instances)
 		default:

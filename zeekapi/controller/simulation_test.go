@@ -89,7 +89,7 @@ type simAgent struct {
 	keeps     bool               // what it runs, when it restarts
 	running   string             // ID of the configuration
 	instances []zeekapi.Instance // as it was told, or
-	layout    zeekapi.Layout
+	layout    zeekapi.PackedLayout
 	told      int // the last message that it took that changes that
 }
 
@@ -472,7 +472,7 @@ func (a *simAgent) run(msg zeekapi.Message) {
 }
 
 // layoutOf is what the nodes of c know of each other.
-func layoutOf(c zeekapi.Configuration) zeekapi.Layout {
+func layoutOf(c zeekapi.Configuration) zeekapi.PackedLayout {
 	members, err := c.Members()
 	if err != nil {
 		panic(err)
@@ -481,7 +481,7 @@ func layoutOf(c zeekapi.Configuration) zeekapi.Layout {
 	if err != nil {
 		panic(err)
 	}
-	return layout
+	return layout.Pack()
 }
 
 func (a *simAgent) nodes(id string) zeekapi.Message {

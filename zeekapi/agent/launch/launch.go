@@ -76,8 +76,8 @@ type Running struct {
 
 // Checker is a Launcher that can tell whether nodes could run.
 type Checker interface {
-	// Check looks for what would keep these nodes from running together,
-	// without starting or stopping any. Those among them that run are about to
+	// Check looks for what would keep these nodes from running together, such
+	// as a layout that cannot be read, without starting or stopping any. Those among them that run are about to
 	// be replaced. Each is answered for with a Checked event, in limited time.
 	// It does not block.
 	Check([]Node)
@@ -177,8 +177,16 @@ func (Upgraded) event() {}
 type Node struct {
 	zeekapi.Node
 
-	// Cluster is the whole cluster with the node itself, sorted by name.
-	Cluster []zeekapi.Member
+	// Layout is that of the whole cluster, with the node itself. Before a check
+	// nobody has read it.
+	Layout zeekapi.Layout
+}
+
+// Members returns the whole cluster with the node itself, by name. It returns
+// nil if the layout cannot be read, which a check has said then.
+func (n Node) Members() []zeekapi.Member {
+	members, _ := n.Layout.Members()
+	return members
 }
 
 // Equal reports whether a node that runs as n may stay when it should run as
@@ -191,19 +199,13 @@ func (n Node) Equal(o Node) bool {
 		maps.Equal(n.Env, o.Env) &&
 		(n.CPUAffinity == nil) == (o.CPUAffinity == nil) &&
 		(n.CPUAffinity == nil || *n.CPUAffinity == *o.CPUAffinity) &&
-		sameCluster(n.Cluster, o.Cluster)
+		n.Layout == o.Layout
 }
 
-// sameCluster looks first whether the two are one: agents compare nodes with
-// what they run as all the time, and clusters may be large.
-func sameCluster(a, b []zeekapi.Member) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
-}
-
-// Manager returns the name of the cluster's manager, the first if there are
+// Manager returns the name of the manager of a cluster, the first if there are
 // several, and "" if there is none.
-func (n Node) Manager() string {
-	for _, m := range n.Cluster {
+func Manager(cluster []zeekapi.Member) string {
+	for _, m := range cluster {
 		if m.Role == zeekapi.RoleManager {
 			return m.Name
 		}

@@ -22,7 +22,7 @@ func node() launch.Node {
 			Name: "w", Instance: "i", Role: zeekapi.RoleWorker, Scripts: []string{"a", "b"},
 			Env: map[string]string{"X": "y"}, CPUAffinity: &cpu,
 		},
-		Cluster: []zeekapi.Member{{Name: "w", Role: zeekapi.RoleWorker}},
+		Layout: "w WORKER - - -\n",
 	}
 }
 
@@ -47,8 +47,8 @@ func TestEqual(t *testing.T) {
 		"environment":       func(n *launch.Node) { n.Env = map[string]string{"X": "z"} },
 		"no CPU":            func(n *launch.Node) { n.CPUAffinity = nil },
 		"another CPU":       func(n *launch.Node) { cpu := int64(2); n.CPUAffinity = &cpu },
-		"another member":    func(n *launch.Node) { n.Cluster = append(slices.Clone(n.Cluster), zeekapi.Member{Name: "x"}) },
-		"a member's change": func(n *launch.Node) { n.Cluster = []zeekapi.Member{{Name: "w", Role: zeekapi.RoleProxy}} },
+		"another member":    func(n *launch.Node) { n.Layout += "x WORKER - - -\n" },
+		"a member's change": func(n *launch.Node) { n.Layout = "w WORKER - 7/tcp -\n" },
 	}
 	for want, changes := range map[bool]map[string]func(*launch.Node){true: same, false: other} {
 		for name, change := range changes {
@@ -63,11 +63,11 @@ func TestEqual(t *testing.T) {
 
 func TestManager(t *testing.T) {
 	n := node()
-	if got := n.Manager(); got != "" {
+	if got := launch.Manager(n.Members()); got != "" {
 		t.Errorf("got %q", got)
 	}
-	n.Cluster = append(n.Cluster, zeekapi.Member{Name: "m", Role: zeekapi.RoleManager})
-	if got := n.Manager(); got != "m" {
+	n.Layout = "m MANAGER - 7/tcp -\n" + n.Layout
+	if got := launch.Manager(n.Members()); got != "m" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -295,12 +296,7 @@ func (n *node) value(id string) (any, bool) {
 	case "Cluster::nodes":
 		return n.clusterNodes(), true
 	case "Cluster::manager_is_logger":
-		for _, m := range n.Cluster {
-			if m.Role == zeekapi.RoleLogger {
-				return false, true
-			}
-		}
-		return true, true
+		return !slices.ContainsFunc(n.Members(), func(m zeekapi.Member) bool { return m.Role == zeekapi.RoleLogger }), true
 	case "Telemetry::metrics_port":
 		return jsonPort(n.MetricsPort), true
 	}
@@ -324,11 +320,13 @@ type (
 )
 
 func (n *node) clusterNodes() map[string]clusterNode {
-	nodes := make(map[string]clusterNode, len(n.Cluster))
-	for _, m := range n.Cluster {
+	members := n.Members()
+	manager := launch.Manager(members)
+	nodes := make(map[string]clusterNode, len(members))
+	for _, m := range members {
 		c := clusterNode{Type: "Cluster::" + string(m.Role), IP: m.Host.String(), Port: jsonPort(m.Port)}
 		if m.Role != zeekapi.RoleManager {
-			c.Manager = n.Manager()
+			c.Manager = manager
 		}
 		if m.MetricsPort.Number != 0 {
 			c.Metrics = jsonPort(m.MetricsPort)

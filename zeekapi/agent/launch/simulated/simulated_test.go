@@ -3,7 +3,6 @@ package simulated_test
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,11 +33,8 @@ func next[E launch.Event](t *testing.T, l launch.Launcher) E {
 
 func node(name, behaviour string) launch.Node {
 	return launch.Node{
-		Node: zeekapi.Node{Name: name, Role: zeekapi.RoleWorker, MetricsPort: broker.TCP(9001), Env: map[string]string{simulated.Env: behaviour}},
-		Cluster: []zeekapi.Member{
-			{Name: "m", Role: zeekapi.RoleManager, Host: netip.MustParseAddr("10.0.0.1"), Port: broker.TCP(2200)},
-			{Name: name, Role: zeekapi.RoleWorker, Host: netip.MustParseAddr("10.0.0.1"), MetricsPort: broker.TCP(9001)},
-		},
+		Node:   zeekapi.Node{Name: name, Role: zeekapi.RoleWorker, MetricsPort: broker.TCP(9001), Env: map[string]string{simulated.Env: behaviour}},
+		Layout: zeekapi.Layout("m MANAGER 10.0.0.1 2200/tcp -\n" + name + " WORKER 10.0.0.1 - 9001/tcp\n"),
 	}
 }
 

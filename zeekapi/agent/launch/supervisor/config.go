@@ -26,6 +26,7 @@ type setup struct {
 // leaves standard output and error to the Supervisor, which can tell what was
 // written there.
 func (s setup) config(n launch.Node) control.NodeConfig {
+	members := n.Members()
 	c := control.NodeConfig{
 		Name:        n.Name,
 		Interface:   n.Interface,
@@ -34,10 +35,10 @@ func (s setup) config(n launch.Node) control.NodeConfig {
 		UserScripts: append(slices.Clone(n.Scripts), s.scripts.Node),
 		Env:         s.agent.Environment(),
 		CPUAffinity: n.CPUAffinity,
-		Cluster:     make(map[string]control.Endpoint, len(n.Cluster)),
+		Cluster:     make(map[string]control.Endpoint, len(members)),
 	}
 	maps.Copy(c.Env, n.Env)
-	for _, m := range n.Cluster {
+	for _, m := range members {
 		p := m.Port
 		if p.Number == 0 {
 			p = broker.Port{Protocol: broker.ProtocolUnknown}

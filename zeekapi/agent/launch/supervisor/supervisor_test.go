@@ -16,7 +16,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
-	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/membus"
 	"github.com/zeekwire/zeekwire/broker/recording"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -34,10 +33,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func member(name string, all ...string) launch.Node {
 	n := launch.Node{Node: zeekapi.Node{Name: name, Instance: "i", Role: role(name), Scripts: []string{"local"}, Env: map[string]string{"K": "v"}}}
 	for i, other := range all {
-		n.Cluster = append(n.Cluster, zeekapi.Member{
-			Name: other, Role: role(other), Host: netip.MustParseAddr("10.0.0.1"),
-			Port: broker.TCP(uint16(2200 + i)), MetricsPort: broker.TCP(uint16(9000 + i)),
-		})
+		n.Layout += zeekapi.Layout(fmt.Sprintf("%s %s 10.0.0.1 %d/tcp %d/tcp\n", other, role(other), 2200+i, 9000+i))
 	}
 	return n
 }
@@ -399,13 +395,16 @@ func TestSameAsZeeksAgent(t *testing.T) {
 			if n.Name != create.Node.Name {
 				continue
 			}
-			node := launch.Node{Node: n}
-			for _, m := range config.Nodes {
-				home, _ := config.Instance(m.Instance)
-				node.Cluster = append(node.Cluster, zeekapi.Member{Name: m.Name, Role: m.Role, Host: home.Host, Port: m.Port, MetricsPort: m.MetricsPort})
+			members, err := config.Members()
+			if err != nil {
+				t.Fatal(err)
+			}
+			layout, err := zeekapi.NewLayout(members)
+			if err != nil {
+				t.Fatal(err)
 			}
 			compared++
-			if want := s.config(node); !s.same(create.Node, want) {
+			if want := s.config(launch.Node{Node: n, Layout: layout}); !s.same(create.Node, want) {
 				t.Errorf("%s at %v: %+v is not the same as %+v", ev.File, ev.At, create.Node, want)
 			}
 		}

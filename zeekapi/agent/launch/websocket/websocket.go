@@ -18,7 +18,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -143,11 +142,11 @@ func webSocketAt(port string) way {
 
 // muteWay is that to a node that only shows that it runs, by listening.
 func muteWay(n launch.Node) way {
-	i := slices.IndexFunc(n.Cluster, func(m zeekapi.Member) bool { return m.Name == n.Name })
-	if i < 0 {
+	m, err := n.Layout.Member(n.Name)
+	if err != nil {
 		return way{mute: true}
 	}
-	return way{net.JoinHostPort(n.Cluster[i].Host.String(), strconv.Itoa(int(n.Port.Number))), true}
+	return way{net.JoinHostPort(m.Host.String(), strconv.Itoa(int(n.Port.Number))), true}
 }
 
 // freePort returns a port that is free right now. If it is not any more when

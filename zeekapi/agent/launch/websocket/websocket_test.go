@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -264,7 +263,7 @@ func TestMuteNode(t *testing.T) {
 
 func logger(name string, port broker.Port) launch.Node {
 	return launch.Node{
-		Node:    zeekapi.Node{Name: name, Role: zeekapi.RoleLogger, Port: port},
-		Cluster: []zeekapi.Member{{Name: name, Role: zeekapi.RoleLogger, Host: netip.MustParseAddr("127.0.0.1"), Port: port}},
+		Node:   zeekapi.Node{Name: name, Role: zeekapi.RoleLogger, Port: port},
+		Layout: zeekapi.Layout(fmt.Sprintf("%s LOGGER 127.0.0.1 %s -\n", name, port)),
 	}
 }

@@ -80,21 +80,25 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 	return results
 }
 
-// checkCluster looks for what has no port though Zeek would connect to it by
+// checkCluster reads the layout and looks for what has no port though Zeek would connect to it by
 // Broker: the node itself, which nobody would reach, or another, which would
 // end the node.
 func (l *Launcher) checkCluster(n launch.Node) error {
+	members, err := n.Layout.Members()
+	if err != nil {
+		return err
+	}
 	if l.backend(n) != Broker {
 		return nil
 	}
 	var wrong []error
-	for _, other := range n.Cluster {
+	for _, other := range members {
 		if dials(n.Role, other.Role) && !listens(other.Port) {
 			wrong = append(wrong, fmt.Errorf("node %s, to which it has to connect, has no TCP port", other.Name))
 		}
 	}
 	dialed := func(m zeekapi.Member) bool { return dials(m.Role, n.Role) }
-	if !listens(n.Port) && slices.ContainsFunc(n.Cluster, dialed) {
+	if !listens(n.Port) && slices.ContainsFunc(members, dialed) {
 		wrong = append(wrong, fmt.Errorf("node %s has no TCP port", n.Name))
 	}
 	return errors.Join(wrong...)
@@ -144,7 +148,7 @@ func (p portClaims) claim(node, what string, port broker.Port) error {
 func (l *Launcher) takenPorts(checked []launch.Node) portClaims {
 	stays := make(map[string]bool)
 	for _, n := range checked {
-		for _, m := range n.Cluster {
+		for _, m := range n.Members() {
 			stays[m.Name] = true
 		}
 	}

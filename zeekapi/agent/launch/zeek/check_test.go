@@ -105,15 +105,14 @@ func TestCheck(t *testing.T) {
 // one of those has no port.
 func TestCheckMissingPorts(t *testing.T) {
 	t.Parallel()
-	cluster := []zeekapi.Member{
-		{Name: "logger", Role: zeekapi.RoleLogger, Port: broker.TCP(1)},
-		{Name: "manager", Role: zeekapi.RoleManager},
-		{Name: "proxy", Role: zeekapi.RoleProxy, Port: broker.Port{Number: 2, Protocol: broker.ProtocolUDP}},
-		{Name: "worker", Role: zeekapi.RoleWorker},
+	const layout = zeekapi.Layout("logger LOGGER - 1/tcp -\nmanager MANAGER - - -\nproxy PROXY - 2/udp -\nworker WORKER - - -\n")
+	cluster, err := layout.Members()
+	if err != nil {
+		t.Fatal(err)
 	}
 	var nodes []launch.Node
 	for _, m := range cluster {
-		nodes = append(nodes, launch.Node{Node: zeekapi.Node{Name: m.Name, Role: m.Role, Port: m.Port}, Cluster: cluster})
+		nodes = append(nodes, launch.Node{Node: zeekapi.Node{Name: m.Name, Role: m.Role, Port: m.Port}, Layout: layout})
 	}
 	manager := "node manager, to which it has to connect, has no TCP port\n"
 	want := map[string]string{
@@ -128,7 +127,7 @@ func TestCheckMissingPorts(t *testing.T) {
 		t.Errorf("without Broker (-want +got):\n%s", diff)
 	}
 	alone := nodes[1]
-	alone.Cluster = cluster[1:2]
+	alone.Layout = "manager MANAGER - - -\n"
 	if diff := cmp.Diff(map[string]string{}, errorsOf(t, start(t, Config{}), alone)); diff != "" {
 		t.Errorf("where nobody connects (-want +got):\n%s", diff)
 	}
@@ -185,7 +184,7 @@ func TestPortsOfNodesThatStay(t *testing.T) {
 	next[launch.Started](t, l)
 	other := node("other", "")
 	other.Port = stays.Port
-	other.Cluster = append(other.Cluster, zeekapi.Member{Name: "stays", Role: zeekapi.RoleWorker, Port: stays.Port})
+	other.Layout += "stays WORKER - 1/tcp -\n"
 	want := map[string]string{"other": "port 1 is also that of node stays"}
 	if diff := cmp.Diff(want, errorsOf(t, l, other)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -21,17 +21,18 @@ import (
 // (Zeek: base/frameworks/cluster/__load__.zeek).
 const layoutFile = "cluster-layout.zeek"
 
-// layout returns the content of a node's layoutFile.
-func layout(n launch.Node, v version) []byte {
+// layout returns the content of the layoutFile of the nodes of an instance.
+func layout(instance string, members []zeekapi.Member, v version) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# The cluster as the agent of %s knows it. Written anew with every start.\n\n", n.Instance)
-	if slices.ContainsFunc(n.Cluster, func(m zeekapi.Member) bool { return m.Role == zeekapi.RoleLogger }) {
+	fmt.Fprintf(&b, "# The cluster as the agent of %s knows it. Written anew with every start.\n\n", instance)
+	manager := launch.Manager(members)
+	if slices.ContainsFunc(members, func(m zeekapi.Member) bool { return m.Role == zeekapi.RoleLogger }) {
 		b.WriteString("redef Cluster::manager_is_logger = F;\n\n")
 	}
 	b.WriteString("redef Cluster::nodes = {\n")
-	for _, m := range n.Cluster {
+	for _, m := range members {
 		fmt.Fprintf(&b, "\t[%s] = [$node_type=Cluster::%s, $ip=%s, $p=%s", quote(m.Name), m.Role, address(m.Host), port(m.Port))
-		if manager := n.Manager(); manager != "" && m.Role != zeekapi.RoleManager {
+		if manager != "" && m.Role != zeekapi.RoleManager {
 			fmt.Fprintf(&b, ", $manager=%s", quote(manager))
 		}
 		if m.MetricsPort.Number != 0 && v.atLeast(7, 0) {

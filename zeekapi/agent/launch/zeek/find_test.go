@@ -1,6 +1,7 @@
 package zeek
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -239,6 +240,31 @@ func TestNotesThatMakeNoSense(t *testing.T) {
 		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
+	}
+}
+
+// Nodes that an older launcher started go on: its notes list the members.
+func TestNoteOfAnOlderLauncher(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "worker")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(map[string]any{
+		"version": 1, "token": "x", "node": map[string]any{"Name": "worker", "Cluster": members("worker")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, noteFile), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, err := readNote(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(node("worker", "").Layout, n.Node.Layout); diff != "" {
+		t.Errorf("layout (-want +got):\n%s", diff)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -74,6 +75,19 @@ func forget(dir string) error {
 	return nil
 }
 
+// formerLayout returns the layout that is a list of members in the notes of
+// older launchers, "" for none.
+func formerLayout(b []byte) zeekapi.Layout {
+	var n struct {
+		Node struct{ Cluster []zeekapi.Member }
+	}
+	if json.Unmarshal(b, &n) != nil {
+		return ""
+	}
+	l, _ := zeekapi.NewLayout(n.Node.Cluster)
+	return l
+}
+
 // readNote reads the note in the directory of the node of that name.
 func readNote(dir string) (note, error) {
 	file := filepath.Join(dir, noteFile)
@@ -84,6 +98,9 @@ func readNote(dir string) (note, error) {
 	var n note
 	if err := json.Unmarshal(b, &n); err != nil {
 		return note{}, fmt.Errorf("%s: %w", file, err)
+	}
+	if n.Node.Layout == "" {
+		n.Node.Layout = formerLayout(b)
 	}
 	switch {
 	case n.Version != noteVersion:

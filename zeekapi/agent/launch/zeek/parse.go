@@ -105,7 +105,7 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 		return zeekapi.NodeOutputs{}, err
 	}
 	defer os.RemoveAll(dir)
-	if err := l.prepare(withoutMetrics(n), dir); err != nil {
+	if err := l.prepare(n, withoutMetrics(n.Members()), dir); err != nil {
 		return zeekapi.NodeOutputs{}, err
 	}
 	cmd := exec.CommandContext(ctx, l.zeek().binary, append([]string{"--parse-only"}, l.parseArgs(n)...)...)
@@ -133,15 +133,14 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	return outputs, err
 }
 
-// withoutMetrics returns a node in a cluster without metrics. Zeek opens its
-// metrics port before it has read the scripts, also if that is all it is to do,
-// but the node that is to be replaced still has it.
-func withoutMetrics(n launch.Node) launch.Node {
-	n.Cluster = slices.Clone(n.Cluster)
-	for i := range n.Cluster {
-		n.Cluster[i].MetricsPort = broker.Port{}
+// withoutMetrics makes a cluster one without metrics. Zeek opens its metrics
+// port before it has read the scripts, also if that is all it is to do, but the
+// node that is to be replaced still has it.
+func withoutMetrics(members []zeekapi.Member) []zeekapi.Member {
+	for i := range members {
+		members[i].MetricsPort = broker.Port{}
 	}
-	return n
+	return members
 }
 
 // limitedBuffer keeps the beginning of what is written to it, where Zeek says

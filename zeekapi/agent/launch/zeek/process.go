@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -34,7 +35,7 @@ var errStatusUnknown = errors.New("it ended, how is not known as an earlier agen
 // run is the life of a node. It ends early when ctx does.
 func (l *Launcher) run(ctx context.Context, n launch.Node) error {
 	l.look(ctx)
-	if err := l.prepare(n, l.nodeDir(n.Name)); err != nil {
+	if err := l.prepare(n, n.Members(), l.nodeDir(n.Name)); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -44,14 +45,14 @@ func (l *Launcher) run(ctx context.Context, n launch.Node) error {
 }
 
 // prepare makes a directory ready to run a node in.
-func (l *Launcher) prepare(n launch.Node, dir string) error {
+func (l *Launcher) prepare(n launch.Node, members []zeekapi.Member, dir string) error {
 	if err := refuse(n); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, layoutFile), layout(n, l.zeek().version), 0o644)
+	return atomicfile.Write(filepath.Join(dir, layoutFile), layout(n.Instance, members, l.zeek().version), 0o644)
 }
 
 // refuse says what is wrong with a node that cannot be put into a directory or

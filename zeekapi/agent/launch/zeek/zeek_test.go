@@ -48,13 +48,17 @@ func start(t *testing.T, c Config) *Launcher {
 }
 
 func node(name, behaviour string) launch.Node {
-	return launch.Node{
-		Node: zeekapi.Node{Name: name, Instance: "i", Role: zeekapi.RoleWorker, Env: map[string]string{"BEHAVIOUR": behaviour}},
-		Cluster: []zeekapi.Member{
-			{Name: "logger", Role: zeekapi.RoleLogger, Host: netip.MustParseAddr("10.0.0.1"), Port: broker.TCP(2200), MetricsPort: broker.TCP(9000)},
-			{Name: "manager", Role: zeekapi.RoleManager, Host: netip.MustParseAddr("2001:db8::1"), Port: broker.TCP(2201)},
-			{Name: name, Role: zeekapi.RoleWorker, Host: netip.MustParseAddr("10.0.0.1")},
-		},
+	n := launch.Node{Node: zeekapi.Node{Name: name, Instance: "i", Role: zeekapi.RoleWorker, Env: map[string]string{"BEHAVIOUR": behaviour}}}
+	n.Layout, _ = zeekapi.NewLayout(members(name)) // none for a bad name
+	return n
+}
+
+// members are the cluster of a worker of that name.
+func members(name string) []zeekapi.Member {
+	return []zeekapi.Member{
+		{Name: "logger", Role: zeekapi.RoleLogger, Host: netip.MustParseAddr("10.0.0.1"), Port: broker.TCP(2200), MetricsPort: broker.TCP(9000)},
+		{Name: "manager", Role: zeekapi.RoleManager, Host: netip.MustParseAddr("2001:db8::1"), Port: broker.TCP(2201)},
+		{Name: name, Role: zeekapi.RoleWorker, Host: netip.MustParseAddr("10.0.0.1")},
 	}
 }
 
@@ -451,13 +455,11 @@ func TestAgentAddress(t *testing.T) {
 }
 
 func TestLayout(t *testing.T) {
-	n := node(`work"er`, "")
-	noLogger := n
-	noLogger.Cluster = n.Cluster[1:]
+	members := members(`work"er`) // a name that no check would pass
 	for file, got := range map[string][]byte{
-		"layout-7.0.zeek":       layout(n, version{7, 0}),
-		"layout-6.2.zeek":       layout(n, version{6, 2}),
-		"layout-no-logger.zeek": layout(noLogger, version{8, 0}),
+		"layout-7.0.zeek":       layout("i", members, version{7, 0}),
+		"layout-6.2.zeek":       layout("i", members, version{6, 2}),
+		"layout-no-logger.zeek": layout("i", members[1:], version{8, 0}),
 	} {
 		golden := filepath.Join("testdata", file)
 		if *update {
