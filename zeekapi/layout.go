@@ -176,6 +176,11 @@ func parseMember(line string) (m Member, err error) {
 // agents get about a thousand nodes is a third of the text.
 type PackedLayout string
 
+// LayoutForm is raised when a packed layout, or the request that carries it,
+// changes. Machines are upgraded one by one: an agent that reads another form
+// gets a whole configuration, as Zeek's do.
+const LayoutForm = 2
+
 // MaxLayoutSize is the largest layout that is unpacked, in bytes.
 const MaxLayoutSize = 16 << 20
 

@@ -288,11 +288,13 @@ type (
 		Instance     string  `zeek:"instance"`
 		Agent        Process `zeek:"agent"`
 		Zeek         string  `zeek:"zeek"` // version that the nodes run, "" if not known
+		LayoutForm   uint64  `zeek:"layout_form"`
 	}
 
 	// AgentDeployNodesRequest is AgentDeployRequest with what concerns the
 	// agent: its own nodes in full, and of the others what the nodes must know.
-	// It is answered with AgentDeployResponse.
+	// It is for agents that describe themselves with our LayoutForm, and is
+	// answered with AgentDeployResponse.
 	AgentDeployNodesRequest struct {
 		ReqID
 		Config string       `zeek:"config"` // ID of the configuration

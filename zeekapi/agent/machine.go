@@ -352,7 +352,7 @@ func (m *Machine) hello(now time.Time) {
 }
 
 func (m *Machine) describe() {
-	m.publish(nil, zeekapi.AgentDescription{Instance: m.self.Name, Agent: m.self.Process, Zeek: m.self.Zeek})
+	m.publish(nil, zeekapi.AgentDescription{Instance: m.self.Name, Agent: m.self.Process, Zeek: m.self.Zeek, LayoutForm: zeekapi.LayoutForm})
 }
 
 func (m *Machine) receive(now time.Time, d *zeekapi.Dialect, msg zeekapi.Message) {

@@ -19,9 +19,10 @@ type agent struct {
 	calls    map[*call]bool
 
 	// What only our agents tell.
-	described bool
-	process   zeekapi.Process
-	zeek      string // version
+	described  bool
+	process    zeekapi.Process
+	zeek       string // version
+	layoutForm uint64
 }
 
 // contact is what we know of an instance's agent beyond a peering with it.
@@ -106,7 +107,7 @@ func (m *Machine) fromAgent(peer broker.Peer, dialect string, msg zeekapi.Messag
 		m.hello(peer, dialect, msg)
 	case zeekapi.AgentDescription:
 		if a := m.peers[peer.ID]; a != nil {
-			a.described, a.process, a.zeek = true, msg.Agent, msg.Zeek
+			a.described, a.process, a.zeek, a.layoutForm = true, msg.Agent, msg.Zeek, msg.LayoutForm
 		}
 	case zeekapi.AgentWelcomeResponse:
 		m.welcomed(peer, msg)

@@ -239,8 +239,8 @@ func (m *Machine) deployedBefore(id string) bool {
 
 // send asks the agent of an instance to run p.
 func (m *Machine) send(r *request, w *member, p *plan, force bool) {
-	ours := m.agents[w.Name].described
-	w.asked = m.call(r, w.Name, func(id zeekapi.ReqID) zeekapi.Message { return p.request(id, w.Name, ours, force) })
+	form := m.agents[w.Name].layoutForm
+	w.asked = m.call(r, w.Name, func(id zeekapi.ReqID) zeekapi.Message { return p.request(id, w.Name, form, force) })
 }
 
 // acceptDeployed takes the answer of an agent, and mends that of a Zeek agent

@@ -168,7 +168,7 @@ func TestForce(t *testing.T) {
 func TestSameIDOtherContent(t *testing.T) {
 	// But ours, who say so, compare more.
 	b, peers := deployedBench(t, config("c1", "a"))
-	b.agent(peers["a"], zeekapi.AgentDescription{Instance: "a"})
+	b.agent(peers["a"], zeekapi.AgentDescription{Instance: "a", LayoutForm: zeekapi.LayoutForm})
 	b.client(set("r0", config("c1", "a", "b")), "save staged c1", "save ready c1", "save target c1")
 	b.agent(peer(2), hello("b"), "to b: AgentWelcomeRequest #1")
 	b.agent(peer(2), welcomed("#1", "b"), "to a: AgentDeployNodesRequest #2 c1", "to b: AgentDeployRequest #3 c1 by force")
@@ -190,6 +190,20 @@ func TestSameIDOtherContent(t *testing.T) {
 	b.agent(peers["a"], agentDeployed("#6"))
 	b.agent(peers["b"], agentDeployed("#7"), "save deployed c1")
 	b.client(deploy("r3"), "save target c1", "to a: AgentDeployRequest #8 c1", "to b: AgentDeployRequest #9 c1")
+}
+
+// An agent of another build gets what all agents understand, unless both know
+// the same form of layouts.
+func TestAgentOfAnotherBuild(t *testing.T) {
+	for form, want := range map[uint64]string{
+		zeekapi.LayoutForm - 1: "to a: AgentDeployRequest #1 c1",
+		zeekapi.LayoutForm:     "to a: AgentDeployNodesRequest #1 c1",
+		zeekapi.LayoutForm + 1: "to a: AgentDeployRequest #1 c1",
+	} {
+		b, peers := deployedBench(t, config("c1", "a"))
+		b.agent(peers["a"], zeekapi.AgentDescription{Instance: "a", LayoutForm: form})
+		b.client(deploy("r1"), "save target c1", want)
+	}
 }
 
 // An agent that comes back from elsewhere is where it is now. That concerns the

@@ -90,10 +90,11 @@ func newPlan(c zeekapi.Configuration) *plan {
 	return p
 }
 
-// request asks the agent of an instance to run p. Ours need not hear what other
-// agents run, which in a large cluster is nearly all there is.
-func (p *plan) request(id zeekapi.ReqID, instance string, ours, force bool) zeekapi.Message {
-	if !ours || p.layout == "" {
+// request asks the agent of an instance to run p. Ours, which say what form of
+// layouts they read, need not hear what other agents run, which in a large
+// cluster is nearly all there is.
+func (p *plan) request(id zeekapi.ReqID, instance string, form uint64, force bool) zeekapi.Message {
+	if form != zeekapi.LayoutForm || p.layout == "" {
 		return zeekapi.AgentDeployRequest{ReqID: id, Config: p.config, Force: force}
 	}
 	return zeekapi.AgentDeployNodesRequest{ReqID: id, Config: p.config.ID, Nodes: p.nodes[instance], Layout: p.layout, Force: force}

@@ -55,7 +55,7 @@ func TestRoundTrip(t *testing.T) {
 		zeekapi.LogsRequest{ReqID: id, Node: "worker", Bytes: 100},
 		zeekapi.ClusterNotice{Notice: zeekapi.Notice{Number: 1, Time: began, Kind: zeekapi.NoticeState, Node: "worker", Text: "RUNNING"}},
 		zeekapi.AgentHello{Instance: "instance-1", EndpointID: "e", Connecting: true, APIVersion: 1},
-		zeekapi.AgentDescription{Instance: "instance-1", Agent: zeekapi.Process{Name: "agent-1", Started: began}, Zeek: "8.0.10"},
+		zeekapi.AgentDescription{Instance: "instance-1", Agent: zeekapi.Process{Name: "agent-1", Started: began}, Zeek: "8.0.10", LayoutForm: zeekapi.LayoutForm},
 	} {
 		ev, err := dialect.Encode(msg)
 		if err != nil {
