@@ -206,7 +206,8 @@ type (
 	}
 
 	// DrainRequest has an instance run nothing, and with Drain false what it
-	// should again. The configuration stays as it is.
+	// should again. The configuration stays as it is. The answer comes when its
+	// nodes are gone, or with those that are not when time is up.
 	DrainRequest struct {
 		ReqID
 		Instance string `zeek:"instance"`

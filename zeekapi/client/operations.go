@@ -145,7 +145,8 @@ func (c *Client) Rollback(ctx context.Context, number uint64) (Deployment, error
 	return newDeployment(resp.Results)
 }
 
-// Drain has an instance run nothing, or with drain false what it should again.
+// Drain has an instance run nothing and waits until its nodes are gone, or with
+// drain false has it run what it should again.
 func (c *Client) Drain(ctx context.Context, instance string, drain bool) (Deployment, error) {
 	resp, err := call[zeekapi.DrainResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.DrainRequest{ReqID: id, Instance: instance, Drain: drain}

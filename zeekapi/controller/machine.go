@@ -86,7 +86,8 @@ type Machine struct {
 	calls      map[string]*call // to agents, by our ID
 	deployment *request         // the one under way, nil if none
 	job        *job             // the last one, nil if there was none
-	sequence   uint64           // of requests and calls
+	draining   []*draining
+	sequence   uint64 // of requests and calls
 
 	sent         content             // as State.Sent
 	plan         *plan               // the last one made
@@ -204,6 +205,9 @@ func (m *Machine) Deadline() time.Time {
 	if m.job != nil {
 		sooner(m.job.poll)
 	}
+	for _, d := range m.draining {
+		sooner(d.poll)
+	}
 	return next
 }
 
@@ -235,6 +239,11 @@ func (m *Machine) expire() {
 	if m.job != nil && due(m.job.poll) {
 		m.job.poll = time.Time{}
 		m.watchJob()
+	}
+	for _, d := range slices.Clone(m.draining) {
+		if due(d.poll) {
+			m.askDrained(d)
+		}
 	}
 }
 

@@ -154,6 +154,18 @@ func (s *simulation) answered(msg zeekapi.Message) {
 		s.checkDeployed(id, msg.Results)
 	case zeekapi.RollbackResponse:
 		s.checkDeployed(id, msg.Results)
+	case zeekapi.DrainResponse:
+		s.checkDrained(id, msg.Results)
+	}
+}
+
+// checkDrained is about an instance that is said to be drained, unless it is
+// said to be no longer.
+func (s *simulation) checkDrained(request string, results []zeekapi.Result) {
+	for _, r := range results {
+		if a := s.byName[r.Instance]; a != nil && r.Success && slices.Contains(s.state.Drained, a.name) && a.running != "" {
+			s.failf("%s: %s is said to be drained, but runs %s", request, a.name, a.running)
+		}
 	}
 }
 

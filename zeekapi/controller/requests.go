@@ -95,6 +95,10 @@ type request struct {
 	// is about nodes rather than instances.
 	nodes func(instance string) []string
 
+	// more, if set, is asked when no call is open, and reports whether there is
+	// something else to wait for.
+	more func() bool
+
 	*deployment // nil if it is none
 }
 
@@ -261,7 +265,7 @@ func (m *Machine) close(c *call, results []zeekapi.Result) {
 
 // settle ends a request that waits for no agent.
 func (m *Machine) settle(r *request) {
-	if len(r.open) > 0 {
+	if len(r.open) > 0 || r.more != nil && r.more() {
 		return
 	}
 	if r.deployment != nil {

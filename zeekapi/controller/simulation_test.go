@@ -433,7 +433,7 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 		a.run(o.Message)
 		s.ran[a.name][a.running] = true
 	case zeekapi.AgentGetNodesRequest:
-		answer = a.nodes(msg.ID)
+		answer = zeekapi.AgentGetNodesResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Success: true, Data: mustMarshal(a.nodes())}}
 	case zeekapi.AgentStatusRequest:
 		if !a.ours {
 			life := s.life
@@ -444,7 +444,11 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 			})
 			return
 		}
-		answer = zeekapi.AgentStatusResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Success: true, Data: broker.Vector()}}
+		var nodes []zeekapi.NodeDetail
+		for _, n := range a.nodes() {
+			nodes = append(nodes, zeekapi.NodeDetail{Status: n})
+		}
+		answer = zeekapi.AgentStatusResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Success: true, Data: mustMarshal(nodes)}}
 	}
 	if !s.calm && s.chance(0.02) {
 		answer = agentDeployed(o.Message.RequestID()) // whatever the question was
@@ -484,15 +488,14 @@ func layoutOf(c zeekapi.Configuration) zeekapi.PackedLayout {
 	return layout.Pack()
 }
 
-func (a *simAgent) nodes(id string) zeekapi.Message {
-	var nodes []zeekapi.NodeStatus
+func (a *simAgent) nodes() (nodes []zeekapi.NodeStatus) {
 	if i := a.number; a.running != "" {
 		nodes = append(nodes, zeekapi.NodeStatus{
 			Node: fmt.Sprintf("w%05d", i), State: zeekapi.StateRunning,
 			ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker,
 		})
 	}
-	return zeekapi.AgentGetNodesResponse{ReqID: reqID(id), Result: zeekapi.Result{ReqID: id, Success: true, Data: mustMarshal(nodes)}}
+	return nodes
 }
 
 func (s *simulation) anyAgent() *simAgent { return s.agents[s.random.IntN(len(s.agents))] }

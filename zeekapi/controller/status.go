@@ -25,37 +25,42 @@ func (m *Machine) statusRequest(by broker.Peer, req zeekapi.StatusRequest) {
 		return
 	}
 	m.hurry(r, statusPatience)
-	r.accept = func(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
-		var result zeekapi.Result
-		switch msg := msg.(type) {
-		case zeekapi.AgentStatusResponse:
-			result = msg.Result
-			if !isA[[]zeekapi.NodeDetail](result.Data) {
-				return r.unanswered(c.instance, errNoStatus), true
-			}
-		case zeekapi.AgentGetNodesResponse:
-			result = msg.Result
-			var nodes []zeekapi.NodeStatus
-			if !result.Data.IsNone() && zeekapi.Unmarshal(result.Data, &nodes) != nil {
-				return r.unanswered(c.instance, errNoStatus), true
-			}
-			details := make([]zeekapi.NodeDetail, 0, len(nodes))
-			for _, n := range nodes {
-				if n.ManagementRole == zeekapi.ManagementAgent {
-					continue // the agent itself, which is no node of the cluster
-				}
-				details = append(details, zeekapi.NodeDetail{Status: n})
-			}
-			result.Data = mustMarshal(details)
-		default:
-			return nil, false
-		}
-		return []zeekapi.Result{result}, true
-	}
+	r.accept = acceptStatus
 	for _, name := range sortedKeys(m.agents) {
-		m.call(r, name, func(id zeekapi.ReqID) zeekapi.Message { return zeekapi.AgentStatusRequest{ReqID: id} })
+		m.call(r, name, askStatus)
 	}
 	m.settle(r)
+}
+
+func askStatus(id zeekapi.ReqID) zeekapi.Message { return zeekapi.AgentStatusRequest{ReqID: id} }
+
+// acceptStatus takes what an agent says of its nodes, as []NodeDetail.
+func acceptStatus(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+	var result zeekapi.Result
+	switch msg := msg.(type) {
+	case zeekapi.AgentStatusResponse:
+		result = msg.Result
+		if !isA[[]zeekapi.NodeDetail](result.Data) {
+			return c.request.unanswered(c.instance, errNoStatus), true
+		}
+	case zeekapi.AgentGetNodesResponse:
+		result = msg.Result
+		var nodes []zeekapi.NodeStatus
+		if !result.Data.IsNone() && zeekapi.Unmarshal(result.Data, &nodes) != nil {
+			return c.request.unanswered(c.instance, errNoStatus), true
+		}
+		details := make([]zeekapi.NodeDetail, 0, len(nodes))
+		for _, n := range nodes {
+			if n.ManagementRole == zeekapi.ManagementAgent {
+				continue // the agent itself, which is no node of the cluster
+			}
+			details = append(details, zeekapi.NodeDetail{Status: n})
+		}
+		result.Data = mustMarshal(details)
+	default:
+		return nil, false
+	}
+	return []zeekapi.Result{result}, true
 }
 
 // status returns the cluster as it is, with the nodes in what agents answered.

@@ -166,8 +166,8 @@ stays as it is. The output is that of deploy.`
 }
 
 func (t *Tool) drain(drain bool) *cobra.Command {
-	use, short, title, note := "drain INSTANCE", "Stop the nodes of an instance until undrain", "Draining", "Drained %s: its nodes stop."
-	long := "\n\nThe cluster's configuration stays as it is, and the instance part of it. The\noutput is that of deploy."
+	use, short, title, note := "drain INSTANCE", "Stop the nodes of an instance until undrain", "Draining", "Drained %s: none of its nodes runs."
+	long := "\n\nThe cluster's configuration stays as it is, and the instance part of it. This\nends when the nodes have stopped or, with an error that names those that have\nnot, after 15 seconds; they go on stopping, and to drain again waits on. The\noutput is that of deploy."
 	if !drain {
 		use, short, title, note = "undrain INSTANCE", "Run the nodes of a drained instance again", "Undraining", "%s had no nodes to start."
 		long = "\n\nThe output is that of deploy."
