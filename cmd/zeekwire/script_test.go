@@ -197,12 +197,13 @@ func awaitOutput(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	deadline := time.Now().Add(scriptPatience)
 	var out string
-	for time.Now().Before(deadline) {
+	// What takes seconds is not worth a hundred processes a second.
+	for pause := 10 * time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, 200*time.Millisecond) {
 		ts.Exec(args[1], args[2:]...)
 		if out = ts.ReadFile("stdout"); pattern.MatchString(out) != neg {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(pause)
 	}
 	ts.Fatalf("it still says:\n%s", out)
 }

@@ -100,6 +100,7 @@ func readUnit(t *testing.T, service string) string {
 }
 
 func TestUnitsAreWhatSystemdTakes(t *testing.T) {
+	t.Parallel()
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("there is no systemd-analyze")

@@ -205,7 +205,7 @@ func (m *Machine) deployTo(r *request, w *member) {
 	if m.changed(w, r.plan) && !a.described {
 		// Zeek's agents compare nothing but the ID with that of what they run
 		// already. Ours see what changed.
-		m.log.Info().Str("instance", w.Name).Str("config", r.target.ID).Msg("the configuration changed but for its ID, forcing the agent")
+		m.log.Info().Str("instance", w.Name).Str("config", clip(r.target.ID)).Msg("the configuration changed but for its ID, forcing the agent")
 		force = true
 	}
 	m.send(r, w, r.plan, force)
@@ -320,7 +320,7 @@ func (m *Machine) deployed(r *request) {
 	if m.sent != r.plan.content {
 		m.saveSent(r.plan.content)
 	}
-	m.log.Info().Str("config", r.target.ID).Bool("internal", r.number == 0).Msg("deployed")
+	m.log.Info().Str("config", clip(r.target.ID)).Bool("internal", r.number == 0).Msg("deployed")
 	outcome := zeekapi.OutcomeDeployed
 	if slices.ContainsFunc(r.results, func(res zeekapi.Result) bool { return !res.Success }) {
 		outcome = zeekapi.OutcomeFailed

@@ -31,6 +31,7 @@ func TestKilled(t *testing.T) {
 		beVictim(t, file)
 		return
 	}
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "controller.db")
 	random := rand.New(rand.NewPCG(1, 1))
 	acknowledged := 0

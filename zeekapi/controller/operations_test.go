@@ -156,6 +156,11 @@ func TestHistoryOfLargeConfigurations(t *testing.T) {
 			t.Errorf("a notice %q has %d bytes", n.Kind, len(n.Text))
 		}
 	}
+	for _, line := range b.log.take() {
+		if len(line) > 5000 {
+			t.Errorf("a line of the log has %d bytes: %.200s", len(line), line)
+		}
+	}
 }
 
 func TestForce(t *testing.T) {

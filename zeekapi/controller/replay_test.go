@@ -73,6 +73,7 @@ func TestReplay(t *testing.T) {
 	}
 	for _, tt := range sessions {
 		t.Run(tt.folder, func(t *testing.T) {
+			t.Parallel()
 			r := newReplay(t, tt.dialect)
 			r.deviations = tt.deviations
 			events := recorded.Read(t, "../../testdata/recordings/"+tt.folder+"/*.jsonl")

@@ -327,6 +327,7 @@ func TestStoreErrors(t *testing.T) {
 		}, "controller: state: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			if tt.name == "file for a folder" {
 				dir = filepath.Join(dir, "file")

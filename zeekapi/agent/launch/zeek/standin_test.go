@@ -3,6 +3,7 @@ package zeek
 import (
 	"bufio"
 	"bytes"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -31,6 +32,10 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv(standIn, "8.0.10")
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // stand-ins need not wait for reports when they end
+	// Tests wait more than they compute. The command line goes before this.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m)
 }
 
