@@ -25,9 +25,11 @@ import (
 	"github.com/zeekwire/zeekwire/broker/websocket"
 )
 
-// scripted runs script for each WebSocket that clients open.
-func scripted(t *testing.T, n *network, script func(ws *gorilla.Conn)) {
+// scripted is a network with a server that runs script for each WebSocket that
+// clients open.
+func scripted(t *testing.T, script func(ws *gorilla.Conn)) *network {
 	t.Helper()
+	n := newNetwork(t)
 	var running sync.WaitGroup // the server does not know of WebSockets
 	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		running.Add(1)
@@ -50,6 +52,25 @@ func scripted(t *testing.T, n *network, script func(ws *gorilla.Conn)) {
 		<-done
 		running.Wait()
 	})
+	return n
+}
+
+// accept does what a server does first.
+func accept(ws *gorilla.Conn) {
+	ws.ReadMessage()
+	ws.WriteMessage(gorilla.TextMessage, []byte(ack))
+}
+
+// deafServer is a network with a server that accepts clients and reads no more.
+func deafServer(t *testing.T) *network {
+	t.Helper()
+	hang := make(chan struct{})
+	n := scripted(t, func(ws *gorilla.Conn) {
+		accept(ws)
+		<-hang
+	})
+	t.Cleanup(func() { close(hang) }) // before the server is waited for
+	return n
 }
 
 // readAll reads, and so answers pings, until the connection ends.
@@ -64,8 +85,7 @@ func readAll(ws *gorilla.Conn) {
 const ack = `{"type":"ack","endpoint":"n-websocket-0","version":"8.0.10"}`
 
 func TestClientAckAndClose(t *testing.T) {
-	n := newNetwork(t)
-	scripted(t, n, func(ws *gorilla.Conn) {
+	n := scripted(t, func(ws *gorilla.Conn) {
 		ws.ReadMessage()
 		ws.WriteMessage(gorilla.TextMessage, []byte(message("/early", broker.Count(0))))
 		ws.WriteMessage(gorilla.TextMessage, []byte(ack))
@@ -130,9 +150,8 @@ func TestClientCloseFlushes(t *testing.T) {
 }
 
 func TestClientServerError(t *testing.T) {
-	n := newNetwork(t)
 	serverError := jsonv1.Error{Code: "deserialization_failed", Context: "subscriptions not an array"}
-	scripted(t, n, func(ws *gorilla.Conn) {
+	n := scripted(t, func(ws *gorilla.Conn) {
 		ws.ReadMessage()
 		ws.WriteMessage(gorilla.TextMessage, []byte(frame(serverError)))
 		readAll(ws)
@@ -190,8 +209,7 @@ func TestDialTimeLimits(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := newNetwork(t)
-				scripted(t, n, tt.script)
+				n := scripted(t, tt.script)
 				tt.cfg.Address, tt.cfg.Dial = "pipe", n.Dial
 				ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
 				defer cancel()
@@ -278,14 +296,7 @@ func TestClientBusyApplication(t *testing.T) {
 
 func TestClientDeadServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
-		hang := make(chan struct{})
-		defer close(hang)
-		scripted(t, n, func(ws *gorilla.Conn) {
-			ws.ReadMessage()
-			ws.WriteMessage(gorilla.TextMessage, []byte(ack))
-			<-hang
-		})
+		n := deafServer(t)
 		c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -299,9 +310,8 @@ func TestClientDeadServer(t *testing.T) {
 
 func TestClientReconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
 		sessions := 0
-		scripted(t, n, func(ws *gorilla.Conn) {
+		n := scripted(t, func(ws *gorilla.Conn) {
 			sessions++
 			_, text, _ := ws.ReadMessage()
 			if string(text) != `["/a"]` {
@@ -342,12 +352,10 @@ func TestClientReconnects(t *testing.T) {
 // A server that comes and goes cannot fill our memory with the news of it.
 func TestClientReconnectsNoFasterThanNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
 		var sessions atomic.Int64
-		scripted(t, n, func(ws *gorilla.Conn) {
+		n := scripted(t, func(ws *gorilla.Conn) {
 			sessions.Add(1)
-			ws.ReadMessage()
-			ws.WriteMessage(gorilla.TextMessage, []byte(ack))
+			accept(ws)
 		})
 		c, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: "pipe", Dial: n.Dial, ReceiveQueue: 2, Reconnect: true})
 		if err != nil {
@@ -372,8 +380,7 @@ func TestClientReconnectsNoFasterThanNews(t *testing.T) {
 
 // Before the ack a server has little to say.
 func TestClientFloodBeforeAck(t *testing.T) {
-	n := newNetwork(t)
-	scripted(t, n, func(ws *gorilla.Conn) {
+	n := scripted(t, func(ws *gorilla.Conn) {
 		ws.ReadMessage()
 		for i := range uint64(3) {
 			large := message("/", broker.Vector(broker.Count(i), broker.String(strings.Repeat("x", 600_000))))
@@ -391,11 +398,7 @@ func TestClientFloodBeforeAck(t *testing.T) {
 // Close does not wait for the next attempt to reconnect.
 func TestClientCloseWhileDisconnected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
-		scripted(t, n, func(ws *gorilla.Conn) {
-			ws.ReadMessage()
-			ws.WriteMessage(gorilla.TextMessage, []byte(ack))
-		})
+		n := scripted(t, accept)
 		c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Reconnect: true, ReconnectMin: time.Hour, ReconnectMax: time.Hour})
 		next[broker.PeerLost](t, c)
 		start := time.Now()
@@ -408,14 +411,7 @@ func TestClientCloseWhileDisconnected(t *testing.T) {
 
 func TestClientSendOverflow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
-		hang := make(chan struct{})
-		defer close(hang)
-		scripted(t, n, func(ws *gorilla.Conn) {
-			ws.ReadMessage()
-			ws.WriteMessage(gorilla.TextMessage, []byte(ack))
-			<-hang
-		})
+		n := deafServer(t)
 		c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, SendQueue: 2, SendOverflow: broker.OverflowDisconnect})
 		var err error
 		for i := 0; err == nil && i < 10; i++ {
@@ -433,14 +429,7 @@ func TestClientSendOverflow(t *testing.T) {
 // Who waits for room in the queue when the connection is lost hears why.
 func TestClientLostWhilePublishing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork(t)
-		hang := make(chan struct{})
-		defer close(hang)
-		scripted(t, n, func(ws *gorilla.Conn) {
-			ws.ReadMessage()
-			ws.WriteMessage(gorilla.TextMessage, []byte(ack))
-			<-hang
-		})
+		n := deafServer(t)
 		c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, SendQueue: 1, SendOverflow: broker.OverflowBlock})
 		var err error
 		for i := 0; err == nil && i < 10; i++ {
@@ -455,11 +444,9 @@ func TestClientLostWhilePublishing(t *testing.T) {
 
 // Zeek before 6.0 misreads a text in fragments.
 func TestClientDoesNotFragment(t *testing.T) {
-	n := newNetwork(t)
 	heads := make(chan []byte, 1)
-	scripted(t, n, func(ws *gorilla.Conn) {
-		ws.ReadMessage()
-		ws.WriteMessage(gorilla.TextMessage, []byte(ack))
+	n := scripted(t, func(ws *gorilla.Conn) {
+		accept(ws)
 		head := make([]byte, 10)
 		io.ReadFull(ws.NetConn(), head)
 		heads <- head
@@ -497,8 +484,7 @@ func TestClientUnreadable(t *testing.T) {
 		"an end to a long value": {uuid, "2.3.8", node(strings.Repeat("x", 1000) + "\x00"), websocket.ErrZeroByte, "x\": a zero byte"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newNetwork(t)
-			scripted(t, n, func(ws *gorilla.Conn) {
+			n := scripted(t, func(ws *gorilla.Conn) {
 				ws.ReadMessage()
 				ws.WriteMessage(gorilla.TextMessage, []byte(frame(jsonv1.Ack{Endpoint: tt.endpoint, Version: tt.version})))
 				readAll(ws)

@@ -11,14 +11,11 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
-	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
-
-var managementDialect = management.Dialect(management.DefaultTopics)
 
 // boss is a controller of an agent, or wants to be.
 type boss struct {
@@ -28,7 +25,7 @@ type boss struct {
 
 func newBoss(t *testing.T) boss {
 	t.Helper()
-	e, err := peering.New(peering.Config{Subscriptions: []string{managementDialect.Topics.AgentPrefix}})
+	e, err := peering.New(peering.Config{Subscriptions: []string{modern.Topics.AgentPrefix}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,37 +35,14 @@ func newBoss(t *testing.T) boss {
 
 func (b boss) welcome(reqID string) {
 	b.Helper()
-	ev, err := managementDialect.Encode(zeekapi.AgentWelcomeRequest{ReqID: zeekapi.ReqID{ID: reqID}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := b.Publish(b.Context(), managementDialect.Topics.Agent("i"), ev.Value()); err != nil {
-		b.Fatal(err)
-	}
+	peertest.Say(b.Context(), b, b, modern, modern.Topics.Agent("i"),
+		zeekapi.AgentWelcomeRequest{ReqID: zeekapi.ReqID{ID: reqID}})
 }
 
 // hear returns the next message of a type.
 func hear[M zeekapi.Message](b boss) M {
 	b.Helper()
-	for {
-		n, err := b.Next(b.Context())
-		if err != nil {
-			b.Fatal(err)
-		}
-		r, ok := n.(broker.Received)
-		if !ok {
-			continue
-		}
-		ev, err := broker.ParseEvent(r.Message.Value)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if m, err := managementDialect.Decode(ev); err == nil {
-			if m, ok := m.(M); ok {
-				return m
-			}
-		}
-	}
+	return peertest.Hear[M](b.Context(), b, b, modern)
 }
 
 // awaited is a log that can be waited for.
@@ -117,7 +91,7 @@ func TestSeveralControllers(t *testing.T) {
 	listens := make(chan net.Addr, 1)
 	service := agentService{
 		name: "i", listen: "127.0.0.1:0", stateDir: t.TempDir(), launcher: launcherSimulated,
-		dialects: []*zeekapi.Dialect{managementDialect}, connectRetry: 10 * time.Millisecond,
+		dialects: []*zeekapi.Dialect{modern}, connectRetry: 10 * time.Millisecond,
 		security: plain, obey: callers{}.obey(true), log: zerolog.New(log), started: func(a net.Addr) { listens <- a },
 	}
 	for _, b := range []boss{first, second} {

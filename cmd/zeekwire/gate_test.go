@@ -24,6 +24,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 var modern = management.Dialect(management.DefaultTopics)
@@ -275,13 +276,8 @@ func connect(t *testing.T, e *peering.Endpoint, to net.Addr) error {
 
 func sayHello(t *testing.T, bus broker.Bus, instance string) {
 	t.Helper()
-	ev, err := modern.Encode(zeekapi.AgentHello{Instance: instance, APIVersion: 1, Connecting: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := bus.Publish(t.Context(), modern.Topics.Agent(instance), ev.Value()); err != nil {
-		t.Fatal(err)
-	}
+	peertest.Say(t.Context(), t, bus, modern, modern.Topics.Agent(instance),
+		zeekapi.AgentHello{Instance: instance, APIVersion: 1, Connecting: true})
 }
 
 // instances returns the names of those that have an agent.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -28,6 +27,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,42 +51,13 @@ func newController(t *testing.T, hub *membus.Hub) controller {
 
 func (c controller) send(d *zeekapi.Dialect, topic string, m zeekapi.Message) {
 	c.Helper()
-	ev, err := d.Encode(m)
-	if err != nil {
-		c.Fatal(err)
-	}
-	if err := c.Publish(c.Context(), topic, ev.Value()); err != nil {
-		c.Fatal(err)
-	}
+	peertest.Say(c.Context(), c, c, d, topic, m)
 }
 
 // await returns the next message of its type in a dialect.
 func await[M zeekapi.Message](c controller, d *zeekapi.Dialect) M {
 	c.Helper()
-	for {
-		n, err := c.Next(c.Context())
-		if err != nil {
-			c.Fatal(err)
-		}
-		r, ok := n.(broker.Received)
-		if !ok {
-			continue
-		}
-		ev, err := broker.ParseEvent(r.Message.Value)
-		if err != nil {
-			c.Fatal(err)
-		}
-		m, err := d.Decode(ev)
-		if errors.Is(err, zeekapi.ErrUnknown) {
-			continue
-		}
-		if err != nil {
-			c.Fatal(err)
-		}
-		if m, ok := m.(M); ok {
-			return m
-		}
-	}
+	return peertest.Hear[M](c.Context(), c, c, d)
 }
 
 // start runs an agent "i" until stop is called or the test ends.

@@ -126,51 +126,18 @@ func gone(t *testing.T, nodes map[string]nodeStatus) {
 	})
 }
 
-// troubles is a cluster in which some nodes cannot run, each for its own
-// reason.
-const troubles = `
-[instances]
-agent-one
-
-[manager]
-instance = agent-one
-role = manager
-port = %d
-metrics_port = %d
-
-[logger]
-instance = agent-one
-role = logger
-port = %d
-metrics_port = %d
-
-[no-interface]
-instance = agent-one
-role = worker
-metrics_port = %d
-interface = nosuchdev
-
-[no-script]
-instance = agent-one
-role = worker
-metrics_port = %d
-scripts = %s/syntax.zeek
-
-[no-life]
-instance = agent-one
-role = worker
-metrics_port = %d
-scripts = %s/fatal.zeek
-`
-
 // The client sees which node does not run, and why, and the others run.
 func TestWhyNodesDoNotRun(t *testing.T) {
 	controlled(t, func(t *testing.T, _ *installation, c client, p place) {
-		dir, free := t.TempDir(), func() int { return freePort(t) }
+		dir := t.TempDir()
+		config := "[instances]\nagent-one\n" + section(t, "manager", "manager") + section(t, "logger", "logger") +
+			section(t, "no-interface", "worker", "interface = nosuchdev") +
+			section(t, "no-script", "worker", "scripts = "+dir+"/syntax.zeek") +
+			section(t, "no-life", "worker", "scripts = "+dir+"/fatal.zeek")
 		for name, text := range map[string]string{
 			"syntax.zeek": "event zeek_init() { prin \"x\"; }\n",
 			"fatal.zeek":  "event zeek_init() { Reporter::fatal(\"cannot live like this\"); }\n",
-			"cluster.cfg": fmt.Sprintf(troubles, free(), free(), free(), free(), free(), free(), dir, free(), dir),
+			"cluster.cfg": config,
 		} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 				t.Fatal(err)
@@ -197,7 +164,8 @@ func TestWhyNodesDoNotRun(t *testing.T) {
 	})
 }
 
-// deployInVain deploys the cluster with troubles and looks for the reasons.
+// deployInVain deploys a cluster in which some nodes cannot run, each for a
+// reason of its own, and looks for the reasons.
 func (c client) deployInVain(t *testing.T, file string) error {
 	t.Helper()
 	stdout, stderr, code := run(t, nil, append(c.argv, "deploy-config", file)...)

@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 // The first cluster management of Zeek: scripts of a commit between two
@@ -152,27 +152,10 @@ func TestClusterAgentOverWebSocket(t *testing.T) {
 		defer bus.Close()
 		ask := func(request zeekapi.Message) zeekapi.Message {
 			t.Helper()
-			ev, err := dialect.Encode(request)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := bus.Publish(ctx, topic, ev.Value()); err != nil {
-				t.Fatal(err)
-			}
+			peertest.Say(ctx, t, bus, dialect, topic, request)
 			for {
-				n, err := bus.Next(ctx)
-				if err != nil {
-					t.Fatal(err)
-				}
-				received, ok := n.(broker.Received)
-				if !ok {
-					continue
-				}
-				ev, err := broker.ParseEvent(received.Message.Value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if answer, err := dialect.Decode(ev); err == nil && answer.RequestID() == request.RequestID() && request.RequestID() != "" {
+				answer := peertest.Hear[zeekapi.Message](ctx, t, bus, dialect)
+				if answer.RequestID() == request.RequestID() && request.RequestID() != "" {
 					return answer
 				}
 			}

@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 // liveCluster is an agent with real nodes, and a controller that talks to it.
@@ -92,39 +92,13 @@ func (c *liveCluster) id() zeekapi.ReqID {
 // ask sends a request and returns the answer.
 func ask[M zeekapi.Message](c *liveCluster, m zeekapi.Message) M {
 	c.Helper()
-	ev, err := c.dialect.Encode(m)
-	if err != nil {
-		c.Fatal(err)
-	}
-	if err := c.Publish(c.ctx, c.dialect.Topics.Agent("i"), ev.Value()); err != nil {
-		c.Fatal(err)
-	}
+	peertest.Say(c.ctx, c, c, c.dialect, c.dialect.Topics.Agent("i"), m)
 	return await[M](c)
 }
 
 func await[M zeekapi.Message](c *liveCluster) M {
 	c.Helper()
-	for {
-		n, err := c.Next(c.ctx)
-		if err != nil {
-			c.Fatal(err)
-		}
-		r, ok := n.(broker.Received)
-		if !ok {
-			continue
-		}
-		ev, err := broker.ParseEvent(r.Message.Value)
-		if err != nil {
-			c.Fatal(err)
-		}
-		m, err := c.dialect.Decode(ev)
-		if err != nil && !errors.Is(err, zeekapi.ErrUnknown) {
-			c.Fatal(err)
-		}
-		if m, ok := m.(M); ok {
-			return m
-		}
-	}
+	return peertest.Hear[M](c.ctx, c, c, c.dialect)
 }
 
 func liveConfiguration(t *testing.T, id string) zeekapi.Configuration {

@@ -1,6 +1,10 @@
 package live
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
 const cluster = `
 [instances]
@@ -18,6 +22,16 @@ role = logger
 instance = agent-one
 role = worker
 `
+
+// section is that of a node in a cluster file, with ports of its own.
+func section(t *testing.T, name, role string, more ...string) string {
+	t.Helper()
+	lines := []string{"\n[" + name + "]", "instance = agent-one", "role = " + role, fmt.Sprintf("metrics_port = %d", freePort(t))}
+	if role != "worker" {
+		lines = append(lines, fmt.Sprintf("port = %d", freePort(t)))
+	}
+	return strings.Join(append(lines, more...), "\n") + "\n"
+}
 
 var nodes = []string{"manager", "logger", "worker"}
 

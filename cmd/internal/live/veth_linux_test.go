@@ -157,43 +157,6 @@ func (w wire) talk(t *testing.T) (port string) {
 	return port
 }
 
-const sensor = `
-[instances]
-agent-one
-
-[manager]
-instance = agent-one
-role = manager
-port = %d
-metrics_port = %d
-
-[logger]
-instance = agent-one
-role = logger
-port = %d
-metrics_port = %d
-
-[proxy]
-instance = agent-one
-role = proxy
-port = %d
-metrics_port = %d
-
-[worker-1]
-instance = agent-one
-role = worker
-metrics_port = %d
-interface = %s
-scripts = %s
-
-[worker-2]
-instance = agent-one
-role = worker
-metrics_port = %d
-interface = %s
-scripts = %s
-`
-
 // captured are the lines of conn.log about the two connections in our capture
 // that begin and end in it.
 var captured = []*regexp.Regexp{
@@ -213,9 +176,10 @@ func TestSensor(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := []string{"manager", "logger", "proxy", "worker-1", "worker-2"}
-		free := func() int { return freePort(t) }
-		config := fmt.Sprintf(sensor, free(), free(), free(), free(), free(), free(),
-			free(), one.device, script, free(), two.device, script)
+		config := "[instances]\nagent-one\n" +
+			section(t, "manager", "manager") + section(t, "logger", "logger") + section(t, "proxy", "proxy") +
+			section(t, "worker-1", "worker", "interface = "+one.device, "scripts = "+script) +
+			section(t, "worker-2", "worker", "interface = "+two.device, "scripts = "+script)
 		agent := p.start(t)
 		c.instances(t, "agent-one")
 		c.deploy(t, config)

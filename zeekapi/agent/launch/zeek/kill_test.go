@@ -29,6 +29,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 var (
@@ -216,37 +217,13 @@ func (a *agentProcess) stop() {
 
 func (a *agentProcess) send(m zeekapi.Message) {
 	a.Helper()
-	ev, err := dialect.Encode(m)
-	if err != nil {
-		a.Fatal(err)
-	}
-	if err := a.Publish(a.Context(), dialect.Topics.Agent("i"), ev.Value()); err != nil {
-		a.Fatal(err)
-	}
+	peertest.Say(a.Context(), a, a, dialect, dialect.Topics.Agent("i"), m)
 }
 
 // hear returns the next message of a type.
 func hear[M zeekapi.Message](a *agentProcess) M {
 	a.Helper()
-	for {
-		n, err := a.Next(a.Context())
-		if err != nil {
-			a.Fatal(err)
-		}
-		r, ok := n.(broker.Received)
-		if !ok {
-			continue
-		}
-		ev, err := broker.ParseEvent(r.Message.Value)
-		if err != nil {
-			a.Fatal(err)
-		}
-		if m, err := dialect.Decode(ev); err == nil {
-			if m, ok := m.(M); ok {
-				return m
-			}
-		}
-	}
+	return peertest.Hear[M](a.Context(), a, a, dialect)
 }
 
 func (a *agentProcess) id() zeekapi.ReqID {
