@@ -1,9 +1,6 @@
 package logs_test
 
 import (
-	"errors"
-	"io"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -54,23 +51,11 @@ func TestRecorded(t *testing.T) {
 // messages yields what Zeeks published in a recording of a native connection.
 func messages(t *testing.T, name string) func(yield func(recording.Side, broker.ZeekMessage) bool) {
 	return func(yield func(recording.Side, broker.ZeekMessage) bool) {
-		f, err := os.Open(name)
+		_, entries, err := recording.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		r, err := recording.NewReader(f, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			e, err := r.Next()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+		for _, e := range entries {
 			if e.Kind != recording.KindFrame {
 				continue
 			}

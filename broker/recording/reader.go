@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -81,6 +82,30 @@ func (r *Reader) Next() (Entry, error) {
 		return Entry{}, r.wrong(err)
 	}
 	return e, nil
+}
+
+// ReadFile returns what is in a file, for recordings that fit into memory.
+func ReadFile(name string) (Connection, []Entry, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return Connection{}, nil, fmt.Errorf("recording: %w", err)
+	}
+	defer f.Close()
+	r, err := NewReader(f, name)
+	if err != nil {
+		return Connection{}, nil, err
+	}
+	var entries []Entry
+	for {
+		e, err := r.Next()
+		if err == io.EOF {
+			return r.Connection(), entries, nil
+		}
+		if err != nil {
+			return Connection{}, nil, err
+		}
+		entries = append(entries, e)
+	}
 }
 
 func (r *Reader) wrong(err error) error {

@@ -51,12 +51,7 @@ func read(r io.Reader, name string) (recording.Connection, []recording.Entry, er
 
 func readFile(t testing.TB, name string) (recording.Connection, []recording.Entry) {
 	t.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	c, entries, err := read(f, name)
+	c, entries, err := recording.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,4 +320,18 @@ func FuzzReader(f *testing.F) {
 			t.Fatalf("%q became %q", once, twice)
 		}
 	})
+}
+
+func TestReadFileFails(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad.jsonl")
+	if err := os.WriteFile(bad, []byte(nativeLine+"bad\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var line *recording.LineError
+	if _, _, err := recording.ReadFile(bad); !errors.As(err, &line) || line.Line != 2 || line.File != bad {
+		t.Errorf("of a bad file: %v", err)
+	}
+	if _, _, err := recording.ReadFile(bad + "x"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of no file: %v", err)
+	}
 }

@@ -24,26 +24,11 @@ const folder = "../../../testdata/recordings/zeek-8.0.10-types/"
 
 func readRecording(t *testing.T, name string) (recording.Connection, []recording.Entry) {
 	t.Helper()
-	f, err := os.Open(folder + name)
+	connection, entries, err := recording.ReadFile(folder + name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	r, err := recording.NewReader(f, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var entries []recording.Entry
-	for {
-		e, err := r.Next()
-		if err == io.EOF {
-			return r.Connection(), entries
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		entries = append(entries, e)
-	}
+	return connection, entries
 }
 
 // The folder's recordings are other programs' work on the same capture.

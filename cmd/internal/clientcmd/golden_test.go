@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -141,24 +140,12 @@ type frame struct {
 
 // readFrames returns the events of a recording on a controller's topic.
 func readFrames(t *testing.T, path, topic string) []frame {
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := recording.NewReader(f, path)
+	_, entries, err := recording.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var frames []frame
-	for {
-		e, err := r.Next()
-		if err == io.EOF {
-			return frames
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, e := range entries {
 		m, ok := message(t, e)
 		if !ok || m.Topic != topic {
 			continue
@@ -169,6 +156,7 @@ func readFrames(t *testing.T, path, topic string) []frame {
 		}
 		frames = append(frames, frame{e.From, ev})
 	}
+	return frames
 }
 
 // message returns the message that an entry carries, if it does.

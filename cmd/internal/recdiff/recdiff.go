@@ -4,11 +4,8 @@
 package recdiff
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -79,25 +76,14 @@ func (r *reader) file(name string) error {
 	// Several connections of one session have a number each.
 	r.session = strings.TrimRight(strings.TrimSuffix(filepath.Base(name), ".jsonl"), "-0123456789")
 	r.note("%s", recordingOf(r.session))
-	f, err := os.Open(name)
+	_, entries, err := recording.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	in, err := recording.NewReader(f, name)
-	if err != nil {
-		return err
-	}
-	for {
-		e, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	for _, e := range entries {
 		r.entry(e)
 	}
+	return nil
 }
 
 func (r *reader) entry(e recording.Entry) {

@@ -69,26 +69,11 @@ func start(t *testing.T, o record.Options) (address string, end func() string) {
 
 func read(t *testing.T, name string) (recording.Connection, []recording.Entry) {
 	t.Helper()
-	f, err := os.Open(name)
+	connection, entries, err := recording.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	r, err := recording.NewReader(f, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var entries []recording.Entry
-	for {
-		e, err := r.Next()
-		if err == io.EOF {
-			return r.Connection(), entries
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		entries = append(entries, e)
-	}
+	return connection, entries
 }
 
 // A recording of a replay is the recording, for pings and IDs aside.

@@ -2,9 +2,6 @@
 package recorded
 
 import (
-	"errors"
-	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -70,25 +67,13 @@ func Versions(t testing.TB, root, file string) []string {
 }
 
 func read(t testing.TB, file string) []Event {
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := recording.NewReader(f, file)
+	_, entries, err := recording.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 	var events []Event
-	for {
-		entry, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return events
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, entry := range entries {
 		m, sender, ok := message(entry)
 		if !ok {
 			continue
@@ -97,6 +82,7 @@ func read(t testing.TB, file string) []Event {
 			events = append(events, Event{name, entry.T.Duration(), entry.From, m.Topic, ev, sender})
 		}
 	}
+	return events
 }
 
 // message returns the message that an entry carries, if it does.
