@@ -251,6 +251,33 @@ func TestDeployNodes(t *testing.T) {
 	}
 }
 
+// An agent that was started anew, or got the request twice, is told what it
+// knows already. What of it does not run yet, or cannot, is in the answer all
+// the same.
+func TestDeployTheSameBeforeItRuns(t *testing.T) {
+	same := configuration("c1", "l", "w")
+	for _, request := range []zeekapi.Message{deploy("r", same), ours(deploy("r", same))} {
+		f := newFleet(t, connecting("i"), assigned(same))
+		f.step(Tick{})
+		f.ask(request)
+		compare(t, "answers before the nodes run", 0, len(published[zeekapi.AgentDeployResponse](f)))
+		f.pass(time.Second)
+		compare(t, "in time", []zeekapi.Result{ok("r", "l"), ok("r", "w")}, one[zeekapi.AgentDeployResponse](f).Results)
+
+		f = newFleet(t, connecting("i"), assigned(same))
+		f.refuses = func(n launch.Node) error {
+			if n.Name == "w" {
+				return errors.New("no interface")
+			}
+			return nil
+		}
+		f.step(Tick{})
+		f.pass(time.Second)
+		f.ask(request)
+		compare(t, "never", []zeekapi.Result{ok("r", "l"), troubled("r", "w", "no interface")}, one[zeekapi.AgentDeployResponse](f).Results)
+	}
+}
+
 // An agent that is about to end can still say that it runs what it is told.
 func TestDeployTheSameAtTheEnd(t *testing.T) {
 	f := running(t, "l", "w")

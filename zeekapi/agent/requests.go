@@ -47,8 +47,9 @@ func (m *Machine) deployAssignment(now time.Time, d *zeekapi.Dialect, req zeekap
 	respond := func(r zeekapi.Result) {
 		m.publish(d, zeekapi.AgentDeployResponse{ReqID: req, Results: []zeekapi.Result{r}})
 	}
+	same := err == nil && m.assigned != nil && !force && m.assigned.equal(a)
 	switch {
-	case err == nil && m.assigned != nil && !force && m.assigned.equal(a):
+	case same && (m.ending || m.unsaved == nil && m.allRun(a)):
 		respond(m.success(req.ID))
 		return
 	case m.ending:
@@ -59,8 +60,10 @@ func (m *Machine) deployAssignment(now time.Time, d *zeekapi.Dialect, req zeekap
 		return
 	}
 	m.supersede("superseded by a newer deployment")
-	m.adopt(now, a, force)
-	m.save()
+	if !same {
+		m.adopt(now, a, force)
+		m.save()
+	}
 	if len(a.Nodes) == 0 {
 		respond(m.success(req.ID))
 		return
@@ -72,6 +75,11 @@ func (m *Machine) deployAssignment(now time.Time, d *zeekapi.Dialect, req zeekap
 	slices.Sort(w.nodes)
 	m.limitStages(now)
 	m.deploy = w
+}
+
+// allRun reports whether there is nothing to wait for.
+func (m *Machine) allRun(a *Assignment) bool {
+	return !slices.ContainsFunc(a.Nodes, func(n zeekapi.Node) bool { return !m.runs(n.Name) })
 }
 
 // limitStages gives a new request half its time for one stage after the other,
