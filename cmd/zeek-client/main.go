@@ -16,6 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/completion"
 	"github.com/zeekwire/zeekwire/cmd/internal/interrupt"
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
 
 func main() {
@@ -30,11 +31,12 @@ const version = "1.5.0"
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd := newCommand()
-	completion.Prepare(cmd, args)
 	cmd.SetArgs(expand(cmd, args))
 	cmd.SetIn(stdin)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
+	usage.CheckHelp(cmd)
+	completion.Prepare(cmd, args)
 	err := cmd.ExecuteContext(ctx)
 	if exit := (*clientcmd.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		fmt.Fprintf(stderr, "error: %v\n", err)
@@ -63,7 +65,7 @@ func newCommand() *cobra.Command {
 		},
 	}
 	cmd.SetVersionTemplate("{{.Version}}\n")
-	cmd.SetFlagErrorFunc(clientcmd.FlagError)
+	cmd.SetFlagErrorFunc(usage.FlagError)
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	tool.AddFlags(cmd.PersistentFlags())
 	tool.CompleteFlags(cmd)

@@ -31,12 +31,13 @@ func newAgentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Run an agent",
-		Long: `Run the agent of an instance, a machine that runs nodes of a Zeek cluster. It does
-what a controller tells it: ours ("zeekwire controller") or Zeek's own.
+		Long: `Run the agent of an instance, a machine that runs nodes of a Zeek cluster. It
+does what a controller tells it: ours ("zeekwire controller") or Zeek's own.
 
 The agent connects to the controller, or with "--controller none" waits for the
 controller to connect. It always listens, because its nodes connect to it.`,
-		Example: `  zeekwire agent --name instance-1 --zeek /opt/zeek/bin/zeek --state-dir /tmp/agent
+		Example: `  zeekwire agent --name instance-1 --controller 10.0.0.1:2150
+  zeekwire agent --name instance-1 --zeek /opt/zeek/bin/zeek
   zeekwire agent --name instance-1 --launcher simulated --state-dir /tmp/agent`,
 	}
 	runService(cmd, newAgentSettings, func(cmd *cobra.Command, s *agentSettings, o *operation) error {

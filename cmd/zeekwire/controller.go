@@ -26,12 +26,14 @@ func newControllerCommand() *cobra.Command {
 		Use:   "controller",
 		Short: "Run a controller",
 		Long: `Run a controller, which takes configurations from clients and deploys them to
-agents: ours ("zeekwire agent") or Zeek's own. It works with Zeek's own zeek-client.
+agents: ours ("zeekwire agent") or Zeek's own. Zeek's zeek-client is a client,
+too.
 
 Agents connect by Zeek's native protocol, clients by WebSocket. The controller
 remembers its configurations in its state directory and, when it starts again,
 makes the last one true without restarting nodes that run it.`,
-		Example: `  zeekwire controller --state-dir /tmp/controller --tls off`,
+		Example: `  zeekwire controller --name controller
+  zeekwire controller --state-dir /tmp/controller --tls off`,
 	}
 	runService(cmd, newControllerSettings, func(cmd *cobra.Command, s *controllerSettings, o *operation) error {
 		c := controllerService{

@@ -20,6 +20,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
@@ -42,7 +43,7 @@ real Zeek processes, which see no traffic. Everything is gone afterwards; with
 		Example: `  zeekwire demo
   zeekwire demo --stay
   zeekwire demo --zeek /opt/zeek/bin/zeek`,
-		Args: cobra.NoArgs,
+		Args: usage.Arguments("demo"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d.out, d.log = cmd.OutOrStdout(), zerolog.Nop()
 			if verbose {

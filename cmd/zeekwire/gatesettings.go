@@ -133,7 +133,7 @@ func (s *gateSettings) gate(native security.Mode, log zerolog.Logger) (gate, err
 	web := s.web
 	switch {
 	case s.anonymous && (web.CAFile != "" && web.CAFile != "NONE" || web.Demand):
-		return gate{}, errors.New("TLS of clients: without certificates of the controller there are none of clients")
+		return gate{}, wrongly(errors.New("TLS of clients: without certificates of the controller there are none of clients"))
 	case s.anonymous:
 		g.anonymous, err = security.New(security.Config{Mode: security.Anonymous})
 		return g, err
@@ -141,7 +141,7 @@ func (s *gateSettings) gate(native security.Mode, log zerolog.Logger) (gate, err
 		return g, nil
 	}
 	if _, missing := whichAreSet([]namedFile{{"--websocket-tls-cert", web.CertFile}, {"--websocket-tls-key", web.KeyFile}}); missing != "" {
-		return gate{}, fmt.Errorf("TLS of clients: set %s as well", missing)
+		return gate{}, wrongly(fmt.Errorf("TLS of clients: set %s as well", missing))
 	}
 	web.Passphrase = os.Getenv(webPassphraseVar)
 	web.Demand = web.Demand || web.CAFile != "" && g.clients == nil

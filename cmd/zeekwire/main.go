@@ -18,6 +18,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/interrupt"
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 )
 
@@ -37,11 +38,12 @@ const (
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd := newCommand()
-	completion.Prepare(cmd, args)
 	cmd.SetArgs(args)
 	cmd.SetIn(stdin)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
+	usage.CheckHelp(cmd)
+	completion.Prepare(cmd, args)
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
@@ -74,6 +76,20 @@ type failure struct{ error }
 
 func (f *failure) Unwrap() error { return f.error }
 
+// misuse marks the error of a command that has found out, by itself, that it was
+// called wrongly.
+type misuse struct{ error }
+
+func (m *misuse) Unwrap() error { return m.error }
+
+// wrongly marks err, unless it is nil, as a misuse.
+func wrongly(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &misuse{err}
+}
+
 const (
 	groupServices = "services"
 	groupClient   = "client"
@@ -88,8 +104,8 @@ func newCommand() *cobra.Command {
 		Use:   "zeekwire",
 		Short: "Controller, agent and client for Zeek clusters",
 		Long: `zeekwire runs Zeek clusters: a controller takes a cluster's configuration from a
-client and tells the agents on the cluster's machines which Zeek processes to run.
-Each part works with Zeek's own controller, agent and zeek-client, too.
+client and tells the agents on the cluster's machines which Zeek processes to
+run. Each part works with Zeek's own controller, agent and zeek-client, too.
 
 Begin with "zeekwire demo".
 
@@ -107,7 +123,7 @@ may also stand before the command.
 	tool.AddFlags(cmd.Flags())
 	tool.CompleteFlags(cmd)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
-	cmd.SetFlagErrorFunc(clientcmd.FlagError)
+	cmd.SetFlagErrorFunc(usage.FlagError)
 	cmd.AddGroup(
 		&cobra.Group{ID: groupServices, Title: "Services:"},
 		&cobra.Group{ID: groupClient, Title: "Talking to a controller:"},
@@ -116,12 +132,14 @@ may also stand before the command.
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
+			c.SetUsageFunc(usage.Show)
 			run := c.RunE
 			c.RunE = func(cmd *cobra.Command, args []string) error {
-				if err := run(cmd, args); err != nil {
-					return &failure{err}
+				err := run(cmd, args)
+				if err == nil || errors.As(err, new(*misuse)) {
+					return err
 				}
-				return nil
+				return &failure{err}
 			}
 			cmd.AddCommand(c)
 		}

@@ -10,13 +10,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/record"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
 
 func newRecordCommand() *cobra.Command {
 	var listen, connect, names []string
 	var output string
+	const use = "record --listen HOST:PORT --connect HOST:PORT --output PATH"
 	cmd := &cobra.Command{
-		Use:   "record --listen ADDRESS --connect ADDRESS --output DIRECTORY|FILE.jsonl",
+		Use:   use,
 		Short: "Stand between peers and record what they say",
 		Long: `Stand between peers and record what they say.
 
@@ -29,16 +31,15 @@ To record several pairs of peers at once, with a common clock, repeat --listen,
 		Example: `  zeekwire record --output capture \
     --name agent --listen 127.0.0.1:3150 --connect 127.0.0.1:2150 \
     --name client --listen 127.0.0.1:3149 --connect 127.0.0.1:2149`,
-		Args:         cobra.NoArgs,
-		SilenceUsage: true,
+		Args: usage.Arguments(use),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case len(listen) != len(connect):
-				return errors.New("every --listen needs its --connect")
+				return wrongly(errors.New("every --listen needs its --connect"))
 			case len(listen) > 1 && len(names) != len(listen):
-				return errors.New("several --listen need a --name each")
+				return wrongly(errors.New("several --listen need a --name each"))
 			case len(names) > len(listen):
-				return errors.New("more --name than --listen")
+				return wrongly(errors.New("more --name than --listen"))
 			}
 			var config net.ListenConfig
 			listeners := make([]net.Listener, len(listen))
@@ -64,12 +65,10 @@ To record several pairs of peers at once, with a common clock, repeat --listen,
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&listen, "listen", nil, "`ADDRESS` to accept connections at, as in 127.0.0.1:9999")
-	f.StringArrayVar(&connect, "connect", nil, "`ADDRESS` of the peer to forward them to")
-	f.StringArrayVar(&names, "name", nil, "`NAME` of the connections, and of the files in a directory (default "+record.DefaultName+")")
-	f.StringVar(&output, "output", "", "`PATH` of the directory for the recordings, or of the first file")
-	for _, name := range []string{"listen", "connect", "output"} {
-		cmd.MarkFlagRequired(name)
-	}
+	f.StringArrayVar(&listen, "listen", nil, "accept connections at `HOST:PORT`, as in 127.0.0.1:9999")
+	f.StringArrayVar(&connect, "connect", nil, "forward them to the peer at `HOST:PORT`")
+	f.StringArrayVar(&names, "name", nil, "call the connections, and the files in a directory, `NAME` (default "+record.DefaultName+")")
+	f.StringVar(&output, "output", "", "directory `PATH` for NAME-01.jsonl and so on, or a first file FILE.jsonl, which FILE-02.jsonl and so on follow")
+	usage.Require(cmd, "listen", "connect", "output")
 	return cmd
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
@@ -48,10 +49,12 @@ func runService[S declared](cmd *cobra.Command, fresh func() S, run func(cmd *co
 There are more settings than flags below: --print-config shows all of them, with
 where each comes from. Each is also a flag, a line in a file for --config, and a
 variable in the environment: --listen-port, listen-port = 2150/tcp, and
-%s. Flags go before variables, those before the file.
+%s. Flags go before variables,
+those before the file.
 
-On SIGHUP it takes the log level anew, and reads certificates and the like again.
-On SIGTERM it ends when what is under way is done, on a second one at once.`, variable)
+On SIGHUP it takes the log level anew, and reads certificates and the like
+again. On SIGTERM it ends when what is under way is done, on a second one at
+once.`, variable)
 	load := func() (S, error) {
 		s := fresh()
 		if err := s.table().Load(flags.File, os.Getenv, &flags); err != nil {
@@ -59,11 +62,11 @@ On SIGTERM it ends when what is under way is done, on a second one at once.`, va
 		}
 		return s, s.check()
 	}
-	cmd.Args = cobra.NoArgs
+	cmd.Args = usage.Arguments(cmd.Use)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := load()
 		if err != nil {
-			return err
+			return wrongly(err)
 		}
 		strays := s.table().Strays(os.Environ(), serviceNames...)
 		if flags.Print {

@@ -1,19 +1,21 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/bus"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
 
 func newSubscribeCommand() *cobra.Command {
 	var s transportSetting
 	var asJSON bool
 	var count int
+	const use = "subscribe PREFIX..."
 	cmd := &cobra.Command{
-		Use:   "subscribe [flags] PREFIX...",
+		Use:   use,
 		Short: "Print what a Zeek publishes",
 		Long: `Print events, log records and other values that are published, for instance by a
 Zeek, on topics that begin with one of the prefixes. Log records come on topics
@@ -24,10 +26,10 @@ others would take us for the holder of theirs.`,
 		Example: `  zeekwire subscribe --tls off zeek/
   zeekwire subscribe --tls off --json zeek/logs/Conn::LOG
   zeekwire subscribe --transport websocket --count 1 /tests`,
-		Args: cobra.MinimumNArgs(1),
+		Args: usage.Arguments(use),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if count < 0 {
-				return errors.New("--count must not be negative")
+				return wrongly(fmt.Errorf("--count %d: want a number from 1, or 0 for no end", count))
 			}
 			o, err := s.options(cmd)
 			if err != nil {
@@ -40,6 +42,6 @@ others would take us for the holder of theirs.`,
 	}
 	s.register(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one object per line")
-	cmd.Flags().IntVar(&count, "count", 0, "end after `N` messages")
+	cmd.Flags().IntVar(&count, "count", 0, "end after `NUMBER` messages")
 	return cmd
 }

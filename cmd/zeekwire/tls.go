@@ -57,10 +57,10 @@ func (s *tlsSetting) add(t *settings.Table) {
 func (s *tlsSetting) layer() (*security.Layer, error) {
 	mode, err := security.ParseMode(s.mode)
 	if err != nil {
-		return nil, fmt.Errorf("--tls %q: want off, anonymous or mutual", s.mode)
+		return nil, wrongly(fmt.Errorf("--tls %q: want off, anonymous or mutual", s.mode))
 	}
 	if err := s.checkFiles(mode); err != nil {
-		return nil, err
+		return nil, wrongly(err)
 	}
 	s.Mode, s.Passphrase = mode, os.Getenv(passphraseVar)
 	return security.New(s.Config)

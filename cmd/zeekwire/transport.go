@@ -20,10 +20,10 @@ type transportSetting struct {
 
 func (s *transportSetting) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.transport, "transport", string(bus.Native), "`TRANSPORT` to use: native, to Broker's own port, or websocket, without TLS unless --tls says otherwise")
+	f.StringVar(&s.transport, "transport", string(bus.Native), "reach the peer by `TRANSPORT`: native, at Broker's own port, or websocket, without TLS unless --tls says otherwise")
 	f.StringVar(&s.Connect, "connect", "", "connect to `HOST:PORT` (default 127.0.0.1; port 9999, for websocket 27759)")
 	f.StringVar(&s.Listen, "listen", "", "wait for native peers at `HOST:PORT` in place of connecting, or both")
-	f.DurationVar(&s.Timeout, "timeout", 10*time.Second, "how long to try")
+	f.DurationVar(&s.Timeout, "timeout", 10*time.Second, "give up after `TIME`")
 	s.tls.register(cmd)
 }
 
@@ -38,6 +38,9 @@ func (s *transportSetting) options(cmd *cobra.Command) (bus.Options, error) {
 	o.Listen = withPort(o.Listen, o.Transport.DefaultPort())
 	if o.Transport == bus.WebSocket && !cmd.Flags().Changed("tls") {
 		s.tls.mode = security.Off.String() // as Zeek's own server is by default
+	}
+	if err := o.Check(); err != nil {
+		return o, wrongly(err)
 	}
 	layer, err := s.tls.layer()
 	if err != nil {

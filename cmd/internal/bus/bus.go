@@ -57,14 +57,18 @@ type Options struct {
 	Status *log.Logger
 }
 
-func (o *Options) validate() error {
+// Check says, in words of the command line, whether the options make sense.
+// Publish and Subscribe do that, too.
+func (o *Options) Check() error {
 	switch {
 	case o.Transport != Native && o.Transport != WebSocket:
-		return fmt.Errorf("transport %q: want %s or %s", o.Transport, Native, WebSocket)
+		return fmt.Errorf("--transport %q: want %s or %s", o.Transport, Native, WebSocket)
 	case o.Transport == WebSocket && o.Listen != "":
-		return errors.New("cannot listen for WebSocket clients, only connect to a WebSocket server")
+		return errors.New("--listen: of use only with --transport native, WebSocket servers can only be connected to")
 	case o.Connect == "" && o.Listen == "":
 		return errors.New("neither an address to connect to nor one to listen at")
+	case o.Timeout <= 0:
+		return fmt.Errorf("--timeout %s: want more than 0", o.Timeout)
 	}
 	return nil
 }
@@ -129,7 +133,7 @@ func (o *Options) webSocket(ctx context.Context, cfg websocket.ClientConfig) (*w
 // Publish sends an event and returns when all peers that want it have it, on a
 // WebSocket when the server has the bytes. That nobody wants it is an error.
 func Publish(ctx context.Context, o Options, topic string, ev broker.Event) error {
-	if err := o.validate(); err != nil {
+	if err := o.Check(); err != nil {
 		return err
 	}
 	if topic == "" {
@@ -260,7 +264,7 @@ func (o *Options) publishWebSocket(ctx context.Context, topic string, ev broker.
 // it has printed count of them, unless that is 0, or ctx ends, which is no
 // error.
 func Subscribe(ctx context.Context, o Options, prefixes []string, p *Printer, count int) error {
-	if err := o.validate(); err != nil {
+	if err := o.Check(); err != nil {
 		return err
 	}
 	b, err := o.subscribe(ctx, prefixes)

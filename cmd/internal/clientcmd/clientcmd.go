@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
@@ -150,7 +152,7 @@ type run struct {
 // command returns a command that calls do. It takes the arguments that use names.
 func (t *Tool) command(use, short string, do func(ctx context.Context, r *run, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: use, Short: short, Args: arguments(use),
+		Use: use, Short: short, Args: usage.Arguments(use),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			// Called the right way; from here on we say ourselves what is wrong.
 			cmd.SilenceErrors, cmd.SilenceUsage = true, true
@@ -169,7 +171,7 @@ func (t *Tool) command(use, short string, do func(ctx context.Context, r *run, a
 	}
 	t.AddFlags(cmd.Flags())
 	t.document(cmd)
-	cmd.MarkFlagsMutuallyExclusive("quiet", "verbose")
+	usage.Exclude(cmd, "quiet", "verbose")
 	return cmd
 }
 
@@ -200,7 +202,7 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 	if t.flags.quiet {
 		r.show = showNothing
 	}
-	if err := t.checkChoices(); err != nil {
+	if err := t.checkOptions(); err != nil {
 		return r, r.misuse("%v", err)
 	}
 	var err error
@@ -215,8 +217,18 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 	return r, nil
 }
 
-// checkChoices checks the options that take one of some words.
-func (t *Tool) checkChoices() error {
+// checkOptions checks those of the shared options that do not take any text.
+func (t *Tool) checkOptions() error {
+	// For zeek-client a wrong address is a failure and no wrong use.
+	if t.People && t.flags.controller != "" {
+		_, port, err := splitController(t.flags.controller)
+		if n, numberErr := strconv.ParseUint(port, 10, 16); err == nil && port != "" && (numberErr != nil || n == 0) {
+			err = fmt.Errorf("port %q is not in 1..65535", port)
+		}
+		if err != nil {
+			return fmt.Errorf("--controller %q: %w", t.flags.controller, err)
+		}
+	}
 	if t.flags.transport != "" {
 		if _, err := connect.ParseTransport(t.flags.transport); err != nil {
 			return fmt.Errorf("--%w", err)

@@ -55,6 +55,7 @@ func (t *Tool) CompleteFlags(cmd *cobra.Command) {
 	complete("set", t.completeSettings)
 }
 
+// maxArgs is how many names of nodes the shell is offered, one after the other.
 const maxArgs = 1 << 10
 
 // offer is something to choose from.

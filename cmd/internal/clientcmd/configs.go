@@ -16,13 +16,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
-const fileHelp = "\n\nFILE is an INI file, or JSON as \"get-config --as-json\" prints it, which keeps the\nconfiguration's ID; - stands for standard input."
+const fileHelp = "\n\nFILE is an INI file, or JSON as \"get-config --as-json\" prints it, which keeps\nthe configuration's ID; - stands for standard input."
 
 func (t *Tool) stageConfig() *cobra.Command {
 	cmd := t.command("stage-config FILE", "Upload a cluster configuration for later deployment",
@@ -136,10 +137,10 @@ func (t *Tool) getConfig() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "as-json", false, "write JSON instead of an INI file")
 	cmd.Flags().BoolVar(&deployed, "deployed", false, "retrieve the deployed configuration, with ports and addresses filled in")
 	cmd.Flags().BoolVar(&staged, "staged", false, "retrieve the staged configuration (default)")
-	cmd.MarkFlagsMutuallyExclusive("deployed", "staged")
+	usage.Exclude(cmd, "deployed", "staged")
 	if t.People {
 		cmd.Flags().Uint64Var(&number, "number", 0, "retrieve the configuration of deployment `NUMBER`, see history")
-		cmd.MarkFlagsMutuallyExclusive("deployed", "staged", "number")
+		usage.Exclude(cmd, "deployed", "staged", "number")
 	}
 	return cmd
 }

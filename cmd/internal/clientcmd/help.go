@@ -1,13 +1,11 @@
 package clientcmd
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
-	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
 
 // examples are command lines, with what they are for after two blanks and #.
@@ -34,7 +32,7 @@ var examples = map[string][]string{
 	"stage-config":  {"stage-config cluster.cfg"},
 	"test-timeout":  {"test-timeout --with-state"},
 
-	"diff":            {"diff cluster.cfg", "diff --strict-exit  # of what is staged; exit code 3 if there is a difference"},
+	"diff":            {"diff cluster.cfg", "diff --strict-exit  # of what is staged; exit code 3 for changes"},
 	"drain":           {"drain instance-1"},
 	"history":         {"history --limit 10"},
 	"logs":            {"logs worker-1 --lines 100", "logs worker-1 --follow"},
@@ -58,26 +56,5 @@ func (t *Tool) document(cmd *cobra.Command) {
 		lines = append(lines, "  "+program+" "+line)
 	}
 	cmd.Example = strings.Join(lines, "\n")
-	cmd.SetUsageFunc(usage)
-}
-
-// helpColumns is how wide the help of flags is.
-const helpColumns = 80
-
-func usage(cmd *cobra.Command) error {
-	own, shared := manpage.Flags(cmd.Flags())
-	text := "Usage:\n  " + cmd.UseLine() + "\n"
-	if cmd.Example != "" {
-		text += "\nExamples:\n" + cmd.Example + "\n"
-	}
-	for _, group := range []struct {
-		title string
-		flags *pflag.FlagSet
-	}{{"Flags", own}, {"Flags of all commands that talk to a controller", shared}} {
-		if group.flags.HasAvailableFlags() {
-			text += "\n" + group.title + ":\n" + group.flags.FlagUsagesWrapped(helpColumns)
-		}
-	}
-	_, err := fmt.Fprint(cmd.OutOrStderr(), text)
-	return err
+	cmd.SetUsageFunc(usage.Show)
 }

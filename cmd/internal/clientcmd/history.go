@@ -34,7 +34,8 @@ func (t *Tool) history() *cobra.Command {
 "get-config --number NUMBER" has the configuration of one, "rollback NUMBER"
 deploys it again.
 
-The JSON has the key deployments, a list with ` + deploymentHelp + "." + jsonHelp
+The JSON has the key deployments, a list with
+` + deploymentHelp + "." + jsonHelp
 	cmd.Flags().Uint64VarP(&limit, "limit", "n", 20, "show at most `NUMBER` deployments, 0 for all that the controller keeps")
 	return cmd
 }
@@ -109,12 +110,13 @@ func (t *Tool) notices() *cobra.Command {
 				return list(all, noticeLine)
 			})
 		})
-	cmd.Long = cmd.Short + `, the oldest first: agents that came and went, nodes that
-changed their state, errors, deployments.
+	cmd.Long = cmd.Short + `, the oldest first: agents that
+came and went, nodes that changed their state, errors, deployments.
 
 "watch" shows them as they happen.
 
-The JSON has the key notices, a list with ` + noticeHelp + "." + jsonHelp
+The JSON has the key notices, a list with
+` + noticeHelp + "." + jsonHelp
 	cmd.Flags().Uint64VarP(&limit, "limit", "n", 50, "show at most `NUMBER` notices, 0 for all that the controller kept")
 	cmd.Flags().Uint64Var(&after, "after", 0, "show only those after the notice with that `NUMBER`")
 	return cmd

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
@@ -20,7 +21,7 @@ const bytesPerLine = 512
 func (t *Tool) logs() *cobra.Command {
 	var lines int
 	var follow bool
-	cmd := t.command("logs NODE", "Show the ends of what a node wrote to its standard output and error",
+	cmd := t.command("logs NODE", "Show what a node last wrote to its output and error",
 		func(ctx context.Context, r *run, args []string) error {
 			node := args[0]
 			if lines < 1 {
@@ -75,7 +76,7 @@ func (t *Tool) logs() *cobra.Command {
 				last = next
 			}
 		})
-	cmd.Long = cmd.Short + `.
+	cmd.Long = `Show what a node last wrote to its standard output and error.
 
 What it wrote to standard output goes to standard output, and what it wrote to
 standard error goes to standard error. Only zeekwire's agents know it. With
@@ -86,7 +87,7 @@ stderr.`
 	cmd.Flags().IntVarP(&lines, "lines", "n", 50, "show at most the last `NUMBER` lines of each")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what the node writes from now on, until interrupted")
 	if t.People {
-		cmd.MarkFlagsMutuallyExclusive("follow", "json")
+		usage.Exclude(cmd, "follow", "json")
 	}
 	return cmd
 }

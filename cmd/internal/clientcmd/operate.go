@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
@@ -73,7 +74,7 @@ func (t *Tool) addDeployFlags(cmd *cobra.Command, o *deployOptions) {
 	}
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only show what would change, as diff does")
 	cmd.Flags().BoolVar(&o.force, "force", false, "start all nodes anew, also those that run what they should")
-	cmd.MarkFlagsMutuallyExclusive("dry-run", "force")
+	usage.Exclude(cmd, "dry-run", "force")
 }
 
 // connectToDeploy returns the client that a deployment or a restart needs.

@@ -95,7 +95,7 @@ func (t *Tool) getNodes() *cobra.Command {
 
 func (t *Tool) getIDValue() *cobra.Command {
 	return t.command("get-id-value IDENTIFIER [NODE...]",
-		"Show the value of a global identifier in Zeek cluster nodes, in all if none is named",
+		"Show the value of a global in nodes, all if none is named",
 		func(ctx context.Context, r *run, args []string) error {
 			values, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]client.NodeValue, error) {
 				return c.GetIDValue(ctx, args[0], args[1:]...)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
@@ -54,21 +55,23 @@ func (t *Tool) rollingRestart() *cobra.Command {
 			}
 			return failIf(!cancel && job.Error != "")
 		})
-	cmd.Long = cmd.Short + `: loggers, then managers, proxies and
-workers, a few at once, and the next ones when those before them run again.
+	cmd.Long = cmd.Short + `: loggers, then managers,
+proxies and workers, a few at once, and the next ones when those before them run
+again.
 
 The controller does that by itself. This command waits for it to end and shows
 how far it is; interrupted, it leaves the controller to go on. --cancel makes
 the controller stop after the nodes that it is at.
 
-The JSON has the keys ` + jobHelp + "." + jsonHelp
+The JSON has the keys
+` + jobHelp + "." + jsonHelp
 	cmd.Flags().StringSliceVar(&roles, "role", nil, "restart only nodes of this `ROLE`: manager, logger, proxy or worker; may be repeated")
 	cmd.Flags().Uint64Var(&atOnce, "at-once", 1, "restart `NUMBER` nodes at once")
 	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait for the end")
 	cmd.Flags().BoolVar(&cancel, "cancel", false, "end the rolling restart that is under way")
-	cmd.MarkFlagsMutuallyExclusive("cancel", "role")
-	cmd.MarkFlagsMutuallyExclusive("cancel", "at-once")
-	cmd.MarkFlagsMutuallyExclusive("cancel", "detach")
+	usage.Exclude(cmd, "cancel", "role")
+	usage.Exclude(cmd, "cancel", "at-once")
+	usage.Exclude(cmd, "cancel", "detach")
 	return cmd
 }
 

@@ -131,19 +131,29 @@ func (s *settings) readFile(name string) error {
 	return nil
 }
 
-// controller takes HOST:PORT of which either may be missing.
-func (s *settings) controller(address string) error {
-	host, port := address, ""
-	if i := strings.LastIndexByte(address, ':'); i >= 0 {
-		host, port = address[:i], address[i+1:]
-		if strings.Contains(host, ":") {
-			if !strings.HasPrefix(host, "[") {
-				return errors.New("IPv6 addresses must be surrounded by brackets: [<ipv6>]:<port>")
-			}
-			if strings.HasSuffix(port, "]") {
-				host, port = address, ""
-			}
+// splitController splits HOST:PORT of which either may be missing.
+func splitController(address string) (host, port string, err error) {
+	i := strings.LastIndexByte(address, ':')
+	if i < 0 {
+		return address, "", nil
+	}
+	host, port = address[:i], address[i+1:]
+	if strings.Contains(host, ":") {
+		if !strings.HasPrefix(host, "[") {
+			return "", "", errors.New("IPv6 addresses must be surrounded by brackets: [<ipv6>]:<port>")
 		}
+		if strings.HasSuffix(port, "]") {
+			return address, "", nil
+		}
+	}
+	return host, port, nil
+}
+
+// controller takes what --controller says.
+func (s *settings) controller(address string) error {
+	host, port, err := splitController(address)
+	if err != nil {
+		return err
 	}
 	if host != "" || port == "" {
 		s.set("controller", "host", configparser.Escape(host), "--controller")

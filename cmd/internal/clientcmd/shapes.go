@@ -26,11 +26,12 @@ instance, node and text`
 
 The JSON has the keys controller (name, version, started), staged, deployed and
 target (IDs of configurations), last_deployment (keys as for history), job (keys
-as for rolling-restart), and instances, by name, each with host, port, connected,
-since, wanted, ready, drained, dialects, agent (name, version, started), zeek (a
-version), last_error, and nodes, by name, each with state, cluster_role,
-mgmt_role, pid, port, metrics_port, since, restarts, cpu (processors in use),
-memory (bytes) and last_error. A controller of null is Zeek's.`
+as for rolling-restart), and instances, by name, each with host, port,
+connected, since, wanted, ready, drained, dialects, agent (name, version,
+started), zeek (a version), last_error, and nodes, by name, each with state,
+cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
+(processors in use), memory (bytes) and last_error. A controller of null is
+Zeek's.`
 
 	diffHelp = `
 

@@ -38,9 +38,9 @@ func (t *Tool) status() *cobra.Command {
 			}
 			return err
 		})
-	cmd.Long = cmd.Short + `: the controller, instances and nodes, since when they are
-what they are, what was last wrong with them, the last deployment and the last
-rolling restart.
+	cmd.Long = cmd.Short + `: the controller, instances and nodes, since
+when they are what they are, what was last wrong with them, the last deployment
+and the last rolling restart.
 
 Zeek's controller can tell only a part of that: which agents are connected,
 nodes and their states, and configurations.

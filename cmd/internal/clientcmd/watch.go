@@ -29,7 +29,7 @@ const (
 
 func (t *Tool) watch() *cobra.Command {
 	var every time.Duration
-	cmd := t.command("watch", "Show what happens in the cluster, and its status, until interrupted",
+	cmd := t.command("watch", "Show what happens, and the status, until interrupted",
 		func(ctx context.Context, r *run, _ []string) error {
 			if every < 100*time.Millisecond {
 				return r.misuse("--every %v: want 100ms or more", every)
@@ -51,7 +51,7 @@ again. Interrupted, the command ends with exit code 0.
 To a pipe or with --json every line is an object with one key: "notice",
 "status" (when it changed) or "connection" ("lost" or "restored"). What is in
 them is as for notices and status.`
-	cmd.Flags().DurationVar(&every, "every", 5*time.Second, "ask for the status every `DURATION`")
+	cmd.Flags().DurationVar(&every, "every", 5*time.Second, "ask for the status every `TIME`")
 	return cmd
 }
 

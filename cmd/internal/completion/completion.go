@@ -3,6 +3,7 @@
 package completion
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,9 +17,33 @@ type choices interface{ Choices() []string }
 // Prepare completes a command and all below it, if args ask for completions.
 // File names are only offered for arguments, and for options whose value is one
 // by its name in the help: FILE, PATH, DIR.
+//
+// It also adds the command that prints a shell's script, to where output goes by
+// then. It is cobra's, but for cobra a shell that it does not know is no error.
 func Prepare(root *cobra.Command, args []string) {
+	addScripts(root)
 	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
 		prepare(root)
+	}
+}
+
+func addScripts(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	cmd, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		return // a program without commands has none
+	}
+	var shells []string
+	for _, sub := range cmd.Commands() {
+		shells = append(shells, sub.Name())
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		what := "SHELL is missing"
+		if len(args) > 0 {
+			what = fmt.Sprintf("there are no completions for %q", args[0])
+		}
+		return fmt.Errorf("%s; usage: %s %s", what, cmd.CommandPath(), strings.Join(shells, "|"))
 	}
 }
 

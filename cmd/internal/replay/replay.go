@@ -33,7 +33,7 @@ const MaxEntries = 1 << 20
 // peer says other things than recorded is normal, as long as they are of the
 // same kind.
 func Run(ctx context.Context, file string, o Options, out io.Writer) error {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return err
 	}
 	entries, err := read(file)
@@ -59,16 +59,18 @@ func Run(ctx context.Context, file string, o Options, out io.Writer) error {
 	return nil
 }
 
-func (o Options) check() error {
+// Check says, in words of the command line, whether the options make sense. Run
+// does that, too.
+func (o Options) Check() error {
 	switch {
 	case o.As != recording.Client && o.As != recording.Server:
-		return fmt.Errorf("replay: the side is %q, want client or server", o.As)
+		return fmt.Errorf("--as %q: want client or server", o.As)
 	case o.As == recording.Client && (o.Connect == "" || o.Listen != ""):
-		return errors.New("replay: the client needs an address to connect to, and none to listen at")
+		return errors.New("--as client: want --connect HOST:PORT, and no --listen")
 	case o.As == recording.Server && (o.Listen == "" || o.Connect != ""):
-		return errors.New("replay: the server needs an address to listen at, and none to connect to")
+		return errors.New("--as server: want --listen HOST:PORT, and no --connect")
 	case o.Patience <= 0:
-		return fmt.Errorf("replay: time to wait for the peer is %s, want more than 0", o.Patience)
+		return fmt.Errorf("--timeout %s: want more than 0", o.Patience)
 	}
 	return nil
 }

@@ -74,10 +74,10 @@ func TestErrors(t *testing.T) {
 		options    replay.Options
 		want       string
 	}{
-		{"no side", "", replay.Options{Patience: 1}, `the side is "", want client or server`},
-		{"client listens", "", replay.Options{As: recording.Client, Listen: "x", Patience: 1}, "the client needs an address to connect to"},
-		{"server connects", "", replay.Options{As: recording.Server, Connect: "x", Patience: 1}, "the server needs an address to listen at"},
-		{"no patience", "", replay.Options{As: recording.Server, Listen: "x"}, "time to wait for the peer is 0s"},
+		{"no side", "", replay.Options{Patience: 1}, `--as "": want client or server`},
+		{"client listens", "", replay.Options{As: recording.Client, Listen: "x", Patience: 1}, "--as client: want --connect HOST:PORT"},
+		{"server connects", "", replay.Options{As: recording.Server, Connect: "x", Patience: 1}, "--as server: want --listen HOST:PORT"},
+		{"no patience", "", replay.Options{As: recording.Server, Listen: "x"}, "--timeout 0s: want more than 0"},
 		{"no file", "missing", good, "open missing"},
 		{"no recording", bad, good, "bad.jsonl:1: not a valid recording"},
 	} {

@@ -1,0 +1,55 @@
+package usage
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
+)
+
+// columns is how wide help is, as wide as what it is read on at least.
+const columns = 80
+
+// Flags returns the help of options, with its lines broken.
+func Flags(flags *pflag.FlagSet) string {
+	// Texts have their default in quotes, which other values have not.
+	return quoted.ReplaceAllString(flags.FlagUsagesWrapped(columns), "(default$1$2)")
+}
+
+var quoted = regexp.MustCompile(`\(default(\s+)"([^"]+)"\)`)
+
+// Show writes the usage of a command that has none below it: its own options
+// first, then those that it shares with others.
+func Show(cmd *cobra.Command) error {
+	own, shared := manpage.Flags(cmd.Flags())
+	text := "Usage:\n  " + cmd.UseLine() + "\n"
+	if cmd.Example != "" {
+		text += "\nExamples:\n" + cmd.Example + "\n"
+	}
+	for _, group := range []struct {
+		title string
+		flags *pflag.FlagSet
+	}{{"Flags", own}, {"Flags of all commands that talk to a controller", shared}} {
+		if group.flags.HasAvailableFlags() {
+			text += "\n" + group.title + ":\n" + Flags(group.flags)
+		}
+	}
+	_, err := fmt.Fprint(cmd.OutOrStderr(), strings.TrimRight(text, "\n")+"\n")
+	return err
+}
+
+// CheckHelp has the command "help" refuse what is no command. Cobra's says so,
+// but as if all were well.
+func CheckHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = func(_ *cobra.Command, args []string) error {
+			_, _, err := root.Find(args)
+			return err
+		}
+	}
+}
