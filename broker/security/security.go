@@ -170,6 +170,16 @@ func (l *Layer) Secure(ctx context.Context, conn net.Conn, dialed bool) (net.Con
 	return secured, nil
 }
 
+// Dial opens a connection and secures it. It is what package websocket wants of
+// ClientConfig.Dial for a server of Broker's, whose TLS is anonymous by default.
+func (l *Layer) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return l.Secure(ctx, conn, true)
+}
+
 // explain adds what a peer in another mode would look like from here.
 func (l *Layer) explain(err error, dialed bool) error {
 	// What crypto/tls calls a remote error of a network operation is an alert,

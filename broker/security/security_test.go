@@ -131,6 +131,41 @@ func TestAnonymous(t *testing.T) {
 	}
 }
 
+func TestDial(t *testing.T) {
+	for _, mode := range []Mode{Off, Anonymous} {
+		l := newLayer(t, Config{Mode: mode})
+		plain, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener := l.Listener(plain)
+		said := make(chan error, 1)
+		go func() {
+			conn, err := listener.Accept()
+			if err == nil {
+				_, err = conn.Write([]byte("x"))
+				conn.Close()
+			}
+			said <- err
+		}()
+		conn, err := l.Dial(t.Context(), "tcp", plain.Addr().String())
+		if err != nil {
+			t.Fatalf("%v: %v", mode, err)
+		}
+		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+			t.Errorf("%v: %v", mode, err)
+		}
+		conn.Close()
+		if err := <-said; err != nil {
+			t.Errorf("%v: the server: %v", mode, err)
+		}
+		listener.Close()
+		if _, err := l.Dial(t.Context(), "tcp", plain.Addr().String()); err == nil {
+			t.Errorf("%v: connected to nobody", mode)
+		}
+	}
+}
+
 // TestAnonymousTLS13 has a client that offers TLS 1.3, as Zeek does.
 func TestAnonymousTLS13(t *testing.T) {
 	l := newLayer(t, Config{})

@@ -33,7 +33,7 @@ type ClientConfig struct {
 
 	// TLS is nil for a connection in the clear, or over a Dial function that
 	// does TLS itself: Broker's embedded server (Zeek 5.0 to 8.0) has the
-	// anonymous kind by default, for which there is Secure of a security.Layer.
+	// anonymous kind by default, for which there is Dial of a security.Layer.
 	TLS *tls.Config
 
 	// Dial opens the connection; nil means the network's own.

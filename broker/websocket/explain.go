@@ -84,7 +84,7 @@ func (f *firstBytes) explain(err error, usingTLS bool, response *http.Response) 
 	case len(f.b) == 0 && f.Conn != nil && hungUp(err) && usingTLS:
 		m.Met, m.Advice = MetNoTLS, "unset TLS if it has none; "+anonymous
 	case len(f.b) == 0 && f.Conn != nil && hungUp(err):
-		m.Met, m.Advice = MetNoHTTP, "set TLS if it expects that"
+		m.Met, m.Advice = MetNoHTTP, "set TLS if it expects that, or a Dial function for the anonymous TLS of a Zeek without certificates"
 	case len(f.b) == 0 && f.Conn != nil && errors.Is(err, context.DeadlineExceeded):
 		// Broker's native port waits for more of what it takes for a length,
 		// and its embedded server for more of what it takes for HTTP.
