@@ -187,7 +187,6 @@ func attempt(t *testing.T, conn *client.Client) (asked, changed string) {
 }
 
 func TestGateClients(t *testing.T) {
-	t.Parallel()
 	const list = "boss full token:" + bossToken + "\nreader read-only token:" + readerToken + "\n" +
 		"ops-* full certificate\nauditor read-only certificate\n"
 	g := startGated(t, security.Off, gateSettings{web: security.WebConfig{CAFile: "ours"}}, list)
@@ -320,7 +319,6 @@ func (g *gated) introduce(agent *peering.Endpoint, instance, want string) {
 
 // Agents have to be who they say.
 func TestGateAgents(t *testing.T) {
-	t.Parallel()
 	g := startGated(t, security.Mutual, gateSettings{agents: []string{"sensor-*", "hq"}}, "")
 	for _, tt := range []struct {
 		name, certificate string
@@ -375,7 +373,6 @@ func TestGateAgents(t *testing.T) {
 
 // So have agents that the controller connects to.
 func TestGateListeningAgents(t *testing.T) {
-	t.Parallel()
 	for _, certificate := range []string{"sensor-1", "sensor-2"} {
 		t.Run(certificate, func(t *testing.T) {
 			g := startGated(t, security.Mutual, gateSettings{}, "")
@@ -418,7 +415,6 @@ func TestGateListeningAgents(t *testing.T) {
 
 // An authority without a list: all who have a certificate of it are let in.
 func TestGateDemand(t *testing.T) {
-	t.Parallel()
 	g := startGated(t, security.Off, gateSettings{web: security.WebConfig{CAFile: "ours"}}, "")
 	if asked, changed := g.try(caller{ca: g.ca, name: "whoever"}); asked != "ok" || changed != "ok" {
 		t.Errorf("with a certificate: %s, %s", asked, changed)
@@ -430,7 +426,6 @@ func TestGateDemand(t *testing.T) {
 
 // Native peers are clients by their certificates.
 func TestGateNativeClients(t *testing.T) {
-	t.Parallel()
 	g := startGated(t, security.Mutual, gateSettings{}, "ops full certificate\nboss full token:"+bossToken)
 	for name, want := range map[string]string{"ops": "ok", "boss": "client 'boss' may not ask anything"} {
 		peer := g.peer(name)
@@ -447,7 +442,6 @@ func TestGateNativeClients(t *testing.T) {
 
 // Clients of Zeek 5.2 to 8.0.2 know anonymous TLS by default.
 func TestGateAnonymous(t *testing.T) {
-	t.Parallel()
 	g := startGated(t, security.Anonymous, gateSettings{anonymous: true}, "")
 	layer, err := security.New(security.Config{Mode: security.Anonymous})
 	if err != nil {
@@ -474,7 +468,6 @@ func TestGateAnonymous(t *testing.T) {
 }
 
 func TestGateSettings(t *testing.T) {
-	t.Parallel()
 	for _, tt := range []struct {
 		args string
 		want string

@@ -38,7 +38,6 @@ func call(ctx context.Context, args ...string) (stdout, stderr string, code int)
 }
 
 func TestDemo(t *testing.T) {
-	t.Parallel()
 	stdout, stderr, code := call(t.Context(), "demo")
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit code %d, %s", code, stderr)
