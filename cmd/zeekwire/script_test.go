@@ -159,8 +159,9 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 	case a := <-started:
 		s.agentsAt = a.native.String()
 		// Finding out the transport takes a while at a port that is not the usual one.
-		ts.Setenv("ZEEK_CLIENT_CONFIG_SETTINGS", fmt.Sprintf(
-			"controller.port=%d client.peering_attempts=1 client.transport=websocket", portOf(a.clients)))
+		// A single attempt may take as long as a busy machine needs.
+		ts.Setenv("ZEEK_CLIENT_CONFIG_SETTINGS", fmt.Sprintf("controller.port=%d client.transport=websocket "+
+			"client.peering_attempts=1 client.peering_retry_delay_secs=%.0f", portOf(a.clients), scriptPatience.Seconds()))
 		ts.Setenv("CONTROLLER", a.clients.String())
 	case <-time.After(scriptPatience):
 		ts.Fatalf("the controller does not start")
