@@ -345,6 +345,11 @@ func TestTwoAgentsOfOneName(t *testing.T) {
 	b.agent(peers["a"], answerTo(controller.ToAgent{Instance: "a", Message: zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "#4"}}}))
 	b.agent(peer(7), answerTo(controller.ToAgent{Instance: "a", Message: zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "#4"}}}),
 		"answer GetNodesResponse r1 [T a = []]")
+	// What either says by itself counts only if it is the later.
+	b.notices = nil
+	b.agent(peers["a"], zeekapi.AgentLog{Instance: "a", Text: "from the earlier"})
+	b.agent(peer(7), zeekapi.AgentLog{Instance: "a", Text: "from the later"})
+	b.heard("log a : from the later")
 
 	b.do(controller.PeerLost{Peer: peer(7)}, "to a: AgentWelcomeRequest #5")
 	b.agent(peers["a"], welcomed("#5", "a"), "to a: AgentDeployRequest #7 c1")
