@@ -78,8 +78,9 @@ type ServerConfig struct {
 }
 
 // Server is a WebSocket server that clients of Zeek take for Zeek
-// (Zeek: cluster/websocket). What a client publishes goes to Next and, unless
-// the server is private, to all other clients that want it; what Publish is given goes to all that do.
+// (Zeek: cluster/websocket). What a client publishes goes to Next, whatever the
+// topic, and unless the server is private to all other clients that want it; what
+// Publish is given goes to all that do.
 //
 // As an http.Handler it upgrades every path, and then tells clients of wrong
 // ones; use Serve unless something else listens already.

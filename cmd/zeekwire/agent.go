@@ -66,7 +66,7 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			log:          o.log,
 			operation:    o,
 		}
-		return o.service.Run(cmd.Context(), func(ctx context.Context, ending <-chan struct{}) error {
+		return o.run(cmd.Context(), func(ctx context.Context, ending <-chan struct{}) error {
 			a.ending = ending
 			return a.run(ctx)
 		})

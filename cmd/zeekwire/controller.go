@@ -54,7 +54,7 @@ makes the last one true without restarting nodes that run it.`,
 			return err
 		}
 		o.reloads = append(o.reloads, c.gate.reload)
-		return o.service.Run(cmd.Context(), func(ctx context.Context, ending <-chan struct{}) error {
+		return o.run(cmd.Context(), func(ctx context.Context, ending <-chan struct{}) error {
 			c.ending = ending
 			return c.run(ctx)
 		})

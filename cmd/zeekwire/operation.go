@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -24,6 +25,16 @@ type operation struct {
 	security   *security.Layer
 	reloads    []func() error // what else to do on a reload
 	log        zerolog.Logger
+
+	checkOnly bool // all has been read, and there is nothing to run
+}
+
+// run does the work, unless it was all about whether it could be done.
+func (o *operation) run(ctx context.Context, work func(ctx context.Context, ending <-chan struct{}) error) error {
+	if o.checkOnly {
+		return nil
+	}
+	return o.service.Run(ctx, work)
 }
 
 // newOperation makes a service of these settings; load finds them again.

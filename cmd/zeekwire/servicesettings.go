@@ -82,6 +82,7 @@ once.`, variable)
 		if err != nil {
 			return err
 		}
+		o.checkOnly = flags.Check
 		for _, stray := range strays {
 			o.log.Warn().Msg("environment: " + stray.Error())
 		}

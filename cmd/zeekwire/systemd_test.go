@@ -90,6 +90,32 @@ func TestUnitsRunUs(t *testing.T) {
 	}
 }
 
+// A reload is only asked for when it would be one: systemctl hears nothing of what
+// becomes of a signal.
+func TestUnitsCheckBeforeTheyReload(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing.pem")
+	mutual := []string{"--tls", "mutual", "--tls-cert", missing, "--tls-key", missing, "--tls-ca", missing}
+	for _, service := range []string{"controller", "agent"} {
+		m := regexp.MustCompile(`(?m)^ExecReload=/usr/local/bin/zeekwire (.*)\nExecReload=/bin/kill `).FindStringSubmatch(readUnit(t, service))
+		if m == nil {
+			t.Fatalf("%s: no check in ExecReload", service)
+		}
+		args := strings.Fields(strings.ReplaceAll(m[1], "/etc/zeekwire/", "systemd/"))
+		if stdout, stderr, code := call(t.Context(), args...); stdout != "" || stderr != "" || code != 0 {
+			t.Errorf("%s: exit code %d, %s%s", service, code, stdout, stderr)
+		}
+		wrong := [][]string{{"--log-level", "x"}, mutual}
+		if service == "controller" {
+			wrong = append(wrong, []string{"--clients", missing}, []string{"--websocket-tls-cert", missing, "--websocket-tls-key", missing})
+		}
+		for _, w := range wrong {
+			if _, stderr, code := call(t.Context(), append(args[:len(args):len(args)], w...)...); stderr == "" || code == 0 {
+				t.Errorf("%s %v: exit code %d, %q", service, w, code, stderr)
+			}
+		}
+	}
+}
+
 func readUnit(t *testing.T, service string) string {
 	t.Helper()
 	unit, err := os.ReadFile(filepath.Join("systemd", "zeekwire-"+service+".service"))

@@ -3,10 +3,11 @@ package settings
 import "github.com/spf13/pflag"
 
 // Flags collects the settings on a command line, with what belongs to them:
-// --config and --print-config.
+// --config, --print-config and --check.
 type Flags struct {
 	File  string // of --config
 	Print bool   // --print-config
+	Check bool   // --check
 
 	given []assignment
 }
@@ -16,6 +17,7 @@ type Flags struct {
 func (f *Flags) Register(fs *pflag.FlagSet, t *Table) {
 	fs.StringVar(&f.File, "config", "", "take settings from `FILE`")
 	fs.BoolVar(&f.Print, "print-config", false, "print all settings as they are now, and end")
+	fs.BoolVar(&f.Check, "check", false, "check the settings, and the files that a reload reads, and end")
 	for _, s := range t.shorthands {
 		fs.VarPF(&flag{to: f, name: s.Name, text: s.Default}, s.Name, "", s.Help)
 	}
