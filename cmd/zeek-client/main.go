@@ -66,6 +66,7 @@ func newCommand() *cobra.Command {
 	}
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.SetFlagErrorFunc(usage.FlagError)
+	cmd.SetUsageFunc(usage.Show)
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	tool.AddFlags(cmd.PersistentFlags())
 	tool.CompleteFlags(cmd)

@@ -79,3 +79,19 @@ func TestManual(t *testing.T) {
 		check(cmd, "zeek-client-"+cmd.Name()+".1")
 	}
 }
+
+// Help is no wider than what it is read on.
+func TestHelpFits(t *testing.T) {
+	for _, cmd := range append(newCommand().Commands(), newCommand()) {
+		args := append(strings.Fields(cmd.CommandPath())[1:], "--help")
+		var out strings.Builder
+		if code := run(t.Context(), args, strings.NewReader(""), &out, &out); code != 0 {
+			t.Errorf("%v: exit code %d", args, code)
+		}
+		for line := range strings.Lines(out.String()) {
+			if len(line) > 81 {
+				t.Errorf("%v: %s", args, line)
+			}
+		}
+	}
+}

@@ -152,7 +152,7 @@ func (p *page) macro(name string, args ...string) {
 
 // text adds paragraphs.
 func (p *page) text(s string) {
-	for i, paragraph := range strings.Split(strings.TrimSpace(s), "\n\n") {
+	for i, paragraph := range strings.Split(strings.Trim(s, "\n"), "\n\n") {
 		if i > 0 {
 			p.macro("PP")
 		}

@@ -32,7 +32,7 @@ func TestPages(t *testing.T) {
 	root.AddCommand(manpage.Command(manpage.About{
 		Version: "tool 1.0",
 		Sections: func(*cobra.Command) []manpage.Section {
-			return []manpage.Section{{Title: "Exit status", Text: "0 or 1."}}
+			return []manpage.Section{{Title: "Exit status", Text: "  0  done\n  1  failed"}}
 		},
 	}))
 	root.SetArgs([]string{"man", "--dir", dir})

@@ -22,11 +22,21 @@ func Flags(flags *pflag.FlagSet) string {
 
 var quoted = regexp.MustCompile(`\(default(\s+)"([^"]+)"\)`)
 
-// Show writes the usage of a command that has none below it: its own options
-// first, then those that it shares with others.
+// Show writes the usage of a command: those below it, in one group, its own
+// options, and then those that it shares with others.
 func Show(cmd *cobra.Command) error {
 	own, shared := manpage.Flags(cmd.Flags())
-	text := "Usage:\n  " + cmd.UseLine() + "\n"
+	text := "Usage:\n  "
+	if cmd.HasAvailableSubCommands() {
+		text += cmd.CommandPath() + " [command]\n\nCommands:\n"
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				text += fmt.Sprintf("  %-*s %s\n", sub.NamePadding(), sub.Name(), sub.Short)
+			}
+		}
+	} else {
+		text += cmd.UseLine() + "\n"
+	}
 	if cmd.Example != "" {
 		text += "\nExamples:\n" + cmd.Example + "\n"
 	}
@@ -37,6 +47,9 @@ func Show(cmd *cobra.Command) error {
 		if group.flags.HasAvailableFlags() {
 			text += "\n" + group.title + ":\n" + Flags(group.flags)
 		}
+	}
+	if cmd.HasAvailableSubCommands() {
+		text += fmt.Sprintf("\nUse \"%s [command] --help\" for more about a command.\n", cmd.CommandPath())
 	}
 	_, err := fmt.Fprint(cmd.OutOrStderr(), strings.TrimRight(text, "\n")+"\n")
 	return err
