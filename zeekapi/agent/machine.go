@@ -204,7 +204,8 @@ type Machine struct {
 	rushAt time.Time // when to rush; zero: not
 	rush   bool      // there is no time for one stage after the other
 
-	unsaved  error // why the last Persist failed
+	saving   bool  // the last Persist has not been answered
+	unsaved  error // why the last that was answered failed
 	saveNext time.Time
 
 	remembered map[string]NodePast
@@ -323,7 +324,10 @@ func (m *Machine) expire(now time.Time) {
 	m.expireRush(now)
 }
 
-func (m *Machine) save() { m.emit(Persist{m.assigned}) }
+func (m *Machine) save() {
+	m.saving = true
+	m.emit(Persist{m.assigned})
+}
 
 // persisted deals with a configuration that could not be saved. It is deployed
 // all the same: what must stop must stop also when the disk is full.
@@ -331,7 +335,7 @@ func (m *Machine) persisted(now time.Time, err error) {
 	if err != nil && m.unsaved == nil {
 		m.complain("", "cannot save the configuration: %v", err)
 	}
-	m.unsaved, m.saveNext = err, now.Add(SaveInterval)
+	m.saving, m.unsaved, m.saveNext = false, err, now.Add(SaveInterval)
 }
 
 func (m *Machine) emit(o Output) { m.out = append(m.out, o) }

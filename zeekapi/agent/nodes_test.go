@@ -257,6 +257,25 @@ func TestConfigurationThatCannotBeSaved(t *testing.T) {
 	compare(t, "saved again", 0, len(take[Persist](f)))
 }
 
+// A deployment that starts nothing is not answered before it is saved either.
+func TestDeploymentThatStartsNothingCannotBeSaved(t *testing.T) {
+	unsaved := failed("r", "", "cannot save the configuration: no space left on device")
+	for _, tt := range []struct {
+		config zeekapi.Configuration
+		want   []zeekapi.Result
+	}{
+		{configuration("c2", "w"), []zeekapi.Result{unsaved, ok("r", "w")}}, // runs already
+		{configuration("c2", "other/w"), []zeekapi.Result{unsaved}},
+	} {
+		f := running(t, "w")
+		f.saving = errors.New("no space left on device")
+		for range 2 { // what is said twice is not true for that
+			f.ask(deploy("r", tt.config))
+			compare(t, "results", tt.want, one[zeekapi.AgentDeployResponse](f).Results)
+		}
+	}
+}
+
 func TestStatus(t *testing.T) {
 	f := running(t, "l", "w")
 	f.dies = func(n launch.Node) *launch.Exited { return nil }

@@ -64,10 +64,6 @@ func (m *Machine) deployAssignment(now time.Time, d *zeekapi.Dialect, req zeekap
 		m.adopt(now, a, force)
 		m.save()
 	}
-	if len(a.Nodes) == 0 {
-		respond(m.success(req.ID))
-		return
-	}
 	w := &waiting{dialect: d, reqID: req.ID, deadline: now.Add(m.RequestTimeout)}
 	for _, n := range a.Nodes {
 		w.nodes = append(w.nodes, n.Name)
@@ -170,7 +166,7 @@ func (m *Machine) Pending() int {
 
 // answer answers the requests for which there is nothing left to wait.
 func (m *Machine) answer(now time.Time) {
-	if w := m.deploy; w != nil && m.respond(now, w) {
+	if w := m.deploy; w != nil && !m.saving && m.respond(now, w) {
 		m.deploy = nil
 	}
 	m.restarts = slices.DeleteFunc(m.restarts, func(w *waiting) bool { return m.respond(now, w) })
@@ -196,6 +192,9 @@ func (m *Machine) respond(now time.Time, w *waiting) bool {
 	}
 	if m.unsaved != nil && !w.restart {
 		results = append(results, m.failure(w.reqID, "cannot save the configuration: %v", m.unsaved))
+	}
+	if len(w.nodes) == 0 && len(results) == 0 && !w.restart {
+		results = append(results, m.success(w.reqID))
 	}
 	failed := 0
 	for _, name := range w.nodes {

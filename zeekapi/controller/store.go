@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -163,7 +164,11 @@ func (s *Store) Load() (State, error) {
 // tell logs what was there, for those who wonder what a controller knows.
 func (s *Store) tell(log zerolog.Logger, state State) {
 	if s.created {
-		log.Info().Str("file", s.file).Msg("no state file, began a new one")
+		line := log.Info()
+		if others := s.others(); len(others) > 0 {
+			line = log.Warn().Strs("others", others)
+		}
+		line.Str("file", s.file).Msg("no state file, began a new one")
 		return
 	}
 	line := log.Info().Str("file", s.file)
@@ -173,6 +178,14 @@ func (s *Store) tell(log zerolog.Logger, state State) {
 		}
 	}
 	line.Int("deployments", len(state.History)).Msg("read the state file")
+}
+
+// others returns the state files of controllers with other names: who changes
+// the name, which may be that of the machine, begins with nothing.
+func (s *Store) others() []string {
+	dir, name := filepath.Split(s.file)
+	files, _ := filepath.Glob(filepath.Join(filepath.Dir(filepath.Clean(dir)), "*", name)) // no file, no hint
+	return slices.DeleteFunc(files, func(f string) bool { return f == filepath.Clean(s.file) })
 }
 
 // storedPast is Past as a record.

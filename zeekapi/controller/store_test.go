@@ -347,15 +347,19 @@ func TestStoreErrors(t *testing.T) {
 	}
 }
 
-// Who starts a controller can see what it knows, or that it knows nothing.
+// Who starts a controller can see what it knows, or that it knows nothing,
+// perhaps because it had another name before.
 func TestStoreTells(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "state.db")
+	dir := t.TempDir()
+	first, renamed := filepath.Join(dir, "first", "state.db"), filepath.Join(dir, "renamed", "state.db")
 	ending := make(chan struct{})
 	close(ending)
-	for _, want := range []string{
-		`{"level":"info","file":"FILE","message":"no state file, began a new one"}`,
-		`{"level":"info","file":"FILE","staged":"c1","deployments":0,"message":"read the state file"}`,
+	for _, tt := range []struct{ file, want string }{
+		{first, `{"level":"info","file":"FILE","message":"no state file, began a new one"}`},
+		{first, `{"level":"info","file":"FILE","staged":"c1","deployments":0,"message":"read the state file"}`},
+		{renamed, `{"level":"warn","others":["` + first + `"],"file":"FILE","message":"no state file, began a new one"}`},
 	} {
+		file, want := tt.file, tt.want
 		s, log := openStore(t, file), new(lines)
 		err := controller.Run(t.Context(), controller.Config{
 			Settings: controller.DefaultSettings(), Store: s, Ending: ending, Log: zerolog.New(log),
