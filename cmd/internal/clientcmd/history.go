@@ -40,6 +40,15 @@ The JSON has the key deployments, a list with
 	return cmd
 }
 
+// took says how long a deployment took, nothing if that cannot be said: the
+// clock may have been set back before another controller ended it.
+func took(d zeekapi.Deployment) string {
+	if d.Ended.Before(d.Started) {
+		return ""
+	}
+	return fmt.Sprintf("%.1fs", d.Ended.Sub(d.Started).Seconds())
+}
+
 func (r *run) historyTable(all []zeekapi.Deployment) []terminal.Line {
 	if len(all) == 0 {
 		return []terminal.Line{terminal.Text("Nothing was deployed yet.")}
@@ -51,14 +60,10 @@ func (r *run) historyTable(all []zeekapi.Deployment) []terminal.Line {
 	}
 	var wrongs []terminal.Line
 	for _, d := range all {
-		took := ""
-		if !d.Ended.IsZero() {
-			took = fmt.Sprintf("%.1fs", d.Ended.Sub(d.Started).Seconds())
-		}
 		for _, text := range d.Errors {
 			wrongs = append(wrongs, saying(fmt.Sprint(d.Number), text)...)
 		}
-		t.Add(number(d.Number), cell(localTime(d.Started)), cell(took), cell(d.Action), cell(d.By), cell(shortID(d.Config)), outcomeCell(d.Outcome))
+		t.Add(number(d.Number), cell(localTime(d.Started)), cell(took(d)), cell(d.Action), cell(d.By), cell(shortID(d.Config)), outcomeCell(d.Outcome))
 	}
 	lines := t.Lines(r.screen)
 	if len(wrongs) > 0 {
