@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/broker/recording"
+	"github.com/zeekwire/zeekwire/cmd/internal/completion"
 	"github.com/zeekwire/zeekwire/cmd/internal/replay"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
@@ -35,6 +37,7 @@ answered as they come; everything else is as recorded.`,
 	f.StringVar(&o.Connect, "connect", "", "as the client, connect to the peer at `HOST:PORT`")
 	f.StringVar(&o.Listen, "listen", "", "as the server, wait for the peer at `HOST:PORT`")
 	f.DurationVar(&o.Patience, "timeout", 10*time.Second, "give up if the peer does not go on within `TIME`")
+	completion.Words(cmd, "as", string(recording.Client), string(recording.Server))
 	usage.Require(cmd, "as")
 	usage.Exclude(cmd, "connect", "listen")
 	return cmd

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/cmd/internal/completion"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 )
 
@@ -25,6 +26,7 @@ func (s *tlsSetting) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&s.mode, "tls", security.Anonymous.String(),
 		"protect native connections by `MODE`: off (Broker::disable_ssl=T in Zeek), anonymous (Zeek's default: encrypted, but anybody may connect) or mutual (certificates)")
+	completion.Words(cmd, "tls", security.Off.String(), security.Anonymous.String(), security.Mutual.String())
 	f.StringVar(&s.CertFile, "tls-cert", "", "our certificate, a PEM `FILE`, for --tls mutual")
 	f.StringVar(&s.KeyFile, "tls-key", "", "its private key, a PEM `FILE`; "+passphraseVar+" holds the passphrase if it has one")
 	f.StringVar(&s.CAFile, "tls-ca", "", "the authorities that peers have their certificates from, a PEM `FILE`")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/cmd/internal/bus"
+	"github.com/zeekwire/zeekwire/cmd/internal/completion"
 )
 
 // transportSetting is the flags of commands that talk to any peer.
@@ -24,6 +25,7 @@ func (s *transportSetting) register(cmd *cobra.Command) {
 	f.StringVar(&s.Connect, "connect", "", "connect to `HOST:PORT` (default 127.0.0.1; port 9999, for websocket 27759)")
 	f.StringVar(&s.Listen, "listen", "", "wait for native peers at `HOST:PORT` in place of connecting, or both")
 	f.DurationVar(&s.Timeout, "timeout", 10*time.Second, "give up after `TIME`")
+	completion.Words(cmd, "transport", string(bus.Native), string(bus.WebSocket))
 	s.tls.register(cmd)
 }
 

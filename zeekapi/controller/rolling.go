@@ -264,9 +264,11 @@ func (m *Machine) jobOver(err string) {
 	j.Ended, j.Error, j.poll = m.now, err, time.Time{}
 	m.emit(SaveJob{Job: j.Job})
 	text := fmt.Sprintf("job %d is done", j.Number)
+	log := m.log.Info().Uint64("job", j.Number)
 	if err != "" {
 		text = fmt.Sprintf("job %d ended: %s", j.Number, err)
+		log = log.Str("error", err)
 	}
-	m.log.Info().Uint64("job", j.Number).Str("error", err).Msg("rolling restart ended")
+	log.Msg("rolling restart ended")
 	m.notice(zeekapi.NoticeJob, "", "", text)
 }

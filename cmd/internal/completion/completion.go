@@ -27,6 +27,12 @@ func Prepare(root *cobra.Command, args []string) {
 	}
 }
 
+// Words has the shell complete the value of an option with one of some words.
+func Words(cmd *cobra.Command, option string, words ...string) {
+	// It only fails for options that are not there or complete themselves.
+	_ = cmd.RegisterFlagCompletionFunc(option, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder))
+}
+
 func addScripts(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	cmd, _, err := root.Find([]string{"completion"})
