@@ -88,10 +88,7 @@ func (w *Writer) write(b []byte) error {
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil {
-		return w.err
-	}
-	if err := w.out.Flush(); err != nil {
+	if err := w.out.Flush(); err != nil { // also if a write failed before
 		w.err = fmt.Errorf("recording: %w", err)
 	}
 	return w.err

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,19 +33,11 @@ func TestHandshake(t *testing.T) {
 			for _, dialer := range dialers {
 				t.Run(dialer.name+" "+id.name, func(t *testing.T) {
 					tls := plain(t)
-					e, err := peering.New(peering.Config{
+					v, e := newVisitor(t, peering.Config{
 						ID: uuid.MustParse(id.id), Subscriptions: []string{"zoo/"},
 						Secure: tls.layer.Hook(), RetryMax: time.Second,
 					})
-					if err != nil {
-						t.Fatal(err)
-					}
-					ctx, cancel := context.WithTimeout(t.Context(), patience)
-					t.Cleanup(func() {
-						cancel()
-						e.Close()
-					})
-					addr, err := e.Listen(ctx, "127.0.0.1:0")
+					addr, err := e.Listen(v.ctx, "127.0.0.1:0")
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -65,7 +56,6 @@ func TestHandshake(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					v := &visitor{t, ctx, e}
 					v.awaitPeer()
 					v.ping(1)
 					// Where both dial, the second connection has to be found redundant.

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -84,17 +83,11 @@ func TestSupervisorLayouts(t *testing.T) {
 		argv = append(argv, file, "exit_only_after_terminate=T", "-e",
 			fmt.Sprintf(`event zeek_init() { Broker::listen("127.0.0.1", %d/tcp); }`, port))
 		start(t, "Zeek with records of others", nil, append(argv, tls.args...)...)
-		bus, err := peering.New(peering.Config{Subscriptions: []string{"layouts/back"}, Secure: tls.layer.Hook()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer bus.Close()
+		v, bus := newVisitor(t, peering.Config{Subscriptions: []string{"layouts/back"}, Secure: tls.layer.Hook()})
 		if err := bus.Dial(at(port)); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		(&visitor{t, ctx, bus}).awaitPeer()
+		v.awaitPeer()
 		for _, r := range supervisorRecords {
 			for what, sent := range map[string]supervisor.NodeConfig{"everything": fullNode(), "a name": {Name: "w"}} {
 				t.Run(r.name+" "+what, func(t *testing.T) {
@@ -106,7 +99,7 @@ func TestSupervisorLayouts(t *testing.T) {
 					name := ev.Name
 					ev.Name = r.name + "::create"
 					// Not the answer to another question, which may come twice.
-					back := (&visitor{t, ctx, bus}).ask("layouts/there", ev, func(back broker.Event) bool {
+					back := (&visitor{t, v.ctx, bus}).ask("layouts/there", ev, func(back broker.Event) bool {
 						return len(back.Args) == 2 && broker.Equal(back.Args[0], ev.Args[0])
 					})
 					if fields := len(strings.Fields(r.config)); back.Name != r.name+"::back" || back.Args[1].Len() != fields {

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -81,16 +80,7 @@ func TestWeUnpeer(t *testing.T) {
 		for _, tls := range protections(t) {
 			t.Run("tls "+tls.mode, func(t *testing.T) {
 				zoo := startZoo(t, z, nil, tls)
-				e, err := peering.New(peering.Config{Subscriptions: []string{"zoo/"}, Secure: tls.layer.Hook(), RetryMax: time.Second})
-				if err != nil {
-					t.Fatal(err)
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				t.Cleanup(func() {
-					cancel()
-					e.Close()
-				})
-				v := &visitor{t, ctx, e}
+				v, e := newVisitor(t, peering.Config{Subscriptions: []string{"zoo/"}, Secure: tls.layer.Hook(), RetryMax: time.Second})
 				for n := range uint64(2) {
 					if err := e.Dial(at(zoo.native)); err != nil {
 						t.Fatal(err)
@@ -118,19 +108,11 @@ func TestZeekDialsAndUnpeers(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, tls := range protections(t) {
 			t.Run("tls "+tls.mode, func(t *testing.T) {
-				e, err := peering.New(peering.Config{Subscriptions: []string{"zoo/"}, Secure: tls.layer.Hook()})
-				if err != nil {
-					t.Fatal(err)
-				}
+				v, e := newVisitor(t, peering.Config{Subscriptions: []string{"zoo/"}, Secure: tls.layer.Hook()})
 				addr, err := e.Listen(t.Context(), "127.0.0.1:0")
 				if err != nil {
 					t.Fatal(err)
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				t.Cleanup(func() {
-					cancel()
-					e.Close()
-				})
 				number := portOf(t, addr)
 				dialer := fmt.Sprintf(`
 global leave: event();
@@ -142,7 +124,6 @@ event leave() { Broker::unpeer("127.0.0.1", %d/tcp); }
 					t.Fatal(err)
 				}
 				start(t, "Zeek that dials", nil, append([]string{z.zeek, script, "exit_only_after_terminate=T"}, tls.args...)...)
-				v := &visitor{t, ctx, e}
 				v.awaitPeer()
 				v.publish(broker.NewEvent("leave"))
 				t.Logf("lost: %v", v.awaitLoss())

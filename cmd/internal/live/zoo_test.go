@@ -252,6 +252,21 @@ func visit(t *testing.T, f flavour, z *zoo, l *security.Layer) *visitor {
 	return v
 }
 
+// newVisitor is a native visitor that has yet to meet a Zeek.
+func newVisitor(t *testing.T, config peering.Config) (*visitor, *peering.Endpoint) {
+	t.Helper()
+	e, err := peering.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(func() {
+		cancel()
+		e.Close()
+	})
+	return &visitor{t, ctx, e}, e
+}
+
 func (v *visitor) next() broker.Notice {
 	v.t.Helper()
 	n, err := v.Next(v.ctx)

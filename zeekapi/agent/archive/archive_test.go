@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -276,25 +277,35 @@ func TestFilesThatAreStillWritten(t *testing.T) {
 	}
 }
 
-// Neither links nor pipes are logs, nor is a file that comes in their place.
+// Neither links nor pipes are logs, nor is one that comes in the place of a log
+// when that has been found.
 func TestOddFiles(t *testing.T) {
-	p := newPlace(t)
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(secret, filepath.Join(p.Queue, connName)); err != nil {
-		t.Fatal(err)
-	}
-	p.once(t.Context())
-	if got := p.archived(); len(got) != 0 {
-		t.Errorf("archived %v", got)
-	}
-	if err := p.move(t.Context(), connName, rotated{log: "conn"}); err == nil {
-		t.Error("moved a link")
-	}
-	if _, err := os.Stat(secret); err != nil {
-		t.Error(err)
+	for what, create := range map[string]func(name string) error{
+		"link":   func(name string) error { return os.Symlink(secret, name) },
+		"pipe":   func(name string) error { return syscall.Mkfifo(name, 0o600) },
+		"folder": func(name string) error { return os.Mkdir(name, 0o700) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := newPlace(t)
+			if err := create(filepath.Join(p.Queue, connName)); err != nil {
+				t.Fatal(err)
+			}
+			p.now = func() time.Time { return time.Now().Add(time.Hour) } // nobody writes to it any more
+			p.once(t.Context())
+			if err := p.move(t.Context(), connName, rotated{log: "conn"}); err == nil {
+				t.Error("moved it")
+			}
+			if got := p.archived(); len(got) != 0 {
+				t.Errorf("archived %v", got)
+			}
+			if _, err := os.Stat(secret); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -175,7 +175,7 @@ func TestWhatIsLeft(t *testing.T) {
 			tt.change(t, first)
 			second := start(t, Config{StateDir: dir})
 			if found := second.Running(); len(found) != 0 {
-				t.Errorf("found %+v", found)
+				t.Fatalf("found %+v", found)
 			}
 			if !poll(t.Context(), func() bool { return !alive(pid) }) {
 				t.Error("the node is still there")
