@@ -14,8 +14,8 @@ import (
 // columns is how wide help is, as wide as what it is read on at least.
 const columns = 80
 
-// Flags returns the help of options, with its lines broken.
-func Flags(flags *pflag.FlagSet) string {
+// flagHelp returns the help of options, with its lines broken.
+func flagHelp(flags *pflag.FlagSet) string {
 	// Texts have their default in quotes, which other values have not.
 	return quoted.ReplaceAllString(flags.FlagUsagesWrapped(columns), "(default$1$2)")
 }
@@ -45,7 +45,7 @@ func Show(cmd *cobra.Command) error {
 		flags *pflag.FlagSet
 	}{{"Flags", own}, {"Flags of all commands that talk to a controller", shared}} {
 		if group.flags.HasAvailableFlags() {
-			text += "\n" + group.title + ":\n" + Flags(group.flags)
+			text += "\n" + group.title + ":\n" + flagHelp(group.flags)
 		}
 	}
 	if cmd.HasAvailableSubCommands() {
