@@ -201,7 +201,6 @@ var corpusDiffers = map[string]string{
 
 var (
 	someID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	where  = regexp.MustCompile(`(?m) \([^()\n]*:\d+\)$`)
 	found  = regexp.MustCompile(`(?m)^info: found .*\n`) // which zeekwire says where zeek-client has nothing to say
 )
 
@@ -222,6 +221,7 @@ func TestCorpusAgrees(t *testing.T) {
 			if corpusDiffers[name] != "" {
 				continue
 			}
+			where := regexp.MustCompile(`(?m) \(` + regexp.QuoteMeta(file) + `:\d+\)$`)
 			say := func(c client) string {
 				out, errOut, code := run(t, []string{"ZEEK_CLIENT_CONFIG_SETTINGS=client.verbosity=1"}, append(c.argv, "stage-config", file)...)
 				all := fmt.Sprintf("%s%sexit code %d\n", out, found.ReplaceAllString(where.ReplaceAllString(errOut, ""), ""), code)
