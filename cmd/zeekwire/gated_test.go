@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/broker/security/certtest"
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
+)
+
+var modern = management.Dialect(management.DefaultTopics)
+
+// gated is a controller with a gate.
+type gated struct {
+	t               *testing.T
+	ca              *certtest.Authority
+	gate            *gate
+	native, clients net.Addr
+	file            string // of clients
+}
+
+const (
+	bossToken   = "token-of-the-boss"
+	readerToken = "token-of-a-reader"
+)
+
+// startGated starts a controller with native TLS of that mode. Its clients file
+// has that text; "" is for none.
+func startGated(t *testing.T, mode security.Mode, s gateSettings, clients string) *gated {
+	t.Helper()
+	g := &gated{t: t, ca: certtest.New(t)}
+	native := security.Config{Mode: mode}
+	if mode == security.Mutual {
+		native.CertFile, native.KeyFile = g.ca.Issue(t, "controller")
+		native.CAFile = g.ca.File
+	}
+	if !s.anonymous {
+		s.web.CertFile, s.web.KeyFile = g.ca.Issue(t, "controller", localhost)
+	}
+	if s.web.CAFile != "" {
+		s.web.CAFile = g.ca.File
+	}
+	if s.agents == nil {
+		s.agents = []string{"*"}
+	}
+	if clients != "" {
+		s.clients = filepath.Join(t.TempDir(), "clients")
+		writeFile(t, s.clients, clients)
+		g.file = s.clients
+	}
+	layer, err := security.New(native)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := s.gate(mode, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	type addresses struct{ native, clients net.Addr }
+	started, done := make(chan addresses, 1), make(chan error, 1)
+	service := controllerService{
+		name: "controller", listen: "127.0.0.1:0", websocketListen: "127.0.0.1:0",
+		settings: controller.DefaultSettings(), dialects: defaultTopics.dialects(),
+		security: layer, gate: opened, log: zerolog.Nop(),
+		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
+	}
+	g.gate = &service.gate
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { done <- service.run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case a := <-started:
+		g.native, g.clients = a.native, a.clients
+	case err := <-done:
+		done <- err
+		t.Fatal(err)
+	}
+	return g
+}
+
+func localhost(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} }
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// caller is what a client has to show.
+type caller struct {
+	token   string
+	ca      *certtest.Authority // of its certificate; nil for none
+	name    string
+	expired bool
+	plain   bool // does not use TLS
+}
+
+func (g *gated) dial(c caller) (*client.Client, error) {
+	g.t.Helper()
+	config := websocket.ClientConfig{
+		Address: g.clients.String(), Subscriptions: []string{modern.Topics.Controller},
+		ApplicationName: "boss",
+	}
+	if c.token != "" {
+		config.Header = http.Header{"Authorization": {"Bearer " + c.token}}
+	}
+	if !c.plain {
+		config.TLS = &tls.Config{RootCAs: pool(g.t, g.ca)}
+	}
+	if c.ca != nil {
+		var change []func(*x509.Certificate)
+		if c.expired {
+			change = append(change, certtest.Expired)
+		}
+		pair, err := tls.LoadX509KeyPair(c.ca.Issue(g.t, c.name, change...))
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		config.TLS.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	}
+	bus, err := websocket.Dial(g.t.Context(), config)
+	if err != nil {
+		return nil, err
+	}
+	return client.New(bus, modern), nil
+}
+
+func pool(t *testing.T, ca *certtest.Authority) *x509.CertPool {
+	t.Helper()
+	text, err := os.ReadFile(ca.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := x509.NewCertPool()
+	p.AppendCertsFromPEM(text)
+	return p
+}
+
+// try asks and changes something, and returns what either came to.
+func (g *gated) try(c caller) (asked, changed string) {
+	g.t.Helper()
+	conn, err := g.dial(c)
+	if err != nil {
+		return err.Error(), err.Error()
+	}
+	defer conn.Close()
+	return attempt(g.t, conn)
+}
+
+func attempt(t *testing.T, conn *client.Client) (asked, changed string) {
+	t.Helper()
+	text := func(err error) string {
+		if err == nil {
+			return "ok"
+		}
+		return err.Error()
+	}
+	_, err := conn.GetInstances(t.Context())
+	asked = text(err)
+	_, err = conn.Stage(t.Context(), zeekapi.Configuration{ID: "c1"})
+	return asked, text(err)
+}
+
+// mutual is the native TLS of who has a certificate.
+func (g *gated) mutual(ca *certtest.Authority, name string, change ...func(*x509.Certificate)) *security.Layer {
+	g.t.Helper()
+	config := security.Config{Mode: security.Mutual, CAFile: g.ca.File}
+	config.CertFile, config.KeyFile = ca.Issue(g.t, name, change...)
+	layer, err := security.New(config)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return layer
+}
+
+// peer is a native peer with a certificate, which takes no more than one
+// peering.
+func (g *gated) peer(name string, change ...func(*x509.Certificate)) *peering.Endpoint {
+	g.t.Helper()
+	endpoint, err := peering.New(peering.Config{
+		Secure: g.mutual(g.ca, name, change...).Hook(), Subscriptions: []string{modern.Topics.Controller, modern.Topics.AgentPrefix},
+	})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { endpoint.Close() })
+	return endpoint
+}
+
+func connect(t *testing.T, e *peering.Endpoint, to net.Addr) error {
+	t.Helper()
+	if err := e.Dial(to.String()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := e.AwaitPeer(t.Context(), to.String())
+	return err
+}
+
+func sayHello(t *testing.T, bus broker.Bus, instance string) {
+	t.Helper()
+	peertest.Say(t.Context(), t, bus, modern, modern.Topics.Agent(instance),
+		zeekapi.AgentHello{Instance: instance, APIVersion: 1, Connecting: true})
+}
+
+// instances returns the names of those that have an agent.
+func (g *gated) instances() string {
+	g.t.Helper()
+	conn, err := g.dial(caller{})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer conn.Close()
+	list, err := conn.GetInstances(g.t.Context())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	var names []string
+	for _, i := range list {
+		names = append(names, i.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+// introduce lets an agent say hello and checks which instances then have agents.
+// An agent may give no orders; that it hears so proves that its hello was heard.
+func (g *gated) introduce(agent *peering.Endpoint, instance, want string) {
+	g.t.Helper()
+	sayHello(g.t, agent, instance)
+	conn := client.New(agent, modern)
+	defer conn.Close()
+	if asked, changed := attempt(g.t, conn); !strings.Contains(asked, "may not ask anything") || !strings.Contains(changed, "may not ask anything") {
+		g.t.Errorf("the agent asks, and hears %q and %q", asked, changed)
+	}
+	if got := g.instances(); got != want {
+		g.t.Errorf("instances with agents are %q, want %q", got, want)
+	}
+	conn.Close()
+	for g.instances() != "" { // until it is known to be gone
+		time.Sleep(time.Millisecond)
+	}
+}
