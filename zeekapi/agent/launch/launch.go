@@ -77,9 +77,9 @@ type Running struct {
 // Checker is a Launcher that can tell whether nodes could run.
 type Checker interface {
 	// Check looks for what would keep these nodes from running together, such
-	// as a layout that cannot be read, without starting or stopping any. Those among them that run are about to
-	// be replaced. Each is answered for with a Checked event, in limited time.
-	// It does not block.
+	// as a layout that cannot be read, without starting or stopping any. Those
+	// among them that run are about to be replaced. Each is answered for with a
+	// Checked event, in limited time. It does not block.
 	Check([]Node)
 }
 

@@ -80,9 +80,9 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 	return results
 }
 
-// checkCluster reads the layout and looks for what has no port though Zeek would connect to it by
-// Broker: the node itself, which nobody would reach, or another, which would
-// end the node.
+// checkCluster reads the layout and looks for what has no port though Zeek would
+// connect to it by Broker: the node itself, which nobody would reach, or another,
+// which would end the node.
 func (l *Launcher) checkCluster(n launch.Node) error {
 	members, err := n.Layout.Members()
 	if err != nil {
