@@ -129,7 +129,7 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 		return err
 	}
 	var frame []byte // shared by all peers
-	for _, l := range e.registry.routes.Load().subscribers(topic) {
+	for _, l := range e.registry.routes.Load().candidates(topic) {
 		if !l.subscribes(topic) {
 			continue
 		}

@@ -20,9 +20,9 @@ const (
 	maxRoutes = 1000
 )
 
-// subscribers returns the peers that subscribe to topic: something between them
-// and all peers if those are few.
-func (r *routes) subscribers(topic string) []*link {
+// candidates returns the peers among whom are all that subscribe to topic: those
+// that did when they were looked for or, if there are few, all peers.
+func (r *routes) candidates(topic string) []*link {
 	if len(r.peers) <= fewPeers {
 		return r.peers
 	}

@@ -39,7 +39,7 @@ func TestRoutes(t *testing.T) {
 					want = append(want, l)
 				}
 			}
-			got := r.routes.Load().subscribers(topic)
+			got := r.routes.Load().candidates(topic)
 			if len(peers) <= fewPeers {
 				got = slices.DeleteFunc(slices.Clone(got), func(l *link) bool { return !l.subscribes(topic) })
 			}
@@ -57,7 +57,7 @@ func TestRoutesAreBounded(t *testing.T) {
 		r.peers = append(r.peers, newTestLink([]string{"a"}))
 	}
 	for i := range 2 * maxRoutes {
-		if got := r.subscribers(fmt.Sprint("a", i)); len(got) != len(r.peers) {
+		if got := r.candidates(fmt.Sprint("a", i)); len(got) != len(r.peers) {
 			t.Fatalf("%d subscribe, want %d", len(got), len(r.peers))
 		}
 	}
