@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/completion"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
@@ -44,13 +45,10 @@ func (t *Tool) CompleteFlags(cmd *cobra.Command) {
 			_ = cmd.RegisterFlagCompletionFunc(flag, f)
 		}
 	}
-	words := func(all ...string) cobra.CompletionFunc {
-		return cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder)
-	}
-	complete("role", words("manager", "logger", "proxy", "worker"))
-	complete("color", words("auto", "always", "never"))
-	complete("transport", words("auto", "websocket", "native"))
-	complete("dialect", words("auto", "management", "cluster"))
+	completion.Words(cmd, "role", "manager", "logger", "proxy", "worker")
+	completion.Words(cmd, "color", "auto", "always", "never")
+	completion.Words(cmd, "transport", "auto", "websocket", "native")
+	completion.Words(cmd, "dialect", "auto", "management", "cluster")
 	complete("number", t.completeDeployments)
 	complete("set", t.completeSettings)
 }
