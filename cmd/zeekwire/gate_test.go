@@ -201,13 +201,7 @@ func TestGateAnonymous(t *testing.T) {
 	}
 	bus, err := websocket.Dial(t.Context(), websocket.ClientConfig{
 		Address: g.clients.String(), Subscriptions: []string{modern.Topics.Controller},
-		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return layer.Secure(ctx, conn, true)
-		},
+		Dial: layer.Dial,
 	})
 	if err != nil {
 		t.Fatal(err)

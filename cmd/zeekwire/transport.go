@@ -48,7 +48,7 @@ func (s *transportSetting) options(cmd *cobra.Command) (bus.Options, error) {
 	if err != nil {
 		return o, err
 	}
-	o.Secure = layer.Hook()
+	o.Security = layer
 	return o, nil
 }
 

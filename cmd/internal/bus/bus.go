@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 )
 
@@ -47,8 +47,8 @@ type Options struct {
 	// may be "". Only native peers can be listened for.
 	Connect, Listen string
 
-	// Secure protects connections; nil for none.
-	Secure func(ctx context.Context, conn net.Conn, dialed bool) (net.Conn, error)
+	// Security protects connections; nil for in the clear.
+	Security *security.Layer
 
 	// Timeout is how long to try to connect, and for Publish, all it may take.
 	Timeout time.Duration
@@ -79,7 +79,9 @@ func (o *Options) withTimeout(ctx context.Context) (context.Context, context.Can
 
 // native returns an endpoint that has the peer to connect to, if there is one.
 func (o *Options) native(ctx context.Context, cfg peering.Config) (*peering.Endpoint, error) {
-	cfg.Secure = o.Secure
+	if o.Security != nil {
+		cfg.Secure = o.Security.Hook()
+	}
 	e, err := peering.New(cfg)
 	if err != nil {
 		return nil, err
@@ -115,15 +117,8 @@ func (o *Options) attach(ctx context.Context, e *peering.Endpoint) error {
 // webSocket connects to a server.
 func (o *Options) webSocket(ctx context.Context, cfg websocket.ClientConfig) (*websocket.Client, error) {
 	cfg.Address, cfg.ApplicationName = o.Connect, "zeekwire"
-	if o.Secure != nil {
-		cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			var d net.Dialer
-			conn, err := d.DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return o.Secure(ctx, conn, true)
-		}
+	if o.Security != nil {
+		cfg.Dial = o.Security.Dial
 	}
 	ctx, cancel := o.withTimeout(ctx)
 	defer cancel()

@@ -215,13 +215,7 @@ func dialWebSocket(ctx context.Context, t *testing.T, port int, l *security.Laye
 	eventually(t, "connecting", func() (err error) {
 		c, err = websocket.Dial(ctx, websocket.ClientConfig{
 			Address: at(port), Subscriptions: []string{"zoo/"},
-			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-				conn, err := new(net.Dialer).DialContext(ctx, network, address)
-				if err != nil {
-					return nil, err
-				}
-				return l.Secure(ctx, conn, true)
-			},
+			Dial:      l.Dial,
 			OnError:   func(err jsonv1.Error) { t.Logf("Zeek says: %v", err) },
 			Reconnect: true, ReconnectMax: time.Second,
 		})
