@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 )
 
 // API is a group of events that travel on one family of topics.
@@ -43,8 +44,7 @@ type Declaration struct {
 	Since string // first version of Zeek with this event and these arguments
 
 	message   reflect.Type
-	wire      reflect.Type // whose fields are the arguments
-	args      []field
+	args      []record.Field
 	marshal   func(Message) (any, error)
 	unmarshal func(broker.Value) (Message, error)
 }
@@ -59,19 +59,14 @@ func Declare[M Message](event string, api API, since string) Declaration {
 // DeclareAs returns the declaration of the message M, which travels as the
 // arguments W, for dialects whose records differ from those of the model.
 func DeclareAs[M Message, W any](event string, api API, since string, to func(M) (W, error), from func(W) (M, error)) Declaration {
-	args, err := fieldsOf(reflect.TypeFor[W](), nil)
-	if err != nil {
-		panic(fmt.Sprintf("zeekapi: declaration of %s: %v", event, err))
-	}
 	return Declaration{
 		Event: event, API: api, Since: since,
 		message: reflect.TypeFor[M](),
-		wire:    reflect.TypeFor[W](),
-		args:    args,
+		args:    record.TypeOf[W]().Fields,
 		marshal: func(m Message) (any, error) { return to(m.(M)) },
 		unmarshal: func(v broker.Value) (Message, error) {
 			var w W
-			if err := Unmarshal(v, &w); err != nil {
+			if err := record.Unmarshal(v, &w); err != nil {
 				return nil, err
 			}
 			return from(w)
@@ -86,7 +81,7 @@ type Dialect struct {
 
 	// Records are the types of data that travel as Zeek's any, by their names
 	// in Zeek.
-	Records map[string]Type
+	Records map[string]record.Type
 
 	declarations []Declaration
 	byEvent      map[string]*Declaration
@@ -112,6 +107,9 @@ func NewDialect(name string, topics Topics, declarations ...Declaration) *Dialec
 	return d
 }
 
+// Args returns the arguments of the event.
+func (d Declaration) Args() []record.Field { return d.args }
+
 // Declarations returns all declarations in their order.
 func (d *Dialect) Declarations() []Declaration { return d.declarations }
 
@@ -132,7 +130,7 @@ func (d *Dialect) Encode(m Message) (broker.Event, error) {
 	if err != nil {
 		return broker.Event{}, fmt.Errorf("zeekapi: %s: %w", decl.Event, err)
 	}
-	args, err := Marshal(wire)
+	args, err := record.Marshal(wire)
 	if err != nil {
 		return broker.Event{}, fmt.Errorf("zeekapi: %s: %w", decl.Event, err)
 	}

@@ -91,7 +91,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"unknown", broker.NewEvent("Other::event"), `event "Other::event": not in this dialect (Management)`},
 		{"arity", broker.NewEvent("Management::Controller::API::deploy_request"), "has 0 arguments, want 1"},
 		{"type", broker.NewEvent("Management::Controller::API::deploy_request", broker.Count(1)),
-			"event Management::Controller::API::deploy_request: zeekapi: reqid: want string, got count"},
+			"event Management::Controller::API::deploy_request: record: reqid: want string, got count"},
 	} {
 		_, err := d.Decode(tt.event)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -7,6 +7,5 @@
 // zeekapi/clusteragent). A Dialect turns a message into an event of Broker and
 // back; controller, agent and client only know the messages.
 //
-// Marshal and Unmarshal map any Go struct to a Zeek record and back, here and
-// for other people's events.
+// Package broker/record maps the structs of this package to Zeek's records.
 package zeekapi

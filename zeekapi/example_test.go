@@ -4,40 +4,12 @@ import (
 	"fmt"
 	"log"
 	"net/netip"
-	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
-
-// The argument of an event is a record, in Zeek
-//
-//	type Transfer: record {
-//	        client: addr;
-//	        took: interval;
-//	        names: set[string];
-//	        note: string &optional;
-//	};
-func ExampleUnmarshal() {
-	event := broker.NewEvent("transferred", broker.Vector(
-		broker.Address(netip.MustParseAddr("10.0.0.1")),
-		broker.Timespan(1500*time.Millisecond),
-		broker.Set(broker.String("a"), broker.String("b")),
-		broker.None(),
-	))
-	var transfer struct {
-		Client netip.Addr    `zeek:"client"`
-		Took   time.Duration `zeek:"took"`
-		Names  []string      `zeek:"names,set"`
-		Note   string        `zeek:"note,optional"`
-	}
-	if err := zeekapi.Unmarshal(event.Args[0], &transfer); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Printf("%+v\n", transfer)
-	// Output: {Client:10.0.0.1 Took:1.5s Names:[a b] Note:}
-}
 
 // What a controller does with the event of a client: it gets this one from the
 // Next of a bus that is subscribed to the dialect's topic for controllers, and
@@ -52,7 +24,7 @@ func ExampleDialect() {
 	}
 	switch request := message.(type) {
 	case zeekapi.GetInstancesRequest:
-		data, err := zeekapi.Marshal([]zeekapi.Instance{{Name: "instance-1", Host: netip.MustParseAddr("10.0.0.1")}})
+		data, err := record.Marshal([]zeekapi.Instance{{Name: "instance-1", Host: netip.MustParseAddr("10.0.0.1")}})
 		if err != nil {
 			log.Fatal(err)
 		}

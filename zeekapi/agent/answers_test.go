@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/broker/wire"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -35,7 +36,7 @@ func TestAnswersAreNotTooLong(t *testing.T) {
 		t.Errorf("the answer has %d bytes, a controller takes %d", size, wire.DefaultMaxFrame)
 	}
 	var outputs zeekapi.NodeOutputs
-	if err := zeekapi.Unmarshal(resp.Results[0].Data, &outputs); err != nil || !strings.HasSuffix(outputs.Stderr, "a line\nthe last line\n") {
+	if err := record.Unmarshal(resp.Results[0].Data, &outputs); err != nil || !strings.HasSuffix(outputs.Stderr, "a line\nthe last line\n") {
 		t.Errorf("the first node wrote %.100q, %v", outputs.Stderr, err)
 	}
 }

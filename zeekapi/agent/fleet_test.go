@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -238,7 +239,7 @@ func (f *fleet) statuses() map[string]zeekapi.NodeStatus {
 	f.t.Helper()
 	f.ask(zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "statuses"}})
 	var list []zeekapi.NodeStatus
-	if err := zeekapi.Unmarshal(one[zeekapi.AgentGetNodesResponse](f).Result.Data, &list); err != nil {
+	if err := record.Unmarshal(one[zeekapi.AgentGetNodesResponse](f).Result.Data, &list); err != nil {
 		f.t.Fatal(err)
 	}
 	byName := make(map[string]zeekapi.NodeStatus)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -223,7 +224,7 @@ func TestRunningNodesThatShouldNot(t *testing.T) {
 	f.step(Received{Message: zeekapi.NodeHello{Node: "w1"}})
 	f.ask(zeekapi.AgentStatusRequest{ReqID: id("status")})
 	var details []zeekapi.NodeDetail
-	if err := zeekapi.Unmarshal(one[zeekapi.AgentStatusResponse](f).Result.Data, &details); err != nil {
+	if err := record.Unmarshal(one[zeekapi.AgentStatusResponse](f).Result.Data, &details); err != nil {
 		t.Fatal(err)
 	}
 	for i, pid := range []int64{11, 12} {
@@ -285,7 +286,7 @@ func TestStatus(t *testing.T) {
 	f.step(Launched{launch.Measured{Nodes: map[string]launch.Usage{"w": {CPU: 1.5, Memory: 1 << 20}}}})
 	f.ask(zeekapi.AgentStatusRequest{ReqID: id("r")})
 	var got []zeekapi.NodeDetail
-	if err := zeekapi.Unmarshal(one[zeekapi.AgentStatusResponse](f).Result.Data, &got); err != nil {
+	if err := record.Unmarshal(one[zeekapi.AgentStatusResponse](f).Result.Data, &got); err != nil {
 		t.Fatal(err)
 	}
 	states := f.statuses()
@@ -326,7 +327,7 @@ func TestPastOfNodes(t *testing.T) {
 	f.pass(time.Minute)
 	f.ask(zeekapi.AgentStatusRequest{ReqID: id("r")})
 	var got []zeekapi.NodeDetail
-	if err := zeekapi.Unmarshal(one[zeekapi.AgentStatusResponse](f).Result.Data, &got); err != nil {
+	if err := record.Unmarshal(one[zeekapi.AgentStatusResponse](f).Result.Data, &got); err != nil {
 		t.Fatal(err)
 	}
 	compare(t, "restarts", uint64(4), got[1].Restarts)

@@ -13,6 +13,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
@@ -230,7 +231,7 @@ func normalize(m zeekapi.Message) (response, bool) {
 
 func statuses(r zeekapi.Result) string {
 	var list []zeekapi.NodeStatus
-	if err := zeekapi.Unmarshal(r.Data, &list); err != nil {
+	if err := record.Unmarshal(r.Data, &list); err != nil {
 		return err.Error()
 	}
 	var lines []string

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -254,7 +255,7 @@ func (m *Machine) outputs(name, trouble string, limit int) broker.Value {
 
 // mustMarshal is for records of the model, all of which can be marshalled.
 func mustMarshal(v any) broker.Value {
-	out, err := zeekapi.Marshal(v)
+	out, err := record.Marshal(v)
 	if err != nil {
 		panic(fmt.Sprintf("agent: %v", err))
 	}

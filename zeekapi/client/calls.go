@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -55,7 +56,7 @@ func (c *Client) Stage(ctx context.Context, config zeekapi.Configuration) (id st
 		case !r.Success:
 			refused.Texts = append(refused.Texts, r.Error)
 		case !r.Data.IsNone():
-			if err := zeekapi.Unmarshal(r.Data, &id); err != nil {
+			if err := record.Unmarshal(r.Data, &id); err != nil {
 				return "", fmt.Errorf("client: ID of the staged configuration: %w", err)
 			}
 		}
@@ -90,7 +91,7 @@ func single[T any](r zeekapi.Result) (data T, err error) {
 	case r.Data.IsNone():
 		return data, fmt.Errorf("client: %w", ErrNoData)
 	}
-	if err := zeekapi.Unmarshal(r.Data, &data); err != nil {
+	if err := record.Unmarshal(r.Data, &data); err != nil {
 		return data, fmt.Errorf("client: result: %w", err)
 	}
 	return data, nil
@@ -154,7 +155,7 @@ func newDeployment(results []zeekapi.Result) (Deployment, error) {
 		case !r.Success && r.Node == "" && r.Error != "":
 			d.Errors = append(d.Errors, r.Error)
 		case r.Success && r.Node == "" && r.Instance == "" && !r.Data.IsNone():
-			if err := zeekapi.Unmarshal(r.Data, &d.ID); err != nil {
+			if err := record.Unmarshal(r.Data, &d.ID); err != nil {
 				return d, fmt.Errorf("client: ID of the deployed configuration: %w", err)
 			}
 		case r.Instance == "":
@@ -165,7 +166,7 @@ func newDeployment(results []zeekapi.Result) (Deployment, error) {
 			n := DeployedNode{Node: r.Node, Instance: r.Instance, Success: r.Success}
 			if !r.Data.IsNone() {
 				n.Outputs = new(zeekapi.NodeOutputs)
-				if err := zeekapi.Unmarshal(r.Data, n.Outputs); err != nil {
+				if err := record.Unmarshal(r.Data, n.Outputs); err != nil {
 					return d, fmt.Errorf("client: outputs of node %q: %w", r.Node, err)
 				}
 			}

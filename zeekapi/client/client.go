@@ -15,50 +15,19 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/request"
 	"github.com/zeekwire/zeekwire/zeekapi"
-	"github.com/zeekwire/zeekwire/zeekapi/internal/exchange"
 )
 
 // DefaultTimeout is how long zeek-client waits for a response. Zeek's
 // controller gives up on its agents after 10 to 12 seconds and says so.
 const DefaultTimeout = 20 * time.Second
 
-// ErrDisconnected is wrapped by errors of calls whose response cannot come any
-// more, because the last peer is gone or the bus is closed.
-var ErrDisconnected = errors.New("disconnected from the controller")
-
-// NoResponseError says that a call ended without a response.
-type NoResponseError struct {
-	Event string // the request
-	Err   error  // why: of the context, ErrDisconnected, or a complaint of the server
-}
-
-// Error implements the error interface.
-func (e *NoResponseError) Error() string {
-	return fmt.Sprintf("client: no response to %s: %v", e.Event, e.Err)
-}
-
-// Unwrap returns the reason.
-func (e *NoResponseError) Unwrap() error { return e.Err }
-
-// Stats counts events that came in and were of no use.
-type Stats struct {
-	// Stale responses were to requests of ours that had been answered already
-	// or that nobody waits for any more.
-	Stale uint64
-
-	// Foreign events were for others.
-	Foreign uint64
-
-	// Malformed events have arguments that do not fit the dialect, or are none.
-	Malformed uint64
-}
-
 // Client makes requests of one controller. All methods may be called from any
 // goroutine, and several calls may be under way at once.
 type Client struct {
 	dialects []*zeekapi.Dialect
-	exchange *exchange.Exchanger[zeekapi.Message]
+	exchange *request.Exchanger[zeekapi.Message]
 	onNotice atomic.Pointer[func(zeekapi.Notice)]
 }
 
@@ -68,7 +37,7 @@ type Client struct {
 // must Close it.
 func New(bus broker.Bus, dialects ...*zeekapi.Dialect) *Client {
 	c := &Client{dialects: dialects}
-	c.exchange = exchange.New(bus, ErrDisconnected, c.decode)
+	c.exchange = request.NewExchanger(bus, c.decode)
 	return c
 }
 
@@ -87,7 +56,7 @@ func (c *Client) Has(m zeekapi.Message) bool {
 func (c *Client) Close() error { return c.exchange.Close() }
 
 // Stats returns the counts so far.
-func (c *Client) Stats() Stats { return Stats(c.exchange.Stats()) }
+func (c *Client) Stats() request.Stats { return c.exchange.Stats() }
 
 // Complain is for transports over which the server reports errors about what it
 // was sent (websocket.ClientConfig.OnError). As those name no request, err ends
@@ -122,7 +91,7 @@ func (c *Client) decode(m broker.Message) (id string, message zeekapi.Message, e
 		}
 		return message.RequestID(), message, nil
 	}
-	return "", nil, exchange.ErrForeign
+	return "", nil, request.ErrForeign
 }
 
 // dialectOf returns the dialect in which to make a request.
@@ -136,10 +105,10 @@ func (c *Client) dialectOf(m zeekapi.Message) (*zeekapi.Dialect, error) {
 }
 
 // call publishes a request and waits for its response, of type R.
-func call[R zeekapi.Message](ctx context.Context, c *Client, request func(zeekapi.ReqID) zeekapi.Message) (R, error) {
+func call[R zeekapi.Message](ctx context.Context, c *Client, newRequest func(zeekapi.ReqID) zeekapi.Message) (R, error) {
 	var none R
 	id := c.exchange.NewID()
-	asked := request(zeekapi.ReqID{ID: id})
+	asked := newRequest(zeekapi.ReqID{ID: id})
 	dialect, err := c.dialectOf(asked)
 	if err != nil {
 		return none, err
@@ -153,7 +122,7 @@ func call[R zeekapi.Message](ctx context.Context, c *Client, request func(zeekap
 		return ok
 	})
 	if err != nil {
-		return none, &NoResponseError{Event: ev.Name, Err: err}
+		return none, &request.NoResponseError{Event: ev.Name, Err: err}
 	}
 	return message.(R), nil
 }

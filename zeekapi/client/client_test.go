@@ -15,6 +15,8 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/membus"
+	"github.com/zeekwire/zeekwire/broker/record"
+	"github.com/zeekwire/zeekwire/broker/request"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
@@ -86,7 +88,7 @@ func (c *controller) publish(topic string, v broker.Value) {
 }
 
 func data(t *testing.T, v any) broker.Value {
-	out, err := zeekapi.Marshal(v)
+	out, err := record.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +151,7 @@ func TestCalls(t *testing.T) {
 			answer: func(id zeekapi.ReqID) zeekapi.Message {
 				return zeekapi.GetInstancesResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: broker.Count(1)}}
 			},
-			wantErr: "client: result: zeekapi: want vector, got count",
+			wantErr: "client: result: record: want vector, got count",
 		},
 		{
 			name:    "stage",
@@ -357,7 +359,7 @@ func TestUselessMessages(t *testing.T) {
 		defer cancel()
 		begin := time.Now()
 		_, err := c.GetInstances(ctx)
-		var missing *client.NoResponseError
+		var missing *request.NoResponseError
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &missing) ||
 			missing.Event != "Management::Controller::API::get_instances_request" {
 			t.Errorf("error %v", err)
@@ -367,7 +369,7 @@ func TestUselessMessages(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if got, want := c.Stats(), (client.Stats{Stale: 2, Foreign: 5, Malformed: 2}); got != want {
+		if got, want := c.Stats(), (request.Stats{Stale: 2, Foreign: 5, Malformed: 2}); got != want {
 			t.Errorf("stats %+v, want %+v", got, want)
 		}
 		c.Close()
@@ -381,7 +383,7 @@ func TestMalformedAnswer(t *testing.T) {
 			broker.NewEvent("Management::Controller::API::deploy_response", broker.String(m.RequestID()), broker.Count(1)).Value())
 	})
 	_, err := c.Deploy(t.Context())
-	var mapping *zeekapi.MappingError
+	var mapping *record.Error
 	if !errors.As(err, &mapping) {
 		t.Errorf("error %v", err)
 	}
@@ -412,14 +414,14 @@ func TestManyCalls(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if got := c.Stats(); got != (client.Stats{}) {
+	if got := c.Stats(); got != (request.Stats{}) {
 		t.Errorf("stats %+v", got)
 	}
 }
 
 func TestDisconnect(t *testing.T) {
 	c, _ := start(t, dialect, func(ctl *controller, m zeekapi.Message) { ctl.bus.Close() })
-	if _, err := c.Deploy(t.Context()); !errors.Is(err, client.ErrDisconnected) {
+	if _, err := c.Deploy(t.Context()); !errors.Is(err, request.ErrDisconnected) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -436,10 +438,10 @@ func TestClose(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := <-failed; !errors.Is(err, client.ErrDisconnected) || !errors.Is(err, broker.ErrClosed) {
+	if err := <-failed; !errors.Is(err, request.ErrDisconnected) || !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := c.Deploy(context.Background()); !errors.Is(err, client.ErrDisconnected) {
+	if _, err := c.Deploy(context.Background()); !errors.Is(err, request.ErrDisconnected) {
 		t.Errorf("after Close: error %v", err)
 	}
 }

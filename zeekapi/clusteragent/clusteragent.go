@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -143,9 +144,9 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 		zeekapi.Declare[zeekapi.AgentError](agentModule+"notify_error", zeekapi.AgentAPI, since),
 		zeekapi.Declare[zeekapi.AgentLog](agentModule+"notify_log", zeekapi.AgentAPI, since),
 	)
-	d.Records = map[string]zeekapi.Type{
-		"ClusterController::Types::Instance":   zeekapi.TypeOf[zeekapi.Instance](),
-		"ClusterController::Types::NodeStatus": zeekapi.TypeOf[nodeStatus](),
+	d.Records = map[string]record.Type{
+		"ClusterController::Types::Instance":   record.TypeOf[zeekapi.Instance](),
+		"ClusterController::Types::NodeStatus": record.TypeOf[nodeStatus](),
 	}
 	return d
 }
@@ -299,7 +300,7 @@ func convert[From, To any](data *broker.Value, f func(From) To) error {
 		return nil
 	}
 	var from []From
-	if err := zeekapi.Unmarshal(*data, &from); err != nil {
+	if err := record.Unmarshal(*data, &from); err != nil {
 		return err
 	}
 	to := make([]To, len(from))
@@ -307,7 +308,7 @@ func convert[From, To any](data *broker.Value, f func(From) To) error {
 		to[i] = f(from[i])
 	}
 	var err error
-	*data, err = zeekapi.Marshal(to)
+	*data, err = record.Marshal(to)
 	return err
 }
 

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
@@ -157,8 +158,8 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("Parse: %v\n%s", err, ini)
 		}
 		got.ID = c.ID
-		a, errA := zeekapi.Marshal(c)
-		b, errB := zeekapi.Marshal(got)
+		a, errA := record.Marshal(c)
+		b, errB := record.Marshal(got)
 		if errA != nil || errB != nil || !broker.Equal(a, b) {
 			t.Fatalf("wrote %v, read %v from\n%s", a, b, ini)
 		}
@@ -268,7 +269,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if _, err := zeekapi.Marshal(c); err != nil {
+		if _, err := record.Marshal(c); err != nil {
 			t.Fatalf("a parsed configuration does not travel: %v", err)
 		}
 		if _, err := clusterfile.JSON(c); err != nil {

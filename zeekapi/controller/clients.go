@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -336,5 +337,5 @@ const maxUnknown = 1000
 // isA reports whether an agent sent data that clients can read as a T, or none.
 func isA[T any](data broker.Value) bool {
 	var t T
-	return data.IsNone() || zeekapi.Unmarshal(data, &t) == nil
+	return data.IsNone() || record.Unmarshal(data, &t) == nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
@@ -81,7 +82,7 @@ func (p *party) data(msg zeekapi.Message, into any) {
 			p.t.Fatalf("no answer to %#v", msg)
 		}
 		if results := resultsOf(answer); answer.RequestID() == msg.RequestID() && results != nil {
-			if err := zeekapi.Unmarshal(results[0].Data, into); err != nil || !results[0].Success {
+			if err := record.Unmarshal(results[0].Data, into); err != nil || !results[0].Success {
 				p.t.Fatalf("answer%s: %v", describeResults(answer), err)
 			}
 			return

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -117,7 +118,7 @@ func (m *Machine) stillDraining(d *draining) bool {
 	last := d.results[len(d.results)-1]
 	var nodes []zeekapi.NodeDetail
 	if !last.Data.IsNone() {
-		_ = zeekapi.Unmarshal(last.Data, &nodes) // what accept has seen before
+		_ = record.Unmarshal(last.Data, &nodes) // what accept has seen before
 	}
 	switch {
 	case last.Error == errUnsupported, last.Success && len(nodes) == 0:

@@ -16,6 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/freeaddr"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
@@ -226,7 +227,7 @@ func (p *party) deployedID() string {
 		}
 		if resp, ok := answer.(zeekapi.GetConfigurationResponse); ok {
 			var c zeekapi.Configuration
-			if resp.Result.Success && zeekapi.Unmarshal(resp.Result.Data, &c) != nil {
+			if resp.Result.Success && record.Unmarshal(resp.Result.Data, &c) != nil {
 				p.t.Fatal("the answer is no configuration")
 			}
 			return c.ID

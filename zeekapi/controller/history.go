@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -108,7 +109,7 @@ func errorsOf(results []zeekapi.Result) []string {
 			text = "failed"
 		}
 		var outputs zeekapi.NodeOutputs
-		if !res.Data.IsNone() && zeekapi.Unmarshal(res.Data, &outputs) == nil {
+		if !res.Data.IsNone() && record.Unmarshal(res.Data, &outputs) == nil {
 			lines := strings.Split(strings.TrimSpace(outputs.Stderr), "\n")
 			if last := lines[len(lines)-1]; !strings.Contains(text, last) { // ours have the reason as output if there is none
 				text += ": " + last

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -299,7 +300,7 @@ func address(i zeekapi.Instance) string {
 }
 
 func mustMarshal(v any) broker.Value {
-	out, err := zeekapi.Marshal(v)
+	out, err := record.Marshal(v)
 	if err != nil {
 		// Everything that we marshal came out of Unmarshal or is our own.
 		panic(fmt.Sprintf("controller: %v", err))

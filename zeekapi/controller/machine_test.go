@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
@@ -262,7 +263,7 @@ func describeResults(msg zeekapi.Message) string {
 }
 
 func mustMarshal(v any) broker.Value {
-	out, err := zeekapi.Marshal(v)
+	out, err := record.Marshal(v)
 	if err != nil {
 		panic(err)
 	}

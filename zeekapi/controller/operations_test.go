@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
@@ -50,7 +51,7 @@ func (b *bench) answered(outputs []controller.Output, id string, data any) (resu
 		if !result.Success {
 			b.t.Fatalf("request %s: %s", id, result.Error)
 		}
-		if err := zeekapi.Unmarshal(result.Data, data); err != nil {
+		if err := record.Unmarshal(result.Data, data); err != nil {
 			b.t.Fatal(err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -231,7 +232,7 @@ func (m *Machine) backAgain(instance string, results []zeekapi.Result) {
 	j := m.job
 	for _, res := range results {
 		var nodes []zeekapi.NodeStatus
-		if res.Data.IsNone() || zeekapi.Unmarshal(res.Data, &nodes) != nil {
+		if res.Data.IsNone() || record.Unmarshal(res.Data, &nodes) != nil {
 			continue
 		}
 		for _, status := range nodes {

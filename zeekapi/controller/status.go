@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -46,7 +47,7 @@ func acceptStatus(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 	case zeekapi.AgentGetNodesResponse:
 		result = msg.Result
 		var nodes []zeekapi.NodeStatus
-		if !result.Data.IsNone() && zeekapi.Unmarshal(result.Data, &nodes) != nil {
+		if !result.Data.IsNone() && record.Unmarshal(result.Data, &nodes) != nil {
 			return c.request.unanswered(c.instance, errNoStatus), true
 		}
 		details := make([]zeekapi.NodeDetail, 0, len(nodes))
@@ -135,7 +136,7 @@ func (m *Machine) instanceStatus(name string, answers map[string]zeekapi.Result)
 		i.LastError = clip(answer.Error)
 	case !answer.Data.IsNone():
 		// What accept has seen before.
-		_ = zeekapi.Unmarshal(answer.Data, &i.Nodes)
+		_ = record.Unmarshal(answer.Data, &i.Nodes)
 	}
 	return i
 }

@@ -16,6 +16,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -243,7 +244,7 @@ func (s *Store) Close() error { return s.db.Close() }
 
 // encode returns the binary encoding of a record.
 func encode(v any) ([]byte, error) {
-	value, err := zeekapi.Marshal(v)
+	value, err := record.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
@@ -255,5 +256,5 @@ func decode(data []byte, v any) error {
 	if err != nil {
 		return err
 	}
-	return zeekapi.Unmarshal(value, v)
+	return record.Unmarshal(value, v)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
@@ -183,7 +184,7 @@ func writeSchemaOne(t *testing.T, file string, configs map[controller.Slot]zeeka
 			return err
 		}
 		for slot, c := range configs {
-			v, err := zeekapi.Marshal(c)
+			v, err := record.Marshal(c)
 			if err != nil {
 				return err
 			}

@@ -6,7 +6,10 @@
 // nodes a metrics port, which older Zeeks ignore and need not send.
 package management
 
-import "github.com/zeekwire/zeekwire/zeekapi"
+import (
+	"github.com/zeekwire/zeekwire/broker/record"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
 
 // APIVersion is the version that agents announce in their hello.
 const APIVersion = 1
@@ -71,11 +74,11 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 
 		zeekapi.Declare[zeekapi.NodeExit](supervisorModule+"notify_node_exit", zeekapi.SupervisorAPI, since),
 	)
-	d.Records = map[string]zeekapi.Type{
-		"Management::Instance":      zeekapi.TypeOf[zeekapi.Instance](),
-		"Management::Configuration": zeekapi.TypeOf[zeekapi.Configuration](),
-		"Management::NodeStatus":    zeekapi.TypeOf[zeekapi.NodeStatus](),
-		"Management::NodeOutputs":   zeekapi.TypeOf[zeekapi.NodeOutputs](),
+	d.Records = map[string]record.Type{
+		"Management::Instance":      record.TypeOf[zeekapi.Instance](),
+		"Management::Configuration": record.TypeOf[zeekapi.Configuration](),
+		"Management::NodeStatus":    record.TypeOf[zeekapi.NodeStatus](),
+		"Management::NodeOutputs":   record.TypeOf[zeekapi.NodeOutputs](),
 	}
 	return d
 }

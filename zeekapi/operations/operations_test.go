@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -33,12 +34,12 @@ func TestRoundTrip(t *testing.T) {
 			}},
 		}},
 	}
-	data, err := zeekapi.Marshal(status)
+	data, err := record.Marshal(status)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var back zeekapi.Status
-	if err := zeekapi.Unmarshal(data, &back); err != nil {
+	if err := record.Unmarshal(data, &back); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(status, back, cmp.Comparer(broker.Equal), cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -135,22 +136,22 @@ type config61 struct {
 func (c NodeConfig) marshal(l Layout) (broker.Value, error) {
 	switch l {
 	case Layout40:
-		return zeekapi.Marshal(config40{
+		return record.Marshal(config40{
 			c.Name, c.Interface, c.Directory, c.Stdout, c.Stderr, c.BareMode,
 			slices.Concat(c.BaseScripts, c.UserScripts), c.Env, c.CPUAffinity, c.Cluster,
 		})
 	case Layout51:
-		return zeekapi.Marshal(config51{
+		return record.Marshal(config51{
 			c.Name, c.Interface, c.Directory, c.Stdout, c.Stderr, c.BareMode,
 			c.BaseScripts, c.UserScripts, nil, c.Env, c.CPUAffinity, c.Cluster,
 		})
 	case Layout60:
-		return zeekapi.Marshal(config60{
+		return record.Marshal(config60{
 			c.Name, c.Interface, c.PCAPFile, c.Directory, c.Stdout, c.Stderr, c.BareMode,
 			c.BaseScripts, c.UserScripts, nil, c.Env, c.CPUAffinity, c.Cluster,
 		})
 	case Layout61:
-		return zeekapi.Marshal(config61(c))
+		return record.Marshal(config61(c))
 	}
 	return broker.None(), fmt.Errorf("supervisor: node %s: layout %s", c.Name, l)
 }
@@ -164,28 +165,28 @@ func unmarshal(v broker.Value) (NodeConfig, Layout, error) {
 	switch l {
 	case Layout40:
 		var w config40
-		err = zeekapi.Unmarshal(v, &w)
+		err = record.Unmarshal(v, &w)
 		return NodeConfig{
 			w.Name, w.Interface, "", w.Directory, w.Stdout, w.Stderr, w.BareMode,
 			nil, w.Scripts, w.Env, w.CPUAffinity, w.Cluster,
 		}, l, err
 	case Layout51:
 		var w config51
-		err = zeekapi.Unmarshal(v, &w)
+		err = record.Unmarshal(v, &w)
 		return NodeConfig{
 			w.Name, w.Interface, "", w.Directory, w.Stdout, w.Stderr, w.BareMode,
 			w.BaseScripts, append(w.UserScripts, w.Scripts...), w.Env, w.CPUAffinity, w.Cluster,
 		}, l, err
 	case Layout60:
 		var w config60
-		err = zeekapi.Unmarshal(v, &w)
+		err = record.Unmarshal(v, &w)
 		return NodeConfig{
 			w.Name, w.Interface, w.PCAPFile, w.Directory, w.Stdout, w.Stderr, w.BareMode,
 			w.BaseScripts, append(w.UserScripts, w.Scripts...), w.Env, w.CPUAffinity, w.Cluster,
 		}, l, err
 	}
 	var w config61
-	err = zeekapi.Unmarshal(v, &w)
+	err = record.Unmarshal(v, &w)
 	return NodeConfig(w), l, err
 }
 

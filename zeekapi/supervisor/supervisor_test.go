@@ -10,6 +10,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/internal/recorded"
 )
@@ -117,10 +118,10 @@ func TestOneListOfScripts(t *testing.T) {
 // record has beyond its fields, and minds types.
 func TestProbeFitsOneLayout(t *testing.T) {
 	fits := map[Layout]func(broker.Value) error{
-		Layout40: func(v broker.Value) error { return zeekapi.Unmarshal(v, new(config40)) },
-		Layout51: func(v broker.Value) error { return zeekapi.Unmarshal(v, new(config51)) },
-		Layout60: func(v broker.Value) error { return zeekapi.Unmarshal(v, new(config60)) },
-		Layout61: func(v broker.Value) error { return zeekapi.Unmarshal(v, new(config61)) },
+		Layout40: func(v broker.Value) error { return record.Unmarshal(v, new(config40)) },
+		Layout51: func(v broker.Value) error { return record.Unmarshal(v, new(config51)) },
+		Layout60: func(v broker.Value) error { return record.Unmarshal(v, new(config60)) },
+		Layout61: func(v broker.Value) error { return record.Unmarshal(v, new(config61)) },
 	}
 	for _, l := range Layouts {
 		ev, err := Dialect(Topic, l).Encode(Probe("r"))
@@ -150,7 +151,7 @@ func TestBadStatus(t *testing.T) {
 		{broker.Vector(), "result: want a record of 1 fields, got 0"},
 		{nodes(broker.Count(1)), `result.nodes["w"].node: node is a count, want vector`},
 		{nodes(broker.Vector(make([]broker.Value, 11)...)), `result.nodes["w"].node: node has 11 fields, want 10, 12 or 13`},
-		{nodes(broker.Vector(make([]broker.Value, 13)...)), `result.nodes["w"].node: zeekapi: name: want string, got none`},
+		{nodes(broker.Vector(make([]broker.Value, 13)...)), `result.nodes["w"].node: record: name: want string, got none`},
 	} {
 		_, err := d.Decode(broker.NewEvent("SupervisorControl::status_response", broker.String("r"), tt.status))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

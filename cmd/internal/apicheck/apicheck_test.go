@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -76,7 +77,7 @@ func TestCompare(t *testing.T) {
 	}
 	right := zeekapi.NewDialect("Right", zeekapi.Topics{},
 		zeekapi.Declare[deliver]("Fruit::API::deliver", zeekapi.ControllerAPI, "5.0"))
-	right.Records = map[string]zeekapi.Type{"Fruit::Crate": zeekapi.TypeOf[crate]()}
+	right.Records = map[string]record.Type{"Fruit::Crate": record.TypeOf[crate]()}
 	for _, tt := range []struct {
 		name    string
 		dialect *zeekapi.Dialect

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -51,7 +52,7 @@ func module(event string) string {
 
 type reporter func(format string, args ...any)
 
-func compareFields(path string, ours, theirs []zeekapi.Field, report reporter) {
+func compareFields(path string, ours, theirs []record.Field, report reporter) {
 	for i := range max(len(ours), len(theirs)) {
 		switch {
 		case i >= len(theirs):
@@ -72,7 +73,7 @@ func compareFields(path string, ours, theirs []zeekapi.Field, report reporter) {
 	}
 }
 
-func compareType(path string, ours, theirs zeekapi.Type, report reporter) {
+func compareType(path string, ours, theirs record.Type, report reporter) {
 	if ours.Kind != theirs.Kind {
 		report("%s: is %s, in the scripts %s", path, ours.Kind, theirs.Kind)
 		return
@@ -85,7 +86,7 @@ func compareType(path string, ours, theirs zeekapi.Type, report reporter) {
 	compareInner(path+"[]", ours.Element, theirs.Element, report)
 }
 
-func compareInner(path string, ours, theirs *zeekapi.Type, report reporter) {
+func compareInner(path string, ours, theirs *record.Type, report reporter) {
 	switch {
 	case ours != nil && theirs != nil:
 		compareType(path, *ours, *theirs, report)

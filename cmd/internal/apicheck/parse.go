@@ -9,14 +9,14 @@ import (
 	"strings"
 	"text/scanner"
 
-	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/broker/record"
 )
 
 // API is what scripts declare: the events by their qualified names, with their
 // arguments, and the records by theirs.
 type API struct {
-	Events  map[string][]zeekapi.Field
-	Records map[string]zeekapi.Type
+	Events  map[string][]record.Field
+	Records map[string]record.Type
 }
 
 // Read reads the declarations in all .zeek files of the folders. It knows as
@@ -41,7 +41,7 @@ func Read(folders ...fs.FS) (*API, error) {
 			return nil, fmt.Errorf("apicheck: %w", err)
 		}
 	}
-	api := &API{Events: make(map[string][]zeekapi.Field), Records: make(map[string]zeekapi.Type)}
+	api := &API{Events: make(map[string][]record.Field), Records: make(map[string]record.Type)}
 	for name, args := range p.events {
 		fields, err := p.resolveFields(args, nil)
 		if err != nil {
@@ -316,8 +316,8 @@ func qualify(module, name string) string {
 
 // resolve makes a type of an expression. within are the names of the types
 // around it.
-func (p *parser) resolve(e typeExpr, within []string) (zeekapi.Type, error) {
-	t := zeekapi.Type{Kind: e.kind}
+func (p *parser) resolve(e typeExpr, within []string) (record.Type, error) {
+	t := record.Type{Kind: e.kind}
 	switch e.kind {
 	case "bool", "count", "int", "double", "string", "addr", "subnet", "port", "time", "interval", "any", "pattern":
 		return t, nil
@@ -329,7 +329,7 @@ func (p *parser) resolve(e typeExpr, within []string) (zeekapi.Type, error) {
 		t.Fields = fields
 		return t, err
 	case "set", "table", "vector":
-		inner := make([]zeekapi.Type, len(e.args))
+		inner := make([]record.Type, len(e.args))
 		for i, a := range e.args {
 			var err error
 			if inner[i], err = p.resolve(a, within); err != nil {
@@ -362,14 +362,14 @@ func (p *parser) resolve(e typeExpr, within []string) (zeekapi.Type, error) {
 	return t, fmt.Errorf("unknown type %s", e.kind)
 }
 
-func (p *parser) resolveFields(list []named, within []string) ([]zeekapi.Field, error) {
-	fields := make([]zeekapi.Field, len(list))
+func (p *parser) resolveFields(list []named, within []string) ([]record.Field, error) {
+	fields := make([]record.Field, len(list))
 	for i, f := range list {
 		t, err := p.resolve(f.expr, within)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
-		fields[i] = zeekapi.Field{Name: f.name, Type: t, Optional: f.optional}
+		fields[i] = record.Field{Name: f.name, Type: t, Optional: f.optional}
 	}
 	return fields, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/zeekwire/zeekwire/broker/request"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
@@ -53,7 +54,7 @@ func askOn[T any](ctx context.Context, r *run, c *client.Client, call func(conte
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	v, err := call(ctx, c)
-	var missing *client.NoResponseError
+	var missing *request.NoResponseError
 	switch {
 	case errors.As(err, &missing):
 		err = errors.New("no response received: " + r.why(missing.Err))

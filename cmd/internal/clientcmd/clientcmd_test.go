@@ -16,6 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/membus"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
@@ -93,7 +94,7 @@ func answering(t *testing.T, answer func(zeekapi.Message) zeekapi.Message) *clie
 
 func marshal(t *testing.T, v any) broker.Value {
 	t.Helper()
-	out, err := zeekapi.Marshal(v)
+	out, err := record.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +159,7 @@ func TestOddAnswers(t *testing.T) {
 			},
 			want: outcome{
 				stdout: `{"errors": [], "results": {"a": {}}}` + "\n",
-				stderr: "error: NodeStatus data invalid: client: result: zeekapi: [0]: want a record of 6 fields, got 1\n",
+				stderr: "error: NodeStatus data invalid: client: result: record: [0]: want a record of 6 fields, got 1\n",
 			},
 		},
 		{
@@ -249,7 +250,7 @@ func TestOddAnswers(t *testing.T) {
 		{
 			name: "configuration whose names INI does not keep", args: "get-config -v",
 			answer: func(m zeekapi.Message) zeekapi.Message {
-				data, _ := zeekapi.Marshal(zeekapi.Configuration{ID: "x", Instances: []zeekapi.Instance{{Name: "Agent"}}})
+				data, _ := record.Marshal(zeekapi.Configuration{ID: "x", Instances: []zeekapi.Instance{{Name: "Agent"}}})
 				return zeekapi.GetConfigurationResponse{ReqID: id(m), Result: zeekapi.Result{Success: true, Data: data}}
 			},
 			want: outcome{

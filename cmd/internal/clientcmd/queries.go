@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
@@ -106,7 +107,7 @@ func (t *Tool) getIDValue() *cobra.Command {
 			out := newAnswer()
 			for _, v := range values {
 				text, refused := refusal(v.Err)
-				var mapping *zeekapi.MappingError
+				var mapping *record.Error
 				switch {
 				case refused:
 					out.complain(v.Node, text)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
@@ -166,7 +167,7 @@ func TestClusterAgentOverWebSocket(t *testing.T) {
 		}
 		var statuses []zeekapi.NodeStatus
 		got, ok := ask(zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "n"}}).(zeekapi.AgentGetNodesResponse)
-		if err := zeekapi.Unmarshal(got.Result.Data, &statuses); !ok || err != nil || len(statuses) == 0 {
+		if err := record.Unmarshal(got.Result.Data, &statuses); !ok || err != nil || len(statuses) == 0 {
 			t.Errorf("get-nodes: %+v, %v", got, err)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
@@ -208,7 +209,7 @@ func TestZeekLauncher(t *testing.T) {
 		results := ask[zeekapi.AgentDeployResponse](c, zeekapi.AgentDeployRequest{ReqID: c.id(), Config: config}).Results
 		worker := results[len(results)-1]
 		var outputs zeekapi.NodeOutputs
-		if err := zeekapi.Unmarshal(worker.Data, &outputs); err != nil || worker.Success || !strings.Contains(outputs.Stderr, "nosuchdev") {
+		if err := record.Unmarshal(worker.Data, &outputs); err != nil || worker.Success || !strings.Contains(outputs.Stderr, "nosuchdev") {
 			t.Errorf("worker without interface: %+v, %v", worker, err)
 		}
 		pids[1] = c.pids()
@@ -232,7 +233,7 @@ func TestZeekLauncher(t *testing.T) {
 
 func (c *liveCluster) statuses() (statuses []zeekapi.NodeStatus) {
 	c.Helper()
-	if err := zeekapi.Unmarshal(ask[zeekapi.AgentGetNodesResponse](c, zeekapi.AgentGetNodesRequest{ReqID: c.id()}).Result.Data, &statuses); err != nil {
+	if err := record.Unmarshal(ask[zeekapi.AgentGetNodesResponse](c, zeekapi.AgentGetNodesRequest{ReqID: c.id()}).Result.Data, &statuses); err != nil {
 		c.Fatal(err)
 	}
 	return statuses

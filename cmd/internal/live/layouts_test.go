@@ -48,7 +48,7 @@ var fieldTypes = map[string]string{
 	"role":    "Supervisor::ClusterRole", "host": "addr", "p": "port", "metrics_port": "port &optional",
 }
 
-func record(name, fields string) string {
+func recordType(name, fields string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\ttype %s: record {\n", name)
 	for field := range strings.FieldsSeq(fields) {
@@ -68,7 +68,7 @@ func TestSupervisorLayouts(t *testing.T) {
 	var script strings.Builder
 	for _, r := range supervisorRecords {
 		fmt.Fprintf(&script, "module %s;\nexport {\n%s%s\tglobal create: event(reqid: string, node: Config);\n\tglobal back: event(reqid: string, node: Config);\n}\n",
-			r.name, record("Endpoint", r.endpoint), record("Config", r.config))
+			r.name, recordType("Endpoint", r.endpoint), recordType("Config", r.config))
 		fmt.Fprintf(&script, "event create(reqid: string, node: Config) { Broker::publish(\"layouts/back\", back, reqid, node); }\n")
 	}
 	script.WriteString("event zeek_init() { Broker::subscribe(\"layouts/there\"); }\n")

@@ -13,6 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/broker/recording"
 	"github.com/zeekwire/zeekwire/broker/wire"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -29,7 +30,7 @@ func Read(folder string, dialects []*zeekapi.Dialect, constant string) (Facts, e
 	if err != nil {
 		return nil, fmt.Errorf("recdiff: %w", err)
 	}
-	r := reader{facts: make(Facts), args: make(map[string][]zeekapi.Field), constant: constant}
+	r := reader{facts: make(Facts), args: make(map[string][]record.Field), constant: constant}
 	for _, d := range dialects {
 		for _, decl := range d.Declarations() {
 			r.args[decl.Event] = decl.Args()
@@ -65,8 +66,8 @@ func recordingOf(session string) string { return "recording " + session }
 
 type reader struct {
 	facts    Facts
-	session  string                     // of the recording that is being read
-	args     map[string][]zeekapi.Field // of the events that we know
+	session  string                    // of the recording that is being read
+	args     map[string][]record.Field // of the events that we know
 	constant string
 }
 
@@ -134,7 +135,7 @@ func (r *reader) value(v broker.Value, encoded []byte) {
 }
 
 // look notes the lengths of the records in a value.
-func (r *reader) look(path string, v broker.Value, t zeekapi.Type) {
+func (r *reader) look(path string, v broker.Value, t record.Type) {
 	if v.IsNone() {
 		return
 	}

@@ -28,8 +28,8 @@ type deliver struct {
 var dialects = []*zeekapi.Dialect{zeekapi.NewDialect("Fruit", zeekapi.Topics{},
 	zeekapi.Declare[deliver]("Fruit::deliver", zeekapi.ControllerAPI, "5.0"))}
 
-// record writes a recording of these events in a folder of its own.
-func record(t *testing.T, events ...broker.Event) (folder string) {
+// writeRecording writes a recording of these events in a folder of its own.
+func writeRecording(t *testing.T, events ...broker.Event) (folder string) {
 	t.Helper()
 	var out bytes.Buffer
 	w, err := recording.NewWriter(&out, recording.Connection{Name: "x", Protocol: recording.WebSocket})
@@ -54,11 +54,11 @@ func record(t *testing.T, events ...broker.Event) (folder string) {
 
 func TestDiff(t *testing.T) {
 	text := broker.String
-	before := record(t,
+	before := writeRecording(t,
 		broker.NewEvent("Fruit::deliver", text("r1"), broker.Set(broker.Vector(text("apple"))), broker.None()),
 		broker.NewEvent("Zoo::lion", text("roars")),
 		broker.NewEvent("Other::gone"))
-	after := record(t,
+	after := writeRecording(t,
 		broker.NewEvent("Fruit::deliver", text("r2"), broker.Set(broker.Vector(text("pear"), text("green"))), broker.Vector(text("x"))),
 		broker.NewEvent("Zoo::lion", text("sleeps")),
 		broker.NewEvent("Other::came", broker.Count(1)))

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -84,7 +85,7 @@ func TestFullDisk(t *testing.T) {
 	for {
 		a.send(zeekapi.AgentGetNodesRequest{ReqID: a.id()})
 		var list []zeekapi.NodeStatus
-		if err := zeekapi.Unmarshal(hear[zeekapi.AgentGetNodesResponse](a).Result.Data, &list); err != nil {
+		if err := record.Unmarshal(hear[zeekapi.AgentGetNodesResponse](a).Result.Data, &list); err != nil {
 			t.Fatal(err)
 		}
 		if s := list[1]; s.Node != "node-0" || s.PID != before["node-0"] {

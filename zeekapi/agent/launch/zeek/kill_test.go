@@ -25,6 +25,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/freeaddr"
 	"github.com/zeekwire/zeekwire/broker/peering"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
@@ -237,7 +238,7 @@ func (a *agentProcess) pids(want zeekapi.State) map[string]int64 {
 	for {
 		a.send(zeekapi.AgentGetNodesRequest{ReqID: a.id()})
 		var list []zeekapi.NodeStatus
-		if err := zeekapi.Unmarshal(hear[zeekapi.AgentGetNodesResponse](a).Result.Data, &list); err != nil {
+		if err := record.Unmarshal(hear[zeekapi.AgentGetNodesResponse](a).Result.Data, &list); err != nil {
 			a.Fatal(err)
 		}
 		list = slices.DeleteFunc(list, func(s zeekapi.NodeStatus) bool { return s.ManagementRole != zeekapi.ManagementNone })

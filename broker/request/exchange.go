@@ -1,7 +1,4 @@
-// Package exchange pairs requests with their responses on a bus that others
-// use, too: what the client of a controller and other people's requests have in
-// common.
-package exchange
+package request
 
 import (
 	"context"
@@ -26,22 +23,28 @@ var ErrForeign = errors.New("not for us")
 // with the error.
 type Decode[M any] func(broker.Message) (id string, m M, err error)
 
-// Stats counts messages that came in and were of no use.
+// Stats counts the received messages that were not used.
 type Stats struct {
-	Stale     uint64 // answered already, or nobody waits any more
-	Foreign   uint64 // for others
-	Malformed uint64 // of no use to anybody
+	// Stale counts responses to requests of ours that were already answered or
+	// abandoned.
+	Stale uint64
+
+	// Foreign counts messages meant for other programs on the same topic.
+	Foreign uint64
+
+	// Malformed counts messages that are not events, and events whose arguments
+	// do not fit.
+	Malformed uint64
 }
 
 // Exchanger has one goroutine, which reads the bus. All methods may be called
 // from any goroutine.
 type Exchanger[M any] struct {
-	bus          broker.Bus
-	decode       Decode[M]
-	disconnected error
-	prefix       string // of the IDs of all our requests
-	stop         context.CancelFunc
-	done         chan struct{} // closed when the reader has ended
+	bus    broker.Bus
+	decode Decode[M]
+	prefix string // of the IDs of all our requests
+	stop   context.CancelFunc
+	done   chan struct{} // closed when the reader has ended
 
 	last atomic.Uint64 // number of a request
 
@@ -63,13 +66,13 @@ type answer[M any] struct {
 	err     error
 }
 
-// New returns an Exchanger on a bus that receives the responses. The bus now
+// NewExchanger returns an Exchanger on a bus that receives the responses. The bus now
 // belongs to it, and its owner must Close it. Exchanges that end with the last
-// peer or with the bus wrap disconnected.
-func New[M any](bus broker.Bus, disconnected error, decode Decode[M]) *Exchanger[M] {
+// peer or with the bus wrap ErrDisconnected.
+func NewExchanger[M any](bus broker.Bus, decode Decode[M]) *Exchanger[M] {
 	ctx, stop := context.WithCancel(context.Background())
 	x := &Exchanger[M]{
-		bus: bus, decode: decode, disconnected: disconnected,
+		bus: bus, decode: decode,
 		prefix: uuid.NewString() + "/", stop: stop,
 		done: make(chan struct{}), waiting: make(map[string]*waiter[M]),
 	}
@@ -168,7 +171,7 @@ func (x *Exchanger[M]) read(ctx context.Context) {
 				err = lost
 			}
 			x.mu.Lock()
-			x.ended = fmt.Errorf("%w: %w", x.disconnected, err)
+			x.ended = fmt.Errorf("%w: %w", ErrDisconnected, err)
 			x.failAll(x.ended)
 			x.mu.Unlock()
 			return
@@ -184,7 +187,7 @@ func (x *Exchanger[M]) read(ctx context.Context) {
 			if peers = max(0, peers-1); peers == 0 {
 				lost = n.Err
 				x.mu.Lock()
-				x.failAll(fmt.Errorf("%w: %w", x.disconnected, lost))
+				x.failAll(fmt.Errorf("%w: %w", ErrDisconnected, lost))
 				x.mu.Unlock()
 			}
 		}

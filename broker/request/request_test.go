@@ -15,8 +15,8 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/membus"
-	"github.com/zeekwire/zeekwire/zeekapi"
-	"github.com/zeekwire/zeekwire/zeekapi/request"
+	"github.com/zeekwire/zeekwire/broker/record"
+	"github.com/zeekwire/zeekwire/broker/request"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -162,7 +162,7 @@ func TestMalformedResponse(t *testing.T) {
 		publish(t, bus, broker.NewEvent(square.Response, broker.String(id), broker.String("4")).Value())
 	})
 	_, err := request.Call(t.Context(), newRequester(t, hub), square, query{})
-	var mapping *zeekapi.MappingError
+	var mapping *record.Error
 	if !errors.As(err, &mapping) || !strings.HasPrefix(err.Error(), "request: no response to Square::request: event Square::response") {
 		t.Errorf("error %v", err)
 	}
@@ -243,8 +243,8 @@ func TestMalformedRequests(t *testing.T) {
 	want := []string{
 		"true request: malformed request: event Square::request does not begin with an ID",
 		"true request: malformed request: event Square::request does not begin with an ID",
-		"true request: malformed request: event Square::request: zeekapi: want a record of 2 fields, got 0",
-		"true request: malformed request: event Square::request: zeekapi: n: want count, got integer",
+		"true request: malformed request: event Square::request: record: want a record of 2 fields, got 0",
+		"true request: malformed request: event Square::request: record: n: want count, got integer",
 		"false request: Square::request: no squares today",
 	}
 	if !slices.Equal(reported, want) {

@@ -1,4 +1,4 @@
-package zeekapi_test
+package record_test
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -76,7 +77,7 @@ func sample() everything {
 }
 
 func TestMarshal(t *testing.T) {
-	got, err := zeekapi.Marshal(sample())
+	got, err := record.Marshal(sample())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,12 +99,12 @@ func TestUnmarshalInvertsMarshal(t *testing.T) {
 		}(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			v, err := zeekapi.Marshal(want)
+			v, err := record.Marshal(want)
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := everything{OptText: "old", OptList: []string{"old"}, Later: broker.TCP(1)}
-			if err := zeekapi.Unmarshal(v, &got); err != nil {
+			if err := record.Unmarshal(v, &got); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want, got, compareValues, cmp.AllowUnexported(everything{}, base{})); diff != "" {
@@ -125,7 +126,7 @@ func TestRecordLengths(t *testing.T) {
 		"Zeek 10.0": broker.Vector(str, running, mgmt, manager, pid, port, none, str, str),
 	} {
 		var got zeekapi.NodeStatus
-		if err := zeekapi.Unmarshal(v, &got); err != nil || got != want {
+		if err := record.Unmarshal(v, &got); err != nil || got != want {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
 	}
@@ -153,39 +154,39 @@ func TestUnmarshalErrors(t *testing.T) {
 		want  string
 	}{
 		{"wrong type deep inside", config(node(), node(broker.String("80"))), &wrapped{},
-			"zeekapi: config.nodes[1].p: want port, got string"},
-		{"no record", broker.Count(1), &wrapped{}, "zeekapi: want vector, got count"},
+			"record: config.nodes[1].p: want port, got string"},
+		{"no record", broker.Count(1), &wrapped{}, "record: want vector, got count"},
 		{"short record", broker.Vector(broker.Vector(broker.String("id"))), &wrapped{},
-			"zeekapi: config: want a record of 3 fields, got 1"},
+			"record: config: want a record of 3 fields, got 1"},
 		{"vector for set", broker.Vector(broker.Vector(broker.String("id"), broker.Vector(), broker.Set())), &wrapped{},
-			"zeekapi: config.instances: want set, got vector"},
+			"record: config.instances: want set, got vector"},
 		{"none for a mandatory field", broker.Vector(broker.None(), broker.String("")), new(zeekapi.NodeOutputs),
-			"zeekapi: stdout: want string, got none"},
+			"record: stdout: want string, got none"},
 		{"unknown label", broker.Enum("Management::NAPPING"), &struct {
 			S zeekapi.State `zeek:"s,enum=Management"`
-		}{}, "zeekapi: want vector, got enum-value"},
+		}{}, "record: want vector, got enum-value"},
 		{"label of another module", broker.Vector(broker.Enum("Other::RUNNING")), &struct {
 			S zeekapi.State `zeek:"s,enum=Management"`
-		}{}, `zeekapi: s: unknown enum label "Other::RUNNING"`},
+		}{}, `record: s: unknown enum label "Other::RUNNING"`},
 		{"label that is none", broker.Vector(broker.Enum("Management::NAPPING")), &struct {
 			S zeekapi.State `zeek:"s,enum=Management"`
-		}{}, `zeekapi: s: unknown enum label "Management::NAPPING"`},
-		{"count out of range", broker.Count(256), new(uint8), "zeekapi: 256 does not fit uint8"},
-		{"count for int", broker.Count(1), new(int64), "zeekapi: want integer, got count"},
-		{"real out of range", broker.Real(1e300), new(float32), "zeekapi: 1e+300 does not fit float32"},
+		}{}, `record: s: unknown enum label "Management::NAPPING"`},
+		{"count out of range", broker.Count(256), new(uint8), "record: 256 does not fit uint8"},
+		{"count for int", broker.Count(1), new(int64), "record: want integer, got count"},
+		{"real out of range", broker.Real(1e300), new(float32), "record: 1e+300 does not fit float32"},
 		{"table key", broker.Table(broker.Entry{Key: broker.Count(1)}), new(map[string]string),
-			`zeekapi: key[1]: want string, got count`},
+			`record: key[1]: want string, got count`},
 		{"huge label", broker.Vector(broker.Enum(strings.Repeat("a", 1<<20))), &struct {
 			S zeekapi.State `zeek:"s,enum"`
-		}{}, `zeekapi: s: unknown enum label "` + strings.Repeat("a", 80) + `"`},
+		}{}, `record: s: unknown enum label "` + strings.Repeat("a", 80) + `"`},
 		{"value of a huge key", broker.Table(broker.Entry{Key: broker.String(strings.Repeat("a", 1<<20))}), new(map[string]string),
-			`zeekapi: ["` + strings.Repeat("a", 79) + `]: want string, got none`},
+			`record: ["` + strings.Repeat("a", 79) + `]: want string, got none`},
 		{"table value", broker.Table(broker.Entry{Key: broker.String("k"), Value: broker.Count(1)}), new(map[string]string),
-			`zeekapi: ["k"]: want string, got count`},
+			`record: ["k"]: want string, got count`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := zeekapi.Unmarshal(tt.value, tt.into)
-			var mapping *zeekapi.MappingError
+			err := record.Unmarshal(tt.value, tt.into)
+			var mapping *record.Error
 			if !errors.As(err, &mapping) || err.Error() != tt.want {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
@@ -211,7 +212,7 @@ func TestEmbedded(t *testing.T) {
 		*Later
 		ID2 string `zeek:"id"`
 	}{base{"a"}, hidden{1}, netip.MustParseAddr("::1"), nil, "b"}
-	got, err := zeekapi.Marshal(v)
+	got, err := record.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +220,7 @@ func TestEmbedded(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	v.Later = &Later{2}
-	if got, err = zeekapi.Marshal(v); err != nil || got.At(2).String() != "[2]" {
+	if got, err = record.Marshal(v); err != nil || got.At(2).String() != "[2]" {
 		t.Errorf("got %s, %v", got, err)
 	}
 }
@@ -232,7 +233,7 @@ func TestStringsAreCopies(t *testing.T) {
 		E color           `zeek:"e,enum"`
 		M map[string]bool `zeek:"m"`
 	}
-	err := zeekapi.Unmarshal(broker.Vector(broker.String(frame[:3]), broker.Enum(frame[:3]),
+	err := record.Unmarshal(broker.Vector(broker.String(frame[:3]), broker.Enum(frame[:3]),
 		broker.Table(broker.Entry{Key: broker.String(frame[:3]), Value: broker.Boolean(true)})), &got)
 	if err != nil {
 		t.Fatal(err)
@@ -254,24 +255,24 @@ func TestMarshalErrors(t *testing.T) {
 		value any
 		want  string
 	}{
-		{"channel", make(chan int), "zeekapi: Go type chan int has no counterpart in Zeek"},
+		{"channel", make(chan int), "record: Go type chan int has no counterpart in Zeek"},
 		{"label", struct {
 			E color `zeek:"e,enum"`
-		}{"BLUE"}, `zeekapi: e: "BLUE" is no label of zeekapi_test.color`},
+		}{"BLUE"}, `record: e: "BLUE" is no label of record_test.color`},
 		{"port", struct {
 			P broker.Port `zeek:"p"`
-		}{broker.Port{Number: 1, Protocol: 9}}, "zeekapi: p: port with protocol(9)"},
-		{"type that contains itself", tree{}, "zeekapi: Go type zeekapi_test.tree contains itself (field Left of zeekapi_test.tree)"},
-		{"list that contains itself", list{}, "zeekapi: Go type zeekapi_test.list contains itself"},
+		}{broker.Port{Number: 1, Protocol: 9}}, "record: p: port with protocol(9)"},
+		{"type that contains itself", tree{}, "record: Go type record_test.tree contains itself (field Left of record_test.tree)"},
+		{"list that contains itself", list{}, "record: Go type record_test.list contains itself"},
 		{"tag", struct {
 			E string `zeek:"e,enumm"`
-		}{}, `zeekapi: field E has unknown tag option "enumm"`},
+		}{}, `record: field E has unknown tag option "enumm"`},
 	} {
-		if _, err := zeekapi.Marshal(tt.value); err == nil || err.Error() != tt.want {
+		if _, err := record.Marshal(tt.value); err == nil || err.Error() != tt.want {
 			t.Errorf("%s: got %v, want %s", tt.name, err, tt.want)
 		}
 	}
-	if err := zeekapi.Unmarshal(broker.None(), everything{}); err == nil {
+	if err := record.Unmarshal(broker.None(), everything{}); err == nil {
 		t.Error("Unmarshal takes a value that is no pointer")
 	}
 }
@@ -281,13 +282,13 @@ func BenchmarkUnmarshalConfiguration(b *testing.B) {
 	for _, name := range []string{"a", "b", "c", "d"} {
 		c.Nodes = append(c.Nodes, zeekapi.Node{Name: name, Instance: "i", Role: "WORKER", State: "RUNNING", Interface: "eth0"})
 	}
-	v, err := zeekapi.Marshal(c)
+	v, err := record.Marshal(c)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
 		var got zeekapi.Configuration
-		if err := zeekapi.Unmarshal(v, &got); err != nil {
+		if err := record.Unmarshal(v, &got); err != nil {
 			b.Fatal(err)
 		}
 	}

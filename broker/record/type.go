@@ -1,4 +1,4 @@
-package zeekapi
+package record
 
 import "reflect"
 
@@ -23,9 +23,6 @@ type Field struct {
 
 // TypeOf returns the type that T, which Marshal must accept, stands for.
 func TypeOf[T any]() Type { return describe(reflect.TypeFor[T](), fieldOptions{}) }
-
-// Args returns the event's arguments.
-func (d Declaration) Args() []Field { return describeFields(d.wire, d.args) }
 
 func describe(t reflect.Type, o fieldOptions) Type {
 	switch t {

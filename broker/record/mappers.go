@@ -1,4 +1,4 @@
-package zeekapi
+package record
 
 import (
 	"fmt"
@@ -28,16 +28,16 @@ type enclosing []reflect.Type
 
 func compile(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
 	if slices.Contains(within, t) {
-		return nil, fmt.Errorf("zeekapi: Go type %s contains itself", t)
+		return nil, fmt.Errorf("record: Go type %s contains itself", t)
 	}
 	within = append(slices.Clip(within), t)
 	switch t {
 	case typeValue:
 		return &mapper{
-			marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+			marshal: func(v reflect.Value) (broker.Value, *Error) {
 				return v.Interface().(broker.Value), nil
 			},
-			unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+			unmarshal: func(v broker.Value, into reflect.Value) *Error {
 				into.Set(reflect.ValueOf(v))
 				return nil
 			},
@@ -76,16 +76,16 @@ func compile(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) 
 	case reflect.Struct:
 		return compileStruct(t, within)
 	}
-	return nil, fmt.Errorf("zeekapi: Go type %s has no counterpart in Zeek", t)
+	return nil, fmt.Errorf("record: Go type %s has no counterpart in Zeek", t)
 }
 
 // scalar is for types that have their own constructor and accessor.
 func scalar[T any](make func(T) broker.Value, get func(broker.Value) (T, bool), want string) *mapper {
 	return &mapper{
-		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+		marshal: func(v reflect.Value) (broker.Value, *Error) {
 			return make(v.Interface().(T)), nil
 		},
-		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+		unmarshal: func(v broker.Value, into reflect.Value) *Error {
 			got, ok := get(v)
 			if !ok {
 				return mismatch(want, v)
@@ -99,9 +99,9 @@ func scalar[T any](make func(T) broker.Value, get func(broker.Value) (T, bool), 
 func portMapper() *mapper {
 	m := scalar(broker.PortValue, broker.Value.Port, "port")
 	marshal := m.marshal
-	m.marshal = func(v reflect.Value) (broker.Value, *MappingError) {
+	m.marshal = func(v reflect.Value) (broker.Value, *Error) {
 		if p := v.Interface().(broker.Port).Protocol; !p.Valid() {
-			return broker.Value{}, &MappingError{What: "port with " + p.String()}
+			return broker.Value{}, &Error{What: "port with " + p.String()}
 		}
 		return marshal(v)
 	}
@@ -118,14 +118,14 @@ func copyText(v broker.Value) (string, bool) {
 func basic[T any](make func(T) broker.Value, get func(broker.Value) (T, bool),
 	load func(reflect.Value) T, store func(reflect.Value, T), overflows func(reflect.Value, T) bool, want string) *mapper {
 	return &mapper{
-		marshal: func(v reflect.Value) (broker.Value, *MappingError) { return make(load(v)), nil },
-		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+		marshal: func(v reflect.Value) (broker.Value, *Error) { return make(load(v)), nil },
+		unmarshal: func(v broker.Value, into reflect.Value) *Error {
 			got, ok := get(v)
 			if !ok {
 				return mismatch(want, v)
 			}
 			if overflows != nil && overflows(into, got) {
-				return &MappingError{What: fmt.Sprintf("%v does not fit %s", got, into.Type())}
+				return &Error{What: fmt.Sprintf("%v does not fit %s", got, into.Type())}
 			}
 			store(into, got)
 			return nil
@@ -140,12 +140,12 @@ func compileEnum(t reflect.Type, scope string) *mapper {
 	// A checked type has few labels, which need not be checked twice.
 	var known, labels memo
 	return &mapper{
-		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+		marshal: func(v reflect.Value) (broker.Value, *Error) {
 			if label, ok := labels.get(v.String()); ok {
 				return broker.Enum(label), nil
 			}
 			if !valid(v) {
-				return broker.Value{}, &MappingError{What: fmt.Sprintf("%q is no label of %s", v.String(), t)}
+				return broker.Value{}, &Error{What: fmt.Sprintf("%q is no label of %s", v.String(), t)}
 			}
 			label := scope + v.String()
 			if checked {
@@ -153,7 +153,7 @@ func compileEnum(t reflect.Type, scope string) *mapper {
 			}
 			return broker.Enum(label), nil
 		},
-		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+		unmarshal: func(v broker.Value, into reflect.Value) *Error {
 			label, ok := v.Enum()
 			if !ok {
 				return mismatch("enum-value", v)
@@ -165,7 +165,7 @@ func compileEnum(t reflect.Type, scope string) *mapper {
 			name, ok := strings.CutPrefix(strings.Clone(label), scope)
 			into.SetString(name)
 			if !ok || !valid(into) {
-				return &MappingError{What: fmt.Sprintf("unknown enum label %.80q", label)}
+				return &Error{What: fmt.Sprintf("unknown enum label %.80q", label)}
 			}
 			if checked {
 				known.put(strings.Clone(label), name)
@@ -205,13 +205,13 @@ func compilePointer(t reflect.Type, o fieldOptions, within enclosing) (*mapper, 
 		return nil, err
 	}
 	return &mapper{
-		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+		marshal: func(v reflect.Value) (broker.Value, *Error) {
 			if v.IsNil() {
 				return broker.None(), nil
 			}
 			return elem.marshal(v.Elem())
 		},
-		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+		unmarshal: func(v broker.Value, into reflect.Value) *Error {
 			if v.IsNone() {
 				into.SetZero()
 				return nil
@@ -232,7 +232,7 @@ func compileSlice(t reflect.Type, o fieldOptions, within enclosing) (*mapper, er
 		kind = broker.KindSet
 	}
 	return &mapper{
-		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+		marshal: func(v reflect.Value) (broker.Value, *Error) {
 			elems := make([]broker.Value, v.Len())
 			for i := range elems {
 				e, err := elem.marshal(v.Index(i))
@@ -246,7 +246,7 @@ func compileSlice(t reflect.Type, o fieldOptions, within enclosing) (*mapper, er
 			}
 			return broker.Vector(elems...), nil
 		},
-		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+		unmarshal: func(v broker.Value, into reflect.Value) *Error {
 			if v.Kind() != kind {
 				return mismatch(kind.String(), v)
 			}
@@ -272,7 +272,7 @@ func compileMap(t reflect.Type, o fieldOptions, within enclosing) (*mapper, erro
 		return nil, err
 	}
 	return &mapper{
-		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+		marshal: func(v reflect.Value) (broker.Value, *Error) {
 			entries := make([]broker.Entry, 0, v.Len())
 			for it := v.MapRange(); it.Next(); {
 				k, err := key.marshal(it.Key())
@@ -287,7 +287,7 @@ func compileMap(t reflect.Type, o fieldOptions, within enclosing) (*mapper, erro
 			}
 			return broker.Table(entries...), nil
 		},
-		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+		unmarshal: func(v broker.Value, into reflect.Value) *Error {
 			if v.Kind() != broker.KindTable {
 				return mismatch("table", v)
 			}
@@ -330,7 +330,7 @@ func compileStruct(t reflect.Type, within enclosing) (*mapper, error) {
 		required--
 	}
 	return &mapper{
-		marshal: func(v reflect.Value) (broker.Value, *MappingError) {
+		marshal: func(v reflect.Value) (broker.Value, *Error) {
 			elems := make([]broker.Value, len(fields))
 			for i, f := range fields {
 				fv := v.FieldByIndex(f.index)
@@ -345,12 +345,12 @@ func compileStruct(t reflect.Type, within enclosing) (*mapper, error) {
 			}
 			return broker.Vector(elems...), nil
 		},
-		unmarshal: func(v broker.Value, into reflect.Value) *MappingError {
+		unmarshal: func(v broker.Value, into reflect.Value) *Error {
 			if v.Kind() != broker.KindVector {
 				return mismatch("vector", v)
 			}
 			if v.Len() < required {
-				return &MappingError{What: fmt.Sprintf("want a record of %d fields, got %d", required, v.Len())}
+				return &Error{What: fmt.Sprintf("want a record of %d fields, got %d", required, v.Len())}
 			}
 			for i, f := range fields {
 				fv := into.FieldByIndex(f.index)

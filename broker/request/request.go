@@ -19,12 +19,11 @@ import (
 	"fmt"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/zeekapi"
-	"github.com/zeekwire/zeekwire/zeekapi/internal/exchange"
+	"github.com/zeekwire/zeekwire/broker/record"
 )
 
 // Pair declares a request and its response. Q and A are structs whose fields
-// are the arguments of the two events after the ID, as in zeekapi.Marshal.
+// are the arguments of the two events after the ID, as in record.Marshal.
 type Pair[Q, A any] struct {
 	Request, Response string // qualified names of the events
 	Topic             string // of requests
@@ -59,36 +58,23 @@ func (e *NoResponseError) Error() string {
 // Unwrap returns the reason.
 func (e *NoResponseError) Unwrap() error { return e.Err }
 
-// Stats counts messages that came in and were of no use.
-type Stats struct {
-	// Stale responses were to requests of ours that had been answered already
-	// or that nobody waits for any more.
-	Stale uint64
-
-	// Foreign events were not for us.
-	Foreign uint64
-
-	// Malformed messages are no events.
-	Malformed uint64
-}
-
 // Requester makes requests. All methods may be called from any goroutine, and
 // several calls may be under way at once.
 type Requester struct {
-	exchange *exchange.Exchanger[broker.Event]
+	exchange *Exchanger[broker.Event]
 }
 
 // NewRequester returns a Requester on a bus that receives the topics of the
 // responses. The bus now belongs to it, and its owner must Close it.
 func NewRequester(bus broker.Bus) *Requester {
-	return &Requester{exchange.New(bus, ErrDisconnected, func(m broker.Message) (string, broker.Event, error) {
+	return &Requester{NewExchanger(bus, func(m broker.Message) (string, broker.Event, error) {
 		ev, err := broker.ParseEvent(m.Value)
 		if err != nil {
 			return "", ev, err
 		}
 		id, ok := requestID(ev)
 		if !ok {
-			return "", ev, exchange.ErrForeign
+			return "", ev, ErrForeign
 		}
 		return id, ev, nil
 	})}
@@ -98,7 +84,7 @@ func NewRequester(bus broker.Bus) *Requester {
 func (r *Requester) Close() error { return r.exchange.Close() }
 
 // Stats returns the counts so far.
-func (r *Requester) Stats() Stats { return Stats(r.exchange.Stats()) }
+func (r *Requester) Stats() Stats { return r.exchange.Stats() }
 
 // Complain is for transports over which the other side reports errors about
 // what it was sent (websocket.ClientConfig.OnError). As those name no request,
@@ -137,7 +123,7 @@ func requestID(ev broker.Event) (id string, ok bool) {
 
 // encode returns the event with an ID and the fields of v for arguments.
 func encode(name, id string, v any) (broker.Event, error) {
-	fields, err := zeekapi.Marshal(v)
+	fields, err := record.Marshal(v)
 	if err != nil {
 		return broker.Event{}, fmt.Errorf("request: event %s: %w", name, err)
 	}
@@ -155,7 +141,7 @@ func encode(name, id string, v any) (broker.Event, error) {
 // decode stores the arguments after the ID in the fields of what into points
 // to.
 func decode(ev broker.Event, into any) error {
-	if err := zeekapi.Unmarshal(broker.Vector(ev.Args[1:]...), into); err != nil {
+	if err := record.Unmarshal(broker.Vector(ev.Args[1:]...), into); err != nil {
 		return fmt.Errorf("event %s: %w", ev.Name, err)
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker/peering"
-	"github.com/zeekwire/zeekwire/zeekapi/request"
+	"github.com/zeekwire/zeekwire/broker/request"
 )
 
 // A server and who asks it, peered over the loopback. Either might be a Zeek.

@@ -1,4 +1,12 @@
-package zeekapi
+// Package record maps Go structs to Zeek records and back.
+//
+// Marshal and Unmarshal convert between a Go value and the broker.Value that a
+// Zeek script would send or receive for it. Struct tags name the fields. TypeOf
+// describes the Zeek type that a Go type maps to.
+//
+// A Go type is analyzed once, on first use. All functions may be called
+// concurrently.
+package record
 
 import (
 	"fmt"
@@ -54,11 +62,11 @@ func Marshal(v any) (broker.Value, error) {
 // of Marshal. Elements that a record has beyond the fields of a struct are
 // ignored, as Zeek does. Strings are copied, so that to keep one is not to keep
 // the message that it came in; a broker.Value is not. If v does not fit, the
-// error is a *MappingError and what into points to may be half stored.
+// error is a *Error and what into points to may be half stored.
 func Unmarshal(v broker.Value, into any) error {
 	rv := reflect.ValueOf(into)
 	if rv.Kind() != reflect.Pointer || rv.IsNil() {
-		return fmt.Errorf("zeekapi: unmarshal into %T, want a non-nil pointer", into)
+		return fmt.Errorf("record: unmarshal into %T, want a non-nil pointer", into)
 	}
 	m, err := mapperOf(rv.Type().Elem())
 	if err != nil {
@@ -70,20 +78,20 @@ func Unmarshal(v broker.Value, into any) error {
 	return nil
 }
 
-// MappingError says what in a value did not fit a Go type, and where.
-type MappingError struct {
+// Error says what in a value did not fit a Go type, and where.
+type Error struct {
 	Path string // such as "config.nodes[3].p"; "" for the value itself
 	What string // such as "want port, got string"
 }
 
-func (e *MappingError) Error() string {
+func (e *Error) Error() string {
 	if e.Path == "" {
-		return "zeekapi: " + e.What
+		return "record: " + e.What
 	}
-	return "zeekapi: " + e.Path + ": " + e.What
+	return "record: " + e.Path + ": " + e.What
 }
 
-func (e *MappingError) in(field string) *MappingError {
+func (e *Error) in(field string) *Error {
 	switch {
 	case e.Path == "":
 		e.Path = field
@@ -95,17 +103,17 @@ func (e *MappingError) in(field string) *MappingError {
 	return e
 }
 
-func (e *MappingError) at(i int) *MappingError { return e.in("[" + strconv.Itoa(i) + "]") }
+func (e *Error) at(i int) *Error { return e.in("[" + strconv.Itoa(i) + "]") }
 
-func mismatch(want string, got broker.Value) *MappingError {
-	return &MappingError{What: "want " + want + ", got " + got.Kind().String()}
+func mismatch(want string, got broker.Value) *Error {
+	return &Error{What: "want " + want + ", got " + got.Kind().String()}
 }
 
 // mapper is the compiled form of a Go type, so that the type is looked at once
 // and not for every value.
 type mapper struct {
-	marshal   func(reflect.Value) (broker.Value, *MappingError)
-	unmarshal func(broker.Value, reflect.Value) *MappingError
+	marshal   func(reflect.Value) (broker.Value, *Error)
+	unmarshal func(broker.Value, reflect.Value) *Error
 }
 
 var mappers sync.Map // of reflect.Type to *mapper
@@ -149,7 +157,7 @@ func parseTag(f reflect.StructField) (name string, o fieldOptions, err error) {
 				o.scope = value + "::"
 			}
 		default:
-			return "", o, fmt.Errorf("zeekapi: field %s has unknown tag option %q", f.Name, option)
+			return "", o, fmt.Errorf("record: field %s has unknown tag option %q", f.Name, option)
 		}
 	}
 	return name, o, nil
