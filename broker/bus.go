@@ -18,9 +18,9 @@ type Bus interface {
 	// an error.
 	Publish(ctx context.Context, topic string, v Value) error
 
-	// Next waits for the next notice. After Close it returns what is left and
+	// Next waits for the next notification. After Close it returns what is left and
 	// then ErrClosed.
-	Next(ctx context.Context) (Notice, error)
+	Next(ctx context.Context) (Notification, error)
 
 	// Close ends all peerings and waits for the goroutines of the bus.
 	Close() error
@@ -41,8 +41,8 @@ type Rejecter interface {
 	Reject(peer uuid.UUID)
 }
 
-// Notice is one of Received, PeerAdded, PeerSubscribed and PeerLost.
-type Notice interface{ notice() }
+// Notification is one of Received, PeerAdded, PeerSubscribed and PeerLost.
+type Notification interface{ notification() }
 
 // Received says that a peer sent a message.
 type Received struct {
@@ -66,10 +66,10 @@ type PeerLost struct {
 	Err  error // why, never nil
 }
 
-func (Received) notice()       {}
-func (PeerAdded) notice()      {}
-func (PeerSubscribed) notice() {}
-func (PeerLost) notice()       {}
+func (Received) notification()       {}
+func (PeerAdded) notification()      {}
+func (PeerSubscribed) notification() {}
+func (PeerLost) notification()       {}
 
 // Peer says who is at the other end of a peering.
 type Peer struct {

@@ -19,13 +19,13 @@ const (
 	AgentAPI                 // the controller and agents
 	NodeAPI                  // an agent and its nodes
 	SupervisorAPI            // Zeek's Supervisor and an agent
-	NoticeAPI                // from the controller to whoever listens
+	EventAPI                 // from the controller to whoever listens
 )
 
 // Topics are the topics of a dialect. AgentPrefix is completed with a slash
 // and the agent's name.
 type Topics struct {
-	Controller, AgentPrefix, Node, Supervisor, Notices string
+	Controller, AgentPrefix, Node, Supervisor, Events string
 }
 
 // Agent returns the topic of an agent.

@@ -18,11 +18,11 @@ type ReqID struct {
 // RequestID returns the request's ID.
 func (r ReqID) RequestID() string { return r.ID }
 
-// Notification is the part that messages without an answer share.
-type Notification struct{}
+// OneWay is the part that messages without an answer share.
+type OneWay struct{}
 
 // RequestID returns "".
-func (Notification) RequestID() string { return "" }
+func (OneWay) RequestID() string { return "" }
 
 // Between clients and the controller.
 type (
@@ -137,12 +137,12 @@ type (
 type (
 	// AgentHello is how an agent introduces itself. It repeats it at will.
 	AgentHello struct {
-		Notification `zeek:"-"`
-		Instance     string     `zeek:"instance"`
-		EndpointID   string     `zeek:"id"`         // of the agent's Broker; "" in the ClusterAgent dialect
-		Connecting   bool       `zeek:"connecting"` // the agent connects to the controller
-		APIVersion   uint64     `zeek:"api_version"`
-		Host         netip.Addr `zeek:"-"` // where it listens; only in the ClusterAgent dialect
+		OneWay     `zeek:"-"`
+		Instance   string     `zeek:"instance"`
+		EndpointID string     `zeek:"id"`         // of the agent's Broker; "" in the ClusterAgent dialect
+		Connecting bool       `zeek:"connecting"` // the agent connects to the controller
+		APIVersion uint64     `zeek:"api_version"`
+		Host       netip.Addr `zeek:"-"` // where it listens; only in the ClusterAgent dialect
 	}
 
 	// AgentWelcomeRequest tells an agent that the cluster wants it.
@@ -219,27 +219,27 @@ type (
 
 	// AgentChange says that a node changed its state.
 	AgentChange struct {
-		Notification `zeek:"-"`
-		Instance     string `zeek:"instance"`
-		Node         Node   `zeek:"n"`
-		Old          State  `zeek:"old,enum=Management"`
-		New          State  `zeek:"new,enum=Management"`
+		OneWay   `zeek:"-"`
+		Instance string `zeek:"instance"`
+		Node     Node   `zeek:"n"`
+		Old      State  `zeek:"old,enum=Management"`
+		New      State  `zeek:"new,enum=Management"`
 	}
 
 	// AgentError says that something failed on the instance.
 	AgentError struct {
-		Notification `zeek:"-"`
-		Instance     string `zeek:"instance"`
-		Text         string `zeek:"msg"`
-		Node         string `zeek:"node"` // "" if no node is meant
+		OneWay   `zeek:"-"`
+		Instance string `zeek:"instance"`
+		Text     string `zeek:"msg"`
+		Node     string `zeek:"node"` // "" if no node is meant
 	}
 
 	// AgentLog is a message for the controller's log.
 	AgentLog struct {
-		Notification `zeek:"-"`
-		Instance     string `zeek:"instance"`
-		Text         string `zeek:"msg"`
-		Node         string `zeek:"node"` // "" if no node is meant
+		OneWay   `zeek:"-"`
+		Instance string `zeek:"instance"`
+		Text     string `zeek:"msg"`
+		Node     string `zeek:"node"` // "" if no node is meant
 	}
 )
 
@@ -247,8 +247,8 @@ type (
 type (
 	// NodeHello says that a node has come up.
 	NodeHello struct {
-		Notification `zeek:"-"`
-		Node         string `zeek:"node"`
+		OneWay `zeek:"-"`
+		Node   string `zeek:"node"`
 	}
 
 	// NodeDispatchRequest is AgentDispatchRequest on its way to the nodes.
@@ -267,8 +267,8 @@ type (
 	// NodeExit carries what a node wrote before it ended. The Supervisor
 	// sends it when it starts the node again.
 	NodeExit struct {
-		Notification `zeek:"-"`
-		Node         string      `zeek:"node"`
-		Outputs      NodeOutputs `zeek:"outputs"`
+		OneWay  `zeek:"-"`
+		Node    string      `zeek:"node"`
+		Outputs NodeOutputs `zeek:"outputs"`
 	}
 )

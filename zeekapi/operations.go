@@ -109,29 +109,29 @@ type Diff struct {
 	Missing   []string `zeek:"missing"` // instances whose agents are not connected
 }
 
-// Notice is an event in the life of a cluster.
-type Notice struct {
-	Number   uint64    `zeek:"number"` // one more than the notice before
+// ClusterEvent is an event in the life of a cluster.
+type ClusterEvent struct {
+	Number   uint64    `zeek:"number"` // one more than the event before
 	Time     time.Time `zeek:"time"`
-	Kind     string    `zeek:"kind"` // one of the Notice constants
+	Kind     string    `zeek:"kind"` // one of the Event constants
 	Instance string    `zeek:"instance,optional"`
 	Node     string    `zeek:"node,optional"`
-	Text     string    `zeek:"text"` // for people; of NoticeState the new state
+	Text     string    `zeek:"text"` // for people; of EventState the new state
 }
 
-// The kinds of notices.
+// The kinds of events.
 const (
-	NoticeConnected = "connected" // an agent came
-	NoticeLost      = "lost"      // an agent went
-	NoticeState     = "state"     // a node changed its state
-	NoticeError     = "error"     // an agent reports an error
-	NoticeLog       = "log"       // an agent has a message
-	NoticeStaged    = "staged"
-	NoticeDeploying = "deploying"
-	NoticeDeployed  = "deployed" // a deployment ended, for better or worse
-	NoticeDrained   = "drained"
-	NoticeUndrained = "undrained"
-	NoticeJob       = "job" // progress of a job
+	EventConnected = "connected" // an agent came
+	EventLost      = "lost"      // an agent went
+	EventState     = "state"     // a node changed its state
+	EventError     = "error"     // an agent reports an error
+	EventLog       = "log"       // an agent has a message
+	EventStaged    = "staged"
+	EventDeploying = "deploying"
+	EventDeployed  = "deployed" // a deployment ended, for better or worse
+	EventDrained   = "drained"
+	EventUndrained = "undrained"
+	EventJob       = "job" // progress of a job
 )
 
 // Between clients and the controller.
@@ -230,7 +230,7 @@ type (
 		AtOnce uint64        `zeek:"at_once"`   // 0: one
 	}
 
-	// RollingRestartResponse comes at once, and has a Job for data. Notices
+	// RollingRestartResponse comes at once, and has a Job for data. Events
 	// and Status tell of its progress.
 	RollingRestartResponse struct {
 		ReqID
@@ -246,15 +246,15 @@ type (
 		Result Result `zeek:"result"`
 	}
 
-	// NoticesRequest asks for notices that the controller kept.
-	NoticesRequest struct {
+	// EventsRequest asks for events that the controller kept.
+	EventsRequest struct {
 		ReqID
 		After uint64 `zeek:"after"` // those with a greater number
 		Limit uint64 `zeek:"limit"` // the last so many; 0: as many as are kept
 	}
 
-	// NoticesResponse has []Notice for data, the oldest first.
-	NoticesResponse struct {
+	// EventsResponse has []Event for data, the oldest first.
+	EventsResponse struct {
 		ReqID
 		Result Result `zeek:"result"`
 	}
@@ -274,10 +274,10 @@ type (
 		Result Result `zeek:"result"`
 	}
 
-	// ClusterNotice is how the controller tells of a notice as it happens.
-	ClusterNotice struct {
-		Notification `zeek:"-"`
-		Notice       Notice `zeek:"notice"`
+	// EventReport is how the controller tells of a event as it happens.
+	EventReport struct {
+		OneWay `zeek:"-"`
+		Event  ClusterEvent `zeek:"event"`
 	}
 )
 
@@ -285,11 +285,11 @@ type (
 type (
 	// AgentDescription follows an agent's hello.
 	AgentDescription struct {
-		Notification `zeek:"-"`
-		Instance     string  `zeek:"instance"`
-		Agent        Process `zeek:"agent"`
-		Zeek         string  `zeek:"zeek"` // version that the nodes run, "" if not known
-		LayoutForm   uint64  `zeek:"layout_form"`
+		OneWay     `zeek:"-"`
+		Instance   string  `zeek:"instance"`
+		Agent      Process `zeek:"agent"`
+		Zeek       string  `zeek:"zeek"` // version that the nodes run, "" if not known
+		LayoutForm uint64  `zeek:"layout_form"`
 	}
 
 	// AgentDeployNodesRequest is AgentDeployRequest with what concerns the

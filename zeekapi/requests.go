@@ -66,8 +66,8 @@ func response(request Message, one Result) (Message, Effect) {
 		return RollingRestartResponse{m.ReqID, one}, Changes
 	case CancelJobRequest:
 		return CancelJobResponse{m.ReqID, one}, Changes
-	case NoticesRequest:
-		return NoticesResponse{m.ReqID, one}, Reads
+	case EventsRequest:
+		return EventsResponse{m.ReqID, one}, Reads
 	case LogsRequest:
 		return LogsResponse{m.ReqID, one}, Reads
 	}

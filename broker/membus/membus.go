@@ -45,7 +45,7 @@ func (h *Hub) EndpointOf(id *broker.Identity, prefixes ...string) *Endpoint {
 			Name: id.Name(), Identity: id,
 		},
 		filter: broker.NewFilter(prefixes...),
-		inbox:  queue.New[broker.Notice](queue.Limits{Policy: broker.OverflowBlock, Loose: Backlog}),
+		inbox:  queue.New[broker.Notification](queue.Limits{Policy: broker.OverflowBlock, Loose: Backlog}),
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	for _, other := range h.endpoints {
@@ -63,7 +63,7 @@ type Endpoint struct {
 	hub    *Hub
 	peer   broker.Peer // as the others see it
 	filter broker.Filter
-	inbox  *queue.Queue[broker.Notice]
+	inbox  *queue.Queue[broker.Notification]
 
 	publishing sync.RWMutex // held by every Publish, so that Close is the last word
 	closing    sync.Once
@@ -87,12 +87,12 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.ctx, func() { cancel(broker.ErrClosed) })()
-	notice := broker.Received{Peer: e.peer, Message: broker.Message{Topic: topic, Value: v}}
+	notification := broker.Received{Peer: e.peer, Message: broker.Message{Topic: topic, Value: v}}
 	for _, other := range e.hub.others(e) {
 		if !other.filter.Matches(topic) {
 			continue
 		}
-		_, err := other.inbox.Push(ctx, queue.Entry[broker.Notice]{Item: notice})
+		_, err := other.inbox.Push(ctx, queue.Entry[broker.Notification]{Item: notification})
 		if err != nil && other.ctx.Err() == nil {
 			return err
 		}
@@ -100,8 +100,8 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 	return nil
 }
 
-// Next waits for the next notice.
-func (e *Endpoint) Next(ctx context.Context) (broker.Notice, error) { return e.inbox.Next(ctx) }
+// Next waits for the next notification.
+func (e *Endpoint) Next(ctx context.Context) (broker.Notification, error) { return e.inbox.Next(ctx) }
 
 // Close ends the endpoint's peerings.
 func (e *Endpoint) Close() error {

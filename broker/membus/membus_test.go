@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func next[N broker.Notice](t *testing.T, b broker.Bus) N {
+func next[N broker.Notification](t *testing.T, b broker.Bus) N {
 	t.Helper()
 	n, err := b.Next(t.Context())
 	if err != nil {

@@ -29,7 +29,7 @@ type Endpoint struct {
 	cfg      Config
 	hooks    hooks
 	registry *registry
-	inbox    *queue.Queue[broker.Notice]
+	inbox    *queue.Queue[broker.Notification]
 	filter   atomic.Pointer[broker.Filter] // what we want; replaced when it changes
 	token    atomic.Uint64                 // for pings
 
@@ -59,7 +59,7 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	e := &Endpoint{
 		cfg: cfg, hooks: newHooks(cfg.Hooks), registry: newRegistry(cfg.MaxPeers),
-		inbox: queue.New[broker.Notice](queue.Limits{
+		inbox: queue.New[broker.Notification](queue.Limits{
 			Policy: cfg.ReceiveOverflow, Loose: cfg.ReceiveQueue, Bytes: queue.Budget(cfg.MaxFrame), Kept: cfg.ReceiveQueue,
 		}),
 		prefixes:  make(map[string]struct{}),
@@ -213,7 +213,7 @@ func (e *Endpoint) encode(receiver uuid.UUID, topic string, v broker.Value) ([]b
 }
 
 // Next implements broker.Bus.
-func (e *Endpoint) Next(ctx context.Context) (broker.Notice, error) { return e.inbox.Next(ctx) }
+func (e *Endpoint) Next(ctx context.Context) (broker.Notification, error) { return e.inbox.Next(ctx) }
 
 // State says how far it is with a peer.
 type State uint8

@@ -491,7 +491,7 @@ func TestPublishTo(t *testing.T) {
 	}
 }
 
-// A notice tells of a peer that wants something else, and not of one that says
+// A notification tells of a peer that wants something else, and not of one that says
 // the same again.
 func TestPeerSubscribed(t *testing.T) {
 	a := newEndpoint(t, Config{})
@@ -518,7 +518,7 @@ func TestPeerSubscribed(t *testing.T) {
 		}
 		got, ok := n.(broker.PeerSubscribed)
 		if !ok || !got.Filter.Equal(want) || got.Peer.ID != b.ID() {
-			t.Errorf("notice is %+v, want filter %q", n, want)
+			t.Errorf("notification is %+v, want filter %q", n, want)
 		}
 	}
 }

@@ -41,11 +41,11 @@ func Example() {
 	}
 
 	for {
-		notice, err := listener.Next(ctx)
+		notification, err := listener.Next(ctx)
 		if err != nil {
 			log.Fatal(err)
 		}
-		switch n := notice.(type) {
+		switch n := notification.(type) {
 		case broker.PeerAdded:
 			fmt.Println("a peer")
 		case broker.Received:

@@ -23,7 +23,7 @@ func zeek(ctx context.Context) (addr string, printNext func(), close func() erro
 	if err != nil {
 		log.Fatal(err)
 	}
-	next := func() broker.Notice {
+	next := func() broker.Notification {
 		n, err := e.Next(ctx)
 		if err != nil {
 			log.Fatal(err)
@@ -67,14 +67,14 @@ func ExampleEndpoint_Next() {
 		log.Fatal(err)
 	}
 	for {
-		notice, err := e.Next(ctx)
+		notification, err := e.Next(ctx)
 		if errors.Is(err, broker.ErrClosed) {
 			return // somebody closed the endpoint
 		}
 		if err != nil {
 			log.Fatal(err)
 		}
-		switch n := notice.(type) {
+		switch n := notification.(type) {
 		case broker.PeerAdded:
 			fmt.Println("peered")
 		case broker.PeerLost:

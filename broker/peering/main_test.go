@@ -66,8 +66,8 @@ func dial(t testing.TB, e *Endpoint, address string) broker.Peer {
 	return p
 }
 
-// next returns the next notice, which must be an N.
-func next[N broker.Notice](t testing.TB, e *Endpoint) N {
+// next returns the next notification, which must be an N.
+func next[N broker.Notification](t testing.TB, e *Endpoint) N {
 	t.Helper()
 	n, err := e.Next(testContext(t))
 	if err != nil {
@@ -78,7 +78,7 @@ func next[N broker.Notice](t testing.TB, e *Endpoint) N {
 		return next[N](t, e) // peers may say so at any time
 	}
 	if !ok {
-		t.Fatalf("next notice is %#v, want a %T", n, got)
+		t.Fatalf("next notification is %#v, want a %T", n, got)
 	}
 	return got
 }

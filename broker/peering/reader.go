@@ -92,14 +92,14 @@ func (l *link) readError(err error) error {
 // inboxBatch collects messages on their way to the inbox.
 type inboxBatch struct {
 	l             *link
-	entries       []queue.Entry[broker.Notice]
+	entries       []queue.Entry[broker.Notification]
 	frames, bytes int // of all types, for the hooks
 }
 
 func (b *inboxBatch) full() bool { return len(b.entries) >= maxBatch }
 
-func (b *inboxBatch) add(n broker.Notice, size int) {
-	b.entries = append(b.entries, queue.Entry[broker.Notice]{Item: n, Size: size})
+func (b *inboxBatch) add(n broker.Notification, size int) {
+	b.entries = append(b.entries, queue.Entry[broker.Notification]{Item: n, Size: size})
 }
 
 func (b *inboxBatch) flush() error {
@@ -131,9 +131,9 @@ func (b *inboxBatch) flush() error {
 	return nil
 }
 
-// receive acts upon an envelope. It returns a notice where there is something
+// receive acts upon an envelope. It returns a notification where there is something
 // for the caller of Next, and an error if the connection must end.
-func (l *link) receive(env *wire.Envelope) (broker.Notice, error) {
+func (l *link) receive(env *wire.Envelope) (broker.Notification, error) {
 	if env.Sender != l.peer.ID {
 		// Nil, ourselves, or somebody whose envelope was forwarded as it was.
 		l.skip("foreign sender", nil).Stringer("sender", env.Sender).Send()
@@ -167,9 +167,9 @@ func (l *link) receive(env *wire.Envelope) (broker.Notice, error) {
 	return nil, nil
 }
 
-// receiveFilter returns a notice if f is another filter than before: Zeek
+// receiveFilter returns a notification if f is another filter than before: Zeek
 // repeats its own.
-func (l *link) receiveFilter(f broker.Filter) broker.Notice {
+func (l *link) receiveFilter(f broker.Filter) broker.Notification {
 	before := *l.filter.Load()
 	l.setFilter(f)
 	now := *l.filter.Load()
@@ -183,7 +183,7 @@ func (l *link) receiveFilter(f broker.Filter) broker.Notice {
 // receiveData returns what our scripts would get if we were a Zeek: also a
 // message to us alone must match a subscription. Zeek sends us LogCreate that
 // does not.
-func (l *link) receiveData(env *wire.Envelope) broker.Notice {
+func (l *link) receiveData(env *wire.Envelope) broker.Notification {
 	if !l.e.filter.Load().Matches(env.Topic) {
 		return nil
 	}

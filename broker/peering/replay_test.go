@@ -45,10 +45,10 @@ func TestReplay(t *testing.T) {
 func replay(t *testing.T, recording []brokertest.Frame, asClient bool) {
 	var self, peer uuid.UUID
 	var filter broker.Filter
-	var in []byte            // what the other side sent
-	var handshake [][]byte   // what our side sent during the handshake
-	var pongs [][]byte       // what we must answer
-	var want []broker.Notice // and tell
+	var in []byte                  // what the other side sent
+	var handshake [][]byte         // what our side sent during the handshake
+	var pongs [][]byte             // what we must answer
+	var want []broker.Notification // and tell
 	acked, left := false, false
 	current := broker.NewFilter()
 	for _, f := range recording {

@@ -163,7 +163,7 @@ func (x *Exchanger[M]) read(ctx context.Context) {
 	peers := 0
 	var lost error
 	for {
-		notice, err := x.bus.Next(ctx)
+		notification, err := x.bus.Next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
 				err = broker.ErrClosed
@@ -176,7 +176,7 @@ func (x *Exchanger[M]) read(ctx context.Context) {
 			x.mu.Unlock()
 			return
 		}
-		switch n := notice.(type) {
+		switch n := notification.(type) {
 		case broker.Received:
 			x.receive(n.Message)
 		case broker.PeerAdded:

@@ -88,14 +88,14 @@ func (s *Server) Serve(parent context.Context) error {
 	defer cancel()
 	running := make(chan struct{}, s.cfg.Concurrency)
 	for {
-		notice, err := s.bus.Next(ctx)
+		notification, err := s.bus.Next(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("request: %w", err)
 		}
-		received, ok := notice.(broker.Received)
+		received, ok := notification.(broker.Received)
 		if !ok {
 			continue
 		}

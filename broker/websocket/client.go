@@ -86,7 +86,7 @@ type Client struct {
 	cfg   ClientConfig
 	log   zerolog.Logger
 	out   *queue.Queue[[]byte]
-	inbox *queue.Queue[broker.Notice]
+	inbox *queue.Queue[broker.Notification]
 
 	ctx    context.Context // ends at Close, for attempts to reconnect
 	cancel context.CancelFunc
@@ -397,7 +397,7 @@ func (c *Client) current() (s *session, gone error) {
 
 // Next implements broker.Bus. After a loss without reconnecting it returns
 // what is left, the PeerLost last, and then broker.ErrClosed.
-func (c *Client) Next(ctx context.Context) (broker.Notice, error) { return c.inbox.Next(ctx) }
+func (c *Client) Next(ctx context.Context) (broker.Notification, error) { return c.inbox.Next(ctx) }
 
 // Close sends what is queued, for at most a few seconds, and closes the
 // connection. The server is lost with broker.ErrClosed.

@@ -143,10 +143,10 @@ func TestClientDeadServer(t *testing.T) {
 		c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		notice, err := c.Next(ctx)
-		lost, ok := notice.(broker.PeerLost)
+		notification, err := c.Next(ctx)
+		lost, ok := notification.(broker.PeerLost)
 		if !ok || !errors.Is(lost.Err, websocket.ErrPingTimeout) {
-			t.Errorf("Next = %v, %v, want a ping timeout", notice, err)
+			t.Errorf("Next = %v, %v, want a ping timeout", notification, err)
 		}
 	})
 }

@@ -32,11 +32,11 @@ func Example() {
 	client.Publish(ctx, "/questions", broker.NewEvent("ping", broker.Count(42)).Value())
 
 	for answered := false; !answered; {
-		notice, err := server.Next(ctx)
+		notification, err := server.Next(ctx)
 		if err != nil {
 			log.Fatal(err)
 		}
-		if r, ok := notice.(broker.Received); ok {
+		if r, ok := notification.(broker.Received); ok {
 			question, err := broker.ParseEvent(r.Message.Value)
 			if err != nil {
 				log.Fatal(err)
@@ -46,11 +46,11 @@ func Example() {
 		}
 	}
 	for {
-		notice, err := client.Next(ctx)
+		notification, err := client.Next(ctx)
 		if err != nil {
 			log.Fatal(err)
 		}
-		if r, ok := notice.(broker.Received); ok {
+		if r, ok := notification.(broker.Received); ok {
 			answer, err := broker.ParseEvent(r.Message.Value)
 			fmt.Println(r.Message.Topic, answer, err)
 			return

@@ -117,8 +117,8 @@ func dial(t testing.TB, cfg websocket.ClientConfig) *websocket.Client {
 	return c
 }
 
-// next returns the next notice of a bus, which must be of type N.
-func next[N broker.Notice](t testing.TB, b broker.Bus) N {
+// next returns the next notification of a bus, which must be of type N.
+func next[N broker.Notification](t testing.TB, b broker.Bus) N {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

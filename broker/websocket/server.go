@@ -89,7 +89,7 @@ type Server struct {
 	hooks    hooks
 	log      zerolog.Logger
 	upgrader websocket.Upgrader
-	inbox    *queue.Queue[broker.Notice]
+	inbox    *queue.Queue[broker.Notification]
 
 	done    chan struct{} // closed by Close
 	running sync.WaitGroup
@@ -356,7 +356,7 @@ func (s *Server) PublishTo(ctx context.Context, peer uuid.UUID, topic string, v 
 }
 
 // Next implements broker.Bus.
-func (s *Server) Next(ctx context.Context) (broker.Notice, error) { return s.inbox.Next(ctx) }
+func (s *Server) Next(ctx context.Context) (broker.Notification, error) { return s.inbox.Next(ctx) }
 
 // Clients returns the clients that have subscribed, in no order.
 func (s *Server) Clients() []broker.Peer {

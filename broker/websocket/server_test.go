@@ -150,8 +150,8 @@ func TestServerRefusals(t *testing.T) {
 
 	// None of them ever was a peer.
 	s.Close()
-	if notice, err := s.Next(context.Background()); !errors.Is(err, broker.ErrClosed) {
-		t.Errorf("Next = %v, %v, want ErrClosed", notice, err)
+	if notification, err := s.Next(context.Background()); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("Next = %v, %v, want ErrClosed", notification, err)
 	}
 }
 
@@ -489,14 +489,14 @@ func TestServerFlood(t *testing.T) {
 	next[broker.PeerAdded](t, s)
 	var last broker.Value
 	for range 100 {
-		notice, err := s.Next(t.Context())
+		notification, err := s.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, lost := notice.(broker.PeerLost); lost {
+		if _, lost := notification.(broker.PeerLost); lost {
 			break
 		}
-		last = notice.(broker.Received).Message.Value
+		last = notification.(broker.Received).Message.Value
 	}
 	if !broker.Equal(last, broker.Count(99)) {
 		t.Errorf("last is %v", last)
@@ -538,17 +538,17 @@ func TestServerComingAndGoing(t *testing.T) {
 			c.ws.Close()
 			synctest.Wait() // until the server knows
 		}
-		// The first two make four notices.
+		// The first two make four notifications.
 		if acked != 2 {
 			t.Errorf("%d clients are acknowledged, want 2", acked)
 		}
 		news := map[string]int{}
 		for range 10 {
-			notice, err := s.Next(t.Context())
+			notification, err := s.Next(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			news[fmt.Sprintf("%T", notice)]++
+			news[fmt.Sprintf("%T", notification)]++
 		}
 		if diff := cmp.Diff(map[string]int{"broker.PeerAdded": 5, "broker.PeerLost": 5}, news); diff != "" {
 			t.Error(diff)

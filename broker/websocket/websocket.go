@@ -126,13 +126,13 @@ func (e *MismatchError) Error() string {
 // Unwrap returns the underlying error.
 func (e *MismatchError) Unwrap() error { return e.Err }
 
-func newInbox(limit int, policy broker.Overflow, maxMessage int64) *queue.Queue[broker.Notice] {
-	return queue.New[broker.Notice](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(int(maxMessage)), Kept: limit})
+func newInbox(limit int, policy broker.Overflow, maxMessage int64) *queue.Queue[broker.Notification] {
+	return queue.New[broker.Notification](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(int(maxMessage)), Kept: limit})
 }
 
 // pushReceived lets a message of a text of so many bytes wait for Next.
-func pushReceived(ctx context.Context, inbox *queue.Queue[broker.Notice], p broker.Peer, d jsonv1.Data, size int) (queue.Lost, error) {
-	return inbox.Push(ctx, queue.Entry[broker.Notice]{Item: broker.Received{Peer: p, Message: broker.Message(d)}, Size: size})
+func pushReceived(ctx context.Context, inbox *queue.Queue[broker.Notification], p broker.Peer, d jsonv1.Data, size int) (queue.Lost, error) {
+	return inbox.Push(ctx, queue.Entry[broker.Notification]{Item: broker.Received{Peer: p, Message: broker.Message(d)}, Size: size})
 }
 
 // newOut returns a queue of texts to send, of which one, the ack, is kept.

@@ -21,9 +21,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodelink"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
-	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/supervisor"
-	nodews "github.com/zeekwire/zeekwire/zeekapi/agent/launch/websocket"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/supervised"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
 )
 
@@ -234,7 +234,7 @@ func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPo
 		if s.tls.Mode == security.Mutual {
 			s.log.Warn().Msg("the agent reaches its nodes in the clear, on this machine, over WebSockets")
 		}
-		return nodews.New(processes, s.log), nil
+		return nodelink.New(processes, s.log), nil
 	}
 	return processes, nil
 }
@@ -257,7 +257,7 @@ func (s *agentService) newSimulatedLauncher() (launch.Launcher, error) {
 func (s *agentService) newSupervisorLauncher(ctx context.Context, listens netip.AddrPort) (launch.Launcher, error) {
 	log := s.log.With().Str("supervisor", s.supervisor).Logger()
 	endpoint, err := peering.New(peering.Config{
-		Subscriptions: supervisor.Topics(s.topics.Supervisor),
+		Subscriptions: supervised.Topics(s.topics.Supervisor),
 		RetryMin:      s.connectRetry,
 		RetryMax:      10 * s.connectRetry,
 		Secure:        s.security.Hook(),
@@ -270,7 +270,7 @@ func (s *agentService) newSupervisorLauncher(ctx context.Context, listens netip.
 		endpoint.Close()
 		return nil, err
 	}
-	l, err := supervisor.New(ctx, supervisor.Config{
+	l, err := supervised.New(ctx, supervised.Config{
 		Bus:      endpoint,
 		StateDir: s.stateDir, SpoolDir: s.nodes.spoolDir,
 		StdoutFile: s.nodes.stdout, StderrFile: s.nodes.stderr,

@@ -251,7 +251,7 @@ func demoCluster(listensAt net.Addr) zeekapi.Configuration {
 	}
 }
 
-func (d *demo) showDeployment(result client.Deployment) {
+func (d *demo) showDeployment(result client.DeployResult) {
 	for _, n := range result.Nodes {
 		switch {
 		case n.Success:

@@ -161,7 +161,7 @@ func Run(ctx context.Context, c Config) error {
 		}
 	}
 	var feeders sync.WaitGroup
-	feeders.Go(func() { feed(r.nextNotice) })
+	feeders.Go(func() { feed(r.nextNotification) })
 	feeders.Go(func() { feed(r.nextEvent) })
 	r.loop(ctx, inputs)
 	if machine.forgets() {

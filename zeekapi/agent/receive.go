@@ -11,13 +11,13 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// nextNotice returns nil for what is not the agent's business.
-func (r *runner) nextNotice(ctx context.Context) (Input, error) {
-	notice, err := r.Bus.Next(ctx)
+// nextNotification returns nil for what is not the agent's business.
+func (r *runner) nextNotification(ctx context.Context) (Input, error) {
+	notification, err := r.Bus.Next(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: bus: %w", errEnded, err)
 	}
-	switch n := notice.(type) {
+	switch n := notification.(type) {
 	case broker.PeerAdded:
 		return PeerAdded{}, nil
 	case broker.PeerLost:

@@ -97,8 +97,8 @@ func single[T any](r zeekapi.Result) (data T, err error) {
 	return data, nil
 }
 
-// Deployment is the outcome of deploying a configuration.
-type Deployment struct {
+// DeployResult is the outcome of deploying a configuration.
+type DeployResult struct {
 	// ID is the configuration's, "" if not all agents have answered.
 	ID string
 
@@ -124,31 +124,31 @@ type DeployedNode struct {
 }
 
 // Deploy makes the staged configuration true.
-func (c *Client) Deploy(ctx context.Context) (Deployment, error) {
+func (c *Client) Deploy(ctx context.Context) (DeployResult, error) {
 	resp, err := call[zeekapi.DeployResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.DeployRequest{ReqID: id}
 	})
 	if err != nil {
-		return Deployment{}, err
+		return DeployResult{}, err
 	}
-	return newDeployment(resp.Results)
+	return newDeployResult(resp.Results)
 }
 
 // SetConfiguration deploys a configuration without staging it, which only
 // controllers of the ClusterController dialect can do.
-func (c *Client) SetConfiguration(ctx context.Context, config zeekapi.Configuration) (Deployment, error) {
+func (c *Client) SetConfiguration(ctx context.Context, config zeekapi.Configuration) (DeployResult, error) {
 	resp, err := call[zeekapi.SetConfigurationResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.SetConfigurationRequest{ReqID: id, Config: config}
 	})
 	if err != nil {
-		return Deployment{}, err
+		return DeployResult{}, err
 	}
-	return newDeployment(resp.Results)
+	return newDeployResult(resp.Results)
 }
 
-// newDeployment tells the kinds of results apart as zeek-client does.
-func newDeployment(results []zeekapi.Result) (Deployment, error) {
-	var d Deployment
+// newDeployResult tells the kinds of results apart as zeek-client does.
+func newDeployResult(results []zeekapi.Result) (DeployResult, error) {
+	var d DeployResult
 	for _, r := range results {
 		d.Failed = d.Failed || !r.Success
 		switch {

@@ -28,11 +28,11 @@ const DefaultTimeout = 20 * time.Second
 type Client struct {
 	dialects []*zeekapi.Dialect
 	exchange *request.Exchanger[zeekapi.Message]
-	onNotice atomic.Pointer[func(zeekapi.Notice)]
+	onEvent  atomic.Pointer[func(zeekapi.ClusterEvent)]
 }
 
 // New returns a client on a bus that receives the controller topics of these
-// dialects, and their notices if those are wanted. A request is made in the
+// dialects, and their events if those are wanted. A request is made in the
 // first dialect that has it. The bus now belongs to the client, and its owner
 // must Close it.
 func New(bus broker.Bus, dialects ...*zeekapi.Dialect) *Client {
@@ -41,9 +41,9 @@ func New(bus broker.Bus, dialects ...*zeekapi.Dialect) *Client {
 	return c
 }
 
-// OnNotice has f called with every notice of the controller that comes from now
+// OnEvent has f called with every event of the controller that comes from now
 // on, one at a time and in their order. f must not block, nor make calls.
-func (c *Client) OnNotice(f func(zeekapi.Notice)) { c.onNotice.Store(&f) }
+func (c *Client) OnEvent(f func(zeekapi.ClusterEvent)) { c.onEvent.Store(&f) }
 
 // Has reports whether one of the dialects has the message. A call whose request
 // none has returns an error that wraps zeekapi.ErrUnknown.
@@ -66,7 +66,7 @@ func (c *Client) Complain(err error) { c.exchange.Complain(err) }
 
 func (c *Client) decode(m broker.Message) (id string, message zeekapi.Message, err error) {
 	for _, d := range c.dialects {
-		if m.Topic != d.Topics.Controller && m.Topic != d.Topics.Notices {
+		if m.Topic != d.Topics.Controller && m.Topic != d.Topics.Events {
 			continue
 		}
 		ev, err := broker.ParseEvent(m.Value)
@@ -84,9 +84,9 @@ func (c *Client) decode(m broker.Message) (id string, message zeekapi.Message, e
 			}
 			return id, nil, err
 		}
-		if notice, ok := message.(zeekapi.ClusterNotice); ok {
-			if f := c.onNotice.Load(); f != nil {
-				(*f)(notice.Notice)
+		if event, ok := message.(zeekapi.EventReport); ok {
+			if f := c.onEvent.Load(); f != nil {
+				(*f)(event.Event)
 			}
 		}
 		return message.RequestID(), message, nil

@@ -205,7 +205,7 @@ func TestCalls(t *testing.T) {
 					{Success: true},
 				}}
 			},
-			want: client.Deployment{
+			want: client.DeployResult{
 				ID: "config", Failed: true,
 				Nodes: []client.DeployedNode{
 					{Node: "manager", Instance: "one", Success: true},

@@ -31,7 +31,7 @@ func (c *Client) Probe(ctx context.Context) error {
 	defer cancel(nil)
 	answered := make(chan error, 1)
 	go func() {
-		_, err := c.Notices(ctx, 0, 1)
+		_, err := c.Events(ctx, 0, 1)
 		answered <- err
 	}()
 	select {
@@ -100,14 +100,14 @@ func (c *Client) DryRun(ctx context.Context, config zeekapi.Configuration) (zeek
 
 // ForceDeploy is Deploy that starts all nodes anew, also those that run what
 // they should.
-func (c *Client) ForceDeploy(ctx context.Context) (Deployment, error) {
+func (c *Client) ForceDeploy(ctx context.Context) (DeployResult, error) {
 	resp, err := call[zeekapi.ForceDeployResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.ForceDeployRequest{ReqID: id}
 	})
 	if err != nil {
-		return Deployment{}, err
+		return DeployResult{}, err
 	}
-	return newDeployment(resp.Results)
+	return newDeployResult(resp.Results)
 }
 
 // History returns the last deployments, the newest first: at most limit, or as
@@ -135,26 +135,26 @@ func (c *Client) PastConfiguration(ctx context.Context, number uint64) (zeekapi.
 
 // Rollback deploys the configuration of an earlier deployment; 0 stands for the
 // last one that differs from what should run now.
-func (c *Client) Rollback(ctx context.Context, number uint64) (Deployment, error) {
+func (c *Client) Rollback(ctx context.Context, number uint64) (DeployResult, error) {
 	resp, err := call[zeekapi.RollbackResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.RollbackRequest{ReqID: id, Number: number}
 	})
 	if err != nil {
-		return Deployment{}, err
+		return DeployResult{}, err
 	}
-	return newDeployment(resp.Results)
+	return newDeployResult(resp.Results)
 }
 
 // Drain has an instance run nothing and waits until its nodes are gone, or with
 // drain false has it run what it should again.
-func (c *Client) Drain(ctx context.Context, instance string, drain bool) (Deployment, error) {
+func (c *Client) Drain(ctx context.Context, instance string, drain bool) (DeployResult, error) {
 	resp, err := call[zeekapi.DrainResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.DrainRequest{ReqID: id, Instance: instance, Drain: drain}
 	})
 	if err != nil {
-		return Deployment{}, err
+		return DeployResult{}, err
 	}
-	return newDeployment(resp.Results)
+	return newDeployResult(resp.Results)
 }
 
 // RollingRestart begins to restart nodes, all if none is named, those of some
@@ -181,16 +181,16 @@ func (c *Client) CancelJob(ctx context.Context) (zeekapi.Job, error) {
 	return single[zeekapi.Job](resp.Result)
 }
 
-// Notices returns notices that the controller kept, the oldest first: those
+// Events returns events that the controller kept, the oldest first: those
 // after a number, and of these at most the last limit, or all if that is 0.
-func (c *Client) Notices(ctx context.Context, after, limit uint64) ([]zeekapi.Notice, error) {
-	resp, err := call[zeekapi.NoticesResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.NoticesRequest{ReqID: id, After: after, Limit: limit}
+func (c *Client) Events(ctx context.Context, after, limit uint64) ([]zeekapi.ClusterEvent, error) {
+	resp, err := call[zeekapi.EventsResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.EventsRequest{ReqID: id, After: after, Limit: limit}
 	})
 	if err != nil {
 		return nil, err
 	}
-	return single[[]zeekapi.Notice](resp.Result)
+	return single[[]zeekapi.ClusterEvent](resp.Result)
 }
 
 // Logs is what a node wrote.

@@ -29,14 +29,14 @@ var (
 func operate(t *testing.T, answer func(*client.Client, zeekapi.Message) zeekapi.Message) (c *client.Client, publish func(zeekapi.Message)) {
 	hub := membus.New()
 	bus := hub.Endpoint(zeeks.Topics.Controller, ours.Topics.Controller)
-	c = client.New(hub.Endpoint(zeeks.Topics.Controller, ours.Topics.Controller, ours.Topics.Notices), zeeks, ours)
+	c = client.New(hub.Endpoint(zeeks.Topics.Controller, ours.Topics.Controller, ours.Topics.Events), zeeks, ours)
 	publish = func(m zeekapi.Message) {
 		d, topic := zeeks, zeeks.Topics.Controller
 		if ours.Has(m) {
 			d, topic = ours, ours.Topics.Controller
 		}
-		if _, ok := m.(zeekapi.ClusterNotice); ok {
-			topic = ours.Topics.Notices
+		if _, ok := m.(zeekapi.EventReport); ok {
+			topic = ours.Topics.Events
 		}
 		ev, err := d.Encode(m)
 		if err != nil {
@@ -89,8 +89,8 @@ func TestProbe(t *testing.T) {
 	instances := func(m zeekapi.Message) zeekapi.Message {
 		return zeekapi.GetInstancesResponse{ReqID: id(m), Result: zeekapi.Result{Success: true, Data: broker.Vector()}}
 	}
-	notices := func(m zeekapi.Message, r zeekapi.Result) zeekapi.Message {
-		return zeekapi.NoticesResponse{ReqID: id(m), Result: r}
+	events := func(m zeekapi.Message, r zeekapi.Result) zeekapi.Message {
+		return zeekapi.EventsResponse{ReqID: id(m), Result: r}
 	}
 	for _, tt := range []struct {
 		name   string
@@ -98,26 +98,26 @@ func TestProbe(t *testing.T) {
 		want   error
 	}{
 		{"one of ours", func(_ *client.Client, m zeekapi.Message) zeekapi.Message {
-			return notices(m, zeekapi.Result{Success: true, Data: broker.Vector()})
+			return events(m, zeekapi.Result{Success: true, Data: broker.Vector()})
 		}, nil},
 		{"one of ours that refuses", func(_ *client.Client, m zeekapi.Message) zeekapi.Message {
-			return notices(m, zeekapi.Failure(m.RequestID(), "not for you"))
+			return events(m, zeekapi.Failure(m.RequestID(), "not for you"))
 		}, nil},
 		{"one of ours that is slow", func(_ *client.Client, m zeekapi.Message) zeekapi.Message {
 			time.Sleep(5 * time.Second)
-			if _, ok := m.(zeekapi.NoticesRequest); ok {
-				return notices(m, zeekapi.Result{Success: true, Data: broker.Vector()})
+			if _, ok := m.(zeekapi.EventsRequest); ok {
+				return events(m, zeekapi.Result{Success: true, Data: broker.Vector()})
 			}
 			return instances(m)
 		}, nil},
 		{"Zeek's, silent", func(_ *client.Client, m zeekapi.Message) zeekapi.Message {
-			if _, ok := m.(zeekapi.NoticesRequest); ok {
+			if _, ok := m.(zeekapi.EventsRequest); ok {
 				return nil
 			}
 			return instances(m)
 		}, client.ErrUnsupported},
 		{"Zeek's, refusing", func(_ *client.Client, m zeekapi.Message) zeekapi.Message {
-			if _, ok := m.(zeekapi.NoticesRequest); ok {
+			if _, ok := m.(zeekapi.EventsRequest); ok {
 				return nil
 			}
 			return zeekapi.GetInstancesResponse{ReqID: id(m), Result: zeekapi.Failure(m.RequestID(), "none")}
@@ -149,7 +149,7 @@ func TestOperations(t *testing.T) {
 	diff := zeekapi.Diff{To: "config", Nodes: []zeekapi.Change{{Name: "a", Kind: "added"}}}
 	history := []zeekapi.Deployment{{Number: 2, Config: "config", Started: began, Outcome: zeekapi.OutcomeDeployed}}
 	job := zeekapi.Job{Number: 1, Started: began, Next: []string{"a"}}
-	notices := []zeekapi.Notice{{Number: 9, Time: began, Kind: zeekapi.NoticeLost, Instance: "one"}}
+	events := []zeekapi.ClusterEvent{{Number: 9, Time: began, Kind: zeekapi.EventLost, Instance: "one"}}
 	outputs := zeekapi.NodeOutputs{Stdout: "out", Stderr: "err"}
 	deployed := []zeekapi.Result{{Success: true, Data: broker.String("config")}}
 
@@ -186,8 +186,8 @@ func TestOperations(t *testing.T) {
 			return zeekapi.RollingRestartResponse{ReqID: id(m), Result: one(job)}
 		case zeekapi.CancelJobRequest:
 			return zeekapi.CancelJobResponse{ReqID: id(m), Result: one(job)}
-		case zeekapi.NoticesRequest:
-			return zeekapi.NoticesResponse{ReqID: id(m), Result: one(notices)}
+		case zeekapi.EventsRequest:
+			return zeekapi.EventsResponse{ReqID: id(m), Result: one(events)}
 		case zeekapi.LogsRequest:
 			return zeekapi.LogsResponse{ReqID: id(m), Result: one(outputs)}
 		}
@@ -208,11 +208,11 @@ func TestOperations(t *testing.T) {
 		{"rolling restart", func() (any, error) { return c.RollingRestart(ctx, []string{"a"}, roles, 3) }, job,
 			zeekapi.RollingRestartRequest{Nodes: []string{"a"}, Roles: roles, AtOnce: 3}},
 		{"cancel", func() (any, error) { return c.CancelJob(ctx) }, job, zeekapi.CancelJobRequest{}},
-		{"notices", func() (any, error) { return c.Notices(ctx, 8, 7) }, notices, zeekapi.NoticesRequest{After: 8, Limit: 7}},
+		{"events", func() (any, error) { return c.Events(ctx, 8, 7) }, events, zeekapi.EventsRequest{After: 8, Limit: 7}},
 		{"logs", func() (any, error) { return c.Logs(ctx, "a", 10) }, client.Logs{NodeOutputs: outputs}, zeekapi.LogsRequest{Node: "a", Bytes: 10}},
-		{"force", func() (any, error) { return c.ForceDeploy(ctx) }, client.Deployment{ID: "config"}, zeekapi.ForceDeployRequest{}},
-		{"rollback", func() (any, error) { return c.Rollback(ctx, 4) }, client.Deployment{ID: "config"}, zeekapi.RollbackRequest{Number: 4}},
-		{"drain", func() (any, error) { return c.Drain(ctx, "one", true) }, client.Deployment{ID: "config"},
+		{"force", func() (any, error) { return c.ForceDeploy(ctx) }, client.DeployResult{ID: "config"}, zeekapi.ForceDeployRequest{}},
+		{"rollback", func() (any, error) { return c.Rollback(ctx, 4) }, client.DeployResult{ID: "config"}, zeekapi.RollbackRequest{Number: 4}},
+		{"drain", func() (any, error) { return c.Drain(ctx, "one", true) }, client.DeployResult{ID: "config"},
 			zeekapi.DrainRequest{Instance: "one", Drain: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -231,7 +231,7 @@ func TestOperations(t *testing.T) {
 			refuse = true
 			got, err = tt.call()
 			var refused *client.RefusedError
-			if d, ok := got.(client.Deployment); ok {
+			if d, ok := got.(client.DeployResult); ok {
 				if err != nil || !d.Failed || len(d.Errors) != 1 {
 					t.Errorf("refused: %+v, %v", d, err)
 				}
@@ -242,12 +242,12 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-func TestNotices(t *testing.T) {
+func TestEvents(t *testing.T) {
 	c, publish := operate(t, func(*client.Client, zeekapi.Message) zeekapi.Message { return nil })
-	heard := make(chan zeekapi.Notice, 1)
-	c.OnNotice(func(n zeekapi.Notice) { heard <- n })
-	sent := zeekapi.Notice{Number: 3, Time: time.Unix(1790000000, 0).UTC(), Kind: zeekapi.NoticeState, Node: "a", Text: "RUNNING"}
-	publish(zeekapi.ClusterNotice{Notice: sent})
+	heard := make(chan zeekapi.ClusterEvent, 1)
+	c.OnEvent(func(n zeekapi.ClusterEvent) { heard <- n })
+	sent := zeekapi.ClusterEvent{Number: 3, Time: time.Unix(1790000000, 0).UTC(), Kind: zeekapi.EventState, Node: "a", Text: "RUNNING"}
+	publish(zeekapi.EventReport{Event: sent})
 	if got := <-heard; got != sent {
 		t.Errorf("%+v, want %+v", got, sent)
 	}

@@ -155,7 +155,7 @@ func requests(id string) []zeekapi.Message {
 		zeekapi.DrainRequest{ReqID: r},
 		zeekapi.RollingRestartRequest{ReqID: r},
 		zeekapi.CancelJobRequest{ReqID: r},
-		zeekapi.NoticesRequest{ReqID: r},
+		zeekapi.EventsRequest{ReqID: r},
 		zeekapi.LogsRequest{ReqID: r},
 	}
 }

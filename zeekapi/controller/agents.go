@@ -82,20 +82,20 @@ func (m *Machine) release(instance string) {
 	}
 }
 
-// recall learns from the notices of an earlier life since when agents that are
+// recall learns from the events of an earlier life since when agents that are
 // not there yet are gone.
 func (m *Machine) recall() {
-	last := make(map[string]zeekapi.Notice)
-	for _, n := range m.notices {
-		if n.Kind == zeekapi.NoticeConnected || n.Kind == zeekapi.NoticeLost {
+	last := make(map[string]zeekapi.ClusterEvent)
+	for _, n := range m.events {
+		if n.Kind == zeekapi.EventConnected || n.Kind == zeekapi.EventLost {
 			last[n.Instance] = n
 		}
 	}
 	for _, i := range m.configs[Target].Instances {
 		switch n := last[i.Name]; n.Kind {
-		case zeekapi.NoticeLost:
+		case zeekapi.EventLost:
 			m.contact(i.Name).since = n.Time
-		case zeekapi.NoticeConnected:
+		case zeekapi.EventConnected:
 			m.contact(i.Name).since = m.now // it was there when we were last
 		}
 	}
@@ -191,7 +191,7 @@ func (m *Machine) occupy(a *agent) {
 	if m.drained[a.Name] {
 		m.keep(Owed, a.Name, true) // it may be a new one that knows nothing
 	}
-	m.notice(zeekapi.NoticeConnected, a.Name, "", "agent connected from "+a.Host.String())
+	m.event(zeekapi.EventConnected, a.Name, "", "agent connected from "+a.Host.String())
 }
 
 // greet welcomes an agent that the cluster wants, and tells one to stand by
@@ -242,7 +242,7 @@ func (m *Machine) vacate(a *agent, why string) {
 	if w := m.wanted[a.Name]; w != nil {
 		m.update(w, func() { w.ready, w.welcome, w.runs = false, "", content{} })
 	}
-	m.notice(zeekapi.NoticeLost, a.Name, "", why)
+	m.event(zeekapi.EventLost, a.Name, "", why)
 	for _, c := range sortedCalls(a.calls) {
 		switch {
 		case m.calls[c.id] != c: // ended by one of those before it

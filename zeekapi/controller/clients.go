@@ -83,8 +83,8 @@ func (m *Machine) operation(by broker.Peer, msg zeekapi.Message) {
 		m.rollingRestart(by, msg)
 	case zeekapi.CancelJobRequest:
 		m.cancelJob(by, msg)
-	case zeekapi.NoticesRequest:
-		m.noticesRequest(msg)
+	case zeekapi.EventsRequest:
+		m.eventsRequest(msg)
 	case zeekapi.LogsRequest:
 		m.logsRequest(by, msg)
 	}
@@ -117,7 +117,7 @@ func (m *Machine) stage(by broker.Peer, reqID string, c zeekapi.Configuration) [
 	m.save(Staged, c)
 	m.save(Ready, ready)
 	m.log.Info().Str("by", who(by)).Str("request", reqID).Str("config", clip(c.ID)).Msg("staged")
-	m.notice(zeekapi.NoticeStaged, "", "", "configuration "+clip(c.ID)+" by "+who(by))
+	m.event(zeekapi.EventStaged, "", "", "configuration "+clip(c.ID)+" by "+who(by))
 	return []zeekapi.Result{{ReqID: reqID, Success: true, Data: broker.String(c.ID)}}
 }
 

@@ -24,11 +24,11 @@ func (n *network) ownAgent(name string) {
 	go func() {
 		defer close(done)
 		for {
-			notice, err := a.Next(context.Background())
+			notification, err := a.Next(context.Background())
 			if err != nil {
 				return
 			}
-			received, ok := notice.(broker.Received)
+			received, ok := notification.(broker.Received)
 			if !ok {
 				continue
 			}
@@ -94,7 +94,7 @@ func (p *party) data(msg zeekapi.Message, into any) {
 // in its own.
 func TestRunAllDialects(t *testing.T) {
 	n := run(t, controller.Config{Dialects: allDialects})
-	watcher := n.party(own, own.Topics.Notices)
+	watcher := n.party(own, own.Topics.Events)
 	defer watcher.Close()
 	// What is on topics where nobody is, or should not be: the older agent's in
 	// the newer dialects and the other way round.
@@ -137,24 +137,24 @@ func TestRunAllDialects(t *testing.T) {
 	}
 	want(t, "history", []string{"rollback", "force", "set-configuration", "deploy"}, actions)
 
-	// Notices arrive as they happen, as they are kept, and on their own topic.
-	var kept []zeekapi.Notice
-	operator.data(zeekapi.NoticesRequest{ReqID: reqID("r11")}, &kept)
+	// Events arrive as they happen, as they are kept, and on their own topic.
+	var kept []zeekapi.ClusterEvent
+	operator.data(zeekapi.EventsRequest{ReqID: reqID("r11")}, &kept)
 	for i := range kept {
 		msg, ok := watcher.hear()
 		if !ok {
 			t.Fatal("the watcher hears nothing more")
 		}
-		want(t, "notice", kept[i], msg.(zeekapi.ClusterNotice).Notice)
+		want(t, "event", kept[i], msg.(zeekapi.EventReport).Event)
 	}
 
 	elsewhere.Close()
 	for {
-		notice, err := elsewhere.Next(context.Background())
+		notification, err := elsewhere.Next(context.Background())
 		if err != nil {
 			break
 		}
-		if received, ok := notice.(broker.Received); ok {
+		if received, ok := notification.(broker.Received); ok {
 			t.Errorf("something was said on %s", received.Message.Topic)
 		}
 	}

@@ -52,7 +52,7 @@ func (m *Machine) drainMember(by broker.Peer, r *request, w *member) {
 		m.keep(Drained, w.Name, true)
 		w.ready, w.welcome, w.runs = false, "", content{}
 	})
-	m.notice(zeekapi.NoticeDrained, w.Name, "", "by "+who(by))
+	m.event(zeekapi.EventDrained, w.Name, "", "by "+who(by))
 	m.keep(Owed, w.Name, true)
 	if w.undrain != nil {
 		m.fail(w.undrain, errDrained)
@@ -148,7 +148,7 @@ func (m *Machine) undrainMember(by broker.Peer, r *request, instance string, w *
 		m.update(w, func() { m.keep(Drained, instance, false) })
 		m.keep(Owed, instance, false)
 	}
-	m.notice(zeekapi.NoticeUndrained, instance, "", "by "+who(by))
+	m.event(zeekapi.EventUndrained, instance, "", "by "+who(by))
 	for _, d := range slices.Clone(m.draining) {
 		if d.instance == instance {
 			d.results = nil

@@ -139,10 +139,10 @@ func (s *State) Apply(c Change) {
 	case SaveSent:
 		s.Sent = c.Sent
 	case Announce:
-		for len(s.Notices) > 0 && s.Notices[0].Number < c.Oldest {
-			s.Notices = s.Notices[1:]
+		for len(s.Events) > 0 && s.Events[0].Number < c.Oldest {
+			s.Events = s.Events[1:]
 		}
-		s.Notices = append(s.Notices, c.Notice)
+		s.Events = append(s.Events, c.Event)
 	}
 }
 
@@ -151,7 +151,7 @@ func (s State) Clone() State {
 	configs := make(map[Slot]zeekapi.Configuration)
 	maps.Copy(configs, s.Configs)
 	s.Configs = configs
-	s.History, s.Notices = slices.Clone(s.History), slices.Clone(s.Notices)
+	s.History, s.Events = slices.Clone(s.History), slices.Clone(s.Events)
 	s.Drained, s.Owed = slices.Clone(s.Drained), slices.Clone(s.Owed)
 	return s
 }

@@ -134,11 +134,11 @@ func (a *remote) run() {
 	defer close(a.ended)
 	topic := modern.Topics.Agent(a.name)
 	for {
-		notice, err := a.Next(context.Background())
+		notification, err := a.Next(context.Background())
 		if err != nil {
 			return
 		}
-		switch n := notice.(type) {
+		switch n := notification.(type) {
 		case broker.PeerAdded:
 			a.say(topic, hello(a.name))
 		case broker.Received:

@@ -74,7 +74,7 @@ func (m *Machine) record(by broker.Peer, r *request, action string) {
 	m.history = slices.Delete(m.history, 0, len(m.history)-keep)
 	m.emit(SaveDeployment{Past: past, Oldest: m.history[0].Number})
 	m.log.Info().Str("by", who(by)).Str("request", clip(r.id)).Str("config", clip(r.target.ID)).Str("action", action).Msg("deploying")
-	m.notice(zeekapi.NoticeDeploying, "", "", fmt.Sprintf("%s of configuration %s by %s", action, clip(r.target.ID), who(by)))
+	m.event(zeekapi.EventDeploying, "", "", fmt.Sprintf("%s of configuration %s by %s", action, clip(r.target.ID), who(by)))
 }
 
 // recordEnd ends the entry of a client's deployment, which is the last.
@@ -90,7 +90,7 @@ func (m *Machine) recordEnd(r *request, outcome zeekapi.Outcome, results []zeeka
 		line = m.log.Warn().Str("errors", clip(strings.Join(past.Errors, "; ")))
 	}
 	line.Str("by", past.By).Str("config", clip(past.Config)).Str("outcome", string(outcome)).Msg("deployment ended")
-	m.notice(zeekapi.NoticeDeployed, "", "", fmt.Sprintf("configuration %s: %s", clip(past.Config), outcome))
+	m.event(zeekapi.EventDeployed, "", "", fmt.Sprintf("configuration %s: %s", clip(past.Config), outcome))
 }
 
 // errorsOf returns what failed, for people.

@@ -119,10 +119,10 @@ type (
 	// SaveSent changes what agents have been sent.
 	SaveSent struct{ Sent Sent }
 
-	// Announce keeps a notice, then publishes it. Notices with lower numbers
+	// Announce keeps a event, then publishes it. Events with lower numbers
 	// than Oldest go.
 	Announce struct {
-		Notice zeekapi.Notice
+		Event  zeekapi.ClusterEvent
 		Oldest uint64
 	}
 )
@@ -177,8 +177,8 @@ const (
 // State is what a controller remembers over its restarts.
 type State struct {
 	Configs map[Slot]zeekapi.Configuration
-	History []Past           // the oldest first
-	Notices []zeekapi.Notice // the oldest first
+	History []Past                 // the oldest first
+	Events  []zeekapi.ClusterEvent // the oldest first
 	Drained []string
 	Owed    []string
 	Job     *zeekapi.Job // the last one, nil if there was none

@@ -21,12 +21,12 @@ var (
 	bucketMeta    = []byte("meta")
 	bucketConfigs = []byte("configs") // by slot
 	bucketHistory = []byte("history") // by number
-	bucketNotices = []byte("notices") // by number
+	bucketEvents  = []byte("notices") // by number; the name that the format has
 	bucketDrained = []byte("drained") // by hash of the name
 	bucketOwed    = []byte("owed")    // by hash of the name
 	bucketLast    = []byte("last")    // the last job, the last that was sent
 
-	buckets = [][]byte{bucketConfigs, bucketHistory, bucketNotices, bucketDrained, bucketOwed, bucketLast}
+	buckets = [][]byte{bucketConfigs, bucketHistory, bucketEvents, bucketDrained, bucketOwed, bucketLast}
 
 	keySchema   = []byte("schema")
 	keyChecksum = []byte("checksum")

@@ -22,15 +22,15 @@ type heard struct {
 	nonsense bool
 }
 
-// listen turns the notices of a bus into inputs.
+// listen turns the notifications of a bus into inputs.
 func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
 	guard := newGuard(r.Access[bus])
 	for {
-		notice, err := bus.Next(ctx)
+		notification, err := bus.Next(ctx)
 		if err != nil {
 			return fmt.Errorf("controller: %w", err)
 		}
-		in := r.interpret(notice, guard)
+		in := r.interpret(notification, guard)
 		if in.refusal != nil {
 			r.answer(ctx, in.dialect, in.peer, in.refusal)
 		}
@@ -48,9 +48,9 @@ func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
 	}
 }
 
-// interpret returns the input that a notice is, or none if it is none of ours.
-func (r *runner) interpret(notice broker.Notice, g *guard) heard {
-	switch n := notice.(type) {
+// interpret returns the input that a notification is, or none if it is none of ours.
+func (r *runner) interpret(notification broker.Notification, g *guard) heard {
+	switch n := notification.(type) {
 	case broker.PeerAdded:
 		return heard{input: PeerAdded{n.Peer}}
 	case broker.PeerLost:

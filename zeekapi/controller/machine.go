@@ -67,7 +67,7 @@ type Machine struct {
 
 	configs map[Slot]zeekapi.Configuration
 	history []Past
-	notices []zeekapi.Notice
+	events  []zeekapi.ClusterEvent
 	drained map[string]bool // instances that are to run nothing
 	owed    map[string]bool // instances that have not answered a standby yet
 
@@ -109,7 +109,7 @@ func NewMachine(s Settings, state State, newID func() string, log zerolog.Logger
 		settings: s, newID: newID, log: log,
 		configs:  make(map[Slot]zeekapi.Configuration),
 		history:  slices.Clone(state.History),
-		notices:  slices.Clone(state.Notices),
+		events:   slices.Clone(state.Events),
 		drained:  setOf(state.Drained),
 		owed:     setOf(state.Owed),
 		peers:    make(map[uuid.UUID]*agent),
@@ -181,7 +181,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	case FromClient:
 		m.fromClient(in.Peer, in.Message)
 	case AgentRefused:
-		m.notice(zeekapi.NoticeError, clip(in.Instance), "", "refused an agent from "+who(in.Peer)+": "+clip(in.Why))
+		m.event(zeekapi.EventError, clip(in.Instance), "", "refused an agent from "+who(in.Peer)+": "+clip(in.Why))
 	case Unsupported:
 		m.unsupported(in.ToAgent)
 	case Shutdown:

@@ -30,7 +30,7 @@ type bench struct {
 	ids     int
 	saved   map[controller.Slot]zeekapi.Configuration
 	state   controller.State
-	notices []string // since the last call of heard
+	events  []string // since the last call of heard
 	log     *lines
 }
 
@@ -98,7 +98,7 @@ func (b *bench) check(outputs []controller.Output, want []string) {
 	}
 }
 
-// take stores what is to be stored and describes the outputs, but for notices
+// take stores what is to be stored and describes the outputs, but for events
 // and the history, which would be everywhere.
 func (b *bench) take(outputs []controller.Output) (described []string) {
 	for _, o := range outputs {
@@ -109,7 +109,7 @@ func (b *bench) take(outputs []controller.Output) (described []string) {
 		case controller.Save:
 			b.saved[o.Slot] = o.Config
 		case controller.Announce:
-			b.notices = append(b.notices, strings.TrimSpace(fmt.Sprintf("%s %s %s: %s", o.Notice.Kind, o.Notice.Instance, o.Notice.Node, o.Notice.Text)))
+			b.events = append(b.events, strings.TrimSpace(fmt.Sprintf("%s %s %s: %s", o.Event.Kind, o.Event.Instance, o.Event.Node, o.Event.Text)))
 			continue
 		case controller.SaveDeployment, controller.SaveNames, controller.SaveJob, controller.SaveSent:
 			continue
@@ -119,13 +119,13 @@ func (b *bench) take(outputs []controller.Output) (described []string) {
 	return described
 }
 
-// heard checks the notices since it was last called.
+// heard checks the events since it was last called.
 func (b *bench) heard(want ...string) {
 	b.t.Helper()
-	if diff := cmp.Diff(want, b.notices); diff != "" {
-		b.t.Errorf("notices (-want +got)\n%s", diff)
+	if diff := cmp.Diff(want, b.events); diff != "" {
+		b.t.Errorf("events (-want +got)\n%s", diff)
 	}
-	b.notices = nil
+	b.events = nil
 }
 
 // again returns the bench of a controller that takes over the state.
@@ -164,7 +164,7 @@ func deployedBench(t *testing.T, c zeekapi.Configuration) (*bench, map[string]br
 	}
 	b.now = b.now.Add(time.Minute)
 	b.machine.Step(b.now, controller.Tick{})
-	b.ids, b.notices = 0, nil
+	b.ids, b.events = 0, nil
 	b.idle()
 	return b, peers
 }

@@ -149,11 +149,11 @@ func TestHistoryOfLargeConfigurations(t *testing.T) {
 			t.Errorf("after number %d of %d MiB %d deployments are kept, want %d", i+1, tt.mebibytes, len(list), tt.kept)
 		}
 	}
-	var notices []zeekapi.Notice
-	b.ask(zeekapi.NoticesRequest{ReqID: reqID("notices")}, &notices)
-	for _, n := range notices {
+	var events []zeekapi.ClusterEvent
+	b.ask(zeekapi.EventsRequest{ReqID: reqID("events")}, &events)
+	for _, n := range events {
 		if len(n.Text) > 3000 {
-			t.Errorf("a notice %q has %d bytes", n.Kind, len(n.Text))
+			t.Errorf("a event %q has %d bytes", n.Kind, len(n.Text))
 		}
 	}
 	for _, line := range b.log.take() {
@@ -617,7 +617,7 @@ func TestLogs(t *testing.T) {
 	b.client(logs("r5", "wb"), "answer LogsResponse r5 [F wb agent not connected]")
 }
 
-func TestNotices(t *testing.T) {
+func TestEvents(t *testing.T) {
 	b := newBench(t, nil)
 	b.agent(peer(1), hello("a"))
 	b.client(set("r1", config("c1", "a")), "save staged c1", "save ready c1", "save target c1", "to a: AgentWelcomeRequest #1")
@@ -634,29 +634,29 @@ func TestNotices(t *testing.T) {
 		"error b : refused an agent from 10.0.0.3: not allowed",
 		"lost a : agent disconnected")
 
-	var list []zeekapi.Notice
-	b.ask(zeekapi.NoticesRequest{ReqID: reqID("r2"), After: 2, Limit: 3}, &list)
-	if len(list) != 3 || list[0].Number != 5 || list[2].Kind != zeekapi.NoticeLost {
-		t.Errorf("notices %v", list)
+	var list []zeekapi.ClusterEvent
+	b.ask(zeekapi.EventsRequest{ReqID: reqID("r2"), After: 2, Limit: 3}, &list)
+	if len(list) != 3 || list[0].Number != 5 || list[2].Kind != zeekapi.EventLost {
+		t.Errorf("events %v", list)
 	}
 	b = b.again()
 	b.agent(peer(1), hello("a"))
-	b.ask(zeekapi.NoticesRequest{ReqID: reqID("r3")}, &list)
+	b.ask(zeekapi.EventsRequest{ReqID: reqID("r3")}, &list)
 	if len(list) != 8 || list[7].Number != 8 {
-		t.Errorf("after a restart there are %d notices, the last has number %d", len(list), list[len(list)-1].Number)
+		t.Errorf("after a restart there are %d events, the last has number %d", len(list), list[len(list)-1].Number)
 	}
 }
 
 // An agent cannot make us keep more than so much.
-func TestNoticesAreLimited(t *testing.T) {
+func TestEventsAreLimited(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a", "b"))
 	for range 5000 {
 		b.agent(peers["a"], zeekapi.AgentLog{Instance: "a", Text: strings.Repeat("x", 5000)})
 	}
-	if n := len(b.notices); n > 300 {
+	if n := len(b.events); n > 300 {
 		t.Errorf("%d of 5000 messages kept", n)
 	}
-	b.notices = nil
+	b.events = nil
 	b.agent(peers["b"], zeekapi.AgentLog{Instance: "b", Text: "me too"})
 	b.heard("log b : me too")
 	b.now = b.now.Add(time.Second)
@@ -668,10 +668,10 @@ func TestNoticesAreLimited(t *testing.T) {
 			b.agent(peers["a"], zeekapi.AgentLog{Instance: "a", Text: "x"})
 		}
 	}
-	if n := len(b.state.Notices); n != 1000 {
-		t.Errorf("%d notices kept", n)
+	if n := len(b.state.Events); n != 1000 {
+		t.Errorf("%d events kept", n)
 	}
-	for _, n := range b.state.Notices {
+	for _, n := range b.state.Events {
 		if len(n.Text) > 1003 {
 			t.Fatalf("a text of %d bytes is kept", len(n.Text))
 		}

@@ -84,7 +84,7 @@ func (s *simulation) anyRequest(id string) zeekapi.Message {
 	case 16:
 		return zeekapi.HistoryRequest{ReqID: reqID(id)}
 	case 17:
-		return zeekapi.NoticesRequest{ReqID: reqID(id), Limit: 10}
+		return zeekapi.EventsRequest{ReqID: reqID(id), Limit: 10}
 	}
 	return zeekapi.DryRunRequest{ReqID: reqID(id), Config: s.anyConfig()}
 }
@@ -206,8 +206,8 @@ func (s *simulation) checkDeployed(request string, results []zeekapi.Result) {
 func (s *simulation) checkChange(c controller.Change) {
 	switch c := c.(type) {
 	case controller.Announce:
-		if n := len(s.state.Notices); n > 0 && c.Notice.Number != s.state.Notices[n-1].Number+1 {
-			s.failf("notice %d follows %d", c.Notice.Number, s.state.Notices[n-1].Number)
+		if n := len(s.state.Events); n > 0 && c.Event.Number != s.state.Events[n-1].Number+1 {
+			s.failf("event %d follows %d", c.Event.Number, s.state.Events[n-1].Number)
 		}
 	case controller.SaveDeployment:
 		s.outcomes[c.Past.Outcome]++

@@ -88,7 +88,7 @@ func (m *Machine) rollingRestart(by broker.Peer, req zeekapi.RollingRestartReque
 	begun := m.job.snapshot()
 	m.log.Info().Str("by", who(by)).Uint64("job", number).Str("nodes", clip(listed(begun.Next))).Msg("rolling restart")
 	m.emit(SaveJob{Job: begun})
-	m.notice(zeekapi.NoticeJob, "", "", fmt.Sprintf("job %d: restart of %d nodes by %s", number, len(nodes), who(by)))
+	m.event(zeekapi.EventJob, "", "", fmt.Sprintf("job %d: restart of %d nodes by %s", number, len(nodes), who(by)))
 	m.answer(zeekapi.RollingRestartResponse{ReqID: req.ReqID, Result: successWith(req.ID, begun)})
 	m.advance()
 }
@@ -166,7 +166,7 @@ func (m *Machine) restartNext() bool {
 		m.jobOver("node " + n.Name + ": " + errNotConnected)
 		return false
 	}
-	m.notice(zeekapi.NoticeJob, n.Instance, n.Name, fmt.Sprintf("job %d: restarting the node", j.Number))
+	m.event(zeekapi.EventJob, n.Instance, n.Name, fmt.Sprintf("job %d: restarting the node", j.Number))
 	r := m.newRequest(m.newID(), m.settings.RequestTimeout)
 	r.accept = func(_ *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 		resp, ok := msg.(zeekapi.AgentRestartResponse)
@@ -242,7 +242,7 @@ func (m *Machine) backAgain(instance string, results []zeekapi.Result) {
 			}
 			delete(j.now, n.Name)
 			j.Done = append(j.Done, n.Name)
-			m.notice(zeekapi.NoticeJob, instance, n.Name, fmt.Sprintf("job %d: the node runs again", j.Number))
+			m.event(zeekapi.EventJob, instance, n.Name, fmt.Sprintf("job %d: the node runs again", j.Number))
 		}
 	}
 	m.advance()
@@ -271,5 +271,5 @@ func (m *Machine) jobOver(err string) {
 		log = log.Str("error", err)
 	}
 	log.Msg("rolling restart ended")
-	m.notice(zeekapi.NoticeJob, "", "", text)
+	m.event(zeekapi.EventJob, "", "", text)
 }

@@ -26,7 +26,7 @@ type Config struct {
 	Settings Settings
 
 	// Buses carry agents and clients, either on any: what a message is, its
-	// topic says. Run takes all their notices, and leaves closing to the
+	// topic says. Run takes all their notifications, and leaves closing to the
 	// caller.
 	Buses []broker.Bus
 
@@ -208,10 +208,10 @@ func (r *runner) perform(ctx context.Context, outputs []Output) error {
 					}
 				}
 			case Announce:
-				msg := zeekapi.ClusterNotice{Notice: o.Notice}
+				msg := zeekapi.EventReport{Event: o.Event}
 				for _, d := range r.Dialects {
 					if d.Has(msg) {
-						r.publish(ctx, d, uuid.Nil, d.Topics.Notices, msg)
+						r.publish(ctx, d, uuid.Nil, d.Topics.Events, msg)
 					}
 				}
 			case Dial:

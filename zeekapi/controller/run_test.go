@@ -115,11 +115,11 @@ func (p *party) publish(topic string, v broker.Value) {
 // hear returns the next message in the party's dialect, or false at the end.
 func (p *party) hear() (zeekapi.Message, bool) {
 	for {
-		notice, err := p.Next(context.Background())
+		notification, err := p.Next(context.Background())
 		if err != nil {
 			return nil, false
 		}
-		received, ok := notice.(broker.Received)
+		received, ok := notification.(broker.Received)
 		if !ok {
 			continue
 		}
@@ -220,11 +220,11 @@ func TestRunSpeaksOneDialect(t *testing.T) {
 	a.Close()
 	var topics []string
 	for {
-		notice, err := a.Next(context.Background())
+		notification, err := a.Next(context.Background())
 		if err != nil {
 			break
 		}
-		if received, ok := notice.(broker.Received); ok {
+		if received, ok := notification.(broker.Received); ok {
 			topics = append(topics, received.Message.Topic)
 		}
 	}
@@ -255,7 +255,7 @@ func TestRunIgnores(t *testing.T) {
 		{"kind of argument", agentTopic, event("Management::Agent::API::agent_welcome_response", broker.String("x"), broker.Count(1)), "ignoring an event with wrong arguments"},
 		{"hello of another", agentTopic, event("Management::Agent::API::notify_agent_hello", broker.String("x"), broker.String(""), broker.Boolean(true), broker.Count(1)),
 			"ignoring an agent that speaks on the topic of another"},
-		{"notice of a stranger in another dialect", old.Topics.Agent("m"), event("ClusterAgent::API::notify_error", broker.String("m"), broker.String("oops"), broker.String("")), "ignoring what a peer tells that is no instance's agent"},
+		{"notification of a stranger in another dialect", old.Topics.Agent("m"), event("ClusterAgent::API::notify_error", broker.String("m"), broker.String("oops"), broker.String("")), "ignoring what a peer tells that is no instance's agent"},
 		{"subtopic", controllerTopic + "/x", event("Management::Controller::API::deploy_request"), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -332,14 +332,14 @@ func TestRunStoreFails(t *testing.T) {
 	}
 	n.bus.Close()
 	for {
-		notice, err := client.Next(context.Background())
+		notification, err := client.Next(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := notice.(broker.Received); ok {
-			t.Errorf("the controller answered %v", notice)
+		if _, ok := notification.(broker.Received); ok {
+			t.Errorf("the controller answered %v", notification)
 		}
-		if lost, ok := notice.(broker.PeerLost); ok && lost.Peer.ID == n.bus.ID() {
+		if lost, ok := notification.(broker.PeerLost); ok && lost.Peer.ID == n.bus.ID() {
 			return
 		}
 	}

@@ -346,7 +346,7 @@ func TestTwoAgentsOfOneName(t *testing.T) {
 	b.agent(peer(7), answerTo(controller.ToAgent{Instance: "a", Message: zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "#4"}}}),
 		"answer GetNodesResponse r1 [T a = []]")
 	// What either says by itself counts only if it is the later.
-	b.notices = nil
+	b.events = nil
 	b.agent(peers["a"], zeekapi.AgentLog{Instance: "a", Text: "from the earlier"})
 	b.agent(peer(7), zeekapi.AgentLog{Instance: "a", Text: "from the later"})
 	b.heard("log a : from the later")

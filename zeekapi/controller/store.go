@@ -147,7 +147,7 @@ func (s *Store) Load() (State, error) {
 			}
 		}
 		each(&r, bucketHistory, func(p storedPast) { state.History = append(state.History, Past{p.Deployment, p.Configuration}) })
-		each(&r, bucketNotices, func(n zeekapi.Notice) { state.Notices = append(state.Notices, n) })
+		each(&r, bucketEvents, func(n zeekapi.ClusterEvent) { state.Events = append(state.Events, n) })
 		each(&r, bucketDrained, func(name string) { state.Drained = append(state.Drained, name) })
 		each(&r, bucketOwed, func(name string) { state.Owed = append(state.Owed, name) })
 		if job := new(zeekapi.Job); r.get(bucketLast, keyJob, job) {
@@ -234,8 +234,8 @@ func (l *ledger) apply(c Change) {
 	case SaveSent:
 		l.put(bucketLast, keySent, c.Sent)
 	case Announce:
-		l.put(bucketNotices, keyOf(c.Notice.Number), c.Notice)
-		l.trim(bucketNotices, c.Oldest)
+		l.put(bucketEvents, keyOf(c.Event.Number), c.Event)
+		l.trim(bucketEvents, c.Oldest)
 	}
 }
 

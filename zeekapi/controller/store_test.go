@@ -92,7 +92,7 @@ func someChanges() []controller.Change {
 	}
 	for i := range uint64(300) {
 		changes = append(changes, controller.Announce{
-			Notice: zeekapi.Notice{Number: i + 1, Time: began, Kind: zeekapi.NoticeState, Instance: "a", Node: "w", Text: "RUNNING"},
+			Event:  zeekapi.ClusterEvent{Number: i + 1, Time: began, Kind: zeekapi.EventState, Instance: "a", Node: "w", Text: "RUNNING"},
 			Oldest: max(100, i) - 99,
 		})
 	}

@@ -1,6 +1,6 @@
 // Package operations is the dialect in which zeekwire's own programs speak of
 // what Zeek's management APIs have no event for: status, history, rollback,
-// rolling restarts, notices.
+// rolling restarts, events.
 //
 // It has topics of its own, so neither stock clients nor Zeek's agents ever
 // see these events. An agent that says hello in this dialect is one of ours.
@@ -8,12 +8,12 @@ package operations
 
 import "github.com/zeekwire/zeekwire/zeekapi"
 
-// DefaultTopics are the topics unless set otherwise. Notices are for whoever
+// DefaultTopics are the topics unless set otherwise. Events are for whoever
 // subscribes to them.
 var DefaultTopics = zeekapi.Topics{
 	Controller:  "zeekwire/controller",
 	AgentPrefix: "zeekwire/agent",
-	Notices:     "zeekwire/notices",
+	Events:      "zeekwire/events",
 }
 
 const (
@@ -42,8 +42,8 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 		controller[zeekapi.RollingRestartResponse]("rolling_restart_response"),
 		controller[zeekapi.CancelJobRequest]("cancel_job_request"),
 		controller[zeekapi.CancelJobResponse]("cancel_job_response"),
-		controller[zeekapi.NoticesRequest]("notices_request"),
-		controller[zeekapi.NoticesResponse]("notices_response"),
+		controller[zeekapi.EventsRequest]("events_request"),
+		controller[zeekapi.EventsResponse]("events_response"),
 		controller[zeekapi.LogsRequest]("logs_request"),
 		controller[zeekapi.LogsResponse]("logs_response"),
 
@@ -56,7 +56,7 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 		agent[zeekapi.AgentLogsRequest]("logs_request"),
 		agent[zeekapi.AgentLogsResponse]("logs_response"),
 
-		zeekapi.Declare[zeekapi.ClusterNotice](controllerModule+"notice", zeekapi.NoticeAPI, ""),
+		zeekapi.Declare[zeekapi.EventReport](controllerModule+"cluster_event", zeekapi.EventAPI, ""),
 	)
 }
 

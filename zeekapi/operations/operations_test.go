@@ -54,7 +54,7 @@ func TestRoundTrip(t *testing.T) {
 		zeekapi.DrainRequest{ReqID: id, Instance: "instance-1", Drain: true},
 		zeekapi.RollingRestartRequest{ReqID: id, Roles: []zeekapi.ClusterRole{zeekapi.RoleWorker}, AtOnce: 2},
 		zeekapi.LogsRequest{ReqID: id, Node: "worker", Bytes: 100},
-		zeekapi.ClusterNotice{Notice: zeekapi.Notice{Number: 1, Time: began, Kind: zeekapi.NoticeState, Node: "worker", Text: "RUNNING"}},
+		zeekapi.EventReport{Event: zeekapi.ClusterEvent{Number: 1, Time: began, Kind: zeekapi.EventState, Node: "worker", Text: "RUNNING"}},
 		zeekapi.AgentHello{Instance: "instance-1", EndpointID: "e", Connecting: true, APIVersion: 1},
 		zeekapi.AgentDescription{Instance: "instance-1", Agent: zeekapi.Process{Name: "agent-1", Started: began}, Zeek: "8.0.10", LayoutForm: zeekapi.LayoutForm},
 	} {

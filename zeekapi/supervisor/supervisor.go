@@ -77,15 +77,15 @@ type (
 
 	// StopRequest ends the Supervisor itself.
 	StopRequest struct {
-		zeekapi.Notification `zeek:"-"`
+		zeekapi.OneWay `zeek:"-"`
 	}
 
 	// NodeStarted says that the process of a node was started, for the first
 	// time or again.
 	NodeStarted struct {
-		zeekapi.Notification `zeek:"-"`
-		Node                 string `zeek:"node"`
-		PID                  uint64 `zeek:"pid"`
+		zeekapi.OneWay `zeek:"-"`
+		Node           string `zeek:"node"`
+		PID            uint64 `zeek:"pid"`
 	}
 )
 

@@ -50,11 +50,11 @@ func receive(listen func() (broker.Bus, string, error)) error {
 	fmt.Println(address)
 	events := uint64(0)
 	for ctx := context.Background(); ; {
-		notice, err := bus.Next(ctx)
+		notification, err := bus.Next(ctx)
 		if err != nil {
 			return err
 		}
-		switch n := notice.(type) {
+		switch n := notification.(type) {
 		case broker.PeerLost:
 			return nil
 		case broker.Received:
@@ -116,11 +116,11 @@ func Bench(b *testing.B, dial func(address string) broker.Bus) {
 		b.Fatal(err)
 	}
 	for {
-		notice, err := bus.Next(ctx)
+		notification, err := bus.Next(ctx)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if n, ok := notice.(broker.Received); ok {
+		if n, ok := notification.(broker.Received); ok {
 			if count, _ := n.Message.Value.Count(); count != uint64(b.N) {
 				b.Fatalf("%d events arrived, %d were sent", count, b.N)
 			}

@@ -173,7 +173,7 @@ func (o *Options) publishNative(ctx context.Context, topic string, ev broker.Eve
 }
 
 // look is how often awaitTakers looks at what peers subscribe to, of which
-// there is no notice.
+// there is no notification.
 const look = 50 * time.Millisecond
 
 // awaitTakers returns the peers that want topic. If we listen, it waits for

@@ -68,7 +68,7 @@ func (t *Tool) deployConfig() *cobra.Command {
 			}
 			if !c.Has(zeekapi.StageConfigurationRequest{}) {
 				// One request does both.
-				return r.deployWith(ctx, c, "Deploying", noNode, config.Nodes, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+				return r.deployWith(ctx, c, "Deploying", noNode, config.Nodes, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
 					return c.SetConfiguration(ctx, config)
 				})
 			}
@@ -278,7 +278,7 @@ func (r *run) showStaged(staged *answer) error {
 
 // showDeployment shows what became of a deployment. The note is for people if
 // all went well and no node had to start.
-func (r *run) showDeployment(d client.Deployment, note string) error {
+func (r *run) showDeployment(d client.DeployResult, note string) error {
 	for _, strange := range d.Strange {
 		r.warning("skipping unexpected response (success %t, error %q, node %q)", strange.Success, strange.Error, strange.Node)
 	}

@@ -169,13 +169,13 @@ func (r *run) sayFound(f connect.Found) {
 }
 
 // connect returns a client, which the caller must close. It also speaks the
-// additional dialects and gets their notices.
+// additional dialects and gets their events.
 func (r *run) connect(ctx context.Context, additional ...*zeekapi.Dialect) (*client.Client, error) {
 	var topics []string
 	for _, d := range additional {
 		topics = append(topics, d.Topics.Controller)
-		if d.Topics.Notices != "" {
-			topics = append(topics, d.Topics.Notices)
+		if d.Topics.Events != "" {
+			topics = append(topics, d.Topics.Events)
 		}
 	}
 	var c atomic.Pointer[client.Client]

@@ -8,5 +8,5 @@ var (
 
 // Views are what commands write as JSON.
 var Views = map[string]any{
-	"status": statusView{}, "diff": diffView{}, "history": deploymentView{}, "notices": noticeView{}, "rolling-restart": jobView{},
+	"status": statusView{}, "diff": diffView{}, "history": deploymentView{}, "events": eventView{}, "rolling-restart": jobView{},
 }

@@ -36,7 +36,7 @@ var examples = map[string][]string{
 	"drain":           {"drain instance-1"},
 	"history":         {"history --limit 10"},
 	"logs":            {"logs worker-1 --lines 100", "logs worker-1 --follow"},
-	"notices":         {"notices --limit 20"},
+	"events":          {"events --limit 20"},
 	"rollback":        {"rollback  # to the last one that differs", "rollback 7"},
 	"rolling-restart": {"rolling-restart --role worker --at-once 2", "rolling-restart --cancel"},
 	"status":          {"status", "status --strict-exit > /dev/null || echo something is wrong"},

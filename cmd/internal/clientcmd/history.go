@@ -95,24 +95,24 @@ func (r *run) pastConfiguration(ctx context.Context, number uint64) (zeekapi.Con
 	})
 }
 
-func (t *Tool) notices() *cobra.Command {
+func (t *Tool) events() *cobra.Command {
 	var limit, after uint64
-	cmd := t.command("notices", "Show what happened last in the cluster",
+	cmd := t.command("events", "Show what happened last in the cluster",
 		func(ctx context.Context, r *run, _ []string) error {
-			all, err := askOperation(ctx, r, "notices", func(ctx context.Context, c *client.Client) ([]zeekapi.Notice, error) {
-				return c.Notices(ctx, after, limit)
+			all, err := askOperation(ctx, r, "events", func(ctx context.Context, c *client.Client) ([]zeekapi.ClusterEvent, error) {
+				return c.Events(ctx, after, limit)
 			})
 			if err != nil {
 				return err
 			}
 			view := struct {
-				Notices []noticeView `json:"notices"`
-			}{list(all, newNoticeView)}
+				Events []eventView `json:"events"`
+			}{list(all, newEventView)}
 			return r.present(view, func() []terminal.Line {
 				if len(all) == 0 {
 					return []terminal.Line{terminal.Text("Nothing happened.")}
 				}
-				return list(all, noticeLine)
+				return list(all, eventLine)
 			})
 		})
 	cmd.Long = cmd.Short + `, the oldest first: agents that
@@ -120,20 +120,20 @@ came and went, nodes that changed their state, errors, deployments.
 
 "watch" shows them as they happen.
 
-The JSON has the key notices, a list with
-` + noticeHelp + "." + jsonHelp
-	cmd.Flags().Uint64VarP(&limit, "limit", "n", 50, "show at most `NUMBER` notices, 0 for all that the controller kept")
-	cmd.Flags().Uint64Var(&after, "after", 0, "show only those after the notice with that `NUMBER`")
+The JSON has the key events, a list with
+` + eventHelp + "." + jsonHelp
+	cmd.Flags().Uint64VarP(&limit, "limit", "n", 50, "show at most `NUMBER` events, 0 for all that the controller kept")
+	cmd.Flags().Uint64Var(&after, "after", 0, "show only those after the event with that `NUMBER`")
 	return cmd
 }
 
-// noticeLine shows a notice to people.
-func noticeLine(n zeekapi.Notice) terminal.Line {
+// eventLine shows a event to people.
+func eventLine(n zeekapi.ClusterEvent) terminal.Line {
 	text := cell(inOneLine(n.Text))
 	switch n.Kind {
-	case zeekapi.NoticeState:
+	case zeekapi.EventState:
 		text = stateCell(zeekapi.State(n.Text))
-	case zeekapi.NoticeError, zeekapi.NoticeLost:
+	case zeekapi.EventError, zeekapi.EventLost:
 		text.Style = terminal.Bad
 	}
 	line := terminal.Line{{Text: localTime(n.Time) + "  ", Style: terminal.Faint}, cell(fmt.Sprintf("%-9s  ", n.Kind))}

@@ -28,7 +28,7 @@ import (
 var asking = [][]string{
 	{"deploy"}, {"deploy", "--force"}, {"deploy", "--dry-run"}, {"deploy-config", "-"}, {"diff"}, {"drain", "x"},
 	{"get-config"}, {"get-config", "--number", "1"}, {"get-id-value", "x"}, {"get-instances"}, {"get-nodes"}, {"history"},
-	{"logs", "x"}, {"notices"}, {"restart"}, {"rollback", "1"}, {"rolling-restart"}, {"stage-config", "-"}, {"status"},
+	{"logs", "x"}, {"events"}, {"restart"}, {"rollback", "1"}, {"rolling-restart"}, {"stage-config", "-"}, {"status"},
 	{"test-timeout"}, {"test-timeout", "--with-state"}, {"undrain", "x"},
 }
 

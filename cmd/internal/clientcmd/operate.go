@@ -18,12 +18,12 @@ import (
 func (t *Tool) operations() []*cobra.Command {
 	return []*cobra.Command{
 		t.status(), t.watch(), t.diff(), t.history(), t.rollback(), t.rollingRestart(),
-		t.drain(true), t.drain(false), t.logs(), t.notices(),
+		t.drain(true), t.drain(false), t.logs(), t.events(),
 	}
 }
 
 // connectAll returns a client that also speaks the dialect of package
-// operations and hears notices. The caller must close it.
+// operations and hears events. The caller must close it.
 func (r *run) connectAll(ctx context.Context) (*client.Client, error) {
 	return r.connect(ctx, operations.Dialect(operations.DefaultTopics))
 }
@@ -85,7 +85,7 @@ func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*client.Cli
 	case o.force:
 		return r.operate(ctx, "deploying by force")
 	case r.progress != nil:
-		return r.connectAll(ctx) // for the notices, if there are any
+		return r.connectAll(ctx) // for the events, if there are any
 	}
 	return r.connect(ctx)
 }
@@ -105,7 +105,7 @@ func (r *run) deployStaged(ctx context.Context, c *client.Client, o deployOption
 	if o.force {
 		call = (*client.Client).ForceDeploy
 	}
-	return r.deployWith(ctx, c, "Deploying", noNode, nodes, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+	return r.deployWith(ctx, c, "Deploying", noNode, nodes, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
 		return call(c, ctx)
 	})
 }
@@ -119,7 +119,7 @@ func getConfiguration(deployed bool) func(context.Context, *client.Client) (zeek
 // deployWith makes a call that deploys, shows its progress and its outcome. The
 // note is for people if all went well and no node had to start.
 func (r *run) deployWith(ctx context.Context, c *client.Client, title, note string, nodes []zeekapi.Node,
-	call func(context.Context, *client.Client) (client.Deployment, error),
+	call func(context.Context, *client.Client) (client.DeployResult, error),
 ) error {
 	stop := r.follow(ctx, c, title, nodes)
 	d, err := askOn(ctx, r, c, call)
@@ -154,7 +154,7 @@ func (t *Tool) rollback() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			return r.deployWith(ctx, c, "Rolling back", noNode, nil, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+			return r.deployWith(ctx, c, "Rolling back", noNode, nil, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
 				return c.Rollback(ctx, number)
 			})
 		})
@@ -180,7 +180,7 @@ func (t *Tool) drain(drain bool) *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			return r.deployWith(ctx, c, title, fmt.Sprintf(note, args[0]), nil, func(ctx context.Context, c *client.Client) (client.Deployment, error) {
+			return r.deployWith(ctx, c, title, fmt.Sprintf(note, args[0]), nil, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
 				return c.Drain(ctx, args[0], drain)
 			})
 		})

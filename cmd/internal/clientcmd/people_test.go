@@ -47,11 +47,11 @@ func newFake(t *testing.T, answer func(zeekapi.Message) zeekapi.Message) *fake {
 	go func() {
 		defer close(f.done)
 		for {
-			notice, err := f.bus.Next(context.Background())
+			notification, err := f.bus.Next(context.Background())
 			if err != nil {
 				return
 			}
-			received, ok := notice.(broker.Received)
+			received, ok := notification.(broker.Received)
 			if !ok {
 				continue
 			}
@@ -172,8 +172,8 @@ func evilAnswer(t *testing.T) func(zeekapi.Message) zeekapi.Message {
 			return zeekapi.RollingRestartResponse{ReqID: id, Result: ok(job)}
 		case zeekapi.CancelJobRequest:
 			return zeekapi.CancelJobResponse{ReqID: id, Result: ok(job)}
-		case zeekapi.NoticesRequest:
-			return zeekapi.NoticesResponse{ReqID: id, Result: ok([]zeekapi.Notice{{Number: 1, Time: now, Kind: evil, Instance: evil, Node: evil, Text: evil}})}
+		case zeekapi.EventsRequest:
+			return zeekapi.EventsResponse{ReqID: id, Result: ok([]zeekapi.ClusterEvent{{Number: 1, Time: now, Kind: evil, Instance: evil, Node: evil, Text: evil}})}
 		case zeekapi.LogsRequest:
 			return zeekapi.LogsResponse{ReqID: id, Result: ok(evilOutputs)}
 		}
@@ -192,7 +192,7 @@ func TestTerminalIsSafe(t *testing.T) {
 		for _, command := range []string{
 			"get-instances", "get-nodes", "get-config", "get-config --as-json", "get-id-value x", "deploy", "restart",
 			"status", "diff", "history", "rollback", "rolling-restart", "rolling-restart --cancel",
-			"drain i", "undrain i", "logs n", "notices", "get-config --number 1", "deploy --force", "deploy --dry-run",
+			"drain i", "undrain i", "logs n", "events", "get-config --number 1", "deploy --force", "deploy --dry-run",
 		} {
 			args := strings.Fields(command)
 			if !people && !slices.ContainsFunc(new(clientcmd.Tool).Commands(), func(c *cobra.Command) bool { return c.Name() == args[0] }) ||
@@ -247,29 +247,29 @@ func (l *lines) take() string {
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		var kept []zeekapi.Notice
+		var kept []zeekapi.ClusterEvent
 		status := zeekapi.Status{Controller: zeekapi.Process{Name: "c", Version: "v"}}
 		answer := func(m zeekapi.Message) zeekapi.Message {
 			mu.Lock()
 			defer mu.Unlock()
 			id := zeekapi.ReqID{ID: m.RequestID()}
 			switch m.(type) {
-			case zeekapi.NoticesRequest:
-				return zeekapi.NoticesResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: marshal(t, kept)}}
+			case zeekapi.EventsRequest:
+				return zeekapi.EventsResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: marshal(t, kept)}}
 			case zeekapi.StatusRequest:
 				return zeekapi.StatusResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: marshal(t, status)}}
 			}
 			t.Errorf("unexpected %T", m)
 			return nil
 		}
-		notice := func(number uint64, text string) zeekapi.Notice {
+		event := func(number uint64, text string) zeekapi.ClusterEvent {
 			mu.Lock()
 			defer mu.Unlock()
-			n := zeekapi.Notice{Number: number, Time: time.Now(), Kind: zeekapi.NoticeLog, Text: text}
+			n := zeekapi.ClusterEvent{Number: number, Time: time.Now(), Kind: zeekapi.EventLog, Text: text}
 			kept = append(kept, n)
 			return n
 		}
-		notice(1, "before")
+		event(1, "before")
 		f := newFake(t, answer)
 		down := false
 		tool := &clientcmd.Tool{
@@ -303,9 +303,9 @@ func TestWatch(t *testing.T) {
 					t.Fatalf("%q: %v", line, err)
 				}
 				for key, value := range object {
-					var notice struct{ Text string }
-					if json.Unmarshal(value, &notice) == nil && notice.Text != "" {
-						key += " " + notice.Text
+					var event struct{ Text string }
+					if json.Unmarshal(value, &event) == nil && event.Text != "" {
+						key += " " + event.Text
 					}
 					if key == "connection" {
 						key += " " + string(value)
@@ -317,37 +317,37 @@ func TestWatch(t *testing.T) {
 				t.Errorf("%q, want %q", got, want)
 			}
 		}
-		step("notice before", "status")
+		step("event before", "status")
 		step() // nothing changes
 
 		mu.Lock()
 		status.Deployed = "config-1"
 		mu.Unlock()
-		f.publish(t, ours, ours.Topics.Notices, zeekapi.ClusterNotice{Notice: notice(2, "now")})
-		step("notice now", "status")
+		f.publish(t, ours, ours.Topics.Events, zeekapi.EventReport{Event: event(2, "now")})
+		step("event now", "status")
 
-		notice(3, "missed")
-		f.publish(t, ours, ours.Topics.Notices, zeekapi.ClusterNotice{Notice: notice(4, "after a gap")})
-		step("notice missed", "notice after a gap")
+		event(3, "missed")
+		f.publish(t, ours, ours.Topics.Events, zeekapi.EventReport{Event: event(4, "after a gap")})
+		step("event missed", "event after a gap")
 
 		mu.Lock()
 		down = true
 		mu.Unlock()
 		f.close()
 		step(`connection "lost"`)
-		notice(5, "meanwhile")
+		event(5, "meanwhile")
 		f = newFake(t, answer)
 		mu.Lock()
 		down = false
 		mu.Unlock()
-		step(`connection "restored"`, "notice meanwhile", "status")
+		step(`connection "restored"`, "event meanwhile", "status")
 
 		// A controller that lost its state counts from 1 again.
 		mu.Lock()
 		kept = nil
 		mu.Unlock()
-		f.publish(t, ours, ours.Topics.Notices, zeekapi.ClusterNotice{Notice: notice(1, "new")})
-		step("notice new")
+		f.publish(t, ours, ours.Topics.Events, zeekapi.EventReport{Event: event(1, "new")})
+		step("event new")
 
 		interrupt()
 		if code := clientcmd.ExitCode(<-ended); code != 0 {
@@ -365,8 +365,8 @@ func TestInterruptedJob(t *testing.T) {
 		f := newFake(t, func(m zeekapi.Message) zeekapi.Message {
 			id := zeekapi.ReqID{ID: m.RequestID()}
 			switch m.(type) {
-			case zeekapi.NoticesRequest:
-				return zeekapi.NoticesResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: broker.Vector()}}
+			case zeekapi.EventsRequest:
+				return zeekapi.EventsResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: broker.Vector()}}
 			case zeekapi.RollingRestartRequest:
 				return zeekapi.RollingRestartResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: marshal(t, job)}}
 			case zeekapi.StatusRequest:

@@ -17,16 +17,16 @@ const (
 	// pollPause is between two looks at the nodes.
 	pollPause = time.Second
 
-	// noticeBacklog is how many notices may wait to be shown. Further ones are
+	// eventBacklog is how many events may wait to be shown. Further ones are
 	// dropped: the next look at the nodes has what they say.
-	noticeBacklog = 256
+	eventBacklog = 256
 
 	// progressRows is how many nodes are shown at once.
 	progressRows = 12
 )
 
 // progress is how far nodes are. Zeek's controller must be asked for that; ours
-// also tells it by notices.
+// also tells it by events.
 type progress struct {
 	title string
 	began time.Time
@@ -51,10 +51,10 @@ func (r *run) follow(ctx context.Context, c *client.Client, title string, nodes 
 	}
 	p.sort()
 	ctx, cancel := context.WithCancel(ctx)
-	notices := make(chan zeekapi.Notice, noticeBacklog)
-	c.OnNotice(func(n zeekapi.Notice) {
+	events := make(chan zeekapi.ClusterEvent, eventBacklog)
+	c.OnEvent(func(n zeekapi.ClusterEvent) {
 		select {
-		case notices <- n:
+		case events <- n:
 		default:
 		}
 	})
@@ -69,7 +69,7 @@ func (r *run) follow(ctx context.Context, c *client.Client, title string, nodes 
 		for {
 			live.Update(p.lines(r.watcher, time.Now())...)
 			select {
-			case n := <-notices:
+			case n := <-events:
 				p.hear(n)
 			case all := <-looks:
 				p.see(all)
@@ -123,9 +123,9 @@ func (p *progress) set(name, instance string, s zeekapi.State) {
 	}
 }
 
-// hear takes a notice.
-func (p *progress) hear(n zeekapi.Notice) {
-	if n.Kind == zeekapi.NoticeState && n.Node != "" {
+// hear takes a event.
+func (p *progress) hear(n zeekapi.ClusterEvent) {
+	if n.Kind == zeekapi.EventState && n.Node != "" {
 		p.set(n.Node, n.Instance, zeekapi.State(n.Text))
 	}
 }

@@ -199,9 +199,9 @@ func (t *Tool) monitor() *cobra.Command {
 			defer bus.Close()
 			for {
 				next, cancel := context.WithTimeout(ctx, r.timeout)
-				notice, err := bus.Next(next)
+				notification, err := bus.Next(next)
 				cancel()
-				switch n := notice.(type) {
+				switch n := notification.(type) {
 				case broker.Received:
 					fmt.Fprintf(r.stdout, "received \"%s\"\n", eventText(n.Message.Value))
 				case broker.PeerLost:

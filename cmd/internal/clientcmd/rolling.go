@@ -90,8 +90,8 @@ func clusterRoles(names []string) ([]zeekapi.ClusterRole, error) {
 // followJob waits for the end of a job and shows how far it is.
 func (r *run) followJob(ctx context.Context, c *client.Client, job zeekapi.Job) (zeekapi.Job, error) {
 	wake := make(chan struct{}, 1)
-	c.OnNotice(func(n zeekapi.Notice) {
-		if n.Kind == zeekapi.NoticeJob {
+	c.OnEvent(func(n zeekapi.ClusterEvent) {
+		if n.Kind == zeekapi.EventJob {
 			select {
 			case wake <- struct{}{}:
 			default:

@@ -18,7 +18,7 @@ const (
 
 	jobHelp = "number, by, started, ended, error, and the lists of nodes done, now and next"
 
-	noticeHelp = `number, time, kind ("connected", "lost", "state", "error",
+	eventHelp = `number, time, kind ("connected", "lost", "state", "error",
 "log", "staged", "deploying", "deployed", "drained", "undrained", "job"),
 instance, node and text`
 
@@ -128,7 +128,7 @@ type diffView struct {
 	Missing   []string     `json:"missing"`
 }
 
-type noticeView struct {
+type eventView struct {
 	Number   uint64     `json:"number"`
 	Time     *time.Time `json:"time"`
 	Kind     string     `json:"kind"`
@@ -236,6 +236,6 @@ func newDiffView(d zeekapi.Diff) diffView {
 	return diffView{orNull(d.From), d.To, list(d.Instances, newChangeView), list(d.Nodes, newChangeView), names(d.Missing)}
 }
 
-func newNoticeView(n zeekapi.Notice) noticeView {
-	return noticeView{n.Number, orNullTime(n.Time), n.Kind, orNull(n.Instance), orNull(n.Node), n.Text}
+func newEventView(n zeekapi.ClusterEvent) eventView {
+	return eventView{n.Number, orNullTime(n.Time), n.Kind, orNull(n.Instance), orNull(n.Node), n.Text}
 }

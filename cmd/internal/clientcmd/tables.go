@@ -163,7 +163,7 @@ func successCell(success bool, text string) terminal.Span {
 // outputLines is how many of the last lines of a failed node people are shown.
 const outputLines = 20
 
-func (r *run) deploymentTable(d client.Deployment, out *answer, note string) []terminal.Line {
+func (r *run) deploymentTable(d client.DeployResult, out *answer, note string) []terminal.Line {
 	t := &terminal.Table{Header: []string{"INSTANCE", "NODE", "RESULT"}}
 	var tails []terminal.Line
 	nodes := slices.SortedFunc(slices.Values(d.Nodes), func(a, b client.DeployedNode) int {

@@ -17,7 +17,7 @@ func (t *tracer) Publish(ctx context.Context, topic string, v broker.Value) erro
 	return t.Bus.Publish(ctx, topic, v)
 }
 
-func (t *tracer) Next(ctx context.Context) (broker.Notice, error) {
+func (t *tracer) Next(ctx context.Context) (broker.Notification, error) {
 	n, err := t.Bus.Next(ctx)
 	switch n := n.(type) {
 	case broker.Received:

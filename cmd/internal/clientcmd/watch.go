@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// watchBegin is how many notices of before watch shows.
+	// watchBegin is how many events of before watch shows.
 	watchBegin = 10
 
-	// watchSettle is how long watch waits after a notice for others, before it
+	// watchSettle is how long watch waits after a event for others, before it
 	// asks for the status.
 	watchSettle = 200 * time.Millisecond
 
@@ -44,13 +44,13 @@ func (t *Tool) watch() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `.
 
-Notices of zeekwire's controller are shown as they come. The status is asked for
-after every notice, and every few seconds. If the connection is lost, it is made
+Events of zeekwire's controller are shown as they come. The status is asked for
+after every event, and every few seconds. If the connection is lost, it is made
 again. Interrupted, the command ends with exit code 0.
 
-To a pipe or with --json every line is an object with one key: "notice",
+To a pipe or with --json every line is an object with one key: "event",
 "status" (when it changed) or "connection" ("lost" or "restored"). What is in
-them is as for notices and status.`
+them is as for events and status.`
 	cmd.Flags().DurationVar(&every, "every", 5*time.Second, "ask for the status every `TIME`")
 	return cmd
 }
@@ -67,8 +67,8 @@ type watcher struct {
 	every time.Duration
 	live  *terminal.Live
 
-	last  zeekapi.Notice // that was shown
-	shown string         // the last status, as JSON
+	last  zeekapi.ClusterEvent // that was shown
+	shown string               // the last status, as JSON
 }
 
 // watch watches over connections that come and go. Only the first one must be
@@ -110,10 +110,10 @@ func (w *watcher) watch(ctx context.Context) error {
 
 // watchOn watches until the connection is lost.
 func (w *watcher) watchOn(ctx context.Context, c *client.Client) error {
-	notices := make(chan zeekapi.Notice, noticeBacklog)
-	c.OnNotice(func(n zeekapi.Notice) {
+	events := make(chan zeekapi.ClusterEvent, eventBacklog)
+	c.OnEvent(func(n zeekapi.ClusterEvent) {
 		select {
-		case notices <- n:
+		case events <- n:
 		default: // is fetched with the next one, which is not in sequence
 		}
 	})
@@ -130,9 +130,9 @@ func (w *watcher) watchOn(ctx context.Context, c *client.Client) error {
 	defer refresh.Stop()
 	for {
 		select {
-		case n := <-notices:
+		case n := <-events:
 			if n.Number > w.last.Number+1 {
-				err = w.fetch(ctx, c, noticeBacklog)
+				err = w.fetch(ctx, c, eventBacklog)
 			} else {
 				err = w.show(n)
 			}
@@ -152,10 +152,10 @@ func (w *watcher) watchOn(ctx context.Context, c *client.Client) error {
 	}
 }
 
-// fetch shows the last notices, except for those that were shown.
+// fetch shows the last events, except for those that were shown.
 func (w *watcher) fetch(ctx context.Context, c *client.Client, limit uint64) error {
-	all, err := askOn(ctx, w.run, c, func(ctx context.Context, c *client.Client) ([]zeekapi.Notice, error) {
-		return c.Notices(ctx, 0, limit)
+	all, err := askOn(ctx, w.run, c, func(ctx context.Context, c *client.Client) ([]zeekapi.ClusterEvent, error) {
+		return c.Events(ctx, 0, limit)
 	})
 	if errors.As(err, new(*client.RefusedError)) {
 		return nil // a controller that keeps them from us
@@ -166,14 +166,14 @@ func (w *watcher) fetch(ctx context.Context, c *client.Client, limit uint64) err
 	return err
 }
 
-// show shows a notice, unless that was done already. A controller that lost its
-// state counts notices from 1 again.
-func (w *watcher) show(n zeekapi.Notice) error {
+// show shows a event, unless that was done already. A controller that lost its
+// state counts events from 1 again.
+func (w *watcher) show(n zeekapi.ClusterEvent) error {
 	if n.Number <= w.last.Number && !n.Time.After(w.last.Time) {
 		return nil
 	}
 	w.last = n
-	return w.say("notice", newNoticeView(n), noticeLine(n))
+	return w.say("event", newEventView(n), eventLine(n))
 }
 
 func (w *watcher) showStatus(s zeekapi.Status, ours bool) error {
@@ -188,7 +188,7 @@ func (w *watcher) showStatus(s zeekapi.Status, ours bool) error {
 	switch lines := statusLines(w.screen, s, ours, time.Now()); {
 	case w.people && w.liveScreen().Moves:
 		return w.live.Update(slices.Insert(lines, 0, terminal.Line{})...)
-	case w.people && (first || changed && !ours): // there are no notices
+	case w.people && (first || changed && !ours): // there are no events
 		return w.live.Print(lines...)
 	case !w.people && changed:
 		return w.say("status", view, nil)

@@ -56,7 +56,7 @@ func TestOperationsOfZeekController(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		for _, args := range []string{
-			"history", "notices", "rollback", "diff", "deploy --dry-run", "deploy --force", "rolling-restart", "rolling-restart --cancel",
+			"history", "events", "rollback", "diff", "deploy --dry-run", "deploy --force", "rolling-restart", "rolling-restart --cancel",
 			"drain agent-one", "undrain agent-one", "logs worker", "get-config --number 1",
 		} {
 			stdout, stderr, code := run(t, nil, append(c.argv, strings.Fields(args)...)...)

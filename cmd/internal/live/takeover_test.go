@@ -7,7 +7,7 @@ import (
 )
 
 // A running cluster goes from Zeek's controller to ours and back, and no node
-// notices.
+// events.
 func TestTakeOver(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		const plain = "Broker::disable_ssl=T"

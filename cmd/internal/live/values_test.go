@@ -91,7 +91,7 @@ func TestWeUnpeer(t *testing.T) {
 						t.Fatal(err)
 					}
 					v.awaitLoss()
-					eventually(t, "Zeek's notice", func() error {
+					eventually(t, "Zeek's event", func() error {
 						if got := strings.Count(zoo.out.tail(20), "lost a peer"); got != int(n)+1 {
 							return fmt.Errorf("it lost %d peers", got)
 						}

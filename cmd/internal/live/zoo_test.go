@@ -261,7 +261,7 @@ func newVisitor(t *testing.T, config peering.Config) (*visitor, *peering.Endpoin
 	return &visitor{t, ctx, e}, e
 }
 
-func (v *visitor) next() broker.Notice {
+func (v *visitor) next() broker.Notification {
 	v.t.Helper()
 	n, err := v.Next(v.ctx)
 	if err != nil {
@@ -341,14 +341,14 @@ func (v *visitor) answer(isAnswer func(broker.Event) bool) (broker.Event, bool) 
 	ctx, cancel := context.WithTimeout(v.ctx, 2*time.Second)
 	defer cancel()
 	for {
-		notice, err := v.Next(ctx)
+		notification, err := v.Next(ctx)
 		if err != nil && v.ctx.Err() == nil && ctx.Err() != nil {
 			return broker.Event{}, false
 		}
 		if err != nil {
 			v.t.Fatal(err)
 		}
-		received, ok := notice.(broker.Received)
+		received, ok := notification.(broker.Received)
 		if !ok {
 			continue
 		}

@@ -178,8 +178,8 @@ func response(msg zeekapi.Message) (request string, results []zeekapi.Result) {
 		return "rolling_restart", one(m.Result)
 	case zeekapi.CancelJobResponse:
 		return "cancel_job", one(m.Result)
-	case zeekapi.NoticesResponse:
-		return "notices", one(m.Result)
+	case zeekapi.EventsResponse:
+		return "events", one(m.Result)
 	case zeekapi.LogsResponse:
 		return "logs", one(m.Result)
 	}

@@ -117,7 +117,7 @@ func TestEveryResponseHasAName(t *testing.T) {
 		zeekapi.DeployRequest{}, zeekapi.SetConfigurationRequest{}, zeekapi.GetNodesRequest{}, zeekapi.GetIDValueRequest{},
 		zeekapi.RestartRequest{}, zeekapi.TestTimeoutRequest{}, zeekapi.StatusRequest{}, zeekapi.DryRunRequest{},
 		zeekapi.ForceDeployRequest{}, zeekapi.HistoryRequest{}, zeekapi.GetPastRequest{}, zeekapi.RollbackRequest{},
-		zeekapi.DrainRequest{}, zeekapi.RollingRestartRequest{}, zeekapi.CancelJobRequest{}, zeekapi.NoticesRequest{},
+		zeekapi.DrainRequest{}, zeekapi.RollingRestartRequest{}, zeekapi.CancelJobRequest{}, zeekapi.EventsRequest{},
 		zeekapi.LogsRequest{},
 	} {
 		name, results := response(zeekapi.Refuse(msg, "no"))
@@ -126,8 +126,8 @@ func TestEveryResponseHasAName(t *testing.T) {
 		}
 		names[name] = true
 	}
-	if name, _ := response(zeekapi.ClusterNotice{}); name != "" {
-		t.Errorf("a notice is the response to %s", name)
+	if name, _ := response(zeekapi.EventReport{}); name != "" {
+		t.Errorf("a event is the response to %s", name)
 	}
 }
 

@@ -1,4 +1,4 @@
-package supervisor
+package supervised
 
 import (
 	"context"
@@ -135,11 +135,11 @@ func (s *serving) connect() {
 	s.bus = s.hub.Endpoint(control.Topic)
 	go func(bus *membus.Endpoint) {
 		for {
-			notice, err := bus.Next(context.Background())
+			notification, err := bus.Next(context.Background())
 			if err != nil {
 				return
 			}
-			if r, ok := notice.(broker.Received); ok {
+			if r, ok := notification.(broker.Received); ok {
 				if ev, err := broker.ParseEvent(r.Message.Value); err == nil {
 					s.publish(s.fake.answer(ev)...)
 				}

@@ -1,4 +1,4 @@
-// Package websocket reaches nodes that have no Broker to connect to the agent
+// Package nodelink reaches nodes that have no Broker to connect to the agent
 // with. Such a node listens for WebSockets on a loopback port that it was given
 // in its environment, and the launcher connects to it.
 //
@@ -10,7 +10,7 @@
 // Nodes that cannot listen for WebSockets connect to the agent by Broker. Where
 // there is none either, a node counts as running when it listens at its port,
 // and cannot be asked anything.
-package websocket
+package nodelink
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package websocket
+package nodelink
 
 import (
 	"context"
@@ -114,11 +114,11 @@ func (k *link) talk(client *websocket.Client) {
 		}
 	})
 	for {
-		notice, err := client.Next(k.ctx)
+		notification, err := client.Next(k.ctx)
 		if err != nil {
 			return
 		}
-		switch n := notice.(type) {
+		switch n := notification.(type) {
 		case broker.PeerLost:
 			return
 		case broker.Received:

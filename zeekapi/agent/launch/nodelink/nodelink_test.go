@@ -1,4 +1,4 @@
-package websocket
+package nodelink
 
 import (
 	"context"
@@ -61,11 +61,11 @@ func (n *fakeNode) stop() {
 
 func (n *fakeNode) listen() {
 	for {
-		notice, err := n.server.Next(context.Background())
+		notification, err := n.server.Next(context.Background())
 		if err != nil {
 			return
 		}
-		r, ok := notice.(broker.Received)
+		r, ok := notification.(broker.Received)
 		if !ok || r.Message.Topic != nodescript.RequestTopic(n.name) {
 			continue
 		}

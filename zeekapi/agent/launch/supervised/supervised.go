@@ -1,4 +1,4 @@
-// Package supervisor has nodes run by a Supervisor of Zeek 5.0 or later, a
+// Package supervised has nodes run by a Supervisor of Zeek 5.0 or later, a
 // "zeek -j" on the same machine that listens for requests
 // (SupervisorControl::enable_listen=T, and with Zeek 8.1 or later the script
 // policy/frameworks/cluster/backend/broker). What its nodes load besides their
@@ -12,7 +12,7 @@
 // What a node wrote before it died is known if the Supervisor loads
 // policy/frameworks/management/supervisor. The files with that are the
 // Supervisor's, and so is how large they get.
-package supervisor
+package supervised
 
 import (
 	"cmp"
@@ -205,22 +205,22 @@ func (l *Launcher) Close(context.Context) error {
 // closes the bus.
 func (l *Launcher) listen() {
 	for {
-		notice, err := l.config.Bus.Next(l.ctx)
+		notification, err := l.config.Bus.Next(l.ctx)
 		if err != nil {
 			if l.ctx.Err() == nil {
 				l.events.Close()
 			}
 			return
 		}
-		switch notice := notice.(type) {
+		switch notification := notification.(type) {
 		case broker.PeerAdded:
-			l.config.Log.Info().Stringer("address", notice.Peer.Addr).Msg("the Supervisor is there")
+			l.config.Log.Info().Stringer("address", notification.Peer.Addr).Msg("the Supervisor is there")
 			l.step(l.machine.connected)
 		case broker.PeerLost:
-			l.config.Log.Warn().AnErr("reason", notice.Err).Msg("lost the Supervisor, nodes stay as they are")
+			l.config.Log.Warn().AnErr("reason", notification.Err).Msg("lost the Supervisor, nodes stay as they are")
 			l.step(func(time.Time) []output { l.machine.disconnected(); return nil })
 		case broker.Received:
-			l.received(notice.Message)
+			l.received(notification.Message)
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// maxNotices is how many notices are kept.
-	maxNotices = 1000
+	// maxEvents is how many events are kept.
+	maxEvents = 1000
 
 	// maxText is how long, in bytes, a text may be that others write and we
 	// keep.
@@ -83,7 +83,7 @@ func (m *Machine) reported(peer broker.Peer, msg zeekapi.Message) {
 	}
 	if n := c.events.refused; n > 0 {
 		c.events.refused = 0
-		m.notice(zeekapi.NoticeLog, a.Name, "", fmt.Sprintf("%d messages of the agent were ignored, there were too many", n))
+		m.event(zeekapi.EventLog, a.Name, "", fmt.Sprintf("%d messages of the agent were ignored, there were too many", n))
 	}
 	log := m.log.With().Str("instance", a.Name).Logger()
 	switch msg := msg.(type) {
@@ -91,40 +91,40 @@ func (m *Machine) reported(peer broker.Peer, msg zeekapi.Message) {
 		text := clip(msg.Text)
 		c.lastError = text
 		log.Error().Str("node", clip(msg.Node)).Msg(text)
-		m.notice(zeekapi.NoticeError, a.Name, clip(msg.Node), text)
+		m.event(zeekapi.EventError, a.Name, clip(msg.Node), text)
 	case zeekapi.AgentLog:
 		text := clip(msg.Text)
 		log.Info().Str("node", clip(msg.Node)).Msg(text)
-		m.notice(zeekapi.NoticeLog, a.Name, clip(msg.Node), text)
+		m.event(zeekapi.EventLog, a.Name, clip(msg.Node), text)
 	case zeekapi.AgentChange:
 		log.Info().Str("node", clip(msg.Node.Name)).Str("from", string(msg.Old)).Str("to", string(msg.New)).Msg("node changed state")
-		m.notice(zeekapi.NoticeState, a.Name, clip(msg.Node.Name), string(msg.New))
+		m.event(zeekapi.EventState, a.Name, clip(msg.Node.Name), string(msg.New))
 	}
 }
 
-// notice keeps and publishes a notice.
-func (m *Machine) notice(kind, instance, node, text string) {
+// event keeps and publishes a event.
+func (m *Machine) event(kind, instance, node, text string) {
 	number := uint64(1)
-	if n := len(m.notices); n > 0 {
-		number = m.notices[n-1].Number + 1
+	if n := len(m.events); n > 0 {
+		number = m.events[n-1].Number + 1
 	}
-	n := zeekapi.Notice{Number: number, Time: m.now, Kind: kind, Instance: instance, Node: node, Text: text}
-	m.notices = append(m.notices, n)
-	if excess := len(m.notices) - maxNotices; excess > 0 {
-		m.notices = m.notices[excess:]
+	n := zeekapi.ClusterEvent{Number: number, Time: m.now, Kind: kind, Instance: instance, Node: node, Text: text}
+	m.events = append(m.events, n)
+	if excess := len(m.events) - maxEvents; excess > 0 {
+		m.events = m.events[excess:]
 	}
-	m.emit(Announce{Notice: n, Oldest: m.notices[0].Number})
+	m.emit(Announce{Event: n, Oldest: m.events[0].Number})
 }
 
-func (m *Machine) noticesRequest(req zeekapi.NoticesRequest) {
-	list := m.notices
+func (m *Machine) eventsRequest(req zeekapi.EventsRequest) {
+	list := m.events
 	for len(list) > 0 && list[0].Number <= req.After {
 		list = list[1:]
 	}
 	if n := uint64(len(list)); req.Limit > 0 && n > req.Limit {
 		list = list[n-req.Limit:]
 	}
-	m.answer(zeekapi.NoticesResponse{ReqID: req.ReqID, Result: successWith(req.ID, list)})
+	m.answer(zeekapi.EventsResponse{ReqID: req.ReqID, Result: successWith(req.ID, list)})
 }
 
 // successWith returns a successful result with data for a client.
