@@ -110,6 +110,58 @@ func NewDialect(name string, topics Topics, declarations ...Declaration) *Dialec
 // Args returns the arguments of the event.
 func (d Declaration) Args() []record.Field { return d.args }
 
+// Modules are the modules of a dialect's events, each with a final "::". A
+// dialect lacks the groups that are not in the map.
+type Modules map[API]string
+
+// NewRegistered returns the dialect of that name, with all registered requests
+// and one-way messages that have a form in it. It panics if one of them belongs to
+// a group without a module. Messages that travel with other
+// arguments than their own fields need a Conversion.
+func NewRegistered(name string, topics Topics, modules Modules, converted ...Conversion) *Dialect {
+	c := make(conversions, len(converted))
+	for _, conv := range converted {
+		c[conv.message] = conv
+	}
+	var all []Declaration
+	add := func(api API, forms []Form, declare declareFunc) {
+		if f, ok := formIn(forms, name); ok {
+			if modules[api] == "" {
+				panic("zeekapi: dialect " + name + " has " + f.Event + ", but no module for its API")
+			}
+			all = append(all, declare(f, modules[api], c)...)
+		}
+	}
+	for _, r := range registry.requests {
+		add(r.API, r.Forms, r.declare)
+	}
+	for _, e := range registry.oneWay {
+		add(e.api, e.forms, e.declare)
+	}
+	return NewDialect(name, topics, all...)
+}
+
+// Conversion tells how a message travels in a dialect whose records differ from
+// those of the model.
+type Conversion Declaration
+
+// Convert returns the Conversion of the message M to the arguments W and back.
+func Convert[M Message, W any](to func(M) (W, error), from func(W) (M, error)) Conversion {
+	return Conversion(DeclareAs("", 0, "", to, from))
+}
+
+type conversions map[reflect.Type]Conversion
+
+// declaration returns d, converted if there is a conversion for its message.
+func (c conversions) declaration(d Declaration) Declaration {
+	conv, ok := c[d.message]
+	if !ok {
+		return d
+	}
+	conv.Event, conv.API, conv.Since = d.Event, d.API, d.Since
+	return Declaration(conv)
+}
+
 // Declarations returns all declarations in their order.
 func (d *Dialect) Declarations() []Declaration { return d.declarations }
 

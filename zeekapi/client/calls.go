@@ -30,9 +30,7 @@ func (e *RefusedError) Error() string {
 // GetInstances returns the instances whose agents the controller knows, sorted
 // by name.
 func (c *Client) GetInstances(ctx context.Context) ([]zeekapi.Instance, error) {
-	resp, err := call[zeekapi.GetInstancesResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.GetInstancesRequest{ReqID: id}
-	})
+	resp, err := Do(ctx, c, zeekapi.GetInstancesCall, zeekapi.GetInstancesRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -44,39 +42,39 @@ func (c *Client) GetInstances(ctx context.Context) ([]zeekapi.Instance, error) {
 // Stage uploads a configuration for a later Deploy and returns the ID under
 // which the controller has it. A *RefusedError says what is wrong with it.
 func (c *Client) Stage(ctx context.Context, config zeekapi.Configuration) (id string, err error) {
-	resp, err := call[zeekapi.StageConfigurationResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.StageConfigurationRequest{ReqID: id, Config: config}
-	})
+	resp, err := Do(ctx, c, zeekapi.StageConfigurationCall, zeekapi.StageConfigurationRequest{Config: config})
 	if err != nil {
 		return "", err
 	}
-	var refused RefusedError
 	for _, r := range resp.Results {
-		switch {
-		case !r.Success:
-			refused.Texts = append(refused.Texts, r.Error)
-		case !r.Data.IsNone():
+		if r.Success && !r.Data.IsNone() {
 			if err := record.Unmarshal(r.Data, &id); err != nil {
 				return "", fmt.Errorf("client: ID of the staged configuration: %w", err)
 			}
 		}
 	}
-	if len(refused.Texts) > 0 {
-		return id, &refused
-	}
-	return id, nil
+	return id, refusal(resp.Results)
 }
 
 // GetConfiguration returns the configuration as deployed, with the addresses
 // and ports that the controller filled in, or else as staged.
 func (c *Client) GetConfiguration(ctx context.Context, deployed bool) (zeekapi.Configuration, error) {
-	resp, err := call[zeekapi.GetConfigurationResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.GetConfigurationRequest{ReqID: id, Deployed: deployed}
-	})
-	if err != nil {
-		return zeekapi.Configuration{}, err
+	return data[zeekapi.Configuration](ctx, c, zeekapi.GetConfigurationCall, zeekapi.GetConfigurationRequest{Deployed: deployed})
+}
+
+// refusal returns a *RefusedError with the errors of the failures among results,
+// and nil if there are none.
+func refusal(results []zeekapi.Result) error {
+	var refused RefusedError
+	for _, r := range results {
+		if !r.Success {
+			refused.Texts = append(refused.Texts, r.Error)
+		}
 	}
-	return single[zeekapi.Configuration](resp.Result)
+	if len(refused.Texts) == 0 {
+		return nil
+	}
+	return &refused
 }
 
 // ErrNoData is wrapped by errors about results that say success and hold
@@ -125,25 +123,13 @@ type DeployedNode struct {
 
 // Deploy makes the staged configuration true.
 func (c *Client) Deploy(ctx context.Context) (DeployResult, error) {
-	resp, err := call[zeekapi.DeployResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.DeployRequest{ReqID: id}
-	})
-	if err != nil {
-		return DeployResult{}, err
-	}
-	return newDeployResult(resp.Results)
+	return deploy(ctx, c, zeekapi.DeployCall, zeekapi.DeployRequest{})
 }
 
 // SetConfiguration deploys a configuration without staging it, which only
 // controllers of the ClusterController dialect can do.
 func (c *Client) SetConfiguration(ctx context.Context, config zeekapi.Configuration) (DeployResult, error) {
-	resp, err := call[zeekapi.SetConfigurationResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.SetConfigurationRequest{ReqID: id, Config: config}
-	})
-	if err != nil {
-		return DeployResult{}, err
-	}
-	return newDeployResult(resp.Results)
+	return deploy(ctx, c, zeekapi.SetConfigurationCall, zeekapi.SetConfigurationRequest{Config: config})
 }
 
 // newDeployResult tells the kinds of results apart as zeek-client does.
@@ -185,9 +171,7 @@ type InstanceNodes struct {
 
 // GetNodes returns the processes of all instances, sorted by name.
 func (c *Client) GetNodes(ctx context.Context) ([]InstanceNodes, error) {
-	resp, err := call[zeekapi.GetNodesResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.GetNodesRequest{ReqID: id}
-	})
+	resp, err := Do(ctx, c, zeekapi.GetNodesCall, zeekapi.GetNodesRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -211,9 +195,7 @@ type NodeValue struct {
 // GetIDValue returns the value of a global identifier on the given nodes, or
 // on all if none is given.
 func (c *Client) GetIDValue(ctx context.Context, identifier string, nodes ...string) ([]NodeValue, error) {
-	resp, err := call[zeekapi.GetIDValueResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.GetIDValueRequest{ReqID: id, Identifier: identifier, Nodes: nodes}
-	})
+	resp, err := Do(ctx, c, zeekapi.GetIDValueCall, zeekapi.GetIDValueRequest{Identifier: identifier, Nodes: nodes})
 	if err != nil {
 		return nil, err
 	}
@@ -233,9 +215,7 @@ func (c *Client) GetIDValue(ctx context.Context, identifier string, nodes ...str
 // Restart restarts the given nodes, or all if none is given. There is one
 // result per node, and results without a node for failures of other kinds.
 func (c *Client) Restart(ctx context.Context, nodes ...string) ([]zeekapi.Result, error) {
-	resp, err := call[zeekapi.RestartResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.RestartRequest{ReqID: id, Nodes: nodes}
-	})
+	resp, err := Do(ctx, c, zeekapi.RestartCall, zeekapi.RestartRequest{Nodes: nodes})
 	if err != nil {
 		return nil, err
 	}
@@ -245,9 +225,7 @@ func (c *Client) Restart(ctx context.Context, nodes ...string) ([]zeekapi.Result
 // TestTimeout makes the controller let a request time out. With state it then
 // says so in the result, without it never answers.
 func (c *Client) TestTimeout(ctx context.Context, withState bool) (zeekapi.Result, error) {
-	resp, err := call[zeekapi.TestTimeoutResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.TestTimeoutRequest{ReqID: id, WithState: withState}
-	})
+	resp, err := Do(ctx, c, zeekapi.TestTimeoutCall, zeekapi.TestTimeoutRequest{WithState: withState})
 	return resp.Result, err
 }
 

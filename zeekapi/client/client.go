@@ -104,25 +104,63 @@ func (c *Client) dialectOf(m zeekapi.Message) (*zeekapi.Dialect, error) {
 	return nil, fmt.Errorf("client: %T: %w", m, zeekapi.ErrUnknown)
 }
 
-// call publishes a request and waits for its response, of type R.
-func call[R zeekapi.Message](ctx context.Context, c *Client, newRequest func(zeekapi.ReqID) zeekapi.Message) (R, error) {
-	var none R
+// Do makes a request and returns the response, whose results may be failures. It
+// returns an error if there is no dialect for the request, and a
+// *request.NoResponseError if there is no response. The methods of Client do
+// the same and interpret the results.
+func Do[Q, A zeekapi.Message](ctx context.Context, c *Client, call zeekapi.Call[Q, A], q Q) (A, error) {
+	var none A
 	id := c.exchange.NewID()
-	asked := newRequest(zeekapi.ReqID{ID: id})
-	dialect, err := c.dialectOf(asked)
+	q = call.WithID(q, id)
+	dialect, err := c.dialectOf(q)
 	if err != nil {
 		return none, err
 	}
-	ev, err := dialect.Encode(asked)
+	ev, err := dialect.Encode(q)
 	if err != nil {
 		return none, fmt.Errorf("client: %w", err)
 	}
 	message, err := c.exchange.Do(ctx, id, dialect.Topics.Controller, ev, func(m zeekapi.Message) bool {
-		_, ok := m.(R)
+		_, ok := m.(A)
 		return ok
 	})
 	if err != nil {
 		return none, &request.NoResponseError{Event: ev.Name, Err: err}
 	}
-	return message.(R), nil
+	return message.(A), nil
+}
+
+// results makes a request and returns the results of the response.
+func results[Q, A zeekapi.Message](ctx context.Context, c *Client, call zeekapi.Call[Q, A], q Q) ([]zeekapi.Result, error) {
+	response, err := Do(ctx, c, call, q)
+	if err != nil {
+		return nil, err
+	}
+	_, results := zeekapi.ResponseOf(response)
+	return results, nil
+}
+
+// data makes a request and returns the data of the only result.
+func data[T any, Q, A zeekapi.Message](ctx context.Context, c *Client, call zeekapi.Call[Q, A], q Q) (T, error) {
+	var none T
+	all, err := results(ctx, c, call, q)
+	if err != nil {
+		return none, err
+	}
+	if err := refusal(all); err != nil {
+		return none, err
+	}
+	if len(all) != 1 {
+		return none, fmt.Errorf("client: %s: want one result, got %d", call.Name, len(all))
+	}
+	return single[T](all[0])
+}
+
+// deploy makes a request whose results tell how a deployment went.
+func deploy[Q, A zeekapi.Message](ctx context.Context, c *Client, call zeekapi.Call[Q, A], q Q) (DeployResult, error) {
+	all, err := results(ctx, c, call, q)
+	if err != nil {
+		return DeployResult{}, err
+	}
+	return newDeployResult(all)
 }

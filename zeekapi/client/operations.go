@@ -65,132 +65,60 @@ func supported(err error) error {
 
 // Status returns the cluster in one view.
 func (c *Client) Status(ctx context.Context) (zeekapi.Status, error) {
-	resp, err := call[zeekapi.StatusResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.StatusRequest{ReqID: id}
-	})
-	if err != nil {
-		return zeekapi.Status{}, err
-	}
-	return single[zeekapi.Status](resp.Result)
+	return data[zeekapi.Status](ctx, c, zeekapi.StatusCall, zeekapi.StatusRequest{})
 }
 
 // DryRun returns what deploying a configuration would change. A *RefusedError
 // says what is wrong with it.
 func (c *Client) DryRun(ctx context.Context, config zeekapi.Configuration) (zeekapi.Diff, error) {
-	resp, err := call[zeekapi.DryRunResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.DryRunRequest{ReqID: id, Config: config}
-	})
-	if err != nil {
-		return zeekapi.Diff{}, err
-	}
-	var refused RefusedError
-	for _, r := range resp.Results {
-		if !r.Success {
-			refused.Texts = append(refused.Texts, r.Error)
-		}
-	}
-	switch {
-	case len(refused.Texts) > 0:
-		return zeekapi.Diff{}, &refused
-	case len(resp.Results) != 1:
-		return zeekapi.Diff{}, fmt.Errorf("client: dry run: want one result, got %d", len(resp.Results))
-	}
-	return single[zeekapi.Diff](resp.Results[0])
+	return data[zeekapi.Diff](ctx, c, zeekapi.DryRunCall, zeekapi.DryRunRequest{Config: config})
 }
 
 // ForceDeploy is Deploy that starts all nodes anew, also those that run what
 // they should.
 func (c *Client) ForceDeploy(ctx context.Context) (DeployResult, error) {
-	resp, err := call[zeekapi.ForceDeployResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.ForceDeployRequest{ReqID: id}
-	})
-	if err != nil {
-		return DeployResult{}, err
-	}
-	return newDeployResult(resp.Results)
+	return deploy(ctx, c, zeekapi.ForceDeployCall, zeekapi.ForceDeployRequest{})
 }
 
 // History returns the last deployments, the newest first: at most limit, or as
 // many as the controller keeps if that is 0.
 func (c *Client) History(ctx context.Context, limit uint64) ([]zeekapi.Deployment, error) {
-	resp, err := call[zeekapi.HistoryResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.HistoryRequest{ReqID: id, Limit: limit}
-	})
-	if err != nil {
-		return nil, err
-	}
-	return single[[]zeekapi.Deployment](resp.Result)
+	return data[[]zeekapi.Deployment](ctx, c, zeekapi.HistoryCall, zeekapi.HistoryRequest{Limit: limit})
 }
 
 // PastConfiguration returns the configuration of a deployment.
 func (c *Client) PastConfiguration(ctx context.Context, number uint64) (zeekapi.Configuration, error) {
-	resp, err := call[zeekapi.GetPastResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.GetPastRequest{ReqID: id, Number: number}
-	})
-	if err != nil {
-		return zeekapi.Configuration{}, err
-	}
-	return single[zeekapi.Configuration](resp.Result)
+	return data[zeekapi.Configuration](ctx, c, zeekapi.GetPastCall, zeekapi.GetPastRequest{Number: number})
 }
 
 // Rollback deploys the configuration of an earlier deployment; 0 stands for the
 // last one that differs from what should run now.
 func (c *Client) Rollback(ctx context.Context, number uint64) (DeployResult, error) {
-	resp, err := call[zeekapi.RollbackResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.RollbackRequest{ReqID: id, Number: number}
-	})
-	if err != nil {
-		return DeployResult{}, err
-	}
-	return newDeployResult(resp.Results)
+	return deploy(ctx, c, zeekapi.RollbackCall, zeekapi.RollbackRequest{Number: number})
 }
 
 // Drain has an instance run nothing and waits until its nodes are gone, or with
 // drain false has it run what it should again.
 func (c *Client) Drain(ctx context.Context, instance string, drain bool) (DeployResult, error) {
-	resp, err := call[zeekapi.DrainResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.DrainRequest{ReqID: id, Instance: instance, Drain: drain}
-	})
-	if err != nil {
-		return DeployResult{}, err
-	}
-	return newDeployResult(resp.Results)
+	return deploy(ctx, c, zeekapi.DrainCall, zeekapi.DrainRequest{Instance: instance, Drain: drain})
 }
 
 // RollingRestart begins to restart nodes, all if none is named, those of some
 // roles if there are any, so many at once. It returns when the controller has
 // begun.
 func (c *Client) RollingRestart(ctx context.Context, nodes []string, roles []zeekapi.ClusterRole, atOnce uint64) (zeekapi.Job, error) {
-	resp, err := call[zeekapi.RollingRestartResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.RollingRestartRequest{ReqID: id, Nodes: nodes, Roles: roles, AtOnce: atOnce}
-	})
-	if err != nil {
-		return zeekapi.Job{}, err
-	}
-	return single[zeekapi.Job](resp.Result)
+	return data[zeekapi.Job](ctx, c, zeekapi.RollingRestartCall, zeekapi.RollingRestartRequest{Nodes: nodes, Roles: roles, AtOnce: atOnce})
 }
 
 // CancelJob ends the job under way after the nodes that it is at.
 func (c *Client) CancelJob(ctx context.Context) (zeekapi.Job, error) {
-	resp, err := call[zeekapi.CancelJobResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.CancelJobRequest{ReqID: id}
-	})
-	if err != nil {
-		return zeekapi.Job{}, err
-	}
-	return single[zeekapi.Job](resp.Result)
+	return data[zeekapi.Job](ctx, c, zeekapi.CancelJobCall, zeekapi.CancelJobRequest{})
 }
 
 // Events returns events that the controller kept, the oldest first: those
 // after a number, and of these at most the last limit, or all if that is 0.
 func (c *Client) Events(ctx context.Context, after, limit uint64) ([]zeekapi.ClusterEvent, error) {
-	resp, err := call[zeekapi.EventsResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.EventsRequest{ReqID: id, After: after, Limit: limit}
-	})
-	if err != nil {
-		return nil, err
-	}
-	return single[[]zeekapi.ClusterEvent](resp.Result)
+	return data[[]zeekapi.ClusterEvent](ctx, c, zeekapi.EventsCall, zeekapi.EventsRequest{After: after, Limit: limit})
 }
 
 // Logs is what a node wrote.
@@ -206,9 +134,7 @@ type Logs struct {
 // standard output and as many of its standard error. 0 is as the agent likes.
 // There may be some of a node that does not run.
 func (c *Client) Logs(ctx context.Context, node string, bytes uint64) (Logs, error) {
-	resp, err := call[zeekapi.LogsResponse](ctx, c, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.LogsRequest{ReqID: id, Node: node, Bytes: bytes}
-	})
+	resp, err := Do(ctx, c, zeekapi.LogsCall, zeekapi.LogsRequest{Node: node, Bytes: bytes})
 	if err != nil {
 		return Logs{}, err
 	}

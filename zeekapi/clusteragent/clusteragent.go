@@ -26,37 +26,32 @@ var DefaultTopics = zeekapi.Topics{
 	AgentPrefix: "zeek/cluster-control/agent",
 }
 
-const (
-	controllerModule = "ClusterController::API::"
-	agentModule      = "ClusterAgent::API::"
-
-	// The commit's own version number; its scripts went out in no release.
-	since = "5.0.0-dev"
-)
+var modules = zeekapi.Modules{
+	zeekapi.ControllerAPI: "ClusterController::API::",
+	zeekapi.AgentAPI:      "ClusterAgent::API::",
+}
 
 // Dialect returns the dialect on the given topics.
 func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
-	d := zeekapi.NewDialect("ClusterAgent", topics,
-		zeekapi.Declare[zeekapi.GetInstancesRequest](controllerModule+"get_instances_request", zeekapi.ControllerAPI, since),
-		controller("get_instances_response",
+	d := zeekapi.NewRegistered(zeekapi.ClusterAgent, topics, modules,
+		zeekapi.Convert(
 			func(m zeekapi.GetInstancesResponse) (response, error) { return newResponse(m.ReqID, m.Result) },
 			func(w response) (zeekapi.GetInstancesResponse, error) {
 				return zeekapi.GetInstancesResponse{ReqID: w.ReqID, Result: w.Result.neutral()}, nil
 			}),
-		controller("set_configuration_request",
+		zeekapi.Convert(
 			func(m zeekapi.SetConfigurationRequest) (configRequest, error) {
 				return configRequest{m.ReqID, newConfiguration(m.Config)}, nil
 			},
 			func(w configRequest) (zeekapi.SetConfigurationRequest, error) {
 				return zeekapi.SetConfigurationRequest{ReqID: w.ReqID, Config: w.Config.neutral()}, nil
 			}),
-		controller("set_configuration_response",
+		zeekapi.Convert(
 			func(m zeekapi.SetConfigurationResponse) (responses, error) { return newResponses(m.ReqID, m.Results) },
 			func(w responses) (zeekapi.SetConfigurationResponse, error) {
 				return zeekapi.SetConfigurationResponse{ReqID: w.ReqID, Results: w.neutral()}, nil
 			}),
-		zeekapi.Declare[zeekapi.GetNodesRequest](controllerModule+"get_nodes_request", zeekapi.ControllerAPI, since),
-		controller("get_nodes_response",
+		zeekapi.Convert(
 			func(m zeekapi.GetNodesResponse) (responses, error) {
 				w, err := newResponses(m.ReqID, m.Results)
 				for i := range w.Results {
@@ -74,42 +69,38 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 				}
 				return zeekapi.GetNodesResponse{ReqID: w.ReqID, Results: w.neutral()}, nil
 			}),
-		zeekapi.Declare[zeekapi.TestTimeoutRequest](controllerModule+"test_timeout_request", zeekapi.ControllerAPI, since),
-		controller("test_timeout_response",
+		zeekapi.Convert(
 			func(m zeekapi.TestTimeoutResponse) (response, error) { return newResponse(m.ReqID, m.Result) },
 			func(w response) (zeekapi.TestTimeoutResponse, error) {
 				return zeekapi.TestTimeoutResponse{ReqID: w.ReqID, Result: w.Result.neutral()}, nil
 			}),
 
 		// An agent knows nothing of force and answers with a single result.
-		agent("set_configuration_request",
+		zeekapi.Convert(
 			func(m zeekapi.AgentDeployRequest) (configRequest, error) {
 				return configRequest{m.ReqID, newConfiguration(m.Config)}, nil
 			},
 			func(w configRequest) (zeekapi.AgentDeployRequest, error) {
 				return zeekapi.AgentDeployRequest{ReqID: w.ReqID, Config: w.Config.neutral()}, nil
 			}),
-		agent("set_configuration_response",
+		zeekapi.Convert(
 			func(m zeekapi.AgentDeployResponse) (response, error) {
 				return newResponse(m.ReqID, summary(m.ID, m.Results))
 			},
 			func(w response) (zeekapi.AgentDeployResponse, error) {
 				return zeekapi.AgentDeployResponse{ReqID: w.ReqID, Results: []zeekapi.Result{w.Result.neutral()}}, nil
 			}),
-		zeekapi.Declare[zeekapi.AgentWelcomeRequest](agentModule+"agent_welcome_request", zeekapi.AgentAPI, since),
-		agent("agent_welcome_response",
+		zeekapi.Convert(
 			func(m zeekapi.AgentWelcomeResponse) (response, error) { return newResponse(m.ReqID, m.Result) },
 			func(w response) (zeekapi.AgentWelcomeResponse, error) {
 				return zeekapi.AgentWelcomeResponse{ReqID: w.ReqID, Result: w.Result.neutral()}, nil
 			}),
-		zeekapi.Declare[zeekapi.AgentStandbyRequest](agentModule+"agent_standby_request", zeekapi.AgentAPI, since),
-		agent("agent_standby_response",
+		zeekapi.Convert(
 			func(m zeekapi.AgentStandbyResponse) (response, error) { return newResponse(m.ReqID, m.Result) },
 			func(w response) (zeekapi.AgentStandbyResponse, error) {
 				return zeekapi.AgentStandbyResponse{ReqID: w.ReqID, Result: w.Result.neutral()}, nil
 			}),
-		zeekapi.Declare[zeekapi.AgentGetNodesRequest](agentModule+"get_nodes_request", zeekapi.AgentAPI, since),
-		agent("get_nodes_response",
+		zeekapi.Convert(
 			func(m zeekapi.AgentGetNodesResponse) (response, error) {
 				w, err := newResponse(m.ReqID, m.Result)
 				if err == nil {
@@ -123,7 +114,7 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 				}
 				return zeekapi.AgentGetNodesResponse{ReqID: w.ReqID, Result: w.Result.neutral()}, nil
 			}),
-		agent("notify_agent_hello",
+		zeekapi.Convert(
 			func(m zeekapi.AgentHello) (hello, error) {
 				host := m.Host
 				if !host.IsValid() {
@@ -134,29 +125,19 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 			func(w hello) (zeekapi.AgentHello, error) {
 				return zeekapi.AgentHello{Instance: w.Instance, Host: w.Host, APIVersion: w.APIVersion}, nil
 			}),
-		agent("notify_change",
+		zeekapi.Convert(
 			func(m zeekapi.AgentChange) (change, error) {
 				return change{m.Instance, newNode(m.Node), m.Old, m.New}, nil
 			},
 			func(w change) (zeekapi.AgentChange, error) {
 				return zeekapi.AgentChange{Instance: w.Instance, Node: w.Node.neutral(), Old: w.Old, New: w.New}, nil
 			}),
-		zeekapi.Declare[zeekapi.AgentError](agentModule+"notify_error", zeekapi.AgentAPI, since),
-		zeekapi.Declare[zeekapi.AgentLog](agentModule+"notify_log", zeekapi.AgentAPI, since),
 	)
 	d.Records = map[string]record.Type{
 		"ClusterController::Types::Instance":   record.TypeOf[zeekapi.Instance](),
 		"ClusterController::Types::NodeStatus": record.TypeOf[nodeStatus](),
 	}
 	return d
-}
-
-func controller[M zeekapi.Message, W any](event string, to func(M) (W, error), from func(W) (M, error)) zeekapi.Declaration {
-	return zeekapi.DeclareAs(controllerModule+event, zeekapi.ControllerAPI, since, to, from)
-}
-
-func agent[M zeekapi.Message, W any](event string, to func(M) (W, error), from func(W) (M, error)) zeekapi.Declaration {
-	return zeekapi.DeclareAs(agentModule+event, zeekapi.AgentAPI, since, to, from)
 }
 
 // summary makes one result of many: a failed one if there is any, which says

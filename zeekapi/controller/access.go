@@ -114,11 +114,11 @@ func (g *guard) agent(p broker.Peer, instance string) (why error, news bool) {
 // client returns why a peer may not send a message to the controller. What is
 // no request has no effect, so anybody may.
 func (g *guard) client(p broker.Peer, m zeekapi.Message) error {
-	effect, ok := zeekapi.EffectOf(m)
-	if !ok {
+	request := zeekapi.ClientRequest(m)
+	if request == nil {
 		return nil
 	}
-	return g.access.client(p, effect)
+	return g.access.client(p, request.Effect)
 }
 
 func (g *guard) lost(p broker.Peer) {

@@ -188,12 +188,12 @@ func TestAccessClients(t *testing.T) {
 					t.Fatal(err)
 				}
 				known[ev.Name] = true
-				if effect, ok := zeekapi.EffectOf(msg); ok && client.may == access.ReadOnly && effect == zeekapi.Reads {
+				if request := zeekapi.ClientRequest(msg); request != nil && client.may == access.ReadOnly && request.Effect == zeekapi.Reads {
 					continue
 				}
 				p.publish(d.Topics.Controller, ev.Value())
 				got, _ := p.hear()
-				if diff := cmp.Diff(zeekapi.Refuse(msg, client.want), got, cmp.Comparer(broker.Equal)); diff != "" {
+				if diff := cmp.Diff(zeekapi.RequestOf(msg).Refuse(msg.RequestID(), client.want), got, cmp.Comparer(broker.Equal)); diff != "" {
 					t.Errorf("%s asks %d, %s: (-want +got)\n%s", client.name, i, ev.Name, diff)
 				}
 			}

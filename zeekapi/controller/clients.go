@@ -26,8 +26,8 @@ func (m *Machine) fromClient(by broker.Peer, msg zeekapi.Message) {
 		m.complain(by).Str("request", msg.RequestID()).Str("by", who(by)).Msg("ignoring a request with the ID of one under way")
 		return
 	}
-	if refusal := zeekapi.Refuse(msg, errEnding); m.ending && refusal != nil {
-		m.answer(refusal)
+	if request := zeekapi.ClientRequest(msg); m.ending && request != nil {
+		m.answer(request.Refuse(msg.RequestID(), errEnding))
 		return
 	}
 	switch msg := msg.(type) {

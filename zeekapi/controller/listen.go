@@ -96,7 +96,7 @@ func (r *runner) interpretMessage(n broker.Received, g *guard) heard {
 		}
 		if why := g.client(n.Peer, msg); why != nil {
 			log.WithLevel(g.level(n.Peer)).Err(why).Str("event", ev.Name).Str("client", clientName(n.Peer)).Msg("refusing a request")
-			return heard{refusal: zeekapi.Refuse(msg, why.Error()), peer: n.Peer.ID, dialect: d}
+			return heard{refusal: zeekapi.RequestOf(msg).Refuse(msg.RequestID(), why.Error()), peer: n.Peer.ID, dialect: d}
 		}
 		return heard{input: FromClient{n.Peer, msg}}
 	}

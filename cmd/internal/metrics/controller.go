@@ -113,19 +113,19 @@ func (c *Controller) answered(msg zeekapi.Message) {
 	if !ok {
 		return
 	}
-	request, results := response(msg)
-	if request == "" {
+	request, results := zeekapi.ResponseOf(msg)
+	if request == nil {
 		return
 	}
 	delete(c.begun, msg.RequestID())
-	c.seconds.WithLabelValues(request).Observe(c.now().Sub(began).Seconds())
+	c.seconds.WithLabelValues(request.Name).Observe(c.now().Sub(began).Seconds())
 	result := "ok"
 	for _, r := range results {
 		if !r.Success {
 			result = "error"
 		}
 	}
-	c.requests.WithLabelValues(request, result).Inc()
+	c.requests.WithLabelValues(request.Name, result).Inc()
 }
 
 // forget drops requests that will not be answered.
@@ -135,53 +135,4 @@ func (c *Controller) forget() {
 			delete(c.begun, id)
 		}
 	}
-}
-
-// response returns what was asked for, "" if the message is no response, and
-// the results.
-func response(msg zeekapi.Message) (request string, results []zeekapi.Result) {
-	one := func(r zeekapi.Result) []zeekapi.Result { return []zeekapi.Result{r} }
-	switch m := msg.(type) {
-	case zeekapi.GetInstancesResponse:
-		return "get_instances", one(m.Result)
-	case zeekapi.StageConfigurationResponse:
-		return "stage_configuration", m.Results
-	case zeekapi.GetConfigurationResponse:
-		return "get_configuration", one(m.Result)
-	case zeekapi.DeployResponse:
-		return "deploy", m.Results
-	case zeekapi.SetConfigurationResponse:
-		return "set_configuration", m.Results
-	case zeekapi.GetNodesResponse:
-		return "get_nodes", m.Results
-	case zeekapi.GetIDValueResponse:
-		return "get_id_value", m.Results
-	case zeekapi.RestartResponse:
-		return "restart", m.Results
-	case zeekapi.TestTimeoutResponse:
-		return "test_timeout", one(m.Result)
-	case zeekapi.StatusResponse:
-		return "status", one(m.Result)
-	case zeekapi.DryRunResponse:
-		return "dry_run", m.Results
-	case zeekapi.ForceDeployResponse:
-		return "force_deploy", m.Results
-	case zeekapi.HistoryResponse:
-		return "history", one(m.Result)
-	case zeekapi.GetPastResponse:
-		return "get_past", one(m.Result)
-	case zeekapi.RollbackResponse:
-		return "rollback", m.Results
-	case zeekapi.DrainResponse:
-		return "drain", m.Results
-	case zeekapi.RollingRestartResponse:
-		return "rolling_restart", one(m.Result)
-	case zeekapi.CancelJobResponse:
-		return "cancel_job", one(m.Result)
-	case zeekapi.EventsResponse:
-		return "events", one(m.Result)
-	case zeekapi.LogsResponse:
-		return "logs", one(m.Result)
-	}
-	return "", nil
 }

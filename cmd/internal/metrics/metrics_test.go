@@ -109,28 +109,6 @@ func TestControllerHostilePeers(t *testing.T) {
 		zeekwire_controller_requests_pending 0`, "zeekwire_controller_agent_errors_total", "zeekwire_controller_requests_pending")
 }
 
-// Every response that a controller may give is counted under a name.
-func TestEveryResponseHasAName(t *testing.T) {
-	names := make(map[string]bool)
-	for _, msg := range []zeekapi.Message{
-		zeekapi.GetInstancesRequest{}, zeekapi.StageConfigurationRequest{}, zeekapi.GetConfigurationRequest{},
-		zeekapi.DeployRequest{}, zeekapi.SetConfigurationRequest{}, zeekapi.GetNodesRequest{}, zeekapi.GetIDValueRequest{},
-		zeekapi.RestartRequest{}, zeekapi.TestTimeoutRequest{}, zeekapi.StatusRequest{}, zeekapi.DryRunRequest{},
-		zeekapi.ForceDeployRequest{}, zeekapi.HistoryRequest{}, zeekapi.GetPastRequest{}, zeekapi.RollbackRequest{},
-		zeekapi.DrainRequest{}, zeekapi.RollingRestartRequest{}, zeekapi.CancelJobRequest{}, zeekapi.EventsRequest{},
-		zeekapi.LogsRequest{},
-	} {
-		name, results := response(zeekapi.Refuse(msg, "no"))
-		if name == "" || names[name] || len(results) != 1 || results[0].Error != "no" {
-			t.Errorf("%T: %q, %v", msg, name, results)
-		}
-		names[name] = true
-	}
-	if name, _ := response(zeekapi.EventReport{}); name != "" {
-		t.Errorf("a event is the response to %s", name)
-	}
-}
-
 func TestAgent(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	a := NewAgent(r)
