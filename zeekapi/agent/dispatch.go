@@ -11,99 +11,107 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// dispatch is a request that went to nodes.
+// dispatches are the requests that were sent on to nodes.
+type dispatches struct {
+	*outbox
+	nodes    *nodes
+	endpoint string
+	pending  map[string]*dispatch // by the ID that nodes see
+	sent     uint64
+}
+
+// dispatch is a request that was sent on to nodes.
 type dispatch struct {
-	dialect  *zeekapi.Dialect
-	reqID    string
-	action   []string
-	waiting  map[string]bool // nodes that have not answered
+	request
+	waiting  map[string]bool // nodes that have not responded
 	results  []zeekapi.Result
 	deadline time.Time
 }
 
-func (m *Machine) dispatchRequest(now time.Time, d *zeekapi.Dialect, req zeekapi.AgentDispatchRequest) {
-	p := &dispatch{
-		dialect: d, reqID: req.ID, action: req.Action, deadline: now.Add(m.RequestTimeout),
-		waiting: make(map[string]bool),
-	}
-	if why := m.refuses(); why != "" {
-		p.results = []zeekapi.Result{m.failure(req.ID, "%s", why)}
-		m.finish(p)
-		return
-	}
-	var nodes []string
-	for _, name := range m.targets(req.Nodes) {
-		if m.runs(name) {
-			nodes = append(nodes, name)
-			p.waiting[name] = true
+// send sends a request on to those of the nodes that run, or responds at once
+// if none does.
+func (ds *dispatches) send(req request, msg zeekapi.AgentDispatchRequest, deadline time.Time) {
+	d := &dispatch{request: req, deadline: deadline, waiting: make(map[string]bool)}
+	var running []string
+	for _, name := range ds.nodes.selected(msg.Nodes) {
+		if ds.nodes.runs(name) {
+			running = append(running, name)
+			d.waiting[name] = true
 		} else {
-			p.fail(m, name, "cluster node %s not in running state", name)
+			ds.fail(d, name, "cluster node %s not in running state", name)
 		}
 	}
-	if len(nodes) == 0 {
-		m.finish(p)
+	if len(running) == 0 {
+		ds.respond(d.request, d.results...)
 		return
 	}
-	m.dispatched++
-	id := fmt.Sprintf("%s-%d", m.self.EndpointID, m.dispatched)
-	m.dispatches[id] = p
-	m.emit(Dispatch{Request: zeekapi.NodeDispatchRequest{ReqID: zeekapi.ReqID{ID: id}, Action: req.Action, Nodes: nodes}})
+	ds.sent++
+	id := fmt.Sprintf("%s-%d", ds.endpoint, ds.sent)
+	ds.pending[id] = d
+	ds.emit(Dispatch{Request: zeekapi.NodeDispatchRequest{ReqID: zeekapi.ReqID{ID: id}, Action: msg.Action, Nodes: running}})
 }
 
-func (p *dispatch) fail(m *Machine, node, format string, args ...any) {
-	r := m.failure(p.reqID, format, args...)
+// fail adds a failure to the results.
+func (ds *dispatches) fail(d *dispatch, node, format string, args ...any) {
+	r := ds.failure(d.id, format, args...)
 	r.Node = node
-	p.results = append(p.results, r)
+	d.results = append(d.results, r)
 }
 
-func (m *Machine) answered(resp zeekapi.NodeDispatchResponse) {
-	p := m.dispatches[resp.ID]
-	if p == nil || !p.waiting[resp.Result.Node] {
+// answered takes the response of a node.
+func (ds *dispatches) answered(resp zeekapi.NodeDispatchResponse) {
+	d := ds.pending[resp.ID]
+	if d == nil || !d.waiting[resp.Result.Node] {
 		return
 	}
-	delete(p.waiting, resp.Result.Node)
+	delete(d.waiting, resp.Result.Node)
 
-	// Zeek's controller trips over a value that is not a string.
+	// Zeek's controller fails on a value that is not a string.
 	if k := resp.Result.Data.Kind(); k != broker.KindString && k != broker.KindNone {
-		p.fail(m, resp.Result.Node, "node answered with a %s, want string", k)
+		ds.fail(d, resp.Result.Node, "node answered with a %s, want string", k)
 	} else {
 		r := resp.Result
-		r.ReqID, r.Instance = p.reqID, m.self.Name
-		p.results = append(p.results, r)
+		r.ReqID, r.Instance = d.id, ds.instance
+		d.results = append(d.results, r)
 	}
-	if len(p.waiting) == 0 {
-		delete(m.dispatches, resp.ID)
-		m.finish(p)
+	ds.finish(resp.ID)
+}
+
+// finish responds to a request if all its nodes have.
+func (ds *dispatches) finish(id string) {
+	if d := ds.pending[id]; len(d.waiting) == 0 {
+		delete(ds.pending, id)
+		ds.respond(d.request, d.results...)
 	}
 }
 
-func (m *Machine) finish(p *dispatch) {
-	m.publish(p.dialect, zeekapi.AgentDispatchResponse{ReqID: zeekapi.ReqID{ID: p.reqID}, Results: p.results})
-}
-
-// expireDispatches ends the wait for nodes that are gone or take too long.
-func (m *Machine) expireDispatches(now time.Time) {
-	// Of requests that end at the same time the older is answered first.
-	ids := slices.SortedFunc(maps.Keys(m.dispatches), func(a, b string) int {
-		return cmp.Or(m.dispatches[a].deadline.Compare(m.dispatches[b].deadline), cmp.Compare(a, b))
+// expire ends the wait for nodes that do not run any more or take too long. Of
+// requests that end at the same time the older is answered first.
+func (ds *dispatches) expire(now time.Time) {
+	ids := slices.SortedFunc(maps.Keys(ds.pending), func(a, b string) int {
+		return cmp.Or(ds.pending[a].deadline.Compare(ds.pending[b].deadline), cmp.Compare(a, b))
 	})
 	for _, id := range ids {
-		p := m.dispatches[id]
-		late := !now.Before(p.deadline)
-		for _, name := range slices.Sorted(maps.Keys(p.waiting)) {
+		d := ds.pending[id]
+		late := !now.Before(d.deadline)
+		for _, name := range slices.Sorted(maps.Keys(d.waiting)) {
 			switch {
-			case !m.runs(name):
-				p.fail(m, name, "cluster node %s not in running state", name)
+			case !ds.nodes.runs(name):
+				ds.fail(d, name, "cluster node %s not in running state", name)
 			case late:
-				p.fail(m, name, zeekapi.ErrorTimeout)
+				ds.fail(d, name, zeekapi.ErrorTimeout)
 			default:
 				continue
 			}
-			delete(p.waiting, name)
+			delete(d.waiting, name)
 		}
-		if len(p.waiting) == 0 {
-			delete(m.dispatches, id)
-			m.finish(p)
-		}
+		ds.finish(id)
 	}
+}
+
+func (ds *dispatches) deadline() (next timer) {
+	for _, d := range ds.pending {
+		next.earlier(d.deadline)
+	}
+	return next
 }

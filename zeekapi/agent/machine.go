@@ -2,396 +2,179 @@ package agent
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
 
-// The agent's own times and limits.
-const (
-	// HelloInterval is how often the agent says hello while it has peers.
-	HelloInterval = 30 * time.Second
-
-	// RequestTimeout is how long a request may wait for nodes before it is
-	// answered as it stands. Zeek's agent waits 5 to 7 s, which is short for
-	// nodes on a busy machine; Zeek's controller waits 10 to 12 s for us.
-	RequestTimeout = 9 * time.Second
-
-	// MaxRequests is how many requests may wait at the same time.
-	MaxRequests = 64
-
-	// StagePatience is how long a node that does not introduce itself holds up
-	// the nodes that are to start after it. When half the time of a request is
-	// over, all start: that they find each other at once is worth less than an
-	// answer.
-	StagePatience = 30 * time.Second
-
-	// A node that lived for StableAfter has started well, as under Zeek's
-	// Supervisor. One that dies MaxDeaths times in a row before that has
-	// failed for good; in between the agent waits MinBackOff, doubled with
-	// every death, at most MaxBackOff. A deployment or restart does not wait
-	// for the last death but answers after DeathsToReport.
-	StableAfter    = 30 * time.Second
-	MaxDeaths      = 5
-	DeathsToReport = 2
-	MinBackOff     = 500 * time.Millisecond
-	MaxBackOff     = time.Minute
-
-	// A node that could not be started is looked at again, as its interface may
-	// have come and its port may be free: after MinRecheck, doubled with every
-	// time, at most MaxRecheck.
-	MinRecheck = 2 * time.Second
-	MaxRecheck = time.Minute
-
-	// SaveInterval is how long the agent waits before it tries again to save
-	// its configuration.
-	SaveInterval = 10 * time.Second
-
-	// MaxOutputs is how many bytes of what failed nodes wrote are in an answer,
-	// all together: there may be a thousand of them, and a peer that gets too
-	// much at once hangs up.
-	MaxOutputs = 16 << 20
-
-	// MaxLogBytes is how much of a node's output a request may ask for, and
-	// LogBytes how much there is unless it asks for less or more.
-	MaxLogBytes = 1 << 20
-	LogBytes    = 64 << 10
-)
-
-// apiVersion is that of all dialects.
-const apiVersion = 1
-
-// Input is something that happened: PeerAdded, PeerLost, Received, Launched,
-// Persisted or Tick.
-type Input interface{ input() }
-
-type (
-	// PeerAdded says that there is one peer more.
-	PeerAdded struct{}
-
-	// PeerLost says that there is one peer less.
-	PeerLost struct{}
-
-	// Received is a message on one of the agent's topics.
-	Received struct {
-		Dialect *zeekapi.Dialect // for the answer
-		Message zeekapi.Message
-	}
-
-	// Launched is an event of the launcher.
-	Launched struct{ Event launch.Event }
-
-	// Persisted says what became of the last Persist.
-	Persisted struct{ Err error }
-
-	// Shutdown says that the agent is about to end: it answers what it was
-	// asked, and refuses what is more than a question.
-	Shutdown struct{}
-
-	// Tick says that time has passed.
-	Tick struct{}
-)
-
-func (PeerAdded) input() {}
-func (PeerLost) input()  {}
-func (Received) input()  {}
-func (Launched) input()  {}
-func (Persisted) input() {}
-func (Shutdown) input()  {}
-func (Tick) input()      {}
-
-// Output is something to do: Publish, Keep, Check, Start, Stop, Dispatch, Read,
-// Persist or Remember.
-type Output interface{ output() }
-
-type (
-	// Publish is a message for the agent's topic.
-	Publish struct {
-		Dialect *zeekapi.Dialect // nil: every dialect that has the message
-		Message zeekapi.Message
-	}
-
-	// Keep has the launcher end the nodes that it found running, but for
-	// these.
-	Keep struct{ Nodes []string }
-
-	// Check has the launcher look whether nodes could be started. Each must be
-	// answered for with a launch.Checked.
-	Check struct{ Nodes []launch.Node }
-
-	// Start has the launcher start a node.
-	Start struct{ Node launch.Node }
-
-	// Stop has the launcher stop a node.
-	Stop struct{ Node string }
-
-	// Dispatch is a request for the nodes that it names.
-	Dispatch struct{ Request zeekapi.NodeDispatchRequest }
-
-	// Read asks for what a node wrote, at most so many bytes of each output,
-	// as the answer to a request.
-	Read struct {
-		Dialect *zeekapi.Dialect
-		ReqID   string
-		Node    string
-		Bytes   int
-		Gone    bool // the node is not to run here, but may have
-	}
-
-	// Persist asks to remember the assignment across restarts of the agent, or
-	// that there is none. It is answered with Persisted.
-	Persist struct{ Assignment *Assignment }
-
-	// Remember asks to remember what became of nodes, those that have a past
-	// worth that. Nothing depends on it.
-	Remember struct{ Nodes map[string]NodePast }
-)
-
-func (Publish) output()  {}
-func (Keep) output()     {}
-func (Check) output()    {}
-func (Start) output()    {}
-func (Stop) output()     {}
-func (Dispatch) output() {}
-func (Read) output()     {}
-func (Persist) output()  {}
-func (Remember) output() {}
-
-// Identity is what an agent says about itself.
-type Identity struct {
-	Name       string         // of the instance
-	EndpointID string         // of the agent's endpoint; controllers look it up among their peers
-	Connecting bool           // the agent connects to its controller
-	Listen     netip.AddrPort // where it listens
-	PID        int64
-
-	Process zeekapi.Process // what the agent is
-	Zeek    string          // version that its nodes run, "" if not known
-}
-
-// Past is what there was before the agent.
-type Past struct {
-	// Known says that an earlier agent of the name left word about what should
-	// run: Assignment, or nothing if that is nil.
-	Known      bool
-	Assignment *Assignment
-
-	// Nodes is what it remembered last.
-	Nodes map[string]NodePast
-
-	// Running are nodes that run already.
-	Running []launch.Running
-}
-
-// Machine is the agent without its surroundings: Step tells it what happened
-// and returns what to do. It has no goroutine, no clock and no socket, and is
-// not safe for concurrent use.
+// Machine is the agent without I/O. It takes events as inputs and returns
+// outputs, the actions to perform. It has no goroutine, clock or socket, and
+// must not be used concurrently.
 type Machine struct {
-	// RequestTimeout is how long a request may wait for nodes before it is
-	// answered as it stands; RequestTimeout unless changed before the first
-	// Step.
-	RequestTimeout time.Duration
+	settings Settings
+	out      *outbox
+	ending   bool // Shutdown was received
 
-	self Identity
-
-	assigned *Assignment // nil: nothing
-	nodes    map[string]*node
-	told     bool // the agent knows what should run
-	keep     bool // the launcher does not know yet what should run
-
-	rushAt time.Time // when to rush; zero: not
-	rush   bool      // there is no time for one stage after the other
-
-	saving   bool  // the last Persist has not been answered
-	unsaved  error // why the last that was answered failed
-	saveNext time.Time
-
-	remembered map[string]NodePast
-	rememberAt time.Time // not to remember anything before
-
-	peers     int
-	nextHello time.Time
-
-	// asked is the dialect of the last request, in which the agent also
-	// reports what nobody asked for; nil, for all, until there was one.
-	asked *zeekapi.Dialect
-
-	deploy     *waiting
-	restarts   []*waiting
-	dispatches map[string]*dispatch // by the ID that nodes see
-	dispatched uint64
-	ending     bool // takes no more requests that wait for nodes
-
-	out []Output
+	// Each part owns its state. Those below see those above.
+	presence   presence
+	target     target
+	nodes      *nodes
+	waits      waits
+	dispatches dispatches
+	history    history
 }
 
-// NewMachine returns an agent that goes on where an earlier one stopped. It
-// starts nodes with the first Step.
-func NewMachine(self Identity, past Past) (*Machine, error) {
-	m := &Machine{RequestTimeout: RequestTimeout, self: self, nodes: make(map[string]*node), dispatches: make(map[string]*dispatch)}
-	for _, r := range past.Running {
-		m.nodes[r.Node.Name] = &node{
-			have: &r.Node, pid: r.PID, started: r.Started, adopted: true, begun: true, state: zeekapi.StatePending,
-		}
+// Phase is how far a machine is from its end: Running, Ending or Ended.
+type Phase = eventloop.Phase
+
+// The phases.
+const (
+	Running = eventloop.Running // accepts all requests
+	Ending  = eventloop.Ending  // refuses new requests that would wait for nodes
+	Ended   = eventloop.Ended   // no request waits for nodes any more
+)
+
+// NewMachine returns an agent that continues from a state. It fails if a
+// setting or the state is invalid. Start must be called before Step.
+func NewMachine(s Settings, state State) (*Machine, error) {
+	s, err := s.validate()
+	if err != nil {
+		return nil, err
 	}
-	if !past.Known {
-		return m, nil
-	}
-	if a := past.Assignment; a != nil {
-		if err := a.check(self.Name); err != nil {
+	if a := state.Assignment; a != nil {
+		if err := a.check(s.Name); err != nil {
 			return nil, fmt.Errorf("agent: configuration %s: %w", a.ID, err)
 		}
 	}
-	m.adopt(time.Time{}, past.Assignment, false)
-	m.recall(past.Nodes)
+	out := &outbox{instance: s.Name}
+	m := &Machine{
+		settings: s,
+		out:      out,
+		presence: presence{outbox: out, self: s},
+		target:   target{outbox: out},
+		nodes:    newNodes(out, state.Running),
+		history:  history{outbox: out},
+	}
+	m.waits = waits{outbox: out, nodes: m.nodes, target: &m.target}
+	m.dispatches = dispatches{outbox: out, nodes: m.nodes, endpoint: s.EndpointID, pending: make(map[string]*dispatch)}
+	if state.Known {
+		m.target.assignment = state.Assignment
+		m.nodes.assign(time.Time{}, state.Assignment, false)
+		m.nodes.restore(state.Nodes)
+		m.history.stored = state.Nodes
+	}
 	return m, nil
+}
+
+// Start returns what to do first.
+func (m *Machine) Start(now time.Time) []Output {
+	m.presence.started = now
+	return m.settle(now)
 }
 
 // Step takes one input and returns what to do, in this order.
 func (m *Machine) Step(now time.Time, in Input) []Output {
 	switch in := in.(type) {
 	case PeerAdded:
-		m.peers++
-		m.hello(now)
+		m.presence.peerAdded(now)
 	case PeerLost:
-		// Nodes do not depend on a controller being there.
-		m.peers--
+		m.presence.peerLost()
 	case Received:
 		m.receive(now, in.Dialect, in.Message)
 	case Launched:
 		m.launched(now, in.Event)
 	case Persisted:
-		m.persisted(now, in.Err)
+		m.target.persisted(now, in.Err)
 	case Shutdown:
 		m.ending = true
 	case Tick:
 	}
-	m.expire(now)
-	m.reconcile(now)
-	m.answer(now)
-	m.remember(now)
-	out := m.out
-	m.out = nil
-	return out
+	return m.settle(now)
 }
 
-// Deadline returns when the machine next needs a Tick; ok is false if it does
-// not.
-func (m *Machine) Deadline() (t time.Time, ok bool) {
-	earlier := func(u time.Time) {
-		if !ok || u.Before(t) {
-			t, ok = u, true
-		}
-	}
-	if m.peers > 0 {
-		earlier(m.nextHello)
-	}
-	if m.unsaved != nil {
-		earlier(m.saveNext)
-	}
-	if m.deploy != nil {
-		earlier(m.deploy.deadline)
-	}
-	for _, w := range m.restarts {
-		earlier(w.deadline)
-	}
-	for _, d := range m.dispatches {
-		earlier(d.deadline)
-	}
-	if !m.rushAt.IsZero() {
-		earlier(m.rushAt)
-	}
-	if m.forgets() {
-		earlier(m.rememberAt)
-	}
-	m.nodeDeadlines(earlier)
-	return t, ok
-}
-
-// expire does what is due.
-func (m *Machine) expire(now time.Time) {
-	if m.peers > 0 && !now.Before(m.nextHello) {
-		m.hello(now)
-	}
-	if m.unsaved != nil && !now.Before(m.saveNext) {
-		m.saveNext = now.Add(SaveInterval)
-		m.save()
-	}
-	m.expireDispatches(now)
-	m.expireStages(now)
-	m.expireRush(now)
-}
-
-func (m *Machine) save() {
-	m.saving = true
-	m.emit(Persist{m.assigned})
-}
-
-// persisted deals with a configuration that could not be saved. It is deployed
-// all the same: what must stop must stop also when the disk is full.
-func (m *Machine) persisted(now time.Time, err error) {
-	if err != nil && m.unsaved == nil {
-		m.complain("", "cannot save the configuration: %v", err)
-	}
-	m.saving, m.unsaved, m.saveNext = false, err, now.Add(SaveInterval)
-}
-
-func (m *Machine) emit(o Output) { m.out = append(m.out, o) }
-
-func (m *Machine) publish(d *zeekapi.Dialect, msg zeekapi.Message) {
-	m.emit(Publish{Dialect: d, Message: msg})
-}
-
-// hello introduces the agent in every dialect, as it does not know which its
-// peers speak.
-func (m *Machine) hello(now time.Time) {
-	m.publish(nil, zeekapi.AgentHello{
-		Instance: m.self.Name, EndpointID: m.self.EndpointID,
-		Connecting: m.self.Connecting, Host: m.self.Listen.Addr(), APIVersion: apiVersion,
-	})
-	m.describe()
-	m.nextHello = now.Add(HelloInterval)
-}
-
-func (m *Machine) describe() {
-	m.publish(nil, zeekapi.AgentDescription{Instance: m.self.Name, Agent: m.self.Process, Zeek: m.self.Zeek, LayoutForm: zeekapi.LayoutForm})
+// settle does what is due, makes the nodes run that should, and answers the
+// requests that have nothing left to wait for.
+func (m *Machine) settle(now time.Time) []Output {
+	m.presence.expire(now)
+	m.target.expire(now)
+	m.dispatches.expire(now)
+	m.waits.relax()
+	m.nodes.expire(now)
+	m.nodes.reconcile(now)
+	m.waits.answer(now)
+	m.history.save(now, m.nodes)
+	return m.out.take()
 }
 
 func (m *Machine) receive(now time.Time, d *zeekapi.Dialect, msg zeekapi.Message) {
-	switch msg.(type) {
-	case zeekapi.NodeHello, zeekapi.NodeDispatchResponse:
-	default:
-		if d == nil || d.Has(zeekapi.AgentChange{}) {
-			m.asked = d
-		}
-	}
 	switch msg := msg.(type) {
-	case zeekapi.AgentWelcomeRequest:
-		m.publish(d, zeekapi.AgentWelcomeResponse{ReqID: msg.ReqID, Result: m.success(msg.ID)})
-	case zeekapi.AgentStandbyRequest:
-		m.supersede("the agent was told to stand by")
-		m.adopt(now, nil, false)
-		m.save()
-		m.publish(d, zeekapi.AgentStandbyResponse{ReqID: msg.ReqID, Result: m.success(msg.ID)})
-	case zeekapi.AgentDeployRequest:
-		m.deployRequest(now, d, msg)
-	case zeekapi.AgentDeployNodesRequest:
-		m.deployNodesRequest(now, d, msg)
-	case zeekapi.AgentGetNodesRequest:
-		m.getNodesRequest(d, msg)
-	case zeekapi.AgentStatusRequest:
-		m.statusRequest(d, msg)
-	case zeekapi.AgentLogsRequest:
-		m.logsRequest(d, msg)
-	case zeekapi.AgentDispatchRequest:
-		m.dispatchRequest(now, d, msg)
-	case zeekapi.AgentRestartRequest:
-		m.restartRequest(now, d, msg)
 	case zeekapi.NodeHello:
-		m.up(now, msg.Node)
+		m.nodes.hello(now, msg.Node)
+		return
 	case zeekapi.NodeDispatchResponse:
-		m.answered(msg)
+		m.dispatches.answered(msg)
+		return
 	}
+	call := zeekapi.RequestOf(msg)
+	handle := handlers[call]
+	if handle == nil {
+		return
+	}
+	if d == nil || d.Has(zeekapi.AgentChange{}) {
+		m.out.dialect = d
+	}
+	handle(m, now, request{call, d, msg.RequestID()}, msg)
+}
+
+func (m *Machine) launched(now time.Time, ev launch.Event) {
+	switch ev := ev.(type) {
+	case launch.Answered:
+		m.dispatches.answered(ev.Response)
+	case launch.Upgraded:
+		m.presence.upgraded(ev.Version)
+	default:
+		m.nodes.launched(now, ev)
+	}
+}
+
+// Deadline returns the time of the next Tick that the machine needs. The result
+// is false if it needs none.
+func (m *Machine) Deadline() (time.Time, bool) {
+	next := m.presence.next
+	next.earliest(m.target.retry)
+	next.earliest(m.waits.deadline())
+	next.earliest(m.dispatches.deadline())
+	next.earliest(m.nodes.deadline())
+	if m.history.outdated(m.nodes) {
+		next.earlier(m.history.quiet)
+	}
+	return next.at, next.set
+}
+
+// Phase returns how far the machine is from its end.
+func (m *Machine) Phase() Phase {
+	switch {
+	case !m.ending:
+		return Running
+	case m.Pending() > 0:
+		return Ending
+	}
+	return Ended
+}
+
+// Pending returns the number of requests that wait for nodes.
+func (m *Machine) Pending() int { return m.waits.pending() + len(m.dispatches.pending) }
+
+// Nodes returns the nodes in detail, also those that should not run any more,
+// by name.
+func (m *Machine) Nodes() []zeekapi.NodeDetail { return m.nodes.details() }
+
+// finish returns what is left to do when no more Step follows.
+func (m *Machine) finish() []Output {
+	if m.history.outdated(m.nodes) {
+		m.history.store(m.nodes)
+	}
+	return m.out.take()
 }

@@ -4,170 +4,194 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// node is a node that the agent runs, should run, or is getting rid of.
-type node struct {
-	want *launch.Node // as what it should run; nil: not at all
-	have *launch.Node // as what it was started, until it has exited; nil: it is not running
-
-	stopping bool // have was told to stop
-	again    bool // have must be told to stop, even though it is what we want
-	adopted  bool // have ran before the agent
-	begun    bool // the launcher has started have
-	greeted  bool // have introduced itself
-	reborn   bool // have introduced itself once more, so it died and we have yet to hear of that
-	overdue  bool // have takes too long to introduce itself, others need not wait
-
-	checking *launch.Node // is being checked
-	checked  *launch.Node // has passed the check
-	refused  int          // how often it has failed the check in a row
-
-	state     zeekapi.State
-	since     time.Time // of state; zero: not known
-	pid       int64
-	started   time.Time
-	restarts  uint64
-	deaths    int       // in a row, none of which came late
-	retry     time.Time // not to be started, or checked again, before
-	lastError string
-	outputs   *zeekapi.NodeOutputs
-	usage     launch.Usage
+// nodes are the nodes of the instance. It makes those run that should, and
+// reports what happens to them.
+type nodes struct {
+	*outbox
+	all    map[string]*node
+	told   bool // the agent knows what should run
+	keep   bool // the launcher has yet to be told what should run
+	stages stages
 }
 
-// adopt makes an assignment what should run, nil for nothing. Nodes that run as
-// they should are left alone, unless all are to start anew.
-func (m *Machine) adopt(now time.Time, a *Assignment, anew bool) {
-	m.assigned = a
-	var nodes []launch.Node
-	if a != nil {
-		nodes = a.nodes()
+func newNodes(o *outbox, running []launch.Running) *nodes {
+	ns := &nodes{outbox: o, all: make(map[string]*node)}
+	for _, r := range running {
+		ns.all[r.Node.Name] = &node{
+			have: &r.Node, pid: r.PID, started: r.Started, adopted: true, begun: true, state: zeekapi.StatePending,
+		}
 	}
-	for _, n := range m.nodes {
+	return ns
+}
+
+// assign changes what should run, to nothing if a is nil. Nodes that run as
+// they should are left alone, unless anew is set.
+func (ns *nodes) assign(now time.Time, a *Assignment, anew bool) {
+	for _, n := range ns.all {
 		n.want = nil
 	}
-	for _, want := range nodes {
-		n := m.nodes[want.Name]
-		if n == nil {
-			n = &node{state: zeekapi.StatePending}
-			m.nodes[want.Name] = n
-		}
-		if n.have != nil && n.have.Equal(want) {
-			want.Layout = n.have.Layout // the same memory makes it quick to find that out again
-		}
-		n.want = &want
-		n.restarts = 0
-		n.again = anew && n.have != nil
-		switch {
-		case n.stopping || !n.fits():
-			m.renew(now, n)
-		default: // what was to replace it may no longer be wanted
-			m.running(now, n)
-		}
+	for _, want := range a.nodes() {
+		ns.want(now, want, anew)
 	}
-	for name, n := range m.nodes {
-		if n.want == nil && n.have == nil {
-			delete(m.nodes, name)
-		}
-	}
-	m.told, m.keep = true, true
+	maps.DeleteFunc(ns.all, func(_ string, n *node) bool { return n.want == nil && n.have == nil })
+	ns.told, ns.keep = true, true
 }
 
-// renew forgets the past of a node that is to be started.
-func (m *Machine) renew(now time.Time, n *node) {
+// want changes what a node should run as.
+func (ns *nodes) want(now time.Time, want launch.Node, anew bool) {
+	n := ns.all[want.Name]
+	if n == nil {
+		n = &node{state: zeekapi.StatePending}
+		ns.all[want.Name] = n
+	}
+	if n.have != nil && n.have.Equal(want) {
+		want.Layout = n.have.Layout // the same memory makes later comparisons quick
+	}
+	n.want = &want
+	n.restarts = 0
+	n.again = anew && n.have != nil
+	if n.stopping || !n.fits() {
+		ns.renew(now, n)
+	} else { // what was to replace it may no longer be wanted
+		ns.running(now, n)
+	}
+}
+
+// restore gives the nodes that should run the history that an earlier agent
+// stored.
+func (ns *nodes) restore(past map[string]NodeHistory) {
+	for name, p := range past {
+		if n := ns.all[name]; n != nil && n.want != nil {
+			n.restarts, n.lastError = p.Restarts, p.LastError
+		}
+	}
+}
+
+// restart starts nodes anew.
+func (ns *nodes) restart(now time.Time, names []string) {
+	for _, name := range names {
+		n := ns.all[name]
+		n.again = n.have != nil
+		n.restarts++
+		ns.renew(now, n)
+	}
+}
+
+// renew forgets the failures of a node that is to be started.
+func (ns *nodes) renew(now time.Time, n *node) {
 	n.deaths, n.retry, n.outputs, n.lastError = 0, time.Time{}, nil, ""
 	n.checked, n.refused = nil, 0
-	m.setState(now, n, zeekapi.StatePending)
+	ns.setState(now, n, zeekapi.StatePending)
 }
 
-// setState changes the state of a node that should run, and tells about it.
-func (m *Machine) setState(now time.Time, n *node, s zeekapi.State) {
+// setState changes the state of a node that should run, and reports that.
+func (ns *nodes) setState(now time.Time, n *node, s zeekapi.State) {
 	if n.state == s {
 		return
 	}
-	m.changed(n.want.Node, n.state, s)
+	ns.changed(n.want.Node, n.state, s)
 	n.state, n.since = s, now
 }
 
-func (m *Machine) changed(n zeekapi.Node, from, to zeekapi.State) {
-	n.State = to
-	m.publish(m.asked, zeekapi.AgentChange{Instance: m.self.Name, Node: n, Old: from, New: to})
-}
-
-func (m *Machine) complain(node, format string, args ...any) {
-	m.publish(m.asked, zeekapi.AgentError{Instance: m.self.Name, Node: node, Text: fmt.Sprintf(format, args...)})
-}
-
-// fits reports whether a node runs, or ran until it was told to stop, as what
-// it should.
-func (n *node) fits() bool {
-	return n.have != nil && n.want != nil && !n.again && n.have.Equal(*n.want)
-}
-
 // runs reports whether a node runs as it should and has said so.
-func (m *Machine) runs(name string) bool {
-	n := m.nodes[name]
-	return n != nil && n.fits() && !n.stopping && n.state == zeekapi.StateRunning
+func (ns *nodes) runs(name string) bool {
+	n := ns.all[name]
+	return n != nil && n.runs()
 }
 
-func (m *Machine) launched(now time.Time, ev launch.Event) {
+// knows reports whether there is a node of that name, running or not.
+func (ns *nodes) knows(name string) bool { return ns.all[name] != nil }
+
+// settled reports whether there is nothing to wait for.
+func (ns *nodes) settled(name string) bool {
+	n := ns.all[name]
+	return n == nil || n.settled()
+}
+
+// problem returns why a node does not run and what it wrote, at most limit
+// bytes of each output.
+func (ns *nodes) problem(name string, limit int) (string, broker.Value) {
+	n := ns.all[name]
+	problem := "no longer wanted"
+	if n != nil {
+		problem = n.problem()
+	}
+	return problem, mustMarshal(n.lastOutputs(problem, limit))
+}
+
+// selected returns those of the named nodes that should run, or all that should
+// if none is named, sorted.
+func (ns *nodes) selected(wanted []string) []string {
+	var names []string
+	for name, n := range ns.all {
+		if n.want != nil && (len(wanted) == 0 || slices.Contains(wanted, name)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// launched takes an event of the launcher that is about nodes.
+func (ns *nodes) launched(now time.Time, ev launch.Event) {
 	switch ev := ev.(type) {
 	case launch.Started:
-		if n := m.nodes[ev.Node]; n != nil && n.have != nil {
+		if n := ns.all[ev.Node]; n != nil && n.have != nil {
 			n.pid, n.begun = ev.PID, true
-			m.running(now, n)
+			ns.running(now, n)
 		}
 	case launch.Up:
-		m.up(now, ev.Node)
+		ns.hello(now, ev.Node)
 	case launch.Revived:
-		m.revived(now, ev)
+		ns.revived(now, ev)
 	case launch.Exited:
-		m.exited(now, ev)
-	case launch.Answered:
-		m.answered(ev.Response)
+		ns.exited(now, ev)
 	case launch.Checked:
-		m.checked(now, ev)
-	case launch.Upgraded:
-		m.self.Zeek = ev.Version
-		m.describe()
+		ns.checked(now, ev)
 	case launch.Measured:
-		for name, n := range m.nodes {
+		for name, n := range ns.all {
 			n.usage = ev.Nodes[name]
 		}
 	}
 }
 
-func (m *Machine) up(now time.Time, name string) {
-	n := m.nodes[name]
+// hello takes note of a node that introduced itself.
+func (ns *nodes) hello(now time.Time, name string) {
+	n := ns.all[name]
 	if n == nil || n.have == nil {
 		return
 	}
 	n.reborn = n.greeted
 	n.greeted = true
-	m.running(now, n)
+	ns.running(now, n)
 }
 
-// running notes that a node runs, once we know of its process as well as of
-// itself.
-func (m *Machine) running(now time.Time, n *node) {
+// running takes note that a node runs, once its process has been reported and
+// it has introduced itself.
+func (ns *nodes) running(now time.Time, n *node) {
 	if !n.begun || !n.greeted || !n.fits() || n.stopping || n.state == zeekapi.StateFailed {
 		return
 	}
-	m.setState(now, n, zeekapi.StateRunning)
+	ns.setState(now, n, zeekapi.StateRunning)
 	if n.adopted && !n.started.IsZero() {
 		n.since = n.started
 	}
 }
 
-// checked takes the result of a check, unless it is about what should no longer
-// run.
-func (m *Machine) checked(now time.Time, ev launch.Checked) {
-	n := m.nodes[ev.Node.Name]
+// checked takes the result of a check. A result about something that should no
+// longer run is ignored.
+func (ns *nodes) checked(now time.Time, ev launch.Checked) {
+	n := ns.all[ev.Node.Name]
 	if n == nil || n.checking == nil || !n.checking.Equal(ev.Node) {
 		return
 	}
@@ -176,64 +200,57 @@ func (m *Machine) checked(now time.Time, ev launch.Checked) {
 		return
 	}
 	if ev.Err == nil {
-		n.checked = &ev.Node
 		if n.refused > 0 {
-			m.renew(now, n)
-			n.checked = &ev.Node
+			ns.renew(now, n)
 		}
+		n.checked = &ev.Node
 		return
 	}
-	if text := ev.Err.Error(); n.refused == 0 || n.lastError != text {
-		m.complain(ev.Node.Name, "node %s cannot run: %s", ev.Node.Name, text)
+	text := ev.Err.Error()
+	if n.refused == 0 || n.lastError != text {
+		ns.complain(ev.Node.Name, "node %s cannot run: %s", ev.Node.Name, text)
 	}
 	n.retry = now.Add(min(MinRecheck<<min(n.refused, 10), MaxRecheck))
 	n.refused++
-	m.wrong(n, ev.Err.Error(), ev.Outputs)
-	m.setState(now, n, zeekapi.StateFailed)
+	n.wrong(text, ev.Outputs)
+	ns.setState(now, n, zeekapi.StateFailed)
 }
 
-// wrong notes what is wrong with a node. A node that wrote nothing about it has
-// the reason itself for its output, because that is what Zeek's client shows.
-func (m *Machine) wrong(n *node, text string, outputs zeekapi.NodeOutputs) {
-	if outputs.Stderr == "" {
-		outputs.Stderr = text
-	}
-	n.lastError, n.outputs = text, &outputs
-}
-
-func (m *Machine) exited(now time.Time, ev launch.Exited) {
-	n := m.nodes[ev.Node]
+func (ns *nodes) exited(now time.Time, ev launch.Exited) {
+	n := ns.all[ev.Node]
 	if n == nil || n.have == nil {
 		return
 	}
-	was, neverRan, expected := n.have, !n.begun, n.stopping
+	was, begun, expected := n.have, n.begun, n.stopping
 	n.have, n.stopping, n.again, n.overdue, n.pid, n.usage = nil, false, false, false, 0, launch.Usage{}
-	if n.want == nil {
-		m.changed(was.Node, n.state, zeekapi.StateStopped)
-		delete(m.nodes, ev.Node)
-		return
+	switch {
+	case n.want == nil:
+		ns.changed(was.Node, n.state, zeekapi.StateStopped)
+		delete(ns.all, ev.Node)
+	case !expected:
+		ns.exitedByItself(now, n, begun, ev)
+	case n.state != zeekapi.StateFailed:
+		ns.setState(now, n, zeekapi.StatePending)
 	}
-	if expected {
-		if n.state != zeekapi.StateFailed {
-			m.setState(now, n, zeekapi.StatePending)
-		}
-		return
-	}
+}
 
+func (ns *nodes) exitedByItself(now time.Time, n *node, begun bool, ev launch.Exited) {
 	err := cmp.Or(ev.Err, errEndedByItself)
-	if neverRan {
-		m.complain(ev.Node, "failed to create node %s: %v%s", ev.Node, err, lastWords(ev.Outputs))
+	if begun {
+		ns.complain(ev.Node, "node %s died: %v%s", ev.Node, err, lastWords(ev.Outputs))
 	} else {
-		m.complain(ev.Node, "node %s died: %v%s", ev.Node, err, lastWords(ev.Outputs))
+		ns.complain(ev.Node, "failed to create node %s: %v%s", ev.Node, err, lastWords(ev.Outputs))
 	}
-	m.died(now, n, err, ev.Outputs)
+	ns.died(now, n, err, ev.Outputs)
 	if n.state == zeekapi.StateCrashed {
 		n.retry = now.Add(min(MinBackOff<<(n.deaths-1), MaxBackOff))
 	}
 }
 
+var errEndedByItself = errors.New("it ended by itself")
+
 // lastWords quotes the last line that a node wrote to standard error: often the
-// reason of its death, and gone with its next start.
+// reason of its death, and lost with its next start.
 func lastWords(outputs zeekapi.NodeOutputs) string {
 	const most = 200
 	text := strings.TrimSpace(outputs.Stderr)
@@ -244,37 +261,65 @@ func lastWords(outputs zeekapi.NodeOutputs) string {
 	return fmt.Sprintf(", saying %q", line[:min(len(line), most)])
 }
 
-var errEndedByItself = errors.New("it ended by itself")
-
-// revived is about a node that runs again without our doing. One that we are
-// about to stop has not died but ends that way.
-func (m *Machine) revived(now time.Time, ev launch.Revived) {
-	n := m.nodes[ev.Node]
+// revived takes note of a node that was started again by something other than
+// the agent. The death of a node that was told to stop is no failure.
+func (ns *nodes) revived(now time.Time, ev launch.Revived) {
+	n := ns.all[ev.Node]
 	if n == nil || n.have == nil || n.want == nil || n.stopping {
 		return
 	}
-	m.complain(ev.Node, "node %s died%s", ev.Node, lastWords(ev.Outputs))
-	m.died(now, n, errDied, ev.Outputs)
+	ns.complain(ev.Node, "node %s died%s", ev.Node, lastWords(ev.Outputs))
+	ns.died(now, n, errDied, ev.Outputs)
 	n.started, n.pid, n.adopted = now, ev.PID, false
 	n.greeted, n.reborn = n.reborn, false
 	n.restarts++
-	m.running(now, n)
+	ns.running(now, n)
 }
 
 var errDied = errors.New("it died")
 
-// died counts the death of a node and says what becomes of it: CRASHED, or
+// died counts the death of a node and changes its state to CRASHED, or to
 // FAILED if it has died too often.
-func (m *Machine) died(now time.Time, n *node, err error, outputs zeekapi.NodeOutputs) {
+func (ns *nodes) died(now time.Time, n *node, err error, outputs zeekapi.NodeOutputs) {
 	if now.Sub(n.started) >= StableAfter {
 		n.deaths = 0
 	}
 	n.deaths++
-	m.wrong(n, err.Error(), outputs)
+	n.wrong(err.Error(), outputs)
 	if n.deaths < MaxDeaths {
-		m.setState(now, n, zeekapi.StateCrashed)
+		ns.setState(now, n, zeekapi.StateCrashed)
 		return
 	}
-	m.setState(now, n, zeekapi.StateFailed)
-	m.complain(n.want.Name, "node %s died %d times in a row, giving up", n.want.Name, n.deaths)
+	ns.setState(now, n, zeekapi.StateFailed)
+	ns.complain(n.want.Name, "node %s died %d times in a row, giving up", n.want.Name, n.deaths)
+}
+
+// statuses returns the status of the nodes that should run, by name.
+func (ns *nodes) statuses() []zeekapi.NodeStatus {
+	var list []zeekapi.NodeStatus
+	for _, name := range ns.selected(nil) {
+		list = append(list, ns.all[name].status())
+	}
+	return list
+}
+
+// details returns the nodes in detail, also those that should not run, by name.
+func (ns *nodes) details() []zeekapi.NodeDetail {
+	details := []zeekapi.NodeDetail{}
+	for _, name := range slices.Sorted(maps.Keys(ns.all)) {
+		n := ns.all[name]
+		detail := zeekapi.NodeDetail{
+			Status: n.status(), Since: n.since, Restarts: n.restarts, LastError: n.lastError,
+			CPU: n.usage.CPU, Memory: n.usage.Memory,
+		}
+		switch {
+		case n.want != nil:
+		case ns.told:
+			detail.LastError = "it should not run and is being stopped"
+		default:
+			detail.LastError = "nobody has told the agent yet whether it should run"
+		}
+		details = append(details, detail)
+	}
+	return details
 }

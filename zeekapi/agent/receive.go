@@ -6,65 +6,101 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
+	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
 
-// nextNotification returns nil for what is not the agent's business.
-func (r *runner) nextNotification(ctx context.Context) (Input, error) {
-	notification, err := r.Bus.Next(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%w: bus: %w", errEnded, err)
-	}
-	switch n := notification.(type) {
-	case broker.PeerAdded:
-		return PeerAdded{}, nil
-	case broker.PeerLost:
-		return PeerLost{}, nil
-	case broker.Received:
-		return r.decode(n), nil
-	}
-	return nil, nil
+// receiver turns the notifications of a bus into inputs.
+type receiver struct {
+	name      string
+	dialects  []*zeekapi.Dialect
+	obey      func(broker.Peer) bool // nil: all peers are controllers
+	log       zerolog.Logger
+	strangers map[uuid.UUID]bool // peers whose requests are ignored, and logged once
 }
 
-func (r *runner) decode(n broker.Received) Input {
-	log := r.Log.With().Stringer("peer", n.Peer.ID).Str("topic", n.Message.Topic).Logger()
+// notifications returns the source of the inputs from a bus.
+func (r *receiver) notifications(bus broker.Bus) eventloop.Source[Input] {
+	return func(ctx context.Context) (Input, bool, error) {
+		notification, err := bus.Next(ctx)
+		if err != nil {
+			return nil, false, fmt.Errorf("agent: bus: %w", err)
+		}
+		switch n := notification.(type) {
+		case broker.PeerAdded:
+			return PeerAdded{}, true, nil
+		case broker.PeerLost:
+			return PeerLost{}, true, nil
+		case broker.Received:
+			in, ok := r.decode(n)
+			return in, ok, nil
+		}
+		return nil, false, nil
+	}
+}
+
+// launched returns the source of the inputs from a launcher.
+func launched(l launch.Launcher, log zerolog.Logger) eventloop.Source[Input] {
+	return func(ctx context.Context) (Input, bool, error) {
+		ev, err := l.Next(ctx)
+		if err != nil {
+			return nil, false, fmt.Errorf("agent: launcher: %w", err)
+		}
+		switch ev := ev.(type) {
+		case launch.Started:
+			log.Info().Str("node", ev.Node).Int64("pid", ev.PID).Msg("node started")
+		case launch.Revived:
+			log.Warn().Str("node", ev.Node).Int64("pid", ev.PID).Msg("node died and was started again")
+		case launch.Exited:
+			log.Info().Str("node", ev.Node).AnErr("reason", ev.Err).Msg("node exited")
+		}
+		return Launched{ev}, true, nil
+	}
+}
+
+// decode returns the message that was received. The result is false if it is
+// not for this agent.
+func (r *receiver) decode(n broker.Received) (Received, bool) {
+	log := r.log.With().Stringer("peer", n.Peer.ID).Str("topic", n.Message.Topic).Logger()
 	ev, err := broker.ParseEvent(n.Message.Value)
 	if err != nil {
 		log.Debug().Err(err).Msg("ignoring message")
-		return nil
+		return Received{}, false
 	}
-	for _, d := range r.Dialects {
+	for _, d := range r.dialects {
 		msg, err := d.Decode(ev)
 		if errors.Is(err, zeekapi.ErrUnknown) {
 			continue
 		}
 		if err != nil {
 			log.Warn().Err(err).Msg("ignoring event")
-			return nil
+			return Received{}, false
 		}
-		want := d.Topics.Agent(r.Name)
+		want := d.Topics.Agent(r.name)
 		switch msg.(type) {
 		case zeekapi.NodeHello, zeekapi.NodeDispatchResponse:
 			want = d.Topics.Node
 		default:
-			if r.Obey != nil && !r.Obey(n.Peer) {
+			if r.obey != nil && !r.obey(n.Peer) {
 				r.ignoreStranger(n.Peer, ev.Name)
-				return nil
+				return Received{}, false
 			}
 		}
 		// A subscription is a prefix: that of agent-1 also brings what is
 		// meant for agent-10.
 		if n.Message.Topic != want {
 			log.Debug().Str("event", ev.Name).Msg("ignoring event for others")
-			return nil
+			return Received{}, false
 		}
 		log.Debug().Str("event", ev.Name).Str("reqid", msg.RequestID()).Msg("received")
-		return Received{Dialect: d, Message: msg}
+		return Received{Dialect: d, Message: msg}, true
 	}
 	log.Debug().Str("event", ev.Name).Msg("ignoring unknown event")
-	return nil
+	return Received{}, false
 }
 
 // maxStrangers limits how many peers are remembered. When there are more, some
@@ -72,7 +108,7 @@ func (r *runner) decode(n broker.Received) Input {
 const maxStrangers = 1000
 
 // ignoreStranger logs, once for every peer, that it is not obeyed.
-func (r *runner) ignoreStranger(p broker.Peer, event string) {
+func (r *receiver) ignoreStranger(p broker.Peer, event string) {
 	if r.strangers[p.ID] {
 		return
 	}
@@ -80,6 +116,6 @@ func (r *runner) ignoreStranger(p broker.Peer, event string) {
 		r.strangers = make(map[uuid.UUID]bool)
 	}
 	r.strangers[p.ID] = true
-	r.Log.Warn().Stringer("peer", p.ID).Stringer("addr", p.Addr).Str("name", p.Name).Str("event", event).
+	r.log.Warn().Stringer("peer", p.ID).Stringer("addr", p.Addr).Str("name", p.Name).Str("event", event).
 		Msg("ignoring requests of a peer that is no controller of ours")
 }

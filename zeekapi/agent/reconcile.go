@@ -16,50 +16,54 @@ import (
 // started could run: what is to be replaced runs on while its successor is
 // being checked. Nothing starts while something stops: the new may need the
 // ports of the old.
-func (m *Machine) reconcile(now time.Time) {
-	if !m.told {
+func (ns *nodes) reconcile(now time.Time) {
+	if !ns.told {
 		return // an agent that knows nothing must not end what runs well
 	}
-	if m.keep {
-		m.keep = false
-		m.emit(Keep{Nodes: slices.Sorted(maps.Keys(m.nodes))})
+	if ns.keep {
+		ns.keep = false
+		ns.emit(Keep{Nodes: slices.Sorted(maps.Keys(ns.all))})
 	}
-	m.check(now)
-	if m.checking() {
+	ns.checkAll(now)
+	if ns.any((*node).awaitsCheck) {
 		return
 	}
-	m.stop()
-	if !m.stopping() {
-		m.start(now)
+	ns.stop()
+	if !ns.any(isStopping) {
+		ns.start(now)
 	}
 }
 
-// check asks for the check of what is to be started.
-func (m *Machine) check(now time.Time) {
-	var nodes []launch.Node
-	for _, n := range m.nodes {
-		switch {
-		case n.want == nil,
-			n.fits() && !n.stopping,
-			n.checking != nil && n.checking.Equal(*n.want),
-			n.checked != nil && n.checked.Equal(*n.want),
-			n.state == zeekapi.StateFailed && n.refused == 0,
-			now.Before(n.retry):
-		default:
-			n.checking, n.checked = n.want, nil
-			nodes = append(nodes, *n.want)
+func (ns *nodes) any(is func(*node) bool) bool {
+	for _, n := range ns.all {
+		if is(n) {
+			return true
 		}
 	}
-	if len(nodes) > 0 {
-		slices.SortFunc(nodes, launch.Compare)
-		m.emit(Check{Nodes: nodes})
+	return false
+}
+
+func isStopping(n *node) bool { return n.stopping }
+
+// checkAll requests the check of what is to be started.
+func (ns *nodes) checkAll(now time.Time) {
+	var unchecked []launch.Node
+	for _, n := range ns.all {
+		if n.unchecked(now) {
+			n.checking, n.checked = n.want, nil
+			unchecked = append(unchecked, *n.want)
+		}
+	}
+	if len(unchecked) > 0 {
+		slices.SortFunc(unchecked, launch.Compare)
+		ns.emit(Check{Nodes: unchecked})
 	}
 }
 
 // stop stops what should not run at all, or not like that.
-func (m *Machine) stop() {
+func (ns *nodes) stop() {
 	var stop []launch.Node
-	for _, n := range m.nodes {
+	for _, n := range ns.all {
 		if n.have == nil || n.stopping || n.fits() && n.state != zeekapi.StateFailed {
 			continue
 		}
@@ -68,100 +72,72 @@ func (m *Machine) stop() {
 	}
 	slices.SortFunc(stop, func(a, b launch.Node) int { return launch.Compare(b, a) })
 	for _, s := range stop {
-		m.emit(Stop{Node: s.Name})
+		ns.emit(Stop{Node: s.Name})
 	}
 }
 
-// start starts what should run and does not, stage by stage.
-func (m *Machine) start(now time.Time) {
-	stage := m.stage()
+// start starts what should run and does not, stage by stage. Nodes that died
+// have had their turn and do not wait for their stage.
+func (ns *nodes) start(now time.Time) {
+	stage, limited := ns.stage()
 	var start []launch.Node
-	for _, n := range m.nodes {
-		if n.waits() && n.checked != nil && !now.Before(n.retry) && (n.deaths > 0 || n.want.Stage() <= stage) {
+	for _, n := range ns.all {
+		if n.waits() && n.checked != nil && !now.Before(n.retry) && (n.deaths > 0 || !limited || n.want.Stage() <= stage) {
 			start = append(start, *n.want)
 		}
 	}
 	slices.SortFunc(start, launch.Compare)
 	for _, s := range start {
-		n := m.nodes[s.Name]
+		n := ns.all[s.Name]
 		n.have, n.started = &s, now
 		n.adopted, n.begun, n.greeted, n.reborn, n.overdue = false, false, false, false, false
 		if n.deaths > 0 {
 			n.restarts++
 		}
-		m.setState(now, n, zeekapi.StatePending)
-		m.emit(Start{Node: s})
+		ns.setState(now, n, zeekapi.StatePending)
+		ns.emit(Start{Node: s})
 	}
-}
-
-// waits reports whether a node is to be started sooner or later.
-func (n *node) waits() bool {
-	return n.have == nil && n.want != nil && n.state != zeekapi.StateFailed
 }
 
 // stage returns the stage that may start, with all before it: the first with
-// nodes that have yet to introduce themselves.
-func (m *Machine) stage() int {
-	const last = 1 << 10 // no limit
-	stage := last
-	if m.rush {
-		return last
+// nodes that have yet to introduce themselves. It returns false if all may.
+func (ns *nodes) stage() (stage int, limited bool) {
+	if ns.stages.skip {
+		return 0, false
 	}
-	for _, n := range m.nodes {
-		if n.holdsUp() {
-			stage = min(stage, n.want.Stage())
+	for _, n := range ns.all {
+		if n.delays() && (!limited || n.want.Stage() < stage) {
+			stage, limited = n.want.Stage(), true
 		}
 	}
-	return stage
+	return stage, limited
 }
 
-// holdsUp reports whether later stages must wait for a node. One that died has
-// had its turn, and so has one that takes too long.
-func (n *node) holdsUp() bool {
-	return n.want != nil && n.state == zeekapi.StatePending && n.deaths == 0 && !n.overdue
-}
-
-// expireStages notes which nodes take too long.
-func (m *Machine) expireStages(now time.Time) {
-	for _, n := range m.nodes {
+// expire notes which nodes take too long to introduce themselves.
+func (ns *nodes) expire(now time.Time) {
+	for _, n := range ns.all {
 		if n.have != nil && !now.Before(n.started.Add(StagePatience)) {
 			n.overdue = true
 		}
 	}
+	ns.stages.expire(now)
 }
 
-// stopping reports whether some node was told to stop and has not.
-func (m *Machine) stopping() bool {
-	for _, n := range m.nodes {
-		if n.stopping {
-			return true
-		}
+// deadline returns when nodes next need something, if no event of the launcher
+// comes before.
+func (ns *nodes) deadline() timer {
+	next := ns.stages.limit
+	if !ns.told || ns.any(isStopping) || ns.any((*node).awaitsCheck) {
+		return next
 	}
-	return false
-}
-
-// nodeDeadlines tells when nodes next need something.
-func (m *Machine) nodeDeadlines(earlier func(time.Time)) {
-	if !m.told || m.stopping() || m.checking() {
-		return // until an event of the launcher
-	}
-	for _, n := range m.nodes {
+	for _, n := range ns.all {
 		switch {
 		case n.want == nil:
-		case n.have != nil && n.holdsUp():
-			earlier(n.started.Add(StagePatience))
+		case n.have != nil && n.delays():
+			next.earlier(n.started.Add(StagePatience))
 		case n.have == nil && (n.state == zeekapi.StateCrashed || n.refused > 0):
-			earlier(n.retry)
+			next.earlier(n.retry)
 		}
 	}
-}
-
-// checking reports whether the answer to some check is outstanding.
-func (m *Machine) checking() bool {
-	for _, n := range m.nodes {
-		if n.want != nil && n.checking != nil && n.checking.Equal(*n.want) {
-			return true
-		}
-	}
-	return false
+	return next
 }

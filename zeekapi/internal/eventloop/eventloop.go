@@ -103,7 +103,7 @@ type Config[In, Out any] struct {
 	Beat time.Duration
 
 	// Ending, if non-nil, makes Run give the machine a Shutdown when it is
-	// closed.
+	// closed. When the machine has ended, it still gets the inputs that wait.
 	Ending <-chan struct{}
 
 	// Now returns the current time. Nil means time.Now.
@@ -223,6 +223,17 @@ func (l *loop[In, Out]) run(ctx context.Context) error {
 			in = l.Tick
 		}
 		if err := l.perform(ctx, l.steps(l.batch(in))); err != nil {
+			return err
+		}
+	}
+	return l.drain(ctx)
+}
+
+// drain gives the inputs that wait to a machine that has ended, so that requests
+// among them are refused and not lost.
+func (l *loop[In, Out]) drain(ctx context.Context) error {
+	for range len(l.inputs) {
+		if err := l.perform(ctx, l.steps([]In{<-l.inputs})); err != nil {
 			return err
 		}
 	}

@@ -219,6 +219,30 @@ func TestRunPerformsInBatches(t *testing.T) {
 	})
 }
 
+// Inputs that came before the end reach the machine, even after it has ended.
+func TestRunTakesWaitingInputs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness()
+		resume := make(chan struct{})
+		record := h.Perform
+		h.Perform = func(ctx context.Context, out []string) ([]string, error) {
+			if out[0] == shutdown {
+				<-resume
+			}
+			return record(ctx, out)
+		}
+		wait := h.start(t.Context())
+		close(h.ending)
+		synctest.Wait()
+		h.source <- "a"
+		h.source <- "b"
+		synctest.Wait()
+		close(resume)
+		equal(t, "error", wait(), nil)
+		equal(t, "outputs", h.batches, [][]string{{"start"}, {"shutdown"}, {"a"}, {"b"}})
+	})
+}
+
 func TestSourcesWaitForTheMachine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness()

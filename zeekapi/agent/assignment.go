@@ -9,10 +9,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// MaxNodes is how many nodes one instance may have.
-const MaxNodes = 1000
-
-// Assignment is what a controller has an instance run.
+// Assignment is the part of a configuration that one instance runs.
 type Assignment struct {
 	ID     string         // of the configuration
 	Nodes  []zeekapi.Node // of the instance, by name
@@ -66,8 +63,22 @@ func (a *Assignment) equal(b *Assignment) bool {
 	return a.ID == b.ID && a.Layout == b.Layout && broker.Equal(mustMarshal(a.Nodes), mustMarshal(b.Nodes))
 }
 
-// nodes returns the nodes in the order in which to start them.
+// names returns the names of the nodes, sorted; none if a is nil.
+func (a *Assignment) names() []string {
+	var names []string
+	if a != nil {
+		for _, n := range a.Nodes {
+			names = append(names, n.Name)
+		}
+	}
+	return names
+}
+
+// nodes returns the nodes in the order in which to start them; none if a is nil.
 func (a *Assignment) nodes() []launch.Node {
+	if a == nil {
+		return nil
+	}
 	nodes := make([]launch.Node, len(a.Nodes))
 	for i, n := range a.Nodes {
 		nodes[i] = launch.Node{Node: n, Layout: a.Layout}

@@ -12,9 +12,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 )
 
-// stateFile remembers an agent's assignment across its restarts and, in a file
-// of its own as it changes more often, what became of its nodes.
-type stateFile struct{ agent, path, nodes string }
+// stateFiles store an agent's assignment and, in a file of its own as it changes
+// more often, the history of its nodes. Without paths nothing is stored.
+type stateFiles struct{ agent, assignment, nodes string }
 
 // A version is raised when the content changes in a way that an older agent
 // must not misread.
@@ -36,34 +36,34 @@ type (
 	}
 	savedNodes struct {
 		Version int                 `json:"version"`
-		Nodes   map[string]NodePast `json:"nodes"`
+		Nodes   map[string]NodeHistory `json:"nodes"`
 	}
 )
 
-// newStateFile returns the file of the agent of that name, or one that never
-// holds anything if there is no directory.
-func newStateFile(dir, name string) stateFile {
+// newStateFiles returns the files of the agent of that name, or none if there
+// is no directory.
+func newStateFiles(dir, name string) stateFiles {
 	if dir == "" {
-		return stateFile{}
+		return stateFiles{}
 	}
-	return stateFile{name, filepath.Join(dir, "agents", name+".json"), filepath.Join(dir, "agent-nodes", name+".json")}
+	return stateFiles{name, filepath.Join(dir, "agents", name+".json"), filepath.Join(dir, "agent-nodes", name+".json")}
 }
 
 // load returns what an earlier agent saved, which may be nothing.
-func (f stateFile) load() (Past, error) {
+func (f stateFiles) load() (State, error) {
 	var s savedState
-	known, err := read(f.path, &s)
+	known, err := read(f.assignment, &s)
 	if err == nil && known {
-		err = wantVersion(f.path, s.Version, 1, stateVersion)
+		err = wantVersion(f.assignment, s.Version, 1, stateVersion)
 	}
 	if err != nil {
-		return Past{}, err
+		return State{}, err
 	}
 	a, err := s.assignment(f.agent)
 	if err != nil {
-		return Past{}, fmt.Errorf("agent: saved state %s: %w", f.path, err)
+		return State{}, fmt.Errorf("agent: saved state %s: %w", f.assignment, err)
 	}
-	return Past{Known: known, Assignment: a}, nil
+	return State{Known: known, Assignment: a}, nil
 }
 
 // assignment returns what was saved, nil for nothing. A layout that cannot be
@@ -92,16 +92,16 @@ func (s savedState) assignment(instance string) (*Assignment, error) {
 	return &a, nil
 }
 
-func (f stateFile) save(a *Assignment) error {
+func (f stateFiles) save(a *Assignment) error {
 	s := savedState{Version: stateVersion}
 	if a != nil {
 		s.Assignment = &savedAssignment{Assignment: *a}
 	}
-	return write(f.path, s)
+	return write(f.assignment, s)
 }
 
-// recall returns what an earlier agent remembered of nodes.
-func (f stateFile) recall() (map[string]NodePast, error) {
+// history returns the history of nodes that an earlier agent stored.
+func (f stateFiles) history() (map[string]NodeHistory, error) {
 	var s savedNodes
 	known, err := read(f.nodes, &s)
 	if err == nil && known {
@@ -113,7 +113,7 @@ func (f stateFile) recall() (map[string]NodePast, error) {
 	return s.Nodes, nil
 }
 
-func (f stateFile) remember(nodes map[string]NodePast) error {
+func (f stateFiles) saveHistory(nodes map[string]NodeHistory) error {
 	return write(f.nodes, savedNodes{nodesVersion, nodes})
 }
 

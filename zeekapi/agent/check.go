@@ -1,0 +1,90 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// Check returns an error if the state of the machine contradicts itself, which
+// is a bug. Tests call it after every step.
+func (m *Machine) Check() error {
+	errs := []error{m.presence.check(), m.target.check(), m.nodes.check(m.target.assignment), m.waits.check(), m.dispatches.check()}
+	if n := len(m.out.out); n > 0 {
+		errs = append(errs, fmt.Errorf("%d outputs are left after the step", n))
+	}
+	if n := len(m.waits.restarts) + len(m.dispatches.pending); n > MaxRequests {
+		errs = append(errs, fmt.Errorf("%d requests wait, limit is %d", n, MaxRequests))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *presence) check() error {
+	if p.peers < 0 || p.next.set != (p.peers > 0) {
+		return fmt.Errorf("%d peers, a hello is planned: %t", p.peers, p.next.set)
+	}
+	return nil
+}
+
+func (t *target) check() error {
+	if t.retry.set != (t.failed != nil) {
+		return fmt.Errorf("saving failed with %v, a retry is planned: %t", t.failed, t.retry.set)
+	}
+	return nil
+}
+
+// check compares the nodes with the assignment that they should run.
+func (ns *nodes) check(a *Assignment) error {
+	var errs []error
+	for name, n := range ns.all {
+		if err := n.check(name); err != nil {
+			errs = append(errs, fmt.Errorf("node %s: %w", name, err))
+		}
+	}
+	if should := ns.selected(nil); !slices.Equal(should, a.names()) {
+		errs = append(errs, fmt.Errorf("nodes %q should run, assigned are %q", should, a.names()))
+	}
+	return errors.Join(errs...)
+}
+
+func (n *node) check(name string) error {
+	switch {
+	case n.want == nil && n.have == nil:
+		return errors.New("neither runs nor should")
+	case n.want != nil && n.want.Name != name, n.have != nil && n.have.Name != name:
+		return errors.New("has another name")
+	case n.have == nil && (n.stopping || n.again || n.overdue || n.pid != 0):
+		return errors.New("does not run, but is treated as if it did")
+	case n.want == nil && n.again:
+		return errors.New("is to start again, but should not run")
+	case n.want != nil && n.state == zeekapi.StateRunning && (n.have == nil || !n.begun || !n.greeted):
+		return errors.New("is RUNNING, but has not started or introduced itself")
+	case !n.state.Valid():
+		return fmt.Errorf("has the unknown state %q", n.state)
+	}
+	return nil
+}
+
+func (ws *waits) check() error {
+	var errs []error
+	if w := ws.deploy; w != nil && !slices.Equal(w.nodes, ws.target.assignment.names()) {
+		errs = append(errs, fmt.Errorf("the deployment waits for %q, assigned are %q", w.nodes, ws.target.assignment.names()))
+	}
+	for _, w := range ws.restarts {
+		if !slices.IsSorted(w.nodes) {
+			errs = append(errs, fmt.Errorf("the restart %q waits for unsorted nodes %q", w.id, w.nodes))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (ds *dispatches) check() error {
+	for id, d := range ds.pending {
+		if len(d.waiting) == 0 {
+			return fmt.Errorf("the dispatch %q waits for no node", id)
+		}
+	}
+	return nil
+}

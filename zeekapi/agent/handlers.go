@@ -1,0 +1,149 @@
+package agent
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// handler serves one kind of request.
+type handler func(m *Machine, now time.Time, req request, msg zeekapi.Message)
+
+// handlers has one handler for each request of zeekapi.AgentAPI.
+var handlers = make(map[*zeekapi.Request]handler)
+
+func init() {
+	serve(zeekapi.AgentWelcomeCall, (*Machine).welcome)
+	serve(zeekapi.AgentStandbyCall, (*Machine).standby)
+	serve(zeekapi.AgentDeployCall, (*Machine).deploy)
+	serve(zeekapi.AgentDeployNodesCall, (*Machine).deployNodes)
+	serve(zeekapi.AgentGetNodesCall, (*Machine).getNodes)
+	serve(zeekapi.AgentStatusCall, (*Machine).status)
+	serve(zeekapi.AgentLogsCall, (*Machine).logs)
+	serve(zeekapi.AgentDispatchCall, (*Machine).dispatch)
+	serve(zeekapi.AgentRestartCall, (*Machine).restart)
+}
+
+// serve makes a method the handler of a request.
+func serve[Q, A zeekapi.Message](call zeekapi.Call[Q, A], handle func(m *Machine, now time.Time, req request, msg Q)) {
+	handlers[call.Request] = func(m *Machine, now time.Time, req request, msg zeekapi.Message) {
+		handle(m, now, req, msg.(Q))
+	}
+}
+
+// The reasons for which requests are refused.
+const (
+	errorBusy   = "too many requests at the same time"
+	errorEnding = "the agent is shutting down"
+)
+
+// refuses returns why the agent accepts no more requests that wait for nodes,
+// "" if it does.
+func (m *Machine) refuses() string {
+	switch {
+	case m.ending:
+		return errorEnding
+	case len(m.waits.restarts)+len(m.dispatches.pending) >= MaxRequests:
+		return errorBusy
+	}
+	return ""
+}
+
+func (m *Machine) welcome(_ time.Time, req request, _ zeekapi.AgentWelcomeRequest) {
+	m.out.accept(req)
+}
+
+func (m *Machine) standby(now time.Time, req request, _ zeekapi.AgentStandbyRequest) {
+	m.waits.supersede("the agent was told to stand by")
+	m.nodes.assign(now, nil, false)
+	m.target.replace(nil)
+	m.out.accept(req)
+}
+
+func (m *Machine) deploy(now time.Time, req request, msg zeekapi.AgentDeployRequest) {
+	a, err := assign(msg.Config, m.settings.Name)
+	m.deployAssignment(now, req, a, err, msg.Force)
+}
+
+func (m *Machine) deployNodes(now time.Time, req request, msg zeekapi.AgentDeployNodesRequest) {
+	a := &Assignment{ID: msg.Config, Nodes: msg.Nodes}
+	var err error
+	if a.Layout, err = msg.Layout.Unpack(); err == nil {
+		err = a.check(m.settings.Name)
+	}
+	m.deployAssignment(now, req, a, err, msg.Force)
+}
+
+// deployAssignment makes a what should run, unless err says that it is invalid.
+func (m *Machine) deployAssignment(now time.Time, req request, a *Assignment, err error, force bool) {
+	current := m.target.assignment
+	same := err == nil && current != nil && !force && current.equal(a)
+	switch {
+	case same && (m.ending || m.target.failed == nil && m.allRun(a)):
+		m.out.accept(req)
+		return
+	case m.ending:
+		m.out.refuse(req, errorEnding)
+		return
+	case err != nil:
+		m.out.refuse(req, "%v", err)
+		return
+	}
+	m.waits.supersede("superseded by a newer deployment")
+	if !same {
+		m.nodes.assign(now, a, force)
+		m.target.replace(a)
+	}
+	m.waits.deployment(now, req, a.names(), m.settings.RequestTimeout)
+}
+
+// allRun reports whether a deployment has nothing to wait for.
+func (m *Machine) allRun(a *Assignment) bool {
+	return !slices.ContainsFunc(a.Nodes, func(n zeekapi.Node) bool { return !m.nodes.runs(n.Name) })
+}
+
+func (m *Machine) restart(now time.Time, req request, msg zeekapi.AgentRestartRequest) {
+	if why := m.refuses(); why != "" {
+		m.out.refuse(req, "%s", why)
+		return
+	}
+	names := m.nodes.selected(msg.Nodes)
+	m.nodes.restart(now, names)
+	m.waits.restart(now, req, names, m.settings.RequestTimeout)
+}
+
+func (m *Machine) dispatch(now time.Time, req request, msg zeekapi.AgentDispatchRequest) {
+	if why := m.refuses(); why != "" {
+		m.out.refuse(req, "%s", why)
+		return
+	}
+	m.dispatches.send(req, msg, now.Add(m.settings.RequestTimeout))
+}
+
+func (m *Machine) getNodes(_ time.Time, req request, _ zeekapi.AgentGetNodesRequest) {
+	r := m.out.success(req.id)
+	r.Data = mustMarshal(append([]zeekapi.NodeStatus{m.presence.status()}, m.nodes.statuses()...))
+	m.out.respond(req, r)
+}
+
+func (m *Machine) status(_ time.Time, req request, _ zeekapi.AgentStatusRequest) {
+	r := m.out.success(req.id)
+	r.Data = mustMarshal(m.nodes.details())
+	m.out.respond(req, r)
+}
+
+func (m *Machine) logs(_ time.Time, req request, msg zeekapi.AgentLogsRequest) {
+	if err := zeekapi.CheckName(msg.Node); err != nil { // it becomes part of a path
+		m.out.refuse(req, "no node %q on instance %s", msg.Node, m.settings.Name)
+		return
+	}
+	limit := msg.Bytes
+	if limit == 0 {
+		limit = LogBytes
+	}
+	m.out.emit(Read{
+		Dialect: req.dialect, ReqID: req.id, Node: msg.Node,
+		Bytes: int(min(limit, MaxLogBytes)), Gone: !m.nodes.knows(msg.Node),
+	})
+}

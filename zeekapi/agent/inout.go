@@ -1,0 +1,104 @@
+package agent
+
+import (
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// Input is an event that the machine reacts to: PeerAdded, PeerLost, Received,
+// Launched, Persisted, Shutdown or Tick.
+type Input interface{ input() }
+
+// The inputs.
+type (
+	// PeerAdded reports a new peering.
+	PeerAdded struct{}
+
+	// PeerLost reports the end of a peering.
+	PeerLost struct{}
+
+	// Received is a message on one of the agent's topics.
+	Received struct {
+		Dialect *zeekapi.Dialect // of the message and its response
+		Message zeekapi.Message
+	}
+
+	// Launched is an event of the launcher.
+	Launched struct{ Event launch.Event }
+
+	// Persisted reports the result of the oldest Persist without one.
+	Persisted struct{ Err error }
+
+	// Shutdown tells the machine to end: it refuses new requests that would
+	// have to wait for nodes, and ends when the pending ones are answered.
+	Shutdown struct{}
+
+	// Tick reports that time has passed, for example that Machine.Deadline has
+	// come.
+	Tick struct{}
+)
+
+func (PeerAdded) input() {}
+func (PeerLost) input()  {}
+func (Received) input()  {}
+func (Launched) input()  {}
+func (Persisted) input() {}
+func (Shutdown) input()  {}
+func (Tick) input()      {}
+
+// Output is an action that the machine requests: Publish, Keep, Check, Start,
+// Stop, Dispatch, Read, Persist or Remember.
+type Output interface{ output() }
+
+// The outputs.
+type (
+	// Publish publishes a message on the agent's topic.
+	Publish struct {
+		Dialect *zeekapi.Dialect // nil: every dialect that has the message
+		Message zeekapi.Message
+	}
+
+	// Keep makes the launcher end the nodes that it found running, except the
+	// named ones.
+	Keep struct{ Nodes []string }
+
+	// Check makes the launcher check whether nodes could be started. The
+	// launcher must report a launch.Checked for each.
+	Check struct{ Nodes []launch.Node }
+
+	// Start makes the launcher start a node.
+	Start struct{ Node launch.Node }
+
+	// Stop makes the launcher stop a node.
+	Stop struct{ Node string }
+
+	// Dispatch sends a request to the nodes that it names.
+	Dispatch struct{ Request zeekapi.NodeDispatchRequest }
+
+	// Read answers an AgentLogsRequest with the ends of a node's outputs.
+	Read struct {
+		Dialect *zeekapi.Dialect
+		ReqID   string
+		Node    string
+		Bytes   int  // limit for each output
+		Gone    bool // the node should not run here, but may have
+	}
+
+	// Persist stores the assignment for the next agent; nil stores that there
+	// is none. It is answered with Persisted.
+	Persist struct{ Assignment *Assignment }
+
+	// Remember stores the history of the nodes that have one. A failure has no
+	// consequences.
+	Remember struct{ Nodes map[string]NodeHistory }
+)
+
+func (Publish) output()  {}
+func (Keep) output()     {}
+func (Check) output()    {}
+func (Start) output()    {}
+func (Stop) output()     {}
+func (Dispatch) output() {}
+func (Read) output()     {}
+func (Persist) output()  {}
+func (Remember) output() {}

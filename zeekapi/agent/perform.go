@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
+
+// performer carries out the outputs of a machine.
+type performer struct {
+	Config
+	files stateFiles
+}
+
+// perform carries out outputs in order, and returns the inputs that follow. Its
+// error is always nil.
+func (p *performer) perform(ctx context.Context, out []Output) ([]Input, error) {
+	var in []Input
+	for _, o := range out {
+		in = append(in, p.performOne(ctx, o)...)
+	}
+	return in, nil
+}
+
+func (p *performer) performOne(ctx context.Context, out Output) []Input {
+	switch out := out.(type) {
+	case Publish:
+		p.publish(ctx, out)
+	case Keep:
+		if a, ok := p.Launcher.(launch.Adopter); ok {
+			a.Keep(out.Nodes)
+		}
+	case Check:
+		return p.check(out.Nodes)
+	case Start:
+		p.Log.Debug().Str("node", out.Node.Name).Str("role", string(out.Node.Role)).Msg("starting node")
+		p.Launcher.Start(out.Node)
+	case Stop:
+		p.Log.Debug().Str("node", out.Node).Msg("stopping node")
+		p.Launcher.Stop(out.Node)
+	case Dispatch:
+		p.dispatch(ctx, out.Request)
+	case Read:
+		p.publish(ctx, Publish{out.Dialect, zeekapi.AgentLogsCall.Respond(out.ReqID, p.read(out))})
+	case Persist:
+		err := p.files.save(out.Assignment)
+		if err != nil {
+			p.Log.Error().Err(err).Msg("cannot save the configuration")
+		}
+		return []Input{Persisted{err}}
+	case Remember:
+		if err := p.files.saveHistory(out.Nodes); err != nil {
+			p.Log.Warn().Err(err).Msg("cannot save the history of nodes")
+		}
+	}
+	return nil
+}
+
+// check makes the launcher check nodes. If it cannot, only their layouts are
+// checked.
+func (p *performer) check(nodes []launch.Node) []Input {
+	if c, ok := p.Launcher.(launch.Checker); ok {
+		c.Check(nodes)
+		return nil
+	}
+	var checked []Input
+	for _, n := range nodes {
+		_, err := n.Layout.Members()
+		checked = append(checked, Launched{launch.Checked{Node: n, Err: err}})
+	}
+	return checked
+}
+
+// dispatch sends a request to nodes, by the launcher or on the bus.
+func (p *performer) dispatch(ctx context.Context, req zeekapi.NodeDispatchRequest) {
+	if d, ok := p.Launcher.(launch.Dispatcher); ok {
+		if req.Nodes = d.Dispatch(req); len(req.Nodes) == 0 { // on the bus that would mean all nodes
+			return
+		}
+	}
+	p.send(ctx, nil, func(t zeekapi.Topics) string { return t.Node }, req)
+}
+
+// read returns the ends of a node's outputs.
+func (p *performer) read(out Read) zeekapi.Result {
+	r := zeekapi.Result{ReqID: out.ReqID, Instance: p.Settings.Name, Node: out.Node}
+	o, ok := p.Launcher.(launch.Outputter)
+	if !ok {
+		r.Error = "the outputs of nodes are not kept here"
+		return r
+	}
+	outputs, err := o.Outputs(out.Node, out.Bytes)
+	switch {
+	case errors.Is(err, launch.ErrNoOutputs) && out.Gone:
+		r.Error = fmt.Sprintf("no node %q on instance %s", out.Node, p.Settings.Name)
+		return r
+	case errors.Is(err, launch.ErrNoOutputs): // so far
+	case err != nil:
+		r.Error = err.Error()
+		return r
+	}
+	if out.Gone {
+		r.Error = "it is not to run here any more" // a remark, as there are data
+	}
+	r.Success, r.Data = true, mustMarshal(outputs)
+	return r
+}
+
+func (p *performer) publish(ctx context.Context, out Publish) {
+	switch msg := out.Message.(type) {
+	case zeekapi.AgentError:
+		p.Log.Warn().Str("node", msg.Node).Msg(msg.Text)
+	case zeekapi.AgentChange:
+		p.Log.Info().Str("node", msg.Node.Name).Str("old", string(msg.Old)).Str("new", string(msg.New)).Msg("node changed state")
+	}
+	p.send(ctx, out.Dialect, func(t zeekapi.Topics) string { return t.Agent(p.Settings.Name) }, out.Message)
+}
+
+// send publishes a message in one dialect, or in all that have the message.
+func (p *performer) send(ctx context.Context, only *zeekapi.Dialect, topic func(zeekapi.Topics) string, msg zeekapi.Message) {
+	for _, d := range p.Dialects {
+		if only != nil && only != d || !d.Has(msg) {
+			continue
+		}
+		ev, err := d.Encode(msg)
+		if err == nil {
+			p.Log.Debug().Str("event", ev.Name).Str("reqid", msg.RequestID()).Msg("publishing")
+			err = p.Bus.Publish(ctx, topic(d.Topics), ev.Value())
+		}
+		if err != nil && ctx.Err() == nil {
+			p.Log.Error().Err(err).Str("dialect", d.Name).Msg("cannot publish")
+		}
+	}
+}

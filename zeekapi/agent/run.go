@@ -1,0 +1,158 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
+)
+
+// Config describes an agent and its surroundings. Settings.Name, Bus, Dialects
+// and Launcher are required. The caller closes Bus and Launcher after Run has
+// returned.
+type Config struct {
+	// Settings describe the agent. Run fills in PID, and Zeek if the launcher
+	// is a launch.Versioned, unless they are set.
+	Settings Settings
+
+	// Bus must subscribe to Topics. Its endpoint has the ID
+	// Settings.EndpointID. Run receives all its notifications.
+	Bus broker.Bus
+
+	// Dialects are those in which the agent accepts requests. It responds in
+	// the dialect of the request.
+	Dialects []*zeekapi.Dialect
+
+	// Launcher runs the nodes. Unless it is a launch.Dispatcher, nodes introduce
+	// themselves and respond on the bus.
+	Launcher launch.Launcher
+
+	// StateDir is the directory in which the agent stores its state. If it is
+	// empty, the agent forgets its configuration when it ends.
+	StateDir string
+
+	// Obey reports whether a peer is a controller of this agent. Requests of
+	// other peers are ignored. If Obey is nil, the agent accepts requests of
+	// all peers, as Zeek's agent does.
+	Obey func(broker.Peer) bool
+
+	// Observe, if non-nil, is called by the agent's loop after Machine.Start,
+	// with a nil Input, and after every Machine.Step, before the outputs are
+	// performed. It may read the machine but not change it, and must not block.
+	Observe func(m *Machine, in Input, out []Output)
+
+	// Beat is the longest time between two calls of Observe: an agent that has
+	// nothing to do gets a Tick. Zero means that it gets a Tick only when it
+	// needs one; a negative duration is an error.
+	Beat time.Duration
+
+	// Ending, if non-nil, makes Run end when it is closed: new requests that
+	// would wait for nodes are refused, pending ones are answered before.
+	Ending <-chan struct{}
+
+	// Log receives what happens to nodes, and errors that no method returns.
+	// The zero value discards them.
+	Log zerolog.Logger
+}
+
+// Topics returns the prefixes that the bus of an agent must subscribe to.
+func Topics(name string, dialects ...*zeekapi.Dialect) []string {
+	var topics []string
+	for _, d := range dialects {
+		topics = append(topics, d.Topics.Agent(name))
+		if d.Topics.Node != "" {
+			topics = append(topics, d.Topics.Node)
+		}
+	}
+	return topics
+}
+
+// validate returns c with the default values filled in.
+func (c Config) validate() (Config, error) {
+	switch {
+	case c.Bus == nil:
+		return c, errors.New("agent: no bus")
+	case c.Launcher == nil:
+		return c, errors.New("agent: no launcher")
+	case len(c.Dialects) == 0:
+		return c, errors.New("agent: no dialects")
+	case c.Beat < 0:
+		return c, fmt.Errorf("agent: Beat is %s, must not be negative", c.Beat)
+	}
+	c.Settings.PID = cmp.Or(c.Settings.PID, int64(os.Getpid()))
+	if v, ok := c.Launcher.(launch.Versioned); ok {
+		c.Settings.Zeek = cmp.Or(c.Settings.Zeek, v.ZeekVersion())
+	}
+	var err error
+	c.Settings, err = c.Settings.validate()
+	return c, err
+}
+
+// Run is an agent until ctx is done or c.Ending ends it, and then returns nil.
+// It fails if c is invalid, if its bus or its launcher ends before, or if it
+// cannot read the state that an earlier agent of that name stored. Nodes keep
+// running when Run returns.
+func Run(ctx context.Context, c Config) error {
+	c, err := c.validate()
+	if err != nil {
+		return err
+	}
+	files := newStateFiles(c.StateDir, c.Settings.Name)
+	if c.StateDir != "" {
+		owned, err := dirlock.Take(ctx, filepath.Dir(files.assignment), c.Settings.Name+".lock")
+		if err != nil {
+			return fmt.Errorf("agent: %w", err)
+		}
+		defer owned.Close()
+	}
+	state, err := c.restore(files)
+	if err != nil {
+		return err
+	}
+	machine, err := NewMachine(c.Settings, state)
+	if err != nil {
+		return err
+	}
+	r := &receiver{name: c.Settings.Name, dialects: c.Dialects, obey: c.Obey, log: c.Log}
+	p := &performer{Config: c, files: files}
+	err = eventloop.Run(ctx, eventloop.Config[Input, Output]{
+		Machine: machine,
+		Tick:    Tick{}, Shutdown: Shutdown{},
+		Sources: []eventloop.Source[Input]{r.notifications(c.Bus), launched(c.Launcher, c.Log)},
+		Perform: p.perform,
+		Observe: func(in Input, out []Output) {
+			if c.Observe != nil {
+				c.Observe(machine, in, out)
+			}
+		},
+		Beat: c.Beat, Ending: c.Ending,
+	})
+	p.perform(ctx, machine.finish())
+	return err
+}
+
+// restore returns the state that an earlier agent left behind.
+func (c Config) restore(files stateFiles) (State, error) {
+	state, err := files.load()
+	if err != nil {
+		return State{}, err
+	}
+	if state.Nodes, err = files.history(); err != nil { // it is only reported
+		c.Log.Warn().Err(err).Msg("the history of nodes under an earlier agent is lost")
+	}
+	if f, ok := c.Launcher.(launch.Finder); ok {
+		state.Running = f.Running()
+	}
+	return state, nil
+}

@@ -1,0 +1,150 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// waits are the requests that wait for nodes to start: restarts, and at most
+// one deployment.
+type waits struct {
+	*outbox
+	nodes    *nodes
+	target   *target
+	deploy   *wait // nil: none
+	restarts []*wait
+}
+
+// wait is a request that waits for nodes.
+type wait struct {
+	request
+	nodes    []string // sorted
+	deadline time.Time
+}
+
+// deployment makes a deployment wait for nodes, until timeout at the latest.
+func (ws *waits) deployment(now time.Time, req request, nodes []string, timeout time.Duration) {
+	ws.limitStages(now, timeout)
+	ws.deploy = &wait{req, nodes, now.Add(timeout)}
+}
+
+// restart makes a restart wait for nodes, until timeout at the latest.
+func (ws *waits) restart(now time.Time, req request, nodes []string, timeout time.Duration) {
+	ws.limitStages(now, timeout)
+	ws.restarts = append(ws.restarts, &wait{req, nodes, now.Add(timeout)})
+}
+
+// limitStages lets nodes start stage by stage for half the time of a new
+// request, unless older requests have waited long enough for that.
+func (ws *waits) limitStages(now time.Time, timeout time.Duration) {
+	ws.relax()
+	ws.nodes.stages.expire(now)
+	ws.nodes.stages.limitTo(now.Add(timeout / 2))
+}
+
+// relax takes the limit from the stages if no request waits for nodes.
+func (ws *waits) relax() {
+	if ws.pending() == 0 {
+		ws.nodes.stages.unlimited()
+	}
+}
+
+// pending returns the number of requests that wait.
+func (ws *waits) pending() int {
+	if ws.deploy != nil {
+		return len(ws.restarts) + 1
+	}
+	return len(ws.restarts)
+}
+
+// supersede answers a deployment that will not be finished.
+func (ws *waits) supersede(reason string) {
+	if w := ws.deploy; w != nil {
+		ws.deploy = nil
+		ws.refuse(w.request, "%s", reason)
+	}
+}
+
+// answer responds to the requests that have nothing left to wait for.
+func (ws *waits) answer(now time.Time) {
+	if w := ws.deploy; w != nil && ws.target.saving == 0 && ws.over(now, w) {
+		ws.deploy = nil
+		ws.respond(w.request, ws.deployResults(w)...)
+	}
+	ws.restarts = slices.DeleteFunc(ws.restarts, func(w *wait) bool {
+		if !ws.over(now, w) {
+			return false
+		}
+		ws.respond(w.request, ws.restartResults(w)...)
+		return true
+	})
+}
+
+// over reports whether a request has nothing left to wait for, or its time is up.
+func (ws *waits) over(now time.Time, w *wait) bool { return ws.settled(w) || !now.Before(w.deadline) }
+
+func (ws *waits) settled(w *wait) bool {
+	return !slices.ContainsFunc(w.nodes, func(name string) bool { return !ws.nodes.settled(name) })
+}
+
+// deployResults returns a result for each node, with those before that concern
+// the whole deployment.
+func (ws *waits) deployResults(w *wait) []zeekapi.Result {
+	results := ws.timeout(w)
+	if err := ws.target.failed; err != nil {
+		results = append(results, ws.failure(w.id, "cannot save the configuration: %v", err))
+	}
+	if len(w.nodes) == 0 && len(results) == 0 {
+		results = append(results, ws.success(w.id))
+	}
+	return append(results, ws.nodeResults(w, func(_, problem string) string { return problem })...)
+}
+
+func (ws *waits) restartResults(w *wait) []zeekapi.Result {
+	return append(ws.timeout(w), ws.nodeResults(w, func(node, problem string) string {
+		return fmt.Sprintf("could not restart node %s: %s", node, problem)
+	})...)
+}
+
+// timeout returns the result of a request whose time is up.
+func (ws *waits) timeout(w *wait) []zeekapi.Result {
+	if ws.settled(w) {
+		return nil
+	}
+	return []zeekapi.Result{ws.failure(w.id, zeekapi.ErrorTimeout)}
+}
+
+// nodeResults returns a result for each node. The nodes that do not run share
+// MaxOutputs.
+func (ws *waits) nodeResults(w *wait, describe func(node, problem string) string) []zeekapi.Result {
+	failed := 0
+	for _, name := range w.nodes {
+		if !ws.nodes.runs(name) {
+			failed++
+		}
+	}
+	var results []zeekapi.Result
+	for _, name := range w.nodes {
+		r := ws.success(w.id)
+		r.Node = name
+		if !ws.nodes.runs(name) {
+			problem, outputs := ws.nodes.problem(name, MaxOutputs/2/failed)
+			r.Success, r.Error, r.Data = false, describe(name, problem), outputs
+		}
+		results = append(results, r)
+	}
+	return results
+}
+
+func (ws *waits) deadline() (next timer) {
+	if ws.deploy != nil {
+		next.earlier(ws.deploy.deadline)
+	}
+	for _, w := range ws.restarts {
+		next.earlier(w.deadline)
+	}
+	return next
+}
