@@ -3,17 +3,28 @@
 
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-FUZZTIME ?= 30s
+FUZZTIME ?= 10s
 BENCHTIME ?= 1s
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+ACTIONLINT = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 
 # VERSION is for releases; without, the Go command finds one out.
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build test long demo man live load record fuzz bench lint
+.PHONY: build cross demo man test long live load record lint lint-actions vuln fuzz bench
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
+
+# Compile everything, tests included, for other systems than this one.
+cross:
+	@set -e; for platform in $(PLATFORMS); do \
+	  echo "$$platform"; \
+	  export CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
+	  $(GO) build ./...; $(GO) vet ./...; \
+	done
 
 demo: build
 	bin/zeekwire demo
@@ -64,14 +75,17 @@ lint:
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
-# Every fuzz target in turn, FUZZTIME each.
+# Check the workflow files.
+lint-actions:
+	$(GO) run $(ACTIONLINT)
+
+# Look for known vulnerabilities in the code that the programs reach.
+vuln:
+	$(GO) run $(GOVULNCHECK) ./...
+
+# Run every fuzz target for FUZZTIME, one after the other.
 fuzz:
-	@for package in $$($(GO) list ./...); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
-	    echo "$$package $$target"; \
-	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
-	  done; \
-	done
+	GO=$(GO) FUZZTIME=$(FUZZTIME) .ci/fuzz
 
 # In the format that benchstat reads.
 bench:
