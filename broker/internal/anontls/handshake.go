@@ -6,6 +6,8 @@ import (
 	"crypto/hmac"
 	"io"
 	"slices"
+
+	"golang.org/x/crypto/cryptobyte"
 )
 
 // A handshake is what both ends keep while they agree on keys.
@@ -316,19 +318,21 @@ func (h *handshake) receiveFinished() error {
 func (h *handshake) receive(want messageType) ([]byte, error) {
 	in := &h.in
 	for {
-		if len(in.hand) > 0 && messageType(in.hand[0]) != want {
-			return nil, h.fail(UnexpectedMessage, "the peer sent a %s instead of a %s", messageType(in.hand[0]), want)
+		s := cryptobyte.String(in.hand)
+		var got uint8
+		var n uint32
+		if s.ReadUint8(&got) && messageType(got) != want {
+			return nil, h.fail(UnexpectedMessage, "the peer sent a %s instead of a %s", messageType(got), want)
 		}
-		if len(in.hand) >= messageHeader {
-			n := int(in.hand[1])<<16 | int(in.hand[2])<<8 | int(in.hand[3])
+		if s.ReadUint24(&n) {
 			if n > maxMessage {
 				return nil, h.fail(DecodeError, "%s: it has %d bytes", want, n)
 			}
-			if n += messageHeader; len(in.hand) >= n {
-				message := in.hand[:n:n]
-				in.hand = in.hand[n:]
-				h.transcript.Write(message)
-				return message[messageHeader:], nil
+			var body []byte
+			if s.ReadBytes(&body, int(n)) {
+				h.transcript.Write(in.hand[:messageHeader+len(body)])
+				in.hand = s
+				return body, nil
 			}
 		}
 		typ, content, err := h.readRecord()
