@@ -14,8 +14,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
 	"github.com/zeekwire/zeekwire/broker/wire"
+	"github.com/zeekwire/zeekwire/internal/freeaddr"
 )
 
 func TestPair(t *testing.T) {

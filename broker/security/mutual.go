@@ -212,15 +212,6 @@ type mutualConn struct {
 	names []string
 }
 
-// PeerNames returns the names in the peer's certificate.
+// PeerNames returns the common name and the alternative names in the peer's
+// verified certificate.
 func (c *mutualConn) PeerNames() []string { return slices.Clone(c.names) }
-
-// PeerNames returns the common name and the alternative names in the verified
-// certificate of a connection that a Layer in the mode Mutual has secured, and
-// nil for all others.
-func PeerNames(conn net.Conn) []string {
-	if c, ok := conn.(*mutualConn); ok {
-		return c.PeerNames()
-	}
-	return nil
-}

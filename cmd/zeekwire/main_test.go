@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
+	"github.com/zeekwire/zeekwire/internal/freeaddr"
 )
 
 // output is a writer for several goroutines.

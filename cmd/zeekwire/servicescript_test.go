@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
+	"github.com/zeekwire/zeekwire/internal/freeaddr"
 )
 
 // TestServiceScripts runs controllers and agents as systemd does, as processes.
