@@ -60,27 +60,12 @@ func (h *handshake) client() error {
 	if err := h.send(hello); err != nil {
 		return err
 	}
-
-	body, err := h.receive(typeServerHello)
-	if err != nil {
+	if err := h.receiveServerHello(hello); err != nil {
 		return err
 	}
-	answer, err := parseServerHello(body)
-	if err != nil {
-		return h.fail(DecodeError, "ServerHello: %v", err)
-	}
-	if err := h.checkServerHello(hello, answer); err != nil {
-		return err
-	}
-	h.serverRandom = answer.random
-	h.state = State{
-		ExtendedMasterSecret: answer.extendedMasterSecret,
-		EncryptThenMAC:       answer.encryptThenMAC,
-	}
-	h.in.version = versionTLS12
-	h.out.version = versionTLS12
 
-	if body, err = h.receive(typeServerKeyExchange); err != nil {
+	body, err := h.receive(typeServerKeyExchange)
+	if err != nil {
 		return err
 	}
 	exchange, err := parseServerKeyExchange(body)
@@ -107,6 +92,30 @@ func (h *handshake) client() error {
 		return err
 	}
 	return h.receiveFinished()
+}
+
+// receiveServerHello receives the server's answer to hello, and notes what the
+// server chose.
+func (h *handshake) receiveServerHello(hello *clientHello) error {
+	body, err := h.receive(typeServerHello)
+	if err != nil {
+		return err
+	}
+	answer, err := parseServerHello(body)
+	if err != nil {
+		return h.fail(DecodeError, "ServerHello: %v", err)
+	}
+	if err := h.checkServerHello(hello, answer); err != nil {
+		return err
+	}
+	h.serverRandom = answer.random
+	h.state = State{
+		ExtendedMasterSecret: answer.extendedMasterSecret,
+		EncryptThenMAC:       answer.encryptThenMAC,
+	}
+	h.in.version = versionTLS12
+	h.out.version = versionTLS12
+	return nil
 }
 
 func (h *handshake) checkServerHello(hello *clientHello, answer *serverHello) error {
