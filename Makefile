@@ -2,15 +2,15 @@
 # race detector (a C compiler) and "make live" (a Zeek).
 
 GO ?= go
-STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME ?= 30s
-BENCHTIME ?= 1s
 
 # VERSION is for releases; without, the Go command finds one out.
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build test long demo man live load record fuzz bench lint
+.PHONY: build test long demo man live load record fuzz bench bench-compare lint vulncheck
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
@@ -59,10 +59,20 @@ load: build
 record: build
 	RECORD=$(CURDIR)/testdata/recordings ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestRecord$$' ./cmd/internal/live
 
-lint:
-	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
-	$(GO) vet ./...
-	$(GO) run $(STATICCHECK) ./...
+# The linters of .golangci.yml, and known vulnerabilities.
+lint: vulncheck
+	$(GO) run $(GOLANGCI_LINT) run
+
+# Known vulnerabilities of what the code calls. Their database is on the network.
+# If it cannot be reached, nothing was checked: that is said, and is an error only
+# if VULNDB is "required".
+VULNDB ?= optional
+vulncheck:
+	@output=$$($(GO) run $(GOVULNCHECK) ./... 2>&1) && { echo "$$output"; exit 0; }; \
+	echo "$$output"; \
+	case "$$output" in *"fetching vulnerabilities"*) ;; *) exit 1;; esac; \
+	echo "NOT CHECKED FOR VULNERABILITIES: their database cannot be reached"; \
+	[ "$(VULNDB)" != required ]
 
 # Every fuzz target in turn, FUZZTIME each.
 fuzz:
@@ -73,6 +83,15 @@ fuzz:
 	  done; \
 	done
 
-# In the format that benchstat reads.
+# Benchmarks, in the format of benchstat. "make -s bench >FILE" with the FILE
+# testdata/bench/baseline.txt records the baseline.
+#
+# bench-compare compares the working tree with the commit BASE, or without one
+# with the baseline. BENCH, BENCHTIME and COUNT are explained in .ci/bench.
+export GO BENCH BENCHTIME COUNT
+export BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+	@.ci/bench
+
+bench-compare:
+	@.ci/bench compare $(BASE)
