@@ -74,7 +74,7 @@ func (e *Endpoint) Undial(address string) error {
 	defer cancel()
 	for _, l := range e.registry.peers() {
 		if l.target == t {
-			l.leave(ctx, ErrUndialed)
+			_ = l.leave(ctx, ErrUndialed) // it ends either way
 		}
 	}
 	t.cancel(ErrUndialed)
@@ -214,7 +214,7 @@ func (t *target) attempt() (wasPeered bool, err error) {
 	t.e.cfg.Log.Debug().Str("address", t.address).Stringer("peer", peer).Msg("connected already")
 	ctx, cancel = context.WithCancel(t.ctx)
 	defer cancel()
-	t.e.registry.await(ctx, func() bool { return t.stopped() || !t.e.registry.knows(peer) })
+	_ = t.e.registry.await(ctx, func() bool { return t.stopped() || !t.e.registry.knows(peer) })
 	return true, err
 }
 

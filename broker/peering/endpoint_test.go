@@ -14,7 +14,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
@@ -137,7 +136,7 @@ func peered(e *Endpoint) []PeerInfo {
 func TestRestart(t *testing.T) {
 	a := newEndpoint(t, Config{})
 	b := newEndpoint(t, Config{})
-	address := freeaddr.TCP(t)
+	address := unusedAddress(t)
 	if _, err := b.Listen(testContext(t), address); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +185,7 @@ func TestUndial(t *testing.T) {
 }
 
 func TestDialsUntilThereIsSomebody(t *testing.T) {
-	a, address := newEndpoint(t, Config{}), freeaddr.TCP(t)
+	a, address := newEndpoint(t, Config{}), unusedAddress(t)
 	if err := a.Dial(address); err != nil {
 		t.Fatal(err)
 	}
@@ -521,4 +520,17 @@ func TestPeerSubscribed(t *testing.T) {
 			t.Errorf("notification is %+v, want filter %q", n, want)
 		}
 	}
+}
+
+// unusedAddress returns a loopback address at which nothing listens. It is not
+// in 127.0.0.1, where a dialer that retries could be given the port as its own
+// and connect to itself.
+func unusedAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.7.7.7:0")
+	if err != nil {
+		t.Skip("only Linux has all of 127.0.0.0/8:", err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }

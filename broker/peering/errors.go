@@ -112,10 +112,10 @@ func (l *link) explain(err error) error {
 
 // readError names the end of a stream.
 func readError(err error) error {
-	switch err {
-	case io.EOF:
+	switch {
+	case errors.Is(err, io.EOF):
 		return ErrPeerClosed
-	case io.ErrUnexpectedEOF:
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		// Within TLS also what Zeek leaves us with, as it does not say goodbye.
 		return fmt.Errorf("%w: %w", ErrPeerClosed, err)
 	}

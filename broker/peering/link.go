@@ -167,7 +167,7 @@ func handshakeError(ctx context.Context, err error) error {
 	switch {
 	case tooLate(ctx, err):
 		return errHandshakeTimeout
-	case errors.As(err, &size), err == wire.ErrEmptyFrame:
+	case errors.As(err, &size), errors.Is(err, wire.ErrEmptyFrame):
 		return fmt.Errorf("peering: %w", err)
 	}
 	return readError(err)
@@ -177,7 +177,7 @@ func handshakeError(ctx context.Context, err error) error {
 // that of ctx, was over.
 func tooLate(ctx context.Context, err error) bool {
 	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout() || context.Cause(ctx) == errHandshakeTimeout
+	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(context.Cause(ctx), errHandshakeTimeout)
 }
 
 // run is the life of the link. It returns why it ended and whether it ever was
@@ -316,6 +316,6 @@ func (l *link) keepAlive() {
 			return
 		}
 		// If even pings do not leave, the next ticks will see to it.
-		l.out.Keep(noWait, l.pingFrame([]byte("alive")))
+		_ = l.out.Keep(noWait, l.pingFrame([]byte("alive")))
 	}
 }

@@ -42,7 +42,7 @@ func (l *link) read() error {
 		}
 		var err error
 		buf, err = wire.ReadFrame(l.reader, l.e.cfg.MaxFrame, buf)
-		if err == wire.ErrEmptyFrame {
+		if errors.Is(err, wire.ErrEmptyFrame) {
 			continue // as Broker does
 		}
 		if err != nil {
@@ -52,12 +52,12 @@ func (l *link) read() error {
 		batch.frames++
 		batch.bytes += 4 + len(buf)
 		if err := env.Decode(buf); err != nil {
-			batch.flush()
+			_ = batch.flush() // the error below ends the link
 			return fmt.Errorf("peering: %w", err)
 		}
 		message, err := l.receive(&env)
 		if err != nil {
-			batch.flush()
+			_ = batch.flush() // the error below ends the link
 			return err
 		}
 		if message != nil {

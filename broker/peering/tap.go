@@ -41,11 +41,11 @@ func (t *tap) first() []byte { return t.head[:t.n] }
 // addresses are known, and without the ports the log can tell whether an error
 // is news.
 func reason(err error) error {
-	op, ok := err.(*net.OpError)
+	op, ok := err.(*net.OpError) //nolint:errorlint // an error around it has text of its own
 	if !ok || op.Addr == nil {
 		return err
 	}
-	if call, ok := op.Err.(*os.SyscallError); ok {
+	if call, ok := op.Err.(*os.SyscallError); ok { //nolint:errorlint // see above
 		return call.Err
 	}
 	return op.Err

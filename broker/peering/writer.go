@@ -2,6 +2,7 @@ package peering
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -104,10 +105,10 @@ func (l *link) enqueue(ctx context.Context, frame []byte) error {
 			l.e.hooks.drops.DroppedSending(l.peer, lost.Items)
 		}
 	}
-	switch err {
-	case broker.ErrClosed:
+	switch {
+	case errors.Is(err, broker.ErrClosed):
 		return nil
-	case broker.ErrOverflow:
+	case errors.Is(err, broker.ErrOverflow):
 		l.fail(fmt.Errorf("peering: send queue: %w", err))
 		return nil
 	}

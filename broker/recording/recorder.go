@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -115,7 +116,7 @@ type recordedConn struct {
 func (c *recordedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.recorder.Write(c.as.Other(), b[:n])
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		c.recorder.CloseSide(c.as.Other())
 	}
 	return n, err

@@ -81,7 +81,7 @@ func readKey(path, passphrase string) ([]byte, error) {
 			continue
 		}
 		// "openssl rsa -aes256 -traditional" and ssh-keygen still write this.
-		//lint:ignore SA1019 the format is weak, but it is what such a file has
+		//nolint:staticcheck // the format is weak, but it is what such a file has
 		legacy := x509.IsEncryptedPEMBlock(block)
 		if !legacy && block.Type != "ENCRYPTED PRIVATE KEY" {
 			return pem.EncodeToMemory(block), nil
@@ -90,7 +90,7 @@ func readKey(path, passphrase string) ([]byte, error) {
 			return fail(errors.New("it is encrypted and there is no passphrase"))
 		}
 		if legacy {
-			//lint:ignore SA1019 see above
+			//nolint:staticcheck // see above
 			der, err := x509.DecryptPEMBlock(block, []byte(passphrase))
 			if err != nil {
 				return fail(fmt.Errorf("wrong passphrase: %w", err))
@@ -212,15 +212,6 @@ type mutualConn struct {
 	names []string
 }
 
-// PeerNames returns the names in the peer's certificate.
+// PeerNames returns the common name and the alternative names in the peer's
+// verified certificate.
 func (c *mutualConn) PeerNames() []string { return slices.Clone(c.names) }
-
-// PeerNames returns the common name and the alternative names in the verified
-// certificate of a connection that a Layer in the mode Mutual has secured, and
-// nil for all others.
-func PeerNames(conn net.Conn) []string {
-	if c, ok := conn.(*mutualConn); ok {
-		return c.PeerNames()
-	}
-	return nil
-}

@@ -143,7 +143,8 @@ func (l *Layer) Hook() func(ctx context.Context, conn net.Conn, dialed bool) (ne
 // Secure performs the TLS handshake over conn, which we dialed or accepted, and
 // returns the connection to use in its place. It returns conn itself if the
 // mode is Off. If the mode is Mutual, the result has a method PeerNames() []string
-// that returns what the function of this name does.
+// that returns the common name and the alternative names in the peer's verified
+// certificate.
 //
 // Each Write on the result has TLS records of its own, which Broker needs where
 // its handshake ends.

@@ -176,36 +176,11 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.HandshakeTimeout)
 	defer cancel()
-	dial := c.cfg.Dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
 	opening := firstBytes{http: c.cfg.TLS == nil}
-	open := func(ctx context.Context, network, address string) (net.Conn, error) {
-		nc, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		opening.Conn = nc
-		if c.cfg.TLS == nil {
-			return &opening, nil
-		}
-		config := c.cfg.TLS.Clone()
-		config.NextProtos = []string{"http/1.1"}
-		if config.ServerName == "" {
-			config.ServerName, _, _ = net.SplitHostPort(address)
-		}
-		secure := tls.Client(&opening, config)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			nc.Close()
-			return nil, err
-		}
-		return secure, nil
-	}
 	stop := func() bool { return true }
 	dialer := websocket.Dialer{
 		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			nc, err := open(ctx, network, address)
+			nc, err := c.open(ctx, network, address, &opening)
 			if err == nil {
 				stop = context.AfterFunc(ctx, func() { nc.Close() })
 			}
@@ -220,6 +195,7 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 	if c.cfg.ApplicationName != "" {
 		header.Set("X-Application-Name", c.cfg.ApplicationName)
 	}
+	//nolint:bodyclose // the Dialer's responses hold no resources
 	ws, response, err := dialer.DialContext(ctx, "ws://"+c.cfg.Address+jsonv1.Path, header)
 	if !stop() && err == nil {
 		ws.Close()
@@ -235,6 +211,34 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 		return nil, opening.explain(err, c.cfg.TLS != nil, response)
 	}
 	return ws, nil
+}
+
+// open connects to the server, by TLS if that is configured. The bytes of the
+// connection pass through opening.
+func (c *Client) open(ctx context.Context, network, address string, opening *firstBytes) (net.Conn, error) {
+	dial := c.cfg.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	nc, err := dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	opening.Conn = nc
+	if c.cfg.TLS == nil {
+		return opening, nil
+	}
+	config := c.cfg.TLS.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	secure := tls.Client(opening, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return secure, nil
 }
 
 // subscribe sends the subscriptions and reads up to the ack.

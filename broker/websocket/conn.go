@@ -137,7 +137,7 @@ func (c *conn) end(f farewell) {
 func (c *conn) sayFarewell() {
 	select {
 	case f := <-c.ending:
-		c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(f.code, f.reason), time.Now().Add(closeTimeout))
+		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(f.code, f.reason), time.Now().Add(closeTimeout))
 		c.ws.NetConn().SetReadDeadline(time.Now().Add(closeTimeout))
 	default:
 	}
@@ -234,7 +234,7 @@ func (c *conn) control(kind int, payload string) {
 	select {
 	case c.writing <- struct{}{}:
 		// Failing is not worth a word: the reader or the writer will see why.
-		c.ws.WriteControl(kind, []byte(payload), time.Now().Add(controlTimeout))
+		_ = c.ws.WriteControl(kind, []byte(payload), time.Now().Add(controlTimeout))
 		<-c.writing
 	case <-c.ctx.Done():
 	}

@@ -85,7 +85,7 @@ func (c *client) complain(e jsonv1.Error) {
 		level = zerolog.DebugLevel
 	}
 	c.log.WithLevel(level).Str("code", e.Code).Str("context", e.Context).Msg("websocket client did something wrong")
-	c.enqueue(c.ctx, jsonv1.Append(nil, e))
+	_ = c.enqueue(c.ctx, jsonv1.Append(nil, e)) // it fails if the client leaves
 }
 
 // enqueue lets text wait for the writer. A client whose queue overflows may be disconnected for it.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 // output is a writer for several goroutines.
@@ -186,7 +186,7 @@ func TestServices(t *testing.T) {
 	for _, tls := range []string{"off", "anonymous"} {
 		t.Run("tls "+tls, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-			native, clients, listens := freeaddr.TCP(t), freeaddr.TCP(t), freeaddr.TCP(t)
+			native, clients, listens := peertest.FreeAddress(t), peertest.FreeAddress(t), peertest.FreeAddress(t)
 			var services sync.WaitGroup
 			service := func(args ...string) {
 				services.Go(func() {

@@ -13,13 +13,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 // site is a controller that listens on real sockets.
@@ -452,7 +452,7 @@ func TestControllerReplaced(t *testing.T) {
 	t.Parallel()
 	file := t.TempDir() + "/controller.db"
 	store := openStore(t, file)
-	s := newSite(t, siteConfig{store: store, native: freeaddr.TCP(t)})
+	s := newSite(t, siteConfig{store: store, native: peertest.FreeAddress(t)})
 	a := s.agent("a", s.address)
 	client := s.client()
 	client.known(1)

@@ -19,7 +19,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
@@ -27,6 +26,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 // patience is a timeout that only failing tests meet.
@@ -242,7 +242,7 @@ func TestDial(t *testing.T) {
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
 	o := connect.Options{
-		Address: freeaddr.TCP(t), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern, old},
+		Address: peertest.FreeAddress(t), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern, old},
 	}
 	if _, err := connect.Dial(t.Context(), o); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("error %v", err)

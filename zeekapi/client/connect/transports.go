@@ -156,7 +156,7 @@ func (d *dialer) peer(ctx context.Context, address string, layer *security.Layer
 	if err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 		defer cancel()
-		endpoint.Drain(ctx)
+		_ = endpoint.Drain(ctx) // the error below counts
 		return nil, err
 	}
 	return &Connection{Bus: endpoint, Found: found, line: d.line}, nil

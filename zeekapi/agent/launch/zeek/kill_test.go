@@ -23,7 +23,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/broker/security"
@@ -147,7 +146,7 @@ type agentPlace struct{ dir, addr, exit string }
 
 func newPlace(t *testing.T) agentPlace {
 	t.Helper()
-	p := agentPlace{dir: t.TempDir(), addr: freeaddr.TCP(t)}
+	p := agentPlace{dir: t.TempDir(), addr: peertest.FreeAddress(t)}
 	t.Cleanup(func() {
 		for _, m := range p.marks(t) {
 			t.Errorf("%s: process %d is left", filepath.Base(m.dir), m.id.PID)
