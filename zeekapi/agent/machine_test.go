@@ -175,7 +175,7 @@ func TestDeployAnswersAtOnce(t *testing.T) {
 		{"an empty configuration", deploy("r", zeekapi.Configuration{ID: "c2"}), []zeekapi.Result{ok("r", "")}, []string{"w", "m", "l"}},
 		{"nodes for others only", deploy("r", configuration("c2", "other/w")), []zeekapi.Result{ok("r", "")}, []string{"w", "m", "l"}},
 		{"a node on no instance", deploy("r", configuration("c2", "nowhere/w")),
-			[]zeekapi.Result{failed("r", "", `node w is on instance "nowhere", which the configuration does not have`)}, nil},
+			[]zeekapi.Result{failed("r", "", `node w is on instance "nowhere", which is not in the configuration`)}, nil},
 		{"two nodes of one name", deploy("r", configuration("c2", "w", "other/w")),
 			[]zeekapi.Result{failed("r", "", "two nodes have the name w")}, nil},
 		{"a bad name", deploy("r", configuration("c2", "i/../etc")),
