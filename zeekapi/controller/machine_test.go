@@ -42,11 +42,20 @@ func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *be
 func newBenchOf(t *testing.T, state controller.State) *bench {
 	b := &bench{t: t, now: testStart, log: new(lines), state: state.Clone(), saved: make(map[controller.Slot]zeekapi.Configuration)}
 	maps.Copy(b.saved, state.Configs)
-	b.machine = controller.NewMachine(controller.DefaultSettings(), state.Clone(), func() string {
+	b.machine = newMachine(controller.DefaultSettings(), state.Clone(), func() string {
 		b.ids++
 		return fmt.Sprintf("#%d", b.ids)
 	}, zerolog.New(b.log).Level(zerolog.InfoLevel))
 	return b
+}
+
+// newMachine returns a machine with settings that are valid.
+func newMachine(s controller.Settings, state controller.State, newID func() string, log zerolog.Logger) *controller.Machine {
+	m, err := controller.NewMachine(s, state, newID, log)
+	if err != nil {
+		panic(err)
+	}
+	return m
 }
 
 func (b *bench) start(want ...string) {
@@ -74,16 +83,17 @@ func (b *bench) agent(p broker.Peer, msg zeekapi.Message, want ...string) {
 // tick lets the time pass until the machine's deadline.
 func (b *bench) tick(want ...string) {
 	b.t.Helper()
-	if b.machine.Deadline().IsZero() {
+	deadline, ok := b.machine.Deadline()
+	if !ok {
 		b.t.Fatal("the machine waits for nothing")
 	}
-	b.now = b.machine.Deadline()
+	b.now = deadline
 	b.do(controller.Tick{}, want...)
 }
 
 func (b *bench) idle() {
 	b.t.Helper()
-	if d := b.machine.Deadline(); !d.IsZero() {
+	if d, ok := b.machine.Deadline(); ok {
 		b.t.Errorf("the machine waits until %v", d)
 	}
 }

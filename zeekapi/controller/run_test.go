@@ -375,7 +375,7 @@ func TestRunBeatsAndEnds(t *testing.T) {
 		err := controller.Run(t.Context(), controller.Config{
 			Settings: controller.DefaultSettings(), Buses: []broker.Bus{bus}, Dialects: dialects,
 			Beat: time.Second, Ending: ending,
-			Observe: func(_ *controller.Machine, in controller.Input, _ []controller.Output) {
+			Observe: func(_ controller.Snapshot, in controller.Input, _ []controller.Output) {
 				if _, tick := in.(controller.Tick); !tick {
 					return
 				}

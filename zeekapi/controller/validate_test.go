@@ -38,7 +38,7 @@ func node(name, instance string, role zeekapi.ClusterRole, ports ...uint16) zeek
 // stageWith stages a configuration and returns what the client is told and
 // what is saved.
 func stageWith(s controller.Settings, c zeekapi.Configuration) (errs []string, saved map[controller.Slot]zeekapi.Configuration) {
-	m := controller.NewMachine(s, controller.State{}, nil, zerolog.Nop())
+	m := newMachine(s, controller.State{}, nil, zerolog.Nop())
 	saved = make(map[controller.Slot]zeekapi.Configuration)
 	for _, o := range m.Step(testStart, controller.FromClient{Message: stage("r", c)}) {
 		switch o := o.(type) {
