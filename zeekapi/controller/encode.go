@@ -8,6 +8,13 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
+// envelope is a message with the content that it shares with others, see
+// ToAgent.
+type envelope struct {
+	zeekapi.Message
+	content uint64
+}
+
 // encoder encodes messages and remembers the last deployment in each dialect.
 // Its message has the whole configuration for every agent; to encode that for
 // each of them would take most of the controller's time. The zero value is ready

@@ -259,7 +259,7 @@ func (m *Machine) Pending() int { return m.requests.awaited }
 // Snapshot returns the present numbers.
 func (m *Machine) Snapshot() Snapshot {
 	return Snapshot{
-		Agents:    len(m.agents.current),
+		Agents:    len(m.agents.peers),
 		Pending:   m.requests.awaited,
 		Instances: m.members.totals(),
 		Nodes:     m.states.totals(),

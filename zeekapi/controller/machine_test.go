@@ -280,6 +280,57 @@ func mustMarshal(v any) broker.Value {
 	return out
 }
 
+func reqID(id string) zeekapi.ReqID { return zeekapi.ReqID{ID: id} }
+
+// alice is a client with a name, on the machine of the agent of peer 1.
+var alice = broker.Peer{ID: uuid.New(), Name: "alice", Addr: netip.MustParseAddrPort("10.0.0.1:50000")}
+
+// ask sends a request of alice's and returns the data of the only result, into
+// data unless that is nil, and what else the machine said.
+func (b *bench) ask(msg zeekapi.Message, data any) (result zeekapi.Result, described []string) {
+	b.t.Helper()
+	return b.answered(b.machine.Step(b.now, controller.FromClient{Peer: alice, Message: msg}), msg.RequestID(), data)
+}
+
+// answered takes the answer to a request out of outputs.
+func (b *bench) answered(outputs []controller.Output, id string, data any) (result zeekapi.Result, described []string) {
+	b.t.Helper()
+	var others []controller.Output
+	found := false
+	for _, o := range outputs {
+		to, ok := o.(controller.ToClients)
+		if !ok || to.Message.RequestID() != id {
+			others = append(others, o)
+			continue
+		}
+		found = true
+		result = resultsOf(to.Message)[0]
+	}
+	described = b.take(others)
+	if !found {
+		b.t.Fatalf("request %s has no answer, but %q", id, described)
+	}
+	if data != nil {
+		if !result.Success {
+			b.t.Fatalf("request %s: %s", id, result.Error)
+		}
+		if err := record.Unmarshal(result.Data, data); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	if err := b.machine.Check(); err != nil {
+		b.t.Error(err)
+	}
+	return result, described
+}
+
+func want[T any](t *testing.T, what string, want, got T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpState); diff != "" {
+		t.Errorf("%s (-want +got)\n%s", what, diff)
+	}
+}
+
 // The messages of the tests.
 
 func peer(n int) broker.Peer {

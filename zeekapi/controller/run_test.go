@@ -421,12 +421,12 @@ func TestRunAgain(t *testing.T) {
 func TestLoaded(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state.db")
 	store, loaded := openStore(t, file), make(chan struct{})
-	run(t, controller.Config{Store: store, Loaded: func() { close(loaded) }})
+	n := run(t, controller.Config{Store: store, Loaded: func() { close(loaded) }})
 	<-loaded
 
 	closed := openStore(t, file+"2")
 	closed.Close()
-	err := controller.Run(t.Context(), controller.Config{Store: closed, Loaded: func() { t.Error("a controller without state is there") }})
+	err := controller.Run(t.Context(), controller.Config{Buses: []broker.Bus{n.bus}, Dialects: dialects, Store: closed, Loaded: func() { t.Error("a controller without state is there") }})
 	if err == nil {
 		t.Error("a controller ran without its state")
 	}

@@ -2,11 +2,9 @@ package controller
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
 // Default values of Settings.
@@ -80,21 +78,4 @@ func (s Settings) complete() (Settings, error) {
 		s.RequestTimeout = DefaultRequestTimeout
 	}
 	return s, nil
-}
-
-// Check returns the errors with which a controller with these settings would
-// refuse c, in Zeek's words and order.
-func (s Settings) Check(c zeekapi.Configuration) []string {
-	s, err := s.complete()
-	if err != nil {
-		return []string{err.Error()}
-	}
-	if errs := s.validate(c); len(errs) > 0 {
-		return errs
-	}
-	c.Nodes = slices.Clone(c.Nodes)
-	if err := s.assignPorts(&c); err != nil {
-		return []string{err.Error()}
-	}
-	return nil
 }

@@ -330,13 +330,13 @@ func TestPorts(t *testing.T) {
 			want: map[string]string{"m": "5000/tcp 0/?", "w": "0/? 0/?"},
 		},
 		{
-			name:     "port 0 is none to start at",
+			name:     "port 0 means the default",
 			settings: func(s *controller.Settings) { s.BrokerStartPort, s.MetricsStartPort = 0, 0 },
 			config: zeekapi.Configuration{
 				Instances: []zeekapi.Instance{instance("a")},
 				Nodes:     []zeekapi.Node{node("m", "a", manager)},
 			},
-			want: map[string]string{"m": "1/tcp 2/tcp"},
+			want: map[string]string{"m": "2200/tcp 9000/tcp"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
