@@ -186,7 +186,7 @@ func (s *controllerService) run(ctx context.Context) error {
 	}
 	if o := s.operation; o != nil {
 		o.watch(endpoint)
-		defer watchController(o, &config)()
+		watchController(o, &config)
 	}
 	if s.started != nil {
 		s.started(native, clients)

@@ -84,15 +84,15 @@ func clientName(p broker.Peer) string {
 // listens there.
 type guard struct {
 	access     Access
-	complaints complaints
+	complaints *complaints
 	refused    map[uuid.UUID]string // why peers are no agents, as the log has it
 }
 
-func newGuard(a *Access) *guard {
+func newGuard(a *Access, log zerolog.Logger) *guard {
 	if a == nil {
 		a = &Open
 	}
-	return &guard{access: *a, complaints: make(complaints), refused: make(map[uuid.UUID]string)}
+	return &guard{access: *a, complaints: newComplaints(log), refused: make(map[uuid.UUID]string)}
 }
 
 // level is that of a complaint about a peer.
@@ -122,6 +122,6 @@ func (g *guard) client(p broker.Peer, m zeekapi.Message) error {
 }
 
 func (g *guard) lost(p broker.Peer) {
-	delete(g.complaints, p.ID)
+	g.complaints.lost(p.ID)
 	delete(g.refused, p.ID)
 }

@@ -6,6 +6,13 @@ import (
 	"github.com/rs/zerolog"
 )
 
+// Dialer opens and ends lasting peerings with agents that listen. A native
+// endpoint is one.
+type Dialer interface {
+	Dial(address string) error
+	Undial(address string) error
+}
+
 // dials has a Dialer do what the machine wants without the machine's loop
 // waiting for it, for to hang up can take seconds. What is wanted of one
 // address is done in order, by one goroutine that ends when it is done.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
 
 // Input is what happens to the controller.
@@ -73,11 +74,15 @@ type Change interface {
 type (
 	// ToAgent is a message for the agent of an instance. Peer is the agent if
 	// it said hello, in the dialects of these names, and uuid.Nil if not.
+	//
+	// Content, if not zero, identifies what is in Message: messages with the same
+	// Content differ only in their request ID and in Force.
 	ToAgent struct {
 		Instance string
 		Peer     uuid.UUID
 		Dialects []string
 		Message  zeekapi.Message
+		Content  uint64
 	}
 
 	// ToClients is the answer to Peer. As with Zeek all clients may hear it; who
@@ -144,6 +149,16 @@ func (SaveNames) change()      {}
 func (SaveJob) change()        {}
 func (SaveSent) change()       {}
 func (Announce) change()       {}
+
+// Phase is how far a machine is from its end. It never goes back.
+type Phase = eventloop.Phase
+
+// The phases.
+const (
+	Running = eventloop.Running // accepts all requests
+	Ending  = eventloop.Ending  // refuses new requests, still answers the pending ones
+	Ended   = eventloop.Ended   // has nothing left to do
+)
 
 // Slot names one of the configurations that a controller keeps.
 type Slot string

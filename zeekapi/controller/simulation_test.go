@@ -166,8 +166,8 @@ func (s *simulation) run() {
 	})
 	end := s.now.Add(faults + calm)
 	for s.err == nil && s.now.Before(end) {
-		deadline := s.machine.Deadline()
-		if len(s.queue) > 0 && (deadline.IsZero() || !deadline.Before(s.queue[0].at)) {
+		deadline, ok := s.machine.Deadline()
+		if len(s.queue) > 0 && (!ok || !deadline.Before(s.queue[0].at)) {
 			ev := heap.Pop(&s.queue).(event)
 			s.now = ev.at
 			ev.do()
@@ -223,7 +223,7 @@ func (s *simulation) startController() {
 	if id := s.state.Configs[controller.Staged].ID; id != s.acknowledged && !s.crashedWhileStaging(id) {
 		s.failf("%s was acknowledged, but %q is staged", s.acknowledged, id)
 	}
-	s.machine = controller.NewMachine(controller.DefaultSettings(), s.state.Clone(), func() string {
+	s.machine = newMachine(controller.DefaultSettings(), s.state.Clone(), func() string {
 		s.ids++
 		return fmt.Sprintf("#%d", s.ids)
 	}, zerolog.Nop())

@@ -62,7 +62,7 @@ func (w *mortal) newID() string {
 
 // boot begins a life of the controller. Nothing that was on its way arrives.
 func (w *mortal) boot() {
-	w.machine = controller.NewMachine(controller.DefaultSettings(), w.state.Clone(), w.newID, zerolog.Nop())
+	w.machine = newMachine(controller.DefaultSettings(), w.state.Clone(), w.newID, zerolog.Nop())
 	w.inputs = nil
 	for i, name := range []string{"a", "b"} {
 		w.inputs = append(w.inputs, controller.FromAgent{Peer: peer(i + 1), Message: hello(name)})

@@ -1,0 +1,294 @@
+// Package eventloop runs a state machine without I/O: it collects inputs from
+// goroutines that it owns, keeps time for the machine, and has the machine's
+// outputs performed.
+package eventloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Machine is a state machine without I/O. Run calls its methods from one
+// goroutine.
+type Machine[In, Out any] interface {
+	// Start returns what to do first. It is called once, before any Step.
+	Start(now time.Time) []Out
+
+	// Step takes one input and returns what to do about it, in order.
+	Step(now time.Time, in In) []Out
+
+	// Deadline returns the time of the next tick that the machine needs. The
+	// result is false if it needs none.
+	Deadline() (time.Time, bool)
+
+	// Phase returns how far the machine is from its end.
+	Phase() Phase
+}
+
+// Phase is how far a machine is from its end. It never goes back.
+type Phase int
+
+const (
+	Running Phase = iota // accepts all requests
+	Ending               // refuses new requests, still answers the pending ones
+	Ended                // has nothing left to do
+)
+
+// String returns the name of the phase in lower case.
+func (p Phase) String() string {
+	switch p {
+	case Running:
+		return "running"
+	case Ending:
+		return "ending"
+	case Ended:
+		return "ended"
+	}
+	return fmt.Sprintf("phase %d", int(p))
+}
+
+// Source waits for the next input. It returns false for an event that is no
+// input for the machine. An error ends Run. A Source must return when ctx is
+// done. Each Source is called from its own goroutine.
+type Source[In any] func(ctx context.Context) (in In, ok bool, err error)
+
+// Default values of Config.
+const (
+	DefaultInputQueue = 256
+	DefaultBatch      = 1
+)
+
+// Config describes a machine and its surroundings. Machine and Perform are
+// required.
+type Config[In, Out any] struct {
+	Machine Machine[In, Out]
+
+	// Sources provide the inputs. If the sources have many inputs, they wait
+	// for the machine.
+	Sources []Source[In]
+
+	// InputQueue is the number of inputs that can wait for the machine. Zero
+	// means DefaultInputQueue; a negative number is an error.
+	InputQueue int
+
+	// Batch is the number of waiting inputs that the machine may take before
+	// the outputs of all of them are performed together. Zero means
+	// DefaultBatch; a negative number is an error.
+	Batch int
+
+	// Tick is the input of a machine whose deadline has come, and Shutdown the
+	// input that tells it to end.
+	Tick, Shutdown In
+
+	// Perform carries out the outputs of a batch of steps, in order. The
+	// machine takes the inputs that Perform returns before all others. An
+	// error ends Run.
+	Perform func(ctx context.Context, out []Out) ([]In, error)
+
+	// Started, if non-nil, is called once, after the outputs of Start have been
+	// performed.
+	Started func()
+
+	// Observe, if non-nil, is called after Start, with the zero In, and after
+	// every Step, before the outputs are performed. It may read the machine
+	// but not change it, and must not block.
+	Observe func(in In, out []Out)
+
+	// Beat is the longest time between two steps: a machine that gets no other
+	// input gets a Tick. Zero means that a quiet machine gets a Tick only at
+	// its deadline; a negative duration is an error.
+	Beat time.Duration
+
+	// Ending, if non-nil, makes Run give the machine a Shutdown when it is
+	// closed.
+	Ending <-chan struct{}
+
+	// Now returns the current time. Nil means time.Now.
+	Now func() time.Time
+}
+
+// validate returns c with the default values filled in.
+func (c Config[In, Out]) validate() (Config[In, Out], error) {
+	switch {
+	case c.Machine == nil:
+		return c, errors.New("no machine")
+	case c.Perform == nil:
+		return c, errors.New("no function that performs outputs")
+	case c.InputQueue < 0:
+		return c, fmt.Errorf("InputQueue is %d, must not be negative", c.InputQueue)
+	case c.Batch < 0:
+		return c, fmt.Errorf("Batch is %d, must not be negative", c.Batch)
+	case c.Beat < 0:
+		return c, fmt.Errorf("Beat is %s, must not be negative", c.Beat)
+	}
+	if c.InputQueue == 0 {
+		c.InputQueue = DefaultInputQueue
+	}
+	if c.Batch == 0 {
+		c.Batch = DefaultBatch
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, nil
+}
+
+// Run runs the machine until its phase is Ended or ctx is done, and then
+// returns nil. It ends earlier with the first error of a Source or of Perform.
+// All goroutines that Run starts have ended when it returns.
+func Run[In, Out any](ctx context.Context, c Config[In, Out]) error {
+	c, err := c.validate()
+	if err != nil {
+		return fmt.Errorf("eventloop: %w", err)
+	}
+	parent := ctx
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	l := &loop[In, Out]{Config: c, inputs: make(chan In, c.InputQueue)}
+	var sources sync.WaitGroup
+	for _, next := range c.Sources {
+		sources.Go(func() {
+			if err := l.collect(ctx, next); err != nil {
+				cancel(&sourceError{err})
+			}
+		})
+	}
+	err = l.run(ctx)
+	cancel(nil)
+	sources.Wait()
+	var failed *sourceError
+	switch {
+	case err != nil && !(parent.Err() != nil && errors.Is(err, parent.Err())):
+		return err
+	case errors.As(context.Cause(ctx), &failed):
+		return failed.error
+	}
+	return nil
+}
+
+// sourceError is the error of a Source that ends Run. A Source that fails after
+// ctx is done does not.
+type sourceError struct{ error }
+
+type loop[In, Out any] struct {
+	Config[In, Out]
+	inputs chan In
+}
+
+// collect puts the inputs of a Source into the queue until ctx is done.
+func (l *loop[In, Out]) collect(ctx context.Context, next Source[In]) error {
+	for {
+		in, ok, err := next(ctx)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		select {
+		case l.inputs <- in:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// run returns nil when the machine has ended or ctx is done, or the error of
+// Perform.
+func (l *loop[In, Out]) run(ctx context.Context) error {
+	out := l.Machine.Start(l.Now())
+	var none In
+	l.observe(none, out)
+	if err := l.perform(ctx, out); err != nil {
+		return err
+	}
+	if l.Started != nil {
+		l.Started()
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ending := l.Ending; l.Machine.Phase() != Ended; {
+		l.set(timer)
+		var in In
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ending:
+			in, ending = l.Shutdown, nil
+		case in = <-l.inputs:
+		case <-timer.C:
+			in = l.Tick
+		}
+		if err := l.perform(ctx, l.steps(l.batch(in))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// set sets the timer to the machine's deadline or to the next beat.
+func (l *loop[In, Out]) set(timer *time.Timer) {
+	now := l.Now()
+	next, ok := l.Machine.Deadline()
+	if beat := now.Add(l.Beat); l.Beat > 0 && (!ok || next.After(beat)) {
+		next, ok = beat, true
+	}
+	if !ok {
+		timer.Stop()
+		return
+	}
+	timer.Reset(next.Sub(now))
+}
+
+// batch returns an input and those that wait behind it, at most Batch inputs.
+func (l *loop[In, Out]) batch(in In) []In {
+	batch := []In{in}
+	for len(batch) < l.Batch {
+		select {
+		case in := <-l.inputs:
+			batch = append(batch, in)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// steps gives inputs to the machine and returns the outputs of all.
+func (l *loop[In, Out]) steps(inputs []In) []Out {
+	var outputs []Out
+	for _, in := range inputs {
+		out := l.Machine.Step(l.Now(), in)
+		l.observe(in, out)
+		outputs = append(outputs, out...)
+	}
+	return outputs
+}
+
+func (l *loop[In, Out]) observe(in In, out []Out) {
+	if l.Observe != nil {
+		l.Observe(in, out)
+	}
+}
+
+// perform performs outputs, and those of the inputs that follow from them.
+func (l *loop[In, Out]) perform(ctx context.Context, out []Out) error {
+	var waiting []In
+	for {
+		if len(out) > 0 {
+			in, err := l.Perform(ctx, out)
+			if err != nil {
+				return err
+			}
+			waiting = append(waiting, in...)
+		}
+		if len(waiting) == 0 {
+			return nil
+		}
+		n := min(len(waiting), l.Batch)
+		out, waiting = l.steps(waiting[:n]), waiting[n:]
+	}
+}

@@ -1,0 +1,349 @@
+package eventloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	tick     = "tick"
+	shutdown = "shutdown"
+)
+
+// machine echoes its inputs, counts requests that begin with "ask" until
+// "reply" comes, and ends when it was told to and none is pending.
+type machine struct {
+	started  bool
+	pending  int
+	ending   bool
+	deadline time.Time
+	due      bool
+}
+
+func (m *machine) Start(time.Time) []string {
+	m.started = true
+	return []string{"start"}
+}
+
+func (m *machine) Step(now time.Time, in string) []string {
+	switch {
+	case strings.HasPrefix(in, "ask"):
+		m.pending++
+	case in == "reply":
+		m.pending--
+	case in == shutdown:
+		m.ending = true
+	case in == tick && m.due && !now.Before(m.deadline):
+		m.due = false
+		return []string{"deadline"}
+	}
+	return []string{in}
+}
+
+func (m *machine) Deadline() (time.Time, bool) { return m.deadline, m.due }
+
+func (m *machine) Phase() Phase {
+	switch {
+	case !m.ending:
+		return Running
+	case m.pending > 0:
+		return Ending
+	}
+	return Ended
+}
+
+// harness is a machine with a source that a test feeds.
+type harness struct {
+	Config[string, string]
+	machine  *machine
+	source   chan string
+	ending   chan struct{}
+	batches  [][]string // of outputs performed
+	observed []string   // inputs
+	at       []time.Duration
+}
+
+func newHarness() *harness {
+	h := &harness{machine: new(machine), source: make(chan string), ending: make(chan struct{})}
+	began := time.Now()
+	h.Config = Config[string, string]{
+		Machine: h.machine, Tick: tick, Shutdown: shutdown, Ending: h.ending,
+		Sources: []Source[string]{func(ctx context.Context) (string, bool, error) {
+			select {
+			case in := <-h.source:
+				return in, in != "", nil
+			case <-ctx.Done():
+				return "", false, ctx.Err()
+			}
+		}},
+		Perform: func(_ context.Context, out []string) ([]string, error) {
+			h.batches = append(h.batches, slices.Clone(out))
+			return nil, nil
+		},
+		Observe: func(in string, _ []string) {
+			h.observed = append(h.observed, in)
+			h.at = append(h.at, time.Since(began))
+		},
+	}
+	return h
+}
+
+// start runs the loop. The result returns what Run returned.
+func (h *harness) start(ctx context.Context) (wait func() error) {
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, h.Config) }()
+	return func() error { return <-done }
+}
+
+func equal[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func TestRunRejectsInvalidConfig(t *testing.T) {
+	valid := newHarness().Config
+	for _, tt := range []struct {
+		name, want string
+		change     func(*Config[string, string])
+	}{
+		{"zero", "eventloop: no machine", func(c *Config[string, string]) { *c = Config[string, string]{} }},
+		{"no Perform", "eventloop: no function that performs outputs", func(c *Config[string, string]) { c.Perform = nil }},
+		{"InputQueue", "eventloop: InputQueue is -1, must not be negative", func(c *Config[string, string]) { c.InputQueue = -1 }},
+		{"Batch", "eventloop: Batch is -1, must not be negative", func(c *Config[string, string]) { c.Batch = -1 }},
+		{"Beat", "eventloop: Beat is -1s, must not be negative", func(c *Config[string, string]) { c.Beat = -time.Second }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := valid
+			tt.change(&c)
+			if err := Run(t.Context(), c); err == nil || err.Error() != tt.want {
+				t.Errorf("error %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestRunEndsWhenNothingIsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness()
+		started := false
+		h.Started = func() { started = len(h.batches) == 1 }
+		wait := h.start(t.Context())
+		h.source <- "ask"
+		h.source <- "" // is no input
+		synctest.Wait()
+		close(h.ending)
+		synctest.Wait()
+		equal(t, "phase", h.machine.Phase(), Ending)
+		h.source <- "reply"
+		equal(t, "error", wait(), nil)
+		equal(t, "phase", h.machine.Phase(), Ended)
+		equal(t, "Started after the outputs of Start", started, true)
+		equal(t, "outputs", h.batches, [][]string{{"start"}, {"ask"}, {"shutdown"}, {"reply"}})
+		equal(t, "observed", h.observed, []string{"", "ask", "shutdown", "reply"})
+	})
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		wait := h.start(ctx)
+		h.source <- "ask"
+		synctest.Wait()
+		cancel(errors.New("enough"))
+		equal(t, "error", wait(), nil)
+	})
+}
+
+func TestRunTicksAtTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness()
+		h.machine.deadline, h.machine.due = time.Now().Add(time.Hour), true
+		wait := h.start(t.Context())
+		time.Sleep(24 * time.Hour)
+		close(h.ending)
+		equal(t, "error", wait(), nil)
+		equal(t, "outputs", h.batches, [][]string{{"start"}, {"deadline"}, {"shutdown"}})
+		equal(t, "times", h.at, []time.Duration{0, time.Hour, 24 * time.Hour})
+	})
+}
+
+func TestRunBeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness()
+		h.Beat = time.Second
+		h.machine.deadline, h.machine.due = time.Now().Add(2500*time.Millisecond), true
+		wait := h.start(t.Context())
+		time.Sleep(4 * time.Second)
+		close(h.ending)
+		equal(t, "error", wait(), nil)
+		equal(t, "times", h.at, []time.Duration{0, time.Second, 2 * time.Second, 2500 * time.Millisecond, 3500 * time.Millisecond, 4 * time.Second})
+	})
+}
+
+// While the outputs of one batch are performed, the next inputs wait, and then
+// are taken together.
+func TestRunPerformsInBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness()
+		h.Batch, h.InputQueue = 3, 10
+		record, resume := h.Perform, make(chan struct{})
+		h.Perform = func(ctx context.Context, out []string) ([]string, error) {
+			if out[0] == "block" {
+				<-resume
+			}
+			return record(ctx, out)
+		}
+		wait := h.start(t.Context())
+		for _, in := range []string{"block", "a", "b", "c", "d"} {
+			h.source <- in
+			synctest.Wait()
+		}
+		close(resume)
+		synctest.Wait()
+		close(h.ending)
+		equal(t, "error", wait(), nil)
+		equal(t, "outputs", h.batches, [][]string{{"start"}, {"block"}, {"a", "b", "c"}, {"d"}, {"shutdown"}})
+	})
+}
+
+func TestSourcesWaitForTheMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness()
+		h.InputQueue = 2
+		resume := make(chan struct{})
+		h.Perform = func(_ context.Context, out []string) ([]string, error) {
+			if out[0] == "block" {
+				<-resume
+			}
+			return nil, nil
+		}
+		wait := h.start(t.Context())
+		h.source <- "block"
+		synctest.Wait()
+		taken := 0
+		for range 10 { // the source holds one more than the queue
+			synctest.Wait()
+			select {
+			case h.source <- "more":
+				taken++
+			default:
+			}
+		}
+		equal(t, "inputs taken while the machine is busy", taken, 3)
+		close(resume)
+		synctest.Wait()
+		close(h.ending)
+		equal(t, "error", wait(), nil)
+	})
+}
+
+// Inputs that follow from outputs come before those that wait.
+func TestPerformReturnsInputs(t *testing.T) {
+	for _, batch := range []int{1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHarness()
+			h.Batch = batch
+			record := h.Perform
+			h.Perform = func(ctx context.Context, out []string) ([]string, error) {
+				record(ctx, out)
+				if out[0] == "start" {
+					return []string{"then", "next"}, nil
+				}
+				if out[0] == "then" {
+					return []string{"last"}, nil
+				}
+				return nil, nil
+			}
+			close(h.ending)
+			equal(t, "error", h.start(t.Context())(), nil)
+			want := [][]string{{"start"}, {"then"}, {"next"}, {"last"}, {"shutdown"}}
+			if batch == 2 {
+				want = [][]string{{"start"}, {"then", "next"}, {"last"}, {"shutdown"}}
+			}
+			equal(t, "outputs", h.batches, want)
+		})
+	}
+}
+
+func TestErrorsEndRun(t *testing.T) {
+	broken := errors.New("broken")
+	for _, tt := range []struct {
+		name   string
+		change func(*harness)
+	}{
+		{"of a source", func(h *harness) {
+			h.Sources = append(h.Sources, func(context.Context) (string, bool, error) { return "", false, broken })
+		}},
+		{"of Perform", func(h *harness) {
+			h.Perform = func(context.Context, []string) ([]string, error) { return nil, broken }
+		}},
+		{"of Perform later", func(h *harness) {
+			h.Beat = time.Second
+			h.Perform = func(_ context.Context, out []string) ([]string, error) {
+				if out[0] == tick {
+					return nil, broken
+				}
+				return nil, nil
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness()
+				tt.change(h)
+				equal(t, "error", h.start(t.Context())(), broken)
+			})
+		})
+	}
+}
+
+// A source that complains because it was told to end has not failed, and
+// neither has a Perform that was interrupted; one that failed otherwise has.
+func TestErrorsAfterTheContextIsDone(t *testing.T) {
+	broken := errors.New("broken")
+	for _, tt := range []struct {
+		name            string
+		source, perform error
+		want            error
+	}{
+		{name: "a source", source: broken},
+		{name: "Perform is interrupted", perform: context.Canceled},
+		{name: "Perform fails", perform: broken, want: broken},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness()
+				ctx, cancel := context.WithCancel(t.Context())
+				h.Sources = []Source[string]{func(ctx context.Context) (string, bool, error) {
+					<-ctx.Done()
+					return "", false, tt.source
+				}}
+				h.Perform = func(context.Context, []string) ([]string, error) {
+					cancel()
+					return nil, tt.perform
+				}
+				if tt.source == nil {
+					h.Sources = nil
+				}
+				equal(t, "error", h.start(ctx)(), tt.want)
+			})
+		})
+	}
+}
+
+func TestPhaseString(t *testing.T) {
+	equal(t, "phases", fmt.Sprint(Running, Ending, Ended, Phase(7)), "running ending ended phase 7")
+}
