@@ -24,7 +24,7 @@ var layers = []struct {
 	{"helpers without knowledge of the project", []string{
 		"broker/internal/anontls", "broker/internal/twoprocs", "broker/security", "broker/security/certtest",
 		"zeekapi/agent/internal/atomicfile", "zeekapi/agent/internal/dirlock", "zeekapi/agent/internal/tailfile",
-		"zeekapi/clusterfile/configparser", "zeekapi/clusterfile/shlex", "zeekapi/internal/runtime", "zeekapi/internal/loop",
+		"zeekapi/clusterfile/configparser", "zeekapi/clusterfile/shlex", "zeekapi/internal/eventloop",
 	}},
 	{"encodings", []string{
 		"broker/bin", "broker/jsonv1", "broker/wire", "broker/record", "broker/logs", "broker/internal/queue", "broker/internal/brokertest",
