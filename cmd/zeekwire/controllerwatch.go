@@ -21,6 +21,9 @@ func watchController(o *operation, cfg *controller.Config) {
 	cfg.Observe = func(s controller.Snapshot, in controller.Input, out []controller.Output) {
 		counts.Observe(s, in, out)
 		cluster.Observe(s)
+		if in == nil {
+			return // the start: the service is not ready yet
+		}
 		o.service.Beat(func() string {
 			return fmt.Sprintf("%d agents connected, %d requests under way", s.Agents, s.Pending)
 		})
