@@ -79,6 +79,9 @@ func (w *mortal) insist(request func(id string) zeekapi.Message) {
 			in := w.inputs[0]
 			w.inputs = w.inputs[1:]
 			w.do(w.machine.Step(testStart, in))
+			if err := w.machine.Check(); err != nil {
+				w.t.Error(err)
+			}
 		}
 		if success, ok := w.answers[id]; ok {
 			if !success {

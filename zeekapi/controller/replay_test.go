@@ -192,6 +192,9 @@ func (r *replay) tickUntil(now time.Time) {
 }
 
 func (r *replay) take(outputs []controller.Output) {
+	if err := r.machine.Check(); err != nil {
+		r.t.Error(err)
+	}
 	for _, o := range outputs {
 		switch o := o.(type) {
 		case controller.ToAgent:

@@ -255,7 +255,7 @@ func (s *simulation) check(agent string) {
 	if peers > len(s.peers) {
 		s.failf("%d peers held, there are %d", peers, len(s.peers))
 	}
-	if most := len(s.pending) + len(s.agents) + 3; requests > most {
+	if most := len(s.pending) + len(s.agents) + 4; requests > most {
 		s.failf("%d requests held, there are %d and perhaps some of the controller's own", requests, len(s.pending))
 	}
 	if now, most := s.machine.JobNow(); now > most {
