@@ -13,9 +13,9 @@ type Dialer interface {
 	Undial(address string) error
 }
 
-// dials has a Dialer do what the machine wants without the machine's loop
-// waiting for it, for to hang up can take seconds. What is wanted of one
-// address is done in order, by one goroutine that ends when it is done.
+// dials calls a Dialer without blocking the loop of the machine, because hanging
+// up can take seconds. One goroutine for each address takes the steps in order,
+// and ends after the last one.
 type dials struct {
 	dialer Dialer
 	log    zerolog.Logger
@@ -51,8 +51,8 @@ func (d *dials) want(address string, step dialStep) {
 	case n > 0 && waiting[n-1] == step:
 		return
 	case n == 1 && step == dialDown, n == 2:
-		// To dial and hang up again is to do nothing, but to hang up and dial
-		// again is not. So no more than two steps ever wait.
+		// Dialing and hanging up cancel each other, but hanging up and dialing
+		// again do not. So at most two steps wait.
 		d.wanted[address] = waiting[:n-1]
 		return
 	}
@@ -63,7 +63,7 @@ func (d *dials) want(address string, step dialStep) {
 	}
 }
 
-// work takes the steps for an address until there are none.
+// work takes the waiting steps for an address until none is left.
 func (d *dials) work(address string) {
 	defer d.group.Done()
 	for {
@@ -88,5 +88,5 @@ func (d *dials) work(address string) {
 	}
 }
 
-// wait returns when nothing is under way any more.
+// wait returns when all steps have been taken.
 func (d *dials) wait() { d.group.Wait() }
