@@ -173,7 +173,7 @@ func (l *Layer) Secure(ctx context.Context, conn net.Conn, dialed bool) (net.Con
 
 // Dial opens a connection and secures it. It is what package websocket wants of
 // ClientConfig.Dial for a server of Broker's, whose TLS is anonymous by default.
-func (l *Layer) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (l *Layer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err

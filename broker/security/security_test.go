@@ -157,7 +157,7 @@ func TestDial(t *testing.T) {
 			}
 			said <- err
 		}()
-		conn, err := l.Dial(t.Context(), "tcp", plain.Addr().String())
+		conn, err := l.DialContext(t.Context(), "tcp", plain.Addr().String())
 		if err != nil {
 			t.Fatalf("%v: %v", mode, err)
 		}
@@ -169,7 +169,7 @@ func TestDial(t *testing.T) {
 			t.Errorf("%v: the server: %v", mode, err)
 		}
 		listener.Close()
-		if _, err := l.Dial(t.Context(), "tcp", plain.Addr().String()); err == nil {
+		if _, err := l.DialContext(t.Context(), "tcp", plain.Addr().String()); err == nil {
 			t.Errorf("%v: connected to nobody", mode)
 		}
 	}

@@ -120,7 +120,7 @@ func Do[Q, A zeekapi.Message](ctx context.Context, c *Client, call zeekapi.Call[
 	if err != nil {
 		return none, fmt.Errorf("client: %w", err)
 	}
-	message, err := c.exchange.Do(ctx, id, dialect.Topics.Controller, ev, func(m zeekapi.Message) bool {
+	message, err := c.exchange.Do(ctx, id, dialect.Topics.Controller, dialect.Topics.Controller, ev, func(m zeekapi.Message) bool {
 		_, ok := m.(A)
 		return ok
 	})

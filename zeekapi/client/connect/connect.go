@@ -128,6 +128,15 @@ func (c *Connection) Close() error {
 	return c.Bus.Close()
 }
 
+// Subscriptions implements broker.Subscriber. If the bus does not tell its
+// subscriptions, they are assumed to match every topic.
+func (c *Connection) Subscriptions() broker.Filter {
+	if s, ok := c.Bus.(broker.Subscriber); ok {
+		return s.Subscriptions()
+	}
+	return broker.NewFilter("")
+}
+
 // Cut ends the connection at once, so that nobody waits for it any more. The
 // connection must be closed nevertheless.
 func (c *Connection) Cut() {

@@ -65,7 +65,7 @@ func (d *dialer) webSocketBy(ctx context.Context, config *tls.Config,
 		Address:         d.Address,
 		Subscriptions:   append([]string{dialect.Topics.Controller}, d.Topics...),
 		TLS:             config,
-		Dial:            dial,
+		DialContext:     dial,
 		ApplicationName: "zeekwire",
 		Header:          d.Header,
 		OnError: func(e jsonv1.Error) {
@@ -114,13 +114,13 @@ func (d *dialer) peer(ctx context.Context, address string, layer *security.Layer
 	defer giveUp(nil)
 	var attempts atomic.Int64
 	config := peering.Config{
-		DialContext: func(ctx context.Context, address string) (net.Conn, error) {
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if attempts.Add(1) > 1 {
 				giveUp(errOnce)
 				<-ctx.Done()
 				return nil, errOnce
 			}
-			return d.line.dial(ctx, "tcp", address)
+			return d.line.dial(ctx, network, address)
 		},
 		RetryMin: time.Millisecond,
 	}
@@ -130,7 +130,7 @@ func (d *dialer) peer(ctx context.Context, address string, layer *security.Layer
 	config.Subscriptions = append(config.Subscriptions, d.Topics...)
 	found := Found{Transport: Native, Address: address}
 	if layer != nil {
-		config.Secure = layer.Hook()
+		config.TLS = layer.Hook()
 		found.TLS = tlsAnonymous
 		if layer == d.Layer && d.TLS != nil && !d.TLS.InsecureSkipVerify {
 			found.TLS = tlsVerified
@@ -140,7 +140,7 @@ func (d *dialer) peer(ctx context.Context, address string, layer *security.Layer
 	if err != nil {
 		return nil, err
 	}
-	if err = endpoint.Dial(address); err == nil {
+	if err = endpoint.AddPeer(address); err == nil {
 		_, err = endpoint.AwaitPeer(ctx, address)
 	}
 	if err == nil {
