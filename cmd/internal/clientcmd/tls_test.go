@@ -188,7 +188,7 @@ func TestNativeCertificates(t *testing.T) {
 	execute1(t, new(clientcmd.Tool), "", append(args, "get-instances", "--transport", "native")...).want(t, outcome{exit: 1,
 		stderr: "error: cannot configure connection to " + address.String() + ": SSL certificates over a native connection need both ssl.certificate and ssl.cafile\n"})
 	got := execute1(t, new(clientcmd.Tool), "", "--controller", address.String(), "--transport", "native", "get-instances")
-	if got.exit != 1 || !strings.HasPrefix(got.stderr, "error: cannot talk to controller ") || !strings.Contains(got.stderr, "it may demand certificates") {
+	if got.exit != 1 || !strings.HasPrefix(got.stderr, "error: cannot talk to controller ") || !strings.Contains(got.stderr, "it may require certificates") {
 		t.Errorf("without a certificate: %+v", got)
 	}
 }

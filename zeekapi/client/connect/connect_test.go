@@ -199,8 +199,8 @@ func TestDial(t *testing.T) {
 		{"a web server", page(404), connect.Auto, nil, `met HTTP status 404 Not Found ("no")`},
 		{"a web server", page(404), connect.Native, nil, "(security|peering)"},
 		{"who are you", page(401), connect.Auto, nil, "set the Header that the server requires"},
-		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Auto, nil, `it greets with "SSH-2.0-x"`},
-		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Native, nil, `it greets with "SSH-2.0-x"`},
+		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Auto, nil, `its first bytes are "SSH-2.0-x"`},
+		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Native, nil, `its first bytes are "SSH-2.0-x"`},
 		{"hangs up", raw("", true), connect.Auto, nil, "met a server that hangs up on HTTP"},
 		{"silent", raw("", false), connect.Auto, impatient, "met silence"},
 		{"silent", raw("", false), connect.Native, impatient, "deadline exceeded"},
@@ -376,4 +376,18 @@ func TestCut(t *testing.T) {
 		}
 	}
 	c.Close()
+}
+
+func TestOptionErrors(t *testing.T) {
+	dialects := []*zeekapi.Dialect{modern}
+	for want, o := range map[string]connect.Options{
+		"Address is empty":                 {Dialects: dialects},
+		"Dialects is empty":                {Address: "x:1"},
+		"Timeout is -1ns":                  {Address: "x:1", Dialects: dialects, Timeout: -1},
+		`transport "carrier pigeon": want`: {Address: "x:1", Dialects: dialects, Transport: "carrier pigeon"},
+	} {
+		if _, err := connect.Dial(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
 }
