@@ -17,7 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/internal/anontls"
 )
 
-// identity is what the files say.
+// identity is the content of the files.
 type identity struct {
 	certificate tls.Certificate
 	authorities *x509.CertPool
@@ -39,14 +39,13 @@ func loadAuthorities(file string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("security: certificate authorities: %s holds no certificate", file)
+		return nil, fmt.Errorf("security: certificate authorities: %s contains no certificate", file)
 	}
 	return pool, nil
 }
 
-// LoadCertificate reads a certificate, with what leads from it to its
-// authority, and its private key, both PEM. The passphrase opens the key if it
-// is encrypted.
+// LoadCertificate reads a certificate with its chain and its private key from PEM
+// files. The passphrase decrypts the key if it is encrypted.
 func LoadCertificate(certFile, keyFile, passphrase string) (tls.Certificate, error) {
 	chain, err := os.ReadFile(certFile)
 	if err != nil {
@@ -75,7 +74,7 @@ func readKey(path, passphrase string) ([]byte, error) {
 	for {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
-			return fail(errors.New("the file holds none"))
+			return fail(errors.New("the file contains none"))
 		}
 		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
 			continue
@@ -127,8 +126,8 @@ func (i identity) clientConfig(peerName string) *tls.Config {
 		Certificates: []tls.Certificate{i.certificate},
 		MinVersion:   tls.VersionTLS12,
 
-		// Certificates of Zeek nodes need not carry the name that was dialed, and
-		// crypto/tls cannot verify a chain without it. VerifyConnection does.
+		// Certificates of Zeek nodes need not contain the dialed name, and
+		// crypto/tls cannot verify a chain without a name. VerifyConnection can.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates
@@ -159,7 +158,7 @@ func checkName(c *x509.Certificate, want string) error {
 }
 
 // CertificateNames returns the common name of a certificate and its alternative
-// names of all sorts, without repetitions.
+// names of all kinds, without duplicates.
 func CertificateNames(c *x509.Certificate) []string {
 	var names []string
 	add := func(name string) {
@@ -206,7 +205,7 @@ func (l *Layer) mutual(ctx context.Context, conn net.Conn, dialed bool) (net.Con
 	return &mutualConn{c, CertificateNames(c.ConnectionState().PeerCertificates[0])}, nil
 }
 
-// mutualConn is a connection with a peer whose certificate was verified.
+// mutualConn is a connection to a peer with a verified certificate.
 type mutualConn struct {
 	*tls.Conn
 	names []string

@@ -81,7 +81,7 @@ func TestOpenSSLMismatch(t *testing.T) {
 		options []string
 		want    string
 	}{
-		{"we dial without", Config{}, true, append(mutualOptions, "-Verify", "1"), "may demand certificates"},
+		{"we dial without", Config{}, true, append(mutualOptions, "-Verify", "1"), "may require certificates"},
 		{"we dial with", ours, true, append(brokerOptions, "-nocert"), "may have no certificates"},
 		{"it dials without", ours, false, brokerOptions, "the peer uses anonymous TLS"},
 	}

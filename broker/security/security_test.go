@@ -157,7 +157,7 @@ func TestDial(t *testing.T) {
 			}
 			said <- err
 		}()
-		conn, err := l.Dial(t.Context(), "tcp", plain.Addr().String())
+		conn, err := l.DialContext(t.Context(), "tcp", plain.Addr().String())
 		if err != nil {
 			t.Fatalf("%v: %v", mode, err)
 		}
@@ -169,7 +169,7 @@ func TestDial(t *testing.T) {
 			t.Errorf("%v: the server: %v", mode, err)
 		}
 		listener.Close()
-		if _, err := l.Dial(t.Context(), "tcp", plain.Addr().String()); err == nil {
+		if _, err := l.DialContext(t.Context(), "tcp", plain.Addr().String()); err == nil {
 			t.Errorf("%v: connected to nobody", mode)
 		}
 	}
@@ -252,7 +252,7 @@ func TestMutualRefused(t *testing.T) {
 		{"dialer with a server's certificate", ca.node(t, "worker", onlyServer), good, "bad certificate", "incompatible key usage"},
 		{"acceptor of another name", pinned(good, "manager"), ca.node(t, "proxy"), `["proxy"], not for "manager"`, "bad certificate"},
 		{"dialer of another name", ca.node(t, "proxy"), pinned(good, "worker"), "bad certificate", `["proxy"], not for "worker"`},
-		{"anonymous dialer", Config{}, good, "may demand certificates", "the peer uses anonymous TLS"},
+		{"anonymous dialer", Config{}, good, "may require certificates", "the peer uses anonymous TLS"},
 		{"anonymous acceptor", good, Config{}, "", ""},
 	}
 	for _, tt := range tests {
@@ -314,21 +314,21 @@ func TestConfigErrors(t *testing.T) {
 		config Config
 		want   string // part of the error
 	}{
-		{"no certificate", with(func(c *Config) { c.CertFile = "" }), "needs a file with the certificate"},
-		{"no key", with(func(c *Config) { c.KeyFile = "" }), "needs a file with the private key"},
-		{"no authorities", with(func(c *Config) { c.CAFile = "" }), "needs a file with the certificate authorities"},
+		{"no certificate", with(func(c *Config) { c.CertFile = "" }), "requires a file with the certificate"},
+		{"no key", with(func(c *Config) { c.KeyFile = "" }), "requires a file with the private key"},
+		{"no authorities", with(func(c *Config) { c.CAFile = "" }), "requires a file with the certificate authorities"},
 		{"certificate missing", with(func(c *Config) { c.CertFile = "gone.pem" }), "gone.pem"},
 		{"key missing", with(func(c *Config) { c.KeyFile = "gone.pem" }), "gone.pem"},
 		{"authorities missing", with(func(c *Config) { c.CAFile = "gone.pem" }), "gone.pem"},
 		{"certificate is junk", with(func(c *Config) { c.CertFile = junk }), junk},
-		{"key is junk", with(func(c *Config) { c.KeyFile = junk }), junk + ": the file holds none"},
+		{"key is junk", with(func(c *Config) { c.KeyFile = junk }), junk + ": the file contains none"},
 		{"encrypted key is junk", with(func(c *Config) { c.KeyFile, c.Passphrase = broken, "x" }), broken},
 		{"authorities are junk", with(func(c *Config) { c.CAFile = junk }), junk},
 		{"key of another certificate", with(func(c *Config) { c.KeyFile = ca.node(t, "other").KeyFile }), "does not match"},
-		{"anonymous with a certificate", with(func(c *Config) { c.Mode = Anonymous }), "the mode is anonymous"},
+		{"anonymous with a certificate", with(func(c *Config) { c.Mode = Anonymous }), "mode anonymous does not use"},
 		{"unknown mode", Config{Mode: 3}, "unknown mode 3"},
 		{"unknown mode with certificates", with(func(c *Config) { c.Mode = 200 }), "unknown mode 200"},
-		{"off with a name", Config{Mode: Off, PeerName: "x"}, "the mode is off"},
+		{"off with a name", Config{Mode: Off, PeerName: "x"}, "mode off does not use"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

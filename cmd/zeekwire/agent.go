@@ -154,7 +154,7 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		ReceiveOverflow: broker.OverflowBlock, // controllers wait rather than not be heard
 		RetryMin:        s.connectRetry,
 		RetryMax:        10 * s.connectRetry,
-		Secure:          s.security.Hook(),
+		TLS:             s.security.Hook(),
 		Log:             s.log.With().Str("transport", "native").Logger(),
 	})
 	if err != nil {
@@ -186,7 +186,7 @@ func (s *agentService) run(ctx context.Context) (err error) {
 	}()
 	defer s.archive.start(ctx, s.nodes.spoolDir, s.stateDir, s.log)()
 	for _, address := range s.controllers {
-		if err := endpoint.Dial(address); err != nil {
+		if err := endpoint.AddPeer(address); err != nil {
 			return err
 		}
 	}
@@ -260,13 +260,13 @@ func (s *agentService) newSupervisorLauncher(ctx context.Context, listens netip.
 		Subscriptions: supervised.Topics(s.topics.Supervisor),
 		RetryMin:      s.connectRetry,
 		RetryMax:      10 * s.connectRetry,
-		Secure:        s.security.Hook(),
+		TLS:           s.security.Hook(),
 		Log:           log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := endpoint.Dial(s.supervisor); err != nil {
+	if err := endpoint.AddPeer(s.supervisor); err != nil {
 		endpoint.Close()
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func TestSeveralControllers(t *testing.T) {
 		}
 	})
 
-	if err := stranger.Dial((<-listens).String()); err != nil {
+	if err := stranger.AddPeer((<-listens).String()); err != nil {
 		t.Fatal(err)
 	}
 	hear[zeekapi.AgentHello](stranger)

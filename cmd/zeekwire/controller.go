@@ -118,7 +118,7 @@ func (s *controllerService) run(ctx context.Context) error {
 		RetryMin:        s.connectRetry,
 		RetryMax:        10 * s.connectRetry,
 		Hooks:           s.operation.hooks(nativeTransport),
-		Secure:          s.security.Hook(),
+		TLS:             s.security.Hook(),
 		Log:             s.log.With().Str("transport", "native").Logger(),
 	})
 	if err != nil {
@@ -146,7 +146,6 @@ func (s *controllerService) run(ctx context.Context) error {
 			return fmt.Errorf("listening for clients (--websocket-listen): %w", err)
 		}
 		clients = l.Addr()
-		log := s.log.With().Str("transport", "websocket").Logger()
 		config := websocket.ServerConfig{
 			Endpoint:        endpoint.ID().String(),
 			Version:         version.String(),
@@ -154,10 +153,13 @@ func (s *controllerService) run(ctx context.Context) error {
 			ReceiveQueue:    clientQueue,
 			SendOverflow:    broker.OverflowDisconnect, // and find out if they missed something
 			Hooks:           s.operation.hooks(websocketTransport),
-			Log:             &log,
+			Log:             s.log.With().Str("transport", "websocket").Logger(),
 		}
 		s.gate.guard(&config)
-		server := websocket.NewServer(config)
+		server, err := websocket.NewServer(config)
+		if err != nil {
+			return err
+		}
 		defer server.Close()
 		if o := s.operation; o != nil {
 			o.transports.Watch(websocketTransport, func() (peers, queued int) { return len(server.Clients()), server.Queued() })

@@ -201,7 +201,7 @@ func TestGateAnonymous(t *testing.T) {
 	}
 	bus, err := websocket.Dial(t.Context(), websocket.ClientConfig{
 		Address: g.clients.String(), Subscriptions: []string{modern.Topics.Controller},
-		Dial: layer.Dial,
+		DialContext: layer.DialContext,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -202,7 +202,7 @@ func (g *gated) mutual(ca *certtest.Authority, name string, change ...func(*x509
 func (g *gated) peer(name string, change ...func(*x509.Certificate)) *peering.Endpoint {
 	g.t.Helper()
 	endpoint, err := peering.New(peering.Config{
-		Secure: g.mutual(g.ca, name, change...).Hook(), Subscriptions: []string{modern.Topics.Controller, modern.Topics.AgentPrefix},
+		TLS: g.mutual(g.ca, name, change...).Hook(), Subscriptions: []string{modern.Topics.Controller, modern.Topics.AgentPrefix},
 	})
 	if err != nil {
 		g.t.Fatal(err)
@@ -213,7 +213,7 @@ func (g *gated) peer(name string, change ...func(*x509.Certificate)) *peering.En
 
 func connect(t *testing.T, e *peering.Endpoint, to net.Addr) error {
 	t.Helper()
-	if err := e.Dial(to.String()); err != nil {
+	if err := e.AddPeer(to.String()); err != nil {
 		t.Fatal(err)
 	}
 	_, err := e.AwaitPeer(t.Context(), to.String())

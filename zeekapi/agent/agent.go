@@ -332,7 +332,7 @@ func (r *runner) send(ctx context.Context, only *zeekapi.Dialect, topic func(zee
 		ev, err := d.Encode(msg)
 		if err == nil {
 			r.Log.Debug().Str("event", ev.Name).Str("reqid", msg.RequestID()).Msg("publishing")
-			err = r.Bus.Publish(ctx, topic(d.Topics), ev.Value())
+			err = broker.PublishEvent(ctx, r.Bus, topic(d.Topics), ev)
 		}
 		if err != nil && ctx.Err() == nil {
 			r.Log.Error().Err(err).Str("dialect", d.Name).Msg("cannot publish")

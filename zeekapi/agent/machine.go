@@ -60,9 +60,6 @@ const (
 	LogBytes    = 64 << 10
 )
 
-// apiVersion is that of all dialects.
-const apiVersion = 1
-
 // Input is something that happened: PeerAdded, PeerLost, Received, Launched,
 // Persisted or Tick.
 type Input interface{ input() }
@@ -349,7 +346,7 @@ func (m *Machine) publish(d *zeekapi.Dialect, msg zeekapi.Message) {
 func (m *Machine) hello(now time.Time) {
 	m.publish(nil, zeekapi.AgentHello{
 		Instance: m.self.Name, EndpointID: m.self.EndpointID,
-		Connecting: m.self.Connecting, Host: m.self.Listen.Addr(), APIVersion: apiVersion,
+		Connecting: m.self.Connecting, Host: m.self.Listen.Addr(), APIVersion: zeekapi.APIVersion,
 	})
 	m.describe()
 	m.nextHello = now.Add(HelloInterval)

@@ -43,7 +43,7 @@ func operate(t *testing.T, answer func(*client.Client, zeekapi.Message) zeekapi.
 			t.Error(err)
 			return
 		}
-		if err := bus.Publish(context.Background(), topic, ev.Value()); err != nil {
+		if err := broker.PublishEvent(context.Background(), bus, topic, ev); err != nil {
 			t.Error(err)
 		}
 	}

@@ -9,9 +9,6 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// apiVersion is the only version of the agent API, in both dialects.
-const apiVersion = 1
-
 // arrivals deals with agents that connect, introduce themselves and are lost.
 type arrivals struct {
 	*outbox
@@ -65,7 +62,7 @@ func (a *arrivals) acceptable(peer broker.Peer, known *agent, msg zeekapi.AgentH
 	case n > maxText:
 		a.complaints.about(peer).Int("bytes", n).Msg("ignoring an agent with such a long name")
 		return false
-	case msg.APIVersion != apiVersion:
+	case msg.APIVersion != zeekapi.APIVersion:
 		a.complaints.about(peer).Str("instance", msg.Instance).Uint64("version", msg.APIVersion).Msg("agent has an API version that we do not speak")
 		if known != nil {
 			a.forget(known, "it speaks another version of the API")

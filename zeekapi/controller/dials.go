@@ -9,8 +9,8 @@ import (
 // Dialer opens and ends lasting peerings with agents that listen. A native
 // endpoint is one.
 type Dialer interface {
-	Dial(address string) error
-	Undial(address string) error
+	AddPeer(address string) error
+	RemovePeer(address string) error
 }
 
 // dials calls a Dialer without blocking the loop of the machine, because hanging
@@ -78,9 +78,9 @@ func (d *dials) work(address string) {
 		d.wanted[address] = waiting[1:]
 		d.mu.Unlock()
 
-		do := d.dialer.Undial
+		do := d.dialer.RemovePeer
 		if step == dialUp {
-			do = d.dialer.Dial
+			do = d.dialer.AddPeer
 		}
 		if err := do(address); err != nil {
 			d.log.Error().Err(err).Str("address", address).Bool("hang up", step == dialDown).Msg("cannot reach an agent that listens")

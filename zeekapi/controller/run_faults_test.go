@@ -65,7 +65,10 @@ func newSite(t *testing.T, c siteConfig) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := websocket.NewServer(websocket.ServerConfig{ReceiveOverflow: broker.OverflowBlock, SendOverflow: broker.OverflowDisconnect})
+	server, err := websocket.NewServer(websocket.ServerConfig{ReceiveOverflow: broker.OverflowBlock, SendOverflow: broker.OverflowDisconnect})
+	if err != nil {
+		t.Fatal(err)
+	}
 	settings := controller.DefaultSettings()
 	settings.RequestTimeout = cmp.Or(c.requestTimeout, time.Minute)
 	var group sync.WaitGroup
@@ -123,7 +126,7 @@ func (s *site) agent(name, address string) *remote {
 		took: make(chan string, 100), mute: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go a.run()
-	if err := endpoint.Dial(address); err != nil {
+	if err := endpoint.AddPeer(address); err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(a.kill)
@@ -433,7 +436,7 @@ func TestClientFloods(t *testing.T) {
 		}
 		for i := 0; ctx.Err() == nil; i++ {
 			ev.Args[0] = broker.String(fmt.Sprint("flood-", i))
-			if err := flood.Publish(ctx, modern.Topics.Controller, ev.Value()); err != nil {
+			if err := broker.PublishEvent(ctx, flood, modern.Topics.Controller, ev); err != nil {
 				return // too slow to hear all the answers, and so disconnected
 			}
 		}

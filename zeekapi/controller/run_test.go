@@ -292,8 +292,11 @@ func TestRunTimesOut(t *testing.T) {
 
 type fakeDialer chan string
 
-func (d fakeDialer) Dial(address string) error   { d <- "dial " + address; return nil }
-func (d fakeDialer) Undial(address string) error { d <- "undial " + address; return errors.New("no") }
+func (d fakeDialer) AddPeer(address string) error { d <- "dial " + address; return nil }
+func (d fakeDialer) RemovePeer(address string) error {
+	d <- "undial " + address
+	return errors.New("no")
+}
 
 func TestRunDials(t *testing.T) {
 	for _, dialer := range []fakeDialer{make(fakeDialer, 2), nil} {

@@ -83,7 +83,7 @@ func (f *fake) publish(t *testing.T, d *zeekapi.Dialect, topic string, msg zeeka
 		t.Error(err)
 		return
 	}
-	if err := f.bus.Publish(context.Background(), topic, ev.Value()); err != nil && !errors.Is(err, broker.ErrClosed) {
+	if err := broker.PublishEvent(context.Background(), f.bus, topic, ev); err != nil && !errors.Is(err, broker.ErrClosed) {
 		t.Error(err)
 	}
 }

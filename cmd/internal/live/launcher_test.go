@@ -76,7 +76,7 @@ func newLiveCluster(t *testing.T, z *installation) *liveCluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.Dial(bound.String()); err != nil {
+	if err := c.AddPeer(bound.String()); err != nil {
 		t.Fatal(err)
 	}
 	if hello := await[zeekapi.AgentHello](c); hello.Instance != "i" || hello.Connecting {

@@ -27,7 +27,8 @@ var layers = []struct {
 		"zeekapi/clusterfile/configparser", "zeekapi/clusterfile/shlex", "zeekapi/internal/eventloop",
 	}},
 	{"encodings", []string{
-		"broker/bin", "broker/jsonv1", "broker/wire", "broker/record", "broker/logs", "broker/internal/queue", "broker/internal/brokertest",
+		"broker/bin", "broker/jsonv1", "broker/wire", "broker/record", "broker/logs", "broker/internal/queue", "broker/internal/backoff",
+		"broker/internal/hooks", "broker/internal/settings", "broker/internal/brokertest",
 		"broker/recording", "broker/recording/pcap",
 	}},
 	{"transports and what is generic over them", []string{"broker/membus", "broker/peering", "broker/websocket", "broker/request"}},

@@ -115,7 +115,7 @@ func sayHello() int {
 	if err != nil {
 		return 3
 	}
-	if err := bus.Dial(addr); err != nil {
+	if err := bus.AddPeer(addr); err != nil {
 		return 4
 	}
 	for {
@@ -125,9 +125,9 @@ func sayHello() int {
 		}
 		switch n.(type) {
 		case broker.PeerAdded:
-			_ = bus.Publish(ctx, dialect.Topics.Node, hello.Value())
+			_ = broker.PublishEvent(ctx, bus, dialect.Topics.Node, hello)
 		case broker.PeerLost:
-			_ = bus.Dial(addr)
+			_ = bus.AddPeer(addr)
 		}
 	}
 }
@@ -193,7 +193,7 @@ func (p agentPlace) start(t *testing.T) *agentProcess {
 		a.Close()
 		a.kill()
 	})
-	if err := a.Dial(p.addr); err != nil {
+	if err := a.AddPeer(p.addr); err != nil {
 		t.Fatal(err)
 	}
 	return a
