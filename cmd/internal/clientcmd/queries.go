@@ -228,8 +228,7 @@ func eventText(v broker.Value) string {
 func (t *Tool) showSettings() *cobra.Command {
 	cmd := t.command("show-settings", "Show the settings of the client commands",
 		func(_ context.Context, r *run, _ []string) error {
-			r.hide()
-			text, err := r.ini()
+			text, err := r.settings.write()
 			if err != nil {
 				return err
 			}
