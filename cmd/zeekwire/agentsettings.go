@@ -67,7 +67,7 @@ func newAgentSettings() *agentSettings {
 	s.native.add(s.t, "listen", "listen for nodes and controllers at `HOST:PORT`")
 	s.addDefaultAddress()
 	s.addConnecting()
-	s.tls.add(s.t)
+	s.addTLS()
 
 	s.t.Group("Nodes")
 	s.addRequestTimeout()

@@ -46,7 +46,7 @@ func newControllerSettings() *controllerSettings {
 	s.websocket.add(s.t, "websocket-listen", "listen for clients at `HOST:PORT` or none")
 	s.addDefaultAddress()
 	s.addConnecting()
-	s.tls.add(s.t)
+	s.addTLS()
 	s.gate.add(s.t)
 
 	s.t.Group("Deployments")

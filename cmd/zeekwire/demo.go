@@ -23,7 +23,6 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
-	"github.com/zeekwire/zeekwire/zeekapi/controller"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
@@ -107,15 +106,11 @@ func (d *demo) show(running context.Context, dir string, services *errgroup.Grou
 	}
 	d.say("Started a controller: agents connect to %s, clients to %s.", controllerAt, clientsAt)
 
-	if _, err := d.startAgent(running, services, agentService{
-		name: "instance-1", controllers: []string{controllerAt.String()}, stateDir: filepath.Join(dir, "instance-1"),
-	}); err != nil {
+	if _, err := d.startAgent(running, services, "instance-1", dir, controllerAt.String()); err != nil {
 		return err
 	}
 	d.say("Started the agent of instance-1, which connects to the controller.")
-	listensAt, err := d.startAgent(running, services, agentService{
-		name: "instance-2", stateDir: filepath.Join(dir, "instance-2"),
-	})
+	listensAt, err := d.startAgent(running, services, "instance-2", dir)
 	if err != nil {
 		return err
 	}
@@ -172,10 +167,12 @@ func (d *demo) show(running context.Context, dir string, services *errgroup.Grou
 func (d *demo) startController(ctx context.Context, services *errgroup.Group, dir string) (native, clients net.Addr, err error) {
 	type addresses struct{ native, clients net.Addr }
 	started := make(chan addresses, 1)
+	set := newControllerSettings()
+	set.name, set.stateDir = "controller", dir
+	set.native.set("127.0.0.1", 0)
+	set.websocket.set("127.0.0.1", 0)
 	s := controllerService{
-		name: "controller", listen: "127.0.0.1:0", websocketListen: "127.0.0.1:0",
-		stateFile: filepath.Join(dir, "controller.db"), security: d.security,
-		settings: controller.DefaultSettings(), dialects: defaultTopics.dialects(),
+		settings: set, security: d.security,
 		log:     d.log.With().Str("service", "controller").Logger(),
 		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
 	}
@@ -188,16 +185,21 @@ func (d *demo) startController(ctx context.Context, services *errgroup.Group, di
 	}
 }
 
-// startAgent starts an agent and returns where it listens.
-func (d *demo) startAgent(ctx context.Context, services *errgroup.Group, s agentService) (listen net.Addr, err error) {
+// startAgent starts an agent and returns the address at which it listens.
+func (d *demo) startAgent(ctx context.Context, services *errgroup.Group, name, dir string, controllers ...string) (listen net.Addr, err error) {
 	started := make(chan net.Addr, 1)
-	s.listen, s.security = "127.0.0.1:0", d.security
-	s.launcher, s.scenario, s.zeek, s.dialects = launcherSimulated, d.scenario, d.zeek, defaultTopics.dialects()
+	set := newAgentSettings()
+	set.name, set.stateDir, set.controllers = name, filepath.Join(dir, name), controllers
+	set.native.set("127.0.0.1", 0)
+	set.launcher, set.scenario = launcherSimulated, d.scenario
 	if d.zeek != "" {
-		s.launcher = launcherZeek
+		set.launcher, set.zeek = launcherZeek, d.zeek
 	}
-	s.log = d.log.With().Str("service", s.name).Logger()
-	s.started = func(a net.Addr) { started <- a }
+	s := agentService{
+		settings: set, security: d.security,
+		log:     d.log.With().Str("service", name).Logger(),
+		started: func(a net.Addr) { started <- a },
+	}
 	services.Go(func() error { return s.run(ctx) })
 	select {
 	case listen := <-started:

@@ -12,10 +12,12 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/tlsflags"
 	"github.com/zeekwire/zeekwire/zeekapi/access"
 )
 
-// webPassphraseVar is passphraseVar for the key of the WebSocket server.
+// webPassphraseVar is the environment variable that holds the passphrase of the
+// WebSocket server's private key.
 const webPassphraseVar = "ZEEKWIRE_WEBSOCKET_TLS_PASSPHRASE"
 
 // gateSettings are who gets in at a controller, and how.
@@ -115,10 +117,10 @@ func parsePatterns(text string) ([]string, error) {
 
 func joinPatterns(patterns []string) string { return strings.Join(patterns, ", ") }
 
-// gate opens the gate of a controller whose native peerings have that mode of
-// TLS.
-func (s *gateSettings) gate(native security.Mode, log zerolog.Logger) (gate, error) {
-	g := gate{mutual: native == security.Mutual, log: log}
+// gate returns the access rules of a controller. Mutual reports whether native
+// peers have certificates.
+func (s *gateSettings) gate(mutual bool, log zerolog.Logger) (gate, error) {
+	g := gate{mutual: mutual, log: log}
 	if !slices.Contains(s.agents, "*") {
 		g.agents = s.agents
 	}
@@ -140,7 +142,7 @@ func (s *gateSettings) gate(native security.Mode, log zerolog.Logger) (gate, err
 	case web == (security.WebConfig{}):
 		return g, nil
 	}
-	if _, missing := whichAreSet([]namedFile{{"--websocket-tls-cert", web.CertFile}, {"--websocket-tls-key", web.KeyFile}}); missing != "" {
+	if _, missing := tlsflags.Given(tlsflags.File{Flag: "--websocket-tls-cert", Name: web.CertFile}, tlsflags.File{Flag: "--websocket-tls-key", Name: web.KeyFile}); missing != "" {
 		return gate{}, wrongly(fmt.Errorf("TLS of clients: set %s as well", missing))
 	}
 	web.Passphrase = os.Getenv(webPassphraseVar)

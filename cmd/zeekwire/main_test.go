@@ -73,7 +73,7 @@ func TestWrongUse(t *testing.T) {
 		{args: []string{"controller", "--tls", "x"}, code: 2, want: `error: --tls "x": want off, anonymous or mutual`},
 		{args: []string{"controller", "--tls", "mutual"}, code: 2, want: "error: --tls mutual: set --tls-cert, --tls-key, --tls-ca as well\n"},
 		{args: []string{"controller", "--tls", "mutual", "--tls-cert", "x", "--tls-ca", "x"}, code: 2, want: "error: --tls mutual: set --tls-key as well\n"},
-		{args: []string{"controller", "--tls-cert", "x", "--tls-key", "x"}, code: 2, want: "error: --tls-cert, --tls-key: of use only with --tls mutual, and --tls is anonymous\n"},
+		{args: []string{"controller", "--tls-cert", "x", "--tls-key", "x"}, code: 2, want: "error: --tls-cert, --tls-key: requires --tls mutual, but --tls is anonymous\n"},
 		{args: []string{"subscribe", "--connect", "127.0.0.1:1", "--tls", "mutual", "t"}, code: 2, want: "error: --tls mutual: set --tls-cert, "},
 		{args: []string{"subscribe", "--tls", "x", "t"}, code: 2, want: `error: --tls "x": want off, anonymous or mutual`},
 		{args: []string{"subscribe", "--transport", "x", "t"}, code: 2, want: `error: --transport "x": want native or websocket`},

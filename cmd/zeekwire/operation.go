@@ -40,8 +40,11 @@ func (o *operation) run(ctx context.Context, work func(ctx context.Context, endi
 // newOperation makes a service of these settings; load finds them again.
 func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceSettings, error)) (*operation, error) {
 	o := &operation{log: s.logs.logger(cmd.ErrOrStderr())}
-	var err error
-	if o.security, err = s.tls.layer(); err != nil {
+	err := s.tls.Check()
+	if err != nil {
+		return nil, wrongly(err)
+	}
+	if o.security, err = s.tls.Layer(); err != nil {
 		return nil, err
 	}
 	o.registry = metrics.Registry(s.kind, version.String())

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/tlsflags"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
@@ -108,7 +108,7 @@ type serviceSettings struct {
 	metrics        listenSettings
 	patience       time.Duration
 	topics         topics
-	tls            tlsSetting
+	tls            tlsflags.Options
 	logs           logSettings
 
 	t *settings.Table
@@ -134,7 +134,7 @@ func newServiceSettings(kind, module, variable string) serviceSettings {
 		patience:     defaultPatience,
 		connectRetry: time.Second,
 		topics:       defaultTopics,
-		tls:          tlsSetting{mode: security.Anonymous.String()},
+		tls:          tlsflags.New(),
 		logs:         logSettings{level: "info", format: "console"},
 	}
 }
@@ -295,6 +295,12 @@ func (l *listenSettings) at(defaultAddress string) string {
 	return net.JoinHostPort(cmp.Or(l.address, defaultAddress, "0.0.0.0"), strconv.Itoa(int(port.Number)))
 }
 
+// set makes l listen at an address and port; port 0 is any free port.
+func (l *listenSettings) set(address string, port uint16) {
+	p := broker.TCP(port)
+	l.address, l.port = address, &p
+}
+
 func splitAddress(text string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(text)
 	if err != nil {
@@ -318,6 +324,11 @@ func (t topics) dialects() []*zeekapi.Dialect {
 		clusteragent.Dialect(t.clusteragent),
 		operations.Dialect(operations.DefaultTopics),
 	}
+}
+
+func (s *serviceSettings) addTLS() {
+	s.t.Group("TLS between controller, agents and nodes")
+	s.t.Add(s.tls.Settings()...)
 }
 
 // topicSetting is a topic that Zeek's constant of that name holds.

@@ -23,7 +23,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
@@ -131,7 +130,7 @@ func (t *Tool) AddFlags(fs *pflag.FlagSet) {
 	fs.CountVarP(&t.flags.verbose, "verbose", "v", "say more on standard error; repeat for even more``") // without a value
 	fs.BoolVar(&t.flags.strictExit, "strict-exit", false, "exit with 1 also where zeek-client does not: when nodes fail to restart, or when part of an answer makes no sense")
 	t.addPeopleFlags(fs)
-	manpage.Share(fs)
+	usage.Share(fs)
 }
 
 // run is one command while it runs.

@@ -30,6 +30,25 @@ func (f *Flags) Register(fs *pflag.FlagSet, t *Table) {
 	}
 }
 
+// AddFlags adds a flag for each setting to fs, for commands that take settings
+// from flags only. Parsing the flag sets the value.
+func AddFlags(fs *pflag.FlagSet, list ...Setting) {
+	for _, s := range list {
+		p := fs.VarPF(directFlag{s.Value}, s.Name, "", s.Help)
+		if _, ok := s.Value.(boolean); ok {
+			p.NoOptDefVal = "true"
+		}
+	}
+}
+
+// directFlag is a pflag.Value that sets the value of a setting immediately.
+type directFlag struct{ Value }
+
+func (directFlag) Type() string { return "value" }
+
+// Choices returns the words that a shell can complete, or nil.
+func (f directFlag) Choices() []string { return words(f.Value) }
+
 // flag is a pflag.Value that remembers its text until the table is loaded.
 type flag struct {
 	to         *Flags
@@ -41,8 +60,10 @@ func (f *flag) String() string { return f.text }
 func (f *flag) Type() string   { return "value" }
 
 // Choices returns the words that a shell may offer, or nil.
-func (f *flag) Choices() []string {
-	switch v := f.setting.(type) {
+func (f *flag) Choices() []string { return words(f.setting) }
+
+func words(v Value) []string {
+	switch v := v.(type) {
 	case choice:
 		return v.words
 	case boolean:

@@ -7,8 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 )
 
 // columns is how wide help is, as wide as what it is read on at least.
@@ -25,7 +23,7 @@ var quoted = regexp.MustCompile(`\(default(\s+)"([^"]+)"\)`)
 // Show writes the usage of a command: those below it, in one group, its own
 // options, and then those that it shares with others.
 func Show(cmd *cobra.Command) error {
-	own, shared := manpage.Flags(cmd.Flags())
+	own, shared := split(cmd.Flags())
 	text := "Usage:\n  "
 	if cmd.HasAvailableSubCommands() {
 		text += cmd.CommandPath() + " [command]\n\nCommands:\n"
