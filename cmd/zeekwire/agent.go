@@ -30,10 +30,10 @@ func newAgentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Run an agent",
-		Long: `Run the agent of an instance, a machine that runs nodes of a Zeek cluster. It
-does what a controller tells it: ours ("zeekwire controller") or Zeek's own.
+		Long: `Run the agent of an instance, a machine that runs nodes of a Zeek cluster. The
+agent carries out the requests of a controller: "zeekwire controller" or Zeek's.
 
-The agent connects to the controller, or with "--controller none" waits for the
+The agent connects to the controller. With "--controller none" it waits for the
 controller to connect. It always listens, because its nodes connect to it.`,
 		Example: `  zeekwire agent --name instance-1 --controller 10.0.0.1:2150
   zeekwire agent --name instance-1 --zeek /opt/zeek/bin/zeek
@@ -56,8 +56,7 @@ const (
 	launcherSimulated  = "simulated"
 )
 
-// backendAuto is the default of --cluster-backend, which leaves the choice to
-// the launcher.
+// backendAuto is the default of --cluster-backend: the launcher chooses.
 const backendAuto = "auto"
 
 // The kinds of --node-transport.
@@ -85,8 +84,8 @@ type agentService struct {
 	started func(net.Addr)
 }
 
-// stopPatience is how long nodes may take to end when the agent ends. Zeek's
-// Supervisor waits as long.
+// stopPatience limits the time that nodes take to stop when the agent ends. It
+// is the limit of Zeek's Supervisor.
 const stopPatience = 26 * time.Second
 
 // run serves until ctx ends or s.ending is closed. It then stops the nodes, or

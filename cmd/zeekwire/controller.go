@@ -24,13 +24,12 @@ func newControllerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "controller",
 		Short: "Run a controller",
-		Long: `Run a controller, which takes configurations from clients and deploys them to
-agents: ours ("zeekwire agent") or Zeek's own. Zeek's zeek-client is a client,
-too.
+		Long: `Run a controller, which accepts configurations from clients and deploys them to
+agents: "zeekwire agent" or Zeek's. Zeek's zeek-client can be a client, too.
 
-Agents connect by Zeek's native protocol, clients by WebSocket. The controller
-remembers its configurations in its state directory and, when it starts again,
-makes the last one true without restarting nodes that run it.`,
+Agents connect with Zeek's native protocol, clients with WebSockets. The
+controller stores configurations in its state directory. When it starts, it
+deploys the last one again, without restarting nodes that already run it.`,
 		Example: `  zeekwire controller --name controller
   zeekwire controller --state-dir /tmp/controller --tls off`,
 	}
@@ -210,7 +209,7 @@ func (s *controllerService) ready(endpoint string, native, clients net.Addr) {
 	}
 }
 
-// portOf returns the port of a TCP address, 0 if there is no address.
+// portOf returns the port of a TCP address, 0 for nil.
 func portOf(a net.Addr) uint16 {
 	if a == nil {
 		return 0

@@ -31,14 +31,14 @@ func newDemoCommand() *cobra.Command {
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Deploy a six-node cluster on this machine and show how",
-		Long: `Start a controller and two agents in this process, connect them over loopback
-sockets as they would be over a network, deploy a cluster of six nodes with the
-calls that the client commands make, and show what happens.
+		Short: "Demonstrate a deployment on this machine",
+		Long: `Start a controller and two agents in this process, connect them over loopback,
+deploy a cluster of six nodes with the calls of the client commands, and show
+each step.
 
-The nodes are simulated, so that nothing else is needed; with --zeek they are
-real Zeek processes, which see no traffic. Everything is gone afterwards; with
---stay that is when you interrupt it.`,
+The nodes are simulated, so that Zeek is not needed. With --zeek, they are Zeek
+processes without traffic. The cluster and its files are removed at the end, or
+with --stay, when the demo is interrupted.`,
 		Example: `  zeekwire demo
   zeekwire demo --stay
   zeekwire demo --zeek /opt/zeek/bin/zeek`,
@@ -51,10 +51,10 @@ real Zeek processes, which see no traffic. Everything is gone afterwards; with
 			return d.run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&d.zeek, "zeek", "", "run the nodes with the zeek program at `PATH`")
-	cmd.Flags().StringVar(&d.scenario, "scenario", "", "what simulated nodes are like, a `FILE` as for agents")
-	cmd.Flags().BoolVar(&d.stay, "stay", false, "leave the cluster there until interrupted, to try commands on it")
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the logs of controller and agents")
+	cmd.Flags().StringVar(&d.zeek, "zeek", "", "`PATH` of the zeek program that runs the nodes")
+	cmd.Flags().StringVar(&d.scenario, "scenario", "", "`FILE` with the behaviour of simulated nodes, as for agents")
+	cmd.Flags().BoolVar(&d.stay, "stay", false, "keep the cluster until interrupted, to try commands on it")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log output of the controller and the agents")
 	return cmd
 }
 
@@ -69,7 +69,7 @@ type demo struct {
 	security *security.Layer
 }
 
-// demoPatience is far more than it ever takes.
+// demoPatience limits the time of the demo, with a wide margin.
 const demoPatience = 2 * time.Minute
 
 func (d *demo) run(ctx context.Context) (err error) {
@@ -82,7 +82,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 
-	// When the calls are made, or something fails, everything ends.
+	// Everything ends after the last call, or after a failure.
 	services, servicesCtx := errgroup.WithContext(ctx)
 	servicesCtx, stop := context.WithCancel(servicesCtx)
 	services.Go(func() error {
@@ -96,7 +96,8 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// show starts the services, which end with running, and is the client.
+// show starts the services, which end with running, and makes the client's
+// calls.
 func (d *demo) show(running context.Context, dir string, services *errgroup.Group) error {
 	ctx, cancel := context.WithTimeoutCause(running, demoPatience, errors.New("the demo took too long"))
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/tlsflags"
 )
 
-// transportSetting is the flags of commands that talk to any peer.
+// transportSetting holds the flags of commands that connect to any peer.
 type transportSetting struct {
 	transport string
 	bus.Options
@@ -22,10 +22,10 @@ type transportSetting struct {
 
 func (s *transportSetting) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.transport, "transport", string(bus.Native), "reach the peer by `TRANSPORT`: native, at Broker's own port, or websocket, without TLS unless --tls says otherwise")
-	f.StringVar(&s.Connect, "connect", "", "connect to `HOST:PORT` (default 127.0.0.1; port 9999, for websocket 27759)")
-	f.StringVar(&s.Listen, "listen", "", "wait for native peers at `HOST:PORT` in place of connecting, or both")
-	f.DurationVar(&s.Timeout, "timeout", 10*time.Second, "give up after `TIME`")
+	f.StringVar(&s.transport, "transport", string(bus.Native), "`TRANSPORT` to the peer: native, or websocket, which is without TLS unless --tls is given")
+	f.StringVar(&s.Connect, "connect", "", "`HOST:PORT` of the peer (default 127.0.0.1; port 9999, for websocket 27759)")
+	f.StringVar(&s.Listen, "listen", "", "`HOST:PORT` to listen at for native peers, instead of or in addition to --connect")
+	f.DurationVar(&s.Timeout, "timeout", 10*time.Second, "`TIME` to wait for a connection, and for publish also for delivery")
 	completion.Words(cmd, "transport", string(bus.Native), string(bus.WebSocket))
 	s.tls = tlsflags.New()
 	settings.AddFlags(f, s.tls.Settings()...)

@@ -168,7 +168,7 @@ configuration does not change. The output is the same as for deploy.`
 
 func (t *Tool) drain(drain bool) *cobra.Command {
 	use, short, title, note := "drain INSTANCE", "Stop the nodes of an instance until it is undrained", "Draining", "Drained %s: none of its nodes runs."
-	long := "\n\nThe configuration of the cluster does not change. The command ends when all nodes\nhave stopped. After 15 seconds it ends with an error that names the nodes that\nare still stopping; run drain again to wait for them. The output is the same as\nfor deploy."
+	long := "\n\nThe configuration of the cluster does not change. The command ends when all\nnodes have stopped. After 15 seconds it ends with an error that names the nodes\nthat are still stopping; run drain again to wait for them. The output is the\nsame as for deploy."
 	if !drain {
 		use, short, title, note = "undrain INSTANCE", "Run the nodes of a drained instance again", "Undraining", "%s had no nodes to start."
 		long = "\n\nThe output is the same as for deploy."
