@@ -13,7 +13,8 @@ import (
 // Zeek's do not.
 const statusInterval = 30 * time.Second
 
-// watchController has an operation follow a controller that is about to run.
+// watchController adds an observer to the configuration of a controller, for the
+// metrics, status and watchdog of o.
 func watchController(o *operation, cfg *controller.Config) {
 	counts, cluster := metrics.NewController(o.registry), metrics.NewCluster(o.registry)
 	cfg.Settings.StatusInterval = statusInterval
@@ -25,7 +26,7 @@ func watchController(o *operation, cfg *controller.Config) {
 			return // the start: the service is not ready yet
 		}
 		o.service.Beat(func() string {
-			return fmt.Sprintf("%d agents connected, %d requests under way", s.Agents, s.Pending)
+			return fmt.Sprintf("%d agents connected, %d requests pending", s.Agents, s.Pending)
 		})
 	}
 }

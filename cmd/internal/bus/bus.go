@@ -64,7 +64,7 @@ func (o *Options) Check() error {
 	case o.Transport != Native && o.Transport != WebSocket:
 		return fmt.Errorf("--transport %q: want %s or %s", o.Transport, Native, WebSocket)
 	case o.Transport == WebSocket && o.Listen != "":
-		return errors.New("--listen: of use only with --transport native, WebSocket servers can only be connected to")
+		return errors.New("--listen: requires --transport native; WebSocket servers can only be connected to")
 	case o.Connect == "" && o.Listen == "":
 		return errors.New("neither an address to connect to nor one to listen at")
 	case o.Timeout <= 0:

@@ -108,7 +108,7 @@ func TestPublishToNobody(t *testing.T) {
 		{"listen", Options{Listen: "127.0.0.1:0", Timeout: time.Millisecond}, "no peer: gave up after 1ms"},
 		{"both", Options{Connect: addr, Listen: "127.0.0.1:0", Timeout: 500 * time.Millisecond}, "gave up after 500ms"},
 		{"transport", Options{Transport: "x"}, `transport "x": want native or websocket`},
-		{"server", Options{Transport: WebSocket, Listen: "127.0.0.1:0"}, "--listen: of use only with --transport native"},
+		{"server", Options{Transport: WebSocket, Listen: "127.0.0.1:0"}, "--listen: requires --transport native"},
 		{"no address", Options{}, "neither an address"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

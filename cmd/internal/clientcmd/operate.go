@@ -72,8 +72,8 @@ func (t *Tool) addDeployFlags(cmd *cobra.Command, o *deployOptions) {
 	if !t.People {
 		return
 	}
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only show what would change, as diff does")
-	cmd.Flags().BoolVar(&o.force, "force", false, "start all nodes anew, also those that run what they should")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show the changes, as diff does, and deploy nothing")
+	cmd.Flags().BoolVar(&o.force, "force", false, "restart all nodes, including unchanged ones")
 	usage.Exclude(cmd, "dry-run", "force")
 }
 
@@ -135,7 +135,7 @@ func (r *run) deployWith(ctx context.Context, c *client.Client, title, note stri
 // waits for it any longer, if that is so.
 func (r *run) sayInterrupted(ctx context.Context) {
 	if ctx.Err() != nil && r.tool.People {
-		r.error("not waiting any longer; the controller goes on with it, see status")
+		r.error("stopped waiting; the controller continues the request, see status")
 	}
 }
 
@@ -146,7 +146,7 @@ func (t *Tool) rollback() *cobra.Command {
 			if len(args) > 0 {
 				var err error
 				if number, err = strconv.ParseUint(args[0], 10, 64); err != nil || number == 0 {
-					return r.misuse("%q is no number of a deployment, see history", args[0])
+					return r.misuse("%q is not the number of a deployment, see history", args[0])
 				}
 			}
 			c, err := r.operate(ctx, "rolling back")
@@ -160,18 +160,18 @@ func (t *Tool) rollback() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `.
 
-NUMBER is that of a deployment in the history. Without it, the configuration is
-the last deployed one that differs from what should run now. What is staged
-stays as it is. The output is that of deploy.`
+NUMBER is the number of a deployment in the history. The default is the last
+deployed configuration that differs from the current target. The staged
+configuration does not change. The output is the same as for deploy.`
 	return cmd
 }
 
 func (t *Tool) drain(drain bool) *cobra.Command {
-	use, short, title, note := "drain INSTANCE", "Stop the nodes of an instance until undrain", "Draining", "Drained %s: none of its nodes runs."
-	long := "\n\nThe cluster's configuration stays as it is, and the instance part of it. This\nends when the nodes have stopped or, with an error that names those that have\nnot, after 15 seconds; they go on stopping, and to drain again waits on. The\noutput is that of deploy."
+	use, short, title, note := "drain INSTANCE", "Stop the nodes of an instance until it is undrained", "Draining", "Drained %s: none of its nodes runs."
+	long := "\n\nThe configuration of the cluster does not change. The command ends when all\nnodes have stopped. After 15 seconds it ends with an error that names the nodes\nthat are still stopping; run drain again to wait for them. The output is the\nsame as for deploy."
 	if !drain {
 		use, short, title, note = "undrain INSTANCE", "Run the nodes of a drained instance again", "Undraining", "%s had no nodes to start."
-		long = "\n\nThe output is that of deploy."
+		long = "\n\nThe output is the same as for deploy."
 	}
 	cmd := t.command(use, short,
 		func(ctx context.Context, r *run, args []string) error {

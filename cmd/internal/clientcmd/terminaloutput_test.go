@@ -389,7 +389,7 @@ func TestInterruptedJob(t *testing.T) {
 		if code := clientcmd.ExitCode(<-ended); code != clientcmd.Interrupted {
 			t.Errorf("exit code %d", code)
 		}
-		if got := errs.take(); !strings.Contains(got, "the controller goes on with rolling restart 7") {
+		if got := errs.take(); !strings.Contains(got, "the controller continues rolling restart 7") {
 			t.Errorf("%q", got)
 		}
 		if got := out.take(); got != "" {
