@@ -22,9 +22,9 @@ type Controller struct {
 	refused  prometheus.Counter
 	deployed *prometheus.CounterVec
 
-	now      func() time.Time
-	begun    map[string]time.Time // requests without an answer, by their ID
-	said     map[uuid.UUID]bool   // peers that said hello
+	now   func() time.Time
+	begun map[string]time.Time // requests without an answer, by their ID
+	said  map[uuid.UUID]bool   // peers that said hello
 }
 
 // forgetAfter is when a request counts as never answered, which test_timeout
