@@ -18,7 +18,7 @@ import (
 func (t *Tool) operations() []*cobra.Command {
 	return []*cobra.Command{
 		t.status(), t.watch(), t.diff(), t.history(), t.rollback(), t.rollingRestart(),
-		t.drain(true), t.drain(false), t.logs(), t.events(),
+		t.drain(), t.undrain(), t.logs(), t.events(),
 	}
 }
 
@@ -166,24 +166,40 @@ configuration does not change. The output is the same as for deploy.`
 	return cmd
 }
 
-func (t *Tool) drain(drain bool) *cobra.Command {
-	use, short, title, note := "drain INSTANCE", "Stop the nodes of an instance until it is undrained", "Draining", "Drained %s: none of its nodes runs."
-	long := "\n\nThe configuration of the cluster does not change. The command ends when all\nnodes have stopped. After 15 seconds it ends with an error that names the nodes\nthat are still stopping; run drain again to wait for them. The output is the\nsame as for deploy."
-	if !drain {
-		use, short, title, note = "undrain INSTANCE", "Run the nodes of a drained instance again", "Undraining", "%s had no nodes to start."
-		long = "\n\nThe output is the same as for deploy."
-	}
-	cmd := t.command(use, short,
-		func(ctx context.Context, r *run, args []string) error {
-			c, err := r.operate(ctx, "draining instances")
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return r.deployWith(ctx, c, title, fmt.Sprintf(note, args[0]), nil, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
-				return c.Drain(ctx, args[0], drain)
-			})
-		})
-	cmd.Long = cmd.Short + "." + long
+func (t *Tool) drain() *cobra.Command {
+	cmd := t.drainCommand("drain INSTANCE", "Stop the nodes of an instance until it is undrained",
+		"Draining", "Drained %s: no node is running.", (*client.Client).Drain)
+	cmd.Long = cmd.Short + `.
+
+The configuration of the cluster does not change. The command ends when all
+nodes have stopped. After 15 seconds it ends with an error that names the nodes
+that are still stopping; run drain again to wait for them. The output is the
+same as for deploy.`
 	return cmd
+}
+
+func (t *Tool) undrain() *cobra.Command {
+	cmd := t.drainCommand("undrain INSTANCE", "Start the nodes of a drained instance again",
+		"Undraining", "%s had no nodes to start.", (*client.Client).Undrain)
+	cmd.Long = cmd.Short + `.
+
+The output is the same as for deploy.`
+	return cmd
+}
+
+// drainCommand returns a command that makes a call for one instance and shows
+// the resulting deployment. The note is printed if no node had to start.
+func (t *Tool) drainCommand(use, short, title, note string,
+	call func(*client.Client, context.Context, string) (client.DeployResult, error),
+) *cobra.Command {
+	return t.command(use, short, func(ctx context.Context, r *run, args []string) error {
+		c, err := r.operate(ctx, "draining instances")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return r.deployWith(ctx, c, title, fmt.Sprintf(note, args[0]), nil, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
+			return call(c, ctx, args[0])
+		})
+	})
 }
