@@ -2,18 +2,28 @@
 # race detector (a C compiler) and "make live" (a Zeek).
 
 GO ?= go
-STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-FUZZTIME ?= 30s
-BENCHTIME ?= 1s
+GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+ACTIONLINT = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+FUZZTIME ?= 10s
+PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 
 # VERSION is for releases; without, the Go command finds one out.
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build test long demo man live load record fuzz bench lint
+.PHONY: build cross demo man test long live load record lint vulncheck fuzz bench bench-compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
+
+# Compile everything, tests included, for other systems than this one.
+cross:
+	@set -e; for platform in $(PLATFORMS); do \
+	  echo "$$platform"; \
+	  export CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
+	  $(GO) build ./...; $(GO) vet ./...; \
+	done
 
 demo: build
 	bin/zeekwire demo
@@ -59,20 +69,36 @@ load: build
 record: build
 	RECORD=$(CURDIR)/testdata/recordings ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestRecord$$' ./cmd/internal/live
 
-lint:
-	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
-	$(GO) vet ./...
-	$(GO) run $(STATICCHECK) ./...
+# Run the linters of .golangci.yml, check the workflow files, and look for known
+# vulnerabilities.
+lint: vulncheck
+	$(GO) run $(GOLANGCI_LINT) run
+	$(GO) run $(ACTIONLINT)
 
-# Every fuzz target in turn, FUZZTIME each.
+# Look for known vulnerabilities in the code that the programs reach. The database
+# is on the network. If it cannot be reached, the target prints that nothing was
+# checked, and fails only with VULNDB=required.
+VULNDB ?= optional
+vulncheck:
+	@output=$$($(GO) run $(GOVULNCHECK) ./... 2>&1) && { echo "$$output"; exit 0; }; \
+	echo "$$output"; \
+	case "$$output" in *"fetching vulnerabilities"*) ;; *) exit 1;; esac; \
+	echo "NOT CHECKED FOR VULNERABILITIES: their database cannot be reached"; \
+	[ "$(VULNDB)" != required ]
+
+# Run every fuzz target for FUZZTIME, one after the other.
 fuzz:
-	@for package in $$($(GO) list ./...); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
-	    echo "$$package $$target"; \
-	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
-	  done; \
-	done
+	GO=$(GO) FUZZTIME=$(FUZZTIME) .ci/fuzz
 
-# In the format that benchstat reads.
+# Benchmarks, in the format of benchstat. "make -s bench >FILE" with the FILE
+# testdata/bench/baseline.txt records the baseline.
+#
+# bench-compare compares the working tree with the commit BASE, or without one
+# with the baseline. BENCH, BENCHTIME and COUNT are explained in .ci/bench.
+export GO BENCH BENCHTIME COUNT
+export BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+	@.ci/bench
+
+bench-compare:
+	@.ci/bench compare $(BASE)

@@ -2,25 +2,24 @@ package zeekapi
 
 import "net/netip"
 
-// This file declares what controllers and agents exchange, those of Zeek
-// included.
+// This file declares the messages between controllers and agents.
 
-// AgentHello is how an agent introduces itself. It repeats it at will.
+// AgentHello introduces an agent to its controller. Agents repeat it.
 type AgentHello struct {
 	OneWay     `zeek:"-"`
 	Instance   string     `zeek:"instance"`
-	EndpointID string     `zeek:"id"`         // of the agent's Broker; "" in the ClusterAgent dialect
-	Connecting bool       `zeek:"connecting"` // the agent connects to the controller
+	EndpointID string     `zeek:"id"`         // ID of the agent's Broker endpoint; "" in the ClusterAgent dialect
+	Connecting bool       `zeek:"connecting"` // whether the agent connects to the controller
 	APIVersion uint64     `zeek:"api_version"`
-	Host       netip.Addr `zeek:"-"` // where it listens; only in the ClusterAgent dialect
+	Host       netip.Addr `zeek:"-"` // listening address; only in the ClusterAgent dialect
 }
 
 var _ = oneWay[AgentHello](AgentAPI, management("notify_agent_hello"), clusterAgent("notify_agent_hello"), operations("hello"))
 
-// AgentWelcomeRequest tells an agent that the cluster wants it.
+// AgentWelcomeRequest tells an agent that its instance is part of the cluster.
 type AgentWelcomeRequest struct{ ReqID }
 
-// AgentWelcomeResponse must name the instance in its result.
+// AgentWelcomeResponse has the name of the instance in its result.
 type AgentWelcomeResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -35,11 +34,11 @@ var AgentWelcomeCall = single[AgentWelcomeRequest, AgentWelcomeResponse](Request
 	Forms:   []Form{management("agent_welcome"), clusterAgent("agent_welcome")},
 })
 
-// AgentStandbyRequest tells an agent to stop its nodes. The controller
-// sends it without a request ID.
+// AgentStandbyRequest tells an agent to stop its nodes. Zeek's controller sends it
+// with an empty request ID.
 type AgentStandbyRequest struct{ ReqID }
 
-// AgentStandbyResponse names the instance in its result.
+// AgentStandbyResponse has the name of the instance in its result.
 type AgentStandbyResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -54,15 +53,15 @@ var AgentStandbyCall = single[AgentStandbyRequest, AgentStandbyResponse](Request
 	Forms:   []Form{management("agent_standby"), clusterAgent("agent_standby")},
 })
 
-// AgentDeployRequest makes a configuration true on the agent's instance.
-// Unless forced, an agent that runs it already leaves everything as it is.
+// AgentDeployRequest deploys a configuration on the agent's instance. An agent that
+// already runs the configuration changes nothing, unless Force is set.
 type AgentDeployRequest struct {
 	ReqID
 	Config Configuration `zeek:"config"`
 	Force  bool          `zeek:"force"`
 }
 
-// AgentDeployResponse has one result per node of the instance, or one
+// AgentDeployResponse has one result per node of the instance, or a single result
 // without a node.
 type AgentDeployResponse struct {
 	ReqID
@@ -79,10 +78,10 @@ var AgentDeployCall = many[AgentDeployRequest, AgentDeployResponse](Request{
 	Forms:   []Form{management("deploy"), clusterAgent("set_configuration")},
 })
 
-// AgentGetNodesRequest asks for the processes of the instance.
+// AgentGetNodesRequest lists the processes of the instance.
 type AgentGetNodesRequest struct{ ReqID }
 
-// AgentGetNodesResponse has []NodeStatus for data, which must be there.
+// AgentGetNodesResponse has []NodeStatus as its data, even on failure.
 type AgentGetNodesResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -97,16 +96,16 @@ var AgentGetNodesCall = single[AgentGetNodesRequest, AgentGetNodesResponse](Requ
 	Forms:   []Form{management("get_nodes"), clusterAgent("get_nodes")},
 })
 
-// AgentDispatchRequest has nodes do something. The only action there is
-// is "get_id_value" with the name of an identifier.
+// AgentDispatchRequest runs an action on the named nodes, or on all nodes if Nodes
+// is empty. The only action is "get_id_value" followed by an identifier.
 type AgentDispatchRequest struct {
 	ReqID
 	Action []string `zeek:"action"`
 	Nodes  []string `zeek:"nodes,set"`
 }
 
-// AgentDispatchResponse has one result per node of the instance that was
-// meant, possibly none.
+// AgentDispatchResponse has one result per node of the instance that the request
+// addresses. There may be none.
 type AgentDispatchResponse struct {
 	ReqID
 	Results []Result `zeek:"results"`
@@ -121,15 +120,15 @@ var AgentDispatchCall = many[AgentDispatchRequest, AgentDispatchResponse](Reques
 	Forms:   []Form{management("node_dispatch")},
 })
 
-// AgentRestartRequest restarts nodes, all of the instance if none are
-// named.
+// AgentRestartRequest restarts the named nodes, or all nodes of the instance if
+// Nodes is empty.
 type AgentRestartRequest struct {
 	ReqID
 	Nodes []string `zeek:"nodes,set"`
 }
 
-// AgentRestartResponse has one result per node of the instance that was
-// meant, possibly none.
+// AgentRestartResponse has one result per node of the instance that the request
+// addresses. There may be none.
 type AgentRestartResponse struct {
 	ReqID
 	Results []Result `zeek:"results"`
@@ -145,7 +144,7 @@ var AgentRestartCall = many[AgentRestartRequest, AgentRestartResponse](Request{
 	Forms:   []Form{management("restart")},
 })
 
-// AgentChange says that a node changed its state.
+// AgentChange reports a node's change of state.
 type AgentChange struct {
 	OneWay   `zeek:"-"`
 	Instance string `zeek:"instance"`
@@ -156,12 +155,12 @@ type AgentChange struct {
 
 var _ = oneWay[AgentChange](AgentAPI, management("notify_change"), clusterAgent("notify_change"))
 
-// AgentError says that something failed on the instance.
+// AgentError reports a failure on the instance.
 type AgentError struct {
 	OneWay   `zeek:"-"`
 	Instance string `zeek:"instance"`
 	Text     string `zeek:"msg"`
-	Node     string `zeek:"node"` // "" if no node is meant
+	Node     string `zeek:"node"` // "" if the text concerns no single node
 }
 
 var _ = oneWay[AgentError](AgentAPI, management("notify_error"), clusterAgent("notify_error"))
@@ -171,33 +170,32 @@ type AgentLog struct {
 	OneWay   `zeek:"-"`
 	Instance string `zeek:"instance"`
 	Text     string `zeek:"msg"`
-	Node     string `zeek:"node"` // "" if no node is meant
+	Node     string `zeek:"node"` // "" if the text concerns no single node
 }
 
 var _ = oneWay[AgentLog](AgentAPI, management("notify_log"), clusterAgent("notify_log"))
 
-// Zeek's agents do not know the messages below.
+// The messages below are not part of Zeek's APIs. Only our agents know them.
 
-// AgentDescription follows an agent's hello.
+// AgentDescription follows the hello of an agent.
 type AgentDescription struct {
 	OneWay     `zeek:"-"`
 	Instance   string  `zeek:"instance"`
 	Agent      Process `zeek:"agent"`
-	Zeek       string  `zeek:"zeek"` // version that the nodes run, "" if not known
-	LayoutForm uint64  `zeek:"layout_form"`
+	Zeek       string  `zeek:"zeek"`        // version of Zeek that the nodes run; "" if unknown
+	LayoutForm uint64  `zeek:"layout_form"` // the LayoutForm that the agent reads
 }
 
 var _ = oneWay[AgentDescription](AgentAPI, operations("description"))
 
-// AgentDeployNodesRequest is AgentDeployRequest with what concerns the
-// agent: its own nodes in full, and of the others what the nodes must know.
-// It is for agents that describe themselves with our LayoutForm, and is
-// answered with AgentDeployResponse.
+// AgentDeployNodesRequest is AgentDeployRequest reduced to the agent's own nodes.
+// About the other nodes of the cluster it has only the layout. It is for agents
+// whose AgentDescription has our LayoutForm.
 type AgentDeployNodesRequest struct {
 	ReqID
 	Config string       `zeek:"config"` // ID of the configuration
-	Nodes  []Node       `zeek:"nodes"`  // of the instance, by name
-	Layout PackedLayout `zeek:"layout"` // of the cluster, with those nodes
+	Nodes  []Node       `zeek:"nodes"`  // nodes of the instance, sorted by name
+	Layout PackedLayout `zeek:"layout"` // layout of the whole cluster
 	Force  bool         `zeek:"force"`
 }
 
@@ -211,10 +209,10 @@ var AgentDeployNodesCall = many[AgentDeployNodesRequest, AgentDeployResponse](Re
 	Forms:   []Form{operations("deploy")},
 })
 
-// AgentStatusRequest asks for the nodes of the instance in detail.
+// AgentStatusRequest gets the details of the nodes of the instance.
 type AgentStatusRequest struct{ ReqID }
 
-// AgentStatusResponse has []NodeDetail for data.
+// AgentStatusResponse has []NodeDetail as its data.
 type AgentStatusResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -229,14 +227,14 @@ var AgentStatusCall = single[AgentStatusRequest, AgentStatusResponse](Request{
 	Forms:   []Form{operations("status")},
 })
 
-// AgentLogsRequest is LogsRequest on its way to the agent.
+// AgentLogsRequest is a LogsRequest that the controller forwards to the agent.
 type AgentLogsRequest struct {
 	ReqID
 	Node  string `zeek:"node"`
 	Bytes uint64 `zeek:"bytes"`
 }
 
-// AgentLogsResponse has NodeOutputs for data.
+// AgentLogsResponse has NodeOutputs as its data.
 type AgentLogsResponse struct {
 	ReqID
 	Result Result `zeek:"result"`

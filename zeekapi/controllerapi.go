@@ -1,12 +1,11 @@
 package zeekapi
 
-// This file declares the requests that clients make of controllers, Zeek's
-// controllers included.
+// This file declares the requests of clients that Zeek's controllers know, too.
 
-// GetInstancesRequest asks for the agents that said hello.
+// GetInstancesRequest lists the instances whose agents are connected.
 type GetInstancesRequest struct{ ReqID }
 
-// GetInstancesResponse has []Instance for data, sorted by name.
+// GetInstancesResponse has []Instance as its data, sorted by name.
 type GetInstancesResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -27,8 +26,8 @@ type StageConfigurationRequest struct {
 	Config Configuration `zeek:"config"`
 }
 
-// StageConfigurationResponse has one result per error, or a single one
-// with the configuration's ID, a string, for data.
+// StageConfigurationResponse has one result per error or, on success, a single
+// result with the configuration's ID, a string, as its data.
 type StageConfigurationResponse struct {
 	ReqID
 	Results []Result `zeek:"results"`
@@ -43,14 +42,14 @@ var StageConfigurationCall = many[StageConfigurationRequest, StageConfigurationR
 	Forms:   []Form{management("stage_configuration")},
 })
 
-// GetConfigurationRequest asks for the configuration as staged, or as
-// deployed with addresses and ports filled in.
+// GetConfigurationRequest gets the staged configuration, or the deployed one with
+// the addresses and ports that the controller filled in.
 type GetConfigurationRequest struct {
 	ReqID
 	Deployed bool `zeek:"deployed"`
 }
 
-// GetConfigurationResponse has a Configuration for data.
+// GetConfigurationResponse has a Configuration as its data.
 type GetConfigurationResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -65,11 +64,11 @@ var GetConfigurationCall = single[GetConfigurationRequest, GetConfigurationRespo
 	Forms:   []Form{management("get_configuration")},
 })
 
-// DeployRequest deploys what is staged.
+// DeployRequest deploys the staged configuration.
 type DeployRequest struct{ ReqID }
 
-// DeployResponse has the results of all agents and, when all answered, one
-// with the configuration's ID, a string, for data.
+// DeployResponse has the results of all agents. If all agents responded, one more
+// result has the configuration's ID, a string, as its data.
 type DeployResponse struct {
 	ReqID
 	Results []Result `zeek:"results"`
@@ -85,8 +84,8 @@ var DeployCall = many[DeployRequest, DeployResponse](Request{
 	Forms:   []Form{management("deploy")},
 })
 
-// SetConfigurationRequest stages and deploys at once. Only the
-// ClusterController dialect has it.
+// SetConfigurationRequest stages a configuration and deploys it. Only the
+// ClusterAgent dialect has this request.
 type SetConfigurationRequest struct {
 	ReqID
 	Config Configuration `zeek:"config"`
@@ -108,10 +107,10 @@ var SetConfigurationCall = many[SetConfigurationRequest, SetConfigurationRespons
 	Forms:   []Form{clusterAgent("set_configuration")},
 })
 
-// GetNodesRequest asks for the processes of all instances.
+// GetNodesRequest lists the processes of all instances.
 type GetNodesRequest struct{ ReqID }
 
-// GetNodesResponse has one result per instance, with []NodeStatus for data.
+// GetNodesResponse has one result per instance, with []NodeStatus as its data.
 type GetNodesResponse struct {
 	ReqID
 	Results []Result `zeek:"results"`
@@ -126,16 +125,16 @@ var GetNodesCall = many[GetNodesRequest, GetNodesResponse](Request{
 	Forms:   []Form{management("get_nodes"), clusterAgent("get_nodes")},
 })
 
-// GetIDValueRequest asks nodes, all if none are named, for the value of a
-// global identifier.
+// GetIDValueRequest gets the value of a global identifier from the named nodes, or
+// from all nodes if Nodes is empty.
 type GetIDValueRequest struct {
 	ReqID
 	Identifier string   `zeek:"id"`
 	Nodes      []string `zeek:"nodes,set"`
 }
 
-// GetIDValueResponse has one result per node, with JSON text, a string,
-// for data.
+// GetIDValueResponse has one result per node, with JSON text, a string, as its
+// data.
 type GetIDValueResponse struct {
 	ReqID
 	Results []Result `zeek:"results"`
@@ -150,7 +149,7 @@ var GetIDValueCall = many[GetIDValueRequest, GetIDValueResponse](Request{
 	Forms:   []Form{management("get_id_value")},
 })
 
-// RestartRequest restarts nodes, all if none are named.
+// RestartRequest restarts the named nodes, or all nodes if Nodes is empty.
 type RestartRequest struct {
 	ReqID
 	Nodes []string `zeek:"nodes,set"`
@@ -172,13 +171,14 @@ var RestartCall = many[RestartRequest, RestartResponse](Request{
 	Forms:   []Form{management("restart")},
 })
 
-// TestTimeoutRequest is not answered, or with state only by a time-out.
+// TestTimeoutRequest gets no response or, with WithState, a response that says
+// that the request timed out.
 type TestTimeoutRequest struct {
 	ReqID
 	WithState bool `zeek:"with_state"`
 }
 
-// TestTimeoutResponse says that TestTimeoutRequest timed out.
+// TestTimeoutResponse reports the timeout of a TestTimeoutRequest.
 type TestTimeoutResponse struct {
 	ReqID
 	Result Result `zeek:"result"`

@@ -10,19 +10,19 @@ import (
 	"github.com/zeekwire/zeekwire/broker/record"
 )
 
-// API is a group of events that travel on one family of topics.
+// API is a group of events that share a family of topics.
 type API uint8
 
 // The groups.
 const (
-	ControllerAPI API = iota // clients and the controller
-	AgentAPI                 // the controller and agents
-	NodeAPI                  // an agent and its nodes
-	SupervisorAPI            // Zeek's Supervisor and an agent
-	EventAPI                 // from the controller to whoever listens
+	ControllerAPI API = iota // between clients and the controller
+	AgentAPI                 // between the controller and agents
+	NodeAPI                  // between an agent and its nodes
+	SupervisorAPI            // between Zeek's Supervisor and an agent
+	EventAPI                 // from the controller to all subscribers
 )
 
-// Topics are the topics of a dialect. AgentPrefix is completed with a slash
+// Topics are the topics of a dialect. The topic of an agent is AgentPrefix, a slash
 // and the agent's name.
 type Topics struct {
 	Controller, AgentPrefix, Node, Supervisor, Events string
@@ -36,8 +36,7 @@ func (t Topics) AgentName(topic string) (name string, ok bool) {
 	return strings.CutPrefix(topic, t.AgentPrefix+"/")
 }
 
-// Declaration says how one kind of message travels in a dialect: everything
-// there is to know of the event.
+// Declaration declares the event that represents one type of message in a dialect.
 type Declaration struct {
 	Event string // qualified name
 	API   API
@@ -49,7 +48,8 @@ type Declaration struct {
 	unmarshal func(broker.Value) (Message, error)
 }
 
-// Declare returns the declaration of the message M, which travels as it is.
+// Declare returns the declaration of the message M whose fields are the arguments of
+// the event.
 func Declare[M Message](event string, api API, since string) Declaration {
 	return DeclareAs(event, api, since,
 		func(m M) (M, error) { return m, nil },
@@ -57,7 +57,7 @@ func Declare[M Message](event string, api API, since string) Declaration {
 }
 
 // DeclareAs returns the declaration of the message M, which travels as the
-// arguments W, for dialects whose records differ from those of the model.
+// arguments W. It is for dialects whose records differ from those of the model.
 func DeclareAs[M Message, W any](event string, api API, since string, to func(M) (W, error), from func(W) (M, error)) Declaration {
 	return Declaration{
 		Event: event, API: api, Since: since,
@@ -74,7 +74,8 @@ func DeclareAs[M Message, W any](event string, api API, since string, to func(M)
 	}
 }
 
-// Dialect turns messages into events and back. It is safe for concurrent use.
+// Dialect translates between messages and events. Its methods may be called
+// concurrently.
 type Dialect struct {
 	Name   string
 	Topics Topics
@@ -162,14 +163,14 @@ func (c conversions) declaration(d Declaration) Declaration {
 	return Declaration(conv)
 }
 
-// Declarations returns all declarations in their order.
+// Declarations returns all declarations, in an order that does not change.
 func (d *Dialect) Declarations() []Declaration { return d.declarations }
 
-// ErrUnknown is wrapped by errors about events and messages that a dialect
-// does not have.
+// ErrUnknown is wrapped by errors about events and messages that are not part of a
+// dialect.
 var ErrUnknown = errors.New("not in this dialect")
 
-// Has reports whether the dialect has m.
+// Has reports whether m can be encoded in the dialect.
 func (d *Dialect) Has(m Message) bool { return d.byMessage[reflect.TypeOf(m)] != nil }
 
 // Encode returns m as an event.
@@ -193,9 +194,10 @@ func (d *Dialect) Encode(m Message) (broker.Event, error) {
 	return ev, nil
 }
 
-// Decode returns the message that ev is. As with Zeek, the number of arguments
-// must be right; records may be longer than expected. An event of other
-// business is ErrUnknown, one with wrong arguments is some other error.
+// Decode returns the message that ev represents. Like Zeek, it requires the exact
+// number of arguments but accepts records with additional fields. It returns
+// ErrUnknown, wrapped, if the dialect does not have the event, and another error if
+// the arguments do not fit.
 func (d *Dialect) Decode(ev broker.Event) (Message, error) {
 	decl := d.byEvent[ev.Name]
 	if decl == nil {

@@ -1,11 +1,16 @@
-// Package zeekapi is the vocabulary of Zeek's cluster management in neutral
-// form: instances, nodes, configurations, results, and the messages that
-// clients, controllers, agents and nodes exchange.
+// Package zeekapi is the neutral model of Zeek's cluster management: instances,
+// nodes, configurations, results, and the messages that clients, controllers,
+// agents and nodes exchange.
 //
-// Zeek speaks these in two dialects, Management::* (Zeek 5.0 and later,
+// Zeek uses two dialects for these messages: Management::* (Zeek 5.0 and later,
 // package zeekapi/management) and Cluster{Agent,Controller}::* (package
-// zeekapi/clusteragent). A Dialect turns a message into an event of Broker and
-// back; controller, agent and client only know the messages.
+// zeekapi/clusteragent). Package zeekapi/operations has messages of our own. A
+// [Dialect] translates between messages and Broker events. Controllers, agents and
+// clients know only messages.
+//
+// Each request is declared once, as a [Request], next to the types of its
+// messages. To add a request, declare it in this package and write a handler for
+// it in the role that serves it.
 //
 // Package broker/record maps the structs of this package to Zeek's records.
 package zeekapi

@@ -13,17 +13,18 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Member is a node as the other nodes of its cluster know it.
+// Member is the part of a node's configuration that the other nodes of its cluster
+// know.
 type Member struct {
 	Name        string
 	Role        ClusterRole
 	Host        netip.Addr
 	Port        broker.Port // zero: does not listen
-	MetricsPort broker.Port // zero: has no metrics
+	MetricsPort broker.Port // zero: serves no metrics
 }
 
-// Members returns the nodes of c as they know each other, in its order. It fails
-// if one is on an instance that c does not have.
+// Members returns the members of the cluster in the order of c.Nodes. It returns an
+// error if a node is on an instance that c does not contain.
 func (c Configuration) Members() ([]Member, error) {
 	hosts := make(map[string]netip.Addr, len(c.Instances))
 	for _, i := range c.Instances {
@@ -35,24 +36,25 @@ func (c Configuration) Members() ([]Member, error) {
 	for i, n := range c.Nodes {
 		host, ok := hosts[n.Instance]
 		if !ok {
-			return nil, fmt.Errorf("node %s is on instance %q, which the configuration does not have", n.Name, n.Instance)
+			return nil, fmt.Errorf("node %s is on instance %q, which is not in the configuration", n.Name, n.Instance)
 		}
 		members[i] = Member{Name: n.Name, Role: n.Role, Host: host, Port: n.Port, MetricsPort: n.MetricsPort}
 	}
 	return members, nil
 }
 
-// Layout is all members of a cluster as text: sorted by name, a line for each,
-// with name, role, host, port and metrics port, "-" where there is none. Two
-// clusters have the same layout if and only if they have the same members.
+// Layout lists all members of a cluster as text: one line per member, sorted by
+// name, with name, role, host, port and metrics port. A "-" stands for a missing
+// value. Two clusters have equal layouts if and only if they have equal members.
 //
-// Every agent of a cluster gets it, and as text nobody need read it who only
-// passes it on: a thousand times a thousand machines are many.
+// The layout is sent to every agent. It stays text so that components that only
+// forward it need not parse it: parsing it everywhere would cost time quadratic in
+// the size of the cluster.
 type Layout string
 
-// NewLayout returns the layout of a cluster. It fails if two members have the
-// same name, or if one has a bad name, an unknown role or a port of unknown
-// protocol.
+// NewLayout returns the layout of a cluster. It returns an error if two members have
+// the same name, or if a member has an invalid name, an unknown role or a port of an
+// unknown protocol.
 func NewLayout(members []Member) (Layout, error) {
 	members = slices.Clone(members)
 	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
@@ -88,7 +90,7 @@ func NewLayout(members []Member) (Layout, error) {
 	return Layout(b.String()), nil
 }
 
-// check says what keeps a member from being in a layout.
+// check returns an error if m cannot be in a layout.
 func (m Member) check() error {
 	if err := CheckName(m.Name); err != nil {
 		return fmt.Errorf("node %w", err)
@@ -102,11 +104,11 @@ func (m Member) check() error {
 	return nil
 }
 
-// nothing stands for what a member does not have.
+// nothing stands for a missing value.
 const nothing = "-"
 
-// Members returns the members, or in which line there is something else. It
-// keeps a reference to the text.
+// Members parses the layout. Errors name the line. The members share memory with
+// the text.
 func (l Layout) Members() ([]Member, error) {
 	members := make([]Member, 0, strings.Count(string(l), "\n"))
 	previous := ""
@@ -124,14 +126,14 @@ func (l Layout) Members() ([]Member, error) {
 	return members, nil
 }
 
-// Member returns the member of that name. It reads no other.
+// Member returns the member of that name. It parses only that line.
 func (l Layout) Member(name string) (Member, error) {
 	if err := CheckName(name); err != nil {
 		return Member{}, fmt.Errorf("node %w", err)
 	}
-	text, start := string(l), name+" " // of a line: a name has no space in it
+	text, start := string(l), name+" " // start of the line: names contain no spaces
 	if !strings.HasPrefix(text, start) {
-		end := strings.Index(text, "\n"+start) // of the line before
+		end := strings.Index(text, "\n"+start) // end of the previous line
 		if end < 0 {
 			return Member{}, fmt.Errorf("node %s is not in the layout of its cluster", name)
 		}
@@ -143,7 +145,7 @@ func (l Layout) Member(name string) (Member, error) {
 func parseMember(line string) (m Member, err error) {
 	line, complete := strings.CutSuffix(line, "\n")
 	if !complete {
-		return m, errors.New("it has no end")
+		return m, errors.New("line is incomplete")
 	}
 	field := func() string {
 		var f string
@@ -167,27 +169,28 @@ func parseMember(line string) (m Member, err error) {
 		}
 	}
 	if line != "" {
-		return m, fmt.Errorf("%q is too much", line)
+		return m, fmt.Errorf("unexpected %q at the end", line)
 	}
 	return m, nil
 }
 
-// PackedLayout is a layout as it travels, in a block of S2: what a thousand
-// agents get about a thousand nodes is a third of the text.
+// PackedLayout is a layout compressed as an S2 block, the form in which it is sent.
+// For a thousand nodes it has a third of the size of the text.
 type PackedLayout string
 
-// LayoutForm is raised when a packed layout, or the request that carries it,
-// changes. Machines are upgraded one by one: an agent that reads another form
-// gets a whole configuration, as Zeek's do.
+// LayoutForm is the version of the format of a PackedLayout and of the request that
+// contains it. An agent that reads another version gets a whole configuration, like
+// Zeek's agents, so that machines can be upgraded one at a time.
 const LayoutForm = 2
 
-// MaxLayoutSize is the largest layout that is unpacked, in bytes.
+// MaxLayoutSize is the largest size of an unpacked layout, in bytes.
 const MaxLayoutSize = 16 << 20
 
-// Pack packs l.
+// Pack compresses l.
 func (l Layout) Pack() PackedLayout { return PackedLayout(s2.EncodeBetter(nil, []byte(l))) }
 
-// Unpack returns the layout, which it does not read.
+// Unpack decompresses p, without parsing the layout. It returns an error if the
+// layout is larger than MaxLayoutSize.
 func (p PackedLayout) Unpack() (Layout, error) {
 	block := []byte(p)
 	size, err := s2.DecodedLen(block)

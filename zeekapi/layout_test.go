@@ -59,8 +59,8 @@ func TestLayoutRefuses(t *testing.T) {
 	}
 	const good = "a WORKER - - -\n"
 	for text, want := range map[string]string{
-		good + "b WORKER - - -":            "line 2: it has no end",
-		good + "b":                         "line 2: it has no end",
+		good + "b WORKER - - -":            "line 2: line is incomplete",
+		good + "b":                         "line 2: line is incomplete",
 		good + good:                        "line 2: a does not come after a",
 		good + "\n":                        "line 2: node name is empty",
 		" WORKER - - -\n":                  "line 1: node name is empty",
@@ -69,7 +69,7 @@ func TestLayoutRefuses(t *testing.T) {
 		"a WORKER - 7 -\n":                 "line 1: ",
 		"a WORKER - 70000/tcp -\n":         "line 1: ",
 		"a WORKER -\n":                     "line 1: ",
-		"a WORKER - - - too much\n" + good: `line 1: "too much" is too much`,
+		"a WORKER - - - too much\n" + good: `line 1: unexpected "too much" at the end`,
 	} {
 		_, err := Layout(text).Members()
 		if err == nil || !strings.HasPrefix(err.Error(), "zeekapi: layout: "+want) {
@@ -88,7 +88,7 @@ func TestLayoutMember(t *testing.T) {
 		"x":        "node x is not in the layout of its cluster",
 		"PROXY":    "node PROXY is not in the layout of its cluster",
 		"b":        `node b has the unknown role "BOSS"`,
-		"last":     "it has no end",
+		"last":     "line is incomplete",
 	} {
 		m, err := layout.Member(name)
 		switch {

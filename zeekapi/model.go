@@ -9,20 +9,19 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// The struct tags below are the record layouts of the Management dialect of
-// Zeek 7.0 and later, whose trailing metrics ports older Zeeks leave out and
-// ignore. (Zeek: policy/frameworks/management/types.zeek)
+// The struct tags below are the record layouts of the Management dialect as of
+// Zeek 7.0. Earlier versions omit and ignore the trailing metrics ports. (Zeek: policy/frameworks/management/types.zeek)
 
-// State is the state of a node as its agent sees it.
+// State is the state of a node, as its agent reports it.
 type State string
 
 // The states. Zeek's own agent only ever reports PENDING and RUNNING.
 const (
-	StatePending State = "PENDING" // started, has not reported yet
+	StatePending State = "PENDING" // started, but has not said hello
 	StateRunning State = "RUNNING"
-	StateStopped State = "STOPPED" // told to stop, and did
-	StateFailed  State = "FAILED"  // given up after repeated failures
-	StateCrashed State = "CRASHED" // died, will be started again
+	StateStopped State = "STOPPED" // stopped by its agent
+	StateFailed  State = "FAILED"  // not restarted any more after repeated failures
+	StateCrashed State = "CRASHED" // ended by itself, will be restarted
 	StateUnknown State = "UNKNOWN"
 )
 
@@ -35,7 +34,7 @@ func (s State) Valid() bool {
 	return false
 }
 
-// ClusterRole is what a node does in its Zeek cluster.
+// ClusterRole is the role of a node in its Zeek cluster.
 type ClusterRole string
 
 // The cluster roles, in the order in which ports are assigned to them.
@@ -56,7 +55,7 @@ func (r ClusterRole) Valid() bool {
 	return false
 }
 
-// ManagementRole is what a process does in cluster management.
+// ManagementRole is the role of a process in cluster management.
 type ManagementRole string
 
 // The management roles.
@@ -76,22 +75,22 @@ func (r ManagementRole) Valid() bool {
 	return false
 }
 
-// Option is a setting of a node. No Zeek acts on it.
+// Option is a setting of a node. Zeek ignores it.
 type Option struct {
 	Name  string `zeek:"name"`
 	Value string `zeek:"value"`
 }
 
-// Instance is a machine that can run nodes, by the name of its agent.
+// Instance is a machine that can run nodes. It has the name of its agent.
 type Instance struct {
 	Name string `zeek:"name"`
 
-	// Host is where to reach the instance. For an agent that connects to the
-	// controller it is 0.0.0.0 until the controller knows better.
+	// Host is the address of the instance. For an agent that connects to the
+	// controller it is 0.0.0.0 until the controller fills it in.
 	Host netip.Addr `zeek:"host"`
 
-	// Port is where the agent listens for the controller; the zero Port says
-	// that the agent connects.
+	// Port is the port at which the agent listens for the controller. With the
+	// zero Port the agent connects to the controller.
 	Port broker.Port `zeek:"listen_port,optional"`
 }
 
@@ -99,14 +98,14 @@ type Instance struct {
 // the controller to the agent.
 func (i Instance) Connects() bool { return i.Port.Number == 0 }
 
-// Node is a Zeek process of the cluster as it should be.
+// Node is the configuration of a Zeek process.
 type Node struct {
 	Name     string      `zeek:"name"`
 	Instance string      `zeek:"instance"`
 	Role     ClusterRole `zeek:"role,enum=Supervisor"`
-	State    State       `zeek:"state,enum=Management"` // required on the wire, read by nobody
+	State    State       `zeek:"state,enum=Management"` // required on the wire, but never read
 
-	Port        broker.Port       `zeek:"p,optional"` // for Broker; zero: does not listen, or to be assigned
+	Port        broker.Port       `zeek:"p,optional"` // Broker port; zero: does not listen, or not assigned yet
 	Scripts     []string          `zeek:"scripts,optional"`
 	Options     []Option          `zeek:"options,optional,set"`
 	Interface   string            `zeek:"interface,optional"`
@@ -115,8 +114,8 @@ type Node struct {
 	MetricsPort broker.Port       `zeek:"metrics_port,optional,trailing"`
 }
 
-// Configuration is a cluster: its instances and the nodes on them. Agents take
-// two configurations with the same ID for the same.
+// Configuration describes a cluster: its instances and their nodes. Zeek's agents
+// treat two configurations with the same ID as equal.
 type Configuration struct {
 	ID        string     `zeek:"id"`
 	Instances []Instance `zeek:"instances,set"`
@@ -145,40 +144,41 @@ func (c Configuration) NodesOn(instance string) []Node {
 	return nodes
 }
 
-// NodeStatus is a process of an instance as it is.
+// NodeStatus is the state of a process on an instance.
 type NodeStatus struct {
 	Node           string         `zeek:"node"`
 	State          State          `zeek:"state,enum=Management"`
 	ManagementRole ManagementRole `zeek:"mgmt_role,enum=Management"`
 	ClusterRole    ClusterRole    `zeek:"cluster_role,enum=Supervisor"`
-	PID            int64          `zeek:"pid,optional"` // 0: not known
+	PID            int64          `zeek:"pid,optional"` // 0: unknown
 	Port           broker.Port    `zeek:"p,optional"`
 	MetricsPort    broker.Port    `zeek:"metrics_port,optional,trailing"`
 }
 
-// NodeOutputs is what a node that failed had written.
+// NodeOutputs has the output of a node.
 type NodeOutputs struct {
 	Stdout string `zeek:"stdout"`
 	Stderr string `zeek:"stderr"`
 }
 
-// Result is the outcome of a request, or of its part on one instance or node.
+// Result is the outcome of a request, or of its part that concerns one instance or
+// node.
 type Result struct {
 	ReqID    string `zeek:"reqid"`
 	Success  bool   `zeek:"success"`
 	Instance string `zeek:"instance,optional"`
 
-	// Data depends on the request; none if there is none. A failed node of a
-	// deployment has NodeOutputs, the others are named at the messages.
+	// Data depends on the request: see its response. For a node that failed in a
+	// deployment it is NodeOutputs. It may be none.
 	Data  broker.Value `zeek:"data,optional"`
 	Error string       `zeek:"error,optional"`
 	Node  string       `zeek:"node,optional"`
 }
 
-// Failure returns the result of a request that failed as a whole.
+// Failure returns a failed result that concerns no single instance or node.
 func Failure(reqID, format string, args ...any) Result {
 	return Result{ReqID: reqID, Error: fmt.Sprintf(format, args...)}
 }
 
-// ErrorTimeout is the error text of a result whose request took too long.
+// ErrorTimeout is the error text of a request that timed out.
 const ErrorTimeout = "request timed out"

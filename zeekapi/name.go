@@ -7,12 +7,12 @@ import (
 	"unicode"
 )
 
-// MaxNameSize is the largest name of a node or an instance, in bytes. Names are
-// names of directories and files.
+// MaxNameSize is the largest length of the name of a node or an instance, in bytes.
+// Directories and files have these names.
 const MaxNameSize = 255
 
-// CheckName refuses a name of a node or an instance that cannot name a
-// directory or would read badly in a script.
+// CheckName returns an error if name cannot be the name of a node or an instance,
+// because it is not a valid file name or would need quoting in a script.
 func CheckName(name string) error {
 	switch {
 	case name == "":

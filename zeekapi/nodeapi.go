@@ -1,9 +1,10 @@
 package zeekapi
 
-// This file declares what an agent exchanges with its nodes, and what Zeek's
-// Supervisor reports to it.
+// This file declares the messages between an agent and its nodes, and those that
+// Zeek's Supervisor sends to an agent. The other messages of the Supervisor are in
+// package zeekapi/supervisor.
 
-// NodeHello says that a node has come up.
+// NodeHello reports that a node has started.
 type NodeHello struct {
 	OneWay `zeek:"-"`
 	Node   string `zeek:"node"`
@@ -11,14 +12,15 @@ type NodeHello struct {
 
 var _ = oneWay[NodeHello](NodeAPI, management("notify_node_hello"))
 
-// NodeDispatchRequest is AgentDispatchRequest on its way to the nodes.
+// NodeDispatchRequest is an AgentDispatchRequest that the agent forwards to its
+// nodes.
 type NodeDispatchRequest struct {
 	ReqID
 	Action []string `zeek:"action"`
 	Nodes  []string `zeek:"nodes,set"`
 }
 
-// NodeDispatchResponse names the node in its result.
+// NodeDispatchResponse has the name of the node in its result.
 type NodeDispatchResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -33,8 +35,8 @@ var NodeDispatchCall = single[NodeDispatchRequest, NodeDispatchResponse](Request
 	Forms:   []Form{management("node_dispatch")},
 })
 
-// NodeExit carries what a node wrote before it ended. The Supervisor
-// sends it when it starts the node again.
+// NodeExit has the output of a node that ended. The Supervisor sends it when it
+// restarts the node.
 type NodeExit struct {
 	OneWay  `zeek:"-"`
 	Node    string      `zeek:"node"`

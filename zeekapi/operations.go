@@ -2,133 +2,132 @@ package zeekapi
 
 import "time"
 
-// The messages in this file are zeekwire's own. They carry what Zeek's APIs
-// have no event for, and travel in the dialect of package operations, on
-// topics that no Zeek listens to.
+// The records in this file are zeekwire's own. Zeek's APIs have no counterpart.
 
-// Process is a program of cluster management.
+// Process describes a running controller or agent.
 type Process struct {
 	Name    string    `zeek:"name"`
-	Version string    `zeek:"version"` // such as "zeekwire v1.2.0"
+	Version string    `zeek:"version"` // for example "zeekwire v1.2.0"
 	Started time.Time `zeek:"started"`
 }
 
-// NodeDetail is a node as its agent knows it, beyond what Zeek's API can say.
+// NodeDetail describes a node in more detail than NodeStatus.
 type NodeDetail struct {
 	Status    NodeStatus `zeek:"status"`
-	Since     time.Time  `zeek:"since,optional"`      // when it got into its state; zero: not known
-	Restarts  uint64     `zeek:"restarts"`            // by its agent, since the agent or the deployment began
-	CPU       float64    `zeek:"cpu"`                 // processors in use, 1.5 is one and a half; 0: not known
-	Memory    uint64     `zeek:"memory"`              // resident bytes; 0: not known
-	LastError string     `zeek:"last_error,optional"` // what was last wrong with it
+	Since     time.Time  `zeek:"since,optional"`      // time of the last change of state; zero: unknown
+	Restarts  uint64     `zeek:"restarts"`            // restarts by the agent since the deployment
+	CPU       float64    `zeek:"cpu"`                 // CPUs in use, such as 1.5; 0: unknown
+	Memory    uint64     `zeek:"memory"`              // resident set size in bytes; 0: unknown
+	LastError string     `zeek:"last_error,optional"` // most recent failure
 }
 
-// InstanceStatus is an instance as the controller sees it.
+// InstanceStatus is the controller's view of an instance.
 type InstanceStatus struct {
 	Instance  Instance     `zeek:"instance"`
 	Connected bool         `zeek:"connected"`
-	Since     time.Time    `zeek:"since,optional"` // when the agent came, or went missing; zero: it never came
-	Wanted    bool         `zeek:"wanted"`         // the cluster has it
-	Ready     bool         `zeek:"ready"`          // its agent answered our welcome
-	Drained   bool         `zeek:"drained"`        // told to run nothing
-	Dialects  []string     `zeek:"dialects"`       // that its agent speaks
-	Agent     Process      `zeek:"agent,optional"` // only our agents say
-	Zeek      string       `zeek:"zeek,optional"`  // version that its nodes run; only our agents say
+	Since     time.Time    `zeek:"since,optional"` // time at which the agent connected or was lost; zero: it never connected
+	Wanted    bool         `zeek:"wanted"`         // whether the target configuration contains it
+	Ready     bool         `zeek:"ready"`          // whether its agent responded to the welcome
+	Drained   bool         `zeek:"drained"`        // whether it was drained
+	Dialects  []string     `zeek:"dialects"`       // names of the dialects that its agent speaks
+	Agent     Process      `zeek:"agent,optional"` // zero unless the agent is ours
+	Zeek      string       `zeek:"zeek,optional"`  // version of Zeek that its nodes run; "" unless the agent is ours
 	LastError string       `zeek:"last_error,optional"`
-	Nodes     []NodeDetail `zeek:"nodes"` // as the agent says; if it did not answer, those that it should run, UNKNOWN
+	Nodes     []NodeDetail `zeek:"nodes"` // as reported by the agent; if it did not respond, the nodes of the target in state UNKNOWN
 }
 
-// Outcome says how a deployment went.
+// Outcome is the outcome of a deployment.
 type Outcome string
 
 // The outcomes.
 const (
-	OutcomePending    Outcome = "pending"    // still under way
+	OutcomePending    Outcome = "pending"    // not finished
 	OutcomeDeployed   Outcome = "deployed"   // all nodes run
-	OutcomeFailed     Outcome = "failed"     // all agents answered, some nodes do not run
-	OutcomeTimeout    Outcome = "timeout"    // not all agents answered in time
-	OutcomeSuperseded Outcome = "superseded" // a newer deployment took its place
-	OutcomeLost       Outcome = "lost"       // the controller ended before it did
+	OutcomeFailed     Outcome = "failed"     // all agents responded, some nodes do not run
+	OutcomeTimeout    Outcome = "timeout"    // not all agents responded in time
+	OutcomeSuperseded Outcome = "superseded" // replaced by a newer deployment
+	OutcomeLost       Outcome = "lost"       // the controller ended before the deployment
 )
 
-// Deployment is an entry in the history of a cluster.
+// Deployment is an attempt to bring the cluster to a configuration: an entry in its
+// history.
 type Deployment struct {
-	Number  uint64    `zeek:"number"` // 1 for the first
+	Number  uint64    `zeek:"number"` // 1 for the first deployment
 	Config  string    `zeek:"config"` // ID of the configuration
 	Action  string    `zeek:"action"` // "deploy", "force", "rollback", "set-configuration"
-	By      string    `zeek:"by"`     // who asked
+	By      string    `zeek:"by"`     // the client
 	Started time.Time `zeek:"started"`
-	Ended   time.Time `zeek:"ended,optional"` // zero: under way
+	Ended   time.Time `zeek:"ended,optional"` // zero: not finished
 	Outcome Outcome   `zeek:"outcome"`
 	Errors  []string  `zeek:"errors"`
 }
 
-// Job is something that the controller does by and by: a rolling restart.
+// Job is a long operation of the controller: a rolling restart.
 type Job struct {
 	Number  uint64    `zeek:"number"`
 	By      string    `zeek:"by"`
 	Started time.Time `zeek:"started"`
-	Ended   time.Time `zeek:"ended,optional"` // zero: under way
-	Done    []string  `zeek:"done"`           // nodes, in order
-	Now     []string  `zeek:"now"`
-	Next    []string  `zeek:"next"`
-	Error   string    `zeek:"error,optional"` // why it ended early
+	Ended   time.Time `zeek:"ended,optional"` // zero: not finished
+	Done    []string  `zeek:"done"`           // restarted nodes, in order
+	Now     []string  `zeek:"now"`            // nodes that are being restarted
+	Next    []string  `zeek:"next"`           // nodes yet to be restarted
+	Error   string    `zeek:"error,optional"` // reason for an early end
 }
 
-// Status is a cluster in one view.
+// Status is the state of a whole cluster.
 type Status struct {
 	Controller Process          `zeek:"controller"`
 	Staged     string           `zeek:"staged,optional"`   // ID of the staged configuration
-	Deployed   string           `zeek:"deployed,optional"` // ID of the one that all agents last answered for
-	Target     string           `zeek:"target,optional"`   // ID of the one that should run
-	Last       *Deployment      `zeek:"last,optional"`     // the last deployment of a client
-	Job        *Job             `zeek:"job,optional"`      // the last one
-	Instances  []InstanceStatus `zeek:"instances"`         // wanted or connected, by name
+	Deployed   string           `zeek:"deployed,optional"` // ID of the last configuration for which all agents responded
+	Target     string           `zeek:"target,optional"`   // ID of the configuration that should run
+	Last       *Deployment      `zeek:"last,optional"`     // last deployment of a client
+	Job        *Job             `zeek:"job,optional"`      // last job
+	Instances  []InstanceStatus `zeek:"instances"`         // instances of the target, and connected ones, sorted by name
 }
 
-// Change says what becomes of an instance or node with a configuration.
+// Change describes how a configuration changes an instance or a node.
 type Change struct {
 	Name   string        `zeek:"name"`
 	Kind   string        `zeek:"kind"` // "added", "removed", "changed" or "kept"
 	Fields []FieldChange `zeek:"fields"`
 }
 
-// FieldChange is a field that differs.
+// FieldChange is a changed field.
 type FieldChange struct {
 	Field string `zeek:"field"`
 	Old   string `zeek:"old"`
 	New   string `zeek:"new"`
 }
 
-// Diff is what a configuration would change if it were deployed.
+// Diff lists the changes that deploying a configuration would make.
 type Diff struct {
-	From      string   `zeek:"from,optional"` // ID of what should run now
+	From      string   `zeek:"from,optional"` // ID of the configuration that should run now
 	To        string   `zeek:"to"`
 	Instances []Change `zeek:"instances"`
 	Nodes     []Change `zeek:"nodes"`
-	Missing   []string `zeek:"missing"` // instances whose agents are not connected
+	Missing   []string `zeek:"missing"` // instances without a connected agent
 }
 
-// ClusterEvent is an event in the life of a cluster.
+// ClusterEvent is an event that the controller reports about the cluster.
 type ClusterEvent struct {
-	Number   uint64    `zeek:"number"` // one more than the event before
+	Number   uint64    `zeek:"number"` // one greater than that of the previous event
 	Time     time.Time `zeek:"time"`
 	Kind     string    `zeek:"kind"` // one of the Event constants
 	Instance string    `zeek:"instance,optional"`
 	Node     string    `zeek:"node,optional"`
-	Text     string    `zeek:"text"` // for people; of EventState the new state
+	Text     string    `zeek:"text"` // readable text; for EventState the new state
 }
 
 // The kinds of events.
 const (
-	EventConnected = "connected" // an agent came
-	EventLost      = "lost"      // an agent went
+	EventConnected = "connected" // an agent connected
+	EventLost      = "lost"      // an agent was lost
 	EventState     = "state"     // a node changed its state
-	EventError     = "error"     // an agent reports an error
-	EventLog       = "log"       // an agent has a message
+	EventError     = "error"     // an agent reported an error
+	EventLog       = "log"       // an agent sent a log message
 	EventStaged    = "staged"
 	EventDeploying = "deploying"
-	EventDeployed  = "deployed" // a deployment ended, for better or worse
+	EventDeployed  = "deployed" // a deployment ended, with any outcome
 	EventDrained   = "drained"
 	EventUndrained = "undrained"
 	EventJob       = "job" // progress of a job

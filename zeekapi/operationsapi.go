@@ -1,12 +1,12 @@
 package zeekapi
 
-// This file declares the requests that only our own clients make, of our own
-// controller, and the events that it reports.
+// This file declares the requests of clients, and the reports of events, that only
+// our own controller knows.
 
-// StatusRequest asks for everything at once.
+// StatusRequest gets the state of the whole cluster.
 type StatusRequest struct{ ReqID }
 
-// StatusResponse has a Status for data.
+// StatusResponse has a Status as its data.
 type StatusResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -21,15 +21,15 @@ var StatusCall = single[StatusRequest, StatusResponse](Request{
 	Forms:   []Form{operations("status")},
 })
 
-// DryRunRequest asks what deploying a configuration would change. It
-// changes nothing.
+// DryRunRequest gets the changes that deploying a configuration would make, without
+// making them.
 type DryRunRequest struct {
 	ReqID
 	Config Configuration `zeek:"config"`
 }
 
-// DryRunResponse has one result per error, or a single one with a Diff
-// for data.
+// DryRunResponse has one result per error or, on success, a single result with a
+// Diff as its data.
 type DryRunResponse struct {
 	ReqID
 	Results []Result `zeek:"results"`
@@ -44,8 +44,8 @@ var DryRunCall = many[DryRunRequest, DryRunResponse](Request{
 	Forms:   []Form{operations("dry_run")},
 })
 
-// ForceDeployRequest deploys what is staged and starts all nodes anew,
-// also those that run what they should.
+// ForceDeployRequest deploys the staged configuration and restarts all nodes, even
+// those that did not change.
 type ForceDeployRequest struct{ ReqID }
 
 // ForceDeployResponse is like DeployResponse.
@@ -64,13 +64,13 @@ var ForceDeployCall = many[ForceDeployRequest, ForceDeployResponse](Request{
 	Forms:   []Form{operations("force_deploy")},
 })
 
-// HistoryRequest asks for the last deployments of clients.
+// HistoryRequest lists the most recent deployments of clients.
 type HistoryRequest struct {
 	ReqID
-	Limit uint64 `zeek:"limit"` // 0: as many as are kept
+	Limit uint64 `zeek:"limit"` // largest number of entries; 0: no limit
 }
 
-// HistoryResponse has []Deployment for data, the newest first.
+// HistoryResponse has []Deployment as its data, the newest first.
 type HistoryResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -85,13 +85,13 @@ var HistoryCall = single[HistoryRequest, HistoryResponse](Request{
 	Forms:   []Form{operations("history")},
 })
 
-// GetPastRequest asks for the configuration of a deployment.
+// GetPastRequest gets the configuration of an earlier deployment.
 type GetPastRequest struct {
 	ReqID
-	Number uint64 `zeek:"number"`
+	Number uint64 `zeek:"number"` // number of the deployment
 }
 
-// GetPastResponse has a Configuration for data.
+// GetPastResponse has a Configuration as its data.
 type GetPastResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -109,7 +109,7 @@ var GetPastCall = single[GetPastRequest, GetPastResponse](Request{
 // RollbackRequest deploys the configuration of an earlier deployment.
 type RollbackRequest struct {
 	ReqID
-	Number uint64 `zeek:"number"` // 0: the last deployed one that differs from what should run now
+	Number uint64 `zeek:"number"` // number of the deployment; 0: the newest one that succeeded with another configuration than the target
 }
 
 // RollbackResponse is like DeployResponse.
@@ -128,16 +128,16 @@ var RollbackCall = many[RollbackRequest, RollbackResponse](Request{
 	Forms:   []Form{operations("rollback")},
 })
 
-// DrainRequest has an instance run nothing, and with Drain false what it
-// should again. The configuration stays as it is. The answer comes when its
-// nodes are gone, or with those that are not when time is up.
+// DrainRequest stops all nodes of an instance or, with Drain false, starts them
+// again. The configuration does not change. The response comes when the nodes have
+// ended. After the request's timeout it names those that still run.
 type DrainRequest struct {
 	ReqID
 	Instance string `zeek:"instance"`
 	Drain    bool   `zeek:"drain"`
 }
 
-// DrainResponse has the results of the instance's agent.
+// DrainResponse has the results of the agent.
 type DrainResponse struct {
 	ReqID
 	Results []Result `zeek:"results"`
@@ -153,18 +153,18 @@ var DrainCall = many[DrainRequest, DrainResponse](Request{
 	Forms:   []Form{operations("drain")},
 })
 
-// RollingRestartRequest restarts nodes by and by: loggers, managers,
-// proxies, workers, a few at once, and the next ones when those before
-// them run.
+// RollingRestartRequest restarts nodes a few at a time, in the order loggers,
+// managers, proxies, workers. The next nodes are restarted when those before them
+// run.
 type RollingRestartRequest struct {
 	ReqID
-	Nodes  []string      `zeek:"nodes,set"` // all if none are named
-	Roles  []ClusterRole `zeek:"roles,set"` // any if none are named
-	AtOnce uint64        `zeek:"at_once"`   // 0: one
+	Nodes  []string      `zeek:"nodes,set"` // empty: all nodes
+	Roles  []ClusterRole `zeek:"roles,set"` // empty: all roles
+	AtOnce uint64        `zeek:"at_once"`   // nodes restarted at the same time; 0: one
 }
 
-// RollingRestartResponse comes at once, and has a Job for data. Events
-// and Status tell of its progress.
+// RollingRestartResponse has a Job as its data. It comes before the first restart:
+// events and the status report the progress.
 type RollingRestartResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -179,10 +179,10 @@ var RollingRestartCall = single[RollingRestartRequest, RollingRestartResponse](R
 	Forms:   []Form{operations("rolling_restart")},
 })
 
-// CancelJobRequest ends the job under way after the nodes that it is at.
+// CancelJobRequest ends the current job after the nodes that it is restarting.
 type CancelJobRequest struct{ ReqID }
 
-// CancelJobResponse has the Job for data.
+// CancelJobResponse has the Job as its data.
 type CancelJobResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -191,20 +191,20 @@ type CancelJobResponse struct {
 // CancelJobCall declares CancelJobRequest and its response.
 var CancelJobCall = single[CancelJobRequest, CancelJobResponse](Request{
 	Name:    "cancel_job",
-	Summary: "End the job under way after its current nodes",
+	Summary: "End the current job after its current nodes",
 	API:     ControllerAPI,
 	Effect:  Changes,
 	Forms:   []Form{operations("cancel_job")},
 })
 
-// EventsRequest asks for events that the controller kept.
+// EventsRequest lists the events that the controller has kept.
 type EventsRequest struct {
 	ReqID
-	After uint64 `zeek:"after"` // those with a greater number
-	Limit uint64 `zeek:"limit"` // the last so many; 0: as many as are kept
+	After uint64 `zeek:"after"` // only events with a greater number
+	Limit uint64 `zeek:"limit"` // only the newest of them; 0: no limit
 }
 
-// EventsResponse has []Event for data, the oldest first.
+// EventsResponse has []ClusterEvent as its data, the oldest first.
 type EventsResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -219,16 +219,15 @@ var EventsCall = single[EventsRequest, EventsResponse](Request{
 	Forms:   []Form{operations("events")},
 })
 
-// LogsRequest asks for the ends of what a node wrote to its standard
-// output and error.
+// LogsRequest gets the ends of a node's standard output and standard error.
 type LogsRequest struct {
 	ReqID
 	Node  string `zeek:"node"`
-	Bytes uint64 `zeek:"bytes"` // at most so many of each; 0: as the agent likes
+	Bytes uint64 `zeek:"bytes"` // limit for each of the two, in bytes; 0: the agent's default
 }
 
-// LogsResponse has NodeOutputs for data. The error of a success is a remark,
-// such as that the node does not run because its instance is drained.
+// LogsResponse has NodeOutputs as its data. The Error of a successful result is a
+// remark, for example that the node does not run because its instance is drained.
 type LogsResponse struct {
 	ReqID
 	Result Result `zeek:"result"`
@@ -243,7 +242,7 @@ var LogsCall = single[LogsRequest, LogsResponse](Request{
 	Forms:   []Form{operations("logs")},
 })
 
-// EventReport is how the controller tells of a event as it happens.
+// EventReport publishes an event of the cluster as it happens.
 type EventReport struct {
 	OneWay `zeek:"-"`
 	Event  ClusterEvent `zeek:"event"`

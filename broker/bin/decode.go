@@ -283,7 +283,8 @@ func (r *Reader) container(kind broker.Kind, depth int) broker.Value {
 			return broker.Value{}
 		}
 	}
-	v, unique := broker.Value{}, true
+	var v broker.Value
+	unique := true
 	switch kind {
 	case broker.KindSet:
 		v, unique = broker.UniqueSet(elems)

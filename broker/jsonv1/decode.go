@@ -324,19 +324,23 @@ func (d *decoder) keep(elems []broker.Value) []broker.Value {
 	return d.arena[start : start+n : start+n]
 }
 
+// formOf returns the form of the data of a value.
+func formOf(kind broker.Kind) form {
+	switch kind {
+	case broker.KindBoolean, broker.KindCount, broker.KindInteger, broker.KindReal:
+		return formLiteral
+	case broker.KindSet, broker.KindTable, broker.KindVector:
+		return formArray
+	}
+	return formString
+}
+
 // build makes the value that o describes.
 func (d *decoder) build(o *object) broker.Value {
 	if d.err != nil || o.kind == broker.KindNone {
 		return broker.Value{}
 	}
-	x := &o.data
-	want := formString
-	switch o.kind {
-	case broker.KindBoolean, broker.KindCount, broker.KindInteger, broker.KindReal:
-		want = formLiteral
-	case broker.KindSet, broker.KindTable, broker.KindVector:
-		want = formArray
-	}
+	x, want := &o.data, formOf(o.kind)
 	if x.form == formAbsent {
 		d.failAt(o.pos, "%s lacks data", o.kind)
 		return broker.Value{}
@@ -345,7 +349,8 @@ func (d *decoder) build(o *object) broker.Value {
 		d.failAt(x.pos, "data of a %s is %s, want %s", o.kind, formNames[x.form], formNames[want])
 		return broker.Value{}
 	}
-	v, ok := broker.Value{}, true
+	var v broker.Value
+	ok := true
 	switch o.kind {
 	case broker.KindBoolean:
 		v, ok = broker.Boolean(x.text == "true"), x.text == "true" || x.text == "false"
@@ -398,7 +403,8 @@ func (d *decoder) container(kind broker.Kind, x *datum) broker.Value {
 		d.failAt(x.pos, "%s holds something else than %s", kind, content)
 		return broker.Value{}
 	}
-	v, unique := broker.Value{}, true
+	var v broker.Value
+	unique := true
 	switch kind {
 	case broker.KindSet:
 		v, unique = broker.UniqueSet(x.elems)

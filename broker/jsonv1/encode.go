@@ -69,28 +69,38 @@ func (m manner) appendMembers(b []byte, v broker.Value) []byte {
 		d, _ := v.Timespan()
 		b = appendTimespan(b, d)
 	case broker.KindSet, broker.KindVector:
-		b = append(b, '[')
-		for i := range v.Len() {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = m.appendValue(b, v.At(i))
-		}
-		b = append(b, ']')
+		b = m.appendElements(b, v)
 	case broker.KindTable:
-		b = append(b, '[')
-		for i := range v.Len() {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			e := v.EntryAt(i)
-			b = m.appendValue(append(b, `{"key":`...), e.Key)
-			b = m.appendValue(append(b, `,"value":`...), e.Value)
-			b = append(b, '}')
-		}
-		b = append(b, ']')
+		b = m.appendEntries(b, v)
 	}
 	return b
+}
+
+// appendElements appends the elements of a set or vector as an array.
+func (m manner) appendElements(b []byte, v broker.Value) []byte {
+	b = append(b, '[')
+	for i := range v.Len() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = m.appendValue(b, v.At(i))
+	}
+	return append(b, ']')
+}
+
+// appendEntries appends the entries of a table as an array of objects.
+func (m manner) appendEntries(b []byte, v broker.Value) []byte {
+	b = append(b, '[')
+	for i := range v.Len() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		e := v.EntryAt(i)
+		b = m.appendValue(append(b, `{"key":`...), e.Key)
+		b = m.appendValue(append(b, `,"value":`...), e.Value)
+		b = append(b, '}')
+	}
+	return append(b, ']')
 }
 
 // appendReal writes C's %f, as Broker does, if that reads back as f, and

@@ -1,6 +1,5 @@
-// Package membus is a bus without a network: endpoints of one process that are
-// all peers of each other. It is for tests and for clusters that live in one
-// process.
+// Package membus implements broker.Bus without a network: all endpoints of a Hub
+// are peers of each other. It is for tests and for clusters within one process.
 package membus
 
 import (
@@ -15,11 +14,11 @@ import (
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 )
 
-// Backlog is how many messages an endpoint holds before those who publish to
-// it have to wait.
+// Backlog is the number of messages queued for an endpoint before Publish of its
+// peers blocks.
 const Backlog = 1024
 
-// Hub connects endpoints. Its methods may be called from any goroutine.
+// Hub connects endpoints, created by New. Its methods may be called concurrently.
 type Hub struct {
 	mu        sync.Mutex
 	endpoints []*Endpoint // in order of creation
@@ -29,11 +28,13 @@ type Hub struct {
 // New returns a hub without endpoints.
 func New() *Hub { return new(Hub) }
 
-// Endpoint returns a new endpoint, a peer of all others, that receives what
-// they publish to topics with these prefixes. Its owner must Close it.
+// Endpoint returns a new endpoint that is a peer of all others. It receives the
+// messages that they publish to topics with one of the prefixes. The caller must
+// Close it.
 func (h *Hub) Endpoint(prefixes ...string) *Endpoint { return h.EndpointOf(nil, prefixes...) }
 
-// EndpointOf is Endpoint for one whose identity the others know.
+// EndpointOf is like Endpoint; the others see id as the authenticated identity of
+// the new endpoint.
 func (h *Hub) EndpointOf(id *broker.Identity, prefixes ...string) *Endpoint {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -58,26 +59,32 @@ func (h *Hub) EndpointOf(id *broker.Identity, prefixes ...string) *Endpoint {
 	return e
 }
 
-// Endpoint is a broker.Bus.
+// Endpoint is a broker.Bus, created by the methods of Hub. Its methods may be
+// called concurrently, except that Next must not be called by two goroutines at
+// once.
 type Endpoint struct {
 	hub    *Hub
-	peer   broker.Peer // as the others see it
+	peer   broker.Peer // as seen by the others
 	filter broker.Filter
 	inbox  *queue.Queue[broker.Notification]
 
-	publishing sync.RWMutex // held by every Publish, so that Close is the last word
+	publishing sync.RWMutex // read-locked by Publish, so that nothing follows PeerLost
 	closing    sync.Once
 	ctx        context.Context // ends with Close
 	cancel     context.CancelCauseFunc
 }
 
-var _ broker.Bus = (*Endpoint)(nil)
+var (
+	_ broker.Bus        = (*Endpoint)(nil)
+	_ broker.Subscriber = (*Endpoint)(nil)
+)
 
-// ID returns the endpoint's ID, by which its peers know it.
+// ID returns the endpoint ID, which is the Peer.ID that its peers see.
 func (e *Endpoint) ID() uuid.UUID { return e.peer.ID }
 
-// Publish hands v to every other endpoint that wants topic. It waits while one
-// of them has a full backlog.
+// Publish sends v to every other endpoint that subscribes to topic. It blocks
+// while the queue of one of them is full. If ctx ends first, it returns the
+// cause.
 func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) error {
 	e.publishing.RLock()
 	defer e.publishing.RUnlock()
@@ -100,10 +107,21 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 	return nil
 }
 
-// Next waits for the next notification.
-func (e *Endpoint) Next(ctx context.Context) (broker.Notification, error) { return e.inbox.Next(ctx) }
+// Subscriptions implements broker.Subscriber.
+func (e *Endpoint) Subscriptions() broker.Filter { return e.filter }
 
-// Close ends the endpoint's peerings.
+// Next implements broker.Bus. If ctx ends by a timeout and the endpoint has no
+// subscriptions, the error also wraps a *broker.NotSubscribedError.
+func (e *Endpoint) Next(ctx context.Context) (broker.Notification, error) {
+	n, err := e.inbox.Next(ctx)
+	if err != nil {
+		err = queue.ExplainTimeout(err, e.filter)
+	}
+	return n, err
+}
+
+// Close ends the endpoint's peerings. Its peers receive a PeerLost that wraps
+// broker.ErrClosed. It always returns nil.
 func (e *Endpoint) Close() error {
 	e.closing.Do(func() {
 		e.cancel(broker.ErrClosed)

@@ -1,8 +1,8 @@
 package peering
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -13,13 +13,15 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
+	"github.com/zeekwire/zeekwire/broker/internal/settings"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// Defaults of Config. Those of the queues are Broker's (since Zeek 7.2), and
-// ByeTimeout is (Broker: unpeer_timeout).
+// Defaults of Config. DefaultQueue and DefaultByeTimeout are Broker's own values
+// (since Zeek 7.2; Broker: unpeer_timeout).
 const (
-	DefaultQueue            = 8192
+	DefaultQueue            = 8192 // messages
+	DefaultMaxMessage       = wire.DefaultMaxFrame
 	DefaultHandshakeTimeout = 10 * time.Second
 	DefaultPingInterval     = 10 * time.Second
 	DefaultByeTimeout       = 3 * time.Second
@@ -29,145 +31,145 @@ const (
 	DefaultMaxHandshakes    = 1024
 )
 
-// Config says how an Endpoint behaves. All of it is optional: what is zero is
-// the default.
+// Config configures an Endpoint. The zero Config is valid. For every number and
+// duration, zero means the default and a negative value is an error of New,
+// except where a field says otherwise.
 type Config struct {
-	// ID is the endpoint ID. It must be fresh, because peers refuse one that
-	// they still know, and of version 1 to 5, because Zeek cannot parse others.
-	// The default is a random one.
+	// ID is the endpoint ID. It must be new, because peers refuse an ID that they
+	// still know, and of version 1 to 5, because Zeek cannot parse others. The
+	// default is a random ID.
 	ID uuid.UUID
 
-	// Subscriptions are the first topic prefixes to subscribe to.
+	// Subscriptions are the initial subscriptions, as for Subscribe.
 	Subscriptions []string
 
-	// SendQueue is how many messages may wait for each peer, and SendBytes how
-	// many bytes, but for a single message that is larger; SendOverflow says
-	// what happens to more. With OverflowBlock, Publish waits for the slowest.
-	// By default 64 MiB may wait, or four frames of the largest size if that is
-	// more. What waits is taken all at a time, so that there may be twice as
-	// much in memory; what Publish sends to many peers is there once.
+	// SendQueue and SendBytes limit the messages, and the bytes, queued for each
+	// peer. A single message may exceed SendBytes. The defaults are DefaultQueue
+	// messages, and 64 MiB or four messages of MaxMessage bytes if that is more.
+	// The writer takes the whole queue at once, so memory use can reach twice
+	// SendBytes for each peer; a message published to many peers exists once.
+	//
+	// SendOverflow is the policy when the queue is full. With OverflowBlock,
+	// Publish waits for the slowest peer.
 	SendQueue, SendBytes int
 	SendOverflow         broker.Overflow
 
-	// ReceiveQueue is how many messages of all peers may wait for Next, which
-	// may have as many bytes as SendBytes is by default;
-	// ReceiveOverflow says what happens to more. PeerAdded and PeerLost are
-	// never dropped. With OverflowBlock, peers have to wait for the caller of
-	// Next, which Zeek before 7.1 does not take well; with OverflowDisconnect
-	// the peer whose message does not fit is disconnected.
+	// ReceiveQueue limits the messages of all peers queued for Next. The default
+	// is DefaultQueue. Their bytes are limited to the default of SendBytes.
+	//
+	// ReceiveOverflow is the policy when the queue is full. PeerAdded and
+	// PeerLost are never dropped. With OverflowBlock the endpoint stops reading
+	// from its peers until Next is called, which makes Zeek before 7.1 block.
+	// With OverflowDisconnect the peer whose message does not fit is lost.
 	ReceiveQueue    int
 	ReceiveOverflow broker.Overflow
 
-	// MaxFrame is the largest message to send or receive, in bytes.
-	MaxFrame int
+	// MaxMessage is the size of the largest message to send or receive, in
+	// bytes, including its native headers. The default is DefaultMaxMessage, the
+	// limit is wire.MaxFrame.
+	MaxMessage int
 
-	// HandshakeTimeout is for everything from the first byte to peered, TLS
-	// included.
+	// HandshakeTimeout limits connecting, and then the whole handshake,
+	// including TLS. The default is DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 
-	// PingInterval is after which silence a peer is pinged; negative for never.
-	// A peer that stays silent for PeerTimeout, by default three intervals, is
-	// lost.
+	// PingInterval is the idle time after which a peer is pinged. The default is
+	// DefaultPingInterval. A negative value disables pings.
 	PingInterval time.Duration
-	PeerTimeout  time.Duration
 
-	// ByeTimeout is how long a peer may take to let us go, or to go.
+	// PeerTimeout is the idle time after which a peer is lost. The default is
+	// three times PingInterval. It has no effect if pings are disabled.
+	PeerTimeout time.Duration
+
+	// ByeTimeout limits the closing handshake. The default is
+	// DefaultByeTimeout.
 	ByeTimeout time.Duration
 
-	// RetryMin and RetryMax bound the time between two attempts to connect; it
-	// doubles from one to the next, and is shortened at random by up to half.
+	// RetryMin and RetryMax limit the time between attempts to connect. It
+	// doubles with each failed attempt, and is shortened at random by up to half.
+	// The defaults are DefaultRetryMin, and DefaultRetryMax or RetryMin if that
+	// is more.
 	RetryMin, RetryMax time.Duration
 
-	// MaxPeers is how many peers there may be before more are refused; those
-	// that we dial are not. MaxHandshakes is how many accepted connections may
-	// be on their way to become one.
-	MaxPeers, MaxHandshakes int
+	// MaxPeers limits the number of peers. Further incoming connections are
+	// refused; outgoing connections are not. The default is DefaultMaxPeers.
+	MaxPeers int
 
-	// Secure makes a connection that we dialed or accepted a secure one. It
-	// returns after the TLS handshake, at the end of ctx at the latest. If what
-	// it returns has a method PeerNames() []string, the peer has proved with a
-	// certificate that these are its names. The default is to use no TLS; a
-	// Zeek without other settings wants Secure of a security.Layer.
-	Secure func(ctx context.Context, conn net.Conn, dialed bool) (net.Conn, error)
+	// MaxHandshakes limits the number of incoming connections that have not
+	// completed their handshake. The default is DefaultMaxHandshakes.
+	MaxHandshakes int
 
-	// DialContext connects to the address given to Dial. The default is TCP.
-	DialContext func(ctx context.Context, address string) (net.Conn, error)
+	// TLS secures a new connection, as the Hook method of security.Layer does. It
+	// performs the TLS handshake, returns no later than the end of ctx, and
+	// closes conn on an error. If the result has a method PeerNames() []string,
+	// these are the names in the peer's verified certificate, and become its
+	// Identity. If nil, connections do not use TLS; Zeek's default is anonymous
+	// TLS.
+	TLS func(ctx context.Context, conn net.Conn, dialed bool) (net.Conn, error)
 
-	// Trace returns who wants to see the frames of a connection, or nil.
+	// DialContext opens connections to the addresses given to AddPeer and
+	// Connect. If nil, a net.Dialer is used. The network is "tcp".
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Trace returns a tracer for a new connection, or nil to trace nothing.
 	Trace func(ConnInfo) FrameTracer
 
-	// Hooks may implement HookPeers, HookTraffic and HookDrops.
+	// Hooks may implement broker.HookPeers, broker.HookTraffic and
+	// broker.HookDrops. If non-nil it must implement at least one of them.
 	Hooks any
 
-	// Log is for what nobody can be told otherwise. The zero value is silent.
+	// Log receives errors that no method returns. The zero value discards them.
 	Log zerolog.Logger
 }
 
-// validate returns c with the defaults filled in.
-func (c Config) validate() (Config, error) {
+// withDefaults returns c with all defaults filled in.
+func (c Config) withDefaults() (Config, error) {
 	if c.ID == uuid.Nil {
 		c.ID = uuid.New()
 	}
 	if v := c.ID.Version(); v < 1 || v > 5 {
-		return c, fmt.Errorf("peering: endpoint ID %s is of version %d, Zeek wants 1 to 5", c.ID, v)
+		return c, fmt.Errorf("peering: endpoint ID %s is of version %d, Zeek requires 1 to 5", c.ID, v)
 	}
-	for _, limit := range []struct {
-		name  string
-		value *int
-		or    int
-	}{
-		{"SendQueue", &c.SendQueue, DefaultQueue},
-		{"ReceiveQueue", &c.ReceiveQueue, DefaultQueue},
-		{"MaxFrame", &c.MaxFrame, wire.DefaultMaxFrame},
-		{"SendBytes", &c.SendBytes, queue.Budget(cmp.Or(c.MaxFrame, wire.DefaultMaxFrame))},
-		{"MaxPeers", &c.MaxPeers, DefaultMaxPeers},
-		{"MaxHandshakes", &c.MaxHandshakes, DefaultMaxHandshakes},
-	} {
-		if *limit.value < 0 {
-			return c, fmt.Errorf("peering: %s is %d, must not be negative", limit.name, *limit.value)
-		}
-		if *limit.value == 0 {
-			*limit.value = limit.or
-		}
+	if c.DialContext == nil {
+		c.DialContext = new(net.Dialer).DialContext
 	}
-	if c.MaxFrame > wire.MaxFrame {
-		return c, fmt.Errorf("peering: MaxFrame is %d, Zeek takes at most %d", c.MaxFrame, wire.MaxFrame)
+	return c, errors.Join(c.defaultLimits(), c.defaultTimes())
+}
+
+func (c *Config) defaultLimits() error {
+	if c.MaxMessage > wire.MaxFrame {
+		return fmt.Errorf("peering: MaxMessage is %d, limit is %d", c.MaxMessage, wire.MaxFrame)
 	}
+	err := settings.Default("peering: MaxMessage", &c.MaxMessage, DefaultMaxMessage)
+	return errors.Join(err,
+		settings.Default("peering: SendQueue", &c.SendQueue, DefaultQueue),
+		settings.Default("peering: SendBytes", &c.SendBytes, queue.Budget(c.MaxMessage)),
+		settings.Default("peering: ReceiveQueue", &c.ReceiveQueue, DefaultQueue),
+		settings.Default("peering: MaxPeers", &c.MaxPeers, DefaultMaxPeers),
+		settings.Default("peering: MaxHandshakes", &c.MaxHandshakes, DefaultMaxHandshakes),
+	)
+}
+
+func (c *Config) defaultTimes() error {
 	if c.PingInterval == 0 {
 		c.PingInterval = DefaultPingInterval
 	}
-	for _, d := range []struct {
-		name  string
-		value *time.Duration
-		or    time.Duration
-	}{
-		{"HandshakeTimeout", &c.HandshakeTimeout, DefaultHandshakeTimeout},
-		{"PeerTimeout", &c.PeerTimeout, 3 * c.PingInterval},
-		{"ByeTimeout", &c.ByeTimeout, DefaultByeTimeout},
-		{"RetryMin", &c.RetryMin, DefaultRetryMin},
-		{"RetryMax", &c.RetryMax, max(DefaultRetryMax, c.RetryMin)},
-	} {
-		if *d.value < 0 {
-			return c, fmt.Errorf("peering: %s is %s, must not be negative", d.name, *d.value)
-		}
-		if *d.value == 0 {
-			*d.value = d.or
-		}
+	err := settings.Default("peering: RetryMin", &c.RetryMin, DefaultRetryMin)
+	err = errors.Join(err,
+		settings.Default("peering: RetryMax", &c.RetryMax, max(DefaultRetryMax, c.RetryMin)),
+		settings.Default("peering: HandshakeTimeout", &c.HandshakeTimeout, DefaultHandshakeTimeout),
+		settings.Default("peering: PeerTimeout", &c.PeerTimeout, max(0, 3*c.PingInterval)),
+		settings.Default("peering: ByeTimeout", &c.ByeTimeout, DefaultByeTimeout),
+	)
+	if err == nil && c.RetryMax < c.RetryMin {
+		err = fmt.Errorf("peering: RetryMax %s is less than RetryMin %s", c.RetryMax, c.RetryMin)
 	}
-	if c.RetryMax < c.RetryMin {
-		return c, fmt.Errorf("peering: RetryMax %s is below RetryMin %s", c.RetryMax, c.RetryMin)
-	}
-	if c.DialContext == nil {
-		c.DialContext = func(ctx context.Context, address string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", address)
-		}
-	}
-	return c, nil
+	return err
 }
 
-// Topics that begin with the control topic are Broker's own: Zeek would take
-// what is published under one of them for its own status messages.
+// checkTopic returns an error for topics that cannot be published to. Topics
+// that begin with the control topic are Broker's own: Zeek would treat messages
+// to them as its own status messages.
 func checkTopic(topic string) error {
 	switch {
 	case topic == "":
@@ -180,7 +182,7 @@ func checkTopic(topic string) error {
 	return nil
 }
 
-// checkFilter refuses what no peer would take.
+// checkFilter returns an error for filters that peers would refuse.
 func checkFilter(f broker.Filter) error {
 	for _, p := range f {
 		if len(p) > broker.MaxTopicLen {

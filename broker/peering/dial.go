@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -13,41 +12,66 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/backoff"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// target is an address that we keep a peering with. Its goroutine dials, lives
-// the life of the connection, and dials again.
+// target is an address given to AddPeer. Its goroutine connects, serves the
+// connection until it ends, and connects again.
 type target struct {
 	e       *Endpoint
 	address string
-	ctx     context.Context // ends what is under way
+	ctx     context.Context // ends the current attempt or connection
 	cancel  context.CancelCauseFunc
-	quit    chan struct{} // closed when there shall be no further attempt
-	done    chan struct{} // closed with the goroutine
-	worked  bool          // was peered once; the goroutine's
+	quit    chan struct{} // closed by stop
+	done    chan struct{} // closed when the goroutine ends
+	worked  bool          // was peered before; used by the goroutine only
 
 	mu      sync.Mutex
 	stops   sync.Once
 	since   time.Time
 	lastErr error     // of the last attempt, nil once peered
-	other   uuid.UUID // peer with which we have a connection of another origin
+	other   uuid.UUID // peer at the address, if another connection with it exists
 }
 
-// Dial connects to address, "host:port", and keeps doing so for ever: with
-// pauses after failures, at once after a peering is lost. It does not wait; see
-// AwaitPeer. To dial an address twice is to dial it once.
-func (e *Endpoint) Dial(address string) error {
+// Connect connects to address, "host:port", and waits until the peering is
+// established. Like AddPeer, it keeps the peering: the endpoint reconnects until
+// RemovePeer or Close. If Connect fails, with the errors of AddPeer and
+// AwaitPeer, the endpoint makes no further attempts for an address that Connect
+// itself has added.
+func (e *Endpoint) Connect(ctx context.Context, address string) (broker.Peer, error) {
+	added, err := e.addPeer(address)
+	if err != nil {
+		return broker.Peer{}, err
+	}
+	peer, err := e.AwaitPeer(ctx, address)
+	if err != nil && added {
+		e.RemovePeer(address)
+	}
+	return peer, err
+}
+
+// AddPeer starts a lasting peering with the endpoint at address, "host:port". It
+// returns at once; a goroutine connects, retries with growing pauses after
+// failures, and reconnects at once when an established peering is lost, until
+// RemovePeer or Close. Use AwaitPeer to wait for the peering, or Connect to do
+// both. Adding an address again does nothing.
+func (e *Endpoint) AddPeer(address string) error {
+	_, err := e.addPeer(address)
+	return err
+}
+
+func (e *Endpoint) addPeer(address string) (added bool, err error) {
 	if _, _, err := net.SplitHostPort(address); err != nil {
-		return fmt.Errorf("peering: %w", err)
+		return false, fmt.Errorf("peering: %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closing.Load() {
-		return broker.ErrClosed
+		return false, broker.ErrClosed
 	}
 	if e.targets[address] != nil {
-		return nil
+		return false, nil
 	}
 	t := &target{
 		e: e, address: address, since: time.Now(),
@@ -56,37 +80,40 @@ func (e *Endpoint) Dial(address string) error {
 	t.ctx, t.cancel = context.WithCancelCause(e.ctx)
 	e.targets[address] = t
 	e.wg.Go(t.run)
-	return nil
+	return true, nil
 }
 
-// Undial ends what Dial began, and the peering if there is one by that address:
-// the peer gets what is queued and is told goodbye, for which it has ByeTimeout.
-func (e *Endpoint) Undial(address string) error {
+// RemovePeer undoes AddPeer. If there is a peering with the address, RemovePeer
+// sends the queued messages, ends the peering with a closing handshake of at
+// most Config.ByeTimeout, and PeerLost wraps ErrPeerRemoved. It returns
+// ErrUnknownAddress if the address was not added.
+func (e *Endpoint) RemovePeer(address string) error {
 	e.mu.Lock()
 	t := e.targets[address]
 	delete(e.targets, address)
 	e.mu.Unlock()
 	if t == nil {
-		return fmt.Errorf("%w: %s", ErrNotDialed, address)
+		return fmt.Errorf("%w: %s", ErrUnknownAddress, address)
 	}
 	t.stop()
 	ctx, cancel := context.WithTimeoutCause(e.ctx, e.cfg.ByeTimeout, ErrPeerTimeout)
 	defer cancel()
 	for _, l := range e.registry.peers() {
 		if l.target == t {
-			l.leave(ctx, ErrUndialed)
+			_ = l.leave(ctx, ErrPeerRemoved) // it ends either way
 		}
 	}
-	t.cancel(ErrUndialed)
-	e.failLinks(func(l *link) bool { return l.target == t }, ErrUndialed)
+	t.cancel(ErrPeerRemoved)
+	e.failLinks(func(l *link) bool { return l.target == t }, ErrPeerRemoved)
 	<-t.done
 	return nil
 }
 
-// AwaitPeer waits until there is a peering with the dialed address and returns
-// the peer. It returns early with a *MismatchError, for which there is no use in
-// waiting; the endpoint tries on nevertheless. At the end of ctx, the error also
-// wraps that of the last attempt.
+// AwaitPeer waits for a peering with an address given to AddPeer and returns the
+// peer. If ctx ends first, the error wraps its cause and the error of the last
+// attempt to connect. AwaitPeer returns early with a *MismatchError if the other
+// end speaks another protocol; the endpoint keeps trying nevertheless. It returns
+// ErrUnknownAddress if the address was not added.
 func (e *Endpoint) AwaitPeer(ctx context.Context, address string) (broker.Peer, error) {
 	e.mu.Lock()
 	t := e.targets[address]
@@ -95,7 +122,7 @@ func (e *Endpoint) AwaitPeer(ctx context.Context, address string) (broker.Peer, 
 		if e.closing.Load() {
 			return broker.Peer{}, broker.ErrClosed
 		}
-		return broker.Peer{}, fmt.Errorf("%w: %s", ErrNotDialed, address)
+		return broker.Peer{}, fmt.Errorf("%w: %s", ErrUnknownAddress, address)
 	}
 	var found *link
 	var lastErr error
@@ -112,14 +139,15 @@ func (e *Endpoint) AwaitPeer(ctx context.Context, address string) (broker.Peer, 
 	case e.closing.Load():
 		return broker.Peer{}, broker.ErrClosed
 	case t.stopped():
-		return broker.Peer{}, ErrUndialed
+		return broker.Peer{}, ErrPeerRemoved
 	case lastErr != nil:
 		return broker.Peer{}, fmt.Errorf("peering: not peered with %s: %w, last attempt: %w", address, err, lastErr)
 	}
 	return broker.Peer{}, fmt.Errorf("peering: not peered with %s: %w", address, err)
 }
 
-// peering returns the link that the target stands for, if there is one.
+// peering returns the target's link if there is one, or else the error of the
+// last attempt.
 func (t *target) peering() (*link, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -131,7 +159,7 @@ func (t *target) peering() (*link, error) {
 	return nil, t.lastErr
 }
 
-// info returns what Peers says about the target, unless it is peered.
+// info returns the target's entry for Peers, unless it is peered.
 func (t *target) info() (PeerInfo, bool) {
 	if l, _ := t.peering(); l != nil {
 		return PeerInfo{}, false
@@ -144,7 +172,7 @@ func (t *target) info() (PeerInfo, bool) {
 	}, true
 }
 
-// stop lets the target make no further attempt.
+// stop ends further attempts.
 func (t *target) stop() {
 	t.stops.Do(func() { close(t.quit) })
 	t.e.registry.touch()
@@ -162,8 +190,8 @@ func (t *target) stopped() bool {
 func (t *target) run() {
 	defer close(t.done)
 	defer t.cancel(nil)
-	retry := backoff{min: t.e.cfg.RetryMin, max: t.e.cfg.RetryMax}
-	logged := "" // the last failure in the log
+	retry := backoff.Backoff{Min: t.e.cfg.RetryMin, Max: t.e.cfg.RetryMax}
+	logged := "" // the last failure that was logged
 	for !t.stopped() {
 		began := time.Now()
 		wasPeered, err := t.attempt()
@@ -171,10 +199,11 @@ func (t *target) run() {
 			return
 		}
 		if wasPeered {
-			// At once, unless it did not last: then it will not the next time.
+			// Reconnect at once, unless the peering was very short: then the
+			// next would be, too.
 			logged = ""
 			if time.Since(began) >= t.e.cfg.RetryMin {
-				retry.reset()
+				retry.Reset()
 				continue
 			}
 		} else {
@@ -182,19 +211,19 @@ func (t *target) run() {
 			if text := err.Error(); text != logged {
 				level, logged = zerolog.WarnLevel, text
 			}
-			t.e.cfg.Log.WithLevel(level).Err(err).Str("address", t.address).Msg("cannot connect, will try on")
+			t.e.cfg.Log.WithLevel(level).Err(err).Str("address", t.address).Msg("cannot connect, retrying")
 		}
-		if !retry.wait(t.ctx, t.quit) {
+		if !retry.Wait(t.ctx, t.quit) {
 			return
 		}
 	}
 }
 
-// attempt connects once. It returns after the peering, if it comes to one, and
-// also waits for the end of another peering that makes this one redundant.
+// attempt connects once and returns when the connection has ended. If the peer
+// is connected already, it waits for the end of that other peering.
 func (t *target) attempt() (wasPeered bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(t.ctx, t.e.cfg.HandshakeTimeout, errHandshakeTimeout)
-	conn, err := t.e.cfg.DialContext(ctx, t.address)
+	conn, err := t.e.cfg.DialContext(ctx, "tcp", t.address)
 	cancel()
 	if err != nil {
 		t.failed(err, uuid.Nil)
@@ -214,13 +243,13 @@ func (t *target) attempt() (wasPeered bool, err error) {
 	t.e.cfg.Log.Debug().Str("address", t.address).Stringer("peer", peer).Msg("connected already")
 	ctx, cancel = context.WithCancel(t.ctx)
 	defer cancel()
-	t.e.registry.await(ctx, func() bool { return t.stopped() || !t.e.registry.knows(peer) })
+	_ = t.e.registry.await(ctx, func() bool { return t.stopped() || !t.e.registry.knows(peer) })
 	return true, err
 }
 
-// redundant returns the peer with which there is a connection already, if that
-// is why this one failed. It is not if the peer says so and we do not know of
-// any: then the peer has not noticed yet that we lost it.
+// redundant returns the peer if err means that it is connected already, and
+// uuid.Nil otherwise. If only the peer knows of another connection, it has not
+// noticed yet that we lost that connection, and the attempt counts as failed.
 func (t *target) redundant(err error) uuid.UUID {
 	var refused *wire.RefusedError
 	var drop *wire.DropError
@@ -235,34 +264,11 @@ func (t *target) redundant(err error) uuid.UUID {
 	return uuid.Nil
 }
 
-// failed notes how an attempt ended.
+// failed stores the result of an attempt.
 func (t *target) failed(err error, other uuid.UUID) {
 	t.mu.Lock()
 	t.lastErr, t.other = err, other
 	t.since = time.Now()
 	t.mu.Unlock()
 	t.e.registry.touch()
-}
-
-// backoff is the time between attempts.
-type backoff struct {
-	min, max time.Duration
-	last     time.Duration
-}
-
-func (b *backoff) reset() { b.last = 0 }
-
-// wait waits for twice as long as the last time, within the limits and less up
-// to half of it. It returns false if ctx or quit ends first.
-func (b *backoff) wait(ctx context.Context, quit <-chan struct{}) bool {
-	b.last = min(max(2*b.last, b.min), b.max)
-	timer := time.NewTimer(b.last - rand.N(b.last/2+1))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-quit:
-	case <-ctx.Done():
-	}
-	return false
 }

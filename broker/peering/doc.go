@@ -1,12 +1,12 @@
-// Package peering is a native Broker endpoint: it dials and accepts any number
-// of peers, publishes to them and receives from them. It talks to Zeek 5.0 to
-// 9.0 and to itself.
+// Package peering implements a native Broker endpoint. An Endpoint connects to
+// and accepts any number of peers, publishes messages to them and receives their
+// messages. It interoperates with Zeek 5.0 to 9.0 and with itself.
 //
-// An Endpoint is a leaf: it never forwards what it receives. It is a
-// broker.Bus, and all that happens comes out of its Next in one order: a peer
-// is added, sends, is lost.
+// An Endpoint is a leaf: it never forwards the messages that it receives. It is a
+// broker.Bus: its Next returns everything that happens as one stream, for each
+// peer PeerAdded, then messages, then PeerLost.
 //
-// What a peer can cost is limited: each has a queue of its own for what we send
-// it, a peer that does not read, does not answer or breaks the protocol loses
-// its connection, and memory is only spent on bytes that have arrived.
+// The resources that a peer can use are limited. Each peer has its own send
+// queue; a peer that does not read, does not answer or violates the protocol
+// loses its connection; and memory is allocated only as bytes arrive.
 package peering

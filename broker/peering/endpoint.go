@@ -19,18 +19,19 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/internal/hooks"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// Endpoint is a native Broker endpoint. All methods may be called from any
-// goroutine, Next from one at a time.
+// Endpoint is a native Broker endpoint, created by New. Its methods may be called
+// concurrently, except that Next must not be called by two goroutines at once.
 type Endpoint struct {
 	cfg      Config
-	hooks    hooks
+	hooks    hooks.Hooks
 	registry *registry
 	inbox    *queue.Queue[broker.Notification]
-	filter   atomic.Pointer[broker.Filter] // what we want; replaced when it changes
+	filter   atomic.Pointer[broker.Filter] // our subscriptions; replaced when they change
 	token    atomic.Uint64                 // for pings
 
 	ctx    context.Context
@@ -38,29 +39,38 @@ type Endpoint struct {
 	wg     sync.WaitGroup
 
 	closing    atomic.Bool
-	handshakes atomic.Int64 // accepted connections that are not peered yet
-	flooded    atomic.Bool  // there were too many of them
+	handshakes atomic.Int64 // accepted connections before the end of their handshake
+	flooded    atomic.Bool  // the limit of handshakes was reached, and it was logged
 
 	mu        sync.Mutex
 	prefixes  map[string]struct{}
 	listeners map[net.Listener]struct{}
 	targets   map[string]*target
 	links     map[*link]struct{}
-	refusals  map[netip.Addr]string // what was logged about whom
+	refusals  map[netip.Addr]string // last logged refusal of each host
 }
 
-var _ broker.Bus = (*Endpoint)(nil)
+var (
+	_ broker.Bus        = (*Endpoint)(nil)
+	_ broker.Director   = (*Endpoint)(nil)
+	_ broker.Subscriber = (*Endpoint)(nil)
+)
 
-// New returns an endpoint without peers.
+// New returns an endpoint without peers. It returns an error if cfg is invalid.
+// The caller must Close the endpoint.
 func New(cfg Config) (*Endpoint, error) {
-	cfg, err := cfg.validate()
+	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
+	hooks, err := hooks.New(cfg.Hooks)
+	if err != nil {
+		return nil, fmt.Errorf("peering: %w", err)
+	}
 	e := &Endpoint{
-		cfg: cfg, hooks: newHooks(cfg.Hooks), registry: newRegistry(cfg.MaxPeers),
+		cfg: cfg, hooks: hooks, registry: newRegistry(cfg.MaxPeers),
 		inbox: queue.New[broker.Notification](queue.Limits{
-			Policy: cfg.ReceiveOverflow, Loose: cfg.ReceiveQueue, Bytes: queue.Budget(cfg.MaxFrame), Kept: cfg.ReceiveQueue,
+			Policy: cfg.ReceiveOverflow, Loose: cfg.ReceiveQueue, Bytes: queue.Budget(cfg.MaxMessage), Kept: cfg.ReceiveQueue,
 		}),
 		prefixes:  make(map[string]struct{}),
 		listeners: make(map[net.Listener]struct{}),
@@ -79,9 +89,11 @@ func New(cfg Config) (*Endpoint, error) {
 // ID returns the endpoint ID.
 func (e *Endpoint) ID() uuid.UUID { return e.cfg.ID }
 
-// Subscribe asks all peers, those to come too, for topics with these prefixes.
-// The empty prefix is for tools that look on: a Zeek takes who wants everything
-// for the holder of its data stores too.
+// Subscribe subscribes to all topics that begin with one of the prefixes, on
+// current and future peers. Avoid the empty prefix except in tools that only
+// observe: Zeek treats a peer subscribed to everything as a data store host. The
+// error wraps ErrTopic if the subscriptions become invalid or too many; then
+// they stay as they were.
 func (e *Endpoint) Subscribe(prefixes ...string) error {
 	return e.changeFilter(func(set map[string]struct{}) {
 		for _, p := range prefixes {
@@ -90,7 +102,7 @@ func (e *Endpoint) Subscribe(prefixes ...string) error {
 	})
 }
 
-// Unsubscribe takes back what was subscribed to in the same words.
+// Unsubscribe removes subscriptions made with exactly these prefixes.
 func (e *Endpoint) Unsubscribe(prefixes ...string) error {
 	return e.changeFilter(func(set map[string]struct{}) {
 		for _, p := range prefixes {
@@ -98,6 +110,9 @@ func (e *Endpoint) Unsubscribe(prefixes ...string) error {
 		}
 	})
 }
+
+// Subscriptions implements broker.Subscriber.
+func (e *Endpoint) Subscriptions() broker.Filter { return *e.filter.Load() }
 
 func (e *Endpoint) changeFilter(change func(map[string]struct{})) error {
 	e.mu.Lock()
@@ -122,8 +137,9 @@ func (e *Endpoint) changeFilter(change func(map[string]struct{})) error {
 	return nil
 }
 
-// Publish sends v to all peers that subscribe to topic. It waits for nothing,
-// except with OverflowBlock for room in the queues.
+// Publish queues v for all peers that subscribe to topic. It does not block,
+// except with OverflowBlock while a queue is full. The error wraps ErrTopic for
+// an invalid topic, and a *wire.FrameSizeError for a message that is too large.
 func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) error {
 	if err := e.mayPublish(topic); err != nil {
 		return err
@@ -146,7 +162,7 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 	return nil
 }
 
-// PublishTo implements broker.Director. The peer cannot tell it from Publish.
+// PublishTo implements broker.Director. To the peer it looks like Publish.
 func (e *Endpoint) PublishTo(ctx context.Context, peer uuid.UUID, topic string, v broker.Value) (known bool, err error) {
 	if err := e.mayPublish(topic); err != nil {
 		return false, err
@@ -165,8 +181,9 @@ func (e *Endpoint) PublishTo(ctx context.Context, peer uuid.UUID, topic string, 
 	return true, l.enqueue(ctx, frame)
 }
 
-// Send is Publish to one peer, whatever it subscribes to. A Zeek hands the
-// message to its scripts only if it subscribes to the topic all the same.
+// Send queues v for one peer, whether or not the peer subscribes to topic. Zeek
+// passes the message to its scripts only if it does subscribe. The error wraps
+// ErrNoPeer if there is no such peer.
 func (e *Endpoint) Send(ctx context.Context, peer uuid.UUID, topic string, v broker.Value) error {
 	if err := e.mayPublish(topic); err != nil {
 		return err
@@ -200,10 +217,10 @@ func (e *Endpoint) encode(receiver uuid.UUID, topic string, v broker.Value) ([]b
 		Sender: e.cfg.ID, Receiver: receiver, Type: wire.TypeData, TTL: wire.DefaultTTL,
 		Topic: topic, Payload: *buf,
 	}
-	if env.Len() > e.cfg.MaxFrame {
+	if env.Len() > e.cfg.MaxMessage {
 		*buf = nil
 		return nil, fmt.Errorf("peering: message for %q: %w", topic,
-			&wire.FrameSizeError{Size: uint32(env.Len()), Limit: e.cfg.MaxFrame})
+			&wire.FrameSizeError{Size: uint32(env.Len()), Limit: e.cfg.MaxMessage})
 	}
 	frame := env.AppendFrame(make([]byte, 0, 4+env.Len()))
 	if cap(*buf) > keepBuffer {
@@ -212,40 +229,53 @@ func (e *Endpoint) encode(receiver uuid.UUID, topic string, v broker.Value) ([]b
 	return frame, nil
 }
 
-// Next implements broker.Bus.
-func (e *Endpoint) Next(ctx context.Context) (broker.Notification, error) { return e.inbox.Next(ctx) }
+// Next implements broker.Bus. If ctx ends by a timeout and the endpoint has no
+// subscriptions, the error also wraps a *broker.NotSubscribedError.
+func (e *Endpoint) Next(ctx context.Context) (broker.Notification, error) {
+	n, err := e.inbox.Next(ctx)
+	if err != nil {
+		err = queue.ExplainTimeout(err, e.Subscriptions())
+	}
+	return n, err
+}
 
-// State says how far it is with a peer.
+// State is the state of a peering.
 type State uint8
 
 // The states.
 const (
-	Connecting State = iota // dialed, and not there yet
+	Connecting State = iota // address added, no peering yet
 	Peered
 )
 
 var stateNames = [...]string{"connecting", "peered"}
 
-func (s State) String() string { return stateNames[s] }
+// String returns "connecting" or "peered".
+func (s State) String() string {
+	if int(s) >= len(stateNames) {
+		return "state(?)"
+	}
+	return stateNames[s]
+}
 
-// PeerInfo is what there is to say about a peer, or an address that was dialed.
+// PeerInfo describes a peering, or an added address without one.
 type PeerInfo struct {
-	// Peer has no ID while connecting.
-	Peer  broker.Peer
+	Peer  broker.Peer // without ID while connecting
 	State State
-	Since time.Time // of the state
+	Since time.Time // time of the last change of state or failed attempt
 
-	Filter  broker.Filter // what the peer subscribes to
-	Queued  int           // messages that wait to be sent
-	Dropped uint64        // messages that got lost in the queue
-	Skipped uint64        // frames of the peer that were of no use
+	Filter  broker.Filter // the peer's subscriptions
+	Queued  int           // messages in the send queue
+	Dropped uint64        // messages dropped from the send queue
+	Skipped uint64        // frames of the peer that were ignored as invalid
 
-	// Err says why the last attempt to connect failed, while connecting.
+	// Err is the error of the last attempt, while connecting. It is nil before
+	// the end of the first attempt.
 	Err error
 }
 
-// Peers returns all peers, ordered by ID, after the addresses that are being
-// connected to, in their order.
+// Peers returns the addresses without a peering, ordered by address, and then
+// all peers, ordered by ID.
 func (e *Endpoint) Peers() []PeerInfo {
 	var infos []PeerInfo
 	e.mu.Lock()
@@ -272,8 +302,8 @@ func (e *Endpoint) Peers() []PeerInfo {
 	return infos
 }
 
-// Flush waits until all peers have got what was published, and know what we
-// subscribe to. Peers that are lost meanwhile are no error.
+// Flush waits until all current peers have received the messages published
+// before, and the subscriptions. It is not an error if a peer is lost meanwhile.
 func (e *Endpoint) Flush(ctx context.Context) error {
 	return e.each(func(l *link) error {
 		payload := binary.BigEndian.AppendUint64([]byte("flush"), e.token.Add(1))
@@ -285,7 +315,8 @@ func (e *Endpoint) Flush(ctx context.Context) error {
 	})
 }
 
-// each calls f for all peers at once and returns the first error.
+// each calls f for all peers concurrently and returns the error of the first peer
+// that has one.
 func (e *Endpoint) each(f func(*link) error) error {
 	peers := e.registry.peers()
 	errs := make([]error, len(peers))
@@ -297,10 +328,11 @@ func (e *Endpoint) each(f func(*link) error) error {
 	return cmp.Or(errs...)
 }
 
-// Drain ends all peerings in good order: nobody is dialed or accepted any more,
-// nothing can be published, peers get what is queued and are told goodbye. Then
-// it closes the endpoint. At the end of ctx it closes it anyway; the error says
-// that some peer may not have got all.
+// Drain ends all peerings in good order and then closes the endpoint. It makes
+// and accepts no further connections, refuses to publish, sends the queued
+// messages and performs the closing handshake with every peer. When ctx ends it
+// closes the endpoint anyway, and returns an error because peers may have missed
+// messages.
 func (e *Endpoint) Drain(ctx context.Context) error {
 	e.stop()
 	err := e.each(func(l *link) error { return l.leave(ctx, broker.ErrClosed) })
@@ -309,19 +341,19 @@ func (e *Endpoint) Drain(ctx context.Context) error {
 	e.wg.Wait()
 	e.inbox.Close()
 	if err != nil {
-		return fmt.Errorf("peering: a peer may not have got all: %w", err)
+		return fmt.Errorf("peering: a peer may not have received all messages: %w", err)
 	}
 	return nil
 }
 
-// Close is Drain with no more time than ByeTimeout.
+// Close is Drain with a timeout of Config.ByeTimeout.
 func (e *Endpoint) Close() error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), e.cfg.ByeTimeout, ErrPeerTimeout)
 	defer cancel()
 	return e.Drain(ctx)
 }
 
-// stop ends everything but peerings.
+// stop ends everything except peerings.
 func (e *Endpoint) stop() {
 	e.mu.Lock()
 	e.closing.Store(true)
@@ -337,7 +369,7 @@ func (e *Endpoint) stop() {
 	e.failLinks(func(l *link) bool { return !slices.Contains(peers, l) }, broker.ErrClosed)
 }
 
-// start runs f in a goroutine that Close waits for.
+// start runs f in a goroutine that Drain waits for.
 func (e *Endpoint) start(f func()) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -348,8 +380,8 @@ func (e *Endpoint) start(f func()) error {
 	return nil
 }
 
-// serve lives the life of a connection and then returns it. t is nil if we
-// accepted it.
+// serve runs a connection until it ends, and returns its link. t is nil for an
+// accepted connection.
 func (e *Endpoint) serve(ctx context.Context, conn net.Conn, t *target) (l *link, wasPeered bool, err error) {
 	l = newLink(ctx, e, conn, t)
 	e.mu.Lock()
@@ -360,12 +392,12 @@ func (e *Endpoint) serve(ctx context.Context, conn net.Conn, t *target) (l *link
 		delete(e.links, l)
 		e.mu.Unlock()
 	}()
-	// Whoever fails all links from now on finds this one.
+	// From now on failLinks finds this link.
 	switch {
 	case e.closing.Load():
 		l.fail(broker.ErrClosed)
 	case t != nil && t.stopped():
-		l.fail(ErrUndialed)
+		l.fail(ErrPeerRemoved)
 	}
 	wasPeered, err = l.run()
 	return l, wasPeered, err
@@ -382,7 +414,7 @@ func (e *Endpoint) failLinks(which func(*link) bool, err error) {
 	}
 }
 
-// isClosed reports whether err says that we closed something ourselves.
+// isClosed reports whether err means that this end closed the connection.
 func isClosed(err error) bool {
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, broker.ErrClosed) || errors.Is(err, ErrUndialed)
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, broker.ErrClosed) || errors.Is(err, ErrPeerRemoved)
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
@@ -86,7 +85,7 @@ func TestClosed(t *testing.T) {
 	_, await := e.AwaitPeer(ctx, address)
 	for what, err := range map[string]error{
 		"publish": e.Publish(ctx, "t", broker.None()), "send": e.Send(ctx, smallID, "t", broker.None()),
-		"subscribe": e.Subscribe("t"), "dial": e.Dial(address), "next": next, "listen": listen, "await": await,
+		"subscribe": e.Subscribe("t"), "dial": e.AddPeer(address), "next": next, "listen": listen, "await": await,
 	} {
 		if !errors.Is(err, broker.ErrClosed) {
 			t.Errorf("%s: %v", what, err)
@@ -98,7 +97,7 @@ func TestBothDial(t *testing.T) {
 	for range 20 {
 		a, b := newEndpoint(t, Config{ID: smallID}), newEndpoint(t, Config{ID: largeID})
 		toA, toB := listen(t, a), listen(t, b)
-		if err := errors.Join(a.Dial(toB), b.Dial(toA)); err != nil {
+		if err := errors.Join(a.AddPeer(toB), b.AddPeer(toA)); err != nil {
 			t.Fatal(err)
 		}
 		ctx := testContext(t)
@@ -137,7 +136,7 @@ func peered(e *Endpoint) []PeerInfo {
 func TestRestart(t *testing.T) {
 	a := newEndpoint(t, Config{})
 	b := newEndpoint(t, Config{})
-	address := freeaddr.TCP(t)
+	address := unusedAddress(t)
 	if _, err := b.Listen(testContext(t), address); err != nil {
 		t.Fatal(err)
 	}
@@ -157,17 +156,17 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-func TestUndial(t *testing.T) {
+func TestRemovePeer(t *testing.T) {
 	a := newEndpoint(t, Config{})
 	b := newEndpoint(t, Config{Subscriptions: []string{""}})
 	address := listen(t, b)
 	dial(t, a, address)
 	publish(t, a, "last", broker.None())
-	if err := a.Undial(address); err != nil {
+	if err := a.RemovePeer(address); err != nil {
 		t.Fatal(err)
 	}
 	next[broker.PeerAdded](t, a)
-	if lost := next[broker.PeerLost](t, a); !errors.Is(lost.Err, ErrUndialed) {
+	if lost := next[broker.PeerLost](t, a); !errors.Is(lost.Err, ErrPeerRemoved) {
 		t.Errorf("a lost b for %v", lost.Err)
 	}
 	next[broker.PeerAdded](t, b)
@@ -175,8 +174,8 @@ func TestUndial(t *testing.T) {
 	if lost := next[broker.PeerLost](t, b); !errors.Is(lost.Err, ErrPeerBye) {
 		t.Errorf("b lost a for %v", lost.Err)
 	}
-	if err := a.Undial(address); !errors.Is(err, ErrNotDialed) {
-		t.Errorf("undialed twice: %v", err)
+	if err := a.RemovePeer(address); !errors.Is(err, ErrUnknownAddress) {
+		t.Errorf("removed twice: %v", err)
 	}
 	if len(a.Peers()) != 0 {
 		t.Errorf("a has peers %+v", a.Peers())
@@ -186,8 +185,8 @@ func TestUndial(t *testing.T) {
 }
 
 func TestDialsUntilThereIsSomebody(t *testing.T) {
-	a, address := newEndpoint(t, Config{}), freeaddr.TCP(t)
-	if err := a.Dial(address); err != nil {
+	a, address := newEndpoint(t, Config{}), unusedAddress(t)
+	if err := a.AddPeer(address); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -221,7 +220,7 @@ func TestRefusedForAGhost(t *testing.T) {
 	defer l.Close()
 	a := newEndpoint(t, Config{ID: smallID})
 	address := l.Addr().String()
-	if err := a.Dial(address); err != nil {
+	if err := a.AddPeer(address); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -329,7 +328,7 @@ func TestPublishFollowsTheFilter(t *testing.T) {
 }
 
 func TestPublishRefuses(t *testing.T) {
-	a := newEndpoint(t, Config{MaxFrame: 100})
+	a := newEndpoint(t, Config{MaxMessage: 100})
 	connect(t, listen(t, a), largeID, "")
 	next[broker.PeerAdded](t, a)
 	for _, topic := range []string{"", "<$>/local/data/statuses", string(make([]byte, broker.MaxTopicLen+1))} {
@@ -442,7 +441,9 @@ func TestConfigErrors(t *testing.T) {
 		"queue's bytes": {SendBytes: -1},
 		"timeout":       {ByeTimeout: -1},
 		"retry":         {RetryMin: 2, RetryMax: 1},
-		"frame":         {MaxFrame: 1 << 31},
+		"frame":         {MaxMessage: 1 << 31},
+		"negative":      {MaxMessage: -1},
+		"hooks":         {Hooks: struct{}{}},
 		"subscriptions": {Subscriptions: []string{string(make([]byte, 1<<16))}},
 	} {
 		if _, err := New(cfg); err == nil {
@@ -453,7 +454,7 @@ func TestConfigErrors(t *testing.T) {
 	if e.ID().Version() != 4 {
 		t.Errorf("default ID is %s", e.ID())
 	}
-	if err := e.Dial("localhost"); err == nil {
+	if err := e.AddPeer("localhost"); err == nil {
 		t.Error("dialed an address without port")
 	}
 }
@@ -521,4 +522,70 @@ func TestPeerSubscribed(t *testing.T) {
 			t.Errorf("notification is %+v, want filter %q", n, want)
 		}
 	}
+}
+
+func TestConnect(t *testing.T) {
+	a, b := newEndpoint(t, Config{}), newEndpoint(t, Config{})
+	address := listen(t, b)
+	for range 2 { // the second time there is a peering
+		peer, err := a.Connect(testContext(t), address)
+		if err != nil || peer.ID != b.ID() || !peer.Dialed {
+			t.Fatalf("peer %+v, error %v", peer, err)
+		}
+	}
+	if err := a.RemovePeer(address); err != nil {
+		t.Error(err)
+	}
+}
+
+// A Connect that fails leaves no attempts behind, except those of AddPeer.
+func TestConnectFails(t *testing.T) {
+	refuse := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }
+	e := newEndpoint(t, Config{DialContext: refuse, RetryMin: time.Millisecond})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := e.Connect(ctx, "x:1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+	if err := e.RemovePeer("x:1"); !errors.Is(err, ErrUnknownAddress) {
+		t.Errorf("after Connect failed: %v", err)
+	}
+	if err := e.AddPeer("x:1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Connect(ctx, "x:1"); err == nil {
+		t.Error("no error")
+	}
+	if err := e.RemovePeer("x:1"); err != nil {
+		t.Errorf("after AddPeer: %v", err)
+	}
+}
+
+// A timeout of Next explains that nothing could come.
+func TestNextWithoutSubscriptions(t *testing.T) {
+	e := newEndpoint(t, Config{})
+	for _, subscribed := range []bool{false, true} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		_, err := e.Next(ctx)
+		cancel()
+		if missing := errors.As(err, new(*broker.NotSubscribedError)); missing == subscribed || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("subscribed %t: error %v", subscribed, err)
+		}
+		if err := e.Subscribe("t"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// unusedAddress returns a loopback address at which nothing listens. It is not
+// in 127.0.0.1, where a dialer that retries could be given the port as its own
+// and connect to itself.
+func unusedAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.7.7.7:0")
+	if err != nil {
+		t.Skip("only Linux has all of 127.0.0.0/8:", err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }

@@ -8,44 +8,43 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// Why a peering ended, as far as it has a name; PeerLost.Err wraps one of these,
+// Reasons for the end of a peering. PeerLost.Err wraps one of these,
 // broker.ErrOverflow, broker.ErrClosed or the error of the connection.
 var (
 	ErrPeerBye     = errors.New("peering: the peer said bye")
 	ErrPeerClosed  = errors.New("peering: the peer closed the connection")
 	ErrPeerTimeout = errors.New("peering: the peer does not answer")
-	ErrUndialed    = errors.New("peering: undialed")
+	ErrPeerRemoved = errors.New("peering: the peer was removed")
 )
 
 var (
-	// ErrNoPeer is returned by Send if there is no such peer.
+	// ErrNoPeer is wrapped by the error of Send for an unknown peer.
 	ErrNoPeer = errors.New("peering: no such peer")
 
-	// ErrNotDialed is returned for an address that nobody dialed.
-	ErrNotDialed = errors.New("peering: not dialed")
+	// ErrUnknownAddress is wrapped by errors of RemovePeer and AwaitPeer for an
+	// address that was not added.
+	ErrUnknownAddress = errors.New("peering: no peer was added with this address")
 
-	// ErrTopic is wrapped by the errors for topics and prefixes that cannot be
-	// used.
+	// ErrTopic is wrapped by errors for invalid topics and prefixes.
 	ErrTopic = errors.New("invalid topic")
 
-	errHandshakeTimeout = errors.New("peering: no handshake in time")
+	errHandshakeTimeout = errors.New("peering: handshake timeout")
 )
 
-// MismatchError says that the other end speaks another protocol than we do, or
-// another version of ours. To try again is of no use before somebody changes a
-// setting.
+// MismatchError means that the other end speaks another protocol, or another
+// version of it. Retrying does not help until a setting is changed.
 type MismatchError struct {
-	Met    wire.Protocol
-	Dialed bool // we opened the connection
-	Secure bool // we were to use TLS
-	First  []byte
-	Err    error // what failed
+	Met    wire.Protocol // the protocol of the other end
+	Dialed bool          // this end opened the connection
+	Secure bool          // this end uses TLS
+	First  []byte        // the first bytes of the other end
+	Err    error         // the underlying error
 }
 
-// Unwrap returns what failed.
+// Unwrap returns the underlying error.
 func (e *MismatchError) Unwrap() error { return e.Err }
 
-// Error names what was met and which setting to change.
+// Error names the protocol of the other end and the setting to change.
 func (e *MismatchError) Error() string {
 	return "peering: " + e.text()
 }
@@ -53,23 +52,24 @@ func (e *MismatchError) Error() string {
 func (e *MismatchError) text() string {
 	switch {
 	case e.Met == wire.ProtocolTLS && !e.Secure:
-		return "the peer uses TLS, we do not: turn it on here, or off in Zeek with Broker::disable_ssl=T"
+		return "the peer uses TLS, this end does not: turn it on here, or off in Zeek with Broker::disable_ssl=T"
 	case e.Met == wire.ProtocolNative && e.Secure:
-		return "the peer does not use TLS, we do: turn it off here, or on in Zeek with Broker::disable_ssl=F"
+		return "the peer does not use TLS, this end does: turn it off here, or on in Zeek with Broker::disable_ssl=F"
 	case e.Met == wire.ProtocolNative:
 		return fmt.Sprintf("the peer speaks another version of the protocol: %v", e.Err)
 	case e.Met == wire.ProtocolWebSocket:
-		return "a WebSocket client connected to the native port: let it use the port for WebSockets"
+		return "a WebSocket client connected to the native port: use the WebSocket port"
 	case e.Met == wire.ProtocolHTTP && e.Dialed:
-		return "the port speaks HTTP: dial the native port of Zeek (Broker::listen), not the one for WebSockets"
+		return "the port speaks HTTP: connect to the native port of Zeek (Broker::listen), not to the WebSocket port"
 	case e.Met == wire.ProtocolHTTP:
-		return "an HTTP client connected to the native port: let it use another one"
+		return "an HTTP client connected to the native port: use another port"
 	}
 	return fmt.Sprintf("the peer speaks neither Broker nor TLS: its first bytes are %q", e.First)
 }
 
-// explain turns the failure of a handshake into a MismatchError where the first
-// bytes of the stream, and those within TLS, tell what went wrong.
+// explain returns a *MismatchError for a failed handshake if the first bytes of
+// the stream, or those within TLS, belong to another protocol. Otherwise it
+// returns err, possibly with a hint.
 func (l *link) explain(err error) error {
 	outer := wire.Sniff(l.outer.first())
 	met, first := outer, l.outer.first()
@@ -78,7 +78,7 @@ func (l *link) explain(err error) error {
 	}
 	e := &MismatchError{
 		Met: met, First: first, Dialed: l.target != nil,
-		Secure: l.e.cfg.Secure != nil, Err: err,
+		Secure: l.e.cfg.TLS != nil, Err: err,
 	}
 	var drop *wire.DropError
 	var protocol *wire.ProtocolError
@@ -88,7 +88,7 @@ func (l *link) explain(err error) error {
 		e.Met, e.First = outer, l.outer.first()
 		return e
 	case met == wire.ProtocolTLS && l.inner == nil && e.Secure:
-		return err // a TLS handshake that failed tells why by itself
+		return err // the error of the TLS handshake is clear
 	case met == wire.ProtocolTLS || met == wire.ProtocolHTTP || met == wire.ProtocolWebSocket:
 		return e
 	case errors.As(err, &drop) && drop.Code == wire.CodePeerIncompatible,
@@ -101,22 +101,22 @@ func (l *link) explain(err error) error {
 		return err
 	case errors.Is(err, errHandshakeTimeout):
 		// Broker's own WebSocket server waits for the end of a line.
-		return fmt.Errorf("%w, not a byte came: it may be a port for WebSockets", err)
+		return fmt.Errorf("%w, received nothing: it may be a WebSocket port", err)
 	case e.Secure:
 		return err
 	}
-	// Who speaks Broker without TLS greets whoever connects, unless it is just
-	// coming or going.
-	return fmt.Errorf("%w without a word: it may want TLS, as Zeek does unless Broker::disable_ssl=T", err)
+	// Broker without TLS sends a greeting to every connection, unless it is just
+	// starting or ending.
+	return fmt.Errorf("%w without sending anything: it may require TLS, as Zeek does unless Broker::disable_ssl=T", err)
 }
 
-// readError names the end of a stream.
+// readError returns the error for a failed read.
 func readError(err error) error {
-	switch err {
-	case io.EOF:
+	switch {
+	case errors.Is(err, io.EOF):
 		return ErrPeerClosed
-	case io.ErrUnexpectedEOF:
-		// Within TLS also what Zeek leaves us with, as it does not say goodbye.
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		// Within TLS also a normal end: Zeek sends no close notification.
 		return fmt.Errorf("%w: %w", ErrPeerClosed, err)
 	}
 	return fmt.Errorf("peering: read: %w", err)

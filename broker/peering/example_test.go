@@ -4,14 +4,17 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 )
 
-// Two endpoints; in place of either there might be a Zeek.
+// One endpoint listens, another connects to it and publishes an event. Either
+// endpoint may be replaced by Zeek.
 func Example() {
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	listener, err := peering.New(peering.Config{Subscriptions: []string{"example/"}})
 	if err != nil {
 		log.Fatal(err)
@@ -26,14 +29,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := dialer.Dial(addr.String()); err != nil {
-		log.Fatal(err)
-	}
-	if _, err := dialer.AwaitPeer(ctx, addr.String()); err != nil {
+	if _, err := dialer.Connect(ctx, addr.String()); err != nil {
 		log.Fatal(err)
 	}
 	event := broker.NewEvent("hello", broker.String("world"))
-	if err := dialer.Publish(ctx, "example/greetings", event.Value()); err != nil {
+	if err := broker.PublishEvent(ctx, dialer, "example/greetings", event); err != nil {
 		log.Fatal(err)
 	}
 	if err := dialer.Close(); err != nil {
@@ -47,17 +47,17 @@ func Example() {
 		}
 		switch n := notification.(type) {
 		case broker.PeerAdded:
-			fmt.Println("a peer")
+			fmt.Println("peer added")
 		case broker.Received:
 			event, err := broker.ParseEvent(n.Message.Value)
 			fmt.Println(n.Message.Topic, event, err)
 		case broker.PeerLost:
-			fmt.Println(n.Err)
+			fmt.Println("peer lost:", n.Err)
 			return
 		}
 	}
 	// Output:
-	// a peer
+	// peer added
 	// example/greetings hello("world") <nil>
-	// peering: the peer said bye
+	// peer lost: peering: the peer said bye
 }

@@ -35,7 +35,7 @@ func zeek(ctx context.Context) (addr string, printNext func(), close func() erro
 			switch n := next().(type) {
 			case broker.PeerAdded:
 				ev := broker.NewEvent("Notice::begin", broker.String("C7x"), broker.Count(1))
-				if err := e.Publish(ctx, "/notices", ev.Value()); err != nil {
+				if err := broker.PublishEvent(ctx, e, "/notices", ev); err != nil {
 					log.Fatal(err)
 				}
 			case broker.Received:
@@ -63,7 +63,7 @@ func ExampleEndpoint_Next() {
 		log.Fatal(err)
 	}
 	defer e.Close()
-	if err := e.Dial(addr); err != nil {
+	if err := e.AddPeer(addr); err != nil {
 		log.Fatal(err)
 	}
 	for {
@@ -108,7 +108,7 @@ func ExampleEndpoint_Publish() {
 		log.Fatal(err)
 	}
 	defer e.Close()
-	if err := e.Dial(addr); err != nil {
+	if err := e.AddPeer(addr); err != nil {
 		log.Fatal(err)
 	}
 	if _, err := e.AwaitPeer(ctx, addr); err != nil {
@@ -117,7 +117,7 @@ func ExampleEndpoint_Publish() {
 	// In Zeek: event Request::block(hosts: set[string], time: interval)
 	ev := broker.NewEvent("Request::block",
 		broker.Set(broker.String("a"), broker.String("b")), broker.Timespan(90*time.Second))
-	if err := e.Publish(ctx, "/requests/block", ev.Value()); err != nil {
+	if err := broker.PublishEvent(ctx, e, "/requests/block", ev); err != nil {
 		log.Fatal(err)
 	}
 	if err := e.Flush(ctx); err != nil {

@@ -47,7 +47,7 @@ func FuzzPeer(f *testing.F) {
 
 	handshake := append(frame(wire.Hello{Sender: largeID, MinVersion: 1, MaxVersion: 1}), frame(wire.ResponderSynAck{})...)
 	f.Fuzz(func(t *testing.T, stream []byte) {
-		e, err := New(Config{ID: smallID, Subscriptions: []string{"t"}, PingInterval: -1, MaxFrame: 1 << 20})
+		e, err := New(Config{ID: smallID, Subscriptions: []string{"t"}, PingInterval: -1, MaxMessage: 1 << 20})
 		if err != nil {
 			t.Fatal(err)
 		}

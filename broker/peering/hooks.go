@@ -6,67 +6,27 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// Config.Hooks may implement any of the following interfaces. Calls come from
-// the goroutines of the connections, for one peer from several at once; they
-// must return quickly and not call the Endpoint. The depth of queues is not
-// told; Peers returns it.
-type (
-	// HookPeers is told of peers that come and go.
-	HookPeers interface {
-		PeerAdded(broker.Peer)
-		PeerLost(broker.Peer, error)
-	}
-
-	// HookTraffic is told, in batches, of frames and their bytes.
-	HookTraffic interface {
-		Sent(p broker.Peer, frames, bytes int)
-		Received(p broker.Peer, frames, bytes int)
-	}
-
-	// HookDrops is told of messages that got lost in a full queue: on their
-	// way to the peer, or received from it.
-	HookDrops interface {
-		DroppedSending(p broker.Peer, messages int)
-		DroppedReceived(p broker.Peer, messages int)
-	}
-)
-
-type hooks struct {
-	peers   HookPeers
-	traffic HookTraffic
-	drops   HookDrops
-}
-
-func newHooks(impl any) hooks {
-	var h hooks
-	h.peers, _ = impl.(HookPeers)
-	h.traffic, _ = impl.(HookTraffic)
-	h.drops, _ = impl.(HookDrops)
-	return h
-}
-
-// FrameTracer sees every frame of one connection, handshake included, in the
-// order of either direction and without the length. It must not keep the slice.
-// Calls never overlap; Close is the last.
+// FrameTracer receives every frame of one connection, including those of the
+// handshake, without the length field. Frames of one direction come in order.
+// Calls never overlap. Frame must not keep the slice. Close is called last.
 type FrameTracer interface {
 	Frame(sent bool, frame []byte)
 	Close()
 }
 
-// ConnInfo says which connection is to be traced.
+// ConnInfo describes a connection to trace.
 type ConnInfo struct {
 	Local, Remote netip.AddrPort
-	Dialed        bool
+	Dialed        bool // this end opened the connection
 }
 
-// trace serialises what reader and writer of a connection tell its tracer.
+// trace serialises the calls of a connection's reader and writer to its tracer.
 type trace struct {
 	mu     sync.Mutex
-	tracer FrameTracer // nil if there is none
+	tracer FrameTracer // may be nil
 }
 
 func (t *trace) frame(sent bool, frame []byte) {
@@ -78,7 +38,7 @@ func (t *trace) frame(sent bool, frame []byte) {
 	t.tracer.Frame(sent, frame)
 }
 
-// sent takes whole frames with their lengths, as they are written.
+// sent traces a byte stream of whole frames with their length fields.
 func (t *trace) sent(stream []byte) {
 	if t.tracer == nil {
 		return

@@ -139,7 +139,7 @@ func TestHostilePeers(t *testing.T) {
 		{"end within a frame", control(wire.TypePing, "x")[:20], "closed the connection: unexpected EOF", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e := newEndpoint(t, Config{ID: smallID, Subscriptions: []string{"t"}, MaxFrame: 1 << 20})
+			e := newEndpoint(t, Config{ID: smallID, Subscriptions: []string{"t"}, MaxMessage: 1 << 20})
 			p := connect(t, listen(t, e), largeID)
 			next[broker.PeerAdded](t, e)
 			p.send(wire.Envelope{Type: wire.TypeData, Topic: "t", Payload: bin.Append(nil, broker.Count(1))})
@@ -345,7 +345,7 @@ func TestConnectionFlood(t *testing.T) {
 func TestSameID(t *testing.T) {
 	e := newEndpoint(t, Config{})
 	address := listen(t, e)
-	if err := e.Dial(address); err != nil {
+	if err := e.AddPeer(address); err != nil {
 		t.Fatal(err)
 	}
 	e.registry.await(testContext(t), func() bool { return e.Peers()[0].Err != nil })
@@ -421,7 +421,7 @@ func (e *Endpoint) listenerAddr() string {
 func pipePeer(t *testing.T, cfg Config) (*Endpoint, net.Conn, chan []byte) {
 	ours, theirs := net.Pipe()
 	dialed := false
-	cfg.DialContext = func(ctx context.Context, _ string) (net.Conn, error) {
+	cfg.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		if dialed {
 			return nil, errors.New("gone")
 		}
@@ -449,14 +449,14 @@ func pipePeer(t *testing.T, cfg Config) (*Endpoint, net.Conn, chan []byte) {
 		e.Close()
 		theirs.Close()
 	})
-	if err := e.Dial("pipe:1"); err != nil {
+	if err := e.AddPeer("pipe:1"); err != nil {
 		t.Fatal(err)
 	}
 	return e, theirs, frames
 }
 
 func TestHandshakeTimeout(t *testing.T) {
-	const silence = ", not a byte came: it may be a port for WebSockets"
+	const silence = ", received nothing: it may be a WebSocket port"
 	overTLS := secureWith("", new(writeLog))
 	for _, test := range []struct {
 		name   string
@@ -473,7 +473,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e, conn, _ := pipePeer(t, Config{RetryMin: time.Hour, RetryMax: time.Hour, Secure: test.secure})
+				e, conn, _ := pipePeer(t, Config{RetryMin: time.Hour, RetryMax: time.Hour, TLS: test.secure})
 				began := time.Now()
 				conn.Write(test.begin)
 				e.registry.await(t.Context(), func() bool { return e.Peers()[0].Err != nil })
@@ -581,7 +581,7 @@ func TestCloseWithoutAnswer(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var attempts []time.Time
-		e, err := New(Config{DialContext: func(context.Context, string) (net.Conn, error) {
+		e, err := New(Config{DialContext: func(context.Context, string, string) (net.Conn, error) {
 			attempts = append(attempts, time.Now())
 			return nil, errors.New("refused")
 		}})
@@ -589,7 +589,7 @@ func TestBackoff(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		if err := e.Dial("nobody:1"); err != nil {
+		if err := e.AddPeer("nobody:1"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)

@@ -22,42 +22,42 @@ import (
 const (
 	readBuffer = 16 << 10
 
-	// maxControl is how many pings and pongs may wait to be written.
+	// maxControl limits the queued pings and pongs.
 	maxControl = 1024
 )
 
 // link is one connection, from its first byte to its last. The goroutine that
-// calls run owns it: it does the handshake and then reads, and waits for the
-// two others, which write and keep alive.
+// calls run owns it: it performs the handshake, then reads, and at the end waits
+// for the two goroutines that write and send pings.
 type link struct {
 	e      *Endpoint
-	target *target // nil if we accepted the connection
+	target *target // nil for an accepted connection
 	outer  *tap    // the connection itself
-	inner  *tap    // what is within TLS, nil without
+	inner  *tap    // the connection within TLS, nil without TLS
 	conn   net.Conn
 	reader *bufio.Reader
-	values bin.Decoder // the reader's
+	values bin.Decoder // used by the reader only
 	trace  trace
 	log    zerolog.Logger
 
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	claimed uuid.UUID           // whom the registry knows the link for; the registry's
-	resume  chan wire.Admission // from the registry, if the handshake is held
+	claimed uuid.UUID           // the peer that the registry knows the link for; guarded by the registry
+	resume  chan wire.Admission // answer of the registry to a held handshake
 
 	peer   broker.Peer
 	since  time.Time
-	filter atomic.Pointer[broker.Filter] // what the peer wants
-	told   *broker.Filter                // what the peer knows that we want; the writer's
+	filter atomic.Pointer[broker.Filter] // the peer's subscriptions
+	told   *broker.Filter                // our subscriptions last sent; used by the writer only
 	out    *queue.Queue[[]byte]          // whole frames
 
-	skipped  atomic.Uint64 // frames that were of no use
-	stalled  atomic.Bool   // the reader waits for room in the inbox
+	skipped  atomic.Uint64 // ignored frames
+	stalled  atomic.Bool   // the reader waits for room in the receive queue
 	bye      atomic.Bool   // the peer said bye
-	byeTimer *time.Timer   // then it has to go; the reader's
+	byeTimer *time.Timer   // ends the link some time later; used by the reader only
 
 	pongMu sync.Mutex
-	pongs  map[string]chan struct{} // by the payload of the ping
+	pongs  map[string]chan struct{} // keyed by the payload of the ping
 }
 
 func newLink(ctx context.Context, e *Endpoint, conn net.Conn, t *target) *link {
@@ -78,14 +78,14 @@ func newLink(ctx context.Context, e *Endpoint, conn net.Conn, t *target) *link {
 	return l
 }
 
-// fail ends the link. The first error says why.
+// fail ends the link. The error of the first call becomes the reason.
 func (l *link) fail(err error) {
 	l.cancel(err)
 	l.out.Close()
 	l.outer.Close()
 }
 
-// handshake returns when the peer is peered.
+// handshake performs the handshakes of TLS and Broker, within the time limit.
 func (l *link) handshake() (*wire.Handshake, error) {
 	ctx, cancel := context.WithTimeoutCause(l.ctx, l.e.cfg.HandshakeTimeout, errHandshakeTimeout)
 	defer cancel()
@@ -100,6 +100,11 @@ func (l *link) handshake() (*wire.Handshake, error) {
 		return nil, err
 	}
 	l.reader = bufio.NewReaderSize(l.conn, readBuffer)
+	return l.negotiate(ctx)
+}
+
+// negotiate performs the handshake of Broker.
+func (l *link) negotiate(ctx context.Context) (*wire.Handshake, error) {
 	h := wire.NewHandshake(wire.Config{
 		Self: l.e.cfg.ID, Dialed: l.peer.Dialed,
 		Filter: func() broker.Filter {
@@ -141,11 +146,12 @@ func (l *link) handshake() (*wire.Handshake, error) {
 	}
 }
 
+// secure performs the TLS handshake, if the endpoint uses TLS.
 func (l *link) secure(ctx context.Context) error {
-	if l.e.cfg.Secure == nil {
+	if l.e.cfg.TLS == nil {
 		return nil
 	}
-	conn, err := l.e.cfg.Secure(ctx, l.outer, l.peer.Dialed)
+	conn, err := l.e.cfg.TLS(ctx, l.outer, l.peer.Dialed)
 	switch {
 	case err != nil && tooLate(ctx, err):
 		return errHandshakeTimeout
@@ -161,27 +167,28 @@ func (l *link) secure(ctx context.Context) error {
 	return nil
 }
 
-// handshakeError names the errors of a connection during the handshake.
+// handshakeError returns the error for a failed read or write during the
+// handshake.
 func handshakeError(ctx context.Context, err error) error {
 	var size *wire.FrameSizeError
 	switch {
 	case tooLate(ctx, err):
 		return errHandshakeTimeout
-	case errors.As(err, &size), err == wire.ErrEmptyFrame:
+	case errors.As(err, &size), errors.Is(err, wire.ErrEmptyFrame):
 		return fmt.Errorf("peering: %w", err)
 	}
 	return readError(err)
 }
 
-// tooLate reports whether err means that the time for the handshake, which is
-// that of ctx, was over.
+// tooLate reports whether err means that the handshake timed out. ctx is the
+// handshake's context.
 func tooLate(ctx context.Context, err error) bool {
 	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout() || context.Cause(ctx) == errHandshakeTimeout
+	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(context.Cause(ctx), errHandshakeTimeout)
 }
 
-// run is the life of the link. It returns why it ended and whether it ever was
-// peered.
+// run serves the link until it ends. It returns the reason and whether the link
+// was ever peered.
 func (l *link) run() (wasPeered bool, err error) {
 	defer l.trace.close()
 	defer l.out.Close()
@@ -211,9 +218,7 @@ func (l *link) run() (wasPeered bool, err error) {
 	announced := l.e.inbox.Keep(l.ctx, broker.PeerAdded{Peer: l.peer}) == nil
 	l.stalled.Store(false)
 	if announced {
-		if l.e.hooks.peers != nil {
-			l.e.hooks.peers.PeerAdded(l.peer)
-		}
+		l.e.hooks.PeerAdded(l.peer)
 		l.fail(l.read())
 	}
 	if l.byeTimer != nil {
@@ -224,26 +229,24 @@ func (l *link) run() (wasPeered bool, err error) {
 	l.e.registry.remove(l)
 	if announced {
 		l.e.inbox.Force(broker.PeerLost{Peer: l.peer, Err: err})
-		if l.e.hooks.peers != nil {
-			l.e.hooks.peers.PeerLost(l.peer, err)
-		}
+		l.e.hooks.PeerLost(l.peer, err)
 	}
 	l.e.registry.release(l)
 	l.log.Info().Err(err).Msg("peer lost")
 	return true, err
 }
 
-// setFilter notes what the peer wants.
+// setFilter stores the peer's subscriptions.
 func (l *link) setFilter(f broker.Filter) {
 	minimal := broker.NewFilter(f...)
 	l.filter.Store(&minimal)
 }
 
-// subscribes reports whether the peer wants topic.
+// subscribes reports whether the peer subscribes to topic.
 func (l *link) subscribes(topic string) bool { return l.filter.Load().Matches(topic) }
 
-// ping sends a ping and waits for its pong, which proves that the peer has got
-// all that was queued before.
+// ping sends a ping and waits for its pong, which proves that the peer has
+// received all messages queued before.
 func (l *link) ping(ctx context.Context, payload []byte) error {
 	pong := make(chan struct{})
 	l.pongMu.Lock()
@@ -279,19 +282,20 @@ func (l *link) pingFrame(payload []byte) []byte {
 	return env.AppendFrame(nil)
 }
 
-// leave says bye after all that is queued and ends the link when the peer has
-// answered, or with ctx. The error says that the peer may not have got all.
+// leave performs the closing handshake after all queued messages, and ends the
+// link. It returns an error if the peer may have missed messages because ctx or
+// the link ended first.
 func (l *link) leave(ctx context.Context, cause error) error {
 	err := l.ping(ctx, wire.AppendBye(nil, l.e.token.Add(1)))
 	l.fail(cause)
 	if errors.Is(err, ErrPeerBye) {
-		return nil // it left first, and wants nothing any more
+		return nil // it left first and needs no further messages
 	}
 	return err
 }
 
-// keepAlive pings the peer when it is silent, and ends the link when it stays
-// so.
+// keepAlive pings the peer when it is idle, and ends the link when it stays
+// idle.
 func (l *link) keepAlive() {
 	interval := l.e.cfg.PingInterval
 	if interval < 0 {
@@ -315,7 +319,7 @@ func (l *link) keepAlive() {
 			l.fail(ErrPeerTimeout)
 			return
 		}
-		// If even pings do not leave, the next ticks will see to it.
-		l.out.Keep(noWait, l.pingFrame([]byte("alive")))
+		// If the ping cannot be queued, one of the next ticks ends the link.
+		_ = l.out.Keep(noWait, l.pingFrame([]byte("alive")))
 	}
 }

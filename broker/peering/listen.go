@@ -10,12 +10,13 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/zeekwire/zeekwire/broker/internal/backoff"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// Listen accepts peers at addr, such as "127.0.0.1:9999" or ":0", until Close.
-// It returns the address with the port that it got. The context is for the
-// lookup of addr.
+// Listen listens at addr, such as "127.0.0.1:9999" or ":0", and accepts peers
+// there in the background until Close. It returns the bound address, with the
+// actual port. The context is only for the lookup of addr.
 func (e *Endpoint) Listen(ctx context.Context, addr string) (net.Addr, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
@@ -25,8 +26,9 @@ func (e *Endpoint) Listen(ctx context.Context, addr string) (net.Addr, error) {
 	return l.Addr(), e.Serve(l)
 }
 
-// Serve accepts peers from l, which it closes with the endpoint. It does not
-// wait.
+// Serve accepts peers from l in the background until Close, which closes l. It
+// returns at once. If the endpoint is closed, Serve closes l and returns
+// broker.ErrClosed.
 func (e *Endpoint) Serve(l net.Listener) error {
 	e.mu.Lock()
 	e.listeners[l] = struct{}{}
@@ -40,7 +42,7 @@ func (e *Endpoint) Serve(l net.Listener) error {
 
 func (e *Endpoint) accept(l net.Listener) {
 	defer l.Close()
-	retry := backoff{min: 5 * time.Millisecond, max: time.Second}
+	retry := backoff.Backoff{Min: 5 * time.Millisecond, Max: time.Second}
 	for {
 		conn, err := l.Accept()
 		if e.closing.Load() {
@@ -50,31 +52,31 @@ func (e *Endpoint) accept(l net.Listener) {
 			return
 		}
 		if errors.Is(err, net.ErrClosed) {
-			e.cfg.Log.Warn().Stringer("addr", l.Addr()).Msg("somebody closed the listener, accepting no more peers")
+			e.cfg.Log.Warn().Stringer("addr", l.Addr()).Msg("listener was closed, accepting no more peers")
 			return
 		}
 		if err != nil {
-			// Out of file descriptors, perhaps. It may pass.
+			// Possibly out of file descriptors, which may pass.
 			e.cfg.Log.Error().Err(err).Stringer("addr", l.Addr()).Msg("cannot accept peers")
-			if !retry.wait(e.ctx, nil) {
+			if !retry.Wait(e.ctx, nil) {
 				return
 			}
 			continue
 		}
-		retry.reset()
+		retry.Reset()
 		e.admit(conn)
 	}
 }
 
-// admit gives an accepted connection its goroutine, unless there are too many
-// that have not got through their handshake.
+// admit starts the goroutine of an accepted connection, unless there are too
+// many connections that have not completed their handshake.
 func (e *Endpoint) admit(conn net.Conn) {
 	if e.handshakes.Add(1) > int64(e.cfg.MaxHandshakes) {
 		e.handshakes.Add(-1)
 		conn.Close()
 		if !e.flooded.Swap(true) {
 			e.cfg.Log.Warn().Int("limit", e.cfg.MaxHandshakes).Stringer("addr", conn.RemoteAddr()).
-				Msg("too many handshakes at a time, refusing connections")
+				Msg("too many concurrent handshakes, refusing connections")
 		}
 		return
 	}
@@ -91,9 +93,10 @@ func (e *Endpoint) admit(conn net.Conn) {
 	}
 }
 
-// refused logs why a connection did not get through its handshake, as a warning
-// once per host and reason: a Zeek with the wrong settings tries every second.
-// Where two dial each other, that one connection is redundant is no news.
+// refused logs why an incoming connection failed. Repeated failures of a host for
+// the same reason are logged at debug level, because a Zeek with wrong settings
+// retries every second. So are redundant connections, which are normal between
+// endpoints that connect to each other.
 func (e *Endpoint) refused(addr netip.AddrPort, err error) {
 	e.mu.Lock()
 	level := zerolog.WarnLevel

@@ -56,7 +56,7 @@ func listen(t testing.TB, e *Endpoint) string {
 
 func dial(t testing.TB, e *Endpoint, address string) broker.Peer {
 	t.Helper()
-	if err := e.Dial(address); err != nil {
+	if err := e.AddPeer(address); err != nil {
 		t.Fatal(err)
 	}
 	p, err := e.AwaitPeer(testContext(t), address)

@@ -18,18 +18,20 @@ import (
 )
 
 const (
-	// maxBatch is how many messages the reader collects before it hands them
-	// over; it does so earlier when it would have to wait for the next.
+	// maxBatch limits the messages that the reader collects before it queues
+	// them. It queues them earlier when the next read would block.
 	maxBatch = 256
 
-	// A frame buffer above this size is not kept for the next frame.
+	// keepBuffer is the largest frame buffer that is kept for the next frame.
 	keepBuffer = 1 << 20
 
-	// Zeek's pings have 11 bytes. We have to keep what we answer.
+	// maxPing limits the payload of a ping, which the pong has to repeat. Zeek's
+	// pings have 11 bytes.
 	maxPing = 4 << 10
 )
 
-// read hands over what the peer sends, until the connection ends or must end.
+// read receives frames until the connection ends or must end, and returns the
+// reason.
 func (l *link) read() error {
 	var buf []byte
 	var env wire.Envelope
@@ -41,8 +43,8 @@ func (l *link) read() error {
 			}
 		}
 		var err error
-		buf, err = wire.ReadFrame(l.reader, l.e.cfg.MaxFrame, buf)
-		if err == wire.ErrEmptyFrame {
+		buf, err = wire.ReadFrame(l.reader, l.e.cfg.MaxMessage, buf)
+		if errors.Is(err, wire.ErrEmptyFrame) {
 			continue // as Broker does
 		}
 		if err != nil {
@@ -52,12 +54,12 @@ func (l *link) read() error {
 		batch.frames++
 		batch.bytes += 4 + len(buf)
 		if err := env.Decode(buf); err != nil {
-			batch.flush()
+			_ = batch.flush() // the error below ends the link
 			return fmt.Errorf("peering: %w", err)
 		}
 		message, err := l.receive(&env)
 		if err != nil {
-			batch.flush()
+			_ = batch.flush() // the error below ends the link
 			return err
 		}
 		if message != nil {
@@ -89,7 +91,7 @@ func (l *link) readError(err error) error {
 	return readError(err)
 }
 
-// inboxBatch collects messages on their way to the inbox.
+// inboxBatch collects messages for the receive queue.
 type inboxBatch struct {
 	l             *link
 	entries       []queue.Entry[broker.Notification]
@@ -104,8 +106,8 @@ func (b *inboxBatch) add(n broker.Notification, size int) {
 
 func (b *inboxBatch) flush() error {
 	l, hooks := b.l, &b.l.e.hooks
-	if b.frames > 0 && hooks.traffic != nil {
-		hooks.traffic.Received(l.peer, b.frames, b.bytes)
+	if b.frames > 0 {
+		hooks.Received(l.peer, b.frames, b.bytes)
 	}
 	b.frames, b.bytes = 0, 0
 	if len(b.entries) == 0 {
@@ -121,9 +123,7 @@ func (b *inboxBatch) flush() error {
 			l.log.Warn().Int("limit", l.e.cfg.ReceiveQueue).Stringer("policy", l.e.cfg.ReceiveOverflow).
 				Msg("receive queue is full, dropping messages")
 		}
-		if hooks.drops != nil {
-			hooks.drops.DroppedReceived(l.peer, lost.Items)
-		}
+		hooks.DroppedReceived(l.peer, lost.Items)
 	}
 	if err != nil {
 		return fmt.Errorf("peering: receive queue: %w", err)
@@ -131,11 +131,11 @@ func (b *inboxBatch) flush() error {
 	return nil
 }
 
-// receive acts upon an envelope. It returns a notification where there is something
-// for the caller of Next, and an error if the connection must end.
+// receive handles an envelope. It returns a notification for the caller of Next,
+// or nil, and an error if the connection must end.
 func (l *link) receive(env *wire.Envelope) (broker.Notification, error) {
 	if env.Sender != l.peer.ID {
-		// Nil, ourselves, or somebody whose envelope was forwarded as it was.
+		// Nil, this endpoint, or an endpoint whose envelope was forwarded.
 		l.skip("foreign sender", nil).Stringer("sender", env.Sender).Send()
 		return nil, nil
 	}
@@ -162,13 +162,13 @@ func (l *link) receive(env *wire.Envelope) (broker.Notification, error) {
 			delete(l.pongs, string(env.Payload))
 		}
 	case wire.TypeCommand:
-		// For data stores, which we have none of.
+		// For data stores, which this endpoint does not have.
 	}
 	return nil, nil
 }
 
-// receiveFilter returns a notification if f is another filter than before: Zeek
-// repeats its own.
+// receiveFilter stores the peer's subscriptions. It returns a notification if
+// they have changed, because Zeek repeats them.
 func (l *link) receiveFilter(f broker.Filter) broker.Notification {
 	before := *l.filter.Load()
 	l.setFilter(f)
@@ -180,9 +180,9 @@ func (l *link) receiveFilter(f broker.Filter) broker.Notification {
 	return broker.PeerSubscribed{Peer: l.peer, Filter: slices.Clone(now)}
 }
 
-// receiveData returns what our scripts would get if we were a Zeek: also a
-// message to us alone must match a subscription. Zeek sends us LogCreate that
-// does not.
+// receiveData returns a Received if the topic matches a subscription. As in Zeek,
+// that is required even of messages addressed to this endpoint alone. Zeek sends
+// LogCreate messages that do not match.
 func (l *link) receiveData(env *wire.Envelope) broker.Notification {
 	if !l.e.filter.Load().Matches(env.Topic) {
 		return nil
@@ -201,24 +201,24 @@ func (l *link) receivePing(env *wire.Envelope) error {
 	}
 	pong := env.Pong(l.e.cfg.ID)
 	if err := l.out.Keep(noWait, pong.AppendFrame(nil)); err != nil {
-		return fmt.Errorf("peering: pings faster than it reads pongs: %w", broker.ErrOverflow)
+		return fmt.Errorf("peering: the peer sends pings faster than it reads pongs: %w", broker.ErrOverflow)
 	}
 	if env.IsBye() && !l.bye.Swap(true) {
-		// It closes when it has the pong.
+		// The peer closes the connection when it has received the pong.
 		l.byeTimer = time.AfterFunc(l.e.cfg.ByeTimeout, func() { l.fail(ErrPeerBye) })
 	}
 	return nil
 }
 
-// noWait is a context that ended.
+// noWait is a context that has ended.
 var noWait = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-// skip counts a frame that is of no use and begins a line in the log: a warning
-// the first time, which is when there may be somebody to be told.
+// skip counts an ignored frame and begins a log entry: a warning for the first
+// frame of the link, debug for further ones.
 func (l *link) skip(what string, err error) *zerolog.Event {
 	level := zerolog.DebugLevel
 	if l.skipped.Add(1) == 1 {

@@ -11,13 +11,13 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// registry knows with whom we are peered or about to be, so that there is one
-// connection per peer: the first. The originator arbitrates, the responder
-// obeys (Broker: connect_state::proceed_with_handshake).
+// registry holds all peers, including those in their handshake. It ensures that
+// there is one connection per peer, the first. The originator of a connection
+// decides, the responder follows (Broker: connect_state::proceed_with_handshake).
 type registry struct {
-	max int // peers, not counting those that we dial
+	max int // limit of peers for accepted connections
 
-	// routes are replaced under mu, so to publish need not wait for it.
+	// routes are replaced under mu, so that Publish need not lock it.
 	routes atomic.Pointer[routes]
 
 	mu      sync.Mutex
@@ -26,11 +26,11 @@ type registry struct {
 	changed chan struct{} // closed and replaced when anything changes
 }
 
-// claim says which connection a peer has, or is about to have.
+// claim is the connection that a peer has or is establishing.
 type claim struct {
 	owner   *link
 	peered  bool
-	waiting []*link // held until it is known what becomes of the owner
+	waiting []*link // held until the owner is peered or has failed
 }
 
 func newRegistry(max int) *registry {
@@ -60,8 +60,8 @@ func (r *registry) admit(l *link, peer uuid.UUID, originator bool) wire.Admissio
 	return wire.Redundant
 }
 
-// add makes l the connection with its peer. Those that were held are redundant
-// now, and not before: their DROP_CONN must not overtake our handshake.
+// add makes l the connection with its peer. Only now are the held connections
+// redundant: their DROP_CONN must not overtake the handshake of l.
 func (r *registry) add(l *link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,8 +75,8 @@ func (r *registry) add(l *link) {
 	r.signal()
 }
 
-// remove takes l off the peers. Until release, its peer cannot come back, but
-// wait.
+// remove removes l from the peers. Until release, a new connection of its peer
+// is held.
 func (r *registry) remove(l *link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -86,18 +86,18 @@ func (r *registry) remove(l *link) {
 	r.signal()
 }
 
-// reroute forgets who subscribes to what.
+// reroute discards the routes, after a peer has changed its subscriptions.
 func (r *registry) reroute() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.routes.Store(&routes{peers: r.peers()})
 }
 
-// peers returns those that we are peered with, not to be changed.
+// peers returns the links of all peers. The result must not be changed.
 func (r *registry) peers() []*link { return r.routes.Load().peers }
 
-// release forgets l. If it did not get to be peered, the first of those that
-// were held goes on in its place, where Broker lets them wait for ever.
+// release removes l. The first held connection continues in its place. Broker
+// lets held connections wait forever.
 func (r *registry) release(l *link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,7 +121,7 @@ func (r *registry) release(l *link) {
 	r.signal()
 }
 
-// close refuses all who come from now on.
+// close refuses further peers.
 func (r *registry) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,15 +129,15 @@ func (r *registry) close() {
 	r.signal()
 }
 
-// knows reports whether there is, or is about to be, a connection with peer.
+// knows reports whether peer has a connection or is establishing one.
 func (r *registry) knows(peer uuid.UUID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.claims[peer] != nil
 }
 
-// await calls done after each change until it returns true, and otherwise ends
-// with ctx.
+// await calls done now and after each change until it returns true. If ctx ends
+// first, await returns its cause.
 func (r *registry) await(ctx context.Context, done func() bool) error {
 	for {
 		r.mu.Lock()
@@ -154,7 +154,7 @@ func (r *registry) await(ctx context.Context, done func() bool) error {
 	}
 }
 
-// touch makes those who await look again.
+// touch makes all calls of await check again.
 func (r *registry) touch() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,7 +166,7 @@ func (r *registry) signal() {
 	r.changed = make(chan struct{})
 }
 
-// find returns the peer with that ID, or nil.
+// find returns the link of peer, or nil.
 func (r *registry) find(peer uuid.UUID) *link {
 	r.mu.Lock()
 	defer r.mu.Unlock()

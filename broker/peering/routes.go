@@ -2,26 +2,25 @@ package peering
 
 import "sync"
 
-// routes are the peers, and who of them subscribes to what. When a peer comes,
-// goes or subscribes to something else they are replaced.
+// routes are the peers and a cache of the subscribers of each topic. They are
+// replaced when a peer is added, lost or changes its subscriptions.
 type routes struct {
 	peers []*link
 
 	mu      sync.RWMutex
-	byTopic map[string][]*link // as far as it has been asked for
+	byTopic map[string][]*link // the cache
 }
 
 const (
-	// fewPeers are faster to try one by one than to look up.
+	// For at most fewPeers, trying each is faster than the cache.
 	fewPeers = 8
 
-	// maxRoutes bounds what is remembered, topics may be without end. Those
-	// that come later are looked for each time.
+	// maxRoutes limits the cache, as the number of topics is not limited.
 	maxRoutes = 1000
 )
 
-// candidates returns the peers among whom are all that subscribe to topic: those
-// that did when they were looked for or, if there are few, all peers.
+// candidates returns a superset of the subscribers of topic: those in the cache
+// or, if there are few peers, all peers.
 func (r *routes) candidates(topic string) []*link {
 	if len(r.peers) <= fewPeers {
 		return r.peers

@@ -23,7 +23,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// namedConn is what a Secure hook returns that knows its peer.
+// namedConn is a connection with an authenticated peer.
 type namedConn struct {
 	net.Conn
 	name   string
@@ -79,8 +79,8 @@ func secureWith(name string, writes *writeLog) func(context.Context, net.Conn, b
 
 func TestSecure(t *testing.T) {
 	var writesA, writesB writeLog
-	a := newEndpoint(t, Config{ID: smallID, Secure: secureWith("bob", &writesA)})
-	b := newEndpoint(t, Config{ID: largeID, Secure: secureWith("alice", &writesB), Subscriptions: []string{"t"}})
+	a := newEndpoint(t, Config{ID: smallID, TLS: secureWith("bob", &writesA)})
+	b := newEndpoint(t, Config{ID: largeID, TLS: secureWith("alice", &writesB), Subscriptions: []string{"t"}})
 	if peer := dial(t, a, listen(t, b)); peer.Name != "bob" {
 		t.Errorf("a's peer is %+v", peer)
 	}
@@ -100,9 +100,9 @@ func TestSecure(t *testing.T) {
 
 func TestSecureDialsPlaintext(t *testing.T) {
 	b := newEndpoint(t, Config{})
-	a := newEndpoint(t, Config{Secure: secureWith("", new(writeLog))})
+	a := newEndpoint(t, Config{TLS: secureWith("", new(writeLog))})
 	address := listen(t, b)
-	if err := a.Dial(address); err != nil {
+	if err := a.AddPeer(address); err != nil {
 		t.Fatal(err)
 	}
 	_, err := a.AwaitPeer(testContext(t), address)
@@ -114,14 +114,14 @@ func TestSecureDialsPlaintext(t *testing.T) {
 }
 
 func TestPlaintextDialsSecure(t *testing.T) {
-	b := newEndpoint(t, Config{Secure: secureWith("", new(writeLog))})
+	b := newEndpoint(t, Config{TLS: secureWith("", new(writeLog))})
 	a := newEndpoint(t, Config{})
-	if err := a.Dial(listen(t, b)); err != nil {
+	if err := a.AddPeer(listen(t, b)); err != nil {
 		t.Fatal(err)
 	}
 	a.registry.await(testContext(t), func() bool { return a.Peers()[0].Err != nil })
 	// A TLS server closes, as also a proxy does that has nothing behind it yet.
-	if err := a.Peers()[0].Err; !strings.Contains(err.Error(), "it may want TLS") {
+	if err := a.Peers()[0].Err; !strings.Contains(err.Error(), "it may require TLS") {
 		t.Errorf("failed for %v", err)
 	}
 }
@@ -140,7 +140,7 @@ func TestSecureFails(t *testing.T) {
 		{fmt.Errorf("security: %w", os.ErrDeadlineExceeded), errHandshakeTimeout.Error()},
 	} {
 		t.Run(test.want, func(t *testing.T) {
-			e := newEndpoint(t, Config{Secure: func(context.Context, net.Conn, bool) (net.Conn, error) { return nil, test.err }})
+			e := newEndpoint(t, Config{TLS: func(context.Context, net.Conn, bool) (net.Conn, error) { return nil, test.err }})
 			ours, _ := tcpPair(t)
 			e.handshakes.Add(1)
 			_, peered, err := e.serve(e.ctx, ours, nil)
@@ -156,7 +156,7 @@ func TestSecureFails(t *testing.T) {
 
 // TestSecureReset: with our port in it, each failure would be news to the log.
 func TestSecureReset(t *testing.T) {
-	e := newEndpoint(t, Config{Secure: secureWith("", new(writeLog))})
+	e := newEndpoint(t, Config{TLS: secureWith("", new(writeLog))})
 	ours, theirs := tcpPair(t)
 	theirs.(*net.TCPConn).SetLinger(0)
 	theirs.Close()
@@ -185,7 +185,7 @@ func TestMismatchOnAccept(t *testing.T) {
 		{"SSH", nil, "SSH-2.0-OpenSSH_9.6\r\n", wire.ProtocolUnknown, `its first bytes are "SSH-2.0-OpenSSH_`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e := newEndpoint(t, Config{Secure: test.secure})
+			e := newEndpoint(t, Config{TLS: test.secure})
 			ours, theirs := tcpPair(t)
 			theirs.Write([]byte(test.first))
 			go func() { // let nobody wait for us to read
@@ -213,7 +213,7 @@ func TestMismatchOnDial(t *testing.T) {
 		{"TLS alert", "\x15\x03\x01\x00\x02\x02\x46", "turn it on here"},
 		{"SSH", "SSH-2.0-OpenSSH_9.6\r\n", "neither Broker nor TLS"},
 		{"drop for version", string(frame(wire.DropConn{Sender: largeID, Code: 2, Description: "unsupported versions offered"})), "another version"},
-		{"nothing", "", "without a word: it may want TLS"},
+		{"nothing", "", "without sending anything: it may require TLS"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := newEndpoint(t, Config{})

@@ -8,13 +8,14 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// tap is a connection that remembers how its stream began and counts what is
-// read, to tell strangers and the dead. Its errors are without addresses.
+// tap is a connection that keeps the first bytes read, to recognize other
+// protocols, and counts reads, to detect idle peers. Its errors contain no
+// addresses.
 type tap struct {
 	net.Conn
 	head  [wire.SniffLen]byte
 	n     int           // bytes of head
-	reads atomic.Uint64 // calls of Read that returned something
+	reads atomic.Uint64 // calls of Read that returned data
 }
 
 func (t *tap) Read(b []byte) (int, error) {
@@ -33,19 +34,17 @@ func (t *tap) Write(b []byte) (int, error) {
 	return n, reason(err)
 }
 
-// first returns what has been read of the first bytes. Only who reads may call
-// it.
+// first returns the first bytes read. Only the reading goroutine may call it.
 func (t *tap) first() []byte { return t.head[:t.n] }
 
-// reason reduces an error of a network connection to what happened. The
-// addresses are known, and without the ports the log can tell whether an error
-// is news.
+// reason removes the addresses from an error of a network connection. The log
+// has them elsewhere, and without ports it can recognize repeated errors.
 func reason(err error) error {
-	op, ok := err.(*net.OpError)
+	op, ok := err.(*net.OpError) //nolint:errorlint // an error around it has text of its own
 	if !ok || op.Addr == nil {
 		return err
 	}
-	if call, ok := op.Err.(*os.SyscallError); ok {
+	if call, ok := op.Err.(*os.SyscallError); ok { //nolint:errorlint // see above
 		return call.Err
 	}
 	return op.Err

@@ -2,6 +2,7 @@ package peering
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -9,18 +10,18 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// writeBuffer is how many bytes of frames go to the connection at once. Larger
-// frames go alone.
+// writeBuffer is the number of bytes written at once. Larger frames are written
+// separately.
 const writeBuffer = 64 << 10
 
-// write sends what is queued, and our filter when it has changed.
+// write sends the queued frames, and the subscriptions when they have changed.
 func (l *link) write() {
 	batch := outBatch{l: l, buf: make([]byte, 0, 4<<10)}
 	for {
 		frame, ok := l.out.TryNext()
 		var err error
-		// Only now: who subscribes and then sends a ping wants them in this
-		// order.
+		// After TryNext, so that a changed filter is sent before a ping that was
+		// queued after the change.
 		if f := l.e.filter.Load(); f != l.told {
 			l.told = f
 			update := wire.RoutingUpdate(l.e.cfg.ID, l.peer.ID, *f)
@@ -45,7 +46,7 @@ func (l *link) write() {
 	}
 }
 
-// outBatch collects frames on their way to the connection.
+// outBatch collects frames for one write.
 type outBatch struct {
 	l      *link
 	buf    []byte
@@ -84,15 +85,13 @@ func (b *outBatch) write(buf []byte) error {
 	case err != nil:
 		return fmt.Errorf("peering: write: %w", err)
 	}
-	if traffic := b.l.e.hooks.traffic; traffic != nil {
-		traffic.Sent(b.l.peer, b.frames, len(buf))
-	}
+	b.l.e.hooks.Sent(b.l.peer, b.frames, len(buf))
 	b.frames = 0
 	return nil
 }
 
-// enqueue lets frame wait for the writer. The error is that of ctx; what ends
-// the link is no concern of the publisher.
+// enqueue queues frame for the writer. It returns an error only if ctx ends: the
+// end of the link is not an error of the publisher.
 func (l *link) enqueue(ctx context.Context, frame []byte) error {
 	lost, err := l.out.Push(ctx, queue.Entry[[]byte]{Item: frame, Size: len(frame)})
 	if lost.Items > 0 {
@@ -100,14 +99,12 @@ func (l *link) enqueue(ctx context.Context, frame []byte) error {
 			l.log.Warn().Int("messages", l.e.cfg.SendQueue).Int("bytes", l.e.cfg.SendBytes).Stringer("policy", l.e.cfg.SendOverflow).
 				Msg("send queue is full, dropping messages")
 		}
-		if l.e.hooks.drops != nil {
-			l.e.hooks.drops.DroppedSending(l.peer, lost.Items)
-		}
+		l.e.hooks.DroppedSending(l.peer, lost.Items)
 	}
-	switch err {
-	case broker.ErrClosed:
+	switch {
+	case errors.Is(err, broker.ErrClosed):
 		return nil
-	case broker.ErrOverflow:
+	case errors.Is(err, broker.ErrOverflow):
 		l.fail(fmt.Errorf("peering: send queue: %w", err))
 		return nil
 	}

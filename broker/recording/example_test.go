@@ -21,13 +21,13 @@ type inMemory struct{ bytes.Buffer }
 
 func (*inMemory) Close() error { return nil }
 
-// An endpoint records what it says to a peer, and what that says, by a Tracer.
-// The recording is complete once the endpoint is closed.
+// A Tracer records all frames between an endpoint and a peer. The recording is
+// complete once the endpoint is closed.
 func ExampleTracer() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
-	// A peer to talk to; it might be a Zeek.
+	// The peer; it may be a Zeek.
 	listener, err := peering.New(peering.Config{Subscriptions: []string{"/tests"}})
 	if err != nil {
 		log.Fatal(err)
@@ -46,21 +46,18 @@ func ExampleTracer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := e.Dial(addr.String()); err != nil {
-		log.Fatal(err)
-	}
-	if _, err := e.AwaitPeer(ctx, addr.String()); err != nil {
+	if _, err := e.Connect(ctx, addr.String()); err != nil {
 		log.Fatal(err)
 	}
 	ev := broker.NewEvent("hello", broker.String("world"))
-	if err := e.Publish(ctx, "/tests", ev.Value()); err != nil {
+	if err := broker.PublishEvent(ctx, e, "/tests", ev); err != nil {
 		log.Fatal(err)
 	}
 	if err := e.Close(); err != nil {
 		log.Fatal(err)
 	}
 
-	// Read it back, all but the handshake and the goodbyes.
+	// Read the recording, and print the messages in it.
 	r, err := recording.NewReader(&out, "example.jsonl")
 	if err != nil {
 		log.Fatal(err)

@@ -50,7 +50,7 @@ type Reader struct {
 func NewReader(r io.Reader, file string) (*Reader, error) {
 	rd := &Reader{in: bufio.NewReaderSize(r, 64<<10), file: file, max: maxLine}
 	line, err := rd.next()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		rd.line = 1
 		err = rd.wrong(invalid("the file is empty"))
 	}
@@ -98,7 +98,7 @@ func ReadFile(name string) (Connection, []Entry, error) {
 	var entries []Entry
 	for {
 		e, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return r.Connection(), entries, nil
 		}
 		if err != nil {
@@ -122,11 +122,11 @@ func (r *Reader) next() ([]byte, error) {
 			r.buf = append(r.buf, part...)
 		}
 		switch {
-		case err == bufio.ErrBufferFull:
+		case errors.Is(err, bufio.ErrBufferFull):
 			continue
-		case err == io.EOF && len(r.buf) == 0 && !tooLong:
+		case errors.Is(err, io.EOF) && len(r.buf) == 0 && !tooLong:
 			return nil, io.EOF
-		case err != nil && err != io.EOF:
+		case err != nil && !errors.Is(err, io.EOF):
 			return nil, fmt.Errorf("recording: %s: %w", r.file, err)
 		}
 		r.line++
@@ -224,7 +224,7 @@ func parseObject(b []byte, known ...string) (members, error) {
 }
 
 func syntax(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the line ends within the JSON object")
 	}
 	return err

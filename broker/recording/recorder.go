@@ -1,17 +1,15 @@
 package recording
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
 	"time"
 )
 
-// Recorder writes the recording of a connection while it lasts, from the bytes
-// of its two streams. Nothing that goes wrong with the recording reaches those
-// who talk.
-//
-// A Recorder is safe for concurrent use.
+// Recorder records a connection from the bytes of its two streams. Errors of the
+// recording do not affect the connection. A Recorder is safe for concurrent use.
 type Recorder struct {
 	mu       sync.Mutex
 	splitter *Splitter
@@ -23,16 +21,16 @@ type Recorder struct {
 	ended    bool
 }
 
-// NewRecorder returns a Recorder that writes to out, from the first byte of
-// the connection on, and closes it in the end. Its times count from start,
-// which connections recorded together should have in common. The protocol of c
-// it finds out by itself. If something cannot be recorded, failed is called, once and with
-// the first reason; it must not call the Recorder.
+// NewRecorder returns a Recorder that writes to out and closes it at the end. It
+// must be given all bytes of the connection. Times are relative to start;
+// connections recorded together should have the same start. The Recorder detects
+// the protocol and ignores c.Protocol. If failed is non-nil, it is called once,
+// with the first error of the recording; it must not call the Recorder.
 func NewRecorder(out io.WriteCloser, c Connection, start time.Time, failed func(error)) *Recorder {
 	return &Recorder{splitter: NewSplitter(), conn: c, start: start, out: out, failed: failed}
 }
 
-// Write records what one side said. It keeps nothing of b.
+// Write records bytes sent by one side. It does not keep b.
 func (r *Recorder) Write(from Side, b []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -41,7 +39,7 @@ func (r *Recorder) Write(from Side, b []byte) {
 	}
 }
 
-// CloseSide records that one side says no more.
+// CloseSide records that one side sends no further bytes.
 func (r *Recorder) CloseSide(from Side) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,7 +48,8 @@ func (r *Recorder) CloseSide(from Side) {
 	}
 }
 
-// Close ends the recording. Later calls do nothing.
+// Close ends the recording and closes its output. Later calls of any method do
+// nothing.
 func (r *Recorder) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,17 +62,16 @@ func (r *Recorder) Close() {
 	r.fail(r.out.Close())
 }
 
-// Protocol returns the protocol of the connection, or "" as long as there is
-// nothing recorded.
+// Protocol returns the detected protocol, or "" before the first entry.
 func (r *Recorder) Protocol() Protocol {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.conn.Protocol
 }
 
-// Conn returns c, the as side's end of the connection, in a form that records
-// what is read and written, and ends the recording when it is closed. Of a
-// connection with TLS, c is what TLS protects.
+// Conn returns a connection that records everything read from and written to c,
+// which belongs to side as. Closing it ends the recording. If the connection uses
+// TLS, c must be the connection within TLS.
 func (r *Recorder) Conn(c net.Conn, as Side) net.Conn { return &recordedConn{c, r, as} }
 
 func (r *Recorder) add(entries []Entry, err error) {
@@ -115,13 +113,13 @@ type recordedConn struct {
 func (c *recordedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.recorder.Write(c.as.Other(), b[:n])
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		c.recorder.CloseSide(c.as.Other())
 	}
 	return n, err
 }
 
-// Write records before it writes, so that no answer comes before its question.
+// Write records before it writes, so that no response precedes its request.
 func (c *recordedConn) Write(b []byte) (int, error) {
 	c.recorder.Write(c.as, b)
 	return c.Conn.Write(b)
@@ -133,8 +131,8 @@ func (c *recordedConn) Close() error {
 	return err
 }
 
-// Tracer records the frames of a native connection as its endpoint sees them,
-// which is within TLS if there is any. It is a peering.FrameTracer.
+// Tracer records the frames of a native connection, without TLS. It implements
+// peering.FrameTracer.
 type Tracer struct {
 	writer *Writer
 	as     Side
@@ -142,9 +140,9 @@ type Tracer struct {
 	failed func(error)
 }
 
-// NewTracer returns a Tracer for the endpoint that is the as side of c. It
-// closes out in the end. If something cannot be recorded, failed is called,
-// once and with the first reason.
+// NewTracer returns a Tracer for an endpoint that is side as of connection c. It
+// writes to out and closes it at the end. If failed is non-nil, it is called once,
+// with the first error of the recording.
 func NewTracer(out io.WriteCloser, c Connection, as Side, failed func(error)) *Tracer {
 	t := &Tracer{as: as, out: out, failed: failed}
 	c.Protocol = Native
@@ -169,7 +167,7 @@ func (t *Tracer) Frame(sent bool, frame []byte) {
 	t.fail(t.writer.Record(from, KindFrame, frame))
 }
 
-// Close ends the recording.
+// Close ends the recording and closes its output.
 func (t *Tracer) Close() {
 	if t.writer != nil {
 		t.fail(t.writer.Flush())

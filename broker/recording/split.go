@@ -280,35 +280,19 @@ const (
 
 var opKinds = [16]Kind{0x1: KindText, 0x2: KindBinary, 0x8: KindClose, 0x9: KindPing, 0xA: KindPong}
 
+// webSocketFrame takes one frame from the start of b, and returns its length, 0
+// if b does not hold all of it. The entry has no kind unless the frame completes
+// a message.
 func (st *stream) webSocketFrame(b []byte) (Entry, int, error) {
-	if len(b) < 2 {
+	n, size, ok := webSocketHeader(b)
+	if !ok {
 		return Entry{}, 0, nil
+	}
+	if err := st.checkWebSocketFrame(b[0], size); err != nil {
+		return Entry{}, 0, err
 	}
 	op, fin := b[0]&bitsOp, b[0]&bitFin != 0
 	kind := opKinds[op]
-	n, size := 2, uint64(b[1]&^bitMasked)
-	switch {
-	case size == 126 && len(b) >= 4:
-		n, size = 4, uint64(binary.BigEndian.Uint16(b[2:]))
-	case size == 127 && len(b) >= 10:
-		n, size = 10, binary.BigEndian.Uint64(b[2:])
-	case size >= 126:
-		return Entry{}, 0, nil
-	}
-	switch {
-	case b[0]&bitsRSV != 0:
-		return Entry{}, 0, st.wrong("WebSocket frame with reserved bits, as of compression")
-	case kind == "" && op != opContinuation:
-		return Entry{}, 0, st.wrong("WebSocket frame with unknown opcode %d", op)
-	case op >= opControl && (!fin || size > maxControl):
-		return Entry{}, 0, st.wrong("%s in fragments or of more than %d bytes", kind, maxControl)
-	case op == opContinuation && st.message == "":
-		return Entry{}, 0, st.wrong("continuation of no message")
-	case op < opControl && op != opContinuation && st.message != "":
-		return Entry{}, 0, st.wrong("%s within a message in fragments", kind)
-	case size > MaxData, op == opContinuation && size > uint64(MaxData-len(st.fragments)):
-		return Entry{}, 0, st.wrong("WebSocket message of more than %d bytes", MaxData)
-	}
 	var mask []byte
 	if b[1]&bitMasked != 0 {
 		if len(b) < n+4 {
@@ -342,4 +326,44 @@ func (st *stream) webSocketFrame(b []byte) (Entry, int, error) {
 	e := Entry{From: st.from, Kind: st.message, Data: st.fragments}
 	st.message, st.fragments = "", nil
 	return e, end, nil
+}
+
+// webSocketHeader returns the length of a frame's header without the mask, and
+// the size of the payload. The result ok is false if b ends within the header.
+func webSocketHeader(b []byte) (n int, size uint64, ok bool) {
+	if len(b) < 2 {
+		return 0, 0, false
+	}
+	n, size = 2, uint64(b[1]&^bitMasked)
+	switch {
+	case size == 126 && len(b) >= 4:
+		n, size = 4, uint64(binary.BigEndian.Uint16(b[2:]))
+	case size == 127 && len(b) >= 10:
+		n, size = 10, binary.BigEndian.Uint64(b[2:])
+	case size >= 126:
+		return 0, 0, false
+	}
+	return n, size, true
+}
+
+// checkWebSocketFrame reports what is wrong with a frame, of which it gets the
+// first byte and the size of the payload.
+func (st *stream) checkWebSocketFrame(first byte, size uint64) error {
+	op, fin := first&bitsOp, first&bitFin != 0
+	kind := opKinds[op]
+	switch {
+	case first&bitsRSV != 0:
+		return st.wrong("WebSocket frame with reserved bits, as of compression")
+	case kind == "" && op != opContinuation:
+		return st.wrong("WebSocket frame with unknown opcode %d", op)
+	case op >= opControl && (!fin || size > maxControl):
+		return st.wrong("%s in fragments or of more than %d bytes", kind, maxControl)
+	case op == opContinuation && st.message == "":
+		return st.wrong("continuation of no message")
+	case op < opControl && op != opContinuation && st.message != "":
+		return st.wrong("%s within a message in fragments", kind)
+	case size > MaxData, op == opContinuation && size > uint64(MaxData-len(st.fragments)):
+		return st.wrong("WebSocket message of more than %d bytes", MaxData)
+	}
+	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/request"
 )
 
-// A server and who asks it, peered over the loopback. Either might be a Zeek.
+// A server and a client over a native peering. Either side may be a Zeek.
 func Example() {
 	type Query struct {
 		N uint64 `zeek:"n"`
@@ -35,7 +35,10 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := request.NewServer(endpoint, request.Config{})
+	server, err := request.NewServer(endpoint, request.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
 	request.Handle(server, pair, func(_ context.Context, q Query) (Answer, error) {
 		return Answer{Square: q.N * q.N}, nil
 	})
@@ -47,18 +50,15 @@ func Example() {
 		}
 	})
 
-	// Who asks.
-	asker, err := peering.New(peering.Config{Subscriptions: []string{pair.Topic}})
+	// The client.
+	client, err := peering.New(peering.Config{Subscriptions: []string{pair.Topic}})
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := asker.Dial(addr.String()); err != nil {
+	if _, err := client.Connect(ctx, addr.String()); err != nil {
 		log.Fatal(err)
 	}
-	if _, err := asker.AwaitPeer(ctx, addr.String()); err != nil {
-		log.Fatal(err)
-	}
-	requester := request.NewRequester(asker)
+	requester := request.NewRequester(client)
 	answer, err := request.Call(ctx, requester, pair, Query{N: 12})
 	fmt.Println(answer.Square, err)
 

@@ -14,51 +14,50 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// ErrForeign is what a Decode function returns for messages that are no
-// business of ours.
-var ErrForeign = errors.New("not for us")
+// ErrForeign is returned by a Decode function for messages of other programs.
+var ErrForeign = errors.New("message of another program")
 
-// Decode turns a message into what it says, and into the ID of the request that
-// it answers. If it returns an error and an ID, the exchange with that ID ends
-// with the error.
+// Decode decodes a message and returns the ID of the request that it answers. If
+// it returns an error and an ID, the exchange with that ID ends with the error.
 type Decode[M any] func(broker.Message) (id string, m M, err error)
 
-// Stats counts the received messages that were not used.
+// Stats counts received messages that were ignored.
 type Stats struct {
-	// Stale counts responses to requests of ours that were already answered or
+	// Stale counts responses to own requests that were already answered or
 	// abandoned.
 	Stale uint64
 
-	// Foreign counts messages meant for other programs on the same topic.
+	// Foreign counts messages for other programs on the same topic.
 	Foreign uint64
 
-	// Malformed counts messages that are not events, and events whose arguments
-	// do not fit.
+	// Malformed counts messages that are not events, and events with wrong
+	// arguments.
 	Malformed uint64
 }
 
-// Exchanger has one goroutine, which reads the bus. All methods may be called
-// from any goroutine.
+// Exchanger publishes requests and matches responses to them by ID, for message
+// types of the caller's. Most programs use Requester instead. Its methods may be
+// called concurrently.
 type Exchanger[M any] struct {
 	bus    broker.Bus
 	decode Decode[M]
-	prefix string // of the IDs of all our requests
+	prefix string // of the IDs of own requests
 	stop   context.CancelFunc
 	done   chan struct{} // closed when the reader has ended
 
-	last atomic.Uint64 // number of a request
+	last atomic.Uint64 // number of the last request
 
 	mu      sync.Mutex
 	waiting map[string]*waiter[M]
 	stats   Stats
-	ended   error // why there will be no more responses
+	ended   error // the reason why there will be no more responses
 }
 
-// waiter is an exchange that waits for its response.
+// waiter is a pending exchange.
 type waiter[M any] struct {
 	accept    func(M) bool
 	answer    chan answer[M] // has room for one
-	complaint error          // of the other side, perhaps about this request
+	complaint error          // reported by the other side, possibly about this request
 }
 
 type answer[M any] struct {
@@ -66,9 +65,10 @@ type answer[M any] struct {
 	err     error
 }
 
-// NewExchanger returns an Exchanger on a bus that receives the responses. The bus now
-// belongs to it, and its owner must Close it. Exchanges that end with the last
-// peer or with the bus wrap ErrDisconnected.
+// NewExchanger returns an Exchanger that reads responses from bus. It takes
+// ownership of the bus; the caller must Close the Exchanger instead. When the last
+// peer is lost or the bus is closed, all pending exchanges end with an error that
+// wraps ErrDisconnected.
 func NewExchanger[M any](bus broker.Bus, decode Decode[M]) *Exchanger[M] {
 	ctx, stop := context.WithCancel(context.Background())
 	x := &Exchanger[M]{
@@ -80,7 +80,7 @@ func NewExchanger[M any](bus broker.Bus, decode Decode[M]) *Exchanger[M] {
 	return x
 }
 
-// Close ends all exchanges, closes the bus and waits for the goroutine.
+// Close ends all pending exchanges and closes the bus.
 func (x *Exchanger[M]) Close() error {
 	x.stop()
 	err := x.bus.Close()
@@ -95,9 +95,9 @@ func (x *Exchanger[M]) Stats() Stats {
 	return x.stats
 }
 
-// Complain is for complaints of the other side that name no request: err ends
-// the exchange that is under way if there is just one. If there are several,
-// those that get no response will mention it.
+// Complain reports an error of the other side that names no request. If exactly
+// one exchange is pending, it ends with err. If several are pending, those that
+// get no response mention err in their error.
 func (x *Exchanger[M]) Complain(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -115,10 +115,15 @@ func (x *Exchanger[M]) NewID() string {
 	return x.prefix + strconv.FormatUint(x.last.Add(1), 10)
 }
 
-// Do publishes a request with that ID and waits for a message with the ID that
-// accept takes for the response. It calls accept in the reader's goroutine.
-func (x *Exchanger[M]) Do(ctx context.Context, id, topic string, request broker.Event, accept func(M) bool) (M, error) {
+// Do publishes request, whose ID is id, to topic and waits for a response: a
+// message with the same ID on replyTopic for which accept returns true. It
+// returns a *broker.NotSubscribedError at once if the bus does not subscribe to
+// replyTopic. accept is called from another goroutine and must not block.
+func (x *Exchanger[M]) Do(ctx context.Context, id, topic, replyTopic string, request broker.Event, accept func(M) bool) (M, error) {
 	var none M
+	if err := broker.CheckSubscribed(x.bus, replyTopic); err != nil {
+		return none, err
+	}
 	w := &waiter[M]{accept: accept, answer: make(chan answer[M], 1)}
 	x.mu.Lock()
 	if x.ended != nil {
@@ -129,7 +134,7 @@ func (x *Exchanger[M]) Do(ctx context.Context, id, topic string, request broker.
 	x.mu.Unlock()
 
 	defer x.forget(id)
-	if err := x.bus.Publish(ctx, topic, request.Value()); err != nil {
+	if err := broker.PublishEvent(ctx, x.bus, topic, request); err != nil {
 		return none, err
 	}
 	select {
@@ -137,7 +142,7 @@ func (x *Exchanger[M]) Do(ctx context.Context, id, topic string, request broker.
 		return a.message, a.err
 	case <-ctx.Done():
 		select {
-		case a := <-w.answer: // came first
+		case a := <-w.answer: // arrived first
 			return a.message, a.err
 		default:
 		}
@@ -157,7 +162,7 @@ func (x *Exchanger[M]) forget(id string) {
 	delete(x.waiting, id)
 }
 
-// read takes what the bus brings until that ends.
+// read handles notifications until the bus ends.
 func (x *Exchanger[M]) read(ctx context.Context) {
 	defer close(x.done)
 	peers := 0
@@ -183,7 +188,7 @@ func (x *Exchanger[M]) read(ctx context.Context) {
 			peers++
 			lost = nil
 		case broker.PeerLost:
-			// With peers left the lost one need not have been the one we ask.
+			// If peers are left, the lost peer may not be the one that answers.
 			if peers = max(0, peers-1); peers == 0 {
 				lost = n.Err
 				x.mu.Lock()
@@ -207,6 +212,7 @@ func (x *Exchanger[M]) end(id string, a answer[M]) {
 	delete(x.waiting, id)
 }
 
+// receive passes a message to the exchange that waits for it.
 func (x *Exchanger[M]) receive(m broker.Message) {
 	id, message, err := x.decode(m)
 	x.mu.Lock()

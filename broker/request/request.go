@@ -1,11 +1,10 @@
-// Package request makes and serves requests over any broker.Bus, native,
-// WebSocket or in memory, in the way that Zeek's own APIs do: a request is an
-// event whose first argument is an ID, and its response is another event with
-// the same ID.
+// Package request implements requests and responses over any broker.Bus, in the
+// same way as Zeek's own APIs: a request is an event whose first argument is an
+// ID, and its response is another event with the same ID.
 //
-// What both sides have to agree on is a Pair. Call makes a request through a
-// Requester; Handle adds a handler to a Server. On the Zeek side either is a
-// script:
+// A Pair declares a request and its response for both sides. Call makes a request
+// through a Requester; Handle adds a handler to a Server. Either side may be a
+// Zeek script:
 //
 //	event Square::request(id: string, n: count)
 //		{
@@ -22,14 +21,14 @@ import (
 	"github.com/zeekwire/zeekwire/broker/record"
 )
 
-// Pair declares a request and its response. Q and A are structs whose fields
-// are the arguments of the two events after the ID, as in record.Marshal.
+// Pair declares a request and its response. Q and A are structs. Their fields are
+// the arguments of the two events after the ID, converted by package record.
 type Pair[Q, A any] struct {
 	Request, Response string // qualified names of the events
-	Topic             string // of requests
+	Topic             string // topic of requests
 
-	// ReplyTopic is the topic of responses, which who asks must subscribe to;
-	// "" stands for Topic.
+	// ReplyTopic is the topic of responses, to which the bus of the Requester
+	// must subscribe. If empty, responses use Topic.
 	ReplyTopic string
 }
 
@@ -40,14 +39,16 @@ func (p Pair[Q, A]) replyTopic() string {
 	return p.ReplyTopic
 }
 
-// ErrDisconnected is wrapped by errors of calls whose response cannot come any
-// more, because the last peer is gone or the bus is closed.
+// ErrDisconnected is wrapped by the errors of calls that cannot get a response
+// any more, because the last peer was lost or the bus was closed.
 var ErrDisconnected = errors.New("disconnected")
 
-// NoResponseError says that a call ended without a response that makes sense.
+// NoResponseError means that a call ended without a valid response. Err is or
+// wraps the error of the context, ErrDisconnected, a *broker.NotSubscribedError,
+// an error of the bus, or the error of decoding the response.
 type NoResponseError struct {
-	Event string // the request
-	Err   error  // why: of the context, ErrDisconnected, what is wrong with the response
+	Event string // name of the request
+	Err   error
 }
 
 // Error implements the error interface.
@@ -55,17 +56,17 @@ func (e *NoResponseError) Error() string {
 	return fmt.Sprintf("request: no response to %s: %v", e.Event, e.Err)
 }
 
-// Unwrap returns the reason.
+// Unwrap returns e.Err.
 func (e *NoResponseError) Unwrap() error { return e.Err }
 
-// Requester makes requests. All methods may be called from any goroutine, and
-// several calls may be under way at once.
+// Requester makes requests. Its methods, and Call, may be called concurrently.
 type Requester struct {
 	exchange *Exchanger[broker.Event]
 }
 
-// NewRequester returns a Requester on a bus that receives the topics of the
-// responses. The bus now belongs to it, and its owner must Close it.
+// NewRequester returns a Requester that reads responses from bus, which must
+// subscribe to their topics. It takes ownership of the bus; the caller must Close
+// the Requester instead.
 func NewRequester(bus broker.Bus) *Requester {
 	return &Requester{NewExchanger(bus, func(m broker.Message) (string, broker.Event, error) {
 		ev, err := broker.ParseEvent(m.Value)
@@ -80,22 +81,24 @@ func NewRequester(bus broker.Bus) *Requester {
 	})}
 }
 
-// Close ends all calls, closes the bus and waits for the Requester's goroutine.
+// Close ends all pending calls and closes the bus.
 func (r *Requester) Close() error { return r.exchange.Close() }
 
 // Stats returns the counts so far.
 func (r *Requester) Stats() Stats { return r.exchange.Stats() }
 
-// Complain is for transports over which the other side reports errors about
-// what it was sent (websocket.ClientConfig.OnError). As those name no request,
-// err ends the call that is under way if there is just one. If there are
-// several, those that get no response will mention it.
+// Complain reports an error of the other side about a request that it could not
+// understand, as WebSocket servers send (websocket.ClientConfig.OnError). Such an
+// error does not name the request. If exactly one call is pending, it ends with
+// err. If several are pending, those that get no response mention err in their
+// error.
 func (r *Requester) Complain(err error) { r.exchange.Complain(err) }
 
-// Call publishes a request and waits for its response. As nobody might answer,
-// ctx should have a deadline. Responses that come late, twice, or to others are
-// ignored. If the call ends without a response, the error is a
-// *NoResponseError.
+// Call publishes a request and waits for its response. ctx should have a
+// deadline, because there may be no peer that answers. Late and repeated
+// responses, and those to other programs, are ignored. If there is no valid
+// response, the error is a *NoResponseError. Call fails at once if the bus is
+// known not to subscribe to the topic of the response.
 func Call[Q, A any](ctx context.Context, r *Requester, p Pair[Q, A], q Q) (A, error) {
 	var a A
 	id := r.exchange.NewID()
@@ -103,7 +106,7 @@ func Call[Q, A any](ctx context.Context, r *Requester, p Pair[Q, A], q Q) (A, er
 	if err != nil {
 		return a, err
 	}
-	response, err := r.exchange.Do(ctx, id, p.Topic, ev, func(ev broker.Event) bool { return ev.Name == p.Response })
+	response, err := r.exchange.Do(ctx, id, p.Topic, p.replyTopic(), ev, func(ev broker.Event) bool { return ev.Name == p.Response })
 	if err == nil {
 		err = decode(response, &a)
 	}
@@ -121,7 +124,7 @@ func requestID(ev broker.Event) (id string, ok bool) {
 	return ev.Args[0].Text()
 }
 
-// encode returns the event with an ID and the fields of v for arguments.
+// encode returns the event with arguments id and the fields of v.
 func encode(name, id string, v any) (broker.Event, error) {
 	fields, err := record.Marshal(v)
 	if err != nil {
@@ -138,8 +141,8 @@ func encode(name, id string, v any) (broker.Event, error) {
 	return broker.NewEvent(name, args...), nil
 }
 
-// decode stores the arguments after the ID in the fields of what into points
-// to.
+// decode stores the arguments after the ID in the fields of the struct that into
+// points to.
 func decode(ev broker.Event, into any) error {
 	if err := record.Unmarshal(broker.Vector(ev.Args[1:]...), into); err != nil {
 		return fmt.Errorf("event %s: %w", ev.Name, err)

@@ -41,7 +41,10 @@ func answer(_ context.Context, q query) (result, error) { return result{Square: 
 // serve runs a server of square on an endpoint of hub until the test ends.
 func serve(t *testing.T, hub *membus.Hub, cfg request.Config, h func(context.Context, query) (result, error)) {
 	bus := hub.Endpoint(square.Topic)
-	s := request.NewServer(bus, cfg)
+	s, err := request.NewServer(bus, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	request.Handle(s, square, h)
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
@@ -299,7 +302,10 @@ func TestServeEnds(t *testing.T) {
 			bus, client := hub.Endpoint(square.Topic), hub.Endpoint()
 			defer client.Close()
 			defer bus.Close()
-			s := request.NewServer(bus, request.Config{})
+			s, err := request.NewServer(bus, request.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
 			entered := make(chan struct{})
 			request.Handle(s, square, func(ctx context.Context, _ query) (result, error) {
 				close(entered)
@@ -311,12 +317,12 @@ func TestServeEnds(t *testing.T) {
 			ended := make(chan error)
 			go func() { ended <- s.Serve(ctx) }()
 			ev := broker.NewEvent(square.Request, broker.String("id"), broker.Count(1), broker.Set())
-			if err := client.Publish(t.Context(), square.Topic, ev.Value()); err != nil {
+			if err := broker.PublishEvent(t.Context(), client, square.Topic, ev); err != nil {
 				t.Fatal(err)
 			}
 			<-entered
 			end(cancel, bus)
-			err := <-ended
+			err = <-ended
 			if name == "context" && err != nil || name == "bus" && !errors.Is(err, broker.ErrClosed) {
 				t.Errorf("error %v", err)
 			}
@@ -327,7 +333,10 @@ func TestServeEnds(t *testing.T) {
 func TestTwoHandlers(t *testing.T) {
 	bus := membus.New().Endpoint()
 	defer bus.Close()
-	s := request.NewServer(bus, request.Config{})
+	s, err := request.NewServer(bus, request.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	request.Handle(s, square, answer)
 	defer func() {
 		if recover() == nil {
@@ -335,4 +344,37 @@ func TestTwoHandlers(t *testing.T) {
 		}
 	}()
 	request.Handle(s, square, answer)
+}
+
+// A subscription that is missing shows at once, and by name.
+func TestMissingSubscription(t *testing.T) {
+	hub := membus.New()
+	serve(t, hub, request.Config{}, answer)
+	r := request.NewRequester(hub.Endpoint("/other"))
+	defer r.Close()
+	_, err := request.Call(t.Context(), r, square, query{})
+	var missing *broker.NotSubscribedError
+	if !errors.As(err, &missing) || missing.Topic != square.ReplyTopic ||
+		!strings.Contains(err.Error(), `does not subscribe to topic "/square/responses", only to ["/other"]`) {
+		t.Errorf("Call: error %v", err)
+	}
+
+	bus := hub.Endpoint()
+	defer bus.Close()
+	s, err := request.NewServer(bus, request.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Handle(s, square, answer)
+	if err := s.Serve(t.Context()); !errors.As(err, &missing) || missing.Topic != square.Topic {
+		t.Errorf("Serve: error %v", err)
+	}
+}
+
+func TestNegativeConcurrency(t *testing.T) {
+	bus := membus.New().Endpoint()
+	defer bus.Close()
+	if _, err := request.NewServer(bus, request.Config{Concurrency: -1}); err == nil {
+		t.Error("no error")
+	}
 }

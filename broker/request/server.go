@@ -7,29 +7,30 @@ import (
 	"sync"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/settings"
 )
 
-// DefaultConcurrency is how many handlers run at once unless Config says
-// otherwise.
+// DefaultConcurrency is the default of Config.Concurrency.
 const DefaultConcurrency = 16
 
-// Config says how a Server works. All of it is optional.
+// Config configures a Server. The zero Config is valid.
 type Config struct {
-	// Concurrency is how many handlers may run at once. Further requests wait
-	// in the queue of the bus, whose policy says what happens when it is full.
+	// Concurrency limits the handlers that run concurrently. Further requests
+	// wait in the receive queue of the bus. Zero means DefaultConcurrency, a
+	// negative value is an error of NewServer.
 	Concurrency int
 
-	// Report is told of requests that got no response: those that make no
-	// sense, those whose handlers failed, and those whose response could not be
-	// published. Calls come from several goroutines.
+	// Report, if non-nil, is called for each request without a response: a
+	// malformed request, one whose handler failed, or one whose response could
+	// not be published. It may be called concurrently.
 	Report func(broker.Received, error)
 }
 
-// ErrMalformed is wrapped by what Report is told of requests that make no
-// sense.
+// ErrMalformed is wrapped by the errors passed to Config.Report for malformed
+// requests.
 var ErrMalformed = errors.New("malformed request")
 
-// Server answers the requests that a bus brings.
+// Server answers requests received from a bus.
 type Server struct {
 	bus      broker.Bus
 	cfg      Config
@@ -38,21 +39,23 @@ type Server struct {
 
 type route struct{ topic, event string }
 
-// NewServer returns a Server without handlers for a bus that receives the
-// topics of the requests. Closing the bus is left to the caller.
-func NewServer(bus broker.Bus, cfg Config) *Server {
-	if cfg.Concurrency <= 0 {
-		cfg.Concurrency = DefaultConcurrency
+// NewServer returns a Server without handlers that reads requests from bus, which
+// must subscribe to their topics. It returns an error if cfg is invalid. The
+// caller keeps ownership of the bus.
+func NewServer(bus broker.Bus, cfg Config) (*Server, error) {
+	if err := settings.Default("request: Concurrency", &cfg.Concurrency, DefaultConcurrency); err != nil {
+		return nil, err
 	}
 	if cfg.Report == nil {
 		cfg.Report = func(broker.Received, error) {}
 	}
-	return &Server{bus: bus, cfg: cfg, handlers: make(map[route]func(context.Context, broker.Event) error)}
+	return &Server{bus: bus, cfg: cfg, handlers: make(map[route]func(context.Context, broker.Event) error)}, nil
 }
 
-// Handle makes h answer the requests of p; it comes before Serve. An error of h
-// leaves the request without a response. The context of h ends with Serve's. It
-// panics if p already has a handler.
+// Handle registers h as the handler of the requests of p. It must be called before
+// Serve, and panics if p already has a handler. h may be called concurrently. Its
+// context ends when Serve's does. If h returns an error, the request gets no
+// response and the error is passed to Config.Report.
 func Handle[Q, A any](s *Server, p Pair[Q, A], h func(context.Context, Q) (A, error)) {
 	r := route{p.Topic, p.Request}
 	if s.handlers[r] != nil {
@@ -75,13 +78,20 @@ func Handle[Q, A any](s *Server, p Pair[Q, A], h func(context.Context, Q) (A, er
 		if err != nil {
 			return err
 		}
-		return s.bus.Publish(ctx, p.replyTopic(), response.Value())
+		return broker.PublishEvent(ctx, s.bus, p.replyTopic(), response)
 	}
 }
 
-// Serve answers requests until ctx ends, which is no error, or until the bus
-// does. It waits for the handlers that run.
+// Serve answers requests until ctx ends, and then returns nil, or until the bus
+// is closed, and then returns an error that wraps broker.ErrClosed. It waits for
+// running handlers. It returns a *broker.NotSubscribedError at once if the bus is
+// known not to subscribe to the topic of a handler.
 func (s *Server) Serve(parent context.Context) error {
+	for r := range s.handlers {
+		if err := broker.CheckSubscribed(s.bus, r.topic); err != nil {
+			return fmt.Errorf("request: cannot serve %s: %w", r.event, err)
+		}
+	}
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
 	ctx, cancel := context.WithCancel(parent)

@@ -23,9 +23,9 @@ func dialAnonymous(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	return c, c.HandshakeContext(ctx)
 }
 
-// anonymousServerConfig is for clients that offer TLS 1.3. That version has no
-// anonymous suites, so we show a certificate; clients that expect none do not
-// look at it (Broker: anonymous mode verifies nothing).
+// anonymousServerConfig returns the configuration for clients that offer TLS 1.3.
+// That version has no anonymous suites, so the server sends a certificate that the
+// clients ignore (Broker: anonymous mode verifies nothing).
 func anonymousServerConfig() (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -35,7 +35,7 @@ func anonymousServerConfig() (*tls.Config, error) {
 		SerialNumber: big.NewInt(1),
 		Subject:      pkix.Name{CommonName: "anonymous"},
 		NotBefore:    time.Unix(0, 0),
-		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280: has no end
+		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280: no expiration
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -48,13 +48,12 @@ func anonymousServerConfig() (*tls.Config, error) {
 	}, nil
 }
 
-// errOnlyTLS12 ends the attempt with crypto/tls when the client's hello has
-// been heard and does not offer TLS 1.3.
+// errOnlyTLS12 ends the handshake with crypto/tls after a client's hello that does
+// not offer TLS 1.3.
 var errOnlyTLS12 = errors.New("the client does not offer TLS 1.3")
 
-// acceptAnonymous serves Zeek, which offers TLS 1.3 when it dials, and clients
-// that know only the anonymous suite of TLS 1.2. Which one it is only the
-// client's first message tells.
+// acceptAnonymous serves Zeek, which offers TLS 1.3 as a client, and clients with
+// only the anonymous suite of TLS 1.2. The client's first message shows which.
 func acceptAnonymous(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, error) {
 	hello := &helloConn{Conn: conn}
 	config = config.Clone()
@@ -76,8 +75,8 @@ func acceptAnonymous(ctx context.Context, conn net.Conn, config *tls.Config) (ne
 	return c12, c12.HandshakeContext(ctx)
 }
 
-// helloConn remembers what is read until known is set. When again is set, it
-// reads that once more.
+// helloConn keeps the bytes read until known is set. If again is set, it then
+// returns them a second time.
 type helloConn struct {
 	net.Conn
 	heard        []byte
@@ -97,7 +96,7 @@ func (c *helloConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write swallows the alert with which crypto/tls gives up.
+// Write discards the alert that crypto/tls sends when its handshake ends.
 func (c *helloConn) Write(p []byte) (int, error) {
 	if c.again && !c.known {
 		return len(p), nil

@@ -66,7 +66,7 @@ func encryptKey(t *testing.T, c Config, legacy bool, passphrase string) Config {
 		if err != nil {
 			t.Fatal(err)
 		}
-		//lint:ignore SA1019 such files are to be read
+		//nolint:staticcheck // such files must be readable
 		block, err = x509.EncryptPEMBlock(rand.Reader, "EC PRIVATE KEY", der, []byte(passphrase), x509.PEMCipherAES256)
 		if err != nil {
 			t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security"
 )
 
-// A Zeek without other settings has anonymous TLS, which is what an empty Config
-// means. For a WebSocket server of Broker's, see Layer.Dial.
+// The zero Config means anonymous TLS, which is Zeek's default. For Broker's
+// WebSocket server, use Layer.DialContext.
 func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -20,8 +20,8 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	// In the place of such a Zeek.
-	zeek, err := peering.New(peering.Config{Secure: layer.Hook()})
+	// An endpoint in place of Zeek.
+	zeek, err := peering.New(peering.Config{TLS: layer.Hook()})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -31,15 +31,12 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	endpoint, err := peering.New(peering.Config{Secure: layer.Hook()})
+	endpoint, err := peering.New(peering.Config{TLS: layer.Hook()})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer endpoint.Close()
-	if err := endpoint.Dial(address.String()); err != nil {
-		log.Fatal(err)
-	}
-	peer, err := endpoint.AwaitPeer(ctx, address.String())
+	peer, err := endpoint.Connect(ctx, address.String())
 	if err != nil {
 		log.Fatal(err)
 	}

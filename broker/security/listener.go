@@ -6,12 +6,12 @@ import (
 	"sync"
 )
 
-// Listener protects the connections that l accepts, for servers that know
-// nothing of Layer. The TLS handshake happens with the first use of a
-// connection and observes its deadlines, so Accept waits for nobody.
+// Listener returns a listener that secures the connections that inner accepts, for
+// servers that cannot call Secure. The TLS handshake is part of the first Read or
+// Write of a connection and observes its deadlines, so Accept does not wait for it.
 //
-// With the mode Anonymous it is what controllers of Zeek 5.2 to 8.0.2 do for
-// their WebSocket clients.
+// In mode Anonymous the result behaves like the WebSocket port of controllers of
+// Zeek 5.2 to 8.0.2.
 func (l *Layer) Listener(inner net.Listener) net.Listener {
 	if l.config.Mode == Off {
 		return inner
@@ -32,8 +32,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	return &lateConn{Conn: conn, layer: l.layer}, nil
 }
 
-// lateConn becomes a secure connection when it is first used. All but Read and
-// Write goes to the connection itself.
+// lateConn performs the TLS handshake when it is first used. Methods other than
+// Read and Write are those of the underlying connection.
 type lateConn struct {
 	net.Conn
 	layer   *Layer

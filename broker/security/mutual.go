@@ -17,7 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/internal/anontls"
 )
 
-// identity is what the files say.
+// identity is the content of the files.
 type identity struct {
 	certificate tls.Certificate
 	authorities *x509.CertPool
@@ -39,14 +39,13 @@ func loadAuthorities(file string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("security: certificate authorities: %s holds no certificate", file)
+		return nil, fmt.Errorf("security: certificate authorities: %s contains no certificate", file)
 	}
 	return pool, nil
 }
 
-// LoadCertificate reads a certificate, with what leads from it to its
-// authority, and its private key, both PEM. The passphrase opens the key if it
-// is encrypted.
+// LoadCertificate reads a certificate with its chain and its private key from PEM
+// files. The passphrase decrypts the key if it is encrypted.
 func LoadCertificate(certFile, keyFile, passphrase string) (tls.Certificate, error) {
 	chain, err := os.ReadFile(certFile)
 	if err != nil {
@@ -75,13 +74,13 @@ func readKey(path, passphrase string) ([]byte, error) {
 	for {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
-			return fail(errors.New("the file holds none"))
+			return fail(errors.New("the file contains none"))
 		}
 		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
 			continue
 		}
 		// "openssl rsa -aes256 -traditional" and ssh-keygen still write this.
-		//lint:ignore SA1019 the format is weak, but it is what such a file has
+		//nolint:staticcheck // the format is weak, but it is what such a file has
 		legacy := x509.IsEncryptedPEMBlock(block)
 		if !legacy && block.Type != "ENCRYPTED PRIVATE KEY" {
 			return pem.EncodeToMemory(block), nil
@@ -90,7 +89,7 @@ func readKey(path, passphrase string) ([]byte, error) {
 			return fail(errors.New("it is encrypted and there is no passphrase"))
 		}
 		if legacy {
-			//lint:ignore SA1019 see above
+			//nolint:staticcheck // see above
 			der, err := x509.DecryptPEMBlock(block, []byte(passphrase))
 			if err != nil {
 				return fail(fmt.Errorf("wrong passphrase: %w", err))
@@ -127,8 +126,8 @@ func (i identity) clientConfig(peerName string) *tls.Config {
 		Certificates: []tls.Certificate{i.certificate},
 		MinVersion:   tls.VersionTLS12,
 
-		// Certificates of Zeek nodes need not carry the name that was dialed, and
-		// crypto/tls cannot verify a chain without it. VerifyConnection does.
+		// Certificates of Zeek nodes need not contain the dialed name, and
+		// crypto/tls cannot verify a chain without a name. VerifyConnection can.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates
@@ -159,7 +158,7 @@ func checkName(c *x509.Certificate, want string) error {
 }
 
 // CertificateNames returns the common name of a certificate and its alternative
-// names of all sorts, without repetitions.
+// names of all kinds, without duplicates.
 func CertificateNames(c *x509.Certificate) []string {
 	var names []string
 	add := func(name string) {
@@ -206,21 +205,12 @@ func (l *Layer) mutual(ctx context.Context, conn net.Conn, dialed bool) (net.Con
 	return &mutualConn{c, CertificateNames(c.ConnectionState().PeerCertificates[0])}, nil
 }
 
-// mutualConn is a connection with a peer whose certificate was verified.
+// mutualConn is a connection to a peer with a verified certificate.
 type mutualConn struct {
 	*tls.Conn
 	names []string
 }
 
-// PeerNames returns the names in the peer's certificate.
+// PeerNames returns the common name and the alternative names in the peer's
+// verified certificate.
 func (c *mutualConn) PeerNames() []string { return slices.Clone(c.names) }
-
-// PeerNames returns the common name and the alternative names in the verified
-// certificate of a connection that a Layer in the mode Mutual has secured, and
-// nil for all others.
-func PeerNames(conn net.Conn) []string {
-	if c, ok := conn.(*mutualConn); ok {
-		return c.PeerNames()
-	}
-	return nil
-}

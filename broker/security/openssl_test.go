@@ -26,7 +26,7 @@ func TestOpenSSL(t *testing.T) {
 		config  Config
 		dialed  bool
 		options []string
-		want    string // PeerNames
+		want    string // of the peer
 	}{
 		{"anonymous, we dial", Config{}, true, append(brokerOptions, "-nocert"), ""},
 		{"anonymous, it dials", Config{}, false, brokerOptions, ""},
@@ -50,7 +50,7 @@ func TestOpenSSL(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			if got := strings.Join(PeerNames(c), " "); got != tt.want {
+			if got := strings.Join(peerNames(c), " "); got != tt.want {
 				t.Errorf("the peer is %q, want %q", got, tt.want)
 			}
 			say, want := "hello\n", "olleh\n"
@@ -81,7 +81,7 @@ func TestOpenSSLMismatch(t *testing.T) {
 		options []string
 		want    string
 	}{
-		{"we dial without", Config{}, true, append(mutualOptions, "-Verify", "1"), "may demand certificates"},
+		{"we dial without", Config{}, true, append(mutualOptions, "-Verify", "1"), "may require certificates"},
 		{"we dial with", ours, true, append(brokerOptions, "-nocert"), "may have no certificates"},
 		{"it dials without", ours, false, brokerOptions, "the peer uses anonymous TLS"},
 	}

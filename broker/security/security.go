@@ -11,7 +11,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/internal/anontls"
 )
 
-// Mode says how the connections of peerings are protected.
+// Mode is the protection of native connections.
 type Mode uint8
 
 const (
@@ -22,7 +22,7 @@ const (
 	// Off is plain TCP: Zeek with Broker::disable_ssl=T.
 	Off
 
-	// Mutual demands of both ends a certificate of a common authority: Zeek
+	// Mutual requires of both ends a certificate of a common authority: Zeek
 	// with Broker::ssl_cafile, ssl_certificate and ssl_keyfile.
 	Mutual
 )
@@ -47,23 +47,23 @@ func ParseMode(name string) (Mode, error) {
 	return 0, fmt.Errorf("security: unknown mode %q: it is one of anonymous, off and mutual", name)
 }
 
-// Config says how to protect connections. The zero Config means Anonymous, as
-// in Zeek.
+// Config configures a Layer. The zero Config means anonymous TLS, which is also
+// Zeek's default.
 type Config struct {
 	Mode Mode
 
-	// The rest is for Mutual. CertFile holds our certificate and what leads from
-	// it to the authority, KeyFile its private key, CAFile the certificates of
-	// the authorities that peers may have theirs from, all as PEM.
+	// CertFile, KeyFile and CAFile are PEM files, required by Mutual and invalid
+	// in other modes. CertFile contains the own certificate and its chain,
+	// KeyFile the private key, and CAFile the certificates of the authorities
+	// that must have issued the peers' certificates.
 	CertFile, KeyFile, CAFile string
 
-	// Passphrase opens KeyFile if it is encrypted. It means nothing without one,
-	// in any mode.
+	// Passphrase decrypts KeyFile if it is encrypted. It is ignored otherwise.
 	Passphrase string
 
-	// PeerName, if set, is who all peers must be: the common name or an
-	// alternative name in their certificates. Otherwise any certificate of the
-	// authorities will do, which is all that Broker itself demands.
+	// PeerName is a name that the certificate of every peer must contain, as
+	// common or alternative name. If empty, any certificate of the authorities is
+	// accepted, as in Broker itself. It is invalid in modes other than Mutual.
 	PeerName string
 }
 
@@ -72,7 +72,7 @@ func (c Config) validate() error {
 	case Mutual:
 	case Anonymous, Off:
 		if c.CertFile != "" || c.KeyFile != "" || c.CAFile != "" || c.PeerName != "" {
-			return fmt.Errorf("security: the mode is %s, which has no place for certificates, keys and names of peers: set it to mutual, or leave them out", c.Mode)
+			return fmt.Errorf("security: mode %s does not use certificates, keys and names of peers: set the mode to mutual, or omit them", c.Mode)
 		}
 		return nil
 	default:
@@ -82,20 +82,22 @@ func (c Config) validate() error {
 		{"certificate", c.CertFile}, {"private key", c.KeyFile}, {"certificate authorities", c.CAFile},
 	} {
 		if file.path == "" {
-			return fmt.Errorf("security: mutual TLS needs a file with the %s", file.what)
+			return fmt.Errorf("security: mutual TLS requires a file with the %s", file.what)
 		}
 	}
 	return nil
 }
 
-// Layer protects connections. Its methods may be called from any goroutine.
+// Layer secures connections, created by New. Its methods may be called
+// concurrently.
 type Layer struct {
 	config Config
 	server atomic.Pointer[tls.Config]
 	client atomic.Pointer[tls.Config] // nil unless the mode is Mutual
 }
 
-// New reads the files that c names.
+// New returns a Layer after reading the files that c names. It returns an error if
+// c is invalid or a file cannot be used.
 func New(c Config) (*Layer, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -107,8 +109,8 @@ func New(c Config) (*Layer, error) {
 	return l, nil
 }
 
-// Reload reads the files again. Connections made before keep what they have.
-// On an error everything stays as it was.
+// Reload reads the files again, for new connections. On an error the Layer does
+// not change.
 func (l *Layer) Reload() error {
 	switch l.config.Mode {
 	case Mutual:
@@ -131,8 +133,9 @@ func (l *Layer) Reload() error {
 	return nil
 }
 
-// Hook returns Secure, or nil if the mode is Off, so that whoever calls it can
-// tell a connection without TLS and explain what it meets there.
+// Hook returns the Secure method, or nil if the mode is Off. It is the value for
+// peering.Config.TLS, which has to be nil without TLS so that errors can mention
+// that.
 func (l *Layer) Hook() func(ctx context.Context, conn net.Conn, dialed bool) (net.Conn, error) {
 	if l.config.Mode == Off {
 		return nil
@@ -140,16 +143,16 @@ func (l *Layer) Hook() func(ctx context.Context, conn net.Conn, dialed bool) (ne
 	return l.Secure
 }
 
-// Secure performs the TLS handshake over conn, which we dialed or accepted, and
-// returns the connection to use in its place. It returns conn itself if the
-// mode is Off. If the mode is Mutual, the result has a method PeerNames() []string
-// that returns what the function of this name does.
+// Secure performs the TLS handshake over conn, as client if dialed and else as
+// server, and returns the secured connection. If the mode is Off it returns conn.
+// If the mode is Mutual, the result has a method PeerNames() []string that returns
+// the names in the peer's verified certificate.
 //
-// Each Write on the result has TLS records of its own, which Broker needs where
-// its handshake ends.
+// Each Write to the result uses separate TLS records, which Broker requires at the
+// end of its handshake.
 //
-// Secure takes as long as the peer does, up to the end of ctx. On an error conn
-// is closed.
+// Secure blocks until the handshake has finished or ctx ends. On an error it closes
+// conn.
 func (l *Layer) Secure(ctx context.Context, conn net.Conn, dialed bool) (net.Conn, error) {
 	var secured net.Conn
 	var err error
@@ -170,9 +173,10 @@ func (l *Layer) Secure(ctx context.Context, conn net.Conn, dialed bool) (net.Con
 	return secured, nil
 }
 
-// Dial opens a connection and secures it. It is what package websocket wants of
-// ClientConfig.Dial for a server of Broker's, whose TLS is anonymous by default.
-func (l *Layer) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+// DialContext opens a connection and secures it. It is the value for
+// websocket.ClientConfig.DialContext to connect to Broker's own WebSocket server,
+// which uses anonymous TLS by default.
+func (l *Layer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -180,7 +184,7 @@ func (l *Layer) Dial(ctx context.Context, network, address string) (net.Conn, er
 	return l.Secure(ctx, conn, true)
 }
 
-// explain adds what a peer in another mode would look like from here.
+// explain adds a hint to err if it looks like a peer in another mode.
 func (l *Layer) explain(err error, dialed bool) error {
 	// What crypto/tls calls a remote error of a network operation is an alert,
 	// and no failure of the network.
@@ -192,11 +196,11 @@ func (l *Layer) explain(err error, dialed bool) error {
 	var alert *anontls.AlertError
 	switch {
 	case l.config.Mode == Anonymous && errors.As(err, &alert) && alert.Alert == anontls.HandshakeFailure && dialed:
-		hint = " (it may demand certificates: mutual TLS)"
+		hint = " (it may require certificates: mutual TLS)"
 	case l.config.Mode == Anonymous && errors.As(err, &alert) && alert.Alert == anontls.HandshakeFailure:
 		hint = " (it may expect certificates: mutual TLS)"
 	case l.config.Mode == Mutual && op != nil && op.Op == "remote error" && dialed:
-		hint = " (it may have no certificates: anonymous TLS, or not trust the authority of ours)"
+		hint = " (it may have no certificates: anonymous TLS, or not trust the authority of this end)"
 	}
 	return fmt.Errorf("security: %s TLS: %w%s", l.config.Mode, err, hint)
 }

@@ -7,36 +7,38 @@ import (
 	"sync/atomic"
 )
 
-// WebConfig says how a WebSocket server protects its connections. Unlike native
-// peerings, these follow the ways of the web (Zeek:
-// Cluster::WebSocketTLSOptions).
+// WebConfig configures the TLS of a WebSocket server. Unlike native peerings,
+// WebSockets use TLS as the web does (Zeek: Cluster::WebSocketTLSOptions).
 type WebConfig struct {
-	// CertFile holds the server's certificate and what leads from it to its
-	// authority, KeyFile the private key, as PEM. Passphrase opens KeyFile if
-	// it is encrypted.
+	// CertFile and KeyFile are PEM files, both required. CertFile contains the
+	// server's certificate and its chain, KeyFile the private key. Passphrase
+	// decrypts KeyFile if it is encrypted.
 	CertFile, KeyFile, Passphrase string
 
-	// CAFile holds the certificates of the authorities that clients may have
-	// theirs from, as PEM. Clients may then show a certificate, which must be
-	// valid, and must if Demand is set. Without CAFile nobody is asked.
+	// CAFile is a PEM file with the certificates of the authorities that issue
+	// client certificates. If set, the server asks for a client certificate and
+	// refuses an invalid one. If empty, it does not ask.
 	CAFile string
+
+	// Demand makes client certificates mandatory. It requires CAFile.
 	Demand bool
 }
 
-// Web is the TLS of a WebSocket server. Its methods may be called from any
-// goroutine.
+// Web is the TLS of a WebSocket server, created by NewWeb. Its methods may be
+// called concurrently.
 type Web struct {
 	config  WebConfig
 	current atomic.Pointer[tls.Config]
 }
 
-// NewWeb reads the files that c names.
+// NewWeb returns a Web after reading the files that c names. It returns an error if
+// c is invalid or a file cannot be used.
 func NewWeb(c WebConfig) (*Web, error) {
 	switch {
 	case c.CertFile == "" || c.KeyFile == "":
-		return nil, errors.New("security: TLS for WebSockets needs both a certificate and its private key")
+		return nil, errors.New("security: TLS for WebSockets requires both a certificate and its private key")
 	case c.Demand && c.CAFile == "":
-		return nil, errors.New("security: to demand certificates of WebSocket clients takes a file with their authorities")
+		return nil, errors.New("security: requiring certificates of WebSocket clients needs a file with their authorities")
 	}
 	w := &Web{config: c}
 	if err := w.Reload(); err != nil {
@@ -45,8 +47,8 @@ func NewWeb(c WebConfig) (*Web, error) {
 	return w, nil
 }
 
-// Reload reads the files again. Connections made before keep what they have.
-// On an error everything stays as it was.
+// Reload reads the files again, for new connections. On an error the Web does not
+// change.
 func (w *Web) Reload() error {
 	certificate, err := LoadCertificate(w.config.CertFile, w.config.KeyFile, w.config.Passphrase)
 	if err != nil {
@@ -71,11 +73,12 @@ func (w *Web) Reload() error {
 	return nil
 }
 
-// TLS returns a configuration that follows Reload.
+// TLS returns a configuration for websocket.ServerConfig.TLS. It always uses the
+// files of the last successful Reload.
 func (w *Web) TLS() *tls.Config {
 	return &tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return w.current.Load(), nil },
-		// For those who ask whether there is a certificate.
+		// tls.NewListener requires a certificate source.
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return &w.current.Load().Certificates[0], nil
 		},

@@ -145,11 +145,11 @@ func TestWebErrors(t *testing.T) {
 		config WebConfig
 		want   string
 	}{
-		{WebConfig{CertFile: cert}, "needs both"},
-		{WebConfig{KeyFile: key}, "needs both"},
-		{WebConfig{CertFile: cert, KeyFile: key, Demand: true}, "takes a file with their authorities"},
+		{WebConfig{CertFile: cert}, "requires both"},
+		{WebConfig{KeyFile: key}, "requires both"},
+		{WebConfig{CertFile: cert, KeyFile: key, Demand: true}, "needs a file with their authorities"},
 		{WebConfig{CertFile: cert, KeyFile: otherKey}, "does not match"},
-		{WebConfig{CertFile: cert, KeyFile: key, CAFile: key}, "holds no certificate"},
+		{WebConfig{CertFile: cert, KeyFile: key, CAFile: key}, "contains no certificate"},
 		{WebConfig{CertFile: cert, KeyFile: key, CAFile: "missing.pem"}, "missing.pem"},
 	} {
 		if _, err := NewWeb(tt.config); err == nil || !strings.Contains(err.Error(), tt.want) {

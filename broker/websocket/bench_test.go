@@ -45,7 +45,10 @@ func receiver() (broker.Bus, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	s := websocket.NewServer(websocket.ServerConfig{SendOverflow: broker.OverflowBlock, ReceiveOverflow: broker.OverflowBlock})
+	s, err := websocket.NewServer(websocket.ServerConfig{SendOverflow: broker.OverflowBlock, ReceiveOverflow: broker.OverflowBlock})
+	if err != nil {
+		return nil, "", err
+	}
 	go s.Serve(context.Background(), l) // until the process ends
 	return s, l.Addr().String(), nil
 }

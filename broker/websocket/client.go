@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -18,87 +17,150 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/backoff"
+	"github.com/zeekwire/zeekwire/broker/internal/hooks"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
+	"github.com/zeekwire/zeekwire/broker/internal/settings"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
 
-// ClientConfig says what Dial connects to and how. Zero values, except for
-// Address, stand for the defaults.
+// ClientConfig configures a Client. Only Address is required. For every number
+// and duration, zero means the default and a negative value is an error of Dial,
+// except where a field says otherwise.
 type ClientConfig struct {
 	// Address is the host and port of the server.
 	Address string
 
-	// Subscriptions are the topic prefixes to receive.
+	// Subscriptions are the topic prefixes to receive. They cannot be changed
+	// later.
 	Subscriptions []string
 
-	// TLS is nil for a connection in the clear, or over a Dial function that
-	// does TLS itself: Broker's embedded server (Zeek 5.0 to 8.0) has the
-	// anonymous kind by default, for which there is Dial of a security.Layer.
+	// TLS configures TLS. If nil, the client does not use TLS of its own;
+	// DialContext may. Broker's embedded server (Zeek 5.0 to 8.0) has anonymous
+	// TLS by default, for which DialContext must be that of a security.Layer.
 	TLS *tls.Config
 
-	// Dial opens the connection; nil means the network's own.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// DialContext opens the connection. If nil, a net.Dialer is used.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// ApplicationName is for the server's statistics. Zeek takes letters,
-	// digits and any of / _ . = : * @ - in it.
+	// ApplicationName identifies the client in the server's statistics. Zeek
+	// accepts letters, digits and the characters /_.=:*@- in it.
 	ApplicationName string
 
-	// Header is added to the request, for instance to authenticate.
+	// Header is added to the HTTP request, for instance for authentication.
 	Header http.Header
 
-	HandshakeTimeout time.Duration // up to the upgrade
-	AckTimeout       time.Duration // from there to the ack
-	PingInterval     time.Duration // negative for no pings of ours
-	MaxMessage       int64         // bytes; more ends the connection
+	// HandshakeTimeout limits connecting and the handshakes of TLS and
+	// WebSocket. The default is DefaultHandshakeTimeout.
+	HandshakeTimeout time.Duration
 
-	// SendQueue bounds the messages that wait to be sent, and SendOverflow
-	// says what happens to more. All queues are limited to 64 MiB too, or to
-	// four of the largest messages if that is more. What waits is taken all at
-	// a time, so that there may be twice as much in memory.
+	// AckTimeout limits the time from the handshake to the server's ack. The
+	// default is DefaultAckTimeout.
+	AckTimeout time.Duration
+
+	// PingInterval is the time between pings. A server that sends nothing in
+	// between is lost. The default is DefaultPingInterval. A negative value
+	// disables pings.
+	PingInterval time.Duration
+
+	// MaxMessage is the size of the largest message to receive, in bytes. A
+	// larger message ends the connection. The default is DefaultMaxMessage.
+	MaxMessage int
+
+	// SendQueue limits the messages queued for the server. The default is
+	// DefaultQueue. Their bytes are limited to 64 MiB, or to four messages of
+	// MaxMessage bytes if that is more. The writer takes the whole queue at
+	// once, so memory use can reach twice that limit.
+	//
+	// SendOverflow is the policy when the queue is full. With OverflowBlock,
+	// Publish waits for the server.
 	SendQueue    int
 	SendOverflow broker.Overflow
 
-	// ReceiveQueue bounds the messages that wait for Next, and the news of
-	// peers, which are never dropped. OverflowBlock stops reading, and so
-	// pongs: Zeek disconnects a client that does so for 5 to 10 seconds.
+	// ReceiveQueue limits the messages queued for Next. The default is
+	// DefaultQueue. Their bytes are limited as those of SendQueue.
+	//
+	// ReceiveOverflow is the policy when the queue is full. PeerAdded and
+	// PeerLost are never dropped. With OverflowBlock the client stops reading,
+	// also pings, until Next is called; Zeek disconnects such a client after 5
+	// to 10 seconds.
 	ReceiveQueue    int
 	ReceiveOverflow broker.Overflow
 
-	// Reconnect makes the client connect and subscribe anew whenever it loses
-	// the connection, after a pause that grows from ReconnectMin to
-	// ReconnectMax and of which up to half is left to chance. What it cannot
-	// send meanwhile stays in the queue.
-	Reconnect                  bool
-	ReconnectMin, ReconnectMax time.Duration
+	// Reconnect makes the client connect and subscribe again whenever it loses
+	// the connection. Meanwhile, published messages stay in the send queue.
+	Reconnect bool
 
-	// OnError is called for each error that the server reports about what we
-	// sent, and must not block. Nil leaves it at a line in the log.
+	// RetryMin and RetryMax limit the time between attempts to reconnect. It
+	// doubles with each failed attempt, and is shortened at random by up to half.
+	// The defaults are DefaultRetryMin, and DefaultRetryMax or RetryMin if that
+	// is more.
+	RetryMin, RetryMax time.Duration
+
+	// OnError, if non-nil, is called for each error that the server reports
+	// about a message of the client. It must not block. Such errors are also
+	// logged.
 	OnError func(jsonv1.Error)
 
-	// Log may be nil.
-	Log *zerolog.Logger
+	// Hooks may implement broker.HookPeers, broker.HookTraffic and
+	// broker.HookDrops. If non-nil it must implement at least one of them.
+	Hooks any
+
+	// Log receives errors that no method returns. The zero value discards them.
+	Log zerolog.Logger
 }
 
-// Client is a connection to one of Zeek's WebSocket servers. Its only peer is
-// the server, whose name is the endpoint of the ack. Messages that are
-// being sent when the connection breaks are lost.
+// withDefaults returns cfg with all defaults filled in.
+func (cfg ClientConfig) withDefaults() (ClientConfig, error) {
+	if cfg.Address == "" {
+		return cfg, errors.New("websocket: Address is empty")
+	}
+	if cfg.DialContext == nil {
+		cfg.DialContext = new(net.Dialer).DialContext
+	}
+	defaultPings(&cfg.PingInterval)
+	err := settings.Default("websocket: RetryMin", &cfg.RetryMin, DefaultRetryMin)
+	err = errors.Join(err,
+		settings.Default("websocket: RetryMax", &cfg.RetryMax, max(DefaultRetryMax, cfg.RetryMin)),
+		settings.Default("websocket: HandshakeTimeout", &cfg.HandshakeTimeout, DefaultHandshakeTimeout),
+		settings.Default("websocket: AckTimeout", &cfg.AckTimeout, DefaultAckTimeout),
+		settings.Default("websocket: MaxMessage", &cfg.MaxMessage, DefaultMaxMessage),
+		settings.Default("websocket: SendQueue", &cfg.SendQueue, DefaultQueue),
+		settings.Default("websocket: ReceiveQueue", &cfg.ReceiveQueue, DefaultQueue),
+	)
+	if err == nil && cfg.RetryMax < cfg.RetryMin {
+		err = fmt.Errorf("websocket: RetryMax %s is less than RetryMin %s", cfg.RetryMax, cfg.RetryMin)
+	}
+	return cfg, err
+}
+
+// Client is a connection to one of Zeek's WebSocket servers, created by Dial. The
+// server is its only peer, named by the endpoint name in the ack. A message that
+// is being sent when the connection breaks is lost. The methods of a Client may
+// be called concurrently, except that Next must not be called by two goroutines
+// at once.
 type Client struct {
 	cfg   ClientConfig
+	subs  broker.Filter
+	hooks hooks.Hooks
 	log   zerolog.Logger
 	out   *queue.Queue[[]byte]
 	inbox *queue.Queue[broker.Notification]
 
-	ctx    context.Context // ends at Close, for attempts to reconnect
+	ctx    context.Context // ends at Close; for attempts to reconnect
 	cancel context.CancelFunc
 	done   chan struct{} // closed when run has ended
 
 	mu      sync.Mutex
 	session *session // the current one, or the last
 	closing bool
-	gone    error // why there will be no further session
+	gone    error // the reason why there will be no further session
 }
 
-var _ broker.Bus = (*Client)(nil)
+var (
+	_ broker.Bus        = (*Client)(nil)
+	_ broker.Subscriber = (*Client)(nil)
+)
 
 // session is one connection of a Client from the ack to its end.
 type session struct {
@@ -107,23 +169,26 @@ type session struct {
 	peer broker.Peer
 }
 
-// Dial connects to a server, subscribes and waits for the ack, as long as ctx
-// and the time limits of cfg allow. If the server answers with an error, Dial's
-// wraps that jsonv1.Error. It wraps a MismatchError when something else than
-// such a server answers, and a CloseError when the server closes the
-// connection.
+// Dial connects to a server, subscribes, and waits for the server's ack. It
+// returns once the connection is established, or with an error when ctx or one
+// of the timeouts of cfg ends. The error wraps a jsonv1.Error that the server
+// answered with, a *MismatchError if the other end is no such server, a
+// *CloseError if the server closed the connection, or ErrNoAck. The caller must
+// Close the client.
 func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
-	cfg.HandshakeTimeout = positiveOr(cfg.HandshakeTimeout, DefaultHandshakeTimeout)
-	cfg.AckTimeout = positiveOr(cfg.AckTimeout, DefaultAckTimeout)
-	cfg.PingInterval = pings(cfg.PingInterval)
-	cfg.MaxMessage = positiveOr(cfg.MaxMessage, DefaultMaxMessage)
-	cfg.SendQueue = positiveOr(cfg.SendQueue, DefaultQueue)
-	cfg.ReceiveQueue = positiveOr(cfg.ReceiveQueue, DefaultQueue)
-	cfg.ReconnectMin = positiveOr(cfg.ReconnectMin, DefaultReconnectMin)
-	cfg.ReconnectMax = positiveOr(cfg.ReconnectMax, DefaultReconnectMax)
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	hooks, err := hooks.New(cfg.Hooks)
+	if err != nil {
+		return nil, fmt.Errorf("websocket: %w", err)
+	}
 	c := &Client{
 		cfg:   cfg,
-		log:   orSilent(cfg.Log).With().Str("server", cfg.Address).Logger(),
+		subs:  broker.NewFilter(cfg.Subscriptions...),
+		hooks: hooks,
+		log:   cfg.Log.With().Str("server", cfg.Address).Logger(),
 		out:   newOut(cfg.SendQueue, cfg.SendOverflow, cfg.MaxMessage),
 		inbox: newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.MaxMessage),
 		done:  make(chan struct{}),
@@ -138,7 +203,7 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-// connect opens a connection and brings it up to the ack.
+// connect opens a connection, subscribes and waits for the ack.
 func (c *Client) connect(ctx context.Context) (*session, error) {
 	ws, err := c.upgrade(ctx)
 	if err != nil {
@@ -146,8 +211,8 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.AckTimeout)
 	defer cancel()
-	// The time limit is one for all that comes before the ack: pings and
-	// messages do not extend it.
+	// One time limit applies to everything before the ack: pings and messages do
+	// not extend it.
 	stop := context.AfterFunc(ctx, func() { ws.Close() })
 	s := &session{conn: newConn(ws, c.out, c.cfg.MaxMessage)}
 	s.masked = true
@@ -169,6 +234,7 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 	s.pingInterval = c.cfg.PingInterval
 	s.ping = func(int) string { return "zeekwire" }
 	s.receive = func(text []byte) error { return c.received(s, text) }
+	s.sent = func(texts, bytes int) { c.hooks.Sent(s.peer, texts, bytes) }
 	return s, nil
 }
 
@@ -176,36 +242,11 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.HandshakeTimeout)
 	defer cancel()
-	dial := c.cfg.Dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
 	opening := firstBytes{http: c.cfg.TLS == nil}
-	open := func(ctx context.Context, network, address string) (net.Conn, error) {
-		nc, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		opening.Conn = nc
-		if c.cfg.TLS == nil {
-			return &opening, nil
-		}
-		config := c.cfg.TLS.Clone()
-		config.NextProtos = []string{"http/1.1"}
-		if config.ServerName == "" {
-			config.ServerName, _, _ = net.SplitHostPort(address)
-		}
-		secure := tls.Client(&opening, config)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			nc.Close()
-			return nil, err
-		}
-		return secure, nil
-	}
 	stop := func() bool { return true }
 	dialer := websocket.Dialer{
 		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			nc, err := open(ctx, network, address)
+			nc, err := c.open(ctx, network, address, &opening)
 			if err == nil {
 				stop = context.AfterFunc(ctx, func() { nc.Close() })
 			}
@@ -213,14 +254,8 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 		},
 		ReadBufferSize: readBuffer,
 	}
-	header := c.cfg.Header.Clone()
-	if header == nil {
-		header = make(http.Header)
-	}
-	if c.cfg.ApplicationName != "" {
-		header.Set("X-Application-Name", c.cfg.ApplicationName)
-	}
-	ws, response, err := dialer.DialContext(ctx, "ws://"+c.cfg.Address+jsonv1.Path, header)
+	//nolint:bodyclose // the Dialer's responses hold no resources
+	ws, response, err := dialer.DialContext(ctx, "ws://"+c.cfg.Address+jsonv1.Path, c.header())
 	if !stop() && err == nil {
 		ws.Close()
 		return nil, context.Cause(ctx)
@@ -228,22 +263,57 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 	if err != nil {
 		switch {
 		case ctx.Err() != nil:
-			err = context.Cause(ctx) // the rest is its consequence
+			err = context.Cause(ctx) // other errors are its consequence
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			err = context.DeadlineExceeded // of ctx, which may notice later
+			err = context.DeadlineExceeded // of ctx, which may end slightly later
 		}
 		return nil, opening.explain(err, c.cfg.TLS != nil, response)
 	}
 	return ws, nil
 }
 
-// subscribe sends the subscriptions and reads up to the ack.
+// open opens the connection beneath a WebSocket, with TLS if configured. It
+// keeps the first bytes of the server in opening.
+func (c *Client) open(ctx context.Context, network, address string, opening *firstBytes) (net.Conn, error) {
+	nc, err := c.cfg.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	opening.Conn = nc
+	if c.cfg.TLS == nil {
+		return opening, nil
+	}
+	config := c.cfg.TLS.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	secure := tls.Client(opening, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+func (c *Client) header() http.Header {
+	header := c.cfg.Header.Clone()
+	if header == nil {
+		header = make(http.Header)
+	}
+	if c.cfg.ApplicationName != "" {
+		header.Set("X-Application-Name", c.cfg.ApplicationName)
+	}
+	return header
+}
+
+// subscribe sends the subscriptions and reads until the ack.
 func (c *Client) subscribe(s *session) error {
 	hello := jsonv1.Append(nil, jsonv1.Subscriptions(c.cfg.Subscriptions))
 	if err := s.send(appendText(nil, hello, s.masked)); err != nil {
 		return fmt.Errorf("sending subscriptions: %w", err)
 	}
-	s.ws.SetPingHandler(nil) // nobody else writes yet, so answer at once
+	s.ws.SetPingHandler(nil) // no other goroutine writes yet, so answer directly
 	defer s.answerPings()
 	for early := 0; ; {
 		_, text, err := s.ws.ReadMessage()
@@ -268,18 +338,21 @@ func (c *Client) subscribe(s *session) error {
 	}
 }
 
-// run serves one session after the other. It owns the end of the inbox.
+// run serves one session after another, and closes the queues at the end.
 func (c *Client) run(s *session) {
 	defer close(c.done)
 	for {
 		announced := c.inbox.Keep(c.ctx, broker.PeerAdded{Peer: s.peer}) == nil
-		if !announced { // closing; all that is left is to send what is queued
+		if announced {
+			c.hooks.PeerAdded(s.peer)
+		} else { // closing; only send the queued messages
 			s.receive = func([]byte) error { return nil }
 		}
 		c.log.Info().Str("endpoint", s.ack.Endpoint).Str("version", s.ack.Version).Msg("websocket connected")
 		err := s.run()
 		if announced {
 			c.inbox.Force(broker.PeerLost{Peer: s.peer, Err: err})
+			c.hooks.PeerLost(s.peer, err)
 		}
 		c.log.Info().Err(err).Msg("websocket connection ended")
 		if s = c.reconnect(); s == nil {
@@ -293,16 +366,10 @@ func (c *Client) run(s *session) {
 	}
 }
 
-// reconnect returns the next session, or nil if there is to be none.
+// reconnect returns the next session, or nil if there will be none.
 func (c *Client) reconnect() *session {
-	for pause := c.cfg.ReconnectMin; c.cfg.Reconnect; pause = min(2*pause, c.cfg.ReconnectMax) {
-		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
-		select {
-		case <-timer.C:
-		case <-c.ctx.Done():
-			timer.Stop()
-			return nil
-		}
+	retry := backoff.Backoff{Min: c.cfg.RetryMin, Max: c.cfg.RetryMax}
+	for c.cfg.Reconnect && retry.Wait(c.ctx, nil) {
 		s, err := c.connect(c.ctx)
 		if c.ctx.Err() != nil {
 			if err == nil {
@@ -327,17 +394,21 @@ func (c *Client) reconnect() *session {
 
 var goodbye = farewell{websocket.CloseNormalClosure, "", broker.ErrClosed}
 
-// received takes one text of the server.
+// received handles one text of the server.
 func (c *Client) received(s *session, text []byte) error {
+	c.hooks.Received(s.peer, 1, len(text))
 	frame, err := jsonv1.Decode(text)
 	if err != nil {
-		return fmt.Errorf("websocket: from server: %w", err)
+		return fmt.Errorf("websocket: message of the server: %w", err)
 	}
 	switch f := frame.(type) {
 	case jsonv1.Data:
 		lost, err := pushReceived(s.ctx, c.inbox, s.peer, f, len(text))
 		if lost.First {
-			c.log.Warn().Msg("websocket application takes messages too slowly, dropping some")
+			c.log.Warn().Msg("receive queue is full, dropping messages")
+		}
+		if lost.Items > 0 {
+			c.hooks.DroppedReceived(s.peer, lost.Items)
 		}
 		return err
 	case jsonv1.Error:
@@ -349,15 +420,17 @@ func (c *Client) received(s *session, text []byte) error {
 	return nil
 }
 
-// Ack returns what the server said about itself when it last accepted us.
+// Ack returns the ack of the current connection or, without one, of the last. It
+// contains the name and version of the server.
 func (c *Client) Ack() jsonv1.Ack {
 	s, _ := c.current()
 	return s.ack
 }
 
-// Publish queues a message for the server. When the connection is lost it
-// returns why, unless the client reconnects. It waits only where the policy is
-// OverflowBlock.
+// Publish queues a message for the server. It does not block, except with
+// OverflowBlock while the queue is full. If the connection is lost and the client
+// does not reconnect, it returns the reason of the loss. The error wraps
+// ErrNotUTF8 or ErrZeroByte for values that the server cannot read.
 func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) error {
 	s, gone := c.current()
 	if gone != nil {
@@ -373,11 +446,14 @@ func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) erro
 	}
 	lost, err := pushText(ctx, c.out, text)
 	if lost.First {
-		c.log.Warn().Msg("websocket server reads too slowly, dropping messages")
+		c.log.Warn().Msg("send queue is full, dropping messages")
+	}
+	if lost.Items > 0 {
+		c.hooks.DroppedSending(s.peer, lost.Items)
 	}
 	switch {
 	case errors.Is(err, broker.ErrOverflow):
-		err = fmt.Errorf("websocket: server reads too slowly: %w", err)
+		err = fmt.Errorf("websocket: send queue: %w", err)
 		s.abort(err)
 	case errors.Is(err, broker.ErrClosed):
 		if _, gone := c.current(); gone != nil { // lost meanwhile
@@ -387,20 +463,31 @@ func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) erro
 	return err
 }
 
-// current returns the current session, or the last one and why there will be
-// no further one.
+// current returns the current session. If there will be no further session, it
+// returns the last one and the reason.
 func (c *Client) current() (s *session, gone error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.session, c.gone
 }
 
-// Next implements broker.Bus. After a loss without reconnecting it returns
-// what is left, the PeerLost last, and then broker.ErrClosed.
-func (c *Client) Next(ctx context.Context) (broker.Notification, error) { return c.inbox.Next(ctx) }
+// Subscriptions implements broker.Subscriber.
+func (c *Client) Subscriptions() broker.Filter { return c.subs }
 
-// Close sends what is queued, for at most a few seconds, and closes the
-// connection. The server is lost with broker.ErrClosed.
+// Next implements broker.Bus. When the connection is lost and the client does
+// not reconnect, it returns the notifications that are left, PeerLost last, and
+// then broker.ErrClosed. If ctx ends by a timeout and the client has no
+// subscriptions, the error also wraps a *broker.NotSubscribedError.
+func (c *Client) Next(ctx context.Context) (broker.Notification, error) {
+	n, err := c.inbox.Next(ctx)
+	if err != nil {
+		err = queue.ExplainTimeout(err, c.subs)
+	}
+	return n, err
+}
+
+// Close sends the queued messages, for at most a few seconds, and closes the
+// connection. PeerLost then wraps broker.ErrClosed.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if !c.closing {

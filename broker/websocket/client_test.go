@@ -29,7 +29,7 @@ func TestClientAckAndClose(t *testing.T) {
 		ws.WriteMessage(gorilla.CloseMessage, gorilla.FormatCloseMessage(1001, "Terminating"))
 		readAll(ws)
 	})
-	c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
+	c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial})
 	if a := c.Ack(); a.Endpoint != "n-websocket-0" || a.Version != "8.0.10" {
 		t.Errorf("ack is %+v", a)
 	}
@@ -92,7 +92,7 @@ func TestClientServerError(t *testing.T) {
 		ws.WriteMessage(gorilla.TextMessage, []byte(frame(serverError)))
 		readAll(ws)
 	})
-	_, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
+	_, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: "pipe", DialContext: n.Dial})
 	var got jsonv1.Error
 	if !errors.As(err, &got) || got != serverError {
 		t.Errorf("Dial = %v, want %v", err, serverError)
@@ -103,7 +103,7 @@ func TestClientOnError(t *testing.T) {
 	n := newNetwork(t)
 	serve(t, n, websocket.ServerConfig{})
 	reported := make(chan jsonv1.Error, 1)
-	c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, OnError: func(e jsonv1.Error) { reported <- e }})
+	c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, OnError: func(e jsonv1.Error) { reported <- e }})
 	publish(t, c, "<$>", broker.None())
 	select {
 	case e := <-reported:
@@ -120,7 +120,7 @@ func TestClientBusyApplication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
 		s := serve(t, n, websocket.ServerConfig{})
-		c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}, ReceiveQueue: 10})
+		c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, Subscriptions: []string{"/"}, ReceiveQueue: 10})
 		next[broker.PeerAdded](t, s)
 		for i := range uint64(60) {
 			publish(t, s, "/", broker.Count(i))
@@ -140,7 +140,7 @@ func TestClientBusyApplication(t *testing.T) {
 func TestClientDeadServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := deafServer(t)
-		c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
+		c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		notification, err := c.Next(ctx)
@@ -173,8 +173,8 @@ func TestClientReconnects(t *testing.T) {
 			}
 		})
 		c := dial(t, websocket.ClientConfig{
-			Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/a"},
-			Reconnect: true, ReconnectMin: time.Second, ReconnectMax: 2 * time.Second,
+			Address: "pipe", DialContext: n.Dial, Subscriptions: []string{"/a"},
+			Reconnect: true, RetryMin: time.Second, RetryMax: 2 * time.Second,
 		})
 		start := time.Now()
 		next[broker.PeerLost](t, c)
@@ -200,7 +200,7 @@ func TestClientReconnectsNoFasterThanNews(t *testing.T) {
 			sessions.Add(1)
 			accept(ws)
 		})
-		c, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: "pipe", Dial: n.Dial, ReceiveQueue: 2, Reconnect: true})
+		c, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, ReceiveQueue: 2, Reconnect: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +232,7 @@ func TestClientFloodBeforeAck(t *testing.T) {
 		ws.WriteMessage(gorilla.TextMessage, []byte(ack))
 		readAll(ws)
 	})
-	c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
+	c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial})
 	next[broker.Received](t, c)
 	c.Close()
 	next[broker.PeerLost](t, c)
@@ -242,7 +242,7 @@ func TestClientFloodBeforeAck(t *testing.T) {
 func TestClientCloseWhileDisconnected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := scripted(t, accept)
-		c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Reconnect: true, ReconnectMin: time.Hour, ReconnectMax: time.Hour})
+		c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, Reconnect: true, RetryMin: time.Hour, RetryMax: time.Hour})
 		next[broker.PeerLost](t, c)
 		start := time.Now()
 		c.Close()
@@ -255,7 +255,7 @@ func TestClientCloseWhileDisconnected(t *testing.T) {
 func TestClientSendOverflow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := deafServer(t)
-		c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, SendQueue: 2, SendOverflow: broker.OverflowDisconnect})
+		c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, SendQueue: 2, SendOverflow: broker.OverflowDisconnect})
 		var err error
 		for i := 0; err == nil && i < 10; i++ {
 			err = c.Publish(t.Context(), "/", broker.None())
@@ -273,7 +273,7 @@ func TestClientSendOverflow(t *testing.T) {
 func TestClientLostWhilePublishing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := deafServer(t)
-		c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, SendQueue: 1, SendOverflow: broker.OverflowBlock})
+		c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, SendQueue: 1, SendOverflow: broker.OverflowBlock})
 		var err error
 		for i := 0; err == nil && i < 10; i++ {
 			err = c.Publish(t.Context(), "/", broker.None())
@@ -294,7 +294,7 @@ func TestClientDoesNotFragment(t *testing.T) {
 		io.ReadFull(ws.NetConn(), head)
 		heads <- head
 	})
-	c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, PingInterval: -1})
+	c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, PingInterval: -1})
 	text := broker.String(strings.Repeat("x", 100_000))
 	publish(t, c, "/", text)
 	want := append([]byte{0x81, 0xff, 0, 0, 0, 0}, binary.BigEndian.AppendUint32(nil, uint32(len(message("/", text))))...)
@@ -332,7 +332,7 @@ func TestClientUnreadable(t *testing.T) {
 				ws.WriteMessage(gorilla.TextMessage, []byte(frame(jsonv1.Ack{Endpoint: tt.endpoint, Version: tt.version})))
 				readAll(ws)
 			})
-			c := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
+			c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial})
 			err := c.Publish(t.Context(), "/", tt.value)
 			if !errors.Is(err, tt.err) || err != nil && !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("Publish = %v, want %v", err, cmp.Or(tt.text, "no error"))

@@ -17,29 +17,29 @@ import (
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 )
 
-// conn is one established WebSocket connection, of either end, and all there
-// is to know about the library beneath. Three goroutines share it: one reads,
-// one writes texts, one writes pings and pongs, between whole texts only,
-// because Broker's embedded server does not take them within.
+// conn is one established WebSocket connection of either end. It hides the
+// WebSocket library. Three goroutines share it: one reads, one writes texts, and
+// one writes pings and pongs. Control frames are written between whole texts
+// only, because Broker's embedded server does not accept them within a text.
 type conn struct {
 	ws  *websocket.Conn
-	out *queue.Queue[[]byte] // texts to send; closing it says farewell
+	out *queue.Queue[[]byte] // texts to send; closing it starts the closing handshake
 
 	early [][]byte // texts that were read before run
 
-	masked       bool                   // what we send, as clients have to
+	masked       bool                   // frames sent are masked, as required of clients
 	pingInterval time.Duration          // 0 for no pings
 	ping         func(n int) string     // payload of ping n
 	strictUTF8   bool                   // close the connection over texts that are not UTF-8
 	receive      func(b []byte) error   // takes each text; an error ends the connection
-	sent         func(texts, bytes int) // is told of texts that were sent; nil if nobody wants to know
+	sent         func(texts, bytes int) // called for texts sent
 
-	ctx     context.Context // ends when nothing more is to be sent
+	ctx     context.Context // ends when no more texts are sent
 	cancel  context.CancelCauseFunc
-	writing chan struct{} // holds a token while something is written
-	pongs   chan string   // the last ping, to be answered
-	ending  chan farewell // to be said by keepAlive when ctx ends
-	heard   atomic.Bool   // something came since our last ping
+	writing chan struct{} // holds a token during a write
+	pongs   chan string   // payload of the last ping to answer
+	ending  chan farewell // sent by keepAlive when ctx ends
+	heard   atomic.Bool   // something was received since our last ping
 	busy    atomic.Bool   // receive is running
 
 	mu       sync.Mutex
@@ -47,14 +47,14 @@ type conn struct {
 	drainer  *time.Timer
 }
 
-// farewell is the close frame to send and why.
+// farewell is a close frame to send, and the reason for the end.
 type farewell struct {
 	code   int
 	reason string
 	cause  error
 }
 
-func newConn(ws *websocket.Conn, out *queue.Queue[[]byte], maxMessage int64) *conn {
+func newConn(ws *websocket.Conn, out *queue.Queue[[]byte], maxMessage int) *conn {
 	c := &conn{
 		ws:       ws,
 		out:      out,
@@ -64,7 +64,7 @@ func newConn(ws *websocket.Conn, out *queue.Queue[[]byte], maxMessage int64) *co
 		farewell: farewell{code: websocket.CloseNormalClosure, cause: broker.ErrClosed},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	ws.SetReadLimit(maxMessage)
+	ws.SetReadLimit(int64(maxMessage))
 	ws.SetPongHandler(func(string) error {
 		c.heard.Store(true)
 		return nil
@@ -73,15 +73,15 @@ func newConn(ws *websocket.Conn, out *queue.Queue[[]byte], maxMessage int64) *co
 	return c
 }
 
-// answerPings leaves pings to keepAlive.
+// answerPings makes keepAlive answer pings.
 func (c *conn) answerPings() {
 	c.ws.SetPingHandler(func(payload string) error {
 		c.heard.Store(true)
 		select {
-		case <-c.pongs: // answering the latest suffices
+		case <-c.pongs: // answering the last one suffices
 		default:
 		}
-		c.pongs <- payload // there is room, as nobody else sends
+		c.pongs <- payload // does not block: there is no other sender
 		return nil
 	})
 }
@@ -99,12 +99,13 @@ func (c *conn) run() error {
 	defer c.mu.Unlock()
 	if c.drainer != nil {
 		c.drainer.Stop()
-		return c.farewell.cause // whatever else went wrong while we left
+		return c.farewell.cause // not the errors that follow from closing
 	}
 	return context.Cause(c.ctx)
 }
 
-// drain closes the connection once what is queued is sent, or soon anyway.
+// drain closes the connection once the queued texts are sent, or after
+// drainTimeout.
 func (c *conn) drain(f farewell) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,33 +117,34 @@ func (c *conn) drain(f farewell) {
 	c.drainer = time.AfterFunc(drainTimeout, func() { c.abort(f.cause) })
 }
 
-// abort ends the connection without a word.
+// abort ends the connection without a closing handshake.
 func (c *conn) abort(cause error) {
 	c.cancel(cause)
 	c.ws.Close()
 }
 
-// end stops sending anything but the close frame of f, for which it does not
-// wait.
+// end makes keepAlive send the close frame of f, and stops sending anything else.
+// It does not wait.
 func (c *conn) end(f farewell) {
 	select {
 	case c.ending <- f:
-	default: // somebody else was faster
+	default: // the connection is ending already
 	}
 	c.cancel(f.cause)
 }
 
-// sayFarewell sends the close frame, if there is one, and gives the peer a
-// moment to answer it.
+// sayFarewell sends the close frame, if there is one, and limits the time for the
+// peer's answer.
 func (c *conn) sayFarewell() {
 	select {
 	case f := <-c.ending:
-		c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(f.code, f.reason), time.Now().Add(closeTimeout))
+		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(f.code, f.reason), time.Now().Add(closeTimeout))
 		c.ws.NetConn().SetReadDeadline(time.Now().Add(closeTimeout))
 	default:
 	}
 }
 
+// write sends queued texts until the queue or the connection ends.
 func (c *conn) write() {
 	var buf []byte
 	for c.ctx.Err() == nil {
@@ -161,9 +163,9 @@ func (c *conn) write() {
 			buf = nil
 		}
 		buf = buf[:0]
-		texts, bytes := 0, 0
+		texts, size := 0, 0
 		for ok := true; ok; text, ok = c.out.TryNext() {
-			texts, bytes = texts+1, bytes+len(text)
+			texts, size = texts+1, size+len(text)
 			buf = appendText(buf, text, c.masked)
 			if len(buf) >= writeBuffer {
 				break
@@ -177,13 +179,13 @@ func (c *conn) write() {
 			return
 		}
 		if c.sent != nil {
-			c.sent(texts, bytes)
+			c.sent(texts, size)
 		}
 	}
 }
 
-// send writes whole frames. The library may do so at the same time; no write
-// comes into the middle of another one.
+// send writes whole frames. The library may write concurrently; writes do not
+// interleave.
 func (c *conn) send(frames []byte) error {
 	nc := c.ws.NetConn()
 	nc.SetWriteDeadline(time.Now().Add(writeTimeout))
@@ -191,6 +193,7 @@ func (c *conn) send(frames []byte) error {
 	return err
 }
 
+// keepAlive sends pings, pongs and the close frame.
 func (c *conn) keepAlive() {
 	defer c.sayFarewell()
 	var tick <-chan time.Time
@@ -217,8 +220,8 @@ func (c *conn) keepAlive() {
 		case <-tick:
 			switch {
 			case len(c.writing) > 0 || c.busy.Load():
-				// It is not the peer that we are waiting for, or a large text
-				// is still on its way; that has a time limit of its own.
+				// This end is busy, or a large text is being written, which
+				// has its own timeout.
 			case c.heard.Load():
 				ping()
 			default:
@@ -233,15 +236,15 @@ func (c *conn) keepAlive() {
 func (c *conn) control(kind int, payload string) {
 	select {
 	case c.writing <- struct{}{}:
-		// Failing is not worth a word: the reader or the writer will see why.
-		c.ws.WriteControl(kind, []byte(payload), time.Now().Add(controlTimeout))
+		// The reader or the writer will see the same error.
+		_ = c.ws.WriteControl(kind, []byte(payload), time.Now().Add(controlTimeout))
 		<-c.writing
 	case <-c.ctx.Done():
 	}
 }
 
-// read passes texts on until the connection ends and returns why it did, which
-// counts only if nothing else ended it before.
+// read receives texts until the connection ends. It returns the reason, which
+// does not count if the connection was ended by another goroutine before.
 func (c *conn) read() error {
 	for _, text := range c.early {
 		c.take(text)
@@ -249,7 +252,7 @@ func (c *conn) read() error {
 	c.early = nil
 	var buf bytes.Buffer
 	for {
-		_, r, err := c.ws.NextReader() // binary messages are as good as texts
+		_, r, err := c.ws.NextReader() // binary messages are treated as texts
 		if err != nil {
 			return readError(err)
 		}
@@ -265,10 +268,10 @@ func (c *conn) read() error {
 	}
 }
 
-// take passes one text on.
+// take handles one text.
 func (c *conn) take(text []byte) {
 	if c.ctx.Err() != nil {
-		return // we said farewell and wait for the answer
+		return // waiting for the answer to our close frame
 	}
 	if c.strictUTF8 && !utf8.Valid(text) {
 		c.end(farewell{websocket.CloseInvalidFramePayloadData, "Invalid frame payload data", errInvalidUTF8})
@@ -284,6 +287,7 @@ func (c *conn) take(text []byte) {
 
 var errInvalidUTF8 = errors.New("websocket: peer sent a text that is not UTF-8")
 
+// readError returns the error for a failed read.
 func readError(err error) error {
 	var closed *websocket.CloseError
 	if errors.As(err, &closed) {

@@ -50,7 +50,7 @@ func TestDialTimeLimits(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := scripted(t, tt.script)
-				tt.cfg.Address, tt.cfg.Dial = "pipe", n.Dial
+				tt.cfg.Address, tt.cfg.DialContext = "pipe", n.Dial
 				ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
 				defer cancel()
 				start := time.Now()
@@ -81,7 +81,7 @@ func TestDialSilentServer(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(3*time.Second, cancel)
 		start := time.Now()
-		if _, err := websocket.Dial(ctx, websocket.ClientConfig{Address: "pipe", Dial: n.Dial}); !errors.Is(err, context.Canceled) {
+		if _, err := websocket.Dial(ctx, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial}); !errors.Is(err, context.Canceled) {
 			t.Errorf("Dial = %v, want the context's end", err)
 		}
 		if d := time.Since(start); d != 3*time.Second {
@@ -102,7 +102,7 @@ func TestDialSilenceExplained(t *testing.T) {
 					io.Copy(io.Discard, nc)
 					nc.Close()
 				}()
-				_, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: "pipe:1", Dial: n.Dial, TLS: config})
+				_, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: "pipe:1", DialContext: n.Dial, TLS: config})
 				var mismatch *websocket.MismatchError
 				if !errors.As(err, &mismatch) || mismatch.Met != "silence" || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("Dial = %v, want silence", err)
@@ -127,9 +127,9 @@ func TestDialMismatch(t *testing.T) {
 		{"TLS for plain", false, alert + "\x46", "TLS", "set TLS"},
 		{"plain for TLS", true, "HTTP/1.1 400 Error reading HTTP request line\r\n\r\n", "a server without TLS", "unset TLS"},
 		{"something for TLS", true, "220 mail.example ESMTP\r\n", "a server without TLS", "unset TLS"},
-		{"anonymous TLS", true, alert + "\x28", "share no cipher suite", "anonymous"},
-		{"old TLS", true, alert + "\x46", "share no cipher suite or version", "anonymous"},
-		{"certificate", true, alert + "\x74", "wants a certificate", "set one in TLS"},
+		{"anonymous TLS", true, alert + "\x28", "without a common cipher suite", "anonymous"},
+		{"old TLS", true, alert + "\x46", "without a common cipher suite or version", "anonymous"},
+		{"certificate", true, alert + "\x74", "requires a client certificate", "set one in TLS"},
 		{"wrong path", false, "HTTP/1.1 400 Bad Request\r\nContent-Length: 12\r\n\r\ninvalid path", `HTTP status 400 Bad Request ("invalid path")`, "check that the address"},
 		{"hangs up on HTTP", false, "", "hangs up on HTTP", "set TLS"},
 		{"hangs up on TLS", true, "", "hangs up on TLS", "unset TLS"},
@@ -193,5 +193,31 @@ func TestTLS(t *testing.T) {
 	var unknown *tls.CertificateVerificationError
 	if !errors.As(err, &unknown) {
 		t.Errorf("Dial without its root = %v, want a CertificateVerificationError", err)
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	for want, cfg := range map[string]websocket.ClientConfig{
+		"Address is empty":        {},
+		"SendQueue is -1":         {Address: "x:1", SendQueue: -1},
+		"ReceiveQueue is -1":      {Address: "x:1", ReceiveQueue: -1},
+		"AckTimeout is -1ns":      {Address: "x:1", AckTimeout: -1},
+		"RetryMax 1ns is less":    {Address: "x:1", RetryMin: 2, RetryMax: 1},
+		"Hooks is a struct {}":    {Address: "x:1", Hooks: struct{}{}},
+		"MaxMessage is -1, must ": {Address: "x:1", MaxMessage: -1},
+	} {
+		if _, err := websocket.Dial(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Dial: error %v, want %q", err, want)
+		}
+	}
+	for want, cfg := range map[string]websocket.ServerConfig{
+		"SendQueue is -1":      {SendQueue: -1},
+		"ReceiveQueue is -1":   {ReceiveQueue: -1},
+		"MaxClients is -1":     {MaxClients: -1},
+		"Hooks is a struct {}": {Hooks: struct{}{}},
+	} {
+		if _, err := websocket.NewServer(cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("NewServer: error %v, want %q", err, want)
+		}
 	}
 }

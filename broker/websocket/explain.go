@@ -12,27 +12,27 @@ import (
 	"syscall"
 )
 
-// firstBytes remembers how the far end began to speak, because a library that
-// expected something else does not tell.
+// firstBytes is a connection that keeps the first bytes read. They show which
+// protocol the other end speaks; the errors of the libraries do not.
 type firstBytes struct {
 	net.Conn
 	b    []byte
-	http bool // HTTP is expected; anything else is not worth waiting for more of
+	http bool // fail at the first byte that is not HTTP
 }
 
-// What a MismatchError may have met, besides HTTP responses.
+// Values of MismatchError.Met, besides those that begin with "HTTP status".
 const (
 	MetNative       = "Broker's native protocol"
 	MetTLS          = "TLS"
 	MetPlain        = "a server without TLS"
-	MetOtherTLS     = "TLS with which we share no cipher suite or version"
-	MetDemandingTLS = "TLS that wants a certificate from us"
+	MetOtherTLS     = "TLS without a common cipher suite or version"
+	MetDemandingTLS = "TLS that requires a client certificate"
 	MetNoHTTP       = "a server that hangs up on HTTP"
 	MetNoTLS        = "a server that hangs up on TLS"
 	MetSilence      = "silence"
 )
 
-const opening = 16 // bytes that tell protocols apart
+const opening = 16 // bytes that distinguish protocols
 
 func (f *firstBytes) Read(p []byte) (int, error) {
 	n, err := f.Conn.Read(p)
@@ -49,16 +49,17 @@ const httpVersion = "HTTP/"
 
 var errNotHTTP = errors.New("answer is not HTTP")
 
-// The alerts of a server with which a client of the wrong kind meets.
+// The alerts of servers that refuse a client with other TLS settings.
 const (
 	tlsAlertHandshakeFailure    = 40
 	tlsAlertProtocolVersion     = 70
 	tlsAlertCertificateRequired = 116
 )
 
-// explain returns err with what is known about the far end.
+// explain returns a *MismatchError for err if the other end is recognized, and
+// err otherwise.
 func (f *firstBytes) explain(err error, usingTLS bool, response *http.Response) error {
-	const anonymous = "a Zeek without certificates needs the anonymous TLS of a Dial function"
+	const anonymous = "a Zeek without certificates requires the anonymous TLS of a DialContext function"
 	looksTLS := len(f.b) >= 3 && f.b[0] >= 20 && f.b[0] <= 23 && f.b[1] == 3
 	alert := byte(0)
 	if looksTLS && f.b[0] == 21 && len(f.b) >= 7 {
@@ -71,7 +72,7 @@ func (f *firstBytes) explain(err error, usingTLS bool, response *http.Response) 
 	case len(f.b) >= 9 && bytes.Equal(f.b[5:9], []byte("ZEEK")):
 		m.Met, m.Advice = MetNative, "use the port of the WebSocket server, or a native peering"
 	case looksTLS && !usingTLS:
-		m.Met, m.Advice = MetTLS, "set TLS, or a Dial function for the anonymous TLS of a Zeek without certificates"
+		m.Met, m.Advice = MetTLS, "set TLS, or a DialContext function for the anonymous TLS of a Zeek without certificates"
 	case usingTLS && bytes.HasPrefix(f.b, []byte(httpVersion)):
 		m.Met, m.Advice = MetPlain, "unset TLS"
 	case usingTLS && (alert == tlsAlertHandshakeFailure || alert == tlsAlertProtocolVersion):
@@ -84,10 +85,10 @@ func (f *firstBytes) explain(err error, usingTLS bool, response *http.Response) 
 	case len(f.b) == 0 && f.Conn != nil && hungUp(err) && usingTLS:
 		m.Met, m.Advice = MetNoTLS, "unset TLS if it has none; "+anonymous
 	case len(f.b) == 0 && f.Conn != nil && hungUp(err):
-		m.Met, m.Advice = MetNoHTTP, "set TLS if it expects that, or a Dial function for the anonymous TLS of a Zeek without certificates"
+		m.Met, m.Advice = MetNoHTTP, "set TLS if it expects that, or a DialContext function for the anonymous TLS of a Zeek without certificates"
 	case len(f.b) == 0 && f.Conn != nil && errors.Is(err, context.DeadlineExceeded):
-		// Broker's native port waits for more of what it takes for a length,
-		// and its embedded server for more of what it takes for HTTP.
+		// Broker's native port treats the request as a length and waits for that
+		// many bytes; its embedded server treats TLS as an incomplete request.
 		m.Met, m.Advice = MetSilence, "check that the port is that of a WebSocket server, and whether it has TLS"
 	default:
 		return err
@@ -99,7 +100,7 @@ func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// refused explains an HTTP response in place of an upgrade.
+// refused returns the *MismatchError for an HTTP response that is no upgrade.
 func refused(err error, response *http.Response) error {
 	const most = 200
 	body, _ := io.ReadAll(io.LimitReader(response.Body, most))
@@ -110,12 +111,12 @@ func refused(err error, response *http.Response) error {
 	m := MismatchError{Met: met, Status: response.StatusCode, Advice: "check that the address is that of a WebSocket server of Zeek", Err: err}
 	switch response.StatusCode {
 	case http.StatusBadRequest:
-		// How a server of the Go library with TLS answers those who use none.
+		// The answer of a TLS server of package net/http to a client without TLS.
 		if strings.Contains(text, "HTTP request to an HTTPS server") {
 			m.Met, m.Advice = MetTLS, "set TLS"
 		}
 	case http.StatusUnauthorized, http.StatusForbidden:
-		m.Advice = "set the Header that the server wants, or a client certificate in TLS"
+		m.Advice = "set the Header that the server requires, or a client certificate in TLS"
 	case http.StatusServiceUnavailable:
 		m.Advice = "try again later"
 	}

@@ -8,8 +8,8 @@ import (
 )
 
 // appendText appends the frame of a text message (RFC 6455, section 5.2). The
-// library would write each message with a system call of its own, and a large
-// one in fragments, which Zeek before 6.0 misreads.
+// library would write each message with a separate system call, and large
+// messages in fragments, which Zeek before 6.0 misreads.
 func appendText(b, text []byte, masked bool) []byte {
 	const final, textFrame, maskBit = 0x80, 1, 0x80
 	start := len(b)

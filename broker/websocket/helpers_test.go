@@ -81,7 +81,10 @@ func serve(t testing.TB, l net.Listener, cfg websocket.ServerConfig) *websocket.
 	if cfg.Endpoint == "" {
 		cfg.Endpoint, cfg.Version = "e2c419af-2666-59f3-95bd-30b9c45dd75c", "8.0.10"
 	}
-	s := websocket.NewServer(cfg)
+	s, err := websocket.NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(context.Background(), l) }()
 	t.Cleanup(func() {

@@ -41,7 +41,7 @@ func TestHooks(t *testing.T) {
 		n := newNetwork(t)
 		c := new(counts)
 		server := serve(t, n, websocket.ServerConfig{Hooks: c})
-		client := dial(t, websocket.ClientConfig{Dial: n.Dial, Subscriptions: []string{"t"}})
+		client := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, Subscriptions: []string{"t"}})
 		next[broker.PeerAdded](t, server)
 		for range 3 {
 			if err := server.Publish(t.Context(), "t", broker.Count(1)); err != nil {

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// limitedListener closes connections that find all slots taken, as Zeek does.
+// limitedListener closes connections beyond its number of slots, as Zeek does.
 type limitedListener struct {
 	net.Listener
 	slots chan struct{}

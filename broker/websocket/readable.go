@@ -13,14 +13,14 @@ import (
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
 
-// withoutZero are the versions of Broker that do not know \u in a string: those
-// of Zeek 5.0 to 6.2. In Zeek 7 it does not either, but calls itself 2.8.0-dev
-// as in Zeek 8.0, where it does. So it is left to Zeek 7 to complain.
+// withoutZero are the prefixes of the versions of Broker that cannot parse \u in a
+// string: those of Zeek 5.0 to 6.2. Zeek 7 cannot either, but reports the same
+// version as Zeek 8.0, which can. Zeek 7 answers such messages with an error.
 var withoutZero = []string{"2.3.", "2.4.", "2.5.", "2.6.", "2.7.", "6.2."}
 
-// readable returns an error if the server cannot read text, which says d.
+// readable returns an error if the server cannot read text, the encoding of d.
 func readable(server jsonv1.Ack, d jsonv1.Data, text []byte) error {
-	if uuid.Validate(server.Endpoint) != nil { // Zeek's own server; Broker's has a UUID, and takes any bytes
+	if uuid.Validate(server.Endpoint) != nil { // Zeek's own server; Broker's has a UUID, and accepts any bytes
 		if !utf8.Valid(text) {
 			return unreadable(d, ErrNotUTF8, func(s string) bool { return !utf8.ValidString(s) })
 		}
@@ -33,7 +33,8 @@ func readable(server jsonv1.Ack, d jsonv1.Data, text []byte) error {
 	return nil
 }
 
-// unreadable names the string in d that is wrong; it returns nil if none is.
+// unreadable returns err with the string in d that is wrong, or nil if there is
+// none.
 func unreadable(d jsonv1.Data, err error, wrong func(string) bool) error {
 	if s, found := findString(d.Value, wrong); found {
 		return fmt.Errorf("%.100q: %w", s, err)
@@ -44,7 +45,7 @@ func unreadable(d jsonv1.Data, err error, wrong func(string) bool) error {
 	return nil
 }
 
-// findString returns the first string in v that is as asked for.
+// findString returns the first string in v for which wanted returns true.
 func findString(v broker.Value, wanted func(string) bool) (found string, ok bool) {
 	s, isText := v.Text()
 	if !isText {

@@ -17,76 +17,114 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/hooks"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
+	"github.com/zeekwire/zeekwire/broker/internal/settings"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
 
-// ServerConfig says how a Server behaves. Zero values stand for the defaults.
+// ServerConfig configures a Server. The zero ServerConfig is valid. For every
+// number and duration, zero means the default and a negative value is an error of
+// NewServer, except where a field says otherwise.
 type ServerConfig struct {
-	// Endpoint and Version are what clients learn from the ack: as in Zeek,
-	// the endpoint with "-websocket-" and a number, and Zeek's version.
+	// Endpoint and Version are sent to clients in the ack. As in Zeek, the
+	// endpoint name is followed by "-websocket-" and a number, and Version is
+	// Zeek's version. The defaults are empty.
 	Endpoint string
 	Version  string
 
-	// TLS is for Serve; nil means none.
+	// TLS configures TLS for Serve. If nil, Serve does not use TLS.
 	TLS *tls.Config
 
-	// Authorize decides about a client before the connection is upgraded; an
-	// error refuses it with status 401. Who the client has proved to be becomes
-	// the peer's Identity, in place of the name that it gives itself. Nil admits
-	// everybody, as Zeek does.
+	// Authorize authenticates a client before its connection is upgraded. An
+	// error refuses the client with HTTP status 401. A non-nil Identity becomes
+	// that of the peer, and its name replaces the name that the client claims. If
+	// nil, every client is accepted, as in Zeek.
 	Authorize func(*http.Request) (*broker.Identity, error)
 
-	// Admits decides again about a client, before each message to it: one that
-	// may no longer be here is disconnected. Nil admits all.
+	// Admits checks a client again before each message to it. If it returns
+	// false, the client is disconnected. If nil, no client is.
 	Admits func(broker.Peer) bool
 
-	// Private keeps what clients publish from each other: only Next returns it.
+	// Private hides the messages of clients from each other: only Next returns
+	// them. By default they are also sent to all other clients that subscribe.
 	Private bool
 
-	// CheckOrigin decides about clients that say which web page they serve.
-	// Nil, unlike Zeek, admits only pages of the same host, lest any page in
-	// any browser talk to us. Programs say nothing or the right host, except
-	// through a proxy that changes the Host header.
+	// CheckOrigin checks requests that name the web page they come from. If nil,
+	// only pages of the same host are accepted, so that other pages in a user's
+	// browser cannot connect. Zeek accepts all pages. Programs name no page, or
+	// the right host unless a proxy changes the Host header.
 	CheckOrigin func(*http.Request) bool
 
-	MaxClients   int
-	MaxMessage   int64         // bytes; a client that sends more is closed
-	PingInterval time.Duration // negative for no pings
+	// MaxClients limits the number of clients. The default is
+	// DefaultMaxClients.
+	MaxClients int
 
-	// SendQueue bounds the messages that wait for one client, and SendOverflow
-	// says what happens to more. A client that is disconnected for it is lost
-	// with broker.ErrOverflow. OverflowBlock makes publishers, other clients
-	// among them, wait for the slowest client. All queues are limited to 64 MiB
-	// too, or to four of the largest messages if that is more. What waits is
-	// taken all at a time, so that there may be twice as much in memory.
+	// MaxMessage is the size of the largest message to receive, in bytes. A
+	// larger message ends the client's connection. The default is
+	// DefaultMaxMessage.
+	MaxMessage int
+
+	// PingInterval is the time between pings. A client that sends nothing in
+	// between is lost. The default is DefaultPingInterval. A negative value
+	// disables pings.
+	PingInterval time.Duration
+
+	// SendQueue limits the messages queued for each client. The default is
+	// DefaultQueue. Their bytes are limited to 64 MiB, or to four messages of
+	// MaxMessage bytes if that is more. The writer takes the whole queue at
+	// once, so memory use can reach twice that limit for each client.
+	//
+	// SendOverflow is the policy when the queue is full. With
+	// OverflowDisconnect the client is lost with broker.ErrOverflow. With
+	// OverflowBlock, Publish and the messages of other clients wait for the
+	// slowest client.
 	SendQueue    int
 	SendOverflow broker.Overflow
 
-	// ReceiveQueue bounds the messages of all clients that wait for Next, and
-	// the news of clients: these are never dropped, instead clients have to
-	// wait for their ack. OverflowBlock makes the clients wait, as Zeek's
-	// server does.
+	// ReceiveQueue limits the messages of all clients queued for Next. The
+	// default is DefaultQueue. Their bytes are limited as those of SendQueue.
+	//
+	// ReceiveOverflow is the policy when the queue is full. PeerAdded and
+	// PeerLost are never dropped; instead, new clients wait for their ack. With
+	// OverflowBlock the clients wait until Next is called, as with Zeek's
+	// server.
 	ReceiveQueue    int
 	ReceiveOverflow broker.Overflow
 
-	// Hooks may implement HookPeers, HookTraffic and HookDrops.
+	// Hooks may implement broker.HookPeers, broker.HookTraffic and
+	// broker.HookDrops. If non-nil it must implement at least one of them.
 	Hooks any
 
-	// Log may be nil.
-	Log *zerolog.Logger
+	// Log receives errors that no method returns. The zero value discards them.
+	Log zerolog.Logger
 }
 
-// Server is a WebSocket server that clients of Zeek take for Zeek
-// (Zeek: cluster/websocket). What a client publishes goes to Next, whatever the
-// topic, and unless the server is private to all other clients that want it; what
-// Publish is given goes to all that do.
+// withDefaults returns cfg with all defaults filled in.
+func (cfg ServerConfig) withDefaults() (ServerConfig, error) {
+	defaultPings(&cfg.PingInterval)
+	return cfg, errors.Join(
+		settings.Default("websocket: MaxClients", &cfg.MaxClients, DefaultMaxClients),
+		settings.Default("websocket: MaxMessage", &cfg.MaxMessage, DefaultMaxMessage),
+		settings.Default("websocket: SendQueue", &cfg.SendQueue, DefaultQueue),
+		settings.Default("websocket: ReceiveQueue", &cfg.ReceiveQueue, DefaultQueue),
+	)
+}
+
+// Server speaks Zeek's WebSocket protocol, so that Zeek's clients can connect to
+// it (Zeek: cluster/websocket). Next returns the messages of clients, whatever
+// their topic. Unless the server is private, they are also sent to the other
+// clients that subscribe. Publish sends to all clients that subscribe.
 //
-// As an http.Handler it upgrades every path, and then tells clients of wrong
-// ones; use Serve unless something else listens already.
+// A Server is also an http.Handler. It upgrades requests of every path, and
+// reports a wrong path to the client afterwards, as Zeek does. Use Serve unless
+// another HTTP server is listening already.
+//
+// The methods of a Server may be called concurrently, except that Next must not
+// be called by two goroutines at once.
 type Server struct {
 	cfg      ServerConfig
-	hooks    hooks
+	hooks    hooks.Hooks
 	log      zerolog.Logger
 	upgrader websocket.Upgrader
 	inbox    *queue.Queue[broker.Notification]
@@ -104,19 +142,24 @@ type Server struct {
 var (
 	_ broker.Bus      = (*Server)(nil)
 	_ broker.Director = (*Server)(nil)
+	_ broker.Rejecter = (*Server)(nil)
 )
 
-// NewServer returns a server without clients. Close must be called.
-func NewServer(cfg ServerConfig) *Server {
-	cfg.MaxClients = positiveOr(cfg.MaxClients, DefaultMaxClients)
-	cfg.MaxMessage = positiveOr(cfg.MaxMessage, DefaultMaxMessage)
-	cfg.PingInterval = pings(cfg.PingInterval)
-	cfg.SendQueue = positiveOr(cfg.SendQueue, DefaultQueue)
-	cfg.ReceiveQueue = positiveOr(cfg.ReceiveQueue, DefaultQueue)
+// NewServer returns a server without clients. It returns an error if cfg is
+// invalid. The caller must Close the server.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	hooks, err := hooks.New(cfg.Hooks)
+	if err != nil {
+		return nil, fmt.Errorf("websocket: %w", err)
+	}
 	return &Server{
 		cfg:   cfg,
-		log:   orSilent(cfg.Log),
-		hooks: newHooks(cfg.Hooks),
+		log:   cfg.Log,
+		hooks: hooks,
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: serverHandshakeTimeout,
 			ReadBufferSize:   readBuffer,
@@ -125,11 +168,12 @@ func NewServer(cfg ServerConfig) *Server {
 		inbox:   newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.MaxMessage),
 		done:    make(chan struct{}),
 		clients: make(map[*client]struct{}),
-	}
+	}, nil
 }
 
-// Serve accepts clients on l until ctx ends or the server is closed, closes l
-// and returns nil then. Clients stay until Close.
+// Serve accepts clients from l until ctx ends or the server is closed. Then it
+// closes l and returns nil; the clients stay connected until Close. It returns an
+// error if l fails.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	l = &limitedListener{Listener: l, slots: make(chan struct{}, 2*s.cfg.MaxClients)}
 	if s.cfg.TLS != nil {
@@ -162,8 +206,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return fmt.Errorf("websocket: accepting clients: %w", err)
 }
 
-// logWriter takes the lines of package http, mostly about TLS handshakes that
-// failed.
+// logWriter logs the messages of package http, mostly about failed TLS
+// handshakes.
 type logWriter struct{ log zerolog.Logger }
 
 func (w logWriter) Write(line []byte) (int, error) {
@@ -171,7 +215,8 @@ func (w logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// ServeHTTP makes the request a client and returns when that is gone.
+// ServeHTTP upgrades the request to a WebSocket and serves the client until its
+// connection ends.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := r.Header.Get("X-Application-Name")
 	problem := badRequest(r.URL.Path, name)
@@ -203,7 +248,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.refuse(*problem)
 	}
 	err = c.run()
-	c.out.Close() // lest somebody wait for room in it
+	c.out.Close() // so that no publisher waits for room in it
 	s.remove(c)
 	if c.state == clientSubscribed {
 		s.inbox.Force(broker.PeerLost{Peer: c.peer, Err: err})
@@ -212,7 +257,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.log.Debug().Err(err).Msg("websocket client gone")
 }
 
-// badRequest returns what Zeek would complain about, if anything.
+// badRequest returns the error that Zeek reports for the request, or nil.
 func badRequest(path, name string) *jsonv1.Error {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_-.=:*@"
 	switch {
@@ -224,8 +269,8 @@ func badRequest(path, name string) *jsonv1.Error {
 	return nil
 }
 
-// reserve makes sure that there is room for one more client and that Close
-// waits for it.
+// reserve reserves a place for a client, and makes Close wait for it. It returns
+// the client's number.
 func (s *Server) reserve() (number int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -251,7 +296,7 @@ func (s *Server) add(c *client) {
 	}
 }
 
-// remove forgets c, or an upgrade that failed.
+// remove removes c, or a failed upgrade if c is nil.
 func (s *Server) remove(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -264,12 +309,13 @@ func (s *Server) remove(c *client) {
 
 var terminating = farewell{websocket.CloseGoingAway, "Terminating", broker.ErrClosed}
 
-// ErrDismissed is why a client is lost that ServerConfig.Admits refuses.
+// ErrDismissed is the reason for the loss of a client that ServerConfig.Admits
+// refused.
 var ErrDismissed = errors.New("websocket: client is no longer admitted")
 
 var dismissed = farewell{websocket.ClosePolicyViolation, "No longer admitted", ErrDismissed}
 
-// fanOut sends data to all clients that want it, except to its origin.
+// fanOut sends data to all clients that subscribe to it, except origin.
 func (s *Server) fanOut(ctx context.Context, data jsonv1.Data, origin *client) error {
 	var receivers []*client
 	s.mu.Lock()
@@ -285,7 +331,7 @@ func (s *Server) fanOut(ctx context.Context, data jsonv1.Data, origin *client) e
 	return s.deliver(ctx, receivers, data)
 }
 
-// deliver sends data to clients that want it.
+// deliver sends data to the receivers.
 func (s *Server) deliver(ctx context.Context, receivers []*client, data jsonv1.Data) error {
 	text := encode(jsonv1.Append, data)
 	for _, c := range receivers {
@@ -300,8 +346,8 @@ func (s *Server) deliver(ctx context.Context, receivers []*client, data jsonv1.D
 	return nil
 }
 
-// Publish sends v to all clients that want topic. It waits only where the
-// policy is OverflowBlock.
+// Publish queues v for all clients that subscribe to topic. It does not block,
+// except with OverflowBlock while a queue is full.
 func (s *Server) Publish(ctx context.Context, topic string, v broker.Value) error {
 	select {
 	case <-s.done:
@@ -324,8 +370,8 @@ func (s *Server) find(peer uuid.UUID) *client {
 	return nil
 }
 
-// Reject implements broker.Rejecter, in the words in which Zeek's server refuses
-// an event that no script declares, or with other arguments.
+// Reject implements broker.Rejecter. It sends the error of Zeek's server for an
+// event that no script declares, or that has other arguments.
 func (s *Server) Reject(peer uuid.UUID) {
 	s.mu.Lock()
 	c := s.find(peer)
@@ -358,7 +404,7 @@ func (s *Server) PublishTo(ctx context.Context, peer uuid.UUID, topic string, v 
 // Next implements broker.Bus.
 func (s *Server) Next(ctx context.Context) (broker.Notification, error) { return s.inbox.Next(ctx) }
 
-// Clients returns the clients that have subscribed, in no order.
+// Clients returns the clients that have subscribed, in no particular order.
 func (s *Server) Clients() []broker.Peer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -371,9 +417,9 @@ func (s *Server) Clients() []broker.Peer {
 	return peers
 }
 
-// Close closes all connections as a terminating Zeek does, after sending what
-// is queued, and waits until that is done, which takes a few seconds at most.
-// Clients are lost with broker.ErrClosed.
+// Close sends the queued messages, closes all connections as a terminating Zeek
+// does, and waits until they have ended, which takes a few seconds at most.
+// PeerLost of the clients then wraps broker.ErrClosed.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if !s.closed {
@@ -387,4 +433,15 @@ func (s *Server) Close() error {
 	s.running.Wait()
 	s.inbox.Close()
 	return nil
+}
+
+// Queued returns the number of messages in the send queues of all clients.
+func (s *Server) Queued() (messages int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.clients {
+		waiting, _ := c.out.Stats()
+		messages += waiting
+	}
+	return messages
 }

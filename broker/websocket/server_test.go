@@ -103,7 +103,7 @@ func TestServerManyComplaints(t *testing.T) {
 	n := newNetwork(t)
 	var log bytes.Buffer
 	logger := zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.InfoLevel)
-	s := serve(t, n, websocket.ServerConfig{Log: &logger})
+	s := serve(t, n, websocket.ServerConfig{Log: logger})
 	c := rawDial(t, n, jsonv1.Path, nil)
 	c.send(`["/a"]`)
 	c.want(zeekAck("0"))
@@ -112,7 +112,7 @@ func TestServerManyComplaints(t *testing.T) {
 		c.want(complaint("failed to decode JSON object"))
 	}
 	s.Close()
-	if lines := strings.Count(log.String(), "did something wrong"); lines != 32 {
+	if lines := strings.Count(log.String(), "sent an invalid message"); lines != 32 {
 		t.Errorf("%d lines in the log, want 32", lines)
 	}
 }
@@ -322,9 +322,9 @@ func TestServerAuthorize(t *testing.T) {
 func TestServerPublishTo(t *testing.T) {
 	n := newNetwork(t)
 	s := serve(t, n, websocket.ServerConfig{})
-	a := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}})
+	a := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, Subscriptions: []string{"/"}})
 	peer := next[broker.PeerAdded](t, s).Peer.ID
-	b := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}})
+	b := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, Subscriptions: []string{"/"}})
 	next[broker.PeerAdded](t, s)
 	for i, tt := range []struct {
 		peer  uuid.UUID
@@ -357,7 +357,7 @@ func TestServerAdmits(t *testing.T) {
 	s := serve(t, n, websocket.ServerConfig{Admits: func(p broker.Peer) bool { return p.Name != unwanted.Load() }})
 	clients := make(map[string]*websocket.Client)
 	for _, name := range []string{"a", "b"} {
-		clients[name] = dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}, ApplicationName: name})
+		clients[name] = dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, Subscriptions: []string{"/"}, ApplicationName: name})
 		next[broker.PeerAdded](t, s)
 	}
 	publish(t, s, "/", broker.Count(1))
@@ -382,8 +382,8 @@ func TestServerAdmits(t *testing.T) {
 func TestServerPrivate(t *testing.T) {
 	n := newNetwork(t)
 	s := serve(t, n, websocket.ServerConfig{Private: true})
-	listener := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}})
-	speaker := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial})
+	listener := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, Subscriptions: []string{"/"}})
+	speaker := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial})
 	next[broker.PeerAdded](t, s)
 	next[broker.PeerAdded](t, s)
 	publish(t, speaker, "/", broker.Count(1))
@@ -420,7 +420,7 @@ func TestServerSlowClient(t *testing.T) {
 				slow.send(`["/"]`)
 				slow.want(zeekAck("0"))
 				slowPeer := next[broker.PeerAdded](t, s).Peer
-				good := dial(t, websocket.ClientConfig{Address: "pipe", Dial: n.Dial, Subscriptions: []string{"/"}})
+				good := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, Subscriptions: []string{"/"}})
 				next[broker.PeerAdded](t, s)
 				for i := range uint64(100) {
 					publish(t, s, "/", broker.Count(i))
@@ -559,7 +559,10 @@ func TestServerComingAndGoing(t *testing.T) {
 func TestServerListenerFails(t *testing.T) {
 	l := loopback(t)
 	l.Close()
-	s := websocket.NewServer(websocket.ServerConfig{})
+	s, err := websocket.NewServer(websocket.ServerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer s.Close()
 	if err := s.Serve(t.Context(), l); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve = %v", err)

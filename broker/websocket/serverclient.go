@@ -18,29 +18,29 @@ import (
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
 
-// client is a connection to the server.
+// client is a connection of a client to the server.
 type client struct {
 	*conn
 	server *Server
-	name   string // for the ack
+	name   string // sent in the ack
 	peer   broker.Peer
 	log    zerolog.Logger
 
-	state clientState // of the reading goroutine
+	state clientState // used by the reading goroutine only
 
-	complaints atomic.Uint32 // about what it sent
+	complaints atomic.Uint32 // errors reported to the client
 
-	// These are guarded by the server's mutex.
-	active bool // the ack is on its way
+	// Guarded by the server's mutex.
+	active bool // the ack was queued
 	filter broker.Filter
 }
 
 type clientState uint8
 
 const (
-	clientNew        clientState = iota // has yet to send subscriptions
+	clientNew        clientState = iota // has not sent its subscriptions
 	clientSubscribed                    // sends messages
-	clientDeaf                          // did something wrong; nothing it sends counts
+	clientDeaf                          // violated the protocol; its messages are ignored
 )
 
 func (s *Server) newClient(ws *websocket.Conn, name string, identity *broker.Identity, number int) *client {
@@ -67,46 +67,47 @@ func (s *Server) newClient(ws *websocket.Conn, name string, identity *broker.Ide
 	return c
 }
 
-// refuse tells the client what is wrong and closes the connection.
+// refuse reports an error to the client and closes the connection.
 func (c *client) refuse(e jsonv1.Error) {
 	c.state = clientDeaf
 	c.complain(e)
 	c.drain(farewell{websocket.ClosePolicyViolation, e.Context, e})
 }
 
-// maxComplaints is how many lines of the log a client can make us write. More
-// are for those who look for trouble.
+// maxComplaints limits the errors of a client that are logged at info level.
+// Further errors are logged at debug level.
 const maxComplaints = 32
 
-// complain tells the client what is wrong, if it reads that.
+// complain reports an error to the client.
 func (c *client) complain(e jsonv1.Error) {
 	level := zerolog.InfoLevel
 	if c.complaints.Add(1) > maxComplaints {
 		level = zerolog.DebugLevel
 	}
-	c.log.WithLevel(level).Str("code", e.Code).Str("context", e.Context).Msg("websocket client did something wrong")
-	c.enqueue(c.ctx, jsonv1.Append(nil, e))
+	c.log.WithLevel(level).Str("code", e.Code).Str("context", e.Context).Msg("websocket client sent an invalid message")
+	_ = c.enqueue(c.ctx, jsonv1.Append(nil, e)) // it fails if the client leaves
 }
 
-// enqueue lets text wait for the writer. A client whose queue overflows may be disconnected for it.
+// enqueue queues text for the writer. If the queue overflows the client may be
+// disconnected.
 func (c *client) enqueue(ctx context.Context, text []byte) error {
 	lost, err := pushText(ctx, c.out, text)
 	if lost.Items > 0 {
 		c.server.hooks.DroppedSending(c.peer, lost.Items)
 	}
 	if lost.First {
-		c.log.Warn().Msg("websocket client reads too slowly, dropping messages")
+		c.log.Warn().Msg("send queue is full, dropping messages")
 	}
 	if errors.Is(err, broker.ErrOverflow) {
-		c.drain(farewell{websocket.ClosePolicyViolation, "Too slow", fmt.Errorf("websocket: client reads too slowly: %w", err)})
+		c.drain(farewell{websocket.ClosePolicyViolation, "Too slow", fmt.Errorf("websocket: send queue: %w", err)})
 	}
 	if ctx.Err() != nil {
 		return err
 	}
-	return nil // the client's problem, not the publisher's
+	return nil // the end of a client is not an error of the publisher
 }
 
-// received takes one text of the client.
+// received handles one text of the client.
 func (c *client) received(text []byte) error {
 	c.server.hooks.Received(c.peer, 1, len(text))
 	switch c.state {
@@ -118,6 +119,7 @@ func (c *client) received(text []byte) error {
 	return nil
 }
 
+// subscribe handles the first text of the client.
 func (c *client) subscribe(text []byte) error {
 	frame, _ := jsonv1.Decode(text)
 	topics, ok := frame.(jsonv1.Subscriptions)
@@ -140,8 +142,8 @@ func (c *client) subscribe(text []byte) error {
 	s.hooks.PeerAdded(c.peer)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Nobody publishes meanwhile: the client gets nothing before the ack, and
-	// everything that somebody publishes who heard of the ack.
+	// The mutex excludes Publish: the client receives nothing before the ack, and
+	// everything published after the ack.
 	err := c.out.Keep(c.ctx, jsonv1.Append(nil, jsonv1.Ack{Endpoint: c.name, Version: s.cfg.Version}))
 	if errors.Is(err, broker.ErrClosed) {
 		return nil // closing already
@@ -150,11 +152,12 @@ func (c *client) subscribe(text []byte) error {
 	return err
 }
 
+// message handles a text after the first.
 func (c *client) message(text []byte) error {
 	frame, err := jsonv1.Decode(text)
 	data, ok := frame.(jsonv1.Data)
 	if !ok {
-		c.log.Debug().Err(err).Msg("websocket client sent something else than a message")
+		c.log.Debug().Err(err).Msg("websocket client sent a text that is no message")
 		c.complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "failed to decode JSON object"})
 		return nil
 	}
@@ -172,7 +175,7 @@ func (c *client) message(text []byte) error {
 		c.server.hooks.DroppedReceived(c.peer, lost.Items)
 	}
 	if lost.First {
-		c.log.Warn().Msg("websocket clients send faster than the application takes, dropping messages")
+		c.log.Warn().Msg("receive queue is full, dropping messages")
 	}
 	return err
 }

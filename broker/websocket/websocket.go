@@ -1,16 +1,14 @@
-// Package websocket carries Broker messages as JSON over WebSockets, as a
-// client of Zeek and in Zeek's place as a server. Both ends are a broker.Bus.
+// Package websocket carries Broker messages as JSON over WebSockets. Client
+// connects to Zeek; Server replaces Zeek for its clients. Both are a broker.Bus.
 //
-// Zeek has two such servers. Broker's embedded one (Zeek 5.0 to 8.0) carries
-// every value, says nothing about a first message that it does not understand
-// and never pings. Zeek's own one (Cluster::listen_websocket, since 7.2) knows
-// events only, answers what it does not understand with an error, and pings
-// every 5 seconds. Client works with both; Server behaves like the latter.
+// Zeek has two such servers. Broker's embedded server (Zeek 5.0 to 8.0) carries
+// every value, does not answer a first message that it does not understand, and
+// never pings. Zeek's own server (Cluster::listen_websocket, since 7.2) carries
+// only events, answers messages that it does not understand with an error, and
+// pings every 5 seconds. Client works with both; Server behaves like the latter.
 //
-// All methods may be called from any goroutine, except Next, which one at a
-// time may call. Both ends answer pings in the background, whatever the
-// application does. All queues are bounded; what happens when one is full is
-// the choice of the configuration.
+// Both ends answer pings in the background. All queues are bounded; the
+// configuration determines what happens when a queue is full.
 package websocket
 
 import (
@@ -23,7 +21,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
@@ -32,54 +29,56 @@ import (
 
 // Defaults of ClientConfig and ServerConfig.
 const (
-	DefaultQueue            = 8192             // messages, of each queue; Broker's own number
-	DefaultMaxClients       = 100              // Zeek's own number
-	DefaultPingInterval     = 5 * time.Second  // Zeek's own number
-	DefaultHandshakeTimeout = 10 * time.Second // of a client, up to the upgrade
+	DefaultQueue            = 8192            // messages; Broker's own value
+	DefaultMaxClients       = 100             // Zeek's own value
+	DefaultPingInterval     = 5 * time.Second // Zeek's own value
+	DefaultHandshakeTimeout = 10 * time.Second
 	DefaultAckTimeout       = 10 * time.Second
 	DefaultMaxMessage       = 64 << 20 // bytes
-	DefaultReconnectMin     = time.Second
-	DefaultReconnectMax     = 30 * time.Second
+	DefaultRetryMin         = time.Second
+	DefaultRetryMax         = 30 * time.Second
 )
 
 const (
-	// serverHandshakeTimeout is how long a connection may take to become a
-	// WebSocket (Zeek: kDefaultHandShakeTimeoutSecs).
+	// serverHandshakeTimeout limits the handshakes of TLS and WebSocket
+	// (Zeek: kDefaultHandShakeTimeoutSecs).
 	serverHandshakeTimeout = 3 * time.Second
 
-	writeTimeout   = 30 * time.Second // for one message to a peer that reads slowly
-	controlTimeout = 5 * time.Second  // for a ping or pong; nobody's buffers stay full that long
-	closeTimeout   = time.Second      // for our close frame, and for the peer's answer to it
-	drainTimeout   = 5 * time.Second  // for what is queued when we close
+	writeTimeout   = 30 * time.Second // for one write to a slow peer
+	controlTimeout = 5 * time.Second  // for a ping or pong
+	closeTimeout   = time.Second      // for sending a close frame, and for the peer's answer
+	drainTimeout   = 5 * time.Second  // for sending queued messages at the end
 
-	readBuffer  = 16 << 10 // bytes, for each connection
-	writeBuffer = 64 << 10 // that wait to be written together
-	keepBuffer  = 1 << 20  // what one large message needed is not worth keeping
+	readBuffer  = 16 << 10 // bytes for each connection
+	writeBuffer = 64 << 10 // bytes written at once
+	keepBuffer  = 1 << 20  // larger buffers are not kept for the next message
 
-	maxEarly = 1 << 20 // bytes of messages before the ack; more is dropped
+	maxEarly = 1 << 20 // bytes of messages kept before the ack; more are dropped
 )
 
-// ErrPingTimeout is why a connection ends whose peer answers no pings.
+// ErrPingTimeout is the reason for the end of a connection whose peer does not
+// answer pings.
 var ErrPingTimeout = errors.New("websocket: ping timeout")
 
-// ErrNoAck is wrapped by the error of Dial when the server does not answer
-// our subscriptions in time.
-var ErrNoAck = errors.New("no answer to our subscriptions")
+// ErrNoAck is wrapped by the error of Dial if the server does not answer the
+// subscriptions in time.
+var ErrNoAck = errors.New("no answer to the subscriptions")
 
-// ErrNotUTF8 is wrapped by the error of Client.Publish for values that hold
-// bytes that are no UTF-8, when the server is Zeek's own, which would close
-// the connection.
+// ErrNotUTF8 is wrapped by the error of Client.Publish for values with bytes that
+// are not UTF-8, if the server is Zeek's own. That server would close the
+// connection.
 var ErrNotUTF8 = errors.New("bytes that are not UTF-8, which this server cannot read")
 
-// ErrZeroByte is wrapped by the error of Client.Publish for values that hold
-// a zero byte, when the server is one of Zeek 5.0 to 6.2: no JSON brings it
-// there. Zeek 7, which cannot be told from Zeek 8.0, answers with an error.
+// ErrZeroByte is wrapped by the error of Client.Publish for values with a zero
+// byte, if the server is one of Zeek 5.0 to 6.2, which can read no JSON encoding
+// of it. The server of Zeek 7 cannot read it either, but is indistinguishable
+// from that of Zeek 8.0, and answers with an error.
 var ErrZeroByte = errors.New("a zero byte, which this server cannot read")
 
-// CloseError is why a connection ends that the peer closed.
+// CloseError is the reason for the end of a connection that the peer closed.
 type CloseError struct {
 	Code   int    // RFC 6455, section 7.4; 1006 if the peer sent none
-	Reason string // what the peer wrote
+	Reason string // given by the peer, may be empty
 }
 
 var closeWords = map[int]string{
@@ -109,13 +108,13 @@ func (e *CloseError) Error() string {
 	return text
 }
 
-// MismatchError is why Dial fails when something else than one of Zeek's
-// WebSocket servers answers, or one with other settings.
+// MismatchError is an error of Dial. It means that the other end is not one of
+// Zeek's WebSocket servers, or has other settings.
 type MismatchError struct {
-	Met    string // what answered, such as MetTLS
-	Status int    // of an HTTP response, if there was one
+	Met    string // kind of the other end, such as MetTLS
+	Status int    // of an HTTP response, or 0
 	Advice string // what to change
-	Err    error  // how it showed
+	Err    error  // the underlying error
 }
 
 // Error implements the error interface.
@@ -126,23 +125,24 @@ func (e *MismatchError) Error() string {
 // Unwrap returns the underlying error.
 func (e *MismatchError) Unwrap() error { return e.Err }
 
-func newInbox(limit int, policy broker.Overflow, maxMessage int64) *queue.Queue[broker.Notification] {
-	return queue.New[broker.Notification](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(int(maxMessage)), Kept: limit})
+// newInbox returns a receive queue.
+func newInbox(limit int, policy broker.Overflow, maxMessage int) *queue.Queue[broker.Notification] {
+	return queue.New[broker.Notification](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(maxMessage), Kept: limit})
 }
 
-// pushReceived lets a message of a text of so many bytes wait for Next.
+// pushReceived queues a message for Next. Size is that of its text in bytes.
 func pushReceived(ctx context.Context, inbox *queue.Queue[broker.Notification], p broker.Peer, d jsonv1.Data, size int) (queue.Lost, error) {
 	return inbox.Push(ctx, queue.Entry[broker.Notification]{Item: broker.Received{Peer: p, Message: broker.Message(d)}, Size: size})
 }
 
-// newOut returns a queue of texts to send, of which one, the ack, is kept.
-func newOut(limit int, policy broker.Overflow, maxMessage int64) *queue.Queue[[]byte] {
-	return queue.New[[]byte](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(int(maxMessage)), Kept: 1})
+// newOut returns a queue of texts to send. One of them, the ack, is kept.
+func newOut(limit int, policy broker.Overflow, maxMessage int) *queue.Queue[[]byte] {
+	return queue.New[[]byte](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(maxMessage), Kept: 1})
 }
 
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
-// encode returns the text of d in memory of its size.
+// encode returns the text of d in a slice without spare capacity.
 func encode(appendTo func([]byte, jsonv1.Frame) []byte, d jsonv1.Data) []byte {
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
@@ -154,28 +154,18 @@ func encode(appendTo func([]byte, jsonv1.Frame) []byte, d jsonv1.Data) []byte {
 	return text
 }
 
+// pushText queues a text for the writer.
 func pushText(ctx context.Context, out *queue.Queue[[]byte], text []byte) (queue.Lost, error) {
 	return out.Push(ctx, queue.Entry[[]byte]{Item: text, Size: len(text)})
 }
 
-func positiveOr[T int | int64 | time.Duration](v, otherwise T) T {
-	if v > 0 {
-		return v
+// defaultPings replaces zero by the default and a negative interval, which
+// disables pings, by zero.
+func defaultPings(interval *time.Duration) {
+	switch {
+	case *interval < 0:
+		*interval = 0
+	case *interval == 0:
+		*interval = DefaultPingInterval
 	}
-	return otherwise
-}
-
-// pings returns the interval for a setting of which negative means none.
-func pings(setting time.Duration) time.Duration {
-	if setting < 0 {
-		return 0
-	}
-	return positiveOr(setting, DefaultPingInterval)
-}
-
-func orSilent(log *zerolog.Logger) zerolog.Logger {
-	if log == nil {
-		return zerolog.Nop()
-	}
-	return *log
 }

@@ -166,7 +166,7 @@ func (h *Handshake) Originator() bool { return less(h.cfg.Self, h.peer) }
 func (h *Handshake) Receive(frame []byte) Step {
 	m, err := DecodeHandshake(frame)
 	if err != nil {
-		return h.reject(err.(*ProtocolError))
+		return h.reject(err.(*ProtocolError)) //nolint:errorlint // DecodeHandshake returns no other error
 	}
 	if drop, ok := m.(DropConn); ok {
 		return h.fail(&DropError{drop})

@@ -233,7 +233,7 @@ func TestEachOther(t *testing.T) {
 			return answer
 		}
 		for len(toAcceptor)+len(toDialer) > 0 {
-			toDialer, toAcceptor = append(toDialer, feed(acceptor, toAcceptor)...), nil
+			toDialer = append(toDialer, feed(acceptor, toAcceptor)...)
 			toAcceptor, toDialer = feed(dialer, toDialer), nil
 		}
 		if !done[dialer] || !done[acceptor] {

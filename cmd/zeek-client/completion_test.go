@@ -28,7 +28,10 @@ func startController(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := websocket.NewServer(websocket.ServerConfig{ReceiveOverflow: broker.OverflowBlock, SendOverflow: broker.OverflowDisconnect})
+	server, err := websocket.NewServer(websocket.ServerConfig{ReceiveOverflow: broker.OverflowBlock, SendOverflow: broker.OverflowDisconnect})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var services sync.WaitGroup
 	services.Go(func() { _ = server.Serve(ctx, l) })

@@ -56,13 +56,12 @@ func TestManual(t *testing.T) {
 		}
 		return string(text)
 	}
-	roff := func(s string) string { return strings.ReplaceAll(s, "-", `\-`) }
 	root := newCommand()
 	index := read("zeek-client.1")
 	check := func(cmd *cobra.Command, page string) {
 		text := read(page)
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
-			if !f.Hidden && !strings.Contains(text, roff("--"+f.Name)) {
+			if !f.Hidden && !strings.Contains(text, `--`+f.Name+`\fP`) {
 				t.Errorf("%s lacks --%s", page, f.Name)
 			}
 		})
@@ -73,7 +72,7 @@ func TestManual(t *testing.T) {
 		if cmd.Hidden {
 			continue
 		}
-		if !strings.Contains(index, "\n.B "+roff(cmd.Name())+"\n") {
+		if !strings.Contains(index, "\\fB"+cmd.Name()+"\\fP\n") {
 			t.Errorf("zeek-client.1 does not list %s", cmd.Name())
 		}
 		check(cmd, "zeek-client-"+cmd.Name()+".1")

@@ -45,6 +45,15 @@ func hear[M zeekapi.Message](b boss) M {
 	return peertest.Hear[M](b.Context(), b, b, modern)
 }
 
+// newSimulatedAgent returns the settings of an agent with simulated nodes that
+// listens at a free port of the loopback interface and connects to no controller.
+func newSimulatedAgent(name, dir string) *agentSettings {
+	s := newAgentSettings()
+	s.name, s.stateDir, s.launcher, s.controllers = name, dir, launcherSimulated, nil
+	s.native.set("127.0.0.1", 0)
+	return s
+}
+
 // awaited is a log that can be waited for.
 type awaited struct {
 	mu   sync.Mutex
@@ -89,17 +98,15 @@ func TestSeveralControllers(t *testing.T) {
 	}
 	log := &awaited{more: make(chan struct{}, 1)}
 	listens := make(chan net.Addr, 1)
-	service := agentService{
-		name: "i", listen: "127.0.0.1:0", stateDir: t.TempDir(), launcher: launcherSimulated,
-		dialects: []*zeekapi.Dialect{modern}, connectRetry: 10 * time.Millisecond,
-		security: plain, obey: callers{}.obey(true), log: zerolog.New(log), started: func(a net.Addr) { listens <- a },
-	}
+	set := newSimulatedAgent("i", t.TempDir())
+	set.connectRetry = 10 * time.Millisecond
+	service := agentService{settings: set, security: plain, log: zerolog.New(log), started: func(a net.Addr) { listens <- a }}
 	for _, b := range []boss{first, second} {
 		bound, err := b.Listen(t.Context(), "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		service.controllers = append(service.controllers, bound.String())
+		set.controllers = append(set.controllers, bound.String())
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -111,7 +118,7 @@ func TestSeveralControllers(t *testing.T) {
 		}
 	})
 
-	if err := stranger.Dial((<-listens).String()); err != nil {
+	if err := stranger.AddPeer((<-listens).String()); err != nil {
 		t.Fatal(err)
 	}
 	hear[zeekapi.AgentHello](stranger)

@@ -13,10 +13,10 @@ import (
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
 
-// agentSettings are all settings of an agent.
+// agentSettings holds all settings of an agent.
 type agentSettings struct {
 	serviceSettings
-	controllers []string // addresses
+	controllers []string // addresses to connect to
 	callers     callers
 	launcher    string
 	zeek        string
@@ -49,7 +49,7 @@ func newAgentSettings() *agentSettings {
 	s.t.Group("Addresses")
 	s.t.Add(settings.Setting{
 		Name: "controller", Common: true,
-		Help: "connect to the controller at `HOST:PORT`, or to several with commas between; none: wait for it to connect",
+		Help: "`HOST:PORT` of the controller; several are separated by commas; none: wait for the controller to connect",
 		Zeek: module + "::controller",
 		Env:  []settings.Variable{{Name: "ZEEK_CONTROLLER_PORT", Convert: controllerAtPort}},
 		Value: settings.Parsed(&s.controllers, parseControllers, func(list []string) string {
@@ -60,14 +60,14 @@ func newAgentSettings() *agentSettings {
 		}),
 	}, settings.Setting{
 		Name: "obey",
-		Help: "obey also controllers that connect from a `LIST` of addresses, networks and names in certificates; all: anybody. " +
-			"Empty: nobody, but anybody if the agent connects to no controller",
+		Help: "`LIST` of addresses, networks and certificate names of further controllers that may connect; all: any. " +
+			"Empty: none, or any if the agent itself connects to no controller",
 		Value: settings.Parsed(&s.callers, parseCallers, callers.String),
 	})
-	s.native.add(s.t, "listen", "listen for nodes and controllers at `HOST:PORT`")
+	s.native.add(s.t, "listen", "`HOST:PORT` to listen at for nodes and controllers")
 	s.addDefaultAddress()
 	s.addConnecting()
-	s.tls.add(s.t)
+	s.addTLS()
 
 	s.t.Group("Nodes")
 	s.addRequestTimeout()
@@ -75,32 +75,32 @@ func newAgentSettings() *agentSettings {
 	s.t.Add(
 		settings.Setting{
 			Name: "launcher", Value: settings.Choice(&s.launcher, launcherZeek, launcherSupervisor, launcherSimulated), Common: true,
-			Help: "run nodes as `KIND`: zeek, real processes; supervisor, by a \"zeek -j\"; or simulated",
+			Help: "`KIND` of launcher for nodes: zeek (processes), supervisor (a running \"zeek -j\") or simulated",
 		},
 		settings.Setting{
 			Name: "zeek", Value: settings.Text(&s.zeek), Common: true,
-			Help: "the zeek program, a `PATH` or a name in $PATH",
+			Help: "`PATH` of the zeek program, or its name in $PATH",
 		},
 		settings.Setting{
 			Name: "scenario", Value: settings.Text(&s.scenario), Common: true,
-			Help: "with --launcher simulated: what the nodes are like, a `FILE`; empty: they do as they are told",
+			Help: "`FILE` with the behaviour of nodes, for --launcher simulated; empty: nodes work without errors",
 		},
 		settings.Setting{
 			Name: "cluster-backend", Value: settings.Choice(&s.backend, backendAuto, string(zeek.Broker), string(zeek.ZeroMQ)),
-			Help: "with --launcher zeek and Zeek 8.1 or later: nodes talk to each other by `KIND`, unless their scripts load another: broker; zeromq; auto, by Broker as long as Zeek has it. All agents must have the same",
+			Help: "`KIND` of cluster backend, for --launcher zeek and Zeek 8.1 or later, unless scripts load another one: broker, zeromq, or auto (Broker if Zeek has it). Must be the same on all agents",
 			Zeek: "Cluster::backend",
 		},
 		settings.Setting{
 			Name: "node-transport", Value: settings.Choice(&s.transport, transportAuto, transportBroker, transportWebSocket),
-			Help: "with --launcher zeek: nodes connect to the agent by broker, or the agent to nodes by websocket, in the clear on this machine; auto: by broker as long as Zeek has it",
+			Help: "`KIND` of connection between agent and nodes, for --launcher zeek: broker (nodes connect to the agent), websocket (the agent connects to nodes, without TLS, on loopback), or auto (Broker if Zeek has it)",
 		},
 		settings.Setting{
 			Name: "on-exit", Value: settings.Choice(&s.onExit, exitStop, exitLeave),
-			Help: "when the agent ends, stop its nodes or leave them running for the next one: stop or leave; a Supervisor's always stay",
+			Help: "`ACTION` on nodes when the agent ends: stop, or leave them running for the next agent; nodes of a Supervisor are always left running",
 		},
 		settings.Setting{
 			Name: "supervisor", Value: settings.Parsed(&s.supervisor, parseSupervisor, func(a string) string { return a }), Common: true,
-			Help: "with --launcher supervisor: where it listens, `HOST:PORT`",
+			Help: "`HOST:PORT` of the Supervisor, for --launcher supervisor",
 		},
 	)
 
@@ -109,12 +109,12 @@ func newAgentSettings() *agentSettings {
 	s.t.Group("Topics")
 	s.t.Add(
 		topicSetting(&s.topics.management.AgentPrefix, "topic-prefix",
-			"the `TOPIC` of the agent without its name; the controller must have the same", module+"::topic_prefix"),
-		topicSetting(&s.topics.management.Node, "node-topic", "the `TOPIC` of the agent and its nodes", "Management::Node::node_topic"),
+			"`TOPIC` of the agent without its name; must be the same in the controller", module+"::topic_prefix"),
+		topicSetting(&s.topics.management.Node, "node-topic", "`TOPIC` of the agent and its nodes", "Management::Node::node_topic"),
 		topicSetting(&s.topics.management.Supervisor, "supervisor-topic-prefix",
-			"the `TOPIC` of reports of a Supervisor, with --launcher supervisor", "Management::Supervisor::topic_prefix"),
+			"`TOPIC` of a Supervisor's reports, for --launcher supervisor", "Management::Supervisor::topic_prefix"),
 		topicSetting(&s.topics.clusteragent.AgentPrefix, "cluster-agent-topic-prefix",
-			"the `TOPIC` of the agent without its name in the older dialect", "ClusterAgent::topic_prefix"),
+			"`TOPIC` of the agent without its name, in the older dialect", "ClusterAgent::topic_prefix"),
 	)
 	s.addOperation()
 	return s
@@ -122,7 +122,7 @@ func newAgentSettings() *agentSettings {
 
 func (s *agentSettings) check() error {
 	if s.native.at(s.defaultAddress) == "" {
-		return s.t.Wrong("listen-port", "want a port, as nodes connect to it")
+		return s.t.Wrong("listen-port", "want a port: nodes connect to the agent")
 	}
 	if err := s.nodes.check(s.t); err != nil {
 		return err
@@ -130,8 +130,8 @@ func (s *agentSettings) check() error {
 	return s.serviceSettings.check()
 }
 
-// controllerAtPort is the default controller at the port that the environment
-// names, where Zeek's agent expects it.
+// controllerAtPort returns the address of a local controller at the port named
+// by the environment, as in Zeek's agent.
 func controllerAtPort(text string) (string, error) {
 	port, err := settings.ParsePort(text)
 	if err != nil || port == (broker.Port{}) {
@@ -140,7 +140,8 @@ func controllerAtPort(text string) (string, error) {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port.Number))), nil
 }
 
-// parseControllers takes the address 0.0.0.0 for none, as Zeek's agent does.
+// parseControllers parses a list of addresses. The address 0.0.0.0 means none,
+// as in Zeek's agent.
 func parseControllers(text string) ([]string, error) {
 	var list []string
 	if text == settings.None {
@@ -170,7 +171,8 @@ func parseSupervisor(text string) (string, error) {
 	return net.JoinHostPort(host, port), err
 }
 
-// ownDir is where the agent keeps its own state, "" for where it keeps all.
+// ownDir returns the directory of the agent's own state, "" for the state
+// directory.
 func (s *agentSettings) ownDir() string {
 	if s.directory == "" {
 		return ""

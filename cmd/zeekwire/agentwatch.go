@@ -11,11 +11,12 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 )
 
-// watchAgent has an operation follow an agent, from the agent's own loop.
+// watchAgent returns an observer of an agent that updates metrics, health and
+// the watchdog of o.
 func watchAgent(o *operation, endpoint *peering.Endpoint, controllers []string) func(*agent.Machine, agent.Input, []agent.Output) {
 	o.watch(endpoint)
 	counts := metrics.NewAgent(o.registry)
-	connected := "waiting for controllers"
+	connected := "waiting for a controller to connect"
 	return func(m *agent.Machine, in agent.Input, out []agent.Output) {
 		counts.Observe(m, in, out)
 		switch in.(type) {
@@ -30,12 +31,12 @@ func watchAgent(o *operation, endpoint *peering.Endpoint, controllers []string) 
 			}
 		}
 		o.service.Beat(func() string {
-			return fmt.Sprintf("%d of %d nodes run, %s", counts.Nodes(zeekapi.StateRunning), len(m.Nodes()), connected)
+			return fmt.Sprintf("%d of %d nodes running, %s", counts.Nodes(zeekapi.StateRunning), len(m.Nodes()), connected)
 		})
 	}
 }
 
-// disconnected returns "" if one of the controllers is a peer, or else why none
+// disconnected returns the reason why no controller is connected, or "" if one
 // is.
 func disconnected(peers []peering.PeerInfo, controllers []string) string {
 	var why []string

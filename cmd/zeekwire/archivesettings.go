@@ -14,7 +14,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
-// archiveSettings say what becomes of the logs that nodes have rotated.
+// archiveSettings are the settings for rotated logs.
 type archiveSettings struct {
 	on       bool
 	interval time.Duration
@@ -29,24 +29,24 @@ func (s *archiveSettings) add(t *settings.Table, module string) {
 	t.Add(
 		settings.Setting{
 			Name: "archive-logs", Value: settings.Bool(&s.on), Zeek: module + "::archive_logs",
-			Help: "compress the logs that nodes have rotated and move them into the archive",
+			Help: "compress rotated logs and move them to the archive",
 		},
 		settings.Setting{
 			Name: "archive-dir", Value: settings.Text(&s.dir), Zeek: module + "::archive_dir",
-			Help: "the archive, a `DIR` with one for every day in it; empty: logs in the state directory",
+			Help: "`DIR` of the archive, with one subdirectory for each day; empty: \"logs\" in the state directory",
 		},
 		settings.Setting{
 			Name: "archive-interval", Value: settings.Duration(&s.interval, 0), Zeek: module + "::archive_interval",
-			Help: "archive every `TIME`; 0: as often as loggers rotate their logs, every hour",
+			Help: "`TIME` between runs of the archiver; 0: the rotation interval of logs, one hour",
 		},
 		settings.Setting{
 			Name: "archive-cmd", Value: settings.Text(&s.command), Zeek: module + "::archive_cmd",
-			Help: "have `COMMAND` archive, run as \"COMMAND -1 QUEUE ARCHIVE\" like zeek-archiver; empty: the agent does it itself",
+			Help: "`COMMAND` that archives logs, called like zeek-archiver as \"COMMAND -1 QUEUE ARCHIVE\"; empty: the agent archives them",
 		},
 	)
 }
 
-// start archives in the background until stop is called, which waits for that.
+// start archives logs in the background. Stop ends that and waits for its end.
 func (s archiveSettings) start(ctx context.Context, spoolDir, stateDir string, log zerolog.Logger) (stop func()) {
 	if !s.on {
 		return func() {}
@@ -62,7 +62,7 @@ func (s archiveSettings) start(ctx context.Context, spoolDir, stateDir string, l
 			Log:      log,
 		})
 		if err != nil {
-			log.Error().Err(err).Msg("no logs are archived")
+			log.Error().Err(err).Msg("cannot archive logs")
 		}
 	})
 	return func() {

@@ -33,11 +33,7 @@ func TestAgentArchives(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	agent := agentService{
-		name: "i", listen: "127.0.0.1:0", stateDir: state, launcher: launcherSimulated, dialects: defaultTopics.dialects(),
-		archive: defaultArchive(), security: layer,
-		started: func(net.Addr) {},
-	}
+	agent := agentService{settings: newSimulatedAgent("i", state), security: layer, started: func(net.Addr) {}}
 	done := make(chan error, 1)
 	go func() { done <- agent.run(ctx) }()
 	archived := filepath.Join(state, "logs", "2026-11-22", "conn.09:00:00-10:00:00.log.gz")

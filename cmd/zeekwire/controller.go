@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -25,32 +25,19 @@ func newControllerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "controller",
 		Short: "Run a controller",
-		Long: `Run a controller, which takes configurations from clients and deploys them to
-agents: ours ("zeekwire agent") or Zeek's own. Zeek's zeek-client is a client,
-too.
+		Long: `Run a controller, which accepts configurations from clients and deploys them to
+agents: "zeekwire agent" or Zeek's. Zeek's zeek-client can be a client, too.
 
-Agents connect by Zeek's native protocol, clients by WebSocket. The controller
-remembers its configurations in its state directory and, when it starts again,
-makes the last one true without restarting nodes that run it.`,
+Agents connect with Zeek's native protocol, clients with WebSockets. The
+controller stores configurations in its state directory. When it starts, it
+deploys the last one again, without restarting nodes that already run it.`,
 		Example: `  zeekwire controller --name controller
   zeekwire controller --state-dir /tmp/controller --tls off`,
 	}
 	runService(cmd, newControllerSettings, func(cmd *cobra.Command, s *controllerSettings, o *operation) error {
-		c := controllerService{
-			name:            s.name,
-			listen:          s.native.at(s.defaultAddress),
-			websocketListen: s.websocket.at(s.defaultAddress),
-			stateFile:       s.stateFile(),
-			settings:        s.machine,
-			dialects:        s.topics.dialects(),
-			connectRetry:    s.connectRetry,
-			security:        o.security,
-			tls:             s.tls.mode,
-			log:             o.log,
-			operation:       o,
-		}
+		c := controllerService{settings: s, security: o.security, log: o.log, operation: o}
 		var err error
-		if c.gate, err = s.gate.gate(s.tls.Mode, o.log); err != nil {
+		if c.gate, err = s.gate.gate(s.tls.Mutual(), o.log); err != nil {
 			return err
 		}
 		o.reloads = append(o.reloads, c.gate.reload)
@@ -62,76 +49,54 @@ makes the last one true without restarting nodes that run it.`,
 	return cmd
 }
 
-// controllerService is a controller with its listeners. An address that is ""
-// is not listened at.
+// controllerService is a controller with its listeners.
 type controllerService struct {
-	name            string
-	listen          string              // for agents
-	websocketListen string              // for clients
-	stateFile       string              // "" keeps state in memory
-	settings        controller.Settings // but for BrokerPort
-	dialects        []*zeekapi.Dialect
-	connectRetry    time.Duration // 0 for the default
-	security        *security.Layer
-	tls             string // the mode of security, for the log
-	gate            gate
-	log             zerolog.Logger
+	settings *controllerSettings
+	security *security.Layer
+	gate     gate
+	dialects []*zeekapi.Dialect // nil for all that we speak
+	log      zerolog.Logger
 
-	operation *operation      // nil if nobody watches over the controller
-	ending    <-chan struct{} // closed when it shall end in good order
+	operation *operation      // nil without metrics, health and systemd
+	ending    <-chan struct{} // closed to ask for a graceful end
 
-	// started, if set, is called once with the addresses that are listened at.
+	// started, if non-nil, is called once with the addresses of the listeners,
+	// nil for a listener that is turned off.
 	started func(native, websocket net.Addr)
 }
 
-// clientQueue is how many requests of clients wait at most. More wait on their
-// connections, so that who sends many keeps nobody else waiting for long.
+// clientQueue limits the requests queued for all WebSocket clients. Further
+// requests wait on their connections, so that a client that sends many delays
+// the others only briefly.
 const clientQueue = 64
 
-// A controller is made for ten thousand agents, with room for as many again that
-// come back before we notice that they were gone. What waits for one of them is
-// little but for configurations, of which only the last is of interest.
+// A controller is sized for ten thousand agents, with room for as many again
+// that reconnect before their old connections have timed out. The bytes queued
+// for one agent are mostly configurations, of which only the last matters.
 const (
 	maxPeers     = 20_000
 	maxPeerBytes = 16 << 20
 )
 
-// run serves until ctx ends.
+// run serves until ctx ends or s.ending is closed.
 func (s *controllerService) run(ctx context.Context) error {
-	settings := s.settings
-	settings.Name, settings.Version = s.name, "zeekwire "+version.String()
-	settings.BrokerPort = broker.Port{}
-
-	var store *controller.Store
-	if s.stateFile != "" {
-		var err error
-		if store, err = controller.OpenStore(s.stateFile); err != nil {
-			return err
-		}
-		defer store.Close()
+	store, err := controller.OpenStore(s.settings.stateFile())
+	if err != nil {
+		return err
 	}
-	endpoint, err := peering.New(peering.Config{
-		Subscriptions:   controller.Topics(s.dialects),
-		ReceiveOverflow: broker.OverflowBlock, // agents wait rather than not be heard
-		SendBytes:       maxPeerBytes,
-		MaxPeers:        maxPeers,
-		RetryMin:        s.connectRetry,
-		RetryMax:        10 * s.connectRetry,
-		Hooks:           s.operation.hooks(nativeTransport),
-		Secure:          s.security.Hook(),
-		Log:             s.log.With().Str("transport", "native").Logger(),
-	})
+	defer store.Close()
+	dialects := s.dialects
+	if dialects == nil {
+		dialects = s.settings.topics.dialects()
+	}
+	endpoint, err := s.newEndpoint(dialects)
 	if err != nil {
 		return err
 	}
 	defer endpoint.Close()
-
-	var native net.Addr
-	if s.listen != "" {
-		if native, err = endpoint.Listen(ctx, s.listen); err != nil {
-			return fmt.Errorf("listening for agents (--listen): %w", err)
-		}
-		settings.BrokerPort = broker.TCP(portOf(native))
+	native, err := s.listen(ctx, endpoint)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -139,66 +104,115 @@ func (s *controllerService) run(ctx context.Context) error {
 	buses := []broker.Bus{endpoint}
 	var web broker.Bus
 	var clients net.Addr
-	if s.websocketListen != "" {
-		var listener net.ListenConfig
-		l, err := listener.Listen(ctx, "tcp", s.websocketListen)
+	if address := s.settings.websocket.at(s.settings.defaultAddress); address != "" {
+		server, l, err := s.newServer(ctx, address, endpoint.ID().String())
 		if err != nil {
-			return fmt.Errorf("listening for clients (--websocket-listen): %w", err)
+			return err
 		}
-		clients = l.Addr()
-		log := s.log.With().Str("transport", "websocket").Logger()
-		config := websocket.ServerConfig{
-			Endpoint:        endpoint.ID().String(),
-			Version:         version.String(),
-			ReceiveOverflow: broker.OverflowBlock, // clients wait rather than not be heard
-			ReceiveQueue:    clientQueue,
-			SendOverflow:    broker.OverflowDisconnect, // and find out if they missed something
-			Hooks:           s.operation.hooks(websocketTransport),
-			Log:             &log,
-		}
-		s.gate.guard(&config)
-		server := websocket.NewServer(config)
 		defer server.Close()
-		if o := s.operation; o != nil {
-			o.transports.Watch(websocketTransport, func() (peers, queued int) { return len(server.Clients()), server.Queued() })
-		}
-		buses, web = append(buses, server), server
+		clients, web = l.Addr(), server
+		buses = append(buses, server)
 		group.Go(func() error { return server.Serve(ctx, s.gate.listener(l)) })
 	}
+	machine := s.settings.machine
+	machine.Name, machine.Version = s.settings.name, "zeekwire "+version.String()
+	machine.BrokerPort = broker.Port{}
+	if native != nil {
+		machine.BrokerPort = broker.TCP(portOf(native))
+	}
 	config := controller.Config{
-		Settings: settings,
+		Settings: machine,
 		Buses:    buses,
 		Access:   s.gate.access(endpoint, web),
 		Dialer:   endpoint,
-		Dialects: s.dialects,
+		Dialects: dialects,
 		Store:    store,
 		Ending:   s.ending,
 		Log:      s.log,
-		Loaded: func() {
-			s.log.Info().Str("name", s.name).Str("endpoint", endpoint.ID().String()).
-				Stringer("native", orNone(native)).Str("tls", s.tls).
-				Stringer("websocket", orNone(clients)).Str("websocket-tls", s.gate.tls()).
-				Str("clients", s.gate.admits()).Msg("controller is live")
-			if s.operation != nil {
-				s.operation.service.Ready()
-			}
-		},
+		Loaded:   func() { s.ready(endpoint.ID().String(), native, clients) },
 	}
 	if o := s.operation; o != nil {
 		o.watch(endpoint)
-		defer watchController(o, &config)()
+		watchController(o, &config)
 	}
 	if s.started != nil {
 		s.started(native, clients)
 	}
 	group.Go(func() error {
-		defer cancel() // when it has ended, no client needs a connection
+		defer cancel() // clients need no connection once the controller has ended
 		return controller.Run(ctx, config)
 	})
 	return group.Wait()
 }
 
-// portOf returns the port of a TCP address, 0 if there is no address.
+// newEndpoint returns the endpoint for agents.
+func (s *controllerService) newEndpoint(dialects []*zeekapi.Dialect) (*peering.Endpoint, error) {
+	return peering.New(peering.Config{
+		Subscriptions:   controller.Topics(dialects),
+		ReceiveOverflow: broker.OverflowBlock, // an agent waits rather than lose a response
+		SendBytes:       maxPeerBytes,
+		MaxPeers:        maxPeers,
+		RetryMin:        s.settings.connectRetry,
+		RetryMax:        10 * s.settings.connectRetry,
+		Hooks:           s.operation.hooks(nativeTransport),
+		TLS:             s.security.Hook(),
+		Log:             s.log.With().Str("transport", nativeTransport).Logger(),
+	})
+}
+
+// listen starts the listener for agents and returns its address, nil if it is
+// turned off.
+func (s *controllerService) listen(ctx context.Context, endpoint *peering.Endpoint) (net.Addr, error) {
+	address := s.settings.native.at(s.settings.defaultAddress)
+	if address == "" {
+		return nil, nil
+	}
+	bound, err := endpoint.Listen(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("listening for agents (--listen): %w", err)
+	}
+	return bound, nil
+}
+
+// newServer returns the WebSocket server for clients with its listener.
+func (s *controllerService) newServer(ctx context.Context, address, endpoint string) (*websocket.Server, net.Listener, error) {
+	var listener net.ListenConfig
+	l, err := listener.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listening for clients (--websocket-listen): %w", err)
+	}
+	config := websocket.ServerConfig{
+		Endpoint:        endpoint,
+		Version:         version.String(),
+		ReceiveOverflow: broker.OverflowBlock, // a client waits rather than lose a request
+		ReceiveQueue:    clientQueue,
+		SendOverflow:    broker.OverflowDisconnect, // a slow client learns that it missed events
+		Hooks:           s.operation.hooks(websocketTransport),
+		Log:             s.log.With().Str("transport", websocketTransport).Logger(),
+	}
+	s.gate.guard(&config)
+	server, err := websocket.NewServer(config)
+	if err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	if o := s.operation; o != nil {
+		o.transports.Watch(websocketTransport, func() (peers, queued int) { return len(server.Clients()), server.Queued() })
+	}
+	return server, l, nil
+}
+
+// ready reports that the controller has restored its state and serves.
+func (s *controllerService) ready(endpoint string, native, clients net.Addr) {
+	s.log.Info().Str("name", s.settings.name).Str("endpoint", endpoint).
+		Stringer("native", orNone(native)).Str("tls", s.settings.tls.Mode()).
+		Stringer("websocket", orNone(clients)).Str("websocket-tls", s.gate.tls()).
+		Str("clients", s.gate.admits()).Msg("controller is live")
+	if s.operation != nil {
+		s.operation.service.Ready()
+	}
+}
+
+// portOf returns the port of a TCP address, 0 for nil.
 func portOf(a net.Addr) uint16 {
 	if a == nil {
 		return 0

@@ -8,7 +8,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// controllerSettings are all settings of a controller.
+// controllerSettings holds all settings of a controller.
 type controllerSettings struct {
 	serviceSettings
 	websocket listenSettings
@@ -38,15 +38,15 @@ func newControllerSettings() *controllerSettings {
 	var unused string
 	s.t.Add(settings.Setting{
 		Name: "spool-dir", Value: settings.Text(&unused),
-		Help: "a controller of Zeek rotates its log into `DIR`; ours has no log of its own, and takes this without effect",
+		Help: "`DIR` for rotated logs of Zeek's controller; accepted without effect",
 		Zeek: "Management::spool_dir", Env: spoolDirVariables,
 	})
 	s.t.Group("Addresses")
-	s.native.add(s.t, "listen", "listen for agents at `HOST:PORT` or none")
-	s.websocket.add(s.t, "websocket-listen", "listen for clients at `HOST:PORT` or none")
+	s.native.add(s.t, "listen", "`HOST:PORT` to listen at for agents, or none")
+	s.websocket.add(s.t, "websocket-listen", "`HOST:PORT` to listen at for clients, or none")
 	s.addDefaultAddress()
 	s.addConnecting()
-	s.tls.add(s.t)
+	s.addTLS()
 	s.gate.add(s.t)
 
 	s.t.Group("Deployments")
@@ -54,31 +54,31 @@ func newControllerSettings() *controllerSettings {
 	s.t.Add(
 		settings.Setting{
 			Name: "auto-assign-broker-ports", Value: settings.Bool(&s.machine.AssignBrokerPorts),
-			Help: "give nodes that lack one a port to listen at", Zeek: module + "::auto_assign_broker_ports",
+			Help: "assign a listening port to nodes that have none", Zeek: module + "::auto_assign_broker_ports",
 		},
 		settings.Setting{
 			Name: "auto-assign-broker-start-port", Value: settings.Port(&s.brokerStart),
-			Help: "the first `PORT` to give, on every machine", Zeek: module + "::auto_assign_broker_start_port",
+			Help: "first `PORT` to assign, on every host", Zeek: module + "::auto_assign_broker_start_port",
 		},
 		settings.Setting{
 			Name: "auto-assign-metrics-ports", Value: settings.Bool(&s.machine.AssignMetricsPorts),
-			Help: "give nodes that lack one a port for their metrics", Zeek: module + "::auto_assign_metrics_ports",
+			Help: "assign a metrics port to nodes that have none", Zeek: module + "::auto_assign_metrics_ports",
 		},
 		settings.Setting{
 			Name: "auto-assign-metrics-start-port", Value: settings.Port(&s.metricsStart),
-			Help: "the first `PORT` to give, on every machine", Zeek: module + "::auto_assign_metrics_start_port",
+			Help: "first `PORT` to assign, on every host", Zeek: module + "::auto_assign_metrics_start_port",
 		},
 	)
 
 	s.t.Group("Topics")
 	s.t.Add(
-		topicSetting(&s.topics.management.Controller, "topic", "the `TOPIC` of clients and the controller", module+"::topic"),
+		topicSetting(&s.topics.management.Controller, "topic", "`TOPIC` of clients and the controller", module+"::topic"),
 		topicSetting(&s.topics.management.AgentPrefix, "agent-topic-prefix",
-			"the `TOPIC` of an agent without its name; all agents must have the same", "Management::Agent::topic_prefix"),
+			"`TOPIC` of an agent without its name; must be the same in all agents", "Management::Agent::topic_prefix"),
 		topicSetting(&s.topics.clusteragent.Controller, "cluster-controller-topic",
-			"the `TOPIC` of clients and the controller in the older dialect", "ClusterController::topic"),
+			"`TOPIC` of clients and the controller, in the older dialect", "ClusterController::topic"),
 		topicSetting(&s.topics.clusteragent.AgentPrefix, "cluster-agent-topic-prefix",
-			"the `TOPIC` of an agent without its name in the older dialect", "ClusterAgent::topic_prefix"),
+			"`TOPIC` of an agent without its name, in the older dialect", "ClusterAgent::topic_prefix"),
 	)
 	s.addOperation()
 	return s
@@ -97,5 +97,5 @@ func (s *controllerSettings) check() error {
 	return s.serviceSettings.check()
 }
 
-// stateFile is where the controller keeps its configurations.
+// stateFile returns the path of the controller's state file.
 func (s *controllerSettings) stateFile() string { return filepath.Join(s.own(), "controller.db") }

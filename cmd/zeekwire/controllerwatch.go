@@ -2,35 +2,31 @@ package main
 
 import (
 	"fmt"
+	"time"
 
-	"github.com/zeekwire/zeekwire/broker/membus"
 	"github.com/zeekwire/zeekwire/cmd/internal/metrics"
-	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
-	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
 
-// watchController has an operation follow a controller that is about to run:
-// from the controller's own loop, and as a client that asks for the status.
-// Stop must be called when the controller has ended.
-func watchController(o *operation, cfg *controller.Config) (stop func()) {
-	hub := membus.New()
-	inside := hub.Endpoint(controller.Topics(cfg.Dialects)...)
-	probe := hub.Endpoint(operations.DefaultTopics.Controller)
-	cfg.Buses = append(cfg.Buses, inside)
-	asking := client.New(probe, operations.Dialect(operations.DefaultTopics))
-	metrics.NewCluster(o.registry, asking.Status)
+// statusInterval is the time between two requests of a controller for the states
+// of all nodes. In between, agents of zeekwire report changes by themselves;
+// Zeek's do not.
+const statusInterval = 30 * time.Second
 
-	counts := metrics.NewController(o.registry, probe.ID())
+// watchController adds an observer to the configuration of a controller, for the
+// metrics, status and watchdog of o.
+func watchController(o *operation, cfg *controller.Config) {
+	counts, cluster := metrics.NewController(o.registry), metrics.NewCluster(o.registry)
+	cfg.Settings.StatusInterval = statusInterval
 	cfg.Beat = o.service.BeatInterval()
-	cfg.Observe = func(m *controller.Machine, in controller.Input, out []controller.Output) {
-		counts.Observe(m, in, out)
+	cfg.Observe = func(s controller.Snapshot, in controller.Input, out []controller.Output) {
+		counts.Observe(s, in, out)
+		cluster.Observe(s)
+		if in == nil {
+			return // the start: the service is not ready yet
+		}
 		o.service.Beat(func() string {
-			return fmt.Sprintf("%d agents connected, %d requests under way", counts.Agents(), m.Pending())
+			return fmt.Sprintf("%d agents connected, %d requests pending", s.Agents, s.Pending)
 		})
-	}
-	return func() {
-		asking.Close()
-		inside.Close()
 	}
 }

@@ -11,14 +11,14 @@ func newDecodeCommand() *cobra.Command {
 	var o decode.Options
 	cmd := &cobra.Command{
 		Use:   "decode FILE...",
-		Short: "Show what recordings and captures hold",
-		Long: `Show what recordings and captures hold, one line per frame.
+		Short: "Show the contents of recordings and captures",
+		Long: `Show the contents of recordings and captures, one line per frame.
 
-A FILE is a recording of one connection, as "zeekwire record" writes it, or a
-capture of unencrypted traffic (pcap or pcapng), or - for standard input.
+A FILE is a recording written by "zeekwire record", a capture of unencrypted
+traffic (pcap or pcapng), or - for standard input.
 
-The exit code is 1 if a file cannot be read, a line or a frame is malformed or,
-with --check, a frame does not survive being decoded and encoded.`,
+The exit code is 1 if a file cannot be read, if a line or a frame is malformed,
+or if --check finds a difference.`,
 		Example: `  zeekwire decode agent-01.jsonl
   zeekwire decode --json session.pcap
   zeekwire decode --check recordings/*.jsonl`,
@@ -27,7 +27,7 @@ with --check, a frame does not survive being decoded and encoded.`,
 			return decode.Run(files, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), o)
 		},
 	}
-	cmd.Flags().BoolVar(&o.Check, "check", false, "decode and encode every frame and compare, byte by byte;\nprint only what differs and a summary")
-	cmd.Flags().BoolVar(&o.JSON, "json", false, "print one JSON object per frame")
+	cmd.Flags().BoolVar(&o.Check, "check", false, "decode and encode every frame, compare the bytes, and print only\ndifferences and a summary")
+	cmd.Flags().BoolVar(&o.JSON, "json", false, "JSON output, one object per frame")
 	return cmd
 }

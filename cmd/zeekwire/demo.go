@@ -23,7 +23,6 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
-	"github.com/zeekwire/zeekwire/zeekapi/controller"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
@@ -32,14 +31,14 @@ func newDemoCommand() *cobra.Command {
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Deploy a six-node cluster on this machine and show how",
-		Long: `Start a controller and two agents in this process, connect them over loopback
-sockets as they would be over a network, deploy a cluster of six nodes with the
-calls that the client commands make, and show what happens.
+		Short: "Demonstrate a deployment on this machine",
+		Long: `Start a controller and two agents in this process, connect them over loopback,
+deploy a cluster of six nodes with the calls of the client commands, and show
+each step.
 
-The nodes are simulated, so that nothing else is needed; with --zeek they are
-real Zeek processes, which see no traffic. Everything is gone afterwards; with
---stay that is when you interrupt it.`,
+The nodes are simulated, so that Zeek is not needed. With --zeek, they are Zeek
+processes without traffic. The cluster and its files are removed at the end, or
+with --stay, when the demo is interrupted.`,
 		Example: `  zeekwire demo
   zeekwire demo --stay
   zeekwire demo --zeek /opt/zeek/bin/zeek`,
@@ -52,10 +51,10 @@ real Zeek processes, which see no traffic. Everything is gone afterwards; with
 			return d.run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&d.zeek, "zeek", "", "run the nodes with the zeek program at `PATH`")
-	cmd.Flags().StringVar(&d.scenario, "scenario", "", "what simulated nodes are like, a `FILE` as for agents")
-	cmd.Flags().BoolVar(&d.stay, "stay", false, "leave the cluster there until interrupted, to try commands on it")
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the logs of controller and agents")
+	cmd.Flags().StringVar(&d.zeek, "zeek", "", "`PATH` of the zeek program that runs the nodes")
+	cmd.Flags().StringVar(&d.scenario, "scenario", "", "`FILE` with the behaviour of simulated nodes, as for agents")
+	cmd.Flags().BoolVar(&d.stay, "stay", false, "keep the cluster until interrupted, to try commands on it")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log output of the controller and the agents")
 	return cmd
 }
 
@@ -70,7 +69,7 @@ type demo struct {
 	security *security.Layer
 }
 
-// demoPatience is far more than it ever takes.
+// demoPatience limits the time of the demo, with a wide margin.
 const demoPatience = 2 * time.Minute
 
 func (d *demo) run(ctx context.Context) (err error) {
@@ -83,7 +82,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 
-	// When the calls are made, or something fails, everything ends.
+	// Everything ends after the last call, or after a failure.
 	services, servicesCtx := errgroup.WithContext(ctx)
 	servicesCtx, stop := context.WithCancel(servicesCtx)
 	services.Go(func() error {
@@ -97,7 +96,8 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// show starts the services, which end with running, and is the client.
+// show starts the services, which end with running, and makes the client's
+// calls.
 func (d *demo) show(running context.Context, dir string, services *errgroup.Group) error {
 	ctx, cancel := context.WithTimeoutCause(running, demoPatience, errors.New("the demo took too long"))
 	defer cancel()
@@ -107,15 +107,11 @@ func (d *demo) show(running context.Context, dir string, services *errgroup.Grou
 	}
 	d.say("Started a controller: agents connect to %s, clients to %s.", controllerAt, clientsAt)
 
-	if _, err := d.startAgent(running, services, agentService{
-		name: "instance-1", controllers: []string{controllerAt.String()}, stateDir: filepath.Join(dir, "instance-1"),
-	}); err != nil {
+	if _, err := d.startAgent(running, services, "instance-1", dir, controllerAt.String()); err != nil {
 		return err
 	}
 	d.say("Started the agent of instance-1, which connects to the controller.")
-	listensAt, err := d.startAgent(running, services, agentService{
-		name: "instance-2", stateDir: filepath.Join(dir, "instance-2"),
-	})
+	listensAt, err := d.startAgent(running, services, "instance-2", dir)
 	if err != nil {
 		return err
 	}
@@ -172,10 +168,12 @@ func (d *demo) show(running context.Context, dir string, services *errgroup.Grou
 func (d *demo) startController(ctx context.Context, services *errgroup.Group, dir string) (native, clients net.Addr, err error) {
 	type addresses struct{ native, clients net.Addr }
 	started := make(chan addresses, 1)
+	set := newControllerSettings()
+	set.name, set.stateDir = "controller", dir
+	set.native.set("127.0.0.1", 0)
+	set.websocket.set("127.0.0.1", 0)
 	s := controllerService{
-		name: "controller", listen: "127.0.0.1:0", websocketListen: "127.0.0.1:0",
-		stateFile: filepath.Join(dir, "controller.db"), security: d.security,
-		settings: controller.DefaultSettings(), dialects: defaultTopics.dialects(),
+		settings: set, security: d.security,
 		log:     d.log.With().Str("service", "controller").Logger(),
 		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
 	}
@@ -188,16 +186,21 @@ func (d *demo) startController(ctx context.Context, services *errgroup.Group, di
 	}
 }
 
-// startAgent starts an agent and returns where it listens.
-func (d *demo) startAgent(ctx context.Context, services *errgroup.Group, s agentService) (listen net.Addr, err error) {
+// startAgent starts an agent and returns the address at which it listens.
+func (d *demo) startAgent(ctx context.Context, services *errgroup.Group, name, dir string, controllers ...string) (listen net.Addr, err error) {
 	started := make(chan net.Addr, 1)
-	s.listen, s.security = "127.0.0.1:0", d.security
-	s.launcher, s.scenario, s.zeek, s.dialects = launcherSimulated, d.scenario, d.zeek, defaultTopics.dialects()
+	set := newAgentSettings()
+	set.name, set.stateDir, set.controllers = name, filepath.Join(dir, name), controllers
+	set.native.set("127.0.0.1", 0)
+	set.launcher, set.scenario = launcherSimulated, d.scenario
 	if d.zeek != "" {
-		s.launcher = launcherZeek
+		set.launcher, set.zeek = launcherZeek, d.zeek
 	}
-	s.log = d.log.With().Str("service", s.name).Logger()
-	s.started = func(a net.Addr) { started <- a }
+	s := agentService{
+		settings: set, security: d.security,
+		log:     d.log.With().Str("service", name).Logger(),
+		started: func(a net.Addr) { started <- a },
+	}
 	services.Go(func() error { return s.run(ctx) })
 	select {
 	case listen := <-started:

@@ -13,20 +13,21 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// gate decides who gets in at a controller. The zero gate is open to all, as
-// Zeek's controller is.
+// gate controls access to a controller. The zero gate accepts every peer, as
+// Zeek's controller does.
 type gate struct {
-	mutual  bool            // native peers have certificates
-	agents  []string        // patterns; nil for all
-	web     *security.Web   // nil without certificates for WebSockets
-	demand  bool            // and clients must have one
-	clients *access.Clients // nil for all
+	mutual  bool            // native peers must have certificates
+	agents  []string        // name patterns of accepted agents; nil for all
+	web     *security.Web   // nil if WebSockets do not use certificates
+	demand  bool            // clients must have a certificate
+	clients *access.Clients // accepted clients; nil for all
 
-	anonymous *security.Layer // for WebSockets without certificates; nil for none
+	anonymous *security.Layer // TLS without certificates for WebSockets; nil if not used
 	log       zerolog.Logger
 }
 
-// reload reads all files again. What cannot be read stays as it was.
+// reload reads all files again. It keeps the previous content of a file that
+// cannot be read.
 func (g *gate) reload() error {
 	var errs []error
 	if g.web != nil {
@@ -42,11 +43,11 @@ func (g *gate) reload() error {
 
 func (g *gate) warn(warning error) {
 	if warning != nil {
-		g.log.Warn().Err(warning).Msg("the file of clients tells too much")
+		g.log.Warn().Err(warning).Msg("other users can read the file of clients")
 	}
 }
 
-// guard makes a WebSocket server ask its clients who they are.
+// guard configures the authentication of WebSocket clients.
 func (g *gate) guard(c *websocket.ServerConfig) {
 	if g.web != nil {
 		c.TLS = g.web.TLS()
@@ -58,16 +59,16 @@ func (g *gate) guard(c *websocket.ServerConfig) {
 	case g.demand:
 		c.Authorize = access.Certificate
 	}
-	// Where clients do not all have the same rights, one must not answer in the
-	// controller's place.
+	// If clients have different permissions, a client must not be able to respond
+	// in place of the controller.
 	c.Private = c.Authorize != nil
 }
 
-// listener is where the WebSocket server is to accept clients of l.
+// listener wraps the WebSocket server's listener with TLS if needed.
 func (g *gate) listener(l net.Listener) net.Listener {
 	if g.clients != nil && g.web == nil && !isLoopback(l.Addr()) {
 		g.log.Warn().Stringer("addr", l.Addr()).
-			Msg("without TLS, tokens of clients count only on this machine: set --websocket-tls-cert")
+			Msg("without TLS, the controller accepts tokens only over loopback: set --websocket-tls-cert")
 	}
 	if g.anonymous != nil {
 		return g.anonymous.Listener(l)
@@ -75,7 +76,7 @@ func (g *gate) listener(l net.Listener) net.Listener {
 	return l
 }
 
-// tls says how connections of clients are protected, for the log.
+// tls describes the TLS mode of client connections, for the log.
 func (g *gate) tls() string {
 	switch {
 	case g.anonymous != nil:
@@ -86,7 +87,7 @@ func (g *gate) tls() string {
 	return "off"
 }
 
-// admits says who may be a client over WebSockets, for the log.
+// admits describes the accepted WebSocket clients, for the log.
 func (g *gate) admits() string {
 	switch {
 	case g.clients != nil:
@@ -102,7 +103,7 @@ func isLoopback(a net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// access returns the rules for both doors.
+// access returns the access rules of both buses, nil for no restrictions.
 func (g *gate) access(native, web broker.Bus) map[broker.Bus]*controller.Access {
 	if !g.mutual && g.agents == nil && g.clients == nil {
 		return nil
@@ -119,11 +120,11 @@ func (g *gate) access(native, web broker.Bus) map[broker.Bus]*controller.Access 
 		native: {Agents: agents, Certified: g.mutual, Clients: roles},
 	}
 	if g.mutual && g.clients == nil {
-		// A certificate for an agent must not be one for the whole cluster.
+		// The certificate of an agent must not grant control of the cluster.
 		rules[native].Clients = nil
 	}
 	if web != nil {
-		// No agent comes here, and no certificate of the native port counts.
+		// Agents and certificates of native peers are not accepted here.
 		rules[web] = &controller.Access{Clients: roles}
 	}
 	return rules

@@ -201,7 +201,7 @@ func TestGateAnonymous(t *testing.T) {
 	}
 	bus, err := websocket.Dial(t.Context(), websocket.ClientConfig{
 		Address: g.clients.String(), Subscriptions: []string{modern.Topics.Controller},
-		Dial: layer.Dial,
+		DialContext: layer.DialContext,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -218,13 +218,13 @@ func TestGateSettings(t *testing.T) {
 		args string
 		want string
 	}{
-		{"--allow-agents a,,b", "--allow-agents \"a,,b\": an empty name"},
+		{"--allow-agents a,,b", "--allow-agents \"a,,b\": empty name"},
 		{"--allow-agents [", "--allow-agents \"[\": syntax error in pattern"},
 		{"--clients nowhere", "access: clients: open nowhere"},
 		{"--websocket-tls-cert x", "TLS of clients: set --websocket-tls-key as well"},
 		{"--websocket-tls-ca x", "TLS of clients: set --websocket-tls-cert, --websocket-tls-key as well"},
 		{"--tls-options-websocket-ciphers HIGH", "want AECDH-AES256-SHA or nothing"},
-		{"--tls-options-websocket-ciphers AECDH-AES256-SHA@SECLEVEL=0:P-384 --websocket-tls-ca x", "there are none of clients"},
+		{"--tls-options-websocket-ciphers AECDH-AES256-SHA@SECLEVEL=0:P-384 --websocket-tls-ca x", "client certificates require a certificate"},
 	} {
 		var stderr strings.Builder
 		args := append([]string{"controller", "--state-dir", t.TempDir()}, strings.Fields(tt.args)...)

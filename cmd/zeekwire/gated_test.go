@@ -21,7 +21,6 @@ import (
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
-	"github.com/zeekwire/zeekwire/zeekapi/controller"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
@@ -70,16 +69,14 @@ func startGated(t *testing.T, mode security.Mode, s gateSettings, clients string
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := s.gate(mode, zerolog.Nop())
+	opened, err := s.gate(mode == security.Mutual, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
 	type addresses struct{ native, clients net.Addr }
 	started, done := make(chan addresses, 1), make(chan error, 1)
 	service := controllerService{
-		name: "controller", listen: "127.0.0.1:0", websocketListen: "127.0.0.1:0",
-		settings: controller.DefaultSettings(), dialects: defaultTopics.dialects(),
-		security: layer, gate: opened, log: zerolog.Nop(),
+		settings: newLoopbackController(t.TempDir()), security: layer, gate: opened, log: zerolog.Nop(),
 		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
 	}
 	g.gate = &service.gate
@@ -202,7 +199,7 @@ func (g *gated) mutual(ca *certtest.Authority, name string, change ...func(*x509
 func (g *gated) peer(name string, change ...func(*x509.Certificate)) *peering.Endpoint {
 	g.t.Helper()
 	endpoint, err := peering.New(peering.Config{
-		Secure: g.mutual(g.ca, name, change...).Hook(), Subscriptions: []string{modern.Topics.Controller, modern.Topics.AgentPrefix},
+		TLS: g.mutual(g.ca, name, change...).Hook(), Subscriptions: []string{modern.Topics.Controller, modern.Topics.AgentPrefix},
 	})
 	if err != nil {
 		g.t.Fatal(err)
@@ -213,7 +210,7 @@ func (g *gated) peer(name string, change ...func(*x509.Certificate)) *peering.En
 
 func connect(t *testing.T, e *peering.Endpoint, to net.Addr) error {
 	t.Helper()
-	if err := e.Dial(to.String()); err != nil {
+	if err := e.AddPeer(to.String()); err != nil {
 		t.Fatal(err)
 	}
 	_, err := e.AwaitPeer(t.Context(), to.String())
@@ -262,4 +259,14 @@ func (g *gated) introduce(agent *peering.Endpoint, instance, want string) {
 	for g.instances() != "" { // until it is known to be gone
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// newLoopbackController returns the settings of a controller that listens at
+// free ports of the loopback interface.
+func newLoopbackController(dir string) *controllerSettings {
+	s := newControllerSettings()
+	s.name, s.stateDir = "controller", dir
+	s.native.set("127.0.0.1", 0)
+	s.websocket.set("127.0.0.1", 0)
+	return s
 }

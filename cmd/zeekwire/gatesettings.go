@@ -12,13 +12,15 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/tlsflags"
 	"github.com/zeekwire/zeekwire/zeekapi/access"
 )
 
-// webPassphraseVar is passphraseVar for the key of the WebSocket server.
+// webPassphraseVar is the environment variable that holds the passphrase of the
+// WebSocket server's private key.
 const webPassphraseVar = "ZEEKWIRE_WEBSOCKET_TLS_PASSPHRASE"
 
-// gateSettings are who gets in at a controller, and how.
+// gateSettings are the settings for access to a controller.
 type gateSettings struct {
 	web       security.WebConfig
 	anonymous bool
@@ -32,9 +34,9 @@ func (s *gateSettings) add(t *settings.Table) {
 	s.agents = []string{"*"}
 	t.Group("TLS between clients and controller")
 	for _, short := range []struct{ name, of, help string }{
-		{"websocket-tls-cert", "cert-file", "TLS for clients: the controller's certificate, a PEM `FILE`"},
-		{"websocket-tls-key", "key-file", "its private key, a PEM `FILE`; the variable " + webPassphraseVar + " holds the passphrase if it has one"},
-		{"websocket-tls-ca", "ca-file", "the authorities that clients have their certificates from, a PEM `FILE`"},
+		{"websocket-tls-cert", "cert-file", "PEM `FILE` with the controller's certificate for clients; enables TLS"},
+		{"websocket-tls-key", "key-file", "PEM `FILE` with its private key; its passphrase, if any, is read from " + webPassphraseVar},
+		{"websocket-tls-ca", "ca-file", "PEM `FILE` with the authorities that issue clients' certificates"},
 	} {
 		t.AddShorthand(settings.Shorthand{
 			Name: short.name, Help: short.help,
@@ -46,19 +48,19 @@ func (s *gateSettings) add(t *settings.Table) {
 	t.Add(
 		settings.Setting{
 			Name: "tls-options-websocket-cert-file", Value: settings.Text(&s.web.CertFile),
-			Help: "the `FILE` of --websocket-tls-cert; empty: no TLS", Zeek: zeek + "cert_file",
+			Help: "`FILE` of --websocket-tls-cert; empty: no TLS", Zeek: zeek + "cert_file",
 		},
 		settings.Setting{
 			Name: "tls-options-websocket-key-file", Value: settings.Text(&s.web.KeyFile),
-			Help: "the `FILE` of --websocket-tls-key", Zeek: zeek + "key_file",
+			Help: "`FILE` of --websocket-tls-key", Zeek: zeek + "key_file",
 		},
 		settings.Setting{
 			Name: "tls-options-websocket-ca-file", Value: settings.Text(&s.web.CAFile),
-			Help: "the `FILE` of --websocket-tls-ca: clients must have a certificate, or a token if some in --clients have", Zeek: zeek + "ca_file",
+			Help: "`FILE` of --websocket-tls-ca; clients must have a certificate, or a token if --clients lists tokens", Zeek: zeek + "ca_file",
 		},
 		settings.Setting{
 			Name: "tls-options-websocket-enable-peer-verification", Value: settings.Bool(&s.web.Demand),
-			Help: "clients must have a certificate in any case", Zeek: zeek + "enable_peer_verification",
+			Help: "require a certificate from every client", Zeek: zeek + "enable_peer_verification",
 		},
 		settings.Setting{
 			Name: "tls-options-websocket-ciphers", Zeek: zeek + "ciphers",
@@ -68,26 +70,26 @@ func (s *gateSettings) add(t *settings.Table) {
 				}
 				return ""
 			}),
-			Help: anonymousSuite + ": TLS without certificates, as controllers of Zeek 5.2 to 8.0.2 have; empty: what is good today",
+			Help: anonymousSuite + " enables TLS without certificates, as in controllers of Zeek 5.2 to 8.0.2; empty: the defaults of Go",
 		},
 	)
 	t.Group("Access")
 	t.Add(
 		settings.Setting{
 			Name: "allow-agents", Value: settings.Parsed(&s.agents, parsePatterns, joinPatterns), Common: true,
-			Help: "hear only agents in a `LIST` of names and patterns such as sensor-*; with --tls mutual, their certificates must have their names, too",
+			Help: "`LIST` of names, or patterns such as sensor-*, of accepted agents; with --tls mutual, their certificates must contain the names",
 		},
 		settings.Setting{
 			Name: "clients", Value: settings.Text(&s.clients), Common: true,
-			Help: "hear only clients in `FILE`, with lines NAME full|read-only sha256:HEX|token:TEXT|certificate",
+			Help: "`FILE` with accepted clients, in lines NAME full|read-only sha256:HEX|token:TEXT|certificate",
 		},
 	)
 }
 
 const anonymousSuite = "AECDH-AES256-SHA"
 
-// anonymousCiphers takes what Zeek's documentation says to get anonymous TLS.
-// crypto/tls chooses among the others better than anybody who writes them down.
+// anonymousCiphers accepts the value that Zeek's documentation recommends for
+// anonymous TLS. Other suites are left to crypto/tls.
 func anonymousCiphers(text string) (bool, error) {
 	switch {
 	case text == "":
@@ -103,7 +105,7 @@ func parsePatterns(text string) ([]string, error) {
 	for item := range strings.SplitSeq(text, ",") {
 		item = strings.TrimSpace(item)
 		if item == "" {
-			return nil, errors.New("an empty name; * are all, and for none listen at none")
+			return nil, errors.New("empty name; use * for all agents, and --listen none for no agents")
 		}
 		if _, err := path.Match(item, ""); err != nil {
 			return nil, err
@@ -115,10 +117,10 @@ func parsePatterns(text string) ([]string, error) {
 
 func joinPatterns(patterns []string) string { return strings.Join(patterns, ", ") }
 
-// gate opens the gate of a controller whose native peerings have that mode of
-// TLS.
-func (s *gateSettings) gate(native security.Mode, log zerolog.Logger) (gate, error) {
-	g := gate{mutual: native == security.Mutual, log: log}
+// gate returns the access rules of a controller. Mutual reports whether native
+// peers have certificates.
+func (s *gateSettings) gate(mutual bool, log zerolog.Logger) (gate, error) {
+	g := gate{mutual: mutual, log: log}
 	if !slices.Contains(s.agents, "*") {
 		g.agents = s.agents
 	}
@@ -133,14 +135,14 @@ func (s *gateSettings) gate(native security.Mode, log zerolog.Logger) (gate, err
 	web := s.web
 	switch {
 	case s.anonymous && (web.CAFile != "" && web.CAFile != "NONE" || web.Demand):
-		return gate{}, wrongly(errors.New("TLS of clients: without certificates of the controller there are none of clients"))
+		return gate{}, wrongly(errors.New("TLS of clients: client certificates require a certificate of the controller"))
 	case s.anonymous:
 		g.anonymous, err = security.New(security.Config{Mode: security.Anonymous})
 		return g, err
 	case web == (security.WebConfig{}):
 		return g, nil
 	}
-	if _, missing := whichAreSet([]namedFile{{"--websocket-tls-cert", web.CertFile}, {"--websocket-tls-key", web.KeyFile}}); missing != "" {
+	if _, missing := tlsflags.Given(tlsflags.File{Flag: "--websocket-tls-cert", Name: web.CertFile}, tlsflags.File{Flag: "--websocket-tls-key", Name: web.KeyFile}); missing != "" {
 		return gate{}, wrongly(fmt.Errorf("TLS of clients: set %s as well", missing))
 	}
 	web.Passphrase = os.Getenv(webPassphraseVar)

@@ -13,14 +13,14 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 )
 
-// logSettings say what a service logs, and how.
+// logSettings are the log settings of a service.
 type logSettings struct{ level, format string }
 
 func (s *logSettings) add(t *settings.Table) {
 	t.Add(
 		settings.Setting{
 			Name: "log-level", Common: true, Reload: true,
-			Help: "log `LEVEL` and above: debug, info, warn or error",
+			Help: "minimum `LEVEL` of log entries: debug, info, warn or error",
 			Zeek: "Management::Log::level",
 			Value: settings.Parsed(&s.level, func(s string) (string, error) {
 				switch s = strings.ToLower(s); s {
@@ -34,20 +34,20 @@ func (s *logSettings) add(t *settings.Table) {
 		},
 		settings.Setting{
 			Name: "log-format", Value: settings.Choice(&s.format, "console", "json"), Common: true,
-			Help: "log in `FORMAT`: console, for people, or json",
+			Help: "`FORMAT` of the log: console or json",
 		},
 	)
 }
 
-// apply has all logs of this process keep to the level. It is the process's so
-// that it can change while it runs.
+// apply sets the level of all logs of this process. The level is global so that
+// it can change while the process runs.
 func (s *logSettings) apply() {
 	if level, err := zerolog.ParseLevel(s.level); err == nil {
 		zerolog.SetGlobalLevel(level)
 	}
 }
 
-// logger returns a log that goes to w.
+// logger returns a logger that writes to w.
 func (s *logSettings) logger(w io.Writer) zerolog.Logger {
 	s.apply()
 	if s.format == "console" {
@@ -56,9 +56,9 @@ func (s *logSettings) logger(w io.Writer) zerolog.Logger {
 	return zerolog.New(w).With().Timestamp().Logger()
 }
 
-// makeSafe leaves nothing in a log entry that begins a line of its own or
-// commands a terminal: peers have written parts of it. The console's writer
-// quotes fields, but for lists.
+// makeSafe removes line breaks and control sequences from a log entry, parts of
+// which may come from peers. zerolog's console writer quotes other fields, except
+// lists.
 func makeSafe(entry map[string]any) error {
 	for name, value := range entry {
 		switch v := value.(type) {

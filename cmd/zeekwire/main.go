@@ -1,5 +1,5 @@
-// Command zeekwire is a cluster controller, an agent and a client for Zeek,
-// with tools to look at the traffic between them.
+// Command zeekwire is a cluster controller, an agent and a client for Zeek, with
+// tools that inspect the traffic between them.
 package main
 
 import (
@@ -29,7 +29,7 @@ func main() {
 	os.Exit(code)
 }
 
-// Exit codes, next to those of the client commands. They are zeek-client's.
+// Exit codes of all commands, the same as zeek-client's.
 const (
 	exitOK    = 0
 	exitError = 1
@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	var exit *clientcmd.ExitError
 	if errors.As(err, &exit) {
-		// The command has said all there is to say.
+		// The command has reported its error.
 		return exit.Code
 	}
 	for _, err := range oneByOne(err) {
@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitUsage
 }
 
-// oneByOne returns the errors that err joins, which deserve a line each.
+// oneByOne returns the errors that err joins, to be printed on separate lines.
 func oneByOne(err error) []error {
 	if list := (settings.Errors)(nil); errors.As(err, &list) {
 		return list
@@ -70,19 +70,18 @@ func oneByOne(err error) []error {
 	return []error{err}
 }
 
-// failure marks the error of a command that ran. All others mean that it was
-// called wrongly.
+// failure marks the error of a command that ran. All other errors are usage
+// errors.
 type failure struct{ error }
 
 func (f *failure) Unwrap() error { return f.error }
 
-// misuse marks the error of a command that has found out, by itself, that it was
-// called wrongly.
+// misuse marks a usage error that the command found itself, while it ran.
 type misuse struct{ error }
 
 func (m *misuse) Unwrap() error { return m.error }
 
-// wrongly marks err, unless it is nil, as a misuse.
+// wrongly marks err, unless it is nil, as a usage error.
 func wrongly(err error) error {
 	if err == nil {
 		return nil
@@ -96,21 +95,21 @@ const (
 	groupTraffic  = "traffic"
 )
 
-// completionPatience is for tests, which may run on a busy machine.
+// completionPatience is set by tests, which may run on a busy machine.
 var completionPatience time.Duration
 
 func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "zeekwire",
 		Short: "Controller, agent and client for Zeek clusters",
-		Long: `zeekwire runs Zeek clusters: a controller takes a cluster's configuration from a
-client and tells the agents on the cluster's machines which Zeek processes to
-run. Each part works with Zeek's own controller, agent and zeek-client, too.
+		Long: `zeekwire manages Zeek clusters. A controller accepts the configuration of a
+cluster from a client and tells the agents on the cluster's machines which Zeek
+processes to run. All parts work with Zeek's controller, agent and zeek-client.
 
-Begin with "zeekwire demo".
+To begin, run "zeekwire demo".
 
-Options that all commands for a controller share, such as --controller and -v,
-may also stand before the command.
+Flags that all client commands share, such as --controller and -v, are also
+accepted before the command.
 
 ` + clientcmd.ExitCodes + clientcmd.PeopleExitCodes,
 		Version:       version.String(),
@@ -118,16 +117,16 @@ may also stand before the command.
 		SilenceUsage:  true,
 	}
 	tool := &clientcmd.Tool{People: true, ConfigFile: clientcmd.InstalledConfigFile(), CompletionPatience: completionPatience}
-	// Before the name of a client command, where zeek-client takes them, too.
-	// No other command gets them, and the help of the client commands shows them.
+	// zeek-client accepts the shared flags before the command as well. Other
+	// commands do not inherit them, and the help of client commands shows them.
 	tool.AddFlags(cmd.Flags())
 	tool.CompleteFlags(cmd)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
 	cmd.SetFlagErrorFunc(usage.FlagError)
 	cmd.AddGroup(
 		&cobra.Group{ID: groupServices, Title: "Services:"},
-		&cobra.Group{ID: groupClient, Title: "Talking to a controller:"},
-		&cobra.Group{ID: groupTraffic, Title: "Looking at traffic:"},
+		&cobra.Group{ID: groupClient, Title: "Client commands:"},
+		&cobra.Group{ID: groupTraffic, Title: "Traffic tools:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -150,12 +149,11 @@ may also stand before the command.
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())
 	cmd.AddCommand(manpage.Command(manpage.About{
 		Version: "zeekwire " + version.String(),
-		// What a page has to say on top of the help.
 		Sections: func(cmd *cobra.Command) []manpage.Section {
 			if cmd.GroupID == groupClient {
 				return tool.Manual()
 			}
-			return []manpage.Section{{Title: "Exit status", Text: "  0  done\n  1  failed\n  2  called wrongly"}}
+			return []manpage.Section{{Title: "Exit status", Text: "  0  success\n  1  failure\n  2  usage error"}}
 		},
 	}))
 	return cmd

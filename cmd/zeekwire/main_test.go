@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 // output is a writer for several goroutines.
@@ -67,55 +67,55 @@ func TestWrongUse(t *testing.T) {
 	}{
 		{args: []string{"bogus"}, code: 2, want: `error: unknown command "bogus" for "zeekwire"`},
 		{args: []string{"controller", "--bogus"}, code: 2, want: "error: unknown flag: --bogus"},
-		{args: []string{"controller", "x"}, code: 2, want: `error: "x" is too much; usage: zeekwire controller`},
+		{args: []string{"controller", "x"}, code: 2, want: `error: unexpected argument "x"; usage: zeekwire controller`},
 		{args: []string{"controller", "--listen", "x"}, code: 2, want: `error: --listen "x": want HOST:PORT or none`},
 		{args: []string{"controller", "--listen", "x:70000"}, code: 2, want: `error: --listen "x:70000": port "70000" is not in 0..65535`},
 		{args: []string{"controller", "--tls", "x"}, code: 2, want: `error: --tls "x": want off, anonymous or mutual`},
 		{args: []string{"controller", "--tls", "mutual"}, code: 2, want: "error: --tls mutual: set --tls-cert, --tls-key, --tls-ca as well\n"},
 		{args: []string{"controller", "--tls", "mutual", "--tls-cert", "x", "--tls-ca", "x"}, code: 2, want: "error: --tls mutual: set --tls-key as well\n"},
-		{args: []string{"controller", "--tls-cert", "x", "--tls-key", "x"}, code: 2, want: "error: --tls-cert, --tls-key: of use only with --tls mutual, and --tls is anonymous\n"},
+		{args: []string{"controller", "--tls-cert", "x", "--tls-key", "x"}, code: 2, want: "error: --tls-cert, --tls-key: requires --tls mutual, but --tls is anonymous\n"},
 		{args: []string{"subscribe", "--connect", "127.0.0.1:1", "--tls", "mutual", "t"}, code: 2, want: "error: --tls mutual: set --tls-cert, "},
 		{args: []string{"subscribe", "--tls", "x", "t"}, code: 2, want: `error: --tls "x": want off, anonymous or mutual`},
 		{args: []string{"subscribe", "--transport", "x", "t"}, code: 2, want: `error: --transport "x": want native or websocket`},
 		{args: []string{"subscribe", "--timeout", "x", "t"}, code: 2, want: `error: --timeout "x": want a time such as 30s or 5m`},
 		{args: []string{"subscribe", "--timeout", "0", "t"}, code: 2, want: "error: --timeout 0s: want more than 0"},
 		{args: []string{"subscribe", "--count", "-1", "t"}, code: 2, want: "error: --count -1: want a number from 1"},
-		{args: []string{"subscribe"}, code: 2, want: "error: PREFIX is missing; usage: zeekwire subscribe PREFIX...\n"},
-		{args: []string{"publish", "/t"}, code: 2, want: "error: EVENT is missing; usage: zeekwire publish TOPIC EVENT [TYPE:TEXT...]\n"},
+		{args: []string{"subscribe"}, code: 2, want: "error: missing PREFIX; usage: zeekwire subscribe PREFIX...\n"},
+		{args: []string{"publish", "/t"}, code: 2, want: "error: missing EVENT; usage: zeekwire publish TOPIC EVENT [TYPE:TEXT...]\n"},
 		{args: []string{"publish", "/t", "e", "x"}, code: 2, want: `error: argument "x" has no type`},
-		{args: []string{"replay", "x"}, code: 2, want: "error: --as is missing; usage: zeekwire replay FILE --as client|server --connect|--listen HOST:PORT\n"},
-		{args: []string{"replay", "--as", "client"}, code: 2, want: "error: FILE is missing; usage: "},
+		{args: []string{"replay", "x"}, code: 2, want: "error: missing --as; usage: zeekwire replay FILE --as client|server --connect|--listen HOST:PORT\n"},
+		{args: []string{"replay", "--as", "client"}, code: 2, want: "error: missing FILE; usage: "},
 		{args: []string{"replay", "--as", "x", "--connect", "x", "y"}, code: 2, want: `error: --as "x": want client or server`},
 		{args: []string{"replay", "--as", "server", "--connect", "x", "y"}, code: 2, want: "error: --as server: want --listen HOST:PORT, and no --connect"},
-		{args: []string{"replay", "--as", "server", "--connect", "x", "--listen", "x", "y"}, code: 2, want: "error: --connect and --listen exclude each other"},
-		{args: []string{"record", "--listen", "x"}, code: 2, want: "error: --connect is missing; usage: zeekwire record --listen HOST:PORT --connect HOST:PORT --output PATH\n"},
-		{args: []string{"record", "--listen", "x", "--listen", "x", "--connect", "x", "--output", "x"}, code: 2, want: "error: every --listen needs its --connect"},
-		{args: []string{"demo", "x"}, code: 2, want: `error: "x" is too much; usage: zeekwire demo`},
-		{args: []string{"completion", "tcsh"}, code: 2, want: `error: there are no completions for "tcsh"; usage: zeekwire completion bash|fish|powershell|zsh`},
-		{args: []string{"completion"}, code: 2, want: "error: SHELL is missing; usage: zeekwire completion bash|fish|powershell|zsh"},
+		{args: []string{"replay", "--as", "server", "--connect", "x", "--listen", "x", "y"}, code: 2, want: "error: --connect and --listen cannot be used together"},
+		{args: []string{"record", "--listen", "x"}, code: 2, want: "error: missing --connect; usage: zeekwire record --listen HOST:PORT --connect HOST:PORT --output PATH\n"},
+		{args: []string{"record", "--listen", "x", "--listen", "x", "--connect", "x", "--output", "x"}, code: 2, want: "error: every --listen requires a --connect"},
+		{args: []string{"demo", "x"}, code: 2, want: `error: unexpected argument "x"; usage: zeekwire demo`},
+		{args: []string{"completion", "tcsh"}, code: 2, want: `error: no completions for "tcsh"; usage: zeekwire completion bash|fish|powershell|zsh`},
+		{args: []string{"completion"}, code: 2, want: "error: missing SHELL; usage: zeekwire completion bash|fish|powershell|zsh"},
 		{args: []string{"help", "bogus"}, code: 2, want: `error: unknown command "bogus" for "zeekwire"`},
 		{args: []string{"controller", "--auto-assign-broker-start-port", "none"}, code: 2, want: `error: --auto-assign-broker-start-port "none": want a port from 1 to 65535`},
 		{args: []string{"controller", "--auto-assign-metrics-start-port", "0/tcp"}, code: 2, want: `error: --auto-assign-metrics-start-port "0/tcp": want a port from 1 to 65535`},
 		{args: []string{"controller", "--print-config"}, env: map[string]string{"ZEEKWIRE_CONTROLLER_LISTN": "x"},
-			want: "warning: ZEEKWIRE_CONTROLLER_LISTN: there is no such variable, did you mean ZEEKWIRE_CONTROLLER_LISTEN?\n"},
+			want: "warning: ZEEKWIRE_CONTROLLER_LISTN: unknown variable, did you mean ZEEKWIRE_CONTROLLER_LISTEN?\n"},
 		{args: []string{"controller", "--name", "c", "--listen", "127.0.0.1:x"}, env: map[string]string{"ZEEKWIRE_LISTEN": "x"}, code: 2, want: `port "x" is not in 0..65535`},
 		{args: []string{"controller", "--state-dir", file}, env: map[string]string{"ZEEKWIRE_LISTEN": "x"}, code: 1,
-			want: "environment: ZEEKWIRE_LISTEN: there is no such variable, did you mean ZEEKWIRE_CONTROLLER_LISTEN?\n"},
+			want: "environment: ZEEKWIRE_LISTEN: unknown variable, did you mean ZEEKWIRE_CONTROLLER_LISTEN?\n"},
 		{args: []string{"controller", "--log-level", "x"}, code: 2, want: `error: --log-level "x": want debug, info, warn or error`},
 		{args: []string{"controller", "--log-format", "x"}, code: 2, want: `error: --log-format "x": want console or json`},
 		{args: []string{"controller", "--state-dir", file, "--listen", "127.0.0.1:0", "--websocket-listen", "none"}, code: 1, want: "error: controller: state: "},
 		{args: []string{"controller"}, env: map[string]string{"ZEEK_CONTROLLER_PORT": "x"}, code: 2,
 			want: `error: ZEEK_CONTROLLER_PORT "x": want a port such as 2150/tcp, or none`},
 		{args: []string{"agent", "--launcher", "x", "--listen", "127.0.0.1:0"}, code: 2, want: `error: --launcher "x": want zeek, supervisor or simulated`},
-		{args: []string{"controller", "--name", "a/../../b", "--state-dir", t.TempDir()}, code: 2, want: `error: --name "a/../../b": it does not name a file`},
-		{args: []string{"agent", "--name", "..", "--state-dir", t.TempDir()}, code: 2, want: `error: --name "..": it does not name a file`},
-		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_NAME": "a\nb"}, code: 2, want: `error: ZEEK_AGENT_NAME "a\nb": it does not name a file`},
-		{args: []string{"agent", "--listen", "none"}, code: 2, want: "error: --listen \"none\": want a port, as nodes connect to it"},
-		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_PORT": "0/unknown"}, code: 2, want: "error: ZEEK_AGENT_PORT \"none\": want a port, as nodes connect to it"},
+		{args: []string{"controller", "--name", "a/../../b", "--state-dir", t.TempDir()}, code: 2, want: `error: --name "a/../../b": want a name that is also a valid file name`},
+		{args: []string{"agent", "--name", "..", "--state-dir", t.TempDir()}, code: 2, want: `error: --name "..": want a name that is also a valid file name`},
+		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_NAME": "a\nb"}, code: 2, want: `error: ZEEK_AGENT_NAME "a\nb": want a name that is also a valid file name`},
+		{args: []string{"agent", "--listen", "none"}, code: 2, want: "error: --listen \"none\": want a port: nodes connect to the agent"},
+		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_PORT": "0/unknown"}, code: 2, want: "error: ZEEK_AGENT_PORT \"none\": want a port: nodes connect to the agent"},
 		{args: []string{"agent", "--zeek", "/nonexistent/zeek", "--listen", "127.0.0.1:0", "--state-dir", t.TempDir(), "--log-level", "error"},
 			code: 1, want: "error: zeek launcher: "},
 		{args: []string{"decode", file}, code: 1, want: file + ":1: "},
-		{args: []string{"decode"}, code: 2, want: "error: FILE is missing; usage: zeekwire decode FILE...\n"},
+		{args: []string{"decode"}, code: 2, want: "error: missing FILE; usage: zeekwire decode FILE...\n"},
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
 			for name, value := range tt.env {
@@ -140,11 +140,11 @@ func TestSharedOptionsBeforeTheCommand(t *testing.T) {
 		{args: []string{"--controller", "192.0.2.1:47", "show-settings"}, stdout: "\nhost = 192.0.2.1\nport = 47\n"},
 		{args: []string{"-v", "--set", "client.request_timeout_secs=7", "show-settings"}, stdout: "\nrequest_timeout_secs = 7\n"},
 		{args: []string{"--controller", "show-settings", "show-settings"}, stdout: "\nhost = show-settings\n"},
-		{args: []string{"-q", "show-settings", "-v"}, code: 2, stderr: "error: --quiet and --verbose exclude each other\n"},
-		{args: []string{"get-nodes", "x"}, code: 2, stderr: `error: "x" is too much; usage: zeekwire get-nodes`},
-		{args: []string{"get-id-value"}, code: 2, stderr: "error: IDENTIFIER is missing; usage: zeekwire get-id-value IDENTIFIER [NODE...]\n"},
+		{args: []string{"-q", "show-settings", "-v"}, code: 2, stderr: "error: --quiet and --verbose cannot be used together\n"},
+		{args: []string{"get-nodes", "x"}, code: 2, stderr: `error: unexpected argument "x"; usage: zeekwire get-nodes`},
+		{args: []string{"get-id-value"}, code: 2, stderr: "error: missing IDENTIFIER; usage: zeekwire get-id-value IDENTIFIER [NODE...]\n"},
 		{args: []string{"replay", "--as", "client", "x.jsonl"}, code: 2, stderr: "error: --as client: want --connect HOST:PORT, and no --listen\n"},
-		{args: []string{"rollback", "1", "2"}, code: 2, stderr: "error: \"2\" is too much; usage: zeekwire rollback [NUMBER]\n"},
+		{args: []string{"rollback", "1", "2"}, code: 2, stderr: "error: unexpected argument \"2\"; usage: zeekwire rollback [NUMBER]\n"},
 		{args: []string{"history", "--limit", "-1"}, code: 2, stderr: "error: --limit \"-1\": want a number\n"},
 		{args: []string{"get-nodes", "--json=perhaps"}, code: 2, stderr: "error: --json \"perhaps\": want true or false\n"},
 		{args: []string{"rolling-restart", "--at-once", "0"}, code: 2, stderr: "error: --at-once: want at least 1\n"},
@@ -171,8 +171,8 @@ func TestHelpSaysWhatAnAddressMayBe(t *testing.T) {
 	stdout, _, _ := call(t.Context(), "agent", "--help")
 	text := strings.Join(strings.Fields(stdout), " ")
 	for _, want := range []string{
-		"connect to the controller at HOST:PORT, or to several with commas between; none: wait for it to connect (default 127.0.0.1:2150)",
-		"listen for nodes and controllers at HOST:PORT (default 0.0.0.0:2151)",
+		"HOST:PORT of the controller; several are separated by commas; none: wait for the controller to connect (default 127.0.0.1:2150)",
+		"HOST:PORT to listen at for nodes and controllers (default 0.0.0.0:2151)",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the help lacks %q:\n%s", want, stdout)
@@ -186,7 +186,7 @@ func TestServices(t *testing.T) {
 	for _, tls := range []string{"off", "anonymous"} {
 		t.Run("tls "+tls, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-			native, clients, listens := freeaddr.TCP(t), freeaddr.TCP(t), freeaddr.TCP(t)
+			native, clients, listens := peertest.FreeAddress(t), peertest.FreeAddress(t), peertest.FreeAddress(t)
 			var services sync.WaitGroup
 			service := func(args ...string) {
 				services.Go(func() {

@@ -9,7 +9,7 @@ import (
 
 var spoolDirVariables = []settings.Variable{{Name: "ZEEK_MANAGEMENT_TESTING", Convert: here}, {Name: "ZEEK_MANAGEMENT_SPOOL_DIR"}}
 
-// nodeSettings are where nodes leave what they write.
+// nodeSettings are the settings for the output of nodes.
 type nodeSettings struct {
 	spoolDir       string
 	stdout, stderr string
@@ -22,35 +22,35 @@ func (s *nodeSettings) add(t *settings.Table) {
 		settings.Setting{
 			Name: "spool-dir", Value: settings.Text(&s.spoolDir), Zeek: "Management::spool_dir",
 			Env:  spoolDirVariables,
-			Help: "nodes leave logs that they have rotated in `DIR`/log-queue; empty: the state directory",
+			Help: "`DIR` whose subdirectory log-queue receives rotated logs; empty: the state directory",
 		},
 		settings.Setting{
 			Name: "node-stdout-file", Value: fileName(&s.stdout), Zeek: "Management::Node::stdout_file",
-			Help: "the `NAME` of the file in its directory that a node's standard output goes to",
+			Help: "`NAME` of the file for a node's standard output, in the node's directory",
 		},
 		settings.Setting{
 			Name: "node-stderr-file", Value: fileName(&s.stderr), Zeek: "Management::Node::stderr_file",
-			Help: "the `NAME` of the file in its directory that a node's standard error goes to",
+			Help: "`NAME` of the file for a node's standard error, in the node's directory",
 		},
 		settings.Setting{
 			Name: "output-max-lines", Value: settings.Count(&s.outputLines, 1, 10000), Zeek: "Management::Supervisor::output_max_lines",
-			Help: "report the last `LINES` that a node wrote when it has ended",
+			Help: "number of `LINES` of output to report when a node has ended",
 		},
 	)
 }
 
 func (s *nodeSettings) check(t *settings.Table) error {
 	if s.stdout == s.stderr {
-		return t.Wrong("node-stderr-file", "standard output goes there already")
+		return t.Wrong("node-stderr-file", "want a name other than that of node-stdout-file")
 	}
 	return nil
 }
 
-// fileName is a file in a directory that is known.
+// fileName returns the value of a setting that is the name of a file.
 func fileName(p *string) settings.Value {
 	return settings.Parsed(p, func(s string) (string, error) {
 		if s == "" || s == "." || s == ".." || filepath.Base(s) != s {
-			return "", errors.New("want the name of a file, without a directory")
+			return "", errors.New("want a file name without a directory")
 		}
 		return s, nil
 	}, func(s string) string { return s })

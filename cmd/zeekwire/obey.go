@@ -9,11 +9,11 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// anybody is the word for all controllers.
+// anybody is the word in the setting that stands for all controllers.
 const anybody = "all"
 
-// callers says which of the controllers that connect to an agent it obeys. The
-// zero callers leaves that to whether it connects itself.
+// callers are the controllers whose requests an agent accepts although they
+// connect to it. For the zero value, see obey.
 type callers struct {
 	anybody  bool
 	networks []netip.Prefix
@@ -37,7 +37,7 @@ func parseCallers(text string) (callers, error) {
 		case networkErr == nil:
 			c.networks = append(c.networks, network.Masked())
 		case item == "" || strings.ContainsAny(item, "/ \t"):
-			return callers{}, fmt.Errorf("%q is no address, network or name", item)
+			return callers{}, fmt.Errorf("%q is not an address, network or name", item)
 		default:
 			c.names = append(c.names, item)
 		}
@@ -56,9 +56,10 @@ func (c callers) String() string {
 	return strings.Join(append(items, c.names...), ", ")
 }
 
-// obey returns which peers are controllers of an agent: those that it connects
-// to, and of those that connect to it the ones named. One that connects to
-// none obeys, as Zeek's does, whoever comes, unless some are named.
+// obey returns a function that reports whether a peer may control the agent, or
+// nil if every peer may. The agent accepts the controllers it connects to, and
+// those named. An agent that connects to no controller accepts every peer unless
+// some are named, as Zeek's agent does.
 func (c callers) obey(connecting bool) func(broker.Peer) bool {
 	named := len(c.networks)+len(c.names) > 0
 	if c.anybody || !connecting && !named {

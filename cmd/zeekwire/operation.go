@@ -17,19 +17,20 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 )
 
-// operation is what a controller and an agent share besides their work.
+// operation holds the parts that a controller and an agent share: metrics,
+// health, reloads.
 type operation struct {
 	service    *service.Service
 	registry   *prometheus.Registry
 	transports *metrics.Transports
 	security   *security.Layer
-	reloads    []func() error // what else to do on a reload
+	reloads    []func() error // called on a reload, after security has been reloaded
 	log        zerolog.Logger
 
-	checkOnly bool // all has been read, and there is nothing to run
+	checkOnly bool // --check: do not run the service
 }
 
-// run does the work, unless it was all about whether it could be done.
+// run runs work, unless --check was given.
 func (o *operation) run(ctx context.Context, work func(ctx context.Context, ending <-chan struct{}) error) error {
 	if o.checkOnly {
 		return nil
@@ -37,11 +38,15 @@ func (o *operation) run(ctx context.Context, work func(ctx context.Context, endi
 	return o.service.Run(ctx, work)
 }
 
-// newOperation makes a service of these settings; load finds them again.
+// newOperation returns the operation for the settings s. Load reads the settings
+// again for a reload.
 func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceSettings, error)) (*operation, error) {
 	o := &operation{log: s.logs.logger(cmd.ErrOrStderr())}
-	var err error
-	if o.security, err = s.tls.layer(); err != nil {
+	err := s.tls.Check()
+	if err != nil {
+		return nil, wrongly(err)
+	}
+	if o.security, err = s.tls.Layer(); err != nil {
 		return nil, err
 	}
 	o.registry = metrics.Registry(s.kind, version.String())
@@ -62,13 +67,13 @@ func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceS
 	return o, nil
 }
 
-// reload takes what can change while a service runs: the level of the log, and
-// the content of files with certificates and the like.
+// reload applies the changes that need no restart: the log level, and the content
+// of certificate files and the file of clients.
 func (o *operation) reload(s, fresh *serviceSettings) error {
 	s.logs.level = fresh.logs.level
 	s.logs.apply()
 	if late := settings.NeedRestart(s.t, fresh.t); len(late) > 0 {
-		o.log.Warn().Str("settings", strings.Join(late, ", ")).Msg("settings that changed take effect with the next start")
+		o.log.Warn().Str("settings", strings.Join(late, ", ")).Msg("changed settings take effect after a restart")
 	}
 	errs := []error{o.security.Reload()}
 	for _, reload := range o.reloads {
@@ -77,7 +82,7 @@ func (o *operation) reload(s, fresh *serviceSettings) error {
 	return errors.Join(errs...)
 }
 
-// hooks returns what counts for a transport, nil if o is nil.
+// hooks returns the metrics hooks for a transport, nil if o is nil.
 func (o *operation) hooks(transport string) any {
 	if o == nil {
 		return nil
@@ -85,7 +90,7 @@ func (o *operation) hooks(transport string) any {
 	return o.transports.Transport(transport)
 }
 
-// watch has the metrics tell of a native endpoint.
+// watch adds the metrics of a native endpoint.
 func (o *operation) watch(e *peering.Endpoint) {
 	o.transports.Watch(nativeTransport, func() (peers, queued int) {
 		for _, p := range e.Peers() {
@@ -98,7 +103,7 @@ func (o *operation) watch(e *peering.Endpoint) {
 	})
 }
 
-// The transports, as metrics and logs call them.
+// Names of the transports in metrics and logs.
 const (
 	nativeTransport    = "native"
 	websocketTransport = "websocket"

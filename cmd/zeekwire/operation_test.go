@@ -21,7 +21,12 @@ func TestReload(t *testing.T) {
 	cert, key := ca.Issue(t, "controller")
 	fresh := func(level string) *serviceSettings {
 		s := newControllerSettings()
-		s.tls.mode, s.tls.CertFile, s.tls.KeyFile, s.tls.CAFile = "mutual", cert, key, ca.File
+		for name, value := range map[string]string{"tls": "mutual", "tls-cert": cert, "tls-key": key, "tls-ca": ca.File} {
+			t.Setenv("ZEEKWIRE_CONTROLLER_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), value)
+		}
+		if err := s.t.Load("", os.Getenv, nil); err != nil {
+			t.Fatal(err)
+		}
 		s.logs.level = level
 		return s.shared()
 	}

@@ -13,13 +13,14 @@ func newPublishCommand() *cobra.Command {
 	const use = "publish TOPIC EVENT [TYPE:TEXT...]"
 	cmd := &cobra.Command{
 		Use:   use,
-		Short: "Publish an event to a Zeek",
-		Long: `Publish an event, for instance to a Zeek, and end when whoever wants it has it.
-That nobody subscribes to the topic is an error; of a WebSocket server only
-complaints can be known. Native peers do not complain: a Zeek silently ignores
-events that it does not know, and warns of arguments that do not fit.
+		Short: "Publish an event",
+		Long: `Publish an event, for instance to Zeek, and wait until all subscribers have
+received it. Over the native protocol it is an error if no peer subscribes to
+the topic. A WebSocket server only reports invalid messages. Native peers report
+no errors: Zeek ignores unknown events, and logs a warning about wrong
+arguments.
 
-Arguments are written with their types, which must be those that the event has
+Arguments are written with their types, which must match the event's parameters
 in Zeek:
 
 ` + bus.ArgForms,

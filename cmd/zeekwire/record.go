@@ -19,12 +19,12 @@ func newRecordCommand() *cobra.Command {
 	const use = "record --listen HOST:PORT --connect HOST:PORT --output PATH"
 	cmd := &cobra.Command{
 		Use:   use,
-		Short: "Stand between peers and record what they say",
-		Long: `Stand between peers and record what they say.
+		Short: "Record the traffic between peers",
+		Long: `Forward connections between peers and record their traffic until interrupted.
 
-Whoever connects to the one address is connected to the other. Each connection,
-native or WebSocket, becomes one file; existing files are kept. Connections with
-TLS are forwarded, but cannot be recorded. Ends on an interrupt.
+Every connection to --listen is forwarded to --connect. Each connection, native
+or WebSocket, is recorded in a file of its own; existing files are never
+overwritten. Connections with TLS are forwarded but not recorded.
 
 To record several pairs of peers at once, with a common clock, repeat --listen,
 --connect and --name.`,
@@ -35,9 +35,9 @@ To record several pairs of peers at once, with a common clock, repeat --listen,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case len(listen) != len(connect):
-				return wrongly(errors.New("every --listen needs its --connect"))
+				return wrongly(errors.New("every --listen requires a --connect"))
 			case len(listen) > 1 && len(names) != len(listen):
-				return wrongly(errors.New("several --listen need a --name each"))
+				return wrongly(errors.New("several --listen require a --name each"))
 			case len(names) > len(listen):
 				return wrongly(errors.New("more --name than --listen"))
 			}
@@ -65,10 +65,10 @@ To record several pairs of peers at once, with a common clock, repeat --listen,
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&listen, "listen", nil, "accept connections at `HOST:PORT`, as in 127.0.0.1:9999")
-	f.StringArrayVar(&connect, "connect", nil, "forward them to the peer at `HOST:PORT`")
-	f.StringArrayVar(&names, "name", nil, "call the connections, and the files in a directory, `NAME` (default "+record.DefaultName+")")
-	f.StringVar(&output, "output", "", "directory `PATH` for NAME-01.jsonl and so on, or a first file FILE.jsonl, which FILE-02.jsonl and so on follow")
+	f.StringArrayVar(&listen, "listen", nil, "`HOST:PORT` to accept connections at, such as 127.0.0.1:9999")
+	f.StringArrayVar(&connect, "connect", nil, "`HOST:PORT` to forward connections to")
+	f.StringArrayVar(&names, "name", nil, "`NAME` of the connections and of their files in a directory (default "+record.DefaultName+")")
+	f.StringVar(&output, "output", "", "`PATH` of a directory for NAME-01.jsonl and so on, or of the first file FILE.jsonl, followed by FILE-02.jsonl and so on")
 	usage.Require(cmd, "listen", "connect", "output")
 	return cmd
 }

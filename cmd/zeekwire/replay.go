@@ -16,12 +16,12 @@ func newReplayCommand() *cobra.Command {
 	const use = "replay FILE --as client|server --connect|--listen HOST:PORT"
 	cmd := &cobra.Command{
 		Use:   use,
-		Short: "Play one side of a recording to a live peer",
-		Long: `Play one side of a recording to a live peer.
+		Short: "Replay one side of a recording to a live peer",
+		Long: `Replay one side of a recording to a live peer.
 
-It says what its side said as soon as the peer has said what came before.
-Endpoint IDs and the key of the WebSocket handshake are adapted; pings are
-answered as they come; everything else is as recorded.`,
+Each frame is sent as soon as the peer has sent the frames recorded before it.
+Endpoint IDs and the key of the WebSocket handshake are adapted, and pings are
+answered; all other bytes are sent as recorded.`,
 		Example: `  zeekwire replay agent-01.jsonl --as client --connect 127.0.0.1:2150
   zeekwire replay agent-01.jsonl --as server --listen 127.0.0.1:2150`,
 		Args: usage.Arguments(use),
@@ -33,10 +33,10 @@ answered as they come; everything else is as recorded.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar((*string)(&o.As), "as", "", "play this `SIDE`: client, which opened the connection, or server")
-	f.StringVar(&o.Connect, "connect", "", "as the client, connect to the peer at `HOST:PORT`")
-	f.StringVar(&o.Listen, "listen", "", "as the server, wait for the peer at `HOST:PORT`")
-	f.DurationVar(&o.Patience, "timeout", 10*time.Second, "give up if the peer does not go on within `TIME`")
+	f.StringVar((*string)(&o.As), "as", "", "`SIDE` to replay: client (which opened the connection) or server")
+	f.StringVar(&o.Connect, "connect", "", "`HOST:PORT` of the peer to connect to, as the client")
+	f.StringVar(&o.Listen, "listen", "", "`HOST:PORT` to listen at for the peer, as the server")
+	f.DurationVar(&o.Patience, "timeout", 10*time.Second, "`TIME` to wait for the next frame of the peer")
 	completion.Words(cmd, "as", string(recording.Client), string(recording.Server))
 	usage.Require(cmd, "as")
 	usage.Exclude(cmd, "connect", "listen")

@@ -26,7 +26,6 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
-	"github.com/zeekwire/zeekwire/zeekapi/controller"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
@@ -139,15 +138,14 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 	s := servicesOf(ts)
 	type addresses struct{ native, clients net.Addr }
 	started := make(chan addresses, 1)
+	set := newLoopbackController(ts.MkAbs("."))
 	c := controllerService{
-		name: "controller", listen: "127.0.0.1:0", websocketListen: "127.0.0.1:0",
-		stateFile: ts.MkAbs("controller.db"), settings: controller.DefaultSettings(), dialects: defaultTopics.dialects(),
-		security: s.security, log: zerolog.Nop(),
+		settings: set, security: s.security, log: zerolog.Nop(),
 		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
 	}
 	options := flag.NewFlagSet("controller", flag.ContinueOnError)
 	zeeks := options.Bool("zeek", false, "")
-	options.DurationVar(&c.settings.RequestTimeout, "timeout", c.settings.RequestTimeout, "")
+	options.DurationVar(&set.machine.RequestTimeout, "timeout", set.machine.RequestTimeout, "")
 	ts.Check(options.Parse(args))
 	if *zeeks {
 		c.dialects = []*zeekapi.Dialect{
@@ -171,16 +169,14 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	s := servicesOf(ts)
 	started := make(chan struct{})
-	a := agentService{
-		name: args[0], controllers: []string{s.agentsAt}, stateDir: ts.MkAbs(args[0]), launcher: launcherSimulated,
-		security: s.security, log: zerolog.Nop(), dialects: defaultTopics.dialects(),
-		started: func(net.Addr) { close(started) },
-	}
-	s.start(ts, a.name, a.run)
+	set := newSimulatedAgent(args[0], ts.MkAbs(args[0]))
+	set.controllers = []string{s.agentsAt}
+	a := agentService{settings: set, security: s.security, log: zerolog.Nop(), started: func(net.Addr) { close(started) }}
+	s.start(ts, set.name, a.run)
 	select {
 	case <-started:
 	case <-time.After(scriptPatience):
-		ts.Fatalf("agent %s does not start", a.name)
+		ts.Fatalf("agent %s does not start", set.name)
 	}
 }
 

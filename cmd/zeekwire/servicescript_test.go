@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 // TestServiceScripts runs controllers and agents as systemd does, as processes.
@@ -40,7 +40,7 @@ func TestServiceScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			for _, name := range []string{"NATIVE", "CLIENTS", "AGENT", "HTTP", "HTTP2"} {
-				env.Setenv(name, freeaddr.TCP(t))
+				env.Setenv(name, peertest.FreeAddress(t))
 			}
 			dir, err := os.MkdirTemp("", "zeekwire") // a socket's name must be short
 			if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/tlsflags"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
@@ -24,37 +24,36 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
 
-// declared is the settings of a service: fields that a table fills in.
+// declared is implemented by the settings of a service.
 type declared interface {
 	table() *settings.Table
 
-	// shared are those that every service has.
+	// shared returns the settings that all services have.
 	shared() *serviceSettings
 
-	// check finds what no setting has wrong by itself.
+	// check finds contradictions between settings.
 	check() error
 }
 
-// serviceNames are what the services are called in variables.
+// serviceNames are the names of the services in environment variables.
 var serviceNames = []string{"controller", "agent"}
 
-// runService makes cmd the command of a service. Fresh returns its settings as
-// they are by default; run serves with those that were found.
+// runService makes cmd the command of a service. Fresh returns the default
+// settings; run runs the service with the loaded settings.
 func runService[S declared](cmd *cobra.Command, fresh func() S, run func(cmd *cobra.Command, s S, o *operation) error) {
 	var flags settings.Flags
 	flags.Register(cmd.Flags(), fresh().table())
 	variable := "ZEEKWIRE_" + strings.ToUpper(cmd.Name()) + "_LISTEN_PORT"
 	cmd.Long += fmt.Sprintf(`
 
-There are more settings than flags below: --print-config shows all of them, with
-where each comes from. Each is also a flag, a line in a file for --config, and a
-variable in the environment: --listen-port, listen-port = 2150/tcp, and
-%s. Flags go before variables,
-those before the file.
+The flags below are the most common settings; --print-config shows all settings
+with their origins. Each setting is a flag, a line in the file of --config, and
+an environment variable: --listen-port, listen-port = 2150/tcp, and
+%s. Flags override variables,
+and variables override the file.
 
-On SIGHUP it takes the log level anew, and reads certificates and the like
-again. On SIGTERM it ends when what is under way is done, on a second one at
-once.`, variable)
+SIGHUP reloads the log level, certificates and the file of clients. SIGTERM ends
+the service after pending requests, a second SIGTERM ends it immediately.`, variable)
 	load := func() (S, error) {
 		s := fresh()
 		if err := s.table().Load(flags.File, os.Getenv, &flags); err != nil {
@@ -90,11 +89,11 @@ once.`, variable)
 	}
 }
 
-// defaultStateDir is where services keep what they must remember. Zeek's own
-// default lies under its installation, which ours has not.
+// defaultStateDir is the default of state-dir. Zeek's default is below its
+// installation directory.
 const defaultStateDir = "/var/lib/zeekwire"
 
-// serviceSettings are the settings that a controller and an agent both have.
+// serviceSettings are the settings that a controller and an agent share.
 type serviceSettings struct {
 	kind string // "controller" or "agent"
 
@@ -108,7 +107,7 @@ type serviceSettings struct {
 	metrics        listenSettings
 	patience       time.Duration
 	topics         topics
-	tls            tlsSetting
+	tls            tlsflags.Options
 	logs           logSettings
 
 	t *settings.Table
@@ -117,8 +116,8 @@ type serviceSettings struct {
 func (s *serviceSettings) table() *settings.Table   { return s.t }
 func (s *serviceSettings) shared() *serviceSettings { return s }
 
-// newServiceSettings returns those of a kind of service; module is its module
-// in Zeek, variable what its environment variables begin with there.
+// newServiceSettings returns the shared settings of a kind of service. Module is
+// its module in Zeek, variable the prefix of its environment variables in Zeek.
 func newServiceSettings(kind, module, variable string) serviceSettings {
 	return serviceSettings{
 		kind: kind, t: settings.NewTable(kind),
@@ -134,7 +133,7 @@ func newServiceSettings(kind, module, variable string) serviceSettings {
 		patience:     defaultPatience,
 		connectRetry: time.Second,
 		topics:       defaultTopics,
-		tls:          tlsSetting{mode: security.Anonymous.String()},
+		tls:          tlsflags.New(),
 		logs:         logSettings{level: "info", format: "console"},
 	}
 }
@@ -149,7 +148,7 @@ func (s *serviceSettings) addIdentity(module, variable string) {
 		},
 		settings.Setting{
 			Name: "state-dir", Value: settings.Text(&s.stateDir), Common: true,
-			Help: "keep state below `DIR`",
+			Help: "`DIR` for state",
 			Zeek: "Management::state_dir",
 			Env: []settings.Variable{
 				{Name: "ZEEK_MANAGEMENT_TESTING", Convert: here}, {Name: "ZEEK_MANAGEMENT_STATE_DIR"},
@@ -157,26 +156,26 @@ func (s *serviceSettings) addIdentity(module, variable string) {
 		},
 		settings.Setting{
 			Name: "directory", Value: settings.Text(&s.directory),
-			Help: fmt.Sprintf("`DIR` of the %s's own state, below nodes in the state directory unless absolute; empty: its name", s.kind),
+			Help: fmt.Sprintf("`DIR` for the %s's own state, relative to \"nodes\" in the state directory; empty: its name", s.kind),
 			Zeek: module + "::directory",
 		},
 	)
 }
 
-// here is what ZEEK_MANAGEMENT_TESTING makes of Zeek's directories.
+// here returns the directory that ZEEK_MANAGEMENT_TESTING selects.
 func here(string) (string, error) { return ".", nil }
 
 func (s *serviceSettings) addDefaultAddress() {
 	s.t.Add(settings.Setting{
 		Name: "default-address", Value: settings.Text(&s.defaultAddress),
-		Help: "listen at `ADDRESS` where no other is set", Zeek: "Management::default_address",
+		Help: "`ADDRESS` of listeners that have none of their own", Zeek: "Management::default_address",
 	})
 }
 
 func (s *serviceSettings) addConnecting() {
 	s.t.Add(settings.Setting{
 		Name: "connect-retry", Value: settings.Duration(&s.connectRetry, time.Millisecond),
-		Help: "`TIME` until the second attempt to connect; it doubles with every further one, up to ten times as much",
+		Help: "`TIME` between the first two attempts to connect; it doubles with every attempt, up to ten times as long",
 		Zeek: "Management::connect_retry",
 		Env:  []settings.Variable{{Name: "ZEEK_DEFAULT_CONNECT_RETRY", Convert: settings.Seconds}},
 	})
@@ -185,20 +184,20 @@ func (s *serviceSettings) addConnecting() {
 func (s *serviceSettings) addRequestTimeout() {
 	s.t.Add(settings.Setting{
 		Name: "request-timeout-interval", Value: settings.Duration(&s.requestTimeout, time.Millisecond),
-		Help: "answer a request after `TIME` with what there is until then",
+		Help: "`TIME` after which a request is answered with the responses received so far",
 		Zeek: "Management::Request::timeout_interval",
 	})
 }
 
-// defaultPatience is longer than a deployment takes.
+// defaultPatience is longer than a deployment usually takes.
 const defaultPatience = 20 * time.Second
 
 func (s *serviceSettings) addOperation() {
 	s.t.Group("Operation")
-	s.metrics.add(s.t, "metrics-listen", "answer HTTP requests for /metrics, /healthz and /readyz at `HOST:PORT`")
+	s.metrics.add(s.t, "metrics-listen", "`HOST:PORT` to listen at for HTTP requests (/metrics, /healthz, /readyz), or none")
 	s.t.Add(settings.Setting{
 		Name: "shutdown-timeout", Value: settings.Duration(&s.patience, 0),
-		Help: "when told to end, finish what is under way within `TIME`",
+		Help: "`TIME` for pending requests to finish when the service ends",
 	})
 	s.logs.add(s.t)
 }
@@ -212,23 +211,23 @@ func (s *serviceSettings) own() string {
 	return filepath.Join(s.stateDir, "nodes", dir)
 }
 
-// check fills in the name, too.
+// check also sets the default name.
 func (s *serviceSettings) check() error {
 	if s.name == "" {
 		host, err := os.Hostname()
 		if err != nil {
-			return fmt.Errorf("there is no name set, and no host name: %w", err)
+			return fmt.Errorf("no name is set, and the host name is unknown: %w", err)
 		}
 		s.name = s.kind + "-" + host
 	}
 	if s.name == "." || s.name == ".." || strings.ContainsFunc(s.name, func(r rune) bool { return r == '/' || !unicode.IsPrint(r) }) {
-		return s.t.Wrong("name", "it does not name a file")
+		return s.t.Wrong("name", "want a name that is also a valid file name")
 	}
 	return nil
 }
 
-// listenSettings say where to listen for one kind of peers, as in Zeek
-// (Zeek: Management::Controller::network_info).
+// listenSettings are the settings of one listener, as in Zeek
+// (Management::Controller::network_info).
 type listenSettings struct {
 	addressName, portName string
 	defaultName           string // "" if there is no default port
@@ -259,19 +258,19 @@ func (l *listenSettings) add(t *settings.Table, shorthand, help string) {
 	t.Add(
 		settings.Setting{
 			Name: l.addressName, Value: settings.Text(&l.address),
-			Help: "the `ADDRESS` of --" + shorthand + "; empty: default-address",
+			Help: "`ADDRESS` of --" + shorthand + "; empty: default-address",
 			Zeek: zeek(l.addressName), Env: variables(l.addressVar),
 		},
 		settings.Setting{
 			Name: l.portName, Value: settings.OptionalPort(&l.port),
-			Help: "the `PORT` of --" + shorthand + ", none not to listen; empty: " + cmp.Or(l.defaultName, settings.None),
+			Help: "`PORT` of --" + shorthand + ", or none to turn the listener off; empty: " + cmp.Or(l.defaultName, settings.None),
 			Zeek: zeek(l.portName), Env: variables(l.portVar),
 		},
 	)
 	if l.defaultName != "" {
 		t.Add(settings.Setting{
 			Name: l.defaultName, Value: settings.Port(&l.defaultPort),
-			Help: "the `PORT` where " + l.portName + " is empty", Zeek: zeek(l.defaultName),
+			Help: "`PORT` if " + l.portName + " is empty", Zeek: zeek(l.defaultName),
 		})
 	}
 }
@@ -283,7 +282,7 @@ func variables(name string) []settings.Variable {
 	return []settings.Variable{{Name: name}}
 }
 
-// at returns where to listen, "" for nowhere.
+// at returns the address to listen at, "" if the listener is turned off.
 func (l *listenSettings) at(defaultAddress string) string {
 	port := l.defaultPort
 	if l.port != nil {
@@ -293,6 +292,12 @@ func (l *listenSettings) at(defaultAddress string) string {
 		return ""
 	}
 	return net.JoinHostPort(cmp.Or(l.address, defaultAddress, "0.0.0.0"), strconv.Itoa(int(port.Number)))
+}
+
+// set makes l listen at an address and port; port 0 is any free port.
+func (l *listenSettings) set(address string, port uint16) {
+	p := broker.TCP(port)
+	l.address, l.port = address, &p
 }
 
 func splitAddress(text string) (host, port string, err error) {
@@ -306,12 +311,12 @@ func splitAddress(text string) (host, port string, err error) {
 	return host, port, nil
 }
 
-// topics are those of Zeek's two dialects.
+// topics are the topics of Zeek's two dialects.
 type topics struct{ management, clusteragent zeekapi.Topics }
 
 var defaultTopics = topics{management.DefaultTopics, clusteragent.DefaultTopics}
 
-// dialects are those that our services speak, all at the same time.
+// dialects returns the dialects that services speak, all at the same time.
 func (t topics) dialects() []*zeekapi.Dialect {
 	return []*zeekapi.Dialect{
 		management.Dialect(t.management),
@@ -320,13 +325,18 @@ func (t topics) dialects() []*zeekapi.Dialect {
 	}
 }
 
-// topicSetting is a topic that Zeek's constant of that name holds.
+func (s *serviceSettings) addTLS() {
+	s.t.Group("TLS between controller, agents and nodes")
+	s.t.Add(s.tls.Settings()...)
+}
+
+// topicSetting declares a topic; zeek is the constant of Zeek that holds it.
 func topicSetting(p *string, name, help, zeek string) settings.Setting {
 	return settings.Setting{
 		Name: name, Help: help, Zeek: zeek,
 		Value: settings.Parsed(p, func(s string) (string, error) {
 			if s == "" || len(s) > broker.MaxTopicLen || strings.HasPrefix(s, broker.ControlTopic) {
-				return "", errors.New("it is no topic")
+				return "", errors.New("want a topic: not empty, not reserved by Broker")
 			}
 			return s, nil
 		}, func(s string) string { return s }),

@@ -16,20 +16,20 @@ func newSubscribeCommand() *cobra.Command {
 	const use = "subscribe PREFIX..."
 	cmd := &cobra.Command{
 		Use:   use,
-		Short: "Print what a Zeek publishes",
-		Long: `Print events, log records and other values that are published, for instance by a
-Zeek, on topics that begin with one of the prefixes. Log records come on topics
-that begin with zeek/logs/. Ends on an interrupt.
+		Short: "Print published messages",
+		Long: `Print events, log records and other values that are published, for instance by
+Zeek, to topics that begin with one of the prefixes, until interrupted. Log
+records are published to topics that begin with zeek/logs/.
 
-The empty prefix stands for all topics. Leave it to Zeeks without data stores:
-others would take us for the holder of theirs.`,
+The empty prefix matches all topics. Do not use it with a Zeek that has data
+stores: Zeek treats a peer subscribed to everything as a data store host.`,
 		Example: `  zeekwire subscribe --tls off zeek/
   zeekwire subscribe --tls off --json zeek/logs/Conn::LOG
   zeekwire subscribe --transport websocket --count 1 /tests`,
 		Args: usage.Arguments(use),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if count < 0 {
-				return wrongly(fmt.Errorf("--count %d: want a number from 1, or 0 for no end", count))
+				return wrongly(fmt.Errorf("--count %d: want a number from 1, or 0 for no limit", count))
 			}
 			o, err := s.options(cmd)
 			if err != nil {
@@ -41,7 +41,7 @@ others would take us for the holder of theirs.`,
 		},
 	}
 	s.register(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one object per line")
-	cmd.Flags().IntVar(&count, "count", 0, "end after `NUMBER` messages")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "JSON output, one object per line")
+	cmd.Flags().IntVar(&count, "count", 0, "`NUMBER` of messages after which to exit; 0 for no limit")
 	return cmd
 }

@@ -7,26 +7,28 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/cmd/internal/bus"
 	"github.com/zeekwire/zeekwire/cmd/internal/completion"
+	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/tlsflags"
 )
 
-// transportSetting is the flags of commands that talk to any peer.
+// transportSetting holds the flags of commands that connect to any peer.
 type transportSetting struct {
 	transport string
 	bus.Options
-	tls tlsSetting
+	tls tlsflags.Options
 }
 
 func (s *transportSetting) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.transport, "transport", string(bus.Native), "reach the peer by `TRANSPORT`: native, at Broker's own port, or websocket, without TLS unless --tls says otherwise")
-	f.StringVar(&s.Connect, "connect", "", "connect to `HOST:PORT` (default 127.0.0.1; port 9999, for websocket 27759)")
-	f.StringVar(&s.Listen, "listen", "", "wait for native peers at `HOST:PORT` in place of connecting, or both")
-	f.DurationVar(&s.Timeout, "timeout", 10*time.Second, "give up after `TIME`")
+	f.StringVar(&s.transport, "transport", string(bus.Native), "`TRANSPORT` to the peer: native, or websocket, which is without TLS unless --tls is given")
+	f.StringVar(&s.Connect, "connect", "", "`HOST:PORT` of the peer (default 127.0.0.1; port 9999, for websocket 27759)")
+	f.StringVar(&s.Listen, "listen", "", "`HOST:PORT` to listen at for native peers, instead of or in addition to --connect")
+	f.DurationVar(&s.Timeout, "timeout", 10*time.Second, "`TIME` to wait for a connection, and for publish also for delivery")
 	completion.Words(cmd, "transport", string(bus.Native), string(bus.WebSocket))
-	s.tls.register(cmd)
+	s.tls = tlsflags.New()
+	settings.AddFlags(f, s.tls.Settings()...)
 }
 
 func (s *transportSetting) options(cmd *cobra.Command) (bus.Options, error) {
@@ -39,17 +41,17 @@ func (s *transportSetting) options(cmd *cobra.Command) (bus.Options, error) {
 	o.Connect = withPort(o.Connect, o.Transport.DefaultPort())
 	o.Listen = withPort(o.Listen, o.Transport.DefaultPort())
 	if o.Transport == bus.WebSocket && !cmd.Flags().Changed("tls") {
-		s.tls.mode = security.Off.String() // as Zeek's own server is by default
+		s.tls.TurnOff() // the default of Zeek's own server
 	}
 	if err := o.Check(); err != nil {
 		return o, wrongly(err)
 	}
-	layer, err := s.tls.layer()
-	if err != nil {
-		return o, err
+	if err := s.tls.Check(); err != nil {
+		return o, wrongly(err)
 	}
-	o.Security = layer
-	return o, nil
+	var err error
+	o.Security, err = s.tls.Layer()
+	return o, err
 }
 
 func withPort(address, port string) string {

@@ -11,13 +11,13 @@ func TestTransportErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"publish", "/t"}, "EVENT is missing"},
+		{[]string{"publish", "/t"}, "missing EVENT"},
 		{[]string{"publish", "/t", "e", "42"}, `argument "42" has no type`},
 		{[]string{"publish", "/t", "e", "--transport", "carrier-pigeon"}, "want native or websocket"},
-		{[]string{"publish", "/t", "e", "--transport", "websocket", "--listen", "127.0.0.1"}, "--listen: of use only with --transport native"},
+		{[]string{"publish", "/t", "e", "--transport", "websocket", "--listen", "127.0.0.1"}, "--listen: requires --transport native"},
 		{[]string{"publish", "/t", "e", "--tls", "on"}, "want off, anonymous or mutual"},
 		{[]string{"publish", "/t", "e", "--tls", "off", "--connect", "127.0.0.1:1", "--timeout", "1ms"}, "gave up after 1ms"},
-		{[]string{"subscribe"}, "PREFIX is missing"},
+		{[]string{"subscribe"}, "missing PREFIX"},
 		{[]string{"subscribe", "/t", "--count", "-1"}, "--count -1: want a number from 1"},
 		{[]string{"subscribe", "/t", "--transport", "websocket", "--connect", "127.0.0.1:1"}, "websocket: connecting to 127.0.0.1:1"},
 	} {

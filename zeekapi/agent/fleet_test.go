@@ -14,6 +14,7 @@ import (
 type fleet struct {
 	t       tb
 	machine *Machine
+	started bool
 	now     time.Time
 
 	// What nodes are like: from start to hello, what a node dies of at once,
@@ -49,16 +50,26 @@ type due struct {
 
 var epoch = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 
-func newFleet(t tb, self Identity, a *Assignment) *fleet {
+func newFleet(t tb, self Settings, a *Assignment) *fleet {
 	t.Helper()
-	m, err := NewMachine(self, Past{Known: a != nil, Assignment: a})
+	return startFleet(t, self, State{Known: a != nil, Assignment: a})
+}
+
+// startFleet returns a fleet whose agent continues from a state.
+func startFleet(t tb, self Settings, state State) *fleet {
+	t.Helper()
+	m, err := NewMachine(self, state)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fleet{
+	f := &fleet{
 		t: t, machine: m, now: epoch, startUp: 200 * time.Millisecond, stopTime: 100 * time.Millisecond,
 		running: make(map[string]launch.Node),
 	}
+	for _, r := range state.Running {
+		f.running[r.Node.Name] = r.Node
+	}
+	return f
 }
 
 // assigned is what of a configuration an agent runs.
@@ -73,8 +84,21 @@ func assigned(config zeekapi.Configuration) *Assignment {
 // step gives the machine an input and does what it says.
 func (f *fleet) step(in Input) {
 	f.t.Helper()
+	if !f.started { // not before the test has said what nodes are like
+		f.started = true
+		f.perform(f.machine.Start(f.now))
+	}
+	f.perform(f.machine.Step(f.now, in))
+}
+
+// perform does what the machine says.
+func (f *fleet) perform(outputs []Output) {
+	f.t.Helper()
+	if err := f.machine.Check(); err != nil {
+		f.t.Errorf("after %s: %v", f.now.Sub(epoch), err)
+	}
 	var then []Input
-	for _, o := range f.machine.Step(f.now, in) {
+	for _, o := range outputs {
 		f.out = append(f.out, o)
 		switch o := o.(type) {
 		case Check:

@@ -175,7 +175,7 @@ func TestDeployAnswersAtOnce(t *testing.T) {
 		{"an empty configuration", deploy("r", zeekapi.Configuration{ID: "c2"}), []zeekapi.Result{ok("r", "")}, []string{"w", "m", "l"}},
 		{"nodes for others only", deploy("r", configuration("c2", "other/w")), []zeekapi.Result{ok("r", "")}, []string{"w", "m", "l"}},
 		{"a node on no instance", deploy("r", configuration("c2", "nowhere/w")),
-			[]zeekapi.Result{failed("r", "", `node w is on instance "nowhere", which the configuration does not have`)}, nil},
+			[]zeekapi.Result{failed("r", "", `node w is on instance "nowhere", which is not in the configuration`)}, nil},
 		{"two nodes of one name", deploy("r", configuration("c2", "w", "other/w")),
 			[]zeekapi.Result{failed("r", "", "two nodes have the name w")}, nil},
 		{"a bad name", deploy("r", configuration("c2", "i/../etc")),
@@ -420,7 +420,7 @@ func TestGetNodesListsTheAgent(t *testing.T) {
 	passive := self
 	passive.Port = broker.TCP(2152)
 	for _, tt := range []struct {
-		self Identity
+		self Settings
 		want zeekapi.NodeStatus
 	}{{connecting("i"), self}, {listening("i", 2152), passive}} {
 		f := newFleet(t, tt.self, nil)
@@ -647,7 +647,7 @@ func TestRestoredConfigurationRuns(t *testing.T) {
 	compare(t, "results", []zeekapi.Result{ok("r", "")}, one[zeekapi.AgentDeployResponse](f).Results)
 
 	bad := Assignment{ID: "c1", Nodes: config.NodesOn("i")}
-	if _, err := NewMachine(connecting("i"), Past{Known: true, Assignment: &bad}); err == nil {
+	if _, err := NewMachine(connecting("i"), State{Known: true, Assignment: &bad}); err == nil {
 		t.Error("no error for a bad configuration")
 	}
 }

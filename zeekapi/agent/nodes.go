@@ -38,7 +38,7 @@ func newNodes(o *outbox, running []launch.Running) *nodes {
 // they should are left alone, unless anew is set.
 func (ns *nodes) assign(now time.Time, a *Assignment, anew bool) {
 	for _, n := range ns.all {
-		n.want = nil
+		n.want, n.again = nil, false
 	}
 	for _, want := range a.nodes() {
 		ns.want(now, want, anew)

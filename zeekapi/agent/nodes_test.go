@@ -144,8 +144,8 @@ func TestChangeTakenBack(t *testing.T) {
 }
 
 // past is what a launcher finds of a configuration.
-func past(config zeekapi.Configuration, pids map[string]int64) Past {
-	p := Past{Known: true, Assignment: assigned(config)}
+func past(config zeekapi.Configuration, pids map[string]int64) State {
+	p := State{Known: true, Assignment: assigned(config)}
 	for _, n := range p.Assignment.nodes() {
 		if pid := pids[n.Name]; pid != 0 {
 			p.Running = append(p.Running, launch.Running{Node: n, PID: pid, Started: epoch.Add(-time.Hour)})
@@ -155,18 +155,9 @@ func past(config zeekapi.Configuration, pids map[string]int64) Past {
 }
 
 // goOn is a fleet whose agent goes on where an earlier one stopped.
-func goOn(t *testing.T, p Past) *fleet {
+func goOn(t *testing.T, p State) *fleet {
 	t.Helper()
-	m, err := NewMachine(connecting("i"), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := newFleet(t, connecting("i"), nil)
-	f.machine = m
-	for _, r := range p.Running {
-		f.running[r.Node.Name] = r.Node
-	}
-	return f
+	return startFleet(t, connecting("i"), p)
 }
 
 func TestRunningNodesAreAdopted(t *testing.T) {
@@ -203,13 +194,13 @@ func TestRunningNodesThatShouldNot(t *testing.T) {
 	config := configuration("c1", "w1", "w2")
 	for _, tt := range []struct {
 		name    string
-		change  func(*Past)
+		change  func(*State)
 		stopped []string
 	}{
-		{"another configuration", func(p *Past) { p.Assignment = assigned(configuration("c2", "w1")) }, []string{"w2", "w1"}},
-		{"standby", func(p *Past) { p.Assignment = nil }, []string{"w2", "w1"}},
+		{"another configuration", func(p *State) { p.Assignment = assigned(configuration("c2", "w1")) }, []string{"w2", "w1"}},
+		{"standby", func(p *State) { p.Assignment = nil }, []string{"w2", "w1"}},
 		// An agent that lost its memory waits to be told.
-		{"nothing known", func(p *Past) { p.Known, p.Assignment = false, nil }, nil},
+		{"nothing known", func(p *State) { p.Known, p.Assignment = false, nil }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := past(config, map[string]int64{"w1": 11, "w2": 12})
@@ -220,7 +211,7 @@ func TestRunningNodesThatShouldNot(t *testing.T) {
 		})
 	}
 
-	f := goOn(t, Past{Running: past(config, map[string]int64{"w1": 11, "w2": 12}).Running})
+	f := goOn(t, State{Running: past(config, map[string]int64{"w1": 11, "w2": 12}).Running})
 	f.step(Received{Message: zeekapi.NodeHello{Node: "w1"}})
 	f.ask(zeekapi.AgentStatusRequest{ReqID: id("status")})
 	var details []zeekapi.NodeDetail
@@ -309,9 +300,9 @@ func TestPastOfNodes(t *testing.T) {
 		f.pass(MinBackOff / 10)
 		f.ask(zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
 	}
-	compare(t, "at once, but not every time", []Remember{{map[string]NodePast{"w": {0, "signal: killed"}}}}, take[Remember](f))
+	compare(t, "at once, but not every time", []Remember{{map[string]NodeHistory{"w": {0, "signal: killed"}}}}, take[Remember](f))
 	f.pass(RememberInterval)
-	past := map[string]NodePast{"w": {Restarts: 3}}
+	past := map[string]NodeHistory{"w": {Restarts: 3}}
 	compare(t, "later", []Remember{{past}}, take[Remember](f))
 
 	delete(f.running, "w")
@@ -319,10 +310,10 @@ func TestPastOfNodes(t *testing.T) {
 	f.pass(time.Minute)
 	remembered := take[Remember](f)
 	past = remembered[len(remembered)-1].Nodes
-	compare(t, "in the end", map[string]NodePast{"w": {4, "signal: killed"}}, past)
+	compare(t, "in the end", map[string]NodeHistory{"w": {4, "signal: killed"}}, past)
 
-	past["gone"] = NodePast{1, "x"}
-	f = goOn(t, Past{Known: true, Assignment: assigned(config), Nodes: past})
+	past["gone"] = NodeHistory{1, "x"}
+	f = goOn(t, State{Known: true, Assignment: assigned(config), Nodes: past})
 	f.step(Tick{})
 	f.pass(time.Minute)
 	f.ask(zeekapi.AgentStatusRequest{ReqID: id("r")})
@@ -332,12 +323,12 @@ func TestPastOfNodes(t *testing.T) {
 	}
 	compare(t, "restarts", uint64(4), got[1].Restarts)
 	compare(t, "last error", "signal: killed", got[1].LastError)
-	compare(t, "of another node", NodePast{}, NodePast{got[0].Restarts, got[0].LastError})
+	compare(t, "of another node", NodeHistory{}, NodeHistory{got[0].Restarts, got[0].LastError})
 
 	f.ask(deploy("r", configuration("c2", "l", "w")))
 	f.pass(time.Minute)
 	remembered = take[Remember](f)
-	compare(t, "after another deployment", map[string]NodePast{"w": {0, "signal: killed"}}, remembered[len(remembered)-1].Nodes)
+	compare(t, "after another deployment", map[string]NodeHistory{"w": {0, "signal: killed"}}, remembered[len(remembered)-1].Nodes)
 }
 
 func TestLogs(t *testing.T) {

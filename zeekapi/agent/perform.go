@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -128,7 +129,7 @@ func (p *performer) send(ctx context.Context, only *zeekapi.Dialect, topic func(
 		ev, err := d.Encode(msg)
 		if err == nil {
 			p.Log.Debug().Str("event", ev.Name).Str("reqid", msg.RequestID()).Msg("publishing")
-			err = p.Bus.Publish(ctx, topic(d.Topics), ev.Value())
+			err = broker.PublishEvent(ctx, p.Bus, topic(d.Topics), ev)
 		}
 		if err != nil && ctx.Err() == nil {
 			p.Log.Error().Err(err).Str("dialect", d.Name).Msg("cannot publish")

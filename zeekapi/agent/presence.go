@@ -7,9 +7,6 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// apiVersion is that of all dialects.
-const apiVersion = 1
-
 // presence makes the agent known to its peers.
 type presence struct {
 	*outbox
@@ -43,7 +40,7 @@ func (p *presence) expire(now time.Time) {
 func (p *presence) hello(now time.Time) {
 	p.publish(nil, zeekapi.AgentHello{
 		Instance: p.self.Name, EndpointID: p.self.EndpointID,
-		Connecting: p.self.Connecting, Host: p.self.Listen.Addr(), APIVersion: apiVersion,
+		Connecting: p.self.Connecting, Host: p.self.Listen.Addr(), APIVersion: zeekapi.APIVersion,
 	})
 	p.describe()
 	p.next.start(now.Add(HelloInterval))

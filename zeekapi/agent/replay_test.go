@@ -46,7 +46,7 @@ func TestReplay(t *testing.T) {
 	type session struct {
 		folder, agent string
 		dialect       *zeekapi.Dialect
-		self          Identity
+		self          Settings
 		requests      int // in the recording, so that none is lost on the way
 	}
 	sessions := []session{
@@ -121,12 +121,12 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-func connecting(name string) Identity {
-	return Identity{Name: name, EndpointID: "x", Connecting: true, Listen: netip.MustParseAddrPort("0.0.0.0:2151"), PID: 1}
+func connecting(name string) Settings {
+	return Settings{Name: name, EndpointID: "x", Connecting: true, Listen: netip.MustParseAddrPort("0.0.0.0:2151"), PID: 1}
 }
 
-func listening(name string, port uint16) Identity {
-	return Identity{Name: name, EndpointID: "x", Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), port), PID: 1}
+func listening(name string, port uint16) Settings {
+	return Settings{Name: name, EndpointID: "x", Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), port), PID: 1}
 }
 
 func isRequest(m zeekapi.Message) bool {

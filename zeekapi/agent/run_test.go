@@ -69,8 +69,10 @@ func start(t *testing.T, hub *membus.Hub, launcher launch.Launcher, dir string) 
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, Config{
-			Name: "i", Bus: bus, EndpointID: bus.ID().String(), Dialects: dialects, Launcher: launcher,
-			StateDir: dir, Connecting: true, Listen: netip.MustParseAddrPort("0.0.0.0:2151"),
+			Settings: Settings{
+				Name: "i", EndpointID: bus.ID().String(), Connecting: true, Listen: netip.MustParseAddrPort("0.0.0.0:2151"),
+			},
+			Bus: bus, Dialects: dialects, Launcher: launcher, StateDir: dir,
 		})
 	}()
 	stop = sync.OnceFunc(func() {
@@ -124,13 +126,13 @@ func TestRunBeatsAndEnds(t *testing.T) {
 		defer bus.Close()
 		beats, ending, began := 0, make(chan struct{}), time.Now()
 		err := Run(t.Context(), Config{
-			Name: "i", Bus: bus, Dialects: []*zeekapi.Dialect{newDialect}, Launcher: launcher,
+			Settings: Settings{Name: "i"}, Bus: bus, Dialects: []*zeekapi.Dialect{newDialect}, Launcher: launcher,
 			Beat: time.Second, Ending: ending,
 			Observe: func(m *Machine, in Input, _ []Output) {
 				if _, tick := in.(Tick); !tick {
 					return
 				}
-				if beats++; beats == 61 {
+				if beats++; beats == 60 {
 					close(ending)
 				}
 			},
@@ -180,11 +182,11 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 	c.send(newDialect, "zeek/management/agent/i", zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
 	await[zeekapi.AgentRestartResponse](c, newDialect)
 	stop()
-	past, err := newStateFile(dir, "i").recall()
+	past, err := newStateFiles(dir, "i").history()
 	if err != nil || past["w"].Restarts != 1 {
 		t.Errorf("past of nodes: %+v, %v", past, err)
 	}
-	saved, err := newStateFile(dir, "i").load()
+	saved, err := newStateFiles(dir, "i").load()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +194,7 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 		t.Error(diff)
 	}
 
-	if err := os.WriteFile(newStateFile(dir, "i").nodes, []byte("damaged"), 0o600); err != nil {
+	if err := os.WriteFile(newStateFiles(dir, "i").nodes, []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	stop = start(t, hub, simulated.New(simulated.Config{}), dir)
@@ -208,7 +210,7 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 	c.send(newDialect, "zeek/management/agent/i", zeekapi.AgentStandbyRequest{})
 	await[zeekapi.AgentStandbyResponse](c, newDialect)
 	stop()
-	if saved, err := newStateFile(dir, "i").load(); !saved.Known || saved.Assignment != nil || err != nil {
+	if saved, err := newStateFiles(dir, "i").load(); !saved.Known || saved.Assignment != nil || err != nil {
 		t.Errorf("after standby: %+v, %v", saved, err)
 	}
 }
@@ -228,17 +230,17 @@ func TestStateOfEarlierVersions(t *testing.T) {
 		}
 		return string(text)
 	}
-	for text, want := range map[string]Past{
+	for text, want := range map[string]State{
 		saved(map[string]any{"version": 1, "config": config}):                                                                           {Known: true, Assignment: assigned(config)},
 		saved(map[string]any{"version": 2, "assignment": map[string]any{"ID": "c1", "Nodes": config.NodesOn("i"), "Cluster": members}}): {Known: true, Assignment: assigned(config)},
 		`{"version": 1, "config": null}`:     {Known: true},
 		`{"version": 2, "assignment": null}`: {Known: true},
 	} {
-		state := newStateFile(dir, "i")
-		if err := os.MkdirAll(filepath.Dir(state.path), 0o755); err != nil {
+		state := newStateFiles(dir, "i")
+		if err := os.MkdirAll(filepath.Dir(state.assignment), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(state.path, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(state.assignment, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		got, err := state.load()
@@ -279,7 +281,7 @@ func TestRunFails(t *testing.T) {
 	bus, launcher := membus.New().Endpoint(), simulated.New(simulated.Config{})
 	defer bus.Close()
 	defer launcher.Close(t.Context())
-	good := Config{Name: "i", Bus: bus, Launcher: launcher, Dialects: []*zeekapi.Dialect{newDialect}, StateDir: dir}
+	good := Config{Settings: Settings{Name: "i"}, Bus: bus, Launcher: launcher, Dialects: []*zeekapi.Dialect{newDialect}, StateDir: dir}
 	for _, tt := range []struct {
 		name   string
 		state  string
@@ -289,7 +291,10 @@ func TestRunFails(t *testing.T) {
 		{"no bus", "", func(c *Config) { c.Bus = nil }, "agent: no bus"},
 		{"no launcher", "", func(c *Config) { c.Launcher = nil }, "agent: no launcher"},
 		{"no dialects", "", func(c *Config) { c.Dialects = nil }, "agent: no dialects"},
-		{"bad name", "", func(c *Config) { c.Name = "a/b" }, `agent: name "a/b": want printable characters`},
+		{"bad name", "", func(c *Config) { c.Settings.Name = "a/b" }, `agent: instance name "a/b": want printable characters`},
+		{"negative beat", "", func(c *Config) { c.Beat = -1 }, "agent: Beat is -1ns, must not be negative"},
+		{"negative timeout", "", func(c *Config) { c.Settings.RequestTimeout = -1 }, "agent: RequestTimeout is -1ns, must not be negative"},
+		{"nothing", "", func(c *Config) { *c = Config{} }, "agent: no bus"},
 		{"saved state is no JSON", "x", func(*Config) {}, "i.json: invalid character 'x'"},
 		{"saved state of a later version", `{"version": 4}`, func(*Config) {}, "i.json has version 4, want 3"},
 		{"saved state has a bad layout", `{"version": 3, "assignment": {"ID": "c", "Layout": "w WORKER\n"}}`, func(*Config) {},
@@ -308,12 +313,12 @@ func TestRunFails(t *testing.T) {
 			b := membus.New().Endpoint()
 			b.Close()
 			c.Bus = b
-		}, "agent: ended: bus: broker: closed"},
+		}, "agent: bus: broker: closed"},
 		{"launcher ends", `{"version": 1}`, func(c *Config) {
 			l := simulated.New(simulated.Config{})
 			l.Close(t.Context())
 			c.Launcher = l
-		}, "agent: ended: launcher: broker: closed"},
+		}, "agent: launcher: broker: closed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := os.WriteFile(stateFile, []byte(tt.state), 0o600); err != nil {
@@ -340,7 +345,7 @@ func TestStateHasOneOwner(t *testing.T) {
 	bus, launcher := hub.Endpoint(), simulated.New(simulated.Config{})
 	defer bus.Close()
 	defer launcher.Close(t.Context())
-	err := Run(t.Context(), Config{Name: "i", Bus: bus, Launcher: launcher, Dialects: []*zeekapi.Dialect{newDialect}, StateDir: dir})
+	err := Run(t.Context(), Config{Settings: Settings{Name: "i"}, Bus: bus, Launcher: launcher, Dialects: []*zeekapi.Dialect{newDialect}, StateDir: dir})
 	if err == nil || !strings.Contains(err.Error(), "is in use by another agent") {
 		t.Errorf("a second agent: %v", err)
 	}
@@ -353,10 +358,12 @@ func TestStateThatCannotBeSavedIsLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	r := &runner{Config: Config{Log: zerolog.New(&log)}, state: newStateFile(file, "i")}
-	r.carryOut(t.Context(), Persist{})
-	r.carryOut(t.Context(), Remember{})
-	for _, want := range []string{"cannot save the configuration", "cannot save what became of nodes"} {
+	p := &performer{Config: Config{Log: zerolog.New(&log)}, files: newStateFiles(file, "i")}
+	in, err := p.perform(t.Context(), []Output{Persist{}, Remember{}})
+	if err != nil || len(in) != 1 || in[0].(Persisted).Err == nil {
+		t.Errorf("inputs %v, error %v, want a failed Persisted", in, err)
+	}
+	for _, want := range []string{"cannot save the configuration", "cannot save the history of nodes"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("log is %q, want %q", log.String(), want)
 		}
@@ -390,16 +397,16 @@ func FuzzReceive(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r := &runner{Config: Config{Name: "i", Dialects: []*zeekapi.Dialect{newDialect, oldDialect, own}}}
+		r := &receiver{name: "i", dialects: []*zeekapi.Dialect{newDialect, oldDialect, own}}
 		fleet := newFleet(t, connecting("i"), nil)
 		fleet.ask(deploy("r", configuration("c1", "l", "m", "w")))
 		fleet.pass(time.Second)
-		if in := r.decode(broker.Received{Message: broker.Message{Topic: topic, Value: v}}); in != nil {
+		if in, ok := r.decode(broker.Received{Message: broker.Message{Topic: topic, Value: v}}); ok {
 			fleet.step(in)
 			fleet.pass(time.Minute)
 		}
 		for _, p := range take[Publish](fleet) {
-			for _, d := range r.Dialects {
+			for _, d := range r.dialects {
 				if !d.Has(p.Message) || p.Dialect != nil && p.Dialect != d {
 					continue
 				}

@@ -35,7 +35,7 @@ type (
 		Cluster []zeekapi.Member `json:",omitempty"` // in version 2, instead of the layout
 	}
 	savedNodes struct {
-		Version int                 `json:"version"`
+		Version int                    `json:"version"`
 		Nodes   map[string]NodeHistory `json:"nodes"`
 	}
 )

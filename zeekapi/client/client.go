@@ -19,49 +19,52 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// DefaultTimeout is how long zeek-client waits for a response. Zeek's
-// controller gives up on its agents after 10 to 12 seconds and says so.
+// DefaultTimeout is the time that zeek-client waits for a response. Zeek's
+// controller reports a timeout of its agents after 10 to 12 seconds.
 const DefaultTimeout = 20 * time.Second
 
-// Client makes requests of one controller. All methods may be called from any
-// goroutine, and several calls may be under way at once.
+// Client makes requests of one controller, created by New. Its methods may be
+// called concurrently.
 type Client struct {
 	dialects []*zeekapi.Dialect
 	exchange *request.Exchanger[zeekapi.Message]
 	onEvent  atomic.Pointer[func(zeekapi.ClusterEvent)]
 }
 
-// New returns a client on a bus that receives the controller topics of these
-// dialects, and their events if those are wanted. A request is made in the
-// first dialect that has it. The bus now belongs to the client, and its owner
-// must Close it.
+// New returns a client that makes requests over bus, each in the first dialect that
+// has it. The bus must subscribe to the controller topics of the dialects, and to
+// their event topics for OnEvent; a call whose response the bus is known not to
+// receive fails at once, with a *broker.NotSubscribedError. The client takes
+// ownership of the bus; the caller must Close the client instead.
 func New(bus broker.Bus, dialects ...*zeekapi.Dialect) *Client {
 	c := &Client{dialects: dialects}
 	c.exchange = request.NewExchanger(bus, c.decode)
 	return c
 }
 
-// OnEvent has f called with every event of the controller that comes from now
-// on, one at a time and in their order. f must not block, nor make calls.
+// OnEvent makes f receive every further event of the controller, one at a time and
+// in order. f must not block or make calls. It replaces the function of an earlier
+// call.
 func (c *Client) OnEvent(f func(zeekapi.ClusterEvent)) { c.onEvent.Store(&f) }
 
 // Has reports whether one of the dialects has the message. A call whose request
-// none has returns an error that wraps zeekapi.ErrUnknown.
+// none of them has returns an error that wraps zeekapi.ErrUnknown.
 func (c *Client) Has(m zeekapi.Message) bool {
 	_, err := c.dialectOf(m)
 	return err == nil
 }
 
-// Close ends all calls, closes the bus and waits for the client's goroutine.
+// Close ends all pending calls and closes the bus.
 func (c *Client) Close() error { return c.exchange.Close() }
 
 // Stats returns the counts so far.
 func (c *Client) Stats() request.Stats { return c.exchange.Stats() }
 
-// Complain is for transports over which the server reports errors about what it
-// was sent (websocket.ClientConfig.OnError). As those name no request, err ends
-// the call that is under way if there is just one. If there are several, those
-// that get no response will mention it.
+// Complain reports an error of the server about a request that it could not
+// understand, as WebSocket servers send (websocket.ClientConfig.OnError). Such an
+// error does not name the request. If exactly one call is pending, it ends with
+// err. If several are pending, those that get no response mention err in their
+// error.
 func (c *Client) Complain(err error) { c.exchange.Complain(err) }
 
 func (c *Client) decode(m broker.Message) (id string, message zeekapi.Message, err error) {
@@ -120,7 +123,7 @@ func Do[Q, A zeekapi.Message](ctx context.Context, c *Client, call zeekapi.Call[
 	if err != nil {
 		return none, fmt.Errorf("client: %w", err)
 	}
-	message, err := c.exchange.Do(ctx, id, dialect.Topics.Controller, ev, func(m zeekapi.Message) bool {
+	message, err := c.exchange.Do(ctx, id, dialect.Topics.Controller, dialect.Topics.Controller, ev, func(m zeekapi.Message) bool {
 		_, ok := m.(A)
 		return ok
 	})

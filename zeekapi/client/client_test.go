@@ -476,3 +476,14 @@ func TestComplaints(t *testing.T) {
 		ctl.bus.Close()
 	})
 }
+
+// A call on a bus that cannot receive the response fails at once.
+func TestMissingSubscription(t *testing.T) {
+	c := client.New(membus.New().Endpoint("other"), dialect)
+	defer c.Close()
+	_, err := c.GetInstances(t.Context())
+	var missing *broker.NotSubscribedError
+	if !errors.As(err, &missing) || missing.Topic != dialect.Topics.Controller {
+		t.Errorf("error %v", err)
+	}
+}

@@ -97,10 +97,15 @@ func (c *Client) Rollback(ctx context.Context, number uint64) (DeployResult, err
 	return deploy(ctx, c, zeekapi.RollbackCall, zeekapi.RollbackRequest{Number: number})
 }
 
-// Drain has an instance run nothing and waits until its nodes are gone, or with
-// drain false has it run what it should again.
-func (c *Client) Drain(ctx context.Context, instance string, drain bool) (DeployResult, error) {
-	return deploy(ctx, c, zeekapi.DrainCall, zeekapi.DrainRequest{Instance: instance, Drain: drain})
+// Drain stops the nodes of an instance and waits until they have stopped. They
+// stay stopped until Undrain. The configuration does not change.
+func (c *Client) Drain(ctx context.Context, instance string) (DeployResult, error) {
+	return deploy(ctx, c, zeekapi.DrainCall, zeekapi.DrainRequest{Instance: instance, Drain: true})
+}
+
+// Undrain starts the nodes of a drained instance again.
+func (c *Client) Undrain(ctx context.Context, instance string) (DeployResult, error) {
+	return deploy(ctx, c, zeekapi.DrainCall, zeekapi.DrainRequest{Instance: instance})
 }
 
 // RollingRestart begins to restart nodes, all if none is named, those of some

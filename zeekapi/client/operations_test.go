@@ -43,7 +43,7 @@ func operate(t *testing.T, answer func(*client.Client, zeekapi.Message) zeekapi.
 			t.Error(err)
 			return
 		}
-		if err := bus.Publish(context.Background(), topic, ev.Value()); err != nil {
+		if err := broker.PublishEvent(context.Background(), bus, topic, ev); err != nil {
 			t.Error(err)
 		}
 	}
@@ -212,8 +212,10 @@ func TestOperations(t *testing.T) {
 		{"logs", func() (any, error) { return c.Logs(ctx, "a", 10) }, client.Logs{NodeOutputs: outputs}, zeekapi.LogsRequest{Node: "a", Bytes: 10}},
 		{"force", func() (any, error) { return c.ForceDeploy(ctx) }, client.DeployResult{ID: "config"}, zeekapi.ForceDeployRequest{}},
 		{"rollback", func() (any, error) { return c.Rollback(ctx, 4) }, client.DeployResult{ID: "config"}, zeekapi.RollbackRequest{Number: 4}},
-		{"drain", func() (any, error) { return c.Drain(ctx, "one", true) }, client.DeployResult{ID: "config"},
+		{"drain", func() (any, error) { return c.Drain(ctx, "one") }, client.DeployResult{ID: "config"},
 			zeekapi.DrainRequest{Instance: "one", Drain: true}},
+		{"undrain", func() (any, error) { return c.Undrain(ctx, "one") }, client.DeployResult{ID: "config"},
+			zeekapi.DrainRequest{Instance: "one"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			same := cmp.Options{cmp.Comparer(broker.Equal), cmpopts.EquateEmpty(), cmpopts.EquateComparable(config.Instances[0].Host)}

@@ -16,9 +16,6 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// APIVersion is the version that agents announce in their hello.
-const APIVersion = 1
-
 // DefaultTopics are the topics that Zeek uses unless redefined. The dialect
 // has none for nodes and the Supervisor.
 var DefaultTopics = zeekapi.Topics{

@@ -276,14 +276,35 @@ func (p *jsonParser) instance(path string) {
 	p.config.Instances = append(p.config.Instances, out)
 }
 
+// nodeFields are the members of a node's object before they are checked.
+type nodeFields struct {
+	node                   zeekapi.Node
+	role                   string
+	port, metricsPort, cpu *big.Int
+	at                     map[string]int // the lines of the members, "" for the object
+}
+
 func (p *jsonParser) nodeObject(path string) {
-	at := map[string]int{"": p.line}
 	before := len(p.errs)
-	var role string
-	var port, metricsPort, cpu *big.Int
-	out := zeekapi.Node{State: zeekapi.StateRunning}
-	if !p.object(path, "", func(key string) bool {
-		at[key] = p.line
+	f, ok := p.nodeFields(path)
+	if !ok {
+		return
+	}
+	for _, e := range p.errs[before:] {
+		e.Section = f.node.Name
+	}
+	p.checkNode(path, f)
+	for key, line := range f.at {
+		p.places.add(f.node.Name, key, line)
+	}
+	p.config.Nodes = append(p.config.Nodes, f.node)
+}
+
+func (p *jsonParser) nodeFields(path string) (*nodeFields, bool) {
+	f := &nodeFields{node: zeekapi.Node{State: zeekapi.StateRunning}, at: map[string]int{"": p.line}}
+	out := &f.node
+	ok := p.object(path, "", func(key string) bool {
+		f.at[key] = p.line
 		path := path + "." + key
 		switch key {
 		case "name":
@@ -291,13 +312,13 @@ func (p *jsonParser) nodeObject(path string) {
 		case "instance":
 			out.Instance = p.string(path, key)
 		case "role":
-			role = p.string(path, key)
+			f.role = p.string(path, key)
 		case "port":
-			port = p.integer(path, key)
+			f.port = p.integer(path, key)
 		case "metrics_port":
-			metricsPort = p.integer(path, key)
+			f.metricsPort = p.integer(path, key)
 		case "cpu_affinity":
-			cpu = p.integer(path, key)
+			f.cpu = p.integer(path, key)
 		case "interface":
 			out.Interface = p.string(path, key)
 		case "scripts":
@@ -310,19 +331,20 @@ func (p *jsonParser) nodeObject(path string) {
 			return false
 		}
 		return true
-	}) {
-		return
-	}
-	for _, e := range p.errs[before:] {
-		e.Section = out.Name
-	}
-	label := path
+	})
+	return f, ok
+}
+
+// checkNode reports what is wrong with the members of a node, and completes the
+// node with those that are right.
+func (p *jsonParser) checkNode(path string, f *nodeFields) {
+	out, label := &f.node, path
 	if out.Name != "" {
 		label = quote(out.Name)
 	}
 	// fail leaves out what follows from an error in the same line.
 	reject := func(key, format string, args ...any) {
-		p.fail(cmp.Or(at[key], at[""]), out.Name, key, "invalid node %s configuration: %s", label, fmt.Sprintf(format, args...))
+		p.fail(cmp.Or(f.at[key], f.at[""]), out.Name, key, "invalid node %s configuration: %s", label, fmt.Sprintf(format, args...))
 	}
 	if out.Name == "" {
 		reject("name", "node requires a name")
@@ -331,11 +353,11 @@ func (p *jsonParser) nodeObject(path string) {
 		reject("instance", "node requires an instance")
 	}
 	var known bool
-	switch out.Role, known = roleOf(role); {
-	case role == "":
+	switch out.Role, known = roleOf(f.role); {
+	case f.role == "":
 		reject("role", "node requires a role")
 	case !known:
-		reject("role", "role %s is invalid", quote(role))
+		reject("role", "role %s is invalid", quote(f.role))
 	}
 	number := func(key, what string, n *big.Int) (port broker.Port) {
 		switch {
@@ -347,18 +369,14 @@ func (p *jsonParser) nodeObject(path string) {
 		}
 		return port
 	}
-	out.Port, out.MetricsPort = number("port", "port", port), number("metrics_port", "metrics port", metricsPort)
-	if cpu != nil {
-		if n := cpu.Int64(); cpu.IsInt64() {
+	out.Port, out.MetricsPort = number("port", "port", f.port), number("metrics_port", "metrics port", f.metricsPort)
+	if f.cpu != nil {
+		if n := f.cpu.Int64(); f.cpu.IsInt64() {
 			out.CPUAffinity = &n
 		} else {
-			reject("cpu_affinity", "cpu_affinity %d outside valid range", cpu)
+			reject("cpu_affinity", "cpu_affinity %d outside valid range", f.cpu)
 		}
 	}
-	for key, line := range at {
-		p.places.add(out.Name, key, line)
-	}
-	p.config.Nodes = append(p.config.Nodes, out)
 }
 
 func (p *jsonParser) option(path, key string) (out zeekapi.Option) {

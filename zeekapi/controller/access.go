@@ -13,21 +13,22 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/access"
 )
 
-// Access says who may do what on a bus. The zero value lets nobody do anything.
+// Access is the access rules of a bus. The zero value accepts no agents and no
+// requests of clients.
 type Access struct {
-	// Agents are the names of the instances whose agents may speak, as patterns
-	// of path.Match; "*" are all.
+	// Agents are the names of the permitted instances, as patterns of path.Match.
+	// The pattern "*" permits all.
 	Agents []string
 
-	// Certified demands that an agent has a certificate for its instance: the
-	// name is the common name or an alternative name in it, letter by letter.
+	// Certified requires that an agent has a certificate for its instance: the
+	// common name or an alternative name must equal the name of the instance.
 	Certified bool
 
-	// Clients knows what clients may do; nil lets none do anything.
+	// Clients maps clients to their roles. If nil, clients have no permissions.
 	Clients access.Roles
 }
 
-// Open lets everybody do everything, as Zeek does.
+// Open permits everything, like Zeek's controller.
 var Open = Access{Agents: []string{"*"}, Clients: access.Everybody(access.Full)}
 
 func (a Access) validate() error {
@@ -80,26 +81,26 @@ func clientName(p broker.Peer) string {
 	return p.Addr.String()
 }
 
-// guard applies an Access to what comes by a bus. It is for the goroutine that
-// listens there.
+// guard applies access rules to the messages of a bus. It must not be used
+// concurrently.
 type guard struct {
 	access     Access
-	complaints complaints
+	complaints *complaints
 	refused    map[uuid.UUID]string // why peers are no agents, as the log has it
 }
 
-func newGuard(a *Access) *guard {
+func newGuard(a *Access, log zerolog.Logger) *guard {
 	if a == nil {
 		a = &Open
 	}
-	return &guard{access: *a, complaints: make(complaints), refused: make(map[uuid.UUID]string)}
+	return &guard{access: *a, complaints: newComplaints(log), refused: make(map[uuid.UUID]string)}
 }
 
-// level is that of a complaint about a peer.
+// level returns the level of the next complaint about a peer.
 func (g *guard) level(p broker.Peer) zerolog.Level { return g.complaints.level(p.ID) }
 
-// agent is Access.agent, and says whether a refusal is news: agents repeat
-// themselves.
+// agent returns why a peer may not speak for an instance, and whether that has
+// not been reported yet: agents repeat themselves.
 func (g *guard) agent(p broker.Peer, instance string) (why error, news bool) {
 	if why = g.access.agent(p, instance); why == nil {
 		return nil, false
@@ -111,8 +112,8 @@ func (g *guard) agent(p broker.Peer, instance string) (why error, news bool) {
 	return why, g.level(p) == zerolog.WarnLevel
 }
 
-// client returns why a peer may not send a message to the controller. What is
-// no request has no effect, so anybody may.
+// client returns why a peer may not send a message to the controller. Every peer
+// may send messages that are not requests, because they have no effect.
 func (g *guard) client(p broker.Peer, m zeekapi.Message) error {
 	request := zeekapi.ClientRequest(m)
 	if request == nil {
@@ -122,6 +123,6 @@ func (g *guard) client(p broker.Peer, m zeekapi.Message) error {
 }
 
 func (g *guard) lost(p broker.Peer) {
-	delete(g.complaints, p.ID)
+	g.complaints.lost(p.ID)
 	delete(g.refused, p.ID)
 }

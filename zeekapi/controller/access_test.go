@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/membus"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/access"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
@@ -216,9 +217,14 @@ func TestAccessClients(t *testing.T) {
 	boss.ask(stage("r2", config("c1")), "answer StageConfigurationResponse r2 [T = c1]")
 }
 
-// Without rules everybody is heard; with rules that make no sense nobody is.
+// Run refuses access rules that are invalid.
 func TestAccessInvalid(t *testing.T) {
-	cfg := guarded(controller.Access{Agents: []string{"["}})
+	bus := membus.New().Endpoint()
+	defer bus.Close()
+	cfg := controller.Config{
+		Buses: []broker.Bus{bus}, Dialects: dialects,
+		Access: map[broker.Bus]*controller.Access{bus: {Agents: []string{"["}}},
+	}
 	if err := controller.Run(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), `"["`) {
 		t.Errorf("Run: %v", err)
 	}

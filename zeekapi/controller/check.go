@@ -1,21 +1,170 @@
 package controller
 
 import (
-	"slices"
+	"fmt"
+	"maps"
+
+	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Check returns what a controller with these settings would refuse about c, in
-// Zeek's words and order, for those who want to know before they send it.
-func (s Settings) Check(c zeekapi.Configuration) []string {
-	errs := s.validate(c)
-	if len(errs) > 0 {
-		return errs
+// Check returns an error if the machine's state contradicts itself. It is for
+// tests, which call it after every step.
+func (m *Machine) Check() error {
+	for _, check := range []func() error{
+		m.agents.check, m.members.check, m.states.check, m.requests.check, m.deployments.check,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
-	c.Nodes = slices.Clone(c.Nodes)
-	if err := s.assignPorts(&c); err != nil {
-		return []string{err.Error()}
+	if next, ok := m.Deadline(); ok && m.requests.deadline().set && m.requests.deadline().at.Before(next) {
+		return fmt.Errorf("a request expires before the machine's deadline")
+	}
+	return nil
+}
+
+func (a *agents) check() error {
+	for name, current := range a.current {
+		if a.peers[current.peer] != current || current.Name != name {
+			return fmt.Errorf("agent of %s is no peer", name)
+		}
+	}
+	for id, known := range a.peers {
+		if known.peer != id || a.current[known.Name] == nil {
+			return fmt.Errorf("peer %s of %s is lost", id, known.Name)
+		}
+	}
+	return nil
+}
+
+func (s *members) check() error {
+	unready, counts := 0, make(map[InstanceState]int)
+	for name, w := range s.byName {
+		connected, drained := s.agents.of(name) != nil, s.names.drained(name)
+		switch {
+		case w.Name != name:
+			return fmt.Errorf("member %s is called %s", w.Name, name)
+		case w.ready && (!connected || w.welcome != ""):
+			return fmt.Errorf("instance %s is ready, but was not welcomed", name)
+		case w.welcome != "" && (!connected || !s.again.set):
+			return fmt.Errorf("the welcome of %s is never repeated", name)
+		case drained && (w.ready || w.welcome != ""):
+			return fmt.Errorf("instance %s is drained, but welcomed", name)
+		case s.contacts[name] == nil:
+			return fmt.Errorf("there is no contact with member %s", name)
+		}
+		if s.blocks(name) {
+			unready++
+		}
+	}
+	if unready != s.unready {
+		return fmt.Errorf("%d instances are not ready, %d were counted", unready, s.unready)
+	}
+	for name := range s.contacts {
+		state := s.state(name)
+		if state == "" {
+			return fmt.Errorf("the contact with %s is not needed", name)
+		}
+		counts[state]++
+	}
+	for _, state := range InstanceStates {
+		if counts[state] != s.counts[state] {
+			return fmt.Errorf("%d instances are %s, %d were counted", counts[state], state, s.counts[state])
+		}
+	}
+	return nil
+}
+
+func (s *nodeStates) check() error {
+	total := make(map[zeekapi.State]int)
+	for instance, counted := range s.counted {
+		if !maps.Equal(counted, s.states(instance)) {
+			return fmt.Errorf("nodes of %s are %v, counted were %v", instance, s.states(instance), counted)
+		}
+		for state, n := range counted {
+			total[state] += n
+		}
+	}
+	for state, n := range s.total {
+		if total[state] != n {
+			return fmt.Errorf("%d nodes are %s, %d were counted", total[state], state, n)
+		}
+	}
+	for instance := range s.told {
+		if s.counted[instance] == nil && len(s.told[instance]) > 0 {
+			return fmt.Errorf("the nodes of %s are not counted", instance)
+		}
+	}
+	return nil
+}
+
+func (r *requests) check() error {
+	calls, awaited, counted := 0, 0, make(map[uuid.UUID]int)
+	for id, q := range r.pending {
+		if q.id != id || r.deadlines[q.index] != q {
+			return fmt.Errorf("request %s has no deadline", id)
+		}
+		if q.counted {
+			counted[q.client]++
+		}
+		if q.reply != nil {
+			awaited++
+		}
+		calls += len(q.open)
+		for instance, c := range q.open {
+			if c.request != q || c.instance != instance || r.calls[c.id] != c || c.agent != nil && !r.byAgent[c.agent][c] {
+				return fmt.Errorf("call %s is astray", c.id)
+			}
+		}
+	}
+	if len(r.deadlines) != len(r.pending) {
+		return fmt.Errorf("%d requests with %d deadlines", len(r.pending), len(r.deadlines))
+	}
+	if calls != len(r.calls) {
+		return fmt.Errorf("%d calls, of which %d belong to requests", len(r.calls), calls)
+	}
+	if awaited != r.awaited {
+		return fmt.Errorf("%d requests are awaited, %d were counted", awaited, r.awaited)
+	}
+	for a, open := range r.byAgent {
+		if len(open) == 0 || r.agents.peer(a.peer) != a {
+			return fmt.Errorf("%d calls to the agent of %s, which is lost", len(open), a.Name)
+		}
+	}
+	for id, c := range r.clients.byPeer {
+		if c.open != counted[id] || c.gone && c.open == 0 {
+			return fmt.Errorf("client %s has %d requests, %d were counted", id, counted[id], c.open)
+		}
+	}
+	return nil
+}
+
+func (d *deployments) check() error {
+	for _, r := range d.requests.pending {
+		if t, ok := r.task.(*deployment); ok && t != d.current {
+			return fmt.Errorf("request %s is a second deployment", r.id)
+		}
+	}
+	for instance, r := range d.waiting {
+		if d.requests.pending[r.id] != r || d.members.of(instance) == nil {
+			return fmt.Errorf("request %s waits for %s in vain", r.id, instance)
+		}
+	}
+	for instance := range d.deliveries.byName {
+		if d.members.of(instance) == nil {
+			return fmt.Errorf("a delivery to %s, which is no member", instance)
+		}
+	}
+	if d.current == nil {
+		return nil
+	}
+	if r := d.current.request; d.requests.pending[r.id] != r {
+		return fmt.Errorf("deployment %s is no request", r.id)
+	}
+	if want := len(d.current.target.Instances); len(d.members.byName) != want {
+		return fmt.Errorf("deployment of %d instances has %d members", want, len(d.members.byName))
 	}
 	return nil
 }

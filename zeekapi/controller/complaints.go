@@ -7,23 +7,33 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// complaints counts the lines of the log that peers have made us write.
-type complaints map[uuid.UUID]int
-
-// maxComplaints is how many a peer can make us write. More are for those who
-// look for trouble.
+// maxComplaints is the number of warnings that one peer can cause. Further ones
+// are logged at the debug level.
 const maxComplaints = 32
 
-// level is that of the next complaint about a peer.
-func (c complaints) level(peer uuid.UUID) zerolog.Level {
-	if c[peer] == maxComplaints {
+// complaints logs what peers should not have sent, with a limit for each peer.
+type complaints struct {
+	log   zerolog.Logger
+	count map[uuid.UUID]int
+}
+
+func newComplaints(log zerolog.Logger) *complaints {
+	return &complaints{log: log, count: make(map[uuid.UUID]int)}
+}
+
+// level returns the level of the next complaint about a peer.
+func (c *complaints) level(peer uuid.UUID) zerolog.Level {
+	if c.count[peer] == maxComplaints {
 		return zerolog.DebugLevel
 	}
-	c[peer]++
+	c.count[peer]++
 	return zerolog.WarnLevel
 }
 
-// complain begins an entry of the log about what a peer should not have sent.
-func (m *Machine) complain(p broker.Peer) *zerolog.Event {
-	return m.log.WithLevel(m.complaints.level(p.ID)).Str("peer", p.ID.String())
+// about begins an entry of the log about a peer.
+func (c *complaints) about(p broker.Peer) *zerolog.Event {
+	return c.log.WithLevel(c.level(p.ID)).Str("peer", p.ID.String())
 }
+
+// lost forgets a peer.
+func (c *complaints) lost(peer uuid.UUID) { delete(c.count, peer) }

@@ -6,9 +6,16 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// dials has a Dialer do what the machine wants without the machine's loop
-// waiting for it, for to hang up can take seconds. What is wanted of one
-// address is done in order, by one goroutine that ends when it is done.
+// Dialer opens and ends lasting peerings with agents that listen. A native
+// endpoint is one.
+type Dialer interface {
+	AddPeer(address string) error
+	RemovePeer(address string) error
+}
+
+// dials calls a Dialer without blocking the loop of the machine, because hanging
+// up can take seconds. One goroutine for each address takes the steps in order,
+// and ends after the last one.
 type dials struct {
 	dialer Dialer
 	log    zerolog.Logger
@@ -44,8 +51,8 @@ func (d *dials) want(address string, step dialStep) {
 	case n > 0 && waiting[n-1] == step:
 		return
 	case n == 1 && step == dialDown, n == 2:
-		// To dial and hang up again is to do nothing, but to hang up and dial
-		// again is not. So no more than two steps ever wait.
+		// Dialing and hanging up cancel each other, but hanging up and dialing
+		// again do not. So at most two steps wait.
 		d.wanted[address] = waiting[:n-1]
 		return
 	}
@@ -56,7 +63,7 @@ func (d *dials) want(address string, step dialStep) {
 	}
 }
 
-// work takes the steps for an address until there are none.
+// work takes the waiting steps for an address until none is left.
 func (d *dials) work(address string) {
 	defer d.group.Done()
 	for {
@@ -71,9 +78,9 @@ func (d *dials) work(address string) {
 		d.wanted[address] = waiting[1:]
 		d.mu.Unlock()
 
-		do := d.dialer.Undial
+		do := d.dialer.RemovePeer
 		if step == dialUp {
-			do = d.dialer.Dial
+			do = d.dialer.AddPeer
 		}
 		if err := do(address); err != nil {
 			d.log.Error().Err(err).Str("address", address).Bool("hang up", step == dialDown).Msg("cannot reach an agent that listens")
@@ -81,5 +88,5 @@ func (d *dials) work(address string) {
 	}
 }
 
-// wait returns when nothing is under way any more.
+// wait returns when all steps have been taken.
 func (d *dials) wait() { d.group.Wait() }

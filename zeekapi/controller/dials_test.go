@@ -14,8 +14,8 @@ type slowDialer struct {
 	hung  chan struct{} // closed when it may go on
 }
 
-func (d slowDialer) Dial(address string) error { d.steps <- "dial " + address; return nil }
-func (d slowDialer) Undial(address string) error {
+func (d slowDialer) AddPeer(address string) error { d.steps <- "dial " + address; return nil }
+func (d slowDialer) RemovePeer(address string) error {
 	d.steps <- "undial " + address
 	<-d.hung
 	return nil

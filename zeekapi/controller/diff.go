@@ -18,30 +18,13 @@ const (
 	kept    = "kept"
 )
 
-// dryRun says what deploying a configuration would change.
-func (m *Machine) dryRun(req zeekapi.DryRunRequest) {
-	ready, errs := m.prepare(req.Config)
-	results := failures(req.ID, errs)
-	if len(errs) == 0 {
-		results = []zeekapi.Result{successWith(req.ID, m.diff(ready))}
-	}
-	m.answer(zeekapi.DryRunResponse{ReqID: req.ReqID, Results: results})
-}
-
-func (m *Machine) diff(c zeekapi.Configuration) zeekapi.Diff {
-	before, after := m.fillHosts(m.configs[Target]), m.fillHosts(c)
-	d := zeekapi.Diff{
+// diff returns what changes from one configuration to another.
+func diff(before, after zeekapi.Configuration) zeekapi.Diff {
+	return zeekapi.Diff{
 		From: before.ID, To: after.ID,
 		Instances: changes(before.Instances, after.Instances, func(i zeekapi.Instance) string { return i.Name }, instanceFields),
 		Nodes:     changes(before.Nodes, after.Nodes, func(n zeekapi.Node) string { return n.Name }, nodeFields),
 	}
-	for _, i := range after.Instances {
-		if m.agents[i.Name] == nil {
-			d.Missing = append(d.Missing, i.Name)
-		}
-	}
-	slices.Sort(d.Missing)
-	return d
 }
 
 // changes compares items by name, field by field.

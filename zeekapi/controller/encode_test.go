@@ -10,7 +10,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// What the encoder remembers is what the dialect would say.
+// The encoder returns the same events as the dialect.
 func TestEncoder(t *testing.T) {
 	config := zeekapi.Configuration{
 		ID:        "c",
@@ -24,21 +24,24 @@ func TestEncoder(t *testing.T) {
 		management.Dialect(management.DefaultTopics), clusteragent.Dialect(clusteragent.DefaultTopics),
 	}
 	var e encoder
-	for i, msg := range []zeekapi.Message{
-		zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "1"}, Config: config},
-		zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "2"}, Config: config},
-		zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "3"}, Config: config, Force: true},
-		zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "4"}, Config: changed},
-		zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "5"}},
-		zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "6"}, Config: config},
-		zeekapi.AgentWelcomeRequest{ReqID: zeekapi.ReqID{ID: "7"}},
+	for i, msg := range []struct {
+		zeekapi.Message
+		content uint64
+	}{
+		{zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "1"}, Config: config}, 1},
+		{zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "2"}, Config: config}, 1},
+		{zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "3"}, Config: config, Force: true}, 1},
+		{zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "4"}, Config: changed}, 2},
+		{zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "5"}}, 0},
+		{zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "6"}, Config: config}, 1},
+		{zeekapi.AgentWelcomeRequest{ReqID: zeekapi.ReqID{ID: "7"}}, 0},
 	} {
 		for _, d := range dialects {
-			want, err := d.Encode(msg)
+			want, err := d.Encode(msg.Message)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := e.encode(d, msg)
+			got, err := e.encode(d, envelope(msg))
 			if err != nil || !broker.Equal(got.Value(), want.Value()) {
 				t.Errorf("%d in %s: %v, %v, want %v", i, d.Name, got, err, want)
 			}

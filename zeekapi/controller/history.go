@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -41,56 +43,99 @@ func size(c zeekapi.Configuration) int {
 	return n
 }
 
-// What clients do that begins a deployment.
+// action is the kind of request that began a deployment.
+type action string
+
+// The actions, as the history shows them.
 const (
-	actionDeploy   = "deploy"
-	actionForce    = "force"
-	actionRollback = "rollback"
-	actionSet      = "set-configuration"
+	actionDeploy   action = "deploy"
+	actionForce    action = "force"
+	actionRollback action = "rollback"
+	actionSet      action = "set-configuration"
 )
 
-// record begins an entry of the history.
-func (m *Machine) record(by broker.Peer, r *request, action string) {
-	r.number = 1
-	if n := len(m.history); n > 0 {
-		r.number = m.history[n-1].Number + 1
+// history keeps the last deployments of clients.
+type history struct {
+	*outbox
+	events *eventLog
+	log    zerolog.Logger
+	past   []pastRevision // the oldest first
+}
+
+// pastRevision is an entry of the history.
+type pastRevision struct {
+	zeekapi.Deployment
+	revision revision
+}
+
+func (p pastRevision) stored() Past { return Past{p.Deployment, p.revision.Configuration} }
+
+func newHistory(out *outbox, events *eventLog, configs *configurations, stored []Past, log zerolog.Logger) *history {
+	h := &history{outbox: out, events: events, log: log}
+	for _, p := range stored {
+		h.past = append(h.past, pastRevision{p.Deployment, configs.revise(p.Configuration)})
 	}
-	past := Past{
+	return h
+}
+
+// endLost ends the deployment that was under way when the controller ended.
+func (h *history) endLost() {
+	for i := range h.past {
+		if p := &h.past[i]; p.Outcome == zeekapi.OutcomePending {
+			p.Outcome, p.Ended = zeekapi.OutcomeLost, h.now
+			h.save(*p)
+		}
+	}
+}
+
+func (h *history) save(p pastRevision) {
+	h.emit(SaveDeployment{Past: p.stored(), Oldest: h.past[0].Number})
+}
+
+// begin adds a deployment that a client requested, and returns its number.
+func (h *history) begin(by, request string, a action, r revision) uint64 {
+	p := pastRevision{
 		Deployment: zeekapi.Deployment{
-			Number: r.number, Config: r.target.ID, Action: action, By: who(by), Started: m.now,
+			Number: 1, Config: r.ID, Action: string(a), By: by, Started: h.now,
 			Outcome: zeekapi.OutcomePending,
 		},
-		Configuration: r.target,
+		revision: r,
 	}
-	m.history = append(m.history, past)
+	if n := len(h.past); n > 0 {
+		p.Number = h.past[n-1].Number + 1
+	}
+	h.past = append(h.past, p)
+	h.trim()
+	h.save(p)
+	h.log.Info().Str("by", by).Str("request", clip(request)).Str("config", clip(r.ID)).Str("action", string(a)).Msg("deploying")
+	h.events.add(zeekapi.EventDeploying, "", "", fmt.Sprintf("%s of configuration %s by %s", a, clip(r.ID), by))
+	return p.Number
+}
+
+// trim removes the oldest entries if there are too many.
+func (h *history) trim() {
 	bytes, keep := 0, 0
-	for _, p := range slices.Backward(m.history) {
-		bytes += size(p.Configuration)
+	for _, p := range slices.Backward(h.past) {
+		bytes += size(p.revision.Configuration)
 		if keep == maxHistory || keep >= 2 && bytes > maxHistoryBytes {
 			break
 		}
 		keep++
 	}
-	m.history = slices.Delete(m.history, 0, len(m.history)-keep)
-	m.emit(SaveDeployment{Past: past, Oldest: m.history[0].Number})
-	m.log.Info().Str("by", who(by)).Str("request", clip(r.id)).Str("config", clip(r.target.ID)).Str("action", action).Msg("deploying")
-	m.event(zeekapi.EventDeploying, "", "", fmt.Sprintf("%s of configuration %s by %s", action, clip(r.target.ID), who(by)))
+	h.past = slices.Delete(h.past, 0, len(h.past)-keep)
 }
 
-// recordEnd ends the entry of a client's deployment, which is the last.
-func (m *Machine) recordEnd(r *request, outcome zeekapi.Outcome, results []zeekapi.Result) {
-	if r.number == 0 {
-		return
-	}
-	past := &m.history[len(m.history)-1]
-	past.Outcome, past.Ended, past.Errors = outcome, m.now, errorsOf(results)
-	m.emit(SaveDeployment{Past: *past, Oldest: m.history[0].Number})
-	line := m.log.Info()
+// end ends the last deployment.
+func (h *history) end(outcome zeekapi.Outcome, results []zeekapi.Result) {
+	p := &h.past[len(h.past)-1]
+	p.Outcome, p.Ended, p.Errors = outcome, h.now, errorsOf(results)
+	h.save(*p)
+	line := h.log.Info()
 	if outcome != zeekapi.OutcomeDeployed {
-		line = m.log.Warn().Str("errors", clip(strings.Join(past.Errors, "; ")))
+		line = h.log.Warn().Str("errors", clip(strings.Join(p.Errors, "; ")))
 	}
-	line.Str("by", past.By).Str("config", clip(past.Config)).Str("outcome", string(outcome)).Msg("deployment ended")
-	m.event(zeekapi.EventDeployed, "", "", fmt.Sprintf("configuration %s: %s", clip(past.Config), outcome))
+	line.Str("by", p.By).Str("config", clip(p.Config)).Str("outcome", string(outcome)).Msg("deployment ended")
+	h.events.add(zeekapi.EventDeployed, "", "", fmt.Sprintf("configuration %s: %s", clip(p.Config), outcome))
 }
 
 // errorsOf returns what failed, for people.
@@ -125,70 +170,55 @@ func errorsOf(results []zeekapi.Result) []string {
 	return errs
 }
 
-func (m *Machine) past(number uint64) (Past, bool) {
-	i := slices.IndexFunc(m.history, func(p Past) bool { return p.Number == number })
-	if i < 0 {
-		return Past{}, false
+// last returns the last deployment.
+func (h *history) last() (zeekapi.Deployment, bool) {
+	if len(h.past) == 0 {
+		return zeekapi.Deployment{}, false
 	}
-	return m.history[i], true
+	return h.past[len(h.past)-1].Deployment, true
 }
 
-func (m *Machine) historyRequest(req zeekapi.HistoryRequest) {
+// list returns the last deployments, the newest first. A limit of zero means
+// all of them.
+func (h *history) list(limit uint64) []zeekapi.Deployment {
 	var list []zeekapi.Deployment
-	for _, p := range slices.Backward(m.history) {
-		if req.Limit > 0 && uint64(len(list)) >= req.Limit {
+	for _, p := range slices.Backward(h.past) {
+		if limit > 0 && uint64(len(list)) >= limit {
 			break
 		}
 		list = append(list, p.Deployment)
 	}
-	m.answer(zeekapi.HistoryResponse{ReqID: req.ReqID, Result: successWith(req.ID, list)})
+	return list
 }
 
-func (m *Machine) getPast(req zeekapi.GetPastRequest) {
-	result := zeekapi.Failure(req.ID, "no deployment %d in the history", req.Number)
-	if p, ok := m.past(req.Number); ok {
-		result = successWith(req.ID, p.Configuration)
+// find returns the configuration of a deployment.
+func (h *history) find(number uint64) (revision, bool) {
+	i := slices.IndexFunc(h.past, func(p pastRevision) bool { return p.Number == number })
+	if i < 0 {
+		return revision{}, false
 	}
-	m.answer(zeekapi.GetPastResponse{ReqID: req.ReqID, Result: result})
+	return h.past[i].revision, true
 }
 
-func (m *Machine) rollback(by broker.Peer, req zeekapi.RollbackRequest) {
-	r := m.begin(by, req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
-		return zeekapi.RollbackResponse{ReqID: id, Results: results}
-	})
-	if r == nil {
-		return
-	}
-	if m.pending() != nil {
-		m.refuse(r, errPending)
-		return
-	}
-	to, ok := m.past(req.Number)
-	if req.Number == 0 {
-		to, ok = m.lastOther()
-	}
-	switch {
-	case ok:
-		m.deploy(by, r, actionRollback, to.Configuration)
-	case req.Number == 0:
-		m.fail(r, "no other configuration was deployed before")
-	default:
-		m.fail(r, "no deployment %d in the history", req.Number)
-	}
-}
-
-// lastOther returns the last deployment that went well and of another
-// configuration than the target.
-func (m *Machine) lastOther() (Past, bool) {
-	target := m.configs[Target]
-	now := mustMarshal(target)
-	for _, p := range slices.Backward(m.history) {
+// lastOther returns the configuration of the last successful deployment that
+// differs from target.
+func (h *history) lastOther(target revision) (revision, bool) {
+	now := mustMarshal(target.Configuration)
+	for _, p := range slices.Backward(h.past) {
 		if p.Outcome != zeekapi.OutcomeDeployed {
 			continue
 		}
-		if p.Config != target.ID || !broker.Equal(mustMarshal(p.Configuration), now) {
-			return p, true
+		if p.Config != target.ID || !broker.Equal(mustMarshal(p.revision.Configuration), now) {
+			return p.revision, true
 		}
 	}
-	return Past{}, false
+	return revision{}, false
+}
+
+// deployedBefore reports whether a client had a configuration with that ID
+// deployed before the last deployment. An agent that missed the deployments in
+// between still runs it, perhaps with other addresses.
+func (h *history) deployedBefore(id string) bool {
+	earlier := h.past[:max(0, len(h.past)-1)]
+	return slices.ContainsFunc(earlier, func(p pastRevision) bool { return p.Config == id })
 }

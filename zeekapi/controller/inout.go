@@ -5,17 +5,19 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
 
-// Input is what happens to the controller.
+// Input is an event that concerns the controller. The types below are the only
+// inputs.
 type Input interface{ input() }
 
 // The inputs.
 type (
-	// PeerAdded says that a peering came up, of whatever kind of peer.
+	// PeerAdded reports a new peering, with an agent or a client.
 	PeerAdded struct{ Peer broker.Peer }
 
-	// PeerLost says that a peering ended.
+	// PeerLost reports the end of a peering.
 	PeerLost struct{ Peer broker.Peer }
 
 	// FromAgent is a message that a peer published on the topic of an agent.
@@ -31,22 +33,23 @@ type (
 		Message zeekapi.Message
 	}
 
-	// AgentRefused says that a peer may not be the agent of an instance. Nothing
-	// else of it is heard.
+	// AgentRefused reports a peer that is not permitted to be the agent of an
+	// instance. Its messages are discarded.
 	AgentRefused struct {
 		Peer          broker.Peer
 		Instance, Why string
 	}
 
-	// Unsupported says that a ToAgent could not be sent, because its message
-	// does not exist in the dialects that the agent speaks.
+	// Unsupported reports a ToAgent that was not sent, because the dialects of
+	// the agent do not have its message.
 	Unsupported struct{ ToAgent }
 
-	// Shutdown says that the controller is about to end: it answers what it was
-	// asked, and refuses new requests.
+	// Shutdown tells the controller to end: it refuses new requests, and ends
+	// when the pending ones are answered.
 	Shutdown struct{}
 
-	// Tick says that time has passed, such as to Machine.Deadline.
+	// Tick reports that time has passed, for example that the deadline of the
+	// machine has come.
 	Tick struct{}
 )
 
@@ -59,11 +62,12 @@ func (Unsupported) input()  {}
 func (Shutdown) input()     {}
 func (Tick) input()         {}
 
-// Output is what the controller wants done.
+// Output is an action for the controller's runner. The types below are the only
+// outputs.
 type Output interface{ output() }
 
-// Change is an output that is to be stored. All changes of a step must be on
-// disk, all together, before any other of its outputs is carried out.
+// Change is an output that must be stored. All changes of a step must be on disk
+// together before any other of its outputs is performed.
 type Change interface {
 	Output
 	change()
@@ -71,26 +75,31 @@ type Change interface {
 
 // The outputs.
 type (
-	// ToAgent is a message for the agent of an instance. Peer is the agent if
-	// it said hello, in the dialects of these names, and uuid.Nil if not.
+	// ToAgent sends a message to the agent of an instance. Peer is the agent, and
+	// Dialects are those in which it said hello. Peer is uuid.Nil if no agent
+	// said hello.
+	//
+	// Content, if not zero, identifies what is in Message: messages with the same
+	// Content differ only in their request ID and in Force.
 	ToAgent struct {
 		Instance string
 		Peer     uuid.UUID
 		Dialects []string
 		Message  zeekapi.Message
+		Content  uint64
 	}
 
-	// ToClients is the answer to Peer. As with Zeek all clients may hear it; who
-	// asked knows it by its ID.
+	// ToClients sends a response to Peer. Other clients may receive it, too, as
+	// with Zeek's controller. Clients recognize their responses by the ID.
 	ToClients struct {
 		Peer    uuid.UUID
 		Message zeekapi.Message
 	}
 
-	// Dial asks for a lasting peering with the agent that listens at Address.
+	// Dial opens a lasting peering with the agent that listens at Address.
 	Dial struct{ Address string }
 
-	// Hangup ends what Dial began.
+	// Hangup ends the peering with the agent at Address.
 	Hangup struct{ Address string }
 
 	// Save changes a configuration.
@@ -99,8 +108,8 @@ type (
 		Config zeekapi.Configuration
 	}
 
-	// SaveDeployment adds to the history or, if there is an entry with that
-	// number, takes its place. Entries with lower numbers than Oldest go.
+	// SaveDeployment adds an entry to the history, or replaces the one with that
+	// number. It removes entries with lower numbers than Oldest.
 	SaveDeployment struct {
 		Past   Past
 		Oldest uint64
@@ -116,11 +125,11 @@ type (
 	// SaveJob changes the last job.
 	SaveJob struct{ Job zeekapi.Job }
 
-	// SaveSent changes what agents have been sent.
+	// SaveSent changes what the agents were told last.
 	SaveSent struct{ Sent Sent }
 
-	// Announce keeps a event, then publishes it. Events with lower numbers
-	// than Oldest go.
+	// Announce stores a cluster event, then publishes it. It removes events with
+	// lower numbers than Oldest.
 	Announce struct {
 		Event  zeekapi.ClusterEvent
 		Oldest uint64
@@ -145,6 +154,16 @@ func (SaveJob) change()        {}
 func (SaveSent) change()       {}
 func (Announce) change()       {}
 
+// Phase is how far a machine is from its end. It never goes back.
+type Phase = eventloop.Phase
+
+// The phases.
+const (
+	Running = eventloop.Running // accepts all requests
+	Ending  = eventloop.Ending  // refuses new requests, still answers the pending ones
+	Ended   = eventloop.Ended   // has nothing left to do
+)
+
 // Slot names one of the configurations that a controller keeps.
 type Slot string
 
@@ -154,15 +173,15 @@ const (
 	Ready    Slot = "ready"    // the same with ports filled in
 	Deployed Slot = "deployed" // what all agents last answered for, with addresses
 
-	// Target is what should run: the configuration of the last deployment,
-	// whether or not all agents answered in time. It is what an agent gets
-	// when it comes back. Zeek takes the deployed one and so undoes a
-	// deployment that timed out. Addresses of agents that connect are not
-	// filled in, for they can change.
+	// Target is the configuration that should run: that of the last deployment,
+	// whether or not all agents answered in time. An agent that comes back gets
+	// it. Zeek uses the deployed one and so undoes a deployment that timed out.
+	// The addresses of agents that connect are not filled in, because they can
+	// change.
 	Target Slot = "target"
 )
 
-// Slots are all of them.
+// Slots are all slots.
 var Slots = []Slot{Staged, Ready, Deployed, Target}
 
 // NameSet names a set of instances that a controller keeps.
@@ -170,11 +189,12 @@ type NameSet string
 
 // The sets.
 const (
-	Drained NameSet = "drained" // told to run nothing for now
-	Owed    NameSet = "owed"    // have to be told to run nothing, and did not answer yet
+	Drained NameSet = "drained" // run no nodes for now
+	Owed    NameSet = "owed"    // must be told to run no nodes, and have not answered yet
 )
 
-// State is what a controller remembers over its restarts.
+// State is what a controller keeps over restarts. The zero value is the state of
+// a new controller.
 type State struct {
 	Configs map[Slot]zeekapi.Configuration
 	History []Past                 // the oldest first
@@ -185,15 +205,15 @@ type State struct {
 	Sent    Sent         // zero if nothing was
 }
 
-// Sent tells the configuration that agents were sent last from others with the
-// same ID.
+// Sent identifies the configuration that the agents were told last, also among
+// configurations with the same ID.
 type Sent struct {
 	ID     string `zeek:"id"`
 	Digest string `zeek:"digest"`
 	Mixed  bool   `zeek:"mixed"` // there were others, and not all agents have answered for the last
 }
 
-// Past is a deployment with what it deployed.
+// Past is a deployment with its configuration.
 type Past struct {
 	zeekapi.Deployment
 	Configuration zeekapi.Configuration

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc64"
 	"slices"
@@ -11,6 +12,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -33,6 +36,9 @@ var (
 	keyJob      = []byte("job")
 	keySent     = []byte("sent")
 )
+
+// errDamaged is the error of a file that no controller wrote.
+var errDamaged = errors.New("the file is damaged; restore it from a copy, or move it away to begin anew")
 
 // The schema of the file. Schema 1 had nothing but configurations, without
 // checksums, and the target with addresses.
@@ -275,4 +281,21 @@ func (l *ledger) trim(bucket []byte, oldest uint64) {
 		}
 		l.delete(bucket, slices.Clone(key))
 	}
+}
+
+// encode returns the binary encoding of a record.
+func encode(v any) ([]byte, error) {
+	value, err := record.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return bin.Append(nil, value), nil
+}
+
+func decode(data []byte, v any) error {
+	value, err := bin.Decode(data)
+	if err != nil {
+		return err
+	}
+	return record.Unmarshal(value, v)
 }

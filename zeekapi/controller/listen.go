@@ -12,111 +12,128 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// heard is an input or, in place of it, the answer to a request that is
-// refused, with its dialect, or nothing that makes sense.
-type heard struct {
-	input    Input
-	refusal  zeekapi.Message
-	peer     uuid.UUID // who is refused or makes no sense
-	dialect  *zeekapi.Dialect
-	nonsense bool
+// heard is what a notification of a bus means: a hearing, a refusal or a
+// malformed message. It is nil for notifications that mean nothing.
+type heard interface{ isHeard() }
+
+type (
+	// hearing is an input for the machine.
+	hearing struct{ input Input }
+
+	// refusal is the response to a request that is not permitted.
+	refusal struct {
+		to       uuid.UUID
+		dialect  *zeekapi.Dialect
+		response zeekapi.Message
+	}
+
+	// malformed is a message that is not an event of the management API.
+	malformed struct{ from uuid.UUID }
+)
+
+func (hearing) isHeard()   {}
+func (refusal) isHeard()   {}
+func (malformed) isHeard() {}
+
+// listener turns the notifications of a bus into inputs.
+type listener struct {
+	*runner
+	bus   broker.Bus
+	guard *guard
 }
 
-// listen turns the notifications of a bus into inputs.
-func (r *runner) listen(ctx context.Context, bus broker.Bus) error {
-	guard := newGuard(r.Access[bus])
-	for {
-		notification, err := bus.Next(ctx)
-		if err != nil {
-			return fmt.Errorf("controller: %w", err)
-		}
-		in := r.interpret(notification, guard)
-		if in.refusal != nil {
-			r.answer(ctx, in.dialect, in.peer, in.refusal)
-		}
-		if rejecter, ok := bus.(broker.Rejecter); ok && in.nonsense {
-			rejecter.Reject(in.peer)
-		}
-		if in.input == nil {
-			continue
-		}
-		select {
-		case r.inputs <- in.input:
-		case <-ctx.Done():
-			return ctx.Err()
+// next waits for the next notification. It returns false if that is no input.
+func (l *listener) next(ctx context.Context) (Input, bool, error) {
+	notification, err := l.bus.Next(ctx)
+	if err != nil {
+		return nil, false, fmt.Errorf("controller: %w", err)
+	}
+	switch h := l.interpret(notification).(type) {
+	case hearing:
+		return h.input, true, nil
+	case refusal:
+		l.answer(ctx, h.dialect, h.to, h.response)
+	case malformed:
+		if rejecter, ok := l.bus.(broker.Rejecter); ok {
+			rejecter.Reject(h.from)
 		}
 	}
+	return nil, false, nil
 }
 
-// interpret returns the input that a notification is, or none if it is none of ours.
-func (r *runner) interpret(notification broker.Notification, g *guard) heard {
+func (l *listener) interpret(notification broker.Notification) heard {
 	switch n := notification.(type) {
 	case broker.PeerAdded:
-		return heard{input: PeerAdded{n.Peer}}
+		return hearing{PeerAdded{n.Peer}}
 	case broker.PeerLost:
-		g.lost(n.Peer)
-		return heard{input: PeerLost{n.Peer}}
+		l.guard.lost(n.Peer)
+		return hearing{PeerLost{n.Peer}}
 	case broker.Received:
-		return r.interpretMessage(n, g)
+		return l.interpretMessage(n)
 	}
-	return heard{}
+	return nil
 }
 
-// interpretMessage tries the dialects that have the message's topic; several
-// may share one.
-func (r *runner) interpretMessage(n broker.Received, g *guard) heard {
-	log := r.Log.With().Str("topic", n.Message.Topic).Str("peer", n.Peer.ID.String()).Logger()
-	nonsense := heard{peer: n.Peer.ID, nonsense: true}
+// interpretMessage tries the dialects that have the message's topic, of which
+// there may be several.
+func (l *listener) interpretMessage(n broker.Received) heard {
+	log := l.Log.With().Str("topic", n.Message.Topic).Str("peer", n.Peer.ID.String()).Logger()
 	unknown := ""
-	for _, d := range r.Dialects {
+	for _, d := range l.Dialects {
 		instance, fromAgent := d.Topics.AgentName(n.Message.Topic)
 		if !fromAgent && n.Message.Topic != d.Topics.Controller {
 			continue
 		}
 		if fromAgent {
-			if why, news := g.agent(n.Peer, instance); why != nil {
+			if why, news := l.guard.agent(n.Peer, instance); why != nil {
 				return refusedAgent(log, n.Peer, instance, why, news)
 			}
 		}
 		ev, err := broker.ParseEvent(n.Message.Value)
 		if err != nil {
-			log.WithLevel(g.level(n.Peer)).Err(err).Msg("ignoring a message that is no event")
-			return nonsense
+			log.WithLevel(l.guard.level(n.Peer)).Err(err).Msg("ignoring a message that is no event")
+			return malformed{n.Peer.ID}
 		}
 		msg, err := d.Decode(ev)
 		switch {
 		case errors.Is(err, zeekapi.ErrUnknown):
 			unknown = ev.Name
-			continue
 		case err != nil:
-			log.WithLevel(g.level(n.Peer)).Err(err).Msg("ignoring an event with wrong arguments")
-			return nonsense
+			log.WithLevel(l.guard.level(n.Peer)).Err(err).Msg("ignoring an event with wrong arguments")
+			return malformed{n.Peer.ID}
 		case fromAgent:
-			return fromAgentOf(log, g, n.Peer, d, instance, msg)
+			return l.fromAgent(log, n.Peer, d, instance, msg)
+		default:
+			return l.fromClient(log, n.Peer, d, ev.Name, msg)
 		}
-		if why := g.client(n.Peer, msg); why != nil {
-			log.WithLevel(g.level(n.Peer)).Err(why).Str("event", ev.Name).Str("client", clientName(n.Peer)).Msg("refusing a request")
-			return heard{refusal: zeekapi.RequestOf(msg).Refuse(msg.RequestID(), why.Error()), peer: n.Peer.ID, dialect: d}
-		}
-		return heard{input: FromClient{n.Peer, msg}}
 	}
 	if unknown == "" {
-		return heard{} // on no topic of ours
+		return nil // not on a topic of the controller
 	}
-	log.WithLevel(g.level(n.Peer)).Str("event", clip(unknown)).Msg("ignoring an event that is not of the management API")
-	return nonsense
+	log.WithLevel(l.guard.level(n.Peer)).Str("event", clip(unknown)).Msg("ignoring an event that is not of the management API")
+	return malformed{n.Peer.ID}
 }
 
-func fromAgentOf(log zerolog.Logger, g *guard, p broker.Peer, d *zeekapi.Dialect, instance string, msg zeekapi.Message) heard {
+func (l *listener) fromClient(log zerolog.Logger, p broker.Peer, d *zeekapi.Dialect, event string, msg zeekapi.Message) heard {
+	why := l.guard.client(p, msg)
+	if why == nil {
+		return hearing{FromClient{p, msg}}
+	}
+	request := zeekapi.RequestOf(msg)
+	log.WithLevel(l.guard.level(p)).Err(why).Str("event", event).Str("client", clientName(p)).Msg("refusing a request")
+	return refusal{to: p.ID, dialect: d, response: request.Refuse(msg.RequestID(), why.Error())}
+}
+
+func (l *listener) fromAgent(log zerolog.Logger, p broker.Peer, d *zeekapi.Dialect, instance string, msg zeekapi.Message) heard {
 	if name, ok := sender(msg); ok && name != instance {
-		log.WithLevel(g.level(p)).Str("instance", name).Msgf("ignoring an agent that speaks on the topic of another, %T", msg)
-		return heard{}
+		log.WithLevel(l.guard.level(p)).Str("instance", name).Msgf("ignoring an agent that speaks on the topic of another, %T", msg)
+		return nil
 	}
-	return heard{input: FromAgent{p, d.Name, msg}}
+	return hearing{FromAgent{p, d.Name, msg}}
 }
 
-// sender returns the instance that a message of an agent says it is from, if it
-// says so.
+// sender returns the instance that a message names as its sender. The result is
+// false if it names none.
 func sender(msg zeekapi.Message) (instance string, ok bool) {
 	switch m := msg.(type) {
 	case zeekapi.AgentHello:
@@ -133,13 +150,13 @@ func sender(msg zeekapi.Message) (instance string, ok bool) {
 	return "", false
 }
 
-// refusedAgent returns nothing to hear but, if it is news, that an agent was
-// refused.
-func refusedAgent(log zerolog.Logger, p broker.Peer, instance string, why error, news bool) heard {
-	if !news {
+// refusedAgent returns an input for the first refusal of an agent, and nil for
+// its repetitions.
+func refusedAgent(log zerolog.Logger, p broker.Peer, instance string, why error, first bool) heard {
+	if !first {
 		log.Debug().Err(why).Msg("ignoring an agent that is not allowed")
-		return heard{}
+		return nil
 	}
 	log.Warn().Err(why).Stringer("addr", p.Addr).Msg("ignoring an agent that is not allowed")
-	return heard{input: AgentRefused{p, instance, why.Error()}}
+	return hearing{AgentRefused{p, instance, why.Error()}}
 }

@@ -2,308 +2,266 @@
 // configuration, tells the agents of the instances what to run, and answers
 // clients.
 //
-// Machine is the controller without I/O, a state machine that takes what
-// happens and returns what to do. Run feeds it from buses, a clock and a store.
+// Machine is the controller without I/O, a state machine that takes inputs and
+// returns outputs. Run connects it to buses, a clock and a store.
 package controller
 
 import (
-	"fmt"
-	"net/netip"
-	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Settings are the choices that Zeek's controller offers as redefinable
-// constants (Zeek: Management::Controller).
-type Settings struct {
-	// Name and Version are how the controller describes itself to clients that
-	// ask for the status.
-	Name, Version string
+const errEnding = "the controller is shutting down"
 
-	// BrokerPort is where the controller listens for agents. Nodes may not
-	// use it.
-	BrokerPort broker.Port
-
-	AssignBrokerPorts  bool
-	BrokerStartPort    uint16
-	AssignMetricsPorts bool
-	MetricsStartPort   uint16
-
-	// RequestTimeout is how long a client may have to wait for an answer. Zeek's
-	// controller answers after 10 to 12 s, a stock zeek-client waits for 20 s.
-	// A deployment that takes longer goes on, see deployTimeout.
-	RequestTimeout time.Duration
-}
-
-// DefaultSettings are those of Zeek 8.0.
-func DefaultSettings() Settings {
-	return Settings{
-		BrokerPort:         broker.TCP(2150),
-		AssignBrokerPorts:  true,
-		BrokerStartPort:    2200,
-		AssignMetricsPorts: true,
-		MetricsStartPort:   9000,
-		RequestTimeout:     15 * time.Second,
-	}
-}
-
-// Machine is the controller's state. It is for one goroutine.
+// Machine is the controller without I/O. It is put together from parts. Each
+// part owns its state and is given the parts that it uses, all of which are
+// above it in this list. Machine routes inputs to the parts and collects their
+// outputs. It must not be used concurrently.
 type Machine struct {
-	settings Settings
-	newID    func() string
-	log      zerolog.Logger
+	out        *outbox
+	log        zerolog.Logger
+	complaints *complaints
 
-	now     time.Time
-	asking  uuid.UUID // the client of the last request
-	started time.Time
-	out     []Output
+	events  *eventLog
+	configs *configurations
+	history *history
+	names   *nameSets
+	states  *nodeStates
 
-	configs map[Slot]zeekapi.Configuration
-	history []Past
-	events  []zeekapi.ClusterEvent
-	drained map[string]bool // instances that are to run nothing
-	owed    map[string]bool // instances that have not answered a standby yet
+	agents   *agents
+	clients  *clients
+	requests *requests
+	members  *members
+	arrivals *arrivals
+	reports  *reports
+	surveys  *surveys
 
-	peers    map[uuid.UUID]*agent // that said hello
-	agents   map[string]*agent    // one of them for each instance
-	rivals   map[string][]*agent  // all of them, by instance
-	wanted   map[string]*member   // instances of the target
-	contacts map[string]*contact  // of instances that are wanted or have an agent
+	deployments *deployments
+	drains      *drains
+	jobs        *jobs
 
-	// unready counts the wanted instances that a deployment has to wait for.
-	unready int
+	staging  *staging
+	queries  *queries
+	changes  *changeRequests
+	overview *overview
+	handlers handlers
 
-	requests   map[string]*request // by their ID
-	deadlines  deadlines           // of the same
-	clients    map[uuid.UUID]*client
-	complaints complaints
-	calls      map[string]*call // to agents, by our ID
-	deployment *request         // the one under way, nil if none
-	job        *job             // the last one, nil if there was none
-	draining   []*draining
-	sequence   uint64 // of requests and calls
-
-	sent         content             // as State.Sent
-	plan         *plan               // the last one made
-	deployedPlan *plan               // see former
-	nodes        map[string][]string // of the target, by instance; see nodesOn
-
-	// rewelcome is when to repeat the welcomes that are not answered by then,
-	// and zero if there are none.
-	rewelcome time.Time
-
-	ending bool // takes no more requests
+	phase Phase
 }
 
-// NewMachine returns a controller that knows the state of an earlier life.
-// newID makes the IDs of the controller's own requests. Call Start first.
-func NewMachine(s Settings, state State, newID func() string, log zerolog.Logger) *Machine {
-	m := &Machine{
-		settings: s, newID: newID, log: log,
-		configs:  make(map[Slot]zeekapi.Configuration),
-		history:  slices.Clone(state.History),
-		events:   slices.Clone(state.Events),
-		drained:  setOf(state.Drained),
-		owed:     setOf(state.Owed),
-		peers:    make(map[uuid.UUID]*agent),
-		agents:   make(map[string]*agent),
-		rivals:   make(map[string][]*agent),
-		wanted:   make(map[string]*member),
-		contacts: make(map[string]*contact),
-		requests: make(map[string]*request),
-		clients:  make(map[uuid.UUID]*client),
-		calls:    make(map[string]*call),
-
-		complaints: make(complaints),
+// NewMachine returns a controller that continues from the state of an earlier
+// life. newID makes the IDs of the controller's own requests. The error is about
+// invalid settings. Call Start first.
+func NewMachine(settings Settings, state State, newID func() string, log zerolog.Logger) (*Machine, error) {
+	settings, err := settings.complete()
+	if err != nil {
+		return nil, err
 	}
-	for slot, c := range state.Configs {
-		m.configs[slot] = c
-	}
-	if state.Sent != (Sent{}) {
-		m.sent.id, m.sent.mixed = state.Sent.ID, state.Sent.Mixed
-		copy(m.sent.digest[:], state.Sent.Digest)
-	}
-	if state.Job != nil {
-		m.job = &job{Job: *state.Job}
-	}
-	return m
+	m := &Machine{out: new(outbox), log: log, complaints: newComplaints(log)}
+	m.keep(state)
+	m.reach(settings, newID)
+	m.change(settings, state)
+	m.serve(settings)
+	return m, nil
 }
 
-// Start returns what to do first: end what an earlier life left undone, and
-// make the target configuration true again.
+// keep makes the parts that keep the state.
+func (m *Machine) keep(state State) {
+	m.events = newEventLog(m.out, state.Events)
+	m.configs = newConfigurations(m.out, state.Configs)
+	m.history = newHistory(m.out, m.events, m.configs, state.History, m.log)
+	m.names = newNameSets(m.out, state, m.log)
+	m.states = newNodeStates(m.configs, m.names)
+}
+
+// reach makes the parts that know agents and clients.
+func (m *Machine) reach(settings Settings, newID func() string) {
+	m.agents = newAgents(m.out)
+	m.clients = newClients()
+	m.requests = newRequests(m.out, m.agents, m.clients, m.complaints, newID, settings.RequestTimeout, m.log)
+	m.members = newMembers(m.out, m.agents, m.names, newID, settings.RequestTimeout)
+	m.arrivals = &arrivals{
+		outbox: m.out, agents: m.agents, members: m.members, names: m.names, requests: m.requests,
+		states: m.states, events: m.events, complaints: m.complaints, log: m.log,
+	}
+	m.reports = &reports{
+		outbox: m.out, agents: m.agents, members: m.members, events: m.events, complaints: m.complaints, log: m.log,
+	}
+	m.surveys = &surveys{outbox: m.out, agents: m.agents, requests: m.requests, interval: settings.StatusInterval}
+}
+
+// change makes the parts that change what runs.
+func (m *Machine) change(settings Settings, state State) {
+	m.deployments = newDeployments(deploymentParts{
+		configs: m.configs, history: m.history, agents: m.agents, names: m.names, members: m.members,
+		arrivals: m.arrivals, requests: m.requests, states: m.states,
+	}, state.Sent, settings.RequestTimeout, m.log)
+	m.drains = &drains{
+		outbox: m.out, agents: m.agents, members: m.members, names: m.names, states: m.states,
+		requests: m.requests, deployments: m.deployments, events: m.events, log: m.log,
+	}
+	m.jobs = &jobs{
+		outbox: m.out, configs: m.configs, agents: m.agents, members: m.members, names: m.names,
+		requests: m.requests, events: m.events, timeout: settings.RequestTimeout, log: m.log, last: lastJob(state),
+	}
+}
+
+// serve makes the parts that take requests of clients.
+func (m *Machine) serve(settings Settings) {
+	m.staging = &staging{
+		settings: settings, configs: m.configs, agents: m.agents, members: m.members, requests: m.requests,
+		events: m.events, log: m.log,
+	}
+	m.queries = &queries{
+		configs: m.configs, agents: m.agents, members: m.members, names: m.names, requests: m.requests, log: m.log,
+	}
+	m.changes = &changeRequests{
+		configs: m.configs, staging: m.staging, history: m.history, requests: m.requests,
+		deployments: m.deployments, jobs: m.jobs,
+	}
+	m.overview = &overview{
+		settings: settings, configs: m.configs, history: m.history, events: m.events, agents: m.agents,
+		members: m.members, names: m.names, requests: m.requests, jobs: m.jobs,
+	}
+	h := make(handlers)
+	handle(h, zeekapi.StageConfigurationCall, m.staging.stageConfiguration)
+	handle(h, zeekapi.GetConfigurationCall, m.staging.getConfiguration)
+	handle(h, zeekapi.DryRunCall, m.staging.dryRun)
+	handle(h, zeekapi.DeployCall, m.changes.deploy)
+	handle(h, zeekapi.ForceDeployCall, m.changes.forceDeploy)
+	handle(h, zeekapi.SetConfigurationCall, m.changes.setConfiguration)
+	handle(h, zeekapi.RollbackCall, m.changes.rollback)
+	handle(h, zeekapi.RollingRestartCall, m.changes.rollingRestart)
+	handle(h, zeekapi.CancelJobCall, m.jobs.cancel)
+	handle(h, zeekapi.DrainCall, m.drains.drain)
+	handle(h, zeekapi.GetInstancesCall, m.queries.getInstances)
+	handle(h, zeekapi.GetNodesCall, m.queries.getNodes)
+	handle(h, zeekapi.GetIDValueCall, m.queries.getIDValue)
+	handle(h, zeekapi.RestartCall, m.queries.restart)
+	handle(h, zeekapi.TestTimeoutCall, m.queries.testTimeout)
+	handle(h, zeekapi.LogsCall, m.queries.logs)
+	handle(h, zeekapi.StatusCall, m.overview.requestStatus)
+	handle(h, zeekapi.HistoryCall, m.overview.listHistory)
+	handle(h, zeekapi.GetPastCall, m.overview.getPast)
+	handle(h, zeekapi.EventsCall, m.overview.listEvents)
+	m.handlers = h
+}
+
+// Start returns what to do first: end what an earlier life left undone, and make
+// the target configuration true again.
 func (m *Machine) Start(now time.Time) []Output {
-	m.now, m.started = now, now
-	m.endPast()
-	if c, ok := m.configs[Target]; ok {
-		m.adopt(c)
-		m.redeploy()
+	m.out.now, m.overview.started = now, now
+	m.history.endLost()
+	m.jobs.endLost()
+	m.surveys.start()
+	if target, ok := m.configs.get(Target); ok {
+		m.members.recall(target.Instances, m.events.lastContacts())
+		m.deployments.adopt(target.Configuration)
+		m.deployments.redeploy()
 	}
-	return m.take()
-}
-
-// endPast ends the deployment and the job that were under way when the
-// controller ended.
-func (m *Machine) endPast() {
-	for i := range m.history {
-		if past := &m.history[i]; past.Outcome == zeekapi.OutcomePending {
-			past.Outcome, past.Ended = zeekapi.OutcomeLost, m.now
-			m.emit(SaveDeployment{Past: *past, Oldest: m.history[0].Number})
-		}
-	}
-	if m.job != nil && m.job.Ended.IsZero() {
-		m.job.Ended, m.job.Error = m.now, "the controller ended before the job did"
-		m.job.Next = append(m.job.Now, m.job.Next...)
-		m.job.Now = nil
-		m.emit(SaveJob{Job: m.job.Job})
-	}
-	m.recall()
+	return m.out.take()
 }
 
 // Step takes an input at the given time and returns what to do, in order.
 func (m *Machine) Step(now time.Time, in Input) []Output {
-	m.now = now
+	m.out.now = now
 	switch in := in.(type) {
 	case PeerAdded:
-		// Who it is we learn from its hello.
+		// The hello of an agent, or the first request of a client, says more.
 	case PeerLost:
-		m.peerLost(in.Peer)
-		m.clientLost(in.Peer.ID)
-		delete(m.complaints, in.Peer.ID)
+		m.arrivals.peerLost(in.Peer)
+		m.clients.lost(in.Peer.ID)
+		m.complaints.lost(in.Peer.ID)
 	case FromAgent:
 		m.fromAgent(in.Peer, in.Dialect, in.Message)
 	case FromClient:
 		m.fromClient(in.Peer, in.Message)
 	case AgentRefused:
-		m.event(zeekapi.EventError, clip(in.Instance), "", "refused an agent from "+who(in.Peer)+": "+clip(in.Why))
+		m.events.add(zeekapi.EventError, clip(in.Instance), "", "refused an agent from "+nameOf(in.Peer)+": "+clip(in.Why))
 	case Unsupported:
-		m.unsupported(in.ToAgent)
+		m.requests.unsupported(in.ToAgent)
 	case Shutdown:
-		m.ending = true
+		m.phase = max(m.phase, Ending)
 	case Tick:
-		m.expire()
+		m.requests.expire()
+		m.members.repeat()
+		m.jobs.poll()
+		m.drains.poll()
+		m.surveys.hold()
 	}
-	return m.take()
+	if m.phase == Ending && m.Pending() == 0 {
+		m.phase = Ended
+	}
+	return m.out.take()
 }
 
-// Deadline returns when the machine wants a Tick, and the zero time if never.
-func (m *Machine) Deadline() time.Time {
-	next := m.rewelcome
-	sooner := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
+func (m *Machine) fromAgent(peer broker.Peer, dialect string, msg zeekapi.Message) {
+	if a := m.agents.speaking(peer.ID); a != nil {
+		m.states.heard(a.Name, msg)
+	}
+	switch msg := msg.(type) {
+	case zeekapi.AgentHello:
+		m.arrivals.hello(peer, dialect, msg)
+	case zeekapi.AgentDescription:
+		m.agents.describe(peer.ID, msg)
+	case zeekapi.AgentWelcomeResponse:
+		if w := m.arrivals.welcomed(peer, msg); w != nil {
+			m.deployments.ready(w)
 		}
-	}
-	if len(m.deadlines) > 0 {
-		sooner(m.deadlines[0].deadline)
-	}
-	if m.job != nil {
-		sooner(m.job.poll)
-	}
-	for _, d := range m.draining {
-		sooner(d.poll)
-	}
-	return next
-}
-
-// Pending returns how many requests are under way whose answer somebody waits
-// for.
-func (m *Machine) Pending() (n int) {
-	for _, r := range m.requests {
-		if r.done != nil {
-			n++
+	case zeekapi.AgentStandbyResponse:
+		m.arrivals.stoodBy(peer, msg)
+	case zeekapi.AgentError, zeekapi.AgentLog, zeekapi.AgentChange:
+		m.reports.take(peer, msg)
+	default:
+		if request, _ := zeekapi.ResponseOf(msg); request != nil {
+			m.requests.answered(peer, msg)
 		}
-	}
-	return n
-}
-
-// expire does what is due.
-func (m *Machine) expire() {
-	due := func(t time.Time) bool { return !t.IsZero() && !t.After(m.now) }
-	for len(m.deadlines) > 0 && due(m.deadlines[0].deadline) {
-		m.overdue(m.deadlines[0])
-	}
-	if due(m.rewelcome) {
-		m.rewelcome = time.Time{}
-		for _, name := range sortedKeys(m.wanted) {
-			if w := m.wanted[name]; w.welcome != "" {
-				m.welcome(w)
-			}
-		}
-	}
-	if m.job != nil && due(m.job.poll) {
-		m.job.poll = time.Time{}
-		m.watchJob()
-	}
-	for _, d := range slices.Clone(m.draining) {
-		if due(d.poll) {
-			m.askDrained(d)
-		}
+		// The rest are requests of another controller.
 	}
 }
 
-func (m *Machine) take() []Output {
-	out := m.out
-	m.out = nil
-	return out
-}
-
-func (m *Machine) emit(o Output) { m.out = append(m.out, o) }
-
-func (m *Machine) toAgent(instance string, msg zeekapi.Message) {
-	to := ToAgent{Instance: instance, Message: msg}
-	if a := m.agents[instance]; a != nil {
-		to.Peer, to.Dialects = a.peer, a.dialects
+func (m *Machine) fromClient(by broker.Peer, msg zeekapi.Message) {
+	if !m.requests.admit(by, msg) {
+		return
 	}
-	m.emit(to)
-}
-
-// answer is for the client whose request is at hand.
-func (m *Machine) answer(msg zeekapi.Message) { m.emit(ToClients{Peer: m.asking, Message: msg}) }
-
-func (m *Machine) save(slot Slot, c zeekapi.Configuration) {
-	m.configs[slot] = c
-	if slot == Target {
-		m.nodes = nil
+	request := zeekapi.RequestOf(msg)
+	do := m.handlers[request]
+	switch {
+	case do == nil: // a response of another controller
+	case m.phase != Running:
+		m.requests.answer(by, msg, zeekapi.Failure(msg.RequestID(), errEnding))
+	default:
+		do(by, msg)
 	}
-	m.emit(Save{Slot: slot, Config: c})
 }
 
-// sortedKeys makes the order of outputs reproducible.
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
+// Deadline returns the time of the next Tick that the machine needs. The result
+// is false if it needs none.
+func (m *Machine) Deadline() (time.Time, bool) {
+	next := m.requests.deadline().
+		sooner(m.members.again).
+		sooner(m.jobs.deadline()).
+		sooner(m.drains.deadline()).
+		sooner(m.surveys.next)
+	return next.at, next.set
+}
+
+// Phase returns how far the machine is from its end.
+func (m *Machine) Phase() Phase { return m.phase }
+
+// Pending returns the number of requests whose response a client waits for.
+func (m *Machine) Pending() int { return m.requests.awaited }
+
+// Snapshot returns the present numbers.
+func (m *Machine) Snapshot() Snapshot {
+	return Snapshot{
+		Agents:    len(m.agents.peers),
+		Pending:   m.requests.awaited,
+		Instances: m.members.totals(),
+		Nodes:     m.states.totals(),
 	}
-	slices.Sort(keys)
-	return keys
-}
-
-func setOf(names []string) map[string]bool {
-	set := make(map[string]bool, len(names))
-	for _, name := range names {
-		set[name] = true
-	}
-	return set
-}
-
-func unspecified(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() }
-
-func address(i zeekapi.Instance) string {
-	return netip.AddrPortFrom(i.Host, i.Port.Number).String()
-}
-
-func mustMarshal(v any) broker.Value {
-	out, err := record.Marshal(v)
-	if err != nil {
-		// Everything that we marshal came out of Unmarshal or is our own.
-		panic(fmt.Sprintf("controller: %v", err))
-	}
-	return out
 }

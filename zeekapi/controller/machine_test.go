@@ -42,11 +42,20 @@ func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *be
 func newBenchOf(t *testing.T, state controller.State) *bench {
 	b := &bench{t: t, now: testStart, log: new(lines), state: state.Clone(), saved: make(map[controller.Slot]zeekapi.Configuration)}
 	maps.Copy(b.saved, state.Configs)
-	b.machine = controller.NewMachine(controller.DefaultSettings(), state.Clone(), func() string {
+	b.machine = newMachine(controller.DefaultSettings(), state.Clone(), func() string {
 		b.ids++
 		return fmt.Sprintf("#%d", b.ids)
 	}, zerolog.New(b.log).Level(zerolog.InfoLevel))
 	return b
+}
+
+// newMachine returns a machine with settings that are valid.
+func newMachine(s controller.Settings, state controller.State, newID func() string, log zerolog.Logger) *controller.Machine {
+	m, err := controller.NewMachine(s, state, newID, log)
+	if err != nil {
+		panic(err)
+	}
+	return m
 }
 
 func (b *bench) start(want ...string) {
@@ -74,16 +83,17 @@ func (b *bench) agent(p broker.Peer, msg zeekapi.Message, want ...string) {
 // tick lets the time pass until the machine's deadline.
 func (b *bench) tick(want ...string) {
 	b.t.Helper()
-	if b.machine.Deadline().IsZero() {
+	deadline, ok := b.machine.Deadline()
+	if !ok {
 		b.t.Fatal("the machine waits for nothing")
 	}
-	b.now = b.machine.Deadline()
+	b.now = deadline
 	b.do(controller.Tick{}, want...)
 }
 
 func (b *bench) idle() {
 	b.t.Helper()
-	if d := b.machine.Deadline(); !d.IsZero() {
+	if d, ok := b.machine.Deadline(); ok {
 		b.t.Errorf("the machine waits until %v", d)
 	}
 }
@@ -268,6 +278,57 @@ func mustMarshal(v any) broker.Value {
 		panic(err)
 	}
 	return out
+}
+
+func reqID(id string) zeekapi.ReqID { return zeekapi.ReqID{ID: id} }
+
+// alice is a client with a name, on the machine of the agent of peer 1.
+var alice = broker.Peer{ID: uuid.New(), Name: "alice", Addr: netip.MustParseAddrPort("10.0.0.1:50000")}
+
+// ask sends a request of alice's and returns the data of the only result, into
+// data unless that is nil, and what else the machine said.
+func (b *bench) ask(msg zeekapi.Message, data any) (result zeekapi.Result, described []string) {
+	b.t.Helper()
+	return b.answered(b.machine.Step(b.now, controller.FromClient{Peer: alice, Message: msg}), msg.RequestID(), data)
+}
+
+// answered takes the answer to a request out of outputs.
+func (b *bench) answered(outputs []controller.Output, id string, data any) (result zeekapi.Result, described []string) {
+	b.t.Helper()
+	var others []controller.Output
+	found := false
+	for _, o := range outputs {
+		to, ok := o.(controller.ToClients)
+		if !ok || to.Message.RequestID() != id {
+			others = append(others, o)
+			continue
+		}
+		found = true
+		result = resultsOf(to.Message)[0]
+	}
+	described = b.take(others)
+	if !found {
+		b.t.Fatalf("request %s has no answer, but %q", id, described)
+	}
+	if data != nil {
+		if !result.Success {
+			b.t.Fatalf("request %s: %s", id, result.Error)
+		}
+		if err := record.Unmarshal(result.Data, data); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	if err := b.machine.Check(); err != nil {
+		b.t.Error(err)
+	}
+	return result, described
+}
+
+func want[T any](t *testing.T, what string, want, got T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpState); diff != "" {
+		t.Errorf("%s (-want +got)\n%s", what, diff)
+	}
 }
 
 // The messages of the tests.

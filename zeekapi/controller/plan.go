@@ -10,39 +10,48 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// content tells configurations apart, also those with the same ID. The zero
-// content is that of nothing.
+// content identifies what is in a configuration, also among configurations with
+// the same ID. The zero content is that of no configuration.
 type content struct {
 	id     string
 	digest [sha256.Size]byte
-	mixed  bool // one of several with this ID, we do not know which
+	mixed  bool // one of several with this ID, it is not known which
 }
 
 // plan is a configuration with addresses, as it is sent to agents.
 type plan struct {
+	number  uint64 // of the plan, see plans
+	from    uint64 // number of the revision without addresses, 0 if not known
 	config  zeekapi.Configuration
 	content content
-	nodes   map[string][]zeekapi.Node // by instance, each by name; nil for one without
-	layout  zeekapi.PackedLayout      // "": there can be none
+	nodes   map[string][]zeekapi.Node // by instance, each by name; nil for an instance without nodes
+	layout  zeekapi.PackedLayout      // empty if the configuration has none
 }
 
-// makePlan fills in the addresses of c. That of an unchanged cluster costs
-// little.
-func (m *Machine) makePlan(c zeekapi.Configuration) *plan {
-	filled := m.fillHosts(c)
-	m.keepHosts(c, filled.Instances)
-	if p := m.plan; p != nil && p.config.ID == c.ID && sameNodes(p.config.Nodes, c.Nodes) && slices.Equal(p.config.Instances, filled.Instances) {
-		return p
+// plans makes plans. It keeps the last one, and the one that is deployed.
+type plans struct {
+	configs  *configurations
+	count    uint64
+	latest   *plan
+	deployed *plan // nil if not computed
+}
+
+// of returns the plan for a revision whose addresses are filled in. The plan for
+// an unchanged cluster is made once.
+func (p *plans) of(r revision, filled zeekapi.Configuration) *plan {
+	p.keepHosts(r.Configuration, filled.Instances)
+	if l := p.latest; l != nil && l.from == r.number && slices.Equal(l.config.Instances, filled.Instances) {
+		return l
 	}
-	m.plan = newPlan(filled)
-	return m.plan
+	p.latest = p.make(r.number, filled)
+	return p.latest
 }
 
-// keepHosts leaves an instance that came back from elsewhere the address that
-// it had when its configuration was deployed, if no node connects there: a new
-// one would have all nodes of the cluster start anew, for nothing.
-func (m *Machine) keepHosts(c zeekapi.Configuration, filled []zeekapi.Instance) {
-	former := m.former()
+// keepHosts leaves an instance that came back from another address the one that
+// it had when its configuration was deployed, if none of its nodes accepts
+// connections. A new address would make all nodes of the cluster restart.
+func (p *plans) keepHosts(c zeekapi.Configuration, filled []zeekapi.Instance) {
+	former := p.former()
 	if former == nil || former.config.ID != c.ID {
 		return
 	}
@@ -62,66 +71,63 @@ func (m *Machine) keepHosts(c zeekapi.Configuration, filled []zeekapi.Instance) 
 	}
 }
 
-// sameNodes reports whether a and b are the same memory.
-func sameNodes(a, b []zeekapi.Node) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+// former returns the plan for which all agents last answered, nil if there is
+// none.
+func (p *plans) former() *plan {
+	if r, ok := p.configs.get(Deployed); ok && p.deployed == nil {
+		p.deployed = p.make(0, r.Configuration)
+	}
+	return p.deployed
 }
 
-func newPlan(c zeekapi.Configuration) *plan {
-	p := &plan{
+// keepDeployed makes a plan the former one, and stores it.
+func (p *plans) keepDeployed(made *plan) {
+	p.configs.save(Deployed, p.configs.revise(made.config))
+	p.deployed = made
+}
+
+func (p *plans) make(from uint64, c zeekapi.Configuration) *plan {
+	p.count++
+	made := &plan{
+		number:  p.count,
+		from:    from,
 		config:  c,
 		content: content{id: c.ID, digest: sha256.Sum256(bin.Append(nil, mustMarshal(c)))},
 		nodes:   make(map[string][]zeekapi.Node, len(c.Instances)),
 	}
 	for _, i := range c.Instances {
-		p.nodes[i.Name] = nil
+		made.nodes[i.Name] = nil
 	}
 	for _, n := range c.Nodes {
-		p.nodes[n.Instance] = append(p.nodes[n.Instance], n)
+		made.nodes[n.Instance] = append(made.nodes[n.Instance], n)
 	}
-	for _, nodes := range p.nodes {
+	for _, nodes := range made.nodes {
 		slices.SortFunc(nodes, func(a, b zeekapi.Node) int { return cmp.Compare(a.Name, b.Name) })
 	}
 	if members, err := c.Members(); err == nil {
 		if l, err := zeekapi.NewLayout(members); err == nil {
-			p.layout = l.Pack()
+			made.layout = l.Pack()
 		}
 	}
-	return p
+	return made
 }
 
-// request asks the agent of an instance to run p. Ours, which say what form of
-// layouts they read, need not hear what other agents run, which in a large
-// cluster is nearly all there is.
-func (p *plan) request(id zeekapi.ReqID, instance string, form uint64, force bool) zeekapi.Message {
+// has reports whether an instance is part of the plan.
+func (p *plan) has(instance string) bool {
+	_, ok := p.nodes[instance]
+	return ok
+}
+
+// question asks the agent of an instance to run the plan. An agent of zeekwire
+// that reads this form of layouts gets its own nodes and the layout, which in a
+// large cluster is much less than the whole configuration.
+func (p *plan) question(instance string, form uint64, force bool) question {
 	if form != zeekapi.LayoutForm || p.layout == "" {
-		return zeekapi.AgentDeployRequest{ReqID: id, Config: p.config, Force: force}
+		return question{content: p.number, message: func(id zeekapi.ReqID) zeekapi.Message {
+			return zeekapi.AgentDeployRequest{ReqID: id, Config: p.config, Force: force}
+		}}
 	}
-	return zeekapi.AgentDeployNodesRequest{ReqID: id, Config: p.config.ID, Nodes: p.nodes[instance], Layout: p.layout, Force: force}
-}
-
-// former returns the plan that all agents last answered for, nil if there is
-// none.
-func (m *Machine) former() *plan {
-	if c, ok := m.configs[Deployed]; ok && m.deployedPlan == nil {
-		m.deployedPlan = newPlan(c)
-	}
-	return m.deployedPlan
-}
-
-// fillHosts gives instances that connect to us the address they come from.
-func (m *Machine) fillHosts(c zeekapi.Configuration) zeekapi.Configuration {
-	c.Instances = slices.Clone(c.Instances)
-	for i := range c.Instances {
-		inst := &c.Instances[i]
-		if !unspecified(inst.Host) {
-			continue
-		}
-		if a := m.agents[inst.Name]; a != nil && !unspecified(a.Host) {
-			inst.Host = a.Host
-		} else if w := m.wanted[inst.Name]; a == nil && w != nil && !unspecified(w.host) {
-			inst.Host = w.host
-		}
-	}
-	return c
+	return question{message: func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.AgentDeployNodesRequest{ReqID: id, Config: p.config.ID, Nodes: p.nodes[instance], Layout: p.layout, Force: force}
+	}}
 }

@@ -130,7 +130,7 @@ func newReplay(t *testing.T, d *zeekapi.Dialect) *replay {
 	}
 	settings := controller.DefaultSettings()
 	settings.RequestTimeout = 10 * time.Second // Zeek's
-	r.machine = controller.NewMachine(settings, controller.State{}, func() string {
+	r.machine = newMachine(settings, controller.State{}, func() string {
 		r.ids++
 		return fmt.Sprintf("ours-%d", r.ids)
 	}, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel))
@@ -186,12 +186,15 @@ func (r *replay) step(at time.Duration, in controller.Input) {
 }
 
 func (r *replay) tickUntil(now time.Time) {
-	for next := r.machine.Deadline(); !next.IsZero() && !next.After(now); next = r.machine.Deadline() {
+	for next, ok := r.machine.Deadline(); ok && !next.After(now); next, ok = r.machine.Deadline() {
 		r.take(r.machine.Step(next, controller.Tick{}))
 	}
 }
 
 func (r *replay) take(outputs []controller.Output) {
+	if err := r.machine.Check(); err != nil {
+		r.t.Error(err)
+	}
 	for _, o := range outputs {
 		switch o := o.(type) {
 		case controller.ToAgent:

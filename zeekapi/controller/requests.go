@@ -1,344 +1,261 @@
 package controller
 
 import (
-	"cmp"
 	"container/heap"
-	"slices"
-	"strconv"
-	"strings"
+	"reflect"
 	"time"
 
-	"github.com/google/uuid"
+	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// What a client is told for an instance that gives no answer. Zeek's controller
-// lets the request time out.
-const (
-	errNotConnected = "agent not connected"
-	errUnsupported  = "not supported by the agent"
-	errDrained      = "instance is drained"
-	errNoStatus     = "agent sent something else than the status of nodes"
-	errTooMany      = "too many requests under way"
-	errEnding       = "the controller is shutting down"
-)
+// maxRequests is the number of pending requests of all clients together.
+const maxRequests = 4096
 
-// How many requests of clients there may be at a time, and how many of one
-// client. More are refused, but not all of those of a client that does not
-// listen: the answers would cost the others.
-const (
-	maxRequests          = 4096
-	maxRequestsPerClient = 256
-	refusalBurst         = 200
-	refusalsPerSecond    = 5
-)
+const errTooMany = "too many requests under way"
 
-// How often a client may ask. What comes in between is ignored.
-const (
-	requestBurst      = 5000
-	requestsPerSecond = 1000
-)
+// requests keeps the pending requests, and the calls to agents on their behalf.
+type requests struct {
+	*outbox
+	agents     *agents
+	clients    *clients
+	complaints *complaints
+	newID      func() string
+	timeout    time.Duration
+	log        zerolog.Logger
 
-// client is what we remember of a client for as long as it is there, or waits.
-type client struct {
-	open     int // requests
-	gone     bool
-	requests allowance
-	refusals allowance
+	pending   map[string]*request // by ID
+	deadlines deadlines           // of the same
+	calls     map[string]*call    // by ID
+	byAgent   map[*agent]calls
+	sequence  uint64 // of requests and calls
+	awaited   int    // requests whose response a client waits for
 }
 
-// client returns what we know of a client.
-func (m *Machine) client(by broker.Peer) *client {
-	c := m.clients[by.ID]
-	if c == nil {
-		c = &client{requests: newAllowance(requestBurst, requestsPerSecond), refusals: newAllowance(refusalBurst, refusalsPerSecond)}
-		m.clients[by.ID] = c
-	}
-	return c
-}
-
-func (m *Machine) clientLost(peer uuid.UUID) {
-	if c := m.clients[peer]; c != nil {
-		c.gone = true
-		m.releaseClient(peer, c)
+func newRequests(out *outbox, a *agents, c *clients, complaints *complaints, newID func() string, timeout time.Duration, log zerolog.Logger) *requests {
+	return &requests{
+		outbox: out, agents: a, clients: c, complaints: complaints, newID: newID, timeout: timeout, log: log,
+		pending: make(map[string]*request), calls: make(map[string]*call), byAgent: make(map[*agent]calls),
 	}
 }
 
-func (m *Machine) releaseClient(peer uuid.UUID, c *client) {
-	if c.gone && c.open == 0 {
-		delete(m.clients, peer)
+// admit reports whether a client may send this message now. Others are ignored.
+func (r *requests) admit(by broker.Peer, msg zeekapi.Message) bool {
+	c := r.clients.of(by.ID)
+	if !c.requests.take(r.now) {
+		if c.requests.refused == 1 {
+			r.log.Warn().Str("by", nameOf(by)).Msg("the client asks too much, ignoring some of it")
+		}
+		return false
 	}
-}
-
-// request is a client's request, or one of our own, under way.
-type request struct {
-	id       string
-	client   uuid.UUID
-	counted  bool // among the open ones of its client
-	sequence uint64
-	deadline time.Time
-	index    int // in the heap of deadlines
-	results  []zeekapi.Result
-	open     map[string]*call // calls to agents not answered yet, by instance
-
-	// done takes the results when all are there or time is up; nil if nobody
-	// wants them, or any more.
-	done func(results []zeekapi.Result)
-
-	// accept turns an agent's answer into the results that the client gets.
-	// It refuses answers to other kinds of requests.
-	accept func(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool)
-
-	// nodes returns the nodes of an instance that the request is about, if it
-	// is about nodes rather than instances.
-	nodes func(instance string) []string
-
-	// more, if set, is asked when no call is open, and reports whether there is
-	// something else to wait for.
-	more func() bool
-
-	*deployment // nil if it is none
-}
-
-// call is our request to one agent on behalf of a request.
-type call struct {
-	id       string
-	sequence uint64
-	request  *request
-	instance string
-	agent    *agent // that must answer, nil if it is gone
-}
-
-func sortedCalls(set map[*call]bool) []*call {
-	calls := make([]*call, 0, len(set))
-	for c := range set {
-		calls = append(calls, c)
+	c.requests.refused = 0
+	if n := len(msg.RequestID()); n > maxText {
+		r.complaints.about(by).Int("bytes", n).Str("by", nameOf(by)).Msg("ignoring a request with such a long ID")
+		return false
 	}
-	slices.SortFunc(calls, func(a, b *call) int { return cmp.Compare(a.sequence, b.sequence) })
-	return calls
-}
-
-// deadlines is a heap of requests, the most urgent first.
-type deadlines []*request
-
-func (d deadlines) Len() int { return len(d) }
-func (d deadlines) Less(i, j int) bool {
-	if !d[i].deadline.Equal(d[j].deadline) {
-		return d[i].deadline.Before(d[j].deadline)
+	if r.pending[msg.RequestID()] != nil {
+		r.complaints.about(by).Str("request", msg.RequestID()).Str("by", nameOf(by)).Msg("ignoring a request with the ID of one under way")
+		return false
 	}
-	return d[i].sequence < d[j].sequence
-}
-func (d deadlines) Swap(i, j int) {
-	d[i], d[j] = d[j], d[i]
-	d[i].index, d[j].index = i, j
-}
-func (d *deadlines) Push(x any) {
-	r := x.(*request)
-	r.index = len(*d)
-	*d = append(*d, r)
-}
-func (d *deadlines) Pop() any {
-	last := len(*d) - 1
-	r := (*d)[last]
-	(*d)[last] = nil
-	*d = (*d)[:last]
-	return r
+	return true
 }
 
-// unanswered returns the results of an instance that cannot answer. Those of
-// nodes name no instance: only then does zeek-client show the text.
-func (r *request) unanswered(instance, text string) []zeekapi.Result {
-	if r.nodes == nil {
-		return []zeekapi.Result{{ReqID: r.id, Instance: instance, Error: text}}
-	}
-	var results []zeekapi.Result
-	for _, node := range r.nodes(instance) {
-		results = append(results, zeekapi.Result{ReqID: r.id, Node: node, Error: text})
-	}
-	return results
+// answer responds to a request at once.
+func (r *requests) answer(by broker.Peer, req zeekapi.Message, results ...zeekapi.Result) {
+	r.emit(ToClients{Peer: by.ID, Message: zeekapi.RequestOf(req).Respond(req.RequestID(), results...)})
 }
 
-// newRequest returns a request that nobody waits for yet.
-func (m *Machine) newRequest(id string, patience time.Duration) *request {
-	m.sequence++
-	r := &request{id: id, sequence: m.sequence, deadline: m.now.Add(patience), open: make(map[string]*call)}
-	m.requests[id] = r
-	heap.Push(&m.deadlines, r)
-	return r
-}
-
-// begin registers a client's request. If there are too many already, it
-// answers that and returns nil.
-func (m *Machine) begin(by broker.Peer, id string, respond func(zeekapi.ReqID, []zeekapi.Result) zeekapi.Message) *request {
-	done := func(results []zeekapi.Result) {
-		m.emit(ToClients{Peer: by.ID, Message: respond(zeekapi.ReqID{ID: id}, results)})
-	}
-	c := m.client(by)
-	if len(m.requests) >= maxRequests || c.open >= maxRequestsPerClient {
-		if c.refusals.take(m.now) {
-			m.complain(by).Str("request", id).Str("by", who(by)).Msg("refusing a request, too many are under way")
-			done([]zeekapi.Result{zeekapi.Failure(id, errTooMany)})
+// begin registers a client's request. If too many are pending, it refuses the
+// request and returns nil.
+func (r *requests) begin(by broker.Peer, req zeekapi.Message) *request {
+	c := r.clients.of(by.ID)
+	if len(r.pending) >= maxRequests || c.open >= maxRequestsPerClient {
+		if c.refusals.take(r.now) {
+			r.complaints.about(by).Str("request", req.RequestID()).Str("by", nameOf(by)).Msg("refusing a request, too many are under way")
+			r.answer(by, req, zeekapi.Failure(req.RequestID(), errTooMany))
 		}
 		return nil
 	}
-	r := m.newRequest(id, m.settings.RequestTimeout)
-	r.client, r.counted, r.done = by.ID, true, done
-	c.open++
-	return r
+	q := r.add(req.RequestID(), r.timeout, basicTask{})
+	q.client, q.counted = by.ID, true
+	q.reply = func(results []zeekapi.Result) { r.answer(by, req, results...) }
+	r.clients.opened(by.ID)
+	r.awaited++
+	return q
 }
 
-// hurry gives a request another deadline.
-func (m *Machine) hurry(r *request, patience time.Duration) {
-	r.deadline = m.now.Add(patience)
-	heap.Fix(&m.deadlines, r.index)
+// start registers a request of the controller itself.
+func (r *requests) start(timeout time.Duration, t task) *request {
+	return r.add(r.newID(), timeout, t)
 }
 
-// call asks the agent of an instance on behalf of r; make builds the message
-// with the call's ID.
-func (m *Machine) call(r *request, instance string, make func(zeekapi.ReqID) zeekapi.Message) *call {
-	m.sequence++
-	c := &call{id: m.newID(), sequence: m.sequence, request: r, instance: instance, agent: m.agents[instance]}
-	m.calls[c.id] = c
-	r.open[instance] = c
-	c.agent.calls[c] = true
-	m.toAgent(instance, make(zeekapi.ReqID{ID: c.id}))
+func (r *requests) add(id string, timeout time.Duration, t task) *request {
+	r.sequence++
+	q := &request{id: id, sequence: r.sequence, deadline: r.now.Add(timeout), open: make(map[string]*call), task: t}
+	r.pending[id] = q
+	heap.Push(&r.deadlines, q)
+	return q
+}
+
+// setTimeout gives a request a new deadline.
+func (r *requests) setTimeout(q *request, timeout time.Duration) {
+	q.deadline = r.now.Add(timeout)
+	heap.Fix(&r.deadlines, q.index)
+}
+
+// call asks the agent of an instance, which must have one, on behalf of a
+// request.
+func (r *requests) call(q *request, instance string, ask question) *call {
+	r.sequence++
+	c := &call{id: r.newID(), sequence: r.sequence, request: q, instance: instance, agent: r.agents.of(instance), question: ask}
+	r.calls[c.id] = c
+	q.open[instance] = c
+	if r.byAgent[c.agent] == nil {
+		r.byAgent[c.agent] = make(calls)
+	}
+	r.byAgent[c.agent][c] = true
+	r.agents.send(instance, ask.message(zeekapi.ReqID{ID: c.id}), ask.content)
 	return c
 }
 
-// dropCall forgets a call, whose answer is of no interest any more.
-func (m *Machine) dropCall(c *call) {
-	delete(m.calls, c.id)
+// drop forgets a call. A later answer to it is ignored.
+func (r *requests) drop(c *call) {
+	delete(r.calls, c.id)
 	delete(c.request.open, c.instance)
-	if c.agent != nil {
-		delete(c.agent.calls, c)
+	if c.agent == nil {
+		return
+	}
+	delete(r.byAgent[c.agent], c)
+	if len(r.byAgent[c.agent]) == 0 {
+		delete(r.byAgent, c.agent)
 	}
 }
 
-// answered takes an agent's answer to a call. Answers to calls that we do not
-// know come late or are meant for somebody else; Zeek's agents also repeat
-// themselves. All are ignored.
-func (m *Machine) answered(peer broker.Peer, msg zeekapi.Message) {
-	c := m.calls[msg.RequestID()]
+// answered takes an agent's answer to a call. It ignores answers to unknown
+// calls, which are late or meant for another controller; Zeek's agents also
+// repeat themselves.
+func (r *requests) answered(by broker.Peer, msg zeekapi.Message) {
+	c := r.calls[msg.RequestID()]
 	if c == nil {
-		m.log.Debug().Str("request", msg.RequestID()).Msg("ignoring an agent's answer to no open request")
+		r.log.Debug().Str("request", msg.RequestID()).Msg("ignoring an agent's answer to no open request")
 		return
 	}
-	if c.agent == nil || c.agent.peer != peer.ID {
-		// Zeek's agents hear what is meant for those whose name begins with
-		// theirs, and obey.
-		m.complain(peer).Str("instance", c.instance).Msg("ignoring an answer by another peer than the agent that was asked")
+	if c.agent == nil || c.agent.peer != by.ID {
+		// Zeek's agents obey messages to agents whose names begin with theirs.
+		r.complaints.about(by).Str("instance", c.instance).Msg("ignoring an answer by another peer than the agent that was asked")
 		return
 	}
-	results, ok := c.request.accept(c, msg)
+	results, ok := c.request.task.accept(c, msg)
 	if !ok {
-		m.complain(peer).Str("instance", c.instance).Msgf("ignoring an answer of another kind than the request, %T", msg)
+		r.complaints.about(by).Str("instance", c.instance).Msgf("ignoring an answer of another kind than the request, %T", msg)
 		return
 	}
 	for i := range results {
 		results[i].Instance = c.instance
 	}
-	m.close(c, results)
+	r.close(c, results)
 }
 
 // unsupported deals with a message that an agent does not understand.
-func (m *Machine) unsupported(to ToAgent) {
-	c := m.calls[to.Message.RequestID()]
+func (r *requests) unsupported(to ToAgent) {
+	c := r.calls[to.Message.RequestID()]
 	if c == nil {
 		return
 	}
-	if _, ok := to.Message.(zeekapi.AgentStatusRequest); ok {
-		// One of Zeek's, which knows less.
-		m.toAgent(c.instance, zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: c.id}})
-		return
-	}
-	m.close(c, c.request.unanswered(c.instance, errUnsupported))
-}
-
-// close ends a call, and its request if that was the last.
-func (m *Machine) close(c *call, results []zeekapi.Result) {
-	m.dropCall(c)
-	c.request.results = append(c.request.results, results...)
-	m.settle(c.request)
-}
-
-// settle ends a request that waits for no agent.
-func (m *Machine) settle(r *request) {
-	if len(r.open) > 0 || r.more != nil && r.more() {
-		return
-	}
-	if r.deployment != nil {
-		if !m.complete(r) {
+	if f := c.question.fallback; f != nil {
+		if other := f(zeekapi.ReqID{ID: c.id}); reflect.TypeOf(other) != reflect.TypeOf(to.Message) {
+			r.agents.tell(c.instance, other)
 			return
 		}
-		m.deployed(r)
 	}
-	m.finish(r)
+	r.miss(c, unsupported)
 }
 
-// fail ends a request with a result for the client.
-func (m *Machine) fail(r *request, format string, args ...any) {
-	r.results = append(r.results, zeekapi.Failure(r.id, format, args...))
-	m.finish(r)
-}
-
-// finish gives the results to who waits for them, and forgets the request.
-func (m *Machine) finish(r *request) {
-	for _, c := range r.open {
-		m.dropCall(c)
-	}
-	delete(m.requests, r.id)
-	heap.Remove(&m.deadlines, r.index)
-	m.uncount(r)
-	if m.deployment == r {
-		m.deployment = nil
-	}
-	if r.done != nil {
-		r.done(r.results)
+// miss closes a call that gets no answer.
+func (r *requests) miss(c *call, why reason) {
+	if results, ok := c.request.task.missed(c, why); ok {
+		r.close(c, results)
+	} else {
+		c.agent = nil
 	}
 }
 
-// uncount has a request no longer count as one of its client.
-func (m *Machine) uncount(r *request) {
-	if !r.counted {
-		return
-	}
-	r.counted = false
-	c := m.clients[r.client]
-	c.open--
-	m.releaseClient(r.client, c)
-}
-
-// overdue deals with a request that takes too long.
-func (m *Machine) overdue(r *request) {
-	m.log.Warn().Str("request", r.id).Strs("instances", m.awaited(r)).Msg(zeekapi.ErrorTimeout)
-	if r.deployment != nil {
-		m.deploymentOverdue(r)
-		return
-	}
-	m.fail(r, zeekapi.ErrorTimeout)
-}
-
-// awaited returns the instances that a request waits for.
-func (m *Machine) awaited(r *request) []string {
-	if r != m.deployment {
-		return sortedKeys(r.open)
-	}
-	var names []string
-	for _, name := range sortedKeys(m.wanted) {
-		if r.open[name] != nil || m.blocks(m.wanted[name]) {
-			names = append(names, name)
+// lost deals with the calls to an agent that is no longer connected.
+func (r *requests) lost(a *agent) {
+	for _, c := range r.byAgent[a].inOrder() {
+		if r.calls[c.id] == c { // not closed by one of those before it
+			r.miss(c, notConnected)
 		}
 	}
-	return names
+	delete(r.byAgent, a)
 }
 
-// listed is a list of names for people, who read only so many.
-func listed(names []string) string {
-	const most = 10
-	if len(names) > most+1 {
-		names = append(slices.Clone(names[:most]), strconv.Itoa(len(names)-most)+" more")
+// close ends a call, and its request if that was the last one.
+func (r *requests) close(c *call, results []zeekapi.Result) {
+	r.drop(c)
+	c.request.results = append(c.request.results, results...)
+	r.settle(c.request)
+}
+
+// settle ends a request that waits for nothing.
+func (r *requests) settle(q *request) {
+	if len(q.open) == 0 && q.task.complete(q) {
+		r.finish(q)
 	}
-	return strings.Join(names, ", ")
+}
+
+// fail ends a request with one more result for the client.
+func (r *requests) fail(q *request, format string, args ...any) {
+	q.results = append(q.results, zeekapi.Failure(q.id, format, args...))
+	r.finish(q)
+}
+
+// finish removes a request and sends the response.
+func (r *requests) finish(q *request) {
+	for _, c := range q.open {
+		r.drop(c)
+	}
+	delete(r.pending, q.id)
+	heap.Remove(&r.deadlines, q.index)
+	r.uncount(q)
+	q.task.ended(q)
+	r.reply(q, q.results)
+}
+
+// reply sends the response, unless it was sent before.
+func (r *requests) reply(q *request, results []zeekapi.Result) {
+	if q.reply != nil {
+		r.awaited--
+		q.reply(results)
+		q.reply = nil
+	}
+}
+
+// uncount removes a request from the open ones of its client.
+func (r *requests) uncount(q *request) {
+	if q.counted {
+		q.counted = false
+		r.clients.closed(q.client)
+	}
+}
+
+// deadline returns the time at which the first request expires.
+func (r *requests) deadline() alarm {
+	if len(r.deadlines) == 0 {
+		return alarm{}
+	}
+	return alarmAt(r.deadlines[0].deadline)
+}
+
+// expire ends the requests whose deadline has come.
+func (r *requests) expire() {
+	for r.deadline().due(r.now) {
+		q := r.deadlines[0]
+		r.log.Warn().Str("request", q.id).Strs("instances", q.task.awaited(q)).Msg(zeekapi.ErrorTimeout)
+		if !q.task.expired(q) {
+			r.fail(q, zeekapi.ErrorTimeout)
+		}
+	}
 }

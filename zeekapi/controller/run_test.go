@@ -292,8 +292,11 @@ func TestRunTimesOut(t *testing.T) {
 
 type fakeDialer chan string
 
-func (d fakeDialer) Dial(address string) error   { d <- "dial " + address; return nil }
-func (d fakeDialer) Undial(address string) error { d <- "undial " + address; return errors.New("no") }
+func (d fakeDialer) AddPeer(address string) error { d <- "dial " + address; return nil }
+func (d fakeDialer) RemovePeer(address string) error {
+	d <- "undial " + address
+	return errors.New("no")
+}
 
 func TestRunDials(t *testing.T) {
 	for _, dialer := range []fakeDialer{make(fakeDialer, 2), nil} {
@@ -375,7 +378,7 @@ func TestRunBeatsAndEnds(t *testing.T) {
 		err := controller.Run(t.Context(), controller.Config{
 			Settings: controller.DefaultSettings(), Buses: []broker.Bus{bus}, Dialects: dialects,
 			Beat: time.Second, Ending: ending,
-			Observe: func(_ *controller.Machine, in controller.Input, _ []controller.Output) {
+			Observe: func(_ controller.Snapshot, in controller.Input, _ []controller.Output) {
 				if _, tick := in.(controller.Tick); !tick {
 					return
 				}
@@ -421,12 +424,12 @@ func TestRunAgain(t *testing.T) {
 func TestLoaded(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state.db")
 	store, loaded := openStore(t, file), make(chan struct{})
-	run(t, controller.Config{Store: store, Loaded: func() { close(loaded) }})
+	n := run(t, controller.Config{Store: store, Loaded: func() { close(loaded) }})
 	<-loaded
 
 	closed := openStore(t, file+"2")
 	closed.Close()
-	err := controller.Run(t.Context(), controller.Config{Store: closed, Loaded: func() { t.Error("a controller without state is there") }})
+	err := controller.Run(t.Context(), controller.Config{Buses: []broker.Bus{n.bus}, Dialects: dialects, Store: closed, Loaded: func() { t.Error("a controller without state is there") }})
 	if err == nil {
 		t.Error("a controller ran without its state")
 	}

@@ -77,6 +77,8 @@ type simulation struct {
 	ran     map[string]map[string]bool // configurations that agents took, by instance
 	pending map[string]time.Time       // deadlines of requests
 
+	settings controller.Settings
+
 	acknowledged string // the configuration that was last said to be staged
 }
 
@@ -125,6 +127,10 @@ func newSimulation(seed uint64, agents int) *simulation {
 		pending: make(map[string]time.Time),
 
 		outcomes: make(map[zeekapi.Outcome]int),
+		settings: controller.DefaultSettings(),
+	}
+	if seed%2 == 1 {
+		s.settings.StatusInterval = 20 * time.Second
 	}
 	for i := range agents {
 		a := &simAgent{name: fmt.Sprintf("%05d", i), number: i, ours: s.chance(0.5), keeps: s.chance(0.3)}
@@ -166,8 +172,8 @@ func (s *simulation) run() {
 	})
 	end := s.now.Add(faults + calm)
 	for s.err == nil && s.now.Before(end) {
-		deadline := s.machine.Deadline()
-		if len(s.queue) > 0 && (deadline.IsZero() || !deadline.Before(s.queue[0].at)) {
+		deadline, ok := s.machine.Deadline()
+		if len(s.queue) > 0 && (!ok || !deadline.Before(s.queue[0].at)) {
 			ev := heap.Pop(&s.queue).(event)
 			s.now = ev.at
 			ev.do()
@@ -223,7 +229,7 @@ func (s *simulation) startController() {
 	if id := s.state.Configs[controller.Staged].ID; id != s.acknowledged && !s.crashedWhileStaging(id) {
 		s.failf("%s was acknowledged, but %q is staged", s.acknowledged, id)
 	}
-	s.machine = controller.NewMachine(controller.DefaultSettings(), s.state.Clone(), func() string {
+	s.machine = newMachine(s.settings, s.state.Clone(), func() string {
 		s.ids++
 		return fmt.Sprintf("#%d", s.ids)
 	}, zerolog.Nop())

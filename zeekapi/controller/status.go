@@ -9,84 +9,85 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// statusPatience is how long a client that wants to see the status waits for
-// agents that do not answer.
-const statusPatience = 3 * time.Second
+// overview takes requests of clients for what the controller knows.
+type overview struct {
+	settings Settings
+	started  time.Time
+	configs  *configurations
+	history  *history
+	events   *eventLog
+	agents   *agents
+	members  *members
+	names    *nameSets
+	requests *requests
+	jobs     *jobs
+}
 
-// statusRequest asks all agents for their nodes. Ours know more than Zeek's,
-// which get another question when the first turns out not to be for them.
-func (m *Machine) statusRequest(by broker.Peer, req zeekapi.StatusRequest) {
-	r := m.begin(by, req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
-		if len(results) > 0 && results[0].Error == errTooMany {
-			return zeekapi.StatusResponse{ReqID: id, Result: results[0]}
-		}
-		return zeekapi.StatusResponse{ReqID: id, Result: successWith(id.ID, m.status(results))}
-	})
+func (o *overview) listHistory(by broker.Peer, req zeekapi.HistoryRequest) {
+	o.requests.answer(by, req, successWith(req.ID, o.history.list(req.Limit)))
+}
+
+func (o *overview) getPast(by broker.Peer, req zeekapi.GetPastRequest) {
+	result := zeekapi.Failure(req.ID, "no deployment %d in the history", req.Number)
+	if r, ok := o.history.find(req.Number); ok {
+		result = successWith(req.ID, r.Configuration)
+	}
+	o.requests.answer(by, req, result)
+}
+
+func (o *overview) listEvents(by broker.Peer, req zeekapi.EventsRequest) {
+	o.requests.answer(by, req, successWith(req.ID, o.events.list(req.After, req.Limit)))
+}
+
+// statusReport is the task of a request for the status: the nodes come from the
+// agents, the rest is what the controller knows at the end.
+type statusReport struct {
+	takeStatus
+	overview *overview
+}
+
+func (t statusReport) ended(r *request) {
+	r.results = []zeekapi.Result{successWith(r.id, t.overview.status(r.results))}
+}
+
+func (o *overview) requestStatus(by broker.Peer, req zeekapi.StatusRequest) {
+	r := o.requests.begin(by, req)
 	if r == nil {
 		return
 	}
-	m.hurry(r, statusPatience)
-	r.accept = acceptStatus
-	for _, name := range sortedKeys(m.agents) {
-		m.call(r, name, askStatus)
+	o.requests.setTimeout(r, statusTimeout)
+	r.task = statusReport{overview: o}
+	for _, name := range o.agents.names() {
+		o.requests.call(r, name, askStatus)
 	}
-	m.settle(r)
+	o.requests.settle(r)
 }
 
-func askStatus(id zeekapi.ReqID) zeekapi.Message { return zeekapi.AgentStatusRequest{ReqID: id} }
-
-// acceptStatus takes what an agent says of its nodes, as []NodeDetail.
-func acceptStatus(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
-	var result zeekapi.Result
-	switch msg := msg.(type) {
-	case zeekapi.AgentStatusResponse:
-		result = msg.Result
-		if !isA[[]zeekapi.NodeDetail](result.Data) {
-			return c.request.unanswered(c.instance, errNoStatus), true
-		}
-	case zeekapi.AgentGetNodesResponse:
-		result = msg.Result
-		var nodes []zeekapi.NodeStatus
-		if !result.Data.IsNone() && record.Unmarshal(result.Data, &nodes) != nil {
-			return c.request.unanswered(c.instance, errNoStatus), true
-		}
-		details := make([]zeekapi.NodeDetail, 0, len(nodes))
-		for _, n := range nodes {
-			if n.ManagementRole == zeekapi.ManagementAgent {
-				continue // the agent itself, which is no node of the cluster
-			}
-			details = append(details, zeekapi.NodeDetail{Status: n})
-		}
-		result.Data = mustMarshal(details)
-	default:
-		return nil, false
-	}
-	return []zeekapi.Result{result}, true
-}
-
-// status returns the cluster as it is, with the nodes in what agents answered.
-func (m *Machine) status(answers []zeekapi.Result) zeekapi.Status {
+// status returns the present state of the cluster, with the nodes in the answers
+// of agents.
+func (o *overview) status(answers []zeekapi.Result) zeekapi.Status {
 	byInstance := make(map[string]zeekapi.Result, len(answers))
 	for _, res := range answers {
 		byInstance[res.Instance] = res
 	}
-	s := zeekapi.Status{
-		Controller: zeekapi.Process{Name: m.settings.Name, Version: m.settings.Version, Started: m.started},
-		Staged:     m.configs[Staged].ID,
-		Deployed:   m.configs[Deployed].ID,
-		Target:     m.configs[Target].ID,
+	id := func(slot Slot) string {
+		r, _ := o.configs.get(slot)
+		return r.ID
 	}
-	if n := len(m.history); n > 0 {
-		last := m.history[n-1].Deployment
+	s := zeekapi.Status{
+		Controller: zeekapi.Process{Name: o.settings.Name, Version: o.settings.Version, Started: o.started},
+		Staged:     id(Staged), Deployed: id(Deployed), Target: id(Target),
+	}
+	if last, ok := o.history.last(); ok {
 		s.Last = &last
 	}
-	if m.job != nil {
-		last := m.job.snapshot()
+	if o.jobs.last != nil {
+		last := o.jobs.last.snapshot()
 		s.Job = &last
 	}
-	silent := m.silentNodes(byInstance)
-	for _, name := range sortedKeys(m.contacts) {
-		i := m.instanceStatus(name, byInstance)
+	silent := o.silentNodes(byInstance)
+	for _, name := range sortedKeys(o.members.contacts) {
+		i := o.instanceStatus(name, byInstance)
 		i.Nodes = append(i.Nodes, silent[name]...)
 		s.Instances = append(s.Instances, i)
 	}
@@ -94,13 +95,12 @@ func (m *Machine) status(answers []zeekapi.Result) zeekapi.Status {
 }
 
 // silentNodes returns the nodes that should run on instances whose agents did
-// not answer, by instance: what is not known must not look as if it were not
-// wanted.
-func (m *Machine) silentNodes(answers map[string]zeekapi.Result) map[string][]zeekapi.NodeDetail {
+// not answer, by instance. Without them the nodes would look unwanted.
+func (o *overview) silentNodes(answers map[string]zeekapi.Result) map[string][]zeekapi.NodeDetail {
 	silent := make(map[string][]zeekapi.NodeDetail)
-	for _, n := range m.configs[Target].Nodes {
+	for _, n := range o.configs.target().Nodes {
 		answer, ok := answers[n.Instance]
-		if m.drained[n.Instance] || ok && answer.Error == "" {
+		if o.names.drained(n.Instance) || ok && answer.Error == "" {
 			continue
 		}
 		silent[n.Instance] = append(silent[n.Instance], zeekapi.NodeDetail{Status: zeekapi.NodeStatus{
@@ -111,10 +111,10 @@ func (m *Machine) silentNodes(answers map[string]zeekapi.Result) map[string][]ze
 	return silent
 }
 
-func (m *Machine) instanceStatus(name string, answers map[string]zeekapi.Result) zeekapi.InstanceStatus {
-	c := m.contacts[name]
-	i := zeekapi.InstanceStatus{Since: c.since, Drained: m.drained[name], LastError: c.lastError}
-	w, a := m.wanted[name], m.agents[name]
+func (o *overview) instanceStatus(name string, answers map[string]zeekapi.Result) zeekapi.InstanceStatus {
+	c := o.members.contacts[name]
+	i := zeekapi.InstanceStatus{Since: c.since.at, Drained: o.names.drained(name), LastError: c.lastError}
+	w, a := o.members.of(name), o.agents.of(name)
 	if w != nil {
 		i.Wanted, i.Ready, i.Instance = true, w.ready, w.Instance
 		if unspecified(i.Instance.Host) && w.host.IsValid() {
@@ -135,49 +135,7 @@ func (m *Machine) instanceStatus(name string, answers map[string]zeekapi.Result)
 	case answer.Error != "":
 		i.LastError = clip(answer.Error)
 	case !answer.Data.IsNone():
-		// What accept has seen before.
-		_ = record.Unmarshal(answer.Data, &i.Nodes)
+		_ = record.Unmarshal(answer.Data, &i.Nodes) // takeStatus has checked the data
 	}
 	return i
-}
-
-// logsRequest passes on a client's question about a node to its agent.
-func (m *Machine) logsRequest(by broker.Peer, req zeekapi.LogsRequest) {
-	r := m.begin(by, req.ID, func(id zeekapi.ReqID, results []zeekapi.Result) zeekapi.Message {
-		resp := zeekapi.LogsResponse{ReqID: id}
-		if len(results) > 0 {
-			resp.Result = results[0]
-		}
-		return resp
-	})
-	if r == nil {
-		return
-	}
-	nodes := m.configs[Target].Nodes
-	at := slices.IndexFunc(nodes, func(n zeekapi.Node) bool { return n.Name == req.Node })
-	if at < 0 {
-		r.results = []zeekapi.Result{{ReqID: r.id, Node: req.Node, Error: "unknown cluster node"}}
-		m.finish(r)
-		return
-	}
-	r.nodes = func(string) []string { return []string{req.Node} }
-	r.accept = func(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
-		resp, ok := msg.(zeekapi.AgentLogsResponse)
-		if !isA[zeekapi.NodeOutputs](resp.Result.Data) {
-			return r.unanswered(c.instance, "agent sent something else than the output of a node"), ok
-		}
-		if resp.Result.Success && m.drained[c.instance] {
-			resp.Result.Error = errDrained // so the node does not run, but that is no failure
-		}
-		return []zeekapi.Result{resp.Result}, ok
-	}
-	instance := nodes[at].Instance
-	if m.agents[instance] == nil {
-		r.results = r.unanswered(instance, errNotConnected)
-		m.finish(r)
-		return
-	}
-	m.call(r, instance, func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.AgentLogsRequest{ReqID: id, Node: req.Node, Bytes: req.Bytes}
-	})
 }

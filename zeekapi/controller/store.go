@@ -15,8 +15,6 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
-	"github.com/zeekwire/zeekwire/broker/bin"
-	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -120,9 +118,6 @@ func update(db *bolt.DB, change func(*bolt.Tx) error) error {
 		return db.Update(func(*bolt.Tx) error { return nil })
 	})
 }
-
-// errDamaged is for what no controller wrote.
-var errDamaged = errors.New("the file is damaged; restore it from a copy, or move it away to begin anew")
 
 // undamaged calls do and makes an error of how bbolt meets a damaged file: with
 // a panic, or if the file is too short, with a fault in the memory it maps.
@@ -241,20 +236,3 @@ func (l *ledger) apply(c Change) {
 
 // Close closes the file.
 func (s *Store) Close() error { return s.db.Close() }
-
-// encode returns the binary encoding of a record.
-func encode(v any) ([]byte, error) {
-	value, err := record.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	return bin.Append(nil, value), nil
-}
-
-func decode(data []byte, v any) error {
-	value, err := bin.Decode(data)
-	if err != nil {
-		return err
-	}
-	return record.Unmarshal(value, v)
-}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/membus"
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
@@ -355,6 +356,8 @@ func TestStoreTells(t *testing.T) {
 	first, renamed := filepath.Join(dir, "first", "state.db"), filepath.Join(dir, "renamed", "state.db")
 	ending := make(chan struct{})
 	close(ending)
+	bus := membus.New().Endpoint()
+	defer bus.Close()
 	for _, tt := range []struct{ file, want string }{
 		{first, `{"level":"info","file":"FILE","message":"no state file, began a new one"}`},
 		{first, `{"level":"info","file":"FILE","staged":"c1","deployments":0,"message":"read the state file"}`},
@@ -363,7 +366,7 @@ func TestStoreTells(t *testing.T) {
 		file, want := tt.file, tt.want
 		s, log := openStore(t, file), new(lines)
 		err := controller.Run(t.Context(), controller.Config{
-			Settings: controller.DefaultSettings(), Store: s, Ending: ending, Log: zerolog.New(log),
+			Buses: []broker.Bus{bus}, Dialects: dialects, Store: s, Ending: ending, Log: zerolog.New(log),
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -12,6 +12,23 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
+// Check returns the errors with which a controller with these settings would
+// refuse c, in Zeek's words and order.
+func (s Settings) Check(c zeekapi.Configuration) []string {
+	s, err := s.complete()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if errs := s.validate(c); len(errs) > 0 {
+		return errs
+	}
+	c.Nodes = slices.Clone(c.Nodes)
+	if err := s.assignPorts(&c); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}
+
 // validate returns what is wrong with c, in the words of Zeek's controller and
 // sorted as it sorts. (Zeek: config_validate)
 func (s Settings) validate(c zeekapi.Configuration) []string {

@@ -38,7 +38,7 @@ func node(name, instance string, role zeekapi.ClusterRole, ports ...uint16) zeek
 // stageWith stages a configuration and returns what the client is told and
 // what is saved.
 func stageWith(s controller.Settings, c zeekapi.Configuration) (errs []string, saved map[controller.Slot]zeekapi.Configuration) {
-	m := controller.NewMachine(s, controller.State{}, nil, zerolog.Nop())
+	m := newMachine(s, controller.State{}, nil, zerolog.Nop())
 	saved = make(map[controller.Slot]zeekapi.Configuration)
 	for _, o := range m.Step(testStart, controller.FromClient{Message: stage("r", c)}) {
 		switch o := o.(type) {
@@ -330,13 +330,13 @@ func TestPorts(t *testing.T) {
 			want: map[string]string{"m": "5000/tcp 0/?", "w": "0/? 0/?"},
 		},
 		{
-			name:     "port 0 is none to start at",
+			name:     "port 0 means the default",
 			settings: func(s *controller.Settings) { s.BrokerStartPort, s.MetricsStartPort = 0, 0 },
 			config: zeekapi.Configuration{
 				Instances: []zeekapi.Instance{instance("a")},
 				Nodes:     []zeekapi.Node{node("m", "a", manager)},
 			},
-			want: map[string]string{"m": "1/tcp 2/tcp"},
+			want: map[string]string{"m": "2200/tcp 9000/tcp"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,9 +11,6 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// APIVersion is the version that agents announce in their hello.
-const APIVersion = 1
-
 // DefaultTopics are the topics that Zeek uses unless redefined.
 var DefaultTopics = zeekapi.Topics{
 	Controller:  "zeek/management/controller",

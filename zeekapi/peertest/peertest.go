@@ -17,7 +17,7 @@ func Say(ctx context.Context, t testing.TB, bus broker.Bus, d *zeekapi.Dialect, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bus.Publish(ctx, topic, ev.Value()); err != nil {
+	if err := broker.PublishEvent(ctx, bus, topic, ev); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -158,7 +158,7 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 		c.complete.Store(true)
 		return nil
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	var alert *AlertError
@@ -257,7 +257,7 @@ func (c *Conn) readAnyRecord() (recordType, []byte, error) {
 			c.in.begun = true
 		}
 		r, err := c.in.records.next()
-		if err == errRecordTooLong {
+		if errors.Is(err, errRecordTooLong) {
 			return 0, nil, c.fail(RecordOverflow, "the peer sent a record of more than %d bytes", maxCiphertext)
 		}
 		if err != nil {
@@ -269,7 +269,7 @@ func (c *Conn) readAnyRecord() (recordType, []byte, error) {
 		content := r.content
 		if c.in.opener != nil {
 			content, err = c.in.opener.open(r.typ, content)
-			if err == errBadRecord {
+			if errors.Is(err, errBadRecord) {
 				return 0, nil, c.fail(BadRecordMAC, "a record is not what the peer sent, or the peer's keys differ")
 			}
 			if err != nil {
@@ -389,7 +389,7 @@ func (c *Conn) goodbye(alert Alert, err error) {
 		return
 	}
 	c.queueRecord(recordAlert, []byte{alert.level(), byte(alert)})
-	c.flush() // the peer may be gone
+	_ = c.flush() // the peer may be gone
 	c.out.err = err
 }
 
@@ -400,7 +400,7 @@ func (c *Conn) CloseWrite() error {
 	}
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	if c.out.err == errWriteClosed {
+	if errors.Is(c.out.err, errWriteClosed) {
 		return nil
 	}
 	c.queueRecord(recordAlert, []byte{CloseNotify.level(), byte(CloseNotify)})

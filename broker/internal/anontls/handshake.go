@@ -6,6 +6,8 @@ import (
 	"crypto/hmac"
 	"io"
 	"slices"
+
+	"golang.org/x/crypto/cryptobyte"
 )
 
 // A handshake is what both ends keep while they agree on keys.
@@ -58,27 +60,12 @@ func (h *handshake) client() error {
 	if err := h.send(hello); err != nil {
 		return err
 	}
-
-	body, err := h.receive(typeServerHello)
-	if err != nil {
+	if err := h.receiveServerHello(hello); err != nil {
 		return err
 	}
-	answer, err := parseServerHello(body)
-	if err != nil {
-		return h.fail(DecodeError, "ServerHello: %v", err)
-	}
-	if err := h.checkServerHello(hello, answer); err != nil {
-		return err
-	}
-	h.serverRandom = answer.random
-	h.state = State{
-		ExtendedMasterSecret: answer.extendedMasterSecret,
-		EncryptThenMAC:       answer.encryptThenMAC,
-	}
-	h.in.version = versionTLS12
-	h.out.version = versionTLS12
 
-	if body, err = h.receive(typeServerKeyExchange); err != nil {
+	body, err := h.receive(typeServerKeyExchange)
+	if err != nil {
 		return err
 	}
 	exchange, err := parseServerKeyExchange(body)
@@ -105,6 +92,30 @@ func (h *handshake) client() error {
 		return err
 	}
 	return h.receiveFinished()
+}
+
+// receiveServerHello receives the server's answer to hello, and notes what the
+// server chose.
+func (h *handshake) receiveServerHello(hello *clientHello) error {
+	body, err := h.receive(typeServerHello)
+	if err != nil {
+		return err
+	}
+	answer, err := parseServerHello(body)
+	if err != nil {
+		return h.fail(DecodeError, "ServerHello: %v", err)
+	}
+	if err := h.checkServerHello(hello, answer); err != nil {
+		return err
+	}
+	h.serverRandom = answer.random
+	h.state = State{
+		ExtendedMasterSecret: answer.extendedMasterSecret,
+		EncryptThenMAC:       answer.encryptThenMAC,
+	}
+	h.in.version = versionTLS12
+	h.out.version = versionTLS12
+	return nil
 }
 
 func (h *handshake) checkServerHello(hello *clientHello, answer *serverHello) error {
@@ -316,19 +327,21 @@ func (h *handshake) receiveFinished() error {
 func (h *handshake) receive(want messageType) ([]byte, error) {
 	in := &h.in
 	for {
-		if len(in.hand) > 0 && messageType(in.hand[0]) != want {
-			return nil, h.fail(UnexpectedMessage, "the peer sent a %s instead of a %s", messageType(in.hand[0]), want)
+		s := cryptobyte.String(in.hand)
+		var got uint8
+		var n uint32
+		if s.ReadUint8(&got) && messageType(got) != want {
+			return nil, h.fail(UnexpectedMessage, "the peer sent a %s instead of a %s", messageType(got), want)
 		}
-		if len(in.hand) >= messageHeader {
-			n := int(in.hand[1])<<16 | int(in.hand[2])<<8 | int(in.hand[3])
+		if s.ReadUint24(&n) {
 			if n > maxMessage {
 				return nil, h.fail(DecodeError, "%s: it has %d bytes", want, n)
 			}
-			if n += messageHeader; len(in.hand) >= n {
-				message := in.hand[:n:n]
-				in.hand = in.hand[n:]
-				h.transcript.Write(message)
-				return message[messageHeader:], nil
+			var body []byte
+			if s.ReadBytes(&body, int(n)) {
+				h.transcript.Write(in.hand[:messageHeader+len(body)])
+				in.hand = s
+				return body, nil
 			}
 		}
 		typ, content, err := h.readRecord()

@@ -1,10 +1,11 @@
 package anontls
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
+
+	"golang.org/x/crypto/cryptobyte"
 )
 
 type messageType uint8
@@ -74,106 +75,80 @@ const (
 // message is a handshake message that can be sent.
 type message interface {
 	msgType() messageType
-	appendBody(b []byte) []byte
+	addBody(b *cryptobyte.Builder)
 }
 
 // appendMessage appends m with its header.
-func appendMessage(b []byte, m message) []byte {
-	start := len(b)
-	b = append(b, byte(m.msgType()), 0, 0, 0)
-	b = m.appendBody(b)
-	n := len(b) - start - messageHeader
-	b[start+1], b[start+2], b[start+3] = byte(n>>16), byte(n>>8), byte(n)
-	return b
+func appendMessage(dst []byte, m message) []byte {
+	b := cryptobyte.NewBuilder(dst)
+	b.AddUint8(uint8(m.msgType()))
+	b.AddUint24LengthPrefixed(m.addBody)
+	return b.BytesOrPanic() // panics if a vector of m is too long for its length field
 }
 
-// errMalformed is what every parser here returns for a message whose lengths
-// do not add up.
+// errMalformed is the error of a message whose lengths do not add up.
 var errMalformed = errors.New("its fields do not fit its length")
 
-// errDuplicate is returned for a message with two extensions of the same type.
+// errDuplicate is the error of a message with two extensions of the same type.
 var errDuplicate = errors.New("it has an extension twice")
 
-// scanner reads the fields of a message. After the first that does not fit it
-// is bad, and everything it returns is zero.
-type scanner struct {
-	b   []byte
-	bad bool
+// readVector8 and readVector16 read a byte string that follows its length.
+func readVector8(s *cryptobyte.String, out *[]byte) bool {
+	return s.ReadUint8LengthPrefixed((*cryptobyte.String)(out))
 }
 
-func (s *scanner) bytes(n int) []byte {
-	if s.bad || len(s.b) < n {
-		s.bad = true
+func readVector16(s *cryptobyte.String, out *[]byte) bool {
+	return s.ReadUint16LengthPrefixed((*cryptobyte.String)(out))
+}
+
+// readUint16s reads a list of at least one element that follows its length in
+// bytes. Its first argument reads the list as a byte string.
+func readUint16s(read func(*cryptobyte.String, *[]byte) bool, s *cryptobyte.String, out *[]uint16) bool {
+	var content []byte
+	if !read(s, &content) || len(content) == 0 {
+		return false
+	}
+	list := cryptobyte.String(content)
+	for !list.Empty() {
+		var v uint16
+		if !list.ReadUint16(&v) {
+			return false
+		}
+		*out = append(*out, v)
+	}
+	return true
+}
+
+// readExtensions calls read for each extension in the rest of a message, which
+// may be empty. The result of read reports whether the content is well-formed.
+func readExtensions(s cryptobyte.String, read func(typ uint16, content *cryptobyte.String) bool) error {
+	if s.Empty() {
 		return nil
 	}
-	b := s.b[:n:n]
-	s.b = s.b[n:]
-	return b
-}
-
-func (s *scanner) uint8() uint8 {
-	if b := s.bytes(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (s *scanner) uint16() uint16 {
-	if b := s.bytes(2); b != nil {
-		return binary.BigEndian.Uint16(b)
-	}
-	return 0
-}
-
-// vector8 and vector16 read a byte string that follows its length.
-func (s *scanner) vector8() []byte  { return s.bytes(int(s.uint8())) }
-func (s *scanner) vector16() []byte { return s.bytes(int(s.uint16())) }
-
-// uint16s reads all that is left as a list with at least one element.
-func (s *scanner) uint16s() []uint16 {
-	if len(s.b) == 0 || len(s.b)%2 != 0 {
-		s.bad = true
-	}
-	var list []uint16
-	for !s.bad && len(s.b) > 0 {
-		list = append(list, s.uint16())
-	}
-	return list
-}
-
-// end reports whether everything was read and fitted.
-func (s *scanner) end() bool { return !s.bad && len(s.b) == 0 }
-
-// extensions calls f for each extension. A message may end where they would
-// begin.
-func (s *scanner) extensions(f func(typ uint16, content *scanner)) error {
-	if s.end() {
-		return nil
-	}
-	list := scanner{b: s.vector16()}
-	if !s.end() {
+	var list cryptobyte.String
+	if !s.ReadUint16LengthPrefixed(&list) || !s.Empty() {
 		return errMalformed
 	}
 	seen := make(map[uint16]bool)
-	for len(list.b) > 0 {
-		typ := list.uint16()
-		content := scanner{b: list.vector16()}
-		if list.bad {
+	for !list.Empty() {
+		var typ uint16
+		var content cryptobyte.String
+		if !list.ReadUint16(&typ) || !list.ReadUint16LengthPrefixed(&content) {
 			return errMalformed
 		}
 		if seen[typ] {
 			return errDuplicate
 		}
 		seen[typ] = true
-		f(typ, &content)
-		if content.bad {
+		if !read(typ, &content) {
 			return fmt.Errorf("the fields of its extension %d do not fit their length", typ)
 		}
 	}
 	return nil
 }
 
-// clientHello holds what a server of this package looks at.
+// clientHello holds the fields of a ClientHello that a server of this package
+// uses.
 type clientHello struct {
 	version      uint16
 	random       [randomLen]byte
@@ -196,74 +171,59 @@ type clientHello struct {
 
 func (*clientHello) msgType() messageType { return typeClientHello }
 
-func (m *clientHello) appendBody(b []byte) []byte {
-	b = binary.BigEndian.AppendUint16(b, m.version)
-	b = append(b, m.random[:]...)
-	b = appendVector8(b, m.sessionID)
-	b = appendUint16s(b, m.suites)
-	b = appendVector8(b, m.compressions)
-	b, done := openVector16(b)
-	if m.renegotiation != nil {
-		b = appendExtension(b, extRenegotiationInfo, appendVector8(nil, m.renegotiation))
-	}
+func (m *clientHello) addBody(b *cryptobyte.Builder) {
+	b.AddUint16(m.version)
+	b.AddBytes(m.random[:])
+	b.AddUint8LengthPrefixed(bytesOf(m.sessionID))
+	b.AddUint16LengthPrefixed(uint16sOf(m.suites))
+	b.AddUint8LengthPrefixed(bytesOf(m.compressions))
+	b.AddUint16LengthPrefixed(m.addExtensions)
+}
+
+func (m *clientHello) addExtensions(b *cryptobyte.Builder) {
+	addRenegotiation(b, m.renegotiation)
 	if m.versions != nil {
-		list := []byte{byte(2 * len(m.versions))}
-		for _, v := range m.versions {
-			list = binary.BigEndian.AppendUint16(list, v)
-		}
-		b = appendExtension(b, extSupportedVersions, list)
+		addExtension(b, extSupportedVersions, func(b *cryptobyte.Builder) {
+			b.AddUint8LengthPrefixed(uint16sOf(m.versions))
+		})
 	}
 	if m.groups != nil {
-		b = appendExtension(b, extSupportedGroups, appendUint16s(nil, m.groups))
+		addExtension(b, extSupportedGroups, func(b *cryptobyte.Builder) {
+			b.AddUint16LengthPrefixed(uint16sOf(m.groups))
+		})
 	}
-	if m.pointFormats != nil {
-		b = appendExtension(b, extPointFormats, appendVector8(nil, m.pointFormats))
-	}
-	if m.encryptThenMAC {
-		b = appendExtension(b, extEncryptThenMAC, nil)
-	}
-	if m.extendedMasterSecret {
-		b = appendExtension(b, extExtendedMasterSecret, nil)
-	}
-	return done(b)
+	addPointFormats(b, m.pointFormats)
+	addFlag(b, extEncryptThenMAC, m.encryptThenMAC)
+	addFlag(b, extExtendedMasterSecret, m.extendedMasterSecret)
 }
 
 // parseClientHello parses the body of a message. The result refers to it.
 func parseClientHello(body []byte) (*clientHello, error) {
 	m := new(clientHello)
-	s := scanner{b: body}
-	m.version = s.uint16()
-	copy(m.random[:], s.bytes(randomLen))
-	m.sessionID = s.vector8()
-	suites := scanner{b: s.vector16()}
-	m.suites = suites.uint16s()
-	m.compressions = s.vector8()
-	if s.bad || suites.bad || len(m.sessionID) > maxSessionIDLen {
+	s := cryptobyte.String(body)
+	if !s.ReadUint16(&m.version) || !s.CopyBytes(m.random[:]) ||
+		!readVector8(&s, &m.sessionID) || len(m.sessionID) > maxSessionIDLen ||
+		!readUint16s(readVector16, &s, &m.suites) || !readVector8(&s, &m.compressions) {
 		return nil, errMalformed
 	}
-	err := s.extensions(func(typ uint16, content *scanner) {
+	err := readExtensions(s, func(typ uint16, content *cryptobyte.String) bool {
 		switch typ {
 		case extSupportedVersions:
-			list := scanner{b: content.vector8()}
-			m.versions = list.uint16s()
-			content.bad = list.bad || !content.end()
+			return readUint16s(readVector8, content, &m.versions) && content.Empty()
 		case extSupportedGroups:
-			list := scanner{b: content.vector16()}
-			m.groups = list.uint16s()
-			content.bad = list.bad || !content.end()
+			return readUint16s(readVector16, content, &m.groups) && content.Empty()
 		case extPointFormats:
-			m.pointFormats = content.vector8()
-			content.bad = !content.end() || len(m.pointFormats) == 0
+			return readPointFormats(content, &m.pointFormats)
 		case extRenegotiationInfo:
-			m.renegotiation = content.vector8()
-			content.bad = !content.end()
+			return readVector8(content, &m.renegotiation) && content.Empty()
 		case extEncryptThenMAC:
 			m.encryptThenMAC = true
-			content.bad = !content.end()
+			return content.Empty()
 		case extExtendedMasterSecret:
 			m.extendedMasterSecret = true
-			content.bad = !content.end()
+			return content.Empty()
 		}
+		return true
 	})
 	if err != nil {
 		return nil, err
@@ -292,66 +252,59 @@ type serverHello struct {
 
 func (*serverHello) msgType() messageType { return typeServerHello }
 
-func (m *serverHello) appendBody(b []byte) []byte {
-	b = binary.BigEndian.AppendUint16(b, m.version)
-	b = append(b, m.random[:]...)
-	b = appendVector8(b, m.sessionID)
-	b = binary.BigEndian.AppendUint16(b, m.suite)
-	b = append(b, m.compression)
-	start := len(b)
-	b, done := openVector16(b)
-	if m.renegotiation != nil {
-		b = appendExtension(b, extRenegotiationInfo, appendVector8(nil, m.renegotiation))
+func (m *serverHello) addBody(b *cryptobyte.Builder) {
+	b.AddUint16(m.version)
+	b.AddBytes(m.random[:])
+	b.AddUint8LengthPrefixed(bytesOf(m.sessionID))
+	b.AddUint16(m.suite)
+	b.AddUint8(m.compression)
+	// A client that sent no extensions may not know the list of them.
+	if m.hasExtensions() {
+		b.AddUint16LengthPrefixed(m.addExtensions)
 	}
-	if m.pointFormats != nil {
-		b = appendExtension(b, extPointFormats, appendVector8(nil, m.pointFormats))
-	}
-	if m.encryptThenMAC {
-		b = appendExtension(b, extEncryptThenMAC, nil)
-	}
-	if m.extendedMasterSecret {
-		b = appendExtension(b, extExtendedMasterSecret, nil)
-	}
-	for _, typ := range m.unknown {
-		b = appendExtension(b, typ, nil)
-	}
-	if len(b) == start+2 {
-		// Clients that sent no extensions may know of none.
-		return b[:start]
-	}
-	return done(b)
 }
 
+func (m *serverHello) hasExtensions() bool {
+	return m.renegotiation != nil || m.pointFormats != nil || m.encryptThenMAC || m.extendedMasterSecret || len(m.unknown) > 0
+}
+
+func (m *serverHello) addExtensions(b *cryptobyte.Builder) {
+	addRenegotiation(b, m.renegotiation)
+	addPointFormats(b, m.pointFormats)
+	addFlag(b, extEncryptThenMAC, m.encryptThenMAC)
+	addFlag(b, extExtendedMasterSecret, m.extendedMasterSecret)
+	for _, typ := range m.unknown {
+		addFlag(b, typ, true)
+	}
+}
+
+// parseServerHello parses the body of a message. The result refers to it.
 func parseServerHello(body []byte) (*serverHello, error) {
 	m := new(serverHello)
-	s := scanner{b: body}
-	m.version = s.uint16()
-	copy(m.random[:], s.bytes(randomLen))
-	m.sessionID = s.vector8()
-	m.suite = s.uint16()
-	m.compression = s.uint8()
-	if s.bad || len(m.sessionID) > maxSessionIDLen {
+	s := cryptobyte.String(body)
+	if !s.ReadUint16(&m.version) || !s.CopyBytes(m.random[:]) ||
+		!readVector8(&s, &m.sessionID) || len(m.sessionID) > maxSessionIDLen ||
+		!s.ReadUint16(&m.suite) || !s.ReadUint8(&m.compression) {
 		return nil, errMalformed
 	}
-	err := s.extensions(func(typ uint16, content *scanner) {
+	err := readExtensions(s, func(typ uint16, content *cryptobyte.String) bool {
 		switch typ {
 		case extPointFormats:
-			m.pointFormats = content.vector8()
-			content.bad = !content.end() || len(m.pointFormats) == 0
+			return readPointFormats(content, &m.pointFormats)
 		case extRenegotiationInfo:
-			m.renegotiation = content.vector8()
-			content.bad = !content.end()
+			return readVector8(content, &m.renegotiation) && content.Empty()
 		case extEncryptThenMAC:
 			m.encryptThenMAC = true
-			content.bad = !content.end()
+			return content.Empty()
 		case extExtendedMasterSecret:
 			m.extendedMasterSecret = true
-			content.bad = !content.end()
+			return content.Empty()
 		case extSupportedGroups:
 			// Of no use in this direction, but some servers send it.
 		default:
 			m.unknown = append(m.unknown, typ)
 		}
+		return true
 	})
 	if err != nil {
 		return nil, err
@@ -368,16 +321,16 @@ type serverKeyExchange struct {
 
 func (*serverKeyExchange) msgType() messageType { return typeServerKeyExchange }
 
-func (m *serverKeyExchange) appendBody(b []byte) []byte {
-	b = append(b, m.curveType)
-	b = binary.BigEndian.AppendUint16(b, m.curve)
-	return appendVector8(b, m.point)
+func (m *serverKeyExchange) addBody(b *cryptobyte.Builder) {
+	b.AddUint8(m.curveType)
+	b.AddUint16(m.curve)
+	b.AddUint8LengthPrefixed(bytesOf(m.point))
 }
 
 func parseServerKeyExchange(body []byte) (*serverKeyExchange, error) {
-	s := scanner{b: body}
-	m := &serverKeyExchange{curveType: s.uint8(), curve: s.uint16(), point: s.vector8()}
-	if !s.end() {
+	m := new(serverKeyExchange)
+	s := cryptobyte.String(body)
+	if !s.ReadUint8(&m.curveType) || !s.ReadUint16(&m.curve) || !readVector8(&s, &m.point) || !s.Empty() {
 		return nil, errMalformed
 	}
 	return m, nil
@@ -388,12 +341,14 @@ type clientKeyExchange struct{ point []byte }
 
 func (*clientKeyExchange) msgType() messageType { return typeClientKeyExchange }
 
-func (m *clientKeyExchange) appendBody(b []byte) []byte { return appendVector8(b, m.point) }
+func (m *clientKeyExchange) addBody(b *cryptobyte.Builder) {
+	b.AddUint8LengthPrefixed(bytesOf(m.point))
+}
 
 func parseClientKeyExchange(body []byte) (*clientKeyExchange, error) {
-	s := scanner{b: body}
-	m := &clientKeyExchange{point: s.vector8()}
-	if !s.end() {
+	m := new(clientKeyExchange)
+	s := cryptobyte.String(body)
+	if !readVector8(&s, &m.point) || !s.Empty() {
 		return nil, errMalformed
 	}
 	return m, nil
@@ -401,38 +356,56 @@ func parseClientKeyExchange(body []byte) (*clientKeyExchange, error) {
 
 type serverHelloDone struct{}
 
-func (serverHelloDone) msgType() messageType       { return typeServerHelloDone }
-func (serverHelloDone) appendBody(b []byte) []byte { return b }
+func (serverHelloDone) msgType() messageType        { return typeServerHelloDone }
+func (serverHelloDone) addBody(*cryptobyte.Builder) {}
 
 type finished struct{ verify []byte }
 
-func (*finished) msgType() messageType         { return typeFinished }
-func (m *finished) appendBody(b []byte) []byte { return append(b, m.verify...) }
+func (*finished) msgType() messageType            { return typeFinished }
+func (m *finished) addBody(b *cryptobyte.Builder) { b.AddBytes(m.verify) }
 
-func appendVector8(b, content []byte) []byte {
-	return append(append(b, byte(len(content))), content...)
+// bytesOf and uint16sOf add the content of a vector.
+func bytesOf(content []byte) cryptobyte.BuilderContinuation {
+	return func(b *cryptobyte.Builder) { b.AddBytes(content) }
 }
 
-func appendUint16s(b []byte, list []uint16) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(2*len(list)))
-	for _, v := range list {
-		b = binary.BigEndian.AppendUint16(b, v)
+func uint16sOf(list []uint16) cryptobyte.BuilderContinuation {
+	return func(b *cryptobyte.Builder) {
+		for _, v := range list {
+			b.AddUint16(v)
+		}
 	}
-	return b
 }
 
-func appendExtension(b []byte, typ uint16, content []byte) []byte {
-	b = binary.BigEndian.AppendUint16(b, typ)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(content)))
-	return append(b, content...)
+func addExtension(b *cryptobyte.Builder, typ uint16, content cryptobyte.BuilderContinuation) {
+	b.AddUint16(typ)
+	b.AddUint16LengthPrefixed(content)
 }
 
-// openVector16 leaves room for the length of what is appended next; done fills
-// it in.
-func openVector16(b []byte) (_ []byte, done func([]byte) []byte) {
-	start := len(b)
-	return append(b, 0, 0), func(b []byte) []byte {
-		binary.BigEndian.PutUint16(b[start:], uint16(len(b)-start-2))
-		return b
+// addFlag adds an extension without content if it is present.
+func addFlag(b *cryptobyte.Builder, typ uint16, present bool) {
+	if present {
+		addExtension(b, typ, bytesOf(nil))
 	}
+}
+
+func addRenegotiation(b *cryptobyte.Builder, info []byte) {
+	if info != nil {
+		addExtension(b, extRenegotiationInfo, func(b *cryptobyte.Builder) {
+			b.AddUint8LengthPrefixed(bytesOf(info))
+		})
+	}
+}
+
+func addPointFormats(b *cryptobyte.Builder, formats []byte) {
+	if formats != nil {
+		addExtension(b, extPointFormats, func(b *cryptobyte.Builder) {
+			b.AddUint8LengthPrefixed(bytesOf(formats))
+		})
+	}
+}
+
+// readPointFormats reads the content of an extension: a list that is not empty.
+func readPointFormats(content *cryptobyte.String, formats *[]byte) bool {
+	return readVector8(content, formats) && content.Empty() && len(*formats) > 0
 }

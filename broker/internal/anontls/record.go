@@ -249,7 +249,7 @@ func (r *recordReader) peek(n int) ([]byte, error) {
 		k, err := r.conn.Read(r.buf[len(r.buf):cap(r.buf)])
 		r.buf = r.buf[:len(r.buf)+k]
 		if err != nil && len(r.buf) < n {
-			if err == io.EOF && len(r.buf) > 0 {
+			if errors.Is(err, io.EOF) && len(r.buf) > 0 {
 				err = io.ErrUnexpectedEOF
 			}
 			return nil, err

@@ -1,34 +1,37 @@
-// Package queue is the bounded queue that every bus has between its connections
-// and those who call it, for what is sent and for what is received.
+// Package queue implements the bounded queues of all transports: the send queue
+// of each connection and the receive queue of each bus.
 package queue
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Queue is a bounded queue from any number of producers to one consumer. It
-// holds loose items, of which some may get lost by its policy, and kept ones,
-// which never do. All stay in the order in which they came.
+// Queue is a bounded queue with any number of producers and one consumer. It
+// holds loose items, which its policy may drop, and kept items, which are never
+// dropped. Items stay in the order in which they were added.
 //
-// Next and TryNext are for the consumer, one at a time; any goroutine may call
-// the other methods. The consumer takes over all there is when it has nothing
-// left. What it took over no policy can drop any more, and it does not count
-// against the limits, so that there may be twice as much in memory.
+// Next and TryNext are for the consumer and must not be called concurrently. All
+// other methods may be called concurrently. When the consumer has no items left
+// it takes over all items of the queue at once. Those items are no longer
+// dropped and do not count against the limits, so memory use can reach twice the
+// limits.
 type Queue[T any] struct {
 	limits Limits
 
-	// ready has a value when there is something to take over, and is closed
-	// with the queue.
+	// ready holds a value when there are items to take over. It is closed with
+	// the queue.
 	ready chan struct{}
 
-	// What the consumer took over; taken[:next] has been returned. These are
-	// the consumer's.
+	// Items that the consumer took over; taken[:next] has been returned. Only
+	// the consumer uses these fields.
 	taken []Entry[T]
 	next  int
-	calm  int // how often there was little to take over since there was much
+	calm  int // number of small takeovers since the last large one
 
 	mu      sync.Mutex
 	items   []Entry[T]
@@ -37,18 +40,18 @@ type Queue[T any] struct {
 	bytes   int
 	keeping int
 	dropped uint64
-	before  uint64 // value of dropped when the consumer came the last time
-	episode bool   // items were dropped, and still are
+	before  uint64 // value of dropped at the last takeover
+	episode bool   // items have been dropped since before the last takeover
 	closed  bool
-	room    chan struct{} // closed when there may be room; nil if nobody waits
+	room    chan struct{} // closed when there may be room; nil if no producer waits
 }
 
-// Limits says how much a queue holds, and what happens to more.
+// Limits are the limits of a queue and its policy.
 type Limits struct {
-	Policy broker.Overflow // for loose items that do not fit
-	Loose  int             // how many loose items
-	Bytes  int             // of all loose items together; one is let in in any case
-	Kept   int             // how many kept items, before Keep waits
+	Policy broker.Overflow // for loose items beyond the limits
+	Loose  int             // number of loose items
+	Bytes  int             // of all loose items; a single item may exceed it
+	Kept   int             // number of kept items before Keep blocks
 }
 
 // Entry is an item and its size in bytes.
@@ -58,14 +61,14 @@ type Entry[T any] struct {
 	kept bool
 }
 
-// Lost says what the policy dropped for a Push.
+// Lost describes the items dropped by a Push.
 type Lost struct {
 	Items int
-	First bool // nothing was dropped between the last two visits of the consumer
+	First bool // no item was dropped between the last two takeovers
 }
 
-// The memory of more than keepEntries entries is let go after the consumer did
-// not find as many for calmDown times.
+// Memory for more than keepEntries entries is released after calmDown takeovers
+// of fewer entries.
 const (
 	keepEntries = 256
 	calmDown    = 1000
@@ -76,16 +79,16 @@ func New[T any](limits Limits) *Queue[T] {
 	return &Queue[T]{limits: limits, ready: make(chan struct{}, 1)}
 }
 
-// Budget returns what to set Limits.Bytes to where the largest item has so many
-// bytes: enough for a few of those, and for all usual ones.
+// Budget returns the default of Limits.Bytes for items of at most largest bytes:
+// 64 MiB, or four of the largest items if that is more, but at most 1 GiB.
 func Budget(largest int) int {
 	const least, few, absurd = 64 << 20, 4, 256 << 20
 	return max(least, few*min(largest, absurd))
 }
 
-// Push adds loose items one after the other. Where one does not fit it does
-// what the policy says: wait for room or ctx, drop something, or give up with
-// broker.ErrOverflow. In a closed queue it returns broker.ErrClosed.
+// Push adds loose items in order. For an item that does not fit it applies the
+// policy: it blocks until there is room or ctx ends, drops an item, or returns
+// broker.ErrOverflow. If the queue is closed it returns broker.ErrClosed.
 func (q *Queue[T]) Push(ctx context.Context, entries ...Entry[T]) (lost Lost, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -129,8 +132,8 @@ func (q *Queue[T]) push(ctx context.Context, e Entry[T]) error {
 	return nil
 }
 
-// Keep adds an item that is never dropped. It waits for room or ctx. In a
-// closed queue it returns broker.ErrClosed.
+// Keep adds an item that is never dropped. It blocks until there is room or ctx
+// ends. If the queue is closed it returns broker.ErrClosed.
 func (q *Queue[T]) Keep(ctx context.Context, item T) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -146,8 +149,8 @@ func (q *Queue[T]) Keep(ctx context.Context, item T) error {
 	return nil
 }
 
-// Force is Keep without the limit, for what is bounded otherwise. In a closed
-// queue it does nothing.
+// Force is Keep without the limit, for items whose number is bounded by other
+// means. If the queue is closed it does nothing.
 func (q *Queue[T]) Force(item T) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -156,8 +159,8 @@ func (q *Queue[T]) Force(item T) {
 	}
 }
 
-// Next waits for an item or ctx and takes the item. After Close it takes what
-// is left, and then returns broker.ErrClosed.
+// Next waits for an item and removes it. After Close it returns the items that
+// are left, and then broker.ErrClosed. If ctx ends it returns the cause.
 func (q *Queue[T]) Next(ctx context.Context) (T, error) {
 	open := true
 	for {
@@ -176,7 +179,7 @@ func (q *Queue[T]) Next(ctx context.Context) (T, error) {
 	}
 }
 
-// TryNext takes an item if there is one.
+// TryNext removes an item if there is one. It does not wait.
 func (q *Queue[T]) TryNext() (item T, ok bool) {
 	if q.next == len(q.taken) {
 		q.takeOver()
@@ -190,20 +193,19 @@ func (q *Queue[T]) TryNext() (item T, ok bool) {
 	return item, true
 }
 
-// Ready is for a consumer that has more to wait for than Next does. It has a
-// value some time after an item or Wake came, and is closed after Close. If
-// TryNext finds nothing both before and after Ready was closed, there will be
-// nothing.
+// Ready is for a consumer that selects from several channels. It receives a
+// value after an item was added or Wake was called, and is closed by Close. Once
+// it is closed and TryNext finds nothing, there will be no further items.
 func (q *Queue[T]) Ready() <-chan struct{} { return q.ready }
 
-// Wake makes Ready have a value though there may be nothing to take.
+// Wake sends a value to Ready although there may be no item.
 func (q *Queue[T]) Wake() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.signalReady()
 }
 
-// Close lets no more items in. What is in can still be taken.
+// Close refuses further items. Items in the queue can still be removed.
 func (q *Queue[T]) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -214,16 +216,16 @@ func (q *Queue[T]) Close() {
 	}
 }
 
-// Stats returns how many items wait, without those that the consumer took over,
-// and how many were dropped ever.
+// Stats returns the number of items in the queue, without those that the
+// consumer took over, and the number of items dropped since New.
 func (q *Queue[T]) Stats() (waiting int, dropped uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.items) - q.head, q.dropped
 }
 
-// takeOver gives the consumer all there is, and the queue the memory of what
-// the consumer had, unless that is a remainder of busier times.
+// takeOver hands all items to the consumer. The queue reuses the memory of the
+// consumer's former items, unless it was needed for a burst long ago.
 func (q *Queue[T]) takeOver() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -248,7 +250,7 @@ func (q *Queue[T]) keep(item T) {
 
 func (q *Queue[T]) add(e Entry[T]) {
 	if q.head > len(q.items)/2 && len(q.items) == cap(q.items) {
-		// Half of it is free: cheaper than to grow, and seldom enough.
+		// Half of the slice is free: moving the items is cheaper than growing.
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])
 		q.items, q.head = q.items[:n], 0
@@ -257,8 +259,8 @@ func (q *Queue[T]) add(e Entry[T]) {
 	q.signalReady()
 }
 
-// dropOldest removes the first loose item, which must exist. Kept items before
-// it, of which there are few, move up.
+// dropOldest removes the first loose item, which must exist. The few kept items
+// before it move up.
 func (q *Queue[T]) dropOldest() {
 	i := q.head
 	for q.items[i].kept {
@@ -303,4 +305,14 @@ func (q *Queue[T]) signalRoom() {
 		close(q.room)
 		q.room = nil
 	}
+}
+
+// ExplainTimeout returns err, an error of Next of a bus with the given
+// subscriptions. If it is a timeout and the bus has no subscriptions, the result
+// also wraps a *broker.NotSubscribedError.
+func ExplainTimeout(err error, subscriptions broker.Filter) error {
+	if len(subscriptions) > 0 || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, &broker.NotSubscribedError{})
 }

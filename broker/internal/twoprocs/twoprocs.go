@@ -19,10 +19,13 @@ import (
 const (
 	variable = "ZEEKWIRE_RECEIVE" // set in the receiver's environment
 
-	// Topics, to the receiver and, the last one, from it.
+	// Events is the topic of the events that the receiver counts. The topic end
+	// asks it for their number.
 	Events = "bench/event"
 	end    = "bench/end"
-	Count  = "bench/count"
+
+	// Count is the topic of the receiver's answer.
+	Count = "bench/count"
 )
 
 // Receive makes this process the receiver, if it is to be that, and does not
@@ -95,10 +98,10 @@ func Bench(b *testing.B, dial func(address string) broker.Bus) {
 	}()
 	address, err := bufio.NewReader(output).ReadString('\n')
 	if err != nil {
-		receiver.Process.Kill()
+		_ = receiver.Process.Kill()
 		b.Fatal(err)
 	}
-	go io.Copy(io.Discard, output)
+	go func() { _, _ = io.Copy(io.Discard, output) }()
 	bus := dial(strings.TrimSpace(address))
 	defer bus.Close()
 

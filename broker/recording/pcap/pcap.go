@@ -54,7 +54,7 @@ type Conversation struct {
 func Read(r io.Reader) ([]Conversation, error) {
 	source, err := open(r)
 	if err != nil {
-		return nil, fmt.Errorf("pcap: %w: %v", ErrFormat, err)
+		return nil, fmt.Errorf("pcap: %w: %w", ErrFormat, err)
 	}
 	c := &capture{}
 	assembler := reassembly.NewAssembler(reassembly.NewStreamPool(c))
@@ -82,7 +82,7 @@ func Read(r io.Reader) ([]Conversation, error) {
 	for i, s := range c.streams {
 		conversations[i] = s.conversation
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return conversations, nil
 	}
 	return conversations, fmt.Errorf("pcap: %w: %w", ErrFormat, err)

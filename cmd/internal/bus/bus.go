@@ -64,7 +64,7 @@ func (o *Options) Check() error {
 	case o.Transport != Native && o.Transport != WebSocket:
 		return fmt.Errorf("--transport %q: want %s or %s", o.Transport, Native, WebSocket)
 	case o.Transport == WebSocket && o.Listen != "":
-		return errors.New("--listen: of use only with --transport native, WebSocket servers can only be connected to")
+		return errors.New("--listen: requires --transport native; WebSocket servers can only be connected to")
 	case o.Connect == "" && o.Listen == "":
 		return errors.New("neither an address to connect to nor one to listen at")
 	case o.Timeout <= 0:
@@ -80,7 +80,7 @@ func (o *Options) withTimeout(ctx context.Context) (context.Context, context.Can
 // native returns an endpoint that has the peer to connect to, if there is one.
 func (o *Options) native(ctx context.Context, cfg peering.Config) (*peering.Endpoint, error) {
 	if o.Security != nil {
-		cfg.Secure = o.Security.Hook()
+		cfg.TLS = o.Security.Hook()
 	}
 	e, err := peering.New(cfg)
 	if err != nil {
@@ -102,7 +102,7 @@ func (o *Options) attach(ctx context.Context, e *peering.Endpoint) error {
 		o.Status.Printf("listening at %s", addr)
 	}
 	if o.Connect != "" {
-		if err := e.Dial(o.Connect); err != nil {
+		if err := e.AddPeer(o.Connect); err != nil {
 			return err
 		}
 		ctx, cancel := o.withTimeout(ctx)
@@ -118,7 +118,7 @@ func (o *Options) attach(ctx context.Context, e *peering.Endpoint) error {
 func (o *Options) webSocket(ctx context.Context, cfg websocket.ClientConfig) (*websocket.Client, error) {
 	cfg.Address, cfg.ApplicationName = o.Connect, "zeekwire"
 	if o.Security != nil {
-		cfg.Dial = o.Security.Dial
+		cfg.DialContext = o.Security.DialContext
 	}
 	ctx, cancel := o.withTimeout(ctx)
 	defer cancel()
@@ -152,7 +152,7 @@ func (o *Options) publishNative(ctx context.Context, topic string, ev broker.Eve
 	if err != nil {
 		return err
 	}
-	if err := e.Publish(ctx, topic, ev.Value()); err != nil {
+	if err := broker.PublishEvent(ctx, e, topic, ev); err != nil {
 		return err
 	}
 	if err := e.Flush(ctx); err != nil {
@@ -229,7 +229,7 @@ func (o *Options) publishWebSocket(ctx context.Context, topic string, ev broker.
 		return err
 	}
 	defer c.Close()
-	if err := c.Publish(ctx, topic, ev.Value()); err != nil {
+	if err := broker.PublishEvent(ctx, c, topic, ev); err != nil {
 		return err
 	}
 	select {

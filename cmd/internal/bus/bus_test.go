@@ -64,13 +64,13 @@ func TestNative(t *testing.T) {
 	// With the last that it wants, the subscriber ends, and whoever sent that
 	// may see it leave before it hears that it was got.
 	e, _ := listen(t)
-	if err := e.Dial(addr); err != nil {
+	if err := e.AddPeer(addr); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.AwaitPeer(t.Context(), addr); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Publish(t.Context(), "/tests/x", broker.NewEvent("e", broker.Count(2)).Value()); err != nil {
+	if err := broker.PublishEvent(t.Context(), e, "/tests/x", broker.NewEvent("e", broker.Count(2))); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"/tests/x e(0)", "/tests/x e(1)", "/tests/x e(2)"} {
@@ -108,7 +108,7 @@ func TestPublishToNobody(t *testing.T) {
 		{"listen", Options{Listen: "127.0.0.1:0", Timeout: time.Millisecond}, "no peer: gave up after 1ms"},
 		{"both", Options{Connect: addr, Listen: "127.0.0.1:0", Timeout: 500 * time.Millisecond}, "gave up after 500ms"},
 		{"transport", Options{Transport: "x"}, `transport "x": want native or websocket`},
-		{"server", Options{Transport: WebSocket, Listen: "127.0.0.1:0"}, "--listen: of use only with --transport native"},
+		{"server", Options{Transport: WebSocket, Listen: "127.0.0.1:0"}, "--listen: requires --transport native"},
 		{"no address", Options{}, "neither an address"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestPublishWaitsForTaker(t *testing.T) {
 	addr, _ := strings.CutPrefix(<-status, "listening at ")
 	for _, prefix := range []string{"/others", "/tests"} {
 		e, _ := listen(t, prefix)
-		if err := e.Dial(addr); err != nil {
+		if err := e.AddPeer(addr); err != nil {
 			t.Fatal(err)
 		}
 		if prefix == "/tests" {
@@ -177,7 +177,10 @@ func TestWebSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := websocket.NewServer(websocket.ServerConfig{Endpoint: "test", Version: "8.0.10"})
+	server, err := websocket.NewServer(websocket.ServerConfig{Endpoint: "test", Version: "8.0.10"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	served := make(chan struct{})
 	go func() { defer close(served); server.Serve(context.Background(), l) }()
 	defer func() { server.Close(); <-served }()

@@ -64,15 +64,14 @@ func (t *Tool) checkConfig() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `.
 
-It says what the controller would refuse, and warns of what it lets pass but is
-probably not meant. Names of hosts are looked up as when the configuration is
-sent. With --strict-exit warnings count as errors.
+It reports errors for which the controller would refuse the configuration, and
+warnings about probable mistakes. Host names are resolved as for deployment.
+With --strict-exit, warnings count as errors.
 
-Everywhere it writes lines that editors understand, FILE:LINE: error: TEXT. The
-JSON, which takes --json also to a pipe, has the keys errors, warnings and
-results.` + fileHelp
+The output has lines in the form FILE:LINE: error: TEXT, also on a terminal.
+With --json, the output has the keys errors, warnings and results.` + fileHelp
 	if !t.People {
-		cmd.Flags().BoolVar(&t.flags.json, "json", false, "write JSON")
+		cmd.Flags().BoolVar(&t.flags.json, "json", false, "JSON output")
 	}
 	return cmd
 }

@@ -1,10 +1,9 @@
-// Package clientcmd has the commands that talk to a controller, with the
-// arguments, outputs and exit codes of Zeek's own zeek-client.
+// Package clientcmd implements the commands that talk to a controller, with the
+// arguments, outputs and exit codes of Zeek's zeek-client.
 //
-// Data goes to standard output and everything else to standard error, so
-// outputs can be piped. A command ends with exit code 0, with 1 if anything
-// went wrong, with 2 if it was called wrongly, and with 130 if it was
-// interrupted.
+// Data goes to standard output and everything else to standard error. The exit
+// code of a command is 0 on success, 1 on failure, 2 for a usage error, and 130
+// after an interrupt.
 package clientcmd
 
 import (
@@ -23,37 +22,35 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
-// Tool is the client commands with what they need of the world. They read and
-// write what cobra's commands are set to, and never end the process. One Tool
-// runs one command.
+// Tool creates the client commands. They use the input and outputs of their
+// cobra command and never end the process. A Tool runs one command.
 type Tool struct {
-	Dial     Dial                   // nil for connect.Dial
-	Getenv   func(string) string    // nil for os.Getenv
-	Hostname func() (string, error) // nil for os.Hostname
+	Dial     Dial                   // if nil, connect.Dial
+	Getenv   func(string) string    // if nil, os.Getenv
+	Hostname func() (string, error) // if nil, os.Hostname
 
-	// Resolve returns the addresses of a host; nil for the system's resolver.
+	// Resolve returns the addresses of a host. If nil, the system's resolver is
+	// used.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
-	// ConfigFile has the settings if neither the command line nor the
-	// environment names a file. It need not exist.
+	// ConfigFile is the settings file if neither a flag nor the environment
+	// names one. It need not exist.
 	ConfigFile string
 
-	// People adds what operators miss in zeek-client: commands and options of
-	// our own, and tables on a terminal. Without it all is as in zeek-client.
+	// People adds commands and flags that zeek-client does not have, and tables
+	// on terminals. If false, the commands behave as in zeek-client.
 	People bool
 
-	// CompletionPatience is how long somebody who presses the tab key waits for
-	// the controller; 0 for a second. Without an answer by then there is nothing
-	// to choose from.
+	// CompletionPatience limits the time that shell completion waits for the
+	// controller; it offers nothing after that. Zero means one second.
 	CompletionPatience time.Duration
 
-	// Look finds out about standard output and error; nil for terminal.Look.
+	// Look returns the properties of an output. If nil, terminal.Look is used.
 	Look func(io.Writer) terminal.Screen
 
 	flags struct {
@@ -70,20 +67,18 @@ type Tool struct {
 	}
 }
 
-// ExitError is returned by a command that has already said what is wrong.
+// ExitError is the error of a command that has already reported its failure.
 type ExitError struct{ Code int }
 
 // Error implements the error interface.
 func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
 
-// Interrupted is the exit code of a command whose context was cancelled, the
-// one that shells have for Ctrl-C. zeek-client ends with 0 there, as if all
-// was done.
+// Interrupted is the exit code of a command whose context was canceled: the one
+// that shells use for Ctrl-C. zeek-client exits with 0 in that case.
 const Interrupted = 130
 
-// ExitCode returns the code with which a process should end whose command
-// returned err. Errors that are not from a running command mean that it was
-// called wrongly.
+// ExitCode returns the exit code for the error of a command. An error that is no
+// ExitError is a usage error.
 func ExitCode(err error) int {
 	var exit *ExitError
 	switch {
@@ -95,9 +90,8 @@ func ExitCode(err error) int {
 	return 2
 }
 
-// InstalledConfigFile returns the settings file of the installation that this
-// program is part of, where Zeek's has its own: PREFIX/etc/zeek-client.cfg for
-// PREFIX/bin/zeek-client.
+// InstalledConfigFile returns the settings file of the installation of this
+// program: PREFIX/etc/zeek-client.cfg for PREFIX/bin/zeek-client, as in Zeek.
 func InstalledConfigFile() string {
 	program, err := os.Executable()
 	if err != nil {
@@ -119,19 +113,19 @@ func (t *Tool) Commands() []*cobra.Command {
 	return commands
 }
 
-// AddFlags adds the shared flags to fs. Commands does that for every command;
-// this is for programs that take them before the command as well.
+// AddFlags adds the shared flags to fs. Commands calls it for every command;
+// programs call it to accept the flags before the command as well.
 func (t *Tool) AddFlags(fs *pflag.FlagSet) {
-	fs.StringVarP(&t.flags.configFile, "configfile", "c", "", "take settings from `FILE`, INI (default: $ZEEK_CLIENT_CONFIG_FILE, or else ../etc/zeek-client.cfg beside this program)")
-	fs.StringVar(&t.flags.controller, "controller", "", "the controller's `HOST:PORT`, either of which may be omitted (default 127.0.0.1:2149)")
-	fs.StringArrayVar(&t.flags.set, "set", nil, "adjust a setting, `SECTION.KEY=VALUE`; may be repeated, see show-settings")
-	fs.StringVar(&t.flags.transport, "transport", "", "reach the controller by `TRANSPORT`: auto (default), websocket, or native for Zeek 5.0 and 5.1")
-	fs.StringVar(&t.flags.dialect, "dialect", "", "speak `DIALECT` with the controller: auto (default), management, or cluster for ClusterController::API")
-	fs.BoolVarP(&t.flags.quiet, "quiet", "q", false, "say nothing on standard error")
-	fs.CountVarP(&t.flags.verbose, "verbose", "v", "say more on standard error; repeat for even more``") // without a value
-	fs.BoolVar(&t.flags.strictExit, "strict-exit", false, "exit with 1 also where zeek-client does not: when nodes fail to restart, or when part of an answer makes no sense")
+	fs.StringVarP(&t.flags.configFile, "configfile", "c", "", "INI `FILE` with settings (default $ZEEK_CLIENT_CONFIG_FILE, else ../etc/zeek-client.cfg relative to this program)")
+	fs.StringVar(&t.flags.controller, "controller", "", "`HOST:PORT` of the controller; either part may be omitted (default 127.0.0.1:2149)")
+	fs.StringArrayVar(&t.flags.set, "set", nil, "setting to override, `SECTION.KEY=VALUE`; may be repeated, see show-settings")
+	fs.StringVar(&t.flags.transport, "transport", "", "`TRANSPORT` to the controller: auto (default), websocket, or native for Zeek 5.0 and 5.1")
+	fs.StringVar(&t.flags.dialect, "dialect", "", "`DIALECT` of the controller: auto (default), management, or cluster for ClusterController::API")
+	fs.BoolVarP(&t.flags.quiet, "quiet", "q", false, "suppress all output to standard error")
+	fs.CountVarP(&t.flags.verbose, "verbose", "v", "more output to standard error; repeat to increase it``") // without a value
+	fs.BoolVar(&t.flags.strictExit, "strict-exit", false, "stricter exit codes than zeek-client's: 1 also if a node fails to restart or part of a response is invalid")
 	t.addPeopleFlags(fs)
-	manpage.Share(fs)
+	usage.Share(fs)
 }
 
 // run is one command while it runs.
@@ -139,22 +133,23 @@ type run struct {
 	tool *Tool
 	*settings
 	parameters
-	dialect string // of the controller that we are connected to
-	link    string // how we are connected, or try to be
-	invalid error  // of the settings, which only show-settings can go on with
+	dialect string // of the connected controller
+	link    string // name of the transport in messages
+	invalid error  // of the settings; only show-settings works in spite of it
 	messages
 
 	stdin  io.Reader
-	stdout io.Writer // shows no control characters on a terminal
-	output           // for people
+	stdout io.Writer // without control characters on a terminal
+	output           // to people
 }
 
-// command returns a command that calls do. It takes the arguments that use names.
+// command returns a command that calls do and accepts the arguments listed in
+// use.
 func (t *Tool) command(use, short string, do func(ctx context.Context, r *run, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: usage.Arguments(use),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			// Called the right way; from here on we say ourselves what is wrong.
+			// No usage error: from here on, errors are reported by r.fail.
 			cmd.SilenceErrors, cmd.SilenceUsage = true, true
 			r, err := t.prepare(cmd)
 			if err == nil {
@@ -175,8 +170,8 @@ func (t *Tool) command(use, short string, do func(ctx context.Context, r *run, a
 	return cmd
 }
 
-// prepare gathers the settings. The run that it returns can say what is wrong
-// even if there is an error.
+// prepare gathers the settings. The returned run can report errors even if
+// prepare fails.
 func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 	if t.Dial == nil {
 		t.Dial = connect.Dial
@@ -217,9 +212,9 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 	return r, nil
 }
 
-// checkOptions checks those of the shared options that do not take any text.
+// checkOptions checks the shared flags that do not accept arbitrary text.
 func (t *Tool) checkOptions() error {
-	// For zeek-client a wrong address is a failure and no wrong use.
+	// In zeek-client, an invalid address is a failure, not a usage error.
 	if t.People && t.flags.controller != "" {
 		_, port, err := splitController(t.flags.controller)
 		if n, numberErr := strconv.ParseUint(port, 10, 16); err == nil && port != "" && (numberErr != nil || n == 0) {
@@ -242,8 +237,8 @@ func (t *Tool) checkOptions() error {
 	return nil
 }
 
-// fail says what is wrong, one error in a line, and returns the error to end
-// with.
+// fail reports an error, one line at a time, and returns the error for the
+// command.
 func (r *run) fail(format string, args ...any) error {
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
 		r.error("%s", strings.TrimSuffix(line, "\n"))
@@ -251,7 +246,7 @@ func (r *run) fail(format string, args ...any) error {
 	return &ExitError{Code: 1}
 }
 
-// failIf returns the error to end with if failed.
+// failIf returns the error of a failed command if failed.
 func failIf(failed bool) error {
 	if failed {
 		return &ExitError{Code: 1}

@@ -78,7 +78,7 @@ func answering(t *testing.T, answer func(zeekapi.Message) zeekapi.Message) *clie
 				t.Error(err)
 				return
 			}
-			if err := controller.Publish(context.Background(), topic, response.Value()); err != nil {
+			if err := broker.PublishEvent(context.Background(), controller, topic, response); err != nil {
 				t.Error(err)
 			}
 		}
@@ -360,7 +360,7 @@ func TestMonitor(t *testing.T) {
 		tool := &clientcmd.Tool{Dial: onHub(hub)}
 		go func() {
 			time.Sleep(30 * time.Second)
-			controller.Publish(context.Background(), topic, broker.NewEvent("a::b", broker.String("c")).Value())
+			broker.PublishEvent(context.Background(), controller, topic, broker.NewEvent("a::b", broker.String("c")))
 			controller.Publish(context.Background(), topic, broker.Count(1))
 			controller.Close()
 		}()

@@ -130,13 +130,13 @@ func (t *Tool) completeSettings(cmd *cobra.Command, _ []string, _ string) ([]cob
 	}
 	var all []offer
 	for _, section := range r.settings.sections {
-		for _, key := range section.keys {
-			name, about := section.name+"."+key, "not set"
-			switch value := section.values[key]; {
+		for _, x := range section.settings {
+			name, about := x.section+"."+x.key, "not set"
+			switch {
 			case name == "ssl.passphrase", name == "client.token":
 				about = ""
-			case value != "":
-				about = "now " + value
+			case x.value != "":
+				about = "now " + x.value
 			}
 			all = append(all, offer{name + "=", about})
 		}

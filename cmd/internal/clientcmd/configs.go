@@ -23,7 +23,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
-const fileHelp = "\n\nFILE is an INI file, or JSON as \"get-config --as-json\" prints it, which keeps\nthe configuration's ID; - stands for standard input."
+const fileHelp = "\n\nFILE is an INI file, or JSON as printed by \"get-config --as-json\", which keeps\nthe ID of the configuration; - is standard input."
 
 func (t *Tool) stageConfig() *cobra.Command {
 	cmd := t.command("stage-config FILE", "Upload a cluster configuration for later deployment",
@@ -133,13 +133,13 @@ func (t *Tool) getConfig() *cobra.Command {
 			_, err = r.stdout.Write(text)
 			return err
 		})
-	cmd.Flags().StringVarP(&file, "filename", "f", "-", "write the configuration to `FILE`; - stands for standard output")
-	cmd.Flags().BoolVar(&asJSON, "as-json", false, "write JSON instead of an INI file")
-	cmd.Flags().BoolVar(&deployed, "deployed", false, "retrieve the deployed configuration, with ports and addresses filled in")
-	cmd.Flags().BoolVar(&staged, "staged", false, "retrieve the staged configuration (default)")
+	cmd.Flags().StringVarP(&file, "filename", "f", "-", "output `FILE`; - is standard output")
+	cmd.Flags().BoolVar(&asJSON, "as-json", false, "JSON output instead of INI")
+	cmd.Flags().BoolVar(&deployed, "deployed", false, "the deployed configuration, with ports and addresses filled in")
+	cmd.Flags().BoolVar(&staged, "staged", false, "the staged configuration (default)")
 	usage.Exclude(cmd, "deployed", "staged")
 	if t.People {
-		cmd.Flags().Uint64Var(&number, "number", 0, "retrieve the configuration of deployment `NUMBER`, see history")
+		cmd.Flags().Uint64Var(&number, "number", 0, "the configuration of deployment `NUMBER`, see history")
 		usage.Exclude(cmd, "deployed", "staged", "number")
 	}
 	return cmd

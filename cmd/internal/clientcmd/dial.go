@@ -52,7 +52,7 @@ func (r *run) options() (connect.Options, error) {
 	if o.Dialects, err = dialects(r.parameters.dialect); err != nil {
 		return o, err
 	}
-	if r.usualPort {
+	if r.settings.find("controller", "port").origin == "" {
 		native := net.JoinHostPort(strings.Trim(r.host, "[]"), strconv.Itoa(connect.NativePort))
 		switch o.Transport {
 		case connect.Native:
@@ -85,7 +85,7 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 	if r.invalid != nil {
 		return nil, r.invalid
 	}
-	if r.leftover {
+	if r.settings.find("ssl", "disable") != nil {
 		r.warning("The ssl.disable setting is deprecated and ignored. " +
 			"Controller connections now default to plaintext. " +
 			"Use ssl.enable to enable encryption. " +

@@ -33,8 +33,9 @@ func (t *Tool) diff() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `, and change nothing.
 
-Compared is the staged configuration, or that in FILE, with what should run now.
-With --strict-exit the exit code is 3 if there are changes.` + fileHelp + diffHelp
+The command compares the staged configuration, or the one in FILE, with the
+current target of the cluster. With --strict-exit, the exit code is 3 if they
+differ.` + fileHelp + diffHelp
 	return cmd
 }
 

@@ -68,7 +68,10 @@ func TestRecordedCalls(t *testing.T) {
 				if hangs {
 					t.Skip("takes real time")
 				}
-				server := websocket.NewServer(websocket.ServerConfig{})
+				server, err := websocket.NewServer(websocket.ServerConfig{})
+				if err != nil {
+					t.Fatal(err)
+				}
 				web := httptest.NewServer(server)
 				defer web.Close()
 				c := c
@@ -239,7 +242,7 @@ func play(bus broker.Bus, topic string, frames []frame) error {
 		if f.from == recording.Server {
 			response := f.event
 			response.Args = rename(response.Args, ids)
-			if err := bus.Publish(context.Background(), topic, response.Value()); err != nil {
+			if err := broker.PublishEvent(context.Background(), bus, topic, response); err != nil {
 				return err
 			}
 			continue

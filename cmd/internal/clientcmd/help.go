@@ -8,9 +8,10 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
 
-// examples are command lines, with what they are for after two blanks and #.
+// examples are command lines, optionally followed by two blanks, # and a
+// comment.
 var examples = map[string][]string{
-	"check-config": {"check-config cluster.cfg", "check-config --strict-exit cluster.cfg  # fails for warnings, too"},
+	"check-config": {"check-config cluster.cfg", "check-config --strict-exit cluster.cfg  # also fails on warnings"},
 	"deploy":       {"deploy"},
 	"deploy-config": {
 		"deploy-config cluster.cfg",
@@ -22,30 +23,30 @@ var examples = map[string][]string{
 	},
 	"get-id-value": {
 		"get-id-value peer_description worker-1 worker-2",
-		"get-id-value Log::default_rotation_interval  # of all nodes",
+		"get-id-value Log::default_rotation_interval  # on all nodes",
 	},
 	"get-instances": {"get-instances --controller 10.0.0.1", "get-instances --set ssl.enable=yes --set ssl.cafile=ca.pem"},
 	"get-nodes":     {"get-nodes"},
 	"monitor":       {"monitor"},
-	"restart":       {"restart worker-1 worker-2", "restart --strict-exit  # all nodes; fails if one does"},
+	"restart":       {"restart worker-1 worker-2", "restart --strict-exit  # all nodes; fails if one fails"},
 	"show-settings": {"show-settings --configfile zeek-client.cfg"},
 	"stage-config":  {"stage-config cluster.cfg"},
 	"test-timeout":  {"test-timeout --with-state"},
 
-	"diff":            {"diff cluster.cfg", "diff --strict-exit  # of what is staged; exit code 3 for changes"},
+	"diff":            {"diff cluster.cfg", "diff --strict-exit  # staged configuration; exit code 3 if it differs"},
 	"drain":           {"drain instance-1"},
 	"history":         {"history --limit 10"},
 	"logs":            {"logs worker-1 --lines 100", "logs worker-1 --follow"},
 	"events":          {"events --limit 20"},
-	"rollback":        {"rollback  # to the last one that differs", "rollback 7"},
+	"rollback":        {"rollback  # to the last configuration that differs", "rollback 7"},
 	"rolling-restart": {"rolling-restart --role worker --at-once 2", "rolling-restart --cancel"},
 	"status":          {"status", "status --strict-exit > /dev/null || echo something is wrong"},
 	"undrain":         {"undrain instance-1"},
 	"watch":           {"watch", "watch --json >> events.json"},
 }
 
-// document gives a command examples, and help that has its own flags apart from
-// those that all commands share.
+// document sets the examples of a command, and a usage text that lists its own
+// flags before those that all commands share.
 func (t *Tool) document(cmd *cobra.Command) {
 	program := "zeek-client"
 	if t.People {

@@ -16,7 +16,7 @@ import (
 
 func (t *Tool) history() *cobra.Command {
 	var limit uint64
-	cmd := t.command("history", "Show the last deployments",
+	cmd := t.command("history", "Show recent deployments",
 		func(ctx context.Context, r *run, _ []string) error {
 			all, err := askOperation(ctx, r, "a history", func(ctx context.Context, c *client.Client) ([]zeekapi.Deployment, error) {
 				return c.History(ctx, limit)
@@ -31,12 +31,12 @@ func (t *Tool) history() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `, the newest first.
 
-"get-config --number NUMBER" has the configuration of one, "rollback NUMBER"
-deploys it again.
+"get-config --number NUMBER" retrieves the configuration of a deployment,
+"rollback NUMBER" deploys it again.
 
 The JSON has the key deployments, a list with
 ` + deploymentHelp + "." + jsonHelp
-	cmd.Flags().Uint64VarP(&limit, "limit", "n", 20, "show at most `NUMBER` deployments, 0 for all that the controller keeps")
+	cmd.Flags().Uint64VarP(&limit, "limit", "n", 20, "maximum `NUMBER` of deployments, 0 for all in the history")
 	return cmd
 }
 
@@ -97,7 +97,7 @@ func (r *run) pastConfiguration(ctx context.Context, number uint64) (zeekapi.Con
 
 func (t *Tool) events() *cobra.Command {
 	var limit, after uint64
-	cmd := t.command("events", "Show what happened last in the cluster",
+	cmd := t.command("events", "Show recent cluster events",
 		func(ctx context.Context, r *run, _ []string) error {
 			all, err := askOperation(ctx, r, "events", func(ctx context.Context, c *client.Client) ([]zeekapi.ClusterEvent, error) {
 				return c.Events(ctx, after, limit)
@@ -116,14 +116,14 @@ func (t *Tool) events() *cobra.Command {
 			})
 		})
 	cmd.Long = cmd.Short + `, the oldest first: agents that
-came and went, nodes that changed their state, errors, deployments.
+connected or disconnected, state changes of nodes, errors, deployments.
 
-"watch" shows them as they happen.
+"watch" shows events as they occur.
 
 The JSON has the key events, a list with
 ` + eventHelp + "." + jsonHelp
-	cmd.Flags().Uint64VarP(&limit, "limit", "n", 50, "show at most `NUMBER` events, 0 for all that the controller kept")
-	cmd.Flags().Uint64Var(&after, "after", 0, "show only those after the event with that `NUMBER`")
+	cmd.Flags().Uint64VarP(&limit, "limit", "n", 50, "maximum `NUMBER` of events, 0 for all that the controller keeps")
+	cmd.Flags().Uint64Var(&after, "after", 0, "`NUMBER` of the event after which to start")
 	return cmd
 }
 

@@ -21,7 +21,7 @@ const bytesPerLine = 512
 func (t *Tool) logs() *cobra.Command {
 	var lines int
 	var follow bool
-	cmd := t.command("logs NODE", "Show what a node last wrote to its output and error",
+	cmd := t.command("logs NODE", "Show the latest output of a node",
 		func(ctx context.Context, r *run, args []string) error {
 			node := args[0]
 			if lines < 1 {
@@ -76,16 +76,15 @@ func (t *Tool) logs() *cobra.Command {
 				last = next
 			}
 		})
-	cmd.Long = `Show what a node last wrote to its standard output and error.
+	cmd.Long = `Show the latest output of a node.
 
-What it wrote to standard output goes to standard output, and what it wrote to
-standard error goes to standard error. Only zeekwire's agents know it. With
---follow the command is meant to be interrupted, and then ends with exit code 0.
+The node's standard output is written to standard output, and its standard error
+to standard error. It is available only from zeekwire's agents. With --follow,
+the command runs until it is interrupted, and then exits with 0.
 
-The JSON, which takes --json also to a pipe, has the keys node, stdout and
-stderr.`
-	cmd.Flags().IntVarP(&lines, "lines", "n", 50, "show at most the last `NUMBER` lines of each")
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what the node writes from now on, until interrupted")
+With --json, the output has the keys node, stdout and stderr.`
+	cmd.Flags().IntVarP(&lines, "lines", "n", 50, "maximum `NUMBER` of lines of each output")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for further output until interrupted")
 	if t.People {
 		usage.Exclude(cmd, "follow", "json")
 	}

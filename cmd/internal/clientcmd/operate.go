@@ -18,7 +18,7 @@ import (
 func (t *Tool) operations() []*cobra.Command {
 	return []*cobra.Command{
 		t.status(), t.watch(), t.diff(), t.history(), t.rollback(), t.rollingRestart(),
-		t.drain(true), t.drain(false), t.logs(), t.events(),
+		t.drain(), t.undrain(), t.logs(), t.events(),
 	}
 }
 
@@ -72,8 +72,8 @@ func (t *Tool) addDeployFlags(cmd *cobra.Command, o *deployOptions) {
 	if !t.People {
 		return
 	}
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only show what would change, as diff does")
-	cmd.Flags().BoolVar(&o.force, "force", false, "start all nodes anew, also those that run what they should")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show the changes, as diff does, and deploy nothing")
+	cmd.Flags().BoolVar(&o.force, "force", false, "restart all nodes, including unchanged ones")
 	usage.Exclude(cmd, "dry-run", "force")
 }
 
@@ -135,7 +135,7 @@ func (r *run) deployWith(ctx context.Context, c *client.Client, title, note stri
 // waits for it any longer, if that is so.
 func (r *run) sayInterrupted(ctx context.Context) {
 	if ctx.Err() != nil && r.tool.People {
-		r.error("not waiting any longer; the controller goes on with it, see status")
+		r.error("stopped waiting; the controller continues the request, see status")
 	}
 }
 
@@ -146,7 +146,7 @@ func (t *Tool) rollback() *cobra.Command {
 			if len(args) > 0 {
 				var err error
 				if number, err = strconv.ParseUint(args[0], 10, 64); err != nil || number == 0 {
-					return r.misuse("%q is no number of a deployment, see history", args[0])
+					return r.misuse("%q is not the number of a deployment, see history", args[0])
 				}
 			}
 			c, err := r.operate(ctx, "rolling back")
@@ -160,30 +160,46 @@ func (t *Tool) rollback() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `.
 
-NUMBER is that of a deployment in the history. Without it, the configuration is
-the last deployed one that differs from what should run now. What is staged
-stays as it is. The output is that of deploy.`
+NUMBER is the number of a deployment in the history. The default is the last
+deployed configuration that differs from the current target. The staged
+configuration does not change. The output is the same as for deploy.`
 	return cmd
 }
 
-func (t *Tool) drain(drain bool) *cobra.Command {
-	use, short, title, note := "drain INSTANCE", "Stop the nodes of an instance until undrain", "Draining", "Drained %s: none of its nodes runs."
-	long := "\n\nThe cluster's configuration stays as it is, and the instance part of it. This\nends when the nodes have stopped or, with an error that names those that have\nnot, after 15 seconds; they go on stopping, and to drain again waits on. The\noutput is that of deploy."
-	if !drain {
-		use, short, title, note = "undrain INSTANCE", "Run the nodes of a drained instance again", "Undraining", "%s had no nodes to start."
-		long = "\n\nThe output is that of deploy."
-	}
-	cmd := t.command(use, short,
-		func(ctx context.Context, r *run, args []string) error {
-			c, err := r.operate(ctx, "draining instances")
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return r.deployWith(ctx, c, title, fmt.Sprintf(note, args[0]), nil, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
-				return c.Drain(ctx, args[0], drain)
-			})
-		})
-	cmd.Long = cmd.Short + "." + long
+func (t *Tool) drain() *cobra.Command {
+	cmd := t.drainCommand("drain INSTANCE", "Stop the nodes of an instance until it is undrained",
+		"Draining", "Drained %s: no node is running.", (*client.Client).Drain)
+	cmd.Long = cmd.Short + `.
+
+The configuration of the cluster does not change. The command ends when all
+nodes have stopped. After 15 seconds it ends with an error that names the nodes
+that are still stopping; run drain again to wait for them. The output is the
+same as for deploy.`
 	return cmd
+}
+
+func (t *Tool) undrain() *cobra.Command {
+	cmd := t.drainCommand("undrain INSTANCE", "Start the nodes of a drained instance again",
+		"Undraining", "%s had no nodes to start.", (*client.Client).Undrain)
+	cmd.Long = cmd.Short + `.
+
+The output is the same as for deploy.`
+	return cmd
+}
+
+// drainCommand returns a command that makes a call for one instance and shows
+// the resulting deployment. The note is printed if no node had to start.
+func (t *Tool) drainCommand(use, short, title, note string,
+	call func(*client.Client, context.Context, string) (client.DeployResult, error),
+) *cobra.Command {
+	return t.command(use, short, func(ctx context.Context, r *run, args []string) error {
+		c, err := r.operate(ctx, "draining instances")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return r.deployWith(ctx, c, title, fmt.Sprintf(note, args[0]), nil, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
+			return call(c, ctx, args[0])
+		})
+	})
 }

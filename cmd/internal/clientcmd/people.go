@@ -24,8 +24,8 @@ func (t *Tool) addPeopleFlags(fs *pflag.FlagSet) {
 	if !t.People {
 		return
 	}
-	fs.BoolVar(&t.flags.json, "json", false, "write JSON also to a terminal; --json=false writes for people also to a pipe or file")
-	fs.StringVar(&t.flags.color, "color", string(terminal.ColorAuto), "use colours `WHEN`: auto, always or never")
+	fs.BoolVar(&t.flags.json, "json", false, "JSON output, also to a terminal; --json=false selects tables, also to a pipe or file")
+	fs.StringVar(&t.flags.color, "color", string(terminal.ColorAuto), "`WHEN` to use colours: auto, always or never")
 }
 
 // look finds out who reads what the command writes.

@@ -96,7 +96,7 @@ func (t *Tool) getNodes() *cobra.Command {
 
 func (t *Tool) getIDValue() *cobra.Command {
 	return t.command("get-id-value IDENTIFIER [NODE...]",
-		"Show the value of a global in nodes, all if none is named",
+		"Show the value of a global variable (default: of all nodes)",
 		func(ctx context.Context, r *run, args []string) error {
 			values, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]client.NodeValue, error) {
 				return c.GetIDValue(ctx, args[0], args[1:]...)
@@ -131,7 +131,7 @@ func (t *Tool) getIDValue() *cobra.Command {
 }
 
 func (t *Tool) restart() *cobra.Command {
-	return t.command("restart [NODE...]", "Restart Zeek cluster nodes, all if none is named",
+	return t.command("restart [NODE...]", "Restart nodes (default: all nodes)",
 		func(ctx context.Context, r *run, args []string) error {
 			c, err := r.connectToDeploy(ctx, deployOptions{})
 			if err != nil {
@@ -175,7 +175,7 @@ func (t *Tool) restart() *cobra.Command {
 
 func (t *Tool) testTimeout() *cobra.Command {
 	var withState bool
-	cmd := t.command("test-timeout", "Make the controller let a request time out",
+	cmd := t.command("test-timeout", "Send a request that times out (for testing)",
 		func(ctx context.Context, r *run, _ []string) error {
 			res, err := ask(ctx, r, func(ctx context.Context, c *client.Client) (zeekapi.Result, error) {
 				return c.TestTimeout(ctx, withState)
@@ -185,12 +185,12 @@ func (t *Tool) testTimeout() *cobra.Command {
 			}
 			return r.print(map[string]any{"success": res.Success, "error": orNull(res.Error)})
 		})
-	cmd.Flags().BoolVar(&withState, "with-state", false, "make the controller keep state and so report the time-out")
+	cmd.Flags().BoolVar(&withState, "with-state", false, "controller state for the request, so that it reports the timeout")
 	return cmd
 }
 
 func (t *Tool) monitor() *cobra.Command {
-	return t.command("monitor", "Show what the controller publishes, for troubleshooting",
+	return t.command("monitor", "Show messages from the controller (for troubleshooting)",
 		func(ctx context.Context, r *run, _ []string) error {
 			bus, err := r.dial(ctx, func(err error) { r.error("%v", err) })
 			if err != nil {
@@ -228,8 +228,7 @@ func eventText(v broker.Value) string {
 func (t *Tool) showSettings() *cobra.Command {
 	cmd := t.command("show-settings", "Show the settings of the client commands",
 		func(_ context.Context, r *run, _ []string) error {
-			r.hide()
-			text, err := r.ini()
+			text, err := r.settings.write()
 			if err != nil {
 				return err
 			}
@@ -238,8 +237,8 @@ func (t *Tool) showSettings() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `.
 
-They come from a file, the environment and the command line. Besides those of
-zeek-client there are client.transport, client.dialect and client.token; they
-show if they are set, a token as "(hidden)".`
+Settings come from a file, the environment and the command line. In addition to
+zeek-client's settings there are client.transport, client.dialect and
+client.token. They are shown only if set; the token is shown as "(hidden)".`
 	return cmd
 }

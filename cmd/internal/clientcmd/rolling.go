@@ -22,7 +22,7 @@ func (t *Tool) rollingRestart() *cobra.Command {
 	var roles []string
 	var atOnce uint64
 	var cancel, detach bool
-	cmd := t.command("rolling-restart [NODE...]", "Restart nodes by and by, all if none is named",
+	cmd := t.command("rolling-restart [NODE...]", "Restart nodes a few at a time (default: all nodes)",
 		func(ctx context.Context, r *run, args []string) error {
 			wanted, err := clusterRoles(roles)
 			if err == nil && atOnce == 0 {
@@ -55,20 +55,21 @@ func (t *Tool) rollingRestart() *cobra.Command {
 			}
 			return failIf(!cancel && job.Error != "")
 		})
-	cmd.Long = cmd.Short + `: loggers, then managers,
-proxies and workers, a few at once, and the next ones when those before them run
-again.
+	cmd.Long = cmd.Short + `.
 
-The controller does that by itself. This command waits for it to end and shows
-how far it is; interrupted, it leaves the controller to go on. --cancel makes
-the controller stop after the nodes that it is at.
+Loggers are restarted first, then managers, proxies and workers. The next nodes
+follow when the previous ones are running again.
+
+The controller performs the restart; this command waits for its end and shows
+progress. If the command is interrupted, the controller continues. --cancel ends
+the restart after the nodes that are being restarted now.
 
 The JSON has the keys
 ` + jobHelp + "." + jsonHelp
-	cmd.Flags().StringSliceVar(&roles, "role", nil, "restart only nodes of this `ROLE`: manager, logger, proxy or worker; may be repeated")
-	cmd.Flags().Uint64Var(&atOnce, "at-once", 1, "restart `NUMBER` nodes at once")
-	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait for the end")
-	cmd.Flags().BoolVar(&cancel, "cancel", false, "end the rolling restart that is under way")
+	cmd.Flags().StringSliceVar(&roles, "role", nil, "`ROLE` of the nodes to restart: manager, logger, proxy or worker; may be repeated")
+	cmd.Flags().Uint64Var(&atOnce, "at-once", 1, "maximum `NUMBER` of nodes to restart at the same time")
+	cmd.Flags().BoolVar(&detach, "detach", false, "return without waiting for the end")
+	cmd.Flags().BoolVar(&cancel, "cancel", false, "cancel the current rolling restart")
 	usage.Exclude(cmd, "cancel", "role")
 	usage.Exclude(cmd, "cancel", "at-once")
 	usage.Exclude(cmd, "cancel", "detach")
@@ -112,7 +113,7 @@ func (r *run) followJob(ctx context.Context, c *client.Client, job zeekapi.Job) 
 		switch {
 		case err != nil:
 			live.Clear()
-			r.error("not waiting any longer; the controller goes on with rolling restart %d. See status, or end it by rolling-restart --cancel.", job.Number)
+			r.error("stopped waiting; the controller continues rolling restart %d. See status, or cancel it with rolling-restart --cancel.", job.Number)
 			return job, err
 		case s.Job == nil || s.Job.Number < job.Number:
 			return job, fmt.Errorf("the controller has lost rolling restart %d", job.Number)

@@ -1,7 +1,6 @@
 package clientcmd
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,121 +17,254 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
-// settings are zeek-client's: keys in sections, in the order in which
-// show-settings prints them. The values are as in an INI file, with references.
-//
-// Ours, client.transport, client.dialect and client.token, have no defaults
-// among them, so that show-settings prints what it does in zeek-client.
-type settings struct {
-	sections []*settingsSection
-	portSet  bool // controller.port is no default
-}
-
-// settingsVariable is the environment variable with settings.
+// settingsVariable is the environment variable that holds settings.
 const settingsVariable = "ZEEK_CLIENT_CONFIG_SETTINGS"
 
-// tokenVariable is the environment variable with a token for the controller.
+// tokenVariable is the environment variable that holds the client's token.
 const tokenVariable = "ZEEKWIRE_TOKEN"
 
-type settingsSection struct {
-	name   string
-	keys   []string
-	values map[string]string
-	from   map[string]string // where a value comes from, for errors; "" for defaults
+// parameters are the settings of the client commands, converted to the types
+// in which they are used.
+type parameters struct {
+	timeout    time.Duration // limit of a request
+	attempts   int           // to connect
+	retryDelay time.Duration // between attempts
+	richLog    bool
+	prettyJSON bool
+	verbosity  int
+
+	transport, dialect string // "auto" unless set
+	token              string // sent to the controller; "" for none
+
+	host string // of the controller, with brackets around IPv6
+	port int
+
+	tls         bool
+	certificate string // PEM file, "" for none
+	keyFile     string // PEM file, "" for none
+	caFile      string // PEM file, "" for none
+	caPath      string // directory of PEM files, "" for none
+	passphrase  string // of the private key
 }
 
-// defaultSettings returns what holds unless a file, the environment or the
-// command line say otherwise.
-func defaultSettings() *settings {
-	s := new(settings)
-	for _, d := range [][3]string{
-		{"client", "request_timeout_secs", "20"}, // Zeek's controller takes up to 12
-		{"client", "peering_attempts", "10"},
-		{"client", "peering_retry_delay_secs", "1.0"}, // and the time limit of an attempt
-		{"client", "rich_logging_format", "False"},
-		{"client", "pretty_json", "True"},
-		{"client", "verbosity", "0"},
-		{"controller", "host", "127.0.0.1"},
-		{"controller", "port", "2149"},
-		{"ssl", "enable", "False"},
-		{"ssl", "certificate", ""},
-		{"ssl", "keyfile", ""},
-		{"ssl", "cafile", ""},
-		{"ssl", "capath", ""},
-		{"ssl", "passphrase", ""},
-	} {
-		s.set(d[0], d[1], d[2], "")
+// declaration declares one setting: its name, its default and its type.
+type declaration struct {
+	section, key string
+
+	// initial is the default, in the syntax of the settings file.
+	initial string
+
+	// ours marks a setting that zeek-client does not have. It is part of the
+	// settings only while it has a value, so that show-settings prints what
+	// zeek-client prints.
+	ours bool
+
+	// set converts a value and stores it.
+	set func(p *parameters, value string) error
+}
+
+// declarations lists all settings in the order in which show-settings prints
+// them.
+var declarations = []declaration{
+	{section: "client", key: "request_timeout_secs", initial: "20", set: func(p *parameters, value string) error { // Zeek's controller responds within 12 s
+		n, err := integer(value, 1)
+		p.timeout = time.Duration(n) * time.Second
+		return err
+	}},
+	{section: "client", key: "peering_attempts", initial: "10", set: intSetting(func(p *parameters) *int { return &p.attempts }, 1)},
+	{section: "client", key: "peering_retry_delay_secs", initial: "1.0", set: func(p *parameters, value string) (err error) { // also the timeout of an attempt
+		p.retryDelay, err = seconds(value)
+		return err
+	}},
+	{section: "client", key: "rich_logging_format", initial: "False", set: boolSetting(func(p *parameters) *bool { return &p.richLog })},
+	{section: "client", key: "pretty_json", initial: "True", set: boolSetting(func(p *parameters) *bool { return &p.prettyJSON })},
+	{section: "client", key: "verbosity", initial: "0", set: intSetting(func(p *parameters) *int { return &p.verbosity }, -1)},
+	{section: "client", key: "transport", initial: "auto", ours: true, set: textSetting(func(p *parameters) *string { return &p.transport })},
+	{section: "client", key: "dialect", initial: "auto", ours: true, set: textSetting(func(p *parameters) *string { return &p.dialect })},
+	{section: "client", key: "token", ours: true, set: textSetting(func(p *parameters) *string { return &p.token })},
+	{section: "controller", key: "host", initial: "127.0.0.1", set: func(p *parameters, value string) error {
+		if strings.Contains(value, ":") && !strings.HasPrefix(value, "[") {
+			value = "[" + value + "]"
+		}
+		p.host = value
+		return nil
+	}},
+	{section: "controller", key: "port", initial: "2149", set: intSetting(func(p *parameters) *int { return &p.port }, math.MinInt32)},
+	{section: "ssl", key: "enable", initial: "False", set: boolSetting(func(p *parameters) *bool { return &p.tls })},
+	{section: "ssl", key: "certificate", set: textSetting(func(p *parameters) *string { return &p.certificate })},
+	{section: "ssl", key: "keyfile", set: textSetting(func(p *parameters) *string { return &p.keyFile })},
+	{section: "ssl", key: "cafile", set: textSetting(func(p *parameters) *string { return &p.caFile })},
+	{section: "ssl", key: "capath", set: textSetting(func(p *parameters) *string { return &p.caPath })},
+	{section: "ssl", key: "passphrase", set: textSetting(func(p *parameters) *string { return &p.passphrase })},
+}
+
+func textSetting(field func(*parameters) *string) func(*parameters, string) error {
+	return func(p *parameters, value string) error {
+		*field(p) = value
+		return nil
 	}
-	s.portSet = false
-	return s
 }
 
-// section returns the section of that name, if need be a new one.
-func (s *settings) section(name string) *settingsSection {
+func boolSetting(field func(*parameters) *bool) func(*parameters, string) error {
+	return func(p *parameters, value string) error {
+		switch strings.ToLower(strings.TrimSpace(value)) {
+		case "1", "yes", "true", "on":
+			*field(p) = true
+		case "0", "no", "false", "off":
+			*field(p) = false
+		default:
+			return errors.New("want a boolean, such as yes or no")
+		}
+		return nil
+	}
+}
+
+func intSetting(field func(*parameters) *int, least int) func(*parameters, string) error {
+	return func(p *parameters, value string) (err error) {
+		*field(p), err = integer(value, least)
+		return err
+	}
+}
+
+func integer(value string, least int) (int, error) {
+	n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32)
+	switch {
+	case err == nil && int(n) >= least:
+		return int(n), nil
+	case least > 0:
+		return 0, fmt.Errorf("want an integer from %d", least)
+	}
+	return 0, errors.New("want an integer")
+}
+
+func seconds(value string) (time.Duration, error) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+	if err != nil || !(f >= 0 && f <= 1e9) {
+		return 0, errors.New("want a number of seconds")
+	}
+	return time.Duration(f * float64(time.Second)), nil
+}
+
+// setting is a setting with the value that one source gives it.
+type setting struct {
+	section, key string
+	value        string // may have references to other settings of the section
+	origin       string // named in errors; "" for the default
+}
+
+// layer holds the settings of one source. An element without a key stands for
+// a section, which may be empty.
+type layer []setting
+
+// settings are the settings of all sources, in the order of show-settings.
+// Later layers override earlier ones. Settings without a declaration are kept,
+// because others may refer to them.
+type settings struct{ sections []*section }
+
+type section struct {
+	name     string
+	settings []setting
+}
+
+func (s *settings) section(name string) *section {
 	for _, x := range s.sections {
 		if x.name == name {
 			return x
 		}
 	}
-	in := &settingsSection{name: name, values: map[string]string{}, from: map[string]string{}}
-	s.sections = append(s.sections, in)
-	return in
+	x := &section{name: name}
+	s.sections = append(s.sections, x)
+	return x
 }
 
-func (s *settings) set(section, key, value, from string) {
-	key = strings.ToLower(key)
-	in := s.section(section)
-	if _, ok := in.values[key]; !ok {
-		in.keys = append(in.keys, key)
+// find returns the setting with that key, or nil.
+func (s *section) find(key string) *setting {
+	i := slices.IndexFunc(s.settings, func(x setting) bool { return x.key == key })
+	if i < 0 {
+		return nil
 	}
-	in.values[key], in.from[key] = value, from
-	s.portSet = s.portSet || section == "controller" && key == "port"
+	return &s.settings[i]
 }
 
-// references matches values whose percent signs make sense.
+// find returns a setting, or nil if no source has it.
+func (s *settings) find(section, key string) *setting { return s.section(section).find(key) }
+
+// add adds a layer, which overrides the layers added before.
+func (s *settings) add(l layer) {
+	for _, x := range l {
+		in := s.section(x.section)
+		if x.key == "" {
+			continue
+		}
+		x.key = strings.ToLower(x.key)
+		if before := in.find(x.key); before != nil {
+			*before = x
+		} else {
+			in.settings = append(in.settings, x)
+		}
+	}
+}
+
+// defaults returns the default settings.
+func defaults() layer {
+	var l layer
+	for _, d := range declarations {
+		if !d.ours {
+			l = append(l, setting{d.section, d.key, d.initial, ""})
+		}
+	}
+	return l
+}
+
+// references matches values whose references are well-formed.
 var references = regexp.MustCompile(`^([^%]|%%|%\([^)]+\)s)*$`)
 
-// apply takes SECTION.KEY=VALUE and reports whether it was that.
-func (s *settings) apply(item, from string) bool {
-	name, value, ok1 := strings.Cut(item, "=")
-	section, key, ok2 := strings.Cut(name, ".")
-	if !ok1 || !ok2 || section == "" || section == configparser.DefaultSection || key == "" || !references.MatchString(value) {
-		return false
+// parseItems parses items of the form SECTION.KEY=VALUE and returns the
+// invalid ones, too.
+func parseItems(items []string, origin string) (l layer, invalid []string) {
+	for _, item := range items {
+		name, value, hasValue := strings.Cut(item, "=")
+		section, key, hasKey := strings.Cut(name, ".")
+		if !hasValue || !hasKey || section == "" || section == configparser.DefaultSection || key == "" || !references.MatchString(value) {
+			invalid = append(invalid, item)
+			continue
+		}
+		l = append(l, setting{section, key, value, origin})
 	}
-	s.set(section, key, value, from)
-	return true
+	return l, invalid
 }
 
-// readFile takes the settings of a file.
-func (s *settings) readFile(name string) error {
+// readSettings returns the settings of a file.
+func readSettings(name string) (layer, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
-	// References may be to settings that the file does not have.
+	// References may name settings of other layers, so they are resolved later.
 	file, err := configparser.ReadRaw(name, f)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var l layer
 	var errs configparser.Errors
-	for _, section := range file.Sections {
-		s.section(section.Name)
-		for _, o := range section.Options {
+	for _, in := range file.Sections {
+		l = append(l, setting{section: in.Name})
+		for _, o := range in.Options {
 			if !o.HasValue {
-				errs.Add(&configparser.Error{File: name, Line: o.Line, Section: section.Name, Key: o.Key,
-					Text: fmt.Sprintf("setting %s.%s needs a value", section.Name, o.Key)})
+				errs.Add(&configparser.Error{File: name, Line: o.Line, Section: in.Name, Key: o.Key,
+					Text: fmt.Sprintf("setting %s.%s needs a value", in.Name, o.Key)})
 			}
-			s.set(section.Name, o.Key, o.Value, fmt.Sprintf("%s:%d", name, o.Line))
+			l = append(l, setting{in.Name, o.Key, o.Value, fmt.Sprintf("%s:%d", name, o.Line)})
 		}
 	}
 	if len(errs) > 0 {
-		return errs
+		return nil, errs
 	}
-	return nil
+	return l, nil
 }
 
-// splitController splits HOST:PORT of which either may be missing.
+// splitController splits HOST:PORT, either of which may be missing.
 func splitController(address string) (host, port string, err error) {
 	i := strings.LastIndexByte(address, ':')
 	if i < 0 {
@@ -149,231 +282,144 @@ func splitController(address string) (host, port string, err error) {
 	return host, port, nil
 }
 
-// controller takes what --controller says.
-func (s *settings) controller(address string) error {
-	host, port, err := splitController(address)
-	if err != nil {
-		return err
-	}
-	if host != "" || port == "" {
-		s.set("controller", "host", configparser.Escape(host), "--controller")
-	}
-	if port != "" {
-		s.set("controller", "port", configparser.Escape(port), "--controller")
-	}
-	return nil
-}
-
-// hide replaces what nobody should see on a screen.
-func (s *settings) hide() {
-	for _, section := range s.sections {
-		if section.name == "client" && section.values["token"] != "" {
-			section.values["token"] = "(hidden)"
-		}
-	}
-}
-
-// ini returns the settings as an INI file.
-func (s *settings) ini() ([]byte, error) {
-	var w configparser.Writer
-	for _, section := range s.sections {
-		w.Section(section.name)
-		for _, key := range section.keys {
-			w.KeyValue(key, section.values[key])
-		}
-	}
-	return w.Bytes()
-}
-
-// gather returns the settings that the flags and the environment make, and
-// tells of items that are no settings.
-func (t *Tool) gather(m messages) (*settings, error) {
-	s := defaultSettings()
-	items, err := shlex.Split(t.Getenv(settingsVariable))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", settingsVariable, err)
-	}
-	for _, item := range items {
-		s.apply(item, settingsVariable) // as zeek-client does, which sets the order of show-settings
-	}
-	file := t.flags.configFile
-	if file == "" {
-		file = cmp.Or(t.Getenv("ZEEK_CLIENT_CONFIG_FILE"), t.ConfigFile)
-	}
-	if file != "" {
-		err := s.readFile(file)
-		if errors.Is(err, fs.ErrNotExist) && (t.flags.configFile == "" || !t.People) {
-			err = nil
-		}
+// flagSettings returns the settings that have flags of their own.
+func (t *Tool) flagSettings() (layer, error) {
+	var l layer
+	if t.flags.controller != "" {
+		host, port, err := splitController(t.flags.controller)
 		if err != nil {
 			return nil, err
 		}
-	}
-	for _, item := range items {
-		if !s.apply(item, settingsVariable) {
-			m.error("config item \"%s\" in ZEEK_CLIENT_CONFIG_SETTINGS invalid. Please use <section.key>=<val>.", item)
+		if host != "" || port == "" {
+			l = append(l, setting{"controller", "host", configparser.Escape(host), "--controller"})
 		}
-	}
-	if token := t.Getenv(tokenVariable); token != "" {
-		s.set("client", "token", configparser.Escape(token), tokenVariable)
-	}
-	for _, item := range t.flags.set {
-		if !s.apply(item, "--set") {
-			m.error("config item \"%s\" invalid. Please use <section.key>=<val>.", item)
-		}
-	}
-	if t.flags.controller != "" {
-		if err := s.controller(t.flags.controller); err != nil {
-			return nil, err
+		if port != "" {
+			l = append(l, setting{"controller", "port", configparser.Escape(port), "--controller"})
 		}
 	}
 	if t.flags.transport != "" {
-		s.set("client", "transport", configparser.Escape(t.flags.transport), "--transport")
+		l = append(l, setting{"client", "transport", configparser.Escape(t.flags.transport), "--transport"})
 	}
 	if t.flags.dialect != "" {
-		s.set("client", "dialect", configparser.Escape(t.flags.dialect), "--dialect")
+		l = append(l, setting{"client", "dialect", configparser.Escape(t.flags.dialect), "--dialect"})
 	}
 	if t.flags.verbose > 0 {
-		s.set("client", "verbosity", strconv.Itoa(t.flags.verbose), "-v")
+		l = append(l, setting{"client", "verbosity", strconv.Itoa(t.flags.verbose), "-v"})
 	}
-	return s, nil
+	return l, nil
 }
 
-// parameters are the settings in the types of their use.
-type parameters struct {
-	timeout    time.Duration // of a request
-	attempts   int           // to connect
-	retryDelay time.Duration
-	richLog    bool
-	prettyJSON bool
-	verbosity  int
-
-	host      string // of the controller, with brackets around IPv6
-	port      int
-	usualPort bool // nobody set the port
-
-	transport, dialect string // "auto" unless set
-	token              string // to authenticate by, "" for none
-
-	tls         bool
-	certificate string // files in PEM, "" for none
-	keyFile     string
-	caFile      string
-	caPath      string // a directory of such files
-	passphrase  string // of the key
-	leftover    bool   // ssl.disable is set, of times when TLS was the default
+// fileSettings returns the settings of the file that a flag or the environment
+// names, or else of the installed one. Only a file named by the flag must exist.
+func (t *Tool) fileSettings() (layer, error) {
+	file := cmp.Or(t.flags.configFile, t.Getenv("ZEEK_CLIENT_CONFIG_FILE"), t.ConfigFile)
+	if file == "" {
+		return nil, nil
+	}
+	l, err := readSettings(file)
+	if errors.Is(err, fs.ErrNotExist) && (t.flags.configFile == "" || !t.People) {
+		return nil, nil
+	}
+	return l, err
 }
 
-// parameters resolves the references in the values and converts them.
+// gather returns the settings of all sources: the defaults, a file, the
+// environment and the flags. It reports invalid items to m.
+func (t *Tool) gather(m messages) (*settings, error) {
+	words, err := shlex.Split(t.Getenv(settingsVariable))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", settingsVariable, err)
+	}
+	environment, invalid := parseItems(words, settingsVariable)
+	file, err := t.fileSettings()
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range invalid {
+		m.error("config item \"%s\" in ZEEK_CLIENT_CONFIG_SETTINGS invalid. Please use <section.key>=<val>.", item)
+	}
+	s := new(settings)
+	s.add(defaults())
+	s.add(environment) // zeek-client adds it twice: this sets the order of show-settings
+	s.add(file)
+	s.add(environment)
+	if token := t.Getenv(tokenVariable); token != "" {
+		s.add(layer{{"client", "token", configparser.Escape(token), tokenVariable}})
+	}
+	items, invalid := parseItems(t.flags.set, "--set")
+	for _, item := range invalid {
+		m.error("config item \"%s\" invalid. Please use <section.key>=<val>.", item)
+	}
+	s.add(items)
+	flags, err := t.flagSettings()
+	s.add(flags)
+	return s, err
+}
+
+// parameters resolves the references in all values and converts the values
+// of declared settings.
 func (s *settings) parameters() (parameters, error) {
-	text, err := s.ini()
+	expanded, err := s.expand()
 	if err != nil {
 		return parameters{}, err
 	}
-	file, err := configparser.Read("settings", bytes.NewReader(text))
-	if err != nil {
-		return parameters{}, s.blame(err)
-	}
-	r := settingsReader{settings: s, file: file}
-	p := parameters{
-		timeout:     time.Duration(r.integer("client", "request_timeout_secs", 1)) * time.Second,
-		attempts:    r.integer("client", "peering_attempts", 1),
-		retryDelay:  r.seconds("client", "peering_retry_delay_secs"),
-		richLog:     r.boolean("client", "rich_logging_format"),
-		prettyJSON:  r.boolean("client", "pretty_json"),
-		verbosity:   r.integer("client", "verbosity", -1),
-		host:        r.text("controller", "host"),
-		port:        r.integer("controller", "port", math.MinInt32),
-		usualPort:   !s.portSet,
-		transport:   r.optional("client", "transport", "auto"),
-		dialect:     r.optional("client", "dialect", "auto"),
-		token:       r.optional("client", "token", ""),
-		tls:         r.boolean("ssl", "enable"),
-		certificate: r.text("ssl", "certificate"),
-		keyFile:     r.text("ssl", "keyfile"),
-		caFile:      r.text("ssl", "cafile"),
-		caPath:      r.text("ssl", "capath"),
-		passphrase:  r.text("ssl", "passphrase"),
-		leftover:    file.Section("ssl").Option("disable") != nil,
-	}
-	if strings.Contains(p.host, ":") && !strings.HasPrefix(p.host, "[") {
-		p.host = "[" + p.host + "]"
-	}
-	return p, errors.Join(r.errs...)
-}
-
-// blame says of errors in the text of all settings where these come from.
-func (s *settings) blame(err error) error {
-	var errs configparser.Errors
-	if !errors.As(err, &errs) {
-		return err
-	}
-	var out []error
-	for _, e := range errs {
-		out = append(out, errors.New(e.Text+s.origin(e.Section, e.Key)))
-	}
-	return errors.Join(out...)
-}
-
-// origin says where a setting comes from, for the end of an error.
-func (s *settings) origin(section, key string) string {
-	if from := s.section(section).from[key]; from != "" {
-		return " (" + from + ")"
-	}
-	return ""
-}
-
-type settingsReader struct {
-	*settings
-	file *configparser.File
-	errs []error
-}
-
-// text returns a setting that has a default.
-func (r *settingsReader) text(section, key string) string {
-	return r.file.Section(section).Option(key).Value
-}
-
-// optional returns a setting of ours.
-func (r *settingsReader) optional(section, key, otherwise string) string {
-	if o := r.file.Section(section).Option(key); o != nil && o.Value != "" {
-		return o.Value
-	}
-	return otherwise
-}
-
-func (r *settingsReader) wrong(section, key, want string) {
-	r.errs = append(r.errs, fmt.Errorf("setting %s.%s is %q, want %s%s", section, key, r.text(section, key), want, r.origin(section, key)))
-}
-
-func (r *settingsReader) integer(section, key string, least int) int {
-	n, err := strconv.ParseInt(strings.TrimSpace(r.text(section, key)), 10, 32)
-	if err != nil || int(n) < least {
-		want := "an integer"
-		if least > 0 {
-			want += " from " + strconv.Itoa(least)
+	var p parameters
+	var errs []error
+	for _, d := range declarations {
+		x := expanded.find(d.section, d.key)
+		if x == nil || d.ours && x.value == "" {
+			x = &setting{value: d.initial}
 		}
-		r.wrong(section, key, want)
+		if err := d.set(&p, x.value); err != nil {
+			errs = append(errs, fmt.Errorf("setting %s.%s is %q, %w%s", d.section, d.key, x.value, err, x.place()))
+		}
 	}
-	return int(n)
+	return p, errors.Join(errs...)
 }
 
-func (r *settingsReader) seconds(section, key string) time.Duration {
-	f, err := strconv.ParseFloat(strings.TrimSpace(r.text(section, key)), 64)
-	if err != nil || !(f >= 0 && f <= 1e9) {
-		r.wrong(section, key, "a number of seconds")
-		return 0
+// expand returns the settings with all references resolved.
+func (s *settings) expand() (*settings, error) {
+	out := new(settings)
+	var errs []error
+	for _, in := range s.sections {
+		lookup := func(key string) (string, bool) {
+			if x := in.find(key); x != nil {
+				return x.value, true
+			}
+			return "", false
+		}
+		for _, x := range in.settings {
+			value, err := configparser.Expand(x.value, lookup)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("value of %s.%s: %w%s", x.section, x.key, err, x.place()))
+			}
+			x.value = value
+			out.add(layer{x})
+		}
 	}
-	return time.Duration(f * float64(time.Second))
+	return out, errors.Join(errs...)
 }
 
-func (r *settingsReader) boolean(section, key string) bool {
-	switch strings.ToLower(r.text(section, key)) {
-	case "1", "yes", "true", "on":
-		return true
-	case "0", "no", "false", "off":
-		return false
+// place names the origin of a setting, for the end of an error.
+func (x *setting) place() string {
+	if x.origin == "" {
+		return ""
 	}
-	r.wrong(section, key, "a boolean, such as yes or no")
-	return false
+	return " (" + x.origin + ")"
+}
+
+// write returns the settings in the format of a settings file, except that it
+// replaces a token.
+func (s *settings) write() ([]byte, error) {
+	var w configparser.Writer
+	for _, in := range s.sections {
+		w.Section(in.name)
+		for _, x := range in.settings {
+			if x.section == "client" && x.key == "token" && x.value != "" {
+				x.value = "(hidden)"
+			}
+			w.KeyValue(x.key, x.value)
+		}
+	}
+	return w.Bytes()
 }

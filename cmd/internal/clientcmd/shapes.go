@@ -10,7 +10,7 @@ import (
 // what users rely on: add some, but change none.
 
 const (
-	jsonHelp = "\n\nIn JSON, times are in RFC 3339 and UTC, and what is not known is null."
+	jsonHelp = "\n\nIn JSON, times are in RFC 3339 and UTC, and unknown values are null."
 
 	deploymentHelp = `number, config (its ID), action ("deploy", "force",
 "rollback", "set-configuration"), by, started, ended, outcome ("pending",
@@ -30,8 +30,8 @@ as for rolling-restart), and instances, by name, each with host, port,
 connected, since, wanted, ready, drained, dialects, agent (name, version,
 started), zeek (a version), last_error, and nodes, by name, each with state,
 cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
-(processors in use), memory (bytes) and last_error. A controller of null is
-Zeek's.`
+(processors in use), memory (bytes) and last_error. The controller is null if
+it is Zeek's.`
 
 	diffHelp = `
 

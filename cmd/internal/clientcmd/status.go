@@ -17,7 +17,7 @@ import (
 )
 
 func (t *Tool) status() *cobra.Command {
-	cmd := t.command("status", "Show the cluster in one view",
+	cmd := t.command("status", "Show the status of the cluster",
 		func(ctx context.Context, r *run, _ []string) error {
 			c, err := r.connectAll(ctx)
 			if err != nil {
@@ -38,15 +38,15 @@ func (t *Tool) status() *cobra.Command {
 			}
 			return err
 		})
-	cmd.Long = cmd.Short + `: the controller, instances and nodes, since
-when they are what they are, what was last wrong with them, the last deployment
-and the last rolling restart.
+	cmd.Long = cmd.Short + `: the controller, instances and nodes, the
+time of their last change, their last errors, the last deployment and the last
+rolling restart.
 
-Zeek's controller can tell only a part of that: which agents are connected,
-nodes and their states, and configurations.
+Zeek's controller provides only part of this: connected agents, states of nodes,
+and configurations.
 
-With --strict-exit the exit code is 3 if an agent is missing, a node does not
-run, or the last deployment was no success.` + statusHelp + jsonHelp
+With --strict-exit, the exit code is 3 if an agent is missing, a node is not
+running, or the last deployment failed.` + statusHelp + jsonHelp
 	return cmd
 }
 

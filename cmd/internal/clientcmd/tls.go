@@ -32,7 +32,7 @@ func (p *parameters) protect(o *connect.Options) error {
 			return errors.New("SSL certificates over a native connection need both ssl.certificate and ssl.cafile")
 		}
 	}
-	o.Layer, err = security.New(native)
+	o.NativeTLS, err = security.New(native)
 	return err
 }
 

@@ -57,7 +57,7 @@ func serveInstances(t *testing.T, bus broker.Bus) {
 				t.Error(err)
 				return
 			}
-			if err := bus.Publish(context.Background(), topic, response.Value()); err != nil {
+			if err := broker.PublishEvent(context.Background(), bus, topic, response); err != nil {
 				t.Error(err)
 			}
 		}
@@ -71,7 +71,10 @@ func serveInstances(t *testing.T, bus broker.Bus) {
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	certificate := writeCertificate(t, dir)
-	server := websocket.NewServer(websocket.ServerConfig{})
+	server, err := websocket.NewServer(websocket.ServerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	web := httptest.NewUnstartedServer(server)
 	web.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	web.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -133,7 +136,10 @@ func TestClientCertificate(t *testing.T) {
 	}
 	clients := x509.NewCertPool()
 	clients.AddCert(authority)
-	server := websocket.NewServer(websocket.ServerConfig{})
+	server, err := websocket.NewServer(websocket.ServerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	web := httptest.NewUnstartedServer(server)
 	web.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients}
 	web.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -143,7 +149,7 @@ func TestClientCertificate(t *testing.T) {
 	args := []string{"--controller", web.Listener.Addr().String(), "--set", "ssl.enable=yes"}
 
 	got := execute1(t, new(clientcmd.Tool), "", append(args, "get-instances")...)
-	if want := "met TLS that wants a certificate from us; set ssl.certificate and ssl.keyfile"; got.exit != 1 || !strings.Contains(got.stderr, want) {
+	if want := "met TLS that requires a client certificate; set ssl.certificate and ssl.keyfile"; got.exit != 1 || !strings.Contains(got.stderr, want) {
 		t.Errorf("%+v, want %q", got, want)
 	}
 	for key, name := range map[string]string{"certificate": "cert.pem", "keyfile": "key.pem", "cafile": "cert.pem"} {
@@ -161,7 +167,7 @@ func TestNativeCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	controller, err := peering.New(peering.Config{Secure: layer.Secure, Subscriptions: []string{topic}})
+	controller, err := peering.New(peering.Config{TLS: layer.Secure, Subscriptions: []string{topic}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +188,7 @@ func TestNativeCertificates(t *testing.T) {
 	execute1(t, new(clientcmd.Tool), "", append(args, "get-instances", "--transport", "native")...).want(t, outcome{exit: 1,
 		stderr: "error: cannot configure connection to " + address.String() + ": SSL certificates over a native connection need both ssl.certificate and ssl.cafile\n"})
 	got := execute1(t, new(clientcmd.Tool), "", "--controller", address.String(), "--transport", "native", "get-instances")
-	if got.exit != 1 || !strings.HasPrefix(got.stderr, "error: cannot talk to controller ") || !strings.Contains(got.stderr, "it may demand certificates") {
+	if got.exit != 1 || !strings.HasPrefix(got.stderr, "error: cannot talk to controller ") || !strings.Contains(got.stderr, "it may require certificates") {
 		t.Errorf("without a certificate: %+v", got)
 	}
 }
@@ -198,7 +204,10 @@ func TestAnonymousTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := websocket.NewServer(websocket.ServerConfig{})
+	server, err := websocket.NewServer(websocket.ServerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	web := &http.Server{Handler: server}
 	served := make(chan struct{})
 	go func() {

@@ -13,7 +13,10 @@ import (
 // TestToken has a controller that wants a token. Nobody gets to see it but the
 // controller.
 func TestToken(t *testing.T) {
-	server := websocket.NewServer(websocket.ServerConfig{})
+	server, err := websocket.NewServer(websocket.ServerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer sesame%42" {
 			http.Error(w, "who are you?", http.StatusUnauthorized)

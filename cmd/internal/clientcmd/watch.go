@@ -29,7 +29,7 @@ const (
 
 func (t *Tool) watch() *cobra.Command {
 	var every time.Duration
-	cmd := t.command("watch", "Show what happens, and the status, until interrupted",
+	cmd := t.command("watch", "Show events and the status until interrupted",
 		func(ctx context.Context, r *run, _ []string) error {
 			if every < 100*time.Millisecond {
 				return r.misuse("--every %v: want 100ms or more", every)
@@ -44,14 +44,14 @@ func (t *Tool) watch() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `.
 
-Events of zeekwire's controller are shown as they come. The status is asked for
-after every event, and every few seconds. If the connection is lost, it is made
-again. Interrupted, the command ends with exit code 0.
+Events of zeekwire's controller are shown as they occur. The status is requested
+after every event, and every few seconds. If the connection is lost, the command
+reconnects. The exit code after an interrupt is 0.
 
-To a pipe or with --json every line is an object with one key: "event",
-"status" (when it changed) or "connection" ("lost" or "restored"). What is in
-them is as for events and status.`
-	cmd.Flags().DurationVar(&every, "every", 5*time.Second, "ask for the status every `TIME`")
+To a pipe or with --json, every line is an object with one key: "event",
+"status" (if it changed) or "connection" ("lost" or "restored"). The values have
+the form of the commands events and status.`
+	cmd.Flags().DurationVar(&every, "every", 5*time.Second, "`TIME` between requests for the status")
 	return cmd
 }
 

@@ -1,5 +1,6 @@
-// Package completion has the shell complete the words of a program's commands:
-// what these do not say themselves follows from the help that they have anyway.
+// Package completion configures cobra's shell completion for all commands of a
+// program. Which flags take file names, and which words they accept, is derived
+// from their help and their values.
 package completion
 
 import (
@@ -10,16 +11,16 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// choices is what the value of an option has if it knows its words; it has none
-// if it takes others.
+// choices is implemented by flag values that accept only certain words. An empty
+// list means any.
 type choices interface{ Choices() []string }
 
-// Prepare completes a command and all below it, if args ask for completions.
-// File names are only offered for arguments, and for options whose value is one
-// by its name in the help: FILE, PATH, DIR.
+// Prepare configures the completion of root and all commands below it if args
+// request completions. File names are offered for arguments, and for flags whose
+// value is named FILE, PATH or DIR in the help.
 //
-// It also adds the command that prints a shell's script, to where output goes by
-// then. It is cobra's, but for cobra a shell that it does not know is no error.
+// It also adds cobra's command "completion" and makes it fail for an unknown
+// shell.
 func Prepare(root *cobra.Command, args []string) {
 	addScripts(root)
 	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
@@ -27,9 +28,9 @@ func Prepare(root *cobra.Command, args []string) {
 	}
 }
 
-// Words has the shell complete the value of an option with one of some words.
+// Words registers the words that complete the value of a flag.
 func Words(cmd *cobra.Command, option string, words ...string) {
-	// It only fails for options that are not there or complete themselves.
+	// It fails only for flags that do not exist or already have completions.
 	_ = cmd.RegisterFlagCompletionFunc(option, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder))
 }
 
@@ -37,7 +38,7 @@ func addScripts(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	cmd, _, err := root.Find([]string{"completion"})
 	if err != nil {
-		return // a program without commands has none
+		return // a program without commands has no completion
 	}
 	var shells []string
 	for _, sub := range cmd.Commands() {
@@ -45,9 +46,9 @@ func addScripts(root *cobra.Command) {
 	}
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		what := "SHELL is missing"
+		what := "missing SHELL"
 		if len(args) > 0 {
-			what = fmt.Sprintf("there are no completions for %q", args[0])
+			what = fmt.Sprintf("no completions for %q", args[0])
 		}
 		return fmt.Errorf("%s; usage: %s %s", what, cmd.CommandPath(), strings.Join(shells, "|"))
 	}
@@ -60,7 +61,7 @@ func prepare(cmd *cobra.Command) {
 	}
 	option := func(f *pflag.Flag) {
 		var value string
-		value, f.Usage = pflag.UnquoteUsage(f) // shells show the quotes
+		value, f.Usage = pflag.UnquoteUsage(f) // shells would show the backquotes
 		complete := cobra.NoFileCompletions
 		if c, ok := f.Value.(choices); ok && len(c.Choices()) > 0 {
 			complete = cobra.FixedCompletions(c.Choices(), cobra.ShellCompDirectiveNoFileComp)
@@ -72,7 +73,7 @@ func prepare(cmd *cobra.Command) {
 			complete = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
 		}
 		if _, exists := cmd.GetFlagCompletionFunc(f.Name); !exists {
-			// It only fails for options that are not there or complete themselves.
+			// It fails only for flags that do not exist or already have completions.
 			_ = cmd.RegisterFlagCompletionFunc(f.Name, complete)
 		}
 	}

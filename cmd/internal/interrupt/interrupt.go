@@ -1,5 +1,5 @@
-// Package interrupt ends a program in good order at the first signal, and at
-// once at the second.
+// Package interrupt ends a program gracefully on the first signal, and
+// immediately on the second.
 package interrupt
 
 import (
@@ -10,9 +10,9 @@ import (
 )
 
 // Context returns a context that ends at the first SIGINT or SIGTERM, or when
-// stop is called. From then on these signals do what they do to programs that
-// do not ask for them: whoever sees the context end can rely on that, unlike
-// with signal.NotifyContext, which takes signals until its stop is called.
+// stop is called. Before the context ends, the default behaviour of
+// these signals is restored, so that a second signal ends the program. With
+// signal.NotifyContext, it would be ignored until stop is called.
 func Context() (ctx context.Context, stop context.CancelFunc) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

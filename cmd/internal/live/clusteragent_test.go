@@ -27,10 +27,11 @@ func (z *installation) clusterEnv(t *testing.T) []string {
 	return []string{"ZEEKPATH=" + scripts + z.zeekPath()}
 }
 
-// zeekPath returns where Zeek looks for scripts by default, to be put behind
-// another folder.
+// zeekPath returns Zeek's default script path, to be appended to another directory.
+// The scripts of built-in plugins, such as AF_PACKET, are in a directory of their
+// own.
 func (z *installation) zeekPath() string {
-	return ":.:" + z.scripts + ":" + z.scripts + "/policy:" + z.scripts + "/site"
+	return ":.:" + z.scripts + ":" + z.scripts + "/policy:" + z.scripts + "/site:" + z.scripts + "/builtin-plugins"
 }
 
 // clusterAgent starts Zeek's agent of that time, which listens and, unless

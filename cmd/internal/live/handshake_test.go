@@ -35,7 +35,7 @@ func TestHandshake(t *testing.T) {
 					tls := plain(t)
 					v, e := newVisitor(t, peering.Config{
 						ID: uuid.MustParse(id.id), Subscriptions: []string{"zoo/"},
-						Secure: tls.layer.Hook(), RetryMax: time.Second,
+						TLS: tls.layer.Hook(), RetryMax: time.Second,
 					})
 					addr, err := e.Listen(v.ctx, "127.0.0.1:0")
 					if err != nil {
@@ -52,7 +52,7 @@ func TestHandshake(t *testing.T) {
 					}
 					zoo := startZoo(t, z, nil, tls, args...)
 					if dialer.ours {
-						if err := e.Dial(at(zoo.native)); err != nil {
+						if err := e.AddPeer(at(zoo.native)); err != nil {
 							t.Fatal(err)
 						}
 					}

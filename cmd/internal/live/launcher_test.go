@@ -60,8 +60,9 @@ func newLiveCluster(t *testing.T, z *installation) *liveCluster {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- agent.Run(ctx, agent.Config{
-			Name: "i", Bus: bus, EndpointID: bus.ID().String(), Dialects: []*zeekapi.Dialect{c.dialect},
-			Launcher: launcher, StateDir: c.stateDir, Listen: listen, Log: log,
+			Settings: agent.Settings{Name: "i", EndpointID: bus.ID().String(), Listen: listen},
+			Bus:      bus, Dialects: []*zeekapi.Dialect{c.dialect},
+			Launcher: launcher, StateDir: c.stateDir, Log: log,
 		})
 	}()
 	t.Cleanup(func() {
@@ -76,7 +77,7 @@ func newLiveCluster(t *testing.T, z *installation) *liveCluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.Dial(bound.String()); err != nil {
+	if err := c.AddPeer(bound.String()); err != nil {
 		t.Fatal(err)
 	}
 	if hello := await[zeekapi.AgentHello](c); hello.Instance != "i" || hello.Connecting {

@@ -83,8 +83,8 @@ func TestSupervisorLayouts(t *testing.T) {
 		argv = append(argv, file, "exit_only_after_terminate=T", "-e",
 			fmt.Sprintf(`event zeek_init() { Broker::listen("127.0.0.1", %d/tcp); }`, port))
 		start(t, "Zeek with records of others", nil, append(argv, tls.args...)...)
-		v, bus := newVisitor(t, peering.Config{Subscriptions: []string{"layouts/back"}, Secure: tls.layer.Hook()})
-		if err := bus.Dial(at(port)); err != nil {
+		v, bus := newVisitor(t, peering.Config{Subscriptions: []string{"layouts/back"}, TLS: tls.layer.Hook()})
+		if err := bus.AddPeer(at(port)); err != nil {
 			t.Fatal(err)
 		}
 		v.awaitPeer()

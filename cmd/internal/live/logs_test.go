@@ -109,7 +109,7 @@ func receive(t *testing.T, address string) map[string][]logs.Row {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if err := e.Dial(address); err != nil {
+	if err := e.AddPeer(address); err != nil {
 		t.Fatal(err)
 	}
 	var catalog logs.Catalog

@@ -80,14 +80,14 @@ func TestWeUnpeer(t *testing.T) {
 		for _, tls := range protections(t) {
 			t.Run("tls "+tls.mode, func(t *testing.T) {
 				zoo := startZoo(t, z, nil, tls)
-				v, e := newVisitor(t, peering.Config{Subscriptions: []string{"zoo/"}, Secure: tls.layer.Hook(), RetryMax: time.Second})
+				v, e := newVisitor(t, peering.Config{Subscriptions: []string{"zoo/"}, TLS: tls.layer.Hook(), RetryMax: time.Second})
 				for n := range uint64(2) {
-					if err := e.Dial(at(zoo.native)); err != nil {
+					if err := e.AddPeer(at(zoo.native)); err != nil {
 						t.Fatal(err)
 					}
 					v.awaitPeer()
 					v.ping(n + 1)
-					if err := e.Undial(at(zoo.native)); err != nil {
+					if err := e.RemovePeer(at(zoo.native)); err != nil {
 						t.Fatal(err)
 					}
 					v.awaitLoss()
@@ -108,7 +108,7 @@ func TestZeekDialsAndUnpeers(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, tls := range protections(t) {
 			t.Run("tls "+tls.mode, func(t *testing.T) {
-				v, e := newVisitor(t, peering.Config{Subscriptions: []string{"zoo/"}, Secure: tls.layer.Hook()})
+				v, e := newVisitor(t, peering.Config{Subscriptions: []string{"zoo/"}, TLS: tls.layer.Hook()})
 				addr, err := e.Listen(t.Context(), "127.0.0.1:0")
 				if err != nil {
 					t.Fatal(err)

@@ -192,11 +192,11 @@ func (f flavour) expect(args []broker.Value) []broker.Value {
 
 var flavours = []flavour{
 	{name: "native", dial: func(ctx context.Context, t *testing.T, z *zoo, l *security.Layer) broker.Bus {
-		e, err := peering.New(peering.Config{Subscriptions: []string{"zoo/"}, Secure: l.Hook(), RetryMax: time.Second})
+		e, err := peering.New(peering.Config{Subscriptions: []string{"zoo/"}, TLS: l.Hook(), RetryMax: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := e.Dial(at(z.native)); err != nil {
+		if err := e.AddPeer(at(z.native)); err != nil {
 			t.Fatal(err)
 		}
 		return e
@@ -215,9 +215,9 @@ func dialWebSocket(ctx context.Context, t *testing.T, port int, l *security.Laye
 	eventually(t, "connecting", func() (err error) {
 		c, err = websocket.Dial(ctx, websocket.ClientConfig{
 			Address: at(port), Subscriptions: []string{"zoo/"},
-			Dial:      l.Dial,
-			OnError:   func(err jsonv1.Error) { t.Logf("Zeek says: %v", err) },
-			Reconnect: true, ReconnectMax: time.Second,
+			DialContext: l.DialContext,
+			OnError:     func(err jsonv1.Error) { t.Logf("Zeek says: %v", err) },
+			Reconnect:   true, RetryMax: time.Second,
 		})
 		return err
 	})
@@ -307,7 +307,7 @@ func (v *visitor) event() broker.Event {
 
 func (v *visitor) publish(ev broker.Event) {
 	v.t.Helper()
-	if err := v.Publish(v.ctx, "zoo/in", ev.Value()); err != nil {
+	if err := broker.PublishEvent(v.ctx, v, "zoo/in", ev); err != nil {
 		v.t.Fatal(err)
 	}
 }
@@ -326,7 +326,7 @@ func (v *visitor) ping(n uint64) {
 func (v *visitor) ask(topic string, question broker.Event, isAnswer func(broker.Event) bool) broker.Event {
 	v.t.Helper()
 	for {
-		if err := v.Publish(v.ctx, topic, question.Value()); err != nil {
+		if err := broker.PublishEvent(v.ctx, v, topic, question); err != nil {
 			v.t.Fatal(err)
 		}
 		if answer, ok := v.answer(isAnswer); ok {

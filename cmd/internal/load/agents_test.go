@@ -113,7 +113,7 @@ func runAgent(ctx context.Context, name, controller string, layer *security.Laye
 	endpoint, err := peering.New(peering.Config{
 		Subscriptions:   agent.Topics(name, dialects...),
 		ReceiveOverflow: broker.OverflowBlock,
-		Secure:          layer.Hook(),
+		TLS:             layer.Hook(),
 	})
 	if err != nil {
 		return err
@@ -121,11 +121,11 @@ func runAgent(ctx context.Context, name, controller string, layer *security.Laye
 	defer endpoint.Close()
 	launcher := simulated.New(simulated.Config{})
 	defer launcher.Close(context.Background())
-	if err := endpoint.Dial(controller); err != nil {
+	if err := endpoint.AddPeer(controller); err != nil {
 		return err
 	}
 	return agent.Run(ctx, agent.Config{
-		Name: name, Bus: endpoint, EndpointID: endpoint.ID().String(), Dialects: dialects,
-		Launcher: launcher, Connecting: true,
+		Settings: agent.Settings{Name: name, EndpointID: endpoint.ID().String(), Connecting: true},
+		Bus:      endpoint, Dialects: dialects, Launcher: launcher,
 	})
 }

@@ -18,11 +18,11 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 var (
@@ -245,7 +245,7 @@ type process struct {
 
 func startController(t *testing.T, binary string, args ...string) *process {
 	t.Helper()
-	p := &process{native: freeaddr.TCP(t), websocket: freeaddr.TCP(t)}
+	p := &process{native: peertest.FreeAddress(t), websocket: peertest.FreeAddress(t)}
 	var err error
 	if p.stderr, err = os.Create(filepath.Join(t.TempDir(), "stderr")); err != nil {
 		t.Fatal(err)

@@ -59,8 +59,9 @@ func label(s zeekapi.State) string { return strings.ToLower(string(s)) }
 func (a *Agent) Observe(m *agent.Machine, in agent.Input, out []agent.Output) {
 	switch in := in.(type) {
 	case agent.Received:
-		if request := asked(in.Message); request != "" {
-			a.requests.WithLabelValues(request).Inc()
+		// The label is the name of the event in the first dialect that has it.
+		if request := zeekapi.RequestOf(in.Message); request != nil {
+			a.requests.WithLabelValues(request.Forms[0].Event).Inc()
 		}
 	case agent.Launched:
 		switch ev := in.Event.(type) {
@@ -115,26 +116,3 @@ func (a *Agent) look(nodes []zeekapi.NodeDetail) {
 
 // Nodes returns how many nodes are in a state, for the agent's loop.
 func (a *Agent) Nodes(s zeekapi.State) int { return a.counts[s] }
-
-// asked returns what a controller asks an agent for, "" if it is no request.
-func asked(msg zeekapi.Message) string {
-	switch msg.(type) {
-	case zeekapi.AgentDeployRequest:
-		return "deploy"
-	case zeekapi.AgentGetNodesRequest:
-		return "get_nodes"
-	case zeekapi.AgentDispatchRequest:
-		return "node_dispatch"
-	case zeekapi.AgentWelcomeRequest:
-		return "agent_welcome"
-	case zeekapi.AgentStandbyRequest:
-		return "agent_standby"
-	case zeekapi.AgentRestartRequest:
-		return "restart"
-	case zeekapi.AgentStatusRequest:
-		return "status"
-	case zeekapi.AgentLogsRequest:
-		return "logs"
-	}
-	return ""
-}

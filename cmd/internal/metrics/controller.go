@@ -22,10 +22,9 @@ type Controller struct {
 	refused  prometheus.Counter
 	deployed *prometheus.CounterVec
 
-	internal uuid.UUID // a client that does not count
-	now      func() time.Time
-	begun    map[string]time.Time // requests without an answer, by their ID
-	said     map[uuid.UUID]bool   // peers that said hello
+	now   func() time.Time
+	begun map[string]time.Time // requests without an answer, by their ID
+	said  map[uuid.UUID]bool   // peers that said hello
 }
 
 // forgetAfter is when a request counts as never answered, which test_timeout
@@ -37,11 +36,9 @@ const (
 	maxID       = 256
 )
 
-// NewController registers them. What the peer called internal asks for does not
-// count.
-func NewController(r prometheus.Registerer, internal uuid.UUID) *Controller {
+// NewController registers them.
+func NewController(r prometheus.Registerer) *Controller {
 	c := &Controller{
-		internal: internal,
 		requests: counter("zeekwire_controller_requests_total", "Requests of clients that were answered, by what they asked for and whether all of it succeeded.", "request", "result"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "zeekwire_controller_request_seconds",
@@ -67,11 +64,12 @@ func NewController(r prometheus.Registerer, internal uuid.UUID) *Controller {
 	return c
 }
 
-// Observe takes note of what happened to a controller and what it did.
-func (c *Controller) Observe(_ *controller.Machine, in controller.Input, out []controller.Output) {
+// Observe takes note of a step of a controller: the numbers after it, its input
+// and its outputs.
+func (c *Controller) Observe(s controller.Snapshot, in controller.Input, out []controller.Output) {
 	switch in := in.(type) {
 	case controller.FromClient:
-		if id := in.Message.RequestID(); id != "" && len(id) <= maxID && in.Peer.ID != c.internal && len(c.begun) < maxBegun {
+		if id := in.Message.RequestID(); id != "" && len(id) <= maxID && len(c.begun) < maxBegun {
 			c.begun[id] = c.now()
 		}
 	case controller.FromAgent:
@@ -101,12 +99,9 @@ func (c *Controller) Observe(_ *controller.Machine, in controller.Input, out []c
 			}
 		}
 	}
-	c.pending.Set(float64(len(c.begun)))
-	c.agents.Set(float64(len(c.said)))
+	c.pending.Set(float64(s.Pending))
+	c.agents.Set(float64(s.Agents))
 }
-
-// Agents returns how many agents are connected, for the controller's loop.
-func (c *Controller) Agents() int { return len(c.said) }
 
 func (c *Controller) answered(msg zeekapi.Message) {
 	began, ok := c.begun[msg.RequestID()]

@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -45,12 +44,12 @@ func reqID(id string) zeekapi.ReqID { return zeekapi.ReqID{ID: id} }
 
 func TestController(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
-	internal := broker.Peer{ID: uuid.New()}
 	client, one, two := broker.Peer{ID: uuid.New()}, broker.Peer{ID: uuid.New()}, broker.Peer{ID: uuid.New()}
-	c := NewController(r, internal.ID)
+	c := NewController(r)
 	now := time.Unix(0, 0)
 	c.now = func() time.Time { return now }
-	observe := func(in controller.Input, out ...controller.Output) { c.Observe(nil, in, out) }
+	snapshot := controller.Snapshot{Agents: 1, Pending: 2}
+	observe := func(in controller.Input, out ...controller.Output) { c.Observe(snapshot, in, out) }
 	answer := func(msg zeekapi.Message) controller.Output { return controller.ToClients{Message: msg} }
 
 	observe(controller.FromAgent{Peer: one, Message: zeekapi.AgentHello{Instance: "one"}})
@@ -69,8 +68,6 @@ func TestController(t *testing.T) {
 		controller.SaveDeployment{Past: controller.Past{Deployment: zeekapi.Deployment{Outcome: zeekapi.OutcomePending}}},
 		controller.SaveDeployment{Past: controller.Past{Deployment: zeekapi.Deployment{Outcome: zeekapi.OutcomeTimeout}}},
 		answer(zeekapi.DeployResponse{ReqID: reqID("b"), Results: []zeekapi.Result{{Success: true}, {}}}))
-	observe(controller.FromClient{Peer: internal, Message: zeekapi.StatusRequest{ReqID: reqID("c")}},
-		answer(zeekapi.StatusResponse{ReqID: reqID("c")}))
 	observe(controller.FromClient{Peer: client, Message: zeekapi.RestartRequest{ReqID: reqID("d")}})
 	observe(controller.FromClient{Peer: client, Message: zeekapi.TestTimeoutRequest{ReqID: reqID("never answered")}})
 	expect(t, r, `
@@ -91,19 +88,23 @@ func TestController(t *testing.T) {
 		"zeekwire_controller_agent_errors_total", "zeekwire_controller_deployments_total")
 
 	now = now.Add(forgetAfter + time.Second)
+	snapshot = controller.Snapshot{}
 	observe(controller.Tick{})
 	expect(t, r, "zeekwire_controller_requests_pending 0", "zeekwire_controller_requests_pending")
+	if n := len(c.begun); n != 0 {
+		t.Errorf("%d requests that were never answered are still timed", n)
+	}
 }
 
 // A peer may claim to be the agent of any instance, also of one whose name is
 // no text. That must neither fill the metrics nor stop the controller.
 func TestControllerHostilePeers(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
-	c := NewController(r, uuid.New())
+	c := NewController(r)
 	for _, name := range []string{"one", "two", "\xff"} {
-		c.Observe(nil, controller.FromAgent{Peer: broker.Peer{ID: uuid.New()}, Message: zeekapi.AgentError{Instance: name}}, nil)
+		c.Observe(controller.Snapshot{}, controller.FromAgent{Peer: broker.Peer{ID: uuid.New()}, Message: zeekapi.AgentError{Instance: name}}, nil)
 	}
-	c.Observe(nil, controller.FromClient{Message: zeekapi.TestTimeoutRequest{ReqID: reqID(strings.Repeat("x", 1<<20))}}, nil)
+	c.Observe(controller.Snapshot{}, controller.FromClient{Message: zeekapi.TestTimeoutRequest{ReqID: reqID(strings.Repeat("x", 1<<20))}}, nil)
 	expect(t, r, `
 		zeekwire_controller_agent_errors_total 3
 		zeekwire_controller_requests_pending 0`, "zeekwire_controller_agent_errors_total", "zeekwire_controller_requests_pending")
@@ -112,7 +113,7 @@ func TestControllerHostilePeers(t *testing.T) {
 func TestAgent(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	a := NewAgent(r)
-	m, err := agent.NewMachine(agent.Identity{Name: "i"}, agent.Past{})
+	m, err := agent.NewMachine(agent.Settings{Name: "i"}, agent.State{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,43 +167,26 @@ func TestAgent(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
-	node := func(s zeekapi.State) zeekapi.NodeDetail {
-		return zeekapi.NodeDetail{Status: zeekapi.NodeStatus{State: s, ManagementRole: zeekapi.ManagementNone}}
-	}
-	status := zeekapi.Status{Instances: []zeekapi.InstanceStatus{
-		{Connected: true, Wanted: true, Ready: true, Nodes: []zeekapi.NodeDetail{
-			node(zeekapi.StateRunning), node(zeekapi.StateFailed),
-			{Status: zeekapi.NodeStatus{State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementAgent}},
-		}},
-		{Connected: true, Wanted: true}, {Wanted: true}, {Connected: true, Wanted: true, Drained: true}, {Connected: true},
-	}}
 	r := prometheus.NewPedanticRegistry()
-	var failure error
-	asked := 0
-	c := NewCluster(r, func(context.Context) (zeekapi.Status, error) { asked++; return status, failure })
-	now := time.Unix(0, 0)
-	c.now = func() time.Time { return now }
-	want := `
+	c := NewCluster(r)
+	expect(t, r, "zeekwire_cluster_status_up 0")
+	c.Observe(controller.Snapshot{
+		Instances: map[controller.InstanceState]int{controller.InstanceReady: 3, controller.InstanceMissing: 1, controller.InstanceUnwanted: 2},
+		Nodes:     map[zeekapi.State]int{zeekapi.StateRunning: 4, zeekapi.StateFailed: 1},
+	})
+	expect(t, r, `
 		zeekwire_cluster_status_up 1
-		zeekwire_cluster_instances{state="connected"} 1
-		zeekwire_cluster_instances{state="drained"} 1
+		zeekwire_cluster_instances{state="connected"} 0
+		zeekwire_cluster_instances{state="drained"} 0
 		zeekwire_cluster_instances{state="missing"} 1
-		zeekwire_cluster_instances{state="ready"} 1
-		zeekwire_cluster_instances{state="unwanted"} 1
+		zeekwire_cluster_instances{state="ready"} 3
+		zeekwire_cluster_instances{state="unwanted"} 2
 		zeekwire_cluster_nodes{state="crashed"} 0
 		zeekwire_cluster_nodes{state="failed"} 1
 		zeekwire_cluster_nodes{state="pending"} 0
-		zeekwire_cluster_nodes{state="running"} 1
+		zeekwire_cluster_nodes{state="running"} 4
 		zeekwire_cluster_nodes{state="stopped"} 0
-		zeekwire_cluster_nodes{state="unknown"} 0`
-	expect(t, r, want)
-	if asked != 1 {
-		t.Errorf("asked %d times for the status", asked)
-	}
-	failure = errors.New("no answer")
-	expect(t, r, want) // is young enough
-	now = now.Add(statusLifetime)
-	expect(t, r, "zeekwire_cluster_status_up 0")
+		zeekwire_cluster_nodes{state="unknown"} 0`)
 }
 
 func TestTransports(t *testing.T) {

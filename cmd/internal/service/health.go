@@ -8,26 +8,25 @@ import (
 	"time"
 )
 
-// Health is how a service is: alive if its work goes on, ready if nothing
-// speaks against it. Its methods may be called from any goroutine.
+// Health is the health of a service: it is alive while it makes progress, and
+// ready if there is no reason against it. Its methods may be called concurrently.
 type Health struct {
 	now func() time.Time
 
 	mu      sync.Mutex
 	beat    time.Time         // the zero time before the first
-	against map[string]string // what speaks against being ready
+	against map[string]string // reasons against being ready, by subject
 }
 
-// starting is what speaks against a service that has not begun to serve.
+// starting is the subject of the reason against a service that is not yet ready.
 const starting = "starting"
 
 // NewHealth returns the health of a service that is not ready.
 func NewHealth() *Health {
-	return &Health{now: time.Now, against: map[string]string{starting: "the service does not serve yet"}}
+	return &Health{now: time.Now, against: map[string]string{starting: "the service is starting"}}
 }
 
-// Beat says that the service's work goes on. Who does the work must call it, or
-// it would prove nothing.
+// Beat reports that the service makes progress.
 func (h *Health) Beat() {
 	now := h.now()
 	h.mu.Lock()
@@ -35,8 +34,7 @@ func (h *Health) Beat() {
 	h.beat = now
 }
 
-// Set says what speaks against being ready in respect of something; "" that
-// nothing does any more.
+// Set sets the reason against being ready for a subject; "" removes it.
 func (h *Health) Set(what, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -47,18 +45,17 @@ func (h *Health) Set(what, reason string) {
 	}
 }
 
-// Alive returns nothing if the service is alive, or else why not.
+// Alive returns nil if the service is alive, or else the reasons.
 func (h *Health) Alive() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if silence := h.now().Sub(h.beat); !h.beat.IsZero() && silence > StuckAfter {
-		return []string{fmt.Sprintf("stuck: no sign of life for %s", silence.Truncate(time.Second))}
+		return []string{fmt.Sprintf("stuck: no progress for %s", silence.Truncate(time.Second))}
 	}
 	return nil
 }
 
-// Ready returns nothing if the service is ready, or else all that speaks
-// against it, in a fixed order.
+// Ready returns nil if the service is ready, or else the reasons in a fixed order.
 func (h *Health) Ready() []string {
 	reasons := h.Alive()
 	h.mu.Lock()

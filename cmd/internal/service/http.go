@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Limits of the HTTP server. Whoever asks for metrics needs none of it.
+// Limits of the HTTP server.
 const (
 	httpTimeout   = 10 * time.Second
 	httpHeaders   = 16 << 10
@@ -23,11 +23,11 @@ const (
 	httpTextPlain = "text/plain; charset=utf-8"
 )
 
-// handler answers
+// handler serves
 //
-//	/metrics  with the metrics of g, as Prometheus wants them
-//	/healthz  with 200 if the service is alive, or with 503 and why not
-//	/readyz   with 200 if it is ready, or with 503 and all that speaks against it
+//	/metrics  the metrics of g in the format of Prometheus
+//	/healthz  200 if the service is alive, otherwise 503 and the reasons
+//	/readyz   200 if the service is ready, otherwise 503 and the reasons
 func handler(h *Health, g prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{MaxRequestsInFlight: httpInFlight, Timeout: httpTimeout}))
@@ -54,7 +54,7 @@ func answer(against func() []string) http.HandlerFunc {
 	}
 }
 
-// serveHTTP answers HTTP requests until ctx ends.
+// serveHTTP serves HTTP requests until ctx ends.
 func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler) error {
 	server := &http.Server{
 		Handler:           handler,

@@ -10,36 +10,36 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// notifier tells systemd how the service is, by the socket that it names in
-// NOTIFY_SOCKET (systemd: sd_notify). Where there is none it does nothing. Its
-// methods may be called from any goroutine, and never wait for long.
+// notifier reports the state of the service to systemd, over the socket in
+// NOTIFY_SOCKET (systemd: sd_notify). Without that variable it does nothing. Its
+// methods may be called concurrently and do not block for long.
 type notifier struct {
 	log      zerolog.Logger
-	watchdog time.Duration // how long systemd waits for a sign of life; 0: for ever
+	watchdog time.Duration // watchdog timeout of systemd; 0 for none
 
 	mu     sync.Mutex
 	failed bool
 	status string
 }
 
-// How long a systemd that does not read may hold us up. What it does not hear in
-// time is lost, which is no matter for signs of life: there will be more.
+// Timeouts of messages to systemd. A watchdog message that is lost is followed by
+// another one.
 const (
 	newsPatience = 2 * time.Second
 	lifePatience = 20 * time.Millisecond
 )
 
-// newNotifier returns a notifier that reports its own trouble to the log, once.
+// newNotifier returns a notifier that logs its first failure.
 func newNotifier(log zerolog.Logger) *notifier {
 	n := &notifier{log: log}
 	var err error
 	if n.watchdog, err = daemon.SdWatchdogEnabled(false); err != nil {
-		log.Warn().Err(err).Msg("systemd wants signs of life, but not clearly how often")
+		log.Warn().Err(err).Msg("invalid watchdog interval in WATCHDOG_USEC")
 	}
 	return n
 }
 
-// interval returns how often alive must be called.
+// interval returns the interval at which alive must be called.
 func (n *notifier) interval() time.Duration {
 	if n.watchdog > 0 {
 		return min(BeatInterval, n.watchdog/3)
@@ -47,25 +47,25 @@ func (n *notifier) interval() time.Duration {
 	return BeatInterval
 }
 
-// ready says that the service serves.
+// ready reports that the service is ready.
 func (n *notifier) ready() { n.send(daemon.SdNotifyReady, newsPatience) }
 
-// stopping says that it is about to end.
+// stopping reports that the service is shutting down.
 func (n *notifier) stopping() { n.send(daemon.SdNotifyStopping, newsPatience) }
 
-// reloading says that it takes new settings; ready must follow.
+// reloading reports that the service reloads; a call of ready must follow.
 func (n *notifier) reloading() {
 	n.send(daemon.SdNotifyReloading+"\n"+daemon.SdNotifyMonotonicUsec(), newsPatience)
 }
 
-// alive says that the service's work goes on.
+// alive reports that the service makes progress.
 func (n *notifier) alive() {
 	if n.watchdog > 0 {
 		n.send(daemon.SdNotifyWatchdog, lifePatience)
 	}
 }
 
-// tell says in a few words how it is. What was said before is not repeated.
+// tell reports a short status text, if it has changed.
 func (n *notifier) tell(text string) {
 	n.mu.Lock()
 	news := n.status != text
@@ -81,16 +81,16 @@ func (n *notifier) send(state string, patience time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err != nil && !n.failed {
-		n.log.Warn().Err(err).Msg("cannot tell systemd how we are")
+		n.log.Warn().Err(err).Msg("cannot notify systemd")
 	}
 	n.failed = err != nil
 	if n.failed {
-		n.status = "" // to be told again
+		n.status = "" // send it again
 	}
 }
 
-// send is daemon.SdNotify with a limit to its patience: that would wait for as
-// long as systemd does not read.
+// send is daemon.SdNotify with a timeout; daemon.SdNotify blocks while systemd
+// does not read.
 func send(state string, patience time.Duration) error {
 	name := os.Getenv("NOTIFY_SOCKET")
 	if name == "" {

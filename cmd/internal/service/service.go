@@ -1,6 +1,6 @@
-// Package service is what a service owes the system that it runs on: it tells
-// systemd and whoever asks over HTTP how it is, reloads on SIGHUP, and ends in
-// good order. It knows nothing of what the service does.
+// Package service connects a service to its system: it reports its state to
+// systemd and over HTTP, reloads on SIGHUP, and ends gracefully. It does not
+// depend on the work of the service.
 package service
 
 import (
@@ -18,40 +18,40 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// BeatInterval is how often a service must prove that its work goes on, unless
-// systemd wants to hear of it more often; one that has not for StuckAfter is
+// BeatInterval is the interval at which a service must call Beat, unless systemd
+// requires a shorter one. A service that has not called Beat for StuckAfter is
 // stuck.
 const (
 	BeatInterval = 5 * time.Second
 	StuckAfter   = 6 * BeatInterval
 )
 
-// Config says what a Service does besides its work.
+// Config is the configuration of a Service.
 type Config struct {
-	// Listen is where to answer HTTP requests, "" for nowhere; Metrics is what
-	// there is to see.
+	// Listen is the address for HTTP requests, "" for none. Metrics are the
+	// metrics served there.
 	Listen  string
 	Metrics prometheus.Gatherer
 
-	// Patience is how long the work may take to end in good order.
+	// Patience limits the time of a graceful end.
 	Patience time.Duration
 
-	// Reload takes new settings, certificates and the like. What fails
-	// must be as before.
+	// Reload reloads settings, certificates and other files. It must keep the
+	// previous state of what it cannot reload.
 	Reload func() error
 
 	Log zerolog.Logger
 }
 
-// Service is a service that runs.
+// Service is a running service.
 type Service struct {
 	Health *Health
 
 	cfg      Config
 	notifier *notifier
 
-	// These are Beat's.
-	beat time.Time // when systemd last heard of it
+	// Used by Beat only.
+	beat time.Time // last notification of systemd
 	now  func() time.Time
 }
 
@@ -60,11 +60,12 @@ func New(cfg Config) *Service {
 	return &Service{Health: NewHealth(), cfg: cfg, notifier: newNotifier(cfg.Log), now: time.Now}
 }
 
-// BeatInterval returns how often Beat must be called.
+// BeatInterval returns the interval at which Beat must be called.
 func (s *Service) BeatInterval() time.Duration { return s.notifier.interval() }
 
-// Beat says that the service's work goes on, and in a few words how it is. The
-// goroutine that does the work must call it, or it would prove nothing.
+// Beat reports that the service makes progress. Status returns a short description
+// of its state. The goroutine that does the work must call Beat, so that a blocked
+// goroutine is noticed.
 func (s *Service) Beat(status func() string) {
 	s.Health.Beat()
 	if now := s.now(); now.Sub(s.beat) >= s.notifier.interval() {
@@ -74,15 +75,14 @@ func (s *Service) Beat(status func() string) {
 	}
 }
 
-// Ready says that the service serves.
+// Ready reports that the service is ready.
 func (s *Service) Ready() {
 	s.Health.Set(starting, "")
 	s.notifier.ready()
 }
 
-// Run runs the work until it ends. When ctx ends, what is closed as ending asks
-// the work to end in good order, and when it has not by the time of
-// Config.Patience, the work's context ends, too.
+// Run runs work and returns its error. When ctx ends, Run closes ending to ask
+// work for a graceful end, and cancels the context of work after Config.Patience.
 func (s *Service) Run(ctx context.Context, work func(ctx context.Context, ending <-chan struct{}) error) (err error) {
 	workCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -114,7 +114,7 @@ func (s *Service) Run(ctx context.Context, work func(ctx context.Context, ending
 		case <-ended:
 			return
 		}
-		s.Health.Set("ending", "the service is about to end")
+		s.Health.Set("ending", "the service is shutting down")
 		s.notifier.stopping()
 		s.cfg.Log.Info().Stringer("patience", s.cfg.Patience).Msg("ending")
 		close(ending)
@@ -122,7 +122,7 @@ func (s *Service) Run(ctx context.Context, work func(ctx context.Context, ending
 		defer patience.Stop()
 		select {
 		case <-patience.C:
-			s.cfg.Log.Warn().Msg("what is under way takes too long, ending without it")
+			s.cfg.Log.Warn().Msg("graceful end timed out, ending immediately")
 			cancel(errImpatient)
 		case <-ended:
 		}
@@ -138,32 +138,32 @@ func (s *Service) Run(ctx context.Context, work func(ctx context.Context, ending
 	return err
 }
 
-var errImpatient = errors.New("service: no more patience")
+var errImpatient = errors.New("service: graceful end timed out")
 
-// serveHTTP begins to answer HTTP requests. Stop ends that and waits for it.
+// serveHTTP starts the HTTP server. Stop ends it and waits for its end.
 func (s *Service) serveHTTP(ctx context.Context) (stop func(), err error) {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", s.cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listening for metrics (--metrics-listen): %w", err)
 	}
-	s.cfg.Log.Info().Stringer("address", l.Addr()).Msg("metrics and health over HTTP")
+	s.cfg.Log.Info().Stringer("address", l.Addr()).Msg("serving metrics and health over HTTP")
 	ctx, cancel := context.WithCancel(ctx)
 	var server sync.WaitGroup
 	server.Go(func() {
 		if err := serveHTTP(ctx, l, handler(s.Health, s.cfg.Metrics)); err != nil {
-			s.cfg.Log.Error().Err(err).Msg("cannot answer HTTP requests any more")
+			s.cfg.Log.Error().Err(err).Msg("HTTP server failed")
 		}
 	})
 	return func() { cancel(); server.Wait() }, nil
 }
 
-// reload does what SIGHUP asks for.
+// reload handles SIGHUP.
 func (s *Service) reload() {
 	s.notifier.reloading()
 	defer s.notifier.ready()
 	if err := s.cfg.Reload(); err != nil {
-		s.cfg.Log.Error().Err(err).Msg("cannot reload, what failed is as before")
+		s.cfg.Log.Error().Err(err).Msg("cannot reload, keeping the previous state of what failed")
 		return
 	}
 	s.cfg.Log.Info().Msg("reloaded")

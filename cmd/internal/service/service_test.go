@@ -101,8 +101,8 @@ func TestSystemdHearsHowTheServiceIs(t *testing.T) {
 	}
 }
 
-// A systemd that does not read holds nobody up.
-func TestSystemdThatDoesNotListen(t *testing.T) {
+// TestSystemdThatDoesNotRead checks that notifications do not block.
+func TestSystemdThatDoesNotRead(t *testing.T) {
 	newSystemd(t)
 	t.Setenv("WATCHDOG_USEC", "3000000")
 	var log strings.Builder
@@ -113,8 +113,8 @@ func TestSystemdThatDoesNotListen(t *testing.T) {
 			break
 		}
 	}
-	if !strings.Contains(log.String(), "cannot tell systemd how we are") {
-		t.Error("nothing is too much for systemd")
+	if !strings.Contains(log.String(), "cannot notify systemd") {
+		t.Error("no timeout of a notification")
 	}
 }
 
@@ -125,12 +125,12 @@ func TestWithoutSystemd(t *testing.T) {
 	service := New(Config{Log: zerolog.New(&log)})
 	service.Ready()
 	service.Ready()
-	if n := strings.Count(log.String(), "cannot tell systemd"); n != 1 || !strings.Contains(log.String(), "signs of life") {
+	if n := strings.Count(log.String(), "cannot notify systemd"); n != 1 || !strings.Contains(log.String(), "WATCHDOG_USEC") {
 		t.Error(log.String())
 	}
 }
 
-func TestAnOrderlyEnd(t *testing.T) {
+func TestGracefulEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		takes time.Duration // longer than the patience if the work must be cut short
@@ -148,7 +148,7 @@ func TestAnOrderlyEnd(t *testing.T) {
 				time.AfterFunc(time.Minute, cancel)
 				err := service.Run(ctx, func(ctx context.Context, ending <-chan struct{}) error {
 					<-ending
-					if reasons := service.Health.Ready(); !strings.Contains(strings.Join(reasons, "\n"), "about to end") {
+					if reasons := service.Health.Ready(); !strings.Contains(strings.Join(reasons, "\n"), "shutting down") {
 						t.Errorf("ready: %q", reasons)
 					}
 					select {
@@ -196,7 +196,7 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%s: ready: -want +got\n%s", name, diff)
 		}
 	}
-	step("new", nil, []string{"starting: the service does not serve yet"})
+	step("new", nil, []string{"starting: the service is starting"})
 	h.Set(starting, "")
 	step("serving", nil, nil)
 	h.Beat()
@@ -208,7 +208,7 @@ func TestHealth(t *testing.T) {
 	now = now.Add(StuckAfter)
 	step("late", nil, nil)
 	now = now.Add(time.Second)
-	step("stuck", []string{"stuck: no sign of life for 31s"}, []string{"stuck: no sign of life for 31s"})
+	step("stuck", []string{"stuck: no progress for 31s"}, []string{"stuck: no progress for 31s"})
 	h.Beat()
 	step("alive again", nil, nil)
 }
@@ -241,7 +241,7 @@ func TestHTTP(t *testing.T) {
 		body   string
 	}{
 		{"/healthz", 200, "ok\n"},
-		{"/readyz", 503, "starting: the service does not serve yet\n"},
+		{"/readyz", 503, "starting: the service is starting\n"},
 		{"/metrics", 200, "# HELP test_total A test.\n# TYPE test_total counter\ntest_total 0\n"},
 		{"/", 200, "/metrics\n/healthz\n/readyz\n"},
 		{"/other", 404, "404 page not found\n"},

@@ -14,13 +14,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxFile is the size of the largest file, in bytes. It is far more than
-// anybody writes, and little enough to read a wrong file without harm.
+// maxFile limits the size of a file in bytes, in case a wrong file is named.
 const maxFile = 1 << 20
 
-// readFile returns what a file says in lines of "name = value", with comments
-// after "#", and which lines say nothing. A value with characters that would be
-// lost is written in double quotes, as a string of Go.
+// readFile returns the assignments of a file: lines of the form "name = value",
+// with comments after "#". Values may be in double quotes, as strings in Go.
+// Invalid lines become assignments with an error.
 func readFile(name string) ([]assignment, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -32,7 +31,7 @@ func readFile(name string) ([]assignment, error) {
 		return nil, err
 	}
 	if len(text) > maxFile {
-		return nil, fmt.Errorf("%s: larger than %d bytes, this is no file of settings", name, maxFile)
+		return nil, fmt.Errorf("%s: larger than %d bytes, not a settings file", name, maxFile)
 	}
 	return parse(name, text), nil
 }
@@ -53,14 +52,15 @@ func parse(name string, text []byte) (list []assignment) {
 	return list
 }
 
-// parseLine returns "" as the key if there is none.
+// parseLine returns the key and the value of a line. The key is "" if the line is
+// empty or a comment.
 func parseLine(line []byte) (key, value string, err error) {
 	if !utf8.Valid(line) {
 		return "", "", errors.New("not UTF-8")
 	}
 	text := strings.TrimSpace(string(line))
 	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\t' }) {
-		return "", "", errors.New("a control character")
+		return "", "", errors.New("control character in line")
 	}
 	if text == "" || text[0] == '#' {
 		return "", "", nil
@@ -84,7 +84,8 @@ func parseLine(line []byte) (key, value string, err error) {
 	return key, value, err
 }
 
-// uncomment cuts off a comment: "#" at the beginning or after a blank.
+// uncomment removes a comment, which begins with "#" at the beginning or after a
+// blank.
 func uncomment(value string) string {
 	for i := range len(value) {
 		if value[i] == '#' && (i == 0 || value[i-1] == ' ' || value[i-1] == '\t') {
@@ -94,7 +95,7 @@ func uncomment(value string) string {
 	return value
 }
 
-// quote returns a value as it stands in a file.
+// quote returns a value in the syntax of the file.
 func quote(value string) string {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
 	if strings.HasPrefix(value, `"`) || strings.TrimSpace(value) != value || uncomment(value) != value ||
@@ -104,7 +105,7 @@ func quote(value string) string {
 	return value
 }
 
-// clean returns text that fits into a comment.
+// clean returns text that can be part of a comment.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -114,18 +115,18 @@ func clean(text string) string {
 	}, text)
 }
 
-// unknown returns the error about a name that is not in the table, with the one
-// that was probably meant.
+// unknown returns the error for a name that is not in the table, which suggests
+// a similar name.
 func (t *Table) unknown(name string) error {
 	nearest, near := t.nearest(strings.ReplaceAll(strings.ToLower(name), "_", "-"))
 	if !near {
-		return errors.New("there is no such setting")
+		return errors.New("unknown setting")
 	}
-	return fmt.Errorf("there is no such setting, did you mean %s?", nearest)
+	return fmt.Errorf("unknown setting, did you mean %s?", nearest)
 }
 
-// nearest returns what can be set whose name is most like the given one, and
-// whether it is so like that it was probably meant.
+// nearest returns the most similar name in the table, and whether it is similar
+// enough to be suggested.
 func (t *Table) nearest(name string) (nearest string, near bool) {
 	nearest = slices.MinFunc(t.names(), func(a, b string) int {
 		return cmp.Compare(distance(name, a), distance(name, b))
@@ -133,8 +134,7 @@ func (t *Table) nearest(name string) (nearest string, near bool) {
 	return nearest, distance(name, nearest) <= max(1, len(nearest)/4)
 }
 
-// distance is how many bytes must be inserted, removed or replaced to make one
-// name of the other (Levenshtein).
+// distance returns the Levenshtein distance of two names in bytes.
 func distance(a, b string) int {
 	if len(a) > 2*len(b)+8 {
 		return len(a)

@@ -1,6 +1,6 @@
-// Package settings gives a service its settings: a table that declares each of
-// them once, filled from defaults, a file, the environment and flags. What
-// comes later in this order wins.
+// Package settings loads the settings of a service. A table declares each setting
+// once. Its values come from defaults, a file, the environment and flags; later
+// sources override earlier ones.
 package settings
 
 import (
@@ -12,30 +12,29 @@ import (
 	"strings"
 )
 
-// Setting is one choice that a service offers. Every setting is a key of the
+// Setting is a setting of a service. Every setting is a key of the
 // file, a flag of the same name, and an environment variable: the setting
 // "listen-port" of the service "controller" is ZEEKWIRE_CONTROLLER_LISTEN_PORT.
 type Setting struct {
 	Name string // in kebab case
 
-	// Help says what it does in a few words, with the name of the value in
-	// backquotes as package pflag wants it.
+	// Help describes the setting in a few words, with the name of the value in
+	// backquotes, as in package pflag.
 	Help string
 
-	// Zeek is the redefinable constant of Zeek that the setting stands for.
+	// Zeek is the corresponding redefinable constant of Zeek, or "".
 	Zeek string
 
-	// Env are variables of Zeek that set it, too; the first that is set counts.
+	// Env lists variables of Zeek that also set it; the first that is set counts.
 	Env []Variable
 
-	// Common settings are shown by --help, the others by --print-config.
+	// Common settings appear in --help, the others only in --print-config.
 	Common bool
 
-	// Reload says that the service takes a new value when it reloads.
+	// Reload reports whether a reload applies a new value.
 	Reload bool
 
-	// Value holds the value; what it holds when the setting is added is the
-	// default.
+	// Value stores the value. Its value when the setting is added is the default.
 	Value Value
 
 	group     string
@@ -43,28 +42,28 @@ type Setting struct {
 	origin    string
 }
 
-// Variable is an environment variable. One that is empty is not set.
+// Variable is an environment variable. An empty variable is treated as not set.
 type Variable struct {
 	Name string
 
-	// Convert makes the setting's text of the variable's; nil if they are the
-	// same.
+	// Convert converts the text of the variable to the text of the setting. If
+	// nil, they are the same.
 	Convert func(string) (string, error)
 }
 
-// Shorthand stands for several settings, which Expand makes of one text. It can
-// be used wherever a setting can.
+// Shorthand sets several settings with one text, which Expand converts. It can be
+// used wherever a setting can.
 type Shorthand struct {
 	Name, Help string
 	Default    string // for the help only
 	Expand     func(string) ([]Assignment, error)
 }
 
-// Assignment is a text for a setting.
+// Assignment is the text to set a setting to.
 type Assignment struct{ Name, Text string }
 
-// Table is the settings of a service in the order in which they were added. It
-// is not safe for concurrent use.
+// Table holds the settings of a service in the order in which they were added.
+// It must not be used concurrently.
 type Table struct {
 	service    string
 	group      string
@@ -99,7 +98,7 @@ func (t *Table) claim(name string) {
 	}
 }
 
-// All returns the settings in their order.
+// All returns the settings in order.
 func (t *Table) All() []Setting {
 	all := make([]Setting, len(t.settings))
 	for i, s := range t.settings {
@@ -108,7 +107,7 @@ func (t *Table) All() []Setting {
 	return all
 }
 
-// Default returns the text of the default.
+// Default returns the default as text.
 func (s Setting) Default() string { return s.byDefault }
 
 func (t *Table) setting(name string) *Setting {
@@ -127,27 +126,27 @@ func (t *Table) shorthand(name string) *Shorthand {
 	return t.shorthands[i]
 }
 
-// variable is the setting's own environment variable.
+// variable returns the name of the setting's own environment variable.
 func (t *Table) variable(name string) string {
 	return ours + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(t.service+"_"+name))
 }
 
-// ours is what all of our own variables begin with.
+// ours is the prefix of all of our own variables.
 const ours = "ZEEKWIRE_"
 
-// Errors are all that is wrong with the settings.
+// Errors is the list of errors found in the settings.
 type Errors []error
 
-// Error returns one line for each.
+// Error returns the errors, one a line.
 func (e Errors) Error() string { return errors.Join(e...).Error() }
 
-// Unwrap returns them all.
+// Unwrap returns the errors.
 func (e Errors) Unwrap() []error { return e }
 
-// Load fills in the values: from a file unless its name is "", then from the
-// environment, where our own variables go before Zeek's, then from flags, which
-// may be nil. What is wrong it reports all at once, as Errors that name the
-// line, the variable or the flag.
+// Load sets the values from a file, unless its name is "", then from the
+// environment, where our own variables override Zeek's, then from flags, which
+// may be nil. It returns all errors together, as Errors that name the line, the
+// variable or the flag.
 func (t *Table) Load(file string, getenv func(string) string, flags *Flags) error {
 	var errs Errors
 	if file != "" {
@@ -168,20 +167,21 @@ func (t *Table) Load(file string, getenv func(string) string, flags *Flags) erro
 	return nil
 }
 
-// assignment is a text for a setting or a shorthand, and where it stands:
+// assignment is the text of a setting or a shorthand, with its origin, such as
 // "--listen", "controller.conf:3: listen".
 type assignment struct {
 	name, text, origin string
 
-	wrong error // why there is none
+	wrong error // if non-nil, the line is invalid
 }
 
-// assign sets what one source says. Within a source, nothing may be said twice.
+// assign applies the assignments of one source. A source must not set a setting
+// twice.
 func (t *Table) assign(list []assignment) (errs Errors) {
 	said := make(map[string]string)
 	set := func(s *Setting, text, origin string) {
 		if before, ok := said[s.Name]; ok {
-			errs = append(errs, fmt.Errorf("%s: %s is set already, by %s", origin, s.Name, before))
+			errs = append(errs, fmt.Errorf("%s: %s is already set by %s", origin, s.Name, before))
 			return
 		}
 		said[s.Name] = origin
@@ -217,7 +217,7 @@ func (t *Table) assign(list []assignment) (errs Errors) {
 	return errs
 }
 
-// assignZeekVariables sets what variables of Zeek say.
+// assignZeekVariables applies the variables of Zeek.
 func (t *Table) assignZeekVariables(getenv func(string) string) (errs Errors) {
 	for _, s := range t.settings {
 		i := slices.IndexFunc(s.Env, func(v Variable) bool { return getenv(v.Name) != "" })
@@ -241,7 +241,7 @@ func (t *Table) assignZeekVariables(getenv func(string) string) (errs Errors) {
 	return errs
 }
 
-// variables returns what our own variables say.
+// variables returns the assignments of our own variables.
 func (t *Table) variables(getenv func(string) string) (list []assignment) {
 	for _, name := range t.names() {
 		if v := t.variable(name); getenv(v) != "" {
@@ -251,10 +251,11 @@ func (t *Table) variables(getenv func(string) string) (list []assignment) {
 	return list
 }
 
-// Strays returns what was probably meant for the service in an environment, a
-// list such as os.Environ returns, but is none of its variables, nor for
-// another of the services. They are no errors: others put variables into an
-// environment, too. Kubernetes makes ZEEKWIRE_CONTROLLER_SERVICE_HOST of a name.
+// Strays returns warnings about variables in an environment, as returned by
+// os.Environ, that look like variables of the service but are not, and do not
+// belong to another of the services. They are not errors because other programs
+// also set variables: Kubernetes sets ZEEKWIRE_CONTROLLER_SERVICE_HOST for a
+// service of that name.
 func (t *Table) Strays(environment []string, services ...string) (strays []error) {
 	known := make(map[string]bool)
 	for _, name := range t.names() {
@@ -274,16 +275,16 @@ func (t *Table) Strays(environment []string, services ...string) (strays []error
 		nearest, near := t.nearest(name)
 		switch {
 		case near:
-			strays = append(strays, fmt.Errorf("%s: there is no such variable, did you mean %s?", variable, t.variable(nearest)))
+			strays = append(strays, fmt.Errorf("%s: unknown variable, did you mean %s?", variable, t.variable(nearest)))
 		case hasService && service == t.service:
-			strays = append(strays, fmt.Errorf("%s: there is no such variable", variable))
+			strays = append(strays, fmt.Errorf("%s: unknown variable", variable))
 		}
 	}
 	slices.SortFunc(strays, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
 	return strays
 }
 
-// names returns all that can be set.
+// names returns the names of all shorthands and settings.
 func (t *Table) names() []string {
 	var names []string
 	for _, s := range t.shorthands {
@@ -295,7 +296,7 @@ func (t *Table) names() []string {
 	return names
 }
 
-// Wrong returns an error about a setting's value that says where it comes from.
+// Wrong returns an error about the value of a setting that names its origin.
 func (t *Table) Wrong(name, format string, args ...any) error {
 	s := t.setting(name)
 	origin := s.origin
@@ -305,8 +306,8 @@ func (t *Table) Wrong(name, format string, args ...any) error {
 	return fmt.Errorf("%s %q: %w", origin, s.Value, fmt.Errorf(format, args...))
 }
 
-// NeedRestart returns the names of settings that differ between two tables of a
-// service, but for those that a reload takes.
+// NeedRestart returns the names of the settings that differ between two tables of
+// a service and that a reload does not apply.
 func NeedRestart(before, after *Table) []string {
 	var names []string
 	for _, s := range after.settings {
@@ -317,8 +318,7 @@ func NeedRestart(before, after *Table) []string {
 	return names
 }
 
-// Print writes the settings in the format of the file, each with where it comes
-// from. Loaded again, they are the same.
+// Print writes all settings with their origins, in the format of the file.
 func (t *Table) Print(w io.Writer) error {
 	return t.write(w, func(s *Setting) string {
 		origin := s.origin
@@ -329,12 +329,12 @@ func (t *Table) Print(w io.Writer) error {
 	})
 }
 
-// Sample writes a file for people to edit: the defaults, commented out.
+// Sample writes a settings file with all defaults, commented out.
 func (t *Table) Sample(w io.Writer) error {
 	first := t.settings[0].Name
-	_, err := fmt.Fprintf(w, `# Settings of the %s and their defaults. Remove the "#" before one to change it.
-# The environment goes before this file, and flags go before both: %s is also
-# %s, and --%s.
+	_, err := fmt.Fprintf(w, `# Settings of the %s with their defaults. Remove the "#" before a setting to
+# change it. The environment overrides this file, and flags override both: %s is
+# also %s and --%s.
 
 `, t.service, first, t.variable(first), first)
 	if err != nil {

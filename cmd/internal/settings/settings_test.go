@@ -138,7 +138,7 @@ func TestErrors(t *testing.T) {
 		{name: "all at once", file: "colour = red\ncount = 11\n\nwait = soon\n",
 			env: map[string]string{"ZEEKWIRE_TEST_FAST": "maybe", "ZEEK_WAIT": "-1"}, args: []string{"--port", "80/udp"},
 			want: []string{
-				`test.conf:1: colour: there is no such setting, did you mean color?`,
+				`test.conf:1: colour: unknown setting, did you mean color?`,
 				`test.conf:2: count "11": want an integer from 1 to 10`,
 				`test.conf:4: wait "soon": want a time such as 90s, 5m or 1h`,
 				`ZEEK_WAIT "-1": want a number of seconds`,
@@ -152,7 +152,7 @@ func TestErrors(t *testing.T) {
 				`test.conf:3: "= x": want NAME = VALUE`,
 				`test.conf:4: name: no closing quote, or a bad escape`,
 				`test.conf:5: name: "b" follows the closing quote`,
-				`test.conf:6: a control character`,
+				`test.conf:6: control character in line`,
 				`test.conf:7: not UTF-8`,
 			}},
 		{name: "in the order of lines", file: "name\ncount = 11\n[section]\ncolour = red\n",
@@ -160,19 +160,19 @@ func TestErrors(t *testing.T) {
 				`test.conf:1: "name": want NAME = VALUE`,
 				`test.conf:2: count "11": want an integer from 1 to 10`,
 				`test.conf:3: "[section]": want NAME = VALUE`,
-				`test.conf:4: colour: there is no such setting, did you mean color?`,
+				`test.conf:4: colour: unknown setting, did you mean color?`,
 			}},
 		{name: "twice", file: "name = a\nall = b:red\nname = c\n",
 			want: []string{
-				`test.conf:2: all: name is set already, by test.conf:1: name`,
-				`test.conf:3: name: name is set already, by test.conf:1: name`,
+				`test.conf:2: all: name is already set by test.conf:1: name`,
+				`test.conf:3: name: name is already set by test.conf:1: name`,
 			}},
 		{name: "a name of Zeek's", file: "default_port = 1\nDefault-Port = 1\n",
 			want: []string{
-				`test.conf:1: default_port: there is no such setting, did you mean default-port?`,
-				`test.conf:2: Default-Port: there is no such setting, did you mean default-port?`,
+				`test.conf:1: default_port: unknown setting, did you mean default-port?`,
+				`test.conf:2: Default-Port: unknown setting, did you mean default-port?`,
 			}},
-		{name: "nothing like it", file: "certificate = a\n", want: []string{`test.conf:1: certificate: there is no such setting`}},
+		{name: "nothing like it", file: "certificate = a\n", want: []string{`test.conf:1: certificate: unknown setting`}},
 		{name: "choice", args: []string{"--color="}, want: []string{`--color "": want red, green or blue`}},
 		{name: "duration", args: []string{"--wait=0"}, want: []string{`--wait "0": want at least 1ms`}},
 		{name: "shorthand", args: []string{"--all=x"}, want: []string{`--all "x": want NAME:COLOR`}},
@@ -308,12 +308,12 @@ func TestStrays(t *testing.T) {
 		got = append(got, err.Error())
 	}
 	want := []string{
-		"ZEEKWIRE_FRIENDS: there is no such variable, did you mean ZEEKWIRE_TEST_FRIENDS?",
-		"ZEEKWIRE_TEST_: there is no such variable",
-		"ZEEKWIRE_TEST_COLOUR: there is no such variable, did you mean ZEEKWIRE_TEST_COLOR?",
-		"ZEEKWIRE_TEST_PORT_80_TCP: there is no such variable",
-		"ZEEKWIRE_TSET_COLOR: there is no such variable, did you mean ZEEKWIRE_TEST_COLOR?",
-		"ZEEKWIRE_test_name: there is no such variable, did you mean ZEEKWIRE_TEST_NAME?",
+		"ZEEKWIRE_FRIENDS: unknown variable, did you mean ZEEKWIRE_TEST_FRIENDS?",
+		"ZEEKWIRE_TEST_: unknown variable",
+		"ZEEKWIRE_TEST_COLOUR: unknown variable, did you mean ZEEKWIRE_TEST_COLOR?",
+		"ZEEKWIRE_TEST_PORT_80_TCP: unknown variable",
+		"ZEEKWIRE_TSET_COLOR: unknown variable, did you mean ZEEKWIRE_TEST_COLOR?",
+		"ZEEKWIRE_test_name: unknown variable, did you mean ZEEKWIRE_TEST_NAME?",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

@@ -12,14 +12,14 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Value is where a setting's value is kept. Set takes what String returns; if
-// it fails, the value is as before.
+// Value stores the value of a setting. Set accepts every text that String
+// returns; if it fails, it does not change the value.
 type Value interface {
 	Set(string) error
 	String() string
 }
 
-// Parsed returns a value that is kept in p and has these texts.
+// Parsed returns a value stored in p, converted by parse and format.
 func Parsed[T any](p *T, parse func(string) (T, error), format func(T) string) Value {
 	return &parsed[T]{p, parse, format}
 }
@@ -42,18 +42,18 @@ func (v *parsed[T]) Set(text string) error {
 
 func same(s string) string { return s }
 
-// Text is any text.
+// Text returns a value that accepts any text.
 func Text(p *string) Value {
 	return Parsed(p, func(s string) (string, error) { return s, nil }, same)
 }
 
-// choice is a type of its own so that shells can complete its words.
+// choice has its own type so that shells can complete its words.
 type choice struct {
 	Value
 	words []string
 }
 
-// Choice is one of some words.
+// Choice returns a value that accepts one of the words.
 func Choice(p *string, words ...string) Value {
 	return choice{words: words, Value: Parsed(p, func(s string) (string, error) {
 		if slices.Contains(words, s) {
@@ -64,10 +64,11 @@ func Choice(p *string, words ...string) Value {
 	}, same)}
 }
 
-// boolean is a type of its own so that its flag needs no argument.
+// boolean has its own type so that its flag needs no argument.
 type boolean struct{ Value }
 
-// Bool is true or false. As in Zeek, T and F will do.
+// Bool returns a value that accepts booleans: true, T, yes, on, 1 and their
+// opposites.
 func Bool(p *bool) Value {
 	return boolean{Parsed(p, func(s string) (bool, error) {
 		switch strings.ToLower(s) {
@@ -80,7 +81,7 @@ func Bool(p *bool) Value {
 	}, strconv.FormatBool)}
 }
 
-// Count is an integer from least to most.
+// Count returns a value that accepts an integer from least to most.
 func Count(p *int, least, most int) Value {
 	return Parsed(p, func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
@@ -91,7 +92,8 @@ func Count(p *int, least, most int) Value {
 	}, strconv.Itoa)
 }
 
-// Duration is a time such as 90s or 1h30m, not negative and at least least.
+// Duration returns a value that accepts a duration of at least least, such as 90s
+// or 1h30m.
 func Duration(p *time.Duration, least time.Duration) Value {
 	return Parsed(p, func(s string) (time.Duration, error) {
 		d, err := time.ParseDuration(s)
@@ -107,8 +109,8 @@ func Duration(p *time.Duration, least time.Duration) Value {
 	}, time.Duration.String)
 }
 
-// Seconds makes the text of a Duration of a number of seconds, as variables of
-// Zeek have it.
+// Seconds converts a number of seconds, as in variables of Zeek, to the text of a
+// Duration.
 func Seconds(s string) (string, error) {
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(f >= 0 && f <= math.MaxInt32) {
@@ -117,12 +119,12 @@ func Seconds(s string) (string, error) {
 	return time.Duration(f * float64(time.Second)).String(), nil
 }
 
-// Port is a TCP port, written as in Zeek, 2150/tcp; just the number will do.
-// 0/tcp is any that is free, and 0/unknown or none is no port at all: the zero
+// Port returns a value that accepts a TCP port as in Zeek, 2150/tcp, or just the
+// number. 0/tcp means any free port; 0/unknown or none means no port, the zero
 // broker.Port.
 func Port(p *broker.Port) Value { return Parsed(p, ParsePort, portText) }
 
-// OptionalPort is a port or nothing, which is nil.
+// OptionalPort is like Port, and stores nil for an empty text.
 func OptionalPort(p **broker.Port) Value {
 	return Parsed(p, func(s string) (*broker.Port, error) {
 		if s == "" {
@@ -138,7 +140,7 @@ func OptionalPort(p **broker.Port) Value {
 	})
 }
 
-// ParsePort reads what Port takes.
+// ParsePort parses the text of a Port.
 func ParsePort(s string) (broker.Port, error) {
 	if s == None || s == "0/unknown" {
 		return broker.Port{}, nil
@@ -158,5 +160,5 @@ func portText(p broker.Port) string {
 	return p.String()
 }
 
-// None is the text of an address or port that is not wanted.
+// None is the text that stands for no address or port.
 const None = "none"

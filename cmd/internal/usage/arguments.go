@@ -1,6 +1,5 @@
-// Package usage has all commands say in the same words how they are called, and
-// what is wrong with how they were. A program's main function gives errors the
-// exit code; those of this package all mean that a command was called wrongly.
+// Package usage checks the arguments of commands and formats their help, in the
+// same way for all commands. All errors of this package are usage errors.
 package usage
 
 import (
@@ -14,8 +13,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Arguments accepts what the usage of a command names, up to its first option:
-// NAME, NAME..., [OPTIONAL] and [ANY...].
+// Arguments returns a function that accepts the arguments in the usage line of a
+// command, up to its first flag: NAME, NAME..., [OPTIONAL] and [ANY...].
 func Arguments(use string) cobra.PositionalArgs {
 	names := strings.Fields(use)[1:]
 	needed, most := 0, 0
@@ -37,22 +36,22 @@ func Arguments(use string) cobra.PositionalArgs {
 		case len(args) < needed:
 			return missing(cmd, use, strings.TrimSuffix(names[len(args)], "..."))
 		case len(args) > most:
-			return fmt.Errorf("%q is too much; usage: %s", args[most], full(cmd, use))
+			return fmt.Errorf("unexpected argument %q; usage: %s", args[most], full(cmd, use))
 		}
 		return nil
 	}
 }
 
 func missing(cmd *cobra.Command, use, what string) error {
-	return fmt.Errorf("%s is missing; usage: %s", what, full(cmd, use))
+	return fmt.Errorf("missing %s; usage: %s", what, full(cmd, use))
 }
 
-// full is a command's usage with the program's name.
+// full returns a usage line with the name of the program.
 func full(cmd *cobra.Command, use string) string {
 	return strings.TrimSuffix(cmd.CommandPath(), cmd.Name()) + use
 }
 
-// Require demands options of a command whose Use and Args are set.
+// Require makes flags of a command mandatory. Its Use and Args must be set.
 func Require(cmd *cobra.Command, names ...string) {
 	check := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -64,13 +63,13 @@ func Require(cmd *cobra.Command, names ...string) {
 		return check(cmd, args)
 	}
 	for _, name := range names {
-		// For the shell, which offers them first. It only fails for options that
-		// are not there.
+		// Shells offer these flags first. MarkFlagRequired fails only for flags
+		// that do not exist.
 		_ = cmd.MarkFlagRequired(name)
 	}
 }
 
-// Exclude lets a command whose Args are set have only one of some options.
+// Exclude makes flags of a command mutually exclusive. Its Args must be set.
 func Exclude(cmd *cobra.Command, names ...string) {
 	check := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -81,15 +80,15 @@ func Exclude(cmd *cobra.Command, names ...string) {
 			}
 		}
 		if len(given) > 1 {
-			return fmt.Errorf("%s exclude each other", strings.Join(given, " and "))
+			return fmt.Errorf("%s cannot be used together", strings.Join(given, " and "))
 		}
 		return check(cmd, args)
 	}
-	cmd.MarkFlagsMutuallyExclusive(names...) // for the shell, which offers the others no more
+	cmd.MarkFlagsMutuallyExclusive(names...) // so that shells do not offer the others
 }
 
-// FlagError puts what is wrong with an option in other words than cobra, which
-// says how it failed to read a number.
+// FlagError rewrites an error about the value of a flag, because cobra's text
+// describes the failing parser.
 func FlagError(_ *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) || invalid.GetFlag() == nil {

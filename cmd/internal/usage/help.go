@@ -7,25 +7,23 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 )
 
-// columns is how wide help is, as wide as what it is read on at least.
+// columns is the width of help.
 const columns = 80
 
-// flagHelp returns the help of options, with its lines broken.
+// flagHelp returns the help of flags with wrapped lines.
 func flagHelp(flags *pflag.FlagSet) string {
-	// Texts have their default in quotes, which other values have not.
+	// pflag quotes only the defaults of strings.
 	return quoted.ReplaceAllString(flags.FlagUsagesWrapped(columns), "(default$1$2)")
 }
 
 var quoted = regexp.MustCompile(`\(default(\s+)"([^"]+)"\)`)
 
-// Show writes the usage of a command: those below it, in one group, its own
-// options, and then those that it shares with others.
+// Show writes the usage of a command: its subcommands, examples, its own flags,
+// and then the flags that it shares with others.
 func Show(cmd *cobra.Command) error {
-	own, shared := manpage.Flags(cmd.Flags())
+	own, shared := split(cmd.Flags())
 	text := "Usage:\n  "
 	if cmd.HasAvailableSubCommands() {
 		text += cmd.CommandPath() + " [command]\n\nCommands:\n"
@@ -43,20 +41,20 @@ func Show(cmd *cobra.Command) error {
 	for _, group := range []struct {
 		title string
 		flags *pflag.FlagSet
-	}{{"Flags", own}, {"Flags of all commands that talk to a controller", shared}} {
+	}{{"Flags", own}, {"Flags of all client commands", shared}} {
 		if group.flags.HasAvailableFlags() {
 			text += "\n" + group.title + ":\n" + flagHelp(group.flags)
 		}
 	}
 	if cmd.HasAvailableSubCommands() {
-		text += fmt.Sprintf("\nUse \"%s [command] --help\" for more about a command.\n", cmd.CommandPath())
+		text += fmt.Sprintf("\nUse \"%s [command] --help\" for more information about a command.\n", cmd.CommandPath())
 	}
 	_, err := fmt.Fprint(cmd.OutOrStderr(), strings.TrimRight(text, "\n")+"\n")
 	return err
 }
 
-// CheckHelp has the command "help" refuse what is no command. Cobra's says so,
-// but as if all were well.
+// CheckHelp makes the command "help" fail for an unknown command. Cobra's prints
+// a message and succeeds.
 func CheckHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {

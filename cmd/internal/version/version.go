@@ -1,4 +1,4 @@
-// Package version knows what program this is.
+// Package version returns the version of the program.
 package version
 
 import (
@@ -6,16 +6,16 @@ import (
 	"runtime/debug"
 )
 
-// release is set by the linker (make build VERSION=v1.2.3), which counts for
-// more than what the Go command knows.
+// release is set by the linker (make build VERSION=v1.2.3). It overrides the
+// version known to the Go command.
 var release string
 
-// unreleased is what the Go command calls a checkout that follows no release:
-// the revision says all of it, and leaves room for others in a table.
+// unreleased matches the version of a checkout without a release. Only its
+// revision is shown, to save space in tables.
 var unreleased = regexp.MustCompile(`^v0\.0\.0-\d{14}-([0-9a-f]{12})`)
 
 // String returns the version of the program: that of the release, or of the
-// module that was installed or checked out, "devel" if there is no telling.
+// module that was installed or checked out, "devel" if unknown.
 func String() string {
 	info, _ := debug.ReadBuildInfo()
 	return of(release, info)

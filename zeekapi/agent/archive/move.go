@@ -149,7 +149,7 @@ func (a *archiver) holds(ctx context.Context, archived, path string, r rotated) 
 		return true, false, ctx.Err()
 	}
 	_, err = rest.log.ReadByte()
-	return true, err == io.EOF, ctx.Err()
+	return true, errors.Is(err, io.EOF), ctx.Err()
 }
 
 // comparer takes what a log has and fails at anything else.

@@ -15,29 +15,30 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// ForeignError says that something spoke first which is not Broker.
+// ForeignError means that the other end speaks neither Broker nor HTTP: it sent
+// other bytes first.
 type ForeignError struct{ First []byte }
 
-// Error shows how it began.
+// Error shows the first bytes.
 func (e *ForeignError) Error() string {
-	return fmt.Sprintf("connect: this is neither a WebSocket server nor Broker: it greets with %q", e.First)
+	return fmt.Sprintf("connect: this is neither a WebSocket server nor Broker: its first bytes are %q", e.First)
 }
 
-// auto finds out how to talk to what is at the address. It must not do harm to
-// whatever that is: a Broker endpoint takes the first bytes of HTTP or TLS for
-// the length of a message and makes room for it, 1.1 GiB for "GET ". So except
-// at the port of Zeek's WebSocket server we listen for a moment before we
-// speak, because Broker greets whoever connects, also within TLS.
+// auto finds out which transport the server at the address offers. It must not
+// harm the server: a Broker endpoint treats the first bytes of HTTP or TLS as the
+// length of a message and allocates memory for it, 1.1 GiB for "GET ". Except at
+// the port of Zeek's WebSocket server, auto therefore waits for a greeting first,
+// which Broker sends on every connection, also within TLS.
 func (d *dialer) auto(ctx context.Context) (*Connection, error) {
-	mayPeer := d.TLS == nil || d.Layer != nil // protected as well as a WebSocket
+	mayPeer := d.TLS == nil || d.NativeTLS != nil // a native peering is as secure as a WebSocket
 	if mayPeer && !d.usualWebSocketPort() {
-		switch native, err := d.greets(ctx, d.Address, d.Layer); {
+		switch native, err := d.greets(ctx, d.Address, d.NativeTLS); {
 		case native:
-			return d.peer(ctx, d.Address, d.Layer)
+			return d.peer(ctx, d.Address, d.NativeTLS)
 		case errors.As(err, new(*ForeignError)):
 			return nil, err
 		}
-		// Other failures show once more, and better explained.
+		// Other errors occur again below, with a better explanation.
 	}
 	c, err := d.webSocket(ctx)
 	if err == nil {
@@ -64,7 +65,7 @@ func (d *dialer) usualWebSocketPort() bool {
 	return err == nil && port == strconv.Itoa(WebSocketPort)
 }
 
-// anonymous connects over anonymous TLS, with whatever transport is inside.
+// anonymous connects over anonymous TLS, with the transport that is within.
 func (d *dialer) anonymous(ctx context.Context) (*Connection, error) {
 	layer, err := security.New(security.Config{Mode: security.Anonymous})
 	if err != nil {
@@ -79,12 +80,12 @@ func (d *dialer) anonymous(ctx context.Context) (*Connection, error) {
 	return d.webSocketOver(ctx, layer)
 }
 
-// greetingTime is how long to wait for a greeting, besides what the network
-// takes.
+// greetingTime is the time to wait for a greeting, in addition to the time that
+// connecting took.
 var greetingTime = 200 * time.Millisecond
 
-// greets reports whether a native endpoint is at the address, under a layer of
-// TLS unless that is nil.
+// greets reports whether the server at the address is a native endpoint, over
+// the layer of TLS unless it is nil.
 func (d *dialer) greets(ctx context.Context, address string, layer *security.Layer) (bool, error) {
 	ctx, cancel := d.step(ctx)
 	defer cancel()
@@ -112,5 +113,5 @@ func (d *dialer) greets(ctx context.Context, address string, layer *security.Lay
 	case ctx.Err() != nil:
 		return false, context.Cause(ctx)
 	}
-	return false, nil // silent, or gone, which the next attempt shows
+	return false, nil // silent, or closed; the next attempt will show which
 }

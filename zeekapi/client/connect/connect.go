@@ -1,9 +1,9 @@
-// Package connect opens the way to a controller, whichever of its ways it has:
-// WebSocket or native peering, with or without TLS, and the dialect that it
-// listens to.
+// Package connect connects to a controller over the transport that it offers,
+// WebSocket or native peering, with or without TLS, and finds out its dialect.
 package connect
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,17 +18,18 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Transport is how to talk to a controller.
+// Transport is a way to connect to a controller.
 type Transport string
 
 // The transports. Controllers of Zeek 5.0 and 5.1 have no WebSocket.
 const (
-	Auto      Transport = "auto" // whichever answers
+	Auto      Transport = "auto" // whichever answers; also the empty Transport
 	WebSocket Transport = "websocket"
 	Native    Transport = "native" // a peering like an agent's
 )
 
-// ParseTransport returns the transport of that name.
+// ParseTransport returns the transport with the given name. The empty name is an
+// error.
 func ParseTransport(name string) (Transport, error) {
 	switch t := Transport(name); t {
 	case Auto, WebSocket, Native:
@@ -43,59 +44,64 @@ const (
 	NativePort    = 2150
 )
 
-// Options say where the controller is and what to talk about.
+// Options configure Dial. Address and Dialects are required.
 type Options struct {
-	// Address is the controller's host:port. The host may be a name, also one
-	// of several addresses, which are tried in turn.
+	// Address is the controller's host:port. If the host is a name with several
+	// addresses, they are tried in turn.
 	Address string
 
-	// NativeAddress is what Auto tries if nobody listens at Address; "" for
-	// nothing.
+	// NativeAddress is the address that Auto tries with a native peering if
+	// Address refuses connections. If empty, Auto tries only Address.
 	NativeAddress string
 
+	// Transport is the transport to use. The default is Auto.
 	Transport Transport
 
-	// Dialects are those that the caller knows, of which there must be one. A
-	// native peer says which one it listens to; over a WebSocket it has to be
-	// the first.
+	// Dialects are the dialects that the caller supports, at least one. The
+	// subscriptions of a native peer show which of them it supports. A WebSocket
+	// server does not show it; the first dialect is used.
 	Dialects []*zeekapi.Dialect
 
-	// Topics to receive besides those of the dialects' controllers.
+	// Topics are additional topics to receive. The topics for responses of the
+	// dialects' controllers are always received.
 	Topics []string
 
-	// TLS protects WebSockets, Layer native connections. If both are nil, Auto
-	// and Native turn to anonymous TLS, Zeek's default of old, where they meet
-	// a controller that does not go without. Neither ever turns TLS off.
-	TLS   *tls.Config
-	Layer *security.Layer
+	// TLS configures the TLS of WebSockets, and NativeTLS that of native
+	// peerings. If both are nil, Auto and Native try anonymous TLS, Zeek's former
+	// default, with a controller that does not accept connections without TLS. If
+	// one is set, TLS is never turned off.
+	TLS       *tls.Config
+	NativeTLS *security.Layer
 
-	// Header is added to the request for a WebSocket, to authenticate.
+	// Header is added to the HTTP request of a WebSocket, for instance for
+	// authentication.
 	Header http.Header
 
-	// OnError is called with errors that the server of a WebSocket reports
-	// about what it was sent, and must not block.
+	// OnError, if non-nil, is called for each error that a WebSocket server
+	// reports about a message of the client. It must not block.
 	OnError func(error)
 
-	// DialContext opens network connections; nil for a net.Dialer's.
+	// DialContext opens network connections. If nil, a net.Dialer is used.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Timeout bounds every step, a connection up to where requests can be made;
-	// zero means DefaultTimeout. Auto takes a few.
+	// Timeout limits each attempt to connect, up to the point where requests can
+	// be made. Auto makes up to four attempts. Zero means DefaultTimeout, a
+	// negative value is an error.
 	Timeout time.Duration
 }
 
-// DefaultTimeout is for controllers anywhere on a network.
+// DefaultTimeout is the default of Options.Timeout.
 const DefaultTimeout = 5 * time.Second
 
-// Found says how a controller was reached.
+// Found describes the connection to a controller.
 type Found struct {
 	Transport Transport // never Auto
 	Address   string
-	TLS       string // "" for none
+	TLS       string // "anonymous", "unverified" or "verified"; "" without TLS
 	Dialect   *zeekapi.Dialect
 }
 
-// String describes it in a few words.
+// String returns a description for people.
 func (f Found) String() string {
 	protection := "without TLS"
 	if f.TLS != "" {
@@ -104,7 +110,7 @@ func (f Found) String() string {
 	return fmt.Sprintf("%s at %s, %s, dialect %s", f.Transport, f.Address, protection, f.Dialect.Name)
 }
 
-// How a connection may be protected, as Found has it.
+// Values of Found.TLS.
 const (
 	tlsAnonymous  = "anonymous"
 	tlsUnverified = "unverified"
@@ -118,36 +124,61 @@ type Connection struct {
 	line *line
 }
 
-// closeTime is how long a controller may take to say goodbye. Everything of
-// importance has been said by then.
+// closeTime limits the closing handshake. All responses have been received by
+// then.
 const closeTime = 250 * time.Millisecond
 
-// Close closes the connection in good order, if that is quickly done.
+// Close closes the connection, with a closing handshake of at most 250 ms.
 func (c *Connection) Close() error {
 	defer time.AfterFunc(closeTime, c.Cut).Stop()
 	return c.Bus.Close()
 }
 
-// Cut ends the connection at once, so that nobody waits for it any more. The
-// connection must be closed nevertheless.
+// Subscriptions implements broker.Subscriber. If the bus does not tell its
+// subscriptions, they are assumed to match every topic.
+func (c *Connection) Subscriptions() broker.Filter {
+	if s, ok := c.Bus.(broker.Subscriber); ok {
+		return s.Subscriptions()
+	}
+	return broker.NewFilter("")
+}
+
+// Cut closes the network connection at once, so that all calls that wait for it
+// return. The caller must still call Close.
 func (c *Connection) Cut() {
 	if c.line != nil {
 		c.line.cut()
 	}
 }
 
-// Dial connects to a controller. Errors wrap those of packages websocket and
-// peering: a MismatchError says what else answered.
-func Dial(ctx context.Context, o Options) (*Connection, error) {
+// withDefaults returns o with all defaults filled in.
+func (o Options) withDefaults() (Options, error) {
+	switch {
+	case o.Address == "":
+		return o, errors.New("connect: Address is empty")
+	case len(o.Dialects) == 0:
+		return o, errors.New("connect: Dialects is empty")
+	case o.Timeout < 0:
+		return o, fmt.Errorf("connect: Timeout is %s, must not be negative", o.Timeout)
+	}
 	if o.DialContext == nil {
 		o.DialContext = new(net.Dialer).DialContext
 	}
-	if o.Timeout == 0 {
-		o.Timeout = DefaultTimeout
+	o.Transport = cmp.Or(o.Transport, Auto)
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	return o, nil
+}
+
+// Dial connects to a controller and returns once the connection is established.
+// Errors wrap those of packages websocket and peering, in particular the
+// *MismatchError of either if another protocol answered.
+func Dial(ctx context.Context, o Options) (*Connection, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
 	}
 	d := &dialer{Options: o, line: &line{open: o.DialContext}}
 	var c *Connection
-	var err error
 	switch o.Transport {
 	case WebSocket:
 		c, err = d.webSocket(ctx)
@@ -171,12 +202,12 @@ type dialer struct {
 	line *line
 }
 
-// step bounds a step in time.
+// step returns a context for one attempt to connect.
 func (d *dialer) step(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, d.Timeout)
 }
 
-// line is the network connections of a Connection, to cut them.
+// line holds the network connections of a Connection, for Cut.
 type line struct {
 	open func(ctx context.Context, network, address string) (net.Conn, error)
 

@@ -19,7 +19,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
@@ -27,6 +26,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 // patience is a timeout that only failing tests meet.
@@ -55,7 +55,10 @@ type server func(t *testing.T, l net.Listener)
 // webSocket serves WebSockets over a layer.
 func webSocket(mode security.Mode) server {
 	return func(t *testing.T, l net.Listener) {
-		s := websocket.NewServer(websocket.ServerConfig{})
+		s, err := websocket.NewServer(websocket.ServerConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		t.Cleanup(func() { s.Close() })
 		serveHTTP(t, &securedListener{Listener: l, layer: layer(t, mode)}, s)
 	}
@@ -103,7 +106,7 @@ func layer(t *testing.T, mode security.Mode) *security.Layer {
 // native is a Broker endpoint that subscribes to these topics.
 func native(mode security.Mode, topics ...string) server {
 	return func(t *testing.T, l net.Listener) {
-		e, err := peering.New(peering.Config{Secure: layer(t, mode).Hook(), Subscriptions: topics})
+		e, err := peering.New(peering.Config{TLS: layer(t, mode).Hook(), Subscriptions: topics})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +151,10 @@ func page(status int) server {
 
 // ordinaryTLS serves WebSockets over TLS with a certificate.
 func ordinaryTLS(t *testing.T, l net.Listener) {
-	s := websocket.NewServer(websocket.ServerConfig{})
+	s, err := websocket.NewServer(websocket.ServerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { s.Close() })
 	web := httptest.NewUnstartedServer(s)
 	web.Listener.Close()
@@ -192,9 +198,9 @@ func TestDial(t *testing.T) {
 		{"an agent", native(security.Off, "zeek/management/agent/x"), connect.Auto, nil, `it is no controller: it subscribes to ["zeek/management/agent/x"]`},
 		{"a web server", page(404), connect.Auto, nil, `met HTTP status 404 Not Found ("no")`},
 		{"a web server", page(404), connect.Native, nil, "(security|peering)"},
-		{"who are you", page(401), connect.Auto, nil, "set the Header that the server wants"},
-		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Auto, nil, `it greets with "SSH-2.0-x"`},
-		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Native, nil, `it greets with "SSH-2.0-x"`},
+		{"who are you", page(401), connect.Auto, nil, "set the Header that the server requires"},
+		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Auto, nil, `its first bytes are "SSH-2.0-x"`},
+		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Native, nil, `its first bytes are "SSH-2.0-x"`},
 		{"hangs up", raw("", true), connect.Auto, nil, "met a server that hangs up on HTTP"},
 		{"silent", raw("", false), connect.Auto, impatient, "met silence"},
 		{"silent", raw("", false), connect.Native, impatient, "deadline exceeded"},
@@ -242,7 +248,7 @@ func TestDial(t *testing.T) {
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
 	o := connect.Options{
-		Address: freeaddr.TCP(t), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern, old},
+		Address: peertest.FreeAddress(t), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern, old},
 	}
 	if _, err := connect.Dial(t.Context(), o); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("error %v", err)
@@ -370,4 +376,18 @@ func TestCut(t *testing.T) {
 		}
 	}
 	c.Close()
+}
+
+func TestOptionErrors(t *testing.T) {
+	dialects := []*zeekapi.Dialect{modern}
+	for want, o := range map[string]connect.Options{
+		"Address is empty":                 {Dialects: dialects},
+		"Dialects is empty":                {Address: "x:1"},
+		"Timeout is -1ns":                  {Address: "x:1", Dialects: dialects, Timeout: -1},
+		`transport "carrier pigeon": want`: {Address: "x:1", Dialects: dialects, Transport: "carrier pigeon"},
+	} {
+		if _, err := connect.Dial(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/zeekwire/zeekwire/broker/websocket"
 )
 
-// webSocket connects to a WebSocket server as the options say. Where nobody is
-// to be verified, TLS may as well be anonymous, and for a Zeek without
-// certificates it has to be.
+// webSocket connects to a WebSocket server with the TLS of the options. If that
+// does not verify the server, webSocket also tries anonymous TLS, which a Zeek
+// without certificates requires.
 func (d *dialer) webSocket(ctx context.Context) (*Connection, error) {
 	c, err := d.webSocketBy(ctx, d.TLS, d.line.dial, kindOf(d.TLS))
 	var mismatch *websocket.MismatchError
@@ -65,7 +65,7 @@ func (d *dialer) webSocketBy(ctx context.Context, config *tls.Config,
 		Address:         d.Address,
 		Subscriptions:   append([]string{dialect.Topics.Controller}, d.Topics...),
 		TLS:             config,
-		Dial:            dial,
+		DialContext:     dial,
 		ApplicationName: "zeekwire",
 		Header:          d.Header,
 		OnError: func(e jsonv1.Error) {
@@ -81,14 +81,14 @@ func (d *dialer) webSocketBy(ctx context.Context, config *tls.Config,
 	return &Connection{Bus: bus, Found: found, line: d.line}, nil
 }
 
-// native peers with the controller at the address. Without a layer it finds out
-// whether the controller wants anonymous TLS.
+// native peers with the controller at the address. Without NativeTLS it finds out
+// whether the controller requires anonymous TLS.
 func (d *dialer) native(ctx context.Context, address string) (*Connection, error) {
 	switch {
-	case d.Layer != nil:
-		return d.peer(ctx, address, d.Layer)
+	case d.NativeTLS != nil:
+		return d.peer(ctx, address, d.NativeTLS)
 	case d.TLS != nil:
-		return nil, errors.New("connect: there is TLS for WebSockets, but none for native connections")
+		return nil, errors.New("connect: TLS is set, but NativeTLS is not: cannot secure a native peering")
 	}
 	switch native, err := d.greets(ctx, address, nil); {
 	case err != nil:
@@ -103,49 +103,26 @@ func (d *dialer) native(ctx context.Context, address string) (*Connection, error
 	return d.peer(ctx, address, layer)
 }
 
-var errOnce = errors.New("connect: one attempt is all")
+var errOnce = errors.New("connect: only one attempt is made")
 
-// peer peers with the controller at the address, over the layer if there is
-// one. It makes one attempt: to try again is for the caller.
+// peer peers with the controller at the address, over the layer unless it is nil.
+// It makes one attempt: retrying is left to the caller.
 func (d *dialer) peer(ctx context.Context, address string, layer *security.Layer) (*Connection, error) {
 	ctx, cancel := d.step(ctx)
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	var attempts atomic.Int64
-	config := peering.Config{
-		DialContext: func(ctx context.Context, address string) (net.Conn, error) {
-			if attempts.Add(1) > 1 {
-				giveUp(errOnce)
-				<-ctx.Done()
-				return nil, errOnce
-			}
-			return d.line.dial(ctx, "tcp", address)
-		},
-		RetryMin: time.Millisecond,
-	}
-	for _, dialect := range d.Dialects {
-		config.Subscriptions = append(config.Subscriptions, dialect.Topics.Controller)
-	}
-	config.Subscriptions = append(config.Subscriptions, d.Topics...)
-	found := Found{Transport: Native, Address: address}
-	if layer != nil {
-		config.Secure = layer.Hook()
-		found.TLS = tlsAnonymous
-		if layer == d.Layer && d.TLS != nil && !d.TLS.InsecureSkipVerify {
-			found.TLS = tlsVerified
-		}
-	}
-	endpoint, err := peering.New(config)
+	endpoint, err := peering.New(d.peeringConfig(layer, giveUp))
 	if err != nil {
 		return nil, err
 	}
-	if err = endpoint.Dial(address); err == nil {
+	found := Found{Transport: Native, Address: address, TLS: d.nativeKind(layer)}
+	if err = endpoint.AddPeer(address); err == nil {
 		_, err = endpoint.AwaitPeer(ctx, address)
 	}
 	if err == nil {
-		// A Zeek 5.0 that has just accepted us hears our request, and may answer
-		// before it knows that we listen.
+		// A Zeek 5.0 that has just accepted the peering receives a request, and
+		// may answer before it knows our subscriptions.
 		err = endpoint.Flush(ctx)
 	}
 	if err == nil {
@@ -156,13 +133,49 @@ func (d *dialer) peer(ctx context.Context, address string, layer *security.Layer
 	if err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 		defer cancel()
-		endpoint.Drain(ctx)
+		_ = endpoint.Drain(ctx) // the error below counts
 		return nil, err
 	}
 	return &Connection{Bus: endpoint, Found: found, line: d.line}, nil
 }
 
-// lastError returns why the only attempt failed, or err.
+// peeringConfig configures an endpoint that makes one attempt to connect. It calls
+// giveUp instead of making another.
+func (d *dialer) peeringConfig(layer *security.Layer, giveUp context.CancelCauseFunc) peering.Config {
+	var attempts atomic.Int64
+	config := peering.Config{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if attempts.Add(1) > 1 {
+				giveUp(errOnce)
+				<-ctx.Done()
+				return nil, errOnce
+			}
+			return d.line.dial(ctx, network, address)
+		},
+		RetryMin: time.Millisecond,
+	}
+	for _, dialect := range d.Dialects {
+		config.Subscriptions = append(config.Subscriptions, dialect.Topics.Controller)
+	}
+	config.Subscriptions = append(config.Subscriptions, d.Topics...)
+	if layer != nil {
+		config.TLS = layer.Hook()
+	}
+	return config
+}
+
+// nativeKind returns the value of Found.TLS for a native peering over the layer.
+func (d *dialer) nativeKind(layer *security.Layer) string {
+	switch {
+	case layer == nil:
+		return ""
+	case layer == d.NativeTLS && d.TLS != nil && !d.TLS.InsecureSkipVerify:
+		return tlsVerified
+	}
+	return tlsAnonymous
+}
+
+// lastError returns the error of the only attempt, or err if there is none.
 func lastError(endpoint *peering.Endpoint, err error) error {
 	for _, p := range endpoint.Peers() {
 		if p.Err != nil {
@@ -172,16 +185,16 @@ func lastError(endpoint *peering.Endpoint, err error) error {
 	return err
 }
 
-// NoControllerError says that a peer is no controller of a dialect that we
-// know.
+// NoControllerError means that a native peer is not a controller of one of the
+// dialects.
 type NoControllerError struct{ Topics []string }
 
-// Error says what the peer listens to.
+// Error names the subscriptions of the peer.
 func (e *NoControllerError) Error() string {
 	return fmt.Sprintf("connect: a Broker endpoint answers, but it is no controller: it subscribes to %q", e.Topics)
 }
 
-// chooseDialect goes by the topics that the peer told us in the handshake.
+// chooseDialect chooses the dialect whose controller topic the peer subscribes to.
 func (d *dialer) chooseDialect(endpoint *peering.Endpoint, found *Found) error {
 	var topics []string
 	for _, p := range endpoint.Peers() {

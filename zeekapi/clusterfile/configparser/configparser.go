@@ -337,7 +337,7 @@ func (p *parser) inherit(s *Section, budget *int) {
 			o.Value = o.raw
 			continue
 		}
-		r := resolver{section: s, budget: budget}
+		r := resolver{lookup: s.lookup, budget: budget}
 		text := r.resolve(o.raw, 1)
 		if *budget < 0 {
 			return
@@ -350,11 +350,46 @@ func (p *parser) inherit(s *Section, budget *int) {
 	}
 }
 
+// Expand returns value with its references resolved. Lookup returns the value,
+// with its own references unresolved, that a reference to a key stands for.
+// Keys are in lower case.
+func Expand(value string, lookup func(key string) (value string, ok bool)) (string, error) {
+	budget := maxExpanded
+	r := resolver{budget: &budget, lookup: func(key string) (string, string) {
+		value, ok := lookup(strings.ToLower(key))
+		if !ok {
+			return "", noSuchKey(key)
+		}
+		return value, ""
+	}}
+	if text := r.resolve(value, 1); text != "" {
+		return "", errors.New(text)
+	}
+	return r.out.String(), nil
+}
+
+// lookup returns the value of a key as it stands in the file, or the text of
+// the error if the section has none.
+func (s *Section) lookup(key string) (value, problem string) {
+	o := s.Option(key)
+	switch {
+	case o == nil:
+		return "", noSuchKey(key)
+	case !o.HasValue:
+		return "", fmt.Sprintf("reference to the key %q, which has no value", key)
+	}
+	return o.raw, ""
+}
+
+func noSuchKey(key string) string {
+	return fmt.Sprintf("reference to the key %q, which does not exist", key)
+}
+
 // resolver replaces the references in one value.
 type resolver struct {
-	section *Section
-	budget  *int
-	out     strings.Builder
+	lookup func(key string) (value, problem string)
+	budget *int
+	out    strings.Builder
 }
 
 // resolve appends raw to the output and returns what is wrong with it, if
@@ -381,14 +416,11 @@ func (r *resolver) resolve(raw string, depth int) string {
 		if !strings.HasPrefix(rest, "(") || !ok || name == "" || strings.Contains(name, ")") {
 			return fmt.Sprintf("%q is no reference such as %%(key)s; write %%%% for a %%", clip("%"+rest))
 		}
-		o := r.section.Option(name)
-		switch {
-		case o == nil:
-			return fmt.Sprintf("reference to the key %q, which does not exist", name)
-		case !o.HasValue:
-			return fmt.Sprintf("reference to the key %q, which has no value", name)
+		value, problem := r.lookup(name)
+		if problem != "" {
+			return problem
 		}
-		if text := r.resolve(o.raw, depth+1); text != "" {
+		if text := r.resolve(value, depth+1); text != "" {
 			return text
 		}
 		raw = after

@@ -118,3 +118,21 @@ func TestWriter(t *testing.T) {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
 }
+
+func TestExpand(t *testing.T) {
+	values := map[string]string{"host": "zeek.example", "url": "%(Host)s:%(port)s", "port": "2149", "loop": "%(loop)s"}
+	lookup := func(key string) (string, bool) { v, ok := values[key]; return v, ok }
+	for _, tt := range []struct{ value, want, err string }{
+		{value: "plain", want: "plain"},
+		{value: "100%%", want: "100%"},
+		{value: "ws://%(URL)s/", want: "ws://zeek.example:2149/"},
+		{value: "%(none)s", err: `reference to the key "none", which does not exist`},
+		{value: "%(loop)s", err: "references are nested more than 10 deep"},
+		{value: "%x", err: `"%x" is no reference such as %(key)s; write %% for a %`},
+	} {
+		got, err := configparser.Expand(tt.value, lookup)
+		if text := fmt.Sprint(err); got != tt.want || tt.err == "" && err != nil || tt.err != "" && text != tt.err {
+			t.Errorf("%q expands to %q, %v; want %q, %s", tt.value, got, err, tt.want, tt.err)
+		}
+	}
+}

@@ -103,7 +103,7 @@ func (k *link) talk(client *websocket.Client) {
 	defer answered()
 	asks.Go(func() {
 		for {
-			if err := client.Publish(asking, nodescript.RequestTopic(k.node), broker.NewEvent(nodescript.HelloRequest).Value()); err != nil {
+			if err := broker.PublishEvent(asking, client, nodescript.RequestTopic(k.node), broker.NewEvent(nodescript.HelloRequest)); err != nil {
 				return
 			}
 			select {
@@ -166,7 +166,7 @@ func (k *link) ask(req zeekapi.NodeDispatchRequest) {
 	}
 	ev, err := k.dialect.Encode(req)
 	if err == nil {
-		err = client.Publish(k.ctx, nodescript.RequestTopic(k.node), ev.Value())
+		err = broker.PublishEvent(k.ctx, client, nodescript.RequestTopic(k.node), ev)
 	}
 	if err != nil && k.ctx.Err() == nil {
 		k.log.Warn().Err(err).Msg("cannot ask the node")

@@ -47,7 +47,11 @@ func startNode(t *testing.T, name, port string, deaf int) *fakeNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &fakeNode{T: t, name: name, server: websocket.NewServer(websocket.ServerConfig{}), deaf: deaf}
+	server, err := websocket.NewServer(websocket.ServerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &fakeNode{T: t, name: name, server: server, deaf: deaf}
 	n.done.Go(func() { n.server.Serve(context.Background(), listener) })
 	n.done.Go(n.listen)
 	t.Cleanup(n.stop)
@@ -97,7 +101,7 @@ func (n *fakeNode) say(msg zeekapi.Message) {
 		return
 	}
 	for _, topic := range []string{"elsewhere", nodescript.ResponseTopic(n.name)} {
-		if err := n.server.Publish(context.Background(), topic, ev.Value()); err != nil && !errors.Is(err, broker.ErrClosed) {
+		if err := broker.PublishEvent(context.Background(), n.server, topic, ev); err != nil && !errors.Is(err, broker.ErrClosed) {
 			n.Error(err)
 		}
 	}

@@ -163,7 +163,7 @@ func (s *serving) publish(messages ...zeekapi.Message) {
 		}
 		ev, err := d.Encode(msg)
 		if err == nil {
-			err = s.bus.Publish(s.Context(), topic, ev.Value())
+			err = broker.PublishEvent(s.Context(), s.bus, topic, ev)
 		}
 		if err != nil {
 			s.Error(err)

@@ -282,7 +282,7 @@ func (l *Launcher) send(out send) {
 	ev, err := l.dialects[out.layout].Encode(out.message)
 	if err == nil {
 		l.config.Log.Debug().Str("event", ev.Name).Str("reqid", out.message.RequestID()).Msg("publishing")
-		err = l.config.Bus.Publish(l.ctx, control.Topic, ev.Value())
+		err = broker.PublishEvent(l.ctx, l.config.Bus, control.Topic, ev)
 	}
 	if err != nil && l.ctx.Err() == nil {
 		l.config.Log.Error().Err(err).Msg("cannot ask the Supervisor")

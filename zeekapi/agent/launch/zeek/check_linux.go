@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
@@ -53,6 +53,8 @@ func ranges(list []string) string {
 func listening(groups map[int]string) map[uint16]string {
 	ports := make(map[uint16]string)
 	sockets := make(map[string]uint16) // by "socket:[inode]"
+	// The tables are read here because the functions of procfs for them are
+	// deprecated, and give up at a line that they do not understand.
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		f, err := os.Open(table)
 		if err != nil {
@@ -72,10 +74,7 @@ func listening(groups map[int]string) map[uint16]string {
 		if len(held) == 0 {
 			return
 		}
-		by := fmt.Sprintf("process %d", pid)
-		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
-			by = fmt.Sprintf("%s (process %d)", strings.TrimSpace(string(name)), pid)
-		}
+		by := fmt.Sprintf("%s (process %d)", stat.Name, pid)
 		for _, port := range held {
 			if _, ours := groups[stat.Group]; ours {
 				delete(ports, port)
@@ -102,17 +101,16 @@ func listener(line string) (port uint16, inode string, ok bool) {
 // heldPorts returns at which of the sockets' ports a process listens, as far as
 // we may know.
 func heldPorts(pid int, sockets map[string]uint16) []uint16 {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	entries, err := os.ReadDir(dir)
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return nil
+	}
+	targets, err := p.FileDescriptorTargets()
 	if err != nil {
 		return nil
 	}
 	var ports []uint16
-	for _, e := range entries {
-		target, err := os.Readlink(filepath.Join(dir, e.Name()))
-		if err != nil {
-			continue
-		}
+	for _, target := range targets {
 		if port, ok := sockets[target]; ok && !slices.Contains(ports, port) {
 			ports = append(ports, port)
 		}

@@ -23,7 +23,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/freeaddr"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/broker/security"
@@ -80,8 +79,9 @@ func beAgent() int {
 		return fail(err)
 	}
 	if err := agent.Run(ctx, agent.Config{
-		Name: "i", Bus: bus, EndpointID: bus.ID().String(), Dialects: []*zeekapi.Dialect{dialect},
-		Launcher: l, StateDir: os.Getenv(agentDir), Listen: listen, Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
+		Settings: agent.Settings{Name: "i", EndpointID: bus.ID().String(), Listen: listen},
+		Bus:      bus, Dialects: []*zeekapi.Dialect{dialect},
+		Launcher: l, StateDir: os.Getenv(agentDir), Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
 	}); err != nil {
 		return fail(err)
 	}
@@ -116,7 +116,7 @@ func sayHello() int {
 	if err != nil {
 		return 3
 	}
-	if err := bus.Dial(addr); err != nil {
+	if err := bus.AddPeer(addr); err != nil {
 		return 4
 	}
 	for {
@@ -126,9 +126,9 @@ func sayHello() int {
 		}
 		switch n.(type) {
 		case broker.PeerAdded:
-			_ = bus.Publish(ctx, dialect.Topics.Node, hello.Value())
+			_ = broker.PublishEvent(ctx, bus, dialect.Topics.Node, hello)
 		case broker.PeerLost:
-			_ = bus.Dial(addr)
+			_ = bus.AddPeer(addr)
 		}
 	}
 }
@@ -147,7 +147,7 @@ type agentPlace struct{ dir, addr, exit string }
 
 func newPlace(t *testing.T) agentPlace {
 	t.Helper()
-	p := agentPlace{dir: t.TempDir(), addr: freeaddr.TCP(t)}
+	p := agentPlace{dir: t.TempDir(), addr: peertest.FreeAddress(t)}
 	t.Cleanup(func() {
 		for _, m := range p.marks(t) {
 			t.Errorf("%s: process %d is left", filepath.Base(m.dir), m.id.PID)
@@ -194,7 +194,7 @@ func (p agentPlace) start(t *testing.T) *agentProcess {
 		a.Close()
 		a.kill()
 	})
-	if err := a.Dial(p.addr); err != nil {
+	if err := a.AddPeer(p.addr); err != nil {
 		t.Fatal(err)
 	}
 	return a

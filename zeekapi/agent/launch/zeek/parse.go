@@ -104,7 +104,7 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	if err != nil {
 		return zeekapi.NodeOutputs{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	if err := l.prepare(n, withoutMetrics(n.Members()), dir); err != nil {
 		return zeekapi.NodeOutputs{}, err
 	}

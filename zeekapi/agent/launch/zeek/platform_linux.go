@@ -66,7 +66,7 @@ func (p process) close() {
 		p.pidfd.Close()
 	}
 	if p.child != nil {
-		p.child.Process.Release()
+		_ = p.child.Process.Release()
 	}
 }
 

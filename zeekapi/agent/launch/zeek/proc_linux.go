@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/procfs"
+
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
@@ -36,6 +38,7 @@ func identityOf(pid int, stat proc.Stat) (identity, error) {
 	return identity{PID: pid, StartTime: stat.StartTime, Boot: boot}, nil
 }
 
+// bootID is read here because procfs does not offer it.
 var bootID = sync.OnceValues(func() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return string(bytes.TrimSpace(b)), err
@@ -43,17 +46,15 @@ var bootID = sync.OnceValues(func() (string, error) {
 
 // bootTime is when the machine was started; zero if that cannot be known.
 var bootTime = sync.OnceValue(func() time.Time {
-	b, err := os.ReadFile("/proc/stat")
+	mounted, err := procfs.NewDefaultFS()
 	if err != nil {
 		return time.Time{}
 	}
-	_, rest, _ := bytes.Cut(b, []byte("\nbtime "))
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	seconds, err := strconv.ParseInt(string(line), 10, 64)
-	if err != nil {
+	stat, err := mounted.Stat()
+	if err != nil || stat.BootTime == 0 {
 		return time.Time{}
 	}
-	return time.Unix(seconds, 0)
+	return time.Unix(int64(stat.BootTime), 0)
 })
 
 // started returns when the process started; zero if that cannot be known.
@@ -100,15 +101,18 @@ func marked(nodesDir string) ([]mark, error) {
 
 // readMark returns the mark of a process, "" if it has none.
 func readMark(pid int) (token, dir string, err error) {
-	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return "", "", err
+	}
+	env, err := p.Environ()
 	if err != nil {
 		return "", "", err
 	}
 	// The last counts: a node may have been started from within another.
-	prefix := []byte(tokenVar + "=")
-	for entry := range bytes.SplitSeq(env, []byte{0}) {
-		if value, ok := bytes.CutPrefix(entry, prefix); ok {
-			token, dir, _ = strings.Cut(string(value), ":")
+	for _, entry := range env {
+		if value, ok := strings.CutPrefix(entry, tokenVar+"="); ok {
+			token, dir, _ = strings.Cut(value, ":")
 		}
 	}
 	return token, dir, nil
@@ -157,11 +161,14 @@ func (n note) claim(pid int) (process, bool) {
 // isCommandOf reports whether a process has the arguments of the note. What
 // they are for is not compared: a script may stand before the program.
 func (n note) isCommandOf(pid int) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || len(n.Args) == 0 {
+	if len(n.Args) == 0 {
 		return false
 	}
-	args := strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return false
+	}
+	args, err := p.CmdLine()
 	want := n.Args[1:]
-	return len(args) > len(want) && slices.Equal(args[len(args)-len(want):], want)
+	return err == nil && len(args) > len(want) && slices.Equal(args[len(args)-len(want):], want)
 }

@@ -1,0 +1,29 @@
+package usage
+
+import (
+	"github.com/spf13/pflag"
+)
+
+// Share marks all flags of a set as flags that many commands have. Help lists
+// them after the flags of the command itself.
+func Share(flags *pflag.FlagSet) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		// SetAnnotation fails only for flags that do not exist.
+		_ = flags.SetAnnotation(f.Name, sharedAnnotation, []string{"true"})
+	})
+}
+
+const sharedAnnotation = "zeekwire_shared"
+
+// split separates the flags of a command itself from those marked by Share.
+func split(flags *pflag.FlagSet) (own, shared *pflag.FlagSet) {
+	own, shared = pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[sharedAnnotation] != nil {
+			shared.AddFlag(f)
+		} else {
+			own.AddFlag(f)
+		}
+	})
+	return own, shared
+}

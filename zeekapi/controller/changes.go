@@ -1,0 +1,115 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// The errors of Zeek's controller while another deployment is under way.
+const (
+	errPending    = "earlier deployment %s still pending"
+	errPendingSet = "request %s still pending" // to set-configuration requests
+)
+
+// changeRequests takes the requests of clients for deployments and jobs, of which one
+// is under way at a time.
+type changeRequests struct {
+	configs     *configurations
+	staging     *staging
+	history     *history
+	requests    *requests
+	deployments *deployments
+	jobs        *jobs
+}
+
+func (c *changeRequests) deploy(by broker.Peer, req zeekapi.DeployRequest) {
+	if r := c.requests.begin(by, req); r != nil {
+		c.deployReady(by, r, actionDeploy)
+	}
+}
+
+func (c *changeRequests) forceDeploy(by broker.Peer, req zeekapi.ForceDeployRequest) {
+	if r := c.requests.begin(by, req); r != nil {
+		c.deployReady(by, r, actionForce)
+	}
+}
+
+// deployReady deploys what is staged.
+func (c *changeRequests) deployReady(by broker.Peer, r *request, a action) {
+	ready, ok := c.configs.get(Ready)
+	switch {
+	case !ok:
+		c.requests.fail(r, "no configuration available to deploy")
+	case c.deployments.pending() != nil:
+		c.deployments.refuse(r, errPending)
+	default:
+		c.begin(by, r, a, ready)
+	}
+}
+
+func (c *changeRequests) begin(by broker.Peer, r *request, a action, target revision) {
+	c.jobs.interrupt(errors.New("a deployment began"))
+	c.deployments.begin(by, r, a, target)
+}
+
+// setConfiguration stages and deploys in one request, as clients of the older
+// dialect do. They expect results of agents, and one with the configuration's ID
+// only if there are no agents.
+func (c *changeRequests) setConfiguration(by broker.Peer, req zeekapi.SetConfigurationRequest) {
+	r := c.requests.begin(by, req)
+	if r == nil {
+		return
+	}
+	reply := r.reply
+	r.reply = func(results []zeekapi.Result) {
+		if n := len(results); n > 1 && results[n-1].Success && results[n-1].Instance == "" {
+			results = results[:n-1]
+		}
+		reply(results)
+	}
+	if c.deployments.pending() != nil {
+		c.deployments.refuse(r, errPendingSet)
+		return
+	}
+	if results := c.staging.stage(by, req.ID, req.Config); !results[0].Success {
+		r.results = results
+		c.requests.finish(r)
+		return
+	}
+	ready, _ := c.configs.get(Ready)
+	c.begin(by, r, actionSet, ready)
+}
+
+func (c *changeRequests) rollback(by broker.Peer, req zeekapi.RollbackRequest) {
+	r := c.requests.begin(by, req)
+	if r == nil {
+		return
+	}
+	if c.deployments.pending() != nil {
+		c.deployments.refuse(r, errPending)
+		return
+	}
+	to, ok := c.history.find(req.Number)
+	if req.Number == 0 {
+		to, ok = c.history.lastOther(c.configs.target())
+	}
+	switch {
+	case ok:
+		c.begin(by, r, actionRollback, to)
+	case req.Number == 0:
+		c.requests.fail(r, "no other configuration was deployed before")
+	default:
+		c.requests.fail(r, "no deployment %d in the history", req.Number)
+	}
+}
+
+func (c *changeRequests) rollingRestart(by broker.Peer, req zeekapi.RollingRestartRequest) {
+	var busy error
+	if p := c.deployments.pending(); p != nil {
+		busy = fmt.Errorf(errPending, p.request.id)
+	}
+	c.jobs.rollingRestart(by, req, busy)
+}

@@ -1,0 +1,88 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// Config configures Run. Buses and Dialects are required.
+type Config struct {
+	Settings Settings
+
+	// Buses carry agents and clients; the topic of a message says which of the
+	// two it is from. Run takes all notifications of the buses. The caller
+	// closes them.
+	Buses []broker.Bus
+
+	// Dialer connects to agents that listen for their controller. If nil, the
+	// controller only accepts connections.
+	Dialer Dialer
+
+	// Access maps each bus to its access rules. A bus without rules accepts
+	// every agent and every request, like Zeek's controller, and sends responses
+	// to all clients.
+	Access map[broker.Bus]*Access
+
+	// Dialects are the dialects that the controller speaks.
+	Dialects []*zeekapi.Dialect
+
+	// Loaded, if non-nil, is called once, after the stored state has been
+	// restored.
+	Loaded func()
+
+	// Store keeps the state over restarts. If nil, the state is lost when Run
+	// ends.
+	Store *Store
+
+	// Observe, if non-nil, is called after the start, with a nil Input, and
+	// after every step of the machine, with the numbers after the step and with
+	// the outputs, which have not been performed yet. It must not block.
+	Observe func(s Snapshot, in Input, out []Output)
+
+	// Beat is the longest time between two calls of Observe. Zero means that a
+	// controller without input takes no steps; a negative duration is an error.
+	Beat time.Duration
+
+	// Ending, if non-nil, ends Run when it is closed, after all pending requests
+	// have been answered. New ones are refused.
+	Ending <-chan struct{}
+
+	// Log receives errors that no method returns, and what clients and agents
+	// do. The zero value discards them.
+	Log zerolog.Logger
+}
+
+func (c Config) validate() error {
+	switch {
+	case len(c.Buses) == 0:
+		return errors.New("controller: Config has no buses")
+	case slices.Contains(c.Buses, nil):
+		return errors.New("controller: Config has a bus that is nil")
+	case len(c.Dialects) == 0:
+		return errors.New("controller: Config has no dialects")
+	case c.Beat < 0:
+		return fmt.Errorf("controller: Beat is %s, must not be negative", c.Beat)
+	}
+	for _, a := range c.Access {
+		if err := a.validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Topics returns the prefixes that the buses of a controller must subscribe to.
+func Topics(dialects []*zeekapi.Dialect) []string {
+	var topics []string
+	for _, d := range dialects {
+		topics = append(topics, d.Topics.Controller, d.Topics.AgentPrefix)
+	}
+	return topics
+}

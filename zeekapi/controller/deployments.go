@@ -1,0 +1,427 @@
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// deploymentParts are the parts that deployments use.
+type deploymentParts struct {
+	configs  *configurations
+	history  *history
+	agents   *agents
+	names    *nameSets
+	members  *members
+	arrivals *arrivals
+	requests *requests
+	states   *nodeStates
+}
+
+// deployments brings the cluster to the target configuration. One deployment is
+// under way at a time.
+type deployments struct {
+	deploymentParts
+	plans      *plans
+	deliveries *deliveries
+	timeout    time.Duration // of requests
+	log        zerolog.Logger
+
+	current *deployment         // nil if none is under way
+	waiting map[string]*request // for what the agent of an instance answers to the next deployment
+}
+
+func newDeployments(parts deploymentParts, sent Sent, timeout time.Duration, log zerolog.Logger) *deployments {
+	return &deployments{
+		deploymentParts: parts,
+		plans:           &plans{configs: parts.configs},
+		deliveries:      newDeliveries(parts.configs.outbox, parts.agents, parts.history, sent),
+		timeout:         timeout, log: log,
+		waiting: make(map[string]*request),
+	}
+}
+
+// deployment is the task of a request that deploys a configuration. The request
+// ends when all agents have answered, also with errors: their results tell which
+// nodes run.
+type deployment struct {
+	basicTask
+	*deployments
+	request *request
+	began   time.Time
+	number  uint64 // in the history, 0 for a deployment of the controller itself
+	target  revision
+	plan    *plan                // what the agents got, nil before that
+	force   bool                 // restart nodes that run already
+	reached map[string]uuid.UUID // the peers that answered, by instance
+}
+
+// pending returns the deployment of a client that is under way, nil if there is
+// none. Deployments of the controller itself give way to those of clients.
+func (d *deployments) pending() *deployment {
+	if d.current == nil || d.current.number == 0 {
+		return nil
+	}
+	return d.current
+}
+
+// refuse ends a request for a deployment while there is another one, and says
+// which instances that waits for. The format is Zeek's.
+func (d *deployments) refuse(r *request, format string) {
+	p := d.pending()
+	r.results = append(r.results,
+		zeekapi.Failure(r.id, format, p.request.id),
+		zeekapi.Failure(r.id, "waiting for %s", listed(p.awaited(p.request))))
+	d.requests.finish(r)
+}
+
+// timeoutFor returns the longest time that a deployment may take: long enough
+// for the client to hear that it continues, and longer for many nodes.
+func (d *deployments) timeoutFor(c zeekapi.Configuration) time.Duration {
+	const perNode = 10 * time.Millisecond
+	return 2*d.timeout + time.Duration(len(c.Nodes))*perNode
+}
+
+// redeploy makes the target true again. Agents that run it already are not
+// asked.
+func (d *deployments) redeploy() {
+	target := d.configs.target()
+	task := &deployment{deployments: d, began: d.requests.now, target: target, reached: make(map[string]uuid.UUID)}
+	task.request = d.requests.start(d.timeoutFor(target.Configuration), task)
+	d.current = task
+	d.distribute()
+}
+
+// begin deploys a configuration for a client. A deployment of the controller
+// itself ends. Agents get the configuration when all instances are ready.
+func (d *deployments) begin(by broker.Peer, r *request, a action, target revision) {
+	if d.current != nil {
+		d.requests.finish(d.current.request)
+	}
+	task := &deployment{
+		deployments: d, request: r, began: d.requests.now, target: target,
+		force: a == actionForce, reached: make(map[string]uuid.UUID),
+	}
+	r.task, d.current = task, task
+	task.number = d.history.begin(nameOf(by), r.id, a, target)
+	d.configs.save(Target, target)
+	d.adopt(target.Configuration)
+	d.distribute()
+}
+
+// adopt makes the instances of c the members.
+func (d *deployments) adopt(c zeekapi.Configuration) {
+	d.states.retarget()
+	after := make(map[string]zeekapi.Instance, len(c.Instances))
+	for _, inst := range c.Instances {
+		after[inst.Name] = inst
+	}
+	for _, name := range d.members.sorted() {
+		w := d.members.of(name)
+		inst, ok := after[name]
+		if !ok || moved(w.Instance, inst) {
+			d.giveUp(name, "the instance is no longer part of the cluster")
+			d.deliveries.forget(name)
+			d.arrivals.drop(w)
+		}
+	}
+	hosts := make(map[string]zeekapi.Instance)
+	deployed, _ := d.configs.get(Deployed)
+	for _, inst := range deployed.Instances {
+		hosts[inst.Name] = inst
+	}
+	for _, inst := range c.Instances {
+		if w := d.members.of(inst.Name); w != nil {
+			w.Instance = inst
+		} else {
+			d.members.add(inst, hosts[inst.Name].Host)
+		}
+	}
+}
+
+// moved reports whether the way to reach an instance has changed. It makes no
+// difference from where an agent connects, unlike in Zeek.
+// (Zeek: is_instance_connectivity_change)
+func moved(before, after zeekapi.Instance) bool {
+	return after.Port.Number != before.Port.Number ||
+		!after.Connects() && after.Host != before.Host && !unspecified(before.Host) && !unspecified(after.Host)
+}
+
+// ready continues when the agent of a member has become ready.
+func (d *deployments) ready(w *member) {
+	switch {
+	case !d.members.allReady():
+		d.restore(w)
+	case d.current == nil:
+		d.redeploy()
+	default:
+		d.distribute()
+	}
+}
+
+// without continues without an instance that was drained. If no deployment is
+// under way because the last one gave up on the instance, it is repeated.
+func (d *deployments) without(instance string) {
+	d.deliveries.stopped(instance)
+	former, target := d.plans.former(), d.configs.target()
+	switch {
+	case d.current == nil && d.members.allReady() && (former == nil || former.config.ID != target.ID):
+		d.redeploy()
+	case d.current != nil && d.current.request.open[instance] != nil:
+		d.requests.miss(d.current.request.open[instance], drained)
+	case d.current != nil:
+		d.distribute()
+	}
+}
+
+// distribute sends the configuration of the current deployment to all agents
+// when all of them are ready. It may be called again when an agent came back,
+// and sends to that one only, or again to all of them if it came back with
+// another address.
+func (d *deployments) distribute() {
+	t := d.current
+	if t == nil || !d.members.allReady() {
+		return
+	}
+	p := d.plans.of(t.target, d.members.fillHosts(t.target.Configuration))
+	if t.plan != nil && t.plan.content != p.content {
+		for _, c := range t.request.open {
+			d.requests.drop(c)
+		}
+		t.request.results = nil
+		clear(t.reached)
+	}
+	t.plan = p
+	d.deliveries.sending(p)
+	for _, inst := range p.config.Instances {
+		if !d.names.drained(inst.Name) {
+			t.deployTo(d.members.of(inst.Name))
+		}
+	}
+	d.requests.settle(t.request)
+}
+
+// deployTo sends the plan to the agent of a member, unless it has it already.
+func (t *deployment) deployTo(w *member) {
+	r, a := t.request, t.agents.of(w.Name)
+	former, answered := t.reached[w.Name]
+	if answered && former == a.peer || t.number == 0 && t.deliveries.runs(w.Name, t.plan.content) {
+		return
+	}
+	if c := r.open[w.Name]; c != nil {
+		if c.agent == a {
+			return
+		}
+		t.requests.drop(c)
+	}
+	if answered {
+		// The answer of another agent does not count any more.
+		r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Instance == w.Name })
+		delete(t.reached, w.Name)
+	}
+	force := t.force
+	if t.deliveries.tell(w.Name, t.plan) && !a.described {
+		// Zeek's agents compare only the ID with that of what they run already.
+		// Agents of zeekwire see what changed.
+		t.log.Info().Str("instance", w.Name).Str("config", clip(t.target.ID)).Msg("the configuration changed but for its ID, forcing the agent")
+		force = true
+	}
+	t.send(r, w.Name, t.plan, force)
+}
+
+// send asks the agent of an instance to run p.
+func (d *deployments) send(r *request, instance string, p *plan, force bool) {
+	form := d.agents.of(instance).layoutForm
+	d.deliveries.of(instance).asked = d.requests.call(r, instance, p.question(instance, form, force))
+}
+
+func (t *deployment) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+	results, ok := t.take(c, msg, t.plan, true)
+	if ok {
+		t.reached[c.instance] = c.agent.peer
+	}
+	return results, ok
+}
+
+// take accepts the answer of an agent that was asked to run p. It is certain
+// that an agent that agrees runs p unless it may have run something else with
+// the same ID before.
+func (d *deployments) take(c *call, msg zeekapi.Message, p *plan, certain bool) ([]zeekapi.Result, bool) {
+	resp, ok := msg.(zeekapi.AgentDeployResponse)
+	if !ok {
+		return nil, false
+	}
+	results, took := mend(resp.Results, len(p.nodes[c.instance]) == 0)
+	if d.members.of(c.instance) != nil && d.deliveries.of(c.instance).asked == c {
+		if took && certain {
+			d.deliveries.took(c.instance, p, c.agent.term)
+		}
+		d.endWait(c.instance, results)
+	}
+	return results, true
+}
+
+// mend returns the results of an agent as the client gets them, and whether the
+// agent took the configuration. Zeek's agents always time out if they have no
+// nodes.
+func mend(answer []zeekapi.Result, noNodes bool) (results []zeekapi.Result, took bool) {
+	results, took = slices.Clone(answer), len(answer) == 0
+	for i, res := range results {
+		timeout := !res.Success && res.Node == "" && res.Error == zeekapi.ErrorTimeout
+		took = took || res.Success || res.Node != "" || timeout
+		if timeout && noNodes {
+			results[i] = zeekapi.Result{ReqID: res.ReqID, Success: true}
+		}
+		if !isA[zeekapi.NodeOutputs](res.Data) {
+			results[i].Data = broker.None()
+		}
+	}
+	return results, took
+}
+
+// missed waits for the next agent of the instance when its agent is lost.
+func (t *deployment) missed(c *call, why reason) ([]zeekapi.Result, bool) {
+	if why == notConnected {
+		return nil, false
+	}
+	return t.request.unanswered(c.instance, why), true
+}
+
+// complete ends the deployment when all members have answered. One that is no
+// longer drained may just have become one of them.
+func (t *deployment) complete(r *request) bool {
+	for name := range t.members.byName {
+		_, answered := t.reached[name]
+		if !answered && !t.names.drained(name) && (t.number != 0 || !t.deliveries.runs(name, t.plan.content)) {
+			return false
+		}
+	}
+	if had := t.plans.former(); t.number != 0 || had == nil || had.content != t.plan.content {
+		t.plans.keepDeployed(t.plan)
+	}
+	t.deliveries.complete(t.plan)
+	t.log.Info().Str("config", clip(t.target.ID)).Bool("internal", t.number == 0).Msg("deployed")
+	outcome := zeekapi.OutcomeDeployed
+	if slices.ContainsFunc(r.results, func(res zeekapi.Result) bool { return !res.Success }) {
+		outcome = zeekapi.OutcomeFailed
+	}
+	t.record(outcome, r.results)
+	r.results = append(r.results, zeekapi.Result{ReqID: r.id, Success: true, Data: broker.String(t.target.ID)})
+	return true
+}
+
+func (t *deployment) record(outcome zeekapi.Outcome, results []zeekapi.Result) {
+	if t.number != 0 {
+		t.history.end(outcome, results)
+	}
+}
+
+// expired responds to the client before it stops waiting. The deployment
+// continues while all awaited agents are connected, and its outcome is in the
+// history.
+func (t *deployment) expired(r *request) bool {
+	waiting := t.awaited(r)
+	end := t.began.Add(t.timeoutFor(t.target.Configuration))
+	continues := end.After(t.requests.now) && !slices.ContainsFunc(waiting, func(name string) bool { return t.agents.of(name) == nil })
+	text := "waited for %s"
+	if continues {
+		text = "the deployment goes on, waiting for %s"
+	}
+	results := append(slices.Clone(r.results),
+		zeekapi.Failure(r.id, zeekapi.ErrorTimeout), zeekapi.Failure(r.id, text, listed(waiting)))
+	if continues {
+		t.requests.uncount(r)
+		t.requests.reply(r, results)
+		t.requests.setTimeout(r, end.Sub(t.requests.now))
+		return true
+	}
+	r.results = results
+	t.record(zeekapi.OutcomeTimeout, results)
+	t.requests.finish(r)
+	if t.members.allReady() {
+		t.redeploy() // an agent may have lost the message
+	}
+	return true
+}
+
+func (t *deployment) ended(*request) {
+	if t.current == t {
+		t.current = nil
+	}
+}
+
+func (t *deployment) awaited(r *request) []string {
+	var names []string
+	for _, name := range t.members.sorted() {
+		if r.open[name] != nil || t.members.blocks(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// restoration is the task of giving an agent what it ran before.
+type restoration struct {
+	basicTask
+	*deployments
+	plan    *plan
+	certain bool
+}
+
+// restore gives an agent that came back what it ran before, while others are
+// still missing. A configuration that not all agents had waits for them.
+func (d *deployments) restore(w *member) {
+	had := d.plans.former()
+	if had == nil || had.config.ID != d.configs.target().ID || !had.has(w.Name) {
+		return
+	}
+	// If the agent runs something else with the same ID, that may be newer.
+	task := &restoration{deployments: d, plan: had, certain: !d.deliveries.tell(w.Name, had)}
+	d.send(d.requests.start(d.timeoutFor(had.config), task), w.Name, had, false)
+}
+
+func (t *restoration) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+	return t.take(c, msg, t.plan, t.certain)
+}
+
+// wait is the task of a request that waits for what an agent answers to the next
+// deployment.
+type wait struct {
+	basicTask
+	*deployments
+	instance string
+}
+
+// await ends a request with what the agent of an instance answers to the next
+// deployment.
+func (d *deployments) await(r *request, instance string) {
+	r.task = &wait{deployments: d, instance: instance}
+	d.waiting[instance] = r
+}
+
+func (t *wait) ended(*request) { delete(t.waiting, t.instance) }
+
+// giveUp ends the request that waits for the agent of an instance, if there is
+// one.
+func (d *deployments) giveUp(instance, why string) {
+	if r := d.waiting[instance]; r != nil {
+		d.requests.fail(r, "%s", why)
+	}
+}
+
+func (d *deployments) endWait(instance string, results []zeekapi.Result) {
+	r := d.waiting[instance]
+	if r == nil {
+		return
+	}
+	for _, res := range results {
+		res.ReqID, res.Instance = r.id, instance
+		r.results = append(r.results, res)
+	}
+	d.requests.finish(r)
+}

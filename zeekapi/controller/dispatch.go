@@ -1,0 +1,14 @@
+package controller
+
+import (
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// handlers has a handler for each request that clients make of controllers.
+type handlers map[*zeekapi.Request]func(by broker.Peer, msg zeekapi.Message)
+
+// handle adds the handler of a request.
+func handle[Q, A zeekapi.Message](h handlers, c zeekapi.Call[Q, A], do func(by broker.Peer, req Q)) {
+	h[c.Request] = func(by broker.Peer, msg zeekapi.Message) { do(by, msg.(Q)) }
+}

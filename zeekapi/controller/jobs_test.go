@@ -1,0 +1,113 @@
+package controller_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+)
+
+func TestRollingRestart(t *testing.T) {
+	c := config("c1", "a", "b")
+	c.Nodes = append(c.Nodes,
+		zeekapi.Node{Name: "manager", Instance: "a", Role: zeekapi.RoleManager, State: zeekapi.StateRunning},
+		zeekapi.Node{Name: "logger", Instance: "b", Role: zeekapi.RoleLogger, State: zeekapi.StateRunning})
+	begin := func(t *testing.T, req zeekapi.RollingRestartRequest) (*bench, map[string]broker.Peer, []string) {
+		b, peers := deployedBench(t, c)
+		req.ReqID = reqID("job")
+		var j zeekapi.Job
+		_, described := b.ask(req, &j)
+		if j.By != "alice at 10.0.0.1" || j.Number != 1 {
+			t.Errorf("job %+v", j)
+		}
+		return b, peers, described
+	}
+	restarted := func(id string, results ...zeekapi.Result) zeekapi.Message {
+		return zeekapi.AgentRestartResponse{ReqID: reqID(id), Results: results}
+	}
+	nodes := func(id string, statuses ...zeekapi.NodeStatus) zeekapi.Message {
+		return zeekapi.AgentGetNodesResponse{ReqID: reqID(id), Result: zeekapi.Result{Success: true, Data: mustMarshal(statuses)}}
+	}
+	status := func(node string, state zeekapi.State) zeekapi.NodeStatus {
+		return zeekapi.NodeStatus{Node: node, State: state, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}
+	}
+	job := func(b *bench) string {
+		j := *b.state.Job
+		return fmt.Sprintf("done %s, next %s, ended %t: %s", j.Done, j.Next, !j.Ended.IsZero(), j.Error)
+	}
+
+	t.Run("to the end", func(t *testing.T) {
+		b, peers, described := begin(t, zeekapi.RollingRestartRequest{AtOnce: 2})
+		want(t, "outputs", []string{"to b: AgentRestartRequest #2 of logger"}, described)
+		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r1")}, "answer RollingRestartResponse r1 [F job 1 is still under way]")
+		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r2"), Nodes: []string{"x"}}, "answer RollingRestartResponse r2 [F unknown cluster node x]")
+		b.agent(peers["b"], restarted("#2", success("b", "logger")), "to b: AgentGetNodesRequest #4")
+		b.agent(peers["b"], nodes("#4", status("logger", zeekapi.StatePending), status("wb", zeekapi.StateRunning)))
+		b.tick("to b: AgentGetNodesRequest #6")
+		b.agent(peers["b"], nodes("#6", status("logger", zeekapi.StateRunning)), "to a: AgentRestartRequest #8 of manager")
+		b.agent(peers["a"], restarted("#8", zeekapi.Result{Node: "manager", Error: zeekapi.ErrorTimeout}), "to a: AgentGetNodesRequest #10")
+		b.agent(peers["a"], nodes("#10", status("manager", zeekapi.StateRunning)),
+			"to a: AgentRestartRequest #12 of wa", "to b: AgentRestartRequest #14 of wb")
+		b.agent(peers["a"], restarted("#12"), "to a: AgentGetNodesRequest #16")
+		b.agent(peers["b"], restarted("#14"), "to b: AgentGetNodesRequest #18")
+		// What b says of a node of a does not count, so wa is the last to be done.
+		b.agent(peers["b"], nodes("#18", status("wa", zeekapi.StateRunning), status("wb", zeekapi.StateRunning)))
+		b.agent(peers["a"], nodes("#16", status("wa", zeekapi.StateRunning)))
+		want(t, "job", "done [logger manager wb wa], next [], ended true: ", job(b))
+		b.idle()
+	})
+	t.Run("a node does not come back", func(t *testing.T) {
+		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{Roles: []zeekapi.ClusterRole{zeekapi.RoleWorker}})
+		b.agent(peers["a"], restarted("#2", success("a", "wa")), "to a: AgentGetNodesRequest #4")
+		b.agent(peers["a"], nodes("#4", status("wa", zeekapi.StateCrashed)))
+		for b.state.Job.Ended.IsZero() { // and does not answer any more
+			b.now, _ = b.machine.Deadline()
+			b.take(b.machine.Step(b.now, controller.Tick{}))
+			if b.now.Sub(testStart) > time.Hour {
+				t.Fatal("the job never ends")
+			}
+		}
+		want(t, "job", "done [], next [wa wb], ended true: node wa is not back after 1m0s", job(b))
+	})
+	t.Run("an agent cannot", func(t *testing.T) {
+		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{})
+		b.agent(peers["b"], restarted("#2", zeekapi.Result{Node: "logger", Error: "could not restart node logger"}))
+		want(t, "job", "done [], next [logger manager wa wb], ended true: node logger: could not restart node logger", job(b))
+		b.idle()
+	})
+	t.Run("an agent goes", func(t *testing.T) {
+		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{})
+		b.do(controller.PeerLost{Peer: peers["b"]})
+		want(t, "job", "done [], next [logger manager wa wb], ended true: node logger: agent not connected", job(b))
+	})
+	t.Run("cancelled", func(t *testing.T) {
+		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{Nodes: []string{"wa", "wb"}})
+		b.ask(zeekapi.CancelJobRequest{ReqID: reqID("r1")}, new(zeekapi.Job))
+		b.agent(peers["a"], restarted("#2"), "to a: AgentGetNodesRequest #4")
+		b.agent(peers["a"], nodes("#4", status("wa", zeekapi.StateRunning)))
+		want(t, "job", "done [wa], next [wb], ended true: cancelled by alice at 10.0.0.1", job(b))
+		b.client(zeekapi.CancelJobRequest{ReqID: reqID("r2")}, "answer CancelJobResponse r2 [F no job is under way]")
+	})
+	t.Run("deployment", func(t *testing.T) {
+		b, _, _ := begin(t, zeekapi.RollingRestartRequest{})
+		b.client(deploy("r1"), "save target c1", "to a: AgentDeployRequest #3 c1", "to b: AgentDeployRequest #4 c1")
+		want(t, "job", "done [], next [logger manager wa wb], ended true: a deployment began", job(b))
+		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r2")}, "answer RollingRestartResponse r2 [F earlier deployment r1 still pending]")
+	})
+	t.Run("the controller ends", func(t *testing.T) {
+		b, _, _ := begin(t, zeekapi.RollingRestartRequest{})
+		b = b.again()
+		b.start()
+		want(t, "job", "done [], next [logger manager wa wb], ended true: the controller ended before the job did", job(b))
+	})
+	t.Run("refused", func(t *testing.T) {
+		b, _ := deployedBench(t, c)
+		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r1"), Nodes: []string{"x", "wa"}}, "answer RollingRestartResponse r1 [F unknown cluster node x]")
+		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r2"), Roles: []zeekapi.ClusterRole{zeekapi.RoleProxy}}, "answer RollingRestartResponse r2 [F there are no such nodes to restart]")
+		b = newBench(t, nil)
+		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r3")}, "answer RollingRestartResponse r3 [F no active cluster deployment]")
+	})
+}

@@ -1,0 +1,89 @@
+package controller
+
+import (
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layers are the files of the package from the bottom up. A file may use only
+// what files before it declare.
+var layers = []string{
+	// What the parts have in common.
+	"inout.go", "text.go", "values.go", "allowance.go", "complaints.go", "outbox.go",
+	"settings.go", "validate.go", "diff.go",
+
+	// What is kept.
+	"eventlog.go", "configurations.go", "history.go", "names.go", "nodestates.go",
+
+	// Agents and clients.
+	"agents.go", "clients.go", "request.go", "deadlines.go", "requests.go",
+	"members.go", "arrivals.go", "reports.go", "nodequestions.go", "surveys.go",
+
+	// What changes the cluster.
+	"plan.go", "deliveries.go", "deployments.go", "drains.go", "jobs.go",
+
+	// Requests of clients.
+	"staging.go", "queries.go", "changes.go", "status.go", "dispatch.go",
+
+	// The assembly.
+	"snapshot.go", "machine.go", "check.go",
+
+	// What has I/O.
+	"access.go", "ledger.go", "store.go", "dials.go", "encode.go", "config.go", "perform.go", "listen.go", "run.go",
+}
+
+// noImporter resolves no imports: only the package's own declarations matter.
+type noImporter struct{}
+
+func (noImporter) Import(string) (*types.Package, error) { return nil, errors.New("not imported") }
+
+// The files depend on one another in one direction only.
+func TestLayers(t *testing.T) {
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fset := token.NewFileSet()
+	var files []*ast.File
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		if !slices.Contains(layers, name) {
+			t.Errorf("%s has no place in the layers", name)
+		}
+		f, err := parser.ParseFile(fset, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	info := &types.Info{Uses: make(map[*ast.Ident]types.Object)}
+	config := types.Config{Importer: noImporter{}, Error: func(error) {}}
+	pkg, _ := config.Check("controller", fset, files, info) // fails because of the imports
+	if len(layers) != len(files) {
+		t.Errorf("%d files, %d layers", len(files), len(layers))
+	}
+	uses, reported := 0, make(map[[2]string]bool)
+	for ident, object := range info.Uses {
+		if object.Pkg() != pkg {
+			continue
+		}
+		from, to := fset.Position(ident.Pos()).Filename, fset.Position(object.Pos()).Filename
+		uses++
+		if slices.Index(layers, from) < slices.Index(layers, to) && !reported[[2]string{from, to}] {
+			reported[[2]string{from, to}] = true
+			t.Errorf("%s uses %s of %s, which is above it", fset.Position(ident.Pos()), ident.Name, to)
+		}
+	}
+	if uses < 1000 {
+		t.Errorf("found only %d uses", uses)
+	}
+}

@@ -1,0 +1,79 @@
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker/record"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// statusTimeout is the longest time to wait for agents that are asked for the
+// status of their nodes.
+const statusTimeout = 3 * time.Second
+
+// askNodes asks an agent for its nodes.
+var askNodes = question{
+	message: func(id zeekapi.ReqID) zeekapi.Message { return zeekapi.AgentGetNodesRequest{ReqID: id} },
+}
+
+// askStatus asks an agent for its nodes in detail. Zeek's agents, which cannot
+// answer that, are asked for their nodes.
+var askStatus = question{
+	message:  func(id zeekapi.ReqID) zeekapi.Message { return zeekapi.AgentStatusRequest{ReqID: id} },
+	fallback: askNodes.message,
+}
+
+func askRestart(nodes []string) question {
+	return question{message: func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.AgentRestartRequest{ReqID: id, Nodes: nodes}
+	}}
+}
+
+// takeRestart is the inquiry for askRestart.
+var takeRestart = inquiry[zeekapi.AgentRestartResponse]{
+	results: func(_ *call, answer zeekapi.AgentRestartResponse) []zeekapi.Result {
+		return slices.Clone(answer.Results)
+	},
+}
+
+// takeNodes is the inquiry for askNodes.
+var takeNodes = inquiry[zeekapi.AgentGetNodesResponse]{
+	results: func(c *call, answer zeekapi.AgentGetNodesResponse) []zeekapi.Result {
+		if !isA[[]zeekapi.NodeStatus](answer.Result.Data) {
+			return c.request.unanswered(c.instance, noStatus)
+		}
+		return []zeekapi.Result{answer.Result}
+	},
+}
+
+// takeStatus is the task for askStatus. The results have []NodeDetail for data.
+type takeStatus struct{ basicTask }
+
+func (takeStatus) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+	var result zeekapi.Result
+	switch msg := msg.(type) {
+	case zeekapi.AgentStatusResponse:
+		result = msg.Result
+		if !isA[[]zeekapi.NodeDetail](result.Data) {
+			return c.request.unanswered(c.instance, noStatus), true
+		}
+	case zeekapi.AgentGetNodesResponse:
+		result = msg.Result
+		var nodes []zeekapi.NodeStatus
+		if !result.Data.IsNone() && record.Unmarshal(result.Data, &nodes) != nil {
+			return c.request.unanswered(c.instance, noStatus), true
+		}
+		details := make([]zeekapi.NodeDetail, 0, len(nodes))
+		for _, n := range nodes {
+			if n.ManagementRole == zeekapi.ManagementAgent {
+				continue // the agent itself, which is no node of the cluster
+			}
+			details = append(details, zeekapi.NodeDetail{Status: n})
+		}
+		result.Data = mustMarshal(details)
+	default:
+		return nil, false
+	}
+	return []zeekapi.Result{result}, true
+}

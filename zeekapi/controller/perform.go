@@ -1,0 +1,126 @@
+package controller
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// runner performs the outputs of a machine.
+type runner struct {
+	Config
+	dials   *dials
+	encoder encoder
+}
+
+// perform stores the changes, and then carries out the outputs. It returns the
+// inputs that follow from them.
+func (r *runner) perform(ctx context.Context, outputs []Output) (more []Input, err error) {
+	if err := r.store(outputs); err != nil {
+		return nil, err
+	}
+	for _, o := range outputs {
+		switch o := o.(type) {
+		case ToAgent:
+			if !r.toAgent(ctx, o) {
+				more = append(more, Unsupported{o})
+			}
+		case ToClients:
+			for _, d := range r.Dialects {
+				if d.Has(o.Message) {
+					r.answer(ctx, d, o.Peer, o.Message)
+				}
+			}
+		case Announce:
+			msg := zeekapi.EventReport{Event: o.Event}
+			for _, d := range r.Dialects {
+				if d.Has(msg) {
+					r.publish(ctx, d, uuid.Nil, d.Topics.Events, envelope{Message: msg})
+				}
+			}
+		case Dial:
+			r.dials.dial(o.Address)
+		case Hangup:
+			r.dials.undial(o.Address)
+		}
+	}
+	return more, nil
+}
+
+func (r *runner) store(outputs []Output) error {
+	if r.Store == nil {
+		return nil
+	}
+	var changes []Change
+	for _, o := range outputs {
+		if c, ok := o.(Change); ok {
+			changes = append(changes, c)
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	return r.Store.Save(changes...)
+}
+
+// toAgent sends a message in the first dialect of the controller that the agent
+// also speaks and that has the message. It reports whether there is one. To an
+// agent that has not said hello yet, it sends the message in all dialects.
+func (r *runner) toAgent(ctx context.Context, o ToAgent) (sent bool) {
+	known := len(o.Dialects) > 0
+	for _, d := range r.Dialects {
+		if sent && known {
+			break
+		}
+		if (!known || slices.Contains(o.Dialects, d.Name)) && d.Has(o.Message) {
+			r.publish(ctx, d, o.Peer, d.Topics.Agent(o.Instance), envelope{o.Message, o.Content})
+			sent = true
+		}
+	}
+	return sent
+}
+
+// answer sends a response to a client. On a bus without access rules, all
+// clients hear it, as with Zeek's controller. On others only the client does:
+// the response may be confidential, and the other clients need not keep up with
+// a client that sends many requests.
+func (r *runner) answer(ctx context.Context, d *zeekapi.Dialect, to uuid.UUID, msg zeekapi.Message) {
+	r.say(ctx, d, d.Topics.Controller, envelope{Message: msg}, func(bus broker.Bus) uuid.UUID {
+		if r.Access[bus] == nil {
+			return uuid.Nil
+		}
+		return to
+	})
+}
+
+// publish sends a message to a peer, or with uuid.Nil to all subscribers of the
+// topic.
+func (r *runner) publish(ctx context.Context, d *zeekapi.Dialect, to uuid.UUID, topic string, msg envelope) {
+	r.say(ctx, d, topic, msg, func(broker.Bus) uuid.UUID { return to })
+}
+
+func (r *runner) say(ctx context.Context, d *zeekapi.Dialect, topic string, msg envelope, to func(broker.Bus) uuid.UUID) {
+	ev, err := r.encoder.encode(d, msg)
+	if err != nil {
+		r.Log.Error().Err(err).Msg("cannot encode a message")
+		return
+	}
+	r.Log.Debug().Str("topic", topic).Str("event", ev.Name).Str("request", msg.RequestID()).Msg("sending")
+	for _, bus := range r.Buses {
+		if err := publish(ctx, bus, to(bus), topic, ev.Value()); err != nil && ctx.Err() == nil {
+			r.Log.Warn().Err(err).Str("topic", topic).Str("event", ev.Name).Msg("cannot publish")
+		}
+	}
+}
+
+func publish(ctx context.Context, bus broker.Bus, to uuid.UUID, topic string, v broker.Value) error {
+	if direct, ok := bus.(broker.Director); ok && to != uuid.Nil {
+		_, err := direct.PublishTo(ctx, to, topic, v)
+		return err
+	}
+	return bus.Publish(ctx, topic, v)
+}

@@ -1,0 +1,189 @@
+package controller
+
+import (
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// maxUnknown is the number of unknown nodes that a request may name.
+const maxUnknown = 1000
+
+// queries passes requests of clients about instances and nodes to the agents.
+type queries struct {
+	configs  *configurations
+	agents   *agents
+	members  *members
+	names    *nameSets
+	requests *requests
+	log      zerolog.Logger
+}
+
+func (q *queries) getInstances(by broker.Peer, req zeekapi.GetInstancesRequest) {
+	q.requests.answer(by, req, successWith(req.ID, q.agents.instances()))
+}
+
+func (q *queries) getNodes(by broker.Peer, req zeekapi.GetNodesRequest) {
+	r := q.requests.begin(by, req)
+	if r == nil {
+		return
+	}
+	names := q.agents.names()
+	if len(names) == 0 {
+		q.requests.fail(r, "no instances connected")
+		return
+	}
+	r.task = takeNodes
+	for _, name := range names {
+		q.requests.call(r, name, askNodes)
+	}
+}
+
+func (q *queries) getIDValue(by broker.Peer, req zeekapi.GetIDValueRequest) {
+	r := q.requests.begin(by, req)
+	if r == nil {
+		return
+	}
+	if len(q.members.byName) == 0 {
+		q.requests.fail(r, "no cluster deployed")
+		return
+	}
+	r.task = inquiry[zeekapi.AgentDispatchResponse]{
+		results: func(_ *call, answer zeekapi.AgentDispatchResponse) []zeekapi.Result {
+			return slices.Clone(answer.Results)
+		},
+	}
+	q.forNodes(r, req.Nodes, func(nodes []string) question {
+		return question{message: func(id zeekapi.ReqID) zeekapi.Message {
+			return zeekapi.AgentDispatchRequest{ReqID: id, Action: []string{"get_id_value", req.Identifier}, Nodes: nodes}
+		}}
+	})
+}
+
+func (q *queries) restart(by broker.Peer, req zeekapi.RestartRequest) {
+	r := q.requests.begin(by, req)
+	if r == nil {
+		return
+	}
+	if len(q.agents.current) == 0 {
+		q.requests.fail(r, "no instances connected")
+		return
+	}
+	if len(q.members.byName) == 0 {
+		q.requests.fail(r, "no active cluster deployment")
+		return
+	}
+	which := "all"
+	if len(req.Nodes) > 0 {
+		which = clip(listed(req.Nodes))
+	}
+	q.log.Info().Str("by", nameOf(by)).Str("request", req.ID).Str("nodes", which).Msg("restarting nodes")
+	r.task = takeRestart
+	q.forNodes(r, req.Nodes, askRestart)
+}
+
+// forNodes asks all ready agents about the given nodes, or about all nodes if
+// none are given. Agents leave out nodes of other instances. The nodes are those
+// of the target, which is what the agents were told last.
+func (q *queries) forNodes(r *request, nodes []string, ask func(nodes []string) question) {
+	r.nodes = q.nodesAmong(setOf(nodes))
+	known, unknown := q.known(nodes)
+	for _, node := range unknown[:min(len(unknown), maxUnknown)] {
+		r.results = append(r.results, zeekapi.Result{ReqID: r.id, Node: node, Error: "unknown cluster node"})
+	}
+	if len(unknown) > maxUnknown {
+		q.requests.fail(r, "more than %d unknown cluster nodes", maxUnknown)
+		return
+	}
+	if len(nodes) > 0 && len(known) == 0 {
+		q.requests.finish(r)
+		return
+	}
+	for _, name := range q.members.sorted() {
+		switch {
+		case q.members.of(name).ready:
+			q.requests.call(r, name, ask(known))
+		case q.names.drained(name):
+			r.results = append(r.results, r.unanswered(name, drained)...)
+		default:
+			r.results = append(r.results, r.unanswered(name, notConnected)...)
+		}
+	}
+	q.requests.settle(r)
+}
+
+// nodesAmong returns a function that returns the nodes of an instance that are
+// in a set, or all of them if the set is empty.
+func (q *queries) nodesAmong(set map[string]bool) func(instance string) []string {
+	return func(instance string) []string {
+		var on []string
+		for _, n := range q.configs.nodesOn(instance) {
+			if len(set) == 0 || set[n] {
+				on = append(on, n)
+			}
+		}
+		return on
+	}
+}
+
+// known separates the nodes of the target from others.
+func (q *queries) known(nodes []string) (known, unknown []string) {
+	exists := make(map[string]bool)
+	for _, n := range q.configs.target().Nodes {
+		exists[n.Name] = true
+	}
+	for _, node := range nodes {
+		if exists[node] {
+			known = append(known, node)
+		} else {
+			unknown = append(unknown, node)
+		}
+	}
+	return known, unknown
+}
+
+// testTimeout lets a request time out, or does not answer it at all.
+func (q *queries) testTimeout(by broker.Peer, req zeekapi.TestTimeoutRequest) {
+	if req.WithState {
+		q.requests.begin(by, req)
+	}
+}
+
+// logs passes a client's request for the output of a node to its agent.
+func (q *queries) logs(by broker.Peer, req zeekapi.LogsRequest) {
+	r := q.requests.begin(by, req)
+	if r == nil {
+		return
+	}
+	nodes := q.configs.target().Nodes
+	at := slices.IndexFunc(nodes, func(n zeekapi.Node) bool { return n.Name == req.Node })
+	if at < 0 {
+		r.results = []zeekapi.Result{{ReqID: r.id, Node: req.Node, Error: "unknown cluster node"}}
+		q.requests.finish(r)
+		return
+	}
+	r.nodes = func(string) []string { return []string{req.Node} }
+	r.task = inquiry[zeekapi.AgentLogsResponse]{results: q.takeLogs}
+	instance := nodes[at].Instance
+	if q.agents.of(instance) == nil {
+		r.results = r.unanswered(instance, notConnected)
+		q.requests.finish(r)
+		return
+	}
+	q.requests.call(r, instance, question{message: func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.AgentLogsRequest{ReqID: id, Node: req.Node, Bytes: req.Bytes}
+	}})
+}
+
+func (q *queries) takeLogs(c *call, answer zeekapi.AgentLogsResponse) []zeekapi.Result {
+	if !isA[zeekapi.NodeOutputs](answer.Result.Data) {
+		return c.request.unanswered(c.instance, noOutput)
+	}
+	if answer.Result.Success && q.names.drained(c.instance) {
+		answer.Result.Error = string(drained) // the node does not run, but that is no failure
+	}
+	return []zeekapi.Result{answer.Result}
+}

@@ -1,0 +1,162 @@
+package controller_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+)
+
+// One client cannot take all there is.
+func TestFloodOfRequests(t *testing.T) {
+	b, _ := deployedBench(t, config("c1", "a"))
+	for i := range 10_000 {
+		b.take(b.machine.Step(b.now, controller.FromClient{Peer: alice, Message: getNodes(strconv.Itoa(i))}))
+	}
+	b.client(restart("r1", "x"), "answer RestartResponse r1 [F x unknown cluster node]")
+}
+
+// Only the agent that was asked can answer, and only what it was asked.
+func TestForeignAnswers(t *testing.T) {
+	b, peers := deployedBench(t, config("c1", "a", "b"))
+	answer := func(id string) zeekapi.Message {
+		return zeekapi.AgentGetNodesResponse{ReqID: zeekapi.ReqID{ID: id}, Result: zeekapi.Result{Success: true, Instance: "x", Data: broker.Vector()}}
+	}
+	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #1", "to b: AgentGetNodesRequest #2")
+	b.agent(peers["b"], answer("#1"))
+	b.agent(peer(9), answer("#1"))
+	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")))
+	b.agent(peers["a"], answer("#3"))
+	b.agent(peers["a"], answer("#1"))
+	b.agent(peers["b"], answer("#2"), "answer GetNodesResponse r1 [T a = []] [T b = []]")
+
+	// No agent can claim to be done for another, nor pass for the controller.
+	b.client(deploy("r2"), "save target c1", "to a: AgentDeployRequest #3 c1", "to b: AgentDeployRequest #4 c1")
+	b.agent(peers["b"], agentDeployed("#3", success("a", "wa")))
+	b.agent(peers["b"], agentDeployed("#4", zeekapi.Result{Success: true, Data: broker.String("c9")}))
+	b.agent(peers["a"], agentDeployed("#3", success("a", "wa")), "save deployed c1",
+		"answer DeployResponse r2 [T b] [T a wa] [T = c1]")
+
+	// Nobody else can welcome.
+	b.do(controller.PeerLost{Peer: peers["b"]})
+	b.agent(peers["b"], hello("b"), "to b: AgentWelcomeRequest #5")
+	b.agent(peers["a"], welcomed("#5", "b"))
+	b.agent(peer(9), welcomed("#5", "b"))
+	if got := b.machine.Ready(); !cmp.Equal(got, []string{"a"}) {
+		t.Errorf("ready: %s", got)
+	}
+}
+
+// Clients must be able to read what an agent sends for data.
+func TestUnreadableData(t *testing.T) {
+	b, peers := deployedBench(t, config("c1", "a"))
+	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #1")
+	b.agent(peers["a"], zeekapi.AgentGetNodesResponse{ReqID: zeekapi.ReqID{ID: "#1"}, Result: zeekapi.Result{Success: true, Data: broker.String("x")}},
+		"answer GetNodesResponse r1 [F a agent sent something else than the status of nodes]")
+}
+
+// Where nobody is left to answer, the client learns at once.
+func TestLostWhileAsked(t *testing.T) {
+	b, peers := deployedBench(t, config("c1", "a", "b"))
+	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #1", "to b: AgentGetNodesRequest #2")
+	b.client(getID("r2", "x"), "to a: AgentDispatchRequest #3 get_id_value x of", "to b: AgentDispatchRequest #4 get_id_value x of")
+	b.client(restart("r3", "wb", "w"), "to a: AgentRestartRequest #5 of wb", "to b: AgentRestartRequest #6 of wb")
+	b.agent(peers["a"], answerTo(controller.ToAgent{Instance: "a", Message: zeekapi.AgentRestartRequest{ReqID: zeekapi.ReqID{ID: "#5"}}}))
+	b.agent(peers["a"], zeekapi.AgentDispatchResponse{ReqID: zeekapi.ReqID{ID: "#3"}, Results: []zeekapi.Result{
+		{Success: true, Instance: "a", Node: "wa", Data: broker.String("1")}}})
+	b.do(controller.PeerLost{Peer: peers["b"]},
+		"answer GetIDValueResponse r2 [T a wa = 1] [F wb agent not connected]",
+		"answer RestartResponse r3 [F w unknown cluster node] [F wb agent not connected]")
+	b.agent(peers["a"], answerTo(controller.ToAgent{Instance: "a", Message: zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "#1"}}}),
+		"answer GetNodesResponse r1 [F b agent not connected] [T a = []]")
+
+	b.client(getID("r4", "x", "wb"), "to a: AgentDispatchRequest #7 get_id_value x of wb")
+	b.do(controller.PeerLost{Peer: peers["a"]}, "answer GetIDValueResponse r4 [F wb agent not connected]")
+	b.client(getID("r5", "x"), "answer GetIDValueResponse r5 [F wa agent not connected] [F wb agent not connected]")
+	b.client(getID("r6", "x", "y"), "answer GetIDValueResponse r6 [F y unknown cluster node]")
+	b.client(restart("r7"), "answer RestartResponse r7 [F no instances connected]")
+	b.idle()
+}
+
+func TestUnsupported(t *testing.T) {
+	b, _ := deployedBench(t, config("c1", "a"))
+	b.client(restart("r1"), "to a: AgentRestartRequest #1 of")
+	b.do(controller.Unsupported{ToAgent: controller.ToAgent{Instance: "a", Message: zeekapi.AgentRestartRequest{ReqID: zeekapi.ReqID{ID: "#1"}}}},
+		"answer RestartResponse r1 [F wa not supported by the agent]")
+	b.do(controller.Unsupported{ToAgent: controller.ToAgent{Instance: "a", Message: zeekapi.AgentStandbyRequest{}}})
+}
+
+func TestRequestIDs(t *testing.T) {
+	b, peers := deployedBench(t, config("c1", "a"))
+	b.client(deploy("r1"), "save target c1", "to a: AgentDeployRequest #1 c1")
+	b.client(deploy("r1"))
+	b.client(getNodes("r1"))
+	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c1",
+		"answer DeployResponse r1 [T a wa] [T = c1]")
+	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #2")
+	b.tick("answer GetNodesResponse r1 [F request timed out]")
+}
+
+func TestTestTimeout(t *testing.T) {
+	b := newBench(t, nil)
+	b.client(zeekapi.TestTimeoutRequest{ReqID: zeekapi.ReqID{ID: "r1"}})
+	b.idle()
+	b.client(zeekapi.TestTimeoutRequest{ReqID: zeekapi.ReqID{ID: "r2"}, WithState: true})
+	b.tick("answer TestTimeoutResponse r2 [F request timed out]")
+	b.idle()
+}
+
+func TestShutdown(t *testing.T) {
+	b, peers := deployedBench(t, config("c1", "a"))
+	b.client(getNodes("before"), "to a: AgentGetNodesRequest #1")
+	b.do(controller.Shutdown{})
+	b.client(getNodes("r1"), "answer GetNodesResponse r1 [F the controller is shutting down]")
+	b.client(deploy("r2"), "answer DeployResponse r2 [F the controller is shutting down]")
+	b.client(zeekapi.StatusRequest{ReqID: zeekapi.ReqID{ID: "r3"}}, "answer StatusResponse r3 [F the controller is shutting down]")
+	if n := b.machine.Pending(); n != 1 {
+		t.Errorf("%d requests are pending", n)
+	}
+	b.agent(peers["a"], zeekapi.AgentGetNodesResponse{ReqID: zeekapi.ReqID{ID: "#1"}, Result: success("a", "")}, "answer GetNodesResponse before [T a]")
+	if n := b.machine.Pending(); n != 0 {
+		t.Errorf("%d requests are pending", n)
+	}
+}
+
+func TestTooManyRequests(t *testing.T) {
+	b, _ := deployedBench(t, config("c1", "a"))
+	const asked = 5000
+	answers := func(in controller.Input, text string) int {
+		n := 0
+		for _, o := range b.machine.Step(b.now, in) {
+			if o, ok := o.(controller.ToClients); ok && strings.Contains(describe(o), text) {
+				n++
+			}
+		}
+		return n
+	}
+	refused := 0
+	for i := range asked {
+		refused += answers(controller.FromClient{Message: getNodes(strconv.Itoa(i))}, "[F too many requests under way]")
+	}
+	_, requests := b.machine.Held()
+	if requests != 256 || refused != 200 {
+		t.Errorf("%d requests under way, %d refused", requests, refused)
+	}
+	if n := answers(controller.FromAgent{Peer: peer(7), Message: hello("a")}, "[F a agent not connected]"); n != requests {
+		t.Errorf("%d answers when the agent is replaced, want %d", n, requests)
+	}
+}
+
+// A request's ID is kept for as long as the request is under way.
+func TestLongRequestID(t *testing.T) {
+	b := newBench(t, nil)
+	b.client(zeekapi.TestTimeoutRequest{ReqID: reqID(strings.Repeat("x", 1<<20)), WithState: true})
+	if n := b.machine.Pending(); n != 0 {
+		t.Errorf("%d requests are under way", n)
+	}
+}

@@ -1,0 +1,339 @@
+package controller_test
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+)
+
+// The clients of the simulation, and the trouble.
+
+func (s *simulation) mischief() {
+	switch n := s.random.IntN(20); {
+	case n < 4:
+		for range 1 + len(s.agents)/50 {
+			s.restart(s.anyAgent())
+		}
+	case n == 4:
+		s.startController()
+	case n == 5: // connections break, the agents go on
+		for range 1 + len(s.agents)/50 {
+			a := s.anyAgent()
+			s.lose(a.peer)
+			s.connect(a, a.peer)
+		}
+	case n == 6:
+		a := s.anyAgent()
+		s.fromAgent(a, a.peer, zeekapi.AgentChange{Instance: a.name, Old: zeekapi.StateRunning, New: zeekapi.StateCrashed})
+	default:
+		s.request()
+	}
+}
+
+func (s *simulation) request() {
+	s.ids++
+	s.ask(s.anyRequest(fmt.Sprintf("r%d", s.ids)))
+}
+
+// ask sends a client's request.
+func (s *simulation) ask(msg zeekapi.Message) {
+	id := msg.RequestID()
+	s.deliver(func() {
+		if t, ok := msg.(zeekapi.TestTimeoutRequest); !ok || t.WithState {
+			if _, again := s.pending[id]; !again {
+				s.pending[id] = s.now.Add(controller.DefaultSettings().RequestTimeout)
+			}
+		}
+		s.step(controller.FromClient{Message: msg}, "")
+	})
+}
+
+func (s *simulation) anyRequest(id string) zeekapi.Message {
+	switch s.random.IntN(19) {
+	case 0, 1:
+		return stage(id, s.anyConfig())
+	case 2, 3:
+		return deploy(id)
+	case 4:
+		return set(id, s.anyConfig())
+	case 5:
+		return getNodes(id)
+	case 6:
+		return getID(id, "x", "w"+s.anyAgent().name, "wz")
+	case 7:
+		return restart(id)
+	case 8:
+		return zeekapi.TestTimeoutRequest{ReqID: reqID(id), WithState: s.chance(0.5)}
+	case 9:
+		return zeekapi.StatusRequest{ReqID: reqID(id)}
+	case 10:
+		return zeekapi.ForceDeployRequest{ReqID: reqID(id)}
+	case 11:
+		return zeekapi.RollbackRequest{ReqID: reqID(id), Number: uint64(s.random.IntN(3))}
+	case 12, 13:
+		return zeekapi.DrainRequest{ReqID: reqID(id), Instance: s.anyAgent().name, Drain: s.chance(0.4)}
+	case 14:
+		return zeekapi.RollingRestartRequest{ReqID: reqID(id), AtOnce: uint64(s.random.IntN(3))}
+	case 15:
+		return zeekapi.CancelJobRequest{ReqID: reqID(id)}
+	case 16:
+		return zeekapi.HistoryRequest{ReqID: reqID(id)}
+	case 17:
+		return zeekapi.EventsRequest{ReqID: reqID(id), Limit: 10}
+	}
+	return zeekapi.DryRunRequest{ReqID: reqID(id), Config: s.anyConfig()}
+}
+
+// anyConfig returns a new configuration or, seldom, one with the ID of another.
+func (s *simulation) anyConfig() zeekapi.Configuration {
+	s.ids++
+	var names []string
+	for _, a := range s.agents {
+		if s.chance(0.8) {
+			names = append(names, a.name)
+		}
+	}
+	if s.chance(0.05) {
+		names = append(names, "nobody")
+	}
+	c := config(fmt.Sprintf("c%d", s.ids), names...)
+	for i := range c.Nodes {
+		if s.chance(0.2) {
+			c.Nodes[i].Role = zeekapi.RoleProxy
+		}
+	}
+	for i := range c.Instances {
+		if a := s.byName[c.Instances[i].Name]; a != nil && s.chance(0.2) {
+			at := netip.MustParseAddrPort(s.address(a))
+			c.Instances[i].Host, c.Instances[i].Port = at.Addr(), broker.TCP(at.Port())
+		}
+	}
+	s.staged[c.ID] = c
+	return c
+}
+
+// The promises.
+
+func (s *simulation) failf(format string, args ...any) {
+	if s.err == nil {
+		s.err = fmt.Errorf("life %d, at %v: %s", s.life, s.now.Sub(testStart), fmt.Sprintf(format, args...))
+	}
+}
+
+// answered checks that a request is answered once, in time, and not with what
+// is not kept.
+func (s *simulation) answered(msg zeekapi.Message) {
+	s.answers++
+	id := msg.RequestID()
+	deadline, ok := s.pending[id]
+	if !ok {
+		s.failf("%s: answer to no request or a second one", describe(controller.ToClients{Message: msg}))
+		return
+	}
+	if s.now.After(deadline) {
+		s.failf("%s: answered too late", id)
+	}
+	delete(s.pending, id)
+	switch msg := msg.(type) {
+	case zeekapi.StageConfigurationResponse:
+		if config, ok := acknowledged(msg.Results); ok {
+			s.acknowledged = config
+			s.checkKept(id, config, controller.Staged, controller.Ready)
+		}
+	case zeekapi.SetConfigurationResponse:
+		// Was staged in any case, unless it was refused.
+		s.acknowledged = s.state.Configs[controller.Staged].ID
+	case zeekapi.DeployResponse:
+		s.checkDeployed(id, msg.Results)
+	case zeekapi.ForceDeployResponse:
+		s.checkDeployed(id, msg.Results)
+	case zeekapi.RollbackResponse:
+		s.checkDeployed(id, msg.Results)
+	case zeekapi.DrainResponse:
+		s.checkDrained(id, msg.Results)
+	}
+}
+
+// checkDrained is about an instance that is said to be drained, unless it is
+// said to be no longer.
+func (s *simulation) checkDrained(request string, results []zeekapi.Result) {
+	for _, r := range results {
+		if a := s.byName[r.Instance]; a != nil && r.Success && slices.Contains(s.state.Drained, a.name) && a.running != "" {
+			s.failf("%s: %s is said to be drained, but runs %s", request, a.name, a.running)
+		}
+	}
+}
+
+func acknowledged(results []zeekapi.Result) (config string, ok bool) {
+	last := results[len(results)-1]
+	config, _ = last.Data.Text()
+	return config, last.Success && last.Instance == "" && last.Node == ""
+}
+
+func (s *simulation) checkKept(request, config string, slots ...controller.Slot) {
+	for _, slot := range slots {
+		if s.state.Configs[slot].ID != config {
+			s.failf("%s: acknowledges %s, but %q is %s", request, config, s.state.Configs[slot].ID, slot)
+		}
+	}
+}
+
+func (s *simulation) checkDeployed(request string, results []zeekapi.Result) {
+	config, ok := acknowledged(results)
+	if !ok {
+		return
+	}
+	s.checkKept(request, config, controller.Deployed, controller.Target)
+	last := s.state.History[len(s.state.History)-1]
+	if last.Config != config || last.Configuration.ID != config || last.Ended.IsZero() {
+		s.failf("%s: acknowledges %s, but the history ends with %s", request, config, last.Config)
+	}
+	for _, inst := range s.staged[config].Instances {
+		if !s.ran[inst.Name][config] && !slices.Contains(s.state.Drained, inst.Name) && !slices.ContainsFunc(results, func(r zeekapi.Result) bool {
+			return r.Instance == inst.Name && !r.Success
+		}) {
+			s.failf("%s: %s is said to be deployed, but never was on %s", request, config, inst.Name)
+		}
+	}
+}
+
+// checkChange checks what is to be stored against what is.
+func (s *simulation) checkChange(c controller.Change) {
+	switch c := c.(type) {
+	case controller.Announce:
+		if n := len(s.state.Events); n > 0 && c.Event.Number != s.state.Events[n-1].Number+1 {
+			s.failf("event %d follows %d", c.Event.Number, s.state.Events[n-1].Number)
+		}
+	case controller.SaveDeployment:
+		s.outcomes[c.Past.Outcome]++
+		if c.Past.Outcome != zeekapi.OutcomePending {
+			return
+		}
+		for _, p := range s.state.History {
+			if p.Outcome == zeekapi.OutcomePending || p.Number >= c.Past.Number {
+				s.failf("deployment %d begins while %d is %s", c.Past.Number, p.Number, p.Outcome)
+			}
+		}
+	}
+}
+
+func (s *simulation) checkToAgent(o controller.ToAgent) {
+	var config string
+	switch msg := o.Message.(type) {
+	case zeekapi.AgentDeployRequest:
+		config = msg.Config.ID
+	case zeekapi.AgentDeployNodesRequest:
+		config = msg.Config
+	default:
+		return
+	}
+	if !s.machine.IsReady(o.Instance) {
+		s.failf("%s gets %s without being ready", o.Instance, config)
+	}
+	if slices.Contains(s.state.Drained, o.Instance) {
+		s.failf("%s gets %s although drained", o.Instance, config)
+	}
+	if target := s.state.Configs[controller.Target].ID; config != target {
+		s.failf("%s gets %s, the target is %s", o.Instance, config, target)
+	}
+}
+
+// check is done after each step, and what takes long after some in a large
+// cluster.
+func (s *simulation) check(agent string) {
+	for id, deadline := range s.pending {
+		if deadline.Before(s.now) {
+			s.failf("%s: not answered in time", id)
+		}
+	}
+	peers, requests := s.machine.Held()
+	if peers > len(s.peers) {
+		s.failf("%d peers held, there are %d", peers, len(s.peers))
+	}
+	if most := len(s.pending) + len(s.agents) + 4; requests > most {
+		s.failf("%d requests held, there are %d and perhaps some of the controller's own", requests, len(s.pending))
+	}
+	if now, most := s.machine.JobNow(); now > most {
+		s.failf("%d nodes restart at once", now)
+	}
+	if agent != "" {
+		s.checkReady(agent)
+	}
+	if every := len(s.agents) / 4; every < 2 || s.steps%every == 0 {
+		s.checkAll()
+	}
+}
+
+func (s *simulation) checkAll() {
+	if err := s.machine.Check(); err != nil {
+		s.failf("%v", err)
+	}
+	for _, name := range s.machine.Ready() {
+		s.checkReady(name)
+	}
+}
+
+func (s *simulation) checkReady(name string) {
+	if p := s.machine.AgentOf(name); s.machine.IsReady(name) && !s.greeted[p] {
+		s.failf("%s is ready, but its agent %s never answered a welcome", name, p)
+	}
+}
+
+// checkLast wants that the last thing that a client did, when all was calm, was
+// to deploy a configuration, and that it went well.
+func (s *simulation) checkLast(config string) {
+	var past controller.Past
+	if n := len(s.state.History); n > 0 {
+		past = s.state.History[n-1]
+	}
+	if past.Config != config || past.Outcome != zeekapi.OutcomeDeployed {
+		s.failf("in the end the last deployment, of %q, is %q: %v", past.Config, past.Outcome, past.Errors)
+	}
+}
+
+// checkEnd wants that all agents run the target once all is calm, as all of
+// them were told it, and that those run nothing that should not.
+func (s *simulation) checkEnd() {
+	target, ok := s.state.Configs[controller.Target]
+	if !ok || slices.ContainsFunc(target.Instances, func(i zeekapi.Instance) bool {
+		return i.Name == "nobody" && !slices.Contains(s.state.Drained, i.Name)
+	}) {
+		return
+	}
+	deployed := s.state.Configs[controller.Deployed]
+	if deployed.ID != target.ID {
+		s.failf("in the end %s is deployed instead of %s", deployed.ID, target.ID)
+	}
+	layout := layoutOf(deployed)
+	wanted := make(map[string]bool)
+	for _, i := range target.Instances {
+		wanted[i.Name] = !slices.Contains(s.state.Drained, i.Name)
+	}
+	same := make(map[*zeekapi.Instance]bool) // that agents got with one message, say
+	for _, a := range s.agents {
+		var at *zeekapi.Instance
+		if len(a.instances) > 0 {
+			at = &a.instances[0]
+		}
+		switch {
+		case !wanted[a.name]:
+			if a.running != "" {
+				s.failf("in the end %s runs %q instead of nothing", a.name, a.running)
+			}
+		case a.running != target.ID:
+			s.failf("in the end %s runs %q instead of %s; %d are ready, pending %v",
+				a.name, a.running, target.ID, len(s.machine.Ready()), slices.Collect(maps.Keys(s.pending)))
+		case a.layout != "" && a.layout != layout:
+			s.failf("in the end %s runs %s with another layout than is deployed", a.name, target.ID)
+		case a.layout == "" && !same[at] && !slices.Equal(a.instances, deployed.Instances):
+			s.failf("in the end %s runs %s with other addresses than are deployed:\n%v\n%v", a.name, target.ID, a.instances, deployed.Instances)
+		default:
+			same[at] = true
+		}
+	}
+}

@@ -1,0 +1,11 @@
+package controller
+
+import "github.com/zeekwire/zeekwire/zeekapi"
+
+// Snapshot counts what a controller knows. It is cheap to make.
+type Snapshot struct {
+	Agents    int                   // peers that are connected and said hello
+	Pending   int                   // requests whose response a client waits for
+	Instances map[InstanceState]int // of the target, and those with an agent
+	Nodes     map[zeekapi.State]int // of the target, and those that agents reported
+}

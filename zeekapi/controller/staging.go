@@ -1,0 +1,82 @@
+package controller
+
+import (
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// staging validates and keeps configurations that clients upload.
+type staging struct {
+	settings Settings
+	configs  *configurations
+	agents   *agents
+	members  *members
+	requests *requests
+	events   *eventLog
+	log      zerolog.Logger
+}
+
+func (s *staging) stageConfiguration(by broker.Peer, req zeekapi.StageConfigurationRequest) {
+	s.requests.answer(by, req, s.stage(by, req.ID, req.Config)...)
+}
+
+// stage validates c and keeps it, also with ports filled in. Which ports are free
+// depends on the addresses, but those are filled in when agents get the
+// configuration, because they can change.
+func (s *staging) stage(by broker.Peer, reqID string, c zeekapi.Configuration) []zeekapi.Result {
+	ready, errs := s.prepare(c)
+	if len(errs) > 0 {
+		return failures(reqID, errs)
+	}
+	s.configs.save(Staged, s.configs.revise(c))
+	s.configs.save(Ready, s.configs.revise(ready))
+	s.log.Info().Str("by", nameOf(by)).Str("request", reqID).Str("config", clip(c.ID)).Msg("staged")
+	s.events.add(zeekapi.EventStaged, "", "", "configuration "+clip(c.ID)+" by "+nameOf(by))
+	return []zeekapi.Result{{ReqID: reqID, Success: true, Data: broker.String(c.ID)}}
+}
+
+// prepare returns c with ports, or its errors.
+func (s *staging) prepare(c zeekapi.Configuration) (ready zeekapi.Configuration, errs []string) {
+	if errs := s.settings.validate(c); len(errs) > 0 {
+		return ready, errs
+	}
+	filled := s.members.fillHosts(c)
+	filled.Nodes = slices.Clone(c.Nodes)
+	if err := s.settings.assignPorts(&filled); err != nil {
+		return ready, []string{err.Error()}
+	}
+	return zeekapi.Configuration{ID: c.ID, Instances: c.Instances, Nodes: filled.Nodes}, nil
+}
+
+func (s *staging) getConfiguration(by broker.Peer, req zeekapi.GetConfigurationRequest) {
+	slot := Staged
+	if req.Deployed {
+		slot = Deployed
+	}
+	result := zeekapi.Failure(req.ID, "no %s configuration available", slot)
+	if r, ok := s.configs.get(slot); ok {
+		result = successWith(req.ID, r.Configuration)
+	}
+	s.requests.answer(by, req, result)
+}
+
+// dryRun responds with what a deployment of a configuration would change.
+func (s *staging) dryRun(by broker.Peer, req zeekapi.DryRunRequest) {
+	ready, errs := s.prepare(req.Config)
+	if len(errs) > 0 {
+		s.requests.answer(by, req, failures(req.ID, errs)...)
+		return
+	}
+	d := diff(s.members.fillHosts(s.configs.target().Configuration), s.members.fillHosts(ready))
+	for _, i := range ready.Instances {
+		if s.agents.of(i.Name) == nil {
+			d.Missing = append(d.Missing, i.Name)
+		}
+	}
+	slices.Sort(d.Missing)
+	s.requests.answer(by, req, successWith(req.ID, d))
+}

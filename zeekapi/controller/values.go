@@ -1,0 +1,37 @@
+package controller
+
+import (
+	"fmt"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+func mustMarshal(v any) broker.Value {
+	out, err := record.Marshal(v)
+	if err != nil {
+		// Everything that the machine marshals came out of Unmarshal or is its own.
+		panic(fmt.Sprintf("controller: %v", err))
+	}
+	return out
+}
+
+// isA reports whether an agent sent data that clients can read as a T, or none.
+func isA[T any](data broker.Value) bool {
+	var t T
+	return data.IsNone() || record.Unmarshal(data, &t) == nil
+}
+
+// successWith returns a successful result with data for a client.
+func successWith(reqID string, data any) zeekapi.Result {
+	return zeekapi.Result{ReqID: reqID, Success: true, Data: mustMarshal(data)}
+}
+
+func failures(reqID string, errs []string) []zeekapi.Result {
+	results := make([]zeekapi.Result, len(errs))
+	for i, e := range errs {
+		results[i] = zeekapi.Failure(reqID, "%s", e)
+	}
+	return results
+}
