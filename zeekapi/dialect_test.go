@@ -14,6 +14,27 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
+// TestNodeWithoutState encodes a node whose state is not set, in every dialect that
+// sends configurations.
+func TestNodeWithoutState(t *testing.T) {
+	config := zeekapi.Configuration{ID: "c", Nodes: []zeekapi.Node{{Name: "w", Instance: "i", Role: zeekapi.RoleWorker}}}
+	for _, d := range dialects {
+		ev, err := d.Encode(zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "r"}, Config: config})
+		if err != nil {
+			t.Errorf("%s: %v", d.Name, err)
+			continue
+		}
+		msg, err := d.Decode(ev)
+		if err != nil {
+			t.Errorf("%s: %v", d.Name, err)
+			continue
+		}
+		if got := msg.(zeekapi.AgentDeployRequest).Config.Nodes[0].State; got != zeekapi.StatePending {
+			t.Errorf("%s: the state is %q, want PENDING", d.Name, got)
+		}
+	}
+}
+
 var dialects = []*zeekapi.Dialect{
 	management.Dialect(management.DefaultTopics),
 	clusteragent.Dialect(clusteragent.DefaultTopics),

@@ -103,7 +103,7 @@ type Node struct {
 	Name     string      `zeek:"name"`
 	Instance string      `zeek:"instance"`
 	Role     ClusterRole `zeek:"role,enum=Supervisor"`
-	State    State       `zeek:"state,enum=Management"` // required on the wire, but never read
+	State    State       `zeek:"state,enum=Management,default=PENDING"` // required on the wire, but never read; "" is sent as PENDING
 
 	Port        broker.Port       `zeek:"p,optional"` // Broker port; zero: does not listen, or not assigned yet
 	Scripts     []string          `zeek:"scripts,optional"`

@@ -64,7 +64,7 @@ func compile(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) 
 		return basic(broker.Real, broker.Value.Real, reflect.Value.Float, reflect.Value.SetFloat, reflect.Value.OverflowFloat, "real"), nil
 	case reflect.String:
 		if o.enum {
-			return compileEnum(t, o.scope), nil
+			return compileEnum(t, o), nil
 		}
 		return basic(broker.String, copyText, reflect.Value.String, reflect.Value.SetString, nil, "string"), nil
 	case reflect.Pointer:
@@ -133,7 +133,8 @@ func basic[T any](make func(T) broker.Value, get func(broker.Value) (T, bool),
 	}
 }
 
-func compileEnum(t reflect.Type, scope string) *mapper {
+func compileEnum(t reflect.Type, o fieldOptions) *mapper {
+	scope := o.scope
 	type validator interface{ Valid() bool }
 	checked := t.Implements(reflect.TypeFor[validator]())
 	valid := func(v reflect.Value) bool { return !checked || v.Interface().(validator).Valid() }
@@ -143,6 +144,9 @@ func compileEnum(t reflect.Type, scope string) *mapper {
 		marshal: func(v reflect.Value) (broker.Value, *Error) {
 			if label, ok := labels.get(v.String()); ok {
 				return broker.Enum(label), nil
+			}
+			if v.String() == "" && o.fallback != "" {
+				return broker.Enum(scope + o.fallback), nil
 			}
 			if !valid(v) {
 				return broker.Value{}, &Error{What: fmt.Sprintf("%q is no label of %s", v.String(), t)}

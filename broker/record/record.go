@@ -36,7 +36,8 @@ import (
 // stands for the zero value, and for a nil pointer), "trailing" (may be
 // missing at the end of a record, as in older Zeeks), "set" (a slice is a set),
 // "enum=Scope" (a string is the enum label Scope::string; "enum" alone: the
-// whole label). The tag "-" leaves a field out; an embedded struct contributes
+// whole label), "default=LABEL" (the label that an empty string of an enum is
+// marshaled as). The tag "-" leaves a field out; an embedded struct contributes
 // its fields.
 //
 // Marshal fails on Go types that have no counterpart, such as those that contain
@@ -134,6 +135,7 @@ func mapperOf(t reflect.Type) (*mapper, error) {
 type fieldOptions struct {
 	optional, trailing, set, enum bool
 	scope                         string // of the enum, with "::"
+	fallback                      string // label of an empty string, without the scope
 }
 
 func parseTag(f reflect.StructField) (name string, o fieldOptions, err error) {
@@ -156,6 +158,8 @@ func parseTag(f reflect.StructField) (name string, o fieldOptions, err error) {
 			if value != "" {
 				o.scope = value + "::"
 			}
+		case "default":
+			o.fallback = value
 		default:
 			return "", o, fmt.Errorf("record: field %s has unknown tag option %q", f.Name, option)
 		}

@@ -47,7 +47,7 @@ func (a *Assignment) check(instance string) error {
 		if m.Role != n.Role || m.Port != n.Port || m.MetricsPort != n.MetricsPort {
 			return fmt.Errorf("node %s is another in the layout of its cluster", n.Name)
 		}
-		if !n.State.Valid() { // nobody reads it, but it would not go into a record
+		if n.State != "" && !n.State.Valid() { // never read, but it must fit a record
 			return fmt.Errorf("node %s has the unknown state %q", n.Name, n.State)
 		}
 		if n.Instance != instance {

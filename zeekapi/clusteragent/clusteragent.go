@@ -227,7 +227,7 @@ type (
 		Name        string              `zeek:"name"`
 		Instance    string              `zeek:"instance"`
 		Role        zeekapi.ClusterRole `zeek:"role,enum=Supervisor"`
-		State       zeekapi.State       `zeek:"state,enum=ClusterController::Types"`
+		State       zeekapi.State       `zeek:"state,enum=ClusterController::Types,default=PENDING"`
 		Port        broker.Port         `zeek:"p,optional"`
 		Scripts     []string            `zeek:"scripts,optional"`
 		Options     []zeekapi.Option    `zeek:"options,optional,set"`
