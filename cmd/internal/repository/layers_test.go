@@ -127,6 +127,9 @@ func TestLayers(t *testing.T) {
 			if below := layerOf(to); below > layer {
 				t.Errorf("%s (%s) imports %s (%s), which is a layer above", from, layers[layer].name, to, layers[below].name)
 			}
+			if to == "zeekapi/fake" {
+				t.Errorf("%s imports %s: only tests need fakes", from, to)
+			}
 			for _, f := range forbidden {
 				if from == f.from && to == f.to {
 					t.Errorf("%s imports %s: %s", from, to, f.why)
