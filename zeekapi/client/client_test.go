@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
+	"github.com/zeekwire/zeekwire/zeekapi/fake"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
@@ -27,64 +29,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var dialect = management.Dialect(management.DefaultTopics)
 
-// controller answers each request with what its function returns.
-type controller struct {
-	t       *testing.T
-	bus     *membus.Endpoint
-	dialect *zeekapi.Dialect
-	done    chan struct{}
-}
+// respond is what a controller does about a request. See fake.Handle.
+type respond func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error)
 
 // start connects a client to a controller. Both end with the test.
-func start(t *testing.T, dialect *zeekapi.Dialect, answer func(*controller, zeekapi.Message)) (*client.Client, *controller) {
-	hub := membus.New()
-	ctl := &controller{t: t, bus: hub.Endpoint(dialect.Topics.Controller), dialect: dialect, done: make(chan struct{})}
-	go func() {
-		defer close(ctl.done)
-		for {
-			n, err := ctl.bus.Next(context.Background())
-			if err != nil {
-				return
-			}
-			r, ok := n.(broker.Received)
-			if !ok {
-				continue
-			}
-			ev, err := broker.ParseEvent(r.Message.Value)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-			m, err := dialect.Decode(ev)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-			answer(ctl, m)
-		}
-	}()
-	c := client.New(hub.Endpoint(dialect.Topics.Controller), dialect)
+func start(t *testing.T, h respond, dialects ...*zeekapi.Dialect) (*client.Client, *fake.Controller) {
+	t.Helper()
+	ctl, err := fake.NewController(t.Context(), fake.Config{ScriptOnly: true, Dialects: dialects})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctl.HandleRest(func(_ context.Context, m zeekapi.Message) ([]zeekapi.Result, error) { return h(ctl, m) })
+	c := client.New(ctl.Bus(), dialects...)
 	t.Cleanup(func() {
 		c.Close()
-		ctl.bus.Close()
-		<-ctl.done
+		if err := ctl.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 	return c, ctl
-}
-
-func (c *controller) send(m zeekapi.Message) {
-	ev, err := c.dialect.Encode(m)
-	if err != nil {
-		c.t.Error(err)
-		return
-	}
-	c.publish(c.dialect.Topics.Controller, ev.Value())
-}
-
-func (c *controller) publish(topic string, v broker.Value) {
-	if err := c.bus.Publish(context.Background(), topic, v); err != nil {
-		c.t.Error(err)
-	}
 }
 
 func data(t *testing.T, v any) broker.Value {
@@ -94,8 +57,6 @@ func data(t *testing.T, v any) broker.Value {
 	}
 	return out
 }
-
-func id(m zeekapi.Message) zeekapi.ReqID { return zeekapi.ReqID{ID: m.RequestID()} }
 
 var (
 	one = zeekapi.Instance{Name: "one", Host: netip.MustParseAddr("10.0.0.1")}
@@ -118,11 +79,13 @@ func TestCalls(t *testing.T) {
 		Node: "manager", State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementNone,
 		ClusterRole: zeekapi.RoleManager, PID: 7, Port: broker.TCP(2200),
 	}
+	agent := running
+	agent.Node = "agent"
 	tests := []struct {
 		name    string
 		call    func(*client.Client) (any, error)
 		request zeekapi.Message // apart from the ID
-		answer  func(zeekapi.ReqID) zeekapi.Message
+		results []zeekapi.Result
 		want    any
 		wantErr string
 	}{
@@ -130,45 +93,35 @@ func TestCalls(t *testing.T) {
 			name:    "instances",
 			call:    func(c *client.Client) (any, error) { return c.GetInstances(ctx) },
 			request: zeekapi.GetInstancesRequest{},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				return zeekapi.GetInstancesResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: data(t, []zeekapi.Instance{two, one})}}
-			},
-			want: instances,
+			results: []zeekapi.Result{{Success: true, Data: data(t, []zeekapi.Instance{two, one})}},
+			want:    instances,
 		},
 		{
 			name:    "instances without data",
 			call:    func(c *client.Client) (any, error) { return c.GetInstances(ctx) },
 			request: zeekapi.GetInstancesRequest{},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				return zeekapi.GetInstancesResponse{ReqID: id, Result: zeekapi.Result{Success: true}}
-			},
+			results: []zeekapi.Result{{Success: true}},
 			wantErr: "client: result without data",
 		},
 		{
 			name:    "instances of another type",
 			call:    func(c *client.Client) (any, error) { return c.GetInstances(ctx) },
 			request: zeekapi.GetInstancesRequest{},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				return zeekapi.GetInstancesResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: broker.Count(1)}}
-			},
+			results: []zeekapi.Result{{Success: true, Data: broker.Count(1)}},
 			wantErr: "client: result: record: want vector, got count",
 		},
 		{
 			name:    "stage",
 			call:    func(c *client.Client) (any, error) { return c.Stage(ctx, config) },
 			request: zeekapi.StageConfigurationRequest{Config: config},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				return zeekapi.StageConfigurationResponse{ReqID: id, Results: []zeekapi.Result{{Success: true, Data: broker.String("config")}}}
-			},
-			want: "config",
+			results: []zeekapi.Result{{Success: true, Data: broker.String("config")}},
+			want:    "config",
 		},
 		{
 			name:    "stage refused",
 			call:    func(c *client.Client) (any, error) { return c.Stage(ctx, config) },
 			request: zeekapi.StageConfigurationRequest{Config: config},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				return zeekapi.StageConfigurationResponse{ReqID: id, Results: []zeekapi.Result{{Error: "bad"}, {Error: "worse"}}}
-			},
+			results: []zeekapi.Result{{Error: "bad"}, {Error: "worse"}},
 			want:    "",
 			wantErr: "client: controller refuses: bad; worse",
 		},
@@ -176,18 +129,14 @@ func TestCalls(t *testing.T) {
 			name:    "configuration",
 			call:    func(c *client.Client) (any, error) { return c.GetConfiguration(ctx, true) },
 			request: zeekapi.GetConfigurationRequest{Deployed: true},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				return zeekapi.GetConfigurationResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: data(t, config)}}
-			},
-			want: config,
+			results: []zeekapi.Result{{Success: true, Data: data(t, config)}},
+			want:    config,
 		},
 		{
 			name:    "no configuration",
 			call:    func(c *client.Client) (any, error) { return c.GetConfiguration(ctx, false) },
 			request: zeekapi.GetConfigurationRequest{},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				return zeekapi.GetConfigurationResponse{ReqID: id, Result: zeekapi.Result{Error: "no staged configuration available"}}
-			},
+			results: []zeekapi.Result{{Error: "no staged configuration available"}},
 			want:    zeekapi.Configuration{},
 			wantErr: "client: controller refuses: no staged configuration available",
 		},
@@ -195,15 +144,13 @@ func TestCalls(t *testing.T) {
 			name:    "deploy",
 			call:    func(c *client.Client) (any, error) { return c.Deploy(ctx) },
 			request: zeekapi.DeployRequest{},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				return zeekapi.DeployResponse{ReqID: id, Results: []zeekapi.Result{
-					{Success: true, Instance: "one", Node: "manager"},
-					{Instance: "one", Node: "worker", Data: data(t, zeekapi.NodeOutputs{Stdout: "out", Stderr: "err"})},
-					{Instance: "two", Error: "request timed out"},
-					{Success: true, Instance: "three"},
-					{Success: true, Data: broker.String("config")},
-					{Success: true},
-				}}
+			results: []zeekapi.Result{
+				{Success: true, Instance: "one", Node: "manager"},
+				{Instance: "one", Node: "worker", Data: data(t, zeekapi.NodeOutputs{Stdout: "out", Stderr: "err"})},
+				{Instance: "two", Error: "request timed out"},
+				{Success: true, Instance: "three"},
+				{Success: true, Data: broker.String("config")},
+				{Success: true},
 			},
 			want: client.DeployResult{
 				ID: "config", Failed: true,
@@ -219,18 +166,14 @@ func TestCalls(t *testing.T) {
 			name:    "nodes",
 			call:    func(c *client.Client) (any, error) { return c.GetNodes(ctx) },
 			request: zeekapi.GetNodesRequest{},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				agent := running
-				agent.Node = "agent"
-				return zeekapi.GetNodesResponse{ReqID: id, Results: []zeekapi.Result{
-					{Error: "request timed out"},
-					{Success: true, Instance: "two", Data: data(t, []zeekapi.NodeStatus{running, agent})},
-					{Success: true, Instance: "one", Data: data(t, []zeekapi.NodeStatus{})},
-				}}
+			results: []zeekapi.Result{
+				{Error: "request timed out"},
+				{Success: true, Instance: "two", Data: data(t, []zeekapi.NodeStatus{running, agent})},
+				{Success: true, Instance: "one", Data: data(t, []zeekapi.NodeStatus{})},
 			},
 			want: []client.InstanceNodes{
 				{Instance: "one", Nodes: []zeekapi.NodeStatus{}},
-				{Instance: "two", Nodes: []zeekapi.NodeStatus{func() zeekapi.NodeStatus { a := running; a.Node = "agent"; return a }(), running}},
+				{Instance: "two", Nodes: []zeekapi.NodeStatus{agent, running}},
 				{Err: &client.RefusedError{Texts: []string{"request timed out"}}},
 			},
 		},
@@ -238,12 +181,10 @@ func TestCalls(t *testing.T) {
 			name:    "value",
 			call:    func(c *client.Client) (any, error) { return c.GetIDValue(ctx, "x", "b", "a") },
 			request: zeekapi.GetIDValueRequest{Identifier: "x", Nodes: []string{"a", "b"}},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				return zeekapi.GetIDValueResponse{ReqID: id, Results: []zeekapi.Result{
-					{Success: true, Instance: "one", Node: "b", Data: broker.String(`{"x":[1]}`)},
-					{Success: true, Instance: "one", Node: "a", Data: broker.String(`{`)},
-					{Instance: "one", Node: "c", Error: "unknown id"},
-				}}
+			results: []zeekapi.Result{
+				{Success: true, Instance: "one", Node: "b", Data: broker.String(`{"x":[1]}`)},
+				{Success: true, Instance: "one", Node: "a", Data: broker.String(`{`)},
+				{Instance: "one", Node: "c", Error: "unknown id"},
 			},
 			want: []client.NodeValue{
 				{Node: "a", Err: errors.New("unexpected end of JSON input")},
@@ -255,30 +196,26 @@ func TestCalls(t *testing.T) {
 			name:    "restart all",
 			call:    func(c *client.Client) (any, error) { return c.Restart(ctx) },
 			request: zeekapi.RestartRequest{Nodes: []string{}},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				return zeekapi.RestartResponse{ReqID: id, Results: []zeekapi.Result{
-					{Success: true, Instance: "two", Node: "a"}, {Success: true, Instance: "one", Node: "b"}}}
-			},
+			results: []zeekapi.Result{
+				{Success: true, Instance: "two", Node: "a"}, {Success: true, Instance: "one", Node: "b"}},
 			want: []zeekapi.Result{{Success: true, Instance: "one", Node: "b"}, {Success: true, Instance: "two", Node: "a"}},
 		},
 		{
 			name:    "test timeout",
 			call:    func(c *client.Client) (any, error) { return c.TestTimeout(ctx, true) },
 			request: zeekapi.TestTimeoutRequest{WithState: true},
-			answer: func(id zeekapi.ReqID) zeekapi.Message {
-				return zeekapi.TestTimeoutResponse{ReqID: id, Result: zeekapi.Result{ReqID: id.ID, Error: zeekapi.ErrorTimeout}}
-			},
-			want: zeekapi.Result{Error: zeekapi.ErrorTimeout},
+			results: []zeekapi.Result{{Error: zeekapi.ErrorTimeout}},
+			want:    zeekapi.Result{Error: zeekapi.ErrorTimeout},
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c, _ := start(t, dialect, func(ctl *controller, m zeekapi.Message) {
+			c, _ := start(t, func(_ *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
 				if diff := diff(test.request, m); diff != "" {
 					t.Errorf("request (-want +got)\n%s", diff)
 				}
-				ctl.send(test.answer(id(m)))
-			})
+				return test.results, nil
+			}, dialect)
 			got, err := test.call(c)
 			if text(err) != test.wantErr {
 				t.Errorf("error %q, want %q", text(err), test.wantErr)
@@ -311,11 +248,12 @@ func diff(want, got any) string {
 
 func TestOldDialect(t *testing.T) {
 	old := clusteragent.Dialect(clusteragent.DefaultTopics)
-	c, _ := start(t, old, func(ctl *controller, m zeekapi.Message) {
+	c, _ := start(t, func(_ *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
 		if r, ok := m.(zeekapi.SetConfigurationRequest); ok && r.Config.ID == "config" {
-			ctl.send(zeekapi.SetConfigurationResponse{ReqID: r.ReqID, Results: []zeekapi.Result{{Instance: "one", Error: "no"}}})
+			return []zeekapi.Result{{Instance: "one", Error: "no"}}, nil
 		}
-	})
+		return nil, fake.ErrNoResponse
+	}, old)
 	d, err := c.SetConfiguration(t.Context(), config)
 	if err != nil || !d.Failed || cmp.Diff(d.Errors, []string{"no"}) != "" {
 		t.Errorf("deployment %+v, error %v", d, err)
@@ -329,29 +267,27 @@ func TestOldDialect(t *testing.T) {
 // the answer twice, and after a while.
 func TestUselessMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		answer := func(m zeekapi.Message) zeekapi.Message {
-			return zeekapi.GetInstancesResponse{ReqID: id(m), Result: zeekapi.Result{Success: true, Data: data(t, []zeekapi.Instance{one})}}
-		}
+		answer := fake.Success([]zeekapi.Instance{one})
 		first := true
-		c, ctl := start(t, dialect, func(ctl *controller, m zeekapi.Message) {
+		c, _ := start(t, func(ctl *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
 			if !first {
 				time.Sleep(2 * time.Second)
-				ctl.send(answer(m))
-				return
+				return answer, nil
 			}
 			first = false
 			topic := dialect.Topics.Controller
-			ctl.send(answer(zeekapi.DeployRequest{ReqID: zeekapi.ReqID{ID: "somebody else's"}}))
-			ctl.send(zeekapi.DeployResponse{ReqID: id(m)})                 // of another type
-			ctl.send(zeekapi.DeployRequest{ReqID: zeekapi.ReqID{ID: "x"}}) // a request
-			ctl.publish(topic, broker.NewEvent("other::event").Value())
-			ctl.publish(topic, broker.String("no event"))
-			ctl.publish(topic, broker.NewEvent("Management::Controller::API::deploy_response", broker.String("x")).Value())
-			ev, _ := dialect.Encode(answer(m))
-			ctl.publish(topic+"/elsewhere", ev.Value())
-			ctl.send(answer(m))
-			ctl.send(answer(m))
-		})
+			response := zeekapi.GetInstancesCall.Respond(m.RequestID(), answer...)
+			say(t, ctl, zeekapi.GetInstancesCall.Respond("somebody else's", answer...))
+			say(t, ctl, zeekapi.DeployCall.Respond(m.RequestID()))            // of another type
+			say(t, ctl, zeekapi.DeployRequest{ReqID: zeekapi.ReqID{ID: "x"}}) // a request
+			publish(t, ctl, topic, broker.NewEvent("other::event").Value())
+			publish(t, ctl, topic, broker.String("no event"))
+			publish(t, ctl, topic, broker.NewEvent("Management::Controller::API::deploy_response", broker.String("x")).Value())
+			ev, _ := dialect.Encode(response)
+			publish(t, ctl, topic+"/elsewhere", ev.Value())
+			say(t, ctl, response)
+			return answer, nil
+		}, dialect)
 		if got, err := c.GetInstances(t.Context()); err != nil || len(got) != 1 {
 			t.Errorf("got %v, error %v", got, err)
 		}
@@ -372,16 +308,29 @@ func TestUselessMessages(t *testing.T) {
 		if got, want := c.Stats(), (request.Stats{Stale: 2, Foreign: 5, Malformed: 2}); got != want {
 			t.Errorf("stats %+v, want %+v", got, want)
 		}
-		c.Close()
-		ctl.bus.Close()
 	})
 }
 
+func say(t *testing.T, ctl *fake.Controller, m zeekapi.Message) {
+	t.Helper()
+	if err := ctl.Say(t.Context(), m); err != nil {
+		t.Error(err)
+	}
+}
+
+func publish(t *testing.T, ctl *fake.Controller, topic string, v broker.Value) {
+	t.Helper()
+	if err := ctl.Publish(t.Context(), topic, v); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMalformedAnswer(t *testing.T) {
-	c, _ := start(t, dialect, func(ctl *controller, m zeekapi.Message) {
-		ctl.publish(dialect.Topics.Controller,
+	c, _ := start(t, func(ctl *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
+		publish(t, ctl, dialect.Topics.Controller,
 			broker.NewEvent("Management::Controller::API::deploy_response", broker.String(m.RequestID()), broker.Count(1)).Value())
-	})
+		return nil, fake.ErrNoResponse
+	}, dialect)
 	_, err := c.Deploy(t.Context())
 	var mapping *record.Error
 	if !errors.As(err, &mapping) {
@@ -393,17 +342,15 @@ func TestMalformedAnswer(t *testing.T) {
 func TestManyCalls(t *testing.T) {
 	const calls = 100
 	var waiting []zeekapi.GetIDValueRequest
-	c, _ := start(t, dialect, func(ctl *controller, m zeekapi.Message) {
+	c, _ := start(t, func(ctl *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
 		waiting = append(waiting, m.(zeekapi.GetIDValueRequest))
-		if len(waiting) < calls {
-			return
+		if len(waiting) == calls {
+			for _, r := range slices.Backward(waiting) {
+				say(t, ctl, zeekapi.GetIDValueCall.Respond(r.ID, zeekapi.Result{Success: true, Node: "n", Data: broker.String(r.Identifier)}))
+			}
 		}
-		for i := range waiting {
-			r := waiting[len(waiting)-1-i]
-			ctl.send(zeekapi.GetIDValueResponse{ReqID: r.ReqID, Results: []zeekapi.Result{
-				{Success: true, Node: "n", Data: broker.String(r.Identifier)}}})
-		}
-	})
+		return nil, fake.ErrNoResponse
+	}, dialect)
 	var all sync.WaitGroup
 	for i := range calls {
 		all.Go(func() {
@@ -420,7 +367,7 @@ func TestManyCalls(t *testing.T) {
 }
 
 func TestDisconnect(t *testing.T) {
-	c, _ := start(t, dialect, func(ctl *controller, m zeekapi.Message) { ctl.bus.Close() })
+	c, _ := start(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) { return nil, fake.ErrDisconnect }, dialect)
 	if _, err := c.Deploy(t.Context()); !errors.Is(err, request.ErrDisconnected) {
 		t.Errorf("error %v", err)
 	}
@@ -428,7 +375,10 @@ func TestDisconnect(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	asked := make(chan struct{})
-	c, _ := start(t, dialect, func(ctl *controller, m zeekapi.Message) { close(asked) })
+	c, _ := start(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) {
+		close(asked)
+		return nil, fake.ErrNoResponse
+	}, dialect)
 	failed := make(chan error)
 	go func() {
 		_, err := c.Deploy(context.Background())
@@ -451,11 +401,12 @@ func TestComplaints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests := 0
 		var c *client.Client
-		c, ctl := start(t, dialect, func(_ *controller, m zeekapi.Message) {
+		c, _ = start(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) {
 			if requests++; requests == 1 || requests == 3 {
 				c.Complain(complaint)
 			}
-		})
+			return nil, fake.ErrNoResponse
+		}, dialect)
 		// Alone, a call is the one that is meant.
 		if _, err := c.Deploy(t.Context()); !errors.Is(err, complaint) {
 			t.Errorf("error %v", err)
@@ -472,8 +423,6 @@ func TestComplaints(t *testing.T) {
 			})
 		}
 		both.Wait()
-		c.Close()
-		ctl.bus.Close()
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/membus"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/fake"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
@@ -24,113 +25,48 @@ var (
 	ours  = operations.Dialect(operations.DefaultTopics)
 )
 
-// operate returns a client of a controller that answers as a function says,
-// nil for not at all.
-func operate(t *testing.T, answer func(*client.Client, zeekapi.Message) zeekapi.Message) (c *client.Client, publish func(zeekapi.Message)) {
-	hub := membus.New()
-	bus := hub.Endpoint(zeeks.Topics.Controller, ours.Topics.Controller)
-	c = client.New(hub.Endpoint(zeeks.Topics.Controller, ours.Topics.Controller, ours.Topics.Events), zeeks, ours)
-	publish = func(m zeekapi.Message) {
-		d, topic := zeeks, zeeks.Topics.Controller
-		if ours.Has(m) {
-			d, topic = ours, ours.Topics.Controller
-		}
-		if _, ok := m.(zeekapi.EventReport); ok {
-			topic = ours.Topics.Events
-		}
-		ev, err := d.Encode(m)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		if err := broker.PublishEvent(context.Background(), bus, topic, ev); err != nil {
-			t.Error(err)
-		}
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			n, err := bus.Next(context.Background())
-			if err != nil {
-				return
-			}
-			r, ok := n.(broker.Received)
-			if !ok {
-				continue
-			}
-			ev, err := broker.ParseEvent(r.Message.Value)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-			m, err := zeeks.Decode(ev)
-			if errors.Is(err, zeekapi.ErrUnknown) {
-				m, err = ours.Decode(ev)
-			}
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-			if response := answer(c, m); response != nil {
-				publish(response)
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		c.Close()
-		bus.Close()
-		<-done
-	})
-	return c, publish
+// operate is start for a controller of both dialects.
+func operate(t *testing.T, h respond) (*client.Client, *fake.Controller) {
+	t.Helper()
+	return start(t, h, zeeks, ours)
 }
 
 func TestProbe(t *testing.T) {
-	instances := func(m zeekapi.Message) zeekapi.Message {
-		return zeekapi.GetInstancesResponse{ReqID: id(m), Result: zeekapi.Result{Success: true, Data: broker.Vector()}}
+	// silent is a controller that does not know events of package operations.
+	silent := func(instances []zeekapi.Result) func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) {
+		return func(_ *client.Client, m zeekapi.Message) ([]zeekapi.Result, error) {
+			if _, ok := m.(zeekapi.EventsRequest); ok {
+				return nil, fake.ErrNoResponse
+			}
+			return instances, nil
+		}
 	}
-	events := func(m zeekapi.Message, r zeekapi.Result) zeekapi.Message {
-		return zeekapi.EventsResponse{ReqID: id(m), Result: r}
-	}
+	nothing := fake.Success([]string{}) // an empty vector, be it of instances or of events
 	for _, tt := range []struct {
 		name   string
-		answer func(*client.Client, zeekapi.Message) zeekapi.Message
+		answer func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error)
 		want   error
 	}{
-		{"one of ours", func(_ *client.Client, m zeekapi.Message) zeekapi.Message {
-			return events(m, zeekapi.Result{Success: true, Data: broker.Vector()})
+		{"one of ours", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) { return nothing, nil }, nil},
+		{"one of ours that refuses", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) {
+			return nil, errors.New("not for you")
 		}, nil},
-		{"one of ours that refuses", func(_ *client.Client, m zeekapi.Message) zeekapi.Message {
-			return events(m, zeekapi.Failure(m.RequestID(), "not for you"))
-		}, nil},
-		{"one of ours that is slow", func(_ *client.Client, m zeekapi.Message) zeekapi.Message {
+		{"one of ours that is slow", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) {
 			time.Sleep(5 * time.Second)
-			if _, ok := m.(zeekapi.EventsRequest); ok {
-				return events(m, zeekapi.Result{Success: true, Data: broker.Vector()})
-			}
-			return instances(m)
+			return nothing, nil
 		}, nil},
-		{"Zeek's, silent", func(_ *client.Client, m zeekapi.Message) zeekapi.Message {
-			if _, ok := m.(zeekapi.EventsRequest); ok {
-				return nil
-			}
-			return instances(m)
-		}, client.ErrUnsupported},
-		{"Zeek's, refusing", func(_ *client.Client, m zeekapi.Message) zeekapi.Message {
-			if _, ok := m.(zeekapi.EventsRequest); ok {
-				return nil
-			}
-			return zeekapi.GetInstancesResponse{ReqID: id(m), Result: zeekapi.Failure(m.RequestID(), "none")}
-		}, client.ErrUnsupported},
-		{"Zeek's since 8.0.3", func(c *client.Client, m zeekapi.Message) zeekapi.Message {
+		{"Zeek's, silent", silent(nothing), client.ErrUnsupported},
+		{"Zeek's, refusing", silent([]zeekapi.Result{{Error: "none"}}), client.ErrUnsupported},
+		{"Zeek's since 8.0.3", func(c *client.Client, _ zeekapi.Message) ([]zeekapi.Result, error) {
 			c.Complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "unknown event"})
-			return nil
+			return nil, fake.ErrNoResponse
 		}, client.ErrUnsupported},
-		{"silent altogether", func(*client.Client, zeekapi.Message) zeekapi.Message { return nil }, context.DeadlineExceeded},
+		{"silent altogether", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) { return nil, fake.ErrNoResponse }, context.DeadlineExceeded},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, _ := operate(t, tt.answer)
+				var c *client.Client
+				c, _ = operate(t, func(_ *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) { return tt.answer(c, m) })
 				ctx, cancel := context.WithTimeout(t.Context(), client.DefaultTimeout)
 				defer cancel()
 				if err := c.Probe(ctx); !errors.Is(err, tt.want) {
@@ -151,47 +87,31 @@ func TestOperations(t *testing.T) {
 	job := zeekapi.Job{Number: 1, Started: began, Next: []string{"a"}}
 	events := []zeekapi.ClusterEvent{{Number: 9, Time: began, Kind: zeekapi.EventLost, Instance: "one"}}
 	outputs := zeekapi.NodeOutputs{Stdout: "out", Stderr: "err"}
-	deployed := []zeekapi.Result{{Success: true, Data: broker.String("config")}}
 
 	var refuse bool
 	var asked zeekapi.Message
-	c, _ := operate(t, func(_ *client.Client, m zeekapi.Message) zeekapi.Message {
+	c, _ := operate(t, func(_ *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
 		asked = m
-		one := func(v any) zeekapi.Result {
-			if refuse {
-				return zeekapi.Failure(m.RequestID(), "no")
-			}
-			return zeekapi.Result{ReqID: m.RequestID(), Success: true, Data: data(t, v)}
-		}
-		many := deployed
 		if refuse {
-			many = []zeekapi.Result{zeekapi.Failure(m.RequestID(), "no")}
+			return nil, errors.New("no")
 		}
 		switch m.(type) {
 		case zeekapi.StatusRequest:
-			return zeekapi.StatusResponse{ReqID: id(m), Result: one(status)}
+			return fake.Success(status), nil
 		case zeekapi.DryRunRequest:
-			return zeekapi.DryRunResponse{ReqID: id(m), Results: []zeekapi.Result{one(diff)}}
-		case zeekapi.ForceDeployRequest:
-			return zeekapi.ForceDeployResponse{ReqID: id(m), Results: many}
+			return fake.Success(diff), nil
 		case zeekapi.HistoryRequest:
-			return zeekapi.HistoryResponse{ReqID: id(m), Result: one(history)}
+			return fake.Success(history), nil
 		case zeekapi.GetPastRequest:
-			return zeekapi.GetPastResponse{ReqID: id(m), Result: one(config)}
-		case zeekapi.RollbackRequest:
-			return zeekapi.RollbackResponse{ReqID: id(m), Results: many}
-		case zeekapi.DrainRequest:
-			return zeekapi.DrainResponse{ReqID: id(m), Results: many}
-		case zeekapi.RollingRestartRequest:
-			return zeekapi.RollingRestartResponse{ReqID: id(m), Result: one(job)}
-		case zeekapi.CancelJobRequest:
-			return zeekapi.CancelJobResponse{ReqID: id(m), Result: one(job)}
+			return fake.Success(config), nil
+		case zeekapi.RollingRestartRequest, zeekapi.CancelJobRequest:
+			return fake.Success(job), nil
 		case zeekapi.EventsRequest:
-			return zeekapi.EventsResponse{ReqID: id(m), Result: one(events)}
+			return fake.Success(events), nil
 		case zeekapi.LogsRequest:
-			return zeekapi.LogsResponse{ReqID: id(m), Result: one(outputs)}
+			return fake.Success(outputs), nil
 		}
-		return nil
+		return fake.Success("config"), nil // deployments
 	})
 	ctx := t.Context()
 	roles := []zeekapi.ClusterRole{zeekapi.RoleWorker}
@@ -245,11 +165,11 @@ func TestOperations(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	c, publish := operate(t, func(*client.Client, zeekapi.Message) zeekapi.Message { return nil })
+	c, ctl := operate(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) { return nil, fake.ErrNoResponse })
 	heard := make(chan zeekapi.ClusterEvent, 1)
 	c.OnEvent(func(n zeekapi.ClusterEvent) { heard <- n })
 	sent := zeekapi.ClusterEvent{Number: 3, Time: time.Unix(1790000000, 0).UTC(), Kind: zeekapi.EventState, Node: "a", Text: "RUNNING"}
-	publish(zeekapi.EventReport{Event: sent})
+	say(t, ctl, zeekapi.EventReport{Event: sent})
 	if got := <-heard; got != sent {
 		t.Errorf("%+v, want %+v", got, sent)
 	}
