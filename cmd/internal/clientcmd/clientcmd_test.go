@@ -15,12 +15,11 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
-	"github.com/zeekwire/zeekwire/broker/membus"
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
-	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/fake"
 )
 
 // newRoot is a program with only the client commands, like zeek-client.
@@ -54,42 +53,48 @@ func (got outcome) want(t *testing.T, want outcome) {
 	}
 }
 
-// answering returns a tool whose controller answers every request with what
+// newController returns a controller that responds as a function says, nil for
+// not at all, in the dialects of zeekwire's own controller.
+func newController(t *testing.T, answer func(zeekapi.Message) zeekapi.Message) *fake.Controller {
+	t.Helper()
+	c, err := fake.NewController(t.Context(), fake.Config{ScriptOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.HandleRest(func(_ context.Context, m zeekapi.Message) ([]zeekapi.Result, error) {
+		request, results := zeekapi.ResponseOf(answer(m))
+		if request == nil {
+			return nil, fake.ErrNoResponse
+		}
+		return results, nil
+	})
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// silent is a controller that never responds.
+func silent(t *testing.T) *fake.Controller {
+	t.Helper()
+	return newController(t, func(zeekapi.Message) zeekapi.Message { return nil })
+}
+
+// inProcess returns a Dial function for a fake controller. As over a WebSocket,
+// the client receives the topic of the first dialect and those that it asks for.
+func inProcess(c *fake.Controller) clientcmd.Dial {
+	return func(_ context.Context, o connect.Options) (*connect.Connection, error) {
+		return &connect.Connection{Bus: c.Bus(append([]string{topic}, o.Topics...)...)}, nil
+	}
+}
+
+// answering returns a tool whose controller responds to every request with what
 // the function makes of it.
 func answering(t *testing.T, answer func(zeekapi.Message) zeekapi.Message) *clientcmd.Tool {
-	dialect := management.Dialect(management.DefaultTopics)
-	hub := membus.New()
-	controller := hub.Endpoint(topic)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			ev, err := nextEvent(controller)
-			if err != nil {
-				return
-			}
-			request, err := dialect.Decode(ev)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			response, err := dialect.Encode(answer(request))
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if err := broker.PublishEvent(context.Background(), controller, topic, response); err != nil {
-				t.Error(err)
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		controller.Close()
-		<-done
-	})
-	return &clientcmd.Tool{
-		Dial: onHub(hub),
-	}
+	t.Helper()
+	return &clientcmd.Tool{Dial: inProcess(newController(t, answer))}
 }
 
 func marshal(t *testing.T, v any) broker.Value {
@@ -337,27 +342,23 @@ func TestUsage(t *testing.T) {
 }
 
 func TestServerComplains(t *testing.T) {
-	hub := membus.New()
-	controller := hub.Endpoint(topic)
-	defer controller.Close()
 	complain := make(chan func(error), 1)
+	controller := newController(t, func(zeekapi.Message) zeekapi.Message {
+		(<-complain)(jsonv1.Error{Code: "deserialization_failed", Context: "failed to create Zeek event"})
+		return nil
+	})
 	tool := &clientcmd.Tool{Dial: func(ctx context.Context, o connect.Options) (*connect.Connection, error) {
 		complain <- o.OnError
-		return onHub(hub)(ctx, o)
+		return inProcess(controller)(ctx, o)
 	}}
-	go func() {
-		nextEvent(controller)
-		(<-complain)(jsonv1.Error{Code: "deserialization_failed", Context: "failed to create Zeek event"})
-	}()
 	execute1(t, tool, "", "deploy").want(t, outcome{exit: 1,
 		stderr: "error: no response received: server reports deserialization_failed: failed to create Zeek event\n"})
 }
 
 func TestMonitor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hub := membus.New()
-		controller := hub.Endpoint(topic)
-		tool := &clientcmd.Tool{Dial: onHub(hub)}
+		controller := silent(t)
+		tool := &clientcmd.Tool{Dial: inProcess(controller)}
 		go func() {
 			time.Sleep(30 * time.Second)
 			broker.PublishEvent(context.Background(), controller, topic, broker.NewEvent("a::b", broker.String("c")))

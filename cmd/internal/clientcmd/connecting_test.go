@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
-	"github.com/zeekwire/zeekwire/broker/membus"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
@@ -111,20 +111,16 @@ func TestAttemptsHaveATimeLimit(t *testing.T) {
 
 func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	hub := membus.New()
-	controller := hub.Endpoint(topic)
-	defer controller.Close()
 	root := newRoot(&clientcmd.Tool{
 		Getenv: func(string) string { return "" },
-		Dial:   onHub(hub),
+		Dial: inProcess(newController(t, func(zeekapi.Message) zeekapi.Message {
+			cancel()
+			return nil
+		})),
 	})
 	root.SetArgs([]string{"deploy"})
 	var errs strings.Builder
 	root.SetErr(&errs)
-	go func() {
-		nextEvent(controller)
-		cancel()
-	}()
 	if code := clientcmd.ExitCode(root.ExecuteContext(ctx)); code != clientcmd.Interrupted || errs.String() != "" {
 		t.Errorf("exit code %d, stderr %q", code, errs.String())
 	}

@@ -18,7 +18,6 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
-	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
@@ -298,18 +297,13 @@ func TestHalfClose(t *testing.T) {
 
 // TestNativePeerNeverAnswers makes a request of a controller that is none.
 func TestNativePeerNeverAnswers(t *testing.T) {
-	controller, err := peering.New(peering.Config{Subscriptions: []string{topic}})
+	address, err := silent(t).ListenNative(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer controller.Close()
-	address, err := controller.Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	execute1(t, new(clientcmd.Tool), "", "--transport", "native", "--controller", address.String(),
+	execute1(t, new(clientcmd.Tool), "", "--transport", "native", "--controller", address,
 		"--set", "client.request_timeout_secs=1", "get-nodes").want(t, outcome{exit: 1,
-		stderr: "error: no response received: native connection to " + address.String() + " timed out\n"})
+		stderr: "error: no response received: native connection to " + address + " timed out\n"})
 }
 
 // mustFail runs a command, which has to fail in time and say why.

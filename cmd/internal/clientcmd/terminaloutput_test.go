@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/netip"
 	"reflect"
@@ -20,84 +19,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/membus"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
-	"github.com/zeekwire/zeekwire/zeekapi/management"
-	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
-
-// fake is a controller that answers as a function says, nil for not at all.
-type fake struct {
-	hub  *membus.Hub
-	bus  *membus.Endpoint
-	done chan struct{}
-}
-
-var (
-	zeeks = management.Dialect(management.DefaultTopics)
-	ours  = operations.Dialect(operations.DefaultTopics)
-)
-
-func newFake(t *testing.T, answer func(zeekapi.Message) zeekapi.Message) *fake {
-	f := &fake{hub: membus.New(), done: make(chan struct{})}
-	f.bus = f.hub.Endpoint(zeeks.Topics.Controller, ours.Topics.Controller)
-	go func() {
-		defer close(f.done)
-		for {
-			notification, err := f.bus.Next(context.Background())
-			if err != nil {
-				return
-			}
-			received, ok := notification.(broker.Received)
-			if !ok {
-				continue
-			}
-			dialect := zeeks
-			if received.Message.Topic == ours.Topics.Controller {
-				dialect = ours
-			}
-			ev, err := broker.ParseEvent(received.Message.Value)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			request, err := dialect.Decode(ev)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if response := answer(request); response != nil {
-				f.publish(t, dialect, dialect.Topics.Controller, response)
-			}
-		}
-	}()
-	return f
-}
-
-func (f *fake) publish(t *testing.T, d *zeekapi.Dialect, topic string, msg zeekapi.Message) {
-	ev, err := d.Encode(msg)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	if err := broker.PublishEvent(context.Background(), f.bus, topic, ev); err != nil && !errors.Is(err, broker.ErrClosed) {
-		t.Error(err)
-	}
-}
-
-func (f *fake) close() {
-	f.bus.Close()
-	<-f.done
-}
-
-// dial reaches the fake like a WebSocket does: it is closed if its peer is.
-func (f *fake) dial(_ context.Context, o connect.Options) (*connect.Connection, error) {
-	topics := append([]string{zeeks.Topics.Controller}, o.Topics...)
-	return &connect.Connection{Bus: f.hub.Endpoint(topics...)}, nil
-}
 
 // screen is a terminal of 80 columns on which lines move.
 func screen(io.Writer) terminal.Screen {
@@ -200,9 +126,7 @@ func TestTerminalIsSafe(t *testing.T) {
 				continue
 			}
 			t.Run(command, func(t *testing.T) {
-				f := newFake(t, evilAnswer(t))
-				defer f.close()
-				tool := &clientcmd.Tool{People: people, Dial: f.dial, Look: screen}
+				tool := &clientcmd.Tool{People: people, Dial: inProcess(newController(t, evilAnswer(t))), Look: screen}
 				got := execute1(t, tool, "", args...)
 				all := got.stdout + got.stderr
 				if all == "" {
@@ -270,7 +194,13 @@ func TestWatch(t *testing.T) {
 			return n
 		}
 		event(1, "before")
-		f := newFake(t, answer)
+		controller := newController(t, answer)
+		report := func(e zeekapi.ClusterEvent) {
+			t.Helper()
+			if err := controller.Say(t.Context(), zeekapi.EventReport{Event: e}); err != nil {
+				t.Error(err)
+			}
+		}
 		down := false
 		tool := &clientcmd.Tool{
 			People: true, Getenv: noEnv,
@@ -280,7 +210,7 @@ func TestWatch(t *testing.T) {
 				if down {
 					return nil, context.DeadlineExceeded
 				}
-				return f.dial(ctx, o)
+				return inProcess(controller)(ctx, o)
 			},
 		}
 		var out lines
@@ -323,21 +253,21 @@ func TestWatch(t *testing.T) {
 		mu.Lock()
 		status.Deployed = "config-1"
 		mu.Unlock()
-		f.publish(t, ours, ours.Topics.Events, zeekapi.EventReport{Event: event(2, "now")})
+		report(event(2, "now"))
 		step("event now", "status")
 
 		event(3, "missed")
-		f.publish(t, ours, ours.Topics.Events, zeekapi.EventReport{Event: event(4, "after a gap")})
+		report(event(4, "after a gap"))
 		step("event missed", "event after a gap")
 
 		mu.Lock()
 		down = true
 		mu.Unlock()
-		f.close()
+		controller.Close()
 		step(`connection "lost"`)
 		event(5, "meanwhile")
-		f = newFake(t, answer)
 		mu.Lock()
+		controller = newController(t, answer)
 		down = false
 		mu.Unlock()
 		step(`connection "restored"`, "event meanwhile", "status")
@@ -346,14 +276,13 @@ func TestWatch(t *testing.T) {
 		mu.Lock()
 		kept = nil
 		mu.Unlock()
-		f.publish(t, ours, ours.Topics.Events, zeekapi.EventReport{Event: event(1, "new")})
+		report(event(1, "new"))
 		step("event new")
 
 		interrupt()
 		if code := clientcmd.ExitCode(<-ended); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		f.close()
 	})
 }
 
@@ -362,7 +291,7 @@ func TestWatch(t *testing.T) {
 func TestInterruptedJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		job := zeekapi.Job{Number: 7, Started: time.Now(), Now: []string{"a"}, Next: []string{"b"}}
-		f := newFake(t, func(m zeekapi.Message) zeekapi.Message {
+		controller := newController(t, func(m zeekapi.Message) zeekapi.Message {
 			id := zeekapi.ReqID{ID: m.RequestID()}
 			switch m.(type) {
 			case zeekapi.EventsRequest:
@@ -375,9 +304,8 @@ func TestInterruptedJob(t *testing.T) {
 			t.Errorf("unexpected %T", m)
 			return nil
 		})
-		defer f.close()
 		ctx, interrupt := context.WithCancel(t.Context())
-		root := newRoot(&clientcmd.Tool{People: true, Getenv: noEnv, Dial: f.dial})
+		root := newRoot(&clientcmd.Tool{People: true, Getenv: noEnv, Dial: inProcess(controller)})
 		root.SetArgs([]string{"rolling-restart"})
 		var out, errs lines
 		root.SetOut(&out)

@@ -29,43 +29,19 @@ import (
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/zeekapi"
-	"github.com/zeekwire/zeekwire/zeekapi/management"
+	"github.com/zeekwire/zeekwire/zeekapi/fake"
 )
 
 // serveInstances answers requests for instances with an empty list until the
-// bus is closed.
+// test ends.
 func serveInstances(t *testing.T, bus broker.Bus) {
-	dialect := management.Dialect(management.DefaultTopics)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			ev, err := nextEvent(bus)
-			if err != nil {
-				return
-			}
-			m, err := dialect.Decode(ev)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			response, err := dialect.Encode(zeekapi.GetInstancesResponse{
-				ReqID:  zeekapi.ReqID{ID: m.RequestID()},
-				Result: zeekapi.Result{Success: true, Data: broker.Vector()},
-			})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if err := broker.PublishEvent(context.Background(), bus, topic, response); err != nil {
-				t.Error(err)
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		bus.Close()
-		<-done
+	t.Helper()
+	controller := newController(t, func(m zeekapi.Message) zeekapi.Message {
+		return zeekapi.GetInstancesCall.Respond(m.RequestID(), fake.Success([]zeekapi.Instance{})...)
 	})
+	if err := controller.Attach(bus); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestTLS(t *testing.T) {
