@@ -12,7 +12,7 @@ PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build cross demo man test long live load record lint vulncheck fuzz bench bench-compare
+.PHONY: build cross demo docs man test long live load record lint vulncheck fuzz bench bench-compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
@@ -27,6 +27,10 @@ cross:
 
 demo: build
 	bin/zeekwire demo
+
+# Generate the reference in docs/reference.
+docs:
+	$(GO) test -count=1 -run '^TestReference$$' ./cmd/zeekwire -update
 
 # Manual pages, for man -l bin/man/zeekwire.1.
 man: build

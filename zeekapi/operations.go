@@ -125,10 +125,10 @@ const (
 	EventState     = "state"     // a node changed its state
 	EventError     = "error"     // an agent reported an error
 	EventLog       = "log"       // an agent sent a log message
-	EventStaged    = "staged"
-	EventDeploying = "deploying"
-	EventDeployed  = "deployed" // a deployment ended, with any outcome
-	EventDrained   = "drained"
-	EventUndrained = "undrained"
-	EventJob       = "job" // progress of a job
+	EventStaged    = "staged"    // a configuration was staged
+	EventDeploying = "deploying" // a deployment began
+	EventDeployed  = "deployed"  // a deployment ended, with any outcome
+	EventDrained   = "drained"   // an instance was drained
+	EventUndrained = "undrained" // an instance was undrained
+	EventJob       = "job"       // progress of a job
 )
