@@ -234,7 +234,7 @@ type AgentLogsRequest struct {
 	Bytes uint64 `zeek:"bytes"`
 }
 
-// AgentLogsResponse has NodeOutputs as its data.
+// AgentLogsResponse has NodeLogs as its data.
 type AgentLogsResponse struct {
 	ReqID
 	Result Result `zeek:"result"`

@@ -36,6 +36,15 @@ type InstanceStatus struct {
 	Nodes     []NodeDetail `zeek:"nodes"` // as reported by the agent; if it did not respond, the nodes of the target in state UNKNOWN
 }
 
+// NodeLogs has the ends of a node's outputs.
+type NodeLogs struct {
+	NodeOutputs
+
+	// Remark explains outputs of a node that does not run, for example because its
+	// instance is drained; "" if there is nothing to explain.
+	Remark string `zeek:"remark,optional,trailing"`
+}
+
 // Outcome is the outcome of a deployment.
 type Outcome string
 

@@ -226,8 +226,7 @@ type LogsRequest struct {
 	Bytes uint64 `zeek:"bytes"` // limit for each of the two, in bytes; 0: the agent's default
 }
 
-// LogsResponse has NodeOutputs as its data. The Error of a successful result is a
-// remark, for example that the node does not run because its instance is drained.
+// LogsResponse has NodeLogs as its data.
 type LogsResponse struct {
 	ReqID
 	Result Result `zeek:"result"`

@@ -103,10 +103,11 @@ func (p *performer) read(out Read) zeekapi.Result {
 		r.Error = err.Error()
 		return r
 	}
+	logs := zeekapi.NodeLogs{NodeOutputs: outputs}
 	if out.Gone {
-		r.Error = "it is not to run here any more" // a remark, as there are data
+		logs.Remark = "it is not to run here any more"
 	}
-	r.Success, r.Data = true, mustMarshal(outputs)
+	r.Success, r.Data = true, mustMarshal(logs)
 	return r
 }
 

@@ -126,23 +126,9 @@ func (c *Client) Events(ctx context.Context, after, limit uint64) ([]zeekapi.Clu
 	return data[[]zeekapi.ClusterEvent](ctx, c, zeekapi.EventsCall, zeekapi.EventsRequest{After: after, Limit: limit})
 }
 
-// Logs is what a node wrote.
-type Logs struct {
-	zeekapi.NodeOutputs
-
-	// Remark says what is special about it, such as that the node does not run
-	// because its instance is drained; mostly "".
-	Remark string
-}
-
-// Logs returns the ends of what a node wrote, at most so many bytes of its
-// standard output and as many of its standard error. 0 is as the agent likes.
-// There may be some of a node that does not run.
-func (c *Client) Logs(ctx context.Context, node string, bytes uint64) (Logs, error) {
-	resp, err := Do(ctx, c, zeekapi.LogsCall, zeekapi.LogsRequest{Node: node, Bytes: bytes})
-	if err != nil {
-		return Logs{}, err
-	}
-	outputs, err := single[zeekapi.NodeOutputs](resp.Result)
-	return Logs{NodeOutputs: outputs, Remark: resp.Result.Error}, err
+// Logs returns the ends of a node's standard output and standard error, at most so
+// many bytes of each. With 0, the agent's default limits them. A node that does not
+// run may have outputs, too.
+func (c *Client) Logs(ctx context.Context, node string, bytes uint64) (zeekapi.NodeLogs, error) {
+	return data[zeekapi.NodeLogs](ctx, c, zeekapi.LogsCall, zeekapi.LogsRequest{Node: node, Bytes: bytes})
 }

@@ -129,7 +129,7 @@ func TestOperations(t *testing.T) {
 			zeekapi.RollingRestartRequest{Nodes: []string{"a"}, Roles: roles, AtOnce: 3}},
 		{"cancel", func() (any, error) { return c.CancelJob(ctx) }, job, zeekapi.CancelJobRequest{}},
 		{"events", func() (any, error) { return c.Events(ctx, 8, 7) }, events, zeekapi.EventsRequest{After: 8, Limit: 7}},
-		{"logs", func() (any, error) { return c.Logs(ctx, "a", 10) }, client.Logs{NodeOutputs: outputs}, zeekapi.LogsRequest{Node: "a", Bytes: 10}},
+		{"logs", func() (any, error) { return c.Logs(ctx, "a", 10) }, zeekapi.NodeLogs{NodeOutputs: outputs}, zeekapi.LogsRequest{Node: "a", Bytes: 10}},
 		{"force", func() (any, error) { return c.ForceDeploy(ctx) }, client.DeployResult{ID: "config"}, zeekapi.ForceDeployRequest{}},
 		{"rollback", func() (any, error) { return c.Rollback(ctx, 4) }, client.DeployResult{ID: "config"}, zeekapi.RollbackRequest{Number: 4}},
 		{"drain", func() (any, error) { return c.Drain(ctx, "one") }, client.DeployResult{ID: "config"},

@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -179,11 +180,17 @@ func (q *queries) logs(by broker.Peer, req zeekapi.LogsRequest) {
 }
 
 func (q *queries) takeLogs(c *call, answer zeekapi.AgentLogsResponse) []zeekapi.Result {
-	if !isA[zeekapi.NodeOutputs](answer.Result.Data) {
+	if !isA[zeekapi.NodeLogs](answer.Result.Data) {
 		return c.request.unanswered(c.instance, noOutput)
 	}
-	if answer.Result.Success && q.names.drained(c.instance) {
-		answer.Result.Error = string(drained) // the node does not run, but that is no failure
+	result := answer.Result
+	if result.Success && !result.Data.IsNone() && q.names.drained(c.instance) {
+		var logs zeekapi.NodeLogs
+		if err := record.Unmarshal(result.Data, &logs); err != nil {
+			return c.request.unanswered(c.instance, noOutput)
+		}
+		logs.Remark = string(drained)
+		result.Data = mustMarshal(logs)
 	}
-	return []zeekapi.Result{answer.Result}
+	return []zeekapi.Result{result}
 }

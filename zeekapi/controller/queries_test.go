@@ -26,12 +26,14 @@ func TestLogs(t *testing.T) {
 		"answer LogsResponse r4 [F wb not supported by the agent]")
 
 	// A drained instance has files, but no nodes.
-	wrote := zeekapi.Result{Success: true, Error: "gone", Node: "wb", Data: mustMarshal(zeekapi.NodeOutputs{Stdout: "out"})}
+	wrote := zeekapi.Result{Success: true, Node: "wb", Data: mustMarshal(zeekapi.NodeLogs{
+		NodeOutputs: zeekapi.NodeOutputs{Stdout: "out"}, Remark: "gone",
+	})}
 	b.client(logs("r6", "wb"), "to b: AgentLogsRequest #4")
-	b.agent(peers["b"], zeekapi.AgentLogsResponse{ReqID: reqID("#4"), Result: wrote}, `answer LogsResponse r6 [T b wb gone = ["out", ""]]`)
+	b.agent(peers["b"], zeekapi.AgentLogsResponse{ReqID: reqID("#4"), Result: wrote}, `answer LogsResponse r6 [T b wb = ["out", "", "gone"]]`)
 	b.client(zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "b", Drain: true}, "to b: AgentStandbyRequest #5")
 	b.client(logs("r7", "wb"), "to b: AgentLogsRequest #6")
-	b.agent(peers["b"], zeekapi.AgentLogsResponse{ReqID: reqID("#6"), Result: wrote}, `answer LogsResponse r7 [T b wb instance is drained = ["out", ""]]`)
+	b.agent(peers["b"], zeekapi.AgentLogsResponse{ReqID: reqID("#6"), Result: wrote}, `answer LogsResponse r7 [T b wb = ["out", "", "instance is drained"]]`)
 	b.do(controller.PeerLost{Peer: peers["b"]}, "answer DrainResponse d [F b agent not connected]")
 	b.client(logs("r5", "wb"), "answer LogsResponse r5 [F wb agent not connected]")
 }

@@ -32,8 +32,8 @@ func (t *Tool) logs() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			ask := func() (client.Logs, error) {
-				all, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (client.Logs, error) {
+			ask := func() (zeekapi.NodeLogs, error) {
+				all, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.NodeLogs, error) {
 					return c.Logs(ctx, node, uint64(lines)*bytesPerLine)
 				})
 				if err != nil {
