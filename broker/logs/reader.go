@@ -225,34 +225,34 @@ func (r *reader) seconds() int64 {
 	return int64(whole)*1e9 + int64(math.Round(fraction*1e9))
 }
 
-func (r *reader) bytes(n int, what string) string {
+func (r *reader) bytes(n int, name string) string {
 	if r.err != nil {
 		return ""
 	}
 	if n > len(r.data)-r.pos {
-		r.failAt(r.pos, "%s needs %d bytes, %d left", what, n, len(r.data)-r.pos)
+		r.failAt(r.pos, "%s needs %d bytes, %d left", name, n, len(r.data)-r.pos)
 		return ""
 	}
 	r.pos += n
 	return r.data[r.pos-n : r.pos]
 }
 
-func (r *reader) uint8(what string) uint8 {
-	if s := r.bytes(1, what); s != "" {
+func (r *reader) uint8(name string) uint8 {
+	if s := r.bytes(1, name); s != "" {
 		return s[0]
 	}
 	return 0
 }
 
-func (r *reader) uint32(what string) uint32 {
-	if s := r.bytes(4, what); s != "" {
+func (r *reader) uint32(name string) uint32 {
+	if s := r.bytes(4, name); s != "" {
 		return binary.BigEndian.Uint32([]byte(s))
 	}
 	return 0
 }
 
-func (r *reader) uint64(what string) uint64 {
-	if s := r.bytes(8, what); s != "" {
+func (r *reader) uint64(name string) uint64 {
+	if s := r.bytes(8, name); s != "" {
 		return binary.BigEndian.Uint64([]byte(s))
 	}
 	return 0
