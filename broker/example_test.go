@@ -9,9 +9,9 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// An event is built from values, converted to the value that is sent, and parsed
-// again as a receiver does. To send it over a network, see PublishEvent and the
-// packages peering and websocket.
+// A program builds an event from values and converts it to the value that is
+// sent. The receiver parses that value. To send an event over a network, see
+// PublishEvent and the packages peering and websocket.
 func Example() {
 	event := broker.NewEvent("Example::block",
 		broker.Address(netip.MustParseAddr("192.0.2.1")),

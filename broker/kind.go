@@ -2,12 +2,12 @@ package broker
 
 import "strconv"
 
-// Kind says which of Broker's 15 types a Value has. The numbers are those of
-// the wire, and values of different kinds are ordered by them
-// (Broker: variant_tag).
+// Kind is the type of a Value, one of Broker's 15. The zero Kind is KindNone.
+// The numbers are those of the encodings, and values of different kinds are
+// ordered by them (Broker: variant_tag).
 type Kind uint8
 
-// The kinds, in wire order.
+// The kinds, in the order of their numbers.
 const (
 	KindNone Kind = iota
 	KindBoolean
@@ -28,7 +28,7 @@ const (
 	numKinds
 )
 
-// The names are those of the "@data-type" member in Broker's JSON.
+// kindNames holds the values of the "@data-type" member in Broker's JSON.
 var kindNames = [numKinds]string{
 	"none", "boolean", "count", "integer", "real", "string", "address",
 	"subnet", "port", "timestamp", "timespan", "enum-value", "set", "table",
@@ -46,8 +46,9 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// KindByName is the inverse of Kind.String.
-func KindByName(name string) (Kind, bool) {
+// KindByName returns the kind with the given name, as returned by Kind.String.
+// The result ok is false if there is none.
+func KindByName(name string) (k Kind, ok bool) {
 	for k, n := range kindNames {
 		if n == name {
 			return Kind(k), true
@@ -59,7 +60,7 @@ func KindByName(name string) (Kind, bool) {
 // Protocol is the transport protocol of a Port (Broker: port::protocol).
 type Protocol uint8
 
-// The protocols, in wire order.
+// The protocols, in the order of their numbers.
 const (
 	ProtocolUnknown Protocol = iota
 	ProtocolTCP
@@ -74,7 +75,7 @@ var protocolNames = [numProtocols]string{"?", "tcp", "udp", "icmp"}
 // Valid reports whether p is one of the four protocols.
 func (p Protocol) Valid() bool { return p < numProtocols }
 
-// String returns "tcp", "udp", "icmp" or "?".
+// String returns "tcp", "udp" or "icmp", and "?" for ProtocolUnknown.
 func (p Protocol) String() string {
 	if !p.Valid() {
 		return "protocol(" + strconv.Itoa(int(p)) + ")"

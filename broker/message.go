@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Message is a value with the topic that it is published to.
+// Message is a value and the topic that it is published to.
 type Message struct {
 	Topic string
 	Value Value
@@ -15,16 +15,16 @@ type Message struct {
 // ErrInvalidMessage is wrapped by every error of ParseZeekMessage.
 var ErrInvalidMessage = errors.New("invalid Zeek message")
 
-// ZeekMessage is what Zeek puts on topics: Event, LogCreate, LogWrite,
+// ZeekMessage is a message that Zeek publishes: Event, LogCreate, LogWrite,
 // IdentifierUpdate or Batch (Broker: zeek.hh).
 type ZeekMessage interface {
-	// Value returns the message as the vector that travels.
+	// Value returns the message as a vector, the form in which it is sent.
 	Value() Value
 
 	zeekType() uint64
 }
 
-// The message types of zeek.hh. Type 0 is its "invalid".
+// The message types of zeek.hh. Type 0 means "invalid" there.
 const (
 	typeEvent = iota + 1
 	typeLogCreate
@@ -35,22 +35,23 @@ const (
 
 const formatNumber = 1
 
-// Event is a Zeek event: the qualified name of a script-level event with its
+// Event is a Zeek event: the qualified name of a script-level event and its
 // arguments.
 type Event struct {
 	Name string
 
-	// Args share memory with the value that the event was parsed from, or that
-	// is made of it, so their elements must not be changed.
+	// Args shares memory with the value that the event was parsed from, and
+	// with the result of Value. Its elements must not be changed.
 	Args []Value
 
-	// Metadata is nil where the message has no metadata element at all, as
-	// Zeek before 6.0 sends it, and empty where it has an empty one, as
-	// Broker::publish of Zeek 8.0 sends it.
+	// Metadata is nil if the message has no metadata element, as in Zeek
+	// before 6.0. It is empty but not nil if the element is empty, as in
+	// events sent by Broker::publish in Zeek 8.0.
 	Metadata []Metadata
 }
 
-// Metadata is one entry of an event's metadata. Keys below 200 are Zeek's.
+// Metadata is one entry of an event's metadata. Zeek reserves the keys below
+// 200.
 type Metadata struct {
 	Key   uint64
 	Value Value
@@ -83,11 +84,12 @@ type IdentifierUpdate struct {
 // Batch holds several messages, which may be batches themselves.
 type Batch []ZeekMessage
 
-// NewEvent returns the event name with args, which it keeps, and no metadata.
+// NewEvent returns an event without metadata. It keeps args.
 func NewEvent(name string, args ...Value) Event { return Event{Name: name, Args: args} }
 
-// NetworkTimestamp returns the network time that the event carries, if it does.
-func (e Event) NetworkTimestamp() (time.Time, bool) {
+// NetworkTimestamp returns the network time in the event's metadata. The
+// result ok is false if there is none.
+func (e Event) NetworkTimestamp() (t time.Time, ok bool) {
 	for _, m := range e.Metadata {
 		if m.Key == MetadataNetworkTimestamp {
 			return m.Value.Timestamp()
@@ -96,7 +98,7 @@ func (e Event) NetworkTimestamp() (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// String returns the event as a call: name(arg, arg).
+// String returns the event in the form of a call: name(arg, arg).
 func (e Event) String() string {
 	b := append([]byte(e.Name), '(')
 	for i, a := range e.Args {
@@ -108,7 +110,7 @@ func (e Event) String() string {
 	return string(append(b, ')'))
 }
 
-// Value returns the event as the vector that travels.
+// Value implements ZeekMessage.
 func (e Event) Value() Value {
 	content := []Value{String(e.Name), Vector(e.Args...)}
 	if e.Metadata != nil {
@@ -121,20 +123,20 @@ func (e Event) Value() Value {
 	return wrap(e, content...)
 }
 
-// Value returns the message as the vector that travels.
+// Value implements ZeekMessage.
 func (m LogCreate) Value() Value {
 	return wrap(m, Enum(m.Stream), Enum(m.Writer), m.WriterInfo, m.Fields)
 }
 
-// Value returns the message as the vector that travels.
+// Value implements ZeekMessage.
 func (m LogWrite) Value() Value {
 	return wrap(m, Enum(m.Stream), Enum(m.Writer), String(m.Path), String(m.Data))
 }
 
-// Value returns the message as the vector that travels.
+// Value implements ZeekMessage.
 func (m IdentifierUpdate) Value() Value { return wrap(m, String(m.ID), m.NewValue) }
 
-// Value returns the message as the vector that travels.
+// Value implements ZeekMessage.
 func (m Batch) Value() Value {
 	inner := make([]Value, len(m))
 	for i, z := range m {
@@ -153,8 +155,9 @@ func (LogWrite) zeekType() uint64         { return typeLogWrite }
 func (IdentifierUpdate) zeekType() uint64 { return typeIdentifierUpdate }
 func (Batch) zeekType() uint64            { return typeBatch }
 
-// ParseEvent is ParseZeekMessage for values that should be events: anything
-// else is an error that wraps ErrInvalidMessage.
+// ParseEvent returns the event that v encodes, with the checks of
+// ParseZeekMessage. Messages of other types are errors, too. Errors wrap
+// ErrInvalidMessage.
 func ParseEvent(v Value) (Event, error) {
 	typ, content, err := unwrap(v)
 	if err != nil {
@@ -166,10 +169,11 @@ func ParseEvent(v Value) (Event, error) {
 	return parseEvent(content)
 }
 
-// ParseZeekMessage interprets v as a message of Zeek, with the checks of Zeek
-// 6.2 and later: the format number must be 1, the type known and the content
-// of its shape, in a batch for every message. Surplus elements are ignored.
-// Errors wrap ErrInvalidMessage, and are short whatever the value holds.
+// ParseZeekMessage returns the message that v encodes. It makes the checks of
+// Zeek 6.2 and later: the format number must be 1, the type must be known, and
+// the content must match the type. In a batch this applies to every message.
+// Surplus elements are ignored. Errors wrap ErrInvalidMessage; their length
+// does not depend on the size of v.
 func ParseZeekMessage(v Value) (ZeekMessage, error) {
 	typ, content, err := unwrap(v)
 	if err != nil {
@@ -205,20 +209,20 @@ func ParseZeekMessage(v Value) (ZeekMessage, error) {
 
 func unwrap(v Value) (typ uint64, content Value, err error) {
 	if v.Kind() != KindVector || v.Len() < 3 {
-		return 0, Value{}, invalid("not a vector of 3 elements but %s of %d", v.Kind(), v.Len())
+		return 0, Value{}, invalid("want a vector of 3 elements, got a %s of length %d", v.Kind(), v.Len())
 	}
 	switch n, ok := v.At(0).Count(); {
 	case !ok:
-		return 0, Value{}, invalid("format number is a %s, want count", v.At(0).Kind())
+		return 0, Value{}, invalid("format number has kind %s, want count", v.At(0).Kind())
 	case n != formatNumber:
 		return 0, Value{}, invalid("format number is %d, want %d", n, formatNumber)
 	}
 	typ, ok := v.At(1).Count()
 	if !ok {
-		return 0, Value{}, invalid("type is a %s, want count", v.At(1).Kind())
+		return 0, Value{}, invalid("type has kind %s, want count", v.At(1).Kind())
 	}
 	if v.At(2).Kind() != KindVector {
-		return 0, Value{}, invalid("content is a %s, want vector", v.At(2).Kind())
+		return 0, Value{}, invalid("content has kind %s, want vector", v.At(2).Kind())
 	}
 	return typ, v.At(2), nil
 }
@@ -234,7 +238,7 @@ func parseEvent(content Value) (Event, error) {
 	}
 	meta := content.At(2)
 	if meta.Kind() != KindVector {
-		return Event{}, invalid("metadata of event %.80s is a %s, want vector", name, meta.Kind())
+		return Event{}, invalid("metadata of event %.80s has kind %s, want vector", name, meta.Kind())
 	}
 	e.Metadata = make([]Metadata, meta.Len())
 	for i := range e.Metadata {
@@ -245,7 +249,7 @@ func parseEvent(content Value) (Event, error) {
 		}
 		value := entry.At(1)
 		if key == MetadataNetworkTimestamp && value.Kind() != KindTimestamp {
-			return Event{}, invalid("metadata of event %.80s: network timestamp is a %s", name, value.Kind())
+			return Event{}, invalid("metadata of event %.80s: network timestamp has kind %s, want timestamp", name, value.Kind())
 		}
 		e.Metadata[i] = Metadata{Key: key, Value: value}
 	}
@@ -272,7 +276,8 @@ func parseLogWrite(content Value) (ZeekMessage, error) {
 	return LogWrite{stream, writer, path, data}, nil
 }
 
-// element is At without the panic: none where v has no element i.
+// element returns element i of the container v, or none if v has no such
+// element.
 func element(v Value, i int) Value {
 	if v.Kind() != KindVector || i >= v.Len() {
 		return Value{}

@@ -44,23 +44,23 @@ func TestParseZeekMessageErrors(t *testing.T) {
 		value broker.Value
 		want  string
 	}{
-		{"no vector", str("x"), "not a vector of 3 elements but string of 1"},
-		{"too short", vector(count(1), count(1)), "not a vector of 3 elements but vector of 2"},
-		{"format", vector(count(2), count(1), vector()), "format number is 2"},
-		{"format kind", vector(broker.Integer(1), count(1), vector()), "format number is a integer, want count"},
-		{"type kind", vector(count(1), str("1"), vector()), "type is a string"},
+		{"not a vector", str("x"), "want a vector of 3 elements, got a string of length 1"},
+		{"vector too short", vector(count(1), count(1)), "want a vector of 3 elements, got a vector of length 2"},
+		{"unknown format number", vector(count(2), count(1), vector()), "format number is 2"},
+		{"format number of another kind", vector(broker.Integer(1), count(1), vector()), "format number has kind integer, want count"},
+		{"type of another kind", vector(count(1), str("1"), vector()), "type has kind string"},
 		{"type 0", vector(count(1), count(0), vector()), "unknown type 0"},
 		{"type 6", vector(count(1), count(6), vector()), "unknown type 6"},
-		{"content", vector(count(1), count(1), str("e")), "content is a string"},
-		{"event without args", event(str("e")), "event is not [string, vector]"},
-		{"event with odd name", event(count(1), vector()), "event is not [string, vector]"},
-		{"metadata none", event(str("e"), vector(), broker.None()), "metadata of event e is a none"},
-		{"metadata entry", event(str("e"), vector(), vector(count(1))), "element 0 is not [count, value]"},
-		{"timestamp", event(str("e"), vector(), vector(vector(count(1), count(1)))), "network timestamp is a count"},
-		{"log create", vector(count(1), count(2), vector()), "log create is not"},
-		{"log write", vector(count(1), count(3), vector()), "log write is not"},
-		{"identifier update", vector(count(1), count(4), vector(str("x"))), "identifier update is not"},
-		{"batch", vector(count(1), count(5), vector(event(str("e"), vector()), str("x"))), "batch element 1: "},
+		{"content not a vector", vector(count(1), count(1), str("e")), "content has kind string"},
+		{"event without arguments", event(str("e")), "event is not [string, vector]"},
+		{"event name of another kind", event(count(1), vector()), "event is not [string, vector]"},
+		{"metadata not a vector", event(str("e"), vector(), broker.None()), "metadata of event e has kind none"},
+		{"short metadata entry", event(str("e"), vector(), vector(count(1))), "element 0 is not [count, value]"},
+		{"network timestamp of another kind", event(str("e"), vector(), vector(vector(count(1), count(1)))), "network timestamp has kind count"},
+		{"empty log create", vector(count(1), count(2), vector()), "log create is not"},
+		{"empty log write", vector(count(1), count(3), vector()), "log write is not"},
+		{"short identifier update", vector(count(1), count(4), vector(str("x"))), "identifier update is not"},
+		{"batch with a string", vector(count(1), count(5), vector(event(str("e"), vector()), str("x"))), "batch element 1: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, err := broker.ParseZeekMessage(tt.value)
@@ -70,11 +70,12 @@ func TestParseZeekMessageErrors(t *testing.T) {
 		})
 	}
 	if _, err := broker.ParseEvent(broker.Batch{}.Value()); !errors.Is(err, broker.ErrInvalidMessage) {
-		t.Errorf("ParseEvent takes a batch: %v", err)
+		t.Errorf("ParseEvent accepts a batch: %v", err)
 	}
 }
 
-// An error is for a log, and what it is about may be as large as a frame.
+// Errors are written to logs, so they must stay short even if the message is
+// as large as a frame.
 func TestErrorsAreShort(t *testing.T) {
 	huge := broker.String(strings.Repeat("a", 1<<20))
 	one := broker.Count(1)
@@ -100,6 +101,6 @@ func TestNetworkTimestamp(t *testing.T) {
 		t.Errorf("got %v, %v", got, ok)
 	}
 	if _, ok := (broker.Event{}).NetworkTimestamp(); ok {
-		t.Error("no metadata, but a timestamp")
+		t.Error("an event without metadata has a timestamp")
 	}
 }

@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// ParseValue returns the value of a scalar kind that text stands for. It is the
-// inverse of Value.String, except that a string is its own text, without quotes.
-// It also takes "true" and "false" for booleans, times with an offset, and
-// nothing at all for none. Host bits of a subnet are cleared.
+// ParseValue parses text as a value of a scalar kind. It is the inverse of
+// Value.String, except that strings are not quoted. It also accepts "true" and
+// "false" for booleans, time zone offsets in timestamps, and empty text for
+// none. Host bits of a subnet are cleared.
 //
-// Containers have no such text, as its elements would not tell their kinds.
+// Containers are errors: their text does not determine the kinds of their
+// elements.
 func ParseValue(kind Kind, text string) (Value, error) {
 	if kind == KindPort {
 		p, err := ParsePort(text)
@@ -27,9 +28,9 @@ func ParseValue(kind Kind, text string) (Value, error) {
 	if err != nil {
 		var number *strconv.NumError
 		if errors.As(err, &number) {
-			err = number.Err // without the name of Go's function
+			err = number.Err // omit the name of the strconv function
 		}
-		return Value{}, fmt.Errorf("broker: %q is no %s: %w", text, kind, err)
+		return Value{}, fmt.Errorf("broker: %q is not a valid %s: %w", text, kind, err)
 	}
 	return v, nil
 }
@@ -38,7 +39,7 @@ func parseScalar(kind Kind, text string) (Value, error) {
 	switch kind {
 	case KindNone:
 		if text != "" && text != "nil" {
-			return Value{}, errors.New("want nothing or nil")
+			return Value{}, errors.New("want empty text or nil")
 		}
 		return None(), nil
 	case KindBoolean:
@@ -68,7 +69,7 @@ func parseScalar(kind Kind, text string) (Value, error) {
 	case KindAddress:
 		a, err := netip.ParseAddr(text)
 		if err == nil && a.Zone() != "" {
-			err = errors.New("zones do not travel")
+			err = errors.New("Broker addresses have no zone")
 		}
 		return Address(a), err
 	case KindSubnet:

@@ -11,7 +11,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/internal/brokertest"
 )
 
-// plain is what ParseValue is the inverse of.
+// plain returns the text that ParseValue converts to v.
 func plain(v broker.Value) string {
 	if s, ok := v.Text(); ok {
 		return s
@@ -62,14 +62,14 @@ func TestParseValueErrors(t *testing.T) {
 		kind       broker.Kind
 		text, want string
 	}{
-		{broker.KindNone, "x", "want nothing"},
-		{broker.KindBoolean, "yes", `"yes" is no boolean: want T or F`},
-		{broker.KindCount, "-1", `"-1" is no count: invalid syntax`},
+		{broker.KindNone, "x", "want empty text"},
+		{broker.KindBoolean, "yes", `"yes" is not a valid boolean: want T or F`},
+		{broker.KindCount, "-1", `"-1" is not a valid count: invalid syntax`},
 		{broker.KindCount, "18446744073709551616", "value out of range"},
 		{broker.KindInteger, "1.0", "invalid syntax"},
 		{broker.KindReal, "1e999", "value out of range"},
-		{broker.KindAddress, "fe80::1%eth0", "zones"},
-		{broker.KindAddress, "10.0.0.256", "no address"},
+		{broker.KindAddress, "fe80::1%eth0", "no zone"},
+		{broker.KindAddress, "10.0.0.256", "not a valid address"},
 		{broker.KindSubnet, "10.0.0.0", "no '/'"},
 		{broker.KindPort, "80", "lacks a protocol"},
 		{broker.KindTimestamp, "yesterday", "as in 2026-11-22T10:00:00Z"},

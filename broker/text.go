@@ -8,13 +8,14 @@ import (
 	"time"
 )
 
-// String returns v in the readable form of AppendText.
+// String returns the text form of v that AppendText documents.
 func (v Value) String() string { return string(v.appendText(nil)) }
 
-// AppendText appends v in a readable form: T and F, numbers, quoted strings,
-// 10.0.0.1, 10.0.0.0/8, 80/tcp, RFC 3339 times, durations such as 1.5s, bare
-// enum labels, {a, b} for sets, {k -> v} for tables, [a, b] for vectors and
-// nil for none. It implements encoding.TextAppender.
+// AppendText appends the text form of v to b and returns the result; the error
+// is always nil. The form is T or F for booleans, decimal numbers, quoted
+// strings, 10.0.0.1, 10.0.0.0/8, 80/tcp, RFC 3339 times, durations such as
+// 1.5s, bare enum labels, {a, b} for sets, {k -> v} for tables, [a, b] for
+// vectors and nil for none. AppendText implements encoding.TextAppender.
 func (v Value) AppendText(b []byte) ([]byte, error) { return v.appendText(b), nil }
 
 func (v Value) appendText(b []byte) []byte {
@@ -78,7 +79,8 @@ func (v Value) appendElems(b []byte, open, end byte) []byte {
 	return append(b, end)
 }
 
-// appendReal always leaves a sign that this is no integer: 1.0, inf, nan.
+// appendReal appends f with a decimal point, an exponent or a word (inf, nan),
+// so that the text differs from an integer's.
 func appendReal(b []byte, f float64) []byte {
 	switch {
 	case math.IsNaN(f):
@@ -96,7 +98,7 @@ func appendReal(b []byte, f float64) []byte {
 	return b
 }
 
-// String returns the port as Zeek writes it: "80/tcp", "0/?".
+// String returns the port in Zeek's notation, such as "80/tcp" or "0/?".
 func (p Port) String() string { return string(p.appendTo(nil)) }
 
 func (p Port) appendTo(b []byte) []byte {
@@ -105,8 +107,8 @@ func (p Port) appendTo(b []byte) []byte {
 	return append(b, p.Protocol.String()...)
 }
 
-// ParsePort is the inverse of Port.String. It also takes "unknown" for the
-// protocol, as Zeek scripts write it.
+// ParsePort parses the result of Port.String. It also accepts the protocol
+// "unknown", the notation of Zeek scripts.
 func ParsePort(s string) (Port, error) {
 	number, proto, ok := strings.Cut(s, "/")
 	if !ok {

@@ -5,27 +5,28 @@ import (
 	"strings"
 )
 
-// ControlTopic is the topic of envelopes that peers exchange about the peering
-// itself (Broker: topic::reserved).
+// ControlTopic is the topic of envelopes that concern the peering itself, such
+// as pings (Broker: topic::reserved).
 const ControlTopic = "<$>"
 
-// MaxTopicLen is the largest length of a topic in bytes: an envelope holds it
-// in 16 bits.
+// MaxTopicLen is the maximum length of a topic in bytes. An envelope stores
+// the length in 16 bits.
 const MaxTopicLen = 1<<16 - 1
 
-// Filter is a set of topic prefixes: what a peer wants to receive. It is
-// sorted and minimal, as Broker keeps it: no entry is a prefix of another
-// (Broker: filter_type). NewFilter makes it so of what may not be, such as a
-// filter that a peer sent.
+// Filter is a set of topic prefixes, usually the subscriptions of a peer. The
+// zero Filter matches no topic. Like Broker's filters it is sorted and
+// minimal: no entry is a prefix of another (Broker: filter_type). NewFilter
+// establishes this order for prefixes from other sources, such as a filter
+// received from a peer.
 type Filter []string
 
-// NewFilter returns the minimal filter for prefixes. It does not change its
-// argument.
+// NewFilter returns the minimal filter for prefixes, which it does not modify.
 func NewFilter(prefixes ...string) Filter {
 	sorted := slices.Sorted(slices.Values(prefixes))
 	var f Filter
 	for _, p := range sorted {
-		// What a prefix covers follows it directly in bytewise order.
+		// In bytewise order, the strings that begin with a prefix follow it
+		// directly.
 		if n := len(f); n == 0 || !strings.HasPrefix(p, f[n-1]) {
 			f = append(f, p)
 		}
@@ -33,11 +34,12 @@ func NewFilter(prefixes ...string) Filter {
 	return f
 }
 
-// fewPrefixes are faster to try one by one than to search.
+// fewPrefixes is the number of prefixes up to which a linear scan is faster
+// than a binary search.
 const fewPrefixes = 8
 
-// Matches reports whether some entry of f is a prefix of topic. The empty
-// entry matches everything, the empty filter nothing.
+// Matches reports whether an entry of f is a prefix of topic. An empty entry
+// matches every topic.
 func (f Filter) Matches(topic string) bool {
 	if len(f) <= fewPrefixes {
 		for _, p := range f {
@@ -47,8 +49,9 @@ func (f Filter) Matches(topic string) bool {
 		}
 		return false
 	}
-	// A prefix of topic comes before it, and everything between the two begins
-	// with that prefix. So in a minimal filter it can only be the entry before.
+	// A prefix of topic sorts before topic, and every string between the two
+	// begins with that prefix. In a minimal filter, only the entry directly
+	// before topic can be a prefix.
 	i, found := slices.BinarySearch(f, topic)
 	return found || i > 0 && strings.HasPrefix(topic, f[i-1])
 }

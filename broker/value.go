@@ -12,14 +12,14 @@ import (
 	"unsafe"
 )
 
-// Value is one Broker value of any kind. The zero Value is none.
+// Value is a Broker value of any kind. The zero Value is none.
 //
-// A Value is immutable and small; making a scalar allocates nothing. Strings
-// hold arbitrary bytes. Sets and tables are always sorted and free of
-// duplicates, so equal values have equal encodings, but for the sign of zeros
-// and NaNs, which Equal ignores.
+// A Value is immutable and small, and scalars need no allocation. Strings hold
+// arbitrary bytes. Sets and tables are sorted and free of duplicates, so equal
+// values have equal encodings, except for the sign of zeros and NaNs, which
+// Equal ignores.
 //
-// Value has no usable ==; compare with Equal or Compare.
+// Values cannot be compared with ==; use Equal or Compare.
 type Value struct {
 	_ [0]func() // forbids ==, which would compare pointers
 
@@ -29,18 +29,18 @@ type Value struct {
 	hi   uint64 // scalar, or upper half of an address
 	lo   uint64 // lower half of an address
 
-	// ptr is the first byte of a string or the first element of a container.
-	// One pointer with n beside it, in place of a string and a slice, halves
-	// the size of a Value; only bytes and elems below turn it back.
+	// ptr points to the first byte of a string or the first element of a
+	// container. A single pointer and n, instead of a string and a slice,
+	// halve the size of a Value. Only bytes and elems convert it back.
 	ptr unsafe.Pointer
 }
 
-// MaxLen is the largest number of bytes in a string and of elements in a
-// container: Broker encodes lengths in 32 bits.
+// MaxLen is the maximum number of bytes in a string and of elements in a
+// container. Broker encodes lengths in 32 bits.
 const MaxLen = math.MaxUint32
 
-// None returns the value without content, which is also how an unset record
-// field travels.
+// None returns the value without content. It also represents an unset record
+// field.
 func None() Value { return Value{} }
 
 // Boolean returns a boolean value.
@@ -52,20 +52,21 @@ func Boolean(b bool) Value {
 	return v
 }
 
-// Count returns an unsigned integer, Zeek's count.
+// Count returns a count, Zeek's unsigned integer.
 func Count(n uint64) Value { return Value{kind: KindCount, hi: n} }
 
-// Integer returns a signed integer, Zeek's int.
+// Integer returns an integer, Zeek's int.
 func Integer(n int64) Value { return Value{kind: KindInteger, hi: uint64(n)} }
 
-// Real returns a floating-point number, Zeek's double.
+// Real returns a real, Zeek's double.
 func Real(f float64) Value { return Value{kind: KindReal, hi: math.Float64bits(f)} }
 
-// String returns a string value of arbitrary bytes. It panics if s is longer
-// than MaxLen.
+// String returns a string value, which may hold arbitrary bytes. It panics if
+// s is longer than MaxLen.
 func String(s string) Value { return text(KindString, s) }
 
-// Enum returns an enum value by its qualified label, such as "Conn::LOG".
+// Enum returns an enum value with the given qualified label, such as
+// "Conn::LOG". It panics if label is longer than MaxLen.
 func Enum(label string) Value { return text(KindEnum, label) }
 
 func text(k Kind, s string) Value {
@@ -75,16 +76,16 @@ func text(k Kind, s string) Value {
 	return Value{kind: k, n: uint32(len(s)), ptr: unsafe.Pointer(unsafe.StringData(s))}
 }
 
-// Address returns an address value. A zone is dropped, and the zero Addr
-// becomes "::", as Zeek has neither.
+// Address returns an address value. A zone is dropped and the zero Addr
+// becomes "::", because Zeek has neither.
 func Address(a netip.Addr) Value {
 	v := Value{kind: KindAddress}
 	v.hi, v.lo = split(a)
 	return v
 }
 
-// Subnet returns a subnet value; bits of p's address beyond its length are
-// cleared. The zero Prefix becomes "::/0".
+// Subnet returns a subnet value and clears the host bits of p. The zero Prefix
+// becomes "::/0".
 func Subnet(p netip.Prefix) Value {
 	if !p.IsValid() {
 		return Value{kind: KindSubnet}
@@ -115,8 +116,8 @@ func split(a netip.Addr) (hi, lo uint64) {
 	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 }
 
-// Port is a port number with its protocol. The zero Port is Zeek's 0/unknown,
-// which stands for "no port" in most places.
+// Port is a port number and its protocol. The zero Port is Zeek's 0/unknown,
+// which usually means "no port".
 type Port struct {
 	Number   uint16
 	Protocol Protocol
@@ -125,17 +126,17 @@ type Port struct {
 // TCP returns the TCP port n.
 func TCP(n uint16) Port { return Port{Number: n, Protocol: ProtocolTCP} }
 
-// PortValue returns a port value. It panics if p's protocol is not valid.
+// PortValue returns a port value. It panics if p.Protocol is invalid.
 func PortValue(p Port) Value {
 	if !p.Protocol.Valid() {
-		panic("broker: port with " + p.Protocol.String())
+		panic("broker: invalid port: " + p.Protocol.String())
 	}
 	return Value{kind: KindPort, aux: uint8(p.Protocol), hi: uint64(p.Number)}
 }
 
-// Timestamp returns a point in time with nanosecond resolution. Times outside
-// the range of 64-bit nanoseconds (the years 1677 to 2262) become the nearest
-// that fits.
+// Timestamp returns a point in time with nanosecond resolution. Times that do
+// not fit 64-bit nanoseconds (before 1677 or after 2262) become the nearest
+// representable time.
 func Timestamp(t time.Time) Value {
 	ns := t.UnixNano()
 	switch {
@@ -147,18 +148,19 @@ func Timestamp(t time.Time) Value {
 	return Value{kind: KindTimestamp, hi: uint64(ns)}
 }
 
-// TimestampNanos returns the point in time ns nanoseconds after the Unix epoch.
+// TimestampNanos returns the point in time that is ns nanoseconds after the
+// Unix epoch.
 func TimestampNanos(ns int64) Value { return Value{kind: KindTimestamp, hi: uint64(ns)} }
 
-// Timespan returns a duration, Zeek's interval.
+// Timespan returns a timespan, Zeek's interval.
 func Timespan(d time.Duration) Value { return Value{kind: KindTimespan, hi: uint64(d)} }
 
-// Vector returns a vector, which is also how records travel. It keeps elems,
+// Vector returns a vector. Vectors also represent records. It keeps elems,
 // which the caller must not change afterwards.
 func Vector(elems ...Value) Value { return container(KindVector, elems) }
 
-// Set returns a set of elems in Broker's order, without duplicates. It keeps
-// and sorts elems, which the caller must not change afterwards.
+// Set returns a set of elems in Broker's order, without duplicates. It sorts
+// and keeps elems, which the caller must not change afterwards.
 func Set(elems ...Value) Value {
 	if !ascending(elems) {
 		slices.SortFunc(elems, Compare)
@@ -170,8 +172,8 @@ func Set(elems ...Value) Value {
 // Entry is one entry of a table.
 type Entry struct{ Key, Value Value }
 
-// Table returns a table of entries in Broker's order. Of several entries with
-// the same key the first stays.
+// Table returns a table of entries in Broker's order. If several entries have
+// the same key, the first is used.
 func Table(entries ...Entry) Value {
 	sorted := slices.Clone(entries)
 	slices.SortStableFunc(sorted, func(a, b Entry) int { return Compare(a.Key, b.Key) })
@@ -183,8 +185,9 @@ func Table(entries ...Entry) Value {
 	return container(KindTable, flat)
 }
 
-// UniqueSet is Set for decoders: ok is false if an element occurs twice. Zeek
-// refuses such sets (Broker: format::bin::v1). It keeps and sorts elems.
+// UniqueSet is like Set, but ok is false if an element occurs twice, because
+// Zeek rejects such sets (Broker: format::bin::v1). It is meant for decoders.
+// It sorts and keeps elems.
 func UniqueSet(elems []Value) (v Value, ok bool) {
 	if !ascending(elems) {
 		slices.SortFunc(elems, Compare)
@@ -195,10 +198,12 @@ func UniqueSet(elems []Value) (v Value, ok bool) {
 	return container(KindSet, elems), true
 }
 
-// UniqueTable is Table for decoders: flat holds keys and values in turn, and
-// ok is false if a key occurs twice. It keeps and sorts flat.
+// UniqueTable is like Table, but ok is false if a key occurs twice. It is
+// meant for decoders. The slice flat holds keys and values alternately;
+// UniqueTable sorts and keeps it.
 func UniqueTable(flat []Value) (v Value, ok bool) {
-	// An Entry is two Values in a row, so that the pairs can be sorted in place.
+	// An Entry has the memory layout of two Values, so the pairs can be sorted
+	// in place.
 	entries := unsafe.Slice((*Entry)(unsafe.Pointer(unsafe.SliceData(flat))), len(flat)/2)
 	if !ascendingKeys(entries) {
 		slices.SortFunc(entries, func(a, b Entry) int { return Compare(a.Key, b.Key) })
@@ -240,24 +245,28 @@ func (v Value) Kind() Kind { return v.kind }
 // IsNone reports whether v is none.
 func (v Value) IsNone() bool { return v.kind == KindNone }
 
-// Boolean returns the content of a boolean; ok is false for other kinds.
+// Boolean returns the content of a boolean. The result ok is false for other
+// kinds.
 func (v Value) Boolean() (b, ok bool) { return v.hi != 0, v.kind == KindBoolean }
 
-// Count returns the content of a count; ok is false for other kinds.
+// Count returns the content of a count. The result ok is false for other
+// kinds.
 func (v Value) Count() (n uint64, ok bool) { return v.hi, v.kind == KindCount }
 
-// Integer returns the content of an integer; ok is false for other kinds.
+// Integer returns the content of an integer. The result ok is false for other
+// kinds.
 func (v Value) Integer() (n int64, ok bool) { return int64(v.hi), v.kind == KindInteger }
 
-// Real returns the content of a real; ok is false for other kinds.
+// Real returns the content of a real. The result ok is false for other kinds.
 func (v Value) Real() (f float64, ok bool) {
 	return math.Float64frombits(v.hi), v.kind == KindReal
 }
 
-// Text returns the bytes of a string; ok is false for other kinds.
+// Text returns the bytes of a string. The result ok is false for other kinds.
 func (v Value) Text() (s string, ok bool) { return v.bytes(), v.kind == KindString }
 
-// Enum returns the label of an enum value; ok is false for other kinds.
+// Enum returns the label of an enum value. The result ok is false for other
+// kinds.
 func (v Value) Enum() (label string, ok bool) {
 	if v.kind != KindEnum {
 		return "", false
@@ -265,7 +274,7 @@ func (v Value) Enum() (label string, ok bool) {
 	return v.bytes(), true
 }
 
-// bytes is empty for kinds other than string and enum.
+// bytes returns the content of a string or enum value, and "" for other kinds.
 func (v Value) bytes() string {
 	if v.kind != KindString && v.kind != KindEnum {
 		return ""
@@ -273,8 +282,8 @@ func (v Value) bytes() string {
 	return unsafe.String((*byte)(v.ptr), int(v.n))
 }
 
-// Address returns the content of an address, IPv4 addresses as such; ok is
-// false for other kinds.
+// Address returns the content of an address. IPv4 addresses are not mapped to
+// IPv6. The result ok is false for other kinds.
 func (v Value) Address() (a netip.Addr, ok bool) {
 	if v.kind != KindAddress {
 		return netip.Addr{}, false
@@ -289,7 +298,8 @@ func (v Value) addr() netip.Addr {
 	return netip.AddrFrom16(b).Unmap()
 }
 
-// Subnet returns the content of a subnet; ok is false for other kinds.
+// Subnet returns the content of a subnet. The result ok is false for other
+// kinds.
 func (v Value) Subnet() (p netip.Prefix, ok bool) {
 	if v.kind != KindSubnet {
 		return netip.Prefix{}, false
@@ -301,7 +311,7 @@ func (v Value) Subnet() (p netip.Prefix, ok bool) {
 	return netip.PrefixFrom(a, bits), true
 }
 
-// Port returns the content of a port; ok is false for other kinds.
+// Port returns the content of a port. The result ok is false for other kinds.
 func (v Value) Port() (p Port, ok bool) {
 	if v.kind != KindPort {
 		return Port{}, false
@@ -309,19 +319,20 @@ func (v Value) Port() (p Port, ok bool) {
 	return Port{Number: uint16(v.hi), Protocol: Protocol(v.aux)}, true
 }
 
-// Timestamp returns the content of a timestamp in UTC; ok is false for other
-// kinds.
+// Timestamp returns the content of a timestamp, in UTC. The result ok is false
+// for other kinds.
 func (v Value) Timestamp() (t time.Time, ok bool) {
 	return time.Unix(0, int64(v.hi)).UTC(), v.kind == KindTimestamp
 }
 
-// Timespan returns the content of a timespan; ok is false for other kinds.
+// Timespan returns the content of a timespan. The result ok is false for other
+// kinds.
 func (v Value) Timespan() (d time.Duration, ok bool) {
 	return time.Duration(v.hi), v.kind == KindTimespan
 }
 
 // Len returns the number of elements of a set or vector, of entries of a
-// table, of bytes of a string or enum value, and 0 for other kinds.
+// table, or of bytes of a string or enum value. It returns 0 for other kinds.
 func (v Value) Len() int {
 	if v.kind == KindTable {
 		return int(v.n) / 2
@@ -329,8 +340,8 @@ func (v Value) Len() int {
 	return int(v.n)
 }
 
-// At returns element i of a set or vector. It panics, as a slice does, unless
-// 0 <= i < v.Len(); other kinds have no elements.
+// At returns element i of a set or vector. It panics unless 0 <= i < v.Len(),
+// and for other kinds.
 func (v Value) At(i int) Value {
 	if v.kind != KindVector && v.kind != KindSet {
 		panic("broker: At on " + v.kind.String())
@@ -338,8 +349,8 @@ func (v Value) At(i int) Value {
 	return v.elems()[i]
 }
 
-// EntryAt returns entry i of a table. It panics, as a slice does, unless
-// 0 <= i < v.Len(); other kinds have no entries.
+// EntryAt returns entry i of a table. It panics unless 0 <= i < v.Len(), and
+// for other kinds.
 func (v Value) EntryAt(i int) Entry {
 	if v.kind != KindTable {
 		panic("broker: EntryAt on " + v.kind.String())
@@ -348,8 +359,8 @@ func (v Value) EntryAt(i int) Entry {
 	return Entry{e[2*i], e[2*i+1]}
 }
 
-// Elements yields the elements of a set or vector in order, and nothing for
-// other kinds.
+// Elements returns an iterator over the elements of a set or vector in order.
+// It yields nothing for other kinds.
 func (v Value) Elements() iter.Seq[Value] {
 	return func(yield func(Value) bool) {
 		if v.kind != KindVector && v.kind != KindSet {
@@ -363,8 +374,8 @@ func (v Value) Elements() iter.Seq[Value] {
 	}
 }
 
-// Entries yields the keys and values of a table in order, and nothing for
-// other kinds.
+// Entries returns an iterator over the keys and values of a table in order. It
+// yields nothing for other kinds.
 func (v Value) Entries() iter.Seq2[Value, Value] {
 	return func(yield func(Value, Value) bool) {
 		if v.kind != KindTable {
@@ -379,8 +390,8 @@ func (v Value) Entries() iter.Seq2[Value, Value] {
 	}
 }
 
-// elems returns the elements of a container (of a table keys and values in
-// turn), nil for other kinds.
+// elems returns the elements of a container, and nil for other kinds. For a
+// table these are alternately keys and values.
 func (v Value) elems() []Value {
 	if v.kind < KindSet {
 		return nil
@@ -388,14 +399,16 @@ func (v Value) elems() []Value {
 	return unsafe.Slice((*Value)(v.ptr), int(v.n))
 }
 
-// Equal reports whether a and b have the same kind and content.
+// Equal reports whether a and b have the same kind and content, as defined by
+// Compare.
 func Equal(a, b Value) bool { return Compare(a, b) == 0 }
 
-// Compare orders values as Broker does: first by kind, then false before
-// true, numbers by size, strings and labels bytewise, addresses and subnets by
-// address and length, ports by number and protocol, containers
-// lexicographically. To make the order total, NaN equals NaN and comes before
-// all other reals; Broker leaves that undefined.
+// Compare returns a negative number if a sorts before b, a positive number if
+// it sorts after b, and 0 if the two are equal. The order is Broker's: by
+// kind, then false before true, numbers by size, strings and labels bytewise,
+// addresses and subnets by address and length, ports by number and protocol,
+// containers lexicographically. To make the order total, all NaNs are equal
+// and sort before other reals; Broker leaves that undefined.
 func Compare(a, b Value) int {
 	if c := cmp.Compare(a.kind, b.kind); c != 0 {
 		return c

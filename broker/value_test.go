@@ -22,7 +22,7 @@ var (
 
 func TestValueIsSmall(t *testing.T) {
 	if size := unsafe.Sizeof(broker.Value{}); size > 32 {
-		t.Errorf("a Value takes %d bytes", size)
+		t.Errorf("a Value has %d bytes", size)
 	}
 }
 
@@ -43,7 +43,7 @@ func TestScalarsDoNotAllocate(t *testing.T) {
 	_ = sink
 }
 
-// Broker's order: by tag, then by content.
+// The order is Broker's: first by kind, then by content.
 func TestOrder(t *testing.T) {
 	ascending := []broker.Value{
 		broker.None(),
@@ -85,10 +85,10 @@ func TestOrderIsTotal(t *testing.T) {
 			t.Fatalf("%v differs from itself", a)
 		}
 		if broker.Compare(a, b) != -broker.Compare(b, a) {
-			t.Fatalf("%v and %v: not antisymmetric", a, b)
+			t.Fatalf("%v and %v: order is not antisymmetric", a, b)
 		}
 		if broker.Compare(a, b) <= 0 && broker.Compare(b, c) <= 0 && broker.Compare(a, c) > 0 {
-			t.Fatalf("%v, %v, %v: not transitive", a, b, c)
+			t.Fatalf("%v, %v, %v: order is not transitive", a, b, c)
 		}
 	})
 }
@@ -107,10 +107,10 @@ func TestSetsAreCanonical(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if _, ok := broker.UniqueSet([]broker.Value{broker.Count(2), broker.Count(1), broker.Count(2)}); ok {
-		t.Error("UniqueSet takes a duplicate")
+		t.Error("UniqueSet accepts a duplicate")
 	}
 	if _, ok := broker.UniqueTable([]broker.Value{broker.Count(2), broker.None(), broker.Count(1), broker.None(), broker.Count(2), broker.None()}); ok {
-		t.Error("UniqueTable takes a duplicate")
+		t.Error("UniqueTable accepts a duplicate")
 	}
 }
 
@@ -201,12 +201,13 @@ func TestFilter(t *testing.T) {
 		}
 	}
 	if !broker.NewFilter("").Matches("anything") || broker.NewFilter().Matches("") {
-		t.Error("the empty prefix matches all, the empty filter nothing")
+		t.Error("the empty prefix must match every topic, the empty filter none")
 	}
 }
 
-// Matching must not take longer the more a peer subscribes to, so Matches
-// looks at one entry; here is what it stands for.
+// Matches looks at a single entry of a long filter, so that its cost does not
+// grow with the number of subscriptions. The test compares it with a search of
+// all entries.
 func TestFilterMatchesAnyPrefix(t *testing.T) {
 	text := rapid.StringOfN(rapid.SampledFrom([]rune("ab/")), 0, 4, -1)
 	rapid.Check(t, func(t *rapid.T) {

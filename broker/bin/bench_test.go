@@ -8,8 +8,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker/internal/brokertest"
 )
 
-// payloads are the event of the specification's JSON examples, 310 bytes there,
-// and the largest get_nodes_response that Zeek's agent was recorded with.
+// payloads returns the event of the specification's JSON examples, 310 bytes
+// there, and the largest recorded get_nodes_response of Zeek's agent.
 func payloads(b *testing.B) map[string][]byte {
 	event := broker.NewEvent("event_1", broker.Integer(42), broker.String("test")).Value()
 	return map[string][]byte{
@@ -18,8 +18,8 @@ func payloads(b *testing.B) map[string][]byte {
 	}
 }
 
-// envelopeHeader is the size of an envelope without its topic: two endpoint
-// IDs, type, TTL, topic length.
+// envelopeHeader is the size of an envelope without its topic, in bytes: two
+// endpoint IDs, type, TTL and topic length.
 const envelopeHeader = 37
 
 func recordedGetNodes(b *testing.B) []byte {

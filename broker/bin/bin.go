@@ -1,8 +1,9 @@
-// Package bin is the binary encoding of Broker values that native peers speak
-// (Broker: format::bin::v1, which equals the CAF serializer before Zeek 6.2).
+// Package bin implements the binary encoding of Broker values that native
+// peers use (Broker: format::bin::v1, identical to the CAF serializer before
+// Zeek 6.2).
 //
-// It is canonical: equal values have equal bytes, but for the sign of zeros.
-// All functions are safe for concurrent use.
+// The encoding is canonical: equal values have equal bytes, except for the
+// sign of zeros. Functions may be called concurrently.
 package bin
 
 import (
@@ -12,14 +13,14 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Limits of Decode. Zeek itself has none; these are far above what it sends
-// and bound the memory and stack that a peer can make us spend.
+// Limits of Decode. Zeek has no limits; these are far above its needs, and
+// bound the memory and stack that a peer can consume.
 const (
 	MaxDepth    = 128     // nesting of containers
-	MaxElements = 1 << 22 // elements of all containers of one value together
+	MaxElements = 1 << 22 // total elements in all containers of a value
 )
 
-// CAF writes the infinities with their signs swapped and knows a single NaN
+// CAF encodes the infinities with their signs swapped, and has a single NaN
 // (CAF: detail/ieee_754.hpp).
 const (
 	wirePosInf = 0xFFF0_0000_0000_0000
@@ -31,8 +32,9 @@ const (
 	signMask     = 0x8000_0000_0000_0000
 )
 
-// Append appends the encoding of v to b. Subnormal reals are written as zero
-// of the same sign, because CAF would make garbage of them.
+// Append appends the encoding of v to b and returns the result. It replaces
+// subnormal reals by a zero of the same sign, because CAF decodes them
+// incorrectly.
 func Append(b []byte, v broker.Value) []byte {
 	b = append(b, byte(v.Kind()))
 	switch v.Kind() {
@@ -91,8 +93,9 @@ func Append(b []byte, v broker.Value) []byte {
 	return b
 }
 
-// AppendVarbyte appends n in base 128, least significant digit first, bit 7
-// saying that more follow: Broker's form of every length and count.
+// AppendVarbyte appends n in base 128, least significant digit first. Bit 7 of
+// a byte is set if more bytes follow. Broker encodes all lengths and counts
+// like this.
 func AppendVarbyte(b []byte, n uint32) []byte {
 	for n >= 0x80 {
 		b = append(b, byte(n)|0x80)
@@ -102,7 +105,7 @@ func AppendVarbyte(b []byte, n uint32) []byte {
 }
 
 // AppendString appends the length of s as a varbyte, then s. Handshake
-// messages and filters use it outside of values.
+// messages and filters use this form outside of values.
 func AppendString(b []byte, s string) []byte {
 	return append(AppendVarbyte(b, uint32(len(s))), s...)
 }
@@ -131,10 +134,11 @@ func unpackReal(bits uint64) float64 {
 	case bits == wireNaN:
 		return math.NaN()
 	case bits&exponentMask == exponentMask:
-		// CAF computes such a number and overflows, NaNs of IEEE 754 included.
+		// CAF decodes these bits by arithmetic that overflows, even for NaNs
+		// of IEEE 754.
 		return math.Inf(1 - 2*int(bits>>63))
 	case bits&exponentMask == 0 && bits&mantissaMask != 0:
-		// CAF gives it the hidden bit that subnormals lack.
+		// CAF adds the hidden bit that subnormals do not have.
 		f := math.Ldexp(1+float64(bits&mantissaMask)/(1<<52), -1023)
 		return math.Copysign(f, math.Float64frombits(bits&signMask))
 	}

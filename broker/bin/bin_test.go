@@ -32,8 +32,8 @@ var (
 	prefix = netip.MustParsePrefix
 )
 
-// The vectors of the protocol's specification, which agree with Broker's own
-// unit tests and with what Zeek 8.0.10 sent.
+// The vectors are those of the protocol specification. They agree with
+// Broker's unit tests and with recordings of Zeek 8.0.10.
 var vectors = []struct {
 	name  string
 	value broker.Value
@@ -135,13 +135,14 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// Reals that Zeek reads in its own way and that we never write.
-func TestDecodeOddReals(t *testing.T) {
+// CAF decodes these bit patterns differently from IEEE 754, and Append never
+// writes them.
+func TestDecodeRealsUnlikeIEEE754(t *testing.T) {
 	for _, tt := range []struct {
 		hex  string
 		want float64
 	}{
-		{"7ff8000000000000", math.Inf(1)}, // a quiet NaN elsewhere
+		{"7ff8000000000000", math.Inf(1)}, // a quiet NaN in IEEE 754
 		{"fff8000000000000", math.Inf(-1)},
 		{"0008000000000000", 1.5 * 0x1p-1023},
 		{"8008000000000000", -1.5 * 0x1p-1023},
@@ -163,7 +164,7 @@ func TestSubnormalsAreFlushed(t *testing.T) {
 	}
 }
 
-// A Decoder must not touch what it has given away.
+// A Decoder must not modify memory of values that it has returned.
 func TestDecoder(t *testing.T) {
 	var d bin.Decoder
 	var kept []broker.Value
@@ -186,7 +187,7 @@ func TestDecoder(t *testing.T) {
 	}
 }
 
-// What is decoded into one slab must not keep many large messages alive.
+// The values that share a slab must not keep many large messages in memory.
 func TestDecoderForgetsLargeMessages(t *testing.T) {
 	const size, messages = 1 << 20, 64
 	payload := bin.Append(nil, broker.Vector(broker.String(strings.Repeat("a", size))))
@@ -220,7 +221,7 @@ func TestDecodeErrors(t *testing.T) {
 	for _, tt := range []struct{ name, hex, want string }{
 		{"empty", "", "tag needs 1 bytes, 0 left"},
 		{"unknown tag", "0f", "unknown tag 15"},
-		{"trailing byte", "0000", "1 bytes left over"},
+		{"trailing byte", "0000", "1 trailing bytes"},
 		{"short count", "0200", "count needs 8 bytes, 1 left"},
 		{"short string", "050561", "length of string is 5, 1 bytes left"},
 		{"huge string", "05ffffffff0f", "length of string is 4294967295, 0 bytes left"},
@@ -230,12 +231,12 @@ func TestDecodeErrors(t *testing.T) {
 		{"v4 subnet of raw length 8", "0700000000000000000000ffff0a00000008", "is 8, want 96 to 128"},
 		{"v6 subnet of length 129", "0720010db800000000000000000000000081", "is 129, want at most 128"},
 		{"port protocol 4", "08005004", "port protocol is 4"},
-		{"set duplicate", "0c02 050161 050161", "set holds a duplicate"},
-		{"set duplicate apart", "0c03 050161 050162 050161", "set holds a duplicate"},
-		{"table duplicate", "0d02 050161 00 050161 0101", "table holds a duplicate"},
-		{"vector count lies", "0eff01 00", "count of vector is 255, 1 bytes left"},
-		{"table count lies", "0d02 00 00 00", "count of table is 2, 3 bytes left"},
-		{"depth bomb", strings.Repeat("0e01", bin.MaxDepth+1) + "00", "more than 128 nested containers"},
+		{"set duplicate", "0c02 050161 050161", "set contains a duplicate"},
+		{"set duplicate, not adjacent", "0c03 050161 050162 050161", "set contains a duplicate"},
+		{"table duplicate", "0d02 050161 00 050161 0101", "table contains a duplicate"},
+		{"vector count too large", "0eff01 00", "count of vector is 255, 1 bytes left"},
+		{"table count too large", "0d02 00 00 00", "count of table is 2, 3 bytes left"},
+		{"nested too deeply", strings.Repeat("0e01", bin.MaxDepth+1) + "00", "more than 128 nested containers"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v, err := bin.Decode(unhex(t, tt.hex))
@@ -279,7 +280,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		again, err := bin.Decode(bin.Append(nil, v))
 		if err != nil {
-			t.Fatalf("cannot decode what we encoded of %v: %v", v, err)
+			t.Fatalf("cannot decode the encoding of %v: %v", v, err)
 		}
 		if !broker.Equal(v, again) && !hasSubnormal(v) {
 			t.Fatalf("%v became %v", v, again)
@@ -287,7 +288,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// hasSubnormal reports whether v holds a real that Append flushes to zero.
+// hasSubnormal reports whether v holds a subnormal real, which Append replaces
+// by zero.
 func hasSubnormal(v broker.Value) bool {
 	if f, ok := v.Real(); ok {
 		return f != 0 && math.Abs(f) < 0x1p-1022
@@ -309,7 +311,7 @@ func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := brokertest.Values().Draw(t, "value")
 		if hasSubnormal(v) {
-			t.Skip("subnormals are flushed")
+			t.Skip("Append replaces subnormal reals by zero")
 		}
 		got, err := bin.Decode(bin.Append(nil, v))
 		if err != nil {

@@ -9,11 +9,12 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// ErrMalformed is wrapped by every error of Decode and Reader.
+// ErrMalformed is wrapped by all errors of this package.
 var ErrMalformed = errors.New("malformed data")
 
-// Decode returns the value that b encodes. All of b must belong to it. The
-// value does not refer to b. Errors wrap ErrMalformed and name the offset.
+// Decode returns the value encoded in b, which must contain nothing else. The
+// value does not share memory with b. Errors wrap ErrMalformed and give the
+// offset.
 func Decode(b []byte) (broker.Value, error) {
 	r := NewReader(b)
 	v := r.Value()
@@ -23,25 +24,26 @@ func Decode(b []byte) (broker.Value, error) {
 	return v, nil
 }
 
-// Decoder is Decode for many values: it allocates the elements of containers
-// many at a time. As values are immutable it never uses memory again that it
-// gave away; instead, a value that is kept, and the Decoder itself, keep up to
-// 2 MiB of values that were decoded with it.
+// Decoder decodes many values. It allocates container elements in blocks,
+// which saves allocations compared with the function Decode. Since values are
+// immutable, memory is never reused. Each retained value, and the Decoder
+// itself, can retain up to 2 MiB of other values decoded by it.
 //
-// A Decoder is for one goroutine, the values are for all.
+// A Decoder must not be used concurrently; its values may be. The zero Decoder
+// is ready to use.
 type Decoder struct{ slab []broker.Value }
 
 const (
-	slabSize = 512 // elements that are allocated together
+	slabSize = 512 // elements per allocation
 
-	// maxShared is the size of an encoding up to which its elements stand
-	// beside those of others. They hold on to all of it, and a slab to up to
-	// slabSize such encodings: without a limit a peer could have us keep
-	// hundreds of its largest messages.
+	// maxShared is the maximum size of an encoding whose elements share a slab
+	// with others. An element retains its whole encoding, so a slab can retain
+	// slabSize encodings. Without the limit, a peer could cause hundreds of
+	// its largest messages to be retained.
 	maxShared = 4 << 10
 )
 
-// Decode is the function Decode.
+// Decode is like the function Decode.
 func (d *Decoder) Decode(b []byte) (broker.Value, error) {
 	r := NewReader(b)
 	if r.slab = &d.slab; len(b) > maxShared {
@@ -54,22 +56,23 @@ func (d *Decoder) Decode(b []byte) (broker.Value, error) {
 	return v, nil
 }
 
-// Reader takes apart what is encoded with the functions of this package. After
-// the first failure it returns zero values; Close tells.
+// Reader decodes data piece by piece. After the first failure, all methods
+// return zero values; Err and Close report the failure.
 //
-// A Reader is for one goroutine.
+// A Reader must not be used concurrently.
 type Reader struct {
-	// Strings of the result share this one copy of the input.
+	// Strings in results share this copy of the input.
 	data     string
 	pos      int
-	elements int // so far, of all containers
+	elements int // read so far, in all containers
 	err      error
 
-	// slab has elements to be given away; nil to allocate them one by one.
+	// slab holds preallocated elements. If nil, elements are allocated per
+	// container.
 	slab *[]broker.Value
 }
 
-// allocate returns n elements.
+// allocate returns n zero elements.
 func (r *Reader) allocate(n int) []broker.Value {
 	if r.slab == nil || n > slabSize/4 {
 		return make([]broker.Value, n)
@@ -82,21 +85,21 @@ func (r *Reader) allocate(n int) []broker.Value {
 	return elems
 }
 
-// NewReader returns a Reader of a copy of b.
+// NewReader returns a Reader for a copy of b.
 func NewReader(b []byte) *Reader { return &Reader{data: string(b)} }
 
-// Close returns the first failure. Bytes that nobody read are one.
+// Close returns the first failure. Unread bytes are a failure, too.
 func (r *Reader) Close() error {
 	if r.err == nil && r.pos < len(r.data) {
-		r.fail("%d bytes left over", len(r.data)-r.pos)
+		r.fail("%d trailing bytes", len(r.data)-r.pos)
 	}
 	return r.err
 }
 
-// Err returns the first failure so far.
+// Err returns the first failure so far, or nil.
 func (r *Reader) Err() error { return r.err }
 
-// Len returns the number of bytes not yet read.
+// Len returns the number of unread bytes.
 func (r *Reader) Len() int { return len(r.data) - r.pos }
 
 func (r *Reader) fail(format string, args ...any) {
@@ -105,13 +108,13 @@ func (r *Reader) fail(format string, args ...any) {
 	}
 }
 
-// Bytes reads n bytes; what names them in the error.
-func (r *Reader) Bytes(n int, what string) string {
+// Bytes reads n bytes. Here and below, name describes the item in errors.
+func (r *Reader) Bytes(n int, name string) string {
 	if r.err != nil {
 		return ""
 	}
 	if n > r.Len() {
-		r.fail("%s needs %d bytes, %d left", what, n, r.Len())
+		r.fail("%s needs %d bytes, %d left", name, n, r.Len())
 		return ""
 	}
 	s := r.data[r.pos : r.pos+n]
@@ -120,27 +123,27 @@ func (r *Reader) Bytes(n int, what string) string {
 }
 
 // Uint8 reads one byte.
-func (r *Reader) Uint8(what string) uint8 {
+func (r *Reader) Uint8(name string) uint8 {
 	if r.err == nil && r.pos < len(r.data) {
 		r.pos++
 		return r.data[r.pos-1]
 	}
-	r.fail("%s needs 1 bytes, 0 left", what)
+	r.fail("%s needs 1 bytes, 0 left", name)
 	return 0
 }
 
-// Uint16 reads two bytes.
-func (r *Reader) Uint16(what string) uint16 {
-	s := r.Bytes(2, what)
+// Uint16 reads a 16-bit integer.
+func (r *Reader) Uint16(name string) uint16 {
+	s := r.Bytes(2, name)
 	if s == "" {
 		return 0
 	}
 	return uint16(s[0])<<8 | uint16(s[1])
 }
 
-// Uint64 reads eight bytes.
-func (r *Reader) Uint64(what string) uint64 {
-	s := r.Bytes(8, what)
+// Uint64 reads a 64-bit integer.
+func (r *Reader) Uint64(name string) uint64 {
+	s := r.Bytes(8, name)
 	if s == "" {
 		return 0
 	}
@@ -148,42 +151,43 @@ func (r *Reader) Uint64(what string) uint64 {
 		uint64(s[4])<<24 | uint64(s[5])<<16 | uint64(s[6])<<8 | uint64(s[7])
 }
 
-// Varbyte reads a length or count. Broker takes overlong forms; so do we, up
-// to five bytes, as long as the number fits 32 bits.
-func (r *Reader) Varbyte(what string) uint32 {
+// Varbyte reads a length or count. Like Broker it accepts overlong forms, here
+// up to five bytes, if the number fits 32 bits.
+func (r *Reader) Varbyte(name string) uint32 {
 	var n uint64
 	for shift := 0; shift < 35; shift += 7 {
-		c := r.Uint8(what)
+		c := r.Uint8(name)
 		if r.err != nil {
 			return 0
 		}
 		n |= uint64(c&0x7F) << shift
 		if c&0x80 == 0 {
 			if n > broker.MaxLen {
-				r.fail("%s exceeds 32 bits", what)
+				r.fail("%s exceeds 32 bits", name)
 				return 0
 			}
 			return uint32(n)
 		}
 	}
-	r.fail("%s has more than 5 bytes", what)
+	r.fail("%s has more than 5 bytes", name)
 	return 0
 }
 
-// Text reads a length and as many bytes.
-func (r *Reader) Text(what string) string {
-	n := r.Varbyte(what)
+// Text reads a length and that number of bytes.
+func (r *Reader) Text(name string) string {
+	n := r.Varbyte(name)
 	if r.err == nil && uint64(n) > uint64(r.Len()) {
-		r.fail("length of %s is %d, %d bytes left", what, n, r.Len())
+		r.fail("length of %s is %d, %d bytes left", name, n, r.Len())
 	}
-	return r.Bytes(int(n), what)
+	return r.Bytes(int(n), name)
 }
 
-// Count reads the number of items that follow, each of at least minSize bytes.
-func (r *Reader) Count(minSize int, what string) int {
-	n := r.Varbyte(what)
+// Count reads the number of the items that follow. It fails if that many items
+// of at least minSize bytes cannot follow.
+func (r *Reader) Count(minSize int, name string) int {
+	n := r.Varbyte(name)
 	if r.err == nil && uint64(n)*uint64(minSize) > uint64(r.Len()) {
-		r.fail("count of %s is %d, %d bytes left", what, n, r.Len())
+		r.fail("count of %s is %d, %d bytes left", name, n, r.Len())
 		return 0
 	}
 	return int(n)
@@ -231,8 +235,8 @@ func (r *Reader) value(depth int) broker.Value {
 	}
 }
 
-func (r *Reader) address(what string) netip.Addr {
-	s := r.Bytes(16, what)
+func (r *Reader) address(name string) netip.Addr {
+	s := r.Bytes(16, name)
 	if s == "" {
 		return netip.Addr{}
 	}
@@ -247,7 +251,7 @@ func (r *Reader) subnet() broker.Value {
 		return broker.Value{}
 	}
 	if a.Is4() {
-		// On the wire the length counts from the start of the 128 bits.
+		// The encoded length counts from the start of the 128-bit address.
 		if bits < 96 || bits > 128 {
 			r.fail("subnet length of an IPv4 network is %d, want 96 to 128", bits)
 			return broker.Value{}
@@ -294,7 +298,7 @@ func (r *Reader) container(kind broker.Kind, depth int) broker.Value {
 		v = broker.Vector(elems...)
 	}
 	if !unique {
-		r.fail("%s holds a duplicate", kind)
+		r.fail("%s contains a duplicate", kind)
 	}
 	return v
 }

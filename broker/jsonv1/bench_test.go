@@ -8,8 +8,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
 
-// getNodesResponse returns the largest text with which a recorded controller
-// listed its nodes.
+// getNodesResponse returns the largest recorded get_nodes_response of a
+// controller.
 func getNodesResponse(b *testing.B) []byte {
 	var largest []byte
 	for _, r := range recordedTexts(b, "zeek-8.0.10-management/client-controller-*.jsonl") {
@@ -55,8 +55,8 @@ func benchmarkDecode(b *testing.B, text []byte) {
 	})
 }
 
-// typedValue is the usual way to read tagged values with encoding/json: the
-// content is put off until its type is known.
+// typedValue is the usual way to decode tagged values with encoding/json: the
+// content is kept as raw text until its type is known.
 type typedValue struct {
 	Type string          `json:"@data-type"`
 	Raw  json.RawMessage `json:"data"`

@@ -9,11 +9,11 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Decode returns the frame that the text b holds: an array is Subscriptions;
-// an object with a "@data-type" is Data, whatever its "type", without a topic
-// if it has none; other objects are Ack or Error by their "type". Members may
-// come in any order, and unknown ones are ignored. The frame does not refer to
-// b. Errors wrap ErrMalformed and name the offset.
+// Decode returns the frame encoded by the text b. An array is Subscriptions.
+// An object with a member "@data-type" is Data, whatever its "type"; its topic
+// may be missing. Other objects are Ack or Error, according to their "type".
+// Members may have any order, and unknown members are ignored. The frame does
+// not share memory with b. Errors wrap ErrMalformed and give the offset.
 func Decode(b []byte) (Frame, error) {
 	d := start(b)
 	f := d.frame()
@@ -23,8 +23,8 @@ func Decode(b []byte) (Frame, error) {
 	return f, nil
 }
 
-// DecodeValue returns the value that the text b holds. The value does not
-// refer to b. Errors wrap ErrMalformed and name the offset.
+// DecodeValue returns the value encoded by the text b. The value does not
+// share memory with b. Errors wrap ErrMalformed and give the offset.
 func DecodeValue(b []byte) (broker.Value, error) {
 	d := start(b)
 	v := d.value(0)
@@ -34,27 +34,27 @@ func DecodeValue(b []byte) (broker.Value, error) {
 	return v, nil
 }
 
-// decoder reads one text from front to back. After the first failure its
+// decoder reads a text from front to back. After the first failure, its
 // methods do nothing and return zero values.
 type decoder struct {
-	// Strings of the result share this one copy of the input.
+	// Strings in results share this copy of the input.
 	s   string
 	pos int
 	err error
 
-	// The elements of all containers that are still open. Those of a finished
-	// container move to the arena, which is made for the whole text at once.
+	// stack holds the elements of all open containers. The elements of a
+	// complete container move to arena, which is allocated once per text.
 	stack []broker.Value
 	arena []broker.Value
 
 	elements int
 }
 
-// object is what an object says before it is known what it stands for, since
-// "@data-type" may be its last member: a value or, as element of an array, an
-// entry of a table.
+// object collects the members of an object. Its meaning is not known before
+// its end, because "@data-type" may be the last member: it is a value or, as
+// element of an array, an entry of a table.
 type object struct {
-	pos     int // of its brace
+	pos     int // offset of its opening brace
 	element bool
 
 	kind    broker.Kind
@@ -69,13 +69,14 @@ type object struct {
 type datum struct {
 	form form
 	pos  int
-	text string // of a string, without quotes and escapes; of a literal
+	text string // the unescaped content of a string, or the literal
 
-	// Of an array: its values, or the keys and values of its entries in turn.
+	// For an array: its values, or alternately the keys and values of its
+	// entries.
 	elems   []broker.Value
 	entries int
 	values  int
-	others  int // what is neither
+	others  int // elements that are neither
 }
 
 type form uint8
@@ -88,7 +89,7 @@ const (
 	formObject
 )
 
-var formNames = [...]string{"absent", "a bare word", "a string", "an array", "an object"}
+var formNames = [...]string{"absent", "a literal", "a string", "an array", "an object"}
 
 func (d *decoder) failAt(pos int, format string, args ...any) {
 	if d.err == nil {
@@ -96,7 +97,8 @@ func (d *decoder) failAt(pos int, format string, args ...any) {
 	}
 }
 
-// start returns a decoder for b. Lengths in a Value have 32 bits.
+// start returns a decoder for b. It fails on texts longer than the 32-bit
+// lengths of Value allow.
 func start(b []byte) decoder {
 	if uint64(len(b)) > broker.MaxLen {
 		return decoder{err: fmt.Errorf("jsonv1: %w: text of %d bytes", ErrMalformed, len(b))}
@@ -108,7 +110,7 @@ func start(b []byte) decoder {
 
 func (d *decoder) finish() error {
 	if d.space(); d.err == nil && d.pos < len(d.s) {
-		d.failAt(d.pos, "%d bytes left over", len(d.s)-d.pos)
+		d.failAt(d.pos, "%d trailing bytes", len(d.s)-d.pos)
 	}
 	return d.err
 }
@@ -140,7 +142,7 @@ func (d *decoder) frame() Frame {
 			version = d.textOrSkip()
 		case "code":
 			code = d.textOrSkip()
-		case "context", "message": // "message" is Zeek 7.2's
+		case "context", "message": // Zeek 7.2 uses "message"
 			context = d.textOrSkip()
 		default:
 			d.skip(0)
@@ -175,7 +177,7 @@ func (d *decoder) subscriptions() Frame {
 	return topics
 }
 
-// value reads an object that stands for a value inside of depth containers.
+// value reads an object that encodes a value nested in depth containers.
 func (d *decoder) value(depth int) broker.Value {
 	if d.peek() != '{' {
 		d.failAt(d.pos, "%s, want an object", d.here())
@@ -220,7 +222,7 @@ func (d *decoder) member(o *object, key string, depth int) {
 			break
 		}
 		if o.hasKind && o.kind == broker.KindNone {
-			o.data.form = formObject // it does not matter
+			o.data.form = formObject // "data" is not used for none
 			d.skip(depth)
 			return
 		}
@@ -262,14 +264,14 @@ func (d *decoder) datum(x *datum, depth int) {
 	}
 }
 
-// array reads the content of a container inside of depth others.
+// array reads the content of a container nested in depth others.
 func (d *decoder) array(x *datum, depth int) {
 	if depth == MaxDepth {
 		d.failAt(d.pos, "more than %d nested containers", MaxDepth)
 		return
 	}
 	base := len(d.stack)
-	var o object // declared here, it stays off the heap
+	var o object // declared outside the loop to avoid an allocation per element
 	for more := d.open(']'); more; more = d.next(']') {
 		if d.peek() != '{' {
 			x.others++
@@ -305,15 +307,16 @@ func (d *decoder) count(n int) {
 	}
 }
 
-// keep copies elems to where the value can own them.
+// keep returns a copy of elems in the arena. The value owns the copy.
 func (d *decoder) keep(elems []broker.Value) []broker.Value {
 	n := len(elems)
 	if n == 0 {
 		return nil
 	}
 	if d.arena == nil {
-		// Every element of a container has such a member. Escapes may hide
-		// some, strings may fake some; then the estimate is just that.
+		// Every element of a container has an "@data-type", so their number
+		// estimates the size. Escaped names and strings that contain the word
+		// make the estimate inexact.
 		d.arena = make([]broker.Value, 0, max(n, min(strings.Count(d.s, "@data-type"), MaxElements)))
 	}
 	start := len(d.arena)
@@ -324,7 +327,7 @@ func (d *decoder) keep(elems []broker.Value) []broker.Value {
 	return d.arena[start : start+n : start+n]
 }
 
-// formOf returns the form of the data of a value.
+// formOf returns the JSON form of the data of a kind.
 func formOf(kind broker.Kind) form {
 	switch kind {
 	case broker.KindBoolean, broker.KindCount, broker.KindInteger, broker.KindReal:
@@ -335,7 +338,7 @@ func formOf(kind broker.Kind) form {
 	return formString
 }
 
-// build makes the value that o describes.
+// build returns the value that o describes.
 func (d *decoder) build(o *object) broker.Value {
 	if d.err != nil || o.kind == broker.KindNone {
 		return broker.Value{}
@@ -388,19 +391,19 @@ func (d *decoder) build(o *object) broker.Value {
 		return d.container(o.kind, x)
 	}
 	if !ok {
-		d.failAt(x.pos, "%q is no %s", clip(x.text), o.kind)
+		d.failAt(x.pos, "%q is not a valid %s", clip(x.text), o.kind)
 		return broker.Value{}
 	}
 	return v
 }
 
 func (d *decoder) container(kind broker.Kind, x *datum) broker.Value {
-	wanted, content := x.values, "values"
+	wanted, content := x.values, "a value"
 	if kind == broker.KindTable {
-		wanted, content = x.entries, "entries of key and value"
+		wanted, content = x.entries, "an entry of key and value"
 	}
 	if wanted != x.values+x.entries+x.others {
-		d.failAt(x.pos, "%s holds something else than %s", kind, content)
+		d.failAt(x.pos, "%s contains an element that is not %s", kind, content)
 		return broker.Value{}
 	}
 	var v broker.Value
@@ -414,7 +417,7 @@ func (d *decoder) container(kind broker.Kind, x *datum) broker.Value {
 		v = broker.Vector(x.elems...)
 	}
 	if !unique {
-		d.failAt(x.pos, "%s holds a duplicate", kind)
+		d.failAt(x.pos, "%s contains a duplicate", kind)
 	}
 	return v
 }

@@ -8,24 +8,25 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// AppendValue appends the JSON text of v to b.
+// AppendValue appends the JSON text of v to b and returns the result. It
+// writes the text that Zeek 8.0 would write, or a more exact one.
 func AppendValue(b []byte, v broker.Value) []byte { return asWritten.appendValue(b, v) }
 
-// manner is one of two ways to write, because Zeek cannot read all that it
-// writes itself.
+// manner selects one of two notations. There are two because Zeek cannot read
+// everything that it writes.
 type manner bool
 
 const (
-	asWritten manner = false // by Zeek
-	asRead    manner = true  // by Zeek
+	asWritten manner = false // as Zeek writes it
+	asRead    manner = true  // as Zeek can read it
 )
 
 func (m manner) appendValue(b []byte, v broker.Value) []byte {
 	return append(m.appendMembers(append(b, '{'), v), '}')
 }
 
-// appendMembers appends the members of v's object without its braces, because
-// those of a message's value stand among the message's own.
+// appendMembers appends the members of v's object without braces, because a
+// message contains the members of its value directly.
 func (m manner) appendMembers(b []byte, v broker.Value) []byte {
 	b = append(b, `"@data-type":"`...)
 	b = append(b, v.Kind().String()...)
@@ -103,13 +104,13 @@ func (m manner) appendEntries(b []byte, v broker.Value) []byte {
 	return append(b, ']')
 }
 
-// appendReal writes C's %f, as Broker does, if that reads back as f, and
-// otherwise the shortest digits that do. Either has a point or an exponent,
-// without which Zeek refuses a real.
+// appendReal writes f in the format %f of C, like Broker, if that is exact.
+// Otherwise it writes the shortest exact digits. Both contain a point or an
+// exponent, without which Zeek rejects a real.
 //
-// Zeek reads nan, but neither -nan nor inf. It reads numbers that are somewhat
-// too large as infinite, and refuses those that are far too large, and those
-// with more digits before the point than fit 64 bits.
+// Zeek reads nan, but neither -nan nor inf. It reads slightly too large
+// numbers as infinite. It rejects much larger numbers, and numbers with more
+// digits before the point than fit 64 bits.
 func (m manner) appendReal(b []byte, f float64) []byte {
 	switch {
 	case m == asRead && math.IsInf(f, 1):
@@ -152,7 +153,8 @@ func appendTimestamp(b []byte, t time.Time) []byte {
 	}
 }
 
-// appendTimespan picks the coarsest of ns, us, ms and s that needs no decimals.
+// appendTimespan writes d in the coarsest of the units ns, us, ms and s that
+// needs no decimals.
 func appendTimespan(b []byte, d time.Duration) []byte {
 	unit := `ns"`
 	switch {
@@ -166,14 +168,16 @@ func appendTimespan(b []byte, d time.Duration) []byte {
 	return append(strconv.AppendInt(append(b, '"'), int64(d), 10), unit...)
 }
 
-// escapes maps the bytes that Broker escapes to the letter of their escape.
+// escapes maps each byte that Broker escapes to the letter of its escape
+// sequence.
 var escapes = [256]byte{
 	'\\': '\\', '"': '"', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't', '\v': 'v',
 }
 
-// appendString escapes what Broker does. A zero byte, which Zeek writes like any
-// other, it reads as the end of the text. A vertical tab it escapes as no JSON
-// does, and before 6.0 it cannot read that; all versions take the bare one.
+// appendString escapes the same bytes as Broker. Zeek writes a zero byte
+// unescaped, but reads it as the end of the text. Zeek escapes a vertical tab
+// as \v, which is not JSON and which Zeek before 6.0 cannot read; all versions
+// read an unescaped one.
 func (m manner) appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0

@@ -1,26 +1,27 @@
-// Package jsonv1 is the JSON that Zeek's WebSocket servers speak: the encoding
-// of a value and the text frames around it (Broker: format::json::v1). It does
-// no I/O, and all functions are safe for concurrent use.
+// Package jsonv1 implements the JSON protocol of Zeek's WebSocket servers: the
+// encoding of values and the text frames that contain them (Broker:
+// format::json::v1). It does no I/O, and its functions may be called
+// concurrently.
 //
-// Zeek's texts are not quite JSON: strings escape a vertical tab as \v and
-// hold all other bytes raw, valid UTF-8 or not, and reals may be a bare inf,
-// -inf, nan or -nan. The decoder takes that and proper JSON and loses nothing
-// of either. The encoder writes what Zeek 8.0 writes, byte for byte, wherever
-// that is exact. Zeek rounds reals to 6 decimals and cuts timestamps to
-// milliseconds before we see them; that loss is not ours to repair. Our own
-// values are never rounded: where 6 decimals or milliseconds do not suffice, a
-// real is written with as many digits as it takes, and a timestamp with 6 or 9
-// decimals.
+// Zeek's texts deviate from JSON. Strings escape a vertical tab as \v and
+// contain all other bytes raw, whether valid UTF-8 or not. Reals may be inf,
+// -inf, nan or -nan. The decoder accepts these texts and standard JSON,
+// without loss. Zeek rounds reals to 6 decimals and truncates timestamps to
+// milliseconds before it sends them; that loss cannot be repaired here.
 //
-// What receivers make of our texts:
+// The encoder writes the same bytes as Zeek 8.0 wherever those are exact, and
+// never rounds. If 6 decimals are not exact, a real has as many digits as it
+// needs. If milliseconds are not exact, a timestamp has 6 or 9 decimals.
+//
+// Receivers of these texts have limits:
 //   - Zeek reads timespans as floating-point numbers, exact up to 2^53 units.
-//   - Zeek before 8.0 takes timestamps as its local time (and writes them so,
-//     while Decode assumes UTC) and misreads all but 3 decimals.
-//   - Zeek cannot read all that it writes; AppendForZeek is for its clients.
-//     The largest of reals it reads as infinite.
-//   - Zeek's own server, unlike Broker's, refuses texts that are not UTF-8.
-//   - Zeek since 6.0 refuses more than 128 levels of JSON nesting, of which a
-//     container takes two and a table three.
+//   - Zeek before 8.0 reads and writes timestamps in its local time zone, while
+//     Decode assumes UTC. It misreads timestamps without exactly 3 decimals.
+//   - Zeek cannot read everything that it writes; AppendForZeek avoids these
+//     forms. Zeek reads the largest reals as infinite.
+//   - Zeek's own server, unlike Broker's, rejects texts that are not UTF-8.
+//   - Zeek since 6.0 rejects more than 128 levels of JSON nesting. A container
+//     uses two levels and a table three.
 package jsonv1
 
 import (
@@ -29,52 +30,52 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Path is the HTTP path of the servers that speak this encoding.
+// Path is the HTTP path of servers that use this protocol.
 const Path = "/v1/messages/json"
 
-// Limits of Decode and DecodeValue, those of the binary encoding. The caller
-// limits the length of the text.
+// Limits of Decode and DecodeValue, equal to those of the binary encoding. The
+// caller must limit the length of the text.
 const (
 	MaxDepth    = 128     // nesting of containers
-	MaxElements = 1 << 22 // elements of all containers of one text together
+	MaxElements = 1 << 22 // total elements in all containers of a text
 )
 
-// ErrMalformed is wrapped by every error of Decode and DecodeValue.
+// ErrMalformed is wrapped by all errors of Decode and DecodeValue.
 var ErrMalformed = errors.New("malformed JSON")
 
-// CodeDeserializationFailed is the code of the Error with which servers answer
-// what they cannot decode.
+// CodeDeserializationFailed is the code of the Error that a server sends in
+// response to a frame that it cannot decode.
 const CodeDeserializationFailed = "deserialization_failed"
 
-// Frame is the content of one text frame: Subscriptions, Ack, Error or Data.
+// Frame is a text frame: Subscriptions, Ack, Error or Data.
 type Frame interface{ frame() }
 
 // Subscriptions is the first frame of a client: the topic prefixes that it
-// wants to receive.
+// subscribes to.
 type Subscriptions []string
 
-// Ack is the server's answer to Subscriptions.
+// Ack is the response of the server to Subscriptions.
 type Ack struct {
-	// Endpoint is the server's endpoint ID in Broker's embedded server, and a
-	// name that is no UUID in Zeek's own.
+	// Endpoint is the server's endpoint ID if the server is Broker's. Zeek's
+	// own server sends a name that is not a UUID.
 	Endpoint string
 
-	// Version is Broker's version in Broker's embedded server, and Zeek's in
-	// Zeek's own.
+	// Version is the version of Broker if the server is Broker's, and the
+	// version of Zeek if it is Zeek's own.
 	Version string
 }
 
-// Error is a server's complaint about something that the client sent, or
-// that it could not send to the client. Most leave the connection open.
+// Error reports that the server rejected a frame of the client, or that it
+// could not send a message to the client. The connection usually stays open.
 type Error struct {
-	Code    string // a name from Broker's enumeration ec, or one of Zeek's own
-	Context string // for people
+	Code    string // name of a Broker error (ec) or of a Zeek error
+	Context string // human-readable description
 }
 
 // Error implements the error interface.
 func (e Error) Error() string { return "server reports " + e.Code + ": " + e.Context }
 
-// Data is a message, in either direction.
+// Data is a published message, in either direction.
 type Data broker.Message
 
 func (Subscriptions) frame() {}
@@ -82,13 +83,13 @@ func (Ack) frame()           {}
 func (Error) frame()         {}
 func (Data) frame()          {}
 
-// Append appends the text of f to b.
+// Append appends the text of f to b and returns the result.
 func Append(b []byte, f Frame) []byte { return asWritten.append(b, f) }
 
-// AppendForZeek is Append for clients of Zeek: it writes what Zeek reads as f,
-// where that is not what Zeek would write. Zeek can neither read a bare inf nor
-// a zero byte in a string, and before 6.0 no escaped vertical tab. Before 8.0
-// there is no way at all to write a zero byte that Zeek would read.
+// AppendForZeek is like Append, but avoids the forms that Zeek writes and
+// cannot read: infinities, zero bytes in strings, and, before Zeek 6.0,
+// escaped vertical tabs. Use it to send to a Zeek client. Before Zeek 8.0
+// there is no form of a zero byte that Zeek can read.
 func AppendForZeek(b []byte, f Frame) []byte { return asRead.append(b, f) }
 
 func (m manner) append(b []byte, f Frame) []byte {

@@ -29,7 +29,8 @@ var (
 	equalValues = cmp.Comparer(broker.Equal)
 )
 
-// What AppendValue must write, and DecodeValue must read back.
+// values lists values and the texts that AppendValue writes and DecodeValue
+// reads.
 var values = []struct {
 	name  string
 	value broker.Value
@@ -117,7 +118,7 @@ func TestValue(t *testing.T) {
 	}
 }
 
-// Texts that no AppendValue writes.
+// DecodeValue also accepts texts that AppendValue never writes.
 func TestDecodeValueTolerance(t *testing.T) {
 	tests := []struct {
 		typ, data string
@@ -166,56 +167,56 @@ func TestDecodeValueErrors(t *testing.T) {
 		{`{"@data-type":"count"}`, "offset 0: count lacks data"},
 		{`{"@data-type":"nope","data":1}`, `offset 14: unknown @data-type "nope"`},
 		{`{"@data-type":1,"data":1}`, `offset 14: @data-type is "1", want a string`},
-		{`{"@data-type":"count","data":1} x`, "offset 32: 1 bytes left over"},
+		{`{"@data-type":"count","data":1} x`, "offset 32: 1 trailing bytes"},
 		{`{"@data-type":"count","data":1,}`, `offset 31: "}", want the name of a member`},
 		{`{"@data-type":"count","data":1`, "offset 30: end of text, want ',' or '}'"},
 		{`{"@data-type":"count","data":1,"data":2}`, `offset 38: second "data"`},
 		{`{"@data-type":"count","data"`, "offset 28: end of text, want ':'"},
-		{value("boolean", `1`), `offset 31: "1" is no boolean`},
-		{value("boolean", `"true"`), "data of a boolean is a string, want a bare word"},
-		{value("count", `-1`), `"-1" is no count`},
-		{value("count", `1.0`), `"1.0" is no count`},
-		{value("count", `18446744073709551616`), "is no count"},
+		{value("boolean", `1`), `offset 31: "1" is not a valid boolean`},
+		{value("boolean", `"true"`), "data of a boolean is a string, want a literal"},
+		{value("count", `-1`), `"-1" is not a valid count`},
+		{value("count", `1.0`), `"1.0" is not a valid count`},
+		{value("count", `18446744073709551616`), "is not a valid count"},
 		{value("count", ``), `"}", want a value`},
-		{value("integer", `9223372036854775808`), "is no integer"},
-		{value("real", `0x1p2`), "is no real"},
-		{value("string", `"abc`), "offset 30: string does not end"},
-		{`{"@data-type":"string","data":"abc\n`, "string does not end"},
+		{value("integer", `9223372036854775808`), "is not a valid integer"},
+		{value("real", `0x1p2`), "is not a valid real"},
+		{value("string", `"abc`), "offset 30: unterminated string"},
+		{`{"@data-type":"string","data":"abc\n`, "unterminated string"},
 		{value("string", `"a\x"`), "offset 32: unknown escape"},
 		{value("string", `"\u12x4"`), "not followed by 4 hexadecimal digits"},
 		{value("string", `"\ud800a"`), "half of a surrogate pair"},
 		{value("string", `"\udc00\ud800"`), "half of a surrogate pair"},
-		{value("address", `"10.0.0"`), `"10.0.0" is no address`},
-		{value("address", `"fe80::1%eth0"`), "is no address"},
-		{value("subnet", `"10.0.0.0"`), "is no subnet"},
-		{value("subnet", `"10.0.0.0/33"`), "is no subnet"},
-		{value("port", `"80"`), `"80" is no port`},
-		{value("port", `"65536/tcp"`), "is no port"},
-		{value("timestamp", `"2023-02-29T00:00:00.000"`), "is no timestamp"},
-		{value("timestamp", `"2023-00-01T00:00:00.000"`), "is no timestamp"},
-		{value("timestamp", `"2023-01-01T00:00:00."`), "is no timestamp"},
-		{value("timestamp", `"2023-01-01T00:00:00.0123456789"`), "is no timestamp"},
-		{value("timestamp", `"2023-01-01T00:00:00+1:00"`), "is no timestamp"},
-		{value("timestamp", `"2262-04-11T23:47:16.854775808"`), "is no timestamp"},
-		{value("timestamp", `"1677-09-21T00:12:43.145224191"`), "is no timestamp"},
-		{value("timespan", `"1"`), "is no timespan"},
-		{value("timespan", `"s"`), "is no timespan"},
-		{value("timespan", `"1.s"`), "is no timespan"},
-		{value("timespan", `"9223372036854775808ns"`), "is no timespan"},
-		{value("timespan", `"99999999999999999999h"`), "is no timespan"},
+		{value("address", `"10.0.0"`), `"10.0.0" is not a valid address`},
+		{value("address", `"fe80::1%eth0"`), "is not a valid address"},
+		{value("subnet", `"10.0.0.0"`), "is not a valid subnet"},
+		{value("subnet", `"10.0.0.0/33"`), "is not a valid subnet"},
+		{value("port", `"80"`), `"80" is not a valid port`},
+		{value("port", `"65536/tcp"`), "is not a valid port"},
+		{value("timestamp", `"2023-02-29T00:00:00.000"`), "is not a valid timestamp"},
+		{value("timestamp", `"2023-00-01T00:00:00.000"`), "is not a valid timestamp"},
+		{value("timestamp", `"2023-01-01T00:00:00."`), "is not a valid timestamp"},
+		{value("timestamp", `"2023-01-01T00:00:00.0123456789"`), "is not a valid timestamp"},
+		{value("timestamp", `"2023-01-01T00:00:00+1:00"`), "is not a valid timestamp"},
+		{value("timestamp", `"2262-04-11T23:47:16.854775808"`), "is not a valid timestamp"},
+		{value("timestamp", `"1677-09-21T00:12:43.145224191"`), "is not a valid timestamp"},
+		{value("timespan", `"1"`), "is not a valid timespan"},
+		{value("timespan", `"s"`), "is not a valid timespan"},
+		{value("timespan", `"1.s"`), "is not a valid timespan"},
+		{value("timespan", `"9223372036854775808ns"`), "is not a valid timespan"},
+		{value("timespan", `"99999999999999999999h"`), "is not a valid timespan"},
 		{value("vector", `{}`), "data of a vector is an object, want an array"},
-		{value("vector", `[1]`), "vector holds something else than values"},
-		{value("vector", `[{"key":{"@data-type":"none"},"value":{"@data-type":"none"}}]`), "something else than values"},
-		{value("table", `[{"@data-type":"none"}]`), "something else than entries"},
-		{value("table", `[{"key":{"@data-type":"none"}}]`), "something else than entries"},
-		{value("set", `[{"@data-type":"none"},{"@data-type":"none"}]`), "set holds a duplicate"},
+		{value("vector", `[1]`), "vector contains an element that is not a value"},
+		{value("vector", `[{"key":{"@data-type":"none"},"value":{"@data-type":"none"}}]`), "an element that is not a value"},
+		{value("table", `[{"@data-type":"none"}]`), "an element that is not an entry"},
+		{value("table", `[{"key":{"@data-type":"none"}}]`), "an element that is not an entry"},
+		{value("set", `[{"@data-type":"none"},{"@data-type":"none"}]`), "set contains a duplicate"},
 		{value("table", `[{"key":{"@data-type":"none"},"value":{"@data-type":"none"}},{"key":{"@data-type":"none"},"value":{"@data-type":"none"}}]`),
-			"table holds a duplicate"},
+			"table contains a duplicate"},
 		{nest(`{"@data-type":"vector","data":[`, `]}`, jsonv1.MaxDepth+1), "more than 128 nested containers"},
 		{nest(`{"@data-type":"none","data":[`, `]}`, jsonv1.MaxDepth+1), "more than 128 levels"},
 		{nest(`{"key":`, `}`, 100_000), "more than 128 levels"},
 		{nest(`[`, `]`, 100_000), "want an object"},
-		{`{"x":foo}`, `"foo" is no value`},
+		{`{"x":foo}`, `"foo" is not a valid value`},
 	}
 	for _, tt := range tests {
 		v, err := jsonv1.DecodeValue([]byte(tt.text))
@@ -234,7 +235,7 @@ func TestDeepestValue(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := string(jsonv1.AppendValue(nil, v)); got != text {
-		t.Error("differs after decoding")
+		t.Error("the value differs after decoding")
 	}
 }
 
@@ -327,7 +328,7 @@ func TestDecodeErrors(t *testing.T) {
 	}
 }
 
-// recorded is one text frame of a recorded WebSocket connection.
+// recorded is a text frame of a recorded WebSocket connection.
 type recorded struct {
 	file string
 	line int
@@ -383,9 +384,9 @@ func textsOf(t testing.TB, file string) (texts []recorded) {
 	return texts
 }
 
-// What Zeek 8.0 wrote must come out again byte for byte. Zeek 5.0 puts a space
-// after each comma and colon and has shorter ways to write a timespan or a
-// real, and so has the Python of the clients; their texts must mean the same.
+// Texts of Zeek 8.0 must be identical when encoded again. Zeek 5.0 and the
+// Python clients put spaces after commas and colons and use shorter timespans
+// and reals, so for them only the meaning must be equal.
 func TestRecordings(t *testing.T) {
 	texts := recordedTexts(t, "*/*.jsonl")
 	identical := 0
@@ -403,7 +404,7 @@ func TestRecordings(t *testing.T) {
 		}
 		second, err := jsonv1.Decode(again)
 		if err != nil {
-			t.Errorf("%s:%d: decoding our own text: %v", r.file, r.line, err)
+			t.Errorf("%s:%d: decoding the text of AppendValue: %v", r.file, r.line, err)
 		} else if diff := cmp.Diff(frame, second, equalValues); diff != "" {
 			t.Errorf("%s:%d: differs when encoded again: %s", r.file, r.line, diff)
 		}
@@ -411,8 +412,8 @@ func TestRecordings(t *testing.T) {
 	t.Logf("%d texts, %d identical when encoded again", len(texts), identical)
 }
 
-// What we send for what zeek-client sent is the same JSON, but for blanks and
-// the order of keys and of a set's elements.
+// A message of zeek-client, decoded and encoded again, must be the same JSON
+// except for white space and the order of members and set elements.
 func TestRecordedClients(t *testing.T) {
 	for _, r := range recordedTexts(t, "*/client-controller-*.jsonl") {
 		if r.from != "client" {
@@ -473,7 +474,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// anyValue draws a value of any kind, in which containers are so deep.
+// anyValue draws a value of any kind, with containers nested up to depth
+// levels.
 func anyValue(depth int) *rapid.Generator[broker.Value] {
 	return rapid.Custom(func(t *rapid.T) broker.Value {
 		last := broker.KindVector
@@ -484,7 +486,7 @@ func anyValue(depth int) *rapid.Generator[broker.Value] {
 	})
 }
 
-// valueOf draws a value of a kind.
+// valueOf draws a value of the given kind.
 func valueOf(t *rapid.T, kind broker.Kind, depth int) broker.Value {
 	bytes := func() string { return string(rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "bytes")) }
 	address := func() netip.Addr {
@@ -551,14 +553,14 @@ func FuzzDecode(f *testing.F) {
 		frame, err := jsonv1.Decode(text)
 		if err != nil {
 			if !errors.Is(err, jsonv1.ErrMalformed) {
-				t.Fatalf("%v is not ErrMalformed", err)
+				t.Fatalf("%v is not a validt ErrMalformed", err)
 			}
 			return
 		}
 		again := jsonv1.Append(nil, frame)
 		second, err := jsonv1.Decode(again)
 		if err != nil {
-			t.Fatalf("our own text %s: %v", again, err)
+			t.Fatalf("the encoded text %s: %v", again, err)
 		}
 		if diff := cmp.Diff(frame, second, equalValues); diff != "" {
 			t.Fatal(diff)
@@ -566,8 +568,9 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// Zeek 8.0.10 was seen to read these, and not what it writes for the same. The
-// vertical tab is for Zeek 5.0.10, which does not know an escape for it.
+// Zeek 8.0.10 was observed to read these texts, but not the ones that it
+// writes for the same values. The vertical tab is for Zeek 5.0.10, which has
+// no escape for it.
 func TestAppendForZeek(t *testing.T) {
 	for _, tt := range []struct {
 		value broker.Value

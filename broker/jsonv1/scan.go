@@ -18,7 +18,7 @@ func (d *decoder) peek() byte {
 	return d.s[d.pos]
 }
 
-// here describes the next byte for an error.
+// here describes the next byte in errors.
 func (d *decoder) here() string {
 	if d.pos >= len(d.s) {
 		return "end of text"
@@ -26,7 +26,7 @@ func (d *decoder) here() string {
 	return strconv.QuoteToASCII(d.s[d.pos : d.pos+1])
 }
 
-// space skips white space. Zeek takes no carriage return; we do.
+// space skips white space. It accepts carriage returns, which Zeek rejects.
 func (d *decoder) space() {
 	for d.pos < len(d.s) {
 		switch d.s[d.pos] {
@@ -38,8 +38,8 @@ func (d *decoder) space() {
 	}
 }
 
-// open skips the bracket of an array or object and reports whether anything
-// comes before the closing one.
+// open skips the opening bracket of an array or object, and reports whether an
+// element follows.
 func (d *decoder) open(closing byte) bool {
 	d.pos++
 	d.space()
@@ -50,8 +50,8 @@ func (d *decoder) open(closing byte) bool {
 	return d.err == nil
 }
 
-// next skips what is between two elements and reports whether there is a
-// second one.
+// next skips the separator after an element, and reports whether another
+// element follows.
 func (d *decoder) next(closing byte) bool {
 	if d.err != nil {
 		return false
@@ -70,7 +70,7 @@ func (d *decoder) next(closing byte) bool {
 	return false
 }
 
-// key reads the name of a member up to its content.
+// key reads the name of a member and the colon.
 func (d *decoder) key() string {
 	if d.peek() != '"' {
 		d.failAt(d.pos, "%s, want the name of a member", d.here())
@@ -87,7 +87,7 @@ func (d *decoder) key() string {
 	return key
 }
 
-// textOrSkip reads a string; of anything else it makes the empty one.
+// textOrSkip reads a string. It skips anything else and returns "".
 func (d *decoder) textOrSkip() string {
 	if d.peek() == '"' {
 		return d.string()
@@ -96,7 +96,7 @@ func (d *decoder) textOrSkip() string {
 	return ""
 }
 
-// string reads a string, the next byte being its quote.
+// string reads a string; the next byte must be its opening quote.
 func (d *decoder) string() string {
 	start := d.pos + 1
 	for i := start; i < len(d.s); i++ {
@@ -108,18 +108,18 @@ func (d *decoder) string() string {
 			return d.escaped(start, i)
 		}
 	}
-	d.failAt(d.pos, "string does not end")
+	d.failAt(d.pos, "unterminated string")
 	return ""
 }
 
-// escaped reads the rest of the string that starts at start and has its first
-// escape at i.
+// escaped reads the rest of a string that begins at start and contains its
+// first escape at i.
 func (d *decoder) escaped(start, i int) string {
 	var b strings.Builder
 	for from := start; ; {
 		n := strings.IndexAny(d.s[i:], `\"`)
 		if n < 0 {
-			d.failAt(start-1, "string does not end")
+			d.failAt(start-1, "unterminated string")
 			return ""
 		}
 		i += n
@@ -137,7 +137,8 @@ func (d *decoder) escaped(start, i int) string {
 	}
 }
 
-// escape appends what the escape at i means to b and returns its length.
+// escape appends the meaning of the escape at i to b, and returns the length
+// of the escape.
 func (d *decoder) escape(b *strings.Builder, i int) int {
 	var c byte
 	if i+1 < len(d.s) {
@@ -180,7 +181,8 @@ func (d *decoder) escape(b *strings.Builder, i int) int {
 	return 2
 }
 
-// codeUnit returns the number in the \uXXXX at i, if there is one.
+// codeUnit returns the number in the \uXXXX at i. The result ok is false if
+// there is none.
 func codeUnit(s string, i int) (rune, bool) {
 	if i+6 > len(s) || s[i] != '\\' || s[i+1] != 'u' {
 		return 0, false
@@ -189,7 +191,7 @@ func codeUnit(s string, i int) (rune, bool) {
 	return rune(n), err == nil
 }
 
-// literal reads a word without quotes: a number, true, inf.
+// literal reads a number or a word without quotes, such as true or inf.
 func (d *decoder) literal() string {
 	start := d.pos
 	for d.pos < len(d.s) {
@@ -207,7 +209,8 @@ func (d *decoder) literal() string {
 	return text
 }
 
-// skip reads anything, up to a nesting that depends on depth.
+// skip reads and discards any text, up to a nesting limit that depends on
+// depth.
 func (d *decoder) skip(depth int) {
 	closing := byte(']')
 	switch d.peek() {
@@ -220,7 +223,7 @@ func (d *decoder) skip(depth int) {
 	default:
 		pos, text := d.pos, d.literal()
 		if _, ok := parseReal(text); !ok && text != "true" && text != "false" && text != "null" && d.err == nil {
-			d.failAt(pos, "%q is no value", clip(text))
+			d.failAt(pos, "%q is not a valid value", clip(text))
 		}
 		return
 	}
@@ -236,8 +239,9 @@ func (d *decoder) skip(depth int) {
 	}
 }
 
-// parseReal takes what Zeek writes, what Python writes for numbers that JSON
-// lacks, and every number of JSON, integers included, which Zeek refuses.
+// parseReal accepts the notations of Zeek, Python's notations of numbers that
+// JSON does not have, and all JSON numbers, including integers, which Zeek
+// rejects.
 func parseReal(s string) (float64, bool) {
 	switch s {
 	case "inf", "Infinity":
@@ -251,11 +255,11 @@ func parseReal(s string) (float64, bool) {
 	}
 	for i := range len(s) {
 		if c := s[i]; (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c|0x20 != 'e' {
-			return 0, false // ParseFloat knows other spellings
+			return 0, false // ParseFloat accepts more notations
 		}
 	}
 	f, err := strconv.ParseFloat(s, 64)
-	// What is too large is infinite, as it is to Zeek.
+	// Like Zeek, read too large numbers as infinite.
 	return f, err == nil || errors.Is(err, strconv.ErrRange)
 }
 
@@ -273,7 +277,7 @@ func parseSubnet(s string) (netip.Prefix, bool) {
 	return p, p.IsValid()
 }
 
-// clip shortens what a peer wrote for an error.
+// clip shortens text of a peer for use in an error.
 func clip(s string) string {
 	const most = 40
 	if len(s) <= most {

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// parseTimestamp returns the nanoseconds since the Unix epoch of s, which is
-// 2006-01-02T15:04:05, then up to 9 decimals or none, then Z, an offset such
-// as +01:00, or nothing, which means UTC.
+// parseTimestamp parses a time such as 2006-01-02T15:04:05 and returns its
+// nanoseconds since the Unix epoch. Up to 9 decimals may follow, then Z, an
+// offset such as +01:00, or nothing, which means UTC.
 func parseTimestamp(s string) (ns int64, ok bool) {
 	const fixed = "2006-01-02T15:04:05"
 	if len(s) < len(fixed) || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
@@ -55,7 +55,7 @@ func parseTimestamp(s string) (ns int64, ok bool) {
 	}
 	t := time.Date(year, time.Month(month), day, hour, minute, second, fraction, time.UTC)
 	if t.Day() != day {
-		return 0, false // normalised, as 31 April is
+		return 0, false // time.Date normalized an impossible date, such as 31 April
 	}
 	t = t.Add(-time.Duration(offset) * time.Second)
 	if t.Before(time.Unix(0, math.MinInt64)) || t.After(time.Unix(0, math.MaxInt64)) {
@@ -64,15 +64,15 @@ func parseTimestamp(s string) (ns int64, ok bool) {
 	return t.UnixNano(), true
 }
 
-// units are those of Zeek's texts; "d" is documented, though Zeek refuses it.
+// units maps Zeek's units to durations. Zeek documents "d", but rejects it.
 var units = map[string]time.Duration{
 	"ns": time.Nanosecond, "us": time.Microsecond, "ms": time.Millisecond, "s": time.Second,
 	"min": time.Minute, "h": time.Hour, "d": 24 * time.Hour,
 }
 
-// parseTimespan takes a decimal number with a unit, such as 1.5min, which Zeek
-// up to 6.1 writes. It calculates in integers; what is below a nanosecond is
-// cut off.
+// parseTimespan parses a decimal number with a unit, such as 1.5min. Zeek
+// before 6.2 writes fractions. The calculation uses integers; fractions of a
+// nanosecond are truncated.
 func parseTimespan(s string) (time.Duration, bool) {
 	digits, negative := s, false
 	if s != "" && (s[0] == '-' || s[0] == '+') {
@@ -91,7 +91,7 @@ func parseTimespan(s string) (time.Duration, bool) {
 		if n == 0 {
 			return 0, false
 		}
-		const significant = 18 // decimals, of which one unit still is below a nanosecond
+		const significant = 18 // more decimals cannot amount to a nanosecond
 		fraction, _, _ = leadingNumber(digits[:min(n, significant)])
 		for range min(n, significant) {
 			scale *= 10
@@ -119,8 +119,8 @@ func parseTimespan(s string) (time.Duration, bool) {
 	return time.Duration(sum), true
 }
 
-// leadingNumber reads the digits at the front of s; ok is false if they do not
-// fit.
+// leadingNumber returns the number formed by the leading digits of s, and
+// their count. The result ok is false if the number does not fit.
 func leadingNumber(s string) (n uint64, length int, ok bool) {
 	ok = true
 	for length < len(s) && s[length] >= '0' && s[length] <= '9' {

@@ -8,7 +8,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker/logs"
 )
 
-// A catalog takes the announcements of a peer and turns its records into rows.
+// A Catalog stores the stream announcements of a peer, and decodes the records
+// of these streams.
 func ExampleCatalog() {
 	var catalog logs.Catalog
 	receive := func(m broker.ZeekMessage) {
@@ -27,7 +28,7 @@ func ExampleCatalog() {
 		}
 	}
 
-	// In place of these, what a broker.Bus receives.
+	// These messages stand in for those that a broker.Bus receives.
 	column := func(name string, t logs.Type) broker.Value {
 		return broker.Vector(broker.String(name), broker.None(), broker.Count(uint64(t)), broker.Count(0), broker.Boolean(false))
 	}

@@ -1,11 +1,11 @@
-// Package logs reads the log records that Zeeks send to each other.
+// Package logs decodes the log records that Zeek nodes send to each other.
 //
-// A Zeek announces each log stream to every new native peer with a LogCreate,
-// which says what the fields are, whatever the peer subscribes to. Then it sends
-// records, as LogWrites in batches, to who subscribes to zeek/logs/. What is in
-// them is a private format of Zeek's (Zeek: threading::Value::Write), which has
-// been the same since 5.0. Nothing here sends logs: a Zeek would take them for
-// its own.
+// Zeek announces each log stream to every new native peer with a LogCreate,
+// which describes the fields, independent of subscriptions. Then it sends
+// records, as LogWrites in batches, to subscribers of zeek/logs/. The encoding
+// of the records is private to Zeek (Zeek: threading::Value::Write), and
+// unchanged since 5.0. This package does not send log records, because Zeek
+// would write them to its own logs.
 package logs
 
 import (
@@ -16,35 +16,36 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Limits of what a peer can announce, which a Catalog keeps. The largest streams
-// of Zeek, with the extensions of its analyzers, have less than a hundred
-// fields and 2 KiB of names.
+// Limits of a peer's announcements, which a Catalog stores. The largest
+// streams of Zeek, including fields that other scripts add, have less than a
+// hundred fields and 2 KiB of names.
 const (
-	MaxFields  = 1024     // of a stream
-	MaxNames   = 32 << 10 // bytes in all names of a stream together
-	MaxStreams = 4096     // of a Catalog
+	MaxFields  = 1024     // fields of a stream
+	MaxNames   = 32 << 10 // total bytes in the names of a stream
+	MaxStreams = 4096     // streams in a Catalog
 )
 
 var (
-	// ErrMalformed is wrapped by the errors about log messages that are not as
-	// Zeek writes them, or not as the stream was announced.
+	// ErrMalformed is wrapped by errors about log messages that deviate from
+	// Zeek's encoding, or from the announcement of their stream.
 	ErrMalformed = errors.New("malformed log message")
 
-	// ErrUnknownStream is wrapped by the error for a record of a stream that was
-	// not announced.
+	// ErrUnknownStream is wrapped by the error for a record of a stream that
+	// has not been announced.
 	ErrUnknownStream = errors.New("unknown log stream")
 
-	// ErrTooManyStreams is returned for a stream that a Catalog has no room for.
+	// ErrTooManyStreams is the error for a new stream if the Catalog has
+	// MaxStreams already.
 	ErrTooManyStreams = errors.New("logs: too many streams")
 )
 
-// Type is the type of a field in Zeek's scripts.
+// Type is the Zeek type of a field.
 type Type uint8
 
-// The types that fields have. The numbers are Zeek's (Zeek: TypeTag); the gaps
-// are types that cannot be logged.
+// The types of fields. The numbers are Zeek's (Zeek: TypeTag), which include
+// types that cannot be logged.
 const (
-	TypeVoid     Type = 0 // no subtype
+	TypeVoid     Type = 0 // used as "no subtype"
 	TypeBool     Type = 1
 	TypeInt      Type = 2
 	TypeCount    Type = 3
@@ -69,7 +70,7 @@ var typeNames = map[Type]string{
 	TypeFile: "file", TypeVector: "vector",
 }
 
-// String returns the name that Zeek writes on top of its log files, such as
+// String returns the name of t in the header of Zeek's log files, such as
 // "addr".
 func (t Type) String() string {
 	if name, ok := typeNames[t]; ok {
@@ -82,13 +83,13 @@ func (t Type) isContainer() bool { return t == TypeSet || t == TypeVector }
 
 // Field is a column of a log.
 type Field struct {
-	Name     string // records within records are flattened: "id.orig_h"
+	Name     string // fields of nested records are flattened: "id.orig_h"
 	Type     Type
 	Subtype  Type // of the elements of sets and vectors
 	Optional bool // may be unset
 }
 
-// TypeName returns the type in full, such as "set[addr]".
+// TypeName returns the full name of the type, such as "set[addr]".
 func (f Field) TypeName() string {
 	if f.Type.isContainer() {
 		return f.Type.String() + "[" + f.Subtype.String() + "]"
@@ -96,16 +97,16 @@ func (f Field) TypeName() string {
 	return f.Type.String()
 }
 
-// Stream is what a LogCreate announces: records of a stream for one path. A
-// stream has several paths where filters split it.
+// Stream is the content of a LogCreate. It describes the records of a log
+// stream for one path. Filters can split a stream into several paths.
 type Stream struct {
 	ID, Writer string // enum labels, such as Conn::LOG and Log::WRITER_ASCII
 	Path       string // name of the log file without extension
 	Fields     []Field
 }
 
-// ParseStream reads a LogCreate. The result shares no memory with it. Errors
-// wrap ErrMalformed.
+// ParseStream decodes a LogCreate. The result does not share memory with m.
+// Errors wrap ErrMalformed.
 func ParseStream(m broker.LogCreate) (*Stream, error) {
 	fail := func(format string, args ...any) (*Stream, error) {
 		return nil, malformed(m.Stream, fmt.Errorf(format, args...))
@@ -119,7 +120,7 @@ func ParseStream(m broker.LogCreate) (*Stream, error) {
 		return fail("writer info does not begin with a path")
 	}
 	if m.Fields.Kind() != broker.KindVector {
-		return fail("fields are a %s, want vector", m.Fields.Kind())
+		return fail("fields have kind %s, want vector", m.Fields.Kind())
 	}
 	if n := m.Fields.Len(); n > MaxFields {
 		return fail("%d fields, limit is %d", n, MaxFields)
@@ -146,17 +147,17 @@ func ParseStream(m broker.LogCreate) (*Stream, error) {
 	}, nil
 }
 
-// malformed is the error about a message of a stream, which a peer may have
-// given any name.
+// malformed returns an error about a message of a stream. It shortens the
+// name, which is chosen by the peer.
 func malformed(stream string, err error) error {
 	return fmt.Errorf("logs: %w: stream %.80s: %w", ErrMalformed, stream, err)
 }
 
-// parseField reads [name, secondary name, type, subtype, optional]. The
-// secondary name is for readers of files (Zeek: threading::Field).
+// parseField decodes [name, secondary name, type, subtype, optional]. Zeek
+// uses the secondary name only for reading files (Zeek: threading::Field).
 func parseField(v broker.Value) (Field, error) {
 	if v.Kind() != broker.KindVector || v.Len() < 5 {
-		return Field{}, fmt.Errorf("%s of %d, want vector of 5", v.Kind(), v.Len())
+		return Field{}, fmt.Errorf("want a vector of 5 elements, got a %s of length %d", v.Kind(), v.Len())
 	}
 	name, ok1 := v.At(0).Text()
 	typ, ok2 := v.At(2).Count()
@@ -166,7 +167,7 @@ func parseField(v broker.Value) (Field, error) {
 		return Field{}, errors.New("not [string, string, count, count, boolean]")
 	}
 	if typ > 255 || subtype > 255 {
-		return Field{}, fmt.Errorf("%.80s has the type %d of %d", name, typ, subtype)
+		return Field{}, fmt.Errorf("%.80s has invalid type %d with subtype %d", name, typ, subtype)
 	}
 	f := Field{Name: name, Type: Type(typ), Optional: optional}
 	if f.Type.isContainer() {
@@ -178,11 +179,11 @@ func parseField(v broker.Value) (Field, error) {
 // Row is a log record.
 type Row struct {
 	Stream *Stream
-	Values []broker.Value // as many as the stream has fields; none where unset
+	Values []broker.Value // one per field of the stream; none if unset
 }
 
-// Row reads a record of the stream. Errors name the field and the offset in
-// the record's data.
+// Row decodes a record of the stream. Errors wrap ErrMalformed, and give the
+// field and the offset in the record's data.
 func (s *Stream) Row(m broker.LogWrite) (Row, error) {
 	r := reader{data: m.Data}
 	values := r.record(s)
@@ -192,8 +193,8 @@ func (s *Stream) Row(m broker.LogWrite) (Row, error) {
 	return Row{s, values}, nil
 }
 
-// Values reads a record of a stream of which nothing is known: records tell
-// the types of their fields, but not the names.
+// Values decodes a record without knowledge of its stream: records contain the
+// types of their fields, but not the names. Errors wrap ErrMalformed.
 func Values(m broker.LogWrite) ([]broker.Value, error) {
 	r := reader{data: m.Data}
 	values := r.record(nil)
@@ -203,7 +204,8 @@ func Values(m broker.LogWrite) ([]broker.Value, error) {
 	return values, nil
 }
 
-// Get returns the value of a field by its name, or none.
+// Get returns the value of the field with the given name, or none if the field
+// is unset or does not exist.
 func (r Row) Get(name string) broker.Value {
 	for i, f := range r.Stream.Fields {
 		if f.Name == name {
@@ -213,7 +215,7 @@ func (r Row) Get(name string) broker.Value {
 	return broker.None()
 }
 
-// String returns the fields that are set: name=value name=value.
+// String returns the fields that are set, in the form name=value name=value.
 func (r Row) String() string {
 	var b strings.Builder
 	for i, v := range r.Values {
@@ -230,16 +232,16 @@ func (r Row) String() string {
 	return b.String()
 }
 
-// Catalog keeps what one peer announced. It is for one goroutine. The zero
-// Catalog is empty.
+// Catalog stores the stream announcements of one peer. The zero Catalog is
+// empty and ready to use. A Catalog must not be used concurrently.
 type Catalog struct {
 	streams map[streamKey]*Stream
 }
 
 type streamKey struct{ id, writer, path string }
 
-// Add takes an announcement, which replaces an earlier one of the same stream,
-// writer and path.
+// Add stores an announcement. It replaces an earlier one of the same stream,
+// writer and path. Errors wrap ErrMalformed or ErrTooManyStreams.
 func (c *Catalog) Add(m broker.LogCreate) (*Stream, error) {
 	s, err := ParseStream(m)
 	if err != nil {
@@ -256,7 +258,8 @@ func (c *Catalog) Add(m broker.LogCreate) (*Stream, error) {
 	return s, nil
 }
 
-// Row reads a record of a stream that was announced.
+// Row decodes a record of an announced stream. Errors wrap ErrUnknownStream or
+// ErrMalformed.
 func (c *Catalog) Row(m broker.LogWrite) (Row, error) {
 	s := c.streams[streamKey{m.Stream, m.Writer, m.Path}]
 	if s == nil {

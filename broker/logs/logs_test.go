@@ -23,7 +23,8 @@ var (
 	prefix = netip.MustParsePrefix
 )
 
-// unhex takes a record apart from its comments: each line is hex up to a #.
+// unhex decodes hex with comments: on each line, it ignores a # and the text
+// after it.
 func unhex(t testing.TB, text string) string {
 	t.Helper()
 	var digits strings.Builder
@@ -42,7 +43,7 @@ func field(name string, typ, subtype logs.Type) logs.Field {
 	return logs.Field{Name: name, Type: typ, Subtype: subtype}
 }
 
-// create is the announcement of fields as Zeek makes it.
+// create returns the announcement of fields in Zeek's form.
 func create(fields ...logs.Field) broker.LogCreate {
 	var list []broker.Value
 	for _, f := range fields {
@@ -92,7 +93,7 @@ var types = []struct {
 		00000003 00000000 01 0000000000000002
 		00000003 00000000 01 0000000000000001`, broker.Set(broker.Count(1), broker.Count(2))},
 	{"empty set", field("f", logs.TypeSet, logs.TypeString), "0000000e 00000000 01 0000000000000000", broker.Set()},
-	{"vector with a hole", field("f", logs.TypeVector, logs.TypeString), `
+	{"vector with an unset element", field("f", logs.TypeVector, logs.TypeString), `
 		00000013 00000000 01 0000000000000002
 		00000007 00000000 01 00000001 62
 		00000007 00000000 00`, broker.Vector(broker.String("b"), broker.None())},
@@ -116,7 +117,7 @@ func TestTypes(t *testing.T) {
 			}
 			untyped, err := logs.Values(data)
 			if err != nil || len(untyped) != 1 || !broker.Equal(untyped[0], tt.want) {
-				t.Errorf("without the stream: got %v, error %v", untyped, err)
+				t.Errorf("decoded without the stream: got %v, error %v", untyped, err)
 			}
 			for n := range len(data.Data) {
 				if _, err := c.Row(write(data.Data[:n])); !errors.Is(err, logs.ErrMalformed) {
@@ -154,7 +155,7 @@ func TestRow(t *testing.T) {
 		t.Error(diff)
 	}
 	if !row.Get("note").IsNone() || !row.Get("no such field").IsNone() {
-		t.Error("a value where there is none")
+		t.Error("an unset or missing field has a value")
 	}
 }
 
@@ -168,25 +169,25 @@ func TestMalformedRows(t *testing.T) {
 		{"empty", field("f", logs.TypeBool, 0), "", "offset 0: number of fields needs 4 bytes"},
 		{"too few fields", field("f", logs.TypeBool, 0), "00000000", "record of 0 fields, want 1"},
 		{"negative number of fields", field("f", logs.TypeBool, 0), "ffffffff", "record of -1 fields, want 1"},
-		{"left over", field("f", logs.TypeBool, 0), "00000001 00000001 00000000 00 ff", "offset 13: 1 bytes left over"},
+		{"trailing bytes", field("f", logs.TypeBool, 0), "00000001 00000001 00000000 00 ff", "offset 13: 1 trailing bytes"},
 		{"another type", field("f", logs.TypeBool, 0), "00000001 00000002 00000000 01 0000000000000001",
-			"stream Test::LOG: field f: offset 4: a int, want bool"},
+			"stream Test::LOG: field f: offset 4: type is int, want bool"},
 		{"huge type", field("f", logs.TypeBool, 0), "00000001 00000101 00000000 01 0000000000000001", "type is 257"},
-		{"pattern", field("f", 8, 0), "00000001 00000008 00000000 01 00000000", "a type(8) cannot be here"},
-		{"presence", field("f", logs.TypeBool, 0), "00000001 00000001 00000000 02 0000000000000001", "offset 12: presence is 2"},
+		{"pattern", field("f", 8, 0), "00000001 00000008 00000000 01 00000000", "type(8) is not valid here"},
+		{"invalid presence", field("f", logs.TypeBool, 0), "00000001 00000001 00000000 02 0000000000000001", "offset 12: presence is 2"},
 		{"time that is NaN", field("f", logs.TypeTime, 0), "00000001 00000005 00000000 01 7ff8000000000000", "offset 13: NaN seconds"},
-		{"late time", field("f", logs.TypeTime, 0), "00000001 00000005 00000000 01 42012e0be8260000", "do not fit"},
-		{"port number", field("f", logs.TypePort, 0), "00000001 0000000a 00000000 01 0000000000010000 00000001", "port 65536 of protocol 1"},
-		{"port protocol", field("f", logs.TypePort, 0), "00000001 0000000a 00000000 01 0000000000000001 00000004", "port 1 of protocol 4"},
-		{"address family", field("f", logs.TypeAddr, 0), "00000001 0000000b 00000000 01 05 01020304", "address family is 5"},
-		{"IPv4 subnet of 8 bits", field("f", logs.TypeSubnet, 0), "00000001 0000000c 00000000 01 08 04 01020000", "1.2.0.0 with a prefix of -88 bits"},
+		{"time out of range", field("f", logs.TypeTime, 0), "00000001 00000005 00000000 01 42012e0be8260000", "do not fit"},
+		{"port number", field("f", logs.TypePort, 0), "00000001 0000000a 00000000 01 0000000000010000 00000001", "port 65536 with protocol 1"},
+		{"port protocol", field("f", logs.TypePort, 0), "00000001 0000000a 00000000 01 0000000000000001 00000004", "port 1 with protocol 4"},
+		{"unknown address family", field("f", logs.TypeAddr, 0), "00000001 0000000b 00000000 01 05 01020304", "address family is 5"},
+		{"IPv4 subnet of 8 bits", field("f", logs.TypeSubnet, 0), "00000001 0000000c 00000000 01 08 04 01020000", "subnet 1.2.0.0 with a length of -88 bits"},
 		{"long text", field("f", logs.TypeString, 0), "00000001 00000007 00000000 01 ffffffff 61", "offset 13: text of 4294967295 bytes, 1 left"},
 		{"huge set", field("f", logs.TypeSet, logs.TypeCount), "00000001 0000000e 00000000 01 7fffffffffffffff", "set of 9223372036854775807 elements in 0 bytes"},
 		{"negative set", field("f", logs.TypeSet, logs.TypeCount), "00000001 0000000e 00000000 01 ffffffffffffffff", "set of -1 elements"},
 		{"element of another type", field("f", logs.TypeSet, logs.TypeCount), `00000001
-			0000000e 00000000 01 0000000000000001 00000002 00000000 01 0000000000000001`, "offset 21: element 0 is a int, want count"},
+			0000000e 00000000 01 0000000000000001 00000002 00000000 01 0000000000000001`, "offset 21: type of element 0 is int, want count"},
 		{"set of sets", field("f", logs.TypeSet, logs.TypeSet), `00000001
-			0000000e 00000000 01 0000000000000001 0000000e 00000000 01 0000000000000000`, "a set cannot be here"},
+			0000000e 00000000 01 0000000000000001 0000000e 00000000 01 0000000000000000`, "set is not valid here"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			stream, err := logs.ParseStream(create(tt.field))
@@ -200,7 +201,7 @@ func TestMalformedRows(t *testing.T) {
 		})
 	}
 	if _, err := new(logs.Stream).Row(write(unhex(t, "00000001 00000001 00000000 00"))); !errors.Is(err, logs.ErrMalformed) {
-		t.Errorf("a field in a stream without any: error %v", err)
+		t.Errorf("a record with a field of a stream without fields: error %v", err)
 	}
 	if _, err := logs.Values(write(unhex(t, "7fffffff"))); !errors.Is(err, logs.ErrMalformed) {
 		t.Errorf("error %v", err)
@@ -213,17 +214,17 @@ func TestMalformedStreams(t *testing.T) {
 		change func(*broker.LogCreate)
 		want   string
 	}{
-		{"writer info", func(m *broker.LogCreate) { m.WriterInfo = broker.None() }, "does not begin with a path"},
-		{"path", func(m *broker.LogCreate) { m.WriterInfo = broker.Vector(broker.Count(1)) }, "does not begin with a path"},
-		{"fields", func(m *broker.LogCreate) { m.Fields = broker.Set() }, "fields are a set"},
-		{"field", func(m *broker.LogCreate) { m.Fields = broker.Vector(broker.Count(1)) }, "field 0: count of 0"},
+		{"writer info not a vector", func(m *broker.LogCreate) { m.WriterInfo = broker.None() }, "does not begin with a path"},
+		{"path not a string", func(m *broker.LogCreate) { m.WriterInfo = broker.Vector(broker.Count(1)) }, "does not begin with a path"},
+		{"fields not a vector", func(m *broker.LogCreate) { m.Fields = broker.Set() }, "fields have kind set"},
+		{"field not a vector", func(m *broker.LogCreate) { m.Fields = broker.Vector(broker.Count(1)) }, "got a count of length 0"},
 		{"name", func(m *broker.LogCreate) {
 			m.Fields = broker.Vector(broker.Vector(broker.None(), broker.None(), broker.Count(1), broker.Count(0), broker.Boolean(false)))
 		}, "field 0: not [string"},
 		{"type", func(m *broker.LogCreate) {
 			m.Fields = broker.Vector(broker.Vector(broker.String("f"), broker.None(), broker.Count(256), broker.Count(0), broker.Boolean(false)))
-		}, "f has the type 256"},
-		{"many fields", func(m *broker.LogCreate) {
+		}, "f has invalid type 256"},
+		{"too many fields", func(m *broker.LogCreate) {
 			m.Fields = broker.Vector(make([]broker.Value, logs.MaxFields+1)...)
 		}, "1025 fields"},
 		{"long path", func(m *broker.LogCreate) {
@@ -234,7 +235,7 @@ func TestMalformedStreams(t *testing.T) {
 		}, "bytes of names"},
 		{"long stream", func(m *broker.LogCreate) {
 			m.Stream, m.Fields = strings.Repeat("s", 1<<20), broker.None()
-		}, "fields are a none"},
+		}, "fields have kind none"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := create(field("f", logs.TypeBool, 0))
@@ -250,7 +251,8 @@ func TestMalformedStreams(t *testing.T) {
 	}
 }
 
-// What a Catalog keeps must not keep the message that it came in.
+// A Catalog must not retain the memory of the message that contained an
+// announcement.
 func TestStreamIsACopy(t *testing.T) {
 	const size, streams = 1 << 20, 32
 	memory := func() int64 {
@@ -271,7 +273,7 @@ func TestStreamIsACopy(t *testing.T) {
 		}
 	}
 	if grown := memory() - before; grown > streams*size/4 {
-		t.Errorf("%d announcements keep %d bytes", streams, grown)
+		t.Errorf("%d announcements retain %d bytes", streams, grown)
 	}
 	runtime.KeepAlive(&c)
 }
@@ -289,14 +291,14 @@ func TestCatalog(t *testing.T) {
 		}
 	}
 	if _, err := c.Add(m); err != nil {
-		t.Errorf("announced again: error %v", err)
+		t.Errorf("second announcement: error %v", err)
 	}
 	if _, err := c.Add(create()); !errors.Is(err, logs.ErrTooManyStreams) {
 		t.Errorf("error %v", err)
 	}
 }
 
-// appendHead and appendAtom write as Zeek does.
+// appendHead and appendAtom write Zeek's encoding.
 func appendHead(b []byte, typ logs.Type, present bool) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(typ))
 	b = binary.BigEndian.AppendUint32(b, 0)
@@ -310,7 +312,8 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 }
 
-// atoms draw a value and append it.
+// atoms maps each type to a function that draws a value and appends its
+// encoding.
 var atoms = map[logs.Type]func(*rapid.T, []byte) (broker.Value, []byte){
 	logs.TypeInt: func(t *rapid.T, b []byte) (broker.Value, []byte) {
 		n := rapid.Int64().Draw(t, "int")
@@ -402,7 +405,7 @@ func FuzzRow(f *testing.F) {
 		row, rowErr := stream.Row(write(string(data)))
 		switch {
 		case err != nil && rowErr == nil:
-			t.Fatalf("a row of the stream, but not without it: %v", err)
+			t.Fatalf("the record can be decoded with its stream, but not without: %v", err)
 		case rowErr == nil && !cmp.Equal(values, row.Values, cmp.Comparer(broker.Equal)):
 			t.Fatalf("%v with the stream, %v without", row.Values, values)
 		}

@@ -10,26 +10,27 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// reader takes apart the data of a record. All numbers are big endian, and
-// doubles those of IEEE 754, other than in values (Zeek:
-// BinarySerializationFormat). After the first failure it returns zero values.
+// reader decodes the data of a record. Numbers are big endian and doubles have
+// the IEEE 754 format, unlike in Broker values (Zeek:
+// BinarySerializationFormat). After the first failure, it returns zero values.
 type reader struct {
 	data string
 	pos  int
 	err  error
 }
 
-// minValue is the size of the smallest value, one that is unset.
+// minValue is the size of the smallest value, an unset one, in bytes.
 const minValue = 4 + 4 + 1
 
-// failAt reports a failure that shows in what begins at offset at.
+// failAt reports a failure at the given offset.
 func (r *reader) failAt(at int, format string, args ...any) {
 	if r.err == nil {
 		r.err = fmt.Errorf("offset %d: %s", at, fmt.Sprintf(format, args...))
 	}
 }
 
-// record reads a record of s, or if that is nil, one of values of any types.
+// record decodes a record of s, or a record with values of any types if s is
+// nil.
 func (r *reader) record(s *Stream) []broker.Value {
 	n := int64(int32(r.uint32("number of fields")))
 	switch {
@@ -62,12 +63,13 @@ func (r *reader) record(s *Stream) []broker.Value {
 		}
 	}
 	if r.pos < len(r.data) {
-		r.failAt(r.pos, "%d bytes left over", len(r.data)-r.pos)
+		r.failAt(r.pos, "%d trailing bytes", len(r.data)-r.pos)
 	}
 	return values
 }
 
-// field reads one value of a record, of the type of f unless that is nil.
+// field decodes a value of a record. It must have the type of f unless f is
+// nil.
 func (r *reader) field(f *Field) broker.Value {
 	at := r.pos
 	typ, present := r.head()
@@ -75,7 +77,7 @@ func (r *reader) field(f *Field) broker.Value {
 		return broker.None()
 	}
 	if f != nil && typ != f.Type {
-		r.failAt(at, "a %s, want %s", typ, f.Type)
+		r.failAt(at, "type is %s, want %s", typ, f.Type)
 		return broker.None()
 	}
 	if !typ.isContainer() {
@@ -93,7 +95,7 @@ func (r *reader) field(f *Field) broker.Value {
 		at := r.pos
 		elem, present := r.head()
 		if present && f != nil && elem != f.Subtype {
-			r.failAt(at, "element %d is a %s, want %s", i, elem, f.Subtype)
+			r.failAt(at, "type of element %d is %s, want %s", i, elem, f.Subtype)
 		}
 		if present {
 			elems[i] = r.atom(at, elem)
@@ -108,8 +110,8 @@ func (r *reader) field(f *Field) broker.Value {
 	return broker.Vector(elems...)
 }
 
-// head reads what every value begins with: type, subtype, and whether there is
-// more. Zeek leaves the subtype to readers of files.
+// head decodes the beginning of a value: type, subtype and presence. The
+// subtype is ignored, because Zeek uses it only for reading files.
 func (r *reader) head() (Type, bool) {
 	at := r.pos
 	typ := r.uint32("type")
@@ -125,8 +127,8 @@ func (r *reader) head() (Type, bool) {
 	return Type(typ), present == 1 && r.err == nil
 }
 
-// atom reads the content of a value that is no container; the value begins at
-// offset at.
+// atom decodes the content of a value that is not a container. The value
+// begins at offset at.
 func (r *reader) atom(at int, typ Type) broker.Value {
 	switch typ {
 	case TypeBool:
@@ -148,7 +150,7 @@ func (r *reader) atom(at int, typ Type) broker.Value {
 	case TypePort:
 		number, protocol := r.uint64("port"), r.uint32("protocol")
 		if r.err == nil && (number > math.MaxUint16 || protocol > uint32(broker.ProtocolICMP)) {
-			r.failAt(at, "port %d of protocol %d", number, protocol)
+			r.failAt(at, "port %d with protocol %d", number, protocol)
 		}
 		if r.err != nil {
 			return broker.None()
@@ -159,13 +161,13 @@ func (r *reader) atom(at int, typ Type) broker.Value {
 	case TypeSubnet:
 		return r.subnet(at)
 	default:
-		r.failAt(at, "a %s cannot be here", typ)
+		r.failAt(at, "%s is not valid here", typ)
 		return broker.None()
 	}
 }
 
-// subnet reads a prefix length, which counts from the start of 128 bits for
-// IPv4, too, and an address.
+// subnet decodes a length and an address. The length counts from the start of
+// the 128-bit address, even for IPv4.
 func (r *reader) subnet(at int) broker.Value {
 	bits, a := int(r.uint8("subnet length")), r.address()
 	if r.err != nil {
@@ -176,7 +178,7 @@ func (r *reader) subnet(at int) broker.Value {
 	}
 	p, err := a.Prefix(bits)
 	if err != nil {
-		r.failAt(at, "%s with a prefix of %d bits", a, bits)
+		r.failAt(at, "subnet %s with a length of %d bits", a, bits)
 		return broker.None()
 	}
 	return broker.Subnet(p)
@@ -211,48 +213,48 @@ func (r *reader) text() string {
 
 func (r *reader) double() float64 { return math.Float64frombits(r.uint64("double")) }
 
-// seconds reads a time or interval, which Zeek has in seconds, and returns the
-// nearest number of nanoseconds.
+// seconds decodes a time or an interval, which Zeek stores in seconds, and
+// returns the nearest number of nanoseconds.
 func (r *reader) seconds() int64 {
 	at := r.pos
 	f := r.double()
 	whole, fraction := math.Modf(f)
 	const limit = math.MaxInt64 / 1_000_000_000
-	if !(whole > -limit && whole < limit) { // NaN, too
+	if !(whole > -limit && whole < limit) { // also excludes NaN
 		r.failAt(at, "%v seconds do not fit 64 bits of nanoseconds", f)
 		return 0
 	}
 	return int64(whole)*1e9 + int64(math.Round(fraction*1e9))
 }
 
-func (r *reader) bytes(n int, what string) string {
+func (r *reader) bytes(n int, name string) string {
 	if r.err != nil {
 		return ""
 	}
 	if n > len(r.data)-r.pos {
-		r.failAt(r.pos, "%s needs %d bytes, %d left", what, n, len(r.data)-r.pos)
+		r.failAt(r.pos, "%s needs %d bytes, %d left", name, n, len(r.data)-r.pos)
 		return ""
 	}
 	r.pos += n
 	return r.data[r.pos-n : r.pos]
 }
 
-func (r *reader) uint8(what string) uint8 {
-	if s := r.bytes(1, what); s != "" {
+func (r *reader) uint8(name string) uint8 {
+	if s := r.bytes(1, name); s != "" {
 		return s[0]
 	}
 	return 0
 }
 
-func (r *reader) uint32(what string) uint32 {
-	if s := r.bytes(4, what); s != "" {
+func (r *reader) uint32(name string) uint32 {
+	if s := r.bytes(4, name); s != "" {
 		return binary.BigEndian.Uint32([]byte(s))
 	}
 	return 0
 }
 
-func (r *reader) uint64(what string) uint64 {
-	if s := r.bytes(8, what); s != "" {
+func (r *reader) uint64(name string) uint64 {
+	if s := r.bytes(8, name); s != "" {
 		return binary.BigEndian.Uint64([]byte(s))
 	}
 	return 0

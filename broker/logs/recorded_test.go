@@ -11,7 +11,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// TestRecorded reads what real Zeeks announced and wrote.
+// TestRecorded decodes the recorded announcements and records of Zeek.
 func TestRecorded(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/recordings/*/*.jsonl")
 	if err != nil || len(files) == 0 {
@@ -44,11 +44,12 @@ func TestRecorded(t *testing.T) {
 		}
 	}
 	if streams < 80 || rows < 170 {
-		t.Errorf("%d streams and %d rows, there are more in the recordings", streams, rows)
+		t.Errorf("got only %d streams and %d rows", streams, rows)
 	}
 }
 
-// messages yields what Zeeks published in a recording of a native connection.
+// messages returns an iterator over the messages that Zeek published in a
+// recording of a native connection.
 func messages(t *testing.T, name string) func(yield func(recording.Side, broker.ZeekMessage) bool) {
 	return func(yield func(recording.Side, broker.ZeekMessage) bool) {
 		_, entries, err := recording.ReadFile(name)
@@ -61,7 +62,7 @@ func messages(t *testing.T, name string) func(yield func(recording.Side, broker.
 			}
 			env, err := wire.DecodeEnvelope(e.Data)
 			if err != nil || env.Type != wire.TypeData {
-				continue // of the handshake, or about the peering
+				continue // a handshake message, or one about the peering
 			}
 			v, err := bin.Decode(env.Payload)
 			if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/record"
 )
 
-// The argument of an event is a record, in Zeek
+// The argument of the event is a record that is defined in Zeek as
 //
 //	type Transfer: record {
 //	        client: addr;

@@ -23,7 +23,7 @@ var (
 	typeDuration = reflect.TypeFor[time.Duration]()
 )
 
-// enclosing are the types around a type, from the outermost in.
+// enclosing lists the types that contain a type, outermost first.
 type enclosing []reflect.Type
 
 func compile(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
@@ -79,7 +79,8 @@ func compile(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) 
 	return nil, fmt.Errorf("record: Go type %s has no counterpart in Zeek", t)
 }
 
-// scalar is for types that have their own constructor and accessor.
+// scalar returns the mapper of a type that has its own constructor and
+// accessor. The string want is the name of the kind in errors.
 func scalar[T any](make func(T) broker.Value, get func(broker.Value) (T, bool), want string) *mapper {
 	return &mapper{
 		marshal: func(v reflect.Value) (broker.Value, *Error) {
@@ -101,20 +102,22 @@ func portMapper() *mapper {
 	marshal := m.marshal
 	m.marshal = func(v reflect.Value) (broker.Value, *Error) {
 		if p := v.Interface().(broker.Port).Protocol; !p.Valid() {
-			return broker.Value{}, &Error{What: "port with " + p.String()}
+			return broker.Value{}, &Error{Reason: "invalid port: " + p.String()}
 		}
 		return marshal(v)
 	}
 	return m
 }
 
-// copyText is broker.Value.Text without the memory of the message around it.
+// copyText returns a copy of the string v, so that it does not retain the
+// memory of the whole message.
 func copyText(v broker.Value) (string, bool) {
 	s, ok := v.Text()
 	return strings.Clone(s), ok
 }
 
-// basic is for Go's own scalar types of any name and size.
+// basic returns the mapper of a Go type whose underlying type is a basic type,
+// of any size.
 func basic[T any](make func(T) broker.Value, get func(broker.Value) (T, bool),
 	load func(reflect.Value) T, store func(reflect.Value, T), overflows func(reflect.Value, T) bool, want string) *mapper {
 	return &mapper{
@@ -125,7 +128,7 @@ func basic[T any](make func(T) broker.Value, get func(broker.Value) (T, bool),
 				return mismatch(want, v)
 			}
 			if overflows != nil && overflows(into, got) {
-				return &Error{What: fmt.Sprintf("%v does not fit %s", got, into.Type())}
+				return &Error{Reason: fmt.Sprintf("%v does not fit %s", got, into.Type())}
 			}
 			store(into, got)
 			return nil
@@ -138,7 +141,8 @@ func compileEnum(t reflect.Type, o fieldOptions) *mapper {
 	type validator interface{ Valid() bool }
 	checked := t.Implements(reflect.TypeFor[validator]())
 	valid := func(v reflect.Value) bool { return !checked || v.Interface().(validator).Valid() }
-	// A checked type has few labels, which need not be checked twice.
+	// A label is checked once per type; the results are remembered, as a type
+	// has few labels.
 	var known, labels memo
 	return &mapper{
 		marshal: func(v reflect.Value) (broker.Value, *Error) {
@@ -149,7 +153,7 @@ func compileEnum(t reflect.Type, o fieldOptions) *mapper {
 				return broker.Enum(scope + o.fallback), nil
 			}
 			if !valid(v) {
-				return broker.Value{}, &Error{What: fmt.Sprintf("%q is no label of %s", v.String(), t)}
+				return broker.Value{}, &Error{Reason: fmt.Sprintf("%q is not a label of %s", v.String(), t)}
 			}
 			label := scope + v.String()
 			if checked {
@@ -169,7 +173,7 @@ func compileEnum(t reflect.Type, o fieldOptions) *mapper {
 			name, ok := strings.CutPrefix(strings.Clone(label), scope)
 			into.SetString(name)
 			if !ok || !valid(into) {
-				return &Error{What: fmt.Sprintf("unknown enum label %.80q", label)}
+				return &Error{Reason: fmt.Sprintf("unknown enum label %.80q", label)}
 			}
 			if checked {
 				known.put(strings.Clone(label), name)
@@ -179,9 +183,9 @@ func compileEnum(t reflect.Type, o fieldOptions) *mapper {
 	}
 }
 
-// memo is a map that is read far more often than written.
+// memo is a concurrent map that is read far more often than written.
 type memo struct {
-	mu  sync.Mutex // of those who write
+	mu  sync.Mutex // serializes writers
 	all atomic.Pointer[map[string]string]
 }
 
@@ -312,7 +316,7 @@ func compileMap(t reflect.Type, o fieldOptions, within enclosing) (*mapper, erro
 	}, nil
 }
 
-// keyPath is the part of a path that stands for an entry of a table, shortened:
+// keyPath returns the path element for a table entry. It is shortened because
 // a peer may have sent a key of any size.
 func keyPath(k broker.Value) string { return fmt.Sprintf("[%.80s]", k) }
 
@@ -354,7 +358,7 @@ func compileStruct(t reflect.Type, within enclosing) (*mapper, error) {
 				return mismatch("vector", v)
 			}
 			if v.Len() < required {
-				return &Error{What: fmt.Sprintf("want a record of %d fields, got %d", required, v.Len())}
+				return &Error{Reason: fmt.Sprintf("want a record of %d fields, got %d", required, v.Len())}
 			}
 			for i, f := range fields {
 				fv := into.FieldByIndex(f.index)
@@ -405,7 +409,8 @@ func fieldsOf(t reflect.Type, within enclosing) ([]field, error) {
 	return fields, nil
 }
 
-// isRecord reports whether t is a struct that does not stand for a scalar.
+// isRecord reports whether t is a struct that maps to a record and not to a
+// scalar.
 func isRecord(t reflect.Type) bool {
 	switch t {
 	case typeValue, typeAddr, typePrefix, typePort, typeTime:

@@ -1,8 +1,8 @@
-// Package record maps Go structs to Zeek records and back.
+// Package record converts between Go values and Zeek values.
 //
 // Marshal and Unmarshal convert between a Go value and the broker.Value that a
-// Zeek script would send or receive for it. Struct tags name the fields. TypeOf
-// describes the Zeek type that a Go type maps to.
+// Zeek script sends or receives for it. Structs become records, and their tags
+// name the fields. TypeOf describes the Zeek type of a Go type.
 //
 // A Go type is analyzed once, on first use. All functions may be called
 // concurrently.
@@ -18,8 +18,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Marshal returns the Broker value of a Go value, as a Zeek event or record
-// would carry it:
+// Marshal returns the Broker value of the Go value v, in the form that Zeek
+// uses for event arguments and record fields:
 //
 //	bool, uint64, int64, float64, string   boolean, count, integer, real, string
 //	netip.Addr, netip.Prefix, broker.Port  address, subnet, port
@@ -28,21 +28,25 @@ import (
 //	[]T, map[K]V                           vector, table
 //	broker.Value                           Zeek's any: itself
 //
-// Other sizes of integers and floats work as well. A field's tag
+// Integers and floats of other sizes are accepted as well. A field's tag
 //
 //	`zeek:"name,option,..."`
 //
-// gives the name of the Zeek field, for errors, and options: "optional" (none
-// stands for the zero value, and for a nil pointer), "trailing" (may be
-// missing at the end of a record, as in older Zeeks), "set" (a slice is a set),
-// "enum=Scope" (a string is the enum label Scope::string; "enum" alone: the
-// whole label), "default=LABEL" (the label that an empty string of an enum is
-// marshaled as). The tag "-" leaves a field out; an embedded struct contributes
-// its fields.
+// gives the name of the Zeek field, which appears in errors, and options:
 //
-// Marshal fails on Go types that have no counterpart, such as those that contain
-// themselves, on ports without a valid protocol, and on strings with an enum
-// option that are not Valid, if their type has that method.
+//   - optional: none represents the zero value and the nil pointer
+//   - trailing: the field may be missing at the end of a record, as in older
+//     versions of Zeek
+//   - set: the slice maps to a set instead of a vector
+//   - enum=Scope: the string s maps to the enum label Scope::s; with "enum"
+//     alone the string is the whole label
+//   - default=LABEL: Marshal replaces an empty enum string by LABEL
+//
+// The tag "-" omits a field. An embedded struct contributes its fields.
+//
+// Marshal fails on Go types without a Zeek counterpart, including recursive
+// types, and on ports with an invalid protocol. It fails on enum strings whose
+// type has a method Valid() bool that returns false.
 func Marshal(v any) (broker.Value, error) {
 	if v == nil {
 		return broker.None(), nil
@@ -59,11 +63,11 @@ func Marshal(v any) (broker.Value, error) {
 	return out, nil
 }
 
-// Unmarshal stores v in what into, a non-nil pointer, points to: the inverse
-// of Marshal. Elements that a record has beyond the fields of a struct are
-// ignored, as Zeek does. Strings are copied, so that to keep one is not to keep
-// the message that it came in; a broker.Value is not. If v does not fit, the
-// error is a *Error and what into points to may be half stored.
+// Unmarshal stores v in the variable that into points to; into must be a
+// non-nil pointer. It is the inverse of Marshal. Surplus elements of a record
+// are ignored, as in Zeek. Strings are copied, so that they do not retain the
+// memory of the message; a broker.Value is not copied. If v does not match the
+// Go type, the error is an *Error and the variable may be partly written.
 func Unmarshal(v broker.Value, into any) error {
 	rv := reflect.ValueOf(into)
 	if rv.Kind() != reflect.Pointer || rv.IsNil() {
@@ -79,17 +83,17 @@ func Unmarshal(v broker.Value, into any) error {
 	return nil
 }
 
-// Error says what in a value did not fit a Go type, and where.
+// Error describes a mismatch between a value and a Go type.
 type Error struct {
-	Path string // such as "config.nodes[3].p"; "" for the value itself
-	What string // such as "want port, got string"
+	Path   string // position in the value, such as "config.nodes[3].p"; "" for the whole value
+	Reason string // description, such as "want port, got string"
 }
 
 func (e *Error) Error() string {
 	if e.Path == "" {
-		return "record: " + e.What
+		return "record: " + e.Reason
 	}
-	return "record: " + e.Path + ": " + e.What
+	return "record: " + e.Path + ": " + e.Reason
 }
 
 func (e *Error) in(field string) *Error {
@@ -107,11 +111,11 @@ func (e *Error) in(field string) *Error {
 func (e *Error) at(i int) *Error { return e.in("[" + strconv.Itoa(i) + "]") }
 
 func mismatch(want string, got broker.Value) *Error {
-	return &Error{What: "want " + want + ", got " + got.Kind().String()}
+	return &Error{Reason: "want " + want + ", got " + got.Kind().String()}
 }
 
-// mapper is the compiled form of a Go type, so that the type is looked at once
-// and not for every value.
+// mapper is the compiled form of a Go type. It saves analyzing the type for
+// every value.
 type mapper struct {
 	marshal   func(reflect.Value) (broker.Value, *Error)
 	unmarshal func(broker.Value, reflect.Value) *Error
@@ -131,7 +135,7 @@ func mapperOf(t reflect.Type) (*mapper, error) {
 	return actual.(*mapper), nil
 }
 
-// fieldOptions is what a tag says beyond the name.
+// fieldOptions holds the options of a field's tag.
 type fieldOptions struct {
 	optional, trailing, set, enum bool
 	scope                         string // of the enum, with "::"

@@ -114,7 +114,8 @@ func TestUnmarshalInvertsMarshal(t *testing.T) {
 	}
 }
 
-// Older Zeeks send shorter records, newer ones may send longer ones.
+// Older versions of Zeek send shorter records; newer versions may send longer
+// ones.
 func TestRecordLengths(t *testing.T) {
 	str, none := broker.String("manager"), broker.None()
 	running, manager := broker.Enum("Management::RUNNING"), broker.Enum("Supervisor::MANAGER")
@@ -155,7 +156,7 @@ func TestUnmarshalErrors(t *testing.T) {
 	}{
 		{"wrong type deep inside", config(node(), node(broker.String("80"))), &wrapped{},
 			"record: config.nodes[1].p: want port, got string"},
-		{"no record", broker.Count(1), &wrapped{}, "record: want vector, got count"},
+		{"not a record", broker.Count(1), &wrapped{}, "record: want vector, got count"},
 		{"short record", broker.Vector(broker.Vector(broker.String("id"))), &wrapped{},
 			"record: config: want a record of 3 fields, got 1"},
 		{"vector for set", broker.Vector(broker.Vector(broker.String("id"), broker.Vector(), broker.Set())), &wrapped{},
@@ -168,7 +169,7 @@ func TestUnmarshalErrors(t *testing.T) {
 		{"label of another module", broker.Vector(broker.Enum("Other::RUNNING")), &struct {
 			S zeekapi.State `zeek:"s,enum=Management"`
 		}{}, `record: s: unknown enum label "Other::RUNNING"`},
-		{"label that is none", broker.Vector(broker.Enum("Management::NAPPING")), &struct {
+		{"unknown label of the right module", broker.Vector(broker.Enum("Management::NAPPING")), &struct {
 			S zeekapi.State `zeek:"s,enum=Management"`
 		}{}, `record: s: unknown enum label "Management::NAPPING"`},
 		{"count out of range", broker.Count(256), new(uint8), "record: 256 does not fit uint8"},
@@ -201,7 +202,8 @@ type (
 	list []list
 )
 
-// Which fields an embedded type contributes.
+// An embedded record type contributes its fields. Other embedded types, and
+// pointers, are single fields.
 func TestEmbedded(t *testing.T) {
 	type hidden struct{ X uint64 }
 	type Later struct{ Y uint64 }
@@ -225,7 +227,8 @@ func TestEmbedded(t *testing.T) {
 	}
 }
 
-// What is kept of a message must not keep the frame that it came in.
+// A string kept from a message must not retain the memory of the frame that it
+// arrived in.
 func TestStringsAreCopies(t *testing.T) {
 	frame := strings.Repeat("RED", 100)
 	var got struct {
@@ -244,7 +247,7 @@ func TestStringsAreCopies(t *testing.T) {
 	}
 	for _, s := range kept {
 		if s != "RED" || unsafe.StringData(s) == unsafe.StringData(frame) {
-			t.Errorf("%q is no copy", s)
+			t.Errorf("%q is not a copy", s)
 		}
 	}
 }
@@ -258,12 +261,12 @@ func TestMarshalErrors(t *testing.T) {
 		{"channel", make(chan int), "record: Go type chan int has no counterpart in Zeek"},
 		{"label", struct {
 			E color `zeek:"e,enum"`
-		}{"BLUE"}, `record: e: "BLUE" is no label of record_test.color`},
+		}{"BLUE"}, `record: e: "BLUE" is not a label of record_test.color`},
 		{"port", struct {
 			P broker.Port `zeek:"p"`
-		}{broker.Port{Number: 1, Protocol: 9}}, "record: p: port with protocol(9)"},
-		{"type that contains itself", tree{}, "record: Go type record_test.tree contains itself (field Left of record_test.tree)"},
-		{"list that contains itself", list{}, "record: Go type record_test.list contains itself"},
+		}{broker.Port{Number: 1, Protocol: 9}}, "record: p: invalid port: protocol(9)"},
+		{"recursive struct", tree{}, "record: Go type record_test.tree contains itself (field Left of record_test.tree)"},
+		{"recursive slice", list{}, "record: Go type record_test.list contains itself"},
 		{"tag", struct {
 			E string `zeek:"e,enumm"`
 		}{}, `record: field E has unknown tag option "enumm"`},
@@ -273,7 +276,7 @@ func TestMarshalErrors(t *testing.T) {
 		}
 	}
 	if err := record.Unmarshal(broker.None(), everything{}); err == nil {
-		t.Error("Unmarshal takes a value that is no pointer")
+		t.Error("Unmarshal accepts a value that is not a pointer")
 	}
 }
 

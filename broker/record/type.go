@@ -2,12 +2,12 @@ package record
 
 import "reflect"
 
-// Type is the Zeek type that a Go type stands for.
+// Type describes the Zeek type that a Go type maps to.
 type Type struct {
-	// Kind is Zeek's word: "string", "count", "addr", "record", "vector",
-	// "set", "table", "enum", "any" and so on.
+	// Kind is the name of the type in Zeek: "string", "count", "addr",
+	// "record", "vector", "set", "table", "enum", "any" and so on.
 	Kind    string
-	Module  string  // of an enum's labels; "" if any will do
+	Module  string  // of an enum's labels; "" if labels of all modules are valid
 	Fields  []Field // of a record
 	Index   *Type   // of a set or table
 	Element *Type   // of a vector or table
@@ -21,7 +21,8 @@ type Field struct {
 	Trailing bool // older Zeeks do not have it
 }
 
-// TypeOf returns the type that T, which Marshal must accept, stands for.
+// TypeOf returns a description of the Zeek type that T maps to. It panics if
+// Marshal does not support T.
 func TypeOf[T any]() Type { return describe(reflect.TypeFor[T](), fieldOptions{}) }
 
 func describe(t reflect.Type, o fieldOptions) Type {
@@ -69,7 +70,7 @@ func describe(t reflect.Type, o fieldOptions) Type {
 	case reflect.Struct:
 		fields, err := fieldsOf(t, nil)
 		if err != nil {
-			panic(err) // Marshal would not take it either
+			panic(err) // Marshal does not support it either
 		}
 		return Type{Kind: "record", Fields: describeFields(t, fields)}
 	}

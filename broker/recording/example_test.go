@@ -16,7 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// inMemory holds a recording, in place of one on disk.
+// inMemory holds a recording in memory instead of a file.
 type inMemory struct{ bytes.Buffer }
 
 func (*inMemory) Close() error { return nil }
@@ -27,7 +27,7 @@ func ExampleTracer() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
-	// The peer; it may be a Zeek.
+	// The peer could also be Zeek.
 	listener, err := peering.New(peering.Config{Subscriptions: []string{"/tests"}})
 	if err != nil {
 		log.Fatal(err)

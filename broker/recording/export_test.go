@@ -1,4 +1,4 @@
 package recording
 
-// LimitLines lowers the limit on the length of lines.
+// LimitLines sets the maximum length of a line, in bytes.
 func (r *Reader) LimitLines(n int) { r.max = n }

@@ -15,14 +15,15 @@ import (
 	"unicode/utf8"
 )
 
-// maxLine is enough for any line that a Writer writes, whose longest are hex.
+// maxLine is the maximum length of a line in bytes. It suffices for the
+// longest lines of a Writer, which contain hex.
 const maxLine = 2*MaxData + 8*MaxName
 
-// LineError is the error of a Reader about what a file holds. Its Err wraps
+// LineError is the error of a Reader for a line that is not valid. Err wraps
 // ErrFormat.
 type LineError struct {
 	File string
-	Line int // from 1
+	Line int // starting at 1
 	Err  error
 }
 
@@ -33,20 +34,21 @@ func (e *LineError) Error() string {
 // Unwrap returns e.Err.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// Reader reads a recording entry by entry. It keeps one line in memory.
+// Reader reads a recording entry by entry. It keeps one line in memory. A
+// Reader must not be used concurrently.
 type Reader struct {
 	in   *bufio.Reader
 	file string
 	line int
 	buf  []byte
-	max  int // bytes of a line
+	max  int // maximum length of a line in bytes
 
 	conn Connection
 }
 
-// NewReader returns a Reader for r and reads the first line. The name of the
-// file is for errors, all of which are a *LineError unless reading itself
-// failed.
+// NewReader returns a Reader for r and reads the first line. The name file
+// appears in errors. Errors are of type *LineError, except for read errors of
+// r.
 func NewReader(r io.Reader, file string) (*Reader, error) {
 	rd := &Reader{in: bufio.NewReaderSize(r, 64<<10), file: file, max: maxLine}
 	line, err := rd.next()
@@ -63,15 +65,15 @@ func NewReader(r io.Reader, file string) (*Reader, error) {
 	return rd, nil
 }
 
-// Connection returns what the first line says.
+// Connection returns the content of the first line.
 func (r *Reader) Connection() Connection { return r.conn }
 
-// Line returns the number of the line that Next read last.
+// Line returns the number of the line last read.
 func (r *Reader) Line() int { return r.line }
 
-// Next returns the next entry, and io.EOF after the last. Its data is the
-// caller's to keep. After a *LineError the Reader can go on with the line that
-// follows.
+// Next returns the next entry. The error after the last entry is io.EOF. The
+// caller owns the entry's data. After a *LineError, Next continues with the
+// following line.
 func (r *Reader) Next() (Entry, error) {
 	line, err := r.next()
 	if err != nil {
@@ -84,7 +86,7 @@ func (r *Reader) Next() (Entry, error) {
 	return e, nil
 }
 
-// ReadFile returns what is in a file, for recordings that fit into memory.
+// ReadFile returns the content of a file. It holds all of it in memory.
 func ReadFile(name string) (Connection, []Entry, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -180,13 +182,12 @@ func parseEntry(line []byte, p Protocol) (Entry, error) {
 	return e, e.check(p)
 }
 
-// members are those of a JSON object, each with its JSON text.
+// members maps the names of a JSON object's members to their JSON text.
 type members map[string]json.RawMessage
 
-// parseObject returns the members of the object that b holds, no others than
-// those in known. encoding/json alone would let pass unknown and repeated
-// members, names in other case and broken UTF-8, all of which would be lost
-// without a word.
+// parseObject returns the members of the JSON object in b. Unlike
+// encoding/json it rejects unknown and repeated members, names that differ in
+// case, and invalid UTF-8, which would otherwise be lost silently.
 func parseObject(b []byte, known ...string) (members, error) {
 	if !utf8.Valid(b) {
 		return nil, invalid("not UTF-8")
@@ -218,7 +219,7 @@ func parseObject(b []byte, known ...string) (members, error) {
 		return nil, invalid("%v", syntax(err))
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, invalid("something follows the JSON object")
+		return nil, invalid("unexpected text after the JSON object")
 	}
 	return m, nil
 }
@@ -242,7 +243,8 @@ func (m members) text(name string) (string, error) {
 	return s, nil
 }
 
-// data returns the bytes of an entry: a head's from "text", others' from "hex".
+// data returns the bytes of an entry of kind k: from the member "text" for an
+// HTTP head, and from "hex" for other kinds.
 func (m members) data(k Kind) ([]byte, error) {
 	name, other := "hex", "text"
 	if k == KindHTTP {

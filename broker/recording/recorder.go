@@ -119,7 +119,8 @@ func (c *recordedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write records before it writes, so that no response precedes its request.
+// Write records before it writes, so that a response is never recorded before
+// its request.
 func (c *recordedConn) Write(b []byte) (int, error) {
 	c.recorder.Write(c.as, b)
 	return c.Conn.Write(b)

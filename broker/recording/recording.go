@@ -1,25 +1,27 @@
-// Package recording is recorded traffic: the file format, a reader and a
-// writer for it, a splitter that makes recordings of raw TCP streams, and a
-// replay that plays one side of a recording to a live peer.
+// Package recording records and replays connections of Broker. It defines a
+// file format, with a reader and a writer, a splitter that converts raw TCP
+// streams to recordings, and a replay of one side of a recording to a live
+// peer.
 //
-// A file holds one connection, one JSON object per line. The first line is
+// A file contains one connection, one JSON object per line. The first line is
 //
 //	{"connection": {"name": "agent", "protocol": "native", "server_port": 2151}}
 //
-// and every other line one thing that a side said, in the order of time:
+// and every other line is an entry, in the order of time:
 //
 //	{"t": 0.349507, "from": "server", "kind": "frame", "hex": "075a45454b"}
 //	{"t": 0.0003, "from": "client", "kind": "http", "text": "GET /v1/..."}
 //
-// Member t counts seconds from the start of the capture. Of a native
-// connection every line is a frame without the length before it. Of a
-// WebSocket connection it is the head of the HTTP request or response, or a
-// message or control frame: unmasked, reassembled, without its header.
+// The member t is the time in seconds since the start of the capture. On a
+// native connection, each entry is a frame without its length. On a WebSocket
+// connection, each entry is the head of the HTTP request or response, or a
+// message or control frame: unmasked, reassembled and without its header.
 //
-// Heads are text, everything else is hex. Text holds one byte per character,
-// U+0000 to U+00FF, so that it can hold any head there is.
+// HTTP heads are text, all other entries are hex. Text contains one character
+// from U+0000 to U+00FF for each byte, so that it can represent any head.
 //
-// A Writer is safe for concurrent use; all other types are for one goroutine.
+// A Writer may be used concurrently, and so may a Recorder; other types must
+// not.
 package recording
 
 import (
@@ -34,17 +36,17 @@ import (
 	"unicode/utf8"
 )
 
-// Sizes in bytes of what a recording can hold.
+// Limits of a recording, in bytes.
 const (
-	MaxData = 64 << 20 // of one entry
-	MaxHead = 64 << 10 // of an HTTP head
-	MaxName = 1 << 10  // of a connection's name
+	MaxData = 64 << 20 // data of an entry, except for an HTTP head
+	MaxHead = 64 << 10 // HTTP head
+	MaxName = 1 << 10  // name of a connection
 )
 
-// Connection describes the connection that a recording holds.
+// Connection describes the connection of a recording.
 type Connection struct {
-	// Name says who talks, such as "agent-controller". Several recordings may
-	// share one.
+	// Name describes the connection, such as "agent-controller". Names need
+	// not be unique.
 	Name     string
 	Protocol Protocol
 
@@ -52,7 +54,7 @@ type Connection struct {
 	ServerPort uint16
 }
 
-// Protocol is what the two sides speak.
+// Protocol is the protocol of a connection.
 type Protocol string
 
 // The protocols that can be recorded.
@@ -78,11 +80,11 @@ func (s Side) Other() Side {
 	return Client
 }
 
-// Kind is what an entry holds.
+// Kind is the kind of an entry.
 type Kind string
 
-// The kinds: KindFrame is the only one of a native connection, the others are
-// those of a WebSocket connection.
+// The kinds. Native connections have only KindFrame; WebSocket connections
+// have all others.
 const (
 	KindFrame Kind = "frame"
 
@@ -94,19 +96,19 @@ const (
 	KindClose  Kind = "close"
 )
 
-// Entry is one thing that one side said.
+// Entry is a frame, an HTTP head or a WebSocket message that one side sent.
 type Entry struct {
 	T    Time
 	From Side
 	Kind Kind
-	Data []byte // at most MaxData bytes, of an HTTP head MaxHead
+	Data []byte // at most MaxData bytes, or MaxHead for an HTTP head
 }
 
-// Time is an offset from the start of the capture in seconds, as the text of a
-// JSON number. Being text it survives reading and writing to the last digit.
+// Time is the time since the start of the capture in seconds, in the form of a
+// JSON number. It is text so that reading and writing preserve all digits.
 type Time string
 
-// At returns d as a Time with microseconds, the resolution of captures.
+// At returns d as a Time with microsecond resolution, as in captures.
 func At(d time.Duration) Time {
 	s := strconv.FormatFloat(d.Seconds(), 'f', 6, 64)
 	whole, fraction, _ := strings.Cut(s, ".")
@@ -114,7 +116,7 @@ func At(d time.Duration) Time {
 	return Time(whole + "." + cmp.Or(fraction, "0"))
 }
 
-// Duration returns t as a duration, and 0 for a Time that is no number.
+// Duration returns t as a duration, or 0 if t is not a valid number.
 func (t Time) Duration() time.Duration {
 	f, err := strconv.ParseFloat(string(t), 64)
 	if err != nil || !(f >= 0 && f <= maxSeconds) {
@@ -123,11 +125,11 @@ func (t Time) Duration() time.Duration {
 	return time.Duration(math.Round(f * float64(time.Second)))
 }
 
-// maxSeconds is some 30 years and fits a time.Duration.
+// maxSeconds is about 30 years. It fits a time.Duration.
 const maxSeconds = 1e9
 
-// ErrFormat is wrapped by the errors of Reader and Writer about things that a
-// recording cannot hold.
+// ErrFormat is wrapped by errors of Reader and Writer about content that is
+// not valid in a recording.
 var ErrFormat = errors.New("not a valid recording")
 
 func invalid(format string, args ...any) error {
@@ -153,7 +155,7 @@ func (e Entry) check(p Protocol) error {
 	case e.From != Client && e.From != Server:
 		return invalid("from is %q, want client or server", clip(string(e.From)))
 	case !e.Kind.of(p):
-		return invalid("kind is %q, which a %s connection does not have", clip(string(e.Kind)), p)
+		return invalid("kind %q is not valid on a %s connection", clip(string(e.Kind)), p)
 	}
 	limit := MaxData
 	if e.Kind == KindHTTP {
@@ -184,7 +186,7 @@ func (t Time) valid() bool {
 	return err == nil && f >= 0 && f <= maxSeconds
 }
 
-// clip keeps what a file says from flooding the error about it.
+// clip shortens text from a file for use in an error.
 func clip(s string) string {
 	const most = 40
 	if len(s) <= most {

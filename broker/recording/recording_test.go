@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// recordings returns the files that hold the traffic of real Zeek.
+// recordings returns the recordings of Zeek's traffic.
 func recordings(t testing.TB) []string {
 	t.Helper()
 	files, err := filepath.Glob("../../testdata/recordings/*/*.jsonl")
@@ -30,7 +30,7 @@ func recordings(t testing.TB) []string {
 	return files
 }
 
-// read returns all that a recording holds.
+// read returns the content of a recording.
 func read(r io.Reader, name string) (recording.Connection, []recording.Entry, error) {
 	rd, err := recording.NewReader(r, name)
 	if err != nil {
@@ -76,7 +76,7 @@ func write(t testing.TB, c recording.Connection, entries []recording.Entry) []by
 	return out.Bytes()
 }
 
-func TestRecordingsSurviveToTheByte(t *testing.T) {
+func TestReadingAndWritingPreservesFiles(t *testing.T) {
 	for _, name := range recordings(t) {
 		want, err := os.ReadFile(name)
 		if err != nil {
@@ -97,17 +97,17 @@ const (
 func TestReaderErrors(t *testing.T) {
 	for _, tt := range []struct{ name, file, want string }{
 		{"empty", "", "x:1: not a valid recording: the file is empty"},
-		{"no JSON", "GET /\n", `x:1: not a valid recording: not a JSON object: "GET /"`},
-		{"no connection", "{}\n", "x:1: not a valid recording: not a JSON object"},
+		{"not JSON", "GET /\n", `x:1: not a valid recording: not a JSON object: "GET /"`},
+		{"empty object", "{}\n", "x:1: not a valid recording: not a JSON object"},
 		{"entry first", `{"t": 1, "from": "client", "kind": "frame", "hex": ""}`, `x:1: not a valid recording: unknown member "t"`},
 		{"no name", `{"connection": {"protocol": "native", "server_port": 1}}`, `no member "name"`},
 		{"name is a number", `{"connection": {"name": 1, "protocol": "native", "server_port": 1}}`, `member "name" is 1, want a string`},
 		{"unknown protocol", `{"connection": {"name": "", "protocol": "tls", "server_port": 1}}`, `protocol is "tls", want native or websocket`},
-		{"port", `{"connection": {"name": "", "protocol": "native", "server_port": 65536}}`, "server_port is 65536, want 0 to 65535"},
+		{"port out of range", `{"connection": {"name": "", "protocol": "native", "server_port": 65536}}`, "server_port is 65536, want 0 to 65535"},
 		{"port is text", `{"connection": {"name": "", "protocol": "native", "server_port": "1"}}`, `server_port is "1", want`},
 		{"long name", `{"connection": {"name": "` + strings.Repeat("n", 2000) + `", "protocol": "native", "server_port": 1}}`, "name of 2000 bytes"},
-		{"other case", `{"Connection": {}}`, `unknown member "Connection"`},
-		{"two objects", strings.TrimSpace(nativeLine) + "{}", "something follows the JSON object"},
+		{"member name in other case", `{"Connection": {}}`, `unknown member "Connection"`},
+		{"two objects", strings.TrimSpace(nativeLine) + "{}", "unexpected text after the JSON object"},
 
 		{"blank line", nativeLine + "\n", `x:2: not a valid recording: not a JSON object: ""`},
 		{"cut line", nativeLine + `{"t": 1, "from": "cl`, "the line ends within the JSON object"},
@@ -119,16 +119,16 @@ func TestReaderErrors(t *testing.T) {
 		{"t is huge", nativeLine + `{"t": 1e300, "from": "client", "kind": "frame", "hex": ""}`, "t is 1e300, want seconds"},
 		{"no from", nativeLine + `{"t": 1, "kind": "frame", "hex": ""}`, `no member "from"`},
 		{"unknown side", nativeLine + `{"t": 1, "from": "peer", "kind": "frame", "hex": ""}`, `from is "peer", want client or server`},
-		{"unknown kind", nativeLine + `{"t": 1, "from": "client", "kind": "blob", "hex": ""}`, `kind is "blob", which a native connection does not have`},
-		{"text in native", nativeLine + `{"t": 1, "from": "client", "kind": "text", "hex": ""}`, `kind is "text", which a native`},
-		{"frame in websocket", webSocketLine + `{"t": 1, "from": "client", "kind": "frame", "hex": ""}`, `kind is "frame", which a websocket`},
+		{"unknown kind", nativeLine + `{"t": 1, "from": "client", "kind": "blob", "hex": ""}`, `kind "blob" is not valid on a native connection`},
+		{"text in native", nativeLine + `{"t": 1, "from": "client", "kind": "text", "hex": ""}`, `kind "text" is not valid on a native connection`},
+		{"frame in websocket", webSocketLine + `{"t": 1, "from": "client", "kind": "frame", "hex": ""}`, `kind "frame" is not valid on a websocket connection`},
 		{"no hex", nativeLine + `{"t": 1, "from": "client", "kind": "frame"}`, `no member "hex"`},
-		{"text for hex", webSocketLine + `{"t": 1, "from": "client", "kind": "ping", "text": ""}`, `member "text" in an entry of kind ping, want "hex"`},
-		{"hex for text", webSocketLine + `{"t": 1, "from": "client", "kind": "http", "hex": ""}`, `member "hex" in an entry of kind http, want "text"`},
-		{"odd hex", nativeLine + `{"t": 1, "from": "client", "kind": "frame", "hex": "abc"}`, "odd length"},
-		{"no hex digit", nativeLine + `{"t": 1, "from": "client", "kind": "frame", "hex": "0g"}`, "invalid byte"},
+		{"text instead of hex", webSocketLine + `{"t": 1, "from": "client", "kind": "ping", "text": ""}`, `member "text" in an entry of kind ping, want "hex"`},
+		{"hex instead of text", webSocketLine + `{"t": 1, "from": "client", "kind": "http", "hex": ""}`, `member "hex" in an entry of kind http, want "text"`},
+		{"odd number of hex digits", nativeLine + `{"t": 1, "from": "client", "kind": "frame", "hex": "abc"}`, "odd length"},
+		{"invalid hex digit", nativeLine + `{"t": 1, "from": "client", "kind": "frame", "hex": "0g"}`, "invalid byte"},
 		{"hex is null", nativeLine + `{"t": 1, "from": "client", "kind": "frame", "hex": null}`, `member "hex" is null, want a string`},
-		{"text beyond bytes", webSocketLine + `{"t": 1, "from": "client", "kind": "http", "text": "\u0100"}`, `member "text" holds U+0100, want one byte per character`},
+		{"character above U+00FF", webSocketLine + `{"t": 1, "from": "client", "kind": "http", "text": "\u0100"}`, `member "text" holds U+0100, want one byte per character`},
 		{"long head", webSocketLine + `{"t": 1, "from": "client", "kind": "http", "text": "` + strings.Repeat("h", recording.MaxHead+1) + `"}`, "http of 65537 bytes"},
 		{"member twice", nativeLine + `{"t": 1, "t": 1, "from": "client", "kind": "frame", "hex": ""}`, `member "t" occurs twice`},
 		{"unknown member", nativeLine + `{"t": 1, "from": "client", "kind": "frame", "hex": "", "port": 1}`, `unknown member "port"`},
@@ -143,7 +143,7 @@ func TestReaderErrors(t *testing.T) {
 	}
 }
 
-func TestReaderGoesOnAfterABadLine(t *testing.T) {
+func TestReaderContinuesAfterInvalidLine(t *testing.T) {
 	const good = `{"t": 1, "from": "client", "kind": "frame", "hex": "0c"}`
 	rd, err := recording.NewReader(strings.NewReader(nativeLine+good+"\nbad\n"+good), "x")
 	if err != nil {
@@ -178,7 +178,7 @@ func TestReaderLimitsLines(t *testing.T) {
 	}
 }
 
-func TestReadFailureIsNotTheFilesFault(t *testing.T) {
+func TestReadErrorIsNotALineError(t *testing.T) {
 	broken := errors.New("broken disk")
 	_, err := recording.NewReader(io.MultiReader(strings.NewReader(nativeLine[:10]), failing{broken}), "x")
 	if !errors.Is(err, broken) || errors.Is(err, recording.ErrFormat) {
@@ -191,7 +191,7 @@ type failing struct{ err error }
 func (f failing) Read([]byte) (int, error)  { return 0, f.err }
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
-func TestHeadsHoldAnyByte(t *testing.T) {
+func TestHeadsContainAnyByte(t *testing.T) {
 	var head []byte
 	for i := range 256 {
 		head = append(head, byte(i))
@@ -204,7 +204,7 @@ func TestHeadsHoldAnyByte(t *testing.T) {
 		t.Errorf("got %+v, %+v, %v", gotConn, got, err)
 	}
 	if i := bytes.IndexFunc(file, func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }); i >= 0 {
-		t.Errorf("the file holds byte %#x, want printable ASCII", file[i])
+		t.Errorf("the file contains the byte %#x, want printable ASCII", file[i])
 	}
 }
 
@@ -219,7 +219,7 @@ func TestAt(t *testing.T) {
 	}
 }
 
-func TestWriterRefusesWhatReaderWould(t *testing.T) {
+func TestWriterRefusesInvalidEntries(t *testing.T) {
 	if _, err := recording.NewWriter(io.Discard, recording.Connection{}); !errors.Is(err, recording.ErrFormat) {
 		t.Errorf("no protocol: got %v", err)
 	}
@@ -286,7 +286,7 @@ func TestWriterIsSafeForConcurrentUse(t *testing.T) {
 	}
 	_, entries, err := read(&out, "x")
 	if err != nil || len(entries) != 1000 {
-		t.Fatalf("got %d entries and %v", len(entries), err)
+		t.Fatalf("got %d entries and error %v", len(entries), err)
 	}
 	if !slices.IsSortedFunc(entries, func(a, b recording.Entry) int { return int(a.T.Duration() - b.T.Duration()) }) {
 		t.Error("times do not ascend")
@@ -329,9 +329,9 @@ func TestReadFileFails(t *testing.T) {
 	}
 	var line *recording.LineError
 	if _, _, err := recording.ReadFile(bad); !errors.As(err, &line) || line.Line != 2 || line.File != bad {
-		t.Errorf("of a bad file: %v", err)
+		t.Errorf("invalid file: %v", err)
 	}
 	if _, _, err := recording.ReadFile(bad + "x"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("of no file: %v", err)
+		t.Errorf("missing file: %v", err)
 	}
 }

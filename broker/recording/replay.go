@@ -17,15 +17,18 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// Replay plays one side of a recording to a live peer that plays the other: it
-// says what its side said as soon as the peer has said what came before. It
-// does no I/O and has no clock; Play is Replay on a connection.
+// Replay plays one side of a recording to a live peer that acts as the other
+// side. It sends the entries of its side as soon as the peer has sent the
+// preceding ones. Replay does no I/O and has no clock; Play runs it on a
+// connection.
 //
-// What depends on time is not waited for and not repeated, but done as it
-// comes up: pings and pongs, and the peer's routing updates. What depends on
-// the peer is adapted: endpoint IDs in handshake messages and envelopes, and
-// the key of the WebSocket handshake. Everything else, such as the IDs of
-// requests, is as recorded.
+// Traffic that depends on time is not compared with the recording: a Replay
+// responds to pings and ignores pongs and routing updates. Content that
+// depends on the peer is adapted: endpoint IDs in handshake messages and
+// envelopes, and the key of the WebSocket handshake. Everything else, such as
+// request IDs, is sent as recorded.
+//
+// A Replay must not be used concurrently.
 type Replay struct {
 	as      Side
 	entries []Entry
@@ -33,36 +36,38 @@ type Replay struct {
 
 	peered bool
 	ids    identities
-	accept string // the answer to the peer's Sec-WebSocket-Key
+	accept string // response to the peer's Sec-WebSocket-Key
 }
 
-// ErrDiverged is wrapped by the error of Receive for something that the
-// recording does not have at that place.
+// ErrDiverged is wrapped by the error of Receive for an entry that differs
+// from the recording.
 var ErrDiverged = errors.New("peer does not follow the recording")
 
-// NewReplay returns a Replay of the as side of entries, which are those of a
-// connection of either protocol.
+// NewReplay returns a Replay of the side as of the connection that entries
+// record. Both protocols are supported.
 func NewReplay(entries []Entry, as Side) *Replay {
 	return &Replay{as: as, entries: entries, ids: newIdentities(entries, as)}
 }
 
-// Done reports whether the recording is over.
+// Done reports whether all entries have been sent or received.
 func (r *Replay) Done() bool { return r.pos == len(r.entries) }
 
-// Start returns what to say first. It must be called once, before Receive.
+// Start returns the first entries to send. It must be called once, before
+// Receive.
 func (r *Replay) Start() []Entry { return r.advance(nil) }
 
-// Step is the outcome of something that the peer said.
+// Step is the result of Receive.
 type Step struct {
-	Send []Entry // what to say then
+	Send []Entry // entries to send
 
-	// Paired says that the recording has the like of it: Live is what the peer
-	// said, but with the recording's endpoint IDs, Recorded what it said then.
+	// Paired reports whether the recording contains a counterpart of the
+	// received entry. If so, Live is the received entry with the endpoint IDs
+	// of the recording, and Recorded is the counterpart.
 	Paired         bool
 	Live, Recorded Entry
 }
 
-// Receive takes what the peer said. The error wraps ErrDiverged.
+// Receive processes an entry that the peer sent. Errors wrap ErrDiverged.
 func (r *Replay) Receive(e Entry) (Step, error) {
 	if id, ok := handshakeID(e); ok && !r.peered {
 		r.ids.peerNow = id
@@ -71,7 +76,7 @@ func (r *Replay) Receive(e Entry) (Step, error) {
 		return Step{Send: answer}, nil
 	}
 	if r.Done() {
-		return Step{}, fmt.Errorf("recording: %w: it goes on after the end with %s", ErrDiverged, r.describe(e))
+		return Step{}, fmt.Errorf("recording: %w: got %s after the end of the recording", ErrDiverged, r.describe(e))
 	}
 	step := Step{Paired: true, Live: r.ids.rewrite(e, r.peered, true), Recorded: r.entries[r.pos]}
 	if got, want := r.describe(e), r.describe(step.Recorded); got != want {
@@ -85,7 +90,7 @@ func (r *Replay) Receive(e Entry) (Step, error) {
 	return step, nil
 }
 
-// take moves on by one entry.
+// take advances by one entry.
 func (r *Replay) take() {
 	e := r.entries[r.pos]
 	r.pos++
@@ -94,7 +99,7 @@ func (r *Replay) take() {
 	}
 }
 
-// advance appends our side's entries up to the peer's next one.
+// advance appends the entries of the replayed side up to the peer's next one.
 func (r *Replay) advance(send []Entry) []Entry {
 	for !r.Done() {
 		e := r.entries[r.pos]
@@ -120,7 +125,7 @@ func (r *Replay) adapt(e Entry) Entry {
 	return r.ids.rewrite(e, r.peered, false)
 }
 
-// free reports whether an entry of the recording is passed over.
+// free reports whether an entry of the recording is skipped.
 func (r *Replay) free(e Entry) bool {
 	switch e.Kind {
 	case KindPing, KindPong:
@@ -137,7 +142,8 @@ func (r *Replay) free(e Entry) bool {
 	return false
 }
 
-// handle answers what the peer says of its own accord.
+// handle processes entries that the peer may send at any time. The result free
+// is false for all others.
 func (r *Replay) handle(e Entry) (answer []Entry, free bool) {
 	switch e.Kind {
 	case KindPing:
@@ -161,13 +167,13 @@ func (r *Replay) handle(e Entry) (answer []Entry, free bool) {
 	return nil, false
 }
 
-// The header of an envelope (Broker: envelope layout).
+// The layout of an envelope's header (Broker: envelope).
 const (
 	offsetReceiver = 16
 	offsetType     = 32
 )
 
-// envelopeType returns 0 for what is no envelope.
+// envelopeType returns the type of an envelope, and 0 for other entries.
 func (r *Replay) envelopeType(e Entry) wire.Type {
 	if !r.peered || len(e.Data) <= offsetType {
 		return 0
@@ -175,7 +181,8 @@ func (r *Replay) envelopeType(e Entry) wire.Type {
 	return wire.Type(e.Data[offsetType])
 }
 
-// describe returns what has to be the same in the recording and in reality.
+// describe returns the properties of an entry that must be the same live and
+// in the recording.
 func (r *Replay) describe(e Entry) string {
 	switch {
 	case e.Kind == KindHTTP && e.From == Server:
@@ -194,15 +201,16 @@ func acceptKey(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// identities are the endpoint IDs of both sides, in the recording and now.
+// identities holds the recorded and the live endpoint IDs of both sides.
 type identities struct {
 	self, selfNow uuid.UUID
-	peer, peerNow uuid.UUID // peerNow is nil until the peer says it
+	peer, peerNow uuid.UUID // peerNow is nil until the peer sends its ID
 }
 
-// newIdentities chooses an ID for us. Who is the originator depends on whose
-// ID is smaller, and before we say ours we need not know the peer's: so ours
-// is smaller, or greater, than any that a peer will have.
+// newIdentities chooses the live ID of the replayed side. The smaller ID
+// belongs to the originator, and the replay may have to send its ID before it
+// knows the peer's. So the ID is chosen at one end of the range, smaller or
+// greater than any live peer's, as in the recording.
 func newIdentities(entries []Entry, as Side) identities {
 	var ids identities
 	for _, e := range entries {
@@ -227,8 +235,9 @@ func newIdentities(entries []Entry, as Side) identities {
 	return ids
 }
 
-// handshakeID returns the ID in a handshake message that has one.
-func handshakeID(e Entry) (uuid.UUID, bool) {
+// handshakeID returns the ID in a handshake message. The result ok is false if
+// the message has none.
+func handshakeID(e Entry) (id uuid.UUID, ok bool) {
 	const offset = 5 // tag, magic
 	if e.Kind != KindFrame || len(e.Data) < offset+16 {
 		return uuid.Nil, false
@@ -240,8 +249,8 @@ func handshakeID(e Entry) (uuid.UUID, bool) {
 	return uuid.Nil, false
 }
 
-// rewrite exchanges the IDs in a frame: those of the recording for those of
-// now, or back.
+// rewrite replaces the recorded IDs in a frame by the live ones, or the
+// reverse if back is true.
 func (ids *identities) rewrite(e Entry, peered, back bool) Entry {
 	if e.Kind != KindFrame {
 		return e
@@ -271,28 +280,29 @@ func (ids *identities) rewrite(e Entry, peered, back bool) Entry {
 	return e
 }
 
-// Play plays r on conn until the recording is over, closes conn, and calls
-// seen, unless it is nil, for everything that the peer says and the recording
-// has, with both. It fails if the peer does not follow the recording, or takes
-// longer than patience to go on.
-func (r *Replay) Play(ctx context.Context, conn net.Conn, patience time.Duration, seen func(live, recorded Entry)) error {
+// Play replays r on conn until the end of the recording, and closes conn. If
+// seen is non-nil, Play calls it for each entry that the peer sends and that
+// has a counterpart in the recording. Play fails if the peer diverges from the
+// recording, if ctx ends, or if the peer sends nothing expected for the
+// duration timeout.
+func (r *Replay) Play(ctx context.Context, conn net.Conn, timeout time.Duration, seen func(live, recorded Entry)) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	err := r.play(conn, patience, seen)
+	err := r.play(conn, timeout, seen)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
 }
 
-func (r *Replay) play(conn net.Conn, patience time.Duration, seen func(live, recorded Entry)) error {
+func (r *Replay) play(conn net.Conn, timeout time.Duration, seen func(live, recorded Entry)) error {
 	say := func(entries []Entry) error {
 		var b []byte
 		for _, e := range entries {
 			b = e.AppendWire(b)
 		}
-		conn.SetDeadline(time.Now().Add(patience))
+		conn.SetDeadline(time.Now().Add(timeout))
 		if len(b) == 0 {
 			return nil
 		}
@@ -328,10 +338,10 @@ func (r *Replay) play(conn net.Conn, patience time.Duration, seen func(live, rec
 			return fmt.Errorf("recording: waiting for %s: %w", r.describe(r.entries[r.pos]), readErr)
 		}
 	}
-	// What the peer still says must not make our end of the connection drop
-	// what we said last.
+	// Read until the peer closes its end. Closing with unread data would reset
+	// the connection and discard the last data sent.
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		conn.SetReadDeadline(time.Now().Add(min(patience, time.Second)))
+		conn.SetReadDeadline(time.Now().Add(min(timeout, time.Second)))
 		for {
 			if _, err := conn.Read(buf); err != nil {
 				break

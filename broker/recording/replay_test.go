@@ -18,8 +18,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker/recording"
 )
 
-// Both sides of every recording play with each other, each with an endpoint ID
-// of its own, and say what the recording says.
+// The replays of both sides of every recording are connected to each other.
+// Each has its own endpoint ID and must send the entries of the recording.
 func TestReplaysOfBothSidesAgree(t *testing.T) {
 	for _, name := range recordings(t) {
 		_, entries := readFile(t, name)
@@ -39,13 +39,13 @@ func TestReplaysOfBothSidesAgree(t *testing.T) {
 			if step.Paired {
 				pairs++
 				if step.Live.Kind != recording.KindHTTP && !bytes.Equal(step.Live.Data, step.Recorded.Data) {
-					t.Fatalf("%s: got\n%q, recorded is\n%q", name, step.Live.Data, step.Recorded.Data)
+					t.Fatalf("%s: got\n%q, want\n%q", name, step.Live.Data, step.Recorded.Data)
 				}
 			}
 			said = append(said[1:], step.Send...)
 		}
 		if !client.Done() || !server.Done() || pairs == 0 {
-			t.Errorf("%s: client is done: %v, server is done: %v, %d pairs", name, client.Done(), server.Done(), pairs)
+			t.Errorf("%s: client done: %v, server done: %v, %d pairs", name, client.Done(), server.Done(), pairs)
 		}
 	}
 }
@@ -56,13 +56,13 @@ func TestReplayAnswersTheLiveKey(t *testing.T) {
 	_, entries := readFile(t, "../../testdata/recordings/zeek-8.0.10-types/zeek-websocket-01.jsonl")
 	r := recording.NewReplay(entries, recording.Server)
 	if send := r.Start(); len(send) != 0 {
-		t.Fatalf("the server says %q first", send)
+		t.Fatalf("the server first sends %q", send)
 	}
 	step, err := r.Receive(recording.Entry{From: recording.Client, Kind: recording.KindHTTP, Data: []byte(otherKey)})
 	if err != nil || len(step.Send) == 0 {
 		t.Fatalf("got %+v and %v", step, err)
 	}
-	// The example of RFC 6455, section 1.3.
+	// This is the example of RFC 6455, section 1.3.
 	if !strings.Contains(string(step.Send[0].Data), "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") {
 		t.Errorf("got %q", step.Send[0].Data)
 	}
@@ -114,7 +114,8 @@ func pipe(t *testing.T) (client, server net.Conn) {
 	return client, server
 }
 
-// A recorder between two replays over TCP records what they replay.
+// A recorder on a TCP connection between two replays must record the replayed
+// entries.
 func TestPlayAndRecord(t *testing.T) {
 	for _, name := range []string{"native-01.jsonl", "zeek-websocket-01.jsonl"} {
 		c, entries := readFile(t, "../../testdata/recordings/zeek-8.0.10-types/"+name)
@@ -146,7 +147,8 @@ func TestPlayAndRecord(t *testing.T) {
 	}
 }
 
-// count tells how often each side said what, but for pings and pongs.
+// count returns the number of entries per side and kind, except for pings and
+// pongs.
 func count(entries []recording.Entry) string {
 	n := map[string]int{}
 	for _, e := range entries {
@@ -157,30 +159,30 @@ func count(entries []recording.Entry) string {
 	return fmt.Sprint(n)
 }
 
-func TestPlayGivesUp(t *testing.T) {
+func TestPlayEndsEarly(t *testing.T) {
 	_, entries := readFile(t, "../../testdata/recordings/zeek-8.0.10-types/native-01.jsonl")
 	client, server := pipe(t)
 	defer server.Close()
 	err := recording.NewReplay(entries, recording.Client).Play(t.Context(), client, time.Millisecond, nil)
 	if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "waiting for probe") {
-		t.Errorf("silent peer: got %v", err)
+		t.Errorf("silent peer: got error %v", err)
 	}
 	client, server = pipe(t)
 	server.Close()
 	err = recording.NewReplay(entries, recording.Server).Play(t.Context(), client, time.Minute, nil)
 	if err == nil {
-		t.Error("lost peer: no error")
+		t.Error("disconnected peer: got no error")
 	}
 	client, server = pipe(t)
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := recording.NewReplay(entries, recording.Client).Play(ctx, client, time.Minute, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("end of the context: got %v", err)
+		t.Errorf("canceled context: got error %v", err)
 	}
 }
 
-// file is an out for recorders.
+// file is an output for recorders that counts calls of Close and can fail.
 type file struct {
 	bytes.Buffer
 	err    error
@@ -257,7 +259,7 @@ func TestTracer(t *testing.T) {
 	}
 }
 
-// FuzzReplay plays with a peer that says anything.
+// FuzzReplay replays to a peer that sends arbitrary data.
 func FuzzReplay(f *testing.F) {
 	_, entries := readFile(f, "../../testdata/recordings/zeek-8.0.10-types/native-01.jsonl")
 	for _, e := range entries {

@@ -11,31 +11,32 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// ErrStream is wrapped by every error of a Splitter.
+// ErrStream is wrapped by all errors of a Splitter.
 var ErrStream = errors.New("not a stream that can be recorded")
 
-// Splitter takes apart the two byte streams of an unencrypted connection into
-// the entries of its recording. Which protocol they speak it learns from their
-// first bytes. Per stream it holds at most MaxData bytes, and as many again of
-// a WebSocket message in fragments.
+// Splitter splits the two byte streams of an unencrypted connection into the
+// entries of a recording. It detects the protocol by the first bytes. For each
+// stream it buffers at most MaxData bytes, and the same amount for a
+// fragmented WebSocket message. A Splitter must not be used concurrently.
 type Splitter struct {
 	protocol Protocol
 	client   stream
 	server   stream
 }
 
-// NewSplitter returns a Splitter for the start of a connection.
+// NewSplitter returns a Splitter for a new connection.
 func NewSplitter() *Splitter {
 	return &Splitter{client: stream{from: Client}, server: stream{from: Server}}
 }
 
-// Protocol returns the protocol of the connection, or "" as long as neither
-// stream has said enough. Until then there are no entries.
+// Protocol returns the detected protocol, or "" if it is not known yet. Before
+// that, there are no entries.
 func (s *Splitter) Protocol() Protocol { return s.protocol }
 
-// Write takes the next bytes of one side's stream, of which it keeps nothing,
-// and returns the entries that they complete. Their T is unset. An error ends
-// the stream: what follows in it is ignored. There may be entries beside it.
+// Write processes the next bytes of one side's stream and returns the entries
+// that they complete, with an unset T. It does not keep b. Entries may be
+// returned along with an error. After an error, the rest of that stream is
+// ignored.
 func (s *Splitter) Write(from Side, b []byte) ([]Entry, error) {
 	st := s.stream(from)
 	if st.phase == phaseEnded {
@@ -45,9 +46,9 @@ func (s *Splitter) Write(from Side, b []byte) ([]Entry, error) {
 	return s.split(st)
 }
 
-// Close ends the stream of one side. It returns what only the end completes,
-// which is the body of an HTTP response, and an error if the stream ends
-// within something.
+// Close ends the stream of one side. It returns the entry that the end of the
+// stream completes, which can only be an HTTP response with its body. It
+// returns an error if the stream ends inside an entry.
 func (s *Splitter) Close(from Side) ([]Entry, error) {
 	st := s.stream(from)
 	if st.phase == phaseEnded {
@@ -56,7 +57,7 @@ func (s *Splitter) Close(from Side) ([]Entry, error) {
 	st.closed = true
 	entries, err := s.split(st)
 	if err == nil && (len(st.buf) > 0 || st.message != "") {
-		err = st.wrong("it ends within %s", phaseNames[st.phase])
+		err = st.wrong("unexpected end within %s", phaseNames[st.phase])
 	}
 	st.end()
 	return entries, err
@@ -69,7 +70,7 @@ func (s *Splitter) stream(from Side) *stream {
 	return &s.server
 }
 
-// split takes apart what st has buffered.
+// split processes the buffered bytes of st.
 func (s *Splitter) split(st *stream) ([]Entry, error) {
 	var entries []Entry
 	rest := st.buf
@@ -97,12 +98,12 @@ func (s *Splitter) split(st *stream) ([]Entry, error) {
 	return entries, nil
 }
 
-// keepBuffer is the size up to which an empty buffer is kept for what follows.
+// keepBuffer is the maximum size of an empty buffer that is kept for reuse.
 const keepBuffer = 64 << 10
 
-// next returns the entry at the start of b and its size there. The size is 0
-// if b holds only a part of it; the entry has no kind if it is not to be
-// recorded by itself.
+// next returns the entry at the beginning of b, and its size there. The size
+// is 0 if b does not contain the whole entry. The entry has no kind if it is
+// not recorded by itself.
 func (s *Splitter) next(st *stream, b []byte) (Entry, int, error) {
 	if st.phase == phaseStart {
 		if err := s.begin(st, b); err != nil {
@@ -120,14 +121,14 @@ func (s *Splitter) next(st *stream, b []byte) (Entry, int, error) {
 	return Entry{}, 0, nil
 }
 
-// begin learns from the first bytes of st what it is, unless they are too few.
+// begin detects the protocol of st by its first bytes, if there are enough.
 func (s *Splitter) begin(st *stream, b []byte) error {
 	var p Protocol
 	switch wire.Sniff(b) {
 	case wire.ProtocolHTTP, wire.ProtocolWebSocket:
 		p = WebSocket
 	case wire.ProtocolTLS:
-		return st.wrong("it is encrypted (TLS)")
+		return st.wrong("encrypted with TLS")
 	default:
 		switch {
 		case len(b) < 4:
@@ -137,11 +138,11 @@ func (s *Splitter) begin(st *stream, b []byte) error {
 		case len(b) < wire.SniffLen && !st.closed:
 			return nil
 		default:
-			return st.wrong("it starts with %q, neither a frame of Broker's nor HTTP", b[:min(len(b), wire.SniffLen)])
+			return st.wrong("starts with %q, which is neither a Broker frame nor HTTP", b[:min(len(b), wire.SniffLen)])
 		}
 	}
 	if s.protocol != "" && s.protocol != p {
-		return st.wrong("it looks like %s, the other side's like %s", p, s.protocol)
+		return st.wrong("protocol is %s, but the other side's is %s", p, s.protocol)
 	}
 	s.protocol = p
 	st.phase = phaseHTTP
@@ -155,11 +156,11 @@ func (s *Splitter) begin(st *stream, b []byte) error {
 type stream struct {
 	from   Side
 	phase  phase
-	buf    []byte // not yet taken apart
+	buf    []byte // not processed yet
 	offset int64  // of buf in the stream
-	closed bool   // nothing follows buf
+	closed bool   // the stream ends after buf
 
-	message   Kind // of which there are fragments; empty if there is none
+	message   Kind // kind of the message received in fragments; empty if there is none
 	fragments []byte
 }
 
@@ -181,7 +182,7 @@ var phaseNames = [...]string{
 func (st *stream) end() { *st = stream{from: st.from, phase: phaseEnded} }
 
 func (st *stream) wrong(format string, args ...any) error {
-	return fmt.Errorf("recording: %w: the %s's, at offset %d: %s", ErrStream, st.from, st.offset, fmt.Sprintf(format, args...))
+	return fmt.Errorf("recording: %w: stream of the %s, offset %d: %s", ErrStream, st.from, st.offset, fmt.Sprintf(format, args...))
 }
 
 func (st *stream) entry(k Kind, data []byte) Entry {
@@ -204,8 +205,8 @@ func (st *stream) nativeFrame(b []byte) (Entry, int, error) {
 	return st.entry(KindFrame, b[header:n]), n, nil
 }
 
-// head takes an HTTP head, with the body if it has one: that of the response
-// to a request that the server does not take.
+// head returns an HTTP head. For the response to a rejected request it
+// includes the body.
 func (st *stream) head(b []byte) (Entry, int, error) {
 	const end = "\r\n\r\n"
 	n := bytes.Index(b[:min(len(b), MaxHead)], []byte(end))
@@ -234,7 +235,7 @@ func (st *stream) head(b []byte) (Entry, int, error) {
 		}
 		body = int(size)
 	case st.from == Server:
-		// The response lasts as long as the connection.
+		// The response lasts until the end of the connection.
 		if len(b) > MaxHead {
 			return Entry{}, 0, st.wrong("HTTP message of more than %d bytes", MaxHead)
 		}
@@ -249,7 +250,8 @@ func (st *stream) head(b []byte) (Entry, int, error) {
 	return st.entry(KindHTTP, b[:n]), n, nil
 }
 
-// headField returns the value of the first field of that name in an HTTP head.
+// headField returns the value of the first field with the given name in an
+// HTTP head.
 func headField(head, name string) string {
 	for line := range strings.SplitSeq(head, "\r\n") {
 		if key, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(key, name) {
@@ -266,7 +268,7 @@ func headStatus(head string) string {
 	return strings.TrimSpace(status)
 }
 
-// The parts of a WebSocket frame's header (RFC 6455, section 5.2).
+// Parts of a WebSocket frame's header (RFC 6455, section 5.2).
 const (
 	bitFin    = 0x80
 	bitsRSV   = 0x70
@@ -280,9 +282,9 @@ const (
 
 var opKinds = [16]Kind{0x1: KindText, 0x2: KindBinary, 0x8: KindClose, 0x9: KindPing, 0xA: KindPong}
 
-// webSocketFrame takes one frame from the start of b, and returns its length, 0
-// if b does not hold all of it. The entry has no kind unless the frame completes
-// a message.
+// webSocketFrame processes one frame at the beginning of b and returns its
+// length, or 0 if b does not contain the whole frame. The entry has no kind
+// unless the frame completes a message.
 func (st *stream) webSocketFrame(b []byte) (Entry, int, error) {
 	n, size, ok := webSocketHeader(b)
 	if !ok {
@@ -329,7 +331,7 @@ func (st *stream) webSocketFrame(b []byte) (Entry, int, error) {
 }
 
 // webSocketHeader returns the length of a frame's header without the mask, and
-// the size of the payload. The result ok is false if b ends within the header.
+// the size of the payload. The result ok is false if b ends inside the header.
 func webSocketHeader(b []byte) (n int, size uint64, ok bool) {
 	if len(b) < 2 {
 		return 0, 0, false
@@ -346,22 +348,22 @@ func webSocketHeader(b []byte) (n int, size uint64, ok bool) {
 	return n, size, true
 }
 
-// checkWebSocketFrame reports what is wrong with a frame, of which it gets the
-// first byte and the size of the payload.
+// checkWebSocketFrame returns an error if a frame with the given first byte
+// and payload size is not valid.
 func (st *stream) checkWebSocketFrame(first byte, size uint64) error {
 	op, fin := first&bitsOp, first&bitFin != 0
 	kind := opKinds[op]
 	switch {
 	case first&bitsRSV != 0:
-		return st.wrong("WebSocket frame with reserved bits, as of compression")
+		return st.wrong("WebSocket frame with reserved bits, such as those for compression")
 	case kind == "" && op != opContinuation:
 		return st.wrong("WebSocket frame with unknown opcode %d", op)
 	case op >= opControl && (!fin || size > maxControl):
-		return st.wrong("%s in fragments or of more than %d bytes", kind, maxControl)
+		return st.wrong("%s is fragmented or longer than %d bytes", kind, maxControl)
 	case op == opContinuation && st.message == "":
-		return st.wrong("continuation of no message")
+		return st.wrong("continuation frame without a message")
 	case op < opControl && op != opContinuation && st.message != "":
-		return st.wrong("%s within a message in fragments", kind)
+		return st.wrong("%s within a fragmented message", kind)
 	case size > MaxData, op == opContinuation && size > uint64(MaxData-len(st.fragments)):
 		return st.wrong("WebSocket message of more than %d bytes", MaxData)
 	}

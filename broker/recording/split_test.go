@@ -12,8 +12,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker/recording"
 )
 
-// frame returns a WebSocket frame: the first byte, then the payload, masked if
-// there is a mask.
+// frame returns a WebSocket frame with the given first byte and payload. The
+// payload is masked unless mask is empty.
 func frame(first byte, mask string, payload string) string {
 	b := []byte{first}
 	bit := byte(0)
@@ -50,26 +50,26 @@ var (
 	veryLong = strings.Repeat("b", 70000)
 )
 
-// A dialogue is what the two sides say, in turn, and the entries that it makes.
+// dialogues lists the data that two sides send, and the resulting entries.
 var dialogues = []struct {
 	name     string
 	protocol recording.Protocol
-	says     []string // those of the client start with ">", the server's with "<"
+	says     []string // data of the client starts with ">", data of the server with "<"
 	want     []string // from, kind, data
 	err      string
 }{
 	{"native", recording.Native,
 		[]string{"<\x00\x00\x00\x05\x07ZEEK", ">\x00\x00\x00\x01\x0c", "<\x00\x00\x00\x01\x0c\x00\x00\x00\x00"},
 		[]string{"server frame \aZEEK", "client frame \f", "server frame \f", "server frame "}, ""},
-	{"native in the middle", recording.Native, []string{">\x00\x00\x00\x05\x07ZEE"},
-		nil, "the client's, at offset 0: it ends within a frame"},
+	{"native, cut inside a frame", recording.Native, []string{">\x00\x00\x00\x05\x07ZEE"},
+		nil, "stream of the client, offset 0: unexpected end within a frame"},
 	{"native, too large", recording.Native, []string{">\x00\x00\x00\x01\x0c\x7f\xff\xff\xff"},
-		[]string{"client frame \f"}, "the client's, at offset 5: frame of 2147483647 bytes"},
-	{"encrypted", "", []string{">\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"}, nil, "it is encrypted (TLS)"},
-	{"something else", "", []string{"<SSH-2.0-OpenSSH_9.2p1\r\n"}, nil, `it starts with "SSH-2.0-OpenSSH_"`},
-	{"something else, short", "", []string{"<SSH-2.0\r\n"}, nil, `it starts with "SSH-2.0\r\n"`},
+		[]string{"client frame \f"}, "stream of the client, offset 5: frame of 2147483647 bytes"},
+	{"encrypted", "", []string{">\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"}, nil, "encrypted with TLS"},
+	{"other protocol", "", []string{"<SSH-2.0-OpenSSH_9.2p1\r\n"}, nil, `starts with "SSH-2.0-OpenSSH_"`},
+	{"other protocol, short", "", []string{"<SSH-2.0\r\n"}, nil, `starts with "SSH-2.0\r\n"`},
 	{"both protocols", recording.WebSocket, []string{">" + request, "<\x00\x00\x00\x05\x07ZEEK"},
-		[]string{"client http " + request}, "it looks like native, the other side's like websocket"},
+		[]string{"client http " + request}, "protocol is native, but the other side's is websocket"},
 
 	{"websocket", recording.WebSocket,
 		[]string{">" + request + frame(0x81, key, "[]"), "<" + response + frame(0x89, "", "hb"), ">" + frame(0x8a, key, "hb"),
@@ -83,19 +83,19 @@ var dialogues = []struct {
 		[]string{"<" + response + frame(0x01, "", "ab") + frame(0x00, "", "") + frame(0x89, "", "p") + frame(0x80, "", "c") + frame(0x81, "", "d")},
 		[]string{"server http " + response, "server ping p", "server text abc", "server text d"}, ""},
 	{"end within a message", recording.WebSocket, []string{"<" + response + frame(0x01, "", "ab")},
-		[]string{"server http " + response}, "it ends within a WebSocket message"},
+		[]string{"server http " + response}, "unexpected end within a WebSocket message"},
 	{"end within a frame", recording.WebSocket, []string{"<" + response + frame(0x81, "", long)[:100]},
-		[]string{"server http " + response}, "it ends within a WebSocket message"},
-	{"continuation of nothing", recording.WebSocket, []string{"<" + response + frame(0x80, "", "ab")},
-		[]string{"server http " + response}, "continuation of no message"},
+		[]string{"server http " + response}, "unexpected end within a WebSocket message"},
+	{"continuation without a message", recording.WebSocket, []string{"<" + response + frame(0x80, "", "ab")},
+		[]string{"server http " + response}, "continuation frame without a message"},
 	{"message within a message", recording.WebSocket, []string{"<" + response + frame(0x01, "", "ab") + frame(0x81, "", "c")},
-		[]string{"server http " + response}, "text within a message in fragments"},
-	{"ping in fragments", recording.WebSocket, []string{"<" + response + frame(0x09, "", "ab")},
-		[]string{"server http " + response}, "ping in fragments or of more than 125 bytes"},
+		[]string{"server http " + response}, "text within a fragmented message"},
+	{"fragmented ping", recording.WebSocket, []string{"<" + response + frame(0x09, "", "ab")},
+		[]string{"server http " + response}, "ping is fragmented or longer than 125 bytes"},
 	{"long ping", recording.WebSocket, []string{"<" + response + frame(0x89, "", long)},
-		[]string{"server http " + response}, "ping in fragments or of more than 125 bytes"},
+		[]string{"server http " + response}, "ping is fragmented or longer than 125 bytes"},
 	{"compressed", recording.WebSocket, []string{"<" + response + frame(0xc1, "", "ab")},
-		[]string{"server http " + response}, "reserved bits, as of compression"},
+		[]string{"server http " + response}, "reserved bits, such as those for compression"},
 	{"unknown opcode", recording.WebSocket, []string{"<" + response + frame(0x83, "", "ab")},
 		[]string{"server http " + response}, "unknown opcode 3"},
 	{"too large", recording.WebSocket, []string{"<" + response + "\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff"},
@@ -107,11 +107,11 @@ var dialogues = []struct {
 		[]string{">GET / HTTP/1.1\r\n\r\n", "<HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nno.", ">GET /x HTTP/1.1\r\n\r\n"},
 		[]string{"client http GET / HTTP/1.1\r\n\r\n", "server http HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nno.",
 			"client http GET /x HTTP/1.1\r\n\r\n"}, ""},
-	{"refused until the end", recording.WebSocket, []string{"<HTTP/1.1 400 Bad Request\r\n\r\nno."},
+	{"refused without a length", recording.WebSocket, []string{"<HTTP/1.1 400 Bad Request\r\n\r\nno."},
 		[]string{"server http HTTP/1.1 400 Bad Request\r\n\r\nno."}, ""},
-	{"refused at length", recording.WebSocket, []string{"<HTTP/1.1 400 Bad Request\r\nContent-Length: 99999\r\n\r\nno."},
+	{"refused with too large a length", recording.WebSocket, []string{"<HTTP/1.1 400 Bad Request\r\nContent-Length: 99999\r\n\r\nno."},
 		nil, `body of "99999" bytes`},
-	{"refused for ever", recording.WebSocket, []string{"<HTTP/1.1 400 Bad Request\r\n\r\n" + veryLong},
+	{"refused with an endless body", recording.WebSocket, []string{"<HTTP/1.1 400 Bad Request\r\n\r\n" + veryLong},
 		nil, "HTTP message of more than"},
 	{"endless head", recording.WebSocket, []string{">GET /" + veryLong}, nil, "HTTP head of more than"},
 }
@@ -136,7 +136,7 @@ func split(says []string, size int) (recording.Protocol, []string, error) {
 		}
 		for piece := range slices.Chunk([]byte(said[1:]), size) {
 			add(s.Write(from, piece))
-			clear(piece) // nobody may have kept it
+			clear(piece) // the splitter must not keep it
 		}
 	}
 	add(s.Close(recording.Client))
@@ -170,7 +170,8 @@ func TestSplitter(t *testing.T) {
 	}
 }
 
-// What the splitter makes of a recording's bytes is the recording.
+// Splitting the bytes of a recording must result in the entries of the
+// recording.
 func TestSplitterOnRecordings(t *testing.T) {
 	for _, name := range recordings(t) {
 		c, want := readFile(t, name)
@@ -196,8 +197,9 @@ func TestSplitterOnRecordings(t *testing.T) {
 	}
 }
 
-// FuzzSplitter checks that the size of the pieces in which bytes arrive makes
-// no difference, and that the entries put on the wire again stay the same.
+// FuzzSplitter checks that the entries do not depend on the sizes of the
+// pieces in which bytes arrive, and that splitting their wire form results in
+// the same entries.
 func FuzzSplitter(f *testing.F) {
 	for _, tt := range dialogues {
 		var client, server string

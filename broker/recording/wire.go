@@ -7,9 +7,9 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// AppendWire appends the bytes with which e.From says e: a native frame with
-// its length, an HTTP head as it is, or an unfragmented WebSocket frame, which
-// is masked if it is the client's.
+// AppendWire appends the wire form of e to b and returns the result: a native
+// frame with its length, an HTTP head unchanged, or an unfragmented WebSocket
+// frame. The frame is masked if e.From is Client.
 func (e Entry) AppendWire(b []byte) []byte {
 	switch e.Kind {
 	case KindFrame:
@@ -37,7 +37,8 @@ func (e Entry) AppendWire(b []byte) []byte {
 	if masked == 0 {
 		return append(b, e.Data...)
 	}
-	// The mask protects proxies from scripts in browsers, which we are not.
+	// The mask is zero. Masking only protects proxies from scripts in
+	// browsers.
 	var mask [4]byte
 	binary.BigEndian.PutUint32(mask[:], rand.Uint32())
 	b = append(b, mask[:]...)

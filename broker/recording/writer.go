@@ -10,8 +10,8 @@ import (
 	"unicode/utf16"
 )
 
-// Writer writes a recording. It is made to be called by those who talk, from
-// any goroutine: what cannot be written stops the recording and never them.
+// Writer writes a recording. It may be used concurrently. A write error ends
+// the recording, and need not end the recorded connection.
 type Writer struct {
 	mu       sync.Mutex
 	out      *bufio.Writer
@@ -21,8 +21,8 @@ type Writer struct {
 	err      error
 }
 
-// NewWriter returns a Writer to w and writes the first line. Time counts from
-// now on. The caller closes w, after Flush.
+// NewWriter returns a Writer to w and writes the first line. Times are
+// relative to this call. The caller must call Flush and then close w.
 func NewWriter(w io.Writer, c Connection) (*Writer, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("recording: %w", err)
@@ -33,15 +33,16 @@ func NewWriter(w io.Writer, c Connection) (*Writer, error) {
 	return wr, wr.write(b)
 }
 
-// Record writes an entry of now. Errors are those of Write.
+// Record writes an entry with the current time. It returns the errors of
+// Write.
 func (w *Writer) Record(from Side, kind Kind, data []byte) error {
 	return w.add(Entry{From: from, Kind: kind, Data: data}, true)
 }
 
-// Write writes an entry, of which it keeps nothing. An entry that a recording
-// cannot hold is an error that wraps ErrFormat, and nothing is written. Any
-// other error ends the recording: it is returned this once and by Flush, later
-// entries are dropped.
+// Write writes an entry. It does not keep the entry's data. If the entry is
+// not valid in a recording, nothing is written and the error wraps ErrFormat.
+// Any other error ends the recording: Write returns it once, Flush returns it
+// as well, and later entries are dropped.
 func (w *Writer) Write(e Entry) error { return w.add(e, false) }
 
 func (w *Writer) add(e Entry, now bool) error {
@@ -51,7 +52,8 @@ func (w *Writer) add(e Entry, now bool) error {
 		return nil
 	}
 	if now {
-		// Under the lock, so that the entries' times ascend.
+		// The time is taken with the lock held, so that times of entries
+		// ascend.
 		e.T = At(time.Since(w.start))
 	}
 	if err := e.check(w.protocol); err != nil {
@@ -73,7 +75,8 @@ func (w *Writer) add(e Entry, now bool) error {
 	return w.write(b)
 }
 
-// keepLine is the size of line up to which its memory serves the next one.
+// keepLine is the maximum size of a line whose memory is kept for reuse, in
+// bytes.
 const keepLine = 1 << 20
 
 func (w *Writer) write(b []byte) error {
@@ -83,18 +86,18 @@ func (w *Writer) write(b []byte) error {
 	return w.err
 }
 
-// Flush hands everything written so far to the underlying writer. It returns
-// the error that ended the recording, if one did.
+// Flush writes all buffered data to the underlying writer. It returns the
+// error that ended the recording, if any.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.out.Flush(); err != nil { // also if a write failed before
+	if err := w.out.Flush(); err != nil { // even if an earlier write failed
 		w.err = fmt.Errorf("recording: %w", err)
 	}
 	return w.err
 }
 
-// latin1 returns one character per byte.
+// latin1 returns a string with one character for each byte of b.
 func latin1(b []byte) string {
 	runes := make([]rune, len(b))
 	for i, c := range b {
@@ -103,7 +106,7 @@ func latin1(b []byte) string {
 	return string(runes)
 }
 
-// appendText appends s as a JSON string of ASCII characters.
+// appendText appends s as a JSON string that contains only ASCII characters.
 func appendText(b []byte, s string) []byte {
 	b = append(b, '"')
 	for _, r := range s {

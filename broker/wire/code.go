@@ -2,10 +2,11 @@ package wire
 
 import "strconv"
 
-// Code is Broker's numbering of errors; DROP_CONN carries one (Broker: ec).
+// Code is an error code of Broker (Broker: ec). DROP_CONN messages contain
+// one.
 type Code uint8
 
-// The codes, in wire order.
+// The codes, in the order of their numbers.
 const (
 	CodeNone Code = iota
 	CodeUnspecified
@@ -48,7 +49,7 @@ const (
 	CodeWrongMagicNumber
 	CodeRedundantConnection
 	CodeLogicError
-	CodeInvalidJSON // unknown to Zeek before 7.0; not to be sent
+	CodeInvalidJSON // unknown to Zeek before 7.0, so it must not be sent
 
 	numCodes
 )
@@ -70,10 +71,10 @@ var codeNames = [numCodes]string{
 	"invalid_json",
 }
 
-// Valid reports whether c is a code that some Broker knows.
+// Valid reports whether a version of Broker defines c.
 func (c Code) Valid() bool { return c < numCodes }
 
-// String returns Broker's name of the code, such as "redundant_connection".
+// String returns Broker's name of c, such as "redundant_connection".
 func (c Code) String() string {
 	if !c.Valid() {
 		return "code(" + strconv.Itoa(int(c)) + ")"

@@ -1,11 +1,10 @@
-// Package wire is the native protocol of Broker without its sockets: frames,
-// the messages of the peering handshake, the handshake itself as a state
-// machine, and the envelopes that peers exchange afterwards.
+// Package wire implements the native protocol of Broker without I/O: frames,
+// the messages of the peering handshake, the handshake as a state machine, and
+// the envelopes that peers exchange after it.
 //
-// The version of the protocol is 1 and its bytes are the same in Zeek 5.0 to
-// 9.0. All integers are big endian (Broker: wire_format, envelope).
+// It implements protocol version 1, which is the same in Zeek 5.0 to 9.0. All
+// integers are big endian (Broker: wire_format, envelope).
 //
-// Nothing here does I/O, except that ReadFrame reads from the io.Reader it is
-// given. Functions and messages are safe for concurrent use; a Handshake is
-// for one goroutine.
+// Only ReadFrame does I/O: it reads from its io.Reader. Functions and messages
+// may be used concurrently; a Handshake must not.
 package wire

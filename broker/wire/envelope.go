@@ -11,19 +11,20 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// DefaultTTL is what Broker writes. Nobody acts on it.
+// DefaultTTL is the TTL that Broker writes. Receivers ignore it.
 const DefaultTTL = 16
 
-// envelopeHeader is the size of an envelope before its topic.
+// envelopeHeader is the size of an envelope before its topic, in bytes.
 const envelopeHeader = 37
 
-// ErrEnvelope is wrapped by every error of DecodeEnvelope.
+// ErrEnvelope is wrapped by all errors of DecodeEnvelope.
 var ErrEnvelope = errors.New("malformed envelope")
 
-// Envelope is what peers exchange after the handshake (Broker: envelope).
+// Envelope is a message that peers exchange after the handshake (Broker:
+// envelope).
 type Envelope struct {
-	Sender   uuid.UUID // the peer itself, also for what it forwards
-	Receiver uuid.UUID // nil for everybody who subscribes to the topic
+	Sender   uuid.UUID // the sending peer, even if it forwards the message
+	Receiver uuid.UUID // nil for all subscribers of the topic
 	Type     Type      // TypeData to TypePong
 	TTL      uint16
 	Topic    string // at most broker.MaxTopicLen bytes
@@ -33,7 +34,8 @@ type Envelope struct {
 // Len returns the size of the envelope in bytes.
 func (e *Envelope) Len() int { return envelopeHeader + len(e.Topic) + len(e.Payload) }
 
-// Append appends the envelope, without the length of its frame.
+// Append appends the envelope to b, without the length of its frame, and
+// returns the result.
 func (e *Envelope) Append(b []byte) []byte {
 	b = append(b, e.Sender[:]...)
 	b = append(b, e.Receiver[:]...)
@@ -44,22 +46,22 @@ func (e *Envelope) Append(b []byte) []byte {
 	return append(b, e.Payload...)
 }
 
-// AppendFrame appends the frame that carries the envelope.
+// AppendFrame appends the frame that contains the envelope to b and returns
+// the result.
 func (e *Envelope) AppendFrame(b []byte) []byte {
 	return e.Append(binary.BigEndian.AppendUint32(b, uint32(e.Len())))
 }
 
-// DecodeEnvelope returns the envelope that b, the payload of a frame, holds.
-// The payload of the envelope stays in the memory of b. Errors wrap ErrEnvelope
-// and say what is wrong.
+// DecodeEnvelope returns the envelope in b, the payload of a frame. The
+// payload of the envelope shares the memory of b. Errors wrap ErrEnvelope.
 func DecodeEnvelope(b []byte) (Envelope, error) {
 	var e Envelope
 	err := e.Decode(b)
 	return e, err
 }
 
-// Decode is DecodeEnvelope for many envelopes in a row: it allocates no topic
-// where the one that e holds is the same.
+// Decode is like DecodeEnvelope, but overwrites e. It does not allocate a
+// topic if the topic equals that of the previous content of e.
 func (e *Envelope) Decode(b []byte) error {
 	if len(b) < envelopeHeader {
 		return fmt.Errorf("wire: %w: %d bytes, want at least %d", ErrEnvelope, len(b), envelopeHeader)
@@ -81,26 +83,25 @@ func (e *Envelope) Decode(b []byte) error {
 	return nil
 }
 
-// A BYE is a ping whose payload is this mark and a token of the sender's.
+// A BYE is a ping whose payload is this mark and a token of the sender.
 const (
 	byeMark  = "BYE"
 	byeToken = 8
 )
 
-// AppendBye appends the payload of a BYE.
+// AppendBye appends the payload of a BYE to b and returns the result.
 func AppendBye(b []byte, token uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(b, byeMark...), token)
 }
 
-// IsBye reports whether e is the ping with which a peer announces that it will
-// leave as soon as it gets the pong (Broker: peering::make_bye_message, since
-// Zeek 5.2).
+// IsBye reports whether e is a BYE: a ping of a peer that disconnects as soon
+// as it receives the pong (Broker: peering::make_bye_message, since Zeek 5.2).
 func (e *Envelope) IsBye() bool {
 	return e.Type == TypePing && len(e.Payload) == len(byeMark)+byeToken &&
 		bytes.HasPrefix(e.Payload, []byte(byeMark))
 }
 
-// Pong returns the answer of self to the ping e.
+// Pong returns the response of the endpoint self to the ping e.
 func (e *Envelope) Pong(self uuid.UUID) Envelope {
 	return Envelope{
 		Sender: self, Receiver: e.Sender, Type: TypePong, TTL: DefaultTTL,
@@ -108,8 +109,8 @@ func (e *Envelope) Pong(self uuid.UUID) Envelope {
 	}
 }
 
-// RoutingUpdate returns the envelope that tells receiver what self subscribes
-// to from now on.
+// RoutingUpdate returns the envelope that replaces the subscriptions of self
+// at the peer receiver by f.
 func RoutingUpdate(self, receiver uuid.UUID, f broker.Filter) Envelope {
 	return Envelope{
 		Sender: self, Receiver: receiver, Type: TypeRoutingUpdate, TTL: DefaultTTL,

@@ -9,26 +9,27 @@ import (
 
 // Limits for ReadFrame, in bytes of payload.
 const (
-	// MaxHandshakeFrame is far above any handshake message; the largest is a
-	// filter.
+	// MaxHandshakeFrame is far above the size of any handshake message. The
+	// largest messages contain a filter.
 	MaxHandshakeFrame = 1 << 20
 
-	// DefaultMaxFrame leaves room for Zeek's batches of 400 log records.
+	// DefaultMaxFrame is sufficient for Zeek's batches of 400 log records.
 	DefaultMaxFrame = 64 << 20
 
-	// MaxFrame is what Zeek accepts after the handshake
-	// (CAF: length_prefix_framing).
+	// MaxFrame is the limit of Zeek after the handshake (CAF:
+	// length_prefix_framing).
 	MaxFrame = 1<<31 - 1 - frameHeader
 )
 
 const frameHeader = 4
 
 // ErrEmptyFrame is returned by ReadFrame for a frame without payload. During
-// the handshake Broker closes the connection on one, afterwards it ignores it.
+// the handshake Broker closes the connection on such a frame; afterwards it
+// ignores it.
 var ErrEmptyFrame = errors.New("wire: empty frame")
 
-// FrameSizeError is returned by ReadFrame for a frame above the limit. Nothing
-// of its payload has been read.
+// FrameSizeError is returned by ReadFrame for a frame above the limit. None of
+// its payload has been read.
 type FrameSizeError struct {
 	Size  uint32
 	Limit int
@@ -38,22 +39,23 @@ func (e *FrameSizeError) Error() string {
 	return fmt.Sprintf("wire: frame of %d bytes, limit is %d", e.Size, e.Limit)
 }
 
-// AppendFrame appends the frame that carries payload: its length, then itself.
+// AppendFrame appends the frame that contains payload, including its length,
+// to b and returns the result.
 func AppendFrame(b, payload []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
 	return append(b, payload...)
 }
 
-// The payload is read in steps of at least this size.
+// readStep is the minimum size of the steps in which a payload is read.
 const readStep = 64 << 10
 
-// ReadFrame reads one frame and returns its payload, in the memory of buf where
-// that is large enough. Memory grows with the bytes that arrive, not with the
-// length that the peer claims.
+// ReadFrame reads one frame and returns its payload, in buf if that is large
+// enough. Memory grows with the bytes that arrive, not with the length that
+// the peer announces.
 //
-// The error is io.EOF if the stream ends before the frame, io.ErrUnexpectedEOF
-// if it ends within, ErrEmptyFrame or a *FrameSizeError if the length is zero
-// or above limit.
+// The error is io.EOF if the stream ends before the frame and
+// io.ErrUnexpectedEOF if it ends inside it. It is ErrEmptyFrame if the length
+// is zero and a *FrameSizeError if it is above limit.
 func ReadFrame(r io.Reader, limit int, buf []byte) ([]byte, error) {
 	if cap(buf) < frameHeader {
 		buf = make([]byte, 0, 512)
@@ -83,7 +85,8 @@ func ReadFrame(r io.Reader, limit int, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// grow is slices.Grow without the surplus that append adds to large slices.
+// grow is like slices.Grow, but without the spare capacity that append adds to
+// large slices.
 func grow(b []byte, n int) []byte {
 	if cap(b)-len(b) >= n {
 		return b

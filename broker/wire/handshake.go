@@ -10,52 +10,55 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Admission is the answer to the question whether a handshake may go on, now
-// that it is known who is at the other end.
+// Admission is the decision whether a handshake continues once the peer's
+// endpoint ID is known.
 type Admission uint8
 
-// The answers. What Broker does is Admit for an unknown peer, Redundant for one
-// that is peered already, ShuttingDown towards its end; and for one with which
-// another handshake is in progress, Hold if it is the originator, Redundant if
-// it is the responder (Broker: connect_state::proceed_with_handshake).
+// The decisions. Broker returns Admit for an unknown peer, Redundant for a
+// connected one, and ShuttingDown during shutdown. If another handshake with
+// the peer is in progress, Broker returns Hold as the originator and Redundant
+// as the responder (Broker: connect_state::proceed_with_handshake).
 const (
 	Admit        Admission = iota
-	Hold                   // wait for Resume before anything is sent
-	Redundant              // refuse: there is a connection already
-	ShuttingDown           // refuse: we are about to leave
-	Full                   // refuse: we have as many peers as we want
+	Hold                   // send nothing until Resume
+	Redundant              // refuse: the peer is connected already
+	ShuttingDown           // refuse: this endpoint is shutting down
+	Full                   // refuse: this endpoint has the maximum number of peers
 )
 
-// Config is what a Handshake needs to know. All of it is required.
+// Config configures a Handshake. All fields are required.
 type Config struct {
-	// Self is our endpoint ID, Dialed whether we opened the connection.
+	// Self is the ID of this endpoint. Dialed reports whether this endpoint
+	// opened the connection.
 	Self   uuid.UUID
 	Dialed bool
 
-	// Filter returns what we subscribe to. It is called once, when the message
-	// that carries the filter is made.
+	// Filter returns the subscriptions of this endpoint. It is called once,
+	// when the message that contains the filter is built.
 	Filter func() broker.Filter
 
-	// Admit is asked once, when the peer's ID is known. We are the originator
-	// if ours is the smaller one. Hold must not be the answer to a responder.
+	// Admit is called once, when the peer's ID is known. The value originator
+	// reports whether this endpoint has the smaller ID. Admit must not return
+	// Hold if originator is false.
 	Admit func(peer uuid.UUID, originator bool) Admission
 }
 
-// Handshake is the peering handshake of one connection, seen from our end. It
-// takes the payloads of frames and returns what to send and how it goes on.
+// Handshake is the state of one end of a peering handshake. Its methods take
+// the payloads of received frames, and return the frames to send and the
+// outcome.
 //
-// Dialer and acceptor say who opened the connection, originator and responder
-// who has the smaller ID; the two have nothing to do with each other
-// (Broker: connect_state).
+// The dialer opens the connection and the acceptor accepts it. The originator
+// is the endpoint with the smaller ID and the responder the one with the
+// greater ID, independent of who dialed (Broker: connect_state).
 type Handshake struct {
 	cfg    Config
 	state  state
-	hello  uuid.UUID // sender of HELLO, nil if it sent none
+	hello  uuid.UUID // ID in the peer's HELLO, nil before it
 	peer   uuid.UUID
 	filter broker.Filter
 }
 
-// state says what the handshake waits for.
+// state names the input that the handshake waits for.
 type state uint8
 
 const (
@@ -79,57 +82,57 @@ var stateNames = [...]string{
 
 func (s state) String() string { return stateNames[s] }
 
-// Step is what follows from an input.
+// Step is the result of an input.
 type Step struct {
-	// Send holds the frames to send, with their lengths. They are to be
-	// written at once and by a Write of their own, before anything else: Broker
-	// does not see an envelope that shares a TLS record with the last of them.
+	// Send holds complete frames to send. They must be passed to a single
+	// Write that contains nothing else: Broker misses an envelope that shares
+	// a TLS record with the last handshake message.
 	Send []byte
 
-	// Outcome says how it goes on.
+	// Outcome is the state of the handshake after the input.
 	Outcome Outcome
 
-	// Err says why the outcome is Failed: a *ProtocolError, a *DropError, a
-	// *RefusedError, a *UnexpectedError or ErrSameID.
+	// Err is the reason if Outcome is Failed: a *ProtocolError, a *DropError,
+	// a *RefusedError, an *UnexpectedError or ErrSameID.
 	Err error
 }
 
-// Outcome says how a handshake goes on after a step.
+// Outcome is the state of a handshake after an input.
 type Outcome uint8
 
 // The outcomes.
 const (
-	Continue Outcome = iota // the next frame is awaited
-	Held                    // Resume is awaited
-	Peered                  // the next frame is an envelope
-	Failed                  // the connection is to be closed
+	Continue Outcome = iota // waits for the next frame
+	Held                    // waits for Resume
+	Peered                  // succeeded; the next frame is an envelope
+	Failed                  // failed; close the connection
 )
 
-// ErrSameID is the failure of a handshake with an endpoint that has our own ID,
-// such as ourselves.
-var ErrSameID = errors.New("wire: the peer has our own endpoint ID")
+// ErrSameID is the failure of a handshake with an endpoint that has the same
+// ID, such as this endpoint itself.
+var ErrSameID = errors.New("wire: the peer has the same endpoint ID")
 
-// DropError says that the peer refused the connection with a DROP_CONN.
+// DropError reports that the peer refused the connection with a DROP_CONN.
 type DropError struct{ DropConn }
 
 func (e *DropError) Error() string {
 	return fmt.Sprintf("wire: refused by peer %s: %s (%s)", e.Sender, plain(e.Description), e.Code)
 }
 
-// RefusedError says that we refused the connection, which was the answer to
-// Config.Admit.
+// RefusedError reports that this endpoint refused the connection, as decided
+// by Config.Admit.
 type RefusedError struct {
 	Peer   uuid.UUID
 	Answer Admission
-	Text   string // the description in our DROP_CONN
+	Text   string // description in the DROP_CONN
 }
 
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("wire: refused peer %s: %s", e.Peer, e.Text)
 }
 
-// UnexpectedError says that a message was not the one that the handshake
-// awaited. Broker closes the connection without a word, and so do we.
+// UnexpectedError reports a message that is not valid in the current state.
+// The connection is closed without a response, as Broker does.
 type UnexpectedError struct {
 	Type    Type
 	Awaited string
@@ -139,11 +142,11 @@ func (e *UnexpectedError) Error() string {
 	return fmt.Sprintf("wire: unexpected %s, awaited %s", e.Type, e.Awaited)
 }
 
-// NewHandshake returns a handshake that waits for Start.
+// NewHandshake returns a handshake. Call Start first.
 func NewHandshake(cfg Config) *Handshake { return &Handshake{cfg: cfg} }
 
-// Start returns what we send first. A dialer need not wait for the PROBE of the
-// acceptor.
+// Start returns the first frames to send. A dialer does not wait for the
+// acceptor's PROBE.
 func (h *Handshake) Start() Step {
 	if h.cfg.Dialed {
 		h.state = awaitHelloOrVersionSelect
@@ -153,16 +156,18 @@ func (h *Handshake) Start() Step {
 	return send(Continue, Probe{})
 }
 
-// Peer returns the ID of the peer, nil as long as it is not known.
+// Peer returns the ID of the peer, or uuid.Nil while it is unknown.
 func (h *Handshake) Peer() uuid.UUID { return h.peer }
 
-// Filter returns what the peer subscribes to, once peered.
+// Filter returns the subscriptions of the peer. It is valid after the outcome
+// Peered.
 func (h *Handshake) Filter() broker.Filter { return h.filter }
 
-// Originator reports whether our ID is the smaller one.
+// Originator reports whether this endpoint has the smaller ID. It is valid
+// once the peer's ID is known.
 func (h *Handshake) Originator() bool { return less(h.cfg.Self, h.peer) }
 
-// Receive takes the payload of the next frame.
+// Receive processes the payload of the next frame.
 func (h *Handshake) Receive(frame []byte) Step {
 	m, err := DecodeHandshake(frame)
 	if err != nil {
@@ -209,11 +214,11 @@ func (h *Handshake) Receive(frame []byte) Step {
 	return h.fail(&UnexpectedError{m.Type(), h.state.String()})
 }
 
-// Resume ends the wait that began with the outcome Held: with Admit, after the
-// other handshake failed, or with a refusal.
+// Resume continues a handshake whose outcome is Held: with Admit after the
+// competing handshake failed, or with a refusal.
 func (h *Handshake) Resume(a Admission) Step {
 	if h.state != awaitResume {
-		return h.fail(errors.New("wire: resumed a handshake that is not held"))
+		return h.fail(errors.New("wire: Resume called on a handshake that is not held"))
 	}
 	return h.originate(a)
 }
@@ -260,8 +265,9 @@ func (h *Handshake) onVersionSelect(m VersionSelect) Step {
 	return Step{}
 }
 
-// check refuses IDs that nobody can peer with. Broker does so less clearly: it
-// stumbles over the HELLO that an endpoint with the same ID sends in return.
+// check refuses endpoint IDs that cannot be peered with. Broker fails less
+// clearly on its own ID: it rejects the HELLO with which the other endpoint
+// responds.
 func (h *Handshake) check(id uuid.UUID) (Step, bool) {
 	switch id {
 	case uuid.Nil:
@@ -317,5 +323,5 @@ func send(o Outcome, messages ...HandshakeMessage) Step {
 	return Step{Send: frames, Outcome: o}
 }
 
-// less orders endpoint IDs as Broker does, by their bytes.
+// less orders endpoint IDs bytewise, as Broker does.
 func less(a, b uuid.UUID) bool { return bytes.Compare(a[:], b[:]) < 0 }

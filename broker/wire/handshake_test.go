@@ -14,7 +14,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/internal/brokertest"
 )
 
-var idA = uuid.MustParse("0aaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa") // smaller than G and Z
+var idA = uuid.MustParse("0aaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa") // smaller than idG and idZ
 
 func handshake(self uuid.UUID, dialed bool, answer Admission) *Handshake {
 	return NewHandshake(Config{
@@ -26,8 +26,9 @@ func handshake(self uuid.UUID, dialed bool, answer Admission) *Handshake {
 
 func frames(messages ...HandshakeMessage) []byte { return send(0, messages...).Send }
 
-// What G can be made to wait for. The peer is Z where G is to be the
-// originator, A where it is to be the responder.
+// situations lists the states of a handshake and the messages that lead to
+// them. The peer is idZ if this endpoint is the originator, and idA if it is
+// the responder.
 var situations = []struct {
 	name   string
 	state  state
@@ -46,8 +47,8 @@ var situations = []struct {
 	{"peered", peered, true, idA, []HandshakeMessage{VersionSelect{idA, 1}, OriginatorSyn{broker.Filter{"x"}}, OriginatorAck{}}},
 }
 
-// TestStateTable tries every message in every state. What the table does not
-// name ends the handshake without a word.
+// TestStateTable receives every message in every state. A message that the
+// table does not list for a state must end the handshake without a response.
 func TestStateTable(t *testing.T) {
 	messages := func(peer uuid.UUID) []HandshakeMessage {
 		return []HandshakeMessage{
@@ -109,7 +110,7 @@ func TestStateTable(t *testing.T) {
 	}
 }
 
-func TestHelloToResponder(t *testing.T) {
+func TestResponderAnswersHello(t *testing.T) {
 	for _, dialed := range []bool{false, true} {
 		h := handshake(idG, dialed, Admit)
 		h.Start()
@@ -170,7 +171,7 @@ func TestHold(t *testing.T) {
 	}
 }
 
-func TestImpossibleIDs(t *testing.T) {
+func TestInvalidIDs(t *testing.T) {
 	tests := []struct {
 		name     string
 		dialed   bool
@@ -178,10 +179,10 @@ func TestImpossibleIDs(t *testing.T) {
 		want     DropConn
 		err      error
 	}{
-		{"our own", false, []HandshakeMessage{Hello{idG, 1, 1}}, DropConn{idG, CodePeerInvalid, "both endpoints have the same ID"}, ErrSameID},
-		{"our own selects", true, []HandshakeMessage{VersionSelect{idG, 1}}, DropConn{idG, CodePeerInvalid, "both endpoints have the same ID"}, ErrSameID},
-		{"nil", false, []HandshakeMessage{Hello{uuid.Nil, 1, 1}}, DropConn{idG, CodePeerInvalid, "endpoint ID is nil"}, nil},
-		{"another", false, []HandshakeMessage{Hello{idA, 1, 1}, VersionSelect{idZ, 1}}, DropConn{idG, CodePeerInvalid, "endpoint ID changed"}, nil},
+		{"own ID in HELLO", false, []HandshakeMessage{Hello{idG, 1, 1}}, DropConn{idG, CodePeerInvalid, "both endpoints have the same ID"}, ErrSameID},
+		{"own ID in VERSION_SELECT", true, []HandshakeMessage{VersionSelect{idG, 1}}, DropConn{idG, CodePeerInvalid, "both endpoints have the same ID"}, ErrSameID},
+		{"nil ID", false, []HandshakeMessage{Hello{uuid.Nil, 1, 1}}, DropConn{idG, CodePeerInvalid, "endpoint ID is nil"}, nil},
+		{"ID changes", false, []HandshakeMessage{Hello{idA, 1, 1}, VersionSelect{idZ, 1}}, DropConn{idG, CodePeerInvalid, "endpoint ID changed"}, nil},
 	}
 	for _, test := range tests {
 		h := handshake(idG, test.dialed, Admit)
@@ -196,7 +197,7 @@ func TestImpossibleIDs(t *testing.T) {
 	}
 }
 
-func TestBadMessageIsAnswered(t *testing.T) {
+func TestMalformedMessageIsAnswered(t *testing.T) {
 	for _, sit := range situations {
 		h := handshake(idG, sit.dialed, Admit)
 		h.Start()
@@ -211,8 +212,8 @@ func TestBadMessageIsAnswered(t *testing.T) {
 	}
 }
 
-// TestEachOther lets two of our handshakes talk, in both orders of the IDs.
-func TestEachOther(t *testing.T) {
+// TestEachOther connects two Handshakes, in both orders of their IDs.
+func TestHandshakesWithEachOther(t *testing.T) {
 	for _, ids := range [][2]uuid.UUID{{idA, idZ}, {idZ, idA}} {
 		dialer, acceptor := handshake(ids[0], true, Admit), handshake(ids[1], false, Admit)
 		toAcceptor, toDialer := dialer.Start().Send, acceptor.Start().Send
@@ -237,20 +238,20 @@ func TestEachOther(t *testing.T) {
 			toAcceptor, toDialer = feed(dialer, toDialer), nil
 		}
 		if !done[dialer] || !done[acceptor] {
-			t.Fatal("not peered")
+			t.Fatal("the handshakes are not both complete")
 		}
 		if dialer.Peer() != ids[1] || acceptor.Peer() != ids[0] || dialer.Originator() == acceptor.Originator() {
-			t.Error("they do not know each other")
+			t.Error("the endpoints have wrong peer IDs or roles")
 		}
 		if !dialer.Filter().Equal(broker.Filter{"/test"}) || !acceptor.Filter().Equal(broker.Filter{"/test"}) {
-			t.Error("filters are lost")
+			t.Error("wrong filters")
 		}
 	}
 }
 
-// TestRecordedHandshakes takes the part of either side in every recording of
-// real Zeek, and must send what that side sent. All other frames must survive
-// decoding and encoding.
+// TestRecordedHandshakes replays the received messages of each side of every
+// recorded Zeek handshake, and compares the messages sent. All other frames
+// must be unchanged by decoding and encoding.
 func TestRecordedHandshakes(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/recordings/*/*.jsonl")
 	if err != nil {
@@ -370,14 +371,14 @@ func FuzzHandshake(f *testing.F) {
 			for s := bytes.NewReader(step.Send); s.Len() > 0; {
 				sent, err := ReadFrame(s, MaxHandshakeFrame, nil)
 				if err != nil {
-					t.Fatalf("we sent %x: %v", step.Send, err)
+					t.Fatalf("sent malformed data %x: %v", step.Send, err)
 				}
 				if _, err := DecodeHandshake(sent); err != nil {
-					t.Fatalf("we sent %x: %v", sent, err)
+					t.Fatalf("sent malformed data %x: %v", sent, err)
 				}
 			}
 			if step.Outcome == Peered && (h.Peer() == uuid.Nil || h.Peer() == idG) {
-				t.Fatalf("peered with %s", h.Peer())
+				t.Fatalf("peered with the invalid ID %s", h.Peer())
 			}
 			if step.Outcome >= Peered {
 				return

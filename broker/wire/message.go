@@ -12,16 +12,16 @@ import (
 	"github.com/zeekwire/zeekwire/broker/bin"
 )
 
-// Version is the one version of the protocol.
+// Version is the protocol version of this package.
 const Version = 1
 
 const magic = "ZEEK"
 
-// Type is the tag of a message. Handshake messages and envelopes share the
+// Type is the tag of a message. Handshake messages and envelopes share one
 // numbering (Broker: p2p_message_type).
 type Type uint8
 
-// The types, in wire order. Envelopes have the first five.
+// The types, in the order of their numbers. The first five are envelopes.
 const (
 	TypeData Type = iota + 1
 	TypeCommand
@@ -46,7 +46,7 @@ var typeNames = [...]string{
 	TypeOriginatorAck: "originator_ack",
 }
 
-// String returns Broker's name of the type, such as "routing_update".
+// String returns Broker's name of t, such as "routing_update".
 func (t Type) String() string {
 	if t == 0 || int(t) >= len(typeNames) {
 		return "type(" + strconv.Itoa(int(t)) + ")"
@@ -54,26 +54,28 @@ func (t Type) String() string {
 	return typeNames[t]
 }
 
-// HandshakeMessage is one of Probe, Hello, VersionSelect, DropConn,
-// OriginatorSyn, ResponderSynAck and OriginatorAck.
+// HandshakeMessage is a message of the handshake: Probe, Hello, VersionSelect,
+// DropConn, OriginatorSyn, ResponderSynAck or OriginatorAck.
 type HandshakeMessage interface {
 	// Type returns the tag, which is the first byte of the message.
 	Type() Type
 
-	// Append appends the message, without the length of its frame.
+	// Append appends the message to b, without the length of its frame, and
+	// returns the result.
 	Append(b []byte) []byte
 }
 
-// Probe is what an acceptor sends first, so that the dialer sees a Broker.
+// Probe is the first message of an acceptor. It tells the dialer that the
+// acceptor speaks Broker's protocol.
 type Probe struct{}
 
-// Hello introduces an endpoint and the versions it speaks.
+// Hello announces the ID of an endpoint and the versions that it supports.
 type Hello struct {
 	Sender                 uuid.UUID
 	MinVersion, MaxVersion uint8
 }
 
-// VersionSelect is the originator's answer to Hello.
+// VersionSelect is the originator's response to Hello.
 type VersionSelect struct {
 	Sender  uuid.UUID
 	Version uint8
@@ -86,14 +88,14 @@ type DropConn struct {
 	Description string
 }
 
-// OriginatorSyn tells the responder what the originator subscribes to. The
-// filter is as it travels, in any order and with redundant entries.
+// OriginatorSyn announces the subscriptions of the originator. A received
+// filter is unchanged: it may be unsorted and redundant.
 type OriginatorSyn struct{ Filter broker.Filter }
 
-// ResponderSynAck tells the originator what the responder subscribes to.
+// ResponderSynAck announces the subscriptions of the responder.
 type ResponderSynAck struct{ Filter broker.Filter }
 
-// OriginatorAck ends the handshake.
+// OriginatorAck is the last message of the handshake.
 type OriginatorAck struct{}
 
 // Type implements HandshakeMessage.
@@ -155,13 +157,13 @@ func appendMagic(b []byte, m HandshakeMessage) []byte {
 	return append(append(b, byte(m.Type())), magic...)
 }
 
-// ProtocolError says what is wrong with a handshake message. Code and Text are
-// what Broker puts into the DROP_CONN with which it answers.
+// ProtocolError reports an invalid handshake message. Code and Text are the
+// content of Broker's response, a DROP_CONN.
 type ProtocolError struct {
 	Code Code
 	Text string
 
-	// Detail is for people at our end only.
+	// Detail explains the error in local logs. It is not sent.
 	Detail string
 }
 
@@ -172,8 +174,9 @@ func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("wire: %s (%s): %s", plain(e.Text), e.Code, e.Detail)
 }
 
-// plain is what an error shows of a text that a peer may have written: the
-// beginning, and that in quotes if a terminal could take it for a command.
+// plain returns the beginning of a text from a peer for use in an error. It
+// quotes the text if it contains control characters, which a terminal could
+// execute.
 func plain(s string) string {
 	quoted := fmt.Sprintf("%.200q", s)
 	if bare := quoted[1 : len(quoted)-1]; strings.HasPrefix(s, bare) {
@@ -182,13 +185,13 @@ func plain(s string) string {
 	return quoted
 }
 
-// DecodeHandshake returns the message that b, the payload of a frame, holds.
-// Every error is a *ProtocolError. A message that can be read and is not
-// acceptable, for its magic, version or code, is returned along with the error.
+// DecodeHandshake returns the message in b, the payload of a frame. All errors
+// are of type *ProtocolError. If the message can be decoded but its magic,
+// version or code is invalid, it is returned along with the error.
 //
-// Like Broker it ignores what follows the message. Who must know whether there
-// is anything compares b with what Append of the message makes: for every frame
-// of a Zeek they are equal.
+// Like Broker, DecodeHandshake ignores bytes after the message. To detect
+// them, compare b with the result of the message's Append; the two are equal
+// for all frames of Zeek.
 func DecodeHandshake(b []byte) (HandshakeMessage, error) {
 	r := bin.NewReader(b)
 	typ := Type(r.Uint8("message type"))
@@ -251,7 +254,7 @@ func DecodeHandshake(b []byte) (HandshakeMessage, error) {
 	return m, nil
 }
 
-// brokerName is the name that Broker's descriptions of errors use.
+// brokerName returns the name of t in Broker's error descriptions.
 func brokerName(t Type) string {
 	if t >= TypeOriginatorSyn {
 		return "v1::" + t.String() + "_msg"
@@ -265,12 +268,12 @@ func readID(r *bin.Reader) uuid.UUID {
 	return id
 }
 
-// MaxFilterTopics bounds what a filter can cost; Zeek's have a few dozen
-// entries.
+// MaxFilterTopics limits the number of topics in a received filter. Zeek's
+// filters have a few dozen.
 const MaxFilterTopics = 1 << 16
 
-// AppendFilter appends the form that handshake messages and routing updates
-// have in common.
+// AppendFilter appends f to b, in the encoding of handshake messages and
+// routing updates, and returns the result.
 func AppendFilter(b []byte, f broker.Filter) []byte {
 	b = bin.AppendVarbyte(b, uint32(len(f)))
 	for _, topic := range f {
@@ -279,8 +282,9 @@ func AppendFilter(b []byte, f broker.Filter) []byte {
 	return b
 }
 
-// DecodeFilter returns the filter in the payload of a routing update, as it
-// travels. It must fill b.
+// DecodeFilter returns the filter in b, the payload of a routing update. It
+// does not sort the filter or remove redundant prefixes. The filter must fill
+// b.
 func DecodeFilter(b []byte) (broker.Filter, error) {
 	if len(b) > MaxHandshakeFrame {
 		return nil, fmt.Errorf("wire: filter of %d bytes, limit is %d", len(b), MaxHandshakeFrame)

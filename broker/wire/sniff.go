@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// Protocol is what the first bytes of a stream look like.
+// Protocol is a protocol recognized by the first bytes of a stream.
 type Protocol uint8
 
-// The protocols that people connect to the wrong port with.
+// The protocols that are commonly sent to a wrong port.
 const (
 	ProtocolUnknown   Protocol = iota
 	ProtocolNative             // Broker's own, without TLS
 	ProtocolTLS                // TLS
 	ProtocolHTTP               // HTTP, request or response
-	ProtocolWebSocket          // HTTP for the path of Broker's WebSocket API
+	ProtocolWebSocket          // HTTP request for the path of Broker's WebSocket API
 )
 
-// SniffLen is how many bytes Sniff can make use of.
+// SniffLen is the maximum number of bytes that Sniff examines.
 const SniffLen = len(webSocketRequest)
 
 const webSocketRequest = "GET /v1/messages"
@@ -26,8 +26,8 @@ var protocolNames = [...]string{"unknown", "native", "TLS", "HTTP", "WebSocket"}
 
 func (p Protocol) String() string { return protocolNames[p] }
 
-// Sniff tells protocols apart by the first bytes of a stream, of which there
-// may be fewer than SniffLen.
+// Sniff returns the protocol of a stream that begins with first, which may be
+// shorter than SniffLen.
 func Sniff(first []byte) Protocol {
 	switch s := string(first); {
 	case strings.HasPrefix(s, webSocketRequest):
@@ -35,10 +35,11 @@ func Sniff(first []byte) Protocol {
 	case strings.HasPrefix(s, "HTTP/"), isRequest(s):
 		return ProtocolHTTP
 	case len(s) >= 3 && s[0] >= 0x14 && s[0] <= 0x17 && s[1] == 3 && s[2] <= 4:
-		// The header of a TLS record: content type, version.
+		// These are the content type and the version of a TLS record.
 		return ProtocolTLS
 	case len(s) >= 9 && s[0] == 0 && bytes.Equal(first[5:9], []byte(magic)):
-		// The first message of either side has the magic after its tag.
+		// The first message of either endpoint contains the magic number after
+		// its tag.
 		return ProtocolNative
 	}
 	return ProtocolUnknown

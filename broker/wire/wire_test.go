@@ -17,8 +17,8 @@ import (
 )
 
 var (
-	idG = uuid.MustParse("11111111-1111-4111-8111-111111111111") // ours
-	idZ = uuid.MustParse("22222222-2222-5222-9222-222222222222") // Zeek's
+	idG = uuid.MustParse("11111111-1111-4111-8111-111111111111") // of this endpoint
+	idZ = uuid.MustParse("22222222-2222-5222-9222-222222222222") // of Zeek
 )
 
 const (
@@ -28,7 +28,7 @@ const (
 	hexBye = "425945 0700000000000000"
 )
 
-// unhex takes the notation of the tables below, with spaces for the eye.
+// unhex decodes hex with spaces.
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
@@ -40,7 +40,7 @@ func unhex(t testing.TB, s string) []byte {
 
 var handshakeVectors = []struct {
 	name string
-	hex  string // with the length of the frame
+	hex  string // includes the length of the frame
 	msg  HandshakeMessage
 }{
 	{"probe", "00000005 07 5a45454b", Probe{}},
@@ -79,7 +79,7 @@ func TestHandshakeMessages(t *testing.T) {
 				t.Errorf("decoded (-want +got):\n%s", diff)
 			}
 			if _, err := DecodeHandshake(append(want[4:], 0)); err != nil {
-				t.Errorf("with a byte after it: %v", err)
+				t.Errorf("followed by another byte: %v", err)
 			}
 		})
 	}
@@ -88,7 +88,7 @@ func TestHandshakeMessages(t *testing.T) {
 func TestHandshakeRefusals(t *testing.T) {
 	tests := []struct {
 		name string
-		hex  string // without the length of the frame
+		hex  string // excludes the length of the frame
 		code Code
 		text string
 	}{
@@ -104,16 +104,16 @@ func TestHandshakeRefusals(t *testing.T) {
 		{"parse before magic", "06 00000000 " + hexZ + " 02", 20, "failed to parse hello_msg"},
 		{"hello versions above", "06 5a45454b " + hexZ + " 02 03", 2, "unsupported versions offered"},
 		{"hello versions below", "06 5a45454b " + hexZ + " 00 00", 2, "unsupported versions offered"},
-		{"version selected", "08 5a45454b " + hexZ + " 02", 2, "unsupported version selected"},
-		{"hello short", "06 5a45454b 2222", 20, "failed to parse hello_msg"},
-		{"probe short", "07 5a45", 20, "failed to parse probe_msg"},
-		{"version select short", "08 5a45454b " + hexZ, 20, "failed to parse version_select_msg"},
-		{"drop short", "09 5a45454b " + hexZ + " 27 05 61", 20, "failed to parse drop_conn_msg"},
+		{"version selected above", "08 5a45454b " + hexZ + " 02", 2, "unsupported version selected"},
+		{"hello cut", "06 5a45454b 2222", 20, "failed to parse hello_msg"},
+		{"probe cut", "07 5a45", 20, "failed to parse probe_msg"},
+		{"version select cut", "08 5a45454b " + hexZ, 20, "failed to parse version_select_msg"},
+		{"drop cut", "09 5a45454b " + hexZ + " 27 05 61", 20, "failed to parse drop_conn_msg"},
 		{"drop with unknown code", "09 5a45454b " + hexZ + " 2a 02 6f6b", 1, "ok"},
-		{"syn short", "0a 02 01 61", 20, "failed to parse v1::originator_syn_msg"},
+		{"syn cut", "0a 02 01 61", 20, "failed to parse v1::originator_syn_msg"},
 		{"syn without filter", "0a", 20, "failed to parse v1::originator_syn_msg"},
-		{"syn with absurd count", "0a ffffffff0f", 20, "failed to parse v1::originator_syn_msg"},
-		{"syn ack short", "0b 01 20 61", 20, "failed to parse v1::responder_syn_ack_msg"},
+		{"syn with count larger than message", "0a ffffffff0f", 20, "failed to parse v1::originator_syn_msg"},
+		{"syn ack cut", "0b 01 20 61", 20, "failed to parse v1::responder_syn_ack_msg"},
 		{"syn with too many topics", "0a 818004" + strings.Repeat("00", MaxFilterTopics+1), 20, "failed to parse v1::originator_syn_msg"},
 	}
 	for _, test := range tests {
@@ -130,8 +130,8 @@ func TestHandshakeRefusals(t *testing.T) {
 	}
 }
 
-// A peer may describe in half a megabyte, or in a terminal's commands, why it
-// refuses us.
+// Errors about a refusal stay short and free of control characters, even if
+// the peer's description has half a megabyte or contains terminal commands.
 func TestRefusalsAreShortAndPlain(t *testing.T) {
 	for _, code := range []Code{CodeShuttingDown, numCodes} {
 		for description, want := range map[string]string{
@@ -158,7 +158,7 @@ var event2023 = broker.Event{
 
 var envelopeVectors = []struct {
 	name string
-	hex  string // with the length of the frame
+	hex  string // includes the length of the frame
 	env  Envelope
 }{
 	{"ping", "0000002b " + hexG + hexZ + " 04 0001 0003 3c243e 666f6f",
@@ -181,7 +181,7 @@ var envelopeVectors = []struct {
 		"0e03020000000000000001020000000000000001 0e0305076576656e745f310e0203000000000000002a050474657374" +
 		"0e010e020200000000000000010917570cec17f64400",
 		Envelope{idG, uuid.Nil, TypeData, 16, "/foo/bar", bin.Append(nil, event2023.Value())}},
-	{"nothing but a header", "00000025" + hexG + hexZ + " 02 ffff 0000",
+	{"empty topic and payload", "00000025" + hexG + hexZ + " 02 ffff 0000",
 		Envelope{idG, idZ, TypeCommand, 0xFFFF, "", []byte{}}},
 }
 
@@ -209,21 +209,21 @@ func TestBye(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !zeeks.IsBye() {
-		t.Error("Zeek's is not recognised")
+		t.Error("Zeek's BYE is not recognized")
 	}
 	pong := zeeks.Pong(idG)
 	if got, want := pong.AppendFrame(nil), unhex(t, envelopeVectors[3].hex); !bytes.Equal(got, want) {
 		t.Errorf("reply is\n%x, want\n%x", got, want)
 	}
 	if pong.IsBye() {
-		t.Error("the reply is taken for a bye")
+		t.Error("the pong is recognized as a BYE")
 	}
 	if ours := (Envelope{Type: TypePing, Payload: AppendBye(nil, 7)}); !ours.IsBye() {
-		t.Error("our own is not recognised")
+		t.Error("the BYE of AppendBye is not recognized")
 	}
 	for _, other := range []string{"", "BYE", "BYE 1234", "HEY\x00\x00\x00\x00\x00\x00\x00\x00"} {
 		if e := (Envelope{Type: TypePing, Payload: []byte(other)}); e.IsBye() {
-			t.Errorf("%q is taken for one", other)
+			t.Errorf("%q is recognized as a BYE", other)
 		}
 	}
 }
@@ -231,10 +231,10 @@ func TestBye(t *testing.T) {
 func TestEnvelopeErrors(t *testing.T) {
 	tests := []struct{ name, hex, want string }{
 		{"empty", "", "0 bytes"},
-		{"short header", hexG + hexZ + "01 0010 00", "36 bytes"},
+		{"header cut", hexG + hexZ + "01 0010 00", "36 bytes"},
 		{"type 0", hexG + hexZ + "00 0010 0000", "message type is 0"},
 		{"type of the handshake", hexG + hexZ + "06 0010 0000", "message type is 6"},
-		{"long topic", hexG + hexZ + "01 0010 0003 6161", "topic of 3 bytes, 2 left"},
+		{"topic longer than envelope", hexG + hexZ + "01 0010 0003 6161", "topic of 3 bytes, 2 left"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -248,14 +248,14 @@ func TestEnvelopeErrors(t *testing.T) {
 
 func TestDecodeFilter(t *testing.T) {
 	for name, payload := range map[string]string{
-		"empty":           "",
-		"overrun":         "01 20 616263", // kills the core of Zeek 6.2 and later
-		"bytes left over": "01 01 61 62",
-		"count too small": "01 01 61 01 62",
-		"count too large": "03 01 61 01 62",
+		"empty":                     "",
+		"topic longer than payload": "01 20 616263", // terminates the broker core of Zeek 6.2 and later
+		"trailing bytes":            "01 01 61 62",
+		"count too small":           "01 01 61 01 62",
+		"count too large":           "03 01 61 01 62",
 	} {
 		if f, err := DecodeFilter(unhex(t, payload)); err == nil {
-			t.Errorf("%s: no error but %q", name, f)
+			t.Errorf("%s: got %q and no error", name, f)
 		}
 	}
 	if _, err := DecodeFilter(make([]byte, MaxHandshakeFrame+1)); err == nil {
@@ -290,10 +290,10 @@ func TestReadFrame(t *testing.T) {
 
 func TestReadFrameErrors(t *testing.T) {
 	for name, stream := range map[string]string{
-		"no length":        "0000",
-		"no payload":       "00000005",
-		"half a payload":   "00000005 6162",
-		"more than a step": "00020000" + strings.Repeat("61", readStep),
+		"no length":                     "0000",
+		"no payload":                    "00000005",
+		"payload cut":                   "00000005 6162",
+		"payload cut after a read step": "00020000" + strings.Repeat("61", readStep),
 	} {
 		if _, err := ReadFrame(bytes.NewReader(unhex(t, stream)), DefaultMaxFrame, nil); err != io.ErrUnexpectedEOF {
 			t.Errorf("%s: error is %v", name, err)
@@ -308,11 +308,11 @@ func TestReadFrameErrors(t *testing.T) {
 	}
 }
 
-func TestReadFrameSpendsWhatArrives(t *testing.T) {
-	claim := []byte{4, 0, 0, 0, 'x'} // 64 MiB, of which one byte comes
+func TestReadFrameAllocatesOnlyForReceivedBytes(t *testing.T) {
+	claim := []byte{4, 0, 0, 0, 'x'} // announces 64 MiB, followed by one byte
 	got, err := ReadFrame(bytes.NewReader(claim), DefaultMaxFrame, nil)
 	if err != io.ErrUnexpectedEOF || cap(got) > 2*readStep {
-		t.Errorf("a lying length costs %d bytes, %v", cap(got), err)
+		t.Errorf("a false length allocates %d bytes, error %v", cap(got), err)
 	}
 }
 
@@ -365,7 +365,7 @@ func FuzzDecodeHandshake(f *testing.F) {
 		}
 		again, err := DecodeHandshake(m.Append(nil))
 		if err != nil {
-			t.Fatalf("%#v does not survive: %v", m, err)
+			t.Fatalf("%#v changes when encoded and decoded: %v", m, err)
 		}
 		if diff := cmp.Diff(m, again); diff != "" {
 			t.Fatalf("%#v changes:\n%s", m, diff)

@@ -29,14 +29,14 @@ func TestGateClients(t *testing.T) {
 	}{
 		{"token", caller{token: bossToken}, "ok", "ok"},
 		{"token of a reader", caller{token: readerToken}, "ok", "controller: client 'reader' may only read"},
-		{"wrong token", caller{token: "no-such-token-here"}, "the token is not known", "the token is not known"},
-		{"nothing but a name", caller{}, "a client certificate is needed", "a client certificate is needed"},
+		{"wrong token", caller{token: "no-such-token-here"}, "unknown token", "unknown token"},
+		{"name only", caller{}, "a client certificate is required", "a client certificate is required"},
 		{"certificate", caller{ca: g.ca, name: "ops-1"}, "ok", "ok"},
 		{"certificate of a reader", caller{ca: g.ca, name: "auditor"}, "ok", "controller: client 'auditor' may only read"},
-		{"certificate of nobody", caller{ca: g.ca, name: "mallory"}, "is not known", "is not known"},
-		{"certificate with a name that has a token", caller{ca: g.ca, name: "boss"}, "is not known", "is not known"},
+		{"certificate with unknown name", caller{ca: g.ca, name: "mallory"}, "unknown certificate for", "unknown certificate for"},
+		{"certificate with a name that has a token", caller{ca: g.ca, name: "boss"}, "unknown certificate for", "unknown certificate for"},
 		{"expired certificate", caller{ca: g.ca, name: "ops-1", expired: true}, "expired certificate", "expired certificate"},
-		{"certificate of somebody else's authority", caller{ca: other, name: "ops-1"}, "unknown certificate authority", "unknown certificate authority"},
+		{"certificate of another authority", caller{ca: other, name: "ops-1"}, "unknown certificate authority", "unknown certificate authority"},
 		{"without TLS", caller{token: bossToken, plain: true}, "met TLS", "met TLS"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -6,19 +6,19 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Role says what a client may do.
+// Role is the permission of a client. The zero Role is None.
 type Role uint8
 
 // The roles.
 const (
-	None     Role = iota // nothing
-	ReadOnly             // ask
-	Full                 // ask and change
+	None     Role = iota // no requests
+	ReadOnly             // requests that change nothing
+	Full                 // all requests
 )
 
 var roleNames = [...]string{"none", "read-only", "full"}
 
-// String returns the role's name, such as "read-only".
+// String returns the name of the role, such as "read-only".
 func (r Role) String() string {
 	if int(r) >= len(roleNames) {
 		return "role(?)"
@@ -26,7 +26,7 @@ func (r Role) String() string {
 	return roleNames[r]
 }
 
-// ParseRole returns the role called "read-only" or "full".
+// ParseRole returns the role named "read-only" or "full".
 func ParseRole(name string) (Role, error) {
 	for r := ReadOnly; r <= Full; r++ {
 		if r.String() == name {
@@ -36,12 +36,12 @@ func ParseRole(name string) (Role, error) {
 	return None, fmt.Errorf("unknown role %q, want read-only or full", name)
 }
 
-// Roles knows what peers may do as clients. It is safe for concurrent use.
+// Roles maps peers to their roles. It must be safe for concurrent use.
 type Roles interface {
 	Role(broker.Peer) Role
 }
 
-// Everybody gives all peers the same role, whoever they are.
+// Everybody is a Roles that assigns the same role to every peer.
 type Everybody Role
 
 // Role implements Roles.

@@ -11,22 +11,22 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security"
 )
 
-// Why Authorize refuses somebody. The texts are for the client, too, and do not
-// tell what would have been right.
+// Errors of Authorize. The texts are sent to the client, so they do not reveal
+// what would have been accepted.
 var (
-	ErrNoProof    = errors.New("a token (Authorization: Bearer) or a client certificate is needed")
-	ErrWrongToken = errors.New("the token is not known")
-	ErrPlainToken = errors.New("a token must not travel in the clear, use TLS")
+	ErrNoProof    = errors.New("a token (Authorization: Bearer) or a client certificate is required")
+	ErrWrongToken = errors.New("unknown token")
+	ErrPlainToken = errors.New("a token must not be sent without encryption; use TLS")
 
-	ErrNoCertificate = errors.New("a client certificate is needed")
+	ErrNoCertificate = errors.New("a client certificate is required")
 )
 
-// Authorize says who sends an HTTP request: the client with the bearer token in
-// it or, without one, with the certificate that the TLS layer has verified. It
-// is for the field of that name of websocket.ServerConfig.
+// Authorize identifies the sender of an HTTP request by the bearer token in
+// the request or, without a token, by the certificate that the TLS layer has
+// verified. Use it as the field Authorize of websocket.ServerConfig.
 //
-// A token in the clear counts only from the same machine, where others cannot
-// listen.
+// A token without TLS is accepted only over the loopback interface, where
+// others cannot intercept it.
 func (c *Clients) Authorize(r *http.Request) (*broker.Identity, error) {
 	if header := r.Header.Get("Authorization"); header != "" {
 		return c.authorizeToken(r, header)
@@ -36,7 +36,7 @@ func (c *Clients) Authorize(r *http.Request) (*broker.Identity, error) {
 		return nil, ErrNoProof
 	}
 	if c.list.Load().certificate(id.Names) == None {
-		return nil, fmt.Errorf("the certificate is for %q, which is not known", id.Names)
+		return nil, fmt.Errorf("unknown certificate for %q", id.Names)
 	}
 	return id, nil
 }
@@ -61,8 +61,9 @@ func local(address string) bool {
 	return err == nil && a.Addr().Unmap().IsLoopback()
 }
 
-// Certificate says who sends an HTTP request by nothing but the certificate
-// that the TLS layer has verified, whoever it is for. It is for the same field.
+// Certificate identifies the sender of an HTTP request by the certificate that
+// the TLS layer has verified, whatever its names. Use it as the field
+// Authorize of websocket.ServerConfig.
 func Certificate(r *http.Request) (*broker.Identity, error) {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return nil, ErrNoCertificate

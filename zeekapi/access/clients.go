@@ -17,23 +17,25 @@ import (
 )
 
 const (
-	maxFile  = 1 << 20 // bytes
+	maxFile  = 1 << 20 // size of a file in bytes
 	minToken = 16      // characters of a token in plain text
 )
 
-// Clients are the clients that a file lists. Its methods may be called from any
-// goroutine.
+// Clients is a list of clients from a file. All methods may be called
+// concurrently.
 //
-// A line of the file is a client: its name, its role, and its proof, with white
-// space between them. Empty lines and those that begin with # say nothing.
+// Each line of the file describes a client by its name, role and proof of
+// identity, separated by white space. Empty lines and lines that begin with #
+// are ignored.
 //
 //	alice    full       sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8
 //	grafana  read-only  token:a-secret-of-16-characters-or-more
 //	ops-*    full       certificate
 //
-// A token proves the name of its line, a certificate those that are in it. The
-// name of a certificate may be a pattern as of path.Match; of several lines for
-// a certificate the first counts.
+// A client with a token has the name in the line, and a client with a
+// certificate the names in the certificate. The name in a certificate line may
+// be a pattern as in path.Match; the first line that matches a certificate
+// applies.
 type Clients struct {
 	path string
 	list atomic.Pointer[list]
@@ -42,7 +44,7 @@ type Clients struct {
 type list struct {
 	tokens       []tokenLine
 	certificates []certificateLine
-	plain        bool // a token is in plain text
+	plain        bool // the list contains a token in plain text
 }
 
 type tokenLine struct {
@@ -51,7 +53,8 @@ type tokenLine struct {
 	hash [sha256.Size]byte
 }
 
-// proof is what Identity.Proof says of a token. The token cannot be found by it.
+// proof returns the value of Identity.Proof for the token. It does not reveal
+// the token.
 func (t tokenLine) proof() string { return hex.EncodeToString(t.hash[:]) }
 
 type certificateLine struct {
@@ -59,12 +62,12 @@ type certificateLine struct {
 	role    Role
 }
 
-// ErrExposed is wrapped by the warning of Load and Reload about a file with
-// tokens that other users of the machine can read.
-var ErrExposed = errors.New("other users can read the tokens in it")
+// ErrExposed is wrapped by the warning of Load and Reload about a file whose
+// plain-text tokens other users can read.
+var ErrExposed = errors.New("other users can read its tokens")
 
-// Load reads a file of clients. It refuses one that other users may change. A
-// warning is no failure; the error is.
+// Load reads a file of clients. It fails if other users can change the file. A
+// warning may be returned along with the clients.
 func Load(path string) (clients *Clients, warning, err error) {
 	c := &Clients{path: path}
 	if warning, err = c.Reload(); err != nil {
@@ -73,8 +76,8 @@ func Load(path string) (clients *Clients, warning, err error) {
 	return c, warning, nil
 }
 
-// Reload reads the file again. On an error everything stays as it was. The new
-// roles count from the next request of each client on.
+// Reload reads the file again. On an error, the clients remain unchanged. New
+// roles apply from the next request of each client.
 func (c *Clients) Reload() (warning, err error) {
 	text, mode, err := read(c.path)
 	if err != nil {
@@ -103,7 +106,7 @@ func read(path string) (text string, mode fs.FileMode, err error) {
 	}
 	mode = info.Mode().Perm()
 	if mode&0o022 != 0 {
-		return "", 0, fmt.Errorf("%s has mode %#o: other users can change who may do what", path, mode)
+		return "", 0, fmt.Errorf("%s has mode %#o: other users can change the permissions", path, mode)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
@@ -131,8 +134,8 @@ func parse(text string) (*list, error) {
 	return l, nil
 }
 
-// add takes the fields of a line. Errors do not repeat the proof, which may be
-// a secret.
+// add adds the client described by the fields of a line. Errors do not contain
+// the proof, which may be a secret.
 func (l *list) add(fields []string) error {
 	if len(fields) != 3 {
 		return fmt.Errorf("%d fields, want name, role and proof", len(fields))
@@ -146,7 +149,7 @@ func (l *list) add(fields []string) error {
 	switch kind {
 	case "certificate":
 		if proof != kind {
-			return errors.New("a certificate has nothing more to tell")
+			return errors.New("proof \"certificate\" takes no value")
 		}
 		if _, err := path.Match(name, ""); err != nil {
 			return fmt.Errorf("name %q: %w", name, err)
@@ -163,30 +166,30 @@ func (l *list) add(fields []string) error {
 		t := tokenLine{name: name, role: role}
 		sum, err := hex.DecodeString(secret)
 		if copy(t.hash[:], sum) != len(t.hash) || len(sum) != len(t.hash) || err != nil {
-			return fmt.Errorf("the SHA-256 of %q's token is not of %d hexadecimal digits", name, 2*len(t.hash))
+			return fmt.Errorf("the SHA-256 of the token of %q does not have %d hexadecimal digits", name, 2*len(t.hash))
 		}
 		return l.addToken(t)
 	}
 	return errors.New("unknown kind of proof, want sha256:HEX, token:TEXT or certificate")
 }
 
-// addToken refuses what would leave open who somebody is: two clients with one
+// addToken adds a token. It rejects ambiguity: two clients with the same
 // token, or two roles of one client.
 func (l *list) addToken(t tokenLine) error {
 	for _, other := range l.tokens {
 		switch {
 		case other.hash == t.hash:
-			return fmt.Errorf("%q has the token of %q", t.name, other.name)
+			return fmt.Errorf("%q has the same token as %q", t.name, other.name)
 		case other.name == t.name && other.role != t.role:
-			return fmt.Errorf("%q is both %s and %s", t.name, other.role, t.role)
+			return fmt.Errorf("%q has the roles %s and %s", t.name, other.role, t.role)
 		}
 	}
 	l.tokens = append(l.tokens, t)
 	return nil
 }
 
-// token returns the line with a token. How long that takes does not depend on
-// the token.
+// token returns the line with the given token. It takes the same time for all
+// tokens.
 func (l *list) token(secret string) (found tokenLine, ok bool) {
 	hash := sha256.Sum256([]byte(secret))
 	for _, t := range l.tokens {
@@ -208,7 +211,7 @@ func (l *list) certificate(names []string) Role {
 	return None
 }
 
-// Role implements Roles. Peers that have not proved who they are have none.
+// Role implements Roles. A peer without proof of identity has the role None.
 func (c *Clients) Role(p broker.Peer) Role {
 	l := c.list.Load()
 	switch {

@@ -30,7 +30,7 @@ func write(t *testing.T, text string, mode os.FileMode) string {
 	if err := os.WriteFile(name, []byte(text), mode); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(name, mode); err != nil { // whatever the umask says
+	if err := os.Chmod(name, mode); err != nil { // independent of the umask
 		t.Fatal(err)
 	}
 	return name
@@ -61,7 +61,7 @@ func TestRole(t *testing.T) {
 	}{
 		{proved("alice", "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8"), Full},
 		{proved("grafana", strings.TrimPrefix(hashOf(secret), "sha256:")), ReadOnly},
-		{proved("alice", strings.TrimPrefix(hashOf(secret), "sha256:")), None}, // the token of another
+		{proved("alice", strings.TrimPrefix(hashOf(secret), "sha256:")), None}, // the token of another client
 		{&broker.Identity{Names: []string{"alice"}}, None},
 		{&broker.Identity{Names: []string{"ops-1"}}, None},
 		{&broker.Identity{Names: []string{"ops-1"}, Certified: true}, Full},
@@ -77,25 +77,25 @@ func TestRole(t *testing.T) {
 		}
 	}
 	if Everybody(Full).Role(broker.Peer{}) != Full {
-		t.Error("not everybody has the role")
+		t.Error("Everybody returns another role")
 	}
 }
 
 func TestLoadErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
-		{"fields", "\nalice full", ":2: 2 fields, want name, role and proof"},
-		{"role", "alice admin certificate", `:1: unknown role "admin", want read-only or full`},
-		{"no role", "alice none certificate", `unknown role "none"`},
-		{"proof", "alice full " + secret, "unknown kind of proof"},
+		{"missing field", "\nalice full", ":2: 2 fields, want name, role and proof"},
+		{"unknown role", "alice admin certificate", `:1: unknown role "admin", want read-only or full`},
+		{"role none", "alice none certificate", `unknown role "none"`},
+		{"unknown proof", "alice full " + secret, "unknown kind of proof"},
 		{"short token", "alice full token:abc", `:1: the token of "alice" has 3 characters, want 16 or more`},
-		{"short hash", "alice full sha256:abcd", `is not of 64 hexadecimal digits`},
-		{"long hash", "alice full " + hashOf(secret) + "00", `is not of 64 hexadecimal digits`},
-		{"no hash", "alice full sha256:" + strings.Repeat("x", 64), `is not of 64 hexadecimal digits`},
-		{"certificate", "alice full certificate:x", "nothing more to tell"},
-		{"pattern", "[ full certificate", `name "[": syntax error in pattern`},
-		{"same token", "a full token:" + secret + "\nb full " + hashOf(secret), `:2: "b" has the token of "a"`},
-		{"two roles", "a full token:" + secret + "\na read-only " + hashOf("x"), `:2: "a" is both full and read-only`},
-		{"size", strings.Repeat("#\n", 1<<19+1), "is larger than"},
+		{"short hash", "alice full sha256:abcd", `does not have 64 hexadecimal digits`},
+		{"long hash", "alice full " + hashOf(secret) + "00", `does not have 64 hexadecimal digits`},
+		{"invalid hash", "alice full sha256:" + strings.Repeat("x", 64), `does not have 64 hexadecimal digits`},
+		{"certificate with value", "alice full certificate:x", "takes no value"},
+		{"invalid pattern", "[ full certificate", `name "[": syntax error in pattern`},
+		{"same token", "a full token:" + secret + "\nb full " + hashOf(secret), `:2: "b" has the same token as "a"`},
+		{"two roles", "a full token:" + secret + "\na read-only " + hashOf("x"), `:2: "a" has the roles full and read-only`},
+		{"too large", strings.Repeat("#\n", 1<<19+1), "is larger than"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, _, err := Load(write(t, tt.text, 0o600))
@@ -103,12 +103,12 @@ func TestLoadErrors(t *testing.T) {
 				t.Errorf("error %v, want %s", err, tt.want)
 			}
 			if err != nil && strings.Contains(err.Error(), secret) {
-				t.Errorf("the error tells a secret: %v", err)
+				t.Errorf("the error contains a secret: %v", err)
 			}
 		})
 	}
 	if _, _, err := Load(filepath.Join(t.TempDir(), "nothing")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no file: %v", err)
+		t.Errorf("missing file: %v", err)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Reload(); err == nil || c.Role(a) != Full {
-		t.Errorf("after a reload that failed (%v), a is %s", err, c.Role(a))
+		t.Errorf("after a failed reload (%v), a is %s", err, c.Role(a))
 	}
 	if err := os.WriteFile(c.path, []byte("a read-only token:"+secret), 0o600); err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Reload(); err != nil || c.Role(a) != None {
-		t.Errorf("with the token that a had before (%v), a is %s", err, c.Role(a))
+		t.Errorf("with the earlier token of a (%v), a is %s", err, c.Role(a))
 	}
 }
 
@@ -180,19 +180,19 @@ func TestAuthorize(t *testing.T) {
 	}{
 		{"token", remote, encrypted, "Bearer " + secret, "grafana", false, nil},
 		{"unknown token", remote, encrypted, "bearer  test-test-test-test", "", false, ErrWrongToken},
-		{"the hash itself", remote, encrypted, "Bearer 5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8", "", false, ErrWrongToken},
+		{"hash of the token", remote, encrypted, "Bearer 5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8", "", false, ErrWrongToken},
 		{"wrong token", remote, encrypted, "Bearer 0123456789abcdeF", "", false, ErrWrongToken},
 		{"longer token", remote, encrypted, "Bearer " + secret + "0", "", false, ErrWrongToken},
 		{"empty token", remote, encrypted, "Bearer", "", false, ErrWrongToken},
 		{"other scheme", remote, encrypted, "Basic " + secret, "", false, ErrNoProof},
-		{"in the clear", remote, nil, "Bearer " + secret, "", false, ErrPlainToken},
-		{"wrong and in the clear", remote, nil, "Bearer x", "", false, ErrPlainToken},
-		{"in the clear on the machine", local, nil, "Bearer " + secret, "grafana", false, nil},
-		{"in the clear on the machine, IPv6", "[::1]:1", nil, "Bearer " + secret, "grafana", false, nil},
+		{"token without TLS", remote, nil, "Bearer " + secret, "", false, ErrPlainToken},
+		{"wrong token without TLS", remote, nil, "Bearer x", "", false, ErrPlainToken},
+		{"token without TLS from this machine", local, nil, "Bearer " + secret, "grafana", false, nil},
+		{"token without TLS from this machine, IPv6", "[::1]:1", nil, "Bearer " + secret, "grafana", false, nil},
 		{"nothing", local, encrypted, "", "", false, ErrNoProof},
-		{"nothing in the clear", local, nil, "", "", false, ErrNoProof},
+		{"no token without TLS from this machine", local, nil, "", "", false, ErrNoProof},
 		{"certificate", remote, verified("host", "ops-1"), "", "host", true, nil},
-		{"certificate that nobody verified", remote, unverified, "", "", false, ErrNoProof},
+		{"unverified certificate", remote, unverified, "", "", false, ErrNoProof},
 		{"token before certificate", remote, verified("ops-1"), "Bearer " + secret, "grafana", false, nil},
 		{"wrong token before certificate", remote, verified("ops-1"), "Bearer x", "", false, ErrWrongToken},
 	} {
@@ -208,7 +208,7 @@ func TestAuthorize(t *testing.T) {
 		})
 	}
 	r := &http.Request{RemoteAddr: remote, TLS: verified("mallory")}
-	if _, err := c.Authorize(r); err == nil || !strings.Contains(err.Error(), `["mallory"], which is not known`) {
+	if _, err := c.Authorize(r); err == nil || !strings.Contains(err.Error(), `unknown certificate for ["mallory"]`) {
 		t.Errorf("unknown certificate: %v", err)
 	}
 }

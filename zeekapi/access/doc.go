@@ -1,6 +1,7 @@
-// Package access says who may give orders to a controller: the roles of
-// clients, the file that lists them, and what proves to a WebSocket server that
-// one of them is calling.
+// Package access controls the permissions of a controller's clients: their
+// roles, the file that lists them, and their authentication at a WebSocket
+// server.
 //
-// Zeek has nothing like it: whoever reaches a controller may do everything.
+// Zeek has no such control: any client that can connect to a Zeek controller
+// may make all requests.
 package access

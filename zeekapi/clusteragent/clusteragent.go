@@ -1,10 +1,11 @@
-// Package clusteragent is the dialect of Zeek's first cluster management, the
-// modules ClusterController::API and ClusterAgent::API as of Zeek commit
-// 7db8634c8b, whose scripts also run on Zeek 5.0.
+// Package clusteragent implements the dialect of Zeek's first cluster
+// management framework, the modules ClusterController::API and
+// ClusterAgent::API as of Zeek commit 7db8634c8b, whose scripts also run on
+// Zeek 5.0.
 //
-// The records of Zeek 4.1 and 4.2 were others (a node's port before its role,
-// states in mixed case), but those Zeeks speak another protocol than Broker
-// does since 5.0, so none of them can ever be at the other end.
+// Zeek 4.1 and 4.2 have different records (a node's port precedes its role,
+// and states are in mixed case). They are not supported, because Broker's
+// protocol before Zeek 5.0 is incompatible as well.
 package clusteragent
 
 import (
@@ -16,8 +17,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// DefaultTopics are the topics that Zeek uses unless redefined. The dialect
-// has none for nodes and the Supervisor.
+// DefaultTopics contains Zeek's default topics. The dialect has no topics for
+// nodes and the Supervisor.
 var DefaultTopics = zeekapi.Topics{
 	Controller:  "zeek/cluster-control/controller",
 	AgentPrefix: "zeek/cluster-control/agent",
@@ -28,7 +29,7 @@ var modules = zeekapi.Modules{
 	zeekapi.AgentAPI:      "ClusterAgent::API::",
 }
 
-// Dialect returns the dialect on the given topics.
+// Dialect returns the dialect for the given topics.
 func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 	d := zeekapi.NewRegistered(zeekapi.ClusterAgent, topics, modules,
 		zeekapi.Convert(
@@ -72,7 +73,8 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 				return zeekapi.TestTimeoutResponse{ReqID: w.ReqID, Result: w.Result.neutral()}, nil
 			}),
 
-		// An agent knows nothing of force and answers with a single result.
+		// The agent's request has no field for force, and its response is a
+		// single result.
 		zeekapi.Convert(
 			func(m zeekapi.AgentDeployRequest) (configRequest, error) {
 				return configRequest{m.ReqID, newConfiguration(m.Config)}, nil
@@ -137,8 +139,8 @@ func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
 	return d
 }
 
-// summary makes one result of many: a failed one if there is any, which says
-// what failed.
+// summary combines several results into one. It fails if any of them failed,
+// with an error that lists the failures.
 func summary(reqID string, results []zeekapi.Result) zeekapi.Result {
 	sum := zeekapi.Result{ReqID: reqID, Success: true}
 	var failures []string
@@ -160,7 +162,7 @@ func summary(reqID string, results []zeekapi.Result) zeekapi.Result {
 	return sum
 }
 
-// The argument lists that differ from the model's.
+// Argument lists that differ from those of package zeekapi.
 type (
 	response struct {
 		zeekapi.ReqID
@@ -207,8 +209,9 @@ func (w responses) neutral() []zeekapi.Result {
 	return out
 }
 
-// The records that differ from the model's: the order of a result's fields,
-// "" for what is absent, the module of the enums, no metrics ports.
+// Records that differ from those of package zeekapi: the order of a result's
+// fields, "" instead of unset fields, the modules of the enums, no metrics
+// ports.
 type (
 	result struct {
 		ReqID    string       `zeek:"reqid"`
@@ -253,11 +256,11 @@ func (r result) neutral() zeekapi.Result {
 	return zeekapi.Result{ReqID: r.ReqID, Success: r.Success, Instance: r.Instance, Data: r.Data, Error: r.Error, Node: r.Node}
 }
 
-// statusesToWire turns a result's data, []zeekapi.NodeStatus, into the
-// dialect's; statusesFromWire is the inverse.
+// statusesToWire converts a result's data from []zeekapi.NodeStatus to the
+// dialect's form; statusesFromWire is the inverse.
 func (r *result) statusesToWire() error {
 	return convert(&r.Data, func(s zeekapi.NodeStatus) nodeStatus {
-		// The dialect does not know a management role for ordinary nodes.
+		// In the dialect, ordinary nodes have no management role.
 		if s.ManagementRole == zeekapi.ManagementNode {
 			s.ManagementRole = zeekapi.ManagementNone
 		}
@@ -272,7 +275,8 @@ func (r *result) statusesFromWire() error {
 	})
 }
 
-// convert replaces a vector of From by one of To, none staying none.
+// convert replaces a vector of From by a vector of To. It leaves none
+// unchanged.
 func convert[From, To any](data *broker.Value, f func(From) To) error {
 	if data.IsNone() {
 		return nil

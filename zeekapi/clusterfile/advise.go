@@ -6,17 +6,17 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Advice is something about a configuration that a controller lets pass and
-// that is probably not what was meant.
+// Advice is a warning about a configuration that a controller accepts, but
+// that is probably a mistake.
 type Advice struct {
-	Node     string // "" if it is not about a node
-	Instance string // "" if it is not about an instance
-	Key      string // of the node, "" for none
+	Node     string // "" if the advice is not about a node
+	Instance string // "" if the advice is not about an instance
+	Key      string // key of the node, "" for the node as a whole
 	Text     string
 }
 
-// Advise returns what is odd about c: first of the whole, then of instances and
-// nodes in their order.
+// Advise returns warnings about c: first about the whole configuration, then
+// about instances and nodes in their order.
 func Advise(c zeekapi.Configuration) []Advice {
 	a := adviser{config: c}
 	if len(c.Nodes) > 0 {
@@ -41,16 +41,16 @@ func (a *adviser) roles() {
 		role zeekapi.ClusterRole
 		text string
 	}{
-		{zeekapi.RoleManager, "no node is the manager, without which workers do not get to work"},
+		{zeekapi.RoleManager, "no node is the manager, which workers require"},
 		{zeekapi.RoleLogger, "no node is a logger; the manager will write the logs"},
-		{zeekapi.RoleWorker, "no node is a worker, so nothing looks at traffic"},
+		{zeekapi.RoleWorker, "no node is a worker, so no traffic is analyzed"},
 	} {
 		if count[r.role] == 0 {
 			a.found = append(a.found, Advice{Text: r.text})
 		}
 	}
 	if count[zeekapi.RoleManager] > 1 {
-		a.found = append(a.found, Advice{Text: "several nodes are managers, of which a Zeek cluster has one"})
+		a.found = append(a.found, Advice{Text: "several nodes are managers, but a Zeek cluster has only one"})
 	}
 }
 
@@ -62,18 +62,18 @@ func (a *adviser) instances() {
 			a.found = append(a.found, Advice{Instance: i.Name, Text: fmt.Sprintf(format, args...)})
 		}
 		if len(a.config.NodesOn(i.Name)) == 0 && len(a.config.Nodes) > 0 {
-			warn("instance %s has no nodes; with Zeek's own agent there the deployment is reported to time out", quote(i.Name))
+			warn("instance %s has no nodes; if it runs Zeek's own agent, deployments time out", quote(i.Name))
 		}
 		if i.Connects() {
 			continue
 		}
 		at := place{i.Host.String(), i.Port.String()}
 		if other, ok := seen[at]; ok {
-			warn("instance %s is at the same address and port as %s", quote(i.Name), quote(other))
+			warn("instance %s has the same address and port as %s", quote(i.Name), quote(other))
 		}
 		seen[at] = i.Name
 		if i.Host.IsUnspecified() {
-			warn("instance %s has the address %s, at which no controller can reach it", quote(i.Name), i.Host)
+			warn("instance %s has the address %s, which no controller can reach", quote(i.Name), i.Host)
 		}
 	}
 }
@@ -91,13 +91,13 @@ func (a *adviser) nodes() {
 		if n.Role == zeekapi.RoleWorker && n.Interface == "" {
 			warn("interface", "is a worker without an interface")
 		}
-		if what := reserved[n.Port.Number]; what != "" {
-			warn("port", "has the port of %s, %s", what, n.Port)
+		if owner := reserved[n.Port.Number]; owner != "" {
+			warn("port", "uses the default port of %s, %s", owner, n.Port)
 		}
 		if n.MetricsPort.Number != 0 {
-			warn("metrics_port", "has a metrics port, for which controllers of Zeek 7.2, 8.0 before 8.0.9, 8.1 and 8.2.0 drop nodes")
-			if what := reserved[n.MetricsPort.Number]; what != "" {
-				warn("metrics_port", "has the port of %s, %s", what, n.MetricsPort)
+			warn("metrics_port", "has a metrics port; controllers of Zeek 7.2, 8.0 before 8.0.9, 8.1 and 8.2.0 drop such nodes")
+			if owner := reserved[n.MetricsPort.Number]; owner != "" {
+				warn("metrics_port", "uses the default port of %s, %s", owner, n.MetricsPort)
 			}
 		}
 		if n.CPUAffinity == nil {
@@ -109,12 +109,12 @@ func (a *adviser) nodes() {
 		}
 		cpus[at] = n.Name
 		if at.number < 0 {
-			warn("cpu_affinity", "is to run on CPU %d", at.number)
+			warn("cpu_affinity", "is pinned to CPU %d, which does not exist", at.number)
 		}
 	}
 }
 
-// reserved are ports that something else has by default.
+// reserved maps ports to the programs that use them by default.
 var reserved = map[uint16]string{
 	2149: "the controller's WebSocket server",
 	2151: "Zeek's agents",

@@ -56,7 +56,7 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// describe says all that parsing a file gives.
+// describe returns the complete result of parsing a file as text.
 func describe(t *testing.T, name string, text []byte) string {
 	var b strings.Builder
 	c, warnings, err := clusterfile.Parse(name, bytes.NewReader(text), clusterfile.Options{Hostname: "testhost"})
@@ -86,7 +86,7 @@ func describe(t *testing.T, name string, text []byte) string {
 	return b.String()
 }
 
-func TestParseGivesEveryFileItsOwnID(t *testing.T) {
+func TestParseReturnsNewIDs(t *testing.T) {
 	a, _, errA := clusterfile.Parse("a", strings.NewReader(""), clusterfile.Options{})
 	b, _, errB := clusterfile.Parse("b", strings.NewReader(""), clusterfile.Options{})
 	if errA != nil || errB != nil || a.ID == "" || a.ID == b.ID {
@@ -94,7 +94,7 @@ func TestParseGivesEveryFileItsOwnID(t *testing.T) {
 	}
 }
 
-func TestErrorsNameTheirPlace(t *testing.T) {
+func TestErrorsGiveTheirPosition(t *testing.T) {
 	_, _, err := clusterfile.Parse("c.cfg", strings.NewReader("[m]\nrole = manager\n\nport = 0\n"), clusterfile.Options{})
 	var e *configparser.Error
 	if !errors.As(err, &e) {
@@ -124,7 +124,7 @@ func TestHostNames(t *testing.T) {
 	}}
 	for host, want := range map[string]string{
 		"one.example": "10.0.0.1", "same.example": "10.0.0.2", "10.0.0.9": "10.0.0.9", "[fd00::9]": "fd00::9",
-		"two.example":  `host "two.example" has several addresses, [10.0.0.3 fd00::1]: write down the one that its agent listens at`,
+		"two.example":  `host "two.example" has several addresses, [10.0.0.3 fd00::1]: use the one that its agent listens on`,
 		"none.example": `host "none.example" has no address`,
 		"gone.example": `host "gone.example" cannot be resolved: no such host`,
 		"fd00::zz":     `host "fd00::zz" is not an IP address`,
@@ -145,7 +145,7 @@ func TestHostNames(t *testing.T) {
 	}
 }
 
-// TestRoundTrip writes random configurations and reads them back.
+// TestRoundTrip writes random configurations and parses the result.
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := configurations().Draw(t, "configuration")
@@ -211,7 +211,7 @@ func configurations() *rapid.Generator[zeekapi.Configuration] {
 	})
 }
 
-func TestINIRefusesWhatItCannotHold(t *testing.T) {
+func TestINIRefusesInvalidNames(t *testing.T) {
 	instance := func(names ...string) (c zeekapi.Configuration) {
 		for _, name := range names {
 			c.Instances = append(c.Instances, zeekapi.Instance{Name: name})
@@ -225,20 +225,20 @@ func TestINIRefusesWhatItCannotHold(t *testing.T) {
 		return c
 	}
 	tests := map[string]zeekapi.Configuration{
-		"node instances":      node("instances"),
-		"node DEFAULT":        node("DEFAULT"),
-		"node empty":          node(""),
-		"node line end":       node("a\nb"),
-		"node twice":          node("a", "a"),
-		"instance empty":      instance(""),
-		"instance line end":   instance("a\nb"),
-		"instance comment":    instance("#a"),
-		"instance header":     instance("[a]"),
-		"instance delimiter":  instance("a=b"),
-		"instance colon":      instance("a:b"),
-		"instance space":      instance(" a"),
-		"instances fold":      instance("A", "a"),
-		"instance and a node": {Instances: instance("x=").Instances, Nodes: node("a").Nodes},
+		"node named instances":          node("instances"),
+		"node DEFAULT":                  node("DEFAULT"),
+		"node without name":             node(""),
+		"node with line end":            node("a\nb"),
+		"node name twice":               node("a", "a"),
+		"instance without name":         instance(""),
+		"instance with line end":        instance("a\nb"),
+		"instance like a comment":       instance("#a"),
+		"instance like a header":        instance("[a]"),
+		"instance with equals sign":     instance("a=b"),
+		"instance with colon":           instance("a:b"),
+		"instance with leading space":   instance(" a"),
+		"instances that differ in case": instance("A", "a"),
+		"instance and a node":           {Instances: instance("x=").Instances, Nodes: node("a").Nodes},
 	}
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -270,7 +270,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if _, err := record.Marshal(c); err != nil {
-			t.Fatalf("a parsed configuration does not travel: %v", err)
+			t.Fatalf("a parsed configuration cannot be encoded and decoded: %v", err)
 		}
 		if _, err := clusterfile.JSON(c); err != nil {
 			t.Fatal(err)
@@ -278,7 +278,7 @@ func FuzzParse(f *testing.F) {
 		clusterfile.Advise(c)
 		if ini, err := clusterfile.INI(c); err == nil {
 			if _, _, err := clusterfile.Parse("y", bytes.NewReader(ini), clusterfile.Options{Hostname: "h"}); err != nil {
-				t.Fatalf("what we wrote does not read back: %v\n%q", err, ini)
+				t.Fatalf("the written file cannot be parsed: %v\n%q", err, ini)
 			}
 		}
 	})

@@ -1,10 +1,9 @@
-// Package clusterfile reads and writes cluster configurations in the forms
-// that zeek-client has for them: an INI file and, which zeek-client only writes,
-// JSON.
+// Package clusterfile reads and writes cluster configurations in the formats
+// of zeek-client: INI files, and JSON, which zeek-client itself only writes.
 //
-// In an INI file the section [instances] lists the instances, as a mere name
-// if its agent connects to the controller, as name = host:port if the
-// controller connects to the agent. Every other section is a node:
+// The section [instances] of an INI file lists the instances. An entry is the
+// name alone if the agent connects to the controller, and name = host:port if
+// the controller connects to the agent. Every other section describes a node:
 //
 //	[instances]
 //	agent-1
@@ -19,9 +18,12 @@
 //	role = worker
 //	interface = eth0
 //
-// Further keys of a node are port, metrics_port, cpu_affinity, scripts (words
-// as in a shell) and env (words KEY=VALUE). Without [instances] all agents
-// connect, and if no node names an instance either, all run on this machine's.
-// Whether nodes, instances and ports fit together is for the controller to
-// check (controller.Settings.Check); Advise says what is legal and yet odd.
+// Other keys of a node are port, metrics_port, cpu_affinity, scripts (words
+// with shell quoting) and env (words of the form KEY=VALUE). Without
+// [instances], all agents connect to the controller. If the nodes do not name
+// instances either, all of them run on an instance of the local machine.
+//
+// Parsing does not check whether nodes, instances and ports are consistent;
+// see controller.Settings.Check. Advise returns warnings about configurations
+// that are valid but unusual.
 package clusterfile

@@ -7,7 +7,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// The JSON form of a configuration, with the members that zeek-client gives it.
+// The JSON form of a configuration, with zeek-client's member names.
 type (
 	jsonConfiguration struct {
 		ID        string         `json:"id"`
@@ -37,8 +37,8 @@ type (
 	}
 )
 
-// JSON returns the configuration as compact JSON with the members that
-// zeek-client gives it.
+// JSON returns the configuration as compact JSON, with zeek-client's member
+// names.
 func JSON(c zeekapi.Configuration) ([]byte, error) {
 	out := jsonConfiguration{c.ID, []jsonInstance{}, []jsonNode{}}
 	for _, i := range sortedInstances(c) {
@@ -65,5 +65,5 @@ func JSON(c zeekapi.Configuration) ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// IsJSON reports whether the text of a file is JSON rather than INI.
+// IsJSON reports whether the text of a file is JSON instead of INI.
 func IsJSON(text []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) }

@@ -16,7 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
 )
 
-func TestJSONThereAndBack(t *testing.T) {
+func TestJSONRoundTrip(t *testing.T) {
 	cpu := int64(3)
 	want := zeekapi.Configuration{
 		ID: "8d0bea46-e690-11f1-98c6-02fc00000001",
@@ -36,7 +36,7 @@ func TestJSONThereAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !clusterfile.IsJSON(text) || clusterfile.IsJSON([]byte("[instances]\n{")) {
-		t.Error("JSON and INI are mistaken for each other")
+		t.Error("JSON and INI are not distinguished")
 	}
 	got, err := clusterfile.ParseJSON("c.json", bytes.NewReader(text), clusterfile.Options{})
 	if err != nil {
@@ -54,10 +54,10 @@ func TestJSONThereAndBack(t *testing.T) {
 
 func TestJSONErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
-		{"bracket", "{\n\"id\": \"x\",\n]", "invalid character ']' looking for beginning of object key string (c.json:3)"},
-		{"early end", "{\n\"nodes\": [\n", "the file ends too early (c.json:3)"},
-		{"two values", "{}\n\n{}", "more text after the configuration (c.json:3)"},
-		{"other value", "[]", "the configuration is an array, want an object (c.json:1)"},
+		{"wrong bracket", "{\n\"id\": \"x\",\n]", "invalid character ']' looking for beginning of object key string (c.json:3)"},
+		{"unexpected end", "{\n\"nodes\": [\n", "unexpected end of file (c.json:3)"},
+		{"two values", "{}\n\n{}", "unexpected text after the configuration (c.json:3)"},
+		{"array", "[]", "the configuration is an array, want an object (c.json:1)"},
 		{"several errors", `{
 "id": 1, "Nodes": [],
 "instances": [{"name": "i", "host": "here"}, {"name": "j",
@@ -80,14 +80,14 @@ func TestJSONErrors(t *testing.T) {
 ]}`, `id is 1, want a string (c.json:2)
 the configuration has no "Nodes" (c.json:2)
 invalid spec for instance "i": host "here" is not an IP address (c.json:3)
-invalid spec for instance "j": a port needs a host (c.json:4)
+invalid spec for instance "j": a port requires a host (c.json:4)
 instances[2] has no name (c.json:4)
 instances[3] is 7, want an object (c.json:5)
 invalid spec for instance "k": port "70000" is not a number in 1..65535 (c.json:6)
 instances[5].host is an array, want a string (c.json:7)
 instances[5].port is 1.5, want an integer (c.json:7)
 instances[6] has no "hots" (c.json:8)
-"name" of instances[6] is given twice, first in line 8 (c.json:9)
+"name" of instances[6] occurs twice, first in line 8 (c.json:9)
 nodes[0] has no "prot" (c.json:11)
 invalid node "a" configuration: role "boss" is invalid (c.json:11)
 invalid node nodes[1] configuration: node requires a name (c.json:12)
@@ -111,20 +111,20 @@ nodes[3].interface is -1, want a string (c.json:19)`},
 	}
 }
 
-// Names of hosts are looked up, as in an INI file.
+// As in an INI file, host names are resolved.
 func TestJSONHosts(t *testing.T) {
 	resolve := func(host string) ([]netip.Addr, error) {
 		if host == "one" {
 			return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
 		}
-		return nil, errors.New("nobody knows it")
+		return nil, errors.New("unknown host")
 	}
 	got, err := clusterfile.ParseJSON("c.json", strings.NewReader(`{"instances": [{"name": "i", "host": "one", "port": 1}]}`), clusterfile.Options{Resolve: resolve})
 	if err != nil || len(got.Instances) != 1 || got.Instances[0].Host != netip.MustParseAddr("10.0.0.1") {
 		t.Errorf("%v, %v", got, err)
 	}
 	_, err = clusterfile.ParseJSON("c.json", strings.NewReader("{\"instances\": [{\"name\": \"i\",\n\"host\": \"two\"}]}"), clusterfile.Options{Resolve: resolve})
-	if want := `invalid spec for instance "i": host "two" cannot be resolved: nobody knows it (c.json:2)`; err == nil || err.Error() != want {
+	if want := `invalid spec for instance "i": host "two" cannot be resolved: unknown host (c.json:2)`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -20,32 +20,33 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
-// instancesSection is the one section that is not a node.
+// instancesSection is the only section that does not describe a node.
 const instancesSection = "instances"
 
-// nodeKeys are the keys that a node may have. There are two more that we
-// understand but warn about: type for role, and state.
+// nodeKeys lists the keys of a node. Two more are accepted with a warning:
+// type, which means role, and state.
 var nodeKeys = []string{
 	"instance", "role", "scripts", "port", "interface", "cpu_affinity", "env", "metrics_port",
 }
 
-// Options are what Parse has to know besides the file.
+// Options configures Parse. The zero Options is valid.
 type Options struct {
-	// Hostname is that of this machine, "localhost" if it is empty. Nodes that
-	// name no instance get the one that Zeek's agent has by default there.
+	// Hostname is the name of the local machine; "" means "localhost". Nodes
+	// that name no instance are assigned to the default instance of Zeek's
+	// agent on that machine.
 	Hostname string
 
-	// Resolve returns the addresses of a host, for agents that are given by
-	// name. Nil lets only addresses pass, as zeek-client does.
+	// Resolve returns the addresses of a host, for agents given by name. If
+	// nil, only addresses are accepted, as by zeek-client.
 	Resolve func(host string) ([]netip.Addr, error)
 }
 
-// Parse reads an INI file, of the given name in errors, into a configuration
-// with a new random ID.
+// Parse reads an INI file and returns a configuration with a new random ID.
+// The name appears in errors.
 //
-// An error about the content is of type configparser.Errors and says
-// everything that is wrong; the warnings have the same form. Their texts are
-// zeek-client's where it has one.
+// An error about the content is of type configparser.Errors and contains all
+// errors of the file; the warnings have the same type. Texts are those of
+// zeek-client where it has the same error.
 func Parse(name string, r io.Reader, o Options) (zeekapi.Configuration, configparser.Errors, error) {
 	file, err := configparser.Read(name, r)
 	var syntax configparser.Errors
@@ -70,24 +71,25 @@ func Parse(name string, r io.Reader, o Options) (zeekapi.Configuration, configpa
 	return b.config, b.warnings, nil
 }
 
-// builder makes the configuration of a file.
+// builder builds the configuration from a file.
 type builder struct {
 	file     *configparser.File
 	hostname string
 	resolve  func(string) ([]netip.Addr, error)
 
 	config   zeekapi.Configuration
-	nodes    int                     // in error or not
-	free     []*configparser.Section // of those, the ones that name no instance
+	nodes    int                     // including invalid nodes
+	free     []*configparser.Section // nodes that name no instance
 	errs     configparser.Errors
 	warnings configparser.Errors
 }
 
-// maxErrors are reported; a file with more is no cluster file, probably.
+// maxErrors limits the reported errors. A file with more is probably not a
+// cluster configuration.
 const maxErrors = 100
 
-// fail reports an error, unless there is one about the same key in that line
-// already, of which it would be a consequence.
+// fail reports an error. It ignores an error about the same key and line as an
+// earlier one, because it is a consequence.
 func (b *builder) fail(line int, section, key, format string, args ...any) {
 	if len(b.errs) >= maxErrors || key != "" && slices.ContainsFunc(b.errs, func(e *configparser.Error) bool {
 		return e.Line == line && e.Section == section && e.Key == key
@@ -114,8 +116,8 @@ func (b *builder) instances(s *configparser.Section) {
 	}
 }
 
-// address takes HOST:PORT, with or without brackets around an IPv6 address, and
-// returns what is wrong with it, if anything.
+// address parses HOST:PORT, with or without brackets around an IPv6 address.
+// It returns a description of the error, or "".
 func (b *builder) address(s string, into *zeekapi.Instance) string {
 	i := strings.LastIndexByte(s, ':')
 	if i <= 0 || i == len(s)-1 {
@@ -135,8 +137,9 @@ func (b *builder) address(s string, into *zeekapi.Instance) string {
 	return ""
 }
 
-// host returns the address of a host, or what is wrong with it. A name must
-// stand for one address: of several we could not tell where the agent listens.
+// host returns the address of a host, or a description of the error. A name
+// must have a single address: with several it would not be known which one the
+// agent listens on.
 func (b *builder) host(host string) (addr netip.Addr, text string) {
 	addr, err := netip.ParseAddr(host)
 	switch {
@@ -149,7 +152,7 @@ func (b *builder) host(host string) (addr netip.Addr, text string) {
 	if err != nil {
 		var dns *net.DNSError
 		if errors.As(err, &dns) {
-			err = errors.New(dns.Err) // without names and servers
+			err = errors.New(dns.Err) // omit the names of host and server
 		}
 		return addr, fmt.Sprintf("cannot be resolved: %v", err)
 	}
@@ -164,10 +167,10 @@ func (b *builder) host(host string) (addr netip.Addr, text string) {
 	case 1:
 		return found[0], ""
 	}
-	return addr, fmt.Sprintf("has several addresses, %v: write down the one that its agent listens at", found)
+	return addr, fmt.Sprintf("has several addresses, %v: use the one that its agent listens on", found)
 }
 
-// node adds a node, or all that is wrong with it.
+// node adds a node, or reports all its errors.
 func (b *builder) node(s *configparser.Section) {
 	b.nodes++
 	if s.Option("instance") == nil {
@@ -192,14 +195,14 @@ func (b *builder) node(s *configparser.Section) {
 	b.config.Nodes = append(b.config.Nodes, node)
 }
 
-// nodeReader reads the values of one node.
+// nodeReader reads the values of a node.
 type nodeReader struct {
 	*builder
 	section *configparser.Section
 }
 
-// value returns the value of a key, and false if it has none.
-func (n *nodeReader) value(key string) (string, bool) {
+// value returns the value of a key. The result ok is false if it has none.
+func (n *nodeReader) value(key string) (value string, ok bool) {
 	o := n.section.Option(key)
 	if o == nil || !o.HasValue {
 		return "", false
@@ -207,13 +210,14 @@ func (n *nodeReader) value(key string) (string, bool) {
 	return o.Value, true
 }
 
-// text is value for keys whose value may as well be empty.
+// text is like value, for keys whose value may be empty.
 func (n *nodeReader) text(key string) string {
 	value, _ := n.value(key)
 	return value
 }
 
-// reject reports an error about a key, or about the node if it lacks the key.
+// reject reports an error about a key, or about the node if the key is
+// missing.
 func (n *nodeReader) reject(key, format string, args ...any) {
 	line := n.section.Line
 	if o := n.section.Option(key); o != nil {
@@ -240,8 +244,8 @@ func (n *nodeReader) role() zeekapi.ClusterRole {
 	return role
 }
 
-// roleOf returns a role by its label, which may be qualified, as in Zeek or as
-// in Python, and reports whether there is one.
+// roleOf returns the role with the given label, which may be qualified as in
+// Zeek or in Python, and whether there is such a role.
 func roleOf(label string) (zeekapi.ClusterRole, bool) {
 	if i := strings.LastIndex(label, "::"); i >= 0 {
 		label = label[i+len("::"):]
@@ -251,7 +255,7 @@ func roleOf(label string) (zeekapi.ClusterRole, bool) {
 	return role, role.Valid()
 }
 
-// number returns the integer of a key, or nil if there is none.
+// number returns the integer value of a key, or nil if it has none.
 func (n *nodeReader) number(key string) *big.Int {
 	value, ok := n.value(key)
 	if !ok {
@@ -332,7 +336,7 @@ func (n *nodeReader) warnUnexpected() {
 		if !slices.Contains(nodeKeys, o.Key) {
 			keys = append(keys, o.Key)
 			if line = cmp.Or(line, o.Line); o.Key == "state" {
-				line = max(line, o.Line) // after the warning about that, as zeek-client has them
+				line = max(line, o.Line) // the warning follows the one about that line, as in zeek-client
 			}
 		}
 	}
@@ -342,7 +346,7 @@ func (n *nodeReader) warnUnexpected() {
 	}
 }
 
-// finish checks the file as a whole and adds the instances that it implies.
+// finish checks the whole file and adds the implied instances.
 func (b *builder) finish() {
 	declared := b.file.Section(instancesSection)
 	if len(b.free) > 0 {
@@ -371,13 +375,13 @@ func (b *builder) finish() {
 	}
 }
 
-// quote puts s in double quotes as zeek-client does, without escapes.
+// quote returns s in double quotes, without escapes, like zeek-client.
 func quote(s string) string { return `"` + s + `"` }
 
 func isPort(n *big.Int) bool { return n.IsInt64() && n.Int64() >= 1 && n.Int64() <= 65535 }
 
-// parseInt is Python's int(s) for ASCII: white space around the number, a
-// sign, and single underscores between digits are all right.
+// parseInt implements Python's int(s) for ASCII. It accepts white space around
+// the number, a sign, and single underscores between digits.
 func parseInt(s string) (*big.Int, bool) {
 	const longest = 4300 // Python: sys.int_info.default_max_str_digits
 	s = strings.TrimSpace(s)

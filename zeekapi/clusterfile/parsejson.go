@@ -17,12 +17,13 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
-// ParseJSON reads what JSON writes, and "zeekwire get-config --as-json" prints.
-// Unlike an INI file, JSON keeps the configuration's ID, by which agents see
-// that they run it already. Without an ID it gets a new one.
+// ParseJSON reads the format of JSON, which "zeekwire get-config --as-json"
+// prints. Unlike an INI file, JSON contains the ID of the configuration, so
+// that agents recognize a configuration that they already run. If the ID is
+// missing, ParseJSON generates one.
 //
-// An error about the content is of type configparser.Errors and says
-// everything that is wrong, as far as the text is JSON at all.
+// An error about the content is of type configparser.Errors. It contains all
+// errors of the file, or only the first one if the text is not valid JSON.
 func ParseJSON(name string, r io.Reader, o Options) (zeekapi.Configuration, error) {
 	text, err := io.ReadAll(io.LimitReader(r, configparser.MaxSize+1))
 	if err != nil {
@@ -42,16 +43,16 @@ func ParseJSON(name string, r io.Reader, o Options) (zeekapi.Configuration, erro
 	return p.config, nil
 }
 
-// jsonParser reads a text token by token, so that it knows the line of each.
+// jsonParser reads a text token by token, and tracks the line of each token.
 type jsonParser struct {
 	builder
 	places Places
 
 	text    []byte
 	tokens  *json.Decoder
-	token   json.Token // the next one; nil for null
+	token   json.Token // the next token; nil for null
 	line    int        // of the next token
-	counted int64      // bytes whose lines are counted
+	counted int64      // number of bytes whose lines have been counted
 }
 
 func newJSONParser(name string, text []byte, o Options) *jsonParser {
@@ -64,8 +65,8 @@ func newJSONParser(name string, text []byte, o Options) *jsonParser {
 	return p
 }
 
-// valid reports whether the text is one JSON value, and else what is wrong.
-// After that no token can fail.
+// valid reports whether the text is a single JSON value, and otherwise reports
+// an error. If the text is valid, reading tokens cannot fail.
 func (p *jsonParser) valid() bool {
 	at := func(offset int64) int {
 		return 1 + bytes.Count(p.text[:min(int64(len(p.text)), offset)], []byte("\n"))
@@ -77,10 +78,10 @@ func (p *jsonParser) valid() bool {
 	case errors.As(err, &syntax):
 		p.fail(at(syntax.Offset), "", "", "%v", syntax)
 	case err != nil:
-		p.fail(at(int64(len(p.text))), "", "", "the file ends too early")
+		p.fail(at(int64(len(p.text))), "", "", "unexpected end of file")
 	case d.More():
 		rest := bytes.TrimLeft(p.text[d.InputOffset():], " \t\r\n")
-		p.fail(at(int64(len(p.text)-len(rest))), "", "", "more text after the configuration")
+		p.fail(at(int64(len(p.text)-len(rest))), "", "", "unexpected text after the configuration")
 	}
 	return len(p.errs) == 0
 }
@@ -92,7 +93,7 @@ func (p *jsonParser) advance() {
 	p.counted = end
 }
 
-// skip passes over a value.
+// skip skips a value.
 func (p *jsonParser) skip() {
 	depth := 0
 	for {
@@ -109,7 +110,7 @@ func (p *jsonParser) skip() {
 	}
 }
 
-// unfit says that the next value is not what is wanted, and passes over it.
+// unfit reports that the next value does not have the type want, and skips it.
 func (p *jsonParser) unfit(path, key, want string) {
 	found := "null"
 	switch t := p.token.(type) {
@@ -128,9 +129,10 @@ func (p *jsonParser) unfit(path, key, want string) {
 	p.skip()
 }
 
-// object reads an object. It calls member with each key, which must read the
-// value, or return false for keys that make no sense: they are likely to be
-// misspelt. It reports whether there is an object.
+// object reads an object. It calls member with each key. The function must
+// read the value, or return false for an unknown key, which is an error
+// because it is probably misspelled. The result of object reports whether the
+// next value is an object.
 func (p *jsonParser) object(path, key string, member func(key string) bool) bool {
 	if p.token != json.Delim('{') {
 		p.unfit(path, key, "an object")
@@ -142,7 +144,7 @@ func (p *jsonParser) object(path, key string, member func(key string) bool) bool
 		key, line := p.token.(string), p.line
 		p.advance()
 		if before, again := first[key]; again {
-			p.fail(line, "", key, "%.100q of %s is given twice, first in line %d", key, path, before)
+			p.fail(line, "", key, "%.100q of %s occurs twice, first in line %d", key, path, before)
 			p.skip()
 			continue
 		}
@@ -156,8 +158,8 @@ func (p *jsonParser) object(path, key string, member func(key string) bool) bool
 	return true
 }
 
-// array reads an array, of which null is an empty one. It calls element, which
-// must read it, for each.
+// array reads an array; null is an empty one. It calls element for each
+// element, which the function must read.
 func (p *jsonParser) array(path, key string, element func(path string)) {
 	switch p.token {
 	case nil:
@@ -175,7 +177,7 @@ func (p *jsonParser) array(path, key string, element func(path string)) {
 	p.advance()
 }
 
-// string reads a string, of which null is an empty one.
+// string reads a string; null is an empty one.
 func (p *jsonParser) string(path, key string) string {
 	s, ok := p.token.(string)
 	if !ok && p.token != nil {
@@ -186,7 +188,7 @@ func (p *jsonParser) string(path, key string) string {
 	return s
 }
 
-// integer reads an integer, or nil for null. Its range is for others to check.
+// integer reads an integer, or nil for null. The caller must check its range.
 func (p *jsonParser) integer(path, key string) *big.Int {
 	number, ok := p.token.(json.Number)
 	if !ok && p.token != nil {
@@ -260,7 +262,7 @@ func (p *jsonParser) instance(path string) {
 	case port != nil && !isPort(port):
 		reject("port", "port \"%d\" is not a number in 1..65535", port)
 	case port != nil && host == "" && at["host"] == 0:
-		reject("port", "a port needs a host")
+		reject("port", "a port requires a host")
 	}
 	if host != "" {
 		addr, wrong := p.host(host)
@@ -276,12 +278,12 @@ func (p *jsonParser) instance(path string) {
 	p.config.Instances = append(p.config.Instances, out)
 }
 
-// nodeFields are the members of a node's object before they are checked.
+// nodeFields holds the members of a node's object before they are checked.
 type nodeFields struct {
 	node                   zeekapi.Node
 	role                   string
 	port, metricsPort, cpu *big.Int
-	at                     map[string]int // the lines of the members, "" for the object
+	at                     map[string]int // line of each member; key "" is the object
 }
 
 func (p *jsonParser) nodeObject(path string) {
@@ -335,14 +337,14 @@ func (p *jsonParser) nodeFields(path string) (*nodeFields, bool) {
 	return f, ok
 }
 
-// checkNode reports what is wrong with the members of a node, and completes the
-// node with those that are right.
+// checkNode reports all errors in the members of a node, and completes the
+// node with the valid members.
 func (p *jsonParser) checkNode(path string, f *nodeFields) {
 	out, label := &f.node, path
 	if out.Name != "" {
 		label = quote(out.Name)
 	}
-	// fail leaves out what follows from an error in the same line.
+	// fail ignores a consequence of an earlier error in the same line.
 	reject := func(key, format string, args ...any) {
 		p.fail(cmp.Or(f.at[key], f.at[""]), out.Name, key, "invalid node %s configuration: %s", label, fmt.Sprintf(format, args...))
 	}
@@ -394,7 +396,7 @@ func (p *jsonParser) option(path, key string) (out zeekapi.Option) {
 	return out
 }
 
-// env reads an object of strings, of which null is an empty one.
+// env reads an object of strings; null is an empty one.
 func (p *jsonParser) env(path, key string) map[string]string {
 	if p.token == nil {
 		p.advance()

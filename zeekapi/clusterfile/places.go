@@ -7,14 +7,15 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
-// Places says in which lines of a file things are.
+// Places maps the nodes, instances and keys of a file to their lines. It is
+// created by FindPlaces.
 type Places map[place]int
 
-// place is a key of a section. In JSON nodes are sections, too, as are all
-// instances together, whose names are keys.
+// place is a key of a section. In a JSON file, each node is a section, and so
+// is the list of instances, whose keys are the names.
 type place struct{ section, key string }
 
-// FindPlaces finds out where things are in the text of a file, INI or JSON.
+// FindPlaces returns the places in the text of an INI or JSON file.
 func FindPlaces(text []byte) Places {
 	if IsJSON(text) {
 		p := newJSONParser("", text, Options{})
@@ -39,9 +40,10 @@ func FindPlaces(text []byte) Places {
 
 func (p Places) add(section, key string, line int) { p[place{section, strings.ToLower(key)}] = line }
 
-// Node returns the line of a node's key, and 0 if the file does not have it;
-// that of the node itself for an empty key.
+// Node returns the line of a node's key, or of the node itself if key is
+// empty. It returns 0 if the file does not contain it.
 func (p Places) Node(name, key string) int { return p[place{name, strings.ToLower(key)}] }
 
-// Instance returns the line of an instance, and 0 if the file does not have it.
+// Instance returns the line of an instance, or 0 if the file does not contain
+// it.
 func (p Places) Instance(name string) int { return p.Node(instancesSection, name) }

@@ -13,11 +13,11 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
-// INI returns the configuration as an INI file, as zeek-client writes it:
-// instances and nodes sorted by name, without the ID, the states, the options
-// and the hosts of agents that connect. Where zeek-client fails or writes what
-// does not read back, at percent signs and quotes in values, the file is right
-// instead. It fails if a name cannot be written.
+// INI returns the configuration as an INI file in zeek-client's form.
+// Instances and nodes are sorted by name. The ID, node states, options, and
+// hosts of agents that connect are omitted. Percent signs and quotes in
+// values, which zeek-client does not write correctly, are escaped. INI fails
+// if a name cannot be written.
 func INI(c zeekapi.Configuration) ([]byte, error) {
 	var w configparser.Writer
 	if len(c.Instances) > 0 {
@@ -80,8 +80,8 @@ func envWords(env map[string]string) string {
 	return strings.Join(words, " ")
 }
 
-// word quotes a word, which is before + value, as zeek-client does, and
-// differently if that does not read back.
+// word quotes value, a word that consists of before and value, in the manner
+// of zeek-client, or differently if that cannot be read.
 func word(whole, before, value string) string {
 	if len(strings.Fields(value)) > 1 {
 		value = `"` + value + `"`
@@ -92,7 +92,7 @@ func word(whole, before, value string) string {
 	return before + value
 }
 
-// orNull returns nil for the zero value.
+// orNull returns nil if v is the zero value, and a pointer to v otherwise.
 func orNull[T comparable](v T) *T {
 	var zero T
 	if v == zero {

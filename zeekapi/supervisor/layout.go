@@ -10,55 +10,57 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// NodeConfig describes a node, as Supervisor::NodeConfig does. The zero value
-// of a field stands for one that is not set.
+// NodeConfig is the configuration of a node, as in Supervisor::NodeConfig. The
+// zero value of a field means that it is not set.
 type NodeConfig struct {
 	Name      string
 	Interface string
 	PCAPFile  string // since Zeek 6.0
-	Directory string // in which the node runs; made by the Supervisor
+	Directory string // working directory of the node; created by the Supervisor
 
-	// Stdout and Stderr are files; without them the Supervisor gets what the
-	// node writes.
+	// Stdout and Stderr are the names of files for the node's output. If they
+	// are empty, the Supervisor receives the output.
 	Stdout, Stderr string
 
-	BareMode *bool // nil: as the Supervisor itself
+	BareMode *bool // nil means the mode of the Supervisor itself
 
-	// A node loads the scripts of the Supervisor's command line between these.
-	// Before Zeek 5.1 all of them come after.
+	// A node loads BaseScripts before, and UserScripts after, the scripts on
+	// the command line of the Supervisor. Before Zeek 5.1 it loads all of them
+	// after those.
 	BaseScripts, UserScripts []string
 
 	Env         map[string]string
 	CPUAffinity *int64
-	Cluster     map[string]Endpoint // the node itself and the others; nil: no cluster
+	Cluster     map[string]Endpoint // all nodes of the cluster, including this one; nil means no cluster
 }
 
-// Endpoint is a node as the others know it, a Supervisor::ClusterEndpoint.
+// Endpoint describes a node to the other nodes of its cluster, as in
+// Supervisor::ClusterEndpoint.
 type Endpoint struct {
 	Role        zeekapi.ClusterRole `zeek:"role,enum=Supervisor"`
 	Host        netip.Addr          `zeek:"host"`
-	Port        broker.Port         `zeek:"p"` // number 0: does not listen
+	Port        broker.Port         `zeek:"p"` // number 0 means that the node does not listen
 	Interface   string              `zeek:"interface,optional"`
 	PCAPFile    string              `zeek:"pcap_file,optional,trailing"`    // since Zeek 6.0
 	MetricsPort broker.Port         `zeek:"metrics_port,optional,trailing"` // since Zeek 7.0
 }
 
-// Layout is one of the layouts that Supervisor::NodeConfig has had.
+// Layout is a version of the record Supervisor::NodeConfig.
 type Layout uint8
 
-// The layouts, by the first version of Zeek that has them.
+// The layouts, named after the first version of Zeek that has them.
 const (
 	LayoutUnknown Layout = iota
 	Layout40             // one list of scripts
 	Layout51             // three lists
-	Layout60             // a file to read packets from
+	Layout60             // adds a file to read packets from
 	Layout61             // two lists
 )
 
-// Layouts are those that are known, the newest first.
+// Layouts lists the known layouts, newest first.
 var Layouts = []Layout{Layout61, Layout60, Layout51, Layout40}
 
-// String returns the versions that have the layout.
+// String returns the versions of Zeek that use the layout.
 func (l Layout) String() string {
 	switch l {
 	case Layout40:
@@ -95,7 +97,7 @@ type config51 struct {
 	BareMode    *bool               `zeek:"bare_mode"`
 	BaseScripts []string            `zeek:"addl_base_scripts"`
 	UserScripts []string            `zeek:"addl_user_scripts"`
-	Scripts     []string            `zeek:"scripts"` // the same as the user's
+	Scripts     []string            `zeek:"scripts"` // same as UserScripts
 	Env         map[string]string   `zeek:"env"`
 	CPUAffinity *int64              `zeek:"cpu_affinity"`
 	Cluster     map[string]Endpoint `zeek:"cluster"`
@@ -132,7 +134,7 @@ type config61 struct {
 	Cluster     map[string]Endpoint `zeek:"cluster"`
 }
 
-// marshal returns c as a Supervisor with that layout takes it.
+// marshal returns c in the layout l.
 func (c NodeConfig) marshal(l Layout) (broker.Value, error) {
 	switch l {
 	case Layout40:
@@ -156,7 +158,7 @@ func (c NodeConfig) marshal(l Layout) (broker.Value, error) {
 	return broker.None(), fmt.Errorf("supervisor: node %s: layout %s", c.Name, l)
 }
 
-// unmarshal understands all layouts and says which it is.
+// unmarshal decodes a node of any layout, and returns the layout.
 func unmarshal(v broker.Value) (NodeConfig, Layout, error) {
 	l, err := layoutOf(v)
 	if err != nil {
@@ -190,11 +192,11 @@ func unmarshal(v broker.Value) (NodeConfig, Layout, error) {
 	return NodeConfig(w), l, err
 }
 
-// layoutOf tells the layouts apart by their length and, where that is the
-// same, by the place of the first list.
+// layoutOf distinguishes the layouts by their length and, if that is the same,
+// by the position of the first list.
 func layoutOf(v broker.Value) (Layout, error) {
 	if v.Kind() != broker.KindVector {
-		return LayoutUnknown, fmt.Errorf("node is a %s, want vector", v.Kind())
+		return LayoutUnknown, fmt.Errorf("node has kind %s, want vector", v.Kind())
 	}
 	switch v.Len() {
 	case 10:
@@ -210,9 +212,10 @@ func layoutOf(v broker.Value) (Layout, error) {
 	return LayoutUnknown, fmt.Errorf("node has %d fields, want 10, 12 or 13", v.Len())
 }
 
-// Probe is a request that creates nothing and that only a Supervisor with that
-// layout answers: it has every field set, so to any other some are of the wrong
-// type. The answer complains about the name, which is empty.
+// Probe returns a request that creates no node, and that only a Supervisor
+// with the layout l responds to. It sets every field, so that other layouts
+// find fields of wrong types. The response reports that the name is invalid,
+// because it is empty.
 func Probe(reqID string) CreateRequest {
 	bare, cpu := false, int64(0)
 	return CreateRequest{zeekapi.ReqID{ID: reqID}, NodeConfig{

@@ -1,87 +1,90 @@
-// Package supervisor is the dialect in which Zeek's Supervisor ("zeek -j") can
-// be told to run nodes, the module SupervisorControl of Zeek 5.0 to 9.0.
+// Package supervisor implements the dialect for controlling Zeek's Supervisor
+// ("zeek -j"), the module SupervisorControl of Zeek 5.0 to 9.0.
 //
 // A Supervisor listens only if SupervisorControl::enable_listen is set. It
-// takes requests on Topic and publishes what it has to say on topics below it,
-// so a subscription to Topic brings everything.
+// receives requests on Topic and publishes its responses on topics below it,
+// so a subscription to Topic receives all messages.
 //
-// The events never changed, but the record in which they describe a node did,
-// and not compatibly: see Layout.
+// The events are the same in all versions. The record that describes a node
+// changed incompatibly; see Layout.
 //
 // (Zeek: base/frameworks/supervisor/{api,control,main}.zeek, src/supervisor)
 package supervisor
 
 import "github.com/zeekwire/zeekwire/zeekapi"
 
-// Topic is the default of SupervisorControl::topic_prefix, and Port that of
-// Broker::default_port, where a Supervisor listens.
+// Topic is the default of SupervisorControl::topic_prefix. Port is the default
+// of Broker::default_port, on which a Supervisor listens.
 const (
 	Topic = "zeek/supervisor"
 	Port  = 9999
 )
 
-// The requests and what the Supervisor says.
+// The requests, the responses, and the event that the Supervisor publishes by
+// itself.
 type (
-	// StatusRequest asks for a node, or for all with "".
+	// StatusRequest requests the status of a node, or of all nodes if the name
+	// is empty.
 	StatusRequest struct {
 		zeekapi.ReqID
 		Node string `zeek:"node"`
 	}
 
-	// StatusResponse has what was asked for by name. A node that the
-	// Supervisor does not have is not in it.
+	// StatusResponse contains the status of the requested nodes, by name.
+	// Unknown nodes are missing.
 	StatusResponse struct {
 		zeekapi.ReqID
 		Nodes map[string]NodeStatus
 	}
 
-	// CreateRequest has a new node started, and started again whenever it
-	// ends, until it is destroyed.
+	// CreateRequest requests the creation of a node. The Supervisor starts the
+	// node, and restarts it whenever it ends, until it is destroyed.
 	CreateRequest struct {
 		zeekapi.ReqID
 		Node NodeConfig
 	}
 
-	// CreateResponse says what is wrong with the node, "" if nothing is. Then
-	// it is going to be started; whether that works is not known yet.
+	// CreateResponse contains the error of a creation, or "" if the node will
+	// be started. Starting it may still fail.
 	CreateResponse struct {
 		zeekapi.ReqID
 		Error string `zeek:"result"`
 	}
 
-	// DestroyRequest has a node, or all with "", ended and forgotten.
+	// DestroyRequest requests that a node, or all nodes if the name is empty,
+	// be stopped and removed.
 	DestroyRequest struct {
 		zeekapi.ReqID
 		Node string `zeek:"node"`
 	}
 
-	// DestroyResponse says whether there is such a node. Its name is free at
-	// once. Its process may take long to end, and no other is started until it
-	// has.
+	// DestroyResponse reports whether the node existed. Its name can be reused
+	// at once. Its process may take long to end, and the Supervisor starts no
+	// other until then.
 	DestroyResponse struct {
 		zeekapi.ReqID
 		Known bool `zeek:"result"`
 	}
 
-	// RestartRequest has a node, or all with "", ended and started again.
+	// RestartRequest requests the restart of a node, or of all nodes if the
+	// name is empty.
 	RestartRequest struct {
 		zeekapi.ReqID
 		Node string `zeek:"node"`
 	}
 
-	// RestartResponse says whether there is such a node.
+	// RestartResponse reports whether the node exists.
 	RestartResponse struct {
 		zeekapi.ReqID
 		Known bool `zeek:"result"`
 	}
 
-	// StopRequest ends the Supervisor itself.
+	// StopRequest requests that the Supervisor itself exit.
 	StopRequest struct {
 		zeekapi.OneWay `zeek:"-"`
 	}
 
-	// NodeStarted says that the process of a node was started, for the first
-	// time or again.
+	// NodeStarted reports that the process of a node was started or restarted.
 	NodeStarted struct {
 		zeekapi.OneWay `zeek:"-"`
 		Node           string `zeek:"node"`
@@ -89,11 +92,11 @@ type (
 	}
 )
 
-// NodeStatus is a node as the Supervisor has it.
+// NodeStatus is the status of a node.
 type NodeStatus struct {
 	Config NodeConfig
-	Layout Layout // in which the Supervisor described it
-	PID    int64  // 0 until the process was started for the first time
+	Layout Layout // layout in which the Supervisor sent Config
+	PID    int64  // 0 before the first start of the process
 }
 
 const (
@@ -101,8 +104,8 @@ const (
 	since  = "4.0.0"
 )
 
-// Dialect returns the dialect of a Supervisor whose nodes have the given
-// layout. It matters only for encoding: all layouts are understood.
+// Dialect returns the dialect of a Supervisor on the given topic. Nodes are
+// encoded with the layout l; all layouts can be decoded.
 func Dialect(topic string, l Layout) *zeekapi.Dialect {
 	return zeekapi.NewDialect("SupervisorControl", zeekapi.Topics{Supervisor: topic},
 		declare[StatusRequest]("status_request"),

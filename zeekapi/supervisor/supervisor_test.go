@@ -17,8 +17,9 @@ import (
 
 var compareAddrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 
-// Every event between a real agent and a real Supervisor must decode, with the
-// layout of that Zeek, and survive being encoded.
+// Every recorded event between an agent and a Supervisor of Zeek must be
+// decoded, with the layout of that version of Zeek, and must be the same when
+// encoded again.
 func TestRecordedEvents(t *testing.T) {
 	for folder, layout := range map[string]Layout{"zeek-8.0.10-management": Layout61, "zeek-5.0.10-cluster": Layout40} {
 		t.Run(folder, func(t *testing.T) {
@@ -52,7 +53,7 @@ func TestRecordedEvents(t *testing.T) {
 				if diff := cmp.Diff(msg, again, compareAddrs); diff != "" {
 					t.Errorf("%s at %v (-recorded +again)\n%s", ev.File, ev.At, diff)
 				}
-				// Before Zeek 6.0 endpoints were shorter.
+				// Before Zeek 6.0, endpoints have fewer fields.
 				if layout == Layout61 && ev.Event.String() != encoded.String() {
 					t.Errorf("%s at %v: got %s, want %s", ev.File, ev.At, encoded, ev.Event)
 				}
@@ -99,7 +100,7 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
-// Before Zeek 5.1 there was one list, in which base scripts come first.
+// Before Zeek 5.1 there is a single list, in which base scripts come first.
 func TestOneListOfScripts(t *testing.T) {
 	c := NodeConfig{Name: "w", BaseScripts: []string{"base"}, UserScripts: []string{"user"}}
 	v, err := c.marshal(Layout40)
@@ -110,12 +111,12 @@ func TestOneListOfScripts(t *testing.T) {
 		t.Error(got)
 	}
 	if _, err := c.marshal(LayoutUnknown); err == nil {
-		t.Error("encoded in no layout")
+		t.Error("LayoutUnknown can be encoded")
 	}
 }
 
-// A probe must make sense in its own layout only. Zeek, too, ignores what a
-// record has beyond its fields, and minds types.
+// A probe must be valid in its own layout only. Like Zeek, the decoder ignores
+// surplus fields of a record and checks types.
 func TestProbeFitsOneLayout(t *testing.T) {
 	fits := map[Layout]func(broker.Value) error{
 		Layout40: func(v broker.Value) error { return record.Unmarshal(v, new(config40)) },
@@ -129,7 +130,7 @@ func TestProbeFitsOneLayout(t *testing.T) {
 			t.Fatal(err)
 		}
 		if name := ev.Args[1].At(0).String(); name != `""` {
-			t.Errorf("%s: the probe creates %q", l, name)
+			t.Errorf("%s: the probe creates the node %q", l, name)
 		}
 		for _, other := range Layouts {
 			if err := fits[other](ev.Args[1]); (err == nil) != (l == other) {
@@ -139,7 +140,7 @@ func TestProbeFitsOneLayout(t *testing.T) {
 	}
 }
 
-func TestBadStatus(t *testing.T) {
+func TestInvalidStatus(t *testing.T) {
 	d := Dialect(Topic, LayoutUnknown)
 	nodes := func(config broker.Value) broker.Value {
 		return broker.Vector(broker.Table(broker.Entry{Key: broker.String("w"), Value: broker.Vector(config, broker.None())}))
@@ -149,7 +150,7 @@ func TestBadStatus(t *testing.T) {
 		want   string
 	}{
 		{broker.Vector(), "result: want a record of 1 fields, got 0"},
-		{nodes(broker.Count(1)), `result.nodes["w"].node: node is a count, want vector`},
+		{nodes(broker.Count(1)), `result.nodes["w"].node: node has kind count, want vector`},
 		{nodes(broker.Vector(make([]broker.Value, 11)...)), `result.nodes["w"].node: node has 11 fields, want 10, 12 or 13`},
 		{nodes(broker.Vector(make([]broker.Value, 13)...)), `result.nodes["w"].node: record: name: want string, got none`},
 	} {

@@ -5,7 +5,7 @@ import "fmt"
 // Alert is a TLS alert description (RFC 5246, section 7.2).
 type Alert uint8
 
-// The alerts that this package sends. Others may arrive.
+// The alerts that this package sends. Peers may send others.
 const (
 	CloseNotify          Alert = 0
 	UnexpectedMessage    Alert = 10
@@ -51,8 +51,8 @@ var alertWords = map[Alert]string{
 	120:                  "no application protocol",
 }
 
-// String returns the alert in words and its number, such as
-// "handshake failure (40)".
+// String returns the description and number of the alert, such as "handshake
+// failure (40)".
 func (a Alert) String() string {
 	words, ok := alertWords[a]
 	if !ok {
@@ -61,15 +61,15 @@ func (a Alert) String() string {
 	return fmt.Sprintf("%s (%d)", words, uint8(a))
 }
 
-// AlertError is the error of a connection that ended with a fatal alert.
+// AlertError reports that a fatal alert ended the connection.
 type AlertError struct {
 	Alert Alert
 
-	// Received says that the peer sent the alert. Otherwise we sent it.
+	// Received reports whether the peer sent the alert. If false, this end
+	// sent it.
 	Received bool
 
-	// Reason says what the peer did to get the alert. It is empty for received
-	// ones.
+	// Reason describes the fault of the peer. It is empty if Received is true.
 	Reason string
 }
 
@@ -85,7 +85,7 @@ const (
 	levelFatal   = 2
 )
 
-// level is what we send an alert with.
+// level returns the level with which the alert is sent.
 func (a Alert) level() byte {
 	if a == CloseNotify || a == NoRenegotiation {
 		return levelWarning

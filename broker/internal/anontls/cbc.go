@@ -8,20 +8,21 @@ import (
 	"hash"
 )
 
-// What follows opens MAC-then-encrypt records. The length of the padding is
-// secret until the MAC has been checked: a peer that could tell, from an alert
-// or from the time it takes, whether the padding or the MAC was wrong, could
-// decrypt records byte by byte (Vaudenay 2002, "Lucky Thirteen" 2013). So
-// everything here touches the same bytes and hashes the same number of blocks
-// for every padding that a record of the given length could have.
+// This file opens MAC-then-encrypt records. The length of the padding is
+// secret until the MAC has been checked. If an alert or the response time
+// showed whether the padding or the MAC was wrong, a peer could decrypt
+// records byte by byte (Vaudenay 2002, "Lucky Thirteen" 2013). So the code
+// below accesses the same bytes and hashes the same number of blocks for every
+// padding that a record of the given length could have.
 
-// maxPadding is the largest padding including its length byte.
+// maxPadding is the maximum length of the padding, including its length byte.
 const maxPadding = 256
 
-// paddingLen returns how many bytes of plain are padding, including the length
-// byte, and 1 if the padding is well-formed. If it is not, the length is that
-// of an empty padding, so that the MAC is checked, and fails, over the most
-// data. len(plain) is public and greater than macLen.
+// paddingLen returns the number of padding bytes in plain, including the
+// length byte, and good = 1 if the padding is well-formed. Otherwise good is 0
+// and n is the length of an empty padding, so that the MAC is computed over
+// the maximum of data, and does not match. len(plain) is public and must be
+// greater than macLen.
 func paddingLen(plain []byte, macLen int) (n, good int) {
 	last := len(plain) - 1
 	pad := int(plain[last])
@@ -34,11 +35,11 @@ func paddingLen(plain []byte, macLen int) (n, good int) {
 	return subtle.ConstantTimeSelect(good, pad, 0) + 1, good
 }
 
-// extractMAC copies the sha1.Size bytes that start at the secret offset start
-// to out. The offset is one of the last maxPadding possible ones.
+// extractMAC copies the sha1.Size bytes at the secret offset start to out. The
+// offset must be one of the last maxPadding possible ones.
 func extractMAC(out *[sha1.Size]byte, plain []byte, start int) {
-	// Collect the bytes in a ring, whatever the offset, and turn it afterwards:
-	// indexing with start itself would show in the cache.
+	// Collect the bytes in a ring and rotate it afterwards. Indexing with
+	// start would reveal it through the cache.
 	first := max(0, len(plain)-sha1.Size-maxPadding)
 	var ring [sha1.Size]byte
 	turn, at := 0, 0
@@ -62,9 +63,9 @@ func extractMAC(out *[sha1.Size]byte, plain []byte, start int) {
 	}
 }
 
-// secretLenMAC is HMAC-SHA1 over data whose length is secret.
+// secretLenMAC computes HMAC-SHA1 over data whose length is secret.
 type secretLenMAC struct {
-	inner, outer [sha1.BlockSize]byte // the key, as the two hashes begin
+	inner, outer [sha1.BlockSize]byte // initial blocks of the two hashes, derived from the key
 	hash         sha1State
 
 	// Scratch space.
@@ -72,8 +73,9 @@ type secretLenMAC struct {
 	digest, want, got [sha1.Size]byte
 }
 
-// sha1State is what sha1.New returns, by its documentation. A state is a magic
-// of sha1MagicLen bytes followed by the five words of the hash.
+// sha1State is the documented interface of the result of sha1.New. A marshaled
+// state is a magic of sha1MagicLen bytes followed by the five words of the
+// hash.
 type sha1State interface {
 	hash.Hash
 	encoding.BinaryAppender
@@ -92,8 +94,9 @@ func newSecretLenMAC(key []byte) *secretLenMAC {
 	return m
 }
 
-// sum writes the MAC over header and data[:n] to out. n is secret; len(data)
-// and the fact that n is at least least are public.
+// sum writes the MAC over header and data[:n] to out. The value of n is
+// secret. len(data) is public, and so is the fact that n is not smaller than
+// least.
 func (m *secretLenMAC) sum(out *[sha1.Size]byte, header, data []byte, n, least int) {
 	const size = sha1.BlockSize
 	length := len(header) + n // secret
@@ -102,7 +105,7 @@ func (m *secretLenMAC) sum(out *[sha1.Size]byte, header, data []byte, n, least i
 	m.hash.Reset()
 	m.hash.Write(m.inner[:])
 
-	// Blocks that consist of data for every possible n are hashed as usual.
+	// Blocks that contain data for every possible n are hashed normally.
 	whole := (len(header) + least) / size
 	var block [size]byte
 	at := func(i int) byte {
@@ -121,9 +124,9 @@ func (m *secretLenMAC) sum(out *[sha1.Size]byte, header, data []byte, n, least i
 		m.hash.Write(data[k : whole*size-len(header)])
 	}
 
-	// The rest is built a byte at a time with SHA-1's own padding where the data
-	// ends. The digest is the state after the block in which that padding ends;
-	// all blocks to the last possible one are hashed.
+	// The remaining bytes are computed one by one, with SHA-1's own padding at
+	// the end of the data. All possible blocks are hashed; the digest is the
+	// state after the block in which the padding ends.
 	final := (length + 8) / size
 	var bits [8]byte
 	binary.BigEndian.PutUint64(bits[:], uint64(size+length)*8)
@@ -149,9 +152,9 @@ func (m *secretLenMAC) sum(out *[sha1.Size]byte, header, data []byte, n, least i
 	m.hash.Sum(out[:0])
 }
 
-// openMACThenEncrypt checks the padding and the MAC at the end of a decrypted
-// record and returns what they protect. It fills in the end of header, the
-// length of the data, which is secret until then. len(plain) is public and
+// open checks the padding and the MAC at the end of a decrypted record, and
+// returns the data. It writes the length of the data to the end of header; the
+// length is secret until the check succeeds. len(plain) is public and must be
 // greater than sha1.Size.
 func (m *secretLenMAC) open(header *[macHeaderLen]byte, plain []byte) ([]byte, bool) {
 	padding, good := paddingLen(plain, sha1.Size)
@@ -159,7 +162,7 @@ func (m *secretLenMAC) open(header *[macHeaderLen]byte, plain []byte) ([]byte, b
 	header[macHeaderLen-2] = byte(n >> 8)
 	header[macHeaderLen-1] = byte(n)
 
-	// The data is at most what an empty padding leaves.
+	// The data is longest if the padding is empty.
 	data := plain[:len(plain)-1-sha1.Size]
 	least := max(0, len(plain)-maxPadding-sha1.Size)
 	m.sum(&m.want, header[:], data, n, least)

@@ -59,11 +59,11 @@ func TestPaddingLen(t *testing.T) {
 		{"least", append(data[:100:100], pad(1)...), 1, 1},
 		{"some", append(data[:100:100], pad(16)...), 16, 1},
 		{"most", append(data[:100:100], pad(256)...), 256, 1},
-		{"all but the MAC", append(data[:sha1.Size:sha1.Size], pad(44)...), 44, 1},
-		{"into the MAC", append(data[:sha1.Size-1:sha1.Size-1], pad(45)...), 1, 0},
-		{"longer than the record", append(data[:30:30], 200), 1, 0},
-		{"first byte wrong", append(append(data[:100:100], 14), pad(16)[1:]...), 1, 0},
-		{"middle byte wrong", append(data[:100:100], 3, 2, 3, 3), 1, 0},
+		{"padding up to the MAC", append(data[:sha1.Size:sha1.Size], pad(44)...), 44, 1},
+		{"padding overlaps the MAC", append(data[:sha1.Size-1:sha1.Size-1], pad(45)...), 1, 0},
+		{"padding longer than the record", append(data[:30:30], 200), 1, 0},
+		{"first byte of the padding wrong", append(append(data[:100:100], 14), pad(16)[1:]...), 1, 0},
+		{"middle byte of the padding wrong", append(data[:100:100], 3, 2, 3, 3), 1, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestPaddingLen(t *testing.T) {
 	}
 }
 
-// countingHash counts what is hashed.
+// countingHash counts the hashed bytes and the saved states.
 type countingHash struct {
 	sha1State
 	bytes, sums int
@@ -91,9 +91,9 @@ func (c *countingHash) AppendBinary(b []byte) ([]byte, error) {
 	return c.sha1State.AppendBinary(b)
 }
 
-// TestSameWorkForAllPaddings opens records of one length with every padding
-// that fits, good and bad, and compares the work. It stands in for measuring
-// time, which no test can rely on.
+// TestSameWorkForAllPaddings opens records of the same length with every
+// padding that fits, valid and invalid, and compares the amount of work.
+// Measuring time would not be reliable in a test.
 func TestSameWorkForAllPaddings(t *testing.T) {
 	for _, length := range []int{32, 64, 112, 288, 320, 1024} {
 		var want countingHash
@@ -113,7 +113,7 @@ func TestSameWorkForAllPaddings(t *testing.T) {
 				want = *count
 			}
 			if count.bytes != want.bytes || count.sums != want.sums {
-				t.Fatalf("%d bytes, padding %d: hashes %d bytes and %d states, others %d and %d",
+				t.Fatalf("%d bytes, padding %d: hashed %d bytes and %d states, want %d and %d",
 					length, pad, count.bytes, count.sums, want.bytes, want.sums)
 			}
 		}

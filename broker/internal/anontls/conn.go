@@ -12,36 +12,38 @@ import (
 	"time"
 )
 
-// ErrNotTLS is wrapped by the error of a handshake whose peer does not speak
-// TLS at all.
+// ErrNotTLS is wrapped by the error of a handshake whose peer does not use
+// TLS.
 var ErrNotTLS = errors.New("anontls: the peer does not speak TLS")
 
-// errWriteClosed is returned by Write after CloseWrite.
+// errWriteClosed is the error of Write after CloseWrite.
 var errWriteClosed = errors.New("anontls: write after CloseWrite")
 
 const (
-	// goodbyeTimeout is how long Close, and a call that fails, waits for a slow
-	// peer to take the last alert. Alerts fit into any socket's buffer, so a
-	// peer that does not take one in that time has stopped reading.
+	// goodbyeTimeout limits the time for sending the last alert, in Close and
+	// after a failure. Alerts fit into the buffer of any socket, so a peer
+	// that does not receive one in this time has stopped reading.
 	goodbyeTimeout = time.Second
 
-	// maxUseless is how many records in a row may carry nothing: empty data or
-	// warnings.
+	// maxUseless is the maximum number of consecutive records without content:
+	// empty data or warnings.
 	maxUseless = 16
 )
 
-// Conn is a TLS connection over another connection. It is a net.Conn.
+// Conn is a TLS connection on top of another connection. It implements
+// net.Conn.
 //
-// One goroutine may read while another writes; concurrent calls of the same
-// kind wait for each other. Close and the deadlines may be used at any time.
-// The first Read or Write completes the handshake if nobody has.
+// All methods may be called concurrently. A Read and a Write can proceed at
+// the same time; concurrent calls of the same method wait for each other. The
+// first Read or Write runs the handshake if it has not been completed.
 //
-// Each call of Write sends records of its own, which never carry data of
-// another call. Broker depends on that where its handshake hands over to its
-// normal operation.
+// Each call of Write sends its own records, which never contain data of other
+// calls. Broker depends on this at the transition from its handshake to normal
+// operation.
 //
-// A timeout of Read is harmless, a timeout of Write or of the handshake ends
-// the connection: part of a record may have been sent.
+// A connection remains usable after a Read timeout. A timeout of a Write or of
+// the handshake ends the connection, because part of a record may have been
+// sent.
 type Conn struct {
 	conn     net.Conn
 	isClient bool
@@ -56,56 +58,58 @@ type Conn struct {
 	out outbound
 
 	endMu  sync.Mutex
-	ending bool // the last alert has its own deadline
+	ending bool // the deadline is that of the last alert
 	closed bool
 }
 
-// State says what was negotiated.
+// State describes the negotiated extensions.
 type State struct {
-	// ExtendedMasterSecret says that the keys depend on the whole handshake.
+	// ExtendedMasterSecret reports whether the keys depend on the whole
+	// handshake.
 	ExtendedMasterSecret bool
 
-	// EncryptThenMAC says that the MAC covers what was encrypted, not what was
-	// to be.
+	// EncryptThenMAC reports whether the MAC covers the encrypted data instead
+	// of the plaintext.
 	EncryptThenMAC bool
 }
 
-// config is what tests change.
+// config holds settings that tests change. The zero value is used in
+// production.
 type config struct {
 	random                 io.Reader
 	noEncryptThenMAC       bool
 	noExtendedMasterSecret bool
 }
 
-// inbound is what the peer sends. The goroutine that reads owns it by mu; the
-// handshake owns it before anybody can read.
+// inbound is the receiving direction. Its mutex protects it after the
+// handshake; before that, only the handshake accesses it.
 type inbound struct {
 	mu      sync.Mutex
 	records recordReader
 	opener  *opener // nil before ChangeCipherSpec
-	version uint16  // of all records once it is negotiated, 0 before
-	begun   bool    // a record has arrived
+	version uint16  // of all records; 0 before negotiation
+	begun   bool    // a record has been received
 	useless int
-	hand    []byte // of handshake messages, not parsed yet
-	data    []byte // decrypted, not read yet
-	err     error  // what ended this direction
+	hand    []byte // handshake data that is not parsed yet
+	data    []byte // decrypted data that has not been read yet
+	err     error  // reason why this direction ended, or nil
 }
 
-// outbound is what we send.
+// outbound is the sending direction.
 type outbound struct {
 	mu      sync.Mutex
 	sealer  *sealer // nil before ChangeCipherSpec
 	version uint16  // of all records
-	buf     []byte  // records, not sent yet
-	err     error   // what ended this direction
+	buf     []byte  // records that have not been sent yet
+	err     error   // reason why this direction ended, or nil
 }
 
-// InsecureClient returns the client's end of a connection with an anonymous
-// server over conn. Nothing tells who the server is.
+// InsecureClient returns the client end of an anonymous TLS connection over
+// conn. The server is not authenticated.
 func InsecureClient(conn net.Conn) *Conn { return newConn(conn, true, config{}) }
 
-// InsecureServer returns the server's end of a connection with an anonymous
-// client over conn. Nothing tells who the client is.
+// InsecureServer returns the server end of an anonymous TLS connection over
+// conn. The client is not authenticated.
 func InsecureServer(conn net.Conn) *Conn { return newConn(conn, false, config{}) }
 
 func newConn(conn net.Conn, isClient bool, config config) *Conn {
@@ -125,12 +129,12 @@ func newConn(conn net.Conn, isClient bool, config config) *Conn {
 	}
 }
 
-// Handshake is HandshakeContext without a context.
+// Handshake is like HandshakeContext, without a context.
 func (c *Conn) Handshake() error { return c.HandshakeContext(context.Background()) }
 
-// HandshakeContext agrees on keys with the peer, unless that has been done. If
-// ctx ends first, the connection is closed and the error is that of ctx. A
-// failed handshake is not tried again: all later calls return its error.
+// HandshakeContext runs the handshake unless it has been completed. If ctx
+// ends first, it closes the connection and returns the error of ctx. A failed
+// handshake is not repeated: all later calls return its error.
 func (c *Conn) HandshakeContext(ctx context.Context) error {
 	if c.complete.Load() {
 		return nil
@@ -169,7 +173,8 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	return err
 }
 
-// State returns what was negotiated, and the zero State before that.
+// State returns the negotiated extensions, or the zero State before the
+// handshake has completed.
 func (c *Conn) State() State {
 	if !c.complete.Load() {
 		return State{}
@@ -177,10 +182,10 @@ func (c *Conn) State() State {
 	return c.state
 }
 
-// Read reads data of the peer. It returns io.EOF when the peer says that it
-// has finished, and also when the stream just ends between two records:
-// Broker ends its connections like that, so no end of a stream can be told
-// from a cut by somebody else. A stream that ends within a record yields
+// Read reads data. It returns io.EOF after the peer's close notification, and
+// also if the stream ends between two records: Broker ends its connections
+// that way, so the regular end cannot be distinguished from truncation by an
+// attacker. If the stream ends inside a record, the error is
 // io.ErrUnexpectedEOF.
 func (c *Conn) Read(p []byte) (int, error) {
 	if err := c.Handshake(); err != nil {
@@ -216,15 +221,15 @@ func (c *Conn) readData() error {
 			again = typeHelloRequest
 		}
 		if messageType(content[0]) == again {
-			return c.fail(NoRenegotiation, "the peer wants to renegotiate")
+			return c.fail(NoRenegotiation, "the peer requested a renegotiation")
 		}
 		return c.fail(UnexpectedMessage, "the peer sent a %s after the handshake", messageType(content[0]))
 	}
 	return c.fail(UnexpectedMessage, "the peer sent a %s after the handshake", typ)
 }
 
-// readRecord returns the next record that is not an alert, with content unless
-// it is data.
+// readRecord returns the next record that is not an alert. Its content is not
+// empty unless it is application data.
 func (c *Conn) readRecord() (recordType, []byte, error) {
 	if c.in.err != nil {
 		return 0, nil, c.in.err
@@ -270,7 +275,7 @@ func (c *Conn) readAnyRecord() (recordType, []byte, error) {
 		if c.in.opener != nil {
 			content, err = c.in.opener.open(r.typ, content)
 			if errors.Is(err, errBadRecord) {
-				return 0, nil, c.fail(BadRecordMAC, "a record is not what the peer sent, or the peer's keys differ")
+				return 0, nil, c.fail(BadRecordMAC, "a record was changed in transit, or the peer has different keys")
 			}
 			if err != nil {
 				return 0, nil, c.fail(InternalError, "%v", err)
@@ -297,7 +302,8 @@ func (c *Conn) readAnyRecord() (recordType, []byte, error) {
 	}
 }
 
-// receiveAlert returns nil for a warning that may be ignored.
+// receiveAlert processes an alert. It returns nil if the alert is a warning
+// that may be ignored.
 func (c *Conn) receiveAlert(content []byte) error {
 	if len(content) != 2 {
 		return c.fail(DecodeError, "the peer sent an alert of %d bytes", len(content))
@@ -314,8 +320,9 @@ func (c *Conn) receiveAlert(content []byte) error {
 	return c.fail(IllegalParameter, "the peer sent an alert of level %d", level)
 }
 
-// Write sends p. What it sends has records of its own, and has been handed to
-// the underlying connection when Write returns. An error ends this direction.
+// Write sends p in records of its own, which have been written to the
+// underlying connection when Write returns. After an error, later calls fail
+// as well.
 func (c *Conn) Write(p []byte) (int, error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err
@@ -335,7 +342,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, c.out.err
 }
 
-// queueRecord adds a record to what flush sends. Errors show there.
+// queueRecord adds a record to the output buffer. Errors are reported by
+// flush.
 func (c *Conn) queueRecord(typ recordType, content []byte) {
 	if c.out.err != nil {
 		return
@@ -364,8 +372,8 @@ func (c *Conn) flush() error {
 	return c.out.err
 }
 
-// fail ends the connection because of what the peer did. Only whoever reads may
-// call it.
+// fail ends the connection because of a fault of the peer. Only the reading
+// goroutine may call it.
 func (c *Conn) fail(alert Alert, format string, args ...any) error {
 	err := &AlertError{Alert: alert, Reason: fmt.Sprintf(format, args...)}
 	c.in.err = err
@@ -373,8 +381,8 @@ func (c *Conn) fail(alert Alert, format string, args ...any) error {
 	return err
 }
 
-// goodbye sends the last alert and ends the direction to the peer with err. It
-// interrupts a Write that the peer does not take.
+// goodbye sends the last alert and ends the sending direction with err. It
+// interrupts a blocked Write.
 func (c *Conn) goodbye(alert Alert, err error) {
 	c.endMu.Lock()
 	if !c.ending {
@@ -389,11 +397,11 @@ func (c *Conn) goodbye(alert Alert, err error) {
 		return
 	}
 	c.queueRecord(recordAlert, []byte{alert.level(), byte(alert)})
-	_ = c.flush() // the peer may be gone
+	_ = c.flush() // ignore errors: the peer may have disconnected
 	c.out.err = err
 }
 
-// CloseWrite tells the peer that nothing follows. Reading goes on.
+// CloseWrite sends a close notification. Reads remain possible.
 func (c *Conn) CloseWrite() error {
 	if err := c.Handshake(); err != nil {
 		return err
@@ -411,8 +419,8 @@ func (c *Conn) CloseWrite() error {
 	return err
 }
 
-// Close tells the peer, waiting at most a second, and closes the connection.
-// Calls that are under way return.
+// Close sends a close notification, for at most a second, and closes the
+// connection. Blocked calls return.
 func (c *Conn) Close() error {
 	c.endMu.Lock()
 	closed := c.closed
@@ -430,10 +438,10 @@ func (c *Conn) Close() error {
 // LocalAddr returns the local address of the underlying connection.
 func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
 
-// RemoteAddr returns the peer's address of the underlying connection.
+// RemoteAddr returns the remote address of the underlying connection.
 func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 
-// SetDeadline sets both deadlines.
+// SetDeadline sets the read and write deadlines.
 func (c *Conn) SetDeadline(t time.Time) error {
 	if err := c.SetReadDeadline(t); err != nil {
 		return err
@@ -441,11 +449,11 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// SetReadDeadline sets the deadline of reads.
+// SetReadDeadline sets the read deadline. A zero t means no deadline.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
 
-// SetWriteDeadline sets the deadline of writes. It has no effect once the
-// connection has begun to end.
+// SetWriteDeadline sets the write deadline. A zero t means no deadline. It has
+// no effect once the connection is being closed.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.endMu.Lock()
 	defer c.endMu.Unlock()

@@ -16,7 +16,8 @@ import (
 
 var _ net.Conn = (*Conn)(nil)
 
-// tcpPair returns the ends of a connection that buffers, unlike net.Pipe.
+// tcpPair returns the two ends of a TCP connection, which buffers data, unlike
+// net.Pipe.
 func tcpPair(t *testing.T) (dialed, accepted net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -31,13 +32,13 @@ func tcpPair(t *testing.T) (dialed, accepted net.Conn) {
 		t.Fatal(err)
 	}
 	for _, c := range []net.Conn{dialed, accepted} {
-		c.SetDeadline(time.Now().Add(time.Minute)) // rather fail than hang
+		c.SetDeadline(time.Now().Add(time.Minute)) // fail instead of hanging
 		t.Cleanup(func() { c.Close() })
 	}
 	return dialed, accepted
 }
 
-// handshakeBoth runs both handshakes.
+// handshakeBoth runs the handshakes of both ends.
 func handshakeBoth(client, server *Conn) (clientErr, serverErr error) {
 	var wg sync.WaitGroup
 	wg.Go(func() { serverErr = server.Handshake() })
@@ -46,7 +47,7 @@ func handshakeBoth(client, server *Conn) (clientErr, serverErr error) {
 	return clientErr, serverErr
 }
 
-// connected returns two ends with a completed handshake.
+// connected returns two ends that have completed the handshake.
 func connected(t *testing.T, config config) (client, server *Conn) {
 	t.Helper()
 	a, b := tcpPair(t)
@@ -88,13 +89,13 @@ func TestCombinations(t *testing.T) {
 			defer c.Close()
 			defer s.Close()
 			if c.State() != (State{}) {
-				t.Error("there is a state before the handshake")
+				t.Error("State is not zero before the handshake")
 			}
 			if err, err2 := handshakeBoth(c, s); err != nil || err2 != nil {
 				t.Fatalf("client: %v; server: %v", err, err2)
 			}
 			if c.State() != want || s.State() != want {
-				t.Errorf("client has %+v, server has %+v, want %+v", c.State(), s.State(), want)
+				t.Errorf("client state %+v, server state %+v, want %+v", c.State(), s.State(), want)
 			}
 			var wg sync.WaitGroup
 			wg.Go(func() { io.Copy(s, s) })
@@ -108,7 +109,7 @@ func TestCombinations(t *testing.T) {
 	}
 }
 
-// TestImplicitHandshake leaves the handshake to Read and Write.
+// TestImplicitHandshake lets Read and Write run the handshake.
 func TestImplicitHandshake(t *testing.T) {
 	a, b := tcpPair(t)
 	c, s := InsecureClient(a), InsecureServer(b)
@@ -122,8 +123,8 @@ func TestImplicitHandshake(t *testing.T) {
 	read(t, c, "hello")
 }
 
-// TestBothDirections reads and writes on both ends at the same time, and
-// closes one in between.
+// TestBothDirections reads and writes at both ends at the same time, and
+// closes one end meanwhile.
 func TestBothDirections(t *testing.T) {
 	c, s := connected(t, config{})
 	var wg sync.WaitGroup
@@ -146,10 +147,10 @@ func TestBothDirections(t *testing.T) {
 	wg.Wait()
 }
 
-// mangler changes what is written to a connection, record by record.
+// mangler changes the records written to a connection.
 type mangler struct {
 	net.Conn
-	n      int // of the next record
+	n      int // number of the next record
 	mangle func(n int, record []byte) []byte
 }
 
@@ -184,10 +185,10 @@ func TestWriteHasItsOwnRecords(t *testing.T) {
 	}
 }
 
-// TestFragments has handshake messages cut into records of one byte, and
-// records cut into reads of one byte.
+// TestFragments splits handshake messages into records of one byte, and
+// records into reads of one byte.
 func TestFragments(t *testing.T) {
-	// cutter cuts what is not encrypted.
+	// cutter splits unencrypted records.
 	cutter := func(c net.Conn) net.Conn {
 		encrypted := false
 		return &mangler{Conn: stream{c, iotest.OneByteReader(c)}, mangle: func(_ int, record []byte) []byte {
@@ -299,7 +300,7 @@ func TestCloseEndsHandshake(t *testing.T) {
 
 func TestReadDeadline(t *testing.T) {
 	for _, delayed := range []bool{false, true} {
-		t.Run(fmt.Sprint("amid a record ", delayed), func(t *testing.T) {
+		t.Run(fmt.Sprint("inside a record ", delayed), func(t *testing.T) {
 			a, b := tcpPair(t)
 			var rest []byte
 			n := 0
@@ -362,7 +363,7 @@ func TestHandshakeContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- c.HandshakeContext(ctx) }()
-	io.ReadFull(b, make([]byte, 20)) // it has begun
+	io.ReadFull(b, make([]byte, 20)) // wait until the handshake has begun
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
@@ -371,7 +372,7 @@ func TestHandshakeContext(t *testing.T) {
 		t.Errorf("later: got %v", err)
 	}
 	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the connection is open: %v", err)
+		t.Errorf("the connection is still open: %v", err)
 	}
 }
 

@@ -21,8 +21,8 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// scripted is a connection with a peer that says what r yields and takes
-// everything.
+// scripted is a connection whose peer sends the content of r and accepts all
+// data.
 type scripted struct {
 	net.Conn // nil
 	r        io.Reader
@@ -33,7 +33,8 @@ func (s *scripted) Write(p []byte) (int, error)      { return len(p), nil }
 func (s *scripted) Close() error                     { return nil }
 func (s *scripted) SetWriteDeadline(time.Time) error { return nil }
 
-// recordedPeers calls f with what the peers of all recorded sessions said.
+// recordedPeers calls add with the data that the peer sent in each recorded
+// session.
 func recordedPeers(f *testing.F, add func(s session, said []byte)) {
 	for _, s := range sessions {
 		flows, err := readFlows(s.path())
@@ -50,7 +51,7 @@ func recordedPeers(f *testing.F, add func(s session, said []byte)) {
 	}
 }
 
-// firstMessage returns the body of the first handshake message of a stream.
+// firstMessage returns the body of the first handshake message in a stream.
 func firstMessage(stream []byte) []byte {
 	b := stream[recordHeaderLen:]
 	n := int(b[2])<<8 | int(b[3])
@@ -59,8 +60,8 @@ func firstMessage(stream []byte) []byte {
 
 func bodyOf(m message) []byte { return appendMessage(nil, m)[messageHeader:] }
 
-// FuzzClientHello and its likes parse anything, and what they make of it has
-// the same meaning when it is sent.
+// FuzzClientHello and the following tests parse arbitrary messages. A message
+// that can be parsed must not change when it is encoded and parsed again.
 func FuzzClientHello(f *testing.F) {
 	f.Add(bodyOf(goodHello()))
 	recordedPeers(f, func(s session, said []byte) {
@@ -101,15 +102,15 @@ func again[M message](t *testing.T, body []byte, parse func([]byte) (M, error)) 
 	}
 	m2, err := parse(bodyOf(m))
 	if err != nil {
-		t.Fatalf("%+v is sent so that it cannot be parsed: %v", m, err)
+		t.Fatalf("%+v cannot be parsed after encoding: %v", m, err)
 	}
 	if !reflect.DeepEqual(m, m2) {
-		t.Fatalf("%+v is sent as %+v", m, m2)
+		t.Fatalf("%+v is encoded as %+v", m, m2)
 	}
 }
 
-// FuzzRecords opens records with keys that the fuzzer cannot guess, and cuts
-// records from a stream.
+// FuzzRecords opens arbitrary records with keys unknown to the fuzzer, and
+// splits a stream into records.
 func FuzzRecords(f *testing.F) {
 	for _, mode := range bothModes {
 		sealed, err := newSealer(testKeys(), mode.encryptThenMAC, zeros{}).seal(nil, recordData, []byte("text"))
@@ -128,14 +129,15 @@ func FuzzRecords(f *testing.F) {
 			}
 			plain, err := o.open(record.typ, record.content)
 			if err != nil && plain != nil {
-				t.Fatal("a record was refused and returned")
+				t.Fatal("an invalid record was returned")
 			}
 		}
 	})
 }
 
-// fuzzEnd lets one end meet a stream, beginning with recorded handshakes that
-// succeed because our random bytes are the recorded ones.
+// fuzzEnd runs one end of a connection on arbitrary streams. The seeds are
+// recorded handshakes, which succeed because the random bytes are those of the
+// recording.
 func fuzzEnd(f *testing.F, isClient bool) {
 	recordedPeers(f, func(s session, said []byte) {
 		if s.isClient == isClient && !s.config.noExtendedMasterSecret {
@@ -150,10 +152,10 @@ func fuzzEnd(f *testing.F, isClient bool) {
 		defer c.Close()
 		n, err := io.Copy(io.Discard, c)
 		if n > int64(len(said)) {
-			t.Errorf("%d bytes of data came out of %d", n, len(said))
+			t.Errorf("got %d bytes of data from a stream of %d bytes", n, len(said))
 		}
 		if err == nil && !c.complete.Load() {
-			t.Error("no handshake and no error")
+			t.Error("neither a completed handshake nor an error")
 		}
 	})
 }

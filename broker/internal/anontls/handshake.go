@@ -10,18 +10,18 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// A handshake is what both ends keep while they agree on keys.
+// handshake is the state that both ends keep during the handshake.
 type handshake struct {
 	*Conn
 	transcript                 transcript
 	clientRandom, serverRandom [randomLen]byte
-	flight                     []byte // messages, not in a record yet
+	flight                     []byte // messages that are not in a record yet
 	key                        *ecdh.PrivateKey
 	master                     []byte
 	toServer, toClient         directionKeys
 }
 
-// handshake runs the client's or the server's part.
+// handshake runs the handshake of the client or the server.
 func (c *Conn) handshake() error {
 	h := &handshake{Conn: c, transcript: newTranscript()}
 	var err error
@@ -94,8 +94,8 @@ func (h *handshake) client() error {
 	return h.receiveFinished()
 }
 
-// receiveServerHello receives the server's answer to hello, and notes what the
-// server chose.
+// receiveServerHello receives the response to hello and stores the parameters
+// chosen by the server.
 func (h *handshake) receiveServerHello(hello *clientHello) error {
 	body, err := h.receive(typeServerHello)
 	if err != nil {
@@ -123,21 +123,21 @@ func (h *handshake) checkServerHello(hello *clientHello, answer *serverHello) er
 	case answer.version != versionTLS12:
 		return h.fail(ProtocolVersion, "ServerHello: the server chose version %#04x, not TLS 1.2", answer.version)
 	case answer.suite != Suite:
-		return h.fail(IllegalParameter, "ServerHello: the server chose cipher suite %#04x, not the anonymous one", answer.suite)
+		return h.fail(IllegalParameter, "ServerHello: the server chose cipher suite %#04x, which was not offered", answer.suite)
 	case answer.compression != noCompression:
-		return h.fail(IllegalParameter, "ServerHello: the server chose a compression")
+		return h.fail(IllegalParameter, "ServerHello: the server chose a compression method")
 	case len(answer.unknown) > 0:
-		return h.fail(UnsupportedExtension, "ServerHello: extension %d was not asked for", answer.unknown[0])
+		return h.fail(UnsupportedExtension, "ServerHello: extension %d was not offered", answer.unknown[0])
 	case answer.encryptThenMAC && !hello.encryptThenMAC:
-		return h.fail(UnsupportedExtension, "ServerHello: encrypt-then-MAC was not asked for")
+		return h.fail(UnsupportedExtension, "ServerHello: encrypt-then-MAC was not offered")
 	case answer.extendedMasterSecret && !hello.extendedMasterSecret:
-		return h.fail(UnsupportedExtension, "ServerHello: the extended master secret was not asked for")
+		return h.fail(UnsupportedExtension, "ServerHello: the extended master secret was not offered")
 	case answer.pointFormats != nil && !bytes.Contains(answer.pointFormats, []byte{uncompressed}):
-		return h.fail(IllegalParameter, "ServerHello: the server has no uncompressed points")
+		return h.fail(IllegalParameter, "ServerHello: the server does not support uncompressed points")
 	case answer.renegotiation == nil:
-		return h.fail(HandshakeFailure, "ServerHello: the server has no secure renegotiation")
+		return h.fail(HandshakeFailure, "ServerHello: the server does not support secure renegotiation")
 	case len(answer.renegotiation) > 0:
-		return h.fail(HandshakeFailure, "ServerHello: the server renegotiates another connection")
+		return h.fail(HandshakeFailure, "ServerHello: the renegotiation_info extension is not empty")
 	}
 	return nil
 }
@@ -157,8 +157,8 @@ func (h *handshake) server() error {
 	h.clientRandom = hello.random
 	h.in.version = versionTLS12
 
-	// The session ID stays empty: a client that gets its own back believes that
-	// a session is resumed.
+	// The session ID stays empty: a client that receives its own ID assumes
+	// that a session is resumed.
 	answer := &serverHello{
 		version:              versionTLS12,
 		suite:                Suite,
@@ -215,23 +215,23 @@ func (h *handshake) checkClientHello(hello *clientHello) error {
 	case !slices.Contains(hello.suites, Suite):
 		return h.fail(HandshakeFailure, "ClientHello: the client does not offer the anonymous cipher suite")
 	case !bytes.Contains(hello.compressions, []byte{noCompression}):
-		return h.fail(IllegalParameter, "ClientHello: the client insists on a compression")
+		return h.fail(IllegalParameter, "ClientHello: the client does not offer the null compression method")
 	case hello.groups != nil && !slices.Contains(hello.groups, secp384r1):
 		return h.fail(HandshakeFailure, "ClientHello: the client does not offer secp384r1")
 	case hello.pointFormats != nil && !bytes.Contains(hello.pointFormats, []byte{uncompressed}):
-		return h.fail(IllegalParameter, "ClientHello: the client has no uncompressed points")
+		return h.fail(IllegalParameter, "ClientHello: the client does not support uncompressed points")
 	case len(hello.renegotiation) > 0:
-		return h.fail(HandshakeFailure, "ClientHello: the client renegotiates another connection")
+		return h.fail(HandshakeFailure, "ClientHello: the renegotiation_info extension is not empty")
 	}
 	return nil
 }
 
-// agree returns the secret that our key and the peer's point have in common.
+// agree returns the shared secret of this end's key and the peer's point.
 func (h *handshake) agree(point []byte) ([]byte, error) {
-	// NewPublicKey refuses points that are not on the curve.
+	// NewPublicKey rejects points that are not on the curve.
 	peer, err := ecdh.P384().NewPublicKey(point)
 	if err != nil {
-		return nil, h.fail(IllegalParameter, "the peer sent no point of secp384r1")
+		return nil, h.fail(IllegalParameter, "the peer sent an invalid point of secp384r1")
 	}
 	premaster, err := h.key.ECDH(peer)
 	if err != nil {
@@ -240,8 +240,8 @@ func (h *handshake) agree(point []byte) ([]byte, error) {
 	return premaster, nil
 }
 
-// deriveKeys must follow ClientKeyExchange immediately: the extended master
-// secret covers what was said up to there.
+// deriveKeys must be called directly after ClientKeyExchange: the extended
+// master secret covers the handshake up to that message.
 func (h *handshake) deriveKeys(premaster []byte) {
 	if h.state.ExtendedMasterSecret {
 		h.master = prf(premaster, "extended master secret", h.transcript.Sum(nil), masterLen)
@@ -252,20 +252,20 @@ func (h *handshake) deriveKeys(premaster []byte) {
 	h.toServer, h.toClient = expand(h.master, h.clientRandom[:], h.serverRandom[:])
 }
 
-// queue adds a message to the flight that is sent next.
+// queue adds a message to the next flight.
 func (h *handshake) queue(m message) {
 	start := len(h.flight)
 	h.flight = appendMessage(h.flight, m)
 	h.transcript.Write(h.flight[start:])
 }
 
-// queueFlight turns the flight into a record.
+// queueFlight queues a record with the flight.
 func (h *handshake) queueFlight() {
 	h.queueRecord(recordHandshake, h.flight)
 	h.flight = h.flight[:0]
 }
 
-// send sends the flight that m completes.
+// send queues m and sends the flight.
 func (h *handshake) send(m message) error {
 	h.queue(m)
 	h.out.mu.Lock()
@@ -274,8 +274,8 @@ func (h *handshake) send(m message) error {
 	return h.flush()
 }
 
-// sendFinished sends what is left of the flight and then, with the new keys,
-// Finished.
+// sendFinished sends the rest of the flight and ChangeCipherSpec, then
+// Finished with the new keys.
 func (h *handshake) sendFinished() error {
 	h.out.mu.Lock()
 	defer h.out.mu.Unlock()
@@ -291,7 +291,7 @@ func (h *handshake) sendFinished() error {
 	return h.flush()
 }
 
-// receiveFinished waits for the peer's ChangeCipherSpec and Finished.
+// receiveFinished receives the peer's ChangeCipherSpec and Finished.
 func (h *handshake) receiveFinished() error {
 	if len(h.in.hand) > 0 {
 		return h.fail(UnexpectedMessage, "the peer sent a %s instead of ChangeCipherSpec", messageType(h.in.hand[0]))
@@ -317,13 +317,13 @@ func (h *handshake) receiveFinished() error {
 		return err
 	}
 	if !hmac.Equal(got, want) {
-		return h.fail(DecryptError, "Finished: the handshake was changed on its way")
+		return h.fail(DecryptError, "Finished: the handshake was changed in transit")
 	}
 	return nil
 }
 
-// receive returns the body of the next handshake message, which must be of one
-// type.
+// receive returns the body of the next handshake message, which must have the
+// type want.
 func (h *handshake) receive(want messageType) ([]byte, error) {
 	in := &h.in
 	for {
@@ -335,7 +335,7 @@ func (h *handshake) receive(want messageType) ([]byte, error) {
 		}
 		if s.ReadUint24(&n) {
 			if n > maxMessage {
-				return nil, h.fail(DecodeError, "%s: it has %d bytes", want, n)
+				return nil, h.fail(DecodeError, "%s: invalid length of %d bytes", want, n)
 			}
 			var body []byte
 			if s.ReadBytes(&body, int(n)) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// sentAlert checks that err is the error of an end that sent alert.
+// sentAlert checks that err reports that this end sent alert.
 func sentAlert(t *testing.T, err error, alert Alert) {
 	t.Helper()
 	var got *AlertError
@@ -20,7 +20,7 @@ func sentAlert(t *testing.T, err error, alert Alert) {
 	}
 }
 
-// gotAlert checks that err is the error of an end that received alert.
+// gotAlert checks that err reports that this end received alert.
 func gotAlert(t *testing.T, err error, alert Alert) {
 	t.Helper()
 	var got *AlertError
@@ -29,7 +29,7 @@ func gotAlert(t *testing.T, err error, alert Alert) {
 	}
 }
 
-// goodHello is a ClientHello that our server accepts.
+// goodHello returns a ClientHello that a server accepts.
 func goodHello() *clientHello {
 	return &clientHello{
 		version:       versionTLS12,
@@ -45,15 +45,15 @@ func handshakeRecord(m message) []byte {
 	return plainRecord(recordHandshake, appendMessage(nil, m))
 }
 
-// helloWith returns a record with a changed good ClientHello.
+// helloWith returns a record with a modified goodHello.
 func helloWith(change func(*clientHello)) []byte {
 	m := goodHello()
 	change(m)
 	return handshakeRecord(m)
 }
 
-// TestHostileFirstRecords sends a server, and where it makes sense a client,
-// what it cannot take.
+// TestHostileFirstRecords sends invalid first records to a server and, if
+// applicable, to a client.
 func TestHostileFirstRecords(t *testing.T) {
 	warning := plainRecord(recordAlert, []byte{levelWarning, 90})
 	duplicate := appendMessage(nil, goodHello())
@@ -79,7 +79,7 @@ func TestHostileFirstRecords(t *testing.T) {
 		{"alert of level 3", plainRecord(recordAlert, []byte{3, 40}), IllegalParameter},
 		{"later record of another protocol", append(bytes.Clone(warning), "\x16\x02\x00\x00\x01x"...), ProtocolVersion},
 		{"data", append(bytes.Clone(warning), plainRecord(recordData, []byte("x"))...), UnexpectedMessage},
-		{"empty data", append(bytes.Clone(warning), plainRecord(recordData, nil)...), UnexpectedMessage},
+		{"empty application data", append(bytes.Clone(warning), plainRecord(recordData, nil)...), UnexpectedMessage},
 		{"TLS 1.1", helloWith(func(m *clientHello) { m.version = 0x0302 }), ProtocolVersion},
 		{"only TLS 1.3", helloWith(func(m *clientHello) { m.versions = []uint16{0x0304} }), ProtocolVersion},
 		{"no anonymous suite", helloWith(func(m *clientHello) { m.suites = []uint16{0xc02f, 0x1301} }), HandshakeFailure},
@@ -112,7 +112,8 @@ func TestHostileFirstRecords(t *testing.T) {
 	}
 }
 
-// TestAcceptableHellos are hellos that differ from ours.
+// TestAcceptableHellos sends hellos that differ from this package's but are
+// valid.
 func TestAcceptableHellos(t *testing.T) {
 	tests := map[string][]byte{
 		"no extensions": helloWith(func(m *clientHello) {
@@ -145,7 +146,8 @@ func TestAcceptableHellos(t *testing.T) {
 	}
 }
 
-// TestHostileServerHello answers a client's hello with what was not asked for.
+// TestHostileServerHello responds to a client with parameters that it did not
+// offer.
 func TestHostileServerHello(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -158,7 +160,7 @@ func TestHostileServerHello(t *testing.T) {
 		{"TLS 1.3", func(m *serverHello) { m.unknown = []uint16{extSupportedVersions} }, UnsupportedExtension},
 		{"session ticket", func(m *serverHello) { m.unknown = []uint16{35} }, UnsupportedExtension},
 		{"encrypt-then-MAC unasked", func(m *serverHello) { m.encryptThenMAC = true }, UnsupportedExtension},
-		{"master secret unasked", func(m *serverHello) { m.extendedMasterSecret = true }, UnsupportedExtension},
+		{"extended master secret not offered", func(m *serverHello) { m.extendedMasterSecret = true }, UnsupportedExtension},
 		{"no uncompressed points", func(m *serverHello) { m.pointFormats = []byte{1, 2} }, IllegalParameter},
 		{"no secure renegotiation", func(m *serverHello) { m.renegotiation = nil }, HandshakeFailure},
 		{"renegotiation", func(m *serverHello) { m.renegotiation = []byte("x") }, HandshakeFailure},
@@ -176,13 +178,13 @@ func TestHostileServerHello(t *testing.T) {
 	}
 }
 
-// TestHostileHandshakes changes records on their way. Records of the server:
-// hello, key exchange and done in 0, ChangeCipherSpec in 1, Finished in 2. Of
-// the client: hello in 0, key exchange in 1, ChangeCipherSpec in 2, Finished
-// in 3.
+// TestHostileHandshakes changes records in transit. The server's records are
+// 0: ServerHello to ServerHelloDone, 1: ChangeCipherSpec, 2: Finished. The
+// client's records are 0: ClientHello, 1: ClientKeyExchange, 2:
+// ChangeCipherSpec, 3: Finished.
 func TestHostileHandshakes(t *testing.T) {
 	t.Parallel()
-	// The server's point ends where the four bytes of its last message begin.
+	// The server's point ends at the four bytes of ServerHelloDone.
 	serverPoint := func(record, point []byte) []byte {
 		copy(record[len(record)-messageHeader-pointLen:], point)
 		return record
@@ -212,28 +214,28 @@ func TestHostileHandshakes(t *testing.T) {
 		{"compressed point", false, 0, func(r []byte) []byte { return serverPoint(r, []byte{2}) }, config{}, IllegalParameter},
 		{"other curve", false, 0, func(r []byte) []byte { return flip(len(r) - messageHeader - pointLen - 2)(r) }, config{}, IllegalParameter},
 		{"point of another length", false, 0, func(r []byte) []byte { return flip(len(r) - messageHeader - pointLen - 1)(r) }, config{}, DecodeError},
-		{"done is not empty", false, 0, func(r []byte) []byte {
+		{"ServerHelloDone is not empty", false, 0, func(r []byte) []byte {
 			r[len(r)-1] = 1
 			r = append(r, 0)
 			setRecordLen(r, r[recordHeaderLen:])
 			return r
 		}, config{}, DecodeError},
-		{"message after done", false, 0, func(r []byte) []byte {
+		{"message after ServerHelloDone", false, 0, func(r []byte) []byte {
 			r = append(r, byte(typeHelloRequest), 0, 0, 0)
 			setRecordLen(r, r[recordHeaderLen:])
 			return r
 		}, config{}, UnexpectedMessage},
-		{"not done", false, 0, func(r []byte) []byte { return flip(len(r) - messageHeader)(r) }, config{}, UnexpectedMessage},
+		{"other message instead of ServerHelloDone", false, 0, func(r []byte) []byte { return flip(len(r) - messageHeader)(r) }, config{}, UnexpectedMessage},
 		{"client's point not on the curve", true, 1, func(r []byte) []byte { copy(r[len(r)-pointLen:], notOnCurve); return r }, config{}, IllegalParameter},
 		{"client's point too short", true, 1, flip(recordHeaderLen + messageHeader), config{}, DecodeError},
-		{"other point", true, 1, func(r []byte) []byte {
+		{"another valid point", true, 1, func(r []byte) []byte {
 			key, _ := newPrivateKey(fixedRandom())
 			copy(r[len(r)-pointLen:], key.PublicKey().Bytes())
 			return r
 		}, config{}, BadRecordMAC},
 		{"no ChangeCipherSpec", false, 1, replace(nil), config{}, UnexpectedMessage},
 		{"no ChangeCipherSpec of the client", true, 2, replace(nil), config{}, UnexpectedMessage},
-		{"ChangeCipherSpec of 2", false, 1, flip(-1), config{}, DecodeError},
+		{"malformed ChangeCipherSpec", false, 1, flip(-1), config{}, DecodeError},
 		{"ChangeCipherSpec twice", false, 1, func(r []byte) []byte { return append(r, r...) }, config{}, BadRecordMAC},
 		{"ChangeCipherSpec first", true, 1, func(r []byte) []byte {
 			return append(plainRecord(recordChangeCipherSpec, []byte{1}), r...)
@@ -246,7 +248,7 @@ func TestHostileHandshakes(t *testing.T) {
 		{"encrypt-then-MAC stripped from the hello", true, 0, func(r []byte) []byte {
 			return bytes.Replace(r, []byte(extEtM), []byte("\x16\x16\x00\x00"), 1)
 		}, config{noExtendedMasterSecret: true}, DecryptError},
-		{"the same with the extended master secret", true, 0, func(r []byte) []byte {
+		{"encrypt-then-MAC stripped, with the extended master secret", true, 0, func(r []byte) []byte {
 			return bytes.Replace(r, []byte(extEtM), []byte("\x16\x16\x00\x00"), 1)
 		}, config{}, BadRecordMAC},
 	}
@@ -275,20 +277,20 @@ func TestHostileHandshakes(t *testing.T) {
 				sentAlert(t, serverErr, tt.alert)
 				// The alert may be lost when the connection is closed with data unread.
 				if clientErr == nil {
-					t.Error("the client has noticed nothing")
+					t.Error("the client reported no error")
 				}
 			} else {
 				sentAlert(t, clientErr, tt.alert)
 				if serverErr == nil {
-					t.Error("the server has noticed nothing")
+					t.Error("the server reported no error")
 				}
 			}
 		})
 	}
 }
 
-// TestClosedAmidHandshake cuts the server's stream after every byte.
-func TestClosedAmidHandshake(t *testing.T) {
+// TestClosedAmidHandshake ends the server's stream after each byte.
+func TestClosedDuringHandshake(t *testing.T) {
 	t.Parallel()
 	flows, err := readFlows(sessions[0].path())
 	if err != nil {
@@ -307,7 +309,7 @@ func TestClosedAmidHandshake(t *testing.T) {
 	}
 }
 
-// raw sends a record past all checks of the sending side.
+// raw sends a record without the checks of the sending side.
 func (c *Conn) raw(typ recordType, content []byte) {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
@@ -315,7 +317,8 @@ func (c *Conn) raw(typ recordType, content []byte) {
 	c.flush()
 }
 
-// TestHostileAfterHandshake sends records that are in order but not allowed.
+// TestHostileAfterHandshake sends well-formed records that are not allowed
+// after the handshake.
 func TestHostileAfterHandshake(t *testing.T) {
 	t.Parallel()
 	repeat := func(n int, typ recordType, content []byte) func(*Conn) {
@@ -335,18 +338,18 @@ func TestHostileAfterHandshake(t *testing.T) {
 		{"HelloRequest", true, repeat(1, recordHandshake, []byte{0, 0, 0, 0}), NoRenegotiation},
 		{"ClientHello", false, repeat(1, recordHandshake, hello), NoRenegotiation},
 		{"ClientHello to a client", true, repeat(1, recordHandshake, hello), UnexpectedMessage},
-		{"Finished again", false, repeat(1, recordHandshake, []byte{20, 0, 0, 0}), UnexpectedMessage},
+		{"second Finished", false, repeat(1, recordHandshake, []byte{20, 0, 0, 0}), UnexpectedMessage},
 		{"ChangeCipherSpec", false, repeat(1, recordChangeCipherSpec, []byte{1}), UnexpectedMessage},
-		{"unknown record", true, repeat(1, 99, []byte{1}), UnexpectedMessage},
+		{"unknown record type", true, repeat(1, 99, []byte{1}), UnexpectedMessage},
 		{"empty handshake record", true, repeat(1, recordHandshake, nil), UnexpectedMessage},
 		{"alert flood", true, repeat(maxUseless+1, recordAlert, []byte{levelWarning, 90}), UnexpectedMessage},
 		{"empty data flood", false, repeat(maxUseless+1, recordData, nil), UnexpectedMessage},
 		{"data too long", false, repeat(1, recordData, make([]byte, maxPlaintext+1)), RecordOverflow},
 		{"short alert", true, repeat(1, recordAlert, []byte{2}), DecodeError},
 		{"version changes", false, func(c *Conn) { c.out.version = versionTLS10; c.raw(recordData, []byte("x")) }, ProtocolVersion},
-		{"record twice", false, func(c *Conn) { c.out.sealer.seq--; c.raw(recordData, []byte("x")) }, BadRecordMAC},
-		{"record not encrypted", false, func(c *Conn) { c.conn.Write(plainRecord(recordData, []byte("secret"))) }, BadRecordMAC},
-		{"close notify not encrypted", false, func(c *Conn) { c.conn.Write(plainRecord(recordAlert, []byte{1, 0})) }, BadRecordMAC},
+		{"replayed record", false, func(c *Conn) { c.out.sealer.seq--; c.raw(recordData, []byte("x")) }, BadRecordMAC},
+		{"unencrypted record", false, func(c *Conn) { c.conn.Write(plainRecord(recordData, []byte("secret"))) }, BadRecordMAC},
+		{"unencrypted close notify", false, func(c *Conn) { c.conn.Write(plainRecord(recordAlert, []byte{1, 0})) }, BadRecordMAC},
 	}
 	for _, mode := range []config{{}, {noEncryptThenMAC: true}} {
 		for _, tt := range tests {
@@ -361,7 +364,7 @@ func TestHostileAfterHandshake(t *testing.T) {
 					sentAlert(t, err, tt.alert)
 				}
 				if _, err := victim.Write([]byte("x")); err == nil {
-					t.Error("writing goes on")
+					t.Error("Write still succeeds")
 				}
 				_, err := attacker.Read(make([]byte, 1))
 				gotAlert(t, err, tt.alert)
@@ -370,7 +373,8 @@ func TestHostileAfterHandshake(t *testing.T) {
 	}
 }
 
-// TestUselessRecords sends as many as are allowed, more than once.
+// TestUselessRecords sends the maximum number of records without content, more
+// than once.
 func TestUselessRecords(t *testing.T) {
 	c, s := connected(t, config{})
 	for range 3 {
@@ -383,7 +387,8 @@ func TestUselessRecords(t *testing.T) {
 	}
 }
 
-// TestFailInterruptsWrite has a peer that breaks the rules and does not read.
+// TestFailInterruptsWrite has a peer that violates the protocol and does not
+// read.
 func TestFailInterruptsWrite(t *testing.T) {
 	t.Parallel()
 	a, b := net.Pipe()
@@ -391,16 +396,16 @@ func TestFailInterruptsWrite(t *testing.T) {
 	defer b.Close()
 	done := make(chan error)
 	go func() {
-		_, err := c.Write([]byte("nobody reads this"))
+		_, err := c.Write([]byte("data that the peer does not read"))
 		done <- err
 	}()
 	go s.raw(recordHandshake, []byte{0, 0, 0, 0})
 	_, err := c.Read(make([]byte, 1))
 	sentAlert(t, err, NoRenegotiation)
 	if err := <-done; err == nil {
-		t.Error("the write succeeded")
+		t.Error("Write succeeded")
 	}
-	// The deadline of what has ended cannot be moved.
+	// The deadline of a connection that has ended cannot be changed.
 	if err := c.SetWriteDeadline(noTime); err != nil {
 		t.Error(err)
 	}
@@ -423,7 +428,7 @@ func TestOtherProtocols(t *testing.T) {
 	}
 }
 
-// failing is a random source without randomness.
+// failing is a random source that always fails.
 type failing struct{}
 
 var errNoRandom = errors.New("no random bytes")
@@ -443,7 +448,7 @@ func TestRandomFails(t *testing.T) {
 		t.Errorf("write: got %v", err)
 	}
 	if _, err := newPrivateKey(zeros{}); err == nil {
-		t.Error("zero is taken for a private key")
+		t.Error("zero is accepted as a private key")
 	}
 }
 
@@ -452,7 +457,7 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestPRF(t *testing.T) {
-	// A vector for P_SHA256 from the IETF's TLS working group.
+	// This is a test vector for P_SHA256 of the IETF's TLS working group.
 	secret := unhex(t, "9bbe436ba940f017b17652849a71db35")
 	seed := unhex(t, "a0ba9f936cda311827a6f796ffd5198c")
 	want := unhex(t, "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a"+

@@ -37,12 +37,12 @@ func prf(secret []byte, label string, seed []byte, n int) []byte {
 	return out[:n]
 }
 
-// newPrivateKey draws a key from random. It does not use
-// ecdh.Curve.GenerateKey, which ignores its reader, because recorded
-// handshakes can only be replayed with the keys they were made with.
+// newPrivateKey returns a key generated from random. It does not use
+// ecdh.Curve.GenerateKey, which ignores its reader, because replaying recorded
+// handshakes requires the recorded keys.
 func newPrivateKey(random io.Reader) (*ecdh.PrivateKey, error) {
 	var scalar [scalarLen]byte
-	// A scalar is out of range about once in 2^190 draws.
+	// About one in 2^190 random scalars is out of range.
 	for range 4 {
 		if _, err := io.ReadFull(random, scalar[:]); err != nil {
 			return nil, err
@@ -51,15 +51,15 @@ func newPrivateKey(random io.Reader) (*ecdh.PrivateKey, error) {
 			return key, nil
 		}
 	}
-	return nil, fmt.Errorf("anontls: the random source yields no private key")
+	return nil, fmt.Errorf("anontls: the random source does not produce a private key")
 }
 
-// directionKeys are the secrets of one direction.
+// directionKeys holds the keys of one direction.
 type directionKeys struct {
 	mac, cipher []byte
 }
 
-// expand derives both directions from the master secret.
+// expand derives the keys of both directions from the master secret.
 func expand(master, clientRandom, serverRandom []byte) (client, server directionKeys) {
 	seed := append(append([]byte(nil), serverRandom...), clientRandom...)
 	block := prf(master, "key expansion", seed, 2*macKeyLen+2*keyLen)
@@ -73,13 +73,13 @@ func expand(master, clientRandom, serverRandom []byte) (client, server direction
 	return client, server
 }
 
-// transcript is the running hash over all handshake messages.
+// transcript is the running hash of all handshake messages.
 type transcript struct{ hash.Hash }
 
 func newTranscript() transcript { return transcript{sha256.New()} }
 
-// finished returns the content of a Finished message that follows what the
-// transcript has seen.
+// finished returns the content of the Finished message that follows the hashed
+// messages.
 func (t transcript) finished(master []byte, fromClient bool) []byte {
 	label := "server finished"
 	if fromClient {

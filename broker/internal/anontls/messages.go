@@ -40,12 +40,12 @@ func (t messageType) String() string {
 	return fmt.Sprintf("handshake message of type %d", uint8(t))
 }
 
-// Suite is TLS_ECDH_anon_WITH_AES_256_CBC_SHA (RFC 8422), the only cipher suite
-// of this package.
+// Suite is TLS_ECDH_anon_WITH_AES_256_CBC_SHA (RFC 8422), the only cipher
+// suite of this package.
 const Suite = 0xc019
 
 const (
-	// renegotiationSCSV in a list of suites stands for an empty
+	// renegotiationSCSV in a list of cipher suites is equivalent to an empty
 	// renegotiation_info extension (RFC 5746).
 	renegotiationSCSV = 0x00ff
 
@@ -57,12 +57,13 @@ const (
 	maxSessionIDLen = 32
 	messageHeader   = 4
 
-	// maxMessage limits a handshake message. A ClientHello with post-quantum
-	// key shares for TLS 1.3 is about 2000 bytes, all others are shorter.
+	// maxMessage limits the length of a handshake message in bytes. A
+	// ClientHello with post-quantum key shares for TLS 1.3 has about 2000
+	// bytes; all other messages are shorter.
 	maxMessage = 16 << 10
 )
 
-// The extensions that this package knows.
+// The extensions that this package supports.
 const (
 	extSupportedGroups      = 10
 	extPointFormats         = 11
@@ -72,7 +73,7 @@ const (
 	extRenegotiationInfo    = 0xff01
 )
 
-// message is a handshake message that can be sent.
+// message is a handshake message that this package can send.
 type message interface {
 	msgType() messageType
 	addBody(b *cryptobyte.Builder)
@@ -83,16 +84,17 @@ func appendMessage(dst []byte, m message) []byte {
 	b := cryptobyte.NewBuilder(dst)
 	b.AddUint8(uint8(m.msgType()))
 	b.AddUint24LengthPrefixed(m.addBody)
-	return b.BytesOrPanic() // panics if a vector of m is too long for its length field
+	return b.BytesOrPanic() // panics if a vector in m is too long for its length field
 }
 
-// errMalformed is the error of a message whose lengths do not add up.
-var errMalformed = errors.New("its fields do not fit its length")
+// errMalformed reports a message whose fields do not match its length.
+var errMalformed = errors.New("its fields do not match its length")
 
-// errDuplicate is the error of a message with two extensions of the same type.
-var errDuplicate = errors.New("it has an extension twice")
+// errDuplicate reports a message with two extensions of the same type.
+var errDuplicate = errors.New("it contains an extension twice")
 
-// readVector8 and readVector16 read a byte string that follows its length.
+// readVector8 and readVector16 read a byte string that is preceded by its
+// length.
 func readVector8(s *cryptobyte.String, out *[]byte) bool {
 	return s.ReadUint8LengthPrefixed((*cryptobyte.String)(out))
 }
@@ -101,8 +103,8 @@ func readVector16(s *cryptobyte.String, out *[]byte) bool {
 	return s.ReadUint16LengthPrefixed((*cryptobyte.String)(out))
 }
 
-// readUint16s reads a list of at least one element that follows its length in
-// bytes. Its first argument reads the list as a byte string.
+// readUint16s reads a non-empty list that is preceded by its length in bytes.
+// The function read reads the list as a byte string.
 func readUint16s(read func(*cryptobyte.String, *[]byte) bool, s *cryptobyte.String, out *[]uint16) bool {
 	var content []byte
 	if !read(s, &content) || len(content) == 0 {
@@ -141,14 +143,13 @@ func readExtensions(s cryptobyte.String, read func(typ uint16, content *cryptoby
 		}
 		seen[typ] = true
 		if !read(typ, &content) {
-			return fmt.Errorf("the fields of its extension %d do not fit their length", typ)
+			return fmt.Errorf("the fields of its extension %d do not match their length", typ)
 		}
 	}
 	return nil
 }
 
-// clientHello holds the fields of a ClientHello that a server of this package
-// uses.
+// clientHello holds the fields of a ClientHello that the server uses.
 type clientHello struct {
 	version      uint16
 	random       [randomLen]byte
@@ -161,8 +162,8 @@ type clientHello struct {
 	groups       []uint16
 	pointFormats []byte
 
-	// renegotiation is the content of renegotiation_info: nil if absent, empty
-	// in every first handshake.
+	// renegotiation is the content of renegotiation_info: nil if absent, and
+	// empty in the first handshake of a connection.
 	renegotiation []byte
 
 	encryptThenMAC       bool
@@ -197,7 +198,7 @@ func (m *clientHello) addExtensions(b *cryptobyte.Builder) {
 	addFlag(b, extExtendedMasterSecret, m.extendedMasterSecret)
 }
 
-// parseClientHello parses the body of a message. The result refers to it.
+// parseClientHello parses the body of a message. The result shares its memory.
 func parseClientHello(body []byte) (*clientHello, error) {
 	m := new(clientHello)
 	s := cryptobyte.String(body)
@@ -234,8 +235,8 @@ func parseClientHello(body []byte) (*clientHello, error) {
 	return m, nil
 }
 
-// serverHello is a ServerHello. Extensions that were not parsed because this
-// package never offers them are listed in unknown.
+// serverHello is a ServerHello. The list unknown contains the extensions that
+// this package never offers; they are not parsed.
 type serverHello struct {
 	version     uint16
 	random      [randomLen]byte
@@ -258,7 +259,7 @@ func (m *serverHello) addBody(b *cryptobyte.Builder) {
 	b.AddUint8LengthPrefixed(bytesOf(m.sessionID))
 	b.AddUint16(m.suite)
 	b.AddUint8(m.compression)
-	// A client that sent no extensions may not know the list of them.
+	// A client that sent no extensions may not support the extensions field.
 	if m.hasExtensions() {
 		b.AddUint16LengthPrefixed(m.addExtensions)
 	}
@@ -278,7 +279,7 @@ func (m *serverHello) addExtensions(b *cryptobyte.Builder) {
 	}
 }
 
-// parseServerHello parses the body of a message. The result refers to it.
+// parseServerHello parses the body of a message. The result shares its memory.
 func parseServerHello(body []byte) (*serverHello, error) {
 	m := new(serverHello)
 	s := cryptobyte.String(body)
@@ -300,7 +301,8 @@ func parseServerHello(body []byte) (*serverHello, error) {
 			m.extendedMasterSecret = true
 			return content.Empty()
 		case extSupportedGroups:
-			// Of no use in this direction, but some servers send it.
+			// The extension is useless in this direction, but some servers
+			// send it.
 		default:
 			m.unknown = append(m.unknown, typ)
 		}
@@ -312,7 +314,7 @@ func parseServerHello(body []byte) (*serverHello, error) {
 	return m, nil
 }
 
-// serverKeyExchange carries the server's point. Nothing is signed.
+// serverKeyExchange contains the server's point. It is not signed.
 type serverKeyExchange struct {
 	curveType uint8
 	curve     uint16
@@ -336,7 +338,7 @@ func parseServerKeyExchange(body []byte) (*serverKeyExchange, error) {
 	return m, nil
 }
 
-// clientKeyExchange carries the client's point.
+// clientKeyExchange contains the client's point.
 type clientKeyExchange struct{ point []byte }
 
 func (*clientKeyExchange) msgType() messageType { return typeClientKeyExchange }
@@ -364,7 +366,7 @@ type finished struct{ verify []byte }
 func (*finished) msgType() messageType            { return typeFinished }
 func (m *finished) addBody(b *cryptobyte.Builder) { b.AddBytes(m.verify) }
 
-// bytesOf and uint16sOf add the content of a vector.
+// bytesOf and uint16sOf return functions that add the content of a vector.
 func bytesOf(content []byte) cryptobyte.BuilderContinuation {
 	return func(b *cryptobyte.Builder) { b.AddBytes(content) }
 }
@@ -405,7 +407,7 @@ func addPointFormats(b *cryptobyte.Builder, formats []byte) {
 	}
 }
 
-// readPointFormats reads the content of an extension: a list that is not empty.
+// readPointFormats reads the content of an extension, a non-empty list.
 func readPointFormats(content *cryptobyte.String, formats *[]byte) bool {
 	return readVector8(content, formats) && content.Empty() && len(*formats) > 0
 }

@@ -19,18 +19,18 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "record the golden sessions anew against the openssl program")
+var update = flag.Bool("update", false, "record new sessions with the openssl program")
 
-// The options with which the openssl program does what Broker does.
+// brokerOptions configures the openssl program like Broker.
 var brokerOptions = []string{"-cipher", "AECDH-AES256-SHA@SECLEVEL=0", "-groups", "P-384"}
 
-// A session is a dialogue with the openssl program. It runs live where the
-// program is installed, and always against what was recorded.
+// session is a dialogue with the openssl program. It is tested with the
+// program, if installed, and always with a recording of it.
 type session struct {
 	name     string
-	isClient bool     // we are
-	options  []string // of the program
-	config   config   // ours
+	isClient bool     // this package is the client
+	options  []string // options of the program
+	config   config   // settings of this package
 	state    State    // expected
 }
 
@@ -82,8 +82,8 @@ var sessions = []session{
 	},
 }
 
-// lines are said by one side and repeated backwards by the other: of all
-// lengths modulo the block size, and a long one.
+// lines returns the lines that one side sends and the other returns reversed.
+// They have all lengths modulo the block size, and one line is long.
 func lines() []string {
 	var l []string
 	for n := range 17 {
@@ -100,7 +100,7 @@ func backwards(s string) string {
 	return string(b)
 }
 
-// talk is our part of a session.
+// talk runs this package's side of a session.
 func (s session) talk(conn net.Conn) error {
 	c := newConn(conn, s.isClient, s.config)
 	defer c.Close()
@@ -144,7 +144,7 @@ func (s session) talk(conn net.Conn) error {
 func requireOpenSSL(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("NOT TESTED AGAINST A LIVE PEER: there is no openssl program")
+		t.Skip("NOT TESTED AGAINST A LIVE PEER: the openssl program is not installed")
 	}
 }
 
@@ -168,7 +168,7 @@ func TestOpenSSL(t *testing.T) {
 	}
 }
 
-// connect starts the program and returns a connection with it.
+// connect starts the program and returns a connection to it.
 func (s session) connect(t *testing.T) net.Conn {
 	if s.isClient {
 		return dialOpenSSL(t, s.options...)
@@ -176,8 +176,8 @@ func (s session) connect(t *testing.T) net.Conn {
 	return acceptOpenSSL(t, s.options...)
 }
 
-// TestOpenSSLBulk moves more than one record's worth in both directions at
-// once.
+// TestOpenSSLBulk transfers several records in both directions at the same
+// time.
 func TestOpenSSLBulk(t *testing.T) {
 	requireOpenSSL(t)
 	for _, options := range [][]string{{"-tls1_2"}, {"-tls1_2", "-no_etm"}} {
@@ -207,7 +207,7 @@ func TestOpenSSLBulk(t *testing.T) {
 			check := func(who string, r io.Reader) {
 				got := make([]byte, len(data))
 				if _, err := io.ReadFull(r, got); err != nil || !bytes.Equal(got, data) {
-					t.Errorf("%s received something else: %v", who, err)
+					t.Errorf("%s received other data: %v", who, err)
 				}
 			}
 			wg.Go(func() { check("openssl", stdout) })
@@ -217,7 +217,7 @@ func TestOpenSSLBulk(t *testing.T) {
 	}
 }
 
-// dialOpenSSL connects to a program that repeats lines backwards.
+// dialOpenSSL connects to a program that returns lines reversed.
 func dialOpenSSL(t *testing.T, options ...string) net.Conn {
 	t.Helper()
 	args := append([]string{"s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-nocert", "-rev"}, brokerOptions...)
@@ -231,7 +231,7 @@ func dialOpenSSL(t *testing.T, options ...string) net.Conn {
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			t.Fatalf("openssl says no address: %v", err)
+			t.Fatalf("openssl printed no address: %v", err)
 		}
 		if addr, ok := strings.CutPrefix(strings.TrimSpace(line), "ACCEPT "); ok {
 			conn, err := net.Dial("tcp", addr)
@@ -244,8 +244,8 @@ func dialOpenSSL(t *testing.T, options ...string) net.Conn {
 	}
 }
 
-// acceptOpenSSL waits for a program that says lines when it has heard the
-// previous one.
+// acceptOpenSSL accepts a program that sends each line after it has received
+// the previous one.
 func acceptOpenSSL(t *testing.T, options ...string) net.Conn {
 	t.Helper()
 	l, cmd := startClient(t, options...)
@@ -280,7 +280,7 @@ func acceptOpenSSL(t *testing.T, options ...string) net.Conn {
 	return conn
 }
 
-// startClient prepares a program that connects to l.
+// startClient prepares a program that connects to the returned listener.
 func startClient(t *testing.T, options ...string) (net.Listener, *exec.Cmd) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -292,7 +292,7 @@ func startClient(t *testing.T, options ...string) (net.Listener, *exec.Cmd) {
 	return l, exec.Command("openssl", append(args, options...)...)
 }
 
-// start starts a program that ends with the test.
+// start starts a program, and ends it at the end of the test.
 func start(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	var stderr bytes.Buffer
@@ -318,17 +318,17 @@ func drain(t *testing.T, r io.Reader) {
 	t.Cleanup(func() { <-done })
 }
 
-// fixedRandom makes a session repeatable.
+// fixedRandom returns a random source that makes a session repeatable.
 func fixedRandom() io.Reader { return rand.NewChaCha8([32]byte{'z', 'e', 'e', 'k'}) }
 
-// recorder notes what passes through a connection.
+// recorder is a connection that records its traffic.
 type recorder struct {
 	net.Conn
 	flows []flow
 }
 
 type flow struct {
-	sent  bool // by us
+	sent  bool // by this package
 	bytes []byte
 }
 
@@ -357,8 +357,9 @@ func (r *recorder) note(sent bool, p []byte) {
 
 func (s session) path() string { return filepath.Join("testdata", "sessions", s.name+".txt") }
 
-// write saves the recording: lines of "> hex" for what we sent and "< hex" for
-// what the peer did, with an empty line where the direction changes.
+// write saves the recording. Lines have the form "> hex" for data sent by this
+// package and "< hex" for data sent by the peer. An empty line separates
+// changes of direction.
 func (r *recorder) write(t *testing.T, s session) {
 	if t.Failed() {
 		return
@@ -410,8 +411,8 @@ func readFlows(path string) ([]flow, error) {
 	return r.flows, nil
 }
 
-// replay is a connection with a recorded peer. What we send must be what we
-// sent then.
+// replay is a connection to a recorded peer. The data sent must equal the
+// recorded data.
 type replay struct {
 	net.Conn // nil
 	flows    []flow
@@ -423,7 +424,7 @@ func (r *replay) Read(p []byte) (int, error) {
 	}
 	f := &r.flows[0]
 	if f.sent {
-		return 0, fmt.Errorf("reads before it has sent %d bytes", len(f.bytes))
+		return 0, fmt.Errorf("read before %d recorded bytes were sent", len(f.bytes))
 	}
 	n := copy(p, f.bytes)
 	r.take(n)
@@ -433,11 +434,11 @@ func (r *replay) Read(p []byte) (int, error) {
 func (r *replay) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0; {
 		if len(r.flows) == 0 || !r.flows[0].sent {
-			return 0, errors.New("sends more than was recorded")
+			return 0, errors.New("sent more data than recorded")
 		}
 		n := min(len(rest), len(r.flows[0].bytes))
 		if !bytes.Equal(rest[:n], r.flows[0].bytes[:n]) {
-			return 0, fmt.Errorf("sends %x, recorded was %x", rest[:n], r.flows[0].bytes[:n])
+			return 0, fmt.Errorf("sent %x, want %x as recorded", rest[:n], r.flows[0].bytes[:n])
 		}
 		rest = rest[n:]
 		r.take(n)
@@ -468,7 +469,7 @@ func TestRecordedSessions(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n := len(r.flows); n != 0 {
-				t.Errorf("%d flows of the recording were not used", n)
+				t.Errorf("%d recorded flows remain", n)
 			}
 		})
 	}

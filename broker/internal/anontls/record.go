@@ -48,17 +48,18 @@ const (
 	maxCiphertext = maxPlaintext + 2048
 )
 
-// errSequence ends a connection before a record number would be used twice.
+// errSequence ends a connection before a sequence number would be reused.
 var errSequence = errors.New("record numbers are exhausted")
 
-// cbcMode is what cipher.NewCBCEncrypter and NewCBCDecrypter return. SetIV
-// spares a copy of the key schedule for each record.
+// cbcMode is the interface of the results of cipher.NewCBCEncrypter and
+// NewCBCDecrypter. SetIV avoids copying the key schedule for each record.
 type cbcMode interface {
 	cipher.BlockMode
 	SetIV([]byte)
 }
 
-// putMACHeader writes what a MAC covers besides the content of a record.
+// putMACHeader writes the data that a MAC covers in addition to a record's
+// content.
 func putMACHeader(h *[macHeaderLen]byte, seq uint64, typ recordType, n int) {
 	binary.BigEndian.PutUint64(h[:], seq)
 	h[8] = byte(typ)
@@ -66,7 +67,7 @@ func putMACHeader(h *[macHeaderLen]byte, seq uint64, typ recordType, n int) {
 	binary.BigEndian.PutUint16(h[11:], uint16(n))
 }
 
-// A sealer protects the records of one direction.
+// sealer protects the records of one direction.
 type sealer struct {
 	cbc            cbcMode
 	mac            hash.Hash
@@ -93,7 +94,8 @@ func newBlock(key []byte) cipher.Block {
 	return block
 }
 
-// seal appends the protected content of a record to dst.
+// seal appends the protected content of a record to dst and returns the
+// result.
 func (s *sealer) seal(dst []byte, typ recordType, plain []byte) ([]byte, error) {
 	if s.seq == math.MaxUint64 {
 		return nil, errSequence
@@ -130,11 +132,11 @@ func (s *sealer) appendMAC(dst []byte, typ recordType, covered []byte) []byte {
 	return s.mac.Sum(dst)
 }
 
-// An opener undoes a sealer.
+// opener decrypts and verifies the records that a sealer protected.
 type opener struct {
 	cbc            cbcMode
-	mac            hash.Hash     // with encrypt-then-MAC
-	secretLen      *secretLenMAC // without
+	mac            hash.Hash     // for encrypt-then-MAC
+	secretLen      *secretLenMAC // for MAC-then-encrypt
 	encryptThenMAC bool
 	seq            uint64
 	header         [macHeaderLen]byte
@@ -154,10 +156,12 @@ func newOpener(k directionKeys, encryptThenMAC bool) *opener {
 	return o
 }
 
-// errBadRecord is all that anyone learns of a record that does not open.
+// errBadRecord is the only error of open, so that the peer cannot learn the
+// cause.
 var errBadRecord = errors.New("bad record")
 
-// open decrypts the content of a record in place and returns what it protects.
+// open verifies the content of a record, decrypts it in place and returns the
+// data.
 func (o *opener) open(typ recordType, content []byte) ([]byte, error) {
 	if o.seq == math.MaxUint64 {
 		return nil, errSequence
@@ -176,8 +180,8 @@ func (o *opener) open(typ recordType, content []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// openMACLast opens a record with encrypt-then-MAC. Its MAC is checked before
-// anything is decrypted, so nothing after that is secret.
+// openMACLast opens a record with encrypt-then-MAC. It checks the MAC before
+// it decrypts, so the padding need not be kept secret.
 func (o *opener) openMACLast(typ recordType, content []byte) ([]byte, bool) {
 	n := len(content) - sha1.Size
 	if n < ivLen+aes.BlockSize || n%aes.BlockSize != 0 {
@@ -198,7 +202,8 @@ func (o *opener) openMACLast(typ recordType, content []byte) ([]byte, bool) {
 
 // openMACFirst opens a record with MAC-then-encrypt.
 func (o *opener) openMACFirst(typ recordType, content []byte) ([]byte, bool) {
-	// The least content is a MAC and one byte of padding, in whole blocks.
+	// The shortest content is a MAC and one byte of padding, rounded up to
+	// whole blocks.
 	const least = ivLen + (sha1.Size/aes.BlockSize+1)*aes.BlockSize
 	if len(content) < least || len(content)%aes.BlockSize != 0 {
 		return nil, false
@@ -208,7 +213,7 @@ func (o *opener) openMACFirst(typ recordType, content []byte) ([]byte, bool) {
 	return o.secretLen.open(&o.header, plain)
 }
 
-// decrypt decrypts whole blocks that follow an initialization vector, in place.
+// decrypt decrypts, in place, the blocks that follow an initialization vector.
 func (o *opener) decrypt(content []byte) []byte {
 	o.cbc.SetIV(content[:ivLen])
 	plain := content[ivLen:]
@@ -216,26 +221,27 @@ func (o *opener) decrypt(content []byte) []byte {
 	return plain
 }
 
-// rawRecord is a record as it travels. Content is valid until the next read.
+// rawRecord is a record as received. Content is valid until the next read.
 type rawRecord struct {
 	typ     recordType
 	version uint16
 	content []byte
 }
 
-// recordReader cuts records from a stream. A read that fails loses nothing:
-// after a timeout the next one continues.
+// recordReader splits a stream into records. A failed read loses no data:
+// after a timeout, the next call continues.
 type recordReader struct {
 	conn net.Conn
 	buf  []byte
 	off  int // buf[:off] has been returned
 }
 
-// firstBuf holds a handshake flight or a few events; the buffer grows to the
-// size of a record when the peer sends one that large.
+// firstBuf is the initial size of the buffer, sufficient for a flight of the
+// handshake or a few events. The buffer grows if the peer sends a larger
+// record.
 const firstBuf = 4 << 10
 
-// peek waits until n bytes are there and returns all there are, without taking
+// peek waits for n bytes and returns all buffered bytes without consuming
 // them. It returns io.EOF if the stream ends between records.
 func (r *recordReader) peek(n int) ([]byte, error) {
 	for len(r.buf)-r.off < n {
@@ -258,7 +264,7 @@ func (r *recordReader) peek(n int) ([]byte, error) {
 	return r.buf[r.off:], nil
 }
 
-// next reads a record. It checks nothing but its length.
+// next returns the next record. It checks only the length.
 func (r *recordReader) next() (rawRecord, error) {
 	b, err := r.peek(recordHeaderLen)
 	if err != nil {
@@ -282,7 +288,8 @@ func (r *recordReader) next() (rawRecord, error) {
 
 var errRecordTooLong = errors.New("record too long")
 
-// appendRecordHeader starts a record. setRecordLen completes it.
+// appendRecordHeader appends a header without the length, which setRecordLen
+// adds.
 func appendRecordHeader(dst []byte, typ recordType, version uint16) []byte {
 	return append(dst, byte(typ), byte(version>>8), byte(version), 0, 0)
 }

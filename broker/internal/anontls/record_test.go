@@ -13,7 +13,7 @@ import (
 	"testing/iotest"
 )
 
-// testKeys are the keys of one direction.
+// testKeys returns the keys of one direction.
 func testKeys() directionKeys {
 	return directionKeys{
 		mac:    bytes.Repeat([]byte{1}, macKeyLen),
@@ -57,8 +57,8 @@ func TestSealOpen(t *testing.T) {
 	}
 }
 
-// TestOpenTampered changes every byte of a record, and everything else that
-// the MAC covers.
+// TestOpenTampered changes each byte of a record, and the other inputs of the
+// MAC.
 func TestOpenTampered(t *testing.T) {
 	for _, mode := range bothModes {
 		t.Run(mode.name, func(t *testing.T) {
@@ -88,17 +88,17 @@ func TestOpenTampered(t *testing.T) {
 				}
 			}
 			if err := open(recordHandshake, 0, sealed); err != errBadRecord {
-				t.Errorf("other type: got %v", err)
+				t.Errorf("changed type: got %v", err)
 			}
 			if err := open(recordData, 1, sealed); err != errBadRecord {
-				t.Errorf("other number: got %v", err)
+				t.Errorf("changed sequence number: got %v", err)
 			}
 		})
 	}
 }
 
-// TestOpenBadPadding seals records whose MAC is right and whose padding is not,
-// which only an owner of the keys can.
+// TestOpenBadPadding seals records with a valid MAC and invalid padding, which
+// requires the keys.
 func TestOpenBadPadding(t *testing.T) {
 	for _, mode := range bothModes {
 		t.Run(mode.name, func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestSequenceOverflow(t *testing.T) {
 	}
 }
 
-// stream is a connection that only reads.
+// stream is a connection that can only be read.
 type stream struct {
 	net.Conn
 	io.Reader
@@ -195,8 +195,8 @@ func TestRecordReaderErrors(t *testing.T) {
 		wire []byte
 		want error
 	}{
-		{"cut in the header", whole[:3], io.ErrUnexpectedEOF},
-		{"cut in the content", whole[:7], io.ErrUnexpectedEOF},
+		{"ends in the header", whole[:3], io.ErrUnexpectedEOF},
+		{"ends in the content", whole[:7], io.ErrUnexpectedEOF},
 		{"too long", []byte{23, 3, 3, 0x48, 0x01}, errRecordTooLong},
 	}
 	for _, tt := range tests {
@@ -209,7 +209,7 @@ func TestRecordReaderErrors(t *testing.T) {
 	}
 }
 
-// TestRecordReaderContinues interrupts the stream before every byte.
+// TestRecordReaderContinues interrupts the stream before each byte.
 func TestRecordReaderContinues(t *testing.T) {
 	interrupted := errors.New("interrupted")
 	var parts []io.Reader
@@ -229,8 +229,8 @@ func TestRecordReaderContinues(t *testing.T) {
 	}
 }
 
-// inTurn reads from the first reader that is not at its end, and forgets one
-// that fails.
+// inTurn reads from the first reader that is not at its end, and drops a
+// reader that fails.
 type inTurn struct{ readers []io.Reader }
 
 func (r *inTurn) Read(p []byte) (int, error) {

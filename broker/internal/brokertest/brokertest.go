@@ -1,5 +1,5 @@
-// Package brokertest draws random values for property tests and reads the frames
-// of recordings.
+// Package brokertest generates random values for property tests and reads the
+// frames of recordings.
 package brokertest
 
 import (
@@ -12,7 +12,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Values draws values of all 15 kinds, containers nested a few levels deep.
+// Values returns a generator of values of all 15 kinds, with containers nested
+// a few levels deep.
 func Values() *rapid.Generator[broker.Value] { return values(3) }
 
 func values(depth int) *rapid.Generator[broker.Value] {

@@ -8,14 +8,15 @@ import (
 	"testing"
 )
 
-// Frame is one of a recording's.
+// Frame is a frame of a recording.
 type Frame struct {
 	FromClient bool
-	Payload    []byte // without the length before it
+	Payload    []byte // without the frame's length
 }
 
-// Frames returns the frames of a native recording, nil for others. It is for
-// the packages that broker/recording, which has the real reader, stands on.
+// Frames returns the frames of a native recording, and nil for other
+// recordings. It serves the packages that cannot use the reader of
+// broker/recording because that package imports them.
 func Frames(t testing.TB, file string) []Frame {
 	t.Helper()
 	data, err := os.ReadFile(file)

@@ -1,5 +1,6 @@
-// Package twoprocs benchmarks a transport as it is used: the sender in one
-// process, the receiver in another, which is the test binary run again.
+// Package twoprocs benchmarks a transport between two processes, as in real
+// use. The sender is the benchmark, and the receiver is the test binary, run
+// again.
 package twoprocs
 
 import (
@@ -19,18 +20,19 @@ import (
 const (
 	variable = "ZEEKWIRE_RECEIVE" // set in the receiver's environment
 
-	// Events is the topic of the events that the receiver counts. The topic end
-	// asks it for their number.
+	// Events is the topic of the events that the receiver counts. A message on
+	// the topic end requests their number.
 	Events = "bench/event"
 	end    = "bench/end"
 
-	// Count is the topic of the receiver's answer.
+	// Count is the topic of the receiver's response.
 	Count = "bench/count"
 )
 
-// Receive makes this process the receiver, if it is to be that, and does not
-// return then; TestMain calls it first. The function listen returns a bus that
-// receives Events and all other topics of the sender, and its address.
+// Receive turns this process into the receiver if Bench started it, and does
+// not return in that case. TestMain must call it first. The function listen
+// returns a bus that receives Events and all other topics of the sender, and
+// the address of the bus.
 func Receive(listen func() (broker.Bus, string, error)) {
 	if os.Getenv(variable) == "" {
 		return
@@ -42,8 +44,8 @@ func Receive(listen func() (broker.Bus, string, error)) {
 	os.Exit(0)
 }
 
-// receive answers each end with the number of events before it, until the
-// sender is lost.
+// receive responds to each message on the topic end with the number of events
+// since the last one. It returns when the sender disconnects.
 func receive(listen func() (broker.Bus, string, error)) error {
 	bus, address, err := listen()
 	if err != nil {
@@ -73,9 +75,9 @@ func receive(listen func() (broker.Bus, string, error)) error {
 	}
 }
 
-// Bench starts a receiver and measures how long b.N small events take to it.
-// The function dial returns a bus that is connected to the receiver and
-// receives Count; on neither side may a queue drop anything.
+// Bench starts a receiver and measures the time in which b.N small events
+// reach it. The function dial returns a bus that is connected to the receiver
+// and receives Count. Neither end may drop messages because of a full queue.
 func Bench(b *testing.B, dial func(address string) broker.Bus) {
 	executable, err := os.Executable()
 	if err != nil {
@@ -125,7 +127,7 @@ func Bench(b *testing.B, dial func(address string) broker.Bus) {
 		}
 		if n, ok := notification.(broker.Received); ok {
 			if count, _ := n.Message.Value.Count(); count != uint64(b.N) {
-				b.Fatalf("%d events arrived, %d were sent", count, b.N)
+				b.Fatalf("received %d events, want %d", count, b.N)
 			}
 			break
 		}

@@ -1,6 +1,6 @@
-// Package pcap makes recordings of captured packets: files in the formats pcap
-// and pcapng with unencrypted traffic of Broker's, as tcpdump and Wireshark
-// write them. It captures nothing itself.
+// Package pcap converts captured packets to recordings. It reads files in the
+// formats pcap and pcapng, as written by tcpdump and Wireshark, with
+// unencrypted traffic of Broker. It does not capture packets.
 package pcap
 
 import (
@@ -19,38 +19,40 @@ import (
 	"github.com/zeekwire/zeekwire/broker/recording"
 )
 
-// Limits of one capture. All of it is held in memory.
+// Limits of a capture, which is held in memory.
 const (
 	MaxConversations = 1 << 16
-	MaxBytes         = 1 << 30 // of data in all conversations together
+	MaxBytes         = 1 << 30 // total data in all conversations
 )
 
-// Packets that wait for one that is missing cost at most this much.
+// Limits of the packets buffered while an earlier one is missing, in pages of
+// 1900 bytes.
 const (
-	maxPages              = 1 << 15 // of 1900 bytes, in all
+	maxPages              = 1 << 15 // in all connections
 	maxPagesPerConnection = 1 << 12
 )
 
-// ErrFormat is wrapped by the errors of Read about the file as a whole.
+// ErrFormat is wrapped by errors of Read about the whole file.
 var ErrFormat = errors.New("not a usable capture")
 
-// Conversation is one TCP connection of a capture.
+// Conversation is a TCP connection in a capture.
 type Conversation struct {
 	Client, Server netip.AddrPort // Client opened the connection
 
-	// Connection is named after the two addresses. It has no protocol if Err
-	// says why there are no entries.
+	// Connection is named after the two addresses. Its protocol is empty if
+	// Entries is empty; Err is the reason.
 	Connection recording.Connection
 	Entries    []recording.Entry // in the order of the packets that complete them
 
-	// Err is the first reason for which something is missing: packets, or the
-	// sense of them.
+	// Err is the first reason why entries are missing, such as lost packets or
+	// another protocol. It is nil if the conversation is complete.
 	Err error
 }
 
-// Read returns the conversations of a capture in the order in which they
-// begin. Packets without TCP are skipped. The error is about the file; what it
-// held up to there is returned along with it.
+// Read returns the conversations of a capture in the order of their first
+// packets. It skips packets that are not TCP. If the file is invalid or too
+// large, Read returns the conversations up to that position along with an
+// error.
 func Read(r io.Reader) ([]Conversation, error) {
 	source, err := open(r)
 	if err != nil {
@@ -105,7 +107,8 @@ func open(r io.Reader) (source, error) {
 	return pcapgo.NewReader(buffered)
 }
 
-// Magic numbers at the start of files, whose byte order is the writer's.
+// Magic numbers of the file formats, in the byte order of the program that
+// wrote the file.
 const (
 	magicNG = "\x0a\x0d\x0d\x0a"
 
@@ -115,7 +118,7 @@ const (
 	magicNanosSwapped  = "\x4d\x3c\xb2\xa1"
 )
 
-// MagicLen is how many bytes IsCapture looks at.
+// MagicLen is the number of bytes that IsCapture examines.
 const MagicLen = 4
 
 // IsCapture reports whether a file that begins with first is a capture.
@@ -130,12 +133,12 @@ func IsCapture(first []byte) bool {
 	return false
 }
 
-// moment tells the assembler when the packet came.
+// moment is the assembler's context of a packet. It holds the packet's time.
 type moment struct{ info gopacket.CaptureInfo }
 
 func (m *moment) GetCaptureInfo() gopacket.CaptureInfo { return m.info }
 
-// capture collects the streams that the assembler finds.
+// capture collects the streams that the assembler reports.
 type capture struct {
 	start   time.Time // of the first packet
 	now     time.Time // of the current one
@@ -144,8 +147,8 @@ type capture struct {
 	err     error
 }
 
-// New implements reassembly.StreamFactory. The packet is the first of its
-// connection; the flows are in its direction.
+// New implements reassembly.StreamFactory. The packet tcp is the first of its
+// connection, and the flows have its direction.
 func (c *capture) New(network, transport gopacket.Flow, tcp *layers.TCP, _ reassembly.AssemblerContext) reassembly.Stream {
 	if len(c.streams) == MaxConversations && c.err == nil {
 		c.err = fmt.Errorf("more than %d connections", MaxConversations)
@@ -175,11 +178,11 @@ func (c *capture) New(network, transport gopacket.Flow, tcp *layers.TCP, _ reass
 	return s
 }
 
-// stream is both directions of one connection.
+// stream holds both directions of a connection.
 type stream struct {
 	capture      *capture
 	splitter     *recording.Splitter
-	swapped      bool // its first packet came from the server
+	swapped      bool // the server sent the first packet
 	conversation Conversation
 }
 
@@ -222,11 +225,12 @@ func (s *stream) ReassembledSG(sg reassembly.ScatterGather, _ reassembly.Assembl
 func (s *stream) ReassemblyComplete(reassembly.AssemblerContext) bool {
 	s.add(s.splitter.Close(recording.Client))
 	s.add(s.splitter.Close(recording.Server))
-	// Acknowledgements may follow, which are no new connection.
+	// Keep the connection, so that later acknowledgments do not create a new
+	// one.
 	return false
 }
 
-// add keeps what the splitter makes of a packet.
+// add stores the splitter's results for a packet.
 func (s *stream) add(entries []recording.Entry, err error) {
 	at := recording.At(max(0, s.capture.now.Sub(s.capture.start)))
 	for _, e := range entries {

@@ -31,7 +31,8 @@ func readRecording(t *testing.T, name string) (recording.Connection, []recording
 	return connection, entries
 }
 
-// The folder's recordings are other programs' work on the same capture.
+// The recordings in the same directory were made from the capture by other
+// programs.
 func TestCaptureAgreesWithRecordings(t *testing.T) {
 	f, err := os.Open(folder + "session.pcap")
 	if err != nil {
@@ -61,15 +62,15 @@ func TestCaptureAgreesWithRecordings(t *testing.T) {
 	}
 }
 
-// packet is one TCP segment on a loopback device.
+// packet is a TCP segment on a loopback device.
 type packet struct {
 	fromServer bool
-	flags      string // of S, A, F, R
+	flags      string // any of S, A, F, R
 	seq        uint32
 	data       string
 }
 
-// capture returns a pcap file with packets, a millisecond apart.
+// capture returns a pcap file with the given packets, a millisecond apart.
 func capture(t testing.TB, packets ...packet) []byte {
 	t.Helper()
 	var file bytes.Buffer
@@ -112,7 +113,7 @@ const (
 	ack   = "\x00\x00\x00\x01\x0c"
 )
 
-// sessions are captures with the times and data expected of their only
+// sessions lists captures, and the times and data expected of their only
 // conversation, one entry per word.
 var sessions = []struct {
 	name    string
@@ -122,16 +123,16 @@ var sessions = []struct {
 }{
 	{"in order", []packet{{false, "S", 10, ""}, {true, "SA", 20, ""}, {true, "A", 21, probe}, {false, "A", 11, ack}, {false, "FA", 16, ""}, {true, "FA", 30, ""}, {false, "A", 17, ""}},
 		"0.002:server:075a45454b 0.003:client:0c", ""},
-	{"out of order and twice", []packet{{false, "S", 10, ""}, {true, "SA", 20, ""}, {true, "A", 25, probe[4:]}, {true, "A", 25, probe[4:]}, {true, "A", 21, probe[:4]}, {true, "A", 21, probe}},
+	{"out of order and duplicated", []packet{{false, "S", 10, ""}, {true, "SA", 20, ""}, {true, "A", 25, probe[4:]}, {true, "A", 25, probe[4:]}, {true, "A", 21, probe[:4]}, {true, "A", 21, probe}},
 		"0.004:server:075a45454b", ""},
-	{"the answer to SYN first", []packet{{true, "SA", 20, ""}, {false, "S", 10, ""}, {false, "A", 11, ack}},
+	{"SYN-ACK before SYN", []packet{{true, "SA", 20, ""}, {false, "S", 10, ""}, {false, "A", 11, ack}},
 		"0.002:client:0c", ""},
 	{"missing packet", []packet{{false, "S", 10, ""}, {false, "A", 11, ack}, {false, "A", 21, ack}, {false, "FA", 26, ""}},
 		"0.001:client:0c", "packets of the client are missing"},
 	{"missing start", []packet{{false, "A", 11, ack}, {false, "A", 16, ack}}, "", "the capture starts after the connection"},
-	{"cut", []packet{{false, "S", 10, ""}, {false, "A", 11, ack + probe[:6]}}, "0.001:client:0c", "it ends within a frame"},
+	{"cut inside a frame", []packet{{false, "S", 10, ""}, {false, "A", 11, ack + probe[:6]}}, "0.001:client:0c", "unexpected end within a frame"},
 	{"reset", []packet{{false, "S", 10, ""}, {true, "SA", 20, ""}, {false, "A", 11, ack}, {true, "RA", 21, ""}}, "0.002:client:0c", ""},
-	{"not Broker", []packet{{false, "S", 10, ""}, {false, "A", 11, "SSH-2.0-OpenSSH_9.2p1\r\n"}}, "", "neither a frame of Broker's nor HTTP"},
+	{"not Broker", []packet{{false, "S", 10, ""}, {false, "A", 11, "SSH-2.0-OpenSSH_9.2p1\r\n"}}, "", "neither a Broker frame nor HTTP"},
 }
 
 func TestSessions(t *testing.T) {
@@ -170,11 +171,11 @@ func TestConnectionsOnTheSamePorts(t *testing.T) {
 
 func TestFormats(t *testing.T) {
 	if pcap.IsCapture([]byte(`{"co`)) || pcap.IsCapture(nil) {
-		t.Error("a recording is no capture")
+		t.Error("a recording is recognized as a capture")
 	}
 	file := capture(t, sessions[0].packets...)
 	if !pcap.IsCapture(file) {
-		t.Error("a capture is one")
+		t.Error("a capture is not recognized")
 	}
 	conversations, err := pcap.Read(bytes.NewReader(file[:len(file)-1]))
 	if !errors.Is(err, pcap.ErrFormat) || !errors.Is(err, io.ErrUnexpectedEOF) || len(conversations) != 1 || len(conversations[0].Entries) != 2 {
@@ -225,7 +226,7 @@ func FuzzRead(f *testing.F) {
 		}
 		for _, c := range conversations {
 			if c.Connection.Protocol == "" && (c.Err == nil && len(c.Entries) > 0) {
-				t.Fatalf("entries of no protocol: %+v", c)
+				t.Fatalf("entries without a protocol: %+v", c)
 			}
 		}
 	})

@@ -16,15 +16,15 @@ import (
 	"time"
 )
 
-// Authority issues certificates.
+// Authority is a certificate authority.
 type Authority struct {
-	File string // with its own certificate, as PEM
+	File string // PEM file with the authority's certificate
 
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// New returns an authority that nobody else knows.
+// New returns a new authority. Its files are removed at the end of the test.
 func New(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{key: newKey(t)}
@@ -42,8 +42,9 @@ func New(t testing.TB) *Authority {
 	return a
 }
 
-// Issue returns the files, as PEM, of a certificate with that common name and
-// of its private key. It is valid for an hour, unless change makes it another.
+// Issue returns the PEM files of a certificate with the given common name and
+// of its private key. The certificate is valid for an hour. The functions in
+// change may modify it before it is signed.
 func (a *Authority) Issue(t testing.TB, name string, change ...func(*x509.Certificate)) (certFile, keyFile string) {
 	t.Helper()
 	template := &x509.Certificate{
@@ -64,7 +65,8 @@ func (a *Authority) Issue(t testing.TB, name string, change ...func(*x509.Certif
 	return write(t, "cert.pem", "CERTIFICATE", cert.Raw), write(t, "key.pem", "PRIVATE KEY", der)
 }
 
-// Expired makes a certificate one of yesterday.
+// Expired is a change for Issue. It makes the certificate one that expired
+// yesterday.
 func Expired(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = c.NotBefore.AddDate(0, 0, -2), c.NotAfter.AddDate(0, 0, -1)
 }

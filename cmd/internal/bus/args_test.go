@@ -43,11 +43,11 @@ func TestParseArgErrors(t *testing.T) {
 	for arg, want := range map[string]string{
 		"42":             `argument "42" has no type; write it as one of`,
 		"conut:42":       `argument "conut:42": unknown type "conut"`,
-		"count:x":        `argument "count:x": broker: "x" is no count`,
+		"count:x":        `argument "count:x": broker: "x" is not a valid count`,
 		"set:":           `unknown type "set"`,
 		"set[set]:1":     `unknown type "set"`,
 		"set[count:1":    `unknown type "set[count"`,
-		"set[count]:1,x": `"x" is no count`,
+		"set[count]:1,x": `"x" is not a valid count`,
 		"list[count]:1":  `unknown type "list[count]"`,
 		"vector[]:1":     `unknown type ""`,
 		"json:{":         "malformed JSON",

@@ -116,7 +116,7 @@ func (t *Tool) getIDValue() *cobra.Command {
 				case errors.Is(v.Err, client.ErrNoData):
 					out.complain(v.Node, "invalid result data type None")
 				case errors.As(v.Err, &mapping):
-					out.complain(v.Node, "invalid result data type ("+mapping.What+")")
+					out.complain(v.Node, "invalid result data type ("+mapping.Reason+")")
 				case v.Err != nil:
 					out.complain(v.Node, fmt.Sprintf("JSON decode error: (%v)", v.Err))
 				default:

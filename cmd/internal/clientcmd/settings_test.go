@@ -94,7 +94,7 @@ func TestBadSettings(t *testing.T) {
 		exit            int
 		stderr          string
 	}{
-		{"no section", "x = 1\n", "", "show-settings", 1, "error: \"x = 1\" stands before the first section, such as [instances] (FILE:1)\n"},
+		{"no section", "x = 1\n", "", "show-settings", 1, "error: \"x = 1\" appears before the first section, such as [instances] (FILE:1)\n"},
 		{"no value", "[client]\nverbosity\n\n[new]\nx\n", "", "show-settings", 1,
 			"error: setting client.verbosity needs a value (FILE:2)\nerror: setting new.x needs a value (FILE:5)\n"},
 		{"wrong values", "[client]\nverbosity = 1\npretty_json = maybe\n", "controller.port=x", "get-nodes", 1,

@@ -196,7 +196,7 @@ func TestEncryptedTrafficPasses(t *testing.T) {
 	address, end := start(t, record.Options{Connect: server.Addr().String(), Output: dir})
 	talk(t, server, address, hello)
 	told := end()
-	if !strings.Contains(told, "it is encrypted (TLS)") || !strings.Contains(told, "nothing to record") {
+	if !strings.Contains(told, "encrypted with TLS") || !strings.Contains(told, "nothing to record") {
 		t.Errorf("told %q", told)
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 0 {

@@ -1,10 +1,10 @@
-// Package archive brings the logs that nodes have rotated to where they are
-// kept: compressed, in a directory for every day, under the names that
-// zeek-archiver gives them, such as
+// Package archive moves rotated logs of nodes to an archive: compressed, in a
+// directory for each day, under the names that zeek-archiver uses, such as
 //
 //	2026-11-22/conn.09:00:00-10:00:00.log.gz
 //
-// It needs no other program and loses nothing: see archiver.move.
+// It needs no other program. A crash at any time loses no log; see
+// archiver.move.
 package archive
 
 import (
@@ -21,39 +21,42 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// DefaultInterval is how often logs are archived unless set otherwise: as often
-// as loggers rotate them (Zeek: base/frameworks/cluster/nodes/logger.zeek).
+// DefaultInterval is the default time between two runs. It equals the interval
+// in which loggers rotate (Zeek: base/frameworks/cluster/nodes/logger.zeek).
 const DefaultInterval = time.Hour
 
-// killDelay is how long a command may take to end when it is told to.
+// killDelay is the time that a command may take to end after a signal to do
+// so.
 const killDelay = 5 * time.Second
 
-// Config says what to archive.
+// Config configures Run. Queue and Dir are required.
 type Config struct {
 	// Queue is the directory into which nodes rotate their logs. It need not
-	// exist. It must not lie within Dir.
+	// exist, and must not lie within Dir.
 	Queue string
 
-	// Dir is the archive. Directories are made as needed.
+	// Dir is the archive directory. It is created when needed, like its
+	// subdirectories.
 	Dir string
 
-	// Command, if set, is run in place of all this, by the shell and as Zeek's
-	// agent does: COMMAND -1 QUEUE DIR.
+	// Command, if not empty, replaces this package's archiving. The shell runs
+	// it as COMMAND -1 QUEUE DIR, like Zeek's agent does.
 	Command string
 
-	// Interval is the time between two runs, 0 for DefaultInterval.
+	// Interval is the time between two runs. Zero means DefaultInterval.
 	Interval time.Duration
 
-	// Log is silent if it is the zero Logger.
+	// Log receives errors and reports of archived logs. The zero Logger
+	// discards them.
 	Log zerolog.Logger
 }
 
-// Run archives what is in the queue, now and whenever the interval has passed
-// since, one run at a time, until ctx ends. A log that cannot be archived is
-// logged and stays where it is for the next time.
+// Run archives the logs in the queue, at once and then in intervals, until ctx
+// ends. Runs do not overlap. A log that cannot be archived stays in the queue
+// until the next run, and the error is logged. Run fails only if c is invalid.
 func Run(ctx context.Context, c Config) error {
 	if c.Queue == "" || c.Dir == "" {
-		return errors.New("archive: no queue or no directory")
+		return errors.New("archive: Queue and Dir are required")
 	}
 	for _, dir := range []*string{&c.Queue, &c.Dir} {
 		var err error
@@ -81,13 +84,14 @@ func Run(ctx context.Context, c Config) error {
 	}
 }
 
-// archiver is Run without time.
+// archiver is the part of Run without timers.
 type archiver struct {
 	Config
 	disk disk
 	now  func() time.Time
 
-	// complained has the files that are in the log already.
+	// complained holds the files that have been logged as not being rotated
+	// logs.
 	complained map[string]bool
 }
 
@@ -95,7 +99,7 @@ func newArchiver(c Config) *archiver {
 	return &archiver{Config: c, disk: files{}, now: time.Now, complained: make(map[string]bool)}
 }
 
-// once archives all that there is and returns how many logs that were.
+// once archives all logs in the queue and returns their number.
 func (a *archiver) once(ctx context.Context) int {
 	entries, err := a.disk.list(a.Queue)
 	if err != nil {
@@ -113,12 +117,12 @@ func (a *archiver) once(ctx context.Context) int {
 		}
 		name := e.Name()
 		if strings.HasPrefix(name, ".") {
-			continue // somebody's temporary file
+			continue // a temporary file of another program
 		}
 		r, ok := parseName(name)
 		if !ok || !e.Type().IsRegular() {
 			if a.complained[name] = true; !before[name] {
-				a.Log.Warn().Str("file", filepath.Join(a.Queue, name)).Msg("not a rotated log, leaving it where it is")
+				a.Log.Warn().Str("file", filepath.Join(a.Queue, name)).Msg("not a rotated log, it stays in the queue")
 			}
 			continue
 		}
@@ -128,7 +132,7 @@ func (a *archiver) once(ctx context.Context) int {
 			moved++
 		case ctx.Err() != nil:
 		case errors.Is(err, errChanged):
-			a.Log.Debug().Str("file", name).Err(err).Msg("archiving it later")
+			a.Log.Debug().Str("file", name).Err(err).Msg("log is not archived yet")
 		default:
 			a.Log.Error().Str("file", name).Err(err).Msg("cannot archive log, it stays in the queue")
 		}
@@ -139,7 +143,7 @@ func (a *archiver) once(ctx context.Context) int {
 	return moved
 }
 
-// command has another program do it.
+// command runs the configured command.
 func (a *archiver) command(ctx context.Context) {
 	if _, err := a.disk.list(a.Queue); errors.Is(err, fs.ErrNotExist) {
 		return

@@ -60,7 +60,7 @@ func FuzzName(f *testing.F) {
 	f.Add("conn__2026-11-22-09-00-00__2026-11-22-10-00-00__log_suffix=a__.log")
 	f.Fuzz(func(t *testing.T, name string) {
 		if strings.Contains(name, "/") {
-			return // no name of a file
+			return // not a file name
 		}
 		r, ok := parseName(name)
 		if ok && (strings.Contains(r.file(2), "/") || strings.HasPrefix(r.file(2), ".")) {
@@ -74,7 +74,8 @@ const (
 	connGoal = "2026-11-22/conn.09:00:00-10:00:00.log.gz"
 )
 
-// place is an archive with its queue. Its files are old enough to archive.
+// place is an archive and its queue, whose files are old enough to be
+// archived.
 type place struct {
 	*testing.T
 	*archiver
@@ -105,7 +106,7 @@ func (p *place) put(name, content string) {
 	}
 }
 
-// archived returns what is in the archive, uncompressed.
+// archived returns the content of the archive, uncompressed.
 func (p *place) archived() map[string]string { return p.tree(p.Dir) }
 
 func (p *place) queued() []string {
@@ -184,17 +185,17 @@ func TestArchive(t *testing.T) {
 		"2026-11-22/http.09:00:00-10:00:00.log.gz": "three\n",
 	}, "notes.txt")
 	if n := strings.Count(p.log.String(), "not a rotated log"); n != 2 {
-		t.Errorf("complained %d times, want once for each of two: %s", n, p.log.String())
+		t.Errorf("logged %d warnings, want one for each of two files: %s", n, p.log.String())
 	}
 	info, err := os.Stat(filepath.Join(p.Dir, connGoal))
 	if err != nil || time.Since(info.ModTime()) < 30*time.Second {
-		t.Errorf("the time of the log is lost: %v, %v", info.ModTime(), err)
+		t.Errorf("the modification time is not preserved: %v, %v", info.ModTime(), err)
 	}
 }
 
-// Names do not always tell logs apart: a second in which clocks go back, two
-// loggers of one name.
-func TestLogsOfOneName(t *testing.T) {
+// Logs can have the same name: when clocks are set back, or if two loggers
+// have the same name.
+func TestLogsWithTheSameName(t *testing.T) {
 	p := newPlace(t)
 	for _, content := range []string{"one\n", "two\n", "", "one\n", "two\nand more\n"} {
 		p.put(connName, content)
@@ -208,10 +209,11 @@ func TestLogsOfOneName(t *testing.T) {
 	})
 }
 
-// What is there may also be half of the log, or no log at all.
+// A file with the name of the log may contain a part of the log, or something
+// else.
 func TestOccupiedName(t *testing.T) {
 	whole := zip("one\n")
-	for name, there := range map[string]string{"nothing": "", "half": whole[:len(whole)-4], "no gzip": "one\n", "more": zip("one\ntwo\n")} {
+	for name, there := range map[string]string{"empty": "", "half": whole[:len(whole)-4], "not gzip": "one\n", "more": zip("one\ntwo\n")} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
 			p.put(connName, "one\n")
@@ -224,7 +226,7 @@ func TestOccupiedName(t *testing.T) {
 			}
 			p.once(t.Context())
 			if got, err := os.ReadFile(goal); err != nil || string(got) != there {
-				t.Errorf("it was changed: %q, %v", got, err)
+				t.Errorf("the existing file was changed: %q, %v", got, err)
 			}
 			second, err := os.ReadFile(filepath.Join(p.Dir, "2026-11-22/conn.09:00:00-10:00:00-2.log.gz"))
 			if err != nil {
@@ -273,13 +275,13 @@ func TestFilesThatAreStillWritten(t *testing.T) {
 	p.once(t.Context())
 	p.expect("later", map[string]string{connGoal: "one\nmore\n"})
 	if p.log.Len() > 0 && strings.Contains(p.log.String(), `"level":"error"`) {
-		t.Errorf("it complained: %s", p.log.String())
+		t.Errorf("unexpected log: %s", p.log.String())
 	}
 }
 
-// Neither links nor pipes are logs, nor is one that comes in the place of a log
-// when that has been found.
-func TestOddFiles(t *testing.T) {
+// Links, pipes and directories are not logs, even if one replaces a log after
+// the queue has been listed.
+func TestFilesThatAreNotRegular(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
@@ -294,10 +296,10 @@ func TestOddFiles(t *testing.T) {
 			if err := create(filepath.Join(p.Queue, connName)); err != nil {
 				t.Fatal(err)
 			}
-			p.now = func() time.Time { return time.Now().Add(time.Hour) } // nobody writes to it any more
+			p.now = func() time.Time { return time.Now().Add(time.Hour) } // old enough to be complete
 			p.once(t.Context())
 			if err := p.move(t.Context(), connName, rotated{log: "conn"}); err == nil {
-				t.Error("moved it")
+				t.Error("move accepted it")
 			}
 			if got := p.archived(); len(got) != 0 {
 				t.Errorf("archived %v", got)
@@ -316,7 +318,7 @@ func TestNoQueue(t *testing.T) {
 	}
 	p.once(t.Context())
 	if p.log.Len() > 0 {
-		t.Errorf("it complained: %s", p.log.String())
+		t.Errorf("unexpected log: %s", p.log.String())
 	}
 }
 
@@ -337,7 +339,7 @@ func TestRun(t *testing.T) {
 	p.expect("in the end", map[string]string{connGoal: "one\n", "2026-11-22/dns.09:00:00-10:00:00.log.gz": "two\n"})
 
 	if err := Run(t.Context(), Config{}); err == nil {
-		t.Error("runs without directories")
+		t.Error("Run accepts a Config without directories")
 	}
 }
 
@@ -350,7 +352,7 @@ func await(t *testing.T, there func() bool) {
 		select {
 		case <-look.C:
 		case <-late:
-			t.Fatal("in vain")
+			t.Fatal("timeout")
 		}
 	}
 }
@@ -383,7 +385,7 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// random returns text that does not compress.
+// random returns text that cannot be compressed.
 func random(size int) string {
 	b := make([]byte, size)
 	r := rand.NewChaCha8([32]byte{})

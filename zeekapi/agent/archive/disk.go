@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// disk is what the archive needs of file systems, so that tests can have every
-// step fail.
+// disk is the set of file system operations that the archive uses. Tests
+// replace it to make each step fail.
 type disk interface {
 	// list returns the entries of a directory, sorted by name.
 	list(dir string) ([]fs.DirEntry, error)
 
-	// open opens a regular file for reading, and no other.
+	// open opens a file for reading. It fails if the file is not regular.
 	open(name string) (source, error)
 
-	// create makes an empty file, in place of one that may be there.
+	// create creates an empty file, and truncates an existing one.
 	create(name string) (target, error)
 
-	// mkdir makes a directory with all above it, and has that last.
+	// mkdir creates a directory and its parents, and makes them durable.
 	mkdir(dir string) error
 
-	// rename renames a file, and has that last.
+	// rename renames a file and makes the change durable.
 	rename(from, to string) error
 
 	remove(name string) error
@@ -35,7 +35,7 @@ type source interface {
 	Stat() (fs.FileInfo, error)
 }
 
-// target is a file that is written. What it has is only sure to last after
+// target is a file that is being written. Its content is durable only after
 // Sync.
 type target interface {
 	io.WriteCloser
@@ -43,13 +43,13 @@ type target interface {
 	setTime(time.Time) error
 }
 
-// files is the disk of the operating system.
+// files implements disk with the operating system.
 type files struct{}
 
 func (files) list(dir string) ([]fs.DirEntry, error) { return os.ReadDir(dir) }
 
 func (files) open(name string) (source, error) {
-	// Neither follow links nor wait for whoever may write to a pipe.
+	// Do not follow symbolic links, and do not wait for the writer of a pipe.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err

@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// faulty is a disk whose step number failing fails, and with dead all after
-// it, as after a crash. A write that fails has written half. As the machine goes
-// on, nothing is synced, which takes far longer than all the rest.
+// faulty is a disk that fails at step number failing and, if dead is set, at
+// all later steps, as after a crash. A failing write writes half of its data.
+// Nothing is synced, because the machine does not crash and syncing takes much
+// longer than everything else.
 type faulty struct {
 	files
 	steps, failing int
@@ -109,7 +110,7 @@ func (d *faulty) mkdir(dir string) error {
 	return os.MkdirAll(dir, 0o755)
 }
 
-// rename fails before and, as its last step, after the fact.
+// rename can fail before it renames and, as its last step, after that.
 func (d *faulty) rename(from, to string) error {
 	if err := d.step("rename"); err != nil {
 		return err
@@ -127,8 +128,8 @@ func (d *faulty) remove(name string) error {
 	return d.files.remove(name)
 }
 
-// Whatever fails, and wherever the machine stops, the log is whole in the queue
-// or in the archive, and the next run completes what was begun.
+// After any failure or crash, the complete log is in the queue or in the
+// archive, and the next run completes the move.
 func TestEveryStepFails(t *testing.T) {
 	content := random(40 << 10)
 	for _, kind := range []struct {
@@ -157,10 +158,10 @@ func TestEveryStepFails(t *testing.T) {
 				inQueue := err == nil && string(queued) == content
 				inArchive := p.archived()[connGoal] == content
 				if !inQueue && !inArchive {
-					t.Fatalf("%s: the log is lost", what)
+					t.Fatalf("%s: the log is in neither the queue nor the archive", what)
 				}
 				if inQueue && !strings.Contains(p.log.String(), kind.err.Error()) {
-					t.Errorf("%s: not a word about it: %s", what, p.log.String())
+					t.Errorf("%s: the error is not logged: %s", what, p.log.String())
 				}
 				if !kind.dead && d.log[failing-1] != "remove" {
 					for name := range p.archived() {
@@ -172,30 +173,30 @@ func TestEveryStepFails(t *testing.T) {
 
 				p.disk = &faulty{}
 				p.once(t.Context())
-				p.expect(what+", and then", map[string]string{connGoal: content})
+				p.expect(what+", then the next run", map[string]string{connGoal: content})
 			}
 			for _, want := range []string{"list", "mkdir", "open", "create", "read", "write", "set time", "sync", "close", "rename", "sync directory", "remove"} {
 				if !strings.Contains(strings.Join(steps, ","), want) {
-					t.Errorf("never did %s: %q", want, steps)
+					t.Errorf("step %s was never reached: %q", want, steps)
 				}
 			}
 		})
 	}
 }
 
-func TestEndsInTheMiddle(t *testing.T) {
+func TestContextEndsDuringMove(t *testing.T) {
 	p := newPlace(t)
 	p.put(connName, random(1<<20))
 	ctx, cancel := context.WithCancel(t.Context())
 	p.disk = &stopping{cancel: cancel}
 	p.once(ctx)
-	p.expect("when told to end", map[string]string{}, connName)
+	p.expect("after the context ended", map[string]string{}, connName)
 	if p.log.Len() > 0 {
-		t.Errorf("it complained: %s", p.log.String())
+		t.Errorf("unexpected log: %s", p.log.String())
 	}
 }
 
-// stopping is a disk that is told to stop when it is used.
+// stopping is a disk that ends the context when it is used.
 type stopping struct {
 	files
 	cancel context.CancelFunc

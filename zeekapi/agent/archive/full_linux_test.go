@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A disk that is full, and is not any more.
+// The disk is full during the first run, but not during the second.
 func TestFullDisk(t *testing.T) {
 	p := newPlace(t)
 	if err := os.MkdirAll(p.Dir, 0o755); err != nil {

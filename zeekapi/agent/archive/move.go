@@ -18,22 +18,22 @@ var (
 	errChanged    = errors.New("still being written")
 )
 
-// settleTime is how long a file must have been left alone before it is taken
-// for complete. Zeek renames its logs when they are, but others may copy.
+// settleTime is the time without changes after which a file is considered
+// complete. Zeek renames complete logs into the queue, but other programs may
+// copy them.
 const settleTime = 3 * time.Second
 
-// maxNumber is how many logs of the same name there may be.
+// maxNumber is the maximum number of logs with the same name.
 const maxNumber = 1000
 
-// move moves one log from the queue into the archive. Whatever happens, also
-// if it ends in the middle, there is a whole log in one of them, and another
-// attempt completes it:
+// move moves a log from the queue to the archive. If it fails or the machine
+// crashes at any point, the complete log is in one of the two, and the next
+// attempt completes the move: a temporary file is written, synced and renamed,
+// and only then is the source removed.
 //
-//	a temporary file is written, synced and renamed, and only then is the
-//	source removed
-//
-// If there is a file of the same name it is either the same log, and the source
-// was not removed the last time, or another, and this one gets a number.
+// If the archive contains a file of the same name, it is either the same log,
+// whose source was not removed by an earlier attempt, or another log. In the
+// latter case, a number is added to the name.
 func (a *archiver) move(ctx context.Context, name string, r rotated) error {
 	path := filepath.Join(a.Queue, name)
 	dir := filepath.Join(a.Dir, r.dir())
@@ -66,7 +66,7 @@ func (a *archiver) move(ctx context.Context, name string, r rotated) error {
 	return fmt.Errorf("%d logs of that name are in the archive", maxNumber)
 }
 
-// write writes a complete log to a name that is free.
+// write writes a complete log to an unused name.
 func (a *archiver) write(ctx context.Context, from, to string, r rotated, before fs.FileInfo) error {
 	tmp := filepath.Join(filepath.Dir(to), ".tmp."+filepath.Base(to))
 	err := a.writeTemporary(ctx, from, tmp, r, before)
@@ -74,7 +74,7 @@ func (a *archiver) write(ctx context.Context, from, to string, r rotated, before
 		err = a.disk.rename(tmp, to)
 	}
 	if err != nil {
-		_ = a.disk.remove(tmp) // or else the next attempt overwrites it
+		_ = a.disk.remove(tmp) // on failure, the next attempt overwrites it
 	}
 	return err
 }
@@ -107,7 +107,7 @@ func (a *archiver) writeTemporary(ctx context.Context, from, tmp string, r rotat
 	return out.Sync()
 }
 
-// encode writes a log as the archive has it and returns the size of the log.
+// encode writes a log in the archive's format and returns the size of the log.
 func encode(w io.Writer, log io.Reader, r rotated) (size int64, err error) {
 	if r.compressed() {
 		return io.Copy(w, log)
@@ -119,8 +119,8 @@ func encode(w io.Writer, log io.Reader, r rotated) (size int64, err error) {
 	return size, z.Close()
 }
 
-// holds reports whether there is a file in the archive, and whether it holds
-// the log.
+// holds reports whether a file exists in the archive, and whether it contains
+// the same log.
 func (a *archiver) holds(ctx context.Context, archived, path string, r rotated) (there, same bool, err error) {
 	have, err := a.disk.open(archived)
 	switch {
@@ -145,14 +145,14 @@ func (a *archiver) holds(ctx context.Context, archived, path string, r rotated) 
 	}
 	rest := comparer{bufio.NewReader(reader{ctx, log})}
 	if _, err := io.Copy(rest, content); err != nil {
-		// It is another log, or no whole one.
+		// The file contains another log, or an incomplete one.
 		return true, false, ctx.Err()
 	}
 	_, err = rest.log.ReadByte()
 	return true, errors.Is(err, io.EOF), ctx.Err()
 }
 
-// comparer takes what a log has and fails at anything else.
+// comparer is a writer that fails if the data written differs from log.
 type comparer struct{ log *bufio.Reader }
 
 var errDifferent = errors.New("different content")
@@ -180,7 +180,7 @@ func (a *archiver) stat(path string) (fs.FileInfo, error) {
 	return f.Stat()
 }
 
-// reader ends when its context does.
+// reader is a reader that fails once its context has ended.
 type reader struct {
 	ctx context.Context
 	io.Reader

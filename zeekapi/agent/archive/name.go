@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// rotated is what the name of a rotated log says, such as
+// rotated is the information in the name of a rotated log, such as
 //
 //	conn__2026-11-22-09-00-00__2026-11-22-10-00-00__.log
 //	conn__2026-11-22-09-00-00__2026-11-22-10-00-00__log_suffix=logger-1,pid=4711__.log
@@ -18,14 +18,14 @@ import (
 type rotated struct {
 	log         string // path of the log stream, such as "conn"
 	open, close time.Time
-	suffix      string // tells several loggers apart; "" if there is one
-	ext         string // from the first dot, such as ".log" or ".log.gz"
+	suffix      string // distinguishes several loggers; "" if there is only one
+	ext         string // extension from the first dot, such as ".log" or ".log.gz"
 }
 
 var rotatedPattern = regexp.MustCompile(`^(.+?)__(\d{4}(?:-\d\d){5})__(\d{4}(?:-\d\d){5})__(?:(.*)__)?((?:\..*)?)$`)
 
-// parseName returns what a file name says, not ok if it is not that of a
-// rotated log.
+// parseName parses a file name. The result ok is false if it is not the name
+// of a rotated log.
 func parseName(name string) (r rotated, ok bool) {
 	m := rotatedPattern.FindStringSubmatch(name)
 	if m == nil || strings.HasPrefix(name, ".") {
@@ -55,16 +55,16 @@ func parseName(name string) (r rotated, ok bool) {
 	return r, true
 }
 
-// compressed reports whether there is nothing to gain from compressing.
+// compressed reports whether the log is compressed already.
 func (r rotated) compressed() bool {
 	return slices.Contains([]string{".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip"}, path.Ext(r.ext))
 }
 
-// dir is the directory within the archive.
+// dir returns the name of the directory within the archive.
 func (r rotated) dir() string { return r.open.Format("2006-01-02") }
 
-// file is the name within that directory. Of several logs that would have the
-// same name, those after the first have a number.
+// file returns the name within that directory. If several logs have the same
+// name, number distinguishes them; it is part of the name unless it is 1.
 func (r rotated) file(number int) string {
 	name := r.log + "." + r.open.Format("15:04:05") + "-" + r.close.Format("15:04:05")
 	if r.suffix != "" {

@@ -1,17 +1,16 @@
-// Package configparser reads INI files with the rules of Python's
-// ConfigParser, which zeek-client's users have their files written for:
+// Package configparser reads INI files by the rules of Python's ConfigParser,
+// for which the files of zeek-client's users are written:
 //
-//   - Keys fold to lower case; names of sections do not.
+//   - Keys are folded to lower case; names of sections are not.
 //   - A key ends at the first = or : of its line.
-//   - Comments start with # or ; and have their own line.
-//   - Lines that are indented more than their key continue its value.
+//   - A comment begins with # or ; and occupies its own line.
+//   - Lines indented more than their key continue its value.
 //   - Sections inherit the keys of [DEFAULT].
-//   - %(key)s in a value stands for the value of key, and %% for %.
-//   - No section and no key may be given twice.
+//   - In a value, %(key)s is replaced by the value of key, and %% by %.
+//   - Sections and keys must be unique.
 //
-// The Go packages for INI files differ in most of that, so this is our own.
-// In two things it does better than ConfigParser: it reports all that is wrong
-// with a file, and where.
+// Other Go packages for INI files differ in most of these rules. Unlike
+// ConfigParser, this package reports all errors of a file, with their lines.
 package configparser
 
 import (
@@ -25,33 +24,34 @@ import (
 	"unicode/utf8"
 )
 
-// Limits on files.
+// Limits for files.
 const (
-	MaxSize   = 16 << 20 // bytes
-	maxNested = 10       // references to values that have references (Python: MAX_INTERPOLATION_DEPTH)
-	maxErrors = 100      // reported
+	MaxSize   = 16 << 20 // size of a file in bytes
+	maxNested = 10       // nesting depth of references (Python: MAX_INTERPOLATION_DEPTH)
+	maxErrors = 100      // reported errors
 
-	// References and inheritance can make much of a small file. This bounds
-	// the sum of all values in bytes, where each part of a value between
-	// references also counts as partCost bytes.
+	// maxExpanded limits the total size of all values in bytes, because
+	// references and inheritance can greatly expand a small file. Each part of
+	// a value between references also counts as partCost bytes.
 	maxExpanded = 64 << 20
 	partCost    = 64
 )
 
-// DefaultSection is the name of the section that all others inherit from.
+// DefaultSection is the name of the section that all other sections inherit
+// from.
 const DefaultSection = "DEFAULT"
 
-// Error says what is wrong with a file, and where.
+// Error is an error at a position in a file.
 type Error struct {
 	File    string
-	Line    int    // from 1; 0 if the file as a whole is meant
+	Line    int    // starting at 1; 0 for the whole file
 	Section string // "" outside of sections
-	Key     string // "" if no key is meant
+	Key     string // "" if the error is not about a key
 	Text    string
 }
 
-// Error returns the text followed by its place, which leaves texts that others
-// know at the start of a line.
+// Error returns the text followed by the position. The text comes first so
+// that known texts of zeek-client stay at the beginning of a line.
 func (e *Error) Error() string {
 	if e.Line == 0 {
 		return fmt.Sprintf("%s (%s)", e.Text, e.File)
@@ -59,10 +59,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s (%s:%d)", e.Text, e.File, e.Line)
 }
 
-// Errors is all that is wrong with a file, in the order of its lines.
+// Errors is a list of errors in a file, sorted by line.
 type Errors []*Error
 
-// Add appends an error and puts it in order.
+// Add inserts an error at its position.
 func (es *Errors) Add(e *Error) {
 	i, _ := slices.BinarySearchFunc(*es, e.Line, func(x *Error, line int) int {
 		if x.Line <= line {
@@ -73,7 +73,7 @@ func (es *Errors) Add(e *Error) {
 	*es = slices.Insert(*es, i, e)
 }
 
-// Error returns one line per error.
+// Error returns the errors, one per line.
 func (es Errors) Error() string {
 	lines := make([]string, len(es))
 	for i, e := range es {
@@ -82,7 +82,7 @@ func (es Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap lets errors.As find the single errors.
+// Unwrap lets errors.Is and errors.As find the individual errors.
 func (es Errors) Unwrap() []error {
 	out := make([]error, len(es))
 	for i, e := range es {
@@ -91,45 +91,45 @@ func (es Errors) Unwrap() []error {
 	return out
 }
 
-// File is the content of a file.
+// File is the content of an INI file.
 type File struct {
 	Name     string
-	Sections []*Section // without [DEFAULT], in order
+	Sections []*Section // in the order of the file, without [DEFAULT]
 
 	byName map[string]*Section
 }
 
-// Section returns the section of that name, or nil.
+// Section returns the section with the given name, or nil.
 func (f *File) Section(name string) *Section { return f.byName[name] }
 
-// Section is a section with what it inherits.
+// Section is a section, including inherited options.
 type Section struct {
 	Name string
-	Line int // of the header
+	Line int // line of the header
 
-	// Options are the section's options, inherited ones first. Those of its
-	// own that override inherited ones stand in their place, as in Python.
+	// Options are the options of the section, inherited ones first. An option
+	// that overrides an inherited one takes its position, as in Python.
 	Options []*Option
 
 	byKey map[string]*Option
 }
 
-// Option returns the option with that key, or nil. Case does not matter.
+// Option returns the option with the given key, or nil. Case is ignored.
 func (s *Section) Option(key string) *Option { return s.byKey[strings.ToLower(key)] }
 
-// Option is a key with its value.
+// Option is a key and its value.
 type Option struct {
 	Key      string // in lower case
-	Written  string // as it stands in the file
-	HasValue bool   // false where there is not even a delimiter
-	Value    string // with its references resolved
+	Written  string // key as written in the file
+	HasValue bool   // false if the line has no delimiter
+	Value    string // with references resolved, except by ReadRaw
 	Line     int
 
-	raw   string   // the value as it stands in the file
-	lines []string // of the value, while the file is being read
+	raw   string   // the value as written in the file
+	lines []string // lines of the value, while the file is being read
 }
 
-// add adds an option without looking for others with its key.
+// add adds an option, without a check for duplicates.
 func (s *Section) add(o *Option) {
 	s.Options = append(s.Options, o)
 	s.byKey[o.Key] = o
@@ -139,13 +139,14 @@ func newSection(name string, line int) *Section {
 	return &Section{Name: name, Line: line, byKey: map[string]*Option{}}
 }
 
-// Read parses what r holds, of a file called name in errors. If the file is
-// wrong, the error is of type Errors, and there may be a File with what makes
-// sense nevertheless.
+// Read parses the content of r. The name appears in errors. If the content is
+// invalid, the error is of type Errors, and the File, which may be nil,
+// contains the valid parts.
 func Read(name string, r io.Reader) (*File, error) { return read(name, r, false) }
 
-// ReadRaw is Read without resolving references: values are as they stand in
-// the file. It is for files whose references mean what is elsewhere.
+// ReadRaw is like Read, but does not resolve references: values are as written
+// in the file. It is for files whose references refer to values outside of the
+// file.
 func ReadRaw(name string, r io.Reader) (*File, error) { return read(name, r, true) }
 
 func read(name string, r io.Reader, raw bool) (*File, error) {
@@ -173,7 +174,7 @@ func read(name string, r io.Reader, raw bool) (*File, error) {
 	for _, s := range p.file.Sections {
 		if p.inherit(s, &budget); budget < 0 {
 			return nil, Errors{{File: name, Line: s.Line, Section: s.Name,
-				Text: fmt.Sprintf("file becomes larger than %d bytes with all references resolved", maxExpanded)}}
+				Text: fmt.Sprintf("file expands to more than %d bytes when references are resolved", maxExpanded)}}
 		}
 	}
 	if len(p.errs) > 0 {
@@ -182,23 +183,23 @@ func read(name string, r io.Reader, raw bool) (*File, error) {
 	return p.file, nil
 }
 
-// parser reads line by line.
+// parser reads a file line by line.
 type parser struct {
 	file     *File
 	defaults *Section
-	raw      bool // leave references as they are
+	raw      bool // do not resolve references
 	errs     Errors
-	number   int // of the line
+	number   int // number of the current line
 
 	section *Section // nil before the first header
-	option  *Option  // that lines may continue, or nil
-	indent  int      // of the line that began it
-	skip    bool     // what follows belongs to a line in error
+	option  *Option  // option that the next lines may continue, or nil
+	indent  int      // indentation of the line that began option
+	skip    bool     // continuation lines belong to an invalid line
 }
 
 func (p *parser) fail(line int, section, key, format string, args ...any) {
 	if len(p.errs) == maxErrors {
-		return // no cluster file, probably
+		return // probably not a configuration file
 	}
 	p.errs.Add(&Error{File: p.file.Name, Line: line, Section: section, Key: key, Text: fmt.Sprintf(format, args...)})
 }
@@ -232,7 +233,7 @@ func (p *parser) line(line string) {
 	}
 	if p.section == nil {
 		if !p.skip {
-			p.fail(p.number, "", "", "%q stands before the first section, such as [instances]", clip(content))
+			p.fail(p.number, "", "", "%q appears before the first section, such as [instances]", clip(content))
 		}
 		p.skip = true
 		return
@@ -243,7 +244,7 @@ func (p *parser) line(line string) {
 func (p *parser) continuation(content string) {
 	o := p.option
 	if o == nil {
-		return // of a line in error
+		return // continues an invalid line
 	}
 	if !o.HasValue {
 		p.fail(p.number, p.section.Name, o.Key,
@@ -253,7 +254,7 @@ func (p *parser) continuation(content string) {
 	o.lines = append(o.lines, content)
 }
 
-// endValue ends the value that lines could continue.
+// endValue ends the value that further lines could continue.
 func (p *parser) endValue() {
 	if o := p.option; o != nil {
 		o.raw = strings.TrimRightFunc(strings.Join(o.lines, "\n"), isSpace)
@@ -262,7 +263,7 @@ func (p *parser) endValue() {
 	p.option = nil
 }
 
-// header returns the name of a section from its header. What follows the last
+// header returns the name of a section from its header. Text after the last
 // bracket is ignored, as in Python.
 func header(content string) (name string, ok bool) {
 	end := strings.LastIndexByte(content, ']')
@@ -275,13 +276,14 @@ func header(content string) (name string, ok bool) {
 func (p *parser) header(name string) {
 	p.skip = false
 	if name == DefaultSection {
-		p.section = p.defaults // may have several parts
+		p.section = p.defaults // may occur several times
 		return
 	}
 	s := newSection(name, p.number)
 	if first := p.file.Section(name); first != nil {
-		// Read on, for more errors, into a section that nobody sees.
-		p.fail(p.number, name, "", "section %q is given twice, first in line %d", name, first.Line)
+		// Read the rest of the section to report more errors. The section is
+		// not part of the result.
+		p.fail(p.number, name, "", "section %q occurs twice, first in line %d", name, first.Line)
 	} else {
 		p.file.Sections = append(p.file.Sections, s)
 		p.file.byName[name] = s
@@ -300,11 +302,11 @@ func (p *parser) keyValue(content string) {
 		lines: []string{strings.TrimFunc(value, isSpace)}}
 	switch first := p.section.byKey[o.Key]; {
 	case written == "":
-		p.fail(p.number, p.section.Name, "", "%q lacks a key", clip(content))
+		p.fail(p.number, p.section.Name, "", "%q has no key", clip(content))
 		p.skip = true
 		return
 	case first != nil:
-		p.fail(p.number, p.section.Name, o.Key, "key %q of section %q is given twice, first in line %d",
+		p.fail(p.number, p.section.Name, o.Key, "key %q of section %q occurs twice, first in line %d",
 			o.Key, p.section.Name, first.Line)
 	default:
 		p.section.add(o)
@@ -312,8 +314,8 @@ func (p *parser) keyValue(content string) {
 	p.option = o
 }
 
-// inherit completes a section with the options of [DEFAULT] and resolves its
-// values.
+// inherit adds the options of [DEFAULT] to a section and resolves references
+// in its values.
 func (p *parser) inherit(s *Section, budget *int) {
 	own := s.Options
 	s.Options = nil
@@ -324,7 +326,7 @@ func (p *parser) inherit(s *Section, budget *int) {
 		if override := s.byKey[o.Key]; override != nil {
 			o = override
 		}
-		copied := *o // references mean other things in other sections
+		copied := *o // the values of references differ by section
 		s.add(&copied)
 	}
 	for _, o := range own {
@@ -350,9 +352,9 @@ func (p *parser) inherit(s *Section, budget *int) {
 	}
 }
 
-// Expand returns value with its references resolved. Lookup returns the value,
-// with its own references unresolved, that a reference to a key stands for.
-// Keys are in lower case.
+// Expand returns value with all references resolved. The function lookup
+// returns the unresolved value of a key, which is in lower case. ok is false
+// if the key does not exist.
 func Expand(value string, lookup func(key string) (value string, ok bool)) (string, error) {
 	budget := maxExpanded
 	r := resolver{budget: &budget, lookup: func(key string) (string, string) {
@@ -368,8 +370,7 @@ func Expand(value string, lookup func(key string) (value string, ok bool)) (stri
 	return r.out.String(), nil
 }
 
-// lookup returns the value of a key as it stands in the file, or the text of
-// the error if the section has none.
+// lookup returns the unresolved value of a key, or the text of an error.
 func (s *Section) lookup(key string) (value, problem string) {
 	o := s.Option(key)
 	switch {
@@ -385,15 +386,15 @@ func noSuchKey(key string) string {
 	return fmt.Sprintf("reference to the key %q, which does not exist", key)
 }
 
-// resolver replaces the references in one value.
+// resolver resolves the references in one value.
 type resolver struct {
 	lookup func(key string) (value, problem string)
 	budget *int
 	out    strings.Builder
 }
 
-// resolve appends raw to the output and returns what is wrong with it, if
-// anything. It gives up when there is no budget left.
+// resolve appends the expansion of raw to the output. It returns the text of
+// an error, or "". It stops when the budget is exhausted.
 func (r *resolver) resolve(raw string, depth int) string {
 	for {
 		before, rest, found := strings.Cut(raw, "%")
@@ -414,7 +415,7 @@ func (r *resolver) resolve(raw string, depth int) string {
 		}
 		name, after, ok := strings.Cut(strings.TrimPrefix(rest, "("), ")s")
 		if !strings.HasPrefix(rest, "(") || !ok || name == "" || strings.Contains(name, ")") {
-			return fmt.Sprintf("%q is no reference such as %%(key)s; write %%%% for a %%", clip("%"+rest))
+			return fmt.Sprintf("%q is not a valid reference such as %%(key)s; write %%%% for a %%", clip("%"+rest))
 		}
 		value, problem := r.lookup(name)
 		if problem != "" {
@@ -427,10 +428,11 @@ func (r *resolver) resolve(raw string, depth int) string {
 	}
 }
 
-// isSpace is Python's str.isspace, which knows four separators more than Go.
+// isSpace implements Python's str.isspace, which includes four separators that
+// unicode.IsSpace does not.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
-// clip shortens a piece of the file for an error.
+// clip shortens a part of the file for use in an error.
 func clip(s string) string {
 	const most = 60
 	if utf8.RuneCountInString(s) <= most {
@@ -439,15 +441,16 @@ func clip(s string) string {
 	return string([]rune(s)[:most]) + "..."
 }
 
-// Escape returns a value such that reading it gives back s: the inverse of
-// resolving references.
+// Escape escapes percent signs, so that resolving references in the result
+// returns s.
 func Escape(s string) string { return strings.ReplaceAll(s, "%", "%%") }
 
-// ErrUnwritable is wrapped by the errors of Writer about names that no INI
-// file can hold, or not twice.
+// ErrUnwritable is wrapped by errors of a Writer about names that are not
+// valid in an INI file, or occur twice.
 var ErrUnwritable = errors.New("cannot be written to an INI file")
 
-// Writer writes a file the way ConfigParser does.
+// Writer writes a file in the form of ConfigParser. The zero Writer is ready
+// to use.
 type Writer struct {
 	b        bytes.Buffer
 	sections map[string]bool
@@ -455,7 +458,7 @@ type Writer struct {
 	err      error
 }
 
-// Section begins a section, before all keys.
+// Section begins a section. It must be called before Key and KeyValue.
 func (w *Writer) Section(name string) {
 	got, ok := "", false
 	if name != "" {
@@ -477,8 +480,8 @@ func (w *Writer) Section(name string) {
 // Key writes a key without a value.
 func (w *Writer) Key(key string) { w.b.WriteString(w.key(key) + "\n") }
 
-// KeyValue writes a key with a value, which must be escaped if it is to be
-// read with references.
+// KeyValue writes a key with a value. The value must be escaped if the file is
+// read by Read.
 func (w *Writer) KeyValue(key, value string) {
 	fmt.Fprintf(&w.b, "%s = %s\n", w.key(key), strings.ReplaceAll(value, "\n", "\n\t"))
 }
@@ -499,7 +502,7 @@ func (w *Writer) fail(what, name string) {
 	}
 }
 
-// Bytes ends the file and returns it.
+// Bytes returns the file. The error is the first one of all calls.
 func (w *Writer) Bytes() ([]byte, error) {
 	if w.err != nil {
 		return nil, w.err

@@ -13,7 +13,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
-// Package clusterfile has more tests of reading, over a corpus.
+// Package clusterfile has further tests of this package, with a corpus of
+// files.
 
 func TestRead(t *testing.T) {
 	file, err := configparser.Read("x", strings.NewReader(`[DEFAULT]
@@ -47,7 +48,7 @@ path = %(dir)s/%(who)s
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if file.Section("two") != nil || file.Section("DEFAULT") != nil || file.Section("one").Option("NAME") == nil {
-		t.Error("sections or keys are not found as they should")
+		t.Error("Section or Option returns a wrong result")
 	}
 }
 
@@ -61,7 +62,7 @@ func TestReadRaw(t *testing.T) {
 	}
 }
 
-// TestLimits has files that would be too much work.
+// TestLimits reads files that exceed the limits.
 func TestLimits(t *testing.T) {
 	var doubling strings.Builder
 	doubling.WriteString("[a]\nk0 = " + strings.Repeat("x", 1000) + "\n")
@@ -69,9 +70,9 @@ func TestLimits(t *testing.T) {
 		fmt.Fprintf(&doubling, "k%d = %s\n", i+1, strings.Repeat(fmt.Sprintf("%%(k%d)s", i), 10))
 	}
 	tests := map[string]struct{ text, want string }{
-		"large":       {strings.Repeat("#", configparser.MaxSize+1), "file is larger than 16777216 bytes (x)"},
-		"doubling":    {doubling.String(), "file becomes larger than 67108864 bytes with all references resolved (x:1)"},
-		"inheritance": {"[DEFAULT]\n" + distinct("k%d\n", 10000) + distinct("[s%d]\n", 1000), "file becomes larger than 67108864 bytes with all references resolved (x:100"},
+		"too large":   {strings.Repeat("#", configparser.MaxSize+1), "file is larger than 16777216 bytes (x)"},
+		"doubling":    {doubling.String(), "file expands to more than 67108864 bytes when references are resolved (x:1)"},
+		"inheritance": {"[DEFAULT]\n" + distinct("k%d\n", 10000) + distinct("[s%d]\n", 1000), "file expands to more than 67108864 bytes when references are resolved (x:100"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -95,7 +96,7 @@ func distinct(format string, n int) string {
 	return b.String()
 }
 
-func TestReadFailureIsNotTheFilesFault(t *testing.T) {
+func TestReadErrorIsNotAFileError(t *testing.T) {
 	broken := errors.New("broken disk")
 	_, err := configparser.Read("x", io.MultiReader(strings.NewReader("[a]\n"), iotest.ErrReader(broken)))
 	if !errors.Is(err, broken) || errors.As(err, new(configparser.Errors)) {
@@ -128,7 +129,7 @@ func TestExpand(t *testing.T) {
 		{value: "ws://%(URL)s/", want: "ws://zeek.example:2149/"},
 		{value: "%(none)s", err: `reference to the key "none", which does not exist`},
 		{value: "%(loop)s", err: "references are nested more than 10 deep"},
-		{value: "%x", err: `"%x" is no reference such as %(key)s; write %% for a %`},
+		{value: "%x", err: `"%x" is not a valid reference such as %(key)s; write %% for a %`},
 	} {
 		got, err := configparser.Expand(tt.value, lookup)
 		if text := fmt.Sprint(err); got != tt.want || tt.err == "" && err != nil || tt.err != "" && text != tt.err {

@@ -1,13 +1,13 @@
-// Package shlex splits a line into words as a POSIX shell does with quotes and
-// backslashes, and nothing else of a shell. It follows Python's shlex.split,
-// as zeek-client uses it: unlike the Go packages for the purpose, that takes
-// a # for a character like any other and keeps a backslash in double quotes
-// before anything but a double quote or a backslash.
+// Package shlex splits a line into words by the quoting rules of a POSIX
+// shell. It implements Python's shlex.split, which zeek-client uses. Unlike
+// other Go packages for this purpose, it does not treat # as the beginning of
+// a comment, and within double quotes a backslash only escapes a double quote
+// or a backslash.
 package shlex
 
 import "strings"
 
-// Error is why Split fails, in Python's words.
+// Error is an error of Split. The texts are Python's.
 type Error string
 
 // The errors of Split.
@@ -19,13 +19,14 @@ const (
 // Error implements the error interface.
 func (e Error) Error() string { return string(e) }
 
-// Split returns the words of s, which blanks, tabs and line ends separate.
+// Split returns the words of s. Words are separated by spaces, tabs and line
+// ends.
 func Split(s string) ([]string, error) {
 	var (
 		words  []string
 		word   strings.Builder
-		inWord bool // also for words that are empty: ""
-		quote  byte // the one we are in, or 0
+		inWord bool // true even for an empty word: ""
+		quote  byte // the enclosing quote, or 0
 	)
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -67,7 +68,7 @@ func Split(s string) ([]string, error) {
 	return words, nil
 }
 
-// Quote returns s in single quotes, such that Split makes it one word again.
+// Quote returns s in single quotes. Split returns s as a single word for it.
 func Quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'"'"'`) + "'"
 }

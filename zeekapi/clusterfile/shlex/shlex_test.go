@@ -8,7 +8,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
-// The words are those that Python's shlex.split gives.
+// The expected words are those of Python's shlex.split.
 func TestSplit(t *testing.T) {
 	tests := []struct {
 		in   string
