@@ -240,7 +240,7 @@ func TestWebSocketComplaint(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	defer func(usual time.Duration) { errorTime = usual }(complaintTime)
+	defer func(usual time.Duration) { errorTime = usual }(errorTime)
 	errorTime = forever
 	o := Options{Transport: WebSocket, Connect: server.Listener.Addr().String(), Timeout: forever, Status: silent}
 	err := Publish(t.Context(), o, "/tests", broker.NewEvent("e"))

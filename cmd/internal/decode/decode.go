@@ -67,7 +67,7 @@ type run struct {
 	options Options
 	out     *bufio.Writer
 	json    *json.Encoder // writes to out
-	outErr  error // first error of out
+	outErr  error         // first error of out
 	errOut  io.Writer
 	printed bool
 

@@ -18,8 +18,8 @@ import (
 // Options are the options of the command.
 type Options struct {
 	As      recording.Side // the side to replay
-	Connect string // address of the server, if As is the client
-	Listen  string // address to listen at for the client, if As is the server
+	Connect string         // address of the server, if As is the client
+	Listen  string         // address to listen at for the client, if As is the server
 
 	// Patience limits the time until the peer sends its next frame, and the time
 	// to connect to a server. Waiting for a client to connect has no limit.
