@@ -59,7 +59,7 @@ LIVERUN ?= .
 LIVETEST = $(GO) test -json -count=1 -timeout 6h
 live: build
 	@{ ZEEKWIRE=$(CURDIR)/bin/zeekwire $(LIVETEST) -run '$(LIVERUN)' -skip '^TestRecord$$' ./cmd/internal/live; \
-	  [ -z "$$ZEEK" ] || $(LIVETEST) -run '^TestZeeksOptionsInItsScripts$$' ./cmd/zeekwire; \
+	  [ -z "$$ZEEK" ] || $(LIVETEST) -run '^TestZeekOptionsAreComplete$$' ./cmd/zeekwire; \
 	} | $(GO) run ./cmd/internal/live/report
 
 # A controller with up to a thousand agents, in processes of their own: a table

@@ -49,7 +49,7 @@ controller to connect. It always listens, because its nodes connect to it.`,
 	return cmd
 }
 
-// The kinds of --launcher.
+// Values of --launcher.
 const (
 	launcherZeek       = "zeek"
 	launcherSupervisor = "supervisor"
@@ -59,14 +59,14 @@ const (
 // backendAuto is the default of --cluster-backend: the launcher chooses.
 const backendAuto = "auto"
 
-// The kinds of --node-transport.
+// Values of --node-transport.
 const (
 	transportAuto      = "auto"
 	transportBroker    = "broker"
 	transportWebSocket = "websocket"
 )
 
-// The kinds of --on-exit.
+// Values of --on-exit.
 const (
 	exitStop  = "stop"
 	exitLeave = "leave"
@@ -84,12 +84,12 @@ type agentService struct {
 	started func(net.Addr)
 }
 
-// stopPatience limits the time that nodes take to stop when the agent ends. It
-// is the limit of Zeek's Supervisor.
+// stopPatience limits the time that nodes may take to stop when the agent ends.
+// It is the limit of Zeek's Supervisor.
 const stopPatience = 26 * time.Second
 
-// run serves until ctx ends or s.ending is closed. It then stops the nodes, or
-// leaves them to the next agent.
+// run runs the agent until ctx ends or s.ending is closed. It then stops the
+// nodes, or leaves them running for the next agent.
 func (s *agentService) run(ctx context.Context) (err error) {
 	set := s.settings
 	dialects := set.topics.dialects()
@@ -170,6 +170,8 @@ func (s *agentService) release(ctx context.Context, launcher launch.Launcher) er
 	return launcher.Close(ctx)
 }
 
+// newLauncher returns the launcher that --launcher selects. Nodes connect to the
+// agent at the address listens.
 func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) (launch.Launcher, error) {
 	switch s.settings.launcher {
 	case launcherSimulated:

@@ -17,30 +17,31 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
-// boss is a controller of an agent, or wants to be.
-type boss struct {
+// testController is a native peer that sends requests of a controller to an
+// agent.
+type testController struct {
 	*testing.T
 	*peering.Endpoint
 }
 
-func newBoss(t *testing.T) boss {
+func newTestController(t *testing.T) testController {
 	t.Helper()
 	e, err := peering.New(peering.Config{Subscriptions: []string{modern.Topics.AgentPrefix}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	return boss{t, e}
+	return testController{t, e}
 }
 
-func (b boss) welcome(reqID string) {
+func (b testController) welcome(reqID string) {
 	b.Helper()
 	peertest.Say(b.Context(), b, b, modern, modern.Topics.Agent("i"),
 		zeekapi.AgentWelcomeRequest{ReqID: zeekapi.ReqID{ID: reqID}})
 }
 
-// hear returns the next message of a type.
-func hear[M zeekapi.Message](b boss) M {
+// hear returns the next message of type M and skips others.
+func hear[M zeekapi.Message](b testController) M {
 	b.Helper()
 	return peertest.Hear[M](b.Context(), b, b, modern)
 }
@@ -54,7 +55,7 @@ func newSimulatedAgent(name, dir string) *agentSettings {
 	return s
 }
 
-// awaited is a log that can be waited for.
+// awaited is a log with a method that waits for a text.
 type awaited struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -83,15 +84,16 @@ func (a *awaited) await(t *testing.T, text string) {
 		select {
 		case <-a.more:
 		case <-t.Context().Done():
-			t.Fatalf("no %q in the log", text)
+			t.Fatalf("the log does not contain %q", text)
 		}
 	}
 }
 
-// An agent obeys all the controllers that it connects to, and nobody else.
+// An agent accepts requests of all controllers that it connects to, and of no
+// other peer.
 func TestSeveralControllers(t *testing.T) {
 	zerolog.SetGlobalLevel(zerolog.TraceLevel) // commands that other tests ran may have set it
-	first, second, stranger := newBoss(t), newBoss(t), newBoss(t)
+	first, second, stranger := newTestController(t), newTestController(t), newTestController(t)
 	plain, err := security.New(security.Config{Mode: security.Off})
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +103,7 @@ func TestSeveralControllers(t *testing.T) {
 	set := newSimulatedAgent("i", t.TempDir())
 	set.connectRetry = 10 * time.Millisecond
 	service := agentService{settings: set, security: plain, log: zerolog.New(log), started: func(a net.Addr) { listens <- a }}
-	for _, b := range []boss{first, second} {
+	for _, b := range []testController{first, second} {
 		bound, err := b.Listen(t.Context(), "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -124,12 +126,12 @@ func TestSeveralControllers(t *testing.T) {
 	hear[zeekapi.AgentHello](stranger)
 	stranger.welcome("stranger")
 	log.await(t, "no controller of ours")
-	for name, b := range map[string]boss{"first": first, "second": second} {
+	for name, b := range map[string]testController{"first": first, "second": second} {
 		hear[zeekapi.AgentHello](b)
 		b.welcome(name)
 		for heard := ""; heard != name; {
 			if heard = hear[zeekapi.AgentWelcomeResponse](b).ID; heard == "stranger" {
-				t.Error("the stranger was answered")
+				t.Error("the agent responded to a peer that is not one of its controllers")
 			}
 		}
 	}

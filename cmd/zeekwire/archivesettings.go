@@ -46,7 +46,8 @@ func (s *archiveSettings) add(t *settings.Table, module string) {
 	)
 }
 
-// start archives logs in the background. Stop ends that and waits for its end.
+// start archives logs in the background. The returned function stops the
+// archiver and waits until it has ended.
 func (s archiveSettings) start(ctx context.Context, spoolDir, stateDir string, log zerolog.Logger) (stop func()) {
 	if !s.on {
 		return func() {}

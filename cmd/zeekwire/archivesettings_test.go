@@ -12,7 +12,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
-// What nodes rotated while there was no agent is archived when one starts.
+// Logs that nodes rotated while no agent was running are archived when an agent
+// starts.
 func TestAgentArchives(t *testing.T) {
 	state := t.TempDir()
 	queue := filepath.Join(state, nodescript.LogQueue)
@@ -49,7 +50,7 @@ func TestAgentArchives(t *testing.T) {
 		case err := <-done:
 			t.Fatal(err)
 		case <-late:
-			t.Fatal("it is not archived")
+			t.Fatal("the log is not archived")
 		}
 	}
 	cancel()
@@ -57,6 +58,6 @@ func TestAgentArchives(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(rotated); !os.IsNotExist(err) {
-		t.Errorf("it is still in the queue: %v", err)
+		t.Errorf("the log is still in the queue: %v", err)
 	}
 }

@@ -49,12 +49,12 @@ deploys the last one again, without restarting nodes that already run it.`,
 	return cmd
 }
 
-// controllerService is a controller with its listeners.
+// controllerService is a controller with its listeners and connections.
 type controllerService struct {
 	settings *controllerSettings
 	security *security.Layer
 	gate     gate
-	dialects []*zeekapi.Dialect // nil for all that we speak
+	dialects []*zeekapi.Dialect // nil for all supported dialects
 	log      zerolog.Logger
 
 	operation *operation      // nil without metrics, health and systemd
@@ -78,7 +78,7 @@ const (
 	maxPeerBytes = 16 << 20
 )
 
-// run serves until ctx ends or s.ending is closed.
+// run runs the controller until ctx ends or s.ending is closed.
 func (s *controllerService) run(ctx context.Context) error {
 	store, err := controller.OpenStore(s.settings.stateFile())
 	if err != nil {
@@ -101,7 +101,15 @@ func (s *controllerService) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	buses := []broker.Bus{endpoint}
+	config := controller.Config{
+		Settings: s.machineSettings(native),
+		Buses:    []broker.Bus{endpoint},
+		Dialer:   endpoint,
+		Dialects: dialects,
+		Store:    store,
+		Ending:   s.ending,
+		Log:      s.log,
+	}
 	var web broker.Bus
 	var clients net.Addr
 	if address := s.settings.websocket.at(s.settings.defaultAddress); address != "" {
@@ -111,26 +119,11 @@ func (s *controllerService) run(ctx context.Context) error {
 		}
 		defer server.Close()
 		clients, web = l.Addr(), server
-		buses = append(buses, server)
+		config.Buses = append(config.Buses, server)
 		group.Go(func() error { return server.Serve(ctx, s.gate.listener(l)) })
 	}
-	machine := s.settings.machine
-	machine.Name, machine.Version = s.settings.name, "zeekwire "+version.String()
-	machine.BrokerPort = broker.Port{}
-	if native != nil {
-		machine.BrokerPort = broker.TCP(portOf(native))
-	}
-	config := controller.Config{
-		Settings: machine,
-		Buses:    buses,
-		Access:   s.gate.access(endpoint, web),
-		Dialer:   endpoint,
-		Dialects: dialects,
-		Store:    store,
-		Ending:   s.ending,
-		Log:      s.log,
-		Loaded:   func() { s.ready(endpoint.ID().String(), native, clients) },
-	}
+	config.Access = s.gate.access(endpoint, web)
+	config.Loaded = func() { s.ready(endpoint.ID().String(), native, clients) }
 	if o := s.operation; o != nil {
 		o.watch(endpoint)
 		watchController(o, &config)
@@ -143,6 +136,18 @@ func (s *controllerService) run(ctx context.Context) error {
 		return controller.Run(ctx, config)
 	})
 	return group.Wait()
+}
+
+// machineSettings returns the settings of the controller's state machine. Native
+// is the address at which agents connect, nil if there is none.
+func (s *controllerService) machineSettings(native net.Addr) controller.Settings {
+	machine := s.settings.machine
+	machine.Name, machine.Version = s.settings.name, "zeekwire "+version.String()
+	machine.BrokerPort = broker.Port{}
+	if native != nil {
+		machine.BrokerPort = broker.TCP(portOf(native))
+	}
+	return machine
 }
 
 // newEndpoint returns the endpoint for agents.
@@ -201,7 +206,8 @@ func (s *controllerService) newServer(ctx context.Context, address, endpoint str
 	return server, l, nil
 }
 
-// ready reports that the controller has restored its state and serves.
+// ready reports, in the log and to systemd, that the controller has restored
+// its state and accepts requests.
 func (s *controllerService) ready(endpoint string, native, clients net.Addr) {
 	s.log.Info().Str("name", s.settings.name).Str("endpoint", endpoint).
 		Stringer("native", orNone(native)).Str("tls", s.settings.tls.Mode()).
@@ -224,10 +230,12 @@ func portOf(a net.Addr) uint16 {
 	return p.Port()
 }
 
+// none is the text for the address of a listener that is turned off.
 type none struct{}
 
 func (none) String() string { return settings.None }
 
+// orNone returns a, or the text "none" for nil.
 func orNone(a net.Addr) fmt.Stringer {
 	if a == nil {
 		return none{}

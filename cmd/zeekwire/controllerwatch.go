@@ -8,9 +8,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// statusInterval is the time between two requests of a controller for the states
-// of all nodes. In between, agents of zeekwire report changes by themselves;
-// Zeek's do not.
+// statusInterval is the interval at which a controller requests the states of
+// all nodes. Zeek's agents do not report changes of state; agents of zeekwire
+// do, without a request.
 const statusInterval = 30 * time.Second
 
 // watchController adds an observer to the configuration of a controller, for the

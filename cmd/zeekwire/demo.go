@@ -58,6 +58,7 @@ with --stay, when the demo is interrupted.`,
 	return cmd
 }
 
+// demo runs the services and client calls of the demo command.
 type demo struct {
 	stay     bool
 	zeek     string
@@ -69,9 +70,11 @@ type demo struct {
 	security *security.Layer
 }
 
-// demoPatience limits the time of the demo, with a wide margin.
+// demoPatience limits the duration of the demo. The demo usually takes a few
+// seconds.
 const demoPatience = 2 * time.Minute
 
+// run runs the demo and removes its files.
 func (d *demo) run(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "zeekwire-demo-")
 	if err != nil {
@@ -82,7 +85,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 
-	// Everything ends after the last call, or after a failure.
+	// The services end after the last call, or after an error.
 	services, servicesCtx := errgroup.WithContext(ctx)
 	servicesCtx, stop := context.WithCancel(servicesCtx)
 	services.Go(func() error {
@@ -96,27 +99,15 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// show starts the services, which end with running, and makes the client's
+// show starts the services, which run until running ends, and makes the client's
 // calls.
 func (d *demo) show(running context.Context, dir string, services *errgroup.Group) error {
 	ctx, cancel := context.WithTimeoutCause(running, demoPatience, errors.New("the demo took too long"))
 	defer cancel()
-	controllerAt, clientsAt, err := d.startController(running, services, dir)
+	clientsAt, listensAt, err := d.startServices(running, services, dir)
 	if err != nil {
 		return err
 	}
-	d.say("Started a controller: agents connect to %s, clients to %s.", controllerAt, clientsAt)
-
-	if _, err := d.startAgent(running, services, "instance-1", dir, controllerAt.String()); err != nil {
-		return err
-	}
-	d.say("Started the agent of instance-1, which connects to the controller.")
-	listensAt, err := d.startAgent(running, services, "instance-2", dir)
-	if err != nil {
-		return err
-	}
-	d.say("Started the agent of instance-2, which waits for the controller at %s.", listensAt)
-
 	ws, err := websocket.Dial(ctx, websocket.ClientConfig{
 		Address:         clientsAt.String(),
 		Subscriptions:   []string{management.DefaultTopics.Controller},
@@ -127,12 +118,47 @@ func (d *demo) show(running context.Context, dir string, services *errgroup.Grou
 	}
 	c := client.New(ws, management.Dialect(management.DefaultTopics))
 	defer c.Close()
+	if err := d.deploy(ctx, c, listensAt); err != nil || !d.stay {
+		return err
+	}
+	d.say(`The cluster runs until you press Ctrl-C. Try these commands in another terminal:
 
+  export ZEEK_CLIENT_CONFIG_SETTINGS=controller.port=%d
+  %[2]s status
+  %[2]s watch
+  %[2]s rolling-restart
+  %[2]s drain instance-2
+`, portOf(clientsAt), os.Args[0])
+	<-running.Done()
+	return nil
+}
+
+// startServices starts a controller, an agent that connects to it, and an agent
+// that waits for its connection. It returns the address of the controller for
+// clients, and the address at which the second agent waits.
+func (d *demo) startServices(ctx context.Context, services *errgroup.Group, dir string) (clientsAt, listensAt net.Addr, err error) {
+	controllerAt, clientsAt, err := d.startController(ctx, services, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.say("Started a controller: agents connect to %s, clients to %s.", controllerAt, clientsAt)
+	if _, err := d.startAgent(ctx, services, "instance-1", dir, controllerAt.String()); err != nil {
+		return nil, nil, err
+	}
+	d.say("Started the agent of instance-1, which connects to the controller.")
+	if listensAt, err = d.startAgent(ctx, services, "instance-2", dir); err != nil {
+		return nil, nil, err
+	}
+	d.say("Started the agent of instance-2, which waits for the controller at %s.", listensAt)
+	return clientsAt, listensAt, nil
+}
+
+// deploy deploys the cluster and shows its nodes when all of them are running.
+func (d *demo) deploy(ctx context.Context, c *client.Client, listensAt net.Addr) error {
 	if err := d.awaitInstance(ctx, c, "instance-1"); err != nil {
 		return err
 	}
-	d.say("The controller knows instance-1: its agent said hello.")
-
+	d.say("The agent of instance-1 has registered with the controller.")
 	id, err := c.Stage(ctx, demoCluster(listensAt))
 	if err != nil {
 		return err
@@ -147,24 +173,12 @@ func (d *demo) show(running context.Context, dir string, services *errgroup.Grou
 	if err != nil {
 		return err
 	}
-	d.say("Deployed: all six nodes run.")
-	if err := d.showNodes(nodes); err != nil || !d.stay {
-		return err
-	}
-	d.say(`They stay until you press Ctrl-C. Try, in another terminal:
-
-  export ZEEK_CLIENT_CONFIG_SETTINGS=controller.port=%d
-  %[2]s status
-  %[2]s watch
-  %[2]s rolling-restart
-  %[2]s drain instance-2
-`, portOf(clientsAt), os.Args[0])
-	<-running.Done()
-	return nil
+	d.say("Deployed: all six nodes are running.")
+	return d.showNodes(nodes)
 }
 
-// startController starts a controller and returns where agents and clients
-// reach it.
+// startController starts a controller and returns its addresses for agents and
+// for clients.
 func (d *demo) startController(ctx context.Context, services *errgroup.Group, dir string) (native, clients net.Addr, err error) {
 	type addresses struct{ native, clients net.Addr }
 	started := make(chan addresses, 1)
@@ -210,7 +224,7 @@ func (d *demo) startAgent(ctx context.Context, services *errgroup.Group, name, d
 	}
 }
 
-// awaitInstance returns when the agent of an instance has said hello.
+// awaitInstance waits until the agent of an instance has registered.
 func (d *demo) awaitInstance(ctx context.Context, c *client.Client, name string) error {
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
@@ -232,7 +246,8 @@ func (d *demo) awaitInstance(ctx context.Context, c *client.Client, name string)
 	}
 }
 
-// demoCluster is six nodes on two instances, one of which listens.
+// demoCluster returns a configuration of six nodes on two instances. The agent
+// of instance-2 waits for the controller at listensAt.
 func demoCluster(listensAt net.Addr) zeekapi.Configuration {
 	node := func(name, instance string, role zeekapi.ClusterRole) zeekapi.Node {
 		return zeekapi.Node{Name: name, Instance: instance, Role: role, State: zeekapi.StateRunning}
@@ -254,24 +269,27 @@ func demoCluster(listensAt net.Addr) zeekapi.Configuration {
 	}
 }
 
+// showDeployment prints the results of a deployment. A node may still be starting
+// when the deployment ends.
 func (d *demo) showDeployment(result client.DeployResult) {
 	for _, n := range result.Nodes {
 		switch {
 		case n.Success:
 			d.say("%s started %s.", n.Instance, n.Node)
 		case n.Outputs != nil && n.Outputs.Stderr != "":
-			d.say("%s has not heard of %s yet, which wrote:\n%s", n.Instance, n.Node, n.Outputs.Stderr)
+			d.say("%s has not started %s yet. Output of the node:\n%s", n.Instance, n.Node, n.Outputs.Stderr)
 		default:
-			d.say("%s has not heard of %s yet.", n.Instance, n.Node)
+			d.say("%s has not started %s yet.", n.Instance, n.Node)
 		}
 	}
 	for _, e := range result.Errors {
-		d.say("An agent or the controller says: %s.", e)
+		d.say("Error from an agent or the controller: %s.", e)
 	}
 }
 
-// awaitNodes returns the processes of all instances when all nodes run. On a
-// busy machine real ones may take longer than a deployment waits for them.
+// awaitNodes waits until all nodes are running and returns the processes of all
+// instances. On a busy machine, Zeek processes may take longer to start than a
+// deployment waits.
 func (d *demo) awaitNodes(ctx context.Context, c *client.Client) ([]client.InstanceNodes, error) {
 	poll := time.NewTicker(200 * time.Millisecond)
 	defer poll.Stop()
@@ -298,7 +316,7 @@ func (d *demo) awaitNodes(ctx context.Context, c *client.Client) ([]client.Insta
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%d of %d nodes run: %w", running, want, context.Cause(ctx))
+			return nil, fmt.Errorf("%d of %d nodes are running: %w", running, want, context.Cause(ctx))
 		}
 	}
 }

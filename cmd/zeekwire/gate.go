@@ -17,17 +17,17 @@ import (
 // Zeek's controller does.
 type gate struct {
 	mutual  bool            // native peers must have certificates
-	agents  []string        // name patterns of accepted agents; nil for all
+	agents  []string        // name patterns of accepted agents; nil accepts all
 	web     *security.Web   // nil if WebSockets do not use certificates
-	demand  bool            // clients must have a certificate
-	clients *access.Clients // accepted clients; nil for all
+	demand  bool            // require a certificate from every client
+	clients *access.Clients // accepted clients; nil accepts all
 
 	anonymous *security.Layer // TLS without certificates for WebSockets; nil if not used
 	log       zerolog.Logger
 }
 
-// reload reads all files again. It keeps the previous content of a file that
-// cannot be read.
+// reload reads all files again. If a file cannot be read, its previous content
+// stays in use.
 func (g *gate) reload() error {
 	var errs []error
 	if g.web != nil {
@@ -59,8 +59,8 @@ func (g *gate) guard(c *websocket.ServerConfig) {
 	case g.demand:
 		c.Authorize = access.Certificate
 	}
-	// If clients have different permissions, a client must not be able to respond
-	// in place of the controller.
+	// Otherwise a client without permissions could send a response in place of
+	// the controller.
 	c.Private = c.Authorize != nil
 }
 
@@ -95,7 +95,7 @@ func (g *gate) admits() string {
 	case g.demand:
 		return "certified"
 	}
-	return "anybody"
+	return "any"
 }
 
 func isLoopback(a net.Addr) bool {
@@ -103,7 +103,8 @@ func isLoopback(a net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// access returns the access rules of both buses, nil for no restrictions.
+// access returns the access rules of both buses, or nil if there are no
+// restrictions. Web is nil without a WebSocket server.
 func (g *gate) access(native, web broker.Bus) map[broker.Bus]*controller.Access {
 	if !g.mutual && g.agents == nil && g.clients == nil {
 		return nil
@@ -124,7 +125,8 @@ func (g *gate) access(native, web broker.Bus) map[broker.Bus]*controller.Access 
 		rules[native].Clients = nil
 	}
 	if web != nil {
-		// Agents and certificates of native peers are not accepted here.
+		// The WebSocket bus accepts no agents, and clients only by their tokens and
+		// WebSocket certificates.
 		rules[web] = &controller.Access{Clients: roles}
 	}
 	return rules

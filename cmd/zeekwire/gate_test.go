@@ -25,15 +25,15 @@ func TestGateClients(t *testing.T) {
 	for _, tt := range []struct {
 		name           string
 		caller         caller
-		asked, changed string // parts of it
+		asked, changed string // parts of the outcomes
 	}{
 		{"token", caller{token: bossToken}, "ok", "ok"},
 		{"token of a reader", caller{token: readerToken}, "ok", "controller: client 'reader' may only read"},
 		{"wrong token", caller{token: "no-such-token-here"}, "unknown token", "unknown token"},
-		{"name only", caller{}, "a client certificate is required", "a client certificate is required"},
+		{"no token or certificate", caller{}, "a client certificate is required", "a client certificate is required"},
 		{"certificate", caller{ca: g.ca, name: "ops-1"}, "ok", "ok"},
 		{"certificate of a reader", caller{ca: g.ca, name: "auditor"}, "ok", "controller: client 'auditor' may only read"},
-		{"certificate with unknown name", caller{ca: g.ca, name: "mallory"}, "unknown certificate for", "unknown certificate for"},
+		{"certificate of an unknown client", caller{ca: g.ca, name: "mallory"}, "unknown certificate for", "unknown certificate for"},
 		{"certificate with a name that has a token", caller{ca: g.ca, name: "boss"}, "unknown certificate for", "unknown certificate for"},
 		{"expired certificate", caller{ca: g.ca, name: "ops-1", expired: true}, "expired certificate", "expired certificate"},
 		{"certificate of another authority", caller{ca: other, name: "ops-1"}, "unknown certificate authority", "unknown certificate authority"},
@@ -42,12 +42,12 @@ func TestGateClients(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			asked, changed := g.try(tt.caller)
 			if !strings.Contains(asked, tt.asked) || !strings.Contains(changed, tt.changed) {
-				t.Errorf("asked: %s\nchanged: %s\nwant %s and %s", asked, changed, tt.asked, tt.changed)
+				t.Errorf("query: %s\nchange: %s\nwant %s and %s", asked, changed, tt.asked, tt.changed)
 			}
 		})
 	}
 
-	// What a file says after a reload counts at once, also for who is here.
+	// A reload takes effect at once, also for clients that are connected.
 	conn, err := g.dial(caller{token: bossToken})
 	if err != nil {
 		t.Fatal(err)
@@ -65,11 +65,11 @@ func TestGateClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	if asked, changed := attempt(t, conn); asked == "ok" || changed == "ok" {
-		t.Errorf("with a token of before: %s, %s", asked, changed)
+		t.Errorf("with a removed token: %s, %s", asked, changed)
 	}
 }
 
-// Agents have to be who they say.
+// An agent can only register under a name in its certificate.
 func TestGateAgents(t *testing.T) {
 	g := startGated(t, security.Mutual, gateSettings{agents: []string{"sensor-*", "hq"}}, "")
 	for _, tt := range []struct {
@@ -94,21 +94,21 @@ func TestGateAgents(t *testing.T) {
 			g.introduce(agent, tt.says, tt.want)
 		})
 	}
-	t.Run("of another authority", func(t *testing.T) {
+	t.Run("certificate of another authority", func(t *testing.T) {
 		conn, err := net.Dial("tcp", g.native.String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
 		secured, err := g.mutual(certtest.New(t), "hq").Secure(t.Context(), conn, true)
-		if err == nil { // a dialer is the first to be done
+		if err == nil { // the dialing side may complete the handshake first
 			_, err = secured.Read(make([]byte, 1))
 		}
 		if err == nil || !strings.Contains(err.Error(), "certificate") {
 			t.Errorf("the controller's answer to a certificate of another authority: %v", err)
 		}
 	})
-	t.Run("by WebSocket", func(t *testing.T) {
+	t.Run("over WebSocket", func(t *testing.T) {
 		bus, err := websocket.Dial(t.Context(), websocket.ClientConfig{
 			Address: g.clients.String(), TLS: &tls.Config{RootCAs: pool(t, g.ca)}, ApplicationName: "hq",
 		})
@@ -123,7 +123,7 @@ func TestGateAgents(t *testing.T) {
 	})
 }
 
-// So have agents that the controller connects to.
+// The same holds for agents that the controller connects to.
 func TestGateListeningAgents(t *testing.T) {
 	for _, certificate := range []string{"sensor-1", "sensor-2"} {
 		t.Run(certificate, func(t *testing.T) {
@@ -149,9 +149,9 @@ func TestGateListeningAgents(t *testing.T) {
 			deployed := make(chan struct{})
 			go func() {
 				defer close(deployed)
-				conn.Deploy(ctx) // the agent will not answer
+				conn.Deploy(ctx) // the agent does not respond
 			}()
-			if _, err := agent.Next(t.Context()); err != nil { // the controller has come
+			if _, err := agent.Next(t.Context()); err != nil { // the controller has connected
 				t.Fatal(err)
 			}
 			want := "sensor-1"
@@ -165,7 +165,8 @@ func TestGateListeningAgents(t *testing.T) {
 	}
 }
 
-// An authority without a list: all who have a certificate of it are let in.
+// With an authority and no list of clients, every client with a certificate of
+// the authority is accepted.
 func TestGateDemand(t *testing.T) {
 	g := startGated(t, security.Off, gateSettings{web: security.WebConfig{CAFile: "ours"}}, "")
 	if asked, changed := g.try(caller{ca: g.ca, name: "whoever"}); asked != "ok" || changed != "ok" {
@@ -176,7 +177,7 @@ func TestGateDemand(t *testing.T) {
 	}
 }
 
-// Native peers are clients by their certificates.
+// Native peers are identified as clients by their certificates.
 func TestGateNativeClients(t *testing.T) {
 	g := startGated(t, security.Mutual, gateSettings{}, "ops full certificate\nboss full token:"+bossToken)
 	for name, want := range map[string]string{"ops": "ok", "boss": "client 'boss' may not ask anything"} {
@@ -192,7 +193,7 @@ func TestGateNativeClients(t *testing.T) {
 	}
 }
 
-// Clients of Zeek 5.2 to 8.0.2 know anonymous TLS by default.
+// Clients of Zeek 5.2 to 8.0.2 use anonymous TLS by default.
 func TestGateAnonymous(t *testing.T) {
 	g := startGated(t, security.Anonymous, gateSettings{anonymous: true}, "")
 	layer, err := security.New(security.Config{Mode: security.Anonymous})

@@ -16,7 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/access"
 )
 
-// webPassphraseVar is the environment variable that holds the passphrase of the
+// webPassphraseVar is the environment variable with the passphrase of the
 // WebSocket server's private key.
 const webPassphraseVar = "ZEEKWIRE_WEBSOCKET_TLS_PASSPHRASE"
 
@@ -25,8 +25,8 @@ type gateSettings struct {
 	web       security.WebConfig
 	anonymous bool
 
-	agents  []string // patterns
-	clients string   // a file
+	agents  []string // name patterns
+	clients string   // name of the file with accepted clients
 }
 
 func (s *gateSettings) add(t *settings.Table) {
@@ -86,10 +86,12 @@ func (s *gateSettings) add(t *settings.Table) {
 	)
 }
 
+// anonymousSuite is the cipher suite of TLS without certificates.
 const anonymousSuite = "AECDH-AES256-SHA"
 
-// anonymousCiphers accepts the value that Zeek's documentation recommends for
-// anonymous TLS. Other suites are left to crypto/tls.
+// anonymousCiphers parses a cipher list. It accepts the list that Zeek's
+// documentation recommends for anonymous TLS. All other suites are chosen by
+// crypto/tls.
 func anonymousCiphers(text string) (bool, error) {
 	switch {
 	case text == "":
@@ -135,7 +137,7 @@ func (s *gateSettings) gate(mutual bool, log zerolog.Logger) (gate, error) {
 	web := s.web
 	switch {
 	case s.anonymous && (web.CAFile != "" && web.CAFile != "NONE" || web.Demand):
-		return gate{}, wrongly(errors.New("TLS of clients: client certificates require a certificate of the controller"))
+		return gate{}, usageError(errors.New("TLS of clients: client certificates require a certificate of the controller"))
 	case s.anonymous:
 		g.anonymous, err = security.New(security.Config{Mode: security.Anonymous})
 		return g, err
@@ -143,7 +145,7 @@ func (s *gateSettings) gate(mutual bool, log zerolog.Logger) (gate, error) {
 		return g, nil
 	}
 	if _, missing := tlsflags.Given(tlsflags.File{Flag: "--websocket-tls-cert", Name: web.CertFile}, tlsflags.File{Flag: "--websocket-tls-key", Name: web.KeyFile}); missing != "" {
-		return gate{}, wrongly(fmt.Errorf("TLS of clients: set %s as well", missing))
+		return gate{}, usageError(fmt.Errorf("TLS of clients: set %s as well", missing))
 	}
 	web.Passphrase = os.Getenv(webPassphraseVar)
 	web.Demand = web.Demand || web.CAFile != "" && g.clients == nil

@@ -8,8 +8,9 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 )
 
-// TestHelpFits checks that the help of every command is no wider than what it is
-// read on, and free of what pflag says for want of better: types and quotes.
+// TestHelpFits checks that the help of every command fits on a terminal of 80
+// columns, and that no flag has a default description of pflag: a type, or a
+// quoted default.
 func TestHelpFits(t *testing.T) {
 	var names []string
 	for _, cmd := range manpage.Commands(newCommand()) {
@@ -25,8 +26,8 @@ func TestHelpFits(t *testing.T) {
 			if n := utf8.RuneCountInString(line); n > 80 {
 				t.Errorf("%s --help has %d columns: %s", name, n, line)
 			}
-			for _, nobodys := range []string{` string `, ` duration `, ` int `, ` uint `, `(default "`} {
-				if strings.HasPrefix(strings.TrimSpace(line), "-") && strings.Contains(line, nobodys) {
+			for _, generic := range []string{` string `, ` duration `, ` int `, ` uint `, `(default "`} {
+				if strings.HasPrefix(strings.TrimSpace(line), "-") && strings.Contains(line, generic) {
 					t.Errorf("%s --help has a flag without a name for its value: %s", name, line)
 				}
 			}

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// What peers say can neither forge a line of the log nor command a terminal.
+// Text from peers can neither forge lines of the log nor send control sequences
+// to a terminal.
 func TestLogIsSafe(t *testing.T) {
 	for _, format := range []string{"console", "json"} {
 		const bad = "a\n2026-01-01 00:00:00 INF staged by=alice\x1b[2J\u009b2J"

@@ -62,7 +62,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitUsage
 }
 
-// oneByOne returns the errors that err joins, to be printed on separate lines.
+// oneByOne returns the errors that err joins. Each is printed on a line of its
+// own.
 func oneByOne(err error) []error {
 	if list := (settings.Errors)(nil); errors.As(err, &list) {
 		return list
@@ -76,26 +77,28 @@ type failure struct{ error }
 
 func (f *failure) Unwrap() error { return f.error }
 
-// misuse marks a usage error that the command found itself, while it ran.
+// misuse marks a usage error that a command finds while it runs.
 type misuse struct{ error }
 
 func (m *misuse) Unwrap() error { return m.error }
 
-// wrongly marks err, unless it is nil, as a usage error.
-func wrongly(err error) error {
+// usageError marks err as a usage error. It returns nil for nil.
+func usageError(err error) error {
 	if err == nil {
 		return nil
 	}
 	return &misuse{err}
 }
 
+// IDs of the groups of commands in the help.
 const (
 	groupServices = "services"
 	groupClient   = "client"
 	groupTraffic  = "traffic"
 )
 
-// completionPatience is set by tests, which may run on a busy machine.
+// completionPatience limits the time of a completion. Zero means the default of
+// clientcmd. Tests set it, because they may run on a busy machine.
 var completionPatience time.Duration
 
 func newCommand() *cobra.Command {
@@ -117,8 +120,9 @@ accepted before the command.
 		SilenceUsage:  true,
 	}
 	tool := &clientcmd.Tool{People: true, ConfigFile: clientcmd.InstalledConfigFile(), CompletionPatience: completionPatience}
-	// zeek-client accepts the shared flags before the command as well. Other
-	// commands do not inherit them, and the help of client commands shows them.
+	// Like zeek-client, zeekwire accepts the shared flags before the command.
+	// Other commands do not inherit them, and they are shown in the help of the
+	// client commands.
 	tool.AddFlags(cmd.Flags())
 	tool.CompleteFlags(cmd)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })

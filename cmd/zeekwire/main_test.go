@@ -13,7 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
-// output is a writer for several goroutines.
+// output is a buffer for concurrent writers.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -49,12 +49,12 @@ func TestDemo(t *testing.T) {
 			found = found || len(words) > 3 && words[1] == node && words[3] == "RUNNING"
 		}
 		if !found {
-			t.Errorf("%s does not run:\n%s", node, stdout)
+			t.Errorf("%s is not running:\n%s", node, stdout)
 		}
 	}
 }
 
-func TestWrongUse(t *testing.T) {
+func TestUsageErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("no recording"), 0o600); err != nil {
 		t.Fatal(err)
@@ -129,13 +129,13 @@ func TestWrongUse(t *testing.T) {
 	}
 }
 
-// Shared options of client commands may stand before the command, and do no
-// harm to other commands.
-func TestSharedOptionsBeforeTheCommand(t *testing.T) {
+// The shared flags of the client commands are accepted before the command.
+// Other commands ignore them.
+func TestSharedFlagsBeforeTheCommand(t *testing.T) {
 	for _, tt := range []struct {
 		args           []string
 		code           int
-		stdout, stderr string // parts
+		stdout, stderr string // parts of the output
 	}{
 		{args: []string{"--controller", "192.0.2.1:47", "show-settings"}, stdout: "\nhost = 192.0.2.1\nport = 47\n"},
 		{args: []string{"-v", "--set", "client.request_timeout_secs=7", "show-settings"}, stdout: "\nrequest_timeout_secs = 7\n"},
@@ -167,7 +167,7 @@ func TestSharedOptionsBeforeTheCommand(t *testing.T) {
 	}
 }
 
-func TestHelpSaysWhatAnAddressMayBe(t *testing.T) {
+func TestHelpOfAddresses(t *testing.T) {
 	stdout, _, _ := call(t.Context(), "agent", "--help")
 	text := strings.Join(strings.Fields(stdout), " ")
 	for _, want := range []string{
@@ -180,7 +180,7 @@ func TestHelpSaysWhatAnAddressMayBe(t *testing.T) {
 	}
 }
 
-// The commands as a user calls them, in one process.
+// TestServices runs a controller, an agent and client commands in one process.
 func TestServices(t *testing.T) {
 	t.Parallel()
 	for _, tls := range []string{"off", "anonymous"} {
@@ -216,7 +216,7 @@ func TestServices(t *testing.T) {
 	}
 }
 
-// await repeats a command until it prints want.
+// await repeats a command until its output contains want.
 func await(t *testing.T, ctx context.Context, want string, args ...string) {
 	t.Helper()
 	for ctx.Err() == nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 )
 
-// TestExamples checks that the command lines in the help of our commands, all of
-// which have some, are understood.
+// TestExamples checks that every command has examples in its help, and that the
+// command lines in them can be parsed.
 func TestExamples(t *testing.T) {
 	for _, cmd := range newCommand().Commands() {
 		if cmd.GroupID == "" {
@@ -35,7 +35,7 @@ func TestExamples(t *testing.T) {
 			root := newCommand()
 			found, args, err := root.Find(words[1:])
 			if err != nil || found.Name() != cmd.Name() || words[0] != "zeekwire" {
-				t.Errorf("%q is no example of %s: %v", line, cmd.Name(), err)
+				t.Errorf("%q is not an example of %s: %v", line, cmd.Name(), err)
 				continue
 			}
 			if err := found.ParseFlags(args); err != nil {
@@ -48,7 +48,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestManual checks that the manual pages have every command and every flag.
+// TestManual checks that the manual pages describe every command and every
+// flag.
 func TestManual(t *testing.T) {
 	dir := t.TempDir()
 	if _, stderr, code := call(t.Context(), "man", "--dir", dir); code != 0 {

@@ -7,6 +7,8 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 )
 
+// spoolDirVariables are the environment variables with which Zeek selects its spool
+// directory.
 var spoolDirVariables = []settings.Variable{{Name: "ZEEK_MANAGEMENT_TESTING", Convert: here}, {Name: "ZEEK_MANAGEMENT_SPOOL_DIR"}}
 
 // nodeSettings are the settings for the output of nodes.
@@ -46,7 +48,8 @@ func (s *nodeSettings) check(t *settings.Table) error {
 	return nil
 }
 
-// fileName returns the value of a setting that is the name of a file.
+// fileName returns the value of a setting that is a file name without a
+// directory.
 func fileName(p *string) settings.Value {
 	return settings.Parsed(p, func(s string) (string, error) {
 		if s == "" || s == "." || s == ".." || filepath.Base(s) != s {

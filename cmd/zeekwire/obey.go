@@ -9,17 +9,19 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// anybody is the word in the setting that stands for all controllers.
-const anybody = "all"
+// allControllers is the text in the setting --obey that accepts all
+// controllers.
+const allControllers = "all"
 
-// callers are the controllers whose requests an agent accepts although they
-// connect to it. For the zero value, see obey.
+// callers are the controllers that may connect to an agent and control it. The
+// zero value accepts no further controllers, or all of them; see obey.
 type callers struct {
-	anybody  bool
+	all      bool
 	networks []netip.Prefix
-	names    []string // in certificates
+	names    []string // names in certificates
 }
 
+// parseCallers parses a list of addresses, networks, certificate names and "all".
 func parseCallers(text string) (callers, error) {
 	var c callers
 	if text == "" {
@@ -30,8 +32,8 @@ func parseCallers(text string) (callers, error) {
 		addr, addrErr := netip.ParseAddr(item)
 		network, networkErr := netip.ParsePrefix(item)
 		switch {
-		case item == anybody:
-			c.anybody = true
+		case item == allControllers:
+			c.all = true
 		case addrErr == nil:
 			c.networks = append(c.networks, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
 		case networkErr == nil:
@@ -47,8 +49,8 @@ func parseCallers(text string) (callers, error) {
 
 func (c callers) String() string {
 	var items []string
-	if c.anybody {
-		items = append(items, anybody)
+	if c.all {
+		items = append(items, allControllers)
 	}
 	for _, n := range c.networks {
 		items = append(items, n.String())
@@ -56,13 +58,16 @@ func (c callers) String() string {
 	return strings.Join(append(items, c.names...), ", ")
 }
 
-// obey returns a function that reports whether a peer may control the agent, or
-// nil if every peer may. The agent accepts the controllers it connects to, and
-// those named. An agent that connects to no controller accepts every peer unless
-// some are named, as Zeek's agent does.
+// obey returns a function that reports whether the agent accepts requests of a
+// peer, or nil if it accepts all peers. Connecting reports whether the agent
+// connects to controllers.
+//
+// The agent accepts the controllers that it connects to, and the callers. An
+// agent that connects to no controller and has no callers accepts every peer,
+// as Zeek's agent does.
 func (c callers) obey(connecting bool) func(broker.Peer) bool {
 	named := len(c.networks)+len(c.names) > 0
-	if c.anybody || !connecting && !named {
+	if c.all || !connecting && !named {
 		return nil
 	}
 	return func(p broker.Peer) bool {

@@ -7,7 +7,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-func TestCallers(t *testing.T) {
+func TestObey(t *testing.T) {
 	dialled := broker.Peer{Dialed: true, Addr: netip.MustParseAddrPort("192.0.2.1:2150")}
 	from := func(addr, name string) broker.Peer {
 		p := broker.Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 40000)}
@@ -48,7 +48,7 @@ func TestCallers(t *testing.T) {
 		}
 		obey := c.obey(tt.connecting)
 		if got := obey == nil || obey(tt.peer); got != tt.want {
-			t.Errorf("obey %q, connecting %t: %+v is %t", tt.setting, tt.connecting, tt.peer, got)
+			t.Errorf("obey %q, connecting %t: peer %+v is accepted: %t", tt.setting, tt.connecting, tt.peer, got)
 		}
 	}
 	for _, bad := range []string{",", "10.0.0.1/99", "a b", "x,,y"} {

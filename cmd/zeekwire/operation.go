@@ -17,20 +17,21 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 )
 
-// operation holds the parts that a controller and an agent share: metrics,
-// health, reloads.
+// operation holds the parts that a controller and an agent have in common:
+// metrics, health, security and reloads.
 type operation struct {
 	service    *service.Service
 	registry   *prometheus.Registry
 	transports *metrics.Transports
 	security   *security.Layer
-	reloads    []func() error // called on a reload, after security has been reloaded
+	reloads    []func() error // called by a reload, after the reload of security
 	log        zerolog.Logger
 
-	checkOnly bool // --check: do not run the service
+	checkOnly bool // set by --check: do not run the service
 }
 
-// run runs work, unless --check was given.
+// run runs the service with work as its main function. It does nothing if
+// --check is given.
 func (o *operation) run(ctx context.Context, work func(ctx context.Context, ending <-chan struct{}) error) error {
 	if o.checkOnly {
 		return nil
@@ -38,13 +39,13 @@ func (o *operation) run(ctx context.Context, work func(ctx context.Context, endi
 	return o.service.Run(ctx, work)
 }
 
-// newOperation returns the operation for the settings s. Load reads the settings
-// again for a reload.
+// newOperation returns the operation for the settings s. A reload calls load to
+// read the settings again.
 func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceSettings, error)) (*operation, error) {
 	o := &operation{log: s.logs.logger(cmd.ErrOrStderr())}
 	err := s.tls.Check()
 	if err != nil {
-		return nil, wrongly(err)
+		return nil, usageError(err)
 	}
 	if o.security, err = s.tls.Layer(); err != nil {
 		return nil, err
@@ -67,8 +68,9 @@ func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceS
 	return o, nil
 }
 
-// reload applies the changes that need no restart: the log level, and the content
-// of certificate files and the file of clients.
+// reload applies the changes that need no restart: the log level, certificate
+// files and the file of clients. It reports the changed settings that need a
+// restart as a warning.
 func (o *operation) reload(s, fresh *serviceSettings) error {
 	s.logs.level = fresh.logs.level
 	s.logs.apply()

@@ -12,8 +12,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security/certtest"
 )
 
-// A reload reads the files with certificates again, and does the rest also when
-// one of them is bad.
+// A reload reads certificate files again. If one of them is invalid, the rest
+// of the reload still takes place.
 func TestReload(t *testing.T) {
 	level := zerolog.GlobalLevel()
 	defer zerolog.SetGlobalLevel(level)

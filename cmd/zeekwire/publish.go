@@ -32,7 +32,7 @@ in Zeek:
 			for _, arg := range args[2:] {
 				v, err := bus.ParseArg(arg)
 				if err != nil {
-					return wrongly(err)
+					return usageError(err)
 				}
 				ev.Args = append(ev.Args, v)
 			}

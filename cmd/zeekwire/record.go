@@ -35,11 +35,11 @@ To record several pairs of peers at once, with a common clock, repeat --listen,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case len(listen) != len(connect):
-				return wrongly(errors.New("every --listen requires a --connect"))
+				return usageError(errors.New("every --listen requires a --connect"))
 			case len(listen) > 1 && len(names) != len(listen):
-				return wrongly(errors.New("several --listen require a --name each"))
+				return usageError(errors.New("several --listen require a --name each"))
 			case len(names) > len(listen):
-				return wrongly(errors.New("more --name than --listen"))
+				return usageError(errors.New("more --name than --listen"))
 			}
 			var config net.ListenConfig
 			listeners := make([]net.Listener, len(listen))

@@ -27,7 +27,7 @@ answered; all other bytes are sent as recorded.`,
 		Args: usage.Arguments(use),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.Check(); err != nil {
-				return wrongly(err)
+				return usageError(err)
 			}
 			return replay.Run(cmd.Context(), args[0], o, cmd.OutOrStdout())
 		},

@@ -29,10 +29,10 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-var update = flag.Bool("update", false, "write the outputs that scripts want anew")
+var update = flag.Bool("update", false, "update the expected outputs in scripts")
 
-// raceOptions keep commands from waiting a second for reports when they end,
-// where they have the race detector in them.
+// raceOptions make commands with the race detector exit without waiting a
+// second for reports.
 const raceOptions = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
@@ -42,11 +42,12 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-// leakChecked is a testing.M that fails if goroutines are left over.
+// leakChecked is a testing.M that fails if goroutines are left running.
 type leakChecked struct{ *testing.M }
 
 func (m leakChecked) Run() int {
-	// Scripts wait more than they compute. The command line goes before this.
+	// Scripts mostly wait, so that many can run in parallel. A flag on the
+	// command line overrides this, because it is parsed later.
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
@@ -58,27 +59,27 @@ func (m leakChecked) Run() int {
 	return code
 }
 
-// TestScripts runs the client commands as users do, of a controller and agents
-// that run in this process with simulated nodes. On top of testscript's own,
-// scripts have the commands
+// TestScripts runs the client commands as users do. The controller and the agents
+// run in this process, with simulated nodes. In addition to testscript's own
+// commands, scripts have the commands
 //
 //	controller [-zeek] [-timeout DURATION]
-//	                               start a controller, and let the client
-//	                               commands talk to it; -zeek: one that knows
-//	                               only what Zeek's does; -timeout: that of
-//	                               requests
-//	agent NAME                     start an agent that connects to it
+//	                               start a controller and make the client commands
+//	                               use it; -zeek: support only the requests of
+//	                               Zeek's controller; -timeout: timeout of requests
+//	agent NAME                     start an agent that connects to the controller
 //	end NAME                       stop an agent, or the controller
 //	await PATTERN COMMAND...       run a command until its output matches
-//	piped COMMAND...               run a command; the file out then has what it
-//	                               wrote, and the file err its errors
+//	piped COMMAND...               run a command and write its standard output to
+//	                               the file out, its standard error to the file err
 //	terminal [-size CxR] [-until PATTERN] COMMAND...
 //	                               run a command on a terminal, and interrupt it
-//	                               when it has shown the pattern; the file screen
-//	                               then has what can be seen at the end, and the
-//	                               file written all that was written
+//	                               when it has shown the pattern; write the visible
+//	                               text at the end to the file screen, and the
+//	                               complete output to the file written
 //
-// The files have words in place of what is not the same every time.
+// In the files, placeholders replace the parts of outputs that differ between
+// runs.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -108,10 +109,10 @@ func TestScripts(t *testing.T) {
 
 type servicesKey struct{}
 
-// services are those of one script.
+// services are the running services of one script.
 type services struct {
 	security *security.Layer
-	agentsAt string            // where agents reach the controller
+	agentsAt string            // address of the controller for agents
 	running  map[string]func() // stops a service and waits for it
 }
 
@@ -156,8 +157,8 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 	select {
 	case a := <-started:
 		s.agentsAt = a.native.String()
-		// Finding out the transport takes a while at a port that is not the usual one.
-		// A single attempt may take as long as a busy machine needs.
+		// At a port other than the default one, detecting the transport would take
+		// time. A single attempt to connect may take long on a busy machine.
 		ts.Setenv("ZEEK_CLIENT_CONFIG_SETTINGS", fmt.Sprintf("controller.port=%d client.transport=websocket "+
 			"client.peering_attempts=1 client.peering_retry_delay_secs=%.0f", portOf(a.clients), scriptPatience.Seconds()))
 		ts.Setenv("CONTROLLER", a.clients.String())
@@ -186,7 +187,8 @@ func stopService(ts *testscript.TestScript, neg bool, args []string) {
 	delete(s.running, args[0])
 }
 
-// scriptPatience is far more than anything ever takes.
+// scriptPatience limits the time of one wait. It is much longer than any wait
+// takes.
 const scriptPatience = time.Minute
 
 func awaitOutput(ts *testscript.TestScript, neg bool, args []string) {
@@ -194,7 +196,7 @@ func awaitOutput(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	deadline := time.Now().Add(scriptPatience)
 	var out string
-	// What takes seconds is not worth a hundred processes a second.
+	// Longer pauses avoid starting hundreds of processes a second.
 	for pause := 10 * time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, 200*time.Millisecond) {
 		ts.Exec(args[1], args[2:]...)
 		if out = ts.ReadFile("stdout"); pattern.MatchString(out) != neg {
@@ -202,7 +204,7 @@ func awaitOutput(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		time.Sleep(pause)
 	}
-	ts.Fatalf("it still says:\n%s", out)
+	ts.Fatalf("no match; the last output is:\n%s", out)
 }
 
 func piped(ts *testscript.TestScript, neg bool, args []string) {
@@ -269,7 +271,7 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// lookPath finds a command where the script would.
+// lookPath returns the path of a command, searched in the PATH of the script.
 func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	for _, dir := range strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator)) {
 		if path := dir + string(os.PathSeparator) + name; exec.Command(path).Err == nil {
@@ -281,8 +283,9 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	return "", exec.ErrNotFound
 }
 
-// visible returns what is on a terminal after a text was written to it. It
-// knows only what package terminal writes, and complains of anything else.
+// visible returns the text that a terminal shows after the output text. It
+// supports only the control sequences of package terminal, and marks all
+// others.
 func visible(text string, columns int) string {
 	lines := [][]rune{nil}
 	row, col := 0, 0
@@ -301,7 +304,7 @@ func visible(text string, columns int) string {
 				end++
 			}
 			if end >= len(runes) {
-				return joinLines(lines) // more is to come
+				return joinLines(lines) // the output is incomplete
 			}
 			n, _ := strconv.Atoi(string(runes[i+2 : end]))
 			switch runes[end] {
@@ -338,7 +341,8 @@ func joinLines(lines [][]rune) string {
 	return b.String()
 }
 
-// changing are the parts of outputs that are not the same every time.
+// changing lists the parts of outputs that differ between runs, with their
+// placeholders.
 var changing = []struct {
 	pattern *regexp.Regexp
 	word    string
@@ -349,11 +353,11 @@ var changing = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), "TIME"},
 	{regexp.MustCompile(`\b\d+\.\ds\b`), "TOOK"},
 	{regexp.MustCompile(`([ (])(\d+[sm]|\d+h\d+m)\b`), "${1}AGE"},
-	{regexp.MustCompile(`\b419\d{4}\b`), "PID"}, // of simulated nodes
+	{regexp.MustCompile(`\b419\d{4}\b`), "PID"}, // processes of simulated nodes
 	{regexp.MustCompile(`("pid": |agent +RUNNING +)` + strconv.Itoa(os.Getpid()) + `\b`), "${1}PID"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDRESS"},
 	{regexp.MustCompile(`zeekwire (devel|v\d)[-+.\w]*`), "zeekwire VERSION"},
-	{regexp.MustCompile(`(\S)  +`), "$1  "}, // columns are as wide as what is in them
+	{regexp.MustCompile(`(\S)  +`), "$1  "}, // the width of columns depends on their content
 }
 
 // write writes a file of the script.

@@ -9,8 +9,8 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// TestScriptsRunEveryCommand checks that there are scripts that run each client
-// command on a terminal and without one.
+// TestScriptsRunEveryCommand checks that scripts run every client command, both
+// on a terminal and without one.
 func TestScriptsRunEveryCommand(t *testing.T) {
 	files, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(files) == 0 {

@@ -20,12 +20,13 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
-// TestServiceScripts runs controllers and agents as systemd does, as processes.
-// On top of testscript's own, scripts have the commands
+// TestServiceScripts runs controllers and agents as processes, as systemd does. In
+// addition to testscript's own commands, scripts have the commands
 //
-//	notified PATTERN               wait until systemd has heard something like it
-//	get STATUS URL PATTERN         wait until an HTTP server answers like that
-//	metrics URL FILE               check metrics as promtool does, and write their names and types to a file
+//	notified PATTERN               wait until systemd receives a matching notification
+//	get STATUS URL PATTERN         wait until an HTTP server sends such a response
+//	metrics URL FILE               check metrics as promtool does, and write their
+//	                               names and types to a file
 //	signal NAME PATTERN            send a signal to the process in the background
 //	                               whose command line matches
 //	await PATTERN COMMAND...       run a command until its output matches
@@ -57,7 +58,7 @@ func TestServiceScripts(t *testing.T) {
 			})
 			env.Setenv("NOTIFY_SOCKET", name)
 			env.Setenv("GORACE", raceOptions)
-			env.Values[systemdKey{}] = whatIsTold(conn)
+			env.Values[systemdKey{}] = notifications(conn)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -72,9 +73,10 @@ func TestServiceScripts(t *testing.T) {
 
 type systemdKey struct{}
 
-// whatIsTold returns what systemd is told until the socket is closed. What is not read
-// at once would be lost, as the socket has room for a few messages only.
-func whatIsTold(conn *net.UnixConn) <-chan string {
+// notifications returns the notifications to systemd until the socket is
+// closed. It reads them at once, because the socket's buffer holds only a few
+// messages.
+func notifications(conn *net.UnixConn) <-chan string {
 	told := make(chan string, 10_000)
 	go func() {
 		defer close(told)
@@ -97,12 +99,12 @@ func awaitNotification(ts *testscript.TestScript, _ bool, args []string) {
 	for {
 		select {
 		case text := <-ts.Value(systemdKey{}).(<-chan string):
-			ts.Logf("systemd hears %q", text)
+			ts.Logf("notification: %q", text)
 			if pattern.MatchString(text) {
 				return
 			}
 		case <-late:
-			ts.Fatalf("systemd has not heard %s", pattern)
+			ts.Fatalf("no notification matches %s", pattern)
 		}
 	}
 }
@@ -130,7 +132,7 @@ func awaitHTTP(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	ts.Fatalf("%s answers %d %q, %v", args[1], status, body, err)
+	ts.Fatalf("response of %s: %d %q, %v", args[1], status, body, err)
 }
 
 func writeMetrics(ts *testscript.TestScript, _ bool, args []string) {
@@ -142,7 +144,7 @@ func writeMetrics(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Logf("%s: %s", p.Metric, p.Text)
 	}
 	if len(problems) > 0 {
-		ts.Fatalf("%s does not say it as Prometheus wants", args[0])
+		ts.Fatalf("metrics of %s violate the conventions of Prometheus", args[0])
 	}
 	var ours []string
 	for line := range strings.Lines(body) {

@@ -31,15 +31,15 @@ type declared interface {
 	// shared returns the settings that all services have.
 	shared() *serviceSettings
 
-	// check finds contradictions between settings.
+	// check returns an error if settings are invalid or contradict each other.
 	check() error
 }
 
 // serviceNames are the names of the services in environment variables.
 var serviceNames = []string{"controller", "agent"}
 
-// runService makes cmd the command of a service. Fresh returns the default
-// settings; run runs the service with the loaded settings.
+// runService makes cmd the command of a service. The function fresh returns the
+// default settings; run runs the service with the settings that were loaded.
 func runService[S declared](cmd *cobra.Command, fresh func() S, run func(cmd *cobra.Command, s S, o *operation) error) {
 	var flags settings.Flags
 	flags.Register(cmd.Flags(), fresh().table())
@@ -65,7 +65,7 @@ the service after pending requests, a second SIGTERM ends it immediately.`, vari
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := load()
 		if err != nil {
-			return wrongly(err)
+			return usageError(err)
 		}
 		strays := s.table().Strays(os.Environ(), serviceNames...)
 		if flags.Print {
@@ -116,8 +116,9 @@ type serviceSettings struct {
 func (s *serviceSettings) table() *settings.Table   { return s.t }
 func (s *serviceSettings) shared() *serviceSettings { return s }
 
-// newServiceSettings returns the shared settings of a kind of service. Module is
-// its module in Zeek, variable the prefix of its environment variables in Zeek.
+// newServiceSettings returns the default settings of a kind of service. Module
+// is the service's module in Zeek's scripts, and variable the prefix of its
+// environment variables in Zeek.
 func newServiceSettings(kind, module, variable string) serviceSettings {
 	return serviceSettings{
 		kind: kind, t: settings.NewTable(kind),
@@ -138,6 +139,7 @@ func newServiceSettings(kind, module, variable string) serviceSettings {
 	}
 }
 
+// addIdentity adds the settings for the name and directories.
 func (s *serviceSettings) addIdentity(module, variable string) {
 	s.t.Group("Name and directories")
 	s.t.Add(
@@ -162,7 +164,8 @@ func (s *serviceSettings) addIdentity(module, variable string) {
 	)
 }
 
-// here returns the directory that ZEEK_MANAGEMENT_TESTING selects.
+// here returns the directory that Zeek uses if ZEEK_MANAGEMENT_TESTING is set,
+// the current one.
 func here(string) (string, error) { return ".", nil }
 
 func (s *serviceSettings) addDefaultAddress() {
@@ -189,7 +192,8 @@ func (s *serviceSettings) addRequestTimeout() {
 	})
 }
 
-// defaultPatience is longer than a deployment usually takes.
+// defaultPatience is the default of --shutdown-timeout. It is longer than a
+// deployment usually takes.
 const defaultPatience = 20 * time.Second
 
 func (s *serviceSettings) addOperation() {
@@ -211,7 +215,7 @@ func (s *serviceSettings) own() string {
 	return filepath.Join(s.stateDir, "nodes", dir)
 }
 
-// check also sets the default name.
+// check implements declared. It also sets the default name.
 func (s *serviceSettings) check() error {
 	if s.name == "" {
 		host, err := os.Hostname()
@@ -231,8 +235,8 @@ func (s *serviceSettings) check() error {
 type listenSettings struct {
 	addressName, portName string
 	defaultName           string // "" if there is no default port
-	module                string // of Zeek
-	addressVar, portVar   string // of Zeek, "" if there is none
+	module                string // Zeek's module
+	addressVar, portVar   string // Zeek's environment variables, "" for none
 
 	address     string
 	port        *broker.Port
@@ -294,12 +298,13 @@ func (l *listenSettings) at(defaultAddress string) string {
 	return net.JoinHostPort(cmp.Or(l.address, defaultAddress, "0.0.0.0"), strconv.Itoa(int(port.Number)))
 }
 
-// set makes l listen at an address and port; port 0 is any free port.
+// set sets the address and port. Port 0 selects any free port.
 func (l *listenSettings) set(address string, port uint16) {
 	p := broker.TCP(port)
 	l.address, l.port = address, &p
 }
 
+// splitAddress splits HOST:PORT. The port is a number.
 func splitAddress(text string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(text)
 	if err != nil {
@@ -311,12 +316,13 @@ func splitAddress(text string) (host, port string, err error) {
 	return host, port, nil
 }
 
-// topics are the topics of Zeek's two dialects.
+// topics are the configurable topics: those of Zeek's two dialects.
 type topics struct{ management, clusteragent zeekapi.Topics }
 
 var defaultTopics = topics{management.DefaultTopics, clusteragent.DefaultTopics}
 
-// dialects returns the dialects that services speak, all at the same time.
+// dialects returns all dialects that services support, which they use at the
+// same time.
 func (t topics) dialects() []*zeekapi.Dialect {
 	return []*zeekapi.Dialect{
 		management.Dialect(t.management),
@@ -330,13 +336,14 @@ func (s *serviceSettings) addTLS() {
 	s.t.Add(s.tls.Settings()...)
 }
 
-// topicSetting declares a topic; zeek is the constant of Zeek that holds it.
+// topicSetting returns the setting of a topic. Zeek is the name of the
+// corresponding constant in Zeek.
 func topicSetting(p *string, name, help, zeek string) settings.Setting {
 	return settings.Setting{
 		Name: name, Help: help, Zeek: zeek,
 		Value: settings.Parsed(p, func(s string) (string, error) {
 			if s == "" || len(s) > broker.MaxTopicLen || strings.HasPrefix(s, broker.ControlTopic) {
-				return "", errors.New("want a topic: not empty, not reserved by Broker")
+				return "", errors.New("want a topic that is not empty, not too long and not reserved by Broker")
 			}
 			return s, nil
 		}, func(s string) string { return s }),

@@ -29,7 +29,7 @@ stores: Zeek treats a peer subscribed to everything as a data store host.`,
 		Args: usage.Arguments(use),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if count < 0 {
-				return wrongly(fmt.Errorf("--count %d: want a number from 1, or 0 for no limit", count))
+				return usageError(fmt.Errorf("--count %d: want a number from 1, or 0 for no limit", count))
 			}
 			o, err := s.options(cmd)
 			if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 )
 
-// tableOf returns the settings of a service, as they are by default.
+// tableOf returns the default settings of a service.
 func tableOf(service string) *settings.Table {
 	if service == "controller" {
 		return newControllerSettings().table()
@@ -22,8 +22,8 @@ func tableOf(service string) *settings.Table {
 	return newAgentSettings().table()
 }
 
-// The sample files are what the services document, and the settings in them the
-// defaults: with all of them in use, nothing changes.
+// TestSampleConfigurations checks that the sample files document all settings
+// with their defaults: enabling every line must change nothing.
 func TestSampleConfigurations(t *testing.T) {
 	for _, service := range []string{"controller", "agent"} {
 		t.Run(service, func(t *testing.T) {
@@ -45,14 +45,14 @@ func TestSampleConfigurations(t *testing.T) {
 				t.Errorf("run with -update: -want +got\n%s", diff)
 			}
 
-			// In use are lines that begin with "#" and a name at once.
+			// A "#" followed by a name disables a setting.
 			used := filepath.Join(t.TempDir(), "used.conf")
 			if err := os.WriteFile(used, regexp.MustCompile(`(?m)^#([a-z])`).ReplaceAll(sample, []byte("$1")), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			plain, _, code := call(t.Context(), service, "--print-config")
 			if code != 0 {
-				t.Fatal("it does not print its settings")
+				t.Fatal("--print-config failed")
 			}
 			for _, f := range []string{file, used} {
 				stdout, stderr, code := call(t.Context(), service, "--print-config", "--config", f)
@@ -68,8 +68,8 @@ func TestSampleConfigurations(t *testing.T) {
 	}
 }
 
-// What systemd is told to run is a command that there is.
-func TestUnitsRunUs(t *testing.T) {
+// The commands in the unit files exist and accept their arguments.
+func TestUnitsRunExistingCommands(t *testing.T) {
 	for _, service := range []string{"controller", "agent"} {
 		unit := readUnit(t, service)
 		m := regexp.MustCompile(`(?m)^ExecStart=/usr/local/bin/zeekwire (.*)$`).FindStringSubmatch(unit)
@@ -85,14 +85,14 @@ func TestUnitsRunUs(t *testing.T) {
 			t.Errorf("%s: %s", service, stderr)
 		}
 		if service == "agent" && !strings.Contains(stdout, "on-exit = leave") {
-			t.Errorf("nodes do not outlive the agent:\n%s", stdout)
+			t.Errorf("nodes do not keep running when the agent ends:\n%s", stdout)
 		}
 	}
 }
 
-// A reload is only asked for when it would be one: systemctl hears nothing of what
-// becomes of a signal.
-func TestUnitsCheckBeforeTheyReload(t *testing.T) {
+// ExecReload checks the settings before it sends the signal, because systemctl
+// does not learn the outcome of a signal.
+func TestUnitsCheckSettingsBeforeReload(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing.pem")
 	mutual := []string{"--tls", "mutual", "--tls-cert", missing, "--tls-key", missing, "--tls-ca", missing}
 	for _, service := range []string{"controller", "agent"} {
@@ -125,11 +125,11 @@ func readUnit(t *testing.T, service string) string {
 	return string(unit)
 }
 
-func TestUnitsAreWhatSystemdTakes(t *testing.T) {
+func TestUnitsAreValid(t *testing.T) {
 	t.Parallel()
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
-		t.Skip("there is no systemd-analyze")
+		t.Skip("systemd-analyze is not installed")
 	}
 	self, err := os.Executable()
 	if err != nil {

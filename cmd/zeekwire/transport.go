@@ -13,7 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/tlsflags"
 )
 
-// transportSetting holds the flags of commands that connect to any peer.
+// transportSetting holds the flags of the commands publish and subscribe.
 type transportSetting struct {
 	transport string
 	bus.Options
@@ -31,6 +31,7 @@ func (s *transportSetting) register(cmd *cobra.Command) {
 	settings.AddFlags(f, s.tls.Settings()...)
 }
 
+// options returns the checked options, with defaults for the addresses.
 func (s *transportSetting) options(cmd *cobra.Command) (bus.Options, error) {
 	o := s.Options
 	o.Transport = bus.Transport(s.transport)
@@ -41,19 +42,20 @@ func (s *transportSetting) options(cmd *cobra.Command) (bus.Options, error) {
 	o.Connect = withPort(o.Connect, o.Transport.DefaultPort())
 	o.Listen = withPort(o.Listen, o.Transport.DefaultPort())
 	if o.Transport == bus.WebSocket && !cmd.Flags().Changed("tls") {
-		s.tls.TurnOff() // the default of Zeek's own server
+		s.tls.TurnOff() // the default of Zeek's WebSocket server
 	}
 	if err := o.Check(); err != nil {
-		return o, wrongly(err)
+		return o, usageError(err)
 	}
 	if err := s.tls.Check(); err != nil {
-		return o, wrongly(err)
+		return o, usageError(err)
 	}
 	var err error
 	o.Security, err = s.tls.Layer()
 	return o, err
 }
 
+// withPort adds a port to an address without one. The empty address stays empty.
 func withPort(address, port string) string {
 	if _, _, err := net.SplitHostPort(address); err == nil || address == "" {
 		return address

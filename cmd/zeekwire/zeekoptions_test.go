@@ -16,36 +16,37 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 )
 
-// zeekOption is a constant that Zeek lets one redefine.
+// zeekOption is a constant in Zeek's scripts that users can redefine.
 type zeekOption struct {
-	name    string // Management::Agent::default_port
-	initial string // as in Zeek's script, 2151/tcp
+	name    string // such as Management::Agent::default_port
+	initial string // default in Zeek's script, such as 2151/tcp
 
-	// Of the services that have it, the setting. One that is missing here, or
-	// whose default is not Zeek's, has a reason.
+	// Controller and agent name the corresponding settings. If there is none, or
+	// if its default differs from Zeek's, reason explains that.
 	controller, agent string
-	own               string // our default where it is not Zeek's
+	own               string // default of the setting if it differs from Zeek's
 	reason            string
 }
 
-// zeekOptions are all of the Management framework: of 8.0.10, of later Zeeks,
-// which have the same, and of 5.0.
+// zeekOptions lists all redefinable constants of the Management framework in
+// Zeek 8.0.10 and in Zeek 5.0. Later releases than 8.0.10 have the same
+// constants.
 var zeekOptions = []zeekOption{
-	{name: "Management::role", initial: "Management::NONE", reason: "it says what a process is, and the command does"},
+	{name: "Management::role", initial: "Management::NONE", reason: "the role of a process follows from the command"},
 	{name: "Management::default_address", initial: `"0.0.0.0"`, controller: "default-address", agent: "default-address"},
 	{name: "Management::connect_retry", initial: "1sec", controller: "connect-retry", agent: "connect-retry"},
 	{name: "Management::spool_dir", initial: `getenv("ZEEK_MANAGEMENT_SPOOL_DIR")`, controller: "spool-dir", agent: "spool-dir"},
 	{name: "Management::state_dir", initial: `getenv("ZEEK_MANAGEMENT_STATE_DIR")`, controller: "state-dir", agent: "state-dir",
-		own: defaultStateDir, reason: "there is no installation of Zeek to have it in"},
+		own: defaultStateDir, reason: "Zeek's default is relative to its installation"},
 
 	{name: "Management::Log::level", initial: "INFO", controller: "log-level", agent: "log-level"},
 	{name: "Management::Request::timeout_interval", initial: "10sec", controller: "request-timeout-interval",
-		own: "15s", reason: "answers of agents that wait for nodes take up to 9 s, and clients wait 20 s"},
+		own: "15s", reason: "agents that wait for nodes respond after up to 9 s, and clients wait 20 s"},
 	{name: "Management::Request::timeout_interval", initial: "5 sec", agent: "request-timeout-interval",
 		own: "9s", reason: "nodes on a busy machine take longer to start"},
 
 	{name: "Management::Controller::name", initial: `getenv("ZEEK_CONTROLLER_NAME")`, controller: "name"},
-	{name: "Management::Controller::stdout_file", initial: `"stdout"`, reason: "no Supervisor is there to write it: the output goes where whoever starts us wants it"},
+	{name: "Management::Controller::stdout_file", initial: `"stdout"`, reason: "only a Supervisor writes this file; the output of the service is that of its process"},
 	{name: "Management::Controller::stderr_file", initial: `"stderr"`, reason: "as for stdout_file"},
 	{name: "Management::Controller::listen_address", initial: `getenv("ZEEK_CONTROLLER_ADDR")`, controller: "listen-address"},
 	{name: "Management::Controller::listen_port", initial: `getenv("ZEEK_CONTROLLER_PORT")`, controller: "listen-port"},
@@ -78,9 +79,9 @@ var zeekOptions = []zeekOption{
 	{name: "Management::Agent::archive_interval", initial: "0 sec", agent: "archive-interval"},
 	{name: "Management::Agent::archive_cmd", initial: `""`, agent: "archive-cmd"},
 	{name: "Management::Agent::archive_dir", initial: "Installation::log_dir", agent: "archive-dir",
-		own: "", reason: "it is in the state directory, for there is no installation to have it in"},
+		own: "", reason: "Zeek's default is relative to its installation"},
 	{name: "Management::Agent::topic_prefix", initial: `"zeek/management/agent"`, controller: "agent-topic-prefix", agent: "topic-prefix"},
-	{name: "Management::Agent::controller", agent: "controller", own: "127.0.0.1:2150", reason: "it is written as an address",
+	{name: "Management::Agent::controller", agent: "controller", own: "127.0.0.1:2150", reason: "the setting is written as an address",
 		initial: `Broker::NetworkInfo($address="127.0.0.1", $bound_port=Management::Controller::network_info()$bound_port)`},
 	{name: "Management::Agent::directory", initial: `""`, agent: "directory"},
 
@@ -89,19 +90,19 @@ var zeekOptions = []zeekOption{
 	{name: "Management::Node::stderr_file", initial: `"stderr"`, agent: "node-stderr-file"},
 
 	{name: "Management::Supervisor::topic_prefix", initial: `"zeek/management/supervisor"`, agent: "supervisor-topic-prefix"},
-	{name: "Management::Supervisor::print_stdout", initial: "F", reason: "nodes write to their files themselves; \"zeekwire logs\" shows them"},
+	{name: "Management::Supervisor::print_stdout", initial: "F", reason: "nodes write to files; \"zeekwire logs\" shows them"},
 	{name: "Management::Supervisor::print_stderr", initial: "F", reason: "as for print_stdout"},
 	{name: "Management::Supervisor::output_max_lines", initial: "100", agent: "output-max-lines"},
 
 	{name: "Telemetry::metrics_address", initial: `getenv("ZEEK_DEFAULT_LISTEN_ADDRESS")`, controller: "metrics-address", agent: "metrics-address"},
 	{name: "Telemetry::metrics_port", initial: "0/unknown", controller: "metrics-port", agent: "metrics-port",
-		own: "", reason: "not set is none"},
+		own: "", reason: "an empty setting means none"},
 }
 
 var environmentOf = regexp.MustCompile(`^getenv\("(\w+)"\)$`)
 
-// byDefault returns what a setting must be by default, and the variable that it
-// must heed.
+// byDefault returns the expected default of a setting, and the environment
+// variable that it must use.
 func (o zeekOption) byDefault(t *testing.T) (text, variable string) {
 	if m := environmentOf.FindStringSubmatch(o.initial); m != nil {
 		return o.own, m[1]
@@ -127,9 +128,10 @@ func (o zeekOption) byDefault(t *testing.T) (text, variable string) {
 	}
 }
 
-// Every constant that Zeek lets one redefine is a setting of the same meaning
-// and default, and every setting that says it is one of Zeek's is in the table.
-func TestZeeksOptions(t *testing.T) {
+// TestZeekOptions checks that every constant of Zeek has a setting with the
+// same meaning and default, and that every setting that names a constant of
+// Zeek is in the table.
+func TestZeekOptions(t *testing.T) {
 	tables := map[string]*settings.Table{"controller": newControllerSettings().table(), "agent": newAgentSettings().table()}
 	listed := make(map[string]bool)
 	for _, o := range zeekOptions {
@@ -149,13 +151,13 @@ func TestZeeksOptions(t *testing.T) {
 			s := tables[service].All()[i]
 			text, variable := o.byDefault(t)
 			if s.Zeek != o.name {
-				t.Errorf("%s of the %s is said to be %s, not %s", name, service, s.Zeek, o.name)
+				t.Errorf("%s of the %s names %s, want %s", name, service, s.Zeek, o.name)
 			}
 			if s.Default() != text {
 				t.Errorf("%s of the %s is %q by default, want %q", name, service, s.Default(), text)
 			}
 			if variable != "" && !slices.ContainsFunc(s.Env, func(v settings.Variable) bool { return v.Name == variable }) {
-				t.Errorf("%s of the %s does not heed %s", name, service, variable)
+				t.Errorf("%s of the %s does not use %s", name, service, variable)
 			}
 			if last := o.name[strings.LastIndexAny(o.name, ":$")+1:]; !strings.HasSuffix(name, strings.ReplaceAll(last, "_", "-")) {
 				t.Errorf("%s of the %s is not named like %s", name, service, o.name)
@@ -177,15 +179,16 @@ var (
 	zeekRedef  = regexp.MustCompile(`(?m)^redef (Management::Request::timeout_interval) = ([^;]*);`)
 )
 
-// The table has what the scripts of a real Zeek have.
-func TestZeeksOptionsInItsScripts(t *testing.T) {
+// TestZeekOptionsAreComplete checks that the table contains all redefinable
+// constants in the scripts of an installed Zeek.
+func TestZeekOptionsAreComplete(t *testing.T) {
 	if os.Getenv("ZEEK") == "" {
 		t.Skip("ZEEK does not name an installed Zeek")
 	}
 	for prefix := range strings.SplitSeq(os.Getenv("ZEEK"), ",") {
 		version, err := exec.Command(filepath.Join(prefix, "bin", "zeek-config"), "--version").Output()
 		if err != nil {
-			continue // as all other tests with it say
+			continue // other tests report the error
 		}
 		t.Run(strings.TrimSpace(string(version)), func(t *testing.T) {
 			has := make(map[string]bool)
@@ -201,7 +204,7 @@ func TestZeeksOptionsInItsScripts(t *testing.T) {
 	}
 }
 
-// constantsOf returns what the scripts of a directory let one redefine.
+// constantsOf returns the redefinable constants in the scripts of a directory.
 func constantsOf(t *testing.T, dir string) []string {
 	found := make(map[string]bool)
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

@@ -10,9 +10,10 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Compare returns the differences between a dialect and what scripts declare,
-// a sentence each. Events that the scripts have in the dialect's modules and
-// the dialect does not are differences as well, unless they are in ignore.
+// Compare returns the differences between a dialect and the declarations in
+// scripts, one sentence each. An event that the scripts declare in one of the
+// dialect's modules, but that the dialect does not contain, is also a
+// difference, unless ignore contains its name.
 func Compare(d *zeekapi.Dialect, api *API, ignore ...string) (differences []string) {
 	report := func(format string, args ...any) {
 		differences = append(differences, fmt.Sprintf(format, args...))

@@ -12,15 +12,15 @@ import (
 	"github.com/zeekwire/zeekwire/broker/record"
 )
 
-// API is what scripts declare: the events by their qualified names, with their
-// arguments, and the records by theirs.
+// API holds the declarations of scripts: the arguments of events and the types
+// of records, by their qualified names.
 type API struct {
 	Events  map[string][]record.Field
 	Records map[string]record.Type
 }
 
-// Read reads the declarations in all .zeek files of the folders. It knows as
-// much of Zeek's language as these declarations need, and ignores the rest.
+// Read reads the declarations in all .zeek files of the folders. It parses only
+// the part of Zeek's language that these declarations use, and skips the rest.
 func Read(folders ...fs.FS) (*API, error) {
 	p := &parser{events: make(map[string][]named), types: make(map[string]typeExpr)}
 	for _, folder := range folders {
@@ -55,18 +55,18 @@ func Read(folders ...fs.FS) (*API, error) {
 		}
 		t, err := p.resolve(expr, []string{name})
 		if err != nil {
-			continue // of a record that no event uses
+			continue // a record that no event uses
 		}
 		api.Records[name] = t
 	}
 	return api, nil
 }
 
-// typeExpr is a type as it is written: a built-in kind, or the name of a
-// declared one.
+// typeExpr is a type expression in a script: a built-in type or the name of a
+// declared type.
 type typeExpr struct {
 	kind   string
-	module string // in which it is written
+	module string // of the script
 	args   []typeExpr
 	fields []named
 }
@@ -98,7 +98,7 @@ func (p *parser) file(text string) error {
 		case "type", "global":
 			name := p.next()
 			if p.next() != ":" {
-				continue // a variable with its value, say
+				continue // for example, a variable with a value
 			}
 			if err := p.declaration(word, qualify(p.module, name)); err != nil {
 				return fmt.Errorf("%s %s: %w", word, name, err)
@@ -132,7 +132,7 @@ func (p *parser) declaration(word, name string) error {
 	return nil
 }
 
-// tokens splits a script into words and signs, without comments and
+// tokens splits a script into words and punctuation marks, without comments and
 // directives.
 func tokens(text string) []string {
 	var lines []string
@@ -145,7 +145,7 @@ func tokens(text string) []string {
 	var s scanner.Scanner
 	s.Init(strings.NewReader(strings.Join(lines, "")))
 	s.Mode = scanner.ScanIdents | scanner.ScanInts | scanner.ScanStrings
-	s.Error = func(*scanner.Scanner, string) {} // patterns and the like, in code that we skip
+	s.Error = func(*scanner.Scanner, string) {} // such as patterns, in code that is skipped
 	var out []string
 	for tok := s.Scan(); tok != scanner.EOF; tok = s.Scan() {
 		word := s.TokenText()
@@ -157,7 +157,7 @@ func tokens(text string) []string {
 		}
 		n := len(out)
 		if n >= 3 && tok == scanner.Ident && out[n-1] == ":" && out[n-2] == ":" {
-			// A qualified name, of which the scanner knows nothing.
+			// The scanner splits qualified names.
 			out = append(out[:n-3], out[n-3]+"::"+word)
 			continue
 		}
@@ -246,7 +246,7 @@ func (p *parser) typeList() (list []typeExpr, err error) {
 	}
 }
 
-// fields reads fields up to the closing sign.
+// fields reads fields up to and including the closing mark.
 func (p *parser) fields(separator, closing string) (list []named, err error) {
 	for {
 		switch p.peek() {
@@ -270,8 +270,8 @@ func (p *parser) fields(separator, closing string) (list []named, err error) {
 	}
 }
 
-// attributes skips attributes up to behind the separator, or before the closing
-// sign, and reports whether &optional is among them.
+// attributes skips attributes, up to and including the separator or up to the
+// closing mark. It reports whether &optional is among them.
 func (p *parser) attributes(separator, closing string) (optional bool, err error) {
 	depth := 0
 	for {
@@ -295,7 +295,7 @@ func (p *parser) attributes(separator, closing string) (optional bool, err error
 	}
 }
 
-// skip skips up to behind the closing sign.
+// skip skips all tokens up to and including the closing mark.
 func (p *parser) skip(closing string) error {
 	for {
 		switch p.next() {
@@ -314,8 +314,8 @@ func qualify(module, name string) string {
 	return module + "::" + name
 }
 
-// resolve makes a type of an expression. within are the names of the types
-// around it.
+// resolve returns the type of an expression. Within holds the names of the
+// enclosing types, to detect a type that contains itself.
 func (p *parser) resolve(e typeExpr, within []string) (record.Type, error) {
 	t := record.Type{Kind: e.kind}
 	switch e.kind {
@@ -340,7 +340,7 @@ func (p *parser) resolve(e typeExpr, within []string) (record.Type, error) {
 			t.Element, inner = &inner[len(inner)-1], inner[:len(inner)-1]
 		}
 		if len(inner) > 1 {
-			return t, fmt.Errorf("%s with several indices, which no event of ours has", e.kind)
+			return t, fmt.Errorf("%s with several indices is not supported", e.kind)
 		}
 		if len(inner) == 1 {
 			t.Index = &inner[0]

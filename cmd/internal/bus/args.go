@@ -8,7 +8,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
 
-// ArgForms says how arguments are written.
+// ArgForms describes the syntax of arguments, for help and error messages.
 const ArgForms = `  bool:T                 time:2026-11-22T10:00:00Z
   count:42               interval:90s
   int:-7                 addr:10.0.0.1
@@ -19,8 +19,8 @@ const ArgForms = `  bool:T                 time:2026-11-22T10:00:00Z
   vector[count]:1,2,3
   json:{"@data-type":"table","data":[...]}   any value, in Broker's JSON`
 
-// kinds are the names of kinds in Zeek's scripts. Those of Broker's JSON work
-// as well.
+// kinds maps the names of types in Zeek's scripts to kinds. The names in
+// Broker's JSON are accepted as well; see broker.KindByName.
 var kinds = map[string]broker.Kind{
 	"none": broker.KindNone, "bool": broker.KindBoolean, "count": broker.KindCount,
 	"int": broker.KindInteger, "double": broker.KindReal, "string": broker.KindString,
@@ -28,7 +28,7 @@ var kinds = map[string]broker.Kind{
 	"time": broker.KindTimestamp, "interval": broker.KindTimespan, "enum": broker.KindEnum,
 }
 
-// ParseArg returns the value of an argument, TYPE:TEXT.
+// ParseArg parses an argument of the form TYPE:TEXT.
 func ParseArg(arg string) (broker.Value, error) {
 	typ, text, ok := strings.Cut(arg, ":")
 	if !ok {

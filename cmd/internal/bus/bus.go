@@ -1,6 +1,6 @@
-// Package bus is what zeekwire's commands publish and subscribe do: a message
-// to peers over either transport, and messages of peers in a form for people or
-// programs.
+// Package bus implements zeekwire's commands publish and subscribe. It sends a
+// message to peers over either transport, and prints messages of peers for
+// people or programs.
 package bus
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/websocket"
 )
 
-// Transport is how to talk to peers.
+// Transport is the protocol of the connections to peers.
 type Transport string
 
 // The transports.
@@ -30,8 +30,8 @@ const (
 	WebSocket Transport = "websocket"
 )
 
-// DefaultPort returns Zeek's own: Broker::default_port, or that of the
-// WebSocket server in policy/frameworks/cluster/websocket/server.
+// DefaultPort returns the default port of Zeek: Broker::default_port, or the
+// port of the WebSocket server in policy/frameworks/cluster/websocket/server.
 func (t Transport) DefaultPort() string {
 	if t == WebSocket {
 		return "27759"
@@ -39,26 +39,27 @@ func (t Transport) DefaultPort() string {
 	return "9999"
 }
 
-// Options say who to talk to.
+// Options configure the connections to peers.
 type Options struct {
 	Transport Transport
 
-	// Connect is the address to connect to, Listen the one to listen at; either
-	// may be "". Only native peers can be listened for.
+	// Connect is the address to connect to, and Listen the address to listen at.
+	// One of them may be empty. Listen requires the native transport.
 	Connect, Listen string
 
-	// Security protects connections; nil for in the clear.
+	// Security encrypts connections. If nil, connections are not encrypted.
 	Security *security.Layer
 
-	// Timeout is how long to try to connect, and for Publish, all it may take.
+	// Timeout limits the time to connect and, for Publish, the time of the whole
+	// call.
 	Timeout time.Duration
 
-	// Status is for people: who comes and goes.
+	// Status receives messages about peers that connect and disconnect.
 	Status *log.Logger
 }
 
-// Check says, in words of the command line, whether the options make sense.
-// Publish and Subscribe do that, too.
+// Check returns an error if the options are invalid. The error names the flags
+// of the commands. Publish and Subscribe call Check.
 func (o *Options) Check() error {
 	switch {
 	case o.Transport != Native && o.Transport != WebSocket:
@@ -77,7 +78,8 @@ func (o *Options) withTimeout(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("gave up after %s", o.Timeout))
 }
 
-// native returns an endpoint that has the peer to connect to, if there is one.
+// native returns a native endpoint. If there is an address to connect to, the
+// endpoint is peered with it.
 func (o *Options) native(ctx context.Context, cfg peering.Config) (*peering.Endpoint, error) {
 	if o.Security != nil {
 		cfg.TLS = o.Security.Hook()
@@ -93,6 +95,7 @@ func (o *Options) native(ctx context.Context, cfg peering.Config) (*peering.Endp
 	return e, nil
 }
 
+// attach makes e listen and connect.
 func (o *Options) attach(ctx context.Context, e *peering.Endpoint) error {
 	if o.Listen != "" {
 		addr, err := e.Listen(ctx, o.Listen)
@@ -114,7 +117,7 @@ func (o *Options) attach(ctx context.Context, e *peering.Endpoint) error {
 	return nil
 }
 
-// webSocket connects to a server.
+// webSocket connects to a WebSocket server.
 func (o *Options) webSocket(ctx context.Context, cfg websocket.ClientConfig) (*websocket.Client, error) {
 	cfg.Address, cfg.ApplicationName = o.Connect, "zeekwire"
 	if o.Security != nil {
@@ -125,8 +128,9 @@ func (o *Options) webSocket(ctx context.Context, cfg websocket.ClientConfig) (*w
 	return websocket.Dial(ctx, cfg)
 }
 
-// Publish sends an event and returns when all peers that want it have it, on a
-// WebSocket when the server has the bytes. That nobody wants it is an error.
+// Publish sends an event and returns when all subscribed peers have received
+// it, or over a WebSocket, when the server has received the bytes. Over the
+// native transport it is an error if no peer subscribes to the topic.
 func Publish(ctx context.Context, o Options, topic string, ev broker.Event) error {
 	if err := o.Check(); err != nil {
 		return err
@@ -148,7 +152,7 @@ func (o *Options) publishNative(ctx context.Context, topic string, ev broker.Eve
 		return err
 	}
 	defer e.Close()
-	takers, err := o.awaitTakers(ctx, e, topic)
+	subscribers, err := o.awaitSubscribers(ctx, e, topic)
 	if err != nil {
 		return err
 	}
@@ -156,49 +160,50 @@ func (o *Options) publishNative(ctx context.Context, topic string, ev broker.Eve
 		return err
 	}
 	if err := e.Flush(ctx); err != nil {
-		return fmt.Errorf("a peer may not have got it: %w", err)
+		return fmt.Errorf("a peer may not have received the event: %w", err)
 	}
-	// Flush does not mind peers that are lost, but they may not have got it.
+	// Flush ignores peers that are lost, although they may not have received the
+	// event.
 	still := make(map[uuid.UUID]time.Time)
 	for _, p := range e.Peers() {
 		still[p.Peer.ID] = p.Since
 	}
-	for _, p := range takers {
+	for _, p := range subscribers {
 		if !still[p.Peer.ID].Equal(p.Since) {
-			return fmt.Errorf("lost %s, which may not have got it", describe(p.Peer))
+			return fmt.Errorf("lost %s, which may not have received the event", describe(p.Peer))
 		}
-		o.Status.Printf("%s has it", describe(p.Peer))
+		o.Status.Printf("%s has received the event", describe(p.Peer))
 	}
 	return e.Drain(ctx)
 }
 
-// look is how often awaitTakers looks at what peers subscribe to, of which
-// there is no notification.
-const look = 50 * time.Millisecond
+// pollInterval is the time between two looks at the subscriptions of peers.
+// There is no notification when they change.
+const pollInterval = 50 * time.Millisecond
 
-// awaitTakers returns the peers that want topic. If we listen, it waits for
-// one.
-func (o *Options) awaitTakers(ctx context.Context, e *peering.Endpoint, topic string) ([]peering.PeerInfo, error) {
-	ticker := time.NewTicker(look)
+// awaitSubscribers returns the peers that subscribe to topic. If the endpoint
+// listens, it waits for one.
+func (o *Options) awaitSubscribers(ctx context.Context, e *peering.Endpoint, topic string) ([]peering.PeerInfo, error) {
+	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
-		var takers []peering.PeerInfo
+		var subscribers []peering.PeerInfo
 		var others []string
 		for _, p := range e.Peers() {
 			switch {
 			case p.State != peering.Peered:
 			case p.Filter.Matches(topic):
-				takers = append(takers, p)
+				subscribers = append(subscribers, p)
 			default:
 				others = append(others, fmt.Sprintf("%s subscribes to %q", describe(p.Peer), []string(p.Filter)))
 			}
 		}
 		var end error
 		switch {
-		case len(takers) > 0:
-			return takers, nil
+		case len(subscribers) > 0:
+			return subscribers, nil
 		case len(others) > 0 && o.Listen == "":
-			return nil, fmt.Errorf("nobody wants %s: %s", topic, strings.Join(others, ", "))
+			return nil, fmt.Errorf("no peer subscribes to %s: %s", topic, strings.Join(others, ", "))
 		}
 		select {
 		case <-ticker.C:
@@ -207,22 +212,22 @@ func (o *Options) awaitTakers(ctx context.Context, e *peering.Endpoint, topic st
 			end = context.Cause(ctx)
 		}
 		if len(others) > 0 {
-			return nil, fmt.Errorf("nobody wants %s: %s: %w", topic, strings.Join(others, ", "), end)
+			return nil, fmt.Errorf("no peer subscribes to %s: %s: %w", topic, strings.Join(others, ", "), end)
 		}
 		return nil, fmt.Errorf("no peer: %w", end)
 	}
 }
 
-// complaintTime is how long Publish listens for a complaint. A WebSocket server
-// says what is wrong with a message, but never that nothing is.
-var complaintTime = 300 * time.Millisecond
+// errorTime is the time that Publish waits for an error message. A WebSocket
+// server reports invalid messages, but does not confirm valid ones.
+var errorTime = 300 * time.Millisecond
 
 func (o *Options) publishWebSocket(ctx context.Context, topic string, ev broker.Event) error {
-	complaints := make(chan error, 1)
+	serverErrors := make(chan error, 1)
 	c, err := o.webSocket(ctx, websocket.ClientConfig{OnError: func(e jsonv1.Error) {
 		select {
-		case complaints <- e:
-		default: // the first is enough
+		case serverErrors <- e:
+		default: // the first error is enough
 		}
 	}})
 	if err != nil {
@@ -233,31 +238,31 @@ func (o *Options) publishWebSocket(ctx context.Context, topic string, ev broker.
 		return err
 	}
 	select {
-	case err := <-complaints:
+	case err := <-serverErrors:
 		return err
-	case <-time.After(complaintTime):
+	case <-time.After(errorTime):
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	c.Close() // and so send what is queued
+	c.Close() // sends the queued messages first
 	for {
 		n, err := c.Next(ctx)
 		if err != nil {
-			return fmt.Errorf("the server may not have got it: %w", err)
+			return fmt.Errorf("the server may not have received the event: %w", err)
 		}
 		if lost, ok := n.(broker.PeerLost); ok {
 			if !errors.Is(lost.Err, broker.ErrClosed) {
-				return fmt.Errorf("the server may not have got it: %w", lost.Err)
+				return fmt.Errorf("the server may not have received the event: %w", lost.Err)
 			}
-			o.Status.Printf("%s has it", describe(lost.Peer))
+			o.Status.Printf("%s has received the event", describe(lost.Peer))
 			return nil
 		}
 	}
 }
 
-// Subscribe prints the messages of peers on topics with these prefixes, until
-// it has printed count of them, unless that is 0, or ctx ends, which is no
-// error.
+// Subscribe prints the messages that peers publish to topics with one of the
+// prefixes. It returns when it has printed count messages, or when ctx ends,
+// which is not an error. A count of 0 means no limit.
 func Subscribe(ctx context.Context, o Options, prefixes []string, p *Printer, count int) error {
 	if err := o.Check(); err != nil {
 		return err
@@ -310,7 +315,8 @@ func (o *Options) subscribe(ctx context.Context, prefixes []string) (broker.Bus,
 	return o.native(ctx, peering.Config{Subscriptions: prefixes, Hooks: &drops{status: o.Status}})
 }
 
-// drops tells, once, that messages come faster than they can be printed.
+// drops reports, once, that messages were dropped because they arrive faster
+// than they can be printed.
 type drops struct {
 	once   sync.Once
 	status *log.Logger
@@ -319,10 +325,10 @@ type drops struct {
 func (*drops) DroppedSending(broker.Peer, int) {}
 
 func (d *drops) DroppedReceived(broker.Peer, int) {
-	d.once.Do(func() { d.status.Print("messages come faster than they can be printed, some are lost") })
+	d.once.Do(func() { d.status.Print("messages arrive faster than they can be printed; some are lost") })
 }
 
-// describe names a peer by where it is.
+// describe returns the address of a peer, for messages.
 func describe(p broker.Peer) string {
 	if p.Dialed {
 		return p.Address

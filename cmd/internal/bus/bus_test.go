@@ -104,7 +104,7 @@ func TestPublishToNobody(t *testing.T) {
 		o    Options
 		want string
 	}{
-		{"connect", Options{Connect: addr, Timeout: forever}, `nobody wants /tests: ` + addr + ` subscribes to ["/others"]`},
+		{"connect", Options{Connect: addr, Timeout: forever}, `no peer subscribes to /tests: ` + addr + ` subscribes to ["/others"]`},
 		{"listen", Options{Listen: "127.0.0.1:0", Timeout: time.Millisecond}, "no peer: gave up after 1ms"},
 		{"both", Options{Connect: addr, Listen: "127.0.0.1:0", Timeout: 500 * time.Millisecond}, "gave up after 500ms"},
 		{"transport", Options{Transport: "x"}, `transport "x": want native or websocket`},
@@ -240,8 +240,8 @@ func TestWebSocketComplaint(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	defer func(usual time.Duration) { complaintTime = usual }(complaintTime)
-	complaintTime = forever
+	defer func(usual time.Duration) { errorTime = usual }(errorTime)
+	errorTime = forever
 	o := Options{Transport: WebSocket, Connect: server.Listener.Addr().String(), Timeout: forever, Status: silent}
 	err := Publish(t.Context(), o, "/tests", broker.NewEvent("e"))
 	if err == nil || !strings.Contains(err.Error(), "failed to create Zeek event") {

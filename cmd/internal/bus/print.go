@@ -16,14 +16,15 @@ import (
 	"github.com/zeekwire/zeekwire/broker/logs"
 )
 
-// Printer writes messages, one per line; those of a batch one by one.
+// Printer prints messages, one per line. The messages of a batch are printed
+// separately.
 type Printer struct {
-	// JSON is for programs: one object per line.
+	// JSON selects output for programs: one JSON object per line.
 	JSON bool
 
 	out    io.Writer
 	now    func() time.Time
-	filter broker.Filter               // of what to print
+	filter broker.Filter               // topics to print
 	logs   map[uuid.UUID]*logs.Catalog // by peer
 }
 
@@ -32,11 +33,11 @@ func NewPrinter(out io.Writer) *Printer {
 	return &Printer{out: out, now: time.Now, logs: make(map[uuid.UUID]*logs.Catalog)}
 }
 
-// line is a message in JSON. Values are in Broker's JSON, except that it is
-// always valid: other bytes than UTF-8 are replaced, and reals that are no
-// number are strings.
+// line is a message as a JSON object. Values are in Broker's JSON. To be valid
+// JSON, bytes that are not UTF-8 are replaced, and reals that are not finite
+// are strings.
 type line struct {
-	Time     string    `json:"time"` // of arrival
+	Time     string    `json:"time"` // when the message arrived
 	Peer     string    `json:"peer"`
 	Endpoint uuid.UUID `json:"endpoint"`
 	Topic    string    `json:"topic"`
@@ -45,8 +46,9 @@ type line struct {
 	Args        []jsonValue `json:"args,omitzero"`
 	NetworkTime *jsonValue  `json:"network_time,omitempty"`
 
-	// Of logs. Columns are those that a stream has; Fields those of a record
-	// that are set, or if their names are not known, Values are all.
+	// Members of log messages. Columns lists the columns of a log stream. Fields
+	// holds the fields of a record that are set. If the names of the columns are
+	// not known, Values holds all fields instead.
 	Log     string      `json:"log,omitempty"`
 	Path    string      `json:"path,omitempty"`
 	Columns []column    `json:"columns,omitzero"`
@@ -62,8 +64,8 @@ type column struct {
 	Type string `json:"type"`
 }
 
-// print writes the message and returns the number of lines, which are no more
-// than limit unless that is 0.
+// print writes a message and returns the number of lines. Limit is the largest
+// number of lines; 0 means no limit.
 func (p *Printer) print(r broker.Received, limit int) (lines int, err error) {
 	m, err := broker.ParseZeekMessage(r.Message.Value)
 	if err != nil {
@@ -73,7 +75,8 @@ func (p *Printer) print(r broker.Received, limit int) (lines int, err error) {
 		Time: p.now().Format("2006-01-02T15:04:05.000000Z07:00"), Peer: describe(r.Peer),
 		Endpoint: r.Peer.ID, Topic: printable(r.Message.Topic),
 	}
-	// Zeek announces its logs to all, asked or not.
+	// Zeek announces its log streams to all peers, subscribed or not. They are
+	// noted, but not printed.
 	wanted := p.filter.Matches(r.Message.Topic)
 	var each func(broker.ZeekMessage) error
 	each = func(m broker.ZeekMessage) error {
@@ -101,8 +104,8 @@ func (p *Printer) print(r broker.Received, limit int) (lines int, err error) {
 	return lines, err
 }
 
-// describe completes l with what m says, and returns that as text. m is nil for
-// values that are no message of Zeek's.
+// describe sets the members of l that depend on the message, and returns the
+// message as text. If m is nil, the value is not a message of Zeek.
 func (p *Printer) describe(l *line, r broker.Received, m broker.ZeekMessage) (text string) {
 	switch m := m.(type) {
 	case broker.Event:
@@ -135,15 +138,15 @@ func (p *Printer) describe(l *line, r broker.Received, m broker.ZeekMessage) (te
 	return printable(r.Message.Value.String())
 }
 
-// row completes l with a log record.
+// row sets the members of l for a log record, and returns the record as text.
 func (p *Printer) row(l *line, r broker.Received, m broker.LogWrite) (text string) {
 	row, err := p.catalog(r.Peer).Row(m)
 	if err == nil {
 		l.Fields = &jsonRow{row}
 		return printable(row.String())
 	}
-	// Over a WebSocket streams are announced when they begin, not to who comes
-	// later.
+	// Over a WebSocket, streams are announced only when they are created, not to
+	// clients that connect later.
 	unnamed, unnamedErr := logs.Values(m)
 	if unnamedErr != nil {
 		return printable(fmt.Sprintf("(%v)", err))
@@ -163,7 +166,8 @@ func (p *Printer) catalog(peer broker.Peer) *logs.Catalog {
 
 func (p *Printer) forget(peer broker.Peer) { delete(p.logs, peer.ID) }
 
-// printable replaces what a terminal could take for more than a character.
+// printable replaces all characters that are not printable, such as control
+// sequences of terminals.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -173,7 +177,8 @@ func printable(s string) string {
 	}, s)
 }
 
-// jsonRow is a log record that becomes an object, the fields in their order.
+// jsonRow encodes a log record as an object. Members have the order of the
+// fields.
 type jsonRow struct{ logs.Row }
 
 // MarshalJSON implements json.Marshaler.
@@ -199,7 +204,7 @@ func (r jsonRow) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// jsonValue is a value that becomes Broker's JSON.
+// jsonValue encodes a value in Broker's JSON.
 type jsonValue struct{ broker.Value }
 
 func values(vs []broker.Value) []jsonValue {

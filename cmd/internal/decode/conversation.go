@@ -18,8 +18,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// conversation follows one connection, because what a native frame means
-// depends on those before it.
+// conversation is the state of one connection. The meaning of a native frame
+// depends on the frames before it.
 type conversation struct {
 	file string
 	conn recording.Connection
@@ -28,7 +28,7 @@ type conversation struct {
 	peered bool // the handshake is over
 }
 
-// frame decodes an entry and encodes it again.
+// frame decodes an entry and encodes it again, to compare the bytes.
 func (c *conversation) frame(e recording.Entry) Frame {
 	f := Frame{
 		File: printable(c.file), Line: c.line, Connection: printable(c.conn.Name),
@@ -46,7 +46,7 @@ func (c *conversation) frame(e recording.Entry) Frame {
 		first, _, _ := strings.Cut(string(e.Data), "\r\n")
 		f.Text = printable(first)
 	case recording.KindText, recording.KindBinary:
-		// Zeek's own server takes binary messages like text.
+		// Zeek's WebSocket server treats binary messages like text.
 		c.text(&f, e)
 	case recording.KindPing, recording.KindPong:
 		f.What, f.Text = f.Kind, strconv.Quote(string(e.Data))
@@ -175,10 +175,10 @@ func (c *conversation) text(f *Frame, e recording.Entry) {
 	}
 }
 
-// isCompact reports whether a text has no space between its tokens, which is
-// how Zeek since 6.2 writes. Only that can be reproduced to the byte: older
-// versions and other clients have their own spacing, order of members and form
-// of numbers.
+// isCompact reports whether a text has no white space between its tokens, like
+// the output of Zeek 6.2 and later. Only such text can be reproduced byte by
+// byte. Older versions and other clients differ in spacing, the order of
+// members and the form of numbers.
 func isCompact(text []byte) bool {
 	inString := false
 	for i := 0; i < len(text); i++ {
@@ -209,8 +209,8 @@ func (f *Frame) close(b []byte) {
 	}
 }
 
-// compare sets the verdict on one layer of the frame, unless an outer one has
-// failed already.
+// compare sets the verdict for one layer of the frame, unless an outer layer is
+// already different.
 func (f *Frame) compare(layer string, original, encoded []byte) {
 	if bytes.Equal(original, encoded) {
 		return
@@ -228,7 +228,7 @@ func (f *Frame) differs(layer, how string) {
 	}
 }
 
-// excerpt returns a few bytes from i on.
+// excerpt returns a few bytes that begin at index i.
 func excerpt(b []byte, i int) string {
 	const most = 8
 	switch rest := b[i:]; {

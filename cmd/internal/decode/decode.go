@@ -1,5 +1,6 @@
-// Package decode is the command that shows what recordings and captures hold,
-// and checks that all of it survives decoding and encoding.
+// Package decode implements zeekwire's command decode. It shows the contents of
+// recordings and captures, and checks that decoding and encoding reproduces
+// them.
 package decode
 
 import (
@@ -15,25 +16,25 @@ import (
 	"github.com/zeekwire/zeekwire/broker/recording/pcap"
 )
 
-// Options are those of the command.
+// Options are the options of the command.
 type Options struct {
-	// Check compares every frame with what becomes of it when it is decoded and
-	// encoded again. Without JSON, only a summary is printed then.
+	// Check compares every frame with its encoding after it was decoded. Without
+	// JSON, only differences and a summary are printed.
 	Check bool
 
 	// JSON prints one JSON object per frame.
 	JSON bool
 }
 
-// ErrProblems is wrapped by the error of Run if something is wrong with a
-// file. What it is has been printed then.
+// ErrProblems is wrapped by the error of Run if a file has problems. Run has
+// printed them.
 var ErrProblems = errors.New("problems found")
 
-// Stdin is the name of the file that stands for standard input.
+// Stdin is the file name that stands for standard input.
 const Stdin = "-"
 
-// Run decodes files. Frames and the summary of a check go to out, problems to
-// errOut; with JSON the summary goes to errOut as well.
+// Run decodes files. Frames and the summary of a check are written to out,
+// problems to errOut. With JSON the summary is written to errOut as well.
 func Run(files []string, stdin io.Reader, out, errOut io.Writer, o Options) error {
 	buffered := bufio.NewWriter(out)
 	r := &run{options: o, out: buffered, json: json.NewEncoder(buffered), errOut: errOut}
@@ -65,15 +66,15 @@ func Run(files []string, stdin io.Reader, out, errOut io.Writer, o Options) erro
 type run struct {
 	options Options
 	out     *bufio.Writer
-	json    *json.Encoder // to out
-	outErr  error
+	json    *json.Encoder // writes to out
+	outErr  error         // first error of out
 	errOut  io.Writer
 	printed bool
 
 	files, frames, equal, different, problems int
 }
 
-// problem tells what is wrong, after everything that was printed before.
+// problem prints a problem, after the output that precedes it.
 func (r *run) problem(format string, args ...any) {
 	r.problems++
 	r.flush()
@@ -87,8 +88,8 @@ func (r *run) flush() error {
 	return r.outErr
 }
 
-// file decodes one file, a recording or a capture. The error is about the file
-// as a whole.
+// file decodes one file, a recording or a capture. The returned error concerns
+// the file as a whole.
 func (r *run) file(name string, stdin io.Reader) error {
 	r.files++
 	in := stdin
@@ -141,7 +142,7 @@ func (r *run) capture(name string, in io.Reader) error {
 		c := &conversation{file: name, conn: v.Connection}
 		switch {
 		case len(v.Entries) == 0 && v.Err != nil:
-			// Captures hold all sorts of traffic that is not ours.
+			// Captures may contain any other traffic.
 			fmt.Fprintf(r.errOut, "%s: %s: skipped: %v\n", name, v.Connection.Name, v.Err)
 			continue
 		case len(v.Entries) == 0:
@@ -162,7 +163,7 @@ func (r *run) capture(name string, in io.Reader) error {
 	return nil
 }
 
-// header prints which connection the following lines are about.
+// header prints the connection of the following lines.
 func (r *run) header(c *conversation) {
 	if r.options.Check || r.options.JSON {
 		return

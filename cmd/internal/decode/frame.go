@@ -12,12 +12,12 @@ import (
 	"github.com/zeekwire/zeekwire/broker/recording"
 )
 
-// Frame is what one entry of a recording says. Its JSON form has keys only for
-// what applies. All of its strings are printable: other characters and bytes
-// that are not UTF-8 are written as in Go, \n or \xff.
+// Frame describes one entry of a recording. Its JSON form omits members that do
+// not apply. All strings are printable: other characters, and bytes that are
+// not UTF-8, are escaped as in Go, for example \n or \xff.
 type Frame struct {
 	File       string `json:"file"`
-	Line       int    `json:"line"` // of the file; of a capture, which frame of the connection
+	Line       int    `json:"line"` // line of the file; in a capture, number of the frame in its connection
 	Connection string `json:"connection"`
 
 	T     json.Number `json:"t"`
@@ -25,8 +25,8 @@ type Frame struct {
 	Kind  string      `json:"kind"`
 	Bytes int         `json:"bytes"`
 
-	// Sender is an endpoint ID: of who introduces itself in a handshake message
-	// or an ack, of who sends an envelope. Receiver is empty for everybody.
+	// Sender is the ID of the endpoint that sent a handshake message, an ack or
+	// an envelope. Receiver is the ID of the receiver, empty for all endpoints.
 	Sender   string `json:"sender,omitempty"`
 	Receiver string `json:"receiver,omitempty"`
 	TTL      uint16 `json:"ttl,omitempty"`
@@ -34,31 +34,31 @@ type Frame struct {
 
 	Message
 
-	Topics  []string `json:"topics,omitzero"`  // of a filter or subscription
+	Topics  []string `json:"topics,omitzero"`  // topics of a filter or subscription
 	Version string   `json:"version,omitzero"` // selected, offered ("1..1"), or of the server
-	Code    string   `json:"code,omitzero"`    // of an error or a close
-	Text    string   `json:"text,omitzero"`    // payload, first line of a head, explanation
+	Code    string   `json:"code,omitzero"`    // code of an error or a close frame
+	Text    string   `json:"text,omitzero"`    // payload, first line of an HTTP head, or explanation
 
-	// Error says what is wrong: why the frame is malformed, or why nobody would
-	// accept what it says.
+	// Error is the reason why the frame is malformed, or why a peer rejects its
+	// content.
 	Error string `json:"error,omitempty"`
 
-	// Check is the verdict on re-encoding, if that was asked for and the frame
-	// is not malformed.
+	// Check is the result of the comparison after encoding. It is empty if
+	// Options.Check is not set, or if the frame is malformed.
 	Check Verdict `json:"check,omitempty"`
 
-	mismatch string // why Check is VerdictDifferent
+	mismatch string // explains VerdictDifferent
 }
 
-// Message is the content of a frame: the kinds of message that Zeek puts on
-// topics, and everything else by its name alone.
+// Message is the content of a frame: a message of Zeek, or another frame with
+// only its type.
 type Message struct {
-	// What is the type of a handshake message, of an envelope or of a text
-	// ("hello", "pong", "ack"), of the message within ("event", "batch"), of an
-	// HTTP head ("request") or of a control frame ("close"), or "malformed".
+	// What is the type of the frame: of a handshake message, an envelope or a
+	// text ("hello", "pong", "ack"), of the message in it ("event", "batch"), of
+	// an HTTP head ("request"), of a control frame ("close"), or "malformed".
 	What string `json:"what"`
 
-	// Values are in their readable form.
+	// Values are in a readable form.
 	Event    string    `json:"event,omitzero"`
 	Args     []string  `json:"args,omitzero"`
 	Metadata []string  `json:"metadata,omitzero"`
@@ -70,18 +70,18 @@ type Message struct {
 	Messages []Message `json:"messages,omitzero"`
 }
 
-// Verdict says how a frame that was decoded and encoded again compares with
-// the original.
+// Verdict is the result of comparing a frame with its encoding after it was
+// decoded.
 type Verdict string
 
-// The verdicts.
+// The verdicts of a comparison.
 const (
-	VerdictIdentical Verdict = "identical" // to the byte
-	VerdictEqual     Verdict = "equal"     // another spelling of the same JSON
+	VerdictIdentical Verdict = "identical" // all bytes are the same
+	VerdictEqual     Verdict = "equal"     // the same JSON, written differently
 	VerdictDifferent Verdict = "different"
 )
 
-// whatMalformed is the What of a frame that cannot be decoded.
+// whatMalformed is Message.What of a frame that cannot be decoded.
 const whatMalformed = "malformed"
 
 func (f *Frame) malformed(err error) {
@@ -184,8 +184,8 @@ func (f *Frame) String() string {
 	return strings.TrimRight(strings.Join(words, " "), " ")
 }
 
-// printable returns s with everything escaped that a terminal could take for
-// more than a character, and that JSON could not hold.
+// printable escapes all characters that are not printable, such as control
+// sequences of terminals, and all bytes that JSON cannot represent.
 func printable(s string) string {
 	plain := true
 	for _, r := range s {
@@ -210,6 +210,7 @@ func printable(s string) string {
 	return b.String()
 }
 
+// printables applies printable to each string.
 func printables(list []string) []string {
 	out := make([]string, len(list))
 	for i, s := range list {

@@ -1,3 +1,4 @@
-// Package load holds the test of a controller under load: the zeekwire binary
-// in a process of its own, and many agents with simulated nodes in another.
+// Package load contains the load tests of the controller. They run the zeekwire
+// binary in one process, and many agents with simulated nodes in another
+// process.
 package load

@@ -10,13 +10,14 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// states are those that a node may be in, each of which is always counted.
+// states are the states of a node. Each has a metric, even if no node is in it.
 var states = []zeekapi.State{
 	zeekapi.StatePending, zeekapi.StateRunning, zeekapi.StateStopped,
 	zeekapi.StateFailed, zeekapi.StateCrashed, zeekapi.StateUnknown,
 }
 
-// Agent is the metrics of an agent. Observe is for the agent's loop.
+// Agent holds the metrics of an agent. Its methods must be called from the
+// agent's loop.
 type Agent struct {
 	nodes       *prometheus.GaugeVec
 	cpu, memory *prometheus.GaugeVec
@@ -30,18 +31,18 @@ type Agent struct {
 	counts map[zeekapi.State]int
 }
 
-// NewAgent registers them.
+// NewAgent returns the metrics of an agent, registered with r.
 func NewAgent(r prometheus.Registerer) *Agent {
 	a := &Agent{
 		nodes:    gauge("zeekwire_agent_nodes", "Nodes by state.", "state"),
-		cpu:      gauge("zeekwire_agent_node_cpu", "Processors that a node uses, 1.5 is one and a half.", "node"),
+		cpu:      gauge("zeekwire_agent_node_cpu", "Number of processors that a node uses, such as 1.5.", "node"),
 		memory:   gauge("zeekwire_agent_node_memory_bytes", "Resident memory of a node.", "node"),
-		restarts: gauge("zeekwire_agent_node_restarts", "How often the agent had to start a node again since the deployment.", "node"),
-		starts:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_agent_node_starts_total", Help: "Processes of nodes that were started."}),
-		exits:    counter("zeekwire_agent_node_exits_total", "Processes of nodes that ended, by whether they complained.", "result"),
-		requests: counter("zeekwire_agent_requests_total", "Requests of controllers.", "request"),
-		pending:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_agent_requests_pending", Help: "Requests of controllers that wait for nodes."}),
-		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_agent_errors_total", Help: "Errors that the agent reported to its controllers by itself."}),
+		restarts: gauge("zeekwire_agent_node_restarts", "Restarts of a node by the agent after failures, since the deployment.", "node"),
+		starts:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_agent_node_starts_total", Help: "Started processes of nodes."}),
+		exits:    counter("zeekwire_agent_node_exits_total", "Ended processes of nodes, by result: ok or error.", "result"),
+		requests: counter("zeekwire_agent_requests_total", "Received requests of controllers.", "request"),
+		pending:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_agent_requests_pending", Help: "Requests of controllers that are waiting for nodes."}),
+		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_agent_errors_total", Help: "Errors that the agent reported to its controllers without a request."}),
 	}
 	for _, s := range states {
 		a.nodes.WithLabelValues(label(s))
@@ -55,7 +56,8 @@ func NewAgent(r prometheus.Registerer) *Agent {
 
 func label(s zeekapi.State) string { return strings.ToLower(string(s)) }
 
-// Observe takes note of what happened to an agent and what it did.
+// Observe updates the metrics after a step of the agent with its input and
+// outputs.
 func (a *Agent) Observe(m *agent.Machine, in agent.Input, out []agent.Output) {
 	switch in := in.(type) {
 	case agent.Received:
@@ -90,19 +92,19 @@ func (a *Agent) Observe(m *agent.Machine, in agent.Input, out []agent.Output) {
 	}
 	a.pending.Set(float64(m.Pending()))
 	if _, tick := in.(agent.Tick); tick || changed {
-		a.look(m.Nodes())
+		a.setNodes(m.Nodes())
 	}
 }
 
-// look takes stock of the nodes.
-func (a *Agent) look(nodes []zeekapi.NodeDetail) {
+// setNodes updates the metrics of nodes.
+func (a *Agent) setNodes(nodes []zeekapi.NodeDetail) {
 	a.counts = make(map[zeekapi.State]int)
 	a.cpu.Reset()
 	a.memory.Reset()
 	a.restarts.Reset()
 	for _, n := range nodes {
 		a.counts[n.Status.State]++
-		name := strings.ToValidUTF8(n.Status.Node, "\ufffd") // Prometheus panics at others
+		name := strings.ToValidUTF8(n.Status.Node, "\ufffd") // other text makes Prometheus panic
 		a.restarts.WithLabelValues(name).Set(float64(n.Restarts))
 		if n.Memory > 0 {
 			a.cpu.WithLabelValues(name).Set(n.CPU)
@@ -114,5 +116,5 @@ func (a *Agent) look(nodes []zeekapi.NodeDetail) {
 	}
 }
 
-// Nodes returns how many nodes are in a state, for the agent's loop.
+// Nodes returns the number of nodes in a state.
 func (a *Agent) Nodes(s zeekapi.State) int { return a.counts[s] }

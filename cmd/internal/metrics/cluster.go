@@ -8,37 +8,37 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// Cluster is the metrics of the cluster as a whole: those of the last snapshot
-// of its controller.
+// Cluster collects the metrics of the cluster as a whole from the controller's
+// latest snapshot.
 type Cluster struct {
 	instances, nodes, up *prometheus.Desc
 
 	last atomic.Pointer[controller.Snapshot] // nil before the first one
 }
 
-// NewCluster registers them.
+// NewCluster returns the metrics of a cluster, registered with r.
 func NewCluster(r prometheus.Registerer) *Cluster {
 	c := &Cluster{
 		instances: prometheus.NewDesc("zeekwire_cluster_instances",
-			"Instances by state: ready, connected but not ready, missing, drained, or unwanted by the cluster.", []string{"state"}, nil),
-		nodes: prometheus.NewDesc("zeekwire_cluster_nodes", "Nodes by state, as their agents say; unknown while an agent does not.", []string{"state"}, nil),
-		up:    prometheus.NewDesc("zeekwire_cluster_status_up", "1 if the controller knows the state of the cluster, without which there are no instances and nodes.", nil, nil),
+			"Instances by state: ready, connected but not ready, missing, drained, or not part of the cluster.", []string{"state"}, nil),
+		nodes: prometheus.NewDesc("zeekwire_cluster_nodes", "Nodes by state, as reported by their agents; unknown without a report.", []string{"state"}, nil),
+		up:    prometheus.NewDesc("zeekwire_cluster_status_up", "1 if the controller knows the state of the cluster, otherwise 0, and the metrics of instances and nodes are absent.", nil, nil),
 	}
 	r.MustRegister(c)
 	return c
 }
 
-// Observe takes a snapshot. It may be called while metrics are collected.
+// Observe stores a snapshot. It may be called while metrics are collected.
 func (c *Cluster) Observe(s controller.Snapshot) { c.last.Store(&s) }
 
-// Describe is of prometheus.Collector.
+// Describe implements prometheus.Collector.
 func (c *Cluster) Describe(d chan<- *prometheus.Desc) {
 	d <- c.instances
 	d <- c.nodes
 	d <- c.up
 }
 
-// Collect is of prometheus.Collector.
+// Collect implements prometheus.Collector.
 func (c *Cluster) Collect(m chan<- prometheus.Metric) {
 	s := c.last.Load()
 	if s == nil {

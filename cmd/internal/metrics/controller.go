@@ -10,8 +10,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// Controller is the metrics of a controller. Observe is for the controller's
-// loop.
+// Controller holds the metrics of a controller. Observe must be called from the
+// controller's loop.
 type Controller struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -23,34 +23,34 @@ type Controller struct {
 	deployed *prometheus.CounterVec
 
 	now   func() time.Time
-	begun map[string]time.Time // requests without an answer, by their ID
-	said  map[uuid.UUID]bool   // peers that said hello
+	begun map[string]time.Time // times of requests without a response, by ID
+	said  map[uuid.UUID]bool   // peers that have said hello
 }
 
-// forgetAfter is when a request counts as never answered, which test_timeout
-// may ask for, and maxBegun how many requests are timed at once. Those with an
-// ID that is longer than maxID, in bytes, are not.
+// forgetAfter is the age at which a request counts as never answered;
+// test_timeout may request no response. At most maxBegun requests are timed at
+// once. Requests with an ID longer than maxID bytes are not timed.
 const (
 	forgetAfter = 10 * time.Minute
 	maxBegun    = 8192
 	maxID       = 256
 )
 
-// NewController registers them.
+// NewController returns the metrics of a controller, registered with r.
 func NewController(r prometheus.Registerer) *Controller {
 	c := &Controller{
-		requests: counter("zeekwire_controller_requests_total", "Requests of clients that were answered, by what they asked for and whether all of it succeeded.", "request", "result"),
+		requests: counter("zeekwire_controller_requests_total", "Answered requests of clients, by request and result: ok, or error if a part of it failed.", "request", "result"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "zeekwire_controller_request_seconds",
-			Help:    "Time from a client's request to the answer.",
+			Help:    "Time from a client's request to the response.",
 			Buckets: []float64{.001, .01, .1, .5, 1, 2.5, 5, 10, 15, 30, 60},
 		}, []string{"request"}),
-		pending:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_requests_pending", Help: "Requests of clients under way."}),
-		agents:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_agents", Help: "Agents that are connected and said hello."}),
-		hellos:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_hellos_total", Help: "Hellos of agents that were new or came back."}),
-		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_errors_total", Help: "Errors that agents reported by themselves."}),
-		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agents_refused_total", Help: "Peers that may not be the agent that they said to be."}),
-		deployed: counter("zeekwire_controller_deployments_total", "Deployments of clients that ended, by how.", "outcome"),
+		pending:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_requests_pending", Help: "Requests of clients without a response yet."}),
+		agents:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_agents", Help: "Agents that are connected and have said hello."}),
+		hellos:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_hellos_total", Help: "Hellos of agents that are new or have reconnected."}),
+		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_errors_total", Help: "Errors that agents reported without a request."}),
+		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agents_refused_total", Help: "Hellos of peers that are not permitted to be the agent of the instance."}),
+		deployed: counter("zeekwire_controller_deployments_total", "Ended deployments of clients, by outcome.", "outcome"),
 		now:      time.Now,
 		begun:    make(map[string]time.Time),
 		said:     make(map[uuid.UUID]bool),
@@ -64,8 +64,8 @@ func NewController(r prometheus.Registerer) *Controller {
 	return c
 }
 
-// Observe takes note of a step of a controller: the numbers after it, its input
-// and its outputs.
+// Observe updates the metrics after a step of the controller: s is the snapshot
+// after the step, in its input, and out its outputs.
 func (c *Controller) Observe(s controller.Snapshot, in controller.Input, out []controller.Output) {
 	switch in := in.(type) {
 	case controller.FromClient:
@@ -103,6 +103,7 @@ func (c *Controller) Observe(s controller.Snapshot, in controller.Input, out []c
 	c.agents.Set(float64(s.Agents))
 }
 
+// answered counts and times the request that msg responds to.
 func (c *Controller) answered(msg zeekapi.Message) {
 	began, ok := c.begun[msg.RequestID()]
 	if !ok {
@@ -123,7 +124,7 @@ func (c *Controller) answered(msg zeekapi.Message) {
 	c.requests.WithLabelValues(request.Name, result).Inc()
 }
 
-// forget drops requests that will not be answered.
+// forget drops requests that have had no response for too long.
 func (c *Controller) forget() {
 	for id, began := range c.begun {
 		if c.now().Sub(began) > forgetAfter {

@@ -1,6 +1,6 @@
-// Package metrics counts what services do, in the terms of Prometheus. What it
-// counts, transports and state machines tell it through their hooks; they know
-// nothing of Prometheus.
+// Package metrics provides Prometheus metrics of the services. Transports and
+// state machines report to it through their hooks and do not depend on
+// Prometheus.
 package metrics
 
 import (
@@ -10,12 +10,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// Registry returns a registry with the metrics that every process has.
+// Registry returns a registry with the metrics that all services have: build
+// information, the Go runtime and the process.
 func Registry(service, version string) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "zeekwire_build_info",
-		Help:        "1, labelled with what runs.",
+		Help:        "Always 1, labelled with the service and its versions.",
 		ConstLabels: prometheus.Labels{"service": service, "version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)

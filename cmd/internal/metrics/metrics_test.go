@@ -127,7 +127,7 @@ func TestAgent(t *testing.T) {
 	}
 	observe(agent.Launched{Event: launch.Started{Node: "w"}})
 	observe(agent.Launched{Event: launch.Exited{Node: "w", Err: errors.New("died")}}, agent.Publish{Message: zeekapi.AgentError{}})
-	a.look([]zeekapi.NodeDetail{
+	a.setNodes([]zeekapi.NodeDetail{
 		{Status: zeekapi.NodeStatus{Node: "m", State: zeekapi.StateRunning}, CPU: 1.5, Memory: 1000},
 		{Status: zeekapi.NodeStatus{Node: "w", State: zeekapi.StateCrashed}, Restarts: 2},
 		{Status: zeekapi.NodeStatus{Node: "w\xff", State: zeekapi.StateCrashed}, CPU: 1, Memory: 1},
@@ -162,7 +162,7 @@ func TestAgent(t *testing.T) {
 	if n := a.Nodes(zeekapi.StateRunning); n != 1 {
 		t.Errorf("%d nodes run", n)
 	}
-	a.look(nil)
+	a.setNodes(nil)
 	expect(t, r, "", "zeekwire_agent_node_cpu", "zeekwire_agent_node_restarts")
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Transports are the metrics of all transports of a service.
+// Transports holds the metrics of all transports of a service.
 type Transports struct {
 	peers, lost              *prometheus.CounterVec
 	messages, bytes, dropped *prometheus.CounterVec
@@ -18,28 +18,28 @@ type Transports struct {
 	queues []queues
 }
 
-// queues is what a transport is asked for when somebody wants to know.
+// queues is a transport whose sizes are read when metrics are collected.
 type queues struct {
 	transport string
 	sizes     func() (peers, queued int)
 }
 
-// NewTransports registers them.
+// NewTransports returns the metrics of transports, registered with r.
 func NewTransports(r prometheus.Registerer) *Transports {
 	t := &Transports{
-		peers:     counter("zeekwire_peerings_total", "Peerings that came up, or WebSocket clients.", "transport"),
+		peers:     counter("zeekwire_peerings_total", "Established peerings, or connected WebSocket clients.", "transport"),
 		lost:      counter("zeekwire_peerings_lost_total", "Peerings that ended.", "transport"),
-		messages:  counter("zeekwire_messages_total", "Messages sent to peers or received from them, with those of the transport itself.", "transport", "direction"),
-		bytes:     counter("zeekwire_message_bytes_total", "Their bytes.", "transport", "direction"),
-		dropped:   counter("zeekwire_messages_dropped_total", "Messages that got lost in a full queue.", "transport", "direction"),
-		connected: prometheus.NewDesc("zeekwire_peers", "Peers that are connected.", []string{"transport"}, nil),
-		queued:    prometheus.NewDesc("zeekwire_send_queue_messages", "Messages that wait to be sent, to all peers.", []string{"transport"}, nil),
+		messages:  counter("zeekwire_messages_total", "Messages sent to peers or received from them, including those of the protocol itself.", "transport", "direction"),
+		bytes:     counter("zeekwire_message_bytes_total", "Bytes of the messages sent to peers or received from them.", "transport", "direction"),
+		dropped:   counter("zeekwire_messages_dropped_total", "Messages dropped because a queue was full.", "transport", "direction"),
+		connected: prometheus.NewDesc("zeekwire_peers", "Connected peers.", []string{"transport"}, nil),
+		queued:    prometheus.NewDesc("zeekwire_send_queue_messages", "Messages queued for sending, to all peers.", []string{"transport"}, nil),
 	}
 	r.MustRegister(t.peers, t.lost, t.messages, t.bytes, t.dropped, t)
 	return t
 }
 
-// Transport returns the hooks of one transport. They implement HookPeers,
+// Transport returns the hooks of the named transport. They implement HookPeers,
 // HookTraffic and HookDrops of package peering.
 func (t *Transports) Transport(name string) *Transport {
 	return &Transport{
@@ -50,21 +50,21 @@ func (t *Transports) Transport(name string) *Transport {
 	}
 }
 
-// Watch adds a transport that can say how many peers it has and how many
-// messages wait for them. Sizes may be called from any goroutine.
+// Watch adds a transport. Sizes returns its number of peers and the number of
+// messages queued for them; it may be called from any goroutine.
 func (t *Transports) Watch(name string, sizes func() (peers, queued int)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.queues = append(t.queues, queues{name, sizes})
 }
 
-// Describe is of prometheus.Collector.
+// Describe implements prometheus.Collector.
 func (t *Transports) Describe(c chan<- *prometheus.Desc) {
 	c <- t.connected
 	c <- t.queued
 }
 
-// Collect is of prometheus.Collector.
+// Collect implements prometheus.Collector.
 func (t *Transports) Collect(c chan<- prometheus.Metric) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -75,8 +75,8 @@ func (t *Transports) Collect(c chan<- prometheus.Metric) {
 	}
 }
 
-// Transport counts for one transport. Its methods may be called from any
-// goroutine.
+// Transport holds the metrics of one transport. Its methods may be called
+// concurrently.
 type Transport struct {
 	peers, lost                     prometheus.Counter
 	sent, sentBytes                 prometheus.Counter
@@ -90,24 +90,24 @@ func (t *Transport) PeerAdded(broker.Peer) { t.peers.Inc() }
 // PeerLost counts the end of a peering.
 func (t *Transport) PeerLost(broker.Peer, error) { t.lost.Inc() }
 
-// Sent counts messages and their bytes.
+// Sent counts sent messages and their bytes.
 func (t *Transport) Sent(_ broker.Peer, frames, bytes int) {
 	t.sent.Add(float64(frames))
 	t.sentBytes.Add(float64(bytes))
 }
 
-// Received counts messages and their bytes.
+// Received counts received messages and their bytes.
 func (t *Transport) Received(_ broker.Peer, frames, bytes int) {
 	t.received.Add(float64(frames))
 	t.receivedBytes.Add(float64(bytes))
 }
 
-// DroppedSending counts messages that a peer will not get.
+// DroppedSending counts messages that were dropped before they were sent.
 func (t *Transport) DroppedSending(_ broker.Peer, messages int) {
 	t.droppedSending.Add(float64(messages))
 }
 
-// DroppedReceived counts messages of a peer that nobody will see.
+// DroppedReceived counts received messages that were dropped.
 func (t *Transport) DroppedReceived(_ broker.Peer, messages int) {
 	t.droppedReceived.Add(float64(messages))
 }

@@ -1,6 +1,6 @@
-// Package recdiff says in what two recordings of like sessions differ: in
-// events, in the number of arguments and fields, and in the bytes of what
-// should be the same.
+// Package recdiff compares two recordings of similar sessions: their events,
+// the numbers of arguments and fields, and the bytes of the parts that should
+// be the same.
 package recdiff
 
 import (
@@ -19,12 +19,13 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Facts are what there is to say of recordings, each a sentence.
+// Facts is a set of statements about recordings, one sentence each.
 type Facts map[string]bool
 
-// Read gathers the facts about all recordings in a folder. Events of the
-// dialects are looked at field by field. Of events whose names begin with
-// constant, which every session carries alike, the bytes matter.
+// Read returns the facts about all recordings in a folder. The arguments of the
+// dialects' events are compared field by field. Events whose names begin with
+// constant have the same content in every session, and their bytes are
+// compared.
 func Read(folder string, dialects []*zeekapi.Dialect, constant string) (Facts, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.jsonl"))
 	if err != nil {
@@ -44,9 +45,9 @@ func Read(folder string, dialects []*zeekapi.Dialect, constant string) (Facts, e
 	return r.facts, nil
 }
 
-// Diff returns what is only in after, with "+ ", and what is only in before,
-// with "- ". Of a recording that only one of them has, that is all there is to
-// say.
+// Diff returns the facts that are only in after, prefixed with "+ ", and those
+// that are only in before, prefixed with "- ". If only one of them has
+// recordings of a session, the facts about that session are omitted.
 func Diff(before, after Facts) (lines []string) {
 	only := func(sign string, in, notIn Facts) {
 		for _, fact := range slices.Sorted(maps.Keys(in)) {
@@ -61,20 +62,20 @@ func Diff(before, after Facts) (lines []string) {
 	return lines
 }
 
-// recordingOf is the fact that there are recordings of a session.
+// recordingOf returns the fact that a session was recorded.
 func recordingOf(session string) string { return "recording " + session }
 
 type reader struct {
 	facts    Facts
-	session  string                    // of the recording that is being read
-	args     map[string][]record.Field // of the events that we know
+	session  string                    // of the current recording
+	args     map[string][]record.Field // of the dialects' events
 	constant string
 }
 
 func (r *reader) note(format string, args ...any) { r.facts[fmt.Sprintf(format, args...)] = true }
 
 func (r *reader) file(name string) error {
-	// Several connections of one session have a number each.
+	// The recordings of several connections of a session are numbered.
 	r.session = strings.TrimRight(strings.TrimSuffix(filepath.Base(name), ".jsonl"), "-0123456789")
 	r.note("%s", recordingOf(r.session))
 	_, entries, err := recording.ReadFile(name)
@@ -92,7 +93,7 @@ func (r *reader) entry(e recording.Entry) {
 	case recording.KindFrame:
 		env, err := wire.DecodeEnvelope(e.Data)
 		if err != nil {
-			r.note("frames that are no envelopes")
+			r.note("frames that are not envelopes")
 			return
 		}
 		if env.Type != wire.TypeData {
@@ -105,7 +106,7 @@ func (r *reader) entry(e recording.Entry) {
 	case recording.KindText:
 		m, err := jsonv1.Decode(e.Data)
 		if err != nil {
-			r.note("texts that are no messages")
+			r.note("texts that are not messages")
 			return
 		}
 		if data, ok := m.(jsonv1.Data); ok {
@@ -119,7 +120,7 @@ func (r *reader) entry(e recording.Entry) {
 func (r *reader) value(v broker.Value, encoded []byte) {
 	ev, err := broker.ParseEvent(v)
 	if err != nil {
-		r.note("%s: values that are no events", r.session)
+		r.note("%s: values that are not events", r.session)
 		return
 	}
 	args, known := r.args[ev.Name]
@@ -134,7 +135,7 @@ func (r *reader) value(v broker.Value, encoded []byte) {
 	}
 }
 
-// look notes the lengths of the records in a value.
+// look records the lengths of the records in a value.
 func (r *reader) look(path string, v broker.Value, t record.Type) {
 	if v.IsNone() {
 		return

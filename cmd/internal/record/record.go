@@ -1,5 +1,5 @@
-// Package record is the command that stands between two peers and records what
-// they say to each other.
+// Package record implements zeekwire's command record. It forwards connections
+// between two peers and records their traffic.
 package record
 
 import (
@@ -19,44 +19,44 @@ import (
 	"github.com/zeekwire/zeekwire/broker/recording"
 )
 
-// Limits of a Proxy.
+// Limits of connections.
 const (
-	MaxConnections = 256 // at the same time; more wait to be accepted
+	MaxConnections = 256 // at the same time; further connections wait to be accepted
 	connectTimeout = 10 * time.Second
 )
 
-// maxNumber bounds the search for a file name that is not taken.
+// maxNumber limits the search for an unused file name.
 const maxNumber = 1 << 20
 
-// Options say what to do with the connections to one address.
+// Options configure the recording of connections to one address.
 type Options struct {
 	Connect string // address of the server
 	Output  string // a directory, or a file whose name ends with .jsonl
 
-	// Name is that of the connections in their recordings and, in a directory,
-	// the first part of the files' names. The default is DefaultName.
+	// Name is the name of the connections in their recordings. In a directory, it
+	// is also the first part of the file names. The default is DefaultName.
 	Name string
 
-	// Start is when the capture began, from which times in the recordings
-	// count. The zero Start is that of each connection.
+	// Start is the time that times in the recordings are relative to. If zero,
+	// times are relative to the start of each connection.
 	Start time.Time
 }
 
 // DefaultName is the default of Options.Name.
 const DefaultName = "recording"
 
-// extension is that of recordings.
+// extension is the extension of the file names of recordings.
 const extension = ".jsonl"
 
-// Run forwards what connects to l, which it closes, until ctx ends; that is no
-// error. Connections still open then are closed. It tells on log which
-// connection goes to which file, and what cannot be recorded.
+// Run accepts connections at l, forwards and records them until ctx ends. It
+// returns nil then. It closes l and all open connections. It writes to log the
+// file name of each connection, and errors of recording.
 func Run(ctx context.Context, l net.Listener, o Options, log io.Writer) error {
 	defer l.Close()
 	o.Name = cmp.Or(o.Name, DefaultName)
 	p := &proxy{options: o, log: log}
 	if strings.ContainsAny(o.Name, `/\`) {
-		return fmt.Errorf("record: name %q holds a slash", o.Name)
+		return fmt.Errorf("record: name %q contains a slash", o.Name)
 	}
 	if !strings.HasSuffix(o.Output, extension) {
 		if err := os.MkdirAll(o.Output, 0o777); err != nil {
@@ -91,7 +91,7 @@ func Run(ctx context.Context, l net.Listener, o Options, log io.Writer) error {
 			defer func() { <-free }()
 			defer client.Close()
 			if err := p.serve(ctx, client); err != nil && ctx.Err() == nil {
-				p.tell("%v: %v", client.RemoteAddr(), err)
+				p.report("%v: %v", client.RemoteAddr(), err)
 			}
 		})
 	}
@@ -104,13 +104,13 @@ type proxy struct {
 	log io.Writer
 }
 
-func (p *proxy) tell(format string, args ...any) {
+func (p *proxy) report(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	fmt.Fprintf(p.log, "record: "+format+"\n", args...)
 }
 
-// serve forwards one connection.
+// serve forwards and records one connection.
 func (p *proxy) serve(ctx context.Context, client net.Conn) error {
 	dialer := net.Dialer{Timeout: connectTimeout}
 	server, err := dialer.DialContext(ctx, "tcp", p.options.Connect)
@@ -131,9 +131,9 @@ func (p *proxy) serve(ctx context.Context, client net.Conn) error {
 		start = time.Now()
 	}
 	recorder := recording.NewRecorder(out, c, start, func(err error) {
-		p.tell("%s: %s", out.Name(), strings.TrimPrefix(err.Error(), "recording: "))
+		p.report("%s: %s", out.Name(), strings.TrimPrefix(err.Error(), "recording: "))
 	})
-	p.tell("%v -> %v to %s", client.RemoteAddr(), server.RemoteAddr(), out.Name())
+	p.report("%v -> %v to %s", client.RemoteAddr(), server.RemoteAddr(), out.Name())
 
 	stop := context.AfterFunc(ctx, func() {
 		client.Close()
@@ -146,14 +146,14 @@ func (p *proxy) serve(ctx context.Context, client net.Conn) error {
 	both.Wait()
 	recorder.Close()
 	if recorder.Protocol() == "" {
-		p.tell("%s: nothing to record", out.Name())
+		p.report("%s: nothing to record", out.Name())
 		return os.Remove(out.Name())
 	}
 	return nil
 }
 
-// forward copies one direction until it ends. An end is passed on; a failure
-// ends the other direction, too.
+// forward copies one direction until it ends. The end of one direction is
+// forwarded as such; an error closes both directions.
 func forward(r *recording.Recorder, from recording.Side, src, dst net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -175,7 +175,7 @@ func forward(r *recording.Recorder, from recording.Side, src, dst net.Conn) {
 	}
 }
 
-// create creates the next file that does not exist.
+// create creates the first file of the sequence that does not exist.
 func (p *proxy) create() (*os.File, error) {
 	for i := range maxNumber {
 		f, err := os.OpenFile(p.fileName(i+1), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
@@ -183,11 +183,11 @@ func (p *proxy) create() (*os.File, error) {
 			return f, err
 		}
 	}
-	return nil, fmt.Errorf("all of %s to %s exist", p.fileName(1), p.fileName(maxNumber))
+	return nil, fmt.Errorf("all files from %s to %s exist", p.fileName(1), p.fileName(maxNumber))
 }
 
-// fileName returns the name of the nth file, from 1. A file that the user names
-// comes first and under that name.
+// fileName returns the name of the nth file. Numbers begin at 1. If Output is
+// the name of a file, it is the name of the first file.
 func (p *proxy) fileName(n int) string {
 	if base, ok := strings.CutSuffix(p.options.Output, extension); ok {
 		if n == 1 {

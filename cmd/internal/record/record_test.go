@@ -251,7 +251,7 @@ func TestEndClosesConnections(t *testing.T) {
 func TestBadName(t *testing.T) {
 	l := listen(t)
 	err := record.Run(t.Context(), l, record.Options{Output: t.TempDir(), Name: "../x"}, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), `name "../x" holds a slash`) {
+	if err == nil || !strings.Contains(err.Error(), `name "../x" contains a slash`) {
 		t.Errorf("got %v", err)
 	}
 	if err := l.Close(); !errors.Is(err, net.ErrClosed) {

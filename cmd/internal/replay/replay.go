@@ -1,5 +1,5 @@
-// Package replay is the command that plays one side of a recording to a live
-// peer.
+// Package replay implements zeekwire's command replay. It replays one side of a
+// recording to a live peer.
 package replay
 
 import (
@@ -15,23 +15,22 @@ import (
 	"github.com/zeekwire/zeekwire/broker/recording"
 )
 
-// Options are those of the command.
+// Options are the options of the command.
 type Options struct {
-	As      recording.Side
-	Connect string // address of the server, for the client
-	Listen  string // address to wait at for the client, for the server
+	As      recording.Side // the side to replay
+	Connect string         // address of the server, if As is the client
+	Listen  string         // address to listen at for the client, if As is the server
 
-	// Patience is how long the peer may take to go on; how long a client takes
-	// to connect does not matter.
+	// Patience limits the time until the peer sends its next frame, and the time
+	// to connect to a server. Waiting for a client to connect has no limit.
 	Patience time.Duration
 }
 
-// MaxEntries bounds what is read of a recording.
+// MaxEntries limits the number of entries of a recording.
 const MaxEntries = 1 << 20
 
-// Run plays one side of a recording and tells on out how it went. That the
-// peer says other things than recorded is normal, as long as they are of the
-// same kind.
+// Run replays one side of a recording and writes a summary to out. The peer's
+// messages may differ from the recorded ones if they are of the same kind.
 func Run(ctx context.Context, file string, o Options, out io.Writer) error {
 	if err := o.Check(); err != nil {
 		return err
@@ -45,22 +44,22 @@ func Run(ctx context.Context, file string, o Options, out io.Writer) error {
 		return fmt.Errorf("replay: %w", err)
 	}
 	fmt.Fprintf(out, "replaying the %s of %s to %v\n", o.As, file, conn.RemoteAddr())
-	heard, same := 0, 0
+	received, same := 0, 0
 	err = recording.NewReplay(entries, o.As).Play(ctx, conn, o.Patience, func(live, recorded recording.Entry) {
-		heard++
+		received++
 		if bytes.Equal(live.Data, recorded.Data) {
 			same++
 		}
 	})
-	fmt.Fprintf(out, "the peer said %d things, %d of them to the byte as recorded\n", heard, same)
+	fmt.Fprintf(out, "received %d frames from the peer, %d of them identical to the recorded frames\n", received, same)
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
 	}
 	return nil
 }
 
-// Check says, in words of the command line, whether the options make sense. Run
-// does that, too.
+// Check returns an error if the options are invalid. The error names the flags
+// of the command. Run calls Check.
 func (o Options) Check() error {
 	switch {
 	case o.As != recording.Client && o.As != recording.Server:
@@ -75,6 +74,7 @@ func (o Options) Check() error {
 	return nil
 }
 
+// connect connects to the server, or waits for the client.
 func (o Options) connect(ctx context.Context, out io.Writer) (net.Conn, error) {
 	if o.As == recording.Client {
 		dialer := net.Dialer{Timeout: o.Patience}

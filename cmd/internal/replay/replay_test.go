@@ -55,7 +55,7 @@ func TestClientAndServer(t *testing.T) {
 				t.Error(err)
 			}
 			for _, s := range []string{told1, out.String()} {
-				if !strings.Contains(s, "the peer said ") {
+				if !strings.Contains(s, "received ") {
 					t.Errorf("got %q", s)
 				}
 			}

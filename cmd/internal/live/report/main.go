@@ -1,6 +1,7 @@
-// Command report reads what "go test -json" writes about the live tests, says
-// how each test ends, and closes with a table of test by version of Zeek. It
-// ends with exit code 1 if a test failed.
+// Command report reads the output of "go test -json" for the live tests. It
+// prints the outcome of each test and, at the end, a table of outcomes by test
+// and version of Zeek. The exit code is 1 if a test failed or the output is
+// incomplete.
 package main
 
 import (

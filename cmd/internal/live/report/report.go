@@ -10,31 +10,31 @@ import (
 	"strings"
 )
 
-// event is a line of "go test -json".
+// event is a line of the output of "go test -json".
 type event struct {
 	Action, Package, Test, Output string
 	Elapsed                       float64
 }
 
-// outcome is how a test ended with one Zeek.
+// outcome is the outcome of a test with one version of Zeek.
 type outcome struct {
 	action string // "pass", "fail" or "skip"
-	reason string // why it was skipped
+	reason string // reason of a skip
 }
 
-// report is the outcomes by test and version.
+// report holds the outcomes by test and version.
 type report struct {
-	tests    []string // in order of their end
+	tests    []string // in the order in which they ended
 	versions []string
 	outcomes map[[2]string]outcome // by test and version
 	failed   bool
 }
 
-// version is the part of a test's name that tells the Zeek.
+// version matches the part of a test's name that is a version of Zeek.
 var version = regexp.MustCompile(`^\d+\.\d+`)
 
-// read takes the events, and says on w how tests end and what failed ones
-// wrote. What tests that pass write is dropped.
+// read reads the events. It prints the outcome of each test, and the output of
+// failed tests. The output of other tests is discarded.
 func read(in io.Reader, w io.Writer) (*report, error) {
 	r := &reader{
 		report: &report{outcomes: make(map[[2]string]outcome)}, w: w,
@@ -45,7 +45,7 @@ func read(in io.Reader, w io.Writer) (*report, error) {
 	for lines.Scan() {
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			fmt.Fprintln(w, lines.Text()) // of the compiler
+			fmt.Fprintln(w, lines.Text()) // output of the compiler
 			continue
 		}
 		r.take(e)
@@ -54,22 +54,22 @@ func read(in io.Reader, w io.Writer) (*report, error) {
 		return nil, err
 	}
 	if r.packages == 0 || len(r.running) > 0 {
-		return nil, fmt.Errorf("the tests did not end")
+		return nil, fmt.Errorf("the output of the tests is incomplete")
 	}
 	return r.report, nil
 }
 
-// reader makes a report of events.
+// reader builds a report from events.
 type reader struct {
 	*report
 	w        io.Writer
-	packages int                // that ended
-	running  []event            // packages and tests, in order of their beginning
-	output   map[event][]string // of what runs
-	parents  map[event]bool     // tests with tests in them
+	packages int                // number of packages that ended
+	running  []event            // packages and tests, in the order in which they began
+	output   map[event][]string // of running packages and tests
+	parents  map[event]bool     // tests with subtests
 }
 
-// of returns what identifies the test, or the package, of an event.
+// of returns the part of an event that identifies its test or package.
 func (e event) of() event { return event{Package: e.Package, Test: e.Test} }
 
 func (r *reader) take(e event) {
@@ -93,8 +93,8 @@ func (r *reader) take(e event) {
 	}
 }
 
-// cutOff ends the tests that did not when their package did: somebody killed
-// it, or the time was up.
+// cutOff marks the tests of a package that are still running as failed. The
+// package was killed, or reached its time limit.
 func (r *reader) cutOff(pkg string) {
 	for _, test := range slices.Clone(r.running) {
 		if test.Package == pkg && test.Test != "" {
@@ -118,7 +118,8 @@ func (r *reader) end(e event) {
 	r.running = slices.DeleteFunc(r.running, func(other event) bool { return other == of })
 }
 
-// add notes the outcome of a test. One without a version is of no Zeek.
+// add records the outcome of a test. Tests without a version in their name do
+// not use a Zeek and are ignored.
 func (r *report) add(test string, o outcome) {
 	parts := strings.Split(test, "/")
 	i := slices.IndexFunc(parts, version.MatchString)
@@ -136,8 +137,8 @@ func (r *report) add(test string, o outcome) {
 	r.outcomes[[2]string{row, v}] = o
 }
 
-// name makes a test's name readable: TestTLSOfZeek/tls_off is "TLS of Zeek: tls
-// off".
+// name returns a readable form of a test's name: TestTLSOfZeek/tls_off is "TLS
+// of Zeek: tls off".
 func name(test string) string {
 	test, sub, _ := strings.Cut(test, "/")
 	words := split(strings.TrimPrefix(test, "Test"))
@@ -153,7 +154,8 @@ func name(test string) string {
 	return readable
 }
 
-// split splits a name into words, each with a capital or in capitals.
+// split splits a name into words. A word begins with a capital letter or
+// consists of capital letters.
 func split(name string) (words []string) {
 	lower := func(i int) bool { return i < len(name) && 'a' <= name[i] && name[i] <= 'z' }
 	begin := 0
@@ -166,10 +168,10 @@ func split(name string) (words []string) {
 	return append(words, name[begin:])
 }
 
-// where is what package testing writes before a message.
+// where matches the position that package testing writes before a message.
 var where = regexp.MustCompile(`^\s+\w+\.go:\d+: `)
 
-// reason returns the last message of a test.
+// reason returns the last message in the output of a test.
 func reason(output []string) string {
 	for _, line := range slices.Backward(output) {
 		if where.MatchString(line) {
@@ -179,7 +181,7 @@ func reason(output []string) string {
 	return ""
 }
 
-// write writes the table, in Markdown.
+// write writes the table in Markdown.
 func (r *report) write(w io.Writer) {
 	if len(r.versions) == 0 {
 		return

@@ -27,13 +27,13 @@ import (
 
 var modern = management.Dialect(management.DefaultTopics)
 
-// gated is a controller with a gate.
+// gated is a controller with access rules.
 type gated struct {
 	t               *testing.T
 	ca              *certtest.Authority
 	gate            *gate
 	native, clients net.Addr
-	file            string // of clients
+	file            string // name of the file of clients
 }
 
 const (
@@ -41,8 +41,8 @@ const (
 	readerToken = "token-of-a-reader"
 )
 
-// startGated starts a controller with native TLS of that mode. Its clients file
-// has that text; "" is for none.
+// startGated starts a controller with the given mode of native TLS. Its file of
+// clients contains the text clients; "" means no file.
 func startGated(t *testing.T, mode security.Mode, s gateSettings, clients string) *gated {
 	t.Helper()
 	g := &gated{t: t, ca: certtest.New(t)}
@@ -107,10 +107,10 @@ func writeFile(t *testing.T, name, text string) {
 	}
 }
 
-// caller is what a client has to show.
+// caller holds the credentials of a client.
 type caller struct {
 	token   string
-	ca      *certtest.Authority // of its certificate; nil for none
+	ca      *certtest.Authority // issuer of its certificate; nil for no certificate
 	name    string
 	expired bool
 	plain   bool // does not use TLS
@@ -157,7 +157,8 @@ func pool(t *testing.T, ca *certtest.Authority) *x509.CertPool {
 	return p
 }
 
-// try asks and changes something, and returns what either came to.
+// try connects as a client, sends a query and a change, and returns the outcome
+// of each: "ok" or an error.
 func (g *gated) try(c caller) (asked, changed string) {
 	g.t.Helper()
 	conn, err := g.dial(c)
@@ -168,6 +169,7 @@ func (g *gated) try(c caller) (asked, changed string) {
 	return attempt(g.t, conn)
 }
 
+// attempt sends a query and a change, and returns the outcome of each.
 func attempt(t *testing.T, conn *client.Client) (asked, changed string) {
 	t.Helper()
 	text := func(err error) string {
@@ -182,7 +184,7 @@ func attempt(t *testing.T, conn *client.Client) (asked, changed string) {
 	return asked, text(err)
 }
 
-// mutual is the native TLS of who has a certificate.
+// mutual returns the native TLS of a peer with a certificate.
 func (g *gated) mutual(ca *certtest.Authority, name string, change ...func(*x509.Certificate)) *security.Layer {
 	g.t.Helper()
 	config := security.Config{Mode: security.Mutual, CAFile: g.ca.File}
@@ -194,7 +196,7 @@ func (g *gated) mutual(ca *certtest.Authority, name string, change ...func(*x509
 	return layer
 }
 
-// peer is a native peer with a certificate, which takes no more than one
+// peer returns a native endpoint with a certificate, which accepts at most one
 // peering.
 func (g *gated) peer(name string, change ...func(*x509.Certificate)) *peering.Endpoint {
 	g.t.Helper()
@@ -223,7 +225,7 @@ func sayHello(t *testing.T, bus broker.Bus, instance string) {
 		zeekapi.AgentHello{Instance: instance, APIVersion: 1, Connecting: true})
 }
 
-// instances returns the names of those that have an agent.
+// instances returns the names of instances that have an agent.
 func (g *gated) instances() string {
 	g.t.Helper()
 	conn, err := g.dial(caller{})
@@ -242,21 +244,22 @@ func (g *gated) instances() string {
 	return strings.Join(names, " ")
 }
 
-// introduce lets an agent say hello and checks which instances then have agents.
-// An agent may give no orders; that it hears so proves that its hello was heard.
+// introduce makes an agent say hello and checks the instances that then have
+// agents. The refusal of the agent's requests proves that the controller has
+// received its hello.
 func (g *gated) introduce(agent *peering.Endpoint, instance, want string) {
 	g.t.Helper()
 	sayHello(g.t, agent, instance)
 	conn := client.New(agent, modern)
 	defer conn.Close()
 	if asked, changed := attempt(g.t, conn); !strings.Contains(asked, "may not ask anything") || !strings.Contains(changed, "may not ask anything") {
-		g.t.Errorf("the agent asks, and hears %q and %q", asked, changed)
+		g.t.Errorf("outcomes of the agent's requests: %q and %q", asked, changed)
 	}
 	if got := g.instances(); got != want {
 		g.t.Errorf("instances with agents are %q, want %q", got, want)
 	}
 	conn.Close()
-	for g.instances() != "" { // until it is known to be gone
+	for g.instances() != "" { // until the controller has noticed the disconnect
 		time.Sleep(time.Millisecond)
 	}
 }
