@@ -69,7 +69,7 @@ func parseScalar(kind Kind, text string) (Value, error) {
 	case KindAddress:
 		a, err := netip.ParseAddr(text)
 		if err == nil && a.Zone() != "" {
-			err = errors.New("Broker addresses have no zone")
+			err = errors.New("addresses of Broker have no zone")
 		}
 		return Address(a), err
 	case KindSubnet:

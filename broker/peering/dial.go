@@ -46,7 +46,7 @@ func (e *Endpoint) Connect(ctx context.Context, address string) (broker.Peer, er
 	}
 	peer, err := e.AwaitPeer(ctx, address)
 	if err != nil && added {
-		e.RemovePeer(address)
+		_ = e.RemovePeer(address) // it fails only if the address has gone already
 	}
 	return peer, err
 }

@@ -30,7 +30,7 @@ func (p *presence) check() error {
 
 func (t *target) check() error {
 	if t.retry.set != (t.failed != nil) {
-		return fmt.Errorf("saving failed with %v, a retry is planned: %t", t.failed, t.retry.set)
+		return fmt.Errorf("saving failed with %w, a retry is planned: %t", t.failed, t.retry.set)
 	}
 	return nil
 }

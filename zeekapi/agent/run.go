@@ -138,7 +138,7 @@ func Run(ctx context.Context, c Config) error {
 		},
 		Beat: c.Beat, Ending: c.Ending,
 	})
-	p.perform(ctx, machine.finish())
+	_, _ = p.perform(ctx, machine.finish()) // nothing follows
 	return err
 }
 

@@ -50,7 +50,6 @@ func newDeployments(parts deploymentParts, sent Sent, timeout time.Duration, log
 // ends when all agents have answered, also with errors: their results tell which
 // nodes run.
 type deployment struct {
-	basicTask
 	*deployments
 	request *request
 	began   time.Time

@@ -31,6 +31,7 @@ type Machine[In, Out any] interface {
 // Phase is how far a machine is from its end. It never goes back.
 type Phase int
 
+// The phases.
 const (
 	Running Phase = iota // accepts all requests
 	Ending               // refuses new requests, still answers the pending ones
@@ -114,15 +115,15 @@ type Config[In, Out any] struct {
 func (c Config[In, Out]) validate() (Config[In, Out], error) {
 	switch {
 	case c.Machine == nil:
-		return c, errors.New("no machine")
+		return c, errors.New("eventloop: no machine")
 	case c.Perform == nil:
-		return c, errors.New("no function that performs outputs")
+		return c, errors.New("eventloop: no function that performs outputs")
 	case c.InputQueue < 0:
-		return c, fmt.Errorf("InputQueue is %d, must not be negative", c.InputQueue)
+		return c, fmt.Errorf("eventloop: InputQueue is %d, must not be negative", c.InputQueue)
 	case c.Batch < 0:
-		return c, fmt.Errorf("Batch is %d, must not be negative", c.Batch)
+		return c, fmt.Errorf("eventloop: Batch is %d, must not be negative", c.Batch)
 	case c.Beat < 0:
-		return c, fmt.Errorf("Beat is %s, must not be negative", c.Beat)
+		return c, fmt.Errorf("eventloop: Beat is %s, must not be negative", c.Beat)
 	}
 	if c.InputQueue == 0 {
 		c.InputQueue = DefaultInputQueue
@@ -142,7 +143,7 @@ func (c Config[In, Out]) validate() (Config[In, Out], error) {
 func Run[In, Out any](ctx context.Context, c Config[In, Out]) error {
 	c, err := c.validate()
 	if err != nil {
-		return fmt.Errorf("eventloop: %w", err)
+		return err
 	}
 	parent := ctx
 	ctx, cancel := context.WithCancelCause(parent)
