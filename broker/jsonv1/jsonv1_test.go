@@ -434,7 +434,7 @@ func TestRecordedClients(t *testing.T) {
 		inOrder(want)
 		inOrder(got)
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s:%d: (-zeek-client +ours)\n%s", r.file, r.line, diff)
+			t.Errorf("%s:%d: (-zeek-client +encoded)\n%s", r.file, r.line, diff)
 		}
 	}
 }

@@ -269,13 +269,13 @@ func (n *nodeReader) number(key string) *big.Int {
 	return number
 }
 
-func (n *nodeReader) port(key, what string) broker.Port {
+func (n *nodeReader) port(key, field string) broker.Port {
 	number := n.number(key)
 	if number == nil {
 		return broker.Port{}
 	}
 	if !isPort(number) {
-		n.reject(key, "%s %d outside valid range", what, number)
+		n.reject(key, "%s %d outside valid range", field, number)
 		return broker.Port{}
 	}
 	return broker.TCP(uint16(number.Uint64()))

@@ -361,11 +361,11 @@ func (p *jsonParser) checkNode(path string, f *nodeFields) {
 	case !known:
 		reject("role", "role %s is invalid", quote(f.role))
 	}
-	number := func(key, what string, n *big.Int) (port broker.Port) {
+	number := func(key, field string, n *big.Int) (port broker.Port) {
 		switch {
 		case n == nil:
 		case !isPort(n):
-			reject(key, "%s %d outside valid range", what, n)
+			reject(key, "%s %d outside valid range", field, n)
 		default:
 			port = broker.TCP(uint16(n.Uint64()))
 		}

@@ -90,13 +90,13 @@ type archiver struct {
 	disk disk
 	now  func() time.Time
 
-	// complained holds the files that have been logged as not being rotated
+	// warned holds the files that have been logged as not being rotated
 	// logs.
-	complained map[string]bool
+	warned map[string]bool
 }
 
 func newArchiver(c Config) *archiver {
-	return &archiver{Config: c, disk: files{}, now: time.Now, complained: make(map[string]bool)}
+	return &archiver{Config: c, disk: files{}, now: time.Now, warned: make(map[string]bool)}
 }
 
 // once archives all logs in the queue and returns their number.
@@ -109,8 +109,8 @@ func (a *archiver) once(ctx context.Context) int {
 		return 0
 	}
 	began, moved := a.now(), 0
-	before := a.complained
-	a.complained = make(map[string]bool)
+	before := a.warned
+	a.warned = make(map[string]bool)
 	for _, e := range entries {
 		if ctx.Err() != nil {
 			break
@@ -121,7 +121,7 @@ func (a *archiver) once(ctx context.Context) int {
 		}
 		r, ok := parseName(name)
 		if !ok || !e.Type().IsRegular() {
-			if a.complained[name] = true; !before[name] {
+			if a.warned[name] = true; !before[name] {
 				a.Log.Warn().Str("file", filepath.Join(a.Queue, name)).Msg("not a rotated log, it stays in the queue")
 			}
 			continue

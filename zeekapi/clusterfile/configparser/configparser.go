@@ -496,9 +496,9 @@ func (w *Writer) key(key string) string {
 	return folded
 }
 
-func (w *Writer) fail(what, name string) {
+func (w *Writer) fail(kind, name string) {
 	if w.err == nil {
-		w.err = fmt.Errorf("%s %q %w", what, name, ErrUnwritable)
+		w.err = fmt.Errorf("%s %q %w", kind, name, ErrUnwritable)
 	}
 }
 
