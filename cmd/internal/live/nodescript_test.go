@@ -16,7 +16,7 @@ func TestNodeScriptsParse(t *testing.T) {
 		ours := nodeScripts(t)
 		for _, scripts := range [][]string{
 			{ours.Defaults, ours.Node},
-			{"policy/frameworks/management/node", ours.Node}, // which replaces parts of our script
+			{"policy/frameworks/management/node", ours.Node}, // our script leaves the work to it
 		} {
 			stdout, stderr, code := run(t, nil, append([]string{z.zeek, "--parse-only"}, scripts...)...)
 			if code != 0 || stdout+stderr != "" {

@@ -40,8 +40,8 @@ func (c client) value(t *testing.T, node, id string) string {
 }
 
 func TestSupervisorLauncher(t *testing.T) {
-	// One node loads Zeek's own script for nodes, which replaces parts of our
-	// script.
+	// One node loads Zeek's own script for nodes. Our script leaves the work to
+	// it.
 	config := cluster + "scripts = policy/frameworks/management/node\n"
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, tls := range tlsModes {
