@@ -56,14 +56,14 @@ func start(t *testing.T, o record.Options) (address string, end func() string) {
 	t.Helper()
 	l := listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	told, done := &log{}, make(chan error)
-	go func() { done <- record.Run(ctx, l, o, told) }()
+	logged, done := &log{}, make(chan error)
+	go func() { done <- record.Run(ctx, l, o, logged) }()
 	return l.Addr().String(), func() string {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		return told.String()
+		return logged.String()
 	}
 }
 
@@ -105,10 +105,10 @@ func TestRecordReplays(t *testing.T) {
 				}
 			})
 			both.Wait()
-			told := end()
+			logged := end()
 			file := filepath.Join(dir, want.Name+"-01.jsonl")
-			if strings.Count(told, "\n") != 1 || !strings.Contains(told, " to "+file) {
-				t.Errorf("log is %q", told)
+			if strings.Count(logged, "\n") != 1 || !strings.Contains(logged, " to "+file) {
+				t.Errorf("log is %q", logged)
 			}
 			got, gotEntries := read(t, file)
 			if got.Name != want.Name || got.Protocol != want.Protocol || got.ServerPort != uint16(server.Addr().(*net.TCPAddr).Port) {
@@ -197,9 +197,9 @@ func TestEncryptedTrafficIsForwarded(t *testing.T) {
 	server := listen(t)
 	address, end := start(t, record.Options{Connect: server.Addr().String(), Output: dir})
 	talk(t, server, address, hello)
-	told := end()
-	if !strings.Contains(told, "encrypted with TLS") || !strings.Contains(told, "nothing to record") {
-		t.Errorf("log is %q", told)
+	logged := end()
+	if !strings.Contains(logged, "encrypted with TLS") || !strings.Contains(logged, "nothing to record") {
+		t.Errorf("log is %q", logged)
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 0 {
 		t.Errorf("remaining files: %v", files)
@@ -216,8 +216,8 @@ func TestServerUnreachable(t *testing.T) {
 	}
 	defer client.Close()
 	client.Read(make([]byte, 1)) // returns when the recorder has closed the connection
-	if told := end(); !strings.Contains(told, "connection refused") {
-		t.Errorf("log is %q", told)
+	if logged := end(); !strings.Contains(logged, "connection refused") {
+		t.Errorf("log is %q", logged)
 	}
 }
 
