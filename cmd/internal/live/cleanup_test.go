@@ -25,7 +25,8 @@ import (
 const envGuard = "ZEEKWIRE_LIVE_GUARD"
 
 // startGuard starts the guard of this process. The returned function ends it,
-// and returns an error that lists the remains of the tests.
+// and returns an error if the tests left anything behind, which the guard lists
+// on standard error.
 func startGuard() (end func() error, err error) {
 	program, err := os.Executable()
 	if err != nil {

@@ -49,7 +49,8 @@ func zeekwire(t *testing.T) string {
 	return path
 }
 
-// lastPort is the port that freePort returned last.
+// lastPort counts the ports that freePort has tried, so that each call tries
+// new ones.
 var lastPort atomic.Int64
 
 // freePort returns a TCP port that was free a moment ago. The ports are below
@@ -127,7 +128,7 @@ func start(t *testing.T, name string, env []string, argv ...string) *process {
 	return p
 }
 
-// logsShown contains the tests for which showLogs was called.
+// logsShown contains the folders for which showLogs was called.
 var logsShown sync.Map
 
 // showLogs logs, if the test fails, the last lines of all logs below a folder,
@@ -225,8 +226,9 @@ func ours(t *testing.T, port int) client {
 	return client{argv: []string{zeekwire(t), "--controller", at(port)}}
 }
 
-// stock returns Zeek's own client. It skips the test if the client's Python
-// package is not installed for any Python in PATH.
+// stock returns Zeek's own client. It runs the client with the Python that its
+// first line names, or else with /usr/bin/python3, which may have the required
+// package. If neither works, it skips the test.
 func (z *installation) stock(t *testing.T, port int) client {
 	t.Helper()
 	var complaint string

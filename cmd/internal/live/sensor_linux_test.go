@@ -80,8 +80,8 @@ func (w wire) there(do func() error) <-chan error {
 }
 
 // replay sends the packets of a capture from the other end. The capture is a
-// pcap file of Ethernet packets. They are addressed to another machine, so that
-// this one does not respond.
+// pcap file of Ethernet packets. It contains the traffic of another machine, so
+// that this one does not respond.
 func (w wire) replay(t *testing.T, capture string) {
 	t.Helper()
 	file, err := os.ReadFile(capture)
