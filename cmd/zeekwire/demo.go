@@ -70,8 +70,7 @@ type demo struct {
 	security *security.Layer
 }
 
-// demoPatience limits the duration of the demo. The demo usually takes a few
-// seconds.
+// demoPatience limits the duration of the demo, with a wide margin.
 const demoPatience = 2 * time.Minute
 
 // run runs the demo and removes its files.

@@ -125,8 +125,8 @@ func (g *gate) access(native, web broker.Bus) map[broker.Bus]*controller.Access 
 		rules[native].Clients = nil
 	}
 	if web != nil {
-		// The WebSocket bus accepts no agents, and clients only by their tokens and
-		// WebSocket certificates.
+		// The WebSocket bus accepts no agents. Certificates of native peers do not
+		// apply to it.
 		rules[web] = &controller.Access{Clients: roles}
 	}
 	return rules

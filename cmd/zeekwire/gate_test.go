@@ -69,7 +69,8 @@ func TestGateClients(t *testing.T) {
 	}
 }
 
-// An agent can only register under a name in its certificate.
+// An agent can only register under a name that is in its certificate and
+// allowed by --allow-agents.
 func TestGateAgents(t *testing.T) {
 	g := startGated(t, security.Mutual, gateSettings{agents: []string{"sensor-*", "hq"}}, "")
 	for _, tt := range []struct {

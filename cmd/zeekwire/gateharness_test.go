@@ -196,8 +196,7 @@ func (g *gated) mutual(ca *certtest.Authority, name string, change ...func(*x509
 	return layer
 }
 
-// peer returns a native endpoint with a certificate, which accepts at most one
-// peering.
+// peer returns a native endpoint with a certificate.
 func (g *gated) peer(name string, change ...func(*x509.Certificate)) *peering.Endpoint {
 	g.t.Helper()
 	endpoint, err := peering.New(peering.Config{

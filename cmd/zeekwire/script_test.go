@@ -284,8 +284,8 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 }
 
 // visible returns the text that a terminal shows after the output text. It
-// supports only the control sequences of package terminal, and marks all
-// others.
+// supports only the control sequences of package terminal. For any other
+// sequence it returns a message.
 func visible(text string, columns int) string {
 	lines := [][]rune{nil}
 	row, col := 0, 0

@@ -12,8 +12,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// sample has what the declarations of Zeek's APIs have, and things around them
-// that must not confuse the reader.
+// sample contains the constructs in the declarations of Zeek's APIs, and text
+// that only resembles declarations.
 const sample = `
 @load base/frameworks/other
 ##! type Not: record { a: count; };
@@ -61,7 +61,7 @@ type deliver struct {
 	Tags   []string `zeek:"tags,set"`
 }
 
-// All that can be wrong at once.
+// wrong contains every kind of difference.
 type wrong struct {
 	zeekapi.ReqID
 	Boxes  []crate      `zeek:"boxes"`
@@ -124,6 +124,6 @@ func TestReadErrors(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add(sample)
 	f.Fuzz(func(t *testing.T, script string) {
-		_, _ = Read(fstest.MapFS{"x.zeek": {Data: []byte(script)}}) // must end, and not panic
+		_, _ = Read(fstest.MapFS{"x.zeek": {Data: []byte(script)}}) // must return and not panic
 	})
 }

@@ -21,12 +21,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// forever is a timeout that only failing tests meet.
+// forever is a timeout that only failing tests reach.
 const forever = time.Minute
 
 var silent = log.New(io.Discard, "", 0)
 
-// lines is a writer that yields what is written, line by line.
+// lines is a writer that sends each written line to the channel.
 type lines chan string
 
 func (l lines) Write(b []byte) (int, error) {
@@ -34,8 +34,8 @@ func (l lines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// subscribe runs Subscribe until the test ends, and returns its status and
-// output, line by line, and its error when it has ended.
+// subscribe runs Subscribe until the test ends. It returns the lines of its
+// status and output, and a channel for its error.
 func subscribe(t *testing.T, ctx context.Context, o Options, count int, prefixes ...string) (status, out lines, ended chan error) {
 	status, out, ended = make(lines, 16), make(lines, 16), make(chan error, 1)
 	o.Timeout, o.Status = forever, log.New(status, "", 0)
@@ -49,6 +49,7 @@ func subscribe(t *testing.T, ctx context.Context, o Options, count int, prefixes
 	return status, out, ended
 }
 
+// TestNative publishes three events to a subscriber that exits after the third.
 func TestNative(t *testing.T) {
 	status, out, ended := subscribe(t, t.Context(), Options{Transport: Native, Listen: "127.0.0.1:0"}, 3, "/tests")
 	addr, ok := strings.CutPrefix(<-status, "listening at ")
@@ -61,8 +62,9 @@ func TestNative(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// With the last that it wants, the subscriber ends, and whoever sent that
-	// may see it leave before it hears that it was got.
+	// The subscriber exits after the third event. Publish might see it disconnect
+	// before the delivery is confirmed, so the third event is sent in another
+	// way.
 	e, _ := listen(t)
 	if err := e.AddPeer(addr); err != nil {
 		t.Fatal(err)
@@ -97,7 +99,7 @@ func listen(t *testing.T, prefixes ...string) (*peering.Endpoint, string) {
 	return e, addr.String()
 }
 
-func TestPublishToNobody(t *testing.T) {
+func TestPublishErrors(t *testing.T) {
 	_, addr := listen(t, "/others")
 	for _, tt := range []struct {
 		name string
@@ -128,8 +130,9 @@ func TestPublishToNobody(t *testing.T) {
 	}
 }
 
-// TestPublishWaitsForTaker listens, and only the second peer wants the event.
-func TestPublishWaitsForTaker(t *testing.T) {
+// TestPublishWaitsForSubscriber publishes from an endpoint that listens. Only
+// the second peer that connects subscribes to the topic.
+func TestPublishWaitsForSubscriber(t *testing.T) {
 	status := make(lines, 16)
 	o := Options{Transport: Native, Listen: "127.0.0.1:0", Timeout: forever, Status: log.New(status, "", 0)}
 	published := make(chan error)
@@ -141,7 +144,7 @@ func TestPublishWaitsForTaker(t *testing.T) {
 			t.Fatal(err)
 		}
 		if prefix == "/tests" {
-			break // once it has it, the publisher is gone
+			break // the publisher exits after the delivery
 		}
 		if _, err := e.AwaitPeer(t.Context(), addr); err != nil {
 			t.Fatal(err)
@@ -218,8 +221,8 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
-// TestWebSocketComplaint meets a server that likes nothing.
-func TestWebSocketComplaint(t *testing.T) {
+// TestWebSocketError publishes to a server that rejects every message.
+func TestWebSocketError(t *testing.T) {
 	var upgrader gorilla.Upgrader
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := upgrader.Upgrade(w, r, nil)

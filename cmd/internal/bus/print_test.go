@@ -52,12 +52,12 @@ func TestPrint(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		value      broker.Value
-		text, json string // one line each per message
+		text, json string // one line for each message
 	}{
 		{"event", event.Value(), `hello(1, "a\n")`,
 			`"event":"hello","args":[{"@data-type":"count","data":1},{"@data-type":"string","data":"a\n"}],` +
 				`"network_time":{"@data-type":"timestamp","data":"2026-11-22T10:00:00.000001"}}`},
-		{"event of ill will", broker.NewEvent("a\x1b[2J\xff").Value(), "a\ufffd[2J\ufffd()", `"event":"a` + "\ufffd[2J\ufffd" + `","args":[]}`},
+		{"event with control characters", broker.NewEvent("a\x1b[2J\xff").Value(), "a\ufffd[2J\ufffd()", `"event":"a` + "\ufffd[2J\ufffd" + `","args":[]}`},
 		{"value", broker.String("x"), `"x"`, `"value":{"@data-type":"string","data":"x"}}`},
 		{"identifier update", broker.IdentifierUpdate{ID: "x", NewValue: broker.Count(1)}.Value(), "x = 1",
 			`"id":"x","value":{"@data-type":"count","data":1}}`},
@@ -99,9 +99,9 @@ func TestPrint(t *testing.T) {
 	}
 }
 
-// TestPrintOnlyWanted has announcements noted that nobody asked for, and batches
-// cut to what is left to print.
-func TestPrintOnlyWanted(t *testing.T) {
+// TestPrintFilter checks that announcements of other log streams are noted but
+// not printed, and that a batch is cut at the limit.
+func TestPrintFilter(t *testing.T) {
 	var out strings.Builder
 	p := NewPrinter(&out)
 	p.filter = broker.NewFilter("zeek/logs/Conn::LOG/other")
@@ -121,8 +121,9 @@ func TestPrintOnlyWanted(t *testing.T) {
 	}
 }
 
-// TestJSONComesBack publishes, as it were, what subscribe printed.
-func TestJSONComesBack(t *testing.T) {
+// TestJSONRoundTrip checks that the JSON that subscribe prints can be published
+// as an argument.
+func TestJSONRoundTrip(t *testing.T) {
 	scalars := []broker.Value{
 		broker.None(), broker.Boolean(true), broker.Count(math.MaxUint64), broker.Integer(math.MinInt64),
 		broker.Real(1), broker.Real(1e-9), broker.String("a\v\"\\<\u00e9\x00"), broker.Enum("Conn::LOG"),
@@ -139,13 +140,13 @@ func TestJSONComesBack(t *testing.T) {
 		}
 		got, err := ParseArg("json:" + string(text))
 		if err != nil || !broker.Equal(got, v) {
-			t.Errorf("%v became %s, and that %v, error %v", v, text, got, err)
+			t.Errorf("%v is encoded as %s, which is decoded as %v, error %v", v, text, got, err)
 		}
 	}
 	for _, v := range []broker.Value{broker.String("\xff"), broker.Real(math.Inf(-1)), broker.Real(math.NaN())} {
 		text, err := json.Marshal(jsonValue{v})
 		if err != nil || !json.Valid(text) {
-			t.Errorf("%v became %s, error %v", v, text, err)
+			t.Errorf("%v is encoded as %s, error %v", v, text, err)
 		}
 	}
 }

@@ -20,10 +20,10 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/decode"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
+var update = flag.Bool("update", false, "update the golden files")
 
-// inRecordings makes the folder of the recordings the current one, so that the
-// output names the same files everywhere.
+// inRecordings changes to the folder of the recordings, so that the output
+// contains the same file names on every machine.
 func inRecordings(t *testing.T) { t.Chdir("../../../testdata/recordings") }
 
 func run(t testing.TB, o decode.Options, stdin string, files ...string) (out, errOut string, err error) {
@@ -53,7 +53,7 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-func TestEveryRecordingSurvives(t *testing.T) {
+func TestEveryRecordingRoundTrips(t *testing.T) {
 	inRecordings(t)
 	files, err := filepath.Glob("*/*.jsonl")
 	if err != nil || len(files) == 0 {
@@ -91,7 +91,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// lines returns the lines about frames.
+// lines returns the lines that describe frames.
 func lines(out string) string {
 	var b strings.Builder
 	for line := range strings.Lines(out) {
@@ -102,7 +102,7 @@ func lines(out string) string {
 	return b.String()
 }
 
-func TestCapturePrintsWhatItsRecordingsDo(t *testing.T) {
+func TestCaptureMatchesRecordings(t *testing.T) {
 	inRecordings(t)
 	captured, _, err := run(t, decode.Options{}, "", "zeek-8.0.10-types/session.pcap")
 	if err != nil {
@@ -121,10 +121,12 @@ func TestCapturePrintsWhatItsRecordingsDo(t *testing.T) {
 	}
 }
 
-// otherPackages finds the errors of decoders, whose wording is their business.
+// otherPackages matches errors of other packages, whose wording these tests do
+// not check.
 var otherPackages = regexp.MustCompile(`(bin|wire|jsonv1|pcap): .*`)
 
-// The files of testdata/malformed are wrong each in its own way.
+// TestMalformed decodes the files of testdata/malformed. Each has a different
+// error.
 func TestMalformed(t *testing.T) {
 	t.Chdir("testdata/malformed")
 	files, err := filepath.Glob("*")
@@ -209,7 +211,7 @@ func TestOutputFails(t *testing.T) {
 	}
 }
 
-// FuzzFrames feeds arbitrary data of every kind through the command.
+// FuzzFrames decodes arbitrary data of every kind.
 func FuzzFrames(f *testing.F) {
 	for _, seed := range []string{
 		"", "\x0c", "\x07ZEEK", "[]", `["a"]`, `{"type":"ack","endpoint":"\v","version":"x"}`,

@@ -10,12 +10,13 @@ import (
 	"testing"
 )
 
-// place is where our agent agent-one is started again and again.
+// place holds the addresses and directories with which our agent agent-one is
+// started repeatedly.
 type place struct {
 	zeek, state, controller string
 	port                    int
 
-	killController func() // and start it again
+	killController func() // kills the controller and starts it again
 }
 
 func newPlace(t *testing.T, z *installation, controller int, start func() *process) place {
@@ -35,8 +36,8 @@ func (p place) start(t *testing.T, args ...string) *process {
 		"--launcher", "zeek", "--zeek", p.zeek, "--tls", "off"}, args...)...)
 }
 
-// controlled runs a test with our agent, under our controller with our client
-// and under Zeek's with its own.
+// controlled runs a test with our agent twice: under our controller with our
+// client, and under Zeek's controller with Zeek's client.
 func controlled(t *testing.T, test func(t *testing.T, z *installation, c client, p place)) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		t.Run("our controller", func(t *testing.T) {
@@ -55,7 +56,7 @@ func controlled(t *testing.T, test func(t *testing.T, z *installation, c client,
 	})
 }
 
-// same wants the nodes to run as the same processes as before.
+// same checks that the nodes run in the same processes as before.
 func (c client) same(t *testing.T, when string, before map[string]nodeStatus) {
 	t.Helper()
 	var names []string
@@ -69,7 +70,8 @@ func (c client) same(t *testing.T, when string, before map[string]nodeStatus) {
 	}
 }
 
-// Whatever becomes of the agent and the controller, no node changes its process.
+// TestAgentIsKilled checks that nodes keep their processes when the agent or
+// the controller is killed or ends.
 func TestAgentIsKilled(t *testing.T) {
 	controlled(t, func(t *testing.T, _ *installation, c client, p place) {
 		agent := p.start(t)
@@ -96,7 +98,7 @@ func TestAgentIsKilled(t *testing.T) {
 		c.instances(t, "agent-one")
 		c.same(t, "after the controller was killed", before)
 
-		// A node that ends is noticed, though it is not the agent's child.
+		// The agent notices the end of a node that is not its child process.
 		if err := syscall.Kill(before["worker"].PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
@@ -112,22 +114,23 @@ func TestAgentIsKilled(t *testing.T) {
 	})
 }
 
-// gone waits for the end of the nodes' processes, which whoever inherited them
-// from an agent may take a moment to notice.
+// gone waits for the end of the nodes' processes. The process that inherited
+// them from the agent may reap them with a delay.
 func gone(t *testing.T, nodes map[string]nodeStatus) {
 	t.Helper()
 	eventually(t, "end of the nodes", func() error {
 		for name, n := range nodes {
 			if err := syscall.Kill(n.PID, 0); err == nil {
-				return fmt.Errorf("node %s is still there", name)
+				return fmt.Errorf("node %s is still running", name)
 			}
 		}
 		return nil
 	})
 }
 
-// The client sees which node does not run, and why, and the others run.
-func TestWhyNodesDoNotRun(t *testing.T) {
+// TestFailedNodesAreReported checks that the client reports the failed nodes
+// with the reasons, and that the other nodes run.
+func TestFailedNodesAreReported(t *testing.T) {
 	controlled(t, func(t *testing.T, _ *installation, c client, p place) {
 		dir := t.TempDir()
 		config := "[instances]\nagent-one\n" + section(t, "manager", "manager") + section(t, "logger", "logger") +
@@ -145,7 +148,8 @@ func TestWhyNodesDoNotRun(t *testing.T) {
 		}
 		p.start(t)
 		c.instances(t, "agent-one")
-		// On a busy machine nodes may take longer to fail than anybody waits.
+		// On a busy machine nodes may take longer to fail than the deployment
+		// waits.
 		eventually(t, "reasons", func() error { return c.deployInVain(t, filepath.Join(dir, "cluster.cfg")) })
 		eventually(t, "the others running", func() error {
 			var all struct {
@@ -164,8 +168,8 @@ func TestWhyNodesDoNotRun(t *testing.T) {
 	})
 }
 
-// deployInVain deploys a cluster in which some nodes cannot run, each for a
-// reason of its own, and looks for the reasons.
+// deployInVain deploys a cluster with nodes that fail for different reasons,
+// and checks the reported reasons.
 func (c client) deployInVain(t *testing.T, file string) error {
 	t.Helper()
 	stdout, stderr, code := run(t, nil, append(c.argv, "deploy-config", file)...)

@@ -11,7 +11,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// Our tables of events are what the scripts of the Zeek declare.
+// TestAPI compares the events of our dialects with the declarations in Zeek's
+// scripts.
 func TestAPI(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		t.Run("Management", func(t *testing.T) {
@@ -28,7 +29,8 @@ func TestAPI(t *testing.T) {
 	})
 }
 
-// checkAPI wants no difference. Local is an event that does not travel.
+// checkAPI reports differences between a dialect and the scripts. Local is the
+// name of an event that is not published.
 func checkAPI(t *testing.T, z *installation, scripts string, dialect *zeekapi.Dialect, folder, local string) {
 	t.Helper()
 	api, err := apicheck.Read(os.DirFS(filepath.Join(scripts, folder)), os.DirFS(filepath.Join(z.scripts, "base/frameworks/supervisor")))

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// What loggers rotate is in the archive, whole.
+// TestRotatedLogsAreArchived checks that the archive contains all rotated logs
+// of loggers, completely.
 func TestRotatedLogsAreArchived(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		native, websocket := ourController(t, "off")
@@ -58,7 +59,7 @@ event zeek_init()
 		for _, log := range logs {
 			text := unzip(t, log)
 			if !strings.HasPrefix(text, "#separator") || !strings.Contains(text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:], "#close") {
-				t.Errorf("%s is no whole log:\n%.200s", log, text)
+				t.Errorf("%s is not complete:\n%.200s", log, text)
 			}
 			if !strings.HasPrefix(filepath.Base(log), "live.") {
 				continue

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Our client and Zeek's print the same, whatever the controller says, Zeek's or
-// ours.
+// TestClientsAgree checks that our client and Zeek's print the same output,
+// with Zeek's controller and with ours.
 func TestClientsAgree(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		z.needs(t, 5, 2, "WebSocket for zeek-client")
@@ -70,8 +70,9 @@ func clientsAgree(t *testing.T, z *installation, native, websocket int) {
 	compare("get-nodes")
 }
 
-// Our client finds out by itself how a controller wants to be talked to.
-func TestClientFindsTheWay(t *testing.T) {
+// TestClientDetectsTransport checks that our client detects the transport and
+// dialect of a controller.
+func TestClientDetectsTransport(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, tls := range tlsModes {
 			t.Run("tls "+tls.mode, func(t *testing.T) {
@@ -85,7 +86,7 @@ func TestClientFindsTheWay(t *testing.T) {
 					finds(t, native, transport, "native", protection, "Management")
 				}
 				if z.atLeast(8, 1) || z.version == "8.0.10" {
-					protection = "without TLS" // the server is another one
+					protection = "without TLS" // the WebSocket server is separate
 				}
 				if z.atLeast(5, 2) {
 					finds(t, websocket, "auto", "websocket", protection, "Management")
@@ -95,7 +96,8 @@ func TestClientFindsTheWay(t *testing.T) {
 	})
 }
 
-// finds asks the controller at a port for its instances and looks at how.
+// finds requests the instances from the controller at a port, and checks the
+// transport and dialect that the client reports.
 func finds(t *testing.T, port int, transport, found, protection, dialect string) {
 	t.Helper()
 	argv := append(ours(t, port).argv, "get-instances", "--transport", transport, "-vvv", "--json")
@@ -106,8 +108,9 @@ func finds(t *testing.T, port int, transport, found, protection, dialect string)
 	}
 }
 
-// Every command works over a native connection as well. There is no zeek-client
-// to compare with: that of Zeek 5.0 needs libbroker.
+// TestEveryCommandNatively checks that every command also works over a native
+// connection. It does not compare with zeek-client, because that of Zeek 5.0
+// needs libbroker.
 func TestEveryCommandNatively(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		native, websocket := z.controller(t)
@@ -144,8 +147,9 @@ func TestEveryCommandNatively(t *testing.T) {
 	})
 }
 
-// Our client drives a controller of the first cluster management, natively, and
-// over a WebSocket if the controller has one.
+// TestClientDrivesClusterController runs our client with a controller of Zeek's
+// first cluster management, natively and, if the controller listens for it,
+// over a WebSocket.
 func TestClientDrivesClusterController(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		env := z.clusterEnv(t)
@@ -155,7 +159,7 @@ func TestClientDrivesClusterController(t *testing.T) {
 				z.clusterAgent(t, env, agent, 0)
 				port, webSocket := z.clusterController(t, env)
 				c := ours(t, port)
-				if transport == "websocket" { // by which nobody tells the dialect
+				if transport == "websocket" { // which does not reveal the dialect
 					c = ours(t, webSocket)
 					c.argv = append(c.argv, "--transport", "websocket", "--dialect", "cluster")
 				}
@@ -182,33 +186,35 @@ func TestClientDrivesClusterController(t *testing.T) {
 	})
 }
 
-// corpusDiffers are the files of the corpus that Zeek's client reads otherwise
-// or says something else about, with the reason. Where it has a traceback, or
-// sends what no controller understands and waits, there is nothing to compare.
+// corpusDiffers lists the files of the corpus for which Zeek's client behaves
+// differently, with the reason. If Zeek's client crashes, or sends a
+// configuration that no controller accepts and waits, its output cannot be
+// compared.
 var corpusDiffers = map[string]string{
-	"cpu-huge":            "zeek-client sends what is no integer in Zeek",
-	"spec-zone":           "zeek-client sends what is no address in Zeek",
+	"cpu-huge":            "zeek-client sends a number that is not an integer in Zeek",
+	"spec-zone":           "zeek-client sends text that is not an address in Zeek",
 	"metrics-port-large":  "zeek-client shows the value of another key",
-	"mixed-case-instance": "we warn of it",
-	"role-empty":          "we warn of its other keys",
-	"section-case":        "we warn of its other keys",
-	"several-errors":      "we say all of them",
-	"percent-chain":       "zeek-client cannot write what it reads",
-	"percent":             "zeek-client cannot write what it reads",
-	"scripts-empty-word":  "zeek-client writes what it reads otherwise",
-	"scripts-escape":      "zeek-client writes what it reads otherwise",
+	"mixed-case-instance": "zeekwire prints a warning",
+	"role-empty":          "zeekwire prints a warnings other keys",
+	"section-case":        "zeekwire prints a warnings other keys",
+	"several-errors":      "zeekwire reports all errors",
+	"percent-chain":       "zeek-client cannot write the file that it reads",
+	"percent":             "zeek-client cannot write the file that it reads",
+	"scripts-empty-word":  "zeek-client writes a different file than it reads",
+	"scripts-escape":      "zeek-client writes a different file than it reads",
 }
 
 var (
 	someID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	found  = regexp.MustCompile(`(?m)^info: found .*\n`) // which zeekwire says where zeek-client has nothing to say
+	found  = regexp.MustCompile(`(?m)^info: found .*\n`) // a message that zeek-client does not have
 )
 
-// Our client and Zeek's read the same from every file that Zeek's can read, and
-// say the same about the others.
+// TestCorpusAgrees checks that our client and Zeek's parse every valid
+// configuration to the same result, and report the same errors about the
+// others.
 func TestCorpusAgrees(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
-		z.needs(t, 8, 0, "zeek-client of today")
+		z.needs(t, 8, 0, "recent zeek-client")
 		_, websocket := z.controller(t)
 		c, stock := ours(t, websocket), z.stock(t, websocket)
 		c.instances(t)
@@ -243,11 +249,12 @@ func TestCorpusAgrees(t *testing.T) {
 	})
 }
 
-// Our client and Zeek's understand the same command lines and settings.
+// TestCommandLinesAgree checks that our client and Zeek's interpret command
+// lines and settings the same way.
 func TestCommandLinesAgree(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
-		z.needs(t, 8, 0, "zeek-client of today")
-		port := freePort(t) // nobody listens
+		z.needs(t, 8, 0, "recent zeek-client")
+		port := freePort(t) // no process listens at it
 		stock := z.stock(t, port)
 		dir := t.TempDir()
 		settings := filepath.Join(dir, "settings.cfg")
@@ -262,7 +269,7 @@ func TestCommandLinesAgree(t *testing.T) {
 		for _, test := range []struct {
 			args   []string
 			env    []string
-			stderr bool // is the same, too
+			stderr bool // compare standard error as well
 		}{
 			{args: nil, stderr: true},
 			{args: []string{"-q"}, stderr: true},

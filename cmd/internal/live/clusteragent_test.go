@@ -14,10 +14,11 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
-// The first cluster management of Zeek: scripts of a commit between two
-// releases, which run on the Zeek 5.x that came after it.
+// The first cluster management of Zeek, the ClusterAgent dialect, consists of
+// scripts of a commit between two releases. They run on Zeek 5.x, which was
+// released later.
 
-// clusterEnv returns the environment in which Zeek finds the scripts.
+// clusterEnv returns an environment in which Zeek finds these scripts.
 func (z *installation) clusterEnv(t *testing.T) []string {
 	t.Helper()
 	scripts := clusterScripts(t, z)
@@ -27,15 +28,15 @@ func (z *installation) clusterEnv(t *testing.T) []string {
 	return []string{"ZEEKPATH=" + scripts + z.zeekPath()}
 }
 
-// zeekPath returns Zeek's default script path, to be appended to another directory.
-// The scripts of built-in plugins, such as AF_PACKET, are in a directory of their
-// own.
+// zeekPath returns Zeek's default script path, to be appended to another
+// directory. The scripts of built-in plugins, such as AF_PACKET, are in
+// separate directories.
 func (z *installation) zeekPath() string {
 	return ":.:" + z.scripts + ":" + z.scripts + "/policy:" + z.scripts + "/site:" + z.scripts + "/builtin-plugins"
 }
 
-// clusterAgent starts Zeek's agent of that time, which listens and, unless
-// controller is 0, connects to a controller as well.
+// clusterAgent starts the agent of these scripts. It listens and, unless
+// controller is 0, also connects to a controller.
 func (z *installation) clusterAgent(t *testing.T, env []string, port, controller int, args ...string) {
 	t.Helper()
 	var script string
@@ -52,8 +53,8 @@ func (z *installation) clusterAgent(t *testing.T, env []string, port, controller
 		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t)), "Broker::disable_ssl=T"}, args...)...)
 }
 
-// clusterController starts Zeek's controller of that time, which is told to
-// listen for WebSockets as well.
+// clusterController starts the controller of these scripts. It also listens for
+// WebSockets.
 func (z *installation) clusterController(t *testing.T, env []string) (native, websocket int) {
 	t.Helper()
 	native, websocket = freePort(t), freePort(t)
@@ -64,8 +65,8 @@ func (z *installation) clusterController(t *testing.T, env []string) (native, we
 	return native, websocket
 }
 
-// listenForWebSockets returns a script that has a process of the cluster
-// management, be it the agent or the controller, do so.
+// listenForWebSockets returns a script that makes the agent or the controller
+// listen for WebSockets.
 func listenForWebSockets(t *testing.T, process string, port int) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "websocket.zeek")
@@ -76,8 +77,8 @@ func listenForWebSockets(t *testing.T, process string, port int) (file string) {
 	return file
 }
 
-// listening is the configuration for an agent at a port. Controllers of that
-// time assign no ports.
+// listening returns the configuration of a cluster whose agent listens at a
+// port. The controller of these scripts does not assign ports.
 func listening(t *testing.T, port int) string {
 	return fmt.Sprintf(`
 [instances]
@@ -122,7 +123,8 @@ func TestOurControllerDrivesClusterAgent(t *testing.T) {
 	})
 }
 
-// Zeek's controller of that time drives our agent; our client asks it natively.
+// TestClusterControllerDrivesOurAgent runs our agent with the controller of
+// these scripts. Our client connects natively.
 func TestClusterControllerDrivesOurAgent(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		env := z.clusterEnv(t)
@@ -136,7 +138,8 @@ func TestClusterControllerDrivesOurAgent(t *testing.T) {
 	})
 }
 
-// An agent can be asked over WebSocket as well, if it is told to listen there.
+// TestClusterAgentOverWebSocket sends requests to an agent that listens for
+// WebSockets.
 func TestClusterAgentOverWebSocket(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		env := z.clusterEnv(t)

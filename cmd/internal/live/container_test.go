@@ -12,11 +12,12 @@ import (
 	"sync"
 )
 
-// A Zeek in a container image looks like an installed one: unpackImage makes a
-// prefix whose programs run those of the image, each in a container of its own
-// that shares the network, the process IDs and the temporary files with us.
+// Zeek in a container image is used like an installed one. unpackImage creates
+// a prefix whose programs run those of the image, each in a container of its
+// own. The containers share the network, the process IDs and the temporary
+// files with the tests.
 
-// engine returns the command of a container engine that works.
+// engine returns the command of the first container engine that works.
 var engine = sync.OnceValues(func() ([]string, error) {
 	if named := strings.Fields(os.Getenv(envEngine)); len(named) > 0 {
 		return named, nil
@@ -26,7 +27,7 @@ var engine = sync.OnceValues(func() ([]string, error) {
 			return []string{name}, nil
 		}
 	}
-	return nil, errors.New(`neither docker nor podman works here ("docker info", "podman info")`)
+	return nil, errors.New(`neither docker nor podman works ("docker info", "podman info")`)
 })
 
 // engineOutput runs a command of the container engine.
@@ -61,7 +62,7 @@ func unpackImage(image string) (prefix string, err error) {
 		return "", err
 	}
 	if zeek = strings.TrimSpace(zeek); zeek == "" {
-		return "", errors.New("no zeek in the image")
+		return "", errors.New("the image contains no zeek")
 	}
 	bin := filepath.Join(prefix, "bin")
 	if err := os.Mkdir(bin, 0o755); err != nil {
@@ -76,7 +77,7 @@ func unpackImage(image string) (prefix string, err error) {
 			return "", err
 		}
 	}
-	// For tests that look at the scripts that Zeek loads.
+	// Some tests read the scripts that Zeek loads.
 	from := filepath.Join(filepath.Dir(filepath.Dir(zeek)), "share")
 	share := filepath.Join(prefix, "share")
 	if err := os.Mkdir(share, 0o755); err != nil {
@@ -92,8 +93,9 @@ func unpackImage(image string) (prefix string, err error) {
 	return prefix, explain(err)
 }
 
-// wrap returns a program outside that runs one inside. The container is named
-// after the wrapper's process, which is that of the engine afterwards.
+// wrap returns a program that runs a program of the image in a container. The
+// container is named after the process ID of the wrapper, which becomes the
+// engine's process.
 func wrap(image, program string) (string, error) {
 	engine, err := engine()
 	if err != nil {
@@ -118,14 +120,14 @@ exec %s --name zeekwire-live-%d-$$ --workdir "$folder" $variables %s "$@"
 `, quote(root), strings.Join(argv, " "), os.Getpid(), quote(image)), nil
 }
 
-// quote makes a word of the shell.
+// quote quotes a word for the shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// killContainer ends the container, if there is one, of a process that is a
-// wrapper: the engine cannot pass SIGKILL on.
+// killContainer kills the container of a wrapper process, if it is one. The
+// engine cannot forward SIGKILL.
 func killContainer(pid int) {
 	if os.Getenv(envImage) != "" {
-		_, _ = engineOutput("kill", containerName(pid)) // most processes are none
+		_, _ = engineOutput("kill", containerName(pid)) // fails for processes that are not wrappers
 	}
 }
 
@@ -135,7 +137,7 @@ func containersOf(pid int) map[string]string {
 		return nil
 	}
 	if _, err := engine(); err != nil {
-		return nil // as whoever wanted one said
+		return nil // unpackImage has reported the error
 	}
 	out, err := engineOutput("ps", "-a", "--filter", "label="+label(pid), "--format", "{{.ID}} {{.Names}}")
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/zeekwire/zeekwire/broker/peering"
 )
 
-// Whoever dials, and whoever of the two has the greater endpoint ID, on which
-// Broker's handshake depends: there is one peering in the end, and it carries
-// events both ways.
+// TestHandshake checks that there is exactly one peering, which carries events
+// in both directions. Broker's handshake depends on the side that dials and on
+// the order of the endpoint IDs.
 func TestHandshake(t *testing.T) {
 	ids := []struct{ name, id string }{
 		{"our ID is less", "00000000-0000-4000-8000-000000000001"},
@@ -58,7 +58,8 @@ func TestHandshake(t *testing.T) {
 					}
 					v.awaitPeer()
 					v.ping(1)
-					// Where both dial, the second connection has to be found redundant.
+					// If both sides dial, the second connection must be rejected as
+					// redundant.
 					eventually(t, "one peering", func() error {
 						v.ping(2)
 						if peers := e.Peers(); len(peers) != 1 || peers[0].State != peering.Peered {

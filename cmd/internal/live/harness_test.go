@@ -20,8 +20,8 @@ import (
 	"time"
 )
 
-// patience is how long anything may take that should happen soon. It is for
-// giving up, never for measuring.
+// patience limits the time of one wait. It only makes failing tests end; it is
+// not a measure of performance.
 const patience = 60 * time.Second
 
 var buildOnce = sync.OnceValues(func() (string, error) {
@@ -49,12 +49,14 @@ func zeekwire(t *testing.T) string {
 	return path
 }
 
-// lastPort is where freePort goes on.
+// lastPort counts the ports that freePort has tried, so that each call tries
+// new ones.
 var lastPort atomic.Int64
 
-// freePort returns a TCP port that was free a moment ago. Systems take ports for
-// outgoing connections from above these, so that none gets it before a Zeek
-// that starts slowly; nodes of Zeek have theirs below.
+// freePort returns a TCP port that was free a moment ago. The ports are below
+// those that systems use for outgoing connections, so that no connection takes
+// a port before a slow Zeek listens at it. They are above those of Zeek's
+// nodes.
 func freePort(t *testing.T) int {
 	t.Helper()
 	const first, number = 10000, 20000
@@ -79,7 +81,7 @@ type process struct {
 	done chan struct{}
 }
 
-// output collects what a process writes.
+// output collects the output of a process.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -97,9 +99,9 @@ func (o *output) tail(lines int) string {
 	return tail(o.buf.String(), lines)
 }
 
-// start runs a program in a process group and directory of its own. At the end
-// of the test the group is ended, and if the test failed the program's last
-// lines are shown, and those of all logs.
+// start starts a program in its own process group and directory, and stops the
+// group at the end of the test. If the test fails, it logs the last lines of
+// the program's output and of all logs.
 func start(t *testing.T, name string, env []string, argv ...string) *process {
 	t.Helper()
 	p := &process{name: name, out: new(output), done: make(chan struct{})}
@@ -114,24 +116,24 @@ func start(t *testing.T, name string, env []string, argv ...string) *process {
 		t.Fatalf("%s: %v", name, err)
 	}
 	go func() {
-		_ = p.cmd.Wait() // how it ended shows in its output
+		_ = p.cmd.Wait() // the output shows how it ended
 		close(p.done)
 	}()
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
-			t.Logf("%s wrote at last:\n%s", name, p.out.tail(40))
+			t.Logf("last output of %s:\n%s", name, p.out.tail(40))
 		}
 	})
 	return p
 }
 
-// logsShown are the tests whose logs showLogs shows already.
+// logsShown contains the folders for which showLogs was called.
 var logsShown sync.Map
 
-// showLogs shows, if the test fails, the last lines of all that was logged
-// below a folder, which is that of all temporary folders of the test: by nodes
-// of the cluster above all, whose output nobody else collects.
+// showLogs logs, if the test fails, the last lines of all logs below a folder,
+// which contains all temporary folders of the test. This includes the output of
+// nodes, which no process collects.
 func showLogs(t *testing.T, folder string) {
 	if _, again := logsShown.LoadOrStore(folder, true); again {
 		return
@@ -147,7 +149,7 @@ func showLogs(t *testing.T, folder string) {
 			}
 			text, err := os.ReadFile(path)
 			if err == nil && len(text) > 0 {
-				t.Logf("%s ends with:\n%s", path, tail(string(text), 10))
+				t.Logf("last lines of %s:\n%s", path, tail(string(text), 10))
 			}
 			return err
 		})
@@ -163,10 +165,11 @@ func tail(text string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// stop ends the process group: with patience first, then without.
+// stop ends the process group with SIGTERM, and with SIGKILL if that takes too
+// long.
 func (p *process) stop() {
 	group := -p.cmd.Process.Pid
-	_ = syscall.Kill(group, syscall.SIGTERM) // it may be gone already
+	_ = syscall.Kill(group, syscall.SIGTERM) // it may have ended already
 	select {
 	case <-p.done:
 	case <-time.After(patience):
@@ -176,14 +179,14 @@ func (p *process) stop() {
 	<-p.done
 }
 
-// kill ends the process group at once.
+// kill ends the process group with SIGKILL.
 func (p *process) kill() {
 	killContainer(p.cmd.Process.Pid)
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	<-p.done
 }
 
-// run runs a command to its end and returns what it wrote, and its exit code.
+// run runs a command and returns its output and exit code.
 func run(t *testing.T, env []string, argv ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -200,7 +203,8 @@ func run(t *testing.T, env []string, argv ...string) (stdout, stderr string, cod
 	return out.String(), errOut.String(), cmd.ProcessState.ExitCode()
 }
 
-// eventually repeats try until it returns nil.
+// eventually calls try repeatedly until it returns nil. The test fails after
+// patience.
 func eventually(t *testing.T, what string, try func() error) {
 	t.Helper()
 	var err error
@@ -217,13 +221,14 @@ type client struct {
 	argv []string
 }
 
-// ours is zeekwire's client.
+// ours returns zeekwire's client.
 func ours(t *testing.T, port int) client {
 	return client{argv: []string{zeekwire(t), "--controller", at(port)}}
 }
 
-// stock is Zeek's own client. It needs Python and a package of it, which may
-// belong to another Python than the first in PATH.
+// stock returns Zeek's own client. It runs the client with the Python that its
+// first line names, or else with /usr/bin/python3, which may have the required
+// package. If neither works, it skips the test.
 func (z *installation) stock(t *testing.T, port int) client {
 	t.Helper()
 	var complaint string
@@ -238,7 +243,7 @@ func (z *installation) stock(t *testing.T, port int) client {
 	return client{}
 }
 
-// call runs a command of the client and parses the JSON that it prints.
+// call runs a command of the client and decodes the JSON that it prints.
 func (c client) call(t *testing.T, into any, args ...string) error {
 	t.Helper()
 	stdout, stderr, code := run(t, nil, append(c.argv, args...)...)
@@ -251,7 +256,7 @@ func (c client) call(t *testing.T, into any, args ...string) error {
 	return nil
 }
 
-// instances waits until the controller knows these instances and no others.
+// instances waits until the controller knows exactly these instances.
 func (c client) instances(t *testing.T, want ...string) {
 	t.Helper()
 	eventually(t, "get-instances", func() error {
@@ -268,9 +273,9 @@ func (c client) instances(t *testing.T, want ...string) {
 	})
 }
 
-// deploy deploys a configuration. On a machine that is busy with other things
-// nodes may take longer to report than controllers and agents wait; that they
-// run in the end is for running to find.
+// deploy deploys a configuration. On a busy machine nodes may take longer to
+// report than controllers and agents wait. That is not an error: running checks
+// that they run in the end.
 func (c client) deploy(t *testing.T, config string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "cluster.cfg")
@@ -306,7 +311,7 @@ type nodeStatus struct {
 	Port        int
 }
 
-// running wants these cluster nodes, and no others, to run on the instance.
+// running waits until exactly these cluster nodes run on the instance.
 func (c client) running(t *testing.T, instance string, want ...string) map[string]nodeStatus {
 	t.Helper()
 	var nodes map[string]nodeStatus

@@ -23,11 +23,11 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
-// liveCluster is an agent with real nodes, and a controller that talks to it.
+// liveCluster is an agent with Zeek nodes, and a controller connected to it.
 type liveCluster struct {
 	*testing.T
 	*peering.Endpoint
-	ctx      context.Context // ends when something takes far too long
+	ctx      context.Context // ends after a time limit
 	dialect  *zeekapi.Dialect
 	stateDir string
 	reqs     int
@@ -91,7 +91,7 @@ func (c *liveCluster) id() zeekapi.ReqID {
 	return zeekapi.ReqID{ID: strings.Repeat("r", c.reqs)}
 }
 
-// ask sends a request and returns the answer.
+// ask sends a request and returns the response.
 func ask[M zeekapi.Message](c *liveCluster, m zeekapi.Message) M {
 	c.Helper()
 	peertest.Say(c.ctx, c, c, c.dialect, c.dialect.Topics.Agent("i"), m)
@@ -121,8 +121,8 @@ func liveConfiguration(t *testing.T, id string) zeekapi.Configuration {
 	}
 }
 
-// check wants a successful result of each node. On a busy machine nodes may be
-// late, and are waited for.
+// check checks that there is a successful result for each node. On a busy
+// machine nodes may be late; check waits for them.
 func (c *liveCluster) check(results []zeekapi.Result, nodes int) {
 	c.Helper()
 	if slices.ContainsFunc(results, func(r zeekapi.Result) bool { return r.Error == zeekapi.ErrorTimeout }) {
@@ -162,7 +162,7 @@ func (c *liveCluster) value(node, id string) string {
 	return text
 }
 
-// What an agent says of its nodes is what they are.
+// TestZeekLauncher checks that the nodes behave as the agent reports.
 func TestZeekLauncher(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		z.needsChildren(t)
@@ -195,14 +195,14 @@ func TestZeekLauncher(t *testing.T) {
 			t.Errorf("Log::default_rotation_dir of the logger is %s", got)
 		}
 		if got := c.value("manager", "Cluster::nodes"); !strings.Contains(got, `"logger"`) || !strings.Contains(got, `"worker"`) {
-			t.Errorf("the cluster is %s", got)
+			t.Errorf("the cluster layout is %s", got)
 		}
 
-		// The worker connects to the others, and its logs go to the logger.
+		// The worker connects to the other nodes, and its logs go to the logger.
 		c.check(ask[zeekapi.AgentRestartResponse](c, zeekapi.AgentRestartRequest{ReqID: c.id(), Nodes: []string{"worker"}}).Results, 1)
 		c.awaitFile(filepath.Join(c.stateDir, "nodes", "logger", "cluster.log"))
 
-		// A worker without its interface dies; what is unchanged stays.
+		// A worker without its interface fails; unchanged nodes keep running.
 		var pids [2]map[string]int64
 		pids[0] = c.pids()
 		config.ID = "c2"
@@ -265,7 +265,7 @@ func (c *liveCluster) await(what string, there func() bool) {
 		select {
 		case <-look.C:
 		case <-c.ctx.Done():
-			c.Fatalf("waiting in vain for %s", what)
+			c.Fatalf("timeout waiting for %s", what)
 		}
 	}
 }

@@ -19,9 +19,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
 
-// supervisorRecords are the fields of Supervisor::ClusterEndpoint and
-// Supervisor::NodeConfig in releases of Zeek, most of which are not at hand
-// (Zeek: base/frameworks/supervisor/api).
+// supervisorRecords lists the fields of Supervisor::ClusterEndpoint and
+// Supervisor::NodeConfig in releases of Zeek, most of which are not available
+// to the tests (Zeek: base/frameworks/supervisor/api).
 var supervisorRecords = []struct {
 	name             string
 	layout           supervisor.Layout
@@ -39,7 +39,7 @@ var supervisorRecords = []struct {
 		"name interface pcap_file directory stdout_file stderr_file bare_mode addl_base_scripts addl_user_scripts env cpu_affinity cluster"},
 }
 
-// fieldTypes are the types of fields other than optional strings.
+// fieldTypes maps fields to their types, unless they are optional strings.
 var fieldTypes = map[string]string{
 	"name": "string", "bare_mode": "bool &optional", "cpu_affinity": "int &optional",
 	"scripts": "vector of string &default=vector()", "addl_base_scripts": "vector of string &default=vector()",
@@ -62,8 +62,9 @@ func recordType(name, fields string) string {
 	return b.String()
 }
 
-// A Zeek with the records of the Supervisors of earlier ones reads what we
-// write for those, and we read what it writes.
+// TestSupervisorLayouts declares the records of earlier Supervisors in a Zeek.
+// It must read the records that we write for these releases, and we must read
+// its records.
 func TestSupervisorLayouts(t *testing.T) {
 	var script strings.Builder
 	for _, r := range supervisorRecords {
@@ -82,7 +83,7 @@ func TestSupervisorLayouts(t *testing.T) {
 		argv := append([]string{z.zeek}, z.brokerBackend()...)
 		argv = append(argv, file, "exit_only_after_terminate=T", "-e",
 			fmt.Sprintf(`event zeek_init() { Broker::listen("127.0.0.1", %d/tcp); }`, port))
-		start(t, "Zeek with records of others", nil, append(argv, tls.args...)...)
+		start(t, "Zeek with records of other releases", nil, append(argv, tls.args...)...)
 		v, bus := newVisitor(t, peering.Config{Subscriptions: []string{"layouts/back"}, TLS: tls.layer.Hook()})
 		if err := bus.AddPeer(at(port)); err != nil {
 			t.Fatal(err)
@@ -98,7 +99,7 @@ func TestSupervisorLayouts(t *testing.T) {
 					}
 					name := ev.Name
 					ev.Name = r.name + "::create"
-					// Not the answer to another question, which may come twice.
+					// Skip responses to earlier requests, which may arrive twice.
 					back := (&visitor{t, v.ctx, bus}).ask("layouts/there", ev, func(back broker.Event) bool {
 						return len(back.Args) == 2 && broker.Equal(back.Args[0], ev.Args[0])
 					})
@@ -133,8 +134,8 @@ func fullNode() supervisor.NodeConfig {
 	}
 }
 
-// as returns what is left of a node in a release with that layout and those
-// fields of endpoints.
+// as returns a node reduced to the fields of a release with the given layout
+// and fields of endpoints.
 func as(n supervisor.NodeConfig, l supervisor.Layout, endpoint string) supervisor.NodeConfig {
 	if l == supervisor.Layout40 {
 		n.BaseScripts, n.UserScripts = nil, slices.Concat(n.BaseScripts, n.UserScripts)

@@ -16,8 +16,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker/peering"
 )
 
-// logScript logs every type there is once it has a peer, and then lets Zeek read
-// its capture.
+// logScript logs a value of every type when it has a peer, and then makes Zeek
+// read its capture.
 const logScript = `
 module Test;
 export { redef enum Log::ID += { LOG }; }
@@ -45,15 +45,16 @@ event Broker::peer_added(endpoint: Broker::EndpointInfo, msg: string) {
 event Pcap::file_done(path: string) { terminate(); }
 `
 
-// logRow is the row of the script by the names of its fields, in their text form.
+// logRow is the text form of the row that the script logs.
 const logRow = `b=T i=-7 c=42 d=1.5 t=2017-07-14T02:40:00.25Z iv=-1m30s s="a\xff\x00b" e=Test::LOG p=53/udp ` +
 	`a4=10.0.0.1 a6=2001:db8::1 n4=10.0.0.0/8 n6=2001:db8::/32 sc={"x", "y"} vs=[192.168.0.0/16] none={} ` +
 	`inner.f="Test::named: function(n:count) : void\n;" inner.i="file.txt"`
 
-// printedPort is what the script prints.
+// printedPort matches the port that the script prints.
 var printedPort = regexp.MustCompile(`(?m)^(\d+)/tcp$`)
 
-// The rows of logs that Zeek sends are those that it writes.
+// TestLogRowsOfZeek checks that the log records that Zeek publishes match those
+// in its files.
 func TestLogRowsOfZeek(t *testing.T) {
 	capture, err := os.ReadFile("../../../testdata/recordings/zeek-8.0.10-types/session.pcap")
 	if err != nil {
@@ -69,7 +70,7 @@ func TestLogRowsOfZeek(t *testing.T) {
 		var port []string
 		eventually(t, "Zeek's port", func() error {
 			if port = printedPort.FindStringSubmatch(zeek.out.tail(10)); port == nil {
-				return fmt.Errorf("it says %q", zeek.out.tail(10))
+				return fmt.Errorf("output is %q", zeek.out.tail(10))
 			}
 			return nil
 		})
@@ -77,9 +78,9 @@ func TestLogRowsOfZeek(t *testing.T) {
 		select {
 		case <-zeek.done:
 		case <-time.After(patience):
-			t.Fatal("Zeek does not end")
+			t.Fatal("Zeek did not end")
 		}
-		// Zeek 5 does not give the function's type.
+		// Zeek 5 does not write the type of the function.
 		got := strings.Replace(fmt.Sprint(rows["Test::LOG"]), `"Test::named\n;"`, `"Test::named: function(n:count) : void\n;"`, 1)
 		if got != "["+logRow+"]" {
 			t.Errorf("got  %s\nwant [%s]", got, logRow)
@@ -100,7 +101,7 @@ func TestLogRowsOfZeek(t *testing.T) {
 	})
 }
 
-// receive returns all log records of a Zeek until it is gone.
+// receive returns all log records that a Zeek publishes until it disconnects.
 func receive(t *testing.T, address string) map[string][]logs.Row {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -10,13 +10,13 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
-// The scripts that we give to nodes are right for the Zeek.
+// TestNodeScriptsParse checks that Zeek can parse our scripts for nodes.
 func TestNodeScriptsParse(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		ours := nodeScripts(t)
 		for _, scripts := range [][]string{
 			{ours.Defaults, ours.Node},
-			{"policy/frameworks/management/node", ours.Node}, // to which ours leaves it
+			{"policy/frameworks/management/node", ours.Node}, // our script leaves the work to it
 		} {
 			stdout, stderr, code := run(t, nil, append([]string{z.zeek, "--parse-only"}, scripts...)...)
 			if code != 0 || stdout+stderr != "" {
@@ -35,7 +35,8 @@ func nodeScripts(t *testing.T) nodescript.Files {
 	return files
 }
 
-// Nodes find the hub of ZeroMQ's messages wherever the manager is.
+// TestZeroMQHub checks that nodes connect to the ZeroMQ hub at the manager's
+// address.
 func TestZeroMQHub(t *testing.T) {
 	stub, err := os.ReadFile("testdata/zeromq.zeek")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// status is a part of what the command of that name says.
+// status is the part of the status command's output that the tests check.
 type status struct {
 	Controller *struct{ Version string }
 	Target     string
@@ -21,7 +21,8 @@ type status struct {
 	}
 }
 
-// wantStatus waits until so many nodes of agent-one run, and all that there are.
+// wantStatus waits until the given number of nodes runs on agent-one, and no
+// other node exists.
 func (c client) wantStatus(t *testing.T, running int) (s status) {
 	t.Helper()
 	eventually(t, "status", func() error {
@@ -43,8 +44,9 @@ func (c client) wantStatus(t *testing.T, running int) (s status) {
 	return s
 }
 
-// Zeek's controller has no answer to most of what zeek-client does not have.
-// All our commands say so, and status shows what there is.
+// TestOperationsOfZeekController checks the commands that zeek-client does not
+// have. Zeek's controller does not support most of them: status shows the
+// available information, and the others report an error.
 func TestOperationsOfZeekController(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		native, websocket := z.controller(t)
@@ -68,7 +70,8 @@ func TestOperationsOfZeekController(t *testing.T) {
 	})
 }
 
-// What zeek-client does not have, with real nodes.
+// TestOperations runs the commands that zeek-client does not have, with Zeek
+// nodes.
 func TestOperations(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		z.needsChildren(t)
@@ -104,7 +107,7 @@ func TestOperations(t *testing.T) {
 				return err
 			}
 			if logs.Stdout != "here I am\n" {
-				return fmt.Errorf("worker wrote %q", logs.Stdout)
+				return fmt.Errorf("output of the worker is %q", logs.Stdout)
 			}
 			return nil
 		})
@@ -133,7 +136,8 @@ func TestOperations(t *testing.T) {
 	})
 }
 
-// Zeek's agents know nothing of all that, and it works with them as well.
+// TestOperationsWithZeekAgent checks that these commands also work with Zeek's
+// agents, which do not support the requests behind them.
 func TestOperationsWithZeekAgent(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		native, websocket := ourController(t, "anonymous")
@@ -155,7 +159,7 @@ func TestOperationsWithZeekAgent(t *testing.T) {
 		if err := c.call(t, &answer, "drain", "agent-one"); err != nil {
 			t.Error(err)
 		}
-		eventually(t, "nodes that are gone", func() error {
+		eventually(t, "end of the drained nodes", func() error {
 			var s status
 			if err := c.call(t, &s, "status"); err != nil {
 				return err
@@ -166,7 +170,7 @@ func TestOperationsWithZeekAgent(t *testing.T) {
 			}
 			for _, node := range nodes {
 				if _, there := one.Nodes[node]; there {
-					return fmt.Errorf("%s is still there", node)
+					return fmt.Errorf("%s is still running", node)
 				}
 			}
 			return nil

@@ -18,15 +18,16 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// envRecord is the folder of recordings to refresh; see "make record".
+// envRecord is the environment variable with the folder of recordings to
+// refresh; see "make record".
 const envRecord = "RECORD"
 
-// TestRecord records sessions of each Zeek, in the folder zeek-VERSION of those
-// that envRecord names, and says what is different from the version before.
+// TestRecord records sessions of each Zeek in the subfolder zeek-VERSION, and
+// logs the differences from the previous version.
 func TestRecord(t *testing.T) {
 	folder := os.Getenv(envRecord)
 	if folder == "" {
-		t.Skip(envRecord + " names no folder for recordings")
+		t.Skip(envRecord + " does not name a folder for recordings")
 	}
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		out := t.TempDir()
@@ -52,8 +53,8 @@ type route struct {
 	from, to int
 }
 
-// recorder starts a recorder that stands between peers. Its end, with which
-// the recordings are complete, is the caller's.
+// recorder starts a recorder between pairs of peers. The caller must stop it,
+// to complete the recordings.
 func recorder(t *testing.T, out string, routes ...route) *process {
 	args := []string{zeekwire(t), "record", "--output", out}
 	for _, r := range routes {
@@ -62,7 +63,7 @@ func recorder(t *testing.T, out string, routes ...route) *process {
 	return start(t, "recorder", nil, args...)
 }
 
-// recordZoo records every type of value, on every transport.
+// recordZoo records every type of value, over every transport.
 func (z *installation) recordZoo(t *testing.T, out string) {
 	tls := plain(t)
 	animals := startZoo(t, z, nil, tls)
@@ -83,7 +84,7 @@ func (z *installation) recordZoo(t *testing.T, out string) {
 		v.awaitPeer()
 		v.ping(1)
 		if events := v.all(); len(events) == 0 {
-			t.Errorf("%s: the zoo is empty", f.name)
+			t.Errorf("%s: received no events", f.name)
 		}
 		v.Close()
 		cancel()
@@ -91,8 +92,8 @@ func (z *installation) recordZoo(t *testing.T, out string) {
 	r.stop()
 }
 
-// calls of zeek-client, which show every request and answer of the API.
-// Configurations are those of testdata/clusters.
+// calls lists calls of zeek-client that use every request and response of the
+// API. Configurations are in testdata/clusters.
 var calls = []string{
 	"get-instances",
 	"get-nodes",
@@ -108,7 +109,7 @@ var calls = []string{
 	"get-id-value Cluster::node",
 	"get-id-value no_such_thing",
 	"get-id-value Cluster::node manager nobody",
-	"restart worker-01", // and no get-nodes after it, which would be a matter of luck
+	"restart worker-01", // no get-nodes after it, whose output would depend on timing
 	"test-timeout --with-state",
 	"deploy-config empty.cfg",
 	"get-instances",
@@ -124,14 +125,14 @@ func (z *installation) recordCluster(t *testing.T, out string) {
 		route{"agent-controller", toNative, native},
 		route{"client-controller", toWebSocket, websocket},
 		route{"node-agent", toAgent, agent})
-	// Only the nodes are told the recorder's port instead of the agent's.
+	// Only the nodes use the port of the recorder instead of the agent's port.
 	script := filepath.Join(t.TempDir(), "nodes.zeek")
 	text := fmt.Sprintf("@if ( getenv(\"ZEEK_MANAGEMENT_NODE\") != \"AGENT\" )\nredef Management::Agent::listen_port = \"%d/tcp\";\n@endif\n", toAgent)
 	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	z.startAgent(t, "agent-one", agent, toNative, plain, script)
-	// Straight to the controller, past the recorder.
+	// Connect to the controller directly, not through the recorder.
 	ours(t, websocket).instances(t, "agent-one")
 
 	c := z.stock(t, toWebSocket)
@@ -140,7 +141,7 @@ func (z *installation) recordCluster(t *testing.T, out string) {
 	for _, call := range calls {
 		stdout, stderr, code := run(t, nil, append(c.argv, strings.Fields(call)...)...)
 		if code != 0 && strings.HasPrefix(call, "deploy-config") {
-			t.Fatalf("%s failed, which is no good recording; is the machine busy?\n%s%s", call, stdout, stderr)
+			t.Fatalf("%s failed, and the recording is incomplete; is the machine busy?\n%s%s", call, stdout, stderr)
 		}
 		fmt.Fprintf(&transcript, "$ zeek-client %s\n%s%sexit %d\n\n", call, stdout, stderr, code)
 	}
@@ -150,8 +151,8 @@ func (z *installation) recordCluster(t *testing.T, out string) {
 	}
 }
 
-// hidePaths replaces the folder of our temporary files, which processes speak
-// of, by another of the same length.
+// hidePaths replaces the path of the temporary folder in recordings with
+// another path of the same length.
 func hidePaths(t *testing.T, out string) {
 	files, err := filepath.Glob(filepath.Join(out, "*.jsonl"))
 	if err != nil {
@@ -170,11 +171,11 @@ func hidePaths(t *testing.T, out string) {
 	}
 }
 
-// recordedVersion is a folder that TestRecord made.
+// recordedVersion matches the name of a folder that TestRecord has created.
 var recordedVersion = regexp.MustCompile(`^zeek-(\d+)\.(\d+)\.(\d+)`)
 
-// summarize says what is in a new recording and not in the one before, which is
-// the one with the same name, or that of the next older version.
+// summarize logs the differences between a new recording and the previous one:
+// that with the same name, or that of the preceding version.
 func summarize(t *testing.T, folder, name, out string) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -206,7 +207,7 @@ func summarize(t *testing.T, folder, name, out string) {
 	if len(lines) == 0 {
 		lines = []string{"no differences"}
 	}
-	t.Logf("%s against %s before:\n%s", name, before, strings.Join(lines, "\n"))
+	t.Logf("%s compared with %s:\n%s", name, before, strings.Join(lines, "\n"))
 }
 
 func compareVersions(a, b string) int {
@@ -215,7 +216,7 @@ func compareVersions(a, b string) int {
 
 func versionNumbers(name string) (numbers []int) {
 	for _, s := range recordedVersion.FindStringSubmatch(name)[1:] {
-		n, _ := strconv.Atoi(s) // the expression sees to it
+		n, _ := strconv.Atoi(s) // the expression matches only digits
 		numbers = append(numbers, n)
 	}
 	return numbers

@@ -20,9 +20,9 @@ func startController(t *testing.T, native, websocket int, state, tls string) *pr
 		"--listen", at(native), "--websocket-listen", at(websocket), "--state-dir", state, "--tls", tls)
 }
 
-// brokerBackend returns the script with which Zeek uses Broker for everything,
-// as it did without up to 8.0: a Zeek without a backend sends no logs, and its
-// WebSocket server answers nobody.
+// brokerBackend returns the script that makes Zeek use Broker as cluster
+// backend. Up to 8.0 that was the default. A Zeek without a backend sends no
+// logs, and its WebSocket server does not respond.
 func (z *installation) brokerBackend() []string {
 	if !z.atLeast(8, 1) {
 		return nil
@@ -37,8 +37,8 @@ func (z *installation) controller(t *testing.T, args ...string) (native, websock
 	return native, websocket
 }
 
-// clientOf returns our client for Zeek's controller, which before 5.2 has no
-// WebSocket.
+// clientOf returns our client for Zeek's controller. Before Zeek 5.2 it
+// connects natively, because the controller has no WebSocket server.
 func (z *installation) clientOf(t *testing.T, native, websocket int) client {
 	t.Helper()
 	if z.atLeast(5, 2) {
@@ -61,12 +61,13 @@ func (z *installation) startController(t *testing.T, native, websocket int, stat
 		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t))}, args...)...)
 }
 
-// agent starts Zeek's agent as agent-one, which connects to a controller.
+// agent starts Zeek's agent with the name agent-one, which connects to a
+// controller.
 func (z *installation) agent(t *testing.T, controller int, args ...string) *process {
 	return z.startAgent(t, "agent-one", freePort(t), controller, args...)
 }
 
-// listeningAgent starts Zeek's agent, which waits for a controller to connect,
+// listeningAgent starts a Zeek agent that waits for a controller to connect,
 // and returns its port.
 func (z *installation) listeningAgent(t *testing.T, name string, args ...string) (port int) {
 	script := filepath.Join(t.TempDir(), "listen.zeek")
@@ -91,19 +92,21 @@ func (z *installation) startAgent(t *testing.T, name string, port, controller in
 		fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t))}, args...)...)
 }
 
-// ourAgent starts our agent as agent-one, which connects to a controller.
+// ourAgent starts our agent with the name agent-one, which connects to a
+// controller.
 func ourAgent(t *testing.T, z *installation, controller int, launcher, tls string) *process {
 	return startOurAgent(t, z, "agent-one", freePort(t), at(controller), launcher, tls)
 }
 
-// startOurAgent starts our agent. The controller "none" makes it listen only.
+// startOurAgent starts our agent. With the controller "none" it only listens.
 func startOurAgent(t *testing.T, z *installation, name string, port int, controller, launcher, tls string) *process {
 	return start(t, "our agent "+name, nil, zeekwire(t), "agent", "--name", name,
 		"--controller", controller, "--listen", at(port), "--state-dir", t.TempDir(),
 		"--launcher", launcher, "--zeek", z.zeek, "--tls", tls)
 }
 
-// clusters returns a copy of testdata/clusters that containers see, too.
+// clusters returns the path of a copy of testdata/clusters that containers can
+// read.
 func clusters(t *testing.T) (folder string) {
 	t.Helper()
 	folder = t.TempDir()

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// supervisor starts a Supervisor without agent and controller, and returns its
-// port.
+// supervisor starts a Supervisor without an agent and a controller. It returns
+// its port.
 func (z *installation) supervisor(t *testing.T, args ...string) (port int, p *process) {
 	port = freePort(t)
 	argv := append([]string{z.zeek, "-j"}, z.brokerBackend()...)
@@ -20,14 +20,14 @@ func (z *installation) supervisor(t *testing.T, args ...string) (port int, p *pr
 	return port, start(t, "Zeek's Supervisor", nil, append(argv, args...)...)
 }
 
-// supervisedAgent starts an agent whose nodes a Supervisor runs.
+// supervisedAgent starts an agent that runs its nodes with a Supervisor.
 func supervisedAgent(t *testing.T, controller, listen, supervisor int, state, tls string) *process {
 	return start(t, "our agent", nil, zeekwire(t), "agent", "--name", "agent-one",
 		"--controller", at(controller), "--listen", at(listen), "--state-dir", state,
 		"--launcher", "supervisor", "--supervisor", at(supervisor), "--tls", tls)
 }
 
-// value returns what a node says a global is.
+// value returns the value of a global in a node.
 func (c client) value(t *testing.T, node, id string) string {
 	t.Helper()
 	var got struct {
@@ -40,7 +40,8 @@ func (c client) value(t *testing.T, node, id string) string {
 }
 
 func TestSupervisorLauncher(t *testing.T) {
-	// One node has Zeek's own script for nodes, to which ours leaves it.
+	// One node loads Zeek's own script for nodes. Our script leaves the work to
+	// it.
 	config := cluster + "scripts = policy/frameworks/management/node\n"
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, tls := range tlsModes {
@@ -60,7 +61,7 @@ func TestSupervisorLauncher(t *testing.T) {
 					t.Errorf("Log::default_rotation_dir is %s", got)
 				}
 
-				eventually(t, "what nodes use", func() error {
+				eventually(t, "resource usage of nodes", func() error {
 					var s struct {
 						Instances map[string]struct {
 							Nodes map[string]struct{ Memory *uint64 }
@@ -71,13 +72,13 @@ func TestSupervisorLauncher(t *testing.T) {
 					}
 					for _, name := range nodes {
 						if n := s.Instances["agent-one"].Nodes[name]; n.Memory == nil || *n.Memory < 1<<20 {
-							return fmt.Errorf("of node %s the memory is not known", name)
+							return fmt.Errorf("the memory usage of node %s is unknown", name)
 						}
 					}
 					return nil
 				})
 
-				// The Supervisor starts a dead node again, and we notice.
+				// The Supervisor restarts a killed node, and the agent notices.
 				if err := syscall.Kill(before["worker"].PID, syscall.SIGKILL); err != nil {
 					t.Fatal(err)
 				}
@@ -88,7 +89,7 @@ func TestSupervisorLauncher(t *testing.T) {
 					return nil
 				})
 
-				// A new agent, even one that remembers nothing, takes over.
+				// A new agent takes over the nodes, even without stored state.
 				before = c.running(t, "agent-one", nodes...)
 				agent.kill()
 				if err := os.RemoveAll(filepath.Join(state, "scripts")); err != nil {
@@ -104,12 +105,12 @@ func TestSupervisorLauncher(t *testing.T) {
 					}
 				}
 
-				// What is not wanted any more, goes.
+				// Nodes that are not in the configuration end.
 				c.deploy(t, strings.Split(cluster, "[worker]")[0])
 				c.running(t, "agent-one", "manager", "logger")
 				eventually(t, "end of the worker", func() error {
 					if err := syscall.Kill(after["worker"].PID, 0); err == nil {
-						return fmt.Errorf("process %d is still there", after["worker"].PID)
+						return fmt.Errorf("process %d is still running", after["worker"].PID)
 					}
 					return nil
 				})
@@ -118,7 +119,8 @@ func TestSupervisorLauncher(t *testing.T) {
 	})
 }
 
-// Nodes of Zeek's own agent go on running when ours takes its place.
+// TestSupervisorLauncherTakesOverFromZeek checks that nodes of Zeek's agent
+// keep running when our agent replaces it.
 func TestSupervisorLauncherTakesOverFromZeek(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		native, websocket := ourController(t, "off")
@@ -134,8 +136,8 @@ func TestSupervisorLauncherTakesOverFromZeek(t *testing.T) {
 		c.deploy(t, cluster)
 		before := c.running(t, "agent-one", nodes...)
 
-		// Ours has another port, so that Zeek's can stay. They would fight if
-		// both obeyed one controller.
+		// Our controller has another port, so that Zeek's controller can keep
+		// running. With one controller, both agents would compete.
 		native, websocket = ourController(t, "off")
 		supervisedAgent(t, native, freePort(t), port, t.TempDir(), "off")
 		c = ours(t, websocket)
@@ -150,9 +152,9 @@ func TestSupervisorLauncherTakesOverFromZeek(t *testing.T) {
 	})
 }
 
-// A node that cannot start is reported with what it wrote, and those that can
-// run do.
-func TestSupervisorLauncherShowsWhyANodeFails(t *testing.T) {
+// TestSupervisorLauncherReportsFailedNodes checks that a node that cannot start
+// is reported with its output, and that the other nodes run.
+func TestSupervisorLauncherReportsFailedNodes(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		native, websocket := ourController(t, "off")
 		port, _ := z.supervisor(t, "Broker::disable_ssl=T")
@@ -163,7 +165,7 @@ func TestSupervisorLauncherShowsWhyANodeFails(t *testing.T) {
 		if err := os.WriteFile(file, []byte(cluster+"interface = nosuchdev\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// On a busy machine it may not have died yet when the answer is due.
+		// On a busy machine the node may not have failed when the deployment ends.
 		eventually(t, "the reason", func() error {
 			stdout, _, code := run(t, nil, append(c.argv, "deploy-config", file)...)
 			if code == 0 || !strings.Contains(stdout, "nosuchdev") {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A running cluster goes from Zeek's controller to ours and back, and no node
-// events.
+// TestTakeOver moves a running cluster from Zeek's controller to ours and back.
+// No node is restarted.
 func TestTakeOver(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		const plain = "Broker::disable_ssl=T"
@@ -41,8 +41,8 @@ func TestTakeOver(t *testing.T) {
 		controller := startController(t, native, websocket, ourState, "off")
 		c.instances(t, "agent-one")
 		unchanged("with our controller")
-		// The configuration keeps its ID in JSON, by which the agent sees that it
-		// runs it already.
+		// In JSON the configuration keeps its ID, by which the agent recognizes the
+		// running configuration.
 		if stdout, stderr, code := run(t, nil, append(c.argv, "deploy-config", file)...); code != 0 {
 			t.Fatalf("deploy-config: exit code %d\n%s%s", code, stdout, stderr)
 		}

@@ -13,19 +13,21 @@ import (
 	"testing"
 )
 
-// What the environment may say.
+// Environment variables that select the Zeeks to test with.
 const (
-	envZeek   = "ZEEK"             // prefixes of installations, with commas between
-	envImage  = "ZEEK_IMAGE"       // container images, with commas between
-	envEngine = "CONTAINER_ENGINE" // docker or podman, with flags of its own; "" for whichever works
+	envZeek   = "ZEEK"             // prefixes of installations, separated by commas
+	envImage  = "ZEEK_IMAGE"       // container images, separated by commas
+	envEngine = "CONTAINER_ENGINE" // docker or podman, with its flags; default: the first that works
 	envFlags  = "CONTAINER_FLAGS"  // more flags for its run command
 
-	// The folder of Zeek's scripts as of commit 7db8634c8b, or what there is of it.
+	// The folder of Zeek's scripts as of commit 7db8634c8b, or the relevant part
+	// of it.
 	envClusterScripts = "ZEEK_CLUSTER_SCRIPTS"
 )
 
-// zeeks are those to test with. root is the folder for all temporary files,
-// which containers see under the same name, and in which all processes work.
+// zeeks are the Zeeks to test with. root is the folder of all temporary files,
+// which containers see under the same path, and the working directory of all
+// processes is in it.
 var (
 	zeeks []*installation
 	root  string
@@ -53,7 +55,7 @@ func testMain(m *testing.M) (code int, err error) {
 	}
 	defer func() {
 		if left := end(); left != nil {
-			err = errors.Join(err, fmt.Errorf("the tests left something behind: %w", left))
+			err = errors.Join(err, fmt.Errorf("the tests did not clean up: %w", left))
 		}
 	}()
 	if err := os.Setenv("TMPDIR", root); err != nil {
@@ -69,7 +71,7 @@ func testMain(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// forEachZeek runs a test with every Zeek that was named.
+// forEachZeek runs a test with every selected Zeek.
 func forEachZeek(t *testing.T, test func(t *testing.T, z *installation)) {
 	t.Helper()
 	for _, z := range zeeks {
@@ -82,17 +84,17 @@ type installation struct {
 	zeek, client string // paths of zeek and zeek-client
 	name         string // of the column in the report
 	version      string // such as "8.0.10"
-	scripts      string // folder of the scripts that it loads
-	container    bool   // it runs in containers
+	scripts      string // folder of its scripts
+	container    bool   // whether it runs in containers
 
-	// has are the functions of Zeek's language that only some versions have.
+	// has contains functions of Zeek's language that only some versions have.
 	has map[string]bool
 }
 
-// optional are the functions that has tells about.
+// optional lists the functions that installation.has may contain.
 var optional = []string{"Broker::listen_websocket", "Cluster::listen_websocket"}
 
-// atLeast reports whether the Zeek has this version or a later one.
+// atLeast reports whether Zeek has this version or a later one.
 func (z *installation) atLeast(major, minor int) bool {
 	parts := strings.SplitN(z.version, ".", 3)
 	if len(parts) < 2 {
@@ -103,7 +105,8 @@ func (z *installation) atLeast(major, minor int) bool {
 	return errA == nil && errB == nil && (a > major || a == major && b >= minor)
 }
 
-// needs skips a test with a Zeek that is older.
+// needs skips a test with Zeeks older than the given version. What is the
+// missing feature.
 func (z *installation) needs(t *testing.T, major, minor int, what string) {
 	t.Helper()
 	if !z.atLeast(major, minor) {
@@ -111,13 +114,13 @@ func (z *installation) needs(t *testing.T, major, minor int, what string) {
 	}
 }
 
-// needsChildren skips a test with a Zeek that is not the process that our agent
-// starts: a container is none, so that the agent takes the ports of its own
-// nodes for those of others.
+// needsChildren skips a test with Zeek in containers. The agent would not
+// recognize the ports of its own nodes, because they are not its child
+// processes.
 func (z *installation) needsChildren(t *testing.T) {
 	t.Helper()
 	if z.container {
-		t.Skip("nodes in containers are not processes of our agent")
+		t.Skip("nodes in containers are not child processes of our agent")
 	}
 }
 
@@ -158,7 +161,7 @@ func findZeeks() ([]*installation, error) {
 	return found, nil
 }
 
-// words returns the words of a list with commas between them.
+// words returns the elements of a list separated by commas.
 func words(list string) func(yield func(string) bool) {
 	return strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || r == ' ' })
 }
@@ -205,7 +208,7 @@ func findZeek(path string) (*installation, error) {
 	return z, nil
 }
 
-// explain adds to the error of a command what it wrote to standard error.
+// explain adds the standard error of a command to its error.
 func explain(err error) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
@@ -215,12 +218,12 @@ func explain(err error) error {
 }
 
 // clusterScripts returns the folder of the scripts of the ClusterAgent dialect,
-// which no Zeek brings along.
+// which are not part of any Zeek release.
 func clusterScripts(t *testing.T, z *installation) string {
 	t.Helper()
 	dir := os.Getenv(envClusterScripts)
 	if dir == "" {
-		t.Skip(envClusterScripts + " names no scripts")
+		t.Skip(envClusterScripts + " does not name a folder of scripts")
 	}
 	return dir
 }

@@ -24,8 +24,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
 
-// agentsVariable makes the test binary the process with the agents: it holds
-// their number, where the controller listens, and the mode of TLS.
+// agentsVariable is the environment variable that makes the test binary run the
+// agents. Its value contains their number, the address of the controller and
+// the TLS mode.
 const agentsVariable = "ZEEKWIRE_LOAD_AGENTS"
 
 func TestMain(m *testing.M) {
@@ -39,7 +40,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// binaries is a folder for what the tests build.
+// binaries is the folder for built binaries.
 var binaries string
 
 func runTests(m *testing.M) int {
@@ -52,7 +53,7 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// startAgents starts that process. Its agents end with the test.
+// startAgents starts the process with the agents. It ends with the test.
 func startAgents(t *testing.T, count int, controller, tls string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -75,7 +76,7 @@ func startAgents(t *testing.T, count int, controller, tls string) {
 
 func instance(i int) string { return "agent-" + fmt.Sprintf("%04d", i) }
 
-// runAgents runs agents until the standard input ends.
+// runAgents runs agents until the end of standard input.
 func runAgents(args []string) error {
 	count, err := strconv.Atoi(args[0])
 	if err != nil {

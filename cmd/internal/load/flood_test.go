@@ -22,11 +22,12 @@ const (
 	badToken  = "the-token-of-another"
 )
 
-// TestFlood has a client that sends requests as fast as it can and reads no
-// answer, and then vanishes. Others are served meanwhile and afterwards.
+// TestFlood runs a client that sends requests as fast as it can, reads no
+// responses, and disconnects abruptly. The controller serves other clients
+// during the flood and after it.
 func TestFlood(t *testing.T) {
 	if testing.Short() {
-		t.Skip("two processes with agents")
+		t.Skip("runs two processes with agents")
 	}
 	const agents = 3
 	binary := build(t)
@@ -50,7 +51,7 @@ func TestFlood(t *testing.T) {
 			if len(nodes) == agents {
 				return
 			}
-			time.Sleep(10 * time.Millisecond) // until all have joined
+			time.Sleep(10 * time.Millisecond) // until all agents have connected
 		}
 	}
 	served()
@@ -62,7 +63,7 @@ func TestFlood(t *testing.T) {
 	select {
 	case <-begun:
 	case <-ended:
-		t.Fatal("the flood was none")
+		t.Fatal("the flood ended before the first request")
 	}
 	for range 5 {
 		served()
@@ -74,22 +75,22 @@ func TestFlood(t *testing.T) {
 	c.end(t)
 }
 
-// flood sends requests until it is stopped, again and again if it is thrown out.
-// It calls sent after each.
+// flood sends requests until stop is closed, and calls sent after each. It
+// reconnects when the controller disconnects it.
 func flood(ctx context.Context, t *testing.T, address string, sent func(), stop <-chan struct{}) {
 	dialect := management.Dialect(management.DefaultTopics)
 	count := 0
 	for {
 		ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+address+jsonv1.Path, bearer(badToken))
 		if err != nil {
-			t.Errorf("the flood cannot come back: %v", err)
+			t.Errorf("the flood cannot reconnect: %v", err)
 			return
 		}
 		err = ws.WriteMessage(websocket.TextMessage, []byte(`["`+dialect.Topics.Controller+`"]`))
 		for err == nil {
 			select {
 			case <-stop:
-				ws.Close() // without a word
+				ws.Close() // without a close frame
 				return
 			default:
 			}
@@ -100,7 +101,7 @@ func flood(ctx context.Context, t *testing.T, address string, sent func(), stop 
 			}
 			count++
 			text := jsonv1.Append(nil, jsonv1.Data(broker.Message{Topic: dialect.Topics.Controller, Value: ev.Value()}))
-			ws.SetWriteDeadline(time.Now().Add(time.Second)) // or it waits for itself
+			ws.SetWriteDeadline(time.Now().Add(time.Second)) // the write may block, because the responses are not read
 			if err = ws.WriteMessage(websocket.TextMessage, text); err == nil {
 				sent()
 			}

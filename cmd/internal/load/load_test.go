@@ -26,37 +26,38 @@ import (
 )
 
 var (
-	sizes   = flag.String("load.agents", "10,50", "numbers of agents, from few to many, with commas between")
-	times   = flag.Bool("load.times", false, "judge also how long it takes; for a machine with nothing else to do")
-	tlsMode = flag.String("load.tls", "anonymous", "mode of TLS between controller and agents: off or anonymous")
+	sizes   = flag.String("load.agents", "10,50", "numbers of agents in ascending order, separated by commas")
+	times   = flag.Bool("load.times", false, "check durations as well; requires an otherwise idle machine")
+	tlsMode = flag.String("load.tls", "anonymous", "TLS mode between controller and agents: off or anonymous")
 )
 
-// patience is for giving up, never for measuring.
+// patience limits the duration of a test. It only makes failing tests end; it
+// is not a measure of performance.
 const patience = 5 * time.Minute
 
-// sample is what a controller with that many agents takes.
+// sample is a measurement of a controller with the given number of agents.
 type sample struct {
 	agents int
 
-	// What a client waits for.
+	// Durations of a client's calls.
 	join, deploy, getNodes, restart time.Duration
 
-	// Of the controller's process, over its life. The memory is its largest.
+	// CPU time and peak memory of the controller's process.
 	cpu    time.Duration
 	memory int64 // bytes
 }
 
-// tolerance is for what else the machine does.
+// tolerance allows for other load on the machine.
 const tolerance = 1.5
 
-// TestLoad lets few agents and then many join a controller, and has a client
-// deploy a cluster of a node for each, look at it and restart it. What that
-// costs the controller must not grow faster than the number of agents. How long
-// it takes, which depends on what else the machine does, is only judged if it
-// is asked for.
+// TestLoad measures a controller first with few agents, then with many. A
+// client deploys a cluster with one node for each agent, lists the nodes and
+// restarts them. The CPU time and memory of the controller must not grow faster
+// than the number of agents. Durations depend on other load on the machine, and
+// are only checked with -load.times.
 func TestLoad(t *testing.T) {
 	if testing.Short() {
-		t.Skip("two processes with many agents")
+		t.Skip("runs two processes with many agents")
 	}
 	binary := build(t)
 	var samples []sample
@@ -112,7 +113,7 @@ func round(d time.Duration) time.Duration {
 	return d.Round(time.Microsecond)
 }
 
-// build returns the binary, which it builds once.
+// build returns the path of the binary. It builds the binary once.
 func build(t *testing.T) string {
 	t.Helper()
 	path, err := buildOnce()
@@ -128,7 +129,7 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	}
 	path := filepath.Join(binaries, "zeekwire")
 	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "../../zeekwire")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does, most of which then is there already
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as in "make build", whose build cache is then used
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building zeekwire: %w\n%s", err, out)
@@ -177,7 +178,7 @@ func measure(t *testing.T, binary string, n int) sample {
 			t.Fatal(err)
 		}
 		if len(nodes) != n {
-			t.Fatalf("get-nodes tells of %d instances, want %d", len(nodes), n)
+			t.Fatalf("get-nodes returns %d instances, want %d", len(nodes), n)
 		}
 	})
 	s.restart = median(nothing, func() {
@@ -199,8 +200,8 @@ func measure(t *testing.T, binary string, n int) sample {
 	return s
 }
 
-// median returns how long f takes, of a few times. What is to be done before
-// each does not count.
+// median returns the median duration of a few calls of f. The duration of
+// before, which prepares each call, is not included.
 func median(before func(round int), f func()) time.Duration {
 	var took [15]time.Duration
 	for round := range took {
@@ -217,8 +218,8 @@ func timed(f func()) time.Duration {
 	return time.Since(began)
 }
 
-// cluster is a configuration with a node on each instance. All nodes have to
-// start anew for another round.
+// cluster returns a configuration with one node on each instance. Another round
+// changes all nodes, so that they are restarted.
 func cluster(n, round int) zeekapi.Configuration {
 	c := zeekapi.Configuration{ID: fmt.Sprintf("load-%d", round)}
 	env := map[string]string{"ROUND": strconv.Itoa(round)}
@@ -236,7 +237,7 @@ func cluster(n, round int) zeekapi.Configuration {
 	return c
 }
 
-// process is a controller.
+// process is a controller process.
 type process struct {
 	cmd               *exec.Cmd
 	native, websocket string
@@ -269,7 +270,7 @@ func startController(t *testing.T, binary string, args ...string) *process {
 	return p
 }
 
-// connect returns a client with a token, if that is not "".
+// connect returns a client. It uses the token unless that is empty.
 func (p *process) connect(ctx context.Context, t *testing.T, token string) *client.Client {
 	t.Helper()
 	for {
@@ -293,7 +294,7 @@ func bearer(token string) http.Header {
 	return http.Header{"Authorization": {"Bearer " + token}}
 }
 
-// end stops the controller and returns what it took.
+// end stops the controller and returns its CPU time and peak memory.
 func (p *process) end(t *testing.T) (cpu time.Duration, memory int64) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// expect compares metrics by their names; want is in the text format, without
-// comments.
+// expect compares the metrics with the given names. The expected metrics are in
+// Prometheus' text format, without comments.
 func expect(t *testing.T, g prometheus.Gatherer, want string, names ...string) {
 	t.Helper()
 	families, err := g.Gather()
@@ -26,7 +26,7 @@ func expect(t *testing.T, g prometheus.Gatherer, want string, names ...string) {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	for _, f := range families { // the comments, which say the type
+	for _, f := range families { // the comments, which contain the type
 		b.WriteString("# HELP " + f.GetName() + " " + f.GetHelp() + "\n# TYPE " + f.GetName() + " " + strings.ToLower(f.GetType().String()) + "\n")
 		for line := range strings.Lines(want) {
 			line = strings.TrimSpace(line)
@@ -92,12 +92,12 @@ func TestController(t *testing.T) {
 	observe(controller.Tick{})
 	expect(t, r, "zeekwire_controller_requests_pending 0", "zeekwire_controller_requests_pending")
 	if n := len(c.begun); n != 0 {
-		t.Errorf("%d requests that were never answered are still timed", n)
+		t.Errorf("%d requests without a response are still timed", n)
 	}
 }
 
-// A peer may claim to be the agent of any instance, also of one whose name is
-// no text. That must neither fill the metrics nor stop the controller.
+// A peer may claim to be the agent of any instance, even of one whose name is
+// not valid UTF-8. That must neither create metrics nor stop the controller.
 func TestControllerHostilePeers(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	c := NewController(r)
@@ -160,7 +160,7 @@ func TestAgent(t *testing.T) {
 		zeekwire_agent_requests_total{request="restart"} 1
 		zeekwire_agent_requests_total{request="status"} 1`)
 	if n := a.Nodes(zeekapi.StateRunning); n != 1 {
-		t.Errorf("%d nodes run", n)
+		t.Errorf("%d nodes are running", n)
 	}
 	a.setNodes(nil)
 	expect(t, r, "", "zeekwire_agent_node_cpu", "zeekwire_agent_node_restarts")
@@ -224,6 +224,6 @@ func TestRegistry(t *testing.T) {
 		names[f.GetName()] = true
 	}
 	if !names["zeekwire_build_info"] || !names["go_goroutines"] {
-		t.Errorf("the registry has %v", names)
+		t.Errorf("the registry contains %v", names)
 	}
 }

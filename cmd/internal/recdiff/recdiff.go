@@ -47,7 +47,8 @@ func Read(folder string, dialects []*zeekapi.Dialect, constant string) (Facts, e
 
 // Diff returns the facts that are only in after, prefixed with "+ ", and those
 // that are only in before, prefixed with "- ". If only one of them has
-// recordings of a session, the facts about that session are omitted.
+// recordings of a session, the only fact about that session is that it was
+// recorded.
 func Diff(before, after Facts) (lines []string) {
 	only := func(sign string, in, notIn Facts) {
 		for _, fact := range slices.Sorted(maps.Keys(in)) {

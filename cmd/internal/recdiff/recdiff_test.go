@@ -28,7 +28,7 @@ type deliver struct {
 var dialects = []*zeekapi.Dialect{zeekapi.NewDialect("Fruit", zeekapi.Topics{},
 	zeekapi.Declare[deliver]("Fruit::deliver", zeekapi.ControllerAPI, "5.0"))}
 
-// writeRecording writes a recording of these events in a folder of its own.
+// writeRecording writes a recording of the events in a new folder.
 func writeRecording(t *testing.T, events ...broker.Event) (folder string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -78,7 +78,7 @@ func TestDiff(t *testing.T) {
 		"- event Other::gone has 0 arguments",
 		`- x: event Zoo::lion as "{\"type\":\"data-message\",\"topic\":\"fruit\",\"@data-type\":\"vector\",\"data\":[{\"@data-type\":\"count\",\"data\":1},{\"@data-type\":\"count\",\"data\":1},{\"@data-type\":\"vector\",\"data\":[{\"@data-type\":\"string\",\"data\":\"Zoo::lion\"},{\"@data-type\":\"vector\",\"data\":[{\"@data-type\":\"string\",\"data\":\"roars\"}]}]}]}"`,
 	}
-	// What only one has as a whole is not listed piece by piece.
+	// If only one side has a session, its facts are not listed separately.
 	facts[0]["recording old"], facts[0]["old: event Zoo::dodo as extinct"] = true, true
 	want = slices.Insert(want, len(want)-1, "- recording old")
 	if diff := cmp.Diff(want, Diff(facts[0], facts[1])); diff != "" {

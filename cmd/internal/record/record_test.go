@@ -32,7 +32,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// log is what the command tells.
+// log collects the log of the command.
 type log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -50,20 +50,20 @@ func (l *log) String() string {
 	return l.buf.String()
 }
 
-// start runs the command and returns its address, and a function that ends it
-// and returns what it told.
+// start runs the command. It returns its address, and a function that stops it
+// and returns its log.
 func start(t *testing.T, o record.Options) (address string, end func() string) {
 	t.Helper()
 	l := listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	told, done := &log{}, make(chan error)
-	go func() { done <- record.Run(ctx, l, o, told) }()
+	logged, done := &log{}, make(chan error)
+	go func() { done <- record.Run(ctx, l, o, logged) }()
 	return l.Addr().String(), func() string {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		return told.String()
+		return logged.String()
 	}
 }
 
@@ -76,7 +76,8 @@ func read(t *testing.T, name string) (recording.Connection, []recording.Entry) {
 	return connection, entries
 }
 
-// A recording of a replay is the recording, for pings and IDs aside.
+// TestRecordReplays checks that the recording of a replay equals the replayed
+// recording, except for pings and IDs.
 func TestRecordReplays(t *testing.T) {
 	for i, name := range []string{"native-01.jsonl", "broker-websocket-01.jsonl", "zeek-websocket-01.jsonl"} {
 		t.Run(name, func(t *testing.T) {
@@ -104,10 +105,10 @@ func TestRecordReplays(t *testing.T) {
 				}
 			})
 			both.Wait()
-			told := end()
+			logged := end()
 			file := filepath.Join(dir, want.Name+"-01.jsonl")
-			if strings.Count(told, "\n") != 1 || !strings.Contains(told, " to "+file) {
-				t.Errorf("told %q", told)
+			if strings.Count(logged, "\n") != 1 || !strings.Contains(logged, " to "+file) {
+				t.Errorf("log is %q", logged)
 			}
 			got, gotEntries := read(t, file)
 			if got.Name != want.Name || got.Protocol != want.Protocol || got.ServerPort != uint16(server.Addr().(*net.TCPAddr).Port) {
@@ -120,8 +121,8 @@ func TestRecordReplays(t *testing.T) {
 	}
 }
 
-// said lists what each side said, in order, without what depends on time or
-// on identities.
+// said lists the frames of each side in order, without the parts that depend on
+// time or on IDs.
 func said(entries []recording.Entry) string {
 	sides := map[recording.Side]string{}
 	for _, e := range entries {
@@ -141,7 +142,8 @@ const (
 	hello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 )
 
-// talk sends one thing through the proxy to an echo and waits for the end.
+// talk sends a message through the recorder to an echo server, and waits for
+// the end of the connection.
 func talk(t *testing.T, server net.Listener, address, say string) {
 	t.Helper()
 	client, err := net.Dial("tcp", address)
@@ -159,14 +161,14 @@ func talk(t *testing.T, server net.Listener, address, say string) {
 	client.(*net.TCPConn).CloseWrite()
 	heard, err := io.ReadAll(conn)
 	if err != nil || string(heard) != say {
-		t.Errorf("the server heard %q and %v, want %q", heard, err, say)
+		t.Errorf("the server received %q and %v, want %q", heard, err, say)
 	}
 	if _, err := conn.Write(heard); err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
 	if heard, err := io.ReadAll(client); err != nil || string(heard) != say {
-		t.Errorf("the client heard %q and %v, want %q", heard, err, say)
+		t.Errorf("the client received %q and %v, want %q", heard, err, say)
 	}
 }
 
@@ -190,21 +192,21 @@ func TestFilesAreNeverOverwritten(t *testing.T) {
 	}
 }
 
-func TestEncryptedTrafficPasses(t *testing.T) {
+func TestEncryptedTrafficIsForwarded(t *testing.T) {
 	dir := t.TempDir()
 	server := listen(t)
 	address, end := start(t, record.Options{Connect: server.Addr().String(), Output: dir})
 	talk(t, server, address, hello)
-	told := end()
-	if !strings.Contains(told, "encrypted with TLS") || !strings.Contains(told, "nothing to record") {
-		t.Errorf("told %q", told)
+	logged := end()
+	if !strings.Contains(logged, "encrypted with TLS") || !strings.Contains(logged, "nothing to record") {
+		t.Errorf("log is %q", logged)
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 0 {
-		t.Errorf("left %v", files)
+		t.Errorf("remaining files: %v", files)
 	}
 }
 
-func TestServerIsDown(t *testing.T) {
+func TestServerUnreachable(t *testing.T) {
 	server := listen(t)
 	server.Close()
 	address, end := start(t, record.Options{Connect: server.Addr().String(), Output: t.TempDir()})
@@ -213,9 +215,9 @@ func TestServerIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	client.Read(make([]byte, 1)) // returns when the proxy has given up
-	if told := end(); !strings.Contains(told, "connection refused") {
-		t.Errorf("told %q", told)
+	client.Read(make([]byte, 1)) // returns when the recorder has closed the connection
+	if logged := end(); !strings.Contains(logged, "connection refused") {
+		t.Errorf("log is %q", logged)
 	}
 }
 
@@ -248,13 +250,13 @@ func TestEndClosesConnections(t *testing.T) {
 	}
 }
 
-func TestBadName(t *testing.T) {
+func TestInvalidName(t *testing.T) {
 	l := listen(t)
 	err := record.Run(t.Context(), l, record.Options{Output: t.TempDir(), Name: "../x"}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), `name "../x" contains a slash`) {
 		t.Errorf("got %v", err)
 	}
 	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the listener was open: %v", err)
+		t.Errorf("the listener is still open: %v", err)
 	}
 }

@@ -77,7 +77,7 @@ func TestErrors(t *testing.T) {
 		{"no side", "", replay.Options{Patience: 1}, `--as "": want client or server`},
 		{"client listens", "", replay.Options{As: recording.Client, Listen: "x", Patience: 1}, "--as client: want --connect HOST:PORT"},
 		{"server connects", "", replay.Options{As: recording.Server, Connect: "x", Patience: 1}, "--as server: want --listen HOST:PORT"},
-		{"no patience", "", replay.Options{As: recording.Server, Listen: "x"}, "--timeout 0s: want more than 0"},
+		{"no timeout", "", replay.Options{As: recording.Server, Listen: "x"}, "--timeout 0s: want more than 0"},
 		{"no file", "missing", good, "open missing"},
 		{"no recording", bad, good, "bad.jsonl:1: not a valid recording"},
 	} {
@@ -90,7 +90,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-func TestNobodyConnects(t *testing.T) {
+func TestNoConnection(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	done := make(chan error)

@@ -13,15 +13,15 @@ import (
 
 const module = "github.com/zeekwire/zeekwire/"
 
-// layers are the layers of the house from the bottom up. Packages are patterns
-// of path.Match. A package may import packages of its own layer and of those
-// below. DESIGN.md describes what each layer is for.
+// layers lists the layers of packages from the bottom up. Packages are patterns
+// of path.Match. A package may import packages of its own layer and of lower
+// layers. DESIGN.md describes the purpose of each layer.
 var layers = []struct {
 	name     string
 	packages []string
 }{
 	{"vocabulary", []string{"broker"}},
-	{"helpers without knowledge of the project", []string{
+	{"helpers that do not depend on the project", []string{
 		"broker/internal/anontls", "broker/internal/twoprocs", "broker/security", "broker/security/certtest",
 		"zeekapi/agent/internal/atomicfile", "zeekapi/agent/internal/dirlock", "zeekapi/agent/internal/tailfile",
 		"zeekapi/clusterfile/configparser", "zeekapi/clusterfile/shlex", "zeekapi/internal/eventloop",
@@ -31,7 +31,7 @@ var layers = []struct {
 		"broker/internal/hooks", "broker/internal/settings", "broker/internal/brokertest",
 		"broker/recording", "broker/recording/pcap",
 	}},
-	{"transports and what is generic over them", []string{"broker/membus", "broker/peering", "broker/websocket", "broker/request"}},
+	{"transports and generic parts on top of them", []string{"broker/membus", "broker/peering", "broker/websocket", "broker/request"}},
 	{"model", []string{"zeekapi", "zeekapi/clusterfile", "zeekapi/access", "zeekapi/internal/recorded", "zeekapi/peertest"}},
 	{"dialects", []string{"zeekapi/management", "zeekapi/clusteragent", "zeekapi/operations", "zeekapi/supervisor"}},
 	{"parts of roles", []string{
@@ -55,23 +55,23 @@ func layerOf(pkg string) int {
 	return -1
 }
 
-// forbidden are imports that the order of the layers would allow.
+// forbidden lists imports that the layers allow, but that are wrong.
 var forbidden = []struct{ from, to, why string }{
-	{"zeekapi/controller", "zeekapi/agent", "roles do not know each other"},
-	{"zeekapi/controller", "zeekapi/client", "roles do not know each other"},
-	{"zeekapi/agent", "zeekapi/client", "roles do not know each other"},
-	{"zeekapi/client", "zeekapi/agent", "roles do not know each other"},
-	{"zeekapi/client", "zeekapi/controller", "roles do not know each other"},
-	{"zeekapi/controller", "zeekapi/management", "roles know messages, not dialects"},
-	{"zeekapi/controller", "zeekapi/clusteragent", "roles know messages, not dialects"},
-	{"zeekapi/controller", "zeekapi/operations", "roles know messages, not dialects"},
-	{"zeekapi/agent", "zeekapi/management", "roles know messages, not dialects"},
-	{"zeekapi/agent", "zeekapi/clusteragent", "roles know messages, not dialects"},
-	{"zeekapi/agent", "zeekapi/operations", "roles know messages, not dialects"},
-	{"zeekapi/controller", "broker/peering", "roles know the bus, not transports"},
-	{"zeekapi/controller", "broker/websocket", "roles know the bus, not transports"},
-	{"zeekapi/agent", "broker/peering", "roles know the bus, not transports"},
-	{"zeekapi/agent", "broker/websocket", "roles know the bus, not transports"},
+	{"zeekapi/controller", "zeekapi/agent", "roles do not depend on each other"},
+	{"zeekapi/controller", "zeekapi/client", "roles do not depend on each other"},
+	{"zeekapi/agent", "zeekapi/client", "roles do not depend on each other"},
+	{"zeekapi/client", "zeekapi/agent", "roles do not depend on each other"},
+	{"zeekapi/client", "zeekapi/controller", "roles do not depend on each other"},
+	{"zeekapi/controller", "zeekapi/management", "roles depend on messages, not on dialects"},
+	{"zeekapi/controller", "zeekapi/clusteragent", "roles depend on messages, not on dialects"},
+	{"zeekapi/controller", "zeekapi/operations", "roles depend on messages, not on dialects"},
+	{"zeekapi/agent", "zeekapi/management", "roles depend on messages, not on dialects"},
+	{"zeekapi/agent", "zeekapi/clusteragent", "roles depend on messages, not on dialects"},
+	{"zeekapi/agent", "zeekapi/operations", "roles depend on messages, not on dialects"},
+	{"zeekapi/controller", "broker/peering", "roles depend on the bus, not on transports"},
+	{"zeekapi/controller", "broker/websocket", "roles depend on the bus, not on transports"},
+	{"zeekapi/agent", "broker/peering", "roles depend on the bus, not on transports"},
+	{"zeekapi/agent", "broker/websocket", "roles depend on the bus, not on transports"},
 }
 
 type goPackage struct {
@@ -80,7 +80,7 @@ type goPackage struct {
 	Standard      bool
 }
 
-// list returns what the Go command says of packages.
+// list returns the descriptions of packages by the go command.
 func list(t *testing.T, patterns ...string) []goPackage {
 	t.Helper()
 	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Deps,Standard"}, patterns...)...)
@@ -110,13 +110,14 @@ func list(t *testing.T, patterns ...string) []goPackage {
 	return all
 }
 
-// TestLayers checks that imports run downward only.
+// TestLayers checks that packages import only packages of their own or lower
+// layers.
 func TestLayers(t *testing.T) {
 	for _, p := range list(t, "./...") {
 		from := strings.TrimPrefix(p.ImportPath, module)
 		layer := layerOf(from)
 		if layer < 0 {
-			t.Errorf("%s is in no layer: add it to the table in this file", from)
+			t.Errorf("%s is not in any layer: add it to the table in this file", from)
 			continue
 		}
 		for _, imported := range p.Imports {
@@ -125,10 +126,10 @@ func TestLayers(t *testing.T) {
 				continue
 			}
 			if below := layerOf(to); below > layer {
-				t.Errorf("%s (%s) imports %s (%s), which is a layer above", from, layers[layer].name, to, layers[below].name)
+				t.Errorf("%s (%s) imports %s (%s), which is in a higher layer", from, layers[layer].name, to, layers[below].name)
 			}
 			if to == "zeekapi/fake" {
-				t.Errorf("%s imports %s: only tests need fakes", from, to)
+				t.Errorf("%s imports %s: only tests may import fakes", from, to)
 			}
 			for _, f := range forbidden {
 				if from == f.from && to == f.to {
@@ -139,8 +140,8 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// TestLibraryIsSmall checks what a program imports that only exchanges Zeek
-// events: nothing of clusters, and few other modules.
+// TestLibraryIsSmall checks the dependencies of a program that only exchanges
+// Zeek events: no packages for clusters, and few other modules.
 func TestLibraryIsSmall(t *testing.T) {
 	allowed := []string{
 		"github.com/google/uuid", "github.com/gorilla/websocket", "github.com/rs/zerolog", "github.com/mattn/go-colorable",

@@ -232,7 +232,8 @@ func workflows(t *testing.T) map[string]workflow {
 }
 
 // TestWorkflowsCallMake checks that each command in a workflow is a call of
-// make, so that everybody can run it, and that each action has a major version.
+// make, so that contributors can run it, and that each action has a major
+// version.
 func TestWorkflowsCallMake(t *testing.T) {
 	command := regexp.MustCompile(`^make [a-z-]+( [A-Z]+=\w+)*$`)
 	action := regexp.MustCompile(`^[\w.-]+/[\w./-]+@v\d+$`)

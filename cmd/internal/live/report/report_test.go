@@ -89,7 +89,7 @@ Skipped because:
 	}
 	t.Run("no end", func(t *testing.T) {
 		if _, err := read(strings.NewReader(events), new(strings.Builder)); err == nil {
-			t.Error("tests that did not end are no success")
+			t.Error("read accepts tests that did not end")
 		}
 	})
 }

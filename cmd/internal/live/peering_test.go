@@ -12,6 +12,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker/peering"
 )
 
+// TestEveryTypeBothWays exchanges values of every type with Zeek, over every
+// transport and with every TLS mode.
 func TestEveryTypeBothWays(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, tls := range protections(t) {
@@ -22,7 +24,7 @@ func TestEveryTypeBothWays(t *testing.T) {
 					v.ping(1)
 					events := v.all()
 					if len(events) < 16 {
-						t.Fatalf("the zoo has %d events only", len(events))
+						t.Fatalf("received only %d events", len(events))
 					}
 					for _, sent := range events {
 						if f.refuses(z, sent.String()) {
@@ -43,8 +45,8 @@ func TestEveryTypeBothWays(t *testing.T) {
 	})
 }
 
-// A Zeek that is killed in the middle of a stream, or ends, is lost, and found
-// again when it is back.
+// TestRecovery checks that the loss of a Zeek that ends or is killed while it
+// sends is reported, and that the peering recovers when it is restarted.
 func TestRecovery(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, f := range flavours {
@@ -60,7 +62,7 @@ func TestRecovery(t *testing.T) {
 					v.publish(broker.NewEvent("Zoo::ping", broker.Count(0)))
 					way.end(zoo.process)
 					if err := v.awaitLoss(); err == nil {
-						t.Error("lost for no reason")
+						t.Error("the loss has no error")
 					}
 					startZoo(t, z, zoo, plain)
 					v.awaitPeer()
@@ -74,8 +76,8 @@ func TestRecovery(t *testing.T) {
 	})
 }
 
-// We may unpeer, and peer again.
-func TestWeUnpeer(t *testing.T) {
+// TestUnpeer ends a peering from our side, and peers again.
+func TestUnpeer(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, tls := range protections(t) {
 			t.Run("tls "+tls.mode, func(t *testing.T) {
@@ -93,7 +95,7 @@ func TestWeUnpeer(t *testing.T) {
 					v.awaitLoss()
 					eventually(t, "Zeek's event", func() error {
 						if got := strings.Count(zoo.out.tail(20), "lost a peer"); got != int(n)+1 {
-							return fmt.Errorf("it lost %d peers", got)
+							return fmt.Errorf("Zeek reports %d lost peers", got)
 						}
 						return nil
 					})
@@ -103,7 +105,7 @@ func TestWeUnpeer(t *testing.T) {
 	})
 }
 
-// Zeek may dial as well, and unpeer.
+// TestZeekDialsAndUnpeers has Zeek establish and end a peering.
 func TestZeekDialsAndUnpeers(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, tls := range protections(t) {

@@ -23,7 +23,8 @@ instance = agent-one
 role = worker
 `
 
-// section is that of a node in a cluster file, with ports of its own.
+// section returns the section of a node in a cluster file, with ports of its
+// own.
 func section(t *testing.T, name, role string, more ...string) string {
 	t.Helper()
 	lines := []string{"\n[" + name + "]", "instance = agent-one", "role = " + role, fmt.Sprintf("metrics_port = %d", freePort(t))}
@@ -35,8 +36,8 @@ func section(t *testing.T, name, role string, more ...string) string {
 
 var nodes = []string{"manager", "logger", "worker"}
 
-// tlsModes are those that both sides can be told to use: our flag, and the
-// arguments for Zeek.
+// tlsModes lists the modes that both sides support: our flag, and the arguments
+// for Zeek.
 var tlsModes = []struct {
 	mode string
 	args []string
@@ -77,12 +78,12 @@ func TestZeekControllerDrivesOurAgent(t *testing.T) {
 	})
 }
 
-func TestStockClientDrivesOurs(t *testing.T) {
+func TestZeekClientDrivesOurController(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		native, websocket := ourController(t, "anonymous")
 		ourAgent(t, z, native, "zeek", "anonymous")
 		if !z.atLeast(5, 2) {
-			websocket = native // of which its zeek-client knows nothing
+			websocket = native // its zeek-client does not support WebSockets
 		}
 		c := z.stock(t, websocket)
 		c.instances(t, "agent-one")
@@ -91,7 +92,8 @@ func TestStockClientDrivesOurs(t *testing.T) {
 	})
 }
 
-// A controller that is killed comes back without a node noticing.
+// TestControllerRestart checks that nodes keep running while the controller is
+// killed and restarted.
 func TestControllerRestart(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		native, websocket, state := freePort(t), freePort(t), t.TempDir()
@@ -112,7 +114,7 @@ func TestControllerRestart(t *testing.T) {
 			}
 		}
 		if _, _, code := run(t, nil, append(c.argv, "get-config", "--deployed")...); code != 0 {
-			t.Error("the deployed configuration is gone")
+			t.Error("the restarted controller has no deployed configuration")
 		}
 	})
 }

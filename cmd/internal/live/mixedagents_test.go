@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Agents that connect and agents that listen, Zeek's and ours, in one cluster
-// of our controller.
+// TestMixedAgents runs agents of Zeek and of zeekwire in one cluster of our
+// controller. Some connect to the controller, others wait for it.
 func TestMixedAgents(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		native, websocket := ourController(t, "off")
@@ -29,7 +29,8 @@ func TestMixedAgents(t *testing.T) {
 	})
 }
 
-// Two agents of Zeek under its own controller, seen by our client.
+// TestZeekControllerDrivesBothAgents runs two agents of Zeek under Zeek's
+// controller, with our client.
 func TestZeekControllerDrivesBothAgents(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		const plain = "Broker::disable_ssl=T"

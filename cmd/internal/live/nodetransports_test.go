@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Nodes and agent talk by Broker or by WebSocket, and the nodes among
-// themselves by Broker or by ZeroMQ.
+// TestNodeTransports checks all combinations of the connections between agent
+// and nodes, Broker or WebSocket, and of those between nodes, Broker or ZeroMQ.
 func TestNodeTransports(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, tt := range []struct{ transport, backend string }{
@@ -46,7 +46,7 @@ func TestNodeTransports(t *testing.T) {
 				}
 				check()
 
-				// The worker is connected with the others.
+				// The worker is connected to the other nodes.
 				eventually(t, "the cluster's view of the worker", func() error {
 					var seen map[string]struct{ ID string }
 					got := c.value(t, "manager", "Cluster::nodes")
@@ -59,7 +59,7 @@ func TestNodeTransports(t *testing.T) {
 					return nil
 				})
 
-				// A new agent finds them where they are.
+				// A new agent takes over the running nodes.
 				agent.kill()
 				startAgent()
 				c.instances(t, "agent-one")

@@ -19,18 +19,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wire is a pair of virtual interfaces. One is here, with the address of a
-// server; from the other, in a namespace of its own, somebody talks to it.
+// wire is a pair of virtual interfaces. One is in our network namespace and has
+// the address of a server. The other is in a namespace of its own and belongs
+// to the client.
 type wire struct {
 	device, address string
-	other           string // the device there
+	other           string // the device in the other namespace
 	namespace       *os.File
 }
 
-// wires counts them, as the kernel takes its time to remove one.
+// wires counts the created wires. Each has its own name, because the kernel
+// removes interfaces with a delay.
 var wires atomic.Int32
 
-// newWire lays a wire, which takes root.
+// newWire creates a wire, which requires root.
 func newWire(t *testing.T) wire {
 	t.Helper()
 	number := wires.Add(1)
@@ -40,12 +42,12 @@ func newWire(t *testing.T) wire {
 		t.Helper()
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
 			reason, _, _ := strings.Cut(strings.ReplaceAll(string(out), tag, "NAME"), "\n")
-			t.Skipf("NOT TESTED WITH TRAFFIC, which takes interfaces: ip: %v: %s", err, reason)
+			t.Skipf("NOT TESTED WITH TRAFFIC, which requires creating interfaces: ip: %v: %s", err, reason)
 		}
 	}
 	ip("netns", "add", tag)
 	t.Cleanup(func() {
-		if out, err := exec.Command("ip", "netns", "del", tag).CombinedOutput(); err != nil { // and with it both ends
+		if out, err := exec.Command("ip", "netns", "del", tag).CombinedOutput(); err != nil { // removes both interfaces
 			t.Errorf("%v: %s", err, out)
 		}
 	})
@@ -62,11 +64,11 @@ func newWire(t *testing.T) wire {
 	return w
 }
 
-// there does something at the other end.
+// there calls do in the other namespace, in a goroutine.
 func (w wire) there(do func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() {
-		// The thread is not used again: it ends with its goroutine.
+		// The thread stays in the namespace. It ends with its goroutine.
 		runtime.LockOSThread()
 		if err := unix.Setns(int(w.namespace.Fd()), syscall.CLONE_NEWNET); err != nil {
 			done <- err
@@ -77,9 +79,9 @@ func (w wire) there(do func() error) <-chan error {
 	return done
 }
 
-// replay sends the packets of a capture, a file of Ethernet in the format of
-// pcap, from the other end. It has packets of another machine, which this one
-// does not answer.
+// replay sends the packets of a capture from the other end. The capture is a
+// pcap file of Ethernet packets. It contains the traffic of another machine, so
+// that this one does not respond.
 func (w wire) replay(t *testing.T, capture string) {
 	t.Helper()
 	file, err := os.ReadFile(capture)
@@ -88,7 +90,7 @@ func (w wire) replay(t *testing.T, capture string) {
 	}
 	const fileHeader, packetHeader = 24, 16
 	if len(file) < fileHeader || binary.LittleEndian.Uint32(file) != 0xa1b2c3d4 || binary.LittleEndian.Uint32(file[20:]) != 1 {
-		t.Fatalf("%s is no capture of Ethernet", capture)
+		t.Fatalf("%s is not a capture of Ethernet", capture)
 	}
 	err = <-w.there(func() error {
 		device, err := net.InterfaceByName(w.other)
@@ -115,8 +117,8 @@ func (w wire) replay(t *testing.T, capture string) {
 	}
 }
 
-// talk sends a request over the wire and gets it back. It returns the port that
-// it went to.
+// talk sends a request over the wire and receives its echo. It returns the port
+// of the server.
 func (w wire) talk(t *testing.T) (port string) {
 	t.Helper()
 	server, err := net.Listen("tcp", net.JoinHostPort(w.address, "0"))
@@ -157,21 +159,21 @@ func (w wire) talk(t *testing.T) (port string) {
 	return port
 }
 
-// captured are the lines of conn.log about the two connections in our capture
-// that begin and end in it.
+// captured matches the lines of conn.log for the two connections that begin and
+// end in our capture.
 var captured = []*regexp.Regexp{
 	regexp.MustCompile(`\t48330\t127\.0\.0\.1\t19998\ttcp\t.*\t573\t11563\tSF\t`),
 	regexp.MustCompile(`\t44438\t127\.0\.0\.1\t19997\ttcp\t.*\t538\t12080\tSF\t`),
 }
 
-// A whole sensor, from traffic on two interfaces to lines in conn.log, through
-// all that may befall it.
+// TestSensor runs a sensor, from traffic on two interfaces to lines in
+// conn.log, through restarts and failures of its parts.
 func TestSensor(t *testing.T) {
 	controlled(t, func(t *testing.T, _ *installation, c client, p place) {
 		one, two := newWire(t), newWire(t)
 		script := filepath.Join(t.TempDir(), "sensor.zeek")
-		// Virtual interfaces leave it to hardware that is not there to compute
-		// checksums.
+		// Packets on virtual interfaces have no valid checksums, because they are
+		// usually computed by hardware.
 		if err := os.WriteFile(script, []byte("redef ignore_checksums = T;\nglobal sensor_loaded = T;\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +190,8 @@ func TestSensor(t *testing.T) {
 		seen := func(when string) {
 			t.Helper()
 			for _, w := range []wire{one, two} {
-				// Zeek may not have opened the interface yet.
+				// Zeek may not have opened the interface yet, so send traffic
+				// repeatedly.
 				var ports []string
 				eventually(t, when+": a line about "+w.address+" in conn.log", func() error {
 					ports = append(ports, w.talk(t))
@@ -248,8 +251,8 @@ func TestSensor(t *testing.T) {
 			seen("after " + name + " was killed")
 		}
 
-		// An interface that fails takes one worker, and one that comes back
-		// brings it.
+		// A missing interface makes one worker fail. The worker recovers when the
+		// interface is back.
 		broken := strings.Replace(config, two.device, "nosuchdev", 1)
 		file := filepath.Join(t.TempDir(), "broken.cfg")
 		if err := os.WriteFile(file, []byte(broken), 0o600); err != nil {
@@ -262,11 +265,11 @@ func TestSensor(t *testing.T) {
 		before = c.running(t, "agent-one", all...)
 		seen("after the interface was back")
 
-		// Standby: an instance that is not part of the cluster runs nothing.
+		// An instance that is not part of the cluster runs no nodes.
 		if err := os.WriteFile(file, []byte("[instances]\nagent-two\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		run(t, nil, append(c.argv, "deploy-config", file)...) // waits in vain for agent-two
+		run(t, nil, append(c.argv, "deploy-config", file)...) // times out waiting for agent-two
 		gone(t, before)
 		agent.stop()
 	})

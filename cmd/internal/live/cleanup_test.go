@@ -14,18 +14,19 @@ import (
 	"time"
 )
 
-// The guard is a process of its own that clears up after the tests however
-// they end, even by a time limit or a signal that nobody can catch: it waits
-// for the end of its standard input, which the tests hold. After that nothing
-// runs in the temporary folder, and there are neither containers of ours nor
-// namespaces nor the folder.
+// The guard is a separate process that cleans up after the tests, even if a
+// time limit or SIGKILL ends them. It waits for the end of its standard input,
+// which the tests hold open. Then it ends all processes that run in the
+// temporary folder, and removes the containers, the network namespaces and the
+// folder.
 
-// envGuard tells the test's program that it is the guard, of whose tests (the
-// process ID) and of which folder.
+// envGuard makes the test binary run as the guard. Its value contains the
+// process ID of the tests and the temporary folder.
 const envGuard = "ZEEKWIRE_LIVE_GUARD"
 
-// startGuard starts the guard of this process. The function that it returns
-// ends it; the error says what the tests left behind.
+// startGuard starts the guard of this process. The returned function ends it,
+// and returns an error if the tests left anything behind, which the guard lists
+// on standard error.
 func startGuard() (end func() error, err error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -34,7 +35,7 @@ func startGuard() (end func() error, err error) {
 	guard := exec.Command(program)
 	guard.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s", envGuard, os.Getpid(), root))
 	guard.Stderr = os.Stderr
-	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // out of reach of Ctrl-C
+	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // not interrupted by Ctrl-C
 	hold, err := guard.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -45,8 +46,8 @@ func startGuard() (end func() error, err error) {
 	return func() error { return errors.Join(hold.Close(), guard.Wait()) }, nil
 }
 
-// standGuard is what the guard does. It returns its exit code: 1 if there was
-// anything to clear up.
+// standGuard runs the guard and returns its exit code: 1 if the tests left
+// anything behind.
 func standGuard(order string) int {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
 	pid, folder, _ := strings.Cut(order, " ")
@@ -55,22 +56,23 @@ func standGuard(order string) int {
 		fmt.Fprintf(os.Stderr, "live: guard of %q\n", order)
 		return 1
 	}
-	_, _ = io.Copy(io.Discard, os.Stdin) // it ends when the tests do, however that is
+	_, _ = io.Copy(io.Discard, os.Stdin) // returns when the tests end, for any reason
 	left := clearUp("process", func() map[string]string { return processesIn(folder) }, killProcess)
-	// Not earlier: one of the processes may be about to make a container.
+	// Containers come after processes, which may be about to create some.
 	left = append(left, clearUp("container", func() map[string]string { return containersOf(of) }, removeContainer)...)
 	left = append(left, clearUp("network namespace", func() map[string]string { return namespacesOf(of) }, removeNamespace)...)
 	if err := os.RemoveAll(folder); err != nil {
 		left = append(left, err.Error())
 	}
 	for _, what := range left {
-		fmt.Fprintln(os.Stderr, "live: cleared up after the tests:", what)
+		fmt.Fprintln(os.Stderr, "live: removed remains of the tests:", what)
 	}
 	return min(len(left), 1)
 }
 
-// clearUp ends things of a kind, which there names with a description of each,
-// and returns what they were. Before, they have some time to end by themselves.
+// clearUp ends resources of a kind and returns their descriptions. The function
+// there returns the descriptions of existing resources by ID. They first have
+// some time to end by themselves.
 func clearUp(kind string, there func() map[string]string, end func(id string)) (left []string) {
 	const grace, attempts = 20, 100
 	ended := make(map[string]bool)
@@ -94,15 +96,15 @@ func clearUp(kind string, there func() map[string]string, end func(id string)) (
 	return left
 }
 
-// processesIn returns the commands, by process ID, of the processes that work
-// in the folder or below it. Without /proc there are none to be seen.
+// processesIn returns the commands, by process ID, of the processes whose
+// working directory is the folder or below it. Without /proc it returns none.
 func processesIn(folder string) map[string]string {
 	found := make(map[string]string)
 	links, _ := filepath.Glob("/proc/[0-9]*/cwd") // the pattern is well-formed
 	for _, link := range links {
 		dir, err := os.Readlink(link)
 		if err != nil || dir != folder && !strings.HasPrefix(dir, folder+"/") {
-			continue // another user's, a zombie, or somewhere else
+			continue // the process of another user, a zombie, or outside of the folder
 		}
 		process := filepath.Dir(link)
 		command, _ := os.ReadFile(filepath.Join(process, "cmdline")) // for the message
@@ -113,12 +115,13 @@ func processesIn(folder string) map[string]string {
 
 func killProcess(id string) {
 	if pid, err := strconv.Atoi(id); err == nil {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone by now
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 	}
 }
 
-// namespacePrefix begins the names of the network namespaces, and of the
-// interfaces in them, of the tests with a process ID. A name has 15 letters.
+// namespacePrefix returns the prefix of the names of network namespaces, and of
+// the interfaces in them, for the tests with a process ID. Names of interfaces
+// have at most 15 letters.
 func namespacePrefix(pid int) string { return fmt.Sprintf("zw%x-", pid) }
 
 func namespacesOf(pid int) map[string]string {

@@ -12,9 +12,9 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security/certtest"
 )
 
-// TestMutual has Zeek's agents show certificates, of which the controller hears
-// those that have the agent's name.
-func TestMutual(t *testing.T) {
+// TestMutualTLS starts Zeek's agents with certificates. The controller accepts
+// only an agent whose certificate contains its name.
+func TestMutualTLS(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, name := range []string{"agent-one", "agent-two"} {
 			for _, way := range []string{"connects", "listens"} {
@@ -47,12 +47,12 @@ func TestMutual(t *testing.T) {
 						if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 							t.Fatal(err)
 						}
-						run(t, nil, append(c.argv, "deploy-config", file)...) // which has the controller connect
+						run(t, nil, append(c.argv, "deploy-config", file)...) // makes the controller connect
 					}
 					eventually(t, "refusal", func() error {
 						const want = `the peer's certificate is for ["agent-two"], not for "agent-one"`
 						if log := strings.ReplaceAll(controller.out.tail(100), `\"`, `"`); !strings.Contains(log, want) {
-							return fmt.Errorf("the controller does not say that %s", want)
+							return fmt.Errorf("the controller's log does not contain %s", want)
 						}
 						return nil
 					})
@@ -63,9 +63,9 @@ func TestMutual(t *testing.T) {
 	})
 }
 
-// TestStockClientTLS has Zeek's client use TLS in both ways that it knows: with
-// certificates, and as it did by default up to Zeek 8.0.2.
-func TestStockClientTLS(t *testing.T) {
+// TestZeekClientTLS runs Zeek's client with both of its TLS modes: with
+// certificates, and anonymous, the default up to Zeek 8.0.2.
+func TestZeekClientTLS(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		z.needs(t, 8, 0, "client with ssl.enable")
 		ca := certtest.New(t)
@@ -78,7 +78,7 @@ func TestStockClientTLS(t *testing.T) {
 		for _, tt := range []struct {
 			name               string
 			controller, client []string
-			refused            string // what stage-config is told
+			refused            string // error of stage-config
 		}{
 			{
 				"certificates",

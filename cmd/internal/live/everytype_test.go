@@ -21,8 +21,9 @@ import (
 	"github.com/zeekwire/zeekwire/broker/websocket"
 )
 
-// echo makes a Zeek send back what it gets. Together with zoo.zeek, which
-// publishes every type there is, that is every type in both directions.
+// echo makes Zeek send back received values. Zeek runs it together with
+// zoo.zeek, which publishes values of every type, so that every type is sent in
+// both directions.
 const echo = `
 module Zoo;
 export {
@@ -47,10 +48,10 @@ type zoo struct {
 	native, brokerWebSocket, zeekWebSocket int
 }
 
-// zeekWebSocket is the line of zoo.zeek that older Zeeks do not understand.
+// zeekWebSocket matches the line of zoo.zeek that older Zeeks do not support.
 var zeekWebSocket = regexp.MustCompile(`(?m)^\s*Cluster::listen_websocket.*$`)
 
-// startZoo starts it on free ports, or on those of an earlier one.
+// startZoo starts a zoo on free ports, or on the ports of an earlier one.
 func startZoo(t *testing.T, z *installation, before *zoo, tls protection, args ...string) *zoo {
 	t.Helper()
 	zoo := &zoo{installation: z, native: freePort(t), brokerWebSocket: freePort(t), zeekWebSocket: freePort(t)}
@@ -89,15 +90,15 @@ func portOf(t *testing.T, addr net.Addr) int {
 	return tcp.Port
 }
 
-// protection is a mode of TLS, on both sides.
+// protection is a TLS mode for both sides.
 type protection struct {
 	mode      string
-	layer     *security.Layer // ours
-	args      []string        // for Zeek, about its Broker
-	webSocket string          // for Zeek, the options of its own WebSocket server
+	layer     *security.Layer // for us
+	args      []string        // arguments for Zeek's Broker
+	webSocket string          // options of Zeek's WebSocket server
 }
 
-// layer returns TLS of a mode.
+// layer returns the TLS layer of a configuration.
 func layer(t *testing.T, c security.Config) *security.Layer {
 	t.Helper()
 	l, err := security.New(c)
@@ -107,14 +108,14 @@ func layer(t *testing.T, c security.Config) *security.Layer {
 	return l
 }
 
-// plain is no TLS.
+// plain disables TLS.
 func plain(t *testing.T) protection {
 	return protection{mode: "off", layer: layer(t, security.Config{Mode: security.Off}), args: []string{"Broker::disable_ssl=T"}}
 }
 
-// anonymous is what Broker does by default. Zeek's WebSocket server does it if
-// its options say so, in words of Zeek's own, and only if they name a
-// certificate as well, which then nobody is shown.
+// anonymous is Broker's default, TLS without certificates. Zeek's WebSocket
+// server uses it if its options contain the cipher suite. They must also name a
+// certificate, which is not used.
 func anonymous(t *testing.T) protection {
 	t.Helper()
 	cert, key := certtest.New(t).Issue(t, "nobody")
@@ -124,7 +125,7 @@ func anonymous(t *testing.T) protection {
 	}
 }
 
-// mutual has both sides show certificates.
+// mutual requires certificates from both sides.
 func mutual(t *testing.T) protection {
 	t.Helper()
 	ca := certtest.New(t)
@@ -136,50 +137,51 @@ func mutual(t *testing.T) protection {
 	}
 }
 
-// issue returns what one needs to show a certificate of that name.
+// issue returns the configuration of a peer with a certificate for the given
+// name.
 func issue(t *testing.T, ca *certtest.Authority, name string) security.Config {
 	t.Helper()
 	cert, key := ca.Issue(t, name)
 	return security.Config{Mode: security.Mutual, CertFile: cert, KeyFile: key, CAFile: ca.File}
 }
 
-// brokerOptions returns the arguments for a Zeek whose Broker shows a
+// brokerOptions returns the arguments that make Zeek's Broker use a
 // certificate.
 func brokerOptions(c security.Config) []string {
 	return []string{"Broker::ssl_cafile=" + c.CAFile, "Broker::ssl_certificate=" + c.CertFile, "Broker::ssl_keyfile=" + c.KeyFile}
 }
 
-// protections are all modes.
+// protections returns all TLS modes.
 func protections(t *testing.T) []protection {
 	return []protection{plain(t), anonymous(t), mutual(t)}
 }
 
-// flavour is one of the ways to talk with a Zeek.
+// flavour is one of the transports to Zeek.
 type flavour struct {
 	name string
 	// dial returns a bus that is subscribed to "zoo/" and connected.
 	dial  func(ctx context.Context, t *testing.T, z *zoo, l *security.Layer) broker.Bus
-	needs string // function of Zeek's language, if not all have it
-	text  bool   // JSON, which is not exact
-	utf8  bool   // refuses texts that are not UTF-8
+	needs string // required function of Zeek's language, if not all versions have it
+	text  bool   // JSON, which does not preserve all values
+	utf8  bool   // rejects texts that are not UTF-8
 }
 
-// refuses reports whether Zeek cannot read an event, here in our own notation,
-// that it can write.
+// refuses reports whether Zeek can write an event, given in our notation, but
+// cannot read it.
 func (f flavour) refuses(z *installation, event string) bool {
 	switch {
 	case f.utf8 && strings.Contains(event, `\xff`):
 		return true
 	case f.text && !z.atLeast(6, 0):
-		// Broker 2.3 answers "integer_overflow" to counts beyond 63 bits, and
-		// "unexpected_character" to \u.
+		// Broker 2.3 responds with the error "integer_overflow" to counts of more
+		// than 63 bits, and with "unexpected_character" to \u.
 		return strings.Contains(event, "18446744073709551615") || strings.Contains(event, `\x1b`)
 	}
 	return false
 }
 
-// expect returns what Zeek makes of args. Its JSON parser takes the largest of
-// reals for infinite.
+// expect returns the values that Zeek receives for args. Its JSON parser reads
+// the largest real numbers as infinite.
 func (f flavour) expect(args []broker.Value) []broker.Value {
 	want := slices.Clone(args)
 	for i, a := range want {
@@ -216,7 +218,7 @@ func dialWebSocket(ctx context.Context, t *testing.T, port int, l *security.Laye
 		c, err = websocket.Dial(ctx, websocket.ClientConfig{
 			Address: at(port), Subscriptions: []string{"zoo/"},
 			DialContext: l.DialContext,
-			OnError:     func(err jsonv1.Error) { t.Logf("Zeek says: %v", err) },
+			OnError:     func(err jsonv1.Error) { t.Logf("error from Zeek: %v", err) },
 			Reconnect:   true, RetryMax: time.Second,
 		})
 		return err
@@ -224,7 +226,7 @@ func dialWebSocket(ctx context.Context, t *testing.T, port int, l *security.Laye
 	return c
 }
 
-// visitor is a bus that is connected to a zoo.
+// visitor is a bus for a zoo.
 type visitor struct {
 	t   *testing.T
 	ctx context.Context
@@ -246,7 +248,7 @@ func visit(t *testing.T, f flavour, z *zoo, l *security.Layer) *visitor {
 	return v
 }
 
-// newVisitor is a native visitor that has yet to meet a Zeek.
+// newVisitor returns a native visitor that is not connected yet.
 func newVisitor(t *testing.T, config peering.Config) (*visitor, *peering.Endpoint) {
 	t.Helper()
 	e, err := peering.New(config)
@@ -279,7 +281,7 @@ func (v *visitor) awaitPeer() {
 	}
 }
 
-// awaitLoss waits until the peer is lost, and returns why it was.
+// awaitLoss waits until the peer is lost and returns the reason.
 func (v *visitor) awaitLoss() error {
 	v.t.Helper()
 	for {
@@ -312,7 +314,7 @@ func (v *visitor) publish(ev broker.Event) {
 	}
 }
 
-// ping sends pings until one is answered.
+// ping sends pings until it receives a response.
 func (v *visitor) ping(n uint64) {
 	v.t.Helper()
 	v.ask("zoo/in", broker.NewEvent("Zoo::ping", broker.Count(n)), func(ev broker.Event) bool {
@@ -320,9 +322,9 @@ func (v *visitor) ping(n uint64) {
 	})
 }
 
-// ask publishes a question until it is answered, for a Zeek that has just
-// accepted us may not have told its scripts, and Zeek 5.0 may answer before it
-// knows that we listen.
+// ask publishes an event until it receives a response. A Zeek that has just
+// accepted the connection may not have notified its scripts, and Zeek 5.0 may
+// respond before it has our subscriptions.
 func (v *visitor) ask(topic string, question broker.Event, isAnswer func(broker.Event) bool) broker.Event {
 	v.t.Helper()
 	for {
@@ -335,7 +337,7 @@ func (v *visitor) ask(topic string, question broker.Event, isAnswer func(broker.
 	}
 }
 
-// answer waits a moment for an answer.
+// answer waits a moment for a response.
 func (v *visitor) answer(isAnswer func(broker.Event) bool) (broker.Event, bool) {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.ctx, 2*time.Second)
@@ -362,7 +364,7 @@ func (v *visitor) answer(isAnswer func(broker.Event) bool) (broker.Event, bool) 
 	}
 }
 
-// all asks for everything there is in the zoo.
+// all returns all events that the zoo publishes.
 func (v *visitor) all() (events []broker.Event) {
 	v.t.Helper()
 	v.publish(broker.NewEvent("Zoo::ping", broker.Count(0)))
