@@ -50,7 +50,7 @@ type Exchanger[M any] struct {
 	mu      sync.Mutex
 	waiting map[string]*waiter[M]
 	stats   Stats
-	ended   error // the reason why there will be no more responses
+	lost    error // the reason why no response can come: the last peer or the bus is gone; nil if one can
 }
 
 // waiter is a pending exchange.
@@ -118,7 +118,7 @@ func (x *Exchanger[M]) NewID() string {
 // Do publishes request, whose ID is id, to topic and waits for a response: a
 // message with the same ID on replyTopic for which accept returns true. It
 // returns a *broker.NotSubscribedError at once if the bus does not subscribe to
-// replyTopic. accept is called from another goroutine and must not block.
+// replyTopic, and an error that wraps ErrDisconnected if all peers were lost. accept is called from another goroutine and must not block.
 func (x *Exchanger[M]) Do(ctx context.Context, id, topic, replyTopic string, request broker.Event, accept func(M) bool) (M, error) {
 	var none M
 	if err := broker.CheckSubscribed(x.bus, replyTopic); err != nil {
@@ -126,9 +126,9 @@ func (x *Exchanger[M]) Do(ctx context.Context, id, topic, replyTopic string, req
 	}
 	w := &waiter[M]{accept: accept, answer: make(chan answer[M], 1)}
 	x.mu.Lock()
-	if x.ended != nil {
+	if x.lost != nil {
 		defer x.mu.Unlock()
-		return none, x.ended
+		return none, x.lost
 	}
 	x.waiting[id] = w
 	x.mu.Unlock()
@@ -166,18 +166,16 @@ func (x *Exchanger[M]) forget(id string) {
 func (x *Exchanger[M]) read(ctx context.Context) {
 	defer close(x.done)
 	peers := 0
-	var lost error
 	for {
 		notification, err := x.bus.Next(ctx)
 		if err != nil {
-			if ctx.Err() != nil {
-				err = broker.ErrClosed
-			} else if lost != nil {
-				err = lost
-			}
 			x.mu.Lock()
-			x.ended = fmt.Errorf("%w: %w", ErrDisconnected, err)
-			x.failAll(x.ended)
+			if ctx.Err() != nil {
+				x.lost = fmt.Errorf("%w: %w", ErrDisconnected, broker.ErrClosed)
+			} else if x.lost == nil {
+				x.lost = fmt.Errorf("%w: %w", ErrDisconnected, err)
+			}
+			x.failAll(x.lost)
 			x.mu.Unlock()
 			return
 		}
@@ -186,13 +184,15 @@ func (x *Exchanger[M]) read(ctx context.Context) {
 			x.receive(n.Message)
 		case broker.PeerAdded:
 			peers++
-			lost = nil
+			x.mu.Lock()
+			x.lost = nil
+			x.mu.Unlock()
 		case broker.PeerLost:
 			// If peers are left, the lost peer may not be the one that answers.
 			if peers = max(0, peers-1); peers == 0 {
-				lost = n.Err
 				x.mu.Lock()
-				x.failAll(fmt.Errorf("%w: %w", ErrDisconnected, lost))
+				x.lost = fmt.Errorf("%w: %w", ErrDisconnected, n.Err)
+				x.failAll(x.lost)
 				x.mu.Unlock()
 			}
 		}

@@ -171,6 +171,48 @@ func TestMalformedResponse(t *testing.T) {
 	}
 }
 
+// TestCallWithoutPeer checks that a call does not wait for its context when all
+// peers are gone, and that it waits for a response again when a peer comes.
+func TestCallWithoutPeer(t *testing.T) {
+	hub := membus.New()
+	r := request.NewRequester(hub.Endpoint(square.ReplyTopic))
+	t.Cleanup(func() { r.Close() })
+	serve := func() (stop func()) {
+		bus := hub.Endpoint(square.Topic)
+		s, err := request.NewServer(bus, request.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Handle(s, square, func(_ context.Context, q query) (result, error) { return result{}, nil })
+		ended := make(chan error, 1)
+		go func() { ended <- s.Serve(t.Context()) }()
+		return func() {
+			bus.Close()
+			<-ended
+		}
+	}
+	stop := serve()
+	if _, err := request.Call(t.Context(), r, square, query{}); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	for range 100 { // the first call may start before the loss is known
+		if _, err := request.Call(t.Context(), r, square, query{}); !errors.Is(err, request.ErrDisconnected) {
+			t.Fatalf("without a peer: %v", err)
+		}
+	}
+	t.Cleanup(serve())
+	for {
+		_, err := request.Call(t.Context(), r, square, query{})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, request.ErrDisconnected) {
+			t.Fatalf("with a new peer: %v", err)
+		}
+	}
+}
+
 func TestDisconnected(t *testing.T) {
 	hub := membus.New()
 	responder(t, hub, func(bus broker.Bus, id string) { bus.Close() })
