@@ -2,7 +2,7 @@
 //
 // Machine decides; it is all of the agent's behaviour and touches nothing. Run
 // is its surroundings: a goroutine each that waits for the bus, for the
-// launcher and for time, and one that carries out what the machine says.
+// launcher and for time, and one that carries out the outputs of the machine.
 //
 // The agent does what Zeek's own does (Zeek: policy/frameworks/management/agent)
 // with these exceptions. A deployment leaves alone the nodes that need no

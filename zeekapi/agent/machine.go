@@ -94,7 +94,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	return m.settle(now)
 }
 
-// settle does what is due, makes the nodes run that should, and answers the
+// settle handles elapsed deadlines, reconciles the nodes, and answers the
 // requests that have nothing left to wait for.
 func (m *Machine) settle(now time.Time) []Output {
 	m.presence.expire(now)
@@ -171,7 +171,7 @@ func (m *Machine) Pending() int { return m.waits.pending() + len(m.dispatches.pe
 // by name.
 func (m *Machine) Nodes() []zeekapi.NodeDetail { return m.nodes.details() }
 
-// finish returns what is left to do when no more Step follows.
+// finish returns the last outputs. No Step may follow.
 func (m *Machine) finish() []Output {
 	if m.history.outdated(m.nodes) {
 		m.history.store(m.nodes)

@@ -9,8 +9,8 @@ import (
 
 // node is a node that the agent runs, should run, or is getting rid of.
 type node struct {
-	want *launch.Node // as what it should run; nil: it should not run
-	have *launch.Node // as what it was started, until it has exited; nil: it does not run
+	want *launch.Node // the configuration to run; nil: it should not run
+	have *launch.Node // the configuration it was started with, until it exits; nil: it does not run
 
 	stopping bool // have was told to stop
 	again    bool // have must be told to stop, even though it is equal to want
@@ -78,8 +78,8 @@ func (n *node) unchecked(now time.Time) bool {
 	return true
 }
 
-// awaitsCheck reports whether the check of what a node should run as has no
-// result yet.
+// awaitsCheck reports whether the check of the configuration to run has no result
+// yet.
 func (n *node) awaitsCheck() bool {
 	return n.want != nil && n.checking != nil && n.checking.Equal(*n.want)
 }
@@ -101,8 +101,8 @@ func (n *node) problem() string {
 	return "still waiting to start"
 }
 
-// lastOutputs returns what a node had written when it last died, at most limit
-// bytes of each output. Of a node that has not died, it is the problem: of the
+// lastOutputs returns the outputs of a node at its last death, at most limit bytes of
+// each. Of a node that has not died, it is the problem: of the
 // results of nodes Zeek's client shows nothing but outputs.
 func (n *node) lastOutputs(problem string, limit int) zeekapi.NodeOutputs {
 	if n == nil || n.outputs == nil {
@@ -112,8 +112,8 @@ func (n *node) lastOutputs(problem string, limit int) zeekapi.NodeOutputs {
 	return zeekapi.NodeOutputs{Stdout: end(n.outputs.Stdout), Stderr: end(n.outputs.Stderr)}
 }
 
-// wrong takes note of what is wrong with a node. If a node wrote nothing about
-// it, the reason takes the place of its output, because that is what Zeek's
+// wrong records a problem of a node. If the node wrote nothing to standard error, the
+// reason takes the place of its output, because that is what Zeek's
 // client shows.
 func (n *node) wrong(text string, outputs zeekapi.NodeOutputs) {
 	if outputs.Stderr == "" {
@@ -122,7 +122,7 @@ func (n *node) wrong(text string, outputs zeekapi.NodeOutputs) {
 	n.lastError, n.outputs = text, &outputs
 }
 
-// history returns what is worth remembering of a node, nothing of one that
+// history returns the part of a node that is stored; it is zero for a node that
 // should not run.
 func (n *node) history() NodeHistory {
 	if n.want == nil {

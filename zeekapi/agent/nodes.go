@@ -47,7 +47,7 @@ func (ns *nodes) assign(now time.Time, a *Assignment, anew bool) {
 	ns.told, ns.keep = true, true
 }
 
-// want changes what a node should run as.
+// want changes the configuration that a node should run.
 func (ns *nodes) want(now time.Time, want launch.Node, anew bool) {
 	n := ns.all[want.Name]
 	if n == nil {
@@ -118,8 +118,8 @@ func (ns *nodes) settled(name string) bool {
 	return n == nil || n.settled()
 }
 
-// problem returns why a node does not run and what it wrote, at most limit
-// bytes of each output.
+// problem returns the reason why a node does not run, and its outputs, at most limit
+// bytes of each.
 func (ns *nodes) problem(name string, limit int) (string, broker.Value) {
 	n := ns.all[name]
 	problem := "no longer wanted"

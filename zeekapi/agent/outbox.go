@@ -61,7 +61,7 @@ func mustMarshal(v any) broker.Value {
 	return out
 }
 
-// request is what a response needs to know of its request.
+// request is the part of a request that its response needs.
 type request struct {
 	call    *zeekapi.Request
 	dialect *zeekapi.Dialect

@@ -9,13 +9,12 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// reconcile checks what is to be started, stops what should not run and starts
-// what should, in this order.
+// reconcile checks the nodes to be started, stops the nodes that should not run, and
+// starts those that should, in this order.
 //
-// Nothing is stopped or started before it is known whether what is to be
-// started could run: what is to be replaced runs on while its successor is
-// being checked. Nothing starts while something stops: the new may need the
-// ports of the old.
+// No node is stopped or started before all checks have ended: a node to be replaced
+// keeps running while its successor is being checked. No node starts while another
+// stops, because it may need the same ports.
 func (ns *nodes) reconcile(now time.Time) {
 	if !ns.told {
 		return // an agent that knows nothing must not end what runs well
@@ -45,7 +44,7 @@ func (ns *nodes) any(is func(*node) bool) bool {
 
 func isStopping(n *node) bool { return n.stopping }
 
-// checkAll requests the check of what is to be started.
+// checkAll requests the check of the nodes to be started.
 func (ns *nodes) checkAll(now time.Time) {
 	var unchecked []launch.Node
 	for _, n := range ns.all {

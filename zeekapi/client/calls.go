@@ -40,7 +40,7 @@ func (c *Client) GetInstances(ctx context.Context) ([]zeekapi.Instance, error) {
 }
 
 // Stage uploads a configuration for a later Deploy and returns the ID under
-// which the controller has it. A *RefusedError says what is wrong with it.
+// which the controller has it. A *RefusedError has the errors in it.
 func (c *Client) Stage(ctx context.Context, config zeekapi.Configuration) (id string, err error) {
 	resp, err := Do(ctx, c, zeekapi.StageConfigurationCall, zeekapi.StageConfigurationRequest{Config: config})
 	if err != nil {
@@ -118,7 +118,7 @@ type DeployResult struct {
 type DeployedNode struct {
 	Node, Instance string
 	Success        bool
-	Outputs        *zeekapi.NodeOutputs // what a failed node had written, if known
+	Outputs        *zeekapi.NodeOutputs // output of a failed node; nil: unknown
 }
 
 // Deploy makes the staged configuration true.

@@ -69,7 +69,7 @@ func (c *Client) Status(ctx context.Context) (zeekapi.Status, error) {
 }
 
 // DryRun returns what deploying a configuration would change. A *RefusedError
-// says what is wrong with it.
+// has the errors in it.
 func (c *Client) DryRun(ctx context.Context, config zeekapi.Configuration) (zeekapi.Diff, error) {
 	return data[zeekapi.Diff](ctx, c, zeekapi.DryRunCall, zeekapi.DryRunRequest{Config: config})
 }
@@ -115,7 +115,7 @@ func (c *Client) RollingRestart(ctx context.Context, nodes []string, roles []zee
 	return data[zeekapi.Job](ctx, c, zeekapi.RollingRestartCall, zeekapi.RollingRestartRequest{Nodes: nodes, Roles: roles, AtOnce: atOnce})
 }
 
-// CancelJob ends the job under way after the nodes that it is at.
+// CancelJob ends the current job after the nodes that it is restarting.
 func (c *Client) CancelJob(ctx context.Context) (zeekapi.Job, error) {
 	return data[zeekapi.Job](ctx, c, zeekapi.CancelJobCall, zeekapi.CancelJobRequest{})
 }

@@ -112,7 +112,7 @@ func (a *agents) forget(peer *agent) (successor *agent) {
 // tell sends a message to the agent of an instance.
 func (a *agents) tell(instance string, msg zeekapi.Message) { a.send(instance, msg, 0) }
 
-// send is like tell. Content identifies what is in the message, see ToAgent.
+// send is like tell. Content identifies the message, see ToAgent.
 func (a *agents) send(instance string, msg zeekapi.Message, content uint64) {
 	to := ToAgent{Instance: instance, Message: msg, Content: content}
 	if current := a.current[instance]; current != nil {

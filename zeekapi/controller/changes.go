@@ -8,7 +8,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// The errors of Zeek's controller while another deployment is under way.
+// The errors of Zeek's controller during another deployment.
 const (
 	errPending    = "earlier deployment %s still pending"
 	errPendingSet = "request %s still pending" // to set-configuration requests
@@ -37,7 +37,7 @@ func (c *changeRequests) forceDeploy(by broker.Peer, req zeekapi.ForceDeployRequ
 	}
 }
 
-// deployReady deploys what is staged.
+// deployReady deploys the staged configuration.
 func (c *changeRequests) deployReady(by broker.Peer, r *request, a action) {
 	ready, ok := c.configs.get(Ready)
 	switch {

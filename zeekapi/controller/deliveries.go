@@ -1,14 +1,15 @@
 package controller
 
-// delivery is what the agent of a member was told to run, and what it runs.
+// delivery records the configuration sent to the agent of a member, and the one that
+// it runs.
 type delivery struct {
 	asked *call   // by which the agent was last told what to run
 	told  content // what that is
-	runs  content // what the agent said that it runs
+	runs  content // the configuration that the agent reported to run
 	term  uint64  // of the agent that said so
 }
 
-// deliveries keeps what the agents of members were told to run.
+// deliveries records the configurations sent to the agents of members.
 type deliveries struct {
 	*outbox
 	agents  *agents
@@ -35,7 +36,7 @@ func (d *deliveries) of(instance string) *delivery {
 	return known
 }
 
-// forget removes what is known of an instance.
+// forget removes the record of an instance.
 func (d *deliveries) forget(instance string) { delete(d.byName, instance) }
 
 // stopped says that the agent of an instance was told to run nothing.

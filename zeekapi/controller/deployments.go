@@ -32,8 +32,8 @@ type deployments struct {
 	timeout    time.Duration // of requests
 	log        zerolog.Logger
 
-	current *deployment         // nil if none is under way
-	waiting map[string]*request // for what the agent of an instance answers to the next deployment
+	current *deployment         // nil: none
+	waiting map[string]*request // by the instance whose next response they wait for
 }
 
 func newDeployments(parts deploymentParts, sent Sent, timeout time.Duration, log zerolog.Logger) *deployments {
@@ -55,7 +55,7 @@ type deployment struct {
 	began   time.Time
 	number  uint64 // in the history, 0 for a deployment of the controller itself
 	target  revision
-	plan    *plan                // what the agents got, nil before that
+	plan    *plan                // as sent to the agents; nil: not sent yet
 	force   bool                 // restart nodes that run already
 	reached map[string]uuid.UUID // the peers that answered, by instance
 }
@@ -364,7 +364,7 @@ func (t *deployment) awaited(r *request) []string {
 	return names
 }
 
-// restoration is the task of giving an agent what it ran before.
+// restoration is the task of sending an agent its configuration again.
 type restoration struct {
 	basicTask
 	*deployments
@@ -388,7 +388,7 @@ func (t *restoration) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bo
 	return t.take(c, msg, t.plan, t.certain)
 }
 
-// wait is the task of a request that waits for what an agent answers to the next
+// wait is the task of a request that waits for an agent's response to the next
 // deployment.
 type wait struct {
 	basicTask
@@ -396,7 +396,7 @@ type wait struct {
 	instance string
 }
 
-// await ends a request with what the agent of an instance answers to the next
+// await ends a request with the response of an instance's agent to the next
 // deployment.
 func (d *deployments) await(r *request, instance string) {
 	r.task = &wait{deployments: d, instance: instance}

@@ -18,7 +18,7 @@ const (
 	kept    = "kept"
 )
 
-// diff returns what changes from one configuration to another.
+// diff returns the changes from one configuration to another.
 func diff(before, after zeekapi.Configuration) zeekapi.Diff {
 	return zeekapi.Diff{
 		From: before.ID, To: after.ID,
@@ -60,7 +60,7 @@ func byName[T any](items []T, name func(T) string) map[string]T {
 	return named
 }
 
-// field is a field as people write it.
+// field is a field of a node or instance as text.
 type field struct{ name, text string }
 
 func compare(before, after []field) []zeekapi.FieldChange {
@@ -91,7 +91,7 @@ func portText(p broker.Port) string {
 	return p.String()
 }
 
-// nodeFields leaves out the state, which nobody reads.
+// nodeFields omits the state, which is never read.
 func nodeFields(n zeekapi.Node) []field {
 	var options []string
 	for _, o := range n.Options {

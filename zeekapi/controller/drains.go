@@ -83,7 +83,7 @@ func (d *drains) await(r *request, instance string) {
 	}})
 }
 
-// undrain has an instance run again what it should.
+// undrain lets an instance run its nodes again.
 func (d *drains) undrain(by broker.Peer, r *request, instance string, w *member) {
 	d.log.Info().Str("by", nameOf(by)).Str("instance", instance).Msg("undraining the instance")
 	d.members.change(instance, func() { d.names.keep(Drained, instance, false) })

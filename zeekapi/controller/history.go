@@ -78,7 +78,7 @@ func newHistory(out *outbox, events *eventLog, configs *configurations, stored [
 	return h
 }
 
-// endLost ends the deployment that was under way when the controller ended.
+// endLost ends the deployment that the end of the controller interrupted.
 func (h *history) endLost() {
 	for i := range h.past {
 		if p := &h.past[i]; p.Outcome == zeekapi.OutcomePending {

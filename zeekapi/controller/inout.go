@@ -79,7 +79,7 @@ type (
 	// Dialects are those in which it said hello. Peer is uuid.Nil if no agent
 	// said hello.
 	//
-	// Content, if not zero, identifies what is in Message: messages with the same
+	// Content, if not zero, identifies the content of Message: messages with the same
 	// Content differ only in their request ID and in Force.
 	ToAgent struct {
 		Instance string
@@ -125,7 +125,7 @@ type (
 	// SaveJob changes the last job.
 	SaveJob struct{ Job zeekapi.Job }
 
-	// SaveSent changes what the agents were told last.
+	// SaveSent stores the identity of the configuration sent last.
 	SaveSent struct{ Sent Sent }
 
 	// Announce stores a cluster event, then publishes it. It removes events with
@@ -193,7 +193,7 @@ const (
 	Owed    NameSet = "owed"    // must be told to run no nodes, and have not answered yet
 )
 
-// State is what a controller keeps over restarts. The zero value is the state of
+// State is the state that a controller keeps over restarts. The zero value is the state of
 // a new controller.
 type State struct {
 	Configs map[Slot]zeekapi.Configuration

@@ -87,7 +87,7 @@ var restartRank = map[zeekapi.ClusterRole]int{
 	zeekapi.RoleLogger: 0, zeekapi.RoleManager: 1, zeekapi.RoleProxy: 2, zeekapi.RoleWorker: 3, zeekapi.RoleNone: 4,
 }
 
-// endLost ends the job that was under way when the controller ended.
+// endLost ends the job that the end of the controller interrupted.
 func (j *jobs) endLost() {
 	if last := j.last; last.running() {
 		last.Ended, last.Error = j.now, "the controller ended before the job did"
@@ -317,14 +317,14 @@ func (j *jobs) back(instance string, results []zeekapi.Result) {
 	j.advance()
 }
 
-// interrupt ends the job under way, if there is one.
+// interrupt ends the current job, if there is one.
 func (j *jobs) interrupt(why error) {
 	if j.last.running() {
 		j.end(why)
 	}
 }
 
-// end ends the job under way. The error is nil if the job is done.
+// end ends the current job. The error is nil if the job is complete.
 func (j *jobs) end(err error) {
 	last := j.last
 	last.Job = last.snapshot()

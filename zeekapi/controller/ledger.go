@@ -17,17 +17,17 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// The buckets of the file. Every value, but for those of "meta", is the binary
-// encoding of a record behind a checksum of bucket, key and encoding; "meta"
-// has all of these checksums in one, so that nothing can get lost unnoticed.
+// The buckets of the file. Every value, except those of "meta", is a checksum of
+// bucket, key and encoding, followed by the binary encoding of a record. "meta" has
+// a sum of all these checksums, which detects missing entries.
 var (
 	bucketMeta    = []byte("meta")
 	bucketConfigs = []byte("configs") // by slot
 	bucketHistory = []byte("history") // by number
-	bucketEvents  = []byte("notices") // by number; the name that the format has
+	bucketEvents  = []byte("notices") // by number; named as in the first version of the format
 	bucketDrained = []byte("drained") // by hash of the name
 	bucketOwed    = []byte("owed")    // by hash of the name
-	bucketLast    = []byte("last")    // the last job, the last that was sent
+	bucketLast    = []byte("last")    // the last job, and the identity of the configuration sent last
 
 	buckets = [][]byte{bucketConfigs, bucketHistory, bucketEvents, bucketDrained, bucketOwed, bucketLast}
 
@@ -37,11 +37,11 @@ var (
 	keySent     = []byte("sent")
 )
 
-// errDamaged is the error of a file that no controller wrote.
+// errDamaged is the error of a file that differs from what a controller wrote.
 var errDamaged = errors.New("the file is damaged; restore it from a copy, or move it away to begin anew")
 
-// The schema of the file. Schema 1 had nothing but configurations, without
-// checksums, and the target with addresses.
+// The schema of the file. Schema 1 had only configurations, without checksums, and
+// its target contained addresses.
 const (
 	schema    = "2"
 	schemaOne = "1"
@@ -63,8 +63,8 @@ func checksum(bucket, key, data []byte) uint64 {
 	return crc64.Update(sum, crcTable, data)
 }
 
-// prepareFile makes the buckets of a new file, upgrades an old one, and refuses
-// one with another schema.
+// prepareFile creates the buckets of a new file, upgrades an old file, and returns an
+// error for a file with an unknown schema.
 func prepareFile(tx *bolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	if meta != nil && string(meta.Get(keySchema)) == schema {
@@ -105,9 +105,8 @@ func prepareFile(tx *bolt.Tx) error {
 	return w.close()
 }
 
-// loadSchemaOne takes the configurations of schema 1 out of the file. The
-// target gets back the unknown addresses of what is staged, if it came from
-// that.
+// loadSchemaOne returns the configurations of schema 1. If the target came from the
+// staged configuration, its addresses are unknown again where they are there.
 func loadSchemaOne(tx *bolt.Tx) (map[Slot]zeekapi.Configuration, error) {
 	configs := make(map[Slot]zeekapi.Configuration)
 	if tx.Bucket(bucketConfigs) == nil {
@@ -141,15 +140,15 @@ func loadSchemaOne(tx *bolt.Tx) (map[Slot]zeekapi.Configuration, error) {
 	return configs, tx.DeleteBucket(bucketConfigs)
 }
 
-// ledger reads and writes entries in a transaction and keeps account of their
-// checksums. The first error sticks.
+// ledger reads and writes entries in a transaction, and maintains the sum of their
+// checksums. After the first error it does nothing.
 type ledger struct {
 	tx  *bolt.Tx
 	sum uint64
 	err error
 }
 
-// open takes over the account of the transaction before.
+// open loads the sum of the previous transaction.
 func (l *ledger) open() {
 	l.sum, l.err = l.account()
 }
@@ -162,7 +161,7 @@ func (l *ledger) account() (uint64, error) {
 	return binary.BigEndian.Uint64(data), nil
 }
 
-// close writes the account.
+// close writes the sum.
 func (l *ledger) close() error {
 	if l.err != nil {
 		return l.err
@@ -170,7 +169,7 @@ func (l *ledger) close() error {
 	return l.tx.Bucket(bucketMeta).Put(keyChecksum, binary.BigEndian.AppendUint64(nil, l.sum))
 }
 
-// complete reports whether what was read is all there is.
+// complete reports whether all entries were read.
 func (l *ledger) complete() error {
 	if l.err != nil {
 		return l.err
@@ -182,7 +181,7 @@ func (l *ledger) complete() error {
 	return err
 }
 
-// verified returns the encoding of an entry and accounts for it.
+// verified checks an entry, adds it to the sum, and returns its encoding.
 func (l *ledger) verified(bucket, key, entry []byte) (data []byte, ok bool) {
 	if len(entry) < 8 || binary.BigEndian.Uint64(entry) != checksum(bucket, key, entry[8:]) {
 		l.fail(bucket, key, errDamaged)
@@ -203,8 +202,8 @@ func (l *ledger) fail(bucket, key []byte, err error) {
 	l.err = fmt.Errorf("%s %.60s: %w", bucket, name, err)
 }
 
-// get reads an entry into v, a pointer to a record, and reports whether it is
-// there.
+// get reads an entry into v, a pointer to a record. It returns false if there is no
+// entry.
 func (l *ledger) get(bucket, key []byte, v any) bool {
 	entry := l.tx.Bucket(bucket).Get(key)
 	if l.err != nil || entry == nil {
@@ -221,7 +220,7 @@ func (l *ledger) get(bucket, key []byte, v any) bool {
 	return true
 }
 
-// each reads all entries of a bucket in order.
+// each reads all entries of a bucket in the order of their keys.
 func each[T any](l *ledger, bucket []byte, do func(T)) {
 	if l.err != nil {
 		return
@@ -258,7 +257,7 @@ func (l *ledger) put(bucket, key []byte, v any) {
 	l.sum ^= sum
 }
 
-// delete removes an entry, if it is there.
+// delete removes an entry if it exists.
 func (l *ledger) delete(bucket, key []byte) {
 	entry := l.tx.Bucket(bucket).Get(key)
 	if l.err != nil || entry == nil {
@@ -272,7 +271,7 @@ func (l *ledger) delete(bucket, key []byte) {
 	}
 }
 
-// trim removes what has a lower number than oldest.
+// trim removes entries with lower numbers than oldest.
 func (l *ledger) trim(bucket []byte, oldest uint64) {
 	for l.err == nil {
 		key, _ := l.tx.Bucket(bucket).Cursor().First()

@@ -14,7 +14,7 @@ type InstanceState string
 
 // The states of instances.
 const (
-	InstanceReady     InstanceState = "ready"     // the agent runs what it is told
+	InstanceReady     InstanceState = "ready"     // the agent accepts deployments
 	InstanceConnected InstanceState = "connected" // the agent is not ready yet
 	InstanceMissing   InstanceState = "missing"   // no agent is connected
 	InstanceDrained   InstanceState = "drained"   // the agent is connected and runs no nodes
@@ -32,7 +32,7 @@ type member struct {
 	host    netip.Addr // last address of the agent, or the one in the deployed configuration
 }
 
-// contact is what the controller keeps about an instance that is a member or has
+// contact is the record of an instance that is a member or has
 // an agent.
 type contact struct {
 	since     alarm // when the agent connected or was lost; not set if it never connected

@@ -10,7 +10,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// content identifies what is in a configuration, also among configurations with
+// content identifies the content of a configuration, also among configurations with
 // the same ID. The zero content is that of no configuration.
 type content struct {
 	id     string

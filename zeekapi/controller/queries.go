@@ -88,7 +88,7 @@ func (q *queries) restart(by broker.Peer, req zeekapi.RestartRequest) {
 
 // forNodes asks all ready agents about the given nodes, or about all nodes if
 // none are given. Agents leave out nodes of other instances. The nodes are those
-// of the target, which is what the agents were told last.
+// of the target, the configuration that was sent last.
 func (q *queries) forNodes(r *request, nodes []string, ask func(nodes []string) question) {
 	r.nodes = q.nodesAmong(setOf(nodes))
 	known, unknown := q.known(nodes)

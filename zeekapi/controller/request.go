@@ -119,7 +119,7 @@ type question struct {
 	// support the first one.
 	fallback func(zeekapi.ReqID) zeekapi.Message
 
-	// content identifies what is in the message, see ToAgent.
+	// content identifies the message, see ToAgent.
 	content uint64
 }
 

@@ -2,7 +2,7 @@ package controller
 
 import "github.com/zeekwire/zeekwire/zeekapi"
 
-// Snapshot counts what a controller knows. It is cheap to make.
+// Snapshot is a summary of a controller in numbers. It is cheap to make.
 type Snapshot struct {
 	Agents    int                   // peers that are connected and said hello
 	Pending   int                   // requests whose response a client waits for

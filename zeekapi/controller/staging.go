@@ -64,7 +64,7 @@ func (s *staging) getConfiguration(by broker.Peer, req zeekapi.GetConfigurationR
 	s.requests.answer(by, req, result)
 }
 
-// dryRun responds with what a deployment of a configuration would change.
+// dryRun responds with the changes that deploying a configuration would make.
 func (s *staging) dryRun(by broker.Peer, req zeekapi.DryRunRequest) {
 	ready, errs := s.prepare(req.Config)
 	if len(errs) > 0 {

@@ -9,7 +9,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// overview takes requests of clients for what the controller knows.
+// overview serves requests of clients that the controller can answer by itself.
 type overview struct {
 	settings Settings
 	started  time.Time
@@ -40,7 +40,7 @@ func (o *overview) listEvents(by broker.Peer, req zeekapi.EventsRequest) {
 }
 
 // statusReport is the task of a request for the status: the nodes come from the
-// agents, the rest is what the controller knows at the end.
+// agents, the rest from the controller at the end.
 type statusReport struct {
 	takeStatus
 	overview *overview

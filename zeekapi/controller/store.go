@@ -18,19 +18,19 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Store keeps the state of a controller over its restarts, in one file. It is
-// for one goroutine.
+// Store keeps the state of a controller in one file, over restarts. It must not be
+// used concurrently.
 type Store struct {
 	db      *bolt.DB
 	file    string
-	created bool // by us, just now
+	created bool // whether OpenStore created the file
 }
 
-// lockTimeout is how long to wait for another process that holds the file.
+// lockTimeout is the longest time to wait for another process that locks the file.
 const lockTimeout = time.Second
 
-// OpenStore opens or creates the store in file, with the folders above it. A
-// file of an older schema is upgraded.
+// OpenStore opens the store in file. It creates the file and its directories if they
+// do not exist, and upgrades a file of an older schema.
 func OpenStore(file string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return nil, fmt.Errorf("controller: state: %w", err)
@@ -56,8 +56,8 @@ func OpenStore(file string) (*Store, error) {
 	return &Store{db: db, file: file, created: created}, nil
 }
 
-// create makes a store with nothing in it elsewhere and gives it its name when
-// it is complete. So an empty file is not one that somebody was about to write.
+// create writes an empty store under another name and renames it when it is
+// complete. So an empty file is never the beginning of a store.
 func create(file string) (err error) {
 	folder := filepath.Dir(file)
 	draft, err := os.CreateTemp(folder, filepath.Base(file)+".new*")
@@ -75,7 +75,7 @@ func create(file string) (err error) {
 	if err := db.Close(); err != nil {
 		return err
 	}
-	// Unlike a new name, a link takes nobody's place.
+	// Unlike a rename, a link does not replace an existing file.
 	if err := os.Link(draft.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -86,7 +86,7 @@ func create(file string) (err error) {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// open opens a database and makes a store of it, if it is none yet.
+// open opens a database, and prepares it if it is new.
 func open(file string) (db *bolt.DB, err error) {
 	err = undamaged(func() (err error) {
 		db, err = bolt.Open(file, 0o600, &bolt.Options{Timeout: lockTimeout})
@@ -95,7 +95,7 @@ func open(file string) (db *bolt.DB, err error) {
 	var system *fs.PathError
 	var errno syscall.Errno
 	if err != nil && !errors.Is(err, errDamaged) && !errors.Is(err, bolterrors.ErrTimeout) && !errors.As(err, &system) && !errors.As(err, &errno) {
-		err = fmt.Errorf("%w (%w)", errDamaged, err) // bbolt saw that it is none of its files
+		err = fmt.Errorf("%w (%w)", errDamaged, err) // not a file of bbolt
 	}
 	if err != nil {
 		return nil, err
@@ -106,10 +106,10 @@ func open(file string) (db *bolt.DB, err error) {
 	return db, nil
 }
 
-// update makes a transaction, and then one that changes nothing. A database
-// begins with two pages that say where the rest is, and each transaction writes
-// one of them in turn. If the newer one is damaged the other counts, in silence;
-// so both have to lead to what was saved last.
+// update commits a transaction, and then one without changes. A database begins with
+// two pages that locate the rest, and each transaction writes one of them in turn.
+// If the newer page is damaged, bbolt silently uses the older one. Therefore both
+// must lead to the latest state.
 func update(db *bolt.DB, change func(*bolt.Tx) error) error {
 	return undamaged(func() error {
 		if err := db.Update(change); err != nil {
@@ -119,8 +119,8 @@ func update(db *bolt.DB, change func(*bolt.Tx) error) error {
 	})
 }
 
-// undamaged calls do and makes an error of how bbolt meets a damaged file: with
-// a panic, or if the file is too short, with a fault in the memory it maps.
+// undamaged calls do and converts bbolt's reactions to a damaged file to an error: a
+// panic or, if the file is too short, a fault in mapped memory.
 func undamaged(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -131,7 +131,7 @@ func undamaged(do func() error) (err error) {
 	return do()
 }
 
-// Load returns what is there, if all of it is as it was saved.
+// Load returns the stored state. It returns an error if any part of it is damaged.
 func (s *Store) Load() (State, error) {
 	state := State{Configs: make(map[Slot]zeekapi.Configuration)}
 	view := func(tx *bolt.Tx) error {
@@ -157,7 +157,7 @@ func (s *Store) Load() (State, error) {
 	return state, nil
 }
 
-// tell logs what was there, for those who wonder what a controller knows.
+// tell logs a summary of the loaded state.
 func (s *Store) tell(log zerolog.Logger, state State) {
 	if s.created {
 		line := log.Info()
@@ -176,22 +176,21 @@ func (s *Store) tell(log zerolog.Logger, state State) {
 	line.Int("deployments", len(state.History)).Msg("read the state file")
 }
 
-// others returns the state files of controllers with other names: who changes
-// the name, which may be that of the machine, begins with nothing.
+// others returns the state files of controllers with other names. A controller whose
+// name changed, for example with the name of the machine, starts without a state.
 func (s *Store) others() []string {
 	dir, name := filepath.Split(s.file)
-	files, _ := filepath.Glob(filepath.Join(filepath.Dir(filepath.Clean(dir)), "*", name)) // no file, no hint
+	files, _ := filepath.Glob(filepath.Join(filepath.Dir(filepath.Clean(dir)), "*", name)) // an error means no hint
 	return slices.DeleteFunc(files, func(f string) bool { return f == filepath.Clean(s.file) })
 }
 
-// storedPast is Past as a record.
+// storedPast is the record of a Past.
 type storedPast struct {
 	Deployment    zeekapi.Deployment    `zeek:"deployment"`
 	Configuration zeekapi.Configuration `zeek:"configuration"`
 }
 
-// Save makes the changes, all of them or none. They are on disk when it
-// returns.
+// Save stores all changes or none. They are on disk when it returns.
 func (s *Store) Save(changes ...Change) error {
 	err := update(s.db, func(tx *bolt.Tx) error {
 		w := ledger{tx: tx}

@@ -12,8 +12,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Check returns the errors with which a controller with these settings would
-// refuse c, in Zeek's words and order.
+// Check returns the errors with which a controller with these settings refuses c, in
+// the words and the order of Zeek's controller.
 func (s Settings) Check(c zeekapi.Configuration) []string {
 	s, err := s.complete()
 	if err != nil {
@@ -29,8 +29,8 @@ func (s Settings) Check(c zeekapi.Configuration) []string {
 	return nil
 }
 
-// validate returns what is wrong with c, in the words of Zeek's controller and
-// sorted as it sorts. (Zeek: config_validate)
+// validate returns the errors in c, in the words and the order of Zeek's controller.
+// (Zeek: config_validate)
 func (s Settings) validate(c zeekapi.Configuration) []string {
 	var errs []string
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Sprintf(format, args...)) }
@@ -65,12 +65,13 @@ func (s Settings) validate(c zeekapi.Configuration) []string {
 	return errs
 }
 
-// validatePrefixes refuses instances of which one's name is the beginning of
-// the other's. So are their topics then, and Zeek's agents do what they hear on
-// any topic that begins with theirs. Zeek's controller lets that pass.
+// validatePrefixes refuses two instances if the name of one is the beginning of the
+// other's. The same is true of their topics then, and Zeek's agents carry out the
+// requests on every topic that begins with their own. Zeek's controller accepts such
+// names.
 func validatePrefixes(sorted []string) []string {
 	var errs []string
-	var prefixes []string // of the name before, each one of the next
+	var prefixes []string // names that are the beginning of the previous name
 	for _, name := range sorted {
 		for len(prefixes) > 0 && !strings.HasPrefix(name, prefixes[len(prefixes)-1]) {
 			prefixes = prefixes[:len(prefixes)-1]
@@ -83,14 +84,14 @@ func validatePrefixes(sorted []string) []string {
 	return errs
 }
 
-// use is a port of an instance that something listens on.
+// use is a listening port on an instance.
 type use struct {
 	instance string
 	port     broker.Port
 }
 
-// metricsPorts returns which nodes want which metrics ports. Zeek's controller
-// does not look at them.
+// metricsPorts returns the metrics ports of nodes. Zeek's controller does not check
+// them.
 func metricsPorts(c zeekapi.Configuration) map[use][]string {
 	wanted := make(map[use][]string)
 	for _, n := range c.Nodes {
@@ -154,7 +155,7 @@ func (s Settings) validatePorts(c zeekapi.Configuration) []string {
 	return errs
 }
 
-// namesOf returns the names of items, and those that occur more than once.
+// namesOf returns the names of items, and the names that occur more than once.
 func namesOf[T any](items []T, name func(T) string) (names map[string]bool, repeated []string) {
 	count := make(map[string]int, len(items))
 	names = make(map[string]bool, len(items))
@@ -168,7 +169,7 @@ func namesOf[T any](items []T, name func(T) string) (names map[string]bool, repe
 	return names, repeated
 }
 
-// The roles that get ports, in the order in which they get them.
+// The roles that get ports, in the order of assignment.
 var (
 	brokerPortRank = map[zeekapi.ClusterRole]int{
 		zeekapi.RoleManager: 0, zeekapi.RoleLogger: 1, zeekapi.RoleProxy: 2,
@@ -178,8 +179,8 @@ var (
 	}
 )
 
-// assignPorts fills in the ports that c leaves open, as the settings say. It
-// fails when there are more nodes than ports.
+// assignPorts fills in missing ports according to the settings. It returns an error
+// if there are more nodes than ports.
 func (s Settings) assignPorts(c *zeekapi.Configuration) error {
 	if s.AssignBrokerPorts {
 		if err := s.assignBrokerPorts(c); err != nil {
@@ -192,8 +193,8 @@ func (s Settings) assignPorts(c *zeekapi.Configuration) error {
 	return nil
 }
 
-// assignBrokerPorts counts upward across all instances, so that no port is used
-// on two of them. Unlike Zeek's, it leaves out metrics ports that are taken.
+// assignBrokerPorts assigns ascending ports across all instances, so that no port is
+// used on two of them. Unlike Zeek's controller, it skips used metrics ports.
 // (Zeek: config_assign_broker_ports)
 func (s Settings) assignBrokerPorts(c *zeekapi.Configuration) error {
 	pool := s.newPool(s.BrokerStartPort)
@@ -216,8 +217,8 @@ func (s Settings) assignBrokerPorts(c *zeekapi.Configuration) error {
 	return nil
 }
 
-// assignMetricsPorts starts again on every host. Unlike Zeek's, it keeps the
-// agent ports of all instances that share a host in mind.
+// assignMetricsPorts assigns ascending ports on each host. Unlike Zeek's controller, it
+// skips the agent ports of all instances that share the host.
 // (Zeek: config_assign_metrics_ports)
 func (s Settings) assignMetricsPorts(c *zeekapi.Configuration) error {
 	pools := make(map[netip.Addr]*portPool)
@@ -246,7 +247,7 @@ func (s Settings) assignMetricsPorts(c *zeekapi.Configuration) error {
 	return nil
 }
 
-// inPortOrder returns the nodes with a role in rank by instance, role and name.
+// inPortOrder returns the nodes with a role in rank, sorted by instance, role and name.
 func inPortOrder(c *zeekapi.Configuration, rank map[zeekapi.ClusterRole]int) []*zeekapi.Node {
 	var nodes []*zeekapi.Node
 	for i := range c.Nodes {
@@ -263,7 +264,7 @@ func inPortOrder(c *zeekapi.Configuration, rank map[zeekapi.ClusterRole]int) []*
 	return nodes
 }
 
-// portPool gives out ports upward, but for those that are taken.
+// portPool returns ascending ports, except those that are in use.
 type portPool struct {
 	next  int
 	taken map[uint16]bool

@@ -166,7 +166,7 @@ func (c *Controller) run(ctx context.Context, cfg Config) {
 	})
 	if err != nil {
 		c.fail(err)
-		c.junction.cancel() // nobody must wait for it any more
+		c.junction.cancel() // end all waiting calls
 	}
 }
 

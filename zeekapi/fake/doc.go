@@ -29,7 +29,7 @@
 //			}
 //		}()
 //		fake.Handle(controller, zeekapi.RestartCall, func(_ context.Context, q zeekapi.RestartRequest) ([]zeekapi.Result, error) {
-//			return nil, fake.ErrLoseResponse // nodes restart, but nobody learns of it
+//			return nil, fake.ErrLoseResponse // nodes restart, but the client gets no response
 //		})
 //		address, err := controller.ListenWebSocket(t.Context())
 //		if err != nil {

@@ -67,7 +67,7 @@ func (j *junction) attach(b *branch) error {
 	return nil
 }
 
-// read passes on what a bus brings until the bus or the junction is closed.
+// read forwards the notifications of a bus until the bus or the junction is closed.
 func (j *junction) read(b *branch) {
 	defer j.detach(b)
 	for {

@@ -108,7 +108,7 @@ func Await[M zeekapi.Message](ctx context.Context, s Scripted) (m M, err error) 
 	}
 }
 
-// script is what a Controller and an Agent have in common. It stands between
+// script is the common part of Controller and Agent. It stands between
 // the network and a real controller or agent, records what comes, and responds
 // to requests that have a handler.
 type script struct {
@@ -177,7 +177,7 @@ func (s *script) Requests() []zeekapi.Message {
 }
 
 // Mute makes the fake silent: it receives, but nothing that it says reaches
-// anybody until Mute(false).
+// any peer until Mute(false).
 func (s *script) Mute(muted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,7 +233,7 @@ func (s *script) close() error {
 	return errors.Join(s.failures...)
 }
 
-// decode returns what a message says in one of the dialects.
+// decode decodes a message in one of the dialects.
 func (s *script) decode(m broker.Message) (*zeekapi.Dialect, zeekapi.Message) {
 	ev, err := broker.ParseEvent(m.Value)
 	if err != nil {
@@ -357,7 +357,7 @@ func (s stage) Next(ctx context.Context) (broker.Notification, error) {
 	}
 }
 
-// Publish publishes what the script does not hold back.
+// Publish publishes the messages that the script lets through.
 func (s stage) Publish(ctx context.Context, topic string, v broker.Value) error {
 	v, ok := s.outgoing(v, topic)
 	if !ok {

@@ -38,7 +38,7 @@ func (s *states) remember(node string, state zeekapi.State) {
 	s.last[node] = state
 }
 
-// rewrite puts claimed states into what the real agent says. A change that the
+// rewrite puts claimed states into the messages of the real agent. A change that the
 // real agent reports ends a claim.
 func (s *states) rewrite(m zeekapi.Message) (zeekapi.Message, bool) {
 	s.mu.Lock()
