@@ -115,7 +115,7 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 	return config, found
 }
 
-// finder puts what is said of a configuration in its place in the file.
+// finder locates advice about a configuration in its file.
 type finder struct {
 	name   string
 	places clusterfile.Places

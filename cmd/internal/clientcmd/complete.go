@@ -17,7 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
 
-// complete has the shell complete what the commands take.
+// complete registers the completion of the commands' arguments.
 func (t *Tool) complete(commands []*cobra.Command) {
 	for _, cmd := range commands {
 		switch cmd.Name() {
@@ -25,7 +25,7 @@ func (t *Tool) complete(commands []*cobra.Command) {
 			cmd.ValidArgsFunction = t.completeNodes(0, maxArgs)
 		case "logs":
 			cmd.ValidArgsFunction = t.completeNodes(0, 1)
-		case "get-id-value": // of which nobody can list the identifiers
+		case "get-id-value": // its identifiers cannot be listed
 			cmd.ValidArgsFunction = t.completeNodes(1, maxArgs)
 		case "drain", "undrain":
 			cmd.ValidArgsFunction = t.completeInstances

@@ -211,7 +211,7 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 	}}, nil
 }
 
-// reasonOf returns what is wrong with a file, without what was tried with it.
+// reasonOf returns the reason of a file error without the operation.
 func reasonOf(err error) error {
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		return path.Err

@@ -39,7 +39,7 @@ func dialects(name string) ([]*zeekapi.Dialect, error) {
 	return []*zeekapi.Dialect{all[name]}, nil
 }
 
-// options returns what the settings say about the connection.
+// options returns the options of the connection from the settings.
 func (r *run) options() (connect.Options, error) {
 	if r.port < 1 || r.port > 65535 {
 		return connect.Options{}, fmt.Errorf("controller port number %d outside valid range", r.port)

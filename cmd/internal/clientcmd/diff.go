@@ -72,7 +72,7 @@ const (
 	kept    = "kept"
 )
 
-// changes counts what is not kept.
+// changes counts instances and nodes that are not kept.
 func changes(all []zeekapi.Change) (n int) {
 	for _, c := range all {
 		if c.Kind != kept {

@@ -14,7 +14,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
-// explain says what is wrong with a connection in zeek-client's words.
+// explain describes a connection error in the words of zeek-client.
 func explain(err error, remote string) string {
 	var (
 		mismatch *websocket.MismatchError

@@ -20,7 +20,7 @@ const (
 	showTraffic
 )
 
-// messages are what the user is told on the side, in zeek-client's form.
+// messages are the messages on standard error, in zeek-client's form.
 type messages struct {
 	w    io.Writer
 	show verbosity

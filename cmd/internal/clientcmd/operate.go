@@ -93,7 +93,7 @@ func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*client.Cli
 // noNode is what people are told of a deployment that changed no node.
 const noNode = "No node had to start."
 
-// deployStaged deploys what is staged.
+// deployStaged deploys the staged configuration.
 func (r *run) deployStaged(ctx context.Context, c *client.Client, o deployOptions) error {
 	var nodes []zeekapi.Node
 	if r.progress != nil {

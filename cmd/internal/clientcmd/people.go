@@ -13,7 +13,7 @@ import (
 type output struct {
 	people bool // rather than JSON
 	screen terminal.Screen
-	page   io.Writer // standard output for what screen writes
+	page   io.Writer // standard output, written by screen
 
 	// progress is standard error if somebody can watch it there.
 	progress io.Writer
@@ -28,7 +28,7 @@ func (t *Tool) addPeopleFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&t.flags.color, "color", string(terminal.ColorAuto), "`WHEN` to use colours: auto, always or never")
 }
 
-// look finds out who reads what the command writes.
+// look detects whether the outputs are terminals.
 func (r *run) look(cmd *cobra.Command) error {
 	t := r.tool
 	r.stdout, r.page, r.messages = cmd.OutOrStdout(), cmd.OutOrStdout(), messages{w: cmd.ErrOrStderr()}

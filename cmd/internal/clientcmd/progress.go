@@ -40,7 +40,7 @@ type progressNode struct {
 }
 
 // follow shows how nodes come along, all if none are given, until stop is
-// called or ctx ends. It does nothing if nobody watches.
+// called or ctx ends. It does nothing unless standard error is a terminal.
 func (r *run) follow(ctx context.Context, c *client.Client, title string, nodes []zeekapi.Node) (stop func()) {
 	if r.progress == nil {
 		return func() {}
@@ -85,7 +85,7 @@ func (r *run) follow(ctx context.Context, c *client.Client, title string, nodes 
 	}
 }
 
-// poll sends what nodes there are, again and again until ctx ends.
+// poll sends the nodes repeatedly until ctx ends.
 func poll(ctx context.Context, c *client.Client, looks chan<- []client.InstanceNodes) {
 	for ctx.Err() == nil {
 		if all, err := c.GetNodes(ctx); err == nil {
@@ -130,7 +130,7 @@ func (p *progress) hear(n zeekapi.ClusterEvent) {
 	}
 }
 
-// see takes what nodes there are.
+// see updates the nodes.
 func (p *progress) see(all []client.InstanceNodes) {
 	for _, in := range all {
 		for _, n := range in.Nodes {

@@ -217,7 +217,7 @@ func (t *Tool) monitor() *cobra.Command {
 		})
 }
 
-// eventText returns an event as a call, and anything else as it is.
+// eventText returns an event in the form of a call, and other values unchanged.
 func eventText(v broker.Value) string {
 	if ev, err := broker.ParseEvent(v); err == nil {
 		return ev.String()

@@ -143,7 +143,7 @@ func jobProgress(j zeekapi.Job, d time.Duration) []terminal.Line {
 	return lines
 }
 
-// jobLines shows a job as it ended, or as it is.
+// jobLines shows a job, or its end.
 func jobLines(j zeekapi.Job) []terminal.Line {
 	switch {
 	case j.Error != "":

@@ -36,7 +36,7 @@ func stateCell(s zeekapi.State) terminal.Span {
 	return terminal.Span{Text: string(s), Style: style}
 }
 
-// roleText returns what a process does, in lower case.
+// roleText returns the role of a process in lower case.
 func roleText(n zeekapi.NodeStatus) string {
 	switch {
 	case n.ClusterRole != zeekapi.RoleNone && n.ClusterRole != "":
@@ -194,7 +194,7 @@ func (r *run) deploymentTable(d client.DeployResult, out *answer, note string) [
 	return lines
 }
 
-// tail returns the last lines of what a node wrote below a title, and nothing
+// tail returns the last lines of a node's output below a title, and nothing
 // if it wrote nothing.
 func tail(title, text string) []terminal.Line {
 	text = strings.TrimRight(text, "\r\n")

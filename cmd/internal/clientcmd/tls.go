@@ -13,7 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
-// protect sets what the settings say about TLS.
+// protect sets the TLS options from the settings.
 func (p *parameters) protect(o *connect.Options) error {
 	var err error
 	if o.TLS, err = p.tlsConfig(); err != nil {

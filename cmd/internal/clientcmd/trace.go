@@ -6,7 +6,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// tracer is a bus that shows what it carries.
+// tracer is a bus that prints its messages.
 type tracer struct {
 	broker.Bus
 	messages

@@ -10,7 +10,7 @@ import (
 // waiting tells people of a controller that cannot be reached yet.
 type waiting struct {
 	run   *run
-	live  *terminal.Live // nil if nobody watches
+	live  *terminal.Live // nil: not on a terminal
 	tried int
 	last  error
 }

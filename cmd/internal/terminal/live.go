@@ -33,10 +33,10 @@ func (l *Live) Update(lines ...Line) error {
 // Clear takes away the lines that change.
 func (l *Live) Clear() error { return l.Update() }
 
-// Leave ends the changing of what is shown: it stays.
+// Leave leaves the lines on the screen and ends their updates.
 func (l *Live) Leave() { l.shown, l.drawn = nil, 0 }
 
-// draw is one write, so that nobody sees half of it.
+// draw makes a single write, so that no partial state is visible.
 func (l *Live) draw(stay, change []Line) error {
 	var b strings.Builder
 	if l.drawn > 0 {

@@ -86,7 +86,7 @@ type Span struct {
 	Style Style
 }
 
-// Line is what is shown in one line.
+// Line is a line on the screen.
 type Line []Span
 
 // Text returns a plain line.

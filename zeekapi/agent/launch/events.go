@@ -19,7 +19,7 @@ type Events struct {
 	mu     sync.Mutex
 	queue  []Event
 	closed bool
-	wake   chan struct{} // closed when something changes; nil if nobody waits
+	wake   chan struct{} // closed on a change; nil if no call waits
 }
 
 // Add adds an event, or drops it after Close.
@@ -39,7 +39,7 @@ func (e *Events) Add(ev Event) {
 	e.changed()
 }
 
-// Next waits for the next event. After Close it returns what is left and then
+// Next waits for the next event. After Close it returns the remaining events and then
 // broker.ErrClosed.
 func (e *Events) Next(ctx context.Context) (Event, error) {
 	e.mu.Lock()

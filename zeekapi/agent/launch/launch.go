@@ -1,4 +1,4 @@
-// Package launch is what an agent needs of whatever runs its nodes: package
+// Package launch is the interface between an agent and its launcher: package
 // zeek starts real processes, package simulated only pretends.
 package launch
 
@@ -31,7 +31,7 @@ type Launcher interface {
 	Stop(name string)
 
 	// Next waits for the next event. Events of one node come in order. After
-	// Close it returns what is left and then broker.ErrClosed.
+	// Close it returns the remaining events and then broker.ErrClosed.
 	Next(context.Context) (Event, error)
 
 	// Close stops all nodes and waits for them, kills those that still run
@@ -69,14 +69,14 @@ type Finder interface {
 
 // Running is a node that runs already.
 type Running struct {
-	Node    Node // as what it was started
+	Node    Node // the configuration it was started with
 	PID     int64
 	Started time.Time
 }
 
 // Checker is a Launcher that can tell whether nodes could run.
 type Checker interface {
-	// Check looks for what would keep these nodes from running together, such
+	// Check looks for problems that would keep these nodes from running together, such
 	// as a layout that cannot be read, without starting or stopping any. Those
 	// among them that run are about to be replaced. Each is answered for with a
 	// Checked event, in limited time. It does not block.
@@ -85,7 +85,7 @@ type Checker interface {
 
 // Outputter is a Launcher that keeps what its nodes write.
 type Outputter interface {
-	// Outputs returns the ends of what a node wrote to its standard output
+	// Outputs returns the ends of a node's standard output
 	// and error since it was last started, at most so many bytes of each. It
 	// need not run any more. The error is ErrNoOutputs if nothing was kept of
 	// a node of that name.
@@ -125,7 +125,7 @@ type Started struct {
 // bus, with a zeekapi.NodeHello, need no Up.
 type Up struct{ Node string }
 
-// Revived says that a node died, and that whoever runs it for the launcher has
+// Revived reports that a node died, and that the program that runs it for the launcher has
 // started it again, as the process PID. It counts as a death and needs no
 // Start.
 type Revived struct {
@@ -152,13 +152,13 @@ type Checked struct {
 	Outputs zeekapi.NodeOutputs // what was written about it
 }
 
-// Measured says what the nodes use, by name. It comes now and then.
+// Measured reports the resources that nodes use, by name. It comes every few seconds.
 type Measured struct{ Nodes map[string]Usage }
 
 // Upgraded says that nodes that start from now on run that version of Zeek.
 type Upgraded struct{ Version string }
 
-// Usage is what a node uses, with all its processes.
+// Usage is the resource usage of a node, with all its processes.
 type Usage struct {
 	CPU    float64 // processors in use since it was last measured
 	Memory uint64  // resident bytes

@@ -33,7 +33,7 @@ func Measure(ctx context.Context, events *launch.Events, owners func() func(pid 
 	}
 }
 
-// Meter finds out what nodes use by looking again and again.
+// Meter measures the resource usage of nodes between two readings.
 type Meter struct {
 	last  time.Time
 	ticks map[process]uint64 // of processor time that processes had used by then
@@ -45,7 +45,7 @@ type process struct {
 	startTime string
 }
 
-// Read returns what nodes use, by name. A process that was not there the last
+// Read returns the resource usage of nodes, by name. A process that was not there the last
 // time has used no processor yet.
 func (m *Meter) Read(now time.Time, owner func(pid int, s Stat) string) map[string]launch.Usage {
 	usage := make(map[string]launch.Usage)

@@ -8,8 +8,8 @@ const TicksPerSecond = 100
 
 // Stat is the state of a process, see proc_pid_stat(5).
 type Stat struct {
-	Name      string // of the program, or what it calls itself, at most 15 bytes
-	Ended     bool   // but nobody has asked how
+	Name      string // name of the program, or the one that it gave itself; at most 15 bytes
+	Ended     bool   // it is a zombie: its exit status was not collected yet
 	StartTime string // in ticks since boot
 	Parent    int
 	Group     int

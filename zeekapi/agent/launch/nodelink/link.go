@@ -133,7 +133,7 @@ func (k *link) talk(client *websocket.Client) {
 	}
 }
 
-// decode returns nil for what is not from the node.
+// decode returns nil for messages that are not from the node.
 func (k *link) decode(m broker.Message) zeekapi.Message {
 	if m.Topic != nodescript.ResponseTopic(k.node) {
 		return nil

@@ -2,7 +2,7 @@
 // with. Such a node listens for WebSockets on a loopback port that it was given
 // in its environment, and the launcher connects to it.
 //
-// In a Zeek cluster whoever connects to one node talks to all. Each node
+// In a Zeek cluster, a client that connects to one node reaches all nodes. Each node
 // therefore has its own topics and a connection of its own, and needs no other
 // node to be reached. The connections are in the clear: they do not leave the
 // machine.

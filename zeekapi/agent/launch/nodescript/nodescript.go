@@ -1,5 +1,5 @@
 // Package nodescript has the Zeek scripts that make a process of Zeek a node
-// of an agent, whoever starts it.
+// of an agent, with every launcher.
 package nodescript
 
 import (
@@ -60,7 +60,7 @@ func Write(dir string) (Files, error) {
 // that they rotate (Zeek: Log::default_rotation_dir).
 const LogQueue = "log-queue"
 
-// Agent is what nodes must know of their agent.
+// Agent describes an agent to its nodes.
 type Agent struct {
 	// Listen is where it listens for its nodes. An unspecified address stands
 	// for all of the machine's.
@@ -79,7 +79,7 @@ type Agent struct {
 	ConnectRetry time.Duration
 }
 
-// Environment returns what the scripts, and Zeek's own for nodes, must find in
+// Environment returns the variables that these scripts, and Zeek's own, need in
 // the environment.
 func (a Agent) Environment() map[string]string {
 	addr := a.Listen.Addr()

@@ -27,7 +27,7 @@ type part struct {
 	behaviour
 }
 
-// behaviour is what a node is like in all its lives.
+// behaviour describes a node, for all its starts.
 type behaviour struct {
 	checkError string
 	startTime  time.Duration
@@ -86,7 +86,7 @@ func ParseScenario(name string, r io.Reader) (*Scenario, error) {
 		return nil, err
 	}
 	s := new(Scenario)
-	reported := make(map[int]bool) // what is wrong in [DEFAULT] is so in all sections
+	reported := make(map[int]bool) // an error in [DEFAULT] appears in all sections
 	for _, section := range file.Sections {
 		p := part{section.Name, obedient()}
 		if _, err := path.Match(section.Name, ""); err != nil {
@@ -106,7 +106,7 @@ func ParseScenario(name string, r io.Reader) (*Scenario, error) {
 	return s, nil
 }
 
-// of returns what a node is like.
+// of returns the behaviour of a node.
 func (s *Scenario) of(node string) behaviour {
 	if s != nil {
 		for _, p := range s.parts {

@@ -183,7 +183,7 @@ func pass(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Check says of nodes what the scenario says of them.
+// Check reports the checks of nodes according to the scenario.
 func (l *Launcher) Check(nodes []launch.Node) {
 	for _, n := range nodes {
 		c := launch.Checked{Node: n}
@@ -203,7 +203,7 @@ func (l *Launcher) Stop(name string) {
 	}
 }
 
-// Outputs returns the ends of what a node wrote.
+// Outputs returns the ends of a node's outputs.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -75,7 +75,7 @@ func sameEndpoint(has, want control.Endpoint) bool {
 		(has.MetricsPort.Number == 0 || has.MetricsPort.Number == want.MetricsPort.Number)
 }
 
-// ownScripts returns what is the node's own among its scripts.
+// ownScripts returns the scripts that belong to the node alone.
 func (s setup) ownScripts(c control.NodeConfig) []string {
 	return slices.DeleteFunc(slices.Concat(c.BaseScripts, c.UserScripts), func(script string) bool {
 		return script == stockScript || filepath.Base(script) == filepath.Base(s.scripts.Node) ||

@@ -22,7 +22,7 @@ const (
 	// log.
 	probeInterval = time.Second
 
-	// outputsGrace is how long to wait for what a node wrote before it died.
+	// outputsGrace is the longest time to wait for the last output of a dead node.
 	// The Supervisor sends it right after it has started the node again, but
 	// only if it loads policy/frameworks/management/supervisor.
 	outputsGrace = 500 * time.Millisecond
@@ -58,7 +58,7 @@ type machine struct {
 	configure func(launch.Node) control.NodeConfig // as the Supervisor is to have it
 	same      func(has, want control.NodeConfig) bool
 
-	known  bool // what the Supervisor has
+	known  bool // whether the nodes of the Supervisor are known
 	layout control.Layout
 	probes int       // layouts that were tried
 	nextAt time.Time // when to try the next; zero: not at all
@@ -86,7 +86,7 @@ type node struct {
 	taken    *launch.Node // by the agent, until Exited
 	want     control.NodeConfig
 	has      *control.NodeConfig // nil: the Supervisor does not have it
-	busy     bool                // a request about it is under way
+	busy     bool                // a request about it is pending
 	stopping bool
 
 	pid     int64
@@ -120,7 +120,7 @@ func (m *machine) request(now time.Time, r request) zeekapi.ReqID {
 	return zeekapi.ReqID{ID: id}
 }
 
-// connected finds out what the Supervisor has.
+// connected requests the nodes of the Supervisor.
 func (m *machine) connected(now time.Time) []output {
 	m.disconnected()
 	m.ask(now)

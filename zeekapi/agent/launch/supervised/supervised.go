@@ -40,9 +40,9 @@ import (
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
 
-// Config says how to reach the Supervisor and what nodes need.
+// Config configures a Launcher.
 type Config struct {
-	// Bus leads to the Supervisor and to nobody else. It must subscribe to
+	// Bus is connected to the Supervisor and to no other peer. It must subscribe to
 	// Topics. The launcher closes it.
 	Bus broker.Bus
 
@@ -74,7 +74,8 @@ type Config struct {
 	Log zerolog.Logger
 }
 
-// Topics are what the bus must subscribe to. The prefix is Config.TopicPrefix.
+// Topics returns the topics to which the bus must subscribe. The prefix is
+// Config.TopicPrefix.
 func Topics(prefix string) []string {
 	return []string{control.Topic, cmp.Or(prefix, management.DefaultTopics.Supervisor)}
 }
@@ -164,12 +165,12 @@ func (l *Launcher) Stop(name string) {
 	l.step(func(now time.Time) []output { return l.machine.stop(now, name) })
 }
 
-// Keep has the Supervisor destroy the nodes that it had before, but for these.
+// Keep makes the Supervisor destroy the nodes that it had before, except these.
 func (l *Launcher) Keep(names []string) {
 	l.step(func(now time.Time) []output { return l.machine.keepOnly(now, names) })
 }
 
-// Outputs returns the ends of what a node wrote since it was last started, also
+// Outputs returns the ends of a node's outputs since its last start, also
 // if it no longer runs. There is nothing unless the Supervisor loads
 // policy/frameworks/management/supervisor.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
@@ -201,7 +202,7 @@ func (l *Launcher) Close(context.Context) error {
 	return err
 }
 
-// listen hears what the Supervisor says until Close, or until somebody else
+// listen receives messages of the Supervisor until Close, or until another owner
 // closes the bus.
 func (l *Launcher) listen() {
 	for {
@@ -258,7 +259,7 @@ func (l *Launcher) watchTime() {
 	}
 }
 
-// step has the machine take a step and does what it says.
+// step gives the machine an input and performs its outputs.
 func (l *Launcher) step(take func(time.Time) []output) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -35,7 +35,7 @@ func owners(nodes map[int]string) func(int, proc.Stat) string {
 	}
 }
 
-// processName returns what the process of a node calls itself, as far as the
+// processName returns the name of a node's process, as far as the
 // kernel keeps it.
 func processName(node string) string {
 	const longest = 15 // bytes

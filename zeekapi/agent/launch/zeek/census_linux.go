@@ -12,7 +12,7 @@ type census struct {
 	counting sync.Mutex // held while it is counted
 
 	mu   sync.Mutex
-	next *count // that has not begun; nil: nobody waits for one
+	next *count // the next count, not begun; nil: none is requested
 }
 
 type count struct {

@@ -94,7 +94,7 @@ func (l *Launcher) args(n launch.Node) []string {
 	return args
 }
 
-// Backend is what the nodes of a cluster talk with to each other. All of them
+// Backend is a cluster backend, by which nodes talk to each other. All of them
 // must have the same.
 type Backend string
 
@@ -130,7 +130,7 @@ func isScript(word string) bool {
 	return word != "" && word[0] != '-' && !strings.Contains(word, "=") && !strings.Contains(word, "::")
 }
 
-// agent is what nodes must know of the agent.
+// agent describes the agent to the nodes.
 func (l *Launcher) agent() nodescript.Agent {
 	return nodescript.Agent{
 		Listen: l.config.Agent, SpoolDir: l.config.SpoolDir,

@@ -17,7 +17,7 @@ const (
 	cutInterval = time.Second
 )
 
-// cutSuffix is that of the file with what an output ended with when it was last
+// cutSuffix is the suffix of the file with the end of an output when it was last
 // cut.
 const cutSuffix = ".old"
 

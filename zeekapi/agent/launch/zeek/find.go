@@ -70,7 +70,7 @@ func (l *Launcher) find(ctx context.Context) ([]found, error) {
 	}
 	for _, m := range all {
 		if !kept[m.token] && m.lives() {
-			l.config.Log.Warn().Str("directory", m.dir).Int("pid", m.id.PID).Msg("killing what a node left")
+			l.config.Log.Warn().Str("directory", m.dir).Int("pid", m.id.PID).Msg("killing a process left by a node")
 			m.signal(syscall.SIGKILL)
 		}
 	}

@@ -29,7 +29,7 @@ type installation struct {
 	file fs.FileInfo // of binary, by which to know another; nil: there was none
 }
 
-// zeek returns what is known of the installed Zeek.
+// zeek returns the properties of the installed Zeek.
 func (l *Launcher) zeek() *installation { return l.install.Load() }
 
 // look inspects Zeek again if its program is another than before: it may be
@@ -40,7 +40,7 @@ func (l *Launcher) look(ctx context.Context) {
 	old := l.zeek()
 	file, err := os.Stat(old.binary)
 	if err != nil || old.file != nil && os.SameFile(file, old.file) && file.ModTime().Equal(old.file.ModTime()) && file.Size() == old.file.Size() {
-		return // what is not there will not start
+		return // a missing program will not start
 	}
 	log := l.config.Log.With().Str("zeek", old.binary).Str("before", old.text).Logger()
 	install, err := inspect(ctx, old.binary)

@@ -25,7 +25,7 @@ const (
 	tokenVar = "ZEEKWIRE_NODE"
 )
 
-// note is what a later launcher must know of a node, in a file in the node's
+// note describes a node to a later launcher, in a file in the node's
 // directory from before the node starts until after it has ended.
 type note struct {
 	Version int         `json:"version"`

@@ -13,15 +13,15 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// How much of what a node wrote is reported unless Config.OutputLines says
-// otherwise, and a limit in bytes. The files hold what it wrote since it was
+// The default of Config.OutputLines, and the limit of a reported output in bytes. The
+// files contain the output since the node was
 // last started.
 const (
 	outputLines = 100
 	outputBytes = 64 << 10
 )
 
-// output opens, for a node that starts, an empty file for what it writes. Nodes
+// output creates an empty file for the output of a node that starts. Nodes
 // write to it themselves, so that they need no agent for it, and append, so
 // that it can be cut under their hands.
 func output(dir, name string) (*os.File, error) {
@@ -41,7 +41,7 @@ func (l *Launcher) lastWords(node string) zeekapi.NodeOutputs {
 	return zeekapi.NodeOutputs{Stdout: last(l.config.StdoutFile), Stderr: last(l.config.StderrFile)}
 }
 
-// Outputs returns the ends of what a node wrote since it was last started, at
+// Outputs returns the ends of a node's outputs since its last start, at
 // most so many bytes of each. It need not run any more.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
 	if _, err := os.Stat(l.nodeDir(name)); errors.Is(err, fs.ErrNotExist) {

@@ -143,8 +143,8 @@ func withoutMetrics(members []zeekapi.Member) []zeekapi.Member {
 	return members
 }
 
-// limitedBuffer keeps the beginning of what is written to it, where Zeek says
-// what is wrong.
+// limitedBuffer keeps the beginning of the data written to it. There Zeek reports
+// the error.
 type limitedBuffer struct{ buf bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {

@@ -60,7 +60,7 @@ func open(pid int) (process, error) {
 }
 
 // close forgets about the process. It must not be a child that may still run,
-// unless nobody is to wait for it.
+// unless it is not to be waited for.
 func (p process) close() {
 	if p.pidfd != nil {
 		p.pidfd.Close()
@@ -104,7 +104,7 @@ func (p process) await(ctx context.Context) error {
 	return err
 }
 
-// signal sends a signal. That there is nobody to receive it is fine.
+// signal sends a signal. It is not an error if no process receives it.
 func (p process) signal(s syscall.Signal) {
 	switch {
 	case p.pidfd != nil:
@@ -134,7 +134,7 @@ func (p process) reap() error {
 	return p.child.Wait()
 }
 
-// endStragglers ends what a process left when it ended: its group, and what
+// endStragglers ends the processes that an ended process left: its group, and those that
 // bears its token wherever it went. For a limited time it may end by itself.
 func (p process) endStragglers(ctx context.Context) {
 	if len(p.stragglers()) == 0 {

@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// stragglerGrace is how long what a node started may outlive it, such as
+	// stragglerGrace is the time for which processes started by a node may outlive it, such as
 	// a program that post-processes a log.
 	stragglerGrace = 2 * time.Second
 
 	pollInterval = 20 * time.Millisecond
 )
 
-// errLeft is the end of the watch over a node that goes on without us.
+// errLeft ends the supervision of a node that keeps running without the launcher.
 var errLeft = errors.New("left running")
 
 // errStatusUnknown is how a node ended that an earlier launcher started: only
@@ -55,7 +55,7 @@ func (l *Launcher) prepare(n launch.Node, members []zeekapi.Member, dir string) 
 	return atomicfile.Write(filepath.Join(dir, layoutFile), layout(n.Instance, members, l.zeek().version), 0o644)
 }
 
-// refuse says what is wrong with a node that cannot be put into a directory or
+// refuse returns an error for a node that cannot be put into a directory or
 // on a command line.
 func refuse(n launch.Node) error {
 	if n.Name == "" || n.Name == "." || n.Name == ".." || filepath.Base(n.Name) != n.Name {
@@ -163,7 +163,7 @@ func (l *Launcher) supervise(ctx context.Context, name string, p process) error 
 	return err
 }
 
-// start starts the process, on one CPU if the node wants that. Like Zeek, it
+// start starts the process, on one CPU if the node is pinned to it. Like Zeek, it
 // makes do with any CPU where that one cannot be had.
 func (l *Launcher) start(cmd *exec.Cmd, n launch.Node) error {
 	if n.CPUAffinity == nil {

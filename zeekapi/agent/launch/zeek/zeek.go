@@ -77,7 +77,7 @@ type Config struct {
 	// certificate. PeerName is not for them.
 	TLS security.Config
 
-	// Backend is what nodes talk with to each other unless their scripts say
+	// Backend is the cluster backend of the nodes unless their scripts say
 	// otherwise; "" for Broker, or ZeroMQ if Zeek was built without Broker.
 	Backend Backend
 
