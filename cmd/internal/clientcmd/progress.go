@@ -40,7 +40,7 @@ type progressNode struct {
 }
 
 // follow shows how nodes come along, all if none are given, until stop is
-// called or ctx ends. It does nothing unless standard error is a terminal.
+// called or ctx ends. It does nothing if progress is not shown.
 func (r *run) follow(ctx context.Context, c *client.Client, title string, nodes []zeekapi.Node) (stop func()) {
 	if r.progress == nil {
 		return func() {}
