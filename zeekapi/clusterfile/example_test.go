@@ -21,7 +21,7 @@ role = manager
 [worker]
 instance = sensor-2
 role = worker
-interfase = eth0
+speed = 10G
 `
 	config, warnings, err := clusterfile.Parse("cluster.cfg", strings.NewReader(file), clusterfile.Options{})
 	if err != nil {
@@ -39,5 +39,5 @@ interfase = eth0
 	// sensor-2 false
 	// manager MANAGER on sensor-1
 	// worker WORKER on sensor-2
-	// ignoring unexpected keys: interfase (cluster.cfg:13)
+	// ignoring unexpected keys: speed (cluster.cfg:13)
 }
