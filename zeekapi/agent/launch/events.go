@@ -8,13 +8,12 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// Events is the queue behind a launcher's Next. The zero Events is ready to
-// use. All methods may be called from any goroutine.
+// Events is the queue of a launcher's Next. The zero Events is ready to use. All
+// methods may be called from any goroutine.
 //
-// It needs no limit of its own: a node has at most a Started, an Up and an
-// Exited in it before it must be started again, answers are to requests of the
-// agent, which limits those, and of Measured and Upgraded it keeps only the
-// last.
+// The queue is bounded without a limit of its own: each start of a node adds at most
+// a Started, an Up and an Exited, the agent limits its requests and so the answers,
+// and only the last Measured and the last Upgraded are kept.
 type Events struct {
 	mu     sync.Mutex
 	queue  []Event
@@ -67,7 +66,7 @@ func (e *Events) Next(ctx context.Context) (Event, error) {
 	return ev, nil
 }
 
-// Close lets no more events in.
+// Close rejects further events.
 func (e *Events) Close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

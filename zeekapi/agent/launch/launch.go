@@ -13,82 +13,79 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Launcher starts and stops nodes and reports what becomes of them. It starts
-// nothing by itself: a node that died stays dead until the agent says
-// otherwise.
+// Launcher starts and stops nodes and reports their events. It does not restart nodes
+// by itself: a node that died is started again only by the agent.
 //
-// Start and Stop do not block. All methods may be called from any goroutine,
-// Next from one at a time.
+// Start and Stop do not block. All methods may be called from any goroutine, Next
+// from one at a time.
 type Launcher interface {
-	// Start starts a node. What comes of it, even that it could not be
-	// started, is reported as events, the last of which is Exited; until then
-	// the name is taken and Start on it does nothing.
+	// Start starts a node. Its events follow, and the last one is Exited, even
+	// if the node could not be started. Until then, Start with the same name
+	// does nothing.
 	Start(Node)
 
-	// Stop has a node end. Patience with one that does not is the launcher's
-	// business; in the end there is an Exited event. Stop on a name that is
-	// not taken does nothing.
+	// Stop stops a node. The launcher kills a node that does not end in time. An
+	// Exited event follows. Stop with an unused name does nothing.
 	Stop(name string)
 
 	// Next waits for the next event. Events of one node come in order. After
 	// Close it returns the remaining events and then broker.ErrClosed.
 	Next(context.Context) (Event, error)
 
-	// Close stops all nodes and waits for them, kills those that still run
-	// when ctx ends, and waits for the launcher's goroutines. Nodes that
-	// somebody else keeps running, such as Zeek's Supervisor, are left to it.
+	// Close stops all nodes and waits for them, kills those that still run when
+	// ctx ends, and waits for the launcher's goroutines. Nodes that another
+	// program runs, such as Zeek's Supervisor, keep running.
 	Close(ctx context.Context) error
 }
 
-// Adopter is a Launcher that may find nodes running that an earlier agent
-// started. Such a node is as good as started by Start with what it runs as;
-// Start with anything else replaces it.
+// Adopter is a Launcher that may find running nodes that an earlier agent started.
+// Such a node counts as started with its present configuration. Start with another
+// configuration replaces it.
 type Adopter interface {
-	// Keep has those of the found nodes end that are not named. The agent
-	// calls it whenever it learns what should run, before any Start, and not
-	// before: an agent that knows nothing must not end what runs well.
+	// Keep stops the found nodes that are not named. The agent calls it before any
+	// Start, whenever it learns which nodes should run. An agent without that
+	// knowledge must not stop nodes.
 	Keep(names []string)
 }
 
-// Dispatcher is a Launcher with nodes that are not on the agent's bus: it hands
-// them requests itself, and reports their answers as Answered events. It returns
-// the names of those that are on the bus.
+// Dispatcher is a Launcher with nodes that are not on the agent's bus. It sends
+// requests to them and reports their responses as Answered events. Dispatch returns
+// the names of the nodes that are on the bus.
 type Dispatcher interface {
 	Dispatch(zeekapi.NodeDispatchRequest) (others []string)
 }
 
-// Finder is a Launcher that knows which of its nodes an earlier launcher left
-// running, and as what.
+// Finder is a Launcher that knows the nodes, and their configurations, that an
+// earlier launcher left running.
 type Finder interface {
-	// Running returns the nodes that ran already when the launcher began. To
-	// the launcher they are like nodes that it has started: they need no Start,
-	// and their end is reported. It returns the same as long as it is called
-	// before any Start or Stop.
+	// Running returns the nodes that ran when the launcher was created. They count
+	// as started by the launcher: they need no Start, and their end is reported.
+	// Before the first Start or Stop, all calls return the same.
 	Running() []Running
 }
 
-// Running is a node that runs already.
+// Running is a node that an earlier launcher started.
 type Running struct {
 	Node    Node // the configuration it was started with
 	PID     int64
 	Started time.Time
 }
 
-// Checker is a Launcher that can tell whether nodes could run.
+// Checker is a Launcher that can check nodes before they start.
 type Checker interface {
 	// Check looks for problems that would keep these nodes from running together, such
-	// as a layout that cannot be read, without starting or stopping any. Those
-	// among them that run are about to be replaced. Each is answered for with a
-	// Checked event, in limited time. It does not block.
+	// as an invalid layout, without starting or stopping any. Nodes among them
+	// that run are about to be replaced. A Checked event for each node follows in
+	// limited time. Check does not block.
 	Check([]Node)
 }
 
-// Outputter is a Launcher that keeps what its nodes write.
+// Outputter is a Launcher that keeps the outputs of its nodes.
 type Outputter interface {
 	// Outputs returns the ends of a node's standard output
-	// and error since it was last started, at most so many bytes of each. It
-	// need not run any more. The error is ErrNoOutputs if nothing was kept of
-	// a node of that name.
+	// and error since its last start, at most the given number of bytes of
+	// each. The node need not run any more. The error is ErrNoOutputs if there
+	// are no outputs of a node with that name.
 	Outputs(name string, limit int) (zeekapi.NodeOutputs, error)
 }
 
@@ -100,28 +97,27 @@ type Versioned interface {
 	ZeekVersion() string // such as "8.0.10"
 }
 
-// Leaver is a Launcher whose nodes can outlive it.
+// Leaver is a Launcher whose nodes can keep running without it.
 type Leaver interface {
-	// Leave is Close that leaves the nodes as they are, for the next launcher
-	// to find.
+	// Leave is like Close, but leaves the nodes running for the next launcher.
 	Leave()
 }
 
-// LockFile is the name of the file in its state directory by which a launcher
-// keeps others out, that would take the nodes there for theirs.
+// LockFile is the name of the file in the state directory that a launcher locks, so
+// that no other launcher manages the nodes there.
 const LockFile = "launcher.lock"
 
 // Event is one of Started, Up, Revived, Exited, Answered, Checked, Measured and
 // Upgraded.
 type Event interface{ event() }
 
-// Started says that a node runs, as the process PID.
+// Started reports that a node runs, as the process PID.
 type Started struct {
 	Node string
 	PID  int64
 }
 
-// Up says that a node has introduced itself. Nodes that do so on the agent's
+// Up reports that a node has introduced itself. Nodes that do so on the agent's
 // bus, with a zeekapi.NodeHello, need no Up.
 type Up struct{ Node string }
 
@@ -134,34 +130,34 @@ type Revived struct {
 	Outputs zeekapi.NodeOutputs
 }
 
-// Exited says that a node is gone, with all its processes.
+// Exited reports that a node has ended, with all its processes.
 type Exited struct {
 	Node    string
-	Err     error // nil if it ended without complaint
+	Err     error // nil: it ended normally
 	Outputs zeekapi.NodeOutputs
 }
 
-// Answered is a node's answer to what was dispatched to it.
+// Answered is the response of a node to a dispatched request.
 type Answered struct{ Response zeekapi.NodeDispatchResponse }
 
-// Checked says whether a node could run. There may be no answer to that in
-// time, in which case Err is nil as well.
+// Checked reports the result of a check. Err is nil if the node could run, and also if
+// the check did not end in time.
 type Checked struct {
-	Node    Node // as it was checked
+	Node    Node // the checked configuration
 	Err     error
-	Outputs zeekapi.NodeOutputs // what was written about it
+	Outputs zeekapi.NodeOutputs // output of the check
 }
 
 // Measured reports the resources that nodes use, by name. It comes every few seconds.
 type Measured struct{ Nodes map[string]Usage }
 
-// Upgraded says that nodes that start from now on run that version of Zeek.
+// Upgraded reports the version of Zeek that nodes run from their next start on.
 type Upgraded struct{ Version string }
 
 // Usage is the resource usage of a node, with all its processes.
 type Usage struct {
-	CPU    float64 // processors in use since it was last measured
-	Memory uint64  // resident bytes
+	CPU    float64 // CPUs in use since the previous measurement
+	Memory uint64  // resident set size in bytes
 }
 
 func (Started) event()  {}
@@ -173,25 +169,25 @@ func (Checked) event()  {}
 func (Measured) event() {}
 func (Upgraded) event() {}
 
-// Node is all there is to know for starting a node.
+// Node is the complete configuration of a node.
 type Node struct {
 	zeekapi.Node
 
-	// Layout is that of the whole cluster, with the node itself. Before a check
-	// nobody has read it.
+	// Layout is the layout of the whole cluster, including the node. It is not
+	// parsed before the check.
 	Layout zeekapi.Layout
 }
 
-// Members returns the whole cluster with the node itself, by name. It returns
-// nil if the layout cannot be read, which a check has said then.
+// Members returns the members of the cluster, including the node, sorted by name. It
+// returns nil if the layout is invalid; the check reports that.
 func (n Node) Members() []zeekapi.Member {
 	members, _ := n.Layout.Members()
 	return members
 }
 
-// Equal reports whether a node that runs as n may stay when it should run as
-// o. What Zeek does not act on, options and state, does not count. The cluster
-// counts in full: a node reads it once, when it starts.
+// Equal reports whether a node with the configuration n need not restart to have the
+// configuration o. Options and state do not count, because Zeek ignores them. The
+// layout counts as a whole: a node reads it once, when it starts.
 func (n Node) Equal(o Node) bool {
 	return n.Name == o.Name && n.Instance == o.Instance && n.Role == o.Role &&
 		n.Port == o.Port && n.MetricsPort == o.MetricsPort && n.Interface == o.Interface &&
@@ -218,8 +214,8 @@ func Compare(a, b Node) int {
 	return cmp.Or(cmp.Compare(a.Stage(), b.Stage()), cmp.Compare(a.Name, b.Name))
 }
 
-// Stage is a number by which nodes are best started: loggers, managers,
-// proxies, workers, so that each finds whom it connects to.
+// Stage is the number of the stage in which a node starts: loggers, managers,
+// proxies, workers. So the peers of each node exist when it starts.
 func (n Node) Stage() int {
 	return slices.Index([]zeekapi.ClusterRole{
 		zeekapi.RoleLogger, zeekapi.RoleManager, zeekapi.RoleProxy, zeekapi.RoleWorker, zeekapi.RoleNone,

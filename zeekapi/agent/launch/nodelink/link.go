@@ -15,10 +15,10 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
-// retry is how long to wait before connecting, or asking for a hello, again.
+// retry is the pause before the next attempt to connect, or to request a hello.
 const retry = 500 * time.Millisecond
 
-// link is the connection to a node, made again whenever it is lost.
+// link is the connection to a node. It reconnects whenever the connection is lost.
 type link struct {
 	node string
 	way
@@ -28,7 +28,7 @@ type link struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   chan struct{} // closed when nothing follows
+	done   chan struct{} // closed at the end
 
 	mu     sync.Mutex
 	client *websocket.Client // nil: not connected
@@ -43,7 +43,7 @@ func newLink(l *Launcher, node string, w way) *link {
 	return k
 }
 
-// run connects, again and again, until the node is let go.
+// run connects repeatedly until the link ends.
 func (k *link) run() {
 	defer close(k.done)
 	defer k.cancel()
@@ -71,7 +71,7 @@ func (k *link) run() {
 	}
 }
 
-// awaitSign waits until the node listens.
+// awaitSign waits until the node listens at its port.
 func (k *link) awaitSign() {
 	var d net.Dialer
 	for k.ctx.Err() == nil {
@@ -93,9 +93,8 @@ func (k *link) use(c *websocket.Client) {
 	k.client = c
 }
 
-// talk listens to the node until the connection is lost. Until the node has
-// said hello it is asked to: what it says before it knows that somebody listens
-// is lost.
+// talk receives messages of the node until the connection is lost. It requests a hello
+// until there is one, because the node's messages before the subscription are lost.
 func (k *link) talk(client *websocket.Client) {
 	asking, answered := context.WithCancel(k.ctx)
 	var asks sync.WaitGroup

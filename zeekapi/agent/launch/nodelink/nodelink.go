@@ -1,15 +1,14 @@
-// Package nodelink reaches nodes that have no Broker to connect to the agent
-// with. Such a node listens for WebSockets on a loopback port that it was given
-// in its environment, and the launcher connects to it.
+// Package nodelink connects to nodes that have no Broker and so cannot connect to the
+// agent. Such a node listens for WebSockets at a loopback port that its environment
+// names, and the launcher connects to it.
 //
 // In a Zeek cluster, a client that connects to one node reaches all nodes. Each node
-// therefore has its own topics and a connection of its own, and needs no other
-// node to be reached. The connections are in the clear: they do not leave the
-// machine.
+// therefore has its own topics and its own connection, and does not depend on other
+// nodes. The connections are not encrypted: they do not leave the machine.
 //
-// Nodes that cannot listen for WebSockets connect to the agent by Broker. Where
-// there is none either, a node counts as running when it listens at its port,
-// and cannot be asked anything.
+// Nodes that cannot listen for WebSockets connect to the agent by Broker. If they have
+// no Broker either, they count as running when they listen at their port, and do not
+// respond to requests.
 package nodelink
 
 import (
@@ -30,7 +29,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// Processes is who runs the nodes: package zeek.
+// Processes runs the nodes: package zeek.
 type Processes interface {
 	launch.Launcher
 	launch.Finder
@@ -45,27 +44,27 @@ type Processes interface {
 	HasBroker() bool
 }
 
-// Launcher is Processes, and a launch.Dispatcher.
+// Launcher adds a launch.Dispatcher to Processes.
 type Launcher struct {
 	Processes
 	log     zerolog.Logger
 	dialect *zeekapi.Dialect
 	events  launch.Events
 
-	ctx    context.Context // ends when nothing more follows from Processes
+	ctx    context.Context // done after the last event of Processes
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 
 	mu      sync.Mutex
 	running []launch.Running
-	ways    map[string]way // by node; none: it connects to the agent
+	ways    map[string]way // by node; missing: the node connects to the agent
 	links   map[string]*link
 }
 
-// way is how to get at a node.
+// way describes the connection to a node.
 type way struct {
 	address string
-	mute    bool // there is nothing to be said
+	mute    bool // the node accepts no requests
 }
 
 var (
@@ -73,8 +72,7 @@ var (
 	_ launch.Dispatcher = (*Launcher)(nil)
 )
 
-// New returns a launcher that connects to the nodes of p, which it owns from
-// then on.
+// New returns a launcher that connects to the nodes of p. It closes p.
 func New(p Processes, log zerolog.Logger) *Launcher {
 	l := &Launcher{
 		Processes: p, log: log, dialect: management.Dialect(management.DefaultTopics),
@@ -82,8 +80,8 @@ func New(p Processes, log zerolog.Logger) *Launcher {
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	for _, r := range p.Running() {
-		// The agent compares nodes with what they should be, which does not
-		// have what we added.
+		// The agent compares nodes with their configuration, which does not
+		// contain the added variables.
 		r.Node.Env = maps.Clone(r.Node.Env)
 		if port := r.Node.Env[nodescript.WebSocketVar]; port != "" {
 			l.ways[r.Node.Name] = webSocketAt(port)
@@ -98,7 +96,7 @@ func New(p Processes, log zerolog.Logger) *Launcher {
 	return l
 }
 
-// Running returns the nodes that ran already, as the agent knows them.
+// Running returns the nodes of an earlier launcher without the added variables.
 func (l *Launcher) Running() []launch.Running { return l.running }
 
 // Start gives the node a port and starts it.
@@ -125,8 +123,8 @@ func (l *Launcher) Start(n launch.Node) {
 	l.Processes.Start(n)
 }
 
-// setWay notes how to get at a node when it will have started. With one that
-// runs Start does nothing.
+// setWay stores the connection of a node for its start. It ignores a node that runs,
+// because Start does nothing then.
 func (l *Launcher) setWay(node string, w way) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,7 +138,7 @@ func webSocketAt(port string) way {
 	return way{address: net.JoinHostPort("127.0.0.1", number)}
 }
 
-// muteWay is that to a node that only shows that it runs, by listening.
+// muteWay is the way of a node that only shows that it runs, by listening.
 func muteWay(n launch.Node) way {
 	m, err := n.Layout.Member(n.Name)
 	if err != nil {
@@ -149,8 +147,8 @@ func muteWay(n launch.Node) way {
 	return way{net.JoinHostPort(m.Host.String(), strconv.Itoa(int(n.Port.Number))), true}
 }
 
-// freePort returns a port that is free right now. If it is not any more when
-// the node gets to it, the node ends and is started again with another.
+// freePort returns a port that is free now. If another program takes it before the node
+// listens, the node ends and is restarted with another port.
 func freePort() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -163,25 +161,25 @@ func freePort() (string, error) {
 // Next waits for the next event.
 func (l *Launcher) Next(ctx context.Context) (launch.Event, error) { return l.events.Next(ctx) }
 
-// Close ends the nodes and then the connections to them.
+// Close stops the nodes and then closes the connections to them.
 func (l *Launcher) Close(ctx context.Context) error {
 	err := l.Processes.Close(ctx)
 	l.end()
 	return err
 }
 
-// Leave ends the connections and leaves the nodes running.
+// Leave closes the connections and leaves the nodes running.
 func (l *Launcher) Leave() {
 	l.Processes.Leave()
 	l.end()
 }
 
 func (l *Launcher) end() {
-	l.all.Wait() // for watch, which takes what is left
+	l.all.Wait() // for watch, which receives the remaining events
 	l.events.Close()
 }
 
-// watch passes events on, connects to nodes that start and lets go those that
+// watch forwards events, connects to nodes that start, and disconnects from those that
 // have ended.
 func (l *Launcher) watch() {
 	defer l.cancel()
@@ -202,8 +200,8 @@ func (l *Launcher) watch() {
 	}
 }
 
-// Dispatch sends a request to the nodes that it names, other than those that
-// connect to the agent. Those that cannot be reached do not answer.
+// Dispatch sends a request to the named nodes, except those that connect to the agent,
+// whose names it returns. Unreachable nodes do not respond.
 func (l *Launcher) Dispatch(req zeekapi.NodeDispatchRequest) (others []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -228,7 +226,7 @@ func (l *Launcher) link(name string) {
 	}
 }
 
-// unlink ends the connection to a node. Nothing of it follows.
+// unlink closes the connection to a node. No events of the connection follow.
 func (l *Launcher) unlink(name string) {
 	l.mu.Lock()
 	k := l.links[name]

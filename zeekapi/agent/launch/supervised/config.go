@@ -12,19 +12,18 @@ import (
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
 
-// stockScript is what Zeek's own agent has its nodes load.
+// stockScript is the script that nodes of Zeek's agent load.
 const stockScript = "policy/frameworks/management/node"
 
-// setup is what all nodes have in common.
+// setup is the common part of all nodes.
 type setup struct {
 	agent    nodescript.Agent
 	stateDir string
 	scripts  nodescript.Files
 }
 
-// config returns a node as the Supervisor is to have it. Like Zeek's agent it
-// leaves standard output and error to the Supervisor, which can tell what was
-// written there.
+// config returns the Supervisor's configuration of a node. Like Zeek's agent, it leaves
+// standard output and error to the Supervisor, which can report the output.
 func (s setup) config(n launch.Node) control.NodeConfig {
 	members := n.Members()
 	c := control.NodeConfig{
@@ -54,9 +53,9 @@ func (s setup) config(n launch.Node) control.NodeConfig {
 
 func nodeDir(stateDir, name string) string { return filepath.Join(stateDir, "nodes", name) }
 
-// same reports whether a node that the Supervisor has may stay when want is
-// wanted. It may have been created by Zeek's agent, or by ours when that had
-// another address or directory: only what makes it the node that it is counts.
+// same reports whether a node of the Supervisor need not restart to have the
+// configuration want. Zeek's agent may have created it, or ours with another address
+// or directory: only the identity and the task of the node count.
 func (s setup) same(has, want control.NodeConfig) bool {
 	return has.Name == want.Name &&
 		has.Interface == want.Interface &&
@@ -67,9 +66,8 @@ func (s setup) same(has, want control.NodeConfig) bool {
 		maps.EqualFunc(has.Cluster, want.Cluster, sameEndpoint)
 }
 
-// sameEndpoint leaves out the interface, which no Zeek uses, and the protocol
-// of no port, which depends on the version. Before Zeek 7.0 there were no
-// metrics ports to compare.
+// sameEndpoint ignores the interface, which Zeek does not use, and the protocol of a
+// missing port, which depends on the version. Zeek before 7.0 has no metrics ports.
 func sameEndpoint(has, want control.Endpoint) bool {
 	return has.Role == want.Role && has.Host.Unmap() == want.Host.Unmap() && has.Port.Number == want.Port.Number &&
 		(has.MetricsPort.Number == 0 || has.MetricsPort.Number == want.MetricsPort.Number)

@@ -13,26 +13,24 @@ import (
 )
 
 const (
-	// requestTimeout is how long the Supervisor may take to answer. Then
-	// everything is found out anew.
+	// requestTimeout is the longest time to wait for a response of the Supervisor.
+	// Then its nodes are requested again.
 	requestTimeout = 10 * time.Second
 
-	// probeInterval is how long a layout may go unanswered before the next is
-	// tried. Of each that it does not understand the Supervisor complains in its
-	// log.
+	// probeInterval is the time to wait for a response to one layout before the
+	// next is tried. The Supervisor logs an error for each unknown layout.
 	probeInterval = time.Second
 
 	// outputsGrace is the longest time to wait for the last output of a dead node.
-	// The Supervisor sends it right after it has started the node again, but
-	// only if it loads policy/frameworks/management/supervisor.
+	// The Supervisor sends it right after it has restarted the node, but only if
+	// it loads policy/frameworks/management/supervisor.
 	outputsGrace = 500 * time.Millisecond
 )
 
-// errLayouts says that the Supervisor is too old or too new.
+// errLayouts is the error of a Supervisor that understands no known layout.
 var errLayouts = errors.New("the Supervisor understands none of the known layouts of nodes")
 
-// output is a message for the Supervisor, an event for the agent or a note for
-// the log.
+// output is a message for the Supervisor, an event for the agent, or a log entry.
 type output interface{ output() }
 
 type (
@@ -48,52 +46,51 @@ func (send) output()   {}
 func (report) output() {}
 func (note) output()   {}
 
-// machine is the launcher without its surroundings. Its methods return what to
-// do, in that order.
+// machine is the launcher without I/O. Its methods return outputs, in order.
 //
-// What it knows of the Supervisor comes from status responses, of which it
-// asks for one whenever the peering comes up and whenever something went
-// unanswered. In between it follows what it asked for itself.
+// It learns the nodes of the Supervisor from status responses. It requests one when the
+// peering begins and when a request got no response. In between it tracks the effects
+// of its own requests.
 type machine struct {
-	configure func(launch.Node) control.NodeConfig // as the Supervisor is to have it
+	configure func(launch.Node) control.NodeConfig // the Supervisor's configuration of a node
 	same      func(has, want control.NodeConfig) bool
 
 	known  bool // whether the nodes of the Supervisor are known
 	layout control.Layout
-	probes int       // layouts that were tried
-	nextAt time.Time // when to try the next; zero: not at all
+	probes int       // layouts tried so far
+	nextAt time.Time // time of the next attempt; zero: none
 	nodes  map[string]*node
-	keep   []string // of the found ones
-	decide bool     // keep is known
+	keep   []string // names of found nodes to keep
+	decide bool     // whether keep is known
 
 	requests map[string]request // by ID
 	sent     uint64
 	prefix   string // of request IDs
-	warned   bool   // of Zeek's own agent
+	warned   bool   // about Zeek's own agent
 
 	out []output
 }
 
-// request is one that was not answered yet.
+// request is a request without a response.
 type request struct {
 	node     string         // "" for a status request or a probe
-	probe    control.Layout // LayoutUnknown for the others
+	probe    control.Layout // LayoutUnknown for other requests
 	deadline time.Time
 }
 
-// node is a node that the agent started, that the Supervisor has, or both.
+// node is a node that the agent started, or that the Supervisor has, or both.
 type node struct {
-	taken    *launch.Node // by the agent, until Exited
+	taken    *launch.Node // started by the agent, until Exited
 	want     control.NodeConfig
 	has      *control.NodeConfig // nil: the Supervisor does not have it
 	busy     bool                // a request about it is pending
 	stopping bool
 
 	pid     int64
-	started bool // the agent knows that it runs
-	created bool // by us, or otherwise so lately that it has not said hello
+	started bool // whether the agent was told that it runs
+	created bool // whether it is so new that it has not said hello
 
-	revived time.Time // when to report that it died, at the latest; zero: it did not
+	revived time.Time // latest time to report its death; zero: it did not die
 }
 
 func newMachine(prefix string, configure func(launch.Node) control.NodeConfig, same func(has, want control.NodeConfig) bool) *machine {
@@ -111,7 +108,7 @@ func (m *machine) flush() []output {
 
 func (m *machine) emit(o output) { m.out = append(m.out, o) }
 
-// request returns the ID for a new request.
+// request returns the ID of a new request.
 func (m *machine) request(now time.Time, r request) zeekapi.ReqID {
 	m.sent++
 	id := fmt.Sprintf("%s-%d", m.prefix, m.sent)
@@ -131,8 +128,8 @@ func (m *machine) ask(now time.Time) {
 	m.emit(send{message: control.StatusRequest{ReqID: m.request(now, request{})}})
 }
 
-// disconnected forgets what may no longer be so: another Supervisor may be
-// there next time. Nodes stay as they are.
+// disconnected forgets the state of the Supervisor, because the next one may be another.
+// Nodes are not affected.
 func (m *machine) disconnected() {
 	m.known, m.layout = false, control.LayoutUnknown
 	m.probes, m.nextAt = 0, time.Time{}
@@ -169,8 +166,8 @@ func (m *machine) keepOnly(now time.Time, names []string) []output {
 	return m.flush()
 }
 
-// reconcile does what is left to do: destroys before it creates, and creates
-// in the order in which nodes are best started.
+// reconcile destroys surplus nodes first, and then creates missing nodes in the order
+// of their stages.
 func (m *machine) reconcile(now time.Time) {
 	if !m.known {
 		return
@@ -207,8 +204,8 @@ func (m *machine) reconcile(now time.Time) {
 	}
 }
 
-// surplus reports whether a node that the Supervisor has must go: because it
-// shall, because it shall be another, or because nobody wants it.
+// surplus reports whether a node of the Supervisor must be destroyed: because the agent
+// stopped it, changed it, or never started it.
 func (m *machine) surplus(name string, n *node) bool {
 	if n.taken != nil {
 		return n.stopping || !m.same(*n.has, n.want)
@@ -216,8 +213,7 @@ func (m *machine) surplus(name string, n *node) bool {
 	return m.decide && !slices.Contains(m.keep, name)
 }
 
-// runs reports that a node runs. One that was found has said its hello long
-// ago.
+// runs reports that a node runs. A found node has said its hello before.
 func (m *machine) runs(name string, n *node) {
 	n.started = true
 	m.emit(report{launch.Started{Node: name, PID: n.pid}})
@@ -226,14 +222,14 @@ func (m *machine) runs(name string, n *node) {
 	}
 }
 
-// gone reports the end of a node.
+// gone reports that a node has ended.
 func (m *machine) gone(name string, err error) {
 	delete(m.nodes, name)
 	m.emit(report{launch.Exited{Node: name, Err: err}})
 }
 
-// probe tries one layout more. A Supervisor cannot be asked for its own, and one
-// without nodes shows none.
+// probe tries the next layout. There is no request for the layout of a Supervisor, and
+// the status of one without nodes does not show it.
 func (m *machine) probe(now time.Time) {
 	l := control.Layouts[m.probes]
 	id := m.request(now, request{probe: l})
@@ -244,7 +240,7 @@ func (m *machine) probe(now time.Time) {
 	}
 }
 
-// received takes a message of the Supervisor.
+// received handles a message of the Supervisor.
 func (m *machine) received(now time.Time, msg zeekapi.Message) []output {
 	switch msg := msg.(type) {
 	case control.NodeStarted:
@@ -292,7 +288,7 @@ func (m *machine) response(now time.Time, r request, msg zeekapi.Message) {
 	m.reconcile(now)
 }
 
-// deadline returns when the machine needs a tick; ok is false if it does not.
+// deadline returns the time of the next tick; ok is false if none is needed.
 func (m *machine) deadline() (t time.Time, ok bool) {
 	earlier := func(u time.Time) {
 		if !u.IsZero() && (!ok || u.Before(t)) {

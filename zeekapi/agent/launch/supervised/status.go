@@ -11,7 +11,7 @@ import (
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
 
-// status takes in everything that the Supervisor has.
+// status updates the nodes from a status response.
 func (m *machine) status(nodes map[string]control.NodeStatus) {
 	m.known = true
 	for _, name := range slices.Sorted(maps.Keys(nodes)) {
@@ -70,7 +70,7 @@ func (m *machine) nodeStarted(now time.Time, msg control.NodeStarted) {
 	case n.taken == nil:
 		n.pid = pid
 	case !n.started:
-		n.pid, n.created = pid, true // it has yet to say hello
+		n.pid, n.created = pid, true // it has not said hello
 		if !n.stopping {
 			m.runs(msg.Node, n)
 		}
@@ -82,7 +82,7 @@ func (m *machine) nodeStarted(now time.Time, msg control.NodeStarted) {
 	}
 }
 
-// processes returns the nodes that run for the agent, by their processes.
+// processes returns the running nodes of the agent by their process IDs.
 func (m *machine) processes() map[int]string {
 	nodes := make(map[int]string)
 	for name, n := range m.nodes {
@@ -93,8 +93,7 @@ func (m *machine) processes() map[int]string {
 	return nodes
 }
 
-// directory returns where a node runs, "" for one that the Supervisor does not
-// have.
+// directory returns the directory of a node, or "" if the Supervisor does not have it.
 func (m *machine) directory(name string) string {
 	if n := m.nodes[name]; n != nil && n.has != nil {
 		return n.has.Directory
@@ -102,7 +101,7 @@ func (m *machine) directory(name string) string {
 	return ""
 }
 
-// died reports that a node died and was started again by the Supervisor.
+// died reports that a node died and that the Supervisor has restarted it.
 func (m *machine) died(name string, n *node, outputs zeekapi.NodeOutputs) {
 	n.revived = time.Time{}
 	m.emit(report{launch.Revived{Node: name, PID: n.pid, Outputs: outputs}})

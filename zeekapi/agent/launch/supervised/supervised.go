@@ -1,17 +1,16 @@
-// Package supervised has nodes run by a Supervisor of Zeek 5.0 or later, a
-// "zeek -j" on the same machine that listens for requests
-// (SupervisorControl::enable_listen=T, and with Zeek 8.1 or later the script
-// policy/frameworks/cluster/backend/broker). What its nodes load besides their
-// own scripts, and how they use TLS, is up to its command line.
+// Package supervised lets a Supervisor of Zeek 5.0 or later run the nodes: a "zeek -j" on
+// the same machine that listens for requests (SupervisorControl::enable_listen=T, and
+// with Zeek 8.1 or later the script policy/frameworks/cluster/backend/broker). The
+// command line of the Supervisor determines which scripts its nodes load in addition to
+// their own, and how they use TLS.
 //
-// The Supervisor starts nodes again that die, and keeps them while no agent is
-// there. A launcher takes over those it finds, also of Zeek's own agent, if
-// they are as they should be; the processes of agents and controllers among
-// them are left alone.
+// The Supervisor restarts nodes that die, and they keep running without an agent. A
+// launcher adopts the nodes that it finds, including those of Zeek's own agent, if they
+// have the right configuration. It ignores processes of agents and controllers.
 //
-// What a node wrote before it died is known if the Supervisor loads
-// policy/frameworks/management/supervisor. The files with that are the
-// Supervisor's, and so is how large they get.
+// The last output of a dead node is known only if the Supervisor loads
+// policy/frameworks/management/supervisor. The Supervisor writes the files of outputs,
+// and they are not limited in size.
 package supervised
 
 import (
@@ -46,31 +45,30 @@ type Config struct {
 	// Topics. The launcher closes it.
 	Bus broker.Bus
 
-	// StateDir is where nodes have their directories, as the Supervisor's
-	// user can write to them.
+	// StateDir is the parent of the nodes' directories. The user of the Supervisor
+	// must be able to write there.
 	StateDir string
 
-	// SpoolDir is where nodes collect the logs that they rotate; "" for
-	// StateDir.
+	// SpoolDir is the directory for the rotated logs of nodes; "" means StateDir.
 	SpoolDir string
 
-	// NodeTopic and ConnectRetry are for the connection of nodes with the
-	// agent, TopicPrefix is what the Supervisor reports on; "" and 0 for Zeek's
-	// defaults (Zeek: Management::Supervisor::topic_prefix).
+	// NodeTopic and ConnectRetry are settings of the nodes' connections to the
+	// agent. TopicPrefix is the topic of the Supervisor's reports. "" and 0 mean
+	// Zeek's defaults (Zeek: Management::Supervisor::topic_prefix).
 	NodeTopic    string
 	ConnectRetry time.Duration
 	TopicPrefix  string
 
-	// StdoutFile and StderrFile are where the Supervisor writes what nodes
-	// write, in their directories; "" for Zeek's defaults
+	// StdoutFile and StderrFile are the names of the files for the outputs of nodes,
+	// in their directories; "" means Zeek's defaults
 	// (Zeek: Management::Node::stdout_file).
 	StdoutFile, StderrFile string
 
-	// Agent is where the agent listens for its nodes. An unspecified address
-	// stands for all of the machine's.
+	// Agent is the address at which the agent listens for its nodes. An unspecified
+	// address means all addresses of the machine.
 	Agent netip.AddrPort
 
-	// Log is silent if it is the zero Logger.
+	// Log receives events that no method returns. The zero value discards them.
 	Log zerolog.Logger
 }
 
@@ -80,17 +78,18 @@ func Topics(prefix string) []string {
 	return []string{control.Topic, cmp.Or(prefix, management.DefaultTopics.Supervisor)}
 }
 
-// Launcher is a launch.Launcher, a launch.Adopter and a launch.Outputter. Its nodes say hello and
-// answer on the agent's bus. Until the Supervisor is there, nodes wait.
+// Launcher is a launch.Launcher, a launch.Adopter and a launch.Outputter. Its nodes
+// introduce themselves and respond on the agent's bus. Nodes do not start before the
+// Supervisor is connected.
 type Launcher struct {
 	config   Config
 	stateDir string   // absolute
-	owned    *os.File // held open, and with that the state directory
+	owned    *os.File // the open lock file of the state directory
 	exits    *zeekapi.Dialect
 	dialects map[control.Layout]*zeekapi.Dialect
 	events   launch.Events
 
-	ctx    context.Context // ends with Close
+	ctx    context.Context // done after Close
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 
@@ -105,14 +104,13 @@ var (
 	_ launch.Outputter = (*Launcher)(nil)
 )
 
-// New returns a launcher. It writes the scripts that nodes load into the state
-// directory, which must not be another launcher's, and may wait a little for it
-// not to be.
+// New returns a launcher. It locks the state directory, waiting a short time if another
+// launcher has it, and writes the scripts that nodes load into it.
 func New(ctx context.Context, c Config) (*Launcher, error) {
 	if c.Bus == nil || c.StateDir == "" {
 		return nil, errors.New("supervisor launcher: no bus or no state directory")
 	}
-	dir, err := filepath.Abs(c.StateDir) // nodes run elsewhere
+	dir, err := filepath.Abs(c.StateDir) // nodes have other working directories
 	if err != nil {
 		return nil, fmt.Errorf("supervisor launcher: state directory: %w", err)
 	}
@@ -154,13 +152,13 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 	return l, nil
 }
 
-// Start has the Supervisor create a node, unless it has it already.
+// Start makes the Supervisor create a node, unless it has the node already.
 func (l *Launcher) Start(n launch.Node) {
 	l.step(func(now time.Time) []output { return l.machine.start(now, n) })
 }
 
-// Stop has the Supervisor destroy a node. It is reported as gone when the
-// Supervisor has agreed, which starts no other until the process has ended.
+// Stop makes the Supervisor destroy a node. The node is reported as ended when the
+// Supervisor confirms: it starts no other node until the process has ended.
 func (l *Launcher) Stop(name string) {
 	l.step(func(now time.Time) []output { return l.machine.stop(now, name) })
 }
@@ -171,7 +169,7 @@ func (l *Launcher) Keep(names []string) {
 }
 
 // Outputs returns the ends of a node's outputs since its last start, also
-// if it no longer runs. There is nothing unless the Supervisor loads
+// if it no longer runs. There are no outputs unless the Supervisor loads
 // policy/frameworks/management/supervisor.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
 	l.mu.Lock()
@@ -191,7 +189,7 @@ func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) 
 // Next waits for the next event.
 func (l *Launcher) Next(ctx context.Context) (launch.Event, error) { return l.events.Next(ctx) }
 
-// Close leaves the nodes to the Supervisor, for the next agent.
+// Close ends the launcher. The Supervisor keeps the nodes running for the next agent.
 func (l *Launcher) Close(context.Context) error {
 	l.cancel()
 	err := l.config.Bus.Close()
@@ -247,7 +245,7 @@ func (l *Launcher) received(m broker.Message) {
 	}
 }
 
-// watchTime gives the machine its ticks.
+// watchTime sends ticks to the machine.
 func (l *Launcher) watchTime() {
 	for {
 		select {

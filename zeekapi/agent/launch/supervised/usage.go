@@ -6,8 +6,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
-// owners returns what says to which node a process belongs, nil if there are no
-// nodes here.
+// owners returns a function that maps processes to nodes, or nil if there are no nodes.
 func (l *Launcher) owners() func(int, proc.Stat) string {
 	l.mu.Lock()
 	nodes := l.machine.processes()
