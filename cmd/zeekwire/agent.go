@@ -21,6 +21,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodelink"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/supervised"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
@@ -184,6 +185,14 @@ func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) 
 	return nil, fmt.Errorf("--launcher %q: want %s, %s or %s", s.settings.launcher, launcherZeek, launcherSupervisor, launcherSimulated)
 }
 
+// nodesAgent returns the agent as its nodes know it.
+func (s *agentService) nodesAgent(listens netip.AddrPort) nodescript.Agent {
+	return nodescript.Agent{
+		Listen: listens, SpoolDir: s.settings.nodes.spoolDir,
+		Topic: s.settings.topics.management.Node, ConnectRetry: s.settings.connectRetry,
+	}
+}
+
 func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPort) (launch.Launcher, error) {
 	config, err := s.settings.tls.Config()
 	if err != nil {
@@ -192,10 +201,8 @@ func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPo
 	processes, err := zeek.New(ctx, zeek.Config{
 		Binary:     s.settings.zeek,
 		StateDir:   filepath.Clean(s.settings.stateDir),
-		SpoolDir:   s.settings.nodes.spoolDir,
 		StdoutFile: s.settings.nodes.stdout, StderrFile: s.settings.nodes.stderr, OutputLines: s.settings.nodes.outputLines,
-		NodeTopic: s.settings.topics.management.Node, ConnectRetry: s.settings.connectRetry,
-		Agent:   listens,
+		Agent:   s.nodesAgent(listens),
 		TLS:     config,
 		Backend: zeek.Backend(strings.TrimPrefix(s.settings.backend, backendAuto)),
 		Log:     s.log,
@@ -244,12 +251,11 @@ func (s *agentService) newSupervisorLauncher(ctx context.Context, listens netip.
 		return nil, err
 	}
 	l, err := supervised.New(ctx, supervised.Config{
-		Bus:      endpoint,
-		StateDir: s.settings.stateDir, SpoolDir: s.settings.nodes.spoolDir,
+		Bus: endpoint, StateDir: s.settings.stateDir,
 		StdoutFile: s.settings.nodes.stdout, StderrFile: s.settings.nodes.stderr,
-		NodeTopic: s.settings.topics.management.Node, ConnectRetry: s.settings.connectRetry, TopicPrefix: s.settings.topics.management.Supervisor,
-		Agent: listens,
-		Log:   log,
+		TopicPrefix: s.settings.topics.management.Supervisor,
+		Agent:       s.nodesAgent(listens),
+		Log:         log,
 	})
 	if err != nil {
 		endpoint.Close()

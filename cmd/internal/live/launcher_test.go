@@ -18,6 +18,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 	"github.com/zeekwire/zeekwire/zeekapi/peertest"
@@ -51,7 +52,7 @@ func newLiveCluster(t *testing.T, z *installation) *liveCluster {
 	}
 	listen := netip.MustParseAddrPort(bound.String())
 	launcher, err := zeek.New(t.Context(), zeek.Config{
-		Binary: z.zeek, StateDir: c.stateDir, Agent: listen, TLS: security.Config{Mode: security.Off}, Log: log,
+		Binary: z.zeek, StateDir: c.stateDir, Agent: nodescript.Agent{Listen: listen}, TLS: security.Config{Mode: security.Off}, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@
 package nodescript
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"net/netip"
@@ -62,21 +63,30 @@ const LogQueue = "log-queue"
 
 // Agent describes an agent to its nodes.
 type Agent struct {
-	// Listen is where it listens for its nodes. An unspecified address stands
-	// for all of the machine's.
+	// Listen is the address at which the agent listens for its nodes. An
+	// unspecified address stands for all addresses of the machine.
 	Listen netip.AddrPort
 
-	// SpoolDir is where LogQueue is, an absolute path
-	// (Zeek: Management::spool_dir).
+	// SpoolDir is the directory that contains LogQueue. Launchers take their
+	// state directory if it is empty (Zeek: Management::spool_dir).
 	SpoolDir string
 
-	// Topic is that of the agent and its nodes, "" for Zeek's default
+	// Topic is the topic of the agent and its nodes. Empty means Zeek's default
 	// (Zeek: Management::Node::node_topic).
 	Topic string
 
-	// ConnectRetry is how long a node waits before it tries again to connect to
-	// the agent, 0 for Zeek's default (Zeek: Management::connect_retry).
+	// ConnectRetry is the time between two attempts of a node to connect to the
+	// agent. Zero means Zeek's default (Zeek: Management::connect_retry).
 	ConnectRetry time.Duration
+}
+
+// In returns a with an absolute SpoolDir, which is stateDir unless it is set.
+func (a Agent) In(stateDir string) (Agent, error) {
+	var err error
+	if a.SpoolDir, err = filepath.Abs(cmp.Or(a.SpoolDir, stateDir)); err != nil {
+		return a, fmt.Errorf("spool directory: %w", err)
+	}
+	return a, nil
 }
 
 // Environment returns the variables that these scripts, and Zeek's own, need in

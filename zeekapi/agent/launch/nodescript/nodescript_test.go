@@ -33,6 +33,9 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%s: %s, want %s", listen, got, want)
 		}
 	}
+	if a, err := (Agent{}).In("state"); err != nil || !filepath.IsAbs(a.SpoolDir) || filepath.Base(a.SpoolDir) != "state" {
+		t.Errorf("without a spool directory: %q, %v", a.SpoolDir, err)
+	}
 	got := Agent{SpoolDir: "/spool", Topic: "t", ConnectRetry: 1500 * time.Millisecond}.Environment()
 	want := map[string]string{
 		"ZEEK_AGENT_ADDR": "127.0.0.1", "ZEEK_AGENT_PORT": "0/tcp", "ZEEK_MANAGEMENT_SPOOL_DIR": "/spool",

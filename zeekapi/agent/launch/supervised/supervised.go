@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -49,24 +48,17 @@ type Config struct {
 	// must be able to write there.
 	StateDir string
 
-	// SpoolDir is the directory for the rotated logs of nodes; "" means StateDir.
-	SpoolDir string
-
-	// NodeTopic and ConnectRetry are settings of the nodes' connections to the
-	// agent. TopicPrefix is the topic of the Supervisor's reports. "" and 0 mean
-	// Zeek's defaults (Zeek: Management::Supervisor::topic_prefix).
-	NodeTopic    string
-	ConnectRetry time.Duration
-	TopicPrefix  string
+	// TopicPrefix is the topic of the Supervisor's reports. Empty means Zeek's
+	// default (Zeek: Management::Supervisor::topic_prefix).
+	TopicPrefix string
 
 	// StdoutFile and StderrFile are the names of the files for the outputs of nodes,
 	// in their directories; "" means Zeek's defaults
 	// (Zeek: Management::Node::stdout_file).
 	StdoutFile, StderrFile string
 
-	// Agent is the address at which the agent listens for its nodes. An unspecified
-	// address means all addresses of the machine.
-	Agent netip.AddrPort
+	// Agent is the agent to which the nodes connect.
+	Agent nodescript.Agent
 
 	// Log receives events that no method returns. The zero value discards them.
 	Log zerolog.Logger
@@ -114,9 +106,9 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("supervisor launcher: state directory: %w", err)
 	}
-	spool, err := filepath.Abs(cmp.Or(c.SpoolDir, c.StateDir))
+	agent, err := c.Agent.In(c.StateDir)
 	if err != nil {
-		return nil, fmt.Errorf("supervisor launcher: spool directory: %w", err)
+		return nil, fmt.Errorf("supervisor launcher: %w", err)
 	}
 	owned, err := dirlock.Take(ctx, dir, launch.LockFile)
 	if err != nil {
@@ -128,7 +120,7 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 		return nil, fmt.Errorf("supervisor launcher: %w", err)
 	}
 	s := setup{
-		agent:    nodescript.Agent{Listen: c.Agent, SpoolDir: spool, Topic: c.NodeTopic, ConnectRetry: c.ConnectRetry},
+		agent:    agent,
 		stateDir: dir, scripts: scripts,
 	}
 	topics := management.DefaultTopics

@@ -60,7 +60,7 @@ func within(t *testing.T, l control.Layout, test func(*rig)) {
 		r := &rig{serving: serving{T: t, fake: newFake(l), hub: membus.New()}}
 		var err error
 		r.Launcher, err = New(t.Context(), Config{
-			Bus: r.hub.Endpoint(Topics("")...), StateDir: t.TempDir(), Agent: netip.MustParseAddrPort("0.0.0.0:2151"),
+			Bus: r.hub.Endpoint(Topics("")...), StateDir: t.TempDir(), Agent: nodescript.Agent{Listen: netip.MustParseAddrPort("0.0.0.0:2151")},
 		})
 		if err != nil {
 			t.Fatal(err)

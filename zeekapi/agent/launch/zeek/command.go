@@ -130,14 +130,6 @@ func isScript(word string) bool {
 	return word != "" && word[0] != '-' && !strings.Contains(word, "=") && !strings.Contains(word, "::")
 }
 
-// agent describes the agent to the nodes.
-func (l *Launcher) agent() nodescript.Agent {
-	return nodescript.Agent{
-		Listen: l.config.Agent, SpoolDir: l.config.SpoolDir,
-		Topic: l.config.NodeTopic, ConnectRetry: l.config.ConnectRetry,
-	}
-}
-
 // environ returns the environment of a node: the agent's, the node's own, and
 // last what must be so. The first of ours may be overruled.
 func (l *Launcher) environ(n launch.Node) []string {
@@ -157,7 +149,7 @@ func (l *Launcher) environ(n launch.Node) []string {
 		set(nodescript.PassphraseVar, l.config.TLS.Passphrase)
 	}
 
-	for key, value := range l.agent().Environment() {
+	for key, value := range l.config.Agent.Environment() {
 		set(key, value)
 	}
 	return env

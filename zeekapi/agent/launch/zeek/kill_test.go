@@ -28,6 +28,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
@@ -73,7 +74,7 @@ func beAgent() int {
 	}
 	listen := netip.MustParseAddrPort(os.Getenv(agentAddr))
 	l, err := New(ctx, Config{
-		Binary: binary, StateDir: os.Getenv(agentDir), Agent: listen, TLS: security.Config{Mode: security.Off}, Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
+		Binary: binary, StateDir: os.Getenv(agentDir), Agent: nodescript.Agent{Listen: listen}, TLS: security.Config{Mode: security.Off}, Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
 	})
 	if err != nil {
 		return fail(err)

@@ -56,7 +56,7 @@ func (l *Launcher) newNote(n launch.Node) note {
 }
 
 func (l *Launcher) reach() reach {
-	env := l.agent().Environment()
+	env := l.config.Agent.Environment()
 	return reach{env["ZEEK_AGENT_ADDR"], env["ZEEK_AGENT_PORT"], l.config.TLS.Mode.String()}
 }
 

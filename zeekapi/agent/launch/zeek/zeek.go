@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,9 +44,8 @@ type Config struct {
 	// Binary is the zeek program; "" for the one in PATH.
 	Binary string
 
-	// StateDir is where nodes have their directories. Below SpoolDir, or where
-	// that is "" below StateDir, they collect the logs that they rotate.
-	StateDir, SpoolDir string
+	// StateDir is the directory that contains the directories of nodes.
+	StateDir string
 
 	// StdoutFile and StderrFile are where in its directory a node's standard
 	// output and error go; "" for "stdout" and "stderr"
@@ -63,14 +61,8 @@ type Config struct {
 	// stands for 8 MiB.
 	MaxOutput int64
 
-	// NodeTopic and ConnectRetry are for the connection of nodes with the
-	// agent; "" and 0 for Zeek's defaults.
-	NodeTopic    string
-	ConnectRetry time.Duration
-
-	// Agent is where the agent listens for its nodes. An unspecified address
-	// stands for all of the machine's.
-	Agent netip.AddrPort
+	// Agent is the agent to which the nodes connect.
+	Agent nodescript.Agent
 
 	// TLS is how the agent's own connections are protected. Nodes protect
 	// those between them and with the agent in the same way, with the agent's
@@ -158,8 +150,8 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	if c.StateDir, err = filepath.Abs(c.StateDir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	if c.SpoolDir, err = filepath.Abs(cmp.Or(c.SpoolDir, c.StateDir)); err != nil {
-		return nil, fmt.Errorf("spool directory: %w", err)
+	if c.Agent, err = c.Agent.In(c.StateDir); err != nil {
+		return nil, err
 	}
 	c.StdoutFile, c.StderrFile = cmp.Or(c.StdoutFile, "stdout"), cmp.Or(c.StderrFile, "stderr")
 	c.OutputLines = cmp.Or(c.OutputLines, outputLines)

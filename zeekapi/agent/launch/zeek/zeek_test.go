@@ -24,6 +24,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -37,7 +38,7 @@ func start(t *testing.T, c Config) *Launcher {
 	if c.StateDir == "" {
 		c.StateDir = t.TempDir()
 	}
-	c.Agent = netip.MustParseAddrPort("0.0.0.0:2151")
+	c.Agent.Listen = netip.MustParseAddrPort("0.0.0.0:2151")
 	l, err := newLauncher(t.Context(), c, installation{binary: binary, version: version{8, 0}})
 	if err != nil {
 		t.Fatal(err)
@@ -446,7 +447,7 @@ func TestAgentAddress(t *testing.T) {
 		"[::]:2151":     "::1",
 		"10.0.0.1:2151": "10.0.0.1",
 	} {
-		l := &Launcher{config: Config{Agent: netip.MustParseAddrPort(listen)}}
+		l := &Launcher{config: Config{Agent: nodescript.Agent{Listen: netip.MustParseAddrPort(listen)}}}
 		l.install.Store(&installation{})
 		if !slices.Contains(l.environ(node("w", "")), "ZEEK_AGENT_ADDR="+want) {
 			t.Errorf("an agent on %s is not at %s", listen, want)
