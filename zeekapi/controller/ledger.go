@@ -106,7 +106,7 @@ func prepareFile(tx *bolt.Tx) error {
 }
 
 // loadSchemaOne returns the configurations of schema 1. If the target came from the
-// staged configuration, its addresses are unknown again where they are there.
+// staged configuration, addresses that are unspecified there become unspecified again.
 func loadSchemaOne(tx *bolt.Tx) (map[Slot]zeekapi.Configuration, error) {
 	configs := make(map[Slot]zeekapi.Configuration)
 	if tx.Bucket(bucketConfigs) == nil {

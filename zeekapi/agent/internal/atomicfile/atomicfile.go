@@ -1,4 +1,4 @@
-// Package atomicfile writes files that are never seen half written.
+// Package atomicfile writes files atomically.
 package atomicfile
 
 import (
@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// Write makes data the content of the file name: whoever reads it, also after
-// a crash of the machine, sees the old content or the new. A file that has it
-// already is left alone, for which also a full disk has room.
+// Write replaces the content of the file with data. A reader sees either the old or the
+// new content, even after a crash of the machine. Write does not touch a file that has
+// this content already, so that it succeeds on a full disk.
 func Write(name string, data []byte, perm fs.FileMode) (err error) {
 	if has(name, data, perm) {
 		return nil
@@ -38,7 +38,7 @@ func Write(name string, data []byte, perm fs.FileMode) (err error) {
 	if err := os.Rename(f.Name(), name); err != nil {
 		return err
 	}
-	f.Close() // Sync has reported what there was to report.
+	f.Close() // Sync has reported all errors.
 	return syncDir(dir)
 }
 
@@ -51,7 +51,7 @@ func has(name string, data []byte, perm fs.FileMode) bool {
 	return err == nil && bytes.Equal(old, data)
 }
 
-// syncDir makes the renaming itself last.
+// syncDir makes a rename in the directory durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package dirlock keeps directories to one agent each.
+// Package dirlock gives each directory a single owner.
 package dirlock
 
 import (
@@ -11,16 +11,15 @@ import (
 	"time"
 )
 
-// patience is how long a directory may still belong to somebody. A process that
-// an agent was about to start when it was killed has the agent's lock until it
-// is the program that it is to be.
+// patience is the longest time to wait for a lock. A child that a killed agent was
+// about to start holds the agent's lock until it executes its program.
 const patience = 2 * time.Second
 
 const pollInterval = 20 * time.Millisecond
 
-// Take takes a directory, which it makes if need be, for as long as the file
-// that it returns is open, by a lock on the file of that name in it. Programs
-// that are started do not inherit it.
+// Take locks the file of the given name in a directory, which it creates if it does not
+// exist. The lock lasts until the returned file is closed. Child processes do not
+// inherit it.
 func Take(ctx context.Context, dir, name string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err

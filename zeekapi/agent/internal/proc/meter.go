@@ -7,11 +7,11 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// measureInterval is how often Measure looks.
+// measureInterval is the time between two measurements.
 const measureInterval = 5 * time.Second
 
-// Measure tells now and then what nodes use, until ctx ends. What owners returns
-// says which node a process belongs to, "" for none; nil says that there are no
+// Measure reports the resource usage of nodes at intervals, until ctx ends. The function
+// that owners returns maps a process to its node, or to "". It is nil if there are no
 // nodes.
 func Measure(ctx context.Context, events *launch.Events, owners func() func(pid int, s Stat) string) {
 	ticker := time.NewTicker(measureInterval)
@@ -36,17 +36,17 @@ func Measure(ctx context.Context, events *launch.Events, owners func() func(pid 
 // Meter measures the resource usage of nodes between two readings.
 type Meter struct {
 	last  time.Time
-	ticks map[process]uint64 // of processor time that processes had used by then
+	ticks map[process]uint64 // CPU time of the processes at the previous reading
 }
 
-// process tells a process from a later one with the same ID.
+// process identifies a process, even if its ID is used again.
 type process struct {
 	pid       int
 	startTime string
 }
 
-// Read returns the resource usage of nodes, by name. A process that was not there the last
-// time has used no processor yet.
+// Read returns the resource usage of nodes, by name. The CPU usage of a
+// new process is zero.
 func (m *Meter) Read(now time.Time, owner func(pid int, s Stat) string) map[string]launch.Usage {
 	usage := make(map[string]launch.Usage)
 	ticks := make(map[process]uint64)

@@ -1,5 +1,5 @@
-// Package proc looks at processes by way of Linux's /proc. On other systems it
-// sees none.
+// Package proc reads the state of processes from Linux's /proc. On other systems it finds
+// no processes.
 package proc
 
 // TicksPerSecond is the unit of times in /proc, which is the same on all
@@ -14,6 +14,6 @@ type Stat struct {
 	Parent    int
 	Group     int
 
-	ticks    uint64 // of processor time
+	ticks    uint64 // CPU time
 	resident uint64 // bytes
 }

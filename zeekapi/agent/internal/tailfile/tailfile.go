@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// Read returns the last bytes of a file, nothing if it is not there.
+// Read returns the last bytes of a file, or nothing if the file does not exist.
 func Read(name string, limit int) ([]byte, error) {
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {

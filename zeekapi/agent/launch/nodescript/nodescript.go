@@ -1,5 +1,5 @@
-// Package nodescript has the Zeek scripts that make a process of Zeek a node
-// of an agent, with every launcher.
+// Package nodescript contains the Zeek scripts that make a Zeek process a node of an
+// agent, with every launcher.
 package nodescript
 
 import (
@@ -15,27 +15,27 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 )
 
-// PassphraseVar is the environment variable in which the scripts look for the
-// passphrase of the TLS key, which other users of the machine could read on a
-// command line.
+// PassphraseVar is the environment variable for the passphrase of the TLS key. Other
+// users of the machine could read a command line.
 const PassphraseVar = "ZEEKWIRE_TLS_PASSPHRASE"
 
 // WebSocketVar is the environment variable with the port at which a node
-// listens for the agent, such as "40000/tcp". It gets events on RequestTopic
-// and answers on ResponseTopic. Without it the node connects to the agent.
+// listens for the agent, such as "40000/tcp". The node receives requests on
+// RequestTopic and responds on ResponseTopic. Without the variable, the node connects
+// to the agent.
 const WebSocketVar = "ZEEKWIRE_NODE_WEBSOCKET"
 
-// RequestTopic is where a node is asked over a WebSocket.
+// RequestTopic is the topic of requests to a node over a WebSocket.
 func RequestTopic(node string) string { return "zeekwire/node/" + node + "/request" }
 
-// ResponseTopic is where a node answers over a WebSocket.
+// ResponseTopic is the topic of a node's responses over a WebSocket.
 func ResponseTopic(node string) string { return "zeekwire/node/" + node + "/response" }
 
-// HelloRequest is the event, without arguments, that asks a node for its hello.
+// HelloRequest is the event, without arguments, that requests a node's hello.
 const HelloRequest = "ZeekwireNode::hello_request"
 
-// Files are the names of the scripts. A node loads Defaults before its own
-// scripts, which may overrule it, and Node after them.
+// Files are the names of the scripts. A node loads Defaults before its own scripts,
+// which may override it, and Node after them.
 type Files struct{ Defaults, Node string }
 
 var (
@@ -45,7 +45,8 @@ var (
 	node []byte
 )
 
-// Write writes the scripts into a directory, which it makes if need be.
+// Write writes the scripts into a directory. It creates the directory if it does not
+// exist.
 func Write(dir string) (Files, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Files{}, err
@@ -57,8 +58,8 @@ func Write(dir string) (Files, error) {
 	return f, atomicfile.Write(f.Node, node, 0o644)
 }
 
-// LogQueue is the directory below Agent.SpoolDir into which nodes move the logs
-// that they rotate (Zeek: Log::default_rotation_dir).
+// LogQueue is the directory below Agent.SpoolDir for the rotated logs of nodes
+// (Zeek: Log::default_rotation_dir).
 const LogQueue = "log-queue"
 
 // Agent describes an agent to its nodes.

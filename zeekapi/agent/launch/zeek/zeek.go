@@ -1,15 +1,13 @@
 // Package zeek runs nodes as processes of an installed Zeek, 5.0 or later,
 // without Zeek's Supervisor and without its Management scripts.
 //
-// Each node has a directory of its own, <state>/nodes/<name>, in which it
-// runs: with cluster-layout.zeek, its output in the files stdout and stderr,
-// which do not grow without limit, and from before it starts until after it has
-// ended process.json, by which a later launcher finds it. Nodes outlive a
-// launcher that is killed, and one that is told to leave them.
+// Each node runs in its own directory, <state>/nodes/<name>. It contains
+// cluster-layout.zeek, the output in the size-limited files stdout and stderr and, from
+// before the start until after the end, process.json, by which a later launcher finds
+// the node. Nodes keep running when a launcher is killed, or ends with Leave.
 //
-// Log files that were rotated go to <state>/log-queue under names that
-// zeek-archiver understands. A lock on <state>/launcher.lock keeps a second
-// launcher out.
+// Rotated logs go to <state>/log-queue, with names that zeek-archiver understands. A lock
+// on <state>/launcher.lock excludes a second launcher.
 package zeek
 
 import (
@@ -35,82 +33,81 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
-// DefaultPatience is how long a node may take to end before it is killed: as
-// long as under Zeek's Supervisor (Zeek: Stem::Destroy).
+// DefaultPatience is the default of Config.Patience, the value of Zeek's Supervisor
+// (Zeek: Stem::Destroy).
 const DefaultPatience = 26 * time.Second
 
-// Config says how to run nodes.
+// Config configures a Launcher.
 type Config struct {
-	// Binary is the zeek program; "" for the one in PATH.
+	// Binary is the path of the zeek program; "" means the one in PATH.
 	Binary string
 
 	// StateDir is the directory that contains the directories of nodes.
 	StateDir string
 
-	// StdoutFile and StderrFile are where in its directory a node's standard
-	// output and error go; "" for "stdout" and "stderr"
+	// StdoutFile and StderrFile are the names of the files for a node's standard
+	// output and error, in its directory; "" means "stdout" and "stderr"
 	// (Zeek: Management::Node::stdout_file).
 	StdoutFile, StderrFile string
 
-	// OutputLines is how many of its last lines are reported of a node that
-	// ended, 0 for 100 (Zeek: Management::Supervisor::output_max_lines).
+	// OutputLines is the number of lines of output that are reported when a node has
+	// ended; 0 means 100 (Zeek: Management::Supervisor::output_max_lines).
 	OutputLines int
 
-	// MaxOutput is how many bytes the file of either output may have. Of a
-	// larger one the last eighth is kept, in a file with ".old" to its name. 0
-	// stands for 8 MiB.
+	// MaxOutput limits the size of each output file, in bytes. When a file exceeds
+	// it, the last eighth is kept in a file with the suffix ".old". 0 means 8 MiB.
 	MaxOutput int64
 
 	// Agent is the agent to which the nodes connect.
 	Agent nodescript.Agent
 
-	// TLS is how the agent's own connections are protected. Nodes protect
-	// those between them and with the agent in the same way, with the agent's
-	// certificate. PeerName is not for them.
+	// TLS is the TLS configuration of the agent. Nodes use it, with the agent's
+	// certificate, for connections to the agent and to each other. They ignore
+	// PeerName.
 	TLS security.Config
 
 	// Backend is the cluster backend of the nodes unless their scripts say
 	// otherwise; "" for Broker, or ZeroMQ if Zeek was built without Broker.
 	Backend Backend
 
-	// Patience is how long a node may take to end before it is killed; 0 for
+	// Patience is the time that a node has to end before it is killed; 0 means
 	// DefaultPatience.
 	Patience time.Duration
 
-	// Log is silent if it is the zero Logger.
+	// Log receives events that no method returns. The zero value discards them.
 	Log zerolog.Logger
 }
 
-// Launcher is a launch.Launcher. Its nodes say hello and answer on the agent's
-// bus.
+// Launcher is a launch.Launcher. Its nodes introduce themselves and respond on the
+// agent's bus.
 type Launcher struct {
 	config  Config
 	install atomic.Pointer[installation]
-	looking sync.Mutex // for another install
+	looking sync.Mutex // held while another installation is detected
 	scripts nodescript.Files
 	events  launch.Events
-	killed  context.Context // done when nodes must end at once
+	killed  context.Context // done: kill all nodes
 	kill    context.CancelFunc
-	left    context.Context // done when nodes are to be left alone
+	left    context.Context // done: leave all nodes running
 	leave   context.CancelFunc
-	closing context.Context // done when there will be no more nodes
+	closing context.Context // done: start no more nodes
 	close   context.CancelFunc
-	running []launch.Running // from before
+	running []launch.Running // found at creation
 	parsed  parsedKeys
 
-	parseLimit time.Duration // that of the constant, but in tests
+	parseLimit time.Duration // the constant of that name, except in tests
 
 	mu    sync.Mutex
 	nodes map[string]*life
 	all   sync.WaitGroup
-	owned *os.File // held open, and with that the state directory
+	owned *os.File // the open lock file of the state directory
 }
 
-// life is that of a node from before its start until after its end.
+// life is a run of a node, from before its start until after its end.
 type life struct {
 	node launch.Node
 	stop context.CancelFunc
-	pid  int // 0: there is no process yet
+	pid  int // 0: not started
 }
 
 var (
