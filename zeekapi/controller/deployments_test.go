@@ -169,7 +169,7 @@ func TestLateAgentGetsTheNewConfiguration(t *testing.T) {
 	b.agent(peer(7), agentDeployed("#4", success("b", "wb")), "save deployed c2")
 }
 
-// Results that came in before the time-out are not lost, and neither are those
+// Results that arrived before the timeout are not lost, and neither are those
 // that come in later: a deployment that takes long goes on, the client just
 // cannot wait for it.
 func TestDeploymentTimesOutHalfway(t *testing.T) {
@@ -260,7 +260,7 @@ func TestSetConfiguration(t *testing.T) {
 	b.tick("answer SetConfigurationResponse r5 [F request timed out] [F waited for b]")
 }
 
-// Zeek's agents without nodes of their own always report a time-out.
+// Zeek's agents without nodes of their own always report a timeout.
 func TestAgentWithoutNodes(t *testing.T) {
 	c := config("c1", "a", "b")
 	c.Nodes = c.Nodes[:1]

@@ -108,7 +108,7 @@ func (b *bench) check(outputs []controller.Output, want []string) {
 	}
 }
 
-// take stores what is to be stored and describes the outputs, but for events
+// take stores the changes and describes the outputs, except events
 // and the history, which would be everywhere.
 func (b *bench) take(outputs []controller.Output) (described []string) {
 	for _, o := range outputs {

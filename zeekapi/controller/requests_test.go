@@ -60,7 +60,7 @@ func TestUnreadableData(t *testing.T) {
 		"answer GetNodesResponse r1 [F a agent sent something else than the status of nodes]")
 }
 
-// Where nobody is left to answer, the client learns at once.
+// If no agent is left to respond, the client learns at once.
 func TestLostWhileAsked(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a", "b"))
 	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #1", "to b: AgentGetNodesRequest #2")

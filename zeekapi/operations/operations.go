@@ -8,8 +8,7 @@ package operations
 
 import "github.com/zeekwire/zeekwire/zeekapi"
 
-// DefaultTopics are the topics unless set otherwise. Events are for whoever
-// subscribes to them.
+// DefaultTopics are the default topics. Any client may subscribe to the events.
 var DefaultTopics = zeekapi.Topics{
 	Controller:  "zeekwire/controller",
 	AgentPrefix: "zeekwire/agent",
