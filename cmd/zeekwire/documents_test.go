@@ -11,10 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creack/pty"
+	"github.com/google/go-cmp/cmp"
 )
 
 // The documents contain blocks of commands, which TestDocuments runs in the order
@@ -22,13 +26,17 @@ import (
 //
 //	```sh              run the commands; they must succeed
 //	```sh until=TEXT   repeat the commands until their output contains TEXT
-//	```sh background   start the commands, and go on while they run
+//	```sh background   start the commands, which must run to the end of the document
+//	```sh background=stopped  start the commands, which a later block stops
+//	```sh terminal     run the commands on a terminal; a text block with their
+//	                   output follows, whose numbers and IDs may differ
 //	```sh skip=REASON  do not run the commands
 //	```ini file=NAME   write the text to a file, with any language
 //
-// Blocks of other languages are not run. All blocks of a document share a
-// directory and their shell variables. "zeekwire" is the program under test, and
-// ./repository the source.
+// Blocks of other languages are not run. A block inside an HTML comment is run,
+// but readers do not see it: it provides stand-ins for what a test does not have.
+// All blocks of a document share a directory and their shell variables.
+// "zeekwire" is the program under test, and ./repository the source.
 var documents = []string{
 	"README.md", "docs/tutorial.md", "docs/howto/deploy.md", "docs/howto/operate.md", "docs/howto/secure.md",
 	"docs/howto/monitor.md", "docs/howto/upgrade.md", "docs/howto/replace-controller.md", "docs/howto/interoperate.md",
@@ -41,6 +49,14 @@ var skipReasons = map[string]string{
 	"zeek":     "needs a real Zeek: the live suite does the same",
 	"systemd":  "needs systemd, and changes the machine",
 	"terminal": "draws on a terminal until it is interrupted",
+}
+
+// blockAttributes are the attributes of blocks by language. Each block has at
+// most one. Files may have any language.
+var blockAttributes = map[string][]string{
+	"sh":   {"until", "background", "terminal", "skip"},
+	"go":   {"program"},
+	"text": {"output"},
 }
 
 const docRoot = "../.."
@@ -100,9 +116,17 @@ func TestDocuments(t *testing.T) {
 	for _, document := range documents {
 		t.Run(strings.TrimSuffix(filepath.Base(document), ".md"), func(t *testing.T) {
 			t.Parallel()
+			if checkBlocks(t, document); t.Failed() {
+				return // without its attribute, a block might run forever
+			}
 			r := newReader(t)
-			for _, b := range blocksOf(t, document) {
-				r.follow(t, fmt.Sprintf("%s:%d", document, b.line), b)
+			for i, b := range blocksOf(t, document) {
+				place := fmt.Sprintf("%s:%d", document, b.line)
+				if _, terminal := b.attributes["terminal"]; terminal {
+					r.compare(t, place, b.text, blocksOf(t, document)[i+1:])
+				} else {
+					r.follow(t, place, b)
+				}
 				if t.Failed() {
 					return
 				}
@@ -114,9 +138,20 @@ func TestDocuments(t *testing.T) {
 // reader does what a document says, in a network of its own, so that it can use
 // the default ports, and addresses of other machines.
 type reader struct {
-	dir     string
-	network int // process whose network namespace the commands use
-	ctx     context.Context
+	dir      string
+	network  int // process whose network namespace the commands use
+	ctx      context.Context
+	services []*background
+}
+
+// background is a block of commands that runs in the background.
+type background struct {
+	place    string
+	stopped  bool          // whether it may end: a block or the test stops it
+	ended    chan struct{} // closed when it has ended
+	err      error         // of the commands, when they have ended
+	output   bytes.Buffer  // of the commands, when they have ended
+	reported bool          // whether its early end was reported
 }
 
 func newReader(t *testing.T) *reader {
@@ -167,13 +202,18 @@ func startNetwork(t *testing.T) int {
 }
 
 // command returns a command in the network and with the variables of earlier
-// blocks.
+// blocks. Its own variables are kept for later blocks.
 func (r *reader) command(text string) *exec.Cmd {
-	script := fmt.Sprintf(`set -eu -o pipefail -o allexport
-[ ! -e %[1]q ] || . %[1]q
-%s
-export -p | grep -v -E ' (BASHOPTS|SHELLOPTS|PWD|OLDPWD|SHLVL|_)=' > %[1]q
-`, filepath.Join(r.dir, ".variables"), text)
+	return r.inNetwork(text + fmt.Sprintf("export -p | grep -v -E ' (BASHOPTS|SHELLOPTS|PWD|OLDPWD|SHLVL|_)=' > %q\n", r.variables()))
+}
+
+// variables returns the name of the file with the variables of earlier blocks.
+func (r *reader) variables() string { return filepath.Join(r.dir, ".variables") }
+
+// inNetwork returns a command in the network and with the variables of earlier
+// blocks.
+func (r *reader) inNetwork(text string) *exec.Cmd {
+	script := fmt.Sprintf("set -eu -o pipefail -o allexport\n[ ! -e %[1]q ] || . %[1]q\n%[2]s", r.variables(), text)
 	cmd := exec.CommandContext(r.ctx, "nsenter", "--target", fmt.Sprint(r.network), "--user", "--net", "--preserve-credentials",
 		"bash", "-c", script)
 	cmd.Dir = r.dir
@@ -200,8 +240,8 @@ func (r *reader) follow(t *testing.T, place string, b block) {
 		}
 		return
 	}
-	if _, background := b.attributes["background"]; background {
-		r.start(t, place, b.text)
+	if how, found := b.attributes["background"]; found {
+		r.start(t, &background{place: place, stopped: how == "stopped"}, b.text)
 		return
 	}
 	until, repeat := b.attributes["until"]
@@ -210,8 +250,9 @@ func (r *reader) follow(t *testing.T, place string, b block) {
 		if err == nil && bytes.Contains(out, []byte(until)) {
 			return
 		}
-		if !repeat || r.ctx.Err() != nil {
-			t.Errorf("%s: %v\n%s%s", place, err, b.text, out)
+		r.checkServices(t)
+		if !repeat || t.Failed() || r.ctx.Err() != nil {
+			t.Errorf("%s: %v, until %q\n%s%s", place, err, until, b.text, out)
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -219,53 +260,153 @@ func (r *reader) follow(t *testing.T, place string, b block) {
 }
 
 // start starts a service, which ends with the test.
-func (r *reader) start(t *testing.T, place, text string) {
+func (r *reader) start(t *testing.T, s *background, text string) {
 	t.Helper()
-	var output bytes.Buffer
-	cmd := r.command(text)
-	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd := r.inNetwork(text)
+	cmd.Stdout, cmd.Stderr = &s.output, &s.output
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	s.ended = make(chan struct{})
+	go func() {
+		s.err = cmd.Wait()
+		close(s.ended)
+	}()
+	r.services = append(r.services, s)
 	t.Cleanup(func() {
+		r.checkServices(t)
+		s.stopped = true
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // the whole group
-		done := make(chan error, 1)
-		go func() { done <- cmd.Wait() }()
 		select {
-		case <-done:
+		case <-s.ended:
 		case <-time.After(30 * time.Second):
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			t.Errorf("%s: the service does not end: %v", place, <-done)
+			<-s.ended
+			t.Errorf("%s: the service does not end: %v", s.place, s.err)
 		}
 		if t.Failed() {
-			t.Logf("%s\n%s", place, &output)
+			t.Logf("%s\n%s", s.place, &s.output)
 		}
 	})
 }
 
+// checkServices reports services that have ended although no block stops them.
+func (r *reader) checkServices(t *testing.T) {
+	t.Helper()
+	if r.ctx.Err() != nil {
+		return // the end of the context ended them
+	}
+	for _, s := range r.services {
+		select {
+		case <-s.ended:
+			if !s.stopped && !s.reported {
+				s.reported = true
+				t.Errorf("%s: the service ended: %v", s.place, s.err)
+			}
+		default:
+		}
+	}
+}
+
+// compare runs commands on a terminal and compares the output with the text block
+// that follows.
+func (r *reader) compare(t *testing.T, place, text string, following []block) {
+	t.Helper()
+	if len(following) == 0 || following[0].language != "text" {
+		t.Errorf("%s: no output follows the commands", place)
+		return
+	}
+	const columns = 120
+	cmd := r.inNetwork(text)
+	cmd.SysProcAttr = nil // the terminal needs a session of its own
+	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: columns, Rows: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	out, err := io.ReadAll(tty)
+	if err != nil && !errors.Is(err, syscall.EIO) { // EIO: the other end is closed
+		t.Fatal(err)
+	}
+	screen := visible(string(out), columns)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%s: %v\n%s", place, err, screen)
+		return
+	}
+	if diff := cmp.Diff(masked(following[0].text), masked(screen)); diff != "" {
+		t.Errorf("%s: the output differs (-document +output)\n%s\nthe output is\n%s", place, diff, screen)
+	}
+}
+
+var (
+	uuids   = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+	builds  = regexp.MustCompile(`zeekwire (devel|v[0-9])\S*`)
+	numbers = regexp.MustCompile(`\b[0-9][0-9a-z]*\b`)
+	gaps    = regexp.MustCompile(`[ \t]+`)
+)
+
+// masked returns output without what differs from run to run: IDs, versions,
+// numbers and times, and the width of columns.
+func masked(text string) string {
+	text = uuids.ReplaceAllString(text, "ID")
+	text = builds.ReplaceAllString(text, "zeekwire VERSION")
+	text = numbers.ReplaceAllString(text, "N")
+	var lines []string
+	for line := range strings.Lines(strings.TrimSpace(text)) {
+		lines = append(lines, strings.TrimSpace(gaps.ReplaceAllString(line, " ")))
+	}
+	return strings.Join(lines, "\n")
+}
+
 // TestDocumentsAreListed checks that every document with commands is run.
 func TestDocumentsAreListed(t *testing.T) {
-	listed := make(map[string]bool)
-	for _, name := range documents {
-		listed[name] = true
+	for _, name := range allDocuments(t) {
+		for _, b := range blocksOf(t, name) {
+			if b.language == "sh" && !slices.Contains(documents, name) {
+				t.Errorf("%s:%d has commands that no test runs", name, b.line)
+				break
+			}
+		}
 	}
+}
+
+// TestBlocks checks the blocks of all documents.
+func TestBlocks(t *testing.T) {
+	for _, name := range allDocuments(t) {
+		checkBlocks(t, name)
+	}
+}
+
+// checkBlocks checks that every block has a language, and no attribute that the
+// tests would ignore.
+func checkBlocks(t *testing.T, document string) {
+	t.Helper()
+	for _, b := range blocksOf(t, document) {
+		if b.language == "" {
+			t.Errorf("%s:%d: the block has no language: use sh for commands, and text for output", document, b.line)
+		}
+		for attribute := range b.attributes {
+			if attribute != "file" && !slices.Contains(blockAttributes[b.language], attribute) {
+				t.Errorf("%s:%d: unknown attribute %q of a block of %q", document, b.line, attribute, b.language)
+			}
+		}
+	}
+}
+
+// allDocuments returns README.md and all documents in docs.
+func allDocuments(t *testing.T) []string {
+	t.Helper()
+	names := []string{"README.md"}
 	err := filepath.WalkDir(filepath.Join(docRoot, "docs"), func(path string, _ os.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".md" {
 			return err
 		}
 		name, err := filepath.Rel(docRoot, path)
-		if err != nil {
-			return err
-		}
-		for _, b := range blocksOf(t, name) {
-			if b.language == "sh" && !listed[filepath.ToSlash(name)] {
-				t.Errorf("%s:%d has commands that no test runs", name, b.line)
-				break
-			}
-		}
-		return nil
+		names = append(names, filepath.ToSlash(name))
+		return err
 	})
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil {
 		t.Fatal(err)
 	}
+	return names
 }
