@@ -106,7 +106,8 @@ func commandReference(t *testing.T) string {
 			if err := usage.Show(cmd); err != nil {
 				t.Fatal(err)
 			}
-			fmt.Fprintf(&b, "\n### %s\n\n%s.\n\n```text\n%s\n\n%s```\n", cmd.Name(), cmd.Short, strings.TrimSpace(cmd.Long), help.String())
+			text := strings.TrimLeft(strings.TrimSpace(cmd.Long)+"\n\n"+help.String(), "\n")
+			fmt.Fprintf(&b, "\n### %s\n\n%s.\n\n```text\n%s```\n", cmd.Name(), cmd.Short, text)
 		}
 	}
 	return machineIndependent(b.String())
