@@ -34,7 +34,7 @@ import (
 //	```ini file=NAME   write the text to a file, with any language
 //
 // Blocks of other languages are not run. A block inside an HTML comment is run,
-// but readers do not see it: it provides stand-ins for what a test does not have.
+// and hidden from readers: it starts a stand-in for a program that a test lacks.
 // All blocks of a document share a directory and their shell variables.
 // "zeekwire" is the program under test, and ./repository the source.
 var documents = []string{

@@ -133,6 +133,9 @@ func requestReference(t *testing.T) string {
 			if r.Effect == zeekapi.Changes {
 				effect = "changes"
 			}
+			if r.Long {
+				effect += ", waits for processes"
+			}
 			var forms []string
 			for _, f := range r.Forms {
 				form := fmt.Sprintf("%s: `%s_request`", f.Dialect, f.Event)
