@@ -70,8 +70,8 @@ func (s *members) check() error {
 		counts[state]++
 	}
 	for _, state := range InstanceStates {
-		if counts[state] != s.counts[state] {
-			return fmt.Errorf("%d instances are %s, %d were counted", counts[state], state, s.counts[state])
+		if counts[state] != s.counts.counts[state] {
+			return fmt.Errorf("%d instances are %s, %d were counted", counts[state], state, s.counts.counts[state])
 		}
 	}
 	return nil
@@ -87,7 +87,7 @@ func (s *nodeStates) check() error {
 			total[state] += n
 		}
 	}
-	for state, n := range s.total {
+	for state, n := range s.total.counts {
 		if total[state] != n {
 			return fmt.Errorf("%d nodes are %s, %d were counted", total[state], state, n)
 		}

@@ -7,7 +7,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -196,10 +195,7 @@ func (t *draining) ask() {
 // took takes the nodes that are left, and reports whether the request is to end.
 // Its results are those that the client gets if it times out.
 func (t *draining) took(last zeekapi.Result) bool {
-	var nodes []zeekapi.NodeDetail
-	if !last.Data.IsNone() {
-		_ = record.Unmarshal(last.Data, &nodes) // accept has checked the data
-	}
+	nodes, _ := dataOf[[]zeekapi.NodeDetail](last.Data) // accept has checked the data
 	switch {
 	case last.Success && len(nodes) == 0:
 		t.gone()

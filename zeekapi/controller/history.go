@@ -8,7 +8,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -153,8 +152,7 @@ func errorsOf(results []zeekapi.Result) []string {
 		if text == "" {
 			text = "failed"
 		}
-		var outputs zeekapi.NodeOutputs
-		if !res.Data.IsNone() && record.Unmarshal(res.Data, &outputs) == nil {
+		if outputs, ok := dataOf[zeekapi.NodeOutputs](res.Data); ok {
 			lines := strings.Split(strings.TrimSpace(outputs.Stderr), "\n")
 			if last := lines[len(lines)-1]; !strings.Contains(text, last) { // ours have the reason as output if there is none
 				text += ": " + last

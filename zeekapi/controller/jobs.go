@@ -10,7 +10,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -300,8 +299,8 @@ func (t *nodeWatch) ended(r *request) {
 func (j *jobs) back(instance string, results []zeekapi.Result) {
 	last := j.last
 	for _, res := range results {
-		var nodes []zeekapi.NodeStatus
-		if res.Data.IsNone() || record.Unmarshal(res.Data, &nodes) != nil {
+		nodes, ok := dataOf[[]zeekapi.NodeStatus](res.Data)
+		if !ok {
 			continue
 		}
 		for _, status := range nodes {

@@ -16,7 +16,7 @@ import (
 // what files before it declare.
 var layers = []string{
 	// What the parts have in common.
-	"inout.go", "text.go", "values.go", "allowance.go", "complaints.go", "outbox.go",
+	"inout.go", "text.go", "values.go", "allowance.go", "complaints.go", "outbox.go", "tally.go",
 	"settings.go", "validate.go", "diff.go",
 
 	// What is kept.

@@ -261,7 +261,7 @@ func (m *Machine) Snapshot() Snapshot {
 	return Snapshot{
 		Agents:    len(m.agents.peers),
 		Pending:   m.requests.awaited,
-		Instances: m.members.totals(),
-		Nodes:     m.states.totals(),
+		Instances: m.members.counts.copy(),
+		Nodes:     m.states.total.copy(),
 	}
 }

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -57,14 +56,14 @@ type members struct {
 	byName   map[string]*member
 	contacts map[string]*contact
 	unready  int // members that a deployment has to wait for
-	counts   map[InstanceState]int
+	counts   tally[InstanceState]
 	again    alarm // for the welcomes without an answer
 }
 
 func newMembers(out *outbox, a *agents, names *nameSets, newID func() string, retry time.Duration) *members {
 	return &members{
 		outbox: out, agents: a, names: names, newID: newID, retry: retry,
-		byName: make(map[string]*member), contacts: make(map[string]*contact), counts: make(map[InstanceState]int),
+		byName: make(map[string]*member), contacts: make(map[string]*contact), counts: newTally[InstanceState](),
 	}
 }
 
@@ -102,9 +101,6 @@ func (s *members) state(instance string) InstanceState {
 	return InstanceReady
 }
 
-// totals returns the number of instances in each state.
-func (s *members) totals() map[InstanceState]int { return maps.Clone(s.counts) }
-
 // change runs do, which changes an instance, and keeps the counts.
 func (s *members) change(instance string, do func()) {
 	s.count(instance, -1)
@@ -114,7 +110,7 @@ func (s *members) change(instance string, do func()) {
 
 func (s *members) count(instance string, n int) {
 	if state := s.state(instance); state != "" {
-		s.counts[state] += n
+		s.counts.add(state, n)
 	}
 	if s.blocks(instance) {
 		s.unready += n

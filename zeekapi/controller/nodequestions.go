@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -60,8 +59,8 @@ func (takeStatus) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) 
 		}
 	case zeekapi.AgentGetNodesResponse:
 		result = msg.Result
-		var nodes []zeekapi.NodeStatus
-		if !result.Data.IsNone() && record.Unmarshal(result.Data, &nodes) != nil {
+		nodes, ok := dataOf[[]zeekapi.NodeStatus](result.Data)
+		if !ok {
 			return c.request.unanswered(c.instance, noStatus), true
 		}
 		details := make([]zeekapi.NodeDetail, 0, len(nodes))

@@ -1,9 +1,6 @@
 package controller
 
 import (
-	"maps"
-
-	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -18,7 +15,7 @@ type nodeStates struct {
 	names   *nameSets
 	told    map[string]map[string]zeekapi.State // by instance and node
 	counted map[string]map[zeekapi.State]int    // by instance
-	total   map[zeekapi.State]int
+	total   tally[zeekapi.State]
 }
 
 func newNodeStates(configs *configurations, names *nameSets) *nodeStates {
@@ -26,7 +23,7 @@ func newNodeStates(configs *configurations, names *nameSets) *nodeStates {
 		configs: configs, names: names,
 		told:    make(map[string]map[string]zeekapi.State),
 		counted: make(map[string]map[zeekapi.State]int),
-		total:   make(map[zeekapi.State]int),
+		total:   newTally[zeekapi.State](),
 	}
 }
 
@@ -58,20 +55,22 @@ func (s *nodeStates) heard(instance string, msg zeekapi.Message) {
 	case zeekapi.AgentDeployResponse:
 		s.deployed(instance, msg.Results)
 	case zeekapi.AgentGetNodesResponse:
-		var nodes []zeekapi.NodeStatus
-		if readNodes(msg.Result, &nodes) {
+		if nodes, ok := toldBy[[]zeekapi.NodeStatus](msg.Result); ok {
 			s.replace(instance, len(nodes), func(i int) zeekapi.NodeStatus { return nodes[i] })
 		}
 	case zeekapi.AgentStatusResponse:
-		var nodes []zeekapi.NodeDetail
-		if readNodes(msg.Result, &nodes) {
+		if nodes, ok := toldBy[[]zeekapi.NodeDetail](msg.Result); ok {
 			s.replace(instance, len(nodes), func(i int) zeekapi.NodeStatus { return nodes[i].Status })
 		}
 	}
 }
 
-func readNodes(result zeekapi.Result, nodes any) bool {
-	return result.Success && !result.Data.IsNone() && record.Unmarshal(result.Data, nodes) == nil
+// toldBy returns the nodes in a successful result. It returns false if there are none.
+func toldBy[T any](result zeekapi.Result) (nodes T, ok bool) {
+	if !result.Success || result.Data.IsNone() {
+		return nodes, false
+	}
+	return dataOf[T](result.Data)
 }
 
 // replace takes the states of all nodes of an instance.
@@ -120,12 +119,12 @@ func (s *nodeStates) changed(instance, node string, state zeekapi.State) {
 // count counts the nodes of an instance anew.
 func (s *nodeStates) count(instance string) {
 	for state, n := range s.counted[instance] {
-		s.total[state] -= n
+		s.total.add(state, -n)
 	}
 	delete(s.counted, instance)
 	counted := s.states(instance)
 	for state, n := range counted {
-		s.total[state] += n
+		s.total.add(state, n)
 	}
 	if len(counted) > 0 {
 		s.counted[instance] = counted
@@ -143,6 +142,3 @@ func (s *nodeStates) states(instance string) map[zeekapi.State]int {
 	}
 	return counted
 }
-
-// totals returns the number of nodes in each state.
-func (s *nodeStates) totals() map[zeekapi.State]int { return maps.Clone(s.total) }

@@ -16,7 +16,7 @@ func TestNodeStates(t *testing.T) {
 	s := newNodeStates(configs, names)
 	expect := func(want map[zeekapi.State]int) {
 		t.Helper()
-		got := s.totals()
+		got := s.total.copy()
 		for state, n := range got {
 			if n == 0 {
 				delete(got, state)

@@ -6,7 +6,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -180,15 +179,12 @@ func (q *queries) logs(by broker.Peer, req zeekapi.LogsRequest) {
 }
 
 func (q *queries) takeLogs(c *call, answer zeekapi.AgentLogsResponse) []zeekapi.Result {
-	if !isA[zeekapi.NodeLogs](answer.Result.Data) {
+	result := answer.Result
+	logs, ok := dataOf[zeekapi.NodeLogs](result.Data)
+	if !ok {
 		return c.request.unanswered(c.instance, noOutput)
 	}
-	result := answer.Result
 	if result.Success && !result.Data.IsNone() && q.names.drained(c.instance) {
-		var logs zeekapi.NodeLogs
-		if err := record.Unmarshal(result.Data, &logs); err != nil {
-			return c.request.unanswered(c.instance, noOutput)
-		}
 		logs.Remark = string(drained)
 		result.Data = mustMarshal(logs)
 	}

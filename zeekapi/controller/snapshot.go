@@ -2,7 +2,8 @@ package controller
 
 import "github.com/zeekwire/zeekwire/zeekapi"
 
-// Snapshot is a summary of a controller in numbers. It is cheap to make.
+// Snapshot is a summary of a controller in numbers. It is cheap to make. Its maps must
+// not be changed, because other snapshots share them.
 type Snapshot struct {
 	Agents    int                   // peers that are connected and said hello
 	Pending   int                   // requests whose response a client waits for

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -134,8 +133,8 @@ func (o *overview) instanceStatus(name string, answers map[string]zeekapi.Result
 		i.LastError = "no answer when asked for the status"
 	case answer.Error != "":
 		i.LastError = clip(answer.Error)
-	case !answer.Data.IsNone():
-		_ = record.Unmarshal(answer.Data, &i.Nodes) // takeStatus has checked the data
+	default:
+		i.Nodes, _ = dataOf[[]zeekapi.NodeDetail](answer.Data) // takeStatus has checked the data
 	}
 	return i
 }

@@ -17,10 +17,17 @@ func mustMarshal(v any) broker.Value {
 	return out
 }
 
+// dataOf returns the data that an agent sent as a T, whose zero value stands for no
+// data. It returns false if the data is not a T.
+func dataOf[T any](data broker.Value) (t T, ok bool) {
+	ok = data.IsNone() || record.Unmarshal(data, &t) == nil
+	return t, ok
+}
+
 // isA reports whether an agent sent data that clients can read as a T, or none.
 func isA[T any](data broker.Value) bool {
-	var t T
-	return data.IsNone() || record.Unmarshal(data, &t) == nil
+	_, ok := dataOf[T](data)
+	return ok
 }
 
 // successWith returns a successful result with data for a client.

@@ -1,0 +1,25 @@
+package controller
+
+import (
+	"maps"
+	"testing"
+)
+
+// TestTally checks that a copy keeps its counts when the tally changes, and that
+// copies without a change in between take no memory.
+func TestTally(t *testing.T) {
+	c := newTally[string]()
+	c.add("a", 2)
+	before := c.copy()
+	c.add("a", -1)
+	c.add("b", 3)
+	if want := map[string]int{"a": 2}; !maps.Equal(before, want) {
+		t.Errorf("an earlier copy is %v, want %v", before, want)
+	}
+	if got, want := c.copy(), (map[string]int{"a": 1, "b": 3}); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if n := testing.AllocsPerRun(100, func() { c.copy() }); n != 0 {
+		t.Errorf("a copy without a change takes %v allocations", n)
+	}
+}
