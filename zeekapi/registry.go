@@ -89,13 +89,13 @@ func (c Call[Q, A]) WithID(q Q, id string) Q {
 }
 
 // Respond returns the response to the request with the given ID. A response
-// that holds a single result takes the first; there must be one.
+// that holds a single result takes the first, or a failure if there is none.
 func (c Call[Q, A]) Respond(id string, results ...Result) A {
 	return c.respond(ReqID{ID: id}, results).(A)
 }
 
 // Respond returns the response to the request with the given ID. A response
-// that holds a single result takes the first; there must be one.
+// that holds a single result takes the first, or a failure if there is none.
 func (r *Request) Respond(id string, results ...Result) Message {
 	return r.respond(ReqID{ID: id}, results)
 }
@@ -177,7 +177,12 @@ type manyShape struct {
 
 // single declares a request whose response has one result.
 func single[Q Message, A singleResult](r Request) Call[Q, A] {
-	r.respond = func(id ReqID, results []Result) Message { return A(singleShape{id, results[0]}) }
+	r.respond = func(id ReqID, results []Result) Message {
+		if len(results) == 0 {
+			results = []Result{Failure(id.ID, "no result")}
+		}
+		return A(singleShape{id, results[0]})
+	}
 	r.results = func(m Message) []Result { return []Result{singleShape(m.(A)).Result} }
 	return register[Q, A](&r)
 }

@@ -105,6 +105,17 @@ func TestRequestsRespond(t *testing.T) {
 	}
 }
 
+// TestRespondWithoutResults checks that every request can be answered without
+// results, as a handler of a fake may do.
+func TestRespondWithoutResults(t *testing.T) {
+	for r := range zeekapi.Requests() {
+		_, results := zeekapi.ResponseOf(r.Respond("id"))
+		if len(results) > 1 || len(results) == 1 && (results[0].Success || results[0].ReqID != "id") {
+			t.Errorf("%s: results %+v, want none or a failure", r.Name, results)
+		}
+	}
+}
+
 func TestWithID(t *testing.T) {
 	got := zeekapi.RollbackCall.WithID(zeekapi.RollbackRequest{Number: 7}, "id")
 	if want := (zeekapi.RollbackRequest{ReqID: zeekapi.ReqID{ID: "id"}, Number: 7}); got != want {
