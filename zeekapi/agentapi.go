@@ -1,6 +1,9 @@
 package zeekapi
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // This file declares the messages between controllers and agents.
 
@@ -184,7 +187,15 @@ type AgentDescription struct {
 	Agent      Process `zeek:"agent"`
 	Zeek       string  `zeek:"zeek"`        // version of Zeek that the nodes run; "" if unknown
 	LayoutForm uint64  `zeek:"layout_form"` // the LayoutForm that the agent reads
+
+	// Revision is the AgentRevision of the agent. Agents before the first
+	// revision do not send it.
+	Revision uint64 `zeek:"revision,extension"`
 }
+
+// AgentRevision is the revision of the requests that our agents accept. Revision 1
+// has checks, sites, and the extensions of AgentDeployNodesRequest.
+const AgentRevision = 1
 
 var _ = oneWay[AgentDescription](AgentAPI, operations("description"))
 
@@ -197,6 +208,17 @@ type AgentDeployNodesRequest struct {
 	Nodes  []Node       `zeek:"nodes"`  // nodes of the instance, sorted by name
 	Layout PackedLayout `zeek:"layout"` // layout of the whole cluster
 	Force  bool         `zeek:"force"`
+
+	// Site is the Site of the configuration. The agent must have it.
+	Site string `zeek:"site,extension"`
+
+	// Edited says that running nodes whose scripts have changed since their start
+	// are to restart, even if their configuration has not changed.
+	Edited bool `zeek:"edited,extension"`
+
+	// StartLimit is how long the response may wait for nodes that are still
+	// starting; zero means the agent's own limit.
+	StartLimit time.Duration `zeek:"start_limit,extension"`
 }
 
 // AgentDeployNodesCall declares AgentDeployNodesRequest and its response.
@@ -207,6 +229,81 @@ var AgentDeployNodesCall = many[AgentDeployNodesRequest, AgentDeployResponse](Re
 	Effect:  Changes,
 	Long:    true,
 	Forms:   []Form{operations("deploy")},
+})
+
+// AgentCheckRequest asks whether an instance could run these nodes, without
+// stopping or starting any. Nodes that run already as they should need no check.
+// The arguments are those of AgentDeployNodesRequest.
+type AgentCheckRequest struct {
+	ReqID
+	Config string       `zeek:"config"`
+	Nodes  []Node       `zeek:"nodes"`
+	Layout PackedLayout `zeek:"layout"`
+	Force  bool         `zeek:"force"` // check also nodes that run as they should
+	Site   string       `zeek:"site"`
+}
+
+// AgentCheckResponse has a failed result with NodeOutputs as its data for each node
+// that could not run, failed results without a node for problems of the instance,
+// and a single successful result if there are neither.
+type AgentCheckResponse struct {
+	ReqID
+	Results []Result `zeek:"results"`
+}
+
+// AgentCheckCall declares AgentCheckRequest and its response.
+var AgentCheckCall = many[AgentCheckRequest, AgentCheckResponse](Request{
+	Name:    "agent_check",
+	Summary: "Check whether nodes could run on an instance",
+	API:     AgentAPI,
+	Effect:  Reads,
+	Long:    true,
+	Forms:   []Form{operations("check")},
+})
+
+// AgentCheckRestartRequest asks whether the named nodes could run again after a
+// restart, or all nodes of the instance if Nodes is empty, without stopping any.
+type AgentCheckRestartRequest struct {
+	ReqID
+	Nodes []string `zeek:"nodes,set"`
+}
+
+// AgentCheckRestartResponse is like AgentCheckResponse.
+type AgentCheckRestartResponse struct {
+	ReqID
+	Results []Result `zeek:"results"`
+}
+
+// AgentCheckRestartCall declares AgentCheckRestartRequest and its response.
+var AgentCheckRestartCall = many[AgentCheckRestartRequest, AgentCheckRestartResponse](Request{
+	Name:    "agent_check_restart",
+	Summary: "Check whether nodes could run again after a restart",
+	API:     AgentAPI,
+	Effect:  Reads,
+	Long:    true,
+	Forms:   []Form{operations("check_restart")},
+})
+
+// AgentSiteRequest sends the agent a part of a packed site. A request without data
+// asks how much of the site the agent has.
+type AgentSiteRequest struct {
+	ReqID
+	SitePart
+}
+
+// AgentSiteResponse has a SiteProgress as its data.
+type AgentSiteResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// AgentSiteCall declares AgentSiteRequest and its response.
+var AgentSiteCall = single[AgentSiteRequest, AgentSiteResponse](Request{
+	Name:    "agent_site",
+	Summary: "Send the agent a part of a site",
+	API:     AgentAPI,
+	Effect:  Changes,
+	Forms:   []Form{operations("site")},
 })
 
 // AgentStatusRequest gets the details of the nodes of the instance.

@@ -120,6 +120,11 @@ type Configuration struct {
 	ID        string     `zeek:"id"`
 	Instances []Instance `zeek:"instances,set"`
 	Nodes     []Node     `zeek:"nodes,set"`
+
+	// Site identifies the site whose scripts the nodes load: the SHA-256 of the
+	// packed site in lower-case hexadecimal digits, "" for none. Only our
+	// controllers and agents know sites.
+	Site string `zeek:"site,extension"`
 }
 
 // Instance returns the instance with that name.

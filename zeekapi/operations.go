@@ -19,6 +19,10 @@ type NodeDetail struct {
 	CPU       float64    `zeek:"cpu"`                 // CPUs in use, such as 1.5; 0: unknown
 	Memory    uint64     `zeek:"memory"`              // resident set size in bytes; 0: unknown
 	LastError string     `zeek:"last_error,optional"` // most recent failure
+
+	// Edited are the files that the node has loaded and that have changed on disk
+	// since it started, without those of the Zeek installation.
+	Edited []string `zeek:"edited,extension"`
 }
 
 // InstanceStatus is the controller's view of an instance.
@@ -45,17 +49,46 @@ type NodeLogs struct {
 	Remark string `zeek:"remark,optional,trailing"`
 }
 
+// DeployOptions tell how a deployment deals with problems. The zero DeployOptions
+// refuse a configuration in which the agents find a problem, and roll back a
+// deployment that does not come up.
+type DeployOptions struct {
+	Force      bool `zeek:"force,extension"`       // do not check, and restart all nodes, even those that did not change
+	Partial    bool `zeek:"partial,extension"`     // deploy what passes the check
+	NoRollback bool `zeek:"no_rollback,extension"` // leave a deployment that does not come up as it is
+}
+
+// SitePart is a part of a packed site.
+type SitePart struct {
+	Site   string `zeek:"site"`   // see Configuration.Site
+	Size   uint64 `zeek:"size"`   // of the whole packed site, in bytes
+	Offset uint64 `zeek:"offset"` // of Data, in bytes
+	Data   string `zeek:"data"`   // at most MaxSitePart bytes
+}
+
+// MaxSitePart is the size of the largest part of a site in one message, in bytes.
+const MaxSitePart = 512 << 10
+
+// SiteProgress tells how much of a packed site a controller or an agent has. Parts
+// are sent in order: the next one begins at Have.
+type SiteProgress struct {
+	Have     uint64 `zeek:"have"`     // bytes
+	Complete bool   `zeek:"complete"` // it has the whole site, and the hash is right
+}
+
 // Outcome is the outcome of a deployment.
 type Outcome string
 
 // The outcomes.
 const (
-	OutcomePending    Outcome = "pending"    // not finished
-	OutcomeDeployed   Outcome = "deployed"   // all nodes run
-	OutcomeFailed     Outcome = "failed"     // all agents responded, some nodes do not run
-	OutcomeTimeout    Outcome = "timeout"    // not all agents responded in time
-	OutcomeSuperseded Outcome = "superseded" // replaced by a newer deployment
-	OutcomeLost       Outcome = "lost"       // the controller ended before the deployment
+	OutcomePending    Outcome = "pending"     // not finished
+	OutcomeDeployed   Outcome = "deployed"    // all nodes run
+	OutcomeFailed     Outcome = "failed"      // all agents responded, some nodes do not run
+	OutcomeTimeout    Outcome = "timeout"     // not all agents responded in time
+	OutcomeSuperseded Outcome = "superseded"  // replaced by a newer deployment
+	OutcomeLost       Outcome = "lost"        // the controller ended before the deployment
+	OutcomeRefused    Outcome = "refused"     // the check found problems, nothing was changed
+	OutcomeRolledBack Outcome = "rolled back" // some nodes did not come up, and the configuration before was deployed again
 )
 
 // Deployment is an attempt to bring the cluster to a configuration: an entry in its

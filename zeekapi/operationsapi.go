@@ -44,24 +44,97 @@ var DryRunCall = many[DryRunRequest, DryRunResponse](Request{
 	Forms:   []Form{operations("dry_run")},
 })
 
-// ForceDeployRequest deploys the staged configuration and restarts all nodes, even
-// those that did not change.
-type ForceDeployRequest struct{ ReqID }
+// DeployStagedRequest deploys the staged configuration, like DeployRequest, with
+// options.
+type DeployStagedRequest struct {
+	ReqID
+	DeployOptions
+}
 
-// ForceDeployResponse is like DeployResponse.
-type ForceDeployResponse struct {
+// DeployStagedResponse is like DeployResponse.
+type DeployStagedResponse struct {
 	ReqID
 	Results []Result `zeek:"results"`
 }
 
-// ForceDeployCall declares ForceDeployRequest and its response.
-var ForceDeployCall = many[ForceDeployRequest, ForceDeployResponse](Request{
-	Name:    "force_deploy",
-	Summary: "Deploy the staged configuration and restart all nodes",
+// DeployStagedCall declares DeployStagedRequest and its response.
+var DeployStagedCall = many[DeployStagedRequest, DeployStagedResponse](Request{
+	Name:    "deploy_staged",
+	Summary: "Deploy the staged configuration with options",
 	API:     ControllerAPI,
 	Effect:  Changes,
 	Long:    true,
-	Forms:   []Form{operations("force_deploy")},
+	Forms:   []Form{operations("deploy_staged")},
+})
+
+// CheckRequest asks all agents concerned whether a configuration could run,
+// without changing anything.
+type CheckRequest struct {
+	ReqID
+	Config *Configuration `zeek:"config,optional"` // nil: the staged configuration
+}
+
+// CheckResponse has a failed result for each problem: with NodeOutputs as its data
+// if it names a node. Its last result is successful if there are no problems. Other
+// successful results are remarks: a string as their data, and the instance.
+type CheckResponse struct {
+	ReqID
+	Results []Result `zeek:"results"`
+}
+
+// CheckCall declares CheckRequest and its response.
+var CheckCall = many[CheckRequest, CheckResponse](Request{
+	Name:    "check",
+	Summary: "Check whether a configuration could run",
+	API:     ControllerAPI,
+	Effect:  Reads,
+	Long:    true,
+	Forms:   []Form{operations("check")},
+})
+
+// UploadSiteRequest sends the controller a part of a packed site. A request without
+// data asks how much of the site the controller has.
+type UploadSiteRequest struct {
+	ReqID
+	SitePart
+}
+
+// UploadSiteResponse has a SiteProgress as its data.
+type UploadSiteResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// UploadSiteCall declares UploadSiteRequest and its response.
+var UploadSiteCall = single[UploadSiteRequest, UploadSiteResponse](Request{
+	Name:    "upload_site",
+	Summary: "Send the controller a part of a site",
+	API:     ControllerAPI,
+	Effect:  Changes,
+	Forms:   []Form{operations("upload_site")},
+})
+
+// DownloadSiteRequest gets a part of a packed site that the controller has.
+type DownloadSiteRequest struct {
+	ReqID
+	Site   string `zeek:"site"`
+	Offset uint64 `zeek:"offset"` // in bytes
+}
+
+// DownloadSiteResponse has a SitePart as its data. It is shorter than
+// MaxSitePart only at the end of the site.
+type DownloadSiteResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// DownloadSiteCall declares DownloadSiteRequest and its response.
+var DownloadSiteCall = single[DownloadSiteRequest, DownloadSiteResponse](Request{
+	Name:    "download_site",
+	Summary: "Get a part of a site from the controller",
+	API:     ControllerAPI,
+	Effect:  Reads,
+	Forms:   []Form{operations("download_site")},
 })
 
 // HistoryRequest lists the most recent deployments of clients.
@@ -110,6 +183,7 @@ var GetPastCall = single[GetPastRequest, GetPastResponse](Request{
 type RollbackRequest struct {
 	ReqID
 	Number uint64 `zeek:"number"` // number of the deployment; 0: the newest one that succeeded with another configuration than the target
+	DeployOptions
 }
 
 // RollbackResponse is like DeployResponse.

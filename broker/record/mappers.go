@@ -351,6 +351,9 @@ func compileStruct(t reflect.Type, within enclosing) (*mapper, error) {
 				}
 				elems[i] = e
 			}
+			for n := len(elems); n > 0 && fields[n-1].extension && elems[n-1].IsNone(); n-- {
+				elems = elems[:n-1]
+			}
 			return broker.Vector(elems...), nil
 		},
 		unmarshal: func(v broker.Value, into reflect.Value) *Error {

@@ -37,6 +37,9 @@ import (
 //   - optional: none represents the zero value and the nil pointer
 //   - trailing: the field may be missing at the end of a record, as in older
 //     versions of Zeek
+//   - extension: the field is not part of Zeek's record. It is optional and
+//     trailing, and Marshal omits it at the end of a record if it is zero, so
+//     that a record without extensions is Zeek's
 //   - set: the slice maps to a set instead of a vector
 //   - enum=Scope: the string s maps to the enum label Scope::s; with "enum"
 //     alone the string is the whole label
@@ -137,9 +140,9 @@ func mapperOf(t reflect.Type) (*mapper, error) {
 
 // fieldOptions holds the options of a field's tag.
 type fieldOptions struct {
-	optional, trailing, set, enum bool
-	scope                         string // of the enum, with "::"
-	fallback                      string // label of an empty string, without the scope
+	optional, trailing, extension, set, enum bool
+	scope                                    string // of the enum, with "::"
+	fallback                                 string // label of an empty string, without the scope
 }
 
 func parseTag(f reflect.StructField) (name string, o fieldOptions, err error) {
@@ -155,6 +158,8 @@ func parseTag(f reflect.StructField) (name string, o fieldOptions, err error) {
 			o.optional = true
 		case "trailing":
 			o.trailing = true
+		case "extension":
+			o.optional, o.trailing, o.extension = true, true, true
 		case "set":
 			o.set = true
 		case "enum":

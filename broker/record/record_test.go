@@ -60,6 +60,8 @@ type everything struct {
 	OptList  []string          `zeek:"opt_list,optional"`
 	Internal int               `zeek:"-"`
 	Later    broker.Port       `zeek:"later,optional,trailing"`
+	Ours     string            `zeek:"ours,extension"`
+	AlsoOurs uint64            `zeek:"also_ours,extension"`
 }
 
 func sample() everything {

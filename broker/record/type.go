@@ -19,6 +19,9 @@ type Field struct {
 	Type     Type
 	Optional bool // may be unset
 	Trailing bool // older Zeeks do not have it
+
+	// Extension says that no Zeek has it. It is optional and trailing, too.
+	Extension bool
 }
 
 // TypeOf returns a description of the Zeek type that T maps to. It panics if
@@ -83,7 +86,7 @@ func describeFields(t reflect.Type, fields []field) []Field {
 		out[i] = Field{
 			Name:     f.name,
 			Type:     describe(t.FieldByIndex(f.index).Type, f.fieldOptions),
-			Optional: f.optional, Trailing: f.trailing,
+			Optional: f.optional, Trailing: f.trailing, Extension: f.extension,
 		}
 	}
 	return out

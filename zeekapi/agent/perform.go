@@ -64,7 +64,7 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 // checked.
 func (p *performer) check(nodes []launch.Node) []Input {
 	if c, ok := p.Launcher.(launch.Checker); ok {
-		c.Check(nodes)
+		c.Check(nodes, false)
 		return nil
 	}
 	var checked []Input

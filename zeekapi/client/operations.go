@@ -74,10 +74,15 @@ func (c *Client) DryRun(ctx context.Context, config zeekapi.Configuration) (zeek
 	return data[zeekapi.Diff](ctx, c, zeekapi.DryRunCall, zeekapi.DryRunRequest{Config: config})
 }
 
-// ForceDeploy is Deploy that starts all nodes anew, also those that run what
-// they should.
-func (c *Client) ForceDeploy(ctx context.Context) (DeployResult, error) {
-	return deploy(ctx, c, zeekapi.ForceDeployCall, zeekapi.ForceDeployRequest{})
+// DeployStaged is Deploy with options.
+func (c *Client) DeployStaged(ctx context.Context, o zeekapi.DeployOptions) (DeployResult, error) {
+	return deploy(ctx, c, zeekapi.DeployStagedCall, zeekapi.DeployStagedRequest{DeployOptions: o})
+}
+
+// Check asks the agents whether a configuration could run, the staged one if
+// config is nil. Nothing changes.
+func (c *Client) Check(ctx context.Context, config *zeekapi.Configuration) (DeployResult, error) {
+	return deploy(ctx, c, zeekapi.CheckCall, zeekapi.CheckRequest{Config: config})
 }
 
 // History returns the last deployments, the newest first: at most limit, or as
@@ -93,8 +98,8 @@ func (c *Client) PastConfiguration(ctx context.Context, number uint64) (zeekapi.
 
 // Rollback deploys the configuration of an earlier deployment; 0 stands for the
 // last one that differs from what should run now.
-func (c *Client) Rollback(ctx context.Context, number uint64) (DeployResult, error) {
-	return deploy(ctx, c, zeekapi.RollbackCall, zeekapi.RollbackRequest{Number: number})
+func (c *Client) Rollback(ctx context.Context, number uint64, o zeekapi.DeployOptions) (DeployResult, error) {
+	return deploy(ctx, c, zeekapi.RollbackCall, zeekapi.RollbackRequest{Number: number, DeployOptions: o})
 }
 
 // Drain stops the nodes of an instance and waits until they have stopped. They

@@ -31,7 +31,7 @@ func (c *changeRequests) deploy(by broker.Peer, req zeekapi.DeployRequest) {
 	}
 }
 
-func (c *changeRequests) forceDeploy(by broker.Peer, req zeekapi.ForceDeployRequest) {
+func (c *changeRequests) deployStaged(by broker.Peer, req zeekapi.DeployStagedRequest) {
 	if r := c.requests.begin(by, req); r != nil {
 		c.deployReady(by, r, actionForce)
 	}

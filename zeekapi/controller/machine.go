@@ -132,7 +132,7 @@ func (m *Machine) serve(settings Settings) {
 	handle(h, zeekapi.GetConfigurationCall, m.staging.getConfiguration)
 	handle(h, zeekapi.DryRunCall, m.staging.dryRun)
 	handle(h, zeekapi.DeployCall, m.changes.deploy)
-	handle(h, zeekapi.ForceDeployCall, m.changes.forceDeploy)
+	handle(h, zeekapi.DeployStagedCall, m.changes.deployStaged)
 	handle(h, zeekapi.SetConfigurationCall, m.changes.setConfiguration)
 	handle(h, zeekapi.RollbackCall, m.changes.rollback)
 	handle(h, zeekapi.RollingRestartCall, m.changes.rollingRestart)

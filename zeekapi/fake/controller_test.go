@@ -119,19 +119,19 @@ func TestHandlers(t *testing.T) {
 			fake.Handle(c, zeekapi.RollbackCall, func(_ context.Context, q zeekapi.RollbackRequest) ([]zeekapi.Result, error) {
 				return fake.Success(fmt.Sprint("config-", q.Number)), outcome
 			})
-			if got, err := boss.Rollback(t.Context(), 7); err != nil || got.ID != "config-7" {
+			if got, err := boss.Rollback(t.Context(), 7, zeekapi.DeployOptions{}); err != nil || got.ID != "config-7" {
 				t.Errorf("results: %+v, %v", got, err)
 			}
 			outcome = errors.New("not today")
-			if got, err := boss.Rollback(t.Context(), 1); err != nil || !got.Failed || strings.Join(got.Errors, "") != "not today" {
+			if got, err := boss.Rollback(t.Context(), 1, zeekapi.DeployOptions{}); err != nil || !got.Failed || strings.Join(got.Errors, "") != "not today" {
 				t.Errorf("failure: %+v, %v", got, err)
 			}
 			outcome = fake.ErrForward
-			if got, err := boss.Rollback(t.Context(), 99); err != nil || !strings.Contains(strings.Join(got.Errors, ""), "99") {
+			if got, err := boss.Rollback(t.Context(), 99, zeekapi.DeployOptions{}); err != nil || !strings.Contains(strings.Join(got.Errors, ""), "99") {
 				t.Errorf("forwarded: %+v, %v", got, err)
 			}
 			outcome = fake.ErrNoResponse
-			if _, err := boss.Rollback(quickly(t), 1); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := boss.Rollback(quickly(t), 1, zeekapi.DeployOptions{}); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("ignored: %v", err)
 			}
 			fake.Handle(c, zeekapi.ForceDeployCall, func(context.Context, zeekapi.ForceDeployRequest) ([]zeekapi.Result, error) {
@@ -146,7 +146,7 @@ func TestHandlers(t *testing.T) {
 				t.Errorf("history after a lost response: %+v, %v", history, err)
 			}
 			outcome = fake.ErrDisconnect
-			if _, err := boss.Rollback(t.Context(), 1); !errors.Is(err, request.ErrDisconnected) {
+			if _, err := boss.Rollback(t.Context(), 1, zeekapi.DeployOptions{}); !errors.Is(err, request.ErrDisconnected) {
 				t.Errorf("disconnected: %v", err)
 			}
 			if got := len(c.Requests()); got != 7 {

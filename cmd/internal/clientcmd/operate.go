@@ -66,14 +66,17 @@ func askOperation[T any](ctx context.Context, r *run, what string, call func(con
 
 // deployOptions are how deploy and deploy-config of zeekwire differ from those
 // of zeek-client.
-type deployOptions struct{ dryRun, force bool }
+type deployOptions struct {
+	dryRun, check bool
+	options       zeekapi.DeployOptions
+}
 
 func (t *Tool) addDeployFlags(cmd *cobra.Command, o *deployOptions) {
 	if !t.People {
 		return
 	}
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show the changes, as diff does, and deploy nothing")
-	cmd.Flags().BoolVar(&o.force, "force", false, "restart all nodes, including unchanged ones")
+	cmd.Flags().BoolVar(&o.options.Force, "force", false, "restart all nodes, including unchanged ones")
 	usage.Exclude(cmd, "dry-run", "force")
 }
 
@@ -82,8 +85,8 @@ func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*client.Cli
 	switch {
 	case o.dryRun:
 		return r.operate(ctx, "dry runs")
-	case o.force:
-		return r.operate(ctx, "deploying by force")
+	case o.options != (zeekapi.DeployOptions{}):
+		return r.operate(ctx, "such options of deployments")
 	case r.progress != nil:
 		return r.connectAll(ctx) // for the events, if there are any
 	}
@@ -102,8 +105,10 @@ func (r *run) deployStaged(ctx context.Context, c *client.Client, o deployOption
 		}
 	}
 	call := (*client.Client).Deploy
-	if o.force {
-		call = (*client.Client).ForceDeploy
+	if o.options != (zeekapi.DeployOptions{}) {
+		call = func(c *client.Client, ctx context.Context) (client.DeployResult, error) {
+			return c.DeployStaged(ctx, o.options)
+		}
 	}
 	return r.deployWith(ctx, c, "Deploying", noNode, nodes, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
 		return call(c, ctx)
@@ -155,7 +160,7 @@ func (t *Tool) rollback() *cobra.Command {
 			}
 			defer c.Close()
 			return r.deployWith(ctx, c, "Rolling back", noNode, nil, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
-				return c.Rollback(ctx, number)
+				return c.Rollback(ctx, number, zeekapi.DeployOptions{})
 			})
 		})
 	cmd.Long = cmd.Short + `.

@@ -77,7 +77,19 @@ type Checker interface {
 	// as an invalid layout, without starting or stopping any. Nodes among them
 	// that run are about to be replaced. A Checked event for each node follows in
 	// limited time. Check does not block.
-	Check([]Node)
+	//
+	// A trial decides whether a deployment begins: it is thorough, takes as long as
+	// it must within its own limit, and a node whose check did not end in time has
+	// not passed. Other checks precede the start of nodes. They may rely on a recent
+	// trial, and a node whose check did not end in time has passed.
+	Check(nodes []Node, trial bool)
+}
+
+// Scanner is a Launcher that knows which scripts its nodes have loaded.
+type Scanner interface {
+	// Scan looks for the scripts that changed since the nodes that loaded them
+	// started. An Edited event follows. Scan does not block.
+	Scan()
 }
 
 // Outputter is a Launcher that keeps the outputs of its nodes.
@@ -107,8 +119,8 @@ type Leaver interface {
 // that no other launcher manages the nodes there.
 const LockFile = "launcher.lock"
 
-// Event is one of Started, Up, Revived, Exited, Answered, Checked, Measured and
-// Upgraded.
+// Event is one of Started, Up, Revived, Exited, Answered, Checked, Edited, Measured
+// and Upgraded.
 type Event interface{ event() }
 
 // Started reports that a node runs, as the process PID.
@@ -140,13 +152,19 @@ type Exited struct {
 // Answered is the response of a node to a dispatched request.
 type Answered struct{ Response zeekapi.NodeDispatchResponse }
 
-// Checked reports the result of a check. Err is nil if the node could run, and also if
-// the check did not end in time.
+// Checked reports the result of a check. Err is nil if the node could run.
 type Checked struct {
 	Node    Node // the checked configuration
+	Trial   bool // as for Check
 	Err     error
 	Outputs zeekapi.NodeOutputs // output of the check
 }
+
+// Edited reports the files that running nodes have loaded and that have changed since
+// they started, by node and sorted, without those of the Zeek installation. Nodes
+// whose files have not changed are missing. It answers Scan, and also comes from
+// time to time.
+type Edited struct{ Nodes map[string][]string }
 
 // Measured reports the resources that nodes use, by name. It comes every few seconds.
 type Measured struct{ Nodes map[string]Usage }
@@ -166,6 +184,7 @@ func (Revived) event()  {}
 func (Exited) event()   {}
 func (Answered) event() {}
 func (Checked) event()  {}
+func (Edited) event()   {}
 func (Measured) event() {}
 func (Upgraded) event() {}
 
@@ -176,6 +195,9 @@ type Node struct {
 	// Layout is the layout of the whole cluster, including the node. It is not
 	// parsed before the check.
 	Layout zeekapi.Layout
+
+	// Site is the Configuration.Site whose scripts the node loads, "" for none.
+	Site string
 }
 
 // Members returns the members of the cluster, including the node, sorted by name. It
@@ -195,7 +217,7 @@ func (n Node) Equal(o Node) bool {
 		maps.Equal(n.Env, o.Env) &&
 		(n.CPUAffinity == nil) == (o.CPUAffinity == nil) &&
 		(n.CPUAffinity == nil || *n.CPUAffinity == *o.CPUAffinity) &&
-		n.Layout == o.Layout
+		n.Layout == o.Layout && n.Site == o.Site
 }
 
 // Manager returns the name of the manager of a cluster, the first if there are

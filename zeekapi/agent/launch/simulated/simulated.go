@@ -184,7 +184,7 @@ func pass(ctx context.Context, d time.Duration) bool {
 }
 
 // Check reports the checks of nodes according to the scenario.
-func (l *Launcher) Check(nodes []launch.Node) {
+func (l *Launcher) Check(nodes []launch.Node, _ bool) {
 	for _, n := range nodes {
 		c := launch.Checked{Node: n}
 		if text := l.behaviour(n).checkError; text != "" {

@@ -26,7 +26,7 @@ const parseLimit = 3 * time.Second
 // Check finds out what would keep nodes from running: a directory or script
 // that cannot be, an interface or CPU that is not there, a port that is taken,
 // scripts that do not load. It starts Zeek to read scripts, so it takes time.
-func (l *Launcher) Check(nodes []launch.Node) {
+func (l *Launcher) Check(nodes []launch.Node, _ bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closing.Err() != nil {
