@@ -149,7 +149,7 @@ func requests(id string) []zeekapi.Message {
 		zeekapi.TestTimeoutRequest{ReqID: r},
 		zeekapi.StatusRequest{ReqID: r},
 		zeekapi.DryRunRequest{ReqID: r, Config: config("c1")},
-		zeekapi.ForceDeployRequest{ReqID: r},
+		zeekapi.DeployStagedRequest{ReqID: r, DeployOptions: zeekapi.DeployOptions{Force: true}},
 		zeekapi.HistoryRequest{ReqID: r},
 		zeekapi.GetPastRequest{ReqID: r},
 		zeekapi.RollbackRequest{ReqID: r},

@@ -24,7 +24,15 @@ type agent struct {
 	process    zeekapi.Process
 	zeek       string // version
 	layoutForm uint64
+	revision   uint64
 }
+
+// isOurs reports whether a peer is an agent of zeekwire, which says hello in our
+// own dialect. Its description may follow only after that.
+func (a *agent) isOurs() bool { return a.described || slices.Contains(a.dialects, zeekapi.Operations) }
+
+// checks reports whether an agent can check what it is to run.
+func (a *agent) checks() bool { return a.revision >= 1 && a.layoutForm == zeekapi.LayoutForm }
 
 // agents keeps the peers that said hello. An instance has one agent: the peer
 // that said hello last. Earlier peers of the same name are its rivals, one of
@@ -124,6 +132,7 @@ func (a *agents) send(instance string, msg zeekapi.Message, content uint64) {
 // describe takes what an agent of zeekwire says of itself.
 func (a *agents) describe(peer uuid.UUID, msg zeekapi.AgentDescription) {
 	if d := a.peers[peer]; d != nil {
-		d.described, d.process, d.zeek, d.layoutForm = true, msg.Agent, msg.Zeek, msg.LayoutForm
+		d.described, d.process, d.zeek = true, msg.Agent, msg.Zeek
+		d.layoutForm, d.revision = msg.LayoutForm, msg.Revision
 	}
 }

@@ -84,6 +84,15 @@ func (a *arrivals) peerLost(peer broker.Peer) {
 	}
 }
 
+// hangUp ends the peering with the agent of an instance that listens, and forgets
+// the agent.
+func (a *arrivals) hangUp(i zeekapi.Instance) {
+	a.members.hangUp(i)
+	if known := a.agents.of(i.Name); known != nil && !known.Connects() && addressOf(known.Instance) == addressOf(i) {
+		a.forget(known, "the cluster no longer needs the agent")
+	}
+}
+
 // drop tells an instance that the cluster does not need it any more. The agent
 // stays known, unless the controller has to hang up.
 func (a *arrivals) drop(w *member) {
@@ -91,10 +100,7 @@ func (a *arrivals) drop(w *member) {
 	a.members.standBy(w.Name)
 	a.members.remove(w.Name)
 	if !w.Connects() {
-		a.emit(Hangup{Address: addressOf(w.Instance)})
-		if known := a.agents.of(w.Name); known != nil && !known.Connects() {
-			a.forget(known, "the cluster no longer needs the agent")
-		}
+		a.hangUp(w.Instance)
 	}
 	a.members.release(w.Name)
 }

@@ -17,42 +17,48 @@ const (
 // changeRequests takes the requests of clients for deployments and jobs, of which one
 // is under way at a time.
 type changeRequests struct {
-	configs     *configurations
-	staging     *staging
-	history     *history
-	requests    *requests
-	deployments *deployments
-	jobs        *jobs
+	configs  *configurations
+	staging  *staging
+	history  *history
+	requests *requests
+	trials   *trials
+	jobs     *jobs
 }
 
 func (c *changeRequests) deploy(by broker.Peer, req zeekapi.DeployRequest) {
 	if r := c.requests.begin(by, req); r != nil {
-		c.deployReady(by, r, actionDeploy)
+		c.deployReady(by, r, zeekapi.DeployOptions{})
 	}
 }
 
 func (c *changeRequests) deployStaged(by broker.Peer, req zeekapi.DeployStagedRequest) {
 	if r := c.requests.begin(by, req); r != nil {
-		c.deployReady(by, r, actionForce)
+		c.deployReady(by, r, req.DeployOptions)
 	}
 }
 
 // deployReady deploys the staged configuration.
-func (c *changeRequests) deployReady(by broker.Peer, r *request, a action) {
+func (c *changeRequests) deployReady(by broker.Peer, r *request, o zeekapi.DeployOptions) {
+	a := actionDeploy
+	if o.Force {
+		a = actionForce
+	}
 	ready, ok := c.configs.get(Ready)
 	switch {
 	case !ok:
 		c.requests.fail(r, "no configuration available to deploy")
-	case c.deployments.pending() != nil:
-		c.deployments.refuse(r, errPending)
+	case c.trials.pending() != nil:
+		c.trials.refuse(r, errPending)
 	default:
-		c.begin(by, r, a, ready)
+		c.begin(by, r, a, ready, o)
 	}
 }
 
-func (c *changeRequests) begin(by broker.Peer, r *request, a action, target revision) {
-	c.jobs.interrupt(errors.New("a deployment began"))
-	c.deployments.begin(by, r, a, target)
+func (c *changeRequests) begin(by broker.Peer, r *request, a action, target revision, o zeekapi.DeployOptions) {
+	c.trials.try(r, order{
+		by: nameOf(by), action: a, target: target, options: o,
+		begun: func() { c.jobs.interrupt(errors.New("a deployment began")) },
+	})
 }
 
 // setConfiguration stages and deploys in one request, as clients of the older
@@ -70,8 +76,8 @@ func (c *changeRequests) setConfiguration(by broker.Peer, req zeekapi.SetConfigu
 		}
 		reply(results)
 	}
-	if c.deployments.pending() != nil {
-		c.deployments.refuse(r, errPendingSet)
+	if c.trials.pending() != nil {
+		c.trials.refuse(r, errPendingSet)
 		return
 	}
 	if results := c.staging.stage(by, req.ID, req.Config); !results[0].Success {
@@ -80,7 +86,7 @@ func (c *changeRequests) setConfiguration(by broker.Peer, req zeekapi.SetConfigu
 		return
 	}
 	ready, _ := c.configs.get(Ready)
-	c.begin(by, r, actionSet, ready)
+	c.begin(by, r, actionSet, ready, zeekapi.DeployOptions{})
 }
 
 func (c *changeRequests) rollback(by broker.Peer, req zeekapi.RollbackRequest) {
@@ -88,8 +94,8 @@ func (c *changeRequests) rollback(by broker.Peer, req zeekapi.RollbackRequest) {
 	if r == nil {
 		return
 	}
-	if c.deployments.pending() != nil {
-		c.deployments.refuse(r, errPending)
+	if c.trials.pending() != nil {
+		c.trials.refuse(r, errPending)
 		return
 	}
 	to, ok := c.history.find(req.Number)
@@ -98,7 +104,7 @@ func (c *changeRequests) rollback(by broker.Peer, req zeekapi.RollbackRequest) {
 	}
 	switch {
 	case ok:
-		c.begin(by, r, actionRollback, to)
+		c.begin(by, r, actionRollback, to, req.DeployOptions)
 	case req.Number == 0:
 		c.requests.fail(r, "no other configuration was deployed before")
 	default:
@@ -108,8 +114,8 @@ func (c *changeRequests) rollback(by broker.Peer, req zeekapi.RollbackRequest) {
 
 func (c *changeRequests) rollingRestart(by broker.Peer, req zeekapi.RollingRestartRequest) {
 	var busy error
-	if p := c.deployments.pending(); p != nil {
-		busy = fmt.Errorf(errPending, p.request.id)
+	if p := c.trials.pending(); p != nil {
+		busy = fmt.Errorf(errPending, p.id)
 	}
 	c.jobs.rollingRestart(by, req, busy)
 }

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,6 +22,7 @@ type deploymentParts struct {
 	arrivals *arrivals
 	requests *requests
 	states   *nodeStates
+	events   *eventLog
 }
 
 // deployments brings the cluster to the target configuration. One deployment is
@@ -29,19 +31,22 @@ type deployments struct {
 	deploymentParts
 	plans      *plans
 	deliveries *deliveries
+	rollbacks  *rollbacks
 	timeout    time.Duration // of requests
+	startLimit time.Duration // of nodes
 	log        zerolog.Logger
 
 	current *deployment         // nil: none
 	waiting map[string]*request // by the instance whose next response they wait for
 }
 
-func newDeployments(parts deploymentParts, sent Sent, timeout time.Duration, log zerolog.Logger) *deployments {
+func newDeployments(parts deploymentParts, sent Sent, settings Settings, log zerolog.Logger) *deployments {
 	return &deployments{
 		deploymentParts: parts,
 		plans:           &plans{configs: parts.configs},
 		deliveries:      newDeliveries(parts.configs.outbox, parts.agents, parts.history, sent),
-		timeout:         timeout, log: log,
+		rollbacks:       &rollbacks{configs: parts.configs, history: parts.history, states: parts.states},
+		timeout:         settings.RequestTimeout, startLimit: settings.StartLimit, log: log,
 		waiting: make(map[string]*request),
 	}
 }
@@ -55,28 +60,22 @@ type deployment struct {
 	began   time.Time
 	number  uint64 // in the history, 0 for a deployment of the controller itself
 	target  revision
-	plan    *plan                // as sent to the agents; nil: not sent yet
-	force   bool                 // restart nodes that run already
+	plan    *plan // as sent to the agents; nil: not sent yet
+	options zeekapi.DeployOptions
+	skipped map[string]bool      // instances that it does not wait for
 	reached map[string]uuid.UUID // the peers that answered, by instance
+	before  *former              // nil: there is nothing to roll back to
+	failed  *failure             // nil unless it is being rolled back
 }
 
-// pending returns the deployment of a client that is under way, nil if there is
-// none. Deployments of the controller itself give way to those of clients.
-func (d *deployments) pending() *deployment {
+// pending returns the request of a client for the current deployment, nil if
+// there is none. Deployments of the controller itself give way to those of
+// clients.
+func (d *deployments) pending() *request {
 	if d.current == nil || d.current.number == 0 {
 		return nil
 	}
-	return d.current
-}
-
-// refuse ends a request for a deployment while there is another one, and says
-// which instances that waits for. The format is Zeek's.
-func (d *deployments) refuse(r *request, format string) {
-	p := d.pending()
-	r.results = append(r.results,
-		zeekapi.Failure(r.id, format, p.request.id),
-		zeekapi.Failure(r.id, "waiting for %s", listed(p.awaited(p.request))))
-	d.requests.finish(r)
+	return d.current.request
 }
 
 // timeoutFor returns the longest time that a deployment may take: long enough
@@ -96,20 +95,27 @@ func (d *deployments) redeploy() {
 	d.distribute()
 }
 
+// plannedDeployment is a deployment of a client that is about to begin.
+type plannedDeployment struct {
+	number  uint64 // in the history
+	target  revision
+	options zeekapi.DeployOptions
+	skipped map[string]bool // instances that it does not wait for
+}
+
 // begin deploys a configuration for a client. A deployment of the controller
 // itself ends. Agents get the configuration when all instances are ready.
-func (d *deployments) begin(by broker.Peer, r *request, a action, target revision) {
+func (d *deployments) begin(r *request, p plannedDeployment) {
 	if d.current != nil {
 		d.requests.finish(d.current.request)
 	}
 	task := &deployment{
-		deployments: d, request: r, began: d.requests.now, target: target,
-		force: a == actionForce, reached: make(map[string]uuid.UUID),
+		deployments: d, request: r, began: d.requests.now, number: p.number, target: p.target, options: p.options,
+		skipped: p.skipped, reached: make(map[string]uuid.UUID), before: d.rollbacks.former(p.number, p.target),
 	}
 	r.task, d.current = task, task
-	task.number = d.history.begin(nameOf(by), r.id, a, target)
-	d.configs.save(Target, target)
-	d.adopt(target.Configuration)
+	d.configs.save(Target, p.target)
+	d.adopt(p.target.Configuration)
 	d.distribute()
 }
 
@@ -184,7 +190,7 @@ func (d *deployments) without(instance string) {
 // another address.
 func (d *deployments) distribute() {
 	t := d.current
-	if t == nil || !d.members.allReady() {
+	if t == nil || !t.mayBegin() {
 		return
 	}
 	p := d.plans.of(t.target, d.members.fillHosts(t.target.Configuration))
@@ -198,11 +204,24 @@ func (d *deployments) distribute() {
 	t.plan = p
 	d.deliveries.sending(p)
 	for _, inst := range p.config.Instances {
-		if !d.names.drained(inst.Name) {
-			t.deployTo(d.members.of(inst.Name))
+		if w := d.members.of(inst.Name); !d.names.drained(inst.Name) && w.ready {
+			t.deployTo(w)
 		}
 	}
 	d.requests.settle(t.request)
+}
+
+// mayBegin reports whether all instances are ready that the deployment waits for.
+func (t *deployment) mayBegin() bool {
+	if len(t.skipped) == 0 {
+		return t.members.allReady()
+	}
+	for name := range t.members.byName {
+		if t.members.blocks(name) && !t.skipped[name] {
+			return false
+		}
+	}
+	return true
 }
 
 // deployTo sends the plan to the agent of a member, unless it has it already.
@@ -223,20 +242,23 @@ func (t *deployment) deployTo(w *member) {
 		r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Instance == w.Name })
 		delete(t.reached, w.Name)
 	}
-	force := t.force
+	o := sendOptions{force: t.options.Force && t.failed == nil}
+	if t.number != 0 && t.failed == nil {
+		o.edited, o.startLimit = true, t.startLimit
+	}
 	if t.deliveries.tell(w.Name, t.plan) && !a.described {
 		// Zeek's agents compare only the ID with that of what they run already.
 		// Agents of zeekwire see what changed.
 		t.log.Info().Str("instance", w.Name).Str("config", clip(t.target.ID)).Msg("the configuration changed but for its ID, forcing the agent")
-		force = true
+		o.force = true
 	}
-	t.send(r, w.Name, t.plan, force)
+	t.send(r, w.Name, t.plan, o)
 }
 
 // send asks the agent of an instance to run p.
-func (d *deployments) send(r *request, instance string, p *plan, force bool) {
+func (d *deployments) send(r *request, instance string, p *plan, o sendOptions) {
 	form := d.agents.of(instance).layoutForm
-	d.deliveries.of(instance).asked = d.requests.call(r, instance, p.question(instance, form, force))
+	d.deliveries.of(instance).asked = d.requests.call(r, instance, p.question(instance, form, o))
 }
 
 func (t *deployment) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
@@ -296,7 +318,7 @@ func (t *deployment) missed(c *call, why reason) ([]zeekapi.Result, bool) {
 func (t *deployment) complete(r *request) bool {
 	for name := range t.members.byName {
 		_, answered := t.reached[name]
-		if !answered && !t.names.drained(name) && (t.number != 0 || !t.deliveries.runs(name, t.plan.content)) {
+		if !answered && !t.names.drained(name) && !t.skipped[name] && (t.number != 0 || !t.deliveries.runs(name, t.plan.content)) {
 			return false
 		}
 	}
@@ -305,13 +327,66 @@ func (t *deployment) complete(r *request) bool {
 	}
 	t.deliveries.complete(t.plan)
 	t.log.Info().Str("config", clip(t.target.ID)).Bool("internal", t.number == 0).Msg("deployed")
+	switch fallen := t.fallen(r.results); {
+	case t.failed != nil:
+		t.rolledBack(r)
+		return true
+	case len(fallen) > 0:
+		t.rollBack(r, fallen)
+		return false
+	}
 	outcome := zeekapi.OutcomeDeployed
-	if slices.ContainsFunc(r.results, func(res zeekapi.Result) bool { return !res.Success }) {
+	if slices.ContainsFunc(r.results, isFailure) {
 		outcome = zeekapi.OutcomeFailed
 	}
 	t.record(outcome, r.results)
 	r.results = append(r.results, zeekapi.Result{ReqID: r.id, Success: true, Data: broker.String(t.target.ID)})
 	return true
+}
+
+// fallen returns the failures of nodes that ran before the deployment, on
+// instances with our agents, unless it is not to be rolled back.
+func (t *deployment) fallen(results []zeekapi.Result) []zeekapi.Result {
+	if t.before == nil || t.options.NoRollback || t.failed != nil {
+		return nil
+	}
+	var fallen []zeekapi.Result
+	for _, res := range results {
+		if isFailure(res) && res.Node != "" && t.before.ran[res.Node] && t.startsSlowly(res.Instance) {
+			fallen = append(fallen, res)
+		}
+	}
+	return fallen
+}
+
+// rollBack deploys the configuration before, once. Agents restart only the nodes
+// that differ.
+func (t *deployment) rollBack(r *request, fallen []zeekapi.Result) {
+	t.failed = &failure{results: r.results, text: fmt.Sprintf("rolled back to %s: %s", t.before, reasonsOf(fallen))}
+	for _, res := range fallen {
+		t.failed.nodes = append(t.failed.nodes, res.Node)
+	}
+	t.log.Warn().Str("config", clip(t.target.ID)).Str("to", clip(t.before.ID)).Strs("nodes", t.failed.nodes).Msg("nodes do not come up, rolling back")
+	t.events.add(zeekapi.EventDeploying, "", "", clip(fmt.Sprintf("rolling back to %s: %s", t.before, reasonsOf(fallen))))
+	r.results, t.plan, t.target, t.began = nil, nil, t.before.revision, t.requests.now
+	clear(t.reached)
+	t.requests.setTimeout(r, t.timeout)
+	t.configs.save(Target, t.target)
+	t.adopt(t.target.Configuration)
+	t.distribute()
+}
+
+// rolledBack ends a deployment that was rolled back.
+func (t *deployment) rolledBack(r *request) {
+	after := slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Success })
+	results := append(t.failed.results, zeekapi.Failure(r.id, "%s", clip(t.failed.text)))
+	outcome := zeekapi.OutcomeRolledBack
+	if len(after) > 0 {
+		outcome = zeekapi.OutcomeFailed
+		results = append(results, zeekapi.Failure(r.id, "%s", clip("after the rollback some nodes do not run: "+reasonsOf(after))))
+	}
+	t.record(outcome, append([]zeekapi.Result{results[len(results)-1]}, results[:len(results)-1]...))
+	r.results = results
 }
 
 func (t *deployment) record(outcome zeekapi.Outcome, results []zeekapi.Result) {
@@ -326,9 +401,15 @@ func (t *deployment) record(outcome zeekapi.Outcome, results []zeekapi.Result) {
 func (t *deployment) expired(r *request) bool {
 	waiting := t.awaited(r)
 	end := t.began.Add(t.timeoutFor(t.target.Configuration))
+	if t.number != 0 && t.failed == nil && slices.ContainsFunc(waiting, t.startsSlowly) {
+		end = end.Add(t.startLimit)
+	}
 	continues := end.After(t.requests.now) && !slices.ContainsFunc(waiting, func(name string) bool { return t.agents.of(name) == nil })
 	text := "waited for %s"
-	if continues {
+	switch {
+	case continues && t.failed != nil:
+		text = "the rollback goes on, waiting for %s"
+	case continues:
 		text = "the deployment goes on, waiting for %s"
 	}
 	results := append(slices.Clone(r.results),
@@ -340,12 +421,22 @@ func (t *deployment) expired(r *request) bool {
 		return true
 	}
 	r.results = results
-	t.record(zeekapi.OutcomeTimeout, results)
+	if t.failed != nil {
+		r.results = append(t.failed.results, results...)
+	}
+	t.record(zeekapi.OutcomeTimeout, r.results)
 	t.requests.finish(r)
 	if t.members.allReady() {
 		t.redeploy() // an agent may have lost the message
 	}
 	return true
+}
+
+// startsSlowly reports whether the agent of an instance answers only when its
+// nodes have started, see AgentDeployNodesRequest.
+func (t *deployment) startsSlowly(instance string) bool {
+	a := t.agents.of(instance)
+	return a != nil && a.checks()
 }
 
 func (t *deployment) ended(*request) {
@@ -357,7 +448,7 @@ func (t *deployment) ended(*request) {
 func (t *deployment) awaited(r *request) []string {
 	var names []string
 	for _, name := range t.members.sorted() {
-		if r.open[name] != nil || t.members.blocks(name) {
+		if r.open[name] != nil || t.members.blocks(name) && !t.skipped[name] {
 			names = append(names, name)
 		}
 	}
@@ -381,7 +472,7 @@ func (d *deployments) restore(w *member) {
 	}
 	// If the agent runs something else with the same ID, that may be newer.
 	task := &restoration{deployments: d, plan: had, certain: !d.deliveries.tell(w.Name, had)}
-	d.send(d.requests.start(d.timeoutFor(had.config), task), w.Name, had, false)
+	d.send(d.requests.start(d.timeoutFor(had.config), task), w.Name, had, sendOptions{})
 }
 
 func (t *restoration) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {

@@ -14,8 +14,8 @@ import (
 
 func TestForce(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
-	b.client(zeekapi.ForceDeployRequest{ReqID: reqID("r1")}, "save target c1", "to a: AgentDeployRequest #1 c1 by force")
-	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c1", "answer ForceDeployResponse r1 [T a wa] [T = c1]")
+	b.client(zeekapi.DeployStagedRequest{ReqID: reqID("r1"), DeployOptions: zeekapi.DeployOptions{Force: true}}, "save target c1", "to a: AgentDeployRequest #1 c1 by force")
+	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c1", "answer DeployStagedResponse r1 [T a wa] [T = c1]")
 }
 
 // Agents compare nothing but IDs, so what changed under the same ID is forced.

@@ -213,6 +213,17 @@ func (h *history) lastOther(target revision) (revision, bool) {
 	return revision{}, false
 }
 
+// numberOf returns the number of the last deployment of a configuration before
+// another deployment, 0 if there is none.
+func (h *history) numberOf(r revision, before uint64) uint64 {
+	for _, p := range slices.Backward(h.past) {
+		if p.Number < before && p.Config == r.ID && p.Outcome != zeekapi.OutcomeRefused {
+			return p.Number
+		}
+	}
+	return 0
+}
+
 // deployedBefore reports whether a client had a configuration with that ID
 // deployed before the last deployment. An agent that missed the deployments in
 // between still runs it, perhaps with other addresses.

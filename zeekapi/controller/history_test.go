@@ -60,7 +60,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
 	for i := range 150 {
 		id := strconv.Itoa(i)
-		for _, o := range b.machine.Step(b.now, controller.FromClient{Message: zeekapi.ForceDeployRequest{ReqID: reqID(id)}}) {
+		for _, o := range b.machine.Step(b.now, controller.FromClient{Message: zeekapi.DeployStagedRequest{ReqID: reqID(id), DeployOptions: zeekapi.DeployOptions{Force: true}}}) {
 			b.take([]controller.Output{o})
 			if to, ok := o.(controller.ToAgent); ok {
 				b.take(b.machine.Step(b.now, controller.FromAgent{Peer: peers["a"], Message: answerTo(to)}))

@@ -41,7 +41,7 @@ func TestLogOfChanges(t *testing.T) {
 			by + `"request":"r2","config":"c2","action":"deploy","message":"deploying"}`,
 			`{"level":"warn","errors":"b: wb: no such script","by":"alice at 10.0.0.1","config":"c2","outcome":"failed","message":"deployment ended"}`,
 		}},
-		{"force", zeekapi.ForceDeployRequest{ReqID: reqID("r3")}, []string{by + `"request":"r3","config":"c2","action":"force","message":"deploying"}`}},
+		{"force", zeekapi.DeployStagedRequest{ReqID: reqID("r3"), DeployOptions: zeekapi.DeployOptions{Force: true}}, []string{by + `"request":"r3","config":"c2","action":"force","message":"deploying"}`}},
 		{"set", set("r4", config("c3", "a")), []string{
 			by + `"request":"r4","config":"c3","message":"staged"}`,
 			by + `"request":"r4","config":"c3","action":"set-configuration","message":"deploying"}`,

@@ -41,6 +41,7 @@ type Machine struct {
 	surveys  *surveys
 
 	deployments *deployments
+	trials      *trials
 	drains      *drains
 	jobs        *jobs
 
@@ -98,8 +99,9 @@ func (m *Machine) reach(settings Settings, newID func() string) {
 func (m *Machine) change(settings Settings, state State) {
 	m.deployments = newDeployments(deploymentParts{
 		configs: m.configs, history: m.history, agents: m.agents, names: m.names, members: m.members,
-		arrivals: m.arrivals, requests: m.requests, states: m.states,
-	}, state.Sent, settings.RequestTimeout, m.log)
+		arrivals: m.arrivals, requests: m.requests, states: m.states, events: m.events,
+	}, state.Sent, settings, m.log)
+	m.trials = &trials{deployments: m.deployments}
 	m.drains = &drains{
 		outbox: m.out, agents: m.agents, members: m.members, names: m.names, states: m.states,
 		requests: m.requests, deployments: m.deployments, events: m.events, log: m.log,
@@ -121,7 +123,7 @@ func (m *Machine) serve(settings Settings) {
 	}
 	m.changes = &changeRequests{
 		configs: m.configs, staging: m.staging, history: m.history, requests: m.requests,
-		deployments: m.deployments, jobs: m.jobs,
+		trials: m.trials, jobs: m.jobs,
 	}
 	m.overview = &overview{
 		settings: settings, configs: m.configs, history: m.history, events: m.events, agents: m.agents,
@@ -206,8 +208,10 @@ func (m *Machine) fromAgent(peer broker.Peer, dialect string, msg zeekapi.Messag
 	switch msg := msg.(type) {
 	case zeekapi.AgentHello:
 		m.arrivals.hello(peer, dialect, msg)
+		m.trials.arrived()
 	case zeekapi.AgentDescription:
 		m.agents.describe(peer.ID, msg)
+		m.trials.arrived()
 	case zeekapi.AgentWelcomeResponse:
 		if w := m.arrivals.welcomed(peer, msg); w != nil {
 			m.deployments.ready(w)

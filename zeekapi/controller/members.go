@@ -54,6 +54,7 @@ type members struct {
 	retry  time.Duration // between welcomes
 
 	byName   map[string]*member
+	dialed   map[string]bool // addresses of agents that listen
 	contacts map[string]*contact
 	unready  int // members that a deployment has to wait for
 	counts   tally[InstanceState]
@@ -63,7 +64,7 @@ type members struct {
 func newMembers(out *outbox, a *agents, names *nameSets, newID func() string, retry time.Duration) *members {
 	return &members{
 		outbox: out, agents: a, names: names, newID: newID, retry: retry,
-		byName: make(map[string]*member), contacts: make(map[string]*contact), counts: newTally[InstanceState](),
+		byName: make(map[string]*member), dialed: make(map[string]bool), contacts: make(map[string]*contact), counts: newTally[InstanceState](),
 	}
 }
 
@@ -154,12 +155,26 @@ func (s *members) add(i zeekapi.Instance, host netip.Addr) {
 	if !s.names.drained(i.Name) {
 		s.names.keep(Owed, i.Name, false)
 	}
-	if !i.Connects() {
-		s.emit(Dial{Address: addressOf(i)})
-	}
+	s.dial(i)
 	if a := s.agents.of(i.Name); a != nil {
 		s.byName[i.Name].host = a.Host
 		s.greet(a)
+	}
+}
+
+// dial connects to the agent of an instance, if it listens.
+func (s *members) dial(i zeekapi.Instance) {
+	if address := addressOf(i); !i.Connects() && !s.dialed[address] {
+		s.dialed[address] = true
+		s.emit(Dial{Address: address})
+	}
+}
+
+// hangUp ends what dial began.
+func (s *members) hangUp(i zeekapi.Instance) {
+	if address := addressOf(i); s.dialed[address] {
+		delete(s.dialed, address)
+		s.emit(Hangup{Address: address})
 	}
 }
 

@@ -41,6 +41,14 @@ func (s *nodeStates) retarget() {
 	}
 }
 
+// of returns the state of a node, UNKNOWN if its agent has not reported it.
+func (s *nodeStates) of(instance, node string) zeekapi.State {
+	if state, ok := s.told[instance][node]; ok {
+		return state
+	}
+	return zeekapi.StateUnknown
+}
+
 // lost forgets the states of an instance whose agent is lost.
 func (s *nodeStates) lost(instance string) {
 	delete(s.told, instance)

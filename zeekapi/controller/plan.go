@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -121,13 +122,34 @@ func (p *plan) has(instance string) bool {
 // question asks the agent of an instance to run the plan. An agent of zeekwire
 // that reads this form of layouts gets its own nodes and the layout, which in a
 // large cluster is much less than the whole configuration.
-func (p *plan) question(instance string, form uint64, force bool) question {
+func (p *plan) question(instance string, form uint64, o sendOptions) question {
 	if form != zeekapi.LayoutForm || p.layout == "" {
+		config := p.config
+		config.Site = "" // a record of Zeek's has none
 		return question{content: p.number, message: func(id zeekapi.ReqID) zeekapi.Message {
-			return zeekapi.AgentDeployRequest{ReqID: id, Config: p.config, Force: force}
+			return zeekapi.AgentDeployRequest{ReqID: id, Config: config, Force: o.force}
 		}}
 	}
 	return question{message: func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.AgentDeployNodesRequest{ReqID: id, Config: p.config.ID, Nodes: p.nodes[instance], Layout: p.layout, Force: force}
+		return zeekapi.AgentDeployNodesRequest{
+			ReqID: id, Config: p.config.ID, Nodes: p.nodes[instance], Layout: p.layout, Force: o.force,
+			Site: p.config.Site, Edited: o.edited, StartLimit: o.startLimit,
+		}
+	}}
+}
+
+// sendOptions tell how an agent is to run a plan.
+type sendOptions struct {
+	force      bool          // restart nodes that run already
+	edited     bool          // restart nodes whose scripts have changed
+	startLimit time.Duration // 0: the agent's own
+}
+
+// check asks the agent of an instance whether it could run the plan.
+func (p *plan) check(instance string) question {
+	return question{message: func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.AgentCheckRequest{
+			ReqID: id, Config: p.config.ID, Nodes: p.nodes[instance], Layout: p.layout, Site: p.config.Site,
+		}
 	}}
 }

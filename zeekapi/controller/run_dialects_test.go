@@ -124,7 +124,7 @@ func TestRunAllDialects(t *testing.T) {
 		return zeekapi.DrainRequest{ReqID: reqID(id), Instance: "o", Drain: drain}
 	}
 	operator.ask(drain("r5", true), "answer DrainResponse r5 [T o]")
-	operator.ask(zeekapi.ForceDeployRequest{ReqID: reqID("r6")}, "answer ForceDeployResponse r6 [T m] [T u] [T = c2]")
+	operator.ask(zeekapi.DeployStagedRequest{ReqID: reqID("r6"), DeployOptions: zeekapi.DeployOptions{Force: true}}, "answer DeployStagedResponse r6 [T m] [T u] [T = c2]")
 	operator.ask(drain("r7", false), "answer DrainResponse r7 [T o]")
 	operator.ask(zeekapi.RollbackRequest{ReqID: reqID("r8")}, "answer RollbackResponse r8 [T m] [T o] [T u] [T = c1]")
 	client.ask(restart("r9", "wo"), "answer RestartResponse r9 [F wo not supported by the agent]")

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -12,6 +13,7 @@ const (
 	DefaultBrokerStartPort  = 2200
 	DefaultMetricsStartPort = 9000
 	DefaultRequestTimeout   = 15 * time.Second
+	DefaultStartLimit       = 5 * time.Minute
 )
 
 // Settings are the options that Zeek's controller offers as redefinable
@@ -41,6 +43,12 @@ type Settings struct {
 	// DefaultRequestTimeout; a negative duration is an error.
 	RequestTimeout time.Duration
 
+	// StartLimit is how long the nodes of a deployment may take to start. A node
+	// that is still starting then has failed. It applies to our agents; Zeek's
+	// have a limit of their own. Zero means DefaultStartLimit; a negative duration
+	// is an error.
+	StartLimit time.Duration
+
 	// StatusInterval is the time between two requests of the controller to all
 	// agents for the states of their nodes, which Snapshot counts. Zero
 	// disables them: the snapshot then knows what agents report by themselves
@@ -57,6 +65,7 @@ func DefaultSettings() Settings {
 		AssignMetricsPorts: true,
 		MetricsStartPort:   DefaultMetricsStartPort,
 		RequestTimeout:     DefaultRequestTimeout,
+		StartLimit:         DefaultStartLimit,
 	}
 }
 
@@ -65,17 +74,14 @@ func (s Settings) complete() (Settings, error) {
 	switch {
 	case s.RequestTimeout < 0:
 		return s, fmt.Errorf("controller: RequestTimeout is %s, must not be negative", s.RequestTimeout)
+	case s.StartLimit < 0:
+		return s, fmt.Errorf("controller: StartLimit is %s, must not be negative", s.StartLimit)
 	case s.StatusInterval < 0:
 		return s, fmt.Errorf("controller: StatusInterval is %s, must not be negative", s.StatusInterval)
 	}
-	if s.BrokerStartPort == 0 {
-		s.BrokerStartPort = DefaultBrokerStartPort
-	}
-	if s.MetricsStartPort == 0 {
-		s.MetricsStartPort = DefaultMetricsStartPort
-	}
-	if s.RequestTimeout == 0 {
-		s.RequestTimeout = DefaultRequestTimeout
-	}
+	s.BrokerStartPort = cmp.Or(s.BrokerStartPort, DefaultBrokerStartPort)
+	s.MetricsStartPort = cmp.Or(s.MetricsStartPort, DefaultMetricsStartPort)
+	s.RequestTimeout = cmp.Or(s.RequestTimeout, DefaultRequestTimeout)
+	s.StartLimit = cmp.Or(s.StartLimit, DefaultStartLimit)
 	return s, nil
 }

@@ -72,7 +72,7 @@ func (s *simulation) anyRequest(id string) zeekapi.Message {
 	case 9:
 		return zeekapi.StatusRequest{ReqID: reqID(id)}
 	case 10:
-		return zeekapi.ForceDeployRequest{ReqID: reqID(id)}
+		return zeekapi.DeployStagedRequest{ReqID: reqID(id), DeployOptions: zeekapi.DeployOptions{Force: true}}
 	case 11:
 		return zeekapi.RollbackRequest{ReqID: reqID(id), Number: uint64(s.random.IntN(3))}
 	case 12, 13:
@@ -150,7 +150,7 @@ func (s *simulation) answered(msg zeekapi.Message) {
 		s.acknowledged = s.state.Configs[controller.Staged].ID
 	case zeekapi.DeployResponse:
 		s.checkDeployed(id, msg.Results)
-	case zeekapi.ForceDeployResponse:
+	case zeekapi.DeployStagedResponse:
 		s.checkDeployed(id, msg.Results)
 	case zeekapi.RollbackResponse:
 		s.checkDeployed(id, msg.Results)

@@ -134,13 +134,13 @@ func TestHandlers(t *testing.T) {
 			if _, err := boss.Rollback(quickly(t), 1, zeekapi.DeployOptions{}); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("ignored: %v", err)
 			}
-			fake.Handle(c, zeekapi.ForceDeployCall, func(context.Context, zeekapi.ForceDeployRequest) ([]zeekapi.Result, error) {
+			fake.Handle(c, zeekapi.DeployStagedCall, func(context.Context, zeekapi.DeployStagedRequest) ([]zeekapi.Result, error) {
 				return nil, fake.ErrLoseResponse
 			})
-			if _, err := boss.ForceDeploy(quickly(t)); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := boss.DeployStaged(quickly(t), zeekapi.DeployOptions{Force: true}); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("response lost: %v", err)
 			}
-			fake.Handle(c, zeekapi.ForceDeployCall, nil)
+			fake.Handle(c, zeekapi.DeployStagedCall, nil)
 			history, err := boss.History(t.Context(), 1)
 			if err != nil || len(history) != 1 || history[0].Action != "force" {
 				t.Errorf("history after a lost response: %+v, %v", history, err)

@@ -84,8 +84,8 @@ func evilAnswer(t *testing.T) func(zeekapi.Message) zeekapi.Message {
 			return zeekapi.DryRunResponse{ReqID: id, Results: []zeekapi.Result{ok(zeekapi.Diff{
 				From: evil, To: evil, Instances: changes, Nodes: changes, Missing: []string{evil},
 			})}}
-		case zeekapi.ForceDeployRequest:
-			return zeekapi.ForceDeployResponse{ReqID: id, Results: results}
+		case zeekapi.DeployStagedRequest:
+			return zeekapi.DeployStagedResponse{ReqID: id, Results: results}
 		case zeekapi.HistoryRequest:
 			return zeekapi.HistoryResponse{ReqID: id, Result: ok([]zeekapi.Deployment{deployment})}
 		case zeekapi.GetPastRequest:

@@ -1,0 +1,73 @@
+package controller
+
+import (
+	"fmt"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// former is the configuration before a deployment, to which it can be rolled
+// back.
+type former struct {
+	revision
+	number uint64          // of its deployment in the history, 0 if that is no longer there
+	ran    map[string]bool // the nodes that ran
+}
+
+// rollbacks knows to what a deployment can be rolled back.
+type rollbacks struct {
+	configs *configurations
+	history *history
+	states  *nodeStates
+}
+
+// former returns what a deployment replaces, nil if that is nothing, or the same.
+func (d *rollbacks) former(number uint64, target revision) *former {
+	now := d.configs.target()
+	if len(now.Nodes) == 0 || broker.Equal(mustMarshal(now.Configuration), mustMarshal(target.Configuration)) {
+		return nil
+	}
+	before := &former{revision: now, number: d.history.numberOf(now, number), ran: make(map[string]bool)}
+	for _, n := range now.Nodes {
+		if state := d.states.of(n.Instance, n.Name); state == zeekapi.StateRunning || state == zeekapi.StateUnknown {
+			before.ran[n.Name] = true
+		}
+	}
+	return before
+}
+
+// failure is why a deployment is being rolled back.
+type failure struct {
+	results []zeekapi.Result // of the deployment
+	nodes   []string         // that did not come up
+	text    string
+}
+
+// String names the former configuration in messages.
+func (f *former) String() string {
+	if f.number == 0 {
+		return "configuration " + clip(f.ID)
+	}
+	return fmt.Sprintf("deployment %d", f.number)
+}
+
+// reasonsOf returns the first failures in one line.
+func reasonsOf(results []zeekapi.Result) string {
+	const most = 3
+	var texts []string
+	for i, res := range results {
+		if i == most {
+			texts = append(texts, fmt.Sprintf("and %d more", len(results)-most))
+			break
+		}
+		name := res.Instance
+		if res.Node != "" {
+			name = fmt.Sprintf("%s on %s", res.Node, res.Instance)
+		}
+		texts = append(texts, name+": "+res.Error)
+	}
+	return listed(texts)
+}
+
+func isFailure(res zeekapi.Result) bool { return !res.Success }

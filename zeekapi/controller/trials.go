@@ -1,0 +1,286 @@
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// checkLimit is the longest time that the check of a configuration may take,
+// longer than the agents' own limits.
+const checkLimit = 2 * time.Minute
+
+// order is a client's wish for a deployment.
+type order struct {
+	by      string
+	action  action
+	target  revision
+	options zeekapi.DeployOptions
+	begun   func() // called when the check has passed, before anything changes
+}
+
+// trial is the task of checking a configuration. First it waits until the agents
+// of all instances are connected. Then our agents check their parts. Only if no
+// problem is found does the deployment begin. Until then nothing changes.
+type trial struct {
+	*trials
+	request *request
+	began   time.Time
+	order   order
+	number  uint64             // in the history, 0 for a check without a deployment
+	plan    *plan              // nil while agents are missing
+	dialed  []zeekapi.Instance // only for the trial
+	skipped map[string]bool    // instances that a partial deployment leaves out
+	remarks []zeekapi.Result
+}
+
+// trials checks configurations before they are deployed. Deployments begin here,
+// one at a time.
+type trials struct {
+	*deployments
+	current *trial // of the next deployment; nil: none
+}
+
+// pending returns the request of a client for a deployment that is under way,
+// nil if there is none.
+func (d *trials) pending() *request {
+	if d.current != nil {
+		return d.current.request
+	}
+	return d.deployments.pending()
+}
+
+// refuse ends a request for a deployment while there is another one, and says
+// which instances that waits for. The format is Zeek's.
+func (d *trials) refuse(r *request, format string) {
+	p := d.pending()
+	r.results = append(r.results,
+		zeekapi.Failure(r.id, format, p.id),
+		zeekapi.Failure(r.id, "waiting for %s", listed(p.task.awaited(p))))
+	d.requests.finish(r)
+}
+
+// try checks a configuration, and deploys it if no problem is found.
+func (d *trials) try(r *request, o order) {
+	number := d.history.begin(o.by, r.id, o.action, o.target)
+	if o.options.Force {
+		o.begun()
+		d.begin(r, plannedDeployment{number, o.target, o.options, nil})
+		return
+	}
+	d.current = d.newTrial(r, number, o)
+	d.current.advance()
+}
+
+// checkOnly checks a configuration for a client. Nothing changes.
+func (d *trials) checkOnly(r *request, target revision) {
+	d.newTrial(r, 0, order{target: target, options: zeekapi.DeployOptions{Partial: true}}).advance()
+}
+
+func (d *trials) newTrial(r *request, number uint64, o order) *trial {
+	t := &trial{trials: d, request: r, began: d.requests.now, order: o, number: number, skipped: make(map[string]bool)}
+	r.task = t
+	return t
+}
+
+// arrived continues the trial that may have waited for an agent.
+func (d *trials) arrived() {
+	if d.current != nil {
+		d.current.advance()
+	}
+}
+
+// advance asks the agents when all of them are connected.
+func (t *trial) advance() {
+	if t.plan != nil {
+		return
+	}
+	missing := t.missing()
+	if len(missing) > 0 && !t.order.options.Partial {
+		t.dial()
+		return
+	}
+	for _, name := range missing {
+		t.skipped[name] = true
+		t.request.results = append(t.request.results, notConnectedResult(t.request, name))
+	}
+	t.plan = t.plans.of(t.order.target, t.members.fillHosts(t.order.target.Configuration))
+	for _, inst := range t.order.target.Instances {
+		switch a := t.agents.of(inst.Name); {
+		case t.skipped[inst.Name] || t.names.drained(inst.Name):
+		case a.checks() && t.plan.layout != "":
+			t.requests.call(t.request, inst.Name, t.plan.check(inst.Name))
+		default:
+			t.remark(inst.Name, "its agent cannot check; it is Zeek's own, or an old one of zeekwire")
+		}
+	}
+	t.requests.settle(t.request)
+}
+
+// missing returns the instances whose agents are not connected, or have yet to
+// describe themselves.
+func (t *trial) missing() []string {
+	var names []string
+	for _, inst := range t.order.target.Instances {
+		a := t.agents.of(inst.Name)
+		if !t.names.drained(inst.Name) && (a == nil || a.isOurs() && !a.described) {
+			names = append(names, inst.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// dial connects to agents that listen and are not part of the cluster yet.
+func (t *trial) dial() {
+	for _, inst := range t.order.target.Instances {
+		if w := t.members.of(inst.Name); !inst.Connects() && (w == nil || moved(w.Instance, inst)) && !t.members.dialed[addressOf(inst)] {
+			t.members.dial(inst)
+			t.dialed = append(t.dialed, inst)
+		}
+	}
+}
+
+// hangUp ends the peerings that began for the trial.
+func (t *trial) hangUp() {
+	for _, inst := range t.dialed {
+		t.arrivals.hangUp(inst)
+		t.members.release(inst.Name)
+	}
+	t.dialed = nil
+}
+
+func (t *trial) remark(instance, text string) {
+	t.remarks = append(t.remarks, zeekapi.Result{ReqID: t.request.id, Success: true, Instance: instance, Data: broker.String(text)})
+}
+
+// accept takes the problems that an agent found.
+func (t *trial) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+	answer, ok := msg.(zeekapi.AgentCheckResponse)
+	if !ok {
+		return nil, false
+	}
+	return problems(c, answer.Results), true
+}
+
+// problems returns the failures in the answer to a check.
+func problems(c *call, answer []zeekapi.Result) []zeekapi.Result {
+	var found []zeekapi.Result
+	for _, res := range answer {
+		if res.Success {
+			continue
+		}
+		if !isA[zeekapi.NodeOutputs](res.Data) {
+			res.Data = broker.None()
+		}
+		res.ReqID = c.request.id
+		found = append(found, res)
+	}
+	return found
+}
+
+func (t *trial) missed(c *call, why reason) ([]zeekapi.Result, bool) {
+	switch why {
+	case unsupported:
+		t.remark(c.instance, "its agent cannot check")
+		return nil, true
+	case drained:
+		return nil, true
+	}
+	t.skipped[c.instance] = true
+	return []zeekapi.Result{notConnectedResult(t.request, c.instance)}, true
+}
+
+// notConnectedResult says how to go on without an instance.
+func notConnectedResult(r *request, instance string) zeekapi.Result {
+	return zeekapi.Failure(r.id, "the agent of instance %s is not connected; start it, or drain the instance to go on without it", instance)
+}
+
+// complete decides whether the deployment begins.
+func (t *trial) complete(r *request) bool {
+	switch {
+	case t.plan == nil:
+		return false // agents are missing
+	case t.number == 0:
+		t.report(r)
+		return true
+	case slices.ContainsFunc(r.results, isFailure) && !t.order.options.Partial:
+		t.reject(r)
+		return true
+	}
+	t.trialEnded()
+	for _, res := range t.remarks {
+		t.log.Warn().Str("instance", res.Instance).Stringer("remark", res.Data).Msg("the instance was not checked")
+	}
+	t.order.begun()
+	t.begin(r, plannedDeployment{t.number, t.order.target, t.order.options, t.skipped})
+	return false
+}
+
+// report makes the results of a check those that the client gets.
+func (t *trial) report(r *request) {
+	ok := !slices.ContainsFunc(r.results, isFailure)
+	r.results = append(t.remarks, r.results...)
+	if ok {
+		r.results = append(r.results, zeekapi.Result{ReqID: r.id, Success: true, Data: broker.String(t.order.target.ID)})
+	}
+}
+
+// reject ends a deployment that has changed nothing.
+func (t *trial) reject(r *request) {
+	r.results = append(r.results, zeekapi.Failure(r.id, "the deployment is refused, nothing has changed"))
+	t.history.end(zeekapi.OutcomeRefused, r.results)
+	t.hangUp()
+}
+
+// trialEnded forgets the trial of the deployment.
+func (t *trial) trialEnded() {
+	if t.current == t {
+		t.current = nil
+	}
+}
+
+// expired refuses a configuration if agents are missing. If they only take long
+// to check, the client gets its response and the check continues.
+func (t *trial) expired(r *request) bool {
+	waiting := t.awaited(r)
+	r.results = append(r.results, zeekapi.Failure(r.id, zeekapi.ErrorTimeout))
+	end := t.began.Add(checkLimit)
+	switch {
+	case t.plan == nil:
+		for _, name := range waiting {
+			r.results = append(r.results, notConnectedResult(r, name))
+		}
+	case t.number != 0 && r.reply != nil && end.After(t.requests.now):
+		results := append(r.results, zeekapi.Failure(r.id, "the check goes on, and the deployment if it passes, waiting for %s", listed(waiting)))
+		t.requests.uncount(r)
+		t.requests.reply(r, results)
+		r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Error == zeekapi.ErrorTimeout })
+		t.requests.setTimeout(r, end.Sub(t.requests.now))
+		return true
+	default:
+		for _, name := range waiting {
+			r.results = append(r.results, zeekapi.Failure(r.id, "the agent of instance %s has not answered the check", name))
+		}
+	}
+	if t.number != 0 {
+		t.reject(r)
+	}
+	t.requests.finish(r)
+	return true
+}
+
+// ended forgets the trial.
+func (t *trial) ended(*request) {
+	t.trialEnded()
+	t.hangUp()
+}
+
+func (t *trial) awaited(r *request) []string {
+	if t.plan == nil {
+		return t.missing()
+	}
+	return sortedKeys(r.open)
+}
