@@ -54,7 +54,7 @@ func (s setup) config(n launch.Node) control.NodeConfig {
 func nodeDir(stateDir, name string) string { return filepath.Join(stateDir, "nodes", name) }
 
 // same reports whether a node of the Supervisor need not restart to have the
-// configuration want. The node may have been created by Zeek's agent, or by ours with
+// configuration want. The node may have been created by Zeek's agent, or by zeekwire with
 // another address or directory, so the comparison omits these settings.
 func (s setup) same(has, want control.NodeConfig) bool {
 	return has.Name == want.Name &&

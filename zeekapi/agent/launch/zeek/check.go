@@ -205,7 +205,7 @@ func checkInterface(name string) error {
 }
 
 // parse makes Zeek parse the scripts of a node, unless they loaded in an earlier check.
-// It returns no error if ctx ends before.
+// It returns no error if ctx ends first.
 func (l *Launcher) parse(ctx context.Context, key parseKey, n launch.Node) (zeekapi.NodeOutputs, error) {
 	if l.parsed.has(key) {
 		return zeekapi.NodeOutputs{}, nil
