@@ -9,8 +9,8 @@ import (
 // Misuse is the exit code of a usage error.
 const Misuse = 2
 
-// Attention is the exit code of status for a cluster with problems, and of diff
-// for changes, with --strict-exit only.
+// Attention is the exit code, with --strict-exit only, of status for a cluster with
+// problems, and of diff for a configuration with changes.
 const Attention = 3
 
 // ExitCodes describes the exit codes, for help and manual pages.

@@ -1,9 +1,9 @@
 package clientcmd
 
 var (
-	Grown     = grown
-	LastLines = lastLines
-	Age       = age
+	AddedOutput = addedOutput
+	LastLines   = lastLines
+	Age         = age
 )
 
 // Views are what commands write as JSON.

@@ -9,6 +9,28 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 )
 
+const defaultSettings = `[client]
+request_timeout_secs = 20
+peering_attempts = 10
+peering_retry_delay_secs = 1.0
+rich_logging_format = False
+pretty_json = True
+verbosity = 0
+
+[controller]
+host = 127.0.0.1
+port = 2149
+
+[ssl]
+enable = False
+certificate = 
+keyfile = 
+cafile = 
+capath = 
+passphrase = 
+
+`
+
 func TestSettings(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "zeek-client.cfg")
 	if err := os.WriteFile(file, []byte("[controller]\nhost = file\nport = 1\n[client]\nverbosity = %(peering_attempts)s\n[new]\nKey = x\n"), 0o600); err != nil {
@@ -57,13 +79,13 @@ func TestSettings(t *testing.T) {
 			env = test.env
 			tool := &clientcmd.Tool{Getenv: func(key string) string { return env[key] }}
 			want := strings.NewReplacer(test.from...).Replace(defaultSettings)
-			execute1(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
+			runCommand(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
 		})
 	}
 }
 
 // TestInstalledSettings has a settings file where the program is installed.
-func TestInstalledSettings(t *testing.T) {
+func TestDefaultSettingsFile(t *testing.T) {
 	dir := t.TempDir()
 	installed, other := filepath.Join(dir, "zeek-client.cfg"), filepath.Join(dir, "other.cfg")
 	for file, port := range map[string]string{installed: "1", other: "2"} {
@@ -82,11 +104,11 @@ func TestInstalledSettings(t *testing.T) {
 			return ""
 		}}
 		want := strings.Replace(defaultSettings, "2149", test.want, 1)
-		execute1(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
+		runCommand(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
 	}
 }
 
-func TestBadSettings(t *testing.T) {
+func TestInvalidSettings(t *testing.T) {
 	const settings = "ZEEK_CLIENT_CONFIG_SETTINGS"
 	for _, test := range []struct {
 		name, file, env string
@@ -118,7 +140,7 @@ func TestBadSettings(t *testing.T) {
 			if test.exit == 0 {
 				want.stdout = defaultSettings
 			}
-			execute1(t, tool, "", append([]string{"-c", file}, strings.Fields(test.args)...)...).want(t, want)
+			runCommand(t, tool, "", append([]string{"-c", file}, strings.Fields(test.args)...)...).want(t, want)
 		})
 	}
 }

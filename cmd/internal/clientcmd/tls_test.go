@@ -44,7 +44,7 @@ func serveInstances(t *testing.T, bus broker.Bus) {
 	}
 }
 
-func TestTLS(t *testing.T) {
+func TestServerCertificate(t *testing.T) {
 	dir := t.TempDir()
 	certificate := writeCertificate(t, dir)
 	server, err := websocket.NewServer(websocket.ServerConfig{})
@@ -92,7 +92,7 @@ func TestTLS(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := execute1(t, new(clientcmd.Tool), "", set(test.items...)...)
+			got := runCommand(t, new(clientcmd.Tool), "", set(test.items...)...)
 			if test.want == "" {
 				got.want(t, connected)
 			} else if got.exit != 1 || got.stdout != "" || !strings.Contains(got.stderr, test.want) {
@@ -124,14 +124,14 @@ func TestClientCertificate(t *testing.T) {
 	serveInstances(t, server)
 	args := []string{"--controller", web.Listener.Addr().String(), "--set", "ssl.enable=yes"}
 
-	got := execute1(t, new(clientcmd.Tool), "", append(args, "get-instances")...)
+	got := runCommand(t, new(clientcmd.Tool), "", append(args, "get-instances")...)
 	if want := "met TLS that requires a client certificate; set ssl.certificate and ssl.keyfile"; got.exit != 1 || !strings.Contains(got.stderr, want) {
 		t.Errorf("%+v, want %q", got, want)
 	}
 	for key, name := range map[string]string{"certificate": "cert.pem", "keyfile": "key.pem", "cafile": "cert.pem"} {
 		args = append(args, "--set", "ssl."+key+"="+filepath.Join(dir, name))
 	}
-	execute1(t, new(clientcmd.Tool), "", append(args, "get-instances")...).want(t, outcome{stdout: "{}\n"})
+	runCommand(t, new(clientcmd.Tool), "", append(args, "get-instances")...).want(t, outcome{stdout: "{}\n"})
 }
 
 // TestNativeCertificates has a native controller that wants to know its peers.
@@ -158,12 +158,12 @@ func TestNativeCertificates(t *testing.T) {
 	}
 	withCA := append(args[:len(args):len(args)], "--set", "ssl.cafile="+cert)
 	for _, transport := range []string{"auto", "native"} {
-		execute1(t, new(clientcmd.Tool), "", append(withCA, "get-instances", "--transport", transport)...).want(t, outcome{stdout: "{}\n",
+		runCommand(t, new(clientcmd.Tool), "", append(withCA, "get-instances", "--transport", transport)...).want(t, outcome{stdout: "{}\n",
 			stderr: "info: found native at " + address.String() + ", with verified TLS, dialect Management\n"})
 	}
-	execute1(t, new(clientcmd.Tool), "", append(args, "get-instances", "--transport", "native")...).want(t, outcome{exit: 1,
+	runCommand(t, new(clientcmd.Tool), "", append(args, "get-instances", "--transport", "native")...).want(t, outcome{exit: 1,
 		stderr: "error: cannot configure connection to " + address.String() + ": SSL certificates over a native connection need both ssl.certificate and ssl.cafile\n"})
-	got := execute1(t, new(clientcmd.Tool), "", "--controller", address.String(), "--transport", "native", "get-instances")
+	got := runCommand(t, new(clientcmd.Tool), "", "--controller", address.String(), "--transport", "native", "get-instances")
 	if got.exit != 1 || !strings.HasPrefix(got.stderr, "error: cannot talk to controller ") || !strings.Contains(got.stderr, "it may require certificates") {
 		t.Errorf("without a certificate: %+v", got)
 	}
@@ -171,7 +171,7 @@ func TestNativeCertificates(t *testing.T) {
 
 // TestAnonymousTLS has a server like a Zeek without certificates, which
 // answers ordinary TLS with an alert.
-func TestAnonymousTLS(t *testing.T) {
+func TestFallbackToAnonymousTLS(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -196,7 +196,7 @@ func TestAnonymousTLS(t *testing.T) {
 	}()
 	serveInstances(t, server)
 	args := []string{"--controller", l.Addr().String(), "--set", "ssl.enable=on", "get-instances"}
-	execute1(t, new(clientcmd.Tool), "", args...).want(t, outcome{stdout: "{}\n"})
+	runCommand(t, new(clientcmd.Tool), "", args...).want(t, outcome{stdout: "{}\n"})
 }
 
 type anonymousListener struct {

@@ -34,7 +34,7 @@ func TestToken(t *testing.T) {
 			}
 			return ""
 		}}
-		got := execute1(t, tool, "", append(more, args...)...)
+		got := runCommand(t, tool, "", append(more, args...)...)
 		if strings.Contains(got.stdout+got.stderr, "sesame") {
 			t.Errorf("the token shows: %+v", got)
 		}

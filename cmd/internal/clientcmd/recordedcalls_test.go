@@ -2,7 +2,6 @@ package clientcmd_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
@@ -26,8 +24,6 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	recordings = "../../../testdata/recordings"
@@ -49,8 +45,8 @@ func TestRecordedCalls(t *testing.T) {
 		for i, c := range calls {
 			name := fmt.Sprintf("client-controller-%02d", i+1)
 			frames := readFrames(t, filepath.Join(recordings, folder, name+".jsonl"), topic)
-			hangs := c.args[0] == "test-timeout" && len(c.args) == 1
-			if hangs {
+			unanswered := c.args[0] == "test-timeout" && len(c.args) == 1
+			if unanswered {
 				// Zeek does not answer. zeek-client hung and was killed; we do not.
 				c.exit = 1
 				c.output = "error: no response received: websocket connection to 127.0.0.1:2149 timed out\n"
@@ -65,7 +61,7 @@ func TestRecordedCalls(t *testing.T) {
 				})
 			})
 			t.Run(folder+"/"+name+"/websocket", func(t *testing.T) {
-				if hangs {
+				if unanswered {
 					t.Skip("takes real time")
 				}
 				server, err := websocket.NewServer(websocket.ServerConfig{})
@@ -219,19 +215,6 @@ func onHub(hub *membus.Hub) clientcmd.Dial {
 	return func(_ context.Context, o connect.Options) (*connect.Connection, error) {
 		return &connect.Connection{Bus: hub.Endpoint(topic)}, nil
 	}
-}
-
-// execute runs a command the way a main function does.
-func execute(t *testing.T, tool *clientcmd.Tool, stdin string, args ...string) (stdout, stderr string, exit int) {
-	t.Helper()
-	var out, errs bytes.Buffer
-	root := newRoot(tool)
-	root.SetArgs(args)
-	root.SetIn(strings.NewReader(stdin))
-	root.SetOut(&out)
-	root.SetErr(&errs)
-	err := root.ExecuteContext(t.Context())
-	return out.String(), errs.String(), clientcmd.ExitCode(err)
 }
 
 // play expects the recorded requests and answers with the recorded responses,

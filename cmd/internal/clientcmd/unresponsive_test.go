@@ -24,14 +24,14 @@ import (
 
 // asking are the commands that ask a controller something, and how. "monitor"
 // and "watch" are to go on until they are interrupted.
-var asking = [][]string{
+var requestCommands = [][]string{
 	{"deploy"}, {"deploy", "--force"}, {"deploy", "--dry-run"}, {"deploy-config", "-"}, {"diff"}, {"drain", "x"},
 	{"get-config"}, {"get-config", "--number", "1"}, {"get-id-value", "x"}, {"get-instances"}, {"get-nodes"}, {"history"},
 	{"logs", "x"}, {"events"}, {"restart"}, {"rollback", "1"}, {"rolling-restart"}, {"stage-config", "-"}, {"status"},
 	{"test-timeout"}, {"test-timeout", "--with-state"}, {"undrain", "x"},
 }
 
-var notAsking = []string{"check-config", "monitor", "show-settings", "watch"}
+var otherCommands = []string{"check-config", "monitor", "show-settings", "watch"}
 
 // socket is the server's end of a WebSocket.
 type socket struct {
@@ -40,7 +40,7 @@ type socket struct {
 }
 
 // A hostile is what a server does with a connection.
-type hostile func(w *socket)
+type behaviour func(w *socket)
 
 // accept answers the request for a WebSocket, reads the subscriptions and
 // acknowledges them.
@@ -98,7 +98,7 @@ func (w *socket) event(topic string, ev broker.Event) error {
 }
 
 // swallow reads frames until the connection ends.
-func (w *socket) swallow() { io.Copy(io.Discard, w.r) }
+func (w *socket) discard() { io.Copy(io.Discard, w.r) }
 
 // request returns the topic and the event of the next message.
 func (w *socket) request() (string, broker.Event, error) {
@@ -123,7 +123,7 @@ func every(d time.Duration, do func() error) {
 }
 
 // afterAccept is for servers that behave up to the ack, and read on.
-func afterAccept(then hostile) hostile {
+func afterAccept(then behaviour) behaviour {
 	return func(w *socket) {
 		if w.accept() != nil {
 			return
@@ -131,18 +131,18 @@ func afterAccept(then hostile) hostile {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			w.swallow()
+			w.discard()
 		}()
 		then(w)
 		<-done
 	}
 }
 
-var hostiles = map[string]hostile{
-	"never answers HTTP": (*socket).swallow,
+var behaviours = map[string]behaviour{
+	"never answers HTTP": (*socket).discard,
 	"never acknowledges": func(w *socket) {
 		http.ReadRequest(w.r)
-		w.swallow()
+		w.discard()
 	},
 	"acknowledges with nonsense": func(w *socket) {
 		http.ReadRequest(w.r)
@@ -214,15 +214,15 @@ var hostiles = map[string]hostile{
 
 // bound is more than any command may take: attempts to connect, two requests
 // and the goodbye, all in default settings.
-const bound = 2*20*time.Second + 5*time.Second
+const maxDuration = 2*20*time.Second + 5*time.Second
 
 // TestEveryCommandEnds runs every command against every hostile server.
-func TestEveryCommandEnds(t *testing.T) {
+func TestCommandsEndOnUnresponsiveServer(t *testing.T) {
 	listed := map[string]bool{}
-	for _, name := range notAsking {
+	for _, name := range otherCommands {
 		listed[name] = true
 	}
-	for _, args := range asking {
+	for _, args := range requestCommands {
 		listed[args[0]] = true
 	}
 	for _, c := range (&clientcmd.Tool{People: true}).Commands() {
@@ -231,12 +231,12 @@ func TestEveryCommandEnds(t *testing.T) {
 		}
 	}
 
-	for name, h := range hostiles {
+	for name, h := range behaviours {
 		t.Run(name, func(t *testing.T) {
-			for _, args := range asking {
+			for _, args := range requestCommands {
 				t.Run(strings.Join(args, " "), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						mustFail(t, againstHostile(t, h), append(args[:len(args):len(args)], "--json"))
+						mustFail(t, dialServer(t, h), append(args[:len(args):len(args)], "--json"))
 					})
 				})
 			}
@@ -246,8 +246,8 @@ func TestEveryCommandEnds(t *testing.T) {
 
 // TestHalfClose has servers that close their direction of the TCP connection
 // and read on. Nothing can come from them, so there is nothing to wait for.
-func TestHalfClose(t *testing.T) {
-	for name, behave := range map[string]hostile{
+func TestHalfClosedConnection(t *testing.T) {
+	for name, behave := range map[string]behaviour{
 		"after the ack": func(w *socket) { w.accept() },
 		"when asked": func(w *socket) {
 			if w.accept() == nil {
@@ -280,13 +280,13 @@ func TestHalfClose(t *testing.T) {
 						w := &socket{conn, bufio.NewReader(conn)}
 						behave(w)
 						conn.(*net.TCPConn).CloseWrite()
-						w.swallow()
+						w.discard()
 					})
 				}
 			})
-			for _, args := range asking {
+			for _, args := range requestCommands {
 				args = append(args[:len(args):len(args)], "--json", "--transport", "websocket", "--controller", l.Addr().String())
-				got := execute1(t, &clientcmd.Tool{People: true}, "[m]\nrole = manager\n", args...)
+				got := runCommand(t, &clientcmd.Tool{People: true}, "[m]\nrole = manager\n", args...)
 				if got.exit != 1 || !strings.Contains(got.stdout+got.stderr, "connection lost") {
 					t.Errorf("%s: %+v, want a lost connection", strings.Join(args, " "), got)
 				}
@@ -296,12 +296,12 @@ func TestHalfClose(t *testing.T) {
 }
 
 // TestNativePeerNeverAnswers makes a request of a controller that is none.
-func TestNativePeerNeverAnswers(t *testing.T) {
-	address, err := silent(t).ListenNative(t.Context())
+func TestUnresponsiveNativePeer(t *testing.T) {
+	address, err := unresponsiveController(t).ListenNative(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	execute1(t, new(clientcmd.Tool), "", "--transport", "native", "--controller", address,
+	runCommand(t, new(clientcmd.Tool), "", "--transport", "native", "--controller", address,
 		"--set", "client.request_timeout_secs=1", "get-nodes").want(t, outcome{exit: 1,
 		stderr: "error: no response received: native connection to " + address + " timed out\n"})
 }
@@ -311,9 +311,9 @@ func mustFail(t *testing.T, dial clientcmd.Dial, args []string) {
 	t.Helper()
 	tool := &clientcmd.Tool{People: true, Dial: dial}
 	begin := time.Now()
-	got := execute1(t, tool, "[m]\nrole = manager\n", args...)
-	if took := time.Since(begin); took > bound { // of the bubble's clock
-		t.Errorf("took %v", took)
+	got := runCommand(t, tool, "[m]\nrole = manager\n", args...)
+	if elapsed := time.Since(begin); elapsed > maxDuration { // of the bubble's clock
+		t.Errorf("took %v", elapsed)
 	}
 	if got.exit == 0 || got.stdout == "" && !strings.HasPrefix(got.stderr, "error: ") {
 		t.Errorf("%+v", got)
@@ -321,7 +321,7 @@ func mustFail(t *testing.T, dial clientcmd.Dial, args []string) {
 }
 
 // againstHostile returns a Dial function for servers of that kind.
-func againstHostile(t *testing.T, h hostile) clientcmd.Dial {
+func dialServer(t *testing.T, h behaviour) clientcmd.Dial {
 	var servers sync.WaitGroup
 	t.Cleanup(servers.Wait)
 	return func(ctx context.Context, o connect.Options) (*connect.Connection, error) {

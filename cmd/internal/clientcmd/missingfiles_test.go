@@ -8,7 +8,7 @@ import (
 
 // Mistakes on the command line are told in other words than zeek-client's
 // where those would leave people guessing, and where it says nothing.
-func TestMistakes(t *testing.T) {
+func TestMissingFiles(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		args  []string
@@ -27,15 +27,15 @@ func TestMistakes(t *testing.T) {
 			"error: please provide a cluster configuration file.\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			execute1(t, &clientcmd.Tool{People: true}, "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.want})
-			execute1(t, new(clientcmd.Tool), "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.stock})
+			runCommand(t, &clientcmd.Tool{People: true}, "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.want})
+			runCommand(t, new(clientcmd.Tool), "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.stock})
 		})
 	}
 	// The file that the environment names may be missing, as may the usual one.
 	tool := &clientcmd.Tool{People: true, ConfigFile: "/nonexistent", Getenv: func(name string) string {
 		return map[string]string{"ZEEK_CLIENT_CONFIG_FILE": "/nonexistent"}[name]
 	}}
-	if got := execute1(t, tool, "", "show-settings"); got.exit != 0 || got.stderr != "" {
+	if got := runCommand(t, tool, "", "show-settings"); got.exit != 0 || got.stderr != "" {
 		t.Errorf("%+v", got)
 	}
 }

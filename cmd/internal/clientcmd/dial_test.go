@@ -3,7 +3,6 @@ package clientcmd_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
-	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
@@ -25,7 +23,7 @@ type timeout struct{}
 func (timeout) Error() string { return "i/o timeout" }
 func (timeout) Timeout() bool { return true }
 
-func TestConnecting(t *testing.T) {
+func TestConnectionErrors(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	tests := []struct {
 		name     string
@@ -79,7 +77,7 @@ func TestConnecting(t *testing.T) {
 					return nil, test.err
 				}}
 				begin := time.Now()
-				execute1(t, tool, "", strings.Fields(test.args)...).want(t, outcome{exit: 1, stderr: "error: " + test.stderr + "\n"})
+				runCommand(t, tool, "", strings.Fields(test.args)...).want(t, outcome{exit: 1, stderr: "error: " + test.stderr + "\n"})
 				if attempts != test.attempts {
 					t.Errorf("%d attempts, want %d", attempts, test.attempts)
 				}
@@ -93,7 +91,7 @@ func TestConnecting(t *testing.T) {
 }
 
 // TestAttemptsHaveATimeLimit dials something that never answers.
-func TestAttemptsHaveATimeLimit(t *testing.T) {
+func TestAttemptTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tool := &clientcmd.Tool{Dial: func(ctx context.Context, o connect.Options) (*connect.Connection, error) {
 			ctx, cancel := context.WithTimeout(ctx, o.Timeout)
@@ -102,43 +100,9 @@ func TestAttemptsHaveATimeLimit(t *testing.T) {
 			return nil, ctx.Err()
 		}}
 		begin := time.Now()
-		execute1(t, tool, "", "get-nodes").want(t, outcome{exit: 1, stderr: "error: websocket connection to 127.0.0.1:2149 timed out in connect()\n"})
+		runCommand(t, tool, "", "get-nodes").want(t, outcome{exit: 1, stderr: "error: websocket connection to 127.0.0.1:2149 timed out in connect()\n"})
 		if waited := time.Since(begin); waited != 19*time.Second { // ten seconds, and nine between them, of the bubble's clock
 			t.Errorf("took %v", waited)
 		}
 	})
-}
-
-func TestInterrupt(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	root := newRoot(&clientcmd.Tool{
-		Getenv: func(string) string { return "" },
-		Dial: inProcess(newController(t, func(zeekapi.Message) zeekapi.Message {
-			cancel()
-			return nil
-		})),
-	})
-	root.SetArgs([]string{"deploy"})
-	var errs strings.Builder
-	root.SetErr(&errs)
-	if code := clientcmd.ExitCode(root.ExecuteContext(ctx)); code != clientcmd.Interrupted || errs.String() != "" {
-		t.Errorf("exit code %d, stderr %q", code, errs.String())
-	}
-}
-
-// TestInterruptWhileReading has a standard input that never ends.
-func TestInterruptWhileReading(t *testing.T) {
-	stdin, typing := io.Pipe()
-	defer typing.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	root := newRoot(&clientcmd.Tool{Getenv: func(string) string { return "" }})
-	root.SetArgs([]string{"stage-config", "-"})
-	root.SetIn(stdin)
-	go func() {
-		io.WriteString(typing, "[m]\n") // returns when it is being read
-		cancel()
-	}()
-	if code := clientcmd.ExitCode(root.ExecuteContext(ctx)); code != clientcmd.Interrupted {
-		t.Errorf("exit code %d", code)
-	}
 }

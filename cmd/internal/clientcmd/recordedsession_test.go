@@ -19,7 +19,7 @@ import (
 // TestRecordedOldSession makes the requests that a Zeek script made of a
 // controller with ClusterController::API, and has the recorded answers. What we
 // print is ours to say.
-func TestRecordedOldSession(t *testing.T) {
+func TestRecordedClusterSession(t *testing.T) {
 	const (
 		oldTopic = "zeek/cluster-control/controller"
 		golden   = "testdata/old-session.want"
@@ -39,7 +39,7 @@ func TestRecordedOldSession(t *testing.T) {
 		t.Fatalf("%d events for %d calls", len(frames), len(calls))
 	}
 	var got strings.Builder
-	make1 := func(hub *membus.Hub, args []string) {
+	runOn := func(hub *membus.Hub, args []string) {
 		tool := &clientcmd.Tool{
 			Getenv: func(string) string { return "" },
 			Dial: func(context.Context, connect.Options) (*connect.Connection, error) {
@@ -55,7 +55,7 @@ func TestRecordedOldSession(t *testing.T) {
 		controller := hub.Endpoint(oldTopic)
 		played := make(chan error, 1)
 		go func() { played <- play(controller, oldTopic, frames[2*i:2*i+2]) }()
-		make1(hub, args)
+		runOn(hub, args)
 		controller.Close()
 		if err := <-played; err != nil {
 			t.Errorf("%q: %v", args, err)
@@ -64,7 +64,7 @@ func TestRecordedOldSession(t *testing.T) {
 	for _, args := range [][]string{ // of which the old API knows nothing
 		{"deploy"}, {"stage-config", config}, {"get-config"}, {"get-id-value", "x"}, {"restart"},
 	} {
-		make1(membus.New(), args)
+		runOn(membus.New(), args)
 	}
 
 	if *update {
