@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// lookUp knows a few hosts.
+// resolveTestHost resolves the host names of the test files.
 func resolveTestHost(_ context.Context, host string) ([]netip.Addr, error) {
 	switch host {
 	case "one.example":

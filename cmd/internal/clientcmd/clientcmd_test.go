@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newRoot is a program with only the client commands, like zeek-client.
+// newRoot returns a program with only the client commands, like zeek-client.
 func newRoot(tool *clientcmd.Tool) *cobra.Command {
 	root := &cobra.Command{Use: "zeek-client"}
 	tool.AddFlags(root.PersistentFlags())
@@ -30,7 +30,7 @@ func newRoot(tool *clientcmd.Tool) *cobra.Command {
 	return root
 }
 
-// execute runs a command the way a main function does.
+// execute runs a command as a main function does.
 func execute(t *testing.T, tool *clientcmd.Tool, stdin string, args ...string) (stdout, stderr string, exit int) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -43,12 +43,13 @@ func execute(t *testing.T, tool *clientcmd.Tool, stdin string, args ...string) (
 	return out.String(), errs.String(), clientcmd.ExitCode(err)
 }
 
-// outcome is all that is to see of a command.
+// outcome is the output and the exit code of a command.
 type outcome struct {
 	stdout, stderr string
 	exit           int
 }
 
+// runCommand runs a command with an empty environment unless the tool has one.
 func runCommand(t *testing.T, tool *clientcmd.Tool, stdin string, args ...string) outcome {
 	t.Helper()
 	if tool.Getenv == nil {
@@ -66,8 +67,8 @@ func (got outcome) want(t *testing.T, want outcome) {
 	}
 }
 
-// newController returns a controller that responds as a function says, nil for
-// not at all, in the dialects of zeekwire's own controller.
+// newController returns a controller with the dialects of zeekwire's controller. It
+// sends the responses that a function returns, and none for nil.
 func newController(t *testing.T, respond func(zeekapi.Message) zeekapi.Message) *fake.Controller {
 	t.Helper()
 	c, err := fake.NewController(t.Context(), fake.Config{ScriptOnly: true})
@@ -89,22 +90,22 @@ func newController(t *testing.T, respond func(zeekapi.Message) zeekapi.Message) 
 	return c
 }
 
-// silent is a controller that never responds.
+// unresponsiveController returns a controller that never responds.
 func unresponsiveController(t *testing.T) *fake.Controller {
 	t.Helper()
 	return newController(t, func(zeekapi.Message) zeekapi.Message { return nil })
 }
 
-// inProcess returns a Dial function for a fake controller. As over a WebSocket,
-// the client receives the topic of the first dialect and those that it asks for.
+// inProcess returns a Dial function for a fake controller. As over a WebSocket, the
+// client receives the topic of the first dialect and the requested topics.
 func inProcess(c *fake.Controller) clientcmd.Dial {
 	return func(_ context.Context, o connect.Options) (*connect.Connection, error) {
 		return &connect.Connection{Bus: c.Bus(append([]string{topic}, o.Topics...)...)}, nil
 	}
 }
 
-// answering returns a tool whose controller responds to every request with what
-// the function makes of it.
+// respondingTool returns a tool for a controller that sends the responses that the
+// function returns.
 func respondingTool(t *testing.T, respond func(zeekapi.Message) zeekapi.Message) *clientcmd.Tool {
 	t.Helper()
 	return &clientcmd.Tool{Dial: inProcess(newController(t, respond))}
@@ -131,21 +132,23 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
+// TestErrorFromServer checks that a command reports the error message that the
+// server sends in place of a response.
 func TestErrorFromServer(t *testing.T) {
-	complain := make(chan func(error), 1)
+	onError := make(chan func(error), 1)
 	controller := newController(t, func(zeekapi.Message) zeekapi.Message {
-		(<-complain)(jsonv1.Error{Code: "deserialization_failed", Context: "failed to create Zeek event"})
+		(<-onError)(jsonv1.Error{Code: "deserialization_failed", Context: "failed to create Zeek event"})
 		return nil
 	})
 	tool := &clientcmd.Tool{Dial: func(ctx context.Context, o connect.Options) (*connect.Connection, error) {
-		complain <- o.OnError
+		onError <- o.OnError
 		return inProcess(controller)(ctx, o)
 	}}
 	runCommand(t, tool, "", "deploy").want(t, outcome{exit: 1,
 		stderr: "error: no response received: server reports deserialization_failed: failed to create Zeek event\n"})
 }
 
-// lines is standard output that can be waited for.
+// syncBuffer is an output that can be read while a command writes to it.
 type syncBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -157,7 +160,7 @@ func (l *syncBuffer) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
-// take returns what was written since it was last called.
+// take returns the text that was written since the last call.
 func (l *syncBuffer) take() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

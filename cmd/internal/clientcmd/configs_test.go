@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -28,18 +29,18 @@ func TestStageConfigFiles(t *testing.T) {
 			t.Errorf("instances %v", staged.Instances)
 		}
 	})
-	t.Run("warnings are for those who ask", func(t *testing.T) {
+	t.Run("warnings with -v", func(t *testing.T) {
 		runCommand(t, tool(t), "[m]\nrole=manager\nstate=RUNNING\n", "-v", "stage-config", "-").want(t, outcome{stdout: good,
 			stderr: "warning: ignoring node \"m\" state \"RUNNING\" in configuration (<stdin>:3)\nwarning: ignoring unexpected keys: state (<stdin>:3)\n"})
 	})
-	t.Run("all errors", func(t *testing.T) {
+	t.Run("all errors of a file", func(t *testing.T) {
 		runCommand(t, tool(t), "[m]\nport = 0\n", "deploy-config", "-").want(t, outcome{exit: 1,
 			stderr: "error: invalid node \"m\" configuration: node requires a role (<stdin>:1)\n" +
 				"error: invalid node \"m\" configuration: port 0 outside valid range (<stdin>:2)\n" +
 				"error: configuration has errors, not sending\n"})
 	})
 	for _, missing := range []string{"", "/nonexistent", "."} {
-		t.Run("missing "+missing, func(t *testing.T) {
+		t.Run("no file named "+strconv.Quote(missing), func(t *testing.T) {
 			runCommand(t, tool(t), "", "stage-config", missing).want(t, outcome{exit: 1,
 				stderr: "error: please provide a cluster configuration file.\n"})
 		})
@@ -51,13 +52,13 @@ func TestGetConfigToFile(t *testing.T) {
 	tool := respondingTool(t, func(m zeekapi.Message) zeekapi.Message {
 		r := m.(zeekapi.GetConfigurationRequest)
 		if !r.Deployed {
-			t.Error("asked for the staged configuration")
+			t.Error("requested the staged configuration, want the deployed one")
 		}
 		return zeekapi.GetConfigurationResponse{ReqID: r.ReqID, Result: zeekapi.Result{Success: true, Data: marshal(t, config)}}
 	})
 	file := filepath.Join(t.TempDir(), "out.cfg")
 	runCommand(t, tool, "", "get-config", "--deployed", "-f", file).want(t, outcome{})
 	if got, err := os.ReadFile(file); err != nil || string(got) != "[instances]\na\n\n" {
-		t.Errorf("file has %q, error %v", got, err)
+		t.Errorf("file contains %q, error %v, want a configuration without ID", got, err)
 	}
 }

@@ -15,10 +15,10 @@ func TestDeploymentDuration(t *testing.T) {
 		"":     began.Add(-5 * time.Hour),
 	} {
 		if got := deploymentDuration(zeekapi.Deployment{Started: began, Ended: ended}); got != want {
-			t.Errorf("from %v to %v took %q, want %q", began, ended, got, want)
+			t.Errorf("duration from %v to %v is %q, want %q", began, ended, got, want)
 		}
 	}
 	if got := deploymentDuration(zeekapi.Deployment{Started: began}); got != "" {
-		t.Errorf("a deployment under way took %q", got)
+		t.Errorf("duration of a pending deployment is %q, want none", got)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
+// TestInterruptDuringRequest checks the exit code after an interrupt while the
+// command waits for a response.
 func TestInterruptDuringRequest(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	root := newRoot(&clientcmd.Tool{
@@ -23,11 +25,12 @@ func TestInterruptDuringRequest(t *testing.T) {
 	var errs strings.Builder
 	root.SetErr(&errs)
 	if code := clientcmd.ExitCode(root.ExecuteContext(ctx)); code != clientcmd.Interrupted || errs.String() != "" {
-		t.Errorf("exit code %d, stderr %q", code, errs.String())
+		t.Errorf("exit code %d, stderr %q, want exit code %d and no message", code, errs.String(), clientcmd.Interrupted)
 	}
 }
 
-// TestInterruptWhileReading has a standard input that never ends.
+// TestInterruptDuringRead checks the exit code after an interrupt while the command
+// reads a standard input that does not end.
 func TestInterruptDuringRead(t *testing.T) {
 	stdin, stdinWriter := io.Pipe()
 	defer stdinWriter.Close()
@@ -36,10 +39,10 @@ func TestInterruptDuringRead(t *testing.T) {
 	root.SetArgs([]string{"stage-config", "-"})
 	root.SetIn(stdin)
 	go func() {
-		io.WriteString(stdinWriter, "[m]\n") // returns when it is being read
+		io.WriteString(stdinWriter, "[m]\n") // returns when the command has read it
 		cancel()
 	}()
 	if code := clientcmd.ExitCode(root.ExecuteContext(ctx)); code != clientcmd.Interrupted {
-		t.Errorf("exit code %d", code)
+		t.Errorf("exit code %d, want %d", code, clientcmd.Interrupted)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 )
 
-// TestKeysAreDocumented checks that the help of the commands that zeek-client
-// does not have names all keys of their JSON.
+// TestJSONKeysAreDocumented checks that the help of the commands that zeek-client does
+// not have lists all keys of their JSON output.
 func TestJSONKeysAreDocumented(t *testing.T) {
 	help := map[string]string{}
 	for _, cmd := range (&clientcmd.Tool{People: true}).Commands() {
@@ -25,12 +25,12 @@ func TestJSONKeysAreDocumented(t *testing.T) {
 				for f := range typ.Fields() {
 					key := f.Tag.Get("json")
 					if key == "" {
-						return // of some other package
+						return // a type of another package
 					}
 					if !regexp.MustCompile(`\b` + key + `\b`).MatchString(help[command]) {
 						t.Errorf("the help of %s does not have %q", command, key)
 					}
-					if key != "last_deployment" && key != "job" { // which refer to other commands
+					if key != "last_deployment" && key != "job" { // their keys are in the help of other commands
 						check(f.Type)
 					}
 				}

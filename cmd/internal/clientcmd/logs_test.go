@@ -23,7 +23,7 @@ func TestLogLines(t *testing.T) {
 		{"abc", "bcd", "d"}, {"abc", "xyz", "xyz"}, {"abc", "", ""}, {"abab", "ababab", "ab"},
 	} {
 		if got := clientcmd.AddedOutput(tt.old, tt.now); got != tt.want {
-			t.Errorf("from %q to %q came %q, want %q", tt.old, tt.now, got, tt.want)
+			t.Errorf("text added from %q to %q is %q, want %q", tt.old, tt.now, got, tt.want)
 		}
 	}
 }

@@ -6,15 +6,15 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 )
 
-// Mistakes on the command line are told in other words than zeek-client's
-// where those would leave people guessing, and where it says nothing.
+// TestMissingFiles checks the errors for missing files. With Tool.People, they name
+// the file and the reason. Without it, they are those of zeek-client.
 func TestMissingFiles(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		args  []string
 		exit  int
 		want  string
-		stock string // where people are not meant, if that differs
+		stock string // without Tool.People
 	}{
 		{"no such cluster file", []string{"stage-config", "/nonexistent"}, 1,
 			"error: cluster configuration /nonexistent: no such file or directory\n",
@@ -31,11 +31,11 @@ func TestMissingFiles(t *testing.T) {
 			runCommand(t, new(clientcmd.Tool), "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.stock})
 		})
 	}
-	// The file that the environment names may be missing, as may the usual one.
+	// The settings files of the environment and of the installation need not exist.
 	tool := &clientcmd.Tool{People: true, ConfigFile: "/nonexistent", Getenv: func(name string) string {
 		return map[string]string{"ZEEK_CLIENT_CONFIG_FILE": "/nonexistent"}[name]
 	}}
 	if got := runCommand(t, tool, "", "show-settings"); got.exit != 0 || got.stderr != "" {
-		t.Errorf("%+v", got)
+		t.Errorf("missing settings file: %+v, want no error", got)
 	}
 }

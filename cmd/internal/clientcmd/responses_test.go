@@ -10,9 +10,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// TestOddAnswers has what the recordings do not. The outputs are those that
-// zeek-client gives, but for the texts in parentheses, where it prints
-// addresses of Python objects or Python's words.
+// TestUnusualResponses checks the output for responses that the recordings do not
+// have. It is the same as that of zeek-client, except for the texts in parentheses,
+// where zeek-client prints addresses of Python objects or errors of Python.
 func TestUnusualResponses(t *testing.T) {
 	id := func(m zeekapi.Message) zeekapi.ReqID { return zeekapi.ReqID{ID: m.RequestID()} }
 	outputs := marshal(t, zeekapi.NodeOutputs{Stdout: "a\"\\\x00\x7f\b\f\n\r\t\v", Stderr: "ü€😀"})
@@ -24,7 +24,7 @@ func TestUnusualResponses(t *testing.T) {
 		want    outcome
 	}{
 		{
-			name: "instances of all kinds", args: "get-instances",
+			name: "instances with and without address and port", args: "get-instances",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.GetInstancesResponse{ReqID: id(m), Result: zeekapi.Result{Success: true, Data: marshal(t, []zeekapi.Instance{
 					{Name: "b", Host: netip.MustParseAddr("0.0.0.0"), Port: broker.TCP(1)},
@@ -42,14 +42,14 @@ func TestUnusualResponses(t *testing.T) {
 			want: outcome{stdout: "{}\n"},
 		},
 		{
-			name: "instances refused without a word", args: "get-instances",
+			name: "refusal of get-instances without error text", args: "get-instances",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.GetInstancesResponse{ReqID: id(m)}
 			},
 			want: outcome{stderr: "error: no reason given\n", exit: 1},
 		},
 		{
-			name: "nodes with errors", args: "get-nodes --set client.pretty_json=no",
+			name: "get-nodes with errors of instances", args: "get-nodes --set client.pretty_json=no",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.GetNodesResponse{ReqID: id(m), Results: []zeekapi.Result{
 					{Error: "request timed out"},
@@ -62,7 +62,7 @@ func TestUnusualResponses(t *testing.T) {
 				`{"error": "request timed out", "source": null}], "results": {"b": {"w": {"cluster_role": "WORKER", "mgmt_role": null, "state": "CRASHED"}}}}` + "\n"},
 		},
 		{
-			name: "nodes that make no sense", args: "get-nodes --set client.pretty_json=no",
+			name: "invalid node data", args: "get-nodes --set client.pretty_json=no",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.GetNodesResponse{ReqID: id(m), Results: []zeekapi.Result{{Success: true, Instance: "a", Data: broker.Vector(broker.Vector(broker.String("x")))}}}
 			},
@@ -72,14 +72,14 @@ func TestUnusualResponses(t *testing.T) {
 			},
 		},
 		{
-			name: "nodes that make no sense, strictly", args: "get-nodes --strict-exit --set client.pretty_json=no -q",
+			name: "invalid node data, strict", args: "get-nodes --strict-exit --set client.pretty_json=no -q",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.GetNodesResponse{ReqID: id(m), Results: []zeekapi.Result{{Success: true, Instance: "a", Data: broker.Count(1)}}}
 			},
 			want: outcome{stdout: `{"errors": [], "results": {"a": {}}}` + "\n", exit: 1},
 		},
 		{
-			name: "values of all kinds", args: "get-id-value --set client.pretty_json=no x",
+			name: "values and errors of get-id-value", args: "get-id-value --set client.pretty_json=no x",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.GetIDValueResponse{ReqID: id(m), Results: []zeekapi.Result{
 					{Success: true, Instance: "i", Node: "n1", Data: broker.String(`{"b":1.50,"a":[1e3,1E400,-0,-0.0,123456789012345678901234567890,1e16,1e-5,0.0001,5e-324]}`)},
@@ -100,7 +100,7 @@ func TestUnusualResponses(t *testing.T) {
 				`"results": {"n1": {"a": [1000.0, Infinity, 0, -0.0, 123456789012345678901234567890, 1e+16, 1e-05, 0.0001, 5e-324], "b": 1.5}, "n2": "\u00e9/\ud83d\ude00", "n3": null}}` + "\n"},
 		},
 		{
-			name: "restart that fails", args: "restart --set client.pretty_json=no",
+			name: "failed restart", args: "restart --set client.pretty_json=no",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.RestartResponse{ReqID: id(m), Results: []zeekapi.Result{
 					{Instance: "i", Node: "b"}, {Success: true, Instance: "i", Node: "a"},
@@ -109,14 +109,14 @@ func TestUnusualResponses(t *testing.T) {
 			want: outcome{stdout: `{"errors": [], "results": {"a": true, "b": false}}` + "\n"},
 		},
 		{
-			name: "restart that fails, strictly", args: "restart --strict-exit --set client.pretty_json=no",
+			name: "failed restart, strict", args: "restart --strict-exit --set client.pretty_json=no",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.RestartResponse{ReqID: id(m), Results: []zeekapi.Result{{Instance: "i", Node: "b"}}}
 			},
 			want: outcome{stdout: `{"errors": [], "results": {"b": false}}` + "\n", exit: 1},
 		},
 		{
-			name: "restart with time-outs", args: "restart --set client.pretty_json=no",
+			name: "restart with timeouts", args: "restart --set client.pretty_json=no",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.RestartResponse{ReqID: id(m), Results: []zeekapi.Result{
 					{Error: "request timed out"}, {Instance: "i", Error: "request timed out"},
@@ -129,7 +129,7 @@ func TestUnusualResponses(t *testing.T) {
 			name: "deploy with outputs", args: "deploy --set client.pretty_json=no -v",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.DeployResponse{ReqID: id(m), Results: []zeekapi.Result{
-					{Instance: "i", Node: "a", Data: outputs, Error: "unseen"},
+					{Instance: "i", Node: "a", Data: outputs, Error: "not shown"},
 					{Instance: "i", Node: "b"},
 					{Success: true, Instance: "j"},
 					{Success: true},
@@ -143,7 +143,7 @@ func TestUnusualResponses(t *testing.T) {
 			},
 		},
 		{
-			name: "stage refused without a word", args: "stage-config --set client.pretty_json=no -",
+			name: "refusal of stage-config without error text", args: "stage-config --set client.pretty_json=no -",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.StageConfigurationResponse{ReqID: id(m), Results: []zeekapi.Result{{}, {Error: "x"}, {Success: true, Data: broker.String("ID")}}}
 			},
@@ -157,7 +157,7 @@ func TestUnusualResponses(t *testing.T) {
 			want: outcome{stderr: "error: received result did not contain configuration data\n", exit: 1},
 		},
 		{
-			name: "configuration whose names INI does not keep", args: "get-config -v",
+			name: "configuration with an instance name in upper case", args: "get-config -v",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				data, _ := record.Marshal(zeekapi.Configuration{ID: "x", Instances: []zeekapi.Instance{{Name: "Agent"}}})
 				return zeekapi.GetConfigurationResponse{ReqID: id(m), Result: zeekapi.Result{Success: true, Data: data}}
@@ -168,7 +168,7 @@ func TestUnusualResponses(t *testing.T) {
 			},
 		},
 		{
-			name: "timeout without a text", args: "test-timeout --with-state",
+			name: "test-timeout without error text", args: "test-timeout --with-state",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.TestTimeoutResponse{ReqID: id(m), Result: zeekapi.Result{Success: true}}
 			},

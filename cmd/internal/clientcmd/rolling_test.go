@@ -12,8 +12,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// TestInterruptedJob checks that nobody believes a job to have ended because
-// the command that began it has.
+// TestInterruptDuringRollingRestart checks that an interrupted command reports that
+// the controller continues the restart.
 func TestInterruptDuringRollingRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		job := zeekapi.Job{Number: 7, Started: time.Now(), Now: []string{"a"}, Next: []string{"b"}}
@@ -41,13 +41,13 @@ func TestInterruptDuringRollingRestart(t *testing.T) {
 		time.Sleep(time.Minute)
 		interrupt()
 		if code := clientcmd.ExitCode(<-ended); code != clientcmd.Interrupted {
-			t.Errorf("exit code %d", code)
+			t.Errorf("exit code %d, want %d", code, clientcmd.Interrupted)
 		}
 		if got := errs.take(); !strings.Contains(got, "the controller continues rolling restart 7") {
-			t.Errorf("%q", got)
+			t.Errorf("stderr %q, want that the restart continues", got)
 		}
 		if got := out.take(); got != "" {
-			t.Errorf("%q", got)
+			t.Errorf("stdout %q, want none", got)
 		}
 	})
 }

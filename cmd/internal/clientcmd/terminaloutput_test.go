@@ -18,19 +18,20 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// screen is a terminal of 80 columns on which lines move.
+// screen returns a terminal of 80 columns that can update lines.
 func screen(io.Writer) terminal.Screen {
 	return terminal.Screen{Terminal: true, Color: true, Moves: true, Size: func() (int, int) { return 80, 200 }}
 }
 
 func noEnv(string) string { return "" }
 
-// evil is what a peer might write in order to have its way with a terminal.
-const unsafeText = "x\x1b[2J\x1b]0;owned\x07\r\u202e\u009b31m"
+// unsafeText has control sequences and characters with which a peer could control a
+// terminal.
+const unsafeText = "x\x1b[2J\x1b]0;title\x07\r\u202e\u009b31m"
 
 var unsafeOutputs = zeekapi.NodeOutputs{Stdout: unsafeText + "\n", Stderr: unsafeText + "\n"}
 
-// evilAnswer has evil in all places.
+// unsafeResponse returns responses that have unsafeText in all strings.
 func unsafeResponse(t *testing.T) func(zeekapi.Message) zeekapi.Message {
 	now := time.Now()
 	node := zeekapi.NodeStatus{Node: unsafeText, State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}
@@ -101,11 +102,11 @@ func unsafeResponse(t *testing.T) func(zeekapi.Message) zeekapi.Message {
 	}
 }
 
-// ownSequences are those that package terminal writes.
+// ownSequences matches the control sequences that package terminal writes.
 var ownSequences = regexp.MustCompile(`\x1b\[([0-9]+m|[0-9]+A|J)`)
 
-// TestTerminalIsSafe lets every command show what somebody wrote who wants to
-// control the terminal.
+// TestTerminalOutputIsEscaped checks that commands escape control characters in
+// responses when they write to a terminal.
 func TestTerminalOutputIsEscaped(t *testing.T) {
 	for _, people := range []bool{true, false} {
 		for _, command := range []string{
@@ -130,10 +131,10 @@ func TestTerminalOutputIsEscaped(t *testing.T) {
 					text = ownSequences.ReplaceAllString(text, "")
 				}
 				if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' && (r != '\r' || !people) }); i >= 0 {
-					t.Errorf("%q in %q", text[i:], all)
+					t.Errorf("unescaped %q in %q", text[i:], all)
 				}
 				if strings.Contains(ownSequences.FindString(text), "31m") {
-					t.Errorf("%q", all)
+					t.Errorf("unescaped colour in %q", all)
 				}
 			})
 		}

@@ -44,6 +44,7 @@ func serveInstances(t *testing.T, bus broker.Bus) {
 	}
 }
 
+// TestServerCertificate checks the TLS settings with a server that has a certificate.
 func TestServerCertificate(t *testing.T) {
 	dir := t.TempDir()
 	certificate := writeCertificate(t, dir)
@@ -77,18 +78,18 @@ func TestServerCertificate(t *testing.T) {
 		items []string
 		want  string // in stderr; "" if connected
 	}{
-		{"nobody verified", []string{"enable=yes"}, ""},
+		{"not verified", []string{"enable=yes"}, ""},
 		{"verified", []string{"enable=yes", cert, key, "cafile=" + filepath.Join(dir, "cert.pem")}, ""},
 		{"verified, authorities in a directory", []string{"enable=yes", cert, key, "capath=" + dir}, ""},
-		{"verified, without a certificate of ours", []string{"enable=yes", ca}, ""},
-		{"verified, and found out", []string{"enable=yes", "cafile=" + other}, "socket TLS error in connect()"},
+		{"verified, without client certificate", []string{"enable=yes", ca}, ""},
+		{"signed by another authority", []string{"enable=yes", "cafile=" + other}, "socket TLS error in connect()"},
 		{"unknown authority", []string{"enable=yes", cert, key}, "socket TLS error in connect()"},
-		{"key that is none", []string{"enable=yes", cert, "keyfile=" + filepath.Join(dir, "cert.pem")}, "cannot configure connection to"},
-		{"authority that is none", []string{"enable=yes", cert, key, "cafile=" + filepath.Join(dir, "key.pem")}, "no trusted CA found in"},
+		{"invalid key file", []string{"enable=yes", cert, "keyfile=" + filepath.Join(dir, "cert.pem")}, "cannot configure connection to"},
+		{"invalid CA file", []string{"enable=yes", cert, key, "cafile=" + filepath.Join(dir, "key.pem")}, "no trusted CA found in"},
 		{"key with a passphrase", []string{"enable=yes", cert, encrypted, "passphrase=sesame", ca}, ""},
 		{"wrong passphrase", []string{"enable=yes", cert, encrypted, "passphrase=x", ca}, "key.enc.pem: "},
-		{"no passphrase", []string{"enable=yes", cert, encrypted, ca}, "it is encrypted and there is no passphrase"},
-		{"off", nil, "met TLS; set ssl.enable"},
+		{"missing passphrase", []string{"enable=yes", cert, encrypted, ca}, "it is encrypted and there is no passphrase"},
+		{"TLS not enabled", nil, "met TLS; set ssl.enable"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -102,7 +103,8 @@ func TestServerCertificate(t *testing.T) {
 	}
 }
 
-// TestClientCertificate has a server that wants to know its clients.
+// TestClientCertificate checks the TLS settings with a server that requires client
+// certificates.
 func TestClientCertificate(t *testing.T) {
 	dir := t.TempDir()
 	certificate := writeCertificate(t, dir)
@@ -134,7 +136,8 @@ func TestClientCertificate(t *testing.T) {
 	runCommand(t, new(clientcmd.Tool), "", append(args, "get-instances")...).want(t, outcome{stdout: "{}\n"})
 }
 
-// TestNativeCertificates has a native controller that wants to know its peers.
+// TestNativeCertificates checks the TLS settings with a native controller that
+// requires certificates.
 func TestNativeCertificates(t *testing.T) {
 	dir := t.TempDir()
 	writeCertificate(t, dir)
@@ -169,8 +172,8 @@ func TestNativeCertificates(t *testing.T) {
 	}
 }
 
-// TestAnonymousTLS has a server like a Zeek without certificates, which
-// answers ordinary TLS with an alert.
+// TestFallbackToAnonymousTLS checks that the client connects to a server without
+// certificate. Like Zeek, the server rejects other cipher suites with an alert.
 func TestFallbackToAnonymousTLS(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -199,6 +202,8 @@ func TestFallbackToAnonymousTLS(t *testing.T) {
 	runCommand(t, new(clientcmd.Tool), "", args...).want(t, outcome{stdout: "{}\n"})
 }
 
+// anonymousListener rejects the first connection with a TLS alert, and serves later ones
+// with anonymous TLS.
 type anonymousListener struct {
 	net.Listener
 	layer   *security.Layer
@@ -221,8 +226,8 @@ func (l *anonymousListener) Accept() (net.Conn, error) {
 	return l.Accept()
 }
 
-// writeCertificate writes cert.pem, which is its own authority, key.pem, and
-// key.enc.pem, which is the key encrypted.
+// writeCertificate writes a self-signed certificate to cert.pem, and its private key
+// to key.pem and, encrypted, to key.enc.pem.
 func writeCertificate(t *testing.T, dir string) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

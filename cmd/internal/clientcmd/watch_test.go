@@ -15,7 +15,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
-// TestWatch watches a controller that goes and comes back.
+// TestWatch checks the JSON output of watch: events, changes of the status, and a lost
+// and restored connection.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -41,7 +42,7 @@ func TestWatch(t *testing.T) {
 			kept = append(kept, n)
 			return n
 		}
-		event(1, "before")
+		event(1, "earlier")
 		controller := newController(t, respond)
 		report := func(e zeekapi.ClusterEvent) {
 			t.Helper()
@@ -71,8 +72,8 @@ func TestWatch(t *testing.T) {
 
 		step := func(want ...string) {
 			t.Helper()
-			// Of the bubble's clock: everything has settled, and nothing else
-			// is due at the same time.
+			// With synctest's clock, all pending work is done by then, and no timer
+			// fires at the same time.
 			time.Sleep(time.Minute + 1234*time.Millisecond)
 			var got []string
 			for line := range strings.Lines(out.take()) {
@@ -92,17 +93,17 @@ func TestWatch(t *testing.T) {
 				}
 			}
 			if !slices.Equal(got, want) {
-				t.Errorf("%q, want %q", got, want)
+				t.Errorf("wrote %q, want %q", got, want)
 			}
 		}
-		step("event before", "status")
-		step() // nothing changes
+		step("event earlier", "status")
+		step() // no output without changes
 
 		mu.Lock()
 		status.Deployed = "config-1"
 		mu.Unlock()
-		report(event(2, "now"))
-		step("event now", "status")
+		report(event(2, "later"))
+		step("event later", "status")
 
 		event(3, "missed")
 		report(event(4, "after a gap"))
@@ -113,14 +114,14 @@ func TestWatch(t *testing.T) {
 		mu.Unlock()
 		controller.Close()
 		step(`connection "lost"`)
-		event(5, "meanwhile")
+		event(5, "while disconnected")
 		mu.Lock()
 		controller = newController(t, respond)
 		down = false
 		mu.Unlock()
-		step(`connection "restored"`, "event meanwhile", "status")
+		step(`connection "restored"`, "event while disconnected", "status")
 
-		// A controller that lost its state counts from 1 again.
+		// A controller that lost its state numbers events from 1 again.
 		mu.Lock()
 		kept = nil
 		mu.Unlock()
@@ -129,7 +130,7 @@ func TestWatch(t *testing.T) {
 
 		interrupt()
 		if code := clientcmd.ExitCode(<-ended); code != 0 {
-			t.Errorf("exit code %d", code)
+			t.Errorf("exit code %d, want 0", code)
 		}
 	})
 }
