@@ -70,7 +70,7 @@ With --strict-exit, warnings count as errors.
 
 The output has lines in the form FILE:LINE: error: TEXT, also on a terminal.
 With --json, the output has the keys errors, warnings and results.` + fileHelp
-	if !t.People {
+	if !t.Extended {
 		cmd.Flags().BoolVar(&t.flags.json, "json", false, "JSON output")
 	}
 	return cmd

@@ -42,9 +42,9 @@ type Tool struct {
 	// names one. It need not exist.
 	ConfigFile string
 
-	// People adds commands and flags that zeek-client does not have, and tables
+	// Extended adds commands and flags that zeek-client does not have, and tables
 	// on terminals. If false, the commands behave as in zeek-client.
-	People bool
+	Extended bool
 
 	// CompletionPatience limits the time that shell completion waits for the
 	// controller; it offers nothing after that. Zero means one second.
@@ -62,8 +62,8 @@ type Tool struct {
 		transport  string
 		dialect    string
 		strictExit bool
-		json       bool   // only with People, or for check-config
-		color      string // only with People
+		json       bool   // only with Extended, or for check-config
+		color      string // only with Extended
 	}
 }
 
@@ -106,7 +106,7 @@ func (t *Tool) Commands() []*cobra.Command {
 		t.checkConfig(), t.deploy(), t.deployConfig(), t.getConfig(), t.getIDValue(), t.getInstances(), t.getNodes(),
 		t.monitor(), t.restart(), t.showSettings(), t.stageConfig(), t.testTimeout(),
 	}
-	if t.People {
+	if t.Extended {
 		commands = append(commands, t.operations()...)
 	}
 	t.addCompletion(commands)
@@ -215,7 +215,7 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 // checkOptions checks the shared flags that do not accept arbitrary text.
 func (t *Tool) checkOptions() error {
 	// In zeek-client, an invalid address is a failure, not a usage error.
-	if t.People && t.flags.controller != "" {
+	if t.Extended && t.flags.controller != "" {
 		_, port, err := splitController(t.flags.controller)
 		if n, numberErr := strconv.ParseUint(port, 10, 16); err == nil && port != "" && (numberErr != nil || n == 0) {
 			err = fmt.Errorf("port %q is not in 1..65535", port)

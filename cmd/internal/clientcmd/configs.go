@@ -81,7 +81,7 @@ func (t *Tool) getConfig() *cobra.Command {
 	cmd.Flags().BoolVar(&deployed, "deployed", false, "the deployed configuration, with ports and addresses filled in")
 	cmd.Flags().BoolVar(&staged, "staged", false, "the staged configuration (default)")
 	usage.Exclude(cmd, "deployed", "staged")
-	if t.People {
+	if t.Extended {
 		cmd.Flags().Uint64Var(&number, "number", 0, "the configuration of deployment `NUMBER`, see history")
 		usage.Exclude(cmd, "deployed", "staged", "number")
 	}
@@ -125,9 +125,9 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 	shown, in := "<stdin>", r.stdin
 	if name != "-" {
 		switch info, err := os.Stat(name); {
-		case err != nil && r.tool.People:
+		case err != nil && r.tool.Extended:
 			return nil, fmt.Errorf("cluster configuration %s: %w", name, reasonOf(err))
-		case err != nil || info.IsDir() && !r.tool.People:
+		case err != nil || info.IsDir() && !r.tool.Extended:
 			return nil, r.fail("please provide a cluster configuration file.")
 		case info.IsDir():
 			return nil, fmt.Errorf("cluster configuration %s: is a directory", name)

@@ -48,7 +48,7 @@ func (p *connectProgress) clear() {
 // zeek-client, because scripts may search for it.
 func (p *connectProgress) printHint() {
 	switch {
-	case !p.run.tool.People:
+	case !p.run.tool.Extended:
 	case errors.Is(p.last, syscall.ECONNREFUSED):
 		p.run.log(showErrors, "hint", "nobody listens there; start a controller by \"zeekwire controller\", or name another one by --controller HOST:PORT")
 	default:

@@ -74,7 +74,7 @@ func (t *Tool) deploy() *cobra.Command {
 type deployOptions struct{ dryRun, force bool }
 
 func (t *Tool) addDeployFlags(cmd *cobra.Command, o *deployOptions) {
-	if !t.People {
+	if !t.Extended {
 		return
 	}
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show the changes, as diff does, and deploy nothing")
@@ -140,7 +140,7 @@ func (r *run) deployWith(ctx context.Context, c *client.Client, title, note stri
 // reportInterrupted reports, after an interrupt, that the controller continues the
 // request.
 func (r *run) reportInterrupted(ctx context.Context) {
-	if ctx.Err() != nil && r.tool.People {
+	if ctx.Err() != nil && r.tool.Extended {
 		r.error("stopped waiting; the controller continues the request, see status")
 	}
 }

@@ -189,11 +189,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // reportFound reports the transport, the security and the dialect of a new
-// connection, with one -v. Without Tool.People it takes three, unless zeek-client
+// connection, with one -v. Without Tool.Extended it takes three, unless zeek-client
 // could not have connected with these settings.
 func (r *run) reportFound(f connect.Found) {
 	level := showDebugs
-	if r.tool.People || f.Transport == connect.Native || (f.TLS != "") != r.tls {
+	if r.tool.Extended || f.Transport == connect.Native || (f.TLS != "") != r.tls {
 		level = showWarnings
 	}
 	if f.Transport == "" {

@@ -12,7 +12,7 @@ import (
 // not have lists all keys of their JSON output.
 func TestJSONKeysAreDocumented(t *testing.T) {
 	help := map[string]string{}
-	for _, cmd := range (&clientcmd.Tool{People: true}).Commands() {
+	for _, cmd := range (&clientcmd.Tool{Extended: true}).Commands() {
 		help[cmd.Name()] = cmd.Long
 	}
 	for command, v := range clientcmd.Views {

@@ -50,7 +50,7 @@ the command runs until it is interrupted, and then exits with 0.
 With --json, the output has the keys node, stdout and stderr.`
 	cmd.Flags().IntVarP(&lines, "lines", "n", 50, "maximum `NUMBER` of lines of each output")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for further output until interrupted")
-	if t.People {
+	if t.Extended {
 		usage.Exclude(cmd, "follow", "json")
 	}
 	return cmd

@@ -6,7 +6,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 )
 
-// TestMissingFiles checks the errors for missing files. With Tool.People, they name
+// TestMissingFiles checks the errors for missing files. With Tool.Extended, they name
 // the file and the reason. Without it, they are those of zeek-client.
 func TestMissingFiles(t *testing.T) {
 	for _, tt := range []struct {
@@ -14,7 +14,7 @@ func TestMissingFiles(t *testing.T) {
 		args  []string
 		exit  int
 		want  string
-		stock string // without Tool.People
+		stock string // without Tool.Extended
 	}{
 		{"no such cluster file", []string{"stage-config", "/nonexistent"}, 1,
 			"error: cluster configuration /nonexistent: no such file or directory\n",
@@ -27,12 +27,12 @@ func TestMissingFiles(t *testing.T) {
 			"error: please provide a cluster configuration file.\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			runCommand(t, &clientcmd.Tool{People: true}, "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.want})
+			runCommand(t, &clientcmd.Tool{Extended: true}, "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.want})
 			runCommand(t, new(clientcmd.Tool), "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.stock})
 		})
 	}
 	// The settings files of the environment and of the installation need not exist.
-	tool := &clientcmd.Tool{People: true, ConfigFile: "/nonexistent", Getenv: func(name string) string {
+	tool := &clientcmd.Tool{Extended: true, ConfigFile: "/nonexistent", Getenv: func(name string) string {
 		return map[string]string{"ZEEK_CLIENT_CONFIG_FILE": "/nonexistent"}[name]
 	}}
 	if got := runCommand(t, tool, "", "show-settings"); got.exit != 0 || got.stderr != "" {

@@ -23,7 +23,7 @@ type output struct {
 
 // addOutputFlags adds the flags that select the form of the output.
 func (t *Tool) addOutputFlags(fs *pflag.FlagSet) {
-	if !t.People {
+	if !t.Extended {
 		return
 	}
 	fs.BoolVar(&t.flags.json, "json", false, "JSON output, also to a terminal; --json=false selects tables, also to a pipe or file")
@@ -37,7 +37,7 @@ func (r *run) openOutputs(cmd *cobra.Command) error {
 	r.stdout, r.page, r.messages = cmd.OutOrStdout(), cmd.OutOrStdout(), messages{w: cmd.ErrOrStderr()}
 	colors := terminal.ColorNever
 	var err error
-	if t.People {
+	if t.Extended {
 		colors, err = terminal.ParseColors(t.flags.color)
 	}
 	look := t.Look
@@ -49,10 +49,10 @@ func (r *run) openOutputs(cmd *cobra.Command) error {
 	}
 	errors := look(r.messages.w)
 	if errors.Terminal {
-		r.warn = t.People
+		r.warn = t.Extended
 		r.messages.w = terminal.SafeWriter(r.messages.w)
 	}
-	r.tables = t.People && r.screen.Terminal
+	r.tables = t.Extended && r.screen.Terminal
 	if f := cmd.Flags().Lookup("json"); f != nil && f.Changed {
 		r.tables = !t.flags.json
 	}

@@ -31,7 +31,7 @@ func TestInterruptDuringRollingRestart(t *testing.T) {
 			return nil
 		})
 		ctx, interrupt := context.WithCancel(t.Context())
-		root := newRoot(&clientcmd.Tool{People: true, Getenv: noEnv, Dial: inProcess(controller)})
+		root := newRoot(&clientcmd.Tool{Extended: true, Getenv: noEnv, Dial: inProcess(controller)})
 		root.SetArgs([]string{"rolling-restart"})
 		var out, errs syncBuffer
 		root.SetOut(&out)

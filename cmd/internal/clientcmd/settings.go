@@ -54,7 +54,7 @@ type declaration struct {
 	// initial is the default, in the syntax of the settings file.
 	initial string
 
-	// ours marks a setting that zeek-client does not have. It is part of the
+	// extension marks a setting that zeek-client does not have. It is part of the
 	// settings only while it has a value, so that show-settings prints what
 	// zeek-client prints.
 	extension bool
@@ -317,7 +317,7 @@ func (t *Tool) fileSettings() (layer, error) {
 		return nil, nil
 	}
 	l, err := readSettings(file)
-	if errors.Is(err, fs.ErrNotExist) && (t.flags.configFile == "" || !t.People) {
+	if errors.Is(err, fs.ErrNotExist) && (t.flags.configFile == "" || !t.Extended) {
 		return nil, nil
 	}
 	return l, err

@@ -120,7 +120,7 @@ func TestTerminalOutputIsEscaped(t *testing.T) {
 				continue
 			}
 			t.Run(command, func(t *testing.T) {
-				tool := &clientcmd.Tool{People: people, Dial: inProcess(newController(t, unsafeResponse(t))), Look: screen}
+				tool := &clientcmd.Tool{Extended: people, Dial: inProcess(newController(t, unsafeResponse(t))), Look: screen}
 				got := runCommand(t, tool, "", args...)
 				all := got.stdout + got.stderr
 				if all == "" {

@@ -228,7 +228,7 @@ func TestCommandsEndOnUnresponsiveServer(t *testing.T) {
 	for _, args := range requestCommands {
 		listed[args[0]] = true
 	}
-	for _, c := range (&clientcmd.Tool{People: true}).Commands() {
+	for _, c := range (&clientcmd.Tool{Extended: true}).Commands() {
 		if !listed[c.Name()] {
 			t.Errorf("command %s is neither in requestCommands nor in otherCommands", c.Name())
 		}
@@ -289,7 +289,7 @@ func TestHalfClosedConnection(t *testing.T) {
 			})
 			for _, args := range requestCommands {
 				args = append(args[:len(args):len(args)], "--json", "--transport", "websocket", "--controller", l.Addr().String())
-				got := runCommand(t, &clientcmd.Tool{People: true}, "[m]\nrole = manager\n", args...)
+				got := runCommand(t, &clientcmd.Tool{Extended: true}, "[m]\nrole = manager\n", args...)
 				if got.exit != 1 || !strings.Contains(got.stdout+got.stderr, "connection lost") {
 					t.Errorf("%s: %+v, want a lost connection", strings.Join(args, " "), got)
 				}
@@ -313,7 +313,7 @@ func TestUnresponsiveNativePeer(t *testing.T) {
 // mustFail checks that a command fails in time and reports an error.
 func mustFail(t *testing.T, dial clientcmd.Dial, args []string) {
 	t.Helper()
-	tool := &clientcmd.Tool{People: true, Dial: dial}
+	tool := &clientcmd.Tool{Extended: true, Dial: dial}
 	begin := time.Now()
 	got := runCommand(t, tool, "[m]\nrole = manager\n", args...)
 	if elapsed := time.Since(begin); elapsed > maxDuration { // synctest's clock

@@ -52,7 +52,7 @@ func TestWatch(t *testing.T) {
 		}
 		down := false
 		tool := &clientcmd.Tool{
-			People: true, Getenv: noEnv,
+			Extended: true, Getenv: noEnv,
 			Dial: func(ctx context.Context, o connect.Options) (*connect.Connection, error) {
 				mu.Lock()
 				defer mu.Unlock()
