@@ -42,13 +42,13 @@ man: build
 test:
 	@set -- $$($(GO) env CC); command -v "$$1" >/dev/null || { echo "the race detector needs a C compiler, here $$1"; exit 1; }
 	$(GO) test -race -timeout 10m ./...
-	CGO_ENABLED=0 $(GO) test -trimpath -run '^Test(Simulation|StoreDamaged)$$' ./zeekapi/controller
+	CGO_ENABLED=0 $(GO) test -trimpath -run '^Test(Simulation|StoreDetectsDamage)$$' ./zeekapi/controller
 	$(GO) run ./cmd/zeekwire decode --check testdata/recordings/*/*.jsonl
 
 # The controller's simulations with 31 000 seeds, 1000 times killed, and 20 000
 # times with a damaged file: some minutes.
 long:
-	$(GO) test -count=1 -v -timeout 2h -run '^Test(Simulation|Killed|StoreDamaged)$$' ./zeekapi/controller -long
+	$(GO) test -count=1 -v -timeout 2h -run '^Test(Simulation|StateSurvivesKill|StoreDetectsDamage)$$' ./zeekapi/controller -long
 
 # The tests beside real Zeeks, and a table of their results. ZEEK is the prefix
 # of an installed Zeek, ZEEK_IMAGE a container image with one; either may be

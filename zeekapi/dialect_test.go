@@ -14,9 +14,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// TestNodeWithoutState encodes a node whose state is not set, in every dialect that
-// sends configurations.
-func TestNodeWithoutState(t *testing.T) {
+// A node without a state is encoded as pending, in every dialect with
+// configurations.
+func TestNodeWithoutStateIsPending(t *testing.T) {
 	config := zeekapi.Configuration{ID: "c", Nodes: []zeekapi.Node{{Name: "w", Instance: "i", Role: zeekapi.RoleWorker}}}
 	for _, d := range dialects {
 		ev, err := d.Encode(zeekapi.AgentDeployRequest{ReqID: zeekapi.ReqID{ID: "r"}, Config: config})
@@ -40,9 +40,9 @@ var dialects = []*zeekapi.Dialect{
 	clusteragent.Dialect(clusteragent.DefaultTopics),
 }
 
-// Every management event that real Zeeks were recorded with must decode, and
-// encode to what it was.
-func TestRecordedEvents(t *testing.T) {
+// Every recorded management event of Zeek can be decoded, and is encoded to the same
+// event again.
+func TestRecordedEventsRoundTrip(t *testing.T) {
 	folders := []string{"zeek-8.0.10-management", "zeek-8.0.10-two-instances", "zeek-5.0.10-cluster"}
 	folders = append(folders, recorded.Versions(t, "../testdata/recordings", "agent-controller-01.jsonl")...)
 	for _, folder := range folders {
@@ -55,7 +55,7 @@ func TestRecordedEvents(t *testing.T) {
 						continue
 					}
 					if err != nil {
-						// The session sends bad requests on purpose.
+						// This recording has invalid requests.
 						if folder != "zeek-5.0.10-cluster" {
 							t.Errorf("%s at %v: %v", ev.File, ev.At, err)
 						}
@@ -80,7 +80,7 @@ func TestRecordedEvents(t *testing.T) {
 	}
 }
 
-// What Zeek's scripts declare, in its own words for the arguments.
+// Declarations have the names of arguments in Zeek's scripts, and are complete.
 func TestDeclarations(t *testing.T) {
 	for _, d := range dialects {
 		for _, decl := range d.Declarations() {
@@ -123,7 +123,7 @@ func TestDecodeErrors(t *testing.T) {
 		}
 	}
 	if _, err := d.Encode(zeekapi.SetConfigurationRequest{}); !errors.Is(err, zeekapi.ErrUnknown) {
-		t.Errorf("encoding a message that the dialect lacks: %v", err)
+		t.Errorf("encoding a message outside the dialect: error %v", err)
 	}
 }
 
@@ -136,11 +136,12 @@ func TestTopics(t *testing.T) {
 		t.Error(name, ok)
 	}
 	if _, ok := topics.AgentName("zeek/management/controller"); ok {
-		t.Error("the controller's topic is no agent's")
+		t.Error("AgentName accepts the topic of the controller")
 	}
 }
 
-// An old agent knows a single result, so failures must not get lost in it.
+// The ClusterAgent dialect has a single result, which summarizes several results and
+// names failed nodes.
 func TestClusterAgentSummary(t *testing.T) {
 	d := dialects[1]
 	ev, err := d.Encode(zeekapi.AgentDeployResponse{

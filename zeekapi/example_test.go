@@ -11,9 +11,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// What a controller does with the event of a client: it gets this one from the
-// Next of a bus that is subscribed to the dialect's topic for controllers, and
-// gives the answer to Publish, for the same topic.
+// Respond to the event of a client as a controller does. The event comes from a bus
+// that is subscribed to the dialect's controller topic, and the response is
+// published on the same topic.
 func ExampleDialect() {
 	dialect := management.Dialect(management.DefaultTopics)
 	event := broker.NewEvent("Management::Controller::API::get_instances_request", broker.String("id-1"))

@@ -40,11 +40,11 @@ func TestLayout(t *testing.T) {
 		t.Errorf("members (-want +got):\n%s", diff)
 	}
 	if none, err := Layout("").Members(); len(none) != 0 || err != nil {
-		t.Errorf("of nothing: %v, %v", none, err)
+		t.Errorf("members of an empty layout: %v, %v", none, err)
 	}
 }
 
-func TestLayoutRefuses(t *testing.T) {
+func TestLayoutRejectsInvalidMembersAndText(t *testing.T) {
 	for _, members := range [][]Member{
 		{{Name: "", Role: RoleWorker}},
 		{{Name: "a b", Role: RoleWorker}},
@@ -54,7 +54,7 @@ func TestLayoutRefuses(t *testing.T) {
 		{{Name: "a", Role: RoleWorker}, {Name: "b", Role: RoleProxy}, {Name: "a", Role: RoleProxy}},
 	} {
 		if l, err := NewLayout(members); err == nil {
-			t.Errorf("layout of %v is %q", members, l)
+			t.Errorf("no error for %v, layout %q", members, l)
 		}
 	}
 	const good = "a WORKER - - -\n"
@@ -105,10 +105,10 @@ func TestPackedLayout(t *testing.T) {
 	for _, l := range []Layout{"", line, Layout(strings.Repeat(line, 1000))} {
 		packed := l.Pack()
 		if got, err := packed.Unpack(); got != l || err != nil {
-			t.Errorf("%d bytes unpack to %d: %v", len(l), len(got), err)
+			t.Errorf("%d bytes are unpacked to %d bytes, error %v", len(l), len(got), err)
 		}
 		if len(l) > 1000 && len(packed) > len(l)/3 {
-			t.Errorf("%d bytes are packed into %d", len(l), len(packed))
+			t.Errorf("%d bytes are packed to %d bytes", len(l), len(packed))
 		}
 	}
 	large := Layout(make([]byte, MaxLayoutSize+1)).Pack()
@@ -125,7 +125,8 @@ func TestPackedLayout(t *testing.T) {
 	}
 }
 
-// FuzzLayout: what can be read is written as it was read.
+// FuzzLayout checks that the members of a parsed layout can be encoded and parsed
+// again, and that Member finds each of them.
 func FuzzLayout(f *testing.F) {
 	f.Add("a WORKER - - -\nb MANAGER 10.0.0.1 2200/tcp 9101/tcp\n")
 	f.Add("a NONE ::1%x 1/icmp 0/udp\n")
@@ -143,7 +144,7 @@ func FuzzLayout(f *testing.F) {
 		}
 		back, err := layout.Members()
 		if err != nil || !slices.Equal(back, members) {
-			t.Errorf("%q: read as %v, written as %q: %v", text, members, layout, err)
+			t.Errorf("%q: parsed as %v, encoded as %q, error %v", text, members, layout, err)
 		}
 		for _, want := range members {
 			if m, err := layout.Member(want.Name); m != want || err != nil {
@@ -153,7 +154,7 @@ func FuzzLayout(f *testing.F) {
 	})
 }
 
-// FuzzUnpack: what can be unpacked is packed to the same.
+// FuzzUnpack checks that an unpacked layout is the same after packing and unpacking.
 func FuzzUnpack(f *testing.F) {
 	f.Add(string(Layout("a WORKER - - -\nb MANAGER 10.0.0.1 2200/tcp 9101/tcp\n").Pack()))
 	f.Fuzz(func(t *testing.T, block string) {
@@ -162,7 +163,7 @@ func FuzzUnpack(f *testing.F) {
 			return
 		}
 		if back, err := layout.Pack().Unpack(); back != layout || err != nil {
-			t.Errorf("%d bytes are %d after another packing: %v", len(layout), len(back), err)
+			t.Errorf("%d bytes are %d bytes after packing and unpacking, error %v", len(layout), len(back), err)
 		}
 	})
 }

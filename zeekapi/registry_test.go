@@ -13,8 +13,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
 
-// changing are the client requests that a read-only client may not make. The
-// list repeats the registry on purpose: a new request must be classified twice.
+// changing lists the client requests that a read-only client may not make. It
+// repeats the registry on purpose, so that a new request is classified twice.
 var changing = []string{
 	"cancel_job", "deploy", "drain", "force_deploy", "restart", "rollback", "rolling_restart", "set_configuration",
 	"stage_configuration",
@@ -59,22 +59,22 @@ func TestRequestsAreComplete(t *testing.T) {
 	}
 }
 
-// TestRequestsRespond encodes the refusal of every request in every dialect that
-// has it, and finds the request and the result in what is decoded.
-func TestRequestsRespond(t *testing.T) {
+// The refusal of every request can be encoded in every dialect with the request. The
+// decoded response has the request and the result.
+func TestRequestsRefuse(t *testing.T) {
 	for _, d := range registered {
 		for _, decl := range d.Declarations() {
 			m := reflect.New(zeekapi.MessageType(decl)).Elem()
 			isRequest := strings.HasSuffix(m.Type().Name(), "Request")
 			request := zeekapi.RequestOf(m.Interface().(zeekapi.Message))
 			if (request != nil) != isRequest {
-				t.Errorf("%s: RequestOf says %v", m.Type(), request)
+				t.Errorf("%s: RequestOf returns %v", m.Type(), request)
 			}
 			if request == nil {
 				continue
 			}
 			if got := zeekapi.ClientRequest(m.Interface().(zeekapi.Message)) != nil; got != (decl.API == zeekapi.ControllerAPI) {
-				t.Errorf("%s: ClientRequest says %t", request.Name, got)
+				t.Errorf("%s: ClientRequest returns a request: %t", request.Name, got)
 			}
 			refusal := request.Refuse("id", "no")
 			ev, err := d.Encode(refusal)
@@ -101,12 +101,12 @@ func TestRequestsRespond(t *testing.T) {
 		}
 	}
 	if r, results := zeekapi.ResponseOf(zeekapi.EventReport{}); r != nil || results != nil {
-		t.Errorf("an event report is the response to %s", r.Name)
+		t.Errorf("an event report belongs to %s, want no request", r.Name)
 	}
 }
 
-// TestRespondWithoutResults checks that every request can be answered without
-// results, as a handler of a fake may do.
+// TestRespondWithoutResults checks that Respond accepts no results for every
+// request, as a handler of a fake may return none.
 func TestRespondWithoutResults(t *testing.T) {
 	for r := range zeekapi.Requests() {
 		_, results := zeekapi.ResponseOf(r.Respond("id"))
@@ -123,6 +123,6 @@ func TestWithID(t *testing.T) {
 	}
 	response := zeekapi.RollbackCall.Respond("id", zeekapi.Result{ReqID: "id", Success: true})
 	if response.ID != "id" || len(response.Results) != 1 || !response.Results[0].Success {
-		t.Errorf("got %+v", response)
+		t.Errorf("unexpected response %+v", response)
 	}
 }

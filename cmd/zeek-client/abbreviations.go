@@ -8,18 +8,19 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// stockOptions are the options of Zeek's own client, of all commands and of
-// some. Python lets its callers shorten them, and scripts do.
+// stockOptions lists the options of Zeek's zeek-client by command. Those without a
+// command belong to all commands. Python's argparse accepts abbreviations of them,
+// which scripts may use.
 var stockOptions = map[string][]string{
 	"":             {"configfile", "controller", "set", "quiet", "verbose", "version", "help"},
 	"get-config":   {"filename", "as-json", "deployed", "staged"},
 	"test-timeout": {"with-state"},
 }
 
-// expand writes out the options of the stock client that args shorten to what
-// is still unique among them, as Python's argparse understands it. The last word
-// that a shell wants completed is not whole yet, and stays.
-func expand(root *cobra.Command, args []string) []string {
+// expandAbbreviations replaces unambiguous abbreviations of stockOptions by the full
+// options, as Python's argparse does. If a shell requests completion, the last
+// argument is incomplete and remains unchanged.
+func expandAbbreviations(root *cobra.Command, args []string) []string {
 	args = slices.Clone(args)
 	end := len(args)
 	if end > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
@@ -32,7 +33,7 @@ func expand(root *cobra.Command, args []string) []string {
 		case isLong:
 			name, value, hasValue := strings.Cut(option, "=")
 			if command.Flags().Lookup(name) == nil && root.PersistentFlags().Lookup(name) == nil {
-				name = complete(name, command)
+				name = fullName(name, command)
 				args[i] = "--" + name
 				if hasValue {
 					args[i] += "=" + value
@@ -55,8 +56,9 @@ func expand(root *cobra.Command, args []string) []string {
 	return args
 }
 
-// complete returns the only option that begins with name, or name.
-func complete(name string, command *cobra.Command) string {
+// fullName returns the only option that begins with name. If there is none or more
+// than one, it returns name.
+func fullName(name string, command *cobra.Command) string {
 	var found []string
 	for _, option := range slices.Concat(stockOptions[""], stockOptions[command.Name()]) {
 		if strings.HasPrefix(option, name) {
@@ -69,10 +71,11 @@ func complete(name string, command *cobra.Command) string {
 	return found[0]
 }
 
-func takesValue(command, root *cobra.Command, is func(*pflag.Flag) bool) bool {
+// takesValue reports whether the flag that match selects is followed by a value.
+func takesValue(command, root *cobra.Command, match func(*pflag.Flag) bool) bool {
 	takes := false
-	look := func(f *pflag.Flag) { takes = takes || is(f) && f.NoOptDefVal == "" }
-	command.Flags().VisitAll(look)
-	root.PersistentFlags().VisitAll(look)
+	visit := func(f *pflag.Flag) { takes = takes || match(f) && f.NoOptDefVal == "" }
+	command.Flags().VisitAll(visit)
+	root.PersistentFlags().VisitAll(visit)
 	return takes
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// startController starts a controller that knows what Zeek's does, and returns
-// the address for clients.
+// startController starts a controller that supports the requests of Zeek's
+// controller. It returns the address for clients.
 func startController(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -53,6 +53,7 @@ func startController(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// call runs the program, which must succeed.
 func call(t *testing.T, args ...string) (stdout string) {
 	t.Helper()
 	var out, errOut strings.Builder
@@ -62,8 +63,8 @@ func call(t *testing.T, args ...string) (stdout string) {
 	return out.String()
 }
 
-// TestCompletion presses the tab key after command lines, whose last word may
-// be empty.
+// TestCompletion checks the completions of the last word, which may be empty, of
+// command lines.
 func TestCompletion(t *testing.T) {
 	address := startController(t)
 	file := filepath.Join(t.TempDir(), "cluster.cfg")
@@ -100,11 +101,11 @@ interface = eth1
 		{line: []string{"--controller", address, "restart", ""}, want: []string{"manager", "worker-1", "worker-2"}},
 		{line: []string{"--controller", address, "restart", "worker-1", "w"}, want: []string{"worker-2"}},
 		{line: []string{"restart", "--controller", address, "w"}, want: []string{"worker-1", "worker-2"}},
-		{line: []string{"--contr", address, "restart", "w"}, want: []string{"worker-1", "worker-2"}}, // shortened as in Python
+		{line: []string{"--contr", address, "restart", "w"}, want: []string{"worker-1", "worker-2"}}, // abbreviated option
 		{line: []string{"--controller", address, "get-id-value", ""}},
 		{line: []string{"--controller", address, "get-id-value", "peer_description", "m"}, want: []string{"manager"}},
 		{line: []string{"--controller", address, "get-nodes", ""}},
-		{line: []string{"--controller", "127.0.0.1:1", "restart", ""}}, // nobody listens there
+		{line: []string{"--controller", "127.0.0.1:1", "restart", ""}}, // no controller listens at this address
 		{line: []string{"get-config", "--st"}, want: []string{"--staged", "--strict-exit"}},
 		{line: []string{"get-config", "--filen"}, want: []string{"--filename"}},
 		{line: []string{"test-timeout", "--w"}, want: []string{"--with-state"}},
@@ -113,14 +114,14 @@ interface = eth1
 		t.Run(strings.Join(tt.line, " "), func(t *testing.T) {
 			lines := strings.Split(strings.TrimSuffix(call(t, append([]string{"__complete"}, tt.line...)...), "\n"), "\n")
 			var got []string
-			for _, line := range lines[:len(lines)-1] { // the last says what else the shell may offer
+			for _, line := range lines[:len(lines)-1] { // the last line has directives for the shell
 				name, _, _ := strings.Cut(line, "\t")
-				if strings.HasPrefix(name, tt.line[len(tt.line)-1]) { // shells leave out the rest
+				if strings.HasPrefix(name, tt.line[len(tt.line)-1]) { // shells filter by prefix
 					got = append(got, name)
 				}
 			}
 			if !slices.Equal(got, tt.want) {
-				t.Errorf("completes %q, want %q", got, tt.want)
+				t.Errorf("completions %q, want %q", got, tt.want)
 			}
 		})
 	}

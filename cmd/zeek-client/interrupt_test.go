@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// asProgram makes the test binary the program itself.
+// asProgram is the environment variable that makes the test binary run as the
+// program.
 const asProgram = "ZEEK_CLIENT_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -20,8 +21,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestInterrupt sends Ctrl-C to a client that waits for a server.
-func TestInterrupt(t *testing.T) {
+// TestExitCodeAfterSignal sends signals to a client that waits for a server.
+func TestExitCodeAfterSignal(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,5 @@
-// Command zeek-client is the client commands of zeekwire under the name and
-// with the options of Zeek's own client, for scripts that call it.
+// Command zeek-client provides the client commands of zeekwire with the name and the
+// options of Zeek's zeek-client, for scripts that call it.
 package main
 
 import (
@@ -26,12 +26,13 @@ func main() {
 	os.Exit(code)
 }
 
-// version is that of the zeek-client whose behaviour this is.
+// version is the version of Zeek's zeek-client with the same behaviour.
 const version = "1.5.0"
 
+// run executes the program and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd := newCommand()
-	cmd.SetArgs(expand(cmd, args))
+	cmd.SetArgs(expandAbbreviations(cmd, args))
 	cmd.SetIn(stdin)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
@@ -44,7 +45,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return clientcmd.ExitCode(err)
 }
 
-// completionPatience is for tests, which may run on a busy machine.
+// completionPatience is Tool.CompletionPatience. Tests set a longer time for busy
+// machines.
 var completionPatience time.Duration
 
 func newCommand() *cobra.Command {

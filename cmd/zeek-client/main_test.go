@@ -10,11 +10,13 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// TestCommandLine checks the options, abbreviations, outputs and exit codes of the
+// program.
 func TestCommandLine(t *testing.T) {
 	for _, tt := range []struct {
 		args           []string
 		code           int
-		stdout, stderr string // what begins them
+		stdout, stderr string // expected prefixes
 	}{
 		{[]string{}, 1, "", "error: please provide a command to execute.\n"},
 		{[]string{"-q"}, 1, "", ""},
@@ -45,8 +47,9 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// TestManual checks that the manual pages have every command and every flag.
-func TestManual(t *testing.T) {
+// TestManualPagesAreComplete checks that the manual pages describe every command and
+// every flag.
+func TestManualPagesAreComplete(t *testing.T) {
 	dir := t.TempDir()
 	call(t, "man", "--dir", dir)
 	read := func(name string) string {
@@ -79,8 +82,8 @@ func TestManual(t *testing.T) {
 	}
 }
 
-// Help is no wider than what it is read on.
-func TestHelpFits(t *testing.T) {
+// TestHelpWidth checks that help fits a terminal of 80 columns.
+func TestHelpWidth(t *testing.T) {
 	for _, cmd := range append(newCommand().Commands(), newCommand()) {
 		args := append(strings.Fields(cmd.CommandPath())[1:], "--help")
 		var out strings.Builder
@@ -89,7 +92,7 @@ func TestHelpFits(t *testing.T) {
 		}
 		for line := range strings.Lines(out.String()) {
 			if len(line) > 81 {
-				t.Errorf("%v: %s", args, line)
+				t.Errorf("%v: line of more than 80 columns: %s", args, line)
 			}
 		}
 	}

@@ -114,12 +114,12 @@ To begin, run "zeekwire demo".
 Flags that all client commands share, such as --controller and -v, are also
 accepted before the command.
 
-` + clientcmd.ExitCodes + clientcmd.PeopleExitCodes,
+` + clientcmd.ExitCodes + clientcmd.ExtendedExitCodes,
 		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	tool := &clientcmd.Tool{People: true, ConfigFile: clientcmd.InstalledConfigFile(), CompletionPatience: completionPatience}
+	tool := &clientcmd.Tool{Extended: true, ConfigFile: clientcmd.InstalledConfigFile(), CompletionPatience: completionPatience}
 	// Like zeek-client, zeekwire accepts the shared flags before the command.
 	// Other commands do not inherit them, and they are shown in the help of the
 	// client commands.

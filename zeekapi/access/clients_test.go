@@ -65,7 +65,7 @@ func TestRole(t *testing.T) {
 		{&broker.Identity{Names: []string{"alice"}}, None},
 		{&broker.Identity{Names: []string{"ops-1"}}, None},
 		{&broker.Identity{Names: []string{"ops-1"}, Certified: true}, Full},
-		{&broker.Identity{Names: []string{"somebody", "ops-1"}, Certified: true}, Full},
+		{&broker.Identity{Names: []string{"other", "ops-1"}, Certified: true}, Full},
 		{&broker.Identity{Names: []string{"ops-1", "ops-root"}, Certified: true}, ReadOnly},
 		{&broker.Identity{Names: []string{"alice"}, Certified: true}, None},
 		{&broker.Identity{Certified: true}, None},
@@ -77,7 +77,7 @@ func TestRole(t *testing.T) {
 		}
 	}
 	if Everybody(Full).Role(broker.Peer{}) != Full {
-		t.Error("Everybody returns another role")
+		t.Error("Everybody(Full) returns another role")
 	}
 }
 
@@ -112,7 +112,7 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
-func TestPermissions(t *testing.T) {
+func TestLoadChecksFileMode(t *testing.T) {
 	plain, hashed := "a full token:"+secret, "a full "+hashOf(secret)
 	for _, tt := range []struct {
 		text          string
@@ -133,10 +133,10 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-func TestReload(t *testing.T) {
+func TestReloadKeepsClientsAfterError(t *testing.T) {
 	c := load(t, "a full token:"+secret)
 	a := broker.Peer{Identity: proved("a", strings.TrimPrefix(hashOf(secret), "sha256:"))}
-	if err := os.WriteFile(c.path, []byte("a full nonsense"), 0o600); err != nil {
+	if err := os.WriteFile(c.path, []byte("a full invalid"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Reload(); err == nil || c.Role(a) != Full {

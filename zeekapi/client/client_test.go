@@ -29,10 +29,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var dialect = management.Dialect(management.DefaultTopics)
 
-// respond is what a controller does about a request. See fake.Handle.
+// respond handles a request as a controller. See fake.Handle.
 type respond func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error)
 
-// start connects a client to a controller. Both end with the test.
+// start connects a client to a controller, and closes both at the end of the test.
 func start(t *testing.T, h respond, dialects ...*zeekapi.Dialect) (*client.Client, *fake.Controller) {
 	t.Helper()
 	ctl, err := fake.NewController(t.Context(), fake.Config{ScriptOnly: true, Dialects: dialects})
@@ -72,7 +72,7 @@ var (
 	}
 )
 
-func TestCalls(t *testing.T) {
+func TestCallsSendRequestsAndDecodeResults(t *testing.T) {
 	ctx := t.Context()
 	instances := []zeekapi.Instance{one, two}
 	running := zeekapi.NodeStatus{
@@ -84,7 +84,7 @@ func TestCalls(t *testing.T) {
 	tests := []struct {
 		name    string
 		call    func(*client.Client) (any, error)
-		request zeekapi.Message // apart from the ID
+		request zeekapi.Message // without its ID
 		results []zeekapi.Result
 		want    any
 		wantErr string
@@ -104,7 +104,7 @@ func TestCalls(t *testing.T) {
 			wantErr: "client: result without data",
 		},
 		{
-			name:    "instances of another type",
+			name:    "instances of the wrong type",
 			call:    func(c *client.Client) (any, error) { return c.GetInstances(ctx) },
 			request: zeekapi.GetInstancesRequest{},
 			results: []zeekapi.Result{{Success: true, Data: broker.Count(1)}},
@@ -118,7 +118,7 @@ func TestCalls(t *testing.T) {
 			want:    "config",
 		},
 		{
-			name:    "stage refused",
+			name:    "refused configuration",
 			call:    func(c *client.Client) (any, error) { return c.Stage(ctx, config) },
 			request: zeekapi.StageConfigurationRequest{Config: config},
 			results: []zeekapi.Result{{Error: "bad"}, {Error: "worse"}},
@@ -236,7 +236,7 @@ func text(err error) string {
 	return err.Error()
 }
 
-// diff compares without request IDs, and errors by their texts.
+// diff compares two values. It ignores request IDs, and compares errors by text.
 func diff(want, got any) string {
 	return cmp.Diff(want, got,
 		cmp.Comparer(broker.Equal),
@@ -246,7 +246,7 @@ func diff(want, got any) string {
 	)
 }
 
-func TestOldDialect(t *testing.T) {
+func TestClusterAgentDialect(t *testing.T) {
 	old := clusteragent.Dialect(clusteragent.DefaultTopics)
 	c, _ := start(t, func(_ *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
 		if r, ok := m.(zeekapi.SetConfigurationRequest); ok && r.Config.ID == "config" {
@@ -263,9 +263,9 @@ func TestOldDialect(t *testing.T) {
 	}
 }
 
-// TestUselessMessages lets everything come that is not the answer, and then
-// the answer twice, and after a while.
-func TestUselessMessages(t *testing.T) {
+// A call ignores all messages other than its response, also a repeated response and
+// one after its deadline.
+func TestCallIgnoresOtherMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := fake.Success([]zeekapi.Instance{one})
 		first := true
@@ -277,11 +277,11 @@ func TestUselessMessages(t *testing.T) {
 			first = false
 			topic := dialect.Topics.Controller
 			response := zeekapi.GetInstancesCall.Respond(m.RequestID(), answer...)
-			say(t, ctl, zeekapi.GetInstancesCall.Respond("somebody else's", answer...))
-			say(t, ctl, zeekapi.DeployCall.Respond(m.RequestID()))            // of another type
+			say(t, ctl, zeekapi.GetInstancesCall.Respond("other", answer...))
+			say(t, ctl, zeekapi.DeployCall.Respond(m.RequestID()))            // of the wrong type
 			say(t, ctl, zeekapi.DeployRequest{ReqID: zeekapi.ReqID{ID: "x"}}) // a request
 			publish(t, ctl, topic, broker.NewEvent("other::event").Value())
-			publish(t, ctl, topic, broker.String("no event"))
+			publish(t, ctl, topic, broker.String("not an event"))
 			publish(t, ctl, topic, broker.NewEvent("Management::Controller::API::deploy_response", broker.String("x")).Value())
 			ev, _ := dialect.Encode(response)
 			publish(t, ctl, topic+"/elsewhere", ev.Value())
@@ -300,8 +300,8 @@ func TestUselessMessages(t *testing.T) {
 			missing.Event != "Management::Controller::API::get_instances_request" {
 			t.Errorf("error %v", err)
 		}
-		if waited := time.Since(begin); waited != time.Second { // of the bubble's clock
-			t.Errorf("waited %v", waited)
+		if waited := time.Since(begin); waited != time.Second { // on the clock of the synctest bubble
+			t.Errorf("waited %v, want 1s", waited)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
@@ -325,7 +325,7 @@ func publish(t *testing.T, ctl *fake.Controller, topic string, v broker.Value) {
 	}
 }
 
-func TestMalformedAnswer(t *testing.T) {
+func TestMalformedResponseEndsCall(t *testing.T) {
 	c, _ := start(t, func(ctl *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
 		publish(t, ctl, dialect.Topics.Controller,
 			broker.NewEvent("Management::Controller::API::deploy_response", broker.String(m.RequestID()), broker.Count(1)).Value())
@@ -338,8 +338,8 @@ func TestMalformedAnswer(t *testing.T) {
 	}
 }
 
-// TestManyCalls answers many calls at once in another order.
-func TestManyCalls(t *testing.T) {
+// Concurrent calls get their own responses, even in reverse order.
+func TestConcurrentCalls(t *testing.T) {
 	const calls = 100
 	var waiting []zeekapi.GetIDValueRequest
 	c, _ := start(t, func(ctl *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
@@ -362,18 +362,18 @@ func TestManyCalls(t *testing.T) {
 	}
 	all.Wait()
 	if got := c.Stats(); got != (request.Stats{}) {
-		t.Errorf("stats %+v", got)
+		t.Errorf("stats %+v, want zero", got)
 	}
 }
 
-func TestDisconnect(t *testing.T) {
+func TestDisconnectEndsCall(t *testing.T) {
 	c, _ := start(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) { return nil, fake.ErrDisconnect }, dialect)
 	if _, err := c.Deploy(t.Context()); !errors.Is(err, request.ErrDisconnected) {
 		t.Errorf("error %v", err)
 	}
 }
 
-func TestClose(t *testing.T) {
+func TestCloseEndsCalls(t *testing.T) {
 	asked := make(chan struct{})
 	c, _ := start(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) {
 		close(asked)
@@ -396,28 +396,29 @@ func TestClose(t *testing.T) {
 	}
 }
 
-func TestComplaints(t *testing.T) {
-	complaint := errors.New("failed to create Zeek event")
+func TestServerErrorEndsOnlyPendingCall(t *testing.T) {
+	reported := errors.New("failed to create Zeek event")
 	synctest.Test(t, func(t *testing.T) {
 		requests := 0
 		var c *client.Client
 		c, _ = start(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) {
 			if requests++; requests == 1 || requests == 3 {
-				c.Complain(complaint)
+				c.Complain(reported)
 			}
 			return nil, fake.ErrNoResponse
 		}, dialect)
-		// Alone, a call is the one that is meant.
-		if _, err := c.Deploy(t.Context()); !errors.Is(err, complaint) {
+		// The error concerns the only pending call, which ends with it.
+		if _, err := c.Deploy(t.Context()); !errors.Is(err, reported) {
 			t.Errorf("error %v", err)
 		}
-		// Of two, nobody knows; both wait, and then say so.
+		// With two pending calls, the error may concern either. Both time out and
+		// mention it.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var both sync.WaitGroup
 		for range 2 {
 			both.Go(func() {
-				if _, err := c.Deploy(ctx); !errors.Is(err, complaint) || !errors.Is(err, context.DeadlineExceeded) {
+				if _, err := c.Deploy(ctx); !errors.Is(err, reported) || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("error %v", err)
 				}
 			})
@@ -427,7 +428,7 @@ func TestComplaints(t *testing.T) {
 }
 
 // A call on a bus that cannot receive the response fails at once.
-func TestMissingSubscription(t *testing.T) {
+func TestCallRequiresSubscription(t *testing.T) {
 	c := client.New(membus.New().Endpoint("other"), dialect)
 	defer c.Close()
 	_, err := c.GetInstances(t.Context())

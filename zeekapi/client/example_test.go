@@ -12,7 +12,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/fake"
 )
 
-// A client of a fake controller. Package connect returns a bus for a real one.
+// Connect a client to a fake controller. Package connect connects to a real one.
 func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), client.DefaultTimeout)
 	defer cancel()
@@ -33,7 +33,7 @@ func Example() {
 		fmt.Printf("%s %t %q\n", r.Node, r.Success, r.Error)
 	}
 
-	// A response without results that make sense is an error.
+	// A refused request is an error.
 	_, err = c.Stage(ctx, zeekapi.Configuration{ID: "c", Nodes: []zeekapi.Node{{Name: "w", Instance: "nowhere", Role: zeekapi.RoleWorker}}})
 	if refused := (*client.RefusedError)(nil); errors.As(err, &refused) {
 		fmt.Println("refused:", len(refused.Texts) > 0)
@@ -44,7 +44,7 @@ func Example() {
 	// refused: true
 }
 
-// Do makes any request of the registry, also one that Client has no method for.
+// Do makes any request of the registry, also one without a method of Client.
 func ExampleDo() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -25,14 +25,16 @@ var (
 	ours  = operations.Dialect(operations.DefaultTopics)
 )
 
-// operate is start for a controller of both dialects.
+// operate connects a client to a controller, both with the dialects of Zeek and of
+// this module. See start.
 func operate(t *testing.T, h respond) (*client.Client, *fake.Controller) {
 	t.Helper()
 	return start(t, h, zeeks, ours)
 }
 
 func TestProbe(t *testing.T) {
-	// silent is a controller that does not know events of package operations.
+	// silent returns a controller that does not respond to requests of package
+	// operations.
 	silent := func(instances []zeekapi.Result) func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) {
 		return func(_ *client.Client, m zeekapi.Message) ([]zeekapi.Result, error) {
 			if _, ok := m.(zeekapi.EventsRequest); ok {
@@ -41,27 +43,27 @@ func TestProbe(t *testing.T) {
 			return instances, nil
 		}
 	}
-	nothing := fake.Success([]string{}) // an empty vector, be it of instances or of events
+	nothing := fake.Success([]string{}) // an empty vector, for both instances and events
 	for _, tt := range []struct {
 		name   string
 		answer func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error)
 		want   error
 	}{
-		{"one of ours", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) { return nothing, nil }, nil},
-		{"one of ours that refuses", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) {
+		{"this module", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) { return nothing, nil }, nil},
+		{"this module, refused request", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) {
 			return nil, errors.New("not for you")
 		}, nil},
-		{"one of ours that is slow", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) {
+		{"this module, slow response", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) {
 			time.Sleep(5 * time.Second)
 			return nothing, nil
 		}, nil},
-		{"Zeek's, silent", silent(nothing), client.ErrUnsupported},
-		{"Zeek's, refusing", silent([]zeekapi.Result{{Error: "none"}}), client.ErrUnsupported},
-		{"Zeek's since 8.0.3", func(c *client.Client, _ zeekapi.Message) ([]zeekapi.Result, error) {
+		{"Zeek, no response", silent(nothing), client.ErrUnsupported},
+		{"Zeek, refused request", silent([]zeekapi.Result{{Error: "none"}}), client.ErrUnsupported},
+		{"Zeek since 8.0.3, error message", func(c *client.Client, _ zeekapi.Message) ([]zeekapi.Result, error) {
 			c.Complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "unknown event"})
 			return nil, fake.ErrNoResponse
 		}, client.ErrUnsupported},
-		{"silent altogether", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) { return nil, fake.ErrNoResponse }, context.DeadlineExceeded},
+		{"no response at all", func(*client.Client, zeekapi.Message) ([]zeekapi.Result, error) { return nil, fake.ErrNoResponse }, context.DeadlineExceeded},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -70,16 +72,16 @@ func TestProbe(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), client.DefaultTimeout)
 				defer cancel()
 				if err := c.Probe(ctx); !errors.Is(err, tt.want) {
-					t.Errorf("%v, want %v", err, tt.want)
+					t.Errorf("error %v, want %v", err, tt.want)
 				}
 			})
 		})
 	}
 }
 
-// TestOperations makes each call once, of a controller that answers and of one
-// that refuses.
-func TestOperations(t *testing.T) {
+// TestOperationCalls makes each call twice: with a successful response and with a
+// refusal.
+func TestOperationCalls(t *testing.T) {
 	began := time.Unix(1790000000, 0).UTC()
 	status := zeekapi.Status{Controller: zeekapi.Process{Name: "c", Started: began}, Target: "config"}
 	diff := zeekapi.Diff{To: "config", Nodes: []zeekapi.Change{{Name: "a", Kind: "added"}}}
@@ -119,7 +121,7 @@ func TestOperations(t *testing.T) {
 		name string
 		call func() (any, error)
 		want any
-		sent zeekapi.Message // but for its ID
+		sent zeekapi.Message // without its ID
 	}{
 		{"status", func() (any, error) { return c.Status(ctx) }, status, zeekapi.StatusRequest{}},
 		{"dry run", func() (any, error) { return c.DryRun(ctx, config) }, diff, zeekapi.DryRunRequest{Config: config}},
@@ -164,19 +166,19 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-func TestEvents(t *testing.T) {
+func TestOnEvent(t *testing.T) {
 	c, ctl := operate(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) { return nil, fake.ErrNoResponse })
 	heard := make(chan zeekapi.ClusterEvent, 1)
 	c.OnEvent(func(n zeekapi.ClusterEvent) { heard <- n })
 	sent := zeekapi.ClusterEvent{Number: 3, Time: time.Unix(1790000000, 0).UTC(), Kind: zeekapi.EventState, Node: "a", Text: "RUNNING"}
 	say(t, ctl, zeekapi.EventReport{Event: sent})
 	if got := <-heard; got != sent {
-		t.Errorf("%+v, want %+v", got, sent)
+		t.Errorf("event %+v, want %+v", got, sent)
 	}
 }
 
-// TestDialectWithout asks for something that no dialect of the client has.
-func TestDialectWithout(t *testing.T) {
+// A call fails if no dialect of the client has its request.
+func TestCallOutsideDialectFails(t *testing.T) {
 	c := client.New(membus.New().Endpoint(zeeks.Topics.Controller), zeeks)
 	defer c.Close()
 	if _, err := c.Status(t.Context()); !errors.Is(err, zeekapi.ErrUnknown) {

@@ -25,10 +25,10 @@ import (
 
 var update = flag.Bool("update", false, "write the .want files of the corpus")
 
-func TestCorpus(t *testing.T) {
+func TestParseFiles(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/clusters/ini/*.cfg")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no corpus: %v", err)
+		t.Fatalf("no test files: %v", err)
 	}
 	for _, path := range files {
 		name := filepath.Base(path)
@@ -94,7 +94,7 @@ func TestParseReturnsNewIDs(t *testing.T) {
 	}
 }
 
-func TestErrorsGiveTheirPosition(t *testing.T) {
+func TestErrorsHavePosition(t *testing.T) {
 	_, _, err := clusterfile.Parse("c.cfg", strings.NewReader("[m]\nrole = manager\n\nport = 0\n"), clusterfile.Options{})
 	var e *configparser.Error
 	if !errors.As(err, &e) {
@@ -107,7 +107,7 @@ func TestErrorsGiveTheirPosition(t *testing.T) {
 	}
 }
 
-func TestHostNames(t *testing.T) {
+func TestParseResolvesHostNames(t *testing.T) {
 	hosts := map[string][]string{
 		"one.example": {"10.0.0.1"}, "same.example": {"10.0.0.2", "::ffff:10.0.0.2"},
 		"two.example": {"fd00::1", "10.0.0.3"}, "none.example": {},
@@ -145,8 +145,8 @@ func TestHostNames(t *testing.T) {
 	}
 }
 
-// TestRoundTrip writes random configurations and parses the result.
-func TestRoundTrip(t *testing.T) {
+// TestINIRoundTrip writes random configurations and parses the result.
+func TestINIRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := configurations().Draw(t, "configuration")
 		ini, err := clusterfile.INI(c)
@@ -161,7 +161,7 @@ func TestRoundTrip(t *testing.T) {
 		a, errA := record.Marshal(c)
 		b, errB := record.Marshal(got)
 		if errA != nil || errB != nil || !broker.Equal(a, b) {
-			t.Fatalf("wrote %v, read %v from\n%s", a, b, ini)
+			t.Fatalf("wrote %v, parsed %v from\n%s", a, b, ini)
 		}
 	})
 }
@@ -211,7 +211,7 @@ func configurations() *rapid.Generator[zeekapi.Configuration] {
 	})
 }
 
-func TestINIRefusesInvalidNames(t *testing.T) {
+func TestINIRejectsInvalidNames(t *testing.T) {
 	instance := func(names ...string) (c zeekapi.Configuration) {
 		for _, name := range names {
 			c.Instances = append(c.Instances, zeekapi.Instance{Name: name})
@@ -228,12 +228,12 @@ func TestINIRefusesInvalidNames(t *testing.T) {
 		"node named instances":          node("instances"),
 		"node DEFAULT":                  node("DEFAULT"),
 		"node without name":             node(""),
-		"node with line end":            node("a\nb"),
-		"node name twice":               node("a", "a"),
+		"node with newline":             node("a\nb"),
+		"duplicate node name":           node("a", "a"),
 		"instance without name":         instance(""),
-		"instance with line end":        instance("a\nb"),
-		"instance like a comment":       instance("#a"),
-		"instance like a header":        instance("[a]"),
+		"instance with newline":         instance("a\nb"),
+		"instance that begins with #":   instance("#a"),
+		"instance in brackets":          instance("[a]"),
 		"instance with equals sign":     instance("a=b"),
 		"instance with colon":           instance("a:b"),
 		"instance with leading space":   instance(" a"),
@@ -252,7 +252,7 @@ func TestINIRefusesInvalidNames(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("../../testdata/clusters/ini/*.cfg")
 	if err != nil || len(files) == 0 {
-		f.Fatalf("no corpus: %v", err)
+		f.Fatalf("no test files: %v", err)
 	}
 	for _, path := range files {
 		text, err := os.ReadFile(path)
@@ -265,7 +265,7 @@ func FuzzParse(f *testing.F) {
 		c, _, err := clusterfile.Parse("x", bytes.NewReader(text), clusterfile.Options{Hostname: "h"})
 		if err != nil {
 			if err.Error() == "" {
-				t.Error("error without text")
+				t.Error("the error has no text")
 			}
 			return
 		}

@@ -111,8 +111,8 @@ nodes[3].interface is -1, want a string (c.json:19)`},
 	}
 }
 
-// As in an INI file, host names are resolved.
-func TestJSONHosts(t *testing.T) {
+// Host names are resolved, as in an INI file.
+func TestParseJSONResolvesHostNames(t *testing.T) {
 	resolve := func(host string) ([]netip.Addr, error) {
 		if host == "one" {
 			return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
@@ -155,7 +155,7 @@ func FuzzParseJSON(f *testing.F) {
 			t.Fatal(err)
 		}
 		if _, err := clusterfile.ParseJSON("y", bytes.NewReader(again), clusterfile.Options{}); err != nil {
-			t.Errorf("%s became %s: %v", text, again, err)
+			t.Errorf("%s is encoded as %s, error %v", text, again, err)
 		}
 	})
 }

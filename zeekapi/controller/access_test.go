@@ -23,7 +23,7 @@ func certified(names ...string) *broker.Identity {
 
 func withToken(name string) *broker.Identity { return &broker.Identity{Names: []string{name}} }
 
-// roles are by name.
+// roles maps the name of a client to its role.
 type roles map[string]access.Role
 
 func (r roles) Role(p broker.Peer) access.Role { return r[p.Name] }
@@ -32,36 +32,36 @@ func guarded(a controller.Access) controller.Config {
 	return controller.Config{Access: map[broker.Bus]*controller.Access{nil: &a}}
 }
 
-func TestAccessAgents(t *testing.T) {
+func TestAccessRestrictsAgents(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		access controller.Access
 		peer   *broker.Identity
-		says   string // the instance
-		want   string // in the log; "" if it is heard
+		says   string // the instance name in the hello
+		want   string // part of the log line, empty if the hello is accepted
 	}{
 		{"open", controller.Open, nil, "a", ""},
-		{"nobody", controller.Access{}, certified("a"), "a", `no agent called \"a\" is allowed here`},
-		{"in a pattern", controller.Access{Agents: []string{"b", "sensor-*"}}, nil, "sensor-1", ""},
-		{"in no pattern", controller.Access{Agents: []string{"b", "sensor-*"}}, nil, "sensor", `no agent called \"sensor\" is allowed here`},
+		{"no agents allowed", controller.Access{}, certified("a"), "a", `no agent called \"a\" is allowed here`},
+		{"matches a pattern", controller.Access{Agents: []string{"b", "sensor-*"}}, nil, "sensor-1", ""},
+		{"matches no pattern", controller.Access{Agents: []string{"b", "sensor-*"}}, nil, "sensor", `no agent called \"sensor\" is allowed here`},
 		{"common name", controller.Access{Agents: []string{"*"}, Certified: true}, certified("a"), "a", ""},
 		{"alternative name", controller.Access{Agents: []string{"*"}, Certified: true}, certified("host.example", "a"), "a", ""},
-		{"certified but not allowed", controller.Access{Agents: []string{"b"}, Certified: true}, certified("a"), "a", `no agent called \"a\"`},
-		{"name of another", controller.Access{Agents: []string{"*"}, Certified: true}, certified("b", "c"), "a",
+		{"certificate of a name that is not allowed", controller.Access{Agents: []string{"b"}, Certified: true}, certified("a"), "a", `no agent called \"a\"`},
+		{"certificate of another name", controller.Access{Agents: []string{"*"}, Certified: true}, certified("b", "c"), "a",
 			`the peer's certificate is for [\"b\" \"c\"], not for \"a\"`},
-		{"name in other letters", controller.Access{Agents: []string{"*"}, Certified: true}, certified("A"), "a", `not for \"a\"`},
+		{"certificate of the name in another case", controller.Access{Agents: []string{"*"}, Certified: true}, certified("A"), "a", `not for \"a\"`},
 		{"certificate without a name", controller.Access{Agents: []string{"*"}, Certified: true}, certified(), "a", `not for \"a\"`},
-		{"a name is a beginning", controller.Access{Agents: []string{"*"}, Certified: true}, certified("sensor-1"), "sensor-10", `not for \"sensor-10\"`},
-		{"token for a certificate", controller.Access{Agents: []string{"*"}, Certified: true}, withToken("a"), "a", `the peer has no certificate`},
-		{"nothing to show", controller.Access{Agents: []string{"*"}, Certified: true}, nil, "a", `the peer has no certificate`},
+		{"certificate of a prefix of the name", controller.Access{Agents: []string{"*"}, Certified: true}, certified("sensor-1"), "sensor-10", `not for \"sensor-10\"`},
+		{"token instead of a certificate", controller.Access{Agents: []string{"*"}, Certified: true}, withToken("a"), "a", `the peer has no certificate`},
+		{"no identity", controller.Access{Agents: []string{"*"}, Certified: true}, nil, "a", `the peer has no certificate`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.access.Clients = access.Everybody(access.Full)
 			n := run(t, guarded(tt.access))
 			agent := &party{n.hub.EndpointOf(tt.peer), t, modern}
 			defer agent.Close()
-			for range 3 { // as agents do
-				agent.say(modern.Topics.Agent(tt.says), hello(tt.says))
+			for range 3 { // agents repeat their hello
+				agent.send(modern.Topics.Agent(tt.says), hello(tt.says))
 			}
 			want := `[["` + tt.says + `", 127.0.0.1, nil]]`
 			if tt.want != "" {
@@ -76,18 +76,18 @@ func TestAccessAgents(t *testing.T) {
 	}
 }
 
-// A peer that takes the name of an agent that runs disturbs nothing: neither is
-// its hello heard, nor what it says in that name.
-func TestAccessImpostor(t *testing.T) {
+// A peer without the certificate of an agent cannot act as that agent: its hello
+// and its responses are ignored.
+func TestAccessIgnoresImpostor(t *testing.T) {
 	n := run(t, guarded(controller.Access{
 		Agents: []string{"*"}, Certified: true, Clients: access.Everybody(access.Full),
 	}))
 	agent := &party{n.hub.EndpointOf(certified("a"), modern.Topics.Agent("a")), t, modern}
 	defer agent.Close()
-	agent.say(modern.Topics.Agent("a"), hello("a"))
+	agent.send(modern.Topics.Agent("a"), hello("a"))
 	client := n.client(modern)
-	client.say(modern.Topics.Controller, getNodes("r1"))
-	request, _ := agent.hear()
+	client.send(modern.Topics.Controller, getNodes("r1"))
+	request, _ := agent.receive()
 
 	impostor := &party{n.hub.EndpointOf(certified("b")), t, modern}
 	defer impostor.Close()
@@ -95,46 +95,46 @@ func TestAccessImpostor(t *testing.T) {
 		ReqID:  zeekapi.ReqID{ID: request.RequestID()},
 		Result: zeekapi.Failure(request.RequestID(), "forged"),
 	}
-	impostor.say(modern.Topics.Agent("a"), hello("a"))
-	impostor.say(modern.Topics.Agent("a"), forged)
-	impostor.say(modern.Topics.Agent("b"), hello("b"))
-	impostor.say(modern.Topics.Agent("b"), zeekapi.AgentError{Instance: "a", Text: "forged"})
+	impostor.send(modern.Topics.Agent("a"), hello("a"))
+	impostor.send(modern.Topics.Agent("a"), forged)
+	impostor.send(modern.Topics.Agent("b"), hello("b"))
+	impostor.send(modern.Topics.Agent("b"), zeekapi.AgentError{Instance: "a", Text: "forged"})
 	client.ask(getInstances("r2"), `answer GetInstancesResponse r2 [T = [["a", 127.0.0.1, nil], ["b", 127.0.0.1, nil]]]`)
 
-	agent.say(modern.Topics.Agent("a"), answerTo(controller.ToAgent{Instance: "a", Message: request}))
+	agent.send(modern.Topics.Agent("a"), answerTo(controller.ToAgent{Instance: "a", Message: request}))
 	for {
-		answer, ok := client.hear()
+		answer, ok := client.receive()
 		if !ok {
-			t.Fatal("no answer")
+			t.Fatal("no response")
 		}
 		if answer.RequestID() == "r1" {
 			if got := describe(controller.ToClients{Message: answer}); got != "answer GetNodesResponse r1 [T a = []]" {
-				t.Errorf("answered with %s", got)
+				t.Errorf("got %s, want the response of the real agent", got)
 			}
 			return
 		}
 	}
 }
 
-// The log does not grow with what a peer makes up.
-func TestAccessManyComplaints(t *testing.T) {
+// The number of log lines about refused or invalid messages of a peer is limited.
+func TestAccessLimitsLogLines(t *testing.T) {
 	n := run(t, guarded(controller.Access{Clients: access.Everybody(access.Full)}))
 	agent := n.party(modern)
 	defer agent.Close()
 	for i := range 20 {
 		name := strconv.Itoa(i)
-		agent.say(modern.Topics.Agent(name), hello(name))
+		agent.send(modern.Topics.Agent(name), hello(name))
 	}
 	for range 20 {
 		agent.publish(modern.Topics.Controller, broker.String("no event"))
 	}
 	n.client(modern).ask(getInstances("r"), "answer GetInstancesResponse r [T = []]")
 	if log := n.log.take(); len(log) != 32 {
-		t.Errorf("log has %d lines: %q", len(log), log)
+		t.Errorf("log has %d lines, want 32: %q", len(log), log)
 	}
 }
 
-// requests returns one request of every kind that clients can send.
+// requests returns one request of each type that clients can send.
 func requests(id string) []zeekapi.Message {
 	r := zeekapi.ReqID{ID: id}
 	return []zeekapi.Message{
@@ -161,12 +161,12 @@ func requests(id string) []zeekapi.Message {
 	}
 }
 
-// Every request of every dialect that a client may not send is refused in the
-// response that the client waits for, and comes to nothing.
-func TestAccessClients(t *testing.T) {
+// In every dialect, a request that the client has no permission for is refused in
+// the response to it, and has no effect.
+func TestAccessRefusesClientRequests(t *testing.T) {
 	every := append(slices.Clone(dialects), operations.Dialect(operations.DefaultTopics))
-	known := make(map[string]bool) // events
-	cfg := guarded(controller.Access{Clients: roles{"reader": access.ReadOnly, "boss": access.Full}})
+	sent := make(map[string]bool) // names of request events
+	cfg := guarded(controller.Access{Clients: roles{"reader": access.ReadOnly, "admin": access.Full}})
 	cfg.Dialects = every
 	n := run(t, cfg)
 	for _, client := range []struct {
@@ -188,14 +188,14 @@ func TestAccessClients(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				known[ev.Name] = true
+				sent[ev.Name] = true
 				if request := zeekapi.ClientRequest(msg); request != nil && client.may == access.ReadOnly && request.Effect == zeekapi.Reads {
 					continue
 				}
 				p.publish(d.Topics.Controller, ev.Value())
-				got, _ := p.hear()
+				got, _ := p.receive()
 				if diff := cmp.Diff(zeekapi.RequestOf(msg).Refuse(msg.RequestID(), client.want), got, cmp.Comparer(broker.Equal)); diff != "" {
-					t.Errorf("%s asks %d, %s: (-want +got)\n%s", client.name, i, ev.Name, diff)
+					t.Errorf("request %d of %s, %s: response (-want +got)\n%s", i, client.name, ev.Name, diff)
 				}
 			}
 			p.Close()
@@ -203,8 +203,8 @@ func TestAccessClients(t *testing.T) {
 	}
 	for _, d := range every {
 		for _, decl := range d.Declarations() {
-			if decl.API == zeekapi.ControllerAPI && strings.HasSuffix(decl.Event, "_request") && !known[decl.Event] {
-				t.Errorf("this test does not know %s", decl.Event)
+			if decl.API == zeekapi.ControllerAPI && strings.HasSuffix(decl.Event, "_request") && !sent[decl.Event] {
+				t.Errorf("this test does not send %s", decl.Event)
 			}
 		}
 	}
@@ -212,13 +212,13 @@ func TestAccessClients(t *testing.T) {
 	defer reader.Close()
 	reader.ask(zeekapi.GetConfigurationRequest{ReqID: zeekapi.ReqID{ID: "r1"}},
 		"answer GetConfigurationResponse r1 [F no staged configuration available]")
-	boss := &party{n.hub.EndpointOf(withToken("boss"), modern.Topics.Controller), t, modern}
-	defer boss.Close()
-	boss.ask(stage("r2", config("c1")), "answer StageConfigurationResponse r2 [T = c1]")
+	admin := &party{n.hub.EndpointOf(withToken("admin"), modern.Topics.Controller), t, modern}
+	defer admin.Close()
+	admin.ask(stage("r2", config("c1")), "answer StageConfigurationResponse r2 [T = c1]")
 }
 
-// Run refuses access rules that are invalid.
-func TestAccessInvalid(t *testing.T) {
+// Run rejects invalid access rules.
+func TestRunRejectsInvalidAccess(t *testing.T) {
 	bus := membus.New().Endpoint()
 	defer bus.Close()
 	cfg := controller.Config{

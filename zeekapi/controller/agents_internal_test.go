@@ -8,9 +8,9 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// The last peer of a name is the agent; when it is forgotten, the one before
-// follows, in a new term.
-func TestAgentsSucceed(t *testing.T) {
+// The last peer that registered with a name is the agent. When it is removed, the
+// peer that registered before it becomes the agent, in a new term.
+func TestEarlierPeerBecomesAgent(t *testing.T) {
 	a := newAgents(new(outbox))
 	occupy := func() (broker.Peer, *agent) {
 		p := broker.Peer{ID: uuid.New()}
@@ -28,16 +28,16 @@ func TestAgentsSucceed(t *testing.T) {
 	successor := a.forget(second)
 	a.vacate("i")
 	if successor != first {
-		t.Fatal("the first peer does not follow")
+		t.Fatal("the first peer is not the agent after the second was removed")
 	}
 	a.occupy(successor)
 	if a.of("i") != first || first.term == term {
-		t.Errorf("the agent's term is still %d", term)
+		t.Errorf("the term of the agent is %d, want a new one", term)
 	}
 	if err := a.check(); err != nil {
 		t.Error(err)
 	}
 	if a.forget(first) != nil {
-		t.Error("a peer follows that does not exist")
+		t.Error("the last peer has a successor")
 	}
 }

@@ -10,17 +10,17 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-func TestWelcome(t *testing.T) {
+func TestWelcomeRequest(t *testing.T) {
 	t.Run("repeated hello", func(t *testing.T) {
 		b := newBench(t, nil)
 		b.client(set("r1", config("c1", "a")), "save staged c1", "save ready c1", "save target c1")
 		b.agent(peer(1), hello("a"), "to a: AgentWelcomeRequest #1")
-		b.agent(peer(1), hello("a"), "to a: AgentWelcomeRequest #1") // it may have missed the first
+		b.agent(peer(1), hello("a"), "to a: AgentWelcomeRequest #1") // the first request may be lost
 		b.agent(peer(1), welcomed("#1", "a"), "to a: AgentDeployRequest #2 c1")
 		b.agent(peer(1), welcomed("#1", "a"))
 		b.agent(peer(1), hello("a"))
 	})
-	t.Run("unanswered", func(t *testing.T) {
+	t.Run("no response", func(t *testing.T) {
 		b := newBench(t, nil)
 		b.client(set("r1", config("c1", "a")), "save staged c1", "save ready c1", "save target c1")
 		b.now = b.now.Add(time.Second)
@@ -41,7 +41,7 @@ func TestWelcome(t *testing.T) {
 		b.agent(peer(1), zeekapi.AgentWelcomeResponse{ReqID: zeekapi.ReqID{ID: "#1"}}, "to a: AgentStandbyRequest")
 		b.agent(peer(1), hello("a"), "to a: AgentWelcomeRequest #2")
 	})
-	t.Run("too late", func(t *testing.T) {
+	t.Run("response after removal", func(t *testing.T) {
 		b := newBench(t, nil)
 		b.agent(peer(1), hello("a"))
 		b.client(set("r1", config("c1", "a", "b")), "save staged c1", "save ready c1", "save target c1", "to a: AgentWelcomeRequest #1")
@@ -49,7 +49,7 @@ func TestWelcome(t *testing.T) {
 		b.client(set("r2", config("c2", "b")), "save staged c2", "save ready c2", "save target c2", "to a: AgentStandbyRequest")
 		b.agent(peer(1), welcomed("#1", "a"))
 	})
-	t.Run("answered with something else", func(t *testing.T) {
+	t.Run("responses of other types", func(t *testing.T) {
 		b := newBench(t, nil)
 		b.client(set("r1", config("c1", "a")), "save staged c1", "save ready c1", "save target c1")
 		b.agent(peer(1), hello("a"), "to a: AgentWelcomeRequest #1")
@@ -59,38 +59,38 @@ func TestWelcome(t *testing.T) {
 	})
 }
 
-func TestAPIVersion(t *testing.T) {
+func TestAgentWithOtherAPIVersionIsIgnored(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
 	other := zeekapi.AgentHello{Instance: "a", APIVersion: 2}
-	b.agent(peer(9), other) // of no concern to the agent that is there
+	b.agent(peer(9), other) // does not affect the registered agent
 	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #1")
 	b.agent(peers["a"], other, "answer GetNodesResponse r1 [F a agent not connected]")
 	b.client(getNodes("r2"), "answer GetNodesResponse r2 [F no instances connected]")
 
-	// A deployment waits for an agent that speaks our version.
+	// A deployment waits for an agent with the API version of the controller.
 	b.client(deploy("r3"), "save target c1")
 	b.agent(peers["a"], hello("a"), "to a: AgentWelcomeRequest #2")
 	b.agent(peers["a"], welcomed("#2", "a"), "to a: AgentDeployRequest #3 c1")
 }
 
-func TestAgentRestarts(t *testing.T) {
-	t.Run("noticed", func(t *testing.T) {
+func TestDeployAfterAgentRestart(t *testing.T) {
+	t.Run("disconnect before hello", func(t *testing.T) {
 		b, peers := deployedBench(t, config("c1", "a", "b"))
 		b.do(controller.PeerLost{Peer: peers["a"]})
 		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #1")
 		b.agent(peer(7), welcomed("#1", "a"),
 			"to a: AgentDeployRequest #3 c1")
 	})
-	t.Run("unnoticed", func(t *testing.T) {
+	t.Run("hello before disconnect", func(t *testing.T) {
 		b, peers := deployedBench(t, config("c1", "a", "b"))
 		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #1")
 		b.agent(peer(7), welcomed("#1", "a"),
 			"to a: AgentDeployRequest #3 c1")
-		b.do(controller.PeerLost{Peer: peers["a"]}) // what was lost long ago
+		b.do(controller.PeerLost{Peer: peers["a"]}) // the connection of the earlier process
 		b.client(zeekapi.GetInstancesRequest{ReqID: zeekapi.ReqID{ID: "r1"}},
 			`answer GetInstancesResponse r1 [T = [["a", 10.0.0.7, nil], ["b", 10.0.0.2, nil]]]`)
 	})
-	t.Run("while another is missing", func(t *testing.T) {
+	t.Run("another agent is disconnected", func(t *testing.T) {
 		b, peers := deployedBench(t, config("c1", "a", "b"))
 		b.do(controller.PeerLost{Peer: peers["a"]})
 		b.do(controller.PeerLost{Peer: peers["b"]})
@@ -113,7 +113,7 @@ func TestAgentRestarts(t *testing.T) {
 		b.agent(peer(7), agentDeployed("#4", success("a", "wa")), "save deployed c1",
 			"answer DeployResponse r1 [T b wb] [T a wa] [T = c1]")
 	})
-	t.Run("its connection breaks during a deployment", func(t *testing.T) {
+	t.Run("reconnect during a deployment", func(t *testing.T) {
 		b, peers := deployedBench(t, config("c1", "a", "b"))
 		b.client(deploy("r1"), "save target c1", "to a: AgentDeployRequest #1 c1", "to b: AgentDeployRequest #2 c1")
 		b.agent(peers["b"], agentDeployed("#2", success("b", "wb")))
@@ -125,9 +125,9 @@ func TestAgentRestarts(t *testing.T) {
 	})
 }
 
-// Two agents of one name: the later has the instance, and they do not take
-// turns however often they say hello.
-func TestTwoAgentsOfOneName(t *testing.T) {
+// Of two agents with the same name, the later one manages the instance. Repeated
+// hellos do not change that.
+func TestLaterOfTwoAgentsWithOneName(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
 	b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #1")
 	b.agent(peer(7), welcomed("#1", "a"), "to a: AgentDeployRequest #3 c1")
@@ -136,22 +136,22 @@ func TestTwoAgentsOfOneName(t *testing.T) {
 		b.agent(peers["a"], hello("a"))
 		b.agent(peer(7), hello("a"))
 	}
-	// Both hear what is meant for the later.
+	// Both agents receive the requests. Only the response of the later one counts.
 	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #4")
 	b.agent(peers["a"], answerTo(controller.ToAgent{Instance: "a", Message: zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "#4"}}}))
 	b.agent(peer(7), answerTo(controller.ToAgent{Instance: "a", Message: zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "#4"}}}),
 		"answer GetNodesResponse r1 [T a = []]")
-	// What either says by itself counts only if it is the later.
+	// Only the events of the later one count.
 	b.events = nil
 	b.agent(peers["a"], zeekapi.AgentLog{Instance: "a", Text: "from the earlier"})
 	b.agent(peer(7), zeekapi.AgentLog{Instance: "a", Text: "from the later"})
-	b.heard("log a : from the later")
+	b.expectEvents("log a : from the later")
 
 	b.do(controller.PeerLost{Peer: peer(7)}, "to a: AgentWelcomeRequest #5")
 	b.agent(peers["a"], welcomed("#5", "a"), "to a: AgentDeployRequest #7 c1")
 }
 
-func TestOnePeerIsOneAgent(t *testing.T) {
+func TestPeerKeepsFirstName(t *testing.T) {
 	b := newBench(t, nil)
 	for _, name := range []string{"a", "b", "c"} {
 		b.agent(peer(1), hello(name))
@@ -160,16 +160,16 @@ func TestOnePeerIsOneAgent(t *testing.T) {
 		`answer GetInstancesResponse r1 [T = [["a", 10.0.0.1, nil]]]`)
 	b.do(controller.PeerLost{Peer: peer(1)})
 	if peers, _ := b.machine.Held(); peers != 0 {
-		t.Errorf("%d peers left", peers)
+		t.Errorf("%d peers held, want none", peers)
 	}
 }
 
-// A peer cannot fill the log or the memory with what it calls itself.
-func TestManyNames(t *testing.T) {
+// A peer cannot fill the log or the memory by changing its name.
+func TestPeerNamesAreLimited(t *testing.T) {
 	b := newBench(t, nil)
 	b.agent(peer(1), hello(strings.Repeat("x", 1001)))
 	if peers, _ := b.machine.Held(); peers != 0 {
-		t.Errorf("%d agents", peers)
+		t.Errorf("%d agents, want none", peers)
 	}
 	b.agent(peer(1), hello("a"))
 	b.log.take()
@@ -178,7 +178,7 @@ func TestManyNames(t *testing.T) {
 		b.agent(peer(2), zeekapi.AgentWelcomeResponse{ReqID: reqID("x")})
 	}
 	if log := b.log.take(); len(log) > 64 {
-		t.Errorf("%d lines in the log, of which the last is %s", len(log), log[len(log)-1])
+		t.Errorf("the log has %d lines, want at most 64; the last is %s", len(log), log[len(log)-1])
 	}
 	b.do(controller.PeerLost{Peer: peer(1)})
 	b.log.take()

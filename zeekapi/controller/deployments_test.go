@@ -12,15 +12,16 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-func TestForce(t *testing.T) {
+func TestForceDeploy(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
 	b.client(zeekapi.DeployStagedRequest{ReqID: reqID("r1"), DeployOptions: zeekapi.DeployOptions{Force: true}}, "save target c1", "to a: AgentDeployRequest #1 c1 by force")
 	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c1", "answer DeployStagedResponse r1 [T a wa] [T = c1]")
 }
 
-// Agents compare nothing but IDs, so what changed under the same ID is forced.
-func TestSameIDOtherContent(t *testing.T) {
-	// But ours, who say so, compare more.
+// Zeek's agents compare only configuration IDs. A configuration that changed under
+// the same ID is therefore deployed with the force flag.
+func TestDeployForcesChangedContentWithSameID(t *testing.T) {
+	// Agents that announce a layout form also compare the content.
 	b, peers := deployedBench(t, config("c1", "a"))
 	b.agent(peers["a"], zeekapi.AgentDescription{Instance: "a", LayoutForm: zeekapi.LayoutForm})
 	b.client(set("r0", config("c1", "a", "b")), "save staged c1", "save ready c1", "save target c1")
@@ -34,11 +35,12 @@ func TestSameIDOtherContent(t *testing.T) {
 	b.client(deploy("r2"), "save target c1", "to a: AgentDeployRequest #1 c1 by force", "to b: AgentDeployRequest #2 c1 by force")
 	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")))
 
-	// A controller that does not know what b got forces it again.
+	// A restarted controller does not know the content that b has, and forces it
+	// again.
 	b = b.again()
 	b.start()
 	b.agent(peers["a"], hello("a"), "to a: AgentWelcomeRequest #2")
-	b.agent(peers["a"], welcomed("#2", "a"), "to a: AgentDeployRequest #4 c1") // what all had before
+	b.agent(peers["a"], welcomed("#2", "a"), "to a: AgentDeployRequest #4 c1") // the former content
 	b.agent(peers["b"], hello("b"), "to b: AgentWelcomeRequest #5")
 	b.agent(peers["b"], welcomed("#5", "b"), "to a: AgentDeployRequest #6 c1 by force", "to b: AgentDeployRequest #7 c1 by force")
 	b.agent(peers["a"], agentDeployed("#6"))
@@ -46,9 +48,9 @@ func TestSameIDOtherContent(t *testing.T) {
 	b.client(deploy("r3"), "save target c1", "to a: AgentDeployRequest #8 c1", "to b: AgentDeployRequest #9 c1")
 }
 
-// An agent of another build gets what all agents understand, unless both know
-// the same form of layouts.
-func TestAgentOfAnotherBuild(t *testing.T) {
+// The controller sends a layout only to agents that announce the same layout
+// form. Other agents get the request of Zeek's API.
+func TestLayoutIsSentOnlyForSameForm(t *testing.T) {
 	for form, want := range map[uint64]string{
 		zeekapi.LayoutForm - 1: "to a: AgentDeployRequest #1 c1",
 		zeekapi.LayoutForm:     "to a: AgentDeployNodesRequest #1 c1",
@@ -60,9 +62,9 @@ func TestAgentOfAnotherBuild(t *testing.T) {
 	}
 }
 
-// An agent that comes back from elsewhere is where it is now. That concerns the
-// others if their nodes connect there.
-func TestAgentMoves(t *testing.T) {
+// When an agent returns with another address, its nodes are deployed with that
+// address. Instances whose nodes connect to it are deployed again.
+func TestDeployAfterAgentAddressChange(t *testing.T) {
 	c := config("c1", "a", "b")
 	c.Nodes[0].Role = zeekapi.RoleManager
 	b, peers := deployedBench(t, c)
@@ -77,10 +79,10 @@ func TestAgentMoves(t *testing.T) {
 	b.agent(peer(7), agentDeployed("#6"))
 	b.agent(peer(8), agentDeployed("#7"), "save deployed c1")
 	if got := b.saved[controller.Deployed].Instances[0].Host.String(); got != "10.0.0.7" {
-		t.Errorf("a is deployed at %s", got)
+		t.Errorf("a is deployed with address %s, want 10.0.0.7", got)
 	}
 
-	// A deployment under way goes to all again.
+	// A running deployment is sent to all agents again.
 	b.client(deploy("r1"), "save target c1", "to a: AgentDeployRequest #8 c1", "to b: AgentDeployRequest #9 c1")
 	b.agent(peer(8), agentDeployed("#9", success("b", "wb")))
 	b.do(controller.PeerLost{Peer: peer(7)})
@@ -90,9 +92,9 @@ func TestAgentMoves(t *testing.T) {
 	b.agent(peer(8), agentDeployed("#12", success("b", "wb")), "save deployed c1", "answer DeployResponse r1 [T a wa] [T b wb] [T = c1]")
 }
 
-// Who is dropped while away hears of it when it returns, also from the next
-// controller, until it says that it did.
-func TestDroppedWhileAway(t *testing.T) {
+// An agent whose instance is removed while it is disconnected gets the standby
+// request when it returns, even from a restarted controller, until it responds.
+func TestRemovedInstanceGetsStandbyOnReturn(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a", "b"))
 	b.do(controller.PeerLost{Peer: peers["b"]})
 	b.client(set("r1", config("c2", "a")), "save staged c2", "save ready c2", "save target c2",
@@ -108,7 +110,7 @@ func TestDroppedWhileAway(t *testing.T) {
 	want(t, "instances that have not answered", nil, b.state.Owed)
 }
 
-func TestDeployment(t *testing.T) {
+func TestStageAndDeploy(t *testing.T) {
 	b := newBench(t, nil)
 	b.start()
 	b.client(deploy("r0"), "answer DeployResponse r0 [F no configuration available to deploy]")
@@ -126,7 +128,7 @@ func TestDeployment(t *testing.T) {
 	b.agent(peer(2), hello("b"), "to b: AgentWelcomeRequest #2")
 	b.agent(peer(2), welcomed("#2", "b"), "to a: AgentDeployRequest #3 c1", "to b: AgentDeployRequest #4 c1")
 	b.agent(peer(1), agentDeployed("#3", success("a", "wa")))
-	b.agent(peer(1), agentDeployed("#3", success("a", "wa"))) // agents repeat themselves
+	b.agent(peer(1), agentDeployed("#3", success("a", "wa"))) // agents repeat responses
 	b.agent(peer(2), agentDeployed("#4", zeekapi.Result{Node: "wb", Data: broker.Vector(broker.String("out"), broker.String("err"))}),
 		"save deployed c1",
 		`answer DeployResponse r4 [T a wa] [F b wb = ["out", "err"]] [T = c1]`)
@@ -138,30 +140,31 @@ func TestDeployment(t *testing.T) {
 		[]netip.Addr{deployed.Instances[0].Host, deployed.Instances[1].Host}, cmp.Comparer(sameAddr)); diff != "" {
 		t.Errorf("hosts of the deployed configuration\n%s", diff)
 	}
-	// b said hello after the staging, and so has no address there.
+	// b connected after the staging. Its address is not in the staged
+	// configuration.
 	if host := b.saved[controller.Ready].Instances[1].Host; !host.IsUnspecified() {
-		t.Errorf("b has address %s when staged", host)
+		t.Errorf("the staged address of b is %s, want none", host)
 	}
 	if b.saved[controller.Staged].Instances[0].Host != netip.IPv4Unspecified() {
-		t.Error("what is staged is not as it was uploaded")
+		t.Error("the staged configuration differs from the uploaded one")
 	}
 }
 
 func sameAddr(a, b netip.Addr) bool { return a == b }
 
-// The target stays when a deployment times out, so a late agent completes it.
-// Zeek's controller would undo the deployment.
-func TestLateAgentGetsTheNewConfiguration(t *testing.T) {
+// The target stays when a deployment times out, so an agent that connects later
+// completes it. Zeek's controller would undo the deployment.
+func TestLateAgentCompletesDeployment(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a", "b"))
 	b.do(controller.PeerLost{Peer: peers["b"]})
 	b.client(stage("r1", config("c2", "a", "b")), "save staged c2", "save ready c2", "answer StageConfigurationResponse r1 [T = c2]")
 	b.client(deploy("r2"), "save target c2")
 	b.tick("answer DeployResponse r2 [F request timed out] [F waited for b]")
 	if b.saved[controller.Deployed].ID != "c1" {
-		t.Error("a deployment that timed out counts as deployed")
+		t.Error("the deployment timed out, but its configuration is the deployed one")
 	}
 	b.idle()
-	// It comes from another address, which is no reason to stop anything.
+	// A new address of b does not stop the deployment.
 	b.agent(peer(7), hello("b"), "to b: AgentWelcomeRequest #1")
 	b.agent(peer(7), welcomed("#1", "b"),
 		"to a: AgentDeployRequest #3 c2", "to b: AgentDeployRequest #4 c2")
@@ -169,32 +172,32 @@ func TestLateAgentGetsTheNewConfiguration(t *testing.T) {
 	b.agent(peer(7), agentDeployed("#4", success("b", "wb")), "save deployed c2")
 }
 
-// Results that arrived before the timeout are not lost, and neither are those
-// that come in later: a deployment that takes long goes on, the client just
-// cannot wait for it.
-func TestDeploymentTimesOutHalfway(t *testing.T) {
+// A deployment continues when the request of the client times out. Results that
+// arrive before and after the timeout count.
+func TestDeploymentContinuesAfterRequestTimeout(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a", "b"))
 	b.client(deploy("r1"), "save target c1", "to a: AgentDeployRequest #1 c1", "to b: AgentDeployRequest #2 c1")
 	b.agent(peers["b"], agentDeployed("#2", success("b", "wb")))
 	b.tick("answer DeployResponse r1 [T b wb] [F request timed out] [F the deployment goes on, waiting for a]")
 	b.client(deploy("r2"), "answer DeployResponse r2 [F earlier deployment r1 still pending] [F waiting for a]")
 	if got := b.state.History[1].Outcome; got != zeekapi.OutcomePending {
-		t.Errorf("the outcome is %s while the deployment goes on", got)
+		t.Errorf("the outcome is %s, want pending while the deployment continues", got)
 	}
 	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c1")
 	if got := b.state.History[1].Outcome; got != zeekapi.OutcomeDeployed {
-		t.Errorf("in the end the outcome is %s", got)
+		t.Errorf("the final outcome is %s, want deployed", got)
 	}
 	b.idle()
 
-	// Not for ever. What an agent did not answer may have been lost.
+	// A deployment without a response ends, and the request, which may be lost, is
+	// sent again.
 	b.client(set("r3", config("c2", "a", "b")), "save staged c2", "save ready c2", "save target c2",
 		"to a: AgentDeployRequest #3 c2", "to b: AgentDeployRequest #4 c2")
 	b.agent(peers["b"], agentDeployed("#4", success("b", "wb")))
 	b.tick("answer SetConfigurationResponse r3 [T b wb] [F request timed out] [F the deployment goes on, waiting for a]")
 	b.tick("to a: AgentDeployRequest #6 c2")
 	if got := b.state.History[2]; got.Outcome != zeekapi.OutcomeTimeout || !slices.Contains(got.Errors, "waited for a") {
-		t.Errorf("in the end the history has %s %q", got.Outcome, got.Errors)
+		t.Errorf("the history has %s %q, want a timeout that names a", got.Outcome, got.Errors)
 	}
 	b.agent(peers["a"], agentDeployed("#4")) // late
 	b.agent(peers["a"], agentDeployed("#6"), "save deployed c2")
@@ -215,7 +218,7 @@ func TestRedeployAtStart(t *testing.T) {
 	b.tick()
 	b.idle()
 
-	// A client need not wait for a deployment that is our own.
+	// A deployment that the controller started itself does not block a client's.
 	b = newBench(t, slots)
 	b.start()
 	b.client(deploy("r1"), "save target c1")
@@ -224,14 +227,14 @@ func TestRedeployAtStart(t *testing.T) {
 	b.agent(peer(1), agentDeployed("#3", success("a", "wa")),
 		"save deployed c1", "answer DeployResponse r1 [T a wa] [T = c1]")
 
-	// Nobody hears of it when our own times out.
+	// Without a client, a timeout has no output.
 	b = newBench(t, slots)
 	b.start()
 	b.tick()
 	b.idle()
 }
 
-func TestEmptyConfiguration(t *testing.T) {
+func TestDeployEmptyConfiguration(t *testing.T) {
 	b, _ := deployedBench(t, config("c1", "a"))
 	b.client(stage("r1", zeekapi.Configuration{ID: "c0"}),
 		"save staged c0", "save ready c0", "answer StageConfigurationResponse r1 [T = c0]")
@@ -260,8 +263,9 @@ func TestSetConfiguration(t *testing.T) {
 	b.tick("answer SetConfigurationResponse r5 [F request timed out] [F waited for b]")
 }
 
-// Zeek's agents without nodes of their own always report a timeout.
-func TestAgentWithoutNodes(t *testing.T) {
+// A timeout of an agent without nodes counts as a success, because Zeek's agents
+// always report a timeout when they have no nodes.
+func TestTimeoutOfAgentWithoutNodesIsSuccess(t *testing.T) {
 	c := config("c1", "a", "b")
 	c.Nodes = c.Nodes[:1]
 	b, peers := deployedBench(t, c)
@@ -272,9 +276,9 @@ func TestAgentWithoutNodes(t *testing.T) {
 		"answer DeployResponse r1 [T b] [F a request timed out] [T a wa] [T = c1]")
 }
 
-// An instance that is to be reached in another way is dropped and added at
-// once. Zeek's controller forgets to add it.
-func TestInstanceMoves(t *testing.T) {
+// An instance whose address or connection type changes is removed and added in one
+// step. Zeek's controller only removes it.
+func TestSetConfigurationChangesInstanceAddress(t *testing.T) {
 	at1 := listening(config("c1", "a"), "a", "10.1.0.1:2151")
 	at2 := listening(config("c2", "a"), "a", "10.1.0.2:2151")
 	b := newBench(t, nil)
@@ -292,14 +296,14 @@ func TestInstanceMoves(t *testing.T) {
 	b.agent(p2, welcomed("#3", "a"), "to a: AgentDeployRequest #4 c2")
 	b.agent(p2, agentDeployed("#4", success("a", "wa")), "save deployed c2", "answer SetConfigurationResponse r2 [T a wa]")
 
-	// From now on the agent connects.
+	// Now the agent connects to the controller.
 	b.client(set("r3", config("c3", "a")), "save staged c3", "save ready c3", "save target c3",
 		"to a: AgentStandbyRequest", "hang up 10.1.0.2:2151")
 	b.agent(peer(3), hello("a"), "to a: AgentWelcomeRequest #5")
 	b.agent(peer(3), welcomed("#5", "a"), "to a: AgentDeployRequest #6 c3")
 	b.agent(peer(3), agentDeployed("#6", success("a", "wa")), "save deployed c3", "answer SetConfigurationResponse r3 [T a wa]")
 
-	// Where the agent that connects is said to be makes no difference.
+	// The configured address of an agent that connects has no effect.
 	elsewhere := config("c4", "a")
 	elsewhere.Instances[0].Host = netip.MustParseAddr("10.9.9.9")
 	b.client(set("r4", elsewhere), "save staged c4", "save ready c4", "save target c4",

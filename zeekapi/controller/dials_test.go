@@ -8,10 +8,10 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// slowDialer takes its time to hang up.
+// slowDialer blocks in RemovePeer until hung is closed.
 type slowDialer struct {
 	steps chan string
-	hung  chan struct{} // closed when it may go on
+	hung  chan struct{}
 }
 
 func (d slowDialer) AddPeer(address string) error { d.steps <- "dial " + address; return nil }
@@ -21,9 +21,9 @@ func (d slowDialer) RemovePeer(address string) error {
 	return nil
 }
 
-// To hang up takes as long as it takes, while the controller goes on. To dial
-// the same address again waits for it.
-func TestRunHangsUpSlowly(t *testing.T) {
+// The controller continues while a connection is being closed. A new connection to
+// the same address waits until the earlier one is closed.
+func TestRunDialsAfterHangupCompletes(t *testing.T) {
 	const x, y = "10.0.0.1:2151", "10.0.0.2:2151"
 	d := slowDialer{make(chan string, 10), make(chan struct{})}
 	settings := controller.DefaultSettings()
@@ -41,7 +41,7 @@ func TestRunHangsUpSlowly(t *testing.T) {
 		for range want {
 			got = append(got, <-d.steps)
 		}
-		slices.Sort(got) // of different addresses
+		slices.Sort(got) // the order of different addresses is random
 		slices.Sort(want)
 		if !slices.Equal(want, got) {
 			t.Errorf("got %q, want %q", got, want)
@@ -53,21 +53,21 @@ func TestRunHangsUpSlowly(t *testing.T) {
 	take("undial "+x, "dial "+y)
 	at("c3", x)
 	take("undial " + y)
-	for range 3 { // no more than the last of this is left to do for x
+	for range 3 { // for x, only the last call remains to be done
 		at("c4", y)
 		at("c5", x)
 	}
 	client.ask(getInstances("r6"), "answer GetInstancesResponse r6 [T = []]")
 	select {
 	case step := <-d.steps:
-		t.Errorf("%s while hanging up", step)
+		t.Errorf("unexpected %s before the connection is closed", step)
 	default:
 	}
 	close(d.hung)
 	take("dial " + x)
 	select {
 	case step := <-d.steps:
-		t.Errorf("%s after all", step)
+		t.Errorf("unexpected %s at the end", step)
 	case <-time.After(10 * time.Millisecond):
 	}
 }

@@ -46,6 +46,6 @@ func TestDryRun(t *testing.T) {
 	bad.Nodes[0].Instance = "x"
 	b.client(zeekapi.DryRunRequest{ReqID: reqID("r2"), Config: bad}, "answer DryRunResponse r2 [F node 'wa' has undeclared instance name 'x']")
 	if b.saved[controller.Staged].ID != "c1" {
-		t.Error("a dry run stages")
+		t.Error("a dry run stages the configuration")
 	}
 }

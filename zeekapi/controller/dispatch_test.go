@@ -8,9 +8,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Every request that clients make of controllers has a handler, and no other
-// request has one.
-func TestHandlers(t *testing.T) {
+// Every client request of the registry has a handler. Other requests have none.
+func TestEveryClientRequestHasHandler(t *testing.T) {
 	m, err := NewMachine(Settings{}, State{}, nil, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)

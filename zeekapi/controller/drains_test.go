@@ -26,16 +26,17 @@ func TestDrain(t *testing.T) {
 	b.idle()
 	b.client(drain("r3", "a", false), "answer DrainResponse r3 [F instance 'a' is not drained]")
 	b.client(drain("r4", "x", true), "answer DrainResponse r4 [F the cluster has no instance 'x']")
-	b.heard("drained b : by unknown")
+	b.expectEvents("drained b : by unknown")
 
-	// It is left out of everything, whatever happens to it or to us.
+	// A drained instance gets no nodes, also after a restart of its agent or of the
+	// controller.
 	b.client(deploy("r5"), "save target c1", "to a: AgentDeployRequest #3 c1")
 	b.agent(peers["a"], agentDeployed("#3", success("a", "wa")), "save deployed c1", "answer DeployResponse r5 [T a wa] [T = c1]")
 	b.client(restart("r6"), "to a: AgentRestartRequest #4 of")
 	b.agent(peers["a"], zeekapi.AgentRestartResponse{ReqID: reqID("#4")}, "answer RestartResponse r6 [F wb instance is drained]")
 	b.agent(peers["b"], hello("b"))
 	b.do(controller.PeerLost{Peer: peers["b"]})
-	b.agent(peer(7), hello("b"), "to b: AgentStandbyRequest") // it may be new
+	b.agent(peer(7), hello("b"), "to b: AgentStandbyRequest") // may be a new process
 	b = b.again()
 	b.start()
 	b.agent(peer(7), hello("b"), "to b: AgentStandbyRequest")
@@ -49,7 +50,7 @@ func TestDrain(t *testing.T) {
 	b.agent(peer(7), agentDeployed("#6", success("b", "wb")), "answer DrainResponse r7 [T b wb]")
 	want(t, "drained instances", nil, b.state.Drained)
 
-	// A deployment goes on without an instance that is drained.
+	// A running deployment continues without an instance that is drained.
 	b.client(set("r8", config("c2", "a", "b")), "save staged c2", "save ready c2", "save target c2",
 		"to a: AgentDeployRequest #7 c2", "to b: AgentDeployRequest #8 c2")
 	b.agent(peers["a"], agentDeployed("#7", success("a", "wa")))
@@ -58,7 +59,7 @@ func TestDrain(t *testing.T) {
 	b.agent(peer(7), standby("#9"), "to b: AgentStatusRequest #10")
 	b.agent(peer(7), nothing("#10"), "answer DrainResponse r9 [T b]")
 
-	// Who is away is told when it is back.
+	// A disconnected agent gets the request when it returns.
 	b.do(controller.PeerLost{Peer: peer(7)})
 	b.client(drain("r10", "b", false), "answer DrainResponse r10 [F b agent not connected, the instance gets its nodes when it returns]")
 	b.client(drain("r11", "b", true), "answer DrainResponse r11 [F b agent not connected, the instance is drained when it returns]")
@@ -66,8 +67,9 @@ func TestDrain(t *testing.T) {
 	b.agent(peers["a"], agentDeployed("#11", success("a", "wa")), "save deployed c2", "answer DeployResponse r12 [T a wa] [T = c2]")
 }
 
-// Who drains a machine to switch it off wants to know when its nodes are gone.
-func TestDrainEndsWhenNodesAreGone(t *testing.T) {
+// A drain request ends when the nodes of the instance have stopped, so that its
+// machine can be switched off.
+func TestDrainWaitsForNodesToStop(t *testing.T) {
 	drain := func(id string, drain bool) zeekapi.Message {
 		return zeekapi.DrainRequest{ReqID: reqID(id), Instance: "a", Drain: drain}
 	}
@@ -83,7 +85,7 @@ func TestDrainEndsWhenNodesAreGone(t *testing.T) {
 		}
 		return zeekapi.AgentGetNodesResponse{ReqID: reqID(id), Result: zeekapi.Result{Success: true, Data: mustMarshal(nodes)}}
 	}
-	// begin drains until the agent has said which nodes there are still.
+	// begin drains an instance until its agent has reported the remaining nodes.
 	begin := func(t *testing.T) (*bench, broker.Peer) {
 		b, peers := deployedBench(t, config("c1", "a"))
 		b.client(drain("r1", true), "to a: AgentStandbyRequest #1")
@@ -91,7 +93,7 @@ func TestDrainEndsWhenNodesAreGone(t *testing.T) {
 		b.agent(peers["a"], nodes("#2", "wa", "wb"))
 		return b, peers["a"]
 	}
-	t.Run("in time", func(t *testing.T) {
+	t.Run("nodes stop in time", func(t *testing.T) {
 		b, a := begin(t)
 		b.tick("to a: AgentStatusRequest #3")
 		b.agent(a, zeekapi.AgentGetNodesResponse{ReqID: reqID("#3"), Result: zeekapi.Result{Error: "busy"}})
@@ -99,23 +101,23 @@ func TestDrainEndsWhenNodesAreGone(t *testing.T) {
 		b.agent(a, nodes("#4"), "answer DrainResponse r1 [T a]")
 		b.idle()
 	})
-	t.Run("an agent that cannot tell", func(t *testing.T) {
+	t.Run("agent without status support", func(t *testing.T) {
 		b, _ := begin(t)
 		b.tick("to a: AgentStatusRequest #3")
 		b.do(controller.Unsupported{ToAgent: controller.ToAgent{Instance: "a", Message: zeekapi.AgentGetNodesRequest{ReqID: reqID("#3")}}},
 			"answer DrainResponse r1 [T a]")
 	})
-	t.Run("not in time", func(t *testing.T) {
+	t.Run("request times out", func(t *testing.T) {
 		b, a := begin(t)
 		b.now = b.now.Add(time.Minute)
 		b.do(controller.Tick{}, "answer DrainResponse r1 [F a still stopping: wa, wb] [F request timed out]")
 		b.idle()
-		// One can wait on.
+		// A second request continues to wait.
 		b.client(drain("r2", true), "to a: AgentStandbyRequest #3")
 		b.agent(a, standby("#3"), "to a: AgentStatusRequest #4")
 		b.agent(a, nodes("#4"), "answer DrainResponse r2 [T a]")
 	})
-	t.Run("two wait", func(t *testing.T) {
+	t.Run("two requests", func(t *testing.T) {
 		b, a := begin(t)
 		b.client(drain("r2", true), "to a: AgentStandbyRequest #3")
 		b.agent(a, standby("#3"), "to a: AgentStatusRequest #4")
@@ -123,7 +125,7 @@ func TestDrainEndsWhenNodesAreGone(t *testing.T) {
 		b.agent(a, nodes("#4"), "answer DrainResponse r2 [T a]")
 		b.agent(a, nodes("#5"), "answer DrainResponse r1 [T a]")
 	})
-	t.Run("the agent goes", func(t *testing.T) {
+	t.Run("agent disconnects", func(t *testing.T) {
 		b, a := begin(t)
 		b.do(controller.PeerLost{Peer: a})
 		b.tick("answer DrainResponse r1 [F a agent not connected]")
@@ -134,7 +136,7 @@ func TestDrainEndsWhenNodesAreGone(t *testing.T) {
 		b.do(controller.PeerLost{Peer: a}, "answer DrainResponse r1 [F a agent not connected]")
 		b.idle()
 	})
-	t.Run("somebody undrains", func(t *testing.T) {
+	t.Run("instance is undrained", func(t *testing.T) {
 		b, _ := begin(t)
 		b.client(drain("r2", false), "answer DrainResponse r1 [F the instance is no longer drained]", "to a: AgentWelcomeRequest #3")
 	})

@@ -11,7 +11,7 @@ import (
 )
 
 // The encoder returns the same events as the dialect.
-func TestEncoder(t *testing.T) {
+func TestEncoderMatchesDialect(t *testing.T) {
 	config := zeekapi.Configuration{
 		ID:        "c",
 		Instances: []zeekapi.Instance{{Name: "a"}},

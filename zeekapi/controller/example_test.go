@@ -17,9 +17,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// A cluster in one process: a controller, an agent with simulated nodes, and a
-// client. With endpoints of package peering in place of the bus in memory, each
-// could be a program of its own.
+// Run a controller, an agent with simulated nodes, and a client in one process.
+// With endpoints of package peering instead of the in-memory bus, each can be a
+// separate program.
 func ExampleRun() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	hub := membus.New()

@@ -9,7 +9,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Held returns how much the machine holds.
+// Held returns the number of peers and of pending requests.
 func (m *Machine) Held() (peers, requests int) { return len(m.agents.peers), len(m.requests.pending) }
 
 // Ready returns the instances that are ready.
@@ -31,7 +31,7 @@ func (m *Machine) AgentOf(instance string) uuid.UUID {
 	return uuid.Nil
 }
 
-// Apply makes a change to the state, as a store does.
+// Apply applies a change to the state, as a store does.
 func (s *State) Apply(c Change) {
 	switch c := c.(type) {
 	case Save:
@@ -60,7 +60,7 @@ func (s *State) Apply(c Change) {
 	}
 }
 
-// Clone returns a copy that Apply does not share with s.
+// Clone returns a deep copy of s.
 func (s State) Clone() State {
 	configs := make(map[Slot]zeekapi.Configuration)
 	maps.Copy(configs, s.Configs)
@@ -76,7 +76,7 @@ func (m *Machine) IsReady(instance string) bool {
 	return w != nil && w.ready
 }
 
-// JobNow returns how many nodes the job restarts, and how many it may.
+// JobNow returns the number of nodes that the job is restarting, and the limit.
 func (m *Machine) JobNow() (now, most int) {
 	if !m.jobs.last.running() {
 		return 0, 0

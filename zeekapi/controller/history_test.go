@@ -34,14 +34,15 @@ func TestHistory(t *testing.T) {
 	var c zeekapi.Configuration
 	b.ask(zeekapi.GetPastRequest{ReqID: reqID("r2"), Number: 1}, &c)
 	if c.ID != "c1" {
-		t.Errorf("deployment 1 was of %s", c.ID)
+		t.Errorf("the configuration of deployment 1 is %s, want c1", c.ID)
 	}
 	if res, _ := b.ask(zeekapi.GetPastRequest{ReqID: reqID("r3"), Number: 9}, nil); res.Error != "no deployment 9 in the history" {
 		t.Error(res.Error)
 	}
 
-	// Back to what went well. By force, for an agent that missed what came in
-	// between may run it with other addresses.
+	// Roll back to the last successful deployment. The force flag is set because an
+	// agent that missed the later deployment may run the same configuration with
+	// other addresses.
 	b.client(zeekapi.RollbackRequest{ReqID: reqID("r4")}, "save target c1", "to a: AgentDeployRequest #2 c1 by force")
 	b.client(zeekapi.RollbackRequest{ReqID: reqID("r5")}, "answer RollbackResponse r5 [F earlier deployment r4 still pending] [F waiting for a]")
 	b.agent(peers["a"], agentDeployed("#2", success("a", "wa")), "save deployed c1", "answer RollbackResponse r4 [T a wa] [T = c1]")
@@ -50,13 +51,13 @@ func TestHistory(t *testing.T) {
 	b.client(zeekapi.RollbackRequest{ReqID: reqID("r7"), Number: 7}, "answer RollbackResponse r7 [F no deployment 7 in the history]")
 	b.client(zeekapi.RollbackRequest{ReqID: reqID("r8"), Number: 2}, "save target c2", "to a: AgentDeployRequest #3 c2 by force")
 
-	// What the next life finds under way has been lost.
+	// A deployment that is pending when the controller restarts is lost.
 	b = b.again()
 	b.start()
 	want(t, "history", []string{"4 rollback c2 by unknown: lost"}, b.history(1))
 }
 
-func TestHistoryIsBounded(t *testing.T) {
+func TestHistoryLimitsDeployments(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
 	for i := range 150 {
 		id := strconv.Itoa(i)
@@ -69,16 +70,16 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 	entries := b.history(0)
 	if len(entries) != 100 || entries[0] != "151 force c1 by unknown: deployed" {
-		t.Errorf("%d entries, the last is %s", len(entries), entries[0])
+		t.Errorf("got %d entries, want 100; the last is %s", len(entries), entries[0])
 	}
 	if n := len(b.state.History); n != 100 {
-		t.Errorf("%d entries stored", n)
+		t.Errorf("%d entries stored, want 100", n)
 	}
 }
 
-// What is kept of clients does not grow with what they write into a
-// configuration: 64 MiB, or two deployments.
-func TestHistoryOfLargeConfigurations(t *testing.T) {
+// The history is limited to 64 MiB of configurations, but keeps at least two
+// deployments. Events and log lines about large configurations are truncated.
+func TestHistoryLimitsBytes(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
 	for i, tt := range []struct{ mebibytes, kept int }{{5, 1}, {20, 2}, {20, 3}, {20, 3}, {45, 2}} {
@@ -88,19 +89,19 @@ func TestHistoryOfLargeConfigurations(t *testing.T) {
 		var list []zeekapi.Deployment
 		b.ask(zeekapi.HistoryRequest{ReqID: reqID("history")}, &list)
 		if len(list) != tt.kept {
-			t.Errorf("after number %d of %d MiB %d deployments are kept, want %d", i+1, tt.mebibytes, len(list), tt.kept)
+			t.Errorf("after deployment %d of %d MiB, %d deployments are kept, want %d", i+1, tt.mebibytes, len(list), tt.kept)
 		}
 	}
 	var events []zeekapi.ClusterEvent
 	b.ask(zeekapi.EventsRequest{ReqID: reqID("events")}, &events)
 	for _, n := range events {
 		if len(n.Text) > 3000 {
-			t.Errorf("a event %q has %d bytes", n.Kind, len(n.Text))
+			t.Errorf("event %q has %d bytes", n.Kind, len(n.Text))
 		}
 	}
 	for _, line := range b.log.take() {
 		if len(line) > 5000 {
-			t.Errorf("a line of the log has %d bytes: %.200s", len(line), line)
+			t.Errorf("a log line has %d bytes: %.200s", len(line), line)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func TestRollingRestart(t *testing.T) {
 		return fmt.Sprintf("done %s, next %s, ended %t: %s", j.Done, j.Next, !j.Ended.IsZero(), j.Error)
 	}
 
-	t.Run("to the end", func(t *testing.T) {
+	t.Run("all nodes", func(t *testing.T) {
 		b, peers, described := begin(t, zeekapi.RollingRestartRequest{AtOnce: 2})
 		want(t, "outputs", []string{"to b: AgentRestartRequest #2 of logger"}, described)
 		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r1")}, "answer RollingRestartResponse r1 [F job 1 is still under way]")
@@ -53,17 +53,17 @@ func TestRollingRestart(t *testing.T) {
 			"to a: AgentRestartRequest #12 of wa", "to b: AgentRestartRequest #14 of wb")
 		b.agent(peers["a"], restarted("#12"), "to a: AgentGetNodesRequest #16")
 		b.agent(peers["b"], restarted("#14"), "to b: AgentGetNodesRequest #18")
-		// What b says of a node of a does not count, so wa is the last to be done.
+		// A status from b of a node of a does not count, so wa is done last.
 		b.agent(peers["b"], nodes("#18", status("wa", zeekapi.StateRunning), status("wb", zeekapi.StateRunning)))
 		b.agent(peers["a"], nodes("#16", status("wa", zeekapi.StateRunning)))
 		want(t, "job", "done [logger manager wb wa], next [], ended true: ", job(b))
 		b.idle()
 	})
-	t.Run("a node does not come back", func(t *testing.T) {
+	t.Run("node does not restart", func(t *testing.T) {
 		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{Roles: []zeekapi.ClusterRole{zeekapi.RoleWorker}})
 		b.agent(peers["a"], restarted("#2", success("a", "wa")), "to a: AgentGetNodesRequest #4")
 		b.agent(peers["a"], nodes("#4", status("wa", zeekapi.StateCrashed)))
-		for b.state.Job.Ended.IsZero() { // and does not answer any more
+		for b.state.Job.Ended.IsZero() { // without further responses of the agent
 			b.now, _ = b.machine.Deadline()
 			b.take(b.machine.Step(b.now, controller.Tick{}))
 			if b.now.Sub(testStart) > time.Hour {
@@ -72,13 +72,13 @@ func TestRollingRestart(t *testing.T) {
 		}
 		want(t, "job", "done [], next [wa wb], ended true: node wa is not back after 1m0s", job(b))
 	})
-	t.Run("an agent cannot", func(t *testing.T) {
+	t.Run("agent reports a failure", func(t *testing.T) {
 		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{})
 		b.agent(peers["b"], restarted("#2", zeekapi.Result{Node: "logger", Error: "could not restart node logger"}))
 		want(t, "job", "done [], next [logger manager wa wb], ended true: node logger: could not restart node logger", job(b))
 		b.idle()
 	})
-	t.Run("an agent goes", func(t *testing.T) {
+	t.Run("agent disconnects", func(t *testing.T) {
 		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{})
 		b.do(controller.PeerLost{Peer: peers["b"]})
 		want(t, "job", "done [], next [logger manager wa wb], ended true: node logger: agent not connected", job(b))
@@ -97,7 +97,7 @@ func TestRollingRestart(t *testing.T) {
 		want(t, "job", "done [], next [logger manager wa wb], ended true: a deployment began", job(b))
 		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r2")}, "answer RollingRestartResponse r2 [F earlier deployment r1 still pending]")
 	})
-	t.Run("the controller ends", func(t *testing.T) {
+	t.Run("controller restarts", func(t *testing.T) {
 		b, _, _ := begin(t, zeekapi.RollingRestartRequest{})
 		b = b.again()
 		b.start()

@@ -12,21 +12,21 @@ import (
 	"testing"
 )
 
-// layers are the files of the package from the bottom up. A file may use only
-// what files before it declare.
+// layers lists the files of the package from the bottom up. A file may use only
+// declarations of the files before it.
 var layers = []string{
-	// What the parts have in common.
+	// Shared types.
 	"inout.go", "text.go", "values.go", "allowance.go", "complaints.go", "outbox.go", "tally.go",
 	"settings.go", "validate.go", "diff.go",
 
-	// What is kept.
+	// Stored state.
 	"eventlog.go", "configurations.go", "history.go", "names.go", "nodestates.go",
 
 	// Agents and clients.
 	"agents.go", "clients.go", "request.go", "deadlines.go", "requests.go",
 	"members.go", "arrivals.go", "reports.go", "nodequestions.go", "surveys.go",
 
-	// What changes the cluster.
+	// Changes of the cluster.
 	"plan.go", "deliveries.go", "rollbacks.go", "deployments.go", "trials.go", "drains.go", "jobs.go",
 
 	// Requests of clients.
@@ -35,17 +35,18 @@ var layers = []string{
 	// The assembly.
 	"snapshot.go", "machine.go", "check.go",
 
-	// What has I/O.
+	// I/O.
 	"access.go", "ledger.go", "store.go", "dials.go", "encode.go", "config.go", "perform.go", "listen.go", "run.go",
 }
 
-// noImporter resolves no imports: only the package's own declarations matter.
+// noImporter resolves no imports. The test needs only the declarations of the
+// package itself.
 type noImporter struct{}
 
 func (noImporter) Import(string) (*types.Package, error) { return nil, errors.New("not imported") }
 
-// The files depend on one another in one direction only.
-func TestLayers(t *testing.T) {
+// Files use only declarations of lower layers.
+func TestFilesUseLowerLayersOnly(t *testing.T) {
 	names, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +58,7 @@ func TestLayers(t *testing.T) {
 			continue
 		}
 		if !slices.Contains(layers, name) {
-			t.Errorf("%s has no place in the layers", name)
+			t.Errorf("%s is missing in layers", name)
 		}
 		f, err := parser.ParseFile(fset, name, nil, 0)
 		if err != nil {
@@ -84,6 +85,6 @@ func TestLayers(t *testing.T) {
 		}
 	}
 	if uses < 1000 {
-		t.Errorf("found only %d uses", uses)
+		t.Errorf("found only %d uses of declarations", uses)
 	}
 }

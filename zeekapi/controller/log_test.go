@@ -9,10 +9,11 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// The log has who asked for each change, and what became of it.
-func TestLogOfChanges(t *testing.T) {
+// The log names the client of each change, and its outcome.
+func TestLogNamesClientAndOutcome(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a", "b"))
-	// do has alice ask, and agents agree but for b, which does not deploy.
+	// do sends a request of alice. The agents respond with success, except that a
+	// deployment on b fails.
 	do := func(request zeekapi.Message) {
 		outputs := b.machine.Step(b.now, controller.FromClient{Peer: alice, Message: request})
 		for len(outputs) > 0 {
@@ -49,7 +50,7 @@ func TestLogOfChanges(t *testing.T) {
 		}},
 		{"rollback", zeekapi.RollbackRequest{ReqID: reqID("r5"), Number: 1}, []string{by + `"request":"r5","config":"c1","action":"rollback","message":"deploying"}`}},
 		{"restart", restart("r6"), []string{by + `"request":"r6","nodes":"all","message":"restarting nodes"}`}},
-		{"restart of some", restart("r7", "wb", "wa"), []string{by + `"request":"r7","nodes":"wb, wa","message":"restarting nodes"}`}},
+		{"restart of two nodes", restart("r7", "wb", "wa"), []string{by + `"request":"r7","nodes":"wb, wa","message":"restarting nodes"}`}},
 		{"rolling restart", zeekapi.RollingRestartRequest{ReqID: reqID("r8")}, []string{by + `"job":1,"nodes":"wa, wb","message":"rolling restart"}`}},
 		{"cancel", zeekapi.CancelJobRequest{ReqID: reqID("r9")}, []string{by + `"job":1,"message":"cancelling the job"}`}},
 		{"drain", zeekapi.DrainRequest{ReqID: reqID("r10"), Instance: "b", Drain: true}, []string{by + `"instance":"b","message":"draining the instance"}`}},
@@ -60,7 +61,7 @@ func TestLogOfChanges(t *testing.T) {
 		log := b.log.take()
 		for _, line := range tt.want {
 			if !slices.Contains(log, line) {
-				t.Errorf("%s: the log lacks\n%s\nbut has\n%s", tt.name, line, strings.Join(log, "\n"))
+				t.Errorf("%s: missing log line\n%s\ngot\n%s", tt.name, line, strings.Join(log, "\n"))
 			}
 		}
 	}

@@ -10,58 +10,59 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// TestControllerKilledAtEachStep deploys one configuration and then another to
-// two agents, and kills the controller once: before it stores what a step
-// changed, or before any of the outputs of a step, each in turn. The client
-// repeats what it got no answer to.
+// TestControllerKilledAtEachStep deploys two configurations, one after the other,
+// to two agents. It repeats this with a kill of the controller at each possible
+// point: before the changes of a step are stored, and before each output of a
+// step. The client repeats requests without a response.
 func TestControllerKilledAtEachStep(t *testing.T) {
 	kills := 0
 	for ; ; kills++ {
-		w := &mortal{t: t, left: kills, runs: make(map[string]string), answers: make(map[string]bool), state: controller.State{}.Clone()}
+		w := &killTest{t: t, left: kills, runs: make(map[string]string), answers: make(map[string]bool), state: controller.State{}.Clone()}
 		w.boot()
 		for i := range 2 {
 			c := config(fmt.Sprint("c", i+1), "a", "b")
-			w.insist(func(id string) zeekapi.Message { return stage(id, c) })
-			w.promise(controller.Staged, c.ID)
-			w.insist(deploy)
-			w.promise(controller.Deployed, c.ID)
+			w.request(func(id string) zeekapi.Message { return stage(id, c) })
+			w.checkStored(controller.Staged, c.ID)
+			w.request(deploy)
+			w.checkStored(controller.Deployed, c.ID)
 		}
 		for _, name := range []string{"a", "b"} {
 			if w.runs[name] != "c2" {
-				t.Errorf("killed at %d: %s runs %q in the end", kills, name, w.runs[name])
+				t.Errorf("killed at point %d: %s runs %q, want c2", kills, name, w.runs[name])
 			}
 		}
 		if err := w.machine.Check(); err != nil {
-			t.Errorf("killed at %d: %v", kills, err)
+			t.Errorf("killed at point %d: %v", kills, err)
 		}
 		if w.left >= 0 {
-			break // it ended before it was to be killed
+			break // all points are tested
 		}
 	}
 	if t.Logf("killed %d times", kills); kills < 30 {
-		t.Error("there should be more steps")
+		t.Error("want 30 points or more")
 	}
 }
 
-// mortal is a controller that is killed once, with two agents that live on.
-type mortal struct {
+// killTest runs a controller that is killed once, with two agents that keep
+// running.
+type killTest struct {
 	t       *testing.T
 	machine *controller.Machine
 	state   controller.State // as stored
-	left    int              // what it does before it is killed; negative when that is over
+	left    int              // points until the kill, negative after it
 	inputs  []controller.Input
 	runs    map[string]string // IDs of configurations, by agent
 	answers map[string]bool   // whether requests were successful, by ID
 	ids     int
 }
 
-func (w *mortal) newID() string {
+func (w *killTest) newID() string {
 	w.ids++
 	return fmt.Sprint("#", w.ids)
 }
 
-// boot begins a life of the controller. Nothing that was on its way arrives.
-func (w *mortal) boot() {
+// boot starts the controller. Messages in transit are lost.
+func (w *killTest) boot() {
 	w.machine = newMachine(controller.DefaultSettings(), w.state.Clone(), w.newID, zerolog.Nop())
 	w.inputs = nil
 	for i, name := range []string{"a", "b"} {
@@ -70,11 +71,11 @@ func (w *mortal) boot() {
 	w.do(w.machine.Start(testStart))
 }
 
-// insist sends a request, under another ID each time, until it is answered.
-func (w *mortal) insist(request func(id string) zeekapi.Message) {
+// request sends a request, each time with a new ID, until a response arrives.
+func (w *killTest) request(newRequest func(id string) zeekapi.Message) {
 	for range 3 {
 		id := w.newID()
-		w.inputs = append(w.inputs, controller.FromClient{Message: request(id)})
+		w.inputs = append(w.inputs, controller.FromClient{Message: newRequest(id)})
 		for len(w.inputs) > 0 {
 			in := w.inputs[0]
 			w.inputs = w.inputs[1:]
@@ -90,17 +91,17 @@ func (w *mortal) insist(request func(id string) zeekapi.Message) {
 			return
 		}
 	}
-	w.t.Fatal("no answer")
+	w.t.Fatal("no response")
 }
 
-func (w *mortal) promise(slot controller.Slot, id string) {
+func (w *killTest) checkStored(slot controller.Slot, id string) {
 	if got := w.state.Configs[slot].ID; got != id {
-		w.t.Errorf("%s was acknowledged as %s, but %q is", id, slot, got)
+		w.t.Errorf("the %s configuration is %q, but %s was acknowledged", slot, got, id)
 	}
 }
 
-// do carries out what the controller wants, unless that is killed.
-func (w *mortal) do(outputs []controller.Output) {
+// do performs outputs of the controller until the kill.
+func (w *killTest) do(outputs []controller.Output) {
 	var changes []controller.Change
 	for _, o := range outputs {
 		if c, ok := o.(controller.Change); ok {
@@ -127,9 +128,9 @@ func (w *mortal) do(outputs []controller.Output) {
 	}
 }
 
-// killed reports whether the controller was killed just now. Its next life has
-// begun then.
-func (w *mortal) killed() bool {
+// killed reports whether the controller is killed at this point. If so, it has
+// been started again.
+func (w *killTest) killed() bool {
 	if w.left--; w.left != -1 {
 		return false
 	}
@@ -137,10 +138,10 @@ func (w *mortal) killed() bool {
 	return true
 }
 
-func (w *mortal) toAgent(o controller.ToAgent) {
+func (w *killTest) toAgent(o controller.ToAgent) {
 	if msg, ok := o.Message.(zeekapi.AgentDeployRequest); ok {
 		if numberOf(msg.Config.ID) < numberOf(w.runs[o.Instance]) {
-			w.t.Errorf("%s, which runs %s, is told to run %s", o.Instance, w.runs[o.Instance], msg.Config.ID)
+			w.t.Errorf("%s runs %s and got the earlier %s", o.Instance, w.runs[o.Instance], msg.Config.ID)
 		}
 		w.runs[o.Instance] = msg.Config.ID
 	}

@@ -19,10 +19,10 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// testStart is when all tests begin.
+// testStart is the time at which all tests begin.
 var testStart = time.Unix(0, 0)
 
-// bench holds a machine and checks what it says, in the words of describe.
+// bench holds a machine and checks its outputs, in the notation of describe.
 type bench struct {
 	t       *testing.T
 	machine *controller.Machine
@@ -30,7 +30,7 @@ type bench struct {
 	ids     int
 	saved   map[controller.Slot]zeekapi.Configuration
 	state   controller.State
-	events  []string // since the last call of heard
+	events  []string // since the last call of expectEvents
 	log     *lines
 }
 
@@ -38,7 +38,7 @@ func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *be
 	return newBenchOf(t, controller.State{Configs: saved})
 }
 
-// newBenchOf gives a machine the state of an earlier life.
+// newBenchOf returns a bench with a machine that starts with a stored state.
 func newBenchOf(t *testing.T, state controller.State) *bench {
 	b := &bench{t: t, now: testStart, log: new(lines), state: state.Clone(), saved: make(map[controller.Slot]zeekapi.Configuration)}
 	maps.Copy(b.saved, state.Configs)
@@ -49,7 +49,7 @@ func newBenchOf(t *testing.T, state controller.State) *bench {
 	return b
 }
 
-// newMachine returns a machine with settings that are valid.
+// newMachine returns a machine. It panics if the settings are invalid.
 func newMachine(s controller.Settings, state controller.State, newID func() string, log zerolog.Logger) *controller.Machine {
 	m, err := controller.NewMachine(s, state, newID, log)
 	if err != nil {
@@ -68,24 +68,24 @@ func (b *bench) do(in controller.Input, want ...string) {
 	b.check(b.machine.Step(b.now, in), want)
 }
 
-// client is do with a client's request.
+// client passes the request of a client to the machine.
 func (b *bench) client(msg zeekapi.Message, want ...string) {
 	b.t.Helper()
 	b.do(controller.FromClient{Message: msg}, want...)
 }
 
-// agent is do with a message of an agent.
+// agent passes the message of an agent to the machine.
 func (b *bench) agent(p broker.Peer, msg zeekapi.Message, want ...string) {
 	b.t.Helper()
 	b.do(controller.FromAgent{Peer: p, Message: msg}, want...)
 }
 
-// tick lets the time pass until the machine's deadline.
+// tick advances the time to the deadline of the machine.
 func (b *bench) tick(want ...string) {
 	b.t.Helper()
 	deadline, ok := b.machine.Deadline()
 	if !ok {
-		b.t.Fatal("the machine waits for nothing")
+		b.t.Fatal("the machine has no deadline")
 	}
 	b.now = deadline
 	b.do(controller.Tick{}, want...)
@@ -94,7 +94,7 @@ func (b *bench) tick(want ...string) {
 func (b *bench) idle() {
 	b.t.Helper()
 	if d, ok := b.machine.Deadline(); ok {
-		b.t.Errorf("the machine waits until %v", d)
+		b.t.Errorf("the machine has the deadline %v, want none", d)
 	}
 }
 
@@ -108,8 +108,8 @@ func (b *bench) check(outputs []controller.Output, want []string) {
 	}
 }
 
-// take stores the changes and describes the outputs, except events
-// and the history, which would be everywhere.
+// take stores the changes and describes the outputs, except events and changes of
+// the history.
 func (b *bench) take(outputs []controller.Output) (described []string) {
 	for _, o := range outputs {
 		if c, ok := o.(controller.Change); ok {
@@ -129,8 +129,8 @@ func (b *bench) take(outputs []controller.Output) (described []string) {
 	return described
 }
 
-// heard checks the events since it was last called.
-func (b *bench) heard(want ...string) {
+// expectEvents checks the events since the last call.
+func (b *bench) expectEvents(want ...string) {
 	b.t.Helper()
 	if diff := cmp.Diff(want, b.events); diff != "" {
 		b.t.Errorf("events (-want +got)\n%s", diff)
@@ -138,15 +138,15 @@ func (b *bench) heard(want ...string) {
 	b.events = nil
 }
 
-// again returns the bench of a controller that takes over the state.
+// again returns a bench with a restarted controller that has the same state.
 func (b *bench) again() *bench {
 	c := newBenchOf(b.t, b.state)
 	c.now = b.now
 	return c
 }
 
-// deployedBench brings a configuration to where all agents run it, and returns the
-// bench of it. The agents connect, from 10.0.0.1 upward.
+// deployedBench returns a bench with a deployed configuration, and its agents. The
+// agents connect from 10.0.0.1, 10.0.0.2 and so on.
 func deployedBench(t *testing.T, c zeekapi.Configuration) (*bench, map[string]broker.Peer) {
 	b := newBench(t, nil)
 	peers := make(map[string]broker.Peer)
@@ -179,7 +179,7 @@ func deployedBench(t *testing.T, c zeekapi.Configuration) (*bench, map[string]br
 	return b, peers
 }
 
-// answerTo is what an agent answers that does as it is told.
+// answerTo returns the response of an agent that performs every request.
 func answerTo(to controller.ToAgent) zeekapi.Message {
 	id := zeekapi.ReqID{ID: to.Message.RequestID()}
 	ok := zeekapi.Result{ReqID: id.ID, Success: true, Instance: to.Instance}
@@ -282,17 +282,18 @@ func mustMarshal(v any) broker.Value {
 
 func reqID(id string) zeekapi.ReqID { return zeekapi.ReqID{ID: id} }
 
-// alice is a client with a name, on the machine of the agent of peer 1.
+// alice is a named client on the machine of the agent of peer 1.
 var alice = broker.Peer{ID: uuid.New(), Name: "alice", Addr: netip.MustParseAddrPort("10.0.0.1:50000")}
 
-// ask sends a request of alice's and returns the data of the only result, into
-// data unless that is nil, and what else the machine said.
+// ask sends a request of alice. It returns the only result of the response and the
+// description of the other outputs, and unmarshals the data of the result into
+// data unless that is nil.
 func (b *bench) ask(msg zeekapi.Message, data any) (result zeekapi.Result, described []string) {
 	b.t.Helper()
 	return b.answered(b.machine.Step(b.now, controller.FromClient{Peer: alice, Message: msg}), msg.RequestID(), data)
 }
 
-// answered takes the answer to a request out of outputs.
+// answered removes the response to a request from outputs. See ask.
 func (b *bench) answered(outputs []controller.Output, id string, data any) (result zeekapi.Result, described []string) {
 	b.t.Helper()
 	var others []controller.Output
@@ -308,7 +309,7 @@ func (b *bench) answered(outputs []controller.Output, id string, data any) (resu
 	}
 	described = b.take(others)
 	if !found {
-		b.t.Fatalf("request %s has no answer, but %q", id, described)
+		b.t.Fatalf("request %s has no response; other outputs: %q", id, described)
 	}
 	if data != nil {
 		if !result.Success {
@@ -331,7 +332,7 @@ func want[T any](t *testing.T, what string, want, got T) {
 	}
 }
 
-// The messages of the tests.
+// Messages of the tests.
 
 func peer(n int) broker.Peer {
 	return broker.Peer{
@@ -384,8 +385,8 @@ func restart(id string, nodes ...string) zeekapi.Message {
 	return zeekapi.RestartRequest{ReqID: zeekapi.ReqID{ID: id}, Nodes: nodes}
 }
 
-// config is a configuration of instances whose agents connect, with a worker
-// each, called like the instance with a w in front.
+// config returns a configuration of instances whose agents connect. Each instance
+// has a worker, named like the instance with the prefix "w".
 func config(id string, instances ...string) zeekapi.Configuration {
 	c := zeekapi.Configuration{ID: id}
 	for _, name := range instances {
@@ -395,7 +396,7 @@ func config(id string, instances ...string) zeekapi.Configuration {
 	return c
 }
 
-// listening makes the agent of an instance one that the controller dials.
+// listening returns c with an agent of instance that listens on address.
 func listening(c zeekapi.Configuration, instance, address string) zeekapi.Configuration {
 	a := netip.MustParseAddrPort(address)
 	for i := range c.Instances {

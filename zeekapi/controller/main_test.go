@@ -7,14 +7,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-var long = flag.Bool("long", false, "run simulations and damage for minutes rather than seconds")
+var long = flag.Bool("long", false, "run the simulations, kill tests and damage tests for minutes")
 
-// race is whether the race detector is there, with which all takes several
-// times as long. What one goroutine does alone need not be repeated with it as
-// often as without.
+// race reports whether the race detector is enabled. Tests with a single goroutine
+// then run fewer repetitions, because they are several times slower.
 var race bool
 
-// scale returns how often to do what gets better with repetition.
+// scale returns the number of repetitions of a randomized test.
 func scale(usual, whenLong int) int {
 	switch {
 	case *long:
@@ -26,7 +25,8 @@ func scale(usual, whenLong int) int {
 }
 
 func TestMain(m *testing.M) {
-	// Parallel tests wait more than they compute. The command line goes before this.
+	// Parallel tests wait more than they compute. A flag on the command line
+	// overrides this.
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}

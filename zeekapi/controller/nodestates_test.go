@@ -39,11 +39,11 @@ func TestNodeStates(t *testing.T) {
 
 	s.heard("a", zeekapi.AgentDeployResponse{Results: []zeekapi.Result{{Success: true, Node: "a1"}, {Node: "a2"}}})
 	expect(counts{zeekapi.StateRunning: 1, zeekapi.StateFailed: 1, zeekapi.StateUnknown: 1})
-	s.heard("a", zeekapi.AgentDeployResponse{Results: []zeekapi.Result{{Error: zeekapi.ErrorTimeout}}}) // names no node
+	s.heard("a", zeekapi.AgentDeployResponse{Results: []zeekapi.Result{{Error: zeekapi.ErrorTimeout}}}) // without a node name
 	expect(counts{zeekapi.StateRunning: 1, zeekapi.StateFailed: 1, zeekapi.StateUnknown: 1})
 
 	s.heard("a", zeekapi.AgentChange{Node: zeekapi.Node{Name: "a2"}, New: zeekapi.StateRunning})
-	s.heard("b", zeekapi.AgentChange{Node: zeekapi.Node{Name: "b1"}, New: zeekapi.StateRunning}) // others of b are not known
+	s.heard("b", zeekapi.AgentChange{Node: zeekapi.Node{Name: "b1"}, New: zeekapi.StateRunning}) // b has no other known nodes
 	expect(counts{zeekapi.StateRunning: 2, zeekapi.StateUnknown: 1})
 
 	s.heard("b", zeekapi.AgentGetNodesResponse{Result: zeekapi.Result{Success: true, Data: mustMarshal([]zeekapi.NodeStatus{

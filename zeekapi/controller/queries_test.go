@@ -25,7 +25,7 @@ func TestLogs(t *testing.T) {
 	b.do(controller.Unsupported{ToAgent: controller.ToAgent{Instance: "b", Message: zeekapi.AgentLogsRequest{ReqID: reqID("#3")}}},
 		"answer LogsResponse r4 [F wb not supported by the agent]")
 
-	// A drained instance has files, but no nodes.
+	// A drained instance has no nodes, but still has their output files.
 	wrote := zeekapi.Result{Success: true, Node: "wb", Data: mustMarshal(zeekapi.NodeLogs{
 		NodeOutputs: zeekapi.NodeOutputs{Stdout: "out"}, Remark: "gone",
 	})}
@@ -38,9 +38,9 @@ func TestLogs(t *testing.T) {
 	b.client(logs("r5", "wb"), "answer LogsResponse r5 [F wb agent not connected]")
 }
 
-// Before anything was deployed there are nodes nevertheless: those that the
-// deployment under way, or one that timed out, is about.
-func TestNothingDeployedYet(t *testing.T) {
+// Before the first deployment has ended, requests concern the nodes of the running
+// deployment, or of one that timed out.
+func TestRequestsBeforeFirstDeployment(t *testing.T) {
 	b := newBench(t, nil)
 	b.agent(peer(1), hello("a"))
 	b.client(restart("r1"), "answer RestartResponse r1 [F no active cluster deployment]")
@@ -52,7 +52,7 @@ func TestNothingDeployedYet(t *testing.T) {
 	b.tick("answer SetConfigurationResponse r3 [F request timed out] [F waited for b]", "answer RestartResponse r5 [F request timed out]")
 }
 
-func TestManyUnknownNodes(t *testing.T) {
+func TestUnknownNodesAreLimited(t *testing.T) {
 	b, _ := deployedBench(t, config("c1", "a"))
 	nodes := make([]string, 100_000)
 	for i := range nodes {
@@ -61,7 +61,7 @@ func TestManyUnknownNodes(t *testing.T) {
 	for _, o := range b.machine.Step(b.now, controller.FromClient{Message: zeekapi.RestartRequest{ReqID: reqID("r1"), Nodes: nodes}}) {
 		results := resultsOf(o.(controller.ToClients).Message)
 		if n := len(results); n != 1001 || results[n-1].Error != "more than 1000 unknown cluster nodes" {
-			t.Errorf("%d results, the last is %q", n, results[n-1].Error)
+			t.Errorf("got %d results, want 1001; the last is %q", n, results[n-1].Error)
 		}
 	}
 }

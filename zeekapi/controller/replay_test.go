@@ -21,18 +21,18 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// Everything that a real Zeek controller heard is fed to ours, which must say
-// the same to agents and to clients. The IDs that a controller makes up differ
-// from one to the other and are mapped; so is the order in which it addresses
-// several agents at once, which in Zeek is random.
+// TestReplay feeds the recorded inputs of Zeek's controller to the machine, which
+// must send the same messages to agents and clients. IDs that a controller
+// generates are mapped. The order of messages to several agents, which is random
+// in Zeek, is ignored.
 func TestReplay(t *testing.T) {
 	type session struct {
 		folder  string
 		dialect *zeekapi.Dialect
-		agents  map[string]peerOf // by file of the recording
-		clients string            // prefix of the files
+		agents  map[string]peerOf // by recording file
+		clients string            // prefix of the recording files of clients
 
-		// deviations are the requests that we answer otherwise than Zeek, with
+		// deviations maps requests with a response that differs from Zeek's to
 		// the reason.
 		deviations map[string]string
 	}
@@ -48,7 +48,7 @@ func TestReplay(t *testing.T) {
 			dialect: management.Dialect(management.DefaultTopics),
 			agents: map[string]peerOf{
 				"agent-controller-01": {side: recording.Client, addr: "127.0.0.1:40000"},
-				// The controller dials this one.
+				// The controller connects to this agent.
 				"agent-two-01": {side: recording.Server, addr: "127.0.0.1:2152", killed: true},
 			},
 			clients: "client-controller-",
@@ -96,7 +96,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// peerOf says which side of a recording is the agent, and where it is.
+// peerOf describes the agent of a recording.
 type peerOf struct {
 	side   recording.Side
 	addr   string
@@ -110,13 +110,13 @@ type replay struct {
 	start   time.Time
 	ids     int
 
-	// theirs maps IDs that our machine made up to those of the recording.
+	// theirs maps IDs of the machine to IDs of the recording.
 	theirs map[string]string
 
 	deviations map[string]string
 	killed     string // instance
 
-	toAgents  []controller.ToAgent // that the recording has not shown yet
+	toAgents  []controller.ToAgent // not yet seen in the recording
 	toClients map[string]zeekapi.Message
 	answered  int
 }
@@ -171,7 +171,7 @@ func (r *replay) clientEvent(ev recorded.Event) {
 	r.expectToClient(ev, msg)
 }
 
-// decode returns nil for what is not of the management API.
+// decode returns nil for events outside the management API.
 func (r *replay) decode(ev recorded.Event) zeekapi.Message {
 	msg, err := r.dialect.Decode(ev.Event)
 	if err != nil {
@@ -205,7 +205,7 @@ func (r *replay) take(outputs []controller.Output) {
 	}
 }
 
-// expectToAgent wants what Zeek's controller told an agent among what ours did.
+// expectToAgent checks that the machine sent the recorded message to the agent.
 func (r *replay) expectToAgent(ev recorded.Event, theirs zeekapi.Message) {
 	r.t.Helper()
 	r.tickUntil(r.start.Add(ev.At))
@@ -214,7 +214,7 @@ func (r *replay) expectToAgent(ev recorded.Event, theirs zeekapi.Message) {
 		return o.Instance == instance && reflect.TypeOf(o.Message) == reflect.TypeOf(theirs)
 	})
 	if i < 0 {
-		r.t.Errorf("%s at %v: Zeek's controller sent %s to %s, ours did not", ev.File, ev.At, ev.Event.Name, instance)
+		r.t.Errorf("%s at %v: Zeek's controller sent %s to %s, the machine did not", ev.File, ev.At, ev.Event.Name, instance)
 		return
 	}
 	ours := r.toAgents[i].Message
@@ -225,7 +225,7 @@ func (r *replay) expectToAgent(ev recorded.Event, theirs zeekapi.Message) {
 
 func (r *replay) expectToClient(ev recorded.Event, theirs zeekapi.Message) {
 	r.t.Helper()
-	// Zeek looks for what has expired every now and then, on a clock of its own.
+	// Zeek checks for expired requests at intervals.
 	const imprecision = 2 * time.Second
 	r.tickUntil(r.start.Add(ev.At))
 	if r.toClients[theirs.RequestID()] == nil {
@@ -233,22 +233,22 @@ func (r *replay) expectToClient(ev recorded.Event, theirs zeekapi.Message) {
 	}
 	ours, ok := r.toClients[theirs.RequestID()]
 	if !ok {
-		r.t.Errorf("%s at %v: Zeek's controller answered with %s, ours did not", ev.File, ev.At, ev.Event)
+		r.t.Errorf("%s at %v: Zeek's controller responded with %s, the machine did not", ev.File, ev.At, ev.Event)
 		return
 	}
 	delete(r.toClients, theirs.RequestID())
 	r.answered++
 	if reason, ok := r.deviations[theirs.RequestID()]; ok {
 		if reflect.DeepEqual(theirs, ours) {
-			r.t.Errorf("%s: no deviation any more: %s", ev.File, reason)
+			r.t.Errorf("%s: the response equals Zeek's, remove the deviation: %s", ev.File, reason)
 		}
 		return
 	}
 	r.compare(ev, theirs, ours)
 }
 
-// compare compares the events that the messages are, so that not even the
-// order of results may differ.
+// compare compares two messages as events. The order of results must also be
+// equal.
 func (r *replay) compare(ev recorded.Event, theirs, ours zeekapi.Message) {
 	r.t.Helper()
 	want, err := r.dialect.Encode(theirs)
@@ -267,7 +267,7 @@ func (r *replay) compare(ev recorded.Event, theirs, ours zeekapi.Message) {
 	}
 }
 
-// rename gives an agent's answer the ID that our machine waits for.
+// rename gives the response of an agent the ID of the machine's request.
 func (r *replay) rename(msg zeekapi.Message) zeekapi.Message {
 	for ours, theirs := range r.theirs {
 		if theirs != msg.RequestID() || theirs == "" {
@@ -284,17 +284,17 @@ func (r *replay) rename(msg zeekapi.Message) zeekapi.Message {
 func (r *replay) end() {
 	for _, o := range r.toAgents {
 		if o.Instance == r.killed {
-			continue // Zeek's controller said so too, but nobody listened
+			continue // the recording of a killed agent lacks it
 		}
-		r.t.Errorf("our controller sent %#v to %s, Zeek's did not", o.Message, o.Instance)
+		r.t.Errorf("the machine sent %#v to %s, Zeek's controller did not", o.Message, o.Instance)
 	}
 	for _, m := range r.toClients {
-		r.t.Errorf("our controller answered %#v, Zeek's did not", m)
+		r.t.Errorf("the machine responded %#v, Zeek's controller did not", m)
 	}
 	if r.answered == 0 {
-		r.t.Error("the recording has no answers")
+		r.t.Error("the recording has no responses")
 	}
-	r.t.Logf("%d answers compared", r.answered)
+	r.t.Logf("%d responses compared", r.answered)
 }
 
 func replaceIDs(v broker.Value, ids map[string]string) broker.Value {

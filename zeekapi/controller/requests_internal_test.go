@@ -11,7 +11,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// requestsBench holds the requests of a machine without the rest of it.
+// requestsBench holds the request tables of a machine without the machine.
 type requestsBench struct {
 	*requests
 	t      *testing.T
@@ -40,8 +40,8 @@ func (b *requestsBench) begin(id string, t task) *request {
 	return r
 }
 
-// responses returns the errors of the results of all responses since the last
-// call, "" for a success.
+// responses returns the errors of all results since the last call. A success has
+// an empty error.
 func (b *requestsBench) responses() (errs []string) {
 	b.t.Helper()
 	for _, o := range b.take() {
@@ -71,9 +71,9 @@ func (b *requestsBench) expect(want ...string) {
 	}
 }
 
-// A request ends with the last answer, at its deadline, or when its agents are
-// lost, and is answered once.
-func TestRequestsEnd(t *testing.T) {
+// A request ends with the last response of an agent, at its deadline, or when its
+// agents are lost. The client gets one response.
+func TestRequestEndsOnce(t *testing.T) {
 	b := newRequestsBench(t)
 	one, _ := b.agent("one")
 	_, second := b.agent("two")
@@ -101,33 +101,33 @@ func TestRequestsEnd(t *testing.T) {
 	b.expire()
 	b.expect(zeekapi.ErrorTimeout)
 	if b.deadline().set || b.awaited != 0 {
-		t.Error("a request is left")
+		t.Error("an expired request is still pending")
 	}
 
 	c = b.call(b.begin("unsupported", takeStatus{}), "one", askStatus)
 	b.unsupported(ToAgent{Message: zeekapi.AgentStatusRequest{ReqID: zeekapi.ReqID{ID: c.id}}})
 	out := b.take()
 	if to, ok := out[len(out)-1].(ToAgent); !ok || to.Message != zeekapi.Message(zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: c.id}}) {
-		t.Errorf("instead of the status, the agent is asked %v", out)
+		t.Errorf("got %v, want a request for nodes instead of the status", out)
 	}
 	b.unsupported(ToAgent{Message: zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: c.id}}})
 	b.expect("not supported by the agent")
 }
 
-// steadfast is a task that waits for the next agent when one is lost.
-type steadfast struct {
+// waitingTask waits for the next agent when an agent is lost.
+type waitingTask struct {
 	basicTask
 	done bool
 }
 
-func (s *steadfast) missed(*call, reason) ([]zeekapi.Result, bool) { return nil, false }
-func (s *steadfast) complete(*request) bool                        { return s.done }
+func (t *waitingTask) missed(*call, reason) ([]zeekapi.Result, bool) { return nil, false }
+func (t *waitingTask) complete(*request) bool                        { return t.done }
 
-// A task decides whether a call outlives its agent, and when the request ends.
-func TestTaskDecides(t *testing.T) {
+// A task can keep a call when its agent is lost, and decides when the request ends.
+func TestTaskKeepsCallOfLostAgent(t *testing.T) {
 	b := newRequestsBench(t)
 	_, a := b.agent("one")
-	task := new(steadfast)
+	task := new(waitingTask)
 	r := b.begin("r", task)
 	c := b.call(r, "one", askNodes)
 	b.lost(a)
@@ -135,7 +135,7 @@ func TestTaskDecides(t *testing.T) {
 	b.agents.forget(a)
 	b.expect()
 	if c.agent != nil || r.open["one"] != c {
-		t.Error("the call ended with its agent")
+		t.Error("the call ended when its agent was lost")
 	}
 	b.drop(c)
 	b.settle(r)

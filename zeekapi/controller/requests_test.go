@@ -12,8 +12,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// One client cannot take all there is.
-func TestFloodOfRequests(t *testing.T) {
+// Many requests of one client do not block requests of other clients.
+func TestManyRequestsDoNotBlockOthers(t *testing.T) {
 	b, _ := deployedBench(t, config("c1", "a"))
 	for i := range 10_000 {
 		b.take(b.machine.Step(b.now, controller.FromClient{Peer: alice, Message: getNodes(strconv.Itoa(i))}))
@@ -21,8 +21,9 @@ func TestFloodOfRequests(t *testing.T) {
 	b.client(restart("r1", "x"), "answer RestartResponse r1 [F x unknown cluster node]")
 }
 
-// Only the agent that was asked can answer, and only what it was asked.
-func TestForeignAnswers(t *testing.T) {
+// Only the agent that got a request can respond to it, with a response of the
+// matching type.
+func TestResponsesOfOtherAgentsAreIgnored(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a", "b"))
 	answer := func(id string) zeekapi.Message {
 		return zeekapi.AgentGetNodesResponse{ReqID: zeekapi.ReqID{ID: id}, Result: zeekapi.Result{Success: true, Instance: "x", Data: broker.Vector()}}
@@ -35,33 +36,34 @@ func TestForeignAnswers(t *testing.T) {
 	b.agent(peers["a"], answer("#1"))
 	b.agent(peers["b"], answer("#2"), "answer GetNodesResponse r1 [T a = []] [T b = []]")
 
-	// No agent can claim to be done for another, nor pass for the controller.
+	// An agent cannot report results of another agent or of the controller.
 	b.client(deploy("r2"), "save target c1", "to a: AgentDeployRequest #3 c1", "to b: AgentDeployRequest #4 c1")
 	b.agent(peers["b"], agentDeployed("#3", success("a", "wa")))
 	b.agent(peers["b"], agentDeployed("#4", zeekapi.Result{Success: true, Data: broker.String("c9")}))
 	b.agent(peers["a"], agentDeployed("#3", success("a", "wa")), "save deployed c1",
 		"answer DeployResponse r2 [T b] [T a wa] [T = c1]")
 
-	// Nobody else can welcome.
+	// An agent cannot respond to the welcome request of another agent.
 	b.do(controller.PeerLost{Peer: peers["b"]})
 	b.agent(peers["b"], hello("b"), "to b: AgentWelcomeRequest #5")
 	b.agent(peers["a"], welcomed("#5", "b"))
 	b.agent(peer(9), welcomed("#5", "b"))
 	if got := b.machine.Ready(); !cmp.Equal(got, []string{"a"}) {
-		t.Errorf("ready: %s", got)
+		t.Errorf("ready instances %s, want a", got)
 	}
 }
 
-// Clients must be able to read what an agent sends for data.
-func TestUnreadableData(t *testing.T) {
+// Response data of the wrong type are replaced by an error.
+func TestInvalidResponseDataIsReplacedByError(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
 	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #1")
 	b.agent(peers["a"], zeekapi.AgentGetNodesResponse{ReqID: zeekapi.ReqID{ID: "#1"}, Result: zeekapi.Result{Success: true, Data: broker.String("x")}},
 		"answer GetNodesResponse r1 [F a agent sent something else than the status of nodes]")
 }
 
-// If no agent is left to respond, the client learns at once.
-func TestLostWhileAsked(t *testing.T) {
+// When the last agent that has not responded is lost, the client gets the response
+// at once.
+func TestAgentLostDuringRequest(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a", "b"))
 	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #1", "to b: AgentGetNodesRequest #2")
 	b.client(getID("r2", "x"), "to a: AgentDispatchRequest #3 get_id_value x of", "to b: AgentDispatchRequest #4 get_id_value x of")
@@ -83,7 +85,7 @@ func TestLostWhileAsked(t *testing.T) {
 	b.idle()
 }
 
-func TestUnsupported(t *testing.T) {
+func TestRequestUnsupportedByAgent(t *testing.T) {
 	b, _ := deployedBench(t, config("c1", "a"))
 	b.client(restart("r1"), "to a: AgentRestartRequest #1 of")
 	b.do(controller.Unsupported{ToAgent: controller.ToAgent{Instance: "a", Message: zeekapi.AgentRestartRequest{ReqID: zeekapi.ReqID{ID: "#1"}}}},
@@ -91,7 +93,7 @@ func TestUnsupported(t *testing.T) {
 	b.do(controller.Unsupported{ToAgent: controller.ToAgent{Instance: "a", Message: zeekapi.AgentStandbyRequest{}}})
 }
 
-func TestRequestIDs(t *testing.T) {
+func TestRepeatedRequestIDIsIgnored(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
 	b.client(deploy("r1"), "save target c1", "to a: AgentDeployRequest #1 c1")
 	b.client(deploy("r1"))
@@ -102,7 +104,7 @@ func TestRequestIDs(t *testing.T) {
 	b.tick("answer GetNodesResponse r1 [F request timed out]")
 }
 
-func TestTestTimeout(t *testing.T) {
+func TestTestTimeoutRequest(t *testing.T) {
 	b := newBench(t, nil)
 	b.client(zeekapi.TestTimeoutRequest{ReqID: zeekapi.ReqID{ID: "r1"}})
 	b.idle()
@@ -111,7 +113,7 @@ func TestTestTimeout(t *testing.T) {
 	b.idle()
 }
 
-func TestShutdown(t *testing.T) {
+func TestShutdownRefusesNewRequests(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a"))
 	b.client(getNodes("before"), "to a: AgentGetNodesRequest #1")
 	b.do(controller.Shutdown{})
@@ -119,15 +121,15 @@ func TestShutdown(t *testing.T) {
 	b.client(deploy("r2"), "answer DeployResponse r2 [F the controller is shutting down]")
 	b.client(zeekapi.StatusRequest{ReqID: zeekapi.ReqID{ID: "r3"}}, "answer StatusResponse r3 [F the controller is shutting down]")
 	if n := b.machine.Pending(); n != 1 {
-		t.Errorf("%d requests are pending", n)
+		t.Errorf("%d pending requests", n)
 	}
 	b.agent(peers["a"], zeekapi.AgentGetNodesResponse{ReqID: zeekapi.ReqID{ID: "#1"}, Result: success("a", "")}, "answer GetNodesResponse before [T a]")
 	if n := b.machine.Pending(); n != 0 {
-		t.Errorf("%d requests are pending", n)
+		t.Errorf("%d pending requests", n)
 	}
 }
 
-func TestTooManyRequests(t *testing.T) {
+func TestPendingRequestsAreLimited(t *testing.T) {
 	b, _ := deployedBench(t, config("c1", "a"))
 	const asked = 5000
 	answers := func(in controller.Input, text string) int {
@@ -145,18 +147,19 @@ func TestTooManyRequests(t *testing.T) {
 	}
 	_, requests := b.machine.Held()
 	if requests != 256 || refused != 200 {
-		t.Errorf("%d requests under way, %d refused", requests, refused)
+		t.Errorf("%d pending and %d refused requests, want 256 and 200", requests, refused)
 	}
 	if n := answers(controller.FromAgent{Peer: peer(7), Message: hello("a")}, "[F a agent not connected]"); n != requests {
-		t.Errorf("%d answers when the agent is replaced, want %d", n, requests)
+		t.Errorf("%d responses when the agent is replaced, want %d", n, requests)
 	}
 }
 
-// A request's ID is kept for as long as the request is under way.
-func TestLongRequestID(t *testing.T) {
+// A request with an ID of excessive length is ignored, because the ID would be
+// held until the request ends.
+func TestLongRequestIDIsIgnored(t *testing.T) {
 	b := newBench(t, nil)
 	b.client(zeekapi.TestTimeoutRequest{ReqID: reqID(strings.Repeat("x", 1<<20)), WithState: true})
 	if n := b.machine.Pending(); n != 0 {
-		t.Errorf("%d requests are under way", n)
+		t.Errorf("%d pending requests, want none", n)
 	}
 }

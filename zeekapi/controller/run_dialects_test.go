@@ -17,7 +17,7 @@ var (
 	allDialects = []*zeekapi.Dialect{modern, old, own}
 )
 
-// ownAgent joins an agent of ours, which speaks two dialects.
+// ownAgent connects an agent of this module, which uses two dialects.
 func (n *network) ownAgent(name string) {
 	a := n.party(modern, modern.Topics.Agent(name), own.Topics.Agent(name))
 	done := make(chan struct{})
@@ -45,14 +45,14 @@ func (n *network) ownAgent(name string) {
 				}
 				if answer != nil {
 					a.dialect = own
-					a.say(own.Topics.Agent(name), answer)
+					a.send(own.Topics.Agent(name), answer)
 					a.dialect = modern
 				}
 				continue
 			}
 			if msg, err := modern.Decode(ev); err == nil {
 				if answer := answerTo(controller.ToAgent{Instance: name, Message: msg}); answer != nil {
-					a.say(modern.Topics.Agent(name), answer)
+					a.send(modern.Topics.Agent(name), answer)
 				}
 			}
 		}
@@ -62,50 +62,50 @@ func (n *network) ownAgent(name string) {
 		<-done
 	})
 	both := &party{a.Bus, n.t, own}
-	both.say(own.Topics.Agent(name), hello(name))
-	both.say(own.Topics.Agent(name), zeekapi.AgentDescription{Instance: name, Agent: zeekapi.Process{Name: "u", Version: "zeekwire"}, Zeek: "8.0.10"})
+	both.send(own.Topics.Agent(name), hello(name))
+	both.send(own.Topics.Agent(name), zeekapi.AgentDescription{Instance: name, Agent: zeekapi.Process{Name: "u", Version: "zeekwire"}, Zeek: "8.0.10"})
 	both.dialect = modern
-	both.say(modern.Topics.Agent(name), hello(name))
+	both.send(modern.Topics.Agent(name), hello(name))
 }
 
 func nodeStatus(name string) zeekapi.NodeStatus {
 	return zeekapi.NodeStatus{Node: name, State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}
 }
 
-// data asks for something and returns the data of the only result.
+// data sends a request and unmarshals the data of the first result.
 func (p *party) data(msg zeekapi.Message, into any) {
 	p.t.Helper()
-	p.say(p.dialect.Topics.Controller, msg)
+	p.send(p.dialect.Topics.Controller, msg)
 	for {
-		answer, ok := p.hear()
+		answer, ok := p.receive()
 		if !ok {
-			p.t.Fatalf("no answer to %#v", msg)
+			p.t.Fatalf("no response to %#v", msg)
 		}
 		if results := resultsOf(answer); answer.RequestID() == msg.RequestID() && results != nil {
 			if err := record.Unmarshal(results[0].Data, into); err != nil || !results[0].Success {
-				p.t.Fatalf("answer%s: %v", describeResults(answer), err)
+				p.t.Fatalf("response%s: %v", describeResults(answer), err)
 			}
 			return
 		}
 	}
 }
 
-// One cluster has agents of all dialects, and clients of all: each is addressed
-// in its own.
-func TestRunAllDialects(t *testing.T) {
+// One cluster can have agents and clients of all dialects. The controller uses the
+// dialect of each.
+func TestRunServesAllDialects(t *testing.T) {
 	n := run(t, controller.Config{Dialects: allDialects})
 	watcher := n.party(own, own.Topics.Events)
 	defer watcher.Close()
-	// What is on topics where nobody is, or should not be: the older agent's in
-	// the newer dialects and the other way round.
+	// elsewhere receives messages on the topics of agents in dialects that the
+	// agents do not use. There must be none.
 	elsewhere := n.party(own, modern.Topics.Agent("o"), own.Topics.Agent("o"), old.Topics.Agent("m"), own.Topics.Agent("m"), old.Topics.Agent("u"))
 	n.agent(modern, "m")
 	n.agent(old, "o")
 	n.ownAgent("u")
-	client, veteran, operator := n.client(modern), n.client(old), n.client(own)
+	client, oldClient, operator := n.client(modern), n.client(old), n.client(own)
 
 	client.ask(set2(client, "r1", config("c1", "m", "o", "u")), "answer DeployResponse r1 [T m] [T o] [T u] [T = c1]")
-	veteran.ask(set("r2", config("c2", "m", "o", "u")), "answer SetConfigurationResponse r2 [T m] [T o] [T u]")
+	oldClient.ask(set("r2", config("c2", "m", "o", "u")), "answer SetConfigurationResponse r2 [T m] [T o] [T u]")
 	client.ask(getNodes("r3"), "answer GetNodesResponse r3 [T m = []] [T o = []] [T u = []]")
 
 	var s zeekapi.Status
@@ -137,13 +137,13 @@ func TestRunAllDialects(t *testing.T) {
 	}
 	want(t, "history", []string{"rollback", "force", "set-configuration", "deploy"}, actions)
 
-	// Events arrive as they happen, as they are kept, and on their own topic.
+	// Events are published on their own topic, and equal the stored ones.
 	var kept []zeekapi.ClusterEvent
 	operator.data(zeekapi.EventsRequest{ReqID: reqID("r11")}, &kept)
 	for i := range kept {
-		msg, ok := watcher.hear()
+		msg, ok := watcher.receive()
 		if !ok {
-			t.Fatal("the watcher hears nothing more")
+			t.Fatal("an event is missing on the events topic")
 		}
 		want(t, "event", kept[i], msg.(zeekapi.EventReport).Event)
 	}
@@ -155,20 +155,20 @@ func TestRunAllDialects(t *testing.T) {
 			break
 		}
 		if received, ok := notification.(broker.Received); ok {
-			t.Errorf("something was said on %s", received.Message.Topic)
+			t.Errorf("unexpected message on %s", received.Message.Topic)
 		}
 	}
 }
 
-// Zeek before 7.0 knows no metrics ports: its nodes have 10 fields and not 11,
-// and their status 6 and not 7. Its agents and clients are understood, and
-// understand us, for they take longer records.
-func TestRunOlderRecords(t *testing.T) {
+// Zeek before 7.0 has no metrics ports: the record of a node has 10 fields instead
+// of 11, and its status 6 instead of 7. The controller accepts the shorter records.
+// Such agents and clients accept the longer ones.
+func TestRunAcceptsShorterRecords(t *testing.T) {
 	n := run(t, controller.Config{})
 	topic := modern.Topics.Agent("a")
 	a := n.party(modern, topic)
 	defer a.Close()
-	a.say(topic, hello("a"))
+	a.send(topic, hello("a"))
 	client := n.client(modern)
 
 	ev, err := modern.Encode(stage("r1", config("c1", "a")))
@@ -180,20 +180,20 @@ func TestRunOlderRecords(t *testing.T) {
 	client.ask(zeekapi.GetConfigurationRequest{ReqID: reqID("r2")},
 		`answer GetConfigurationResponse r2 [T = ["c1", {["a", 0.0.0.0, nil]}, {["wa", "a", Supervisor::WORKER, Management::RUNNING, nil, nil, nil, nil, nil, {}, nil]}]]`)
 
-	client.say(modern.Topics.Controller, getNodes("r3"))
-	msg, _ := a.hear()
+	client.send(modern.Topics.Controller, getNodes("r3"))
+	msg, _ := a.receive()
 	ev, err = modern.Encode(zeekapi.AgentGetNodesResponse{ReqID: reqID(msg.RequestID()), Result: zeekapi.Result{Success: true, Data: broker.Vector(shorter(mustMarshal(nodeStatus("wa")), 6))}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.publish(topic, ev.Value())
 	for {
-		answer, ok := client.hear()
+		answer, ok := client.receive()
 		if !ok {
-			t.Fatal("no answer")
+			t.Fatal("no response")
 		}
 		if answer.RequestID() == "r3" && resultsOf(answer) != nil {
-			want(t, "answer", ` [T a = [["wa", Management::RUNNING, Management::NONE, Supervisor::WORKER, nil, nil]]]`, describeResults(answer))
+			want(t, "response", ` [T a = [["wa", Management::RUNNING, Management::NONE, Supervisor::WORKER, nil, nil]]]`, describeResults(answer))
 			return
 		}
 	}

@@ -22,27 +22,27 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
-// site is a controller that listens on real sockets.
+// site is a controller that listens on sockets.
 type site struct {
 	siteConfig
 	t       *testing.T
-	address string // of agents
-	clients string // address of clients
+	address string // for agents
+	clients string // address for clients
 	end     func()
 }
 
-// siteConfig says what is special about a site.
+// siteConfig is the configuration of a site.
 type siteConfig struct {
 	store          *controller.Store
-	native         string        // the address of agents; without, any
-	requestTimeout time.Duration // without, one that only failing tests meet
-	impatient      bool          // notices soon when a peer is silent
+	native         string        // the address for agents; empty for any
+	requestTimeout time.Duration // default one minute, which only failing tests reach
+	shortTimeouts  bool          // short timeouts for silent peers
 }
 
-// peering is the configuration of an endpoint of the site.
+// peering returns the configuration of an endpoint of the site.
 func (c siteConfig) peering(subscriptions ...string) peering.Config {
 	p := peering.Config{Subscriptions: subscriptions, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond, Log: zerolog.Nop()}
-	if c.impatient {
+	if c.shortTimeouts {
 		p.PingInterval, p.PeerTimeout = 100*time.Millisecond, 2*time.Second
 	}
 	return p
@@ -105,16 +105,16 @@ func (s *site) client() *party {
 	return &party{c, s.t, modern}
 }
 
-// remote is an agent on the other side of a socket.
+// remote is an agent that is connected with a socket.
 type remote struct {
 	*party
-	name  string
-	took  chan string   // IDs of the configurations that it gets
-	mute  chan struct{} // closed when it is to answer no more
-	ended chan struct{}
+	name     string
+	received chan string   // IDs of the received configurations
+	mute     chan struct{} // closed to suppress responses to deployments
+	ended    chan struct{}
 }
 
-// agent starts an agent that connects to an address, again and again.
+// agent starts an agent that connects to an address and reconnects.
 func (s *site) agent(name, address string) *remote {
 	s.t.Helper()
 	endpoint, err := peering.New(s.peering(modern.Topics.Agent(name)))
@@ -123,7 +123,7 @@ func (s *site) agent(name, address string) *remote {
 	}
 	a := &remote{
 		party: &party{endpoint, s.t, modern}, name: name,
-		took: make(chan string, 100), mute: make(chan struct{}), ended: make(chan struct{}),
+		received: make(chan string, 100), mute: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go a.run()
 	if err := endpoint.AddPeer(address); err != nil {
@@ -143,7 +143,7 @@ func (a *remote) run() {
 		}
 		switch n := notification.(type) {
 		case broker.PeerAdded:
-			a.say(topic, hello(a.name))
+			a.send(topic, hello(a.name))
 		case broker.Received:
 			ev, err := broker.ParseEvent(n.Message.Value)
 			if err != nil {
@@ -154,7 +154,7 @@ func (a *remote) run() {
 				continue
 			}
 			if d, ok := msg.(zeekapi.AgentDeployRequest); ok {
-				a.took <- d.Config.ID
+				a.received <- d.Config.ID
 				select {
 				case <-a.mute:
 					continue
@@ -162,7 +162,7 @@ func (a *remote) run() {
 				}
 			}
 			if answer := answerTo(controller.ToAgent{Instance: a.name, Message: msg}); answer != nil {
-				a.say(topic, answer)
+				a.send(topic, answer)
 			}
 		}
 	}
@@ -173,22 +173,22 @@ func (a *remote) kill() {
 	<-a.ended
 }
 
-// takes waits until the agent gets a configuration.
-func (a *remote) takes(config string) {
+// waitFor waits until the agent receives a configuration.
+func (a *remote) waitFor(config string) {
 	a.t.Helper()
 	for {
 		select {
-		case got := <-a.took:
+		case got := <-a.received:
 			if got == config {
 				return
 			}
 		case <-time.After(time.Minute):
-			a.t.Fatalf("agent %s never gets configuration %s", a.name, config)
+			a.t.Fatalf("agent %s did not receive configuration %s", a.name, config)
 		}
 	}
 }
 
-// until asks until the answer is as wanted.
+// until repeats a request until the response is want.
 func (p *party) until(request func(id string) zeekapi.Message, want string) {
 	p.t.Helper()
 	deadline := time.Now().Add(time.Minute)
@@ -204,14 +204,14 @@ func (p *party) until(request func(id string) zeekapi.Message, want string) {
 	}
 }
 
-// answerTo returns the results of the answer to a request.
+// answerTo sends a request and returns the results of the response.
 func (p *party) answerTo(msg zeekapi.Message) string {
 	p.t.Helper()
-	p.say(p.dialect.Topics.Controller, msg)
+	p.send(p.dialect.Topics.Controller, msg)
 	for {
-		answer, ok := p.hear()
+		answer, ok := p.receive()
 		if !ok {
-			p.t.Fatalf("no answer to %#v", msg)
+			p.t.Fatalf("no response to %#v", msg)
 		}
 		if answer.RequestID() == msg.RequestID() && resultsOf(answer) != nil {
 			return describeResults(answer)
@@ -219,19 +219,19 @@ func (p *party) answerTo(msg zeekapi.Message) string {
 	}
 }
 
-// deployedID asks for the ID of what is deployed.
+// deployedID returns the ID of the deployed configuration.
 func (p *party) deployedID() string {
 	p.t.Helper()
-	p.say(p.dialect.Topics.Controller, zeekapi.GetConfigurationRequest{ReqID: reqID("get"), Deployed: true})
+	p.send(p.dialect.Topics.Controller, zeekapi.GetConfigurationRequest{ReqID: reqID("get"), Deployed: true})
 	for {
-		answer, ok := p.hear()
+		answer, ok := p.receive()
 		if !ok {
-			p.t.Fatal("no answer")
+			p.t.Fatal("no response")
 		}
 		if resp, ok := answer.(zeekapi.GetConfigurationResponse); ok {
 			var c zeekapi.Configuration
 			if resp.Result.Success && record.Unmarshal(resp.Result.Data, &c) != nil {
-				p.t.Fatal("the answer is no configuration")
+				p.t.Fatal("the response has no configuration")
 			}
 			return c.ID
 		}
@@ -243,12 +243,12 @@ func (p *party) untilDeployed(id string) {
 	deadline := time.Now().Add(time.Minute)
 	for p.deployedID() != id {
 		if time.Now().After(deadline) {
-			p.t.Fatalf("%s is never deployed", id)
+			p.t.Fatalf("configuration %s was not deployed", id)
 		}
 	}
 }
 
-// known waits until the controller knows so many agents.
+// known waits until the controller knows the given number of agents, 0 or 1.
 func (p *party) known(agents int) {
 	p.t.Helper()
 	p.until(func(id string) zeekapi.Message { return getNodes(id) }, map[int]string{
@@ -256,8 +256,9 @@ func (p *party) known(agents int) {
 	}[agents])
 }
 
-// An agent that is away when a deployment begins is not forgotten.
-func TestAgentKilledBefore(t *testing.T) {
+// An agent that is disconnected when a deployment begins gets the configuration
+// when it returns.
+func TestAgentKilledBeforeDeployment(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteConfig{requestTimeout: 2 * time.Second})
 	a := s.agent("a", s.address)
@@ -268,47 +269,48 @@ func TestAgentKilledBefore(t *testing.T) {
 	client.ask(stage("r1", config("c1", "a")), "answer StageConfigurationResponse r1 [T = c1]")
 	client.ask(deploy("r2"), "answer DeployResponse r2 [F request timed out] [F waited for a]")
 	a = s.agent("a", s.address)
-	a.takes("c1")
+	a.waitFor("c1")
 	client.untilDeployed("c1")
 }
 
-func TestAgentKilled(t *testing.T) {
+func TestAgentKilledDuringAndAfterDeployment(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteConfig{})
 	a := s.agent("a", s.address)
 	client := s.client()
 	client.known(1)
 	client.ask(set2(client, "r1", config("c1", "a")), "answer DeployResponse r1 [T a] [T = c1]")
-	a.takes("c1")
+	a.waitFor("c1")
 
-	// During a deployment: the client hears of its successor.
+	// During a deployment, the client gets the result of the restarted agent.
 	close(a.mute)
 	client.ask(stage("r3", config("c2", "a")), "answer StageConfigurationResponse r3 [T = c2]")
-	client.say(modern.Topics.Controller, deploy("r4"))
-	a.takes("c2")
+	client.send(modern.Topics.Controller, deploy("r4"))
+	a.waitFor("c2")
 	a.kill()
 	a = s.agent("a", s.address)
-	a.takes("c2")
+	a.waitFor("c2")
 	for {
-		answer, ok := client.hear()
+		answer, ok := client.receive()
 		if !ok {
-			t.Fatal("no answer")
+			t.Fatal("no response")
 		}
 		if answer.RequestID() == "r4" && resultsOf(answer) != nil {
 			if got := describeResults(answer); got != " [T a] [T = c2]" {
-				t.Errorf("answer%s", got)
+				t.Errorf("response%s, want success", got)
 			}
 			break
 		}
 	}
 
-	// Afterwards: nobody has to ask.
+	// After the deployment, the restarted agent gets the configuration without a
+	// request.
 	a.kill()
 	a = s.agent("a", s.address)
-	a.takes("c2")
+	a.waitFor("c2")
 }
 
-// proxy forwards connections until it is told not to, without anybody noticing.
+// proxy forwards connections. It can stop forwarding without closing them.
 type proxy struct {
 	listener net.Listener
 	to       string
@@ -316,7 +318,7 @@ type proxy struct {
 
 	mu    sync.Mutex
 	conns []net.Conn
-	cut   chan struct{} // closed when the connections of now are to fall silent
+	cut   chan struct{} // closed to stop the current connections
 }
 
 func newProxy(t *testing.T, to string) *proxy {
@@ -358,7 +360,7 @@ func (p *proxy) accept() {
 	}
 }
 
-// forward copies until cut, and then reads on but says nothing.
+// forward copies data until cut is closed, and then discards them.
 func forward(from, to net.Conn, cut chan struct{}) {
 	buf := make([]byte, 1<<16)
 	for {
@@ -384,26 +386,26 @@ func (p *proxy) silence() {
 	p.cut = make(chan struct{})
 }
 
-// A network that falls silent is as good as none: the agent that comes back by
-// another connection gets what it missed.
-func TestNetworkFallsSilent(t *testing.T) {
+// When a connection stops transporting data, the agent reconnects and gets the
+// deployment that it missed.
+func TestDeployAfterConnectionStall(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteConfig{impatient: true})
+	s := newSite(t, siteConfig{shortTimeouts: true})
 	p := newProxy(t, s.address)
 	a := s.agent("a", p.listener.Addr().String())
 	client := s.client()
 	client.known(1)
 	client.ask(set2(client, "r1", config("c1", "a")), "answer DeployResponse r1 [T a] [T = c1]")
-	a.takes("c1")
+	a.waitFor("c1")
 	client.ask(stage("r2", config("c2", "a")), "answer StageConfigurationResponse r2 [T = c2]")
 	p.silence()
-	client.say(modern.Topics.Controller, deploy("r3"))
-	a.takes("c2")
+	client.send(modern.Topics.Controller, deploy("r3"))
+	a.waitFor("c2")
 	client.untilDeployed("c2")
 }
 
-// What a client that goes away has asked for is done nevertheless.
-func TestClientVanishes(t *testing.T) {
+// A deployment continues when its client disconnects.
+func TestDeployContinuesAfterClientDisconnect(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteConfig{})
 	a := s.agent("a", s.address)
@@ -411,16 +413,17 @@ func TestClientVanishes(t *testing.T) {
 	client.known(1)
 	client.ask(stage("r1", config("c1", "a")), "answer StageConfigurationResponse r1 [T = c1]")
 	close(a.mute)
-	client.say(modern.Topics.Controller, deploy("r2"))
-	a.takes("c1")
+	client.send(modern.Topics.Controller, deploy("r2"))
+	a.waitFor("c1")
 	client.Close()
 	a.kill()
-	s.agent("a", s.address).takes("c1")
+	s.agent("a", s.address).waitFor("c1")
 	s.client().untilDeployed("c1")
 }
 
-// A client that asks as fast as it can costs the others patience, no more.
-func TestClientFloods(t *testing.T) {
+// A client that sends requests without pause delays other clients, but does not
+// block them.
+func TestFloodingClientDoesNotBlockOthers(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteConfig{})
 	s.agent("a", s.address)
@@ -437,7 +440,7 @@ func TestClientFloods(t *testing.T) {
 		for i := 0; ctx.Err() == nil; i++ {
 			ev.Args[0] = broker.String(fmt.Sprint("flood-", i))
 			if err := broker.PublishEvent(ctx, flood, modern.Topics.Controller, ev); err != nil {
-				return // too slow to hear all the answers, and so disconnected
+				return // disconnected, because it reads no responses
 			}
 		}
 	})
@@ -449,9 +452,9 @@ func TestClientFloods(t *testing.T) {
 	}
 }
 
-// The controller goes and another takes over at the same address, while agents
-// stay.
-func TestControllerReplaced(t *testing.T) {
+// A restarted controller at the same address continues with the stored state and
+// the running agents.
+func TestControllerRestart(t *testing.T) {
 	t.Parallel()
 	file := t.TempDir() + "/controller.db"
 	store := openStore(t, file)
@@ -460,28 +463,28 @@ func TestControllerReplaced(t *testing.T) {
 	client := s.client()
 	client.known(1)
 	client.ask(set2(client, "r1", config("c1", "a")), "answer DeployResponse r1 [T a] [T = c1]")
-	a.takes("c1")
+	a.waitFor("c1")
 	s.end()
 	store.Close()
 
 	s = newSite(t, siteConfig{store: openStore(t, file), native: s.address})
-	a.takes("c1")
+	a.waitFor("c1")
 	client = s.client()
 	client.known(1)
 	if got := client.deployedID(); got != "c1" {
-		t.Errorf("the next controller knows %q", got)
+		t.Errorf("the deployed configuration is %q after the restart, want c1", got)
 	}
 }
 
-// What makes no sense is answered as Zeek's controller does, on the connection
-// that it came by, and changes nothing.
-func TestNonsense(t *testing.T) {
+// Invalid messages are answered with Zeek's error message, on the same connection,
+// and have no effect.
+func TestInvalidMessagesGetErrorMessage(t *testing.T) {
 	s := newSite(t, siteConfig{})
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	complaints := make(chan error, 10)
+	reports := make(chan error, 10)
 	c, err := websocket.Dial(ctx, websocket.ClientConfig{
-		Address: s.clients, Subscriptions: []string{modern.Topics.Controller}, OnError: func(e jsonv1.Error) { complaints <- e },
+		Address: s.clients, Subscriptions: []string{modern.Topics.Controller}, OnError: func(e jsonv1.Error) { reports <- e },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -492,19 +495,19 @@ func TestNonsense(t *testing.T) {
 		"no event":            broker.String("x"),
 		"unknown event":       broker.NewEvent("No::such", broker.Count(1)).Value(),
 		"too few arguments":   broker.NewEvent("Management::Controller::API::stage_configuration_request", broker.String("r")).Value(),
-		"a wrong argument":    broker.NewEvent("Management::Controller::API::stage_configuration_request", broker.String("r"), broker.String("no configuration")).Value(),
+		"wrong argument":      broker.NewEvent("Management::Controller::API::stage_configuration_request", broker.String("r"), broker.String("no configuration")).Value(),
 		"event of the agents": broker.NewEvent("Management::Agent::API::no_such", broker.String("r")).Value(),
 	} {
 		if err := c.Publish(ctx, modern.Topics.Controller, value); err != nil {
 			t.Fatal(err)
 		}
 		select {
-		case err := <-complaints:
+		case err := <-reports:
 			if want := "server reports deserialization_failed: failed to create Zeek event"; err.Error() != want {
 				t.Errorf("%s: %v, want %s", name, err, want)
 			}
 		case <-ctx.Done():
-			t.Fatalf("%s: no answer", name)
+			t.Fatalf("%s: no error message", name)
 		}
 	}
 	other.ask(zeekapi.GetConfigurationRequest{ReqID: reqID("r1")}, "answer GetConfigurationResponse r1 [F no staged configuration available]")

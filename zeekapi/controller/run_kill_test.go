@@ -20,15 +20,15 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// victimFile says that this process is the one to be killed, and where its
-// state is.
-const victimFile = "ZEEKWIRE_TEST_VICTIM"
+// stateFileVariable names the environment variable with the state file of a process
+// that the test kills. It is set only in that process.
+const stateFileVariable = "ZEEKWIRE_TEST_STATE_FILE"
 
-// TestKilled kills a controller again and again, at any moment while it does
-// what clients want. Whatever it acknowledged, the next life must know.
-func TestKilled(t *testing.T) {
-	if file := os.Getenv(victimFile); file != "" {
-		beVictim(t, file)
+// TestStateSurvivesKill kills a controller repeatedly, at random times while it
+// handles requests. The state file must have every acknowledged change.
+func TestStateSurvivesKill(t *testing.T) {
+	if file := os.Getenv(stateFileVariable); file != "" {
+		runUntilKilled(t, file)
 		return
 	}
 	t.Parallel()
@@ -55,12 +55,12 @@ func TestKilled(t *testing.T) {
 		}
 		for _, slot := range []controller.Slot{controller.Staged, controller.Deployed} {
 			if got := numberOf(state.Configs[slot].ID); got < acknowledged {
-				t.Errorf("configuration %d was acknowledged, %d is %s", acknowledged, got, slot)
+				t.Errorf("the %s configuration is %d, but %d was acknowledged", slot, got, acknowledged)
 			}
 		}
 		last := state.History[len(state.History)-1]
 		if numberOf(last.Config) < acknowledged || last.Configuration.ID != last.Config {
-			t.Errorf("configuration %d was acknowledged, the history ends with %s", acknowledged, last.Config)
+			t.Errorf("the history ends with %s, but %d was acknowledged", last.Config, acknowledged)
 		}
 	}
 	t.Logf("%d configurations deployed", acknowledged)
@@ -71,12 +71,12 @@ func numberOf(id string) (n int) {
 	return n
 }
 
-// killedOnce runs a controller until some time after its first answer, and
-// returns what it acknowledged.
+// killedOnce runs a controller, kills it the given time after its first deployment,
+// and returns the numbers of the acknowledged configurations.
 func killedOnce(t *testing.T, file string, after time.Duration) (acknowledged []int) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
-	cmd.Env = append(os.Environ(), victimFile+"="+file)
+	cmd := exec.Command(os.Args[0], "-test.run=^TestStateSurvivesKill$")
+	cmd.Env = append(os.Environ(), stateFileVariable+"="+file)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func killedOnce(t *testing.T, file string, after time.Duration) (acknowledged []
 	for lines.Scan() {
 		n := 0
 		if _, err := fmt.Sscanf(lines.Text(), "acknowledged %d", &n); err != nil {
-			t.Errorf("the controller says %q", lines.Text())
+			t.Errorf("unexpected output %q of the controller", lines.Text())
 			continue
 		}
 		acknowledged = append(acknowledged, n)
@@ -98,7 +98,7 @@ func killedOnce(t *testing.T, file string, after time.Duration) (acknowledged []
 		}
 	}
 	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
-		t.Errorf("the controller ended by itself: %v", err)
+		t.Errorf("the controller ended before the kill: %v", err)
 	}
 	if kill != nil {
 		kill.Stop()
@@ -106,8 +106,9 @@ func killedOnce(t *testing.T, file string, after time.Duration) (acknowledged []
 	return acknowledged
 }
 
-// beVictim deploys one configuration after the other, and tells of each.
-func beVictim(t *testing.T, file string) {
+// runUntilKilled deploys configurations until the process is killed, and prints the
+// number of each acknowledged one.
+func runUntilKilled(t *testing.T, file string) {
 	store, err := controller.OpenStore(file)
 	if err != nil {
 		t.Fatal(err)
@@ -128,10 +129,10 @@ func beVictim(t *testing.T, file string) {
 	client := n.client(modern)
 	for i := numberOf(state.Configs[controller.Staged].ID) + 1; ; i++ {
 		for _, msg := range []zeekapi.Message{stage("s", config(fmt.Sprint("c", i), "a")), deploy("d")} {
-			client.say(modern.Topics.Controller, msg)
-			answer, ok := client.hear()
+			client.send(modern.Topics.Controller, msg)
+			answer, ok := client.receive()
 			for ok && resultsOf(answer) == nil {
-				answer, ok = client.hear()
+				answer, ok = client.receive()
 			}
 			results := resultsOf(answer)
 			if !ok || !results[len(results)-1].Success {

@@ -29,7 +29,7 @@ var (
 	dialects = []*zeekapi.Dialect{modern, old}
 )
 
-// network is a controller that runs on a hub.
+// network is a running controller on a hub.
 type network struct {
 	t      *testing.T
 	hub    *membus.Hub
@@ -39,7 +39,7 @@ type network struct {
 	done   chan error
 }
 
-// lines is a log of which every entry is a line.
+// lines is a log with one line per entry.
 type lines struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -70,7 +70,7 @@ func run(t *testing.T, cfg controller.Config) *network {
 		cfg.Settings = controller.DefaultSettings()
 	}
 	cfg.Buses = []broker.Bus{n.bus}
-	if a := cfg.Access[nil]; a != nil { // for the bus that there is
+	if a := cfg.Access[nil]; a != nil { // the key nil stands for the bus of the network
 		cfg.Access = map[broker.Bus]*controller.Access{n.bus: a}
 	}
 	cfg.Log = zerolog.New(n.log).Level(zerolog.WarnLevel)
@@ -85,7 +85,7 @@ func run(t *testing.T, cfg controller.Config) *network {
 	return n
 }
 
-// party is an endpoint that speaks a dialect.
+// party is an endpoint that uses a dialect.
 type party struct {
 	broker.Bus
 	t       *testing.T
@@ -96,7 +96,7 @@ func (n *network) party(d *zeekapi.Dialect, prefixes ...string) *party {
 	return &party{n.hub.Endpoint(prefixes...), n.t, d}
 }
 
-func (p *party) say(topic string, msg zeekapi.Message) {
+func (p *party) send(topic string, msg zeekapi.Message) {
 	p.t.Helper()
 	ev, err := p.dialect.Encode(msg)
 	if err != nil {
@@ -112,8 +112,8 @@ func (p *party) publish(topic string, v broker.Value) {
 	}
 }
 
-// hear returns the next message in the party's dialect, or false at the end.
-func (p *party) hear() (zeekapi.Message, bool) {
+// receive returns the next message in the party's dialect, or false at the end.
+func (p *party) receive() (zeekapi.Message, bool) {
 	for {
 		notification, err := p.Next(context.Background())
 		if err != nil {
@@ -133,20 +133,19 @@ func (p *party) hear() (zeekapi.Message, bool) {
 	}
 }
 
-// agent joins an agent that does as it is told. It has said hello when this
-// returns.
+// agent connects an agent that performs every request, and sends its hello.
 func (n *network) agent(d *zeekapi.Dialect, name string) *party {
 	a := n.party(d, d.Topics.Agent(name))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
-			msg, ok := a.hear()
+			msg, ok := a.receive()
 			if !ok {
 				return
 			}
 			if answer := answerTo(controller.ToAgent{Instance: name, Message: msg}); answer != nil {
-				a.say(d.Topics.Agent(name), answer)
+				a.send(d.Topics.Agent(name), answer)
 			}
 		}
 	}()
@@ -154,7 +153,7 @@ func (n *network) agent(d *zeekapi.Dialect, name string) *party {
 		a.Close()
 		<-done
 	})
-	a.say(d.Topics.Agent(name), hello(name))
+	a.send(d.Topics.Agent(name), hello(name))
 	return a
 }
 
@@ -164,21 +163,21 @@ func (n *network) client(d *zeekapi.Dialect) *party {
 	return c
 }
 
-// ask sends a request and checks the answer, in the words of describe. Which
-// agent answers first is not known.
+// ask sends a request and checks the response, in the notation of describe. The
+// order of the results is ignored.
 func (p *party) ask(msg zeekapi.Message, want string) {
 	p.t.Helper()
-	p.say(p.dialect.Topics.Controller, msg)
-	answer, ok := p.hear()
+	p.send(p.dialect.Topics.Controller, msg)
+	answer, ok := p.receive()
 	for ok && answer.RequestID() != msg.RequestID() {
-		answer, ok = p.hear()
+		answer, ok = p.receive()
 	}
 	if !ok {
-		p.t.Fatalf("no answer to %#v", msg)
+		p.t.Fatalf("no response to %#v", msg)
 	}
 	parts := func(s string) []string { return slices.Sorted(strings.SplitSeq(s, " [")) }
 	if diff := cmp.Diff(parts(want), parts(describe(controller.ToClients{Message: answer}))); diff != "" {
-		p.t.Errorf("answer (-want +got)\n%s", diff)
+		p.t.Errorf("response (-want +got)\n%s", diff)
 	}
 }
 
@@ -197,25 +196,26 @@ func TestRun(t *testing.T) {
 	client.ask(restart("r4"), "answer RestartResponse r4 [F wo not supported by the agent]")
 	client.ask(getID("r5", "x", "wm"), "answer GetIDValueResponse r5")
 
-	veteran := n.client(old)
-	veteran.ask(set("r6", config("c2", "m", "o")), "answer SetConfigurationResponse r6 [T m] [T o]")
-	veteran.ask(getNodes("r7"), "answer GetNodesResponse r7 [T m = []] [T o = []]")
+	oldClient := n.client(old)
+	oldClient.ask(set("r6", config("c2", "m", "o")), "answer SetConfigurationResponse r6 [T m] [T o]")
+	oldClient.ask(getNodes("r7"), "answer GetNodesResponse r7 [T m = []] [T o = []]")
 	client.ask(zeekapi.GetConfigurationRequest{ReqID: zeekapi.ReqID{ID: "r8"}, Deployed: true},
 		`answer GetConfigurationResponse r8 [T = ["c2", {["m", 127.0.0.1, nil], ["o", 127.0.0.1, nil]}, `+
 			`{["wm", "m", Supervisor::WORKER, Management::RUNNING, nil, nil, nil, nil, nil, {}, 9000/tcp], `+
 			`["wo", "o", Supervisor::WORKER, Management::RUNNING, nil, nil, nil, nil, nil, {}, 9001/tcp]}]]`)
 }
 
-// An agent that speaks several dialects is spoken to in the first of ours only.
-func TestRunSpeaksOneDialect(t *testing.T) {
+// The controller uses only one dialect with an agent that uses several: the first
+// in its own configuration.
+func TestRunUsesOneDialectPerAgent(t *testing.T) {
 	n := run(t, controller.Config{})
 	a := n.party(old, modern.Topics.Agent("a"), old.Topics.Agent("a"))
 	defer a.Close()
-	a.say(old.Topics.Agent("a"), hello("a"))
+	a.send(old.Topics.Agent("a"), hello("a"))
 	a.dialect = modern
-	a.say(modern.Topics.Agent("a"), hello("a"))
+	a.send(modern.Topics.Agent("a"), hello("a"))
 	client := n.client(modern)
-	client.say(modern.Topics.Controller, getNodes("r1"))
+	client.send(modern.Topics.Controller, getNodes("r1"))
 	client.ask(getInstances("r2"), `answer GetInstancesResponse r2 [T = [["a", 127.0.0.1, nil]]]`)
 	a.Close()
 	var topics []string
@@ -229,15 +229,15 @@ func TestRunSpeaksOneDialect(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{modern.Topics.Agent("a")}, topics); diff != "" {
-		t.Errorf("topics of what the agent got\n%s", diff)
+		t.Errorf("topics of messages to the agent (-want +got)\n%s", diff)
 	}
 }
 
-// Nonsense costs a line of the log and disturbs nobody.
-func TestRunIgnores(t *testing.T) {
+// An invalid message is logged once and has no other effect.
+func TestRunIgnoresInvalidMessages(t *testing.T) {
 	n := run(t, controller.Config{})
 	n.agent(modern, "m")
-	client, stranger := n.client(modern), n.client(old)
+	client, other := n.client(modern), n.client(old)
 	client.ask(set2(client, "r1", config("c1", "m")), "answer DeployResponse r1 [T m] [T = c1]")
 	n.log.take()
 
@@ -248,22 +248,22 @@ func TestRunIgnores(t *testing.T) {
 		value       broker.Value
 		want        string
 	}{
-		{"no event", controllerTopic, broker.String("x"), "ignoring a message that is no event"},
+		{"not an event", controllerTopic, broker.String("x"), "ignoring a message that is no event"},
 		{"foreign event", agentTopic, event("Other::event"), "ignoring an event that is not of the management API"},
 		{"other dialect", controllerTopic, event("ClusterController::API::get_instances_request", broker.String("x")), "ignoring an event that is not of the management API"},
-		{"number of arguments", controllerTopic, event("Management::Controller::API::deploy_request"), "ignoring an event with wrong arguments"},
-		{"kind of argument", agentTopic, event("Management::Agent::API::agent_welcome_response", broker.String("x"), broker.Count(1)), "ignoring an event with wrong arguments"},
-		{"hello of another", agentTopic, event("Management::Agent::API::notify_agent_hello", broker.String("x"), broker.String(""), broker.Boolean(true), broker.Count(1)),
+		{"wrong number of arguments", controllerTopic, event("Management::Controller::API::deploy_request"), "ignoring an event with wrong arguments"},
+		{"wrong argument type", agentTopic, event("Management::Agent::API::agent_welcome_response", broker.String("x"), broker.Count(1)), "ignoring an event with wrong arguments"},
+		{"hello on the topic of another agent", agentTopic, event("Management::Agent::API::notify_agent_hello", broker.String("x"), broker.String(""), broker.Boolean(true), broker.Count(1)),
 			"ignoring an agent that speaks on the topic of another"},
-		{"notification of a stranger in another dialect", old.Topics.Agent("m"), event("ClusterAgent::API::notify_error", broker.String("m"), broker.String("oops"), broker.String("")), "ignoring what a peer tells that is no instance's agent"},
+		{"event of an unknown peer in another dialect", old.Topics.Agent("m"), event("ClusterAgent::API::notify_error", broker.String("m"), broker.String("oops"), broker.String("")), "ignoring what a peer tells that is no instance's agent"},
 		{"subtopic", controllerTopic + "/x", event("Management::Controller::API::deploy_request"), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			stranger.publish(tt.topic, tt.value)
+			other.publish(tt.topic, tt.value)
 			client.ask(getInstances("r2"), `answer GetInstancesResponse r2 [T = [["m", 127.0.0.1, nil]]]`)
 			got := n.log.take()
 			if len(got) != 1 || !strings.Contains(got[0], tt.want) {
-				t.Errorf("log: %s", strings.Join(got, "\n"))
+				t.Errorf("log is %q, want one line with %q", got, tt.want)
 			}
 		})
 	}
@@ -277,7 +277,7 @@ func set2(client *party, id string, c zeekapi.Configuration) zeekapi.Message {
 	return deploy(id)
 }
 
-func TestRunTimesOut(t *testing.T) {
+func TestRunTimesOutRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := run(t, controller.Config{})
 		client := n.client(modern)
@@ -298,7 +298,7 @@ func (d fakeDialer) RemovePeer(address string) error {
 	return errors.New("no")
 }
 
-func TestRunDials(t *testing.T) {
+func TestRunDialsListeningAgents(t *testing.T) {
 	for _, dialer := range []fakeDialer{make(fakeDialer, 2), nil} {
 		cfg := controller.Config{}
 		if dialer != nil {
@@ -306,20 +306,20 @@ func TestRunDials(t *testing.T) {
 		}
 		n := run(t, cfg)
 		client := n.client(old)
-		client.say(old.Topics.Controller, set("r1", listening(config("c1", "a"), "a", "10.0.0.1:2151")))
+		client.send(old.Topics.Controller, set("r1", listening(config("c1", "a"), "a", "10.0.0.1:2151")))
 		client.ask(set("r2", config("c2")), "answer SetConfigurationResponse r2 [F request r1 still pending] [F waiting for a]")
 		if dialer != nil {
 			if got := <-dialer; got != "dial 10.0.0.1:2151" {
 				t.Error(got)
 			}
 		} else if got := n.log.take(); len(got) != 1 || !strings.Contains(got[0], "cannot reach an agent that listens") {
-			t.Errorf("log: %s", got)
+			t.Errorf("log is %q, want one line about the missing dialer", got)
 		}
 	}
 }
 
-// What cannot be kept is not acknowledged.
-func TestRunStoreFails(t *testing.T) {
+// Run fails when it cannot store a change, and the client gets no response.
+func TestRunEndsWhenStoreFails(t *testing.T) {
 	store := openStore(t, filepath.Join(t.TempDir(), "state.db"))
 	n := run(t, controller.Config{Store: store})
 	client := n.client(modern)
@@ -327,7 +327,7 @@ func TestRunStoreFails(t *testing.T) {
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	client.say(modern.Topics.Controller, stage("r2", config("c1", "a")))
+	client.send(modern.Topics.Controller, stage("r2", config("c1", "a")))
 	err := <-n.done
 	n.done <- nil
 	if err == nil || !strings.Contains(err.Error(), "state.db: saving: ") {
@@ -340,7 +340,7 @@ func TestRunStoreFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, ok := notification.(broker.Received); ok {
-			t.Errorf("the controller answered %v", notification)
+			t.Errorf("unexpected response %v", notification)
 		}
 		if lost, ok := notification.(broker.PeerLost); ok && lost.Peer.ID == n.bus.ID() {
 			return
@@ -365,11 +365,12 @@ func TestRunEnds(t *testing.T) {
 	}
 	bus.Close()
 	if err := controller.Run(context.Background(), cfg); !errors.Is(err, broker.ErrClosed) {
-		t.Errorf("without a bus: %v", err)
+		t.Errorf("with a closed bus: %v", err)
 	}
 }
 
-// A controller that has nothing to do shows signs of life, and ends when told.
+// Without requests, Run calls Observe at each beat, and returns when Ending is
+// closed.
 func TestRunBeatsAndEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := membus.New().Endpoint(controller.Topics(dialects)...)
@@ -393,35 +394,34 @@ func TestRunBeatsAndEnds(t *testing.T) {
 	})
 }
 
-// A controller goes on where the one before ended.
-func TestRunAgain(t *testing.T) {
+// A restarted controller continues with the stored state.
+func TestRunContinuesWithStoredState(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state", "controller.db")
-	for life := range 2 {
-		t.Run("", func(t *testing.T) {
+	for start, name := range []string{"first start", "second start"} {
+		t.Run(name, func(t *testing.T) {
 			n := run(t, controller.Config{Store: openStore(t, file)})
 			client := n.client(modern)
-			if life == 0 {
+			if start == 0 {
 				n.agent(modern, "a")
 				client.ask(set2(client, "r1", config("c1", "a")), "answer DeployResponse r1 [T a] [T = c1]")
 				return
 			}
-			// The agent is told what to run without anybody asking.
+			// The agent gets the configuration without a request of a client.
 			a := n.party(modern, modern.Topics.Agent("a"))
 			defer a.Close()
-			a.say(modern.Topics.Agent("a"), hello("a"))
-			msg, _ := a.hear()
-			a.say(modern.Topics.Agent("a"), answerTo(controller.ToAgent{Instance: "a", Message: msg}))
-			msg, _ = a.hear()
+			a.send(modern.Topics.Agent("a"), hello("a"))
+			msg, _ := a.receive()
+			a.send(modern.Topics.Agent("a"), answerTo(controller.ToAgent{Instance: "a", Message: msg}))
+			msg, _ = a.receive()
 			if req, ok := msg.(zeekapi.AgentDeployRequest); !ok || req.Config.ID != "c1" {
-				t.Errorf("the agent got %#v", msg)
+				t.Errorf("the agent got %#v, want a request to deploy c1", msg)
 			}
 		})
 	}
 }
 
-// Whoever waits for a controller must not hear that it is there before it has
-// read its state.
-func TestLoaded(t *testing.T) {
+// Run calls Loaded after it has loaded the state, and not if that fails.
+func TestRunCallsLoadedAfterLoad(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state.db")
 	store, loaded := openStore(t, file), make(chan struct{})
 	n := run(t, controller.Config{Store: store, Loaded: func() { close(loaded) }})
@@ -429,8 +429,8 @@ func TestLoaded(t *testing.T) {
 
 	closed := openStore(t, file+"2")
 	closed.Close()
-	err := controller.Run(t.Context(), controller.Config{Buses: []broker.Bus{n.bus}, Dialects: dialects, Store: closed, Loaded: func() { t.Error("a controller without state is there") }})
+	err := controller.Run(t.Context(), controller.Config{Buses: []broker.Bus{n.bus}, Dialects: dialects, Store: closed, Loaded: func() { t.Error("Loaded was called without a state") }})
 	if err == nil {
-		t.Error("a controller ran without its state")
+		t.Error("no error for a closed store")
 	}
 }

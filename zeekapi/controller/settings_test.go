@@ -13,8 +13,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// A configuration is valid, or refused at construction.
-func TestRunValidates(t *testing.T) {
+// Run rejects an invalid configuration before it starts.
+func TestRunRejectsInvalidConfig(t *testing.T) {
 	bus := membus.New().Endpoint()
 	defer bus.Close()
 	buses := []broker.Bus{bus}
@@ -35,8 +35,8 @@ func TestRunValidates(t *testing.T) {
 	}
 }
 
-// The zero settings have the default timeout, and assign no ports.
-func TestZeroSettings(t *testing.T) {
+// The zero Settings have the default request timeout.
+func TestZeroSettingsHaveDefaultTimeout(t *testing.T) {
 	m := newMachine(controller.Settings{}, controller.State{}, nil, zerolog.Nop())
 	m.Start(testStart)
 	m.Step(testStart, controller.FromClient{Message: zeekapi.TestTimeoutRequest{ReqID: reqID("r"), WithState: true}})

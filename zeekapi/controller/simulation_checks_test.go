@@ -11,9 +11,10 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// The clients of the simulation, and the trouble.
+// Clients and faults of the simulation.
 
-func (s *simulation) mischief() {
+// injectFault restarts processes, breaks connections, or sends an event or a request.
+func (s *simulation) injectFault() {
 	switch n := s.random.IntN(20); {
 	case n < 4:
 		for range 1 + len(s.agents)/50 {
@@ -21,7 +22,7 @@ func (s *simulation) mischief() {
 		}
 	case n == 4:
 		s.startController()
-	case n == 5: // connections break, the agents go on
+	case n == 5: // connections break, the agents keep running
 		for range 1 + len(s.agents)/50 {
 			a := s.anyAgent()
 			s.lose(a.peer)
@@ -89,7 +90,7 @@ func (s *simulation) anyRequest(id string) zeekapi.Message {
 	return zeekapi.DryRunRequest{ReqID: reqID(id), Config: s.anyConfig()}
 }
 
-// anyConfig returns a new configuration or, seldom, one with the ID of another.
+// anyConfig returns a configuration with a new ID and a random subset of the agents.
 func (s *simulation) anyConfig() zeekapi.Configuration {
 	s.ids++
 	var names []string
@@ -99,7 +100,7 @@ func (s *simulation) anyConfig() zeekapi.Configuration {
 		}
 	}
 	if s.chance(0.05) {
-		names = append(names, "nobody")
+		names = append(names, "missing")
 	}
 	c := config(fmt.Sprintf("c%d", s.ids), names...)
 	for i := range c.Nodes {
@@ -117,7 +118,7 @@ func (s *simulation) anyConfig() zeekapi.Configuration {
 	return c
 }
 
-// The promises.
+// Checks.
 
 func (s *simulation) failf(format string, args ...any) {
 	if s.err == nil {
@@ -125,18 +126,18 @@ func (s *simulation) failf(format string, args ...any) {
 	}
 }
 
-// answered checks that a request is answered once, in time, and not with what
-// is not kept.
+// answered checks that a request gets one response, in time, and that acknowledged
+// changes are stored.
 func (s *simulation) answered(msg zeekapi.Message) {
 	s.answers++
 	id := msg.RequestID()
 	deadline, ok := s.pending[id]
 	if !ok {
-		s.failf("%s: answer to no request or a second one", describe(controller.ToClients{Message: msg}))
+		s.failf("%s: unexpected or repeated response", describe(controller.ToClients{Message: msg}))
 		return
 	}
 	if s.now.After(deadline) {
-		s.failf("%s: answered too late", id)
+		s.failf("%s: response after the deadline", id)
 	}
 	delete(s.pending, id)
 	switch msg := msg.(type) {
@@ -146,7 +147,7 @@ func (s *simulation) answered(msg zeekapi.Message) {
 			s.checkKept(id, config, controller.Staged, controller.Ready)
 		}
 	case zeekapi.SetConfigurationResponse:
-		// Was staged in any case, unless it was refused.
+		// Unless the request was refused, its configuration was staged.
 		s.acknowledged = s.state.Configs[controller.Staged].ID
 	case zeekapi.DeployResponse:
 		s.checkDeployed(id, msg.Results)
@@ -159,12 +160,12 @@ func (s *simulation) answered(msg zeekapi.Message) {
 	}
 }
 
-// checkDrained is about an instance that is said to be drained, unless it is
-// said to be no longer.
+// checkDrained checks that an instance that was reported as drained has no nodes,
+// unless it was undrained.
 func (s *simulation) checkDrained(request string, results []zeekapi.Result) {
 	for _, r := range results {
 		if a := s.byName[r.Instance]; a != nil && r.Success && slices.Contains(s.state.Drained, a.name) && a.running != "" {
-			s.failf("%s: %s is said to be drained, but runs %s", request, a.name, a.running)
+			s.failf("%s: %s is reported as drained, but runs %s", request, a.name, a.running)
 		}
 	}
 }
@@ -178,7 +179,7 @@ func acknowledged(results []zeekapi.Result) (config string, ok bool) {
 func (s *simulation) checkKept(request, config string, slots ...controller.Slot) {
 	for _, slot := range slots {
 		if s.state.Configs[slot].ID != config {
-			s.failf("%s: acknowledges %s, but %q is %s", request, config, s.state.Configs[slot].ID, slot)
+			s.failf("%s: acknowledges %s, but the stored ID is %q (%s)", request, config, s.state.Configs[slot].ID, slot)
 		}
 	}
 }
@@ -197,12 +198,12 @@ func (s *simulation) checkDeployed(request string, results []zeekapi.Result) {
 		if !s.ran[inst.Name][config] && !slices.Contains(s.state.Drained, inst.Name) && !slices.ContainsFunc(results, func(r zeekapi.Result) bool {
 			return r.Instance == inst.Name && !r.Success
 		}) {
-			s.failf("%s: %s is said to be deployed, but never was on %s", request, config, inst.Name)
+			s.failf("%s: %s is reported as deployed, but never ran on %s", request, config, inst.Name)
 		}
 	}
 }
 
-// checkChange checks what is to be stored against what is.
+// checkChange checks a change against the stored state.
 func (s *simulation) checkChange(c controller.Change) {
 	switch c := c.(type) {
 	case controller.Announce:
@@ -233,33 +234,33 @@ func (s *simulation) checkToAgent(o controller.ToAgent) {
 		return
 	}
 	if !s.machine.IsReady(o.Instance) {
-		s.failf("%s gets %s without being ready", o.Instance, config)
+		s.failf("%s gets %s, but is not ready", o.Instance, config)
 	}
 	if slices.Contains(s.state.Drained, o.Instance) {
-		s.failf("%s gets %s although drained", o.Instance, config)
+		s.failf("%s gets %s, but is drained", o.Instance, config)
 	}
 	if target := s.state.Configs[controller.Target].ID; config != target {
 		s.failf("%s gets %s, the target is %s", o.Instance, config, target)
 	}
 }
 
-// check is done after each step, and what takes long after some in a large
-// cluster.
+// check runs after each step. In a large cluster, it runs the slow checks only after
+// some steps.
 func (s *simulation) check(agent string) {
 	for id, deadline := range s.pending {
 		if deadline.Before(s.now) {
-			s.failf("%s: not answered in time", id)
+			s.failf("%s: no response in time", id)
 		}
 	}
 	peers, requests := s.machine.Held()
 	if peers > len(s.peers) {
-		s.failf("%d peers held, there are %d", peers, len(s.peers))
+		s.failf("%d peers held, but %d are connected", peers, len(s.peers))
 	}
 	if most := len(s.pending) + len(s.agents) + 4; requests > most {
-		s.failf("%d requests held, there are %d and perhaps some of the controller's own", requests, len(s.pending))
+		s.failf("%d requests held, but only %d are pending, besides the controller's own", requests, len(s.pending))
 	}
 	if now, most := s.machine.JobNow(); now > most {
-		s.failf("%d nodes restart at once", now)
+		s.failf("%d nodes restart at once, want at most %d", now, most)
 	}
 	if agent != "" {
 		s.checkReady(agent)
@@ -280,41 +281,41 @@ func (s *simulation) checkAll() {
 
 func (s *simulation) checkReady(name string) {
 	if p := s.machine.AgentOf(name); s.machine.IsReady(name) && !s.greeted[p] {
-		s.failf("%s is ready, but its agent %s never answered a welcome", name, p)
+		s.failf("%s is ready, but its agent %s did not respond to a welcome request", name, p)
 	}
 }
 
-// checkLast wants that the last thing that a client did, when all was calm, was
-// to deploy a configuration, and that it went well.
+// checkLast checks that the last deployment, which began without faults, was
+// successful.
 func (s *simulation) checkLast(config string) {
 	var past controller.Past
 	if n := len(s.state.History); n > 0 {
 		past = s.state.History[n-1]
 	}
 	if past.Config != config || past.Outcome != zeekapi.OutcomeDeployed {
-		s.failf("in the end the last deployment, of %q, is %q: %v", past.Config, past.Outcome, past.Errors)
+		s.failf("at the end, the last deployment, of %q, is %q: %v", past.Config, past.Outcome, past.Errors)
 	}
 }
 
-// checkEnd wants that all agents run the target once all is calm, as all of
-// them were told it, and that those run nothing that should not.
+// checkEnd checks that without faults all agents of the target run it with the
+// deployed layout or addresses, and that other agents run nothing.
 func (s *simulation) checkEnd() {
 	target, ok := s.state.Configs[controller.Target]
 	if !ok || slices.ContainsFunc(target.Instances, func(i zeekapi.Instance) bool {
-		return i.Name == "nobody" && !slices.Contains(s.state.Drained, i.Name)
+		return i.Name == "missing" && !slices.Contains(s.state.Drained, i.Name)
 	}) {
 		return
 	}
 	deployed := s.state.Configs[controller.Deployed]
 	if deployed.ID != target.ID {
-		s.failf("in the end %s is deployed instead of %s", deployed.ID, target.ID)
+		s.failf("at the end, %s is deployed instead of %s", deployed.ID, target.ID)
 	}
 	layout := layoutOf(deployed)
 	wanted := make(map[string]bool)
 	for _, i := range target.Instances {
 		wanted[i.Name] = !slices.Contains(s.state.Drained, i.Name)
 	}
-	same := make(map[*zeekapi.Instance]bool) // that agents got with one message, say
+	same := make(map[*zeekapi.Instance]bool) // instance lists that are known to be equal
 	for _, a := range s.agents {
 		var at *zeekapi.Instance
 		if len(a.instances) > 0 {
@@ -323,15 +324,15 @@ func (s *simulation) checkEnd() {
 		switch {
 		case !wanted[a.name]:
 			if a.running != "" {
-				s.failf("in the end %s runs %q instead of nothing", a.name, a.running)
+				s.failf("at the end, %s runs %q instead of nothing", a.name, a.running)
 			}
 		case a.running != target.ID:
-			s.failf("in the end %s runs %q instead of %s; %d are ready, pending %v",
+			s.failf("at the end, %s runs %q instead of %s; %d are ready, pending %v",
 				a.name, a.running, target.ID, len(s.machine.Ready()), slices.Collect(maps.Keys(s.pending)))
 		case a.layout != "" && a.layout != layout:
-			s.failf("in the end %s runs %s with another layout than is deployed", a.name, target.ID)
+			s.failf("at the end, %s runs %s with another layout than is deployed", a.name, target.ID)
 		case a.layout == "" && !same[at] && !slices.Equal(a.instances, deployed.Instances):
-			s.failf("in the end %s runs %s with other addresses than are deployed:\n%v\n%v", a.name, target.ID, a.instances, deployed.Instances)
+			s.failf("at the end, %s runs %s with other addresses than are deployed:\n%v\n%v", a.name, target.ID, a.instances, deployed.Instances)
 		default:
 			same[at] = true
 		}

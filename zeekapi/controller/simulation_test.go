@@ -18,9 +18,9 @@ import (
 )
 
 // TestSimulation runs a controller with agents and clients over a network that
-// loses, delays, reorders and repeats messages, while agents and the controller
-// are restarted, the latter also in the middle of what it does. Whatever
-// happens, the controller must keep its promises.
+// loses, delays, reorders and repeats messages. Agents and the controller are
+// restarted, the controller also in the middle of a step. The invariants of
+// simulation_checks_test.go must hold.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ agents, seeds, whenLong int }{
@@ -32,7 +32,7 @@ func TestSimulation(t *testing.T) {
 		t.Run(fmt.Sprint(tt.agents), func(t *testing.T) {
 			t.Parallel()
 			if tt.agents == 10_000 && !*long && (testing.Short() || race) {
-				t.Skip("takes half a minute with the race detector, and has but one goroutine")
+				t.Skip("takes half a minute with the race detector, and has a single goroutine")
 			}
 			steps, answers, outcomes := 0, 0, make(map[zeekapi.Outcome]int)
 			for seed := range max(1, scale(tt.seeds, tt.whenLong)) {
@@ -46,7 +46,7 @@ func TestSimulation(t *testing.T) {
 					outcomes[o] += n
 				}
 			}
-			t.Logf("%d steps, %d requests answered, deployments %v", steps, answers, outcomes)
+			t.Logf("%d steps, %d responses, deployments %v", steps, answers, outcomes)
 		})
 	}
 }
@@ -63,36 +63,36 @@ type simulation struct {
 	outcomes       map[zeekapi.Outcome]int
 
 	machine *controller.Machine
-	life    int // of the controller
+	life    int // starts of the controller
 	crashed bool
 	state   controller.State
-	staged  map[string]zeekapi.Configuration // every configuration that there ever was
+	staged  map[string]zeekapi.Configuration // every configuration of the run
 	ids     int
 
 	agents  []*simAgent
 	byName  map[string]*simAgent
-	peers   map[uuid.UUID]bool         // as the controller sees them
-	welcome map[string]uuid.UUID       // whom a welcome was for, by ID
-	greeted map[uuid.UUID]bool         // who answered a welcome
-	ran     map[string]map[string]bool // configurations that agents took, by instance
+	peers   map[uuid.UUID]bool         // connected to the controller
+	welcome map[string]uuid.UUID       // peers that got a welcome request, by its ID
+	greeted map[uuid.UUID]bool         // peers that responded to a welcome request
+	ran     map[string]map[string]bool // configurations that agents ran, by instance
 	pending map[string]time.Time       // deadlines of requests
 
 	settings controller.Settings
 
-	acknowledged string // the configuration that was last said to be staged
+	acknowledged string // the last configuration that was reported as staged
 }
 
 type simAgent struct {
 	name      string
 	number    int
 	peer      broker.Peer
-	up        bool               // connected
-	ours      bool               // understands questions about the status
-	keeps     bool               // what it runs, when it restarts
-	running   string             // ID of the configuration
-	instances []zeekapi.Instance // as it was told, or
-	layout    zeekapi.PackedLayout
-	told      int // the last message that it took that changes that
+	up        bool                 // connected
+	ours      bool                 // supports status requests
+	keeps     bool                 // its configuration when it restarts
+	running   string               // ID of the configuration
+	instances []zeekapi.Instance   // of the configuration, or
+	layout    zeekapi.PackedLayout // of the configuration
+	told      int                  // number of the last accepted message that changed the configuration
 }
 
 type event struct {
@@ -150,12 +150,12 @@ func (s *simulation) run() {
 		faults, calm, pause = 20*time.Second, 90*time.Second, 500*time.Millisecond
 	}
 	for at := time.Duration(0); at < faults; at += time.Duration(s.random.Int64N(int64(pause))) {
-		s.after(at, s.mischief)
+		s.after(at, s.injectFault)
 	}
 	s.after(faults, func() {
 		s.calm = true
 		for _, a := range s.agents {
-			// Once the last message is there, whatever it is.
+			// After the last message has arrived.
 			s.after(time.Minute+s.delay(), func() { s.restart(a) })
 		}
 	})
@@ -187,13 +187,13 @@ func (s *simulation) run() {
 	s.checkLast("last")
 }
 
-// after lets something happen later.
+// after calls do after d.
 func (s *simulation) after(d time.Duration, do func()) {
 	s.count++
 	heap.Push(&s.queue, event{s.now.Add(d), s.count, do})
 }
 
-// delay is what a message takes.
+// delay returns a random transit time of a message.
 func (s *simulation) delay() time.Duration {
 	if s.chance(0.05) && !s.calm {
 		return time.Duration(s.random.Int64N(int64(15 * time.Second)))
@@ -203,7 +203,7 @@ func (s *simulation) delay() time.Duration {
 
 func (s *simulation) chance(p float64) bool { return s.random.Float64() < p }
 
-// deliver lets a message arrive, or not, or twice.
+// deliver delivers a message once, twice or not at all.
 func (s *simulation) deliver(do func()) {
 	copies := 1
 	switch {
@@ -218,7 +218,7 @@ func (s *simulation) deliver(do func()) {
 	}
 }
 
-// startController gives the controller a new life.
+// startController starts the controller with the stored state.
 func (s *simulation) startController() {
 	s.life++
 	s.crashed = false
@@ -227,7 +227,7 @@ func (s *simulation) startController() {
 	s.greeted = make(map[uuid.UUID]bool)
 	clear(s.pending)
 	if id := s.state.Configs[controller.Staged].ID; id != s.acknowledged && !s.crashedWhileStaging(id) {
-		s.failf("%s was acknowledged, but %q is staged", s.acknowledged, id)
+		s.failf("%s was acknowledged as staged, but %q is staged", s.acknowledged, id)
 	}
 	s.machine = newMachine(s.settings, s.state.Clone(), func() string {
 		s.ids++
@@ -241,15 +241,16 @@ func (s *simulation) startController() {
 	}
 }
 
-// crashedWhileStaging takes note of a configuration that is staged although
-// nobody heard of it.
+// crashedWhileStaging reports whether id is a known configuration, and records it as
+// the staged one. Its response may be lost when the controller was killed.
 func (s *simulation) crashedWhileStaging(id string) bool {
 	_, known := s.staged[id]
 	s.acknowledged = id
 	return known
 }
 
-// step gives the machine an input, which comes from an agent or not.
+// step passes an input to the machine. The name of the agent is empty if the input
+// comes from another source.
 func (s *simulation) step(in controller.Input, agent string) {
 	if s.err != nil {
 		return
@@ -264,8 +265,8 @@ func (s *simulation) step(in controller.Input, agent string) {
 	s.check(agent)
 }
 
-// crash kills the controller when it has not yet stored what is to be stored,
-// or done only a part of the rest.
+// crash kills the controller before it stores changes, or after it has performed
+// only some of the other outputs.
 func (s *simulation) crash(outputs []controller.Output) {
 	if s.chance(0.7) {
 		s.store(outputs)
@@ -312,7 +313,7 @@ func (s *simulation) send(outputs []controller.Output) {
 	}
 }
 
-// The agents.
+// Agents of the simulation.
 
 type source struct{ *rand.Rand }
 
@@ -326,7 +327,7 @@ func (r source) Read(p []byte) (int, error) {
 func (s *simulation) boot(a *simAgent) {
 	addr := binary.BigEndian.AppendUint32(nil, 10<<24|uint32(a.number))
 	if s.chance(0.05) {
-		addr[1] = byte(s.random.IntN(256)) // from elsewhere
+		addr[1] = byte(s.random.IntN(256)) // from another network
 	}
 	ip, _ := netip.AddrFromSlice(addr)
 	a.peer = broker.Peer{ID: uuid.Must(uuid.NewRandomFromReader(source{s.random})), Addr: netip.AddrPortFrom(ip, 40000)}
@@ -356,7 +357,7 @@ func (s *simulation) repeatHello(a *simAgent) {
 	s.after(20*time.Second, func() { s.repeatHello(a) })
 }
 
-// fromAgent takes a message to the controller, if the peering still is.
+// fromAgent delivers a message of an agent if its peer is still connected.
 func (s *simulation) fromAgent(a *simAgent, p broker.Peer, msg zeekapi.Message) {
 	life := s.life
 	s.deliver(func() {
@@ -370,8 +371,8 @@ func (s *simulation) fromAgent(a *simAgent, p broker.Peer, msg zeekapi.Message) 
 	})
 }
 
-// restart ends an agent's process and starts another. The controller may notice
-// the end of the first late.
+// restart replaces the process of an agent. The controller may learn of its end
+// after the new one has started.
 func (s *simulation) restart(a *simAgent) {
 	s.lose(a.peer)
 	a.up, a.told = false, 0
@@ -404,7 +405,8 @@ func (s *simulation) at(address string) *simAgent {
 	return nil
 }
 
-// dialed lets the controller reach an agent, by a peering beside its own.
+// dialed connects the controller to an agent, in addition to the connection of the
+// agent.
 func (s *simulation) dialed(address string) {
 	if a := s.at(address); a != nil {
 		s.sayHello(a)
@@ -419,8 +421,8 @@ func (s *simulation) hangUp(address string) {
 	}
 }
 
-// toAgent takes a message to an agent. Those that change what it runs are not
-// taken by another process than they were for, nor after a later one.
+// toAgent delivers a message to an agent. The agent ignores messages that change its
+// configuration if they were sent to another process or before the last accepted one.
 func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 	if !a.up || !s.calm && s.chance(0.05) {
 		return
@@ -457,17 +459,17 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 		answer = zeekapi.AgentStatusResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Success: true, Data: mustMarshal(nodes)}}
 	}
 	if !s.calm && s.chance(0.02) {
-		answer = agentDeployed(o.Message.RequestID()) // whatever the question was
+		answer = agentDeployed(o.Message.RequestID()) // a response of the wrong type
 	}
 	s.fromAgent(a, a.peer, answer)
 	if !s.calm && s.chance(0.1) {
 		other := s.anyAgent()
-		s.fromAgent(other, other.peer, answer) // who was not asked
+		s.fromAgent(other, other.peer, answer) // a response from the wrong agent
 	}
 }
 
-// run does what one of Zeek's agents does, or with a request that only ours get
-// what one of those does.
+// run performs a request as Zeek's agents do, or as agents of this module do if only
+// they get the request.
 func (a *simAgent) run(msg zeekapi.Message) {
 	switch msg := msg.(type) {
 	case zeekapi.AgentStandbyRequest:
@@ -481,7 +483,7 @@ func (a *simAgent) run(msg zeekapi.Message) {
 	}
 }
 
-// layoutOf is what the nodes of c know of each other.
+// layoutOf returns the layout of c.
 func layoutOf(c zeekapi.Configuration) zeekapi.PackedLayout {
 	members, err := c.Members()
 	if err != nil {

@@ -33,7 +33,7 @@ func TestStatus(t *testing.T) {
 	b.agent(peers["b"], zeekapi.AgentGetNodesResponse{ReqID: reqID("#2"), Result: zeekapi.Result{Success: true, Data: mustMarshal([]zeekapi.NodeStatus{itself, plain})}})
 	b.now, _ = b.machine.Deadline()
 	if waited := b.now.Sub(testStart); waited > time.Minute+5*time.Second {
-		t.Errorf("the status takes until %v", waited)
+		t.Errorf("the status is complete after %v", waited)
 	}
 	var s zeekapi.Status
 	b.answered(b.machine.Step(b.now, controller.Tick{}), "r1", &s)
@@ -58,7 +58,7 @@ func TestStatus(t *testing.T) {
 		},
 	}, s)
 
-	// Since when an agent is missing outlives the controller.
+	// The time since which an agent is disconnected survives a restart.
 	b = b.again()
 	b.now = b.now.Add(time.Hour)
 	b.start()

@@ -15,10 +15,10 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// TestStoreDamaged does to files what bad disks, full disks and crashed
-// machines do: bits flip, blocks are zero or swapped, the end is missing. What
-// is loaded then is what was saved, or there is an error that names the file.
-func TestStoreDamaged(t *testing.T) {
+// TestStoreDetectsDamage changes files as failing disks, full disks and crashes do:
+// it flips bits, clears or copies blocks, and truncates files. OpenStore and Load
+// must return the saved state or an error that names the file.
+func TestStoreDetectsDamage(t *testing.T) {
 	t.Parallel()
 	rounds := scale(200, 20_000)
 	dir := t.TempDir()
@@ -38,7 +38,7 @@ func TestStoreDamaged(t *testing.T) {
 	refused := 0
 	for i := range rounds {
 		random := rand.New(rand.NewPCG(uint64(i), 1))
-		// Another file each time: where bbolt panics when it opens one, that
+		// Use a new file each time. If bbolt panics when it opens a file, the file
 		// stays open and locked until the process ends.
 		file := filepath.Join(dir, strconv.Itoa(i))
 		if err := os.WriteFile(file, damage(random, data), 0o600); err != nil {
@@ -49,7 +49,7 @@ func TestStoreDamaged(t *testing.T) {
 		if err == nil {
 			got, err = s.Load()
 			if err == nil && i%10 == 0 {
-				// What can be read can also be changed, or says why not.
+				// A file that was loaded can also be changed, or Save returns an error.
 				err = s.Save(someChanges()...)
 			}
 			s.Close()
@@ -58,18 +58,18 @@ func TestStoreDamaged(t *testing.T) {
 		case err != nil:
 			refused++
 			if !strings.Contains(err.Error(), "controller: state file "+file) {
-				t.Errorf("round %d: the error names no file: %v", i, err)
+				t.Errorf("round %d: the error does not name the file: %v", i, err)
 			}
 		case !cmp.Equal(want, got, cmpState):
-			t.Errorf("round %d: loaded something else than was saved\n%s", i, cmp.Diff(want, got, cmpState))
+			t.Errorf("round %d: the loaded state differs (-saved +loaded)\n%s", i, cmp.Diff(want, got, cmpState))
 		}
 	}
 	t.Logf("%d of %d damaged files refused", refused, rounds)
 }
 
-// TestStoreEitherPage damages each of the two pages that say where the rest of
-// the file begins. The other one knows all that was saved.
-func TestStoreEitherPage(t *testing.T) {
+// The store survives damage of either of the two meta pages of the database. Each
+// refers to the complete state.
+func TestStoreSurvivesDamagedMetaPage(t *testing.T) {
 	dir := t.TempDir()
 	whole := filepath.Join(dir, "whole.db")
 	s := openStore(t, whole)
@@ -90,7 +90,7 @@ func TestStoreEitherPage(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := load(t, openStore(t, file)).Configs[controller.Staged].ID; got != want {
-				t.Errorf("without page %d: configuration %q came back, %q was saved", page, got, want)
+				t.Errorf("without meta page %d: configuration %q loaded, %q saved", page, got, want)
 			}
 		}
 	}

@@ -65,7 +65,7 @@ func fullConfig() zeekapi.Configuration {
 	}
 }
 
-// someChanges are of every kind there is.
+// someChanges returns changes of every type.
 func someChanges() []controller.Change {
 	began := time.Unix(1790000000, 0).UTC()
 	past := controller.Past{
@@ -100,7 +100,7 @@ func someChanges() []controller.Change {
 	return changes
 }
 
-func TestStoreKeeps(t *testing.T) {
+func TestStoreLoadsSavedState(t *testing.T) {
 	changes := someChanges()
 	want := controller.State{}.Clone()
 	for _, c := range changes {
@@ -111,7 +111,7 @@ func TestStoreKeeps(t *testing.T) {
 		file := filepath.Join(dir, "some", "folder", strconv.Itoa(batch))
 		s := openStore(t, file)
 		if diff := cmp.Diff(controller.State{}, load(t, s), cmpState); diff != "" {
-			t.Errorf("a new store holds\n%s", diff)
+			t.Errorf("a new store is not empty (-want +got)\n%s", diff)
 		}
 		for some := range slices.Chunk(changes, batch) {
 			if err := s.Save(some...); err != nil {
@@ -127,7 +127,7 @@ func TestStoreKeeps(t *testing.T) {
 	}
 }
 
-// What cannot be saved leaves all as it was.
+// A failed Save has no effect.
 func TestStoreSavesAllOrNothing(t *testing.T) {
 	s := openStore(t, filepath.Join(t.TempDir(), "state.db"))
 	bad := fullConfig()
@@ -139,13 +139,13 @@ func TestStoreSavesAllOrNothing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if diff := cmp.Diff(controller.State{}, load(t, s), cmpState); diff != "" {
-		t.Errorf("the store holds\n%s", diff)
+		t.Errorf("the store is not empty (-want +got)\n%s", diff)
 	}
 }
 
-// A file of the first schema has no more than configurations, and addresses in
-// the target.
-func TestStoreUpgrades(t *testing.T) {
+// A file of schema 1 has only configurations. Its ready and target configurations
+// include addresses of agents, which the upgrade removes.
+func TestStoreUpgradesSchema(t *testing.T) {
 	staged, target := config("c1", "a", "b"), config("c1", "a", "b")
 	staged.Instances[1].Host = netip.MustParseAddr("10.0.0.2")
 	target.Instances[0].Host = netip.MustParseAddr("10.0.0.1")
@@ -200,7 +200,7 @@ func writeSchemaOne(t *testing.T, file string, configs map[controller.Slot]zeeka
 	}
 }
 
-// A copy of the file that is in use is what a killed process leaves behind.
+// A copy of an open file stands for the file of a killed process.
 func TestStoreSurvivesKill(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "state.db")
@@ -221,13 +221,13 @@ func TestStoreSurvivesKill(t *testing.T) {
 		}
 		copied := openStore(t, left)
 		if got := load(t, copied).Configs[controller.Staged].ID; got != c.ID {
-			t.Errorf("save %d: the copy has an ID of %d bytes, want %d", i, len(got), len(c.ID))
+			t.Errorf("save %d: the copy has a configuration ID of %d bytes, want %d", i, len(got), len(c.ID))
 		}
 		copied.Close()
 	}
 }
 
-func TestStoreErrors(t *testing.T) {
+func TestOpenStoreErrors(t *testing.T) {
 	put := func(bucket, key, value string) func(t *testing.T, file string) {
 		return func(t *testing.T, file string) {
 			openStore(t, file).Close()
@@ -241,7 +241,7 @@ func TestStoreErrors(t *testing.T) {
 			}
 		}
 	}
-	// change opens a store with everything and changes its buckets.
+	// change fills a store and then changes its buckets.
 	change := func(do func(tx *bolt.Tx) error) func(t *testing.T, file string) {
 		return func(t *testing.T, file string) {
 			s := openStore(t, file)
@@ -263,19 +263,19 @@ func TestStoreErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		prepare func(t *testing.T, file string)
-		want    string // FILE stands for the file
+		want    string // FILE stands for the file name
 	}{
 		{"in use", func(t *testing.T, file string) { openStore(t, file) }, "controller: state file FILE is in use: is another controller running?"},
 		{"other schema", put("meta", "schema", "3"), "controller: state file FILE: schema is \"3\", this program knows up to \"2\""},
 		{"other value", put("configs", "target", "\x03\x00\x00\x00\x00\x00\x00\x00\x01"), "controller: state file FILE: configs \"target\": " + damaged},
 		{"short value", put("configs", "ready", "\xff\xff"), "controller: state file FILE: configs \"ready\": " + damaged},
-		{"no account", put("meta", "checksum", ""), "controller: state file FILE: checksum is missing: " + damaged},
+		{"no checksum", put("meta", "checksum", ""), "controller: state file FILE: checksum is missing: " + damaged},
 		{"no bucket", change(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("history")) }),
 			"controller: state file FILE: history is missing: " + damaged},
-		{"an entry less", change(func(tx *bolt.Tx) error { return tx.Bucket([]byte("configs")).Delete([]byte("ready")) }),
+		{"missing entry", change(func(tx *bolt.Tx) error { return tx.Bucket([]byte("configs")).Delete([]byte("ready")) }),
 			"controller: state file FILE: entries are missing: " + damaged},
-		{"an entry more", put("history", "\x00\x00\x00\x00\x00\x00\x00\x09", "12345678"), "controller: state file FILE: history 9: " + damaged},
-		{"an entry elsewhere", change(func(tx *bolt.Tx) error {
+		{"extra entry", put("history", "\x00\x00\x00\x00\x00\x00\x00\x09", "12345678"), "controller: state file FILE: history 9: " + damaged},
+		{"moved entry", change(func(tx *bolt.Tx) error {
 			b := tx.Bucket([]byte("configs"))
 			return b.Put([]byte("ready"), slices.Clone(b.Get([]byte("staged"))))
 		}), "controller: state file FILE: configs \"ready\": " + damaged},
@@ -292,7 +292,7 @@ func TestStoreErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "controller: state file FILE: it is a database of something else, with \"songs\""},
-		{"no store", func(t *testing.T, file string) {
+		{"not a database", func(t *testing.T, file string) {
 			if err := os.WriteFile(file, []byte(strings.Repeat("not a store ", 4096)), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -307,7 +307,7 @@ func TestStoreErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "controller: state file FILE: it is empty: " + damaged},
-		{"cut short", func(t *testing.T, file string) {
+		{"truncated", func(t *testing.T, file string) {
 			s := openStore(t, file)
 			if err := s.Save(someChanges()...); err != nil {
 				t.Fatal(err)
@@ -317,12 +317,12 @@ func TestStoreErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "controller: state file FILE: "},
-		{"folder", func(t *testing.T, file string) {
+		{"directory", func(t *testing.T, file string) {
 			if err := os.Mkdir(file, 0o700); err != nil {
 				t.Fatal(err)
 			}
 		}, "controller: state file FILE: "},
-		{"file for a folder", func(t *testing.T, file string) {
+		{"file instead of a directory", func(t *testing.T, file string) {
 			if err := os.WriteFile(filepath.Dir(file), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -331,7 +331,7 @@ func TestStoreErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			if tt.name == "file for a folder" {
+			if tt.name == "file instead of a directory" {
 				dir = filepath.Join(dir, "file")
 			}
 			file := filepath.Join(dir, "state.db")
@@ -349,9 +349,9 @@ func TestStoreErrors(t *testing.T) {
 	}
 }
 
-// Who starts a controller can see what it knows, or that it knows nothing,
-// perhaps because it had another name before.
-func TestStoreTells(t *testing.T) {
+// Run logs whether it loaded a state or created a new file. If it created one, it
+// logs state files of other controller names.
+func TestRunLogsLoadedState(t *testing.T) {
 	dir := t.TempDir()
 	first, renamed := filepath.Join(dir, "first", "state.db"), filepath.Join(dir, "renamed", "state.db")
 	ending := make(chan struct{})

@@ -10,9 +10,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// A controller with a StatusInterval asks its agents for their nodes, and counts
+// With a StatusInterval, the controller requests the nodes of its agents, and counts
 // them in the snapshot.
-func TestSurveys(t *testing.T) {
+func TestStatusIntervalCountsNodes(t *testing.T) {
 	settings := controller.DefaultSettings()
 	settings.StatusInterval = time.Minute
 	b := newBench(t, nil)
@@ -34,6 +34,6 @@ func TestSurveys(t *testing.T) {
 	b.do(controller.Tick{}, "to a: AgentStatusRequest #")
 	b.do(controller.PeerLost{Peer: peer(1)})
 	if n := b.machine.Snapshot().Nodes[zeekapi.StateCrashed]; n != 0 {
-		t.Errorf("%d nodes of an agent that is lost", n)
+		t.Errorf("%d nodes of a lost agent are counted", n)
 	}
 }

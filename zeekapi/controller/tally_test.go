@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestTally checks that a copy keeps its counts when the tally changes, and that
-// copies without a change in between take no memory.
-func TestTally(t *testing.T) {
+// A copy keeps its counts when the tally changes. A copy allocates no memory if the
+// tally did not change since the last one.
+func TestTallyCopiesAreIndependent(t *testing.T) {
 	c := newTally[string]()
 	c.add("a", 2)
 	before := c.copy()

@@ -35,8 +35,8 @@ func node(name, instance string, role zeekapi.ClusterRole, ports ...uint16) zeek
 	return n
 }
 
-// stageWith stages a configuration and returns what the client is told and
-// what is saved.
+// stageWith stages a configuration. It returns the errors of the response and the
+// saved configurations.
 func stageWith(s controller.Settings, c zeekapi.Configuration) (errs []string, saved map[controller.Slot]zeekapi.Configuration) {
 	m := newMachine(s, controller.State{}, nil, zerolog.Nop())
 	saved = make(map[controller.Slot]zeekapi.Configuration)
@@ -55,7 +55,7 @@ func stageWith(s controller.Settings, c zeekapi.Configuration) (errs []string, s
 	return errs, saved
 }
 
-func TestValidation(t *testing.T) {
+func TestStageValidates(t *testing.T) {
 	const (
 		manager = zeekapi.RoleManager
 		logger  = zeekapi.RoleLogger
@@ -69,14 +69,14 @@ func TestValidation(t *testing.T) {
 		want     []string
 	}{
 		{
-			name: "nothing wrong",
+			name: "valid",
 			config: zeekapi.Configuration{
 				Instances: []zeekapi.Instance{instance("a"), instanceAt("b", "10.0.0.1:2151")},
 				Nodes:     []zeekapi.Node{node("m", "a", manager, 2151), node("l", "b", logger, 5000), node("w", "a", worker)},
 			},
 		},
 		{
-			name: "repeated names, once for each",
+			name: "repeated names, reported once each",
 			config: zeekapi.Configuration{
 				Instances: []zeekapi.Instance{instance("a"), instanceAt("a", "10.0.0.1:2151"), instanceAt("a", "10.0.0.2:2151")},
 				Nodes:     []zeekapi.Node{node("m", "a", manager), node("m", "a", worker), node("m", "a", proxy)},
@@ -84,7 +84,7 @@ func TestValidation(t *testing.T) {
 			want: []string{"multiple instances named 'a'", "multiple nodes named 'm'"},
 		},
 		{
-			name: "names of nodes and instances",
+			name: "names used by nodes and instances",
 			config: zeekapi.Configuration{
 				Instances: []zeekapi.Instance{instance("y"), instance("x"), instance("z")},
 				Nodes:     []zeekapi.Node{node("z", "x", worker), node("x", "x", worker), node("w", "x", worker)},
@@ -132,7 +132,7 @@ func TestValidation(t *testing.T) {
 			},
 		},
 		{
-			name:     "no assignment",
+			name:     "missing ports without assignment",
 			settings: func(s *controller.Settings) { s.AssignBrokerPorts = false },
 			config: zeekapi.Configuration{
 				Instances: []zeekapi.Instance{instance("a")},
@@ -144,7 +144,7 @@ func TestValidation(t *testing.T) {
 			want: []string{"Broker port auto-assignment disabled but nodes m, p lack ports"},
 		},
 		{
-			name: "names that begin with another",
+			name: "instance names that are prefixes of others",
 			config: zeekapi.Configuration{
 				Instances: []zeekapi.Instance{
 					instance("agent-10"), instance("agent-1"), instance("agent-2"), instance("agent-1-b"), instance("agent-10-b"), instance("bgent"),
@@ -157,7 +157,7 @@ func TestValidation(t *testing.T) {
 			},
 		},
 		{
-			name:     "everything at once, sorted by byte",
+			name:     "many errors, sorted by byte",
 			settings: func(s *controller.Settings) { s.AssignBrokerPorts = false },
 			config: zeekapi.Configuration{
 				Instances: []zeekapi.Instance{instanceAt("a", "10.0.0.1:2150"), instance("a"), instance("ab"), instance("w")},
@@ -214,9 +214,8 @@ func TestValidation(t *testing.T) {
 	}
 }
 
-// Whatever a client sends for a configuration, it is staged as it is, or there
-// are errors and nothing is.
-func TestGarbage(t *testing.T) {
+// A random configuration is staged unchanged, or refused with sorted errors.
+func TestStageRandomConfigurations(t *testing.T) {
 	for seed := range uint64(scale(2000, 200_000)) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		pick := func(from ...string) string { return from[random.IntN(len(from))] }
@@ -241,17 +240,17 @@ func TestGarbage(t *testing.T) {
 		errs, saved := stageWith(s, c)
 		if len(errs) > 0 {
 			if !slices.IsSorted(errs) || len(saved) != 0 {
-				t.Fatalf("seed %d: staged in spite of %q, or these are not sorted", seed, errs)
+				t.Fatalf("seed %d: staged despite errors %q, or the errors are not sorted", seed, errs)
 			}
 			continue
 		}
 		if diff := cmp.Diff(c, saved[controller.Staged], cmpState); diff != "" || len(saved[controller.Ready].Nodes) != len(c.Nodes) {
-			t.Fatalf("seed %d: staged something else\n%s", seed, diff)
+			t.Fatalf("seed %d: the staged configuration differs (-want +got)\n%s", seed, diff)
 		}
 	}
 }
 
-func TestPorts(t *testing.T) {
+func TestPortAssignment(t *testing.T) {
 	const (
 		none    = zeekapi.RoleNone
 		manager = zeekapi.RoleManager
@@ -286,7 +285,7 @@ func TestPorts(t *testing.T) {
 			},
 		},
 		{
-			name: "metrics ports start again on every host",
+			name: "metrics ports are assigned per host",
 			config: zeekapi.Configuration{
 				Instances: []zeekapi.Instance{instanceAt("a", "10.0.0.1:9000"), instanceAt("b", "10.0.0.2:9001"), instanceAt("c", "10.0.0.1:9001")},
 				Nodes: []zeekapi.Node{
@@ -296,7 +295,7 @@ func TestPorts(t *testing.T) {
 			want: map[string]string{"wa": "0/? 9002/tcp", "wb1": "0/? 9000/tcp", "wb2": "0/? 9002/tcp", "wc": "0/? 9003/tcp"},
 		},
 		{
-			name: "explicit ports are kept and left out",
+			name: "explicit ports are kept and not assigned again",
 			config: zeekapi.Configuration{
 				Instances: []zeekapi.Instance{instanceAt("a", "10.0.0.1:2200"), instance("b")},
 				Nodes: []zeekapi.Node{
@@ -310,7 +309,7 @@ func TestPorts(t *testing.T) {
 			},
 		},
 		{
-			name:     "the controller's port is left out",
+			name:     "the port of the controller is not assigned",
 			settings: func(s *controller.Settings) { s.BrokerStartPort, s.MetricsStartPort = 2149, 2150 },
 			config: zeekapi.Configuration{
 				Instances: []zeekapi.Instance{instance("a")},
@@ -356,14 +355,15 @@ func TestPorts(t *testing.T) {
 				t.Errorf("ports (-want +got)\n%s", diff)
 			}
 			if diff := cmp.Diff(tt.config, saved[controller.Staged], cmp.Comparer(sameAddr)); diff != "" {
-				t.Errorf("what is staged is not as it was uploaded\n%s", diff)
+				t.Errorf("the staged configuration differs from the uploaded one\n%s", diff)
 			}
 		})
 	}
 }
 
-// Addresses that are known when staging decide which instances share a host.
-func TestHostsWhenStaged(t *testing.T) {
+// Instances share a host if their agents have the same address when the
+// configuration is staged.
+func TestPortAssignmentUsesKnownAddresses(t *testing.T) {
 	b := newBench(t, nil)
 	b.agent(peer(1), hello("a"))
 	b.agent(dialedPeer(2, "10.0.0.1:2151"), hello("b"))
@@ -378,7 +378,7 @@ func TestHostsWhenStaged(t *testing.T) {
 	got := make(map[string]string)
 	for i, inst := range b.saved[controller.Ready].Instances {
 		if inst.Host != c.Instances[i].Host {
-			t.Errorf("the address of %s is filled in already", inst.Name)
+			t.Errorf("the staged configuration has the address of %s", inst.Name)
 		}
 		got[inst.Name] = b.saved[controller.Ready].Nodes[i].MetricsPort.String()
 	}

@@ -26,9 +26,9 @@ func newAgent(t *testing.T, cfg fake.AgentConfig) *fake.Agent {
 	return a
 }
 
-// An agent that connects, and one that is connected to, are part of a cluster
-// over real connections.
-func TestAgentOverNetwork(t *testing.T) {
+// Agents that connect and agents that listen join a cluster over network
+// connections.
+func TestAgentsJoinOverNetwork(t *testing.T) {
 	c := newController(t, fake.Config{Instances: []string{}})
 	address, err := c.ListenNative(t.Context())
 	if err != nil {
@@ -49,34 +49,35 @@ func TestAgentOverNetwork(t *testing.T) {
 	config := fake.SampleCluster("a", "b")
 	addr := netip.MustParseAddrPort(at)
 	config.Instances[1].Host, config.Instances[1].Port = addr.Addr(), broker.TCP(addr.Port())
-	boss := newClient(t, c, c.Bus())
-	if _, err := boss.Stage(t.Context(), config); err != nil {
+	caller := newClient(t, c, c.Bus())
+	if _, err := caller.Stage(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := boss.Deploy(t.Context()); err != nil || got.Failed || len(got.Nodes) != len(config.Nodes) {
+	if got, err := caller.Deploy(t.Context()); err != nil || got.Failed || len(got.Nodes) != len(config.Nodes) {
 		t.Errorf("deployed %+v, %v", got, err)
 	}
 	if got := listens.Requests(); len(got) == 0 {
-		t.Error("the agent that listens got no requests")
+		t.Error("the listening agent got no requests")
 	}
 }
 
-// An agent may misbehave in a cluster that does not.
-func TestAgentMisbehaves(t *testing.T) {
+// A handler of one agent can fail, and the agent can disconnect, without effect on
+// the rest of the cluster.
+func TestAgentHandlerFails(t *testing.T) {
 	cluster := fake.SampleCluster()
 	c := newController(t, fake.Config{Cluster: &cluster})
-	boss := newClient(t, c, c.Bus())
+	caller := newClient(t, c, c.Bus())
 	agent := c.Agent(fake.DefaultInstance)
 	fake.Handle(agent, zeekapi.AgentGetNodesCall, func(context.Context, zeekapi.AgentGetNodesRequest) ([]zeekapi.Result, error) {
 		return nil, errors.New("out of order")
 	})
-	got, err := boss.GetNodes(t.Context())
+	got, err := caller.GetNodes(t.Context())
 	if err != nil || len(got) != 1 || got[0].Err == nil || !strings.Contains(got[0].Err.Error(), "out of order") || got[0].Instance != fake.DefaultInstance {
 		t.Errorf("nodes %+v, %v", got, err)
 	}
 	agent.Disconnect()
 	for {
-		event, err := boss.Events(t.Context(), 0, 1)
+		event, err := caller.Events(t.Context(), 0, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,18 +85,18 @@ func TestAgentMisbehaves(t *testing.T) {
 			break
 		}
 	}
-	if c.Agent("nobody") != nil {
-		t.Error("there is an agent without an instance")
+	if c.Agent("missing") != nil {
+		t.Error("got an agent of an unknown instance")
 	}
 }
 
-func TestAgentChange(t *testing.T) {
+func TestAgentChangeReportsState(t *testing.T) {
 	cluster := fake.SampleCluster()
 	c := newController(t, fake.Config{Cluster: &cluster})
-	boss := newClient(t, c, c.Bus())
+	caller := newClient(t, c, c.Bus())
 	agent := c.Agent(fake.DefaultInstance)
 	events := make(chan zeekapi.ClusterEvent, 16)
-	boss.OnEvent(func(e zeekapi.ClusterEvent) { events <- e })
+	caller.OnEvent(func(e zeekapi.ClusterEvent) { events <- e })
 	if err := agent.Change(t.Context(), "proxy", zeekapi.StateFailed); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func TestAgentChange(t *testing.T) {
 	}
 	state := func() zeekapi.State {
 		t.Helper()
-		status, err := boss.Status(t.Context())
+		status, err := caller.Status(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,24 +123,24 @@ func TestAgentChange(t *testing.T) {
 		return ""
 	}
 	if got := state(); got != zeekapi.StateFailed {
-		t.Errorf("the proxy is %s", got)
+		t.Errorf("the proxy is %s, want FAILED", got)
 	}
-	if results, err := boss.Restart(t.Context(), "proxy"); err != nil || len(results) != 1 || !results[0].Success {
+	if results, err := caller.Restart(t.Context(), "proxy"); err != nil || len(results) != 1 || !results[0].Success {
 		t.Errorf("restart: %+v, %v", results, err)
 	}
 	if got := state(); got != zeekapi.StateRunning {
-		t.Errorf("the proxy is %s after a restart", got)
+		t.Errorf("the proxy is %s after a restart, want RUNNING", got)
 	}
 	if err := agent.Change(t.Context(), "proxy", "odd"); err == nil {
 		t.Error("no error for an unknown state")
 	}
-	if err := agent.Change(t.Context(), "stranger", zeekapi.StateRunning); err != nil {
+	if err := agent.Change(t.Context(), "unknown", zeekapi.StateRunning); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestTell drives an agent by hand, in the place of a controller.
-func TestTell(t *testing.T) {
+// Tell sends requests to an agent, from a controller without handlers.
+func TestTellSendsRequestToAgent(t *testing.T) {
 	c := newController(t, fake.Config{ScriptOnly: true})
 	agent := newAgent(t, fake.AgentConfig{Instance: "i", Bus: c.Bus(c.Dialects()[0].Topics.Agent("i"))})
 	if _, err := fake.Await[zeekapi.AgentHello](t.Context(), c); err != nil {
@@ -160,16 +161,16 @@ func TestTell(t *testing.T) {
 	if err := c.Tell(t.Context(), "i", zeekapi.AgentWelcomeRequest{ReqID: zeekapi.ReqID{ID: "r2"}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fake.Await[zeekapi.AgentWelcomeResponse](quickly(t), c); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a mute agent: %v", err)
+	if _, err := fake.Await[zeekapi.AgentWelcomeResponse](shortContext(t), c); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("response of a muted agent: error %v", err)
 	}
 	if _, err := fake.Await[zeekapi.AgentWelcomeRequest](t.Context(), agent); err != nil {
-		t.Errorf("a mute agent does not hear: %v", err)
+		t.Errorf("a muted agent does not receive requests: %v", err)
 	}
 }
 
-// TestAgentScriptOnly has an agent that only says what it is told to say.
-func TestAgentScriptOnly(t *testing.T) {
+// A ScriptOnly agent sends only the messages of the test.
+func TestScriptOnlyAgentSendsNoHello(t *testing.T) {
 	c := newController(t, fake.Config{Instances: []string{}})
 	agent := newAgent(t, fake.AgentConfig{Instance: "i", ScriptOnly: true})
 	if err := c.Attach(agent.Bus(c.Topics()...)); err != nil {

@@ -22,7 +22,7 @@ func Example() {
 	}
 	defer controller.Close()
 
-	// The program under test asks for the nodes, and restarts one.
+	// The program under test requests the nodes, and restarts one.
 	program := client.New(controller.Bus(), controller.Dialects()...)
 	defer program.Close()
 	show := func() {

@@ -14,7 +14,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
-// finding is something that check-config has to say.
+// finding is an error or a warning of check-config.
 type finding struct {
 	*configparser.Error
 	Severity string
@@ -50,7 +50,7 @@ func (t *Tool) checkConfig() *cobra.Command {
 				}
 			}
 			if t.flags.json {
-				err = r.print(shapeFindings(config, found))
+				err = r.print(findingsView(config, found))
 			} else {
 				for _, f := range found {
 					fmt.Fprintln(r.stdout, f)
@@ -70,20 +70,21 @@ With --strict-exit, warnings count as errors.
 
 The output has lines in the form FILE:LINE: error: TEXT, also on a terminal.
 With --json, the output has the keys errors, warnings and results.` + fileHelp
-	if !t.People {
+	if !t.Extended {
 		cmd.Flags().BoolVar(&t.flags.json, "json", false, "JSON output")
 	}
 	return cmd
 }
 
-func plural(n int, what string) string {
+func plural(n int, noun string) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 " + noun
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// check returns all there is to say about the file, in the order of its lines.
+// check parses the file and returns its errors and warnings, in the order of its
+// lines.
 func (f *configFile) check() (zeekapi.Configuration, []finding) {
 	config, warnings, err := f.parse()
 	var errs configparser.Errors
@@ -92,14 +93,14 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 	case err != nil:
 		errs.Add(&configparser.Error{File: f.name, Text: err.Error()})
 	default:
-		find := finder{f.name, clusterfile.FindPlaces(f.text)}
+		places := locator{f.name, clusterfile.FindPlaces(f.text)}
 		for _, text := range controller.DefaultSettings().Check(config) {
-			e := find.ofText(text)
+			e := places.locateText(text)
 			e.Text = text
 			errs.Add(e)
 		}
 		for _, a := range clusterfile.Advise(config) {
-			e := find.of(a.Node, a.Instance, a.Key)
+			e := places.locate(a.Node, a.Instance, a.Key)
 			e.Text = a.Text
 			warnings.Add(e)
 		}
@@ -115,15 +116,16 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 	return config, found
 }
 
-// finder locates advice about a configuration in its file.
-type finder struct {
+// locator finds the line of a cluster file to which an error or a warning
+// belongs.
+type locator struct {
 	name   string
 	places clusterfile.Places
 }
 
-// of returns an error without text in the place of a node's key, a node or an
-// instance.
-func (f finder) of(node, instance, key string) *configparser.Error {
+// locate returns an error without a text at the line of a key of a node, of a
+// node, or of an instance. If the file does not have it, the error has no line.
+func (f locator) locate(node, instance, key string) *configparser.Error {
 	e := &configparser.Error{File: f.name}
 	switch {
 	case node == "" && instance != "" && f.places.Instance(instance) > 0:
@@ -136,9 +138,9 @@ func (f finder) of(node, instance, key string) *configparser.Error {
 	return e
 }
 
-// ofText finds the place that one of the controller's texts is about, all of
-// which quote names and say port where they mean that.
-func (f finder) ofText(text string) *configparser.Error {
+// locateText returns an error without a text at the line to which an error text of
+// the controller belongs. These texts have names in quotes, followed by the key.
+func (f locator) locateText(text string) *configparser.Error {
 	key := ""
 	switch {
 	case strings.Contains(text, "' port "):
@@ -152,18 +154,18 @@ func (f finder) ofText(text string) *configparser.Error {
 		if i%2 == 0 || name == "" {
 			continue
 		}
-		if e := f.of(name, "", key); e.Line > 0 {
+		if e := f.locate(name, "", key); e.Line > 0 {
 			return e
 		}
-		if e := f.of("", name, ""); e.Line > 0 {
+		if e := f.locate("", name, ""); e.Line > 0 {
 			return e
 		}
 	}
 	return &configparser.Error{File: f.name}
 }
 
-// shapeFindings returns what check-config prints as JSON.
-func shapeFindings(config zeekapi.Configuration, found []finding) any {
+// findingsView returns the JSON output of check-config.
+func findingsView(config zeekapi.Configuration, found []finding) any {
 	type shown struct {
 		File    string  `json:"file"`
 		Line    *int    `json:"line"`

@@ -18,8 +18,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// lookUp knows a few hosts.
-func lookUp(_ context.Context, host string) ([]netip.Addr, error) {
+// resolveTestHost resolves the host names of the test files.
+func resolveTestHost(_ context.Context, host string) ([]netip.Addr, error) {
 	switch host {
 	case "one.example":
 		return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
@@ -39,7 +39,7 @@ func TestCheckConfig(t *testing.T) {
 		t.Run(file, func(t *testing.T) {
 			var got strings.Builder
 			for _, args := range [][]string{{"check-config", file}, {"check-config", "--strict-exit", "--json", file}} {
-				o := execute1(t, &clientcmd.Tool{Resolve: lookUp}, "", args...)
+				o := runCommand(t, &clientcmd.Tool{Resolve: resolveTestHost}, "", args...)
 				fmt.Fprintf(&got, "$ %s\n%s%sexit %d\n", strings.Join(args, " "), o.stdout, o.stderr, o.exit)
 			}
 			golden := strings.TrimSuffix(file, ".cfg") + ".want"

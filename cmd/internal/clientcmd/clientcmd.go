@@ -42,9 +42,9 @@ type Tool struct {
 	// names one. It need not exist.
 	ConfigFile string
 
-	// People adds commands and flags that zeek-client does not have, and tables
+	// Extended adds commands and flags that zeek-client does not have, and tables
 	// on terminals. If false, the commands behave as in zeek-client.
-	People bool
+	Extended bool
 
 	// CompletionPatience limits the time that shell completion waits for the
 	// controller; it offers nothing after that. Zero means one second.
@@ -62,8 +62,8 @@ type Tool struct {
 		transport  string
 		dialect    string
 		strictExit bool
-		json       bool   // only with People
-		color      string // likewise
+		json       bool   // only with Extended, or for check-config
+		color      string // only with Extended
 	}
 }
 
@@ -77,8 +77,8 @@ func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) 
 // that shells use for Ctrl-C. zeek-client exits with 0 in that case.
 const Interrupted = 130
 
-// ExitCode returns the exit code for the error of a command. An error that is no
-// ExitError is a usage error.
+// ExitCode returns the exit code for the error of a command. An error that is not
+// an ExitError is a usage error.
 func ExitCode(err error) int {
 	var exit *ExitError
 	switch {
@@ -106,10 +106,10 @@ func (t *Tool) Commands() []*cobra.Command {
 		t.checkConfig(), t.deploy(), t.deployConfig(), t.getConfig(), t.getIDValue(), t.getInstances(), t.getNodes(),
 		t.monitor(), t.restart(), t.showSettings(), t.stageConfig(), t.testTimeout(),
 	}
-	if t.People {
+	if t.Extended {
 		commands = append(commands, t.operations()...)
 	}
-	t.complete(commands)
+	t.addCompletion(commands)
 	return commands
 }
 
@@ -124,7 +124,7 @@ func (t *Tool) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVarP(&t.flags.quiet, "quiet", "q", false, "suppress all output to standard error")
 	fs.CountVarP(&t.flags.verbose, "verbose", "v", "more output to standard error; repeat to increase it``") // without a value
 	fs.BoolVar(&t.flags.strictExit, "strict-exit", false, "stricter exit codes than zeek-client's: 1 also if a node fails to restart or part of a response is invalid")
-	t.addPeopleFlags(fs)
+	t.addOutputFlags(fs)
 	usage.Share(fs)
 }
 
@@ -135,12 +135,12 @@ type run struct {
 	parameters
 	dialect string // of the connected controller
 	link    string // name of the transport in messages
-	invalid error  // of the settings; only show-settings works in spite of it
+	invalid error  // in the settings; only show-settings ignores it
 	messages
 
 	stdin  io.Reader
 	stdout io.Writer // without control characters on a terminal
-	output           // to people
+	output           // of tables and progress
 }
 
 // command returns a command that calls do and accepts the arguments listed in
@@ -149,7 +149,7 @@ func (t *Tool) command(use, short string, do func(ctx context.Context, r *run, a
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: usage.Arguments(use),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			// No usage error: from here on, errors are reported by r.fail.
+			// From here on, errors are not usage errors, and r.fail reports them.
 			cmd.SilenceErrors, cmd.SilenceUsage = true, true
 			r, err := t.prepare(cmd)
 			if err == nil {
@@ -191,7 +191,7 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 		cmd.SetContext(context.Background())
 	}
 	r := &run{tool: t, stdin: cmd.InOrStdin()}
-	if err := r.look(cmd); err != nil {
+	if err := r.openOutputs(cmd); err != nil {
 		return r, err
 	}
 	if t.flags.quiet {
@@ -215,7 +215,7 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 // checkOptions checks the shared flags that do not accept arbitrary text.
 func (t *Tool) checkOptions() error {
 	// In zeek-client, an invalid address is a failure, not a usage error.
-	if t.People && t.flags.controller != "" {
+	if t.Extended && t.flags.controller != "" {
 		_, port, err := splitController(t.flags.controller)
 		if n, numberErr := strconv.ParseUint(port, 10, 16); err == nil && port != "" && (numberErr != nil || n == 0) {
 			err = fmt.Errorf("port %q is not in 1..65535", port)
@@ -237,7 +237,7 @@ func (t *Tool) checkOptions() error {
 	return nil
 }
 
-// fail reports an error, one line at a time, and returns the error for the
+// fail prints an error, one message for each line, and returns the error of the
 // command.
 func (r *run) fail(format string, args ...any) error {
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
@@ -246,7 +246,8 @@ func (r *run) fail(format string, args ...any) error {
 	return &ExitError{Code: 1}
 }
 
-// failIf returns the error of a failed command if failed.
+// failIf returns the error of a failed command if failed is true, and nil
+// otherwise.
 func failIf(failed bool) error {
 	if failed {
 		return &ExitError{Code: 1}

@@ -50,63 +50,6 @@ func (t *Tool) stageConfig() *cobra.Command {
 	return cmd
 }
 
-func (t *Tool) deployConfig() *cobra.Command {
-	var o deployOptions
-	cmd := t.command("deploy-config FILE", "Upload a cluster configuration and deploy it",
-		func(ctx context.Context, r *run, args []string) error {
-			config, err := r.readConfig(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			c, err := r.connectToDeploy(ctx, o)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			if o.dryRun {
-				return r.dryRun(ctx, c, config)
-			}
-			if !c.Has(zeekapi.StageConfigurationRequest{}) {
-				// One request does both.
-				return r.deployWith(ctx, c, "Deploying", noNode, config.Nodes, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
-					return c.SetConfiguration(ctx, config)
-				})
-			}
-			staged, err := r.stage(ctx, c, config)
-			if err != nil {
-				return err
-			}
-			if len(staged.Errors) > 0 {
-				if err := r.showStaged(staged); err != nil {
-					return err
-				}
-				return &ExitError{Code: 1}
-			}
-			return r.deployStaged(ctx, c, o)
-		})
-	cmd.Long = cmd.Short + "." + fileHelp
-	t.addDeployFlags(cmd, &o)
-	return cmd
-}
-
-func (t *Tool) deploy() *cobra.Command {
-	var o deployOptions
-	cmd := t.command("deploy", "Deploy the staged cluster configuration",
-		func(ctx context.Context, r *run, _ []string) error {
-			c, err := r.connectToDeploy(ctx, o)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			if o.dryRun {
-				return r.dryRunStaged(ctx, c)
-			}
-			return r.deployStaged(ctx, c, o)
-		})
-	t.addDeployFlags(cmd, &o)
-	return cmd
-}
-
 func (t *Tool) getConfig() *cobra.Command {
 	var file string
 	var asJSON, deployed, staged bool
@@ -121,7 +64,7 @@ func (t *Tool) getConfig() *cobra.Command {
 				config, err = ask(ctx, r, getConfiguration(deployed))
 			}
 			if err != nil {
-				return plain(err, "configuration")
+				return requestError(err, "configuration")
 			}
 			text, err := r.render(config, asJSON)
 			if err != nil {
@@ -138,14 +81,14 @@ func (t *Tool) getConfig() *cobra.Command {
 	cmd.Flags().BoolVar(&deployed, "deployed", false, "the deployed configuration, with ports and addresses filled in")
 	cmd.Flags().BoolVar(&staged, "staged", false, "the staged configuration (default)")
 	usage.Exclude(cmd, "deployed", "staged")
-	if t.People {
+	if t.Extended {
 		cmd.Flags().Uint64Var(&number, "number", 0, "the configuration of deployment `NUMBER`, see history")
 		usage.Exclude(cmd, "deployed", "staged", "number")
 	}
 	return cmd
 }
 
-// readConfig reads a cluster file and says all that is wrong with it.
+// readConfig reads a cluster file. It reports all errors and warnings to the user.
 func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuration, error) {
 	file, err := r.openConfig(ctx, name)
 	if err != nil {
@@ -162,7 +105,7 @@ func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuratio
 	return config, nil
 }
 
-// configFile is a cluster file that was read.
+// configFile is the content of a cluster file.
 type configFile struct {
 	name    string
 	text    []byte
@@ -177,14 +120,14 @@ func (f *configFile) parse() (zeekapi.Configuration, configparser.Errors, error)
 	return clusterfile.Parse(f.name, bytes.NewReader(f.text), f.options)
 }
 
-// openConfig reads a file, or standard input if that is its name.
+// openConfig reads a cluster file. The name - is standard input.
 func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) {
 	shown, in := "<stdin>", r.stdin
 	if name != "-" {
 		switch info, err := os.Stat(name); {
-		case err != nil && r.tool.People:
+		case err != nil && r.tool.Extended:
 			return nil, fmt.Errorf("cluster configuration %s: %w", name, reasonOf(err))
-		case err != nil || info.IsDir() && !r.tool.People:
+		case err != nil || info.IsDir() && !r.tool.Extended:
 			return nil, r.fail("please provide a cluster configuration file.")
 		case info.IsDir():
 			return nil, fmt.Errorf("cluster configuration %s: is a directory", name)
@@ -200,11 +143,11 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 	if err != nil {
 		return nil, err
 	}
-	hostname, _ := r.tool.Hostname() // without one it is localhost, as for zeek-client
+	hostname, _ := r.tool.Hostname() // on error "", which becomes localhost as in zeek-client
 	return &configFile{shown, text, clusterfile.Options{
 		Hostname: hostname,
 		Resolve: func(host string) ([]netip.Addr, error) {
-			ctx, cancel := context.WithTimeout(ctx, resolveTime)
+			ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 			defer cancel()
 			return r.tool.Resolve(ctx, host)
 		},
@@ -219,11 +162,12 @@ func reasonOf(err error) error {
 	return err
 }
 
-// resolveTime is how long the lookup of a name may take.
-const resolveTime = 5 * time.Second
+// resolveTimeout limits the lookup of a host name.
+const resolveTimeout = 5 * time.Second
 
-// readAll reads as much as a cluster file may have. Nothing can end a read from
-// a terminal or a pipe; at the end of ctx it is left to itself.
+// readAll reads the input up to the maximum size of a cluster file. A blocked read
+// from a terminal or a pipe cannot be canceled: when ctx ends, readAll returns and
+// its goroutine continues to read.
 func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
 	type outcome struct {
 		text []byte
@@ -242,11 +186,13 @@ func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
 	}
 }
 
-func (r *run) stage(ctx context.Context, c *client.Client, config zeekapi.Configuration) (*answer, error) {
+// stage uploads a configuration. The report has its ID, or the errors for which the
+// controller refused it.
+func (r *run) stage(ctx context.Context, c *client.Client, config zeekapi.Configuration) (*report, error) {
 	id, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (string, error) {
 		return c.Stage(ctx, config)
 	})
-	out := newAnswer()
+	out := newReport()
 	var refused *client.RefusedError
 	switch {
 	case errors.As(err, &refused):
@@ -265,51 +211,15 @@ func (r *run) stage(ctx context.Context, c *client.Client, config zeekapi.Config
 	return out, nil
 }
 
-// showStaged shows what became of a configuration that was uploaded.
-func (r *run) showStaged(staged *answer) error {
+// showStaged prints the result of stage.
+func (r *run) showStaged(staged *report) error {
 	return r.present(staged, func() []terminal.Line {
-		lines := complaints(staged)
+		lines := reportErrorLines(staged)
 		if id, ok := staged.Results["id"]; ok {
 			lines = append(lines, terminal.Text("Staged configuration %v.", id))
 		}
 		return lines
 	})
-}
-
-// showDeployment shows what became of a deployment. The note is for people if
-// all went well and no node had to start.
-func (r *run) showDeployment(d client.DeployResult, note string) error {
-	for _, strange := range d.Strange {
-		r.warning("skipping unexpected response (success %t, error %q, node %q)", strange.Success, strange.Error, strange.Node)
-	}
-	type shown struct {
-		Success  bool    `json:"success"`
-		Instance string  `json:"instance"`
-		Stdout   *string `json:"stdout,omitempty"`
-		Stderr   *string `json:"stderr,omitempty"`
-	}
-	out := newAnswer()
-	for _, text := range d.Errors {
-		out.Errors = append(out.Errors, text)
-	}
-	if d.ID != "" {
-		out.Results["id"] = d.ID
-	}
-	if len(d.Nodes) > 0 {
-		nodes := map[string]shown{}
-		for _, n := range d.Nodes {
-			s := shown{Success: n.Success, Instance: n.Instance}
-			if n.Outputs != nil {
-				s.Stdout, s.Stderr = &n.Outputs.Stdout, &n.Outputs.Stderr
-			}
-			nodes[n.Node] = s
-		}
-		out.Results["nodes"] = nodes
-	}
-	if err := r.present(out, func() []terminal.Line { return r.deploymentTable(d, out, note) }); err != nil {
-		return err
-	}
-	return failIf(d.Failed)
 }
 
 // render returns a configuration as INI or JSON text.

@@ -21,10 +21,11 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// Dial connects to a controller; connect.Dial unless set otherwise.
+// Dial connects to a controller, as connect.Dial does.
 type Dial func(ctx context.Context, o connect.Options) (*connect.Connection, error)
 
-// dialects are those of controllers, the usual one first.
+// dialects returns the dialect of a controller with that name, or all of them, the
+// usual one first, for auto.
 func dialects(name string) ([]*zeekapi.Dialect, error) {
 	all := map[string]*zeekapi.Dialect{
 		"management": management.Dialect(management.DefaultTopics),
@@ -62,28 +63,71 @@ func (r *run) options() (connect.Options, error) {
 		}
 	}
 	if r.token != "" {
-		if !r.tls && !isThisMachine(r.host) {
+		if !r.tls && !isLoopback(r.host) {
 			return o, errors.New("the token would travel in the clear; set ssl.enable, and ssl.cafile to know who gets it")
 		}
 		o.Header = http.Header{"Authorization": {"Bearer " + r.token}}
 	}
 	if r.tls {
-		err = r.protect(&o)
+		err = r.addTLS(&o)
 	}
 	return o, err
 }
 
-func isThisMachine(host string) bool {
+// isLoopback reports whether a connection to host stays on this machine.
+func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
-// dial connects, as often and as long as the settings allow, and says what is
-// wrong if that fails. The topics are those to receive besides the controller's.
-// The connection ends with ctx.
+// dial connects to the controller. It retries as often as the settings allow, and
+// describes a failure in its error or to the user. The connection receives the given
+// topics in addition to the controller's. It ends with ctx.
 func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (*connect.Connection, error) {
+	o, err := r.checkedOptions()
+	if err != nil {
+		return nil, err
+	}
+	o.OnError, o.Topics = onError, topics
+	r.info("connecting to controller %s", r.remote())
+	progress := r.newConnectProgress()
+	defer progress.clear()
+	stage := connectStage
+	for attempt := range r.attempts {
+		c, err := r.tool.Dial(ctx, o)
+		switch {
+		case err == nil:
+			r.useConnection(ctx, c, o)
+			return c, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, syscall.ECONNREFUSED):
+			r.debug("connection refused for controller %s", r.remote())
+		case isTimeout(err):
+			stage = timeoutStage(err)
+			r.debug("time-out in %s with controller %s", stage, r.remote())
+		default:
+			return nil, r.fail("%s", explain(err, r.remote()))
+		}
+		progress.addFailure(err)
+		if attempt == r.attempts-1 {
+			break // zeek-client pauses once more here, without a further attempt
+		}
+		if !sleep(ctx, r.retryDelay) {
+			return nil, context.Cause(ctx)
+		}
+	}
+	progress.clear()
+	err = r.fail("%s connection to %s timed out in %s", r.link, r.remote(), stage)
+	progress.printHint()
+	return nil, err
+}
+
+// checkedOptions returns the options of the connection. It reports invalid and
+// deprecated settings.
+func (r *run) checkedOptions() (connect.Options, error) {
 	if r.invalid != nil {
-		return nil, r.invalid
+		return connect.Options{}, r.invalid
 	}
 	if r.settings.find("ssl", "disable") != nil {
 		r.warning("The ssl.disable setting is deprecated and ignored. " +
@@ -93,83 +137,76 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 	}
 	o, err := r.options()
 	if err != nil {
-		return nil, r.fail("cannot configure connection to %s: %v", r.remote(), err)
+		return o, r.fail("cannot configure connection to %s: %v", r.remote(), err)
 	}
-	o.OnError, o.Topics = onError, topics
-	r.link = "websocket" // as zeek-client calls it
+	r.link = "websocket" // the name that zeek-client uses
 	if o.Transport == connect.Native {
 		r.link = "native"
 	}
-	r.info("connecting to controller %s", r.remote())
-	stage := "connect()"
-	waiting := r.newWaiting()
-	defer waiting.end()
-	for attempt := range r.attempts {
-		c, err := r.tool.Dial(ctx, o)
-		switch {
-		case err == nil:
-			context.AfterFunc(ctx, c.Cut)
-			r.info("peered with controller %s", r.remote())
-			if c.Dialect == nil {
-				c.Dialect = o.Dialects[0]
-			}
-			r.dialect = c.Dialect.Name
-			if c.Transport == connect.Native {
-				r.link = "native"
-			}
-			r.sayFound(c.Found)
-			if r.show >= showTraffic {
-				c.Bus = &tracer{c.Bus, r.messages}
-			}
-			return c, nil
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case errors.Is(err, syscall.ECONNREFUSED):
-			r.debug("connection refused for controller %s", r.remote())
-		case isTimeout(err):
-			stage = "connect()"
-			if errors.Is(err, websocket.ErrNoAck) {
-				stage = "handshake"
-			}
-			r.debug("time-out in %s with controller %s", stage, r.remote())
-		default:
-			return nil, r.fail("%s", explain(err, r.remote()))
-		}
-		waiting.failed(err)
-		if attempt == r.attempts-1 {
-			break // zeek-client waits once more, for nothing
-		}
-		select {
-		case <-time.After(r.retryDelay):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-	waiting.end()
-	err = r.fail("%s connection to %s timed out in %s", r.link, r.remote(), stage)
-	waiting.advise()
-	return nil, err
+	return o, nil
 }
 
-// sayFound says how the controller was reached, with one -v. Where all is to be
-// as in zeek-client it takes three, unless zeek-client would not have got there
-// by these settings.
-func (r *run) sayFound(f connect.Found) {
+// useConnection prepares a new connection for the command: it ends with ctx, it has
+// a dialect, and its messages are traced if the verbosity asks for it.
+func (r *run) useConnection(ctx context.Context, c *connect.Connection, o connect.Options) {
+	context.AfterFunc(ctx, c.Cut)
+	r.info("peered with controller %s", r.remote())
+	if c.Dialect == nil {
+		c.Dialect = o.Dialects[0]
+	}
+	r.dialect = c.Dialect.Name
+	if c.Transport == connect.Native {
+		r.link = "native"
+	}
+	r.reportFound(c.Found)
+	if r.show >= showTraffic {
+		c.Bus = &tracer{c.Bus, r.messages}
+	}
+}
+
+// The names of the stages of an attempt to connect in the messages of zeek-client.
+const (
+	connectStage   = "connect()"
+	handshakeStage = "handshake"
+)
+
+// timeoutStage returns the stage in which an attempt timed out.
+func timeoutStage(err error) string {
+	if errors.Is(err, websocket.ErrNoAck) {
+		return handshakeStage
+	}
+	return connectStage
+}
+
+// sleep waits for a duration. It returns false if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// reportFound reports the transport, the security and the dialect of a new
+// connection, with one -v. Without Tool.Extended it takes three, unless zeek-client
+// could not have connected with these settings.
+func (r *run) reportFound(f connect.Found) {
 	level := showDebugs
-	if r.tool.People || f.Transport == connect.Native || (f.TLS != "") != r.tls {
+	if r.tool.Extended || f.Transport == connect.Native || (f.TLS != "") != r.tls {
 		level = showWarnings
 	}
 	if f.Transport == "" {
 		return
 	}
-	r.say(level, "info", "found %s", f)
+	r.log(level, "info", "found %s", f)
 	if f.Transport == connect.Native && r.token != "" {
 		r.warning("there is no token in a native connection")
 	}
 }
 
-// connect returns a client, which the caller must close. It also speaks the
-// additional dialects and gets their events.
+// connect returns a client that also speaks the additional dialects and receives
+// their events. The caller must close it.
 func (r *run) connect(ctx context.Context, additional ...*zeekapi.Dialect) (*client.Client, error) {
 	var topics []string
 	for _, d := range additional {
@@ -191,8 +228,10 @@ func (r *run) connect(ctx context.Context, additional ...*zeekapi.Dialect) (*cli
 	return c.Load(), nil
 }
 
+// remote returns the address of the controller, as messages show it.
 func (r *run) remote() string { return r.host + ":" + strconv.Itoa(r.port) }
 
+// isTimeout reports whether an attempt to connect exceeded its time limit.
 func isTimeout(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()

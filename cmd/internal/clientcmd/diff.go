@@ -21,7 +21,7 @@ func (t *Tool) diff() *cobra.Command {
 					return err
 				}
 			}
-			c, err := r.operate(ctx, "dry runs")
+			c, err := r.connectExtended(ctx, "dry runs")
 			if err != nil {
 				return err
 			}
@@ -39,26 +39,28 @@ differ.` + fileHelp + diffHelp
 	return cmd
 }
 
-// dryRunStaged shows what deploying the staged configuration would change.
+// dryRunStaged prints the changes that deploying the staged configuration would
+// make.
 func (r *run) dryRunStaged(ctx context.Context, c *client.Client) error {
 	config, err := askOn(ctx, r, c, getConfiguration(false))
 	if err != nil {
-		return plain(err, "configuration")
+		return requestError(err, "configuration")
 	}
 	return r.dryRun(ctx, c, config)
 }
 
+// dryRun prints the changes that deploying a configuration would make.
 func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Configuration) error {
 	d, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Diff, error) {
 		return c.DryRun(ctx, config)
 	})
 	if err != nil {
-		return plain(err, "dry run")
+		return requestError(err, "dry run")
 	}
 	if err := r.present(newDiffView(d), func() []terminal.Line { return diffLines(d) }); err != nil {
 		return err
 	}
-	if r.tool.flags.strictExit && changes(d.Instances)+changes(d.Nodes) > 0 {
+	if r.tool.flags.strictExit && countChanges(d.Instances)+countChanges(d.Nodes) > 0 {
 		return &ExitError{Code: Attention}
 	}
 	return nil
@@ -72,8 +74,8 @@ const (
 	kept    = "kept"
 )
 
-// changes counts instances and nodes that are not kept.
-func changes(all []zeekapi.Change) (n int) {
+// countChanges returns the number of instances or nodes that are not kept.
+func countChanges(all []zeekapi.Change) (n int) {
 	for _, c := range all {
 		if c.Kind != kept {
 			n++
@@ -85,14 +87,14 @@ func changes(all []zeekapi.Change) (n int) {
 func diffLines(d zeekapi.Diff) []terminal.Line {
 	var lines []terminal.Line
 	for _, part := range []struct {
-		what string
+		kind string
 		all  []zeekapi.Change
 	}{{"instance", d.Instances}, {"node", d.Nodes}} {
 		for _, c := range part.all {
-			lines = append(lines, changeLines(part.what, c)...)
+			lines = append(lines, changeLines(part.kind, c)...)
 		}
 	}
-	if n := changes(d.Instances) + changes(d.Nodes); n == 0 {
+	if n := countChanges(d.Instances) + countChanges(d.Nodes); n == 0 {
 		lines = []terminal.Line{terminal.Text("Nothing would change.")}
 	} else if same := len(d.Instances) + len(d.Nodes) - n; same > 0 {
 		lines = append(lines, terminal.Line{{Text: fmt.Sprintf("  %d kept", same), Style: terminal.Faint}})
@@ -103,7 +105,7 @@ func diffLines(d zeekapi.Diff) []terminal.Line {
 	return lines
 }
 
-func changeLines(what string, c zeekapi.Change) []terminal.Line {
+func changeLines(kind string, c zeekapi.Change) []terminal.Line {
 	sign, style := " ", terminal.Plain
 	switch c.Kind {
 	case added:
@@ -115,16 +117,16 @@ func changeLines(what string, c zeekapi.Change) []terminal.Line {
 	case kept:
 		return nil
 	}
-	lines := []terminal.Line{{{Text: sign + " " + what + " " + c.Name, Style: style}}}
+	lines := []terminal.Line{{{Text: sign + " " + kind + " " + c.Name, Style: style}}}
 	for _, f := range c.Fields {
 		lines = append(lines, terminal.Line{
-			cell("    " + f.Field + ": "), {Text: orNothing(f.Old), Style: terminal.Bad}, cell(" -> "), {Text: orNothing(f.New), Style: terminal.Good},
+			cell("    " + f.Field + ": "), {Text: orNone(f.Old), Style: terminal.Bad}, cell(" -> "), {Text: orNone(f.New), Style: terminal.Good},
 		})
 	}
 	return lines
 }
 
-func orNothing(s string) string {
+func orNone(s string) string {
 	if s == "" {
 		return "(none)"
 	}

@@ -9,8 +9,8 @@ import (
 // Misuse is the exit code of a usage error.
 const Misuse = 2
 
-// Attention is the exit code of status for a cluster with problems, and of diff
-// for changes, with --strict-exit only.
+// Attention is the exit code, with --strict-exit only, of status for a cluster with
+// problems, and of diff for a configuration with changes.
 const Attention = 3
 
 // ExitCodes describes the exit codes, for help and manual pages.
@@ -26,15 +26,15 @@ const Environment = `Environment variables:
   ZEEK_CLIENT_CONFIG_SETTINGS  settings, SECTION.KEY=VALUE separated by blanks
   ZEEKWIRE_TOKEN               token to authenticate with to the controller`
 
-// PeopleExitCodes describes the exit codes that Tool.People adds.
-const PeopleExitCodes = `
+// ExtendedExitCodes describes the exit codes that Tool.Extended adds.
+const ExtendedExitCodes = `
   3    with --strict-exit only: status found a problem, or diff found changes`
 
 // Manual returns the sections that manual pages have in addition to the help.
 func (t *Tool) Manual() []manpage.Section {
 	codes := ExitCodes
-	if t.People {
-		codes += PeopleExitCodes
+	if t.Extended {
+		codes += ExtendedExitCodes
 	}
 	return []manpage.Section{
 		{Title: "Exit status", Text: strings.TrimPrefix(codes, "Exit codes:\n")},

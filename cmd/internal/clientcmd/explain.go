@@ -14,18 +14,18 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
-// explain describes a connection error in the words of zeek-client.
+// explain describes a connection error with the texts of zeek-client.
 func explain(err error, remote string) string {
 	var (
-		mismatch *websocket.MismatchError
-		peer     *peering.MismatchError
-		foreign  *connect.ForeignError
-		nobody   *connect.NoControllerError
-		record   tls.RecordHeaderError
-		alert    tls.AlertError
-		untrusty *tls.CertificateVerificationError
-		network  net.Error
-		unknown  *net.DNSError
+		mismatch       *websocket.MismatchError
+		nativeMismatch *peering.MismatchError
+		foreign        *connect.ForeignError
+		noController   *connect.NoControllerError
+		record         tls.RecordHeaderError
+		alert          tls.AlertError
+		untrusted      *tls.CertificateVerificationError
+		network        net.Error
+		lookup         *net.DNSError
 	)
 	switch {
 	case errors.As(err, &mismatch):
@@ -36,22 +36,22 @@ func explain(err error, remote string) string {
 		}
 		return fmt.Sprintf("%s error in connect() with controller %s: met %s; %s (%v)", kind, remote, mismatch.Met, advice(mismatch), mismatch.Err)
 	case strings.HasPrefix(err.Error(), "websocket: connecting to ") && errors.Unwrap(err) != nil:
-		return explain(errors.Unwrap(err), remote) // without the address, which is there anyway
-	case errors.As(err, &peer), errors.As(err, &foreign), errors.As(err, &nobody), strings.HasPrefix(err.Error(), "peering: "):
+		return explain(errors.Unwrap(err), remote) // without the address, which the text already has
+	case errors.As(err, &nativeMismatch), errors.As(err, &foreign), errors.As(err, &noController), strings.HasPrefix(err.Error(), "peering: "):
 		return fmt.Sprintf("cannot talk to controller %s: %v", remote, err)
-	case errors.As(err, &record), errors.As(err, &alert), errors.As(err, &untrusty):
+	case errors.As(err, &record), errors.As(err, &alert), errors.As(err, &untrusted):
 		return fmt.Sprintf("socket TLS error in connect() with controller %s: %v", remote, err)
 	case errors.Is(err, jsonv1.ErrMalformed), errors.As(err, new(jsonv1.Error)):
 		return fmt.Sprintf("protocol data error with controller %s: %v", remote, err)
-	case errors.As(err, &unknown):
-		return fmt.Sprintf("websocket error in connect() with controller %s: %s", remote, unknown.Err) // without names and servers
+	case errors.As(err, &lookup):
+		return fmt.Sprintf("websocket error in connect() with controller %s: %s", remote, lookup.Err) // without the names of the host and the DNS servers
 	case errors.As(err, &network):
 		return fmt.Sprintf("socket error in connect() with controller %s: %v", remote, err)
 	}
 	return fmt.Sprintf("websocket error in connect() with controller %s: %v", remote, err)
 }
 
-// advice says which setting to change.
+// advice returns the setting to change after a mismatch.
 func advice(m *websocket.MismatchError) string {
 	switch m.Met {
 	case websocket.MetNative:

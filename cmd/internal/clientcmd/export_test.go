@@ -1,12 +1,12 @@
 package clientcmd
 
 var (
-	Grown     = grown
-	LastLines = lastLines
-	Age       = age
+	AddedOutput = addedOutput
+	LastLines   = lastLines
+	Age         = age
 )
 
-// Views are what commands write as JSON.
+// Views has a value of the type of the JSON output of each command.
 var Views = map[string]any{
 	"status": statusView{}, "diff": diffView{}, "history": deploymentView{}, "events": eventView{}, "rolling-restart": jobView{},
 }

@@ -49,7 +49,7 @@ var examples = map[string][]string{
 // flags before those that all commands share.
 func (t *Tool) document(cmd *cobra.Command) {
 	program := "zeek-client"
-	if t.People {
+	if t.Extended {
 		program = "zeekwire"
 	}
 	var lines []string

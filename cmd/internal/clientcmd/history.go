@@ -40,9 +40,9 @@ The JSON has the key deployments, a list with
 	return cmd
 }
 
-// took says how long a deployment took, nothing if that cannot be said: the
-// clock may have been set back before another controller ended it.
-func took(d zeekapi.Deployment) string {
+// deploymentDuration returns the duration of a deployment, or "" if it is unknown:
+// if the deployment has not ended, or if the clock was set back before it ended.
+func deploymentDuration(d zeekapi.Deployment) string {
 	if d.Ended.Before(d.Started) {
 		return ""
 	}
@@ -58,22 +58,22 @@ func (r *run) historyTable(all []zeekapi.Deployment) []terminal.Line {
 		Right:  []bool{0: true, 2: true},
 		Spare:  []int{5, 2, 4},
 	}
-	var wrongs []terminal.Line
+	var errorLines []terminal.Line
 	for _, d := range all {
 		for _, text := range d.Errors {
-			wrongs = append(wrongs, saying(fmt.Sprint(d.Number), text)...)
+			errorLines = append(errorLines, labeledError(fmt.Sprint(d.Number), text)...)
 		}
-		t.Add(number(d.Number), cell(localTime(d.Started)), cell(took(d)), cell(d.Action), cell(d.By), cell(shortID(d.Config)), outcomeCell(d.Outcome))
+		t.Add(number(d.Number), cell(localTime(d.Started)), cell(deploymentDuration(d)), cell(d.Action), cell(d.By), cell(shortID(d.Config)), outcomeCell(d.Outcome))
 	}
 	lines := t.Lines(r.screen)
-	if len(wrongs) > 0 {
-		lines = append(append(lines, terminal.Line{}), wrongs...)
+	if len(errorLines) > 0 {
+		lines = append(append(lines, terminal.Line{}), errorLines...)
 	}
 	return lines
 }
 
-// shortID returns the first part of a UUID, which is enough to tell a few from
-// each other, and any other ID as it is.
+// shortID returns the first part of a UUID, which is enough to distinguish a few
+// configurations. It returns any other ID unchanged.
 func shortID(id string) string {
 	if uuid.Validate(id) == nil {
 		id, _, _ = strings.Cut(id, "-")
@@ -81,7 +81,7 @@ func shortID(id string) string {
 	return id
 }
 
-// localTime returns a time for people, "" if it is not known.
+// localTime formats a time in the local time zone. It returns "" for the zero time.
 func localTime(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -89,6 +89,7 @@ func localTime(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
+// pastConfiguration returns the configuration of a deployment in the history.
 func (r *run) pastConfiguration(ctx context.Context, number uint64) (zeekapi.Configuration, error) {
 	return askOperation(ctx, r, "a history", func(ctx context.Context, c *client.Client) (zeekapi.Configuration, error) {
 		return c.PastConfiguration(ctx, number)
@@ -127,7 +128,7 @@ The JSON has the key events, a list with
 	return cmd
 }
 
-// eventLine shows a event to people.
+// eventLine formats a cluster event as a line.
 func eventLine(n zeekapi.ClusterEvent) terminal.Line {
 	text := cell(inOneLine(n.Text))
 	switch n.Kind {

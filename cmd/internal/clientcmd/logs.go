@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +14,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
 
-// bytesPerLine is how much to ask for in order to get a line, and more.
+// bytesPerLine is the number of bytes to request for each line. It is more than the
+// length of most lines.
 const bytesPerLine = 512
 
 func (t *Tool) logs() *cobra.Command {
@@ -23,58 +23,23 @@ func (t *Tool) logs() *cobra.Command {
 	var follow bool
 	cmd := t.command("logs NODE", "Show the latest output of a node",
 		func(ctx context.Context, r *run, args []string) error {
-			node := args[0]
 			if lines < 1 {
 				return r.misuse("--lines %d: want a number from 1", lines)
 			}
-			c, err := r.operate(ctx, "the outputs of nodes")
+			c, err := r.connectExtended(ctx, "the outputs of nodes")
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			ask := func() (zeekapi.NodeLogs, error) {
-				all, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.NodeLogs, error) {
-					return c.Logs(ctx, node, uint64(lines)*bytesPerLine)
-				})
-				if err != nil {
-					return all, fmt.Errorf("%s: %w", node, plain(err, "output"))
-				}
-				return all, nil
-			}
-			last, err := ask()
+			l := nodeLog{run: r, client: c, node: args[0], lines: lines}
+			latest, err := l.fetch(ctx)
 			if err != nil {
 				return err
 			}
-			if last.Remark != "" {
-				r.messages.say(showErrors, "note", "%s does not run now: %s", node, last.Remark)
-			}
-			shown := zeekapi.NodeOutputs{Stdout: lastLines(last.Stdout, lines), Stderr: lastLines(last.Stderr, lines)}
-			if t.flags.json {
-				return r.print(map[string]string{"node": node, "stdout": shown.Stdout, "stderr": shown.Stderr})
-			}
-			if err := r.showOutputs(node, shown); err != nil || !follow {
+			if err := l.show(latest); err != nil || !follow {
 				return err
 			}
-			for {
-				select {
-				case <-time.After(pollPause):
-				case <-ctx.Done():
-					return nil
-				}
-				next, err := ask()
-				if ctx.Err() != nil {
-					return nil
-				}
-				if err != nil {
-					return err
-				}
-				if err := r.writeOutputs(zeekapi.NodeOutputs{
-					Stdout: grown(last.Stdout, next.Stdout), Stderr: grown(last.Stderr, next.Stderr),
-				}); err != nil {
-					return err
-				}
-				last = next
-			}
+			return l.follow(ctx, latest)
 		})
 	cmd.Long = `Show the latest output of a node.
 
@@ -85,24 +50,76 @@ the command runs until it is interrupted, and then exits with 0.
 With --json, the output has the keys node, stdout and stderr.`
 	cmd.Flags().IntVarP(&lines, "lines", "n", 50, "maximum `NUMBER` of lines of each output")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for further output until interrupted")
-	if t.People {
+	if t.Extended {
 		usage.Exclude(cmd, "follow", "json")
 	}
 	return cmd
 }
 
-// showOutputs writes what there is of both, with titles if both are on one
-// terminal.
+// nodeLog is the output of a node.
+type nodeLog struct {
+	run    *run
+	client *client.Client
+	node   string
+	lines  int // maximum number of lines to show of each stream
+}
+
+// fetch requests the end of the output.
+func (l *nodeLog) fetch(ctx context.Context) (zeekapi.NodeLogs, error) {
+	latest, err := askOn(ctx, l.run, l.client, func(ctx context.Context, c *client.Client) (zeekapi.NodeLogs, error) {
+		return c.Logs(ctx, l.node, uint64(l.lines)*bytesPerLine)
+	})
+	if err != nil {
+		return latest, fmt.Errorf("%s: %w", l.node, requestError(err, "output"))
+	}
+	return latest, nil
+}
+
+// show prints the last lines of the output.
+func (l *nodeLog) show(latest zeekapi.NodeLogs) error {
+	r := l.run
+	if latest.Remark != "" {
+		r.messages.log(showErrors, "note", "%s does not run now: %s", l.node, latest.Remark)
+	}
+	shown := zeekapi.NodeOutputs{Stdout: lastLines(latest.Stdout, l.lines), Stderr: lastLines(latest.Stderr, l.lines)}
+	if r.tool.flags.json {
+		return r.print(map[string]string{"node": l.node, "stdout": shown.Stdout, "stderr": shown.Stderr})
+	}
+	return r.showOutputs(l.node, shown)
+}
+
+// follow requests the output repeatedly and prints the added text, until ctx ends.
+func (l *nodeLog) follow(ctx context.Context, last zeekapi.NodeLogs) error {
+	for sleep(ctx, pollPause) {
+		latest, err := l.fetch(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.run.writeOutputs(zeekapi.NodeOutputs{
+			Stdout: addedOutput(last.Stdout, latest.Stdout), Stderr: addedOutput(last.Stderr, latest.Stderr),
+		}); err != nil {
+			return err
+		}
+		last = latest
+	}
+	return nil
+}
+
+// showOutputs writes both streams. If the command writes tables, each stream has a
+// title.
 func (r *run) showOutputs(node string, o zeekapi.NodeOutputs) error {
-	if !r.people {
+	if !r.tables {
 		return r.writeOutputs(o)
 	}
 	for _, part := range []struct {
-		what, text string
+		stream, text string
 	}{{"standard output", o.Stdout}, {"standard error", o.Stderr}} {
-		title := terminal.Line{{Text: node + " wrote to " + part.what + ":", Style: terminal.Strong}}
+		title := terminal.Line{{Text: node + " wrote to " + part.stream + ":", Style: terminal.Strong}}
 		if part.text == "" {
-			title[0].Text = node + " wrote nothing to " + part.what + "."
+			title[0].Text = node + " wrote nothing to " + part.stream + "."
 		}
 		if err := r.screen.Write(r.page, title); err != nil {
 			return err
@@ -114,6 +131,7 @@ func (r *run) showOutputs(node string, o zeekapi.NodeOutputs) error {
 	return nil
 }
 
+// writeOutputs writes each stream to its own output.
 func (r *run) writeOutputs(o zeekapi.NodeOutputs) error {
 	if _, err := io.WriteString(r.stdout, o.Stdout); err != nil {
 		return err
@@ -122,8 +140,8 @@ func (r *run) writeOutputs(o zeekapi.NodeOutputs) error {
 	return err
 }
 
-// lastLines returns the last n lines of a text, each of which ends with a line
-// feed.
+// lastLines returns the last n lines of a text. It adds a missing line feed at the
+// end.
 func lastLines(text string, n int) string {
 	if text == "" {
 		return ""
@@ -140,9 +158,10 @@ func lastLines(text string, n int) string {
 	return text[from+1:]
 }
 
-// grown returns what came to a text of which only the end is known: old is its
-// end before, and now is its end now.
-func grown(old, now string) string {
+// addedOutput returns the text that was added to an output of which only the end is
+// known. The arguments are the earlier end and the current one. If they do not
+// overlap, it returns all of the current one.
+func addedOutput(old, now string) string {
 	for cut := range old {
 		if rest, ok := strings.CutPrefix(now, old[cut:]); ok {
 			return rest

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// verbosity says which messages are shown.
+// verbosity selects the messages that are shown.
 type verbosity int
 
-// The levels of zeek-client; more shows no more. Where zeek-client shows the
-// traffic of its WebSocket, we show messages.
+// The levels of zeek-client. Higher levels are the same as showTraffic. At that
+// level, zeek-client shows WebSocket frames; these commands show Broker messages.
 const (
 	showNothing verbosity = iota - 1
 	showErrors
@@ -20,15 +20,17 @@ const (
 	showTraffic
 )
 
-// messages are the messages on standard error, in zeek-client's form.
+// messages writes messages to standard error in the format of zeek-client.
 type messages struct {
 	w    io.Writer
 	show verbosity
 	rich bool // with the time
-	warn bool // show warnings where errors are shown
+	warn bool // show warnings whenever errors are shown
 }
 
-func (m messages) say(level verbosity, name, format string, args ...any) {
+// log writes a message that is shown from a verbosity on. The name is its severity,
+// such as "error".
+func (m messages) log(level verbosity, name, format string, args ...any) {
 	if level > m.show {
 		return
 	}
@@ -40,13 +42,13 @@ func (m messages) say(level verbosity, name, format string, args ...any) {
 	fmt.Fprintf(m.w, "%s: %s\n", name, text)
 }
 
-func (m messages) error(format string, args ...any) { m.say(showErrors, "error", format, args...) }
+func (m messages) error(format string, args ...any) { m.log(showErrors, "error", format, args...) }
 func (m messages) warning(format string, args ...any) {
 	level := showWarnings
 	if m.warn {
 		level = showErrors
 	}
-	m.say(level, "warning", format, args...)
+	m.log(level, "warning", format, args...)
 }
-func (m messages) info(format string, args ...any)  { m.say(showInfos, "info", format, args...) }
-func (m messages) debug(format string, args ...any) { m.say(showDebugs, "debug", format, args...) }
+func (m messages) info(format string, args ...any)  { m.log(showInfos, "info", format, args...) }
+func (m messages) debug(format string, args ...any) { m.log(showDebugs, "debug", format, args...) }

@@ -14,23 +14,23 @@ import (
 )
 
 const (
-	// pollPause is between two looks at the nodes.
+	// pollPause is the time between two requests for the nodes.
 	pollPause = time.Second
 
-	// eventBacklog is how many events may wait to be shown. Further ones are
-	// dropped: the next look at the nodes has what they say.
+	// eventBacklog limits the events that are queued to be shown. Events beyond
+	// it are dropped: the next response with the nodes has their information.
 	eventBacklog = 256
 
-	// progressRows is how many nodes are shown at once.
+	// progressRows limits the nodes that are shown at once.
 	progressRows = 12
 )
 
-// progress is how far nodes are. Zeek's controller must be asked for that; ours
-// also tells it by events.
+// progress is the state of the nodes during a request. Zeek's controller must be
+// polled for it; zeekwire's controller also reports changes by events.
 type progress struct {
 	title string
 	began time.Time
-	fixed bool // the nodes are known and others are no concern of ours
+	fixed bool // ignore nodes that are not in nodes
 	nodes []progressNode
 }
 
@@ -39,9 +39,10 @@ type progressNode struct {
 	state          zeekapi.State // "" if not known
 }
 
-// follow shows how nodes come along, all if none are given, until stop is
-// called or ctx ends. It does nothing if progress is not shown.
-func (r *run) follow(ctx context.Context, c *client.Client, title string, nodes []zeekapi.Node) (stop func()) {
+// showProgress shows the states of the given nodes, or of all nodes if none are
+// given, until stop is called or ctx ends. It does nothing if standard error cannot
+// show progress.
+func (r *run) showProgress(ctx context.Context, c *client.Client, title string, nodes []zeekapi.Node) (stop func()) {
 	if r.progress == nil {
 		return func() {}
 	}
@@ -58,21 +59,21 @@ func (r *run) follow(ctx context.Context, c *client.Client, title string, nodes 
 		default:
 		}
 	})
-	looks := make(chan []client.InstanceNodes)
+	polled := make(chan []client.InstanceNodes)
 	var group sync.WaitGroup
-	group.Go(func() { poll(ctx, c, looks) })
+	group.Go(func() { poll(ctx, c, polled) })
 	group.Go(func() {
-		live := terminal.NewLive(r.progress, r.watcher)
+		live := terminal.NewLive(r.progress, r.progressScreen)
 		defer live.Clear()
 		clock := time.NewTicker(time.Second)
 		defer clock.Stop()
 		for {
-			live.Update(p.lines(r.watcher, time.Now())...)
+			live.Update(p.lines(r.progressScreen, time.Now())...)
 			select {
 			case n := <-events:
-				p.hear(n)
-			case all := <-looks:
-				p.see(all)
+				p.addEvent(n)
+			case all := <-polled:
+				p.addStates(all)
 			case <-clock.C:
 			case <-ctx.Done():
 				return
@@ -85,19 +86,16 @@ func (r *run) follow(ctx context.Context, c *client.Client, title string, nodes 
 	}
 }
 
-// poll sends the nodes repeatedly until ctx ends.
-func poll(ctx context.Context, c *client.Client, looks chan<- []client.InstanceNodes) {
+// poll requests the nodes repeatedly, and sends them, until ctx ends.
+func poll(ctx context.Context, c *client.Client, polled chan<- []client.InstanceNodes) {
 	for ctx.Err() == nil {
 		if all, err := c.GetNodes(ctx); err == nil {
 			select {
-			case looks <- all:
+			case polled <- all:
 			case <-ctx.Done():
 			}
 		}
-		select {
-		case <-time.After(pollPause):
-		case <-ctx.Done():
-		}
+		sleep(ctx, pollPause)
 	}
 }
 
@@ -107,6 +105,7 @@ func (p *progress) sort() {
 	})
 }
 
+// set sets the state of a node. An empty instance leaves the instance unchanged.
 func (p *progress) set(name, instance string, s zeekapi.State) {
 	for i := range p.nodes {
 		if p.nodes[i].name == name {
@@ -123,15 +122,15 @@ func (p *progress) set(name, instance string, s zeekapi.State) {
 	}
 }
 
-// hear takes a event.
-func (p *progress) hear(n zeekapi.ClusterEvent) {
+// addEvent applies a cluster event.
+func (p *progress) addEvent(n zeekapi.ClusterEvent) {
 	if n.Kind == zeekapi.EventState && n.Node != "" {
 		p.set(n.Node, n.Instance, zeekapi.State(n.Text))
 	}
 }
 
-// see updates the nodes.
-func (p *progress) see(all []client.InstanceNodes) {
+// addStates applies a response with the nodes.
+func (p *progress) addStates(all []client.InstanceNodes) {
 	for _, in := range all {
 		for _, n := range in.Nodes {
 			if n.ClusterRole != zeekapi.RoleNone && n.ClusterRole != "" {
@@ -141,7 +140,8 @@ func (p *progress) see(all []client.InstanceNodes) {
 	}
 }
 
-// lines shows all nodes, or if they are many, those that do not run.
+// lines returns the lines to show: all nodes or, if there are too many, the nodes
+// that are not running.
 func (p *progress) lines(s terminal.Screen, now time.Time) []terminal.Line {
 	var running int
 	var others []progressNode
@@ -179,7 +179,7 @@ func (p *progress) lines(s terminal.Screen, now time.Time) []terminal.Line {
 	return lines
 }
 
-// age returns a duration for people, in its one or two largest units.
+// age formats a duration in its one or two largest units.
 func age(d time.Duration) string {
 	d = max(0, d)
 	switch {

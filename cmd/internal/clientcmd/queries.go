@@ -21,7 +21,7 @@ func (t *Tool) getInstances() *cobra.Command {
 				return c.GetInstances(ctx)
 			})
 			if err != nil {
-				return plain(err, "instance")
+				return requestError(err, "instance")
 			}
 			type shown struct {
 				Host string  `json:"host,omitempty"`
@@ -56,15 +56,15 @@ func (t *Tool) getNodes() *cobra.Command {
 				Port        *uint16                 `json:"port,omitempty"`
 				MetricsPort *uint16                 `json:"metrics_port,omitempty"`
 			}
-			out := newAnswer()
+			out := newReport()
 			invalid := false
 			for _, in := range instances {
 				if text, ok := refusal(in.Err); ok {
-					out.complain(in.Instance, text)
+					out.addError(in.Instance, text)
 					continue
 				}
 				if errors.Is(in.Err, client.ErrNoData) {
-					out.complain(in.Instance, "result does not contain node status data")
+					out.addError(in.Instance, "result does not contain node status data")
 					continue
 				}
 				if in.Err != nil {
@@ -104,21 +104,21 @@ func (t *Tool) getIDValue() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := newAnswer()
+			out := newReport()
 			for _, v := range values {
 				text, refused := refusal(v.Err)
 				var mapping *record.Error
 				switch {
 				case refused:
-					out.complain(v.Node, text)
+					out.addError(v.Node, text)
 				case v.Node == "":
 					out.Errors = append(out.Errors, map[string]any{"error": fmt.Sprintf("result lacking node: (%s)", v.Value)})
 				case errors.Is(v.Err, client.ErrNoData):
-					out.complain(v.Node, "invalid result data type None")
+					out.addError(v.Node, "invalid result data type None")
 				case errors.As(v.Err, &mapping):
-					out.complain(v.Node, "invalid result data type ("+mapping.Reason+")")
+					out.addError(v.Node, "invalid result data type ("+mapping.Reason+")")
 				case v.Err != nil:
-					out.complain(v.Node, fmt.Sprintf("JSON decode error: (%v)", v.Err))
+					out.addError(v.Node, fmt.Sprintf("JSON decode error: (%v)", v.Err))
 				default:
 					out.Results[v.Node] = v.Value
 				}
@@ -142,22 +142,22 @@ func (t *Tool) restart() *cobra.Command {
 			for _, name := range args {
 				nodes = append(nodes, zeekapi.Node{Name: name})
 			}
-			stop := r.follow(ctx, c, "Restarting", nodes)
+			stop := r.showProgress(ctx, c, "Restarting", nodes)
 			results, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) ([]zeekapi.Result, error) {
 				return c.Restart(ctx, args...)
 			})
 			stop()
-			r.sayInterrupted(ctx)
+			r.reportInterrupted(ctx)
 			if err != nil {
 				return err
 			}
-			out := newAnswer()
+			out := newReport()
 			failed := false
 			for _, res := range results {
 				failed = failed || !res.Success
 				switch {
 				case !res.Success && res.Instance == "":
-					out.complain(res.Node, res.Error)
+					out.addError(res.Node, res.Error)
 				case res.Node != "":
 					out.Results[res.Node] = res.Success
 				default:
@@ -211,13 +211,13 @@ func (t *Tool) monitor() *cobra.Command {
 				case err != nil && next.Err() == nil, ctx.Err() != nil:
 					return err
 				case err != nil:
-					fmt.Fprintf(r.stdout, "no response received: %s\n", r.why(context.DeadlineExceeded))
+					fmt.Fprintf(r.stdout, "no response received: %s\n", r.noResponseReason(context.DeadlineExceeded))
 				}
 			}
 		})
 }
 
-// eventText returns an event in the form of a call, and other values unchanged.
+// eventText formats an event as a function call, and other values as Broker does.
 func eventText(v broker.Value) string {
 	if ev, err := broker.ParseEvent(v); err == nil {
 		return ev.String()

@@ -15,7 +15,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
 
-// rollingRestarts is what a controller that lacks them knows nothing of.
+// rollingRestarts names the feature in the error for a controller without it.
 const rollingRestarts = "rolling restarts"
 
 func (t *Tool) rollingRestart() *cobra.Command {
@@ -31,7 +31,7 @@ func (t *Tool) rollingRestart() *cobra.Command {
 			if err != nil {
 				return r.misuse("%v", err)
 			}
-			c, err := r.operate(ctx, rollingRestarts)
+			c, err := r.connectExtended(ctx, rollingRestarts)
 			if err != nil {
 				return err
 			}
@@ -43,7 +43,7 @@ func (t *Tool) rollingRestart() *cobra.Command {
 				return c.RollingRestart(ctx, args, wanted, atOnce)
 			})
 			if err != nil {
-				return plain(err, "job")
+				return requestError(err, "job")
 			}
 			if !cancel && !detach {
 				if job, err = r.followJob(ctx, c, job); err != nil {
@@ -88,7 +88,7 @@ func clusterRoles(names []string) ([]zeekapi.ClusterRole, error) {
 	return roles, nil
 }
 
-// followJob waits for the end of a job and shows how far it is.
+// followJob waits for the end of a job and shows its progress.
 func (r *run) followJob(ctx context.Context, c *client.Client, job zeekapi.Job) (zeekapi.Job, error) {
 	wake := make(chan struct{}, 1)
 	c.OnEvent(func(n zeekapi.ClusterEvent) {
@@ -99,7 +99,7 @@ func (r *run) followJob(ctx context.Context, c *client.Client, job zeekapi.Job) 
 			}
 		}
 	})
-	live := terminal.NewLive(r.progress, r.watcher)
+	live := terminal.NewLive(r.progress, r.progressScreen)
 	defer live.Clear()
 	began := time.Now()
 	for job.Ended.IsZero() {
@@ -125,6 +125,7 @@ func (r *run) followJob(ctx context.Context, c *client.Client, job zeekapi.Job) 
 	return job, nil
 }
 
+// jobProgress returns the progress of a job after the duration d.
 func jobProgress(j zeekapi.Job, d time.Duration) []terminal.Line {
 	lines := []terminal.Line{{
 		{Text: "Restarting", Style: terminal.Strong},
@@ -132,22 +133,22 @@ func jobProgress(j zeekapi.Job, d time.Duration) []terminal.Line {
 		{Text: " (" + age(d) + ")", Style: terminal.Faint},
 	}}
 	for _, part := range []struct {
-		what  string
+		label string
 		nodes []string
 		style terminal.Style
 	}{{"now", j.Now, terminal.Warn}, {"next", j.Next, terminal.Plain}, {"done", j.Done, terminal.Good}} {
 		if len(part.nodes) > 0 {
-			lines = append(lines, terminal.Line{cell(fmt.Sprintf("  %-5s", part.what)), {Text: strings.Join(part.nodes, ", "), Style: part.style}})
+			lines = append(lines, terminal.Line{cell(fmt.Sprintf("  %-5s", part.label)), {Text: strings.Join(part.nodes, ", "), Style: part.style}})
 		}
 	}
 	return lines
 }
 
-// jobLines shows a job, or its end.
+// jobLines returns the progress of a job or, if it has ended, its result.
 func jobLines(j zeekapi.Job) []terminal.Line {
 	switch {
 	case j.Error != "":
-		return []terminal.Line{wrong("Rolling restart %d ended early: %s", j.Number, inOneLine(j.Error)), terminal.Text("Restarted: %s", orNothing(strings.Join(j.Done, ", ")))}
+		return []terminal.Line{errorLine("Rolling restart %d ended early: %s", j.Number, inOneLine(j.Error)), terminal.Text("Restarted: %s", orNone(strings.Join(j.Done, ", ")))}
 	case j.Ended.IsZero():
 		return jobProgress(j, time.Since(j.Started))
 	case len(j.Done) == 0:

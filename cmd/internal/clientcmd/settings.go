@@ -54,10 +54,10 @@ type declaration struct {
 	// initial is the default, in the syntax of the settings file.
 	initial string
 
-	// ours marks a setting that zeek-client does not have. It is part of the
+	// extension marks a setting that zeek-client does not have. It is part of the
 	// settings only while it has a value, so that show-settings prints what
 	// zeek-client prints.
-	ours bool
+	extension bool
 
 	// set converts a value and stores it.
 	set func(p *parameters, value string) error
@@ -79,9 +79,9 @@ var declarations = []declaration{
 	{section: "client", key: "rich_logging_format", initial: "False", set: boolSetting(func(p *parameters) *bool { return &p.richLog })},
 	{section: "client", key: "pretty_json", initial: "True", set: boolSetting(func(p *parameters) *bool { return &p.prettyJSON })},
 	{section: "client", key: "verbosity", initial: "0", set: intSetting(func(p *parameters) *int { return &p.verbosity }, -1)},
-	{section: "client", key: "transport", initial: "auto", ours: true, set: textSetting(func(p *parameters) *string { return &p.transport })},
-	{section: "client", key: "dialect", initial: "auto", ours: true, set: textSetting(func(p *parameters) *string { return &p.dialect })},
-	{section: "client", key: "token", ours: true, set: textSetting(func(p *parameters) *string { return &p.token })},
+	{section: "client", key: "transport", initial: "auto", extension: true, set: textSetting(func(p *parameters) *string { return &p.transport })},
+	{section: "client", key: "dialect", initial: "auto", extension: true, set: textSetting(func(p *parameters) *string { return &p.dialect })},
+	{section: "client", key: "token", extension: true, set: textSetting(func(p *parameters) *string { return &p.token })},
 	{section: "controller", key: "host", initial: "127.0.0.1", set: func(p *parameters, value string) error {
 		if strings.Contains(value, ":") && !strings.HasPrefix(value, "[") {
 			value = "[" + value + "]"
@@ -119,20 +119,20 @@ func boolSetting(field func(*parameters) *bool) func(*parameters, string) error 
 	}
 }
 
-func intSetting(field func(*parameters) *int, least int) func(*parameters, string) error {
+func intSetting(field func(*parameters) *int, minimum int) func(*parameters, string) error {
 	return func(p *parameters, value string) (err error) {
-		*field(p), err = integer(value, least)
+		*field(p), err = integer(value, minimum)
 		return err
 	}
 }
 
-func integer(value string, least int) (int, error) {
+func integer(value string, minimum int) (int, error) {
 	n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32)
 	switch {
-	case err == nil && int(n) >= least:
+	case err == nil && int(n) >= minimum:
 		return int(n), nil
-	case least > 0:
-		return 0, fmt.Errorf("want an integer from %d", least)
+	case minimum > 0:
+		return 0, fmt.Errorf("want an integer from %d", minimum)
 	}
 	return 0, errors.New("want an integer")
 }
@@ -148,7 +148,7 @@ func seconds(value string) (time.Duration, error) {
 // setting is a setting with the value that one source gives it.
 type setting struct {
 	section, key string
-	value        string // may have references to other settings of the section
+	value        string // may refer to other settings of the section
 	origin       string // named in errors; "" for the default
 }
 
@@ -209,7 +209,7 @@ func (s *settings) add(l layer) {
 func defaults() layer {
 	var l layer
 	for _, d := range declarations {
-		if !d.ours {
+		if !d.extension {
 			l = append(l, setting{d.section, d.key, d.initial, ""})
 		}
 	}
@@ -317,7 +317,7 @@ func (t *Tool) fileSettings() (layer, error) {
 		return nil, nil
 	}
 	l, err := readSettings(file)
-	if errors.Is(err, fs.ErrNotExist) && (t.flags.configFile == "" || !t.People) {
+	if errors.Is(err, fs.ErrNotExist) && (t.flags.configFile == "" || !t.Extended) {
 		return nil, nil
 	}
 	return l, err
@@ -367,7 +367,7 @@ func (s *settings) parameters() (parameters, error) {
 	var errs []error
 	for _, d := range declarations {
 		x := expanded.find(d.section, d.key)
-		if x == nil || d.ours && x.value == "" {
+		if x == nil || d.extension && x.value == "" {
 			x = &setting{value: d.initial}
 		}
 		if err := d.set(&p, x.value); err != nil {

@@ -9,6 +9,28 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 )
 
+const defaultSettings = `[client]
+request_timeout_secs = 20
+peering_attempts = 10
+peering_retry_delay_secs = 1.0
+rich_logging_format = False
+pretty_json = True
+verbosity = 0
+
+[controller]
+host = 127.0.0.1
+port = 2149
+
+[ssl]
+enable = False
+certificate = 
+keyfile = 
+cafile = 
+capath = 
+passphrase = 
+
+`
+
 func TestSettings(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "zeek-client.cfg")
 	if err := os.WriteFile(file, []byte("[controller]\nhost = file\nport = 1\n[client]\nverbosity = %(peering_attempts)s\n[new]\nKey = x\n"), 0o600); err != nil {
@@ -23,9 +45,9 @@ func TestSettings(t *testing.T) {
 		name string
 		env  map[string]string
 		args []string
-		from []string // pairs of what changes in the defaults
+		from []string // pairs of an old and a new text in the defaults
 	}{
-		{name: "defaults"},
+		{name: "default values"},
 		{name: "missing file", args: []string{"-c", "/nonexistent"}},
 		{
 			name: "file", args: []string{"--configfile", file},
@@ -33,18 +55,18 @@ func TestSettings(t *testing.T) {
 				"passphrase = \n", "passphrase = \n\n[new]\nkey = x\n"},
 		},
 		{
-			name: "file by environment, environment over file, option over environment",
+			name: "precedence of file, environment and flags",
 			env:  map[string]string{"ZEEK_CLIENT_CONFIG_FILE": file, "ZEEK_CLIENT_CONFIG_SETTINGS": `client.verbosity=4 controller.port=2 'new.KEY=a b'`},
 			args: []string{"--set", "controller.port=3", "--set", "other.x=a=b.c"},
 			from: []string{"host = 127.0.0.1", "host = file", "2149", "3", "verbosity = 0", "verbosity = 4",
 				"passphrase = \n", "passphrase = \n\n[new]\nkey = a b\n\n[other]\nx = a=b.c\n"},
 		},
-		{name: "controller over all", args: []string{"--set", "controller.host=x", "--controller", "[::1]:5"}, from: []string{"127.0.0.1", "[::1]", "2149", "5"}},
-		{name: "references that make no sense", args: []string{"-q", "--set", "client.a=%", "--set", "client.b=%x", "--set", "client.c=%(x)"}},
+		{name: "controller flag overrides settings", args: []string{"--set", "controller.host=x", "--controller", "[::1]:5"}, from: []string{"127.0.0.1", "[::1]", "2149", "5"}},
+		{name: "malformed references", args: []string{"-q", "--set", "client.a=%", "--set", "client.b=%x", "--set", "client.c=%(x)"}},
 		{name: "percent signs", args: []string{"--set", "new.a=%%(", "--set", "new.b=%(a)s"},
 			from: []string{"passphrase = \n", "passphrase = \n\n[new]\na = %%(\nb = %(a)s\n"}},
 		{
-			name: "transport, dialect, and a token that nobody sees", env: map[string]string{"ZEEKWIRE_TOKEN": "secret"},
+			name: "transport, dialect and hidden token", env: map[string]string{"ZEEKWIRE_TOKEN": "secret"},
 			args: []string{"--transport", "native", "--dialect=cluster"},
 			from: []string{"verbosity = 0\n", "verbosity = 0\ntoken = (hidden)\ntransport = native\ndialect = cluster\n"},
 		},
@@ -57,13 +79,14 @@ func TestSettings(t *testing.T) {
 			env = test.env
 			tool := &clientcmd.Tool{Getenv: func(key string) string { return env[key] }}
 			want := strings.NewReplacer(test.from...).Replace(defaultSettings)
-			execute1(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
+			runCommand(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
 		})
 	}
 }
 
-// TestInstalledSettings has a settings file where the program is installed.
-func TestInstalledSettings(t *testing.T) {
+// TestDefaultSettingsFile checks that the installed settings file is used if neither
+// the environment nor a flag names another one.
+func TestDefaultSettingsFile(t *testing.T) {
 	dir := t.TempDir()
 	installed, other := filepath.Join(dir, "zeek-client.cfg"), filepath.Join(dir, "other.cfg")
 	for file, port := range map[string]string{installed: "1", other: "2"} {
@@ -82,11 +105,11 @@ func TestInstalledSettings(t *testing.T) {
 			return ""
 		}}
 		want := strings.Replace(defaultSettings, "2149", test.want, 1)
-		execute1(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
+		runCommand(t, tool, "", append(test.args, "show-settings")...).want(t, outcome{stdout: want})
 	}
 }
 
-func TestBadSettings(t *testing.T) {
+func TestInvalidSettings(t *testing.T) {
 	const settings = "ZEEK_CLIENT_CONFIG_SETTINGS"
 	for _, test := range []struct {
 		name, file, env string
@@ -94,15 +117,15 @@ func TestBadSettings(t *testing.T) {
 		exit            int
 		stderr          string
 	}{
-		{"no section", "x = 1\n", "", "show-settings", 1, "error: \"x = 1\" appears before the first section, such as [instances] (FILE:1)\n"},
-		{"no value", "[client]\nverbosity\n\n[new]\nx\n", "", "show-settings", 1,
+		{"setting without section", "x = 1\n", "", "show-settings", 1, "error: \"x = 1\" appears before the first section, such as [instances] (FILE:1)\n"},
+		{"setting without value", "[client]\nverbosity\n\n[new]\nx\n", "", "show-settings", 1,
 			"error: setting client.verbosity needs a value (FILE:2)\nerror: setting new.x needs a value (FILE:5)\n"},
-		{"wrong values", "[client]\nverbosity = 1\npretty_json = maybe\n", "controller.port=x", "get-nodes", 1,
+		{"invalid values", "[client]\nverbosity = 1\npretty_json = maybe\n", "controller.port=x", "get-nodes", 1,
 			"error: setting client.pretty_json is \"maybe\", want a boolean, such as yes or no (FILE:3)\n" +
 				"error: setting controller.port is \"x\", want an integer (" + settings + ")\n"},
-		{"wrong references", "[controller]\nhost = %(hots)s\n", "", "get-nodes", 1,
+		{"unknown reference", "[controller]\nhost = %(hots)s\n", "", "get-nodes", 1,
 			"error: value of controller.host: reference to the key \"hots\", which does not exist (FILE:2)\n"},
-		{"no settings", "", ".a=b client.=c", "--set DEFAULT.a=b --set client.=d show-settings", 0,
+		{"invalid items", "", ".a=b client.=c", "--set DEFAULT.a=b --set client.=d show-settings", 0,
 			"error: config item \".a=b\" in " + settings + " invalid. Please use <section.key>=<val>.\n" +
 				"error: config item \"client.=c\" in " + settings + " invalid. Please use <section.key>=<val>.\n" +
 				"error: config item \"DEFAULT.a=b\" invalid. Please use <section.key>=<val>.\n" +
@@ -118,7 +141,7 @@ func TestBadSettings(t *testing.T) {
 			if test.exit == 0 {
 				want.stdout = defaultSettings
 			}
-			execute1(t, tool, "", append([]string{"-c", file}, strings.Fields(test.args)...)...).want(t, want)
+			runCommand(t, tool, "", append([]string{"-c", file}, strings.Fields(test.args)...)...).want(t, want)
 		})
 	}
 }

@@ -24,16 +24,16 @@ func (t *Tool) status() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			ours, err := r.isOurs(ctx, c)
+			extended, err := r.speaksOperations(ctx, c)
 			if err != nil {
 				return err
 			}
-			s, err := r.askStatus(ctx, c, ours)
+			s, err := r.requestStatus(ctx, c, extended)
 			if err != nil {
 				return err
 			}
-			err = r.present(newStatusView(s), func() []terminal.Line { return statusLines(r.screen, s, ours, time.Now()) })
-			if err == nil && r.tool.flags.strictExit && !well(s) {
+			err = r.present(newStatusView(s), func() []terminal.Line { return statusLines(r.screen, s, extended, time.Now()) })
+			if err == nil && r.tool.flags.strictExit && !healthy(s) {
 				return &ExitError{Code: Attention}
 			}
 			return err
@@ -50,9 +50,9 @@ running, or the last deployment failed.` + statusHelp + jsonHelp
 	return cmd
 }
 
-// isOurs finds out whether the controller speaks the dialect of package
-// operations.
-func (r *run) isOurs(ctx context.Context, c *client.Client) (bool, error) {
+// speaksOperations reports whether the controller speaks the dialect of package
+// operations, as zeekwire's does.
+func (r *run) speaksOperations(ctx context.Context, c *client.Client) (bool, error) {
 	_, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (struct{}, error) {
 		return struct{}{}, c.Probe(ctx)
 	})
@@ -62,15 +62,16 @@ func (r *run) isOurs(ctx context.Context, c *client.Client) (bool, error) {
 	return err == nil, err
 }
 
-// askStatus returns the status, or what Zeek's controller can say about it.
-func (r *run) askStatus(ctx context.Context, c *client.Client, ours bool) (zeekapi.Status, error) {
-	ask := piecedStatus
-	if ours {
+// requestStatus returns the status, sorted by name. For Zeek's controller, extended
+// is false, and the status has only the information that it provides.
+func (r *run) requestStatus(ctx context.Context, c *client.Client, extended bool) (zeekapi.Status, error) {
+	ask := assembleStatus
+	if extended {
 		ask = func(ctx context.Context, c *client.Client) (zeekapi.Status, error) { return c.Status(ctx) }
 	}
 	s, err := askOn(ctx, r, c, ask)
 	if err != nil {
-		return s, plain(err, "status")
+		return s, requestError(err, "status")
 	}
 	for _, i := range s.Instances {
 		slices.SortFunc(i.Nodes, func(a, b zeekapi.NodeDetail) int { return cmp.Compare(a.Status.Node, b.Status.Node) })
@@ -81,78 +82,115 @@ func (r *run) askStatus(ctx context.Context, c *client.Client, ours bool) (zeeka
 	return s, nil
 }
 
-// piecedStatus makes a status of what every controller answers.
-func piecedStatus(ctx context.Context, c *client.Client) (zeekapi.Status, error) {
-	var s zeekapi.Status
-	find := func(name string) *zeekapi.InstanceStatus {
-		for i := range s.Instances {
-			if s.Instances[i].Instance.Name == name {
-				return &s.Instances[i]
-			}
-		}
-		s.Instances = append(s.Instances, zeekapi.InstanceStatus{Instance: zeekapi.Instance{Name: name}})
-		return &s.Instances[len(s.Instances)-1]
-	}
-	// The controller refuses to show a configuration that it does not have.
-	var refused *client.RefusedError
-	for _, deployed := range []bool{false, true} {
-		if !c.Has(zeekapi.GetConfigurationRequest{}) {
-			break // so old is the controller
-		}
-		config, err := c.GetConfiguration(ctx, deployed)
-		switch {
-		case errors.As(err, &refused):
-		case err != nil:
-			return s, err
-		case !deployed:
-			s.Staged = config.ID
-		default:
-			s.Deployed, s.Target = config.ID, config.ID
-			for _, i := range config.Instances {
-				in := find(i.Name)
-				in.Instance, in.Wanted = i, true
-			}
+// assembleStatus returns a status that is assembled from requests that Zeek's
+// controllers support.
+func assembleStatus(ctx context.Context, c *client.Client) (zeekapi.Status, error) {
+	var a statusAssembly
+	for _, add := range []func(context.Context, *client.Client) error{a.addConfigurations, a.addInstances, a.addNodes} {
+		if err := add(ctx, c); err != nil {
+			return a.status, err
 		}
 	}
+	return a.status, nil
+}
+
+// statusAssembly collects a status from several responses.
+type statusAssembly struct{ status zeekapi.Status }
+
+// instance returns the entry of an instance, and adds it if it is missing. The
+// pointer is valid until the next call.
+func (a *statusAssembly) instance(name string) *zeekapi.InstanceStatus {
+	all := a.status.Instances
+	for i := range all {
+		if all[i].Instance.Name == name {
+			return &all[i]
+		}
+	}
+	a.status.Instances = append(all, zeekapi.InstanceStatus{Instance: zeekapi.Instance{Name: name}})
+	return &a.status.Instances[len(all)]
+}
+
+// addConfigurations adds the IDs of the staged and the deployed configuration, and
+// the instances of the deployed one.
+func (a *statusAssembly) addConfigurations(ctx context.Context, c *client.Client) error {
+	if !c.Has(zeekapi.GetConfigurationRequest{}) {
+		return nil // the controller speaks ClusterController::API
+	}
+	staged, err := configurationIfAny(ctx, c, false)
+	if err != nil {
+		return err
+	}
+	a.status.Staged = staged.ID
+	deployed, err := configurationIfAny(ctx, c, true)
+	if err != nil {
+		return err
+	}
+	a.status.Deployed, a.status.Target = deployed.ID, deployed.ID
+	for _, i := range deployed.Instances {
+		in := a.instance(i.Name)
+		in.Instance, in.Wanted = i, true
+	}
+	return nil
+}
+
+// configurationIfAny returns the deployed or the staged configuration, or the zero
+// value if there is none: a controller refuses the request in that case.
+func configurationIfAny(ctx context.Context, c *client.Client, deployed bool) (zeekapi.Configuration, error) {
+	config, err := c.GetConfiguration(ctx, deployed)
+	if errors.As(err, new(*client.RefusedError)) {
+		return zeekapi.Configuration{}, nil
+	}
+	return config, err
+}
+
+// addInstances adds the instances whose agents are connected.
+func (a *statusAssembly) addInstances(ctx context.Context, c *client.Client) error {
 	instances, err := c.GetInstances(ctx)
 	if err != nil {
-		return s, err
+		return err
 	}
 	for _, i := range instances {
-		in := find(i.Name)
+		in := a.instance(i.Name)
 		in.Instance, in.Connected = i, true
 	}
+	return nil
+}
+
+// addNodes adds the nodes of the cluster, and the errors of instances that did not
+// return their nodes.
+func (a *statusAssembly) addNodes(ctx context.Context, c *client.Client) error {
 	if !c.Has(zeekapi.GetNodesRequest{}) {
-		return s, nil
+		return nil
 	}
 	all, err := c.GetNodes(ctx)
-	if err != nil && !errors.As(err, &refused) {
-		return s, err
+	if err != nil && !errors.As(err, new(*client.RefusedError)) {
+		return err
 	}
-	for _, a := range all {
+	for _, from := range all {
 		var nodes []zeekapi.NodeDetail
-		for _, n := range a.Nodes {
-			// The controller and the agents are in the answer, too.
+		for _, n := range from.Nodes {
+			// The response also has the controller and the agents.
 			if n.ClusterRole != zeekapi.RoleNone {
 				nodes = append(nodes, zeekapi.NodeDetail{Status: n})
 			}
 		}
-		if a.Instance == "" || len(nodes) == 0 && a.Err == nil {
+		if from.Instance == "" || len(nodes) == 0 && from.Err == nil {
 			continue
 		}
-		in := find(a.Instance)
+		in := a.instance(from.Instance)
 		in.Nodes = nodes
-		if text, ok := refusal(a.Err); ok {
+		if text, ok := refusal(from.Err); ok {
 			in.LastError = text
-		} else if a.Err != nil {
-			in.LastError = a.Err.Error()
+		} else if from.Err != nil {
+			in.LastError = from.Err.Error()
 		}
 	}
-	return s, nil
+	return nil
 }
 
-// well reports whether all is as it should be.
-func well(s zeekapi.Status) bool {
+// healthy reports whether the last deployment succeeded or is pending, all required
+// agents are connected, and all nodes are running.
+func healthy(s zeekapi.Status) bool {
 	if s.Last != nil && s.Last.Outcome != zeekapi.OutcomeDeployed && s.Last.Outcome != zeekapi.OutcomePending {
 		return false
 	}
@@ -169,33 +207,33 @@ func well(s zeekapi.Status) bool {
 	return true
 }
 
-// statusLines shows a status to people.
-func statusLines(screen terminal.Screen, s zeekapi.Status, ours bool, now time.Time) []terminal.Line {
-	lines := headLines(s, ours, now)
-	instances := instanceStatusTable(s, ours, now)
+// statusLines returns a status as lines.
+func statusLines(screen terminal.Screen, s zeekapi.Status, extended bool, now time.Time) []terminal.Line {
+	lines := summaryLines(s, extended, now)
+	instances := instanceStatusTable(s, extended, now)
 	if instances.Len() == 0 {
 		return append(lines, terminal.Line{}, terminal.Text("No instances: no agent is connected, and nothing is deployed."))
 	}
 	lines = append(append(lines, terminal.Line{}), instances.Lines(screen)...)
-	nodes, wrongs := nodeStatusTable(s, now)
+	nodes, errorLines := nodeStatusTable(s, now)
 	if nodes.Len() > 0 {
 		lines = append(append(lines, terminal.Line{}), nodes.Lines(screen)...)
 	}
-	if len(wrongs) > 0 {
-		lines = append(append(lines, terminal.Line{}), wrongs...)
+	if len(errorLines) > 0 {
+		lines = append(append(lines, terminal.Line{}), errorLines...)
 	}
 	return lines
 }
 
-// headLines are about the cluster as a whole.
-func headLines(s zeekapi.Status, ours bool, now time.Time) []terminal.Line {
+// summaryLines returns the lines about the whole cluster.
+func summaryLines(s zeekapi.Status, extended bool, now time.Time) []terminal.Line {
 	var lines []terminal.Line
 	add := func(key string, value ...terminal.Span) {
 		lines = append(lines, append(terminal.Line{{Text: fmt.Sprintf("%-12s", key), Style: terminal.Strong}}, value...))
 	}
-	if ours {
+	if extended {
 		p := s.Controller
-		add("Controller", cell(fmt.Sprintf("%s, %s, up %s", orNothing(p.Name), orNothing(p.Version), since(p.Started, now))))
+		add("Controller", cell(fmt.Sprintf("%s, %s, up %s", orNone(p.Name), orNone(p.Version), since(p.Started, now))))
 	} else {
 		add("Controller", cell("Zeek's own, which tells no versions, times, errors, history or jobs"))
 	}
@@ -219,6 +257,7 @@ func headLines(s zeekapi.Status, ours bool, now time.Time) []terminal.Line {
 	return lines
 }
 
+// since returns the time since t, or "" for the zero time.
 func since(t, now time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -226,7 +265,7 @@ func since(t, now time.Time) string {
 	return age(now.Sub(t))
 }
 
-// ago is since for sentences.
+// ago returns the time since t for use in a sentence.
 func ago(t, now time.Time) string {
 	if t.IsZero() {
 		return "at an unknown time"
@@ -269,11 +308,11 @@ func actionText(action string) string {
 	return action
 }
 
-func byText(who string) string {
-	if who == "" {
+func byText(name string) string {
+	if name == "" {
 		return ""
 	}
-	return " by " + who
+	return " by " + name
 }
 
 func jobSpans(j zeekapi.Job, now time.Time) terminal.Line {
@@ -288,7 +327,7 @@ func jobSpans(j zeekapi.Job, now time.Time) terminal.Line {
 	return line
 }
 
-func instanceStatusTable(s zeekapi.Status, ours bool, now time.Time) *terminal.Table {
+func instanceStatusTable(s zeekapi.Status, extended bool, now time.Time) *terminal.Table {
 	t := &terminal.Table{
 		Header: []string{"INSTANCE", "AGENT", "SINCE", "HOST", "NODES", "VERSION", "ZEEK"},
 		Spare:  []int{5, 6, 3, 2},
@@ -296,7 +335,7 @@ func instanceStatusTable(s zeekapi.Status, ours bool, now time.Time) *terminal.T
 	for _, i := range s.Instances {
 		agent := terminal.Span{Text: "connected", Style: terminal.Good}
 		switch {
-		case !i.Connected && i.Since.IsZero() && ours:
+		case !i.Connected && i.Since.IsZero() && extended:
 			agent = terminal.Span{Text: "never came", Style: terminal.Bad}
 		case !i.Connected:
 			agent = terminal.Span{Text: "missing", Style: terminal.Bad}
@@ -304,7 +343,7 @@ func instanceStatusTable(s zeekapi.Status, ours bool, now time.Time) *terminal.T
 			agent = terminal.Span{Text: "drained", Style: terminal.Warn}
 		case !i.Wanted:
 			agent = terminal.Span{Text: "not in use", Style: terminal.Faint}
-		case !i.Ready && ours:
+		case !i.Ready && extended:
 			agent = terminal.Span{Text: "not ready", Style: terminal.Warn}
 		}
 		host := ""
@@ -316,7 +355,7 @@ func instanceStatusTable(s zeekapi.Status, ours bool, now time.Time) *terminal.T
 	return t
 }
 
-// runningCell says how many nodes run.
+// runningCell returns the number of running nodes and of all nodes.
 func runningCell(nodes []zeekapi.NodeDetail) terminal.Span {
 	running := 0
 	for _, n := range nodes {
@@ -331,35 +370,36 @@ func runningCell(nodes []zeekapi.NodeDetail) terminal.Span {
 	return span
 }
 
-// nodeStatusTable returns all nodes, and what was last wrong with anything.
+// nodeStatusTable returns a table of all nodes, and the last errors of instances and
+// nodes.
 func nodeStatusTable(s zeekapi.Status, now time.Time) (*terminal.Table, []terminal.Line) {
 	t := &terminal.Table{
 		Header: []string{"NODE", "INSTANCE", "ROLE", "STATE", "SINCE", "RESTARTS", "PID", "PORT", "CPU", "MEMORY"},
 		Right:  []bool{5: true, 6: true, 7: true, 8: true, 9: true},
 		Spare:  []int{6, 7, 9, 8, 2, 4, 5},
 	}
-	var wrongs []terminal.Line
-	say := func(who, text string) {
+	var errorLines []terminal.Line
+	addError := func(name, text string) {
 		if text != "" {
-			wrongs = append(wrongs, saying(who, text)...)
+			errorLines = append(errorLines, labeledError(name, text)...)
 		}
 	}
 	for _, i := range s.Instances {
-		say(i.Instance.Name, i.LastError)
+		addError(i.Instance.Name, i.LastError)
 		for _, n := range i.Nodes {
-			say(n.Status.Node, n.LastError)
+			addError(n.Status.Node, n.LastError)
 			t.Add(cell(n.Status.Node), cell(i.Instance.Name), cell(roleText(n.Status)), stateCell(n.Status.State), cell(since(n.Since, now)),
 				number(n.Restarts), number(n.Status.PID), number(n.Status.Port.Number), cell(cpuText(n.CPU)), cell(memoryText(n.Memory)))
 		}
 	}
-	return t, wrongs
+	return t, errorLines
 }
 
-// saying returns a text after the name of whom it is about, which may have
-// several lines.
-func saying(who, text string) []terminal.Line {
+// labeledError returns an error text, which may have several lines, after the name
+// to which it belongs.
+func labeledError(name, text string) []terminal.Line {
 	var lines []terminal.Line
-	first := terminal.Span{Text: who + ": ", Style: terminal.Strong}
+	first := terminal.Span{Text: name + ": ", Style: terminal.Strong}
 	for line := range strings.Lines(text) {
 		lines = append(lines, terminal.Line{first, {Text: strings.TrimRight(line, "\r\n"), Style: terminal.Bad}})
 		first = terminal.Span{Text: strings.Repeat(" ", terminal.Width(first.Text))}
@@ -367,12 +407,12 @@ func saying(who, text string) []terminal.Line {
 	return lines
 }
 
-// inOneLine returns a text without line breaks.
+// inOneLine replaces the line breaks of a text by semicolons.
 func inOneLine(text string) string {
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\r' || r == '\n' }), "; ")
 }
 
-// cpuText returns processors in use as a percentage of one.
+// cpuText formats a number of processors in use as a percentage of one processor.
 func cpuText(cpu float64) string {
 	if cpu == 0 {
 		return ""
@@ -380,6 +420,7 @@ func cpuText(cpu float64) string {
 	return fmt.Sprintf("%.0f%%", cpu*100)
 }
 
+// memoryText formats a number of bytes with a binary unit.
 func memoryText(bytes uint64) string {
 	switch {
 	case bytes == 0:

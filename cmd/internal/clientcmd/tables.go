@@ -11,11 +11,11 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
 
-// What zeek-client's commands show to people.
+// This file has the terminal output of the commands that zeek-client has, too.
 
 func cell(text string) terminal.Span { return terminal.Span{Text: text} }
 
-// number returns a cell for a number, which is empty for 0.
+// number returns a cell with a number, or an empty cell for 0.
 func number[T int64 | uint16 | uint64](n T) terminal.Span {
 	if n == 0 {
 		return terminal.Span{}
@@ -36,7 +36,8 @@ func stateCell(s zeekapi.State) terminal.Span {
 	return terminal.Span{Text: string(s), Style: style}
 }
 
-// roleText returns the role of a process in lower case.
+// roleText returns the cluster role of a node, or else its management role, in
+// lower case.
 func roleText(n zeekapi.NodeStatus) string {
 	switch {
 	case n.ClusterRole != zeekapi.RoleNone && n.ClusterRole != "":
@@ -47,13 +48,13 @@ func roleText(n zeekapi.NodeStatus) string {
 	return ""
 }
 
-// wrong returns a line in the colour of errors.
-func wrong(format string, args ...any) terminal.Line {
+// errorLine returns a line in the style of errors.
+func errorLine(format string, args ...any) terminal.Line {
 	return terminal.Line{{Text: fmt.Sprintf(format, args...), Style: terminal.Bad}}
 }
 
-// complaints shows the errors of an answer.
-func complaints(out *answer) []terminal.Line {
+// reportErrorLines returns the errors of a report as lines.
+func reportErrorLines(out *report) []terminal.Line {
 	var lines []terminal.Line
 	for _, e := range out.Errors {
 		text, source := fmt.Sprint(e), ""
@@ -71,7 +72,7 @@ func complaints(out *answer) []terminal.Line {
 				source = *s + ": "
 			}
 		}
-		lines = append(lines, wrong("error: %s%s", source, inOneLine(text)))
+		lines = append(lines, errorLine("error: %s%s", source, inOneLine(text)))
 	}
 	return lines
 }
@@ -82,19 +83,19 @@ func (r *run) instanceTable(instances []zeekapi.Instance) []terminal.Line {
 	}
 	t := &terminal.Table{Header: []string{"INSTANCE", "HOST", "PORT", "CONNECTION"}, Right: []bool{2: true}}
 	for _, i := range instances {
-		host, how := i.Host.String(), "from the controller"
+		host, connection := i.Host.String(), "from the controller"
 		if i.Connects() {
-			how = "from the agent"
+			connection = "from the agent"
 			if i.Host.IsUnspecified() {
 				host = ""
 			}
 		}
-		t.Add(cell(i.Name), cell(host), number(i.Port.Number), cell(how))
+		t.Add(cell(i.Name), cell(host), number(i.Port.Number), cell(connection))
 	}
 	return t.Lines(r.screen)
 }
 
-func (r *run) nodeTable(instances []client.InstanceNodes, out *answer) []terminal.Line {
+func (r *run) nodeTable(instances []client.InstanceNodes, out *report) []terminal.Line {
 	t := &terminal.Table{
 		Header: []string{"INSTANCE", "NODE", "ROLE", "STATE", "PID", "PORT", "METRICS"},
 		Right:  []bool{4: true, 5: true, 6: true},
@@ -106,7 +107,7 @@ func (r *run) nodeTable(instances []client.InstanceNodes, out *answer) []termina
 				number(n.PID), number(n.Port.Number), number(n.MetricsPort.Number))
 		}
 	}
-	lines := complaints(out)
+	lines := reportErrorLines(out)
 	switch {
 	case t.Len() > 0:
 		lines = append(t.Lines(r.screen), lines...)
@@ -116,7 +117,7 @@ func (r *run) nodeTable(instances []client.InstanceNodes, out *answer) []termina
 	return lines
 }
 
-func (r *run) valueTable(out *answer) []terminal.Line {
+func (r *run) valueTable(out *report) []terminal.Line {
 	var lines []terminal.Line
 	for _, node := range slices.Sorted(maps.Keys(out.Results)) {
 		text, err := formatJSON(out.Results[node], r.prettyJSON)
@@ -129,17 +130,17 @@ func (r *run) valueTable(out *answer) []terminal.Line {
 			first = nil
 		}
 	}
-	return append(lines, complaints(out)...)
+	return append(lines, reportErrorLines(out)...)
 }
 
-func (r *run) restartTable(results []zeekapi.Result, out *answer) []terminal.Line {
+func (r *run) restartTable(results []zeekapi.Result, out *report) []terminal.Line {
 	t := &terminal.Table{Header: []string{"INSTANCE", "NODE", "RESTART"}}
 	for _, res := range results {
 		if res.Node != "" && (res.Success || res.Instance != "") {
 			t.Add(cell(res.Instance), cell(res.Node), successCell(res.Success, res.Error))
 		}
 	}
-	lines := complaints(out)
+	lines := reportErrorLines(out)
 	if t.Len() > 0 {
 		lines = append(t.Lines(r.screen), lines...)
 	} else if len(lines) == 0 {
@@ -160,10 +161,10 @@ func successCell(success bool, text string) terminal.Span {
 	return terminal.Span{Text: text, Style: terminal.Bad}
 }
 
-// outputLines is how many of the last lines of a failed node people are shown.
+// outputLines limits the lines that are shown of each output of a failed node.
 const outputLines = 20
 
-func (r *run) deploymentTable(d client.DeployResult, out *answer, note string) []terminal.Line {
+func (r *run) deploymentTable(d client.DeployResult, out *report, note string) []terminal.Line {
 	t := &terminal.Table{Header: []string{"INSTANCE", "NODE", "RESULT"}}
 	var tails []terminal.Line
 	nodes := slices.SortedFunc(slices.Values(d.Nodes), func(a, b client.DeployedNode) int {
@@ -181,7 +182,7 @@ func (r *run) deploymentTable(d client.DeployResult, out *answer, note string) [
 		lines = t.Lines(r.screen)
 	}
 	lines = append(lines, tails...)
-	lines = append(lines, complaints(out)...)
+	lines = append(lines, reportErrorLines(out)...)
 	if len(d.Nodes) == 0 && !d.Failed {
 		lines = append(lines, terminal.Text("%s", note))
 	}
@@ -194,8 +195,8 @@ func (r *run) deploymentTable(d client.DeployResult, out *answer, note string) [
 	return lines
 }
 
-// tail returns the last lines of a node's output below a title, and nothing
-// if it wrote nothing.
+// tail returns a title and the last lines of a node's output, or nil if the output
+// is empty.
 func tail(title, text string) []terminal.Line {
 	text = strings.TrimRight(text, "\r\n")
 	if text == "" {

@@ -13,8 +13,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
-// protect sets the TLS options from the settings.
-func (p *parameters) protect(o *connect.Options) error {
+// addTLS sets the TLS options of a connection from the settings.
+func (p *parameters) addTLS(o *connect.Options) error {
 	var err error
 	if o.TLS, err = p.tlsConfig(); err != nil {
 		return err
@@ -36,17 +36,18 @@ func (p *parameters) protect(o *connect.Options) error {
 	return err
 }
 
-// privateKey returns the file of the private key, which may be that of the
+// privateKey returns the file of the private key. The default is the file of the
 // certificate.
 func (p *parameters) privateKey() string { return cmp.Or(p.keyFile, p.certificate) }
 
-// tlsConfig follows zeek-client: without a certificate of our own, the
-// controller's is not checked either. But if there are authorities to trust, it
-// is, as a token must not go to anybody.
+// tlsConfig returns the TLS configuration for WebSockets. As in zeek-client, a client
+// without a certificate does not verify the controller's certificate. Unlike in
+// zeek-client, it does if trusted authorities are set, so that a token is sent only
+// to a verified controller.
 func (p *parameters) tlsConfig() (*tls.Config, error) {
 	for _, file := range []struct {
-		what, name string
-		dir        bool
+		description, name string
+		dir               bool
 	}{
 		{"certificate file", p.certificate, false},
 		{"private key file", p.keyFile, false},
@@ -57,7 +58,7 @@ func (p *parameters) tlsConfig() (*tls.Config, error) {
 			continue
 		}
 		if info, err := os.Stat(file.name); err != nil || info.IsDir() != file.dir {
-			return nil, fmt.Errorf("SSL %s %q not found", file.what, file.name)
+			return nil, fmt.Errorf("SSL %s %q not found", file.description, file.name)
 		}
 	}
 	roots, err := p.roots()
@@ -76,7 +77,8 @@ func (p *parameters) tlsConfig() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots}, nil
 }
 
-// roots returns the trusted certificates, nil for the system's.
+// roots returns the trusted certificate authorities, or nil to trust those of the
+// system.
 func (p *parameters) roots() (*x509.CertPool, error) {
 	var files []string
 	if p.caFile != "" {

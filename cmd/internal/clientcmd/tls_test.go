@@ -44,7 +44,8 @@ func serveInstances(t *testing.T, bus broker.Bus) {
 	}
 }
 
-func TestTLS(t *testing.T) {
+// TestServerCertificate checks the TLS settings with a server that has a certificate.
+func TestServerCertificate(t *testing.T) {
 	dir := t.TempDir()
 	certificate := writeCertificate(t, dir)
 	server, err := websocket.NewServer(websocket.ServerConfig{})
@@ -77,22 +78,22 @@ func TestTLS(t *testing.T) {
 		items []string
 		want  string // in stderr; "" if connected
 	}{
-		{"nobody verified", []string{"enable=yes"}, ""},
+		{"not verified", []string{"enable=yes"}, ""},
 		{"verified", []string{"enable=yes", cert, key, "cafile=" + filepath.Join(dir, "cert.pem")}, ""},
 		{"verified, authorities in a directory", []string{"enable=yes", cert, key, "capath=" + dir}, ""},
-		{"verified, without a certificate of ours", []string{"enable=yes", ca}, ""},
-		{"verified, and found out", []string{"enable=yes", "cafile=" + other}, "socket TLS error in connect()"},
+		{"verified, without client certificate", []string{"enable=yes", ca}, ""},
+		{"signed by another authority", []string{"enable=yes", "cafile=" + other}, "socket TLS error in connect()"},
 		{"unknown authority", []string{"enable=yes", cert, key}, "socket TLS error in connect()"},
-		{"key that is none", []string{"enable=yes", cert, "keyfile=" + filepath.Join(dir, "cert.pem")}, "cannot configure connection to"},
-		{"authority that is none", []string{"enable=yes", cert, key, "cafile=" + filepath.Join(dir, "key.pem")}, "no trusted CA found in"},
+		{"invalid key file", []string{"enable=yes", cert, "keyfile=" + filepath.Join(dir, "cert.pem")}, "cannot configure connection to"},
+		{"invalid CA file", []string{"enable=yes", cert, key, "cafile=" + filepath.Join(dir, "key.pem")}, "no trusted CA found in"},
 		{"key with a passphrase", []string{"enable=yes", cert, encrypted, "passphrase=sesame", ca}, ""},
 		{"wrong passphrase", []string{"enable=yes", cert, encrypted, "passphrase=x", ca}, "key.enc.pem: "},
-		{"no passphrase", []string{"enable=yes", cert, encrypted, ca}, "it is encrypted and there is no passphrase"},
-		{"off", nil, "met TLS; set ssl.enable"},
+		{"missing passphrase", []string{"enable=yes", cert, encrypted, ca}, "it is encrypted and there is no passphrase"},
+		{"TLS not enabled", nil, "met TLS; set ssl.enable"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := execute1(t, new(clientcmd.Tool), "", set(test.items...)...)
+			got := runCommand(t, new(clientcmd.Tool), "", set(test.items...)...)
 			if test.want == "" {
 				got.want(t, connected)
 			} else if got.exit != 1 || got.stdout != "" || !strings.Contains(got.stderr, test.want) {
@@ -102,7 +103,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestClientCertificate has a server that wants to know its clients.
+// TestClientCertificate checks the TLS settings with a server that requires client
+// certificates.
 func TestClientCertificate(t *testing.T) {
 	dir := t.TempDir()
 	certificate := writeCertificate(t, dir)
@@ -124,17 +126,18 @@ func TestClientCertificate(t *testing.T) {
 	serveInstances(t, server)
 	args := []string{"--controller", web.Listener.Addr().String(), "--set", "ssl.enable=yes"}
 
-	got := execute1(t, new(clientcmd.Tool), "", append(args, "get-instances")...)
+	got := runCommand(t, new(clientcmd.Tool), "", append(args, "get-instances")...)
 	if want := "met TLS that requires a client certificate; set ssl.certificate and ssl.keyfile"; got.exit != 1 || !strings.Contains(got.stderr, want) {
 		t.Errorf("%+v, want %q", got, want)
 	}
 	for key, name := range map[string]string{"certificate": "cert.pem", "keyfile": "key.pem", "cafile": "cert.pem"} {
 		args = append(args, "--set", "ssl."+key+"="+filepath.Join(dir, name))
 	}
-	execute1(t, new(clientcmd.Tool), "", append(args, "get-instances")...).want(t, outcome{stdout: "{}\n"})
+	runCommand(t, new(clientcmd.Tool), "", append(args, "get-instances")...).want(t, outcome{stdout: "{}\n"})
 }
 
-// TestNativeCertificates has a native controller that wants to know its peers.
+// TestNativeCertificates checks the TLS settings with a native controller that
+// requires certificates.
 func TestNativeCertificates(t *testing.T) {
 	dir := t.TempDir()
 	writeCertificate(t, dir)
@@ -158,20 +161,20 @@ func TestNativeCertificates(t *testing.T) {
 	}
 	withCA := append(args[:len(args):len(args)], "--set", "ssl.cafile="+cert)
 	for _, transport := range []string{"auto", "native"} {
-		execute1(t, new(clientcmd.Tool), "", append(withCA, "get-instances", "--transport", transport)...).want(t, outcome{stdout: "{}\n",
+		runCommand(t, new(clientcmd.Tool), "", append(withCA, "get-instances", "--transport", transport)...).want(t, outcome{stdout: "{}\n",
 			stderr: "info: found native at " + address.String() + ", with verified TLS, dialect Management\n"})
 	}
-	execute1(t, new(clientcmd.Tool), "", append(args, "get-instances", "--transport", "native")...).want(t, outcome{exit: 1,
+	runCommand(t, new(clientcmd.Tool), "", append(args, "get-instances", "--transport", "native")...).want(t, outcome{exit: 1,
 		stderr: "error: cannot configure connection to " + address.String() + ": SSL certificates over a native connection need both ssl.certificate and ssl.cafile\n"})
-	got := execute1(t, new(clientcmd.Tool), "", "--controller", address.String(), "--transport", "native", "get-instances")
+	got := runCommand(t, new(clientcmd.Tool), "", "--controller", address.String(), "--transport", "native", "get-instances")
 	if got.exit != 1 || !strings.HasPrefix(got.stderr, "error: cannot talk to controller ") || !strings.Contains(got.stderr, "it may require certificates") {
 		t.Errorf("without a certificate: %+v", got)
 	}
 }
 
-// TestAnonymousTLS has a server like a Zeek without certificates, which
-// answers ordinary TLS with an alert.
-func TestAnonymousTLS(t *testing.T) {
+// TestFallbackToAnonymousTLS checks that the client connects to a server without
+// certificate. Like Zeek, the server rejects other cipher suites with an alert.
+func TestFallbackToAnonymousTLS(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -196,9 +199,11 @@ func TestAnonymousTLS(t *testing.T) {
 	}()
 	serveInstances(t, server)
 	args := []string{"--controller", l.Addr().String(), "--set", "ssl.enable=on", "get-instances"}
-	execute1(t, new(clientcmd.Tool), "", args...).want(t, outcome{stdout: "{}\n"})
+	runCommand(t, new(clientcmd.Tool), "", args...).want(t, outcome{stdout: "{}\n"})
 }
 
+// anonymousListener rejects the first connection with a TLS alert, and serves later ones
+// with anonymous TLS.
 type anonymousListener struct {
 	net.Listener
 	layer   *security.Layer
@@ -221,8 +226,8 @@ func (l *anonymousListener) Accept() (net.Conn, error) {
 	return l.Accept()
 }
 
-// writeCertificate writes cert.pem, which is its own authority, key.pem, and
-// key.enc.pem, which is the key encrypted.
+// writeCertificate writes a self-signed certificate to cert.pem, and its private key
+// to key.pem and, encrypted, to key.enc.pem.
 func writeCertificate(t *testing.T, dir string) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

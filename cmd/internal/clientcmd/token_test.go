@@ -10,8 +10,8 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 )
 
-// TestToken has a controller that wants a token. Nobody gets to see it but the
-// controller.
+// TestToken checks that a client sends its token to a controller that requires one,
+// and does not print it.
 func TestToken(t *testing.T) {
 	server, err := websocket.NewServer(websocket.ServerConfig{})
 	if err != nil {
@@ -19,7 +19,7 @@ func TestToken(t *testing.T) {
 	}
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer sesame%42" {
-			http.Error(w, "who are you?", http.StatusUnauthorized)
+			http.Error(w, "token required", http.StatusUnauthorized)
 			return
 		}
 		server.ServeHTTP(w, r)
@@ -34,23 +34,23 @@ func TestToken(t *testing.T) {
 			}
 			return ""
 		}}
-		got := execute1(t, tool, "", append(more, args...)...)
+		got := runCommand(t, tool, "", append(more, args...)...)
 		if strings.Contains(got.stdout+got.stderr, "sesame") {
-			t.Errorf("the token shows: %+v", got)
+			t.Errorf("the output contains the token: %+v", got)
 		}
 		return got
 	}
 	for name, got := range map[string]outcome{
-		"by the environment":       call("sesame%42"),
-		"by a setting":             call("", "--set", "client.token=sesame%%42"),
+		"environment":              call("sesame%42"),
+		"setting":                  call("", "--set", "client.token=sesame%%42"),
 		"setting over environment": call("wrong", "--set", "client.token=sesame%%42"),
 	} {
 		if got.exit != 0 || got.stdout != "{}\n" {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	for name, got := range map[string]outcome{"none": call(""), "wrong": call("sesame")} {
-		const want = `met HTTP status 401 Unauthorized ("who are you?"); set ZEEKWIRE_TOKEN, or ssl.certificate, to what the controller accepts`
+	for name, got := range map[string]outcome{"no token": call(""), "wrong token": call("sesame")} {
+		const want = `met HTTP status 401 Unauthorized ("token required"); set ZEEKWIRE_TOKEN, or ssl.certificate, to what the controller accepts`
 		if got.exit != 1 || !strings.Contains(got.stderr, want) {
 			t.Errorf("%s: %+v", name, got)
 		}

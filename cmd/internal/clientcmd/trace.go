@@ -6,14 +6,14 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// tracer is a bus that prints its messages.
+// tracer is a bus that prints the messages that it sends and receives.
 type tracer struct {
 	broker.Bus
 	messages
 }
 
 func (t *tracer) Publish(ctx context.Context, topic string, v broker.Value) error {
-	t.say(showTraffic, "debug", "sending to %s: %s", topic, eventText(v))
+	t.log(showTraffic, "debug", "sending to %s: %s", topic, eventText(v))
 	return t.Bus.Publish(ctx, topic, v)
 }
 
@@ -21,9 +21,9 @@ func (t *tracer) Next(ctx context.Context) (broker.Notification, error) {
 	n, err := t.Bus.Next(ctx)
 	switch n := n.(type) {
 	case broker.Received:
-		t.say(showTraffic, "debug", "received on %s: %s", n.Message.Topic, eventText(n.Message.Value))
+		t.log(showTraffic, "debug", "received on %s: %s", n.Message.Topic, eventText(n.Message.Value))
 	case broker.PeerLost:
-		t.say(showTraffic, "debug", "lost the controller: %v", n.Err)
+		t.log(showTraffic, "debug", "lost the controller: %v", n.Err)
 	}
 	return n, err
 }

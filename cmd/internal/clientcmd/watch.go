@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	// watchBegin is how many events of before watch shows.
-	watchBegin = 10
+	// initialEvents is the number of earlier events that watch shows first.
+	initialEvents = 10
 
-	// watchSettle is how long watch waits after a event for others, before it
-	// asks for the status.
-	watchSettle = 200 * time.Millisecond
+	// statusDelay is the time from an event to the next request for the status.
+	// Further events restart it.
+	statusDelay = 200 * time.Millisecond
 
-	// reconnectPause is between two attempts to reach a controller again.
+	// reconnectPause is the time between two attempts to reconnect.
 	reconnectPause = time.Second
 )
 
@@ -38,7 +38,7 @@ func (t *Tool) watch() *cobra.Command {
 			err := w.watch(ctx)
 			w.live.Leave()
 			if ctx.Err() != nil {
-				return nil // how it is meant to end
+				return nil // an interrupt is the normal end
 			}
 			return err
 		})
@@ -55,10 +55,11 @@ the form of the commands events and status.`
 	return cmd
 }
 
-// liveScreen is the screen, on which lines move only if people watch.
+// liveScreen returns the screen of standard output. Its lines are updated only if
+// the command writes tables.
 func (r *run) liveScreen() terminal.Screen {
 	s := r.screen
-	s.Moves = s.Moves && r.people
+	s.Moves = s.Moves && r.tables
 	return s
 }
 
@@ -67,12 +68,12 @@ type watcher struct {
 	every time.Duration
 	live  *terminal.Live
 
-	last  zeekapi.ClusterEvent // that was shown
-	shown string               // the last status, as JSON
+	last  zeekapi.ClusterEvent // the last event that was shown
+	shown string               // the last status that was shown, as JSON
 }
 
-// watch watches over connections that come and go. Only the first one must be
-// there.
+// watch shows events and the status until ctx ends. It reconnects after a lost
+// connection. An error of the first connection ends it.
 func (w *watcher) watch(ctx context.Context) error {
 	c, err := w.connectAll(ctx)
 	if err != nil {
@@ -85,22 +86,20 @@ func (w *watcher) watch(ctx context.Context) error {
 			return err
 		}
 		if errors.As(err, new(*client.RefusedError)) {
-			return plain(err, "status")
+			return requestError(err, "status")
 		}
-		if err := w.say("connection", "lost", wrong("%s  Connection lost: %v", localTime(time.Now()), err)); err != nil {
+		if err := w.emit("connection", "lost", errorLine("%s  Connection lost: %v", localTime(time.Now()), err)); err != nil {
 			return err
 		}
 		quiet := *w.run
-		quiet.show = showNothing // of attempts to connect again
+		quiet.show = showNothing // no messages about attempts to reconnect
 		for c = nil; c == nil; {
-			select {
-			case <-time.After(reconnectPause):
-			case <-ctx.Done():
+			if !sleep(ctx, reconnectPause) {
 				return nil
 			}
 			c, _ = quiet.connectAll(ctx)
 		}
-		if err := w.say("connection", "restored", terminal.Text("%s  Connected again.", localTime(time.Now()))); err != nil {
+		if err := w.emit("connection", "restored", terminal.Text("%s  Connected again.", localTime(time.Now()))); err != nil {
 			c.Close()
 			return err
 		}
@@ -108,21 +107,21 @@ func (w *watcher) watch(ctx context.Context) error {
 	}
 }
 
-// watchOn watches until the connection is lost.
+// watchOn shows events and the status until the connection is lost.
 func (w *watcher) watchOn(ctx context.Context, c *client.Client) error {
 	events := make(chan zeekapi.ClusterEvent, eventBacklog)
 	c.OnEvent(func(n zeekapi.ClusterEvent) {
 		select {
 		case events <- n:
-		default: // is fetched with the next one, which is not in sequence
+		default: // fetched with the next event, because of the gap in the numbers
 		}
 	})
-	ours, err := w.isOurs(ctx, c)
+	extended, err := w.speaksOperations(ctx, c)
 	if err != nil {
 		return err
 	}
-	if ours {
-		if err := w.fetch(ctx, c, watchBegin); err != nil {
+	if extended {
+		if err := w.fetch(ctx, c, initialEvents); err != nil {
 			return err
 		}
 	}
@@ -136,11 +135,11 @@ func (w *watcher) watchOn(ctx context.Context, c *client.Client) error {
 			} else {
 				err = w.show(n)
 			}
-			refresh.Reset(watchSettle)
+			refresh.Reset(statusDelay)
 		case <-refresh.C:
 			var s zeekapi.Status
-			if s, err = w.askStatus(ctx, c, ours); err == nil {
-				err = w.showStatus(s, ours)
+			if s, err = w.requestStatus(ctx, c, extended); err == nil {
+				err = w.showStatus(s, extended)
 			}
 			refresh.Reset(w.every)
 		case <-ctx.Done():
@@ -152,13 +151,13 @@ func (w *watcher) watchOn(ctx context.Context, c *client.Client) error {
 	}
 }
 
-// fetch shows the last events, except for those that were shown.
+// fetch requests the last events, and shows those that were not shown before.
 func (w *watcher) fetch(ctx context.Context, c *client.Client, limit uint64) error {
 	all, err := askOn(ctx, w.run, c, func(ctx context.Context, c *client.Client) ([]zeekapi.ClusterEvent, error) {
 		return c.Events(ctx, 0, limit)
 	})
 	if errors.As(err, new(*client.RefusedError)) {
-		return nil // a controller that keeps them from us
+		return nil // the client has no permission to read events
 	}
 	for _, n := range all {
 		err = errors.Join(err, w.show(n))
@@ -166,17 +165,19 @@ func (w *watcher) fetch(ctx context.Context, c *client.Client, limit uint64) err
 	return err
 }
 
-// show shows a event, unless that was done already. A controller that lost its
-// state counts events from 1 again.
+// show shows an event, unless it was shown before. A controller that lost its state
+// numbers events from 1 again, so an older number with a later time is a new event.
 func (w *watcher) show(n zeekapi.ClusterEvent) error {
 	if n.Number <= w.last.Number && !n.Time.After(w.last.Time) {
 		return nil
 	}
 	w.last = n
-	return w.say("event", newEventView(n), eventLine(n))
+	return w.emit("event", newEventView(n), eventLine(n))
 }
 
-func (w *watcher) showStatus(s zeekapi.Status, ours bool) error {
+// showStatus shows a status. Where lines cannot be updated, it prints the first
+// status, and later ones only if no events report the changes.
+func (w *watcher) showStatus(s zeekapi.Status, extended bool) error {
 	view := newStatusView(s)
 	text, err := json.Marshal(view)
 	if err != nil {
@@ -185,20 +186,20 @@ func (w *watcher) showStatus(s zeekapi.Status, ours bool) error {
 	changed := string(text) != w.shown
 	first := w.shown == ""
 	w.shown = string(text)
-	switch lines := statusLines(w.screen, s, ours, time.Now()); {
-	case w.people && w.liveScreen().Moves:
+	switch lines := statusLines(w.screen, s, extended, time.Now()); {
+	case w.tables && w.liveScreen().Moves:
 		return w.live.Update(slices.Insert(lines, 0, terminal.Line{})...)
-	case w.people && (first || changed && !ours): // there are no events
+	case w.tables && (first || changed && !extended): // there are no events
 		return w.live.Print(lines...)
-	case !w.people && changed:
-		return w.say("status", view, nil)
+	case !w.tables && changed:
+		return w.emit("status", view, nil)
 	}
 	return nil
 }
 
-// say writes a line that stays, or an object with one key.
-func (w *watcher) say(key string, v any, line terminal.Line) error {
-	if w.people {
+// emit prints a line above the status or, in JSON, an object with one key.
+func (w *watcher) emit(key string, v any, line terminal.Line) error {
+	if w.tables {
 		return w.live.Print(line)
 	}
 	text, err := json.Marshal(map[string]any{key: v})

@@ -1,7 +1,7 @@
-// Package terminal writes for people: styled lines, tables that fit, and lines
-// that stay at the bottom and change.
+// Package terminal writes to terminals: styled lines, tables that fit the screen, and
+// lines at the bottom that are updated.
 //
-// Whatever is written may have come from a peer, so nothing but what this
-// package itself adds can move a cursor, change a colour or reorder text:
-// characters that are not for printing are shown as escapes such as \x1b.
+// Texts may come from a peer. The package replaces characters that are not printable
+// by escapes such as \x1b, so that a text cannot move the cursor, change a colour or
+// reorder other text.
 package terminal

@@ -8,20 +8,21 @@ import (
 	"unicode/utf8"
 )
 
-// Safe returns s in one line, with an escape in place of every character that
-// does not print: control characters, line breaks, those that change the
-// direction of text, and bytes that are not UTF-8.
+// Safe returns s as one line. It replaces every character that is not printable by an
+// escape: control characters, line breaks, characters that change the direction of
+// text, and bytes that are not UTF-8.
 func Safe(s string) string { return safe(s, func(rune) bool { return false }) }
 
-// SafeLines is Safe that leaves line feeds and tabs as they are. A carriage
-// return before a line feed goes.
+// SafeLines is like Safe, but keeps line feeds and tabs. It removes a carriage return
+// before a line feed.
 func SafeLines(s string) string {
 	return safe(strings.ReplaceAll(s, "\r\n", "\n"), func(r rune) bool { return r == '\n' || r == '\t' })
 }
 
-func safe(s string, also func(rune) bool) string {
-	fine := func(r rune) bool { return unicode.IsPrint(r) || also(r) }
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !fine(r) }) {
+// safe escapes all characters that are neither printable nor accepted by keep.
+func safe(s string, keep func(rune) bool) string {
+	allowed := func(r rune) bool { return unicode.IsPrint(r) || keep(r) }
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !allowed(r) }) {
 		return s
 	}
 	var b strings.Builder
@@ -30,7 +31,7 @@ func safe(s string, also func(rune) bool) string {
 		switch r, n = utf8.DecodeRuneInString(s[i:]); {
 		case r == utf8.RuneError && n == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case fine(r):
+		case allowed(r):
 			b.WriteRune(r)
 		case r < utf8.RuneSelf:
 			fmt.Fprintf(&b, `\x%02x`, r)
@@ -43,8 +44,8 @@ func safe(s string, also func(rune) bool) string {
 	return b.String()
 }
 
-// SafeWriter returns a writer that passes on what SafeLines makes of each
-// write, for texts of which somebody else may have written parts.
+// SafeWriter returns a writer that applies SafeLines to each write to w. It is for
+// texts that may contain text of a peer.
 func SafeWriter(w io.Writer) io.Writer { return safeWriter{w} }
 
 type safeWriter struct{ w io.Writer }

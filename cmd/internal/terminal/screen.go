@@ -10,17 +10,17 @@ import (
 	"golang.org/x/term"
 )
 
-// Colors says when to use colours.
+// Colors selects when to use colours.
 type Colors string
 
-// The choices.
+// The values of Colors.
 const (
-	ColorAuto   Colors = "auto" // on terminals that have them, unless NO_COLOR is set
+	ColorAuto   Colors = "auto" // on terminals that support them, unless NO_COLOR is set
 	ColorAlways Colors = "always"
 	ColorNever  Colors = "never"
 )
 
-// ParseColors returns the choice of that name.
+// ParseColors returns the value with that name.
 func ParseColors(name string) (Colors, error) {
 	switch c := Colors(name); c {
 	case ColorAuto, ColorAlways, ColorNever:
@@ -29,18 +29,19 @@ func ParseColors(name string) (Colors, error) {
 	return "", fmt.Errorf("colours %q: want auto, always or never", name)
 }
 
-// Screen says what can be shown where a command writes to.
+// Screen describes the properties of an output. The zero value is a file or a pipe.
 type Screen struct {
-	Terminal bool // a person may be watching
-	Color    bool
-	Moves    bool // lines can be written again
+	Terminal bool // the output is a terminal
+	Color    bool // use colours
+	Moves    bool // lines can be updated
 
-	// Size returns the columns and rows, 0 where there is no limit. Nil says
-	// that there is none.
+	// Size returns the number of columns and rows, or 0 for no limit. If nil,
+	// neither is limited.
 	Size func() (columns, rows int)
 }
 
-// Look finds out about w. getenv is os.Getenv or like it.
+// Look returns the properties of w. It reads environment variables with getenv, such
+// as os.Getenv.
 func Look(w io.Writer, getenv func(string) string, colors Colors) Screen {
 	var s Screen
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -66,8 +67,8 @@ func (s Screen) size() (columns, rows int) {
 	return s.Size()
 }
 
-// Style is how a span looks, if there are colours: parameters of the sequence
-// "select graphic rendition" of ECMA-48.
+// Style is the style of a span on a screen with colours: the parameters of the control
+// sequence "select graphic rendition" of ECMA-48.
 type Style string
 
 // The styles.
@@ -80,7 +81,8 @@ const (
 	Warn   Style = "33"
 )
 
-// Span is text in one style. It may hold anything; it is shown safely.
+// Span is a text in one style. The text may have any characters: Safe is applied to
+// it when it is written.
 type Span struct {
 	Text  string
 	Style Style
@@ -89,13 +91,14 @@ type Span struct {
 // Line is a line on the screen.
 type Line []Span
 
-// Text returns a plain line.
+// Text formats a line in the plain style.
 func Text(format string, args ...any) Line { return Line{{Text: fmt.Sprintf(format, args...)}} }
 
-// Width returns how many columns a text takes once it is safe.
+// Width returns the number of columns of Safe(s).
 func Width(s string) int { return runewidth.StringWidth(Safe(s)) }
 
-// Write writes lines, in full: the terminal wraps those that do not fit.
+// Write writes lines to w. It does not cut them; the terminal wraps lines that are too
+// wide.
 func (s Screen) Write(w io.Writer, lines ...Line) error {
 	var b strings.Builder
 	for _, l := range lines {
@@ -106,7 +109,8 @@ func (s Screen) Write(w io.Writer, lines ...Line) error {
 	return err
 }
 
-// render adds a line, and cuts it to a number of columns unless that is 0.
+// render appends a line to b. It cuts the line after a number of columns, unless that
+// is 0.
 func (s Screen) render(b *strings.Builder, l Line, columns int) {
 	left := columns
 	for _, span := range l {

@@ -7,31 +7,32 @@ import (
 	"github.com/mattn/go-runewidth"
 )
 
-// To fit a terminal, columns are cut to comfortable. If that is not enough, some
-// columns are left out, and then the rest is cut to columnFloor.
 const (
-	gap         = "  "
-	comfortable = 20
-	columnFloor = 6
+	gap = "  " // between columns
+
+	// To fit a screen, columns are narrowed to comfortableWidth. If that is not
+	// enough, Spare columns are omitted, and the others are narrowed to minWidth.
+	comfortableWidth = 20
+	minWidth         = 6
 )
 
-// Table is rows of cells below a header.
+// Table is a table with a header. The zero value has no columns.
 type Table struct {
 	Header []string
 	Right  []bool // columns to align on the right
-	Spare  []int  // columns that a narrow screen can do without, in that order
+	Spare  []int  // columns to omit on a narrow screen, the first one first
 	rows   [][]Span
 }
 
-// Add adds a row. Missing cells are empty.
+// Add adds a row. Missing cells at the end are empty.
 func (t *Table) Add(cells ...Span) { t.rows = append(t.rows, cells) }
 
 // Len returns the number of rows.
 func (t *Table) Len() int { return len(t.rows) }
 
-// Lines returns the table for a screen. Columns in which no row has anything
-// are left out. If the rest is too wide, the widest are cut, and Spare ones left
-// out.
+// Lines returns the lines of the table for a screen. It omits columns without text in
+// any row. If the table is too wide, it narrows the widest columns and omits Spare
+// ones.
 func (t *Table) Lines(s Screen) []Line {
 	header := make([]Span, len(t.Header))
 	for i, h := range t.Header {
@@ -49,13 +50,13 @@ func (t *Table) Lines(s Screen) []Line {
 		}
 	}
 	if columns, _ := s.size(); columns > 0 {
-		shrink(widths, columns, comfortable)
+		shrink(widths, columns, comfortableWidth)
 		for _, spare := range t.Spare {
 			if total(widths) > columns {
 				widths[spare] = 0
 			}
 		}
-		shrink(widths, columns, columnFloor)
+		shrink(widths, columns, minWidth)
 	}
 	lines := []Line{t.line(header, widths)}
 	for _, row := range t.rows {
@@ -64,7 +65,7 @@ func (t *Table) Lines(s Screen) []Line {
 	return lines
 }
 
-// total returns the width of a table.
+// total returns the width of a table with columns of these widths.
 func total(widths []int) int {
 	sum := -len(gap)
 	for _, w := range widths {
@@ -75,7 +76,7 @@ func total(widths []int) int {
 	return sum
 }
 
-// shrink makes the widest columns narrower until all fit, or none is wider than
+// shrink narrows the widest columns until the table fits, or no column is wider than
 // the floor.
 func shrink(widths []int, columns, floor int) {
 	for total(widths) > columns {
@@ -87,7 +88,8 @@ func shrink(widths []int, columns, floor int) {
 	}
 }
 
-// cut makes a text fit a width. Of a name it leaves the end, where names differ.
+// cut shortens a text to a width. It cuts a name, a text without spaces, in the middle,
+// because the ends of names differ.
 func cut(text string, width int) string {
 	if strings.Contains(text, " ") || runewidth.StringWidth(text) <= width {
 		return runewidth.Truncate(text, width, "…")
@@ -97,9 +99,10 @@ func cut(text string, width int) string {
 	return head + runewidth.TruncateLeft(text, runewidth.StringWidth(text)-rest, "…")
 }
 
+// line returns the line of a row. It omits columns of width 0.
 func (t *Table) line(cells []Span, widths []int) Line {
 	var line Line
-	blank := "" // not yet written, so that no line ends with it
+	blank := "" // written before the next text, so that lines do not end with blanks
 	for i, w := range widths {
 		if w == 0 {
 			continue

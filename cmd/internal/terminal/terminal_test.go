@@ -37,14 +37,14 @@ func FuzzSafe(f *testing.F) {
 	f.Add("\x1b[31m\u202e\xff\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		if got := terminal.Safe(s); strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Errorf("Safe(%q) = %q", s, got)
+			t.Errorf("Safe(%q) = %q, which has unprintable characters", s, got)
 		}
 		var out bytes.Buffer
 		if n, err := terminal.SafeWriter(&out).Write([]byte(s)); n != len(s) || err != nil {
-			t.Errorf("wrote %d, %v", n, err)
+			t.Errorf("Write returned %d, %v, want %d, nil", n, err, len(s))
 		}
 		if strings.ContainsFunc(out.String(), func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }) {
-			t.Errorf("SafeWriter makes %q of %q", out.String(), s)
+			t.Errorf("SafeWriter wrote %q for %q", out.String(), s)
 		}
 	})
 }
@@ -57,7 +57,7 @@ func table() *terminal.Table {
 	t := &terminal.Table{Header: []string{"NODE", "N", "EMPTY", "ERROR"}, Right: []bool{false, true}}
 	t.Add(terminal.Span{Text: "worker-1"}, terminal.Span{Text: "7"}, terminal.Span{}, terminal.Span{Text: "cannot open interface eth7: no such device"})
 	t.Add(terminal.Span{Text: "ワーカー"}, terminal.Span{Text: "1234"})
-	t.Add(terminal.Span{Text: "evil\x1b[2J\nx"}, terminal.Span{})
+	t.Add(terminal.Span{Text: "bad\x1b[2J\nxx"}, terminal.Span{})
 	return t
 }
 
@@ -69,9 +69,9 @@ func show(s terminal.Screen, lines ...terminal.Line) string {
 	return out.String()
 }
 
-// Names on a narrow screen can still be told apart, and columns that matter less
-// make room for others.
-func TestNarrowTable(t *testing.T) {
+// TestTableOnNarrowScreen checks that cut names remain different, and that Spare
+// columns are omitted.
+func TestTableOnNarrowScreen(t *testing.T) {
 	nodes := &terminal.Table{Header: []string{"NODE", "INSTANCE", "ROLE", "STATE", "PID"}, Spare: []int{4, 2}}
 	for _, n := range []string{"1", "2"} {
 		nodes.Add(terminal.Span{Text: "worker-in-the-north-" + n}, terminal.Span{Text: "instance-" + n}, terminal.Span{Text: "worker"},
@@ -106,6 +106,7 @@ work…th-2  instance-2  RUNNING
 	}
 }
 
+// TestTable checks the alignment, the escapes and the width of a table.
 func TestTable(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -116,19 +117,19 @@ func TestTable(t *testing.T) {
 NODE                 N  ERROR
 worker-1             7  cannot open interface eth7: no such device
 ワーカー          1234
-evil\x1b[2J\x0ax
+bad\x1b[2J\x0axx
 `},
-		{"narrow", screen(40, 10), `
+		{"narrow screen", screen(40, 10), `
 NODE                 N  ERROR
 worker-1             7  cannot open int…
 ワーカー          1234
-evil\x1b[2J\x0ax
+bad\x1b[2J\x0axx
 `},
-		{"too narrow", screen(5, 10), `
+		{"screen narrower than the table", screen(5, 10), `
 NODE       N  ERROR
 wor…-1     7  canno…
 ワ… ー  1234
-evi…ax
+bad…xx
 `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -142,13 +143,14 @@ evi…ax
 			}
 			for line := range strings.Lines(got) {
 				if w := terminal.Width(strings.TrimSuffix(line, "\n")); w > max(columns, 20) {
-					t.Errorf("%d columns: %q", w, line)
+					t.Errorf("line has %d columns, which is too wide: %q", w, line)
 				}
 			}
 		})
 	}
 }
 
+// TestColor checks the sequences of styles, and the choice of colours.
 func TestColor(t *testing.T) {
 	line := terminal.Line{{Text: "worker-1 "}, {Text: "CRASHED\x1b[0m", Style: terminal.Bad}}
 	if got, want := show(terminal.Screen{Color: true}, line), "worker-1 \x1b[31mCRASHED\\x1b[0m\x1b[0m\n"; got != want {
@@ -162,20 +164,21 @@ func TestColor(t *testing.T) {
 		env    string
 		want   bool
 	}{
-		{terminal.ColorAuto, "", false}, // a buffer is no terminal
+		{terminal.ColorAuto, "", false}, // a buffer is not a terminal
 		{terminal.ColorNever, "", false},
 		{terminal.ColorAlways, "", true},
 		{terminal.ColorAlways, "1", true},
 	} {
 		if got := terminal.Look(new(bytes.Buffer), func(string) string { return tt.env }, tt.colors).Color; got != tt.want {
-			t.Errorf("%v with NO_COLOR=%q: %t", tt.colors, tt.env, got)
+			t.Errorf("%v with NO_COLOR=%q: got %t, want %t", tt.colors, tt.env, got, tt.want)
 		}
 	}
 	if _, err := terminal.ParseColors("pink"); err == nil {
-		t.Error("pink is a choice")
+		t.Error("ParseColors accepts pink")
 	}
 }
 
+// TestLive checks the control sequences that Live writes.
 func TestLive(t *testing.T) {
 	var out bytes.Buffer
 	live := terminal.NewLive(&out, screen(10, 3))
@@ -185,7 +188,7 @@ func TestLive(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := out.String(); got != want {
-			t.Errorf("%q, want %q", got, want)
+			t.Errorf("wrote %q, want %q", got, want)
 		}
 		out.Reset()
 	}

@@ -1,5 +1,5 @@
-// Package usage checks the arguments of commands and formats their help, in the
-// same way for all commands. All errors of this package are usage errors.
+// Package usage checks the arguments of commands and formats their help. All errors
+// that it returns are usage errors.
 package usage
 
 import (
@@ -13,8 +13,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Arguments returns a function that accepts the arguments in the usage line of a
-// command, up to its first flag: NAME, NAME..., [OPTIONAL] and [ANY...].
+// Arguments returns a function that checks the number of arguments of a command. The
+// usage line declares them, up to its first flag: NAME, NAME..., [OPTIONAL] and
+// [ANY...].
 func Arguments(use string) cobra.PositionalArgs {
 	names := strings.Fields(use)[1:]
 	needed, most := 0, 0
@@ -42,8 +43,9 @@ func Arguments(use string) cobra.PositionalArgs {
 	}
 }
 
-func missing(cmd *cobra.Command, use, what string) error {
-	return fmt.Errorf("missing %s; usage: %s", what, full(cmd, use))
+// missing returns the error for a missing argument or flag.
+func missing(cmd *cobra.Command, use, name string) error {
+	return fmt.Errorf("missing %s; usage: %s", name, full(cmd, use))
 }
 
 // full returns a usage line with the name of the program.
@@ -63,8 +65,8 @@ func Require(cmd *cobra.Command, names ...string) {
 		return check(cmd, args)
 	}
 	for _, name := range names {
-		// Shells offer these flags first. MarkFlagRequired fails only for flags
-		// that do not exist.
+		// For completion, which proposes these flags first. MarkFlagRequired
+		// fails only for flags that do not exist.
 		_ = cmd.MarkFlagRequired(name)
 	}
 }
@@ -84,11 +86,11 @@ func Exclude(cmd *cobra.Command, names ...string) {
 		}
 		return check(cmd, args)
 	}
-	cmd.MarkFlagsMutuallyExclusive(names...) // so that shells do not offer the others
+	cmd.MarkFlagsMutuallyExclusive(names...) // for completion, which does not propose the others
 }
 
-// FlagError rewrites an error about the value of a flag, because cobra's text
-// describes the failing parser.
+// FlagError replaces the error for an invalid value of a flag. The text of cobra
+// describes the parser that failed, not the accepted values.
 func FlagError(_ *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) || invalid.GetFlag() == nil {

@@ -9,19 +9,20 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// columns is the width of help.
+// columns is the width of help texts.
 const columns = 80
 
 // flagHelp returns the help of flags with wrapped lines.
 func flagHelp(flags *pflag.FlagSet) string {
-	// pflag quotes only the defaults of strings.
+	// pflag quotes only the defaults of strings. The quotes are removed.
 	return quoted.ReplaceAllString(flags.FlagUsagesWrapped(columns), "(default$1$2)")
 }
 
+// quoted matches quoted defaults.
 var quoted = regexp.MustCompile(`\(default(\s+)"([^"]+)"\)`)
 
-// Show writes the usage of a command: its subcommands, examples, its own flags,
-// and then the flags that it shares with others.
+// Show writes the usage of a command: its subcommands, its examples, its own flags,
+// and the flags that it shares with other commands.
 func Show(cmd *cobra.Command) error {
 	own, shared := split(cmd.Flags())
 	text := "Usage:\n  "
@@ -53,8 +54,8 @@ func Show(cmd *cobra.Command) error {
 	return err
 }
 
-// CheckHelp makes the command "help" fail for an unknown command. Cobra's prints
-// a message and succeeds.
+// CheckHelp makes the command "help" fail for an unknown command. Without it, cobra
+// prints a message and succeeds.
 func CheckHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {

@@ -4,8 +4,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Share marks all flags of a set as flags that many commands have. Help lists
-// them after the flags of the command itself.
+// Share marks all flags of a set as shared by several commands. Help lists them after
+// the own flags of a command.
 func Share(flags *pflag.FlagSet) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		// SetAnnotation fails only for flags that do not exist.
@@ -15,7 +15,7 @@ func Share(flags *pflag.FlagSet) {
 
 const sharedAnnotation = "zeekwire_shared"
 
-// split separates the flags of a command itself from those marked by Share.
+// split returns the own flags of a command and the flags that Share has marked.
 func split(flags *pflag.FlagSet) (own, shared *pflag.FlagSet) {
 	own, shared = pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags.VisitAll(func(f *pflag.Flag) {

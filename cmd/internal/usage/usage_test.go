@@ -11,7 +11,8 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
 
-func TestMistakes(t *testing.T) {
+// TestUsageErrors checks the errors for invalid arguments and flags.
+func TestUsageErrors(t *testing.T) {
 	for _, tt := range []struct {
 		use, args string
 		want      string // "" for none

@@ -12,7 +12,7 @@ import (
 // methods may be called from any goroutine.
 //
 // The queue is bounded without a limit of its own: each start of a node adds at most
-// a Started, an Up and an Exited, the agent limits its requests and so the answers,
+// a Started, an Up and an Exited, the agent limits its requests and so the responses,
 // and only the last Measured and the last Upgraded are kept.
 type Events struct {
 	mu     sync.Mutex

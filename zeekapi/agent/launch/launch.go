@@ -1,5 +1,6 @@
-// Package launch is the interface between an agent and its launcher: package
-// zeek starts real processes, package simulated only pretends.
+// Package launch is the interface between an agent and its launcher, which runs the
+// nodes. Package zeek runs them as processes, package supervised with Zeek's Supervisor.
+// Package simulated simulates them.
 package launch
 
 import (
@@ -40,11 +41,11 @@ type Launcher interface {
 
 // Adopter is a Launcher that may find running nodes that an earlier agent started.
 // Such a node counts as started with its present configuration. Start with another
-// configuration replaces it.
+// configuration replaces the node.
 type Adopter interface {
 	// Keep stops the found nodes that are not named. The agent calls it before any
-	// Start, whenever it learns which nodes should run. An agent without that
-	// knowledge must not stop nodes.
+	// Start, and whenever the set of nodes that should run becomes known. While the set
+	// is unknown, no found node may be stopped.
 	Keep(names []string)
 }
 
@@ -74,8 +75,8 @@ type Running struct {
 // Checker is a Launcher that can check nodes before they start.
 type Checker interface {
 	// Check looks for problems that would keep these nodes from running together, such
-	// as an invalid layout, without starting or stopping any. Nodes among them
-	// that run are about to be replaced. A Checked event for each node follows in
+	// as an invalid layout, without starting or stopping any. It assumes that running
+	// nodes among them will be replaced. A Checked event for each node follows in
 	// limited time. Check does not block.
 	//
 	// A trial decides whether a deployment begins: it is thorough, takes as long as
@@ -94,15 +95,14 @@ type Scanner interface {
 
 // Outputter is a Launcher that keeps the outputs of its nodes.
 type Outputter interface {
-	// Outputs returns the ends of a node's standard output
-	// and error since its last start, at most the given number of bytes of
-	// each. The node need not run any more. The error is ErrNoOutputs if there
-	// are no outputs of a node with that name.
+	// Outputs returns the ends of a node's standard output and error since its last
+	// start, at most limit bytes of each. The node may have ended. The error is
+	// ErrNoOutputs if there are no outputs of a node with that name.
 	Outputs(name string, limit int) (zeekapi.NodeOutputs, error)
 }
 
-// ErrNoOutputs is the error of an Outputter for a node that it has never seen.
-var ErrNoOutputs = errors.New("no such node was ever started")
+// ErrNoOutputs is the error of an Outputter for a node that was never started.
+var ErrNoOutputs = errors.New("no node with this name was ever started")
 
 // Versioned is a Launcher that knows the version of Zeek that its nodes run.
 type Versioned interface {
@@ -129,13 +129,12 @@ type Started struct {
 	PID  int64
 }
 
-// Up reports that a node has introduced itself. Nodes that do so on the agent's
-// bus, with a zeekapi.NodeHello, need no Up.
+// Up reports that a node has sent its hello. Nodes that send a zeekapi.NodeHello on the
+// agent's bus need no Up.
 type Up struct{ Node string }
 
-// Revived reports that a node died, and that the program that runs it for the launcher has
-// started it again, as the process PID. It counts as a death and needs no
-// Start.
+// Revived reports that a node died and was restarted as the process PID, by the program
+// that runs nodes for the launcher. It counts as a death and needs no Start.
 type Revived struct {
 	Node    string
 	PID     int64
@@ -166,7 +165,7 @@ type Checked struct {
 // time to time.
 type Edited struct{ Nodes map[string][]string }
 
-// Measured reports the resources that nodes use, by name. It comes every few seconds.
+// Measured reports the resource usage of nodes, by name, every few seconds.
 type Measured struct{ Nodes map[string]Usage }
 
 // Upgraded reports the version of Zeek that nodes run from their next start on.

@@ -55,7 +55,7 @@ func TestEqual(t *testing.T) {
 			a, b := node(), node()
 			change(&b)
 			if a.Equal(b) != want || b.Equal(a) != want {
-				t.Errorf("with another %s: want %t", name, want)
+				t.Errorf("Equal after a change of %s: want %t", name, want)
 			}
 		}
 	}
@@ -77,7 +77,7 @@ func TestEvents(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := e.Next(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("Next of nothing: %v", err)
+		t.Errorf("Next with a canceled context: %v", err)
 	}
 
 	got := make(chan launch.Event)

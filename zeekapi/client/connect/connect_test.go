@@ -29,14 +29,14 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
-// patience is a timeout that only failing tests meet.
-const patience = time.Minute
+// longTimeout is a timeout that only failing tests reach.
+const longTimeout = time.Minute
 
-// impatient is for silent servers, for which time is up at last.
-func impatient(o *connect.Options) { o.Timeout = time.Second }
+// shortTimeout sets a short timeout, for servers that do not respond.
+func shortTimeout(o *connect.Options) { o.Timeout = time.Second }
 
 func TestMain(m *testing.M) {
-	// Tests wait more than they compute. The command line goes before this.
+	// Tests wait more than they compute. A flag on the command line overrides this.
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
@@ -48,11 +48,10 @@ var (
 	old    = clusteragent.Dialect(clusteragent.DefaultTopics)
 )
 
-// A server listens on l until the test ends, and there may be connections that
-// nobody accepts any more.
+// A server serves l until the test ends. It need not accept all connections.
 type server func(t *testing.T, l net.Listener)
 
-// webSocket serves WebSockets over a layer.
+// webSocket returns a WebSocket server with a security layer.
 func webSocket(mode security.Mode) server {
 	return func(t *testing.T, l net.Listener) {
 		s, err := websocket.NewServer(websocket.ServerConfig{})
@@ -86,7 +85,7 @@ func (l *securedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), longTimeout)
 		secured, err := l.layer.Secure(ctx, conn, false)
 		cancel()
 		if err == nil {
@@ -103,7 +102,7 @@ func layer(t *testing.T, mode security.Mode) *security.Layer {
 	return l
 }
 
-// native is a Broker endpoint that subscribes to these topics.
+// native returns a Broker endpoint that subscribes to topics.
 func native(mode security.Mode, topics ...string) server {
 	return func(t *testing.T, l net.Listener) {
 		e, err := peering.New(peering.Config{TLS: layer(t, mode).Hook(), Subscriptions: topics})
@@ -117,7 +116,8 @@ func native(mode security.Mode, topics ...string) server {
 	}
 }
 
-// raw answers every connection with some bytes, and takes what comes.
+// raw returns a server that sends greeting on every connection, and then closes it
+// or discards all input.
 func raw(greeting string, hangUp bool) server {
 	return func(t *testing.T, l net.Listener) {
 		var wg sync.WaitGroup
@@ -143,6 +143,7 @@ func raw(greeting string, hangUp bool) server {
 	}
 }
 
+// page returns an HTTP server that responds with status.
 func page(status int) server {
 	return func(t *testing.T, l net.Listener) {
 		serveHTTP(t, l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", status) }))
@@ -176,16 +177,16 @@ func TestDial(t *testing.T) {
 		server    server
 		transport connect.Transport
 		change    func(*connect.Options)
-		want      string // what was found, with ADDRESS, or part of the error
+		want      string // the description of the connection, with ADDRESS, or a part of the error
 	}{
 		{"plain WebSocket", webSocket(security.Off), connect.Auto, nil, "websocket at ADDRESS, without TLS, dialect Management"},
 		{"plain WebSocket", webSocket(security.Off), connect.WebSocket, nil, "websocket at ADDRESS, without TLS, dialect Management"},
 		{"plain WebSocket", webSocket(security.Off), connect.Native, nil, "(peering: the peer does not use TLS|TLS|HTTP)"},
 		{"anonymous WebSocket", webSocket(security.Anonymous), connect.Auto, nil, "websocket at ADDRESS, with anonymous TLS, dialect Management"},
-		{"anonymous WebSocket, told", webSocket(security.Anonymous), connect.Auto, unverified, "websocket at ADDRESS, with unverified TLS, dialect Management"},
+		{"anonymous WebSocket, with TLS option", webSocket(security.Anonymous), connect.Auto, unverified, "websocket at ADDRESS, with unverified TLS, dialect Management"},
 		{"anonymous WebSocket", webSocket(security.Anonymous), connect.WebSocket, nil, "met "},
-		{"TLS WebSocket, told", ordinaryTLS, connect.Auto, unverified, "websocket at ADDRESS, with unverified TLS, dialect Management"},
-		{"WebSocket of the old dialect, told", webSocket(security.Off), connect.Auto, func(o *connect.Options) { o.Dialects = o.Dialects[1:] },
+		{"TLS WebSocket, with TLS option", ordinaryTLS, connect.Auto, unverified, "websocket at ADDRESS, with unverified TLS, dialect Management"},
+		{"WebSocket, only the old dialect", webSocket(security.Off), connect.Auto, func(o *connect.Options) { o.Dialects = o.Dialects[1:] },
 			"websocket at ADDRESS, without TLS, dialect ClusterAgent"},
 		{"native", native(security.Off, modernTopic), connect.Auto, nil, "native at ADDRESS, without TLS, dialect Management"},
 		{"native", native(security.Off, modernTopic), connect.Native, nil, "native at ADDRESS, without TLS, dialect Management"},
@@ -194,17 +195,17 @@ func TestDial(t *testing.T) {
 		{"anonymous native", native(security.Anonymous, modernTopic), connect.Native, nil, "native at ADDRESS, with anonymous TLS, dialect Management"},
 		{"native of the old dialect", native(security.Off, oldTopic), connect.Auto, nil, "native at ADDRESS, without TLS, dialect ClusterAgent"},
 		{"native of both dialects", native(security.Off, modernTopic, oldTopic), connect.Auto, nil, "native at ADDRESS, without TLS, dialect Management"},
-		{"native, wrong dialect", native(security.Off, modernTopic), connect.Auto, func(o *connect.Options) { o.Dialects = o.Dialects[1:] }, `it is no controller: it subscribes to ["zeek/management/controller"]`},
-		{"an agent", native(security.Off, "zeek/management/agent/x"), connect.Auto, nil, `it is no controller: it subscribes to ["zeek/management/agent/x"]`},
-		{"a web server", page(404), connect.Auto, nil, `met HTTP status 404 Not Found ("no")`},
-		{"a web server", page(404), connect.Native, nil, "(security|peering)"},
-		{"who are you", page(401), connect.Auto, nil, "set the Header that the server requires"},
-		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Auto, nil, `its first bytes are "SSH-2.0-x"`},
-		{"an SSH server", raw("SSH-2.0-x\r\n", false), connect.Native, nil, `its first bytes are "SSH-2.0-x"`},
-		{"hangs up", raw("", true), connect.Auto, nil, "met a server that hangs up on HTTP"},
-		{"silent", raw("", false), connect.Auto, impatient, "met silence"},
-		{"silent", raw("", false), connect.Native, impatient, "deadline exceeded"},
-		{"no transport", raw("", false), "smoke", nil, `transport "smoke": want auto, websocket or native`},
+		{"native with another dialect", native(security.Off, modernTopic), connect.Auto, func(o *connect.Options) { o.Dialects = o.Dialects[1:] }, `it is no controller: it subscribes to ["zeek/management/controller"]`},
+		{"agent", native(security.Off, "zeek/management/agent/x"), connect.Auto, nil, `it is no controller: it subscribes to ["zeek/management/agent/x"]`},
+		{"web server", page(404), connect.Auto, nil, `met HTTP status 404 Not Found ("no")`},
+		{"web server", page(404), connect.Native, nil, "(security|peering)"},
+		{"unauthorized", page(401), connect.Auto, nil, "set the Header that the server requires"},
+		{"SSH server", raw("SSH-2.0-x\r\n", false), connect.Auto, nil, `its first bytes are "SSH-2.0-x"`},
+		{"SSH server", raw("SSH-2.0-x\r\n", false), connect.Native, nil, `its first bytes are "SSH-2.0-x"`},
+		{"closed connection", raw("", true), connect.Auto, nil, "met a server that hangs up on HTTP"},
+		{"no data", raw("", false), connect.Auto, shortTimeout, "met silence"},
+		{"no data", raw("", false), connect.Native, shortTimeout, "deadline exceeded"},
+		{"unknown transport", raw("", false), "udp", nil, `transport "udp": want auto, websocket or native`},
 	}
 	for _, test := range tests {
 		t.Run(test.name+" by "+string(test.transport), func(t *testing.T) {
@@ -216,7 +217,7 @@ func TestDial(t *testing.T) {
 			defer l.Close()
 			test.server(t, l)
 			o := connect.Options{
-				Address: l.Addr().String(), Transport: test.transport, Timeout: patience,
+				Address: l.Addr().String(), Transport: test.transport, Timeout: longTimeout,
 				Dialects: []*zeekapi.Dialect{modern, old},
 			}
 			if test.change != nil {
@@ -244,11 +245,11 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// TestNobodyListens falls back to the native port, where there is one.
-func TestNobodyListens(t *testing.T) {
+// Dial falls back to NativeAddress if the connection to Address is refused.
+func TestDialFallsBackToNativeAddress(t *testing.T) {
 	t.Parallel()
 	o := connect.Options{
-		Address: peertest.FreeAddress(t), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern, old},
+		Address: peertest.FreeAddress(t), Transport: connect.Auto, Timeout: longTimeout, Dialects: []*zeekapi.Dialect{modern, old},
 	}
 	if _, err := connect.Dial(t.Context(), o); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("error %v", err)
@@ -268,27 +269,28 @@ func TestNobodyListens(t *testing.T) {
 		t.Errorf("found %s", c)
 	}
 
-	// But not where that would give up protection.
+	// With TLS, Dial does not fall back to the native port, which may have anonymous
+	// TLS only.
 	o.TLS = new(tls.Config)
 	if _, err := connect.Dial(t.Context(), o); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("error %v", err)
 	}
 }
 
-// TestHostName has a host that may have several addresses, of which one answers.
-func TestHostName(t *testing.T) {
+// Dial connects to a host name with several addresses if one of them responds.
+func TestDialHostName(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := net.LookupHost("localhost"); err != nil {
-		t.Skip("no localhost here: ", err)
+		t.Skip("no localhost: ", err)
 	}
 	native(security.Off, modernTopic)(t, l)
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	c, err := connect.Dial(t.Context(), connect.Options{
-		Address: net.JoinHostPort("localhost", port), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern},
+		Address: net.JoinHostPort("localhost", port), Transport: connect.Auto, Timeout: longTimeout, Dialects: []*zeekapi.Dialect{modern},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -296,16 +298,16 @@ func TestHostName(t *testing.T) {
 	c.Close()
 }
 
-// TestIPv6 connects to an address with brackets.
-func TestIPv6(t *testing.T) {
+// Dial connects to an IPv6 address in brackets.
+func TestDialIPv6(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
-		t.Skip("no IPv6 here: ", err)
+		t.Skip("no IPv6: ", err)
 	}
 	webSocket(security.Off)(t, l)
 	c, err := connect.Dial(t.Context(), connect.Options{
-		Address: l.Addr().String(), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern},
+		Address: l.Addr().String(), Transport: connect.Auto, Timeout: longTimeout, Dialects: []*zeekapi.Dialect{modern},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -313,11 +315,11 @@ func TestIPv6(t *testing.T) {
 	c.Close()
 }
 
-// TestAutoDoesNoHarm looks at what a native endpoint without TLS gets to hear:
-// nothing that it would take for the length of a giant message.
-func TestAutoDoesNoHarm(t *testing.T) {
+// While Auto detects the transport, a native endpoint without TLS must not receive
+// bytes that it would read as the length of a huge message.
+func TestAutoSendsNoInvalidLength(t *testing.T) {
 	t.Parallel()
-	heard := make(chan []byte, 10)
+	received := make(chan []byte, 10)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -334,29 +336,29 @@ func TestAutoDoesNoHarm(t *testing.T) {
 				io.WriteString(conn, "\x00\x00\x00\x05\x07ZEEK")
 				b := make([]byte, 5)
 				n, _ := io.ReadFull(conn, b)
-				heard <- b[:n]
+				received <- b[:n]
 			})
 		}
 	})
 	c, err := connect.Dial(t.Context(), connect.Options{
-		Address: l.Addr().String(), Transport: connect.Auto, Timeout: patience, Dialects: []*zeekapi.Dialect{modern},
+		Address: l.Addr().String(), Transport: connect.Auto, Timeout: longTimeout, Dialects: []*zeekapi.Dialect{modern},
 	})
 	if err == nil {
 		c.Close()
-		t.Error("peered with somebody who hangs up")
+		t.Error("no error for a peer that closes the connection")
 	}
 	l.Close()
 	wg.Wait()
-	close(heard)
-	for b := range heard {
+	close(received)
+	for b := range received {
 		if len(b) > 0 && !bytes.HasPrefix(b, []byte{0, 0, 0}) {
-			t.Errorf("it heard %q", b)
+			t.Errorf("the endpoint received %q", b)
 		}
 	}
 }
 
-// TestCut ends a connection whose other end has stopped.
-func TestCut(t *testing.T) {
+// Cut ends the connection without a closing handshake.
+func TestCutEndsConnection(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -364,7 +366,7 @@ func TestCut(t *testing.T) {
 	}
 	webSocket(security.Off)(t, l)
 	c, err := connect.Dial(t.Context(), connect.Options{
-		Address: l.Addr().String(), Transport: connect.WebSocket, Timeout: patience, Dialects: []*zeekapi.Dialect{modern},
+		Address: l.Addr().String(), Transport: connect.WebSocket, Timeout: longTimeout, Dialects: []*zeekapi.Dialect{modern},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -378,13 +380,13 @@ func TestCut(t *testing.T) {
 	c.Close()
 }
 
-func TestOptionErrors(t *testing.T) {
+func TestDialRejectsInvalidOptions(t *testing.T) {
 	dialects := []*zeekapi.Dialect{modern}
 	for want, o := range map[string]connect.Options{
-		"Address is empty":                 {Dialects: dialects},
-		"Dialects is empty":                {Address: "x:1"},
-		"Timeout is -1ns":                  {Address: "x:1", Dialects: dialects, Timeout: -1},
-		`transport "carrier pigeon": want`: {Address: "x:1", Dialects: dialects, Transport: "carrier pigeon"},
+		"Address is empty":      {Dialects: dialects},
+		"Dialects is empty":     {Address: "x:1"},
+		"Timeout is -1ns":       {Address: "x:1", Dialects: dialects, Timeout: -1},
+		`transport "udp": want`: {Address: "x:1", Dialects: dialects, Transport: "udp"},
 	} {
 		if _, err := connect.Dial(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

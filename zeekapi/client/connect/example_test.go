@@ -12,7 +12,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// Ask any controller for its instances, whichever Zeek it is of.
+// Connect to a controller of any Zeek version and print its instances.
 func ExampleDial() {
 	ctx, cancel := context.WithTimeout(context.Background(), client.DefaultTimeout)
 	defer cancel()

@@ -2,5 +2,5 @@ package connect
 
 import "time"
 
-// On a busy machine even a server of the same process may take a while to greet.
+// On a busy machine, even a server in the same process may send its greeting late.
 func init() { greetingTime = 2 * time.Second }

@@ -13,7 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
-// Package clusterfile has further tests of this package, with a corpus of
+// The tests of package clusterfile also test this package, with a collection of
 // files.
 
 func TestRead(t *testing.T) {
@@ -62,8 +62,8 @@ func TestReadRaw(t *testing.T) {
 	}
 }
 
-// TestLimits reads files that exceed the limits.
-func TestLimits(t *testing.T) {
+// TestReadLimits reads files that exceed the limits.
+func TestReadLimits(t *testing.T) {
 	var doubling strings.Builder
 	doubling.WriteString("[a]\nk0 = " + strings.Repeat("x", 1000) + "\n")
 	for i := range 9 {
@@ -82,7 +82,7 @@ func TestLimits(t *testing.T) {
 			}
 			var errs configparser.Errors
 			if errors.As(err, &errs) && len(errs) > 100 {
-				t.Errorf("%d errors", len(errs))
+				t.Errorf("got %d errors", len(errs))
 			}
 		})
 	}

@@ -45,7 +45,7 @@ func FuzzQuote(f *testing.F) {
 	f.Add(`it's "a" \ test`)
 	f.Fuzz(func(t *testing.T, s string) {
 		if got, err := shlex.Split(shlex.Quote(s)); err != nil || len(got) != 1 || got[0] != s {
-			t.Errorf("%q became %q, error %v", s, got, err)
+			t.Errorf("%q is split into %q, error %v", s, got, err)
 		}
 		shlex.Split(s)
 	})

@@ -20,8 +20,8 @@ const (
 	shutdown = "shutdown"
 )
 
-// machine echoes its inputs, counts requests that begin with "ask" until
-// "reply" comes, and ends when it was told to and none is pending.
+// machine echoes its inputs. An input that begins with "ask" starts a request, and
+// "reply" ends one. After a shutdown, the machine ends when no request is pending.
 type machine struct {
 	started  bool
 	pending  int
@@ -62,13 +62,13 @@ func (m *machine) Phase() Phase {
 	return Ended
 }
 
-// harness is a machine with a source that a test feeds.
+// harness is a loop with a machine and a source of inputs.
 type harness struct {
 	Config[string, string]
 	machine  *machine
 	source   chan string
 	ending   chan struct{}
-	batches  [][]string // of outputs performed
+	batches  [][]string // performed outputs
 	observed []string   // inputs
 	at       []time.Duration
 }
@@ -98,7 +98,7 @@ func newHarness() *harness {
 	return h
 }
 
-// start runs the loop. The result returns what Run returned.
+// start runs the loop. The returned function waits for Run and returns its result.
 func (h *harness) start(ctx context.Context) (wait func() error) {
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, h.Config) }()
@@ -141,7 +141,7 @@ func TestRunEndsWhenNothingIsPending(t *testing.T) {
 		h.Started = func() { started = len(h.batches) == 1 }
 		wait := h.start(t.Context())
 		h.source <- "ask"
-		h.source <- "" // is no input
+		h.source <- "" // not an input
 		synctest.Wait()
 		close(h.ending)
 		synctest.Wait()
@@ -155,7 +155,7 @@ func TestRunEndsWhenNothingIsPending(t *testing.T) {
 	})
 }
 
-func TestRunEndsWithItsContext(t *testing.T) {
+func TestRunEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness()
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -167,7 +167,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestRunTicksAtTheDeadline(t *testing.T) {
+func TestRunTicksAtDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness()
 		h.machine.deadline, h.machine.due = time.Now().Add(time.Hour), true
@@ -193,8 +193,7 @@ func TestRunBeats(t *testing.T) {
 	})
 }
 
-// While the outputs of one batch are performed, the next inputs wait, and then
-// are taken together.
+// Inputs that arrive while a batch is performed form the next batch.
 func TestRunPerformsInBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness()
@@ -219,8 +218,8 @@ func TestRunPerformsInBatches(t *testing.T) {
 	})
 }
 
-// Inputs that came before the end reach the machine, even after it has ended.
-func TestRunTakesWaitingInputs(t *testing.T) {
+// Inputs that are queued when the machine ends are still passed to it.
+func TestRunPassesQueuedInputsAfterEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness()
 		resume := make(chan struct{})
@@ -243,7 +242,7 @@ func TestRunTakesWaitingInputs(t *testing.T) {
 	})
 }
 
-func TestSourcesWaitForTheMachine(t *testing.T) {
+func TestSourcesWaitForFullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness()
 		h.InputQueue = 2
@@ -258,7 +257,7 @@ func TestSourcesWaitForTheMachine(t *testing.T) {
 		h.source <- "block"
 		synctest.Wait()
 		taken := 0
-		for range 10 { // the source holds one more than the queue
+		for range 10 { // the source holds one input in addition to the queue
 			synctest.Wait()
 			select {
 			case h.source <- "more":
@@ -274,8 +273,8 @@ func TestSourcesWaitForTheMachine(t *testing.T) {
 	})
 }
 
-// Inputs that follow from outputs come before those that wait.
-func TestPerformReturnsInputs(t *testing.T) {
+// Inputs that Perform returns precede queued inputs.
+func TestInputsOfPerformPrecedeQueue(t *testing.T) {
 	for _, batch := range []int{1, 2} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHarness()
@@ -308,13 +307,13 @@ func TestErrorsEndRun(t *testing.T) {
 		name   string
 		change func(*harness)
 	}{
-		{"of a source", func(h *harness) {
+		{"source", func(h *harness) {
 			h.Sources = append(h.Sources, func(context.Context) (string, bool, error) { return "", false, broken })
 		}},
-		{"of Perform", func(h *harness) {
+		{"Perform", func(h *harness) {
 			h.Perform = func(context.Context, []string) ([]string, error) { return nil, broken }
 		}},
-		{"of Perform later", func(h *harness) {
+		{"Perform after the start", func(h *harness) {
 			h.Beat = time.Second
 			h.Perform = func(_ context.Context, out []string) ([]string, error) {
 				if out[0] == tick {
@@ -334,16 +333,16 @@ func TestErrorsEndRun(t *testing.T) {
 	}
 }
 
-// A source that complains because it was told to end has not failed, and
-// neither has a Perform that was interrupted; one that failed otherwise has.
-func TestErrorsAfterTheContextIsDone(t *testing.T) {
+// After the context is done, Run ignores errors of sources and context.Canceled from
+// Perform. It returns other errors of Perform.
+func TestErrorsAfterContextIsDone(t *testing.T) {
 	broken := errors.New("broken")
 	for _, tt := range []struct {
 		name            string
 		source, perform error
 		want            error
 	}{
-		{name: "a source", source: broken},
+		{name: "source fails", source: broken},
 		{name: "Perform is interrupted", perform: context.Canceled},
 		{name: "Perform fails", perform: broken, want: broken},
 	} {

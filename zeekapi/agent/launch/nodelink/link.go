@@ -21,7 +21,7 @@ const retry = 500 * time.Millisecond
 // link is the connection to a node. It reconnects whenever the connection is lost.
 type link struct {
 	node string
-	way
+	route
 	dialect *zeekapi.Dialect
 	events  *launch.Events
 	log     zerolog.Logger
@@ -34,10 +34,10 @@ type link struct {
 	client *websocket.Client // nil: not connected
 }
 
-func newLink(l *Launcher, node string, w way) *link {
+func newLink(l *Launcher, node string, r route) *link {
 	k := &link{
-		node: node, way: w, dialect: l.dialect, events: &l.events,
-		log: l.log.With().Str("node", node).Str("address", w.address).Logger(), done: make(chan struct{}),
+		node: node, route: r, dialect: l.dialect, events: &l.events,
+		log: l.log.With().Str("node", node).Str("address", r.address).Logger(), done: make(chan struct{}),
 	}
 	k.ctx, k.cancel = context.WithCancel(l.ctx)
 	return k
@@ -48,7 +48,7 @@ func (k *link) run() {
 	defer close(k.done)
 	defer k.cancel()
 	if k.mute {
-		k.awaitSign()
+		k.awaitPort()
 		return
 	}
 	for k.ctx.Err() == nil {
@@ -59,7 +59,7 @@ func (k *link) run() {
 		})
 		if err == nil {
 			k.use(client)
-			k.talk(client)
+			k.receive(client)
 			k.use(nil)
 			err = client.Close()
 		}
@@ -71,8 +71,8 @@ func (k *link) run() {
 	}
 }
 
-// awaitSign waits until the node listens at its port.
-func (k *link) awaitSign() {
+// awaitPort waits until the node listens at its port.
+func (k *link) awaitPort() {
 	var d net.Dialer
 	for k.ctx.Err() == nil {
 		if conn, err := d.DialContext(k.ctx, "tcp", k.address); err == nil {
@@ -93,21 +93,21 @@ func (k *link) use(c *websocket.Client) {
 	k.client = c
 }
 
-// talk receives messages of the node until the connection is lost. It requests a hello
-// until there is one, because the node's messages before the subscription are lost.
-func (k *link) talk(client *websocket.Client) {
-	asking, answered := context.WithCancel(k.ctx)
-	var asks sync.WaitGroup
-	defer asks.Wait()
-	defer answered()
-	asks.Go(func() {
+// receive receives messages of the node until the connection is lost. It repeats the request
+// for a hello until one arrives, because messages sent before the subscription are lost.
+func (k *link) receive(client *websocket.Client) {
+	requesting, received := context.WithCancel(k.ctx)
+	var requests sync.WaitGroup
+	defer requests.Wait()
+	defer received()
+	requests.Go(func() {
 		for {
-			if err := broker.PublishEvent(asking, client, nodescript.RequestTopic(k.node), broker.NewEvent(nodescript.HelloRequest)); err != nil {
+			if err := broker.PublishEvent(requesting, client, nodescript.RequestTopic(k.node), broker.NewEvent(nodescript.HelloRequest)); err != nil {
 				return
 			}
 			select {
 			case <-time.After(retry):
-			case <-asking.Done():
+			case <-requesting.Done():
 				return
 			}
 		}
@@ -123,7 +123,7 @@ func (k *link) talk(client *websocket.Client) {
 		case broker.Received:
 			switch msg := k.decode(n.Message).(type) {
 			case zeekapi.NodeHello:
-				answered()
+				received()
 				k.events.Add(launch.Up{Node: k.node})
 			case zeekapi.NodeDispatchResponse:
 				k.events.Add(launch.Answered{Response: msg})
@@ -153,7 +153,7 @@ func (k *link) decode(m broker.Message) zeekapi.Message {
 // ask sends a request if the node is connected. It does not wait.
 func (k *link) ask(req zeekapi.NodeDispatchRequest) {
 	if k.mute {
-		failed := zeekapi.Result{ReqID: req.ID, Node: k.node, Error: "a logger with ZeroMQ cannot be asked without Broker"}
+		failed := zeekapi.Result{ReqID: req.ID, Node: k.node, Error: "a logger with ZeroMQ and without Broker accepts no requests"}
 		k.events.Add(launch.Answered{Response: zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: failed}})
 		return
 	}
@@ -168,6 +168,6 @@ func (k *link) ask(req zeekapi.NodeDispatchRequest) {
 		err = broker.PublishEvent(k.ctx, client, nodescript.RequestTopic(k.node), ev)
 	}
 	if err != nil && k.ctx.Err() == nil {
-		k.log.Warn().Err(err).Msg("cannot ask the node")
+		k.log.Warn().Err(err).Msg("cannot send a request to the node")
 	}
 }

@@ -29,7 +29,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
-// Processes runs the nodes: package zeek.
+// Processes runs the nodes. Package zeek implements it.
 type Processes interface {
 	launch.Launcher
 	launch.Finder
@@ -57,12 +57,12 @@ type Launcher struct {
 
 	mu      sync.Mutex
 	running []launch.Running
-	ways    map[string]way // by node; missing: the node connects to the agent
+	routes  map[string]route // by node; missing: the node connects to the agent
 	links   map[string]*link
 }
 
-// way describes the connection to a node.
-type way struct {
+// route describes the connection to a node.
+type route struct {
 	address string
 	mute    bool // the node accepts no requests
 }
@@ -76,7 +76,7 @@ var (
 func New(p Processes, log zerolog.Logger) *Launcher {
 	l := &Launcher{
 		Processes: p, log: log, dialect: management.Dialect(management.DefaultTopics),
-		ways: make(map[string]way), links: make(map[string]*link),
+		routes: make(map[string]route), links: make(map[string]*link),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	for _, r := range p.Running() {
@@ -84,9 +84,9 @@ func New(p Processes, log zerolog.Logger) *Launcher {
 		// contain the added variables.
 		r.Node.Env = maps.Clone(r.Node.Env)
 		if port := r.Node.Env[nodescript.WebSocketVar]; port != "" {
-			l.ways[r.Node.Name] = webSocketAt(port)
+			l.routes[r.Node.Name] = webSocketAt(port)
 		} else if !p.HasBroker() {
-			l.ways[r.Node.Name] = muteWay(r.Node)
+			l.routes[r.Node.Name] = muteRoute(r.Node)
 		}
 		delete(r.Node.Env, nodescript.WebSocketVar)
 		l.running = append(l.running, r)
@@ -103,18 +103,18 @@ func (l *Launcher) Running() []launch.Running { return l.running }
 func (l *Launcher) Start(n launch.Node) {
 	if !l.ServesWebSocket(n) {
 		if !l.HasBroker() {
-			l.log.Warn().Str("node", n.Name).Msg("the node cannot be asked for values: it serves no WebSockets, and there is no Broker")
-			l.setWay(n.Name, muteWay(n))
+			l.log.Warn().Str("node", n.Name).Msg("the node accepts no requests: it serves no WebSockets and has no Broker")
+			l.setRoute(n.Name, muteRoute(n))
 		}
 		l.Processes.Start(n)
 		return
 	}
 	port, err := freePort()
 	if err != nil {
-		l.events.Add(launch.Exited{Node: n.Name, Err: fmt.Errorf("finding a port for its WebSocket: %w", err)})
+		l.events.Add(launch.Exited{Node: n.Name, Err: fmt.Errorf("finding a port for the node's WebSocket: %w", err)})
 		return
 	}
-	l.setWay(n.Name, webSocketAt(port))
+	l.setRoute(n.Name, webSocketAt(port))
 	n.Env = maps.Clone(n.Env)
 	if n.Env == nil {
 		n.Env = make(map[string]string)
@@ -123,28 +123,29 @@ func (l *Launcher) Start(n launch.Node) {
 	l.Processes.Start(n)
 }
 
-// setWay stores the connection of a node for its start. It ignores a node that runs,
+// setRoute stores the connection of a node for its start. It ignores a node that runs,
 // because Start does nothing then.
-func (l *Launcher) setWay(node string, w way) {
+func (l *Launcher) setRoute(node string, r route) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.links[node] == nil {
-		l.ways[node] = w
+		l.routes[node] = r
 	}
 }
 
-func webSocketAt(port string) way {
+func webSocketAt(port string) route {
 	number, _, _ := strings.Cut(port, "/")
-	return way{address: net.JoinHostPort("127.0.0.1", number)}
+	return route{address: net.JoinHostPort("127.0.0.1", number)}
 }
 
-// muteWay is the way of a node that only shows that it runs, by listening.
-func muteWay(n launch.Node) way {
+// muteRoute returns the route of a node that accepts no requests. The node counts as
+// running when it listens at its port.
+func muteRoute(n launch.Node) route {
 	m, err := n.Layout.Member(n.Name)
 	if err != nil {
-		return way{mute: true}
+		return route{mute: true}
 	}
-	return way{net.JoinHostPort(m.Host.String(), strconv.Itoa(int(n.Port.Number))), true}
+	return route{net.JoinHostPort(m.Host.String(), strconv.Itoa(int(n.Port.Number))), true}
 }
 
 // freePort returns a port that is free now. If another program takes it before the node
@@ -175,7 +176,7 @@ func (l *Launcher) Leave() {
 }
 
 func (l *Launcher) end() {
-	l.all.Wait() // for watch, which receives the remaining events
+	l.all.Wait() // watch receives the remaining events
 	l.events.Close()
 }
 
@@ -208,7 +209,7 @@ func (l *Launcher) Dispatch(req zeekapi.NodeDispatchRequest) (others []string) {
 	for _, name := range req.Nodes {
 		if k := l.links[name]; k != nil {
 			k.ask(req)
-		} else if _, ours := l.ways[name]; !ours {
+		} else if _, ours := l.routes[name]; !ours {
 			others = append(others, name)
 		}
 	}
@@ -219,8 +220,8 @@ func (l *Launcher) Dispatch(req zeekapi.NodeDispatchRequest) (others []string) {
 func (l *Launcher) link(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if w, ok := l.ways[name]; ok && l.links[name] == nil {
-		k := newLink(l, name, w)
+	if r, ok := l.routes[name]; ok && l.links[name] == nil {
+		k := newLink(l, name, r)
 		l.links[name] = k
 		l.all.Go(k.run)
 	}
@@ -231,7 +232,7 @@ func (l *Launcher) unlink(name string) {
 	l.mu.Lock()
 	k := l.links[name]
 	delete(l.links, name)
-	delete(l.ways, name)
+	delete(l.routes, name)
 	l.mu.Unlock()
 	if k != nil {
 		k.cancel()

@@ -28,19 +28,19 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var dialect = management.Dialect(management.DefaultTopics)
 
-// fakeNode is a node as far as its WebSocket goes.
+// fakeNode is the WebSocket server of a node.
 type fakeNode struct {
 	*testing.T
 	name   string
 	server *websocket.Server
-	deaf   int // so many hello requests get no answer
+	ignore int // number of hello requests without a response
 	done   sync.WaitGroup
 }
 
-func startNode(t *testing.T, name, port string, deaf int) *fakeNode {
+func startNode(t *testing.T, name, port string, ignore int) *fakeNode {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:"+strings.TrimSuffix(port, "/tcp"))
-	for errors.Is(err, syscall.EADDRINUSE) { // some connection of another test may have it for a moment
+	for errors.Is(err, syscall.EADDRINUSE) { // a connection of another test may use the port
 		time.Sleep(time.Millisecond)
 		listener, err = net.Listen("tcp", "127.0.0.1:"+strings.TrimSuffix(port, "/tcp"))
 	}
@@ -51,7 +51,7 @@ func startNode(t *testing.T, name, port string, deaf int) *fakeNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &fakeNode{T: t, name: name, server: server, deaf: deaf}
+	n := &fakeNode{T: t, name: name, server: server, ignore: ignore}
 	n.done.Go(func() { n.server.Serve(context.Background(), listener) })
 	n.done.Go(n.listen)
 	t.Cleanup(n.stop)
@@ -79,8 +79,8 @@ func (n *fakeNode) listen() {
 			continue
 		}
 		if ev.Name == nodescript.HelloRequest {
-			if n.deaf--; n.deaf < 0 {
-				n.say(zeekapi.NodeHello{Node: n.name})
+			if n.ignore--; n.ignore < 0 {
+				n.publish(zeekapi.NodeHello{Node: n.name})
 			}
 			continue
 		}
@@ -90,11 +90,11 @@ func (n *fakeNode) listen() {
 			continue
 		}
 		req := msg.(zeekapi.NodeDispatchRequest)
-		n.say(zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: zeekapi.Result{ReqID: req.ID, Success: true, Node: n.name}})
+		n.publish(zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: zeekapi.Result{ReqID: req.ID, Success: true, Node: n.name}})
 	}
 }
 
-func (n *fakeNode) say(msg zeekapi.Message) {
+func (n *fakeNode) publish(msg zeekapi.Message) {
 	ev, err := dialect.Encode(msg)
 	if err != nil {
 		n.Error(err)
@@ -107,13 +107,13 @@ func (n *fakeNode) say(msg zeekapi.Message) {
 	}
 }
 
-// fakeProcesses does what a test says.
+// fakeProcesses is a Processes that a test controls.
 type fakeProcesses struct {
-	events  launch.Events
-	running []launch.Running
-	started chan launch.Node
-	deaf    bool // loggers serve no WebSockets
-	broker  bool
+	events       launch.Events
+	running      []launch.Running
+	started      chan launch.Node
+	noWebSockets bool // whether loggers serve no WebSockets
+	broker       bool
 }
 
 func newFakeProcesses() *fakeProcesses { return &fakeProcesses{started: make(chan launch.Node, 10)} }
@@ -128,7 +128,7 @@ func (p *fakeProcesses) Check([]launch.Node)                                  {}
 func (p *fakeProcesses) Outputs(string, int) (o zeekapi.NodeOutputs, _ error) { return o, nil }
 func (p *fakeProcesses) HasBroker() bool                                      { return p.broker }
 func (p *fakeProcesses) ServesWebSocket(n launch.Node) bool {
-	return !p.deaf || n.Role != zeekapi.RoleLogger
+	return !p.noWebSockets || n.Role != zeekapi.RoleLogger
 }
 func (p *fakeProcesses) ZeekVersion() string { return "9.9.9" }
 
@@ -164,7 +164,7 @@ func ask(l *Launcher, id string, nodes ...string) (others []string) {
 	return l.Dispatch(zeekapi.NodeDispatchRequest{ReqID: zeekapi.ReqID{ID: id}, Action: []string{"get_id_value", "x"}, Nodes: nodes})
 }
 
-func TestLife(t *testing.T) {
+func TestConnection(t *testing.T) {
 	p := newFakeProcesses()
 	l := New(p, zerolog.New(zerolog.NewTestWriter(t)))
 	defer l.Close(t.Context())
@@ -174,15 +174,15 @@ func TestLife(t *testing.T) {
 	if !strings.HasSuffix(port, "/tcp") || n.Env["K"] != "v" {
 		t.Errorf("environment is %v", n.Env)
 	}
-	ask(l, "too early", "w", "nobody")
+	ask(l, "too early", "w", "unknown")
 	p.events.Add(launch.Started{Node: "w"})
 	expect(t, l, "w started")
-	node := startNode(t, "w", port, 2) // after a while, and hard of hearing at first
+	node := startNode(t, "w", port, 2) // after the first attempt, and ignoring two requests
 	expect(t, l, "w up")
-	ask(l, "r", "w", "nobody")
+	ask(l, "r", "w", "unknown")
 	expect(t, l, "w answered r")
 
-	// The connection is not the node.
+	// The node keeps running when the connection is lost.
 	node.stop()
 	startNode(t, "w", port, 0)
 	expect(t, l, "w up")
@@ -193,9 +193,9 @@ func TestLife(t *testing.T) {
 	expect(t, l, broker.ErrClosed.Error())
 }
 
-// A new agent finds the nodes of an earlier one as what they were meant to be,
-// and at the ports that they have.
-func TestFoundNodes(t *testing.T) {
+// A new agent finds the nodes of an earlier one with their original configurations, and
+// connects to their ports.
+func TestAdoptedNodes(t *testing.T) {
 	port, err := freePort()
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +213,7 @@ func TestFoundNodes(t *testing.T) {
 		t.Errorf("environment (-want +got):\n%s", diff)
 	}
 	if l.Running()[1].Node.Env != nil || l.ZeekVersion() != "9.9.9" {
-		t.Error("changed what it need not")
+		t.Errorf("environment is %v, version %s", l.Running()[1].Node.Env, l.ZeekVersion())
 	}
 	expect(t, l, "w up")
 	ask(l, "r", "w")
@@ -221,9 +221,9 @@ func TestFoundNodes(t *testing.T) {
 }
 
 // A node that serves no WebSockets connects to the agent.
-func TestNodeThatConnects(t *testing.T) {
+func TestConnectingNode(t *testing.T) {
 	p := newFakeProcesses()
-	p.deaf, p.broker = true, true
+	p.noWebSockets, p.broker = true, true
 	l := New(p, zerolog.Nop())
 	defer l.Close(t.Context())
 	l.Start(logger("l", broker.TCP(1)))
@@ -233,12 +233,13 @@ func TestNodeThatConnects(t *testing.T) {
 	p.events.Add(launch.Started{Node: "l"})
 	expect(t, l, "l started")
 	if got := ask(l, "r", "l"); !slices.Equal(got, []string{"l"}) {
-		t.Errorf("to be asked otherwise are %q, want the node", got)
+		t.Errorf("Dispatch returned %q, want the node", got)
 	}
 }
 
-// Without Broker it shows that it runs, and that is all, also to another agent.
-func TestMuteNode(t *testing.T) {
+// A logger without WebSockets and Broker is up when it listens, also for the next agent.
+// Requests to it fail.
+func TestNodeWithoutRequests(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -246,7 +247,7 @@ func TestMuteNode(t *testing.T) {
 	defer listener.Close()
 	n := logger("l", broker.TCP(uint16(listener.Addr().(*net.TCPAddr).Port)))
 	p := newFakeProcesses()
-	p.deaf = true
+	p.noWebSockets = true
 	l := New(p, zerolog.Nop())
 	defer l.Close(t.Context())
 	l.Start(n)
@@ -254,12 +255,12 @@ func TestMuteNode(t *testing.T) {
 	p.events.Add(launch.Started{Node: "l"})
 	expect(t, l, "l started", "l up")
 	if got := ask(l, "r", "l"); len(got) != 0 {
-		t.Errorf("to be asked otherwise are %q", got)
+		t.Errorf("Dispatch returned %q, want none", got)
 	}
 	expect(t, l, "l answered r")
 
 	q := newFakeProcesses()
-	q.deaf, q.running = true, []launch.Running{{Node: n}}
+	q.noWebSockets, q.running = true, []launch.Running{{Node: n}}
 	next := New(q, zerolog.Nop())
 	defer next.Close(t.Context())
 	expect(t, next, "l up")

@@ -1,8 +1,8 @@
-# Loaded before a node's own scripts, which may overrule what is here.
+# Loaded before a node's own scripts, which can override these settings.
 
-# A logger that runs without Zeek's Supervisor expects zeekctl's programs for
-# rotated logs. Have it do what it does under the Supervisor: collect them for
-# zeek-archiver.
+# Without Zeek's Supervisor, a logger runs zeekctl's programs for rotated logs.
+# These settings make it collect the logs for zeek-archiver, as it does under the
+# Supervisor.
 @ifdef ( archiver_rotation_format_func )
 redef Log::default_rotation_dir = getenv("ZEEK_MANAGEMENT_SPOOL_DIR") + "/log-queue";
 redef Log::rotation_format_func = archiver_rotation_format_func;
@@ -10,16 +10,16 @@ redef Log::default_rotation_postprocessor_cmd = "";
 redef LogAscii::enable_leftover_log_rotation = T;
 @endif
 
-# The agent's key serves the node as well. The agent puts this into the
-# environment, as everybody can read command lines.
+# The node uses the agent's key. The agent passes the passphrase in the
+# environment, because other users can read command lines.
 @ifdef ( Broker::ssl_passphrase )
 @if ( getenv("ZEEKWIRE_TLS_PASSPHRASE") != "" )
 redef Broker::ssl_passphrase = getenv("ZEEKWIRE_TLS_PASSPHRASE");
 @endif
 @endif
 
-# With ZeroMQ all messages go through the manager, which Zeek expects on this
-# machine. That is so unless the nodes are on several.
+# With ZeroMQ, all messages pass through the manager. By default, Zeek expects it
+# on this machine, which is wrong if the cluster has several machines.
 @ifdef ( Cluster::Backend::ZeroMQ::connect_xpub_endpoint )
 @load base/utils/addrs
 

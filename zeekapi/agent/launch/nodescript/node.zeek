@@ -1,13 +1,13 @@
-##! The node's end of its connection with the agent. The agent loads it after
-##! the node's own scripts.
+##! The node's side of its connection with the agent. The node loads this script
+##! after its own scripts.
 ##!
-##! It speaks as Zeek's policy/frameworks/management/node does, but needs
-##! nothing of it and no Supervisor. Where that is loaded as well, it is left
-##! to it.
+##! The protocol is that of Zeek's policy/frameworks/management/node, but the
+##! script requires neither that script nor a Supervisor. If that script is
+##! loaded as well, this script does nothing.
 ##!
-##! The node connects to the agent with Broker, whatever backend its cluster
-##! has. If the agent gives it a port for WebSockets, the agent connects to the
-##! node, which then needs no Broker at all. That takes Zeek 8.0.
+##! The node connects to the agent with Broker, independently of its cluster
+##! backend. If the agent sets a port for WebSockets, the agent connects to the
+##! node instead, and the node needs no Broker. This requires Zeek 8.0.
 
 @load base/frameworks/cluster
 @load base/misc/version
@@ -17,34 +17,34 @@
 module ZeekwireNode;
 
 export {
-	## Where the agent listens. It says so in the environment.
+	## The address at which the agent listens, from the environment.
 	const agent_address = getenv("ZEEK_AGENT_ADDR") &redef;
 
-	## The port that belongs to it.
+	## The port at which the agent listens, from the environment.
 	const agent_port = getenv("ZEEK_AGENT_PORT") == "" ? 2151/tcp : to_port(getenv("ZEEK_AGENT_PORT")) &redef;
 
-	## The topic on which agent and nodes talk.
+	## The topic of messages between the agent and its nodes.
 	const topic = getenv("ZEEKWIRE_NODE_TOPIC") == "" ? "zeek/management/node" : getenv("ZEEKWIRE_NODE_TOPIC") &redef;
 
-	## How long to wait before connecting again.
+	## The time between two attempts to connect.
 	const connect_retry = getenv("ZEEKWIRE_CONNECT_RETRY") == "" ? 1sec : double_to_interval(to_double(getenv("ZEEKWIRE_CONNECT_RETRY"))) &redef;
 
-	## Where the node listens for the agent, on this machine only; empty if it
-	## connects to the agent. It says so in the environment.
+	## The loopback port at which the node listens for the agent, from the
+	## environment; empty if the node connects to the agent.
 	const websocket_port = getenv("ZEEKWIRE_NODE_WEBSOCKET") &redef;
 
-	## The topic on which the agent asks over a WebSocket. All nodes of a
-	## cluster hear each other there, so that each has its own.
+	## The topic of the agent's requests over a WebSocket. Each node has its
+	## own topic, because all nodes of the cluster receive these messages.
 	const request_topic = fmt("zeekwire/node/%s/request", Cluster::node) &redef;
 
-	## The topic on which the node answers over a WebSocket.
+	## The topic of the node's responses over a WebSocket.
 	const response_topic = fmt("zeekwire/node/%s/response", Cluster::node) &redef;
 
-	## The agent asks whether the node is there. An agent that connects may be
-	## heard before it hears.
+	## Requests the node's hello. The agent sends it because a hello that
+	## precedes the agent's subscription is lost.
 	global hello_request: event();
 
-	## The outcome of a request. On the wire it is a Management::Result.
+	## The result of a request. It is encoded as a Management::Result.
 	type Outcome: record {
 		reqid: string;
 		success: bool &default=T;
@@ -58,24 +58,24 @@ export {
 module Management::Node::API;
 
 export {
-	## The node is there.
+	## Reports that the node runs.
 	global notify_node_hello: event(node: string);
 
-	## The agent wants something of the nodes named, of all if none are.
+	## Requests an action of the named nodes, or of all nodes if none is named.
 	global node_dispatch_request: event(reqid: string, action: vector of string, nodes: set[string]);
 
-	## The answer to it.
+	## The response to a request.
 	global node_dispatch_response: event(reqid: string, result: ZeekwireNode::Outcome);
 }
 
 module ZeekwireNode;
 
-# Looks up a global and stores its value in the outcome, or what is wrong.
+# Looks up a global and stores its value, or an error, in the outcome.
 function look_up(id: string, outcome: Outcome)
 	{
 	local val = lookup_ID(id);
 
-	# Of what is not there lookup_ID() says so in place of a value.
+	# For a missing global, lookup_ID() returns a text instead of a value.
 	if ( type_name(val) == "string" )
 		{
 		local text: string = val;
@@ -97,21 +97,21 @@ event Management::Node::API::node_dispatch_request(reqid: string, action: vector
 		return;
 
 	local outcome = Outcome($reqid=reqid, $node=Cluster::node);
-	local complaint = "";
+	local problem = "";
 
 	if ( |action| == 0 )
-		complaint = "no dispatch arguments provided";
+		problem = "no dispatch arguments provided";
 	else if ( action[0] != "get_id_value" )
-		complaint = fmt("dispatch %s unknown", action[0]);
+		problem = fmt("dispatch %s unknown", action[0]);
 	else if ( |action| == 1 )
-		complaint = "get_id_value expects name of global identifier";
+		problem = "get_id_value expects name of global identifier";
 
-	if ( complaint == "" )
+	if ( problem == "" )
 		look_up(action[1], outcome);
 	else
 		{
 		outcome$success = F;
-		outcome$error = complaint;
+		outcome$error = problem;
 		}
 
 @if ( Version::number >= 80000 )

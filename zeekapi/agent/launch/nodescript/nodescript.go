@@ -1,5 +1,5 @@
-// Package nodescript contains the Zeek scripts that make a Zeek process a node of an
-// agent, with every launcher.
+// Package nodescript contains the Zeek scripts that connect a Zeek process with its agent.
+// Nodes load them with every launcher that runs Zeek.
 package nodescript
 
 import (
@@ -68,8 +68,8 @@ type Agent struct {
 	// unspecified address stands for all addresses of the machine.
 	Listen netip.AddrPort
 
-	// SpoolDir is the directory that contains LogQueue. Launchers take their
-	// state directory if it is empty (Zeek: Management::spool_dir).
+	// SpoolDir is the directory that contains LogQueue. Empty means the state
+	// directory of the launcher (Zeek: Management::spool_dir).
 	SpoolDir string
 
 	// Topic is the topic of the agent and its nodes. Empty means Zeek's default

@@ -16,10 +16,10 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
-// Scenario says what nodes are like. A nil Scenario is that of nodes that do
-// as they are told, at once. It is safe for concurrent use.
+// Scenario describes the behaviour of nodes. With a nil Scenario, nodes start, respond and
+// stop immediately and without errors. A Scenario may be used concurrently.
 type Scenario struct {
-	parts []part // the first that matches counts
+	parts []part // the first match applies
 }
 
 type part struct {
@@ -27,58 +27,58 @@ type part struct {
 	behaviour
 }
 
-// behaviour describes a node, for all its starts.
+// behaviour describes a node over all its starts.
 type behaviour struct {
 	checkError string
 	startTime  time.Duration
-	silent     bool  // never says hello
+	silent     bool  // never sends a hello
 	failures   times // starts that fail
-	crashes    times // lives that end by themselves, crashAfter the hello
+	crashes    times // runs that end by themselves, crashAfter the hello
 	crashAfter time.Duration
-	end        error // of what did not end because it was told to; nil for exit code 0
+	end        error // exit error of failures and crashes; nil: exit code 0
 	stdout     string
 	stderr     string
 	stopTime   time.Duration
-	stops      bool // when it is told to
+	stops      bool // whether it ends when stopped
 	answerTime time.Duration
-	answers    bool
+	answers    bool              // whether it responds to requests
 	values     map[string]string // of globals, as JSON
 }
 
-// times counts what happens often or always.
+// times is a number of occurrences, or always.
 type times int
 
 const always times = -1
 
-// covers reports whether it still happens after it happened n times.
+// covers reports whether there is another occurrence after n occurrences.
 func (t times) covers(n int) bool { return t == always || n < int(t) }
 
-func obedient() behaviour {
+// normal returns the behaviour of a node without failures.
+func normal() behaviour {
 	return behaviour{stops: true, answers: true, end: exitStatus(1)}
 }
 
-// ParseScenario reads a scenario, from a file of the given name for errors. It
-// is an INI file like those of clusters. A section has the names of nodes that
-// it is about for its name, with the wildcards * ? and [a-z]; of several that
-// match a node the first counts. What stands in [DEFAULT] holds in all
-// sections. The keys, all of them optional:
+// ParseScenario parses a scenario. The name of the file appears in errors. A scenario is an
+// INI file like the configuration of a cluster. The name of a section is a node name or a
+// pattern with the wildcards *, ? and [a-z]. The first section that matches a node applies.
+// The settings in [DEFAULT] apply to all sections. All keys are optional:
 //
-//	check-error = TEXT   the node fails the agent's checks
-//	start-time = TIME    from its start to its hello, 0
-//	silent = true        it never says hello
-//	fail-starts = N      so many starts fail, or all
-//	crash-after = TIME   it ends by itself so long after its hello
-//	crashes = N          so often, or all, which is the default
-//	exit = CODE          its exit code then, 1, or a signal such as SIGSEGV
-//	stdout = TEXT        what it writes, over as many lines as it takes
-//	stderr = TEXT
-//	stop-time = TIME     from being told to end to its end, or never
-//	answer-time = TIME   until it answers, or never
+//	check-error = TEXT   error of the agent's check of the node
+//	start-time = TIME    time from the start to the hello (default 0)
+//	silent = true        send no hello
+//	fail-starts = N      number of starts that fail, or all
+//	crash-after = TIME   time from the hello to a crash
+//	crashes = N          number of crashes, or all (default all with crash-after)
+//	exit = CODE          exit code of failures and crashes (default 1), or a
+//	                     signal such as SIGSEGV
+//	stdout = TEXT        standard output, of one or more lines
+//	stderr = TEXT        standard error, of one or more lines
+//	stop-time = TIME     time from the request to stop to the end, or never
+//	answer-time = TIME   time to respond to a request, or never
 //	id-values = NAME JSON
-//	                     the values of globals, one to a line
+//	                     values of globals, one per line
 //
-// An error about the content is of type configparser.Errors and says
-// everything that is wrong.
+// All errors in the content are returned together, as configparser.Errors.
 func ParseScenario(name string, r io.Reader) (*Scenario, error) {
 	file, err := configparser.ReadRaw(name, r)
 	var errs configparser.Errors
@@ -88,9 +88,9 @@ func ParseScenario(name string, r io.Reader) (*Scenario, error) {
 	s := new(Scenario)
 	reported := make(map[int]bool) // an error in [DEFAULT] appears in all sections
 	for _, section := range file.Sections {
-		p := part{section.Name, obedient()}
+		p := part{section.Name, normal()}
 		if _, err := path.Match(section.Name, ""); err != nil {
-			errs.Add(&configparser.Error{File: name, Line: section.Line, Section: section.Name, Text: fmt.Sprintf("[%s] is no pattern for names", section.Name)})
+			errs.Add(&configparser.Error{File: name, Line: section.Line, Section: section.Name, Text: fmt.Sprintf("[%s] is not a valid pattern for names", section.Name)})
 		}
 		for _, o := range section.Options {
 			if err := p.set(o.Key, o.Value); err != nil && !reported[o.Line] {
@@ -115,10 +115,10 @@ func (s *Scenario) of(node string) behaviour {
 			}
 		}
 	}
-	return obedient()
+	return normal()
 }
 
-// set gives a key its value.
+// set sets the value of a key.
 func (p *part) set(key, value string) (err error) {
 	switch key {
 	case "check-error":
@@ -190,7 +190,8 @@ var signals = map[string]syscall.Signal{
 	"SIGINT": syscall.SIGINT, "SIGKILL": syscall.SIGKILL, "SIGSEGV": syscall.SIGSEGV, "SIGTERM": syscall.SIGTERM,
 }
 
-// parseExit returns what package os would say of the end of such a process.
+// parseExit returns the error of package os for a process that ends with this exit code or
+// signal.
 func parseExit(s string) (error, error) {
 	if signal, ok := signals[s]; ok {
 		return fmt.Errorf("signal: %s", signal), nil
@@ -209,8 +210,8 @@ func exitStatus(code uint64) error {
 	return fmt.Errorf("exit status %d", code)
 }
 
-// lines is a text as a program writes it. One that begins on the line after
-// its key begins there.
+// lines returns a text with a final newline, as a program writes it. It removes a newline
+// between the key and the text.
 func lines(text string) string {
 	if text = strings.TrimPrefix(text, "\n"); text != "" {
 		text += "\n"

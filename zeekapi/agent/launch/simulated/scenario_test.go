@@ -24,7 +24,7 @@ func scenario(t *testing.T, text string) *simulated.Scenario {
 	return s
 }
 
-// within runs a test with a launcher in a bubble of time.
+// within runs a test with a launcher in a synctest bubble.
 func within(t *testing.T, text string, test func(t *testing.T, l *simulated.Launcher)) {
 	synctest.Test(t, func(t *testing.T) {
 		l := simulated.New(simulated.Config{Scenario: scenario(t, text), Patience: time.Minute})
@@ -33,13 +33,13 @@ func within(t *testing.T, text string, test func(t *testing.T, l *simulated.Laun
 	})
 }
 
-// life starts a node and returns what it leaves, and after what time. It is
-// told to end when it has lived for so long.
-func life(t *testing.T, l *simulated.Launcher, name string, told time.Duration) (e launch.Exited, up bool, after time.Duration) {
+// life starts a node and stops it after a time. It returns the event of the node's end,
+// whether the node sent a hello, and how long it ran.
+func life(t *testing.T, l *simulated.Launcher, name string, stop time.Duration) (e launch.Exited, up bool, after time.Duration) {
 	t.Helper()
 	began := time.Now()
 	l.Start(node(name, ""))
-	timer := time.AfterFunc(told, func() { l.Stop(name) })
+	timer := time.AfterFunc(stop, func() { l.Stop(name) })
 	defer timer.Stop()
 	for {
 		ev, err := l.Next(t.Context())
@@ -56,7 +56,7 @@ func life(t *testing.T, l *simulated.Launcher, name string, told time.Duration) 
 }
 
 const example = `
-# What simulated nodes are like.
+# The behaviour of simulated nodes.
 [DEFAULT]
 start-time = 2s
 
@@ -154,7 +154,7 @@ answer-time = never
 id-values =
     Site::local_nets ["10.0.0.0/8"]
     # a comment
-    Cluster::node "somebody else"
+    Cluster::node "another"
     pi 3.14
 `
 	within(t, text, func(t *testing.T, l *simulated.Launcher) {
@@ -168,7 +168,7 @@ id-values =
 			l.Dispatch(zeekapi.NodeDispatchRequest{Action: []string{"get_id_value", id}, Nodes: nodes})
 		}
 		for id, want := range map[string]string{
-			"Site::local_nets": `["10.0.0.0/8"]`, "Cluster::node": `"somebody else"`, "pi": "3.14", "Cluster::manager_is_logger": "true",
+			"Site::local_nets": `["10.0.0.0/8"]`, "Cluster::node": `"another"`, "pi": "3.14", "Cluster::manager_is_logger": "true",
 		} {
 			ask(id, "quick")
 			if got, _ := next[launch.Answered](t, l).Response.Result.Data.Text(); got != want {
@@ -182,7 +182,7 @@ id-values =
 	})
 }
 
-func TestBadScenario(t *testing.T) {
+func TestParseScenarioErrors(t *testing.T) {
 	_, err := simulated.ParseScenario("s.ini", strings.NewReader(`[DEFAULT]
 start-time = soon
 [worker]
@@ -204,7 +204,7 @@ colour = blue
 		"stop-time: want a time such as 90s, 5m or 1h, or never (s.ini:7)",
 		"id-values: x: want a name and JSON (s.ini:9)",
 		"colour: no such key (s.ini:10)",
-		"[worker-[] is no pattern for names (s.ini:12)",
+		"[worker-[] is not a valid pattern for names (s.ini:12)",
 	}
 	var errs configparser.Errors
 	if !errors.As(err, &errs) {
@@ -212,7 +212,7 @@ colour = blue
 	}
 	var got []string
 	for _, e := range errs {
-		if e.Line != 11 { // has no bracket, which is not for us to say
+		if e.Line != 11 { // the missing bracket: an error of configparser
 			got = append(got, e.Error())
 		}
 	}

@@ -1,5 +1,5 @@
-// Package simulated pretends to run nodes. They start, introduce themselves,
-// answer, fail and end as real ones do, without a process, a file or a socket.
+// Package simulated simulates nodes. They start, send hellos, respond, fail and end like
+// real nodes, but without processes, files and sockets.
 package simulated
 
 import (
@@ -18,15 +18,14 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// Env is the variable in a node's environment that makes it misbehave, more
-// than any Scenario.
+// Env is the environment variable that makes a node misbehave. It overrides the Scenario.
 const Env = "ZEEKWIRE_SIMULATE"
 
 // The values of Env.
 const (
-	Fail  = "fail"  // dies when started
-	Crash = "crash" // comes up and dies
-	Hang  = "hang"  // never comes up, and only ends by force
+	Fail  = "fail"  // the node ends with an error when it starts
+	Crash = "crash" // the node sends its hello and then crashes
+	Hang  = "hang"  // the node sends no hello, and ends only when killed
 )
 
 var misbehaviours = map[string]behaviour{
@@ -35,12 +34,14 @@ var misbehaviours = map[string]behaviour{
 	Hang:  {silent: true},
 }
 
-// Config says how nodes behave. With the zero Config they do as they are told,
-// at once.
+// Config configures a Launcher. With the zero Config, nodes start, respond and stop
+// immediately and without errors.
 type Config struct {
+	// Scenario describes the behaviour of nodes.
 	Scenario *Scenario
 
-	// Patience is how long a node may take to end before it is killed.
+	// Patience is the time that a node has to end before it is killed. Zero means no
+	// time.
 	Patience time.Duration
 }
 
@@ -49,7 +50,7 @@ type Config struct {
 type Launcher struct {
 	config Config
 	events launch.Events
-	killed context.Context // done when nodes must end, whatever they do
+	killed context.Context // done: kill all nodes
 	kill   context.CancelFunc
 
 	mu     sync.Mutex
@@ -59,10 +60,10 @@ type Launcher struct {
 	all    sync.WaitGroup
 }
 
-// life is what is left of the lives of a node so far.
+// life is the history of a node over all its starts.
 type life struct {
 	failures, crashes int
-	wrote             zeekapi.NodeOutputs // since it was last started
+	wrote             zeekapi.NodeOutputs // since the last start
 }
 
 var (
@@ -75,14 +76,14 @@ var (
 type node struct {
 	launch.Node
 	behaviour
-	fails, crashes bool // in this life
+	fails, crashes bool // in this run
 	pid            int64
 	stop           context.CancelFunc
-	gone           context.Context // done when it is
+	gone           context.Context // done when the node has ended
 }
 
-// lastPID makes the process IDs of all launchers distinct. They start above
-// those that Linux can give out (2^22).
+// lastPID makes the process IDs of all launchers distinct. They are greater than the IDs of
+// Linux, which are at most 2^22.
 var lastPID atomic.Int64
 
 const firstPID = 1 << 22
@@ -94,7 +95,7 @@ func New(c Config) *Launcher {
 	return l
 }
 
-// Start starts a goroutine that plays the node.
+// Start starts a goroutine that simulates the node.
 func (l *Launcher) Start(n launch.Node) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -136,8 +137,8 @@ func (l *Launcher) behaviour(n launch.Node) behaviour {
 	return l.config.Scenario.of(n.Name)
 }
 
-// play is the life of a node that ends when it is told to, or before. It
-// returns what the node leaves.
+// play simulates a node until it is stopped or ends by itself. It returns the event of its
+// end.
 func (l *Launcher) play(told context.Context, n *node) launch.Exited {
 	exited := launch.Exited{Node: n.Name, Outputs: zeekapi.NodeOutputs{Stdout: n.begins() + n.stdout, Stderr: n.stderr}}
 	l.events.Add(launch.Started{Node: n.Name, PID: n.pid})
@@ -165,10 +166,10 @@ func (l *Launcher) play(told context.Context, n *node) launch.Exited {
 	return exited
 }
 
-// begins is what every node writes at first.
+// begins returns the first line of a node's standard output.
 func (n *node) begins() string { return "simulating " + n.Name + "\n" }
 
-// pass lets time pass, and says whether it has or ctx ended before.
+// pass waits for a duration, and returns false if ctx ends before.
 func pass(ctx context.Context, d time.Duration) bool {
 	if d == 0 {
 		return ctx.Err() == nil
@@ -183,7 +184,7 @@ func pass(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Check reports the checks of nodes according to the scenario.
+// Check reports the check errors of the scenario.
 func (l *Launcher) Check(nodes []launch.Node, _ bool) {
 	for _, n := range nodes {
 		c := launch.Checked{Node: n}
@@ -194,7 +195,7 @@ func (l *Launcher) Check(nodes []launch.Node, _ bool) {
 	}
 }
 
-// Stop tells a node to end.
+// Stop stops a node.
 func (l *Launcher) Stop(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -234,7 +235,7 @@ func (l *Launcher) Close(ctx context.Context) error {
 	return nil
 }
 
-// Dispatch has the nodes answer as Zeek's own script would have them
+// Dispatch makes the nodes respond like those that load Zeek's script
 // (Zeek: policy/frameworks/management/node).
 func (l *Launcher) Dispatch(req zeekapi.NodeDispatchRequest) (others []string) {
 	l.mu.Lock()
@@ -287,8 +288,7 @@ func (n *node) act(action []string) (string, error) {
 	return string(text), nil
 }
 
-// value returns what there is to know about a node under names that Zeek has
-// for it.
+// value returns the value of a global of Zeek, if it follows from the node's configuration.
 func (n *node) value(id string) (any, bool) {
 	switch id {
 	case "Cluster::node", "peer_description":

@@ -38,20 +38,20 @@ func node(name, behaviour string) launch.Node {
 	}
 }
 
-func TestLife(t *testing.T) {
+func TestStartAndStop(t *testing.T) {
 	l := simulated.New(simulated.Config{})
 	defer l.Close(t.Context())
 	var pids []int64
 	for range 2 {
 		l.Start(node("w", ""))
-		l.Start(node("w", "")) // taken
+		l.Start(node("w", "")) // no effect
 		pids = append(pids, next[launch.Started](t, l).PID)
 		next[launch.Up](t, l)
 		l.Stop("w")
 		if e := next[launch.Exited](t, l); e.Err != nil {
 			t.Errorf("exited with %v", e.Err)
 		}
-		l.Stop("w") // not taken
+		l.Stop("w") // no effect
 	}
 	if pids[0] == pids[1] || pids[0] < 1<<22 {
 		t.Errorf("process IDs %v", pids)
@@ -74,7 +74,7 @@ func TestMisbehaviour(t *testing.T) {
 		if e := next[launch.Exited](t, l); e.Err == nil || e.Outputs.Stderr == "" {
 			t.Errorf("a node that crashes: %+v", e)
 		}
-		want := zeekapi.NodeOutputs{Stdout: "w\n", Stderr: "h\n"} // the ends of what they are
+		want := zeekapi.NodeOutputs{Stdout: "w\n", Stderr: "h\n"} // the last two bytes
 		if o, err := l.Outputs("w", 2); o != want || err != nil {
 			t.Errorf("outputs %q, %v", o, err)
 		}
@@ -93,7 +93,7 @@ func TestMisbehaviour(t *testing.T) {
 		l.Start(node("w", ""))
 		next[launch.Started](t, l)
 		l.Stop("w")
-		next[launch.Exited](t, l) // before it came up
+		next[launch.Exited](t, l) // before its hello
 	})
 }
 
@@ -135,7 +135,7 @@ func TestDispatch(t *testing.T) {
 		{[]string{"get_id_value", "Cluster::nodes"}, `{"m":{"node_type":"Cluster::MANAGER","ip":"10.0.0.1","zone_id":"","p":{"port":2200,"proto":"tcp"}},` +
 			`"w":{"node_type":"Cluster::WORKER","ip":"10.0.0.1","zone_id":"","p":{"port":0,"proto":"unknown"},"manager":"m","metrics_port":{"port":9001,"proto":"tcp"}}}`, ""},
 	} {
-		l.Dispatch(zeekapi.NodeDispatchRequest{ReqID: zeekapi.ReqID{ID: "r"}, Action: tt.action, Nodes: []string{"nobody", "w"}})
+		l.Dispatch(zeekapi.NodeDispatchRequest{ReqID: zeekapi.ReqID{ID: "r"}, Action: tt.action, Nodes: []string{"unknown", "w"}})
 		want := zeekapi.Result{ReqID: "r", Node: "w", Error: tt.err, Success: tt.err == ""}
 		if want.Success {
 			want.Data = broker.String(tt.want)

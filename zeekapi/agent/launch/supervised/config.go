@@ -54,8 +54,8 @@ func (s setup) config(n launch.Node) control.NodeConfig {
 func nodeDir(stateDir, name string) string { return filepath.Join(stateDir, "nodes", name) }
 
 // same reports whether a node of the Supervisor need not restart to have the
-// configuration want. Zeek's agent may have created it, or ours with another address
-// or directory: only the identity and the task of the node count.
+// configuration want. The node may have been created by Zeek's agent, or by zeekwire with
+// another address or directory, so the comparison omits these settings.
 func (s setup) same(has, want control.NodeConfig) bool {
 	return has.Name == want.Name &&
 		has.Interface == want.Interface &&

@@ -15,25 +15,25 @@ import (
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
 
-// fake is a Supervisor without processes. TestFakeIsLikeZeek holds it against
-// recordings of a real one.
+// fake is a Supervisor without processes. TestFakeMatchesRecordings compares it with
+// recordings of Zeek's Supervisor.
 type fake struct {
 	layout control.Layout
-	mute   atomic.Bool // answers nothing
+	mute   atomic.Bool // whether it sends no responses
 
-	refused atomic.Int64 // requests that it did not understand
+	refused atomic.Int64 // requests with another layout
 
 	nodes map[string]control.NodeStatus
 	pids  int64
-	log   []string // of what it was asked, without status requests
+	log   []string // requests that create or destroy nodes
 }
 
 func newFake(l control.Layout) *fake {
 	return &fake{layout: l, nodes: make(map[string]control.NodeStatus)}
 }
 
-// answer returns what the Supervisor publishes when it gets an event.
-func (f *fake) answer(ev broker.Event) []zeekapi.Message {
+// respond returns the messages that the Supervisor publishes after it receives an event.
+func (f *fake) respond(ev broker.Event) []zeekapi.Message {
 	msg, err := control.Dialect(control.Topic, f.layout).Decode(ev)
 	if err != nil || f.mute.Load() {
 		return nil
@@ -81,7 +81,7 @@ func (f *fake) answer(ev broker.Event) []zeekapi.Message {
 	return nil
 }
 
-// spawn starts the process of a node, for the first time or again.
+// spawn starts or restarts the process of a node.
 func (f *fake) spawn(name string) control.NodeStarted {
 	f.pids++
 	n := f.nodes[name]
@@ -90,14 +90,14 @@ func (f *fake) spawn(name string) control.NodeStarted {
 	return control.NodeStarted{Node: name, PID: uint64(n.PID)}
 }
 
-// run adds a node that somebody else had it create.
+// run adds a node that another client created.
 func (f *fake) run(c control.NodeConfig) {
 	f.nodes[c.Name] = control.NodeStatus{Config: c, Layout: f.layout}
 	f.spawn(c.Name)
 }
 
-// fits tells by its types whether a node has that layout, as Zeek does when it
-// takes an event.
+// fits reports whether the types of a node match a layout. Zeek compares them when it
+// receives an event.
 func fits(l control.Layout, node broker.Value) bool {
 	for i, k := range map[control.Layout][]broker.Kind{
 		control.Layout40: kinds("sssssbvtit"),
@@ -122,7 +122,7 @@ func kinds(letters string) []broker.Kind {
 	return ks
 }
 
-// serving is a fake on a bus.
+// serving is a fake that is connected to a bus.
 type serving struct {
 	*testing.T
 	fake *fake
@@ -141,7 +141,7 @@ func (s *serving) connect() {
 			}
 			if r, ok := notification.(broker.Received); ok {
 				if ev, err := broker.ParseEvent(r.Message.Value); err == nil {
-					s.publish(s.fake.answer(ev)...)
+					s.publish(s.fake.respond(ev)...)
 				}
 			}
 		}
@@ -152,7 +152,7 @@ func (s *serving) disconnect() {
 	s.bus.Close()
 }
 
-// publish publishes each message where the Supervisor does.
+// publish publishes each message on the topic that the Supervisor uses.
 func (s *serving) publish(messages ...zeekapi.Message) {
 	for _, msg := range messages {
 		d, topic := control.Dialect(control.Topic, s.fake.layout), control.Topic+"/node_status"
@@ -171,5 +171,5 @@ func (s *serving) publish(messages ...zeekapi.Message) {
 	}
 }
 
-// has returns the names of what the Supervisor runs.
+// has returns the names of the Supervisor's nodes.
 func (s *serving) has() []string { return slices.Sorted(maps.Keys(s.fake.nodes)) }

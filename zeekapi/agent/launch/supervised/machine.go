@@ -27,8 +27,8 @@ const (
 	outputsGrace = 500 * time.Millisecond
 )
 
-// errLayouts is the error of a Supervisor that understands no known layout.
-var errLayouts = errors.New("the Supervisor understands none of the known layouts of nodes")
+// errLayouts is the error of nodes under a Supervisor that supports no known layout.
+var errLayouts = errors.New("the Supervisor supports none of the known layouts of nodes")
 
 // output is a message for the Supervisor, an event for the agent, or a log entry.
 type output interface{ output() }
@@ -87,8 +87,8 @@ type node struct {
 	stopping bool
 
 	pid     int64
-	started bool // whether the agent was told that it runs
-	created bool // whether it is so new that it has not said hello
+	started bool // whether a Started event was reported
+	created bool // whether its hello is still to come
 
 	revived time.Time // latest time to report its death; zero: it did not die
 }
@@ -128,8 +128,8 @@ func (m *machine) ask(now time.Time) {
 	m.emit(send{message: control.StatusRequest{ReqID: m.request(now, request{})}})
 }
 
-// disconnected forgets the state of the Supervisor, because the next one may be another.
-// Nodes are not affected.
+// disconnected discards the state of the Supervisor, because the next peering may be with
+// another Supervisor. Nodes are not affected.
 func (m *machine) disconnected() {
 	m.known, m.layout = false, control.LayoutUnknown
 	m.probes, m.nextAt = 0, time.Time{}
@@ -213,7 +213,7 @@ func (m *machine) surplus(name string, n *node) bool {
 	return m.decide && !slices.Contains(m.keep, name)
 }
 
-// runs reports that a node runs. A found node has said its hello before.
+// runs reports that a node runs. A found node has already sent its hello.
 func (m *machine) runs(name string, n *node) {
 	n.started = true
 	m.emit(report{launch.Started{Node: name, PID: n.pid}})
@@ -228,8 +228,8 @@ func (m *machine) gone(name string, err error) {
 	m.emit(report{launch.Exited{Node: name, Err: err}})
 }
 
-// probe tries the next layout. There is no request for the layout of a Supervisor, and
-// the status of one without nodes does not show it.
+// probe tries the next layout. No request returns the layout of a Supervisor, and the
+// status of a Supervisor without nodes does not contain it.
 func (m *machine) probe(now time.Time) {
 	l := control.Layouts[m.probes]
 	id := m.request(now, request{probe: l})
@@ -331,7 +331,7 @@ func (m *machine) tick(now time.Time) []output {
 			}
 		}
 	} else {
-		m.emit(note{"", "the Supervisor does not answer, asking again"})
+		m.emit(note{"", "no response from the Supervisor, requesting the status again"})
 	}
 	m.ask(now)
 	return m.flush()

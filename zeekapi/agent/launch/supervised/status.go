@@ -20,7 +20,7 @@ func (m *machine) status(nodes map[string]control.NodeStatus) {
 		if role, ok := managed(s.Config); ok {
 			if role == "AGENT" && !m.warned {
 				m.warned = true
-				m.emit(note{name, "Zeek's own agent runs under this Supervisor, too"})
+				m.emit(note{name, "Zeek's own agent also runs under this Supervisor"})
 			}
 			continue
 		}
@@ -44,13 +44,13 @@ func (m *machine) status(nodes map[string]control.NodeStatus) {
 		lost := n.has != nil && n.taken != nil && !n.stopping
 		n.has = nil
 		if lost {
-			m.gone(name, errors.New("the Supervisor does not have it any more"))
+			m.gone(name, errors.New("the Supervisor no longer has the node"))
 		}
 	}
 }
 
-// managed returns the role of a process of cluster management, which is not
-// ours to touch. Seed agents had another name for it.
+// managed returns the role of a process of Zeek's cluster management, which the launcher
+// must not change. The second variable is that of Zeek's first management framework.
 func managed(c control.NodeConfig) (role string, ok bool) {
 	for _, key := range []string{"ZEEK_MANAGEMENT_NODE", "ZEEK_CLUSTER_MGMT_NODE"} {
 		if role, ok = c.Env[key]; ok {
@@ -70,7 +70,7 @@ func (m *machine) nodeStarted(now time.Time, msg control.NodeStarted) {
 	case n.taken == nil:
 		n.pid = pid
 	case !n.started:
-		n.pid, n.created = pid, true // it has not said hello
+		n.pid, n.created = pid, true // its hello is still to come
 		if !n.stopping {
 			m.runs(msg.Node, n)
 		}

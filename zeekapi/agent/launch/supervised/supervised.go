@@ -70,9 +70,9 @@ func Topics(prefix string) []string {
 	return []string{control.Topic, cmp.Or(prefix, management.DefaultTopics.Supervisor)}
 }
 
-// Launcher is a launch.Launcher, a launch.Adopter and a launch.Outputter. Its nodes
-// introduce themselves and respond on the agent's bus. Nodes do not start before the
-// Supervisor is connected.
+// Launcher is a launch.Launcher, a launch.Adopter and a launch.Outputter. Its nodes send
+// their hellos and responses on the agent's bus. Nodes do not start before the Supervisor
+// is connected.
 type Launcher struct {
 	config   Config
 	stateDir string   // absolute
@@ -160,8 +160,8 @@ func (l *Launcher) Keep(names []string) {
 	l.step(func(now time.Time) []output { return l.machine.keepOnly(now, names) })
 }
 
-// Outputs returns the ends of a node's outputs since its last start, also
-// if it no longer runs. There are no outputs unless the Supervisor loads
+// Outputs returns the ends of a node's outputs since its last start, at most limit bytes
+// of each. The node may have ended. There are no outputs unless the Supervisor loads
 // policy/frameworks/management/supervisor.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
 	l.mu.Lock()
@@ -205,10 +205,10 @@ func (l *Launcher) listen() {
 		}
 		switch notification := notification.(type) {
 		case broker.PeerAdded:
-			l.config.Log.Info().Stringer("address", notification.Peer.Addr).Msg("the Supervisor is there")
+			l.config.Log.Info().Stringer("address", notification.Peer.Addr).Msg("connected to the Supervisor")
 			l.step(l.machine.connected)
 		case broker.PeerLost:
-			l.config.Log.Warn().AnErr("reason", notification.Err).Msg("lost the Supervisor, nodes stay as they are")
+			l.config.Log.Warn().AnErr("reason", notification.Err).Msg("lost the connection to the Supervisor; its nodes keep running")
 			l.step(func(time.Time) []output { l.machine.disconnected(); return nil })
 		case broker.Received:
 			l.received(notification.Message)
@@ -276,6 +276,6 @@ func (l *Launcher) send(out send) {
 		err = broker.PublishEvent(l.ctx, l.config.Bus, control.Topic, ev)
 	}
 	if err != nil && l.ctx.Err() == nil {
-		l.config.Log.Error().Err(err).Msg("cannot ask the Supervisor")
+		l.config.Log.Error().Err(err).Msg("cannot send a request to the Supervisor")
 	}
 }

@@ -28,8 +28,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// member returns a node of a cluster of these nodes: l is a logger, m a
-// manager, others are workers.
+// member returns a node of a cluster with the given members. Names that begin with l are
+// loggers, with m managers, and others workers.
 func member(name string, all ...string) launch.Node {
 	n := launch.Node{Node: zeekapi.Node{Name: name, Instance: "i", Role: role(name), Scripts: []string{"local"}, Env: map[string]string{"K": "v"}}}
 	for i, other := range all {
@@ -48,13 +48,13 @@ func role(name string) zeekapi.ClusterRole {
 	return zeekapi.RoleWorker
 }
 
-// rig is a launcher and its Supervisor, in time of their own.
+// rig is a launcher and its Supervisor in a synctest bubble.
 type rig struct {
 	serving
 	*Launcher
 }
 
-// within runs a test on a launcher, in a bubble of time.
+// within runs a test with a launcher in a synctest bubble.
 func within(t *testing.T, l control.Layout, test func(*rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{serving: serving{T: t, fake: newFake(l), hub: membus.New()}}
@@ -75,8 +75,7 @@ func within(t *testing.T, l control.Layout, test func(*rig)) {
 	})
 }
 
-// settle lets happen what happens without time passing, and returns what the
-// launcher reported.
+// settle waits until all goroutines are blocked, and returns the events of the launcher.
 func (r *rig) settle() []string {
 	r.Helper()
 	synctest.Wait()
@@ -101,14 +100,14 @@ func (r *rig) settle() []string {
 	}
 }
 
-func (r *rig) expect(what string, want ...string) {
+func (r *rig) expect(step string, want ...string) {
 	r.Helper()
 	if diff := cmp.Diff(want, r.settle()); diff != "" {
-		r.Errorf("%s (-want +got):\n%s", what, diff)
+		r.Errorf("%s (-want +got):\n%s", step, diff)
 	}
 }
 
-func TestLifeOfNodes(t *testing.T) {
+func TestStartAndStop(t *testing.T) {
 	for _, layout := range control.Layouts {
 		t.Run(layout.String(), func(t *testing.T) {
 			within(t, layout, func(r *rig) {
@@ -122,7 +121,7 @@ func TestLifeOfNodes(t *testing.T) {
 				time.Sleep(4 * probeInterval)
 				r.expect("started", "l started as 1", "m started as 2", "w started as 3")
 				if want := []string{"create l", "create m", "create w"}; !slices.Equal(r.fake.log, want) {
-					t.Errorf("it was asked to %q, want %q", r.fake.log, want)
+					t.Errorf("requests are %q, want %q", r.fake.log, want)
 				}
 				c := r.fake.nodes["w"].Config
 				if want := filepath.Join(r.machineDir(), "nodes", "w"); c.Directory != want {
@@ -138,7 +137,7 @@ func TestLifeOfNodes(t *testing.T) {
 				}
 
 				r.Stop("w")
-				r.Stop("nobody")
+				r.Stop("unknown")
 				r.expect("stopped", "w exited: <nil>")
 				r.Start(member("w", "l", "m", "w"))
 				r.expect("started again", "w started as 4")
@@ -149,9 +148,9 @@ func TestLifeOfNodes(t *testing.T) {
 
 func (r *rig) machineDir() string { return r.config.StateDir }
 
-// Of what it does not understand the Supervisor complains, so the newest layout
-// is tried first and none after the right one.
-func TestProbesEndWithTheRightLayout(t *testing.T) {
+// The Supervisor logs an error for each unknown layout. The launcher therefore tries the
+// newest layout first, and none after the right one.
+func TestProbeOrder(t *testing.T) {
 	for i, layout := range control.Layouts {
 		within(t, layout, func(r *rig) {
 			r.connect()
@@ -159,14 +158,14 @@ func TestProbesEndWithTheRightLayout(t *testing.T) {
 			time.Sleep(10 * probeInterval)
 			r.settle()
 			if r.fake.refused.Load() != int64(i) {
-				t.Errorf("%s: %d requests it did not understand, want %d", layout, r.fake.refused.Load(), i)
+				t.Errorf("%s: %d requests with another layout, want %d", layout, r.fake.refused.Load(), i)
 			}
 		})
 	}
 }
 
-// The layout must be found out also when a Supervisor has nodes to show it.
-func TestLayoutOfAStatus(t *testing.T) {
+// The status of a Supervisor with nodes contains their layout.
+func TestLayoutOfStatus(t *testing.T) {
 	for _, layout := range control.Layouts {
 		t.Run(layout.String(), func(t *testing.T) {
 			within(t, layout, func(r *rig) {
@@ -176,29 +175,29 @@ func TestLayoutOfAStatus(t *testing.T) {
 				r.Start(member("w", "w"))
 				r.expect("started", "w started as 2")
 				if want := []string{"agent", "w"}; !slices.Equal(r.has(), want) {
-					t.Errorf("it has %q, want %q", r.has(), want)
+					t.Errorf("nodes are %q, want %q", r.has(), want)
 				}
 			})
 		})
 	}
 }
 
-func TestNodesWaitForTheSupervisor(t *testing.T) {
+func TestStartBeforeConnection(t *testing.T) {
 	within(t, control.Layout61, func(r *rig) {
 		r.Start(member("w", "l", "w"))
 		r.Start(member("l", "l", "w"))
 		r.Start(member("x", "l", "w"))
 		r.Stop("x")
 		time.Sleep(time.Hour)
-		r.expect("without a Supervisor")
+		r.expect("not connected")
 		r.connect()
-		r.expect("with it", "x exited: <nil>", "l started as 1", "w started as 2")
+		r.expect("connected", "x exited: <nil>", "l started as 1", "w started as 2")
 	})
 }
 
 func TestAdoption(t *testing.T) {
 	within(t, control.Layout61, func(r *rig) {
-		// As Zeek's agent has them.
+		// As created by Zeek's agent.
 		for _, name := range []string{"l", "m", "w", "changed", "old"} {
 			c := r.machine.configure(member(name, "l", "m", "w"))
 			c.Directory, c.BaseScripts = "/var/lib/zeek/nodes/"+name, nil
@@ -213,7 +212,7 @@ func TestAdoption(t *testing.T) {
 		r.settle()
 		time.Sleep(time.Hour)
 		if got := r.has(); len(got) != 5 {
-			t.Errorf("without knowing what should run, it has %q", got)
+			t.Errorf("before Keep, nodes are %q, want all 5", got)
 		}
 		r.Keep([]string{"l", "w", "m", "changed"})
 		for _, name := range []string{"l", "m", "w", "changed"} {
@@ -221,7 +220,7 @@ func TestAdoption(t *testing.T) {
 		}
 		r.expect("adopted", "l started as 1", "l up", "m started as 2", "m up", "w started as 3", "w up", "changed started as 6")
 		if want := []string{"destroy old", "destroy changed", "create changed"}; !slices.Equal(r.fake.log, want) {
-			t.Errorf("it was asked to %q, want %q", r.fake.log, want)
+			t.Errorf("requests are %q, want %q", r.fake.log, want)
 		}
 		r.Stop("l")
 		r.expect("stopped", "l exited: <nil>")
@@ -234,12 +233,12 @@ func TestRevival(t *testing.T) {
 		r.Start(member("w", "w"))
 		r.expect("started", "w started as 1")
 		exit := zeekapi.NodeExit{Node: "w", Outputs: zeekapi.NodeOutputs{Stderr: "fatal error"}}
-		r.publish(exit) // of a former life
+		r.publish(exit) // of an earlier process
 
 		r.publish(r.fake.spawn("w"), exit)
 		r.expect("with outputs", "w revived as 2: fatal error")
 		r.publish(r.fake.spawn("w"))
-		r.expect("at once")
+		r.expect("before the outputs")
 		time.Sleep(outputsGrace)
 		r.expect("without outputs", "w revived as 3: ")
 		r.publish(r.fake.spawn("w"), r.fake.spawn("w"), exit)
@@ -247,7 +246,7 @@ func TestRevival(t *testing.T) {
 	})
 }
 
-func TestLosingTheSupervisor(t *testing.T) {
+func TestReconnection(t *testing.T) {
 	within(t, control.Layout61, func(r *rig) {
 		r.connect()
 		for _, name := range []string{"a", "b", "c"} {
@@ -255,20 +254,20 @@ func TestLosingTheSupervisor(t *testing.T) {
 		}
 		r.settle()
 		r.disconnect()
-		r.expect("without it")
+		r.expect("disconnected")
 		r.fake.spawn("b")
 		delete(r.fake.nodes, "c")
 		r.connect()
-		r.expect("back again", "b revived as 4: ", "c exited: the Supervisor does not have it any more")
+		r.expect("reconnected", "b revived as 4: ", "c exited: the Supervisor no longer has the node")
 
-		// A new one of another version, which has nothing.
+		// Another version of the Supervisor, without nodes.
 		r.disconnect()
 		r.fake = newFake(control.Layout51)
 		r.connect()
-		r.expect("another", "a exited: the Supervisor does not have it any more", "b exited: the Supervisor does not have it any more")
+		r.expect("another Supervisor", "a exited: the Supervisor no longer has the node", "b exited: the Supervisor no longer has the node")
 		r.Start(member("a", "a", "b", "c"))
 		time.Sleep(4 * probeInterval)
-		r.expect("started there", "a started as 1")
+		r.expect("started by another Supervisor", "a started as 1")
 	})
 }
 
@@ -276,17 +275,17 @@ func TestErrors(t *testing.T) {
 	within(t, control.Layout61, func(r *rig) {
 		r.connect()
 		r.settle()
-		r.fake.run(control.NodeConfig{Name: "w"}) // without telling
+		r.fake.run(control.NodeConfig{Name: "w"}) // without an event
 		r.Start(member("w", "w"))
 		r.expect("refused", "w exited: node with name 'w' already exists")
 
 		r.fake.mute.Store(true)
 		r.Start(member("v", "v"))
 		time.Sleep(3 * requestTimeout)
-		r.expect("without an answer")
+		r.expect("without a response")
 		r.fake.mute.Store(false)
 		time.Sleep(requestTimeout)
-		r.expect("with an answer", "v started as 2")
+		r.expect("with a response", "v started as 2")
 	})
 }
 
@@ -314,25 +313,25 @@ func TestOutputs(t *testing.T) {
 		if got, err := r.Outputs("w", 5); err != nil || got != (zeekapi.NodeOutputs{Stderr: "error"}) {
 			t.Errorf("%+v, %v", got, err)
 		}
-		if got, err := r.Outputs("nobody", 5); !errors.Is(err, launch.ErrNoOutputs) {
-			t.Errorf("of nobody: %+v, %v", got, err)
+		if got, err := r.Outputs("unknown", 5); !errors.Is(err, launch.ErrNoOutputs) {
+			t.Errorf("unknown node: %+v, %v", got, err)
 		}
 		r.Stop("w")
 		r.settle()
 		if got, err := r.Outputs("w", 5); err != nil || got != (zeekapi.NodeOutputs{Stderr: "error"}) {
-			t.Errorf("of what has ended: %+v, %v", got, err)
+			t.Errorf("ended node: %+v, %v", got, err)
 		}
 	})
 }
 
-// Whatever Zeek's agent asked a real Supervisor, the fake must answer as that
-// did, but for process IDs and what nodes wrote.
-func TestFakeIsLikeZeek(t *testing.T) {
+// The fake must respond to the recorded requests of Zeek's agent like the recorded
+// Supervisor, except for process IDs and the outputs of nodes.
+func TestFakeMatchesRecordings(t *testing.T) {
 	for folder, layout := range map[string]control.Layout{"zeek-8.0.10-management": control.Layout61, "zeek-5.0.10-cluster": control.Layout40} {
 		t.Run(folder, func(t *testing.T) {
 			f := newFake(layout)
 			d := control.Dialect(control.Topic, layout)
-			answers := make(map[string]zeekapi.Message)
+			responses := make(map[string]zeekapi.Message)
 			compared := 0
 			for _, ev := range recorded.Read(t, "../../../../testdata/recordings/"+folder+"/agent-supervisor-*.jsonl") {
 				msg, err := d.Decode(ev.Event)
@@ -343,14 +342,14 @@ func TestFakeIsLikeZeek(t *testing.T) {
 					t.Fatal(err)
 				}
 				if ev.From == recording.Client {
-					for _, a := range f.answer(ev.Event) {
-						answers[a.RequestID()] = a
+					for _, a := range f.respond(ev.Event) {
+						responses[a.RequestID()] = a
 					}
 					continue
 				}
-				got := answers[msg.RequestID()]
+				got := responses[msg.RequestID()]
 				if s, ok := msg.(control.StatusResponse); ok && len(f.nodes) == 0 {
-					for _, n := range s.Nodes { // that were there from the start
+					for _, n := range s.Nodes { // created before the recording
 						f.run(n.Config)
 					}
 					got = control.StatusResponse{ReqID: s.ReqID, Nodes: f.nodes}
@@ -365,15 +364,15 @@ func TestFakeIsLikeZeek(t *testing.T) {
 				}
 			}
 			if compared < 10 {
-				t.Errorf("compared only %d answers", compared)
+				t.Errorf("compared only %d responses", compared)
 			}
 		})
 	}
 }
 
-// The launcher must describe nodes as Zeek's agent did, so that each takes over
-// those of the other.
-func TestSameAsZeeksAgent(t *testing.T) {
+// The launcher must configure nodes like Zeek's agent, so that each can adopt the nodes of
+// the other.
+func TestConfigMatchesZeeksAgent(t *testing.T) {
 	d := control.Dialect(control.Topic, control.Layout61)
 	agentDialect := management.Dialect(management.DefaultTopics)
 	folder := "../../../../testdata/recordings/zeek-8.0.10-management/"

@@ -14,10 +14,11 @@ func (l *Launcher) owners() func(int, proc.Stat) string {
 	return owners(nodes)
 }
 
-// owners takes nodes by their processes. To a node belongs what it has started.
+// owners returns a function that maps the processes of nodes, and their children, to the
+// names of the nodes. It returns nil if no node has a process.
 //
-// A Supervisor in a container may have told us the ID of a process that is
-// another one here. What is a node calls itself one. (Zeek: SupervisorStem::Spawn)
+// It verifies the names of the processes (Zeek: SupervisorStem::Spawn): the process IDs of
+// a Supervisor in a container may belong to other processes outside it.
 func owners(nodes map[int]string) func(int, proc.Stat) string {
 	maps.DeleteFunc(nodes, func(pid int, name string) bool {
 		s, err := proc.Read(pid)
@@ -34,8 +35,7 @@ func owners(nodes map[int]string) func(int, proc.Stat) string {
 	}
 }
 
-// processName returns the name of a node's process, as far as the
-// kernel keeps it.
+// processName returns the name of a node's process, truncated as by the kernel.
 func processName(node string) string {
 	const longest = 15 // bytes
 	name := "zeek." + node

@@ -10,8 +10,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
-// What a node uses is that of its process, if it is one of a node, and of what
-// that has started.
+// The usage of a node includes its process, if that has the name of the node, and the
+// children of the process.
 func TestOwners(t *testing.T) {
 	shell, err := exec.LookPath("sh")
 	if err != nil {

@@ -6,13 +6,14 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
-// census counts processes for all who want to know at the same time: when
-// hundreds of nodes die at once, each looks for what it left.
+// census lists processes for concurrent callers. Callers that arrive before a scan
+// begins share its result: when hundreds of nodes die at once, each of them needs a
+// search for remaining processes.
 type census struct {
-	counting sync.Mutex // held while it is counted
+	counting sync.Mutex // held during a scan
 
 	mu   sync.Mutex
-	next *count // the next count, not begun; nil: none is requested
+	next *count // the next scan, not begun; nil: none is requested
 }
 
 type count struct {
@@ -20,10 +21,11 @@ type count struct {
 	all  []mark
 }
 
-var everybody census
+// processes is the census of the machine.
+var processes census
 
-// take returns all processes as they are after it was called, with their marks
-// as far as we may look.
+// take scans all processes after the call. It returns them with their marks, which are
+// empty if the environment of a process is not readable.
 func (c *census) take() []mark {
 	c.mu.Lock()
 	n, first := c.next, false
@@ -39,10 +41,10 @@ func (c *census) take() []mark {
 	c.counting.Lock()
 	defer c.counting.Unlock()
 	c.mu.Lock()
-	c.next = nil // who comes from now on is too late for this one
+	c.next = nil // later calls need another scan
 	c.mu.Unlock()
 	defer close(n.done)
-	_ = proc.Each(func(pid int, s proc.Stat) { // without /proc there is none to be found
+	_ = proc.Each(func(pid int, s proc.Stat) { // without /proc the result is empty
 		id, err := identityOf(pid, s)
 		if err != nil {
 			return

@@ -18,14 +18,15 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// parseLimit is how long Zeek may take to read the scripts of all nodes of a
-// check. What it has not read by then is not held against a node: Zeek's
-// controller waits 10 s for the nodes to run.
+// parseLimit limits the time for Zeek to parse the scripts of all nodes of a check.
+// Scripts that are not parsed in time pass the check: Zeek's controller waits only
+// 10 s for the nodes to run.
 const parseLimit = 3 * time.Second
 
-// Check finds out what would keep nodes from running: a directory or script
-// that cannot be, an interface or CPU that is not there, a port that is taken,
-// scripts that do not load. It starts Zeek to read scripts, so it takes time.
+// Check looks for problems that would keep nodes from running: an invalid directory or
+// script name, a missing interface or CPU, a port in use, or scripts that do not load.
+// Checked events report the results. They take time, because Check starts Zeek to parse
+// scripts.
 func (l *Launcher) Check(nodes []launch.Node, _ bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -33,7 +34,7 @@ func (l *Launcher) Check(nodes []launch.Node, _ bool) {
 		return
 	}
 	l.all.Go(func() {
-		l.look(l.closing)
+		l.refresh(l.closing)
 		for _, result := range l.check(l.closing, nodes) {
 			l.events.Add(result)
 		}
@@ -60,7 +61,8 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 	work.SetLimit(runtime.GOMAXPROCS(0))
 	alike := make(map[parseKey][]*launch.Checked)
 	for i := range results {
-		// Without scripts of its own a node loads what comes with Zeek and us.
+		// Without scripts and variables of its own, a node loads only scripts of
+		// Zeek and of package nodescript.
 		n := results[i].Node
 		if results[i].Err == nil && len(n.Scripts)+len(n.Env) > 0 {
 			key := l.parseKey(n)
@@ -80,9 +82,9 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 	return results
 }
 
-// checkCluster reads the layout and looks for what has no port though Zeek would
-// connect to it by Broker: the node itself, which nobody would reach, or another,
-// which would end the node.
+// checkCluster parses the layout and checks that it has ports for the connections that
+// Zeek makes with Broker. A node without a port is unreachable, and Zeek ends nodes that
+// must connect to it.
 func (l *Launcher) checkCluster(n launch.Node) error {
 	members, err := n.Layout.Members()
 	if err != nil {
@@ -94,7 +96,7 @@ func (l *Launcher) checkCluster(n launch.Node) error {
 	var wrong []error
 	for _, other := range members {
 		if dials(n.Role, other.Role) && !listens(other.Port) {
-			wrong = append(wrong, fmt.Errorf("node %s, to which it has to connect, has no TCP port", other.Name))
+			wrong = append(wrong, fmt.Errorf("cannot connect to node %s: it has no TCP port", other.Name))
 		}
 	}
 	dialed := func(m zeekapi.Member) bool { return dials(m.Role, n.Role) }
@@ -120,31 +122,31 @@ func dials(from, to zeekapi.ClusterRole) bool {
 	return false
 }
 
-// portClaims are the ports that are taken, with by whom.
+// portClaims contains the TCP ports in use, with their users.
 type portClaims struct {
-	listening map[uint16]string // by others
-	claimed   map[uint16]string // by nodes of the check
+	listening map[uint16]string // by program
+	claimed   map[uint16]string // by node
 }
 
-// claim takes a TCP port for a node.
-func (p portClaims) claim(node, what string, port broker.Port) error {
+// claim reserves a TCP port for a node. The error of a port in use begins with usage.
+func (p portClaims) claim(node, usage string, port broker.Port) error {
 	if !listens(port) {
 		return nil
 	}
 	if other, ok := p.claimed[port.Number]; ok {
-		return fmt.Errorf("%s %d is also that of node %s", what, port.Number, other)
+		return fmt.Errorf("%s %d is also used by node %s", usage, port.Number, other)
 	}
 	if by, ok := p.listening[port.Number]; ok {
-		return fmt.Errorf("%s %d is in use by %s", what, port.Number, by)
+		return fmt.Errorf("%s %d is in use by %s", usage, port.Number, by)
 	}
 	p.claimed[port.Number] = node
 	return nil
 }
 
-// takenPorts looks at what is listened at, but for what our own nodes do: those
-// that have the ports of new ones end before, unless they are of the cluster
-// and not checked with it, and so stay. Where we may not see who listens at a
-// port that a node of ours has, it is that.
+// takenPorts returns the ports in use. It ignores ports of running nodes that end before
+// the checked nodes start. A running node stays if it is a member of the cluster and is
+// not checked; its ports count as claimed. If the program that listens at the port of a
+// running node cannot be identified, it is assumed to be that node.
 func (l *Launcher) takenPorts(checked []launch.Node) portClaims {
 	stays := make(map[string]bool)
 	for _, n := range checked {
@@ -171,23 +173,23 @@ func (l *Launcher) takenPorts(checked []launch.Node) portClaims {
 	return p
 }
 
-// unknownListener is who listens if we may not know.
+// unknownListener describes a listening program that cannot be identified.
 const unknownListener = "another program"
 
-// checkInterface looks for the interface of a node. Packet sources that need
-// not mean an interface of the machine are left to Zeek.
+// checkInterface checks that the interface of a node exists. It accepts packet sources
+// that may not be an interface of the machine; Zeek checks those.
 func checkInterface(name string) error {
 	source, device, ok := strings.Cut(name, "::")
 	if !ok {
 		source, device = "pcap", name
 	}
 	if device == "" && ok {
-		return fmt.Errorf("%q names no interface", name)
+		return fmt.Errorf("%q does not name an interface", name)
 	}
 	if device == "" || source != "pcap" && source != "af_packet" {
 		return nil
 	}
-	// What libpcap has besides interfaces, and its PF_RING variants.
+	// Variants of PF_RING, and devices of libpcap that are not interfaces.
 	if strings.ContainsAny(device, ":@,;") {
 		return nil
 	}
@@ -202,8 +204,8 @@ func checkInterface(name string) error {
 	return nil
 }
 
-// parse has Zeek read the scripts of a node, where they have not been found
-// good before.
+// parse makes Zeek parse the scripts of a node, unless they loaded in an earlier check.
+// It returns no error if ctx ends first.
 func (l *Launcher) parse(ctx context.Context, key parseKey, n launch.Node) (zeekapi.NodeOutputs, error) {
 	if l.parsed.has(key) {
 		return zeekapi.NodeOutputs{}, nil
@@ -211,7 +213,7 @@ func (l *Launcher) parse(ctx context.Context, key parseKey, n launch.Node) (zeek
 	outputs, err := l.tryParse(ctx, n)
 	switch {
 	case ctx.Err() != nil:
-		l.config.Log.Warn().Str("node", n.Name).Msg("no time to check the scripts of the node")
+		l.config.Log.Warn().Str("node", n.Name).Msg("the check of the node's scripts did not end in time")
 		return zeekapi.NodeOutputs{}, nil
 	case err == nil:
 		l.parsed.add(key)
@@ -220,7 +222,8 @@ func (l *Launcher) parse(ctx context.Context, key parseKey, n launch.Node) (zeek
 	return outputs, err
 }
 
-// firstLine returns what Zeek complains of first.
+// firstLine returns the first line of Zeek's output that is not a warning, or "" if there
+// is none.
 func firstLine(stderr string) string {
 	for line := range strings.Lines(stderr) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "warning") {
@@ -230,16 +233,16 @@ func firstLine(stderr string) string {
 	return ""
 }
 
-// parseArgs are the arguments of a node without its packet source, and without
-// our script after its own: Zeek would complain of that where the last of the
-// node's lacks a brace.
+// parseArgs returns the arguments of a node without its packet source and without our
+// script after its own. If the node's last script lacked a brace, Zeek would report the
+// error in our script.
 func (l *Launcher) parseArgs(n launch.Node) []string {
 	n.Interface = ""
 	return slices.DeleteFunc(l.args(n), func(arg string) bool { return arg == l.scripts.Node })
 }
 
-// scriptFiles returns the files that may be meant by a word on Zeek's command
-// line. (Zeek: util::find_script_file)
+// scriptFiles returns the files to which a script name on Zeek's command line can refer
+// (Zeek: util::find_script_file).
 func (l *Launcher) scriptFiles(script, dir string) []string {
 	var bases []string
 	if filepath.IsAbs(script) {

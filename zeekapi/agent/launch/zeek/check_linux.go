@@ -14,14 +14,14 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
-// checkCPU looks whether a node may be pinned to a CPU.
+// checkCPU returns an error if a node cannot be pinned to a CPU. A nil CPU is valid.
 func checkCPU(cpu *int64) error {
 	if cpu == nil {
 		return nil
 	}
 	var allowed unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
-		return nil // the node will say
+		return nil // the start of the node reports it
 	}
 	var list []string
 	for i := range len(allowed) * 64 {
@@ -32,11 +32,11 @@ func checkCPU(cpu *int64) error {
 			list = append(list, strconv.Itoa(i))
 		}
 	}
-	return fmt.Errorf("CPU %d is not available, only %s", *cpu, ranges(list))
+	return fmt.Errorf("CPU %d is not available (available: %s)", *cpu, ranges(list))
 }
 
-// ranges shortens a list of ascending numbers: its first and last if it has no
-// gaps.
+// ranges formats a list of ascending numbers: as first-last if there are more than two
+// and they have no gaps, otherwise separated by commas.
 func ranges(list []string) string {
 	if len(list) > 2 {
 		first, _ := strconv.Atoi(list[0])
@@ -48,13 +48,13 @@ func ranges(list []string) string {
 	return strings.Join(list, ",")
 }
 
-// listening returns the TCP ports that processes listen at, other than those of
-// the groups named, and what there is to know of who does.
+// listening returns the TCP ports at which processes listen, except those of the given
+// process groups, with a description of the listening program.
 func listening(groups map[int]string) map[uint16]string {
 	ports := make(map[uint16]string)
 	sockets := make(map[string]uint16) // by "socket:[inode]"
-	// The tables are read here because the functions of procfs for them are
-	// deprecated, and give up at a line that they do not understand.
+	// The functions of procfs for these tables are deprecated, and fail at the first
+	// line that they cannot parse.
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		f, err := os.Open(table)
 		if err != nil {
@@ -86,7 +86,8 @@ func listening(groups map[int]string) map[uint16]string {
 	return ports
 }
 
-// listener reads a line of /proc/net/tcp, see proc_net(5).
+// listener parses a line of /proc/net/tcp; see proc_net(5). It returns false unless the
+// line describes a listening socket.
 func listener(line string) (port uint16, inode string, ok bool) {
 	const stateListen = "0A"
 	fields := strings.Fields(line)
@@ -98,8 +99,8 @@ func listener(line string) (port uint16, inode string, ok bool) {
 	return uint16(n), fields[9], err == nil
 }
 
-// heldPorts returns at which of the sockets' ports a process listens, as far as
-// we may know.
+// heldPorts returns the ports of the sockets that a process holds. It returns nil if the
+// file descriptors of the process are not readable.
 func heldPorts(pid int, sockets map[string]uint16) []uint16 {
 	p, err := procfs.NewProc(pid)
 	if err != nil {

@@ -32,7 +32,7 @@ func listen(t *testing.T) broker.Port {
 	return broker.TCP(netip.MustParseAddrPort(l.Addr().String()).Port())
 }
 
-// errorsOf checks nodes and returns what is wrong, by name.
+// errorsOf checks nodes and returns their errors by name.
 func errorsOf(t *testing.T, l *Launcher, nodes ...launch.Node) map[string]string {
 	t.Helper()
 	l.Check(nodes)
@@ -66,22 +66,22 @@ func TestCheck(t *testing.T) {
 	changes := []struct {
 		name   string
 		change func(*launch.Node)
-		want   string // part of it; "" for nothing wrong
+		want   string // part of the error; "" for none
 	}{
 		{"good", func(n *launch.Node) { n.Interface = "lo" }, ""},
 		{"af_packet", func(n *launch.Node) { n.Interface = "af_packet::lo" }, ""},
 		{"elsewhere", func(n *launch.Node) { n.Interface = "napatech::3" }, ""},
 		{"any", func(n *launch.Node) { n.Interface = "any" }, ""},
-		{"no-device", func(n *launch.Node) { n.Interface = "af_packet::" }, `"af_packet::" names no interface`},
+		{"no-device", func(n *launch.Node) { n.Interface = "af_packet::" }, `"af_packet::" does not name an interface`},
 		{"interface", func(n *launch.Node) { n.Interface = "nosuchdev" }, "interface nosuchdev: no such network interface"},
 		{"af_packet-interface", func(n *launch.Node) { n.Interface = "af_packet::nosuchdev" }, "interface nosuchdev: no such network interface"},
-		{"cpu", func(n *launch.Node) { n.CPUAffinity = &cpu }, "CPU 1099511627776 is not available, only 0"},
+		{"cpu", func(n *launch.Node) { n.CPUAffinity = &cpu }, "CPU 1099511627776 is not available (available: 0"},
 		{"script", func(n *launch.Node) { n.Scripts = []string{bad} }, "scripts do not load: error in bad.zeek, line 1: syntax error"},
 		{"unclosed", func(n *launch.Node) { n.Scripts = []string{unclosed} }, "scripts do not load: error: syntax error, at end of file unclosed.zeek"},
 		{"option", func(n *launch.Node) { n.Scripts = []string{"-x"} }, `"-x" does not name a script`},
 		{"port", func(n *launch.Node) { n.Port = taken }, fmt.Sprintf("port %d is in use by %s (process %d)", taken.Number, bytes.TrimSpace(self), os.Getpid())},
 		{"first", func(n *launch.Node) { n.Port = broker.TCP(1) }, ""},
-		{"second", func(n *launch.Node) { n.MetricsPort = broker.TCP(1) }, "metrics port 1 is also that of node first"},
+		{"second", func(n *launch.Node) { n.MetricsPort = broker.TCP(1) }, "metrics port 1 is also used by node first"},
 		{"both", func(n *launch.Node) { n.Interface, n.Port = "nosuchdev", taken }, "no such network interface\nport"},
 	}
 	var nodes []launch.Node
@@ -97,12 +97,12 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	if left, err := os.ReadDir(filepath.Join(l.config.StateDir, "checks")); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+		t.Errorf("remaining files of checks: %v, %v", left, err)
 	}
 }
 
-// Zeek connects nodes by Broker to those that start before them, and ends where
-// one of those has no port.
+// With Broker, Zeek connects nodes to nodes that start before them, and ends if one of
+// those has no port.
 func TestCheckMissingPorts(t *testing.T) {
 	t.Parallel()
 	const layout = zeekapi.Layout("logger LOGGER - 1/tcp -\nmanager MANAGER - - -\nproxy PROXY - 2/udp -\nworker WORKER - - -\n")
@@ -114,11 +114,11 @@ func TestCheckMissingPorts(t *testing.T) {
 	for _, m := range cluster {
 		nodes = append(nodes, launch.Node{Node: zeekapi.Node{Name: m.Name, Role: m.Role, Port: m.Port}, Layout: layout})
 	}
-	manager := "node manager, to which it has to connect, has no TCP port\n"
+	manager := "cannot connect to node manager: it has no TCP port\n"
 	want := map[string]string{
 		"manager": "node manager has no TCP port",
 		"proxy":   manager + "node proxy has no TCP port",
-		"worker":  manager + "node proxy, to which it has to connect, has no TCP port",
+		"worker":  manager + "cannot connect to node proxy: it has no TCP port",
 	}
 	if diff := cmp.Diff(want, errorsOf(t, start(t, Config{}), nodes...)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -129,12 +129,12 @@ func TestCheckMissingPorts(t *testing.T) {
 	alone := nodes[1]
 	alone.Layout = "manager MANAGER - - -\n"
 	if diff := cmp.Diff(map[string]string{}, errorsOf(t, start(t, Config{}), alone)); diff != "" {
-		t.Errorf("where nobody connects (-want +got):\n%s", diff)
+		t.Errorf("manager without other nodes (-want +got):\n%s", diff)
 	}
 }
 
-// What Zeek said is reported in full, as far as there is reason.
-func TestCheckReportsWhatZeekSaid(t *testing.T) {
+// A failed check reports the output of Zeek, including warnings.
+func TestCheckOutputs(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	bad := filepath.Join(t.TempDir(), "bad.zeek")
@@ -149,9 +149,9 @@ func TestCheckReportsWhatZeekSaid(t *testing.T) {
 	}
 }
 
-// The port of a node that is to be replaced is free for its successor, also
-// where it runs since before this launcher.
-func TestPortsOfOurOwnNodesAreFree(t *testing.T) {
+// The port of a node that is replaced is free for its successor, even if an earlier
+// launcher started the node.
+func TestCheckPortOfReplacedNode(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	l := start(t, Config{StateDir: dir})
@@ -173,9 +173,8 @@ func TestPortsOfOurOwnNodesAreFree(t *testing.T) {
 	}
 }
 
-// That of a node that goes on running is not, also where others are checked
-// again later.
-func TestPortsOfNodesThatStay(t *testing.T) {
+// The port of a node that keeps running is in use, whether or not the node is checked too.
+func TestCheckPortOfRemainingNode(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	stays := node("stays", "")
@@ -185,7 +184,7 @@ func TestPortsOfNodesThatStay(t *testing.T) {
 	other := node("other", "")
 	other.Port = stays.Port
 	other.Layout += "stays WORKER - 1/tcp -\n"
-	want := map[string]string{"other": "port 1 is also that of node stays"}
+	want := map[string]string{"other": "port 1 is also used by node stays"}
 	if diff := cmp.Diff(want, errorsOf(t, l, other)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -194,8 +193,8 @@ func TestPortsOfNodesThatStay(t *testing.T) {
 	}
 }
 
-// Nodes that load the same are looked at once, and what loads is remembered.
-func TestScriptsAreParsedOnce(t *testing.T) {
+// Nodes with the same scripts need one parse, and none after a successful one.
+func TestCheckParsesScriptsOnce(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	parses := filepath.Join(t.TempDir(), "parses")
@@ -217,7 +216,7 @@ func TestScriptsAreParsedOnce(t *testing.T) {
 		nodes = append(nodes, n)
 	}
 	for _, step := range []struct {
-		what, text string
+		name, text string
 		wrong      int
 		want       int // parses in all
 	}{
@@ -225,14 +224,14 @@ func TestScriptsAreParsedOnce(t *testing.T) {
 		{"the same", "", 0, 1},
 		{"bad", "syntax error", 3, 2},
 		{"still bad", "", 3, 3},
-		{"mended", "good again", 0, 4},
-		{"still good", "", 0, 4},
+		{"corrected", "good again", 0, 4},
+		{"unchanged", "", 0, 4},
 	} {
 		if step.text != "" {
 			write(step.text)
 		}
 		if wrong := errorsOf(t, l, nodes...); len(wrong) != step.wrong || parsed() != step.want {
-			t.Errorf("%s: %d parses, want %d; wrong is %v", step.what, parsed(), step.want, wrong)
+			t.Errorf("%s: %d parses, want %d; wrong is %v", step.name, parsed(), step.want, wrong)
 		}
 	}
 	nodes[0].Env = map[string]string{"PARSES": parses, "MORE": "x"}
@@ -243,7 +242,7 @@ func TestScriptsAreParsedOnce(t *testing.T) {
 }
 
 // A node may have scripts in its directory.
-func TestScriptsInTheNodesDirectory(t *testing.T) {
+func TestCheckScriptsInNodeDirectory(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	l.zeek().path = "/nonexistent"
@@ -261,12 +260,12 @@ func TestScriptsInTheNodesDirectory(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), layoutFile)); err == nil {
-		t.Error("the check has left a layout")
+		t.Error("the check wrote a layout into the node's directory")
 	}
 }
 
-// A check that takes too long is no reason not to start.
-func TestCheckThatDoesNotEnd(t *testing.T) {
+// A check that does not end in time reports no error.
+func TestCheckTimeout(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -276,8 +275,8 @@ func TestCheckThatDoesNotEnd(t *testing.T) {
 	}
 }
 
-// What an agent that was killed was about to check is not left for ever.
-func TestUnfinishedChecksAreRemoved(t *testing.T) {
+// A new launcher removes the files of checks that a killed agent did not finish.
+func TestNewRemovesUnfinishedChecks(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	left := filepath.Join(dir, "checks", "123")
@@ -286,6 +285,6 @@ func TestUnfinishedChecksAreRemoved(t *testing.T) {
 	}
 	start(t, Config{StateDir: dir})
 	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%s is there: %v", left, err)
+		t.Errorf("%s still exists: %v", left, err)
 	}
 }

@@ -17,14 +17,14 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
-// layoutFile is found by Zeek through ZEEKPATH
-// (Zeek: base/frameworks/cluster/__load__.zeek).
+// layoutFile is the name of the file with the cluster layout. Zeek finds it through
+// ZEEKPATH (Zeek: base/frameworks/cluster/__load__.zeek).
 const layoutFile = "cluster-layout.zeek"
 
-// layout returns the content of the layoutFile of the nodes of an instance.
+// layout returns the content of layoutFile for the nodes of an instance.
 func layout(instance string, members []zeekapi.Member, v version) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# The cluster as the agent of %s knows it. Written anew with every start.\n\n", instance)
+	fmt.Fprintf(&b, "# The cluster layout of the agent of %s. Rewritten at every start of the node.\n\n", instance)
 	manager := launch.Manager(members)
 	if slices.ContainsFunc(members, func(m zeekapi.Member) bool { return m.Role == zeekapi.RoleLogger }) {
 		b.WriteString("redef Cluster::manager_is_logger = F;\n\n")
@@ -68,9 +68,8 @@ func port(p broker.Port) string {
 	return fmt.Sprintf("%d/unknown", p.Number)
 }
 
-// args returns the command line of a node. What it loads is what Zeek's
-// Supervisor would have it load, its own scripts, between ours: those before
-// may be overruled by them.
+// args returns the arguments of a node. As under Zeek's Supervisor, the node loads its
+// own scripts. They are between our two scripts, of which they can override the first.
 func (l *Launcher) args(n launch.Node) []string {
 	var args []string
 	if n.Interface != "" {
@@ -94,22 +93,22 @@ func (l *Launcher) args(n launch.Node) []string {
 	return args
 }
 
-// Backend is a cluster backend, by which nodes talk to each other. All of them
-// must have the same.
+// Backend is a cluster backend, through which nodes communicate. All nodes of a cluster
+// must use the same backend.
 type Backend string
 
-// The backends. Zeek before 8.1 has no choice.
+// The known backends. A launcher selects one only for Zeek 8.1 or later.
 const (
 	Broker Backend = "broker"
 	ZeroMQ Backend = "zeromq"
 )
 
-// backendScripts is where Zeek 8.1 and later have a script for every backend,
-// one of which a node must load.
+// backendScripts is the prefix of the scripts of the backends in Zeek 8.1 and later. A
+// node must load one of them.
 const backendScripts = "policy/frameworks/cluster/backend/"
 
-// backend returns the backend of a node: the one whose script is among its own,
-// or else the default.
+// backend returns the backend of a node: the one whose script the node loads itself, or
+// the default.
 func (l *Launcher) backend(n launch.Node) Backend {
 	for _, script := range n.Scripts {
 		for _, b := range []Backend{Broker, ZeroMQ} {
@@ -124,22 +123,22 @@ func (l *Launcher) backend(n launch.Node) Backend {
 	return cmp.Or(l.config.Backend, Broker)
 }
 
-// isScript reports whether Zeek takes a word on its command line for a script,
-// and not for an option, an assignment or a plugin (Zeek: src/Options.cc).
+// isScript reports whether Zeek treats a word on its command line as a script, and not as
+// an option, an assignment or a plugin (Zeek: src/Options.cc).
 func isScript(word string) bool {
 	return word != "" && word[0] != '-' && !strings.Contains(word, "=") && !strings.Contains(word, "::")
 }
 
-// environ returns the environment of a node: the agent's, the node's own, and
-// last what must be so. The first of ours may be overruled.
+// environ returns the environment of a node: the agent's environment, defaults, the
+// node's own variables, and last the variables that must not be overridden.
 func (l *Launcher) environ(n launch.Node) []string {
 	env := os.Environ()
 	set := func(key, value string) { env = append(env, key+"="+value) }
 	if l.zeek().path != "" {
-		set("ZEEKPATH", ".:"+l.zeek().path) // the node's directory may have a colon in its name
+		set("ZEEKPATH", ".:"+l.zeek().path) // relative, because the path of the node's directory may contain a colon
 	}
 	if os.Getenv("ZEEK_DEFAULT_CONNECT_RETRY") == "" && !l.zeek().version.atLeast(7, 2) {
-		set("ZEEK_DEFAULT_CONNECT_RETRY", "1") // up to a minute by default
+		set("ZEEK_DEFAULT_CONNECT_RETRY", "1") // the default is up to a minute
 	}
 	for _, key := range slices.Sorted(maps.Keys(n.Env)) {
 		set(key, n.Env[key])

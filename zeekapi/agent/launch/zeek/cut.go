@@ -8,31 +8,33 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/tailfile"
 )
 
-// How large the files with a node's outputs may get unless Config.MaxOutput
-// says otherwise, the part of that which is kept when they are cut, and how
-// often they are looked at.
 const (
-	maxOutput   = 8 << 20
-	keptPart    = 8
+	// maxOutput is the default of Config.MaxOutput.
+	maxOutput = 8 << 20
+
+	// keptPart is the divisor of Config.MaxOutput for the size of the end that is kept.
+	keptPart = 8
+
+	// cutInterval is the time between two checks of the file sizes.
 	cutInterval = time.Second
 )
 
-// cutSuffix is the suffix of the file with the end of an output when it was last
+// cutSuffix is the suffix of the file with the end of an output from before it was last
 // cut.
 const cutSuffix = ".old"
 
-// cutOutputs keeps the outputs of nodes from filling the disk, until the
-// launcher closes.
+// cutOutputs limits the sizes of the nodes' outputs until the launcher closes. It logs
+// only the first error.
 func (l *Launcher) cutOutputs() {
 	ticker := time.NewTicker(cutInterval)
 	defer ticker.Stop()
-	complained := false
+	logged := false
 	for {
 		for _, name := range l.names() {
 			for _, file := range []string{l.config.StdoutFile, l.config.StderrFile} {
-				if err := l.cut(filepath.Join(l.nodeDir(name), file)); err != nil && !complained {
-					complained = true
-					l.config.Log.Warn().Err(err).Str("node", name).Msg("cannot shorten the output of a node; further such failures are not logged")
+				if err := l.cut(filepath.Join(l.nodeDir(name), file)); err != nil && !logged {
+					logged = true
+					l.config.Log.Warn().Err(err).Str("node", name).Msg("cannot cut the output of a node; further errors are not logged")
 				}
 			}
 		}
@@ -44,12 +46,12 @@ func (l *Launcher) cutOutputs() {
 	}
 }
 
-// cut makes an output that is too large empty, and keeps its end in another
-// file. Somebody may be writing to it; what comes in just that moment is lost.
+// cut truncates an output that exceeds the limit, and keeps its end in another file.
+// Output that the node writes during the cut is lost.
 func (l *Launcher) cut(name string) error {
 	info, err := os.Stat(name)
 	if err != nil || info.Size() <= l.config.MaxOutput {
-		return nil // without the file there is nothing to cut
+		return nil // missing or small enough
 	}
 	end, err := tailfile.Read(name, int(l.config.MaxOutput/keptPart))
 	if err != nil {
@@ -60,7 +62,7 @@ func (l *Launcher) cut(name string) error {
 	if err := os.Truncate(name, 0); err != nil {
 		return err
 	}
-	if kept != nil { // a full disk has room now
+	if kept != nil { // the disk was full, and now has free space
 		kept = keep()
 	}
 	return kept

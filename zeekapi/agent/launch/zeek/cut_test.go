@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// What a node wrote can be read across the place where its file was cut.
+// Outputs returns output from before and after a cut.
 func TestCutOutput(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{MaxOutput: 8000})
@@ -37,7 +37,7 @@ func TestCutOutput(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check := func(what string, size, limit, want int) {
+	check := func(step string, size, limit, want int) {
 		t.Helper()
 		if err := l.cut(name); err != nil {
 			t.Fatal(err)
@@ -47,21 +47,21 @@ func TestCutOutput(t *testing.T) {
 			t.Fatal(err)
 		}
 		if info.Size() != int64(size) {
-			t.Errorf("%s: the file has %d bytes, want %d", what, info.Size(), size)
+			t.Errorf("%s: the file has %d bytes, want %d", step, info.Size(), size)
 		}
 		got, err := l.Outputs("w", limit)
 		if want := all.String()[all.Len()-want:]; err != nil || got.Stdout != want {
-			t.Errorf("%s: %d bytes read, %v, want the last %d", what, len(got.Stdout), err, len(want))
+			t.Errorf("%s: %d bytes read, %v, want the last %d", step, len(got.Stdout), err, len(want))
 		}
 	}
 	write(800)
-	check("as large as it may be", 8000, 20_000, 8000)
+	check("at the limit", 8000, 20_000, 8000)
 	write(1)
 	check("cut", 0, 20_000, 1000)
 	write(20)
 	check("continued", 200, 20_000, 1200)
-	check("less than there is", 200, 600, 600)
-	check("less than since the cut", 200, 50, 50)
+	check("limited read", 200, 600, 600)
+	check("read of output after the cut", 200, 50, 50)
 	write(900)
 	check("cut again", 0, 20_000, 1000)
 
@@ -74,12 +74,12 @@ func TestCutOutput(t *testing.T) {
 		t.Errorf("after a new start: %q, %v", got.Stdout, err)
 	}
 	if err := l.cut(filepath.Join(dir, "none")); err != nil {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("missing file: %v", err)
 	}
 }
 
-// The outputs of a node are cut while it runs, also when it was found running.
-func TestOutputsAreCutWhileNodesRun(t *testing.T) {
+// The outputs of a node are cut while it runs, also after another launcher adopts it.
+func TestCutOutputsOfRunningNodes(t *testing.T) {
 	t.Parallel()
 	c := Config{StateDir: t.TempDir(), MaxOutput: 64 << 10}
 	l := start(t, c)

@@ -11,15 +11,15 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// found is a node that runs already.
+// found is a node that an earlier launcher left running.
 type found struct {
 	launch.Running
 	process process
 }
 
-// find looks for the nodes that an earlier launcher left. Those that run whole
-// are returned. What is left of others, and what cannot reach this agent, is
-// ended.
+// find returns the nodes that an earlier launcher left running. It stops nodes that
+// connect to the agent with other settings, and kills the remaining processes of nodes
+// whose main process has ended.
 func (l *Launcher) find(ctx context.Context) ([]found, error) {
 	dirs, err := os.ReadDir(l.nodesDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -27,7 +27,7 @@ func (l *Launcher) find(ctx context.Context) ([]found, error) {
 	}
 	all, err := marked(l.nodesDir())
 	if err != nil {
-		return nil, fmt.Errorf("looking for left-over processes: %w", err)
+		return nil, fmt.Errorf("searching for processes of an earlier launcher: %w", err)
 	}
 	var whole []found
 	kept := make(map[string]bool) // tokens
@@ -38,15 +38,15 @@ func (l *Launcher) find(ctx context.Context) ([]found, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("left-over process: %w", err)
+			return nil, fmt.Errorf("node of an earlier launcher: %w", err)
 		}
 		p, ok := n.leader(all)
 		if ok && n.Reach == l.reach() {
-			l.config.Log.Info().Str("node", n.Node.Name).Int("pid", p.pid).Msg("node runs already")
+			l.config.Log.Info().Str("node", n.Node.Name).Int("pid", p.pid).Msg("adopting a running node")
 			if n.Process == nil || *n.Process != *p.id {
 				n.Process = p.id
 				if err := n.write(dir); err != nil {
-					l.config.Log.Warn().Err(err).Str("node", n.Node.Name).Msg("cannot note the process")
+					l.config.Log.Warn().Err(err).Str("node", n.Node.Name).Msg("cannot record the process of the node")
 				}
 			}
 			kept[n.Token] = true
@@ -56,7 +56,7 @@ func (l *Launcher) find(ctx context.Context) ([]found, error) {
 			continue
 		}
 		if ok {
-			l.config.Log.Warn().Str("node", n.Node.Name).Int("pid", p.pid).Msg("ending a node that looks for its agent elsewhere")
+			l.config.Log.Warn().Str("node", n.Node.Name).Int("pid", p.pid).Msg("stopping a node that connects to the agent with other settings")
 			p.signal(syscall.SIGTERM)
 			patience, cancel := context.WithTimeout(ctx, l.config.Patience)
 			poll(patience, func() bool { return !p.lives() })
@@ -70,7 +70,7 @@ func (l *Launcher) find(ctx context.Context) ([]found, error) {
 	}
 	for _, m := range all {
 		if !kept[m.token] && m.lives() {
-			l.config.Log.Warn().Str("directory", m.dir).Int("pid", m.id.PID).Msg("killing a process left by a node")
+			l.config.Log.Warn().Str("directory", m.dir).Int("pid", m.id.PID).Msg("killing a remaining process of a node")
 			m.signal(syscall.SIGKILL)
 		}
 	}

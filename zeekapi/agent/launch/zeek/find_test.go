@@ -18,11 +18,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// running starts a node and waits until it has written something.
+// running starts a node and waits for its first output.
 func running(t *testing.T, l *Launcher, n launch.Node) (pid int) {
 	t.Helper()
 	l.Start(n)
@@ -31,9 +30,9 @@ func running(t *testing.T, l *Launcher, n launch.Node) (pid int) {
 	return pid
 }
 
-func TestNodesThatAreLeftAreFound(t *testing.T) {
+func TestFindRunningNode(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "state[1:") // no pattern, no end of a token
+	dir := filepath.Join(t.TempDir(), "state[1:") // special characters of patterns and marks
 	first := start(t, Config{StateDir: dir})
 	n := node("worker", "")
 	n.Scripts, n.Env["X"] = []string{"a", "b"}, "y"
@@ -60,26 +59,26 @@ func TestNodesThatAreLeftAreFound(t *testing.T) {
 	if age := found[0].Started.Sub(before); age < -2*time.Second || age > time.Minute {
 		t.Errorf("started at %s, not after %s", found[0].Started, before)
 	}
-	second.Start(n) // taken: nothing happens
+	second.Start(n) // no effect: the name is in use
 	second.Stop("worker")
 	if got := next[launch.Exited](t, second); got.Err != nil || got.Outputs.Stderr != "received termination signal\n" {
 		t.Errorf("%+v", got)
 	}
 	if alive(pid) {
-		t.Error("the node is still there")
+		t.Error("the node still runs")
 	}
 	if third := start(t, Config{StateDir: filepath.Join(t.TempDir(), "other")}); len(third.Running()) != 0 {
 		t.Errorf("found %+v", third.Running())
 	}
 }
 
-// How it ended only its parent is told.
+// Only the parent of a process receives its exit status.
 func TestFoundNodeDies(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := start(t, Config{StateDir: dir})
 	pid := running(t, first, node("worker", "leave a child"))
-	line, _, _ := strings.Cut(first.lastWords("worker").Stdout, "\n")
+	line, _, _ := strings.Cut(first.lastOutputs("worker").Stdout, "\n")
 	child, err := strconv.Atoi(line)
 	if err != nil {
 		t.Fatal(err)
@@ -93,13 +92,13 @@ func TestFoundNodeDies(t *testing.T) {
 		t.Errorf("got %v", got.Err)
 	}
 	if alive(child) {
-		t.Error("the node's child is still there")
+		t.Error("the node's child still runs")
 	}
 	second.Start(node("worker", ""))
 	next[launch.Started](t, second)
 }
 
-func TestFoundNodeThatDoesNotEnd(t *testing.T) {
+func TestFoundNodeIsKilledAfterPatience(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := start(t, Config{StateDir: dir})
@@ -109,7 +108,7 @@ func TestFoundNodeThatDoesNotEnd(t *testing.T) {
 	second.Stop("worker")
 	next[launch.Exited](t, second)
 	if alive(pid) {
-		t.Error("the node is still there")
+		t.Error("the node still runs")
 	}
 }
 
@@ -126,9 +125,8 @@ func rewrite(t *testing.T, l *Launcher, name string, change func(*note)) {
 	}
 }
 
-// An agent that was killed right after it started a node could not note which
-// process it is.
-func TestNodeWhoseProcessWasNotNotedIsFound(t *testing.T) {
+// An agent that is killed right after the start of a node does not record the process.
+func TestFindUnrecordedProcess(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := start(t, Config{StateDir: dir})
@@ -140,29 +138,29 @@ func TestNodeWhoseProcessWasNotNotedIsFound(t *testing.T) {
 		t.Errorf("found %+v, want process %d", found, pid)
 	}
 	if n, err := readNote(second.nodeDir("worker")); err != nil || n.Process == nil || n.Process.PID != pid {
-		t.Errorf("noted %+v, %v", n.Process, err)
+		t.Errorf("recorded process is %+v, %v", n.Process, err)
 	}
 }
 
-// What is left of nodes is ended, what is nobody's is not touched.
-func TestWhatIsLeft(t *testing.T) {
+// Processes of nodes that cannot be adopted are ended, and the notes are removed.
+func TestFindEndsOtherProcesses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		change func(t *testing.T, l *Launcher)
 	}{
-		{"its note is lost", func(t *testing.T, l *Launcher) {
+		{"lost note", func(t *testing.T, l *Launcher) {
 			if err := forget(l.nodeDir("worker")); err != nil {
 				t.Error(err)
 			}
 		}},
-		{"it is another's note", func(t *testing.T, l *Launcher) {
+		{"note of another start", func(t *testing.T, l *Launcher) {
 			rewrite(t, l, "worker", func(n *note) { n.Token, n.Process = newToken(), nil })
 		}},
-		{"the machine was started since", func(t *testing.T, l *Launcher) {
+		{"note of an earlier boot", func(t *testing.T, l *Launcher) {
 			rewrite(t, l, "worker", func(n *note) { n.Process.Boot = "x" })
 		}},
-		{"it looks for its agent elsewhere", func(t *testing.T, l *Launcher) {
+		{"another port of the agent", func(t *testing.T, l *Launcher) {
 			rewrite(t, l, "worker", func(n *note) { n.Reach.Port = "1/tcp" })
 		}},
 	} {
@@ -178,10 +176,10 @@ func TestWhatIsLeft(t *testing.T) {
 				t.Fatalf("found %+v", found)
 			}
 			if !poll(t.Context(), func() bool { return !alive(pid) }) {
-				t.Error("the node is still there")
+				t.Error("the node still runs")
 			}
 			if _, err := os.Stat(filepath.Join(second.nodeDir("worker"), noteFile)); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("the note is still there: %v", err)
+				t.Errorf("the note still exists: %v", err)
 			}
 			second.Start(node("worker", ""))
 			next[launch.Started](t, second)
@@ -189,40 +187,40 @@ func TestWhatIsLeft(t *testing.T) {
 	}
 }
 
-// Another process with the ID of one that ended long ago must not suffer.
-func TestProcessIDsAreUsedAgain(t *testing.T) {
+// A process with the same ID as an ended node must not be ended.
+func TestFindReusedProcessID(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := start(t, Config{StateDir: dir})
 	running(t, first, node("worker", ""))
 	first.Leave()
-	stranger := exec.Command("sleep", "1000")
-	if err := stranger.Start(); err != nil {
+	other := exec.Command("sleep", "1000")
+	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		stranger.Process.Kill()
-		stranger.Wait()
+		other.Process.Kill()
+		other.Wait()
 	}()
 	rewrite(t, first, "worker", func(n *note) {
-		n.Process.PID, n.Process.StartTime, n.Token = stranger.Process.Pid, "1", newToken() // long ago
+		n.Process.PID, n.Process.StartTime, n.Token = other.Process.Pid, "1", newToken() // long ago
 	})
 	if found := start(t, Config{StateDir: dir}).Running(); len(found) != 0 {
 		t.Errorf("found %+v", found)
 	}
-	if !alive(stranger.Process.Pid) {
-		t.Error("the stranger was ended")
+	if !alive(other.Process.Pid) {
+		t.Error("the other process was ended")
 	}
 }
 
-func TestNotesThatMakeNoSense(t *testing.T) {
+func TestReadNoteErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"":               "unexpected end of JSON input",
 		`{"version": 2}`: "has version 2, want 1",
-		`{"version": 1}`: `is about node ""`,
+		`{"version": 1}`: `describes node ""`,
 		`{"version": 1, "node": {"Name": "worker"}}`:                                              "has no token",
-		`{"version": 1, "node": {"Name": "worker"}, "token": "x", "process": {"pid": 1}}`:         "1 is no process of a node",
+		`{"version": 1, "node": {"Name": "worker"}, "token": "x", "process": {"pid": 1}}`:         "has the invalid process ID 1",
 		`{"version": 1, "node": {"Name": "worker"}, "token": "x", "process": {"pid": 999999999}}`: "",
 	} {
 		dir := t.TempDir()
@@ -243,8 +241,8 @@ func TestNotesThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// Nodes that an older launcher started go on: its notes list the members.
-func TestNoteOfAnOlderLauncher(t *testing.T) {
+// The notes of older launchers contain a list of members in place of a layout.
+func TestReadFormerNote(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "worker")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -265,26 +263,5 @@ func TestNoteOfAnOlderLauncher(t *testing.T) {
 	}
 	if diff := cmp.Diff(node("worker", "").Layout, n.Node.Layout); diff != "" {
 		t.Errorf("layout (-want +got):\n%s", diff)
-	}
-}
-
-func TestMeter(t *testing.T) {
-	t.Parallel()
-	l := start(t, Config{})
-	running(t, l, node("worker", "spin"))
-	var m proc.Meter
-	now := time.Now()
-	first := m.Read(now, l.owners())["worker"]
-	if first.CPU != 0 || first.Memory < 1<<20 {
-		t.Errorf("at first: %+v", first)
-	}
-	var used float64
-	poll(t.Context(), func() bool {
-		now = now.Add(time.Second) // as far as the meter knows
-		used += m.Read(now, l.owners())["worker"].CPU
-		return used > 0
-	})
-	if start(t, Config{}).owners() != nil {
-		t.Error("without nodes there are processes of some")
 	}
 }

@@ -16,41 +16,41 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// installation is what there is to know of an installed Zeek.
+// installation describes an installed Zeek.
 type installation struct {
 	binary  string // absolute
 	version version
-	text    string // the version in full
+	text    string // the full version
 	path    string // default ZEEKPATH; "" if unknown
 
-	// noBroker says that it was built without Broker.
+	// noBroker is true if Zeek was built without Broker.
 	noBroker bool
 
-	file fs.FileInfo // of binary, by which to know another; nil: there was none
+	file fs.FileInfo // of binary, to detect its replacement; nil: missing
 }
 
-// zeek returns the properties of the installed Zeek.
+// zeek returns the installation as of the last refresh.
 func (l *Launcher) zeek() *installation { return l.install.Load() }
 
-// look inspects Zeek again if its program is another than before: it may be
-// upgraded while nodes run, and what starts from then on has the new one.
-func (l *Launcher) look(ctx context.Context) {
-	l.looking.Lock()
-	defer l.looking.Unlock()
+// refresh inspects Zeek again if its program was replaced. Zeek may be upgraded while
+// nodes run; nodes that start afterwards run the new version.
+func (l *Launcher) refresh(ctx context.Context) {
+	l.refreshing.Lock()
+	defer l.refreshing.Unlock()
 	old := l.zeek()
 	file, err := os.Stat(old.binary)
 	if err != nil || old.file != nil && os.SameFile(file, old.file) && file.ModTime().Equal(old.file.ModTime()) && file.Size() == old.file.Size() {
-		return // a missing program will not start
+		return // if the program is missing, the start of a node fails
 	}
 	log := l.config.Log.With().Str("zeek", old.binary).Str("before", old.text).Logger()
 	install, err := inspect(ctx, old.binary)
 	if err != nil {
-		log.Warn().Err(err).Msg("Zeek was replaced, but not by one that can be used")
+		log.Warn().Err(err).Msg("Zeek was replaced by an unusable version")
 		return
 	}
 	install.file = file
 	if install.noBroker != old.noBroker {
-		log.Warn().Str("version", install.text).Msg("Zeek was replaced by one that has Broker where the other had not, or the other way around; restart the agent")
+		log.Warn().Str("version", install.text).Msg("Zeek was replaced by a build with different Broker support; restart the agent")
 	} else {
 		log.Info().Str("version", install.text).Msg("Zeek was replaced")
 	}
@@ -66,7 +66,8 @@ func (v version) atLeast(major, minor int) bool {
 	return v.major > major || v.major == major && v.minor >= minor
 }
 
-// inspectTimeout is ample for a program that prints its version.
+// inspectTimeout limits an inspection. It is generous, because Zeek only prints its
+// properties.
 const inspectTimeout = 30 * time.Second
 
 func inspect(ctx context.Context, binary string) (installation, error) {
@@ -96,17 +97,16 @@ func inspect(ctx context.Context, binary string) (installation, error) {
 	}, nil
 }
 
-// hasBroker reports whether a Zeek was built with Broker. Up to 9.0 all are,
-// and then every process can speak it, whatever the backend of its cluster.
-// (Zeek: NEWS of 9.0)
+// hasBroker reports whether a Zeek was built with Broker, and returns true if that is
+// unknown. Up to 9.0, every build has Broker, and every process can use it with any
+// cluster backend (Zeek: NEWS of 9.0).
 func hasBroker(ctx context.Context, binary string) bool {
 	out, err := exec.CommandContext(ctx, binary, "-N").Output()
 	return err != nil || bytes.Contains(out, []byte("Zeek::Cluster_Backend_Broker"))
 }
 
-// zeekPath returns the search path for scripts. The environment may have a
-// special one; the default is known to zeek-config, which some packages leave
-// out.
+// zeekPath returns the search path for scripts: ZEEKPATH or, if it is not set, the path
+// that zeek-config prints. It returns "" without zeek-config, which some packages omit.
 func zeekPath(ctx context.Context, binary string) string {
 	if p := os.Getenv("ZEEKPATH"); p != "" {
 		return p
@@ -121,14 +121,14 @@ func zeekPath(ctx context.Context, binary string) string {
 
 var versionPattern = regexp.MustCompile(`version (\d{1,4})\.(\d{1,4})`)
 
-// versionText returns the last word: "/usr/bin/zeek version 8.0.10" says it
-// there.
+// versionText returns the full version, which is the last word of a line such as
+// "/usr/bin/zeek version 8.0.10".
 func versionText(s string) string {
 	words := strings.Fields(s)
 	return words[len(words)-1]
 }
 
-// parseVersion understands "/usr/bin/zeek version 8.0.10-debug".
+// parseVersion parses a line such as "/usr/bin/zeek version 8.0.10-debug".
 func parseVersion(s string) (version, error) {
 	m := versionPattern.FindStringSubmatch(s)
 	if m == nil {

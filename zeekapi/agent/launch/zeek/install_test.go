@@ -10,9 +10,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// What starts after Zeek was upgraded is started as that Zeek wants it, and the
-// agent tells about it.
-func TestZeekIsReplaced(t *testing.T) {
+// After Zeek was replaced, nodes start with the arguments of the new version, and the
+// launcher reports the version.
+func TestRefresh(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()
 	if err != nil {
@@ -32,16 +32,16 @@ func TestZeekIsReplaced(t *testing.T) {
 	}
 	version := func(v string) string { return fmt.Sprintf("%s=%s exec %q \"$@\"", standIn, v, self) }
 	replace(version("8.0.10"))
-	l.look(t.Context())
+	l.refresh(t.Context())
 	l.zeek().binary = binary
-	l.look(t.Context())
+	l.refresh(t.Context())
 	if ev := next[launch.Upgraded](t, l); ev.Version != "8.0.10" {
 		t.Errorf("at first: %+v", ev)
 	}
 	n := node("w", "")
 	loadsBackend := func() bool { return slices.Contains(l.args(n), backendScripts+string(Broker)) }
 	if loadsBackend() {
-		t.Error("8.0 is to load a backend")
+		t.Error("with Zeek 8.0, the node loads a backend")
 	}
 
 	pid := running(t, l, n)
@@ -54,16 +54,16 @@ func TestZeekIsReplaced(t *testing.T) {
 		t.Error(checked.Err)
 	}
 	if !loadsBackend() {
-		t.Error("8.2 is not to load a backend")
+		t.Error("with Zeek 8.2, the node does not load a backend")
 	}
 	if !alive(pid) {
-		t.Error("the node did not survive")
+		t.Error("the node has ended")
 	}
 
 	replace("exit 1")
-	l.look(t.Context())
+	l.refresh(t.Context())
 	if got := l.ZeekVersion(); got != "8.2.2" {
-		t.Errorf("replaced by what does not work: %s", got)
+		t.Errorf("version after an unusable replacement is %s", got)
 	}
 	replace(version("7.0.1"))
 	l.Start(node("x", "end"))

@@ -16,38 +16,38 @@ import (
 const (
 	noteFile = "process.json"
 
-	// noteVersion is raised when the content changes in a way that another
-	// launcher must not misread.
+	// noteVersion is the version of the file format. It is incremented by changes that
+	// other versions of the launcher would misinterpret.
 	noteVersion = 1
 
-	// tokenVar is the variable in a node's environment, which all that it
-	// starts inherits, that holds the token of its note and its directory.
+	// tokenVar is the environment variable with the token of a node's note and the
+	// node's directory. All processes that the node starts inherit it.
 	tokenVar = "ZEEKWIRE_NODE"
 )
 
-// note describes a node to a later launcher, in a file in the node's
-// directory from before the node starts until after it has ended.
+// note is the content of noteFile, which describes a node to a later launcher. The file is
+// in the node's directory from before the node starts until after it has ended.
 type note struct {
 	Version int         `json:"version"`
 	Node    launch.Node `json:"node"`
 	Token   string      `json:"token"`
 	Args    []string    `json:"args"`
 	Reach   reach       `json:"reach"`
-	Process *identity   `json:"process,omitempty"` // nil: not started yet, as far as is known
+	Process *identity   `json:"process,omitempty"` // nil: not known to have started
 }
 
-// reach is how a node finds its agent, and the other way around. A node that
-// looks for its agent elsewhere would never be heard of again.
+// reach contains the settings of the connection between a node and its agent. A node with
+// other settings than the agent cannot connect.
 type reach struct {
 	Addr string `json:"addr"`
 	Port string `json:"port"`
 	TLS  string `json:"tls"`
 }
 
-// identity tells a process from a later one with the same ID.
+// identity identifies a process. It differs from that of a later process with the same ID.
 type identity struct {
 	PID       int    `json:"pid"`
-	StartTime string `json:"start_time"` // in the kernel's own unit, since boot
+	StartTime string `json:"start_time"` // in clock ticks since boot
 	Boot      string `json:"boot"`
 }
 
@@ -68,6 +68,7 @@ func (n note) write(dir string) error {
 	return atomicfile.Write(filepath.Join(dir, noteFile), append(b, '\n'), 0o600)
 }
 
+// forget removes the note from the directory of a node.
 func forget(dir string) error {
 	if err := os.Remove(filepath.Join(dir, noteFile)); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -75,8 +76,8 @@ func forget(dir string) error {
 	return nil
 }
 
-// formerLayout returns the layout that is a list of members in the notes of
-// older launchers, "" for none.
+// formerLayout returns the layout from a note of an older launcher, which is a list of
+// members, or "" if there is none.
 func formerLayout(b []byte) zeekapi.Layout {
 	var n struct {
 		Node struct{ Cluster []zeekapi.Member }
@@ -88,7 +89,7 @@ func formerLayout(b []byte) zeekapi.Layout {
 	return l
 }
 
-// readNote reads the note in the directory of the node of that name.
+// readNote reads and validates the note in the directory of a node.
 func readNote(dir string) (note, error) {
 	file := filepath.Join(dir, noteFile)
 	b, err := os.ReadFile(file)
@@ -106,11 +107,11 @@ func readNote(dir string) (note, error) {
 	case n.Version != noteVersion:
 		return note{}, fmt.Errorf("%s has version %d, want %d", file, n.Version, noteVersion)
 	case n.Node.Name != filepath.Base(dir):
-		return note{}, fmt.Errorf("%s is about node %q", file, n.Node.Name)
+		return note{}, fmt.Errorf("%s describes node %q", file, n.Node.Name)
 	case n.Token == "":
 		return note{}, fmt.Errorf("%s has no token", file)
 	case n.Process != nil && n.Process.PID <= 1:
-		return note{}, fmt.Errorf("%s: %d is no process of a node", file, n.Process.PID)
+		return note{}, fmt.Errorf("%s has the invalid process ID %d", file, n.Process.PID)
 	}
 	return n, nil
 }

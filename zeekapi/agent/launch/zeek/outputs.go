@@ -13,17 +13,17 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// The default of Config.OutputLines, and the limit of a reported output in bytes. The
-// files contain the output since the node was
-// last started.
 const (
+	// outputLines is the default of Config.OutputLines.
 	outputLines = 100
+
+	// outputBytes limits the size of a reported output.
 	outputBytes = 64 << 10
 )
 
-// output creates an empty file for the output of a node that starts. Nodes
-// write to it themselves, so that they need no agent for it, and append, so
-// that it can be cut under their hands.
+// output creates an empty file for an output of a node that starts. The node writes to the
+// file directly, so that it does not depend on the agent. It appends, so that the file can
+// be cut in the meantime.
 func output(dir, name string) (*os.File, error) {
 	name = filepath.Join(dir, name)
 	if err := os.Remove(name + cutSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -32,17 +32,17 @@ func output(dir, name string) (*os.File, error) {
 	return os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o600)
 }
 
-// lastWords returns the last lines that a node wrote, none if there are none.
-func (l *Launcher) lastWords(node string) zeekapi.NodeOutputs {
+// lastOutputs returns the last lines of a node's outputs.
+func (l *Launcher) lastOutputs(node string) zeekapi.NodeOutputs {
 	last := func(name string) string {
-		b, _ := l.outputEnd(node, name, outputBytes) // what cannot be read is not reported
+		b, _ := l.outputEnd(node, name, outputBytes) // an unreadable output is reported as empty
 		return lastLines(b, l.config.OutputLines)
 	}
 	return zeekapi.NodeOutputs{Stdout: last(l.config.StdoutFile), Stderr: last(l.config.StderrFile)}
 }
 
-// Outputs returns the ends of a node's outputs since its last start, at
-// most so many bytes of each. It need not run any more.
+// Outputs returns the ends of a node's outputs since its last start, at most limit bytes
+// of each. The node may have ended.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
 	if _, err := os.Stat(l.nodeDir(name)); errors.Is(err, fs.ErrNotExist) {
 		return zeekapi.NodeOutputs{}, launch.ErrNoOutputs
@@ -58,8 +58,8 @@ func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) 
 	return zeekapi.NodeOutputs{Stdout: string(stdout), Stderr: string(stderr)}, nil
 }
 
-// outputEnd returns the end of an output of a node, whether or not the file was
-// cut in between.
+// outputEnd returns the end of an output of a node, including the end that was kept when
+// the file was cut.
 func (l *Launcher) outputEnd(node, file string, limit int) ([]byte, error) {
 	name := filepath.Join(l.nodeDir(node), file)
 	end, err := tailfile.Read(name, limit)
@@ -70,7 +70,7 @@ func (l *Launcher) outputEnd(node, file string, limit int) ([]byte, error) {
 	return append(before, end...), err
 }
 
-// lastLines returns the last lines of a text.
+// lastLines returns the last lines of a text, at most the given number.
 func lastLines(b []byte, lines int) string {
 	start := len(bytes.TrimSuffix(b, []byte("\n")))
 	for range lines {

@@ -23,23 +23,23 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// parseKey is the same for nodes of which Zeek reads the same scripts: a hash
-// of all that decides about that, but for what the scripts themselves load.
+// parseKey is a hash of everything that determines the result of parsing a node's scripts,
+// except the files that the scripts load. Nodes with the same key need one parse.
 type parseKey [sha256.Size]byte
 
 func (l *Launcher) parseKey(n launch.Node) parseKey {
 	h := sha256.New()
-	say := func(s string) { fmt.Fprintf(h, "%d %s\n", len(s), s) }
+	add := func(s string) { fmt.Fprintf(h, "%d %s\n", len(s), s) }
 	addFile(h, l.zeek().binary, 0)
 	if len(n.Scripts) > 0 {
-		say(string(n.Role)) // which Zeek's scripts and ours load whatever it is
+		add(string(n.Role)) // the scripts of Zeek and of nodescript load in every role
 	}
 	for _, arg := range l.parseArgs(n) {
-		say(arg)
+		add(arg)
 	}
 	for _, key := range slices.Sorted(maps.Keys(n.Env)) {
-		say(key)
-		say(n.Env[key])
+		add(key)
+		add(n.Env[key])
 	}
 	for _, script := range n.Scripts {
 		for _, file := range l.scriptFiles(script, l.nodeDir(n.Name)) {
@@ -49,11 +49,11 @@ func (l *Launcher) parseKey(n launch.Node) parseKey {
 	return parseKey(h.Sum(nil))
 }
 
-// maxScript is how much of a script is read to recognise it.
+// maxScript limits the number of bytes of a script that are hashed.
 const maxScript = 1 << 20
 
-// addFile adds a file to a hash, with its content up to a limit. One that is
-// not there adds nothing.
+// addFile adds a file to a hash, with its content up to a limit. It ignores a file that is
+// missing or not regular.
 func addFile(h hash.Hash, name string, limit int64) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -65,16 +65,17 @@ func addFile(h hash.Hash, name string, limit int64) {
 		return
 	}
 	fmt.Fprintf(h, "%s %d %d\n", name, info.Size(), info.ModTime().UnixNano())
-	_, _ = io.Copy(h, io.LimitReader(f, limit)) // as far as it can be read
+	_, _ = io.Copy(h, io.LimitReader(f, limit)) // the readable part
 }
 
-// parsedKeys remembers what was found to load. What does not is tried again:
-// what is wrong may be in a file that a script loads.
+// parsedKeys contains the keys of scripts that loaded. Scripts that did not load are always
+// parsed again, because the error may be in a file that they load.
 type parsedKeys struct {
 	mu   sync.Mutex
 	keys map[parseKey]bool
 }
 
+// maxParsed limits the number of keys. All keys are discarded when it is reached.
 const maxParsed = 10_000
 
 func (p *parsedKeys) has(k parseKey) bool {
@@ -92,10 +93,9 @@ func (p *parsedKeys) add(k parseKey) {
 	p.keys[k] = true
 }
 
-// tryParse has Zeek read the scripts of a node, with its environment and in its
-// directory, where the node may have some. What the directory has of a node
-// that still runs there is left alone: the cluster is that of a directory of
-// its own.
+// tryParse makes Zeek parse the scripts of a node, with its environment and in its
+// directory, which may contain scripts. The node may still run there, so the cluster layout
+// is in a temporary directory.
 func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOutputs, error) {
 	if err := os.MkdirAll(l.checksDir(), 0o755); err != nil {
 		return zeekapi.NodeOutputs{}, err
@@ -110,7 +110,7 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	}
 	cmd := exec.CommandContext(ctx, l.zeek().binary, append([]string{"--parse-only"}, l.parseArgs(n)...)...)
 	cmd.Dir, cmd.Env = dir, l.environ(n)
-	// Where Zeek's own path is not known none can be put before it.
+	// ZEEKPATH replaces Zeek's default path, so it is set only if that is known.
 	if path := cmp.Or(n.Env["ZEEKPATH"], l.zeek().path); path != "" && !strings.Contains(dir, ":") {
 		if err := os.MkdirAll(l.nodeDir(n.Name), 0o755); err != nil {
 			return zeekapi.NodeOutputs{}, err
@@ -133,9 +133,9 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	return outputs, err
 }
 
-// withoutMetrics makes a cluster one without metrics. Zeek opens its metrics
-// port before it has read the scripts, also if that is all it is to do, but the
-// node that is to be replaced still has it.
+// withoutMetrics removes the metrics ports of members. Zeek opens its metrics port before
+// it parses scripts, even with --parse-only, but the node to be replaced still uses the
+// port.
 func withoutMetrics(members []zeekapi.Member) []zeekapi.Member {
 	for i := range members {
 		members[i].MetricsPort = broker.Port{}
@@ -143,8 +143,8 @@ func withoutMetrics(members []zeekapi.Member) []zeekapi.Member {
 	return members
 }
 
-// limitedBuffer keeps the beginning of the data written to it. There Zeek reports
-// the error.
+// limitedBuffer keeps the beginning of the data written to it, up to outputBytes. Zeek
+// reports the error there.
 type limitedBuffer struct{ buf bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startPinned starts cmd on one CPU, or on any if pinErr says why not on that.
+// startPinned starts cmd on one CPU. If it cannot be pinned, pinErr is the reason, and cmd
+// runs on any CPU.
 func startPinned(cmd *exec.Cmd, cpu int64) (pinErr, err error) {
 	done := make(chan struct{})
 	go func() {
@@ -22,36 +23,36 @@ func startPinned(cmd *exec.Cmd, cpu int64) (pinErr, err error) {
 		// thread is not used again: it ends with its goroutine.
 		runtime.LockOSThread()
 		var cpus unix.CPUSet
-		if cpu >= 0 && cpu == int64(int(cpu)) { // Set panics at negative ones
+		if cpu >= 0 && cpu == int64(int(cpu)) { // Set panics for negative numbers
 			cpus.Set(int(cpu))
 		}
-		pinErr = unix.SchedSetaffinity(0, &cpus) // refuses the empty set
+		pinErr = unix.SchedSetaffinity(0, &cpus) // fails for the empty set
 		err = cmd.Start()
 	}()
 	<-done
 	return pinErr, err
 }
 
-// process is the process of a node. Its ID is not given to another one as long
-// as it is our child and not reaped; with others a pidfd sees to it that we
-// mean the same.
+// process is the process of a node. The kernel does not reuse the ID of a child before it
+// is reaped. For other processes, a pidfd ensures that no signal goes to another process
+// with the same ID.
 type process struct {
 	pid   int
-	id    *identity // nil: it had ended before we looked
+	id    *identity // nil: it ended before it was identified
 	token string
 	child *exec.Cmd // nil: an earlier launcher started it
-	pidfd *os.File  // nil: the kernel has none
+	pidfd *os.File  // nil: not supported by the kernel
 }
 
-// open returns the process with an ID. With an error it still is one that can
-// be waited for, if it is our child.
+// open returns the process with an ID. If it returns an error, the process can be awaited
+// only if it is a child.
 func open(pid int) (process, error) {
 	p := process{pid: pid}
 	fd, fdErr := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if fdErr == nil {
 		p.pidfd = os.NewFile(uintptr(fd), fmt.Sprintf("process %d", pid))
 	}
-	id, err := identify(pid) // after the pidfd was opened, so that it is of the same process
+	id, err := identify(pid) // after opening the pidfd, so that both refer to the same process
 	if err != nil {
 		return p, err
 	}
@@ -59,8 +60,7 @@ func open(pid int) (process, error) {
 	return p, nil
 }
 
-// close forgets about the process. It must not be a child that may still run,
-// unless it is not to be waited for.
+// close releases the resources of the process. A child cannot be reaped after it.
 func (p process) close() {
 	if p.pidfd != nil {
 		p.pidfd.Close()
@@ -79,8 +79,7 @@ func (p process) lives() bool {
 	return p.id != nil && p.id.lives()
 }
 
-// await waits for the end of the process, or of ctx. A child remains to be
-// reaped.
+// await waits until the process has ended, or until ctx ends. It does not reap a child.
 func (p process) await(ctx context.Context) error {
 	if p.pidfd == nil {
 		if !poll(ctx, func() bool { return !p.lives() }) {
@@ -118,7 +117,7 @@ func (p process) signal(s syscall.Signal) {
 	}
 }
 
-// kill ends the process and its group at once.
+// kill sends SIGKILL to the process and its group.
 func (p process) kill() {
 	if p.lives() {
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
@@ -126,7 +125,8 @@ func (p process) kill() {
 	p.signal(syscall.SIGKILL)
 }
 
-// reap returns how a process ended that has ended.
+// reap reaps a child that has ended and returns its exit error. For another process it
+// returns errStatusUnknown.
 func (p process) reap() error {
 	if p.child == nil {
 		return errStatusUnknown
@@ -134,8 +134,9 @@ func (p process) reap() error {
 	return p.child.Wait()
 }
 
-// endStragglers ends the processes that an ended process left: its group, and those that
-// bears its token wherever it went. For a limited time it may end by itself.
+// endStragglers waits until the remaining processes of an ended node have ended: its
+// process group, and all processes with its token. After stragglerGrace, or when ctx ends,
+// it kills them.
 func (p process) endStragglers(ctx context.Context) {
 	if len(p.stragglers()) == 0 {
 		return
@@ -145,8 +146,8 @@ func (p process) endStragglers(ctx context.Context) {
 	if poll(ctx, func() bool { return len(p.stragglers()) == 0 }) {
 		return
 	}
-	// What they start while we look must end as well. One that hangs in the
-	// kernel cannot be waited for.
+	// Processes that they start in the meantime are killed as well. The time is limited,
+	// because a process may hang in the kernel.
 	ctx, cancel = context.WithTimeout(context.Background(), stragglerGrace)
 	defer cancel()
 	poll(ctx, func() bool {
@@ -160,9 +161,10 @@ func (p process) endStragglers(ctx context.Context) {
 	})
 }
 
+// stragglers returns the remaining processes of the node.
 func (p process) stragglers() []identity {
 	var left []identity
-	for _, m := range everybody.take() {
+	for _, m := range processes.take() {
 		if m.id.PID != p.pid && m.group == p.pid || p.token != "" && m.token == p.token {
 			left = append(left, m.id)
 		}
@@ -170,7 +172,7 @@ func (p process) stragglers() []identity {
 	return left
 }
 
-// signal sends a signal to a process that was found. That it has ended is fine.
+// signal sends a signal to the process. It does nothing if the process has ended.
 func (m mark) signal(s syscall.Signal) {
 	p, err := open(m.id.PID)
 	defer p.close()

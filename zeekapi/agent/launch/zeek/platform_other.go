@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Without Linux's /proc there is less care: no CPUs, no knowing a process
-// again, no measuring, no looking for what a node leaves outside its group.
+// Without Linux's /proc, the launcher does not pin nodes to CPUs, adopt running nodes,
+// measure resource usage, or find processes of a node outside its process group.
 
-var errUnsupported = errors.New("only on Linux")
+var errUnsupported = errors.New("only supported on Linux")
 
 func startPinned(cmd *exec.Cmd, _ int64) (pinErr, err error) { return errUnsupported, cmd.Start() }
 
@@ -30,8 +30,7 @@ func (p process) close() {}
 
 func (p process) lives() bool { return p.child == nil || p.child.ProcessState == nil }
 
-// await waits for the end of the process and already reaps it. It does not end
-// with ctx.
+// await waits until the process has ended, and reaps it. It ignores ctx.
 func (p process) await(context.Context) error {
 	p.child.Wait()
 	return nil

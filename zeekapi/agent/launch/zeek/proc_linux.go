@@ -18,7 +18,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
-// identify returns the identity of a process that has not ended.
+// identify returns the identity of a process, or an error if the process has ended.
 func identify(pid int) (identity, error) {
 	stat, err := proc.Read(pid)
 	if err != nil {
@@ -38,13 +38,13 @@ func identityOf(pid int, stat proc.Stat) (identity, error) {
 	return identity{PID: pid, StartTime: stat.StartTime, Boot: boot}, nil
 }
 
-// bootID is read here because procfs does not offer it.
+// bootID returns the ID of the machine's current boot, which procfs does not provide.
 var bootID = sync.OnceValues(func() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return string(bytes.TrimSpace(b)), err
 })
 
-// bootTime is when the machine was started; zero if that cannot be known.
+// bootTime returns the time at which the machine was booted, or zero if it is unknown.
 var bootTime = sync.OnceValue(func() time.Time {
 	mounted, err := procfs.NewDefaultFS()
 	if err != nil {
@@ -57,7 +57,7 @@ var bootTime = sync.OnceValue(func() time.Time {
 	return time.Unix(int64(stat.BootTime), 0)
 })
 
-// started returns when the process started; zero if that cannot be known.
+// started returns the time at which the process started, or zero if it is unknown.
 func (id identity) started() time.Time {
 	ticks, err := strconv.ParseInt(id.StartTime, 10, 64)
 	if err != nil || bootTime().IsZero() {
@@ -66,14 +66,14 @@ func (id identity) started() time.Time {
 	return bootTime().Add(time.Duration(ticks) * time.Second / proc.TicksPerSecond)
 }
 
-// lives reports whether the process still runs: this one, not another that
-// was given its ID.
+// lives reports whether the process still runs. It returns false for another process with
+// the same ID.
 func (id identity) lives() bool {
 	now, err := identify(id.PID)
 	return err == nil && now == id
 }
 
-// mark is a process with the mark of a node in its environment.
+// mark is a process with the token and the directory of its node, from its environment.
 type mark struct {
 	id    identity
 	group int
@@ -83,8 +83,8 @@ type mark struct {
 
 func (m mark) lives() bool { return m.id.lives() }
 
-// marked returns the processes of nodes whose directories are in nodesDir, and
-// of all that those started, as far as we may look into their environments.
+// marked returns the processes of nodes whose directories are in nodesDir, and all
+// processes that these started. It omits processes with an unreadable environment.
 func marked(nodesDir string) ([]mark, error) {
 	var all []mark
 	err := proc.Each(func(pid int, stat proc.Stat) {
@@ -99,7 +99,8 @@ func marked(nodesDir string) ([]mark, error) {
 	return all, err
 }
 
-// readMark returns the mark of a process, "" if it has none.
+// readMark returns the token and the directory from the environment of a process, or "" if
+// it contains none.
 func readMark(pid int) (token, dir string, err error) {
 	p, err := procfs.NewProc(pid)
 	if err != nil {
@@ -109,7 +110,7 @@ func readMark(pid int) (token, dir string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	// The last counts: a node may have been started from within another.
+	// The last entry counts: a process of one node may start another node.
 	for _, entry := range env {
 		if value, ok := strings.CutPrefix(entry, tokenVar+"="); ok {
 			token, dir, _ = strings.Cut(value, ":")
@@ -118,7 +119,7 @@ func readMark(pid int) (token, dir string, err error) {
 	return token, dir, nil
 }
 
-// leader returns the process of a node, if it still runs.
+// leader returns the main process of a node, and false if it has ended.
 func (n note) leader(all []mark) (process, bool) {
 	if n.Process != nil {
 		p, err := open(n.Process.PID)
@@ -129,13 +130,13 @@ func (n note) leader(all []mark) (process, bool) {
 		p.token = n.Token
 		return p, true
 	}
-	// It was noted that the node is to start, but not that it did.
+	// The launcher ended before it could record the process.
 	for _, m := range all {
 		if m.token == n.Token && m.group == m.id.PID && n.isCommandOf(m.id.PID) {
 			return n.claim(m.id.PID)
 		}
 	}
-	// A program with capabilities of its own shows us no environment.
+	// The environment of a program with file capabilities is not readable.
 	hidden := 0
 	err := proc.Each(func(pid int, stat proc.Stat) {
 		if _, _, err := readMark(pid); errors.Is(err, fs.ErrPermission) && stat.Group == pid && n.isCommandOf(pid) {
@@ -148,6 +149,7 @@ func (n note) leader(all []mark) (process, bool) {
 	return n.claim(hidden)
 }
 
+// claim opens a process that has the arguments of the note, and returns false if it has not.
 func (n note) claim(pid int) (process, bool) {
 	p, err := open(pid)
 	if err != nil || !n.isCommandOf(pid) {
@@ -158,8 +160,8 @@ func (n note) claim(pid int) (process, bool) {
 	return p, true
 }
 
-// isCommandOf reports whether a process has the arguments of the note. What
-// they are for is not compared: a script may stand before the program.
+// isCommandOf reports whether a process has the arguments of the note. It does not compare
+// the program: if that is a script, the kernel puts the interpreter before it.
 func (n note) isCommandOf(pid int) bool {
 	if len(n.Args) == 0 {
 		return false

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// stragglerGrace is the time for which processes started by a node may outlive it, such as
-	// a program that post-processes a log.
+	// stragglerGrace is the time for which processes started by a node may outlive it,
+	// such as a program that post-processes a log.
 	stragglerGrace = 2 * time.Second
 
 	pollInterval = 20 * time.Millisecond
@@ -28,13 +28,13 @@ const (
 // errLeft ends the supervision of a node that keeps running without the launcher.
 var errLeft = errors.New("left running")
 
-// errStatusUnknown is how a node ended that an earlier launcher started: only
-// a process's parent is told.
-var errStatusUnknown = errors.New("it ended, how is not known as an earlier agent had started it")
+// errStatusUnknown is the exit error of a node that an earlier launcher started. Only the
+// parent of a process receives its exit status.
+var errStatusUnknown = errors.New("exit status unknown: an earlier agent started the node")
 
-// run is the life of a node. It ends early when ctx does.
+// run runs a node from its start to its end. It stops the node when ctx ends.
 func (l *Launcher) run(ctx context.Context, n launch.Node) error {
-	l.look(ctx)
+	l.refresh(ctx)
 	if err := l.prepare(n, n.Members(), l.nodeDir(n.Name)); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (l *Launcher) run(ctx context.Context, n launch.Node) error {
 	return l.execute(ctx, n)
 }
 
-// prepare makes a directory ready to run a node in.
+// prepare creates the directory of a node and writes the cluster layout into it.
 func (l *Launcher) prepare(n launch.Node, members []zeekapi.Member, dir string) error {
 	if err := refuse(n); err != nil {
 		return err
@@ -55,8 +55,8 @@ func (l *Launcher) prepare(n launch.Node, members []zeekapi.Member, dir string) 
 	return atomicfile.Write(filepath.Join(dir, layoutFile), layout(n.Instance, members, l.zeek().version), 0o644)
 }
 
-// refuse returns an error for a node that cannot be put into a directory or
-// on a command line.
+// refuse returns an error if the name of a node is not valid for a directory, or one of its
+// scripts is not valid on a command line.
 func refuse(n launch.Node) error {
 	if n.Name == "" || n.Name == "." || n.Name == ".." || filepath.Base(n.Name) != n.Name {
 		return fmt.Errorf("%q does not name a directory", n.Name)
@@ -69,11 +69,11 @@ func refuse(n launch.Node) error {
 	return nil
 }
 
-// execute runs the process of a node from beginning to end, and leaves nothing
-// of it.
+// execute runs the process of a node from its start to its end, and ends all processes that
+// it leaves.
 //
-// It is noted before it starts. A launcher that comes after one that was killed
-// in between finds it by the token in its environment.
+// The note is written before the process starts. If the launcher is killed before it can
+// record the process, the next launcher finds the process by the token in its environment.
 func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	dir := l.nodeDir(n.Name)
 	note := l.newNote(n)
@@ -95,17 +95,17 @@ func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 
 	if err := note.write(dir); err != nil {
-		return fmt.Errorf("noting that the node is to start: %w", err)
+		return fmt.Errorf("recording the start of the node: %w", err)
 	}
 	if err := l.start(cmd, n); err != nil {
 		return errors.Join(err, forget(dir))
 	}
 	log := l.config.Log.With().Str("node", n.Name).Int("pid", cmd.Process.Pid).Logger()
-	p, _ := open(cmd.Process.Pid) // it may have ended already
+	p, _ := open(cmd.Process.Pid) // fails if it has already ended
 	p.token, p.child = note.Token, cmd
 	if note.Process = p.id; note.Process != nil {
 		if err := note.write(dir); err != nil {
-			log.Warn().Err(err).Msg("cannot note the process, a later agent will have to search for it")
+			log.Warn().Err(err).Msg("cannot record the process of the node; a later agent has to search for it")
 		}
 	}
 	l.watched(n.Name, p)
@@ -113,35 +113,36 @@ func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	return l.supervise(ctx, n.Name, p)
 }
 
-// newToken returns what tells a process that we start from all others.
+// newToken returns a random token, which identifies the processes of one start of a node.
 func newToken() string {
 	b := make([]byte, 16)
 	rand.Read(b) // never fails
 	return hex.EncodeToString(b)
 }
 
-// supervise waits until a process and all that it started have ended, and ends
-// them when ctx does. It returns how the process ended.
+// supervise waits until a process and all processes that it started have ended. It stops
+// them when ctx ends. It returns the exit error of the process, or errLeft if it keeps
+// running without the launcher.
 func (l *Launcher) supervise(ctx context.Context, name string, p process) error {
 	defer p.close()
 	log := l.config.Log.With().Str("node", name).Int("pid", p.pid).Logger()
 	ended := make(chan error, 1)
 	go func() { ended <- p.await(l.left) }()
 
-	// Whatever happens below, the process has ended, or its end is awaited.
-	told := false
+	// Every case waits until the process has ended, or until l.left ends.
+	stopped := false
 	var err error
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
-		told = true
+		stopped = true
 		p.signal(syscall.SIGTERM)
 		patience := time.NewTimer(l.config.Patience)
 		defer patience.Stop()
 		select {
 		case err = <-ended:
 		case <-patience.C:
-			log.Warn().Dur("patience", l.config.Patience).Msg("node does not end, killing it")
+			log.Warn().Dur("patience", l.config.Patience).Msg("node did not stop in time, killing it")
 			p.kill()
 			err = <-ended
 		case <-l.killed.Done():
@@ -154,17 +155,17 @@ func (l *Launcher) supervise(ctx context.Context, name string, p process) error 
 	}
 	p.endStragglers(l.killed)
 	err = p.reap()
-	if errors.Is(err, errStatusUnknown) && told {
+	if errors.Is(err, errStatusUnknown) && stopped {
 		err = nil
 	}
 	if noteErr := forget(l.nodeDir(name)); noteErr != nil {
-		log.Warn().Err(noteErr).Msg("cannot remove the note of a process that has ended")
+		log.Warn().Err(noteErr).Msg("cannot remove the record of an ended process")
 	}
 	return err
 }
 
-// start starts the process, on one CPU if the node is pinned to it. Like Zeek, it
-// makes do with any CPU where that one cannot be had.
+// start starts the process, pinned to a CPU if the node has one. Like Zeek, it uses any CPU
+// if that one is not available.
 func (l *Launcher) start(cmd *exec.Cmd, n launch.Node) error {
 	if n.CPUAffinity == nil {
 		return cmd.Start()
@@ -176,7 +177,7 @@ func (l *Launcher) start(cmd *exec.Cmd, n launch.Node) error {
 	return err
 }
 
-// poll waits until done or ctx ends, and says whether done.
+// poll calls done repeatedly until it returns true or ctx ends. It returns the last result.
 func poll(ctx context.Context, done func() bool) bool {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()

@@ -20,27 +20,28 @@ import (
 	"go.uber.org/goleak"
 )
 
-// standIn makes this test program behave like zeek.
+// standIn is the environment variable that makes this test program behave like zeek. Its
+// value is the version.
 const standIn = "ZEEKWIRE_TEST_STAND_IN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(standIn) != "" {
 		if os.Getenv(agentDir) != "" && os.Getenv("CLUSTER_NODE") == "" && len(os.Args) == 1 {
-			os.Exit(beAgent())
+			os.Exit(runAgent())
 		}
-		os.Exit(beZeek())
+		os.Exit(runZeek())
 	}
 	os.Setenv(standIn, "8.0.10")
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // stand-ins need not wait for reports when they end
-	// Tests wait more than they compute. The command line goes before this.
+	// Tests mostly wait. The command line overrides this.
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// beZeek does what the node's environment says.
-func beZeek() int {
+// runZeek behaves as the node's environment variable BEHAVIOUR specifies.
+func runZeek() int {
 	if slices.Contains(os.Args, "--version") {
 		fmt.Println("zeek version", os.Getenv(standIn))
 		return 0
@@ -63,12 +64,12 @@ func beZeek() int {
 		}
 		return 1
 	case "flood":
-		for i := range 1_000_000 { // and no more, should nobody end it
+		for i := range 1_000_000 { // limited, in case the test does not end it
 			fmt.Println("line", i, strings.Repeat("x", 1000))
-			time.Sleep(time.Millisecond) // others want to work, too
+			time.Sleep(time.Millisecond) // leave CPU time to other processes
 		}
 	case "hello":
-		return sayHello()
+		return runHelloNode()
 	case "spin":
 		fmt.Println("ready")
 		for used := 0; ; used++ {
@@ -120,7 +121,8 @@ func beZeek() int {
 	return 0
 }
 
-// parseScripts stumbles over what is not Zeek, and takes note of being asked.
+// parseScripts fails for scripts with errors. It adds a line to the file PARSES for each
+// call.
 func parseScripts() int {
 	if file := os.Getenv("PARSES"); file != "" {
 		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -140,7 +142,7 @@ func parseScripts() int {
 	}
 	for i, arg := range os.Args[1:] {
 		text, err := os.ReadFile(arg)
-		if err == nil && bytes.Contains(text, []byte("unclosed")) { // Zeek reads on in the next script
+		if err == nil && bytes.Contains(text, []byte("unclosed")) { // Zeek continues in the next script
 			if rest := os.Args[i+2:]; len(rest) > 0 {
 				fmt.Fprintf(os.Stderr, "error in %s, line 15: syntax error\n", filepath.Base(rest[0]))
 			} else {

@@ -66,8 +66,8 @@ type Config struct {
 	// PeerName.
 	TLS security.Config
 
-	// Backend is the cluster backend of the nodes unless their scripts say
-	// otherwise; "" for Broker, or ZeroMQ if Zeek was built without Broker.
+	// Backend is the cluster backend of nodes whose own scripts load none. "" means
+	// Broker, or ZeroMQ if Zeek was built without Broker.
 	Backend Backend
 
 	// Patience is the time that a node has to end before it is killed; 0 means
@@ -78,24 +78,24 @@ type Config struct {
 	Log zerolog.Logger
 }
 
-// Launcher is a launch.Launcher. Its nodes introduce themselves and respond on the
-// agent's bus.
+// Launcher is a launch.Launcher. Its nodes send their hellos and responses on the agent's
+// bus.
 type Launcher struct {
-	config  Config
-	install atomic.Pointer[installation]
-	looking sync.Mutex // held while another installation is detected
-	scripts nodescript.Files
-	events  launch.Events
-	killed  context.Context // done: kill all nodes
-	kill    context.CancelFunc
-	left    context.Context // done: leave all nodes running
-	leave   context.CancelFunc
-	closing context.Context // done: start no more nodes
-	close   context.CancelFunc
-	running []launch.Running // found at creation
-	parsed  parsedKeys
+	config     Config
+	install    atomic.Pointer[installation]
+	refreshing sync.Mutex // held by refresh
+	scripts    nodescript.Files
+	events     launch.Events
+	killed     context.Context // done: kill all nodes
+	kill       context.CancelFunc
+	left       context.Context // done: leave all nodes running
+	leave      context.CancelFunc
+	closing    context.Context // done: start no more nodes
+	close      context.CancelFunc
+	running    []launch.Running // found at creation
+	parsed     parsedKeys
 
-	parseLimit time.Duration // the constant of that name, except in tests
+	parseLimit time.Duration // the constant parseLimit, except in tests
 
 	mu    sync.Mutex
 	nodes map[string]*life
@@ -119,10 +119,9 @@ var (
 	_ launch.Leaver    = (*Launcher)(nil)
 )
 
-// New looks at the installed Zeek, prepares the state directory and takes over
-// the nodes that an earlier launcher left running in it. What it cannot take
-// over it ends, waiting for that at most as long as for any node or until ctx
-// ends.
+// New inspects the installed Zeek, prepares the state directory and adopts the nodes that
+// an earlier launcher left running there. It stops nodes that it cannot adopt, and kills
+// each of them after Config.Patience, or when ctx ends.
 func New(ctx context.Context, c Config) (*Launcher, error) {
 	if c.Binary == "" {
 		c.Binary = "zeek"
@@ -157,7 +156,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 		if *file == "" {
 			continue
 		}
-		if *file, err = filepath.Abs(*file); err != nil { // nodes run elsewhere
+		if *file, err = filepath.Abs(*file); err != nil { // nodes have other working directories
 			return nil, err
 		}
 	}
@@ -165,12 +164,12 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 		c.Patience = DefaultPatience
 	}
 	l := &Launcher{config: c, parseLimit: parseLimit, nodes: make(map[string]*life)}
-	install.file, _ = os.Stat(install.binary) // if it is not there, any later one is new
+	install.file, _ = os.Stat(install.binary) // nil: any later file counts as a replacement
 	l.install.Store(&install)
 	if l.owned, err = dirlock.Take(ctx, c.StateDir, launch.LockFile); err != nil {
 		return nil, err
 	}
-	_ = os.RemoveAll(l.checksDir()) // what checks left that did not end
+	_ = os.RemoveAll(l.checksDir()) // files of checks that did not end
 	var running []found
 	if l.scripts, err = nodescript.Write(filepath.Join(c.StateDir, "scripts")); err == nil {
 		running, err = l.find(ctx)
@@ -198,29 +197,29 @@ func (l *Launcher) nodesDir() string { return filepath.Join(l.config.StateDir, "
 
 func (l *Launcher) nodeDir(name string) string { return filepath.Join(l.nodesDir(), name) }
 
-// Running returns the nodes that ran already when the launcher began.
+// Running returns the nodes that ran when the launcher was created.
 func (l *Launcher) Running() []launch.Running { return l.running }
 
 // ZeekVersion returns the version of the installed Zeek.
 func (l *Launcher) ZeekVersion() string { return l.zeek().text }
 
-// ServesWebSocket reports whether a node can listen for WebSockets. A logger
-// with ZeroMQ cannot: for every WebSocket Zeek would listen for logs once more,
-// at the same port, and hang when the WebSocket is closed. (Seen with Zeek
-// 8.2.2; Zeek: ZeroMQBackend::DoInit, ZeroMQBackend::DoTerminate)
+// ServesWebSocket reports whether a node can listen for WebSockets. A logger with ZeroMQ
+// cannot: for each WebSocket, Zeek 8.2.2 listens for logs again at the same port, and hangs
+// when the WebSocket is closed (Zeek: ZeroMQBackend::DoInit, ZeroMQBackend::DoTerminate).
 func (l *Launcher) ServesWebSocket(n launch.Node) bool {
 	return n.Role != zeekapi.RoleLogger || l.backend(n) != ZeroMQ
 }
 
-// HasBroker reports whether nodes can connect to the agent by Broker.
+// HasBroker reports whether nodes can connect to the agent with Broker.
 func (l *Launcher) HasBroker() bool { return !l.zeek().noBroker }
 
-// Start starts a node.
+// Start starts a node. It does nothing if a node with that name runs.
 func (l *Launcher) Start(n launch.Node) {
 	l.live(n, func(ctx context.Context) error { return l.run(ctx, n) })
 }
 
-// live has a node live in a goroutine of its own, unless the name is taken.
+// live calls run for a node in a new goroutine, unless the name is in use or the launcher
+// closes. It reports the end of the node.
 func (l *Launcher) live(n launch.Node, run func(context.Context) error) {
 	name := n.Name
 	l.mu.Lock()
@@ -233,7 +232,7 @@ func (l *Launcher) live(n launch.Node, run func(context.Context) error) {
 	l.all.Go(func() {
 		defer stop()
 		err := run(ctx)
-		outputs := l.lastWords(name)
+		outputs := l.lastOutputs(name)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.nodes, name)
@@ -243,7 +242,7 @@ func (l *Launcher) live(n launch.Node, run func(context.Context) error) {
 	})
 }
 
-// groups returns the nodes by the process groups that they are.
+// groups returns the names of running nodes by process group.
 func (l *Launcher) groups() map[int]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -256,7 +255,7 @@ func (l *Launcher) groups() map[int]string {
 	return groups
 }
 
-// owners returns what says to which node a process belongs, nil if there are no
+// owners returns a function that returns the node of a process, or nil if there are no
 // nodes.
 func (l *Launcher) owners() func(int, proc.Stat) string {
 	groups := l.groups()
@@ -266,14 +265,14 @@ func (l *Launcher) owners() func(int, proc.Stat) string {
 	return func(_ int, s proc.Stat) string { return groups[s.Group] }
 }
 
-// names returns the names that are taken.
+// names returns the names that are in use.
 func (l *Launcher) names() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Collect(maps.Keys(l.nodes))
 }
 
-// watched notes which process is a node's. The node may be gone again.
+// watched records the process of a node. It does nothing if the node has already ended.
 func (l *Launcher) watched(name string, p process) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -282,8 +281,8 @@ func (l *Launcher) watched(name string, p process) {
 	}
 }
 
-// Stop sends a node SIGTERM and, if it has not ended in time, SIGKILL to it
-// and all that it started.
+// Stop sends SIGTERM to a node. If the node has not ended after Config.Patience, it and all
+// processes that it started are killed.
 func (l *Launcher) Stop(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -43,18 +43,18 @@ func start(t *testing.T, c Config) *Launcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.parseLimit = time.Minute // so that what is wrong is always found
+	l.parseLimit = time.Minute // so that no check times out
 	t.Cleanup(func() { l.Close(t.Context()) })
 	return l
 }
 
 func node(name, behaviour string) launch.Node {
 	n := launch.Node{Node: zeekapi.Node{Name: name, Instance: "i", Role: zeekapi.RoleWorker, Env: map[string]string{"BEHAVIOUR": behaviour}}}
-	n.Layout, _ = zeekapi.NewLayout(members(name)) // none for a bad name
+	n.Layout, _ = zeekapi.NewLayout(members(name)) // empty for an invalid name
 	return n
 }
 
-// members are the cluster of a worker of that name.
+// members returns the members of a cluster with a worker of that name.
 func members(name string) []zeekapi.Member {
 	return []zeekapi.Member{
 		{Name: "logger", Role: zeekapi.RoleLogger, Host: netip.MustParseAddr("10.0.0.1"), Port: broker.TCP(2200), MetricsPort: broker.TCP(9000)},
@@ -63,7 +63,7 @@ func members(name string) []zeekapi.Member {
 	}
 }
 
-// next returns the next event, which must be an E.
+// next returns the next event, which must be an E. It skips Measured events.
 func next[E launch.Event](t *testing.T, l *Launcher) E {
 	t.Helper()
 	ev, err := l.Next(t.Context())
@@ -72,7 +72,7 @@ func next[E launch.Event](t *testing.T, l *Launcher) E {
 	}
 	e, ok := ev.(E)
 	if _, other := ev.(launch.Measured); other && !ok {
-		return next[E](t, l) // nodes are measured from time to time
+		return next[E](t, l)
 	}
 	if !ok {
 		t.Fatalf("got %#v, want %T", ev, e)
@@ -80,12 +80,12 @@ func next[E launch.Event](t *testing.T, l *Launcher) E {
 	return e
 }
 
-// awaitOutput waits until the node has written something to stdout.
+// awaitOutput waits for a line on the standard output of a node.
 func awaitOutput(t *testing.T, l *Launcher, name string) string {
 	t.Helper()
 	var out string
 	poll(t.Context(), func() bool {
-		out = l.lastWords(name).Stdout
+		out = l.lastOutputs(name).Stdout
 		return strings.HasSuffix(out, "\n")
 	})
 	return strings.TrimSuffix(out, "\n")
@@ -96,7 +96,7 @@ func alive(pid int) bool {
 	return err == nil && !s.Ended
 }
 
-func TestEndsWhenTold(t *testing.T) {
+func TestStop(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	l.Start(node("worker", ""))
@@ -105,7 +105,7 @@ func TestEndsWhenTold(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), noteFile)); err != nil {
 		t.Errorf("while the node runs: %v", err)
 	}
-	l.Start(node("worker", "")) // taken: nothing happens
+	l.Start(node("worker", "")) // no effect: the name is in use
 
 	l.Stop("worker")
 	got := next[launch.Exited](t, l)
@@ -114,15 +114,15 @@ func TestEndsWhenTold(t *testing.T) {
 		t.Error(diff)
 	}
 	if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
-		t.Error("the process is still there, if only as a zombie")
+		t.Error("the process still exists, perhaps as a zombie")
 	}
 	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), noteFile)); err == nil {
-		t.Error("the note outlives the process")
+		t.Error("the note still exists")
 	}
-	l.Stop("worker") // not taken: nothing happens
+	l.Stop("worker") // no effect: the name is not in use
 }
 
-func TestIsKilledWhenItDoesNotEnd(t *testing.T) {
+func TestStopKillsAfterPatience(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{Patience: time.Millisecond})
 	l.Start(node("worker", "ignore SIGTERM"))
@@ -134,7 +134,7 @@ func TestIsKilledWhenItDoesNotEnd(t *testing.T) {
 	}
 }
 
-func TestCloseKillsWhenItsContextEnds(t *testing.T) {
+func TestCloseKillsWhenContextEnds(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{Patience: time.Hour})
 	l.Start(node("worker", "ignore SIGTERM"))
@@ -150,7 +150,7 @@ func TestCloseKillsWhenItsContextEnds(t *testing.T) {
 	l.Start(node("worker", ""))
 }
 
-func TestDies(t *testing.T) {
+func TestNodeFails(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	l.Start(node("worker", "die"))
@@ -164,7 +164,7 @@ func TestDies(t *testing.T) {
 	}
 }
 
-func TestEndsByItself(t *testing.T) {
+func TestNodeEnds(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	l.Start(node("worker", "end"))
@@ -175,7 +175,7 @@ func TestEndsByItself(t *testing.T) {
 }
 
 // Zeek may be removed or replaced while an agent runs.
-func TestBinaryVanishes(t *testing.T) {
+func TestBinaryIsRemoved(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	binary := filepath.Join(t.TempDir(), "zeek")
@@ -197,11 +197,11 @@ func TestBinaryVanishes(t *testing.T) {
 		t.Errorf("start: %v", got.Err)
 	}
 	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), noteFile)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the note is left: %v", err)
+		t.Errorf("the note still exists: %v", err)
 	}
 }
 
-func TestCannotStart(t *testing.T) {
+func TestStartErrors(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*launch.Node){
 		"name of another directory": func(n *launch.Node) { n.Name = "../worker" },
@@ -221,7 +221,7 @@ func TestCannotStart(t *testing.T) {
 	}
 }
 
-func TestOutputsAreTheLastLines(t *testing.T) {
+func TestExitedHasLastLines(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	l.Start(node("worker", "chatter"))
@@ -232,7 +232,7 @@ func TestOutputsAreTheLastLines(t *testing.T) {
 	}
 }
 
-func TestChildrenDoNotOutliveTheNode(t *testing.T) {
+func TestChildrenEndWithNode(t *testing.T) {
 	t.Parallel()
 	for _, behaviour := range []string{"leave a child", "leave a child and die"} {
 		t.Run(behaviour, func(t *testing.T) {
@@ -249,14 +249,14 @@ func TestChildrenDoNotOutliveTheNode(t *testing.T) {
 			l.Stop("worker")
 			next[launch.Exited](t, l)
 			if !poll(t.Context(), func() bool { return !alive(child) }) {
-				t.Error("the child is still there")
+				t.Error("the child still runs")
 			}
 		})
 	}
 }
 
-// Else a second launcher would end the nodes of the first.
-func TestStateDirectoryHasOneOwner(t *testing.T) {
+// Without the lock, a second launcher would end the nodes of the first.
+func TestStateDirectoryIsLocked(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := start(t, Config{StateDir: dir})
@@ -268,7 +268,7 @@ func TestStateDirectoryHasOneOwner(t *testing.T) {
 	start(t, Config{StateDir: dir})
 }
 
-func TestNewFails(t *testing.T) {
+func TestNewErrors(t *testing.T) {
 	t.Setenv(standIn, "4.2.2")
 	binary, err := os.Executable()
 	if err != nil {
@@ -291,7 +291,7 @@ func TestNewFails(t *testing.T) {
 	}
 }
 
-func TestSurroundings(t *testing.T) {
+func TestArgumentsAndEnvironment(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{TLS: security.Config{Mode: security.Off}})
 	n := node("worker", "report")
@@ -323,8 +323,8 @@ Cpus_allowed_list:	0
 	}
 }
 
-// Else nodes and agent would refuse each other.
-func TestNodesShareTheAgentsCertificate(t *testing.T) {
+// With other certificates, nodes and agent would reject each other.
+func TestNodesUseAgentCertificate(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{TLS: security.Config{
 		Mode: security.Mutual, CertFile: "c.pem", KeyFile: "/keys/k.pem", CAFile: "ca.pem", Passphrase: "p",
@@ -345,7 +345,7 @@ func TestNodesShareTheAgentsCertificate(t *testing.T) {
 	}
 }
 
-func TestCPUThatIsNotThere(t *testing.T) {
+func TestUnavailableCPU(t *testing.T) {
 	t.Parallel()
 	for _, cpu := range []int64{-1, -64, -1 << 63, 1 << 40} {
 		t.Run(fmt.Sprint(cpu), func(t *testing.T) {
@@ -363,9 +363,8 @@ func TestCPUThatIsNotThere(t *testing.T) {
 	}
 }
 
-// What Zeek would not take for a script must not become an option or an
-// assignment.
-func TestScriptsAreScripts(t *testing.T) {
+// A script name that Zeek would treat as an option or an assignment is an error.
+func TestInvalidScriptNames(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{})
 	for _, script := range []string{"-C", "--test", "-", "Broker::disable_ssl=T", "Some::Plugin", ""} {
@@ -450,13 +449,13 @@ func TestAgentAddress(t *testing.T) {
 		l := &Launcher{config: Config{Agent: nodescript.Agent{Listen: netip.MustParseAddrPort(listen)}}}
 		l.install.Store(&installation{})
 		if !slices.Contains(l.environ(node("w", "")), "ZEEK_AGENT_ADDR="+want) {
-			t.Errorf("an agent on %s is not at %s", listen, want)
+			t.Errorf("agent that listens at %s: address is not %s", listen, want)
 		}
 	}
 }
 
 func TestLayout(t *testing.T) {
-	members := members(`work"er`) // a name that no check would pass
+	members := members(`work"er`) // an invalid name
 	for file, got := range map[string][]byte{
 		"layout-7.0.zeek":       layout("i", members, version{7, 0}),
 		"layout-6.2.zeek":       layout("i", members, version{6, 2}),
@@ -528,5 +527,26 @@ func TestHasBroker(t *testing.T) {
 		if got := hasBroker(t.Context(), binary); got != want {
 			t.Errorf("%s: %t", plugins, got)
 		}
+	}
+}
+
+func TestOwners(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	running(t, l, node("worker", "spin"))
+	var m proc.Meter
+	now := time.Now()
+	first := m.Read(now, l.owners())["worker"]
+	if first.CPU != 0 || first.Memory < 1<<20 {
+		t.Errorf("at first: %+v", first)
+	}
+	var used float64
+	poll(t.Context(), func() bool {
+		now = now.Add(time.Second) // simulated time
+		used += m.Read(now, l.owners())["worker"].CPU
+		return used > 0
+	})
+	if start(t, Config{}).owners() != nil {
+		t.Error("owners without nodes is not nil")
 	}
 }

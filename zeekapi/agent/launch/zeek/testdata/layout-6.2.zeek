@@ -1,4 +1,4 @@
-# The cluster as the agent of i knows it. Written anew with every start.
+# The cluster layout of the agent of i. Rewritten at every start of the node.
 
 redef Cluster::manager_is_logger = F;
 

@@ -1,4 +1,4 @@
-# The cluster as the agent of i knows it. Written anew with every start.
+# The cluster layout of the agent of i. Rewritten at every start of the node.
 
 redef Cluster::nodes = {
 	["manager"] = [$node_type=Cluster::MANAGER, $ip=[2001:db8::1], $p=2201/tcp],

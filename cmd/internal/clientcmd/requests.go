@@ -11,34 +11,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
 
-// noReason stands for an error text that should be there.
-const noReason = "no reason given"
-
-// answer is what most commands print.
-type answer struct {
-	Results map[string]any `json:"results"`
-	Errors  []any          `json:"errors"`
-}
-
-func newAnswer() *answer { return &answer{Results: map[string]any{}, Errors: []any{}} }
-
-// complain adds an error of an instance or a node, "" if it is the
-// controller's.
-func (a *answer) complain(source, text string) {
-	a.Errors = append(a.Errors, map[string]any{"source": orNull(source), "error": orNull(text)})
-}
-
-// orNull returns nil for the zero value.
-func orNull[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
-// ask connects, makes one call of the client within the time limit of a
-// request, and disconnects.
+// ask connects, makes one call with askOn, and disconnects.
 func ask[T any](ctx context.Context, r *run, call func(context.Context, *client.Client) (T, error)) (T, error) {
 	c, err := r.connect(ctx)
 	if err != nil {
@@ -49,7 +22,9 @@ func ask[T any](ctx context.Context, r *run, call func(context.Context, *client.
 	return askOn(ctx, r, c, call)
 }
 
-// askOn is ask on a connection that stays.
+// askOn makes one call on an existing connection. The timeout of a request limits
+// the call. The errors for a missing response and for an unsupported request have
+// the form in which commands print them.
 func askOn[T any](ctx context.Context, r *run, c *client.Client, call func(context.Context, *client.Client) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -57,16 +32,16 @@ func askOn[T any](ctx context.Context, r *run, c *client.Client, call func(conte
 	var missing *request.NoResponseError
 	switch {
 	case errors.As(err, &missing):
-		err = errors.New("no response received: " + r.why(missing.Err))
+		err = errors.New("no response received: " + r.noResponseReason(missing.Err))
 	case errors.Is(err, zeekapi.ErrUnknown):
-		err = fmt.Errorf("controller %s speaks the %s dialect, in which there are only %s", r.remote(), r.dialect, strings.Join(possible(c), ", "))
+		err = fmt.Errorf("controller %s speaks the %s dialect, in which there are only %s", r.remote(), r.dialect, strings.Join(supportedCommands(c), ", "))
 	}
 	return v, err
 }
 
-// possible returns the commands that a controller can carry out, of those that
-// not all can.
-func possible(c *client.Client) []string {
+// supportedCommands returns the supported commands of those that depend on the
+// dialect of the controller.
+func supportedCommands(c *client.Client) []string {
 	var names []string
 	for _, x := range []struct {
 		request zeekapi.Message
@@ -84,19 +59,21 @@ func possible(c *client.Client) []string {
 	return names
 }
 
-// why says why there was no response, in zeek-client's words for time-outs.
-func (r *run) why(err error) string {
+// noResponseReason describes why there was no response. For a timeout, it uses the
+// text of zeek-client.
+func (r *run) noResponseReason(err error) string {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err.Error()
 	}
 	text := fmt.Sprintf("%s connection to %s timed out", r.link, r.remote())
-	if _, complaint, ok := strings.Cut(err.Error(), context.DeadlineExceeded.Error()); ok {
-		text += complaint
+	if _, details, ok := strings.Cut(err.Error(), context.DeadlineExceeded.Error()); ok {
+		text += details
 	}
 	return text
 }
 
-// refusal returns the controller's words if that is what err is.
+// refusal returns the error texts of the controller if err is a
+// client.RefusedError.
 func refusal(err error) (text string, ok bool) {
 	var refused *client.RefusedError
 	if !errors.As(err, &refused) {
@@ -105,8 +82,9 @@ func refusal(err error) (text string, ok bool) {
 	return strings.Join(refused.Texts, "; "), true
 }
 
-// plain is for calls whose refusal goes to standard error.
-func plain(err error, data string) error {
+// requestError returns the error to print for a failed call on standard error. The
+// name of the data appears in the error for a response without data.
+func requestError(err error, data string) error {
 	switch text, ok := refusal(err); {
 	case ok && text == "":
 		return errors.New(noReason)

@@ -12,9 +12,10 @@ import (
 	"unicode/utf16"
 )
 
-// formatJSON returns v, anything that encoding/json takes, as zeek-client
-// prints it, which is Python's json.dumps with sorted keys: in ASCII, numbers
-// in Python's forms, and either indented by two or in one line with spaces.
+// formatJSON encodes v, a value that encoding/json accepts, in the format of
+// zeek-client: that of Python's json.dumps with sorted keys. The text is ASCII with
+// numbers in Python's format. It is indented by two spaces if pretty is true, and a
+// single line with spaces otherwise.
 func formatJSON(v any, pretty bool) ([]byte, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -108,8 +109,8 @@ func (f *jsonFormatter) string(s string) {
 	f.b = append(f.b, '"')
 }
 
-// pythonNumber returns a number of JSON as Python writes it back: integers of
-// any size as they are, others as the shortest form of the nearest float.
+// pythonNumber returns a JSON number in the format of Python. Integers of any size
+// are unchanged. Other numbers have the shortest form of the nearest float.
 func pythonNumber(s string) string {
 	if !strings.ContainsAny(s, ".eE") {
 		if s == "-0" {
@@ -117,7 +118,7 @@ func pythonNumber(s string) string {
 		}
 		return s
 	}
-	f, _ := strconv.ParseFloat(s, 64) // infinite if out of range
+	f, _ := strconv.ParseFloat(s, 64) // infinite if the number is out of range
 	switch size := math.Abs(f); {
 	case math.IsInf(f, 1):
 		return "Infinity"

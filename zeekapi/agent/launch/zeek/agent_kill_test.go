@@ -34,22 +34,22 @@ import (
 )
 
 var (
-	rounds    = flag.Int("rounds", 6, "how often an agent is killed")
-	manyNodes = flag.Int("nodes", 25, "how many nodes an agent has at most in tests")
+	rounds    = flag.Int("rounds", 6, "number of times that an agent is killed")
+	manyNodes = flag.Int("nodes", 25, "number of nodes of an agent in TestManyNodes")
 )
 
-// These make this test program an agent.
+// Environment variables that make this test program an agent.
 const (
 	agentDir  = "ZEEKWIRE_TEST_AGENT_DIR"
 	agentAddr = "ZEEKWIRE_TEST_AGENT_ADDR"
-	agentExit = "ZEEKWIRE_TEST_AGENT_EXIT" // "leave" to leave nodes
+	agentExit = "ZEEKWIRE_TEST_AGENT_EXIT" // "leave" to leave nodes running
 )
 
 var dialect = management.Dialect(management.DefaultTopics)
 
-// beAgent is an agent with stand-ins for nodes until SIGTERM, or until the test
-// is gone and with it the other end of standard input.
-func beAgent() int {
+// runAgent runs an agent whose nodes are stand-ins. It ends on SIGTERM, or when the test
+// ends and standard input is closed.
+func runAgent() int {
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(1)
@@ -94,9 +94,9 @@ func beAgent() int {
 	return 0
 }
 
-// sayHello is a node that introduces itself to its agent until SIGTERM. Should
-// there be two of it at any time, it leaves word of that.
-func sayHello() int {
+// runHelloNode runs a node that sends hellos to its agent until SIGTERM. If another process
+// of the node runs at the same time, it writes the file "twice".
+func runHelloNode() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	lock, err := os.OpenFile("alive.lock", os.O_CREATE|os.O_RDWR, 0o600)
@@ -134,8 +134,8 @@ func sayHello() int {
 	}
 }
 
-// agentProcess is an agent as a process of its own, and a controller that
-// talks to it.
+// agentProcess is an agent in a process of its own, with the endpoint of a controller that
+// is connected to it.
 type agentProcess struct {
 	*testing.T
 	*peering.Endpoint
@@ -143,7 +143,7 @@ type agentProcess struct {
 	reqs int
 }
 
-// agentPlace is where an agent is to be found, again and again.
+// agentPlace contains the settings that successive agents share.
 type agentPlace struct{ dir, addr, exit string }
 
 func newPlace(t *testing.T) agentPlace {
@@ -151,7 +151,7 @@ func newPlace(t *testing.T) agentPlace {
 	p := agentPlace{dir: t.TempDir(), addr: peertest.FreeAddress(t)}
 	t.Cleanup(func() {
 		for _, m := range p.marks(t) {
-			t.Errorf("%s: process %d is left", filepath.Base(m.dir), m.id.PID)
+			t.Errorf("%s: process %d still runs", filepath.Base(m.dir), m.id.PID)
 			m.signal(syscall.SIGKILL)
 		}
 		if twice, _ := filepath.Glob(filepath.Join(p.dir, "nodes", "*", "twice")); len(twice) > 0 {
@@ -161,7 +161,7 @@ func newPlace(t *testing.T) agentPlace {
 	return p
 }
 
-// marks are the processes of the nodes.
+// marks returns the processes of the nodes.
 func (p agentPlace) marks(t *testing.T) []mark {
 	t.Helper()
 	all, err := marked(filepath.Join(p.dir, "nodes"))
@@ -171,6 +171,7 @@ func (p agentPlace) marks(t *testing.T) []mark {
 	return all
 }
 
+// start starts an agent and connects to it.
 func (p agentPlace) start(t *testing.T) *agentProcess {
 	t.Helper()
 	binary, err := os.Executable()
@@ -201,7 +202,7 @@ func (p agentPlace) start(t *testing.T) *agentProcess {
 	return a
 }
 
-// kill ends the agent at once, and nothing else.
+// kill kills the agent, but not its nodes.
 func (a *agentProcess) kill() {
 	a.cmd.Process.Kill()
 	a.cmd.Wait()
@@ -233,7 +234,7 @@ func (a *agentProcess) id() zeekapi.ReqID {
 	return zeekapi.ReqID{ID: fmt.Sprint(a.reqs)}
 }
 
-// pids waits until all nodes are in a state and returns their processes.
+// pids waits until all nodes are in a state and returns their process IDs.
 func (a *agentProcess) pids(want zeekapi.State) map[string]int64 {
 	a.Helper()
 	for {
@@ -255,7 +256,7 @@ func (a *agentProcess) pids(want zeekapi.State) map[string]int64 {
 	}
 }
 
-// fleetOf is a configuration of nodes that say hello.
+// fleetOf returns a configuration of nodes that send hellos.
 func fleetOf(id string, nodes int, version func(node int) string) zeekapi.Configuration {
 	c := zeekapi.Configuration{ID: id, Instances: []zeekapi.Instance{{Name: "i", Host: netip.MustParseAddr("127.0.0.1")}}}
 	for i := range nodes {
@@ -271,9 +272,9 @@ func fleetOf(id string, nodes int, version func(node int) string) zeekapi.Config
 	return c
 }
 
-// Whenever an agent is killed, there is never more than one of a node, and the
-// next agent takes over what runs.
-func TestKilledAgents(t *testing.T) {
+// At whatever time an agent is killed, no node runs twice, and the next agent adopts the
+// running nodes.
+func TestAgentKilled(t *testing.T) {
 	t.Parallel()
 	place := newPlace(t)
 	seed := rand.Uint64()
@@ -287,7 +288,7 @@ func TestKilledAgents(t *testing.T) {
 		if random.IntN(4) == 0 {
 			hear[zeekapi.AgentDeployResponse](a)
 		}
-		time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond) // anything may be under way
+		time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond) // at any time of the deployment
 		a.kill()
 	}
 
@@ -312,7 +313,7 @@ func TestKilledAgents(t *testing.T) {
 		place.exit = exit
 		a = place.start(t)
 		hear[zeekapi.AgentHello](a)
-		equal(t, "after the agent is back", before, a.pids(zeekapi.StateRunning))
+		equal(t, "after the restart of the agent", before, a.pids(zeekapi.StateRunning))
 		a.send(zeekapi.AgentDeployRequest{ReqID: a.id(), Config: config})
 		if got := hear[zeekapi.AgentDeployResponse](a).Results; len(got) != 1 || !got[0].Success || got[0].Node != "" {
 			t.Errorf("the same deployment again: %+v", got)
@@ -328,14 +329,14 @@ func TestKilledAgents(t *testing.T) {
 	place.exit = ""
 	a = place.start(t)
 	hear[zeekapi.AgentHello](a)
-	equal(t, "after agents that left them", before, a.pids(zeekapi.StateRunning))
+	equal(t, "after agents that left the nodes running", before, a.pids(zeekapi.StateRunning))
 	a.stop()
 }
 
-func equal(t *testing.T, what string, want, got map[string]int64) {
+func equal(t *testing.T, step string, want, got map[string]int64) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
+		t.Errorf("%s (-want +got):\n%s", step, diff)
 	}
 }
 
@@ -361,7 +362,7 @@ func TestManyNodes(t *testing.T) {
 		}
 	}
 	if left := place.marks(t); len(left) > 0 {
-		t.Errorf("%d processes are left", len(left))
+		t.Errorf("%d processes still run", len(left))
 	}
 	a.stop()
 }

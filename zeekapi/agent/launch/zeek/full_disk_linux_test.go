@@ -11,12 +11,12 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// smallDisk returns a directory with little room.
+// smallDisk returns a directory on a small file system of its own.
 func smallDisk(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
-		t.Skipf("NOT TESTED WITH A FULL DISK: mounting one takes root: %v", err)
+		t.Skipf("NOT TESTED WITH A FULL DISK, which requires root to mount one: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
@@ -26,7 +26,7 @@ func smallDisk(t *testing.T) string {
 	return dir
 }
 
-// fill leaves no room on a disk; free undoes that.
+// fill fills the file system of a directory. The returned function frees the space.
 func fill(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	name := filepath.Join(dir, "ballast")
@@ -41,13 +41,13 @@ func fill(t *testing.T, dir string) (free func()) {
 	return func() { os.Remove(name) }
 }
 
-// A full disk is reported. What runs goes on, also under the next agent, and
-// what was asked for can be done once there is room.
+// A full disk is reported. Running nodes keep running, also under the next agent, and the
+// deployment succeeds once there is free space.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	place := newPlace(t)
 	place.dir = smallDisk(t)
-	t.Cleanup(func() { // before the disk goes
+	t.Cleanup(func() { // before the unmount
 		for _, m := range place.marks(t) {
 			m.signal(syscall.SIGKILL)
 		}
@@ -89,7 +89,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s := list[1]; s.Node != "node-0" || s.PID != before["node-0"] {
-			t.Fatalf("the agent after it was killed has %+v", list)
+			t.Fatalf("nodes of the next agent: %+v", list)
 		} else if s.State == zeekapi.StateRunning {
 			break
 		}
@@ -99,7 +99,7 @@ func TestFullDisk(t *testing.T) {
 	a.send(second)
 	for _, r := range hear[zeekapi.AgentDeployResponse](a).Results {
 		if !r.Success {
-			t.Errorf("with room: %+v", r)
+			t.Errorf("with free space: %+v", r)
 		}
 	}
 	a.stop()
@@ -108,12 +108,12 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// An output that has filled the disk makes room, and its end is kept.
+// Cutting an output that filled the disk frees space, and keeps the end of the output.
 func TestCutOutputOnFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := smallDisk(t)
 	l := start(t, Config{StateDir: dir, MaxOutput: 64 << 10})
-	t.Cleanup(func() { l.Close(t.Context()) }) // before the disk goes
+	t.Cleanup(func() { l.Close(t.Context()) }) // before the unmount
 	if err := os.MkdirAll(l.nodeDir("w"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +126,6 @@ func TestCutOutputOnFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := l.Outputs("w", 1<<20); err != nil || len(got.Stdout) != 8<<10 {
-		t.Errorf("%d bytes are left, %v", len(got.Stdout), err)
+		t.Errorf("kept %d bytes, %v", len(got.Stdout), err)
 	}
 }

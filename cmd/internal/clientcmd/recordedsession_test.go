@@ -16,14 +16,14 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
 )
 
-// TestRecordedOldSession makes the requests that a Zeek script made of a
-// controller with ClusterController::API, and has the recorded answers. What we
-// print is ours to say.
-func TestRecordedOldSession(t *testing.T) {
+// TestRecordedClusterSession replays the requests of a Zeek script to a controller
+// with ClusterController::API, and the recorded responses. The output is compared
+// with a golden file, because zeek-client does not support this API.
+func TestRecordedClusterSession(t *testing.T) {
 	const (
-		oldTopic = "zeek/cluster-control/controller"
-		golden   = "testdata/old-session.want"
-		config   = "testdata/old-session.cfg"
+		clusterTopic = "zeek/cluster-control/controller"
+		golden       = "testdata/old-session.want"
+		config       = "testdata/old-session.cfg"
 	)
 	calls := [][]string{
 		{"get-instances"},
@@ -34,17 +34,17 @@ func TestRecordedOldSession(t *testing.T) {
 		{"test-timeout", "--with-state"},
 		{"deploy-config", filepath.Join(clusters, "empty.cfg")},
 	}
-	frames := readFrames(t, filepath.Join(recordings, "zeek-5.0.10-cluster", "controller-01.jsonl"), oldTopic)
+	frames := readFrames(t, filepath.Join(recordings, "zeek-5.0.10-cluster", "controller-01.jsonl"), clusterTopic)
 	if len(frames) != 2*len(calls) {
-		t.Fatalf("%d events for %d calls", len(frames), len(calls))
+		t.Fatalf("recording has %d events, want a request and a response for each of %d calls", len(frames), len(calls))
 	}
 	var got strings.Builder
-	make1 := func(hub *membus.Hub, args []string) {
+	runOn := func(hub *membus.Hub, args []string) {
 		tool := &clientcmd.Tool{
 			Getenv: func(string) string { return "" },
 			Dial: func(context.Context, connect.Options) (*connect.Connection, error) {
 				found := connect.Found{Transport: connect.Native, Dialect: clusteragent.Dialect(clusteragent.DefaultTopics)}
-				return &connect.Connection{Bus: hub.Endpoint(oldTopic), Found: found}, nil
+				return &connect.Connection{Bus: hub.Endpoint(clusterTopic), Found: found}, nil
 			},
 		}
 		stdout, stderr, exit := execute(t, tool, "", args...)
@@ -52,19 +52,19 @@ func TestRecordedOldSession(t *testing.T) {
 	}
 	for i, args := range calls {
 		hub := membus.New()
-		controller := hub.Endpoint(oldTopic)
+		controller := hub.Endpoint(clusterTopic)
 		played := make(chan error, 1)
-		go func() { played <- play(controller, oldTopic, frames[2*i:2*i+2]) }()
-		make1(hub, args)
+		go func() { played <- play(controller, clusterTopic, frames[2*i:2*i+2]) }()
+		runOn(hub, args)
 		controller.Close()
 		if err := <-played; err != nil {
 			t.Errorf("%q: %v", args, err)
 		}
 	}
-	for _, args := range [][]string{ // of which the old API knows nothing
+	for _, args := range [][]string{ // not supported by this API
 		{"deploy"}, {"stage-config", config}, {"get-config"}, {"get-id-value", "x"}, {"restart"},
 	} {
-		make1(membus.New(), args)
+		runOn(membus.New(), args)
 	}
 
 	if *update {

@@ -17,8 +17,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
 
-// complete registers the completion of the commands' arguments.
-func (t *Tool) complete(commands []*cobra.Command) {
+// addCompletion registers completion of the arguments and flags of the commands.
+func (t *Tool) addCompletion(commands []*cobra.Command) {
 	for _, cmd := range commands {
 		switch cmd.Name() {
 		case "restart", "rolling-restart":
@@ -36,12 +36,13 @@ func (t *Tool) complete(commands []*cobra.Command) {
 	}
 }
 
-// CompleteFlags has the shell complete the values of those flags of cmd that are
-// ours. Commands does that for every command.
+// CompleteFlags registers completion of the values of the client flags that cmd
+// has. Commands calls it for every command.
 func (t *Tool) CompleteFlags(cmd *cobra.Command) {
 	complete := func(flag string, f cobra.CompletionFunc) {
 		if cmd.Flag(flag) != nil {
-			// It only fails for flags that are not there or have one.
+			// It fails only for a flag that does not exist or already has a
+			// completion function.
 			_ = cmd.RegisterFlagCompletionFunc(flag, f)
 		}
 	}
@@ -53,40 +54,40 @@ func (t *Tool) CompleteFlags(cmd *cobra.Command) {
 	complete("set", t.completeSettings)
 }
 
-// maxArgs is how many names of nodes the shell is offered, one after the other.
+// maxArgs limits the number of arguments that are completed for one command.
 const maxArgs = 1 << 10
 
-// offer is something to choose from.
-type offer struct{ name, about string }
+// candidate is a possible completion and its description.
+type candidate struct{ name, about string }
 
-// offers returns those that can be chosen: not those that were already, nor
-// any whose name could do something to a terminal.
-func offers(all []offer, chosen []string) []cobra.Completion {
-	var completions []cobra.Completion
+// completions returns completions for the candidates. It leaves out names that are
+// already chosen, and names with characters that are not safe on a terminal.
+func completions(all []candidate, chosen []string) []cobra.Completion {
+	var result []cobra.Completion
 	for _, o := range all {
 		if o.name != "" && terminal.Safe(o.name) == o.name && !slices.Contains(chosen, o.name) {
-			completions = append(completions, cobra.CompletionWithDesc(o.name, terminal.Safe(o.about)))
+			result = append(result, cobra.CompletionWithDesc(o.name, terminal.Safe(o.about)))
 		}
 	}
-	return completions
+	return result
 }
 
-// completeNodes completes names of nodes after so many other arguments, up to
-// so many arguments.
+// completeNodes returns a function that completes names of nodes in the arguments
+// with the indexes from (inclusive) to to (exclusive).
 func (t *Tool) completeNodes(from, to int) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) < from || len(args) >= to {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		all, _ := askShortly(cmd, t, func(ctx context.Context, c *client.Client) ([]offer, error) {
+		all, _ := askForCompletion(cmd, t, func(ctx context.Context, c *client.Client) ([]candidate, error) {
 			config, err := currentConfiguration(ctx, c)
-			var all []offer
+			var all []candidate
 			for _, n := range config.Nodes {
-				all = append(all, offer{n.Name, strings.ToLower(string(n.Role)) + " on " + n.Instance})
+				all = append(all, candidate{n.Name, strings.ToLower(string(n.Role)) + " on " + n.Instance})
 			}
 			return all, err
 		})
-		return offers(all, args[from:]), cobra.ShellCompDirectiveNoFileComp
+		return completions(all, args[from:]), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
@@ -94,41 +95,41 @@ func (t *Tool) completeInstances(cmd *cobra.Command, args []string, _ string) ([
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	all, _ := askShortly(cmd, t, func(ctx context.Context, c *client.Client) ([]offer, error) {
+	all, _ := askForCompletion(cmd, t, func(ctx context.Context, c *client.Client) ([]candidate, error) {
 		config, err := currentConfiguration(ctx, c)
-		var all []offer
+		var all []candidate
 		for _, i := range config.Instances {
-			all = append(all, offer{i.Name, plural(len(config.NodesOn(i.Name)), "node")})
+			all = append(all, candidate{i.Name, plural(len(config.NodesOn(i.Name)), "node")})
 		}
 		return all, err
 	})
-	return offers(all, nil), cobra.ShellCompDirectiveNoFileComp
+	return completions(all, nil), cobra.ShellCompDirectiveNoFileComp
 }
 
 func (t *Tool) completeDeployments(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	all, _ := askShortly(cmd, t, func(ctx context.Context, c *client.Client) ([]offer, error) {
+	all, _ := askForCompletion(cmd, t, func(ctx context.Context, c *client.Client) ([]candidate, error) {
 		history, err := c.History(ctx, 0)
-		var all []offer
+		var all []candidate
 		for _, d := range history {
-			all = append(all, offer{strconv.FormatUint(d.Number, 10), fmt.Sprintf("%s %s, %s", localTime(d.Started), d.Action, d.Outcome)})
+			all = append(all, candidate{strconv.FormatUint(d.Number, 10), fmt.Sprintf("%s %s, %s", localTime(d.Started), d.Action, d.Outcome)})
 		}
 		return all, err
 	})
-	return offers(all, nil), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	return completions(all, nil), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
-// completeSettings completes SECTION.KEY, and says what it is now, but for what
-// nobody should see on a screen.
+// completeSettings completes SECTION.KEY. The description is the current value,
+// except for secrets.
 func (t *Tool) completeSettings(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	t.flags.quiet = true
 	r, err := t.prepare(cmd)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	var all []offer
+	var all []candidate
 	for _, section := range r.settings.sections {
 		for _, x := range section.settings {
 			name, about := x.section+"."+x.key, "not set"
@@ -138,14 +139,15 @@ func (t *Tool) completeSettings(cmd *cobra.Command, _ []string, _ string) ([]cob
 			case x.value != "":
 				about = "now " + x.value
 			}
-			all = append(all, offer{name + "=", about})
+			all = append(all, candidate{name + "=", about})
 		}
 	}
-	return offers(all, nil), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	return completions(all, nil), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// currentConfiguration returns what is deployed, or else what is staged: what
-// the controller knows itself, and so says at once.
+// currentConfiguration returns the deployed configuration or, if there is none, the
+// staged one. The controller returns them without asking agents, so completion is
+// fast.
 func currentConfiguration(ctx context.Context, c *client.Client) (zeekapi.Configuration, error) {
 	config, err := c.GetConfiguration(ctx, true)
 	if err != nil {
@@ -156,9 +158,9 @@ func currentConfiguration(ctx context.Context, c *client.Client) (zeekapi.Config
 	return config, err
 }
 
-// askShortly makes a call with the settings that cmd was given so far. It says
-// nothing, whatever is wrong.
-func askShortly[T any](cmd *cobra.Command, t *Tool, call func(context.Context, *client.Client) (T, error)) (T, error) {
+// askForCompletion makes a call with the settings of cmd within the time limit of
+// shell completion. It prints no messages.
+func askForCompletion[T any](cmd *cobra.Command, t *Tool, call func(context.Context, *client.Client) (T, error)) (T, error) {
 	var none T
 	t.flags.quiet = true
 	r, err := t.prepare(cmd)

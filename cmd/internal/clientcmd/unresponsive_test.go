@@ -22,16 +22,18 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
-// asking are the commands that ask a controller something, and how. "monitor"
-// and "watch" are to go on until they are interrupted.
-var asking = [][]string{
+// requestCommands are commands that send a request to the controller, with
+// arguments.
+var requestCommands = [][]string{
 	{"deploy"}, {"deploy", "--force"}, {"deploy", "--dry-run"}, {"deploy-config", "-"}, {"diff"}, {"drain", "x"},
 	{"get-config"}, {"get-config", "--number", "1"}, {"get-id-value", "x"}, {"get-instances"}, {"get-nodes"}, {"history"},
 	{"logs", "x"}, {"events"}, {"restart"}, {"rollback", "1"}, {"rolling-restart"}, {"stage-config", "-"}, {"status"},
 	{"test-timeout"}, {"test-timeout", "--with-state"}, {"undrain", "x"},
 }
 
-var notAsking = []string{"check-config", "monitor", "show-settings", "watch"}
+// otherCommands are the commands that send no request, or that run until they are
+// interrupted.
+var otherCommands = []string{"check-config", "monitor", "show-settings", "watch"}
 
 // socket is the server's end of a WebSocket.
 type socket struct {
@@ -39,11 +41,10 @@ type socket struct {
 	r *bufio.Reader
 }
 
-// A hostile is what a server does with a connection.
-type hostile func(w *socket)
+// behaviour is a function that serves a connection in an unusual way.
+type behaviour func(w *socket)
 
-// accept answers the request for a WebSocket, reads the subscriptions and
-// acknowledges them.
+// accept accepts the WebSocket, reads the subscriptions and acknowledges them.
 func (w *socket) accept() error {
 	request, err := http.ReadRequest(w.r)
 	if err != nil {
@@ -97,8 +98,8 @@ func (w *socket) event(topic string, ev broker.Event) error {
 	return w.write(1, jsonv1.Append(nil, jsonv1.Data{Topic: topic, Value: ev.Value()}))
 }
 
-// swallow reads frames until the connection ends.
-func (w *socket) swallow() { io.Copy(io.Discard, w.r) }
+// discard reads and discards frames until the connection ends.
+func (w *socket) discard() { io.Copy(io.Discard, w.r) }
 
 // request returns the topic and the event of the next message.
 func (w *socket) request() (string, broker.Event, error) {
@@ -115,15 +116,16 @@ func (w *socket) request() (string, broker.Event, error) {
 	}
 }
 
-// every does something again and again, until it fails.
+// every calls a function repeatedly, with a pause of d, until it fails.
 func every(d time.Duration, do func() error) {
 	for do() == nil {
 		time.Sleep(d)
 	}
 }
 
-// afterAccept is for servers that behave up to the ack, and read on.
-func afterAccept(then hostile) hostile {
+// afterAccept returns a behaviour that accepts the connection, calls then, and reads
+// until the connection ends.
+func afterAccept(then behaviour) behaviour {
 	return func(w *socket) {
 		if w.accept() != nil {
 			return
@@ -131,50 +133,50 @@ func afterAccept(then hostile) hostile {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			w.swallow()
+			w.discard()
 		}()
 		then(w)
 		<-done
 	}
 }
 
-var hostiles = map[string]hostile{
-	"never answers HTTP": (*socket).swallow,
-	"never acknowledges": func(w *socket) {
+var behaviours = map[string]behaviour{
+	"does not respond to the HTTP request": (*socket).discard,
+	"does not acknowledge": func(w *socket) {
 		http.ReadRequest(w.r)
-		w.swallow()
+		w.discard()
 	},
-	"acknowledges with nonsense": func(w *socket) {
+	"responds without upgrade": func(w *socket) {
 		http.ReadRequest(w.r)
 		fmt.Fprint(w, "HTTP/1.1 200 OK\r\n\r\n")
 	},
-	"hangs up at once":     func(*socket) {},
-	"never answers":        afterAccept(func(*socket) {}),
+	"closes at once":       func(*socket) {},
+	"does not respond":     afterAccept(func(*socket) {}),
 	"closes after the ack": func(w *socket) { w.accept() },
-	"never reads again":    func(w *socket) { w.accept(); time.Sleep(time.Hour) },
-	"keeps pinging":        afterAccept(func(w *socket) { every(time.Second, func() error { return w.write(9, []byte("are you there?")) }) }),
-	"floods with others' messages": afterAccept(func(w *socket) {
+	"stops reading":        func(w *socket) { w.accept(); time.Sleep(time.Hour) },
+	"sends only pings":     afterAccept(func(w *socket) { every(time.Second, func() error { return w.write(9, []byte("ping")) }) }),
+	"sends many responses to other requests": afterAccept(func(w *socket) {
 		n := 0
 		every(100*time.Millisecond, func() error {
 			n++
 			return w.event(topic, broker.NewEvent("Management::Controller::API::get_nodes_response", broker.String(fmt.Sprint(n)), broker.Vector()))
 		})
 	}),
-	"floods with messages of no sense": afterAccept(func(w *socket) {
+	"sends many unrelated events": afterAccept(func(w *socket) {
 		every(100*time.Millisecond, func() error { return w.event("zeek/else", broker.NewEvent("x", broker.Count(1))) })
 	}),
-	"sends no JSON":      afterAccept(func(w *socket) { w.write(1, []byte("}{")) }),
-	"sends giant frames": afterAccept(func(w *socket) { w.Write([]byte{0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) }),
-	"never ends a message": afterAccept(func(w *socket) {
+	"sends malformed JSON":               afterAccept(func(w *socket) { w.write(1, []byte("}{")) }),
+	"sends a frame above the size limit": afterAccept(func(w *socket) { w.Write([]byte{0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) }),
+	"sends a message without end": afterAccept(func(w *socket) {
 		every(10*time.Millisecond, func() error { _, err := w.Write([]byte{0x01, 1, 'x'}); return err })
 	}),
-	"sends half a frame": afterAccept(func(w *socket) { w.Write([]byte{0x81, 100, 'x'}) }),
-	"says it does not know": afterAccept(func(w *socket) {
+	"sends an incomplete frame": afterAccept(func(w *socket) { w.Write([]byte{0x81, 100, 'x'}) }),
+	"sends only error messages": afterAccept(func(w *socket) {
 		every(time.Second, func() error {
 			return w.write(1, []byte(`{"type":"error","code":"deserialization_failed","context":"no such event"}`))
 		})
 	}),
-	"answers with another kind": func(w *socket) {
+	"responds with other events": func(w *socket) {
 		if w.accept() != nil {
 			return
 		}
@@ -190,7 +192,7 @@ var hostiles = map[string]hostile{
 			}
 		}
 	},
-	"answers with wrong arguments": func(w *socket) {
+	"responds with invalid arguments": func(w *socket) {
 		if w.accept() != nil {
 			return
 		}
@@ -205,38 +207,39 @@ var hostiles = map[string]hostile{
 			}
 		}
 	},
-	"ends the conversation when asked": func(w *socket) {
+	"closes after the request": func(w *socket) {
 		if w.accept() == nil {
 			w.request()
 		}
 	},
 }
 
-// bound is more than any command may take: attempts to connect, two requests
-// and the goodbye, all in default settings.
-const bound = 2*20*time.Second + 5*time.Second
+// maxDuration limits the duration of a command with default settings: it allows for
+// attempts to connect, two requests and the closing handshake.
+const maxDuration = 2*20*time.Second + 5*time.Second
 
-// TestEveryCommandEnds runs every command against every hostile server.
-func TestEveryCommandEnds(t *testing.T) {
+// TestCommandsEndOnUnresponsiveServer checks that every command fails in time with
+// every behaviour of the server.
+func TestCommandsEndOnUnresponsiveServer(t *testing.T) {
 	listed := map[string]bool{}
-	for _, name := range notAsking {
+	for _, name := range otherCommands {
 		listed[name] = true
 	}
-	for _, args := range asking {
+	for _, args := range requestCommands {
 		listed[args[0]] = true
 	}
-	for _, c := range (&clientcmd.Tool{People: true}).Commands() {
+	for _, c := range (&clientcmd.Tool{Extended: true}).Commands() {
 		if !listed[c.Name()] {
-			t.Errorf("command %s is in none of the lists", c.Name())
+			t.Errorf("command %s is neither in requestCommands nor in otherCommands", c.Name())
 		}
 	}
 
-	for name, h := range hostiles {
+	for name, h := range behaviours {
 		t.Run(name, func(t *testing.T) {
-			for _, args := range asking {
+			for _, args := range requestCommands {
 				t.Run(strings.Join(args, " "), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						mustFail(t, againstHostile(t, h), append(args[:len(args):len(args)], "--json"))
+						mustFail(t, dialServer(t, h), append(args[:len(args):len(args)], "--json"))
 					})
 				})
 			}
@@ -244,17 +247,17 @@ func TestEveryCommandEnds(t *testing.T) {
 	}
 }
 
-// TestHalfClose has servers that close their direction of the TCP connection
-// and read on. Nothing can come from them, so there is nothing to wait for.
-func TestHalfClose(t *testing.T) {
-	for name, behave := range map[string]hostile{
+// TestHalfClosedConnection checks that commands fail at once if the server closes its
+// direction of the TCP connection, although it continues to read.
+func TestHalfClosedConnection(t *testing.T) {
+	for name, behave := range map[string]behaviour{
 		"after the ack": func(w *socket) { w.accept() },
-		"when asked": func(w *socket) {
+		"after the request": func(w *socket) {
 			if w.accept() == nil {
 				w.request()
 			}
 		},
-		"within an answer": func(w *socket) {
+		"during the response": func(w *socket) {
 			if w.accept() == nil {
 				w.request()
 				w.Write([]byte{0x81, 100, 'x'})
@@ -280,13 +283,13 @@ func TestHalfClose(t *testing.T) {
 						w := &socket{conn, bufio.NewReader(conn)}
 						behave(w)
 						conn.(*net.TCPConn).CloseWrite()
-						w.swallow()
+						w.discard()
 					})
 				}
 			})
-			for _, args := range asking {
+			for _, args := range requestCommands {
 				args = append(args[:len(args):len(args)], "--json", "--transport", "websocket", "--controller", l.Addr().String())
-				got := execute1(t, &clientcmd.Tool{People: true}, "[m]\nrole = manager\n", args...)
+				got := runCommand(t, &clientcmd.Tool{Extended: true}, "[m]\nrole = manager\n", args...)
 				if got.exit != 1 || !strings.Contains(got.stdout+got.stderr, "connection lost") {
 					t.Errorf("%s: %+v, want a lost connection", strings.Join(args, " "), got)
 				}
@@ -295,33 +298,34 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
-// TestNativePeerNeverAnswers makes a request of a controller that is none.
-func TestNativePeerNeverAnswers(t *testing.T) {
-	address, err := silent(t).ListenNative(t.Context())
+// TestUnresponsiveNativePeer checks the timeout of a request over a native connection
+// to a peer that is not a controller.
+func TestUnresponsiveNativePeer(t *testing.T) {
+	address, err := unresponsiveController(t).ListenNative(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	execute1(t, new(clientcmd.Tool), "", "--transport", "native", "--controller", address,
+	runCommand(t, new(clientcmd.Tool), "", "--transport", "native", "--controller", address,
 		"--set", "client.request_timeout_secs=1", "get-nodes").want(t, outcome{exit: 1,
 		stderr: "error: no response received: native connection to " + address + " timed out\n"})
 }
 
-// mustFail runs a command, which has to fail in time and say why.
+// mustFail checks that a command fails in time and reports an error.
 func mustFail(t *testing.T, dial clientcmd.Dial, args []string) {
 	t.Helper()
-	tool := &clientcmd.Tool{People: true, Dial: dial}
+	tool := &clientcmd.Tool{Extended: true, Dial: dial}
 	begin := time.Now()
-	got := execute1(t, tool, "[m]\nrole = manager\n", args...)
-	if took := time.Since(begin); took > bound { // of the bubble's clock
-		t.Errorf("took %v", took)
+	got := runCommand(t, tool, "[m]\nrole = manager\n", args...)
+	if elapsed := time.Since(begin); elapsed > maxDuration { // synctest's clock
+		t.Errorf("ended after %v, want at most %v", elapsed, maxDuration)
 	}
 	if got.exit == 0 || got.stdout == "" && !strings.HasPrefix(got.stderr, "error: ") {
-		t.Errorf("%+v", got)
+		t.Errorf("%+v, want a failure with an error", got)
 	}
 }
 
-// againstHostile returns a Dial function for servers of that kind.
-func againstHostile(t *testing.T, h hostile) clientcmd.Dial {
+// dialServer returns a Dial function for servers with a behaviour.
+func dialServer(t *testing.T, h behaviour) clientcmd.Dial {
 	var servers sync.WaitGroup
 	t.Cleanup(servers.Wait)
 	return func(ctx context.Context, o connect.Options) (*connect.Connection, error) {

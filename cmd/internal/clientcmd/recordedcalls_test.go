@@ -2,7 +2,6 @@ package clientcmd_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
@@ -27,31 +25,29 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 const (
 	recordings = "../../../testdata/recordings"
 	clusters   = "../../../testdata/clusters"
 	topic      = "zeek/management/controller"
 )
 
-// TestRecordedCalls makes the recorded calls of zeek-client again, of a
-// controller that answers as the recorded one did. Requests, outputs and exit
-// codes must be the same.
+// TestRecordedCalls repeats the recorded calls of zeek-client with a controller that
+// replays the recorded responses. Requests, outputs and exit codes must be the same.
 func TestRecordedCalls(t *testing.T) {
 	for _, folder := range sessions(t) {
 		calls := readCalls(t, filepath.Join(recordings, folder, "client.txt"))
 		files, err := filepath.Glob(filepath.Join(recordings, folder, "client-controller-*.jsonl"))
 		if err != nil || len(files) != len(calls) {
-			t.Errorf("%s: %d calls and %d recordings of them", folder, len(calls), len(files))
+			t.Errorf("%s: %d calls and %d recordings, want one recording for each call", folder, len(calls), len(files))
 			continue
 		}
 		for i, c := range calls {
 			name := fmt.Sprintf("client-controller-%02d", i+1)
 			frames := readFrames(t, filepath.Join(recordings, folder, name+".jsonl"), topic)
-			hangs := c.args[0] == "test-timeout" && len(c.args) == 1
-			if hangs {
-				// Zeek does not answer. zeek-client hung and was killed; we do not.
+			unanswered := c.args[0] == "test-timeout" && len(c.args) == 1
+			if unanswered {
+				// Zeek does not respond. zeek-client waited until it was killed; this
+				// client times out.
 				c.exit = 1
 				c.output = "error: no response received: websocket connection to 127.0.0.1:2149 timed out\n"
 			}
@@ -65,8 +61,8 @@ func TestRecordedCalls(t *testing.T) {
 				})
 			})
 			t.Run(folder+"/"+name+"/websocket", func(t *testing.T) {
-				if hangs {
-					t.Skip("takes real time")
+				if unanswered {
+					t.Skip("waits for the timeout in real time")
 				}
 				server, err := websocket.NewServer(websocket.ServerConfig{})
 				if err != nil {
@@ -82,7 +78,7 @@ func TestRecordedCalls(t *testing.T) {
 	}
 }
 
-// sessions returns the recordings with calls of zeek-client.
+// sessions returns the directories of the recordings with calls of zeek-client.
 func sessions(t *testing.T) []string {
 	files, err := filepath.Glob(filepath.Join(recordings, "*", "client-controller-01.jsonl"))
 	if err != nil || len(files) == 0 {
@@ -98,7 +94,7 @@ func sessions(t *testing.T) []string {
 // call is one recorded call of zeek-client.
 type call struct {
 	args   []string
-	output string // of both streams
+	output string // standard output and standard error
 	exit   int
 }
 
@@ -118,7 +114,7 @@ func readCalls(t *testing.T, path string) []call {
 			continue
 		}
 		if !inside {
-			continue // the recording script's own words
+			continue // output of the script that made the recording
 		}
 		c := &calls[len(calls)-1]
 		if n, _ := fmt.Sscanf(line, "exit %d", &c.exit); n == 1 {
@@ -162,7 +158,7 @@ func readFrames(t *testing.T, path, topic string) []frame {
 	return frames
 }
 
-// message returns the message that an entry carries, if it does.
+// message returns the message of an entry, and false if it has none.
 func message(t *testing.T, e recording.Entry) (broker.Message, bool) {
 	switch e.Kind {
 	case recording.KindText:
@@ -186,13 +182,13 @@ func message(t *testing.T, e recording.Entry) (broker.Message, bool) {
 	return broker.Message{}, false
 }
 
-// check makes the call and plays the controller's part on bus.
+// check makes the call, and replays the responses of the controller on bus.
 func (c call) check(t *testing.T, bus broker.Bus, frames []frame, tool *clientcmd.Tool) {
 	played := make(chan error, 1)
 	go func() {
 		err := play(bus, topic, frames)
 		if err != nil {
-			bus.Close() // rather than let the command wait
+			bus.Close() // ends the command
 		}
 		played <- err
 	}()
@@ -221,21 +217,8 @@ func onHub(hub *membus.Hub) clientcmd.Dial {
 	}
 }
 
-// execute runs a command the way a main function does.
-func execute(t *testing.T, tool *clientcmd.Tool, stdin string, args ...string) (stdout, stderr string, exit int) {
-	t.Helper()
-	var out, errs bytes.Buffer
-	root := newRoot(tool)
-	root.SetArgs(args)
-	root.SetIn(strings.NewReader(stdin))
-	root.SetOut(&out)
-	root.SetErr(&errs)
-	err := root.ExecuteContext(t.Context())
-	return out.String(), errs.String(), clientcmd.ExitCode(err)
-}
-
-// play expects the recorded requests and answers with the recorded responses,
-// in which the request IDs are those of the actual requests.
+// play expects the recorded requests and sends the recorded responses. It replaces
+// the recorded request IDs by those of the actual requests.
 func play(bus broker.Bus, topic string, frames []frame) error {
 	ids := map[string]string{} // recorded to actual
 	for _, f := range frames {
@@ -260,7 +243,7 @@ func play(bus broker.Bus, topic string, frames []frame) error {
 		want := f.event
 		want.Args = rename(want.Args, ids)
 		if strings.HasSuffix(want.Name, "_configuration_request") && want.Args[1].Kind() == broker.KindVector {
-			// The configuration's ID is also the client's choice.
+			// The client also generates the ID of the configuration.
 			want.Args[1], got.Args[1] = withoutID(want.Args[1]), withoutID(got.Args[1])
 		}
 		if !broker.Equal(got.Value(), want.Value()) {
@@ -269,7 +252,7 @@ func play(bus broker.Bus, topic string, frames []frame) error {
 	}
 	switch extra, err := nextEvent(bus); {
 	case err == nil:
-		return fmt.Errorf("request that was not recorded: %v", extra)
+		return fmt.Errorf("unexpected request: %v", extra)
 	case !errors.Is(err, broker.ErrClosed):
 		return err
 	}
@@ -288,7 +271,7 @@ func nextEvent(bus broker.Bus) (broker.Event, error) {
 	}
 }
 
-// rename replaces strings anywhere in values.
+// rename replaces strings in values and in their elements.
 func rename(vs []broker.Value, names map[string]string) []broker.Value {
 	out := make([]broker.Value, len(vs))
 	for i, v := range vs {

@@ -10,9 +10,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// Two hundred nodes start, die all at once, start again, are left and found,
-// and end. The processes are as small as processes can be; TestManyNodes has
-// some that talk with their agent.
+// Two hundred nodes start, die all at once, start again, are adopted by another launcher,
+// and end. Their processes are minimal; the nodes of TestManyNodes connect to their agent.
 func TestTwoHundredNodes(t *testing.T) {
 	t.Parallel()
 	const many = 200
@@ -27,7 +26,7 @@ func TestTwoHundredNodes(t *testing.T) {
 		l.install.Store(&installation{binary: binary, version: version{8, 0}, file: stat(t, binary)})
 		return l
 	}
-	// await takes what is reported until it is so many of a kind.
+	// await receives events until there is one of a kind for each node.
 	await := func(l *Launcher, kind func(launch.Event) bool) {
 		t.Helper()
 		for n := 0; n < many; {
@@ -86,7 +85,7 @@ func TestTwoHundredNodes(t *testing.T) {
 	l.Close(t.Context())
 	for name, pid := range pids {
 		if alive(pid) {
-			t.Errorf("%s is still there", name)
+			t.Errorf("%s still runs", name)
 		}
 	}
 }

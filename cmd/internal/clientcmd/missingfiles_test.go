@@ -6,15 +6,15 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 )
 
-// Mistakes on the command line are told in other words than zeek-client's
-// where those would leave people guessing, and where it says nothing.
-func TestMistakes(t *testing.T) {
+// TestMissingFiles checks the errors for missing files. With Tool.Extended, they name
+// the file and the reason. Without it, they are those of zeek-client.
+func TestMissingFiles(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		args  []string
 		exit  int
 		want  string
-		stock string // where people are not meant, if that differs
+		stock string // without Tool.Extended
 	}{
 		{"no such cluster file", []string{"stage-config", "/nonexistent"}, 1,
 			"error: cluster configuration /nonexistent: no such file or directory\n",
@@ -27,15 +27,15 @@ func TestMistakes(t *testing.T) {
 			"error: please provide a cluster configuration file.\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			execute1(t, &clientcmd.Tool{People: true}, "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.want})
-			execute1(t, new(clientcmd.Tool), "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.stock})
+			runCommand(t, &clientcmd.Tool{Extended: true}, "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.want})
+			runCommand(t, new(clientcmd.Tool), "", tt.args...).want(t, outcome{exit: tt.exit, stderr: tt.stock})
 		})
 	}
-	// The file that the environment names may be missing, as may the usual one.
-	tool := &clientcmd.Tool{People: true, ConfigFile: "/nonexistent", Getenv: func(name string) string {
+	// The settings files of the environment and of the installation need not exist.
+	tool := &clientcmd.Tool{Extended: true, ConfigFile: "/nonexistent", Getenv: func(name string) string {
 		return map[string]string{"ZEEK_CLIENT_CONFIG_FILE": "/nonexistent"}[name]
 	}}
-	if got := execute1(t, tool, "", "show-settings"); got.exit != 0 || got.stderr != "" {
-		t.Errorf("%+v", got)
+	if got := runCommand(t, tool, "", "show-settings"); got.exit != 0 || got.stderr != "" {
+		t.Errorf("missing settings file: %+v, want no error", got)
 	}
 }

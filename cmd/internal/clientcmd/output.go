@@ -9,32 +9,35 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 )
 
-// output is how a command writes to people.
+// output holds the outputs of a command and their properties.
 type output struct {
-	people bool // rather than JSON
-	screen terminal.Screen
-	page   io.Writer // standard output, written by screen
+	tables bool            // write tables and text instead of JSON
+	screen terminal.Screen // properties of standard output
+	page   io.Writer       // standard output, for lines formatted by screen
 
-	// progress is standard error if somebody can watch it there.
-	progress io.Writer
-	watcher  terminal.Screen
+	// progress is standard error if it can show progress, or nil. Its properties
+	// are progressScreen.
+	progress       io.Writer
+	progressScreen terminal.Screen
 }
 
-func (t *Tool) addPeopleFlags(fs *pflag.FlagSet) {
-	if !t.People {
+// addOutputFlags adds the flags that select the form of the output.
+func (t *Tool) addOutputFlags(fs *pflag.FlagSet) {
+	if !t.Extended {
 		return
 	}
 	fs.BoolVar(&t.flags.json, "json", false, "JSON output, also to a terminal; --json=false selects tables, also to a pipe or file")
 	fs.StringVar(&t.flags.color, "color", string(terminal.ColorAuto), "`WHEN` to use colours: auto, always or never")
 }
 
-// look detects whether the outputs are terminals.
-func (r *run) look(cmd *cobra.Command) error {
+// openOutputs sets the outputs of the command according to the flags and to the
+// properties of standard output and standard error.
+func (r *run) openOutputs(cmd *cobra.Command) error {
 	t := r.tool
 	r.stdout, r.page, r.messages = cmd.OutOrStdout(), cmd.OutOrStdout(), messages{w: cmd.ErrOrStderr()}
 	colors := terminal.ColorNever
 	var err error
-	if t.People {
+	if t.Extended {
 		colors, err = terminal.ParseColors(t.flags.color)
 	}
 	look := t.Look
@@ -46,15 +49,15 @@ func (r *run) look(cmd *cobra.Command) error {
 	}
 	errors := look(r.messages.w)
 	if errors.Terminal {
-		r.warn = t.People
+		r.warn = t.Extended
 		r.messages.w = terminal.SafeWriter(r.messages.w)
 	}
-	r.people = t.People && r.screen.Terminal
+	r.tables = t.Extended && r.screen.Terminal
 	if f := cmd.Flags().Lookup("json"); f != nil && f.Changed {
-		r.people = !t.flags.json
+		r.tables = !t.flags.json
 	}
-	if r.people && errors.Moves && !t.flags.quiet {
-		r.progress, r.watcher = cmd.ErrOrStderr(), errors
+	if r.tables && errors.Moves && !t.flags.quiet {
+		r.progress, r.progressScreen = cmd.ErrOrStderr(), errors
 	}
 	if err != nil {
 		return r.misuse("--color: %v", err)
@@ -62,16 +65,16 @@ func (r *run) look(cmd *cobra.Command) error {
 	return nil
 }
 
-// present shows an answer: for people as view makes it, otherwise as JSON.
+// present prints a result: the lines of view if the command writes tables, and v as
+// JSON otherwise.
 func (r *run) present(v any, view func() []terminal.Line) error {
-	if !r.people {
+	if !r.tables {
 		return r.print(v)
 	}
 	return r.screen.Write(r.page, view()...)
 }
 
-// misuse says what is wrong with how the command was called, and returns the
-// error to end with.
+// misuse prints a usage error and returns the error of the command.
 func (r *run) misuse(format string, args ...any) error {
 	r.fail(format, args...)
 	return &ExitError{Code: Misuse}

@@ -6,8 +6,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// The JSON of the commands that zeek-client does not have. The keys are part of
-// what users rely on: add some, but change none.
+// This file has the JSON output of the commands that zeek-client does not have.
+// Users rely on the keys: keys may be added, but not changed or removed.
 
 const (
 	jsonHelp = "\n\nIn JSON, times are in RFC 3339 and UTC, and unknown values are null."
@@ -99,7 +99,7 @@ type jobView struct {
 }
 
 type statusView struct {
-	Controller     *processView            `json:"controller"` // null: it is Zeek's
+	Controller     *processView            `json:"controller"` // null for Zeek's controller
 	Staged         *string                 `json:"staged"`
 	Deployed       *string                 `json:"deployed"`
 	Target         *string                 `json:"target"`
@@ -137,6 +137,7 @@ type eventView struct {
 	Text     string     `json:"text"`
 }
 
+// orNullTime returns a time in UTC, or nil for the zero time.
 func orNullTime(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -145,7 +146,8 @@ func orNullTime(t time.Time) *time.Time {
 	return &t
 }
 
-// list returns what convert makes of all elements, never nil.
+// list converts all elements of a slice. The result is never nil, so that it is a
+// list in JSON.
 func list[T, V any](all []T, convert func(T) V) []V {
 	views := make([]V, len(all))
 	for i, v := range all {
@@ -154,6 +156,7 @@ func list[T, V any](all []T, convert func(T) V) []V {
 	return views
 }
 
+// names returns a copy of a list that is never nil.
 func names(all []string) []string { return list(all, func(s string) string { return s }) }
 
 func newProcessView(p zeekapi.Process) *processView {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// The texts are those of Python's json.dumps(json.loads(in), indent=2,
-// sort_keys=True).
+// TestFormatJSON compares with the output of Python's json.dumps(json.loads(in),
+// indent=2, sort_keys=True).
 func TestFormatJSON(t *testing.T) {
 	tests := []struct{ in, want string }{
 		{`{}`, "{}"},
