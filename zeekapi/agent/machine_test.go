@@ -234,7 +234,7 @@ func TestDeployNodes(t *testing.T) {
 		{"an invalid name", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes[0].Name = "../etc" },
 			[]zeekapi.Result{failed("r", "", `node name "../etc": want printable characters other than spaces, slashes and quotes`)}, nil},
 		{"another role in the layout", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes[0].Role = zeekapi.RoleWorker },
-			[]zeekapi.Result{failed("r", "", "node l is another in the layout of its cluster")}, nil},
+			[]zeekapi.Result{failed("r", "", "node l differs from its entry in the layout of its cluster")}, nil},
 		{"a duplicate node", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes = append(r.Nodes, r.Nodes[2]) },
 			[]zeekapi.Result{failed("r", "", "node w does not come after node w")}, nil},
 		{"a node of another instance", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes[0].Instance = "other" },
