@@ -59,7 +59,7 @@ type Rejecter interface {
 }
 
 // Subscriber is a Bus that knows its own subscriptions: it delivers only
-// messages with a topic that matches them. A Bus that is no Subscriber may
+// messages with a topic that matches them. A Bus that is not a Subscriber may
 // deliver messages of any topic.
 type Subscriber interface {
 	// Subscriptions returns the current subscriptions. The caller must not

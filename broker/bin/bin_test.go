@@ -188,7 +188,7 @@ func TestDecoder(t *testing.T) {
 }
 
 // The values that share a slab must not keep many large messages in memory.
-func TestDecoderForgetsLargeMessages(t *testing.T) {
+func TestDecoderReleasesLargeMessages(t *testing.T) {
 	const size, messages = 1 << 20, 64
 	payload := bin.Append(nil, broker.Vector(broker.String(strings.Repeat("a", size))))
 	var d bin.Decoder

@@ -10,7 +10,7 @@ import (
 )
 
 // Decode returns the frame encoded by the text b. An array is Subscriptions.
-// An object with a member "@data-type" is Data, whatever its "type"; its topic
+// An object with a member "@data-type" is Data, regardless of its "type"; its topic
 // may be missing. Other objects are Ack or Error, according to their "type".
 // Members may have any order, and unknown members are ignored. The frame does
 // not share memory with b. Errors wrap ErrMalformed and give the offset.

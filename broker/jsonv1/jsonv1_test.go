@@ -553,7 +553,7 @@ func FuzzDecode(f *testing.F) {
 		frame, err := jsonv1.Decode(text)
 		if err != nil {
 			if !errors.Is(err, jsonv1.ErrMalformed) {
-				t.Fatalf("%v is not a validt ErrMalformed", err)
+				t.Fatalf("%v is not a valid ErrMalformed", err)
 			}
 			return
 		}

@@ -36,10 +36,10 @@ func TestEndpointsArePeers(t *testing.T) {
 	defer a.Close()
 
 	if got := next[broker.PeerAdded](t, a).Peer; got.ID != b.ID() || got.Dialed {
-		t.Errorf("the first sees %+v", got)
+		t.Errorf("the first endpoint's peer is %+v", got)
 	}
 	if got := next[broker.PeerAdded](t, b).Peer; got.ID != a.ID() || !got.Dialed {
-		t.Errorf("the second sees %+v", got)
+		t.Errorf("the second endpoint's peer is %+v", got)
 	}
 
 	for _, topic := range []string{"b/1", "c/1", "a/1", "b/2"} {
@@ -65,7 +65,7 @@ func TestEndpointsArePeers(t *testing.T) {
 	}
 }
 
-func TestNextReturnsWhatIsLeftAfterClose(t *testing.T) {
+func TestNextReturnsQueuedMessagesAfterClose(t *testing.T) {
 	hub := membus.New()
 	a := hub.Endpoint()
 	b := hub.Endpoint("")
@@ -107,7 +107,7 @@ func TestPublishWaitsForRoom(t *testing.T) {
 	}
 
 	go func() {
-		for { // there is room again, since b took over all
+		for { // b has taken all messages, so there is room again
 			if err := a.Publish(t.Context(), "x", broker.None()); err != nil {
 				published <- err
 				return
@@ -120,8 +120,8 @@ func TestPublishWaitsForRoom(t *testing.T) {
 	}
 }
 
-// Who may wait does not hold up who may not.
-func TestPublishWaitsForItself(t *testing.T) {
+// A call of Publish that waits does not delay another call whose context ends.
+func TestPublishEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := membus.New()
 		a := hub.Endpoint()
@@ -138,7 +138,7 @@ func TestPublishWaitsForItself(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := a.Publish(ctx, "x", broker.None()); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Publish: %v, want the end of its context", err)
+			t.Errorf("Publish: %v, want context deadline exceeded", err)
 		}
 		a.Close()
 		if err := <-published; !errors.Is(err, broker.ErrClosed) {
@@ -147,8 +147,8 @@ func TestPublishWaitsForItself(t *testing.T) {
 	})
 }
 
-// Nothing of a peer may follow its PeerLost.
-func TestCloseIsTheLastWord(t *testing.T) {
+// No notification about a peer may follow its PeerLost.
+func TestPeerLostIsLastNotification(t *testing.T) {
 	for i := range 100 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			hub := membus.New()

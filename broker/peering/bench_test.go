@@ -33,7 +33,7 @@ func BenchmarkEvents(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
-// BenchmarkTwoProcesses does so from process to process.
+// BenchmarkTwoProcesses sends small events from one process to another.
 func BenchmarkTwoProcesses(b *testing.B) {
 	twoprocs.Bench(b, func(address string) broker.Bus {
 		e := newEndpoint(b, Config{SendOverflow: broker.OverflowBlock, Subscriptions: []string{twoprocs.Count}})
@@ -54,7 +54,8 @@ func receiver() (broker.Bus, string, error) {
 	return e, addr.String(), nil
 }
 
-// BenchmarkFanOut publishes to 100 peers of which each tenth subscribes.
+// BenchmarkFanOut publishes to 100 peers, of which every tenth subscribes to
+// the topic.
 func BenchmarkFanOut(b *testing.B) {
 	hub := newEndpoint(b, Config{})
 	address := listen(b, hub)

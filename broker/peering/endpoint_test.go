@@ -17,7 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-func TestPair(t *testing.T) {
+func TestPeering(t *testing.T) {
 	for _, test := range []struct {
 		name             string
 		dialer, acceptor uuid.UUID
@@ -34,14 +34,14 @@ func TestPair(t *testing.T) {
 				t.Errorf("a's peer is %+v", peer)
 			}
 			if got := next[broker.PeerAdded](t, a); got.Peer != peer {
-				t.Errorf("a was told of %+v", got)
+				t.Errorf("a's notification is %+v", got)
 			}
 			added := next[broker.PeerAdded](t, b)
 			if added.Peer.ID != a.ID() || added.Peer.Dialed || !added.Peer.Addr.IsValid() {
-				t.Errorf("b was told of %+v", added)
+				t.Errorf("b's notification is %+v", added)
 			}
 
-			publish(t, a, "to-c", broker.String("nobody wants it"))
+			publish(t, a, "to-c", broker.String("no subscriber"))
 			publish(t, a, "to-b/1", broker.Count(1))
 			want := broker.Received{Peer: added.Peer, Message: broker.Message{Topic: "to-b/1", Value: broker.Count(1)}}
 			if diff := cmp.Diff(want, next[broker.Received](t, b), equalValues); diff != "" {
@@ -73,7 +73,7 @@ var equalValues = cmp.Options{
 	cmp.Comparer(func(a, b broker.Peer) bool { return a == b }),
 }
 
-func TestClosed(t *testing.T) {
+func TestCallsAfterClose(t *testing.T) {
 	e := newEndpoint(t, Config{})
 	address := listen(t, e)
 	if err := errors.Join(e.Close(), e.Close()); err != nil {
@@ -93,7 +93,7 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-func TestBothDial(t *testing.T) {
+func TestBothSidesDial(t *testing.T) {
 	for range 20 {
 		a, b := newEndpoint(t, Config{ID: smallID}), newEndpoint(t, Config{ID: largeID})
 		toA, toB := listen(t, a), listen(t, b)
@@ -108,7 +108,7 @@ func TestBothDial(t *testing.T) {
 		}
 		next[broker.PeerAdded](t, a)
 		next[broker.PeerAdded](t, b)
-		// A connection more would be lost some time soon.
+		// A second connection would be closed soon.
 		if err := a.Flush(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +133,7 @@ func peered(e *Endpoint) []PeerInfo {
 	return infos
 }
 
-func TestRestart(t *testing.T) {
+func TestReconnectsAfterPeerRestart(t *testing.T) {
 	a := newEndpoint(t, Config{})
 	b := newEndpoint(t, Config{})
 	address := unusedAddress(t)
@@ -145,7 +145,7 @@ func TestRestart(t *testing.T) {
 	next[broker.PeerAdded](t, b)
 	b.Close()
 	if lost := next[broker.PeerLost](t, a); !errors.Is(lost.Err, ErrPeerBye) {
-		t.Errorf("lost for %v", lost.Err)
+		t.Errorf("lost with error %v", lost.Err)
 	}
 	again := newEndpoint(t, Config{})
 	if _, err := again.Listen(testContext(t), address); err != nil {
@@ -167,12 +167,12 @@ func TestRemovePeer(t *testing.T) {
 	}
 	next[broker.PeerAdded](t, a)
 	if lost := next[broker.PeerLost](t, a); !errors.Is(lost.Err, ErrPeerRemoved) {
-		t.Errorf("a lost b for %v", lost.Err)
+		t.Errorf("a lost b with error %v", lost.Err)
 	}
 	next[broker.PeerAdded](t, b)
 	next[broker.Received](t, b)
 	if lost := next[broker.PeerLost](t, b); !errors.Is(lost.Err, ErrPeerBye) {
-		t.Errorf("b lost a for %v", lost.Err)
+		t.Errorf("b lost a with error %v", lost.Err)
 	}
 	if err := a.RemovePeer(address); !errors.Is(err, ErrUnknownAddress) {
 		t.Errorf("removed twice: %v", err)
@@ -180,11 +180,11 @@ func TestRemovePeer(t *testing.T) {
 	if len(a.Peers()) != 0 {
 		t.Errorf("a has peers %+v", a.Peers())
 	}
-	// It is not for ever.
+	// The address can be added again.
 	dial(t, a, address)
 }
 
-func TestDialsUntilThereIsSomebody(t *testing.T) {
+func TestDialsUntilPeerListens(t *testing.T) {
 	a, address := newEndpoint(t, Config{}), unusedAddress(t)
 	if err := a.AddPeer(address); err != nil {
 		t.Fatal(err)
@@ -210,9 +210,9 @@ func TestDialsUntilThereIsSomebody(t *testing.T) {
 	}
 }
 
-// TestRefusedForAGhost meets a peer that has not noticed yet that an earlier
-// connection of ours is gone.
-func TestRefusedForAGhost(t *testing.T) {
+// TestRetriesRedundantConnection dials a peer that has not yet noticed the loss
+// of an earlier connection.
+func TestRetriesRedundantConnection(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -293,7 +293,7 @@ func TestSubscribeDuringHandshake(t *testing.T) {
 	}
 }
 
-func TestPublishFollowsTheFilter(t *testing.T) {
+func TestPublishFollowsFilter(t *testing.T) {
 	a := newEndpoint(t, Config{})
 	p := connect(t, listen(t, a), largeID, "x/", "x") // not minimal
 	next[broker.PeerAdded](t, a)
@@ -320,14 +320,14 @@ func TestPublishFollowsTheFilter(t *testing.T) {
 		t.Errorf("got %+v", env)
 	}
 	if err := a.Send(testContext(t), smallID, "z", broker.None()); !errors.Is(err, ErrNoPeer) {
-		t.Errorf("sent to nobody: %v", err)
+		t.Errorf("sent to an unknown peer: %v", err)
 	}
 	if got := a.Peers()[0]; len(got.Filter) != 0 || got.Peer.ID != p.id {
 		t.Errorf("info is %+v", got)
 	}
 }
 
-func TestPublishRefuses(t *testing.T) {
+func TestPublishRejectsInvalidMessages(t *testing.T) {
 	a := newEndpoint(t, Config{MaxMessage: 100})
 	connect(t, listen(t, a), largeID, "")
 	next[broker.PeerAdded](t, a)
@@ -343,7 +343,7 @@ func TestPublishRefuses(t *testing.T) {
 	}
 }
 
-func TestDrainLosesNothing(t *testing.T) {
+func TestDrainDeliversAllMessages(t *testing.T) {
 	const n = 5_000
 	a := newEndpoint(t, Config{SendOverflow: broker.OverflowBlock})
 	b := newEndpoint(t, Config{ReceiveOverflow: broker.OverflowBlock, Subscriptions: []string{""}})
@@ -398,8 +398,8 @@ func TestManyPeers(t *testing.T) {
 	}
 }
 
-// A peer that said goodbye is no failure of ours to do so, whatever there is
-// still to do before it is no peer any more.
+// leave returns no error if the peer has sent a BYE, even if the peering has
+// not been removed yet.
 func TestLeaveAfterBye(t *testing.T) {
 	conn, other := net.Pipe()
 	t.Cleanup(func() { other.Close() })
@@ -410,7 +410,7 @@ func TestLeaveAfterBye(t *testing.T) {
 	}
 }
 
-// closedListener is one that somebody else closed.
+// closedListener is a listener that has been closed.
 type closedListener struct{ accepts atomic.Int64 }
 
 func (l *closedListener) Accept() (net.Conn, error) {
@@ -420,7 +420,7 @@ func (l *closedListener) Accept() (net.Conn, error) {
 func (l *closedListener) Close() error   { return nil }
 func (l *closedListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-func TestListenerClosed(t *testing.T) {
+func TestServeEndsWhenListenerIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEndpoint(t, Config{})
 		l := new(closedListener)
@@ -455,11 +455,11 @@ func TestConfigErrors(t *testing.T) {
 		t.Errorf("default ID is %s", e.ID())
 	}
 	if err := e.AddPeer("localhost"); err == nil {
-		t.Error("dialed an address without port")
+		t.Error("AddPeer accepts an address without a port")
 	}
 }
 
-// What is published to one peer, others with the same subscription do not get.
+// A message to one peer is not sent to other peers with the same subscription.
 func TestPublishTo(t *testing.T) {
 	a := newEndpoint(t, Config{})
 	b := newEndpoint(t, Config{Subscriptions: []string{"t"}})
@@ -476,7 +476,7 @@ func TestPublishTo(t *testing.T) {
 		return known
 	}
 	if !to(b.ID(), "t/x", 1) || !to(b.ID(), "other", 2) || to(uuid.New(), "t/x", 3) {
-		t.Error("the endpoint does not know who its peers are")
+		t.Error("PublishTo reports the wrong peers as known")
 	}
 	publish(t, a, "t", broker.Count(4))
 	for e, want := range map[*Endpoint][]uint64{b: {1, 4}, c: {4}} {
@@ -492,14 +492,14 @@ func TestPublishTo(t *testing.T) {
 	}
 }
 
-// A notification tells of a peer that wants something else, and not of one that says
-// the same again.
+// PeerSubscribed is delivered when the subscriptions of a peer change, and not
+// when they are repeated.
 func TestPeerSubscribed(t *testing.T) {
 	a := newEndpoint(t, Config{})
 	b := newEndpoint(t, Config{Subscriptions: []string{"one"}})
 	dial(t, a, listen(t, b))
 	next[broker.PeerAdded](t, a)
-	next[broker.PeerAdded](t, b) // until then what it wants is told at once, not step by step
+	next[broker.PeerAdded](t, b) // changes before this are not reported separately
 	change := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -510,7 +510,7 @@ func TestPeerSubscribed(t *testing.T) {
 		}
 	}
 	change(b.Subscribe("two"))
-	change(b.Subscribe("two/three")) // nothing new
+	change(b.Subscribe("two/three")) // no change
 	change(b.Unsubscribe("one"))
 	for _, want := range []broker.Filter{{"one", "two"}, {"two"}} {
 		n, err := a.Next(testContext(t))
@@ -527,7 +527,7 @@ func TestPeerSubscribed(t *testing.T) {
 func TestConnect(t *testing.T) {
 	a, b := newEndpoint(t, Config{}), newEndpoint(t, Config{})
 	address := listen(t, b)
-	for range 2 { // the second time there is a peering
+	for range 2 { // the second call returns the existing peer
 		peer, err := a.Connect(testContext(t), address)
 		if err != nil || peer.ID != b.ID() || !peer.Dialed {
 			t.Fatalf("peer %+v, error %v", peer, err)
@@ -538,7 +538,7 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// A Connect that fails leaves no attempts behind, except those of AddPeer.
+// When Connect fails, dialing ends, unless AddPeer has added the address.
 func TestConnectFails(t *testing.T) {
 	refuse := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }
 	e := newEndpoint(t, Config{DialContext: refuse, RetryMin: time.Millisecond})
@@ -561,7 +561,7 @@ func TestConnectFails(t *testing.T) {
 	}
 }
 
-// A timeout of Next explains that nothing could come.
+// If Next times out without subscriptions, the error says that there are none.
 func TestNextWithoutSubscriptions(t *testing.T) {
 	e := newEndpoint(t, Config{})
 	for _, subscribed := range []bool{false, true} {
@@ -577,9 +577,9 @@ func TestNextWithoutSubscriptions(t *testing.T) {
 	}
 }
 
-// unusedAddress returns a loopback address at which nothing listens. It is not
-// in 127.0.0.1, where a dialer that retries could be given the port as its own
-// and connect to itself.
+// unusedAddress returns a loopback address without a listener. The address is
+// not 127.0.0.1, where a dialer that retries could get the port as its local
+// port and connect to itself.
 func unusedAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.7.7.7:0")

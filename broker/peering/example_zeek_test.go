@@ -11,9 +11,10 @@ import (
 	"github.com/zeekwire/zeekwire/broker/peering"
 )
 
-// zeek stands in for a Zeek without TLS (Broker::disable_ssl=T) that listens,
-// subscribes to /requests and publishes an event to who asks for it. It returns
-// its address, and a function that waits for an event and prints it.
+// zeek is a stand-in for a Zeek without TLS (Broker::disable_ssl=T). It
+// listens, subscribes to /requests and publishes an event to each peer. It
+// returns the address, a function that waits for an event and prints it, and a
+// function that closes the endpoint.
 func zeek(ctx context.Context) (addr string, printNext func(), close func() error) {
 	e, err := peering.New(peering.Config{Subscriptions: []string{"/requests"}})
 	if err != nil {
@@ -49,8 +50,9 @@ func zeek(ctx context.Context) (addr string, printNext func(), close func() erro
 	}, e.Close
 }
 
-// To receive events, subscribe to prefixes of their topics, dial, and take what
-// comes. The endpoint dials again whenever it loses the Zeek.
+// To receive events, subscribe to prefixes of their topics, add Zeek as a peer,
+// and call Next repeatedly. The endpoint reconnects when it has lost the
+// connection.
 func ExampleEndpoint_Next() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -69,7 +71,7 @@ func ExampleEndpoint_Next() {
 	for {
 		notification, err := e.Next(ctx)
 		if errors.Is(err, broker.ErrClosed) {
-			return // somebody closed the endpoint
+			return // the endpoint was closed
 		}
 		if err != nil {
 			log.Fatal(err)
@@ -82,12 +84,12 @@ func ExampleEndpoint_Next() {
 		case broker.Received:
 			ev, err := broker.ParseEvent(n.Message.Value)
 			if err != nil {
-				log.Print(err) // a log record, or something else that is no event
+				log.Print(err) // not an event, such as a log record
 				continue
 			}
 			uid, _ := ev.Args[0].Text()
 			fmt.Println(n.Message.Topic, ev.Name, uid)
-			return // this example has seen enough
+			return // end of the example
 		}
 	}
 	// Output:
@@ -95,8 +97,8 @@ func ExampleEndpoint_Next() {
 	// /notices Notice::begin C7x
 }
 
-// Publish does not wait. AwaitPeer does, for the Zeek to be there, and Flush,
-// until it has got what was published.
+// Publish does not wait for the delivery. AwaitPeer waits for the connection to
+// Zeek, and Flush waits until Zeek has received the published messages.
 func ExampleEndpoint_Publish() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

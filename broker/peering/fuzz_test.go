@@ -13,8 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// streamConn is a connection from which a given stream comes and on which all
-// may be written.
+// streamConn is a connection with the given input. It discards output.
 type streamConn struct{ *bytes.Reader }
 
 func (streamConn) Write(b []byte) (int, error)      { return len(b), nil }
@@ -25,11 +24,11 @@ func (streamConn) SetDeadline(time.Time) error      { return nil }
 func (streamConn) SetReadDeadline(time.Time) error  { return nil }
 func (streamConn) SetWriteDeadline(time.Time) error { return nil }
 
-// WriteTo hides that of bytes.Reader.
+// WriteTo hides the method of bytes.Reader.
 func (c streamConn) WriteTo(w io.Writer) (int64, error) { return 0, errors.ErrUnsupported }
 
-// FuzzPeer lets a peer say anything after its handshake. A peering has a
-// beginning, messages and an end, whatever comes.
+// FuzzPeer sends arbitrary data after the handshake. The notifications must
+// always be PeerAdded, then messages, then PeerLost.
 func FuzzPeer(f *testing.F) {
 	add := func(envs ...wire.Envelope) {
 		var stream []byte
@@ -77,7 +76,7 @@ func FuzzPeer(f *testing.F) {
 				}
 			case broker.PeerLost:
 				if state != "added" || n.Err == nil {
-					t.Fatalf("%s: lost for %v", state, n.Err)
+					t.Fatalf("%s: lost with error %v", state, n.Err)
 				}
 				state = "lost"
 			}

@@ -52,12 +52,12 @@ func TestHooks(t *testing.T) {
 	}
 	a.Close()
 	for range 1 + 3 + 1 {
-		if _, err := b.Next(testContext(t)); err != nil { // before b says bye
+		if _, err := b.Next(testContext(t)); err != nil { // read all before b is closed
 			t.Fatal(err)
 		}
 	}
 	b.Close()
-	// Ten events and two pings one way, two pongs the other.
+	// Ten events and two pings in one direction, and two pongs in the other.
 	if ofA.added != 1 || ofA.lost != 1 || ofA.sent != 12 || ofA.received != 2 || ofA.dropped != 0 || !errors.Is(ofA.lostFor, broker.ErrClosed) {
 		t.Errorf("a counted %+v", &ofA)
 	}

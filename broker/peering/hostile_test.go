@@ -21,8 +21,8 @@ import (
 
 func frame(m wire.HandshakeMessage) []byte { return wire.AppendFrame(nil, m.Append(nil)) }
 
-// TestHostileHandshakes feeds the port what does not belong there. Each stranger
-// must lose its connection, and nobody else must notice.
+// TestHostileHandshakes sends invalid data to the port. Each of these
+// connections must be closed, and other peers must not be affected.
 func TestHostileHandshakes(t *testing.T) {
 	e := newEndpoint(t, Config{ID: smallID, Subscriptions: []string{""}})
 	address := listen(t, e)
@@ -50,7 +50,7 @@ func TestHostileHandshakes(t *testing.T) {
 		{"truncated hello", wire.AppendFrame(nil, hello[4:10]), drop(20, "failed to parse hello_msg")},
 		{"out of turn", frame(wire.OriginatorSyn{}), nil},
 		{"our own ID", frame(wire.Hello{Sender: smallID, MinVersion: 1, MaxVersion: 1}), drop(3, "both endpoints have the same ID")},
-		{"ID of another peer", frame(wire.Hello{Sender: good.id, MinVersion: 1, MaxVersion: 1}), nil}, // answer depends on the ID
+		{"ID of another peer", frame(wire.Hello{Sender: good.id, MinVersion: 1, MaxVersion: 1}), nil}, // the response depends on the ID
 		{"drop", frame(wire.DropConn{Sender: largeID, Code: 28}), nil},
 		{"HTTP", []byte("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"), nil},
 		{"TLS", []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), nil},
@@ -61,7 +61,7 @@ func TestHostileHandshakes(t *testing.T) {
 			if len(test.answer) > 0 {
 				p.frame() // PROBE
 				if got := p.frame(); !bytes.Equal(got, test.answer[4:]) {
-					t.Errorf("answer is %x, want %x", got, test.answer[4:])
+					t.Errorf("response is %x, want %x", got, test.answer[4:])
 				}
 			} else {
 				p.conn.(*net.TCPConn).CloseWrite()
@@ -73,7 +73,7 @@ func TestHostileHandshakes(t *testing.T) {
 	good.send(wire.Envelope{Type: wire.TypeData, Topic: "t", Payload: bin.Append(nil, broker.None())})
 	next[broker.Received](t, e)
 	if n := e.handshakes.Load(); n != 0 {
-		t.Errorf("%d handshakes still count", n)
+		t.Errorf("%d handshakes are still counted", n)
 	}
 }
 
@@ -97,7 +97,7 @@ func (c *slowConn) Write(b []byte) (n int, err error) {
 	return len(b), nil
 }
 
-// TestHostilePeers breaks the rules after the handshake.
+// TestHostilePeers sends invalid data after the handshake.
 func TestHostilePeers(t *testing.T) {
 	data := func(env wire.Envelope) []byte {
 		env.TTL, env.Payload = 16, bin.Append(nil, broker.None())
@@ -113,18 +113,18 @@ func TestHostilePeers(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		bytes []byte
-		lost  string // why the peering ends; empty if it goes on
+		lost  string // reason for the end of the peering; empty if it continues
 		skips uint64
 	}{
 		{"zero-length frame", make([]byte, 4), "", 0},
-		{"command", control(wire.TypeCommand, "whatever"), "", 0},
-		{"unsolicited pong", control(wire.TypePong, "whatever"), "", 0},
+		{"command", control(wire.TypeCommand, "payload"), "", 0},
+		{"unsolicited pong", control(wire.TypePong, "payload"), "", 0},
 		{"empty ping", control(wire.TypePing, ""), "", 0},
 		{"nil sender", data(wire.Envelope{Topic: "t"}), "", 1},
 		{"foreign sender", data(wire.Envelope{Sender: uuid.New(), Topic: "t"}), "", 1},
-		{"our own echo", data(wire.Envelope{Sender: smallID, Topic: "t"}), "", 1},
+		{"our own ID as sender", data(wire.Envelope{Sender: smallID, Topic: "t"}), "", 1},
 		{"other receiver", data(wire.Envelope{Sender: largeID, Receiver: uuid.New(), Topic: "t"}), "", 1},
-		{"topic that nobody asked for", data(wire.Envelope{Sender: largeID, Receiver: smallID, Topic: "u"}), "", 0},
+		{"topic without a subscription", data(wire.Envelope{Sender: largeID, Receiver: smallID, Topic: "u"}), "", 0},
 		{"undecodable value", (&wire.Envelope{Sender: largeID, Type: wire.TypeData, Topic: "t", Payload: []byte{99}}).AppendFrame(nil), "", 1},
 		{"bytes after the value", (&wire.Envelope{Sender: largeID, Type: wire.TypeData, Topic: "t", Payload: []byte{0, 0}}).AppendFrame(nil), "", 1},
 		{"no value", (&wire.Envelope{Sender: largeID, Type: wire.TypeData, Topic: "t"}).AppendFrame(nil), "", 1},
@@ -160,15 +160,15 @@ func TestHostilePeers(t *testing.T) {
 				p.conn.(*net.TCPConn).CloseWrite()
 			}
 			p.closed()
-			next[broker.Received](t, e) // what came before is not lost
+			next[broker.Received](t, e) // earlier messages are delivered
 			if lost := next[broker.PeerLost](t, e); !strings.Contains(lost.Err.Error(), test.lost) {
-				t.Errorf("lost for %q, want %q", lost.Err, test.lost)
+				t.Errorf("lost with error %q, want %q", lost.Err, test.lost)
 			}
 		})
 	}
 }
 
-func TestReset(t *testing.T) {
+func TestConnectionReset(t *testing.T) {
 	e := newEndpoint(t, Config{})
 	p := connect(t, listen(t, e), uuid.New())
 	next[broker.PeerAdded](t, e)
@@ -176,13 +176,13 @@ func TestReset(t *testing.T) {
 	p.conn.(*net.TCPConn).SetLinger(0)
 	p.conn.Close()
 	if lost := next[broker.PeerLost](t, e); !strings.Contains(lost.Err.Error(), "reset by peer") {
-		t.Errorf("lost for %v", lost.Err)
+		t.Errorf("lost with error %v", lost.Err)
 	}
 }
 
 func TestFullSendQueue(t *testing.T) {
 	value := broker.String(strings.Repeat("x", 64<<10))
-	// Far more than the socket's buffers hold.
+	// publishMany publishes much more than the socket's buffers hold.
 	publishMany := func(ctx context.Context, e *Endpoint) error {
 		for range 400 {
 			if err := e.Publish(ctx, "t", value); err != nil {
@@ -191,7 +191,7 @@ func TestFullSendQueue(t *testing.T) {
 		}
 		return nil
 	}
-	for _, cfg := range []Config{ // each has room for ten
+	for _, cfg := range []Config{ // each holds ten messages
 		{SendQueue: 10, SendOverflow: broker.OverflowDropOldest},
 		{SendQueue: 10, SendOverflow: broker.OverflowDropNewest},
 		{SendQueue: 10, SendOverflow: broker.OverflowDisconnect},
@@ -230,8 +230,8 @@ func TestFullSendQueue(t *testing.T) {
 					t.Errorf("lost %+v", lost)
 				}
 			}
-			// What the writer took over is not queued any more, but at last it
-			// takes nothing.
+			// Messages that the writer has taken are no longer queued, but the
+			// writer blocks eventually.
 			for policy != broker.OverflowDisconnect {
 				info := e.Peers()[0]
 				if info.Queued > 10 {
@@ -290,7 +290,7 @@ func TestFullReceiveQueue(t *testing.T) {
 			p.conn.Close()
 			lost := next[broker.PeerLost](t, e)
 			if (test.policy == broker.OverflowDisconnect) != errors.Is(lost.Err, broker.ErrOverflow) {
-				t.Errorf("lost for %v", lost.Err)
+				t.Errorf("lost with error %v", lost.Err)
 			}
 		})
 	}
@@ -302,13 +302,13 @@ func TestPingFlood(t *testing.T) {
 	next[broker.PeerAdded](t, e)
 	ping := wire.Envelope{Sender: p.id, Type: wire.TypePing, Topic: "<$>", Payload: make([]byte, maxPing)}
 	flood := bytes.Repeat(ping.AppendFrame(nil), 100)
-	for { // and never reads
+	for { // without reading
 		if _, err := p.conn.Write(flood); err != nil {
 			break
 		}
 	}
 	if lost := next[broker.PeerLost](t, e); !errors.Is(lost.Err, broker.ErrOverflow) {
-		t.Errorf("lost for %v", lost.Err)
+		t.Errorf("lost with error %v", lost.Err)
 	}
 }
 
@@ -341,7 +341,7 @@ func TestConnectionFlood(t *testing.T) {
 	third.closed()
 }
 
-// TestSameID lets an endpoint dial itself.
+// TestSameID makes an endpoint dial itself.
 func TestSameID(t *testing.T) {
 	e := newEndpoint(t, Config{})
 	address := listen(t, e)
@@ -351,11 +351,11 @@ func TestSameID(t *testing.T) {
 	e.registry.await(testContext(t), func() bool { return e.Peers()[0].Err != nil })
 	var drop *wire.DropError
 	if err := e.Peers()[0].Err; !errors.Is(err, wire.ErrSameID) && !(errors.As(err, &drop) && drop.Code == wire.CodePeerInvalid) {
-		t.Errorf("failed for %v", err)
+		t.Errorf("failed with %v", err)
 	}
 }
 
-// TestHeldConnection has a peer connect twice at a time.
+// TestHeldConnection makes a peer connect twice at the same time.
 func TestHeldConnection(t *testing.T) {
 	syn := frame(wire.ResponderSynAck{})
 	hello := frame(wire.Hello{Sender: largeID, MinVersion: 1, MaxVersion: 1})
@@ -416,8 +416,9 @@ func (e *Endpoint) listenerAddr() string {
 	return ""
 }
 
-// pipePeer lets e dial a raw peer through a pipe, within a bubble. All that the
-// endpoint sends is read and, as far as it comes in frames, returned by frames.
+// pipePeer returns an endpoint that dials a raw peer over a pipe in a synctest
+// bubble, and the peer's end of the pipe. All output of the endpoint is read.
+// The channel receives its frames.
 func pipePeer(t *testing.T, cfg Config) (*Endpoint, net.Conn, chan []byte) {
 	ours, theirs := net.Pipe()
 	dialed := false
@@ -439,7 +440,7 @@ func pipePeer(t *testing.T, cfg Config) (*Endpoint, net.Conn, chan []byte) {
 		for {
 			frame, err := wire.ReadFrame(theirs, wire.DefaultMaxFrame, nil)
 			if err != nil {
-				io.Copy(io.Discard, theirs) // TLS, perhaps
+				io.Copy(io.Discard, theirs) // such as TLS
 				return
 			}
 			frames <- frame
@@ -464,12 +465,13 @@ func TestHandshakeTimeout(t *testing.T) {
 		begin  []byte
 		hint   string
 	}{
-		// So does Broker's WebSocket server, which waits for the end of a line.
+		// Broker's WebSocket server also sends nothing, because it waits for
+		// the end of a line.
 		{"silence", nil, nil, silence},
-		{"silence after our TLS", overTLS, nil, silence},
+		{"silence after TLS", overTLS, nil, silence},
 		{"half a frame", nil, []byte{0, 0, 0, 5, 7}, ""},
 		{"half a TLS record", overTLS, []byte{0x16, 3, 3}, ""},
-		{"half the talk", nil, frame(wire.Hello{Sender: largeID, MinVersion: 1, MaxVersion: 1}), ""},
+		{"half the handshake", nil, frame(wire.Hello{Sender: largeID, MinVersion: 1, MaxVersion: 1}), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -482,7 +484,7 @@ func TestHandshakeTimeout(t *testing.T) {
 					t.Errorf("after %s: %v", time.Since(began), err)
 				}
 				if want := errHandshakeTimeout.Error() + test.hint; err.Error() != want {
-					t.Errorf("failed for %q, want %q", err, want)
+					t.Errorf("failed with %q, want %q", err, want)
 				}
 			})
 		})
@@ -503,14 +505,14 @@ func TestPeerTimeout(t *testing.T) {
 		e, conn, frames := pipePeer(t, Config{PingInterval: time.Second})
 		answer(t, conn, frames)
 		next[broker.PeerAdded](t, e)
-		// As long as the peer says anything, it may be slow.
+		// Any data from the peer restarts the timeout.
 		for range 5 {
 			time.Sleep(2500 * time.Millisecond)
 			conn.Write(make([]byte, 4))
 		}
 		silent := time.Now()
 		if lost := next[broker.PeerLost](t, e); lost.Err != ErrPeerTimeout {
-			t.Errorf("lost for %v", lost.Err)
+			t.Errorf("lost with error %v", lost.Err)
 		}
 		if d := time.Since(silent); d < 3*time.Second || d > 4*time.Second {
 			t.Errorf("lost after %s", d)
@@ -528,7 +530,7 @@ func TestPeerTimeout(t *testing.T) {
 	})
 }
 
-func TestSlowConsumerIsNoDeadPeer(t *testing.T) {
+func TestSlowConsumerCausesNoTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, conn, frames := pipePeer(t, Config{ReceiveQueue: 1, ReceiveOverflow: broker.OverflowBlock, Subscriptions: []string{"t"}})
 		answer(t, conn, frames)
@@ -546,7 +548,7 @@ func TestSlowConsumerIsNoDeadPeer(t *testing.T) {
 	})
 }
 
-func TestByeWithoutEnd(t *testing.T) {
+func TestPeerStaysConnectedAfterBye(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, conn, frames := pipePeer(t, Config{PingInterval: -1})
 		answer(t, conn, frames)
@@ -555,15 +557,15 @@ func TestByeWithoutEnd(t *testing.T) {
 		bye := wire.Envelope{Sender: largeID, Receiver: smallID, Type: wire.TypePing, Topic: "<$>", Payload: wire.AppendBye(nil, 7)}
 		conn.Write(bye.AppendFrame(nil))
 		if pong, err := wire.DecodeEnvelope(<-frames); err != nil || pong.Type != wire.TypePong || !bytes.Equal(pong.Payload, bye.Payload) {
-			t.Errorf("answer is %+v, %v", pong, err)
+			t.Errorf("response is %+v, %v", pong, err)
 		}
 		if lost := next[broker.PeerLost](t, e); lost.Err != ErrPeerBye || time.Since(said) != DefaultByeTimeout {
-			t.Errorf("lost after %s for %v", time.Since(said), lost.Err)
+			t.Errorf("lost after %s with error %v", time.Since(said), lost.Err)
 		}
 	})
 }
 
-func TestCloseWithoutAnswer(t *testing.T) {
+func TestCloseTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, conn, frames := pipePeer(t, Config{})
 		answer(t, conn, frames)
@@ -573,7 +575,7 @@ func TestCloseWithoutAnswer(t *testing.T) {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
 		if env, err := wire.DecodeEnvelope(<-frames); err != nil || !env.IsBye() {
-			t.Errorf("said %+v, %v", env, err)
+			t.Errorf("sent %+v, %v", env, err)
 		}
 	})
 }
@@ -589,7 +591,7 @@ func TestBackoff(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		if err := e.AddPeer("nobody:1"); err != nil {
+		if err := e.AddPeer("unreachable:1"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)

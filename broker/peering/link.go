@@ -53,7 +53,7 @@ type link struct {
 
 	skipped  atomic.Uint64 // ignored frames
 	stalled  atomic.Bool   // the reader waits for room in the receive queue
-	bye      atomic.Bool   // the peer said bye
+	bye      atomic.Bool   // the peer sent a BYE
 	byeTimer *time.Timer   // ends the link some time later; used by the reader only
 
 	pongMu sync.Mutex

@@ -25,7 +25,7 @@ var (
 	largeID = uuid.MustParse("22222222-2222-4222-8222-222222222222")
 )
 
-// context that fails the test rather than to let it hang.
+// testContext returns a context with a timeout, so that a failing test ends.
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
@@ -75,7 +75,7 @@ func next[N broker.Notification](t testing.TB, e *Endpoint) N {
 	}
 	got, ok := n.(N)
 	if _, other := n.(broker.PeerSubscribed); other && !ok {
-		return next[N](t, e) // peers may say so at any time
+		return next[N](t, e) // subscriptions may change at any time
 	}
 	if !ok {
 		t.Fatalf("next notification is %#v, want a %T", n, got)
@@ -90,7 +90,7 @@ func publish(t testing.TB, e *Endpoint, topic string, v broker.Value) {
 	}
 }
 
-// rawPeer is a peer that does as it is told.
+// rawPeer is a peer whose frames the test sends and reads.
 type rawPeer struct {
 	t      testing.TB
 	id     uuid.UUID
@@ -170,7 +170,7 @@ func (p *rawPeer) envelope() wire.Envelope {
 	return env
 }
 
-// send sends an envelope. What is zero of sender, TTL and topic gets the usual
+// send sends an envelope. A zero sender, TTL or topic is replaced by the usual
 // value.
 func (p *rawPeer) send(env wire.Envelope) {
 	p.t.Helper()
@@ -186,7 +186,7 @@ func (p *rawPeer) send(env wire.Envelope) {
 	p.write(env.AppendFrame(nil))
 }
 
-// sync waits until the endpoint has read all that was sent.
+// sync waits until the endpoint has read all sent frames.
 func (p *rawPeer) sync() {
 	p.t.Helper()
 	p.send(wire.Envelope{Type: wire.TypePing, Receiver: p.remote, Payload: []byte("sync")})

@@ -16,9 +16,9 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// TestReplay puts an endpoint in the place of either side of every recording
-// and feeds it what the other side, a real Zeek, sent. It must do the same
-// handshake, hand over all that it subscribed to, and answer each ping.
+// TestReplay replaces each side of every recording by an endpoint, and sends it
+// the frames of the other side, a real Zeek. The endpoint must perform the same
+// handshake, deliver all messages that it subscribed to, and answer each ping.
 func TestReplay(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/recordings/*/*.jsonl")
 	if err != nil {
@@ -45,10 +45,10 @@ func TestReplay(t *testing.T) {
 func replay(t *testing.T, recording []brokertest.Frame, asClient bool) {
 	var self, peer uuid.UUID
 	var filter broker.Filter
-	var in []byte                  // what the other side sent
-	var handshake [][]byte         // what our side sent during the handshake
-	var pongs [][]byte             // what we must answer
-	var want []broker.Notification // and tell
+	var in []byte                  // frames of the other side
+	var handshake [][]byte         // expected frames of our side during the handshake
+	var pongs [][]byte             // expected pongs
+	var want []broker.Notification // expected notifications
 	acked, left := false, false
 	current := broker.NewFilter()
 	for _, f := range recording {
@@ -130,7 +130,7 @@ func replay(t *testing.T, recording []brokertest.Frame, asClient bool) {
 	}
 	theirs.Close()
 	if added := next[broker.PeerAdded](t, e); added.Peer.ID != peer {
-		t.Errorf("added %+v", added)
+		t.Errorf("added peer %+v", added)
 	}
 	for _, want := range want {
 		got := next[broker.Received](t, e)
@@ -139,19 +139,19 @@ func replay(t *testing.T, recording []brokertest.Frame, asClient bool) {
 		}
 	}
 	if lost := next[broker.PeerLost](t, e); left != errors.Is(lost.Err, ErrPeerBye) {
-		t.Errorf("lost for %v, bye was said: %v", lost.Err, left)
+		t.Errorf("lost with error %v, BYE received: %v", lost.Err, left)
 	}
 	served.Wait()
 	<-tracer.done
 	if got := bytes.Join(tracer.received, nil); !bytes.Equal(got, in) {
-		t.Errorf("traced %d bytes, fed %d", len(got), len(in))
+		t.Errorf("traced %d bytes, want %d", len(got), len(in))
 	}
 	if got := len(tracer.sent); got != len(handshake)+len(pongs) {
 		t.Errorf("traced %d frames as sent, want %d", got, len(handshake)+len(pongs))
 	}
 }
 
-// frameLog is a FrameTracer; it gives frames their length back.
+// frameLog is a FrameTracer that records frames with their length.
 type frameLog struct {
 	sent, received [][]byte
 	done           chan struct{}

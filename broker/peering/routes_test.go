@@ -11,8 +11,9 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 )
 
-// TestRoutes has peers come, go and change their minds: whoever subscribes to a
-// topic is among those that are tried, and nobody else if there are many.
+// TestRoutes adds and removes peers, and changes their filters. The candidates
+// for a topic contain all its subscribers and, if there are many peers, no
+// other peers.
 func TestRoutes(t *testing.T) {
 	filters := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "ab", "abc", "b", "c/", ""}), 0, 2)
 	rapid.Check(t, func(t *rapid.T) {
@@ -50,7 +51,7 @@ func TestRoutes(t *testing.T) {
 	})
 }
 
-// Topics without end take no memory without end.
+// The number of cached topics is limited.
 func TestRoutesAreBounded(t *testing.T) {
 	r := &routes{}
 	for range fewPeers + 1 {
@@ -62,7 +63,7 @@ func TestRoutesAreBounded(t *testing.T) {
 		}
 	}
 	if len(r.byTopic) != maxRoutes {
-		t.Errorf("%d topics are remembered, want %d", len(r.byTopic), maxRoutes)
+		t.Errorf("%d topics are cached, want %d", len(r.byTopic), maxRoutes)
 	}
 }
 

@@ -37,7 +37,7 @@ func (c *namedConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// writeLog holds what was written with one call each.
+// writeLog records the data of each call of Write.
 type writeLog struct {
 	mu    sync.Mutex
 	calls []string
@@ -77,7 +77,7 @@ func secureWith(name string, writes *writeLog) func(context.Context, net.Conn, b
 	}
 }
 
-func TestSecure(t *testing.T) {
+func TestPeeringOverTLS(t *testing.T) {
 	var writesA, writesB writeLog
 	a := newEndpoint(t, Config{ID: smallID, TLS: secureWith("bob", &writesA)})
 	b := newEndpoint(t, Config{ID: largeID, TLS: secureWith("alice", &writesB), Subscriptions: []string{"t"}})
@@ -90,7 +90,7 @@ func TestSecure(t *testing.T) {
 		t.Errorf("b's peer is %+v", added.Peer)
 	}
 	next[broker.Received](t, b)
-	// Zeek does not see what shares a record with the end of the handshake.
+	// Zeek ignores data in the same TLS record as the end of the handshake.
 	writesA.mu.Lock()
 	defer writesA.mu.Unlock()
 	if got, want := writesA.calls[2], string(frame(wire.OriginatorAck{})); got != want {
@@ -98,7 +98,7 @@ func TestSecure(t *testing.T) {
 	}
 }
 
-func TestSecureDialsPlaintext(t *testing.T) {
+func TestTLSDialsPlaintext(t *testing.T) {
 	b := newEndpoint(t, Config{})
 	a := newEndpoint(t, Config{TLS: secureWith("", new(writeLog))})
 	address := listen(t, b)
@@ -109,26 +109,26 @@ func TestSecureDialsPlaintext(t *testing.T) {
 	var mismatch *MismatchError
 	if !errors.As(err, &mismatch) || mismatch.Met != wire.ProtocolNative || !mismatch.Dialed ||
 		!strings.Contains(err.Error(), "turn it off here, or on in Zeek") {
-		t.Errorf("failed for %v", err)
+		t.Errorf("failed with %v", err)
 	}
 }
 
-func TestPlaintextDialsSecure(t *testing.T) {
+func TestPlaintextDialsTLS(t *testing.T) {
 	b := newEndpoint(t, Config{TLS: secureWith("", new(writeLog))})
 	a := newEndpoint(t, Config{})
 	if err := a.AddPeer(listen(t, b)); err != nil {
 		t.Fatal(err)
 	}
 	a.registry.await(testContext(t), func() bool { return a.Peers()[0].Err != nil })
-	// A TLS server closes, as also a proxy does that has nothing behind it yet.
+	// A TLS server closes the connection. So does a proxy without a backend.
 	if err := a.Peers()[0].Err; !strings.Contains(err.Error(), "it may require TLS") {
-		t.Errorf("failed for %v", err)
+		t.Errorf("failed with %v", err)
 	}
 }
 
-// TestSecureFails has a hook that fails after its own fashion: what it says is
-// what there is to say.
-func TestSecureFails(t *testing.T) {
+// TestTLSHookErrors checks that errors of the TLS hook are reported unchanged,
+// except for timeouts.
+func TestTLSHookErrors(t *testing.T) {
 	for _, test := range []struct {
 		err  error
 		want string
@@ -145,7 +145,7 @@ func TestSecureFails(t *testing.T) {
 			e.handshakes.Add(1)
 			_, peered, err := e.serve(e.ctx, ours, nil)
 			if peered || err.Error() != test.want {
-				t.Errorf("failed for %v, want %s", err, test.want)
+				t.Errorf("failed with %v, want %s", err, test.want)
 			}
 			if !errors.Is(err, test.err) && !errors.Is(err, errHandshakeTimeout) {
 				t.Errorf("%v does not wrap %v", err, test.err)
@@ -154,19 +154,20 @@ func TestSecureFails(t *testing.T) {
 	}
 }
 
-// TestSecureReset: with our port in it, each failure would be news to the log.
-func TestSecureReset(t *testing.T) {
+// TestTLSConnectionReset checks that the error does not contain our port, which
+// would make each error differ from the previous one.
+func TestTLSConnectionReset(t *testing.T) {
 	e := newEndpoint(t, Config{TLS: secureWith("", new(writeLog))})
 	ours, theirs := tcpPair(t)
 	theirs.(*net.TCPConn).SetLinger(0)
 	theirs.Close()
 	e.handshakes.Add(1)
 	if _, _, err := e.serve(e.ctx, ours, nil); !strings.HasSuffix(err.Error(), "peering: TLS: connection reset by peer") {
-		t.Errorf("failed for %v", err)
+		t.Errorf("failed with %v", err)
 	}
 }
 
-// TestMismatchOnAccept has strangers come to the port.
+// TestMismatchOnAccept accepts connections of other protocols.
 func TestMismatchOnAccept(t *testing.T) {
 	secure := secureWith("", new(writeLog))
 	for _, test := range []struct {
@@ -188,7 +189,7 @@ func TestMismatchOnAccept(t *testing.T) {
 			e := newEndpoint(t, Config{TLS: test.secure})
 			ours, theirs := tcpPair(t)
 			theirs.Write([]byte(test.first))
-			go func() { // let nobody wait for us to read
+			go func() { // read, so that the endpoint does not block
 				var b [1000]byte
 				for {
 					if _, err := theirs.Read(b[:]); err != nil {
@@ -200,13 +201,13 @@ func TestMismatchOnAccept(t *testing.T) {
 			_, peered, err := e.serve(e.ctx, ours, nil)
 			var mismatch *MismatchError
 			if peered || !errors.As(err, &mismatch) || mismatch.Met != test.met || mismatch.Dialed || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("failed for %v", err)
+				t.Errorf("failed with %v", err)
 			}
 		})
 	}
 }
 
-// TestMismatchOnDial dials ports that belong to something else.
+// TestMismatchOnDial dials servers of other protocols.
 func TestMismatchOnDial(t *testing.T) {
 	for _, test := range []struct{ name, greeting, want string }{
 		{"HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", "the port speaks HTTP"},
@@ -223,7 +224,7 @@ func TestMismatchOnDial(t *testing.T) {
 			target := &target{e: e, address: "x:1", quit: make(chan struct{})}
 			_, _, err := e.serve(e.ctx, ours, target)
 			if !strings.Contains(err.Error(), test.want) {
-				t.Errorf("failed for %v", err)
+				t.Errorf("failed with %v", err)
 			}
 		})
 	}

@@ -85,7 +85,7 @@ func TestCall(t *testing.T) {
 	}
 }
 
-// responder lets a test answer by hand.
+// responder runs a server whose responses the test publishes.
 func responder(t *testing.T, hub *membus.Hub, answer func(bus broker.Bus, id string)) {
 	bus := hub.Endpoint(square.Topic)
 	var done sync.WaitGroup
@@ -119,9 +119,9 @@ func response(id string, n uint64) broker.Value {
 	return broker.NewEvent(square.Response, broker.String(id), broker.Count(n), broker.None()).Value()
 }
 
-// TestUselessMessages lets everything come that is not the response, and then
-// the response twice, and after a while.
-func TestUselessMessages(t *testing.T) {
+// TestOtherMessagesAreIgnored publishes other messages before the response,
+// then the response twice, and later a response after the timeout.
+func TestOtherMessagesAreIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := membus.New()
 		first := true
@@ -132,7 +132,7 @@ func TestUselessMessages(t *testing.T) {
 				return
 			}
 			first = false
-			publish(t, bus, response("somebody else's", 1))
+			publish(t, bus, response("another request's", 1))
 			publish(t, bus, broker.NewEvent("Other::event", broker.String(id)).Value())
 			publish(t, bus, broker.NewEvent("Other::event").Value())
 			publish(t, bus, broker.NewEvent("Other::event", broker.Count(1)).Value())
@@ -226,7 +226,7 @@ func TestDisconnected(t *testing.T) {
 	}
 }
 
-func TestComplaint(t *testing.T) {
+func TestComplain(t *testing.T) {
 	complaint := errors.New("no such event")
 	hub := membus.New()
 	r := newRequester(t, hub)
@@ -236,7 +236,7 @@ func TestComplaint(t *testing.T) {
 	}
 }
 
-func TestNoStruct(t *testing.T) {
+func TestCallRejectsNonStruct(t *testing.T) {
 	hub := membus.New()
 	r := newRequester(t, hub)
 	p := request.Pair[uint64, result]{Request: "a", Response: "b", Topic: "/t"}
@@ -245,8 +245,8 @@ func TestNoStruct(t *testing.T) {
 	}
 }
 
-// TestMalformedRequests has requests reported that make no sense, and others
-// answered all the same.
+// TestMalformedRequests checks that malformed requests are reported, and that
+// other requests are still answered.
 func TestMalformedRequests(t *testing.T) {
 	hub := membus.New()
 	var mu sync.Mutex
@@ -297,7 +297,8 @@ func TestMalformedRequests(t *testing.T) {
 	}
 }
 
-// TestConcurrency fills all places of handlers, and looks that no more run.
+// TestConcurrency checks that the number of concurrent handlers reaches its
+// limit, and does not exceed it.
 func TestConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const places, calls = 3, 10
@@ -332,8 +333,8 @@ func TestConcurrency(t *testing.T) {
 	})
 }
 
-// TestServeEnds ends Serve, by its context and by its bus, while a handler
-// waits for that.
+// TestServeEnds ends Serve by its context, and by its bus, while a handler is
+// running.
 func TestServeEnds(t *testing.T) {
 	for name, end := range map[string]func(context.CancelFunc, broker.Bus){
 		"context": func(cancel context.CancelFunc, _ broker.Bus) { cancel() },
@@ -372,7 +373,7 @@ func TestServeEnds(t *testing.T) {
 	}
 }
 
-func TestTwoHandlers(t *testing.T) {
+func TestHandleRejectsSecondHandler(t *testing.T) {
 	bus := membus.New().Endpoint()
 	defer bus.Close()
 	s, err := request.NewServer(bus, request.Config{})
@@ -388,7 +389,7 @@ func TestTwoHandlers(t *testing.T) {
 	request.Handle(s, square, answer)
 }
 
-// A subscription that is missing shows at once, and by name.
+// A missing subscription is reported at once, with its topic.
 func TestMissingSubscription(t *testing.T) {
 	hub := membus.New()
 	serve(t, hub, request.Config{}, answer)
@@ -413,7 +414,7 @@ func TestMissingSubscription(t *testing.T) {
 	}
 }
 
-func TestNegativeConcurrency(t *testing.T) {
+func TestNewServerRejectsNegativeConcurrency(t *testing.T) {
 	bus := membus.New().Endpoint()
 	defer bus.Close()
 	if _, err := request.NewServer(bus, request.Config{Concurrency: -1}); err == nil {

@@ -13,10 +13,10 @@ import (
 
 var brokerOptions = []string{"-cipher", "AECDH-AES256-SHA@SECLEVEL=0", "-groups", "P-384"}
 
-// TestOpenSSL meets the openssl program with the settings of Broker.
+// TestOpenSSL connects to the openssl program, which has Broker's settings.
 func TestOpenSSL(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("NOT TESTED AGAINST A LIVE PEER: there is no openssl program")
+		t.Skip("NOT TESTED AGAINST A LIVE PEER: the openssl program is not installed")
 	}
 	ca := newAuthority(t)
 	ours, theirs := ca.node(t, "ours"), ca.node(t, "theirs")
@@ -26,7 +26,7 @@ func TestOpenSSL(t *testing.T) {
 		config  Config
 		dialed  bool
 		options []string
-		want    string // of the peer
+		want    string // name of the peer
 	}{
 		{"anonymous, we dial", Config{}, true, append(brokerOptions, "-nocert"), ""},
 		{"anonymous, it dials", Config{}, false, brokerOptions, ""},
@@ -44,7 +44,7 @@ func TestOpenSSL(t *testing.T) {
 				conn = acceptOpenSSL(t, tt.options)
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(time.Minute)) // rather fail than hang
+			conn.SetDeadline(time.Now().Add(time.Minute)) // fail instead of hanging
 			c, err := newLayer(t, tt.config).Secure(t.Context(), conn, tt.dialed)
 			if err != nil {
 				t.Fatal(err)
@@ -66,10 +66,10 @@ func TestOpenSSL(t *testing.T) {
 	}
 }
 
-// TestOpenSSLMismatch has one end without certificates.
+// TestOpenSSLMismatch connects two ends of which only one has certificates.
 func TestOpenSSLMismatch(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("NOT TESTED AGAINST A LIVE PEER: there is no openssl program")
+		t.Skip("NOT TESTED AGAINST A LIVE PEER: the openssl program is not installed")
 	}
 	ca := newAuthority(t)
 	ours, theirs := ca.node(t, "ours"), ca.node(t, "theirs")
@@ -81,9 +81,9 @@ func TestOpenSSLMismatch(t *testing.T) {
 		options []string
 		want    string
 	}{
-		{"we dial without", Config{}, true, append(mutualOptions, "-Verify", "1"), "may require certificates"},
-		{"we dial with", ours, true, append(brokerOptions, "-nocert"), "may have no certificates"},
-		{"it dials without", ours, false, brokerOptions, "the peer uses anonymous TLS"},
+		{"we dial without certificates", Config{}, true, append(mutualOptions, "-Verify", "1"), "may require certificates"},
+		{"we dial with certificates", ours, true, append(brokerOptions, "-nocert"), "may have no certificates"},
+		{"it dials without certificates", ours, false, brokerOptions, "the peer uses anonymous TLS"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestOpenSSLMismatch(t *testing.T) {
 	}
 }
 
-// dialOpenSSL connects to a program that repeats lines backwards.
+// dialOpenSSL connects to a program that returns lines reversed.
 func dialOpenSSL(t *testing.T, options []string) net.Conn {
 	t.Helper()
 	args := append([]string{"s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-rev"}, options...)
@@ -115,7 +115,7 @@ func dialOpenSSL(t *testing.T, options []string) net.Conn {
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			t.Fatalf("openssl says no address: %v", err)
+			t.Fatalf("openssl printed no address: %v", err)
 		}
 		if addr, ok := strings.CutPrefix(strings.TrimSpace(line), "ACCEPT "); ok {
 			conn, err := net.Dial("tcp", addr)
@@ -133,7 +133,7 @@ func dialOpenSSL(t *testing.T, options []string) net.Conn {
 	}
 }
 
-// acceptOpenSSL waits for a program that says one line.
+// acceptOpenSSL accepts a program that sends one line.
 func acceptOpenSSL(t *testing.T, options []string) net.Conn {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -152,7 +152,7 @@ func acceptOpenSSL(t *testing.T, options []string) net.Conn {
 	return conn
 }
 
-// start starts a program that ends with the test.
+// start starts a program, and ends it at the end of the test.
 func start(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	var stderr bytes.Buffer

@@ -40,15 +40,15 @@ func tcpPair(t *testing.T) (dialed, accepted net.Conn) {
 		t.Fatal(err)
 	}
 	for _, c := range []net.Conn{dialed, accepted} {
-		c.SetDeadline(time.Now().Add(time.Minute)) // rather fail than hang
+		c.SetDeadline(time.Now().Add(time.Minute)) // fail instead of hanging
 		t.Cleanup(func() { c.Close() })
 	}
 	return dialed, accepted
 }
 
-// secureBoth secures both ends of a connection. To find out what the peer
-// thinks of its certificate, a client has to read, as TLS 1.3 clients are done
-// first; so both ends say a word.
+// secureBoth secures both ends of a connection. Then each end sends and reads a
+// greeting: a TLS 1.3 client completes the handshake before the server has
+// verified its certificate, and learns of a rejection only when it reads.
 func secureBoth(t *testing.T, dialer, acceptor *Layer) (dialed, accepted net.Conn, dialErr, acceptErr error) {
 	t.Helper()
 	a, b := tcpPair(t)
@@ -94,8 +94,8 @@ func TestMode(t *testing.T) {
 	}
 }
 
-// peerNames returns what the method PeerNames of a connection returns, nil if
-// it has none.
+// peerNames returns the result of the PeerNames method of a connection, or nil
+// if it has no such method.
 func peerNames(conn net.Conn) []string {
 	if c, ok := conn.(interface{ PeerNames() []string }); ok {
 		return c.PeerNames()
@@ -103,10 +103,10 @@ func peerNames(conn net.Conn) []string {
 	return nil
 }
 
-func TestOff(t *testing.T) {
+func TestModeOff(t *testing.T) {
 	l := newLayer(t, Config{Mode: Off})
 	if l.Hook() != nil {
-		t.Error("there is a hook")
+		t.Error("Hook is not nil")
 	}
 	a, _ := net.Pipe()
 	c, err := l.Secure(t.Context(), a, true)
@@ -118,10 +118,10 @@ func TestOff(t *testing.T) {
 	}
 }
 
-func TestAnonymous(t *testing.T) {
+func TestModeAnonymous(t *testing.T) {
 	l := newLayer(t, Config{})
 	if l.Hook() == nil {
-		t.Error("there is no hook")
+		t.Error("Hook is nil")
 	}
 	dialed, accepted, err, err2 := secureBoth(t, l, l)
 	if err != nil || err2 != nil {
@@ -170,12 +170,12 @@ func TestDial(t *testing.T) {
 		}
 		listener.Close()
 		if _, err := l.DialContext(t.Context(), "tcp", plain.Addr().String()); err == nil {
-			t.Errorf("%v: connected to nobody", mode)
+			t.Errorf("%v: DialContext succeeds without a listener", mode)
 		}
 	}
 }
 
-// TestAnonymousTLS13 has a client that offers TLS 1.3, as Zeek does.
+// TestAnonymousTLS13 accepts a client that offers TLS 1.3, as Zeek does.
 func TestAnonymousTLS13(t *testing.T) {
 	l := newLayer(t, Config{})
 	a, b := tcpPair(t)
@@ -202,7 +202,7 @@ func TestAnonymousTLS13(t *testing.T) {
 	}
 }
 
-func TestMutual(t *testing.T) {
+func TestModeMutual(t *testing.T) {
 	ca := newAuthority(t)
 	manager := newLayer(t, ca.node(t, "manager", withAltNames))
 	worker := newLayer(t, ca.node(t, "worker"))
@@ -219,7 +219,7 @@ func TestMutual(t *testing.T) {
 	}
 }
 
-func TestMutualNameless(t *testing.T) {
+func TestMutualWithoutNames(t *testing.T) {
 	ca := newAuthority(t)
 	nameless := newLayer(t, ca.node(t, ""))
 	dialed, _, err, err2 := secureBoth(t, nameless, nameless)
@@ -231,7 +231,7 @@ func TestMutualNameless(t *testing.T) {
 	}
 }
 
-func TestMutualRefused(t *testing.T) {
+func TestMutualRejectsPeer(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
 	pinned := func(c Config, name string) Config { c.PeerName = name; return c }
 	expired := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }
@@ -241,7 +241,7 @@ func TestMutualRefused(t *testing.T) {
 	tests := []struct {
 		name             string
 		dialer, acceptor Config
-		dialErr          string // part of it, or empty if the dialer may be content
+		dialErr          string // part of the error, or empty for any error
 		acceptErr        string
 	}{
 		{"dialer of another authority", other.node(t, "worker"), good, "certificate signed by unknown authority", "bad certificate"},
@@ -365,7 +365,7 @@ func TestReload(t *testing.T) {
 	after := ca.node(t, "after")
 	copyFile(config.CertFile, after.CertFile)
 	if err := l.Reload(); err == nil {
-		t.Error("a certificate without its key was taken")
+		t.Error("Reload accepts a certificate without its key")
 	}
 	if got := name(); got != "before" {
 		t.Errorf("after a failed Reload the name is %q", got)
@@ -404,7 +404,7 @@ func TestSecureContext(t *testing.T) {
 	}
 }
 
-// TestOtherProtocols has peers that do not speak TLS.
+// TestOtherProtocols connects to peers that do not use TLS.
 func TestOtherProtocols(t *testing.T) {
 	ca := newAuthority(t)
 	for _, greeting := range []string{"\x00\x00\x00\x05\x01ZEEK", "GET / HTTP/1.1\r\n\r\n"} {

@@ -24,13 +24,15 @@ func clientConfig(t *testing.T, trusted *authority, cert, key string) *tls.Confi
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Show it whoever is asked for: a hostile client would.
+		// Send the certificate regardless of the requested authorities, as a
+		// hostile client would.
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
 	return c
 }
 
-// meet lets a client and a server talk, and returns what either says of it.
+// meet connects a client to a server, exchanges a byte, and returns their
+// errors.
 func meet(t *testing.T, server, client *tls.Config) (serverErr, clientErr error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -67,7 +69,7 @@ func meet(t *testing.T, server, client *tls.Config) (serverErr, clientErr error)
 	return <-heard, clientErr
 }
 
-func TestWeb(t *testing.T) {
+func TestWebClientCertificates(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
 	cert, key := ca.Issue(t, "server", withAltNames, serverName)
 	plain := WebConfig{CertFile: cert, KeyFile: key}
@@ -80,17 +82,17 @@ func TestWeb(t *testing.T) {
 		name           string
 		server         WebConfig
 		cert, key      string
-		server2, error string // what the server says, what the client does
+		server2, error string // errors of the server and the client
 	}{
 		{"no client certificates", plain, "", "", "", ""},
-		{"one that nobody asks for", plain, foreign, foreignKey, "", ""},
-		{"one that may be shown", asking, mine, mineKey, "", ""},
-		{"none where one may be shown", asking, "", "", "", ""},
-		{"of another authority", asking, foreign, foreignKey, "unknown authority", "unknown certificate authority"},
-		{"expired", asking, old, oldKey, "expired", "expired certificate"},
-		{"demanded", demanding, mine, mineKey, "", ""},
-		{"none where one is demanded", demanding, "", "", "didn't provide a certificate", "certificate required"},
-		{"demanded, expired", demanding, old, oldKey, "expired", "expired certificate"},
+		{"certificate that is not requested", plain, foreign, foreignKey, "", ""},
+		{"optional certificate", asking, mine, mineKey, "", ""},
+		{"no optional certificate", asking, "", "", "", ""},
+		{"optional certificate of another authority", asking, foreign, foreignKey, "unknown authority", "unknown certificate authority"},
+		{"expired optional certificate", asking, old, oldKey, "expired", "expired certificate"},
+		{"required certificate", demanding, mine, mineKey, "", ""},
+		{"no required certificate", demanding, "", "", "didn't provide a certificate", "certificate required"},
+		{"expired required certificate", demanding, old, oldKey, "expired", "expired certificate"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w, err := NewWeb(tt.server)
@@ -104,7 +106,7 @@ func TestWeb(t *testing.T) {
 				want string
 			}{{"server", serverErr, tt.server2}, {"client", clientErr, tt.error}} {
 				if (x.err == nil) != (x.want == "") || x.err != nil && !strings.Contains(x.err.Error(), x.want) {
-					t.Errorf("the %s says %v, want %q", x.who, x.err, x.want)
+					t.Errorf("error of the %s is %v, want %q", x.who, x.err, x.want)
 				}
 			}
 		})
@@ -119,9 +121,9 @@ func TestWebReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := w.TLS() // before the reload
-	replace(t, cert, "nonsense")
+	replace(t, cert, "invalid")
 	if err := w.Reload(); err == nil {
-		t.Error("nonsense is a certificate")
+		t.Error("Reload accepts an invalid certificate")
 	}
 	if _, err := meet(t, server, clientConfig(t, ca, "", "")); err != nil {
 		t.Errorf("after a reload that failed: %v", err)
@@ -158,8 +160,8 @@ func TestWebErrors(t *testing.T) {
 	}
 }
 
-// A listener lets clients in that know nothing but anonymous TLS, and one that
-// says nothing keeps nobody waiting.
+// A listener accepts clients that use anonymous TLS. A client that sends
+// nothing does not delay others.
 func TestListener(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -206,12 +208,12 @@ func TestListener(t *testing.T) {
 	}
 	silent.Close()
 	if _, err := waiting.Read(b); err == nil {
-		t.Error("read something of a client that said nothing")
+		t.Error("Read succeeds for a client that sent nothing")
 	}
 	if _, err := waiting.Write(b); err == nil {
-		t.Error("wrote to a client without TLS")
+		t.Error("Write succeeds for a client without TLS")
 	}
 	if got := newLayer(t, Config{Mode: Off}).Listener(inner); got != inner {
-		t.Error("without TLS there is another listener")
+		t.Error("Listener wraps the listener in mode off")
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/websocket"
 )
 
-// Events from a client to the application behind a server, over loopback.
+// BenchmarkClientToServer sends events from a client to a server over loopback.
 func BenchmarkClientToServer(b *testing.B) {
 	l := loopback(b)
 	s := serve(b, l, websocket.ServerConfig{ReceiveOverflow: broker.OverflowBlock})
@@ -31,7 +31,7 @@ func BenchmarkClientToServer(b *testing.B) {
 	}
 }
 
-// The same from process to process.
+// BenchmarkTwoProcesses sends events from one process to another.
 func BenchmarkTwoProcesses(b *testing.B) {
 	twoprocs.Bench(b, func(address string) broker.Bus {
 		return dial(b, websocket.ClientConfig{

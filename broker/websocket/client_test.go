@@ -46,7 +46,7 @@ func TestClientAckAndClose(t *testing.T) {
 	var closed *websocket.CloseError
 	if !errors.As(lost.Err, &closed) || closed.Code != 1001 || closed.Reason != "Terminating" ||
 		!strings.Contains(lost.Err.Error(), "peer is terminating") {
-		t.Errorf("lost for %v", lost.Err)
+		t.Errorf("lost with error %v", lost.Err)
 	}
 	if _, err := c.Next(t.Context()); !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("Next = %v, want ErrClosed", err)
@@ -56,7 +56,7 @@ func TestClientAckAndClose(t *testing.T) {
 	}
 }
 
-// Close sends what Publish was given.
+// Close sends all published messages.
 func TestClientCloseFlushes(t *testing.T) {
 	l := loopback(t)
 	s := serve(t, l, websocket.ServerConfig{})
@@ -75,10 +75,10 @@ func TestClientCloseFlushes(t *testing.T) {
 	lost := next[broker.PeerLost](t, s)
 	var closed *websocket.CloseError
 	if !errors.As(lost.Err, &closed) || closed.Code != 1000 {
-		t.Errorf("server lost the client for %v, want a normal end", lost.Err)
+		t.Errorf("server lost the client with error %v, want a normal end", lost.Err)
 	}
 	if lost := next[broker.PeerLost](t, c); !errors.Is(lost.Err, broker.ErrClosed) {
-		t.Errorf("client lost the server for %v, want ErrClosed", lost.Err)
+		t.Errorf("client lost the server with error %v, want ErrClosed", lost.Err)
 	}
 	if err := c.Publish(t.Context(), "/", broker.None()); !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("Publish = %v, want ErrClosed", err)
@@ -115,8 +115,8 @@ func TestClientOnError(t *testing.T) {
 	}
 }
 
-// Pings are answered however long the application does not call Next.
-func TestClientBusyApplication(t *testing.T) {
+// Pings are answered even if the application does not call Next.
+func TestClientAnswersPingsWithoutNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
 		s := serve(t, n, websocket.ServerConfig{})
@@ -137,9 +137,9 @@ func TestClientBusyApplication(t *testing.T) {
 	})
 }
 
-func TestClientDeadServer(t *testing.T) {
+func TestClientPingTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := deafServer(t)
+		n := stalledServer(t)
 		c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -183,7 +183,8 @@ func TestClientReconnects(t *testing.T) {
 		if got := next[broker.Received](t, c); !broker.Equal(got.Message.Value, broker.Count(2)) {
 			t.Errorf("received %+v", got)
 		}
-		// Pauses of up to 1, 2 and 2 seconds, of which at least half.
+		// Three pauses of at most 1, 2 and 2 seconds, and at least half of
+		// that.
 		if d := time.Since(start); d < 2500*time.Millisecond || d > 5*time.Second {
 			t.Errorf("reconnected after %v", d)
 		}
@@ -192,8 +193,9 @@ func TestClientReconnects(t *testing.T) {
 	})
 }
 
-// A server that comes and goes cannot fill our memory with the news of it.
-func TestClientReconnectsNoFasterThanNews(t *testing.T) {
+// A server that disconnects repeatedly cannot fill the memory with
+// notifications: the client reconnects only if there is room for them.
+func TestClientReconnectWaitsForNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sessions atomic.Int64
 		n := scripted(t, func(ws *gorilla.Conn) {
@@ -221,7 +223,7 @@ func TestClientReconnectsNoFasterThanNews(t *testing.T) {
 	})
 }
 
-// Before the ack a server has little to say.
+// Large messages before the ack do not keep the client from connecting.
 func TestClientFloodBeforeAck(t *testing.T) {
 	n := scripted(t, func(ws *gorilla.Conn) {
 		ws.ReadMessage()
@@ -254,7 +256,7 @@ func TestClientCloseWhileDisconnected(t *testing.T) {
 
 func TestClientSendOverflow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := deafServer(t)
+		n := stalledServer(t)
 		c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, SendQueue: 2, SendOverflow: broker.OverflowDisconnect})
 		var err error
 		for i := 0; err == nil && i < 10; i++ {
@@ -264,15 +266,16 @@ func TestClientSendOverflow(t *testing.T) {
 			t.Errorf("Publish = %v, want ErrOverflow", err)
 		}
 		if lost := next[broker.PeerLost](t, c); !errors.Is(lost.Err, broker.ErrOverflow) {
-			t.Errorf("lost for %v, want ErrOverflow", lost.Err)
+			t.Errorf("lost with error %v, want ErrOverflow", lost.Err)
 		}
 	})
 }
 
-// Who waits for room in the queue when the connection is lost hears why.
+// A Publish that waits for room in the queue returns the reason if the
+// connection is lost.
 func TestClientLostWhilePublishing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := deafServer(t)
+		n := stalledServer(t)
 		c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, SendQueue: 1, SendOverflow: broker.OverflowBlock})
 		var err error
 		for i := 0; err == nil && i < 10; i++ {
@@ -303,10 +306,10 @@ func TestClientDoesNotFragment(t *testing.T) {
 	}
 }
 
-// Zeek's own server closes the connection over bytes that are not UTF-8,
-// Broker's embedded one takes them.
-// What a server could not read is not sent, and the error says what it is.
-func TestClientUnreadable(t *testing.T) {
+// Zeek's own server closes the connection if bytes are not UTF-8. Broker's
+// embedded server accepts them. A value that the server could not read is not
+// sent, and the error contains it.
+func TestClientRejectsUnreadableValues(t *testing.T) {
 	const uuid = "e2c419af-2666-59f3-95bd-30b9c45dd75c"
 	node := func(script string) broker.Value {
 		return broker.Vector(broker.Set(broker.String("good")), broker.Table(broker.Entry{Key: broker.Count(1), Value: broker.String(script)}))
@@ -317,14 +320,14 @@ func TestClientUnreadable(t *testing.T) {
 		err               error
 		text              string
 	}{
-		"bytes to Zeek's own":    {uuid + "-websocket-0", "8.0.10", node("a\xff"), websocket.ErrNotUTF8, `"a\xff": bytes that are not UTF-8`},
-		"bytes to Broker's":      {uuid, "2.3.8", node("a\xff"), nil, ""},
-		"zero to Zeek's own":     {uuid + "-websocket-0", "8.0.10", node("a\x00"), nil, ""},
-		"zero to Zeek 5.0":       {uuid, "2.3.8", node("a\x00"), websocket.ErrZeroByte, `"a\x00": a zero byte`},
-		"zero to Zeek 6.2":       {uuid, "6.2.0", broker.Enum("\x00"), websocket.ErrZeroByte, `"\x00": a zero byte`},
-		"zero to Zeek 7 or 8":    {uuid, "2.8.0-dev", node("a\x00"), nil, ""},
-		"no zero to Zeek 5.0":    {uuid, "2.3.8", node(`\u0000`), nil, ""},
-		"an end to a long value": {uuid, "2.3.8", node(strings.Repeat("x", 1000) + "\x00"), websocket.ErrZeroByte, "x\": a zero byte"},
+		"bytes to Zeek's own":     {uuid + "-websocket-0", "8.0.10", node("a\xff"), websocket.ErrNotUTF8, `"a\xff": bytes that are not UTF-8`},
+		"bytes to Broker's":       {uuid, "2.3.8", node("a\xff"), nil, ""},
+		"zero to Zeek's own":      {uuid + "-websocket-0", "8.0.10", node("a\x00"), nil, ""},
+		"zero to Zeek 5.0":        {uuid, "2.3.8", node("a\x00"), websocket.ErrZeroByte, `"a\x00": a zero byte`},
+		"zero to Zeek 6.2":        {uuid, "6.2.0", broker.Enum("\x00"), websocket.ErrZeroByte, `"\x00": a zero byte`},
+		"zero to Zeek 7 or 8":     {uuid, "2.8.0-dev", node("a\x00"), nil, ""},
+		"no zero to Zeek 5.0":     {uuid, "2.3.8", node(`\u0000`), nil, ""},
+		"zero after a long value": {uuid, "2.3.8", node(strings.Repeat("x", 1000) + "\x00"), websocket.ErrZeroByte, "x\": a zero byte"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := scripted(t, func(ws *gorilla.Conn) {

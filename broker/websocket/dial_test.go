@@ -19,8 +19,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker/websocket"
 )
 
-// A server that pings but never answers does not hold up Dial.
-func TestDialTimeLimits(t *testing.T) {
+// Dial times out if the server sends pings but no ack.
+func TestDialTimeouts(t *testing.T) {
 	pinging := func(ws *gorilla.Conn) {
 		done := make(chan struct{})
 		defer func() { <-done }()
@@ -32,8 +32,8 @@ func TestDialTimeLimits(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 	}
-	// Not even the subscriptions get through to this one.
-	deaf := func(*gorilla.Conn) { time.Sleep(time.Hour) }
+	// blocked reads nothing, so that the subscriptions cannot be sent.
+	blocked := func(*gorilla.Conn) { time.Sleep(time.Hour) }
 	tests := []struct {
 		name    string
 		timeout time.Duration // of the context
@@ -44,7 +44,7 @@ func TestDialTimeLimits(t *testing.T) {
 		{"context", 4 * time.Second, websocket.ClientConfig{}, pinging, 4 * time.Second},
 		{"ack", time.Hour, websocket.ClientConfig{AckTimeout: 7 * time.Second}, pinging, 7 * time.Second},
 		{"default", time.Hour, websocket.ClientConfig{}, pinging, websocket.DefaultAckTimeout},
-		{"deaf", 4 * time.Second, websocket.ClientConfig{}, deaf, 4 * time.Second},
+		{"blocked", 4 * time.Second, websocket.ClientConfig{}, blocked, 4 * time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestDialTimeLimits(t *testing.T) {
 	}
 }
 
-func TestDialSilentServer(t *testing.T) {
+func TestDialEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
 		go func() {
@@ -82,7 +82,7 @@ func TestDialSilentServer(t *testing.T) {
 		time.AfterFunc(3*time.Second, cancel)
 		start := time.Now()
 		if _, err := websocket.Dial(ctx, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial}); !errors.Is(err, context.Canceled) {
-			t.Errorf("Dial = %v, want the context's end", err)
+			t.Errorf("Dial = %v, want context canceled", err)
 		}
 		if d := time.Since(start); d != 3*time.Second {
 			t.Errorf("Dial took %v after its context", d)
@@ -90,9 +90,9 @@ func TestDialSilentServer(t *testing.T) {
 	})
 }
 
-// Broker's native port is silent when it meets HTTP; that must not be all that
-// the user learns.
-func TestDialSilenceExplained(t *testing.T) {
+// Broker's native port sends nothing to an HTTP client. The error must explain
+// that.
+func TestDialExplainsSilence(t *testing.T) {
 	for name, config := range map[string]*tls.Config{"plain": nil, "TLS": {InsecureSkipVerify: true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -112,7 +112,8 @@ func TestDialSilenceExplained(t *testing.T) {
 	}
 }
 
-// Dial says what it met instead of a WebSocket server of Zeek.
+// If the server is not a WebSocket server of Zeek, the error names its
+// protocol.
 func TestDialMismatch(t *testing.T) {
 	const alert = "\x15\x03\x03\x00\x02\x02"
 	tests := []struct {
@@ -126,13 +127,13 @@ func TestDialMismatch(t *testing.T) {
 		{"native for TLS", true, "\x00\x00\x00\x05\x07ZEEK", "Broker's native protocol", "use the port of the WebSocket server"},
 		{"TLS for plain", false, alert + "\x46", "TLS", "set TLS"},
 		{"plain for TLS", true, "HTTP/1.1 400 Error reading HTTP request line\r\n\r\n", "a server without TLS", "unset TLS"},
-		{"something for TLS", true, "220 mail.example ESMTP\r\n", "a server without TLS", "unset TLS"},
+		{"another protocol for TLS", true, "220 mail.example ESMTP\r\n", "a server without TLS", "unset TLS"},
 		{"anonymous TLS", true, alert + "\x28", "without a common cipher suite", "anonymous"},
 		{"old TLS", true, alert + "\x46", "without a common cipher suite or version", "anonymous"},
 		{"certificate", true, alert + "\x74", "requires a client certificate", "set one in TLS"},
 		{"wrong path", false, "HTTP/1.1 400 Bad Request\r\nContent-Length: 12\r\n\r\ninvalid path", `HTTP status 400 Bad Request ("invalid path")`, "check that the address"},
-		{"hangs up on HTTP", false, "", "hangs up on HTTP", "set TLS"},
-		{"hangs up on TLS", true, "", "hangs up on TLS", "unset TLS"},
+		{"closes after HTTP", false, "", "hangs up on HTTP", "set TLS"},
+		{"closes after TLS", true, "", "hangs up on TLS", "unset TLS"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -167,8 +168,8 @@ func TestDialMismatch(t *testing.T) {
 	}
 }
 
-func TestTLS(t *testing.T) {
-	// httptest brings a certificate.
+func TestDialTLS(t *testing.T) {
+	// httptest provides a certificate.
 	web := httptest.NewTLSServer(nil)
 	serverTLS, roots := web.TLS, web.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	web.Close()
@@ -187,7 +188,7 @@ func TestTLS(t *testing.T) {
 	_, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: address})
 	var mismatch *websocket.MismatchError
 	if !errors.As(err, &mismatch) || mismatch.Met != websocket.MetTLS {
-		t.Errorf("Dial without TLS = %v, want a MismatchError that says so", err)
+		t.Errorf("Dial without TLS = %v, want a MismatchError about TLS", err)
 	}
 	_, err = websocket.Dial(t.Context(), websocket.ClientConfig{Address: address, TLS: &tls.Config{}})
 	var unknown *tls.CertificateVerificationError

@@ -26,12 +26,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience bounds waits that should end at once.
+// patience limits the time of one wait, so that failing tests end.
 const patience = time.Minute
 
-// network is where servers and clients of one test meet. In-memory pipes hold
-// no data, so a peer that does not read is felt at once, and time in a
-// synctest bubble passes while everybody waits.
+// network is the in-memory network of one test. Its pipes have no buffers, so
+// that writing to a peer that does not read blocks at once. The clock of a
+// synctest bubble advances when all goroutines are blocked.
 type network struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -106,7 +106,7 @@ func loopback(t testing.TB) net.Listener {
 	return l
 }
 
-// dial connects a client that the end of the test closes.
+// dial connects a client, and closes it at the end of the test.
 func dial(t testing.TB, cfg websocket.ClientConfig) *websocket.Client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -143,7 +143,7 @@ func publish(t testing.TB, b broker.Bus, topic string, v broker.Value) {
 	}
 }
 
-// rawClient is a client that may do everything wrong.
+// rawClient is a client that can violate the protocol.
 type rawClient struct {
 	t  testing.TB
 	ws *gorilla.Conn
@@ -189,7 +189,7 @@ func (c *rawClient) wantClose(code int, reason string) {
 	}
 }
 
-// frames of a recorded connection, from the given side.
+// recordedTexts returns the texts that one side of a recorded connection sent.
 func recordedTexts(t testing.TB, file, from string) (texts [][]byte) {
 	t.Helper()
 	f, err := os.Open(file)

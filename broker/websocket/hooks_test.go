@@ -11,7 +11,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/websocket"
 )
 
-// counts is what hooks were told.
+// counts implements all hooks and adds up their arguments.
 type counts struct {
 	mu                       sync.Mutex
 	added, lost              int
@@ -54,7 +54,7 @@ func TestHooks(t *testing.T) {
 		next[broker.Received](t, server)
 		synctest.Wait()
 		if q := server.Queued(); q != 0 {
-			t.Errorf("%d messages wait", q)
+			t.Errorf("%d messages are queued", q)
 		}
 		client.Close()
 		next[broker.PeerLost](t, server)
@@ -62,7 +62,7 @@ func TestHooks(t *testing.T) {
 		if c.sentBytes < 3*50 || c.receivedBytes < 50 {
 			t.Errorf("%d bytes sent, %d received", c.sentBytes, c.receivedBytes)
 		}
-		got := [4]int{c.added, c.lost, c.sent, c.received} // an ack goes, subscriptions come
+		got := [4]int{c.added, c.lost, c.sent, c.received} // includes the ack and the subscriptions
 		if diff := cmp.Diff([4]int{1, 1, 4, 2}, got); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
 		}

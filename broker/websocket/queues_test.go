@@ -8,7 +8,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
 
-// Few large messages fill a queue as many small ones do.
+// A few large messages fill a queue, because its size in bytes is limited.
 func TestQueuesCountBytes(t *testing.T) {
 	large := make([]byte, 20<<20)
 	out := newOut(100, broker.OverflowDisconnect, 1000)

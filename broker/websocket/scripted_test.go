@@ -13,7 +13,7 @@ import (
 func scripted(t *testing.T, script func(ws *gorilla.Conn)) *network {
 	t.Helper()
 	n := newNetwork(t)
-	var running sync.WaitGroup // the server does not know of WebSockets
+	var running sync.WaitGroup // http.Server does not track WebSockets
 	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		running.Add(1)
 		defer running.Done()
@@ -38,21 +38,22 @@ func scripted(t *testing.T, script func(ws *gorilla.Conn)) *network {
 	return n
 }
 
-// accept does what a server does first.
+// accept reads the subscriptions and sends the ack.
 func accept(ws *gorilla.Conn) {
 	ws.ReadMessage()
 	ws.WriteMessage(gorilla.TextMessage, []byte(ack))
 }
 
-// deafServer is a network with a server that accepts clients and reads no more.
-func deafServer(t *testing.T) *network {
+// stalledServer is a network with a server that accepts clients and then stops
+// reading.
+func stalledServer(t *testing.T) *network {
 	t.Helper()
 	hang := make(chan struct{})
 	n := scripted(t, func(ws *gorilla.Conn) {
 		accept(ws)
 		<-hang
 	})
-	t.Cleanup(func() { close(hang) }) // before the server is waited for
+	t.Cleanup(func() { close(hang) }) // before the wait for the server
 	return n
 }
 

@@ -111,10 +111,10 @@ func (cfg ServerConfig) withDefaults() (ServerConfig, error) {
 	)
 }
 
-// Server speaks Zeek's WebSocket protocol, so that Zeek's clients can connect to
-// it (Zeek: cluster/websocket). Next returns the messages of clients, whatever
-// their topic. Unless the server is private, they are also sent to the other
-// clients that subscribe. Publish sends to all clients that subscribe.
+// Server speaks Zeek's WebSocket protocol, so that Zeek's clients can connect
+// to it (Zeek: cluster/websocket). Next returns the messages of clients on all
+// topics. Unless the server is private, they are also sent to the other clients
+// that subscribe. Publish sends to all clients that subscribe.
 //
 // A Server is also an http.Handler. It upgrades requests of every path, and
 // reports a wrong path to the client afterwards, as Zeek does. Use Serve unless

@@ -33,11 +33,11 @@ func complaint(context string) string {
 	return frame(jsonv1.Error{Code: "deserialization_failed", Context: context})
 }
 
-func TestServerLikeZeek(t *testing.T) {
+func TestServerRepliesLikeZeek(t *testing.T) {
 	n := newNetwork(t)
 	s := serve(t, n, websocket.ServerConfig{})
 	c := rawDial(t, n, jsonv1.Path, http.Header{"X-Application-Name": {"zeek/client-1.0"}})
-	var pings []string // that came between the texts read so far
+	var pings []string // payloads of received pings
 	pong := c.ws.PingHandler()
 	c.ws.SetPingHandler(func(payload string) error {
 		pings = append(pings, payload)
@@ -45,7 +45,7 @@ func TestServerLikeZeek(t *testing.T) {
 	})
 
 	c.send(`["/a", "/b/"]`)
-	// A message before the ack counts, and is processed after it.
+	// A message that is sent before the ack is delivered after it.
 	c.send(message("/x", broker.Count(1)))
 	c.want(zeekAck("0"))
 	added := next[broker.PeerAdded](t, s)
@@ -61,7 +61,7 @@ func TestServerLikeZeek(t *testing.T) {
 	}
 
 	for _, tt := range []struct{ text, want string }{
-		{`nonsense`, complaint("failed to decode JSON object")},
+		{`invalid`, complaint("failed to decode JSON object")},
 		{`["/c"]`, complaint("failed to decode JSON object")},
 		{`{"type":"data-message","@data-type":"count","data":1}`, complaint("no topic in top-level JSON object")},
 		{message("<$>", broker.None()), complaint("no topic in top-level JSON object")},
@@ -69,7 +69,7 @@ func TestServerLikeZeek(t *testing.T) {
 		c.send(tt.text)
 		c.want(tt.want)
 	}
-	s.Reject(uuid.New()) // who is not there
+	s.Reject(uuid.New()) // an unknown peer
 	s.Reject(added.Peer.ID)
 	c.want(complaint("failed to create Zeek event"))
 
@@ -98,8 +98,8 @@ func TestServerLikeZeek(t *testing.T) {
 	}
 }
 
-// A client cannot fill the log with what it does wrong.
-func TestServerManyComplaints(t *testing.T) {
+// The number of log messages about invalid messages of a client is limited.
+func TestServerLimitsLoggedErrors(t *testing.T) {
 	n := newNetwork(t)
 	var log bytes.Buffer
 	logger := zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.InfoLevel)
@@ -108,7 +108,7 @@ func TestServerManyComplaints(t *testing.T) {
 	c.send(`["/a"]`)
 	c.want(zeekAck("0"))
 	for range 100 {
-		c.send("nonsense")
+		c.send("invalid")
 		c.want(complaint("failed to decode JSON object"))
 	}
 	s.Close()
@@ -117,7 +117,7 @@ func TestServerManyComplaints(t *testing.T) {
 	}
 }
 
-func TestServerRefusals(t *testing.T) {
+func TestServerRejectsInvalidClients(t *testing.T) {
 	n := newNetwork(t)
 	s := serve(t, n, websocket.ServerConfig{})
 
@@ -139,7 +139,7 @@ func TestServerRefusals(t *testing.T) {
 		c = rawDial(t, n, jsonv1.Path, nil)
 		c.send(tt.text)
 		c.want(complaint(tt.want))
-		c.send(`["/a"]`) // stays open, without effect
+		c.send(`["/a"]`) // the connection stays open, without effect
 		c.ws.WriteMessage(gorilla.CloseMessage, gorilla.FormatCloseMessage(1000, ""))
 		c.wantClose(1000, "")
 	}
@@ -148,15 +148,15 @@ func TestServerRefusals(t *testing.T) {
 	c.send("[\"\xff\"]")
 	c.wantClose(1007, "Invalid frame payload data")
 
-	// None of them ever was a peer.
+	// None of these clients became a peer.
 	s.Close()
 	if notification, err := s.Next(context.Background()); !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("Next = %v, %v, want ErrClosed", notification, err)
 	}
 }
 
-// As in Zeek, clients hear each other, but not themselves.
-func TestServerRelays(t *testing.T) {
+// As in Zeek, clients receive the messages of other clients, but not their own.
+func TestServerRelaysMessages(t *testing.T) {
 	l := loopback(t)
 	s := serve(t, l, websocket.ServerConfig{})
 	address := l.Addr().String()
@@ -216,13 +216,13 @@ func TestServerPingTimeout(t *testing.T) {
 		}
 		next[broker.PeerAdded](t, s)
 		if lost := next[broker.PeerLost](t, s); !errors.Is(lost.Err, websocket.ErrPingTimeout) {
-			t.Errorf("lost for %v, want ErrPingTimeout", lost.Err)
+			t.Errorf("lost with error %v, want ErrPingTimeout", lost.Err)
 		}
 	})
 }
 
 // Connections that never become WebSockets are closed after 3 seconds.
-func TestServerSlowHandshake(t *testing.T) {
+func TestServerHandshakeTimeout(t *testing.T) {
 	for name, opening := range map[string]string{
 		"silent": "",
 		"half":   "GET /v1/messages/json HTTP/1.1\r\nHost: x\r\nUpgr",
@@ -249,7 +249,7 @@ func TestServerSlowHandshake(t *testing.T) {
 	}
 }
 
-// A byte every half second does not extend the time limit.
+// Slow input does not extend the time limit of the handshake.
 func TestServerSlowloris(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
@@ -270,7 +270,7 @@ func TestServerSlowloris(t *testing.T) {
 	})
 }
 
-func TestServerHugeMessage(t *testing.T) {
+func TestServerRejectsLargeMessage(t *testing.T) {
 	n := newNetwork(t)
 	s := serve(t, n, websocket.ServerConfig{MaxMessage: 1000, PingInterval: -1})
 	c := rawDial(t, n, jsonv1.Path, nil)
@@ -281,11 +281,11 @@ func TestServerHugeMessage(t *testing.T) {
 	go c.ws.WriteMessage(gorilla.TextMessage, make([]byte, 1001))
 	c.wantClose(1009, "")
 	if lost := next[broker.PeerLost](t, s); !errors.Is(lost.Err, gorilla.ErrReadLimit) {
-		t.Errorf("lost for %v, want the limit", lost.Err)
+		t.Errorf("lost with error %v, want ErrReadLimit", lost.Err)
 	}
 }
 
-func TestServerTooManyClients(t *testing.T) {
+func TestServerLimitsClients(t *testing.T) {
 	l := loopback(t)
 	serve(t, l, websocket.ServerConfig{MaxClients: 1})
 	address := l.Addr().String()
@@ -311,14 +311,15 @@ func TestServerAuthorize(t *testing.T) {
 		t.Errorf("Dial = %v, want wrong token", err)
 	}
 	cfg.Header = http.Header{"Authorization": {"Bearer secret"}}
-	cfg.ApplicationName = "somebody-else"
+	cfg.ApplicationName = "another-name"
 	dial(t, cfg)
 	if added := next[broker.PeerAdded](t, s); added.Peer.Name != "operator" || added.Peer.Identity.Name() != "operator" {
 		t.Errorf("peer is %+v", added.Peer)
 	}
 }
 
-// What is published to one client, others with the same subscription do not get.
+// A message to one client is not sent to other clients with the same
+// subscription.
 func TestServerPublishTo(t *testing.T) {
 	n := newNetwork(t)
 	s := serve(t, n, websocket.ServerConfig{})
@@ -350,10 +351,10 @@ func TestServerPublishTo(t *testing.T) {
 	}
 }
 
-func TestServerAdmits(t *testing.T) {
+func TestServerDisconnectsDismissedClient(t *testing.T) {
 	n := newNetwork(t)
 	var unwanted atomic.Value
-	unwanted.Store("nobody")
+	unwanted.Store("none")
 	s := serve(t, n, websocket.ServerConfig{Admits: func(p broker.Peer) bool { return p.Name != unwanted.Load() }})
 	clients := make(map[string]*websocket.Client)
 	for _, name := range []string{"a", "b"} {
@@ -374,11 +375,11 @@ func TestServerAdmits(t *testing.T) {
 		t.Errorf("lost %+v", lost)
 	}
 	if lost := next[broker.PeerLost](t, clients["b"]); !strings.Contains(lost.Err.Error(), "No longer admitted") {
-		t.Errorf("the client says %v", lost.Err)
+		t.Errorf("the client lost the server with error %v", lost.Err)
 	}
 }
 
-// What clients publish on a private server is not for each other.
+// A private server does not relay messages between clients.
 func TestServerPrivate(t *testing.T) {
 	n := newNetwork(t)
 	s := serve(t, n, websocket.ServerConfig{Private: true})
@@ -396,8 +397,8 @@ func TestServerPrivate(t *testing.T) {
 	}
 }
 
-// A browser that shows somebody's page must not talk to us for it.
-func TestServerOrigin(t *testing.T) {
+// A web page of another origin must not be able to connect through a browser.
+func TestServerRejectsOtherOrigin(t *testing.T) {
 	n := newNetwork(t)
 	serve(t, n, websocket.ServerConfig{})
 	d := gorilla.Dialer{NetDialContext: n.Dial}
@@ -405,11 +406,11 @@ func TestServerOrigin(t *testing.T) {
 	if err == nil || response == nil || response.StatusCode != http.StatusForbidden {
 		t.Errorf("upgraded for another origin: %v", err)
 	}
-	// This is what the Python of zeek-client sends.
+	// The Python library of zeek-client sends this header.
 	rawDial(t, n, jsonv1.Path, http.Header{"Origin": {"http://pipe"}})
 }
 
-// A client that does not read costs itself, and no other client anything.
+// A client that does not read does not affect other clients.
 func TestServerSlowClient(t *testing.T) {
 	for _, policy := range []broker.Overflow{broker.OverflowDropOldest, broker.OverflowDropNewest, broker.OverflowDisconnect} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -439,9 +440,8 @@ func TestServerSlowClient(t *testing.T) {
 	}
 }
 
-// Who waits for a client that reads too slowly does not wait for one that is
-// gone.
-func TestServerLosesTheClientItWaitsFor(t *testing.T) {
+// Publish stops waiting for a slow client when the client disconnects.
+func TestServerPublishEndsWhenClientIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
 		s := serve(t, n, websocket.ServerConfig{SendQueue: 1, SendOverflow: broker.OverflowBlock, PingInterval: -1})
@@ -450,7 +450,7 @@ func TestServerLosesTheClientItWaitsFor(t *testing.T) {
 		c.want(zeekAck("0"))
 		published := make(chan error, 1)
 		go func() {
-			big := broker.String(strings.Repeat("x", 1<<20)) // small ones are sent several at once
+			big := broker.String(strings.Repeat("x", 1<<20)) // small messages are sent together
 			for range 5 {
 				if err := s.Publish(context.Background(), "/", big); err != nil {
 					published <- err
@@ -476,9 +476,9 @@ func TestServerLosesTheClientItWaitsFor(t *testing.T) {
 	})
 }
 
-// An application that takes nothing holds up a flood, but loses no news of
-// peers to it.
-func TestServerFlood(t *testing.T) {
+// If the application does not call Next, messages are dropped, but
+// notifications about peers are not.
+func TestServerKeepsPeerNotifications(t *testing.T) {
 	l := loopback(t)
 	s := serve(t, l, websocket.ServerConfig{ReceiveQueue: 8, ReceiveOverflow: broker.OverflowDropOldest})
 	c := dial(t, websocket.ClientConfig{Address: l.Addr().String()})
@@ -503,8 +503,9 @@ func TestServerFlood(t *testing.T) {
 	}
 }
 
-// Sizes around those where frames change their form come through both ways.
-func TestSizes(t *testing.T) {
+// Texts whose sizes are around the limits of the frame formats are sent in both
+// directions.
+func TestTextSizes(t *testing.T) {
 	l := loopback(t)
 	s := serve(t, l, websocket.ServerConfig{})
 	c := dial(t, websocket.ClientConfig{Address: l.Addr().String(), Subscriptions: []string{""}})
@@ -515,15 +516,15 @@ func TestSizes(t *testing.T) {
 		for from, to := range map[broker.Bus]broker.Bus{s: c, c: s} {
 			publish(t, from, "/", text)
 			if got := next[broker.Received](t, to).Message.Value; !broker.Equal(got, text) {
-				t.Errorf("%T received something else for a text of %d bytes", to, size)
+				t.Errorf("%T received another value for a text of %d bytes", to, size)
 			}
 		}
 	}
 }
 
-// Clients that come and go cannot fill our memory with the news of it: they
-// have to wait for their ack.
-func TestServerComingAndGoing(t *testing.T) {
+// Clients that connect and disconnect repeatedly cannot fill the memory with
+// notifications: their ack is delayed.
+func TestServerDelaysAckIfQueueIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
 		s := serve(t, n, websocket.ServerConfig{ReceiveQueue: 3})
@@ -536,21 +537,21 @@ func TestServerComingAndGoing(t *testing.T) {
 				acked++
 			}
 			c.ws.Close()
-			synctest.Wait() // until the server knows
+			synctest.Wait() // until the server has noticed
 		}
-		// The first two make four notifications.
+		// The first two clients cause four notifications.
 		if acked != 2 {
 			t.Errorf("%d clients are acknowledged, want 2", acked)
 		}
-		news := map[string]int{}
+		kinds := map[string]int{}
 		for range 10 {
 			notification, err := s.Next(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			news[fmt.Sprintf("%T", notification)]++
+			kinds[fmt.Sprintf("%T", notification)]++
 		}
-		if diff := cmp.Diff(map[string]int{"broker.PeerAdded": 5, "broker.PeerLost": 5}, news); diff != "" {
+		if diff := cmp.Diff(map[string]int{"broker.PeerAdded": 5, "broker.PeerLost": 5}, kinds); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -569,8 +570,8 @@ func TestServerListenerFails(t *testing.T) {
 	}
 }
 
-// What recorded clients of real Zeeks sent, answered as those Zeeks did: the
-// server must pass on all of it, and the client get all of it.
+// TestRecordedSessions sends the recorded messages of clients to a server, and
+// publishes the recorded responses of Zeek. All messages must be delivered.
 func TestRecordedSessions(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/recordings/*/*websocket*.jsonl")
 	more, err2 := filepath.Glob("../../testdata/recordings/*/client-controller-*.jsonl")

@@ -212,7 +212,7 @@ func TestMalformedMessageIsAnswered(t *testing.T) {
 	}
 }
 
-// TestEachOther connects two Handshakes, in both orders of their IDs.
+// TestHandshakesWithEachOther connects two Handshakes, in both orders of their IDs.
 func TestHandshakesWithEachOther(t *testing.T) {
 	for _, ids := range [][2]uuid.UUID{{idA, idZ}, {idZ, idA}} {
 		dialer, acceptor := handshake(ids[0], true, Admit), handshake(ids[1], false, Admit)

@@ -339,7 +339,7 @@ func TestSniff(t *testing.T) {
 	}
 }
 
-func TestNames(t *testing.T) {
+func TestNamesOfCodesAndTypes(t *testing.T) {
 	if got := CodeInvalidJSON.String(); got != "invalid_json" || CodeInvalidJSON != 41 || CodeShuttingDown != 28 {
 		t.Errorf("code 41 is %s", got)
 	}

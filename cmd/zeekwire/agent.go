@@ -185,7 +185,7 @@ func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) 
 	return nil, fmt.Errorf("--launcher %q: want %s, %s or %s", s.settings.launcher, launcherZeek, launcherSupervisor, launcherSimulated)
 }
 
-// nodesAgent returns the agent as its nodes know it.
+// nodesAgent returns the settings with which nodes connect to the agent.
 func (s *agentService) nodesAgent(listens netip.AddrPort) nodescript.Agent {
 	return nodescript.Agent{
 		Listen: listens, SpoolDir: s.settings.nodes.spoolDir,

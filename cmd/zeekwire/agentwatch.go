@@ -36,7 +36,8 @@ func watchAgent(o *operation, endpoint *peering.Endpoint, controllers []string) 
 	}
 }
 
-// disconnected returns why no controller is connected, or "" if one is.
+// disconnected returns the reason why no controller is connected, or "" if one
+// is.
 func disconnected(peers []peering.PeerInfo, controllers []string) string {
 	var why []string
 	for _, p := range peers {

@@ -21,8 +21,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The documents contain blocks of commands, which TestDocuments runs in the order
-// of the text, as a reader would. What follows the language of a block says how:
+// The documents contain blocks of commands, which TestDocuments runs in the
+// order of the text, as a reader would. The attribute after the language of a
+// block specifies how:
 //
 //	```sh              run the commands; they must succeed
 //	```sh until=TEXT   repeat the commands until their output contains TEXT
@@ -45,7 +46,7 @@ var documents = []string{
 
 // skipReasons are the reasons for which a block may be skipped.
 var skipReasons = map[string]string{
-	"builds":   "the Makefile is run by whoever runs this test",
+	"builds":   "calls the Makefile, which runs these tests",
 	"zeek":     "needs a real Zeek: the live suite does the same",
 	"systemd":  "needs systemd, and changes the machine",
 	"terminal": "draws on a terminal until it is interrupted",
@@ -135,8 +136,8 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// reader does what a document says, in a network of its own, so that it can use
-// the default ports, and addresses of other machines.
+// reader runs the commands of a document in a network namespace of its own, so
+// that they can use the default ports and the addresses of other machines.
 type reader struct {
 	dir      string
 	network  int // process whose network namespace the commands use
@@ -222,7 +223,7 @@ func (r *reader) inNetwork(text string) *exec.Cmd {
 	return cmd
 }
 
-// follow does what a block says.
+// follow runs a block.
 func (r *reader) follow(t *testing.T, place string, b block) {
 	t.Helper()
 	if name := b.attributes["file"]; name != "" {
@@ -345,8 +346,8 @@ var (
 	gaps    = regexp.MustCompile(`[ \t]+`)
 )
 
-// masked returns output without what differs from run to run: IDs, versions,
-// numbers and times, and the width of columns.
+// masked returns output without the parts that differ between runs: IDs,
+// versions, numbers and times, and the width of columns.
 func masked(text string) string {
 	text = uuids.ReplaceAllString(text, "ID")
 	text = builds.ReplaceAllString(text, "zeekwire VERSION")

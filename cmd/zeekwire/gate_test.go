@@ -168,9 +168,9 @@ func TestGateListeningAgents(t *testing.T) {
 
 // With an authority and no list of clients, every client with a certificate of
 // the authority is accepted.
-func TestGateDemand(t *testing.T) {
+func TestGateAcceptsClientsOfAuthority(t *testing.T) {
 	g := startGated(t, security.Off, gateSettings{web: security.WebConfig{CAFile: "ours"}}, "")
-	if asked, changed := g.try(caller{ca: g.ca, name: "whoever"}); asked != "ok" || changed != "ok" {
+	if asked, changed := g.try(caller{ca: g.ca, name: "any-client"}); asked != "ok" || changed != "ok" {
 		t.Errorf("with a certificate: %s, %s", asked, changed)
 	}
 	if asked, _ := g.try(caller{token: bossToken}); !strings.Contains(asked, "certificate required") {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestObey(t *testing.T) {
-	dialled := broker.Peer{Dialed: true, Addr: netip.MustParseAddrPort("192.0.2.1:2150")}
+	dialed := broker.Peer{Dialed: true, Addr: netip.MustParseAddrPort("192.0.2.1:2150")}
 	from := func(addr, name string) broker.Peer {
 		p := broker.Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 40000)}
 		if name != "" {
@@ -16,15 +16,15 @@ func TestObey(t *testing.T) {
 		}
 		return p
 	}
-	selfStyled := from("10.0.0.1", "")
-	selfStyled.Name = "boss"
+	uncertified := from("10.0.0.1", "")
+	uncertified.Name = "boss"
 	for _, tt := range []struct {
 		setting    string
 		connecting bool
 		peer       broker.Peer
 		want       bool
 	}{
-		{"", true, dialled, true},
+		{"", true, dialed, true},
 		{"", true, from("10.0.0.1", "boss"), false},
 		{"", false, from("10.0.0.1", ""), true},
 		{"all", true, from("10.0.0.1", ""), true},
@@ -33,11 +33,11 @@ func TestObey(t *testing.T) {
 		{"10.0.0.1", false, from("10.0.0.2", ""), false},
 		{"10.0.0.0/8, 2001:db8::/32", true, from("10.9.9.9", ""), true},
 		{"10.0.0.0/8, 2001:db8::/32", true, from("2001:db8::9", ""), true},
-		{"10.0.0.0/8, 2001:db8::/32", true, dialled, true},
+		{"10.0.0.0/8, 2001:db8::/32", true, dialed, true},
 		{"boss, other", false, from("10.0.0.1", "boss"), true},
 		{"boss", false, from("10.0.0.1", "Boss"), false},
 		{"boss", false, from("10.0.0.1", ""), false},
-		{"boss", false, selfStyled, false},
+		{"boss", false, uncertified, false},
 	} {
 		c, err := parseCallers(tt.setting)
 		if err != nil {

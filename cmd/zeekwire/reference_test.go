@@ -177,7 +177,7 @@ func eventKinds(t *testing.T) map[string]string {
 		kind, err := strconv.Unquote(literal.Value)
 		comment := strings.TrimSpace(spec.Comment.Text())
 		if err != nil || comment == "" {
-			t.Errorf("%s has no comment, or an odd value", spec.Names[0].Name)
+			t.Errorf("%s has no comment, or an invalid value", spec.Names[0].Name)
 		}
 		kinds[kind] = comment
 		return true

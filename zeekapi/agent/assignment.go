@@ -11,13 +11,13 @@ import (
 
 // Assignment is the part of a configuration that one instance runs.
 type Assignment struct {
-	ID     string         // of the configuration
-	Nodes  []zeekapi.Node // of the instance, by name
-	Layout zeekapi.Layout // of the cluster; of the others nothing has been read
+	ID     string         // ID of the configuration
+	Nodes  []zeekapi.Node // nodes of the instance, sorted by name
+	Layout zeekapi.Layout // layout of the cluster, not parsed
 }
 
-// assign returns the part of an instance in a configuration, or why the
-// configuration cannot be.
+// assign returns the part of a configuration that an instance runs. It fails if
+// the configuration is invalid.
 func assign(config zeekapi.Configuration, instance string) (*Assignment, error) {
 	members, err := config.Members()
 	if err != nil {
@@ -31,7 +31,7 @@ func assign(config zeekapi.Configuration, instance string) (*Assignment, error) 
 	return a, a.check(instance)
 }
 
-// check says what keeps an instance from running its assignment.
+// check returns an error if an instance cannot run the assignment.
 func (a *Assignment) check(instance string) error {
 	if len(a.Nodes) > MaxNodes {
 		return fmt.Errorf("%d nodes on one instance, limit is %d", len(a.Nodes), MaxNodes)
@@ -45,9 +45,9 @@ func (a *Assignment) check(instance string) error {
 			return err
 		}
 		if m.Role != n.Role || m.Port != n.Port || m.MetricsPort != n.MetricsPort {
-			return fmt.Errorf("node %s is another in the layout of its cluster", n.Name)
+			return fmt.Errorf("node %s differs from its entry in the layout of its cluster", n.Name)
 		}
-		if n.State != "" && !n.State.Valid() { // never read, but it must fit a record
+		if n.State != "" && !n.State.Valid() { // not used, but it must be valid in a record
 			return fmt.Errorf("node %s has the unknown state %q", n.Name, n.State)
 		}
 		if n.Instance != instance {
@@ -57,8 +57,8 @@ func (a *Assignment) check(instance string) error {
 	return nil
 }
 
-// equal compares more than Zeek's agent does, which takes two configurations
-// with the same ID for the same.
+// equal reports whether a and b are equal. Zeek's agent compares only the IDs
+// of configurations.
 func (a *Assignment) equal(b *Assignment) bool {
 	return a.ID == b.ID && a.Layout == b.Layout && broker.Equal(mustMarshal(a.Nodes), mustMarshal(b.Nodes))
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// dispatches are the requests that were sent on to nodes.
+// dispatches are the requests that were forwarded to nodes.
 type dispatches struct {
 	*outbox
 	nodes    *nodes
 	endpoint string
-	pending  map[string]*dispatch // by the ID that nodes see
+	pending  map[string]*dispatch // by the ID of the request to nodes
 	sent     uint64
 }
 
-// dispatch is a request that was sent on to nodes.
+// dispatch is a request that was forwarded to nodes.
 type dispatch struct {
 	request
 	waiting  map[string]bool // nodes that have not responded
@@ -28,8 +28,8 @@ type dispatch struct {
 	deadline time.Time
 }
 
-// send sends a request on to those of the nodes that run, or responds at once
-// if none does.
+// send forwards a request to the given nodes that run. If none runs, it
+// responds at once.
 func (ds *dispatches) send(req request, msg zeekapi.AgentDispatchRequest, deadline time.Time) {
 	d := &dispatch{request: req, deadline: deadline, waiting: make(map[string]bool)}
 	var running []string
@@ -58,7 +58,7 @@ func (ds *dispatches) fail(d *dispatch, node, format string, args ...any) {
 	d.results = append(d.results, r)
 }
 
-// answered takes the response of a node.
+// answered processes the response of a node.
 func (ds *dispatches) answered(resp zeekapi.NodeDispatchResponse) {
 	d := ds.pending[resp.ID]
 	if d == nil || !d.waiting[resp.Result.Node] {
@@ -85,8 +85,8 @@ func (ds *dispatches) finish(id string) {
 	}
 }
 
-// expire ends the wait for nodes that do not run any more or take too long. Of
-// requests that end at the same time the older is answered first.
+// expire ends the wait for nodes that no longer run or take too long. If
+// several requests end, it responds to older ones first.
 func (ds *dispatches) expire(now time.Time) {
 	ids := slices.SortedFunc(maps.Keys(ds.pending), func(a, b string) int {
 		return cmp.Or(ds.pending[a].deadline.Compare(ds.pending[b].deadline), cmp.Compare(a, b))

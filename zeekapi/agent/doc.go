@@ -1,17 +1,16 @@
 // Package agent runs the nodes of one instance for a controller.
 //
-// Machine decides; it is all of the agent's behaviour and touches nothing. Run
-// is its surroundings: a goroutine each that waits for the bus, for the
-// launcher and for time, and one that carries out the outputs of the machine.
+// Machine implements the behaviour of the agent without I/O. Run connects it to
+// the bus, the launcher and the clock, and performs its outputs.
 //
-// The agent does what Zeek's own does (Zeek: policy/frameworks/management/agent)
-// with these exceptions. A deployment leaves alone the nodes that need no
-// change. It first checks whether nodes could run, and starts those that can
-// stage by stage: loggers, managers, proxies, workers. An agent without nodes in
-// a configuration answers at once, where Zeek's times out. A crash shows in a
-// node's state, and a node that keeps crashing is given up. A restart is
-// answered when the nodes are back. Where Zeek's agent falls silent, about a
-// node that does not answer, this one says so. The configuration outlives the
-// agent, and so can nodes: an agent goes on with those that its launcher finds
-// running, and starts the others without a controller.
+// The agent behaves like Zeek's (Zeek: policy/frameworks/management/agent) with
+// these exceptions. A deployment does not restart unchanged nodes. It first
+// checks whether nodes could run, and starts those that can in stages: loggers,
+// managers, proxies, workers. An agent without nodes in a configuration
+// responds at once, where Zeek's times out. The state of a crashed node is
+// CRASHED, and an agent stops restarting a node that keeps crashing. The
+// response to a restart is sent when the nodes run again. Responses include
+// errors for nodes that do not respond, which Zeek's agent omits. The agent
+// stores its configuration. After a restart of the agent, it adopts the nodes
+// that its launcher finds running, and starts the others without a controller.
 package agent

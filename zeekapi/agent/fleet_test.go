@@ -9,25 +9,26 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// fleet runs a Machine in time that passes only when told to, with nodes that
-// exist only as what is going to happen to them.
+// fleet runs a Machine with a simulated clock and simulated nodes. Each node is
+// represented by its scheduled inputs.
 type fleet struct {
 	t       tb
 	machine *Machine
 	started bool
 	now     time.Time
 
-	// What nodes are like: from start to hello, what a node dies of at once,
-	// whether it stays silent, and from being told to stop to its end.
+	// Properties of nodes: the time from start to hello, the exit of a node
+	// that dies instead, whether a node sends no hello, and the time from stop
+	// to exit.
 	startUp  time.Duration
 	dies     func(launch.Node) *launch.Exited
 	silent   func(launch.Node) bool
 	stopTime time.Duration
-	refuses  func(launch.Node) error // in the check
+	refuses  func(launch.Node) error // result of the check
 	answers  func(zeekapi.NodeDispatchRequest) []zeekapi.NodeDispatchResponse
 
 	checkTime time.Duration
-	saving    error // what becomes of it
+	saving    error // result of saving the assignment
 
 	pids    int64
 	running map[string]launch.Node
@@ -72,7 +73,7 @@ func startFleet(t tb, self Settings, state State) *fleet {
 	return f
 }
 
-// assigned is what of a configuration an agent runs.
+// assigned returns the assignment of instance i in a configuration.
 func assigned(config zeekapi.Configuration) *Assignment {
 	a, err := assign(config, "i")
 	if err != nil {
@@ -81,17 +82,17 @@ func assigned(config zeekapi.Configuration) *Assignment {
 	return a
 }
 
-// step gives the machine an input and does what it says.
+// step passes an input to the machine and performs the outputs.
 func (f *fleet) step(in Input) {
 	f.t.Helper()
-	if !f.started { // not before the test has said what nodes are like
+	if !f.started { // after the test has set the properties of nodes
 		f.started = true
 		f.perform(f.machine.Start(f.now))
 	}
 	f.perform(f.machine.Step(f.now, in))
 }
 
-// perform does what the machine says.
+// perform performs outputs of the machine.
 func (f *fleet) perform(outputs []Output) {
 	f.t.Helper()
 	if err := f.machine.Check(); err != nil {
@@ -119,7 +120,7 @@ func (f *fleet) perform(outputs []Output) {
 			f.start(o.Node)
 		case Stop:
 			if _, ok := f.running[o.Node]; !ok {
-				f.t.Errorf("%s is told to stop but does not run", o.Node)
+				f.t.Errorf("%s is stopped but is not running", o.Node)
 			}
 			f.after(f.stopTime, launch.Exited{Node: o.Node})
 		case Dispatch:
@@ -138,7 +139,7 @@ func (f *fleet) perform(outputs []Output) {
 func (f *fleet) start(n launch.Node) {
 	f.t.Helper()
 	if _, ok := f.running[n.Name]; ok {
-		f.t.Errorf("%s is started but runs", n.Name)
+		f.t.Errorf("%s is started but is already running", n.Name)
 	}
 	f.running[n.Name] = n
 	f.pids++
@@ -158,7 +159,7 @@ func (f *fleet) after(d time.Duration, ev launch.Event) { f.at(f.now.Add(d), Lau
 
 func (f *fleet) at(t time.Time, in Input) { f.due = append(f.due, due{t, in}) }
 
-// until lets time pass.
+// until advances the clock to t and processes the inputs until then.
 func (f *fleet) until(t time.Time) {
 	f.t.Helper()
 	for {
@@ -181,7 +182,7 @@ func (f *fleet) until(t time.Time) {
 		if l, ok := next.input.(Launched); ok {
 			if e, ok := l.Event.(launch.Exited); ok {
 				delete(f.running, e.Node)
-				// A dead node says nothing.
+				// A dead node sends no hello.
 				f.due = slices.DeleteFunc(f.due, func(d due) bool {
 					hello, ok := d.input.(Received)
 					return ok && hello.Message == zeekapi.Message(zeekapi.NodeHello{Node: e.Node})
@@ -197,13 +198,13 @@ func (f *fleet) pass(d time.Duration) {
 	f.until(f.now.Add(d))
 }
 
-// ask sends a request in a dialect that does not matter.
+// ask sends a message without a dialect.
 func (f *fleet) ask(m zeekapi.Message) {
 	f.t.Helper()
 	f.step(Received{Message: m})
 }
 
-// take returns the outputs of one type since it was last called.
+// take removes and returns the outputs of one type.
 func take[O Output](f *fleet) []O {
 	var taken []O
 	f.out = slices.DeleteFunc(f.out, func(o Output) bool {
@@ -216,7 +217,7 @@ func take[O Output](f *fleet) []O {
 	return taken
 }
 
-// published returns the published messages of one type.
+// published removes and returns the published messages of one type.
 func published[M zeekapi.Message](f *fleet) []M {
 	var taken []M
 	f.out = slices.DeleteFunc(f.out, func(o Output) bool {
@@ -231,7 +232,7 @@ func published[M zeekapi.Message](f *fleet) []M {
 	return taken
 }
 
-// one returns the only published message of its type.
+// one removes and returns the only published message of a type.
 func one[M zeekapi.Message](f *fleet) M {
 	f.t.Helper()
 	all := published[M](f)
@@ -258,7 +259,7 @@ func stopped(f *fleet) []string {
 	return names
 }
 
-// statuses asks for the nodes, without the agent itself.
+// statuses requests the statuses of the nodes, without that of the agent.
 func (f *fleet) statuses() map[string]zeekapi.NodeStatus {
 	f.t.Helper()
 	f.ask(zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "statuses"}})

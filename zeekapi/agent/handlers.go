@@ -32,14 +32,14 @@ func serve[Q, A zeekapi.Message](call zeekapi.Call[Q, A], handle func(m *Machine
 	}
 }
 
-// The reasons for which requests are refused.
+// Reasons for refusing requests.
 const (
 	errorBusy   = "too many requests at the same time"
 	errorEnding = "the agent is shutting down"
 )
 
-// refuses returns why the agent accepts no more requests that wait for nodes,
-// "" if it does.
+// refuses returns the reason for refusing requests that wait for nodes, or ""
+// if the agent accepts them.
 func (m *Machine) refuses() string {
 	switch {
 	case m.ending:
@@ -75,7 +75,8 @@ func (m *Machine) deployNodes(now time.Time, req request, msg zeekapi.AgentDeplo
 	m.deployAssignment(now, req, a, err, msg.Force)
 }
 
-// deployAssignment makes a what should run, unless err says that it is invalid.
+// deployAssignment deploys a. If err is not nil, the assignment is invalid, and
+// the request fails.
 func (m *Machine) deployAssignment(now time.Time, req request, a *Assignment, err error, force bool) {
 	current := m.target.assignment
 	same := err == nil && current != nil && !force && current.equal(a)
@@ -98,7 +99,7 @@ func (m *Machine) deployAssignment(now time.Time, req request, a *Assignment, er
 	m.waits.deployment(now, req, a.names(), m.settings.RequestTimeout)
 }
 
-// allRun reports whether a deployment has nothing to wait for.
+// allRun reports whether a deployment need not wait.
 func (m *Machine) allRun(a *Assignment) bool {
 	return !slices.ContainsFunc(a.Nodes, func(n zeekapi.Node) bool { return !m.nodes.runs(n.Name) })
 }
@@ -134,7 +135,7 @@ func (m *Machine) status(_ time.Time, req request, _ zeekapi.AgentStatusRequest)
 }
 
 func (m *Machine) logs(_ time.Time, req request, msg zeekapi.AgentLogsRequest) {
-	if err := zeekapi.CheckName(msg.Node); err != nil { // it becomes part of a path
+	if err := zeekapi.CheckName(msg.Node); err != nil { // the name becomes part of a path
 		m.out.refuse(req, "no node %q on instance %s", msg.Node, m.settings.Name)
 		return
 	}

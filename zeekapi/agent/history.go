@@ -2,14 +2,15 @@ package agent
 
 import "time"
 
-// history makes the launcher's surroundings remember what happened to nodes.
+// history outputs the history of nodes, so that it is stored.
 type history struct {
 	*outbox
 	stored map[string]NodeHistory
 	quiet  time.Time // no output before
 }
 
-// save stores what has changed, unless it did so a moment ago.
+// save outputs the history if it has changed, at most once per
+// RememberInterval.
 func (h *history) save(now time.Time, ns *nodes) {
 	if now.Before(h.quiet) || !h.outdated(ns) {
 		return
@@ -28,7 +29,7 @@ func (h *history) store(ns *nodes) {
 	h.emit(Remember{Nodes: h.stored})
 }
 
-// outdated reports whether something has changed that is not stored.
+// outdated reports whether the history has changed since it was last output.
 func (h *history) outdated(ns *nodes) bool {
 	found := 0
 	for name, n := range ns.all {

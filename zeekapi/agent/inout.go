@@ -19,22 +19,22 @@ type (
 
 	// Received is a message on one of the agent's topics.
 	Received struct {
-		Dialect *zeekapi.Dialect // of the message and its response
+		Dialect *zeekapi.Dialect // dialect of the message and its response
 		Message zeekapi.Message
 	}
 
 	// Launched is an event of the launcher.
 	Launched struct{ Event launch.Event }
 
-	// Persisted reports the result of the oldest Persist without one.
+	// Persisted reports the result of the oldest Persist that has no result
+	// yet.
 	Persisted struct{ Err error }
 
-	// Shutdown tells the machine to end: it refuses new requests that would
-	// have to wait for nodes, and ends when the pending ones are answered.
+	// Shutdown makes the machine end: it refuses new requests that would have
+	// to wait for nodes, and ends when it has responded to the pending ones.
 	Shutdown struct{}
 
-	// Tick reports that time has passed, for example that Machine.Deadline has
-	// come.
+	// Tick reports that time has passed, for example until Machine.Deadline.
 	Tick struct{}
 )
 
@@ -81,11 +81,11 @@ type (
 		ReqID   string
 		Node    string
 		Bytes   int  // limit for each output
-		Gone    bool // the node should not run here, but may have
+		Gone    bool // the node is not assigned to this instance, but may have been
 	}
 
 	// Persist stores the assignment for the next agent; nil stores that there
-	// is none. It is answered with Persisted.
+	// is none. Persisted reports the result.
 	Persist struct{ Assignment *Assignment }
 
 	// Remember stores the history of the nodes that have one. A failure has no

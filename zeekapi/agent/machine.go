@@ -17,7 +17,7 @@ type Machine struct {
 	out      *outbox
 	ending   bool // Shutdown was received
 
-	// Each part owns its state. Those below see those above.
+	// Each part owns its state. Parts may use the parts above them.
 	presence   presence
 	target     target
 	nodes      *nodes
@@ -26,14 +26,14 @@ type Machine struct {
 	history    history
 }
 
-// Phase is how far a machine is from its end: Running, Ending or Ended.
+// Phase is the phase of a machine: Running, Ending or Ended.
 type Phase = eventloop.Phase
 
 // The phases.
 const (
 	Running = eventloop.Running // accepts all requests
 	Ending  = eventloop.Ending  // refuses new requests that would wait for nodes
-	Ended   = eventloop.Ended   // no request waits for nodes any more
+	Ended   = eventloop.Ended   // no request waits for nodes
 )
 
 // NewMachine returns an agent that continues from a state. It fails if a
@@ -68,13 +68,14 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	return m, nil
 }
 
-// Start returns what to do first.
+// Start returns the first outputs.
 func (m *Machine) Start(now time.Time) []Output {
 	m.presence.started = now
 	return m.settle(now)
 }
 
-// Step takes one input and returns what to do, in this order.
+// Step processes an input and returns the outputs in the order in which to
+// perform them.
 func (m *Machine) Step(now time.Time, in Input) []Output {
 	switch in := in.(type) {
 	case PeerAdded:
@@ -94,8 +95,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	return m.settle(now)
 }
 
-// settle handles elapsed deadlines, reconciles the nodes, and answers the
-// requests that have nothing left to wait for.
+// settle handles elapsed deadlines, reconciles the nodes, and responds to the
+// requests that need not wait any longer.
 func (m *Machine) settle(now time.Time) []Output {
 	m.presence.expire(now)
 	m.target.expire(now)
@@ -153,7 +154,7 @@ func (m *Machine) Deadline() (time.Time, bool) {
 	return next.at, next.set
 }
 
-// Phase returns how far the machine is from its end.
+// Phase returns the phase of the machine.
 func (m *Machine) Phase() Phase {
 	switch {
 	case !m.ending:
@@ -167,8 +168,8 @@ func (m *Machine) Phase() Phase {
 // Pending returns the number of requests that wait for nodes.
 func (m *Machine) Pending() int { return m.waits.pending() + len(m.dispatches.pending) }
 
-// Nodes returns the nodes in detail, also those that should not run any more,
-// by name.
+// Nodes returns details of all nodes, sorted by name. They include nodes that
+// are being stopped.
 func (m *Machine) Nodes() []zeekapi.NodeDetail { return m.nodes.details() }
 
 // finish returns the last outputs. No Step may follow.

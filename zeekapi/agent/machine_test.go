@@ -21,8 +21,10 @@ import (
 
 func id(s string) zeekapi.ReqID { return zeekapi.ReqID{ID: s} }
 
-// configuration has the nodes named on instance i: l is a logger, m a manager,
-// p a proxy, others are workers. A name with a slash is on that instance.
+// configuration returns a configuration with the named nodes. The first letter
+// determines the role: l is a logger, m is a manager, p is a proxy, and others
+// are workers. The nodes are on instance i, unless an instance and a slash
+// precede the name.
 func configuration(configID string, names ...string) zeekapi.Configuration {
 	c := zeekapi.Configuration{ID: configID, Instances: []zeekapi.Instance{
 		{Name: "i", Host: netip.MustParseAddr("10.0.0.1")},
@@ -58,7 +60,7 @@ func failed(reqID, node, text string) zeekapi.Result {
 	return zeekapi.Result{ReqID: reqID, Instance: "i", Node: node, Error: text}
 }
 
-// troubled is failed with outputs that say no more.
+// troubled is like failed, with the error as the output of the node.
 func troubled(reqID, node, text string) zeekapi.Result {
 	r := failed(reqID, node, text)
 	r.Data = mustMarshal(zeekapi.NodeOutputs{Stderr: text})
@@ -72,7 +74,7 @@ func compare(t *testing.T, what string, want, got any) {
 	}
 }
 
-// running is a fleet that runs the nodes.
+// running returns a fleet that runs the nodes.
 func running(t *testing.T, names ...string) *fleet {
 	t.Helper()
 	f := newFleet(t, connecting("i"), nil)
@@ -109,14 +111,14 @@ func TestWelcome(t *testing.T) {
 	compare(t, "response", zeekapi.AgentWelcomeResponse{ReqID: id("r"), Result: ok("r", "")}, one[zeekapi.AgentWelcomeResponse](f))
 }
 
-func TestSpeaksTheDialectOfTheRequest(t *testing.T) {
+func TestResponsesUseDialectOfRequest(t *testing.T) {
 	d := management.Dialect(management.DefaultTopics)
 	f := newFleet(t, connecting("i"), nil)
 	f.step(PeerAdded{})
 	f.step(Received{Dialect: d, Message: deploy("r", configuration("c", "w"))})
 	f.pass(time.Second)
 	for _, p := range take[Publish](f) {
-		// A hello is for controllers that have not said a word yet.
+		// These precede any request, so they are sent in all dialects.
 		switch p.Message.(type) {
 		case zeekapi.AgentHello, zeekapi.AgentDescription:
 			if p.Dialect != nil {
@@ -130,7 +132,7 @@ func TestSpeaksTheDialectOfTheRequest(t *testing.T) {
 	}
 }
 
-func TestDeployStartsByRoleAndAnswersPerNode(t *testing.T) {
+func TestDeployStartsByRoleAndRespondsPerNode(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	config := configuration("c", "w2", "m", "w1", "p", "l", "other/w3")
 	f.ask(deploy("r", config))
@@ -141,7 +143,7 @@ func TestDeployStartsByRoleAndAnswersPerNode(t *testing.T) {
 		}
 	}
 	for _, stage := range [][]string{{"l"}, {"m"}, {"p"}, {"w1", "w2"}} {
-		compare(t, "answers before all nodes are up", 0, len(published[zeekapi.AgentDeployResponse](f)))
+		compare(t, "responses before all nodes are up", 0, len(published[zeekapi.AgentDeployResponse](f)))
 		var names []string
 		for _, s := range take[Start](f) {
 			names = append(names, s.Node.Name)
@@ -158,7 +160,7 @@ func TestDeployStartsByRoleAndAnswersPerNode(t *testing.T) {
 		f.statuses()["m"])
 }
 
-func TestDeployAnswersAtOnce(t *testing.T) {
+func TestDeployRespondsAtOnce(t *testing.T) {
 	same := configuration("c1", "l", "m", "w")
 	forced := deploy("r", same)
 	forced.Force = true
@@ -173,12 +175,12 @@ func TestDeployAnswersAtOnce(t *testing.T) {
 		{"another name for the same configuration", deploy("r", configuration("c2", "l", "m", "w")),
 			[]zeekapi.Result{ok("r", "l"), ok("r", "m"), ok("r", "w")}, nil},
 		{"an empty configuration", deploy("r", zeekapi.Configuration{ID: "c2"}), []zeekapi.Result{ok("r", "")}, []string{"w", "m", "l"}},
-		{"nodes for others only", deploy("r", configuration("c2", "other/w")), []zeekapi.Result{ok("r", "")}, []string{"w", "m", "l"}},
-		{"a node on no instance", deploy("r", configuration("c2", "nowhere/w")),
+		{"nodes of other instances only", deploy("r", configuration("c2", "other/w")), []zeekapi.Result{ok("r", "")}, []string{"w", "m", "l"}},
+		{"a node of an unknown instance", deploy("r", configuration("c2", "nowhere/w")),
 			[]zeekapi.Result{failed("r", "", `node w is on instance "nowhere", which is not in the configuration`)}, nil},
-		{"two nodes of one name", deploy("r", configuration("c2", "w", "other/w")),
+		{"two nodes with the same name", deploy("r", configuration("c2", "w", "other/w")),
 			[]zeekapi.Result{failed("r", "", "two nodes have the name w")}, nil},
-		{"a bad name", deploy("r", configuration("c2", "i/../etc")),
+		{"an invalid name", deploy("r", configuration("c2", "i/../etc")),
 			[]zeekapi.Result{failed("r", "", `node name "../etc": want printable characters other than spaces, slashes and quotes`)}, nil},
 		{"forced", forced, nil, []string{"w", "m", "l"}},
 	} {
@@ -195,13 +197,15 @@ func TestDeployAnswersAtOnce(t *testing.T) {
 	}
 }
 
-// ours is what our controller has an agent deploy, instead of what Zeek's does.
+// ours converts a request of Zeek's controller to the corresponding request of
+// ours.
 func ours(req zeekapi.AgentDeployRequest) zeekapi.AgentDeployNodesRequest {
 	a := assigned(req.Config)
 	return zeekapi.AgentDeployNodesRequest{ReqID: req.ReqID, Config: a.ID, Nodes: a.Nodes, Layout: a.Layout.Pack(), Force: req.Force}
 }
 
-// To an agent it makes no difference which of the controllers it has.
+// TestDeployNodes checks the deploy request of our controller, which has the
+// same effects as that of Zeek's.
 func TestDeployNodes(t *testing.T) {
 	config := configuration("c1", "l", "m", "w", "other/v")
 	for _, tt := range []struct {
@@ -211,7 +215,7 @@ func TestDeployNodes(t *testing.T) {
 		stopped []string
 	}{
 		{"the same", func(*zeekapi.AgentDeployNodesRequest) {}, []zeekapi.Result{ok("r", "")}, nil},
-		{"under another name", func(r *zeekapi.AgentDeployNodesRequest) { r.Config = "c2" },
+		{"with another ID", func(r *zeekapi.AgentDeployNodesRequest) { r.Config = "c2" },
 			[]zeekapi.Result{ok("r", "l"), ok("r", "m"), ok("r", "w")}, nil},
 		{"forced", func(r *zeekapi.AgentDeployNodesRequest) { r.Force = true }, nil, []string{"w", "m", "l"}},
 		{"another cluster", func(r *zeekapi.AgentDeployNodesRequest) {
@@ -225,15 +229,15 @@ func TestDeployNodes(t *testing.T) {
 			[]zeekapi.Result{failed("r", "", "node l is not in the layout of its cluster")}, nil},
 		{"a layout that is not packed", func(r *zeekapi.AgentDeployNodesRequest) { r.Layout = "l LOGGER - - -\n" },
 			[]zeekapi.Result{failed("r", "", "zeekapi: layout: s2: corrupt input")}, nil},
-		{"a bad layout", func(r *zeekapi.AgentDeployNodesRequest) { r.Layout = zeekapi.Layout("l \n").Pack() },
+		{"an invalid layout", func(r *zeekapi.AgentDeployNodesRequest) { r.Layout = zeekapi.Layout("l \n").Pack() },
 			[]zeekapi.Result{failed("r", "", `node l has the unknown role ""`)}, nil},
-		{"a bad name", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes[0].Name = "../etc" },
+		{"an invalid name", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes[0].Name = "../etc" },
 			[]zeekapi.Result{failed("r", "", `node name "../etc": want printable characters other than spaces, slashes and quotes`)}, nil},
 		{"another role in the layout", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes[0].Role = zeekapi.RoleWorker },
-			[]zeekapi.Result{failed("r", "", "node l is another in the layout of its cluster")}, nil},
-		{"a node twice", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes = append(r.Nodes, r.Nodes[2]) },
+			[]zeekapi.Result{failed("r", "", "node l differs from its entry in the layout of its cluster")}, nil},
+		{"a duplicate node", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes = append(r.Nodes, r.Nodes[2]) },
 			[]zeekapi.Result{failed("r", "", "node w does not come after node w")}, nil},
-		{"a node of somebody else", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes[0].Instance = "other" },
+		{"a node of another instance", func(r *zeekapi.AgentDeployNodesRequest) { r.Nodes[0].Instance = "other" },
 			[]zeekapi.Result{failed("r", "", `node l is on instance "other", this is i`)}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -251,18 +255,18 @@ func TestDeployNodes(t *testing.T) {
 	}
 }
 
-// An agent that was started anew, or got the request twice, is told what it
-// knows already. What of it does not run yet, or cannot, is in the answer all
-// the same.
-func TestDeployTheSameBeforeItRuns(t *testing.T) {
+// An agent that has restarted, or receives a request twice, already has the
+// configuration. The response still covers nodes that do not run yet or cannot
+// run.
+func TestDeploySameConfigurationBeforeItRuns(t *testing.T) {
 	same := configuration("c1", "l", "w")
 	for _, request := range []zeekapi.Message{deploy("r", same), ours(deploy("r", same))} {
 		f := newFleet(t, connecting("i"), assigned(same))
 		f.step(Tick{})
 		f.ask(request)
-		compare(t, "answers before the nodes run", 0, len(published[zeekapi.AgentDeployResponse](f)))
+		compare(t, "responses before the nodes run", 0, len(published[zeekapi.AgentDeployResponse](f)))
 		f.pass(time.Second)
-		compare(t, "in time", []zeekapi.Result{ok("r", "l"), ok("r", "w")}, one[zeekapi.AgentDeployResponse](f).Results)
+		compare(t, "nodes that start", []zeekapi.Result{ok("r", "l"), ok("r", "w")}, one[zeekapi.AgentDeployResponse](f).Results)
 
 		f = newFleet(t, connecting("i"), assigned(same))
 		f.refuses = func(n launch.Node) error {
@@ -274,12 +278,12 @@ func TestDeployTheSameBeforeItRuns(t *testing.T) {
 		f.step(Tick{})
 		f.pass(time.Second)
 		f.ask(request)
-		compare(t, "never", []zeekapi.Result{ok("r", "l"), troubled("r", "w", "no interface")}, one[zeekapi.AgentDeployResponse](f).Results)
+		compare(t, "a node that cannot run", []zeekapi.Result{ok("r", "l"), troubled("r", "w", "no interface")}, one[zeekapi.AgentDeployResponse](f).Results)
 	}
 }
 
-// An agent that is about to end can still say that it runs what it is told.
-func TestDeployTheSameAtTheEnd(t *testing.T) {
+// An agent that is shutting down still confirms the configuration that it runs.
+func TestDeploySameConfigurationDuringShutdown(t *testing.T) {
 	f := running(t, "l", "w")
 	f.step(Shutdown{})
 	same := deploy("r", configuration("c1", "l", "w"))
@@ -291,7 +295,7 @@ func TestDeployTheSameAtTheEnd(t *testing.T) {
 	compare(t, "another", []zeekapi.Result{failed("r", "", errorEnding)}, one[zeekapi.AgentDeployResponse](f).Results)
 }
 
-func TestDeployRestartsOnlyWhatChanged(t *testing.T) {
+func TestDeployRestartsOnlyChangedNodes(t *testing.T) {
 	affinity := int64(1)
 	node := func(name string, change func(*zeekapi.Node)) func(*zeekapi.Configuration) {
 		return func(c *zeekapi.Configuration) {
@@ -308,10 +312,10 @@ func TestDeployRestartsOnlyWhatChanged(t *testing.T) {
 		{"environment", node("w1", func(n *zeekapi.Node) { n.Env = map[string]string{"X": "y"} }), []string{"w1"}, []string{"w1"}},
 		{"interface", node("m", func(n *zeekapi.Node) { n.Interface = "eth0" }), []string{"m"}, []string{"m"}},
 		{"CPU", node("w2", func(n *zeekapi.Node) { n.CPUAffinity = &affinity }), []string{"w2"}, []string{"w2"}},
-		{"options and state, on which nobody acts", node("w1", func(n *zeekapi.Node) {
+		{"options and state, which have no effect", node("w1", func(n *zeekapi.Node) {
 			n.State, n.Options = zeekapi.StateStopped, []zeekapi.Option{{Name: "x"}}
 		}), nil, nil},
-		{"a port, which all nodes know", node("m", func(n *zeekapi.Node) { n.Port = broker.TCP(4711) }),
+		{"a port, which is in the layout of all nodes", node("m", func(n *zeekapi.Node) { n.Port = broker.TCP(4711) }),
 			[]string{"w2", "w1", "m", "l"}, []string{"l", "m", "w1", "w2"}},
 		{"a metrics port", node("w3", func(n *zeekapi.Node) { n.MetricsPort = broker.TCP(9000) }),
 			[]string{"w2", "w1", "m", "l"}, []string{"l", "m", "w1", "w2"}},
@@ -319,7 +323,7 @@ func TestDeployRestartsOnlyWhatChanged(t *testing.T) {
 			[]string{"w2", "w1", "m", "l"}, []string{"l", "m", "w1", "w2"}},
 		{"a node of another instance", func(c *zeekapi.Configuration) { c.Nodes = c.Nodes[:4] },
 			[]string{"w2", "w1", "m", "l"}, []string{"l", "m", "w1", "w2"}},
-		{"a node of ours", func(c *zeekapi.Configuration) { c.Nodes = c.Nodes[1:] },
+		{"a node of this instance", func(c *zeekapi.Configuration) { c.Nodes = c.Nodes[1:] },
 			[]string{"w2", "w1", "m", "l"}, []string{"m", "w1", "w2"}},
 	} {
 		test := func(t *testing.T, request func(zeekapi.AgentDeployRequest) zeekapi.Message) {
@@ -347,7 +351,7 @@ func TestDeployRestartsOnlyWhatChanged(t *testing.T) {
 	}
 }
 
-func TestDeployWithNodesThatFail(t *testing.T) {
+func TestDeployWithFailingNodes(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	outputs := zeekapi.NodeOutputs{Stdout: "out", Stderr: "fatal error"}
 	f.dies = func(n launch.Node) *launch.Exited {
@@ -359,7 +363,7 @@ func TestDeployWithNodesThatFail(t *testing.T) {
 	f.silent = func(n launch.Node) bool { return n.Name == "w" }
 	f.ask(deploy("r", configuration("c", "l", "m", "w")))
 	f.pass(RequestTimeout - time.Millisecond)
-	compare(t, "responses before the time-out", 0, len(published[zeekapi.AgentDeployResponse](f)))
+	compare(t, "responses before the timeout", 0, len(published[zeekapi.AgentDeployResponse](f)))
 	f.pass(time.Millisecond)
 	dead := failed("r", "m", "exit status 1")
 	dead.Data = mustMarshal(outputs)
@@ -403,7 +407,8 @@ func TestStandby(t *testing.T) {
 		compare(t, "change of "+c.Node.Name, []zeekapi.State{zeekapi.StateRunning, zeekapi.StateStopped}, []zeekapi.State{c.Old, c.New})
 	}
 
-	// What ran before is deployed anew, not "already running".
+	// The same configuration is deployed again, because it is no longer
+	// running.
 	f.ask(deploy("r", configuration("c1", "l", "m", "w")))
 	f.pass(time.Second)
 	compare(t, "started", []string{"l", "m", "w"}, started(f))
@@ -440,8 +445,8 @@ func TestRestart(t *testing.T) {
 	}{
 		{"one", []string{"w1"}, []string{"w1"}, []string{"w1"}, []zeekapi.Result{ok("r", "w1")}},
 		{"all", nil, []string{"w2", "w1", "l"}, []string{"l", "w1", "w2"}, []zeekapi.Result{ok("r", "l"), ok("r", "w1"), ok("r", "w2")}},
-		{"ours and others", []string{"w1", "w3"}, []string{"w1"}, []string{"w1"}, []zeekapi.Result{ok("r", "w1")}},
-		{"others", []string{"w3"}, nil, nil, nil},
+		{"nodes of two instances", []string{"w1", "w3"}, []string{"w1"}, []string{"w1"}, []zeekapi.Result{ok("r", "w1")}},
+		{"nodes of another instance", []string{"w3"}, nil, nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := running(t, "l", "w1", "w2", "other/w3")
@@ -454,7 +459,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-func TestRestartOfANodeThatDoesNotEnd(t *testing.T) {
+func TestRestartTimesOut(t *testing.T) {
 	f := running(t, "l", "w")
 	f.stopTime = time.Minute
 	f.ask(zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
@@ -468,10 +473,10 @@ func TestRestartOfANodeThatDoesNotEnd(t *testing.T) {
 		},
 		one[zeekapi.AgentRestartResponse](f).Results)
 	f.pass(2 * time.Minute)
-	compare(t, "state in the end", zeekapi.StateRunning, f.statuses()["w"].State)
+	compare(t, "final state", zeekapi.StateRunning, f.statuses()["w"].State)
 }
 
-func TestRestartRevivesAFailedNode(t *testing.T) {
+func TestRestartStartsFailedNode(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	f.dies = func(n launch.Node) *launch.Exited { return &launch.Exited{Node: n.Name, Err: errors.New("no")} }
 	f.ask(deploy("r", configuration("c", "w")))
@@ -492,9 +497,9 @@ func TestDispatch(t *testing.T) {
 				r.Data = broker.Count(1)
 			}
 			answer := zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: r}
-			stranger := answer
-			stranger.Result.Node = "stranger"
-			out = append(out, stranger, answer, answer)
+			unknown := answer
+			unknown.Result.Node = "unknown"
+			out = append(out, unknown, answer, answer)
 		}
 		return out
 	}
@@ -510,7 +515,7 @@ func TestDispatch(t *testing.T) {
 	}{
 		{"one", []string{"w1"}, []zeekapi.Result{value("w1")}},
 		{"all", nil, []zeekapi.Result{value("l"), value("w1"), failed("r", "w2", "node answered with a count, want string")}},
-		{"others", []string{"w3"}, nil},
+		{"nodes of another instance", []string{"w3"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f.ask(zeekapi.AgentDispatchRequest{ReqID: id("r"), Action: []string{"get_id_value", "x"}, Nodes: tt.nodes})
@@ -520,12 +525,12 @@ func TestDispatch(t *testing.T) {
 	}
 }
 
-func TestDispatchToNodesThatDoNotAnswer(t *testing.T) {
+func TestDispatchTimesOut(t *testing.T) {
 	f := running(t, "l", "w1", "w2")
 	f.silent = func(launch.Node) bool { return true }
 	f.ask(zeekapi.AgentRestartRequest{ReqID: id("restart"), Nodes: []string{"w2"}})
 	f.ask(zeekapi.AgentDispatchRequest{ReqID: id("r"), Action: []string{"get_id_value", "x"}})
-	compare(t, "asked", []string{"l", "w1"}, take[Dispatch](f)[0].Request.Nodes)
+	compare(t, "nodes of the request", []string{"l", "w1"}, take[Dispatch](f)[0].Request.Nodes)
 	f.after(time.Second, launch.Exited{Node: "l", Err: errors.New("died")})
 	f.pass(RequestTimeout)
 	compare(t, "results", []zeekapi.Result{
@@ -545,7 +550,7 @@ func TestRequestsAreLimited(t *testing.T) {
 	compare(t, "restart over the limit", []zeekapi.Result{failed("r", "", errorBusy)}, one[zeekapi.AgentRestartResponse](f).Results)
 }
 
-func TestShutdownAnswersWhatWaits(t *testing.T) {
+func TestShutdownCompletesPendingRequests(t *testing.T) {
 	f := running(t, "w")
 	f.silent = func(launch.Node) bool { return true }
 	f.ask(zeekapi.AgentDispatchRequest{ReqID: id("before"), Action: []string{"get_id_value", "x"}})
@@ -560,11 +565,11 @@ func TestShutdownAnswersWhatWaits(t *testing.T) {
 	compare(t, "dispatch", []zeekapi.Result{failed("dispatch", "", errorEnding)}, one[zeekapi.AgentDispatchResponse](f).Results)
 
 	f.pass(RequestTimeout)
-	compare(t, "what was asked before", []zeekapi.Result{failed("before", "w", "request timed out")}, one[zeekapi.AgentDispatchResponse](f).Results)
+	compare(t, "the earlier request", []zeekapi.Result{failed("before", "w", "request timed out")}, one[zeekapi.AgentDispatchResponse](f).Results)
 	compare(t, "pending", 0, f.machine.Pending())
 }
 
-func TestLastWords(t *testing.T) {
+func TestErrorOfNodeIncludesLastLine(t *testing.T) {
 	for _, tt := range []struct{ stderr, want string }{
 		{"", "node w died: exit status 1"},
 		{"listening on lo\n\nfatal error: no such interface\n\n", `node w died: exit status 1, saying "fatal error: no such interface"`},
@@ -573,11 +578,11 @@ func TestLastWords(t *testing.T) {
 	} {
 		f := running(t, "w")
 		f.step(Launched{launch.Exited{Node: "w", Err: errors.New("exit status 1"), Outputs: zeekapi.NodeOutputs{Stderr: tt.stderr}}})
-		compare(t, "complaint", zeekapi.AgentError{Instance: "i", Node: "w", Text: tt.want}, one[zeekapi.AgentError](f))
+		compare(t, "error event", zeekapi.AgentError{Instance: "i", Node: "w", Text: tt.want}, one[zeekapi.AgentError](f))
 	}
 }
 
-func TestCrashes(t *testing.T) {
+func TestCrashedNodeIsRestartedWithBackOff(t *testing.T) {
 	f := running(t, "w")
 	crash := func() {
 		f.step(Launched{launch.Exited{Node: "w", Err: errors.New("signal: killed")}})
@@ -588,17 +593,17 @@ func TestCrashes(t *testing.T) {
 	for i := range MaxDeaths - 1 {
 		crash()
 		compare(t, "state after a crash", zeekapi.StateCrashed, f.statuses()["w"].State)
-		compare(t, "complaint", zeekapi.AgentError{Instance: "i", Node: "w", Text: "node w died: signal: killed"}, one[zeekapi.AgentError](f))
+		compare(t, "error event", zeekapi.AgentError{Instance: "i", Node: "w", Text: "node w died: signal: killed"}, one[zeekapi.AgentError](f))
 		wait := MinBackOff << i
 		f.pass(wait - time.Millisecond)
-		compare(t, "starts before it was due", 0, len(started(f)))
+		compare(t, "starts before the end of the back-off", 0, len(started(f)))
 		f.pass(time.Millisecond)
 		compare(t, "starts", []string{"w"}, started(f))
 		f.pass(time.Second)
 		compare(t, "state after the start", zeekapi.StateRunning, f.statuses()["w"].State)
 	}
 
-	// A long life makes up for it.
+	// A long run resets the number of deaths.
 	f.pass(StableAfter)
 	f.out = nil
 	crash()
@@ -609,12 +614,12 @@ func TestCrashes(t *testing.T) {
 		crash()
 		f.pass(MaxBackOff / 6)
 	}
-	compare(t, "state in the end", zeekapi.StateFailed, f.statuses()["w"].State)
+	compare(t, "final state", zeekapi.StateFailed, f.statuses()["w"].State)
 	f.out = nil
 	f.pass(24 * time.Hour)
 	compare(t, "starts after giving up", 0, len(started(f)))
 
-	// But not for a new configuration.
+	// A new configuration starts the node again.
 	f.ask(deploy("r", configuration("c2", "w")))
 	compare(t, "starts", []string{"w"}, started(f))
 }
@@ -624,10 +629,10 @@ func TestNodeThatCannotBeCreated(t *testing.T) {
 	f.ask(deploy("r", configuration("c", "w")))
 	f.due = nil
 	f.step(Launched{launch.Exited{Node: "w", Err: errors.New("no such file")}})
-	compare(t, "complaint", zeekapi.AgentError{Instance: "i", Node: "w", Text: "failed to create node w: no such file"}, one[zeekapi.AgentError](f))
+	compare(t, "error event", zeekapi.AgentError{Instance: "i", Node: "w", Text: "failed to create node w: no such file"}, one[zeekapi.AgentError](f))
 }
 
-func TestLosingTheControllerChangesNothing(t *testing.T) {
+func TestLosingControllerHasNoEffect(t *testing.T) {
 	f := running(t, "l", "w")
 	f.step(PeerAdded{})
 	f.out = nil
@@ -637,7 +642,7 @@ func TestLosingTheControllerChangesNothing(t *testing.T) {
 	compare(t, "running", 2, len(f.running))
 }
 
-func TestRestoredConfigurationRuns(t *testing.T) {
+func TestRestoredConfigurationIsStarted(t *testing.T) {
 	config := configuration("c1", "l", "w")
 	f := newFleet(t, connecting("i"), assigned(config))
 	f.step(Tick{})
@@ -648,11 +653,11 @@ func TestRestoredConfigurationRuns(t *testing.T) {
 
 	bad := Assignment{ID: "c1", Nodes: config.NodesOn("i")}
 	if _, err := NewMachine(connecting("i"), State{Known: true, Assignment: &bad}); err == nil {
-		t.Error("no error for a bad configuration")
+		t.Error("no error for an invalid configuration")
 	}
 }
 
-func TestEventsOfStrangersAreIgnored(t *testing.T) {
+func TestEventsOfUnknownNodesAreIgnored(t *testing.T) {
 	f := running(t, "w")
 	for _, ev := range []launch.Event{
 		launch.Started{Node: "x", PID: 1}, launch.Up{Node: "x"}, launch.Exited{Node: "x"},
@@ -666,7 +671,7 @@ func TestEventsOfStrangersAreIgnored(t *testing.T) {
 	compare(t, "outputs", 0, len(f.out))
 }
 
-func TestTooManyNodes(t *testing.T) {
+func TestDeployRejectsTooManyNodes(t *testing.T) {
 	config := configuration("c")
 	for i := range MaxNodes + 1 {
 		config.Nodes = append(config.Nodes, configuration("", fmt.Sprintf("w%d", i)).Nodes...)
@@ -676,9 +681,9 @@ func TestTooManyNodes(t *testing.T) {
 	compare(t, "results", []zeekapi.Result{failed("r", "", "1001 nodes on one instance, limit is 1000")}, one[zeekapi.AgentDeployResponse](f).Results)
 }
 
-// Whatever happens in whatever order: nodes are never started twice or stopped
-// when they do not run (the fleet watches that), every request is answered
-// exactly once and in time, and in the end what should run runs.
+// After any sequence of events, every request has received exactly one response
+// in time, and exactly the nodes that should run are running. The fleet checks
+// that no node is started twice, or stopped while it is not running.
 func TestAnyOrderOfEvents(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		f := newFleet(rt, connecting("i"), nil)
@@ -748,17 +753,17 @@ func TestAnyOrderOfEvents(t *testing.T) {
 		slices.Sort(asked)
 		slices.Sort(answered)
 		if diff := gocmp.Diff(asked, answered); diff != "" {
-			rt.Fatalf("requests (-) and answers (+):\n%s", diff)
+			rt.Fatalf("requests (-) and responses (+):\n%s", diff)
 		}
 
 		f.pass(time.Hour)
 		for name, s := range f.statuses() {
 			if _, runs := f.running[name]; runs != (s.State == zeekapi.StateRunning) || s.State == zeekapi.StatePending || s.State == zeekapi.StateCrashed {
-				rt.Errorf("%s is %s, and runs: %t", name, s.State, runs)
+				rt.Errorf("%s is %s, running: %t", name, s.State, runs)
 			}
 		}
 		if len(f.running) > len(f.statuses()) {
-			rt.Errorf("more runs than should: %v", f.running)
+			rt.Errorf("unassigned nodes are running: %v", f.running)
 		}
 	})
 }

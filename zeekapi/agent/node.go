@@ -7,21 +7,21 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// node is a node that the agent runs, should run, or is getting rid of.
+// node is a node that runs or should run.
 type node struct {
-	want *launch.Node // the configuration to run; nil: it should not run
-	have *launch.Node // the configuration it was started with, until it exits; nil: it does not run
+	want *launch.Node // the assigned configuration; nil: the node should not run
+	have *launch.Node // the configuration of the running process; nil: the node does not run
 
-	stopping bool // have was told to stop
-	again    bool // have must be told to stop, even though it is equal to want
-	adopted  bool // have ran before the agent
+	stopping bool // have is being stopped
+	again    bool // have must be restarted, even if it is equal to want
+	adopted  bool // have was running before the agent started
 	begun    bool // the launcher has started have
-	greeted  bool // have introduced itself
-	reborn   bool // have introduced itself once more: it died, and the launcher has yet to report that
-	overdue  bool // have takes too long to introduce itself, others need not wait
+	greeted  bool // have has sent its hello
+	reborn   bool // have has sent another hello: it was restarted, and the launcher has not reported that yet
+	overdue  bool // have has sent no hello for too long; later stages need not wait for it
 
-	checking *launch.Node // is being checked
-	checked  *launch.Node // has passed the check
+	checking *launch.Node // the configuration that is being checked
+	checked  *launch.Node // the configuration that has passed the check
 	refused  int          // failed checks in a row
 
 	state     zeekapi.State
@@ -29,42 +29,43 @@ type node struct {
 	pid       int64
 	started   time.Time
 	restarts  uint64
-	deaths    int       // in a row, each soon after its start
-	retry     time.Time // not to be started, or checked again, before
+	deaths    int       // consecutive deaths, each soon after the start
+	retry     time.Time // earliest time of the next start or check
 	lastError string
-	outputs   *zeekapi.NodeOutputs // of the last death
+	outputs   *zeekapi.NodeOutputs // outputs at the last death
 	usage     launch.Usage
 }
 
-// fits reports whether a node runs, or ran until it was told to stop, as what
-// it should.
+// fits reports whether the running process of a node, which may be stopping,
+// has the assigned configuration.
 func (n *node) fits() bool {
 	return n.have != nil && n.want != nil && !n.again && n.have.Equal(*n.want)
 }
 
-// runs reports whether a node runs as it should and has said so.
+// runs reports whether a node runs with the assigned configuration and has sent
+// its hello.
 func (n *node) runs() bool {
 	return n.fits() && !n.stopping && n.state == zeekapi.StateRunning
 }
 
-// settled reports whether there is nothing to wait for: a node runs, will not
-// run, or has shown that it does not run well.
+// settled reports whether requests need not wait for a node: it runs, will not
+// run, or keeps dying.
 func (n *node) settled() bool {
 	return n.want == nil || n.state == zeekapi.StateFailed || n.deaths >= DeathsToReport || n.runs()
 }
 
-// waits reports whether a node is to be started sooner or later.
+// waits reports whether a node will be started, now or later.
 func (n *node) waits() bool {
 	return n.have == nil && n.want != nil && n.state != zeekapi.StateFailed
 }
 
-// delays reports whether later stages must wait for a node. A node that died
-// has had its turn, and so has one that takes too long.
+// delays reports whether later stages must wait for a node. They do not wait
+// for a node that has died or is overdue.
 func (n *node) delays() bool {
 	return n.want != nil && n.state == zeekapi.StatePending && n.deaths == 0 && !n.overdue
 }
 
-// unchecked reports whether it is time to check whether a node could start.
+// unchecked reports whether a node must be checked now.
 func (n *node) unchecked(now time.Time) bool {
 	switch {
 	case n.want == nil,
@@ -84,11 +85,11 @@ func (n *node) awaitsCheck() bool {
 	return n.want != nil && n.checking != nil && n.checking.Equal(*n.want)
 }
 
-// problem returns why a node does not run.
+// problem returns the reason why a node does not run.
 func (n *node) problem() string {
 	switch {
 	case n.want == nil:
-		return "no longer wanted"
+		return "no longer assigned to this instance"
 	case n.lastError != "":
 		return n.lastError
 	case n.checking != nil:
@@ -101,9 +102,9 @@ func (n *node) problem() string {
 	return "still waiting to start"
 }
 
-// lastOutputs returns the outputs of a node at its last death, at most limit bytes of
-// each. Of a node that has not died, it is the problem: of the
-// results of nodes Zeek's client shows nothing but outputs.
+// lastOutputs returns the outputs of a node at its last death, at most limit
+// bytes of each. For a node that has not died, it returns the problem, because
+// Zeek's client shows only the outputs in results.
 func (n *node) lastOutputs(problem string, limit int) zeekapi.NodeOutputs {
 	if n == nil || n.outputs == nil {
 		return zeekapi.NodeOutputs{Stderr: problem}
@@ -112,9 +113,9 @@ func (n *node) lastOutputs(problem string, limit int) zeekapi.NodeOutputs {
 	return zeekapi.NodeOutputs{Stdout: end(n.outputs.Stdout), Stderr: end(n.outputs.Stderr)}
 }
 
-// wrong records a problem of a node. If the node wrote nothing to standard error, the
-// reason takes the place of its output, because that is what Zeek's
-// client shows.
+// wrong records a problem of a node. If the node wrote nothing to standard
+// error, the reason replaces its output, because Zeek's client shows only the
+// outputs.
 func (n *node) wrong(text string, outputs zeekapi.NodeOutputs) {
 	if outputs.Stderr == "" {
 		outputs.Stderr = text
@@ -122,8 +123,8 @@ func (n *node) wrong(text string, outputs zeekapi.NodeOutputs) {
 	n.lastError, n.outputs = text, &outputs
 }
 
-// history returns the part of a node that is stored; it is zero for a node that
-// should not run.
+// history returns the stored part of a node. It is zero for a node that should
+// not run.
 func (n *node) history() NodeHistory {
 	if n.want == nil {
 		return NodeHistory{}

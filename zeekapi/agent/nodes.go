@@ -14,13 +14,13 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// nodes are the nodes of the instance. It makes those run that should, and
-// reports what happens to them.
+// nodes starts, stops and monitors the nodes of the instance, and reports their
+// states.
 type nodes struct {
 	*outbox
 	all    map[string]*node
-	told   bool // the agent knows what should run
-	keep   bool // the launcher has yet to be told what should run
+	told   bool // the agent has an assignment, which may be empty
+	keep   bool // the launcher must be told the assigned nodes
 	stages stages
 }
 
@@ -34,8 +34,8 @@ func newNodes(o *outbox, running []launch.Running) *nodes {
 	return ns
 }
 
-// assign changes what should run, to nothing if a is nil. Nodes that run as
-// they should are left alone, unless anew is set.
+// assign changes the assignment; nil means no nodes. Nodes that run with the
+// assigned configuration are not restarted, unless anew is set.
 func (ns *nodes) assign(now time.Time, a *Assignment, anew bool) {
 	for _, n := range ns.all {
 		n.want, n.again = nil, false
@@ -55,20 +55,19 @@ func (ns *nodes) want(now time.Time, want launch.Node, anew bool) {
 		ns.all[want.Name] = n
 	}
 	if n.have != nil && n.have.Equal(want) {
-		want.Layout = n.have.Layout // the same memory makes later comparisons quick
+		want.Layout = n.have.Layout // sharing the memory makes later comparisons fast
 	}
 	n.want = &want
 	n.restarts = 0
 	n.again = anew && n.have != nil
 	if n.stopping || !n.fits() {
 		ns.renew(now, n)
-	} else { // what was to replace it may no longer be wanted
+	} else { // the running process is no longer to be replaced
 		ns.running(now, n)
 	}
 }
 
-// restore gives the nodes that should run the history that an earlier agent
-// stored.
+// restore sets the history of assigned nodes, which an earlier agent stored.
 func (ns *nodes) restore(past map[string]NodeHistory) {
 	for name, p := range past {
 		if n := ns.all[name]; n != nil && n.want != nil {
@@ -77,7 +76,7 @@ func (ns *nodes) restore(past map[string]NodeHistory) {
 	}
 }
 
-// restart starts nodes anew.
+// restart restarts nodes.
 func (ns *nodes) restart(now time.Time, names []string) {
 	for _, name := range names {
 		n := ns.all[name]
@@ -87,7 +86,7 @@ func (ns *nodes) restart(now time.Time, names []string) {
 	}
 }
 
-// renew forgets the failures of a node that is to be started.
+// renew clears the failures of a node that will be started.
 func (ns *nodes) renew(now time.Time, n *node) {
 	n.deaths, n.retry, n.outputs, n.lastError = 0, time.Time{}, nil, ""
 	n.checked, n.refused = nil, 0
@@ -103,16 +102,17 @@ func (ns *nodes) setState(now time.Time, n *node, s zeekapi.State) {
 	n.state, n.since = s, now
 }
 
-// runs reports whether a node runs as it should and has said so.
+// runs reports whether a node runs with the assigned configuration and has sent
+// its hello.
 func (ns *nodes) runs(name string) bool {
 	n := ns.all[name]
 	return n != nil && n.runs()
 }
 
-// knows reports whether there is a node of that name, running or not.
+// knows reports whether there is a node with this name, running or not.
 func (ns *nodes) knows(name string) bool { return ns.all[name] != nil }
 
-// settled reports whether there is nothing to wait for.
+// settled reports whether requests need not wait for a node.
 func (ns *nodes) settled(name string) bool {
 	n := ns.all[name]
 	return n == nil || n.settled()
@@ -122,15 +122,15 @@ func (ns *nodes) settled(name string) bool {
 // bytes of each.
 func (ns *nodes) problem(name string, limit int) (string, broker.Value) {
 	n := ns.all[name]
-	problem := "no longer wanted"
+	problem := "no longer assigned to this instance"
 	if n != nil {
 		problem = n.problem()
 	}
 	return problem, mustMarshal(n.lastOutputs(problem, limit))
 }
 
-// selected returns those of the named nodes that should run, or all that should
-// if none is named, sorted.
+// selected returns the assigned nodes among the named ones, or all assigned
+// nodes if no names are given. They are sorted.
 func (ns *nodes) selected(wanted []string) []string {
 	var names []string
 	for name, n := range ns.all {
@@ -142,7 +142,7 @@ func (ns *nodes) selected(wanted []string) []string {
 	return names
 }
 
-// launched takes an event of the launcher that is about nodes.
+// launched processes an event of the launcher.
 func (ns *nodes) launched(now time.Time, ev launch.Event) {
 	switch ev := ev.(type) {
 	case launch.Started:
@@ -165,7 +165,7 @@ func (ns *nodes) launched(now time.Time, ev launch.Event) {
 	}
 }
 
-// hello takes note of a node that introduced itself.
+// hello processes the hello of a node.
 func (ns *nodes) hello(now time.Time, name string) {
 	n := ns.all[name]
 	if n == nil || n.have == nil {
@@ -176,8 +176,8 @@ func (ns *nodes) hello(now time.Time, name string) {
 	ns.running(now, n)
 }
 
-// running takes note that a node runs, once its process has been reported and
-// it has introduced itself.
+// running sets the state of a node to RUNNING if the launcher has reported its
+// process and the node has sent its hello.
 func (ns *nodes) running(now time.Time, n *node) {
 	if !n.begun || !n.greeted || !n.fits() || n.stopping || n.state == zeekapi.StateFailed {
 		return
@@ -188,8 +188,8 @@ func (ns *nodes) running(now time.Time, n *node) {
 	}
 }
 
-// checked takes the result of a check. A result about something that should no
-// longer run is ignored.
+// checked processes the result of a check. It ignores the result for a
+// configuration that is no longer assigned.
 func (ns *nodes) checked(now time.Time, ev launch.Checked) {
 	n := ns.all[ev.Node.Name]
 	if n == nil || n.checking == nil || !n.checking.Equal(ev.Node) {
@@ -237,9 +237,9 @@ func (ns *nodes) exited(now time.Time, ev launch.Exited) {
 func (ns *nodes) exitedByItself(now time.Time, n *node, begun bool, ev launch.Exited) {
 	err := cmp.Or(ev.Err, errEndedByItself)
 	if begun {
-		ns.complain(ev.Node, "node %s died: %v%s", ev.Node, err, lastWords(ev.Outputs))
+		ns.complain(ev.Node, "node %s died: %v%s", ev.Node, err, lastLine(ev.Outputs))
 	} else {
-		ns.complain(ev.Node, "failed to create node %s: %v%s", ev.Node, err, lastWords(ev.Outputs))
+		ns.complain(ev.Node, "failed to create node %s: %v%s", ev.Node, err, lastLine(ev.Outputs))
 	}
 	ns.died(now, n, err, ev.Outputs)
 	if n.state == zeekapi.StateCrashed {
@@ -249,9 +249,9 @@ func (ns *nodes) exitedByItself(now time.Time, n *node, begun bool, ev launch.Ex
 
 var errEndedByItself = errors.New("it ended by itself")
 
-// lastWords quotes the last line that a node wrote to standard error: often the
-// reason of its death, and lost with its next start.
-func lastWords(outputs zeekapi.NodeOutputs) string {
+// lastLine quotes the last line that a node wrote to standard error. It is
+// often the reason of the node's death, and the next start overwrites it.
+func lastLine(outputs zeekapi.NodeOutputs) string {
 	const most = 200
 	text := strings.TrimSpace(outputs.Stderr)
 	line := text[strings.LastIndexByte(text, '\n')+1:]
@@ -261,14 +261,14 @@ func lastWords(outputs zeekapi.NodeOutputs) string {
 	return fmt.Sprintf(", saying %q", line[:min(len(line), most)])
 }
 
-// revived takes note of a node that was started again by something other than
-// the agent. The death of a node that was told to stop is no failure.
+// revived processes the restart of a node by the Supervisor. The death of a
+// node that is being stopped is not a failure.
 func (ns *nodes) revived(now time.Time, ev launch.Revived) {
 	n := ns.all[ev.Node]
 	if n == nil || n.have == nil || n.want == nil || n.stopping {
 		return
 	}
-	ns.complain(ev.Node, "node %s died%s", ev.Node, lastWords(ev.Outputs))
+	ns.complain(ev.Node, "node %s died%s", ev.Node, lastLine(ev.Outputs))
 	ns.died(now, n, errDied, ev.Outputs)
 	n.started, n.pid, n.adopted = now, ev.PID, false
 	n.greeted, n.reborn = n.reborn, false
@@ -303,7 +303,8 @@ func (ns *nodes) statuses() []zeekapi.NodeStatus {
 	return list
 }
 
-// details returns the nodes in detail, also those that should not run, by name.
+// details returns details of all nodes, including those that should not run,
+// sorted by name.
 func (ns *nodes) details() []zeekapi.NodeDetail {
 	details := []zeekapi.NodeDetail{}
 	for _, name := range slices.Sorted(maps.Keys(ns.all)) {
@@ -317,7 +318,7 @@ func (ns *nodes) details() []zeekapi.NodeDetail {
 		case ns.told:
 			detail.LastError = "it should not run and is being stopped"
 		default:
-			detail.LastError = "nobody has told the agent yet whether it should run"
+			detail.LastError = "the agent has no deployment yet that says whether it should run"
 		}
 		details = append(details, detail)
 	}

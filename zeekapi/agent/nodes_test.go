@@ -10,8 +10,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// A node that stays silent holds up those after it, but not for ever.
-func TestStagesHavePatience(t *testing.T) {
+// A node that sends no hello delays the nodes of the next stage by at most
+// StagePatience.
+func TestStageWaitIsLimited(t *testing.T) {
 	config := configuration("c", "l", "m", "w")
 	f := newFleet(t, connecting("i"), assigned(config))
 	f.silent = func(n launch.Node) bool { return n.Name == "l" }
@@ -19,21 +20,21 @@ func TestStagesHavePatience(t *testing.T) {
 	f.pass(StagePatience - time.Millisecond)
 	compare(t, "started", []string{"l"}, started(f))
 	f.pass(time.Millisecond)
-	compare(t, "started when patience ends", []string{"m"}, started(f))
+	compare(t, "started after StagePatience", []string{"m"}, started(f))
 	f.pass(f.startUp)
-	compare(t, "started when the next is there", []string{"w"}, started(f))
+	compare(t, "started when the next stage is up", []string{"w"}, started(f))
 }
 
-// Requests have less patience, so that they can be answered in time.
-func TestRequestsHaveLessPatience(t *testing.T) {
+// During a request, stages wait less, so that the response is in time.
+func TestStageWaitIsShorterDuringRequest(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	f.startUp = 3 * time.Second
 	f.silent = func(n launch.Node) bool { return n.Name == "p" }
 	f.ask(deploy("r", configuration("c", "l", "m", "p", "w")))
 	f.pass(RequestTimeout/2 - time.Millisecond)
-	compare(t, "started one after the other", []string{"l", "m"}, started(f))
+	compare(t, "started in stages", []string{"l", "m"}, started(f))
 	f.pass(time.Millisecond)
-	compare(t, "started then", []string{"p", "w"}, started(f))
+	compare(t, "started together", []string{"p", "w"}, started(f))
 	f.pass(RequestTimeout)
 	compare(t, "results", []zeekapi.Result{
 		failed("r", "", "request timed out"),
@@ -41,8 +42,8 @@ func TestRequestsHaveLessPatience(t *testing.T) {
 	}, one[zeekapi.AgentDeployResponse](f).Results)
 }
 
-// Nodes that have run for long start one after the other again.
-func TestStagesOfNodesThatRanForLong(t *testing.T) {
+// Nodes that have run for a long time are restarted in stages.
+func TestLongRunningNodesRestartInStages(t *testing.T) {
 	for name, request := range map[string]zeekapi.Message{
 		"restart":  zeekapi.AgentRestartRequest{ReqID: id("r")},
 		"deployed": deploy("r", configuration("c2", "l", "m", "w", "new")),
@@ -57,8 +58,9 @@ func TestStagesOfNodesThatRanForLong(t *testing.T) {
 	}
 }
 
-// That one request had no time left does not hurry the next.
-func TestStagesAfterARequestThatRanOutOfTime(t *testing.T) {
+// A request that ran out of time does not shorten the stages of the next
+// request.
+func TestStagesAfterRequestTimeout(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	f.silent = func(n launch.Node) bool { return n.Name == "m" }
 	f.ask(deploy("first", configuration("c1", "m", "w")))
@@ -70,8 +72,8 @@ func TestStagesAfterARequestThatRanOutOfTime(t *testing.T) {
 	compare(t, "started for the second", []string{"l"}, started(f))
 }
 
-// One that dies has had its turn.
-func TestStagesDoNotWaitForTheDead(t *testing.T) {
+// A node that dies does not delay the next stage.
+func TestStagesDoNotWaitForDeadNodes(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	outputs := zeekapi.NodeOutputs{Stderr: "fatal error"}
 	f.dies = func(n launch.Node) *launch.Exited {
@@ -89,7 +91,7 @@ func TestStagesDoNotWaitForTheDead(t *testing.T) {
 	compare(t, "results after the second", []zeekapi.Result{dead, ok("r", "w")}, one[zeekapi.AgentDeployResponse](f).Results)
 }
 
-func TestChecks(t *testing.T) {
+func TestFailedCheckPreventsStart(t *testing.T) {
 	f := running(t, "l", "m", "w1", "w2")
 	f.checkTime = time.Second
 	refused := map[string]error{"m": errors.New("port 2201/tcp is in use"), "w1": errors.New("no such interface")}
@@ -105,21 +107,21 @@ func TestChecks(t *testing.T) {
 	m.Data = mustMarshal(zeekapi.NodeOutputs{Stderr: m.Error}) // what Zeek's client shows
 	w1.Data = mustMarshal(zeekapi.NodeOutputs{Stderr: w1.Error})
 	compare(t, "results", []zeekapi.Result{ok("r", "l"), m, w1, ok("r", "w3")}, one[zeekapi.AgentDeployResponse](f).Results)
-	compare(t, "complaints", []zeekapi.AgentError{
+	compare(t, "error events", []zeekapi.AgentError{
 		{Instance: "i", Node: "m", Text: "node m cannot run: port 2201/tcp is in use"},
 		{Instance: "i", Node: "w1", Text: "node w1 cannot run: no such interface"},
 	}, published[zeekapi.AgentError](f))
 
-	// What keeps a node from running may go away.
+	// A node is started when a later check succeeds.
 	delete(refused, "w1")
 	f.pass(2*MinRecheck + 3*time.Second)
 	compare(t, "started later", []string{"w1"}, started(f))
 	states := f.statuses()
 	compare(t, "state of w1", zeekapi.StateRunning, states["w1"].State)
 	compare(t, "state of m", zeekapi.StateFailed, states["m"].State)
-	compare(t, "complaints about what is known", 0, len(published[zeekapi.AgentError](f)))
+	compare(t, "error events about known errors", 0, len(published[zeekapi.AgentError](f)))
 
-	// Not that it is looked at all the time.
+	// The interval between checks grows to MaxRecheck.
 	f.pass(time.Hour)
 	take[Check](f)
 	f.pass(10 * MaxRecheck)
@@ -132,8 +134,8 @@ func TestChecks(t *testing.T) {
 	compare(t, "restart", "could not restart node m: port 2201/tcp is in use", one[zeekapi.AgentRestartResponse](f).Results[0].Error)
 }
 
-// A change that is taken back before it was checked leaves everything running.
-func TestChangeTakenBack(t *testing.T) {
+// A change that is reverted before it has been checked stops no node.
+func TestRevertedChangeStopsNothing(t *testing.T) {
 	f := running(t, "w1")
 	f.checkTime = time.Second
 	f.ask(deploy("r2", configuration("c2", "w1", "w2")))
@@ -143,7 +145,7 @@ func TestChangeTakenBack(t *testing.T) {
 	compare(t, "stopped", 0, len(stopped(f)))
 }
 
-// past is what a launcher finds of a configuration.
+// past returns the stored state of an agent, with some nodes running.
 func past(config zeekapi.Configuration, pids map[string]int64) State {
 	p := State{Known: true, Assignment: assigned(config)}
 	for _, n := range p.Assignment.nodes() {
@@ -154,19 +156,20 @@ func past(config zeekapi.Configuration, pids map[string]int64) State {
 	return p
 }
 
-// goOn is a fleet whose agent goes on where an earlier one stopped.
-func goOn(t *testing.T, p State) *fleet {
+// resume returns a fleet whose agent continues from the state of an earlier
+// agent.
+func resume(t *testing.T, p State) *fleet {
 	t.Helper()
 	return startFleet(t, connecting("i"), p)
 }
 
 func TestRunningNodesAreAdopted(t *testing.T) {
 	config := configuration("c1", "l", "m", "w1", "w2")
-	f := goOn(t, past(config, map[string]int64{"l": 11, "w1": 12, "w2": 13}))
+	f := resume(t, past(config, map[string]int64{"l": 11, "w1": 12, "w2": 13}))
 	f.step(Tick{})
 	compare(t, "stopped", 0, len(stopped(f)))
 	if s := f.statuses()["w1"]; s.PID != 12 || s.State != zeekapi.StatePending {
-		t.Errorf("before it says hello: %+v", s)
+		t.Errorf("before its hello: %+v", s)
 	}
 	for _, name := range []string{"l", "w1", "w2"} {
 		f.step(Received{Message: zeekapi.NodeHello{Node: name}})
@@ -182,7 +185,7 @@ func TestRunningNodesAreAdopted(t *testing.T) {
 		}
 	}
 
-	// They die and are stopped like any other.
+	// Adopted nodes are restarted and stopped like others.
 	f.after(0, launch.Exited{Node: "w1", Err: errors.New("exit status not known")})
 	f.pass(MinBackOff + time.Second)
 	compare(t, "started", []string{"w1"}, started(f))
@@ -190,7 +193,7 @@ func TestRunningNodesAreAdopted(t *testing.T) {
 	compare(t, "stopped", []string{"w2", "w1", "m", "l"}, stopped(f))
 }
 
-func TestRunningNodesThatShouldNot(t *testing.T) {
+func TestUnassignedNodesAreStopped(t *testing.T) {
 	config := configuration("c1", "w1", "w2")
 	for _, tt := range []struct {
 		name    string
@@ -199,19 +202,19 @@ func TestRunningNodesThatShouldNot(t *testing.T) {
 	}{
 		{"another configuration", func(p *State) { p.Assignment = assigned(configuration("c2", "w1")) }, []string{"w2", "w1"}},
 		{"standby", func(p *State) { p.Assignment = nil }, []string{"w2", "w1"}},
-		// An agent that lost its memory waits to be told.
-		{"nothing known", func(p *State) { p.Known, p.Assignment = false, nil }, nil},
+		// An agent without stored state waits for a deployment.
+		{"no stored state", func(p *State) { p.Known, p.Assignment = false, nil }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := past(config, map[string]int64{"w1": 11, "w2": 12})
 			tt.change(&p)
-			f := goOn(t, p)
+			f := resume(t, p)
 			f.step(Tick{})
 			compare(t, "stopped", tt.stopped, stopped(f))
 		})
 	}
 
-	f := goOn(t, State{Running: past(config, map[string]int64{"w1": 11, "w2": 12}).Running})
+	f := resume(t, State{Running: past(config, map[string]int64{"w1": 11, "w2": 12}).Running})
 	f.step(Received{Message: zeekapi.NodeHello{Node: "w1"}})
 	f.ask(zeekapi.AgentStatusRequest{ReqID: id("status")})
 	var details []zeekapi.NodeDetail
@@ -220,48 +223,48 @@ func TestRunningNodesThatShouldNot(t *testing.T) {
 	}
 	for i, pid := range []int64{11, 12} {
 		if d := details[i]; d.Status.State != zeekapi.StateUnknown || d.Status.PID != pid || d.LastError == "" {
-			t.Errorf("before it is told: %+v", d)
+			t.Errorf("before the deployment: %+v", d)
 		}
 	}
 	f.ask(deploy("r", configuration("c3", "w1", "w2")))
 	f.step(Received{Message: zeekapi.NodeHello{Node: "w2"}})
-	compare(t, "the same under another name", []zeekapi.Result{ok("r", "w1"), ok("r", "w2")}, one[zeekapi.AgentDeployResponse](f).Results)
+	compare(t, "the same nodes with another configuration ID", []zeekapi.Result{ok("r", "w1"), ok("r", "w2")}, one[zeekapi.AgentDeployResponse](f).Results)
 	compare(t, "stopped", 0, len(stopped(f)))
 }
 
-func TestConfigurationThatCannotBeSaved(t *testing.T) {
+func TestSavingIsRetried(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	f.saving = errors.New("no space left on device")
 	config := configuration("c", "w")
 	f.ask(deploy("r", config))
-	compare(t, "complaint", "cannot save the configuration: no space left on device", one[zeekapi.AgentError](f).Text)
+	compare(t, "error event", "cannot save the configuration: no space left on device", one[zeekapi.AgentError](f).Text)
 	f.pass(time.Second)
 	compare(t, "results", []zeekapi.Result{
 		failed("r", "", "cannot save the configuration: no space left on device"), ok("r", "w"),
 	}, one[zeekapi.AgentDeployResponse](f).Results)
 	f.pass(10 * SaveInterval)
-	compare(t, "complaints about the same", 0, len(published[zeekapi.AgentError](f)))
+	compare(t, "error events about the same error", 0, len(published[zeekapi.AgentError](f)))
 	take[Persist](f)
 	f.saving = nil
 	f.pass(SaveInterval)
-	compare(t, "saved in the end", []Persist{{assigned(config)}}, take[Persist](f))
+	compare(t, "saved when possible", []Persist{{assigned(config)}}, take[Persist](f))
 	f.pass(10 * SaveInterval)
 	compare(t, "saved again", 0, len(take[Persist](f)))
 }
 
-// A deployment that starts nothing is not answered before it is saved either.
-func TestDeploymentThatStartsNothingCannotBeSaved(t *testing.T) {
+// A deployment that starts no node also reports that it cannot be saved.
+func TestDeploymentWithoutStartReportsSaveError(t *testing.T) {
 	unsaved := failed("r", "", "cannot save the configuration: no space left on device")
 	for _, tt := range []struct {
 		config zeekapi.Configuration
 		want   []zeekapi.Result
 	}{
-		{configuration("c2", "w"), []zeekapi.Result{unsaved, ok("r", "w")}}, // runs already
+		{configuration("c2", "w"), []zeekapi.Result{unsaved, ok("r", "w")}}, // already running
 		{configuration("c2", "other/w"), []zeekapi.Result{unsaved}},
 	} {
 		f := running(t, "w")
 		f.saving = errors.New("no space left on device")
-		for range 2 { // what is said twice is not true for that
+		for range 2 { // the result is the same for a repeated request
 			f.ask(deploy("r", tt.config))
 			compare(t, "results", tt.want, one[zeekapi.AgentDeployResponse](f).Results)
 		}
@@ -287,33 +290,33 @@ func TestStatus(t *testing.T) {
 	}, got)
 }
 
-// What became of nodes is known to the next agent.
-func TestPastOfNodes(t *testing.T) {
+// The history of nodes is kept across restarts of the agent.
+func TestNodeHistoryIsKept(t *testing.T) {
 	config := configuration("c1", "l", "w")
 	f := newFleet(t, connecting("i"), assigned(config))
 	f.step(Tick{})
 	f.pass(time.Second)
-	compare(t, "nothing to remember", 0, len(take[Remember](f)))
+	compare(t, "without a history", 0, len(take[Remember](f)))
 	for range 3 {
 		delete(f.running, "w")
 		f.step(Launched{launch.Exited{Node: "w", Err: errors.New("signal: killed")}})
 		f.pass(MinBackOff / 10)
 		f.ask(zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w"}})
 	}
-	compare(t, "at once, but not every time", []Remember{{map[string]NodeHistory{"w": {0, "signal: killed"}}}}, take[Remember](f))
+	compare(t, "the first change, saved at once", []Remember{{map[string]NodeHistory{"w": {0, "signal: killed"}}}}, take[Remember](f))
 	f.pass(RememberInterval)
 	past := map[string]NodeHistory{"w": {Restarts: 3}}
-	compare(t, "later", []Remember{{past}}, take[Remember](f))
+	compare(t, "later changes, saved together", []Remember{{past}}, take[Remember](f))
 
 	delete(f.running, "w")
 	f.step(Launched{launch.Exited{Node: "w", Err: errors.New("signal: killed")}})
 	f.pass(time.Minute)
 	remembered := take[Remember](f)
 	past = remembered[len(remembered)-1].Nodes
-	compare(t, "in the end", map[string]NodeHistory{"w": {4, "signal: killed"}}, past)
+	compare(t, "the last change", map[string]NodeHistory{"w": {4, "signal: killed"}}, past)
 
 	past["gone"] = NodeHistory{1, "x"}
-	f = goOn(t, State{Known: true, Assignment: assigned(config), Nodes: past})
+	f = resume(t, State{Known: true, Assignment: assigned(config), Nodes: past})
 	f.step(Tick{})
 	f.pass(time.Minute)
 	f.ask(zeekapi.AgentStatusRequest{ReqID: id("r")})
@@ -323,7 +326,7 @@ func TestPastOfNodes(t *testing.T) {
 	}
 	compare(t, "restarts", uint64(4), got[1].Restarts)
 	compare(t, "last error", "signal: killed", got[1].LastError)
-	compare(t, "of another node", NodeHistory{}, NodeHistory{got[0].Restarts, got[0].LastError})
+	compare(t, "history of another node", NodeHistory{}, NodeHistory{got[0].Restarts, got[0].LastError})
 
 	f.ask(deploy("r", configuration("c2", "l", "w")))
 	f.pass(time.Minute)
@@ -338,7 +341,7 @@ func TestLogs(t *testing.T) {
 		compare(t, "read", []Read{{ReqID: "r", Node: "w", Bytes: want}}, take[Read](f))
 	}
 	f.ask(zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "x"})
-	compare(t, "of a node that may have run", []Read{{ReqID: "r", Node: "x", Bytes: LogBytes, Gone: true}}, take[Read](f))
+	compare(t, "of a node that is not assigned", []Read{{ReqID: "r", Node: "x", Bytes: LogBytes, Gone: true}}, take[Read](f))
 	f.ask(zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "../x"})
-	compare(t, "of a stranger", failed("r", "", `no node "../x" on instance i`), one[zeekapi.AgentLogsResponse](f).Result)
+	compare(t, "of an invalid name", failed("r", "", `no node "../x" on instance i`), one[zeekapi.AgentLogsResponse](f).Result)
 }

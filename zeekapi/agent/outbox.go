@@ -13,14 +13,14 @@ type outbox struct {
 	instance string
 	out      []Output
 
-	// dialect is that of the last request. Messages that are no response are
-	// published in it, or in all dialects if it is nil.
+	// dialect is the dialect of the last request. Messages other than responses
+	// are published in it, or in all dialects if it is nil.
 	dialect *zeekapi.Dialect
 }
 
 func (o *outbox) emit(out Output) { o.out = append(o.out, out) }
 
-// take returns the outputs and leaves none.
+// take removes and returns the outputs.
 func (o *outbox) take() []Output {
 	out := o.out
 	o.out = nil
@@ -52,7 +52,7 @@ func (o *outbox) failure(reqID, format string, args ...any) zeekapi.Result {
 	return r
 }
 
-// mustMarshal is for records of the model, all of which can be marshalled.
+// mustMarshal marshals a record of the model, which cannot fail.
 func mustMarshal(v any) broker.Value {
 	out, err := record.Marshal(v)
 	if err != nil {

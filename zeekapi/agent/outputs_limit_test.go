@@ -14,8 +14,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// An answer about many nodes that have much to say still reaches a controller.
-func TestAnswersAreNotTooLong(t *testing.T) {
+// A response with large outputs of many nodes stays below the controller's
+// limit of the message size.
+func TestResponseSizeIsLimited(t *testing.T) {
 	var names []string
 	for i := range 40 {
 		names = append(names, fmt.Sprintf("w%03d", i))
@@ -33,7 +34,7 @@ func TestAnswersAreNotTooLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	if size := len(bin.Append(nil, ev.Value())); size > wire.DefaultMaxFrame/2 {
-		t.Errorf("the answer has %d bytes, a controller takes %d", size, wire.DefaultMaxFrame)
+		t.Errorf("the response has %d bytes, a controller accepts %d", size, wire.DefaultMaxFrame)
 	}
 	var outputs zeekapi.NodeOutputs
 	if err := record.Unmarshal(resp.Results[0].Data, &outputs); err != nil || !strings.HasSuffix(outputs.Stderr, "a line\nthe last line\n") {

@@ -78,7 +78,7 @@ func (p *performer) check(nodes []launch.Node) []Input {
 // dispatch sends a request to nodes, by the launcher or on the bus.
 func (p *performer) dispatch(ctx context.Context, req zeekapi.NodeDispatchRequest) {
 	if d, ok := p.Launcher.(launch.Dispatcher); ok {
-		if req.Nodes = d.Dispatch(req); len(req.Nodes) == 0 { // on the bus that would mean all nodes
+		if req.Nodes = d.Dispatch(req); len(req.Nodes) == 0 { // on the bus, no names would mean all nodes
 			return
 		}
 	}
@@ -90,7 +90,7 @@ func (p *performer) read(out Read) zeekapi.Result {
 	r := zeekapi.Result{ReqID: out.ReqID, Instance: p.Settings.Name, Node: out.Node}
 	o, ok := p.Launcher.(launch.Outputter)
 	if !ok {
-		r.Error = "the outputs of nodes are not kept here"
+		r.Error = "the launcher does not store the outputs of nodes"
 		return r
 	}
 	outputs, err := o.Outputs(out.Node, out.Bytes)
@@ -98,14 +98,14 @@ func (p *performer) read(out Read) zeekapi.Result {
 	case errors.Is(err, launch.ErrNoOutputs) && out.Gone:
 		r.Error = fmt.Sprintf("no node %q on instance %s", out.Node, p.Settings.Name)
 		return r
-	case errors.Is(err, launch.ErrNoOutputs): // so far
+	case errors.Is(err, launch.ErrNoOutputs): // the node has not been started yet
 	case err != nil:
 		r.Error = err.Error()
 		return r
 	}
 	logs := zeekapi.NodeLogs{NodeOutputs: outputs}
 	if out.Gone {
-		logs.Remark = "it is not to run here any more"
+		logs.Remark = "it is no longer assigned to this instance"
 	}
 	r.Success, r.Data = true, mustMarshal(logs)
 	return r

@@ -21,8 +21,8 @@ func (p *presence) peerAdded(now time.Time) {
 	p.hello(now)
 }
 
-// peerLost takes note of the end of a peering. It is no reason to do anything
-// about nodes: they do not depend on a controller.
+// peerLost processes the end of a peering. It does not affect nodes, which do
+// not depend on a controller.
 func (p *presence) peerLost() {
 	if p.peers--; p.peers == 0 {
 		p.next.stop()
@@ -35,8 +35,8 @@ func (p *presence) expire(now time.Time) {
 	}
 }
 
-// hello introduces the agent in every dialect, as it does not know which its
-// peers speak.
+// hello publishes a hello in every dialect, because the dialects of the peers
+// are unknown.
 func (p *presence) hello(now time.Time) {
 	p.publish(nil, zeekapi.AgentHello{
 		Instance: p.self.Name, EndpointID: p.self.EndpointID,
@@ -55,13 +55,13 @@ func (p *presence) describe() {
 	})
 }
 
-// upgraded takes note of another version of Zeek.
+// upgraded stores and publishes a new version of Zeek.
 func (p *presence) upgraded(version string) {
 	p.self.Zeek = version
 	p.describe()
 }
 
-// status returns the agent in the form in which it lists its nodes.
+// status returns the status of the agent for its list of nodes.
 func (p *presence) status() zeekapi.NodeStatus {
 	s := zeekapi.NodeStatus{
 		Node: p.self.Name, State: zeekapi.StateRunning, PID: p.self.PID,

@@ -62,8 +62,8 @@ func launched(l launch.Launcher, log zerolog.Logger) eventloop.Source[Input] {
 	}
 }
 
-// decode returns the message that was received. The result is false if it is
-// not for this agent.
+// decode decodes a received message. The result is false if the message is not
+// for this agent.
 func (r *receiver) decode(n broker.Received) (Received, bool) {
 	log := r.log.With().Stringer("peer", n.Peer.ID).Str("topic", n.Message.Topic).Logger()
 	ev, err := broker.ParseEvent(n.Message.Value)
@@ -90,8 +90,8 @@ func (r *receiver) decode(n broker.Received) (Received, bool) {
 				return Received{}, false
 			}
 		}
-		// A subscription is a prefix: that of agent-1 also brings what is
-		// meant for agent-10.
+		// A subscription is a prefix: that of agent-1 also matches messages for
+		// agent-10.
 		if n.Message.Topic != want {
 			log.Debug().Str("event", ev.Name).Msg("ignoring event for others")
 			return Received{}, false
@@ -103,11 +103,11 @@ func (r *receiver) decode(n broker.Received) (Received, bool) {
 	return Received{}, false
 }
 
-// maxStrangers limits how many peers are remembered. When there are more, some
+// maxStrangers limits the number of peers in strangers. If there are more, some
 // are logged again.
 const maxStrangers = 1000
 
-// ignoreStranger logs, once for every peer, that it is not obeyed.
+// ignoreStranger logs, once for every peer, that its requests are ignored.
 func (r *receiver) ignoreStranger(p broker.Peer, event string) {
 	if r.strangers[p.ID] {
 		return

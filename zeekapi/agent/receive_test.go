@@ -35,9 +35,9 @@ func TestReceive(t *testing.T) {
 		{"controller", boss, "zeek/management/agent/i", newDialect, deploy("r", configuration("c")), true},
 		{"controller, older dialect", boss, "zeek/cluster-control/agent/i", oldDialect, deploy("r", configuration("c")), true},
 		{"controller, own dialect", boss, "zeekwire/agent/i", status, zeekapi.AgentStatusRequest{ReqID: id("r")}, true},
-		{"stranger", other, "zeek/management/agent/i", newDialect, deploy("r", configuration("c")), false},
-		{"stranger, older dialect", other, "zeek/cluster-control/agent/i", oldDialect, deploy("r", configuration("c")), false},
-		{"stranger, own dialect", other, "zeekwire/agent/i", status, zeekapi.AgentStatusRequest{ReqID: id("r")}, false},
+		{"other peer", other, "zeek/management/agent/i", newDialect, deploy("r", configuration("c")), false},
+		{"other peer, older dialect", other, "zeek/cluster-control/agent/i", oldDialect, deploy("r", configuration("c")), false},
+		{"other peer, own dialect", other, "zeekwire/agent/i", status, zeekapi.AgentStatusRequest{ReqID: id("r")}, false},
 		{"node", other, "zeek/management/node", newDialect, zeekapi.NodeHello{Node: "w"}, true},
 		{"node on the agent's topic", other, "zeek/management/agent/i", newDialect, zeekapi.NodeHello{Node: "w"}, false},
 		{"controller on the nodes' topic", boss, "zeek/management/node", newDialect, deploy("r", configuration("c")), false},
@@ -52,6 +52,6 @@ func TestReceive(t *testing.T) {
 		}
 	}
 	if n := strings.Count(log.String(), "no controller of ours"); n != 1 {
-		t.Errorf("the stranger is logged %d times, want once:\n%s", n, &log)
+		t.Errorf("the other peer is logged %d times, want once:\n%s", n, &log)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // stops, because it may need the same ports.
 func (ns *nodes) reconcile(now time.Time) {
 	if !ns.told {
-		return // an agent that knows nothing must not end what runs well
+		return // without an assignment, running nodes must not be stopped
 	}
 	if ns.keep {
 		ns.keep = false
@@ -59,7 +59,7 @@ func (ns *nodes) checkAll(now time.Time) {
 	}
 }
 
-// stop stops what should not run at all, or not like that.
+// stop stops the nodes that should not run, or run with another configuration.
 func (ns *nodes) stop() {
 	var stop []launch.Node
 	for _, n := range ns.all {
@@ -75,8 +75,8 @@ func (ns *nodes) stop() {
 	}
 }
 
-// start starts what should run and does not, stage by stage. Nodes that died
-// have had their turn and do not wait for their stage.
+// start starts the nodes that should run and do not, in stages. Nodes that have
+// died do not wait for their stage.
 func (ns *nodes) start(now time.Time) {
 	stage, limited := ns.stage()
 	var start []launch.Node
@@ -98,8 +98,8 @@ func (ns *nodes) start(now time.Time) {
 	}
 }
 
-// stage returns the stage that may start, with all before it: the first with
-// nodes that have yet to introduce themselves. It returns false if all may.
+// stage returns the last stage that may start: the first one with nodes that
+// have not sent their hello. It returns false if all stages may start.
 func (ns *nodes) stage() (stage int, limited bool) {
 	if ns.stages.skip {
 		return 0, false
@@ -112,7 +112,7 @@ func (ns *nodes) stage() (stage int, limited bool) {
 	return stage, limited
 }
 
-// expire notes which nodes take too long to introduce themselves.
+// expire marks the nodes that have sent no hello for too long as overdue.
 func (ns *nodes) expire(now time.Time) {
 	for _, n := range ns.all {
 		if n.have != nil && !now.Before(n.started.Add(StagePatience)) {
@@ -122,8 +122,8 @@ func (ns *nodes) expire(now time.Time) {
 	ns.stages.expire(now)
 }
 
-// deadline returns when nodes next need something, if no event of the launcher
-// comes before.
+// deadline returns the next time at which nodes need an action, unless an event
+// of the launcher precedes it.
 func (ns *nodes) deadline() timer {
 	next := ns.stages.limit
 	if !ns.told || ns.any(isStopping) || ns.any((*node).awaitsCheck) {

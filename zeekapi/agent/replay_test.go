@@ -23,31 +23,31 @@ import (
 
 const recordings = "../../testdata/recordings"
 
-// Zeek's agents were asked these questions. Ours must give the same answers,
-// but for process IDs and the order of results, and with these deviations:
+// TestReplay sends the recorded requests to Zeek's agents to ours, which must give
+// the same responses, except for process IDs and the order of results. There are
+// these differences:
 //
-//   - Zeek's agent takes standby for a deployment without a request ID, whose
-//     time-out it reports although nobody asked: see unasked.
-//   - It lists a controller that shares its Supervisor, under its own port
-//     instead of the controller's. Ours runs no controllers: see statuses.
-//   - It says PENDING of a node that keeps crashing, where ours says CRASHED
+//   - Zeek's agent treats standby as a deployment without a request ID, and
+//     reports its timeout although there was no request: see unrequested.
+//   - Zeek's agent lists a controller that shares its Supervisor, with the
+//     agent's port instead of the controller's. Our agent runs no controllers:
+//     see statuses.
+//   - Zeek's agent reports a node that keeps crashing as PENDING, ours as CRASHED
 //     or FAILED: see statuses.
-//   - That of Zeek 5.0's ClusterAgent answers a deployment before any node has
-//     started. Ours waits for them, here not for long.
-//   - It waits in vain for a node that keeps dying and reports a time-out. Ours
-//     has given the node up by then and reports no more than its failure: see
-//     inVain.
-//   - It gives no reason for a node's failure but what the node wrote: see
+//   - The agent of Zeek 5.0's ClusterAgent responds to a deployment before any
+//     node has started. Ours waits for the nodes, which start quickly here.
+//   - Zeek's agent waits for a node that keeps dying, and reports a timeout. Ours
+//     has given up the node by then, and reports only its failure: see timedOut.
+//   - Zeek's agent gives the output of a failed node as the only reason: see
 //     normalize.
-//   - It leaves the ID of its own request to the nodes in results that come
-//     from nodes. Ours puts the ID of the request that it answers: see
-//     normalize.
+//   - In results of nodes, Zeek's agent puts the ID of its own request to the
+//     nodes. Ours puts the ID of the request that it responds to: see normalize.
 func TestReplay(t *testing.T) {
 	type session struct {
 		folder, agent string
 		dialect       *zeekapi.Dialect
 		self          Settings
-		requests      int // in the recording, so that none is lost on the way
+		requests      int // number of requests in the recording
 	}
 	sessions := []session{
 		{"zeek-8.0.10-management", "agent-one", management.Dialect(management.DefaultTopics), connecting("agent-one"), 15},
@@ -73,10 +73,10 @@ func TestReplay(t *testing.T) {
 					continue
 				}
 				if err != nil {
-					continue // Zeek's agent did not understand it either
+					continue // Zeek's agent could not decode it either
 				}
 				if r, ok := normalize(m); ok {
-					r.Results = slices.DeleteFunc(r.Results, inVain)
+					r.Results = slices.DeleteFunc(r.Results, timedOut)
 					want = append(want, r)
 					continue
 				}
@@ -90,9 +90,10 @@ func TestReplay(t *testing.T) {
 			for _, o := range take[Publish](f) {
 				switch o.Message.(type) {
 				case zeekapi.AgentHello, zeekapi.AgentChange, zeekapi.AgentError:
-					continue // nobody asked
+					continue // not a response
 				}
-				// There and back again, as the dialect may not say it all.
+				// Encode and decode the message, because the dialect may not
+				// preserve all fields.
 				ev, err := tt.dialect.Encode(o.Message)
 				if err != nil {
 					t.Fatal(err)
@@ -103,16 +104,16 @@ func TestReplay(t *testing.T) {
 				}
 				r, ok := normalize(m)
 				if !ok {
-					t.Errorf("%T is no response", m)
+					t.Errorf("%T is not a response", m)
 				}
 				got = append(got, r)
 			}
-			want = slices.DeleteFunc(want, unasked)
+			want = slices.DeleteFunc(want, unrequested)
 			byRequest := func(a, b response) int { return cmp.Or(cmp.Compare(a.ReqID, b.ReqID), cmp.Compare(a.Kind, b.Kind)) }
 			slices.SortStableFunc(want, byRequest)
 			slices.SortStableFunc(got, byRequest)
 			if diff := gocmp.Diff(want, got); diff != "" {
-				t.Errorf("Zeek's answers (-) and ours (+):\n%s", diff)
+				t.Errorf("Zeek's responses (-) and ours (+):\n%s", diff)
 			}
 			if requests != tt.requests {
 				t.Errorf("%d requests in the recording, want %d", requests, tt.requests)
@@ -133,7 +134,8 @@ func isRequest(m zeekapi.Message) bool {
 	return strings.HasSuffix(fmt.Sprintf("%T", m), "Request")
 }
 
-// diesWithoutInterface is what happened to a worker in the recordings.
+// diesWithoutInterface returns the exit of the worker that fails in the
+// recordings, and nil for other nodes.
 func diesWithoutInterface(n launch.Node) *launch.Exited {
 	if n.Interface != "nosuchdev" {
 		return nil
@@ -143,8 +145,8 @@ func diesWithoutInterface(n launch.Node) *launch.Exited {
 	}}
 }
 
-// recordedAnswers has nodes answer as they did in the recording, question by
-// question.
+// recordedAnswers returns a function that answers each request to nodes with
+// the recorded responses.
 func recordedAnswers(events []recorded.Event, d *zeekapi.Dialect) func(zeekapi.NodeDispatchRequest) []zeekapi.NodeDispatchResponse {
 	var questions []zeekapi.NodeDispatchRequest
 	answers := make(map[string][]zeekapi.NodeDispatchResponse)
@@ -180,16 +182,16 @@ func recordedAnswers(events []recorded.Event, d *zeekapi.Dialect) func(zeekapi.N
 	}
 }
 
-// response is an answer without what may differ.
+// response is a response without the parts that may differ.
 type response struct {
 	Kind    string
 	ReqID   string
 	Results []string
 }
 
-func unasked(r response) bool { return r.Kind == "AgentDeployResponse" && r.ReqID == "" }
+func unrequested(r response) bool { return r.Kind == "AgentDeployResponse" && r.ReqID == "" }
 
-func inVain(result string) bool { return strings.Contains(result, `error="request timed out"`) }
+func timedOut(result string) bool { return strings.Contains(result, `error="request timed out"`) }
 
 func normalize(m zeekapi.Message) (response, bool) {
 	r := response{Kind: strings.TrimPrefix(fmt.Sprintf("%T", m), "zeekapi."), ReqID: m.RequestID()}

@@ -18,9 +18,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
 
-// Config describes an agent and its surroundings. Settings.Name, Bus, Dialects
-// and Launcher are required. The caller closes Bus and Launcher after Run has
-// returned.
+// Config is the configuration of an agent and its connections. Settings.Name,
+// Bus, Dialects and Launcher are required. The caller closes Bus and Launcher
+// after Run has returned.
 type Config struct {
 	// Settings describe the agent. Run fills in PID, and Zeek if the launcher
 	// is a launch.Versioned, unless they are set.
@@ -34,8 +34,8 @@ type Config struct {
 	// the dialect of the request.
 	Dialects []*zeekapi.Dialect
 
-	// Launcher runs the nodes. Unless it is a launch.Dispatcher, nodes introduce
-	// themselves and respond on the bus.
+	// Launcher runs the nodes. Unless it is a launch.Dispatcher, nodes send
+	// hellos and responses on the bus.
 	Launcher launch.Launcher
 
 	// StateDir is the directory in which the agent stores its state. If it is
@@ -52,17 +52,18 @@ type Config struct {
 	// performed. It may read the machine but not change it, and must not block.
 	Observe func(m *Machine, in Input, out []Output)
 
-	// Beat is the longest time between two calls of Observe: an agent that has
-	// nothing to do gets a Tick. Zero means that it gets a Tick only when it
-	// needs one; a negative duration is an error.
+	// Beat is the longest time between two calls of Observe: an idle machine
+	// receives a Tick. Zero means that the machine receives a Tick only when it
+	// needs one. A negative duration is an error.
 	Beat time.Duration
 
-	// Ending, if non-nil, makes Run end when it is closed: new requests that
-	// would wait for nodes are refused, pending ones are answered before.
+	// Ending, if non-nil, makes Run end when it is closed. Run then refuses new
+	// requests that would wait for nodes, and returns when it has responded to
+	// the pending ones.
 	Ending <-chan struct{}
 
-	// Log receives what happens to nodes, and errors that no method returns.
-	// The zero value discards them.
+	// Log receives the events of nodes, and errors that no method returns. The
+	// zero value discards them.
 	Log zerolog.Logger
 }
 
@@ -99,10 +100,10 @@ func (c Config) validate() (Config, error) {
 	return c, err
 }
 
-// Run is an agent until ctx is done or c.Ending ends it, and then returns nil.
-// It fails if c is invalid, if its bus or its launcher ends before, or if it
-// cannot read the state that an earlier agent of that name stored. Nodes keep
-// running when Run returns.
+// Run runs an agent until ctx is done or c.Ending is closed, and then returns
+// nil. It fails if c is invalid, if the bus or the launcher ends before, or if
+// it cannot read the state that an earlier agent with this name stored. Nodes
+// keep running when Run returns.
 func Run(ctx context.Context, c Config) error {
 	c, err := c.validate()
 	if err != nil {
@@ -138,17 +139,18 @@ func Run(ctx context.Context, c Config) error {
 		},
 		Beat: c.Beat, Ending: c.Ending,
 	})
-	_, _ = p.perform(ctx, machine.finish()) // nothing follows
+	_, _ = p.perform(ctx, machine.finish()) // these outputs cause no inputs
 	return err
 }
 
-// restore returns the state that an earlier agent left behind.
+// restore returns the state that an earlier agent stored, and the running
+// nodes.
 func (c Config) restore(files stateFiles) (State, error) {
 	state, err := files.load()
 	if err != nil {
 		return State{}, err
 	}
-	if state.Nodes, err = files.history(); err != nil { // it is only reported
+	if state.Nodes, err = files.history(); err != nil { // the history is only reported to clients
 		c.Log.Warn().Err(err).Msg("the history of nodes under an earlier agent is lost")
 	}
 	if f, ok := c.Launcher.(launch.Finder); ok {

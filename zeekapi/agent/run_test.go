@@ -37,7 +37,7 @@ var (
 	oldDialect = clusteragent.Dialect(clusteragent.DefaultTopics)
 )
 
-// controller is what an agent talks to.
+// controller is the endpoint of an agent's controller.
 type controller struct {
 	*testing.T
 	*membus.Endpoint
@@ -117,7 +117,8 @@ func TestRunInBothDialects(t *testing.T) {
 	}
 }
 
-// An agent that has nothing to do shows signs of life, and ends when told.
+// An idle agent reports progress at the interval Beat, and ends when Ending is
+// closed.
 func TestRunBeatsAndEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := membus.New().Endpoint(Topics("i", newDialect)...)
@@ -143,8 +144,9 @@ func TestRunBeatsAndEnds(t *testing.T) {
 	})
 }
 
-// What is for agent i-2 also comes to agent i, and what is no request at all.
-func TestRunIgnoresWhatIsNotForIt(t *testing.T) {
+// Agent i also receives requests for agent i-2, whose topic begins with its
+// own, and messages that are not requests.
+func TestRunIgnoresOtherMessages(t *testing.T) {
 	hub := membus.New()
 	c := newController(t, hub)
 	start(t, hub, simulated.New(simulated.Config{}), "")
@@ -163,11 +165,11 @@ func TestRunIgnoresWhatIsNotForIt(t *testing.T) {
 	}
 	c.send(newDialect, topic, zeekapi.AgentWelcomeRequest{ReqID: id("ours")})
 	if got := await[zeekapi.AgentWelcomeResponse](c, newDialect); got.ID != "ours" {
-		t.Errorf("answer to %q", got.ID)
+		t.Errorf("response to %q", got.ID)
 	}
 }
 
-func TestConfigurationOutlivesTheAgent(t *testing.T) {
+func TestConfigurationIsRestored(t *testing.T) {
 	hub := membus.New()
 	c := newController(t, hub)
 	dir := t.TempDir()
@@ -184,7 +186,7 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 	stop()
 	past, err := newStateFiles(dir, "i").history()
 	if err != nil || past["w"].Restarts != 1 {
-		t.Errorf("past of nodes: %+v, %v", past, err)
+		t.Errorf("history of nodes: %+v, %v", past, err)
 	}
 	saved, err := newStateFiles(dir, "i").load()
 	if err != nil {
@@ -205,7 +207,7 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 	}
 	c.send(newDialect, "zeek/management/agent/i", deploy("r2", config))
 	if got := await[zeekapi.AgentDeployResponse](c, newDialect).Results; len(got) != 1 || !got[0].Success || got[0].Node != "" {
-		t.Errorf("deployment of what runs: %+v", got)
+		t.Errorf("deployment of the running configuration: %+v", got)
 	}
 	c.send(newDialect, "zeek/management/agent/i", zeekapi.AgentStandbyRequest{})
 	await[zeekapi.AgentStandbyResponse](c, newDialect)
@@ -215,7 +217,7 @@ func TestConfigurationOutlivesTheAgent(t *testing.T) {
 	}
 }
 
-// An agent takes what one of an earlier version saved.
+// An agent loads the state that an earlier version has saved.
 func TestStateOfEarlierVersions(t *testing.T) {
 	dir := t.TempDir()
 	config := configuration("c1", "w", "other/v")
@@ -253,10 +255,11 @@ func TestStateOfEarlierVersions(t *testing.T) {
 	}
 }
 
-// onBus hides that a launcher can dispatch: its nodes answer on the bus.
+// onBus hides the Dispatch method of a launcher, so that the agent sends
+// requests for nodes on the bus.
 type onBus struct{ launch.Launcher }
 
-func TestNodesOnTheBus(t *testing.T) {
+func TestDispatchOnBus(t *testing.T) {
 	hub := membus.New()
 	c := newController(t, hub)
 	start(t, hub, onBus{simulated.New(simulated.Config{})}, "")
@@ -291,23 +294,23 @@ func TestRunFails(t *testing.T) {
 		{"no bus", "", func(c *Config) { c.Bus = nil }, "agent: no bus"},
 		{"no launcher", "", func(c *Config) { c.Launcher = nil }, "agent: no launcher"},
 		{"no dialects", "", func(c *Config) { c.Dialects = nil }, "agent: no dialects"},
-		{"bad name", "", func(c *Config) { c.Settings.Name = "a/b" }, `agent: instance name "a/b": want printable characters`},
+		{"invalid name", "", func(c *Config) { c.Settings.Name = "a/b" }, `agent: instance name "a/b": want printable characters`},
 		{"negative beat", "", func(c *Config) { c.Beat = -1 }, "agent: Beat is -1ns, must not be negative"},
 		{"negative timeout", "", func(c *Config) { c.Settings.RequestTimeout = -1 }, "agent: RequestTimeout is -1ns, must not be negative"},
-		{"nothing", "", func(c *Config) { *c = Config{} }, "agent: no bus"},
-		{"saved state is no JSON", "x", func(*Config) {}, "i.json: invalid character 'x'"},
+		{"zero Config", "", func(c *Config) { *c = Config{} }, "agent: no bus"},
+		{"saved state is not JSON", "x", func(*Config) {}, "i.json: invalid character 'x'"},
 		{"saved state of a later version", `{"version": 4}`, func(*Config) {}, "i.json has version 4, want 3"},
-		{"saved state has a bad layout", `{"version": 3, "assignment": {"ID": "c", "Layout": "w WORKER\n"}}`, func(*Config) {},
+		{"saved state has an invalid layout", `{"version": 3, "assignment": {"ID": "c", "Layout": "w WORKER\n"}}`, func(*Config) {},
 			`i.json: configuration c: zeekapi: layout: line 1: `},
 		{"saved state has no role", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w"}]}}`, func(*Config) {},
 			`i.json: configuration c: node w has the unknown role ""`},
-		{"saved state has an odd port", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w", "Role": "WORKER", "Port": {"Number": 1, "Protocol": 9}}]}}`, func(*Config) {},
+		{"saved state has an invalid port", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w", "Role": "WORKER", "Port": {"Number": 1, "Protocol": 9}}]}}`, func(*Config) {},
 			`i.json: configuration c: node w has a port of unknown protocol`},
-		{"saved state has an odd state", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w", "Role": "WORKER"}], "Nodes": [{"Name": "w", "Instance": "i", "Role": "WORKER", "State": "odd"}]}}`, func(*Config) {},
+		{"saved state has an invalid node state", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w", "Role": "WORKER"}], "Nodes": [{"Name": "w", "Instance": "i", "Role": "WORKER", "State": "odd"}]}}`, func(*Config) {},
 			`agent: configuration c: node w has the unknown state "odd"`},
-		{"saved state makes no sense", `{"version": 2, "assignment": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER"}]}}`, func(*Config) {},
+		{"saved state lacks the layout", `{"version": 2, "assignment": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER"}]}}`, func(*Config) {},
 			`agent: configuration c: node w is not in the layout of its cluster`},
-		{"saved state of version 1 makes no sense", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER"}]}}`, func(*Config) {},
+		{"saved state of version 1 is invalid", `{"version": 1, "config": {"ID": "c", "Nodes": [{"Name": "w", "Role": "WORKER"}]}}`, func(*Config) {},
 			`i.json: configuration c: node w is on instance ""`},
 		{"bus ends", `{"version": 1}`, func(c *Config) {
 			b := membus.New().Endpoint()
@@ -326,7 +329,7 @@ func TestRunFails(t *testing.T) {
 			}
 			c := good
 			tt.change(&c)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // if it does not fail
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // in case it does not fail
 			defer cancel()
 			if err := Run(ctx, c); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %s", err, tt.want)
@@ -335,8 +338,9 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
-// Two agents with one name and one state would each undo what the other does.
-func TestStateHasOneOwner(t *testing.T) {
+// Two agents with the same name and state directory would revert each other's
+// changes.
+func TestStateDirectoryIsLocked(t *testing.T) {
 	hub := membus.New()
 	c := newController(t, hub)
 	dir := t.TempDir()
@@ -347,12 +351,12 @@ func TestStateHasOneOwner(t *testing.T) {
 	defer launcher.Close(t.Context())
 	err := Run(t.Context(), Config{Settings: Settings{Name: "i"}, Bus: bus, Launcher: launcher, Dialects: []*zeekapi.Dialect{newDialect}, StateDir: dir})
 	if err == nil || !strings.Contains(err.Error(), "is in use by another agent") {
-		t.Errorf("a second agent: %v", err)
+		t.Errorf("second agent: %v", err)
 	}
 	stop()
 }
 
-func TestStateThatCannotBeSavedIsLogged(t *testing.T) {
+func TestSaveErrorIsLogged(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -370,7 +374,8 @@ func TestStateThatCannotBeSavedIsLogged(t *testing.T) {
 	}
 }
 
-// Whatever a peer sends, the agent survives and can still say what it runs.
+// FuzzReceive checks that no message from a peer makes the agent panic or send
+// a message that cannot be encoded, and that the agent still reports its nodes.
 func FuzzReceive(f *testing.F) {
 	seed := func(d *zeekapi.Dialect, topic string, m zeekapi.Message) {
 		ev, err := d.Encode(m)

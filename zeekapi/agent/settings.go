@@ -10,7 +10,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// The agent's own times and limits.
+// Times and limits of the agent.
 const (
 	// HelloInterval is the time between two hellos while the agent has peers.
 	HelloInterval = 30 * time.Second
@@ -20,67 +20,64 @@ const (
 	// controller waits 10 to 12 s for the agent.
 	RequestTimeout = 9 * time.Second
 
-	// MaxRequests limits the requests that wait for nodes, deployments apart:
-	// of these there is at most one.
+	// MaxRequests limits the requests that wait for nodes, not counting the
+	// deployment, of which there is at most one.
 	MaxRequests = 64
 
 	// MaxNodes limits the nodes of one instance.
 	MaxNodes = 1000
 
-	// StagePatience limits the time for which a node that does not introduce
-	// itself delays the nodes of later stages. When half the time of a request
-	// is over, all nodes start: that they find each other at once is worth less
-	// than a response.
+	// StagePatience limits the time for which a node that sends no hello delays
+	// the nodes of later stages. When half the time of a request is over, all
+	// nodes start: a response in time is more important than the order.
 	StagePatience = 30 * time.Second
 
-	// A node that lived for StableAfter has started well, as under Zeek's
-	// Supervisor. One that dies MaxDeaths times in a row before that has
-	// failed for good; in between the agent waits MinBackOff, doubled with
-	// every death, at most MaxBackOff. A deployment or restart does not wait
-	// for the last death but is answered after DeathsToReport.
+	// A node that has run for StableAfter counts as stable, as with Zeek's
+	// Supervisor. A node that dies MaxDeaths times in a row before that has
+	// failed, and is not restarted. The agent restarts it after MinBackOff,
+	// doubled with every death, at most MaxBackOff. The response to a
+	// deployment or restart waits for DeathsToReport deaths.
 	StableAfter    = 30 * time.Second
 	MaxDeaths      = 5
 	DeathsToReport = 2
 	MinBackOff     = 500 * time.Millisecond
 	MaxBackOff     = time.Minute
 
-	// A node that fails its check is checked again, as its interface may have
-	// come and its port may be free: after MinRecheck, doubled with every
-	// failure, at most MaxRecheck.
+	// A node that fails its check is checked again, because a missing interface
+	// may appear and a port may become free. The agent waits MinRecheck,
+	// doubled with every failure, at most MaxRecheck.
 	MinRecheck = 2 * time.Second
 	MaxRecheck = time.Minute
 
 	// SaveInterval is the time between two attempts to store the assignment.
 	SaveInterval = 10 * time.Second
 
-	// RememberInterval is the least time between two outputs of Remember: when
-	// hundreds of nodes die at once, the disk has enough to do.
+	// RememberInterval is the minimum time between two outputs of Remember. It
+	// limits the load on the disk when hundreds of nodes die at once.
 	RememberInterval = time.Second
 
-	// MaxOutputs limits the bytes of nodes' outputs in one response: there may
-	// be a thousand failed nodes, and a peer disconnects from one that sends
-	// too much at once.
+	// MaxOutputs limits the bytes of nodes' outputs in one response. There may
+	// be a thousand failed nodes, and peers reject messages that are too large.
 	MaxOutputs = 16 << 20
 
-	// MaxLogBytes limits the bytes of a node's output that one request can ask
-	// for, LogBytes is the default.
+	// MaxLogBytes limits the bytes of a node's output in one response. LogBytes
+	// is the default.
 	MaxLogBytes = 1 << 20
 	LogBytes    = 64 << 10
 )
 
-// Settings are how an agent describes itself, and its choices. Name is
-// required.
+// Settings are the settings of a Machine. Name is required.
 type Settings struct {
 	// Name is the name of the instance.
 	Name string
 
-	// EndpointID is the ID of the agent's endpoint. Controllers look it up
-	// among their peers.
+	// EndpointID is the ID of the agent's endpoint. Controllers find the agent
+	// among their peers by it.
 	EndpointID string
 
-	// Connecting says that the agent connects to its controllers. If it is
-	// false, controllers connect to the agent, and are told that it listens at
-	// Listen.
+	// Connecting reports whether the agent connects to its controllers. If it
+	// is false, controllers connect to the agent. The agent reports the address
+	// Listen to them.
 	Connecting bool
 	Listen     netip.AddrPort
 
@@ -92,8 +89,8 @@ type Settings struct {
 	Version, Zeek string
 
 	// RequestTimeout is the longest time that a request waits for nodes. Then
-	// it is answered with the state that the nodes have. Zero means the
-	// constant RequestTimeout; a negative duration is an error.
+	// the response contains their current states. Zero means the constant
+	// RequestTimeout; a negative duration is an error.
 	RequestTimeout time.Duration
 }
 
@@ -109,11 +106,11 @@ func (s Settings) validate() (Settings, error) {
 	return s, nil
 }
 
-// State is what an agent remembers over its restarts, and the nodes that it
-// finds. The zero State is that of an instance without an earlier agent.
+// State is the stored state of an agent, and the nodes that are already
+// running. The zero State is the state of a new instance.
 type State struct {
-	// Known says that an earlier agent of the same name stored what should run:
-	// Assignment, or nothing if that is nil.
+	// Known reports whether an earlier agent with the same name stored
+	// Assignment, which is nil for no nodes.
 	Known      bool
 	Assignment *Assignment
 
@@ -124,8 +121,8 @@ type State struct {
 	Running []launch.Running
 }
 
-// NodeHistory is what an agent remembers of a node over its restarts. It is
-// only reported and has no influence on what the agent does with the node.
+// NodeHistory is the stored history of a node. The agent only reports it. It
+// does not affect how the agent runs the node.
 type NodeHistory struct {
 	Restarts  uint64 `json:"restarts,omitempty"`
 	LastError string `json:"last_error,omitempty"`

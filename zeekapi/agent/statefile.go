@@ -12,12 +12,12 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 )
 
-// stateFiles store an agent's assignment and, in a file of its own as it changes
-// more often, the history of its nodes. Without paths nothing is stored.
+// stateFiles stores an agent's assignment and the history of its nodes. The
+// history has a separate file, because it changes more often. If the paths are
+// empty, nothing is stored.
 type stateFiles struct{ agent, assignment, nodes string }
 
-// A version is raised when the content changes in a way that an older agent
-// must not misread.
+// A version is incremented when an older agent would misread the new content.
 const (
 	stateVersion = 3
 	nodesVersion = 1
@@ -28,11 +28,11 @@ type (
 		Version    int              `json:"version"`
 		Assignment *savedAssignment `json:"assignment"`
 
-		Config *zeekapi.Configuration `json:"config,omitempty"` // in version 1, instead
+		Config *zeekapi.Configuration `json:"config,omitempty"` // version 1, instead of the assignment
 	}
 	savedAssignment struct {
 		Assignment
-		Cluster []zeekapi.Member `json:",omitempty"` // in version 2, instead of the layout
+		Cluster []zeekapi.Member `json:",omitempty"` // version 2, instead of the layout
 	}
 	savedNodes struct {
 		Version int                    `json:"version"`
@@ -40,8 +40,8 @@ type (
 	}
 )
 
-// newStateFiles returns the files of the agent of that name, or none if there
-// is no directory.
+// newStateFiles returns the files of the named agent, or empty paths if dir is
+// empty.
 func newStateFiles(dir, name string) stateFiles {
 	if dir == "" {
 		return stateFiles{}
@@ -49,7 +49,7 @@ func newStateFiles(dir, name string) stateFiles {
 	return stateFiles{name, filepath.Join(dir, "agents", name+".json"), filepath.Join(dir, "agent-nodes", name+".json")}
 }
 
-// load returns what an earlier agent saved, which may be nothing.
+// load returns the state that an earlier agent saved, or the zero State.
 func (f stateFiles) load() (State, error) {
 	var s savedState
 	known, err := read(f.assignment, &s)
@@ -66,8 +66,8 @@ func (f stateFiles) load() (State, error) {
 	return State{Known: known, Assignment: a}, nil
 }
 
-// assignment returns what was saved, nil for nothing. A layout that cannot be
-// read any more is found now and not when nodes start.
+// assignment returns the saved assignment, or nil if there is none. It parses
+// the layout, so that an error is reported now and not when nodes start.
 func (s savedState) assignment(instance string) (*Assignment, error) {
 	if s.Version == 1 && s.Config != nil {
 		a, err := assign(*s.Config, instance)
@@ -117,7 +117,7 @@ func (f stateFiles) saveHistory(nodes map[string]NodeHistory) error {
 	return write(f.nodes, savedNodes{nodesVersion, nodes})
 }
 
-// read reads a file and says whether there is one.
+// read reads a file, and reports whether it exists.
 func read(path string, into any) (bool, error) {
 	if path == "" {
 		return false, nil

@@ -7,7 +7,7 @@ type target struct {
 	*outbox
 	assignment *Assignment // nil: nothing should run
 	saving     int         // outputs of Persist without a result
-	failed     error       // of the last result; nil: it succeeded
+	failed     error       // error of the last result; nil: success
 	retry      timer       // set while failed is not nil
 }
 
@@ -22,8 +22,8 @@ func (t *target) save() {
 	t.emit(Persist{t.assignment})
 }
 
-// persisted takes the result of a Persist. An assignment that cannot be stored
-// is deployed all the same: what must stop must stop also when the disk is full.
+// persisted processes the result of a Persist. An assignment that cannot be
+// stored is still deployed, so that nodes can be stopped when the disk is full.
 func (t *target) persisted(now time.Time, err error) {
 	if err != nil && t.failed == nil {
 		t.complain("", "cannot save the configuration: %v", err)

@@ -2,7 +2,7 @@ package agent
 
 import "time"
 
-// timer is a time at which something is due. The zero timer is not set.
+// timer is the time of an action. The zero timer is not set.
 type timer struct {
 	at  time.Time
 	set bool

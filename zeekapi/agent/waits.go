@@ -25,27 +25,27 @@ type wait struct {
 	deadline time.Time
 }
 
-// deployment makes a deployment wait for nodes, until timeout at the latest.
+// deployment makes a deployment wait for nodes, at most until timeout.
 func (ws *waits) deployment(now time.Time, req request, nodes []string, timeout time.Duration) {
 	ws.limitStages(now, timeout)
 	ws.deploy = &wait{req, nodes, now.Add(timeout)}
 }
 
-// restart makes a restart wait for nodes, until timeout at the latest.
+// restart makes a restart wait for nodes, at most until timeout.
 func (ws *waits) restart(now time.Time, req request, nodes []string, timeout time.Duration) {
 	ws.limitStages(now, timeout)
 	ws.restarts = append(ws.restarts, &wait{req, nodes, now.Add(timeout)})
 }
 
-// limitStages lets nodes start stage by stage for half the time of a new
-// request, unless older requests have waited long enough for that.
+// limitStages makes nodes start in stages for half the time of a new request,
+// unless an older request has already exceeded half its time.
 func (ws *waits) limitStages(now time.Time, timeout time.Duration) {
 	ws.relax()
 	ws.nodes.stages.expire(now)
 	ws.nodes.stages.limitTo(now.Add(timeout / 2))
 }
 
-// relax takes the limit from the stages if no request waits for nodes.
+// relax removes the limit from the stages if no request waits for nodes.
 func (ws *waits) relax() {
 	if ws.pending() == 0 {
 		ws.nodes.stages.unlimited()
@@ -60,7 +60,7 @@ func (ws *waits) pending() int {
 	return len(ws.restarts)
 }
 
-// supersede answers a deployment that will not be finished.
+// supersede responds to a deployment that will not complete.
 func (ws *waits) supersede(reason string) {
 	if w := ws.deploy; w != nil {
 		ws.deploy = nil
@@ -68,7 +68,7 @@ func (ws *waits) supersede(reason string) {
 	}
 }
 
-// answer responds to the requests that have nothing left to wait for.
+// answer responds to the requests that need not wait any longer.
 func (ws *waits) answer(now time.Time) {
 	if w := ws.deploy; w != nil && ws.target.saving == 0 && ws.over(now, w) {
 		ws.deploy = nil
@@ -83,15 +83,15 @@ func (ws *waits) answer(now time.Time) {
 	})
 }
 
-// over reports whether a request has nothing left to wait for, or its time is up.
+// over reports whether a request need not wait any longer, or has timed out.
 func (ws *waits) over(now time.Time, w *wait) bool { return ws.settled(w) || !now.Before(w.deadline) }
 
 func (ws *waits) settled(w *wait) bool {
 	return !slices.ContainsFunc(w.nodes, func(name string) bool { return !ws.nodes.settled(name) })
 }
 
-// deployResults returns a result for each node, with those before that concern
-// the whole deployment.
+// deployResults returns a result for each node, after the results for the whole
+// deployment.
 func (ws *waits) deployResults(w *wait) []zeekapi.Result {
 	results := ws.timeout(w)
 	if err := ws.target.failed; err != nil {
@@ -109,7 +109,7 @@ func (ws *waits) restartResults(w *wait) []zeekapi.Result {
 	})...)
 }
 
-// timeout returns the result of a request whose time is up.
+// timeout returns the result of a request that has timed out.
 func (ws *waits) timeout(w *wait) []zeekapi.Result {
 	if ws.settled(w) {
 		return nil

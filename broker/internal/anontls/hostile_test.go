@@ -289,7 +289,7 @@ func TestHostileHandshakes(t *testing.T) {
 	}
 }
 
-// TestClosedAmidHandshake ends the server's stream after each byte.
+// TestClosedDuringHandshake ends the server's stream after each byte.
 func TestClosedDuringHandshake(t *testing.T) {
 	t.Parallel()
 	flows, err := readFlows(sessions[0].path())
@@ -373,9 +373,9 @@ func TestHostileAfterHandshake(t *testing.T) {
 	}
 }
 
-// TestUselessRecords sends the maximum number of records without content, more
+// TestEmptyRecordsAreLimited sends the maximum number of records without content, more
 // than once.
-func TestUselessRecords(t *testing.T) {
+func TestEmptyRecordsAreLimited(t *testing.T) {
 	c, s := connected(t, config{})
 	for range 3 {
 		for range maxUseless / 2 {

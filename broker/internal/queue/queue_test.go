@@ -29,7 +29,7 @@ func drain(q *queue.Queue[int]) (items []int) {
 	}
 }
 
-// noWait is a context that ended.
+// noWait is a canceled context.
 var noWait = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -60,13 +60,13 @@ func TestPolicies(t *testing.T) {
 			got := drain(q)
 			waiting, dropped := q.Stats()
 			if !slices.Equal(got, tt.want) || dropped != tt.dropped || waiting != 0 {
-				t.Errorf("got %v, dropped %d, %d wait", got, dropped, waiting)
+				t.Errorf("got %v, dropped %d, queued %d", got, dropped, waiting)
 			}
 		})
 	}
 }
 
-// modelled is an item as the model has it.
+// modelled is an item of the model.
 type modelled struct {
 	item, size int
 	kept       bool
@@ -145,7 +145,7 @@ func TestModel(t *testing.T) {
 				}
 			}
 			if waiting, got := q.Stats(); waiting != len(model) || got != dropped {
-				t.Fatalf("%d wait, %d dropped; want %d, %d", waiting, got, len(model), dropped)
+				t.Fatalf("%d queued, %d dropped; want %d, %d", waiting, got, len(model), dropped)
 			}
 		}
 		q.Close()
@@ -157,7 +157,7 @@ func TestModel(t *testing.T) {
 	})
 }
 
-func TestProducersWait(t *testing.T) {
+func TestProducersWaitForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := queue.New[int](queue.Limits{Policy: broker.OverflowBlock, Loose: 1, Bytes: 100, Kept: 1})
 		pushed := make(chan error, 4)
@@ -167,13 +167,13 @@ func TestProducersWait(t *testing.T) {
 		}
 		synctest.Wait()
 		if len(pushed) != 2 {
-			t.Fatalf("%d of 4 went in", len(pushed))
+			t.Fatalf("%d of 4 were accepted", len(pushed))
 		}
 		<-q.Ready()
-		q.TryNext() // takes over two
+		q.TryNext() // takes two items
 		synctest.Wait()
 		if waiting, _ := q.Stats(); len(pushed) != 4 || waiting != 2 {
-			t.Fatalf("%d of 4 went in, %d wait", len(pushed), waiting)
+			t.Fatalf("%d of 4 were accepted, %d are queued", len(pushed), waiting)
 		}
 		go func() { pushed <- push(t.Context(), q, 0) }()
 		synctest.Wait()
@@ -186,7 +186,7 @@ func TestProducersWait(t *testing.T) {
 			}
 		}
 		if err := <-pushed; err != broker.ErrClosed {
-			t.Errorf("who waited until close got %v", err)
+			t.Errorf("Push that waited until Close: %v", err)
 		}
 		if got := drain(q); len(got) != 3 {
 			t.Errorf("took %v", got)
@@ -199,7 +199,7 @@ func TestProducersWait(t *testing.T) {
 		if err := push(t.Context(), q, 1); err != broker.ErrClosed {
 			t.Errorf("Push: %v", err)
 		}
-		for range 2 { // a value from before, perhaps
+		for range 2 { // the first value may be an earlier one
 			<-q.Ready()
 		}
 		if got, err := q.Next(t.Context()); err != broker.ErrClosed {
@@ -208,7 +208,7 @@ func TestProducersWait(t *testing.T) {
 	})
 }
 
-func TestBlock(t *testing.T) {
+func TestPushBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		q := queue.New[int](queue.Limits{Policy: broker.OverflowBlock, Loose: 1})
@@ -250,7 +250,7 @@ func TestNextWaits(t *testing.T) {
 		}
 		go next(t.Context())
 		synctest.Wait()
-		q.Wake() // does not concern it
+		q.Wake() // does not affect Next
 		synctest.Wait()
 		push(t.Context(), q, 7)
 		if got := <-done; got.item != 7 || got.err != nil {
@@ -272,7 +272,7 @@ func TestNextWaits(t *testing.T) {
 	})
 }
 
-func TestCloseKeepsWhatIsLeft(t *testing.T) {
+func TestCloseKeepsQueuedItems(t *testing.T) {
 	q := queue.New[int](queue.Limits{Loose: 2})
 	if err := push(t.Context(), q, 1); err != nil {
 		t.Fatal(err)
@@ -286,7 +286,7 @@ func TestCloseKeepsWhatIsLeft(t *testing.T) {
 	}
 }
 
-func TestEpisodes(t *testing.T) {
+func TestFirstLossOfEachOverflowIsMarked(t *testing.T) {
 	q := queue.New[int](queue.Limits{Policy: broker.OverflowDropOldest, Loose: 2, Bytes: 100, Kept: 1})
 	var begun []int
 	pushMany := func(n int) {
@@ -295,20 +295,20 @@ func TestEpisodes(t *testing.T) {
 				begun = append(begun, i)
 			}
 		}
-		q.TryNext() // takes over what is left of them: at most two
+		q.TryNext() // removes the remaining items, at most two
 		q.TryNext()
 	}
-	pushMany(5) // begins with the third
-	pushMany(5) // goes on
+	pushMany(5) // loses items from the third on
+	pushMany(5) // the loss continues
 	pushMany(1)
-	pushMany(4) // begins again
+	pushMany(4) // a new loss begins
 	if !slices.Equal(begun, []int{2, 2}) {
-		t.Errorf("episodes began at %v", begun)
+		t.Errorf("losses began at items %v", begun)
 	}
 }
 
-// A queue that was full once does not hold on to the memory of that.
-func TestMemory(t *testing.T) {
+// A queue that was full releases its memory.
+func TestMemoryIsReleased(t *testing.T) {
 	const many = 20_000
 	q := queue.New[[100]int](queue.Limits{Loose: many})
 	var before, after runtime.MemStats
@@ -331,7 +331,7 @@ func TestMemory(t *testing.T) {
 	runtime.KeepAlive(q)
 }
 
-// Items leave in order however pushes and takes interleave.
+// Items are returned in order for any sequence of Push and Next.
 func TestOrder(t *testing.T) {
 	ctx := context.Background()
 	q := queue.New[int](queue.Limits{Policy: broker.OverflowBlock, Loose: 8})

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// obstinate makes the test binary a program that does not end by itself.
+// obstinate is the environment variable that makes the test binary run a
+// program that does not end when its context ends.
 const obstinate = "ZEEKWIRE_TEST_OBSTINATE"
 
 func TestMain(m *testing.M) {
@@ -25,9 +26,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The second signal ends the process however soon it comes after the end of the
-// context.
-func TestSecondSignal(t *testing.T) {
+// The second signal ends the process, even if it arrives directly after the end
+// of the context.
+func TestSecondSignalEndsProcess(t *testing.T) {
 	for range 20 {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), obstinate+"=1")
@@ -45,7 +46,7 @@ func TestSecondSignal(t *testing.T) {
 		lines := bufio.NewScanner(stdout)
 		for _, want := range []string{"ready", "ending"} {
 			if !lines.Scan() || lines.Text() != want {
-				t.Errorf("it says %q, want %q", lines.Text(), want)
+				t.Errorf("output is %q, want %q", lines.Text(), want)
 			}
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Error(err)
@@ -55,7 +56,7 @@ func TestSecondSignal(t *testing.T) {
 		stdin.Close()
 		var exit *exec.ExitError
 		if err := cmd.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
-			t.Errorf("it ended with %v, want a SIGTERM", err)
+			t.Errorf("the process ended with %v, want a SIGTERM", err)
 		}
 	}
 }

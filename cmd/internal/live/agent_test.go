@@ -150,7 +150,7 @@ func TestFailedNodesAreReported(t *testing.T) {
 		c.instances(t, "agent-one")
 		// On a busy machine nodes may take longer to fail than the deployment
 		// waits.
-		eventually(t, "reasons", func() error { return c.deployInVain(t, filepath.Join(dir, "cluster.cfg")) })
+		eventually(t, "reasons", func() error { return c.deployFailingNodes(t, filepath.Join(dir, "cluster.cfg")) })
 		eventually(t, "the others running", func() error {
 			var all struct {
 				Results map[string]map[string]nodeStatus
@@ -168,9 +168,9 @@ func TestFailedNodesAreReported(t *testing.T) {
 	})
 }
 
-// deployInVain deploys a cluster with nodes that fail for different reasons,
+// deployFailingNodes deploys a cluster with nodes that fail for different reasons,
 // and checks the reported reasons.
-func (c client) deployInVain(t *testing.T, file string) error {
+func (c client) deployFailingNodes(t *testing.T, file string) error {
 	t.Helper()
 	stdout, stderr, code := run(t, nil, append(c.argv, "deploy-config", file)...)
 	if code != 1 {

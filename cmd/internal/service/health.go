@@ -9,7 +9,8 @@ import (
 )
 
 // Health is the health of a service: it is alive while it makes progress, and
-// ready if there is no reason against it. Its methods may be called concurrently.
+// ready if no subject reports a reason against it. Its methods may be called
+// concurrently.
 type Health struct {
 	now func() time.Time
 
@@ -45,7 +46,7 @@ func (h *Health) Set(what, reason string) {
 	}
 }
 
-// Alive returns nil if the service is alive, or else the reasons.
+// Alive returns nil if the service is alive, and otherwise the reasons.
 func (h *Health) Alive() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -55,7 +56,8 @@ func (h *Health) Alive() []string {
 	return nil
 }
 
-// Ready returns nil if the service is ready, or else the reasons in a fixed order.
+// Ready returns nil if the service is ready, and otherwise the reasons, sorted
+// by subject.
 func (h *Health) Ready() []string {
 	reasons := h.Alive()
 	h.mu.Lock()

@@ -23,18 +23,18 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The first to ask for signals starts what hands them out for all time,
-	// which must not belong to a bubble of synctest.
+	// The first call of signal.Notify starts a goroutine that never ends, and
+	// must not belong to a synctest bubble.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP)
 	signal.Stop(signals)
 	goleak.VerifyTestMain(m)
 }
 
-// systemd is what a service talks to.
+// systemd is the socket that receives the notifications of a service.
 type systemd struct{ *net.UnixConn }
 
-// newSystemd puts itself into the environment.
+// newSystemd listens on a socket and sets NOTIFY_SOCKET to its name.
 func newSystemd(t *testing.T) systemd {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "notify")
@@ -47,7 +47,7 @@ func newSystemd(t *testing.T) systemd {
 	return systemd{conn}
 }
 
-// next returns what it is told next.
+// next returns the next notification.
 func (s systemd) next(t *testing.T) string {
 	t.Helper()
 	b := make([]byte, 4096)
@@ -59,7 +59,7 @@ func (s systemd) next(t *testing.T) string {
 	return string(b[:n])
 }
 
-func TestSystemdHearsHowTheServiceIs(t *testing.T) {
+func TestSystemdNotifications(t *testing.T) {
 	s := newSystemd(t)
 	t.Setenv("WATCHDOG_USEC", "3000000")
 	service := New(Config{Patience: time.Minute, Log: zerolog.Nop(), Reload: func() error { return nil }})
@@ -73,52 +73,53 @@ func TestSystemdHearsHowTheServiceIs(t *testing.T) {
 		done <- service.Run(ctx, func(_ context.Context, ending <-chan struct{}) error {
 			service.Ready()
 			service.Beat(func() string { return "all is well" })
-			service.Beat(func() string { return "too early to say more" })
+			service.Beat(func() string { return "too early for another status" })
 			<-ending
 			return nil
 		})
 	}()
 	for _, want := range []string{"READY=1", "WATCHDOG=1", "STATUS=all is well"} {
 		if got := s.next(t); got != want {
-			t.Errorf("systemd hears %q, want %q", got, want)
+			t.Errorf("notification is %q, want %q", got, want)
 		}
 	}
 	if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.next(t); !strings.HasPrefix(got, "RELOADING=1\nMONOTONIC_USEC=") {
-		t.Errorf("systemd hears %q", got)
+		t.Errorf("notification is %q", got)
 	}
 	if got := s.next(t); got != "READY=1" {
-		t.Errorf("systemd hears %q", got)
+		t.Errorf("notification is %q", got)
 	}
 	cancel()
 	if got := s.next(t); got != "STOPPING=1" {
-		t.Errorf("systemd hears %q", got)
+		t.Errorf("notification is %q", got)
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 }
 
-// TestSystemdThatDoesNotRead checks that notifications do not block.
-func TestSystemdThatDoesNotRead(t *testing.T) {
+// TestNotificationsDoNotBlock checks that notifications time out if systemd
+// does not read them.
+func TestNotificationsDoNotBlock(t *testing.T) {
 	newSystemd(t)
 	t.Setenv("WATCHDOG_USEC", "3000000")
 	var log strings.Builder
 	service := New(Config{Log: zerolog.New(&log)})
-	for range 100000 { // its queue is bounded
+	for range 100000 { // more than the socket can hold
 		service.notifier.alive()
 		if log.Len() > 0 {
 			break
 		}
 	}
 	if !strings.Contains(log.String(), "cannot notify systemd") {
-		t.Error("no timeout of a notification")
+		t.Error("no notification timed out")
 	}
 }
 
-func TestWithoutSystemd(t *testing.T) {
+func TestNotificationErrorIsLoggedOnce(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "missing"))
 	t.Setenv("WATCHDOG_USEC", "soon")
 	var log strings.Builder
@@ -130,10 +131,10 @@ func TestWithoutSystemd(t *testing.T) {
 	}
 }
 
-func TestGracefulEnd(t *testing.T) {
+func TestShutdown(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		takes time.Duration // longer than the patience if the work must be cut short
+		takes time.Duration // time that the shutdown takes; longer than Patience to exceed the limit
 		want  error
 	}{
 		{"in time", time.Second, nil},
@@ -166,7 +167,7 @@ func TestGracefulEnd(t *testing.T) {
 	}
 }
 
-func TestWorkThatEndsByItself(t *testing.T) {
+func TestRunReturnsErrorOfWork(t *testing.T) {
 	service := New(Config{Log: zerolog.Nop()})
 	broken := errors.New("broken")
 	if err := service.Run(t.Context(), func(context.Context, <-chan struct{}) error { return broken }); err != broken {
@@ -174,7 +175,7 @@ func TestWorkThatEndsByItself(t *testing.T) {
 	}
 }
 
-func TestReloadThatFails(t *testing.T) {
+func TestReloadErrorIsLogged(t *testing.T) {
 	var log strings.Builder
 	service := New(Config{Log: zerolog.New(&log), Reload: func() error { return errors.New("bad file") }})
 	service.reload()
@@ -202,7 +203,7 @@ func TestHealth(t *testing.T) {
 	h.Beat()
 	h.Set("store", "disk full")
 	h.Set("controller", "not connected")
-	step("trouble", nil, []string{"controller: not connected", "store: disk full"})
+	step("failing", nil, []string{"controller: not connected", "store: disk full"})
 	h.Set("store", "")
 	h.Set("controller", "")
 	now = now.Add(StuckAfter)
@@ -264,7 +265,7 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-func TestHTTPEndsWithTheService(t *testing.T) {
+func TestHTTPEndsWithService(t *testing.T) {
 	service := New(Config{Listen: "127.0.0.1:0", Metrics: prometheus.NewRegistry(), Log: zerolog.Nop()})
 	if err := service.Run(t.Context(), func(context.Context, <-chan struct{}) error { return nil }); err != nil {
 		t.Error(err)

@@ -77,7 +77,7 @@ func NewTable(service string) *Table { return &Table{service: service} }
 // Group begins a group of settings.
 func (t *Table) Group(title string) { t.group = title }
 
-// Add adds settings. It panics if a name is taken.
+// Add adds settings. It panics if a name is already in use.
 func (t *Table) Add(settings ...Setting) {
 	for _, s := range settings {
 		t.claim(s.Name)
@@ -86,7 +86,7 @@ func (t *Table) Add(settings ...Setting) {
 	}
 }
 
-// AddShorthand adds a shorthand. It panics if its name is taken.
+// AddShorthand adds a shorthand. It panics if its name is already in use.
 func (t *Table) AddShorthand(s Shorthand) {
 	t.claim(s.Name)
 	t.shorthands = append(t.shorthands, &s)

@@ -91,7 +91,7 @@ func TestPrecedence(t *testing.T) {
 		file string
 		env  map[string]string
 		args []string
-		want map[string]string // what is not the default
+		want map[string]string // settings that differ from the defaults
 	}{
 		{name: "defaults"},
 		{name: "file", file: "color = blue\n", want: map[string]string{"color": "blue"}},
@@ -127,7 +127,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-func TestErrors(t *testing.T) {
+func TestLoadErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		file string
@@ -135,7 +135,7 @@ func TestErrors(t *testing.T) {
 		args []string
 		want []string // after the directory of the file
 	}{
-		{name: "all at once", file: "colour = red\ncount = 11\n\nwait = soon\n",
+		{name: "all errors together", file: "colour = red\ncount = 11\n\nwait = soon\n",
 			env: map[string]string{"ZEEKWIRE_TEST_FAST": "maybe", "ZEEK_WAIT": "-1"}, args: []string{"--port", "80/udp"},
 			want: []string{
 				`test.conf:1: colour: unknown setting, did you mean color?`,
@@ -162,17 +162,17 @@ func TestErrors(t *testing.T) {
 				`test.conf:3: "[section]": want NAME = VALUE`,
 				`test.conf:4: colour: unknown setting, did you mean color?`,
 			}},
-		{name: "twice", file: "name = a\nall = b:red\nname = c\n",
+		{name: "duplicates", file: "name = a\nall = b:red\nname = c\n",
 			want: []string{
 				`test.conf:2: all: name is already set by test.conf:1: name`,
 				`test.conf:3: name: name is already set by test.conf:1: name`,
 			}},
-		{name: "a name of Zeek's", file: "default_port = 1\nDefault-Port = 1\n",
+		{name: "spelling of Zeek", file: "default_port = 1\nDefault-Port = 1\n",
 			want: []string{
 				`test.conf:1: default_port: unknown setting, did you mean default-port?`,
 				`test.conf:2: Default-Port: unknown setting, did you mean default-port?`,
 			}},
-		{name: "nothing like it", file: "certificate = a\n", want: []string{`test.conf:1: certificate: unknown setting`}},
+		{name: "no similar setting", file: "certificate = a\n", want: []string{`test.conf:1: certificate: unknown setting`}},
 		{name: "choice", args: []string{"--color="}, want: []string{`--color "": want red, green or blue`}},
 		{name: "duration", args: []string{"--wait=0"}, want: []string{`--wait "0": want at least 1ms`}},
 		{name: "shorthand", args: []string{"--all=x"}, want: []string{`--all "x": want NAME:COLOR`}},
@@ -196,7 +196,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// directory returns what an error says before the name of the file.
+// directory returns the text of an error before the name of the file.
 func directory(text string) string {
 	before, _, ok := strings.Cut(text, "test.conf")
 	if !ok {
@@ -205,7 +205,7 @@ func directory(text string) string {
 	return before
 }
 
-func TestNoFile(t *testing.T) {
+func TestFileErrors(t *testing.T) {
 	e := newExample()
 	err := e.Load(filepath.Join(t.TempDir(), "missing"), os.Getenv, nil)
 	if err == nil || !strings.Contains(err.Error(), "no such file") {
@@ -238,7 +238,7 @@ func TestPrintedSettingsLoadAgain(t *testing.T) {
 	}
 }
 
-func TestPrintSaysWhereSettingsComeFrom(t *testing.T) {
+func TestPrintShowsOrigins(t *testing.T) {
 	e, err := load(t, "color = blue\n", map[string]string{"ZEEK_NAME": "a"}, "--fast")
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +259,7 @@ func TestPrintSaysWhereSettingsComeFrom(t *testing.T) {
 	}
 }
 
-func TestSampleIsTheDefaults(t *testing.T) {
+func TestSampleHasDefaults(t *testing.T) {
 	e, err := load(t, "count = 7\n", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -268,7 +268,7 @@ func TestSampleIsTheDefaults(t *testing.T) {
 	if err := e.Sample(&b); err != nil {
 		t.Fatal(err)
 	}
-	// In use are lines that begin with "#" and a name at once.
+	// A "#" directly before a name disables a setting.
 	for _, text := range []string{b.String(), regexp.MustCompile(`(?m)^#([a-z])`).ReplaceAllString(b.String(), "$1")} {
 		again, err := load(t, text, nil)
 		if err != nil {
@@ -320,8 +320,8 @@ func TestStrays(t *testing.T) {
 	}
 }
 
-// Whatever the file, there are either settings or errors, and settings that
-// were understood mean the same when they are written again.
+// FuzzParse checks that valid settings have the same values when they are
+// written and parsed again.
 func FuzzParse(f *testing.F) {
 	f.Add("name = a # b\n")
 	f.Add("name = \"a\\n\" # b\n[x]\n")

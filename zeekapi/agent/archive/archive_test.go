@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestNames(t *testing.T) {
+func TestParseName(t *testing.T) {
 	const times = "__2026-11-22-09-00-00__2026-11-22-10-00-00__"
 	for _, tt := range []struct{ name, want string }{
 		{"conn" + times + ".log", "2026-11-22/conn.09:00:00-10:00:00.log.gz"},
@@ -211,7 +211,7 @@ func TestLogsWithTheSameName(t *testing.T) {
 
 // A file with the name of the log may contain a part of the log, or something
 // else.
-func TestOccupiedName(t *testing.T) {
+func TestExistingFileIsKept(t *testing.T) {
 	whole := zip("one\n")
 	for name, there := range map[string]string{"empty": "", "half": whole[:len(whole)-4], "not gzip": "one\n", "more": zip("one\ntwo\n")} {
 		t.Run(name, func(t *testing.T) {
@@ -255,7 +255,7 @@ func (g growing) create(name string) (target, error) {
 	return g.files.create(name)
 }
 
-func TestFilesThatAreStillWritten(t *testing.T) {
+func TestFilesBeingWrittenAreSkipped(t *testing.T) {
 	p := newPlace(t)
 	p.put(connName, "one\n")
 	p.disk = growing{path: filepath.Join(p.Queue, connName)}
@@ -281,7 +281,7 @@ func TestFilesThatAreStillWritten(t *testing.T) {
 
 // Links, pipes and directories are not logs, even if one replaces a log after
 // the queue has been listed.
-func TestFilesThatAreNotRegular(t *testing.T) {
+func TestIrregularFilesAreSkipped(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
@@ -311,7 +311,7 @@ func TestFilesThatAreNotRegular(t *testing.T) {
 	}
 }
 
-func TestNoQueue(t *testing.T) {
+func TestMissingQueue(t *testing.T) {
 	p := newPlace(t)
 	if err := os.Remove(p.Queue); err != nil {
 		t.Fatal(err)

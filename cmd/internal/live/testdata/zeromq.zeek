@@ -1,5 +1,5 @@
-# What our scripts need of the ZeroMQ backend of Zeek 8.1 and later, for Zeeks that
-# do not have it.
+# The declarations of the ZeroMQ backend of Zeek 8.1 and later that our scripts use, for
+# versions of Zeek without this backend.
 
 module Cluster::Backend::ZeroMQ;
 export {

@@ -23,11 +23,11 @@ func TestTake(t *testing.T) {
 	end()
 	want := "state directory " + dir + " is in use by another agent"
 	if _, err := Take(ended, dir, "lock"); err == nil || err.Error() != want {
-		t.Errorf("a second time: %v, want %s", err, want)
+		t.Errorf("second Take: %v, want %s", err, want)
 	}
 	first.Close()
 	if again, err := Take(ended, dir, "lock"); err != nil {
-		t.Errorf("after the first has ended: %v", err)
+		t.Errorf("after the end of the first lock: %v", err)
 	} else {
 		again.Close()
 	}
@@ -37,6 +37,6 @@ func TestTake(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Take(t.Context(), file, "lock"); err == nil {
-		t.Error("took a file for a directory")
+		t.Error("Take accepts a file as directory")
 	}
 }

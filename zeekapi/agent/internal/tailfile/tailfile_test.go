@@ -20,6 +20,6 @@ func TestRead(t *testing.T) {
 		}
 	}
 	if _, err := Read(t.TempDir(), 5); err == nil {
-		t.Error("read a directory")
+		t.Error("Read accepts a directory")
 	}
 }

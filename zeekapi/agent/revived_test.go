@@ -8,16 +8,17 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// A launcher that found nodes running must learn what should run before
-// anything is started, and nothing at all while the agent itself does not know.
-func TestKeep(t *testing.T) {
+// TestKeepPrecedesStarts checks that the launcher is told the assigned nodes
+// before any node is started, and is told nothing while the agent has no
+// assignment.
+func TestKeepPrecedesStarts(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	f.step(Tick{})
 	compare(t, "before any configuration", 0, len(take[Keep](f)))
 
 	f.ask(deploy("r", configuration("c", "w", "m", "other/x")))
 	if _, first := f.out[1].(Keep); !first {
-		t.Errorf("not the first thing after saving: %+v", f.out)
+		t.Errorf("Keep does not follow Persist: %+v", f.out)
 	}
 	compare(t, "after a deployment", []Keep{{[]string{"m", "w"}}}, take[Keep](f))
 	f.pass(time.Minute)
@@ -31,7 +32,7 @@ func TestKeep(t *testing.T) {
 	compare(t, "without nodes", []string{}, keeps[1].Nodes)
 }
 
-func TestRevivedNodes(t *testing.T) {
+func TestRevivedNodeFailsAfterMaxDeaths(t *testing.T) {
 	f := running(t, "w")
 	outputs := zeekapi.NodeOutputs{Stderr: "fatal error"}
 	for death := int64(1); death < MaxDeaths; death++ {
@@ -40,7 +41,7 @@ func TestRevivedNodes(t *testing.T) {
 			t.Errorf("after death %d: %+v", death, s)
 		}
 		f.step(Received{Message: zeekapi.NodeHello{Node: "w"}})
-		compare(t, "back again", zeekapi.StateRunning, f.statuses()["w"].State)
+		compare(t, "after the hello", zeekapi.StateRunning, f.statuses()["w"].State)
 		f.pass(time.Second)
 	}
 	compare(t, "started", 0, len(started(f)))
@@ -48,7 +49,7 @@ func TestRevivedNodes(t *testing.T) {
 	f.step(Launched{launch.Revived{Node: "w", PID: 200, Outputs: outputs}})
 	compare(t, "stopped after too many deaths", []string{"w"}, stopped(f))
 	f.pass(time.Hour)
-	compare(t, "in the end", zeekapi.StateFailed, f.statuses()["w"].State)
+	compare(t, "final state", zeekapi.StateFailed, f.statuses()["w"].State)
 	compare(t, "started again", 0, len(started(f)))
 
 	f.ask(zeekapi.AgentRestartRequest{ReqID: id("r")})
@@ -56,8 +57,9 @@ func TestRevivedNodes(t *testing.T) {
 	compare(t, "restarted", zeekapi.StateRunning, f.statuses()["w"].State)
 }
 
-// A node that was started again may say hello before we hear that it died.
-func TestRevivedNodeSaysHelloFirst(t *testing.T) {
+// The hello of a restarted node may arrive before the event that reports the
+// restart.
+func TestHelloBeforeRevivedEvent(t *testing.T) {
 	f := running(t, "w")
 	for pid := range int64(2) {
 		f.step(Received{Message: zeekapi.NodeHello{Node: "w"}})
@@ -76,7 +78,7 @@ func TestRevivedNodeSaysHelloFirst(t *testing.T) {
 	compare(t, "without a hello", zeekapi.StateCrashed, f.statuses()["w"].State)
 }
 
-func TestNodeThatLivesLongHasNotFailed(t *testing.T) {
+func TestLongRunResetsDeaths(t *testing.T) {
 	f := running(t, "w")
 	for range 3 * MaxDeaths {
 		f.pass(StableAfter)
