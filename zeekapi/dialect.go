@@ -194,8 +194,18 @@ func (d *Dialect) Encode(m Message) (broker.Event, error) {
 	return ev, nil
 }
 
+// required returns the number of arguments without extensions.
+func (d *Declaration) required() int {
+	n := len(d.args)
+	for n > 0 && d.args[n-1].Extension {
+		n--
+	}
+	return n
+}
+
 // Decode returns the message that ev represents. Like Zeek, it requires the exact
-// number of arguments but accepts records with additional fields. It returns
+// number of arguments, extensions aside, but accepts records with additional
+// fields. It returns
 // ErrUnknown, wrapped, if the dialect does not have the event, and another error if
 // the arguments do not fit.
 func (d *Dialect) Decode(ev broker.Event) (Message, error) {
@@ -203,8 +213,8 @@ func (d *Dialect) Decode(ev broker.Event) (Message, error) {
 	if decl == nil {
 		return nil, fmt.Errorf("zeekapi: event %.80q: %w (%s)", ev.Name, ErrUnknown, d.Name)
 	}
-	if len(ev.Args) != len(decl.args) {
-		return nil, fmt.Errorf("zeekapi: event %s has %d arguments, want %d", ev.Name, len(ev.Args), len(decl.args))
+	if n := len(ev.Args); n > len(decl.args) || n < decl.required() {
+		return nil, fmt.Errorf("zeekapi: event %s has %d arguments, want %d", ev.Name, n, len(decl.args))
 	}
 	m, err := decl.unmarshal(broker.Vector(ev.Args...))
 	if err != nil {

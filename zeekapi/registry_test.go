@@ -16,7 +16,7 @@ import (
 // changing lists the client requests that a read-only client may not make. It
 // repeats the registry on purpose, so that a new request is classified twice.
 var changing = []string{
-	"cancel_job", "deploy", "drain", "force_deploy", "restart", "rollback", "rolling_restart", "set_configuration",
+	"cancel_job", "deploy", "drain", "deploy_staged", "restart", "rollback", "rolling_restart", "set_configuration",
 	"stage_configuration",
 }
 

@@ -25,6 +25,9 @@ type agent struct {
 	zeek       string // version
 	layoutForm uint64
 	revision   uint64
+
+	site      string // that the agent is known to have
+	siteError error  // why it did not get one
 }
 
 // isOurs reports whether a peer is an agent of zeekwire, which says hello in our
@@ -118,11 +121,13 @@ func (a *agents) forget(peer *agent) (successor *agent) {
 }
 
 // tell sends a message to the agent of an instance.
-func (a *agents) tell(instance string, msg zeekapi.Message) { a.send(instance, msg, 0) }
+func (a *agents) tell(instance string, msg zeekapi.Message) {
+	a.send(instance, ToAgent{Message: msg})
+}
 
-// send is like tell. Content identifies the message, see ToAgent.
-func (a *agents) send(instance string, msg zeekapi.Message, content uint64) {
-	to := ToAgent{Instance: instance, Message: msg, Content: content}
+// send is like tell. It fills in to whom the message goes.
+func (a *agents) send(instance string, to ToAgent) {
+	to.Instance = instance
 	if current := a.current[instance]; current != nil {
 		to.Peer, to.Dialects = current.peer, current.dialects
 	}

@@ -68,8 +68,8 @@ func TestAgentWithOtherAPIVersionIsIgnored(t *testing.T) {
 	b.client(getNodes("r2"), "answer GetNodesResponse r2 [F no instances connected]")
 
 	// A deployment waits for an agent with the API version of the controller.
-	b.client(deploy("r3"), "save target c1")
-	b.agent(peers["a"], hello("a"), "to a: AgentWelcomeRequest #2")
+	b.client(deploy("r3"))
+	b.agent(peers["a"], hello("a"), "to a: AgentWelcomeRequest #2", "save target c1")
 	b.agent(peers["a"], welcomed("#2", "a"), "to a: AgentDeployRequest #3 c1")
 }
 

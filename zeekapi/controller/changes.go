@@ -112,6 +112,29 @@ func (c *changeRequests) rollback(by broker.Peer, req zeekapi.RollbackRequest) {
 	}
 }
 
+// check checks a configuration, or the staged one, without deploying it.
+func (c *changeRequests) check(by broker.Peer, req zeekapi.CheckRequest) {
+	r := c.requests.begin(by, req)
+	if r == nil {
+		return
+	}
+	target, ok := c.configs.get(Ready)
+	if req.Config != nil {
+		ready, errs := c.staging.prepare(*req.Config)
+		if len(errs) > 0 {
+			r.results = failures(r.id, errs)
+			c.requests.finish(r)
+			return
+		}
+		target, ok = c.configs.revise(ready), true
+	}
+	if !ok {
+		c.requests.fail(r, "no configuration available to check")
+		return
+	}
+	c.trials.checkOnly(r, target)
+}
+
 func (c *changeRequests) rollingRestart(by broker.Peer, req zeekapi.RollingRestartRequest) {
 	var busy error
 	if p := c.trials.pending(); p != nil {

@@ -41,6 +41,10 @@ type Config struct {
 	// ends.
 	Store *Store
 
+	// Sites stores the sites of configurations. If nil, the controller refuses
+	// sites.
+	Sites SiteStore
+
 	// Observe, if non-nil, is called after the start, with a nil Input, and
 	// after every step of the machine, with the numbers after the step and with
 	// the outputs, which have not been performed yet. It must not block.
@@ -57,6 +61,24 @@ type Config struct {
 	// Log receives errors that no method returns, and what clients and agents
 	// do. The zero value discards them.
 	Log zerolog.Logger
+}
+
+// SiteStore stores sites. A *site.Store is one.
+type SiteStore interface {
+	// Have returns how much of a site there is.
+	Have(site string) zeekapi.SiteProgress
+
+	// Append stores a part. It ignores a part that does not begin at the end of
+	// what there is.
+	Append(zeekapi.SitePart) (zeekapi.SiteProgress, error)
+
+	// Read returns the part of a complete site that begins at an offset, of at
+	// most n bytes.
+	Read(site string, offset uint64, n int) (zeekapi.SitePart, error)
+
+	// Keep removes all sites but the given ones, and those that are younger than
+	// grace.
+	Keep(sites []string, grace time.Duration) error
 }
 
 func (c Config) validate() error {

@@ -23,6 +23,7 @@ type deploymentParts struct {
 	requests *requests
 	states   *nodeStates
 	events   *eventLog
+	sites    *sites
 }
 
 // deployments brings the cluster to the target configuration. One deployment is
@@ -101,6 +102,7 @@ type plannedDeployment struct {
 	target  revision
 	options zeekapi.DeployOptions
 	skipped map[string]bool // instances that it does not wait for
+	excused map[string]bool // nodes that are known not to come up
 }
 
 // begin deploys a configuration for a client. A deployment of the controller
@@ -111,7 +113,7 @@ func (d *deployments) begin(r *request, p plannedDeployment) {
 	}
 	task := &deployment{
 		deployments: d, request: r, began: d.requests.now, number: p.number, target: p.target, options: p.options,
-		skipped: p.skipped, reached: make(map[string]uuid.UUID), before: d.rollbacks.former(p.number, p.target),
+		skipped: p.skipped, reached: make(map[string]uuid.UUID), before: d.rollbacks.former(p.number, p.target, p.excused),
 	}
 	r.task, d.current = task, task
 	d.configs.save(Target, p.target)
@@ -237,6 +239,9 @@ func (t *deployment) deployTo(w *member) {
 		}
 		t.requests.drop(c)
 	}
+	if !t.hasSite(w.Name) {
+		return
+	}
 	if answered {
 		// The answer of another agent does not count any more.
 		r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Instance == w.Name })
@@ -253,6 +258,22 @@ func (t *deployment) deployTo(w *member) {
 		o.force = true
 	}
 	t.send(r, w.Name, t.plan, o)
+}
+
+// hasSite reports whether the agent of an instance has what the configuration
+// needs. Otherwise it gets the site, and distribute is called again. An agent that
+// cannot get it has answered for the deployment.
+func (t *deployment) hasSite(instance string) bool {
+	a := t.agents.of(instance)
+	if !a.checks() {
+		return true // it knows no sites
+	}
+	has, err := t.sites.ensure(instance, t.plan.config.Site)
+	if err != nil {
+		t.reached[instance] = a.peer
+		t.request.results = append(t.request.results, zeekapi.Result{ReqID: t.request.id, Instance: instance, Error: err.Error()})
+	}
+	return has
 }
 
 // send asks the agent of an instance to run p.

@@ -229,5 +229,5 @@ func (h *history) numberOf(r revision, before uint64) uint64 {
 // between still runs it, perhaps with other addresses.
 func (h *history) deployedBefore(id string) bool {
 	earlier := h.past[:max(0, len(h.past)-1)]
-	return slices.ContainsFunc(earlier, func(p pastRevision) bool { return p.Config == id })
+	return slices.ContainsFunc(earlier, func(p pastRevision) bool { return p.Config == id && p.Outcome != zeekapi.OutcomeRefused })
 }

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -44,6 +46,13 @@ type (
 	// the agent do not have its message.
 	Unsupported struct{ ToAgent }
 
+	// PartUnreadable reports a ToAgent that was not sent, because its part of a
+	// site cannot be read.
+	PartUnreadable struct {
+		ToAgent
+		Why string
+	}
+
 	// Shutdown tells the controller to end: it refuses new requests, and ends
 	// when the pending ones are answered.
 	Shutdown struct{}
@@ -53,14 +62,15 @@ type (
 	Tick struct{}
 )
 
-func (PeerAdded) input()    {}
-func (PeerLost) input()     {}
-func (FromAgent) input()    {}
-func (FromClient) input()   {}
-func (AgentRefused) input() {}
-func (Unsupported) input()  {}
-func (Shutdown) input()     {}
-func (Tick) input()         {}
+func (PeerAdded) input()      {}
+func (PeerLost) input()       {}
+func (FromAgent) input()      {}
+func (FromClient) input()     {}
+func (AgentRefused) input()   {}
+func (Unsupported) input()    {}
+func (PartUnreadable) input() {}
+func (Shutdown) input()       {}
+func (Tick) input()           {}
 
 // Output is an action for the controller's runner. The types below are the only
 // outputs.
@@ -81,12 +91,35 @@ type (
 	//
 	// Content, if not zero, identifies the content of Message: messages with the same
 	// Content differ only in their request ID and in Force.
+	//
+	// Part says that Message is an AgentSiteRequest that needs the part of the site
+	// which begins at its Offset. If it cannot be read, PartUnreadable follows.
 	ToAgent struct {
 		Instance string
 		Peer     uuid.UUID
 		Dialects []string
 		Message  zeekapi.Message
 		Content  uint64
+		Part     bool
+	}
+
+	// StoreSite stores a part of a site, and responds to the client.
+	StoreSite struct {
+		Peer    uuid.UUID
+		Request zeekapi.UploadSiteRequest
+	}
+
+	// ReadSite responds to a client with a part of a site.
+	ReadSite struct {
+		Peer    uuid.UUID
+		Request zeekapi.DownloadSiteRequest
+	}
+
+	// KeepSites removes all sites but the named ones, and those that are younger
+	// than Grace.
+	KeepSites struct {
+		Sites []string
+		Grace time.Duration
 	}
 
 	// ToClients sends a response to Peer. Other clients may receive it, too, as
@@ -138,6 +171,9 @@ type (
 
 func (ToAgent) output()        {}
 func (ToClients) output()      {}
+func (StoreSite) output()      {}
+func (ReadSite) output()       {}
+func (KeepSites) output()      {}
 func (Dial) output()           {}
 func (Hangup) output()         {}
 func (Save) output()           {}

@@ -23,7 +23,7 @@ var layers = []string{
 	"eventlog.go", "configurations.go", "history.go", "names.go", "nodestates.go",
 
 	// Agents and clients.
-	"agents.go", "clients.go", "request.go", "deadlines.go", "requests.go",
+	"agents.go", "clients.go", "request.go", "deadlines.go", "requests.go", "sites.go",
 	"members.go", "arrivals.go", "reports.go", "nodequestions.go", "surveys.go",
 
 	// Changes of the cluster.
@@ -36,7 +36,7 @@ var layers = []string{
 	"snapshot.go", "machine.go", "check.go",
 
 	// I/O.
-	"access.go", "ledger.go", "store.go", "dials.go", "encode.go", "config.go", "perform.go", "listen.go", "run.go",
+	"access.go", "ledger.go", "store.go", "dials.go", "encode.go", "config.go", "storedsites.go", "perform.go", "listen.go", "run.go",
 }
 
 // noImporter resolves no imports. The test needs only the declarations of the

@@ -35,6 +35,7 @@ type Machine struct {
 	agents   *agents
 	clients  *clients
 	requests *requests
+	sites    *sites
 	members  *members
 	arrivals *arrivals
 	reports  *reports
@@ -84,6 +85,7 @@ func (m *Machine) reach(settings Settings, newID func() string) {
 	m.agents = newAgents(m.out)
 	m.clients = newClients()
 	m.requests = newRequests(m.out, m.agents, m.clients, m.complaints, newID, settings.RequestTimeout, m.log)
+	m.sites = newSites(m.out, m.configs, m.history, m.agents, m.requests, m.log)
 	m.members = newMembers(m.out, m.agents, m.names, newID, settings.RequestTimeout)
 	m.arrivals = &arrivals{
 		outbox: m.out, agents: m.agents, members: m.members, names: m.names, requests: m.requests,
@@ -99,9 +101,13 @@ func (m *Machine) reach(settings Settings, newID func() string) {
 func (m *Machine) change(settings Settings, state State) {
 	m.deployments = newDeployments(deploymentParts{
 		configs: m.configs, history: m.history, agents: m.agents, names: m.names, members: m.members,
-		arrivals: m.arrivals, requests: m.requests, states: m.states, events: m.events,
+		arrivals: m.arrivals, requests: m.requests, states: m.states, events: m.events, sites: m.sites,
 	}, state.Sent, settings, m.log)
 	m.trials = &trials{deployments: m.deployments}
+	m.sites.pushed = func(instance string) {
+		m.trials.sent(instance)
+		m.deployments.distribute()
+	}
 	m.drains = &drains{
 		outbox: m.out, agents: m.agents, members: m.members, names: m.names, states: m.states,
 		requests: m.requests, deployments: m.deployments, events: m.events, log: m.log,
@@ -136,6 +142,9 @@ func (m *Machine) serve(settings Settings) {
 	handle(h, zeekapi.DeployCall, m.changes.deploy)
 	handle(h, zeekapi.DeployStagedCall, m.changes.deployStaged)
 	handle(h, zeekapi.SetConfigurationCall, m.changes.setConfiguration)
+	handle(h, zeekapi.CheckCall, m.changes.check)
+	handle(h, zeekapi.UploadSiteCall, m.sites.upload)
+	handle(h, zeekapi.DownloadSiteCall, m.sites.download)
 	handle(h, zeekapi.RollbackCall, m.changes.rollback)
 	handle(h, zeekapi.RollingRestartCall, m.changes.rollingRestart)
 	handle(h, zeekapi.CancelJobCall, m.jobs.cancel)
@@ -165,6 +174,7 @@ func (m *Machine) Start(now time.Time) []Output {
 		m.deployments.adopt(target.Configuration)
 		m.deployments.redeploy()
 	}
+	m.sites.keep()
 	return m.out.take()
 }
 
@@ -184,6 +194,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.fromClient(in.Peer, in.Message)
 	case AgentRefused:
 		m.events.add(zeekapi.EventError, clip(in.Instance), "", "refused an agent from "+nameOf(in.Peer)+": "+clip(in.Why))
+	case PartUnreadable:
+		m.sites.unreadable(in)
 	case Unsupported:
 		m.requests.unsupported(in.ToAgent)
 	case Shutdown:
@@ -198,6 +210,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	if m.phase == Ending && m.Pending() == 0 {
 		m.phase = Ended
 	}
+	m.sites.keep()
 	return m.out.take()
 }
 

@@ -121,7 +121,7 @@ func (b *bench) take(outputs []controller.Output) (described []string) {
 		case controller.Announce:
 			b.events = append(b.events, strings.TrimSpace(fmt.Sprintf("%s %s %s: %s", o.Event.Kind, o.Event.Instance, o.Event.Node, o.Event.Text)))
 			continue
-		case controller.SaveDeployment, controller.SaveNames, controller.SaveJob, controller.SaveSent:
+		case controller.SaveDeployment, controller.SaveNames, controller.SaveJob, controller.SaveSent, controller.KeepSites:
 			continue
 		}
 		described = append(described, describe(o))
@@ -216,6 +216,8 @@ func describe(o controller.Output) string {
 			if msg.Force {
 				text += " by force"
 			}
+		case zeekapi.AgentCheckRequest:
+			text += " " + msg.Config
 		case zeekapi.AgentDispatchRequest:
 			text += " " + strings.Join(msg.Action, " ") + " of " + strings.Join(msg.Nodes, " ")
 		case zeekapi.AgentRestartRequest:

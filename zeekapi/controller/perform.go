@@ -26,15 +26,20 @@ func (r *runner) perform(ctx context.Context, outputs []Output) (more []Input, e
 	for _, o := range outputs {
 		switch o := o.(type) {
 		case ToAgent:
-			if !r.toAgent(ctx, o) {
-				more = append(more, Unsupported{o})
+			more = append(more, r.toAgent(ctx, o)...)
+		case StoreSite:
+			r.answerAll(ctx, o.Peer, storeSite(r.Sites, o.Request))
+		case ReadSite:
+			r.answerAll(ctx, o.Peer, readSite(r.Sites, o.Request))
+		case KeepSites:
+			if r.Sites == nil {
+				continue
+			}
+			if err := r.Sites.Keep(o.Sites, o.Grace); err != nil {
+				r.Log.Warn().Err(err).Msg("cannot remove sites that no configuration needs")
 			}
 		case ToClients:
-			for _, d := range r.Dialects {
-				if d.Has(o.Message) {
-					r.answer(ctx, d, o.Peer, o.Message)
-				}
-			}
+			r.answerAll(ctx, o.Peer, o.Message)
 		case Announce:
 			msg := zeekapi.EventReport{Event: o.Event}
 			for _, d := range r.Dialects {
@@ -68,9 +73,16 @@ func (r *runner) store(outputs []Output) error {
 }
 
 // toAgent sends a message in the first dialect of the controller that the agent
-// also speaks and that has the message. It reports whether there is one. To an
-// agent that has not said hello yet, it sends the message in all dialects.
-func (r *runner) toAgent(ctx context.Context, o ToAgent) (sent bool) {
+// also speaks and that has the message. If there is none, Unsupported follows. To
+// an agent that has not said hello yet, it sends the message in all dialects.
+func (r *runner) toAgent(ctx context.Context, o ToAgent) []Input {
+	if o.Part {
+		var err error
+		if o.Message, err = withPart(r.Sites, o.Message.(zeekapi.AgentSiteRequest)); err != nil {
+			return []Input{PartUnreadable{o, err.Error()}}
+		}
+	}
+	sent := false
 	known := len(o.Dialects) > 0
 	for _, d := range r.Dialects {
 		if sent && known {
@@ -81,7 +93,19 @@ func (r *runner) toAgent(ctx context.Context, o ToAgent) (sent bool) {
 			sent = true
 		}
 	}
-	return sent
+	if !sent {
+		return []Input{Unsupported{o}}
+	}
+	return nil
+}
+
+// answerAll sends a response to a client in all dialects that have it.
+func (r *runner) answerAll(ctx context.Context, to uuid.UUID, msg zeekapi.Message) {
+	for _, d := range r.Dialects {
+		if d.Has(msg) {
+			r.answer(ctx, d, to, msg)
+		}
+	}
 }
 
 // answer sends a response to a client. On a bus without access rules, all

@@ -121,6 +121,9 @@ type question struct {
 
 	// content identifies the message, see ToAgent.
 	content uint64
+
+	// part says that the message gets a part of a site, see ToAgent.
+	part bool
 }
 
 // call is a question to one agent on behalf of a request.

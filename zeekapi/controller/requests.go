@@ -116,7 +116,7 @@ func (r *requests) call(q *request, instance string, ask question) *call {
 		r.byAgent[c.agent] = make(calls)
 	}
 	r.byAgent[c.agent][c] = true
-	r.agents.send(instance, ask.message(zeekapi.ReqID{ID: c.id}), ask.content)
+	r.agents.send(instance, ToAgent{Message: ask.message(zeekapi.ReqID{ID: c.id}), Content: ask.content, Part: ask.part})
 	return c
 }
 

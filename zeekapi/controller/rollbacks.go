@@ -23,14 +23,15 @@ type rollbacks struct {
 }
 
 // former returns what a deployment replaces, nil if that is nothing, or the same.
-func (d *rollbacks) former(number uint64, target revision) *former {
+// The excused nodes may fail.
+func (d *rollbacks) former(number uint64, target revision, excused map[string]bool) *former {
 	now := d.configs.target()
 	if len(now.Nodes) == 0 || broker.Equal(mustMarshal(now.Configuration), mustMarshal(target.Configuration)) {
 		return nil
 	}
 	before := &former{revision: now, number: d.history.numberOf(now, number), ran: make(map[string]bool)}
 	for _, n := range now.Nodes {
-		if state := d.states.of(n.Instance, n.Name); state == zeekapi.StateRunning || state == zeekapi.StateUnknown {
+		if state := d.states.of(n.Instance, n.Name); !excused[n.Name] && (state == zeekapi.StateRunning || state == zeekapi.StateUnknown) {
 			before.ran[n.Name] = true
 		}
 	}

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -32,6 +33,7 @@ type trial struct {
 	number  uint64             // in the history, 0 for a check without a deployment
 	plan    *plan              // nil while agents are missing
 	dialed  []zeekapi.Instance // only for the trial
+	sending map[string]bool    // instances whose agents lack the site
 	skipped map[string]bool    // instances that a partial deployment leaves out
 	remarks []zeekapi.Result
 }
@@ -67,7 +69,7 @@ func (d *trials) try(r *request, o order) {
 	number := d.history.begin(o.by, r.id, o.action, o.target)
 	if o.options.Force {
 		o.begun()
-		d.begin(r, plannedDeployment{number, o.target, o.options, nil})
+		d.begin(r, plannedDeployment{number, o.target, o.options, nil, nil})
 		return
 	}
 	d.current = d.newTrial(r, number, o)
@@ -80,7 +82,7 @@ func (d *trials) checkOnly(r *request, target revision) {
 }
 
 func (d *trials) newTrial(r *request, number uint64, o order) *trial {
-	t := &trial{trials: d, request: r, began: d.requests.now, order: o, number: number, skipped: make(map[string]bool)}
+	t := &trial{trials: d, request: r, began: d.requests.now, order: o, number: number, sending: make(map[string]bool), skipped: make(map[string]bool)}
 	r.task = t
 	return t
 }
@@ -97,40 +99,103 @@ func (t *trial) advance() {
 	if t.plan != nil {
 		return
 	}
-	missing := t.missing()
-	if len(missing) > 0 && !t.order.options.Partial {
+	absent, undescribed := t.missing()
+	if len(undescribed) > 0 || len(absent) > 0 && t.waitsForAll() {
 		t.dial()
 		return
 	}
-	for _, name := range missing {
-		t.skipped[name] = true
-		t.request.results = append(t.request.results, notConnectedResult(t.request, name))
+	for _, name := range absent {
+		t.skip(name)
 	}
 	t.plan = t.plans.of(t.order.target, t.members.fillHosts(t.order.target.Configuration))
 	for _, inst := range t.order.target.Instances {
 		switch a := t.agents.of(inst.Name); {
-		case t.skipped[inst.Name] || t.names.drained(inst.Name):
+		case a == nil || t.names.drained(inst.Name):
 		case a.checks() && t.plan.layout != "":
-			t.requests.call(t.request, inst.Name, t.plan.check(inst.Name))
+			t.check(inst.Name)
+		case t.plan.config.Site != "":
+			t.remark(inst.Name, "its nodes are not checked and do not get the site: the agent is Zeek's own, or an old one of zeekwire")
 		default:
-			t.remark(inst.Name, "its agent cannot check; it is Zeek's own, or an old one of zeekwire")
+			t.remark(inst.Name, "its nodes are not checked: the agent is Zeek's own, or an old one of zeekwire")
 		}
 	}
 	t.requests.settle(t.request)
 }
 
-// missing returns the instances whose agents are not connected, or have yet to
-// describe themselves.
-func (t *trial) missing() []string {
-	var names []string
-	for _, inst := range t.order.target.Instances {
-		a := t.agents.of(inst.Name)
-		if !t.names.drained(inst.Name) && (a == nil || a.isOurs() && !a.described) {
-			names = append(names, inst.Name)
+// check asks the agent of an instance, as soon as it has the site.
+func (t *trial) check(instance string) {
+	has, err := t.sites.ensure(instance, t.plan.config.Site)
+	switch {
+	case err != nil:
+		t.request.results = append(t.request.results, zeekapi.Result{ReqID: t.request.id, Instance: instance, Error: err.Error()})
+	case has:
+		t.requests.call(t.request, instance, t.plan.check(instance))
+	default:
+		t.sending[instance] = true
+		return
+	}
+	delete(t.sending, instance)
+}
+
+// sent continues the trials that wait until the agent of an instance has a site.
+func (d *trials) sent(instance string) {
+	for _, t := range d.all() {
+		switch {
+		case !t.sending[instance]:
+			continue
+		case d.agents.of(instance) == nil:
+			delete(t.sending, instance)
+			t.request.results = append(t.request.results, notConnectedResult(t.request, instance))
+		default:
+			t.check(instance)
+		}
+		d.requests.settle(t.request)
+	}
+}
+
+// all returns the trials in the order in which they began.
+func (d *trials) all() []*trial {
+	var list []*trial
+	for _, r := range d.requests.pending {
+		if t, ok := r.task.(*trial); ok {
+			list = append(list, t)
 		}
 	}
-	slices.Sort(names)
-	return names
+	slices.SortFunc(list, func(a, b *trial) int { return cmp.Compare(a.request.sequence, b.request.sequence) })
+	return list
+}
+
+// waitsForAll reports whether the trial waits until all agents are connected. The
+// first deployment does not: there is nothing yet that runs, and agents that connect
+// later get what they are to run.
+func (t *trial) waitsForAll() bool {
+	deployed, _ := t.configs.get(Deployed)
+	return !t.order.options.Partial && len(deployed.Nodes) > 0
+}
+
+// skip leaves out an instance whose agent is not connected.
+func (t *trial) skip(instance string) {
+	if t.order.options.Partial {
+		t.skipped[instance] = true
+		t.request.results = append(t.request.results, notConnectedResult(t.request, instance))
+	}
+}
+
+// missing returns the instances whose agents are not connected, and those whose
+// agents have yet to describe themselves.
+func (t *trial) missing() (absent, undescribed []string) {
+	for _, inst := range t.order.target.Instances {
+		switch a := t.agents.of(inst.Name); {
+		case t.names.drained(inst.Name):
+		case a == nil:
+			absent = append(absent, inst.Name)
+		case a.isOurs() && !a.described:
+			undescribed = append(undescribed, inst.Name)
+		}
+	}
+	slices.Sort(absent)
+	slices.Sort(undescribed)
+	return absent, undescribed
 }
 
 // dial connects to agents that listen and are not part of the cluster yet.
@@ -201,8 +266,8 @@ func notConnectedResult(r *request, instance string) zeekapi.Result {
 // complete decides whether the deployment begins.
 func (t *trial) complete(r *request) bool {
 	switch {
-	case t.plan == nil:
-		return false // agents are missing
+	case t.plan == nil || len(t.sending) > 0:
+		return false // agents are missing, or lack the site
 	case t.number == 0:
 		t.report(r)
 		return true
@@ -215,8 +280,21 @@ func (t *trial) complete(r *request) bool {
 		t.log.Warn().Str("instance", res.Instance).Stringer("remark", res.Data).Msg("the instance was not checked")
 	}
 	t.order.begun()
-	t.begin(r, plannedDeployment{t.number, t.order.target, t.order.options, t.skipped})
+	t.begin(r, plannedDeployment{t.number, t.order.target, t.order.options, t.skipped, t.excused(r)})
 	return false
+}
+
+// excused returns the nodes that a partial deployment begins with although they have
+// not passed the check. Their agents report them again.
+func (t *trial) excused(r *request) map[string]bool {
+	nodes := make(map[string]bool)
+	r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool {
+		if res.Node != "" {
+			nodes[res.Node] = true
+		}
+		return res.Node != ""
+	})
+	return nodes
 }
 
 // report makes the results of a check those that the client gets.
@@ -280,7 +358,10 @@ func (t *trial) ended(*request) {
 
 func (t *trial) awaited(r *request) []string {
 	if t.plan == nil {
-		return t.missing()
+		absent, undescribed := t.missing()
+		return append(absent, undescribed...)
 	}
-	return sortedKeys(r.open)
+	waiting := append(sortedKeys(r.open), sortedKeys(t.sending)...)
+	slices.Sort(waiting)
+	return waiting
 }

@@ -1,0 +1,222 @@
+package controller
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+const (
+	// maxPushes is the number of agents that get parts of a site at the same time.
+	// Each of them has one part in its queue.
+	maxPushes = 16
+
+	// partTimeout is the longest time that an agent may take to store a part.
+	partTimeout = 30 * time.Second
+
+	// siteGrace is how long a site stays that no configuration refers to: clients
+	// upload a site before they stage its configuration.
+	siteGrace = time.Hour
+)
+
+// sites passes on the sites of configurations: from clients to the store, and from
+// there to agents that lack them.
+type sites struct {
+	*outbox
+	configs  *configurations
+	history  *history
+	agents   *agents
+	requests *requests
+	log      zerolog.Logger
+
+	pushes  map[string]*push // by instance
+	running int
+	kept    map[string]bool // as the store was told last
+
+	// pushed is called when an agent has a site, or cannot get it.
+	pushed func(instance string)
+}
+
+func newSites(out *outbox, configs *configurations, h *history, a *agents, r *requests, log zerolog.Logger) *sites {
+	return &sites{
+		outbox: out, configs: configs, history: h, agents: a, requests: r, log: log,
+		pushes: make(map[string]*push),
+	}
+}
+
+func (s *sites) upload(by broker.Peer, req zeekapi.UploadSiteRequest) {
+	s.emit(StoreSite{Peer: by.ID, Request: req})
+}
+
+func (s *sites) download(by broker.Peer, req zeekapi.DownloadSiteRequest) {
+	s.emit(ReadSite{Peer: by.ID, Request: req})
+}
+
+// keep tells the store which sites to keep, if that has changed.
+func (s *sites) keep() {
+	needed := make(map[string]bool)
+	for _, slot := range Slots {
+		if r, ok := s.configs.get(slot); ok && r.Site != "" {
+			needed[r.Site] = true
+		}
+	}
+	for _, p := range s.history.past {
+		if p.revision.Site != "" {
+			needed[p.revision.Site] = true
+		}
+	}
+	if s.kept == nil || !maps.Equal(needed, s.kept) {
+		s.kept = needed
+		s.emit(KeepSites{Sites: sortedKeys(needed), Grace: siteGrace})
+	}
+}
+
+// push is the task of sending a site to an agent, part after part.
+type push struct {
+	basicTask
+	*sites
+	instance string
+	agent    *agent
+	site     string
+	have     uint64 // as the agent said last
+	begun    bool   // the request exists
+	next     bool   // a part is to be sent
+}
+
+// errSite is why an agent does not get its site.
+type errSite struct {
+	site string
+	text string
+}
+
+func (e *errSite) Error() string { return e.text }
+
+// ensure reports whether the agent of an instance has a site. If it does not, it
+// gets the site, and pushed is called. The error is the reason of the last failure
+// since the agent connected; it is forgotten when it was returned.
+func (s *sites) ensure(instance, site string) (bool, error) {
+	a := s.agents.of(instance)
+	if site == "" || a.site == site {
+		return true, nil
+	}
+	if err := a.siteError; err != nil {
+		a.siteError = nil
+		if failed := (*errSite)(nil); errors.As(err, &failed) && failed.site == site {
+			return false, err
+		}
+	}
+	if p := s.pushes[instance]; p == nil || p.agent != a || p.site != site {
+		s.stop(p)
+		s.pushes[instance] = &push{sites: s, instance: instance, agent: a, site: site}
+	}
+	s.start()
+	return false, nil
+}
+
+// stop ends a push whose result is no longer needed.
+func (s *sites) stop(p *push) {
+	if p == nil {
+		return
+	}
+	delete(s.pushes, p.instance)
+	if !p.begun {
+		return
+	}
+	for _, r := range s.requests.pending {
+		if r.task == p {
+			s.requests.finish(r)
+			return
+		}
+	}
+}
+
+// start begins as many pushes as may run.
+func (s *sites) start() {
+	for _, name := range sortedKeys(s.pushes) {
+		if p := s.pushes[name]; !p.begun && s.running < maxPushes {
+			p.begun = true
+			s.running++
+			r := s.requests.start(partTimeout, p)
+			s.requests.call(r, name, p.question(false))
+		}
+	}
+}
+
+// question asks how much of the site the agent has, or sends it the next part.
+func (p *push) question(part bool) question {
+	return question{part: part, message: func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.AgentSiteRequest{ReqID: id, SitePart: zeekapi.SitePart{Site: p.site, Offset: p.have}}
+	}}
+}
+
+func (p *push) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+	answer, ok := msg.(zeekapi.AgentSiteResponse)
+	if !ok {
+		return nil, false
+	}
+	progress, ok := dataOf[zeekapi.SiteProgress](answer.Result.Data)
+	switch {
+	case !answer.Result.Success:
+		p.fail(cmp.Or(answer.Result.Error, "the agent refuses the site"))
+	case !ok:
+		p.fail("the agent sent something else than its progress")
+	case progress.Complete:
+		p.agent.site = p.site
+	case c.question.part && progress.Have <= p.have:
+		p.fail(fmt.Sprintf("the agent stores no more than %d bytes of the site", progress.Have))
+	default:
+		p.have, p.next = progress.Have, true
+	}
+	return nil, true
+}
+
+func (p *push) missed(_ *call, why reason) ([]zeekapi.Result, bool) {
+	p.fail(string(why))
+	return nil, true
+}
+
+func (p *push) fail(text string) {
+	p.agent.siteError = &errSite{p.site, clip("cannot send the site: " + text)}
+	p.log.Warn().Str("instance", p.instance).Str("site", p.site).Msg(p.agent.siteError.Error())
+}
+
+// complete sends the next part, or ends the push.
+func (p *push) complete(r *request) bool {
+	if !p.next {
+		return true
+	}
+	p.next = false
+	p.requests.setTimeout(r, partTimeout)
+	p.requests.call(r, p.instance, p.question(true))
+	return false
+}
+
+func (p *push) expired(r *request) bool {
+	p.fail(zeekapi.ErrorTimeout)
+	p.requests.finish(r)
+	return true
+}
+
+func (p *push) ended(*request) {
+	p.running--
+	if p.pushes[p.instance] != p {
+		return
+	}
+	delete(p.pushes, p.instance)
+	p.start()
+	p.pushed(p.instance)
+}
+
+// unreadable ends the push whose part the store cannot read.
+func (s *sites) unreadable(in PartUnreadable) {
+	if c := s.requests.calls[in.Message.RequestID()]; c != nil {
+		s.requests.miss(c, reason(in.Why))
+	}
+}
