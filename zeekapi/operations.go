@@ -96,7 +96,7 @@ const (
 type Deployment struct {
 	Number  uint64    `zeek:"number"` // 1 for the first deployment
 	Config  string    `zeek:"config"` // ID of the configuration
-	Action  string    `zeek:"action"` // "deploy", "force", "rollback", "set-configuration"
+	Action  string    `zeek:"action"` // "deploy", "force", "partial", "rollback", "set-configuration"
 	By      string    `zeek:"by"`     // the client
 	Started time.Time `zeek:"started"`
 	Ended   time.Time `zeek:"ended,optional"` // zero: not finished

@@ -40,8 +40,11 @@ func (c *changeRequests) deployStaged(by broker.Peer, req zeekapi.DeployStagedRe
 // deployReady deploys the staged configuration.
 func (c *changeRequests) deployReady(by broker.Peer, r *request, o zeekapi.DeployOptions) {
 	a := actionDeploy
-	if o.Force {
+	switch {
+	case o.Force:
 		a = actionForce
+	case o.Partial:
+		a = actionPartial
 	}
 	ready, ok := c.configs.get(Ready)
 	switch {

@@ -391,7 +391,9 @@ func (t *deployment) rollBack(r *request, fallen []zeekapi.Result) {
 	t.events.add(zeekapi.EventDeploying, "", "", clip(fmt.Sprintf("rolling back to %s: %s", t.before, reasonsOf(fallen))))
 	r.results, t.plan, t.target, t.began = nil, nil, t.before.revision, t.requests.now
 	clear(t.reached)
-	t.requests.setTimeout(r, t.timeout)
+	if r.reply == nil { // otherwise the client gets its response in time
+		t.requests.setTimeout(r, t.timeoutFor(t.target.Configuration))
+	}
 	t.configs.save(Target, t.target)
 	t.adopt(t.target.Configuration)
 	t.distribute()

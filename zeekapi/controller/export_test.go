@@ -83,3 +83,9 @@ func (m *Machine) JobNow() (now, most int) {
 	}
 	return len(m.jobs.last.now), m.jobs.last.atOnce
 }
+
+// Checks reports whether the agent of an instance can check configurations.
+func (m *Machine) Checks(instance string) bool {
+	a := m.agents.of(instance)
+	return a != nil && a.checks()
+}

@@ -49,6 +49,7 @@ type action string
 const (
 	actionDeploy   action = "deploy"
 	actionForce    action = "force"
+	actionPartial  action = "partial"
 	actionRollback action = "rollback"
 	actionSet      action = "set-configuration"
 )
@@ -159,7 +160,7 @@ func errorsOf(results []zeekapi.Result) []string {
 			}
 		}
 		for _, name := range []string{res.Node, res.Instance} {
-			if name != "" {
+			if name != "" && !strings.Contains(text, "instance "+name) {
 				text = name + ": " + text
 			}
 		}

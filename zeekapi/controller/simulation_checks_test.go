@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -55,7 +56,7 @@ func (s *simulation) ask(msg zeekapi.Message) {
 }
 
 func (s *simulation) anyRequest(id string) zeekapi.Message {
-	switch s.random.IntN(19) {
+	switch s.random.IntN(21) {
 	case 0, 1:
 		return stage(id, s.anyConfig())
 	case 2, 3:
@@ -84,6 +85,10 @@ func (s *simulation) anyRequest(id string) zeekapi.Message {
 		return zeekapi.CancelJobRequest{ReqID: reqID(id)}
 	case 16:
 		return zeekapi.HistoryRequest{ReqID: reqID(id)}
+	case 18:
+		return zeekapi.CheckRequest{ReqID: reqID(id)}
+	case 19:
+		return zeekapi.DeployStagedRequest{ReqID: reqID(id), DeployOptions: zeekapi.DeployOptions{Partial: true, NoRollback: s.chance(0.5)}}
 	case 17:
 		return zeekapi.EventsRequest{ReqID: reqID(id), Limit: 10}
 	}
@@ -113,6 +118,9 @@ func (s *simulation) anyConfig() zeekapi.Configuration {
 			at := netip.MustParseAddrPort(s.address(a))
 			c.Instances[i].Host, c.Instances[i].Port = at.Addr(), broker.TCP(at.Port())
 		}
+	}
+	if s.chance(0.3) {
+		c.Site = strings.Repeat("0", 63) + fmt.Sprint(s.random.IntN(3))
 	}
 	s.staged[c.ID] = c
 	return c
@@ -210,8 +218,19 @@ func (s *simulation) checkChange(c controller.Change) {
 		if n := len(s.state.Events); n > 0 && c.Event.Number != s.state.Events[n-1].Number+1 {
 			s.failf("event %d follows %d", c.Event.Number, s.state.Events[n-1].Number)
 		}
+	case controller.Save:
+		if c.Slot == controller.Target {
+			s.checkTarget(c.Config)
+		}
 	case controller.SaveDeployment:
 		s.outcomes[c.Past.Outcome]++
+		target := s.state.Configs[controller.Target].ID
+		switch {
+		case c.Past.Outcome == zeekapi.OutcomePending:
+			s.targetBefore = target
+		case (c.Past.Outcome == zeekapi.OutcomeRefused || c.Past.Outcome == zeekapi.OutcomeRolledBack) && target != s.targetBefore:
+			s.failf("deployment %d was %s, but the target changed from %s to %s", c.Past.Number, c.Past.Outcome, s.targetBefore, target)
+		}
 		if c.Past.Outcome != zeekapi.OutcomePending {
 			return
 		}
@@ -219,6 +238,21 @@ func (s *simulation) checkChange(c controller.Change) {
 			if p.Outcome == zeekapi.OutcomePending || p.Number >= c.Past.Number {
 				s.failf("deployment %d begins while %d is %s", c.Past.Number, p.Number, p.Outcome)
 			}
+		}
+	}
+}
+
+// checkTarget checks that a new target passed the check of all agents that can check,
+// unless that was not required or the target is the one before. The first deployment
+// does not wait for all agents.
+func (s *simulation) checkTarget(c zeekapi.Configuration) {
+	last := s.state.History[len(s.state.History)-1]
+	if last.Action == "force" || last.Action == "partial" || c.ID == s.targetBefore || len(s.state.Configs[controller.Deployed].Nodes) == 0 {
+		return
+	}
+	for _, i := range c.Instances {
+		if a := s.byName[i.Name]; a != nil && s.machine.Checks(i.Name) && !slices.Contains(s.state.Drained, i.Name) && !a.passed[c.ID] {
+			s.failf("%s is the target, but %s did not pass its check", c.ID, i.Name)
 		}
 	}
 }

@@ -79,6 +79,8 @@ type simulation struct {
 
 	settings controller.Settings
 
+	targetBefore string // the target when the last deployment began
+
 	acknowledged string // the last configuration that was reported as staged
 }
 
@@ -92,6 +94,8 @@ type simAgent struct {
 	running   string               // ID of the configuration
 	instances []zeekapi.Instance   // of the configuration, or
 	layout    zeekapi.PackedLayout // of the configuration
+	sites     map[string]uint64    // bytes that it has of each site; siteSize for all
+	passed    map[string]bool      // whether it passes the check of a configuration
 	told      int                  // number of the last accepted message that changed the configuration
 }
 
@@ -133,7 +137,7 @@ func newSimulation(seed uint64, agents int) *simulation {
 		s.settings.StatusInterval = 20 * time.Second
 	}
 	for i := range agents {
-		a := &simAgent{name: fmt.Sprintf("%05d", i), number: i, ours: s.chance(0.5), keeps: s.chance(0.3)}
+		a := &simAgent{name: fmt.Sprintf("%05d", i), number: i, ours: s.chance(0.5), keeps: s.chance(0.3), sites: make(map[string]uint64), passed: make(map[string]bool)}
 		s.agents = append(s.agents, a)
 		s.byName[a.name] = a
 		s.ran[a.name] = make(map[string]bool)
@@ -348,6 +352,9 @@ func (s *simulation) connect(a *simAgent, p broker.Peer) {
 
 func (s *simulation) sayHello(a *simAgent) {
 	s.fromAgent(a, a.peer, zeekapi.AgentHello{Instance: a.name, APIVersion: 1})
+	if a.ours {
+		s.fromAgent(a, a.peer, zeekapi.AgentDescription{Instance: a.name, LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision})
+	}
 }
 
 func (s *simulation) repeatHello(a *simAgent) {
@@ -440,6 +447,13 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 		a.told = number
 		a.run(o.Message)
 		s.ran[a.name][a.running] = true
+		if msg, ok := o.Message.(zeekapi.AgentDeployNodesRequest); ok {
+			answer = s.deployedNodes(a, msg)
+		}
+	case zeekapi.AgentCheckRequest:
+		answer = s.checkedNodes(a, msg)
+	case zeekapi.AgentSiteRequest:
+		answer = s.storedPart(a, o, msg)
 	case zeekapi.AgentGetNodesRequest:
 		answer = zeekapi.AgentGetNodesResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Success: true, Data: mustMarshal(a.nodes())}}
 	case zeekapi.AgentStatusRequest:
@@ -466,6 +480,51 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 		other := s.anyAgent()
 		s.fromAgent(other, other.peer, answer) // a response from the wrong agent
 	}
+}
+
+// siteSize is the size of all sites, in bytes. Each part has one.
+const siteSize = 3
+
+// checkedNodes returns the response to a check, which may fail.
+func (s *simulation) checkedNodes(a *simAgent, msg zeekapi.AgentCheckRequest) zeekapi.Message {
+	if msg.Site != "" && a.sites[msg.Site] < siteSize {
+		s.failf("%s is to check %s, but lacks its site", a.name, msg.Config)
+	}
+	passed, known := a.passed[msg.Config]
+	if !known {
+		passed = s.calm || !s.chance(0.1)
+		a.passed[msg.Config] = passed
+	}
+	if !passed {
+		return checked(msg.ID, problem("w"+a.name, "not here"))
+	}
+	return checked(msg.ID)
+}
+
+// deployedNodes returns the response to a deployment, in which a node may fail.
+func (s *simulation) deployedNodes(a *simAgent, msg zeekapi.AgentDeployNodesRequest) zeekapi.Message {
+	if msg.Site != "" && a.sites[msg.Site] < siteSize {
+		s.failf("%s is to run %s, but lacks its site", a.name, msg.Config)
+	}
+	result := success(a.name, "w"+a.name)
+	if !s.calm && s.chance(0.1) {
+		result = problem("w"+a.name, "died")
+	}
+	return agentDeployed(msg.ID, result)
+}
+
+// storedPart returns the response to a part of a site, which may not be stored.
+func (s *simulation) storedPart(a *simAgent, o controller.ToAgent, msg zeekapi.AgentSiteRequest) zeekapi.Message {
+	if !s.calm && s.chance(0.05) {
+		return zeekapi.AgentSiteResponse{ReqID: msg.ReqID, Result: zeekapi.Failure(msg.ID, "disk full")}
+	}
+	if o.Part && msg.Offset == a.sites[msg.Site] && msg.Offset < siteSize {
+		a.sites[msg.Site]++
+	}
+	have := a.sites[msg.Site]
+	return zeekapi.AgentSiteResponse{ReqID: msg.ReqID, Result: zeekapi.Result{
+		Success: true, Data: mustMarshal(zeekapi.SiteProgress{Have: have, Complete: have == siteSize}),
+	}}
 }
 
 // run performs a request as Zeek's agents do, or as agents of this module do if only

@@ -35,7 +35,7 @@ type trial struct {
 	dialed  []zeekapi.Instance // only for the trial
 	sending map[string]bool    // instances whose agents lack the site
 	skipped map[string]bool    // instances that a partial deployment leaves out
-	remarks []zeekapi.Result
+	asked   map[string]bool    // instances whose agents check
 }
 
 // trials checks configurations before they are deployed. Deployments begin here,
@@ -82,7 +82,7 @@ func (d *trials) checkOnly(r *request, target revision) {
 }
 
 func (d *trials) newTrial(r *request, number uint64, o order) *trial {
-	t := &trial{trials: d, request: r, began: d.requests.now, order: o, number: number, sending: make(map[string]bool), skipped: make(map[string]bool)}
+	t := &trial{trials: d, request: r, began: d.requests.now, order: o, number: number, sending: make(map[string]bool), asked: make(map[string]bool), skipped: make(map[string]bool)}
 	r.task = t
 	return t
 }
@@ -97,6 +97,7 @@ func (d *trials) arrived() {
 // advance asks the agents when all of them are connected.
 func (t *trial) advance() {
 	if t.plan != nil {
+		t.ask()
 		return
 	}
 	absent, undescribed := t.missing()
@@ -108,18 +109,35 @@ func (t *trial) advance() {
 		t.skip(name)
 	}
 	t.plan = t.plans.of(t.order.target, t.members.fillHosts(t.order.target.Configuration))
+	t.ask()
+	t.requests.settle(t.request)
+}
+
+// ask makes the agents check that have not been asked. It is called again when an
+// agent connects, or turns out to be ours.
+func (t *trial) ask() {
 	for _, inst := range t.order.target.Instances {
-		switch a := t.agents.of(inst.Name); {
-		case a == nil || t.names.drained(inst.Name):
-		case a.checks() && t.plan.layout != "":
+		a := t.agents.of(inst.Name)
+		if a != nil && a.checks() && t.plan.layout != "" && !t.asked[inst.Name] && !t.skipped[inst.Name] && !t.names.drained(inst.Name) {
+			t.asked[inst.Name] = true
 			t.check(inst.Name)
-		case t.plan.config.Site != "":
-			t.remark(inst.Name, "its nodes are not checked and do not get the site: the agent is Zeek's own, or an old one of zeekwire")
-		default:
-			t.remark(inst.Name, "its nodes are not checked: the agent is Zeek's own, or an old one of zeekwire")
 		}
 	}
-	t.requests.settle(t.request)
+}
+
+// remarks returns a result for each instance that was not checked.
+func (t *trial) remarks() []zeekapi.Result {
+	text := "its nodes are not checked: the agent is Zeek's own, or an old one of zeekwire"
+	if t.order.target.Site != "" {
+		text = "its nodes are not checked and do not get the site: the agent is Zeek's own, or an old one of zeekwire"
+	}
+	var remarks []zeekapi.Result
+	for _, inst := range t.order.target.Instances {
+		if t.agents.of(inst.Name) != nil && !t.asked[inst.Name] && !t.names.drained(inst.Name) {
+			remarks = append(remarks, zeekapi.Result{ReqID: t.request.id, Success: true, Instance: inst.Name, Data: broker.String(text)})
+		}
+	}
+	return remarks
 }
 
 // check asks the agent of an instance, as soon as it has the site.
@@ -217,10 +235,6 @@ func (t *trial) hangUp() {
 	t.dialed = nil
 }
 
-func (t *trial) remark(instance, text string) {
-	t.remarks = append(t.remarks, zeekapi.Result{ReqID: t.request.id, Success: true, Instance: instance, Data: broker.String(text)})
-}
-
 // accept takes the problems that an agent found.
 func (t *trial) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 	answer, ok := msg.(zeekapi.AgentCheckResponse)
@@ -249,7 +263,7 @@ func problems(c *call, answer []zeekapi.Result) []zeekapi.Result {
 func (t *trial) missed(c *call, why reason) ([]zeekapi.Result, bool) {
 	switch why {
 	case unsupported:
-		t.remark(c.instance, "its agent cannot check")
+		delete(t.asked, c.instance)
 		return nil, true
 	case drained:
 		return nil, true
@@ -260,7 +274,9 @@ func (t *trial) missed(c *call, why reason) ([]zeekapi.Result, bool) {
 
 // notConnectedResult says how to go on without an instance.
 func notConnectedResult(r *request, instance string) zeekapi.Result {
-	return zeekapi.Failure(r.id, "the agent of instance %s is not connected; start it, or drain the instance to go on without it", instance)
+	res := zeekapi.Failure(r.id, "the agent of instance %s is not connected; start it, or drain the instance to go on without it", instance)
+	res.Instance = instance
+	return res
 }
 
 // complete decides whether the deployment begins.
@@ -276,7 +292,7 @@ func (t *trial) complete(r *request) bool {
 		return true
 	}
 	t.trialEnded()
-	for _, res := range t.remarks {
+	for _, res := range t.remarks() {
 		t.log.Warn().Str("instance", res.Instance).Stringer("remark", res.Data).Msg("the instance was not checked")
 	}
 	t.order.begun()
@@ -300,7 +316,7 @@ func (t *trial) excused(r *request) map[string]bool {
 // report makes the results of a check those that the client gets.
 func (t *trial) report(r *request) {
 	ok := !slices.ContainsFunc(r.results, isFailure)
-	r.results = append(t.remarks, r.results...)
+	r.results = append(t.remarks(), r.results...)
 	if ok {
 		r.results = append(r.results, zeekapi.Result{ReqID: r.id, Success: true, Data: broker.String(t.order.target.ID)})
 	}

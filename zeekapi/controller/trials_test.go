@@ -15,7 +15,7 @@ const refused = "[F the deployment is refused, nothing has changed]"
 
 // absent describes the result of an instance whose agent is not connected.
 func absent(instance string) string {
-	return "[F the agent of instance " + instance + " is not connected; start it, or drain the instance to go on without it]"
+	return "[F " + instance + " the agent of instance " + instance + " is not connected; start it, or drain the instance to go on without it]"
 }
 
 // described makes agents describe themselves as ours.
