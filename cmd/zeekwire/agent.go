@@ -199,8 +199,9 @@ func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPo
 		return nil, err
 	}
 	processes, err := zeek.New(ctx, zeek.Config{
-		Binary:     s.settings.zeek,
-		StateDir:   filepath.Clean(s.settings.stateDir),
+		Binary:   s.settings.zeek,
+		StateDir: filepath.Clean(s.settings.stateDir),
+		SitesDir: filepath.Join(s.settings.stateDir, sitesDir), CheckTimeout: s.settings.checkTimeout,
 		StdoutFile: s.settings.nodes.stdout, StderrFile: s.settings.nodes.stderr, OutputLines: s.settings.nodes.outputLines,
 		Agent:   s.nodesAgent(listens),
 		TLS:     config,

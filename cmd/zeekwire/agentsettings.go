@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
@@ -12,6 +13,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
+
+// sitesDir is the directory for the sites of nodes, in the state directory.
+const sitesDir = "sites"
 
 // agentSettings holds all settings of an agent.
 type agentSettings struct {
@@ -25,8 +29,10 @@ type agentSettings struct {
 	backend     string
 	scenario    string
 	transport   string
-	archive     archiveSettings
-	nodes       nodeSettings
+
+	checkTimeout time.Duration
+	archive      archiveSettings
+	nodes        nodeSettings
 }
 
 func newAgentSettings() *agentSettings {
@@ -41,6 +47,7 @@ func newAgentSettings() *agentSettings {
 		archive:         defaultArchive(),
 		backend:         backendAuto,
 		transport:       transportAuto,
+		checkTimeout:    zeek.DefaultCheckTimeout,
 	}
 	s.native.defaultPort = broker.TCP(2151)
 	s.requestTimeout = agent.RequestTimeout
@@ -73,6 +80,10 @@ func newAgentSettings() *agentSettings {
 	s.addRequestTimeout()
 	s.nodes.add(s.t)
 	s.t.Add(
+		settings.Setting{
+			Name: "check-timeout", Value: settings.Duration(&s.checkTimeout, time.Second),
+			Help: "`TIME` for Zeek to load the scripts of all nodes in the check before a deployment, for --launcher zeek; nodes whose scripts take longer do not pass",
+		},
 		settings.Setting{
 			Name: "launcher", Value: settings.Choice(&s.launcher, launcherZeek, launcherSupervisor, launcherSimulated), Common: true,
 			Help: "`KIND` of launcher for nodes: zeek (processes), supervisor (a running \"zeek -j\") or simulated",

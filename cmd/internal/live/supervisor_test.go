@@ -78,6 +78,11 @@ func TestSupervisorLauncher(t *testing.T) {
 					return nil
 				})
 
+				eventually(t, "fingerprint of the worker's scripts", func() error {
+					_, err := os.Stat(filepath.Join(state, "nodes", "worker", "scripts.json"))
+					return err
+				})
+
 				// The Supervisor restarts a killed node, and the agent notices.
 				if err := syscall.Kill(before["worker"].PID, syscall.SIGKILL); err != nil {
 					t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 //
 // The queue is bounded without a limit of its own: each start of a node adds at most
 // a Started, an Up and an Exited, the agent limits its requests and so the responses,
-// and only the last Measured and the last Upgraded are kept.
+// and only the last Measured, Upgraded and Edited are kept.
 type Events struct {
 	mu     sync.Mutex
 	queue  []Event
@@ -33,6 +33,8 @@ func (e *Events) Add(ev Event) {
 		e.queue = slices.DeleteFunc(e.queue, isA[Measured])
 	case Upgraded:
 		e.queue = slices.DeleteFunc(e.queue, isA[Upgraded])
+	case Edited:
+		e.queue = slices.DeleteFunc(e.queue, isA[Edited])
 	}
 	e.queue = append(e.queue, ev)
 	e.changed()

@@ -160,9 +160,11 @@ type Checked struct {
 }
 
 // Edited reports the files that running nodes have loaded and that have changed since
-// they started, by node and sorted, without those of the Zeek installation. Nodes
-// whose files have not changed are missing. It answers Scan, and also comes from
-// time to time.
+// they started, by node and sorted, without those of the Zeek installation. A node that
+// runs another version of Zeek than later nodes will has an entry that says so. Nodes
+// whose files have not changed are missing. It answers Scan, and also comes when
+// something has changed. A launcher limits the entries of a node, and says in the last one
+// how many it left out.
 type Edited struct{ Nodes map[string][]string }
 
 // Measured reports the resource usage of nodes, by name, every few seconds.
@@ -196,7 +198,7 @@ type Node struct {
 	Layout zeekapi.Layout
 
 	// Site is the Configuration.Site whose scripts the node loads, "" for none.
-	Site string
+	Site string `json:",omitempty"`
 }
 
 // Members returns the members of the cluster, including the node, sorted by name. It

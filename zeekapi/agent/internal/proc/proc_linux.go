@@ -2,6 +2,8 @@ package proc
 
 import (
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/prometheus/procfs"
 )
@@ -13,6 +15,30 @@ func Read(pid int) (Stat, error) {
 		return Stat{}, err
 	}
 	return read(p)
+}
+
+// bootTime is the time at which the machine started, rounded down to seconds. Zero means
+// unknown.
+var bootTime = sync.OnceValue(func() time.Time {
+	mounted, err := procfs.NewDefaultFS()
+	if err != nil {
+		return time.Time{}
+	}
+	stat, err := mounted.Stat()
+	if err != nil || stat.BootTime == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(stat.BootTime), 0)
+})
+
+// Started returns the time at which the process started. It may be up to a second too
+// early. Zero means unknown.
+func (s Stat) Started() time.Time {
+	ticks, err := strconv.ParseInt(s.StartTime, 10, 64)
+	if err != nil || bootTime().IsZero() {
+		return time.Time{}
+	}
+	return bootTime().Add(time.Duration(ticks) * time.Second / TicksPerSecond)
 }
 
 func read(p procfs.Proc) (Stat, error) {

@@ -2,12 +2,18 @@
 
 package proc
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 var errUnsupported = errors.New("only on Linux")
 
 // Read returns the state of a process.
 func Read(int) (Stat, error) { return Stat{}, errUnsupported }
+
+// Started returns the zero time.
+func (s Stat) Started() time.Time { return time.Time{} }
 
 // Each calls f for all processes that have not ended.
 func Each(func(pid int, s Stat)) error { return errUnsupported }

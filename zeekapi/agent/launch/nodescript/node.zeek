@@ -12,6 +12,49 @@
 @load base/frameworks/cluster
 @load base/misc/version
 
+module ZeekwireLoaded;
+
+export {
+	## The name of the file, in the node's directory, that receives the names of
+	## the scripts that the node has loaded. The agent reads it. Empty: none.
+	const list_file = getenv("ZEEKWIRE_LOADED_SCRIPTS") &redef;
+
+	## Writes the file. An error before Zeek has finished its initialization
+	## would end the node, so the event comes later.
+	global write_list: event();
+}
+
+global scripts: vector of string;
+
+event zeek_script_loaded(path: string, level: count)
+	{
+	scripts += path;
+	}
+
+event ZeekwireLoaded::write_list()
+	{
+	# The file appears as a whole. Each name ends with a zero byte, and another
+	# one ends the list.
+	local unfinished = list_file + ".new";
+	local f = open(unfinished);
+
+	if ( active_file(f) )
+		{
+		local written = write_file(f, join_string_vec(scripts, "\x00") + "\x00\x00");
+
+		if ( close(f) && written )
+			rename(unfinished, list_file);
+		}
+
+	scripts = vector();
+	}
+
+event zeek_init()
+	{
+	if ( list_file != "" )
+		schedule 0sec { ZeekwireLoaded::write_list() };
+	}
+
 @ifndef ( Management::Node::API::node_dispatch_request )
 
 module ZeekwireNode;

@@ -25,6 +25,11 @@ const PassphraseVar = "ZEEKWIRE_TLS_PASSPHRASE"
 // to the agent.
 const WebSocketVar = "ZEEKWIRE_NODE_WEBSOCKET"
 
+// LoadedList is the name of the file, in a node's directory, that lists the scripts that
+// the node has loaded. The node writes it after its start, unless its directory is not
+// writable. Each name ends with a zero byte, and another zero byte ends the list.
+const LoadedList = ".zeekwire-loaded"
+
 // RequestTopic is the topic of requests to a node over a WebSocket.
 func RequestTopic(node string) string { return "zeekwire/node/" + node + "/request" }
 
@@ -104,6 +109,7 @@ func (a Agent) Environment() map[string]string {
 		"ZEEK_AGENT_ADDR":           addr.String(),
 		"ZEEK_AGENT_PORT":           fmt.Sprintf("%d/tcp", a.Listen.Port()),
 		"ZEEK_MANAGEMENT_SPOOL_DIR": a.SpoolDir,
+		"ZEEKWIRE_LOADED_SCRIPTS":   LoadedList,
 	}
 	if a.Topic != "" {
 		env["ZEEKWIRE_NODE_TOPIC"] = a.Topic

@@ -39,7 +39,8 @@ func TestEnvironment(t *testing.T) {
 	got := Agent{SpoolDir: "/spool", Topic: "t", ConnectRetry: 1500 * time.Millisecond}.Environment()
 	want := map[string]string{
 		"ZEEK_AGENT_ADDR": "127.0.0.1", "ZEEK_AGENT_PORT": "0/tcp", "ZEEK_MANAGEMENT_SPOOL_DIR": "/spool",
-		"ZEEKWIRE_NODE_TOPIC": "t", "ZEEKWIRE_CONNECT_RETRY": "1.5",
+		"ZEEKWIRE_LOADED_SCRIPTS": LoadedList,
+		"ZEEKWIRE_NODE_TOPIC":     "t", "ZEEKWIRE_CONNECT_RETRY": "1.5",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -30,6 +30,9 @@ const (
 // errLayouts is the error of nodes under a Supervisor that supports no known layout.
 var errLayouts = errors.New("the Supervisor supports none of the known layouts of nodes")
 
+// errSite is the error of a node that a Supervisor cannot run.
+var errSite = errors.New("nodes of a Supervisor cannot load the scripts of a site")
+
 // output is a message for the Supervisor, an event for the agent, or a log entry.
 type output interface{ output() }
 
@@ -141,6 +144,10 @@ func (m *machine) disconnected() {
 
 func (m *machine) start(now time.Time, n launch.Node) []output {
 	held := m.nodes[n.Name]
+	if n.Site != "" && (held == nil || held.taken == nil) {
+		m.emit(report{launch.Exited{Node: n.Name, Err: errSite}})
+		return m.flush()
+	}
 	if held == nil {
 		held = &node{}
 		m.nodes[n.Name] = held

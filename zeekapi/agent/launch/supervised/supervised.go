@@ -30,6 +30,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/tailfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -70,9 +71,9 @@ func Topics(prefix string) []string {
 	return []string{control.Topic, cmp.Or(prefix, management.DefaultTopics.Supervisor)}
 }
 
-// Launcher is a launch.Launcher, a launch.Adopter and a launch.Outputter. Its nodes send
-// their hellos and responses on the agent's bus. Nodes do not start before the Supervisor
-// is connected.
+// Launcher is a launch.Launcher, a launch.Adopter, a launch.Outputter and a launch.Scanner.
+// Its nodes send their hellos and responses on the agent's bus. Nodes do not start before
+// the Supervisor is connected.
 type Launcher struct {
 	config   Config
 	stateDir string   // absolute
@@ -80,6 +81,8 @@ type Launcher struct {
 	exits    *zeekapi.Dialect
 	dialects map[control.Layout]*zeekapi.Dialect
 	events   launch.Events
+	watcher  *loaded.Watcher
+	scripts  nodescript.Files
 
 	ctx    context.Context // done after Close
 	cancel context.CancelFunc
@@ -94,6 +97,7 @@ var (
 	_ launch.Launcher  = (*Launcher)(nil)
 	_ launch.Adopter   = (*Launcher)(nil)
 	_ launch.Outputter = (*Launcher)(nil)
+	_ launch.Scanner   = (*Launcher)(nil)
 )
 
 // New returns a launcher. It locks the state directory, waiting a short time if another
@@ -133,7 +137,9 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 		dialects: make(map[control.Layout]*zeekapi.Dialect),
 		machine:  newMachine("zeekwire-"+uuid.NewString(), s.config, s.same),
 		timer:    time.NewTimer(0),
+		scripts:  scripts,
 	}
+	l.watcher = loaded.NewWatcher(loaded.Config{Nodes: l.loadedNodes, Ignored: l.ignores, Events: &l.events, Log: c.Log})
 	for _, layout := range append([]control.Layout{control.LayoutUnknown}, control.Layouts...) {
 		l.dialects[layout] = control.Dialect(control.Topic, layout)
 	}
@@ -141,10 +147,12 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 	l.all.Go(l.listen)
 	l.all.Go(l.watchTime)
 	l.all.Go(func() { proc.Measure(l.ctx, &l.events, l.owners) })
+	l.all.Go(func() { l.watcher.Run(l.ctx) })
 	return l, nil
 }
 
-// Start makes the Supervisor create a node, unless it has the node already.
+// Start makes the Supervisor create a node, unless it has the node already. A node with a
+// site does not start, because the Supervisor determines where its nodes find scripts.
 func (l *Launcher) Start(n launch.Node) {
 	l.step(func(now time.Time) []output { return l.machine.start(now, n) })
 }
@@ -177,6 +185,11 @@ func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) 
 	}
 	return zeekapi.NodeOutputs{Stdout: string(stdout), Stderr: string(stderr)}, nil
 }
+
+// Scan looks for changed scripts. An Edited event follows. It examines only nodes on this
+// machine that the agent started. The version of Zeek is unknown, so changed scripts of the
+// Zeek installation are reported, too.
+func (l *Launcher) Scan() { l.watcher.Scan() }
 
 // Next waits for the next event.
 func (l *Launcher) Next(ctx context.Context) (launch.Event, error) { return l.events.Next(ctx) }

@@ -182,6 +182,20 @@ func TestLayoutOfStatus(t *testing.T) {
 	}
 }
 
+func TestSites(t *testing.T) {
+	within(t, control.Layout61, func(r *rig) {
+		r.connect()
+		n := member("w", "w")
+		n.Site = "00"
+		r.Start(n)
+		r.expect("with a site", "w exited: nodes of a Supervisor cannot load the scripts of a site")
+		n.Site = ""
+		r.Start(n)
+		time.Sleep(time.Minute)
+		r.expect("without one", "w started as 1")
+	})
+}
+
 func TestStartBeforeConnection(t *testing.T) {
 	within(t, control.Layout61, func(r *rig) {
 		r.Start(member("w", "l", "w"))

@@ -18,43 +18,39 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// parseLimit limits the time for Zeek to parse the scripts of all nodes of a check.
-// Scripts that are not parsed in time pass the check: Zeek's controller waits only
-// 10 s for the nodes to run.
+// DefaultCheckTimeout is the default of Config.CheckTimeout.
+const DefaultCheckTimeout = time.Minute
+
+// parseLimit limits the time for Zeek to parse the scripts of all nodes of a check that is
+// not a trial. Scripts that are not parsed in time pass the check: Zeek's controller waits
+// only 10 s for the nodes to run.
 const parseLimit = 3 * time.Second
 
 // Check looks for problems that would keep nodes from running: an invalid directory or
 // script name, a missing interface or CPU, a port in use, or scripts that do not load.
 // Checked events report the results. They take time, because Check starts Zeek to parse
 // scripts.
-func (l *Launcher) Check(nodes []launch.Node, _ bool) {
+func (l *Launcher) Check(nodes []launch.Node, trial bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closing.Err() != nil {
 		return
 	}
 	l.all.Go(func() {
-		l.refresh(l.closing)
-		for _, result := range l.check(l.closing, nodes) {
+		check := l.check
+		if trial {
+			check = l.trial
+		}
+		for _, result := range check(l.closing, nodes) {
 			l.events.Add(result)
 		}
 	})
 }
 
+// check is a check that is not a trial: it precedes the start of the nodes.
 func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Checked {
-	results := make([]launch.Checked, len(nodes))
-	ports := l.takenPorts(nodes)
-	for i, n := range nodes {
-		results[i] = launch.Checked{Node: n, Err: errors.Join(
-			refuse(n),
-			l.checkCluster(n),
-			checkInterface(n.Interface),
-			checkCPU(n.CPUAffinity),
-			ports.claim(n.Name, "port", n.Port),
-			ports.claim(n.Name, "metrics port", n.MetricsPort),
-		)}
-	}
-
+	l.refresh(ctx)
+	results := l.checkMachine(nodes)
 	ctx, cancel := context.WithTimeout(ctx, l.parseLimit)
 	defer cancel()
 	var work errgroup.Group
@@ -64,7 +60,7 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 		// Without scripts and variables of its own, a node loads only scripts of
 		// Zeek and of package nodescript.
 		n := results[i].Node
-		if results[i].Err == nil && len(n.Scripts)+len(n.Env) > 0 {
+		if results[i].Err == nil && (len(n.Scripts)+len(n.Env) > 0 || n.Site != "") {
 			key := l.parseKey(n)
 			alike[key] = append(alike[key], &results[i])
 		}
@@ -79,6 +75,23 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 		})
 	}
 	_ = work.Wait() // errors are in the results
+	return results
+}
+
+// checkMachine performs the checks that need no Zeek.
+func (l *Launcher) checkMachine(nodes []launch.Node) []launch.Checked {
+	results := make([]launch.Checked, len(nodes))
+	ports := l.takenPorts(nodes)
+	for i, n := range nodes {
+		results[i] = launch.Checked{Node: n, Err: errors.Join(
+			l.refuse(n),
+			l.checkCluster(n),
+			checkInterface(n.Interface),
+			checkCPU(n.CPUAffinity),
+			ports.claim(n.Name, "port", n.Port),
+			ports.claim(n.Name, "metrics port", n.MetricsPort),
+		)}
+	}
 	return results
 }
 
@@ -204,8 +217,8 @@ func checkInterface(name string) error {
 	return nil
 }
 
-// parse makes Zeek parse the scripts of a node, unless they loaded in an earlier check.
-// It returns no error if ctx ends first.
+// parse makes Zeek parse the scripts of a node, unless they have just loaded in a trial. It
+// returns no error if ctx ends first.
 func (l *Launcher) parse(ctx context.Context, key parseKey, n launch.Node) (zeekapi.NodeOutputs, error) {
 	if l.parsed.has(key) {
 		return zeekapi.NodeOutputs{}, nil
@@ -216,7 +229,6 @@ func (l *Launcher) parse(ctx context.Context, key parseKey, n launch.Node) (zeek
 		l.config.Log.Warn().Str("node", n.Name).Msg("the check of the node's scripts did not end in time")
 		return zeekapi.NodeOutputs{}, nil
 	case err == nil:
-		l.parsed.add(key)
 		return zeekapi.NodeOutputs{}, nil
 	}
 	return outputs, err
@@ -243,12 +255,15 @@ func (l *Launcher) parseArgs(n launch.Node) []string {
 
 // scriptFiles returns the files to which a script name on Zeek's command line can refer
 // (Zeek: util::find_script_file).
-func (l *Launcher) scriptFiles(script, dir string) []string {
+func (l *Launcher) scriptFiles(n launch.Node, script string) []string {
 	var bases []string
 	if filepath.IsAbs(script) {
 		bases = []string{script}
 	} else {
-		for _, d := range append([]string{dir}, filepath.SplitList(l.zeek().path)...) {
+		for _, d := range append([]string{""}, filepath.SplitList(l.searchPath(n))...) {
+			if !filepath.IsAbs(d) {
+				d = filepath.Join(l.nodeDir(n.Name), d)
+			}
 			bases = append(bases, filepath.Join(d, script))
 		}
 	}

@@ -35,7 +35,7 @@ func listen(t *testing.T) broker.Port {
 // errorsOf checks nodes and returns their errors by name.
 func errorsOf(t *testing.T, l *Launcher, nodes ...launch.Node) map[string]string {
 	t.Helper()
-	l.Check(nodes)
+	l.Check(nodes, false)
 	wrong := make(map[string]string)
 	for range nodes {
 		c := next[launch.Checked](t, l)
@@ -72,6 +72,8 @@ func TestCheck(t *testing.T) {
 		{"af_packet", func(n *launch.Node) { n.Interface = "af_packet::lo" }, ""},
 		{"elsewhere", func(n *launch.Node) { n.Interface = "napatech::3" }, ""},
 		{"any", func(n *launch.Node) { n.Interface = "any" }, ""},
+		{"site", func(n *launch.Node) { n.Site = "0123456789abcdef" }, "site 0123456789ab is not on this machine"},
+		{"no-site", func(n *launch.Node) { n.Site = "../nodes" }, `"../nodes" does not name a site`},
 		{"no-device", func(n *launch.Node) { n.Interface = "af_packet::" }, `"af_packet::" does not name an interface`},
 		{"interface", func(n *launch.Node) { n.Interface = "nosuchdev" }, "interface nosuchdev: no such network interface"},
 		{"af_packet-interface", func(n *launch.Node) { n.Interface = "af_packet::nosuchdev" }, "interface nosuchdev: no such network interface"},
@@ -143,7 +145,7 @@ func TestCheckOutputs(t *testing.T) {
 	}
 	n := node("worker", "")
 	n.Scripts = []string{bad}
-	l.Check([]launch.Node{n})
+	l.Check([]launch.Node{n}, false)
 	if got := next[launch.Checked](t, l).Outputs.Stderr; got != "warning: something\nerror in bad.zeek, line 1: syntax error\n" {
 		t.Errorf("got %q", got)
 	}
@@ -193,54 +195,6 @@ func TestCheckPortOfRemainingNode(t *testing.T) {
 	}
 }
 
-// Nodes with the same scripts need one parse, and none after a successful one.
-func TestCheckParsesScriptsOnce(t *testing.T) {
-	t.Parallel()
-	l := start(t, Config{})
-	parses := filepath.Join(t.TempDir(), "parses")
-	script := filepath.Join(t.TempDir(), "script.zeek")
-	write := func(text string) {
-		if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	parsed := func() int {
-		text, _ := os.ReadFile(parses) // none if nothing was parsed
-		return strings.Count(string(text), "\n")
-	}
-	var nodes []launch.Node
-	for _, name := range []string{"w1", "w2", "w3"} {
-		n := node(name, "")
-		n.Env["PARSES"] = parses
-		n.Scripts = []string{script}
-		nodes = append(nodes, n)
-	}
-	for _, step := range []struct {
-		name, text string
-		wrong      int
-		want       int // parses in all
-	}{
-		{"new", "good", 0, 1},
-		{"the same", "", 0, 1},
-		{"bad", "syntax error", 3, 2},
-		{"still bad", "", 3, 3},
-		{"corrected", "good again", 0, 4},
-		{"unchanged", "", 0, 4},
-	} {
-		if step.text != "" {
-			write(step.text)
-		}
-		if wrong := errorsOf(t, l, nodes...); len(wrong) != step.wrong || parsed() != step.want {
-			t.Errorf("%s: %d parses, want %d; wrong is %v", step.name, parsed(), step.want, wrong)
-		}
-	}
-	nodes[0].Env = map[string]string{"PARSES": parses, "MORE": "x"}
-	errorsOf(t, l, nodes...)
-	if parsed() != 5 {
-		t.Errorf("with another environment: %d parses, want 5", parsed())
-	}
-}
-
 // A node may have scripts in its directory.
 func TestCheckScriptsInNodeDirectory(t *testing.T) {
 	t.Parallel()
@@ -261,6 +215,10 @@ func TestCheckScriptsInNodeDirectory(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(l.nodeDir("worker"), layoutFile)); err == nil {
 		t.Error("the check wrote a layout into the node's directory")
+	}
+	errorsOf(t, l, node("new", ""))
+	if _, err := os.Stat(l.nodeDir("new")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the check has created the directory of a node: %v", err)
 	}
 }
 

@@ -143,6 +143,9 @@ func (l *Launcher) environ(n launch.Node) []string {
 	for _, key := range slices.Sorted(maps.Keys(n.Env)) {
 		set(key, n.Env[key])
 	}
+	for key, value := range l.sitePaths(n) {
+		set(key, value)
+	}
 	set("CLUSTER_NODE", n.Name)
 	if l.config.TLS.Passphrase != "" {
 		set(nodescript.PassphraseVar, l.config.TLS.Passphrase)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
@@ -15,6 +16,7 @@ import (
 type found struct {
 	launch.Running
 	process process
+	started loaded.Node
 }
 
 // find returns the nodes that an earlier launcher left running. It stops nodes that
@@ -51,7 +53,7 @@ func (l *Launcher) find(ctx context.Context) ([]found, error) {
 			}
 			kept[n.Token] = true
 			whole = append(whole, found{
-				launch.Running{Node: n.Node, PID: int64(p.pid), Started: p.id.started()}, p,
+				launch.Running{Node: n.Node, PID: int64(p.pid), Started: p.id.started()}, p, l.started(n),
 			})
 			continue
 		}

@@ -2,6 +2,7 @@ package zeek
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -22,6 +23,11 @@ type installation struct {
 	version version
 	text    string // the full version
 	path    string // default ZEEKPATH; "" if unknown
+	plugins string // default ZEEK_PLUGIN_PATH; "" if unknown
+
+	// scriptDirs contain the scripts of Zeek, and siteDirs in them those that
+	// operators edit. Empty if unknown.
+	scriptDirs, siteDirs []string
 
 	// noBroker is true if Zeek was built without Broker.
 	noBroker bool
@@ -39,15 +45,44 @@ func (l *Launcher) refresh(ctx context.Context) {
 	defer l.refreshing.Unlock()
 	old := l.zeek()
 	file, err := os.Stat(old.binary)
-	if err != nil || old.file != nil && os.SameFile(file, old.file) && file.ModTime().Equal(old.file.ModTime()) && file.Size() == old.file.Size() {
+	if err != nil || old.is(file) {
 		return // if the program is missing, the start of a node fails
 	}
-	log := l.config.Log.With().Str("zeek", old.binary).Str("before", old.text).Logger()
 	install, err := inspect(ctx, old.binary)
 	if err != nil {
-		log.Warn().Err(err).Msg("Zeek was replaced by an unusable version")
+		l.config.Log.Warn().Str("zeek", old.binary).Str("before", old.text).Err(err).Msg("Zeek was replaced by an unusable version")
 		return
 	}
+	l.replace(old, install, file)
+}
+
+// inspectAgain returns an error if the present Zeek cannot be used.
+func (l *Launcher) inspectAgain(ctx context.Context) error {
+	l.refreshing.Lock()
+	defer l.refreshing.Unlock()
+	old := l.zeek()
+	file, err := os.Stat(old.binary)
+	if err != nil {
+		return fmt.Errorf("no Zeek, see the agent's setting \"zeek\": %w", err)
+	}
+	install, err := inspect(ctx, old.binary)
+	if err != nil {
+		return fmt.Errorf("Zeek cannot be used, see the agent's setting \"zeek\": %w", err)
+	}
+	if !old.is(file) {
+		l.replace(old, install, file)
+	}
+	return nil
+}
+
+// is reports whether the program of an installation is still this file.
+func (i *installation) is(file fs.FileInfo) bool {
+	return i.file != nil && os.SameFile(file, i.file) && file.ModTime().Equal(i.file.ModTime()) && file.Size() == i.file.Size()
+}
+
+// replace stores the properties of a Zeek that has replaced another.
+func (l *Launcher) replace(old *installation, install installation, file fs.FileInfo) {
+	log := l.config.Log.With().Str("zeek", old.binary).Str("before", old.text).Logger()
 	install.file = file
 	if install.noBroker != old.noBroker {
 		log.Warn().Str("version", install.text).Msg("Zeek was replaced by a build with different Broker support; restart the agent")
@@ -91,10 +126,12 @@ func inspect(ctx context.Context, binary string) (installation, error) {
 	if !v.atLeast(5, 0) {
 		return installation{}, fmt.Errorf("%s is Zeek %s, want 5.0 or later", binary, v)
 	}
-	return installation{
-		binary: binary, version: v, text: versionText(string(out)), path: zeekPath(ctx, binary),
+	i := installation{
+		binary: binary, version: v, text: versionText(string(out)),
 		noBroker: v.atLeast(9, 1) && !hasBroker(ctx, binary),
-	}, nil
+	}
+	i.addPaths(ctx)
+	return i, nil
 }
 
 // hasBroker reports whether a Zeek was built with Broker, and returns true if that is
@@ -105,18 +142,30 @@ func hasBroker(ctx context.Context, binary string) bool {
 	return err != nil || bytes.Contains(out, []byte("Zeek::Cluster_Backend_Broker"))
 }
 
-// zeekPath returns the search path for scripts: ZEEKPATH or, if it is not set, the path
-// that zeek-config prints. It returns "" without zeek-config, which some packages omit.
-func zeekPath(ctx context.Context, binary string) string {
-	if p := os.Getenv("ZEEKPATH"); p != "" {
-		return p
+// addPaths adds the default paths, which zeek-config knows. Some packages leave that
+// out. The environment may have another search path for scripts.
+func (i *installation) addPaths(ctx context.Context) {
+	config := filepath.Join(filepath.Dir(i.binary), "zeek-config")
+	out, err := exec.CommandContext(ctx, config, "--zeekpath", "--plugin_dir", "--script_dir", "--site_dir").Output()
+	lines := strings.Split(string(out), "\n")
+	if err == nil && len(lines) >= 4 {
+		i.path, i.plugins = strings.TrimSpace(lines[0]), strings.TrimSpace(lines[1])
+		i.scriptDirs, i.siteDirs = dirAndTarget(lines[2]), dirAndTarget(lines[3])
 	}
-	config := filepath.Join(filepath.Dir(binary), "zeek-config")
-	out, err := exec.CommandContext(ctx, config, "--zeekpath").Output()
-	if err != nil {
-		return ""
+	i.path = cmp.Or(os.Getenv("ZEEKPATH"), i.path)
+}
+
+// dirAndTarget returns a directory and, if its path has symbolic links, its real path.
+func dirAndTarget(dir string) []string {
+	dir = strings.TrimSpace(dir)
+	if !filepath.IsAbs(dir) {
+		return nil
 	}
-	return string(bytes.TrimSpace(out))
+	dirs := []string{filepath.Clean(dir)}
+	if target, err := filepath.EvalSymlinks(dir); err == nil && target != dirs[0] {
+		dirs = append(dirs, target)
+	}
+	return dirs
 }
 
 var versionPattern = regexp.MustCompile(`version (\d{1,4})\.(\d{1,4})`)

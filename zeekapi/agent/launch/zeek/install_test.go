@@ -46,7 +46,7 @@ func TestRefresh(t *testing.T) {
 
 	pid := running(t, l, n)
 	replace(version("8.2.2"))
-	l.Check([]launch.Node{n})
+	l.Check([]launch.Node{n}, false)
 	if ev := next[launch.Upgraded](t, l); ev.Version != "8.2.2" || l.ZeekVersion() != "8.2.2" {
 		t.Errorf("after the upgrade: %+v", ev)
 	}

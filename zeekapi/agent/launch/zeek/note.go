@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
@@ -34,6 +35,8 @@ type note struct {
 	Args    []string    `json:"args"`
 	Reach   reach       `json:"reach"`
 	Process *identity   `json:"process,omitempty"` // nil: not known to have started
+	Began   time.Time   `json:"began,omitzero"`    // before the process started; zero: unknown
+	Zeek    string      `json:"zeek,omitempty"`    // version; "": unknown
 }
 
 // reach contains the settings of the connection between a node and its agent. A node with
@@ -52,7 +55,7 @@ type identity struct {
 }
 
 func (l *Launcher) newNote(n launch.Node) note {
-	return note{Version: noteVersion, Node: n, Token: newToken(), Reach: l.reach()}
+	return note{Version: noteVersion, Node: n, Token: newToken(), Reach: l.reach(), Began: time.Now(), Zeek: l.zeek().text}
 }
 
 func (l *Launcher) reach() reach {

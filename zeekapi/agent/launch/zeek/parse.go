@@ -2,7 +2,6 @@ package zeek
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -31,9 +30,8 @@ func (l *Launcher) parseKey(n launch.Node) parseKey {
 	h := sha256.New()
 	add := func(s string) { fmt.Fprintf(h, "%d %s\n", len(s), s) }
 	addFile(h, l.zeek().binary, 0)
-	if len(n.Scripts) > 0 {
-		add(string(n.Role)) // the scripts of Zeek and of nodescript load in every role
-	}
+	add(string(n.Role))
+	add(n.Site)
 	for _, arg := range l.parseArgs(n) {
 		add(arg)
 	}
@@ -42,7 +40,7 @@ func (l *Launcher) parseKey(n launch.Node) parseKey {
 		add(n.Env[key])
 	}
 	for _, script := range n.Scripts {
-		for _, file := range l.scriptFiles(script, l.nodeDir(n.Name)) {
+		for _, file := range l.scriptFiles(n, script) {
 			addFile(h, file, maxScript)
 		}
 	}
@@ -68,29 +66,38 @@ func addFile(h hash.Hash, name string, limit int64) {
 	_, _ = io.Copy(h, io.LimitReader(f, limit)) // the readable part
 }
 
-// parsedKeys contains the keys of scripts that loaded. Scripts that did not load are always
-// parsed again, because the error may be in a file that they load.
+// parsedKeys contains the keys of scripts that loaded in a recent trial, so that the check
+// before the start need not parse them again. Later, files that they load may have changed.
 type parsedKeys struct {
 	mu   sync.Mutex
-	keys map[parseKey]bool
+	keys map[parseKey]time.Time // end of the trial
 }
 
-// maxParsed limits the number of keys. All keys are discarded when it is reached.
-const maxParsed = 10_000
+// maxParsed limits the number of keys. All keys are discarded when it is reached. A key is
+// valid for the time parsedValid.
+const (
+	maxParsed   = 10_000
+	parsedValid = 2 * time.Minute
+)
 
 func (p *parsedKeys) has(k parseKey) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.keys[k]
+	at, ok := p.keys[k]
+	return ok && time.Since(at) < parsedValid
 }
 
-func (p *parsedKeys) add(k parseKey) {
+// set stores whether scripts have loaded in a trial.
+func (p *parsedKeys) set(k parseKey, good bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.keys == nil || len(p.keys) >= maxParsed {
-		p.keys = make(map[parseKey]bool)
+		p.keys = make(map[parseKey]time.Time)
 	}
-	p.keys[k] = true
+	delete(p.keys, k)
+	if good {
+		p.keys[k] = time.Now()
+	}
 }
 
 // tryParse makes Zeek parse the scripts of a node, with its environment and in its
@@ -110,12 +117,13 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	}
 	cmd := exec.CommandContext(ctx, l.zeek().binary, append([]string{"--parse-only"}, l.parseArgs(n)...)...)
 	cmd.Dir, cmd.Env = dir, l.environ(n)
-	// ZEEKPATH replaces Zeek's default path, so it is set only if that is known.
-	if path := cmp.Or(n.Env["ZEEKPATH"], l.zeek().path); path != "" && !strings.Contains(dir, ":") {
-		if err := os.MkdirAll(l.nodeDir(n.Name), 0o755); err != nil {
-			return zeekapi.NodeOutputs{}, err
+	// ZEEKPATH replaces Zeek's default path, so it is set only if that is known. A node that
+	// never ran has no directory, and a check does not create it.
+	if path := l.searchPath(n); path != "" && !strings.Contains(dir, ":") {
+		cmd.Env = append(cmd.Env, "ZEEKPATH="+dir+":.:"+path)
+		if info, err := os.Stat(l.nodeDir(n.Name)); err == nil && info.IsDir() {
+			cmd.Dir = l.nodeDir(n.Name)
 		}
-		cmd.Dir, cmd.Env = l.nodeDir(n.Name), append(cmd.Env, "ZEEKPATH="+dir+":.:"+path)
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -67,3 +67,10 @@ func (n note) leader([]mark) (process, bool) { return process{}, false }
 func checkCPU(*int64) error { return nil }
 
 func listening(map[int]string) map[uint16]string { return nil }
+
+var machineResources = resources{
+	memory: func() (uint64, bool) { return 0, false },
+	disk:   func(string) (disk, bool) { return disk{}, false },
+}
+
+func writable(string) error { return nil }

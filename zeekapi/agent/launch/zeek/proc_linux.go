@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -44,27 +43,8 @@ var bootID = sync.OnceValues(func() (string, error) {
 	return string(bytes.TrimSpace(b)), err
 })
 
-// bootTime returns the time at which the machine was booted, or zero if it is unknown.
-var bootTime = sync.OnceValue(func() time.Time {
-	mounted, err := procfs.NewDefaultFS()
-	if err != nil {
-		return time.Time{}
-	}
-	stat, err := mounted.Stat()
-	if err != nil || stat.BootTime == 0 {
-		return time.Time{}
-	}
-	return time.Unix(int64(stat.BootTime), 0)
-})
-
 // started returns the time at which the process started, or zero if it is unknown.
-func (id identity) started() time.Time {
-	ticks, err := strconv.ParseInt(id.StartTime, 10, 64)
-	if err != nil || bootTime().IsZero() {
-		return time.Time{}
-	}
-	return bootTime().Add(time.Duration(ticks) * time.Second / proc.TicksPerSecond)
-}
+func (id identity) started() time.Time { return proc.Stat{StartTime: id.StartTime}.Started() }
 
 // lives reports whether the process still runs. It returns false for another process with
 // the same ID.

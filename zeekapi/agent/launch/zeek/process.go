@@ -14,6 +14,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
@@ -46,7 +47,7 @@ func (l *Launcher) run(ctx context.Context, n launch.Node) error {
 
 // prepare creates the directory of a node and writes the cluster layout into it.
 func (l *Launcher) prepare(n launch.Node, members []zeekapi.Member, dir string) error {
-	if err := refuse(n); err != nil {
+	if err := l.refuse(n); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -55,9 +56,9 @@ func (l *Launcher) prepare(n launch.Node, members []zeekapi.Member, dir string) 
 	return atomicfile.Write(filepath.Join(dir, layoutFile), layout(n.Instance, members, l.zeek().version), 0o644)
 }
 
-// refuse returns an error if the name of a node is not valid for a directory, or one of its
-// scripts is not valid on a command line.
-func refuse(n launch.Node) error {
+// refuse returns an error if the name of a node is not valid for a directory, one of its
+// scripts is not valid on a command line, or its site is missing.
+func (l *Launcher) refuse(n launch.Node) error {
 	if n.Name == "" || n.Name == "." || n.Name == ".." || filepath.Base(n.Name) != n.Name {
 		return fmt.Errorf("%q does not name a directory", n.Name)
 	}
@@ -66,7 +67,7 @@ func refuse(n launch.Node) error {
 			return fmt.Errorf("%q does not name a script", script)
 		}
 	}
-	return nil
+	return l.checkSite(n)
 }
 
 // execute runs the process of a node from its start to its end, and ends all processes that
@@ -94,6 +95,9 @@ func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	defer stderr.Close()
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 
+	if err := loaded.Forget(dir); err != nil {
+		l.config.Log.Warn().Str("node", n.Name).Err(err).Msg("cannot remove the list of scripts of the node's previous start")
+	}
 	if err := note.write(dir); err != nil {
 		return fmt.Errorf("recording the start of the node: %w", err)
 	}
@@ -108,7 +112,7 @@ func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 			log.Warn().Err(err).Msg("cannot record the process of the node; a later agent has to search for it")
 		}
 	}
-	l.watched(n.Name, p)
+	l.watched(n.Name, p, l.started(note))
 	l.events.Add(launch.Started{Node: n.Name, PID: int64(p.pid)})
 	return l.supervise(ctx, n.Name, p)
 }

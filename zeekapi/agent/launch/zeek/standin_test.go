@@ -49,6 +49,11 @@ func runZeek() int {
 	if slices.Contains(os.Args, "--parse-only") {
 		return parseScripts()
 	}
+	if list := os.Getenv("LOADED"); list != "" {
+		if err := os.WriteFile(os.Getenv("ZEEKWIRE_LOADED_SCRIPTS"), []byte(strings.ReplaceAll(list, ":", "\x00")+"\x00\x00"), 0o600); err != nil {
+			panic(err)
+		}
+	}
 	switch os.Getenv("BEHAVIOUR") {
 	case "die":
 		fmt.Println("to stdout")
@@ -129,7 +134,7 @@ func parseScripts() int {
 		if err != nil {
 			panic(err)
 		}
-		fmt.Fprintln(f, os.Getenv("CLUSTER_NODE"))
+		fmt.Fprintln(f, os.Getenv("CLUSTER_NODE"), os.Getenv("ZEEKPATH"), os.Getenv("ZEEK_PLUGIN_PATH"))
 		f.Close()
 	}
 	first, _, _ := strings.Cut(os.Getenv("ZEEKPATH"), ":")

@@ -4,7 +4,8 @@
 // Each node runs in its own directory, <state>/nodes/<name>. It contains
 // cluster-layout.zeek, the output in the size-limited files stdout and stderr and, from
 // before the start until after the end, process.json, by which a later launcher finds
-// the node. Nodes keep running when a launcher is killed, or ends with Leave.
+// the node. The file scripts.json holds the fingerprint of the scripts that the node has
+// loaded. Nodes keep running when a launcher is killed, or ends with Leave.
 //
 // Rotated logs go to <state>/log-queue, with names that zeek-archiver understands. A lock
 // on <state>/launcher.lock excludes a second launcher.
@@ -18,6 +19,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,6 +30,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
@@ -44,6 +47,16 @@ type Config struct {
 
 	// StateDir is the directory that contains the directories of nodes.
 	StateDir string
+
+	// SitesDir is the directory that contains the sites of nodes, each in a directory
+	// with the name launch.Node.Site. "" means that there are none: nodes with a site
+	// do not start.
+	SitesDir string
+
+	// CheckTimeout limits the time of a trial check, in which Zeek loads the scripts of
+	// all nodes. Nodes whose scripts have not been loaded by then have not passed. Zero
+	// means DefaultCheckTimeout. A negative value is an error.
+	CheckTimeout time.Duration
 
 	// StdoutFile and StderrFile are the names of the files for a node's standard
 	// output and error, in its directory; "" means "stdout" and "stderr"
@@ -76,6 +89,8 @@ type Config struct {
 
 	// Log receives events that no method returns. The zero value discards them.
 	Log zerolog.Logger
+
+	scanInterval time.Duration // loaded.Config.Interval
 }
 
 // Launcher is a launch.Launcher. Its nodes send their hellos and responses on the agent's
@@ -95,7 +110,12 @@ type Launcher struct {
 	running    []launch.Running // found at creation
 	parsed     parsedKeys
 
+	trials  chan struct{} // has an element for each Zeek that parses scripts in a trial
+	watcher *loaded.Watcher
+	plugins pluginSites
+
 	parseLimit time.Duration // the constant parseLimit, except in tests
+	resources  resources     // those of the machine, except in tests
 
 	mu    sync.Mutex
 	nodes map[string]*life
@@ -105,15 +125,17 @@ type Launcher struct {
 
 // life is a run of a node, from before its start until after its end.
 type life struct {
-	node launch.Node
-	stop context.CancelFunc
-	pid  int // 0: not started
+	node    launch.Node
+	stop    context.CancelFunc
+	pid     int         // 0: not started
+	started loaded.Node // Start is "": not started
 }
 
 var (
 	_ launch.Launcher  = (*Launcher)(nil)
 	_ launch.Finder    = (*Launcher)(nil)
 	_ launch.Checker   = (*Launcher)(nil)
+	_ launch.Scanner   = (*Launcher)(nil)
 	_ launch.Outputter = (*Launcher)(nil)
 	_ launch.Versioned = (*Launcher)(nil)
 	_ launch.Leaver    = (*Launcher)(nil)
@@ -163,7 +185,20 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience
 	}
-	l := &Launcher{config: c, parseLimit: parseLimit, nodes: make(map[string]*life)}
+	if c.SitesDir != "" {
+		if c.SitesDir, err = filepath.Abs(c.SitesDir); err != nil {
+			return nil, fmt.Errorf("directory of sites: %w", err)
+		}
+	}
+	if c.CheckTimeout < 0 {
+		return nil, fmt.Errorf("CheckTimeout is %s, must not be negative", c.CheckTimeout)
+	}
+	c.CheckTimeout = cmp.Or(c.CheckTimeout, DefaultCheckTimeout)
+	l := &Launcher{
+		config: c, parseLimit: parseLimit, resources: machineResources, nodes: make(map[string]*life),
+		trials: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	l.watcher = l.newWatcher()
 	install.file, _ = os.Stat(install.binary) // nil: any later file counts as a replacement
 	l.install.Store(&install)
 	if l.owned, err = dirlock.Take(ctx, c.StateDir, launch.LockFile); err != nil {
@@ -184,10 +219,11 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	for _, f := range running {
 		l.running = append(l.running, f.Running)
 		l.live(f.Node, func(ctx context.Context) error { return l.supervise(ctx, f.Node.Name, f.process) })
-		l.watched(f.Node.Name, f.process)
+		l.watched(f.Node.Name, f.process, f.started)
 	}
 	l.all.Go(func() { proc.Measure(l.closing, &l.events, l.owners) })
 	l.all.Go(l.cutOutputs)
+	l.all.Go(func() { l.watcher.Run(l.closing) })
 	return l, nil
 }
 
@@ -272,12 +308,13 @@ func (l *Launcher) names() []string {
 	return slices.Collect(maps.Keys(l.nodes))
 }
 
-// watched records the process of a node. It does nothing if the node has already ended.
-func (l *Launcher) watched(name string, p process) {
+// watched records the process and the start of a node. It does nothing if the node has
+// already ended.
+func (l *Launcher) watched(name string, p process, started loaded.Node) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := l.nodes[name]; n != nil {
-		n.pid = p.pid
+		n.pid, n.started = p.pid, started
 	}
 }
 

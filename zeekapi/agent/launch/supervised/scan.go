@@ -1,0 +1,38 @@
+package supervised
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
+)
+
+// loadedNodes returns the running nodes of the agent.
+func (l *Launcher) loadedNodes() []loaded.Node {
+	l.mu.Lock()
+	processes := l.machine.processes()
+	directories := make(map[string]string)
+	for _, name := range processes {
+		directories[name] = l.machine.directory(name)
+	}
+	l.mu.Unlock()
+	var nodes []loaded.Node
+	for pid, name := range processes {
+		s, err := proc.Read(pid)
+		if err != nil || s.Name != processName(name) || !filepath.IsAbs(directories[name]) {
+			continue
+		}
+		nodes = append(nodes, loaded.Node{
+			Name: name, Dir: directories[name], Start: fmt.Sprintf("%d %s", pid, s.StartTime), Began: s.Started(),
+		})
+	}
+	return nodes
+}
+
+// ignores reports whether a script belongs to the launcher. A node of an earlier agent may
+// have it from another state directory.
+func (l *Launcher) ignores(_ loaded.Node, path string) bool {
+	base := filepath.Base(path)
+	return base == filepath.Base(l.scripts.Defaults) || base == filepath.Base(l.scripts.Node)
+}
