@@ -8,6 +8,7 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -76,8 +77,9 @@ type ServerConfig struct {
 	// once, so memory use can reach twice that limit for each client.
 	//
 	// SendOverflow is the policy when the queue is full. With
-	// OverflowDisconnect the client is lost with broker.ErrOverflow. With
-	// OverflowBlock, Publish and the messages of other clients wait for the
+	// OverflowDisconnect the client is lost with broker.ErrOverflow, but not by
+	// the messages of other clients: these take at most half of its queue, and
+	// are dropped beyond that. With OverflowBlock, Publish and the messages of other clients wait for the
 	// slowest client.
 	SendQueue    int
 	SendOverflow broker.Overflow
@@ -325,7 +327,10 @@ func (s *Server) fanOut(ctx context.Context, data jsonv1.Data, origin *client) e
 		}
 	}
 	s.mu.Unlock()
-	if receivers == nil {
+	if origin != nil {
+		receivers = slices.DeleteFunc(receivers, func(c *client) bool { return !c.takesRelayed() })
+	}
+	if len(receivers) == 0 {
 		return nil
 	}
 	return s.deliver(ctx, receivers, data)

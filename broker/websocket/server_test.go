@@ -188,6 +188,37 @@ func TestServerRelaysMessages(t *testing.T) {
 	}
 }
 
+// A client that floods the server with messages disconnects no other client, even if
+// that reads too slowly.
+func TestServerFloodDisconnectsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		s := serve(t, n, websocket.ServerConfig{
+			SendQueue: 10, SendOverflow: broker.OverflowDisconnect, ReceiveOverflow: broker.OverflowDropOldest,
+		})
+		slow := rawDial(t, n, jsonv1.Path, nil)
+		slow.send(`["/"]`)
+		flood := rawDial(t, n, jsonv1.Path, nil)
+		flood.send("[]")
+		for range 100 {
+			flood.send(string(jsonv1.Append(nil, jsonv1.Data{Topic: "/x", Value: broker.Count(1)})))
+		}
+		synctest.Wait()
+		if err := s.Publish(t.Context(), "/y", broker.Count(2)); err != nil {
+			t.Fatal(err)
+		}
+		for received := 0; ; received++ {
+			_, text, err := slow.ws.ReadMessage()
+			if err != nil {
+				t.Fatalf("after %d messages: %v", received, err)
+			}
+			if strings.Contains(string(text), "/y") {
+				return
+			}
+		}
+	})
+}
+
 func TestServerPingTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)

@@ -88,6 +88,21 @@ func (c *client) complain(e jsonv1.Error) {
 	_ = c.enqueue(c.ctx, jsonv1.Append(nil, e)) // it fails if the client leaves
 }
 
+// takesRelayed reports whether the queue has room for a message of another client.
+// If not, the message counts as dropped. Otherwise a client that floods the server
+// could disconnect the others.
+func (c *client) takesRelayed() bool {
+	if c.server.cfg.SendOverflow != broker.OverflowDisconnect {
+		return true
+	}
+	waiting, _ := c.out.Stats()
+	if waiting < c.server.cfg.SendQueue/2 {
+		return true
+	}
+	c.server.hooks.DroppedSending(c.peer, 1)
+	return false
+}
+
 // enqueue queues text for the writer. If the queue overflows the client may be
 // disconnected.
 func (c *client) enqueue(ctx context.Context, text []byte) error {
