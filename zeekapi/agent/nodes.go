@@ -44,7 +44,7 @@ type renewal struct {
 func (r renewal) covers(n *node) bool { return r.all || r.edited && len(n.edited) > 0 }
 
 // assign changes the assignment; nil means no nodes. Nodes that run with the
-// they should are left alone, except for the renewal.
+// assigned configuration are not restarted, except for the renewal.
 func (ns *nodes) assign(now time.Time, a *Assignment, r renewal) {
 	for _, n := range ns.all {
 		n.want, n.again = nil, false
