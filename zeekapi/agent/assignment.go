@@ -14,6 +14,7 @@ type Assignment struct {
 	ID     string         // ID of the configuration
 	Nodes  []zeekapi.Node // nodes of the instance, sorted by name
 	Layout zeekapi.Layout // layout of the cluster, not parsed
+	Site   string         `json:",omitempty"` // Configuration.Site: the scripts that the nodes load, "" for none
 }
 
 // assign returns the part of a configuration that an instance runs. It fails if
@@ -27,7 +28,18 @@ func assign(config zeekapi.Configuration, instance string) (*Assignment, error) 
 	if err != nil {
 		return nil, err
 	}
-	a := &Assignment{ID: config.ID, Nodes: config.NodesOn(instance), Layout: layout}
+	a := &Assignment{ID: config.ID, Nodes: config.NodesOn(instance), Layout: layout, Site: config.Site}
+	return a, a.check(instance)
+}
+
+// unpack returns the assignment in a request of our controller. It fails if the
+// assignment is invalid.
+func unpack(id string, nodes []zeekapi.Node, layout zeekapi.PackedLayout, site, instance string) (*Assignment, error) {
+	a := &Assignment{ID: id, Nodes: nodes, Site: site}
+	var err error
+	if a.Layout, err = layout.Unpack(); err != nil {
+		return nil, err
+	}
 	return a, a.check(instance)
 }
 
@@ -60,7 +72,7 @@ func (a *Assignment) check(instance string) error {
 // equal reports whether a and b are equal. Zeek's agent compares only the IDs
 // of configurations.
 func (a *Assignment) equal(b *Assignment) bool {
-	return a.ID == b.ID && a.Layout == b.Layout && broker.Equal(mustMarshal(a.Nodes), mustMarshal(b.Nodes))
+	return a.ID == b.ID && a.Layout == b.Layout && a.Site == b.Site && broker.Equal(mustMarshal(a.Nodes), mustMarshal(b.Nodes))
 }
 
 // names returns the names of the nodes, sorted; none if a is nil.
@@ -81,7 +93,7 @@ func (a *Assignment) nodes() []launch.Node {
 	}
 	nodes := make([]launch.Node, len(a.Nodes))
 	for i, n := range a.Nodes {
-		nodes[i] = launch.Node{Node: n, Layout: a.Layout}
+		nodes[i] = launch.Node{Node: n, Layout: a.Layout, Site: a.Site}
 	}
 	slices.SortFunc(nodes, launch.Compare)
 	return nodes

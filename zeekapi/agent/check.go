@@ -11,11 +11,12 @@ import (
 // Check returns an error if the state of the machine contradicts itself, which
 // is a bug. Tests call it after every step.
 func (m *Machine) Check() error {
-	errs := []error{m.presence.check(), m.target.check(), m.nodes.check(m.target.assignment), m.waits.check(), m.dispatches.check()}
+	errs := []error{m.presence.check(), m.target.check(), m.nodes.check(m.target.assignment), m.waits.check(),
+		m.trials.check(), m.restarts.check(), m.dispatches.check()}
 	if n := len(m.out.out); n > 0 {
 		errs = append(errs, fmt.Errorf("%d outputs are left after the step", n))
 	}
-	if n := len(m.waits.restarts) + len(m.dispatches.pending); n > MaxRequests {
+	if n := m.limited(); n > MaxRequests {
 		errs = append(errs, fmt.Errorf("%d requests wait, limit is %d", n, MaxRequests))
 	}
 	return errors.Join(errs...)
@@ -61,6 +62,12 @@ func (n *node) check(name string) error {
 		return errors.New("is to start again, but should not run")
 	case n.want != nil && n.state == zeekapi.StateRunning && (n.have == nil || !n.begun || !n.greeted):
 		return errors.New("is RUNNING, but has not started or introduced itself")
+	case n.refused > 0 && n.fits() && !n.stopping:
+		return errors.New("waits for a replacement, but runs with the assigned configuration")
+	case n.refused > 0 && n.checked != nil:
+		return errors.New("has both passed and failed the check of its configuration")
+	case n.have == nil && len(n.edited) > 0:
+		return errors.New("does not run, but has changed scripts")
 	case !n.state.Valid():
 		return fmt.Errorf("has the unknown state %q", n.state)
 	}
@@ -78,6 +85,27 @@ func (ws *waits) check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (ts *trials) check() error {
+	for _, t := range ts.pending {
+		if t.scanning == (len(t.waiting) > 0) {
+			return fmt.Errorf("the check %q waits for a scan: %t, and for %d nodes", t.id, t.scanning, len(t.waiting))
+		}
+	}
+	return nil
+}
+
+func (rs *restarts) check() error {
+	for _, r := range rs.pending {
+		if len(r.waiting) == 0 {
+			return fmt.Errorf("the restart %q does not wait for a check", r.id)
+		}
+		if !slices.IsSorted(r.nodes) {
+			return fmt.Errorf("the restart %q has unsorted nodes %q", r.id, r.nodes)
+		}
+	}
+	return nil
 }
 
 func (ds *dispatches) check() error {

@@ -34,7 +34,7 @@ func (ds *dispatches) send(req request, msg zeekapi.AgentDispatchRequest, deadli
 	d := &dispatch{request: req, deadline: deadline, waiting: make(map[string]bool)}
 	var running []string
 	for _, name := range ds.nodes.selected(msg.Nodes) {
-		if ds.nodes.runs(name) {
+		if ds.nodes.alive(name) {
 			running = append(running, name)
 			d.waiting[name] = true
 		} else {
@@ -96,7 +96,7 @@ func (ds *dispatches) expire(now time.Time) {
 		late := !now.Before(d.deadline)
 		for _, name := range slices.Sorted(maps.Keys(d.waiting)) {
 			switch {
-			case !ds.nodes.runs(name):
+			case !ds.nodes.alive(name):
 				ds.fail(d, name, "cluster node %s not in running state", name)
 			case late:
 				ds.fail(d, name, zeekapi.ErrorTimeout)

@@ -6,7 +6,9 @@
 // The agent behaves like Zeek's (Zeek: policy/frameworks/management/agent) with
 // these exceptions. A deployment does not restart unchanged nodes. It first
 // checks whether nodes could run, and starts those that can in stages: loggers,
-// managers, proxies, workers. An agent without nodes in a configuration
+// managers, proxies, workers. A running node is stopped only if its replacement
+// has passed the check, unless the deployment is forced. A restart of several
+// nodes begins only if all have passed. An agent without nodes in a configuration
 // responds at once, where Zeek's times out. The state of a crashed node is
 // CRASHED, and an agent stops restarting a node that keeps crashing. The
 // response to a restart is sent when the nodes run again. Responses include

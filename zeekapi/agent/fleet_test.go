@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -24,16 +25,29 @@ type fleet struct {
 	dies     func(launch.Node) *launch.Exited
 	silent   func(launch.Node) bool
 	stopTime time.Duration
-	refuses  func(launch.Node) error // result of the check
+	refuses  func(launch.Node) error // result of a check
+	prints   zeekapi.NodeOutputs     // outputs of a failed check
 	answers  func(zeekapi.NodeDispatchRequest) []zeekapi.NodeDispatchResponse
 
 	checkTime time.Duration
-	saving    error // result of saving the assignment
+	trialTime time.Duration       // duration of trials
+	scanTime  time.Duration       // negative: there is no report
+	edited    map[string][]string // changed scripts of running nodes
+	saving    error               // what becomes of it
 
 	pids    int64
+	pid     map[string]int64
 	running map[string]launch.Node
-	due     []due
-	out     []Output // since the last call of take
+	ending  map[string]bool // nodes that are being stopped
+	since   map[string]time.Time
+	known   bool                   // an assignment has been stored
+	history map[string]NodeHistory // stored last
+	rules
+	due []due
+
+	performs func(Output) bool // reports whether to perform an output; nil: always
+
+	out []Output // since the last call of take
 }
 
 // tb is a *testing.T or a *rapid.T.
@@ -65,10 +79,13 @@ func startFleet(t tb, self Settings, state State) *fleet {
 	}
 	f := &fleet{
 		t: t, machine: m, now: epoch, startUp: 200 * time.Millisecond, stopTime: 100 * time.Millisecond,
-		running: make(map[string]launch.Node),
+		running: make(map[string]launch.Node), ending: make(map[string]bool),
+		pid: make(map[string]int64), since: make(map[string]time.Time),
+		known: state.Known, history: state.Nodes,
 	}
+	f.rules = newRules(state)
 	for _, r := range state.Running {
-		f.running[r.Node.Name] = r.Node
+		f.running[r.Node.Name], f.pid[r.Node.Name], f.since[r.Node.Name] = r.Node, r.PID, r.Started
 	}
 	return f
 }
@@ -89,6 +106,7 @@ func (f *fleet) step(in Input) {
 		f.started = true
 		f.perform(f.machine.Start(f.now))
 	}
+	f.rules.take(in)
 	f.perform(f.machine.Step(f.now, in))
 }
 
@@ -101,27 +119,36 @@ func (f *fleet) perform(outputs []Output) {
 	var then []Input
 	for _, o := range outputs {
 		f.out = append(f.out, o)
+		if f.performs != nil && !f.performs(o) {
+			continue
+		}
+		if err := f.rules.check(o, f.running); err != nil {
+			f.t.Errorf("after %s: %v", f.now.Sub(epoch), err)
+		}
 		switch o := o.(type) {
-		case Check:
-			for _, n := range o.Nodes {
-				checked := Launched{launch.Checked{Node: n}}
-				if f.refuses != nil {
-					checked = Launched{launch.Checked{Node: n, Err: f.refuses(n)}}
-				}
-				if f.checkTime > 0 {
-					f.at(f.now.Add(f.checkTime), checked)
-				} else {
-					then = append(then, checked)
-				}
+		case Scan:
+			if f.scanTime > 0 {
+				f.after(f.scanTime, f.report())
+			} else if f.scanTime == 0 {
+				then = append(then, Launched{f.report()})
 			}
+		case Check:
+			then = append(then, f.check(o)...)
 		case Persist:
+			f.known = true
 			then = append(then, Persisted{f.saving})
+		case Remember:
+			f.history = maps.Clone(o.Nodes)
 		case Start:
 			f.start(o.Node)
 		case Stop:
 			if _, ok := f.running[o.Node]; !ok {
 				f.t.Errorf("%s is stopped but is not running", o.Node)
 			}
+			if f.ending[o.Node] {
+				break // by an earlier agent
+			}
+			f.ending[o.Node] = true
 			f.after(f.stopTime, launch.Exited{Node: o.Node})
 		case Dispatch:
 			if f.answers != nil {
@@ -136,13 +163,39 @@ func (f *fleet) perform(outputs []Output) {
 	}
 }
 
+// report returns the launcher's report about changed scripts.
+func (f *fleet) report() launch.Edited { return launch.Edited{Nodes: maps.Clone(f.edited)} }
+
+// check plans the results of a check. It returns those that are due at once.
+func (f *fleet) check(o Check) (then []Input) {
+	takes := f.checkTime
+	if o.Trial {
+		takes = f.trialTime
+	}
+	for _, n := range o.Nodes {
+		checked := launch.Checked{Node: n, Trial: o.Trial}
+		if f.refuses != nil {
+			if checked.Err = f.refuses(n); checked.Err != nil {
+				checked.Outputs = f.prints
+			}
+		}
+		if takes > 0 {
+			f.after(takes, checked)
+		} else {
+			then = append(then, Launched{checked})
+		}
+	}
+	return then
+}
+
 func (f *fleet) start(n launch.Node) {
 	f.t.Helper()
 	if _, ok := f.running[n.Name]; ok {
 		f.t.Errorf("%s is started but is already running", n.Name)
 	}
-	f.running[n.Name] = n
+	delete(f.edited, n.Name)
 	f.pids++
+	f.running[n.Name], f.pid[n.Name], f.since[n.Name] = n, f.pids, f.now
 	f.after(0, launch.Started{Node: n.Name, PID: f.pids})
 	if f.dies != nil {
 		if e := f.dies(n); e != nil {
@@ -158,6 +211,33 @@ func (f *fleet) start(n launch.Node) {
 func (f *fleet) after(d time.Duration, ev launch.Event) { f.at(f.now.Add(d), Launched{ev}) }
 
 func (f *fleet) at(t time.Time, in Input) { f.due = append(f.due, due{t, in}) }
+
+// kill replaces the agent by another one, which continues with the stored state and the
+// running nodes.
+func (f *fleet) kill() {
+	f.t.Helper()
+	state := State{Known: f.known, Assignment: f.target, Nodes: f.history}
+	for _, name := range slices.Sorted(maps.Keys(f.running)) {
+		state.Running = append(state.Running, launch.Running{Node: f.running[name], PID: f.pid[name], Started: f.since[name]})
+	}
+	m, err := NewMachine(f.machine.settings, state)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.machine, f.started = m, false
+	f.rules = newRules(state)
+	f.due = slices.DeleteFunc(f.due, func(d due) bool { // only nodes that are being stopped continue
+		l, ok := d.input.(Launched)
+		_, exit := l.Event.(launch.Exited)
+		return !ok || !exit
+	})
+	for _, r := range state.Running {
+		if f.silent == nil || !f.silent(r.Node) {
+			f.at(f.now.Add(f.startUp), Received{Message: zeekapi.NodeHello{Node: r.Node.Name}})
+		}
+	}
+	f.step(Tick{})
+}
 
 // until advances the clock to t and processes the inputs until then.
 func (f *fleet) until(t time.Time) {
@@ -182,6 +262,8 @@ func (f *fleet) until(t time.Time) {
 		if l, ok := next.input.(Launched); ok {
 			if e, ok := l.Event.(launch.Exited); ok {
 				delete(f.running, e.Node)
+				delete(f.edited, e.Node)
+				delete(f.ending, e.Node)
 				// A dead node sends no hello.
 				f.due = slices.DeleteFunc(f.due, func(d due) bool {
 					hello, ok := d.input.(Received)

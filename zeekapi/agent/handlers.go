@@ -18,6 +18,8 @@ func init() {
 	serve(zeekapi.AgentStandbyCall, (*Machine).standby)
 	serve(zeekapi.AgentDeployCall, (*Machine).deploy)
 	serve(zeekapi.AgentDeployNodesCall, (*Machine).deployNodes)
+	serve(zeekapi.AgentCheckCall, (*Machine).check)
+	serve(zeekapi.AgentCheckRestartCall, (*Machine).checkRestart)
 	serve(zeekapi.AgentGetNodesCall, (*Machine).getNodes)
 	serve(zeekapi.AgentStatusCall, (*Machine).status)
 	serve(zeekapi.AgentLogsCall, (*Machine).logs)
@@ -44,10 +46,15 @@ func (m *Machine) refuses() string {
 	switch {
 	case m.ending:
 		return errorEnding
-	case len(m.waits.restarts)+len(m.dispatches.pending) >= MaxRequests:
+	case m.limited() >= MaxRequests:
 		return errorBusy
 	}
 	return ""
+}
+
+// limited returns the number of pending requests that MaxRequests limits.
+func (m *Machine) limited() int {
+	return len(m.waits.restarts) + len(m.restarts.pending) + len(m.trials.pending) + len(m.dispatches.pending)
 }
 
 func (m *Machine) welcome(_ time.Time, req request, _ zeekapi.AgentWelcomeRequest) {
@@ -56,30 +63,26 @@ func (m *Machine) welcome(_ time.Time, req request, _ zeekapi.AgentWelcomeReques
 
 func (m *Machine) standby(now time.Time, req request, _ zeekapi.AgentStandbyRequest) {
 	m.waits.supersede("the agent was told to stand by")
-	m.nodes.assign(now, nil, false)
+	m.nodes.assign(now, nil, renewal{})
 	m.target.replace(nil)
 	m.out.accept(req)
 }
 
 func (m *Machine) deploy(now time.Time, req request, msg zeekapi.AgentDeployRequest) {
 	a, err := assign(msg.Config, m.settings.Name)
-	m.deployAssignment(now, req, a, err, msg.Force)
+	m.deployAssignment(now, req, a, err, renewal{all: msg.Force}, 0)
 }
 
 func (m *Machine) deployNodes(now time.Time, req request, msg zeekapi.AgentDeployNodesRequest) {
-	a := &Assignment{ID: msg.Config, Nodes: msg.Nodes}
-	var err error
-	if a.Layout, err = msg.Layout.Unpack(); err == nil {
-		err = a.check(m.settings.Name)
-	}
-	m.deployAssignment(now, req, a, err, msg.Force)
+	a, err := unpack(msg.Config, msg.Nodes, msg.Layout, msg.Site, m.settings.Name)
+	m.deployAssignment(now, req, a, err, renewal{msg.Force, msg.Edited}, msg.StartLimit)
 }
 
 // deployAssignment deploys a. If err is not nil, the assignment is invalid, and
 // the request fails.
-func (m *Machine) deployAssignment(now time.Time, req request, a *Assignment, err error, force bool) {
+func (m *Machine) deployAssignment(now time.Time, req request, a *Assignment, err error, r renewal, startLimit time.Duration) {
 	current := m.target.assignment
-	same := err == nil && current != nil && !force && current.equal(a)
+	same := err == nil && current != nil && current.equal(a) && !r.all && !(r.edited && m.nodes.edits())
 	switch {
 	case same && (m.ending || m.target.failed == nil && m.allRun(a)):
 		m.out.accept(req)
@@ -92,11 +95,18 @@ func (m *Machine) deployAssignment(now time.Time, req request, a *Assignment, er
 		return
 	}
 	m.waits.supersede("superseded by a newer deployment")
-	if !same {
-		m.nodes.assign(now, a, force)
+	if same {
+		m.nodes.again(now)
+	} else {
+		m.nodes.assign(now, a, r)
 		m.target.replace(a)
 	}
-	m.waits.deployment(now, req, a.names(), m.settings.RequestTimeout)
+	timeout := m.settings.RequestTimeout
+	stages := now.Add(timeout / 2)
+	if startLimit > 0 {
+		timeout = min(startLimit, MaxStartLimit)
+	}
+	m.waits.deployment(now, req, a.names(), stages, now.Add(timeout))
 }
 
 // allRun reports whether a deployment need not wait.
@@ -109,9 +119,27 @@ func (m *Machine) restart(now time.Time, req request, msg zeekapi.AgentRestartRe
 		m.out.refuse(req, "%s", why)
 		return
 	}
-	names := m.nodes.selected(msg.Nodes)
-	m.nodes.restart(now, names)
-	m.waits.restart(now, req, names, m.settings.RequestTimeout)
+	m.restarts.begin(req, m.nodes.selected(msg.Nodes), now.Add(m.settings.RequestTimeout))
+}
+
+func (m *Machine) check(now time.Time, req request, msg zeekapi.AgentCheckRequest) {
+	a, err := unpack(msg.Config, msg.Nodes, msg.Layout, msg.Site, m.settings.Name)
+	switch why := m.refuses(); {
+	case why != "":
+		m.out.refuse(req, "%s", why)
+	case err != nil:
+		m.out.refuse(req, "%v", err)
+	default:
+		m.trials.deployment(now, req, a, renewal{all: msg.Force, edited: true})
+	}
+}
+
+func (m *Machine) checkRestart(now time.Time, req request, msg zeekapi.AgentCheckRestartRequest) {
+	if why := m.refuses(); why != "" {
+		m.out.refuse(req, "%s", why)
+		return
+	}
+	m.trials.restart(now, req, msg.Nodes)
 }
 
 func (m *Machine) dispatch(now time.Time, req request, msg zeekapi.AgentDispatchRequest) {

@@ -46,7 +46,7 @@ func (Persisted) input() {}
 func (Shutdown) input()  {}
 func (Tick) input()      {}
 
-// Output is an action that the machine requests: Publish, Keep, Check, Start,
+// Output is an action that the machine requests: Publish, Keep, Scan, Check, Start,
 // Stop, Dispatch, Read, Persist or Remember.
 type Output interface{ output() }
 
@@ -62,9 +62,16 @@ type (
 	// named ones.
 	Keep struct{ Nodes []string }
 
-	// Check makes the launcher check whether nodes could be started. The
-	// launcher must report a launch.Checked for each.
-	Check struct{ Nodes []launch.Node }
+	// Scan makes the launcher look for changed scripts. The launcher must report a
+	// launch.Edited.
+	Scan struct{}
+
+	// Check makes the launcher check whether nodes could be started. A
+	// launch.Checked with the same Trial must follow for each node.
+	Check struct {
+		Nodes []launch.Node
+		Trial bool // see launch.Checker
+	}
 
 	// Start makes the launcher start a node.
 	Start struct{ Node launch.Node }
@@ -95,6 +102,7 @@ type (
 
 func (Publish) output()  {}
 func (Keep) output()     {}
+func (Scan) output()     {}
 func (Check) output()    {}
 func (Start) output()    {}
 func (Stop) output()     {}

@@ -22,6 +22,8 @@ type Machine struct {
 	target     target
 	nodes      *nodes
 	waits      waits
+	trials     trials
+	restarts   restarts
 	dispatches dispatches
 	history    history
 }
@@ -58,10 +60,12 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 		history:  history{outbox: out},
 	}
 	m.waits = waits{outbox: out, nodes: m.nodes, target: &m.target}
+	m.trials = trials{outbox: out, nodes: m.nodes}
+	m.restarts = restarts{outbox: out, nodes: m.nodes, waits: &m.waits}
 	m.dispatches = dispatches{outbox: out, nodes: m.nodes, endpoint: s.EndpointID, pending: make(map[string]*dispatch)}
 	if state.Known {
 		m.target.assignment = state.Assignment
-		m.nodes.assign(time.Time{}, state.Assignment, false)
+		m.nodes.assign(time.Time{}, state.Assignment, renewal{})
 		m.nodes.restore(state.Nodes)
 		m.history.stored = state.Nodes
 	}
@@ -101,7 +105,9 @@ func (m *Machine) settle(now time.Time) []Output {
 	m.presence.expire(now)
 	m.target.expire(now)
 	m.dispatches.expire(now)
+	m.trials.expire(now)
 	m.waits.relax()
+	m.restarts.advance(now)
 	m.nodes.expire(now)
 	m.nodes.reconcile(now)
 	m.waits.answer(now)
@@ -135,8 +141,24 @@ func (m *Machine) launched(now time.Time, ev launch.Event) {
 		m.dispatches.answered(ev.Response)
 	case launch.Upgraded:
 		m.presence.upgraded(ev.Version)
+	case launch.Checked:
+		m.checked(now, ev)
+	case launch.Edited:
+		m.nodes.launched(now, ev)
+		m.trials.scanned()
 	default:
 		m.nodes.launched(now, ev)
+	}
+}
+
+// checked passes the result of a check to the first part that waits for it. There is one
+// result for each requested check.
+func (m *Machine) checked(now time.Time, ev launch.Checked) {
+	switch {
+	case ev.Trial:
+		m.trials.checked(ev)
+	case !m.nodes.checked(now, ev):
+		m.restarts.checked(ev)
 	}
 }
 
@@ -146,6 +168,8 @@ func (m *Machine) Deadline() (time.Time, bool) {
 	next := m.presence.next
 	next.earliest(m.target.retry)
 	next.earliest(m.waits.deadline())
+	next.earliest(m.trials.deadline())
+	next.earliest(m.restarts.deadline())
 	next.earliest(m.dispatches.deadline())
 	next.earliest(m.nodes.deadline())
 	if m.history.outdated(m.nodes) {
@@ -166,7 +190,9 @@ func (m *Machine) Phase() Phase {
 }
 
 // Pending returns the number of requests that wait for nodes.
-func (m *Machine) Pending() int { return m.waits.pending() + len(m.dispatches.pending) }
+func (m *Machine) Pending() int {
+	return m.waits.pending() + len(m.trials.pending) + len(m.restarts.pending) + len(m.dispatches.pending)
+}
 
 // Nodes returns details of all nodes, sorted by name. They include nodes that
 // are being stopped.

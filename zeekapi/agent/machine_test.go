@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -96,6 +97,7 @@ func TestHello(t *testing.T) {
 	}
 	f.step(PeerAdded{})
 	one[zeekapi.AgentHello](f)
+	compare(t, "revision", uint64(zeekapi.AgentRevision), published[zeekapi.AgentDescription](f)[1].Revision)
 
 	f.pass(10*HelloInterval + time.Second)
 	compare(t, "hellos in ten intervals", 10, len(published[zeekapi.AgentHello](f)))
@@ -201,7 +203,7 @@ func TestDeployRespondsAtOnce(t *testing.T) {
 // ours.
 func ours(req zeekapi.AgentDeployRequest) zeekapi.AgentDeployNodesRequest {
 	a := assigned(req.Config)
-	return zeekapi.AgentDeployNodesRequest{ReqID: req.ReqID, Config: a.ID, Nodes: a.Nodes, Layout: a.Layout.Pack(), Force: req.Force}
+	return zeekapi.AgentDeployNodesRequest{ReqID: req.ReqID, Config: a.ID, Nodes: a.Nodes, Layout: a.Layout.Pack(), Force: req.Force, Site: a.Site}
 }
 
 // TestDeployNodes checks the deploy request of our controller, which has the
@@ -252,6 +254,63 @@ func TestDeployNodes(t *testing.T) {
 			compare(t, "results", tt.want, got)
 			compare(t, "stopped", tt.stopped, stopped(f))
 		})
+	}
+}
+
+// A deployment with StartLimit can wait longer for nodes that are still starting.
+func TestDeployWithStartLimit(t *testing.T) {
+	for _, tt := range []struct {
+		limit, after time.Duration
+		timeout      bool
+	}{
+		{0, RequestTimeout, true},
+		{-time.Second, RequestTimeout, true},
+		{5 * time.Second, 5 * time.Second, true},
+		{time.Minute, 20 * time.Second, false},
+		{24 * time.Hour, 20 * time.Second, false},
+	} {
+		t.Run(tt.limit.String(), func(t *testing.T) {
+			f := newFleet(t, connecting("i"), nil)
+			f.startUp = 20*time.Second - RequestTimeout/2
+			request := ours(deploy("r", configuration("c", "l", "w")))
+			request.StartLimit = tt.limit
+			f.ask(request)
+			f.pass(min(tt.after, RequestTimeout/2) - time.Nanosecond)
+			compare(t, "started", []string{"l"}, started(f))
+			f.pass(tt.after - min(tt.after, RequestTimeout/2))
+			compare(t, "responses before", 0, len(published[zeekapi.AgentDeployResponse](f)))
+			f.pass(time.Nanosecond)
+			compare(t, "timeout", tt.timeout, one[zeekapi.AgentDeployResponse](f).Results[0].Error == zeekapi.ErrorTimeout)
+		})
+	}
+
+	f := newFleet(t, connecting("i"), nil)
+	f.silent = func(launch.Node) bool { return true }
+	request := ours(deploy("r", configuration("c", "w")))
+	request.StartLimit = 24 * time.Hour
+	f.ask(request)
+	f.pass(MaxStartLimit - time.Nanosecond)
+	compare(t, "responses before", 0, len(published[zeekapi.AgentDeployResponse](f)))
+	f.pass(time.Nanosecond)
+	compare(t, "result", troubled("r", "w", "still starting"), one[zeekapi.AgentDeployResponse](f).Results[1])
+}
+
+// The site is part of the configuration of nodes.
+func TestDeployWithSite(t *testing.T) {
+	for _, wrap := range []func(zeekapi.AgentDeployRequest) zeekapi.Message{
+		func(r zeekapi.AgentDeployRequest) zeekapi.Message { return r },
+		func(r zeekapi.AgentDeployRequest) zeekapi.Message { return ours(r) },
+	} {
+		f := running(t, "w")
+		config := configuration("c1", "w")
+		config.Site = "5173"
+		f.ask(wrap(deploy("r", config)))
+		f.pass(time.Second)
+		compare(t, "stored", "5173", take[Persist](f)[0].Assignment.Site)
+		compare(t, "stopped", []string{"w"}, stopped(f))
+		compare(t, "started", "5173", take[Start](f)[0].Node.Site)
+		f.ask(wrap(deploy("again", config)))
+		compare(t, "the same", []zeekapi.Result{ok("again", "")}, published[zeekapi.AgentDeployResponse](f)[1].Results)
 	}
 }
 
@@ -455,6 +514,134 @@ func TestRestart(t *testing.T) {
 			f.pass(time.Second)
 			compare(t, "started", tt.started, started(f))
 			compare(t, "response", zeekapi.AgentRestartResponse{ReqID: id("r"), Results: tt.want}, one[zeekapi.AgentRestartResponse](f))
+		})
+	}
+}
+
+// All nodes of a request are checked before the first is stopped.
+func TestRestartOfNodesThatCannotRun(t *testing.T) {
+	const other = "another node of the request cannot run"
+	unchanged := func(name, why string) zeekapi.Result {
+		r := troubled("r", name, why)
+		r.Error = "node " + name + " was not restarted: " + why
+		return r
+	}
+	broken := func(name string) zeekapi.Result {
+		r := troubled("r", name, "no")
+		r.Error = "could not restart node " + name + ": no"
+		return r
+	}
+	for _, tt := range []struct {
+		name   string
+		nodes  []string
+		broken []string
+		want   []zeekapi.Result
+	}{
+		{"one", []string{"w1"}, []string{"w1", "l"}, []zeekapi.Result{broken("w1")}},
+		{"some", []string{"w1", "w2", "w3"}, []string{"w2", "l"}, []zeekapi.Result{unchanged("w1", other), broken("w2")}},
+		{"all", nil, []string{"l", "w2"}, []zeekapi.Result{broken("l"), unchanged("w1", other), broken("w2")}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := running(t, "l", "w1", "w2", "other/w3")
+			f.checkTime = time.Second
+			f.refuses = refuse(tt.broken...)
+			before := f.statuses()
+			f.ask(zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: tt.nodes})
+			compare(t, "pending", 1, f.machine.Pending())
+			f.pass(f.checkTime)
+			compare(t, "response", zeekapi.AgentRestartResponse{ReqID: id("r"), Results: tt.want}, one[zeekapi.AgentRestartResponse](f))
+			var complaints, failures []string
+			for _, r := range tt.want {
+				if strings.HasPrefix(r.Error, "could not restart") {
+					failures = append(failures, r.Node)
+				}
+			}
+			for _, e := range published[zeekapi.AgentError](f) {
+				complaints = append(complaints, e.Node)
+			}
+			compare(t, "error events", failures, complaints)
+			take[Check](f)
+			f.refuses = nil
+			f.pass(time.Hour)
+			compare(t, "other outputs", []Output(nil), f.out)
+			compare(t, "statuses", before, f.statuses())
+			for name, d := range details(f) {
+				if d.LastError != "" || d.Restarts != 0 {
+					t.Errorf("%s: %q, %d restarts", name, d.LastError, d.Restarts)
+				}
+			}
+		})
+	}
+
+	f := running(t, "l", "w1")
+	f.checkTime = time.Hour
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("r")})
+	f.step(Launched{launch.Checked{Node: f.running["l"]}})
+	f.pass(RequestTimeout)
+	compare(t, "results of checks that take too long", []zeekapi.Result{
+		failed("r", "", zeekapi.ErrorTimeout), unchanged("l", "another node of the request is still being checked"), unchanged("w1", "still being checked"),
+	}, one[zeekapi.AgentRestartResponse](f).Results)
+	f.pass(2 * time.Hour)
+	compare(t, "stopped", 0, len(stopped(f)))
+}
+
+// Requests that overlap do not depend on each other.
+func TestRestartsAtTheSameTime(t *testing.T) {
+	f := running(t, "w1", "w2", "w3")
+	f.checkTime = time.Second
+	f.refuses = refuse("w1")
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("first"), Nodes: []string{"w1", "w2"}})
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("second"), Nodes: []string{"w2", "w3"}})
+	f.pass(f.checkTime)
+	compare(t, "stopped", []string{"w3", "w2"}, stopped(f))
+	f.pass(time.Second)
+	responses := published[zeekapi.AgentRestartResponse](f)
+	compare(t, "the second", zeekapi.AgentRestartResponse{ReqID: id("second"), Results: []zeekapi.Result{ok("second", "w2"), ok("second", "w3")}}, responses[1])
+	compare(t, "started", []string{"w2", "w3"}, started(f))
+}
+
+// A failed check does not matter if its node is no longer assigned.
+func TestRestartOfARemovedNodeThatCannotRun(t *testing.T) {
+	f := running(t, "w1", "w2")
+	f.checkTime = time.Second
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("r")})
+	f.step(Launched{launch.Checked{Node: f.running["w1"], Err: errors.New("no")}})
+	f.ask(deploy("d", configuration("c2", "w2")))
+	f.pass(5 * time.Second)
+	compare(t, "result of w2", ok("r", "w2"), one[zeekapi.AgentRestartResponse](f).Results[1])
+}
+
+// A restart concerns the configuration that is assigned when its checks have passed.
+func TestRestartAndDeployment(t *testing.T) {
+	config := configuration("c2", "w1", "w2", "w3")
+	config.Nodes[0].Scripts = []string{"bad"}
+	for _, tt := range []struct {
+		name    string
+		request zeekapi.Message
+		stopped []string
+		want    []string
+	}{
+		{"another configuration that cannot run", deploy("d", config), nil,
+			[]string{"could not restart node w1: syntax error", "node w2 was not restarted: another node of the request cannot run"}},
+		{"fewer nodes", deploy("d", configuration("c2", "w2", "w3")), []string{"w3", "w2", "w1"},
+			[]string{"could not restart node w1: no longer assigned to this instance", ""}},
+		{"standby", zeekapi.AgentStandbyRequest{}, []string{"w3", "w2", "w1"},
+			[]string{"could not restart node w1: no longer assigned to this instance", "could not restart node w2: no longer assigned to this instance"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := running(t, "w1", "w2", "w3")
+			f.checkTime = time.Second
+			f.refuses = badScript
+			f.ask(zeekapi.AgentRestartRequest{ReqID: id("r"), Nodes: []string{"w1", "w2"}})
+			f.pass(f.checkTime / 2)
+			f.ask(tt.request)
+			f.pass(5 * time.Second)
+			var got []string
+			for _, r := range one[zeekapi.AgentRestartResponse](f).Results {
+				got = append(got, r.Error)
+			}
+			compare(t, "results", tt.want, got)
+			compare(t, "stopped", tt.stopped, stopped(f))
 		})
 	}
 }
@@ -681,9 +868,35 @@ func TestDeployRejectsTooManyNodes(t *testing.T) {
 	compare(t, "results", []zeekapi.Result{failed("r", "", "1001 nodes on one instance, limit is 1000")}, one[zeekapi.AgentDeployResponse](f).Results)
 }
 
+// refuse returns a check that fails for these nodes.
+func refuse(names ...string) func(launch.Node) error {
+	return func(n launch.Node) error {
+		if slices.Contains(names, n.Name) {
+			return errors.New("no")
+		}
+		return nil
+	}
+}
+
+// answered returns the IDs of the published responses, sorted.
+func answered(f *fleet) []string {
+	var ids []string
+	for _, o := range f.out {
+		p, _ := o.(Publish)
+		switch m := p.Message.(type) {
+		case zeekapi.AgentDeployResponse, zeekapi.AgentRestartResponse, zeekapi.AgentDispatchResponse,
+			zeekapi.AgentCheckResponse, zeekapi.AgentCheckRestartResponse:
+			ids = append(ids, m.RequestID())
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // After any sequence of events, every request has received exactly one response
-// in time, and exactly the nodes that should run are running. The fleet checks
-// that no node is started twice, or stopped while it is not running.
+// in time, unless the agent was killed, and exactly the nodes that should run are
+// running. The fleet checks that no node is started twice, stopped while it is not
+// running, or stopped against the rules.
 func TestAnyOrderOfEvents(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		f := newFleet(rt, connecting("i"), nil)
@@ -691,19 +904,19 @@ func TestAnyOrderOfEvents(t *testing.T) {
 		f.stopTime = time.Duration(rapid.IntRange(0, 8000).Draw(rt, "stop ms")) * time.Millisecond
 		f.checkTime = time.Duration(rapid.IntRange(0, 5000).Draw(rt, "check ms")) * time.Millisecond
 		if bad := rapid.SampledFrom([]string{"", "m", "w1"}).Draw(rt, "refused"); bad != "" {
-			f.refuses = func(n launch.Node) error {
-				if n.Name == bad {
-					return errors.New("no")
-				}
-				return nil
-			}
+			f.refuses = refuse(bad)
 		}
+		f.trialTime = time.Duration(rapid.IntRange(0, 5000).Draw(rt, "trial ms")) * time.Millisecond
+		f.scanTime = time.Duration(rapid.IntRange(0, 3000).Draw(rt, "scan ms")) * time.Millisecond
+		f.edited = make(map[string][]string)
 		names := []string{"l", "m", "w1", "w2", "w3", "other/w4"}
 		draw := func() []string { return rapid.SliceOfDistinct(rapid.SampledFrom(names), rapid.ID).Draw(rt, "nodes") }
 		var asked []string
+		number := 0
 		var config zeekapi.Configuration
 		next := func(kind string) zeekapi.ReqID {
-			asked = append(asked, fmt.Sprintf("%s %d", kind, len(asked)))
+			number++
+			asked = append(asked, fmt.Sprintf("%s %d", kind, number))
 			return id(asked[len(asked)-1])
 		}
 		rt.Repeat(map[string]func(*rapid.T){
@@ -711,10 +924,43 @@ func TestAnyOrderOfEvents(t *testing.T) {
 				config = configuration(rapid.StringMatching("[ab]").Draw(rt, "config"), draw()...)
 				req := zeekapi.AgentDeployRequest{ReqID: next("deploy"), Config: config, Force: rapid.Bool().Draw(rt, "force")}
 				if rapid.Bool().Draw(rt, "ours") {
-					f.ask(ours(req))
+					m := ours(req)
+					m.Edited = rapid.Bool().Draw(rt, "edited")
+					m.StartLimit = time.Duration(rapid.IntRange(0, 20).Draw(rt, "limit s")) * time.Second
+					f.ask(m)
 				} else {
 					f.ask(req)
 				}
+			},
+			"check": func(rt *rapid.T) {
+				c := configuration(rapid.StringMatching("[ab]").Draw(rt, "config"), draw()...)
+				f.ask(check(next("check").ID, c, rapid.Bool().Draw(rt, "force")))
+			},
+			"check restart": func(*rapid.T) {
+				f.ask(zeekapi.AgentCheckRestartRequest{ReqID: next("check"), Nodes: draw()})
+			},
+			"break": func(rt *rapid.T) {
+				f.refuses = refuse(rapid.SliceOfDistinct(rapid.SampledFrom(names), rapid.ID).Draw(rt, "broken")...)
+			},
+			"edit": func(rt *rapid.T) {
+				for name := range f.running {
+					f.edited[name] = []string{"local.zeek"}
+				}
+				f.after(0, f.report())
+			},
+			"revive": func(rt *rapid.T) {
+				if len(f.running) > 0 {
+					name := rapid.SampledFrom(slices.Sorted(maps.Keys(f.running))).Draw(rt, "node")
+					f.pids++
+					f.pid[name] = f.pids
+					delete(f.edited, name)
+					f.after(0, launch.Revived{Node: name, PID: f.pids})
+					f.at(f.now.Add(f.startUp), Received{Message: zeekapi.NodeHello{Node: name}})
+				}
+			},
+			"kill": func(*rapid.T) {
+				asked = answered(f)
+				f.kill()
 			},
 			"standby": func(*rapid.T) { f.ask(zeekapi.AgentStandbyRequest{}) },
 			"restart": func(*rapid.T) { f.ask(zeekapi.AgentRestartRequest{ReqID: next("restart"), Nodes: draw()}) },
@@ -742,17 +988,9 @@ func TestAnyOrderOfEvents(t *testing.T) {
 			},
 		})
 
-		f.pass(RequestTimeout)
-		var answered []string
-		for _, p := range take[Publish](f) {
-			switch m := p.Message.(type) {
-			case zeekapi.AgentDeployResponse, zeekapi.AgentRestartResponse, zeekapi.AgentDispatchResponse:
-				answered = append(answered, m.RequestID())
-			}
-		}
+		f.pass(RequestTimeout + 20*time.Second)
 		slices.Sort(asked)
-		slices.Sort(answered)
-		if diff := gocmp.Diff(asked, answered); diff != "" {
+		if diff := gocmp.Diff(asked, answered(f), cmpopts.EquateEmpty()); diff != "" {
 			rt.Fatalf("requests (-) and responses (+):\n%s", diff)
 		}
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -13,7 +14,8 @@ type node struct {
 	have *launch.Node // the configuration of the running process; nil: the node does not run
 
 	stopping bool // have is being stopped
-	again    bool // have must be restarted, even if it is equal to want
+	again    bool // have must be replaced, even if it is equal to want
+	forced   bool // have must be replaced, even if want fails its check
 	adopted  bool // have was running before the agent started
 	begun    bool // the launcher has started have
 	greeted  bool // have has sent its hello
@@ -32,7 +34,8 @@ type node struct {
 	deaths    int       // consecutive deaths, each soon after the start
 	retry     time.Time // earliest time of the next start or check
 	lastError string
-	outputs   *zeekapi.NodeOutputs // outputs at the last death
+	outputs   *zeekapi.NodeOutputs // outputs at the last death, or of a failed check since then
+	edited    []string             // scripts that have changed since have loaded them
 	usage     launch.Usage
 }
 
@@ -42,16 +45,44 @@ func (n *node) fits() bool {
 	return n.have != nil && n.want != nil && !n.again && n.have.Equal(*n.want)
 }
 
+// fitting reports whether a deployment of want would not restart the node.
+func (n *node) fitting(want launch.Node, r renewal) bool {
+	return n != nil && n.have != nil && !n.stopping && !n.again && n.have.Equal(want) && !r.covers(n)
+}
+
+// alive reports whether a node runs and has sent its hello, with the assigned
+// configuration or an earlier one.
+func (n *node) alive() bool {
+	return n.have != nil && n.want != nil && !n.stopping && n.state == zeekapi.StateRunning
+}
+
 // runs reports whether a node runs with the assigned configuration and has sent
 // its hello.
-func (n *node) runs() bool {
-	return n.fits() && !n.stopping && n.state == zeekapi.StateRunning
+func (n *node) runs() bool { return n.fits() && n.alive() }
+
+// mayStay reports whether a node keeps running if its replacement fails the check. A
+// node that keeps crashing does not.
+func (n *node) mayStay() bool {
+	return n.have != nil && !n.stopping && !n.forced && n.state != zeekapi.StateFailed
 }
+
+// stays reports whether a node keeps running with an earlier configuration, or earlier
+// scripts, because its replacement has failed the check.
+func (n *node) stays() bool { return n.refused > 0 && !n.fits() && n.mayStay() }
+
+// mustStop reports whether to stop a node now: it is not assigned, it keeps crashing,
+// or its replacement has passed the check.
+func (n *node) mustStop() bool {
+	return n.have != nil && !n.stopping && (n.want == nil || n.state == zeekapi.StateFailed || !n.fits() && n.ready())
+}
+
+// ready reports whether the assigned configuration has passed the check.
+func (n *node) ready() bool { return n.checked != nil && n.checked.Equal(*n.want) }
 
 // settled reports whether requests need not wait for a node: it runs, will not
 // run, or keeps dying.
 func (n *node) settled() bool {
-	return n.want == nil || n.state == zeekapi.StateFailed || n.deaths >= DeathsToReport || n.runs()
+	return n.want == nil || n.state == zeekapi.StateFailed || n.deaths >= DeathsToReport || n.runs() || n.stays()
 }
 
 // waits reports whether a node will be started, now or later.
@@ -71,7 +102,7 @@ func (n *node) unchecked(now time.Time) bool {
 	case n.want == nil,
 		n.fits() && !n.stopping,
 		n.awaitsCheck(),
-		n.checked != nil && n.checked.Equal(*n.want),
+		n.ready(),
 		n.state == zeekapi.StateFailed && n.refused == 0,
 		now.Before(n.retry):
 		return false
@@ -102,25 +133,58 @@ func (n *node) problem() string {
 	return "still waiting to start"
 }
 
-// lastOutputs returns the outputs of a node at its last death, at most limit
-// bytes of each. For a node that has not died, it returns the problem, because
-// Zeek's client shows only the outputs in results.
+// lastOutputs returns the outputs of a node at its last death, or of a failed check
+// since then, at most limit bytes of each. Without outputs it returns the problem.
 func (n *node) lastOutputs(problem string, limit int) zeekapi.NodeOutputs {
 	if n == nil || n.outputs == nil {
 		return zeekapi.NodeOutputs{Stderr: problem}
 	}
-	end := func(s string) string { return s[max(0, len(s)-limit):] }
-	return zeekapi.NodeOutputs{Stdout: end(n.outputs.Stdout), Stderr: end(n.outputs.Stderr)}
+	return shorten(*n.outputs, limit)
 }
 
-// wrong records a problem of a node. If the node wrote nothing to standard
-// error, the reason replaces its output, because Zeek's client shows only the
-// outputs.
+// wrong records a problem of a node.
 func (n *node) wrong(text string, outputs zeekapi.NodeOutputs) {
-	if outputs.Stderr == "" {
-		outputs.Stderr = text
-	}
+	outputs = explain(text, outputs)
 	n.lastError, n.outputs = text, &outputs
+}
+
+// forget clears the failed checks of a node, and its last error.
+func (n *node) forget() {
+	n.retry, n.outputs, n.lastError = time.Time{}, nil, ""
+	n.checked, n.refused = nil, 0
+}
+
+// refuse records a failed check, and plans the next one.
+func (n *node) refuse(now time.Time, text string, outputs zeekapi.NodeOutputs) {
+	n.retry = now.Add(min(MinRecheck<<min(n.refused, 10), MaxRecheck))
+	n.refused++
+	n.wrong(text, outputs)
+}
+
+// refusal describes a failed check.
+func (n *node) refusal(reason string) string {
+	switch {
+	case !n.mayStay():
+		return reason
+	case n.again && n.have.Equal(*n.want):
+		return fmt.Sprintf("cannot be replaced: %s; the earlier scripts run", reason)
+	}
+	return fmt.Sprintf("cannot be replaced: %s; the earlier configuration runs", reason)
+}
+
+// explain replaces an empty standard error by the reason of a problem, because Zeek's
+// client shows only the outputs in results.
+func explain(reason string, o zeekapi.NodeOutputs) zeekapi.NodeOutputs {
+	if o.Stderr == "" {
+		o.Stderr = reason
+	}
+	return o
+}
+
+// shorten returns the ends of outputs, at most limit bytes of each.
+func shorten(o zeekapi.NodeOutputs, limit int) zeekapi.NodeOutputs {
+	end := func(s string) string { return s[max(0, len(s)-limit):] }
+	return zeekapi.NodeOutputs{Stdout: end(o.Stdout), Stderr: end(o.Stderr)}
 }
 
 // history returns the stored part of a node. It is zero for a node that should

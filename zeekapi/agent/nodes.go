@@ -34,21 +34,30 @@ func newNodes(o *outbox, running []launch.Running) *nodes {
 	return ns
 }
 
+// renewal selects the nodes that a deployment restarts although their configuration has
+// not changed.
+type renewal struct {
+	all    bool // all nodes, even those that fail their check
+	edited bool // nodes with changed scripts
+}
+
+func (r renewal) covers(n *node) bool { return r.all || r.edited && len(n.edited) > 0 }
+
 // assign changes the assignment; nil means no nodes. Nodes that run with the
-// assigned configuration are not restarted, unless anew is set.
-func (ns *nodes) assign(now time.Time, a *Assignment, anew bool) {
+// assigned configuration are not restarted, except for the renewal.
+func (ns *nodes) assign(now time.Time, a *Assignment, r renewal) {
 	for _, n := range ns.all {
 		n.want, n.again = nil, false
 	}
 	for _, want := range a.nodes() {
-		ns.want(now, want, anew)
+		ns.want(now, want, r)
 	}
 	maps.DeleteFunc(ns.all, func(_ string, n *node) bool { return n.want == nil && n.have == nil })
 	ns.told, ns.keep = true, true
 }
 
 // want changes the configuration that a node should run.
-func (ns *nodes) want(now time.Time, want launch.Node, anew bool) {
+func (ns *nodes) want(now time.Time, want launch.Node, r renewal) {
 	n := ns.all[want.Name]
 	if n == nil {
 		n = &node{state: zeekapi.StatePending}
@@ -59,12 +68,45 @@ func (ns *nodes) want(now time.Time, want launch.Node, anew bool) {
 	}
 	n.want = &want
 	n.restarts = 0
-	n.again = anew && n.have != nil
+	n.again = n.have != nil && r.covers(n)
+	n.forced = r.all
+	ns.reconsider(now, n)
+}
+
+// reconsider clears the failures of a node that will be started or replaced. A node that
+// runs with the assigned configuration is no longer to be replaced.
+func (ns *nodes) reconsider(now time.Time, n *node) {
 	if n.stopping || !n.fits() {
 		ns.renew(now, n)
-	} else { // the running process is no longer to be replaced
-		ns.running(now, n)
+		return
 	}
+	if n.refused > 0 {
+		n.forget()
+	}
+	ns.running(now, n)
+}
+
+// again processes another deployment of the assignment, without a renewal. It repeats
+// failed checks at once, because the problem may have been solved. Nodes with changed
+// scripts are no longer to be replaced.
+func (ns *nodes) again(now time.Time) {
+	for _, n := range ns.all {
+		if n.want != nil && n.refused > 0 {
+			n.again = n.again && !n.stays()
+			ns.reconsider(now, n)
+		}
+	}
+}
+
+// replaced returns the nodes that a deployment of a would start or restart, in the order
+// in which to start them.
+func (ns *nodes) replaced(a *Assignment, r renewal) []launch.Node {
+	return slices.DeleteFunc(a.nodes(), func(want launch.Node) bool { return ns.all[want.Name].fitting(want, r) })
+}
+
+// edits reports whether any node has changed scripts.
+func (ns *nodes) edits() bool {
+	return ns.any(func(n *node) bool { return len(n.edited) > 0 })
 }
 
 // restore sets the history of assigned nodes, which an earlier agent stored.
@@ -76,21 +118,25 @@ func (ns *nodes) restore(past map[string]NodeHistory) {
 	}
 }
 
-// restart restarts nodes.
-func (ns *nodes) restart(now time.Time, names []string) {
-	for _, name := range names {
-		n := ns.all[name]
+// restart restarts nodes that have passed their check.
+func (ns *nodes) restart(now time.Time, passed []launch.Node) {
+	for _, p := range passed {
+		n := ns.all[p.Name]
 		n.again = n.have != nil
 		n.restarts++
 		ns.renew(now, n)
+		n.checking, n.checked = nil, &p
 	}
 }
 
-// renew clears the failures of a node that will be started.
+// renew clears the failures of a node that will be started or replaced. A running node
+// keeps its state until it is stopped.
 func (ns *nodes) renew(now time.Time, n *node) {
-	n.deaths, n.retry, n.outputs, n.lastError = 0, time.Time{}, nil, ""
-	n.checked, n.refused = nil, 0
-	ns.setState(now, n, zeekapi.StatePending)
+	n.deaths = 0
+	n.forget()
+	if n.have == nil || n.stopping || n.state == zeekapi.StateFailed {
+		ns.setState(now, n, zeekapi.StatePending)
+	}
 }
 
 // setState changes the state of a node that should run, and reports that.
@@ -107,6 +153,21 @@ func (ns *nodes) setState(now time.Time, n *node, s zeekapi.State) {
 func (ns *nodes) runs(name string) bool {
 	n := ns.all[name]
 	return n != nil && n.runs()
+}
+
+// alive reports whether a node runs and has sent its hello, with the assigned
+// configuration or an earlier one.
+func (ns *nodes) alive(name string) bool {
+	n := ns.all[name]
+	return n != nil && n.alive()
+}
+
+// wanted returns the assigned configuration of a node, or nil.
+func (ns *nodes) wanted(name string) *launch.Node {
+	if n := ns.all[name]; n != nil {
+		return n.want
+	}
+	return nil
 }
 
 // knows reports whether there is a node with this name, running or not.
@@ -142,7 +203,7 @@ func (ns *nodes) selected(wanted []string) []string {
 	return names
 }
 
-// launched processes an event of the launcher.
+// launched processes an event of the launcher. The machine calls checked for Checked.
 func (ns *nodes) launched(now time.Time, ev launch.Event) {
 	switch ev := ev.(type) {
 	case launch.Started:
@@ -156,8 +217,13 @@ func (ns *nodes) launched(now time.Time, ev launch.Event) {
 		ns.revived(now, ev)
 	case launch.Exited:
 		ns.exited(now, ev)
-	case launch.Checked:
-		ns.checked(now, ev)
+	case launch.Edited:
+		for name, n := range ns.all {
+			n.edited = nil
+			if n.have != nil && n.begun { // otherwise the report may be about an earlier process
+				n.edited = ev.Nodes[name]
+			}
+		}
 	case launch.Measured:
 		for name, n := range ns.all {
 			n.usage = ev.Nodes[name]
@@ -179,7 +245,7 @@ func (ns *nodes) hello(now time.Time, name string) {
 // running sets the state of a node to RUNNING if the launcher has reported its
 // process and the node has sent its hello.
 func (ns *nodes) running(now time.Time, n *node) {
-	if !n.begun || !n.greeted || !n.fits() || n.stopping || n.state == zeekapi.StateFailed {
+	if !n.begun || !n.greeted || n.have == nil || n.want == nil || n.stopping || n.state == zeekapi.StateFailed {
 		return
 	}
 	ns.setState(now, n, zeekapi.StateRunning)
@@ -188,31 +254,42 @@ func (ns *nodes) running(now time.Time, n *node) {
 	}
 }
 
-// checked processes the result of a check. It ignores the result for a
-// configuration that is no longer assigned.
-func (ns *nodes) checked(now time.Time, ev launch.Checked) {
+// checked processes the result of a check before a start, and reports whether a node
+// waited for it. The result for a configuration that is no longer assigned has no effect.
+func (ns *nodes) checked(now time.Time, ev launch.Checked) bool {
 	n := ns.all[ev.Node.Name]
 	if n == nil || n.checking == nil || !n.checking.Equal(ev.Node) {
-		return
+		return false
 	}
 	n.checking = nil
-	if n.want == nil || !n.want.Equal(ev.Node) {
-		return
-	}
-	if ev.Err == nil {
+	switch {
+	case n.want == nil || !n.want.Equal(ev.Node):
+	case ev.Err != nil:
+		ns.refuse(now, n, ev)
+	default:
 		if n.refused > 0 {
 			ns.renew(now, n)
 		}
 		n.checked = &ev.Node
+	}
+	return true
+}
+
+// refuse processes a failed check. A running node keeps running, unless its replacement
+// is forced.
+func (ns *nodes) refuse(now time.Time, n *node, ev launch.Checked) {
+	text := n.refusal(ev.Err.Error())
+	news := n.refused == 0 || n.lastError != text
+	n.refuse(now, text, ev.Outputs)
+	if n.stays() {
+		if news {
+			ns.complain(ev.Node.Name, "node %s %s", ev.Node.Name, text)
+		}
 		return
 	}
-	text := ev.Err.Error()
-	if n.refused == 0 || n.lastError != text {
+	if news {
 		ns.complain(ev.Node.Name, "node %s cannot run: %s", ev.Node.Name, text)
 	}
-	n.retry = now.Add(min(MinRecheck<<min(n.refused, 10), MaxRecheck))
-	n.refused++
-	n.wrong(text, ev.Outputs)
 	ns.setState(now, n, zeekapi.StateFailed)
 }
 
@@ -222,7 +299,7 @@ func (ns *nodes) exited(now time.Time, ev launch.Exited) {
 		return
 	}
 	was, begun, expected := n.have, n.begun, n.stopping
-	n.have, n.stopping, n.again, n.overdue, n.pid, n.usage = nil, false, false, false, 0, launch.Usage{}
+	n.have, n.stopping, n.again, n.overdue, n.pid, n.edited, n.usage = nil, false, false, false, 0, nil, launch.Usage{}
 	switch {
 	case n.want == nil:
 		ns.changed(was.Node, n.state, zeekapi.StateStopped)
@@ -270,7 +347,7 @@ func (ns *nodes) revived(now time.Time, ev launch.Revived) {
 	}
 	ns.complain(ev.Node, "node %s died%s", ev.Node, lastLine(ev.Outputs))
 	ns.died(now, n, errDied, ev.Outputs)
-	n.started, n.pid, n.adopted = now, ev.PID, false
+	n.started, n.pid, n.adopted, n.edited = now, ev.PID, false, nil
 	n.greeted, n.reborn = n.reborn, false
 	n.restarts++
 	ns.running(now, n)
@@ -311,7 +388,7 @@ func (ns *nodes) details() []zeekapi.NodeDetail {
 		n := ns.all[name]
 		detail := zeekapi.NodeDetail{
 			Status: n.status(), Since: n.since, Restarts: n.restarts, LastError: n.lastError,
-			CPU: n.usage.CPU, Memory: n.usage.Memory,
+			CPU: n.usage.CPU, Memory: n.usage.Memory, Edited: n.edited,
 		}
 		switch {
 		case n.want != nil:

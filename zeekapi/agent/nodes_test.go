@@ -92,21 +92,18 @@ func TestStagesDoNotWaitForDeadNodes(t *testing.T) {
 }
 
 func TestFailedCheckPreventsStart(t *testing.T) {
-	f := running(t, "l", "m", "w1", "w2")
+	f := newFleet(t, connecting("i"), nil)
 	f.checkTime = time.Second
 	refused := map[string]error{"m": errors.New("port 2201/tcp is in use"), "w1": errors.New("no such interface")}
 	f.refuses = func(n launch.Node) error { return refused[n.Name] }
 	f.ask(deploy("r", configuration("c2", "l", "m", "w1", "w3")))
 	f.pass(f.checkTime - time.Millisecond)
-	compare(t, "stopped while checking", 0, len(stopped(f)))
 	compare(t, "started while checking", 0, len(started(f)))
 	f.pass(2 * time.Second)
-	compare(t, "stopped", []string{"w2", "w1", "m", "l"}, stopped(f))
 	compare(t, "started", []string{"l", "w3"}, started(f))
-	m, w1 := failed("r", "m", "port 2201/tcp is in use"), failed("r", "w1", "no such interface")
-	m.Data = mustMarshal(zeekapi.NodeOutputs{Stderr: m.Error}) // what Zeek's client shows
-	w1.Data = mustMarshal(zeekapi.NodeOutputs{Stderr: w1.Error})
-	compare(t, "results", []zeekapi.Result{ok("r", "l"), m, w1, ok("r", "w3")}, one[zeekapi.AgentDeployResponse](f).Results)
+	compare(t, "results", []zeekapi.Result{
+		ok("r", "l"), troubled("r", "m", "port 2201/tcp is in use"), troubled("r", "w1", "no such interface"), ok("r", "w3"),
+	}, one[zeekapi.AgentDeployResponse](f).Results)
 	compare(t, "error events", []zeekapi.AgentError{
 		{Instance: "i", Node: "m", Text: "node m cannot run: port 2201/tcp is in use"},
 		{Instance: "i", Node: "w1", Text: "node w1 cannot run: no such interface"},
@@ -132,6 +129,13 @@ func TestFailedCheckPreventsStart(t *testing.T) {
 	f.ask(zeekapi.AgentRestartRequest{ReqID: id("restart"), Nodes: []string{"m"}})
 	f.pass(f.checkTime)
 	compare(t, "restart", "could not restart node m: port 2201/tcp is in use", one[zeekapi.AgentRestartResponse](f).Results[0].Error)
+
+	// Another deployment repeats the check at once.
+	delete(refused, "m")
+	f.ask(deploy("again", configuration("c2", "l", "m", "w1", "w3")))
+	f.pass(2 * f.checkTime)
+	compare(t, "deployed again", []zeekapi.Result{ok("again", "l"), ok("again", "m"), ok("again", "w1"), ok("again", "w3")},
+		one[zeekapi.AgentDeployResponse](f).Results)
 }
 
 // A change that is reverted before it has been checked stops no node.

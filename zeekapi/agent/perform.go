@@ -34,8 +34,10 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 		if a, ok := p.Launcher.(launch.Adopter); ok {
 			a.Keep(out.Nodes)
 		}
+	case Scan:
+		return p.scan()
 	case Check:
-		return p.check(out.Nodes)
+		return p.check(out.Nodes, out.Trial)
 	case Start:
 		p.Log.Debug().Str("node", out.Node.Name).Str("role", string(out.Node.Role)).Msg("starting node")
 		p.Launcher.Start(out.Node)
@@ -60,17 +62,27 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 	return nil
 }
 
+// scan makes the launcher look for changed scripts. If the launcher is no
+// launch.Scanner, scan reports no changes.
+func (p *performer) scan() []Input {
+	if s, ok := p.Launcher.(launch.Scanner); ok {
+		s.Scan()
+		return nil
+	}
+	return []Input{Launched{launch.Edited{}}}
+}
+
 // check makes the launcher check nodes. If it cannot, only their layouts are
 // checked.
-func (p *performer) check(nodes []launch.Node) []Input {
+func (p *performer) check(nodes []launch.Node, trial bool) []Input {
 	if c, ok := p.Launcher.(launch.Checker); ok {
-		c.Check(nodes, false)
+		c.Check(nodes, trial)
 		return nil
 	}
 	var checked []Input
 	for _, n := range nodes {
 		_, err := n.Layout.Members()
-		checked = append(checked, Launched{launch.Checked{Node: n, Err: err}})
+		checked = append(checked, Launched{launch.Checked{Node: n, Trial: trial, Err: err}})
 	}
 	return checked
 }

@@ -52,6 +52,7 @@ func (p *presence) describe() {
 		Agent:      zeekapi.Process{Name: p.self.Name, Version: p.self.Version, Started: p.started},
 		Zeek:       p.self.Zeek,
 		LayoutForm: zeekapi.LayoutForm,
+		Revision:   zeekapi.AgentRevision,
 	})
 }
 

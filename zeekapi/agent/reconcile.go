@@ -13,8 +13,8 @@ import (
 // starts those that should, in this order.
 //
 // No node is stopped or started before all checks have ended: a node to be replaced
-// keeps running while its successor is being checked. No node starts while another
-// stops, because it may need the same ports.
+// keeps running while its replacement is being checked, and until one passes. No node
+// starts while another stops, because it may need the same ports.
 func (ns *nodes) reconcile(now time.Time) {
 	if !ns.told {
 		return // without an assignment, running nodes must not be stopped
@@ -27,7 +27,7 @@ func (ns *nodes) reconcile(now time.Time) {
 	if ns.any((*node).awaitsCheck) {
 		return
 	}
-	ns.stop()
+	ns.stop(now)
 	if !ns.any(isStopping) {
 		ns.start(now)
 	}
@@ -60,17 +60,20 @@ func (ns *nodes) checkAll(now time.Time) {
 }
 
 // stop stops the nodes that should not run, or run with another configuration.
-func (ns *nodes) stop() {
+func (ns *nodes) stop(now time.Time) {
 	var stop []launch.Node
 	for _, n := range ns.all {
-		if n.have == nil || n.stopping || n.fits() && n.state != zeekapi.StateFailed {
-			continue
+		if n.mustStop() {
+			stop = append(stop, *n.have)
 		}
-		n.stopping, n.again = true, false
-		stop = append(stop, *n.have)
 	}
 	slices.SortFunc(stop, func(a, b launch.Node) int { return launch.Compare(b, a) })
 	for _, s := range stop {
+		n := ns.all[s.Name]
+		n.stopping, n.again = true, false
+		if n.want != nil && n.state != zeekapi.StateFailed {
+			ns.setState(now, n, zeekapi.StatePending)
+		}
 		ns.emit(Stop{Node: s.Name})
 	}
 }
@@ -89,7 +92,8 @@ func (ns *nodes) start(now time.Time) {
 	for _, s := range start {
 		n := ns.all[s.Name]
 		n.have, n.started = &s, now
-		n.adopted, n.begun, n.greeted, n.reborn, n.overdue = false, false, false, false, false
+		n.adopted, n.begun, n.greeted, n.reborn, n.overdue, n.forced = false, false, false, false, false, false
+		n.edited = nil
 		if n.deaths > 0 {
 			n.restarts++
 		}
@@ -130,11 +134,10 @@ func (ns *nodes) deadline() timer {
 		return next
 	}
 	for _, n := range ns.all {
-		switch {
-		case n.want == nil:
-		case n.have != nil && n.delays():
+		if n.have != nil && n.delays() {
 			next.earlier(n.started.Add(StagePatience))
-		case n.have == nil && (n.state == zeekapi.StateCrashed || n.refused > 0):
+		}
+		if n.stays() || n.have == nil && (n.state == zeekapi.StateCrashed || n.refused > 0) {
 			next.earlier(n.retry)
 		}
 	}

@@ -87,3 +87,20 @@ func TestLongRunResetsDeaths(t *testing.T) {
 	}
 	compare(t, "state", zeekapi.StateRunning, f.statuses()["w"].State)
 }
+
+// A node that failed before it could be stopped starts again with another deployment.
+func TestRevivedNodeFailsDuringCheck(t *testing.T) {
+	f := running(t, "l", "w", "x")
+	f.checkTime = time.Second
+	config := configuration("c2", "l", "w", "x")
+	config.Nodes[2].Scripts = []string{"good"}
+	f.ask(deploy("x", config)) // its check delays all stops
+	for death := range int64(MaxDeaths) {
+		f.step(Launched{launch.Revived{Node: "w", PID: 100 + death}})
+	}
+	config.ID, config.Nodes[1].Scripts = "c3", []string{"good"}
+	f.ask(deploy("w", config))
+	f.pass(time.Minute)
+	compare(t, "state", zeekapi.StateRunning, f.statuses()["w"].State)
+	compare(t, "scripts", []string{"good"}, f.running["w"].Scripts)
+}

@@ -177,6 +177,7 @@ func TestConfigurationIsRestored(t *testing.T) {
 	config.Nodes[1].Env = map[string]string{"X": "y"}
 	cpu := int64(1)
 	config.Nodes[1].CPUAffinity = &cpu
+	config.Site = "5173"
 
 	stop := start(t, hub, simulated.New(simulated.Config{}), dir)
 	c.send(newDialect, "zeek/management/agent/i", deploy("r1", config))
@@ -394,6 +395,8 @@ func FuzzReceive(f *testing.F) {
 	seed(newDialect, "zeek/management/node", zeekapi.NodeHello{Node: "w"})
 	own := operations.Dialect(operations.DefaultTopics)
 	seed(own, own.Topics.Agent("i"), ours(deploy("r", configuration("c1", "l", "m", "w", "other/w2"))))
+	seed(own, own.Topics.Agent("i"), check("r", configuration("c2", "l", "w", "other/w2"), true))
+	seed(own, own.Topics.Agent("i"), checkRestart("r", "w"))
 	seed(own, own.Topics.Agent("i"), zeekapi.AgentStatusRequest{ReqID: id("r")})
 	seed(own, own.Topics.Agent("i"), zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "w", Bytes: 1})
 	seed(newDialect, "zeek/management/node", zeekapi.NodeDispatchResponse{ReqID: id("x-1"), Result: ok("x-1", "w")})
@@ -422,4 +425,53 @@ func FuzzReceive(f *testing.F) {
 		}
 		fleet.statuses()
 	})
+}
+
+// unscanned hides that a launcher can check and scan.
+type unscanned struct {
+	launch.Launcher
+	launch.Dispatcher
+}
+
+// An agent can be asked for checks with any launcher.
+func TestChecksWithAnyLauncher(t *testing.T) {
+	own := operations.Dialect(operations.DefaultTopics)
+	simulation := simulated.New(simulated.Config{})
+	for name, tt := range map[string]struct {
+		launcher launch.Launcher
+		want     []zeekapi.Result
+	}{
+		"that checks": {simulated.New(simulated.Config{}), []zeekapi.Result{troubled("r", "w", "told to fail the check")}},
+		"that cannot": {unscanned{simulation, simulation}, []zeekapi.Result{ok("r", "")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hub := membus.New()
+			bus := hub.Endpoint(Topics("i", own)...)
+			c := controller{t, hub.Endpoint(own.Topics.AgentPrefix)}
+			defer c.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() {
+				ended <- Run(ctx, Config{Settings: Settings{Name: "i"}, Bus: bus, Dialects: []*zeekapi.Dialect{own}, Launcher: tt.launcher})
+			}()
+			defer func() {
+				cancel()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				bus.Close()
+				tt.launcher.Close(context.Background())
+			}()
+			if d := await[zeekapi.AgentDescription](c, own); d.Revision != zeekapi.AgentRevision {
+				t.Errorf("revision %d", d.Revision)
+			}
+			config := configuration("c1", "l", "w")
+			config.Nodes[1].Env = map[string]string{simulated.Env: simulated.Refuse}
+			c.send(own, own.Topics.Agent("i"), check("r", config, false))
+			got := await[zeekapi.AgentCheckResponse](c, own).Results
+			if diff := gocmp.Diff(tt.want, got, gocmp.Comparer(broker.Equal)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
 }

@@ -20,6 +20,13 @@ const (
 	// controller waits 10 to 12 s for the agent.
 	RequestTimeout = 9 * time.Second
 
+	// MaxStartLimit limits the StartLimit of a deployment.
+	MaxStartLimit = 30 * time.Minute
+
+	// TrialTimeout is the longest time that a request for a check waits for the
+	// results. Launchers have shorter limits of their own.
+	TrialTimeout = 10 * time.Minute
+
 	// MaxRequests limits the requests that wait for nodes, not counting the
 	// deployment, of which there is at most one.
 	MaxRequests = 64
@@ -43,9 +50,9 @@ const (
 	MinBackOff     = 500 * time.Millisecond
 	MaxBackOff     = time.Minute
 
-	// A node that fails its check is checked again, because a missing interface
-	// may appear and a port may become free. The agent waits MinRecheck,
-	// doubled with every failure, at most MaxRecheck.
+	// A node that fails the check before its start is checked again, because a
+	// missing interface may appear and a port may become free. The agent waits
+	// MinRecheck, doubled with every failure, at most MaxRecheck.
 	MinRecheck = 2 * time.Second
 	MaxRecheck = time.Minute
 
@@ -88,9 +95,10 @@ type Settings struct {
 	// is the version of Zeek that its nodes run. Empty means unknown.
 	Version, Zeek string
 
-	// RequestTimeout is the longest time that a request waits for nodes. Then
-	// the response contains their current states. Zero means the constant
-	// RequestTimeout; a negative duration is an error.
+	// RequestTimeout is the longest time that a request waits for nodes, except
+	// for deployments with a StartLimit. Then the response contains their current
+	// states. Zero means the constant RequestTimeout; a negative duration is an
+	// error.
 	RequestTimeout time.Duration
 }
 

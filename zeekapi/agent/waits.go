@@ -25,24 +25,26 @@ type wait struct {
 	deadline time.Time
 }
 
-// deployment makes a deployment wait for nodes, at most until timeout.
-func (ws *waits) deployment(now time.Time, req request, nodes []string, timeout time.Duration) {
-	ws.limitStages(now, timeout)
-	ws.deploy = &wait{req, nodes, now.Add(timeout)}
+// deployment makes a deployment wait for nodes, at most until deadline. Nodes start in
+// stages, at most until stages.
+func (ws *waits) deployment(now time.Time, req request, nodes []string, stages, deadline time.Time) {
+	ws.limitStages(now, stages)
+	ws.deploy = &wait{req, nodes, deadline}
 }
 
-// restart makes a restart wait for nodes, at most until timeout.
-func (ws *waits) restart(now time.Time, req request, nodes []string, timeout time.Duration) {
-	ws.limitStages(now, timeout)
-	ws.restarts = append(ws.restarts, &wait{req, nodes, now.Add(timeout)})
+// restart makes a restart wait for nodes, at most until deadline. Nodes start in stages
+// for half of that time.
+func (ws *waits) restart(now time.Time, req request, nodes []string, deadline time.Time) {
+	ws.limitStages(now, now.Add(deadline.Sub(now)/2))
+	ws.restarts = append(ws.restarts, &wait{req, nodes, deadline})
 }
 
-// limitStages makes nodes start in stages for half the time of a new request,
-// unless an older request has already exceeded half its time.
-func (ws *waits) limitStages(now time.Time, timeout time.Duration) {
+// limitStages makes nodes start in stages until limit, unless an older request has
+// already exceeded its limit.
+func (ws *waits) limitStages(now, limit time.Time) {
 	ws.relax()
 	ws.nodes.stages.expire(now)
-	ws.nodes.stages.limitTo(now.Add(timeout / 2))
+	ws.nodes.stages.limitTo(limit)
 }
 
 // relax removes the limit from the stages if no request waits for nodes.
@@ -104,9 +106,11 @@ func (ws *waits) deployResults(w *wait) []zeekapi.Result {
 }
 
 func (ws *waits) restartResults(w *wait) []zeekapi.Result {
-	return append(ws.timeout(w), ws.nodeResults(w, func(node, problem string) string {
-		return fmt.Sprintf("could not restart node %s: %s", node, problem)
-	})...)
+	return append(ws.timeout(w), ws.nodeResults(w, couldNotRestart)...)
+}
+
+func couldNotRestart(node, problem string) string {
+	return fmt.Sprintf("could not restart node %s: %s", node, problem)
 }
 
 // timeout returns the result of a request that has timed out.

@@ -70,6 +70,8 @@ type route struct {
 var (
 	_ launch.Launcher   = (*Launcher)(nil)
 	_ launch.Dispatcher = (*Launcher)(nil)
+	_ launch.Checker    = (*Launcher)(nil)
+	_ launch.Scanner    = (*Launcher)(nil)
 )
 
 // New returns a launcher that connects to the nodes of p. It closes p.
@@ -121,6 +123,16 @@ func (l *Launcher) Start(n launch.Node) {
 	}
 	n.Env[nodescript.WebSocketVar] = port
 	l.Processes.Start(n)
+}
+
+// Scan makes Processes look for changed scripts. If Processes is no launch.Scanner, Scan
+// reports no changes.
+func (l *Launcher) Scan() {
+	if s, ok := l.Processes.(launch.Scanner); ok {
+		s.Scan()
+		return
+	}
+	l.events.Add(launch.Edited{})
 }
 
 // setRoute stores the connection of a node for its start. It ignores a node that runs,

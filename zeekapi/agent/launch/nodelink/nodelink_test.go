@@ -118,13 +118,17 @@ type fakeProcesses struct {
 
 func newFakeProcesses() *fakeProcesses { return &fakeProcesses{started: make(chan launch.Node, 10)} }
 
-func (p *fakeProcesses) Start(n launch.Node)                                  { p.started <- n }
-func (p *fakeProcesses) Stop(string)                                          {}
-func (p *fakeProcesses) Next(ctx context.Context) (launch.Event, error)       { return p.events.Next(ctx) }
-func (p *fakeProcesses) Close(context.Context) error                          { p.events.Close(); return nil }
-func (p *fakeProcesses) Leave()                                               { p.events.Close() }
-func (p *fakeProcesses) Running() []launch.Running                            { return p.running }
-func (p *fakeProcesses) Check([]launch.Node)                                  {}
+func (p *fakeProcesses) Start(n launch.Node)                            { p.started <- n }
+func (p *fakeProcesses) Stop(string)                                    {}
+func (p *fakeProcesses) Next(ctx context.Context) (launch.Event, error) { return p.events.Next(ctx) }
+func (p *fakeProcesses) Close(context.Context) error                    { p.events.Close(); return nil }
+func (p *fakeProcesses) Leave()                                         { p.events.Close() }
+func (p *fakeProcesses) Running() []launch.Running                      { return p.running }
+func (p *fakeProcesses) Check(nodes []launch.Node, trial bool) {
+	for _, n := range nodes {
+		p.events.Add(launch.Checked{Node: n, Trial: trial})
+	}
+}
 func (p *fakeProcesses) Outputs(string, int) (o zeekapi.NodeOutputs, _ error) { return o, nil }
 func (p *fakeProcesses) HasBroker() bool                                      { return p.broker }
 func (p *fakeProcesses) ServesWebSocket(n launch.Node) bool {
@@ -145,6 +149,10 @@ func next(t *testing.T, l *Launcher) string {
 		return ev.Node + " up"
 	case launch.Exited:
 		return ev.Node + " exited"
+	case launch.Checked:
+		return fmt.Sprintf("%s checked, trial: %t", ev.Node.Name, ev.Trial)
+	case launch.Edited:
+		return fmt.Sprintf("edited %v", ev.Nodes)
 	case launch.Answered:
 		return ev.Response.Result.Node + " answered " + ev.Response.ID
 	}
@@ -162,6 +170,40 @@ func expect(t *testing.T, l *Launcher, want ...string) {
 
 func ask(l *Launcher, id string, nodes ...string) (others []string) {
 	return l.Dispatch(zeekapi.NodeDispatchRequest{ReqID: zeekapi.ReqID{ID: id}, Action: []string{"get_id_value", "x"}, Nodes: nodes})
+}
+
+// scanning are processes whose scripts have changed.
+type scanning struct{ *fakeProcesses }
+
+func (p scanning) Scan() {
+	p.events.Add(launch.Edited{Nodes: map[string][]string{"w": {"local.zeek"}}})
+}
+
+func TestForwardsChecksAndScans(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		edited string
+		scans  bool
+	}{
+		{"that scan", "edited map[w:[local.zeek]]", true},
+		{"that do not scan", "edited map[]", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fake := newFakeProcesses()
+			var p Processes = fake
+			if tt.scans {
+				p = scanning{fake}
+			}
+			l := New(p, zerolog.New(zerolog.NewTestWriter(t)))
+			defer l.Close(t.Context())
+			for _, trial := range []bool{true, false} {
+				l.Check([]launch.Node{{Node: zeekapi.Node{Name: "w"}}}, trial)
+				expect(t, l, fmt.Sprintf("w checked, trial: %t", trial))
+			}
+			l.Scan()
+			expect(t, l, tt.edited)
+		})
+	}
 }
 
 func TestConnection(t *testing.T) {

@@ -30,6 +30,9 @@ type part struct {
 // behaviour describes a node over all its starts.
 type behaviour struct {
 	checkError string
+	checkAfter int // starts before checkError
+	checkTime  time.Duration
+	edited     []string
 	startTime  time.Duration
 	silent     bool  // never sends a hello
 	failures   times // starts that fail
@@ -63,7 +66,12 @@ func normal() behaviour {
 // pattern with the wildcards *, ? and [a-z]. The first section that matches a node applies.
 // The settings in [DEFAULT] apply to all sections. All keys are optional:
 //
-//	check-error = TEXT   error of the agent's check of the node
+//	check-error = TEXT   error of the agent's checks of the node
+//	check-error-after = N
+//	                     number of starts before check-error applies (default 0)
+//	check-time = TIME    time that a check of the node takes (default 0)
+//	edited = FILES       scripts, one per line, that change after the first
+//	                     start of the node
 //	start-time = TIME    time from the start to the hello (default 0)
 //	silent = true        send no hello
 //	fail-starts = N      number of starts that fail, or all
@@ -123,6 +131,16 @@ func (p *part) set(key, value string) (err error) {
 	switch key {
 	case "check-error":
 		p.checkError = value
+	case "check-error-after":
+		var n times
+		if n, err = parseTimes(value); err != nil || n == always {
+			err = errors.New("want a number")
+		}
+		p.checkAfter = int(n)
+	case "check-time":
+		p.checkTime, err = parseTime(value)
+	case "edited":
+		p.edited = parseFiles(value)
 	case "start-time":
 		p.startTime, err = parseTime(value)
 	case "silent":
@@ -217,6 +235,18 @@ func lines(text string) string {
 		text += "\n"
 	}
 	return text
+}
+
+// parseFiles returns the lines of a text, sorted.
+func parseFiles(text string) []string {
+	var files []string
+	for line := range strings.Lines(text) {
+		if file := strings.TrimSpace(line); file != "" {
+			files = append(files, file)
+		}
+	}
+	slices.Sort(files)
+	return files
 }
 
 func parseValues(s string) (map[string]string, error) {

@@ -87,6 +87,14 @@ stop-time = 7s
 
 [proxy]
 check-error = interface eth9 does not exist
+
+[logger]
+check-error = syntax error
+check-error-after = 1
+check-time = 2s
+edited =
+    site/local.zeek
+    packages/a.zeek
 `
 
 func TestScenario(t *testing.T) {
@@ -132,12 +140,52 @@ func TestOutputs(t *testing.T) {
 
 func TestChecks(t *testing.T) {
 	within(t, example, func(t *testing.T, l *simulated.Launcher) {
-		l.Check([]launch.Node{node("proxy", ""), node("worker-1", "")})
-		if c := next[launch.Checked](t, l); c.Node.Name != "proxy" || c.Err == nil || c.Err.Error() != "interface eth9 does not exist" {
-			t.Errorf("proxy: %v", c.Err)
+		check := func(name, behaviour string, trial bool, want string, after time.Duration) {
+			t.Helper()
+			began := time.Now()
+			l.Check([]launch.Node{node(name, behaviour)}, trial)
+			c := next[launch.Checked](t, l)
+			err := ""
+			if c.Err != nil {
+				err = c.Err.Error()
+			}
+			if took := time.Since(began); c.Node.Name != name || c.Trial != trial || err != want || took != after {
+				t.Errorf("%s, %q, trial: %t, after %s, want %s, %q, %t, %s", c.Node.Name, err, c.Trial, took, name, want, trial, after)
+			}
 		}
-		if c := next[launch.Checked](t, l); c.Node.Name != "worker-1" || c.Err != nil {
-			t.Errorf("worker-1: %v", c.Err)
+		check("proxy", "", false, "interface eth9 does not exist", 0)
+		check("worker-1", "", true, "", 0)
+		check("worker-1", simulated.Refuse, false, "told to fail the check", 0)
+		for starts := range 2 {
+			want := ""
+			if starts == 1 {
+				want = "syntax error"
+			}
+			check("logger", "", true, want, 2*time.Second)
+			life(t, l, "logger", time.Hour)
+		}
+		l.Check([]launch.Node{node("logger", "")}, true) // ends with the launcher
+	})
+}
+
+// A node runs with earlier scripts until its second start.
+func TestScan(t *testing.T) {
+	within(t, example, func(t *testing.T, l *simulated.Launcher) {
+		scan := func(want map[string][]string) {
+			t.Helper()
+			l.Scan()
+			if diff := cmp.Diff(want, next[launch.Edited](t, l).Nodes); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		}
+		scan(map[string][]string{})
+		for _, want := range []map[string][]string{{"logger": {"packages/a.zeek", "site/local.zeek"}}, {}} {
+			l.Start(node("logger", ""))
+			next[launch.Started](t, l)
+			next[launch.Up](t, l)
+			scan(want)
+			l.Stop("logger")
+			next[launch.Exited](t, l)
 		}
 	})
 }
@@ -190,6 +238,8 @@ silent = perhaps
 fail-starts = -1
 exit = SIGNAL
 stop-time = 1
+check-time = 1
+check-error-after = all
 [manager]
 id-values = x y
 colour = blue
@@ -202,9 +252,11 @@ colour = blue
 		"fail-starts: want a number or all (s.ini:5)",
 		"exit: want an exit code up to 255 or one of SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGINT, SIGKILL, SIGSEGV, SIGTERM (s.ini:6)",
 		"stop-time: want a time such as 90s, 5m or 1h, or never (s.ini:7)",
-		"id-values: x: want a name and JSON (s.ini:9)",
-		"colour: no such key (s.ini:10)",
-		"[worker-[] is not a valid pattern for names (s.ini:12)",
+		"check-time: want a time such as 90s, 5m or 1h (s.ini:8)",
+		"check-error-after: want a number (s.ini:9)",
+		"id-values: x: want a name and JSON (s.ini:11)",
+		"colour: no such key (s.ini:12)",
+		"[worker-[] is not a valid pattern for names (s.ini:14)",
 	}
 	var errs configparser.Errors
 	if !errors.As(err, &errs) {
@@ -212,7 +264,7 @@ colour = blue
 	}
 	var got []string
 	for _, e := range errs {
-		if e.Line != 11 { // the missing bracket: an error of configparser
+		if e.Line != 13 { // the missing bracket: an error of configparser
 			got = append(got, e.Error())
 		}
 	}

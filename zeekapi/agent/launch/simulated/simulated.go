@@ -23,15 +23,18 @@ const Env = "ZEEKWIRE_SIMULATE"
 
 // The values of Env.
 const (
-	Fail  = "fail"  // the node ends with an error when it starts
-	Crash = "crash" // the node sends its hello and then crashes
-	Hang  = "hang"  // the node sends no hello, and ends only when killed
+	Fail   = "fail"   // the node ends with an error when it starts
+	Crash  = "crash"  // the node sends its hello and then crashes
+	Hang   = "hang"   // the node sends no hello, and ends only when killed
+	Refuse = "refuse" // the node fails the agent's checks
 )
 
 var misbehaviours = map[string]behaviour{
 	Fail:  {failures: always, end: exitStatus(1), stderr: "fatal error: told to fail\n", stops: true},
 	Crash: {crashes: always, end: fmt.Errorf("signal: %s", syscall.SIGSEGV), stderr: "fatal error: told to crash\n", stops: true, answers: true},
 	Hang:  {silent: true},
+
+	Refuse: {checkError: "told to fail the check", stops: true, answers: true},
 }
 
 // Config configures a Launcher. With the zero Config, nodes start, respond and stop
@@ -45,13 +48,15 @@ type Config struct {
 	Patience time.Duration
 }
 
-// Launcher is a launch.Launcher, a launch.Dispatcher, a launch.Checker and
-// a launch.Outputter.
+// Launcher is a launch.Launcher, a launch.Dispatcher, a launch.Checker, a
+// launch.Scanner and a launch.Outputter.
 type Launcher struct {
-	config Config
-	events launch.Events
-	killed context.Context // done: kill all nodes
-	kill   context.CancelFunc
+	config  Config
+	events  launch.Events
+	killed  context.Context // done: kill all nodes
+	kill    context.CancelFunc
+	closing context.Context // done: end all checks
+	end     context.CancelFunc
 
 	mu     sync.Mutex
 	closed bool
@@ -62,6 +67,7 @@ type Launcher struct {
 
 // life is the history of a node over all its starts.
 type life struct {
+	starts            int
 	failures, crashes int
 	wrote             zeekapi.NodeOutputs // since the last start
 }
@@ -71,6 +77,7 @@ var (
 	_ launch.Dispatcher = (*Launcher)(nil)
 	_ launch.Outputter  = (*Launcher)(nil)
 	_ launch.Checker    = (*Launcher)(nil)
+	_ launch.Scanner    = (*Launcher)(nil)
 )
 
 type node struct {
@@ -92,6 +99,7 @@ const firstPID = 1 << 22
 func New(c Config) *Launcher {
 	l := &Launcher{config: c, nodes: make(map[string]*node), lives: make(map[string]life)}
 	l.killed, l.kill = context.WithCancel(context.Background())
+	l.closing, l.end = context.WithCancel(context.Background())
 	return l
 }
 
@@ -110,6 +118,7 @@ func (l *Launcher) Start(n launch.Node) {
 		Node: n, behaviour: b, pid: firstPID + lastPID.Add(1), stop: stop, gone: gone,
 		fails: b.failures.covers(lived.failures), crashes: b.crashes.covers(lived.crashes),
 	}
+	lived.starts++
 	if played.fails {
 		lived.failures++
 	} else if played.crashes {
@@ -125,7 +134,8 @@ func (l *Launcher) Start(n launch.Node) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.nodes, n.Name)
-		l.lives[n.Name] = life{lived.failures, lived.crashes, exited.Outputs}
+		lived.wrote = exited.Outputs
+		l.lives[n.Name] = lived
 		l.events.Add(exited)
 	})
 }
@@ -185,14 +195,41 @@ func pass(ctx context.Context, d time.Duration) bool {
 }
 
 // Check reports the check errors of the scenario.
-func (l *Launcher) Check(nodes []launch.Node, _ bool) {
-	for _, n := range nodes {
-		c := launch.Checked{Node: n}
-		if text := l.behaviour(n).checkError; text != "" {
-			c.Err = errors.New(text)
-		}
-		l.events.Add(c)
+func (l *Launcher) Check(nodes []launch.Node, trial bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
 	}
+	for _, n := range nodes {
+		b := l.behaviour(n)
+		c := launch.Checked{Node: n, Trial: trial}
+		if b.checkError != "" && l.lives[n.Name].starts >= b.checkAfter {
+			c.Err = errors.New(b.checkError)
+		}
+		if b.checkTime == 0 {
+			l.events.Add(c)
+			continue
+		}
+		l.all.Go(func() {
+			if pass(l.closing, b.checkTime) {
+				l.events.Add(c)
+			}
+		})
+	}
+}
+
+// Scan reports the changed scripts of the scenario.
+func (l *Launcher) Scan() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	edited := make(map[string][]string)
+	for name, n := range l.nodes {
+		if len(n.edited) > 0 && l.lives[name].starts == 1 {
+			edited[name] = n.edited
+		}
+	}
+	l.events.Add(launch.Edited{Nodes: edited})
 }
 
 // Stop stops a node.
@@ -222,6 +259,7 @@ func (l *Launcher) Next(ctx context.Context) (launch.Event, error) { return l.ev
 
 // Close stops all nodes and waits for them.
 func (l *Launcher) Close(ctx context.Context) error {
+	l.end()
 	defer l.kill()
 	defer context.AfterFunc(ctx, l.kill)()
 	l.mu.Lock()
