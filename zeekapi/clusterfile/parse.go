@@ -20,8 +20,12 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
-// instancesSection is the only section that does not describe a node.
-const instancesSection = "instances"
+// Sections that do not describe a node. Whether [cluster] does depends on Options
+// and on its keys.
+const (
+	instancesSection = "instances"
+	clusterSection   = "cluster"
+)
 
 // nodeKeys lists the keys of a node. Two more are accepted with a warning:
 // type, which means role, and state.
@@ -39,6 +43,12 @@ type Options struct {
 	// Resolve returns the addresses of a host, for agents given by name. If
 	// nil, only addresses are accepted, as by zeek-client.
 	Resolve func(host string) ([]netip.Addr, error)
+
+	// Site returns the ID of the site in a directory, which is named as in the
+	// file, for Configuration.Site. An error with an Unwrap method that returns
+	// several errors is reported as these. If Site is nil, the section [cluster]
+	// describes a node, as for zeek-client.
+	Site func(dir string) (id string, err error)
 }
 
 // Parse reads an INI file and returns a configuration with a new random ID.
@@ -53,14 +63,18 @@ func Parse(name string, r io.Reader, o Options) (zeekapi.Configuration, configpa
 	if err != nil && (file == nil || !errors.As(err, &syntax)) {
 		return zeekapi.Configuration{}, nil, err
 	}
-	b := builder{file: file, hostname: cmp.Or(o.Hostname, "localhost"), resolve: o.Resolve, errs: syntax}
+	b := builder{file: file, hostname: cmp.Or(o.Hostname, "localhost"), resolve: o.Resolve, site: o.Site, errs: syntax}
 	for _, s := range file.Sections {
-		if s.Name == instancesSection {
+		switch {
+		case s.Name == instancesSection:
 			b.instances(s)
-		} else {
+		case s.Name == clusterSection && o.Site != nil && !isNode(s):
+			b.cluster(s)
+		default:
 			b.node(s)
 		}
 	}
+	b.addScripts()
 	if len(syntax) == 0 {
 		b.finish()
 	}
@@ -76,7 +90,9 @@ type builder struct {
 	file     *configparser.File
 	hostname string
 	resolve  func(string) ([]netip.Addr, error)
+	site     func(string) (string, error)
 
+	scripts  []string // of all nodes
 	config   zeekapi.Configuration
 	nodes    int                     // including invalid nodes
 	free     []*configparser.Section // nodes that name no instance

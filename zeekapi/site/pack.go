@@ -22,7 +22,7 @@ const window = 4 << 20
 
 // Packed is a packed site.
 type Packed struct {
-	ID      string   // see ValidID
+	ID      string   // for Configuration.Site
 	Data    []byte   // the packed site
 	Entries []Entry  // sorted by path
 	Bytes   int64    // size of all files, not compressed
@@ -35,13 +35,6 @@ func (p *Packed) Part(offset uint64) zeekapi.SitePart {
 	from := min(offset, size)
 	to := min(size, from+zeekapi.MaxSitePart)
 	return zeekapi.SitePart{Site: p.ID, Size: size, Offset: from, Data: string(p.Data[from:to])}
-}
-
-// ValidID reports whether s has the form of a site's ID: the SHA-256 of a
-// canonical archive in lower-case hexadecimal digits.
-func ValidID(s string) bool {
-	b, err := hex.DecodeString(s)
-	return err == nil && len(b) == sha256.Size && hex.EncodeToString(b) == s
 }
 
 // Pack packs the site in a directory. The result is the same for the same files,

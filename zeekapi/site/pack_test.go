@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/site"
 )
 
@@ -88,7 +89,7 @@ func pack(t testing.TB, dir string) *site.Packed {
 func TestPack(t *testing.T) {
 	dir := example(t)
 	a := pack(t, dir)
-	if a.ID != exampleID || !site.ValidID(a.ID) {
+	if a.ID != exampleID || !zeekapi.ValidSite(a.ID) {
 		t.Errorf("the ID is %s", a.ID)
 	}
 	again := example(t)

@@ -20,11 +20,23 @@ type RefusedError struct {
 	Problems []Problem
 }
 
-// Problem says why a file cannot be part of a site.
+// Unwrap returns the problems.
+func (e *RefusedError) Unwrap() []error {
+	all := make([]error, len(e.Problems))
+	for i := range e.Problems {
+		all[i] = &e.Problems[i]
+	}
+	return all
+}
+
+// Problem is the error about a file that cannot be part of a site.
 type Problem struct {
 	Path string // relative to the site
 	Text string // such as "is a device"
 }
+
+// Error returns the path and the text.
+func (p *Problem) Error() string { return fmt.Sprintf("%q %s", clip(p.Path), p.Text) }
 
 // maxProblems limits the problems that the text of a RefusedError lists.
 const maxProblems = 50
@@ -42,7 +54,7 @@ func (e *RefusedError) Error() string {
 		if len(e.Problems) == 1 {
 			separator = " "
 		}
-		fmt.Fprintf(&b, "%s%q %s", separator, clip(p.Path), p.Text)
+		b.WriteString(separator + p.Error())
 	}
 	return b.String()
 }

@@ -129,7 +129,7 @@ func (s *Store) load() error {
 			if err := os.RemoveAll(s.path(name)); err != nil {
 				return err
 			}
-		case d.IsDir() && ValidID(name):
+		case d.IsDir() && zeekapi.ValidSite(name):
 			s.unpacked[name] = &unpacked{bytes: s.sizeOf(name)}
 		case d.Type().IsRegular():
 			if err := s.loadFile(d); err != nil {
@@ -145,7 +145,7 @@ func (s *Store) loadFile(d fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	if id, ok := strings.CutSuffix(d.Name(), packedSuffix); ok && ValidID(id) {
+	if id, ok := strings.CutSuffix(d.Name(), packedSuffix); ok && zeekapi.ValidSite(id) {
 		s.sites[id] = &stored{info.Size()}
 	}
 	rest, ok := strings.CutSuffix(d.Name(), partSuffix)
@@ -154,7 +154,7 @@ func (s *Store) loadFile(d fs.DirEntry) error {
 	}
 	id, number, _ := strings.Cut(rest, ".")
 	size, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || !ValidID(id) || s.uploads[id] != nil || info.Size() > size {
+	if err != nil || !zeekapi.ValidSite(id) || s.uploads[id] != nil || info.Size() > size {
 		return os.Remove(s.path(d.Name()))
 	}
 	s.uploads[id] = &upload{info.Size(), size}
@@ -213,7 +213,7 @@ func (s *Store) have(id string) zeekapi.SiteProgress {
 // The last part completes the site. If its content is not that of the ID, Append
 // removes the site and returns an error, as it does if a limit is exceeded.
 func (s *Store) Append(p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
-	if !ValidID(p.Site) {
+	if !zeekapi.ValidSite(p.Site) {
 		return zeekapi.SiteProgress{}, fmt.Errorf("site: %q is not the ID of a site", clip(p.Site))
 	}
 	s.mu.Lock()

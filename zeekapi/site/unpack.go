@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
 // tempPrefix begins the names of directories that are not complete.
@@ -108,7 +110,7 @@ func read(packed io.Reader, id string, limits Limits, each func(Entry, io.Reader
 	if err != nil {
 		return 0, err
 	}
-	if !ValidID(id) {
+	if !zeekapi.ValidSite(id) {
 		return 0, fmt.Errorf("site: %q is not the ID of a site", clip(id))
 	}
 	z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
