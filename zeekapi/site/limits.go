@@ -40,6 +40,12 @@ const entryCost = 4 << 10
 // site is not larger either.
 func (l Limits) archive() int64 { return l.Bytes + int64(l.Files)*entryCost + 1<<20 }
 
+// MaxPacked returns the size of the largest packed site, in bytes.
+func (l Limits) MaxPacked() (uint64, error) {
+	l, err := l.complete()
+	return uint64(l.archive()), err
+}
+
 // tooLarge and tooMany return the errors about exceeded limits.
 func (l Limits) tooLarge() error {
 	return fmt.Errorf("the site is larger than the limit of %d bytes", l.Bytes)

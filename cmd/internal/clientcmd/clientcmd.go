@@ -62,6 +62,7 @@ type Tool struct {
 		transport  string
 		dialect    string
 		strictExit bool
+		site       string // only with Extended
 		json       bool   // only with Extended, or for check-config
 		color      string // only with Extended
 	}

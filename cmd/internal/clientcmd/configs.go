@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,11 +30,11 @@ const fileHelp = "\n\nFILE is an INI file, or JSON as printed by \"get-config --
 func (t *Tool) stageConfig() *cobra.Command {
 	cmd := t.command("stage-config FILE", "Upload a cluster configuration for later deployment",
 		func(ctx context.Context, r *run, args []string) error {
-			config, err := r.readConfig(ctx, args[0])
+			config, local, err := r.readConfig(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			c, err := r.connect(ctx)
+			c, err := r.connectFor(ctx, config, local, func() (*client.Client, error) { return r.connect(ctx) })
 			if err != nil {
 				return err
 			}
@@ -47,6 +49,7 @@ func (t *Tool) stageConfig() *cobra.Command {
 			return failIf(len(staged.Errors) > 0)
 		})
 	cmd.Long = cmd.Short + "." + fileHelp
+	t.addSiteFlag(cmd)
 	return cmd
 }
 
@@ -88,11 +91,13 @@ func (t *Tool) getConfig() *cobra.Command {
 	return cmd
 }
 
-// readConfig reads a cluster file. It reports all errors and warnings to the user.
-func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuration, error) {
+// readConfig reads a cluster file, and packs the site that it or --site names. It
+// reports all errors and warnings to the user. The site is nil if it is not on this
+// machine.
+func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuration, *localSite, error) {
 	file, err := r.openConfig(ctx, name)
 	if err != nil {
-		return zeekapi.Configuration{}, err
+		return zeekapi.Configuration{}, nil, err
 	}
 	config, warnings, err := file.parse()
 	for _, w := range warnings {
@@ -100,9 +105,9 @@ func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuratio
 	}
 	if err != nil {
 		r.fail("%v", err)
-		return zeekapi.Configuration{}, r.fail("configuration has errors, not sending")
+		return zeekapi.Configuration{}, nil, r.fail("configuration has errors, not sending")
 	}
-	return config, nil
+	return config, file.sites.local, nil
 }
 
 // configFile is the content of a cluster file.
@@ -110,9 +115,24 @@ type configFile struct {
 	name    string
 	text    []byte
 	options clusterfile.Options
+	sites   sites
 }
 
+// parse parses the file and packs its site. It returns all warnings and errors, as
+// clusterfile.Parse does.
 func (f *configFile) parse() (zeekapi.Configuration, configparser.Errors, error) {
+	config, warnings, err := f.parseText()
+	var errs configparser.Errors
+	if err != nil && !errors.As(err, &errs) {
+		return config, warnings, err
+	}
+	if errs = f.sites.override(&config, errs); len(errs) > 0 {
+		return config, warnings, errs
+	}
+	return config, append(warnings, f.sites.warnings()...), nil
+}
+
+func (f *configFile) parseText() (zeekapi.Configuration, configparser.Errors, error) {
 	if clusterfile.IsJSON(f.text) {
 		config, err := clusterfile.ParseJSON(f.name, bytes.NewReader(f.text), f.options)
 		return config, nil, err
@@ -144,14 +164,19 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 		return nil, err
 	}
 	hostname, _ := r.tool.Hostname() // on error "", which becomes localhost as in zeek-client
-	return &configFile{shown, text, clusterfile.Options{
+	file := &configFile{name: shown, text: text, options: clusterfile.Options{
 		Hostname: hostname,
 		Resolve: func(host string) ([]netip.Addr, error) {
 			ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 			defer cancel()
 			return r.tool.Resolve(ctx, host)
 		},
-	}}, nil
+	}}
+	if r.tool.Extended {
+		file.sites = sites{flag: r.tool.flags.site, base: filepath.Dir(name)} // . for standard input
+		file.options.Site = file.sites.pack
+	}
+	return file, nil
 }
 
 // reasonOf returns the reason of a file error without the operation.
@@ -224,6 +249,9 @@ func (r *run) showStaged(staged *report) error {
 
 // render returns a configuration as INI or JSON text.
 func (r *run) render(config zeekapi.Configuration, asJSON bool) ([]byte, error) {
+	if !r.tool.Extended {
+		config = r.withoutSite(config, asJSON)
+	}
 	if !asJSON {
 		for _, i := range config.Instances {
 			if i.Name != strings.ToLower(i.Name) {
@@ -241,4 +269,21 @@ func (r *run) render(config zeekapi.Configuration, asJSON bool) ([]byte, error) 
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	return append(text, '\n'), nil
+}
+
+// withoutSite returns a configuration as zeek-client knows it, without a site. An
+// INI file needs no section for scripts of the cluster if all scripts are sorted.
+func (r *run) withoutSite(config zeekapi.Configuration, asJSON bool) zeekapi.Configuration {
+	if config.Site != "" {
+		r.warning("the configuration has a site, which only \"zeekwire get-config\" shows: %s", config.Site)
+	}
+	config.Site = ""
+	if asJSON {
+		return config
+	}
+	config.Nodes = slices.Clone(config.Nodes)
+	for i, n := range config.Nodes {
+		config.Nodes[i].Scripts = slices.Sorted(slices.Values(n.Scripts))
+	}
+	return config
 }

@@ -16,17 +16,17 @@ func (t *Tool) deployConfig() *cobra.Command {
 	var o deployOptions
 	cmd := t.command("deploy-config FILE", "Upload a cluster configuration and deploy it",
 		func(ctx context.Context, r *run, args []string) error {
-			config, err := r.readConfig(ctx, args[0])
+			config, local, err := r.readConfig(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			c, err := r.connectToDeploy(ctx, o)
+			c, err := r.connectToDeployConfig(ctx, o, config, local)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
 			if o.dryRun {
-				return r.dryRun(ctx, c, config)
+				return r.dryRun(ctx, c, config, local)
 			}
 			if !c.Has(zeekapi.StageConfigurationRequest{}) {
 				// In this dialect, one request uploads and deploys.
@@ -48,6 +48,7 @@ func (t *Tool) deployConfig() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + "." + fileHelp
 	t.addDeployFlags(cmd, &o)
+	t.addSiteFlag(cmd)
 	return cmd
 }
 
@@ -96,6 +97,16 @@ func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*client.Cli
 		return r.connectAll(ctx) // for the events of zeekwire's controller
 	}
 	return r.connect(ctx)
+}
+
+// connectToDeployConfig is connectToDeploy for a configuration from a file, whose
+// site it uploads, except for a dry run.
+func (r *run) connectToDeployConfig(ctx context.Context, o deployOptions, config zeekapi.Configuration, local *localSite) (*client.Client, error) {
+	connect := func() (*client.Client, error) { return r.connectToDeploy(ctx, o) }
+	if o.dryRun {
+		return connect()
+	}
+	return r.connectFor(ctx, config, local, connect)
 }
 
 // noNode describes a successful deployment that started no node.

@@ -15,9 +15,13 @@ func (t *Tool) diff() *cobra.Command {
 	cmd := t.command("diff [FILE]", "Show what deploying a configuration would change",
 		func(ctx context.Context, r *run, args []string) error {
 			var config zeekapi.Configuration
+			var local *localSite
+			if len(args) == 0 && t.flags.site != "" {
+				return r.misuse("--site requires FILE")
+			}
 			if len(args) > 0 {
 				var err error
-				if config, err = r.readConfig(ctx, args[0]); err != nil {
+				if config, local, err = r.readConfig(ctx, args[0]); err != nil {
 					return err
 				}
 			}
@@ -29,13 +33,15 @@ func (t *Tool) diff() *cobra.Command {
 			if len(args) == 0 {
 				return r.dryRunStaged(ctx, c)
 			}
-			return r.dryRun(ctx, c, config)
+			return r.dryRun(ctx, c, config, local)
 		})
 	cmd.Long = cmd.Short + `, and change nothing.
 
 The command compares the staged configuration, or the one in FILE, with the
 current target of the cluster. With --strict-exit, the exit code is 3 if they
-differ.` + fileHelp + diffHelp
+differ. For a site, it shows the files that were added, removed and changed since
+the deployed configuration.` + fileHelp + diffHelp
+	t.addSiteFlag(cmd)
 	return cmd
 }
 
@@ -46,21 +52,26 @@ func (r *run) dryRunStaged(ctx context.Context, c *client.Client) error {
 	if err != nil {
 		return requestError(err, "configuration")
 	}
-	return r.dryRun(ctx, c, config)
+	return r.dryRun(ctx, c, config, nil)
 }
 
-// dryRun prints the changes that deploying a configuration would make.
-func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Configuration) error {
+// dryRun prints the changes that deploying a configuration would make. The site of
+// the configuration may be on this machine.
+func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Configuration, local *localSite) error {
 	d, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Diff, error) {
 		return c.DryRun(ctx, config)
 	})
 	if err != nil {
 		return requestError(err, "dry run")
 	}
-	if err := r.present(newDiffView(d), func() []terminal.Line { return diffLines(d) }); err != nil {
+	s, err := r.compareSites(ctx, c, config, local)
+	if err != nil {
 		return err
 	}
-	if r.tool.flags.strictExit && countChanges(d.Instances)+countChanges(d.Nodes) > 0 {
+	if err := r.present(newDiffView(d, s), func() []terminal.Line { return diffLines(d, s) }); err != nil {
+		return err
+	}
+	if r.tool.flags.strictExit && (s != nil || countChanges(d.Instances)+countChanges(d.Nodes) > 0) {
 		return &ExitError{Code: Attention}
 	}
 	return nil
@@ -84,7 +95,7 @@ func countChanges(all []zeekapi.Change) (n int) {
 	return n
 }
 
-func diffLines(d zeekapi.Diff) []terminal.Line {
+func diffLines(d zeekapi.Diff, s *siteDiff) []terminal.Line {
 	var lines []terminal.Line
 	for _, part := range []struct {
 		kind string
@@ -94,7 +105,10 @@ func diffLines(d zeekapi.Diff) []terminal.Line {
 			lines = append(lines, changeLines(part.kind, c)...)
 		}
 	}
-	if n := countChanges(d.Instances) + countChanges(d.Nodes); n == 0 {
+	if s != nil {
+		lines = append(lines, s.lines()...)
+	}
+	if n := countChanges(d.Instances) + countChanges(d.Nodes); n == 0 && s == nil {
 		lines = []terminal.Line{terminal.Text("Nothing would change.")}
 	} else if same := len(d.Instances) + len(d.Nodes) - n; same > 0 {
 		lines = append(lines, terminal.Line{{Text: fmt.Sprintf("  %d kept", same), Style: terminal.Faint}})
