@@ -55,11 +55,12 @@ func (b *builder) siteOption(s *configparser.Section, o *configparser.Option) {
 		b.config.Site = id
 		return
 	}
-	problems := []error{err}
-	if several, ok := err.(interface{ Unwrap() []error }); ok {
-		problems = several.Unwrap()
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		b.fail(o.Line, s.Name, o.Key, "%v", err)
+		return
 	}
-	for _, problem := range problems {
+	for _, problem := range several.Unwrap() {
 		// Without the key, fail does not ignore the others.
 		b.fail(o.Line, s.Name, "", "site %s: %v", quote(o.Value), problem)
 	}

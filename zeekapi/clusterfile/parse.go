@@ -45,9 +45,9 @@ type Options struct {
 	Resolve func(host string) ([]netip.Addr, error)
 
 	// Site returns the ID of the site in a directory, which is named as in the
-	// file, for Configuration.Site. An error with an Unwrap method that returns
-	// several errors is reported as these. If Site is nil, the section [cluster]
-	// describes a node, as for zeek-client.
+	// file, for Configuration.Site. Its error names the directory, unless it has an
+	// Unwrap method that returns several errors, which are reported separately. If
+	// Site is nil, the section [cluster] describes a node, as for zeek-client.
 	Site func(dir string) (id string, err error)
 }
 

@@ -52,7 +52,10 @@ func Pack(dir string, limits Limits) (*Packed, error) {
 		return nil, err
 	}
 	p, err := identify(dir, limits, z)
-	if err := errors.Join(err, z.Close()); err != nil {
+	if closeErr := z.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
 		return nil, err
 	}
 	p.Data = data.Bytes()

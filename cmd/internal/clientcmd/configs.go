@@ -174,7 +174,7 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 	}}
 	if r.tool.Extended {
 		file.sites = sites{flag: r.tool.flags.site, base: filepath.Dir(name)} // . for standard input
-		file.options.Site = file.sites.pack
+		file.options.Site = file.sites.named
 	}
 	return file, nil
 }

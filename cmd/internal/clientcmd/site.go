@@ -52,21 +52,26 @@ type sites struct {
 	local *localSite
 }
 
-// pack returns the ID of the site that a cluster file names.
-func (s *sites) pack(dir string) (string, error) {
+// named returns the ID of the site that a cluster file names, "" if --site replaces
+// it.
+func (s *sites) named(dir string) (string, error) {
 	if s.flag != "" {
-		dir = s.flag
-	} else if !filepath.IsAbs(dir) {
+		return "", nil
+	}
+	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(s.base, dir)
 	}
-	if s.local == nil || s.local.dir != dir {
-		packed, err := site.Pack(dir, site.Limits{})
-		if err != nil {
-			return "", err
-		}
-		s.local = &localSite{dir, packed}
+	return s.pack(dir)
+}
+
+// pack packs the site in a directory and returns its ID.
+func (s *sites) pack(dir string) (string, error) {
+	packed, err := site.Pack(dir, site.Limits{})
+	if err != nil {
+		return "", err
 	}
-	return s.local.packed.ID, nil
+	s.local = &localSite{dir, packed}
+	return packed.ID, nil
 }
 
 // override makes a configuration have the site of --site, if the flag is set.
