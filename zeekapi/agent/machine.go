@@ -24,6 +24,7 @@ type Machine struct {
 	waits      waits
 	dispatches dispatches
 	history    history
+	sites      usedSites
 }
 
 // Phase is the phase of a machine: Running, Ending or Ended.
@@ -59,6 +60,7 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	}
 	m.waits = waits{outbox: out, nodes: m.nodes, target: &m.target}
 	m.dispatches = dispatches{outbox: out, nodes: m.nodes, endpoint: s.EndpointID, pending: make(map[string]*dispatch)}
+	m.sites = usedSites{outbox: out, nodes: m.nodes}
 	if state.Known {
 		m.target.assignment = state.Assignment
 		m.nodes.assign(time.Time{}, state.Assignment, false)
@@ -106,6 +108,7 @@ func (m *Machine) settle(now time.Time) []Output {
 	m.nodes.reconcile(now)
 	m.waits.answer(now)
 	m.history.save(now, m.nodes)
+	m.sites.settle()
 	return m.out.take()
 }
 

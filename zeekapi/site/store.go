@@ -65,7 +65,10 @@ type Store struct {
 }
 
 // stored is a complete packed site.
-type stored struct{ size int64 }
+type stored struct {
+	size  int64
+	bytes int64 // of the files in it; 0: unknown
+}
 
 // unpacked is an unpacked site. Nothing is trusted that an earlier Store left
 // until its content has been verified.
@@ -146,7 +149,7 @@ func (s *Store) loadFile(d fs.DirEntry) error {
 		return err
 	}
 	if id, ok := strings.CutSuffix(d.Name(), packedSuffix); ok && zeekapi.ValidSite(id) {
-		s.sites[id] = &stored{info.Size()}
+		s.sites[id] = &stored{size: info.Size()}
 	}
 	rest, ok := strings.CutSuffix(d.Name(), partSuffix)
 	if !ok {
@@ -346,7 +349,7 @@ func (s *Store) write(id string, u *upload, data string) (err error) {
 
 // complete verifies an upload and makes it a complete site.
 func (s *Store) complete(id string, u *upload) error {
-	err := s.verifyFile(s.part(id, u), id)
+	bytes, err := s.verifyFile(s.part(id, u), id)
 	if err != nil {
 		return errors.Join(err, s.dropUpload(id))
 	}
@@ -354,22 +357,22 @@ func (s *Store) complete(id string, u *upload) error {
 		return errors.Join(err, s.dropUpload(id))
 	}
 	delete(s.uploads, id)
-	s.sites[id] = &stored{u.size}
+	s.sites[id] = &stored{u.size, bytes}
 	return syncDir(s.cfg.Dir)
 }
 
-// verifyFile makes a packed site durable and verifies it.
-func (s *Store) verifyFile(name, id string) error {
+// verifyFile makes a packed site durable, verifies it, and returns the size of the
+// files in it.
+func (s *Store) verifyFile(name, id string) (bytes int64, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	if err := f.Sync(); err != nil {
-		return err
+		return 0, err
 	}
-	_, err = verify(f, id, s.cfg.Limits)
-	return err
+	return verify(f, id, s.cfg.Limits)
 }
 
 // Read returns the part of a complete site that begins at the offset, at most n
@@ -422,15 +425,12 @@ func (s *Store) Unpacked(id string) (dir string, err error) {
 	return dir, nil
 }
 
-func (s *Store) unpack(id string) error {
-	f, err := os.Open(s.packed(id))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	bytes, err := verify(f, id, s.cfg.Limits)
-	if err != nil {
-		return err
+func (s *Store) unpack(id string) (err error) {
+	bytes := s.sites[id].bytes
+	if bytes == 0 {
+		if bytes, err = s.verifyFile(s.packed(id), id); err != nil {
+			return err
+		}
 	}
 	if err := s.removeUnpacked(id); err != nil {
 		return err
@@ -438,9 +438,11 @@ func (s *Store) unpack(id string) error {
 	if err := s.room(bytes); err != nil {
 		return err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
+	f, err := os.Open(s.packed(id))
+	if err != nil {
 		return err
 	}
+	defer f.Close()
 	if err := Unpack(f, id, s.path(id), s.cfg.Limits); err != nil {
 		return err
 	}
