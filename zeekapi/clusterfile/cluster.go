@@ -24,12 +24,13 @@ func isNode(s *configparser.Section) bool {
 }
 
 // cluster reads the section [cluster]. Its inherited options are those of the nodes.
-func (b *builder) cluster(s *configparser.Section) {
+// The function pack is Options.Site.
+func (b *builder) cluster(s *configparser.Section, pack func(string) (string, error)) {
 	for _, o := range s.Options {
 		switch {
 		case o.Inherited:
 		case o.Key == "site":
-			b.siteOption(s, o)
+			b.siteOption(s, o, pack)
 		case o.Key == "scripts":
 			b.scriptsOption(s, o)
 		default:
@@ -38,7 +39,7 @@ func (b *builder) cluster(s *configparser.Section) {
 	}
 }
 
-func (b *builder) siteOption(s *configparser.Section, o *configparser.Option) {
+func (b *builder) siteOption(s *configparser.Section, o *configparser.Option, pack func(string) (string, error)) {
 	if id, ok := strings.CutPrefix(o.Value, sitePrefix); ok {
 		if !zeekapi.ValidSite(id) {
 			b.fail(o.Line, s.Name, o.Key, "site %s is not %s and 64 hexadecimal digits in lower case", quote(o.Value), sitePrefix)
@@ -50,7 +51,7 @@ func (b *builder) siteOption(s *configparser.Section, o *configparser.Option) {
 		b.fail(o.Line, s.Name, o.Key, "site requires a directory")
 		return
 	}
-	id, err := b.site(o.Value)
+	id, err := pack(o.Value)
 	if err == nil {
 		b.config.Site = id
 		return

@@ -40,15 +40,15 @@ type Options struct {
 	// agent on that machine.
 	Hostname string
 
-	// Resolve returns the addresses of a host, for agents given by name. If
-	// nil, only addresses are accepted, as by zeek-client.
-	Resolve func(host string) ([]netip.Addr, error)
-
 	// Site returns the ID of the site in a directory, which is named as in the
 	// file, for Configuration.Site. Its error names the directory, unless it has an
 	// Unwrap method that returns several errors, which are reported separately. If
 	// Site is nil, the section [cluster] describes a node, as for zeek-client.
 	Site func(dir string) (id string, err error)
+
+	// Resolve returns the addresses of a host, for agents given by name. If
+	// nil, only addresses are accepted, as by zeek-client.
+	Resolve func(host string) ([]netip.Addr, error)
 }
 
 // Parse reads an INI file and returns a configuration with a new random ID.
@@ -63,13 +63,13 @@ func Parse(name string, r io.Reader, o Options) (zeekapi.Configuration, configpa
 	if err != nil && (file == nil || !errors.As(err, &syntax)) {
 		return zeekapi.Configuration{}, nil, err
 	}
-	b := builder{file: file, hostname: cmp.Or(o.Hostname, "localhost"), resolve: o.Resolve, site: o.Site, errs: syntax}
+	b := builder{file: file, hostname: cmp.Or(o.Hostname, "localhost"), resolve: o.Resolve, errs: syntax}
 	for _, s := range file.Sections {
 		switch {
 		case s.Name == instancesSection:
 			b.instances(s)
 		case s.Name == clusterSection && o.Site != nil && !isNode(s):
-			b.cluster(s)
+			b.cluster(s, o.Site)
 		default:
 			b.node(s)
 		}
@@ -90,14 +90,13 @@ type builder struct {
 	file     *configparser.File
 	hostname string
 	resolve  func(string) ([]netip.Addr, error)
-	site     func(string) (string, error)
 
-	scripts  []string // of all nodes
 	config   zeekapi.Configuration
 	nodes    int                     // including invalid nodes
 	free     []*configparser.Section // nodes that name no instance
 	errs     configparser.Errors
 	warnings configparser.Errors
+	scripts  []string // of all nodes
 }
 
 // maxErrors limits the reported errors. A file with more is probably not a

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -30,11 +29,11 @@ const fileHelp = "\n\nFILE is an INI file, or JSON as printed by \"get-config --
 func (t *Tool) stageConfig() *cobra.Command {
 	cmd := t.command("stage-config FILE", "Upload a cluster configuration for later deployment",
 		func(ctx context.Context, r *run, args []string) error {
-			config, local, err := r.readConfig(ctx, args[0])
+			config, err := r.readConfig(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			c, err := r.connectFor(ctx, config, local, func() (*client.Client, error) { return r.connect(ctx) })
+			c, err := r.connectFor(ctx, config, func() (*client.Client, error) { return r.connect(ctx) })
 			if err != nil {
 				return err
 			}
@@ -91,13 +90,11 @@ func (t *Tool) getConfig() *cobra.Command {
 	return cmd
 }
 
-// readConfig reads a cluster file, and packs the site that it or --site names. It
-// reports all errors and warnings to the user. The site is nil if it is not on this
-// machine.
-func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuration, *localSite, error) {
+// readConfig reads a cluster file. It reports all errors and warnings to the user.
+func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuration, error) {
 	file, err := r.openConfig(ctx, name)
 	if err != nil {
-		return zeekapi.Configuration{}, nil, err
+		return zeekapi.Configuration{}, err
 	}
 	config, warnings, err := file.parse()
 	for _, w := range warnings {
@@ -105,9 +102,9 @@ func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuratio
 	}
 	if err != nil {
 		r.fail("%v", err)
-		return zeekapi.Configuration{}, nil, r.fail("configuration has errors, not sending")
+		return zeekapi.Configuration{}, r.fail("configuration has errors, not sending")
 	}
-	return config, file.sites.local, nil
+	return config, nil
 }
 
 // configFile is the content of a cluster file.
@@ -115,7 +112,7 @@ type configFile struct {
 	name    string
 	text    []byte
 	options clusterfile.Options
-	sites   sites
+	site    *fileSite
 }
 
 // parse parses the file and packs its site. It returns all warnings and errors, as
@@ -126,10 +123,10 @@ func (f *configFile) parse() (zeekapi.Configuration, configparser.Errors, error)
 	if err != nil && !errors.As(err, &errs) {
 		return config, warnings, err
 	}
-	if errs = f.sites.override(&config, errs); len(errs) > 0 {
+	if errs = f.site.override(&config, errs); len(errs) > 0 {
 		return config, warnings, errs
 	}
-	return config, append(warnings, f.sites.warnings()...), nil
+	return config, append(warnings, f.site.warnings()...), nil
 }
 
 func (f *configFile) parseText() (zeekapi.Configuration, configparser.Errors, error) {
@@ -163,20 +160,17 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 	if err != nil {
 		return nil, err
 	}
+	r.site = r.newFileSite(name)
 	hostname, _ := r.tool.Hostname() // on error "", which becomes localhost as in zeek-client
-	file := &configFile{name: shown, text: text, options: clusterfile.Options{
+	return &configFile{shown, text, clusterfile.Options{
 		Hostname: hostname,
 		Resolve: func(host string) ([]netip.Addr, error) {
 			ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 			defer cancel()
 			return r.tool.Resolve(ctx, host)
 		},
-	}}
-	if r.tool.Extended {
-		file.sites = sites{flag: r.tool.flags.site, base: filepath.Dir(name)} // . for standard input
-		file.options.Site = file.sites.named
-	}
-	return file, nil
+		Site: r.site.option(),
+	}, r.site}, nil
 }
 
 // reasonOf returns the reason of a file error without the operation.

@@ -16,17 +16,17 @@ func (t *Tool) deployConfig() *cobra.Command {
 	var o deployOptions
 	cmd := t.command("deploy-config FILE", "Upload a cluster configuration and deploy it",
 		func(ctx context.Context, r *run, args []string) error {
-			config, local, err := r.readConfig(ctx, args[0])
+			config, err := r.readConfig(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			c, err := r.connectToDeployConfig(ctx, o, config, local)
+			c, err := r.connectToDeployConfig(ctx, o, config)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
 			if o.dryRun {
-				return r.dryRun(ctx, c, config, local)
+				return r.dryRun(ctx, c, config)
 			}
 			if !c.Has(zeekapi.StageConfigurationRequest{}) {
 				// In this dialect, one request uploads and deploys.
@@ -101,12 +101,12 @@ func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*client.Cli
 
 // connectToDeployConfig is connectToDeploy for a configuration from a file, whose
 // site it uploads, except for a dry run.
-func (r *run) connectToDeployConfig(ctx context.Context, o deployOptions, config zeekapi.Configuration, local *localSite) (*client.Client, error) {
+func (r *run) connectToDeployConfig(ctx context.Context, o deployOptions, config zeekapi.Configuration) (*client.Client, error) {
 	connect := func() (*client.Client, error) { return r.connectToDeploy(ctx, o) }
 	if o.dryRun {
 		return connect()
 	}
-	return r.connectFor(ctx, config, local, connect)
+	return r.connectFor(ctx, config, connect)
 }
 
 // noNode describes a successful deployment that started no node.

@@ -14,14 +14,13 @@ import (
 func (t *Tool) diff() *cobra.Command {
 	cmd := t.command("diff [FILE]", "Show what deploying a configuration would change",
 		func(ctx context.Context, r *run, args []string) error {
-			var config zeekapi.Configuration
-			var local *localSite
 			if len(args) == 0 && t.flags.site != "" {
 				return r.misuse("--site requires FILE")
 			}
+			var config zeekapi.Configuration
 			if len(args) > 0 {
 				var err error
-				if config, local, err = r.readConfig(ctx, args[0]); err != nil {
+				if config, err = r.readConfig(ctx, args[0]); err != nil {
 					return err
 				}
 			}
@@ -33,7 +32,7 @@ func (t *Tool) diff() *cobra.Command {
 			if len(args) == 0 {
 				return r.dryRunStaged(ctx, c)
 			}
-			return r.dryRun(ctx, c, config, local)
+			return r.dryRun(ctx, c, config)
 		})
 	cmd.Long = cmd.Short + `, and change nothing.
 
@@ -52,19 +51,18 @@ func (r *run) dryRunStaged(ctx context.Context, c *client.Client) error {
 	if err != nil {
 		return requestError(err, "configuration")
 	}
-	return r.dryRun(ctx, c, config, nil)
+	return r.dryRun(ctx, c, config)
 }
 
-// dryRun prints the changes that deploying a configuration would make. The site of
-// the configuration may be on this machine.
-func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Configuration, local *localSite) error {
+// dryRun prints the changes that deploying a configuration would make.
+func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Configuration) error {
 	d, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Diff, error) {
 		return c.DryRun(ctx, config)
 	})
 	if err != nil {
 		return requestError(err, "dry run")
 	}
-	s, err := r.compareSites(ctx, c, config, local)
+	s, err := r.compareSites(ctx, c, config)
 	if err != nil {
 		return err
 	}

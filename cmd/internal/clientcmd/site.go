@@ -38,45 +38,57 @@ func (t *Tool) addSiteFlag(cmd *cobra.Command) {
 	cmd.Long += siteHelp
 }
 
-// localSite is a site in a directory of this machine.
-type localSite struct {
+// fileSite is the site of a cluster file, as far as it is on this machine. A nil
+// fileSite is that of a command without sites.
+type fileSite struct {
+	flag string // --site
+	base string // directory to which the names in the file are relative
+
 	dir    string
-	packed *site.Packed
+	packed *site.Packed // nil if the file names no directory
 }
 
-// sites packs the site of a cluster file. It packs only one, that of --site if the
-// flag is set.
-type sites struct {
-	flag  string // --site
-	base  string // directory to which the names in the file are relative
-	local *localSite
+// newFileSite returns the site of a cluster file that is about to be read, nil if the
+// command is that of zeek-client.
+func (r *run) newFileSite(file string) *fileSite {
+	if !r.tool.Extended {
+		return nil
+	}
+	return &fileSite{flag: r.tool.flags.site, base: filepath.Dir(file)} // . for standard input
 }
 
-// named returns the ID of the site that a cluster file names, "" if --site replaces
-// it.
-func (s *sites) named(dir string) (string, error) {
-	if s.flag != "" {
-		return "", nil
+// option returns the function for clusterfile.Options.Site.
+func (s *fileSite) option() func(dir string) (id string, err error) {
+	if s == nil {
+		return nil
 	}
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(s.base, dir)
+	return func(dir string) (string, error) {
+		if s.flag != "" {
+			return "", nil // see override
+		}
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(s.base, dir)
+		}
+		return s.pack(dir)
 	}
-	return s.pack(dir)
 }
 
 // pack packs the site in a directory and returns its ID.
-func (s *sites) pack(dir string) (string, error) {
+func (s *fileSite) pack(dir string) (string, error) {
 	packed, err := site.Pack(dir, site.Limits{})
 	if err != nil {
 		return "", err
 	}
-	s.local = &localSite{dir, packed}
+	s.dir, s.packed = dir, packed
 	return packed.ID, nil
 }
 
+// is reports whether s is the site with an ID.
+func (s *fileSite) is(id string) bool { return s != nil && s.packed != nil && s.packed.ID == id }
+
 // override makes a configuration have the site of --site, if the flag is set.
-func (s *sites) override(config *zeekapi.Configuration, errs configparser.Errors) configparser.Errors {
-	if s.flag == "" {
+func (s *fileSite) override(config *zeekapi.Configuration, errs configparser.Errors) configparser.Errors {
+	if s == nil || s.flag == "" {
 		return errs
 	}
 	var err error
@@ -97,30 +109,28 @@ func separate(err error) []error {
 }
 
 // warnings returns the warnings about the site.
-func (s *sites) warnings() (warnings configparser.Errors) {
-	if s.local == nil {
+func (s *fileSite) warnings() (warnings configparser.Errors) {
+	if s == nil || s.packed == nil {
 		return nil
 	}
-	plugins, err := site.Plugins(s.local.dir, site.Limits{})
+	plugins, err := site.Plugins(s.dir, site.Limits{})
 	if err != nil {
-		return configparser.Errors{{File: s.local.dir, Text: err.Error()}}
+		return configparser.Errors{{File: s.dir, Text: err.Error()}}
 	}
 	for _, p := range plugins {
-		warnings.Add(&configparser.Error{File: s.local.dir, Text: p.String() + "; it does not run with other versions of Zeek or on other architectures"})
+		warnings.Add(&configparser.Error{File: s.dir, Text: p.String() + "; it does not run with other versions of Zeek or on other architectures"})
 	}
 	return warnings
 }
 
 // connectFor connects to a controller that is going to get a configuration, and
 // uploads the site of the configuration before. Without a site it calls connect.
-func (r *run) connectFor(ctx context.Context, config zeekapi.Configuration, local *localSite,
-	connect func() (*client.Client, error),
-) (*client.Client, error) {
+func (r *run) connectFor(ctx context.Context, config zeekapi.Configuration, connect func() (*client.Client, error)) (*client.Client, error) {
 	switch {
 	case config.Site == "":
 		return connect()
-	case local != nil && local.packed.ID == config.Site:
-		return r.connectAndUpload(ctx, local.packed)
+	case r.site.is(config.Site):
+		return r.connectAndUpload(ctx, r.site.packed)
 	}
 	c, err := r.connectExtended(ctx, "sites")
 	if err != nil {
@@ -156,7 +166,7 @@ func (r *run) connectAndUpload(ctx context.Context, p *site.Packed) (*client.Cli
 			return nil, err
 		}
 		before := have
-		have, err = r.upload(ctx, c, p)
+		have, err = r.sendSite(ctx, c, p)
 		if err == nil {
 			return c, nil
 		}
@@ -175,9 +185,9 @@ func (r *run) connectAndUpload(ctx context.Context, p *site.Packed) (*client.Cli
 	}
 }
 
-// upload uploads a site over one connection and shows the progress. It returns how
+// sendSite uploads a site over one connection and shows the progress. It returns how
 // much of the site the controller has.
-func (r *run) upload(ctx context.Context, c *client.Client, p *site.Packed) (have uint64, err error) {
+func (r *run) sendSite(ctx context.Context, c *client.Client, p *site.Packed) (have uint64, err error) {
 	var live *terminal.Live
 	if r.progress != nil {
 		live = terminal.NewLive(r.progress, r.progressScreen)
@@ -225,8 +235,8 @@ type siteDiff struct {
 }
 
 // compareSites compares the site of the deployed configuration with that of another
-// one, which may be local. It returns nil if they are equal.
-func (r *run) compareSites(ctx context.Context, c *client.Client, config zeekapi.Configuration, local *localSite) (*siteDiff, error) {
+// one. It returns nil if they are equal.
+func (r *run) compareSites(ctx context.Context, c *client.Client, config zeekapi.Configuration) (*siteDiff, error) {
 	deployed, err := askOn(ctx, r, c, getConfiguration(true))
 	if _, refused := refusal(err); err != nil && !refused && !errors.Is(err, client.ErrNoData) {
 		return nil, err
@@ -240,11 +250,11 @@ func (r *run) compareSites(ctx context.Context, c *client.Client, config zeekapi
 		return nil, err
 	}
 	defer os.RemoveAll(temp)
-	old, err := r.siteDirectory(ctx, c, d.from, nil, filepath.Join(temp, "old"))
+	old, err := r.siteDirectory(ctx, c, d.from, filepath.Join(temp, "old"))
 	if err != nil {
 		return nil, err
 	}
-	new, err := r.siteDirectory(ctx, c, d.to, local, filepath.Join(temp, "new"))
+	new, err := r.siteDirectory(ctx, c, d.to, filepath.Join(temp, "new"))
 	if err != nil {
 		return nil, err
 	}
@@ -252,15 +262,15 @@ func (r *run) compareSites(ctx context.Context, c *client.Client, config zeekapi
 	return d, err
 }
 
-// siteDirectory returns a directory with a site: that of the local site if it is the
+// siteDirectory returns a directory with a site: that of the cluster file if it is the
 // same one, and otherwise dir, to which it downloads the site. It returns "" for no
 // site.
-func (r *run) siteDirectory(ctx context.Context, c *client.Client, id string, local *localSite, dir string) (string, error) {
+func (r *run) siteDirectory(ctx context.Context, c *client.Client, id, dir string) (string, error) {
 	switch {
 	case id == "":
 		return "", nil
-	case local != nil && local.packed.ID == id:
-		return local.dir, nil
+	case r.site.is(id):
+		return r.site.dir, nil
 	}
 	var packed bytes.Buffer
 	if err := c.DownloadSite(ctx, id, io.Writer(&packed), client.Transfer{Timeout: r.timeout}); err != nil {

@@ -261,6 +261,22 @@ func TestUploadIsResumed(t *testing.T) {
 	}
 }
 
+// TestUploadProgress shows how much of a site is uploaded, on a terminal.
+func TestUploadProgress(t *testing.T) {
+	s := newSiteController(t)
+	dir := siteFiles(t)
+	data := make([]byte, 2*zeekapi.MaxSitePart)
+	rand.Read(data)
+	put(t, dir, "site/data", string(data))
+	tool := &clientcmd.Tool{Dial: inProcess(s.Controller), Extended: true, Look: screen}
+	got := runCommand(t, tool, "", "stage-config", filepath.Join(dir, "cluster.cfg"))
+	for _, want := range []string{"Uploading the site: 0.0 KiB of 1.0 MiB", "Uploading the site: 512.0 KiB of 1.0 MiB"} {
+		if got.exit != 0 || !strings.Contains(got.stderr, want) {
+			t.Errorf("%q is missing: %+v", want, got)
+		}
+	}
+}
+
 func TestSiteDiff(t *testing.T) {
 	s := newSiteController(t)
 	dir := siteFiles(t)
