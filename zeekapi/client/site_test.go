@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/request"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
@@ -190,5 +192,20 @@ func TestSiteTimeout(t *testing.T) {
 	var missing *request.NoResponseError
 	if err := c.UploadSite(t.Context(), packSite(t), client.Transfer{Timeout: time.Millisecond}); !errors.As(err, &missing) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSitesAreUnsupported calls a server that reports that it does not know the request.
+func TestSitesAreUnsupported(t *testing.T) {
+	var c *client.Client
+	c, _ = operate(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) {
+		c.Complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "unknown event"})
+		return nil, fake.ErrNoResponse
+	})
+	if err := c.UploadSite(t.Context(), packSite(t), client.Transfer{}); !errors.Is(err, client.ErrUnsupported) {
+		t.Errorf("upload: %v", err)
+	}
+	if err := c.DownloadSite(t.Context(), strings.Repeat("0", 64), io.Discard, client.Transfer{}); !errors.Is(err, client.ErrUnsupported) {
+		t.Errorf("download: %v", err)
 	}
 }

@@ -28,8 +28,9 @@ const uploadIdle = 10 * time.Minute
 
 // StoreConfig configures a Store. Dir is required.
 type StoreConfig struct {
-	// Dir is the directory of the store. Open creates it if it does not exist. The
-	// store must be its only user.
+	// Dir is the directory of the store. Open creates it if it does not exist,
+	// readable only by the current user, because scripts may contain secrets. No
+	// other store may use it at the same time.
 	Dir string
 
 	// Limits limits each site.
@@ -109,7 +110,7 @@ func Open(cfg StoreConfig) (*Store, error) {
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("site: %w", err)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("site: %w", err)
 	}
 	s := &Store{cfg: cfg, sites: map[string]*stored{}, unpacked: map[string]*unpacked{}, uploads: map[string]*upload{}}

@@ -57,6 +57,9 @@ const all = 1 << 20 // parts
 func TestStore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "sites")
 	s := openStore(t, site.StoreConfig{Dir: dir})
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
 	p := random(t, 2*zeekapi.MaxSitePart)
 	if _, err := s.Read(p.ID, 0, 1); err == nil {
 		t.Error("read an unknown site")

@@ -27,7 +27,8 @@ const tempPrefix = ".unpack-"
 // duplicates, and data after the end, and it stops as soon as a limit is exceeded.
 // Its memory does not grow with the site.
 //
-// Nobody may write to the unpacked files, and everybody may read them.
+// The unpacked files are read-only. Everybody who may read the parent directory may
+// read them.
 func Unpack(packed io.Reader, id, dir string, limits Limits) (err error) {
 	parent := filepath.Dir(dir)
 	temp, err := os.MkdirTemp(parent, tempPrefix)
