@@ -121,9 +121,9 @@ type Configuration struct {
 	Instances []Instance `zeek:"instances,set"`
 	Nodes     []Node     `zeek:"nodes,set"`
 
-	// Site identifies the site whose scripts the nodes load: the SHA-256 of the
-	// packed site in lower-case hexadecimal digits, "" for none. Only our
-	// controllers and agents know sites.
+	// Site identifies the site whose scripts the nodes load: the SHA-256 of its
+	// canonical archive, before compression, in lower-case hexadecimal digits; ""
+	// for none. See package site. Only our controllers and agents know sites.
 	Site string `zeek:"site,extension"`
 }
 

@@ -1,6 +1,8 @@
 package zeekapi
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -26,4 +28,11 @@ func CheckName(name string) error {
 		return fmt.Errorf("name %q: want printable characters other than spaces, slashes and quotes", name)
 	}
 	return nil
+}
+
+// ValidSite reports whether id has the form of a Configuration.Site that names a
+// site: a SHA-256 in lower-case hexadecimal digits.
+func ValidSite(id string) bool {
+	b, err := hex.DecodeString(id)
+	return err == nil && len(b) == sha256.Size && hex.EncodeToString(b) == id
 }

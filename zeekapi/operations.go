@@ -58,7 +58,7 @@ type DeployOptions struct {
 	NoRollback bool `zeek:"no_rollback,extension"` // leave a deployment that does not come up as it is
 }
 
-// SitePart is a part of a packed site.
+// SitePart is a part of a packed site, which is compressed. See package site.
 type SitePart struct {
 	Site   string `zeek:"site"`   // see Configuration.Site
 	Size   uint64 `zeek:"size"`   // of the whole packed site, in bytes

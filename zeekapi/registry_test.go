@@ -16,8 +16,8 @@ import (
 // changing lists the client requests that a read-only client may not make. It
 // repeats the registry on purpose, so that a new request is classified twice.
 var changing = []string{
-	"cancel_job", "deploy", "drain", "deploy_staged", "restart", "rollback", "rolling_restart", "set_configuration",
-	"stage_configuration",
+	"cancel_job", "deploy", "deploy_staged", "drain", "restart", "rollback", "rolling_restart", "set_configuration",
+	"stage_configuration", "upload_site",
 }
 
 var registered = map[string]*zeekapi.Dialect{

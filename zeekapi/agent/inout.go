@@ -47,7 +47,7 @@ func (Shutdown) input()  {}
 func (Tick) input()      {}
 
 // Output is an action that the machine requests: Publish, Keep, Scan, Check, Start,
-// Stop, Dispatch, Read, Persist or Remember.
+// Stop, Dispatch, Read, StoreSite, KeepSites, Persist or Remember.
 type Output interface{ output() }
 
 // The outputs.

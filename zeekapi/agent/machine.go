@@ -26,6 +26,7 @@ type Machine struct {
 	restarts   restarts
 	dispatches dispatches
 	history    history
+	sites      usedSites
 }
 
 // Phase is the phase of a machine: Running, Ending or Ended.
@@ -63,6 +64,7 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	m.trials = trials{outbox: out, nodes: m.nodes}
 	m.restarts = restarts{outbox: out, nodes: m.nodes, waits: &m.waits}
 	m.dispatches = dispatches{outbox: out, nodes: m.nodes, endpoint: s.EndpointID, pending: make(map[string]*dispatch)}
+	m.sites = usedSites{outbox: out, nodes: m.nodes}
 	if state.Known {
 		m.target.assignment = state.Assignment
 		m.nodes.assign(time.Time{}, state.Assignment, renewal{})
@@ -112,6 +114,7 @@ func (m *Machine) settle(now time.Time) []Output {
 	m.nodes.reconcile(now)
 	m.waits.answer(now)
 	m.history.save(now, m.nodes)
+	m.sites.settle()
 	return m.out.take()
 }
 

@@ -14,6 +14,7 @@ import (
 type performer struct {
 	Config
 	files stateFiles
+	sites *siteKeeper
 }
 
 // perform carries out outputs in order, and returns the inputs that follow. Its
@@ -48,6 +49,10 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 		p.dispatch(ctx, out.Request)
 	case Read:
 		p.publish(ctx, Publish{out.Dialect, zeekapi.AgentLogsCall.Respond(out.ReqID, p.read(out))})
+	case StoreSite:
+		p.publish(ctx, Publish{out.Dialect, zeekapi.AgentSiteCall.Respond(out.ReqID, p.storeSite(out))})
+	case KeepSites:
+		p.keepSites(out)
 	case Persist:
 		err := p.files.save(out.Assignment)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
+	"github.com/zeekwire/zeekwire/zeekapi/site"
 )
 
 // Config is the configuration of an agent and its connections. Settings.Name,
@@ -41,6 +42,10 @@ type Config struct {
 	// StateDir is the directory in which the agent stores its state. If it is
 	// empty, the agent forgets its configuration when it ends.
 	StateDir string
+
+	// Sites limits the sites that the agent keeps in SitesDir(StateDir). Its Dir is
+	// ignored. Without StateDir, the agent accepts no sites.
+	Sites site.StoreConfig
 
 	// Obey reports whether a peer is a controller of this agent. Requests of
 	// other peers are ignored. If Obey is nil, the agent accepts requests of
@@ -126,7 +131,11 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	r := &receiver{name: c.Settings.Name, dialects: c.Dialects, obey: c.Obey, log: c.Log}
-	p := &performer{Config: c, files: files}
+	sites, err := openSites(c.Sites, c.StateDir, machine.sites.current())
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	p := &performer{Config: c, files: files, sites: sites}
 	err = eventloop.Run(ctx, eventloop.Config[Input, Output]{
 		Machine: machine,
 		Tick:    Tick{}, Shutdown: Shutdown{},

@@ -13,7 +13,8 @@ import (
 // The calls in this file need a client that has the dialect of package
 // operations, which only zeekwire's controller speaks.
 
-// ErrUnsupported is wrapped by errors of Probe: the controller answers, but
+// ErrUnsupported is wrapped by errors of Probe and of the calls for sites: the
+// controller answers, but
 // does not speak the dialect of package operations. It is Zeek's own, or an
 // old one of ours.
 var ErrUnsupported = errors.New("the controller does not know this request")
@@ -52,12 +53,20 @@ func (c *Client) Probe(ctx context.Context) error {
 // know.
 func supported(err error) error {
 	var refused *RefusedError
-	var complaint jsonv1.Error // of Zeek 8.0.3 and later
 	switch {
 	case errors.As(err, &refused): // by a controller that understood it
 		return nil
-	case errors.Is(err, ErrUnsupported),
-		errors.As(err, &complaint) && complaint.Code == jsonv1.CodeDeserializationFailed:
+	case errors.Is(err, ErrUnsupported):
+		return fmt.Errorf("client: %w", ErrUnsupported)
+	}
+	return unsupported(err)
+}
+
+// unsupported returns an error that wraps ErrUnsupported if err is the complaint of
+// a server about a request that it does not know, and err otherwise.
+func unsupported(err error) error {
+	var complaint jsonv1.Error // of Zeek 8.0.3 and later
+	if errors.As(err, &complaint) && complaint.Code == jsonv1.CodeDeserializationFailed {
 		return fmt.Errorf("client: %w", ErrUnsupported)
 	}
 	return err

@@ -261,25 +261,31 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(text)
 	}
+	f.Add([]byte("[cluster]\nsite = sha256:" + siteID + "\nscripts = b a\n[m]\nrole = manager\nscripts = c a\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, _, err := clusterfile.Parse("x", bytes.NewReader(text), clusterfile.Options{Hostname: "h"})
-		if err != nil {
-			if err.Error() == "" {
-				t.Error("the error has no text")
-			}
-			return
-		}
-		if _, err := record.Marshal(c); err != nil {
-			t.Fatalf("a parsed configuration cannot be encoded and decoded: %v", err)
-		}
-		if _, err := clusterfile.JSON(c); err != nil {
-			t.Fatal(err)
-		}
-		clusterfile.Advise(c)
-		if ini, err := clusterfile.INI(c); err == nil {
-			if _, _, err := clusterfile.Parse("y", bytes.NewReader(ini), clusterfile.Options{Hostname: "h"}); err != nil {
-				t.Fatalf("the written file cannot be parsed: %v\n%q", err, ini)
-			}
-		}
+		fuzzParse(t, text, clusterfile.Options{Hostname: "h"})
+		fuzzParse(t, text, withSites)
 	})
+}
+
+func fuzzParse(t *testing.T, text []byte, o clusterfile.Options) {
+	c, _, err := clusterfile.Parse("x", bytes.NewReader(text), o)
+	if err != nil {
+		if err.Error() == "" {
+			t.Error("the error has no text")
+		}
+		return
+	}
+	if _, err := record.Marshal(c); err != nil {
+		t.Fatalf("a parsed configuration cannot be encoded and decoded: %v", err)
+	}
+	if _, err := clusterfile.JSON(c); err != nil {
+		t.Fatal(err)
+	}
+	clusterfile.Advise(c)
+	if ini, err := clusterfile.INI(c); err == nil {
+		if _, _, err := clusterfile.Parse("y", bytes.NewReader(ini), withSites); err != nil {
+			t.Fatalf("the written file cannot be parsed: %v\n%q", err, ini)
+		}
+	}
 }

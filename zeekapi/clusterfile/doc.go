@@ -23,6 +23,11 @@
 // [instances], all agents connect to the controller. If the nodes do not name
 // instances either, all of them run on an instance of the local machine.
 //
+// With Options.Site, the section [cluster] describes the whole cluster. Its keys
+// are site, the directory of a site (see package site) or sha256: and the ID of
+// one, and scripts, which all nodes load before their own. A section of that name
+// with the key role or type describes a node.
+//
 // Parsing does not check whether nodes, instances and ports are consistent;
 // see controller.Settings.Check. Advise returns warnings about configurations
 // that are valid but unusual.

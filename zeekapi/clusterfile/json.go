@@ -13,6 +13,7 @@ type (
 		ID        string         `json:"id"`
 		Instances []jsonInstance `json:"instances"`
 		Nodes     []jsonNode     `json:"nodes"`
+		Site      string         `json:"site,omitempty"`
 	}
 	jsonInstance struct {
 		Name string  `json:"name"`
@@ -38,9 +39,9 @@ type (
 )
 
 // JSON returns the configuration as compact JSON, with zeek-client's member
-// names.
+// names, and the ID of the site as "site" if there is one.
 func JSON(c zeekapi.Configuration) ([]byte, error) {
-	out := jsonConfiguration{c.ID, []jsonInstance{}, []jsonNode{}}
+	out := jsonConfiguration{c.ID, []jsonInstance{}, []jsonNode{}, c.Site}
 	for _, i := range sortedInstances(c) {
 		shown := jsonInstance{Name: i.Name, Port: orNull(i.Port.Number)}
 		if !i.Connects() || i.Host.IsValid() && i.Host.String() != "0.0.0.0" {

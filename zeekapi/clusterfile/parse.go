@@ -20,8 +20,12 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
-// instancesSection is the only section that does not describe a node.
-const instancesSection = "instances"
+// Sections that do not describe a node. Whether [cluster] does depends on Options
+// and on its keys.
+const (
+	instancesSection = "instances"
+	clusterSection   = "cluster"
+)
 
 // nodeKeys lists the keys of a node. Two more are accepted with a warning:
 // type, which means role, and state.
@@ -35,6 +39,12 @@ type Options struct {
 	// that name no instance are assigned to the default instance of Zeek's
 	// agent on that machine.
 	Hostname string
+
+	// Site returns the ID of the site in a directory, which is named as in the
+	// file, for Configuration.Site. Its error names the directory, unless it has an
+	// Unwrap method that returns several errors, which are reported separately. If
+	// Site is nil, the section [cluster] describes a node, as for zeek-client.
+	Site func(dir string) (id string, err error)
 
 	// Resolve returns the addresses of a host, for agents given by name. If
 	// nil, only addresses are accepted, as by zeek-client.
@@ -55,12 +65,16 @@ func Parse(name string, r io.Reader, o Options) (zeekapi.Configuration, configpa
 	}
 	b := builder{file: file, hostname: cmp.Or(o.Hostname, "localhost"), resolve: o.Resolve, errs: syntax}
 	for _, s := range file.Sections {
-		if s.Name == instancesSection {
+		switch {
+		case s.Name == instancesSection:
 			b.instances(s)
-		} else {
+		case s.Name == clusterSection && o.Site != nil && !isNode(s):
+			b.cluster(s, o.Site)
+		default:
 			b.node(s)
 		}
 	}
+	b.addScripts()
 	if len(syntax) == 0 {
 		b.finish()
 	}
@@ -82,6 +96,7 @@ type builder struct {
 	free     []*configparser.Section // nodes that name no instance
 	errs     configparser.Errors
 	warnings configparser.Errors
+	scripts  []string // of all nodes
 }
 
 // maxErrors limits the reported errors. A file with more is probably not a

@@ -20,7 +20,8 @@ import (
 // ParseJSON reads the format of JSON, which "zeekwire get-config --as-json"
 // prints. Unlike an INI file, JSON contains the ID of the configuration, so
 // that agents recognize a configuration that they already run. If the ID is
-// missing, ParseJSON generates one.
+// missing, ParseJSON generates one. The member "site" is the ID of a site, never a
+// directory: the JSON of a configuration means the same everywhere.
 //
 // An error about the content is of type configparser.Errors. It contains all
 // errors of the file, or only the first one if the text is not valid JSON.
@@ -216,6 +217,11 @@ func (p *jsonParser) configuration() {
 			p.array(key, key, p.instance)
 		case "nodes":
 			p.array(key, key, p.nodeObject)
+		case "site":
+			line := p.line
+			if p.config.Site = p.string(key, key); p.config.Site != "" && !zeekapi.ValidSite(p.config.Site) {
+				p.fail(line, "", key, "site %.100q is not the ID of a site, 64 hexadecimal digits in lower case", p.config.Site)
+			}
 		default:
 			return false
 		}

@@ -18,6 +18,9 @@ import (
 // hosts of agents that connect are omitted. Percent signs and quotes in
 // values, which zeek-client does not write correctly, are escaped. INI fails
 // if a name cannot be written.
+//
+// A configuration with a site, or with scripts that all nodes load first in an
+// order of their own, has a section [cluster], which zeek-client cannot read.
 func INI(c zeekapi.Configuration) ([]byte, error) {
 	var w configparser.Writer
 	if len(c.Instances) > 0 {
@@ -28,6 +31,16 @@ func INI(c zeekapi.Configuration) ([]byte, error) {
 			} else {
 				w.KeyValue(i.Name, fmt.Sprintf("%s:%d", i.Host, i.Port.Number))
 			}
+		}
+	}
+	common := clusterScripts(c)
+	if c.Site != "" || len(common) > 0 {
+		w.Section(clusterSection)
+		if c.Site != "" {
+			w.KeyValue("site", sitePrefix+c.Site)
+		}
+		if len(common) > 0 {
+			w.KeyValue("scripts", configparser.Escape(scriptWords(common)))
 		}
 	}
 	for _, n := range sortedNodes(c) {
@@ -41,8 +54,8 @@ func INI(c zeekapi.Configuration) ([]byte, error) {
 		if n.Port.Number != 0 {
 			set("port", strconv.Itoa(int(n.Port.Number)))
 		}
-		if len(n.Scripts) > 0 {
-			set("scripts", scriptWords(n.Scripts))
+		if own := n.Scripts[len(common):]; len(own) > 0 {
+			set("scripts", scriptWords(slices.Sorted(slices.Values(own))))
 		}
 		if n.Interface != "" {
 			set("interface", n.Interface)
@@ -66,7 +79,7 @@ func INI(c zeekapi.Configuration) ([]byte, error) {
 
 func scriptWords(scripts []string) string {
 	var words []string
-	for _, s := range slices.Sorted(slices.Values(scripts)) {
+	for _, s := range scripts {
 		words = append(words, word(s, "", s))
 	}
 	return strings.Join(words, " ")

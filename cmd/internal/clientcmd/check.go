@@ -70,6 +70,7 @@ With --strict-exit, warnings count as errors.
 
 The output has lines in the form FILE:LINE: error: TEXT, also on a terminal.
 With --json, the output has the keys errors, warnings and results.` + fileHelp
+	t.addSiteFlag(cmd)
 	if !t.Extended {
 		cmd.Flags().BoolVar(&t.flags.json, "json", false, "JSON output")
 	}

@@ -62,6 +62,7 @@ type Tool struct {
 		transport  string
 		dialect    string
 		strictExit bool
+		site       string // only with Extended
 		json       bool   // only with Extended, or for check-config
 		color      string // only with Extended
 	}
@@ -133,9 +134,10 @@ type run struct {
 	tool *Tool
 	*settings
 	parameters
-	dialect string // of the connected controller
-	link    string // name of the transport in messages
-	invalid error  // in the settings; only show-settings ignores it
+	dialect string    // of the connected controller
+	link    string    // name of the transport in messages
+	site    *fileSite // of the cluster file; nil without one
+	invalid error     // in the settings; only show-settings ignores it
 	messages
 
 	stdin  io.Reader

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ func (t *Tool) stageConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := r.connect(ctx)
+			c, err := r.connectFor(ctx, config, func() (*client.Client, error) { return r.connect(ctx) })
 			if err != nil {
 				return err
 			}
@@ -47,6 +48,7 @@ func (t *Tool) stageConfig() *cobra.Command {
 			return failIf(len(staged.Errors) > 0)
 		})
 	cmd.Long = cmd.Short + "." + fileHelp
+	t.addSiteFlag(cmd)
 	return cmd
 }
 
@@ -110,9 +112,24 @@ type configFile struct {
 	name    string
 	text    []byte
 	options clusterfile.Options
+	site    *fileSite
 }
 
+// parse parses the file and packs its site. It returns all warnings and errors, as
+// clusterfile.Parse does.
 func (f *configFile) parse() (zeekapi.Configuration, configparser.Errors, error) {
+	config, warnings, err := f.parseText()
+	var errs configparser.Errors
+	if err != nil && !errors.As(err, &errs) {
+		return config, warnings, err
+	}
+	if errs = f.site.override(&config, errs); len(errs) > 0 {
+		return config, warnings, errs
+	}
+	return config, append(warnings, f.site.warnings()...), nil
+}
+
+func (f *configFile) parseText() (zeekapi.Configuration, configparser.Errors, error) {
 	if clusterfile.IsJSON(f.text) {
 		config, err := clusterfile.ParseJSON(f.name, bytes.NewReader(f.text), f.options)
 		return config, nil, err
@@ -143,6 +160,7 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 	if err != nil {
 		return nil, err
 	}
+	r.site = r.newFileSite(name)
 	hostname, _ := r.tool.Hostname() // on error "", which becomes localhost as in zeek-client
 	return &configFile{shown, text, clusterfile.Options{
 		Hostname: hostname,
@@ -151,7 +169,8 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 			defer cancel()
 			return r.tool.Resolve(ctx, host)
 		},
-	}}, nil
+		Site: r.site.option(),
+	}, r.site}, nil
 }
 
 // reasonOf returns the reason of a file error without the operation.
@@ -224,6 +243,9 @@ func (r *run) showStaged(staged *report) error {
 
 // render returns a configuration as INI or JSON text.
 func (r *run) render(config zeekapi.Configuration, asJSON bool) ([]byte, error) {
+	if !r.tool.Extended {
+		config = r.withoutSite(config, asJSON)
+	}
 	if !asJSON {
 		for _, i := range config.Instances {
 			if i.Name != strings.ToLower(i.Name) {
@@ -241,4 +263,21 @@ func (r *run) render(config zeekapi.Configuration, asJSON bool) ([]byte, error) 
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	return append(text, '\n'), nil
+}
+
+// withoutSite returns a configuration as zeek-client knows it, without a site. An
+// INI file needs no section for scripts of the cluster if all scripts are sorted.
+func (r *run) withoutSite(config zeekapi.Configuration, asJSON bool) zeekapi.Configuration {
+	if config.Site != "" {
+		r.warning("the configuration has a site, which only \"zeekwire get-config\" shows: %s", config.Site)
+	}
+	config.Site = ""
+	if asJSON {
+		return config
+	}
+	config.Nodes = slices.Clone(config.Nodes)
+	for i, n := range config.Nodes {
+		config.Nodes[i].Scripts = slices.Sorted(slices.Values(n.Scripts))
+	}
+	return config
 }

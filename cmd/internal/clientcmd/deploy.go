@@ -20,7 +20,7 @@ func (t *Tool) deployConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := r.connectToDeploy(ctx, o)
+			c, err := r.connectToDeployConfig(ctx, o, config)
 			if err != nil {
 				return err
 			}
@@ -48,6 +48,7 @@ func (t *Tool) deployConfig() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + "." + fileHelp
 	t.addDeployFlags(cmd, &o)
+	t.addSiteFlag(cmd)
 	return cmd
 }
 
@@ -96,6 +97,16 @@ func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*client.Cli
 		return r.connectAll(ctx) // for the events of zeekwire's controller
 	}
 	return r.connect(ctx)
+}
+
+// connectToDeployConfig is connectToDeploy for a configuration from a file, whose
+// site it uploads, except for a dry run.
+func (r *run) connectToDeployConfig(ctx context.Context, o deployOptions, config zeekapi.Configuration) (*client.Client, error) {
+	connect := func() (*client.Client, error) { return r.connectToDeploy(ctx, o) }
+	if o.dryRun {
+		return connect()
+	}
+	return r.connectFor(ctx, config, connect)
 }
 
 // noNode describes a successful deployment that started no node.

@@ -14,6 +14,9 @@ import (
 func (t *Tool) diff() *cobra.Command {
 	cmd := t.command("diff [FILE]", "Show what deploying a configuration would change",
 		func(ctx context.Context, r *run, args []string) error {
+			if len(args) == 0 && t.flags.site != "" {
+				return r.misuse("--site requires FILE")
+			}
 			var config zeekapi.Configuration
 			if len(args) > 0 {
 				var err error
@@ -35,7 +38,9 @@ func (t *Tool) diff() *cobra.Command {
 
 The command compares the staged configuration, or the one in FILE, with the
 current target of the cluster. With --strict-exit, the exit code is 3 if they
-differ.` + fileHelp + diffHelp
+differ. For a site, it shows the files that were added, removed and changed
+since the deployed configuration.` + fileHelp + diffHelp
+	t.addSiteFlag(cmd)
 	return cmd
 }
 
@@ -57,10 +62,14 @@ func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Confi
 	if err != nil {
 		return requestError(err, "dry run")
 	}
-	if err := r.present(newDiffView(d), func() []terminal.Line { return diffLines(d) }); err != nil {
+	s, err := r.compareSites(ctx, c, config)
+	if err != nil {
 		return err
 	}
-	if r.tool.flags.strictExit && countChanges(d.Instances)+countChanges(d.Nodes) > 0 {
+	if err := r.present(newDiffView(d, s), func() []terminal.Line { return diffLines(d, s) }); err != nil {
+		return err
+	}
+	if r.tool.flags.strictExit && (s != nil || countChanges(d.Instances)+countChanges(d.Nodes) > 0) {
 		return &ExitError{Code: Attention}
 	}
 	return nil
@@ -84,7 +93,7 @@ func countChanges(all []zeekapi.Change) (n int) {
 	return n
 }
 
-func diffLines(d zeekapi.Diff) []terminal.Line {
+func diffLines(d zeekapi.Diff, s *siteDiff) []terminal.Line {
 	var lines []terminal.Line
 	for _, part := range []struct {
 		kind string
@@ -94,7 +103,10 @@ func diffLines(d zeekapi.Diff) []terminal.Line {
 			lines = append(lines, changeLines(part.kind, c)...)
 		}
 	}
-	if n := countChanges(d.Instances) + countChanges(d.Nodes); n == 0 {
+	if s != nil {
+		lines = append(lines, s.lines()...)
+	}
+	if n := countChanges(d.Instances) + countChanges(d.Nodes); n == 0 && s == nil {
 		lines = []terminal.Line{terminal.Text("Nothing would change.")}
 	} else if same := len(d.Instances) + len(d.Nodes) - n; same > 0 {
 		lines = append(lines, terminal.Line{{Text: fmt.Sprintf("  %d kept", same), Style: terminal.Faint}})

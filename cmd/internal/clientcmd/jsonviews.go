@@ -37,8 +37,10 @@ it is Zeek's.`
 
 The JSON has the keys from and to (IDs of configurations), instances and nodes
 (lists with name, kind and fields; kind is "added", "removed", "changed" or
-"kept"; fields is a list with field, old and new), and missing (instances whose
-agents are not connected).`
+"kept"; fields is a list with field, old and new), missing (instances whose
+agents are not connected), and site, which is null if the site does not change.
+Otherwise it has the keys from and to (IDs of sites), and files, a list with
+path, kind, diff (a unified diff of a changed text file) and note.`
 )
 
 type processView struct {
@@ -126,6 +128,8 @@ type diffView struct {
 	Instances []changeView `json:"instances"`
 	Nodes     []changeView `json:"nodes"`
 	Missing   []string     `json:"missing"`
+
+	Site *siteDiffView `json:"site"`
 }
 
 type eventView struct {
@@ -235,8 +239,8 @@ func newChangeView(c zeekapi.Change) changeView {
 	return changeView{c.Name, c.Kind, list(c.Fields, func(f zeekapi.FieldChange) fieldChangeView { return fieldChangeView(f) })}
 }
 
-func newDiffView(d zeekapi.Diff) diffView {
-	return diffView{orNull(d.From), d.To, list(d.Instances, newChangeView), list(d.Nodes, newChangeView), names(d.Missing)}
+func newDiffView(d zeekapi.Diff, s *siteDiff) diffView {
+	return diffView{orNull(d.From), d.To, list(d.Instances, newChangeView), list(d.Nodes, newChangeView), names(d.Missing), newSiteDiffView(s)}
 }
 
 func newEventView(n zeekapi.ClusterEvent) eventView {

@@ -125,6 +125,10 @@ type Option struct {
 	Value    string // with references resolved, except by ReadRaw
 	Line     int
 
+	// Inherited says that the option is one of [DEFAULT] that the section does not
+	// override.
+	Inherited bool
+
 	raw   string   // the value as written in the file
 	lines []string // lines of the value, while the file is being read
 }
@@ -327,6 +331,7 @@ func (p *parser) inherit(s *Section, budget *int) {
 			o = override
 		}
 		copied := *o // the values of references differ by section
+		copied.Inherited = s.byKey[o.Key] == nil
 		s.add(&copied)
 	}
 	for _, o := range own {

@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"errors"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/site"
+)
+
+// siteGrace is the time for which a site remains after a controller last asked for it,
+// even if no node uses it: it may be about to be deployed.
+const siteGrace = time.Hour
+
+// SitesDir returns the directory below a state directory in which an agent keeps sites.
+// Each unpacked site is a directory with its ID as the name.
+func SitesDir(stateDir string) string { return filepath.Join(stateDir, "sites") }
+
+type (
+	// StoreSite stores a part of a site, unpacks a site that is complete, and answers
+	// an AgentSiteRequest with its progress.
+	StoreSite struct {
+		Dialect *zeekapi.Dialect
+		ReqID   string
+		Part    zeekapi.SitePart
+	}
+
+	// KeepSites removes all sites, except the given ones and recent ones.
+	KeepSites struct{ Sites []string }
+)
+
+func (StoreSite) output() {}
+func (KeepSites) output() {}
+
+func init() { serve(zeekapi.AgentSiteCall, (*Machine).storeSite) }
+
+func (m *Machine) storeSite(_ time.Time, req request, msg zeekapi.AgentSiteRequest) {
+	m.out.emit(StoreSite{Dialect: req.dialect, ReqID: req.id, Part: msg.SitePart})
+}
+
+// usedSites are the sites that nodes use.
+type usedSites struct {
+	*outbox
+	nodes *nodes
+	last  []string // of the last KeepSites, sorted
+}
+
+// settle reports a change of the sites in use.
+func (u *usedSites) settle() {
+	if used := u.current(); !slices.Equal(used, u.last) {
+		u.last = used
+		u.emit(KeepSites{used})
+	}
+}
+
+// current returns the sites of all nodes that run or should run, sorted.
+func (u *usedSites) current() []string {
+	used := make(map[string]bool)
+	for _, n := range u.nodes.all {
+		for _, config := range []*launch.Node{n.want, n.have} {
+			if config != nil && config.Site != "" {
+				used[config.Site] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(used))
+}
+
+// siteKeeper performs the outputs that concern sites.
+type siteKeeper struct {
+	store *site.Store // nil without a state directory
+	used  []string
+}
+
+// openSites opens the store in a state directory, and removes the sites that nobody
+// uses.
+func openSites(cfg site.StoreConfig, stateDir string, used []string) (*siteKeeper, error) {
+	if stateDir == "" {
+		return &siteKeeper{}, nil
+	}
+	cfg.Dir = SitesDir(stateDir)
+	store, err := site.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	k := &siteKeeper{store, used}
+	return k, k.keep(used)
+}
+
+func (k *siteKeeper) keep(used []string) error {
+	k.used = used
+	if k.store == nil {
+		return nil
+	}
+	return k.store.Keep(used, siteGrace)
+}
+
+var errNoSites = errors.New("this agent keeps no sites, because it has no state directory")
+
+// add adds a part. A complete site is also unpacked. To make room, sites that are not
+// in use any more are removed.
+func (k *siteKeeper) add(part zeekapi.SitePart) (zeekapi.SiteProgress, error) {
+	if k.store == nil {
+		return zeekapi.SiteProgress{}, errNoSites
+	}
+	if err := k.store.Keep(k.used, siteGrace); err != nil {
+		return zeekapi.SiteProgress{}, err
+	}
+	at, err := k.store.Append(part)
+	if err == nil && at.Complete {
+		_, err = k.store.Unpacked(part.Site)
+	}
+	return at, err
+}
+
+// storeSite performs StoreSite and returns the result of the response.
+func (p *performer) storeSite(out StoreSite) zeekapi.Result {
+	r := zeekapi.Result{ReqID: out.ReqID, Instance: p.Settings.Name}
+	at, err := p.sites.add(out.Part)
+	if err != nil {
+		r.Error = err.Error()
+		return r
+	}
+	r.Success, r.Data = true, mustMarshal(at)
+	return r
+}
+
+// keepSites performs KeepSites.
+func (p *performer) keepSites(out KeepSites) {
+	if err := p.sites.keep(out.Sites); err != nil {
+		p.Log.Warn().Err(err).Msg("cannot remove unused sites")
+	}
+}

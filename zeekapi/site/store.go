@@ -1,0 +1,515 @@
+package site
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// The defaults of StoreConfig.
+const (
+	DefaultStoreBytes = 2 << 30
+	DefaultUploads    = 4
+)
+
+// uploadIdle is the time after which an upload that got no part must yield to
+// another one.
+const uploadIdle = 10 * time.Minute
+
+// StoreConfig configures a Store. Dir is required.
+type StoreConfig struct {
+	// Dir is the directory of the store. Open creates it if it does not exist,
+	// readable only by the current user, because scripts may contain secrets. No
+	// other store may use it at the same time.
+	Dir string
+
+	// Limits limits each site.
+	Limits Limits
+
+	// Bytes limits the disk space of all sites together, packed, unpacked and
+	// partial ones. Zero means DefaultStoreBytes. A negative value is an error.
+	Bytes int64
+
+	// Uploads limits the number of incomplete sites. Zero means DefaultUploads. A
+	// negative value is an error.
+	Uploads int
+
+	// Now returns the current time. If nil, time.Now is used.
+	Now func() time.Time
+}
+
+// Store keeps packed sites in a directory, by ID, and unpacks them. Sites arrive in
+// parts, and an incomplete one survives a restart. A site is complete only after
+// its content has been verified and written to the disk.
+//
+// The files of a store are ID.tar.zst, a packed site; ID.SIZE.part, an incomplete
+// one; and the directory ID, an unpacked one.
+//
+// All methods may be called concurrently.
+type Store struct {
+	cfg StoreConfig
+
+	mu       sync.Mutex
+	sites    map[string]*stored
+	unpacked map[string]*unpacked
+	uploads  map[string]*upload
+}
+
+// stored is a complete packed site.
+type stored struct {
+	size  int64
+	bytes int64 // of the files in it; 0: unknown
+}
+
+// unpacked is an unpacked site. Nothing is trusted that an earlier Store left
+// until its content has been verified.
+type unpacked struct {
+	bytes    int64
+	verified bool
+}
+
+// upload is an incomplete site. Only one of each ID exists.
+type upload struct{ have, size int64 }
+
+// Suffixes of files, and prefixes of directories that are about to be removed.
+const (
+	packedSuffix = ".tar.zst"
+	partSuffix   = ".part"
+	removePrefix = ".remove-"
+)
+
+// Open opens the store in a directory, removes what an interrupted Store left
+// behind, and continues incomplete uploads.
+func Open(cfg StoreConfig) (*Store, error) {
+	if cfg.Bytes < 0 || cfg.Uploads < 0 {
+		return nil, fmt.Errorf("site: limits of the store are %d bytes and %d uploads, must not be negative", cfg.Bytes, cfg.Uploads)
+	}
+	var err error
+	if cfg.Limits, err = cfg.Limits.complete(); err != nil {
+		return nil, err
+	}
+	if cfg.Bytes == 0 {
+		cfg.Bytes = DefaultStoreBytes
+	}
+	if cfg.Uploads == 0 {
+		cfg.Uploads = DefaultUploads
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("site: %w", err)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("site: %w", err)
+	}
+	s := &Store{cfg: cfg, sites: map[string]*stored{}, unpacked: map[string]*unpacked{}, uploads: map[string]*upload{}}
+	if err := s.load(); err != nil {
+		return nil, fmt.Errorf("site: %w", err)
+	}
+	return s, nil
+}
+
+// load finds the sites in the directory.
+func (s *Store) load() error {
+	files, err := os.ReadDir(s.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for _, d := range files {
+		name := d.Name()
+		switch {
+		case strings.HasPrefix(name, tempPrefix), strings.HasPrefix(name, removePrefix):
+			if err := os.RemoveAll(s.path(name)); err != nil {
+				return err
+			}
+		case d.IsDir() && zeekapi.ValidSite(name):
+			s.unpacked[name] = &unpacked{bytes: s.sizeOf(name)}
+		case d.Type().IsRegular():
+			if err := s.loadFile(d); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) loadFile(d fs.DirEntry) error {
+	info, err := d.Info()
+	if err != nil {
+		return err
+	}
+	if id, ok := strings.CutSuffix(d.Name(), packedSuffix); ok && zeekapi.ValidSite(id) {
+		s.sites[id] = &stored{size: info.Size()}
+	}
+	rest, ok := strings.CutSuffix(d.Name(), partSuffix)
+	if !ok {
+		return nil
+	}
+	id, number, _ := strings.Cut(rest, ".")
+	size, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || !zeekapi.ValidSite(id) || s.uploads[id] != nil || info.Size() > size {
+		return os.Remove(s.path(d.Name()))
+	}
+	s.uploads[id] = &upload{info.Size(), size}
+	return nil
+}
+
+// sizeOf returns the size of the files of an unpacked site, as far as they can be
+// read.
+func (s *Store) sizeOf(id string) int64 {
+	root, err := os.OpenRoot(s.path(id))
+	if err != nil {
+		return 0
+	}
+	defer root.Close()
+	found, err := scanDir(root, s.cfg.Limits)
+	if err != nil {
+		return 0
+	}
+	return found.bytes
+}
+
+func (s *Store) path(name string) string { return filepath.Join(s.cfg.Dir, name) }
+
+func (s *Store) packed(id string) string { return s.path(id + packedSuffix) }
+
+func (s *Store) part(id string, u *upload) string {
+	return s.path(id + "." + strconv.FormatInt(u.size, 10) + partSuffix)
+}
+
+// Have returns how much of a site the store has. If it is complete, Keep does not
+// remove it for its grace period from now on.
+func (s *Store) Have(id string) zeekapi.SiteProgress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.have(id)
+}
+
+func (s *Store) have(id string) zeekapi.SiteProgress {
+	if site := s.sites[id]; site != nil {
+		now := s.cfg.Now()
+		os.Chtimes(s.packed(id), now, now) // a failure only shortens its life
+		return zeekapi.SiteProgress{Have: uint64(site.size), Complete: true}
+	}
+	if u := s.uploads[id]; u != nil {
+		return zeekapi.SiteProgress{Have: uint64(u.have)}
+	}
+	return zeekapi.SiteProgress{}
+}
+
+// Append adds a part to an incomplete site, or begins one, and returns how much of
+// it the store has. It ignores a part that does not begin where the store's end is,
+// any part of a complete site, and a part without data. A part whose Size differs
+// from that of the parts before begins the site anew if its Offset is 0, and is
+// ignored otherwise.
+//
+// The last part completes the site. If its content is not that of the ID, Append
+// removes the site and returns an error, as it does if a limit is exceeded.
+func (s *Store) Append(p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
+	if !zeekapi.ValidSite(p.Site) {
+		return zeekapi.SiteProgress{}, fmt.Errorf("site: %q is not the ID of a site", clip(p.Site))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sites[p.Site] != nil || p.Data == "" {
+		return s.have(p.Site), nil
+	}
+	u, err := s.upload(p)
+	if err == nil && u != nil && p.Offset == uint64(u.have) {
+		err = s.write(p.Site, u, p.Data)
+		if err == nil && u.have == u.size {
+			err = s.complete(p.Site, u)
+		}
+	}
+	if err != nil {
+		return s.have(p.Site), fmt.Errorf("site %s: %w", short(p.Site), err)
+	}
+	return s.have(p.Site), nil
+}
+
+// upload returns the upload that a part belongs to, or nil if it belongs to none.
+func (s *Store) upload(p zeekapi.SitePart) (*upload, error) {
+	longest := uint64(s.cfg.Limits.archive())
+	length := uint64(len(p.Data))
+	switch {
+	case p.Size > longest:
+		return nil, fmt.Errorf("packed size of %d bytes is over the limit of %d bytes", p.Size, longest)
+	case length > zeekapi.MaxSitePart:
+		return nil, fmt.Errorf("part of %d bytes is larger than %d bytes", length, zeekapi.MaxSitePart)
+	case p.Offset > p.Size, length > p.Size-p.Offset:
+		return nil, fmt.Errorf("part of %d bytes at %d is not within %d bytes", length, p.Offset, p.Size)
+	}
+	u := s.uploads[p.Site]
+	switch {
+	case u != nil && u.size == int64(p.Size):
+		return u, nil
+	case p.Offset > 0:
+		return nil, nil
+	case u != nil:
+		if err := s.dropUpload(p.Site); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.roomForUpload(); err != nil {
+		return nil, err
+	}
+	if err := s.room(int64(p.Size)); err != nil {
+		return nil, err
+	}
+	u = &upload{size: int64(p.Size)}
+	s.uploads[p.Site] = u
+	return u, nil
+}
+
+// roomForUpload removes the upload that has been idle for the longest time if there
+// are too many.
+func (s *Store) roomForUpload() error {
+	if len(s.uploads) < s.cfg.Uploads {
+		return nil
+	}
+	var oldest string
+	since := s.cfg.Now().Add(-uploadIdle)
+	for id, u := range s.uploads {
+		if at := modified(s.part(id, u)); at.Before(since) {
+			oldest, since = id, at
+		}
+	}
+	if oldest == "" {
+		return fmt.Errorf("%d other sites are being uploaded; try again later", len(s.uploads))
+	}
+	return s.dropUpload(oldest)
+}
+
+// modified returns when a file was last written, or the zero time.
+func modified(name string) time.Time {
+	info, err := os.Stat(name)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// room returns an error if the store must not grow by so many bytes.
+func (s *Store) room(bytes int64) error {
+	used := bytes
+	for _, site := range s.sites {
+		used += site.size
+	}
+	for _, u := range s.unpacked {
+		used += u.bytes
+	}
+	for _, u := range s.uploads {
+		used += u.size
+	}
+	if used > s.cfg.Bytes {
+		return fmt.Errorf("%d bytes more would exceed the limit of %d bytes for all sites", bytes, s.cfg.Bytes)
+	}
+	return nil
+}
+
+func (s *Store) dropUpload(id string) error {
+	u := s.uploads[id]
+	delete(s.uploads, id)
+	if err := os.Remove(s.part(id, u)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// write appends data to the file of an upload.
+func (s *Store) write(id string, u *upload, data string) (err error) {
+	f, err := os.OpenFile(s.part(id, u), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte(data), u.have)
+	if err != nil {
+		err = errors.Join(err, f.Truncate(u.have))
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	now := s.cfg.Now()
+	if err := os.Chtimes(f.Name(), now, now); err != nil {
+		return err
+	}
+	u.have += int64(len(data))
+	return nil
+}
+
+// complete verifies an upload and makes it a complete site.
+func (s *Store) complete(id string, u *upload) error {
+	bytes, err := s.verifyFile(s.part(id, u), id)
+	if err != nil {
+		return errors.Join(err, s.dropUpload(id))
+	}
+	if err := os.Rename(s.part(id, u), s.packed(id)); err != nil {
+		return errors.Join(err, s.dropUpload(id))
+	}
+	delete(s.uploads, id)
+	s.sites[id] = &stored{u.size, bytes}
+	return syncDir(s.cfg.Dir)
+}
+
+// verifyFile makes a packed site durable, verifies it, and returns the size of the
+// files in it.
+func (s *Store) verifyFile(name, id string) (bytes int64, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return 0, err
+	}
+	return verify(f, id, s.cfg.Limits)
+}
+
+// Read returns the part of a complete site that begins at the offset, at most n
+// bytes and at most zeekapi.MaxSitePart. At the end of the site the part has no
+// data.
+func (s *Store) Read(id string, offset uint64, n int) (zeekapi.SitePart, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	site := s.sites[id]
+	if site == nil {
+		return zeekapi.SitePart{}, fmt.Errorf("site %q is unknown", clip(id))
+	}
+	if n < 0 || offset > uint64(site.size) {
+		return zeekapi.SitePart{}, fmt.Errorf("site %s: %d bytes at %d are not within %d bytes", short(id), n, offset, site.size)
+	}
+	f, err := os.Open(s.packed(id))
+	if err != nil {
+		return zeekapi.SitePart{}, fmt.Errorf("site %s: %w", short(id), err)
+	}
+	defer f.Close()
+	data := make([]byte, min(int64(n), zeekapi.MaxSitePart, site.size-int64(offset)))
+	if _, err := io.ReadFull(io.NewSectionReader(f, int64(offset), int64(len(data))), data); err != nil {
+		return zeekapi.SitePart{}, fmt.Errorf("site %s: %w", short(id), err)
+	}
+	return zeekapi.SitePart{Site: id, Size: uint64(site.size), Offset: offset, Data: string(data)}, nil
+}
+
+// Unpacked returns the absolute path of the directory with an unpacked site, and
+// unpacks it if necessary. The first call after Open verifies the directory, and
+// replaces it if its content has changed.
+func (s *Store) Unpacked(id string) (dir string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dir = s.path(id)
+	if u := s.unpacked[id]; u != nil {
+		if !u.verified {
+			p, err := identify(dir, s.cfg.Limits, io.Discard)
+			u.verified = err == nil && p.ID == id && len(p.Skipped) == 0
+		}
+		if u.verified {
+			return dir, nil
+		}
+	}
+	if s.sites[id] == nil {
+		return "", fmt.Errorf("site %q is unknown", clip(id))
+	}
+	if err := s.unpack(id); err != nil {
+		return "", fmt.Errorf("site %s: %w", short(id), err)
+	}
+	return dir, nil
+}
+
+func (s *Store) unpack(id string) (err error) {
+	bytes := s.sites[id].bytes
+	if bytes == 0 {
+		if bytes, err = s.verifyFile(s.packed(id), id); err != nil {
+			return err
+		}
+	}
+	if err := s.removeUnpacked(id); err != nil {
+		return err
+	}
+	if err := s.room(bytes); err != nil {
+		return err
+	}
+	f, err := os.Open(s.packed(id))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := Unpack(f, id, s.path(id), s.cfg.Limits); err != nil {
+		return err
+	}
+	s.unpacked[id] = &unpacked{bytes, true}
+	return nil
+}
+
+// removeUnpacked removes an unpacked site. It disappears at once.
+func (s *Store) removeUnpacked(id string) error {
+	if s.unpacked[id] == nil {
+		return nil
+	}
+	away := s.path(removePrefix + id)
+	if err := os.RemoveAll(away); err != nil {
+		return err
+	}
+	if err := os.Rename(s.path(id), away); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	delete(s.unpacked, id)
+	return os.RemoveAll(away)
+}
+
+// Keep removes all sites but the given ones, packed, unpacked and incomplete, unless
+// they were uploaded or asked for by Have less than the grace period ago. Incomplete
+// sites are also removed among the given ones, if they got no part for that time.
+func (s *Store) Keep(ids []string, grace time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	before := s.cfg.Now().Add(-grace)
+	old := func(file string) bool { return !modified(file).After(before) }
+	for id, u := range s.uploads {
+		if old(s.part(id, u)) {
+			errs = append(errs, s.dropUpload(id))
+		}
+	}
+	for id := range s.sites {
+		if slices.Contains(ids, id) || !old(s.packed(id)) {
+			continue
+		}
+		if err := os.Remove(s.packed(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+			continue
+		}
+		delete(s.sites, id)
+	}
+	for id := range s.unpacked {
+		if !slices.Contains(ids, id) && s.sites[id] == nil {
+			errs = append(errs, s.removeUnpacked(id))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("site: %w", err)
+	}
+	return nil
+}
+
+// Sites returns the IDs of the complete sites, sorted.
+func (s *Store) Sites() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]string, 0, len(s.sites))
+	for id := range s.sites {
+		all = append(all, id)
+	}
+	slices.Sort(all)
+	return all
+}
