@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -213,13 +214,16 @@ func TestNamesThatBeginWithAnother(t *testing.T) {
 	for _, name := range []string{"a", "a1", "a10", "a1-b", "b"} {
 		c.Instances = append(c.Instances, instance(name))
 	}
-	const refusal = "F instance name '%s' begins with '%[2]s', whose agent is Zeek's own and would obey requests for both; " +
-		"rename one of them, or run zeekwire's agent on '%[2]s'"
+	refusal := func(name, prefix string) string {
+		return fmt.Sprintf("F instance name '%s' begins with '%s', whose agent is Zeek's own and would obey requests for both; "+
+			"rename one of them, or run zeekwire's agent on '%s'", name, prefix, prefix)
+	}
 	b := newBench(t, nil)
 	b.agent(peer(1), hello("a1"))
 	b.agent(peer(2), hello("a10"))
-	b.client(stage("r1", c), fmt.Sprintf("answer StageConfigurationResponse r1 ["+refusal+"] ["+refusal+"]", "a1-b", "a1"),
-		fmt.Sprintf(refusal, "a10", "a1"))
+	b.client(stage("r1", c), fmt.Sprintf("answer StageConfigurationResponse r1 [%s] [%s]", refusal("a1-b", "a1"), refusal("a10", "a1")))
+	b.agent(peer(1), zeekapi.AgentDescription{Instance: "a1"})
+	b.client(stage("r2", c), "save staged c", "save ready c", "answer StageConfigurationResponse r2 [T = c]")
 }
 
 // A random configuration is staged unchanged, or refused with sorted errors.
