@@ -40,7 +40,11 @@ func (t *Tool) checkConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			file.options.Thorough = true
 			config, found := file.check()
+			if len(config.Nodes) == 0 && len(found) == 0 {
+				found = append(found, file.checkEmpty(t.Extended))
+			}
 			errs, warnings := 0, 0
 			for _, f := range found {
 				if f.Severity == severityError {
@@ -104,6 +108,11 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 			e.Text = a.Text
 			warnings.Add(e)
 		}
+		for _, a := range clusterfile.Announcements(config) {
+			e := places.locate(a.Node, a.Instance, a.Key)
+			e.Text = a.Text
+			errs.Add(e)
+		}
 	}
 	var found []finding
 	for len(errs)+len(warnings) > 0 {
@@ -114,6 +123,17 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 		}
 	}
 	return config, found
+}
+
+// checkEmpty returns the finding about a file without nodes, for which deploy-config
+// requires --teardown, but not in zeek-client.
+func (f *configFile) checkEmpty(refused bool) finding {
+	found := finding{&configparser.Error{File: f.name, Text: f.emptiness() + ", so its deployment ends the cluster"}, severityWarning}
+	if refused {
+		found.Severity = severityError
+		found.Text += "; that requires --teardown"
+	}
+	return found
 }
 
 // locator finds the line of a cluster file to which an error or a warning

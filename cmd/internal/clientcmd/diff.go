@@ -17,7 +17,7 @@ func (t *Tool) diff() *cobra.Command {
 			var config zeekapi.Configuration
 			if len(args) > 0 {
 				var err error
-				if config, err = r.readConfig(ctx, args[0]); err != nil {
+				if config, err = r.readConfig(ctx, args[0], true); err != nil {
 					return err
 				}
 			}
@@ -56,6 +56,9 @@ func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Confi
 	})
 	if err != nil {
 		return requestError(err, "dry run")
+	}
+	if err := r.warnAnnouncements(ctx, c, config); err != nil {
+		return err
 	}
 	if err := r.present(newDiffView(d), func() []terminal.Line { return diffLines(d) }); err != nil {
 		return err

@@ -41,6 +41,7 @@ var examples = map[string][]string{
 	"rollback":        {"rollback  # to the last configuration that differs", "rollback 7"},
 	"rolling-restart": {"rolling-restart --role worker --at-once 2", "rolling-restart --cancel"},
 	"status":          {"status", "status --strict-exit > /dev/null || echo something is wrong"},
+	"teardown":        {"teardown", "teardown --yes"},
 	"undrain":         {"undrain instance-1"},
 	"watch":           {"watch", "watch --json >> events.json"},
 }
