@@ -17,7 +17,7 @@ func Announcements(c zeekapi.Configuration) []Advice {
 		first, count := "", 0
 		for _, n := range c.NodesOn(i.Name) {
 			if n.Role == zeekapi.RoleManager || n.Role == zeekapi.RoleLogger || n.Role == zeekapi.RoleProxy {
-				if count++; count == 1 {
+				if count++; count == 1 || n.Role == zeekapi.RoleManager {
 					first = n.Name
 				}
 			}

@@ -21,7 +21,7 @@ func Foreign(name string, text []byte) error {
 		return configparser.Errors{{File: name, Line: line, Text: fmt.Sprintf(format, args...)}}
 	}
 	if bytes.IndexByte(text, 0) >= 0 || !utf8.Valid(text) && mostlyBinary(text) {
-		return fail(0, "is binary data, not a cluster configuration")
+		return fail(0, "this is binary data, not a cluster configuration")
 	}
 	if json.Valid(text) {
 		if problem := foreignJSON(text); problem != "" {
@@ -33,10 +33,10 @@ func Foreign(name string, text []byte) error {
 		return nil // ParseJSON reports the error
 	}
 	if line := zeekControlSettings(text); line > 0 {
-		return fail(line, "is a file of settings of ZeekControl, such as zeekctl.cfg, not a cluster configuration; see %s", guide)
+		return fail(line, "this is a file of settings of ZeekControl, such as zeekctl.cfg, not a cluster configuration; see %s", guide)
 	}
 	if line := yamlLine(text); line > 0 {
-		return fail(line, "looks like YAML; a cluster configuration is an INI file, or JSON as printed by \"get-config --as-json\"")
+		return fail(line, "this looks like YAML; a cluster configuration is an INI file, or JSON as printed by \"get-config --as-json\"")
 	}
 	return zeekControlNodes(name, text)
 }
@@ -64,7 +64,7 @@ func mostlyBinary(text []byte) bool {
 func foreignJSON(text []byte) string {
 	const form = "a configuration is an object with \"instances\" and \"nodes\", as printed by \"get-config --as-json\""
 	if !IsJSON(text) {
-		return "is JSON, but no object; " + form
+		return "this is JSON, but no object; " + form
 	}
 	var members map[string]json.RawMessage
 	if json.Unmarshal(text, &members) != nil || len(members) == 0 {
@@ -75,7 +75,7 @@ func foreignJSON(text []byte) string {
 			return ""
 		}
 	}
-	return "is JSON of another kind; " + form
+	return "this is JSON of another kind; " + form
 }
 
 // zeekControlKeys maps keys of ZeekControl's node.cfg to what replaces them. No
@@ -115,7 +115,7 @@ func zeekControlNodes(name string, text []byte) error {
 	}
 	if !ours {
 		first := errs[0]
-		first.Text = fmt.Sprintf("is a file of ZeekControl, which has the key %q; write one section per node with instance and role, see %s", first.Key, guide)
+		first.Text = fmt.Sprintf("this is a file of ZeekControl, which has the key %q; write one section per node with instance and role, see %s", first.Key, guide)
 		return configparser.Errors{first}
 	}
 	return errs

@@ -91,6 +91,9 @@ func plural(n int, noun string) string {
 // lines.
 func (f *configFile) check() (zeekapi.Configuration, []finding) {
 	config, warnings, err := f.parse()
+	if foreign := clusterfile.Foreign(f.name, f.text); foreign != nil {
+		config, warnings, err = zeekapi.Configuration{}, nil, foreign
+	}
 	var errs configparser.Errors
 	switch {
 	case errors.As(err, &errs):

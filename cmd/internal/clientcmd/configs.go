@@ -97,6 +97,11 @@ func (r *run) readConfig(ctx context.Context, name string, empty bool) (zeekapi.
 	if err != nil {
 		return zeekapi.Configuration{}, err
 	}
+	if r.tool.Extended {
+		if err := clusterfile.Foreign(file.name, file.text); err != nil {
+			return zeekapi.Configuration{}, err
+		}
+	}
 	config, warnings, err := file.parse()
 	for _, w := range warnings {
 		r.warning("%v", w)
@@ -122,11 +127,6 @@ type configFile struct {
 }
 
 func (f *configFile) parse() (zeekapi.Configuration, configparser.Errors, error) {
-	if f.options.Thorough {
-		if err := clusterfile.Foreign(f.name, f.text); err != nil {
-			return zeekapi.Configuration{}, nil, err
-		}
-	}
 	if clusterfile.IsJSON(f.text) {
 		config, err := clusterfile.ParseJSON(f.name, bytes.NewReader(f.text), f.options)
 		return config, nil, err
