@@ -98,7 +98,7 @@ func TestRemovedInstanceGetsStandbyOnReturn(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a", "b"))
 	b.do(controller.PeerLost{Peer: peers["b"]})
 	b.client(set("r1", config("c2", "a")), "save staged c2", "save ready c2", "save target c2",
-		"to b: AgentStandbyRequest", "to a: AgentDeployRequest #1 c2")
+		"to a: AgentDeployRequest #1 c2")
 	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c2", "answer SetConfigurationResponse r1 [T a wa]")
 
 	b = b.again()

@@ -68,7 +68,9 @@ func (d *drains) begin(by broker.Peer, r *request, instance string, w *member) {
 	d.names.keep(Owed, instance, true)
 	d.deployments.giveUp(instance, string(drained))
 	d.await(r, instance)
-	d.deployments.without(instance)
+	if w != nil {
+		d.deployments.without(instance)
+	}
 }
 
 // await has the agent of a drained instance stand by, and ends the request when

@@ -85,7 +85,6 @@ func TestDrainBeforeItJoins(t *testing.T) {
 	b.agent(peer(1), agentDeployed("#2", success("a", "wa")), "save deployed c1", "answer DeployResponse r3 [T a wa] [T = c1]")
 	b.agent(peer(2), hello("b"), "to b: AgentStandbyRequest")
 	b.client(zeekapi.DrainRequest{ReqID: reqID("r4"), Instance: "b"}, "to b: AgentWelcomeRequest #3")
-	b.idle()
 }
 
 // A drain request ends when the nodes of the instance have stopped, so that its
