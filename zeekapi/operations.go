@@ -124,7 +124,7 @@ type Status struct {
 	Target     string           `zeek:"target,optional"`   // ID of the configuration that should run
 	Last       *Deployment      `zeek:"last,optional"`     // last deployment of a client
 	Job        *Job             `zeek:"job,optional"`      // last job
-	Instances  []InstanceStatus `zeek:"instances"`         // instances of the target, and connected ones, sorted by name
+	Instances  []InstanceStatus `zeek:"instances"`         // instances of the target, connected and drained ones, sorted by name
 }
 
 // Change describes how a configuration changes an instance or a node.

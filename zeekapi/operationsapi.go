@@ -211,7 +211,8 @@ type DrainRequest struct {
 	Drain    bool   `zeek:"drain"`
 }
 
-// DrainResponse has the results of the agent.
+// DrainResponse has the results of the agent. If the agent is not connected, a
+// drain succeeds at once: the data of its result is a remark, a string.
 type DrainResponse struct {
 	ReqID
 	Results []Result `zeek:"results"`

@@ -55,9 +55,10 @@ type Exchanger[M any] struct {
 
 // waiter is a pending exchange.
 type waiter[M any] struct {
-	accept    func(M) bool
-	answer    chan answer[M] // has room for one
-	complaint error          // reported by the other side, possibly about this request
+	accept     func(M) bool
+	answer     chan answer[M] // has room for one
+	complaint  error          // the last one of the other side, possibly about this request
+	complaints int            // how many there were
 }
 
 type answer[M any] struct {
@@ -95,18 +96,31 @@ func (x *Exchanger[M]) Stats() Stats {
 	return x.stats
 }
 
-// Complain reports an error of the other side that names no request. If exactly
-// one exchange is pending, it ends with err. If several are pending, those that
-// get no response mention err in their error.
+// Complain reports an error of the other side that names no request. It is assumed
+// that the other side reports at most one error for each request. So when there
+// were as many errors as exchanges are pending, all of these end with their last
+// error: a single exchange ends at once. Until then, those that get no response
+// mention err in their error.
 func (x *Exchanger[M]) Complain(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if len(x.waiting) == 1 {
-		x.failAll(err)
-		return
-	}
 	for _, w := range x.waiting {
 		w.complaint = err
+		w.complaints++
+	}
+	x.failRefused()
+}
+
+// failRefused ends the pending exchanges if there was an error about each of them.
+// It must be called with the lock held.
+func (x *Exchanger[M]) failRefused() {
+	for _, w := range x.waiting {
+		if w.complaints < len(x.waiting) {
+			return
+		}
+	}
+	for id, w := range x.waiting {
+		x.end(id, answer[M]{err: w.complaint})
 	}
 }
 
@@ -228,6 +242,7 @@ func (x *Exchanger[M]) receive(m broker.Message) {
 		}
 	case w != nil && w.accept(message):
 		x.end(id, answer[M]{message: message})
+		x.failRefused() // earlier errors were about the others
 	case w == nil && strings.HasPrefix(id, x.prefix):
 		x.stats.Stale++
 	default:

@@ -89,9 +89,9 @@ func (r *Requester) Stats() Stats { return r.exchange.Stats() }
 
 // Complain reports an error of the other side about a request that it could not
 // understand, as WebSocket servers send (websocket.ClientConfig.OnError). Such an
-// error does not name the request. If exactly one call is pending, it ends with
-// err. If several are pending, those that get no response mention err in their
-// error.
+// error does not name the request. When there were as many errors as calls are
+// pending, these end with their last error: a single call ends at once. Until then,
+// those that get no response mention err in their error.
 func (r *Requester) Complain(err error) { r.exchange.Complain(err) }
 
 // Call publishes a request and waits for its response. ctx should have a

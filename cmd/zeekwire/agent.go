@@ -36,9 +36,9 @@ agent carries out the requests of a controller: "zeekwire controller" or Zeek's.
 
 The agent connects to the controller. With "--controller none" it waits for the
 controller to connect. It always listens, because its nodes connect to it.`,
-		Example: `  zeekwire agent --name instance-1 --controller 10.0.0.1:2150
-  zeekwire agent --name instance-1 --zeek /opt/zeek/bin/zeek
-  zeekwire agent --name instance-1 --launcher simulated --state-dir /tmp/agent`,
+		Example: `  zeekwire agent --name instance-01 --controller 10.0.0.1:2150
+  zeekwire agent --name instance-01 --zeek /opt/zeek/bin/zeek
+  zeekwire agent --name instance-01 --launcher simulated --state-dir /tmp/agent`,
 	}
 	runService(cmd, newAgentSettings, func(cmd *cobra.Command, s *agentSettings, o *operation) error {
 		a := agentService{settings: s, security: o.security, log: o.log, operation: o}

@@ -126,7 +126,7 @@ func (d *demo) show(running context.Context, dir string, services *errgroup.Grou
   %[2]s status
   %[2]s watch
   %[2]s rolling-restart
-  %[2]s drain instance-2
+  %[2]s drain instance-02
 `, portOf(clientsAt), os.Args[0])
 	<-running.Done()
 	return nil
@@ -141,23 +141,23 @@ func (d *demo) startServices(ctx context.Context, services *errgroup.Group, dir 
 		return nil, nil, err
 	}
 	d.say("Started a controller: agents connect to %s, clients to %s.", controllerAt, clientsAt)
-	if _, err := d.startAgent(ctx, services, "instance-1", dir, controllerAt.String()); err != nil {
+	if _, err := d.startAgent(ctx, services, "instance-01", dir, controllerAt.String()); err != nil {
 		return nil, nil, err
 	}
-	d.say("Started the agent of instance-1, which connects to the controller.")
-	if listensAt, err = d.startAgent(ctx, services, "instance-2", dir); err != nil {
+	d.say("Started the agent of instance-01, which connects to the controller.")
+	if listensAt, err = d.startAgent(ctx, services, "instance-02", dir); err != nil {
 		return nil, nil, err
 	}
-	d.say("Started the agent of instance-2, which waits for the controller at %s.", listensAt)
+	d.say("Started the agent of instance-02, which waits for the controller at %s.", listensAt)
 	return clientsAt, listensAt, nil
 }
 
 // deploy deploys the cluster and shows its nodes when all of them are running.
 func (d *demo) deploy(ctx context.Context, c *client.Client, listensAt net.Addr) error {
-	if err := d.awaitInstance(ctx, c, "instance-1"); err != nil {
+	if err := d.awaitInstance(ctx, c, "instance-01"); err != nil {
 		return err
 	}
-	d.say("The agent of instance-1 has registered with the controller.")
+	d.say("The agent of instance-01 has registered with the controller.")
 	id, err := c.Stage(ctx, demoCluster(listensAt))
 	if err != nil {
 		return err
@@ -246,7 +246,7 @@ func (d *demo) awaitInstance(ctx context.Context, c *client.Client, name string)
 }
 
 // demoCluster returns a configuration of six nodes on two instances. The agent
-// of instance-2 waits for the controller at listensAt.
+// of instance-02 waits for the controller at listensAt.
 func demoCluster(listensAt net.Addr) zeekapi.Configuration {
 	node := func(name, instance string, role zeekapi.ClusterRole) zeekapi.Node {
 		return zeekapi.Node{Name: name, Instance: instance, Role: role, State: zeekapi.StateRunning}
@@ -254,16 +254,16 @@ func demoCluster(listensAt net.Addr) zeekapi.Configuration {
 	return zeekapi.Configuration{
 		ID: "demo",
 		Instances: []zeekapi.Instance{
-			{Name: "instance-1", Host: netip.IPv4Unspecified()},
-			{Name: "instance-2", Host: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: broker.TCP(portOf(listensAt))},
+			{Name: "instance-01", Host: netip.IPv4Unspecified()},
+			{Name: "instance-02", Host: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: broker.TCP(portOf(listensAt))},
 		},
 		Nodes: []zeekapi.Node{
-			node("manager", "instance-1", zeekapi.RoleManager),
-			node("logger", "instance-1", zeekapi.RoleLogger),
-			node("proxy", "instance-1", zeekapi.RoleProxy),
-			node("worker-1", "instance-1", zeekapi.RoleWorker),
-			node("worker-2", "instance-2", zeekapi.RoleWorker),
-			node("worker-3", "instance-2", zeekapi.RoleWorker),
+			node("manager", "instance-01", zeekapi.RoleManager),
+			node("logger", "instance-01", zeekapi.RoleLogger),
+			node("proxy", "instance-01", zeekapi.RoleProxy),
+			node("worker-1", "instance-01", zeekapi.RoleWorker),
+			node("worker-2", "instance-02", zeekapi.RoleWorker),
+			node("worker-3", "instance-02", zeekapi.RoleWorker),
 		},
 	}
 }

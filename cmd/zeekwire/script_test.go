@@ -72,9 +72,10 @@ func (m leakChecked) Run() int {
 //	await PATTERN COMMAND...       run a command until its output matches
 //	piped COMMAND...               run a command and write its standard output to
 //	                               the file out, its standard error to the file err
-//	terminal [-size CxR] [-until PATTERN] COMMAND...
+//	terminal [-size CxR] [-until PATTERN] [-answer TEXT] COMMAND...
 //	                               run a command on a terminal, and interrupt it
-//	                               when it has shown the pattern; write the visible
+//	                               when it has shown the pattern, or type the text
+//	                               and Enter when it asks; write the visible
 //	                               text at the end to the file screen, and the
 //	                               complete output to the file written
 //
@@ -219,6 +220,7 @@ func piped(ts *testscript.TestScript, neg bool, args []string) {
 func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	size := &pty.Winsize{Cols: 100, Rows: 40}
 	var until *regexp.Regexp
+	answer := ""
 	for strings.HasPrefix(args[0], "-") {
 		switch args[0] {
 		case "-size":
@@ -226,6 +228,8 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(err)
 		case "-until":
 			until = regexp.MustCompile(args[1])
+		case "-answer":
+			answer = args[1] + "\n"
 		}
 		args = args[2:]
 	}
@@ -256,6 +260,11 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 		if until != nil && until.MatchString(visible(written.String(), int(size.Cols))) {
 			ts.Check(cmd.Process.Signal(os.Interrupt))
 			until = nil
+		}
+		if answer != "" && strings.HasSuffix(written.String(), "[y/N] ") {
+			_, err := tty.WriteString(answer)
+			ts.Check(err)
+			answer = ""
 		}
 		if errors.Is(err, syscall.EIO) || err == io.EOF { // the other end is closed
 			break

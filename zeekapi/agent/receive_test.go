@@ -33,6 +33,9 @@ func TestReceive(t *testing.T) {
 		want    bool
 	}{
 		{"controller", boss, "zeek/management/agent/i", newDialect, deploy("r", configuration("c")), true},
+		{"controller, of an agent whose name begins with this one's", boss, "zeek/management/agent/i0", newDialect, deploy("r", configuration("c")), false},
+		{"controller, older dialect, of the same", boss, "zeek/cluster-control/agent/i0", oldDialect, deploy("r", configuration("c")), false},
+		{"controller, own dialect, of the same", boss, "zeekwire/agent/i0", status, zeekapi.AgentStatusRequest{ReqID: id("r")}, false},
 		{"controller, older dialect", boss, "zeek/cluster-control/agent/i", oldDialect, deploy("r", configuration("c")), true},
 		{"controller, own dialect", boss, "zeekwire/agent/i", status, zeekapi.AgentStatusRequest{ReqID: id("r")}, true},
 		{"other peer", other, "zeek/management/agent/i", newDialect, deploy("r", configuration("c")), false},

@@ -107,12 +107,19 @@ type DeployResult struct {
 	// of agents.
 	Errors []string
 
+	// Remarks are what the controller says about instances without being asked,
+	// such as that one is away.
+	Remarks []Remark
+
 	// Failed says that some result is a failure.
 	Failed bool
 
 	// Strange are results that are neither of the above.
 	Strange []zeekapi.Result
 }
+
+// Remark is a text about an instance.
+type Remark struct{ Instance, Text string }
 
 // DeployedNode is what became of a node.
 type DeployedNode struct {
@@ -148,6 +155,9 @@ func newDeployResult(results []zeekapi.Result) (DeployResult, error) {
 			d.Strange = append(d.Strange, r)
 		case r.Node == "":
 			// An agent that had no nodes to deploy.
+			if text, ok := r.Data.Text(); ok && r.Success {
+				d.Remarks = append(d.Remarks, Remark{r.Instance, text})
+			}
 		default:
 			n := DeployedNode{Node: r.Node, Instance: r.Instance, Success: r.Success}
 			if !r.Data.IsNone() {

@@ -62,9 +62,9 @@ func (c *Client) Stats() request.Stats { return c.exchange.Stats() }
 
 // Complain reports an error of the server about a request that it could not
 // understand, as WebSocket servers send (websocket.ClientConfig.OnError). Such an
-// error does not name the request. If exactly one call is pending, it ends with
-// err. If several are pending, those that get no response mention err in their
-// error.
+// error does not name the request. When there were as many errors as calls are
+// pending, these end with their last error: a single call ends at once. Until then,
+// those that get no response mention err in their error.
 func (c *Client) Complain(err error) { c.exchange.Complain(err) }
 
 func (c *Client) decode(m broker.Message) (id string, message zeekapi.Message, err error) {

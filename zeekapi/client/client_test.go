@@ -427,6 +427,52 @@ func TestServerErrorEndsOnlyPendingCall(t *testing.T) {
 	})
 }
 
+// TestComplaintsAboutAllCalls checks that pending calls end when there were as many
+// errors of the server as calls, and that a response shows that an earlier error was
+// about another call.
+func TestComplaintsAboutAllCalls(t *testing.T) {
+	reported := errors.New("not understood")
+	for name, complaints := range map[string]int{"one for each": 2, "one, and a response": 1} {
+		t.Run(name, func(t *testing.T) {
+			var c *client.Client
+			var mu sync.Mutex
+			requests := 0
+			c, _ = start(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if requests++; requests < 2 {
+					return nil, fake.ErrNoResponse
+				}
+				for range complaints {
+					c.Complain(reported)
+				}
+				if complaints == 2 {
+					return nil, fake.ErrNoResponse
+				}
+				return []zeekapi.Result{{Success: true, Data: broker.String("c")}}, nil
+			}, dialect)
+			failed := make(chan error, 2)
+			for range 2 {
+				go func() {
+					_, err := c.Deploy(t.Context())
+					failed <- err
+				}()
+			}
+			ended := 0
+			for range 2 {
+				if err := <-failed; errors.Is(err, reported) {
+					ended++
+				} else if err != nil {
+					t.Errorf("error %v", err)
+				}
+			}
+			if ended != complaints {
+				t.Errorf("%d calls ended with the error, want %d", ended, complaints)
+			}
+		})
+	}
+}
+
 // A call on a bus that cannot receive the response fails at once.
 func TestCallRequiresSubscription(t *testing.T) {
 	c := client.New(membus.New().Endpoint("other"), dialect)

@@ -2,7 +2,10 @@ package clusterfile
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -13,6 +16,9 @@ type Advice struct {
 	Instance string // "" if the advice is not about an instance
 	Key      string // key of the node, "" for the node as a whole
 	Text     string
+
+	// Zeek marks advice that matters only with a controller or an agent of Zeek's.
+	Zeek bool
 }
 
 // Advise returns warnings about c: first about the whole configuration, then
@@ -23,7 +29,9 @@ func Advise(c zeekapi.Configuration) []Advice {
 		a.roles()
 	}
 	a.instances()
+	a.prefixes()
 	a.nodes()
+	a.captures()
 	return a.found
 }
 
@@ -43,6 +51,7 @@ func (a *adviser) roles() {
 	}{
 		{zeekapi.RoleManager, "no node is the manager, which workers require"},
 		{zeekapi.RoleLogger, "no node is a logger; the manager will write the logs"},
+		{zeekapi.RoleProxy, "no node is a proxy; frameworks such as software, and scripts that use Cluster::proxy_pool, do nothing then"},
 		{zeekapi.RoleWorker, "no node is a worker, so no traffic is analyzed"},
 	} {
 		if count[r.role] == 0 {
@@ -62,7 +71,8 @@ func (a *adviser) instances() {
 			a.found = append(a.found, Advice{Instance: i.Name, Text: fmt.Sprintf(format, args...)})
 		}
 		if len(a.config.NodesOn(i.Name)) == 0 && len(a.config.Nodes) > 0 {
-			warn("instance %s has no nodes; if it runs Zeek's own agent, deployments time out", quote(i.Name))
+			a.found = append(a.found, Advice{Instance: i.Name, Zeek: true,
+				Text: fmt.Sprintf("instance %s has no nodes; if it runs Zeek's own agent, deployments time out", quote(i.Name))})
 		}
 		if i.Connects() {
 			continue
@@ -72,6 +82,9 @@ func (a *adviser) instances() {
 			warn("instance %s has the same address and port as %s", quote(i.Name), quote(other))
 		}
 		seen[at] = i.Name
+		if ephemeral(i.Port) {
+			warn("instance %s has the port %s%s", quote(i.Name), i.Port, ephemeralText)
+		}
 		if i.Host.IsUnspecified() {
 			warn("instance %s has the address %s, which no controller can reach", quote(i.Name), i.Host)
 		}
@@ -94,8 +107,15 @@ func (a *adviser) nodes() {
 		if owner := reserved[n.Port.Number]; owner != "" {
 			warn("port", "uses the default port of %s, %s", owner, n.Port)
 		}
+		if ephemeral(n.Port) {
+			warn("port", "has the port %s%s", n.Port, ephemeralText)
+		}
 		if n.MetricsPort.Number != 0 {
 			warn("metrics_port", "has a metrics port; controllers of Zeek 7.2, 8.0 before 8.0.9, 8.1 and 8.2.0 drop such nodes")
+			a.found[len(a.found)-1].Zeek = true
+			if ephemeral(n.MetricsPort) {
+				warn("metrics_port", "has the metrics port %s%s", n.MetricsPort, ephemeralText)
+			}
 			if owner := reserved[n.MetricsPort.Number]; owner != "" {
 				warn("metrics_port", "uses the default port of %s, %s", owner, n.MetricsPort)
 			}
@@ -111,6 +131,34 @@ func (a *adviser) nodes() {
 		if at.number < 0 {
 			warn("cpu_affinity", "is pinned to CPU %d, which does not exist", at.number)
 		}
+	}
+}
+
+// ephemeralText explains the warning about a port.
+const ephemeralText = ", which Linux may have given to an outgoing connection (32768 to 60999)"
+
+// ephemeral reports whether Linux uses a port for outgoing connections by default.
+// (Linux: net.ipv4.ip_local_port_range)
+func ephemeral(p broker.Port) bool { return p.Number >= 32768 && p.Number <= 60999 }
+
+// prefixes warns about instances whose topics a Zeek agent confuses.
+func (a *adviser) prefixes() {
+	names := make([]string, len(a.config.Instances))
+	for i, in := range a.config.Instances {
+		names[i] = in.Name
+	}
+	slices.Sort(names)
+	var open []string // names that are the beginning of the previous one
+	for _, name := range names {
+		for len(open) > 0 && (!strings.HasPrefix(name, open[len(open)-1]) || name == open[len(open)-1]) {
+			open = open[:len(open)-1]
+		}
+		if len(open) > 0 {
+			prefix := quote(open[len(open)-1])
+			a.found = append(a.found, Advice{Instance: name, Zeek: true,
+				Text: fmt.Sprintf("instance %s begins with %s; if %s runs Zeek's own agent, that obeys requests for both", quote(name), prefix, prefix)})
+		}
+		open = append(open, name)
 	}
 }
 

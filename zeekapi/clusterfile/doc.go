@@ -6,15 +6,15 @@
 // the controller connects to the agent. Every other section describes a node:
 //
 //	[instances]
-//	agent-1
-//	agent-2 = 10.0.0.2:2151
+//	agent-01
+//	agent-02 = 10.0.0.2:2151
 //
 //	[manager]
-//	instance = agent-1
+//	instance = agent-01
 //	role = manager
 //
 //	[worker-1]
-//	instance = agent-2
+//	instance = agent-02
 //	role = worker
 //	interface = eth0
 //

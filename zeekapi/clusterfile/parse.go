@@ -49,6 +49,11 @@ type Options struct {
 	// Resolve returns the addresses of a host, for agents given by name. If
 	// nil, only addresses are accepted, as by zeek-client.
 	Resolve func(host string) ([]netip.Addr, error)
+
+	// Thorough adds warnings about what zeek-client reads without a word, but
+	// probably not as it was meant, and omits one that is wrong: that the key type
+	// is ignored.
+	Thorough bool
 }
 
 // Parse reads an INI file and returns a configuration with a new random ID.
@@ -63,7 +68,7 @@ func Parse(name string, r io.Reader, o Options) (zeekapi.Configuration, configpa
 	if err != nil && (file == nil || !errors.As(err, &syntax)) {
 		return zeekapi.Configuration{}, nil, err
 	}
-	b := builder{file: file, hostname: cmp.Or(o.Hostname, "localhost"), resolve: o.Resolve, errs: syntax}
+	b := builder{file: file, hostname: cmp.Or(o.Hostname, "localhost"), resolve: o.Resolve, thorough: o.Thorough, errs: syntax}
 	for _, s := range file.Sections {
 		switch {
 		case s.Name == instancesSection:
@@ -78,6 +83,9 @@ func Parse(name string, r io.Reader, o Options) (zeekapi.Configuration, configpa
 	if len(syntax) == 0 {
 		b.finish()
 	}
+	if o.Thorough {
+		b.warnOfSections()
+	}
 	if len(b.errs) > 0 {
 		return zeekapi.Configuration{}, b.warnings, b.errs
 	}
@@ -90,6 +98,7 @@ type builder struct {
 	file     *configparser.File
 	hostname string
 	resolve  func(string) ([]netip.Addr, error)
+	thorough bool
 
 	config   zeekapi.Configuration
 	nodes    int                     // including invalid nodes
@@ -206,6 +215,9 @@ func (b *builder) node(s *configparser.Section) {
 	node.Interface = n.text("interface")
 	node.CPUAffinity = n.cpuAffinity()
 	node.Env = n.env()
+	if b.thorough {
+		n.warnOfEnv(node)
+	}
 	n.warnUnexpected()
 	b.config.Nodes = append(b.config.Nodes, node)
 }
@@ -348,7 +360,7 @@ func (n *nodeReader) warnUnexpected() {
 	var keys []string
 	line := 0
 	for _, o := range n.section.Options {
-		if !slices.Contains(nodeKeys, o.Key) {
+		if n.unexpected(o.Key) {
 			keys = append(keys, o.Key)
 			if line = cmp.Or(line, o.Line); o.Key == "state" {
 				line = max(line, o.Line) // the warning follows the one about that line, as in zeek-client

@@ -58,6 +58,12 @@ func newAgents(out *outbox) *agents {
 // of returns the agent of an instance, nil if there is none.
 func (a *agents) of(instance string) *agent { return a.current[instance] }
 
+// isZeeks reports whether an instance has an agent, and it is Zeek's own.
+func (a *agents) isZeeks(instance string) bool {
+	current := a.current[instance]
+	return current != nil && !current.described
+}
+
 // peer returns the agent that a peer is or was, nil if it did not say hello.
 func (a *agents) peer(id uuid.UUID) *agent { return a.peers[id] }
 

@@ -45,7 +45,7 @@ func TestWelcomeRequest(t *testing.T) {
 		b := newBench(t, nil)
 		b.agent(peer(1), hello("a"))
 		b.client(set("r1", config("c1", "a", "b")), "save staged c1", "save ready c1", "save target c1", "to a: AgentWelcomeRequest #1")
-		b.tick("answer SetConfigurationResponse r1 [F request timed out] [F waited for a, b]", "to a: AgentWelcomeRequest #1")
+		b.tick("answer SetConfigurationResponse r1 [F request timed out] [F waited for a, b] [F no agent is connected for b; drain such an instance to deploy without it]", "to a: AgentWelcomeRequest #1")
 		b.client(set("r2", config("c2", "b")), "save staged c2", "save ready c2", "save target c2", "to a: AgentStandbyRequest")
 		b.agent(peer(1), welcomed("#1", "a"))
 	})

@@ -427,7 +427,7 @@ func (t *deployment) expired(r *request) bool {
 	if t.number != 0 && t.failed == nil && slices.ContainsFunc(waiting, t.startsSlowly) {
 		end = end.Add(t.startLimit)
 	}
-	continues := end.After(t.requests.now) && !slices.ContainsFunc(waiting, func(name string) bool { return t.agents.of(name) == nil })
+	continues := end.After(t.requests.now) && len(t.absent(waiting)) == 0
 	text := "waited for %s"
 	switch {
 	case continues && t.failed != nil:
@@ -437,6 +437,9 @@ func (t *deployment) expired(r *request) bool {
 	}
 	results := append(slices.Clone(r.results),
 		zeekapi.Failure(r.id, zeekapi.ErrorTimeout), zeekapi.Failure(r.id, text, listed(waiting)))
+	if absent := t.absent(waiting); len(absent) > 0 {
+		results = append(results, zeekapi.Failure(r.id, "no agent is connected for %s; drain such an instance to deploy without it", listed(absent)))
+	}
 	if continues {
 		t.requests.uncount(r)
 		t.requests.reply(r, results)
@@ -453,6 +456,11 @@ func (t *deployment) expired(r *request) bool {
 		t.redeploy() // an agent may have lost the message
 	}
 	return true
+}
+
+// absent returns those of the instances that have no agent.
+func (t *deployment) absent(instances []string) []string {
+	return slices.DeleteFunc(slices.Clone(instances), func(name string) bool { return t.agents.of(name) != nil })
 }
 
 // startsSlowly reports whether the agent of an instance answers only when its

@@ -38,39 +38,50 @@ func (d *drains) drain(by broker.Peer, req zeekapi.DrainRequest) {
 	}
 	w, before := d.members.of(req.Instance), d.names.drained(req.Instance)
 	switch {
-	case w == nil && (req.Drain || !before):
-		d.requests.fail(r, "the cluster has no instance '%s'", clip(req.Instance))
 	case before && req.Drain:
 		d.await(r, req.Instance) // the client may have missed the end
-	case !before && !req.Drain:
-		d.requests.fail(r, "instance '%s' is not drained", req.Instance)
+	case req.Drain && w == nil && zeekapi.CheckName(req.Instance) != nil:
+		d.requests.fail(r, "instance %v", zeekapi.CheckName(req.Instance))
 	case req.Drain:
-		d.begin(by, r, w)
-	default:
+		d.begin(by, r, req.Instance, w)
+	case before:
 		d.undrain(by, r, req.Instance, w)
+	case w == nil:
+		d.requests.fail(r, "the cluster has no instance '%s'", clip(req.Instance))
+	default:
+		d.requests.fail(r, "instance '%s' is not drained", req.Instance)
 	}
 }
 
-// begin drains a member.
-func (d *drains) begin(by broker.Peer, r *request, w *member) {
-	d.log.Info().Str("by", nameOf(by)).Str("instance", w.Name).Msg("draining the instance")
-	d.members.change(w.Name, func() {
-		d.names.keep(Drained, w.Name, true)
-		w.ready, w.welcome = false, ""
+// begin drains an instance. It need not be a member yet, so that a cluster can be
+// deployed before all of its machines are there.
+func (d *drains) begin(by broker.Peer, r *request, instance string, w *member) {
+	d.log.Info().Str("by", nameOf(by)).Str("instance", instance).Msg("draining the instance")
+	d.members.change(instance, func() {
+		d.names.keep(Drained, instance, true)
+		if w != nil {
+			w.ready, w.welcome = false, ""
+		}
 	})
-	d.states.count(w.Name)
-	d.events.add(zeekapi.EventDrained, w.Name, "", "by "+nameOf(by))
-	d.names.keep(Owed, w.Name, true)
-	d.deployments.giveUp(w.Name, string(drained))
-	d.await(r, w.Name)
-	d.deployments.without(w.Name)
+	d.states.count(instance)
+	d.events.add(zeekapi.EventDrained, instance, "", "by "+nameOf(by))
+	d.names.keep(Owed, instance, true)
+	d.deployments.giveUp(instance, string(drained))
+	d.await(r, instance)
+	if w != nil {
+		d.deployments.without(instance)
+	}
 }
 
 // await has the agent of a drained instance stand by, and ends the request when
-// the nodes are gone.
+// the nodes are gone. Without an agent there is nothing to wait for.
 func (d *drains) await(r *request, instance string) {
 	if d.agents.of(instance) == nil {
-		r.results = r.unanswered(instance, notConnected+", the instance is drained when it returns")
+		remark := "the agent is not connected; the instance gets no nodes when it returns"
+		if d.members.of(instance) == nil {
+			remark = "the cluster has no such instance yet; it gets no nodes when it joins"
+		}
+		r.results = []zeekapi.Result{{ReqID: r.id, Success: true, Instance: instance, Data: broker.String(remark)}}
 		d.requests.finish(r)
 		return
 	}

@@ -25,7 +25,8 @@ func TestDrain(t *testing.T) {
 	b.agent(peers["b"], nothing("#2"), "answer DrainResponse r1 [T b]")
 	b.idle()
 	b.client(drain("r3", "a", false), "answer DrainResponse r3 [F instance 'a' is not drained]")
-	b.client(drain("r4", "x", true), "answer DrainResponse r4 [F the cluster has no instance 'x']")
+	b.client(drain("r4", "x", false), "answer DrainResponse r4 [F the cluster has no instance 'x']")
+	b.client(drain("r13", "x y", true), `answer DrainResponse r13 [F instance name "x y": want printable characters other than spaces, slashes and quotes]`)
 	b.expectEvents("drained b : by unknown")
 
 	// A drained instance gets no nodes, also after a restart of its agent or of the
@@ -62,9 +63,28 @@ func TestDrain(t *testing.T) {
 	// A disconnected agent gets the request when it returns.
 	b.do(controller.PeerLost{Peer: peer(7)})
 	b.client(drain("r10", "b", false), "answer DrainResponse r10 [F b agent not connected, the instance gets its nodes when it returns]")
-	b.client(drain("r11", "b", true), "answer DrainResponse r11 [F b agent not connected, the instance is drained when it returns]")
+	b.client(drain("r11", "b", true), "answer DrainResponse r11 [T b = the agent is not connected; the instance gets no nodes when it returns]")
 	b.client(deploy("r12"), "save target c2", "to a: AgentDeployRequest #11 c2")
 	b.agent(peers["a"], agentDeployed("#11", success("a", "wa")), "save deployed c2", "answer DeployResponse r12 [T a wa] [T = c2]")
+}
+
+// A cluster can be deployed before all of its machines are there: those that are
+// missing are drained first.
+func TestDrainBeforeItJoins(t *testing.T) {
+	b := newBench(t, nil)
+	b.agent(peer(1), hello("a"))
+	b.client(zeekapi.DrainRequest{ReqID: reqID("r1"), Instance: "b", Drain: true},
+		"answer DrainResponse r1 [T b = the cluster has no such instance yet; it gets no nodes when it joins]")
+	want(t, "drained instances", []string{"b"}, b.state.Drained)
+	b = b.again()
+	b.start()
+	b.agent(peer(1), hello("a"))
+	b.client(stage("r2", config("c1", "a", "b")), "save staged c1", "save ready c1", "answer StageConfigurationResponse r2 [T = c1]")
+	b.client(deploy("r3"), "save target c1", "to a: AgentWelcomeRequest #1")
+	b.agent(peer(1), welcomed("#1", "a"), "to a: AgentDeployRequest #2 c1")
+	b.agent(peer(1), agentDeployed("#2", success("a", "wa")), "save deployed c1", "answer DeployResponse r3 [T a wa] [T = c1]")
+	b.agent(peer(2), hello("b"), "to b: AgentStandbyRequest")
+	b.client(zeekapi.DrainRequest{ReqID: reqID("r4"), Instance: "b"}, "to b: AgentWelcomeRequest #3")
 }
 
 // A drain request ends when the nodes of the instance have stopped, so that its

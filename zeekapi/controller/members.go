@@ -228,10 +228,13 @@ func (s *members) lose(instance string) {
 }
 
 // standBy tells the agent of an instance to run no nodes, now or when it
-// connects, and until it answers.
+// connects, and until it answers. Without an agent nothing is sent: a Zeek agent
+// whose name is the beginning of this one would obey.
 func (s *members) standBy(instance string) {
 	s.names.keep(Owed, instance, true)
-	s.agents.tell(instance, zeekapi.AgentStandbyRequest{})
+	if s.agents.of(instance) != nil {
+		s.agents.tell(instance, zeekapi.AgentStandbyRequest{})
+	}
 }
 
 // fillHosts gives the instances of c that connect to the controller the address

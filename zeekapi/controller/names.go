@@ -21,6 +21,9 @@ func newNameSets(out *outbox, state State, log zerolog.Logger) *nameSets {
 
 func (n *nameSets) has(set NameSet, instance string) bool { return n.sets[set][instance] }
 
+// all returns the instances in a set, sorted.
+func (n *nameSets) all(set NameSet) []string { return sortedKeys(n.sets[set]) }
+
 func (n *nameSets) drained(instance string) bool { return n.has(Drained, instance) }
 
 // keep puts an instance into a set, or removes it.

@@ -49,7 +49,7 @@ func TestRequestsBeforeFirstDeployment(t *testing.T) {
 	b.client(getID("r4", "x", "wa"), "answer GetIDValueResponse r4 [F wa agent not connected]")
 	b.agent(peer(1), welcomed("#1", "a"))
 	b.client(restart("r5", "wa"), "to a: AgentRestartRequest #2 of wa")
-	b.tick("answer SetConfigurationResponse r3 [F request timed out] [F waited for b]", "answer RestartResponse r5 [F request timed out]")
+	b.tick("answer SetConfigurationResponse r3 [F request timed out] [F waited for b] [F no agent is connected for b; drain such an instance to deploy without it]", "answer RestartResponse r5 [F request timed out]")
 }
 
 func TestUnknownNodesAreLimited(t *testing.T) {

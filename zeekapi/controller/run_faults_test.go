@@ -267,7 +267,7 @@ func TestAgentKilledBeforeDeployment(t *testing.T) {
 	a.kill()
 	client.known(0)
 	client.ask(stage("r1", config("c1", "a")), "answer StageConfigurationResponse r1 [T = c1]")
-	client.ask(deploy("r2"), "answer DeployResponse r2 [F request timed out] [F waited for a]")
+	client.ask(deploy("r2"), "answer DeployResponse r2 [F request timed out] [F waited for a] [F no agent is connected for a; drain such an instance to deploy without it]")
 	a = s.agent("a", s.address)
 	a.waitFor("c1")
 	client.untilDeployed("c1")

@@ -32,6 +32,7 @@ func (s *staging) stage(by broker.Peer, reqID string, c zeekapi.Configuration) [
 	if len(errs) > 0 {
 		return failures(reqID, errs)
 	}
+	s.warnOfPrefixes(c)
 	s.configs.save(Staged, s.configs.revise(c))
 	s.configs.save(Ready, s.configs.revise(ready))
 	s.log.Info().Str("by", nameOf(by)).Str("request", reqID).Str("config", clip(c.ID)).Msg("staged")
@@ -39,9 +40,21 @@ func (s *staging) stage(by broker.Peer, reqID string, c zeekapi.Configuration) [
 	return []zeekapi.Result{{ReqID: reqID, Success: true, Data: broker.String(c.ID)}}
 }
 
+// warnOfPrefixes logs the instances of c that would be confused if an agent that is
+// not connected yet were Zeek's own. Results have no place for such a remark: clients
+// of Zeek take the data of a successful one for the ID of the configuration.
+func (s *staging) warnOfPrefixes(c zeekapi.Configuration) {
+	instances, _ := namesOf(c.Instances, func(i zeekapi.Instance) string { return i.Name })
+	unknown := func(name string) bool { return s.agents.of(name) == nil }
+	for _, pair := range prefixes(sortedKeys(instances), unknown) {
+		s.log.Warn().Str("instance", clip(pair.name)).Str("prefix", clip(pair.prefix)).
+			Msg("the name of an instance begins with another's; if the agent of that is Zeek's own, it obeys requests for both")
+	}
+}
+
 // prepare returns c with ports, or its errors.
 func (s *staging) prepare(c zeekapi.Configuration) (ready zeekapi.Configuration, errs []string) {
-	if errs := s.settings.validate(c); len(errs) > 0 {
+	if errs := s.settings.validate(c, s.agents.isZeeks); len(errs) > 0 {
 		return ready, errs
 	}
 	filled := s.members.fillHosts(c)

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -85,7 +86,7 @@ func (o *overview) status(answers []zeekapi.Result) zeekapi.Status {
 		s.Job = &last
 	}
 	silent := o.silentNodes(byInstance)
-	for _, name := range sortedKeys(o.members.contacts) {
+	for _, name := range o.instances() {
 		i := o.instanceStatus(name, byInstance)
 		i.Nodes = append(i.Nodes, silent[name]...)
 		s.Instances = append(s.Instances, i)
@@ -110,9 +111,24 @@ func (o *overview) silentNodes(answers map[string]zeekapi.Result) map[string][]z
 	return silent
 }
 
+// instances returns the instances that a status shows: the members, those with an
+// agent, and those that are drained before they join.
+func (o *overview) instances() []string {
+	names := sortedKeys(o.members.contacts)
+	for _, name := range o.names.all(Drained) {
+		if o.members.contacts[name] == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 func (o *overview) instanceStatus(name string, answers map[string]zeekapi.Result) zeekapi.InstanceStatus {
-	c := o.members.contacts[name]
-	i := zeekapi.InstanceStatus{Since: c.since.at, Drained: o.names.drained(name), LastError: c.lastError}
+	i := zeekapi.InstanceStatus{Instance: zeekapi.Instance{Name: name, Host: netip.IPv4Unspecified()}, Drained: o.names.drained(name)}
+	if c := o.members.contacts[name]; c != nil {
+		i.Since, i.LastError = c.since.at, c.lastError
+	}
 	w, a := o.members.of(name), o.agents.of(name)
 	if w != nil {
 		i.Wanted, i.Ready, i.Instance = true, w.ready, w.Instance

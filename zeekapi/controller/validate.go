@@ -13,13 +13,14 @@ import (
 )
 
 // Check returns the errors with which a controller with these settings refuses c, in
-// the words and the order of Zeek's controller.
+// the words and the order of Zeek's controller. It assumes that no agent is Zeek's
+// own: a controller also refuses instance names that such an agent confuses.
 func (s Settings) Check(c zeekapi.Configuration) []string {
 	s, err := s.complete()
 	if err != nil {
 		return []string{err.Error()}
 	}
-	if errs := s.validate(c); len(errs) > 0 {
+	if errs := s.validate(c, func(string) bool { return false }); len(errs) > 0 {
 		return errs
 	}
 	c.Nodes = slices.Clone(c.Nodes)
@@ -30,8 +31,9 @@ func (s Settings) Check(c zeekapi.Configuration) []string {
 }
 
 // validate returns the errors in c, in the words and the order of Zeek's controller.
+// isZeeks reports whether an instance has an agent of Zeek's.
 // (Zeek: config_validate)
-func (s Settings) validate(c zeekapi.Configuration) []string {
+func (s Settings) validate(c zeekapi.Configuration, isZeeks func(instance string) bool) []string {
 	var errs []string
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Sprintf(format, args...)) }
 
@@ -58,30 +60,38 @@ func (s Settings) validate(c zeekapi.Configuration) []string {
 			fail("node '%s' has undeclared instance name '%s'", n.Name, n.Instance)
 		}
 	}
-	errs = append(errs, validatePrefixes(sortedKeys(instances))...)
+	for _, pair := range prefixes(sortedKeys(instances), isZeeks) {
+		fail("instance name '%s' begins with '%s', whose agent is Zeek's own and would obey requests for both; "+
+			"rename one of them, or run zeekwire's agent on '%s'", pair.name, pair.prefix, pair.prefix)
+	}
 	errs = append(errs, s.validatePorts(c)...)
 
 	slices.Sort(errs)
 	return errs
 }
 
-// validatePrefixes refuses two instances if the name of one is the beginning of the
-// other's. The same is true of their topics then, and Zeek's agents carry out the
-// requests on every topic that begins with their own. Zeek's controller accepts such
-// names.
-func validatePrefixes(sorted []string) []string {
-	var errs []string
-	var prefixes []string // names that are the beginning of the previous name
+// namePair is a name, and another one that is its beginning.
+type namePair struct{ name, prefix string }
+
+// prefixes returns the names that begin with another one for which confused returns
+// true, each with the longest of these. The same is true of the topics of such
+// instances, and Zeek's agents carry out the requests on every topic that begins with
+// their own. Our agents do not. Zeek's controller accepts such names.
+func prefixes(sorted []string, confused func(name string) bool) []namePair {
+	var pairs []namePair
+	var open []string // confused names that are the beginning of the previous name
 	for _, name := range sorted {
-		for len(prefixes) > 0 && !strings.HasPrefix(name, prefixes[len(prefixes)-1]) {
-			prefixes = prefixes[:len(prefixes)-1]
+		for len(open) > 0 && !strings.HasPrefix(name, open[len(open)-1]) {
+			open = open[:len(open)-1]
 		}
-		if len(prefixes) > 0 {
-			errs = append(errs, fmt.Sprintf("instance name '%s' begins with '%s', whose agent would obey requests for both", name, prefixes[len(prefixes)-1]))
+		if len(open) > 0 {
+			pairs = append(pairs, namePair{name, open[len(open)-1]})
 		}
-		prefixes = append(prefixes, name)
+		if confused(name) {
+			open = append(open, name)
+		}
 	}
-	return errs
+	return pairs
 }
 
 // use is a listening port on an instance.

@@ -40,7 +40,11 @@ func (t *Tool) checkConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			file.options.Thorough = true
 			config, found := file.check()
+			if len(config.Nodes) == 0 && len(found) == 0 {
+				found = append(found, file.checkEmpty(t.Extended))
+			}
 			errs, warnings := 0, 0
 			for _, f := range found {
 				if f.Severity == severityError {
@@ -88,6 +92,9 @@ func plural(n int, noun string) string {
 // lines.
 func (f *configFile) check() (zeekapi.Configuration, []finding) {
 	config, warnings, err := f.parse()
+	if foreign := clusterfile.Foreign(f.name, f.text); foreign != nil {
+		config, warnings, err = zeekapi.Configuration{}, nil, foreign
+	}
 	var errs configparser.Errors
 	switch {
 	case errors.As(err, &errs):
@@ -105,6 +112,11 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 			e.Text = a.Text
 			warnings.Add(e)
 		}
+		for _, a := range clusterfile.Announcements(config) {
+			e := places.locate(a.Node, a.Instance, a.Key)
+			e.Text = a.Text
+			errs.Add(e)
+		}
 	}
 	var found []finding
 	for len(errs)+len(warnings) > 0 {
@@ -115,6 +127,17 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 		}
 	}
 	return config, found
+}
+
+// checkEmpty returns the finding about a file without nodes, for which deploy-config
+// requires --teardown, but not in zeek-client.
+func (f *configFile) checkEmpty(refused bool) finding {
+	found := finding{&configparser.Error{File: f.name, Text: f.emptiness() + ", so its deployment ends the cluster"}, severityWarning}
+	if refused {
+		found.Severity = severityError
+		found.Text += "; that requires --teardown"
+	}
+	return found
 }
 
 // locator finds the line of a cluster file to which an error or a warning

@@ -145,7 +145,7 @@ func TestErrorFromServer(t *testing.T) {
 		return inProcess(controller)(ctx, o)
 	}}
 	runCommand(t, tool, "", "deploy").want(t, outcome{exit: 1,
-		stderr: "error: no response received: server reports deserialization_failed: failed to create Zeek event\n"})
+		stderr: "error: the server refused the request: deserialization_failed: failed to create Zeek event\n"})
 }
 
 // syncBuffer is an output that can be read while a command writes to it.

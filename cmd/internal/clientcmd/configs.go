@@ -27,9 +27,10 @@ import (
 const fileHelp = "\n\nFILE is an INI file, or JSON as printed by \"get-config --as-json\", which keeps\nthe ID of the configuration; - is standard input."
 
 func (t *Tool) stageConfig() *cobra.Command {
+	var teardown bool
 	cmd := t.command("stage-config FILE", "Upload a cluster configuration for later deployment",
 		func(ctx context.Context, r *run, args []string) error {
-			config, err := r.readConfig(ctx, args[0])
+			config, err := r.readConfig(ctx, args[0], teardown)
 			if err != nil {
 				return err
 			}
@@ -49,6 +50,7 @@ func (t *Tool) stageConfig() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + "." + fileHelp
 	t.addSiteFlag(cmd)
+	t.addTeardownFlag(cmd, &teardown)
 	return cmd
 }
 
@@ -90,11 +92,17 @@ func (t *Tool) getConfig() *cobra.Command {
 	return cmd
 }
 
-// readConfig reads a cluster file. It reports all errors and warnings to the user.
-func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuration, error) {
+// readConfig reads a cluster file. It reports all errors and warnings to the user. A
+// file without nodes is an error unless empty is true; see refuseEmpty.
+func (r *run) readConfig(ctx context.Context, name string, empty bool) (zeekapi.Configuration, error) {
 	file, err := r.openConfig(ctx, name)
 	if err != nil {
 		return zeekapi.Configuration{}, err
+	}
+	if r.tool.Extended {
+		if err := clusterfile.Foreign(file.name, file.text); err != nil {
+			return zeekapi.Configuration{}, err
+		}
 	}
 	config, warnings, err := file.parse()
 	for _, w := range warnings {
@@ -103,6 +111,12 @@ func (r *run) readConfig(ctx context.Context, name string) (zeekapi.Configuratio
 	if err != nil {
 		r.fail("%v", err)
 		return zeekapi.Configuration{}, r.fail("configuration has errors, not sending")
+	}
+	if err := r.refuseEmpty(ctx, file, config, empty); err != nil {
+		return zeekapi.Configuration{}, err
+	}
+	if r.tool.Extended {
+		r.warnOf(file, config)
 	}
 	return config, nil
 }
@@ -164,6 +178,7 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 	hostname, _ := r.tool.Hostname() // on error "", which becomes localhost as in zeek-client
 	return &configFile{shown, text, clusterfile.Options{
 		Hostname: hostname,
+		Thorough: r.tool.Extended,
 		Resolve: func(host string) ([]netip.Addr, error) {
 			ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 			defer cancel()

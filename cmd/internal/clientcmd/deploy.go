@@ -16,7 +16,7 @@ func (t *Tool) deployConfig() *cobra.Command {
 	var o deployOptions
 	cmd := t.command("deploy-config FILE", "Upload a cluster configuration and deploy it",
 		func(ctx context.Context, r *run, args []string) error {
-			config, err := r.readConfig(ctx, args[0])
+			config, err := r.readConfig(ctx, args[0], o.teardown || o.dryRun)
 			if err != nil {
 				return err
 			}
@@ -28,28 +28,45 @@ func (t *Tool) deployConfig() *cobra.Command {
 			if o.dryRun {
 				return r.dryRun(ctx, c, config)
 			}
-			if !c.Has(zeekapi.StageConfigurationRequest{}) {
-				// In this dialect, one request uploads and deploys.
-				return r.deployWith(ctx, c, "Deploying", noNode, config.Nodes, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
-					return c.SetConfiguration(ctx, config)
-				})
-			}
-			staged, err := r.stage(ctx, c, config)
-			if err != nil {
+			if err := r.preflight(ctx, c, config, o.options.Force); err != nil {
 				return err
 			}
-			if len(staged.Errors) > 0 {
-				if err := r.showStaged(staged); err != nil {
-					return err
-				}
-				return &ExitError{Code: 1}
-			}
-			return r.deployStaged(ctx, c, o)
+			return r.upload(ctx, c, config, o)
 		})
 	cmd.Long = cmd.Short + "." + fileHelp
 	t.addDeployFlags(cmd, &o)
 	t.addSiteFlag(cmd)
+	t.addTeardownFlag(cmd, &o.teardown)
 	return cmd
+}
+
+// upload uploads a configuration and deploys it.
+func (r *run) upload(ctx context.Context, c *client.Client, config zeekapi.Configuration, o deployOptions) error {
+	if !c.Has(zeekapi.StageConfigurationRequest{}) {
+		// In this dialect, one request uploads and deploys.
+		return r.deployWith(ctx, c, "Deploying", noteFor(config), config.Nodes, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
+			return c.SetConfiguration(ctx, config)
+		})
+	}
+	staged, err := r.stage(ctx, c, config)
+	if err != nil {
+		return err
+	}
+	if len(staged.Errors) > 0 {
+		if err := r.showStaged(staged); err != nil {
+			return err
+		}
+		return &ExitError{Code: 1}
+	}
+	return r.deployStaged(ctx, c, config, o)
+}
+
+// noteFor returns the note of showDeployment for a configuration.
+func noteFor(config zeekapi.Configuration) string {
+	if len(config.Nodes) == 0 {
+		return noCluster
+	}
+	return noNode
 }
 
 func (t *Tool) deploy() *cobra.Command {
@@ -64,7 +81,17 @@ func (t *Tool) deploy() *cobra.Command {
 			if o.dryRun {
 				return r.dryRunStaged(ctx, c)
 			}
-			return r.deployStaged(ctx, c, o)
+			var config zeekapi.Configuration
+			if t.Extended && c.Has(zeekapi.GetConfigurationRequest{}) {
+				config, err = askOn(ctx, r, c, getConfiguration(false))
+				if _, none := refusal(err); err != nil && !none {
+					return requestError(err, "configuration")
+				}
+				if err := r.preflight(ctx, c, config, o.options.Force); err != nil {
+					return err
+				}
+			}
+			return r.deployStaged(ctx, c, config, o)
 		})
 	t.addDeployFlags(cmd, &o)
 	return cmd
@@ -74,6 +101,7 @@ func (t *Tool) deploy() *cobra.Command {
 // not have.
 type deployOptions struct {
 	dryRun, check bool
+	teardown      bool // accept a configuration without nodes
 	options       zeekapi.DeployOptions
 }
 
@@ -93,8 +121,8 @@ func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*client.Cli
 		return r.connectExtended(ctx, "dry runs")
 	case o.options != (zeekapi.DeployOptions{}):
 		return r.connectExtended(ctx, "such options of deployments")
-	case r.progress != nil:
-		return r.connectAll(ctx) // for the events of zeekwire's controller
+	case r.tool.Extended:
+		return r.connectAll(ctx) // for the status and the events of zeekwire's controller
 	}
 	return r.connect(ctx)
 }
@@ -112,21 +140,15 @@ func (r *run) connectToDeployConfig(ctx context.Context, o deployOptions, config
 // noNode describes a successful deployment that started no node.
 const noNode = "No node had to start."
 
-// deployStaged deploys the staged configuration.
-func (r *run) deployStaged(ctx context.Context, c *client.Client, o deployOptions) error {
-	var nodes []zeekapi.Node
-	if r.progress != nil {
-		if config, err := askOn(ctx, r, c, getConfiguration(false)); err == nil {
-			nodes = config.Nodes
-		}
-	}
+// deployStaged deploys the staged configuration, which is config or not known.
+func (r *run) deployStaged(ctx context.Context, c *client.Client, config zeekapi.Configuration, o deployOptions) error {
 	call := (*client.Client).Deploy
 	if o.options != (zeekapi.DeployOptions{}) {
 		call = func(c *client.Client, ctx context.Context) (client.DeployResult, error) {
 			return c.DeployStaged(ctx, o.options)
 		}
 	}
-	return r.deployWith(ctx, c, "Deploying", noNode, nodes, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
+	return r.deployWith(ctx, c, "Deploying", noteFor(config), config.Nodes, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
 		return call(c, ctx)
 	})
 }
@@ -217,6 +239,9 @@ func (r *run) showDeployment(d client.DeployResult, note string) error {
 			nodes[n.Node] = s
 		}
 		out.Results["nodes"] = nodes
+	}
+	if len(d.Remarks) > 0 && r.tool.Extended {
+		out.Results["remarks"] = remarkViews(d)
 	}
 	if err := r.present(out, func() []terminal.Line { return r.deploymentTable(d, out, note) }); err != nil {
 		return err

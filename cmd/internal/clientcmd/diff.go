@@ -20,7 +20,7 @@ func (t *Tool) diff() *cobra.Command {
 			var config zeekapi.Configuration
 			if len(args) > 0 {
 				var err error
-				if config, err = r.readConfig(ctx, args[0]); err != nil {
+				if config, err = r.readConfig(ctx, args[0], true); err != nil {
 					return err
 				}
 			}
@@ -61,6 +61,9 @@ func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Confi
 	})
 	if err != nil {
 		return requestError(err, "dry run")
+	}
+	if err := r.warnAnnouncements(ctx, c, config); err != nil {
+		return err
 	}
 	s, err := r.compareSites(ctx, c, config)
 	if err != nil {

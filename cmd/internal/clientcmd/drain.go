@@ -16,8 +16,9 @@ func (t *Tool) drain() *cobra.Command {
 
 The configuration of the cluster does not change. The command ends when all
 nodes have stopped. After 15 seconds it ends with an error that names the nodes
-that are still stopping; run drain again to wait for them. The output is the
-same as for deploy.`
+that are still stopping; run drain again to wait for them. An instance that is
+not connected gets no nodes when it returns, or when it joins the cluster, so
+that a deployment need not wait for it. The output is the same as for deploy.`
 	return cmd
 }
 

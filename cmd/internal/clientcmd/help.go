@@ -34,14 +34,15 @@ var examples = map[string][]string{
 	"test-timeout":  {"test-timeout --with-state"},
 
 	"diff":            {"diff cluster.cfg", "diff --strict-exit  # staged configuration; exit code 3 if it differs"},
-	"drain":           {"drain instance-1"},
+	"drain":           {"drain instance-01"},
 	"history":         {"history --limit 10"},
 	"logs":            {"logs worker-1 --lines 100", "logs worker-1 --follow"},
 	"events":          {"events --limit 20"},
 	"rollback":        {"rollback  # to the last configuration that differs", "rollback 7"},
 	"rolling-restart": {"rolling-restart --role worker --at-once 2", "rolling-restart --cancel"},
 	"status":          {"status", "status --strict-exit > /dev/null || echo something is wrong"},
-	"undrain":         {"undrain instance-1"},
+	"teardown":        {"teardown", "teardown --yes"},
+	"undrain":         {"undrain instance-01"},
 	"watch":           {"watch", "watch --json >> events.json"},
 }
 

@@ -19,6 +19,8 @@ type output struct {
 	// are progressScreen.
 	progress       io.Writer
 	progressScreen terminal.Screen
+
+	asks bool // standard input and standard error are a terminal
 }
 
 // addOutputFlags adds the flags that select the form of the output.
@@ -48,8 +50,9 @@ func (r *run) openOutputs(cmd *cobra.Command) error {
 		r.stdout = terminal.SafeWriter(r.page)
 	}
 	errors := look(r.messages.w)
+	r.warn = t.Extended
 	if errors.Terminal {
-		r.warn = t.Extended
+		r.asks = terminal.Interactive(r.stdin)
 		r.messages.w = terminal.SafeWriter(r.messages.w)
 	}
 	r.tables = t.Extended && r.screen.Terminal

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
 	"github.com/zeekwire/zeekwire/broker/request"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
@@ -30,7 +31,10 @@ func askOn[T any](ctx context.Context, r *run, c *client.Client, call func(conte
 	defer cancel()
 	v, err := call(ctx, c)
 	var missing *request.NoResponseError
+	var refused jsonv1.Error
 	switch {
+	case errors.As(err, &missing) && errors.As(missing.Err, &refused) && !errors.Is(missing.Err, context.DeadlineExceeded):
+		err = fmt.Errorf("the server refused the request: %s: %s", refused.Code, refused.Context)
 	case errors.As(err, &missing):
 		err = errors.New("no response received: " + r.noResponseReason(missing.Err))
 	case errors.Is(err, zeekapi.ErrUnknown):

@@ -335,6 +335,8 @@ func instanceStatusTable(s zeekapi.Status, extended bool, now time.Time) *termin
 	for _, i := range s.Instances {
 		agent := terminal.Span{Text: "connected", Style: terminal.Good}
 		switch {
+		case !i.Connected && i.Drained:
+			agent = terminal.Span{Text: "drained, away", Style: terminal.Warn}
 		case !i.Connected && i.Since.IsZero() && extended:
 			agent = terminal.Span{Text: "never came", Style: terminal.Bad}
 		case !i.Connected:

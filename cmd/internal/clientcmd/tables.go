@@ -183,7 +183,8 @@ func (r *run) deploymentTable(d client.DeployResult, out *report, note string) [
 	}
 	lines = append(lines, tails...)
 	lines = append(lines, reportErrorLines(out)...)
-	if len(d.Nodes) == 0 && !d.Failed {
+	lines = append(lines, remarkLines(d)...)
+	if len(d.Nodes) == 0 && !d.Failed && (len(d.Remarks) == 0 || d.ID != "") { // a remark is all there is to say of a drain
 		lines = append(lines, terminal.Text("%s", note))
 	}
 	switch {

@@ -28,8 +28,11 @@ var requestCommands = [][]string{
 	{"deploy"}, {"deploy", "--force"}, {"deploy", "--dry-run"}, {"deploy-config", "-"}, {"diff"}, {"drain", "x"},
 	{"get-config"}, {"get-config", "--number", "1"}, {"get-id-value", "x"}, {"get-instances"}, {"get-nodes"}, {"history"},
 	{"logs", "x"}, {"events"}, {"restart"}, {"rollback", "1"}, {"rolling-restart"}, {"stage-config", "-"}, {"status"},
-	{"test-timeout"}, {"test-timeout", "--with-state"}, {"undrain", "x"},
+	{"teardown", "--yes"}, {"test-timeout"}, {"test-timeout", "--with-state"}, {"undrain", "x"},
 }
+
+// quietConfig is a cluster file without warnings.
+const quietConfig = "[m]\nrole = manager\n[l]\nrole = logger\n[p]\nrole = proxy\n[w]\nrole = worker\ninterface = eth0\n"
 
 // otherCommands are the commands that send no request, or that run until they are
 // interrupted.
@@ -289,7 +292,7 @@ func TestHalfClosedConnection(t *testing.T) {
 			})
 			for _, args := range requestCommands {
 				args = append(args[:len(args):len(args)], "--json", "--transport", "websocket", "--controller", l.Addr().String())
-				got := runCommand(t, &clientcmd.Tool{Extended: true}, "[m]\nrole = manager\n", args...)
+				got := runCommand(t, &clientcmd.Tool{Extended: true}, quietConfig, args...)
 				if got.exit != 1 || !strings.Contains(got.stdout+got.stderr, "connection lost") {
 					t.Errorf("%s: %+v, want a lost connection", strings.Join(args, " "), got)
 				}
@@ -315,7 +318,7 @@ func mustFail(t *testing.T, dial clientcmd.Dial, args []string) {
 	t.Helper()
 	tool := &clientcmd.Tool{Extended: true, Dial: dial}
 	begin := time.Now()
-	got := runCommand(t, tool, "[m]\nrole = manager\n", args...)
+	got := runCommand(t, tool, quietConfig, args...)
 	if elapsed := time.Since(begin); elapsed > maxDuration { // synctest's clock
 		t.Errorf("ended after %v, want at most %v", elapsed, maxDuration)
 	}

@@ -60,6 +60,12 @@ func Look(w io.Writer, getenv func(string) string, colors Colors) Screen {
 	return s
 }
 
+// Interactive reports whether r is a terminal, on which a person can answer.
+func Interactive(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 func (s Screen) size() (columns, rows int) {
 	if s.Size == nil {
 		return 0, 0

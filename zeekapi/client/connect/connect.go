@@ -77,8 +77,8 @@ type Options struct {
 	// authentication.
 	Header http.Header
 
-	// OnError, if non-nil, is called for each error that a WebSocket server
-	// reports about a message of the client. It must not block.
+	// OnError, if non-nil, is called with a jsonv1.Error for each error that a
+	// WebSocket server reports. It must not block.
 	OnError func(error)
 
 	// DialContext opens network connections. If nil, a net.Dialer is used.

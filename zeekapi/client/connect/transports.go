@@ -69,7 +69,7 @@ func (d *dialer) webSocketBy(ctx context.Context, config *tls.Config,
 		ApplicationName: "zeekwire",
 		Header:          d.Header,
 		OnError: func(e jsonv1.Error) {
-			if e.Code == jsonv1.CodeDeserializationFailed && d.OnError != nil {
+			if d.OnError != nil {
 				d.OnError(e)
 			}
 		},

@@ -96,6 +96,10 @@ type File struct {
 	Name     string
 	Sections []*Section // in the order of the file, without [DEFAULT]
 
+	// Defaults is [DEFAULT], with the keys as written in the file, or nil if the
+	// file does not have it.
+	Defaults *Section
+
 	byName map[string]*Section
 }
 
@@ -281,6 +285,9 @@ func (p *parser) header(name string) {
 	p.skip = false
 	if name == DefaultSection {
 		p.section = p.defaults // may occur several times
+		if p.file.Defaults == nil {
+			p.file.Defaults, p.defaults.Line = p.defaults, p.number
+		}
 		return
 	}
 	s := newSection(name, p.number)
