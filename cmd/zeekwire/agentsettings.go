@@ -14,9 +14,6 @@ import (
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
 
-// sitesDir is the directory for the sites of nodes, in the state directory.
-const sitesDir = "sites"
-
 // agentSettings holds all settings of an agent.
 type agentSettings struct {
 	serviceSettings
@@ -182,11 +179,10 @@ func parseSupervisor(text string) (string, error) {
 	return net.JoinHostPort(host, port), err
 }
 
-// ownDir returns the directory of the agent's own state, "" for the state
-// directory.
-func (s *agentSettings) ownDir() string {
+// agentDir returns the directory of the agent's own state.
+func (s *agentSettings) agentDir() string {
 	if s.directory == "" {
-		return ""
+		return s.stateDir
 	}
 	return s.own()
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/site"
 )
 
 func newControllerCommand() *cobra.Command {
@@ -85,6 +86,10 @@ func (s *controllerService) run(ctx context.Context) error {
 		return err
 	}
 	defer store.Close()
+	sites, err := site.Open(site.StoreConfig{Dir: s.settings.sitesDir()})
+	if err != nil {
+		return err
+	}
 	dialects := s.dialects
 	if dialects == nil {
 		dialects = s.settings.topics.dialects()
@@ -107,6 +112,7 @@ func (s *controllerService) run(ctx context.Context) error {
 		Dialer:   endpoint,
 		Dialects: dialects,
 		Store:    store,
+		Sites:    sites,
 		Ending:   s.ending,
 		Log:      s.log,
 	}

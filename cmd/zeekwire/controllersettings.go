@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
@@ -53,6 +54,10 @@ func newControllerSettings() *controllerSettings {
 	s.addRequestTimeout()
 	s.t.Add(
 		settings.Setting{
+			Name: "start-limit", Value: settings.Duration(&s.machine.StartLimit, time.Millisecond),
+			Help: "`TIME` that the nodes of a deployment may take to start; those that take longer have failed",
+		},
+		settings.Setting{
 			Name: "auto-assign-broker-ports", Value: settings.Bool(&s.machine.AssignBrokerPorts),
 			Help: "assign a listening port to nodes that have none", Zeek: module + "::auto_assign_broker_ports",
 		},
@@ -88,6 +93,8 @@ func (s *controllerSettings) check() error {
 	s.machine.RequestTimeout = s.requestTimeout
 	const wantPort = "want a port from 1 to 65535"
 	switch {
+	case s.machine.StartLimit <= 0:
+		return s.t.Wrong("start-limit", "want a time above zero")
 	case s.brokerStart.Number == 0:
 		return s.t.Wrong("auto-assign-broker-start-port", wantPort)
 	case s.metricsStart.Number == 0:
@@ -96,6 +103,9 @@ func (s *controllerSettings) check() error {
 	s.machine.BrokerStartPort, s.machine.MetricsStartPort = s.brokerStart.Number, s.metricsStart.Number
 	return s.serviceSettings.check()
 }
+
+// sitesDir returns the directory for the sites of configurations.
+func (s *controllerSettings) sitesDir() string { return filepath.Join(s.own(), "sites") }
 
 // stateFile returns the path of the controller's state file.
 func (s *controllerSettings) stateFile() string { return filepath.Join(s.own(), "controller.db") }

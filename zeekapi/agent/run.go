@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -96,6 +97,7 @@ func (c Config) validate() (Config, error) {
 	case c.Beat < 0:
 		return c, fmt.Errorf("agent: Beat is %s, must not be negative", c.Beat)
 	}
+	c.Dialects = introducing(c.Dialects)
 	c.Settings.PID = cmp.Or(c.Settings.PID, int64(os.Getpid()))
 	if v, ok := c.Launcher.(launch.Versioned); ok {
 		c.Settings.Zeek = cmp.Or(c.Settings.Zeek, v.ZeekVersion())
@@ -103,6 +105,21 @@ func (c Config) validate() (Config, error) {
 	var err error
 	c.Settings, err = c.Settings.validate()
 	return c, err
+}
+
+// introducing returns the dialects in the order in which the agent introduces itself:
+// first those in which it also describes itself. So a controller that hears the first
+// hello knows that a description follows.
+func introducing(dialects []*zeekapi.Dialect) []*zeekapi.Dialect {
+	describes := func(d *zeekapi.Dialect) int {
+		if d.Has(zeekapi.AgentDescription{}) {
+			return 0
+		}
+		return 1
+	}
+	return slices.SortedStableFunc(slices.Values(dialects), func(a, b *zeekapi.Dialect) int {
+		return cmp.Compare(describes(a), describes(b))
+	})
 }
 
 // Run runs an agent until ctx is done or c.Ending is closed, and then returns
