@@ -60,10 +60,10 @@ type DeployOptions struct {
 
 // SitePart is a part of a packed site, which is compressed. See package site.
 type SitePart struct {
-	Site   string `zeek:"site"`   // see Configuration.Site
-	Size   uint64 `zeek:"size"`   // of the whole packed site, in bytes
-	Offset uint64 `zeek:"offset"` // of Data, in bytes
-	Data   string `zeek:"data"`   // at most MaxSitePart bytes
+	Site   string `zeek:"site"`        // see Configuration.Site
+	Size   uint64 `zeek:"size"`        // of the whole packed site, in bytes
+	Offset uint64 `zeek:"offset"`      // of Data, in bytes
+	Data   string `zeek:"data,base64"` // at most MaxSitePart bytes
 }
 
 // MaxSitePart is the size of the largest part of a site in one message, in bytes.

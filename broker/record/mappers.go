@@ -1,6 +1,7 @@
 package record
 
 import (
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -65,6 +66,9 @@ func compile(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) 
 	case reflect.String:
 		if o.enum {
 			return compileEnum(t, o), nil
+		}
+		if o.base64 {
+			return base64Mapper, nil
 		}
 		return basic(broker.String, copyText, reflect.Value.String, reflect.Value.SetString, nil, "string"), nil
 	case reflect.Pointer:
@@ -134,6 +138,25 @@ func basic[T any](make func(T) broker.Value, get func(broker.Value) (T, bool),
 			return nil
 		},
 	}
+}
+
+// base64Mapper maps a string of any bytes to its base64 text.
+var base64Mapper = &mapper{
+	marshal: func(v reflect.Value) (broker.Value, *Error) {
+		return broker.String(base64.StdEncoding.EncodeToString([]byte(v.String()))), nil
+	},
+	unmarshal: func(v broker.Value, into reflect.Value) *Error {
+		text, ok := v.Text()
+		if !ok {
+			return mismatch("string", v)
+		}
+		data, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return &Error{Reason: "want base64, got other text"}
+		}
+		into.SetString(string(data))
+		return nil
+	},
 }
 
 func compileEnum(t reflect.Type, o fieldOptions) *mapper {

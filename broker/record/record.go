@@ -43,6 +43,7 @@ import (
 //   - set: the slice maps to a set instead of a vector
 //   - enum=Scope: the string s maps to the enum label Scope::s; with "enum"
 //     alone the string is the whole label
+//   - base64: the string, which may have any bytes, maps to its base64 text
 //   - default=LABEL: Marshal replaces an empty enum string by LABEL
 //
 // The tag "-" omits a field. An embedded struct contributes its fields.
@@ -140,9 +141,9 @@ func mapperOf(t reflect.Type) (*mapper, error) {
 
 // fieldOptions holds the options of a field's tag.
 type fieldOptions struct {
-	optional, trailing, extension, set, enum bool
-	scope                                    string // of the enum, with "::"
-	fallback                                 string // label of an empty string, without the scope
+	optional, trailing, extension, set, enum, base64 bool
+	scope                                            string // of the enum, with "::"
+	fallback                                         string // label of an empty string, without the scope
 }
 
 func parseTag(f reflect.StructField) (name string, o fieldOptions, err error) {
@@ -167,6 +168,8 @@ func parseTag(f reflect.StructField) (name string, o fieldOptions, err error) {
 			if value != "" {
 				o.scope = value + "::"
 			}
+		case "base64":
+			o.base64 = true
 		case "default":
 			o.fallback = value
 		default:

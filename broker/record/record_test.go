@@ -60,6 +60,7 @@ type everything struct {
 	OptList  []string          `zeek:"opt_list,optional"`
 	Internal int               `zeek:"-"`
 	Later    broker.Port       `zeek:"later,optional,trailing"`
+	Binary   string            `zeek:"binary,trailing,base64"`
 	Ours     string            `zeek:"ours,extension"`
 	AlsoOurs uint64            `zeek:"also_ours,extension"`
 }
@@ -74,7 +75,7 @@ func sample() everything {
 		Records: []inner{{netip.MustParseAddr("10.0.0.1"), broker.TCP(80)}},
 		Colors:  []color{"GREEN", "RED"},
 		Table:   map[string]inner{"k": {netip.MustParseAddr("::1"), broker.TCP(1)}},
-		Env:     map[string]string{}, Opt: &n, OptText: "text", OptList: []string{}, Later: broker.TCP(9000),
+		Env:     map[string]string{}, Opt: &n, OptText: "text", OptList: []string{}, Later: broker.TCP(9000), Binary: "\xff\x00",
 	}
 }
 
@@ -85,7 +86,7 @@ func TestMarshal(t *testing.T) {
 	}
 	want := `["x", T, 18446744073709551615, 255, -7, 1.5, 10.0.0.0/8, 1970-01-01T00:00:01.000000005Z, 1m0s, ` +
 		`Zoo::RED, Conn::LOG, [1], [1, 2], [["a"], []], {"a", "b"}, {[10.0.0.1, 80/tcp]}, {Zoo::GREEN, Zoo::RED}, ` +
-		`{"k" -> [::1, 1/tcp]}, {}, 0, "text", [], 9000/tcp]`
+		`{"k" -> [::1, 1/tcp]}, {}, 0, "text", [], 9000/tcp, "/wA="]`
 	if got.String() != want {
 		t.Errorf("got\n%s, want\n%s", got, want)
 	}
@@ -97,6 +98,16 @@ func TestUnmarshalInvertsMarshal(t *testing.T) {
 		"unset": func() everything {
 			e := sample()
 			e.Opt, e.OptText, e.OptList, e.Later = nil, "", nil, broker.Port{}
+			return e
+		}(),
+		"with extensions": func() everything {
+			e := sample()
+			e.Ours, e.AlsoOurs = "x", 7
+			return e
+		}(),
+		"with the second extension": func() everything {
+			e := sample()
+			e.AlsoOurs = 7
 			return e
 		}(),
 	} {

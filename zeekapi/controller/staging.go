@@ -62,7 +62,9 @@ func (s *staging) prepare(c zeekapi.Configuration) (ready zeekapi.Configuration,
 	if err := s.settings.assignPorts(&filled); err != nil {
 		return ready, []string{err.Error()}
 	}
-	return zeekapi.Configuration{ID: c.ID, Instances: c.Instances, Nodes: filled.Nodes}, nil
+	ready = c
+	ready.Nodes = filled.Nodes
+	return ready, nil
 }
 
 func (s *staging) getConfiguration(by broker.Peer, req zeekapi.GetConfigurationRequest) {
