@@ -139,9 +139,10 @@ func (c *changeRequests) check(by broker.Peer, req zeekapi.CheckRequest) {
 }
 
 func (c *changeRequests) rollingRestart(by broker.Peer, req zeekapi.RollingRestartRequest) {
-	var busy error
-	if p := c.trials.pending(); p != nil {
-		busy = fmt.Errorf(errPending, p.id)
-	}
-	c.jobs.rollingRestart(by, req, busy)
+	c.jobs.rollingRestart(by, req, func() error {
+		if p := c.trials.pending(); p != nil {
+			return fmt.Errorf(errPending, p.id)
+		}
+		return nil
+	})
 }

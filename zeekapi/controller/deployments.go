@@ -171,6 +171,20 @@ func (d *deployments) ready(w *member) {
 	}
 }
 
+// sited continues when the agent of an instance has its site, or cannot get it.
+func (d *deployments) sited(instance string) {
+	w, had := d.members.of(instance), d.plans.former()
+	switch {
+	case d.current != nil && d.current.mayBegin():
+		d.distribute()
+	case w == nil || !w.ready:
+	case !d.members.allReady():
+		d.restore(w)
+	case d.current == nil && (had == nil || !d.deliveries.runs(instance, had.content)):
+		d.redeploy()
+	}
+}
+
 // without continues without an instance that was drained. If no deployment is
 // under way because the last one gave up on the instance, it is repeated.
 func (d *deployments) without(instance string) {
@@ -500,6 +514,14 @@ func (d *deployments) restore(w *member) {
 	had := d.plans.former()
 	if had == nil || had.config.ID != d.configs.target().ID || !had.has(w.Name) {
 		return
+	}
+	if a := d.agents.of(w.Name); a.checks() {
+		if has, err := d.sites.ensure(w.Name, had.config.Site); !has {
+			if err != nil {
+				d.log.Warn().Str("instance", w.Name).Err(err).Msg("the agent does not get its configuration back yet")
+			}
+			return
+		}
 	}
 	// If the agent runs something else with the same ID, that may be newer.
 	task := &restoration{deployments: d, plan: had, certain: !d.deliveries.tell(w.Name, had)}

@@ -30,6 +30,7 @@ type jobs struct {
 	members  *members
 	names    *nameSets
 	requests *requests
+	checks   *restartChecks
 	events   *eventLog
 	timeout  time.Duration // of requests
 	log      zerolog.Logger
@@ -96,37 +97,65 @@ func (j *jobs) endLost() {
 	}
 }
 
-// rollingRestart begins a job, unless it is invalid, another job is under way,
-// or something else is, which busy says.
-func (j *jobs) rollingRestart(by broker.Peer, req zeekapi.RollingRestartRequest, busy error) {
+// rollingRestart begins a job when all its nodes have passed a check. It refuses an
+// invalid one, and one during another job or during what busy says.
+func (j *jobs) rollingRestart(by broker.Peer, req zeekapi.RollingRestartRequest, busy func() error) {
 	nodes, err := j.nodesToRestart(req)
-	switch {
-	case err != nil: // it would be as wrong later
-	case j.last.running():
-		err = fmt.Errorf("job %d is still under way", j.last.Number)
-	default:
-		err = busy
+	if err == nil { // it would be as wrong later
+		err = j.obstacle(busy)
 	}
 	if err != nil {
 		j.requests.answer(by, req, zeekapi.Failure(req.ID, "%s", err))
 		return
 	}
+	r := j.requests.begin(by, req)
+	if r == nil {
+		return
+	}
+	on := make(map[string][]string)
+	for _, n := range nodes {
+		on[n.Instance] = append(on[n.Instance], n.Name)
+	}
+	j.checks.ask(r, on, func(found []zeekapi.Result) bool {
+		switch err := j.obstacle(busy); {
+		case len(found) > 0:
+			j.requests.fail(r, "%s", problemsOf(found))
+		case err != nil:
+			j.requests.fail(r, "%s", err)
+		default:
+			j.begin(nameOf(by), r, nodes, req.AtOnce)
+		}
+		return false
+	})
+}
+
+// obstacle returns why no job can begin now, nil if one can.
+func (j *jobs) obstacle(busy func() error) error {
+	if j.last.running() {
+		return fmt.Errorf("job %d is still under way", j.last.Number)
+	}
+	return busy()
+}
+
+// begin begins a job and responds to its request.
+func (j *jobs) begin(by string, r *request, nodes []zeekapi.Node, atOnce uint64) {
 	number := uint64(1)
 	if j.last != nil {
 		number = j.last.Number + 1
 	}
 	j.last = &job{
-		Job:    zeekapi.Job{Number: number, By: nameOf(by), Started: j.now},
-		atOnce: int(min(max(1, req.AtOnce), uint64(len(nodes)))),
+		Job:    zeekapi.Job{Number: number, By: by, Started: j.now},
+		atOnce: int(min(max(1, atOnce), uint64(len(nodes)))),
 		left:   nodes,
 		now:    make(map[string]*restarting),
 		asked:  make(map[string]bool),
 	}
 	begun := j.last.snapshot()
-	j.log.Info().Str("by", nameOf(by)).Uint64("job", number).Str("nodes", clip(listed(begun.Next))).Msg("rolling restart")
+	j.log.Info().Str("by", by).Uint64("job", number).Str("nodes", clip(listed(begun.Next))).Msg("rolling restart")
 	j.emit(SaveJob{Job: begun})
-	j.events.add(zeekapi.EventJob, "", "", fmt.Sprintf("job %d: restart of %d nodes by %s", number, len(nodes), nameOf(by)))
-	j.requests.answer(by, req, successWith(req.ID, begun))
+	j.events.add(zeekapi.EventJob, "", "", fmt.Sprintf("job %d: restart of %d nodes by %s", number, len(nodes), by))
+	r.results = []zeekapi.Result{successWith(r.id, begun)}
+	j.requests.finish(r)
 	j.advance()
 }
 

@@ -106,15 +106,16 @@ func (m *Machine) change(settings Settings, state State) {
 	m.trials = &trials{deployments: m.deployments}
 	m.sites.pushed = func(instance string) {
 		m.trials.sent(instance)
-		m.deployments.distribute()
+		m.deployments.sited(instance)
 	}
 	m.drains = &drains{
 		outbox: m.out, agents: m.agents, members: m.members, names: m.names, states: m.states,
 		requests: m.requests, deployments: m.deployments, events: m.events, log: m.log,
 	}
+	checks := &restartChecks{agents: m.agents, requests: m.requests}
 	m.jobs = &jobs{
 		outbox: m.out, configs: m.configs, agents: m.agents, members: m.members, names: m.names,
-		requests: m.requests, events: m.events, timeout: settings.RequestTimeout, log: m.log, last: lastJob(state),
+		requests: m.requests, checks: checks, events: m.events, timeout: settings.RequestTimeout, log: m.log, last: lastJob(state),
 	}
 }
 
@@ -125,7 +126,8 @@ func (m *Machine) serve(settings Settings) {
 		events: m.events, log: m.log,
 	}
 	m.queries = &queries{
-		configs: m.configs, agents: m.agents, members: m.members, names: m.names, requests: m.requests, log: m.log,
+		configs: m.configs, agents: m.agents, members: m.members, names: m.names, requests: m.requests,
+		checks: m.jobs.checks, log: m.log,
 	}
 	m.changes = &changeRequests{
 		configs: m.configs, staging: m.staging, history: m.history, requests: m.requests,
@@ -203,6 +205,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	case Tick:
 		m.requests.expire()
 		m.members.repeat()
+		m.sites.retry()
 		m.jobs.poll()
 		m.drains.poll()
 		m.surveys.hold()
@@ -261,6 +264,7 @@ func (m *Machine) fromClient(by broker.Peer, msg zeekapi.Message) {
 func (m *Machine) Deadline() (time.Time, bool) {
 	next := m.requests.deadline().
 		sooner(m.members.again).
+		sooner(m.sites.again).
 		sooner(m.jobs.deadline()).
 		sooner(m.drains.deadline()).
 		sooner(m.surveys.next)

@@ -218,6 +218,13 @@ func describe(o controller.Output) string {
 			}
 		case zeekapi.AgentCheckRequest:
 			text += " " + msg.Config
+		case zeekapi.AgentCheckRestartRequest:
+			text += " of " + strings.Join(msg.Nodes, " ")
+		case zeekapi.AgentSiteRequest:
+			text += fmt.Sprintf(" from %d", msg.Offset)
+			if o.Part {
+				text += " with the part"
+			}
 		case zeekapi.AgentDispatchRequest:
 			text += " " + strings.Join(msg.Action, " ") + " of " + strings.Join(msg.Nodes, " ")
 		case zeekapi.AgentRestartRequest:

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -75,4 +76,20 @@ func (takeStatus) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) 
 		return nil, false
 	}
 	return []zeekapi.Result{result}, true
+}
+
+// problems returns the failures in the answer to a check.
+func problems(c *call, answer []zeekapi.Result) []zeekapi.Result {
+	var found []zeekapi.Result
+	for _, res := range answer {
+		if res.Success {
+			continue
+		}
+		if !isA[zeekapi.NodeOutputs](res.Data) {
+			res.Data = broker.None()
+		}
+		res.ReqID = c.request.id
+		found = append(found, res)
+	}
+	return found
 }

@@ -19,6 +19,7 @@ type queries struct {
 	members  *members
 	names    *nameSets
 	requests *requests
+	checks   *restartChecks
 	log      zerolog.Logger
 }
 
@@ -81,8 +82,48 @@ func (q *queries) restart(by broker.Peer, req zeekapi.RestartRequest) {
 		which = clip(listed(req.Nodes))
 	}
 	q.log.Info().Str("by", nameOf(by)).Str("request", req.ID).Str("nodes", which).Msg("restarting nodes")
-	r.task = takeRestart
-	q.forNodes(r, req.Nodes, askRestart)
+	q.checks.ask(r, q.restartable(req.Nodes), func(found []zeekapi.Result) bool {
+		if len(found) > 0 {
+			r.results = q.notRestarted(r, req.Nodes, found)
+			return true
+		}
+		r.task = takeRestart
+		q.forNodes(r, req.Nodes, askRestart)
+		return false
+	})
+}
+
+// restartable returns the given nodes of the target, or all of them, that can be
+// restarted now, by instance.
+func (q *queries) restartable(nodes []string) map[string][]string {
+	among := q.nodesAmong(setOf(nodes))
+	on := make(map[string][]string)
+	for _, name := range q.members.sorted() {
+		if q.members.of(name).ready {
+			on[name] = among(name)
+		}
+	}
+	return on
+}
+
+// notRestarted returns a result for each node of a restart that did not begin,
+// because problems were found.
+func (q *queries) notRestarted(r *request, nodes []string, found []zeekapi.Result) []zeekapi.Result {
+	results := found
+	wrong := make(map[string]bool)
+	for i, res := range found {
+		wrong[res.Node] = true
+		results[i].Error = "not restarted: " + res.Error
+	}
+	on := q.restartable(nodes)
+	for _, instance := range sortedKeys(on) {
+		for _, node := range on[instance] {
+			if !wrong[node] {
+				results = append(results, zeekapi.Result{ReqID: r.id, Instance: instance, Node: node, Error: "not restarted: another node of the request could not run again"})
+			}
+		}
+	}
+	return results
 }
 
 // forNodes asks all ready agents about the given nodes, or about all nodes if

@@ -133,6 +133,7 @@ func newSimulation(seed uint64, agents int) *simulation {
 		outcomes: make(map[zeekapi.Outcome]int),
 		settings: controller.DefaultSettings(),
 	}
+	s.settings.StartLimit = 20 * time.Second // a lost response is awaited as long as that
 	if seed%2 == 1 {
 		s.settings.StatusInterval = 20 * time.Second
 	}

@@ -21,6 +21,10 @@ const (
 	// partTimeout is the longest time that an agent may take to store a part.
 	partTimeout = 30 * time.Second
 
+	// pushRetry is the time after which an agent that could not get a site is tried
+	// again.
+	pushRetry = time.Minute
+
 	// siteGrace is how long a site stays that no configuration refers to: clients
 	// upload a site before they stage its configuration.
 	siteGrace = time.Hour
@@ -38,6 +42,8 @@ type sites struct {
 
 	pushes  map[string]*push // by instance
 	running int
+	failed  map[string]bool // instances that lack their site
+	again   alarm           // for these
 	kept    map[string]bool // as the store was told last
 
 	// pushed is called when an agent has a site, or cannot get it.
@@ -47,7 +53,7 @@ type sites struct {
 func newSites(out *outbox, configs *configurations, h *history, a *agents, r *requests, log zerolog.Logger) *sites {
 	return &sites{
 		outbox: out, configs: configs, history: h, agents: a, requests: r, log: log,
-		pushes: make(map[string]*push),
+		pushes: make(map[string]*push), failed: make(map[string]bool),
 	}
 }
 
@@ -183,6 +189,10 @@ func (p *push) missed(_ *call, why reason) ([]zeekapi.Result, bool) {
 }
 
 func (p *push) fail(text string) {
+	p.failed[p.instance] = true
+	if !p.again.set {
+		p.again = alarmAt(p.now.Add(pushRetry))
+	}
 	p.agent.siteError = &errSite{p.site, clip("cannot send the site: " + text)}
 	p.log.Warn().Str("instance", p.instance).Str("site", p.site).Msg(p.agent.siteError.Error())
 }
@@ -212,6 +222,19 @@ func (p *push) ended(*request) {
 	delete(p.pushes, p.instance)
 	p.start()
 	p.pushed(p.instance)
+}
+
+// retry continues what waits for agents that could not get their site.
+func (s *sites) retry() {
+	if !s.again.due(s.now) {
+		return
+	}
+	s.again = alarm{}
+	failed := s.failed
+	s.failed = make(map[string]bool)
+	for _, instance := range sortedKeys(failed) {
+		s.pushed(instance)
+	}
 }
 
 // unreadable ends the push whose part the store cannot read.

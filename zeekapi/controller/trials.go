@@ -244,22 +244,6 @@ func (t *trial) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 	return problems(c, answer.Results), true
 }
 
-// problems returns the failures in the answer to a check.
-func problems(c *call, answer []zeekapi.Result) []zeekapi.Result {
-	var found []zeekapi.Result
-	for _, res := range answer {
-		if res.Success {
-			continue
-		}
-		if !isA[zeekapi.NodeOutputs](res.Data) {
-			res.Data = broker.None()
-		}
-		res.ReqID = c.request.id
-		found = append(found, res)
-	}
-	return found
-}
-
 func (t *trial) missed(c *call, why reason) ([]zeekapi.Result, bool) {
 	switch why {
 	case unsupported:
