@@ -346,6 +346,10 @@ func TestCheckConfigWithSite(t *testing.T) {
 		"it does not run with other versions of Zeek or on other architectures\ncluster.cfg: 0 errors, 1 warning\n"})
 	check("--site", "missing", "cluster.cfg").want(t, outcome{exit: 1,
 		stdout: "missing: error: site missing: no such file or directory\ncluster.cfg: 1 error, 0 warnings\n"})
+	check("--site-size", "-1", "cluster.cfg").want(t, outcome{exit: 1, stdout: "cluster.cfg:2: error: site: limits are -1048576 bytes and 20000 files, " +
+		"must not be negative\ncluster.cfg: 1 error, 0 warnings\n"})
+	check("--site-files", "1", "cluster.cfg").want(t, outcome{exit: 1, stdout: "cluster.cfg:2: error: site site: the site has more than 1 files, " +
+		"directories and links\ncluster.cfg: 1 error, 0 warnings\n"})
 	put(t, dir, "cluster.cfg", "[cluster]\nsites = ./site\n")
 	check("cluster.cfg").want(t, outcome{exit: 1,
 		stdout: "cluster.cfg:2: error: section [cluster] has no key \"sites\", only scripts and site\ncluster.cfg: 1 error, 0 warnings\n"})
