@@ -136,7 +136,7 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		Dialects: dialects,
 		Launcher: launcher,
 		StateDir: set.agentDir(),
-		Sites:    set.sites.store(),
+		Sites:    set.sites.store(""),
 		Obey:     set.callers.obey(len(set.controllers) > 0),
 		Ending:   s.ending,
 		Log:      s.log,

@@ -38,9 +38,9 @@ func (s *siteSettings) add(t *settings.Table) {
 	)
 }
 
-// store returns the limits as the configuration of a store.
-func (s *siteSettings) store() site.StoreConfig {
+// store returns the configuration of the store in a directory.
+func (s *siteSettings) store(dir string) site.StoreConfig {
 	return site.StoreConfig{
-		Limits: site.Limits{Bytes: int64(s.size) * mebibyte, Files: s.files}, Bytes: int64(s.space) * mebibyte,
+		Dir: dir, Limits: site.Limits{Bytes: int64(s.size) * mebibyte, Files: s.files}, Bytes: int64(s.space) * mebibyte,
 	}
 }
