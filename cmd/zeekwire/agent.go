@@ -136,6 +136,7 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		Dialects: dialects,
 		Launcher: launcher,
 		StateDir: set.agentDir(),
+		Sites:    set.sites.store(""),
 		Obey:     set.callers.obey(len(set.controllers) > 0),
 		Ending:   s.ending,
 		Log:      s.log,
@@ -201,7 +202,7 @@ func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPo
 	processes, err := zeek.New(ctx, zeek.Config{
 		Binary:   s.settings.zeek,
 		StateDir: filepath.Clean(s.settings.stateDir),
-		SitesDir: agent.SitesDir(s.settings.agentDir()), CheckTimeout: s.settings.checkTimeout,
+		SitesDir: agent.SitesDir(s.settings.agentDir(), s.settings.name), CheckTimeout: s.settings.checkTimeout,
 		StdoutFile: s.settings.nodes.stdout, StderrFile: s.settings.nodes.stderr, OutputLines: s.settings.nodes.outputLines,
 		Agent:   s.nodesAgent(listens),
 		TLS:     config,

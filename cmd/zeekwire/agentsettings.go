@@ -30,6 +30,7 @@ type agentSettings struct {
 	checkTimeout time.Duration
 	archive      archiveSettings
 	nodes        nodeSettings
+	sites        siteSettings
 }
 
 func newAgentSettings() *agentSettings {
@@ -42,6 +43,7 @@ func newAgentSettings() *agentSettings {
 		onExit:          exitStop,
 		supervisor:      net.JoinHostPort("127.0.0.1", strconv.Itoa(control.Port)),
 		archive:         defaultArchive(),
+		sites:           defaultSites(),
 		backend:         backendAuto,
 		transport:       transportAuto,
 		checkTimeout:    zeek.DefaultCheckTimeout,
@@ -113,6 +115,7 @@ func newAgentSettings() *agentSettings {
 	)
 
 	s.archive.add(s.t, module)
+	s.sites.add(s.t)
 
 	s.t.Group("Topics")
 	s.t.Add(

@@ -86,7 +86,7 @@ func (s *controllerService) run(ctx context.Context) error {
 		return err
 	}
 	defer store.Close()
-	sites, err := site.Open(site.StoreConfig{Dir: s.settings.sitesDir()})
+	sites, err := site.Open(s.settings.sites.store(s.settings.sitesDir()))
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ type controllerSettings struct {
 	websocket listenSettings
 	gate      gateSettings
 	machine   controller.Settings
+	sites     siteSettings
 
 	brokerStart, metricsStart broker.Port
 }
@@ -29,6 +30,7 @@ func newControllerSettings() *controllerSettings {
 			defaultPort: broker.TCP(2149),
 		},
 		machine: controller.DefaultSettings(),
+		sites:   defaultSites(),
 	}
 	s.native.defaultPort = s.machine.BrokerPort
 	s.requestTimeout = s.machine.RequestTimeout
@@ -50,6 +52,7 @@ func newControllerSettings() *controllerSettings {
 	s.addTLS()
 	s.gate.add(s.t)
 
+	s.sites.add(s.t)
 	s.t.Group("Deployments")
 	s.addRequestTimeout()
 	s.t.Add(

@@ -39,7 +39,7 @@ import (
 // All blocks of a document share a directory and their shell variables.
 // "zeekwire" is the program under test, and ./repository the source.
 var documents = []string{
-	"README.md", "docs/tutorial.md", "docs/howto/deploy.md", "docs/howto/operate.md", "docs/howto/secure.md",
+	"README.md", "docs/tutorial.md", "docs/howto/deploy.md", "docs/howto/sites.md", "docs/howto/operate.md", "docs/howto/secure.md",
 	"docs/howto/monitor.md", "docs/howto/upgrade.md", "docs/howto/replace-controller.md", "docs/howto/interoperate.md",
 	"docs/howto/record.md", "docs/howto/service.md", "docs/howto/configure.md",
 }

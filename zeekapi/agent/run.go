@@ -44,8 +44,8 @@ type Config struct {
 	// empty, the agent forgets its configuration when it ends.
 	StateDir string
 
-	// Sites limits the sites that the agent keeps in SitesDir(StateDir). Its Dir is
-	// ignored. Without StateDir, the agent accepts no sites.
+	// Sites limits the sites that the agent keeps in SitesDir. Its Dir is ignored.
+	// Without StateDir, the agent accepts no sites.
 	Sites site.StoreConfig
 
 	// Obey reports whether a peer is a controller of this agent. Requests of
@@ -148,7 +148,7 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	r := &receiver{name: c.Settings.Name, dialects: c.Dialects, obey: c.Obey, log: c.Log}
-	sites, err := openSites(c.Sites, c.StateDir, machine.sites.current())
+	sites, err := c.openSites(machine.sites.current())
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}

@@ -16,9 +16,10 @@ import (
 // even if no node uses it: it may be about to be deployed.
 const siteGrace = time.Hour
 
-// SitesDir returns the directory below a state directory in which an agent keeps sites.
-// Each unpacked site is a directory with its ID as the name.
-func SitesDir(stateDir string) string { return filepath.Join(stateDir, "sites") }
+// SitesDir returns the directory below Config.StateDir in which the named agent keeps
+// sites. Each unpacked site is a directory with its ID as the name. Agents that share a
+// state directory do not share sites.
+func SitesDir(stateDir, name string) string { return filepath.Join(stateDir, "agent-sites", name) }
 
 type (
 	// StoreSite stores a part of a site, unpacks a site that is complete, and answers
@@ -76,14 +77,14 @@ type siteKeeper struct {
 	used  []string
 }
 
-// openSites opens the store in a state directory, and removes the sites that nobody
-// uses.
-func openSites(cfg site.StoreConfig, stateDir string, used []string) (*siteKeeper, error) {
-	if stateDir == "" {
+// openSites opens the store of an agent, and removes the sites that its nodes do not
+// use.
+func (c Config) openSites(used []string) (*siteKeeper, error) {
+	if c.StateDir == "" {
 		return &siteKeeper{}, nil
 	}
-	cfg.Dir = SitesDir(stateDir)
-	store, err := site.Open(cfg)
+	c.Sites.Dir = SitesDir(c.StateDir, c.Settings.Name)
+	store, err := site.Open(c.Sites)
 	if err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ func TestAgentStoresSites(t *testing.T) {
 	half := p.Part(0)
 	half.Data = half.Data[:len(half.Data)/2]
 	complete := zeekapi.SiteProgress{Have: uint64(len(p.Data)), Complete: true}
-	file := filepath.Join(SitesDir(dir), p.ID, "local.zeek")
+	file := filepath.Join(SitesDir(dir, "i"), p.ID, "local.zeek")
 
 	ask, stop := siteAgent(t, dir)
 	if at, text := ask(zeekapi.SitePart{Site: p.ID}); at != (zeekapi.SiteProgress{}) || text != "" {
@@ -134,7 +134,7 @@ func TestAgentStoresSites(t *testing.T) {
 	stop()
 	// Nobody has used it for a long time.
 	old := time.Now().Add(-2 * siteGrace)
-	if err := os.Chtimes(filepath.Join(SitesDir(dir), p.ID+".tar.zst"), old, old); err != nil {
+	if err := os.Chtimes(filepath.Join(SitesDir(dir, "i"), p.ID+".tar.zst"), old, old); err != nil {
 		t.Fatal(err)
 	}
 	ask, stop = siteAgent(t, dir)

@@ -62,7 +62,9 @@ type Tool struct {
 		transport  string
 		dialect    string
 		strictExit bool
-		site       string // only with Extended
+		site       string // only with Extended, also the next two
+		siteSize   int    // in MiB
+		siteFiles  int
 		json       bool   // only with Extended, or for check-config
 		color      string // only with Extended
 	}

@@ -34,6 +34,8 @@ func (p *preflightCluster) respond(t *testing.T, m zeekapi.Message) zeekapi.Mess
 		return zeekapi.EventsResponse{ReqID: id, Result: data([]zeekapi.ClusterEvent{})}
 	case zeekapi.StatusRequest:
 		return zeekapi.StatusResponse{ReqID: id, Result: data(p.status)}
+	case zeekapi.GetConfigurationRequest: // diff compares sites
+		return zeekapi.GetConfigurationResponse{ReqID: id, Result: zeekapi.Result{Error: "none is deployed"}}
 	case zeekapi.DryRunRequest:
 		return zeekapi.DryRunResponse{ReqID: id, Results: []zeekapi.Result{data(zeekapi.Diff{To: "c"})}}
 	case zeekapi.StageConfigurationRequest:

@@ -35,14 +35,26 @@ func (t *Tool) addSiteFlag(cmd *cobra.Command) {
 	}
 	cmd.Flags().StringVar(&t.flags.site, "site", "", "`DIR` with the scripts of the cluster, instead of the one that FILE names")
 	_ = cmd.MarkFlagDirname("site") // it fails only for an unknown flag
+	cmd.Flags().IntVar(&t.flags.siteSize, "site-size", site.DefaultMaxBytes/mebibyte, "`MIB` that the site may have, as in the settings of controller and agents")
+	cmd.Flags().IntVar(&t.flags.siteFiles, "site-files", site.DefaultMaxFiles, "`NUMBER` of files that the site may have, as in the settings of controller and agents")
 	cmd.Long += siteHelp
+}
+
+// mebibyte is the unit of --site-size, in bytes.
+const mebibyte = 1 << 20
+
+// siteLimits returns the limits for sites from the flags. Commands without these flags
+// have the defaults.
+func (t *Tool) siteLimits() site.Limits {
+	return site.Limits{Bytes: int64(t.flags.siteSize) * mebibyte, Files: t.flags.siteFiles}
 }
 
 // fileSite is the site of a cluster file, as far as it is on this machine. A nil
 // fileSite is that of a command without sites.
 type fileSite struct {
-	flag string // --site
-	base string // directory to which the names in the file are relative
+	flag   string // --site
+	limits site.Limits
+	base   string // directory to which the names in the file are relative
 
 	dir    string
 	packed *site.Packed // nil if the file names no directory
@@ -54,7 +66,7 @@ func (r *run) newFileSite(file string) *fileSite {
 	if !r.tool.Extended {
 		return nil
 	}
-	return &fileSite{flag: r.tool.flags.site, base: filepath.Dir(file)} // . for standard input
+	return &fileSite{flag: r.tool.flags.site, limits: r.tool.siteLimits(), base: filepath.Dir(file)} // . for standard input
 }
 
 // option returns the function for clusterfile.Options.Site.
@@ -75,7 +87,7 @@ func (s *fileSite) option() func(dir string) (id string, err error) {
 
 // pack packs the site in a directory and returns its ID.
 func (s *fileSite) pack(dir string) (string, error) {
-	packed, err := site.Pack(dir, site.Limits{})
+	packed, err := site.Pack(dir, s.limits)
 	if err != nil {
 		return "", err
 	}
@@ -113,7 +125,7 @@ func (s *fileSite) warnings() (warnings configparser.Errors) {
 	if s == nil || s.packed == nil {
 		return nil
 	}
-	plugins, err := site.Plugins(s.dir, site.Limits{})
+	plugins, err := site.Plugins(s.dir, s.limits)
 	if err != nil {
 		return configparser.Errors{{File: s.dir, Text: err.Error()}}
 	}
@@ -258,7 +270,7 @@ func (r *run) compareSites(ctx context.Context, c *client.Client, config zeekapi
 	if err != nil {
 		return nil, err
 	}
-	d.files, err = site.Diff(old, new, site.Limits{})
+	d.files, err = site.Diff(old, new, r.tool.siteLimits())
 	return d, err
 }
 
@@ -273,10 +285,10 @@ func (r *run) siteDirectory(ctx context.Context, c *client.Client, id, dir strin
 		return r.site.dir, nil
 	}
 	var packed bytes.Buffer
-	if err := c.DownloadSite(ctx, id, io.Writer(&packed), client.Transfer{Timeout: r.timeout}); err != nil {
+	if err := c.DownloadSite(ctx, id, io.Writer(&packed), client.Transfer{Timeout: r.timeout, Limits: r.tool.siteLimits()}); err != nil {
 		return "", r.siteError(err)
 	}
-	return dir, site.Unpack(&packed, id, dir, site.Limits{})
+	return dir, site.Unpack(&packed, id, dir, r.tool.siteLimits())
 }
 
 // lines returns the difference as text.

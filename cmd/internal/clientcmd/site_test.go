@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -49,6 +51,8 @@ func (s *siteController) respond(_ context.Context, m zeekapi.Message) ([]zeekap
 	switch m := m.(type) {
 	case zeekapi.EventsRequest:
 		return fake.Success([]zeekapi.ClusterEvent{}), nil
+	case zeekapi.GetInstancesRequest:
+		return fake.Success([]zeekapi.Instance{{Name: "agent-testhost", Host: netip.MustParseAddr("10.0.0.1")}}), nil
 	case zeekapi.UploadSiteRequest:
 		if m.Data != "" {
 			s.parts++
@@ -87,7 +91,16 @@ func (s *siteController) respond(_ context.Context, m zeekapi.Message) ([]zeekap
 // run runs a command of zeekwire.
 func (s *siteController) run(t *testing.T, args ...string) outcome {
 	t.Helper()
-	return runCommand(t, &clientcmd.Tool{Dial: inProcess(s.Controller), Extended: true}, "", args...)
+	return runWithoutAdvice(t, s.Controller, args...)
+}
+
+// runWithoutAdvice runs a command of zeekwire and omits the warnings about roles that
+// the small clusters of these tests do not have.
+func runWithoutAdvice(t *testing.T, c *fake.Controller, args ...string) outcome {
+	t.Helper()
+	got := runCommand(t, &clientcmd.Tool{Dial: inProcess(c), Extended: true}, "", args...)
+	got.stderr = regexp.MustCompile(`(?m)^warning: no node is a .*\n`).ReplaceAllString(got.stderr, "")
+	return got
 }
 
 // siteFiles creates a cluster file and its site, and returns their directory.
@@ -228,7 +241,7 @@ error: configuration has errors, not sending
 		t.Fatal(err)
 	}
 	defer zeeks.Close()
-	got = runCommand(t, &clientcmd.Tool{Dial: inProcess(zeeks), Extended: true}, "", "deploy-config", "--site", filepath.Join(dir, "other"), file)
+	got = runWithoutAdvice(t, zeeks, "deploy-config", "--site", filepath.Join(dir, "other"), file)
 	if got.exit != 1 || !strings.Contains(got.stderr, "knows nothing of sites") || strings.Count(got.stderr, "\n") != 1 {
 		t.Errorf("%+v", got)
 	}
@@ -335,7 +348,7 @@ func TestSiteDiff(t *testing.T) {
 func TestCheckConfigWithSite(t *testing.T) {
 	dir := siteFiles(t)
 	t.Chdir(dir)
-	put(t, dir, "cluster.cfg", "[cluster]\nsite = ./site\n\n[manager]\nrole = manager\n\n[logger]\nrole = logger\n\n[worker]\nrole = worker\ninterface = lo\n")
+	put(t, dir, "cluster.cfg", "[cluster]\nsite = ./site\n\n[manager]\nrole = manager\n\n[logger]\nrole = logger\n\n[proxy]\nrole = proxy\n\n[worker]\nrole = worker\ninterface = lo\n")
 	check := func(args ...string) outcome {
 		return runCommand(t, &clientcmd.Tool{Extended: true}, "", append([]string{"check-config"}, args...)...)
 	}
@@ -346,6 +359,10 @@ func TestCheckConfigWithSite(t *testing.T) {
 		"it does not run with other versions of Zeek or on other architectures\ncluster.cfg: 0 errors, 1 warning\n"})
 	check("--site", "missing", "cluster.cfg").want(t, outcome{exit: 1,
 		stdout: "missing: error: site missing: no such file or directory\ncluster.cfg: 1 error, 0 warnings\n"})
+	check("--site-size", "-1", "cluster.cfg").want(t, outcome{exit: 1, stdout: "cluster.cfg:2: error: site: limits are -1048576 bytes and 20000 files, " +
+		"must not be negative\ncluster.cfg: 1 error, 0 warnings\n"})
+	check("--site-files", "1", "cluster.cfg").want(t, outcome{exit: 1, stdout: "cluster.cfg:2: error: site site: the site has more than 1 files, " +
+		"directories and links\ncluster.cfg: 1 error, 0 warnings\n"})
 	put(t, dir, "cluster.cfg", "[cluster]\nsites = ./site\n")
 	check("cluster.cfg").want(t, outcome{exit: 1,
 		stdout: "cluster.cfg:2: error: section [cluster] has no key \"sites\", only scripts and site\ncluster.cfg: 1 error, 0 warnings\n"})
