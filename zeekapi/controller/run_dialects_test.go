@@ -117,7 +117,7 @@ func TestRunServesAllDialects(t *testing.T) {
 	want(t, "instances", map[string]string{
 		"m": "true true true [Management]0",
 		"o": "true true true [ClusterAgent]0",
-		"u": "true true true [Operations Management]u1",
+		"u": "true true true [Management Operations]u1",
 	}, got)
 
 	drain := func(id string, drain bool) zeekapi.Message {

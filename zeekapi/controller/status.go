@@ -142,7 +142,7 @@ func (o *overview) instanceStatus(name string, answers map[string]zeekapi.Result
 	if w == nil {
 		i.Instance = a.Instance
 	}
-	i.Connected, i.Dialects, i.Agent, i.Zeek = true, slices.Clone(a.dialects), a.process, a.zeek
+	i.Connected, i.Dialects, i.Agent, i.Zeek = true, slices.Sorted(slices.Values(a.dialects)), a.process, a.zeek
 	answer, ok := answers[name]
 	switch {
 	case !ok:
