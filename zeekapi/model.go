@@ -187,3 +187,13 @@ func Failure(reqID, format string, args ...any) Result {
 
 // ErrorTimeout is the error text of a request that timed out.
 const ErrorTimeout = "request timed out"
+
+// Error texts of deployments by our controller.
+const (
+	// ErrorContinues is part of the text after ErrorTimeout if the controller
+	// continues the deployment. The history then has its outcome.
+	ErrorContinues = "goes on"
+
+	// ErrorRefused is the text of a deployment whose check found problems.
+	ErrorRefused = "the deployment is refused, nothing has changed"
+)

@@ -114,6 +114,14 @@ type DeployResult struct {
 	// Failed says that some result is a failure.
 	Failed bool
 
+	// Continues reports whether zeekwire's controller continues the deployment
+	// although the request timed out. The history then has its outcome.
+	Continues bool
+
+	// Refused reports whether the check of zeekwire's controller found problems,
+	// so that nothing has changed.
+	Refused bool
+
 	// Strange are results that are neither of the above.
 	Strange []zeekapi.Result
 }
@@ -125,6 +133,7 @@ type Remark struct{ Instance, Text string }
 type DeployedNode struct {
 	Node, Instance string
 	Success        bool
+	Error          string               // reason of a failure; "" if unknown
 	Outputs        *zeekapi.NodeOutputs // output of a failed node; nil: unknown
 }
 
@@ -142,11 +151,17 @@ func (c *Client) SetConfiguration(ctx context.Context, config zeekapi.Configurat
 // newDeployResult tells the kinds of results apart as zeek-client does.
 func newDeployResult(results []zeekapi.Result) (DeployResult, error) {
 	var d DeployResult
+	timeout := false
 	for _, r := range results {
 		d.Failed = d.Failed || !r.Success
 		switch {
 		case !r.Success && r.Node == "" && r.Error != "":
 			d.Errors = append(d.Errors, r.Error)
+			if r.Instance == "" {
+				d.Refused = d.Refused || r.Error == zeekapi.ErrorRefused
+				timeout = timeout || r.Error == zeekapi.ErrorTimeout
+				d.Continues = d.Continues || timeout && strings.Contains(r.Error, " "+zeekapi.ErrorContinues+", ")
+			}
 		case r.Success && r.Node == "" && r.Instance == "" && !r.Data.IsNone():
 			if err := record.Unmarshal(r.Data, &d.ID); err != nil {
 				return d, fmt.Errorf("client: ID of the deployed configuration: %w", err)
@@ -159,7 +174,7 @@ func newDeployResult(results []zeekapi.Result) (DeployResult, error) {
 				d.Remarks = append(d.Remarks, Remark{r.Instance, text})
 			}
 		default:
-			n := DeployedNode{Node: r.Node, Instance: r.Instance, Success: r.Success}
+			n := DeployedNode{Node: r.Node, Instance: r.Instance, Success: r.Success, Error: r.Error}
 			if !r.Data.IsNone() {
 				n.Outputs = new(zeekapi.NodeOutputs)
 				if err := record.Unmarshal(r.Data, n.Outputs); err != nil {

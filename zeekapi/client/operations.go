@@ -88,8 +88,11 @@ func (c *Client) DeployStaged(ctx context.Context, o zeekapi.DeployOptions) (Dep
 	return deploy(ctx, c, zeekapi.DeployStagedCall, zeekapi.DeployStagedRequest{DeployOptions: o})
 }
 
+// CheckTimeout is a timeout for Check. The controller limits checks to two minutes.
+const CheckTimeout = 150 * time.Second
+
 // Check asks the agents whether a configuration could run, the staged one if
-// config is nil. Nothing changes.
+// config is nil. Nothing changes. See CheckTimeout.
 func (c *Client) Check(ctx context.Context, config *zeekapi.Configuration) (DeployResult, error) {
 	return deploy(ctx, c, zeekapi.CheckCall, zeekapi.CheckRequest{Config: config})
 }

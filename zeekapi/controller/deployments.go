@@ -445,9 +445,9 @@ func (t *deployment) expired(r *request) bool {
 	text := "waited for %s"
 	switch {
 	case continues && t.failed != nil:
-		text = "the rollback goes on, waiting for %s"
+		text = "the rollback " + zeekapi.ErrorContinues + ", waiting for %s"
 	case continues:
-		text = "the deployment goes on, waiting for %s"
+		text = "the deployment " + zeekapi.ErrorContinues + ", waiting for %s"
 	}
 	results := append(slices.Clone(r.results),
 		zeekapi.Failure(r.id, zeekapi.ErrorTimeout), zeekapi.Failure(r.id, text, listed(waiting)))

@@ -9,6 +9,9 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
+// CheckLimit is the longest time that a client waits for a check.
+const CheckLimit = checkLimit
+
 // Held returns the number of peers and of pending requests.
 func (m *Machine) Held() (peers, requests int) { return len(m.agents.peers), len(m.requests.pending) }
 

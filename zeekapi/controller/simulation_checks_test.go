@@ -48,7 +48,11 @@ func (s *simulation) ask(msg zeekapi.Message) {
 	s.deliver(func() {
 		if t, ok := msg.(zeekapi.TestTimeoutRequest); !ok || t.WithState {
 			if _, again := s.pending[id]; !again {
-				s.pending[id] = s.now.Add(controller.DefaultSettings().RequestTimeout)
+				limit := controller.DefaultSettings().RequestTimeout
+				if _, check := msg.(zeekapi.CheckRequest); check {
+					limit = controller.CheckLimit
+				}
+				s.pending[id] = s.now.Add(limit)
 			}
 		}
 		s.step(controller.FromClient{Message: msg}, "")

@@ -76,8 +76,10 @@ func (d *trials) try(r *request, o order) {
 	d.current.advance()
 }
 
-// checkOnly checks a configuration for a client. Nothing changes.
+// checkOnly checks a configuration for a client, which waits as long as that takes.
+// Nothing changes.
 func (d *trials) checkOnly(r *request, target revision) {
+	d.requests.setTimeout(r, checkLimit)
 	d.newTrial(r, 0, order{target: target, options: zeekapi.DeployOptions{Partial: true}}).advance()
 }
 
@@ -308,7 +310,7 @@ func (t *trial) report(r *request) {
 
 // reject ends a deployment that has changed nothing.
 func (t *trial) reject(r *request) {
-	r.results = append(r.results, zeekapi.Failure(r.id, "the deployment is refused, nothing has changed"))
+	r.results = append(r.results, zeekapi.Failure(r.id, zeekapi.ErrorRefused))
 	t.history.end(zeekapi.OutcomeRefused, r.results)
 	t.hangUp()
 }
@@ -332,7 +334,7 @@ func (t *trial) expired(r *request) bool {
 			r.results = append(r.results, notConnectedResult(r, name))
 		}
 	case t.number != 0 && r.reply != nil && end.After(t.requests.now):
-		results := append(r.results, zeekapi.Failure(r.id, "the check goes on, and the deployment if it passes, waiting for %s", listed(waiting)))
+		results := append(r.results, zeekapi.Failure(r.id, "the check "+zeekapi.ErrorContinues+", and the deployment if it passes, waiting for %s", listed(waiting)))
 		t.requests.uncount(r)
 		t.requests.reply(r, results)
 		r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Error == zeekapi.ErrorTimeout })
