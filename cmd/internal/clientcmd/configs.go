@@ -34,7 +34,7 @@ func (t *Tool) stageConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := r.connectFor(ctx, config, func() (*client.Client, error) { return r.connect(ctx) })
+			c, err := r.connectToStage(ctx, config)
 			if err != nil {
 				return err
 			}
@@ -52,6 +52,15 @@ func (t *Tool) stageConfig() *cobra.Command {
 	t.addSiteFlag(cmd)
 	t.addTeardownFlag(cmd, &teardown)
 	return cmd
+}
+
+// connectToStage connects to a controller that is going to get a configuration, and
+// uploads the site.
+func (r *run) connectToStage(ctx context.Context, config zeekapi.Configuration) (*client.Client, error) {
+	if config.Site == "" {
+		return r.connect(ctx)
+	}
+	return r.connectWithSite(ctx, config)
 }
 
 func (t *Tool) getConfig() *cobra.Command {

@@ -38,7 +38,8 @@ func (t *Tool) diff() *cobra.Command {
 
 The command compares the staged configuration, or the one in FILE, with the
 current target of the cluster. With --strict-exit, the exit code is 3 if they
-differ. For a site, it shows the files that were added, removed and changed
+differ, or if the scripts of a node changed since it started: a deployment restarts
+such a node. For a site, it shows the files that were added, removed and changed
 since the deployed configuration.` + fileHelp + diffHelp
 	t.addSiteFlag(cmd)
 	return cmd
@@ -62,20 +63,39 @@ func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Confi
 	if err != nil {
 		return requestError(err, "dry run")
 	}
-	if err := r.warnAnnouncements(ctx, c, config); err != nil {
-		return err
-	}
-	s, err := r.compareSites(ctx, c, config)
+	announcements, err := r.announcements(ctx, c, config)
 	if err != nil {
 		return err
 	}
-	if err := r.present(newDiffView(d, s), func() []terminal.Line { return diffLines(d, s) }); err != nil {
+	r.warnAll(announcements)
+	all := differences{Diff: d}
+	if all.site, err = r.compareSites(ctx, c, config); err != nil {
 		return err
 	}
-	if r.tool.flags.strictExit && (s != nil || countChanges(d.Instances)+countChanges(d.Nodes) > 0) {
+	status, err := r.requestStatus(ctx, c, true)
+	if err != nil {
+		return err
+	}
+	all.edited = editedIn(status).keptBy(d)
+	if err := r.present(newDiffView(all), all.lines); err != nil {
+		return err
+	}
+	if r.tool.flags.strictExit && all.any() {
 		return &ExitError{Code: Attention}
 	}
 	return nil
+}
+
+// differences are what deploying a configuration would change.
+type differences struct {
+	zeekapi.Diff
+	site   *siteDiff   // nil: the site does not change
+	edited editedNodes // that restart although they do not change
+}
+
+// any reports whether anything would change.
+func (d differences) any() bool {
+	return d.site != nil || len(d.edited) > 0 || countChanges(d.Instances)+countChanges(d.Nodes) > 0
 }
 
 // The kinds of zeekapi.Change.
@@ -96,7 +116,7 @@ func countChanges(all []zeekapi.Change) (n int) {
 	return n
 }
 
-func diffLines(d zeekapi.Diff, s *siteDiff) []terminal.Line {
+func (d differences) lines() []terminal.Line {
 	var lines []terminal.Line
 	for _, part := range []struct {
 		kind string
@@ -106,12 +126,15 @@ func diffLines(d zeekapi.Diff, s *siteDiff) []terminal.Line {
 			lines = append(lines, changeLines(part.kind, c)...)
 		}
 	}
-	if s != nil {
-		lines = append(lines, s.lines()...)
+	for _, n := range d.edited {
+		lines = append(lines, n.diffLines()...)
 	}
-	if n := countChanges(d.Instances) + countChanges(d.Nodes); n == 0 && s == nil {
+	if d.site != nil {
+		lines = append(lines, d.site.lines()...)
+	}
+	if !d.any() {
 		lines = []terminal.Line{terminal.Text("Nothing would change.")}
-	} else if same := len(d.Instances) + len(d.Nodes) - n; same > 0 {
+	} else if same := len(d.Instances) + len(d.Nodes) - countChanges(d.Instances) - countChanges(d.Nodes) - len(d.edited); same > 0 {
 		lines = append(lines, terminal.Line{{Text: fmt.Sprintf("  %d kept", same), Style: terminal.Faint}})
 	}
 	for _, name := range d.Missing {

@@ -42,7 +42,7 @@ func (t *Tool) drainCommand(use, short, title, note string,
 			return err
 		}
 		defer c.Close()
-		return r.deployWith(ctx, c, title, fmt.Sprintf(note, args[0]), nil, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
+		return r.deployWith(ctx, c, title, fmt.Sprintf(note, args[0]), func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
 			return call(c, ctx, args[0])
 		})
 	})

@@ -13,8 +13,9 @@ const (
 	jsonHelp = "\n\nIn JSON, times are in RFC 3339 and UTC, and unknown values are null."
 
 	deploymentHelp = `number, config (its ID), action ("deploy", "force",
-"rollback", "set-configuration"), by, started, ended, outcome ("pending",
-"deployed", "failed", "timeout", "superseded", "lost") and errors (a list)`
+"partial", "rollback", "set-configuration"), by, started, ended, outcome
+("pending", "deployed", "failed", "timeout", "superseded", "lost", "refused",
+"rolled back") and errors (a list)`
 
 	jobHelp = "number, by, started, ended, error, and the lists of nodes done, now and next"
 
@@ -30,17 +31,19 @@ as for rolling-restart), and instances, by name, each with host, port,
 connected, since, wanted, ready, drained, dialects, agent (name, version,
 started), zeek (a version), last_error, and nodes, by name, each with state,
 cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
-(processors in use), memory (bytes) and last_error. The controller is null if
-it is Zeek's.`
+(processors in use), memory (bytes), last_error and edited (files that the node
+has loaded, and that changed since). The controller is null if it is Zeek's.`
 
 	diffHelp = `
 
 The JSON has the keys from and to (IDs of configurations), instances and nodes
 (lists with name, kind and fields; kind is "added", "removed", "changed" or
 "kept"; fields is a list with field, old and new), missing (instances whose
-agents are not connected), and site, which is null if the site does not change.
-Otherwise it has the keys from and to (IDs of sites), and files, a list with
-path, kind, diff (a unified diff of a changed text file) and note.`
+agents are not connected), edited (a list of the kept nodes that restart because
+their scripts changed, with node, instance and files), and site, which is null if
+the site does not change. Otherwise it has the keys from and to (IDs of sites),
+and files, a list with path, kind, diff (a unified diff of a changed text file)
+and note.`
 )
 
 type processView struct {
@@ -61,6 +64,7 @@ type nodeView struct {
 	CPU         *float64                `json:"cpu"`
 	Memory      *uint64                 `json:"memory"`
 	LastError   *string                 `json:"last_error"`
+	Edited      []string                `json:"edited"`
 }
 
 type instanceView struct {
@@ -128,8 +132,15 @@ type diffView struct {
 	Instances []changeView `json:"instances"`
 	Nodes     []changeView `json:"nodes"`
 	Missing   []string     `json:"missing"`
+	Edited    []editedView `json:"edited"`
 
 	Site *siteDiffView `json:"site"`
+}
+
+type editedView struct {
+	Node     string   `json:"node"`
+	Instance string   `json:"instance"`
+	Files    []string `json:"files"`
 }
 
 type eventView struct {
@@ -175,7 +186,7 @@ func newNodeView(n zeekapi.NodeDetail) nodeView {
 		State: n.Status.State, PID: orNull(n.Status.PID),
 		Port: orNull(n.Status.Port.Number), MetricsPort: orNull(n.Status.MetricsPort.Number),
 		Since: orNullTime(n.Since), Restarts: n.Restarts, CPU: orNull(n.CPU), Memory: orNull(n.Memory),
-		LastError: orNull(n.LastError),
+		LastError: orNull(n.LastError), Edited: names(n.Edited),
 	}
 	if n.Status.ManagementRole != zeekapi.ManagementNone {
 		v.MgmtRole = &n.Status.ManagementRole
@@ -239,9 +250,14 @@ func newChangeView(c zeekapi.Change) changeView {
 	return changeView{c.Name, c.Kind, list(c.Fields, func(f zeekapi.FieldChange) fieldChangeView { return fieldChangeView(f) })}
 }
 
-func newDiffView(d zeekapi.Diff, s *siteDiff) diffView {
-	return diffView{orNull(d.From), d.To, list(d.Instances, newChangeView), list(d.Nodes, newChangeView), names(d.Missing), newSiteDiffView(s)}
+func newDiffView(d differences) diffView {
+	return diffView{
+		orNull(d.From), d.To, list(d.Instances, newChangeView), list(d.Nodes, newChangeView), names(d.Missing),
+		list(d.edited, newEditedView), newSiteDiffView(d.site),
+	}
 }
+
+func newEditedView(n editedNode) editedView { return editedView{n.node, n.instance, names(n.files)} }
 
 func newEventView(n zeekapi.ClusterEvent) eventView {
 	return eventView{n.Number, orNullTime(n.Time), n.Kind, orNull(n.Instance), orNull(n.Node), n.Text}

@@ -28,64 +28,68 @@ func (r *run) warnOf(file *configFile, config zeekapi.Configuration) {
 
 // preflight looks for reasons why a deployment of config must fail, with what the
 // controller knows about the agents. It reports them as errors and returns the error
-// of the command. With force, and for a controller of Zeek's, it only warns.
-func (r *run) preflight(ctx context.Context, c *client.Client, config zeekapi.Configuration, force bool) error {
-	if !r.tool.Extended || len(config.Instances) == 0 || !c.Has(zeekapi.GetInstancesRequest{}) {
+// of the command. With --force or --partial, and for a controller of Zeek's, it only
+// warns.
+func (d *deployer) preflight(ctx context.Context, config zeekapi.Configuration) error {
+	if !d.tool.Extended || len(config.Instances) == 0 || !d.client.Has(zeekapi.GetInstancesRequest{}) {
 		return nil
 	}
-	connected, err := r.requestInstances(ctx, c)
+	connected, err := d.requestInstances(ctx, d.client)
 	if err != nil {
 		return err
 	}
-	extended, err := r.speaksOperations(ctx, c)
-	if err != nil {
-		return err
+	if !d.ours {
+		d.warnForZeek(config)
 	}
-	if !extended {
-		r.warnForZeek(config)
-	}
-	missing, err := r.missing(ctx, c, config, connected, extended)
+	missing, err := d.missing(ctx, config, connected)
 	if err != nil {
 		return err
 	}
 	var problems []string
 	for _, name := range missing {
-		text := "the agent of %[1]s is not connected; start it, or run \"zeekwire drain %[1]s\" to deploy without it"
-		if !extended {
-			text = "the agent of %[1]s is not connected; the controller waits for it"
-		}
-		problems = append(problems, fmt.Sprintf(text, name))
+		problems = append(problems, fmt.Sprintf(d.missingText(), name))
 	}
-	if !extended {
-		r.warnAll(problems)
+	if !d.ours {
+		d.warnAll(problems)
 		problems = nil
 	}
-	for _, a := range clusterfile.Announcements(withHosts(config, connected)) {
-		problems = append(problems, a.Text)
-	}
+	problems = append(problems, announcements(config, connected)...)
 	switch {
 	case len(problems) == 0:
 		return nil
-	case force:
-		r.warnAll(problems)
+	case d.tolerant():
+		d.warnAll(problems)
 		return nil
 	}
 	for _, text := range problems[:min(len(problems), maxProblems)] {
-		r.error("%s", text)
+		d.error("%s", text)
 	}
 	if more := len(problems) - maxProblems; more > 0 {
-		r.error("and %d more", more)
+		d.error("and %d more", more)
 	}
-	return r.fail("nothing was deployed")
+	return d.fail("nothing was deployed")
 }
 
-// warnAnnouncements warns about addresses at which nodes could not be reached.
-func (r *run) warnAnnouncements(ctx context.Context, c *client.Client, config zeekapi.Configuration) error {
-	connected, err := r.requestInstances(ctx, c)
-	for _, a := range clusterfile.Announcements(withHosts(config, connected)) {
-		r.warning("%s", a.Text)
+// missingText returns the format of the text about an agent that is not connected.
+func (d *deployer) missingText() string {
+	switch {
+	case !d.ours:
+		return "the agent of %s is not connected; the controller waits for it"
+	case d.sent.Partial:
+		return "the agent of %s is not connected; its nodes are left out"
 	}
-	return err
+	return "the agent of %[1]s is not connected; start it, or run \"zeekwire drain %[1]s\" to deploy without it"
+}
+
+// announcements describes the addresses at which nodes could not be reached.
+func announcements(config zeekapi.Configuration, connected []zeekapi.Instance) []string {
+	return list(clusterfile.Announcements(withHosts(config, connected)), func(a clusterfile.Advice) string { return a.Text })
+}
+
+// announcements returns the texts for a configuration.
+func (r *run) announcements(ctx context.Context, c *client.Client, config zeekapi.Configuration) ([]string, error) {
+	connected, err := r.requestInstances(ctx, c)
+	return announcements(config, connected), err
 }
 
 // warnForZeek prints the warnings that matter only with Zeek's own controller.
@@ -116,16 +120,16 @@ func (r *run) requestInstances(ctx context.Context, c *client.Client) ([]zeekapi
 // missing returns the instances for which a deployment of config would wait in vain.
 // An agent that waits for the controller can be judged only if the controller has
 // tried to connect to it, for an earlier deployment.
-func (r *run) missing(ctx context.Context, c *client.Client, config zeekapi.Configuration, connected []zeekapi.Instance, extended bool) ([]string, error) {
+func (d *deployer) missing(ctx context.Context, config zeekapi.Configuration, connected []zeekapi.Instance) ([]string, error) {
 	var absent []zeekapi.Instance
 	for _, i := range config.Instances {
-		if !slices.ContainsFunc(connected, func(x zeekapi.Instance) bool { return x.Name == i.Name }) && (i.Connects() || extended) {
+		if !slices.ContainsFunc(connected, func(x zeekapi.Instance) bool { return x.Name == i.Name }) && (i.Connects() || d.ours) {
 			absent = append(absent, i)
 		}
 	}
 	var drained, tried map[string]bool
-	if len(absent) > 0 && extended {
-		status, err := r.requestStatus(ctx, c, extended)
+	if len(absent) > 0 && d.ours {
+		status, err := d.requestStatus(ctx, d.client, d.ours)
 		if err != nil {
 			return nil, err
 		}

@@ -39,21 +39,31 @@ type progressNode struct {
 	state          zeekapi.State // "" if not known
 }
 
-// showProgress shows the states of the given nodes, or of all nodes if none are
-// given, until stop is called or ctx ends. It does nothing if standard error cannot
-// show progress.
-func (r *run) showProgress(ctx context.Context, c *client.Client, title string, nodes []zeekapi.Node) (stop func()) {
-	if r.progress == nil {
-		return func() {}
-	}
+// newProgress returns the progress of the given nodes, or of all nodes if none are
+// given.
+func newProgress(title string, nodes []zeekapi.Node) *progress {
 	p := &progress{title: title, began: time.Now(), fixed: len(nodes) > 0}
 	for _, n := range nodes {
 		p.nodes = append(p.nodes, progressNode{name: n.Name, instance: n.Instance})
 	}
 	p.sort()
+	return p
+}
+
+// showProgress shows p until stop is called or ctx ends, if standard error can show
+// progress. The function gets every event, too, unless it is nil.
+func (r *run) showProgress(ctx context.Context, c *client.Client, p *progress, onEvent func(zeekapi.ClusterEvent)) (stop func()) {
+	if onEvent == nil {
+		onEvent = func(zeekapi.ClusterEvent) {}
+	}
+	if r.progress == nil {
+		c.OnEvent(onEvent)
+		return func() {}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	events := make(chan zeekapi.ClusterEvent, eventBacklog)
 	c.OnEvent(func(n zeekapi.ClusterEvent) {
+		onEvent(n)
 		select {
 		case events <- n:
 		default:

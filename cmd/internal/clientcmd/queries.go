@@ -133,7 +133,7 @@ func (t *Tool) getIDValue() *cobra.Command {
 func (t *Tool) restart() *cobra.Command {
 	return t.command("restart [NODE...]", "Restart nodes (default: all nodes)",
 		func(ctx context.Context, r *run, args []string) error {
-			c, err := r.connectToDeploy(ctx, deployOptions{})
+			c, err := r.connectToChange(ctx)
 			if err != nil {
 				return err
 			}
@@ -142,7 +142,7 @@ func (t *Tool) restart() *cobra.Command {
 			for _, name := range args {
 				nodes = append(nodes, zeekapi.Node{Name: name})
 			}
-			stop := r.showProgress(ctx, c, "Restarting", nodes)
+			stop := r.showProgress(ctx, c, newProgress("Restarting", nodes), nil)
 			results, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) ([]zeekapi.Result, error) {
 				return c.Restart(ctx, args...)
 			})

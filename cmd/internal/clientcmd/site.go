@@ -135,13 +135,10 @@ func (s *fileSite) warnings() (warnings configparser.Errors) {
 	return warnings
 }
 
-// connectFor connects to a controller that is going to get a configuration, and
-// uploads the site of the configuration before. Without a site it calls connect.
-func (r *run) connectFor(ctx context.Context, config zeekapi.Configuration, connect func() (*client.Client, error)) (*client.Client, error) {
-	switch {
-	case config.Site == "":
-		return connect()
-	case r.site.is(config.Site):
+// connectWithSite connects to a controller that is going to get a configuration with
+// a site, and uploads the site.
+func (r *run) connectWithSite(ctx context.Context, config zeekapi.Configuration) (*client.Client, error) {
+	if r.site.is(config.Site) {
 		return r.connectAndUpload(ctx, r.site.packed)
 	}
 	c, err := r.connectExtended(ctx, "sites")

@@ -46,7 +46,8 @@ Zeek's controller provides only part of this: connected agents, states of nodes,
 and configurations.
 
 With --strict-exit, the exit code is 3 if an agent is missing, a node is not
-running, or the last deployment failed.` + statusHelp + jsonHelp
+running, or the last deployment was rolled back or did not reach all agents. A
+deployment that was refused changed nothing and does not count.` + statusHelp + jsonHelp
 	return cmd
 }
 
@@ -188,11 +189,21 @@ func (a *statusAssembly) addNodes(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-// healthy reports whether the last deployment succeeded or is pending, all required
-// agents are connected, and all nodes are running.
+// healthy reports whether all required agents are connected, all nodes are running,
+// and the last deployment was not rolled back. A deployment with another outcome, such
+// as a timeout, is over when all agents run the target. One that was refused has
+// changed nothing.
 func healthy(s zeekapi.Status) bool {
-	if s.Last != nil && s.Last.Outcome != zeekapi.OutcomeDeployed && s.Last.Outcome != zeekapi.OutcomePending {
-		return false
+	if s.Last != nil {
+		switch s.Last.Outcome {
+		case zeekapi.OutcomeDeployed, zeekapi.OutcomePending, zeekapi.OutcomeRefused:
+		case zeekapi.OutcomeRolledBack:
+			return false
+		default:
+			if s.Deployed != s.Target {
+				return false
+			}
+		}
 	}
 	for _, i := range s.Instances {
 		if i.Wanted && !i.Connected {
@@ -221,6 +232,9 @@ func statusLines(screen terminal.Screen, s zeekapi.Status, extended bool, now ti
 	}
 	if len(errorLines) > 0 {
 		lines = append(append(lines, terminal.Line{}), errorLines...)
+	}
+	if edited := editedIn(s); len(edited) > 0 {
+		lines = append(append(lines, terminal.Line{}), edited.lines()...)
 	}
 	return lines
 }
@@ -278,16 +292,18 @@ func outcomeCell(o zeekapi.Outcome) terminal.Span {
 	switch o {
 	case zeekapi.OutcomeDeployed:
 		style = terminal.Good
-	case zeekapi.OutcomePending, zeekapi.OutcomeSuperseded:
+	case zeekapi.OutcomePending, zeekapi.OutcomeSuperseded, zeekapi.OutcomeRefused:
 		style = terminal.Warn
 	}
 	return terminal.Span{Text: string(o), Style: style}
 }
 
 func deploymentSpans(d zeekapi.Deployment, now time.Time) terminal.Line {
-	line := terminal.Line{
-		cell(fmt.Sprintf("%s %d", actionText(d.Action), d.Number)), cell(byText(d.By)), cell(", " + ago(d.Started, now) + ": "), outcomeCell(d.Outcome),
+	line := terminal.Line{cell(fmt.Sprintf("%s %d", actionText(d.Action), d.Number)), cell(byText(d.By))}
+	if d.Outcome == zeekapi.OutcomePending && !d.Started.IsZero() {
+		return append(line, cell(" is "), outcomeCell(d.Outcome), cell(" for "+since(d.Started, now)))
 	}
+	line = append(line, cell(", "+ago(d.Started, now)+": "), outcomeCell(d.Outcome))
 	switch n := len(d.Errors); n {
 	case 0:
 	case 1:
@@ -304,6 +320,8 @@ func actionText(action string) string {
 		return "deployment"
 	case "force":
 		return "forced deployment"
+	case "partial":
+		return "partial deployment"
 	}
 	return action
 }
@@ -376,7 +394,7 @@ func runningCell(nodes []zeekapi.NodeDetail) terminal.Span {
 // nodes.
 func nodeStatusTable(s zeekapi.Status, now time.Time) (*terminal.Table, []terminal.Line) {
 	t := &terminal.Table{
-		Header: []string{"NODE", "INSTANCE", "ROLE", "STATE", "SINCE", "RESTARTS", "PID", "PORT", "CPU", "MEMORY"},
+		Header: []string{"NODE", "INSTANCE", "ROLE", "STATE", "SINCE", "RESTARTS", "PID", "PORT", "CPU", "MEMORY", "SCRIPTS"},
 		Right:  []bool{5: true, 6: true, 7: true, 8: true, 9: true},
 		Spare:  []int{6, 7, 9, 8, 2, 4, 5},
 	}
@@ -391,7 +409,7 @@ func nodeStatusTable(s zeekapi.Status, now time.Time) (*terminal.Table, []termin
 		for _, n := range i.Nodes {
 			addError(n.Status.Node, n.LastError)
 			t.Add(cell(n.Status.Node), cell(i.Instance.Name), cell(roleText(n.Status)), stateCell(n.Status.State), cell(since(n.Since, now)),
-				number(n.Restarts), number(n.Status.PID), number(n.Status.Port.Number), cell(cpuText(n.CPU)), cell(memoryText(n.Memory)))
+				number(n.Restarts), number(n.Status.PID), number(n.Status.Port.Number), cell(cpuText(n.CPU)), cell(memoryText(n.Memory)), editedCell(n))
 		}
 	}
 	return t, errorLines

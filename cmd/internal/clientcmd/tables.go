@@ -164,7 +164,10 @@ func successCell(success bool, text string) terminal.Span {
 // outputLines limits the lines that are shown of each output of a failed node.
 const outputLines = 20
 
-func (r *run) deploymentTable(d client.DeployResult, out *report, note string) []terminal.Line {
+// deploymentTable returns the result of a deployment, or of a check. After a check
+// that found problems, no node has written anything: the outputs are those of the
+// check.
+func (r *run) deploymentTable(d deploymentOutput, out *report) []terminal.Line {
 	t := &terminal.Table{Header: []string{"INSTANCE", "NODE", "RESULT"}}
 	var tails []terminal.Line
 	nodes := slices.SortedFunc(slices.Values(d.Nodes), func(a, b client.DeployedNode) int {
@@ -172,7 +175,7 @@ func (r *run) deploymentTable(d client.DeployResult, out *report, note string) [
 	})
 	for _, n := range nodes {
 		t.Add(cell(n.Instance), cell(n.Node), successCell(n.Success, ""))
-		if n.Outputs != nil {
+		if n.Outputs != nil && !d.check && !d.Refused {
 			tails = append(tails, tail(n.Node+" wrote to standard output:", n.Outputs.Stdout)...)
 			tails = append(tails, tail(n.Node+" wrote to standard error:", n.Outputs.Stderr)...)
 		}
@@ -181,11 +184,20 @@ func (r *run) deploymentTable(d client.DeployResult, out *report, note string) [
 	if t.Len() > 0 {
 		lines = t.Lines(r.screen)
 	}
+	if d.check || d.Refused {
+		tails = problemsOf(nodes)
+	}
 	lines = append(lines, tails...)
 	lines = append(lines, reportErrorLines(out)...)
-	lines = append(lines, remarkLines(d)...)
+	lines = append(lines, remarkLines(d.DeployResult)...)
+	if d.check {
+		return append(lines, checkLine(d.DeployResult))
+	}
 	if len(d.Nodes) == 0 && !d.Failed && (len(d.Remarks) == 0 || d.ID != "") { // a remark is all there is to say of a drain
-		lines = append(lines, terminal.Text("%s", note))
+		lines = append(lines, terminal.Text("%s", d.note))
+	}
+	if len(d.edited) > 0 {
+		lines = append(lines, terminal.Text("Restarted because their scripts had changed: %s", strings.Join(d.edited, ", ")))
 	}
 	switch {
 	case d.ID != "" && d.Failed:

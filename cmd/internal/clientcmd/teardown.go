@@ -18,8 +18,12 @@ import (
 
 func (t *Tool) teardown() *cobra.Command {
 	var yes bool
+	var o deployOptions
 	cmd := t.command("teardown", "Stop all nodes and end the cluster",
 		func(ctx context.Context, r *run, _ []string) error {
+			if err := r.checkWait(o); err != nil {
+				return err
+			}
 			if !yes {
 				switch agreed, err := r.confirm(ctx, "End the cluster of "+r.remote()+" and stop all of its nodes?"); {
 				case err != nil:
@@ -28,12 +32,12 @@ func (t *Tool) teardown() *cobra.Command {
 					return r.misuse("teardown stops all nodes of the cluster; confirm it with --yes")
 				}
 			}
-			c, err := r.connectAll(ctx)
+			d, err := r.connectToDeploy(ctx, o)
 			if err != nil {
 				return err
 			}
-			defer c.Close()
-			return r.upload(ctx, c, zeekapi.Configuration{ID: uuid.NewString()}, deployOptions{})
+			defer d.client.Close()
+			return d.upload(ctx, zeekapi.Configuration{ID: uuid.NewString()})
 		})
 	cmd.Long = cmd.Short + `.
 
@@ -43,6 +47,7 @@ connected, and stop their nodes. "rollback" starts the cluster again.
 On a terminal, the command asks for confirmation. Elsewhere, it requires --yes.
 The output is the same as for deploy.`
 	cmd.Flags().BoolVar(&yes, "yes", false, "no confirmation")
+	addWaitFlag(cmd, &o)
 	return cmd
 }
 

@@ -1,0 +1,124 @@
+package clientcmd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+)
+
+// check has the agents check a configuration, the staged one unless it is from a
+// file, and shows all problems.
+func (d *deployer) check(ctx context.Context, config zeekapi.Configuration, fromFile bool) error {
+	announcements, err := d.announcements(ctx, d.client, config)
+	if err != nil {
+		return err
+	}
+	p := newProgress("Checking", nil)
+	p.fixed = true // the states of nodes do not change
+	stop := d.showProgress(ctx, d.client, p, nil)
+	long := *d.run
+	long.timeout = max(d.timeout, client.CheckTimeout)
+	result, err := askOn(ctx, &long, d.client, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
+		if fromFile {
+			return c.Check(ctx, &config)
+		}
+		return c.Check(ctx, nil)
+	})
+	stop()
+	if err != nil {
+		return requestError(err, "check")
+	}
+	result.Errors = append(announcements, result.Errors...)
+	result.Failed = result.Failed || len(announcements) > 0
+	if result.Failed {
+		result.ID = ""
+	}
+	if err := d.showDeployment(deploymentOutput{DeployResult: result, check: true}); err != nil {
+		return err
+	}
+	return failIf(result.Failed)
+}
+
+// problemLines limits the lines that are shown of one problem.
+const problemLines = 10
+
+// problemsOf returns the problems that a check found. Nodes with the same problem
+// are shown together.
+func problemsOf(nodes []client.DeployedNode) []terminal.Line {
+	var texts []string
+	names := make(map[string][]string)
+	for _, n := range nodes {
+		text := problemOf(n)
+		if n.Success || text == "" {
+			continue
+		}
+		if names[text] == nil {
+			texts = append(texts, text)
+		}
+		names[text] = append(names[text], n.Node)
+	}
+	var lines []terminal.Line
+	for _, text := range texts {
+		lines = append(lines, head(someOf(names[text])+":", text, problemLines)...)
+	}
+	return lines
+}
+
+// problemOf returns the reason why a node has failed, with the first lines of what
+// Zeek wrote about it.
+func problemOf(n client.DeployedNode) string {
+	var parts []string
+	if n.Error != "" {
+		parts = append(parts, n.Error)
+	}
+	if n.Outputs != nil {
+		if text := strings.TrimSpace(n.Outputs.Stderr); text != "" && text != n.Error {
+			parts = append(parts, text)
+		}
+	}
+	return strings.Join(parts, "\n")
+}
+
+// checkLine returns the line that ends the output of a check.
+func checkLine(d client.DeployResult) terminal.Line {
+	n := len(d.Errors)
+	for _, node := range d.Nodes {
+		if !node.Success {
+			n++
+		}
+	}
+	switch {
+	case !d.Failed:
+		return terminal.Text("No problems found. Nothing was deployed.")
+	case n == 1:
+		return terminal.Text("1 problem found. Nothing was deployed.")
+	}
+	return terminal.Text("%d problems found. Nothing was deployed.", n)
+}
+
+// head returns a title and the first lines of a text.
+func head(title, text string, limit int) []terminal.Line {
+	lines := []terminal.Line{{{Text: title, Style: terminal.Strong}}}
+	all := strings.Split(text, "\n")
+	for _, line := range all[:min(limit, len(all))] {
+		lines = append(lines, terminal.Line{{Text: "  " + strings.TrimSuffix(line, "\r"), Style: terminal.Bad}})
+	}
+	if more := len(all) - limit; more > 0 {
+		lines = append(lines, terminal.Text("  and %d more lines", more))
+	}
+	return lines
+}
+
+// someOf returns the first names of a list, and how many there are besides.
+func someOf(names []string) string {
+	const most = 8
+	text := strings.Join(names[:min(most, len(names))], ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
