@@ -158,7 +158,7 @@ func (d *deployer) deploy(ctx context.Context, title, note string, config zeekap
 	if err := d.showDeployment(shown); err != nil {
 		return err
 	}
-	d.printStartHint(shown.DeployResult)
+	d.printHint(shown.DeployResult)
 	return failIf(shown.Failed)
 }
 

@@ -111,14 +111,18 @@ func (d *deployer) deployedNodes(ctx context.Context) ([]client.DeployedNode, er
 // because it took too long to start.
 const stillStarting = "still starting"
 
-// printStartHint prints which setting to raise if nodes took too long to start.
-func (d *deployer) printStartHint(result client.DeployResult) {
+// printHint prints how to proceed after a deployment that was refused, or whose nodes
+// took too long to start.
+func (d *deployer) printHint(result client.DeployResult) {
 	slow := slices.ContainsFunc(result.Errors, func(text string) bool { return strings.Contains(text, stillStarting) }) ||
 		slices.ContainsFunc(result.Nodes, func(n client.DeployedNode) bool {
 			return n.Error == stillStarting || n.Outputs != nil && n.Outputs.Stderr == stillStarting
 		})
 	switch {
-	case !slow || !d.tool.Extended:
+	case !d.tool.Extended:
+	case result.Refused && !d.sent.Partial:
+		d.log(showErrors, "hint", "--partial deploys what passes the check, --force skips the check")
+	case !slow:
 	case !d.ours:
 		d.log(showErrors, "hint", "nodes are still starting; raise the request timeouts of the controller and of the agents, and client.request_timeout_secs")
 	case !result.Continues:

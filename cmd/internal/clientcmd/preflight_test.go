@@ -45,11 +45,20 @@ func (p *preflightCluster) respond(t *testing.T, m zeekapi.Message) zeekapi.Mess
 		p.changes = append(p.changes, "deployed")
 		return zeekapi.DeployResponse{ReqID: id, Results: []zeekapi.Result{{Success: true, Data: broker.String("c")}}}
 	case zeekapi.DeployStagedRequest:
-		p.changes = append(p.changes, "forced")
+		p.changes = append(p.changes, "deployed"+optionsText(m.DeployOptions))
 		return zeekapi.DeployStagedResponse{ReqID: id, Results: []zeekapi.Result{{Success: true, Data: broker.String("c")}}}
 	}
 	t.Errorf("unexpected %T", m)
 	return nil
+}
+
+func optionsText(o zeekapi.DeployOptions) (text string) {
+	for option, set := range map[string]bool{" force": o.Force, " partial": o.Partial, " no-rollback": o.NoRollback} {
+		if set {
+			text += option
+		}
+	}
+	return text
 }
 
 // TestPreflight checks that a deployment that cannot succeed is refused before
@@ -128,7 +137,21 @@ interface = eth0
 		{
 			name: "loopback, force", command: "deploy-config --force", text: cluster,
 			agents: []zeekapi.Instance{agent("local", "127.0.0.1"), agent("sensor", "10.0.0.2")},
-			stderr: "warning: " + loopback, changes: "staged forced",
+			stderr: "warning: " + loopback, changes: "staged deployed force",
+		},
+		{
+			name: "an agent is away, partial", command: "deploy-config --partial", text: cluster,
+			agents: []zeekapi.Instance{agent("local", "10.0.0.1")}, changes: "staged deployed partial",
+			stderr: "warning: the agent of sensor is not connected; its nodes are left out\n",
+		},
+		{
+			name: "an agent is away, force", command: "deploy-config --force", text: cluster,
+			agents: []zeekapi.Instance{agent("local", "10.0.0.1")}, changes: "staged deployed force",
+			stderr: "warning: the agent of sensor is not connected; start it, or run \"zeekwire drain sensor\" to deploy without it\n",
+		},
+		{
+			name: "no rollback", command: "deploy-config --no-rollback", text: cluster,
+			agents: []zeekapi.Instance{agent("local", "10.0.0.1"), agent("sensor", "10.0.0.2")}, changes: "staged deployed no-rollback",
 		},
 		{
 			name: "with an address", command: "deploy-config", text: "[instances]\nlocal = 10.0.0.1:2151\nsensor\n" + cluster,

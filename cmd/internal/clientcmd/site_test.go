@@ -53,6 +53,8 @@ func (s *siteController) respond(_ context.Context, m zeekapi.Message) ([]zeekap
 		return fake.Success([]zeekapi.ClusterEvent{}), nil
 	case zeekapi.GetInstancesRequest:
 		return fake.Success([]zeekapi.Instance{{Name: "agent-testhost", Host: netip.MustParseAddr("10.0.0.1")}}), nil
+	case zeekapi.StatusRequest:
+		return fake.Success(zeekapi.Status{}), nil
 	case zeekapi.UploadSiteRequest:
 		if m.Data != "" {
 			s.parts++
@@ -70,7 +72,7 @@ func (s *siteController) respond(_ context.Context, m zeekapi.Message) ([]zeekap
 	case zeekapi.StageConfigurationRequest:
 		s.staged = m.Config
 		return fake.Success(m.Config.ID), nil
-	case zeekapi.DeployRequest:
+	case zeekapi.DeployStagedRequest:
 		s.deployed = s.staged
 		return fake.Success(s.staged.ID), nil
 	case zeekapi.DryRunRequest:

@@ -170,12 +170,17 @@ const outputLines = 20
 func (r *run) deploymentTable(d deploymentOutput, out *report) []terminal.Line {
 	t := &terminal.Table{Header: []string{"INSTANCE", "NODE", "RESULT"}}
 	var tails []terminal.Line
+	unchanged := d.check || d.Refused
 	nodes := slices.SortedFunc(slices.Values(d.Nodes), func(a, b client.DeployedNode) int {
 		return strings.Compare(a.Instance+"\x00"+a.Node, b.Instance+"\x00"+b.Node)
 	})
 	for _, n := range nodes {
-		t.Add(cell(n.Instance), cell(n.Node), successCell(n.Success, ""))
-		if n.Outputs != nil && !d.check && !d.Refused {
+		result := successCell(n.Success, "")
+		if unchanged && !n.Success {
+			result.Text = "problem"
+		}
+		t.Add(cell(n.Instance), cell(n.Node), result)
+		if n.Outputs != nil && !unchanged {
 			tails = append(tails, tail(n.Node+" wrote to standard output:", n.Outputs.Stdout)...)
 			tails = append(tails, tail(n.Node+" wrote to standard error:", n.Outputs.Stderr)...)
 		}
@@ -184,7 +189,7 @@ func (r *run) deploymentTable(d deploymentOutput, out *report) []terminal.Line {
 	if t.Len() > 0 {
 		lines = t.Lines(r.screen)
 	}
-	if d.check || d.Refused {
+	if unchanged {
 		tails = problemsOf(nodes)
 	}
 	lines = append(lines, tails...)
