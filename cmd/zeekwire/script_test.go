@@ -63,11 +63,13 @@ func (m leakChecked) Run() int {
 // run in this process, with simulated nodes. In addition to testscript's own
 // commands, scripts have the commands
 //
-//	controller [-zeek] [-timeout DURATION]
+//	controller [-zeek] [-timeout DURATION] [-start-limit DURATION]
 //	                               start a controller and make the client commands
 //	                               use it; -zeek: support only the requests of
-//	                               Zeek's controller; -timeout: timeout of requests
-//	agent NAME                     start an agent that connects to the controller
+//	                               Zeek's controller; -timeout: timeout of requests;
+//	                               -start-limit: its setting start-limit
+//	agent NAME [SCENARIO]          start an agent that connects to the controller;
+//	                               its nodes follow the scenario in a file
 //	end NAME                       stop an agent, or the controller
 //	await PATTERN COMMAND...       run a command until its output matches
 //	piped COMMAND...               run a command and write its standard output to
@@ -148,6 +150,7 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 	options := flag.NewFlagSet("controller", flag.ContinueOnError)
 	zeeks := options.Bool("zeek", false, "")
 	options.DurationVar(&set.machine.RequestTimeout, "timeout", set.machine.RequestTimeout, "")
+	options.DurationVar(&set.machine.StartLimit, "start-limit", set.machine.StartLimit, "")
 	ts.Check(options.Parse(args))
 	if *zeeks {
 		c.dialects = []*zeekapi.Dialect{
@@ -173,6 +176,9 @@ func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	started := make(chan struct{})
 	set := newSimulatedAgent(args[0], ts.MkAbs(args[0]))
 	set.controllers = []string{s.agentsAt}
+	if len(args) > 1 {
+		set.scenario = ts.MkAbs(args[1])
+	}
 	a := agentService{settings: set, security: s.security, log: zerolog.Nop(), started: func(net.Addr) { close(started) }}
 	s.start(ts, set.name, a.run)
 	select {
