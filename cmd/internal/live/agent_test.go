@@ -172,7 +172,7 @@ func TestFailedNodesAreReported(t *testing.T) {
 // and checks the reported reasons.
 func (c client) deployFailingNodes(t *testing.T, file string) error {
 	t.Helper()
-	stdout, stderr, code := run(t, nil, append(c.argv, "deploy-config", file)...)
+	stdout, stderr, code := run(t, nil, append(append(c.argv, "deploy-config", file), c.partial...)...)
 	if code != 1 {
 		t.Errorf("exit code %d, want 1\n%s%s", code, stdout, stderr)
 	}

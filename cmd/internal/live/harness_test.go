@@ -219,11 +219,15 @@ func eventually(t *testing.T, what string, try func() error) {
 // client is a client program with the address of a controller.
 type client struct {
 	argv []string
+
+	// partial are the flags with which a deployment goes on without nodes that do
+	// not pass the check. Zeek's client has none, and its controller no check.
+	partial []string
 }
 
 // ours returns zeekwire's client.
 func ours(t *testing.T, port int) client {
-	return client{argv: []string{zeekwire(t), "--controller", at(port)}}
+	return client{argv: []string{zeekwire(t), "--controller", at(port)}, partial: []string{"--partial"}}
 }
 
 // stock returns Zeek's own client. It runs the client with the Python that its
