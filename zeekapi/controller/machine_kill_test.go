@@ -2,6 +2,8 @@ package controller_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -43,6 +45,45 @@ func TestControllerKilledAtEachStep(t *testing.T) {
 	}
 }
 
+// TestDeploymentKilledAtEachStep kills the controller at each possible point of a
+// deployment with a site, of one that is refused, and of one that is rolled back, with
+// agents of ours. The client repeats requests without a response. In the end both
+// agents run the target, which is one of the two configurations that passed the check.
+func TestDeploymentKilledAtEachStep(t *testing.T) {
+	kills, outcomes := 0, make(map[string]int)
+	for ; ; kills++ {
+		w := &killTest{t: t, ours: true, left: kills, runs: make(map[string]string), answers: make(map[string]bool), state: controller.State{}.Clone()}
+		w.boot()
+		for i, ends := range []string{"T", "F", "F"} {
+			c := config(fmt.Sprint("c", i+1), "a", "b")
+			c.Site = strings.Repeat(fmt.Sprint(i), 64)
+			w.request(func(id string) zeekapi.Message { return stage(id, c) })
+			w.attempt(deploy, ends == "T")
+			if i == 0 {
+				w.checkStored(controller.Deployed, c.ID)
+			} else if w.state.Configs[controller.Target].ID == "c2" {
+				t.Errorf("killed at point %d: the target is c2, which did not pass the check", kills)
+			}
+		}
+		target := w.state.Configs[controller.Target].ID
+		outcomes[target]++
+		for _, name := range []string{"a", "b"} {
+			if w.runs[name] != target {
+				t.Errorf("killed at point %d: %s runs %q, the target is %q", kills, name, w.runs[name], target)
+			}
+		}
+		if err := w.machine.Check(); err != nil {
+			t.Errorf("killed at point %d: %v", kills, err)
+		}
+		if w.left >= 0 {
+			break // all points are tested
+		}
+	}
+	if t.Logf("killed %d times, targets %v", kills, outcomes); kills < 60 || outcomes["c1"] == 0 {
+		t.Error("want 60 points or more, and rollbacks")
+	}
+}
+
 // killTest runs a controller that is killed once, with two agents that keep
 // running.
 type killTest struct {
@@ -54,6 +95,9 @@ type killTest struct {
 	runs    map[string]string // IDs of configurations, by agent
 	answers map[string]bool   // whether requests were successful, by ID
 	ids     int
+
+	ours  bool              // the agents are ours: b refuses c2, and its node dies in c3
+	sites map[string]uint64 // parts that agents have, by agent and site
 }
 
 func (w *killTest) newID() string {
@@ -67,12 +111,24 @@ func (w *killTest) boot() {
 	w.inputs = nil
 	for i, name := range []string{"a", "b"} {
 		w.inputs = append(w.inputs, controller.FromAgent{Peer: peer(i + 1), Message: hello(name)})
+		if w.ours {
+			w.inputs = append(w.inputs, controller.FromAgent{Peer: peer(i + 1), Message: zeekapi.AgentDescription{
+				Instance: name, LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision,
+			}})
+		}
 	}
 	w.do(w.machine.Start(testStart))
 }
 
-// request sends a request, each time with a new ID, until a response arrives.
+// request is attempt for a request that must be successful.
 func (w *killTest) request(newRequest func(id string) zeekapi.Message) {
+	w.t.Helper()
+	w.attempt(newRequest, true)
+}
+
+// attempt sends a request, each time with a new ID, until a response arrives.
+func (w *killTest) attempt(newRequest func(id string) zeekapi.Message, want bool) {
+	w.t.Helper()
 	for range 3 {
 		id := w.newID()
 		w.inputs = append(w.inputs, controller.FromClient{Message: newRequest(id)})
@@ -85,8 +141,8 @@ func (w *killTest) request(newRequest func(id string) zeekapi.Message) {
 			}
 		}
 		if success, ok := w.answers[id]; ok {
-			if !success {
-				w.t.Errorf("request %s failed", id)
+			if success != want {
+				w.t.Errorf("request %s: success %t", id, success)
 			}
 			return
 		}
@@ -121,7 +177,7 @@ func (w *killTest) do(outputs []controller.Output) {
 		switch o := o.(type) {
 		case controller.ToClients:
 			results := resultsOf(o.Message)
-			w.answers[o.Message.RequestID()] = results[len(results)-1].Success
+			w.answers[o.Message.RequestID()] = !slices.ContainsFunc(results, func(res zeekapi.Result) bool { return !res.Success })
 		case controller.ToAgent:
 			w.toAgent(o)
 		}
@@ -145,8 +201,37 @@ func (w *killTest) toAgent(o controller.ToAgent) {
 		}
 		w.runs[o.Instance] = msg.Config.ID
 	}
-	if answer := answerTo(o); answer != nil {
+	answer := answerTo(o)
+	switch msg := o.Message.(type) {
+	case zeekapi.AgentDeployNodesRequest:
+		w.runs[o.Instance] = msg.Config
+		if o.Instance == "b" && msg.Config == "c3" {
+			answer = agentDeployed(msg.ID, problem("wb", "died"))
+		} else {
+			answer = agentDeployed(msg.ID, success(o.Instance, "w"+o.Instance))
+		}
+	case zeekapi.AgentCheckRequest:
+		answer = checked(msg.ID)
+		if o.Instance == "b" && msg.Config == "c2" {
+			answer = checked(msg.ID, problem("wb", "bad"))
+		}
+	case zeekapi.AgentSiteRequest:
+		answer = w.storePart(o.Instance, msg, o.Part)
+	}
+	if answer != nil {
 		number := map[string]int{"a": 1, "b": 2}[o.Instance]
 		w.inputs = append(w.inputs, controller.FromAgent{Peer: peer(number), Message: answer})
 	}
+}
+
+// storePart stores one of two parts of a site on an agent.
+func (w *killTest) storePart(instance string, msg zeekapi.AgentSiteRequest, part bool) zeekapi.Message {
+	if w.sites == nil {
+		w.sites = make(map[string]uint64)
+	}
+	key := instance + msg.Site
+	if part && msg.Offset == w.sites[key] {
+		w.sites[key]++
+	}
+	return progress(msg.ID, w.sites[key], w.sites[key] == 2)
 }
