@@ -147,7 +147,7 @@ func (d *deployments) check() error {
 			return fmt.Errorf("request %s is a second deployment", r.id)
 		}
 	}
-	for instance, r := range d.waiting {
+	for instance, r := range d.waits.byInstance {
 		if d.requests.pending[r.id] != r || d.members.of(instance) == nil {
 			return fmt.Errorf("request %s waits for %s in vain", r.id, instance)
 		}

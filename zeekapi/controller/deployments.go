@@ -32,13 +32,13 @@ type deployments struct {
 	deploymentParts
 	plans      *plans
 	deliveries *deliveries
+	waits      *waits
 	rollbacks  *rollbacks
 	timeout    time.Duration // of requests
 	startLimit time.Duration // of nodes
 	log        zerolog.Logger
 
-	current *deployment         // nil: none
-	waiting map[string]*request // by the instance whose next response they wait for
+	current *deployment // nil: none
 }
 
 func newDeployments(parts deploymentParts, sent Sent, settings Settings, log zerolog.Logger) *deployments {
@@ -46,9 +46,9 @@ func newDeployments(parts deploymentParts, sent Sent, settings Settings, log zer
 		deploymentParts: parts,
 		plans:           &plans{configs: parts.configs},
 		deliveries:      newDeliveries(parts.configs.outbox, parts.agents, parts.history, sent),
+		waits:           &waits{requests: parts.requests, byInstance: make(map[string]*request)},
 		rollbacks:       &rollbacks{configs: parts.configs, history: parts.history, states: parts.states},
 		timeout:         settings.RequestTimeout, startLimit: settings.StartLimit, log: log,
-		waiting: make(map[string]*request),
 	}
 }
 
@@ -132,7 +132,7 @@ func (d *deployments) adopt(c zeekapi.Configuration) {
 		w := d.members.of(name)
 		inst, ok := after[name]
 		if !ok || moved(w.Instance, inst) {
-			d.giveUp(name, "the instance is no longer part of the cluster")
+			d.waits.giveUp(name, "the instance is no longer part of the cluster")
 			d.deliveries.forget(name)
 			d.arrivals.drop(w)
 		}
@@ -317,7 +317,7 @@ func (d *deployments) take(c *call, msg zeekapi.Message, p *plan, certain bool) 
 		if took && certain {
 			d.deliveries.took(c.instance, p, c.agent.term)
 		}
-		d.endWait(c.instance, results)
+		d.waits.end(c.instance, results)
 	}
 	return results, true
 }
@@ -530,41 +530,4 @@ func (d *deployments) restore(w *member) {
 
 func (t *restoration) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 	return t.take(c, msg, t.plan, t.certain)
-}
-
-// wait is the task of a request that waits for an agent's response to the next
-// deployment.
-type wait struct {
-	basicTask
-	*deployments
-	instance string
-}
-
-// await ends a request with the response of an instance's agent to the next
-// deployment.
-func (d *deployments) await(r *request, instance string) {
-	r.task = &wait{deployments: d, instance: instance}
-	d.waiting[instance] = r
-}
-
-func (t *wait) ended(*request) { delete(t.waiting, t.instance) }
-
-// giveUp ends the request that waits for the agent of an instance, if there is
-// one.
-func (d *deployments) giveUp(instance, why string) {
-	if r := d.waiting[instance]; r != nil {
-		d.requests.fail(r, "%s", why)
-	}
-}
-
-func (d *deployments) endWait(instance string, results []zeekapi.Result) {
-	r := d.waiting[instance]
-	if r == nil {
-		return
-	}
-	for _, res := range results {
-		res.ReqID, res.Instance = r.id, instance
-		r.results = append(r.results, res)
-	}
-	d.requests.finish(r)
 }

@@ -18,14 +18,14 @@ const drainInterval = 250 * time.Millisecond
 // drained instance stays in the configuration, but deployments leave it out.
 type drains struct {
 	*outbox
-	agents      *agents
-	members     *members
-	names       *nameSets
-	states      *nodeStates
-	requests    *requests
-	deployments *deployments
-	events      *eventLog
-	log         zerolog.Logger
+	agents   *agents
+	members  *members
+	names    *nameSets
+	states   *nodeStates
+	requests *requests
+	trials   *trials
+	events   *eventLog
+	log      zerolog.Logger
 
 	waiting []*draining
 }
@@ -66,11 +66,12 @@ func (d *drains) begin(by broker.Peer, r *request, instance string, w *member) {
 	d.states.count(instance)
 	d.events.add(zeekapi.EventDrained, instance, "", "by "+nameOf(by))
 	d.names.keep(Owed, instance, true)
-	d.deployments.giveUp(instance, string(drained))
+	d.trials.waits.giveUp(instance, string(drained))
 	d.await(r, instance)
 	if w != nil {
-		d.deployments.without(instance)
+		d.trials.without(instance)
 	}
+	d.trials.drained(instance)
 }
 
 // await has the agent of a drained instance stand by, and ends the request when
@@ -117,7 +118,7 @@ func (d *drains) undrain(by broker.Peer, r *request, instance string, w *member)
 		r.results = r.unanswered(instance, notConnected+", the instance gets its nodes when it returns")
 		d.requests.finish(r)
 	default:
-		d.deployments.await(r, instance)
+		d.trials.waits.await(r, instance)
 		d.members.greet(a)
 	}
 }

@@ -110,7 +110,7 @@ func (m *Machine) change(settings Settings, state State) {
 	}
 	m.drains = &drains{
 		outbox: m.out, agents: m.agents, members: m.members, names: m.names, states: m.states,
-		requests: m.requests, deployments: m.deployments, events: m.events, log: m.log,
+		requests: m.requests, trials: m.trials, events: m.events, log: m.log,
 	}
 	checks := &restartChecks{agents: m.agents, requests: m.requests}
 	m.jobs = &jobs{

@@ -9,8 +9,8 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// checkLimit is the longest time that the check of a configuration may take,
-// longer than the agents' own limits.
+// checkLimit is the longest time that the check of a configuration may take, unless
+// Settings.StartLimit is longer.
 const checkLimit = 2 * time.Minute
 
 // order is a client's wish for a deployment.
@@ -79,7 +79,7 @@ func (d *trials) try(r *request, o order) {
 // checkOnly checks a configuration for a client, which waits as long as that takes.
 // Nothing changes.
 func (d *trials) checkOnly(r *request, target revision) {
-	d.requests.setTimeout(r, checkLimit)
+	d.requests.setTimeout(r, max(checkLimit, d.startLimit))
 	d.newTrial(r, 0, order{target: target, options: zeekapi.DeployOptions{Partial: true}}).advance()
 }
 
@@ -93,6 +93,21 @@ func (d *trials) newTrial(r *request, number uint64, o order) *trial {
 func (d *trials) arrived() {
 	if d.current != nil {
 		d.current.advance()
+	}
+}
+
+// drained continues the trial without an instance that was drained.
+func (d *trials) drained(instance string) {
+	t := d.current
+	switch {
+	case t == nil:
+	case t.request.open[instance] != nil:
+		d.requests.miss(t.request.open[instance], drained)
+	case t.sending[instance]:
+		delete(t.sending, instance)
+		d.requests.settle(t.request)
+	default:
+		t.advance()
 	}
 }
 
@@ -327,7 +342,7 @@ func (t *trial) trialEnded() {
 func (t *trial) expired(r *request) bool {
 	waiting := t.awaited(r)
 	r.results = append(r.results, zeekapi.Failure(r.id, zeekapi.ErrorTimeout))
-	end := t.began.Add(checkLimit)
+	end := t.began.Add(max(checkLimit, t.startLimit))
 	switch {
 	case t.plan == nil:
 		for _, name := range waiting {
@@ -342,7 +357,7 @@ func (t *trial) expired(r *request) bool {
 		return true
 	default:
 		for _, name := range waiting {
-			r.results = append(r.results, zeekapi.Failure(r.id, "the agent of instance %s has not answered the check", name))
+			r.results = append(r.results, zeekapi.Failure(r.id, "the agent of instance %s has not answered the check; start-limit of the controller allows it more time", name))
 		}
 	}
 	if t.number != 0 {
