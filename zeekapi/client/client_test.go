@@ -163,6 +163,46 @@ func TestCallsSendRequestsAndDecodeResults(t *testing.T) {
 			},
 		},
 		{
+			name:    "deploy continues",
+			call:    func(c *client.Client) (any, error) { return c.Deploy(ctx) },
+			request: zeekapi.DeployRequest{},
+			results: []zeekapi.Result{
+				{Error: zeekapi.ErrorTimeout},
+				{Error: "the deployment " + zeekapi.ErrorContinues + ", waiting for one"},
+			},
+			want: client.DeployResult{
+				Failed: true, Continues: true,
+				Errors: []string{"request timed out", "the deployment goes on, waiting for one"},
+			},
+		},
+		{
+			name:    "agents cannot pretend that a deployment continues",
+			call:    func(c *client.Client) (any, error) { return c.Deploy(ctx) },
+			request: zeekapi.DeployRequest{},
+			results: []zeekapi.Result{
+				{Error: zeekapi.ErrorTimeout},
+				{Instance: "one", Error: "it " + zeekapi.ErrorContinues + ", really"},
+				{Instance: "one", Error: zeekapi.ErrorRefused},
+			},
+			want: client.DeployResult{
+				Failed: true,
+				Errors: []string{"request timed out", "it goes on, really", zeekapi.ErrorRefused},
+			},
+		},
+		{
+			name:    "refused",
+			call:    func(c *client.Client) (any, error) { return c.Deploy(ctx) },
+			request: zeekapi.DeployRequest{},
+			results: []zeekapi.Result{
+				{Instance: "one", Node: "worker", Error: "bad", Data: data(t, zeekapi.NodeOutputs{Stderr: "bad"})},
+				{Error: zeekapi.ErrorRefused},
+			},
+			want: client.DeployResult{
+				Failed: true, Refused: true, Errors: []string{zeekapi.ErrorRefused},
+				Nodes: []client.DeployedNode{{Node: "worker", Instance: "one", Error: "bad", Outputs: &zeekapi.NodeOutputs{Stderr: "bad"}}},
+			},
+		},
+		{
 			name:    "nodes",
 			call:    func(c *client.Client) (any, error) { return c.GetNodes(ctx) },
 			request: zeekapi.GetNodesRequest{},

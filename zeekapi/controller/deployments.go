@@ -162,12 +162,12 @@ func moved(before, after zeekapi.Instance) bool {
 // ready continues when the agent of a member has become ready.
 func (d *deployments) ready(w *member) {
 	switch {
+	case d.current != nil && d.current.mayBegin():
+		d.distribute()
 	case !d.members.allReady():
 		d.restore(w)
-	case d.current == nil:
-		d.redeploy()
 	default:
-		d.distribute()
+		d.redeploy()
 	}
 }
 
@@ -214,7 +214,7 @@ func (d *deployments) distribute() {
 		for _, c := range t.request.open {
 			d.requests.drop(c)
 		}
-		t.request.results = nil
+		t.request.results = slices.DeleteFunc(t.request.results, func(res zeekapi.Result) bool { return !t.skipped[res.Instance] })
 		clear(t.reached)
 	}
 	t.plan = p

@@ -223,6 +223,20 @@ func TestPartialDeployment(t *testing.T) {
 	b.agent(peer(7), welcomed("#3", "b"), "to b: AgentDeployRequest #5 c2")
 }
 
+// A partial deployment begins when a new instance is ready, although another one is
+// away.
+func TestPartialDeploymentOfNewInstance(t *testing.T) {
+	b, peers := ourBench(t, config("c1", "a"))
+	b.agent(peer(7), hello("n"))
+	b.described(map[string]broker.Peer{"n": peer(7)})
+	b.stageQuietly(config("c2", "a", "b", "n"))
+	b.client(zeekapi.DeployStagedRequest{ReqID: reqID("r1"), DeployOptions: zeekapi.DeployOptions{Partial: true}},
+		"to a: AgentCheckRequest #1 c2", "to n: AgentCheckRequest #2 c2")
+	b.agent(peers["a"], checked("#1"))
+	b.agent(peer(7), checked("#2"), "save target c2", "to n: AgentWelcomeRequest #3")
+	b.agent(peer(7), welcomed("#3", "n"), "to a: AgentDeployNodesRequest #4 c2", "to n: AgentDeployNodesRequest #5 c2")
+}
+
 // Agents that listen are dialed for the check, and left alone again if it fails.
 func TestCheckDialsNewInstances(t *testing.T) {
 	b, peers := ourBench(t, config("c1", "a"))

@@ -1,6 +1,7 @@
 package clientcmd
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -32,11 +33,11 @@ func (o deployOptions) tolerant() bool { return o.sent.Force || o.sent.Partial }
 // deployHelp describes deployments in the help of commands that begin one.
 const deployHelp = `
 
-zeekwire's controller first has the agents check the configuration: that the
-scripts load, and that interfaces, CPUs and ports exist and are free. If there is
-any problem, it refuses the deployment, lists all problems, and changes nothing.
-If nodes that ran before do not come up, it deploys the previous configuration
-again. Zeek's own controller does neither.
+Before anything changes, zeekwire's controller has the agents check the
+configuration: scripts, interfaces, CPUs and ports. If there is any problem, it
+refuses the deployment and lists all problems. If nodes that ran before do not
+come up, it deploys the previous configuration again. Zeek's own controller does
+neither.
 
 Nodes that are still starting have not failed. The command waits for the end of
 the deployment, at most for the time of --wait. If it is interrupted, the
@@ -47,13 +48,14 @@ const resultHelp = `
 
 The JSON has the keys errors, a list, and results, with id (of the deployed
 configuration), nodes (by name, each with success, instance, error, stdout and
-stderr), remarks (a list with instance and text), edited (nodes that restarted
-because their scripts had changed) and deployment (the entry of the history, with
-keys as for history, if the command waited for it). Keys without a value are
-missing.
+stderr), remarks (a list with instance and text), edited (a list of the nodes
+that restarted because their scripts had changed) and deployment (keys as for
+history, only if the command waited longer than one request). Keys without a
+value are missing.
 
 The exit code is 1 if the deployment is refused, is rolled back or does not end
-in time, and if some nodes do not run.`
+in time, and if some nodes do not run. With --check, it is 1 if there is any
+problem.`
 
 func (t *Tool) deployConfig() *cobra.Command {
 	var o deployOptions
@@ -117,7 +119,6 @@ func (t *Tool) deploy() *cobra.Command {
 			}
 			return d.deployStaged(ctx, config)
 		})
-	cmd.Long = cmd.Short + "."
 	t.addDeployFlags(cmd, &o)
 	t.addDeployHelp(cmd)
 	return cmd
@@ -179,7 +180,7 @@ func (t *Tool) addOptionFlags(cmd *cobra.Command, o *deployOptions) {
 }
 
 func addWaitFlag(cmd *cobra.Command, o *deployOptions) {
-	cmd.Flags().DurationVar(&o.wait, "wait", defaultWait, "longest `TIME` to wait for the end of the deployment; 0 returns after the timeout of the request")
+	cmd.Flags().DurationVar(&o.wait, "wait", defaultWait, "longest `TIME` to wait for the end of the deployment; 0 waits only for the response to the request")
 }
 
 // checkWait checks the value of --wait.
@@ -192,6 +193,6 @@ func (r *run) checkWait(o deployOptions) error {
 
 func (t *Tool) addDeployHelp(cmd *cobra.Command) {
 	if t.Extended {
-		cmd.Long += deployHelp + resultHelp
+		cmd.Long = cmp.Or(cmd.Long, cmd.Short+".") + deployHelp + resultHelp
 	}
 }

@@ -38,9 +38,9 @@ func (t *Tool) diff() *cobra.Command {
 
 The command compares the staged configuration, or the one in FILE, with the
 current target of the cluster. With --strict-exit, the exit code is 3 if they
-differ, or if the scripts of a node changed since it started: a deployment restarts
-such a node. For a site, it shows the files that were added, removed and changed
-since the deployed configuration.` + fileHelp + diffHelp
+differ, or if the scripts of a node changed since it started: a deployment
+restarts such a node. For a site, it shows the files that were added, removed
+and changed since the deployed configuration.` + fileHelp + diffHelp
 	t.addSiteFlag(cmd)
 	return cmd
 }

@@ -40,10 +40,10 @@ The JSON has the keys from and to (IDs of configurations), instances and nodes
 (lists with name, kind and fields; kind is "added", "removed", "changed" or
 "kept"; fields is a list with field, old and new), missing (instances whose
 agents are not connected), edited (a list of the kept nodes that restart because
-their scripts changed, with node, instance and files), and site, which is null if
-the site does not change. Otherwise it has the keys from and to (IDs of sites),
-and files, a list with path, kind, diff (a unified diff of a changed text file)
-and note.`
+their scripts changed, with node, instance and files), and site, which is null
+if the site does not change. Otherwise it has the keys from and to (IDs of
+sites), and files, a list with path, kind, diff (a unified diff of a changed
+text file) and note.`
 )
 
 type processView struct {

@@ -155,6 +155,9 @@ func (t *Tool) restart() *cobra.Command {
 			failed := false
 			for _, res := range results {
 				failed = failed || !res.Success
+				if t.Extended && !r.tables && !res.Success && res.Node != "" && res.Instance != "" {
+					r.warning("%s on %s: %s", res.Node, res.Instance, res.Error) // the JSON of zeek-client has no reasons
+				}
 				switch {
 				case !res.Success && res.Instance == "":
 					out.addError(res.Node, res.Error)
