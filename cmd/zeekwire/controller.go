@@ -90,10 +90,7 @@ func (s *controllerService) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dialects := s.dialects
-	if dialects == nil {
-		dialects = s.settings.topics.dialects()
-	}
+	dialects := s.spoken()
 	endpoint, err := s.newEndpoint(dialects)
 	if err != nil {
 		return err
@@ -142,6 +139,14 @@ func (s *controllerService) run(ctx context.Context) error {
 		return controller.Run(ctx, config)
 	})
 	return group.Wait()
+}
+
+// spoken returns the dialects of the controller.
+func (s *controllerService) spoken() []*zeekapi.Dialect {
+	if s.dialects != nil {
+		return s.dialects
+	}
+	return s.settings.topics.dialects()
 }
 
 // machineSettings returns the settings of the controller's state machine. Native

@@ -67,7 +67,7 @@ func (l *Launcher) inspectAgain(ctx context.Context) error {
 	}
 	install, err := inspect(ctx, old.binary)
 	if err != nil {
-		return fmt.Errorf("Zeek cannot be used, see the agent's setting \"zeek\": %w", err)
+		return fmt.Errorf("unusable Zeek, see the agent's setting \"zeek\": %w", err)
 	}
 	if !old.is(file) {
 		l.replace(old, install, file)

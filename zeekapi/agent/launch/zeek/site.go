@@ -99,12 +99,13 @@ func (p *pluginSites) in(dir string) bool {
 // hasPlugin reports whether a directory contains a plugin of Zeek
 // (Zeek: plugin::Manager::SearchDynamicPlugins).
 func hasPlugin(dir string) bool {
-	found := errors.New("found")
-	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+	found := false
+	_ = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error { // what cannot be read is no plugin for Zeek either
 		if err == nil && (entry.Name() == "__bro_plugin__" || entry.Name() == "__zeek_plugin__") {
-			return found
+			found = true
+			return filepath.SkipAll
 		}
-		return nil // what cannot be read is no plugin for Zeek either
+		return nil
 	})
-	return err == found
+	return found
 }

@@ -160,16 +160,17 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 	return l, nil
 }
 
-func newLauncher(ctx context.Context, c Config, install installation) (*Launcher, error) {
+// complete returns c with the default values filled in, and with absolute paths.
+func (c Config) complete() (Config, error) {
 	if c.StateDir == "" {
-		return nil, errors.New("no state directory")
+		return c, errors.New("no state directory")
 	}
 	var err error
 	if c.StateDir, err = filepath.Abs(c.StateDir); err != nil {
-		return nil, fmt.Errorf("state directory: %w", err)
+		return c, fmt.Errorf("state directory: %w", err)
 	}
 	if c.Agent, err = c.Agent.In(c.StateDir); err != nil {
-		return nil, err
+		return c, err
 	}
 	c.StdoutFile, c.StderrFile = cmp.Or(c.StdoutFile, "stdout"), cmp.Or(c.StderrFile, "stderr")
 	c.OutputLines = cmp.Or(c.OutputLines, outputLines)
@@ -179,7 +180,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 			continue
 		}
 		if *file, err = filepath.Abs(*file); err != nil { // nodes have other working directories
-			return nil, err
+			return c, err
 		}
 	}
 	if c.Patience == 0 {
@@ -187,13 +188,21 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	}
 	if c.SitesDir != "" {
 		if c.SitesDir, err = filepath.Abs(c.SitesDir); err != nil {
-			return nil, fmt.Errorf("directory of sites: %w", err)
+			return c, fmt.Errorf("directory of sites: %w", err)
 		}
 	}
 	if c.CheckTimeout < 0 {
-		return nil, fmt.Errorf("CheckTimeout is %s, must not be negative", c.CheckTimeout)
+		return c, fmt.Errorf("CheckTimeout is %s, must not be negative", c.CheckTimeout)
 	}
 	c.CheckTimeout = cmp.Or(c.CheckTimeout, DefaultCheckTimeout)
+	return c, nil
+}
+
+func newLauncher(ctx context.Context, c Config, install installation) (*Launcher, error) {
+	c, err := c.complete()
+	if err != nil {
+		return nil, err
+	}
 	l := &Launcher{
 		config: c, parseLimit: parseLimit, resources: machineResources, nodes: make(map[string]*life),
 		trials: make(chan struct{}, runtime.GOMAXPROCS(0)),
