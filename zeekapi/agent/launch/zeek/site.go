@@ -2,7 +2,6 @@ package zeek
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
