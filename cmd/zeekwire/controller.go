@@ -198,6 +198,7 @@ func (s *controllerService) newServer(ctx context.Context, address, endpoint str
 		return nil, nil, fmt.Errorf("listening for clients (--websocket-listen): %w", err)
 	}
 	config := websocket.ServerConfig{
+		Private:         true, // a client could flood the others, or respond in place of the controller
 		Endpoint:        endpoint,
 		Version:         version.String(),
 		ReceiveOverflow: broker.OverflowBlock, // a client waits rather than lose a request

@@ -59,9 +59,6 @@ func (g *gate) guard(c *websocket.ServerConfig) {
 	case g.demand:
 		c.Authorize = access.Certificate
 	}
-	// Otherwise a client without permissions could send a response in place of
-	// the controller.
-	c.Private = c.Authorize != nil
 }
 
 // listener wraps the WebSocket server's listener with TLS if needed.

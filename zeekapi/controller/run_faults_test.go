@@ -65,7 +65,7 @@ func newSite(t *testing.T, c siteConfig) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := websocket.NewServer(websocket.ServerConfig{ReceiveOverflow: broker.OverflowBlock, SendOverflow: broker.OverflowDisconnect})
+	server, err := websocket.NewServer(websocket.ServerConfig{Private: true, ReceiveOverflow: broker.OverflowBlock, SendOverflow: broker.OverflowDisconnect})
 	if err != nil {
 		t.Fatal(err)
 	}
