@@ -62,7 +62,7 @@ func TestFollow(t *testing.T) {
 	}
 	pending := entry(7, zeekapi.OutcomePending)
 	node := func(name string, state zeekapi.State, problem string) zeekapi.NodeDetail {
-		return zeekapi.NodeDetail{Status: zeekapi.NodeStatus{Node: name, State: state}, LastError: problem}
+		return zeekapi.NodeDetail{Status: zeekapi.NodeStatus{Node: name, State: state, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}, LastError: problem}
 	}
 	status := zeekapi.Status{Instances: []zeekapi.InstanceStatus{
 		{Instance: zeekapi.Instance{Name: "a"}, Wanted: true, Nodes: []zeekapi.NodeDetail{node("n", zeekapi.StateRunning, ""), node("w", zeekapi.StateFailed, "it fails")}},
@@ -136,7 +136,7 @@ func TestFollow(t *testing.T) {
 				tool := respondingTool(t, s.respond)
 				tool.Extended = true
 				args := strings.Fields(test.args)
-				if args == nil {
+				if len(args) == 0 {
 					args = []string{"deploy"}
 				}
 				runCommand(t, tool, "", append(args, "--json=false")...).want(t, outcome{test.stdout, test.stderr, test.exit})

@@ -21,6 +21,7 @@ import (
 type preflightCluster struct {
 	agents  []zeekapi.Instance
 	status  zeekapi.Status
+	bad     bool // the check finds problems
 	changes []string
 }
 
@@ -41,6 +42,16 @@ func (p *preflightCluster) respond(t *testing.T, m zeekapi.Message) zeekapi.Mess
 	case zeekapi.StageConfigurationRequest:
 		p.changes = append(p.changes, "staged")
 		return zeekapi.StageConfigurationResponse{ReqID: id, Results: []zeekapi.Result{{Success: true, Data: broker.String(m.Config.ID)}}}
+	case zeekapi.CheckRequest:
+		p.changes = append(p.changes, "checked "+m.Config.Nodes[0].Name)
+		results := []zeekapi.Result{{Success: true, Data: broker.String("c")}}
+		if p.bad {
+			results = []zeekapi.Result{
+				{Instance: "local", Node: "manager", Error: "bad", Data: marshal(t, zeekapi.NodeOutputs{Stderr: "Zeek's message"})},
+				{Instance: "sensor", Error: "too slow"}, {Success: true, Instance: "other", Data: broker.String("its nodes are not checked")},
+			}
+		}
+		return zeekapi.CheckResponse{ReqID: id, Results: results}
 	case zeekapi.DeployRequest:
 		p.changes = append(p.changes, "deployed")
 		return zeekapi.DeployResponse{ReqID: id, Results: []zeekapi.Result{{Success: true, Data: broker.String("c")}}}
@@ -183,6 +194,41 @@ interface = eth0
 			// The controller of this test has no staged configuration to ask for.
 			if changes := strings.Join(p.changes, " "); stderr != test.stderr || got.exit != test.exit || changes != test.changes {
 				t.Errorf("exit code %d, changes %q, want %d, %q; standard error\n%s\nwant\n%s", got.exit, changes, test.exit, test.changes, stderr, test.stderr)
+			}
+		})
+	}
+}
+
+// TestCheck checks a configuration that is in a file.
+func TestCheck(t *testing.T) {
+	const cluster = "[instances]\nlocal\nsensor\n[manager]\ninstance = local\nrole = manager\n[logger]\ninstance = local\nrole = logger\n" +
+		"[proxy]\ninstance = local\nrole = proxy\n[worker]\ninstance = sensor\nrole = worker\ninterface = eth0\n"
+	for _, test := range []struct {
+		name, host, want string
+		bad              bool
+		exit             int
+	}{
+		{name: "no problem", host: "10.0.0.1", want: "No problems found. Nothing was deployed.\n"},
+		{
+			name: "problems", host: "10.0.0.1", bad: true, exit: 1,
+			want: "INSTANCE  NODE     RESULT\nlocal     manager  problem\nmanager:\n  bad\n  Zeek's message\nerror: too slow\n" +
+				"other: its nodes are not checked\n2 problems found. Nothing was deployed.\n",
+		},
+		{
+			name: "an address that leads nowhere", host: "127.0.0.1", exit: 1,
+			want: "error: node \"manager\" and 2 more of instance \"local\" would be announced to \"sensor\" as 127.0.0.1, which does not lead there; " +
+				"write \"local = ADDRESS:PORT\" under [instances], with an address and the port of that agent\n1 problem found. Nothing was deployed.\n",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := &preflightCluster{bad: test.bad, agents: []zeekapi.Instance{
+				{Name: "local", Host: netip.MustParseAddr(test.host)}, {Name: "sensor", Host: netip.MustParseAddr("10.0.0.2")},
+			}}
+			tool := respondingTool(t, func(m zeekapi.Message) zeekapi.Message { return p.respond(t, m) })
+			tool.Extended = true
+			runCommand(t, tool, cluster, "deploy-config", "-", "--check", "--json=false").want(t, outcome{test.want, "", test.exit})
+			if len(p.changes) != 1 || !strings.HasPrefix(p.changes[0], "checked ") {
+				t.Errorf("changes: %q", p.changes)
 			}
 		})
 	}

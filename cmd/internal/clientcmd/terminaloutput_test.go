@@ -70,7 +70,7 @@ func unsafeResponse(t *testing.T) func(zeekapi.Message) zeekapi.Message {
 				Controller: zeekapi.Process{Name: unsafeText, Version: unsafeText}, Staged: unsafeText, Deployed: unsafeText, Target: unsafeText, Last: &deployment, Job: &job,
 				Instances: []zeekapi.InstanceStatus{{
 					Instance: instance, Connected: true, Agent: zeekapi.Process{Name: unsafeText, Version: unsafeText}, Zeek: unsafeText, LastError: unsafeText,
-					Nodes: []zeekapi.NodeDetail{{Status: node, LastError: unsafeText}},
+					Nodes: []zeekapi.NodeDetail{{Status: node, LastError: unsafeText, Edited: []string{unsafeText}}},
 				}},
 			})}
 		case zeekapi.DryRunRequest:
@@ -80,6 +80,8 @@ func unsafeResponse(t *testing.T) func(zeekapi.Message) zeekapi.Message {
 			})}}
 		case zeekapi.DeployStagedRequest:
 			return zeekapi.DeployStagedResponse{ReqID: id, Results: results}
+		case zeekapi.CheckRequest:
+			return zeekapi.CheckResponse{ReqID: id, Results: append(results, zeekapi.Result{Success: true, Instance: unsafeText, Data: broker.String(unsafeText)})}
 		case zeekapi.HistoryRequest:
 			return zeekapi.HistoryResponse{ReqID: id, Result: ok([]zeekapi.Deployment{deployment})}
 		case zeekapi.GetPastRequest:
@@ -112,7 +114,7 @@ func TestTerminalOutputIsEscaped(t *testing.T) {
 		for _, command := range []string{
 			"get-instances", "get-nodes", "get-config", "get-config --as-json", "get-id-value x", "deploy", "restart",
 			"status", "diff", "history", "rollback", "rolling-restart", "rolling-restart --cancel",
-			"drain i", "undrain i", "logs n", "events", "get-config --number 1", "deploy --force", "deploy --dry-run",
+			"drain i", "undrain i", "logs n", "events", "get-config --number 1", "deploy --force", "deploy --dry-run", "deploy --check",
 		} {
 			args := strings.Fields(command)
 			if !people && !slices.ContainsFunc(new(clientcmd.Tool).Commands(), func(c *cobra.Command) bool { return c.Name() == args[0] }) ||
