@@ -174,13 +174,16 @@ func (d *deployments) ready(w *member) {
 // sited continues when the agent of an instance has its site, or cannot get it.
 func (d *deployments) sited(instance string) {
 	w, had := d.members.of(instance), d.plans.former()
-	switch {
-	case d.current != nil && d.current.mayBegin():
-		d.distribute()
+	switch t := d.current; {
 	case w == nil || !w.ready:
+	case t != nil && t.mayBegin() && t.plan == nil:
+		d.distribute()
+	case t != nil && t.mayBegin():
+		t.deployTo(w) // not distribute, which would look at all instances for each
+		d.requests.settle(t.request)
 	case !d.members.allReady():
 		d.restore(w)
-	case d.current == nil && (had == nil || !d.deliveries.runs(instance, had.content)):
+	case t == nil && (had == nil || !d.deliveries.runs(instance, had.content)):
 		d.redeploy()
 	}
 }
@@ -262,8 +265,8 @@ func (t *deployment) deployTo(w *member) {
 		delete(t.reached, w.Name)
 	}
 	o := sendOptions{force: t.options.Force && t.failed == nil}
-	if t.number != 0 && t.failed == nil {
-		o.edited, o.startLimit = true, t.startLimit
+	if t.number != 0 {
+		o.edited, o.startLimit = t.failed == nil, t.startLimit
 	}
 	if t.deliveries.tell(w.Name, t.plan) && !a.described {
 		// Zeek's agents compare only the ID with that of what they run already.
@@ -438,7 +441,7 @@ func (t *deployment) record(outcome zeekapi.Outcome, results []zeekapi.Result) {
 func (t *deployment) expired(r *request) bool {
 	waiting := t.awaited(r)
 	end := t.began.Add(t.timeoutFor(t.target.Configuration))
-	if t.number != 0 && t.failed == nil && slices.ContainsFunc(waiting, t.startsSlowly) {
+	if t.number != 0 && slices.ContainsFunc(waiting, t.startsSlowly) {
 		end = end.Add(t.startLimit)
 	}
 	continues := end.After(t.requests.now) && len(t.absent(waiting)) == 0

@@ -41,6 +41,7 @@ type sites struct {
 	log      zerolog.Logger
 
 	pushes  map[string]*push // by instance
+	queue   []*push          // that have not begun, in order
 	running int
 	failed  map[string]bool // instances that lack their site
 	again   alarm           // for these
@@ -120,7 +121,9 @@ func (s *sites) ensure(instance, site string) (bool, error) {
 	}
 	if p := s.pushes[instance]; p == nil || p.agent != a || p.site != site {
 		s.stop(p)
-		s.pushes[instance] = &push{sites: s, instance: instance, agent: a, site: site}
+		p = &push{sites: s, instance: instance, agent: a, site: site}
+		s.pushes[instance] = p
+		s.queue = append(s.queue, p)
 	}
 	s.start()
 	return false, nil
@@ -143,14 +146,22 @@ func (s *sites) stop(p *push) {
 	}
 }
 
-// start begins as many pushes as may run.
+// start begins as many pushes as may run. One that was stopped, or whose agent was
+// lost, while it waited does not begin.
 func (s *sites) start() {
-	for _, name := range sortedKeys(s.pushes) {
-		if p := s.pushes[name]; !p.begun && s.running < maxPushes {
+	for len(s.queue) > 0 && s.running < maxPushes {
+		p := s.queue[0]
+		s.queue = s.queue[1:]
+		switch {
+		case s.pushes[p.instance] != p:
+		case s.agents.of(p.instance) != p.agent:
+			delete(s.pushes, p.instance)
+			s.pushed(p.instance)
+		default:
 			p.begun = true
 			s.running++
 			r := s.requests.start(partTimeout, p)
-			s.requests.call(r, name, p.question(false))
+			s.requests.call(r, p.instance, p.question(false))
 		}
 	}
 }
