@@ -28,7 +28,7 @@ func TestClientsAgree(t *testing.T) {
 
 func clientsAgree(t *testing.T, z *installation, native, websocket int) {
 	ourAgent(t, z, native, "simulated", "anonymous")
-	c, stock := ours(t, websocket), z.stock(t, websocket)
+	c, stock := dropIn(t, websocket), z.stock(t, websocket)
 	compare := func(args ...string) {
 		t.Helper()
 		wantOut, wantErr, wantCode := run(t, nil, append(stock.argv, args...)...)
@@ -216,7 +216,7 @@ func TestCorpusAgrees(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		z.needs(t, 8, 0, "recent zeek-client")
 		_, websocket := z.controller(t)
-		c, stock := ours(t, websocket), z.stock(t, websocket)
+		c, stock := dropIn(t, websocket), z.stock(t, websocket)
 		c.instances(t)
 		files, err := filepath.Glob(filepath.Join(clusters(t), "ini", "*.cfg"))
 		if err != nil || len(files) == 0 {

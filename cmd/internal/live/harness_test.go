@@ -230,6 +230,16 @@ func ours(t *testing.T, port int) client {
 	return client{argv: []string{zeekwire(t), "--controller", at(port)}, partial: []string{"--partial"}}
 }
 
+// dropIn returns our zeek-client, which is built beside zeekwire.
+func dropIn(t *testing.T, port int) client {
+	t.Helper()
+	program := filepath.Join(filepath.Dir(zeekwire(t)), "zeek-client")
+	if _, err := os.Stat(program); err != nil {
+		t.Fatalf("our zeek-client: %v", err)
+	}
+	return client{argv: []string{program, "--controller", at(port)}}
+}
+
 // stock returns Zeek's own client. It runs the client with the Python that its
 // first line names, or else with /usr/bin/python3, which may have the required
 // package. If neither works, it skips the test.
