@@ -246,3 +246,22 @@ func TestNewRemovesUnfinishedChecks(t *testing.T) {
 		t.Errorf("%s still exists: %v", left, err)
 	}
 }
+
+// A check that fails because of a port lists the ports of other programs.
+func TestCheckListsPortsInUse(t *testing.T) {
+	l := start(t, Config{})
+	taken, other := listen(t), listen(t)
+	port, free := node("port", ""), node("free", "")
+	port.Port, free.Port = taken, broker.TCP(1)
+	for _, r := range l.checkMachine([]launch.Node{port, free}) {
+		if r.Node.Name == "free" {
+			if r.PortsInUse != nil {
+				t.Errorf("node free: the ports %d are in use", r.PortsInUse)
+			}
+			continue
+		}
+		if !slices.IsSorted(r.PortsInUse) || !slices.Contains(r.PortsInUse, taken.Number) || !slices.Contains(r.PortsInUse, other.Number) {
+			t.Errorf("the ports %d are in use, want %d and %d among them", r.PortsInUse, taken.Number, other.Number)
+		}
+	}
+}
