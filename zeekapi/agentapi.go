@@ -245,11 +245,22 @@ type AgentCheckRequest struct {
 
 // AgentCheckResponse has a failed result with NodeOutputs as its data for each node
 // that could not run, failed results without a node for problems of the instance,
-// and a single successful result if there are neither.
+// and a single successful result if there are neither. If a node could not run because
+// of a port in use, a successful result with MachinePorts as its data follows.
 type AgentCheckResponse struct {
 	ReqID
 	Results []Result `zeek:"results"`
 }
+
+// MachinePorts lists TCP ports of a machine.
+type MachinePorts struct {
+	// InUse are ports at which programs other than the agent's nodes listen,
+	// ascending, at most MaxMachinePorts.
+	InUse []uint16 `zeek:"in_use"`
+}
+
+// MaxMachinePorts limits the ports in MachinePorts.
+const MaxMachinePorts = 4096
 
 // AgentCheckCall declares AgentCheckRequest and its response.
 var AgentCheckCall = many[AgentCheckRequest, AgentCheckResponse](Request{

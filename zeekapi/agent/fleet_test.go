@@ -21,13 +21,14 @@ type fleet struct {
 	// Properties of nodes: the time from start to hello, the exit of a node
 	// that dies instead, whether a node sends no hello, and the time from stop
 	// to exit.
-	startUp  time.Duration
-	dies     func(launch.Node) *launch.Exited
-	silent   func(launch.Node) bool
-	stopTime time.Duration
-	refuses  func(launch.Node) error // result of a check
-	prints   zeekapi.NodeOutputs     // outputs of a failed check
-	answers  func(zeekapi.NodeDispatchRequest) []zeekapi.NodeDispatchResponse
+	startUp    time.Duration
+	dies       func(launch.Node) *launch.Exited
+	silent     func(launch.Node) bool
+	stopTime   time.Duration
+	refuses    func(launch.Node) error // result of a check
+	prints     zeekapi.NodeOutputs     // outputs of a failed check
+	portsInUse []uint16                // of failed checks
+	answers    func(zeekapi.NodeDispatchRequest) []zeekapi.NodeDispatchResponse
 
 	checkTime time.Duration
 	trialTime time.Duration       // duration of trials
@@ -176,7 +177,7 @@ func (f *fleet) check(o Check) (then []Input) {
 		checked := launch.Checked{Node: n, Trial: o.Trial}
 		if f.refuses != nil {
 			if checked.Err = f.refuses(n); checked.Err != nil {
-				checked.Outputs = f.prints
+				checked.Outputs, checked.PortsInUse = f.prints, f.portsInUse
 			}
 		}
 		if takes > 0 {

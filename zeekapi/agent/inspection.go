@@ -43,6 +43,18 @@ func (i *inspection) take(ev launch.Checked) bool {
 // failures returns the names of the nodes that failed, sorted.
 func (i *inspection) failures() []string { return slices.Sorted(maps.Keys(i.failed)) }
 
+// portsInUse returns the ports of other programs, sorted, if nodes failed because of their
+// ports.
+func (i *inspection) portsInUse() []uint16 {
+	var ports []uint16
+	for _, ev := range i.failed {
+		ports = append(ports, ev.PortsInUse...)
+	}
+	slices.Sort(ports)
+	ports = slices.Compact(ports)
+	return ports[:min(len(ports), zeekapi.MaxMachinePorts)]
+}
+
 // problem returns the error of a failed check, and its outputs. All failed checks share
 // MaxOutputs.
 func (i *inspection) problem(name string) (string, broker.Value) {

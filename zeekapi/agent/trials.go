@@ -88,7 +88,8 @@ func (ts *trials) answer() {
 	})
 }
 
-// results returns a failure for each node that failed, or a success if there are none.
+// results returns a failure for each node that failed, or a success if there are none. If
+// nodes failed because of their ports, the ports in use follow.
 func (ts *trials) results(t *trial) []zeekapi.Result {
 	if len(t.failed) == 0 {
 		return []zeekapi.Result{ts.success(t.id)}
@@ -97,6 +98,11 @@ func (ts *trials) results(t *trial) []zeekapi.Result {
 	for _, name := range t.failures() {
 		reason, outputs := t.problem(name)
 		results = append(results, ts.failedResult(t.id, name, reason, outputs))
+	}
+	if ports := t.portsInUse(); len(ports) > 0 {
+		r := ts.success(t.id)
+		r.Data = mustMarshal(zeekapi.MachinePorts{InUse: ports})
+		results = append(results, r)
 	}
 	return results
 }

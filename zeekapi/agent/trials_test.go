@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -273,4 +274,23 @@ func TestCheckRequestsAndDeployments(t *testing.T) {
 		compare(t, "answers to checks", 0, len(published[zeekapi.AgentCheckResponse](f)))
 		compare(t, "deployed", 1, len(published[zeekapi.AgentDeployResponse](f)))
 	})
+}
+
+// If nodes fail because of their ports, the response lists the ports in use.
+func TestCheckRequestListsPortsInUse(t *testing.T) {
+	f := running(t, "w1", "w2")
+	f.refuses = refuse("w1", "w2")
+	for port := range uint16(zeekapi.MaxMachinePorts + 5) {
+		f.portsInUse = append(f.portsInUse, port+1)
+	}
+	f.ask(checkRestart("r"))
+	results := checkResults(f)
+	last := results[len(results)-1]
+	var ports zeekapi.MachinePorts
+	if err := record.Unmarshal(last.Data, &ports); err != nil {
+		t.Fatal(err)
+	}
+	if len(results) != 3 || !last.Success || last.Node != "" || !slices.Equal(ports.InUse, f.portsInUse[:zeekapi.MaxMachinePorts]) {
+		t.Errorf("%d results, the last with %d ports", len(results), len(ports.InUse))
+	}
 }

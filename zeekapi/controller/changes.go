@@ -53,13 +53,22 @@ func (c *changeRequests) deployReady(by broker.Peer, r *request, o zeekapi.Deplo
 	case c.trials.pending() != nil:
 		c.trials.refuse(r, errPending)
 	default:
-		c.begin(by, r, a, ready, o)
+		c.begin(by, r, a, ready, c.staged(), o)
 	}
 }
 
-func (c *changeRequests) begin(by broker.Peer, r *request, a action, target revision, o zeekapi.DeployOptions) {
+// staged returns the staged configuration as it was uploaded.
+func (c *changeRequests) staged() *zeekapi.Configuration {
+	staged, ok := c.configs.get(Staged)
+	if !ok {
+		return nil
+	}
+	return &staged.Configuration
+}
+
+func (c *changeRequests) begin(by broker.Peer, r *request, a action, target revision, uploaded *zeekapi.Configuration, o zeekapi.DeployOptions) {
 	c.trials.try(r, order{
-		by: nameOf(by), action: a, target: target, options: o,
+		by: nameOf(by), action: a, target: target, uploaded: uploaded, options: o,
 		begun: func() { c.jobs.interrupt(errors.New("a deployment began")) },
 	})
 }
@@ -89,7 +98,7 @@ func (c *changeRequests) setConfiguration(by broker.Peer, req zeekapi.SetConfigu
 		return
 	}
 	ready, _ := c.configs.get(Ready)
-	c.begin(by, r, actionSet, ready, zeekapi.DeployOptions{})
+	c.begin(by, r, actionSet, ready, c.staged(), zeekapi.DeployOptions{})
 }
 
 func (c *changeRequests) rollback(by broker.Peer, req zeekapi.RollbackRequest) {
@@ -107,7 +116,7 @@ func (c *changeRequests) rollback(by broker.Peer, req zeekapi.RollbackRequest) {
 	}
 	switch {
 	case ok:
-		c.begin(by, r, actionRollback, to, req.DeployOptions)
+		c.begin(by, r, actionRollback, to, nil, req.DeployOptions)
 	case req.Number == 0:
 		c.requests.fail(r, "no other configuration was deployed before")
 	default:
@@ -122,6 +131,7 @@ func (c *changeRequests) check(by broker.Peer, req zeekapi.CheckRequest) {
 		return
 	}
 	target, ok := c.configs.get(Ready)
+	uploaded := c.staged()
 	if req.Config != nil {
 		ready, errs := c.staging.prepare(*req.Config)
 		if len(errs) > 0 {
@@ -130,12 +140,13 @@ func (c *changeRequests) check(by broker.Peer, req zeekapi.CheckRequest) {
 			return
 		}
 		target, ok = c.configs.revise(ready), true
+		uploaded = req.Config
 	}
 	if !ok {
 		c.requests.fail(r, "no configuration available to check")
 		return
 	}
-	c.trials.checkOnly(r, target)
+	c.trials.checkOnly(r, target, uploaded)
 }
 
 func (c *changeRequests) rollingRestart(by broker.Peer, req zeekapi.RollingRestartRequest) {

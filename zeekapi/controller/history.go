@@ -125,6 +125,13 @@ func (h *history) trim() {
 	h.past = slices.Delete(h.past, 0, len(h.past)-keep)
 }
 
+// revise replaces the configuration of the last deployment, before its agents get it.
+func (h *history) revise(r revision) {
+	p := &h.past[len(h.past)-1]
+	p.revision = r
+	h.save(*p)
+}
+
 // end ends the last deployment.
 func (h *history) end(outcome zeekapi.Outcome, results []zeekapi.Result) {
 	p := &h.past[len(h.past)-1]

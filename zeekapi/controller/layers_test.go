@@ -17,7 +17,7 @@ import (
 var layers = []string{
 	// Shared types.
 	"inout.go", "text.go", "values.go", "allowance.go", "complaints.go", "outbox.go", "tally.go",
-	"settings.go", "validate.go", "diff.go",
+	"settings.go", "ports.go", "validate.go", "portchanges.go", "diff.go",
 
 	// Stored state.
 	"eventlog.go", "configurations.go", "history.go", "names.go", "nodestates.go",

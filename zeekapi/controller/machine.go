@@ -103,7 +103,7 @@ func (m *Machine) change(settings Settings, state State) {
 		configs: m.configs, history: m.history, agents: m.agents, names: m.names, members: m.members,
 		arrivals: m.arrivals, requests: m.requests, states: m.states, events: m.events, sites: m.sites,
 	}, state.Sent, settings, m.log)
-	m.trials = &trials{deployments: m.deployments}
+	m.trials = &trials{deployments: m.deployments, settings: settings}
 	m.sites.pushed = func(instance string) {
 		m.trials.sent(instance)
 		m.deployments.sited(instance)

@@ -230,6 +230,9 @@ func (s *simulation) checkChange(c controller.Change) {
 	case controller.SaveDeployment:
 		s.outcomes[c.Past.Outcome]++
 		target := s.state.Configs[controller.Target].ID
+		if n := len(s.state.History); n > 0 && c.Past.Outcome == zeekapi.OutcomePending && s.state.History[n-1].Number == c.Past.Number {
+			return // other ports
+		}
 		switch {
 		case c.Past.Outcome == zeekapi.OutcomePending:
 			s.targetBefore = target
@@ -258,6 +261,8 @@ func (s *simulation) checkTarget(c zeekapi.Configuration) {
 	for _, i := range c.Instances {
 		if a := s.byName[i.Name]; a != nil && s.machine.Checks(i.Name) && !slices.Contains(s.state.Drained, i.Name) && !a.passed[c.ID] {
 			s.failf("%s is the target, but %s did not pass its check", c.ID, i.Name)
+		} else if a != nil && s.machine.Checks(i.Name) && !slices.Contains(s.state.Drained, i.Name) && !s.portsAreFree(a, c.Nodes) {
+			s.failf("%s is the target, but has ports that are in use on %s", c.ID, i.Name)
 		}
 	}
 }

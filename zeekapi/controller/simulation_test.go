@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -96,6 +97,7 @@ type simAgent struct {
 	layout    zeekapi.PackedLayout // of the configuration
 	sites     map[string]uint64    // bytes that it has of each site; siteSize for all
 	passed    map[string]bool      // whether it passes the check of a configuration
+	used      []uint16             // ports that other programs use on its machine
 	told      int                  // number of the last accepted message that changed the configuration
 }
 
@@ -139,6 +141,12 @@ func newSimulation(seed uint64, agents int) *simulation {
 	}
 	for i := range agents {
 		a := &simAgent{name: fmt.Sprintf("%05d", i), number: i, ours: s.chance(0.5), keeps: s.chance(0.3), sites: make(map[string]uint64), passed: make(map[string]bool)}
+		for port := range uint16(4) {
+			if s.chance(0.2) {
+				a.used = append(a.used, 2200+port, 9000+port)
+			}
+		}
+		slices.Sort(a.used)
 		s.agents = append(s.agents, a)
 		s.byName[a.name] = a
 		s.ran[a.name] = make(map[string]bool)
@@ -496,10 +504,24 @@ func (s *simulation) checkedNodes(a *simAgent, msg zeekapi.AgentCheckRequest) ze
 		passed = s.calm || !s.chance(0.1)
 		a.passed[msg.Config] = passed
 	}
+	var problems []zeekapi.Result
 	if !passed {
-		return checked(msg.ID, problem("w"+a.name, "not here"))
+		problems = append(problems, problem("w"+a.name, "not here"))
+	}
+	if !s.portsAreFree(a, msg.Nodes) {
+		problems = append(problems, problem("w"+a.name, "port in use"), portsInUse(a.used...))
+	}
+	if len(problems) > 0 {
+		return checked(msg.ID, problems...)
 	}
 	return checked(msg.ID)
+}
+
+// portsAreFree reports whether no other program uses a port of the nodes of an agent.
+func (s *simulation) portsAreFree(a *simAgent, nodes []zeekapi.Node) bool {
+	return !slices.ContainsFunc(nodes, func(n zeekapi.Node) bool {
+		return n.Instance == a.name && (slices.Contains(a.used, n.Port.Number) || slices.Contains(a.used, n.MetricsPort.Number))
+	})
 }
 
 // deployedNodes returns the response to a deployment, in which a node may fail.

@@ -59,12 +59,34 @@ func (s *staging) prepare(c zeekapi.Configuration) (ready zeekapi.Configuration,
 	}
 	filled := s.members.fillHosts(c)
 	filled.Nodes = slices.Clone(c.Nodes)
-	if err := s.settings.assignPorts(&filled); err != nil {
+	s.keepPorts(c, filled.Nodes)
+	if err := s.settings.assignPorts(&filled, nil); err != nil {
 		return ready, []string{err.Error()}
 	}
 	ready = c
 	ready.Nodes = filled.Nodes
 	return ready, nil
+}
+
+// keepPorts gives nodes, those of c, the ports that they were assigned before, if the
+// configuration that was staged last would be assigned the same ports as c. So a
+// node that had to take another port keeps it when that is free again.
+func (s *staging) keepPorts(c zeekapi.Configuration, nodes []zeekapi.Node) {
+	staged, ok := s.configs.get(Staged)
+	if !ok || !samePorts(staged.Configuration, c) {
+		return
+	}
+	ready, _ := s.configs.get(Ready)
+	former := nodesByName(ready.Configuration)
+	for i := range nodes {
+		n, before := &nodes[i], former[nodes[i].Name]
+		if s.settings.AssignBrokerPorts && n.Port == (broker.Port{}) && before.Port.Number >= s.settings.BrokerStartPort {
+			n.Port = before.Port
+		}
+		if s.settings.AssignMetricsPorts && n.MetricsPort == (broker.Port{}) && before.MetricsPort.Number >= s.settings.MetricsStartPort {
+			n.MetricsPort = before.MetricsPort
+		}
+	}
 }
 
 func (s *staging) getConfiguration(by broker.Peer, req zeekapi.GetConfigurationRequest) {

@@ -19,7 +19,12 @@ type order struct {
 	action  action
 	target  revision
 	options zeekapi.DeployOptions
-	begun   func() // called when the check has passed, before anything changes
+
+	// uploaded is the target as the client uploaded it. Ports that it lacks were
+	// assigned. Nil: that is not known, and all ports are to stay.
+	uploaded *zeekapi.Configuration
+
+	begun func() // called when the check has passed, before anything changes
 }
 
 // trial is the task of checking a configuration. First it waits until the agents
@@ -36,13 +41,18 @@ type trial struct {
 	sending map[string]bool    // instances whose agents lack the site
 	skipped map[string]bool    // instances that a partial deployment leaves out
 	asked   map[string]bool    // instances whose agents check
+
+	assigned revision  // the target with the ports as first assigned
+	used     usedPorts // as agents reported in the current check
+	rounds   int       // further checks with other ports
 }
 
 // trials checks configurations before they are deployed. Deployments begin here,
 // one at a time.
 type trials struct {
 	*deployments
-	current *trial // of the next deployment; nil: none
+	settings Settings
+	current  *trial // of the next deployment; nil: none
 }
 
 // pending returns the request of a client for a deployment that is under way,
@@ -78,13 +88,14 @@ func (d *trials) try(r *request, o order) {
 
 // checkOnly checks a configuration for a client, which waits as long as that takes.
 // Nothing changes.
-func (d *trials) checkOnly(r *request, target revision) {
+func (d *trials) checkOnly(r *request, target revision, uploaded *zeekapi.Configuration) {
 	d.requests.setTimeout(r, max(checkLimit, d.startLimit))
-	d.newTrial(r, 0, order{target: target, options: zeekapi.DeployOptions{Partial: true}}).advance()
+	d.newTrial(r, 0, order{target: target, uploaded: uploaded, options: zeekapi.DeployOptions{Partial: true}}).advance()
 }
 
 func (d *trials) newTrial(r *request, number uint64, o order) *trial {
-	t := &trial{trials: d, request: r, began: d.requests.now, order: o, number: number, sending: make(map[string]bool), asked: make(map[string]bool), skipped: make(map[string]bool)}
+	t := &trial{trials: d, request: r, began: d.requests.now, order: o, number: number, assigned: o.target,
+		sending: make(map[string]bool), asked: make(map[string]bool), skipped: make(map[string]bool), used: make(usedPorts)}
 	r.task = t
 	return t
 }
@@ -258,6 +269,7 @@ func (t *trial) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 	if !ok {
 		return nil, false
 	}
+	t.used.add(c.instance, answer.Results)
 	return problems(c, answer.Results), true
 }
 
@@ -285,6 +297,8 @@ func (t *trial) complete(r *request) bool {
 	switch {
 	case t.plan == nil || len(t.sending) > 0:
 		return false // agents are missing, or lack the site
+	case t.movePorts():
+		return len(r.open) == 0 && t.complete(r)
 	case t.number == 0:
 		t.report(r)
 		return true
@@ -293,12 +307,57 @@ func (t *trial) complete(r *request) bool {
 		return true
 	}
 	t.trialEnded()
+	t.keepPorts()
 	for _, res := range t.remarks() {
 		t.log.Warn().Str("instance", res.Instance).Stringer("remark", res.Data).Msg("the instance was not checked")
 	}
 	t.order.begun()
 	t.begin(r, plannedDeployment{t.number, t.order.target, t.order.options, t.skipped, t.excused(r)})
 	return false
+}
+
+// maxPortRounds limits the further checks of a configuration with other ports.
+const maxPortRounds = 3
+
+// movePorts begins another check with other ports if agents found assigned ports in
+// use. All other ports stay as they are.
+func (t *trial) movePorts() bool {
+	if t.order.uploaded == nil || t.rounds == maxPortRounds || len(t.used) == 0 {
+		return false
+	}
+	filled := t.members.fillHosts(t.order.target.Configuration)
+	found, err := t.settings.replacePorts(&filled, *t.order.uploaded, t.used)
+	if err != nil {
+		t.log.Warn().Err(err).Msg("cannot replace ports that are in use")
+	}
+	if !found || err != nil {
+		return false
+	}
+	t.rounds++
+	moved := t.order.target.Configuration
+	moved.Nodes = filled.Nodes
+	t.order.target = t.configs.revise(moved)
+	t.plan = t.plans.of(t.order.target, filled)
+	t.request.results = slices.DeleteFunc(t.request.results, func(res zeekapi.Result) bool { return !t.skipped[res.Instance] })
+	clear(t.asked)
+	clear(t.used)
+	t.ask()
+	return true
+}
+
+// keepPorts makes the ports that have passed the check those of the staged
+// configuration, unless another one was staged in the meantime.
+func (t *trial) keepPorts() {
+	if t.rounds == 0 {
+		return
+	}
+	text := clip("ports in use were replaced: " + movedPorts(t.assigned.Configuration, t.order.target.Configuration))
+	t.log.Info().Str("config", clip(t.order.target.ID)).Msg(text)
+	t.events.add(zeekapi.EventDeploying, "", "", text)
+	if ready, _ := t.configs.get(Ready); ready.number == t.assigned.number {
+		t.configs.save(Ready, t.order.target)
+	}
+	t.history.revise(t.order.target)
 }
 
 // excused returns the nodes that a partial deployment begins with although they have

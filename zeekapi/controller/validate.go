@@ -24,7 +24,7 @@ func (s Settings) Check(c zeekapi.Configuration) []string {
 		return errs
 	}
 	c.Nodes = slices.Clone(c.Nodes)
-	if err := s.assignPorts(&c); err != nil {
+	if err := s.assignPorts(&c, nil); err != nil {
 		return []string{err.Error()}
 	}
 	return nil
@@ -189,16 +189,17 @@ var (
 	}
 )
 
-// assignPorts fills in missing ports according to the settings. It returns an error
-// if there are more nodes than ports.
-func (s Settings) assignPorts(c *zeekapi.Configuration) error {
+// assignPorts fills in missing ports according to the settings. A node gets no port
+// that other programs use on its instance. It returns an error if there are more nodes
+// than ports.
+func (s Settings) assignPorts(c *zeekapi.Configuration, used usedPorts) error {
 	if s.AssignBrokerPorts {
-		if err := s.assignBrokerPorts(c); err != nil {
+		if err := s.assignBrokerPorts(c, used); err != nil {
 			return err
 		}
 	}
 	if s.AssignMetricsPorts {
-		return s.assignMetricsPorts(c)
+		return s.assignMetricsPorts(c, used)
 	}
 	return nil
 }
@@ -206,7 +207,7 @@ func (s Settings) assignPorts(c *zeekapi.Configuration) error {
 // assignBrokerPorts assigns ascending ports across all instances, so that no port is
 // used on two of them. Unlike Zeek's controller, it skips used metrics ports.
 // (Zeek: config_assign_broker_ports)
-func (s Settings) assignBrokerPorts(c *zeekapi.Configuration) error {
+func (s Settings) assignBrokerPorts(c *zeekapi.Configuration, used usedPorts) error {
 	pool := s.newPool(s.BrokerStartPort)
 	for _, i := range c.Instances {
 		pool.reserve(i.Port)
@@ -220,7 +221,7 @@ func (s Settings) assignBrokerPorts(c *zeekapi.Configuration) error {
 			continue
 		}
 		var ok bool
-		if n.Port, ok = pool.take(); !ok {
+		if n.Port, ok = pool.take(used[n.Instance]); !ok {
 			return fmt.Errorf("no Broker port left for node '%s'", n.Name)
 		}
 	}
@@ -230,7 +231,7 @@ func (s Settings) assignBrokerPorts(c *zeekapi.Configuration) error {
 // assignMetricsPorts assigns ascending ports on each host. Unlike Zeek's controller, it
 // skips the agent ports of all instances that share the host.
 // (Zeek: config_assign_metrics_ports)
-func (s Settings) assignMetricsPorts(c *zeekapi.Configuration) error {
+func (s Settings) assignMetricsPorts(c *zeekapi.Configuration, used usedPorts) error {
 	pools := make(map[netip.Addr]*portPool)
 	hosts := make(map[string]netip.Addr) // by instance
 	for _, i := range c.Instances {
@@ -250,7 +251,7 @@ func (s Settings) assignMetricsPorts(c *zeekapi.Configuration) error {
 			continue
 		}
 		var ok bool
-		if n.MetricsPort, ok = pools[hosts[n.Instance]].take(); !ok {
+		if n.MetricsPort, ok = pools[hosts[n.Instance]].take(used[n.Instance]); !ok {
 			return fmt.Errorf("no metrics port left for node '%s'", n.Name)
 		}
 	}
@@ -286,11 +287,12 @@ func (s Settings) newPool(start uint16) *portPool {
 
 func (p *portPool) reserve(port broker.Port) { p.taken[port.Number] = true }
 
-func (p *portPool) take() (port broker.Port, ok bool) {
+// take returns the next port that is not in used either.
+func (p *portPool) take(used map[uint16]bool) (port broker.Port, ok bool) {
 	for p.next <= math.MaxUint16 {
 		n := uint16(p.next)
 		p.next++
-		if !p.taken[n] {
+		if !p.taken[n] && !used[n] {
 			return broker.TCP(n), true
 		}
 	}

@@ -136,6 +136,11 @@ func zeekVersion(symbol string) string {
 	return version
 }
 
+// MachineName returns the name of an architecture, such as "x86_64".
+func MachineName(m elf.Machine) string {
+	return strings.ToLower(strings.TrimPrefix(m.String(), "EM_"))
+}
+
 // String describes the plugin and what it was built for.
 func (p Plugin) String() string {
 	name := p.Name
@@ -149,7 +154,7 @@ func (p Plugin) String() string {
 			zeek = "Zeek " + l.Zeek
 		}
 		if l.Machine != elf.EM_NONE {
-			machine = strings.ToLower(strings.TrimPrefix(l.Machine.String(), "EM_"))
+			machine = MachineName(l.Machine)
 		}
 		if text := zeek + " on " + machine; !slices.Contains(targets, text) {
 			targets = append(targets, text)

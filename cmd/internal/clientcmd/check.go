@@ -101,6 +101,7 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 	case err != nil:
 		errs.Add(&configparser.Error{File: f.name, Text: err.Error()})
 	default:
+		warnings = append(warnings, f.site.warnings()...)
 		places := locator{f.name, clusterfile.FindPlaces(f.text)}
 		for _, text := range controller.DefaultSettings().Check(config) {
 			e := places.locateText(text)

@@ -149,7 +149,7 @@ func (f *configFile) parse() (zeekapi.Configuration, configparser.Errors, error)
 	if errs = f.site.override(&config, errs); len(errs) > 0 {
 		return config, warnings, errs
 	}
-	return config, append(warnings, f.site.warnings()...), nil
+	return config, warnings, nil
 }
 
 func (f *configFile) parseText() (zeekapi.Configuration, configparser.Errors, error) {

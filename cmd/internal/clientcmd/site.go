@@ -120,26 +120,15 @@ func separate(err error) []error {
 	return []error{err}
 }
 
-// warnings returns the warnings about the site.
-func (s *fileSite) warnings() (warnings configparser.Errors) {
-	if s == nil || s.packed == nil {
-		return nil
-	}
-	plugins, err := site.Plugins(s.dir, s.limits)
-	if err != nil {
-		return configparser.Errors{{File: s.dir, Text: err.Error()}}
-	}
-	for _, p := range plugins {
-		warnings.Add(&configparser.Error{File: s.dir, Text: p.String() + "; it does not run with other versions of Zeek or on other architectures"})
-	}
-	return warnings
-}
-
 // connectWithSite connects to a controller that is going to get a configuration with
 // a site, and uploads the site.
 func (r *run) connectWithSite(ctx context.Context, config zeekapi.Configuration) (*client.Client, error) {
 	if r.site.is(config.Site) {
-		return r.connectAndUpload(ctx, r.site.packed)
+		c, err := r.connectAndUpload(ctx, r.site.packed)
+		if err == nil {
+			r.warnOfPlugins(ctx, c, config)
+		}
+		return c, err
 	}
 	c, err := r.connectExtended(ctx, "sites")
 	if err != nil {

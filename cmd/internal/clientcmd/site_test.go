@@ -24,6 +24,7 @@ type siteController struct {
 	*fake.Controller
 	store            *site.Store
 	staged, deployed zeekapi.Configuration
+	status           zeekapi.Status
 	parts            int
 	fail             func(part int) error // for a part of a site; nil for none
 }
@@ -54,7 +55,7 @@ func (s *siteController) respond(_ context.Context, m zeekapi.Message) ([]zeekap
 	case zeekapi.GetInstancesRequest:
 		return fake.Success([]zeekapi.Instance{{Name: "agent-testhost", Host: netip.MustParseAddr("10.0.0.1")}}), nil
 	case zeekapi.StatusRequest:
-		return fake.Success(zeekapi.Status{}), nil
+		return fake.Success(s.status), nil
 	case zeekapi.UploadSiteRequest:
 		if m.Data != "" {
 			s.parts++
@@ -373,5 +374,24 @@ func TestCheckConfigWithSite(t *testing.T) {
 	}
 	if got := check("--site", "empty", "cluster.cfg"); got.exit != 1 || !strings.Contains(got.stdout, "there are no files in it") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// An upload compares compiled plugins with the versions of Zeek of the instances.
+func TestSiteWithPlugin(t *testing.T) {
+	s := newSiteController(t)
+	dir := siteFiles(t)
+	put(t, dir, "site/p/__zeek_plugin__", "Demo::P\n")
+	put(t, dir, "site/p/lib/p.so", "")
+	file := filepath.Join(dir, "cluster.cfg")
+	if got := s.run(t, "stage-config", file); got.exit != 0 || got.stderr != "" {
+		t.Errorf("no version is known: %+v", got)
+	}
+	s.status.Instances = []zeekapi.InstanceStatus{{Instance: zeekapi.Instance{Name: "agent-testhost"}, Connected: true, Zeek: "8.2.2"}}
+	const want = "warning: plugin Demo::P (p), built for an unknown version of Zeek on an unknown architecture, but instance agent-testhost runs Zeek 8.2.2\n"
+	for _, command := range []string{"stage-config", "deploy-config"} {
+		if got := s.run(t, command, file); got.exit != 0 || got.stderr != want {
+			t.Errorf("%s: %+v", command, got)
+		}
 	}
 }

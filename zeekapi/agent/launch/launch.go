@@ -157,6 +157,10 @@ type Checked struct {
 	Trial   bool // as for Check
 	Err     error
 	Outputs zeekapi.NodeOutputs // output of the check
+
+	// PortsInUse are the TCP ports at which other programs listen, ascending, if a
+	// port of the node is one of them.
+	PortsInUse []uint16
 }
 
 // Edited reports the files that running nodes have loaded and that have changed since

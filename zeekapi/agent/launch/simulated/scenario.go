@@ -32,6 +32,7 @@ type behaviour struct {
 	checkError string
 	checkAfter int // starts before checkError
 	checkTime  time.Duration
+	portsInUse []uint16 // sorted
 	edited     []string
 	startTime  time.Duration
 	silent     bool  // never sends a hello
@@ -70,6 +71,8 @@ func normal() behaviour {
 //	check-error-after = N
 //	                     number of starts before check-error applies (default 0)
 //	check-time = TIME    time that a check of the node takes (default 0)
+//	ports-in-use = PORTS TCP ports, one per line, that other programs use on the
+//	                     machine of the node; its check fails if it has one of them
 //	edited = FILES       scripts, one per line, that change after the first
 //	                     start of the node
 //	start-time = TIME    time from the start to the hello (default 0)
@@ -139,6 +142,8 @@ func (p *part) set(key, value string) (err error) {
 		p.checkAfter = int(n)
 	case "check-time":
 		p.checkTime, err = parseTime(value)
+	case "ports-in-use":
+		p.portsInUse, err = parsePorts(value)
 	case "edited":
 		p.edited = parseFiles(value)
 	case "start-time":
@@ -247,6 +252,20 @@ func parseFiles(text string) []string {
 	}
 	slices.Sort(files)
 	return files
+}
+
+// parsePorts returns the port numbers in the lines of a text, sorted.
+func parsePorts(text string) ([]uint16, error) {
+	var ports []uint16
+	for _, field := range strings.Fields(text) {
+		n, err := strconv.ParseUint(field, 10, 16)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("%s: want a port number", field)
+		}
+		ports = append(ports, uint16(n))
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports), nil
 }
 
 func parseValues(s string) (map[string]string, error) {

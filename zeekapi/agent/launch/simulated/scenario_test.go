@@ -2,6 +2,7 @@ package simulated_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
@@ -87,6 +89,9 @@ stop-time = 7s
 
 [proxy]
 check-error = interface eth9 does not exist
+
+[proxy-2]
+ports-in-use = 2201 2200
 
 [logger]
 check-error = syntax error
@@ -240,6 +245,7 @@ exit = SIGNAL
 stop-time = 1
 check-time = 1
 check-error-after = all
+ports-in-use = 2200 70000
 [manager]
 id-values = x y
 colour = blue
@@ -254,9 +260,10 @@ colour = blue
 		"stop-time: want a time such as 90s, 5m or 1h, or never (s.ini:7)",
 		"check-time: want a time such as 90s, 5m or 1h (s.ini:8)",
 		"check-error-after: want a number (s.ini:9)",
-		"id-values: x: want a name and JSON (s.ini:11)",
-		"colour: no such key (s.ini:12)",
-		"[worker-[] is not a valid pattern for names (s.ini:14)",
+		"ports-in-use: 70000: want a port number (s.ini:10)",
+		"id-values: x: want a name and JSON (s.ini:12)",
+		"colour: no such key (s.ini:13)",
+		"[worker-[] is not a valid pattern for names (s.ini:15)",
 	}
 	var errs configparser.Errors
 	if !errors.As(err, &errs) {
@@ -264,7 +271,7 @@ colour = blue
 	}
 	var got []string
 	for _, e := range errs {
-		if e.Line != 13 { // the missing bracket: an error of configparser
+		if e.Line != 14 { // the missing bracket: an error of configparser
 			got = append(got, e.Error())
 		}
 	}
@@ -279,6 +286,34 @@ func FuzzScenario(f *testing.F) {
 		s, err := simulated.ParseScenario("s", strings.NewReader(text))
 		if (s == nil) == (err == nil) {
 			t.Errorf("%v and %v", s, err)
+		}
+	})
+}
+
+func TestPortsInUse(t *testing.T) {
+	within(t, example, func(t *testing.T, l *simulated.Launcher) {
+		for _, tt := range []struct {
+			port, metrics uint16
+			err           string
+		}{
+			{2202, 9000, ""},
+			{2200, 9000, "port 2200 is in use by another program"},
+			{2202, 2201, "port 2201 is in use by another program"},
+		} {
+			n := node("proxy-2", "")
+			n.Port, n.MetricsPort = broker.TCP(tt.port), broker.TCP(tt.metrics)
+			l.Check([]launch.Node{n}, true)
+			ev, err := l.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ev.(launch.Checked)
+			switch {
+			case tt.err == "" && (got.Err != nil || got.PortsInUse != nil):
+				t.Errorf("ports %d and %d: %v, in use are %d", tt.port, tt.metrics, got.Err, got.PortsInUse)
+			case tt.err != "" && (got.Err == nil || got.Err.Error() != tt.err || !slices.Equal(got.PortsInUse, []uint16{2200, 2201})):
+				t.Errorf("ports %d and %d: %v, in use are %d, want %s", tt.port, tt.metrics, got.Err, got.PortsInUse, tt.err)
+			}
 		}
 	})
 }

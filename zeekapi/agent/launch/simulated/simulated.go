@@ -207,6 +207,9 @@ func (l *Launcher) Check(nodes []launch.Node, trial bool) {
 		if b.checkError != "" && l.lives[n.Name].starts >= b.checkAfter {
 			c.Err = errors.New(b.checkError)
 		}
+		if err := b.portConflict(n); err != nil {
+			c.Err, c.PortsInUse = errors.Join(c.Err, err), b.portsInUse
+		}
 		if b.checkTime == 0 {
 			l.events.Add(c)
 			continue
@@ -217,6 +220,17 @@ func (l *Launcher) Check(nodes []launch.Node, trial bool) {
 			}
 		})
 	}
+}
+
+// portConflict returns an error if another program uses a port of a node.
+func (b behaviour) portConflict(n launch.Node) error {
+	var errs []error
+	for _, port := range []broker.Port{n.Port, n.MetricsPort} {
+		if slices.Contains(b.portsInUse, port.Number) {
+			errs = append(errs, fmt.Errorf("port %d is in use by another program", port.Number))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Scan reports the changed scripts of the scenario.

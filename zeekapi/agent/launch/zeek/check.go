@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
 	"runtime"
@@ -82,6 +83,7 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 func (l *Launcher) checkMachine(nodes []launch.Node) []launch.Checked {
 	results := make([]launch.Checked, len(nodes))
 	ports := l.takenPorts(nodes)
+	inUse := slices.Sorted(maps.Keys(ports.listening))
 	for i, n := range nodes {
 		results[i] = launch.Checked{Node: n, Err: errors.Join(
 			l.refuse(n),
@@ -91,6 +93,9 @@ func (l *Launcher) checkMachine(nodes []launch.Node) []launch.Checked {
 			ports.claim(n.Name, "port", n.Port),
 			ports.claim(n.Name, "metrics port", n.MetricsPort),
 		)}
+		if ports.conflicts(n) {
+			results[i].PortsInUse = inUse
+		}
 	}
 	return results
 }
@@ -154,6 +159,16 @@ func (p portClaims) claim(node, usage string, port broker.Port) error {
 	}
 	p.claimed[port.Number] = node
 	return nil
+}
+
+// conflicts reports whether another program listens at a port of a node.
+func (p portClaims) conflicts(n launch.Node) bool {
+	for _, port := range []broker.Port{n.Port, n.MetricsPort} {
+		if _, ok := p.listening[port.Number]; ok && listens(port) {
+			return true
+		}
+	}
+	return false
 }
 
 // takenPorts returns the ports in use. It ignores ports of running nodes that end before

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -244,5 +245,24 @@ func TestNewRemovesUnfinishedChecks(t *testing.T) {
 	start(t, Config{StateDir: dir})
 	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s still exists: %v", left, err)
+	}
+}
+
+// A check that fails because of a port lists the ports of other programs.
+func TestCheckListsPortsInUse(t *testing.T) {
+	l := start(t, Config{})
+	taken, other := listen(t), listen(t)
+	port, free := node("port", ""), node("free", "")
+	port.Port, free.Port = taken, broker.TCP(1)
+	for _, r := range l.checkMachine([]launch.Node{port, free}) {
+		if r.Node.Name == "free" {
+			if r.PortsInUse != nil {
+				t.Errorf("node free: the ports %d are in use", r.PortsInUse)
+			}
+			continue
+		}
+		if !slices.IsSorted(r.PortsInUse) || !slices.Contains(r.PortsInUse, taken.Number) || !slices.Contains(r.PortsInUse, other.Number) {
+			t.Errorf("the ports %d are in use, want %d and %d among them", r.PortsInUse, taken.Number, other.Number)
+		}
 	}
 }

@@ -115,7 +115,7 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	if err := l.prepare(n, withoutMetrics(n.Members()), dir); err != nil {
 		return zeekapi.NodeOutputs{}, err
 	}
-	cmd := exec.CommandContext(ctx, l.zeek().binary, append([]string{"--parse-only"}, l.parseArgs(n)...)...)
+	cmd := exec.CommandContext(ctx, l.zeek().binary, append([]string{"--parse-only", keepLogs}, l.parseArgs(n)...)...)
 	cmd.Dir, cmd.Env = dir, l.environ(n)
 	// ZEEKPATH replaces Zeek's default path, so it is set only if that is known. A node that
 	// never ran has no directory, and a check does not create it.
@@ -140,6 +140,10 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	}
 	return outputs, err
 }
+
+// keepLogs keeps Zeek from rotating logs that it finds in its directory, even with
+// --parse-only: they are those of the node, which may be running.
+const keepLogs = "LogAscii::enable_leftover_log_rotation=F"
 
 // withoutMetrics removes the metrics ports of members. Zeek opens its metrics port before
 // it parses scripts, even with --parse-only, but the node to be replaced still uses the
