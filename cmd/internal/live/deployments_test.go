@@ -12,7 +12,8 @@ import (
 // machines is a cluster on three instances of our agent, under our controller.
 type machines struct {
 	client
-	dir    string // of scripts
+	dir    string   // of scripts
+	states []string // state directories of the agents
 	before map[string]map[string]nodeStatus
 }
 
@@ -27,8 +28,10 @@ func newMachines(t *testing.T, z *installation) *machines {
 	startController(t, native, websocket, t.TempDir(), "off")
 	m := &machines{client: ours(t, websocket), dir: t.TempDir()}
 	for name := range machineNodes {
+		state := t.TempDir()
+		m.states = append(m.states, state)
 		start(t, "our agent "+name, nil, zeekwire(t), "agent", "--name", name, "--controller", at(native), "--listen", at(freePort(t)),
-			"--state-dir", t.TempDir(), "--launcher", "zeek", "--zeek", z.zeek, "--tls", "off")
+			"--state-dir", state, "--launcher", "zeek", "--zeek", z.zeek, "--tls", "off")
 	}
 	m.instances(t, "agent-one", "agent-two", "agent-three")
 	m.write(t, "good.zeek", "event zeek_init() { print \"good\"; }\n")
@@ -82,6 +85,20 @@ func (m *machines) unchanged(t *testing.T, except string) {
 	}
 }
 
+// logs returns the log files that nodes write.
+func (m *machines) logs(t *testing.T) []string {
+	t.Helper()
+	var logs []string
+	for _, state := range m.states {
+		files, err := filepath.Glob(filepath.Join(state, "nodes", "*", "*.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs = append(logs, files...)
+	}
+	return logs
+}
+
 func (m *machines) remember(t *testing.T) {
 	t.Helper()
 	m.before = make(map[string]map[string]nodeStatus)
@@ -97,6 +114,10 @@ func TestFailingDeploymentsStopNoNode(t *testing.T) {
 		m := newMachines(t, z)
 		m.deploy(t, m.config())
 		m.remember(t)
+		logs := m.logs(t)
+		if len(logs) == 0 {
+			t.Error("no node writes logs")
+		}
 		taken, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -123,6 +144,11 @@ func TestFailingDeploymentsStopNoNode(t *testing.T) {
 				t.Errorf("%s: want %q in\n%s", tt.name, tt.want, got)
 			}
 			m.unchanged(t, "")
+			for _, file := range logs { // Zeek rotates those that it takes for left over
+				if _, err := os.Stat(file); err != nil {
+					t.Errorf("%s: %v", tt.name, err)
+				}
+			}
 		}
 
 		got := m.try(t, m.config("scripts = "+m.dir+"/fatal.zeek"))
