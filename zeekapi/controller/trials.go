@@ -400,25 +400,24 @@ func (t *trial) trialEnded() {
 // to check, the client gets its response and the check continues.
 func (t *trial) expired(r *request) bool {
 	waiting := t.awaited(r)
-	r.results = append(r.results, zeekapi.Failure(r.id, zeekapi.ErrorTimeout))
+	results := append(slices.Clone(r.results), zeekapi.Failure(r.id, zeekapi.ErrorTimeout))
 	end := t.began.Add(max(checkLimit, t.startLimit))
 	switch {
 	case t.plan == nil:
 		for _, name := range waiting {
-			r.results = append(r.results, notConnectedResult(r, name))
+			results = append(results, notConnectedResult(r, name))
 		}
 	case t.number != 0 && r.reply != nil && end.After(t.requests.now):
-		results := append(r.results, zeekapi.Failure(r.id, "the check "+zeekapi.ErrorContinues+", and the deployment if it passes, waiting for %s", listed(waiting)))
 		t.requests.uncount(r)
-		t.requests.reply(r, results)
-		r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Error == zeekapi.ErrorTimeout })
+		t.requests.reply(r, append(results, zeekapi.Failure(r.id, "the check "+zeekapi.ErrorContinues+", and the deployment if it passes, waiting for %s", listed(waiting))))
 		t.requests.setTimeout(r, end.Sub(t.requests.now))
 		return true
 	default:
 		for _, name := range waiting {
-			r.results = append(r.results, zeekapi.Failure(r.id, "the agent of instance %s has not answered the check; start-limit of the controller allows it more time", name))
+			results = append(results, zeekapi.Failure(r.id, "the agent of instance %s has not answered the check; start-limit of the controller allows it more time", name))
 		}
 	}
+	r.results = results
 	if t.number != 0 {
 		t.reject(r)
 	}

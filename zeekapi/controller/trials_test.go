@@ -200,6 +200,14 @@ func TestSlowCheck(t *testing.T) {
 		t.Errorf("the history has %s %q, want deployed", got.Outcome, got.Errors)
 	}
 
+	// The problems that are known so far are part of that response.
+	three, peers3 := ourBench(t, config("c1", "a", "b", "c"))
+	three.stageQuietly(config("c2", "a", "b", "c"))
+	three.client(deploy("r1"), "to a: AgentCheckRequest #1 c2", "to b: AgentCheckRequest #2 c2", "to c: AgentCheckRequest #3 c2")
+	three.agent(peers3["b"], checked("#2", zeekapi.Result{Error: "x"}))
+	three.agent(peers3["c"], checked("#3", zeekapi.Result{Error: "y"}))
+	three.tick("answer DeployResponse r1 [F b x] [F c y] [F request timed out] [F the check goes on, and the deployment if it passes, waiting for a]")
+
 	b.client(deploy("r2"), "to a: AgentCheckRequest #5 c2", "to b: AgentCheckRequest #6 c2")
 	b.tick("answer DeployResponse r2 [F request timed out] [F the check goes on, and the deployment if it passes, waiting for a, b]")
 	b.tick()
