@@ -26,9 +26,14 @@ type agent struct {
 	layoutForm uint64
 	revision   uint64
 
-	site      string // that the agent is known to have
-	siteError error  // why it did not get one
+	site      string     // that the agent is known to have
+	siteError *siteError // why it did not get one
 }
+
+// siteError is why an agent did not get a site.
+type siteError struct{ site, text string }
+
+func (e *siteError) Error() string { return e.text }
 
 // isOurs reports whether a peer is an agent of zeekwire, which says hello in our
 // own dialect. Its description may follow only after that.

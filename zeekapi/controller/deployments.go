@@ -400,12 +400,10 @@ func (t *deployment) fallen(results []zeekapi.Result) []zeekapi.Result {
 // rollBack deploys the configuration before, once. Agents restart only the nodes
 // that differ.
 func (t *deployment) rollBack(r *request, fallen []zeekapi.Result) {
-	t.failed = &failure{results: r.results, text: fmt.Sprintf("rolled back to %s: %s", t.before, reasonsOf(fallen))}
-	for _, res := range fallen {
-		t.failed.nodes = append(t.failed.nodes, res.Node)
-	}
-	t.log.Warn().Str("config", clip(t.target.ID)).Str("to", clip(t.before.ID)).Strs("nodes", t.failed.nodes).Msg("nodes do not come up, rolling back")
-	t.events.add(zeekapi.EventDeploying, "", "", clip(fmt.Sprintf("rolling back to %s: %s", t.before, reasonsOf(fallen))))
+	reason := fmt.Sprintf("%s: %s", t.before, reasonsOf(fallen))
+	t.failed = &failure{results: r.results, text: "rolled back to " + reason}
+	t.log.Warn().Str("config", clip(t.target.ID)).Str("to", clip(t.before.ID)).Str("reason", clip(reason)).Msg("nodes do not come up, rolling back")
+	t.events.add(zeekapi.EventDeploying, "", "", clip("rolling back to "+reason))
 	r.results, t.plan, t.target, t.began = nil, nil, t.before.revision, t.requests.now
 	clear(t.reached)
 	if r.reply == nil { // otherwise the client gets its response in time
@@ -418,7 +416,7 @@ func (t *deployment) rollBack(r *request, fallen []zeekapi.Result) {
 
 // rolledBack ends a deployment that was rolled back.
 func (t *deployment) rolledBack(r *request) {
-	after := slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Success })
+	after := slices.DeleteFunc(slices.Clone(r.results), func(res zeekapi.Result) bool { return res.Success })
 	results := append(t.failed.results, zeekapi.Failure(r.id, "%s", clip(t.failed.text)))
 	outcome := zeekapi.OutcomeRolledBack
 	if len(after) > 0 {

@@ -52,14 +52,6 @@ func changes[T any](before, after []T, name func(T) string, fields func(T) []fie
 	return list
 }
 
-func byName[T any](items []T, name func(T) string) map[string]T {
-	named := make(map[string]T, len(items))
-	for _, item := range items {
-		named[name(item)] = item
-	}
-	return named
-}
-
 // field is a field of a node or instance as text.
 type field struct{ name, text string }
 

@@ -61,10 +61,7 @@ func samePorts(a, b zeekapi.Configuration) bool {
 			return false
 		}
 	}
-	instances := make(map[string]zeekapi.Instance, len(a.Instances))
-	for _, i := range a.Instances {
-		instances[i.Name] = i
-	}
+	instances := byName(a.Instances, func(i zeekapi.Instance) string { return i.Name })
 	for _, i := range b.Instances {
 		if j, ok := instances[i.Name]; !ok || j != i {
 			return false
@@ -74,9 +71,5 @@ func samePorts(a, b zeekapi.Configuration) bool {
 }
 
 func nodesByName(c zeekapi.Configuration) map[string]zeekapi.Node {
-	nodes := make(map[string]zeekapi.Node, len(c.Nodes))
-	for _, n := range c.Nodes {
-		nodes[n.Name] = n
-	}
-	return nodes
+	return byName(c.Nodes, func(n zeekapi.Node) string { return n.Name })
 }

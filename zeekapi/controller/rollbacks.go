@@ -41,7 +41,6 @@ func (d *rollbacks) former(number uint64, target revision, excused map[string]bo
 // failure is why a deployment is being rolled back.
 type failure struct {
 	results []zeekapi.Result // of the deployment
-	nodes   []string         // that did not come up
 	text    string
 }
 

@@ -2,9 +2,9 @@ package controller
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -66,8 +66,13 @@ func (s *sites) download(by broker.Peer, req zeekapi.DownloadSiteRequest) {
 	s.emit(ReadSite{Peer: by.ID, Request: req})
 }
 
-// keep tells the store which sites to keep, if that has changed.
+// keep tells the store which sites to keep, if that has changed. It must be called
+// at the start and at the end of each step, and does nothing after one that stored no
+// configuration.
 func (s *sites) keep() {
+	if s.kept != nil && !slices.ContainsFunc(s.out, storesConfiguration) {
+		return
+	}
 	needed := make(map[string]bool)
 	for _, slot := range Slots {
 		if r, ok := s.configs.get(slot); ok && r.Site != "" {
@@ -85,6 +90,14 @@ func (s *sites) keep() {
 	}
 }
 
+func storesConfiguration(o Output) bool {
+	switch o.(type) {
+	case Save, SaveDeployment:
+		return true
+	}
+	return false
+}
+
 // push is the task of sending a site to an agent, part after part.
 type push struct {
 	basicTask
@@ -92,18 +105,10 @@ type push struct {
 	instance string
 	agent    *agent
 	site     string
-	have     uint64 // as the agent said last
-	begun    bool   // the request exists
-	next     bool   // a part is to be sent
+	have     uint64   // as the agent said last
+	request  *request // nil: it has not begun
+	next     bool     // a part is to be sent
 }
-
-// errSite is why an agent does not get its site.
-type errSite struct {
-	site string
-	text string
-}
-
-func (e *errSite) Error() string { return e.text }
 
 // ensure reports whether the agent of an instance has a site. If it does not, it
 // gets the site, and pushed is called. The error is the reason of the last failure
@@ -115,7 +120,7 @@ func (s *sites) ensure(instance, site string) (bool, error) {
 	}
 	if err := a.siteError; err != nil {
 		a.siteError = nil
-		if failed := (*errSite)(nil); errors.As(err, &failed) && failed.site == site {
+		if err.site == site {
 			return false, err
 		}
 	}
@@ -135,14 +140,8 @@ func (s *sites) stop(p *push) {
 		return
 	}
 	delete(s.pushes, p.instance)
-	if !p.begun {
-		return
-	}
-	for _, r := range s.requests.pending {
-		if r.task == p {
-			s.requests.finish(r)
-			return
-		}
+	if p.request != nil {
+		s.requests.finish(p.request)
 	}
 }
 
@@ -158,10 +157,9 @@ func (s *sites) start() {
 			delete(s.pushes, p.instance)
 			s.pushed(p.instance)
 		default:
-			p.begun = true
 			s.running++
-			r := s.requests.start(partTimeout, p)
-			s.requests.call(r, p.instance, p.question(false))
+			p.request = s.requests.start(partTimeout, p)
+			s.requests.call(p.request, p.instance, p.question(false))
 		}
 	}
 }
@@ -204,7 +202,7 @@ func (p *push) fail(text string) {
 	if !p.again.set {
 		p.again = alarmAt(p.now.Add(pushRetry))
 	}
-	p.agent.siteError = &errSite{p.site, clip("cannot send the site: " + text)}
+	p.agent.siteError = &siteError{p.site, clip("cannot send the site: " + text)}
 	p.log.Warn().Str("instance", p.instance).Str("site", p.site).Msg(p.agent.siteError.Error())
 }
 

@@ -42,3 +42,12 @@ func failures(reqID string, errs []string) []zeekapi.Result {
 	}
 	return results
 }
+
+// byName returns the items by their names.
+func byName[T any](items []T, name func(T) string) map[string]T {
+	named := make(map[string]T, len(items))
+	for _, item := range items {
+		named[name(item)] = item
+	}
+	return named
+}

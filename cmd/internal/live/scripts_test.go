@@ -38,7 +38,7 @@ func newMachine(t *testing.T, z *installation) *machine {
 	t.Helper()
 	z.needsChildren(t)
 	m := &machine{T: t, z: z, dir: t.TempDir(), manager: broker.TCP(uint16(freePort(t)))}
-	m.agent = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(freePort(t))) // nobody listens there
+	m.agent = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(freePort(t))) // no agent listens at this port
 	showLogs(t, m.dir)
 	m.launch()
 	t.Cleanup(func() { m.Launcher.Close(t.Context()) })
