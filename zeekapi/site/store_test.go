@@ -285,7 +285,7 @@ func TestStoreKeeps(t *testing.T) {
 		t.Errorf("within the grace period: %s", diff)
 	}
 	now = now.Add(50 * time.Minute)
-	s.Have(b.ID) // somebody is about to use it
+	s.Have(b.ID) // a client is about to use it
 	now = now.Add(20 * time.Minute)
 	want = []string{a.ID, b.ID}
 	slices.Sort(want)

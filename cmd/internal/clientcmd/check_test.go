@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 )
@@ -42,20 +39,7 @@ func TestCheckConfig(t *testing.T) {
 				o := runCommand(t, &clientcmd.Tool{Resolve: resolveTestHost}, "", args...)
 				fmt.Fprintf(&got, "$ %s\n%s%sexit %d\n", strings.Join(args, " "), o.stdout, o.stderr, o.exit)
 			}
-			golden := strings.TrimSuffix(file, ".cfg") + ".want"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got.String()); diff != "" {
-				t.Errorf("(-want +got)\n%s", diff)
-			}
+			compareGolden(t, strings.TrimSuffix(file, ".cfg")+".want", got.String())
 		})
 	}
 }

@@ -3,9 +3,11 @@ package clientcmd_test
 import (
 	"bytes"
 	"context"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
@@ -166,4 +168,43 @@ func (l *syncBuffer) take() string {
 	defer l.mu.Unlock()
 	defer l.text.Reset()
 	return l.text.String()
+}
+
+// interruptAfterMinute runs a command that waits, interrupts it after a minute, and
+// returns its output. The test must be in a bubble of synctest.
+func interruptAfterMinute(t *testing.T, controller *fake.Controller, command string) (stdout, stderr string) {
+	t.Helper()
+	ctx, interrupt := context.WithCancel(t.Context())
+	root := newRoot(&clientcmd.Tool{Extended: true, Getenv: noEnv, Dial: inProcess(controller)})
+	root.SetArgs([]string{command})
+	var out, errs syncBuffer
+	root.SetOut(&out)
+	root.SetErr(&errs)
+	ended := make(chan error)
+	go func() { ended <- root.ExecuteContext(ctx) }()
+	time.Sleep(time.Minute)
+	interrupt()
+	if code := clientcmd.ExitCode(<-ended); code != clientcmd.Interrupted {
+		t.Errorf("exit code %d, want %d", code, clientcmd.Interrupted)
+	}
+	return out.take(), errs.take()
+}
+
+// compareGolden compares the output of commands with a golden file, or replaces the file
+// with -update.
+func compareGolden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
 }

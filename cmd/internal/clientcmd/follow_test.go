@@ -1,7 +1,6 @@
 package clientcmd_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -150,21 +149,9 @@ func TestFollow(t *testing.T) {
 func TestInterruptDuringFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowCluster{t: t, history: [][]zeekapi.Deployment{{{Number: 7, Config: "c", Outcome: zeekapi.OutcomePending}}}}
-		ctx, interrupt := context.WithCancel(t.Context())
-		root := newRoot(&clientcmd.Tool{Extended: true, Getenv: noEnv, Dial: inProcess(newController(t, s.respond))})
-		root.SetArgs([]string{"deploy"})
-		var out, errs syncBuffer
-		root.SetOut(&out)
-		root.SetErr(&errs)
-		ended := make(chan error)
-		go func() { ended <- root.ExecuteContext(ctx) }()
-		time.Sleep(time.Minute)
-		interrupt()
-		if code := clientcmd.ExitCode(<-ended); code != clientcmd.Interrupted {
-			t.Errorf("exit code %d, want %d", code, clientcmd.Interrupted)
-		}
-		if got := errs.take(); got != "error: stopped waiting; the controller continues the request, see status\n" || out.take() != "" {
-			t.Errorf("standard error %q", got)
+		stdout, stderr := interruptAfterMinute(t, newController(t, s.respond), "deploy")
+		if stderr != "error: stopped waiting; the controller continues the request, see status\n" || stdout != "" {
+			t.Errorf("standard error %q", stderr)
 		}
 	})
 }

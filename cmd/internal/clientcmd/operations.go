@@ -39,9 +39,14 @@ func (r *run) connectExtended(ctx context.Context, feature string) (*client.Clie
 	}
 	c.Close()
 	if errors.Is(err, client.ErrUnsupported) {
-		return nil, r.fail("the controller %s knows nothing of %s: it is Zeek's own, or an old one of zeekwire", r.remote(), feature)
+		return nil, r.unsupported(feature)
 	}
 	return nil, err
+}
+
+// unsupported returns the error about a feature that the controller does not support.
+func (r *run) unsupported(feature string) error {
+	return r.fail("the controller %s knows nothing of %s: it is Zeek's own, or an old one of zeekwire", r.remote(), feature)
 }
 
 // askOperation connects, makes one call of package operations, and disconnects. Its

@@ -3,12 +3,9 @@ package clientcmd_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/zeekwire/zeekwire/broker/membus"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
@@ -67,17 +64,5 @@ func TestRecordedClusterSession(t *testing.T) {
 		runOn(membus.New(), args)
 	}
 
-	if *update {
-		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
+	compareGolden(t, golden, got.String())
 }

@@ -1,14 +1,12 @@
 package clientcmd_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -30,24 +28,12 @@ func TestInterruptDuringRollingRestart(t *testing.T) {
 			t.Errorf("unexpected %T", m)
 			return nil
 		})
-		ctx, interrupt := context.WithCancel(t.Context())
-		root := newRoot(&clientcmd.Tool{Extended: true, Getenv: noEnv, Dial: inProcess(controller)})
-		root.SetArgs([]string{"rolling-restart"})
-		var out, errs syncBuffer
-		root.SetOut(&out)
-		root.SetErr(&errs)
-		ended := make(chan error)
-		go func() { ended <- root.ExecuteContext(ctx) }()
-		time.Sleep(time.Minute)
-		interrupt()
-		if code := clientcmd.ExitCode(<-ended); code != clientcmd.Interrupted {
-			t.Errorf("exit code %d, want %d", code, clientcmd.Interrupted)
+		stdout, stderr := interruptAfterMinute(t, controller, "rolling-restart")
+		if !strings.Contains(stderr, "the controller continues rolling restart 7") {
+			t.Errorf("stderr %q, want that the restart continues", stderr)
 		}
-		if got := errs.take(); !strings.Contains(got, "the controller continues rolling restart 7") {
-			t.Errorf("stderr %q, want that the restart continues", got)
-		}
-		if got := out.take(); got != "" {
-			t.Errorf("stdout %q, want none", got)
+		if stdout != "" {
+			t.Errorf("stdout %q, want none", stdout)
 		}
 	})
 }

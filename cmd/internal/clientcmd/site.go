@@ -219,7 +219,7 @@ func (r *run) siteError(err error) error {
 	var missing *request.NoResponseError
 	switch {
 	case errors.Is(err, client.ErrUnsupported):
-		return r.fail("the controller %s knows nothing of sites: it is Zeek's own, or an old one of zeekwire", r.remote())
+		return r.unsupported("sites")
 	case errors.As(err, &missing):
 		return errors.New("no response received: " + r.noResponseReason(missing.Err))
 	}
