@@ -11,15 +11,15 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker/internal/backoff"
+	"github.com/zeekwire/zeekwire/broker/tcp"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
 // Listen listens at addr, such as "127.0.0.1:9999" or ":0", and accepts peers
 // there in the background until Close. It returns the bound address, with the
-// actual port. The context is only for the lookup of addr.
+// actual port. The address and the context are those of tcp.Listen.
 func (e *Endpoint) Listen(ctx context.Context, addr string) (net.Addr, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr)
+	l, err := tcp.Listen(ctx, addr)
 	if err != nil {
 		return nil, fmt.Errorf("peering: %w", err)
 	}

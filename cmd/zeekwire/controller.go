@@ -14,6 +14,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/broker/tcp"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
@@ -192,8 +193,7 @@ func (s *controllerService) listen(ctx context.Context, endpoint *peering.Endpoi
 
 // newServer returns the WebSocket server for clients with its listener.
 func (s *controllerService) newServer(ctx context.Context, address, endpoint string) (*websocket.Server, net.Listener, error) {
-	var listener net.ListenConfig
-	l, err := listener.Listen(ctx, "tcp", address)
+	l, err := tcp.Listen(ctx, address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listening for clients (--websocket-listen): %w", err)
 	}

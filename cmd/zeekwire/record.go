@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/zeekwire/zeekwire/broker/tcp"
 	"github.com/zeekwire/zeekwire/cmd/internal/record"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
@@ -41,10 +42,9 @@ To record several pairs of peers at once, with a common clock, repeat --listen,
 			case len(names) > len(listen):
 				return usageError(errors.New("more --name than --listen"))
 			}
-			var config net.ListenConfig
 			listeners := make([]net.Listener, len(listen))
 			for i, address := range listen {
-				l, err := config.Listen(cmd.Context(), "tcp", address)
+				l, err := tcp.Listen(cmd.Context(), address)
 				if err != nil {
 					return err
 				}

@@ -25,14 +25,7 @@ func (z *installation) clusterEnv(t *testing.T) []string {
 	if !z.atLeast(5, 0) || z.atLeast(6, 0) {
 		t.Skipf("the ClusterAgent scripts are for Zeek 5, not %s", z.version)
 	}
-	return []string{"ZEEKPATH=" + scripts + z.zeekPath()}
-}
-
-// zeekPath returns Zeek's default script path, to be appended to another
-// directory. The scripts of built-in plugins, such as AF_PACKET, are in
-// separate directories.
-func (z *installation) zeekPath() string {
-	return ":.:" + z.scripts + ":" + z.scripts + "/policy:" + z.scripts + "/site:" + z.scripts + "/builtin-plugins"
+	return []string{"ZEEKPATH=" + scripts + ":" + z.zeekPath()}
 }
 
 // clusterAgent starts the agent of these scripts. It listens and, unless

@@ -65,7 +65,7 @@ func TestZeroMQHub(t *testing.T) {
 				if z.atLeast(8, 1) {
 					backend = "policy/frameworks/cluster/backend/zeromq"
 				}
-				env := []string{"CLUSTER_NODE=l", "ZEEKPATH=" + dir + z.zeekPath()}
+				env := []string{"CLUSTER_NODE=l", "ZEEKPATH=" + dir + ":" + z.zeekPath()}
 				out, errOut, code := run(t, env, z.zeek, backend, ours.Defaults, ours.Node, filepath.Join(dir, "show.zeek"))
 				if got := strings.TrimSpace(out); code != 0 || got != want {
 					t.Errorf("exit code %d, got %q, want %q\n%s", code, got, want, errOut)

@@ -208,6 +208,17 @@ func findZeek(path string) (*installation, error) {
 	return z, nil
 }
 
+// zeekPath returns the directories that Zeek itself searches for scripts. A
+// ZEEKPATH that lacks one of them, such as that of the built-in plugins, fails
+// with some Zeeks only.
+func (z *installation) zeekPath() string {
+	out, err := exec.Command(filepath.Join(filepath.Dir(z.zeek), "zeek-config"), "--zeekpath").Output()
+	if path := strings.TrimSpace(string(out)); err == nil && path != "" {
+		return path
+	}
+	return strings.Join([]string{".", z.scripts, z.scripts + "/policy", z.scripts + "/site", z.scripts + "/builtin-plugins"}, ":")
+}
+
 // explain adds the standard error of a command to its error.
 func explain(err error) error {
 	var exit *exec.ExitError

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker/recording"
+	"github.com/zeekwire/zeekwire/broker/tcp"
 )
 
 // Options are the options of the command.
@@ -80,8 +81,7 @@ func (o Options) connect(ctx context.Context, out io.Writer) (net.Conn, error) {
 		dialer := net.Dialer{Timeout: o.Patience}
 		return dialer.DialContext(ctx, "tcp", o.Connect)
 	}
-	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", o.Listen)
+	l, err := tcp.Listen(ctx, o.Listen)
 	if err != nil {
 		return nil, err
 	}

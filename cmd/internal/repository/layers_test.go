@@ -22,7 +22,7 @@ var layers = []struct {
 }{
 	{"vocabulary", []string{"broker"}},
 	{"helpers that do not depend on the project", []string{
-		"broker/internal/anontls", "broker/internal/twoprocs", "broker/security", "broker/security/certtest",
+		"broker/internal/anontls", "broker/internal/twoprocs", "broker/security", "broker/security/certtest", "broker/tcp",
 		"zeekapi/agent/internal/atomicfile", "zeekapi/agent/internal/dirlock", "zeekapi/agent/internal/tailfile",
 		"zeekapi/clusterfile/configparser", "zeekapi/clusterfile/shlex", "zeekapi/internal/eventloop",
 	}},

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"sync"
@@ -16,6 +15,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/broker/tcp"
 )
 
 // BeatInterval is the interval at which a service must call Beat, unless systemd
@@ -142,8 +143,7 @@ var errImpatient = errors.New("service: graceful end timed out")
 
 // serveHTTP starts the HTTP server. Stop ends it and waits for its end.
 func (s *Service) serveHTTP(ctx context.Context) (stop func(), err error) {
-	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", s.cfg.Listen)
+	l, err := tcp.Listen(ctx, s.cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listening for metrics (--metrics-listen): %w", err)
 	}

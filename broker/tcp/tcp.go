@@ -1,0 +1,30 @@
+// Package tcp listens for TCP connections at addresses as Zeek understands them.
+package tcp
+
+import (
+	"context"
+	"net"
+	"net/netip"
+)
+
+// Listen listens at address, which is a host and a port, such as "127.0.0.1:9999",
+// "[::]:0" or ":2150". Port 0 means a free port.
+//
+// A host that is an IPv4 address receives connections over IPv4 only, even if it is
+// 0.0.0.0, for which package net would listen for IPv6 as well. An empty host and
+// [::] receive connections over IPv4 and IPv6, as in Zeek 8.0.
+//
+// The context is only for the lookup of a host that is a name.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	return config.Listen(ctx, network(address), address)
+}
+
+// network returns the network of package net for the address.
+func network(address string) string {
+	host, _, _ := net.SplitHostPort(address) // an error will be that of Listen
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() {
+		return "tcp4"
+	}
+	return "tcp"
+}
