@@ -131,16 +131,7 @@ func (i identity) clientConfig(peerName string) *tls.Config {
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates
-			intermediates := x509.NewCertPool()
-			for _, c := range chain[1:] {
-				intermediates.AddCert(c)
-			}
-			_, err := chain[0].Verify(x509.VerifyOptions{
-				Roots:         i.authorities,
-				Intermediates: intermediates,
-				KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-			})
-			if err != nil {
+			if err := verifyChain(chain, i.authorities, x509.ExtKeyUsageServerAuth); err != nil {
 				return fmt.Errorf("the peer's certificate: %w", err)
 			}
 			return checkName(chain[0], peerName)

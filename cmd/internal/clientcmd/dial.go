@@ -69,7 +69,7 @@ func (r *run) options() (connect.Options, error) {
 		o.Header = http.Header{"Authorization": {"Bearer " + r.token}}
 	}
 	if r.tls {
-		err = r.addTLS(&o)
+		err = r.addTLS(&o, r.warning)
 	}
 	return o, err
 }

@@ -45,6 +45,8 @@ type parameters struct {
 	caFile      string // PEM file, "" for none
 	caPath      string // directory of PEM files, "" for none
 	passphrase  string // of the private key
+
+	requireAltName bool // refuse a controller whose certificate has its name only as common name
 }
 
 // declaration declares one setting: its name, its default and its type.
@@ -96,6 +98,7 @@ var declarations = []declaration{
 	{section: "ssl", key: "cafile", set: textSetting(func(p *parameters) *string { return &p.caFile })},
 	{section: "ssl", key: "capath", set: textSetting(func(p *parameters) *string { return &p.caPath })},
 	{section: "ssl", key: "passphrase", set: textSetting(func(p *parameters) *string { return &p.passphrase })},
+	{section: "ssl", key: "require_altname", initial: "False", extension: true, set: boolSetting(func(p *parameters) *bool { return &p.requireAltName })},
 }
 
 func textSetting(field func(*parameters) *string) func(*parameters, string) error {

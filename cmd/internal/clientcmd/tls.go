@@ -8,19 +8,20 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
 // addTLS sets the TLS options of a connection from the settings.
-func (p *parameters) addTLS(o *connect.Options) error {
+func (p *parameters) addTLS(o *connect.Options, warning func(format string, args ...any)) error {
 	var err error
-	if o.TLS, err = p.tlsConfig(); err != nil {
+	if o.TLS, err = p.tlsConfig(warning); err != nil {
 		return err
 	}
 	native := security.Config{Mode: security.Anonymous}
-	if !o.TLS.InsecureSkipVerify {
+	if security.Verifies(o.TLS) {
 		native = security.Config{
 			Mode: security.Mutual, CertFile: p.certificate, KeyFile: p.privateKey(),
 			CAFile: p.caFile, Passphrase: p.passphrase,
@@ -44,7 +45,7 @@ func (p *parameters) privateKey() string { return cmp.Or(p.keyFile, p.certificat
 // without a certificate does not verify the controller's certificate. Unlike in
 // zeek-client, it does if trusted authorities are set, so that a token is sent only
 // to a verified controller.
-func (p *parameters) tlsConfig() (*tls.Config, error) {
+func (p *parameters) tlsConfig(warning func(format string, args ...any)) (*tls.Config, error) {
 	for _, file := range []struct {
 		description, name string
 		dir               bool
@@ -67,14 +68,20 @@ func (p *parameters) tlsConfig() (*tls.Config, error) {
 		return nil, err
 	case p.certificate == "" && roots == nil:
 		return &tls.Config{InsecureSkipVerify: true}, nil
-	case p.certificate == "":
-		return &tls.Config{RootCAs: roots}, nil
 	}
-	certificate, err := security.LoadCertificate(p.certificate, p.privateKey(), p.passphrase)
-	if err != nil {
-		return nil, err
+	host := strings.Trim(p.host, "[]")
+	web := security.WebClientConfig{Host: host, Authorities: roots, RequireAltName: p.requireAltName}
+	web.OnCommonName = func(*x509.Certificate) {
+		warning("the controller's certificate has the name %q only as common name: issue one with the subject alternative name DNS:%s", host, host)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots}, nil
+	if p.certificate != "" {
+		certificate, err := security.LoadCertificate(p.certificate, p.privateKey(), p.passphrase)
+		if err != nil {
+			return nil, err
+		}
+		web.Certificates = []tls.Certificate{certificate}
+	}
+	return web.TLS(), nil
 }
 
 // roots returns the trusted certificate authorities, or nil to trust those of the

@@ -26,6 +26,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/broker/security/certtest"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -100,6 +101,38 @@ func TestServerCertificate(t *testing.T) {
 				t.Errorf("%+v, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// TestCommonName connects to a server whose certificate has the host only as common
+// name, as zeek-client can.
+func TestCommonName(t *testing.T) {
+	server, err := websocket.NewServer(websocket.ServerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := certtest.New(t)
+	certFile, keyFile := ca.Issue(t, "localhost")
+	certificate, err := security.LoadCertificate(certFile, keyFile, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewUnstartedServer(server)
+	web.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	web.Config.ErrorLog = log.New(io.Discard, "", 0)
+	web.StartTLS()
+	defer web.Close()
+	serveInstances(t, server)
+	_, port, _ := net.SplitHostPort(web.Listener.Addr().String())
+	args := []string{"--controller", "localhost:" + port, "--set", "ssl.enable=yes", "--set", "ssl.cafile=" + ca.File, "get-instances"}
+	got := runCommand(t, &clientcmd.Tool{Extended: true}, "", args...)
+	const warning = `the controller's certificate has the name "localhost" only as common name: issue one with the subject alternative name DNS:localhost`
+	if got.exit != 0 || got.stdout != "{}\n" || strings.Count(got.stderr, warning) != 1 {
+		t.Errorf("got %+v, want a connection with the warning %q", got, warning)
+	}
+	got = runCommand(t, &clientcmd.Tool{Extended: true}, "", append([]string{"--set", "ssl.require_altname=yes"}, args...)...)
+	if got.exit == 0 || !strings.Contains(got.stderr, `has the name "localhost" only as common name`) {
+		t.Errorf("got %+v, want a refusal", got)
 	}
 }
 

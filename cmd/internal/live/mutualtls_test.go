@@ -63,6 +63,36 @@ func TestMutualTLS(t *testing.T) {
 	})
 }
 
+// TestCommonNames connects our client and Zeek's to a controller whose certificate
+// has the host only as common name. Both accept it. Both refuse another name.
+func TestCommonNames(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		z.needs(t, 8, 0, "client with ssl.enable")
+		ca := certtest.New(t)
+		mine, mineKey := ca.Issue(t, "operator")
+		for _, tt := range []struct {
+			name     string
+			accepted bool
+		}{{"localhost", true}, {"elsewhere", false}} {
+			t.Run(tt.name, func(t *testing.T) {
+				cert, key := ca.Issue(t, tt.name)
+				websocket := freePort(t)
+				start(t, "our controller", nil, zeekwire(t), "controller", "--name", "controller-one",
+					"--listen", at(freePort(t)), "--websocket-listen", at(websocket), "--state-dir", t.TempDir(),
+					"--websocket-tls-cert", cert, "--websocket-tls-key", key)
+				for _, c := range []client{z.stock(t, websocket), ours(t, websocket)} {
+					args := append(c.argv, "--controller", fmt.Sprintf("localhost:%d", websocket), "--set", "ssl.enable=yes",
+						"--set", "ssl.certificate="+mine, "--set", "ssl.keyfile="+mineKey, "--set", "ssl.cafile="+ca.File, "get-instances")
+					_, stderr, code := run(t, nil, args...)
+					if (code == 0) != tt.accepted {
+						t.Errorf("%s: exit code %d, accepted should be %t: %s", filepath.Base(c.argv[0]), code, tt.accepted, stderr)
+					}
+				}
+			})
+		}
+	})
+}
+
 // TestZeekClientTLS runs Zeek's client with both of its TLS modes: with
 // certificates, and anonymous, the default up to Zeek 8.0.2.
 func TestZeekClientTLS(t *testing.T) {

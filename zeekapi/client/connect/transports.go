@@ -21,7 +21,7 @@ import (
 func (d *dialer) webSocket(ctx context.Context) (*Connection, error) {
 	c, err := d.webSocketBy(ctx, d.TLS, d.line.dial, kindOf(d.TLS))
 	var mismatch *websocket.MismatchError
-	if !errors.As(err, &mismatch) || d.TLS == nil || !d.TLS.InsecureSkipVerify {
+	if !errors.As(err, &mismatch) || d.TLS == nil || security.Verifies(d.TLS) {
 		return c, err
 	}
 	layer, failed := security.New(security.Config{Mode: security.Anonymous})
@@ -38,10 +38,10 @@ func kindOf(config *tls.Config) string {
 	switch {
 	case config == nil:
 		return ""
-	case config.InsecureSkipVerify:
-		return tlsUnverified
+	case security.Verifies(config):
+		return tlsVerified
 	}
-	return tlsVerified
+	return tlsUnverified
 }
 
 // webSocketOver connects to a WebSocket server over a layer of anonymous TLS.
@@ -169,7 +169,7 @@ func (d *dialer) nativeKind(layer *security.Layer) string {
 	switch {
 	case layer == nil:
 		return ""
-	case layer == d.NativeTLS && d.TLS != nil && !d.TLS.InsecureSkipVerify:
+	case layer == d.NativeTLS && security.Verifies(d.TLS):
 		return tlsVerified
 	}
 	return tlsAnonymous
