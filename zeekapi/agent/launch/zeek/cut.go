@@ -57,7 +57,7 @@ func (l *Launcher) cut(name string) error {
 	if err != nil {
 		return err
 	}
-	keep := func() error { return os.WriteFile(name+cutSuffix, end, 0o600) }
+	keep := func() error { return os.WriteFile(name+cutSuffix, end, 0o666) }
 	kept := keep()
 	if err := os.Truncate(name, 0); err != nil {
 		return err

@@ -29,7 +29,7 @@ func output(dir, name string) (*os.File, error) {
 	if err := os.Remove(name + cutSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o600)
+	return os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o666) // less the umask, as in Zeek
 }
 
 // lastOutputs returns the last lines of a node's outputs.
