@@ -12,7 +12,7 @@ PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build cross demo docs man test long live load record lint vulncheck fuzz bench bench-compare
+.PHONY: build cross demo docs man test long live live-table load record lint vulncheck fuzz bench bench-compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
@@ -56,11 +56,16 @@ long:
 # run containers, ZEEK_CLUSTER_SCRIPTS is explained in testdata/README.md.
 export ZEEK ZEEK_IMAGE CONTAINER_ENGINE CONTAINER_FLAGS ZEEK_CLUSTER_SCRIPTS
 LIVERUN ?= .
+LIVEJSON ?= bin/live.json
 LIVETEST = $(GO) test -json -count=1 -timeout 6h
 live: build
 	@{ ZEEKWIRE=$(CURDIR)/bin/zeekwire $(LIVETEST) -run '$(LIVERUN)' -skip '^TestRecord$$' ./cmd/internal/live; \
 	  [ -z "$$ZEEK" ] || $(LIVETEST) -run '^TestZeekOptionsAreComplete$$' ./cmd/zeekwire; \
-	} | $(GO) run ./cmd/internal/live/report
+	} | tee $(LIVEJSON) | $(GO) run ./cmd/internal/live/report
+
+# The table of results in testdata/live.md, from the output of one or more runs.
+live-table:
+	$(GO) run ./cmd/internal/live/report -write testdata/live.md $(LIVEJSON)
 
 # A controller with up to a thousand agents, in processes of their own: a table
 # of what it takes.

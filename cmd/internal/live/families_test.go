@@ -82,6 +82,7 @@ func ourPorts(t *testing.T, address string) map[string]int {
 	listen := func(name string) string { return net.JoinHostPort(address, strconv.Itoa(ports[name])) }
 	start(t, "our controller", nil, zeekwire(t), "controller", "--name", "controller-one", "--state-dir", t.TempDir(),
 		"--listen", listen("controller"), "--websocket-listen", listen("controller for WebSockets"))
+	standIn(t, "simulated nodes")
 	start(t, "our agent", nil, zeekwire(t), "agent", "--name", "agent-one", "--state-dir", t.TempDir(),
 		"--listen", listen("agent"), "--controller", "none", "--launcher", "simulated")
 	return ports

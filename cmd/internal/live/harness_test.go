@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -210,6 +212,7 @@ func eventually(t *testing.T, what string, try func() error) {
 	var err error
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		if err = try(); err == nil {
+			checked(t)
 			return
 		}
 	}
@@ -278,10 +281,8 @@ func (c client) instances(t *testing.T, want ...string) {
 		if err := c.call(t, &got, "get-instances"); err != nil {
 			return err
 		}
-		for _, name := range want {
-			if _, ok := got[name]; !ok || len(got) != len(want) {
-				return fmt.Errorf("got %v, want %v", got, want)
-			}
+		if names := slices.Sorted(maps.Keys(got)); !slices.Equal(names, slices.Sorted(slices.Values(want))) {
+			return fmt.Errorf("got %v, want %v", names, want)
 		}
 		return nil
 	})

@@ -84,6 +84,7 @@ func TestCommonNames(t *testing.T) {
 					args := append(c.argv, "--controller", fmt.Sprintf("localhost:%d", websocket), "--set", "ssl.enable=yes",
 						"--set", "ssl.certificate="+mine, "--set", "ssl.keyfile="+mineKey, "--set", "ssl.cafile="+ca.File, "get-instances")
 					_, stderr, code := run(t, nil, args...)
+					checked(t)
 					if (code == 0) != tt.accepted {
 						t.Errorf("%s: exit code %d, accepted should be %t: %s", filepath.Base(c.argv[0]), code, tt.accepted, stderr)
 					}
@@ -133,7 +134,8 @@ func TestZeekClientTLS(t *testing.T) {
 					t.Fatal(err)
 				}
 				stdout, stderr, _ := run(t, nil, append(c.argv, "stage-config", config)...)
-				if !strings.Contains(stdout, tt.refused) {
+				checked(t)
+				if refused := strings.Contains(stdout, "controller: "); refused != (tt.refused != "") || !strings.Contains(stdout, tt.refused) {
 					t.Errorf("stage-config: %s%s", stdout, stderr)
 				}
 			})

@@ -38,6 +38,8 @@ func TestObservables(t *testing.T) {
 			t.Fatalf("observed %d properties of Zeek, and %d of ours", len(zeek), len(ours))
 		}
 		for _, name := range slices.Sorted(maps.Keys(zeek)) {
+			checked(t)
+			t.Logf("%s: Zeek %q, ours %q", name, zeek[name], ours[name])
 			switch same := zeek[name] == ours[name]; {
 			case !same && !intended[name]:
 				t.Errorf("%s: Zeek %q, ours %q", name, zeek[name], ours[name])

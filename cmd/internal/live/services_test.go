@@ -100,6 +100,9 @@ func ourAgent(t *testing.T, z *installation, controller int, launcher, tls strin
 
 // startOurAgent starts our agent. With the controller "none" it only listens.
 func startOurAgent(t *testing.T, z *installation, name string, port int, controller, launcher, tls string) *process {
+	if launcher == "simulated" {
+		standIn(t, "simulated nodes")
+	}
 	return start(t, "our agent "+name, nil, zeekwire(t), "agent", "--name", name,
 		"--controller", controller, "--listen", at(port), "--state-dir", t.TempDir(),
 		"--launcher", launcher, "--zeek", z.zeek, "--tls", tls)

@@ -68,6 +68,7 @@ func testMain(m *testing.M) (code int, err error) {
 		fmt.Println("*** LIVE TESTS: NO ZEEK, NOTHING TESTED. Name one with: make live ZEEK=/path/to/its/prefix or ZEEK_IMAGE=zeek/zeek:8.0.10 ***")
 		return 0, nil
 	}
+	printCommit()
 	return m.Run(), nil
 }
 

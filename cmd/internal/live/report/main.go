@@ -1,22 +1,58 @@
-// Command report reads the output of "go test -json" for the live tests. It
-// prints the outcome of each test and, at the end, a table of outcomes by test
-// and version of Zeek. The exit code is 1 if a test failed or the output is
-// incomplete.
+// Command report reads the output of "go test -json" for the live tests, from
+// standard input or from files. It prints the outcome of each test and, at the end,
+// a table of outcomes by test and version of Zeek. The exit code is 1 if a test
+// failed, if one passed without a check, or if the output is incomplete.
+//
+// With -write, it also writes the table into a file, with the commit of the tests.
 package main
 
 import (
+	"bytes"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 )
 
+const header = `# Results of the live tests
+
+Made by ` + "`make live-table`" + ` from the output of ` + "`make live`" + `. [README.md](README.md) describes the tests.
+`
+
 func main() {
-	report, err := read(os.Stdin, os.Stdout)
+	table := flag.String("write", "", "write the table into `FILE`")
+	flag.Parse()
+	failed, err := run(*table, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
+	}
+	if failed || err != nil {
 		os.Exit(1)
+	}
+}
+
+func run(table string, files []string) (failed bool, err error) {
+	var in io.Reader = os.Stdin
+	if len(files) > 0 {
+		var all []io.Reader
+		for _, name := range files {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				return false, err
+			}
+			all = append(all, bytes.NewReader(text))
+		}
+		in = io.MultiReader(all...)
+	}
+	report, err := read(in, os.Stdout)
+	if err != nil {
+		return false, err
 	}
 	report.write(os.Stdout)
-	if report.failed {
-		os.Exit(1)
+	if table != "" {
+		text := bytes.NewBufferString(header)
+		report.write(text)
+		err = os.WriteFile(table, text.Bytes(), 0o644)
 	}
+	return report.failed, err
 }

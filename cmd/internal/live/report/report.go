@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -18,14 +19,17 @@ type event struct {
 
 // outcome is the outcome of a test with one version of Zeek.
 type outcome struct {
-	action string // "pass", "fail" or "skip"
-	reason string // reason of a skip
+	action  string // "pass", "fail" or "skip"
+	reason  string // reason of a skip or failure
+	checks  int    // number of comparisons
+	standIn string // what replaces a part of Zeek; "" for nothing
 }
 
 // report holds the outcomes by test and version.
 type report struct {
 	tests    []string // in the order in which they ended
 	versions []string
+	commits  map[string]string     // of the tests, by version
 	outcomes map[[2]string]outcome // by test and version
 	failed   bool
 }
@@ -37,7 +41,7 @@ var version = regexp.MustCompile(`^\d+\.\d+`)
 // failed tests. The output of other tests is discarded.
 func read(in io.Reader, w io.Writer) (*report, error) {
 	r := &reader{
-		report: &report{outcomes: make(map[[2]string]outcome)}, w: w,
+		report: &report{outcomes: make(map[[2]string]outcome), commits: make(map[string]string)}, w: w,
 		output: make(map[event][]string), parents: make(map[event]bool),
 	}
 	lines := bufio.NewScanner(in)
@@ -65,6 +69,7 @@ type reader struct {
 	w        io.Writer
 	packages int                // number of packages that ended
 	running  []event            // packages and tests, in the order in which they began
+	commit   string             // of the tests that follow
 	output   map[event][]string // of running packages and tests
 	parents  map[event]bool     // tests with subtests
 }
@@ -80,8 +85,12 @@ func (r *reader) take(e event) {
 			r.parents[event{Package: e.Package, Test: e.Test[:i]}] = true
 		}
 	case "output", "build-output":
+		if commit, ok := strings.CutPrefix(e.Output, "*** commit "); ok {
+			r.commit = strings.TrimSpace(commit)
+		}
 		if e.Action == "build-output" || e.Test == "" && strings.HasPrefix(e.Output, "***") {
 			fmt.Fprint(r.w, e.Output)
+			return
 		}
 		r.output[of] = append(r.output[of], e.Output)
 	case "pass", "fail", "skip":
@@ -106,21 +115,51 @@ func (r *reader) cutOff(pkg string) {
 
 func (r *reader) end(e event) {
 	of := e.of()
-	r.failed = r.failed || e.Action == "fail"
 	if e.Test != "" && !r.parents[of] {
+		o := r.outcome(e)
+		e.Action = o.action
 		fmt.Fprintf(r.w, "%-4s %s (%.0f s)\n", e.Action, name(e.Test), e.Elapsed)
-		r.add(e.Test, outcome{e.Action, reason(r.output[of])})
+		r.add(e.Test, o)
 	}
 	if e.Action == "fail" {
 		fmt.Fprint(r.w, strings.Join(r.output[of], ""))
 	}
+	r.failed = r.failed || e.Action == "fail"
 	delete(r.output, of)
 	r.running = slices.DeleteFunc(r.running, func(other event) bool { return other == of })
 }
 
+// outcome returns the outcome of a test. A test with a Zeek that passed without a
+// check has failed: it compared nothing.
+func (r *reader) outcome(e event) outcome {
+	o := outcome{action: e.Action}
+	for _, line := range r.output[e.of()] {
+		if !where.MatchString(line) {
+			continue
+		}
+		message := strings.TrimSpace(where.ReplaceAllString(line, ""))
+		if text, ok := strings.CutPrefix(message, "checks: "); ok {
+			o.checks, _ = strconv.Atoi(text) // written by checked
+		} else if text, ok := strings.CutPrefix(message, "stand-in: "); ok {
+			o.standIn = text
+		} else {
+			o.reason = message
+		}
+	}
+	if o.action == "pass" && o.checks == 0 && hasVersion(e.Test) {
+		o.action, o.reason = "fail", "passed without a check"
+		r.output[e.of()] = append(r.output[e.of()], "    it passed without a check\n")
+	}
+	return o
+}
+
+func hasVersion(test string) bool {
+	return slices.ContainsFunc(strings.Split(test, "/"), version.MatchString)
+}
+
 // add records the outcome of a test. Tests without a version in their name do
 // not use a Zeek and are ignored.
-func (r *report) add(test string, o outcome) {
+func (r *reader) add(test string, o outcome) {
 	parts := strings.Split(test, "/")
 	i := slices.IndexFunc(parts, version.MatchString)
 	if i < 0 {
@@ -135,6 +174,7 @@ func (r *report) add(test string, o outcome) {
 		r.tests = append(r.tests, row)
 	}
 	r.outcomes[[2]string{row, v}] = o
+	r.commits[v] = r.commit
 }
 
 // name returns a readable form of a test's name: TestTLSOfZeek/tls_off is "TLS
@@ -171,54 +211,87 @@ func split(name string) (words []string) {
 // where matches the position that package testing writes before a message.
 var where = regexp.MustCompile(`^\s+\w+\.go:\d+: `)
 
-// reason returns the last message in the output of a test.
-func reason(output []string) string {
-	for _, line := range slices.Backward(output) {
-		if where.MatchString(line) {
-			return strings.TrimSpace(where.ReplaceAllString(line, ""))
-		}
-	}
-	return ""
-}
-
-// write writes the table in Markdown.
+// write writes a summary by version, and the table of outcomes, in Markdown.
 func (r *report) write(w io.Writer) {
 	if len(r.versions) == 0 {
 		return
 	}
-	var reasons []string
-	cell := func(test, version string) string {
-		o, ok := r.outcomes[[2]string{test, version}]
-		switch {
-		case !ok:
-			return ""
-		case o.action == "fail":
-			return "FAIL"
-		case o.action == "pass":
-			return "pass"
-		}
-		n := slices.Index(reasons, o.reason)
-		if n < 0 {
-			n = len(reasons)
-			reasons = append(reasons, o.reason)
-		}
-		return fmt.Sprintf("skip %d", n+1)
+	summary := [][]string{{"Zeek", "Commit", "Passed", "Checks", "Skipped", "Failed"}}
+	for _, v := range r.versions {
+		summary = append(summary, r.summary(v))
 	}
+	fmt.Fprintln(w)
+	writeTable(w, summary)
+
+	var notes notes
 	table := [][]string{append([]string{"Test"}, r.versions...)}
 	for _, test := range r.tests {
 		row := []string{test}
 		for _, v := range r.versions {
-			row = append(row, cell(test, v))
+			row = append(row, r.cell(test, v, &notes))
 		}
 		table = append(table, row)
 	}
+	fmt.Fprint(w, "\nThe number after \"pass\" is that of the checks made.\n\n")
+	writeTable(w, table)
+	for i, note := range notes {
+		if i == 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "%d. %s\n", i+1, note)
+	}
+}
+
+func (r *report) summary(version string) []string {
+	count := make(map[string]int)
+	checks := 0
+	for key, o := range r.outcomes {
+		if key[1] == version {
+			count[o.action]++
+			checks += o.checks
+		}
+	}
+	return []string{version, r.commits[version], strconv.Itoa(count["pass"]), strconv.Itoa(checks), strconv.Itoa(count["skip"]), strconv.Itoa(count["fail"])}
+}
+
+// notes are the footnotes of a table.
+type notes []string
+
+// number returns the number of a footnote.
+func (n *notes) number(text string) int {
+	if i := slices.Index(*n, text); i >= 0 {
+		return i + 1
+	}
+	*n = append(*n, text)
+	return len(*n)
+}
+
+// cell returns the text of an outcome in the table.
+func (r *report) cell(test, version string, notes *notes) string {
+	o, ok := r.outcomes[[2]string{test, version}]
+	switch {
+	case !ok:
+		return ""
+	case o.action == "fail":
+		return "FAIL"
+	case o.action == "skip":
+		return fmt.Sprintf("skip [%d]", notes.number("Skipped: "+o.reason))
+	}
+	text := fmt.Sprintf("pass %d", o.checks)
+	if o.standIn != "" {
+		text += fmt.Sprintf(" [%d]", notes.number("With "+o.standIn))
+	}
+	return text
+}
+
+// writeTable writes rows, the first of which is the header.
+func writeTable(w io.Writer, table [][]string) {
 	widths := make([]int, len(table[0]))
 	for _, row := range table {
 		for i, text := range row {
 			widths[i] = max(widths[i], len(text))
 		}
 	}
-	fmt.Fprintln(w)
 	for i, row := range table {
 		for j, text := range row {
 			fmt.Fprintf(w, "| %-*s ", widths[j], text)
@@ -230,11 +303,5 @@ func (r *report) write(w io.Writer) {
 			}
 			fmt.Fprintln(w, "|")
 		}
-	}
-	if len(reasons) > 0 {
-		fmt.Fprintln(w, "\nSkipped because:")
-	}
-	for i, reason := range reasons {
-		fmt.Fprintf(w, "%d. %s\n", i+1, reason)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -9,7 +10,10 @@ const events = `{"Action":"start","Package":"live"}
 {"Action":"run","Package":"live","Test":"TestOurAgent"}
 {"Action":"run","Package":"live","Test":"TestOurAgent/8.0.10"}
 {"Action":"run","Package":"live","Test":"TestOurAgent/8.0.10/tls_off"}
+{"Action":"output","Package":"live","Output":"*** commit 0123abcd\n"}
 {"Action":"output","Package":"live","Test":"TestOurAgent/8.0.10/tls_off","Output":"chatter\n"}
+{"Action":"output","Package":"live","Test":"TestOurAgent/8.0.10/tls_off","Output":"    x_test.go:7: stand-in: simulated nodes\n"}
+{"Action":"output","Package":"live","Test":"TestOurAgent/8.0.10/tls_off","Output":"    x_test.go:8: checks: 3\n"}
 {"Action":"pass","Package":"live","Test":"TestOurAgent/8.0.10/tls_off","Elapsed":2}
 {"Action":"pass","Package":"live","Test":"TestOurAgent/8.0.10","Elapsed":2}
 {"Action":"run","Package":"live","Test":"TestOurAgent/5.0.10_(container)"}
@@ -23,57 +27,48 @@ const events = `{"Action":"start","Package":"live"}
 {"Action":"output","Package":"live","Test":"TestZoo/8.0.10","Output":"    zoo_test.go:1: no lions\n"}
 `
 
+const summary = `
+| Zeek               | Commit   | Passed | Checks | Skipped | Failed |
+|--------------------|----------|--------|--------|---------|--------|
+| 8.0.10             | 0123abcd | %d      | %d      | 0       | %d      |
+| 5.0.10 (container) | 0123abcd | 0      | 0      | 1       | 0      |
+
+The number after "pass" is that of the checks made.
+
+| Test               | 8.0.10     | 5.0.10 (container) |
+|--------------------|------------|--------------------|
+| Our agent: tls off | pass 3 [1] | skip [2]           |
+| Zoo                | %-10s |                    |
+
+1. With simulated nodes
+2. Skipped: Zeek 5.0.10 has no WebSocket
+`
+
 func TestReport(t *testing.T) {
+	const before = `*** commit 0123abcd
+pass Our agent: 8.0.10, tls off (2 s)
+skip Our agent: 5.0.10 (container), tls off (0 s)
+`
 	for _, tt := range []struct {
 		name, end string
 		failed    bool
 		want      string
 	}{
-		{"pass", `{"Action":"pass","Package":"live","Test":"TestZoo/8.0.10","Elapsed":1}
+		{"pass", `{"Action":"output","Package":"live","Test":"TestZoo/8.0.10","Output":"    x_test.go:8: checks: 1\n"}
+{"Action":"pass","Package":"live","Test":"TestZoo/8.0.10","Elapsed":1}
 {"Action":"pass","Package":"live","Test":"TestZoo","Elapsed":1}
 {"Action":"pass","Package":"live"}
-`, false, `pass Our agent: 8.0.10, tls off (2 s)
-skip Our agent: 5.0.10 (container), tls off (0 s)
-pass Zoo: 8.0.10 (1 s)
-
-| Test               | 8.0.10 | 5.0.10 (container) |
-|--------------------|--------|--------------------|
-| Our agent: tls off | pass   | skip 1             |
-| Zoo                | pass   |                    |
-
-Skipped because:
-1. Zeek 5.0.10 has no WebSocket
-`},
+`, false, "pass Zoo: 8.0.10 (1 s)\n" + fmt.Sprintf(summary, 2, 4, 0, "pass 1")},
+		{"pass without a check", `{"Action":"pass","Package":"live","Test":"TestZoo/8.0.10","Elapsed":1}
+{"Action":"pass","Package":"live","Test":"TestZoo","Elapsed":1}
+{"Action":"pass","Package":"live"}
+`, true, "fail Zoo: 8.0.10 (1 s)\n    zoo_test.go:1: no lions\n    it passed without a check\n" + fmt.Sprintf(summary, 1, 3, 1, "FAIL")},
 		{"fail", `{"Action":"fail","Package":"live","Test":"TestZoo/8.0.10","Elapsed":1}
 {"Action":"fail","Package":"live","Test":"TestZoo","Elapsed":1}
 {"Action":"fail","Package":"live"}
-`, true, `pass Our agent: 8.0.10, tls off (2 s)
-skip Our agent: 5.0.10 (container), tls off (0 s)
-fail Zoo: 8.0.10 (1 s)
-    zoo_test.go:1: no lions
-
-| Test               | 8.0.10 | 5.0.10 (container) |
-|--------------------|--------|--------------------|
-| Our agent: tls off | pass   | skip 1             |
-| Zoo                | FAIL   |                    |
-
-Skipped because:
-1. Zeek 5.0.10 has no WebSocket
-`},
+`, true, "fail Zoo: 8.0.10 (1 s)\n    zoo_test.go:1: no lions\n" + fmt.Sprintf(summary, 1, 3, 1, "FAIL")},
 		{"cut off", `{"Action":"fail","Package":"live"}
-`, true, `pass Our agent: 8.0.10, tls off (2 s)
-skip Our agent: 5.0.10 (container), tls off (0 s)
-fail Zoo: 8.0.10 (0 s)
-    zoo_test.go:1: no lions
-
-| Test               | 8.0.10 | 5.0.10 (container) |
-|--------------------|--------|--------------------|
-| Our agent: tls off | pass   | skip 1             |
-| Zoo                | FAIL   |                    |
-
-Skipped because:
-1. Zeek 5.0.10 has no WebSocket
-`},
+`, true, "fail Zoo: 8.0.10 (0 s)\n    zoo_test.go:1: no lions\n" + fmt.Sprintf(summary, 1, 3, 1, "FAIL")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
@@ -82,8 +77,8 @@ Skipped because:
 				t.Fatal(err)
 			}
 			r.write(&out)
-			if out.String() != tt.want || r.failed != tt.failed {
-				t.Errorf("failed is %v, got\n%s\nwant\n%s", r.failed, out.String(), tt.want)
+			if out.String() != before+tt.want || r.failed != tt.failed {
+				t.Errorf("failed is %v, got\n%s\nwant\n%s", r.failed, out.String(), before+tt.want)
 			}
 		})
 	}
