@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -15,7 +16,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/metrics"
@@ -29,6 +30,7 @@ func TestReference(t *testing.T) {
 	for name, generate := range map[string]func(*testing.T) string{
 		"controller-settings.md": func(*testing.T) string { return settingsReference("controller") },
 		"agent-settings.md":      func(*testing.T) string { return settingsReference("agent") },
+		"zeek-options.md":        func(*testing.T) string { return zeekOptionReference() },
 		"commands.md":            commandReference,
 		"requests.md":            requestReference,
 		"metrics.md":             metricReference,
@@ -45,7 +47,7 @@ func TestReference(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, string(got)); diff != "" {
+			if diff := gocmp.Diff(want, string(got)); diff != "" {
 				t.Errorf("%s is out of date, run \"make docs\": (-want +got)\n%s", file, diff)
 			}
 		})
@@ -64,6 +66,25 @@ func code(text string) string {
 		return ""
 	}
 	return "`" + strings.ReplaceAll(text, "|", `\|`) + "`"
+}
+
+// zeekOptionReference lists Zeek's options with our settings for them.
+func zeekOptionReference() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Zeek's options, and the settings for them\n%s\n", generated)
+	b.WriteString("These are the options of Zeek's Management framework. Options without a setting have a reason, and so have settings with\n" +
+		"another default than the option.\n\n| in Zeek | default there | controller | agent | default here | reason |\n|---|---|---|---|---|---|\n")
+	for _, o := range zeekOptions {
+		own := "the same"
+		switch {
+		case o.controller == "" && o.agent == "":
+			own = "no setting"
+		case o.reason != "":
+			own = code(cmp.Or(o.own, "empty"))
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", code(o.name), code(o.initial), code(o.controller), code(o.agent), own, cell(o.reason))
+	}
+	return machineIndependent(b.String())
 }
 
 func settingsReference(service string) string {
