@@ -37,6 +37,12 @@ func checkAPI(t *testing.T, z *installation, scripts string, dialect *zeekapi.Di
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(api.Events) == 0 {
+		t.Errorf("no events in %s", folder)
+	}
+	for range api.Events {
+		checked(t)
+	}
 	for _, difference := range apicheck.Compare(dialect, api, local) {
 		t.Error(difference)
 	}

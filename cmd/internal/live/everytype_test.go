@@ -276,6 +276,7 @@ func (v *visitor) awaitPeer() {
 	v.t.Helper()
 	for {
 		if _, ok := v.next().(broker.PeerAdded); ok {
+			checked(v.t)
 			return
 		}
 	}
@@ -286,6 +287,7 @@ func (v *visitor) awaitLoss() error {
 	v.t.Helper()
 	for {
 		if lost, ok := v.next().(broker.PeerLost); ok {
+			checked(v.t)
 			return lost.Err
 		}
 	}

@@ -36,6 +36,7 @@ type liveCluster struct {
 
 func newLiveCluster(t *testing.T, z *installation) *liveCluster {
 	t.Helper()
+	standIn(t, "a controller in the test")
 	c := &liveCluster{T: t, dialect: management.Dialect(management.DefaultTopics), stateDir: t.TempDir()}
 	var cancelPatience context.CancelFunc
 	c.ctx, cancelPatience = context.WithTimeout(t.Context(), time.Minute)
@@ -101,6 +102,7 @@ func ask[M zeekapi.Message](c *liveCluster, m zeekapi.Message) M {
 
 func await[M zeekapi.Message](c *liveCluster) M {
 	c.Helper()
+	checked(c.T)
 	return peertest.Hear[M](c.ctx, c, c, c.dialect)
 }
 

@@ -111,6 +111,7 @@ func TestSupervisorLayouts(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					checked(t)
 					if diff := cmp.Diff(as(sent, r.layout, r.endpoint), got.(supervisor.CreateRequest).Node,
 						cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 						t.Errorf("(-want +got)\n%s", diff)

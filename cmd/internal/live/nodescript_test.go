@@ -19,6 +19,7 @@ func TestNodeScriptsParse(t *testing.T) {
 			{"policy/frameworks/management/node", ours.Node}, // our script leaves the work to it
 		} {
 			stdout, stderr, code := run(t, nil, append([]string{z.zeek, "--parse-only"}, scripts...)...)
+			checked(t)
 			if code != 0 || stdout+stderr != "" {
 				t.Errorf("%q: exit code %d\n%s%s", scripts, code, stdout, stderr)
 			}
@@ -67,6 +68,7 @@ func TestZeroMQHub(t *testing.T) {
 				}
 				env := []string{"CLUSTER_NODE=l", "ZEEKPATH=" + dir + ":" + z.zeekPath()}
 				out, errOut, code := run(t, env, z.zeek, backend, ours.Defaults, ours.Node, filepath.Join(dir, "show.zeek"))
+				checked(t)
 				if got := strings.TrimSpace(out); code != 0 || got != want {
 					t.Errorf("exit code %d, got %q, want %q\n%s", code, got, want, errOut)
 				}

@@ -35,6 +35,7 @@ func TestEveryTypeBothWays(t *testing.T) {
 						for back.Name != sent.Name+"_back" {
 							back = v.event()
 						}
+						checked(t)
 						if want := f.expect(sent.Args); !broker.Equal(broker.Vector(want...), broker.Vector(back.Args...)) {
 							t.Errorf("sent %s\ngot  %s", sent, back)
 						}
