@@ -236,6 +236,10 @@ func Manager(cluster []zeekapi.Member) string {
 	return ""
 }
 
+// ProcessName returns the name that Zeek gives to the process of a node, or of an agent or
+// a controller (Zeek: Stem::Spawn). The kernel truncates it to 15 bytes.
+func ProcessName(node string) string { return "zeek." + node }
+
 // Compare orders nodes by stage and name.
 func Compare(a, b Node) int {
 	return cmp.Or(cmp.Compare(a.Stage(), b.Stage()), cmp.Compare(a.Name, b.Name))

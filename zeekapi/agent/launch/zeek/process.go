@@ -101,7 +101,10 @@ func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	if err := note.write(dir); err != nil {
 		return fmt.Errorf("recording the start of the node: %w", err)
 	}
-	if err := l.start(cmd, n); err != nil {
+	named := nameProcess(cmd, dir, launch.ProcessName(n.Name))
+	err = l.start(cmd, n)
+	named()
+	if err != nil {
 		return errors.Join(err, forget(dir))
 	}
 	log := l.config.Log.With().Str("node", n.Name).Int("pid", cmd.Process.Pid).Logger()
