@@ -111,8 +111,15 @@ func (s *agentService) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = cmp.Or(err, s.release(ctx, launcher)) }()
-	defer set.archive.start(ctx, set.nodes.spoolDir, set.stateDir, s.log)()
+	logs := set.archive.start(ctx, set.nodes.spoolDir, set.stateDir, s.log)
+	defer func() {
+		stopped, releaseErr := s.release(ctx, launcher)
+		logs.stop()
+		if stopped {
+			logs.finish(ctx)
+		}
+		err = cmp.Or(err, releaseErr)
+	}()
 	for _, address := range set.controllers {
 		if err := endpoint.AddPeer(address); err != nil {
 			return err
@@ -141,8 +148,14 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		Ending:   s.ending,
 		Log:      s.log,
 	}
+	config.Observe = func(_ *agent.Machine, in agent.Input, _ []agent.Output) { logs.observe(in) }
 	if o := s.operation; o != nil {
-		config.Observe, config.Beat = watchAgent(o, endpoint, set.controllers), o.service.BeatInterval()
+		watch := watchAgent(o, endpoint, set.controllers)
+		config.Observe = func(m *agent.Machine, in agent.Input, out []agent.Output) {
+			logs.observe(in)
+			watch(m, in, out)
+		}
+		config.Beat = o.service.BeatInterval()
 		o.service.Ready()
 	}
 	return agent.Run(ctx, config)
@@ -161,15 +174,17 @@ func (s *agentService) newEndpoint(topics []string) (*peering.Endpoint, error) {
 	})
 }
 
-// release stops the nodes, or leaves them running if --on-exit says so.
-func (s *agentService) release(ctx context.Context, launcher launch.Launcher) error {
-	if leaver, ok := launcher.(launch.Leaver); ok && s.settings.onExit == exitLeave {
+// release stops the nodes, or leaves them running if --on-exit says so or another program
+// runs them.
+func (s *agentService) release(ctx context.Context, launcher launch.Launcher) (stopped bool, err error) {
+	leaver, ok := launcher.(launch.Leaver)
+	if ok && s.settings.onExit == exitLeave {
 		leaver.Leave()
-		return nil
+		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
 	defer cancel()
-	return launcher.Close(ctx)
+	return ok, launcher.Close(ctx)
 }
 
 // newLauncher returns the launcher that --launcher selects. Nodes connect to the

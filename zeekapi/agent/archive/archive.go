@@ -46,42 +46,78 @@ type Config struct {
 	// Interval is the time between two runs. Zero means DefaultInterval.
 	Interval time.Duration
 
+	// Wake, if non-nil, causes a run for each element, before the interval has
+	// passed.
+	Wake <-chan struct{}
+
 	// Log receives errors and reports of archived logs. The zero Logger
 	// discards them.
 	Log zerolog.Logger
 }
 
 // Run archives the logs in the queue, at once and then in intervals, until ctx
-// ends. Runs do not overlap. A log that cannot be archived stays in the queue
+// ends. Logs that may still be written to are archived when they have not changed
+// for 3 s. Runs do not overlap. A log that cannot be archived stays in the queue
 // until the next run, and the error is logged. Run fails only if c is invalid.
 func Run(ctx context.Context, c Config) error {
+	a, err := c.archiver()
+	if err != nil {
+		return err
+	}
+	ticker := time.NewTicker(a.Interval)
+	defer ticker.Stop()
+	for {
+		a.run(ctx)
+		var settled <-chan time.Time
+		if wait := a.unsettled(); wait > 0 {
+			settled = time.After(wait)
+		}
+		select {
+		case <-ticker.C:
+		case <-settled:
+		case <-c.Wake:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Finish archives the logs in the queue once, as after the end of all nodes. If
+// logs may still be written to, it waits once, until they should be complete.
+// Finish ends early when ctx ends. It fails only if c is invalid.
+func Finish(ctx context.Context, c Config) error {
+	a, err := c.archiver()
+	if err != nil {
+		return err
+	}
+	a.run(ctx)
+	wait := a.unsettled()
+	if wait == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(wait):
+		a.run(ctx)
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// archiver returns the archiver of a configuration, with absolute paths.
+func (c Config) archiver() (*archiver, error) {
 	if c.Queue == "" || c.Dir == "" {
-		return errors.New("archive: Queue and Dir are required")
+		return nil, errors.New("archive: Queue and Dir are required")
 	}
 	for _, dir := range []*string{&c.Queue, &c.Dir} {
 		var err error
 		if *dir, err = filepath.Abs(*dir); err != nil {
-			return fmt.Errorf("archive: %w", err)
+			return nil, fmt.Errorf("archive: %w", err)
 		}
 	}
 	if c.Interval <= 0 {
 		c.Interval = DefaultInterval
 	}
-	a := newArchiver(c)
-	ticker := time.NewTicker(c.Interval)
-	defer ticker.Stop()
-	for {
-		if c.Command != "" {
-			a.command(ctx)
-		} else {
-			a.once(ctx)
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	return newArchiver(c), nil
 }
 
 // archiver is the part of Run without timers.
@@ -97,6 +133,34 @@ type archiver struct {
 
 func newArchiver(c Config) *archiver {
 	return &archiver{Config: c, disk: files{}, now: time.Now, warned: make(map[string]bool)}
+}
+
+// run archives the logs in the queue, by the command if there is one.
+func (a *archiver) run(ctx context.Context) {
+	if a.Command != "" {
+		a.command(ctx)
+	} else {
+		a.once(ctx)
+	}
+}
+
+// unsettled returns the time after which all logs that are in the queue will be
+// old enough to be complete, and 0 if all are. It ignores files that it cannot
+// read, and that are no rotated logs.
+func (a *archiver) unsettled() (wait time.Duration) {
+	entries, err := a.disk.list(a.Queue)
+	if err != nil {
+		return 0
+	}
+	for _, e := range entries {
+		if _, ok := parseName(e.Name()); !ok || !e.Type().IsRegular() {
+			continue
+		}
+		if info, err := e.Info(); err == nil {
+			wait = max(wait, a.untilSettled(info))
+		}
+	}
+	return wait
 }
 
 // once archives all logs in the queue and returns their number.

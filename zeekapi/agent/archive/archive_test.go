@@ -343,6 +343,75 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// putYoung adds a log that counts as complete after the given time.
+func (p *place) putYoung(name, content string, settled time.Duration) {
+	p.Helper()
+	p.put(name, content)
+	written := time.Now().Add(settled - settleTime)
+	if err := os.Chtimes(filepath.Join(p.Queue, name), written, written); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// A log that is too young for a run does not wait for the next interval, and a run
+// can be requested.
+func TestLogsNeedNotWaitForInterval(t *testing.T) {
+	p := newPlace(t)
+	p.putYoung(connName, "one\n", time.Second)
+	p.Interval = time.Hour
+	wake := make(chan struct{})
+	p.Wake = wake
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, p.Config) }()
+	await(t, func() bool { return len(p.queued()) == 0 })
+	p.put("dns"+strings.TrimPrefix(connName, "conn"), "two\n")
+	wake <- struct{}{}
+	await(t, func() bool { return len(p.queued()) == 0 })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	p.expect("in the end", map[string]string{connGoal: "one\n", "2026-11-22/dns.09:00:00-10:00:00.log.gz": "two\n"})
+}
+
+func TestFinish(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, "one\n")
+	p.putYoung("dns"+strings.TrimPrefix(connName, "conn"), "two\n", time.Second)
+	p.put("notes.txt", "mine")
+	if err := Finish(t.Context(), p.Config); err != nil {
+		t.Fatal(err)
+	}
+	p.expect("finished", map[string]string{connGoal: "one\n", "2026-11-22/dns.09:00:00-10:00:00.log.gz": "two\n"}, "notes.txt")
+
+	p.putYoung(connName, "three\n", time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Finish(ctx, p.Config); err != nil {
+		t.Fatal(err)
+	}
+	p.expect("not finished", p.archived(), connName, "notes.txt")
+
+	if err := Finish(t.Context(), Config{}); err == nil {
+		t.Error("Finish accepts a Config without directories")
+	}
+}
+
+// A command that leaves a young log in the queue runs again when the log is complete.
+func TestCommandRunsAgainForYoungLogs(t *testing.T) {
+	p := newPlace(t)
+	p.putYoung(connName, "one\n", time.Second)
+	out := filepath.Join(t.TempDir(), "runs")
+	p.Command = fmt.Sprintf("echo run >>'%s' #", out)
+	if err := Finish(t.Context(), p.Config); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(out); err != nil || string(got) != "run\nrun\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func await(t *testing.T, there func() bool) {
 	t.Helper()
 	look := time.NewTicker(time.Millisecond)
