@@ -182,9 +182,11 @@ func parseSupervisor(text string) (string, error) {
 	return net.JoinHostPort(host, port), err
 }
 
-// agentDir returns the directory of the agent's own state.
+// agentDir returns the directory of the agent's own state. By default, that was the state
+// directory itself in early versions. An agent continues with such a state where it is:
+// running nodes may have a site there.
 func (s *agentSettings) agentDir() string {
-	if s.directory == "" {
+	if s.directory == "" && agent.HasState(s.stateDir, s.name) {
 		return s.stateDir
 	}
 	return s.own()

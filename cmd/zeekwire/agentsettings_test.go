@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/zeekwire/zeekwire/broker/security"
+)
+
+// TestAgentDirectory checks that an agent creates its directory below that of the nodes,
+// and that it continues with the state of an early version where that is.
+func TestAgentDirectory(t *testing.T) {
+	layer, err := security.New(security.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(s *agentSettings) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		agent := agentService{settings: s, security: layer, started: func(net.Addr) { cancel() }}
+		if err := agent.run(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	elsewhere := t.TempDir()
+	for directory, want := range map[string]string{"": "nodes/i", "own": "nodes/own", elsewhere: elsewhere} {
+		state := t.TempDir()
+		if !filepath.IsAbs(want) {
+			want = filepath.Join(state, want)
+		}
+		s := newSimulatedAgent("i", state)
+		s.directory = directory
+		run(s)
+		if _, err := os.Stat(filepath.Join(want, "agents", "i.lock")); err != nil {
+			t.Errorf("directory %q: %v", directory, err)
+		}
+	}
+
+	state := t.TempDir()
+	early := filepath.Join(state, "agents", "i.json")
+	if err := os.MkdirAll(filepath.Dir(early), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(early, []byte(`{"version":3,"assignment":null}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newSimulatedAgent("i", state)
+	run(s)
+	if got := s.agentDir(); got != state {
+		t.Errorf("state of an early version: the directory is %s", got)
+	}
+	if _, err := os.Stat(filepath.Join(state, "agents", "i.lock")); err != nil {
+		t.Error(err)
+	}
+}
