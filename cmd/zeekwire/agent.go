@@ -216,6 +216,7 @@ func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPo
 	}
 	processes, err := zeek.New(ctx, zeek.Config{
 		Binary:   s.settings.zeek,
+		Instance: s.settings.name,
 		StateDir: filepath.Clean(s.settings.stateDir),
 		SitesDir: agent.SitesDir(s.settings.agentDir(), s.settings.name), CheckTimeout: s.settings.checkTimeout,
 		StdoutFile: s.settings.nodes.stdout, StderrFile: s.settings.nodes.stderr, OutputLines: s.settings.nodes.outputLines,
@@ -268,7 +269,7 @@ func (s *agentService) newSupervisorLauncher(ctx context.Context, listens netip.
 		return nil, err
 	}
 	l, err := supervised.New(ctx, supervised.Config{
-		Bus: endpoint, StateDir: s.settings.stateDir,
+		Bus: endpoint, StateDir: s.settings.stateDir, Instance: s.settings.name,
 		StdoutFile: s.settings.nodes.stdout, StderrFile: s.settings.nodes.stderr,
 		TopicPrefix: s.settings.topics.management.Supervisor,
 		Agent:       s.nodesAgent(listens),

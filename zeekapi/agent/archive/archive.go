@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 )
 
 // DefaultInterval is the default time between two runs. It equals the interval
@@ -164,21 +166,58 @@ func (a *archiver) unsettled() (wait time.Duration) {
 }
 
 // once archives all logs in the queue and returns their number.
-func (a *archiver) once(ctx context.Context) int {
+func (a *archiver) once(ctx context.Context) (moved int) {
+	began, logs := a.now(), a.queued()
+	if len(logs) == 0 {
+		return 0
+	}
+	unlock, err := a.lock(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.Log.Error().Err(err).Msg("cannot archive logs")
+		}
+		return 0
+	}
+	defer unlock()
+	for _, log := range logs {
+		if ctx.Err() != nil {
+			break
+		}
+		err := a.move(ctx, log.name, log.rotated)
+		switch {
+		case err == nil:
+			moved++
+		case ctx.Err() != nil:
+		case errors.Is(err, errChanged):
+			a.Log.Debug().Str("file", log.name).Err(err).Msg("log is not archived yet")
+		default:
+			a.Log.Error().Str("file", log.name).Err(err).Msg("cannot archive log, it stays in the queue")
+		}
+	}
+	if moved > 0 {
+		a.Log.Info().Int("logs", moved).Dur("took", a.now().Sub(began)).Str("archive", a.Dir).Msg("archived logs")
+	}
+	return moved
+}
+
+// queuedLog is a rotated log in the queue.
+type queuedLog struct {
+	name string
+	rotated
+}
+
+// queued returns the rotated logs in the queue, and logs other files once.
+func (a *archiver) queued() (logs []queuedLog) {
 	entries, err := a.disk.list(a.Queue)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			a.Log.Error().Err(err).Msg("cannot archive logs")
 		}
-		return 0
+		return nil
 	}
-	began, moved := a.now(), 0
 	before := a.warned
 	a.warned = make(map[string]bool)
 	for _, e := range entries {
-		if ctx.Err() != nil {
-			break
-		}
 		name := e.Name()
 		if strings.HasPrefix(name, ".") {
 			continue // a temporary file of another program
@@ -190,21 +229,38 @@ func (a *archiver) once(ctx context.Context) int {
 			}
 			continue
 		}
-		err := a.move(ctx, name, r)
+		logs = append(logs, queuedLog{name, r})
+	}
+	return logs
+}
+
+// lockFile is the name of the file, in the archive, that locks it.
+const lockFile = ".lock"
+
+// lock waits until no other archiver uses the archive. Agents on one machine may share it,
+// and two archivers that chose the same name would overwrite each other's log. A file
+// system without locks is used without.
+func (a *archiver) lock(ctx context.Context) (unlock func(), err error) {
+	if err := a.disk.mkdir(a.Dir); err != nil {
+		return nil, err
+	}
+	for waits := 0; ; waits++ {
+		f, err := dirlock.Take(ctx, a.Dir, lockFile)
 		switch {
 		case err == nil:
-			moved++
+			return func() { f.Close() }, nil
 		case ctx.Err() != nil:
-		case errors.Is(err, errChanged):
-			a.Log.Debug().Str("file", name).Err(err).Msg("log is not archived yet")
+			return nil, ctx.Err()
+		case errors.Is(err, dirlock.ErrInUse): // Take has waited
+			if waits == 0 {
+				a.Log.Info().Str("archive", a.Dir).Msg("waiting for another archiver")
+			}
+		case errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOSYS):
+			return func() {}, nil
 		default:
-			a.Log.Error().Str("file", name).Err(err).Msg("cannot archive log, it stays in the queue")
+			return nil, err
 		}
 	}
-	if moved > 0 {
-		a.Log.Info().Int("logs", moved).Dur("took", a.now().Sub(began)).Str("archive", a.Dir).Msg("archived logs")
-	}
-	return moved
 }
 
 // command runs the configured command.

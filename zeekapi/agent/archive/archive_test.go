@@ -19,6 +19,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -107,7 +109,11 @@ func (p *place) put(name, content string) {
 }
 
 // archived returns the content of the archive, uncompressed.
-func (p *place) archived() map[string]string { return p.tree(p.Dir) }
+func (p *place) archived() map[string]string {
+	found := p.tree(p.Dir)
+	delete(found, lockFile)
+	return found
+}
 
 func (p *place) queued() []string {
 	var names []string
@@ -373,6 +379,43 @@ func TestLogsNeedNotWaitForInterval(t *testing.T) {
 		t.Error(err)
 	}
 	p.expect("in the end", map[string]string{connGoal: "one\n", "2026-11-22/dns.09:00:00-10:00:00.log.gz": "two\n"})
+}
+
+// Two archivers of one archive, as of two agents, do not overwrite each other's logs.
+func TestArchiversTakeTurns(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, "one\n")
+	other, err := dirlock.Take(t.Context(), p.Dir, lockFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan int)
+	go func() { done <- p.once(t.Context()) }()
+	select {
+	case <-done:
+		t.Error("it did not wait for the other archiver")
+	case <-time.After(10 * time.Millisecond):
+		p.expect("before its turn", map[string]string{}, connName)
+		other.Close()
+		if moved := <-done; moved != 1 {
+			t.Errorf("moved %d logs", moved)
+		}
+	}
+	p.expect("after its turn", map[string]string{connGoal: "one\n"})
+
+	p.put(connName, "two\n")
+	if other, err = dirlock.Take(t.Context(), p.Dir, lockFile); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if moved := p.once(ctx); moved != 0 {
+		t.Errorf("moved %d logs", moved)
+	}
+	if strings.Contains(p.log.String(), `"level":"error"`) {
+		t.Errorf("unexpected log: %s", p.log.String())
+	}
 }
 
 func TestFinish(t *testing.T) {

@@ -115,10 +115,6 @@ type Leaver interface {
 	Leave()
 }
 
-// LockFile is the name of the file in the state directory that a launcher locks, so
-// that no other launcher manages the nodes there.
-const LockFile = "launcher.lock"
-
 // Event is one of Started, Up, Revived, Exited, Answered, Checked, Edited, Measured
 // and Upgraded.
 type Event interface{ event() }
