@@ -216,7 +216,7 @@ func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPo
 	}
 	processes, err := zeek.New(ctx, zeek.Config{
 		Binary:   s.settings.zeek,
-		Instance: s.settings.name,
+		Instance: s.settings.name, Args: s.settings.nodes.args,
 		StateDir: filepath.Clean(s.settings.stateDir),
 		SitesDir: agent.SitesDir(s.settings.agentDir(), s.settings.name), CheckTimeout: s.settings.checkTimeout,
 		StdoutFile: s.settings.nodes.stdout, StderrFile: s.settings.nodes.stderr, OutputLines: s.settings.nodes.outputLines,

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/zeekwire/zeekwire/broker/security"
 )
 
@@ -54,5 +56,32 @@ func TestAgentDirectory(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(state, "agents", "i.lock")); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestNodeArgs(t *testing.T) {
+	s := newAgentSettings()
+	set := func(text string) error {
+		return s.t.Load("", func(name string) string {
+			if name == "ZEEKWIRE_AGENT_NODE_ARGS" {
+				return text
+			}
+			return ""
+		}, nil)
+	}
+	if err := set(`local -C "X::y=two words" a\ b`); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"local", "-C", "X::y=two words", "a b"}
+	if diff := cmp.Diff(want, s.nodes.args); diff != "" {
+		t.Error(diff)
+	}
+	if got, want := formatNodeArgs(s.nodes.args), "local -C 'X::y=two words' 'a b'"; got != want {
+		t.Errorf("formatted as %s, want %s", got, want)
+	}
+	for _, wrong := range []string{"-i eth0", "'open"} {
+		if err := set(wrong); err == nil {
+			t.Errorf("%s is accepted", wrong)
+		}
 	}
 }

@@ -57,6 +57,12 @@ type Config struct {
 	// do not start.
 	SitesDir string
 
+	// Args are arguments of zeek for all nodes: scripts, which nodes load before their
+	// own, options, and assignments of variables. They correspond to the command line of
+	// a Supervisor; see CheckArgs. Names of scripts are relative to the working directory
+	// of the launcher if there is such a file, otherwise nodes find them in ZEEKPATH.
+	Args []string
+
 	// CheckTimeout limits the time of a trial check, in which Zeek loads the scripts of
 	// all nodes. Nodes whose scripts have not been loaded by then have not passed. Zero
 	// means DefaultCheckTimeout. A negative value is an error.
@@ -101,6 +107,7 @@ type Config struct {
 // bus.
 type Launcher struct {
 	config     Config
+	common     nodeArgs // Config.Args
 	install    atomic.Pointer[installation]
 	refreshing sync.Mutex // held by refresh
 	scripts    nodescript.Files
@@ -211,6 +218,14 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 		config: c, parseLimit: parseLimit, resources: machineResources, nodes: make(map[string]*life),
 		trials: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
+	if l.common, err = parseArgs(c.Args); err != nil {
+		return nil, err
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	l.common = l.common.in(here)
 	l.watcher = l.newWatcher()
 	install.file, _ = os.Stat(install.binary) // nil: any later file counts as a replacement
 	l.install.Store(&install)
