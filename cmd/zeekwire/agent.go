@@ -93,8 +93,7 @@ const stopPatience = 26 * time.Second
 // nodes, or leaves them running for the next agent.
 func (s *agentService) run(ctx context.Context) (err error) {
 	set := s.settings
-	dialects := set.topics.dialects()
-	endpoint, err := s.newEndpoint(agent.Topics(set.name, dialects...))
+	endpoint, err := s.newEndpoint(agent.Topics(set.name, set.topics.dialects()...))
 	if err != nil {
 		return err
 	}
@@ -130,7 +129,14 @@ func (s *agentService) run(ctx context.Context) (err error) {
 	if s.started != nil {
 		s.started(bound)
 	}
-	config := agent.Config{
+	return agent.Run(ctx, s.config(endpoint, listens, launcher, logs))
+}
+
+// config returns the configuration of the agent. With an operation, it reports that the
+// service is ready.
+func (s *agentService) config(endpoint *peering.Endpoint, listens netip.AddrPort, launcher launch.Launcher, logs *archiver) agent.Config {
+	set := s.settings
+	c := agent.Config{
 		Settings: agent.Settings{
 			Name:           set.name,
 			EndpointID:     endpoint.ID().String(),
@@ -140,25 +146,25 @@ func (s *agentService) run(ctx context.Context) (err error) {
 			RequestTimeout: set.requestTimeout,
 		},
 		Bus:      endpoint,
-		Dialects: dialects,
+		Dialects: set.topics.dialects(),
 		Launcher: launcher,
 		StateDir: set.agentDir(),
 		Sites:    set.sites.store(""),
 		Obey:     set.callers.obey(len(set.controllers) > 0),
 		Ending:   s.ending,
+		Observe:  func(_ *agent.Machine, in agent.Input, _ []agent.Output) { logs.observe(in) },
 		Log:      s.log,
 	}
-	config.Observe = func(_ *agent.Machine, in agent.Input, _ []agent.Output) { logs.observe(in) }
 	if o := s.operation; o != nil {
 		watch := watchAgent(o, endpoint, set.controllers)
-		config.Observe = func(m *agent.Machine, in agent.Input, out []agent.Output) {
+		c.Observe = func(m *agent.Machine, in agent.Input, out []agent.Output) {
 			logs.observe(in)
 			watch(m, in, out)
 		}
-		config.Beat = o.service.BeatInterval()
+		c.Beat = o.service.BeatInterval()
 		o.service.Ready()
 	}
-	return agent.Run(ctx, config)
+	return c
 }
 
 // newEndpoint returns the endpoint for controllers and nodes.
@@ -175,7 +181,7 @@ func (s *agentService) newEndpoint(topics []string) (*peering.Endpoint, error) {
 }
 
 // release stops the nodes, or leaves them running if --on-exit says so or another program
-// runs them.
+// runs them. It reports whether it stopped them.
 func (s *agentService) release(ctx context.Context, launcher launch.Launcher) (stopped bool, err error) {
 	leaver, ok := launcher.(launch.Leaver)
 	if ok && s.settings.onExit == exitLeave {

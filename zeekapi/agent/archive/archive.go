@@ -49,7 +49,7 @@ type Config struct {
 	Interval time.Duration
 
 	// Wake, if non-nil, causes a run for each element, before the interval has
-	// passed.
+	// passed, if a log is in the queue.
 	Wake <-chan struct{}
 
 	// Log receives errors and reports of archived logs. The zero Logger
@@ -68,16 +68,19 @@ func Run(ctx context.Context, c Config) error {
 	}
 	ticker := time.NewTicker(a.Interval)
 	defer ticker.Stop()
+	a.run(ctx)
 	for {
-		a.run(ctx)
 		var settled <-chan time.Time
 		if wait := a.unsettled(); wait > 0 {
 			settled = time.After(wait)
 		}
 		select {
 		case <-ticker.C:
+			a.run(ctx)
 		case <-settled:
+			a.runIfNeeded(ctx)
 		case <-c.Wake:
+			a.runIfNeeded(ctx)
 		case <-ctx.Done():
 			return nil
 		}
@@ -92,14 +95,14 @@ func Finish(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	a.run(ctx)
+	a.runIfNeeded(ctx)
 	wait := a.unsettled()
 	if wait == 0 {
 		return nil
 	}
 	select {
 	case <-time.After(wait):
-		a.run(ctx)
+		a.runIfNeeded(ctx)
 	case <-ctx.Done():
 	}
 	return nil
@@ -143,6 +146,13 @@ func (a *archiver) run(ctx context.Context) {
 		a.command(ctx)
 	} else {
 		a.once(ctx)
+	}
+}
+
+// runIfNeeded is like run, but does nothing if no log is in the queue.
+func (a *archiver) runIfNeeded(ctx context.Context) {
+	if len(a.queued()) > 0 {
+		a.run(ctx)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -452,6 +453,13 @@ func TestCommandRunsAgainForYoungLogs(t *testing.T) {
 	}
 	if got, err := os.ReadFile(out); err != nil || string(got) != "run\nrun\n" {
 		t.Errorf("%q, %v", got, err)
+	}
+
+	if err := errors.Join(os.Remove(filepath.Join(p.Queue, connName)), os.Remove(out), Finish(t.Context(), p.Config)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(out); err == nil {
+		t.Errorf("without a log: %q", got)
 	}
 }
 
