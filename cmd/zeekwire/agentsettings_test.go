@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,6 +79,10 @@ func TestNodeArgs(t *testing.T) {
 	}
 	if got, want := formatNodeArgs(s.nodes.args), "local -C 'X::y=two words' 'a b'"; got != want {
 		t.Errorf("formatted as %s, want %s", got, want)
+	}
+	s.launcher = launcherSupervisor
+	if err := s.check(); err == nil || !strings.Contains(err.Error(), "nodes of a Supervisor") {
+		t.Errorf("with a Supervisor: %v", err)
 	}
 	for _, wrong := range []string{"-i eth0", "'open"} {
 		if err := set(wrong); err == nil {

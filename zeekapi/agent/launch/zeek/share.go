@@ -34,27 +34,45 @@ func (l *Launcher) reserve(ctx context.Context, n note) error {
 // checkOwner returns an error if the directory of a node belongs to a node of another
 // instance that runs, or that may be about to start.
 func (l *Launcher) checkOwner(name string) error {
+	if l.hasProcess(name) {
+		return nil
+	}
 	dir := l.nodeDir(name)
 	n, err := readNote(dir)
 	if err != nil || l.owner.Owns(n.Node.Instance) {
 		return nil // New reports errors
 	}
-	if !l.owner.Present(n.Node.Instance) && !l.runs(n) {
-		return nil
+	if l.owner.Present(n.Node.Instance) {
+		return fmt.Errorf("directory %s belongs to a node of %s with the same name; use another state-dir for the agent of a different cluster",
+			dir, n.Node.Instance)
 	}
-	return fmt.Errorf("directory %s belongs to a node of %s with the same name; use another state-dir for the agent of a different cluster",
-		dir, n.Node.Instance)
+	if pid := l.processOf(n); pid != 0 {
+		return fmt.Errorf("directory %s belongs to a node of %s, which runs without its agent: start that agent, or end process %d",
+			dir, n.Node.Instance, pid)
+	}
+	return nil
 }
 
-// runs reports whether the process of a note is running.
-func (l *Launcher) runs(n note) bool {
+// hasProcess reports whether the launcher has started or found a process of a node.
+func (l *Launcher) hasProcess(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.nodes[name]
+	return n != nil && n.pid != 0
+}
+
+// processOf returns the process ID of a note, and 0 if the process has ended.
+func (l *Launcher) processOf(n note) int {
 	all, err := marked(l.nodesDir())
 	if err != nil {
-		return false
+		return 0
 	}
 	p, ok := n.leader(all)
-	p.close()
-	return ok
+	defer p.close()
+	if !ok {
+		return 0
+	}
+	return p.pid
 }
 
 // isOthers reports whether a process belongs to a node of another instance. The note of
