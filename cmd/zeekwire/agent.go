@@ -93,8 +93,7 @@ const stopPatience = 26 * time.Second
 // nodes, or leaves them running for the next agent.
 func (s *agentService) run(ctx context.Context) (err error) {
 	set := s.settings
-	dialects := set.topics.dialects()
-	endpoint, err := s.newEndpoint(agent.Topics(set.name, dialects...))
+	endpoint, err := s.newEndpoint(agent.Topics(set.name, set.topics.dialects()...))
 	if err != nil {
 		return err
 	}
@@ -111,8 +110,15 @@ func (s *agentService) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = cmp.Or(err, s.release(ctx, launcher)) }()
-	defer set.archive.start(ctx, set.nodes.spoolDir, set.stateDir, s.log)()
+	logs := set.archive.start(ctx, set.nodes.spoolDir, set.stateDir, s.log)
+	defer func() {
+		stopped, releaseErr := s.release(ctx, launcher)
+		logs.stop()
+		if stopped {
+			logs.finish(ctx)
+		}
+		err = cmp.Or(err, releaseErr)
+	}()
 	for _, address := range set.controllers {
 		if err := endpoint.AddPeer(address); err != nil {
 			return err
@@ -123,7 +129,14 @@ func (s *agentService) run(ctx context.Context) (err error) {
 	if s.started != nil {
 		s.started(bound)
 	}
-	config := agent.Config{
+	return agent.Run(ctx, s.config(endpoint, listens, launcher, logs))
+}
+
+// config returns the configuration of the agent. With an operation, it reports that the
+// service is ready.
+func (s *agentService) config(endpoint *peering.Endpoint, listens netip.AddrPort, launcher launch.Launcher, logs *archiver) agent.Config {
+	set := s.settings
+	c := agent.Config{
 		Settings: agent.Settings{
 			Name:           set.name,
 			EndpointID:     endpoint.ID().String(),
@@ -133,19 +146,25 @@ func (s *agentService) run(ctx context.Context) (err error) {
 			RequestTimeout: set.requestTimeout,
 		},
 		Bus:      endpoint,
-		Dialects: dialects,
+		Dialects: set.topics.dialects(),
 		Launcher: launcher,
 		StateDir: set.agentDir(),
 		Sites:    set.sites.store(""),
 		Obey:     set.callers.obey(len(set.controllers) > 0),
 		Ending:   s.ending,
+		Observe:  func(_ *agent.Machine, in agent.Input, _ []agent.Output) { logs.observe(in) },
 		Log:      s.log,
 	}
 	if o := s.operation; o != nil {
-		config.Observe, config.Beat = watchAgent(o, endpoint, set.controllers), o.service.BeatInterval()
+		watch := watchAgent(o, endpoint, set.controllers)
+		c.Observe = func(m *agent.Machine, in agent.Input, out []agent.Output) {
+			logs.observe(in)
+			watch(m, in, out)
+		}
+		c.Beat = o.service.BeatInterval()
 		o.service.Ready()
 	}
-	return agent.Run(ctx, config)
+	return c
 }
 
 // newEndpoint returns the endpoint for controllers and nodes.
@@ -161,15 +180,17 @@ func (s *agentService) newEndpoint(topics []string) (*peering.Endpoint, error) {
 	})
 }
 
-// release stops the nodes, or leaves them running if --on-exit says so.
-func (s *agentService) release(ctx context.Context, launcher launch.Launcher) error {
-	if leaver, ok := launcher.(launch.Leaver); ok && s.settings.onExit == exitLeave {
+// release stops the nodes, or leaves them running if --on-exit says so or another program
+// runs them. It reports whether it stopped them.
+func (s *agentService) release(ctx context.Context, launcher launch.Launcher) (stopped bool, err error) {
+	leaver, ok := launcher.(launch.Leaver)
+	if ok && s.settings.onExit == exitLeave {
 		leaver.Leave()
-		return nil
+		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
 	defer cancel()
-	return launcher.Close(ctx)
+	return ok, launcher.Close(ctx)
 }
 
 // newLauncher returns the launcher that --launcher selects. Nodes connect to the
@@ -201,6 +222,7 @@ func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPo
 	}
 	processes, err := zeek.New(ctx, zeek.Config{
 		Binary:   s.settings.zeek,
+		Instance: s.settings.name, Args: s.settings.nodes.args,
 		StateDir: filepath.Clean(s.settings.stateDir),
 		SitesDir: agent.SitesDir(s.settings.agentDir(), s.settings.name), CheckTimeout: s.settings.checkTimeout,
 		StdoutFile: s.settings.nodes.stdout, StderrFile: s.settings.nodes.stderr, OutputLines: s.settings.nodes.outputLines,
@@ -253,7 +275,7 @@ func (s *agentService) newSupervisorLauncher(ctx context.Context, listens netip.
 		return nil, err
 	}
 	l, err := supervised.New(ctx, supervised.Config{
-		Bus: endpoint, StateDir: s.settings.stateDir,
+		Bus: endpoint, StateDir: s.settings.stateDir, Instance: s.settings.name,
 		StdoutFile: s.settings.nodes.stdout, StderrFile: s.settings.nodes.stderr,
 		TopicPrefix: s.settings.topics.management.Supervisor,
 		Agent:       s.nodesAgent(listens),

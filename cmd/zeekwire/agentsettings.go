@@ -138,6 +138,9 @@ func (s *agentSettings) check() error {
 	if err := s.nodes.check(s.t); err != nil {
 		return err
 	}
+	if len(s.nodes.args) > 0 && s.launcher == launcherSupervisor {
+		return s.t.Wrong("node-args", "want --launcher zeek: nodes of a Supervisor have its arguments")
+	}
 	return s.serviceSettings.check()
 }
 
@@ -182,9 +185,11 @@ func parseSupervisor(text string) (string, error) {
 	return net.JoinHostPort(host, port), err
 }
 
-// agentDir returns the directory of the agent's own state.
+// agentDir returns the directory of the agent's own state. By default, that was the state
+// directory itself in early versions. An agent continues with such a state where it is:
+// running nodes may have a site there.
 func (s *agentSettings) agentDir() string {
-	if s.directory == "" {
+	if s.directory == "" && agent.HasState(s.stateDir, s.name) {
 		return s.stateDir
 	}
 	return s.own()

@@ -8,7 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
@@ -16,19 +21,7 @@ import (
 // starts.
 func TestAgentArchives(t *testing.T) {
 	state := t.TempDir()
-	queue := filepath.Join(state, nodescript.LogQueue)
-	if err := os.Mkdir(queue, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	rotated := filepath.Join(queue, "conn__2026-11-22-09-00-00__2026-11-22-10-00-00__.log")
-	if err := os.WriteFile(rotated, []byte("one\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	old := time.Now().Add(-time.Minute)
-	if err := os.Chtimes(rotated, old, old); err != nil {
-		t.Fatal(err)
-	}
-
+	rotated := rotate(t, state, "conn")
 	layer, err := security.New(security.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -60,4 +53,68 @@ func TestAgentArchives(t *testing.T) {
 	if _, err := os.Stat(rotated); !os.IsNotExist(err) {
 		t.Errorf("the log is still in the queue: %v", err)
 	}
+}
+
+// Logs that a node rotated when it ended do not wait for the interval.
+func TestArchiverFollowsNodes(t *testing.T) {
+	for name, in := range map[string]agent.Input{
+		"ended":      agent.Launched{Event: launch.Exited{Node: "logger"}},
+		"revived":    agent.Launched{Event: launch.Revived{Node: "logger"}},
+		"is up":      agent.Launched{Event: launch.Up{Node: "logger"}},
+		"said hello": agent.Received{Message: zeekapi.NodeHello{Node: "logger"}},
+	} {
+		if !mayRotate(in) {
+			t.Errorf("no logs are archived when a node %s", name)
+		}
+	}
+	state := t.TempDir()
+	a := archiveSettings{on: true}.start(t.Context(), "", state, zerolog.Nop())
+	archived := func() {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+			if queue, err := os.ReadDir(filepath.Join(state, nodescript.LogQueue)); err == nil && len(queue) == 0 {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the log is still in the queue")
+			}
+		}
+	}
+	rotate(t, state, "conn")
+	a.observe(agent.Launched{Event: launch.Exited{Node: "logger"}})
+	archived()
+	rotate(t, state, "dns")
+	a.observe(agent.Launched{Event: launch.Exited{Node: "logger"}})
+	archived()
+	a.stop()
+	rotate(t, state, "http")
+	a.finish(t.Context())
+	archived()
+
+	off := archiveSettings{}.start(t.Context(), "", state, zerolog.Nop())
+	off.observe(agent.Launched{Event: launch.Exited{}})
+	off.stop()
+	off.finish(t.Context())
+}
+
+// rotate puts a log into the queue of an agent, old enough to be archived.
+func rotate(t *testing.T, state, log string) string {
+	t.Helper()
+	queue := filepath.Join(state, nodescript.LogQueue)
+	if err := os.MkdirAll(queue, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	rotated := filepath.Join(state, log)
+	if err := os.WriteFile(rotated, []byte("one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(rotated, old, old); err != nil {
+		t.Fatal(err)
+	}
+	queued := filepath.Join(queue, log+"__2026-11-22-09-00-00__2026-11-22-10-00-00__.log")
+	if err := os.Rename(rotated, queued); err != nil {
+		t.Fatal(err)
+	}
+	return queued
 }

@@ -3,8 +3,11 @@ package main
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
 // spoolDirVariables are the environment variables with which Zeek selects its spool
@@ -16,11 +19,16 @@ type nodeSettings struct {
 	spoolDir       string
 	stdout, stderr string
 	outputLines    int
+	args           []string
 }
 
 func (s *nodeSettings) add(t *settings.Table) {
 	s.stdout, s.stderr, s.outputLines = "stdout", "stderr", 100
 	t.Add(
+		settings.Setting{
+			Name: "node-args", Value: settings.Parsed(&s.args, parseNodeArgs, formatNodeArgs),
+			Help: "`ARGS` of zeek for all nodes, for --launcher zeek, as those of Zeek's Supervisor: scripts, which nodes load before their own, options, and VARIABLE=VALUE",
+		},
 		settings.Setting{
 			Name: "spool-dir", Value: settings.Text(&s.spoolDir), Zeek: "Management::spool_dir",
 			Env:  spoolDirVariables,
@@ -46,6 +54,26 @@ func (s *nodeSettings) check(t *settings.Table) error {
 		return t.Wrong("node-stderr-file", "want a name other than that of node-stdout-file")
 	}
 	return nil
+}
+
+// parseNodeArgs parses the arguments of all nodes: words as in a shell.
+func parseNodeArgs(text string) ([]string, error) {
+	words, err := shlex.Split(text)
+	if err != nil {
+		return nil, err
+	}
+	return words, zeek.CheckArgs(words)
+}
+
+func formatNodeArgs(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = word
+		if parts, err := shlex.Split(word); err != nil || len(parts) != 1 || parts[0] != word {
+			quoted[i] = shlex.Quote(word)
+		}
+	}
+	return strings.Join(quoted, " ")
 }
 
 // fileName returns the value of a setting that is a file name without a

@@ -19,6 +19,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/tlsflags"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
@@ -81,12 +82,20 @@ the service after pending requests, a second SIGTERM ends it immediately.`, vari
 		if err != nil {
 			return err
 		}
-		o.checkOnly = flags.Check
+		if o.checkOnly = flags.Check; !o.checkOnly {
+			nameProcess(s.shared().name)
+		}
 		for _, stray := range strays {
 			o.log.Warn().Msg("environment: " + stray.Error())
 		}
 		return run(cmd, s, o)
 	}
+}
+
+// nameProcess gives this process the name that Zeek's agent or controller of this name
+// has, which monitoring may look for. Only Linux has the file.
+func nameProcess(service string) {
+	_ = os.WriteFile("/proc/self/comm", []byte(launch.ProcessName(service)), 0)
 }
 
 // defaultStateDir is the default of state-dir. Zeek's default is below its

@@ -134,6 +134,9 @@ func Run(ctx context.Context, c Config) error {
 	files := newStateFiles(c.StateDir, c.Settings.Name)
 	if c.StateDir != "" {
 		owned, err := dirlock.Take(ctx, filepath.Dir(files.assignment), c.Settings.Name+".lock")
+		if errors.Is(err, dirlock.ErrInUse) {
+			err = fmt.Errorf("state directory %s is %w with the name %q; use another name or state-dir", c.StateDir, dirlock.ErrInUse, c.Settings.Name)
+		}
 		if err != nil {
 			return fmt.Errorf("agent: %w", err)
 		}

@@ -49,6 +49,13 @@ func newStateFiles(dir, name string) stateFiles {
 	return stateFiles{name, filepath.Join(dir, "agents", name+".json"), filepath.Join(dir, "agent-nodes", name+".json")}
 }
 
+// HasState reports whether the named agent has stored an assignment in a directory, its
+// Config.StateDir.
+func HasState(dir, name string) bool {
+	_, err := os.Stat(newStateFiles(dir, name).assignment)
+	return err == nil
+}
+
 // load returns the state that an earlier agent saved, or the zero State.
 func (f stateFiles) load() (State, error) {
 	var s savedState

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -81,7 +82,11 @@ func (z *installation) listeningAgent(t *testing.T, name string, args ...string)
 }
 
 func (z *installation) startAgent(t *testing.T, name string, port, controller int, args ...string) *process {
-	state := t.TempDir()
+	return z.startAgentIn(t, t.TempDir(), name, port, controller, args...)
+}
+
+// startAgentIn starts Zeek's agent with a state directory.
+func (z *installation) startAgentIn(t *testing.T, state, name string, port, controller int, args ...string) *process {
 	return start(t, "Zeek's agent "+name, []string{
 		"ZEEK_AGENT_NAME=" + name,
 		"ZEEK_AGENT_ADDR=127.0.0.1",
@@ -100,12 +105,16 @@ func ourAgent(t *testing.T, z *installation, controller int, launcher, tls strin
 
 // startOurAgent starts our agent. With the controller "none" it only listens.
 func startOurAgent(t *testing.T, z *installation, name string, port int, controller, launcher, tls string) *process {
-	if launcher == "simulated" {
+	return startOurAgentIn(t, z, t.TempDir(), name, port, controller, "--launcher", launcher, "--tls", tls)
+}
+
+// startOurAgentIn starts our agent with a state directory.
+func startOurAgentIn(t *testing.T, z *installation, state, name string, port int, controller string, args ...string) *process {
+	if slices.Contains(args, "simulated") {
 		standIn(t, "simulated nodes")
 	}
-	return start(t, "our agent "+name, nil, zeekwire(t), "agent", "--name", name,
-		"--controller", controller, "--listen", at(port), "--state-dir", t.TempDir(),
-		"--launcher", launcher, "--zeek", z.zeek, "--tls", tls)
+	return start(t, "our agent "+name, nil, append([]string{zeekwire(t), "agent", "--name", name,
+		"--controller", controller, "--listen", at(port), "--state-dir", state, "--zeek", z.zeek}, args...)...)
 }
 
 // clusters returns the path of a copy of testdata/clusters that containers can

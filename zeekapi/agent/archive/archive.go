@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 )
 
 // DefaultInterval is the default time between two runs. It equals the interval
@@ -46,42 +48,81 @@ type Config struct {
 	// Interval is the time between two runs. Zero means DefaultInterval.
 	Interval time.Duration
 
+	// Wake, if non-nil, causes a run for each element, before the interval has
+	// passed, if a log is in the queue.
+	Wake <-chan struct{}
+
 	// Log receives errors and reports of archived logs. The zero Logger
 	// discards them.
 	Log zerolog.Logger
 }
 
 // Run archives the logs in the queue, at once and then in intervals, until ctx
-// ends. Runs do not overlap. A log that cannot be archived stays in the queue
+// ends. Logs that may still be written to are archived when they have not changed
+// for 3 s. Runs do not overlap. A log that cannot be archived stays in the queue
 // until the next run, and the error is logged. Run fails only if c is invalid.
 func Run(ctx context.Context, c Config) error {
+	a, err := c.archiver()
+	if err != nil {
+		return err
+	}
+	ticker := time.NewTicker(a.Interval)
+	defer ticker.Stop()
+	a.run(ctx)
+	for {
+		var settled <-chan time.Time
+		if wait := a.unsettled(); wait > 0 {
+			settled = time.After(wait)
+		}
+		select {
+		case <-ticker.C:
+			a.run(ctx)
+		case <-settled:
+			a.runIfNeeded(ctx)
+		case <-c.Wake:
+			a.runIfNeeded(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Finish archives the logs in the queue once, as after the end of all nodes. If
+// logs may still be written to, it waits once, until they should be complete.
+// Finish ends early when ctx ends. It fails only if c is invalid.
+func Finish(ctx context.Context, c Config) error {
+	a, err := c.archiver()
+	if err != nil {
+		return err
+	}
+	a.runIfNeeded(ctx)
+	wait := a.unsettled()
+	if wait == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(wait):
+		a.runIfNeeded(ctx)
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// archiver returns the archiver of a configuration, with absolute paths.
+func (c Config) archiver() (*archiver, error) {
 	if c.Queue == "" || c.Dir == "" {
-		return errors.New("archive: Queue and Dir are required")
+		return nil, errors.New("archive: Queue and Dir are required")
 	}
 	for _, dir := range []*string{&c.Queue, &c.Dir} {
 		var err error
 		if *dir, err = filepath.Abs(*dir); err != nil {
-			return fmt.Errorf("archive: %w", err)
+			return nil, fmt.Errorf("archive: %w", err)
 		}
 	}
 	if c.Interval <= 0 {
 		c.Interval = DefaultInterval
 	}
-	a := newArchiver(c)
-	ticker := time.NewTicker(c.Interval)
-	defer ticker.Stop()
-	for {
-		if c.Command != "" {
-			a.command(ctx)
-		} else {
-			a.once(ctx)
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	return newArchiver(c), nil
 }
 
 // archiver is the part of Run without timers.
@@ -99,22 +140,94 @@ func newArchiver(c Config) *archiver {
 	return &archiver{Config: c, disk: files{}, now: time.Now, warned: make(map[string]bool)}
 }
 
+// run archives the logs in the queue, by the command if there is one.
+func (a *archiver) run(ctx context.Context) {
+	if a.Command != "" {
+		a.command(ctx)
+	} else {
+		a.once(ctx)
+	}
+}
+
+// runIfNeeded is like run, but does nothing if no log is in the queue.
+func (a *archiver) runIfNeeded(ctx context.Context) {
+	if len(a.queued()) > 0 {
+		a.run(ctx)
+	}
+}
+
+// unsettled returns the time after which all logs that are in the queue will be
+// old enough to be complete, and 0 if all are. It ignores files that it cannot
+// read, and that are no rotated logs.
+func (a *archiver) unsettled() (wait time.Duration) {
+	entries, err := a.disk.list(a.Queue)
+	if err != nil {
+		return 0
+	}
+	for _, e := range entries {
+		if _, ok := parseName(e.Name()); !ok || !e.Type().IsRegular() {
+			continue
+		}
+		if info, err := e.Info(); err == nil {
+			wait = max(wait, a.untilSettled(info))
+		}
+	}
+	return wait
+}
+
 // once archives all logs in the queue and returns their number.
-func (a *archiver) once(ctx context.Context) int {
+func (a *archiver) once(ctx context.Context) (moved int) {
+	began, logs := a.now(), a.queued()
+	if len(logs) == 0 {
+		return 0
+	}
+	unlock, err := a.lock(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.Log.Error().Err(err).Msg("cannot archive logs")
+		}
+		return 0
+	}
+	defer unlock()
+	for _, log := range logs {
+		if ctx.Err() != nil {
+			break
+		}
+		err := a.move(ctx, log.name, log.rotated)
+		switch {
+		case err == nil:
+			moved++
+		case ctx.Err() != nil:
+		case errors.Is(err, errChanged):
+			a.Log.Debug().Str("file", log.name).Err(err).Msg("log is not archived yet")
+		default:
+			a.Log.Error().Str("file", log.name).Err(err).Msg("cannot archive log, it stays in the queue")
+		}
+	}
+	if moved > 0 {
+		a.Log.Info().Int("logs", moved).Dur("took", a.now().Sub(began)).Str("archive", a.Dir).Msg("archived logs")
+	}
+	return moved
+}
+
+// queuedLog is a rotated log in the queue.
+type queuedLog struct {
+	name string
+	rotated
+}
+
+// queued returns the rotated logs in the queue, and logs other files once.
+func (a *archiver) queued() (logs []queuedLog) {
 	entries, err := a.disk.list(a.Queue)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			a.Log.Error().Err(err).Msg("cannot archive logs")
 		}
-		return 0
+		return nil
 	}
-	began, moved := a.now(), 0
 	before := a.warned
 	a.warned = make(map[string]bool)
 	for _, e := range entries {
-		if ctx.Err() != nil {
-			break
-		}
 		name := e.Name()
 		if strings.HasPrefix(name, ".") {
 			continue // a temporary file of another program
@@ -126,21 +239,38 @@ func (a *archiver) once(ctx context.Context) int {
 			}
 			continue
 		}
-		err := a.move(ctx, name, r)
+		logs = append(logs, queuedLog{name, r})
+	}
+	return logs
+}
+
+// lockFile is the name of the file, in the archive, that locks it.
+const lockFile = ".lock"
+
+// lock waits until no other archiver uses the archive. Agents on one machine may share it,
+// and two archivers that chose the same name would overwrite each other's log. A file
+// system without locks is used without.
+func (a *archiver) lock(ctx context.Context) (unlock func(), err error) {
+	if err := a.disk.mkdir(a.Dir); err != nil {
+		return nil, err
+	}
+	for waits := 0; ; waits++ {
+		f, err := dirlock.Take(ctx, a.Dir, lockFile)
 		switch {
 		case err == nil:
-			moved++
+			return func() { f.Close() }, nil
 		case ctx.Err() != nil:
-		case errors.Is(err, errChanged):
-			a.Log.Debug().Str("file", name).Err(err).Msg("log is not archived yet")
+			return nil, ctx.Err()
+		case errors.Is(err, dirlock.ErrInUse): // Take has waited
+			if waits == 0 {
+				a.Log.Info().Str("archive", a.Dir).Msg("waiting for another archiver")
+			}
+		case errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOSYS):
+			return func() {}, nil
 		default:
-			a.Log.Error().Str("file", name).Err(err).Msg("cannot archive log, it stays in the queue")
+			return nil, err
 		}
 	}
-	if moved > 0 {
-		a.Log.Info().Int("logs", moved).Dur("took", a.now().Sub(began)).Str("archive", a.Dir).Msg("archived logs")
-	}
-	return moved
 }
 
 // command runs the configured command.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,6 +20,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -107,7 +110,11 @@ func (p *place) put(name, content string) {
 }
 
 // archived returns the content of the archive, uncompressed.
-func (p *place) archived() map[string]string { return p.tree(p.Dir) }
+func (p *place) archived() map[string]string {
+	found := p.tree(p.Dir)
+	delete(found, lockFile)
+	return found
+}
 
 func (p *place) queued() []string {
 	var names []string
@@ -340,6 +347,119 @@ func TestRun(t *testing.T) {
 
 	if err := Run(t.Context(), Config{}); err == nil {
 		t.Error("Run accepts a Config without directories")
+	}
+}
+
+// putYoung adds a log that counts as complete after the given time.
+func (p *place) putYoung(name, content string, settled time.Duration) {
+	p.Helper()
+	p.put(name, content)
+	written := time.Now().Add(settled - settleTime)
+	if err := os.Chtimes(filepath.Join(p.Queue, name), written, written); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// A log that is too young for a run does not wait for the next interval, and a run
+// can be requested.
+func TestLogsNeedNotWaitForInterval(t *testing.T) {
+	p := newPlace(t)
+	p.putYoung(connName, "one\n", time.Second)
+	p.Interval = time.Hour
+	wake := make(chan struct{})
+	p.Wake = wake
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, p.Config) }()
+	await(t, func() bool { return len(p.queued()) == 0 })
+	p.put("dns"+strings.TrimPrefix(connName, "conn"), "two\n")
+	wake <- struct{}{}
+	await(t, func() bool { return len(p.queued()) == 0 })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	p.expect("in the end", map[string]string{connGoal: "one\n", "2026-11-22/dns.09:00:00-10:00:00.log.gz": "two\n"})
+}
+
+// Two archivers of one archive, as of two agents, do not overwrite each other's logs.
+func TestArchiversTakeTurns(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, "one\n")
+	other, err := dirlock.Take(t.Context(), p.Dir, lockFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan int)
+	go func() { done <- p.once(t.Context()) }()
+	select {
+	case <-done:
+		t.Error("it did not wait for the other archiver")
+	case <-time.After(10 * time.Millisecond):
+		p.expect("before its turn", map[string]string{}, connName)
+		other.Close()
+		if moved := <-done; moved != 1 {
+			t.Errorf("moved %d logs", moved)
+		}
+	}
+	p.expect("after its turn", map[string]string{connGoal: "one\n"})
+
+	p.put(connName, "two\n")
+	if other, err = dirlock.Take(t.Context(), p.Dir, lockFile); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if moved := p.once(ctx); moved != 0 {
+		t.Errorf("moved %d logs", moved)
+	}
+	if strings.Contains(p.log.String(), `"level":"error"`) {
+		t.Errorf("unexpected log: %s", p.log.String())
+	}
+}
+
+func TestFinish(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, "one\n")
+	p.putYoung("dns"+strings.TrimPrefix(connName, "conn"), "two\n", time.Second)
+	p.put("notes.txt", "mine")
+	if err := Finish(t.Context(), p.Config); err != nil {
+		t.Fatal(err)
+	}
+	p.expect("finished", map[string]string{connGoal: "one\n", "2026-11-22/dns.09:00:00-10:00:00.log.gz": "two\n"}, "notes.txt")
+
+	p.putYoung(connName, "three\n", time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Finish(ctx, p.Config); err != nil {
+		t.Fatal(err)
+	}
+	p.expect("not finished", p.archived(), connName, "notes.txt")
+
+	if err := Finish(t.Context(), Config{}); err == nil {
+		t.Error("Finish accepts a Config without directories")
+	}
+}
+
+// A command that leaves a young log in the queue runs again when the log is complete.
+func TestCommandRunsAgainForYoungLogs(t *testing.T) {
+	p := newPlace(t)
+	p.putYoung(connName, "one\n", time.Second)
+	out := filepath.Join(t.TempDir(), "runs")
+	p.Command = fmt.Sprintf("echo run >>'%s' #", out)
+	if err := Finish(t.Context(), p.Config); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(out); err != nil || string(got) != "run\nrun\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+
+	if err := errors.Join(os.Remove(filepath.Join(p.Queue, connName)), os.Remove(out), Finish(t.Context(), p.Config)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(out); err == nil {
+		t.Errorf("without a log: %q", got)
 	}
 }
 

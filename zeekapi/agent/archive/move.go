@@ -23,6 +23,16 @@ var (
 // copy them.
 const settleTime = 3 * time.Second
 
+// untilSettled returns the time until a file counts as complete, and 0 if it does. A
+// file from the future does: its clock says nothing about its age.
+func (a *archiver) untilSettled(file fs.FileInfo) time.Duration {
+	age := a.now().Sub(file.ModTime())
+	if age < 0 || age >= settleTime {
+		return 0
+	}
+	return settleTime - age
+}
+
 // maxNumber is the maximum number of logs with the same name.
 const maxNumber = 1000
 
@@ -41,7 +51,7 @@ func (a *archiver) move(ctx context.Context, name string, r rotated) error {
 	if err != nil {
 		return err
 	}
-	if age := a.now().Sub(before.ModTime()); age >= 0 && age < settleTime {
+	if a.untilSettled(before) > 0 {
 		return errChanged
 	}
 	if err := a.disk.mkdir(dir); err != nil {

@@ -115,10 +115,6 @@ type Leaver interface {
 	Leave()
 }
 
-// LockFile is the name of the file in the state directory that a launcher locks, so
-// that no other launcher manages the nodes there.
-const LockFile = "launcher.lock"
-
 // Event is one of Started, Up, Revived, Exited, Answered, Checked, Edited, Measured
 // and Upgraded.
 type Event interface{ event() }
@@ -235,6 +231,10 @@ func Manager(cluster []zeekapi.Member) string {
 	}
 	return ""
 }
+
+// ProcessName returns the name that Zeek gives to the process of a node, or of an agent or
+// a controller (Zeek: Stem::Spawn). The kernel truncates it to 15 bytes.
+func ProcessName(node string) string { return "zeek." + node }
 
 // Compare orders nodes by stage and name.
 func Compare(a, b Node) int {

@@ -1,4 +1,4 @@
-// Package dirlock gives each directory a single owner.
+// Package dirlock locks directories, for one owner or for several that share them.
 package dirlock
 
 import (
@@ -17,10 +17,32 @@ const patience = 2 * time.Second
 
 const pollInterval = 20 * time.Millisecond
 
+// ErrInUse is the error of a lock that another process holds.
+var ErrInUse = errors.New("in use by another agent")
+
 // Take locks the file of the given name in a directory, which it creates if it does not
 // exist. The lock lasts until the returned file is closed. Child processes do not
 // inherit it.
 func Take(ctx context.Context, dir, name string) (*os.File, error) {
+	return lock(ctx, dir, name, syscall.LOCK_EX)
+}
+
+// Share is like Take, but several processes can share the lock at the same time.
+func Share(ctx context.Context, dir, name string) (*os.File, error) {
+	return lock(ctx, dir, name, syscall.LOCK_SH)
+}
+
+// Held reports whether a process has taken the lock.
+func Held(dir, name string) bool {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+}
+
+func lock(ctx context.Context, dir, name string, how int) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -31,7 +53,7 @@ func Take(ctx context.Context, dir, name string) (*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+		switch err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); {
 		case err == nil:
 			return f, nil
 		case !errors.Is(err, syscall.EWOULDBLOCK):
@@ -42,7 +64,7 @@ func Take(ctx context.Context, dir, name string) (*os.File, error) {
 		case <-time.After(pollInterval):
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("state directory %s is in use by another agent", dir)
+			return nil, fmt.Errorf("directory %s is %w", dir, ErrInUse)
 		}
 	}
 }

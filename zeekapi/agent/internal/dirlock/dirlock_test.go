@@ -2,6 +2,7 @@ package dirlock
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -21,7 +22,7 @@ func TestTake(t *testing.T) {
 
 	ended, end := context.WithCancel(t.Context())
 	end()
-	want := "state directory " + dir + " is in use by another agent"
+	want := "directory " + dir + " is in use by another agent"
 	if _, err := Take(ended, dir, "lock"); err == nil || err.Error() != want {
 		t.Errorf("second Take: %v, want %s", err, want)
 	}
@@ -38,5 +39,41 @@ func TestTake(t *testing.T) {
 	}
 	if _, err := Take(t.Context(), file, "lock"); err == nil {
 		t.Error("Take accepts a file as directory")
+	}
+}
+
+func TestShare(t *testing.T) {
+	dir := t.TempDir()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if Held(dir, "lock") {
+		t.Error("a lock that does not exist is held")
+	}
+	first, err := Share(t.Context(), dir, "lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Share(ended, dir, "lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Take(ended, dir, "lock"); !errors.Is(err, ErrInUse) {
+		t.Errorf("Take of a shared lock: %v", err)
+	}
+	if Held(dir, "lock") {
+		t.Error("a shared lock counts as held")
+	}
+	first.Close()
+	second.Close()
+	alone, err := Take(ended, dir, "lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alone.Close()
+	if _, err := Share(ended, dir, "lock"); !errors.Is(err, ErrInUse) {
+		t.Errorf("Share of a lock that is taken: %v", err)
+	}
+	if !Held(dir, "lock") {
+		t.Error("the lock is not held")
 	}
 }

@@ -52,6 +52,9 @@ type Node struct {
 
 	// Zeek is the version of Zeek that the node runs. "" means unknown.
 	Zeek string
+
+	// Args are the arguments of all nodes that the node has.
+	Args string
 }
 
 // Config configures a Watcher. All functions are called from one goroutine.
@@ -66,6 +69,9 @@ type Config struct {
 	// Zeek returns the version of Zeek that nodes run from their next start on. "" means
 	// unknown. If nil, it is unknown.
 	Zeek func(context.Context) string
+
+	// Args are the arguments of all nodes that nodes have from their next start on.
+	Args string
 
 	// Events receives an Edited event after Scan, and when a change is found.
 	Events *launch.Events
@@ -160,6 +166,9 @@ func (w *Watcher) scan(ctx context.Context) map[string][]string {
 		slices.Sort(changed)
 		if n.Zeek != "" && zeek != "" && n.Zeek != zeek {
 			changed = append([]string{fmt.Sprintf("Zeek %s (now %s)", n.Zeek, zeek)}, changed...)
+		}
+		if n.Args != w.config.Args {
+			changed = append([]string{"the agent's setting node-args"}, changed...)
 		}
 		if more := len(changed) - maxEdited; more > 0 {
 			changed = append(changed[:maxEdited:maxEdited], fmt.Sprintf("and %d more", more))

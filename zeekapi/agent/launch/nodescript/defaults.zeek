@@ -1,5 +1,26 @@
 # Loaded before a node's own scripts, which can override these settings.
 
+module ZeekwireOutput;
+
+export {
+	## Makes Zeek write each line of its standard output at once, as it does
+	## under the Supervisor. Otherwise a file receives blocks of several KiB, and
+	## the last lines of a killed node are lost. It also writes the lines that
+	## scripts before this one have printed.
+	global write_lines: function(): bool;
+}
+
+function write_lines(): bool
+	{
+	set_buf(open("/dev/stdout"), F);
+	return flush_all();
+	}
+
+# Scripts may print while they are loaded, so the first event would be too late.
+global writes_lines = write_lines();
+
+module GLOBAL;
+
 # Without Zeek's Supervisor, a logger runs zeekctl's programs for rotated logs.
 # These settings make it collect the logs for zeek-archiver, as it does under the
 # Supervisor.

@@ -29,7 +29,6 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
-	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/tailfile"
@@ -48,6 +47,11 @@ type Config struct {
 	// StateDir is the parent of the nodes' directories. The user of the Supervisor
 	// must be able to write there.
 	StateDir string
+
+	// Instance is the name of the instance. Agents of other instances, each with a
+	// Supervisor of its own, may use the same state directory at the same time. Empty
+	// means that no other agent uses it.
+	Instance string
 
 	// TopicPrefix is the topic of the Supervisor's reports. Empty means Zeek's
 	// default (Zeek: Management::Supervisor::topic_prefix).
@@ -76,8 +80,8 @@ func Topics(prefix string) []string {
 // the Supervisor is connected.
 type Launcher struct {
 	config   Config
-	stateDir string   // absolute
-	owned    *os.File // the open lock file of the state directory
+	stateDir string // absolute
+	owner    *launch.Owner
 	exits    *zeekapi.Dialect
 	dialects map[control.Layout]*zeekapi.Dialect
 	events   launch.Events
@@ -114,13 +118,13 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("supervisor launcher: %w", err)
 	}
-	owned, err := dirlock.Take(ctx, dir, launch.LockFile)
+	owner, err := launch.Own(ctx, dir, c.Instance)
 	if err != nil {
 		return nil, fmt.Errorf("supervisor launcher: %w", err)
 	}
 	scripts, err := nodescript.Write(filepath.Join(dir, "scripts"))
 	if err != nil {
-		owned.Close()
+		owner.Close()
 		return nil, fmt.Errorf("supervisor launcher: %w", err)
 	}
 	s := setup{
@@ -132,7 +136,7 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 	l := &Launcher{
 		config:   c,
 		stateDir: dir,
-		owned:    owned,
+		owner:    owner,
 		exits:    management.Dialect(topics),
 		dialects: make(map[control.Layout]*zeekapi.Dialect),
 		machine:  newMachine("zeekwire-"+uuid.NewString(), s.config, s.same),
@@ -200,7 +204,7 @@ func (l *Launcher) Close(context.Context) error {
 	err := l.config.Bus.Close()
 	l.all.Wait()
 	l.timer.Stop()
-	l.owned.Close()
+	l.owner.Close()
 	l.events.Close()
 	return err
 }

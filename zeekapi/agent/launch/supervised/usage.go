@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // owners returns a function that maps processes to nodes, or nil if there are no nodes.
@@ -38,6 +39,6 @@ func owners(nodes map[int]string) func(int, proc.Stat) string {
 // processName returns the name of a node's process, truncated as by the kernel.
 func processName(node string) string {
 	const longest = 15 // bytes
-	name := "zeek." + node
+	name := launch.ProcessName(node)
 	return name[:min(len(name), longest)]
 }

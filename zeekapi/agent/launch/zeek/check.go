@@ -58,10 +58,10 @@ func (l *Launcher) check(ctx context.Context, nodes []launch.Node) []launch.Chec
 	work.SetLimit(runtime.GOMAXPROCS(0))
 	alike := make(map[parseKey][]*launch.Checked)
 	for i := range results {
-		// Without scripts and variables of its own, a node loads only scripts of
+		// Without scripts and variables of operators, a node loads only scripts of
 		// Zeek and of package nodescript.
 		n := results[i].Node
-		if results[i].Err == nil && (len(n.Scripts)+len(n.Env) > 0 || n.Site != "") {
+		if results[i].Err == nil && (len(n.Scripts)+len(n.Env)+len(l.config.Args) > 0 || n.Site != "") {
 			key := l.parseKey(n)
 			alike[key] = append(alike[key], &results[i])
 		}
@@ -260,12 +260,15 @@ func firstLine(stderr string) string {
 	return ""
 }
 
-// parseArgs returns the arguments of a node without its packet source and without our
-// script after its own. If the node's last script lacked a brace, Zeek would report the
-// error in our script.
+// parseArgs returns the arguments of a node without its packet source, without options that
+// write into the directory of a node, which may be running, and without our script after
+// its own. If the node's last script lacked a brace, Zeek would report the error in our
+// script.
 func (l *Launcher) parseArgs(n launch.Node) []string {
 	n.Interface = ""
-	return slices.DeleteFunc(l.args(n), func(arg string) bool { return arg == l.scripts.Node })
+	common := l.common
+	common.writing = nil
+	return slices.DeleteFunc(l.argsWith(common, n), func(arg string) bool { return arg == l.scripts.Node })
 }
 
 // scriptFiles returns the files to which a script name on Zeek's command line can refer
@@ -284,7 +287,7 @@ func (l *Launcher) scriptFiles(n launch.Node, script string) []string {
 	}
 	var files []string
 	for _, base := range bases {
-		files = append(files, base, base+".zeek", filepath.Join(base, "__load__.zeek"))
+		files = append(files, scriptFilesAt(base)...)
 	}
 	return files
 }

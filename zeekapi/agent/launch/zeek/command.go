@@ -68,18 +68,23 @@ func port(p broker.Port) string {
 	return fmt.Sprintf("%d/unknown", p.Number)
 }
 
-// args returns the arguments of a node. As under Zeek's Supervisor, the node loads its
-// own scripts. They are between our two scripts, of which they can override the first.
-func (l *Launcher) args(n launch.Node) []string {
+// args returns the arguments of a node. As under Zeek's Supervisor, the node loads the
+// scripts of all nodes and then its own. They are between our two scripts, of which they
+// can override the first.
+func (l *Launcher) args(n launch.Node) []string { return l.argsWith(l.common, n) }
+
+// argsWith is like args, with other arguments of all nodes.
+func (l *Launcher) argsWith(common nodeArgs, n launch.Node) []string {
 	var args []string
 	if n.Interface != "" {
 		args = append(args, "-i", n.Interface)
 	}
+	args = append(append(args, common.options...), common.writing...)
 	if l.zeek().version.atLeast(8, 1) {
 		args = append(args, backendScripts+string(l.backend(n)))
 	}
 	args = append(args, l.scripts.Defaults)
-	args = append(args, n.Scripts...)
+	args = append(append(args, common.words...), n.Scripts...)
 	args = append(args, l.scripts.Node)
 	if l.zeek().noBroker {
 		return args
@@ -107,10 +112,10 @@ const (
 // node must load one of them.
 const backendScripts = "policy/frameworks/cluster/backend/"
 
-// backend returns the backend of a node: the one whose script the node loads itself, or
-// the default.
+// backend returns the backend of a node: the one whose script the node or all nodes load,
+// or the default.
 func (l *Launcher) backend(n launch.Node) Backend {
-	for _, script := range n.Scripts {
+	for _, script := range slices.Concat(n.Scripts, l.common.scripts) {
 		for _, b := range []Backend{Broker, ZeroMQ} {
 			if strings.Contains(script, "frameworks/cluster/backend/"+string(b)) {
 				return b

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // Outputs returns output from before and after a cut.
@@ -79,6 +81,20 @@ func TestCutOutput(t *testing.T) {
 }
 
 // The outputs of a node are cut while it runs, also after another launcher adopts it.
+// The directory of the agent, which has the same parent as those of nodes, has no outputs.
+func TestOutputsOfUnknownNode(t *testing.T) {
+	t.Parallel()
+	l := start(t, Config{})
+	if err := os.MkdirAll(l.nodeDir("i"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"i", "unknown"} {
+		if got, err := l.Outputs(name, 100); !errors.Is(err, launch.ErrNoOutputs) {
+			t.Errorf("outputs of %s: %+v, %v", name, got, err)
+		}
+	}
+}
+
 func TestCutOutputsOfRunningNodes(t *testing.T) {
 	t.Parallel()
 	c := Config{StateDir: t.TempDir(), MaxOutput: 64 << 10}

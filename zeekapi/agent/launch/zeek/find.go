@@ -42,6 +42,10 @@ func (l *Launcher) find(ctx context.Context) ([]found, error) {
 		if err != nil {
 			return nil, fmt.Errorf("node of an earlier launcher: %w", err)
 		}
+		if !l.owner.Owns(n.Node.Instance) {
+			l.pass(n, all)
+			continue
+		}
 		p, ok := n.leader(all)
 		if ok && n.Reach == l.reach() {
 			l.config.Log.Info().Str("node", n.Node.Name).Int("pid", p.pid).Msg("adopting a running node")
@@ -71,7 +75,7 @@ func (l *Launcher) find(ctx context.Context) ([]found, error) {
 		}
 	}
 	for _, m := range all {
-		if !kept[m.token] && m.lives() {
+		if !kept[m.token] && !l.isOthers(m) && m.lives() {
 			l.config.Log.Warn().Str("directory", m.dir).Int("pid", m.id.PID).Msg("killing a remaining process of a node")
 			m.signal(syscall.SIGKILL)
 		}

@@ -37,6 +37,7 @@ type note struct {
 	Process *identity   `json:"process,omitempty"` // nil: not known to have started
 	Began   time.Time   `json:"began,omitzero"`    // before the process started; zero: unknown
 	Zeek    string      `json:"zeek,omitempty"`    // version; "": unknown
+	Common  []string    `json:"common,omitempty"`  // those of Args that are from Config.Args
 }
 
 // reach contains the settings of the connection between a node and its agent. A node with
@@ -55,7 +56,7 @@ type identity struct {
 }
 
 func (l *Launcher) newNote(n launch.Node) note {
-	return note{Version: noteVersion, Node: n, Token: newToken(), Reach: l.reach(), Began: time.Now(), Zeek: l.zeek().text}
+	return note{Version: noteVersion, Node: n, Token: newToken(), Reach: l.reach(), Began: time.Now(), Zeek: l.zeek().text, Common: l.common.all()}
 }
 
 func (l *Launcher) reach() reach {

@@ -44,7 +44,8 @@ func (l *Launcher) lastOutputs(node string) zeekapi.NodeOutputs {
 // Outputs returns the ends of a node's outputs since its last start, at most limit bytes
 // of each. The node may have ended.
 func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) {
-	if _, err := os.Stat(l.nodeDir(name)); errors.Is(err, fs.ErrNotExist) {
+	// The directory alone may be that of the agent, which has the same parent.
+	if _, err := os.Stat(filepath.Join(l.nodeDir(name), l.config.StdoutFile)); errors.Is(err, fs.ErrNotExist) {
 		return zeekapi.NodeOutputs{}, launch.ErrNoOutputs
 	}
 	stdout, err := l.outputEnd(name, l.config.StdoutFile, limit)

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -31,6 +34,41 @@ func startPinned(cmd *exec.Cmd, cpu int64) (pinErr, err error) {
 	}()
 	<-done
 	return pinErr, err
+}
+
+// nameProcess makes cmd start with a process name. The kernel takes the name from the path
+// of the program, so cmd starts the program by a symbolic link, which is created in dir.
+// The returned function removes the link after the start. The process keeps its usual name
+// if the link cannot be created, or if the program is a script: those may look for files
+// beside their path.
+func nameProcess(cmd *exec.Cmd, dir, name string) (named func()) {
+	link, program := filepath.Join(dir, name), cmd.Path
+	if isWrapper(program) {
+		return func() {}
+	}
+	if info, err := os.Lstat(link); err == nil && info.Mode().Type() == fs.ModeSymlink {
+		_ = os.Remove(link) // left by a launcher that was killed
+	}
+	if os.Symlink(program, link) != nil {
+		return func() {}
+	}
+	if _, err := os.Stat(link); err == nil { // some file systems ignore links
+		cmd.Path = link
+	}
+	return func() { _ = os.Remove(link) }
+}
+
+// isWrapper reports whether a program is a script with an interpreter. An unreadable
+// program is none.
+func isWrapper(program string) bool {
+	f, err := os.Open(program)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	start := make([]byte, 2)
+	_, err = io.ReadFull(f, start)
+	return err == nil && string(start) == "#!"
 }
 
 // process is the process of a node. The kernel does not reuse the ID of a child before it

@@ -17,6 +17,8 @@ var errUnsupported = errors.New("only supported on Linux")
 
 func startPinned(cmd *exec.Cmd, _ int64) (pinErr, err error) { return errUnsupported, cmd.Start() }
 
+func nameProcess(*exec.Cmd, string, string) (named func()) { return func() {} }
+
 type process struct {
 	pid   int
 	id    *identity

@@ -57,7 +57,8 @@ func (l *Launcher) prepare(n launch.Node, members []zeekapi.Member, dir string) 
 }
 
 // refuse returns an error if the name of a node is not valid for a directory, one of its
-// scripts is not valid on a command line, or its site is missing.
+// scripts is not valid on a command line, its site is missing, or its directory belongs to
+// another agent.
 func (l *Launcher) refuse(n launch.Node) error {
 	if n.Name == "" || n.Name == "." || n.Name == ".." || filepath.Base(n.Name) != n.Name {
 		return fmt.Errorf("%q does not name a directory", n.Name)
@@ -67,7 +68,7 @@ func (l *Launcher) refuse(n launch.Node) error {
 			return fmt.Errorf("%q does not name a script", script)
 		}
 	}
-	return l.checkSite(n)
+	return errors.Join(l.checkSite(n), l.checkOwner(n.Name))
 }
 
 // execute runs the process of a node from its start to its end, and ends all processes that
@@ -83,25 +84,10 @@ func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	note.Args = cmd.Args
 
-	stdout, err := output(dir, l.config.StdoutFile)
-	if err != nil {
+	if err := l.reserve(ctx, note); err != nil {
 		return err
 	}
-	defer stdout.Close()
-	stderr, err := output(dir, l.config.StderrFile)
-	if err != nil {
-		return err
-	}
-	defer stderr.Close()
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-
-	if err := loaded.Forget(dir); err != nil {
-		l.config.Log.Warn().Str("node", n.Name).Err(err).Msg("cannot remove the list of scripts of the node's previous start")
-	}
-	if err := note.write(dir); err != nil {
-		return fmt.Errorf("recording the start of the node: %w", err)
-	}
-	if err := l.start(cmd, n); err != nil {
+	if err := l.startIn(dir, cmd, n); err != nil {
 		return errors.Join(err, forget(dir))
 	}
 	log := l.config.Log.With().Str("node", n.Name).Int("pid", cmd.Process.Pid).Logger()
@@ -115,6 +101,26 @@ func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	l.watched(n.Name, p, l.started(note))
 	l.events.Add(launch.Started{Node: n.Name, PID: int64(p.pid)})
 	return l.supervise(ctx, n.Name, p)
+}
+
+// startIn starts the process of a node with its outputs in files.
+func (l *Launcher) startIn(dir string, cmd *exec.Cmd, n launch.Node) error {
+	stdout, err := output(dir, l.config.StdoutFile)
+	if err != nil {
+		return err
+	}
+	defer stdout.Close()
+	stderr, err := output(dir, l.config.StderrFile)
+	if err != nil {
+		return err
+	}
+	defer stderr.Close()
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if err := loaded.Forget(dir); err != nil {
+		l.config.Log.Warn().Str("node", n.Name).Err(err).Msg("cannot remove the list of scripts of the node's previous start")
+	}
+	defer nameProcess(cmd, dir, launch.ProcessName(n.Name))()
+	return l.start(cmd, n)
 }
 
 // newToken returns a random token, which identifies the processes of one start of a node.

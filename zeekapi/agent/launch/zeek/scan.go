@@ -13,7 +13,7 @@ import (
 func (l *Launcher) newWatcher() *loaded.Watcher {
 	return loaded.NewWatcher(loaded.Config{
 		Nodes: l.loadedNodes, Ignored: l.ignores, Zeek: l.presentZeek,
-		Events: &l.events, Interval: l.config.scanInterval, Log: l.config.Log,
+		Args: joinArgs(l.common.all()), Events: &l.events, Interval: l.config.scanInterval, Log: l.config.Log,
 	})
 }
 
@@ -23,8 +23,11 @@ func (l *Launcher) Scan() { l.watcher.Scan() }
 // started describes the start of the node that a note is about.
 func (l *Launcher) started(n note) loaded.Node {
 	name := n.Node.Name
-	return loaded.Node{Name: name, Dir: l.nodeDir(name), Start: n.Token, Began: n.Began, Zeek: n.Zeek}
+	return loaded.Node{Name: name, Dir: l.nodeDir(name), Start: n.Token, Began: n.Began, Zeek: n.Zeek, Args: joinArgs(n.Common)}
 }
+
+// joinArgs returns a text that differs for different arguments.
+func joinArgs(words []string) string { return strings.Join(words, "\x00") }
 
 // loadedNodes returns the nodes that run.
 func (l *Launcher) loadedNodes() []loaded.Node {

@@ -7,8 +7,8 @@
 // the node. The file scripts.json holds the fingerprint of the scripts that the node has
 // loaded. Nodes keep running when a launcher is killed, or ends with Leave.
 //
-// Rotated logs go to <state>/log-queue, with names that zeek-archiver understands. A lock
-// on <state>/launcher.lock excludes a second launcher.
+// Rotated logs go to <state>/log-queue, with names that zeek-archiver understands. Locks
+// in the state directory exclude a second launcher for the same instance.
 package zeek
 
 import (
@@ -29,7 +29,6 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
-	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -48,10 +47,21 @@ type Config struct {
 	// StateDir is the directory that contains the directories of nodes.
 	StateDir string
 
+	// Instance is the name of the instance whose nodes the launcher runs. Launchers of
+	// other instances may use the same state directory at the same time. Empty means
+	// that the launcher owns all nodes there, and shares the directory with no other.
+	Instance string
+
 	// SitesDir is the directory that contains the sites of nodes, each in a directory
 	// with the name launch.Node.Site. "" means that there are none: nodes with a site
 	// do not start.
 	SitesDir string
+
+	// Args are arguments of zeek for all nodes: scripts, which nodes load before their
+	// own, options, and assignments of variables. They correspond to the command line of
+	// a Supervisor; see CheckArgs. Names of scripts are relative to the working directory
+	// of the launcher if there is such a file, otherwise nodes find them in ZEEKPATH.
+	Args []string
 
 	// CheckTimeout limits the time of a trial check, in which Zeek loads the scripts of
 	// all nodes. Nodes whose scripts have not been loaded by then have not passed. Zero
@@ -97,6 +107,7 @@ type Config struct {
 // bus.
 type Launcher struct {
 	config     Config
+	common     nodeArgs // Config.Args
 	install    atomic.Pointer[installation]
 	refreshing sync.Mutex // held by refresh
 	scripts    nodescript.Files
@@ -120,7 +131,7 @@ type Launcher struct {
 	mu    sync.Mutex
 	nodes map[string]*life
 	all   sync.WaitGroup
-	owned *os.File // the open lock file of the state directory
+	owner *launch.Owner
 }
 
 // life is a run of a node, from before its start until after its end.
@@ -207,10 +218,18 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 		config: c, parseLimit: parseLimit, resources: machineResources, nodes: make(map[string]*life),
 		trials: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
+	if l.common, err = parseArgs(c.Args); err != nil {
+		return nil, err
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	l.common = l.common.in(here)
 	l.watcher = l.newWatcher()
 	install.file, _ = os.Stat(install.binary) // nil: any later file counts as a replacement
 	l.install.Store(&install)
-	if l.owned, err = dirlock.Take(ctx, c.StateDir, launch.LockFile); err != nil {
+	if l.owner, err = launch.Own(ctx, c.StateDir, c.Instance); err != nil {
 		return nil, err
 	}
 	_ = os.RemoveAll(l.checksDir()) // files of checks that did not end
@@ -219,7 +238,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 		running, err = l.find(ctx)
 	}
 	if err != nil {
-		l.owned.Close()
+		l.owner.Close()
 		return nil, err
 	}
 	l.killed, l.kill = context.WithCancel(context.Background())
@@ -236,7 +255,9 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	return l, nil
 }
 
-func (l *Launcher) checksDir() string { return filepath.Join(l.config.StateDir, "checks") }
+func (l *Launcher) checksDir() string {
+	return filepath.Join(l.config.StateDir, "checks", l.config.Instance)
+}
 
 func (l *Launcher) nodesDir() string { return filepath.Join(l.config.StateDir, "nodes") }
 
@@ -366,6 +387,6 @@ func (l *Launcher) end() {
 	l.all.Wait()
 	l.kill()
 	l.leave()
-	l.owned.Close()
+	l.owner.Close()
 	l.events.Close()
 }
