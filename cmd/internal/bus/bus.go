@@ -244,7 +244,12 @@ func (o *Options) publishWebSocket(ctx context.Context, topic string, ev broker.
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	c.Close() // sends the queued messages first
+	c.Close() // sends the queued messages first, and takes what the server still sends
+	select {
+	case err := <-serverErrors:
+		return err
+	default:
+	}
 	for {
 		n, err := c.Next(ctx)
 		if err != nil {
@@ -262,14 +267,18 @@ func (o *Options) publishWebSocket(ctx context.Context, topic string, ev broker.
 
 // Subscribe prints the messages that peers publish to topics with one of the
 // prefixes. It returns when it has printed count messages, or when ctx ends,
-// which is not an error. A count of 0 means no limit.
+// which is not an error. A count of 0 means no limit. An error that a WebSocket server
+// reports ends it, and so does a refusal to connect again.
 func Subscribe(ctx context.Context, o Options, prefixes []string, p *Printer, count int) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	b, err := o.subscribe(ctx, prefixes)
+	interrupted := ctx.Err
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	b, err := o.subscribe(ctx, prefixes, end)
 	if err != nil {
-		if ctx.Err() != nil {
+		if interrupted() != nil {
 			return nil
 		}
 		return err
@@ -278,10 +287,12 @@ func Subscribe(ctx context.Context, o Options, prefixes []string, p *Printer, co
 	p.filter = broker.NewFilter(prefixes...)
 	for printed := 0; count == 0 || printed < count; {
 		n, err := b.Next(ctx)
-		if ctx.Err() != nil {
+		switch {
+		case interrupted() != nil:
 			return nil
-		}
-		if err != nil {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
 			return err
 		}
 		switch n := n.(type) {
@@ -305,11 +316,13 @@ func Subscribe(ctx context.Context, o Options, prefixes []string, p *Printer, co
 	return nil
 }
 
-func (o *Options) subscribe(ctx context.Context, prefixes []string) (broker.Bus, error) {
+// subscribe connects to the peers. It calls fail with an error that a WebSocket server
+// reports.
+func (o *Options) subscribe(ctx context.Context, prefixes []string, fail func(error)) (broker.Bus, error) {
 	if o.Transport == WebSocket {
 		return o.webSocket(ctx, websocket.ClientConfig{
 			Subscriptions: prefixes, Reconnect: true,
-			OnError: func(e jsonv1.Error) { o.Status.Printf("%v", e) },
+			OnError: func(e jsonv1.Error) { fail(e) },
 		})
 	}
 	return o.native(ctx, peering.Config{Subscriptions: prefixes, Hooks: &drops{status: o.Status}})

@@ -71,10 +71,17 @@ type Tool struct {
 }
 
 // ExitError is the error of a command that has already reported its failure.
-type ExitError struct{ Code int }
+type ExitError struct {
+	Code int
+
+	cause error // of a failed connection, otherwise nil
+}
 
 // Error implements the error interface.
 func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+
+// Unwrap returns the error of a failed connection, nil for other failures.
+func (e *ExitError) Unwrap() error { return e.cause }
 
 // Interrupted is the exit code of a command whose context was canceled: the one
 // that shells use for Ctrl-C. zeek-client exits with 0 in that case.

@@ -107,7 +107,8 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 			stage = timeoutStage(err)
 			r.debug("time-out in %s with controller %s", stage, r.remote())
 		default:
-			return nil, r.fail("%s", explain(err, r.remote()))
+			r.error("%s", explain(err, r.remote()))
+			return nil, &ExitError{Code: 1, cause: err}
 		}
 		progress.addFailure(err)
 		if attempt == r.attempts-1 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
@@ -73,7 +74,8 @@ type watcher struct {
 }
 
 // watch shows events and the status until ctx ends. It reconnects after a lost
-// connection. An error of the first connection ends it.
+// connection. An error of the first connection ends it, and so does a controller that
+// refuses the next one.
 func (w *watcher) watch(ctx context.Context) error {
 	c, err := w.connectAll(ctx)
 	if err != nil {
@@ -88,6 +90,9 @@ func (w *watcher) watch(ctx context.Context) error {
 		if errors.As(err, new(*client.RefusedError)) {
 			return requestError(err, "status")
 		}
+		if websocket.IsRefusal(err) {
+			return err
+		}
 		if err := w.emit("connection", "lost", errorLine("%s  Connection lost: %v", localTime(time.Now()), err)); err != nil {
 			return err
 		}
@@ -97,7 +102,9 @@ func (w *watcher) watch(ctx context.Context) error {
 			if !sleep(ctx, reconnectPause) {
 				return nil
 			}
-			c, _ = quiet.connectAll(ctx)
+			if c, err = quiet.connectAll(ctx); websocket.IsRefusal(err) {
+				return fmt.Errorf("cannot connect again: %s", explain(errors.Unwrap(err), w.remote()))
+			}
 		}
 		if err := w.emit("connection", "restored", terminal.Text("%s  Connected again.", localTime(time.Now()))); err != nil {
 			c.Close()
