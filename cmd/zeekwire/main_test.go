@@ -93,7 +93,11 @@ func TestUsageErrors(t *testing.T) {
 		{args: []string{"demo", "x"}, code: 2, want: `error: unexpected argument "x"; usage: zeekwire demo`},
 		{args: []string{"completion", "tcsh"}, code: 2, want: `error: no completions for "tcsh"; usage: zeekwire completion bash|fish|powershell|zsh`},
 		{args: []string{"completion"}, code: 2, want: "error: missing SHELL; usage: zeekwire completion bash|fish|powershell|zsh"},
-		{args: []string{"help", "bogus"}, code: 2, want: `error: unknown command "bogus" for "zeekwire"`},
+		{args: []string{"help", "bogus"}, code: 2, want: `error: unknown command "bogus" for "zeekwire"; "zeekwire --help" lists the commands`},
+		{args: []string{"statsu"}, code: 2, want: "error: unknown command \"statsu\" for \"zeekwire\", did you mean status?\n"},
+		{args: []string{"version", "x"}, code: 2, want: `error: unexpected argument "x"; usage: zeekwire version`},
+		{args: []string{"completion", "bash", "x"}, code: 2, want: `error: unexpected argument "x"; usage: zeekwire completion bash`},
+		{args: []string{"agent", "--lancher", "zeek"}, code: 2, want: "error: unknown flag: --lancher, did you mean --launcher?\n"},
 		{args: []string{"controller", "--auto-assign-broker-start-port", "none"}, code: 2, want: `error: --auto-assign-broker-start-port "none": want a port from 1 to 65535`},
 		{args: []string{"controller", "--auto-assign-metrics-start-port", "0/tcp"}, code: 2, want: `error: --auto-assign-metrics-start-port "0/tcp": want a port from 1 to 65535`},
 		{args: []string{"controller", "--print-config"}, env: map[string]string{"ZEEKWIRE_CONTROLLER_LISTN": "x"},
@@ -164,6 +168,15 @@ func TestSharedFlagsBeforeTheCommand(t *testing.T) {
 				t.Errorf("exit code %d, %q, %q; want %d, %q, %q", code, stdout, stderr, tt.code, tt.stdout, tt.stderr)
 			}
 		})
+	}
+}
+
+// TestVersion checks that the command prints what the flag prints.
+func TestVersion(t *testing.T) {
+	flag, _, _ := call(t.Context(), "--version")
+	command, stderr, code := call(t.Context(), "version")
+	if command != flag || !strings.HasPrefix(flag, "zeekwire version ") || stderr != "" || code != 0 {
+		t.Errorf("version prints %q (%q, exit code %d), --version prints %q", command, stderr, code, flag)
 	}
 }
 

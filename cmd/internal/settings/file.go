@@ -2,16 +2,16 @@ package settings
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/nearest"
 )
 
 // maxFile limits the size of a file in bytes, in case a wrong file is named.
@@ -118,42 +118,9 @@ func clean(text string) string {
 // unknown returns the error for a name that is not in the table, which suggests
 // a similar name.
 func (t *Table) unknown(name string) error {
-	nearest, near := t.nearest(strings.ReplaceAll(strings.ToLower(name), "_", "-"))
+	meant, near := nearest.Name(strings.ReplaceAll(strings.ToLower(name), "_", "-"), t.names())
 	if !near {
 		return errors.New("unknown setting")
 	}
-	return fmt.Errorf("unknown setting, did you mean %s?", nearest)
-}
-
-// nearest returns the most similar name in the table, and whether it is similar
-// enough to be suggested.
-func (t *Table) nearest(name string) (nearest string, near bool) {
-	nearest = slices.MinFunc(t.names(), func(a, b string) int {
-		return cmp.Compare(distance(name, a), distance(name, b))
-	})
-	return nearest, distance(name, nearest) <= max(1, len(nearest)/4)
-}
-
-// distance returns the Levenshtein distance of two names in bytes.
-func distance(a, b string) int {
-	if len(a) > 2*len(b)+8 {
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := corner
-			if a[i] != b[j] {
-				replace++
-			}
-			corner = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return fmt.Errorf("unknown setting, did you mean %s?", meant)
 }
