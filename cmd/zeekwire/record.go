@@ -42,6 +42,12 @@ To record several pairs of peers at once, with a common clock, repeat --listen,
 			case len(names) > len(listen):
 				return usageError(errors.New("more --name than --listen"))
 			}
+			if err := checkAddresses("--listen", listen...); err != nil {
+				return err
+			}
+			if err := checkAddresses("--connect", connect...); err != nil {
+				return err
+			}
 			listeners := make([]net.Listener, len(listen))
 			for i, address := range listen {
 				l, err := tcp.Listen(cmd.Context(), address)

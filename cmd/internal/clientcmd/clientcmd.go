@@ -15,7 +15,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -227,11 +226,7 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 func (t *Tool) checkOptions() error {
 	// In zeek-client, an invalid address is a failure, not a usage error.
 	if t.Extended && t.flags.controller != "" {
-		_, port, err := splitController(t.flags.controller)
-		if n, numberErr := strconv.ParseUint(port, 10, 16); err == nil && port != "" && (numberErr != nil || n == 0) {
-			err = fmt.Errorf("port %q is not in 1..65535", port)
-		}
-		if err != nil {
+		if _, _, err := splitRemote(t.flags.controller); err != nil {
 			return fmt.Errorf("--controller %q: %w", t.flags.controller, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/address"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
@@ -267,7 +268,24 @@ func readSettings(name string) (layer, error) {
 	return l, nil
 }
 
-// splitController splits HOST:PORT, either of which may be missing.
+// splitRemote splits HOST:PORT, either of which may be missing. Its errors tell how to
+// use TLS.
+func splitRemote(text string) (host, port string, err error) {
+	host, port, err = address.Split(text)
+	var url *address.URLError
+	switch {
+	case errors.As(err, &url) && url.Secure():
+		err = fmt.Errorf("%w, with --set ssl.enable=yes for TLS", err)
+	case port == "0":
+		err = fmt.Errorf("port %q is not in 1..65535", port)
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host, port, err
+}
+
+// splitController is like splitRemote, in the way of zeek-client.
 func splitController(address string) (host, port string, err error) {
 	i := strings.LastIndexByte(address, ':')
 	if i < 0 {
@@ -289,7 +307,11 @@ func splitController(address string) (host, port string, err error) {
 func (t *Tool) flagSettings() (layer, error) {
 	var l layer
 	if t.flags.controller != "" {
-		host, port, err := splitController(t.flags.controller)
+		split := splitController
+		if t.Extended {
+			split = splitRemote
+		}
+		host, port, err := split(t.flags.controller)
 		if err != nil {
 			return nil, err
 		}
