@@ -17,6 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -99,13 +100,9 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer endpoint.Close()
-	bound, err := endpoint.Listen(ctx, set.native.at(set.defaultAddress))
+	bound, listens, err := s.listen(ctx, endpoint)
 	if err != nil {
-		return fmt.Errorf("listening for nodes and controllers (--listen): %w", err)
-	}
-	listens, err := netip.ParseAddrPort(bound.String())
-	if err != nil {
-		return fmt.Errorf("listening for nodes and controllers (--listen): %w", err)
+		return err
 	}
 	launcher, err := s.newLauncher(ctx, listens)
 	if err != nil {
@@ -146,6 +143,21 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		o.service.Ready()
 	}
 	return agent.Run(ctx, config)
+}
+
+// listen starts the listener for controllers and nodes, and returns its address in two
+// forms.
+func (s *agentService) listen(ctx context.Context, endpoint *peering.Endpoint) (net.Addr, netip.AddrPort, error) {
+	address := s.settings.native.at(s.settings.defaultAddress)
+	bound, err := endpoint.Listen(ctx, address)
+	var listens netip.AddrPort
+	if err == nil {
+		listens, err = netip.ParseAddrPort(bound.String())
+	}
+	if err != nil {
+		err = listening.Purpose{For: "nodes and controllers", Flag: "--listen"}.Explain(address, err)
+	}
+	return bound, listens, err
 }
 
 // newEndpoint returns the endpoint for controllers and nodes.

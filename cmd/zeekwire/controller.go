@@ -14,8 +14,8 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
-	"github.com/zeekwire/zeekwire/broker/tcp"
 	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -186,16 +186,16 @@ func (s *controllerService) listen(ctx context.Context, endpoint *peering.Endpoi
 	}
 	bound, err := endpoint.Listen(ctx, address)
 	if err != nil {
-		return nil, fmt.Errorf("listening for agents (--listen): %w", err)
+		return nil, listening.Purpose{For: "agents", Flag: "--listen"}.Explain(address, err)
 	}
 	return bound, nil
 }
 
 // newServer returns the WebSocket server for clients with its listener.
 func (s *controllerService) newServer(ctx context.Context, address, endpoint string) (*websocket.Server, net.Listener, error) {
-	l, err := tcp.Listen(ctx, address)
+	l, err := listening.Purpose{For: "clients", Flag: "--websocket-listen"}.Listen(ctx, address)
 	if err != nil {
-		return nil, nil, fmt.Errorf("listening for clients (--websocket-listen): %w", err)
+		return nil, nil, err
 	}
 	config := websocket.ServerConfig{
 		Private:         true, // a client could flood the others, or respond in place of the controller

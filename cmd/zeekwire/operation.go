@@ -11,6 +11,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/cmd/internal/metrics"
 	"github.com/zeekwire/zeekwire/cmd/internal/service"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
@@ -37,6 +38,16 @@ func (o *operation) run(ctx context.Context, work func(ctx context.Context, endi
 		return nil
 	}
 	return o.service.Run(ctx, work)
+}
+
+// logged writes the error with which a service failed to the log if that is for
+// programs, and otherwise leaves it to the caller, so that it appears once.
+func (o *operation) logged(s *serviceSettings, err error) error {
+	if err == nil || s.logs.format != logJSON || errors.As(err, new(*misuse)) {
+		return err
+	}
+	o.log.Error().Err(err).Msg("ended")
+	return &clientcmd.ExitError{Code: exitError}
 }
 
 // newOperation returns the operation for the settings s. A reload calls load to

@@ -86,7 +86,7 @@ the service after pending requests, a second SIGTERM ends it immediately.`, vari
 		for _, stray := range strays {
 			o.log.Warn().Msg("environment: " + stray.Error())
 		}
-		return run(cmd, s, o)
+		return o.logged(s.shared(), run(cmd, s, o))
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 )
 
 // Transport is the protocol of the connections to peers.
@@ -100,7 +101,7 @@ func (o *Options) attach(ctx context.Context, e *peering.Endpoint) error {
 	if o.Listen != "" {
 		addr, err := e.Listen(ctx, o.Listen)
 		if err != nil {
-			return err
+			return listening.Purpose{For: "peers", Flag: "--listen"}.Explain(o.Listen, err)
 		}
 		o.Status.Printf("listening at %s", addr)
 	}
