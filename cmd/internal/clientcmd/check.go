@@ -26,11 +26,7 @@ const (
 )
 
 func (f finding) String() string {
-	place := f.File
-	if f.Line > 0 {
-		place = fmt.Sprintf("%s:%d", f.File, f.Line)
-	}
-	return fmt.Sprintf("%s: %s: %s", place, f.Severity, f.Text)
+	return fmt.Sprintf("%s: %s: %s", f.Place(), f.Severity, f.Text)
 }
 
 func (t *Tool) checkConfig() *cobra.Command {
@@ -72,7 +68,8 @@ It reports errors for which the controller would refuse the configuration, and
 warnings about probable mistakes. Host names are resolved as for deployment.
 With --strict-exit, warnings count as errors.
 
-The output has lines in the form FILE:LINE: error: TEXT, also on a terminal.
+The output has lines in the form FILE:LINE: error: TEXT, also on a terminal, or
+FILE:LINE:COLUMN: error: TEXT where the column is known.
 With --json, the output has the keys errors, warnings and results.` + fileHelp
 	t.addSiteFlag(cmd)
 	if !t.Extended {
@@ -194,6 +191,7 @@ func findingsView(config zeekapi.Configuration, found []finding) any {
 	type shown struct {
 		File    string  `json:"file"`
 		Line    *int    `json:"line"`
+		Column  int     `json:"column,omitempty"`
 		Section *string `json:"section"`
 		Key     *string `json:"key"`
 		Text    string  `json:"text"`
@@ -204,7 +202,7 @@ func findingsView(config zeekapi.Configuration, found []finding) any {
 		Results  map[string]int `json:"results"`
 	}{[]shown{}, []shown{}, map[string]int{}}
 	for _, f := range found {
-		s := shown{f.File, orNull(f.Line), orNull(f.Section), orNull(f.Key), f.Text}
+		s := shown{f.File, orNull(f.Line), f.Column, orNull(f.Section), orNull(f.Key), f.Text}
 		if f.Severity == severityError {
 			out.Errors = append(out.Errors, s)
 		} else {

@@ -230,6 +230,11 @@ func (t *Tool) checkOptions() error {
 			return fmt.Errorf("--controller %q: %w", t.flags.controller, err)
 		}
 	}
+	if t.Extended {
+		if err := t.checkSet(); err != nil {
+			return err
+		}
+	}
 	if t.flags.transport != "" {
 		if _, err := connect.ParseTransport(t.flags.transport); err != nil {
 			return fmt.Errorf("--%w", err)

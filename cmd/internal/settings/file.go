@@ -71,7 +71,11 @@ func parseLine(line []byte) (key, value string, err error) {
 		return "", "", fmt.Errorf("%.80q: want NAME = VALUE", text)
 	}
 	if !strings.HasPrefix(value, `"`) {
-		return key, uncomment(value), nil
+		value = uncomment(value)
+		if strings.Contains(value, " ;") || strings.Contains(value, "\t;") || strings.HasPrefix(value, ";") {
+			return "", "", fmt.Errorf("%s: a comment begins with #; put a value with a semicolon in quotes", key)
+		}
+		return key, value, nil
 	}
 	quoted, err := strconv.QuotedPrefix(value)
 	if err != nil {
@@ -98,7 +102,7 @@ func uncomment(value string) string {
 // quote returns a value in the syntax of the file.
 func quote(value string) string {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
-	if strings.HasPrefix(value, `"`) || strings.TrimSpace(value) != value || uncomment(value) != value ||
+	if strings.HasPrefix(value, `"`) || strings.Contains(value, ";") || strings.TrimSpace(value) != value || uncomment(value) != value ||
 		strings.ContainsFunc(value, unprintable) || !utf8.ValidString(value) {
 		return strconv.Quote(value)
 	}

@@ -167,6 +167,11 @@ func TestLoadErrors(t *testing.T) {
 				`test.conf:2: all: name is already set by test.conf:1: name`,
 				`test.conf:3: name: name is already set by test.conf:1: name`,
 			}},
+		{name: "comments of other files", file: "name = a ; b\nname = ;c\nname = \"a ; b\" # quoted\n",
+			want: []string{
+				`test.conf:1: name: a comment begins with #; put a value with a semicolon in quotes`,
+				`test.conf:2: name: a comment begins with #; put a value with a semicolon in quotes`,
+			}},
 		{name: "spelling of Zeek", file: "default_port = 1\nDefault-Port = 1\n",
 			want: []string{
 				`test.conf:1: default_port: unknown setting, did you mean default-port?`,
