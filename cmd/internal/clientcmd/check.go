@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,7 +65,8 @@ func (t *Tool) checkConfig() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `.
 
-It reports errors for which the controller would refuse the configuration, and
+It reports errors for which the controller or the agents would refuse the
+configuration on any machine, and
 warnings about probable mistakes. Host names are resolved as for deployment.
 With --strict-exit, warnings count as errors.
 
@@ -110,7 +112,7 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 			e.Text = a.Text
 			warnings.Add(e)
 		}
-		for _, a := range clusterfile.Announcements(config) {
+		for _, a := range slices.Concat(clusterfile.Announcements(config), clusterfile.Refusals(config)) {
 			e := places.locate(a.Node, a.Instance, a.Key)
 			e.Text = a.Text
 			errs.Add(e)

@@ -206,25 +206,10 @@ const unknownListener = "another program"
 
 // checkInterface checks that the interface of a node exists. It accepts packet sources
 // that may not be an interface of the machine; Zeek checks those.
-func checkInterface(name string) error {
-	source, device, ok := strings.Cut(name, "::")
-	if !ok {
-		source, device = "pcap", name
-	}
-	if device == "" && ok {
-		return fmt.Errorf("%q does not name an interface", name)
-	}
-	if device == "" || source != "pcap" && source != "af_packet" {
-		return nil
-	}
-	// Variants of PF_RING, and devices of libpcap that are not interfaces.
-	if strings.ContainsAny(device, ":@,;") {
-		return nil
-	}
-	for _, other := range []string{"any", "nflog", "nfqueue", "usbmon", "bluetooth", "dbus-"} {
-		if strings.HasPrefix(device, other) {
-			return nil
-		}
+func checkInterface(source string) error {
+	device, err := zeekapi.NetworkInterface(source)
+	if err != nil || device == "" {
+		return err
 	}
 	if _, err := net.InterfaceByName(device); err != nil {
 		return fmt.Errorf("interface %s: %w", device, errors.Unwrap(err))
