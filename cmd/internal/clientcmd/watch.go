@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,6 +47,10 @@ func (t *Tool) watch() *cobra.Command {
 Events of zeekwire's controller are shown as they occur. The status is requested
 after every event, and every few seconds. If the connection is lost, the command
 reconnects. The exit code after an interrupt is 0.
+
+On a terminal, the status is below the events. If it has more lines than the
+terminal, instances and nodes with problems are shown first, and the others are
+counted; "zeekwire status" shows all.
 
 To a pipe or with --json, every line is an object with one key: "event",
 "status" (if it changed) or "connection" ("lost" or "restored"). The values have
@@ -193,11 +196,11 @@ func (w *watcher) showStatus(s zeekapi.Status, extended bool) error {
 	changed := string(text) != w.shown
 	first := w.shown == ""
 	w.shown = string(text)
-	switch lines := statusLines(w.screen, s, extended, time.Now()); {
+	switch {
 	case w.tables && w.liveScreen().Moves:
-		return w.live.Update(slices.Insert(lines, 0, terminal.Line{})...)
+		return w.live.Update(fitStatus(w.screen, s, extended, time.Now())...)
 	case w.tables && (first || changed && !extended): // there are no events
-		return w.live.Print(lines...)
+		return w.live.Print(statusLines(w.screen, s, extended, time.Now())...)
 	case !w.tables && changed:
 		return w.emit("status", view, nil)
 	}
