@@ -72,15 +72,18 @@ func nodeLines(screen terminal.Screen, nodes []placedNode, now time.Time, most i
 	return lines
 }
 
-// severity orders nodes by their need for attention.
+// severity orders nodes by their need for attention: those that failed, others that do
+// not run, those that run again, and the rest.
 func severity(n placedNode) int {
-	switch n.Status.State {
-	case zeekapi.StateRunning:
-		return 0
-	case zeekapi.StateFailed, zeekapi.StateCrashed:
+	switch s := n.Status.State; {
+	case s == zeekapi.StateFailed || s == zeekapi.StateCrashed:
+		return 3
+	case s != zeekapi.StateRunning:
 		return 2
+	case n.Restarts > 0:
+		return 1
 	}
-	return 1
+	return 0
 }
 
 // countLines returns the numbers of instances and nodes by their states.
@@ -105,7 +108,7 @@ func countLines(s zeekapi.Status) []terminal.Line {
 	}
 	nodes := nodesOf(s)
 	style := terminal.Plain
-	if slices.ContainsFunc(nodes, func(n placedNode) bool { return severity(n) > 0 }) {
+	if slices.ContainsFunc(nodes, func(n placedNode) bool { return n.Status.State != zeekapi.StateRunning }) {
 		style = terminal.Bad
 	}
 	return []terminal.Line{instances, {
