@@ -28,7 +28,8 @@ const DefaultCheckTimeout = time.Minute
 const parseLimit = 3 * time.Second
 
 // Check looks for problems that would keep nodes from running: an invalid directory or
-// script name, a missing interface or CPU, a port in use, or scripts that do not load.
+// script name, a missing interface or CPU, no permission to capture packets, a port in
+// use, or scripts that do not load.
 // Checked events report the results. They take time, because Check starts Zeek to parse
 // scripts.
 func (l *Launcher) Check(nodes []launch.Node, trial bool) {
@@ -89,6 +90,7 @@ func (l *Launcher) checkMachine(nodes []launch.Node) []launch.Checked {
 			l.refuse(n),
 			l.checkCluster(n),
 			checkInterface(n.Interface),
+			l.checkCapture(n),
 			checkCPU(n.CPUAffinity),
 			ports.claim(n.Name, "port", n.Port),
 			ports.claim(n.Name, "metrics port", n.MetricsPort),
