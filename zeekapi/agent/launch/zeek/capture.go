@@ -27,13 +27,16 @@ type privileges struct {
 	fileCaps func(path string) ([]byte, error)
 }
 
+// currentPrivileges returns the privileges of this process. Tests replace it.
+var currentPrivileges = ownPrivileges
+
 // checkCapture returns an error if the node needs to capture packets from a network
 // interface, and its process certainly may not.
 func (l *Launcher) checkCapture(n launch.Node) error {
 	if device, err := zeekapi.NetworkInterface(n.Interface); err != nil || device == "" {
 		return nil
 	}
-	return ownPrivileges().forbid(l.zeek().binary)
+	return currentPrivileges().forbid(l.zeek().binary)
 }
 
 // forbid returns the reason why a process of the program may not capture packets, or nil

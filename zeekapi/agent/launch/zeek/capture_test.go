@@ -57,3 +57,18 @@ func TestCapturePrivileges(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckCapture checks that only nodes that read from a network interface need the
+// capability.
+func TestCheckCapture(t *testing.T) {
+	l := start(t, Config{})
+	defer func(usual func() privileges) { currentPrivileges = usual }(currentPrivileges)
+	currentPrivileges = func() privileges { return privileges{bounded: true} }
+	for source, allowed := range map[string]bool{"": true, "any": true, "napatech::1": true, "af_packet::": true, "lo": false, "af_packet::lo": false} {
+		n := node("worker", "")
+		n.Interface = source
+		if err := l.checkCapture(n); (err == nil) != allowed {
+			t.Errorf("%q: %v", source, err)
+		}
+	}
+}
