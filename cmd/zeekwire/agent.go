@@ -17,7 +17,6 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
-	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -43,7 +42,7 @@ controller to connect. It always listens, because its nodes connect to it.`,
 	}
 	runService(cmd, newAgentSettings, func(cmd *cobra.Command, s *agentSettings, o *operation) error {
 		a := agentService{settings: s, security: o.security, log: o.log, operation: o}
-		return o.run(cmd.Context(), func(ctx context.Context, ending <-chan struct{}) error {
+		return o.run(cmd.Context(), s.preflight, func(ctx context.Context, ending <-chan struct{}) error {
 			a.ending = ending
 			return a.run(ctx)
 		})
@@ -155,7 +154,7 @@ func (s *agentService) listen(ctx context.Context, endpoint *peering.Endpoint) (
 		listens, err = netip.ParseAddrPort(bound.String())
 	}
 	if err != nil {
-		err = listening.Purpose{For: "nodes and controllers", Flag: "--listen"}.Explain(address, err)
+		err = listeningForNodes.Explain(address, err)
 	}
 	return bound, listens, err
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
-	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -43,7 +42,7 @@ deploys the last one again, without restarting nodes that already run it.`,
 			return err
 		}
 		o.reloads = append(o.reloads, c.gate.reload)
-		return o.run(cmd.Context(), func(ctx context.Context, ending <-chan struct{}) error {
+		return o.run(cmd.Context(), s.preflight, func(ctx context.Context, ending <-chan struct{}) error {
 			c.ending = ending
 			return c.run(ctx)
 		})
@@ -186,14 +185,14 @@ func (s *controllerService) listen(ctx context.Context, endpoint *peering.Endpoi
 	}
 	bound, err := endpoint.Listen(ctx, address)
 	if err != nil {
-		return nil, listening.Purpose{For: "agents", Flag: "--listen"}.Explain(address, err)
+		return nil, listeningForAgents.Explain(address, err)
 	}
 	return bound, nil
 }
 
 // newServer returns the WebSocket server for clients with its listener.
 func (s *controllerService) newServer(ctx context.Context, address, endpoint string) (*websocket.Server, net.Listener, error) {
-	l, err := listening.Purpose{For: "clients", Flag: "--websocket-listen"}.Listen(ctx, address)
+	l, err := listeningForClients.Listen(ctx, address)
 	if err != nil {
 		return nil, nil, err
 	}

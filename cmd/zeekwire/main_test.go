@@ -107,7 +107,7 @@ func TestUsageErrors(t *testing.T) {
 			want: "environment: ZEEKWIRE_LISTEN: unknown variable, did you mean ZEEKWIRE_CONTROLLER_LISTEN?\n"},
 		{args: []string{"controller", "--log-level", "x"}, code: 2, want: `error: --log-level "x": want debug, info, warn or error`},
 		{args: []string{"controller", "--log-format", "x"}, code: 2, want: `error: --log-format "x": want console or json`},
-		{args: []string{"controller", "--state-dir", file, "--listen", "127.0.0.1:0", "--websocket-listen", "none"}, code: 1, want: "error: controller: state: "},
+		{args: []string{"controller", "--state-dir", file, "--listen", "127.0.0.1:0", "--websocket-listen", "none"}, code: 1, want: "error: state directory " + file + ": " + file + " is not a directory; choose another one with --state-dir DIR\n"},
 		{args: []string{"controller"}, env: map[string]string{"ZEEK_CONTROLLER_PORT": "x"}, code: 2,
 			want: `error: ZEEK_CONTROLLER_PORT "x": want a port such as 2150/tcp, or none`},
 		{args: []string{"agent", "--launcher", "x", "--listen", "127.0.0.1:0"}, code: 2, want: `error: --launcher "x": want zeek, supervisor or simulated`},
@@ -117,7 +117,7 @@ func TestUsageErrors(t *testing.T) {
 		{args: []string{"agent", "--listen", "none"}, code: 2, want: "error: --listen \"none\": want a port: nodes connect to the agent"},
 		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_PORT": "0/unknown"}, code: 2, want: "error: ZEEK_AGENT_PORT \"none\": want a port: nodes connect to the agent"},
 		{args: []string{"agent", "--zeek", "/nonexistent/zeek", "--listen", "127.0.0.1:0", "--state-dir", t.TempDir(), "--log-level", "error"},
-			code: 1, want: "error: zeek launcher: "},
+			code: 1, want: "error: zeek program \"/nonexistent/zeek\": no such file or directory; install Zeek, or name its program with --zeek PATH; --launcher simulated works without Zeek\n"},
 		{args: []string{"decode", file}, code: 1, want: file + ":1: "},
 		{args: []string{"decode"}, code: 2, want: "error: missing FILE; usage: zeekwire decode FILE...\n"},
 	} {

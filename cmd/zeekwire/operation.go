@@ -31,11 +31,14 @@ type operation struct {
 	checkOnly bool // set by --check: do not run the service
 }
 
-// run runs the service with work as its main function. It does nothing if
-// --check is given.
-func (o *operation) run(ctx context.Context, work func(ctx context.Context, ending <-chan struct{}) error) error {
+// run runs the service with work as its main function, after preflight. It does nothing
+// if --check is given.
+func (o *operation) run(ctx context.Context, preflight func(context.Context) error, work func(ctx context.Context, ending <-chan struct{}) error) error {
 	if o.checkOnly {
 		return nil
+	}
+	if err := preflight(ctx); err != nil {
+		return err
 	}
 	return o.service.Run(ctx, work)
 }
