@@ -40,6 +40,9 @@ func (o *operation) run(ctx context.Context, preflight func(context.Context) err
 	if err := preflight(ctx); err != nil {
 		return err
 	}
+	for _, text := range shortcomings() {
+		o.log.Warn().Msg(text)
+	}
 	return o.service.Run(ctx, work)
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -144,3 +145,20 @@ var (
 	listeningForClients = listening.Purpose{For: "clients", Flag: "--websocket-listen"}
 	listeningForNodes   = listening.Purpose{For: "nodes and controllers", Flag: "--listen"}
 )
+
+// fewFiles is a limit of open files with which a service soon has too few: each peer
+// takes one.
+const fewFiles = 1024
+
+// shortcomings returns what does not keep a service from starting, but limits it.
+func shortcomings() []string {
+	var found []string
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil && files.Cur < fewFiles {
+		found = append(found, fmt.Sprintf("only %d files may be open, and each connection takes one; raise the limit with \"ulimit -n\", or LimitNOFILE= of the service", files.Cur))
+	}
+	if _, err := os.Stat("/proc/self"); err != nil && runtime.GOOS == "linux" {
+		found = append(found, "/proc is not mounted; without it, an agent cannot find running nodes again, measure them, or see which ports are in use")
+	}
+	return found
+}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestPreflightReportsEverything checks that the first start of an agent reports all that
@@ -62,5 +64,21 @@ func TestPreflightDirectories(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Dir(dir)); err == nil {
 		t.Error("the check created a directory")
+	}
+}
+
+// TestShortcomings checks the warning about a low limit of open files.
+func TestShortcomings(t *testing.T) {
+	var usual unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &usual); err != nil {
+		t.Fatal(err)
+	}
+	low := unix.Rlimit{Cur: 512, Max: usual.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &usual)
+	if found := shortcomings(); len(found) == 0 || !strings.Contains(found[0], "only 512 files may be open") {
+		t.Errorf("got %q", found)
 	}
 }
