@@ -107,7 +107,7 @@ func refused(err error, response *http.Response) error {
 	const most = 200
 	body, _ := io.ReadAll(io.LimitReader(response.Body, most))
 	met, text := "HTTP status "+response.Status, strings.TrimSpace(string(body))
-	if text != "" {
+	if text != "" && !strings.HasPrefix(text, "<") { // a page for browsers says no more than the status
 		met += fmt.Sprintf(" (%q)", text)
 	}
 	m := MismatchError{Met: met, Status: response.StatusCode, Advice: "check that the address is that of a WebSocket server of Zeek", Err: err}

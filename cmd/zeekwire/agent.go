@@ -42,6 +42,9 @@ controller to connect. It always listens, because its nodes connect to it.`,
 	}
 	runService(cmd, newAgentSettings, func(cmd *cobra.Command, s *agentSettings, o *operation) error {
 		a := agentService{settings: s, security: o.security, log: o.log, operation: o}
+		if _, err := readScenario(s.scenario); err != nil {
+			return fmt.Errorf("--scenario: %w", err)
+		}
 		return o.run(cmd.Context(), s.preflight, func(ctx context.Context, ending <-chan struct{}) error {
 			a.ending = ending
 			return a.run(ctx)
@@ -233,18 +236,24 @@ func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPo
 }
 
 func (s *agentService) newSimulatedLauncher() (launch.Launcher, error) {
-	c := simulated.Config{Patience: stopPatience}
-	if s.settings.scenario != "" {
-		f, err := os.Open(s.settings.scenario)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		if c.Scenario, err = simulated.ParseScenario(s.settings.scenario, f); err != nil {
-			return nil, err
-		}
+	scenario, err := readScenario(s.settings.scenario)
+	if err != nil {
+		return nil, err
 	}
-	return simulated.New(c), nil
+	return simulated.New(simulated.Config{Patience: stopPatience, Scenario: scenario}), nil
+}
+
+// readScenario reads the behaviour of simulated nodes from a file, nil for no file.
+func readScenario(file string) (*simulated.Scenario, error) {
+	if file == "" {
+		return nil, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return simulated.ParseScenario(file, f)
 }
 
 func (s *agentService) newSupervisorLauncher(ctx context.Context, listens netip.AddrPort) (launch.Launcher, error) {

@@ -118,6 +118,8 @@ func TestUsageErrors(t *testing.T) {
 		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_PORT": "0/unknown"}, code: 2, want: "error: ZEEK_AGENT_PORT \"none\": want a port: nodes connect to the agent"},
 		{args: []string{"agent", "--zeek", "/nonexistent/zeek", "--listen", "127.0.0.1:0", "--state-dir", t.TempDir(), "--log-level", "error"},
 			code: 1, want: "error: zeek program \"/nonexistent/zeek\": no such file or directory; install Zeek, or name its program with --zeek PATH; --launcher simulated works without Zeek\n"},
+		{args: []string{"agent", "--check", "--launcher", "simulated", "--scenario", file}, code: 1, want: "error: --scenario: "},
+		{args: []string{"controller", "--config", "/nonexistent.conf"}, code: 2, want: "error: settings file /nonexistent.conf: no such file or directory\n"},
 		{args: []string{"decode", file}, code: 1, want: file + ":1: "},
 		{args: []string{"decode"}, code: 2, want: "error: missing FILE; usage: zeekwire decode FILE...\n"},
 	} {

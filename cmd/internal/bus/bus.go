@@ -76,8 +76,14 @@ func (o *Options) Check() error {
 }
 
 func (o *Options) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("gave up after %s", o.Timeout))
+	return context.WithTimeoutCause(ctx, o.Timeout, &timeoutError{o.Timeout})
 }
+
+// timeoutError means that a connection or a delivery took too long.
+type timeoutError struct{ limit time.Duration }
+
+func (e *timeoutError) Error() string   { return fmt.Sprintf("gave up after %s", e.limit) }
+func (*timeoutError) Is(err error) bool { return err == context.DeadlineExceeded }
 
 // native returns a native endpoint. If there is an address to connect to, the
 // endpoint is peered with it.
@@ -112,7 +118,7 @@ func (o *Options) attach(ctx context.Context, e *peering.Endpoint) error {
 		ctx, cancel := o.withTimeout(ctx)
 		defer cancel()
 		if _, err := e.AwaitPeer(ctx, o.Connect); err != nil {
-			return err
+			return advised(err)
 		}
 	}
 	return nil
@@ -126,7 +132,11 @@ func (o *Options) webSocket(ctx context.Context, cfg websocket.ClientConfig) (*w
 	}
 	ctx, cancel := o.withTimeout(ctx)
 	defer cancel()
-	return websocket.Dial(ctx, cfg)
+	c, err := websocket.Dial(ctx, cfg)
+	if err != nil {
+		return nil, advised(err)
+	}
+	return c, nil
 }
 
 // Publish sends an event and returns when all subscribed peers have received

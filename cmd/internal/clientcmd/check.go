@@ -132,7 +132,7 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 // checkEmpty returns the finding about a file without nodes, for which deploy-config
 // requires --teardown, but not in zeek-client.
 func (f *configFile) checkEmpty(refused bool) finding {
-	found := finding{&configparser.Error{File: f.name, Text: f.emptiness() + ", so its deployment ends the cluster"}, severityWarning}
+	found := finding{&configparser.Error{File: f.name, Text: "the file " + f.emptiness() + ", so its deployment ends the cluster"}, severityWarning}
 	if refused {
 		found.Severity = severityError
 		found.Text += "; that requires --teardown"

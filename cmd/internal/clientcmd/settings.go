@@ -351,6 +351,9 @@ func (t *Tool) fileSettings() (layer, error) {
 	if errors.Is(err, fs.ErrNotExist) && (t.flags.configFile == "" || !t.Extended) {
 		return nil, nil
 	}
+	if err != nil && t.Extended && errors.As(err, new(*fs.PathError)) {
+		err = fmt.Errorf("settings file %s: %w", file, reasonOf(err))
+	}
 	return l, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -21,19 +22,30 @@ const maxFile = 1 << 20
 // with comments after "#". Values may be in double quotes, as strings in Go.
 // Invalid lines become assignments with an error.
 func readFile(name string) ([]assignment, error) {
+	text, err := read(name)
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		err = path.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("settings file %s: %w", name, err)
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("%s: larger than %d bytes, not a settings file", name, maxFile)
+	}
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return nil, fmt.Errorf("%s: the file is UTF-16; save it as UTF-8", name)
+	}
+	return parse(name, text), nil
+}
+
+// read returns the content of a file, at most maxFile+1 bytes.
+func read(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("%s: larger than %d bytes, not a settings file", name, maxFile)
-	}
-	return parse(name, text), nil
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 func parse(name string, text []byte) (list []assignment) {

@@ -216,6 +216,14 @@ func TestFileErrors(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Error(err)
 	}
+	utf16 := write(t, "\xff\xfen\x00a\x00m\x00e\x00")
+	if err := e.Load(utf16, os.Getenv, nil); err == nil || !strings.Contains(err.Error(), "the file is UTF-16; save it as UTF-8") {
+		t.Error(err)
+	}
+	dir := t.TempDir()
+	if err := e.Load(dir, os.Getenv, nil); err == nil || err.Error() != "settings file "+dir+": is a directory" {
+		t.Error(err)
+	}
 	large := write(t, "name = "+strings.Repeat("x", maxFile))
 	if err := e.Load(large, os.Getenv, nil); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Error(err)

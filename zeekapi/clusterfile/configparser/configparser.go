@@ -175,6 +175,9 @@ func read(name string, r io.Reader, raw bool) (*File, error) {
 	if len(text) > MaxSize {
 		return nil, Errors{{File: name, Text: fmt.Sprintf("file is larger than %d bytes", MaxSize)}}
 	}
+	if IsUTF16(text) {
+		return nil, Errors{{File: name, Text: textUTF16}}
+	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 	text = bytes.ReplaceAll(text, []byte("\r"), []byte("\n"))
@@ -199,6 +202,14 @@ func read(name string, r io.Reader, raw bool) (*File, error) {
 		return p.file, p.errs
 	}
 	return p.file, nil
+}
+
+// textUTF16 is the text of the error about a file in another encoding.
+const textUTF16 = "the file is UTF-16; save it as UTF-8"
+
+// IsUTF16 reports whether a text begins with the byte order mark of UTF-16.
+func IsUTF16(text []byte) bool {
+	return bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff"))
 }
 
 // parser reads a file line by line.
@@ -227,6 +238,11 @@ func (p *parser) line(line string) {
 	p.number++
 	if !utf8.ValidString(line) {
 		p.fail(p.number, "", "", "line is not UTF-8")
+		if strings.HasPrefix(line, "[") {
+			// The keys that follow do not belong to the section before.
+			p.endValue()
+			p.section = newSection("", p.number)
+		}
 		return
 	}
 	content := strings.TrimFunc(line, isSpace)

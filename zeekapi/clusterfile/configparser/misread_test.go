@@ -46,3 +46,17 @@ func TestMisread(t *testing.T) {
 		}
 	}
 }
+
+// TestOtherEncodings checks the errors about files that are not UTF-8. Keys after an
+// invalid header do not count as keys of the section before.
+func TestOtherEncodings(t *testing.T) {
+	for text, want := range map[string]string{
+		"\xff\xfe[\x00a\x00]\x00":      "the file is UTF-16; save it as UTF-8 (x)",
+		"\xfe\xff\x00[\x00a\x00]":      "the file is UTF-16; save it as UTF-8 (x)",
+		"[a]\nk = 1\n[m\xfc]\nk = 2\n": "line is not UTF-8 (x:3)",
+	} {
+		if _, err := configparser.Read("x", strings.NewReader(text)); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
