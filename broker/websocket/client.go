@@ -88,7 +88,8 @@ type ClientConfig struct {
 	ReceiveOverflow broker.Overflow
 
 	// Reconnect makes the client connect and subscribe again whenever it loses
-	// the connection. Meanwhile, published messages stay in the send queue.
+	// the connection, until the server refuses it; see IsRefusal. Meanwhile,
+	// published messages stay in the send queue.
 	Reconnect bool
 
 	// RetryMin and RetryMax limit the time between attempts to reconnect. It
@@ -155,6 +156,7 @@ type Client struct {
 	session *session // the current one, or the last
 	closing bool
 	gone    error // the reason why there will be no further session
+	refusal error // of the server, which ended the attempts to reconnect
 }
 
 var (
@@ -355,9 +357,13 @@ func (c *Client) run(s *session) {
 			c.hooks.PeerLost(s.peer, err)
 		}
 		c.log.Info().Err(err).Msg("websocket connection ended")
-		if s = c.reconnect(); s == nil {
+		var refusal error
+		if s, refusal = c.reconnect(); s == nil {
 			c.mu.Lock()
-			c.gone = err
+			c.gone, c.refusal = err, refusal
+			if refusal != nil {
+				c.gone = refusal
+			}
 			c.mu.Unlock()
 			c.out.Close()
 			c.inbox.Close()
@@ -366,19 +372,26 @@ func (c *Client) run(s *session) {
 	}
 }
 
-// reconnect returns the next session, or nil if there will be none.
-func (c *Client) reconnect() *session {
+// reconnect returns the next session, or nil if there will be none. The error is the
+// refusal of the server, if that is the reason.
+func (c *Client) reconnect() (*session, error) {
 	retry := backoff.Backoff{Min: c.cfg.RetryMin, Max: c.cfg.RetryMax}
+	level := zerolog.WarnLevel // of the first failure; the others are mostly the same
 	for c.cfg.Reconnect && retry.Wait(c.ctx, nil) {
 		s, err := c.connect(c.ctx)
 		if c.ctx.Err() != nil {
 			if err == nil {
 				s.ws.Close()
 			}
-			return nil
+			return nil, nil
+		}
+		if IsRefusal(err) {
+			c.log.Error().Err(err).Msg("websocket reconnect refused, giving up")
+			return nil, fmt.Errorf("websocket: reconnecting to %s: %w", c.cfg.Address, err)
 		}
 		if err != nil {
-			c.log.Debug().Err(err).Msg("websocket reconnect failed")
+			c.log.WithLevel(level).Err(err).Msg("websocket reconnect failed")
+			level = zerolog.DebugLevel
 			continue
 		}
 		c.mu.Lock()
@@ -387,9 +400,9 @@ func (c *Client) reconnect() *session {
 		if c.closing {
 			s.drain(goodbye)
 		}
-		return s
+		return s, nil
 	}
-	return nil
+	return nil, nil
 }
 
 var goodbye = farewell{websocket.CloseNormalClosure, "", broker.ErrClosed}
@@ -476,12 +489,20 @@ func (c *Client) Subscriptions() broker.Filter { return c.subs }
 
 // Next implements broker.Bus. When the connection is lost and the client does
 // not reconnect, it returns the notifications that are left, PeerLost last, and
-// then broker.ErrClosed. If ctx ends by a timeout and the client has no
+// then broker.ErrClosed, which is wrapped together with the refusal of the server if
+// that ended the attempts to reconnect. If ctx ends by a timeout and the client has no
 // subscriptions, the error also wraps a *broker.NotSubscribedError.
 func (c *Client) Next(ctx context.Context) (broker.Notification, error) {
 	n, err := c.inbox.Next(ctx)
 	if err != nil {
 		err = queue.ExplainTimeout(err, c.subs)
+	}
+	if errors.Is(err, broker.ErrClosed) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.refusal != nil {
+			err = fmt.Errorf("%w: %w", c.refusal, err)
+		}
 	}
 	return n, err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -191,6 +192,67 @@ func TestClientReconnects(t *testing.T) {
 		c.Close()
 		next[broker.PeerLost](t, c)
 	})
+}
+
+// A client does not repeat what the server has refused: the refusal ends it, with the
+// words of the server.
+func TestClientReconnectRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		refuse func(http.ResponseWriter, *http.Request)
+		want   string
+	}{
+		"status 401": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "unknown token", http.StatusUnauthorized)
+		}, "unknown token"},
+		"status 403": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "not for you", http.StatusForbidden)
+		}, "not for you"},
+		"error instead of an ack": {func(w http.ResponseWriter, r *http.Request) {
+			ws, err := new(gorilla.Upgrader).Upgrade(w, r, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer ws.Close()
+			ws.ReadMessage()
+			ws.WriteMessage(gorilla.TextMessage, []byte(`{"type":"error","code":"unauthorized","context":"no such user"}`))
+			readAll(ws)
+		}, "unauthorized: no such user"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				attempts := 0
+				web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if attempts++; attempts > 1 {
+						tt.refuse(w, r)
+						return
+					}
+					ws, err := new(gorilla.Upgrader).Upgrade(w, r, nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					accept(ws)
+					ws.Close()
+				})}
+				go web.Serve(n)
+				defer web.Close()
+				c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, Subscriptions: []string{"/a"}, Reconnect: true})
+				next[broker.PeerLost](t, c)
+				_, err := c.Next(t.Context())
+				if !errors.Is(err, broker.ErrClosed) || !strings.Contains(err.Error(), tt.want) || !websocket.IsRefusal(err) {
+					t.Errorf("Next = %v, want ErrClosed and %q", err, tt.want)
+				}
+				if err := c.Publish(t.Context(), "/a", broker.None()); err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("Publish = %v, want %q", err, tt.want)
+				}
+				if attempts != 2 {
+					t.Errorf("%d attempts, want 2", attempts)
+				}
+			})
+		})
+	}
 }
 
 // A server that disconnects repeatedly cannot fill the memory with

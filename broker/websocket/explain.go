@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+
+	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
 
 // firstBytes is a connection that keeps the first bytes read. They show which
@@ -105,7 +107,7 @@ func refused(err error, response *http.Response) error {
 	const most = 200
 	body, _ := io.ReadAll(io.LimitReader(response.Body, most))
 	met, text := "HTTP status "+response.Status, strings.TrimSpace(string(body))
-	if text != "" {
+	if text != "" && !strings.HasPrefix(text, "<") { // a page for browsers says no more than the status
 		met += fmt.Sprintf(" (%q)", text)
 	}
 	m := MismatchError{Met: met, Status: response.StatusCode, Advice: "check that the address is that of a WebSocket server of Zeek", Err: err}
@@ -121,4 +123,15 @@ func refused(err error, response *http.Response) error {
 		m.Advice = "try again later"
 	}
 	return &m
+}
+
+// IsRefusal reports whether err, an error of Dial, is a refusal that further attempts
+// with the same settings would meet again: a jsonv1.Error of the server, or the HTTP
+// status 401 or 403.
+func IsRefusal(err error) bool {
+	if errors.As(err, new(jsonv1.Error)) {
+		return true
+	}
+	var m *MismatchError
+	return errors.As(err, &m) && (m.Status == http.StatusUnauthorized || m.Status == http.StatusForbidden)
 }

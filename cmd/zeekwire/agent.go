@@ -42,7 +42,10 @@ controller to connect. It always listens, because its nodes connect to it.`,
 	}
 	runService(cmd, newAgentSettings, func(cmd *cobra.Command, s *agentSettings, o *operation) error {
 		a := agentService{settings: s, security: o.security, log: o.log, operation: o}
-		return o.run(cmd.Context(), func(ctx context.Context, ending <-chan struct{}) error {
+		if _, err := readScenario(s.scenario); err != nil {
+			return fmt.Errorf("--scenario: %w", err)
+		}
+		return o.run(cmd.Context(), s.preflight, func(ctx context.Context, ending <-chan struct{}) error {
 			a.ending = ending
 			return a.run(ctx)
 		})
@@ -98,13 +101,9 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer endpoint.Close()
-	bound, err := endpoint.Listen(ctx, set.native.at(set.defaultAddress))
+	bound, listens, err := s.listen(ctx, endpoint)
 	if err != nil {
-		return fmt.Errorf("listening for nodes and controllers (--listen): %w", err)
-	}
-	listens, err := netip.ParseAddrPort(bound.String())
-	if err != nil {
-		return fmt.Errorf("listening for nodes and controllers (--listen): %w", err)
+		return err
 	}
 	launcher, err := s.newLauncher(ctx, listens)
 	if err != nil {
@@ -165,6 +164,21 @@ func (s *agentService) config(endpoint *peering.Endpoint, listens netip.AddrPort
 		o.service.Ready()
 	}
 	return c
+}
+
+// listen starts the listener for controllers and nodes, and returns its address in two
+// forms.
+func (s *agentService) listen(ctx context.Context, endpoint *peering.Endpoint) (net.Addr, netip.AddrPort, error) {
+	address := s.settings.native.at(s.settings.defaultAddress)
+	bound, err := endpoint.Listen(ctx, address)
+	var listens netip.AddrPort
+	if err == nil {
+		listens, err = netip.ParseAddrPort(bound.String())
+	}
+	if err != nil {
+		err = listeningForNodes.Explain(address, err)
+	}
+	return bound, listens, err
 }
 
 // newEndpoint returns the endpoint for controllers and nodes.
@@ -244,18 +258,24 @@ func (s *agentService) newZeekLauncher(ctx context.Context, listens netip.AddrPo
 }
 
 func (s *agentService) newSimulatedLauncher() (launch.Launcher, error) {
-	c := simulated.Config{Patience: stopPatience}
-	if s.settings.scenario != "" {
-		f, err := os.Open(s.settings.scenario)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		if c.Scenario, err = simulated.ParseScenario(s.settings.scenario, f); err != nil {
-			return nil, err
-		}
+	scenario, err := readScenario(s.settings.scenario)
+	if err != nil {
+		return nil, err
 	}
-	return simulated.New(c), nil
+	return simulated.New(simulated.Config{Patience: stopPatience, Scenario: scenario}), nil
+}
+
+// readScenario reads the behaviour of simulated nodes from a file, nil for no file.
+func readScenario(file string) (*simulated.Scenario, error) {
+	if file == "" {
+		return nil, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return simulated.ParseScenario(file, f)
 }
 
 func (s *agentService) newSupervisorLauncher(ctx context.Context, listens netip.AddrPort) (launch.Launcher, error) {

@@ -2,12 +2,14 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/cmd/internal/address"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
@@ -162,9 +164,9 @@ func parseControllers(text string) ([]string, error) {
 		return nil, nil
 	}
 	for item := range strings.SplitSeq(text, ",") {
-		host, port, err := splitAddress(strings.TrimSpace(item))
+		host, port, err := address.SplitBoth(strings.TrimSpace(item), "2150")
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w, or none", err)
 		}
 		if host == "0.0.0.0" {
 			continue
@@ -178,7 +180,7 @@ func parseControllers(text string) ([]string, error) {
 }
 
 func parseSupervisor(text string) (string, error) {
-	host, port, err := splitAddress(text)
+	host, port, err := address.SplitBoth(text, strconv.Itoa(control.Port))
 	if err == nil && (host == "" || port == "0") {
 		err = errors.New("want HOST:PORT")
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
-	"github.com/zeekwire/zeekwire/broker/tcp"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
@@ -43,7 +42,7 @@ deploys the last one again, without restarting nodes that already run it.`,
 			return err
 		}
 		o.reloads = append(o.reloads, c.gate.reload)
-		return o.run(cmd.Context(), func(ctx context.Context, ending <-chan struct{}) error {
+		return o.run(cmd.Context(), s.preflight, func(ctx context.Context, ending <-chan struct{}) error {
 			c.ending = ending
 			return c.run(ctx)
 		})
@@ -186,16 +185,16 @@ func (s *controllerService) listen(ctx context.Context, endpoint *peering.Endpoi
 	}
 	bound, err := endpoint.Listen(ctx, address)
 	if err != nil {
-		return nil, fmt.Errorf("listening for agents (--listen): %w", err)
+		return nil, listeningForAgents.Explain(address, err)
 	}
 	return bound, nil
 }
 
 // newServer returns the WebSocket server for clients with its listener.
 func (s *controllerService) newServer(ctx context.Context, address, endpoint string) (*websocket.Server, net.Listener, error) {
-	l, err := tcp.Listen(ctx, address)
+	l, err := listeningForClients.Listen(ctx, address)
 	if err != nil {
-		return nil, nil, fmt.Errorf("listening for clients (--websocket-listen): %w", err)
+		return nil, nil, err
 	}
 	config := websocket.ServerConfig{
 		Private:         true, // a client could flood the others, or respond in place of the controller

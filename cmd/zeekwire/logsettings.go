@@ -13,6 +13,12 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 )
 
+// Values of --log-format.
+const (
+	logConsole = "console"
+	logJSON    = "json"
+)
+
 // logSettings are the log settings of a service.
 type logSettings struct{ level, format string }
 
@@ -33,7 +39,7 @@ func (s *logSettings) add(t *settings.Table) {
 			}, func(s string) string { return s }),
 		},
 		settings.Setting{
-			Name: "log-format", Value: settings.Choice(&s.format, "console", "json"), Common: true,
+			Name: "log-format", Value: settings.Choice(&s.format, logConsole, logJSON), Common: true,
 			Help: "`FORMAT` of the log: console or json",
 		},
 	)
@@ -50,7 +56,7 @@ func (s *logSettings) apply() {
 // logger returns a logger that writes to w.
 func (s *logSettings) logger(w io.Writer) zerolog.Logger {
 	s.apply()
-	if s.format == "console" {
+	if s.format == logConsole {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.DateTime, NoColor: !isTerminal(w), FormatPrepare: makeSafe}
 	}
 	return zerolog.New(w).With().Timestamp().Logger()

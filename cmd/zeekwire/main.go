@@ -53,6 +53,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		// The command has reported its error.
 		return exit.Code
 	}
+	err = usage.CommandError(cmd, err)
 	for _, err := range oneByOne(err) {
 		fmt.Fprintf(stderr, "error: %v\n", err)
 	}
@@ -118,6 +119,8 @@ accepted before the command.
 		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		DisableSuggestions: true, // CommandError has its own
 	}
 	tool := &clientcmd.Tool{Extended: true, ConfigFile: clientcmd.InstalledConfigFile(), CompletionPatience: completionPatience}
 	// Like zeek-client, zeekwire accepts the shared flags before the command.
@@ -151,7 +154,7 @@ accepted before the command.
 	add(groupClient, tool.Commands()...)
 	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())
-	cmd.AddCommand(manpage.Command(manpage.About{
+	cmd.AddCommand(newVersionCommand(), manpage.Command(manpage.About{
 		Version: "zeekwire " + version.String(),
 		Sections: func(cmd *cobra.Command) []manpage.Section {
 			if cmd.GroupID == groupClient {
@@ -161,4 +164,15 @@ accepted before the command.
 		},
 	}))
 	return cmd
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version, as --version does", Args: usage.Arguments("version"),
+		Example: "  zeekwire version",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "zeekwire version %s\n", version.String())
+			return err
+		},
+	}
 }

@@ -68,7 +68,7 @@ func TestUsageErrors(t *testing.T) {
 		{args: []string{"bogus"}, code: 2, want: `error: unknown command "bogus" for "zeekwire"`},
 		{args: []string{"controller", "--bogus"}, code: 2, want: "error: unknown flag: --bogus"},
 		{args: []string{"controller", "x"}, code: 2, want: `error: unexpected argument "x"; usage: zeekwire controller`},
-		{args: []string{"controller", "--listen", "x"}, code: 2, want: `error: --listen "x": want HOST:PORT or none`},
+		{args: []string{"controller", "--listen", "x"}, code: 2, want: `error: --listen "x": want HOST:PORT, such as x:2150, or none`},
 		{args: []string{"controller", "--listen", "x:70000"}, code: 2, want: `error: --listen "x:70000": port "70000" is not in 0..65535`},
 		{args: []string{"controller", "--tls", "x"}, code: 2, want: `error: --tls "x": want off, anonymous or mutual`},
 		{args: []string{"controller", "--tls", "mutual"}, code: 2, want: "error: --tls mutual: set --tls-cert, --tls-key, --tls-ca as well\n"},
@@ -93,7 +93,11 @@ func TestUsageErrors(t *testing.T) {
 		{args: []string{"demo", "x"}, code: 2, want: `error: unexpected argument "x"; usage: zeekwire demo`},
 		{args: []string{"completion", "tcsh"}, code: 2, want: `error: no completions for "tcsh"; usage: zeekwire completion bash|fish|powershell|zsh`},
 		{args: []string{"completion"}, code: 2, want: "error: missing SHELL; usage: zeekwire completion bash|fish|powershell|zsh"},
-		{args: []string{"help", "bogus"}, code: 2, want: `error: unknown command "bogus" for "zeekwire"`},
+		{args: []string{"help", "bogus"}, code: 2, want: `error: unknown command "bogus" for "zeekwire"; "zeekwire --help" lists the commands`},
+		{args: []string{"statsu"}, code: 2, want: "error: unknown command \"statsu\" for \"zeekwire\", did you mean status?\n"},
+		{args: []string{"version", "x"}, code: 2, want: `error: unexpected argument "x"; usage: zeekwire version`},
+		{args: []string{"completion", "bash", "x"}, code: 2, want: `error: unexpected argument "x"; usage: zeekwire completion bash`},
+		{args: []string{"agent", "--lancher", "zeek"}, code: 2, want: "error: unknown flag: --lancher, did you mean --launcher?\n"},
 		{args: []string{"controller", "--auto-assign-broker-start-port", "none"}, code: 2, want: `error: --auto-assign-broker-start-port "none": want a port from 1 to 65535`},
 		{args: []string{"controller", "--auto-assign-metrics-start-port", "0/tcp"}, code: 2, want: `error: --auto-assign-metrics-start-port "0/tcp": want a port from 1 to 65535`},
 		{args: []string{"controller", "--print-config"}, env: map[string]string{"ZEEKWIRE_CONTROLLER_LISTN": "x"},
@@ -103,7 +107,7 @@ func TestUsageErrors(t *testing.T) {
 			want: "environment: ZEEKWIRE_LISTEN: unknown variable, did you mean ZEEKWIRE_CONTROLLER_LISTEN?\n"},
 		{args: []string{"controller", "--log-level", "x"}, code: 2, want: `error: --log-level "x": want debug, info, warn or error`},
 		{args: []string{"controller", "--log-format", "x"}, code: 2, want: `error: --log-format "x": want console or json`},
-		{args: []string{"controller", "--state-dir", file, "--listen", "127.0.0.1:0", "--websocket-listen", "none"}, code: 1, want: "error: controller: state: "},
+		{args: []string{"controller", "--state-dir", file, "--listen", "127.0.0.1:0", "--websocket-listen", "none"}, code: 1, want: "error: state directory " + file + ": " + file + " is not a directory; choose another one with --state-dir DIR\n"},
 		{args: []string{"controller"}, env: map[string]string{"ZEEK_CONTROLLER_PORT": "x"}, code: 2,
 			want: `error: ZEEK_CONTROLLER_PORT "x": want a port such as 2150/tcp, or none`},
 		{args: []string{"agent", "--launcher", "x", "--listen", "127.0.0.1:0"}, code: 2, want: `error: --launcher "x": want zeek, supervisor or simulated`},
@@ -113,7 +117,9 @@ func TestUsageErrors(t *testing.T) {
 		{args: []string{"agent", "--listen", "none"}, code: 2, want: "error: --listen \"none\": want a port: nodes connect to the agent"},
 		{args: []string{"agent"}, env: map[string]string{"ZEEK_AGENT_PORT": "0/unknown"}, code: 2, want: "error: ZEEK_AGENT_PORT \"none\": want a port: nodes connect to the agent"},
 		{args: []string{"agent", "--zeek", "/nonexistent/zeek", "--listen", "127.0.0.1:0", "--state-dir", t.TempDir(), "--log-level", "error"},
-			code: 1, want: "error: zeek launcher: "},
+			code: 1, want: "error: zeek program \"/nonexistent/zeek\": no such file or directory; install Zeek, or name its program with --zeek PATH; --launcher simulated works without Zeek\n"},
+		{args: []string{"agent", "--check", "--launcher", "simulated", "--scenario", file}, code: 1, want: "error: --scenario: "},
+		{args: []string{"controller", "--config", "/nonexistent.conf"}, code: 2, want: "error: settings file /nonexistent.conf: no such file or directory\n"},
 		{args: []string{"decode", file}, code: 1, want: file + ":1: "},
 		{args: []string{"decode"}, code: 2, want: "error: missing FILE; usage: zeekwire decode FILE...\n"},
 	} {
@@ -150,9 +156,18 @@ func TestSharedFlagsBeforeTheCommand(t *testing.T) {
 		{args: []string{"rolling-restart", "--at-once", "0"}, code: 2, stderr: "error: --at-once: want at least 1\n"},
 		{args: []string{"get-nodes", "--transport", "smoke"}, code: 2, stderr: "error: --transport \"smoke\": want auto, websocket or native\n"},
 		{args: []string{"--dialect", "klingon", "get-nodes"}, code: 2, stderr: "error: --dialect \"klingon\": want auto, management or cluster\n"},
-		{args: []string{"--controller", "h:http", "get-nodes"}, code: 2, stderr: "error: --controller \"h:http\": port \"http\" is not in 1..65535\n"},
+		{args: []string{"--controller", "h:http", "get-nodes"}, code: 2, stderr: "error: --controller \"h:http\": port \"http\" is not in 0..65535\n"},
 		{args: []string{"get-nodes", "--controller", "h:0"}, code: 2, stderr: "error: --controller \"h:0\": port \"0\" is not in 1..65535\n"},
-		{args: []string{"get-nodes", "--controller", "::1:7"}, code: 2, stderr: "error: --controller \"::1:7\": IPv6 addresses must be surrounded by brackets: [<ipv6>]:<port>\n"},
+		{args: []string{"get-nodes", "--controller", "::1:7"}, code: 2, stderr: "error: --controller \"::1:7\": IPv6 addresses must be surrounded by brackets: [::1]:7, or [::1:7]\n"},
+		{args: []string{"--controller", "::1", "show-settings"}, stdout: "\nhost = [::1]\nport = 2149\n"},
+		{args: []string{"get-nodes", "--controller", "http://h:47/x"}, code: 2, stderr: "error: --controller \"http://h:47/x\": want HOST:PORT and no URL, here h:47\n"},
+		{args: []string{"get-nodes", "--controller", "wss://h"}, code: 2, stderr: "want HOST:PORT and no URL, here h, with --set ssl.enable=yes for TLS\n"},
+		{args: []string{"get-nodes", "--set", "controller.host=ws://h:47"}, code: 1, stderr: "setting controller.host is \"ws://h:47\", want HOST:PORT and no URL, here h:47 (--set)\n"},
+		{args: []string{"get-nodes", "--set", "controller.host=h:47"}, code: 1, stderr: "want a host without a port"},
+		{args: []string{"record", "--listen", "ws://h:1", "--connect", "h:1", "--output", "x"}, code: 2, stderr: "error: --listen \"ws://h:1\": want HOST:PORT and no URL, here h:1\n"},
+		{args: []string{"replay", "--as", "client", "--connect", "h", "x.jsonl"}, code: 2, stderr: "error: --connect \"h\": want HOST:PORT, such as h:9999\n"},
+		{args: []string{"agent", "--controller", "10.0.0.1"}, code: 2, stderr: "error: --controller \"10.0.0.1\": want HOST:PORT, such as 10.0.0.1:2150, or none\n"},
+		{args: []string{"controller", "--listen", "http://h:1"}, code: 2, stderr: "error: --listen \"http://h:1\": want HOST:PORT and no URL, here h:1, or none\n"},
 		{args: []string{"--controller", "h:http", "show-settings"}, code: 2, stderr: "error: --controller "},
 		{args: []string{"--set", "client.transport=smoke", "get-nodes"}, code: 1, stderr: "transport \"smoke\": want auto, websocket or native\n"},
 		{args: []string{"-v", "decode", "x"}, code: 2, stderr: "error: unknown shorthand flag: 'v'"},
@@ -164,6 +179,15 @@ func TestSharedFlagsBeforeTheCommand(t *testing.T) {
 				t.Errorf("exit code %d, %q, %q; want %d, %q, %q", code, stdout, stderr, tt.code, tt.stdout, tt.stderr)
 			}
 		})
+	}
+}
+
+// TestVersion checks that the command prints what the flag prints.
+func TestVersion(t *testing.T) {
+	flag, _, _ := call(t.Context(), "--version")
+	command, stderr, code := call(t.Context(), "version")
+	if command != flag || !strings.HasPrefix(flag, "zeekwire version ") || stderr != "" || code != 0 {
+		t.Errorf("version prints %q (%q, exit code %d), --version prints %q", command, stderr, code, flag)
 	}
 }
 

@@ -9,42 +9,67 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/completion"
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
+
+// whole returns all commands, with those that cobra adds.
+func whole() *cobra.Command {
+	root := newCommand()
+	usage.CheckHelp(root)
+	completion.Prepare(root, nil)
+	return root
+}
+
+// all returns cmd and the commands below it, also those that help does not show.
+func all(cmd *cobra.Command) []*cobra.Command {
+	list := []*cobra.Command{cmd}
+	for _, sub := range cmd.Commands() {
+		list = append(list, all(sub)...)
+	}
+	return list
+}
 
 // TestExamples checks that every command has examples in its help, and that the
 // command lines in them can be parsed.
 func TestExamples(t *testing.T) {
-	for _, cmd := range newCommand().Commands() {
-		if cmd.GroupID == "" {
-			continue
-		}
+	for _, cmd := range all(whole())[1:] {
 		if cmd.Example == "" {
-			t.Errorf("%s has no examples", cmd.Name())
+			t.Errorf("%s has no examples", cmd.CommandPath())
 		}
 		for line := range strings.Lines(strings.ReplaceAll(cmd.Example, "\\\n", "")) {
-			line, _, _ = strings.Cut(line, "  #")
-			line, _, _ = strings.Cut(line, " ||")
-			var words []string
-			for _, word := range strings.Fields(line) {
-				if word == "<" || word == ">" || word == ">>" {
-					break
-				}
-				words = append(words, word)
-			}
-			root := newCommand()
-			found, args, err := root.Find(words[1:])
-			if err != nil || found.Name() != cmd.Name() || words[0] != "zeekwire" {
-				t.Errorf("%q is not an example of %s: %v", line, cmd.Name(), err)
-				continue
-			}
-			if err := found.ParseFlags(args); err != nil {
-				t.Errorf("%q: %v", line, err)
-			}
-			if err := found.ValidateArgs(found.Flags().Args()); err != nil {
-				t.Errorf("%q: %v", line, err)
-			}
+			checkExample(t, cmd, line)
 		}
+	}
+}
+
+// checkExample parses a command line, which must be one of cmd or of a command below.
+func checkExample(t *testing.T, cmd *cobra.Command, line string) {
+	t.Helper()
+	line, _, _ = strings.Cut(line, "  #")
+	line, _, _ = strings.Cut(line, " ||")
+	line = strings.TrimSpace(line)
+	if inner, ok := strings.CutPrefix(line, "source <("); ok {
+		line = strings.TrimSuffix(inner, ")")
+	}
+	var words []string
+	for _, word := range strings.Fields(line) {
+		if word == "<" || word == ">" || word == ">>" {
+			break
+		}
+		words = append(words, word)
+	}
+	found, args, err := whole().Find(words[1:])
+	if err != nil || !strings.HasPrefix(found.CommandPath(), cmd.CommandPath()) || words[0] != "zeekwire" {
+		t.Errorf("%q is not an example of %s: %v", line, cmd.CommandPath(), err)
+		return
+	}
+	if err := found.ParseFlags(args); err != nil {
+		t.Errorf("%q: %v", line, err)
+	}
+	if err := found.ValidateArgs(found.Flags().Args()); err != nil {
+		t.Errorf("%q: %v", line, err)
 	}
 }
 

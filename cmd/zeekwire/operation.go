@@ -11,6 +11,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/cmd/internal/metrics"
 	"github.com/zeekwire/zeekwire/cmd/internal/service"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
@@ -30,13 +31,29 @@ type operation struct {
 	checkOnly bool // set by --check: do not run the service
 }
 
-// run runs the service with work as its main function. It does nothing if
-// --check is given.
-func (o *operation) run(ctx context.Context, work func(ctx context.Context, ending <-chan struct{}) error) error {
+// run runs the service with work as its main function, after preflight. It does nothing
+// if --check is given.
+func (o *operation) run(ctx context.Context, preflight func(context.Context) error, work func(ctx context.Context, ending <-chan struct{}) error) error {
 	if o.checkOnly {
 		return nil
 	}
+	if err := preflight(ctx); err != nil {
+		return err
+	}
+	for _, text := range shortcomings() {
+		o.log.Warn().Msg(text)
+	}
 	return o.service.Run(ctx, work)
+}
+
+// logged writes the error with which a service failed to the log if that is for
+// programs, and otherwise leaves it to the caller, so that it appears once.
+func (o *operation) logged(s *serviceSettings, err error) error {
+	if err == nil || s.logs.format != logJSON || errors.As(err, new(*misuse)) {
+		return err
+	}
+	o.log.Error().Err(err).Msg("ended")
+	return &clientcmd.ExitError{Code: exitError}
 }
 
 // newOperation returns the operation for the settings s. A reload calls load to

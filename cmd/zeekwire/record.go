@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/zeekwire/zeekwire/broker/tcp"
+	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 	"github.com/zeekwire/zeekwire/cmd/internal/record"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
@@ -42,9 +42,15 @@ To record several pairs of peers at once, with a common clock, repeat --listen,
 			case len(names) > len(listen):
 				return usageError(errors.New("more --name than --listen"))
 			}
+			if err := checkAddresses("--listen", listen...); err != nil {
+				return err
+			}
+			if err := checkAddresses("--connect", connect...); err != nil {
+				return err
+			}
 			listeners := make([]net.Listener, len(listen))
 			for i, address := range listen {
-				l, err := tcp.Listen(cmd.Context(), address)
+				l, err := listening.Purpose{For: "connections", Flag: "--listen"}.Listen(cmd.Context(), address)
 				if err != nil {
 					return err
 				}

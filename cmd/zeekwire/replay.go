@@ -29,6 +29,12 @@ answered; all other bytes are sent as recorded.`,
 			if err := o.Check(); err != nil {
 				return usageError(err)
 			}
+			if err := checkAddresses("--connect", o.Connect); err != nil {
+				return err
+			}
+			if err := checkAddresses("--listen", o.Listen); err != nil {
+				return err
+			}
 			return replay.Run(cmd.Context(), args[0], o, cmd.OutOrStdout())
 		},
 	}

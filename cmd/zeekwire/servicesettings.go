@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/cmd/internal/address"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/cmd/internal/tlsflags"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
@@ -88,7 +89,7 @@ the service after pending requests, a second SIGTERM ends it immediately.`, vari
 		for _, stray := range strays {
 			o.log.Warn().Msg("environment: " + stray.Error())
 		}
-		return run(cmd, s, o)
+		return o.logged(s.shared(), run(cmd, s, o))
 	}
 }
 
@@ -264,7 +265,10 @@ func (l *listenSettings) add(t *settings.Table, shorthand, help string) {
 			if text == settings.None {
 				return []settings.Assignment{{Name: l.portName, Text: settings.None}}, nil
 			}
-			host, port, err := splitAddress(text)
+			host, port, err := address.SplitBoth(text, cmp.Or(examplePort(l.defaultPort), "9991"))
+			if err != nil {
+				err = fmt.Errorf("%w, or none", err)
+			}
 			return []settings.Assignment{{Name: l.addressName, Text: host}, {Name: l.portName, Text: port}}, err
 		},
 	})
@@ -308,21 +312,17 @@ func (l *listenSettings) at(defaultAddress string) string {
 }
 
 // set sets the address and port. Port 0 selects any free port.
-func (l *listenSettings) set(address string, port uint16) {
+func (l *listenSettings) set(host string, port uint16) {
 	p := broker.TCP(port)
-	l.address, l.port = address, &p
+	l.address, l.port = host, &p
 }
 
-// splitAddress splits HOST:PORT. The port is a number.
-func splitAddress(text string) (host, port string, err error) {
-	host, port, err = net.SplitHostPort(text)
-	if err != nil {
-		return "", "", errors.New("want HOST:PORT or none")
+// examplePort returns the number of a port for an error, "" for no port.
+func examplePort(p broker.Port) string {
+	if p.Number == 0 {
+		return ""
 	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", "", fmt.Errorf("port %q is not in 0..65535", port)
-	}
-	return host, port, nil
+	return strconv.Itoa(int(p.Number))
 }
 
 // topics are the configurable topics: those of Zeek's two dialects.

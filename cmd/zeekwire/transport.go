@@ -1,12 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"log"
-	"net"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/address"
 	"github.com/zeekwire/zeekwire/cmd/internal/bus"
 	"github.com/zeekwire/zeekwire/cmd/internal/completion"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
@@ -39,8 +40,13 @@ func (s *transportSetting) options(cmd *cobra.Command) (bus.Options, error) {
 	if o.Connect == "" && o.Listen == "" {
 		o.Connect = "127.0.0.1"
 	}
-	o.Connect = withPort(o.Connect, o.Transport.DefaultPort())
-	o.Listen = withPort(o.Listen, o.Transport.DefaultPort())
+	var err error
+	if o.Connect, err = address.Join(o.Connect, o.Transport.DefaultPort()); err != nil {
+		return o, usageError(fmt.Errorf("--connect %q: %w", s.Connect, err))
+	}
+	if o.Listen, err = address.Join(o.Listen, o.Transport.DefaultPort()); err != nil {
+		return o, usageError(fmt.Errorf("--listen %q: %w", s.Listen, err))
+	}
 	if o.Transport == bus.WebSocket && !cmd.Flags().Changed("tls") {
 		s.tls.TurnOff() // the default of Zeek's WebSocket server
 	}
@@ -50,15 +56,17 @@ func (s *transportSetting) options(cmd *cobra.Command) (bus.Options, error) {
 	if err := s.tls.Check(); err != nil {
 		return o, usageError(err)
 	}
-	var err error
 	o.Security, err = s.tls.Layer()
 	return o, err
 }
 
-// withPort adds a port to an address without one. The empty address stays empty.
-func withPort(address, port string) string {
-	if _, _, err := net.SplitHostPort(address); err == nil || address == "" {
-		return address
+// checkAddresses returns a usage error unless the values of a flag are empty or have the
+// form HOST:PORT.
+func checkAddresses(flag string, values ...string) error {
+	for _, value := range values {
+		if _, _, err := address.SplitBoth(value, bus.Native.DefaultPort()); err != nil && value != "" {
+			return usageError(fmt.Errorf("%s %q: %w", flag, value, err))
+		}
 	}
-	return net.JoinHostPort(address, port)
+	return nil
 }

@@ -17,6 +17,8 @@ func TestTransportErrors(t *testing.T) {
 		{[]string{"publish", "/t", "e", "--transport", "websocket", "--listen", "127.0.0.1"}, "--listen: requires --transport native"},
 		{[]string{"publish", "/t", "e", "--tls", "on"}, "want off, anonymous or mutual"},
 		{[]string{"publish", "/t", "e", "--tls", "off", "--connect", "127.0.0.1:1", "--timeout", "1ms"}, "gave up after 1ms"},
+		{[]string{"publish", "/t", "e", "--connect", "wss://zeek:27759"}, `--connect "wss://zeek:27759": want HOST:PORT and no URL, here zeek:27759`},
+		{[]string{"subscribe", "/t", "--listen", "h:x"}, `--listen "h:x": port "x" is not in 0..65535`},
 		{[]string{"subscribe"}, "missing PREFIX"},
 		{[]string{"subscribe", "/t", "--count", "-1"}, "--count -1: want a number from 1"},
 		{[]string{"subscribe", "/t", "--transport", "websocket", "--connect", "127.0.0.1:1"}, "websocket: connecting to 127.0.0.1:1"},
@@ -25,22 +27,6 @@ func TestTransportErrors(t *testing.T) {
 		code := run(context.Background(), tt.args, strings.NewReader(""), &stdout, &stderr)
 		if code == exitOK || !strings.Contains(stderr.String(), tt.want) {
 			t.Errorf("%q: exit code %d, %s", tt.args, code, stderr.String())
-		}
-	}
-}
-
-func TestWithPort(t *testing.T) {
-	for address, want := range map[string]string{
-		"":            "",
-		"zeek":        "zeek:9999",
-		"zeek:1234":   "zeek:1234",
-		"10.0.0.1":    "10.0.0.1:9999",
-		"::1":         "[::1]:9999",
-		"[::1]:1234":  "[::1]:1234",
-		"127.0.0.1:0": "127.0.0.1:0",
-	} {
-		if got := withPort(address, "9999"); got != want {
-			t.Errorf("%q: got %q, want %q", address, got, want)
 		}
 	}
 }

@@ -32,7 +32,7 @@ const (
 	MaxRequests = 64
 
 	// MaxNodes limits the nodes of one instance.
-	MaxNodes = 1000
+	MaxNodes = zeekapi.MaxInstanceNodes
 
 	// StagePatience limits the time for which a node that sends no hello delays
 	// the nodes of later stages. When half the time of a request is over, all

@@ -2,6 +2,7 @@ package clusterfile
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -31,6 +32,7 @@ func Advise(c zeekapi.Configuration) []Advice {
 	a.instances()
 	a.prefixes()
 	a.nodes()
+	a.sharedPorts()
 	a.captures()
 	return a.found
 }
@@ -128,8 +130,38 @@ func (a *adviser) nodes() {
 			warn("cpu_affinity", "shares CPU %d with node %s", at.number, quote(other))
 		}
 		cpus[at] = n.Name
-		if at.number < 0 {
-			warn("cpu_affinity", "is pinned to CPU %d, which does not exist", at.number)
+	}
+}
+
+// sharedPorts warns about nodes with the same port on different instances at the same
+// address. The controller looks for such nodes only within an instance.
+func (a *adviser) sharedPorts() {
+	type place struct {
+		host netip.Addr
+		port broker.Port
+	}
+	hosts := map[string]netip.Addr{}
+	for _, i := range a.config.Instances {
+		if known(i.Host) {
+			hosts[i.Name] = i.Host.Unmap()
+		}
+	}
+	users := map[place]zeekapi.Node{}
+	for _, n := range a.config.Nodes {
+		host, ok := hosts[n.Instance]
+		for _, p := range []struct {
+			key  string
+			port broker.Port
+		}{{"port", n.Port}, {"metrics_port", n.MetricsPort}} {
+			if !ok || p.port.Number == 0 {
+				continue
+			}
+			other, taken := users[place{host, p.port}]
+			if taken && other.Instance != n.Instance {
+				a.found = append(a.found, Advice{Node: n.Name, Key: p.key, Text: fmt.Sprintf(
+					"node %s has the port %s of node %s, whose instance has the same address, %s", quote(n.Name), p.port, quote(other.Name), host)})
+			}
+			users[place{host, p.port}] = n
 		}
 	}
 }

@@ -20,6 +20,10 @@ func Foreign(name string, text []byte) error {
 	fail := func(line int, format string, args ...any) error {
 		return configparser.Errors{{File: name, Line: line, Text: fmt.Sprintf(format, args...)}}
 	}
+	if configparser.IsUTF16(text) {
+		_, err := configparser.Read(name, bytes.NewReader(text))
+		return err
+	}
 	if bytes.IndexByte(text, 0) >= 0 || !utf8.Valid(text) && mostlyBinary(text) {
 		return fail(0, "this is binary data, not a cluster configuration")
 	}

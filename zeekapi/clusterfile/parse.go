@@ -50,9 +50,10 @@ type Options struct {
 	// nil, only addresses are accepted, as by zeek-client.
 	Resolve func(host string) ([]netip.Addr, error)
 
-	// Thorough adds warnings about what zeek-client reads without a word, but
-	// probably not as it was meant, and omits one that is wrong: that the key type
-	// is ignored.
+	// Thorough adds errors and warnings about what zeek-client reads without a word,
+	// but probably not as it was meant: errors about comments behind a value, and
+	// about keys that continue the value of another. It omits one warning that is
+	// wrong: that the key type is ignored.
 	Thorough bool
 }
 
@@ -69,6 +70,9 @@ func Parse(name string, r io.Reader, o Options) (zeekapi.Configuration, configpa
 		return zeekapi.Configuration{}, nil, err
 	}
 	b := builder{file: file, hostname: cmp.Or(o.Hostname, "localhost"), resolve: o.Resolve, thorough: o.Thorough, errs: syntax}
+	if o.Thorough {
+		b.failMisread()
+	}
 	for _, s := range file.Sections {
 		switch {
 		case s.Name == instancesSection:
@@ -105,7 +109,8 @@ type builder struct {
 	free     []*configparser.Section // nodes that name no instance
 	errs     configparser.Errors
 	warnings configparser.Errors
-	scripts  []string // of all nodes
+	scripts  []string       // of all nodes
+	misread  map[place]bool // keys with a comment in their value, or with another key
 }
 
 // maxErrors limits the reported errors. A file with more is probably not a
@@ -113,9 +118,9 @@ type builder struct {
 const maxErrors = 100
 
 // fail reports an error. It ignores an error about the same key and line as an
-// earlier one, because it is a consequence.
+// earlier one, and about a key that was misread, because it is a consequence.
 func (b *builder) fail(line int, section, key, format string, args ...any) {
-	if len(b.errs) >= maxErrors || key != "" && slices.ContainsFunc(b.errs, func(e *configparser.Error) bool {
+	if len(b.errs) >= maxErrors || b.misread[place{section, key}] || key != "" && slices.ContainsFunc(b.errs, func(e *configparser.Error) bool {
 		return e.Line == line && e.Section == section && e.Key == key
 	}) {
 		return

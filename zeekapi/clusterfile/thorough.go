@@ -9,6 +9,28 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
+// failMisread reports comments behind a value, and keys that are indented like the
+// continuation of a value.
+func (b *builder) failMisread() {
+	b.misread = map[place]bool{}
+	for _, e := range b.file.Misread(isKey) {
+		b.errs.Add(e)
+		b.misread[place{e.Section, e.Key}] = true
+	}
+}
+
+// isKey reports whether a section has a key of that name. In [instances], any word may
+// be the name of an instance.
+func isKey(section, key string) bool {
+	switch section {
+	case instancesSection:
+		return key != ""
+	case clusterSection:
+		return slices.Contains(clusterKeys, key) || slices.Contains(nodeKeys, key)
+	}
+	return slices.Contains(nodeKeys, key) || key == "type"
+}
+
 // warnOfSections warns about sections that are probably meant to be others.
 func (b *builder) warnOfSections() {
 	if d := b.file.Defaults; d != nil && len(d.Options) > 0 {

@@ -19,6 +19,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 )
 
 // Transport is the protocol of the connections to peers.
@@ -75,8 +76,14 @@ func (o *Options) Check() error {
 }
 
 func (o *Options) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("gave up after %s", o.Timeout))
+	return context.WithTimeoutCause(ctx, o.Timeout, &timeoutError{o.Timeout})
 }
+
+// timeoutError means that a connection or a delivery took too long.
+type timeoutError struct{ limit time.Duration }
+
+func (e *timeoutError) Error() string   { return fmt.Sprintf("gave up after %s", e.limit) }
+func (*timeoutError) Is(err error) bool { return err == context.DeadlineExceeded }
 
 // native returns a native endpoint. If there is an address to connect to, the
 // endpoint is peered with it.
@@ -100,7 +107,7 @@ func (o *Options) attach(ctx context.Context, e *peering.Endpoint) error {
 	if o.Listen != "" {
 		addr, err := e.Listen(ctx, o.Listen)
 		if err != nil {
-			return err
+			return listening.Purpose{For: "peers", Flag: "--listen"}.Explain(o.Listen, err)
 		}
 		o.Status.Printf("listening at %s", addr)
 	}
@@ -111,7 +118,7 @@ func (o *Options) attach(ctx context.Context, e *peering.Endpoint) error {
 		ctx, cancel := o.withTimeout(ctx)
 		defer cancel()
 		if _, err := e.AwaitPeer(ctx, o.Connect); err != nil {
-			return err
+			return advised(err)
 		}
 	}
 	return nil
@@ -125,7 +132,11 @@ func (o *Options) webSocket(ctx context.Context, cfg websocket.ClientConfig) (*w
 	}
 	ctx, cancel := o.withTimeout(ctx)
 	defer cancel()
-	return websocket.Dial(ctx, cfg)
+	c, err := websocket.Dial(ctx, cfg)
+	if err != nil {
+		return nil, advised(err)
+	}
+	return c, nil
 }
 
 // Publish sends an event and returns when all subscribed peers have received
@@ -244,7 +255,12 @@ func (o *Options) publishWebSocket(ctx context.Context, topic string, ev broker.
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	c.Close() // sends the queued messages first
+	c.Close() // sends the queued messages first, and takes what the server still sends
+	select {
+	case err := <-serverErrors:
+		return err
+	default:
+	}
 	for {
 		n, err := c.Next(ctx)
 		if err != nil {
@@ -262,14 +278,18 @@ func (o *Options) publishWebSocket(ctx context.Context, topic string, ev broker.
 
 // Subscribe prints the messages that peers publish to topics with one of the
 // prefixes. It returns when it has printed count messages, or when ctx ends,
-// which is not an error. A count of 0 means no limit.
+// which is not an error. A count of 0 means no limit. An error that a WebSocket server
+// reports ends it, and so does a refusal to connect again.
 func Subscribe(ctx context.Context, o Options, prefixes []string, p *Printer, count int) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	b, err := o.subscribe(ctx, prefixes)
+	interrupted := ctx.Err
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	b, err := o.subscribe(ctx, prefixes, end)
 	if err != nil {
-		if ctx.Err() != nil {
+		if interrupted() != nil {
 			return nil
 		}
 		return err
@@ -278,10 +298,12 @@ func Subscribe(ctx context.Context, o Options, prefixes []string, p *Printer, co
 	p.filter = broker.NewFilter(prefixes...)
 	for printed := 0; count == 0 || printed < count; {
 		n, err := b.Next(ctx)
-		if ctx.Err() != nil {
+		switch {
+		case interrupted() != nil:
 			return nil
-		}
-		if err != nil {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
 			return err
 		}
 		switch n := n.(type) {
@@ -305,11 +327,13 @@ func Subscribe(ctx context.Context, o Options, prefixes []string, p *Printer, co
 	return nil
 }
 
-func (o *Options) subscribe(ctx context.Context, prefixes []string) (broker.Bus, error) {
+// subscribe connects to the peers. It calls fail with an error that a WebSocket server
+// reports.
+func (o *Options) subscribe(ctx context.Context, prefixes []string, fail func(error)) (broker.Bus, error) {
 	if o.Transport == WebSocket {
 		return o.webSocket(ctx, websocket.ClientConfig{
 			Subscriptions: prefixes, Reconnect: true,
-			OnError: func(e jsonv1.Error) { o.Status.Printf("%v", e) },
+			OnError: func(e jsonv1.Error) { fail(e) },
 		})
 	}
 	return o.native(ctx, peering.Config{Subscriptions: prefixes, Hooks: &drops{status: o.Status}})

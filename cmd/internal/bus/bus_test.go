@@ -221,8 +221,10 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
-// TestWebSocketError publishes to a server that rejects every message.
-func TestWebSocketError(t *testing.T) {
+// rejecting is a WebSocket server that acknowledges the first message of a client and
+// answers all others with an error. If early is true, an error follows the ack.
+func rejecting(t *testing.T, early bool) *httptest.Server {
+	const rejection = `{"type":"error","code":"deserialization_failed","context":"failed to create Zeek event"}`
 	var upgrader gorilla.Upgrader
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := upgrader.Upgrade(w, r, nil)
@@ -231,23 +233,70 @@ func TestWebSocketError(t *testing.T) {
 			return
 		}
 		defer c.Close()
-		answer := `{"type":"ack","endpoint":"test","version":"8.0.10"}`
+		answers := []string{`{"type":"ack","endpoint":"test","version":"8.0.10"}`}
+		if early {
+			answers = append(answers, rejection)
+		}
 		for {
 			if _, _, err := c.ReadMessage(); err != nil {
 				return
 			}
-			if err := c.WriteMessage(gorilla.TextMessage, []byte(answer)); err != nil {
-				return
+			for _, answer := range answers {
+				if err := c.WriteMessage(gorilla.TextMessage, []byte(answer)); err != nil {
+					return
+				}
 			}
-			answer = `{"type":"error","code":"deserialization_failed","context":"failed to create Zeek event"}`
+			answers = []string{rejection}
 		}
 	}))
-	defer server.Close()
+	t.Cleanup(server.Close)
+	return server
+}
+
+// TestWebSocketError publishes to a server that rejects every message.
+func TestWebSocketError(t *testing.T) {
+	server := rejecting(t, false)
 	defer func(usual time.Duration) { errorTime = usual }(errorTime)
 	errorTime = forever
 	o := Options{Transport: WebSocket, Connect: server.Listener.Addr().String(), Timeout: forever, Status: silent}
 	err := Publish(t.Context(), o, "/tests", broker.NewEvent("e"))
 	if err == nil || !strings.Contains(err.Error(), "failed to create Zeek event") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestWebSocketErrorEndsSubscribe subscribes at a server that reports an error.
+func TestWebSocketErrorEndsSubscribe(t *testing.T) {
+	server := rejecting(t, true)
+	_, _, ended := subscribe(t, t.Context(), Options{Transport: WebSocket, Connect: server.Listener.Addr().String()}, 0, "/tests")
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "failed to create Zeek event") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestRefusedReconnectEndsSubscribe subscribes at a server that closes the connection,
+// and refuses the next one.
+func TestRefusedReconnectEndsSubscribe(t *testing.T) {
+	var upgrader gorilla.Upgrader
+	known := true
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !known {
+			http.Error(w, "the token has expired", http.StatusUnauthorized)
+			return
+		}
+		known = false
+		c, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		c.ReadMessage()
+		c.WriteMessage(gorilla.TextMessage, []byte(`{"type":"ack","endpoint":"test","version":"8.0.10"}`))
+	}))
+	defer server.Close()
+	_, _, ended := subscribe(t, t.Context(), Options{Transport: WebSocket, Connect: server.Listener.Addr().String()}, 0, "/tests")
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "the token has expired") {
 		t.Errorf("error %v", err)
 	}
 }

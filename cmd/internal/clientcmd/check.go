@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,11 +27,7 @@ const (
 )
 
 func (f finding) String() string {
-	place := f.File
-	if f.Line > 0 {
-		place = fmt.Sprintf("%s:%d", f.File, f.Line)
-	}
-	return fmt.Sprintf("%s: %s: %s", place, f.Severity, f.Text)
+	return fmt.Sprintf("%s: %s: %s", f.Place(), f.Severity, f.Text)
 }
 
 func (t *Tool) checkConfig() *cobra.Command {
@@ -68,11 +65,13 @@ func (t *Tool) checkConfig() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `.
 
-It reports errors for which the controller would refuse the configuration, and
+It reports errors for which the controller or the agents would refuse the
+configuration on any machine, and
 warnings about probable mistakes. Host names are resolved as for deployment.
 With --strict-exit, warnings count as errors.
 
-The output has lines in the form FILE:LINE: error: TEXT, also on a terminal.
+The output has lines in the form FILE:LINE: error: TEXT, also on a terminal, or
+FILE:LINE:COLUMN: error: TEXT where the column is known.
 With --json, the output has the keys errors, warnings and results.` + fileHelp
 	t.addSiteFlag(cmd)
 	if !t.Extended {
@@ -113,7 +112,7 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 			e.Text = a.Text
 			warnings.Add(e)
 		}
-		for _, a := range clusterfile.Announcements(config) {
+		for _, a := range slices.Concat(clusterfile.Announcements(config), clusterfile.Refusals(config)) {
 			e := places.locate(a.Node, a.Instance, a.Key)
 			e.Text = a.Text
 			errs.Add(e)
@@ -133,7 +132,7 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 // checkEmpty returns the finding about a file without nodes, for which deploy-config
 // requires --teardown, but not in zeek-client.
 func (f *configFile) checkEmpty(refused bool) finding {
-	found := finding{&configparser.Error{File: f.name, Text: f.emptiness() + ", so its deployment ends the cluster"}, severityWarning}
+	found := finding{&configparser.Error{File: f.name, Text: "the file " + f.emptiness() + ", so its deployment ends the cluster"}, severityWarning}
 	if refused {
 		found.Severity = severityError
 		found.Text += "; that requires --teardown"
@@ -194,6 +193,7 @@ func findingsView(config zeekapi.Configuration, found []finding) any {
 	type shown struct {
 		File    string  `json:"file"`
 		Line    *int    `json:"line"`
+		Column  int     `json:"column,omitempty"`
 		Section *string `json:"section"`
 		Key     *string `json:"key"`
 		Text    string  `json:"text"`
@@ -204,7 +204,7 @@ func findingsView(config zeekapi.Configuration, found []finding) any {
 		Results  map[string]int `json:"results"`
 	}{[]shown{}, []shown{}, map[string]int{}}
 	for _, f := range found {
-		s := shown{f.File, orNull(f.Line), orNull(f.Section), orNull(f.Key), f.Text}
+		s := shown{f.File, orNull(f.Line), f.Column, orNull(f.Section), orNull(f.Key), f.Text}
 		if f.Severity == severityError {
 			out.Errors = append(out.Errors, s)
 		} else {

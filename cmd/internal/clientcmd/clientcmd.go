@@ -15,7 +15,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -71,10 +70,17 @@ type Tool struct {
 }
 
 // ExitError is the error of a command that has already reported its failure.
-type ExitError struct{ Code int }
+type ExitError struct {
+	Code int
+
+	cause error // of a failed connection, otherwise nil
+}
 
 // Error implements the error interface.
 func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+
+// Unwrap returns the error of a failed connection, nil for other failures.
+func (e *ExitError) Unwrap() error { return e.cause }
 
 // Interrupted is the exit code of a command whose context was canceled: the one
 // that shells use for Ctrl-C. zeek-client exits with 0 in that case.
@@ -220,12 +226,13 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 func (t *Tool) checkOptions() error {
 	// In zeek-client, an invalid address is a failure, not a usage error.
 	if t.Extended && t.flags.controller != "" {
-		_, port, err := splitController(t.flags.controller)
-		if n, numberErr := strconv.ParseUint(port, 10, 16); err == nil && port != "" && (numberErr != nil || n == 0) {
-			err = fmt.Errorf("port %q is not in 1..65535", port)
-		}
-		if err != nil {
+		if _, _, err := splitRemote(t.flags.controller); err != nil {
 			return fmt.Errorf("--controller %q: %w", t.flags.controller, err)
+		}
+	}
+	if t.Extended {
+		if err := t.checkSet(); err != nil {
+			return err
 		}
 	}
 	if t.flags.transport != "" {

@@ -173,6 +173,9 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 			return nil, fmt.Errorf("cluster configuration %s: is a directory", name)
 		}
 		f, err := os.Open(name)
+		if err != nil && r.tool.Extended {
+			return nil, fmt.Errorf("cluster configuration %s: %w", name, reasonOf(err))
+		}
 		if err != nil {
 			return nil, err
 		}

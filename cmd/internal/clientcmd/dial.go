@@ -45,6 +45,9 @@ func (r *run) options() (connect.Options, error) {
 	if r.port < 1 || r.port > 65535 {
 		return connect.Options{}, fmt.Errorf("controller port number %d outside valid range", r.port)
 	}
+	if err := r.checkHost(); err != nil {
+		return connect.Options{}, err
+	}
 	o := connect.Options{Address: r.remote(), Timeout: max(r.retryDelay, time.Second)}
 	var err error
 	if o.Transport, err = connect.ParseTransport(r.transport); err != nil {
@@ -72,6 +75,23 @@ func (r *run) options() (connect.Options, error) {
 		err = r.addTLS(&o, r.warning)
 	}
 	return o, err
+}
+
+// checkHost returns an error if the host of the controller has a form that zeek-client
+// would try to resolve as a name.
+func (r *run) checkHost() error {
+	host := strings.Trim(r.host, "[]")
+	if _, err := netip.ParseAddr(host); err == nil || !r.tool.Extended {
+		return nil
+	}
+	_, port, err := splitRemote(host)
+	if err == nil && port != "" {
+		err = errors.New("want a host without a port, which is the setting controller.port")
+	}
+	if err != nil {
+		return fmt.Errorf("setting controller.host is %q, %w%s", host, err, r.settings.find("controller", "host").place())
+	}
+	return nil
 }
 
 // isLoopback reports whether a connection to host stays on this machine.
@@ -107,7 +127,8 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 			stage = timeoutStage(err)
 			r.debug("time-out in %s with controller %s", stage, r.remote())
 		default:
-			return nil, r.fail("%s", explain(err, r.remote()))
+			r.error("%s", explain(err, r.remote()))
+			return nil, &ExitError{Code: 1, cause: err}
 		}
 		progress.addFailure(err)
 		if attempt == r.attempts-1 {

@@ -56,8 +56,10 @@ func advice(m *websocket.MismatchError) string {
 	switch m.Met {
 	case websocket.MetNative:
 		return "use --transport native, or the port of the WebSocket server"
-	case websocket.MetTLS, websocket.MetNoHTTP:
+	case websocket.MetTLS:
 		return "set ssl.enable if it expects TLS, and ssl.certificate if it expects that"
+	case websocket.MetNoHTTP:
+		return "set ssl.enable if it expects TLS, and ssl.certificate if it expects that, or use the port for clients, by default 2149"
 	case websocket.MetPlain:
 		return "unset ssl.enable"
 	case websocket.MetDemandingTLS:

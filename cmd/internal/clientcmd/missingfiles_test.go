@@ -23,7 +23,7 @@ func TestMissingFiles(t *testing.T) {
 			"error: cluster configuration /: is a directory\n",
 			"error: please provide a cluster configuration file.\n"},
 		{"no such settings file", []string{"check-config", "-c", "/nonexistent", "/"}, 1,
-			"error: open /nonexistent: no such file or directory\n",
+			"error: settings file /nonexistent: no such file or directory\n",
 			"error: please provide a cluster configuration file.\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -16,7 +16,7 @@ const maxProblems = 20
 // warnOf prints the warnings about a configuration that was read from a file.
 func (r *run) warnOf(file *configFile, config zeekapi.Configuration) {
 	places := locator{file.name, clusterfile.FindPlaces(file.text)}
-	for _, a := range clusterfile.Advise(config) {
+	for _, a := range slices.Concat(clusterfile.Refusals(config), clusterfile.Advise(config)) {
 		if a.Zeek {
 			continue // see preflight
 		}

@@ -195,7 +195,13 @@ func (t *Tool) testTimeout() *cobra.Command {
 func (t *Tool) monitor() *cobra.Command {
 	return t.command("monitor", "Show messages from the controller (for troubleshooting)",
 		func(ctx context.Context, r *run, _ []string) error {
-			bus, err := r.dial(ctx, func(err error) { r.error("%v", err) })
+			ctx, end := context.WithCancelCause(ctx)
+			defer end(nil)
+			report := func(err error) { r.error("%v", err) } // zeek-client goes on
+			if t.Extended {
+				report = end
+			}
+			bus, err := r.dial(ctx, report)
 			if err != nil {
 				return err
 			}
@@ -208,10 +214,15 @@ func (t *Tool) monitor() *cobra.Command {
 				case broker.Received:
 					fmt.Fprintf(r.stdout, "received \"%s\"\n", eventText(n.Message.Value))
 				case broker.PeerLost:
+					if ctx.Err() != nil { // which ends the connection
+						return context.Cause(ctx)
+					}
 					return n.Err
 				}
 				switch {
-				case err != nil && next.Err() == nil, ctx.Err() != nil:
+				case ctx.Err() != nil:
+					return context.Cause(ctx)
+				case err != nil && next.Err() == nil:
 					return err
 				case err != nil:
 					fmt.Fprintf(r.stdout, "no response received: %s\n", r.noResponseReason(context.DeadlineExceeded))

@@ -34,7 +34,7 @@ func askOn[T any](ctx context.Context, r *run, c *client.Client, call func(conte
 	var refused jsonv1.Error
 	switch {
 	case errors.As(err, &missing) && errors.As(missing.Err, &refused) && !errors.Is(missing.Err, context.DeadlineExceeded):
-		err = fmt.Errorf("the server refused the request: %s: %s", refused.Code, refused.Context)
+		err = &rejectedError{refused}
 	case errors.As(err, &missing):
 		err = errors.New("no response received: " + r.noResponseReason(missing.Err))
 	case errors.Is(err, zeekapi.ErrUnknown):
@@ -42,6 +42,18 @@ func askOn[T any](ctx context.Context, r *run, c *client.Client, call func(conte
 	}
 	return v, err
 }
+
+// rejectedError means that the WebSocket server reported an error instead of passing on
+// a request.
+type rejectedError struct{ reason jsonv1.Error }
+
+// Error has the words of the server.
+func (e *rejectedError) Error() string {
+	return fmt.Sprintf("the server refused the request: %s: %s", e.reason.Code, e.reason.Context)
+}
+
+// Unwrap returns the error that the server reported.
+func (e *rejectedError) Unwrap() error { return e.reason }
 
 // supportedCommands returns the supported commands of those that depend on the
 // dialect of the controller.

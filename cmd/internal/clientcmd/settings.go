@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/address"
+	"github.com/zeekwire/zeekwire/cmd/internal/nearest"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
@@ -153,6 +155,7 @@ type setting struct {
 	section, key string
 	value        string // may refer to other settings of the section
 	origin       string // named in errors; "" for the default
+	inherited    bool   // from [DEFAULT] of a file
 }
 
 // layer holds the settings of one source. An element without a key stands for
@@ -213,7 +216,7 @@ func defaults() layer {
 	var l layer
 	for _, d := range declarations {
 		if !d.extension {
-			l = append(l, setting{d.section, d.key, d.initial, ""})
+			l = append(l, setting{section: d.section, key: d.key, value: d.initial})
 		}
 	}
 	return l
@@ -232,13 +235,14 @@ func parseItems(items []string, origin string) (l layer, invalid []string) {
 			invalid = append(invalid, item)
 			continue
 		}
-		l = append(l, setting{section, key, value, origin})
+		l = append(l, setting{section: section, key: key, value: value, origin: origin})
 	}
 	return l, invalid
 }
 
-// readSettings returns the settings of a file.
-func readSettings(name string) (layer, error) {
+// readSettings returns the settings of a file. If thorough is true, comments behind a
+// value are errors, which zeek-client makes a part of the value.
+func readSettings(name string, thorough bool) (layer, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -251,6 +255,9 @@ func readSettings(name string) (layer, error) {
 	}
 	var l layer
 	var errs configparser.Errors
+	if thorough {
+		errs = file.Misread(isDeclared)
+	}
 	for _, in := range file.Sections {
 		l = append(l, setting{section: in.Name})
 		for _, o := range in.Options {
@@ -258,7 +265,7 @@ func readSettings(name string) (layer, error) {
 				errs.Add(&configparser.Error{File: name, Line: o.Line, Section: in.Name, Key: o.Key,
 					Text: fmt.Sprintf("setting %s.%s needs a value", in.Name, o.Key)})
 			}
-			l = append(l, setting{in.Name, o.Key, o.Value, fmt.Sprintf("%s:%d", name, o.Line)})
+			l = append(l, setting{in.Name, o.Key, o.Value, fmt.Sprintf("%s:%d", name, o.Line), o.Inherited})
 		}
 	}
 	if len(errs) > 0 {
@@ -267,7 +274,24 @@ func readSettings(name string) (layer, error) {
 	return l, nil
 }
 
-// splitController splits HOST:PORT, either of which may be missing.
+// splitRemote splits HOST:PORT, either of which may be missing. Its errors tell how to
+// use TLS.
+func splitRemote(text string) (host, port string, err error) {
+	host, port, err = address.Split(text)
+	var url *address.URLError
+	switch {
+	case errors.As(err, &url) && url.Secure():
+		err = fmt.Errorf("%w, with --set ssl.enable=yes for TLS", err)
+	case port == "0":
+		err = fmt.Errorf("port %q is not in 1..65535", port)
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host, port, err
+}
+
+// splitController is like splitRemote, in the way of zeek-client.
 func splitController(address string) (host, port string, err error) {
 	i := strings.LastIndexByte(address, ':')
 	if i < 0 {
@@ -289,25 +313,29 @@ func splitController(address string) (host, port string, err error) {
 func (t *Tool) flagSettings() (layer, error) {
 	var l layer
 	if t.flags.controller != "" {
-		host, port, err := splitController(t.flags.controller)
+		split := splitController
+		if t.Extended {
+			split = splitRemote
+		}
+		host, port, err := split(t.flags.controller)
 		if err != nil {
 			return nil, err
 		}
 		if host != "" || port == "" {
-			l = append(l, setting{"controller", "host", configparser.Escape(host), "--controller"})
+			l = append(l, setting{section: "controller", key: "host", value: configparser.Escape(host), origin: "--controller"})
 		}
 		if port != "" {
-			l = append(l, setting{"controller", "port", configparser.Escape(port), "--controller"})
+			l = append(l, setting{section: "controller", key: "port", value: configparser.Escape(port), origin: "--controller"})
 		}
 	}
 	if t.flags.transport != "" {
-		l = append(l, setting{"client", "transport", configparser.Escape(t.flags.transport), "--transport"})
+		l = append(l, setting{section: "client", key: "transport", value: configparser.Escape(t.flags.transport), origin: "--transport"})
 	}
 	if t.flags.dialect != "" {
-		l = append(l, setting{"client", "dialect", configparser.Escape(t.flags.dialect), "--dialect"})
+		l = append(l, setting{section: "client", key: "dialect", value: configparser.Escape(t.flags.dialect), origin: "--dialect"})
 	}
 	if t.flags.verbose > 0 {
-		l = append(l, setting{"client", "verbosity", strconv.Itoa(t.flags.verbose), "-v"})
+		l = append(l, setting{section: "client", key: "verbosity", value: strconv.Itoa(t.flags.verbose), origin: "-v"})
 	}
 	return l, nil
 }
@@ -319,9 +347,12 @@ func (t *Tool) fileSettings() (layer, error) {
 	if file == "" {
 		return nil, nil
 	}
-	l, err := readSettings(file)
+	l, err := readSettings(file, t.Extended)
 	if errors.Is(err, fs.ErrNotExist) && (t.flags.configFile == "" || !t.Extended) {
 		return nil, nil
+	}
+	if err != nil && t.Extended && errors.As(err, new(*fs.PathError)) {
+		err = fmt.Errorf("settings file %s: %w", file, reasonOf(err))
 	}
 	return l, err
 }
@@ -347,16 +378,73 @@ func (t *Tool) gather(m messages) (*settings, error) {
 	s.add(file)
 	s.add(environment)
 	if token := t.Getenv(tokenVariable); token != "" {
-		s.add(layer{{"client", "token", configparser.Escape(token), tokenVariable}})
+		s.add(layer{{section: "client", key: "token", value: configparser.Escape(token), origin: tokenVariable}})
 	}
 	items, invalid := parseItems(t.flags.set, "--set")
 	for _, item := range invalid {
 		m.error("config item \"%s\" invalid. Please use <section.key>=<val>.", item)
 	}
 	s.add(items)
+	if t.Extended {
+		for _, x := range slices.Concat(environment, file) {
+			if text := s.unknown(x); text != "" {
+				m.warning("%s%s", text, x.place())
+			}
+		}
+	}
 	flags, err := t.flagSettings()
 	s.add(flags)
 	return s, err
+}
+
+// unknown returns the text about a setting that has no effect, or "". A setting that
+// others refer to has an effect.
+func (s *settings) unknown(x setting) string {
+	if x.key == "" || x.inherited || isDeclared(x.section, strings.ToLower(x.key)) {
+		return ""
+	}
+	for _, other := range s.section(x.section).settings {
+		if strings.Contains(strings.ToLower(other.value), "%("+strings.ToLower(x.key)+")s") {
+			return ""
+		}
+	}
+	return unknownSetting(x.section + "." + x.key)
+}
+
+// isDeclared reports whether there is a setting of that name, which is in lower case.
+func isDeclared(section, key string) bool {
+	if section == "ssl" && key == "disable" {
+		return true // deprecated, see checkedOptions
+	}
+	return slices.ContainsFunc(declarations, func(d declaration) bool { return d.section == section && d.key == key })
+}
+
+// unknownSetting returns the text about a setting that does not exist.
+func unknownSetting(name string) string {
+	var names []string
+	for _, d := range declarations {
+		names = append(names, d.section+"."+d.key)
+	}
+	if meant, near := nearest.Name(strings.ReplaceAll(strings.ToLower(name), "-", "_"), names); near {
+		return fmt.Sprintf("unknown setting %s, did you mean %s?", name, meant)
+	}
+	return fmt.Sprintf("unknown setting %s, see \"zeekwire show-settings\"", name)
+}
+
+// checkSet returns an error if the values of --set do not all set an existing setting.
+// zeek-client ignores those that do not.
+func (t *Tool) checkSet() error {
+	var errs []error
+	for _, item := range t.flags.set {
+		l, invalid := parseItems([]string{item}, "--set")
+		switch {
+		case len(invalid) > 0:
+			errs = append(errs, fmt.Errorf("--set %q: want SECTION.KEY=VALUE", item))
+		case !isDeclared(l[0].section, strings.ToLower(l[0].key)):
+			errs = append(errs, fmt.Errorf("--set %q: %s", item, unknownSetting(l[0].section+"."+l[0].key)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // parameters resolves the references in all values and converts the values

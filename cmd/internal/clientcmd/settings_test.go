@@ -145,3 +145,43 @@ func TestInvalidSettings(t *testing.T) {
 		})
 	}
 }
+
+// TestUnknownSettings checks that zeekwire refuses or reports settings that do not exist
+// and comments that are part of a value, which zeek-client ignores.
+func TestUnknownSettings(t *testing.T) {
+	const settings = "ZEEK_CLIENT_CONFIG_SETTINGS"
+	for _, test := range []struct {
+		name, file, env string
+		args            string
+		exit            int
+		stderr          string
+	}{
+		{"misspelled --set", "", "", "--set client.requst_timeout_secs=7 show-settings", 2,
+			"error: --set \"client.requst_timeout_secs=7\": unknown setting client.requst_timeout_secs, did you mean client.request_timeout_secs?\n"},
+		{"unknown --set", "", "", "--set colour.x=7 --set Client.port=3 show-settings", 2,
+			"error: --set \"colour.x=7\": unknown setting colour.x, see \"zeekwire show-settings\"\n" +
+				"error: --set \"Client.port=3\": unknown setting Client.port, see \"zeekwire show-settings\"\n"},
+		{"malformed --set", "", "", "--set client.port show-settings", 2, "error: --set \"client.port\": want SECTION.KEY=VALUE\n"},
+		{"case of a key", "", "", "--set client.Verbosity=0 show-settings", 0, ""},
+		{"file and environment", "[controller]\nhots = h\n[client]\nlevel = 0\nverbosity = %(level)s\n", "ssl.enabled=no", "show-settings", 0,
+			"warning: unknown setting ssl.enabled, did you mean ssl.enable? (" + settings + ")\n" +
+				"warning: unknown setting controller.hots, did you mean controller.host? (FILE:2)\n"},
+		{"inherited", "[DEFAULT]\nx = 1\n[controller]\nhost = h\n", "", "show-settings", 0, ""},
+		{"comment", "[controller]\nhost = 10.0.0.1 # the lab\n\tport = 47 ; not 2149\n", "", "show-settings", 1,
+			"error: \"# the lab\" is part of the value of host; a comment must be on a line of its own (FILE:2:17)\n" +
+				"error: \"port = 47 ; not 2149\" continues the value of host, because it is indented more than that; give all keys the same indentation (FILE:3:2)\n" +
+				"error: \"; not 2149\" is part of the value of host; a comment must be on a line of its own (FILE:3:12)\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "s.cfg")
+			if err := os.WriteFile(file, []byte(test.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			tool := &clientcmd.Tool{Extended: true, Getenv: func(key string) string { return map[string]string{settings: test.env}[key] }}
+			got := runCommand(t, tool, "", append([]string{"-c", file}, strings.Fields(test.args)...)...)
+			if want := strings.ReplaceAll(test.stderr, "FILE", file); got.exit != test.exit || got.stderr != want {
+				t.Errorf("exit code %d and %q, want %d and %q", got.exit, got.stderr, test.exit, want)
+			}
+		})
+	}
+}

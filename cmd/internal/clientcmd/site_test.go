@@ -264,14 +264,14 @@ func TestUploadIsResumed(t *testing.T) {
 		}
 		return nil
 	}
-	got := s.run(t, "--set", "client.peer_retry_delay_secs=0.01", "-vv", "deploy-config", file)
+	got := s.run(t, "--set", "client.peering_retry_delay_secs=0.01", "-vv", "deploy-config", file)
 	if got.exit != 0 || s.parts != 6 || strings.Count(got.stderr, "lost the connection") != 2 {
 		t.Errorf("%d parts, %+v", s.parts, got)
 	}
 	// A controller that gets nothing done is given up.
 	put(t, dir, "site/data", string(data[1:]))
 	s.fail = func(int) error { return fake.ErrDisconnect }
-	got = s.run(t, "--set", "client.peer_retry_delay_secs=0.01", "deploy-config", file)
+	got = s.run(t, "--set", "client.peering_retry_delay_secs=0.01", "deploy-config", file)
 	if got.exit != 1 || !strings.Contains(got.stderr, "no response received") || s.parts != 11 {
 		t.Errorf("%d parts, %+v", s.parts, got)
 	}

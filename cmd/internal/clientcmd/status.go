@@ -221,21 +221,20 @@ func healthy(s zeekapi.Status) bool {
 // statusLines returns a status as lines.
 func statusLines(screen terminal.Screen, s zeekapi.Status, extended bool, now time.Time) []terminal.Line {
 	lines := summaryLines(s, extended, now)
-	instances := instanceStatusTable(s, extended, now)
-	if instances.Len() == 0 {
+	if len(s.Instances) == 0 {
 		return append(lines, terminal.Line{}, terminal.Text("No instances: no agent is connected, and nothing is deployed."))
 	}
-	lines = append(append(lines, terminal.Line{}), instances.Lines(screen)...)
-	nodes, errorLines := nodeStatusTable(s, now)
-	if nodes.Len() > 0 {
-		lines = append(append(lines, terminal.Line{}), nodes.Lines(screen)...)
+	add := func(section []terminal.Line) {
+		if len(section) > 0 {
+			lines = append(append(lines, terminal.Line{}), section...)
+		}
 	}
-	if len(errorLines) > 0 {
-		lines = append(append(lines, terminal.Line{}), errorLines...)
+	add(instanceStatusTable(s.Instances, extended, now).Lines(screen))
+	if nodes := nodesOf(s); len(nodes) > 0 {
+		add(nodeStatusTable(nodes, now).Lines(screen))
 	}
-	if edited := editedIn(s); len(edited) > 0 {
-		lines = append(append(lines, terminal.Line{}), edited.lines()...)
-	}
+	add(slices.Concat(currentErrors(s, extended), pastErrors(s, extended, now)))
+	add(editedIn(s).lines())
 	return lines
 }
 
@@ -345,74 +344,144 @@ func jobSpans(j zeekapi.Job, now time.Time) terminal.Line {
 	return line
 }
 
-func instanceStatusTable(s zeekapi.Status, extended bool, now time.Time) *terminal.Table {
+func instanceStatusTable(instances []zeekapi.InstanceStatus, extended bool, now time.Time) *terminal.Table {
 	t := &terminal.Table{
 		Header: []string{"INSTANCE", "AGENT", "SINCE", "HOST", "NODES", "VERSION", "ZEEK"},
 		Spare:  []int{5, 6, 3, 2},
 	}
-	for _, i := range s.Instances {
-		agent := terminal.Span{Text: "connected", Style: terminal.Good}
-		switch {
-		case !i.Connected && i.Drained:
-			agent = terminal.Span{Text: "drained, away", Style: terminal.Warn}
-		case !i.Connected && i.Since.IsZero() && extended:
-			agent = terminal.Span{Text: "never came", Style: terminal.Bad}
-		case !i.Connected:
-			agent = terminal.Span{Text: "missing", Style: terminal.Bad}
-		case i.Drained:
-			agent = terminal.Span{Text: "drained", Style: terminal.Warn}
-		case !i.Wanted:
-			agent = terminal.Span{Text: "not in use", Style: terminal.Faint}
-		case !i.Ready && extended:
-			agent = terminal.Span{Text: "not ready", Style: terminal.Warn}
-		}
+	for _, i := range instances {
 		host := ""
 		if i.Instance.Host.IsValid() && !i.Instance.Host.IsUnspecified() {
 			host = i.Instance.Host.String()
 		}
-		t.Add(cell(i.Instance.Name), agent, cell(since(i.Since, now)), cell(host), runningCell(i.Nodes), cell(i.Agent.Version), cell(i.Zeek))
+		t.Add(cell(i.Instance.Name), agentCell(i, extended), cell(since(i.Since, now)), cell(host), runningCell(i), cell(i.Agent.Version), cell(i.Zeek))
 	}
 	return t
 }
 
-// runningCell returns the number of running nodes and of all nodes.
-func runningCell(nodes []zeekapi.NodeDetail) terminal.Span {
+// agentCell returns the state of the agent of an instance.
+func agentCell(i zeekapi.InstanceStatus, extended bool) terminal.Span {
+	switch {
+	case !i.Connected && i.Drained:
+		return terminal.Span{Text: "drained, away", Style: terminal.Warn}
+	case !i.Connected && i.Since.IsZero() && extended:
+		return terminal.Span{Text: "never came", Style: terminal.Bad}
+	case !i.Connected:
+		return terminal.Span{Text: "missing", Style: terminal.Bad}
+	case i.Drained:
+		return terminal.Span{Text: "drained", Style: terminal.Warn}
+	case !i.Wanted:
+		return terminal.Span{Text: "not in use", Style: terminal.Faint}
+	case !i.Ready && extended:
+		return terminal.Span{Text: "not ready", Style: terminal.Warn}
+	}
+	return terminal.Span{Text: "connected", Style: terminal.Good}
+}
+
+// runningCell returns the number of running nodes and of all nodes of an instance, or
+// that it is drained.
+func runningCell(i zeekapi.InstanceStatus) terminal.Span {
+	if len(i.Nodes) == 0 && i.Drained {
+		return terminal.Span{Text: "drained", Style: terminal.Warn}
+	}
 	running := 0
-	for _, n := range nodes {
+	for _, n := range i.Nodes {
 		if n.Status.State == zeekapi.StateRunning {
 			running++
 		}
 	}
-	span := cell(fmt.Sprintf("%d/%d", running, len(nodes)))
-	if running < len(nodes) {
+	span := cell(fmt.Sprintf("%d/%d", running, len(i.Nodes)))
+	if running < len(i.Nodes) {
 		span.Style = terminal.Bad
 	}
 	return span
 }
 
-// nodeStatusTable returns a table of all nodes, and the last errors of instances and
-// nodes.
-func nodeStatusTable(s zeekapi.Status, now time.Time) (*terminal.Table, []terminal.Line) {
+// placedNode is a node with the name of its instance.
+type placedNode struct {
+	zeekapi.NodeDetail
+	instance string
+}
+
+// nodesOf returns all nodes of a status, in its order.
+func nodesOf(s zeekapi.Status) []placedNode {
+	var nodes []placedNode
+	for _, i := range s.Instances {
+		for _, n := range i.Nodes {
+			nodes = append(nodes, placedNode{n, i.Instance.Name})
+		}
+	}
+	return nodes
+}
+
+func nodeStatusTable(nodes []placedNode, now time.Time) *terminal.Table {
 	t := &terminal.Table{
 		Header: []string{"NODE", "INSTANCE", "ROLE", "STATE", "SINCE", "RESTARTS", "PID", "PORT", "CPU", "MEMORY", "SCRIPTS"},
 		Right:  []bool{5: true, 6: true, 7: true, 8: true, 9: true},
 		Spare:  []int{6, 7, 9, 8, 2, 4, 5},
 	}
-	var errorLines []terminal.Line
-	addError := func(name, text string) {
-		if text != "" {
-			errorLines = append(errorLines, labeledError(name, text)...)
+	for _, n := range nodes {
+		t.Add(cell(n.Status.Node), cell(n.instance), cell(roleText(n.Status)), stateCell(n.Status.State), cell(since(n.Since, now)),
+			number(n.Restarts), number(n.Status.PID), number(n.Status.Port.Number), cell(cpuText(n.CPU)), cell(memoryText(n.Memory)), editedCell(n.NodeDetail))
+	}
+	return t
+}
+
+// impaired reports whether something is wrong with an instance now.
+func impaired(i zeekapi.InstanceStatus, extended bool) bool {
+	if i.Wanted && !i.Drained && (!i.Connected || !i.Ready && extended) {
+		return true
+	}
+	return slices.ContainsFunc(i.Nodes, func(n zeekapi.NodeDetail) bool { return n.Status.State != zeekapi.StateRunning })
+}
+
+// currentErrors returns the last errors of the instances and nodes with which something
+// is wrong now.
+func currentErrors(s zeekapi.Status, extended bool) []terminal.Line {
+	var lines []terminal.Line
+	for _, i := range s.Instances {
+		if i.LastError != "" && impaired(i, extended) {
+			lines = append(lines, labeledError(i.Instance.Name, i.LastError)...)
 		}
+		for _, n := range i.Nodes {
+			if n.LastError != "" && n.Status.State != zeekapi.StateRunning {
+				lines = append(lines, labeledError(n.Status.Node, n.LastError)...)
+			}
+		}
+	}
+	return lines
+}
+
+// pastErrors returns the last errors of the instances and nodes with which nothing is
+// wrong now.
+func pastErrors(s zeekapi.Status, extended bool, now time.Time) []terminal.Line {
+	var lines []terminal.Line
+	add := func(name, earlier, text string) {
+		lines = append(lines, terminal.Line{{Text: name + ": ", Style: terminal.Strong}, cell(earlier), {Text: inOneLine(text), Style: terminal.Faint}})
 	}
 	for _, i := range s.Instances {
-		addError(i.Instance.Name, i.LastError)
+		if i.LastError != "" && !impaired(i, extended) {
+			add(i.Instance.Name, "earlier: ", i.LastError)
+		}
 		for _, n := range i.Nodes {
-			addError(n.Status.Node, n.LastError)
-			t.Add(cell(n.Status.Node), cell(i.Instance.Name), cell(roleText(n.Status)), stateCell(n.Status.State), cell(since(n.Since, now)),
-				number(n.Restarts), number(n.Status.PID), number(n.Status.Port.Number), cell(cpuText(n.CPU)), cell(memoryText(n.Memory)), editedCell(n))
+			if n.LastError != "" && n.Status.State == zeekapi.StateRunning {
+				add(n.Status.Node, revival(n, now)+"; earlier: ", n.LastError)
+			}
 		}
 	}
-	return t, errorLines
+	return lines
+}
+
+// revival tells how long a node that failed before has been running.
+func revival(n zeekapi.NodeDetail, now time.Time) string {
+	text := "running"
+	if !n.Since.IsZero() {
+		text += " for " + since(n.Since, now)
+	}
+	if n.Restarts > 0 {
+		text += " after " + plural(int(n.Restarts), "restart")
+	}
+	return text
 }
 
 // labeledError returns an error text, which may have several lines, after the name

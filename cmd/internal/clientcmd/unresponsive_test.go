@@ -250,6 +250,62 @@ func TestCommandsEndOnUnresponsiveServer(t *testing.T) {
 	}
 }
 
+// TestErrorOfServerEndsCommands checks that every command ends at once, with the words
+// of the server, if that reports an error: for each request, or after the ack.
+func TestErrorOfServerEndsCommands(t *testing.T) {
+	report := func(w *socket) error {
+		return w.write(1, []byte(`{"type":"error","code":"serialization_failed","context":"event is not known here"}`))
+	}
+	rejecting := func(w *socket) {
+		err := w.accept()
+		for err == nil {
+			if _, _, err = w.request(); err == nil {
+				err = report(w)
+			}
+		}
+	}
+	failing := afterAccept(func(w *socket) { report(w) })
+	for _, args := range append(requestCommands, []string{"watch"}, []string{"monitor"}) {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			behave := rejecting
+			if args[0] == "monitor" { // sends no request
+				behave = failing
+			}
+			synctest.Test(t, func(t *testing.T) {
+				tool := &clientcmd.Tool{Extended: true, Dial: dialServer(t, behave)}
+				begin := time.Now()
+				got := runCommand(t, tool, quietConfig, append(args[:len(args):len(args)], "--transport", "websocket")...)
+				if elapsed := time.Since(begin); elapsed > time.Second { // synctest's clock
+					t.Errorf("ended after %v", elapsed)
+				}
+				if got.exit != 1 || !strings.Contains(got.stdout+got.stderr, "serialization_failed: event is not known here") {
+					t.Errorf("%+v, want a failure with the words of the server", got)
+				}
+			})
+		})
+	}
+}
+
+// TestWatchEndsWhenRefused checks that watch does not try for ever to reconnect to a
+// controller that refuses it.
+func TestWatchEndsWhenRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		dial := dialServer(t, func(w *socket) {
+			if attempts++; attempts == 1 {
+				w.accept()
+				return
+			}
+			http.ReadRequest(w.r)
+			fmt.Fprint(w, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 13\r\n\r\ntoken expired")
+		})
+		got := runCommand(t, &clientcmd.Tool{Extended: true, Dial: dial}, "", "watch", "--transport", "websocket")
+		if got.exit != 1 || !strings.Contains(got.stderr, "error: cannot connect again: ") || !strings.Contains(got.stderr, "token expired") || attempts != 2 {
+			t.Errorf("%d attempts, %+v, want an error that the token expired", attempts, got)
+		}
+	})
+}
+
 // TestHalfClosedConnection checks that commands fail at once if the server closes its
 // direction of the TCP connection, although it continues to read.
 func TestHalfClosedConnection(t *testing.T) {

@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
@@ -48,6 +48,10 @@ Events of zeekwire's controller are shown as they occur. The status is requested
 after every event, and every few seconds. If the connection is lost, the command
 reconnects. The exit code after an interrupt is 0.
 
+On a terminal, the status is below the events. If it has more lines than the
+terminal, instances and nodes with problems are shown first, and the others are
+counted; "zeekwire status" shows all.
+
 To a pipe or with --json, every line is an object with one key: "event",
 "status" (if it changed) or "connection" ("lost" or "restored"). The values have
 the form of the commands events and status.`
@@ -73,7 +77,8 @@ type watcher struct {
 }
 
 // watch shows events and the status until ctx ends. It reconnects after a lost
-// connection. An error of the first connection ends it.
+// connection. An error of the first connection ends it, and so does a controller that
+// refuses the next one.
 func (w *watcher) watch(ctx context.Context) error {
 	c, err := w.connectAll(ctx)
 	if err != nil {
@@ -88,6 +93,9 @@ func (w *watcher) watch(ctx context.Context) error {
 		if errors.As(err, new(*client.RefusedError)) {
 			return requestError(err, "status")
 		}
+		if websocket.IsRefusal(err) {
+			return err
+		}
 		if err := w.emit("connection", "lost", errorLine("%s  Connection lost: %v", localTime(time.Now()), err)); err != nil {
 			return err
 		}
@@ -97,7 +105,9 @@ func (w *watcher) watch(ctx context.Context) error {
 			if !sleep(ctx, reconnectPause) {
 				return nil
 			}
-			c, _ = quiet.connectAll(ctx)
+			if c, err = quiet.connectAll(ctx); websocket.IsRefusal(err) {
+				return fmt.Errorf("cannot connect again: %s", explain(errors.Unwrap(err), w.remote()))
+			}
 		}
 		if err := w.emit("connection", "restored", terminal.Text("%s  Connected again.", localTime(time.Now()))); err != nil {
 			c.Close()
@@ -186,11 +196,11 @@ func (w *watcher) showStatus(s zeekapi.Status, extended bool) error {
 	changed := string(text) != w.shown
 	first := w.shown == ""
 	w.shown = string(text)
-	switch lines := statusLines(w.screen, s, extended, time.Now()); {
+	switch {
 	case w.tables && w.liveScreen().Moves:
-		return w.live.Update(slices.Insert(lines, 0, terminal.Line{})...)
+		return w.live.Update(fitStatus(w.screen, s, extended, time.Now())...)
 	case w.tables && (first || changed && !extended): // there are no events
-		return w.live.Print(lines...)
+		return w.live.Print(statusLines(w.screen, s, extended, time.Now())...)
 	case !w.tables && changed:
 		return w.emit("status", view, nil)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
 
 // choices is implemented by flag values that accept only certain words. An empty
@@ -43,7 +45,10 @@ func addScripts(root *cobra.Command) {
 	var shells []string
 	for _, sub := range cmd.Commands() {
 		shells = append(shells, sub.Name())
+		sub.Args = usage.Arguments(sub.Use)
+		sub.Example = fmt.Sprintf("  %s %s > FILE", cmd.CommandPath(), sub.Name())
 	}
+	cmd.Example = fmt.Sprintf("  source <(%s bash)", cmd.CommandPath())
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		what := "missing SHELL"

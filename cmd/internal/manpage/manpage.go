@@ -14,7 +14,7 @@ import (
 
 // About holds the parts of the pages that commands do not have.
 type About struct {
-	Version string
+	Version string // name and version of the program
 
 	// Sections returns further sections of a command's page.
 	Sections func(*cobra.Command) []Section
@@ -29,7 +29,8 @@ func Command(about About) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use: "man", Short: "Write manual pages", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return Write(dir, cmd.Root(), about) },
+		Example: "  " + strings.Fields(about.Version)[0] + " man --dir man",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return Write(dir, cmd.Root(), about) },
 	}
 	cmd.Flags().StringVar(&dir, "dir", ".", "`DIR` to write the pages to; created if missing")
 	return cmd

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker/recording"
-	"github.com/zeekwire/zeekwire/broker/tcp"
+	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 )
 
 // Options are the options of the command.
@@ -81,7 +81,7 @@ func (o Options) connect(ctx context.Context, out io.Writer) (net.Conn, error) {
 		dialer := net.Dialer{Timeout: o.Patience}
 		return dialer.DialContext(ctx, "tcp", o.Connect)
 	}
-	l, err := tcp.Listen(ctx, o.Listen)
+	l, err := listening.Purpose{For: "the client", Flag: "--listen"}.Listen(ctx, o.Listen)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"sync"
@@ -16,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/zeekwire/zeekwire/broker/tcp"
+	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 )
 
 // BeatInterval is the interval at which a service must call Beat, unless systemd
@@ -82,7 +81,7 @@ func (s *Service) Ready() {
 	s.notifier.ready()
 }
 
-// Run runs work and returns its error. When ctx ends, Run closes ending to ask
+// Run runs work and returns its error, which it does not log. When ctx ends, Run closes ending to ask
 // work for a graceful end, and cancels the context of work after Config.Patience.
 func (s *Service) Run(ctx context.Context, work func(ctx context.Context, ending <-chan struct{}) error) (err error) {
 	workCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -131,11 +130,9 @@ func (s *Service) Run(ctx context.Context, work func(ctx context.Context, ending
 	err = work(workCtx, ending)
 	close(ended)
 	helpers.Wait()
-	level := zerolog.InfoLevel
-	if err != nil {
-		level = zerolog.ErrorLevel
+	if err == nil {
+		s.cfg.Log.Info().Msg("ended")
 	}
-	s.cfg.Log.WithLevel(level).Err(err).Msg("ended")
 	return err
 }
 
@@ -143,9 +140,9 @@ var errImpatient = errors.New("service: graceful end timed out")
 
 // serveHTTP starts the HTTP server. Stop ends it and waits for its end.
 func (s *Service) serveHTTP(ctx context.Context) (stop func(), err error) {
-	l, err := tcp.Listen(ctx, s.cfg.Listen)
+	l, err := listening.Purpose{For: "metrics", Flag: "--metrics-listen"}.Listen(ctx, s.cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listening for metrics (--metrics-listen): %w", err)
+		return nil, err
 	}
 	s.cfg.Log.Info().Stringer("address", l.Addr()).Msg("serving metrics and health over HTTP")
 	ctx, cancel := context.WithCancel(ctx)

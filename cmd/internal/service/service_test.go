@@ -271,7 +271,7 @@ func TestHTTPEndsWithService(t *testing.T) {
 		t.Error(err)
 	}
 	service = New(Config{Listen: "nowhere", Log: zerolog.Nop()})
-	if err := service.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "listening for metrics") {
+	if err := service.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "cannot listen for metrics at ") {
 		t.Error(err)
 	}
 }

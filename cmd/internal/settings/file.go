@@ -2,16 +2,17 @@ package settings
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/nearest"
 )
 
 // maxFile limits the size of a file in bytes, in case a wrong file is named.
@@ -21,19 +22,30 @@ const maxFile = 1 << 20
 // with comments after "#". Values may be in double quotes, as strings in Go.
 // Invalid lines become assignments with an error.
 func readFile(name string) ([]assignment, error) {
+	text, err := read(name)
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		err = path.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("settings file %s: %w", name, err)
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("%s: larger than %d bytes, not a settings file", name, maxFile)
+	}
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return nil, fmt.Errorf("%s: the file is UTF-16; save it as UTF-8", name)
+	}
+	return parse(name, text), nil
+}
+
+// read returns the content of a file, at most maxFile+1 bytes.
+func read(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("%s: larger than %d bytes, not a settings file", name, maxFile)
-	}
-	return parse(name, text), nil
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 func parse(name string, text []byte) (list []assignment) {
@@ -71,7 +83,11 @@ func parseLine(line []byte) (key, value string, err error) {
 		return "", "", fmt.Errorf("%.80q: want NAME = VALUE", text)
 	}
 	if !strings.HasPrefix(value, `"`) {
-		return key, uncomment(value), nil
+		value = uncomment(value)
+		if strings.Contains(value, " ;") || strings.Contains(value, "\t;") || strings.HasPrefix(value, ";") {
+			return "", "", fmt.Errorf("%s: a comment begins with #; put a value with a semicolon in quotes", key)
+		}
+		return key, value, nil
 	}
 	quoted, err := strconv.QuotedPrefix(value)
 	if err != nil {
@@ -98,7 +114,7 @@ func uncomment(value string) string {
 // quote returns a value in the syntax of the file.
 func quote(value string) string {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
-	if strings.HasPrefix(value, `"`) || strings.TrimSpace(value) != value || uncomment(value) != value ||
+	if strings.HasPrefix(value, `"`) || strings.Contains(value, ";") || strings.TrimSpace(value) != value || uncomment(value) != value ||
 		strings.ContainsFunc(value, unprintable) || !utf8.ValidString(value) {
 		return strconv.Quote(value)
 	}
@@ -118,42 +134,9 @@ func clean(text string) string {
 // unknown returns the error for a name that is not in the table, which suggests
 // a similar name.
 func (t *Table) unknown(name string) error {
-	nearest, near := t.nearest(strings.ReplaceAll(strings.ToLower(name), "_", "-"))
+	meant, near := nearest.Name(strings.ReplaceAll(strings.ToLower(name), "_", "-"), t.names())
 	if !near {
 		return errors.New("unknown setting")
 	}
-	return fmt.Errorf("unknown setting, did you mean %s?", nearest)
-}
-
-// nearest returns the most similar name in the table, and whether it is similar
-// enough to be suggested.
-func (t *Table) nearest(name string) (nearest string, near bool) {
-	nearest = slices.MinFunc(t.names(), func(a, b string) int {
-		return cmp.Compare(distance(name, a), distance(name, b))
-	})
-	return nearest, distance(name, nearest) <= max(1, len(nearest)/4)
-}
-
-// distance returns the Levenshtein distance of two names in bytes.
-func distance(a, b string) int {
-	if len(a) > 2*len(b)+8 {
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := corner
-			if a[i] != b[j] {
-				replace++
-			}
-			corner = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return fmt.Errorf("unknown setting, did you mean %s?", meant)
 }

@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/nearest"
 )
 
 // Setting is a setting of a service. Every setting is a key of the
@@ -269,13 +271,13 @@ func (t *Table) Strays(environment []string, services ...string) (strays []error
 		if !isOurs || value == "" || known[variable] || hasService && service != t.service && slices.Contains(services, service) {
 			continue
 		}
-		if hasService && distance(service, t.service) <= 2 {
+		if hasService && nearest.Distance(service, t.service) <= 2 {
 			name = rest
 		}
-		nearest, near := t.nearest(name)
+		meant, near := nearest.Name(name, t.names())
 		switch {
 		case near:
-			strays = append(strays, fmt.Errorf("%s: unknown variable, did you mean %s?", variable, t.variable(nearest)))
+			strays = append(strays, fmt.Errorf("%s: unknown variable, did you mean %s?", variable, t.variable(meant)))
 		case hasService && service == t.service:
 			strays = append(strays, fmt.Errorf("%s: unknown variable", variable))
 		}

@@ -167,6 +167,11 @@ func TestLoadErrors(t *testing.T) {
 				`test.conf:2: all: name is already set by test.conf:1: name`,
 				`test.conf:3: name: name is already set by test.conf:1: name`,
 			}},
+		{name: "comments of other files", file: "name = a ; b\nname = ;c\nname = \"a ; b\" # quoted\n",
+			want: []string{
+				`test.conf:1: name: a comment begins with #; put a value with a semicolon in quotes`,
+				`test.conf:2: name: a comment begins with #; put a value with a semicolon in quotes`,
+			}},
 		{name: "spelling of Zeek", file: "default_port = 1\nDefault-Port = 1\n",
 			want: []string{
 				`test.conf:1: default_port: unknown setting, did you mean default-port?`,
@@ -209,6 +214,14 @@ func TestFileErrors(t *testing.T) {
 	e := newExample()
 	err := e.Load(filepath.Join(t.TempDir(), "missing"), os.Getenv, nil)
 	if err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Error(err)
+	}
+	utf16 := write(t, "\xff\xfen\x00a\x00m\x00e\x00")
+	if err := e.Load(utf16, os.Getenv, nil); err == nil || !strings.Contains(err.Error(), "the file is UTF-16; save it as UTF-8") {
+		t.Error(err)
+	}
+	dir := t.TempDir()
+	if err := e.Load(dir, os.Getenv, nil); err == nil || err.Error() != "settings file "+dir+": is a directory" {
 		t.Error(err)
 	}
 	large := write(t, "name = "+strings.Repeat("x", maxFile))

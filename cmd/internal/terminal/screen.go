@@ -73,6 +73,12 @@ func (s Screen) size() (columns, rows int) {
 	return s.Size()
 }
 
+// Rows returns the number of rows, or 0 for no limit.
+func (s Screen) Rows() int {
+	_, rows := s.size()
+	return rows
+}
+
 // Style is the style of a span on a screen with colours: the parameters of the control
 // sequence "select graphic rendition" of ECMA-48.
 type Style string

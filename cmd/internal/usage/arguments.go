@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/nearest"
 )
 
 // Arguments returns a function that checks the number of arguments of a command. The
@@ -89,9 +91,14 @@ func Exclude(cmd *cobra.Command, names ...string) {
 	cmd.MarkFlagsMutuallyExclusive(names...) // for completion, which does not propose the others
 }
 
-// FlagError replaces the error for an invalid value of a flag. The text of cobra
-// describes the parser that failed, not the accepted values.
-func FlagError(_ *cobra.Command, err error) error {
+// FlagError replaces errors about flags. For an invalid value, the text of cobra
+// describes the parser that failed, not the accepted values. For an unknown flag, the
+// error suggests a similar one of the command.
+func FlagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		return unknownFlag(cmd, unknown)
+	}
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) || invalid.GetFlag() == nil {
 		return err
@@ -108,4 +115,47 @@ func FlagError(_ *cobra.Command, err error) error {
 		reason = errors.New("want a time such as 30s or 5m")
 	}
 	return fmt.Errorf("--%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), reason)
+}
+
+// unknownFlag returns the error for a flag that a command does not have. With a single
+// hyphen, the whole word may have been meant as a flag.
+func unknownFlag(cmd *cobra.Command, err *pflag.NotExistError) error {
+	word := err.GetSpecifiedName()
+	if letters := err.GetSpecifiedShortnames(); letters != "" {
+		word, _, _ = strings.Cut(letters, "=")
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if name, near := nearest.Name(strings.ReplaceAll(strings.ToLower(word), "_", "-"), names); near && len(word) > 1 {
+		return fmt.Errorf("%w, did you mean --%s?", err, name)
+	}
+	return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+}
+
+// CommandError adds a suggestion to the error of cobra for an unknown command, and
+// returns any other error unchanged. It expects that root disables the suggestions of
+// cobra, which take several lines.
+func CommandError(root *cobra.Command, err error) error {
+	rest, ok := strings.CutPrefix(err.Error(), "unknown command ")
+	if !ok {
+		return err
+	}
+	quoted, _ := strconv.QuotedPrefix(rest)
+	name, _ := strconv.Unquote(quoted)
+	var names, begun []string
+	for _, cmd := range root.Commands() {
+		if cmd.IsAvailableCommand() {
+			names = append(names, cmd.Name())
+			if name != "" && strings.HasPrefix(cmd.Name(), strings.ToLower(name)) {
+				begun = append(begun, cmd.Name())
+			}
+		}
+	}
+	if similar, near := nearest.Name(strings.ToLower(name), names); near && len(begun) == 0 {
+		begun = append(begun, similar)
+	}
+	if len(begun) > 0 {
+		return fmt.Errorf("%w, did you mean %s?", err, strings.Join(begun, ", "))
+	}
+	return fmt.Errorf("%w; \"%s --help\" lists the commands", err, root.CommandPath())
 }

@@ -54,11 +54,12 @@ func Show(cmd *cobra.Command) error {
 	return err
 }
 
-// CheckHelp makes the command "help" fail for an unknown command. Without it, cobra
-// prints a message and succeeds.
+// CheckHelp makes the command "help" fail for an unknown command, and gives it an
+// example. Without it, cobra prints a message and succeeds.
 func CheckHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Example = fmt.Sprintf("  %s help %s", root.Name(), root.Commands()[0].Name())
 		help.Args = func(_ *cobra.Command, args []string) error {
 			_, _, err := root.Find(args)
 			return err

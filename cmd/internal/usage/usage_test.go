@@ -34,6 +34,12 @@ func TestUsageErrors(t *testing.T) {
 		{"x", "--time b", `--time "b": want a time such as 30s or 5m`},
 		{"x", "--on --off", "--on and --off cannot be used together"},
 		{"x", "--on", ""},
+		{"x", "--numbr 1", "unknown flag: --numbr, did you mean --number?"},
+		{"x", "-number 1", "unknown shorthand flag: 'n' in -number, did you mean --number?"},
+		{"x", "-number=1", "unknown shorthand flag: 'n' in -number=1, did you mean --number?"},
+		{"x", "--num 1", "unknown flag: --num, did you mean --number?"},
+		{"x", "--bogus", "unknown flag: --bogus; see program x --help"},
+		{"x", "-n 1", "unknown shorthand flag: 'n' in -n; see program x --help"},
 		{"y --need THIS", "--on", "missing --need; usage: program y --need THIS"},
 		{"y --need THIS", "--need that", ""},
 	} {
@@ -58,6 +64,30 @@ func TestUsageErrors(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%q called with %q: got %q, want %q", tt.use, tt.args, got, tt.want)
+		}
+	}
+}
+
+// TestUnknownCommand checks the suggestions for unknown commands, also those of help.
+func TestUnknownCommand(t *testing.T) {
+	for args, want := range map[string]string{
+		"nonsense":      `unknown command "nonsense" for "program"; "program --help" lists the commands`,
+		"help nonsense": `unknown command "nonsense" for "program"; "program --help" lists the commands`,
+		"statsu":        `unknown command "statsu" for "program", did you mean status?`,
+		"help statsu":   `unknown command "statsu" for "program", did you mean status?`,
+		"get":           `unknown command "get" for "program", did you mean get-config, get-nodes?`,
+		"status x":      `unexpected argument "x"; usage: program status`,
+	} {
+		program := &cobra.Command{Use: "program", SilenceErrors: true, SilenceUsage: true, DisableSuggestions: true}
+		for _, name := range []string{"status", "get-nodes", "get-config"} {
+			program.AddCommand(&cobra.Command{Use: name, Args: usage.Arguments(name), RunE: func(*cobra.Command, []string) error { return nil }})
+		}
+		usage.CheckHelp(program)
+		program.SetArgs(strings.Fields(args))
+		program.SetOut(io.Discard)
+		err := program.Execute()
+		if err == nil || usage.CommandError(program, err).Error() != want {
+			t.Errorf("%s: %v, want %s", args, err, want)
 		}
 	}
 }

@@ -45,6 +45,7 @@ const DefaultSection = "DEFAULT"
 type Error struct {
 	File    string
 	Line    int    // starting at 1; 0 for the whole file
+	Column  int    // starting at 1, in characters; 0 if it is not known
 	Section string // "" outside of sections
 	Key     string // "" if the error is not about a key
 	Text    string
@@ -53,10 +54,18 @@ type Error struct {
 // Error returns the text followed by the position. The text comes first so
 // that known texts of zeek-client stay at the beginning of a line.
 func (e *Error) Error() string {
-	if e.Line == 0 {
-		return fmt.Sprintf("%s (%s)", e.Text, e.File)
+	return fmt.Sprintf("%s (%s)", e.Text, e.Place())
+}
+
+// Place returns the position as FILE:LINE:COLUMN, without what is not known.
+func (e *Error) Place() string {
+	switch {
+	case e.Line == 0:
+		return e.File
+	case e.Column == 0:
+		return fmt.Sprintf("%s:%d", e.File, e.Line)
 	}
-	return fmt.Sprintf("%s (%s:%d)", e.Text, e.File, e.Line)
+	return fmt.Sprintf("%s:%d:%d", e.File, e.Line, e.Column)
 }
 
 // Errors is a list of errors in a file, sorted by line.
@@ -100,7 +109,8 @@ type File struct {
 	// file does not have it.
 	Defaults *Section
 
-	byName map[string]*Section
+	byName   map[string]*Section
+	suspects []suspect // see Misread
 }
 
 // Section returns the section with the given name, or nil.
@@ -165,6 +175,9 @@ func read(name string, r io.Reader, raw bool) (*File, error) {
 	if len(text) > MaxSize {
 		return nil, Errors{{File: name, Text: fmt.Sprintf("file is larger than %d bytes", MaxSize)}}
 	}
+	if IsUTF16(text) {
+		return nil, Errors{{File: name, Text: textUTF16}}
+	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 	text = bytes.ReplaceAll(text, []byte("\r"), []byte("\n"))
@@ -191,6 +204,14 @@ func read(name string, r io.Reader, raw bool) (*File, error) {
 	return p.file, nil
 }
 
+// textUTF16 is the text of the error about a file in another encoding.
+const textUTF16 = "the file is UTF-16; save it as UTF-8"
+
+// IsUTF16 reports whether a text begins with the byte order mark of UTF-16.
+func IsUTF16(text []byte) bool {
+	return bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff"))
+}
+
 // parser reads a file line by line.
 type parser struct {
 	file     *File
@@ -198,6 +219,7 @@ type parser struct {
 	raw      bool // do not resolve references
 	errs     Errors
 	number   int // number of the current line
+	column   int // of the first character of the current line that is not a blank
 
 	section *Section // nil before the first header
 	option  *Option  // option that the next lines may continue, or nil
@@ -216,6 +238,11 @@ func (p *parser) line(line string) {
 	p.number++
 	if !utf8.ValidString(line) {
 		p.fail(p.number, "", "", "line is not UTF-8")
+		if strings.HasPrefix(line, "[") {
+			// The keys that follow do not belong to the section before.
+			p.endValue()
+			p.section = newSection("", p.number)
+		}
 		return
 	}
 	content := strings.TrimFunc(line, isSpace)
@@ -229,6 +256,7 @@ func (p *parser) line(line string) {
 		return
 	}
 	indent := utf8.RuneCountInString(line[:strings.Index(line, content)])
+	p.column = indent + 1
 	if indent > p.indent && (p.option != nil || p.skip) {
 		p.continuation(content)
 		return
@@ -236,6 +264,7 @@ func (p *parser) line(line string) {
 	p.indent = indent
 	p.endValue()
 	if name, ok := header(content); ok {
+		p.suspectComment(name, "", name, p.column+1, true)
 		p.header(name)
 		return
 	}
@@ -254,6 +283,8 @@ func (p *parser) continuation(content string) {
 	if o == nil {
 		return // continues an invalid line
 	}
+	p.suspect(suspect{section: p.section.Name, key: o.Key, column: p.column, text: content, continues: true})
+	p.suspectComment(p.section.Name, o.Key, content, p.column, false)
 	if !o.HasValue {
 		p.fail(p.number, p.section.Name, o.Key,
 			"%q is indented like the continuation of a value, but the key %q has none", clip(content), o.Key)
@@ -308,7 +339,12 @@ func (p *parser) keyValue(content string) {
 	if i := strings.IndexAny(content, "=:"); i >= 0 {
 		written, value, hasValue = content[:i], content[i+1:], true
 	}
+	p.suspectComment(p.section.Name, strings.ToLower(strings.TrimRightFunc(written, isSpace)), written, p.column, true)
 	written = strings.TrimRightFunc(written, isSpace)
+	if hasValue {
+		// The blank before a comment may be the first character of the value.
+		p.suspectComment(p.section.Name, strings.ToLower(written), value, p.column+utf8.RuneCountInString(content[:len(content)-len(value)]), false)
+	}
 	o := &Option{Key: strings.ToLower(written), Written: written, HasValue: hasValue, Line: p.number,
 		lines: []string{strings.TrimFunc(value, isSpace)}}
 	switch first := p.section.byKey[o.Key]; {

@@ -28,7 +28,8 @@ const DefaultCheckTimeout = time.Minute
 const parseLimit = 3 * time.Second
 
 // Check looks for problems that would keep nodes from running: an invalid directory or
-// script name, a missing interface or CPU, a port in use, or scripts that do not load.
+// script name, a missing interface or CPU, no permission to capture packets, a port in
+// use, or scripts that do not load.
 // Checked events report the results. They take time, because Check starts Zeek to parse
 // scripts.
 func (l *Launcher) Check(nodes []launch.Node, trial bool) {
@@ -89,6 +90,7 @@ func (l *Launcher) checkMachine(nodes []launch.Node) []launch.Checked {
 			l.refuse(n),
 			l.checkCluster(n),
 			checkInterface(n.Interface),
+			l.checkCapture(n),
 			checkCPU(n.CPUAffinity),
 			ports.claim(n.Name, "port", n.Port),
 			ports.claim(n.Name, "metrics port", n.MetricsPort),
@@ -206,25 +208,10 @@ const unknownListener = "another program"
 
 // checkInterface checks that the interface of a node exists. It accepts packet sources
 // that may not be an interface of the machine; Zeek checks those.
-func checkInterface(name string) error {
-	source, device, ok := strings.Cut(name, "::")
-	if !ok {
-		source, device = "pcap", name
-	}
-	if device == "" && ok {
-		return fmt.Errorf("%q does not name an interface", name)
-	}
-	if device == "" || source != "pcap" && source != "af_packet" {
-		return nil
-	}
-	// Variants of PF_RING, and devices of libpcap that are not interfaces.
-	if strings.ContainsAny(device, ":@,;") {
-		return nil
-	}
-	for _, other := range []string{"any", "nflog", "nfqueue", "usbmon", "bluetooth", "dbus-"} {
-		if strings.HasPrefix(device, other) {
-			return nil
-		}
+func checkInterface(source string) error {
+	device, err := zeekapi.NetworkInterface(source)
+	if err != nil || device == "" {
+		return err
 	}
 	if _, err := net.InterfaceByName(device); err != nil {
 		return fmt.Errorf("interface %s: %w", device, errors.Unwrap(err))

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
@@ -18,6 +19,9 @@ import (
 func checkCPU(cpu *int64) error {
 	if cpu == nil {
 		return nil
+	}
+	if err := zeekapi.CheckCPU(*cpu); err != nil {
+		return err
 	}
 	var allowed unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &allowed); err != nil {

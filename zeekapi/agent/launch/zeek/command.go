@@ -128,12 +128,6 @@ func (l *Launcher) backend(n launch.Node) Backend {
 	return cmp.Or(l.config.Backend, Broker)
 }
 
-// isScript reports whether Zeek treats a word on its command line as a script, and not as
-// an option, an assignment or a plugin (Zeek: src/Options.cc).
-func isScript(word string) bool {
-	return word != "" && word[0] != '-' && !strings.Contains(word, "=") && !strings.Contains(word, "::")
-}
-
 // environ returns the environment of a node: the agent's environment, defaults, the
 // node's own variables, and last the variables that must not be overridden.
 func (l *Launcher) environ(n launch.Node) []string {

@@ -66,6 +66,8 @@ func marked(string) ([]mark, error) { return nil, nil }
 
 func (n note) leader([]mark) (process, bool) { return process{}, false }
 
+func ownPrivileges() privileges { return privileges{root: true} } // it is not known
+
 func checkCPU(*int64) error { return nil }
 
 func listening(map[int]string) map[uint16]string { return nil }

@@ -64,8 +64,8 @@ func (l *Launcher) refuse(n launch.Node) error {
 		return fmt.Errorf("%q does not name a directory", n.Name)
 	}
 	for _, script := range n.Scripts {
-		if !isScript(script) {
-			return fmt.Errorf("%q does not name a script", script)
+		if err := zeekapi.CheckScript(script); err != nil {
+			return err
 		}
 	}
 	return errors.Join(l.checkSite(n), l.checkOwner(n.Name))

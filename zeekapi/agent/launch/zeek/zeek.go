@@ -168,6 +168,9 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 		return nil, fmt.Errorf("zeek launcher: %w", err)
 	}
 	c.Log.Info().Str("zeek", install.binary).Str("version", install.text).Str("state", l.config.StateDir).Msg("launching nodes with Zeek")
+	if err := currentPrivileges().forbid(install.binary); err != nil {
+		c.Log.Warn().Msg("nodes with an interface cannot run: " + err.Error())
+	}
 	return l, nil
 }
 

@@ -1,0 +1,67 @@
+package zeekapi
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// MaxInstanceNodes limits the nodes of one instance.
+const MaxInstanceNodes = 1000
+
+// assignment matches an assignment to an option of a module.
+var assignment = regexp.MustCompile(`^[A-Za-z_]\w*(::[A-Za-z_]\w*)+=`)
+
+// CheckScript returns an error unless Zeek treats a word on its command line as a script,
+// or as an assignment to an option of a module, such as AF_Packet::fanout_id=24. Other
+// words are flags, plugins and assignments (Zeek: src/Options.cc).
+func CheckScript(word string) error {
+	if assignment.MatchString(word) {
+		return nil
+	}
+	if word == "" || word[0] == '-' || strings.Contains(word, "=") || strings.Contains(word, "::") {
+		return fmt.Errorf("%q does not name a script", word)
+	}
+	return nil
+}
+
+// maxInterfaceName is the size of the longest name of a network interface, in bytes.
+// (Linux: IFNAMSIZ)
+const maxInterfaceName = 15
+
+// NetworkInterface returns the name of the network interface that a node with this packet
+// source reads from. It returns "" if that may not be an interface of the machine. The
+// error says that no machine can have the interface.
+func NetworkInterface(source string) (string, error) {
+	method, device, ok := strings.Cut(source, "::")
+	if !ok {
+		method, device = "pcap", source
+	}
+	if device == "" && ok {
+		return "", fmt.Errorf("%q does not name an interface", source)
+	}
+	if method != "pcap" && method != "af_packet" {
+		return "", nil
+	}
+	// Variants of PF_RING, and devices of libpcap that are not interfaces.
+	if strings.ContainsAny(device, ":@,;") {
+		return "", nil
+	}
+	for _, other := range []string{"any", "nflog", "nfqueue", "usbmon", "bluetooth", "dbus-"} {
+		if strings.HasPrefix(device, other) {
+			return "", nil
+		}
+	}
+	if strings.ContainsAny(device, "/ \t\r\n\v\f") || len(device) > maxInterfaceName || device == "." || device == ".." {
+		return "", fmt.Errorf("interface %q: no network interface can have this name", device)
+	}
+	return device, nil
+}
+
+// CheckCPU returns an error if no machine has a CPU with this number.
+func CheckCPU(number int64) error {
+	if number < 0 {
+		return fmt.Errorf("CPU %d does not exist", number)
+	}
+	return nil
+}
