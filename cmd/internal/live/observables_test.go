@@ -22,7 +22,6 @@ var intended = map[string]bool{
 	"environment of a node":                      true,
 	"further files of a node":                    true,
 	"nodes after the agent was killed":           true,
-	"name of the agent's process":                true,
 	"processes between the agent and its parent": true,
 }
 
