@@ -92,3 +92,6 @@ func (m *Machine) Checks(instance string) bool {
 	a := m.agents.of(instance)
 	return a != nil && a.checks()
 }
+
+// Job returns the progress of the last job.
+func (m *Machine) Job() zeekapi.Job { return m.jobs.last.snapshot() }

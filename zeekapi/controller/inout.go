@@ -156,7 +156,7 @@ type (
 	}
 
 	// SaveJob changes the last job.
-	SaveJob struct{ Job zeekapi.Job }
+	SaveJob struct{ Job StoredJob }
 
 	// SaveSent stores the identity of the configuration sent last.
 	SaveSent struct{ Sent Sent }
@@ -237,8 +237,17 @@ type State struct {
 	Events  []zeekapi.ClusterEvent // the oldest first
 	Drained []string
 	Owed    []string
-	Job     *zeekapi.Job // the last one, nil if there was none
-	Sent    Sent         // zero if nothing was
+	Job     *StoredJob // the last one, nil if there was none
+	Sent    Sent       // zero if nothing was
+}
+
+// StoredJob is a job with what the next life of a controller needs to resume it.
+type StoredJob struct {
+	zeekapi.Job
+
+	AtOnce  uint64           `zeek:"at_once,extension"` // 0: an earlier version stored the job, it cannot be resumed
+	Told    map[string]int64 `zeek:"told,extension"`    // nodes of Now that their agents were told to restart, with the process before that, 0 if unknown
+	Stopped string           `zeek:"stopped,extension"` // why no more nodes are restarted
 }
 
 // Sent identifies the configuration that the agents were told last, also among

@@ -169,13 +169,13 @@ func (m *Machine) serve(settings Settings) {
 func (m *Machine) Start(now time.Time) []Output {
 	m.out.now, m.overview.started = now, now
 	m.history.endLost()
-	m.jobs.endLost()
 	m.surveys.start()
 	if target, ok := m.configs.get(Target); ok {
 		m.members.recall(target.Instances, m.events.lastContacts())
 		m.deployments.adopt(target.Configuration)
 		m.deployments.redeploy()
 	}
+	m.jobs.resume()
 	m.sites.keep()
 	return m.out.take()
 }

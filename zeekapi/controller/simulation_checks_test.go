@@ -223,6 +223,8 @@ func (s *simulation) checkChange(c controller.Change) {
 		if n := len(s.state.Events); n > 0 && c.Event.Number != s.state.Events[n-1].Number+1 {
 			s.failf("event %d follows %d", c.Event.Number, s.state.Events[n-1].Number)
 		}
+	case controller.SaveJob:
+		s.checkJob(c.Job)
 	case controller.Save:
 		if c.Slot == controller.Target {
 			s.checkTarget(c.Config)
@@ -248,6 +250,50 @@ func (s *simulation) checkChange(c controller.Change) {
 			}
 		}
 	}
+}
+
+// checkJob checks that a job proceeds, also after a restart of the controller: restarted
+// nodes stay restarted, and those of a complete job are other processes than before.
+func (s *simulation) checkJob(j controller.StoredJob) {
+	before := s.state.Job
+	switch {
+	case before == nil || before.Number != j.Number:
+		if before != nil && (before.Ended.IsZero() || j.Number != before.Number+1) {
+			s.failf("job %d begins after job %d, which has ended at %v", j.Number, before.Number, before.Ended)
+		}
+		s.processes = make(map[string]int64)
+		for _, a := range s.agents {
+			s.processes["w"+a.name] = a.pid
+		}
+	case !before.Ended.IsZero():
+		s.failf("job %d changes after its end", j.Number)
+	case len(j.Done) < len(before.Done) || !slices.Equal(j.Done[:len(before.Done)], before.Done):
+		s.failf("job %d had restarted %v, and then %v", j.Number, before.Done, j.Done)
+	}
+	if j.Ended.IsZero() {
+		return
+	}
+	s.jobs[jobOutcome(j)]++
+	for _, a := range s.agents {
+		if name := "w" + a.name; slices.Contains(j.Done, name) && a.pid == s.processes[name] {
+			s.failf("job %d has restarted %s, but the process is the same", j.Number, name)
+		}
+	}
+}
+
+// jobOutcome returns the outcome of a job, without names.
+func jobOutcome(j controller.StoredJob) string {
+	switch _, reason, found := strings.Cut(j.Error, ": "); {
+	case j.Error == "":
+		return "complete"
+	case found:
+		return reason
+	case strings.Contains(j.Error, "is not back"):
+		return "not back"
+	case strings.Contains(j.Error, "no longer part"):
+		return "no longer part"
+	}
+	return j.Error
 }
 
 // checkTarget checks that a new target passed the check of all agents that can check,
@@ -344,6 +390,9 @@ func (s *simulation) checkLast(config string) {
 // checkEnd checks that without faults all agents of the target run it with the
 // deployed layout or addresses, and that other agents run nothing.
 func (s *simulation) checkEnd() {
+	if j := s.state.Job; j != nil && j.Ended.IsZero() && len(s.agents) <= 4 {
+		s.failf("at the end, job %d has not ended: now %v, next %v", j.Number, j.Now, j.Next)
+	}
 	target, ok := s.state.Configs[controller.Target]
 	if !ok || slices.ContainsFunc(target.Instances, func(i zeekapi.Instance) bool {
 		return i.Name == "missing" && !slices.Contains(s.state.Drained, i.Name)

@@ -35,7 +35,7 @@ func TestSimulation(t *testing.T) {
 			if tt.agents == 10_000 && !*long && (testing.Short() || race) {
 				t.Skip("takes half a minute with the race detector, and has a single goroutine")
 			}
-			steps, answers, outcomes := 0, 0, make(map[zeekapi.Outcome]int)
+			steps, answers, outcomes, jobs := 0, 0, make(map[zeekapi.Outcome]int), make(map[string]int)
 			for seed := range max(1, scale(tt.seeds, tt.whenLong)) {
 				s := newSimulation(uint64(seed), tt.agents)
 				s.run()
@@ -46,8 +46,11 @@ func TestSimulation(t *testing.T) {
 				for o, n := range s.outcomes {
 					outcomes[o] += n
 				}
+				for o, n := range s.jobs {
+					jobs[o] += n
+				}
 			}
-			t.Logf("%d steps, %d responses, deployments %v", steps, answers, outcomes)
+			t.Logf("%d steps, %d responses, deployments %v, jobs %v", steps, answers, outcomes, jobs)
 		})
 	}
 }
@@ -83,6 +86,9 @@ type simulation struct {
 	targetBefore string // the target when the last deployment began
 
 	acknowledged string // the last configuration that was reported as staged
+
+	processes map[string]int64 // of nodes when the last job began
+	jobs      map[string]int   // outcomes of jobs
 }
 
 type simAgent struct {
@@ -98,6 +104,7 @@ type simAgent struct {
 	sites     map[string]uint64    // bytes that it has of each site; siteSize for all
 	passed    map[string]bool      // whether it passes the check of a configuration
 	used      []uint16             // ports that other programs use on its machine
+	pid       int64                // of its node; another one after each start
 	told      int                  // number of the last accepted message that changed the configuration
 }
 
@@ -133,6 +140,7 @@ func newSimulation(seed uint64, agents int) *simulation {
 		pending: make(map[string]time.Time),
 
 		outcomes: make(map[zeekapi.Outcome]int),
+		jobs:     make(map[string]int),
 		settings: controller.DefaultSettings(),
 	}
 	s.settings.StartLimit = 20 * time.Second // a lost response is awaited as long as that
@@ -454,11 +462,16 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 			return
 		}
 		a.told = number
+		a.pid++
 		a.run(o.Message)
 		s.ran[a.name][a.running] = true
 		if msg, ok := o.Message.(zeekapi.AgentDeployNodesRequest); ok {
 			answer = s.deployedNodes(a, msg)
 		}
+	case zeekapi.AgentRestartRequest:
+		a.pid++
+	case zeekapi.AgentCheckRestartRequest:
+		answer = zeekapi.AgentCheckRestartResponse{ReqID: msg.ReqID}
 	case zeekapi.AgentCheckRequest:
 		answer = s.checkedNodes(a, msg)
 	case zeekapi.AgentSiteRequest:
@@ -581,7 +594,7 @@ func layoutOf(c zeekapi.Configuration) zeekapi.PackedLayout {
 func (a *simAgent) nodes() (nodes []zeekapi.NodeStatus) {
 	if i := a.number; a.running != "" {
 		nodes = append(nodes, zeekapi.NodeStatus{
-			Node: fmt.Sprintf("w%05d", i), State: zeekapi.StateRunning,
+			Node: fmt.Sprintf("w%05d", i), State: zeekapi.StateRunning, PID: 1 + a.pid,
 			ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker,
 		})
 	}

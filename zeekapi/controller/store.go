@@ -145,7 +145,7 @@ func (s *Store) Load() (State, error) {
 		each(&r, bucketEvents, func(n zeekapi.ClusterEvent) { state.Events = append(state.Events, n) })
 		each(&r, bucketDrained, func(name string) { state.Drained = append(state.Drained, name) })
 		each(&r, bucketOwed, func(name string) { state.Owed = append(state.Owed, name) })
-		if job := new(zeekapi.Job); r.get(bucketLast, keyJob, job) {
+		if job := new(StoredJob); r.get(bucketLast, keyJob, job) {
 			state.Job = job
 		}
 		r.get(bucketLast, keySent, &state.Sent)
