@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -42,6 +43,7 @@ func (s *State) Apply(c Change) {
 	case SaveDeployment:
 		s.History = slices.DeleteFunc(s.History, func(p Past) bool { return p.Number == c.Past.Number || p.Number < c.Oldest })
 		s.History = append(s.History, c.Past)
+		slices.SortFunc(s.History, func(a, b Past) int { return cmp.Compare(a.Number, b.Number) })
 	case SaveNames:
 		names := &s.Drained
 		if c.Set == Owed {

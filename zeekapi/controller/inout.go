@@ -262,4 +262,20 @@ type Sent struct {
 type Past struct {
 	zeekapi.Deployment
 	Configuration zeekapi.Configuration
+
+	Commitment *Commitment // nil unless the deployment is under way and has made its target the cluster's
+}
+
+// Commitment is what the next life of a controller needs to end a deployment that is
+// under way.
+type Commitment struct {
+	Options zeekapi.DeployOptions `zeek:"options"`
+	Skipped []string              `zeek:"skipped"` // instances that it does not wait for
+	Former  uint64                `zeek:"former"`  // number of the deployment to roll back to, 0 for none
+	Ran     []string              `zeek:"ran"`     // nodes whose failure is a reason to roll back
+
+	// If the deployment is being rolled back, Rollback is the reason, and Errors are
+	// the failures.
+	Rollback string   `zeek:"rollback"`
+	Errors   []string `zeek:"errors"`
 }

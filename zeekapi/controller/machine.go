@@ -164,16 +164,18 @@ func (m *Machine) serve(settings Settings) {
 	m.handlers = h
 }
 
-// Start returns what to do first: end what an earlier life left undone, and make
-// the target configuration true again.
+// Start returns what to do first: resume or end what an earlier life left undone, and
+// make the target configuration true again.
 func (m *Machine) Start(now time.Time) []Output {
 	m.out.now, m.overview.started = now, now
-	m.history.endLost()
+	m.history.endLost(m.configs.target())
 	m.surveys.start()
 	if target, ok := m.configs.get(Target); ok {
 		m.members.recall(target.Instances, m.events.lastContacts())
 		m.deployments.adopt(target.Configuration)
-		m.deployments.redeploy()
+		if !m.deployments.resume() {
+			m.deployments.redeploy()
+		}
 	}
 	m.jobs.resume()
 	m.sites.keep()

@@ -69,6 +69,11 @@ func TestDeploymentKilledAtEachStep(t *testing.T) {
 		}
 		target := w.state.Configs[controller.Target].ID
 		outcomes[target]++
+		for _, p := range w.state.History {
+			if p.Outcome == zeekapi.OutcomePending || p.Outcome == zeekapi.OutcomeLost && !strings.HasSuffix(p.Errors[0], "nothing has changed") {
+				t.Errorf("killed at point %d: deployment %d of %s is %s: %s", kills, p.Number, p.Config, p.Outcome, p.Errors)
+			}
+		}
 		for _, name := range []string{"a", "b"} {
 			if w.runs[name] != target {
 				t.Errorf("killed at point %d: %s runs %q, the target is %q", kills, name, w.runs[name], target)

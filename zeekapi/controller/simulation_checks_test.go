@@ -231,24 +231,30 @@ func (s *simulation) checkChange(c controller.Change) {
 		}
 	case controller.SaveDeployment:
 		s.outcomes[c.Past.Outcome]++
-		target := s.state.Configs[controller.Target].ID
-		if n := len(s.state.History); n > 0 && c.Past.Outcome == zeekapi.OutcomePending && s.state.History[n-1].Number == c.Past.Number {
-			return // other ports
-		}
-		switch {
-		case c.Past.Outcome == zeekapi.OutcomePending:
-			s.targetBefore = target
-		case (c.Past.Outcome == zeekapi.OutcomeRefused || c.Past.Outcome == zeekapi.OutcomeRolledBack) && target != s.targetBefore:
-			s.failf("deployment %d was %s, but the target changed from %s to %s", c.Past.Number, c.Past.Outcome, s.targetBefore, target)
-		}
-		if c.Past.Outcome != zeekapi.OutcomePending {
-			return
-		}
+		s.checkDeployment(c.Past)
+	}
+}
+
+// checkDeployment checks a change of the history. A deployment of an earlier life may
+// continue, and be rolled back, until the next one begins.
+func (s *simulation) checkDeployment(past controller.Past) {
+	target := s.state.Configs[controller.Target].ID
+	if slices.ContainsFunc(s.state.History, func(p controller.Past) bool { return p.Number == past.Number && p.Outcome != zeekapi.OutcomePending }) {
+		s.failf("deployment %d changes after its end", past.Number)
+	}
+	switch known := slices.ContainsFunc(s.state.History, func(p controller.Past) bool { return p.Number == past.Number }); {
+	case past.Outcome == zeekapi.OutcomePending && known: // other ports, or a commitment
+	case past.Outcome == zeekapi.OutcomePending:
+		s.targetBefore = target
 		for _, p := range s.state.History {
-			if p.Outcome == zeekapi.OutcomePending || p.Number >= c.Past.Number {
-				s.failf("deployment %d begins while %d is %s", c.Past.Number, p.Number, p.Outcome)
+			if p.Outcome == zeekapi.OutcomePending && p.Number != s.resumed || p.Number >= past.Number {
+				s.failf("deployment %d begins while %d is %s", past.Number, p.Number, p.Outcome)
 			}
 		}
+	case (past.Outcome == zeekapi.OutcomeRefused || past.Outcome == zeekapi.OutcomeRolledBack || past.Outcome == zeekapi.OutcomeLost) && past.Number != s.resumed && target != s.targetBefore:
+		s.failf("deployment %d was %s, but the target changed from %s to %s", past.Number, past.Outcome, s.targetBefore, target)
+	case past.Outcome == zeekapi.OutcomeLost && past.Number == s.resumed:
+		s.failf("deployment %d was lost, although it had changed the target", past.Number)
 	}
 }
 
@@ -301,6 +307,10 @@ func jobOutcome(j controller.StoredJob) string {
 // does not wait for all agents.
 func (s *simulation) checkTarget(c zeekapi.Configuration) {
 	last := s.state.History[len(s.state.History)-1]
+	if i := slices.IndexFunc(s.state.History, func(p controller.Past) bool { return p.Number == s.resumed && p.Outcome == zeekapi.OutcomePending }); i >= 0 && s.state.History[i].Config != c.ID {
+		s.targetBefore = c.ID // rolled back
+		return
+	}
 	if last.Action == "force" || last.Action == "partial" || c.ID == s.targetBefore || len(s.state.Configs[controller.Deployed].Nodes) == 0 {
 		return
 	}

@@ -87,6 +87,8 @@ type simulation struct {
 
 	acknowledged string // the last configuration that was reported as staged
 
+	resumed uint64 // number of the deployment of an earlier life that continues, 0 for none
+
 	processes map[string]int64 // of nodes when the last job began
 	jobs      map[string]int   // outcomes of jobs
 }
@@ -249,6 +251,12 @@ func (s *simulation) startController() {
 	clear(s.pending)
 	if id := s.state.Configs[controller.Staged].ID; id != s.acknowledged && !s.crashedWhileStaging(id) {
 		s.failf("%s was acknowledged as staged, but %q is staged", s.acknowledged, id)
+	}
+	s.resumed = 0
+	for _, p := range s.state.History {
+		if p.Outcome == zeekapi.OutcomePending && p.Commitment != nil {
+			s.resumed = p.Number
+		}
 	}
 	s.machine = newMachine(s.settings, s.state.Clone(), func() string {
 		s.ids++
