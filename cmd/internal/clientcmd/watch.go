@@ -22,9 +22,6 @@ const (
 	// statusDelay is the time from an event to the next request for the status.
 	// Further events restart it.
 	statusDelay = 200 * time.Millisecond
-
-	// reconnectPause is the time between two attempts to reconnect.
-	reconnectPause = time.Second
 )
 
 func (t *Tool) watch() *cobra.Command {
