@@ -77,6 +77,7 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 // Start returns the first outputs.
 func (m *Machine) Start(now time.Time) []Output {
 	m.presence.started = now
+	m.nodes.rebase(now)
 	return m.settle(now)
 }
 

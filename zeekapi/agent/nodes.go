@@ -34,6 +34,17 @@ func newNodes(o *outbox, running []launch.Running) *nodes {
 	return ns
 }
 
+// rebase makes the times at which an earlier agent started nodes comparable with those to
+// come, which have a monotonic reading. So later changes of the clock have no effect. A
+// time in the future means that the clock was set back: it becomes the present.
+func (ns *nodes) rebase(now time.Time) {
+	for _, n := range ns.all {
+		if !n.started.IsZero() {
+			n.started = now.Add(-max(0, now.Sub(n.started)))
+		}
+	}
+}
+
 // renewal selects the nodes that a deployment restarts although their configuration has
 // not changed.
 type renewal struct {

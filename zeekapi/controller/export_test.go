@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -73,6 +74,28 @@ func (s State) Clone() State {
 	s.History, s.Events = slices.Clone(s.History), slices.Clone(s.Events)
 	s.Drained, s.Owed = slices.Clone(s.Drained), slices.Clone(s.Owed)
 	return s
+}
+
+// Shift moves all times of the state, as a step of the clock does that is not in them.
+func (s *State) Shift(d time.Duration) {
+	shift := func(t *time.Time) {
+		if !t.IsZero() {
+			*t = t.Add(d)
+		}
+	}
+	for i := range s.History {
+		shift(&s.History[i].Started)
+		shift(&s.History[i].Ended)
+	}
+	for i := range s.Events {
+		shift(&s.Events[i].Time)
+	}
+	if s.Job != nil {
+		job := *s.Job
+		shift(&job.Started)
+		shift(&job.Ended)
+		s.Job = &job
+	}
 }
 
 // IsReady reports whether an instance is ready.

@@ -20,7 +20,10 @@ import (
 
 // TestSimulation runs a controller with agents and clients over a network that
 // loses, delays, reorders and repeats messages. Agents and the controller are
-// restarted, the controller also in the middle of a step. The invariants of
+// restarted, the controller also in the middle of a step. With some seeds the clock is
+// set, forward and back by up to ten years. A machine counts time by the monotonic clock
+// of its process, so a step moves all times that are stored or that agents send, relative
+// to those that the machine gets. The invariants of
 // simulation_checks_test.go must hold.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
@@ -61,6 +64,7 @@ type simulation struct {
 	queue  events
 	count  int
 	calm   bool // no more faults
+	jumps  bool // the clocks of machines are set
 	err    error
 
 	steps, answers int
@@ -144,6 +148,7 @@ func newSimulation(seed uint64, agents int) *simulation {
 		outcomes: make(map[zeekapi.Outcome]int),
 		jobs:     make(map[string]int),
 		settings: controller.DefaultSettings(),
+		jumps:    seed%3 == 2,
 	}
 	s.settings.StartLimit = 20 * time.Second // a lost response is awaited as long as that
 	if seed%2 == 1 {
@@ -249,6 +254,7 @@ func (s *simulation) startController() {
 	s.welcome = make(map[string]uuid.UUID)
 	s.greeted = make(map[uuid.UUID]bool)
 	clear(s.pending)
+	s.state.Shift(s.clockStep())
 	if id := s.state.Configs[controller.Staged].ID; id != s.acknowledged && !s.crashedWhileStaging(id) {
 		s.failf("%s was acknowledged as staged, but %q is staged", s.acknowledged, id)
 	}
@@ -268,6 +274,15 @@ func (s *simulation) startController() {
 			s.connect(a, a.peer)
 		}
 	}
+}
+
+// clockStep returns the difference of two clocks, which is zero with most seeds.
+func (s *simulation) clockStep() time.Duration {
+	if !s.jumps {
+		return 0
+	}
+	const years = 10 * 365 * 24 * time.Hour
+	return time.Duration(s.random.Int64N(int64(2*years))) - years
 }
 
 // crashedWhileStaging reports whether id is a known configuration, and records it as
@@ -378,7 +393,10 @@ func (s *simulation) connect(a *simAgent, p broker.Peer) {
 func (s *simulation) sayHello(a *simAgent) {
 	s.fromAgent(a, a.peer, zeekapi.AgentHello{Instance: a.name, APIVersion: 1})
 	if a.ours {
-		s.fromAgent(a, a.peer, zeekapi.AgentDescription{Instance: a.name, LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision})
+		s.fromAgent(a, a.peer, zeekapi.AgentDescription{
+			Instance: a.name, LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision,
+			Agent: zeekapi.Process{Name: a.name, Started: s.now.Add(s.clockStep())},
+		})
 	}
 }
 
@@ -498,7 +516,7 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 		}
 		var nodes []zeekapi.NodeDetail
 		for _, n := range a.nodes() {
-			nodes = append(nodes, zeekapi.NodeDetail{Status: n})
+			nodes = append(nodes, zeekapi.NodeDetail{Status: n, Since: s.now.Add(s.clockStep())})
 		}
 		answer = zeekapi.AgentStatusResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Success: true, Data: mustMarshal(nodes)}}
 	}

@@ -68,7 +68,8 @@ type Store struct {
 // stored is a complete packed site.
 type stored struct {
 	size  int64
-	bytes int64 // of the files in it; 0: unknown
+	bytes int64     // of the files in it; 0: unknown
+	used  time.Time // when it was uploaded, or Have last asked for it
 }
 
 // unpacked is an unpacked site. Nothing is trusted that an earlier Store left
@@ -79,7 +80,10 @@ type unpacked struct {
 }
 
 // upload is an incomplete site. Only one of each ID exists.
-type upload struct{ have, size int64 }
+type upload struct {
+	have, size int64
+	used       time.Time // when it got its last part
+}
 
 // Suffixes of files, and prefixes of directories that are about to be removed.
 const (
@@ -150,7 +154,7 @@ func (s *Store) loadFile(d fs.DirEntry) error {
 		return err
 	}
 	if id, ok := strings.CutSuffix(d.Name(), packedSuffix); ok && zeekapi.ValidSite(id) {
-		s.sites[id] = &stored{size: info.Size()}
+		s.sites[id] = &stored{size: info.Size(), used: s.lastUse(info)}
 	}
 	rest, ok := strings.CutSuffix(d.Name(), partSuffix)
 	if !ok {
@@ -161,8 +165,16 @@ func (s *Store) loadFile(d fs.DirEntry) error {
 	if err != nil || !zeekapi.ValidSite(id) || s.uploads[id] != nil || info.Size() > size {
 		return os.Remove(s.path(d.Name()))
 	}
-	s.uploads[id] = &upload{info.Size(), size}
+	s.uploads[id] = &upload{info.Size(), size, s.lastUse(info)}
 	return nil
+}
+
+// lastUse returns when an earlier Store used a file. From then on, changes of the clock
+// have no effect on its age, because Now has a monotonic reading. A file with a time in
+// the future is as old as this Store: its clock was set back.
+func (s *Store) lastUse(info fs.FileInfo) time.Time {
+	now := s.cfg.Now()
+	return now.Add(-max(0, now.Sub(info.ModTime())))
 }
 
 // sizeOf returns the size of the files of an unpacked site, as far as they can be
@@ -198,8 +210,8 @@ func (s *Store) Have(id string) zeekapi.SiteProgress {
 
 func (s *Store) have(id string) zeekapi.SiteProgress {
 	if site := s.sites[id]; site != nil {
-		now := s.cfg.Now()
-		_ = os.Chtimes(s.packed(id), now, now) // a failure only shortens its life
+		site.used = s.cfg.Now()
+		_ = os.Chtimes(s.packed(id), site.used, site.used) // a failure only shortens its life
 		return zeekapi.SiteProgress{Have: uint64(site.size), Complete: true}
 	}
 	if u := s.uploads[id]; u != nil {
@@ -267,7 +279,7 @@ func (s *Store) upload(p zeekapi.SitePart) (*upload, error) {
 	if err := s.room(int64(p.Size)); err != nil {
 		return nil, err
 	}
-	u = &upload{size: int64(p.Size)}
+	u = &upload{size: int64(p.Size), used: s.cfg.Now()}
 	s.uploads[p.Site] = u
 	return u, nil
 }
@@ -281,23 +293,14 @@ func (s *Store) roomForUpload() error {
 	var oldest string
 	since := s.cfg.Now().Add(-uploadIdle)
 	for id, u := range s.uploads {
-		if at := modified(s.part(id, u)); at.Before(since) {
-			oldest, since = id, at
+		if u.used.Before(since) {
+			oldest, since = id, u.used
 		}
 	}
 	if oldest == "" {
 		return fmt.Errorf("%d other sites are being uploaded; try again later", len(s.uploads))
 	}
 	return s.dropUpload(oldest)
-}
-
-// modified returns when a file was last written, or the zero time.
-func modified(name string) time.Time {
-	info, err := os.Stat(name)
-	if err != nil {
-		return time.Time{}
-	}
-	return info.ModTime()
 }
 
 // room returns an error if the store must not grow by so many bytes.
@@ -340,8 +343,8 @@ func (s *Store) write(id string, u *upload, data string) (err error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	now := s.cfg.Now()
-	if err := os.Chtimes(f.Name(), now, now); err != nil {
+	u.used = s.cfg.Now()
+	if err := os.Chtimes(f.Name(), u.used, u.used); err != nil {
 		return err
 	}
 	u.have += int64(len(data))
@@ -358,7 +361,7 @@ func (s *Store) complete(id string, u *upload) error {
 		return errors.Join(err, s.dropUpload(id))
 	}
 	delete(s.uploads, id)
-	s.sites[id] = &stored{u.size, bytes}
+	s.sites[id] = &stored{u.size, bytes, u.used}
 	return syncDir(s.cfg.Dir)
 }
 
@@ -475,14 +478,13 @@ func (s *Store) Keep(ids []string, grace time.Duration) error {
 	defer s.mu.Unlock()
 	var errs []error
 	before := s.cfg.Now().Add(-grace)
-	old := func(file string) bool { return !modified(file).After(before) }
 	for id, u := range s.uploads {
-		if old(s.part(id, u)) {
+		if !u.used.After(before) {
 			errs = append(errs, s.dropUpload(id))
 		}
 	}
-	for id := range s.sites {
-		if slices.Contains(ids, id) || !old(s.packed(id)) {
+	for id, site := range s.sites {
+		if slices.Contains(ids, id) || site.used.After(before) {
 			continue
 		}
 		if err := os.Remove(s.packed(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -180,6 +180,43 @@ func TestRunTicksAtDeadline(t *testing.T) {
 	})
 }
 
+// TestRunPassesMonotonicTimes checks that a machine gets times with a monotonic reading:
+// the differences between them, and so all timeouts, do not depend on the clock being set
+// or on the machine being suspended.
+func TestRunPassesMonotonicTimes(t *testing.T) {
+	m := &timeRecorder{}
+	err := Run(t.Context(), Config[string, string]{
+		Machine: m, Tick: "tick", Perform: func(context.Context, []string) ([]string, error) { return nil, nil },
+	})
+	if err != nil || len(m.times) != 2 {
+		t.Fatalf("times %v, error %v", m.times, err)
+	}
+	for _, now := range m.times {
+		if now == now.Round(0) {
+			t.Errorf("%v has no monotonic reading", now)
+		}
+	}
+}
+
+// timeRecorder is a machine that ends with its second step.
+type timeRecorder struct{ times []time.Time }
+
+func (m *timeRecorder) Start(now time.Time) []string {
+	m.times = append(m.times, now)
+	return nil
+}
+
+func (m *timeRecorder) Step(now time.Time, _ string) []string { return m.Start(now) }
+
+func (m *timeRecorder) Deadline() (time.Time, bool) { return m.times[0], true }
+
+func (m *timeRecorder) Phase() Phase {
+	if len(m.times) < 2 {
+		return Running
+	}
+	return Ended
+}
+
 func TestRunBeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness()
