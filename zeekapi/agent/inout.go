@@ -92,8 +92,12 @@ type (
 	}
 
 	// Persist stores the assignment for the next agent; nil stores that there
-	// is none. Persisted reports the result.
-	Persist struct{ Assignment *Assignment }
+	// is none. Kept are earlier configurations of nodes, see State.Kept. Persisted
+	// reports the result.
+	Persist struct {
+		Assignment *Assignment
+		Kept       []launch.Node
+	}
 
 	// Remember stores the history of the nodes that have one. A failure has no
 	// consequences.

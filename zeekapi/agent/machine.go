@@ -68,6 +68,8 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	if state.Known {
 		m.target.assignment = state.Assignment
 		m.nodes.assign(time.Time{}, state.Assignment, renewal{})
+		m.nodes.recall(state.Kept)
+		m.target.kept = m.nodes.kept()
 		m.nodes.restore(state.Nodes)
 		m.history.stored = state.Nodes
 	}
@@ -113,6 +115,7 @@ func (m *Machine) settle(now time.Time) []Output {
 	m.restarts.advance(now)
 	m.nodes.expire(now)
 	m.nodes.reconcile(now)
+	m.target.keep(m.nodes.kept())
 	m.waits.answer(now)
 	m.history.save(now, m.nodes)
 	m.sites.settle()

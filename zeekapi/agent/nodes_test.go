@@ -270,7 +270,7 @@ func TestSavingIsRetried(t *testing.T) {
 	take[Persist](f)
 	f.saving = nil
 	f.pass(SaveInterval)
-	compare(t, "saved when possible", []Persist{{assigned(config)}}, take[Persist](f))
+	compare(t, "saved when possible", []Persist{{Assignment: assigned(config)}}, take[Persist](f))
 	f.pass(10 * SaveInterval)
 	compare(t, "saved again", 0, len(take[Persist](f)))
 }

@@ -54,7 +54,7 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 	case KeepSites:
 		p.keepSites(out)
 	case Persist:
-		err := p.files.save(out.Assignment)
+		err := p.files.save(out.Assignment, out.Kept)
 		if err != nil {
 			p.Log.Error().Err(err).Msg("cannot save the configuration")
 		}

@@ -62,7 +62,7 @@ func (u *usedSites) settle() {
 func (u *usedSites) current() []string {
 	used := make(map[string]bool)
 	for _, n := range u.nodes.all {
-		for _, config := range []*launch.Node{n.want, n.have} {
+		for _, config := range []*launch.Node{n.want, n.have, n.kept} {
 			if config != nil && config.Site != "" {
 				used[config.Site] = true
 			}
