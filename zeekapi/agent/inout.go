@@ -6,7 +6,7 @@ import (
 )
 
 // Input is an event that the machine reacts to: PeerAdded, PeerLost, Received,
-// Launched, Persisted, Shutdown or Tick.
+// Launched, SiteStored, Persisted, Shutdown or Tick.
 type Input interface{ input() }
 
 // The inputs.

@@ -95,6 +95,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.receive(now, in.Dialect, in.Message)
 	case Launched:
 		m.launched(now, in.Event)
+	case SiteStored:
+		m.sites.stored(in)
 	case Persisted:
 		m.target.persisted(now, in.Err)
 	case Shutdown:
@@ -196,9 +198,9 @@ func (m *Machine) Phase() Phase {
 	return Ended
 }
 
-// Pending returns the number of requests that wait for nodes.
+// Pending returns the number of requests that wait for nodes, or for a site to be stored.
 func (m *Machine) Pending() int {
-	return m.waits.pending() + len(m.trials.pending) + len(m.restarts.pending) + len(m.dispatches.pending)
+	return m.sites.storing + m.waits.pending() + len(m.trials.pending) + len(m.restarts.pending) + len(m.dispatches.pending)
 }
 
 // Nodes returns details of all nodes, sorted by name. They include nodes that

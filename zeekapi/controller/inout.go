@@ -53,6 +53,12 @@ type (
 		Why string
 	}
 
+	// SiteStored reports the end of a StoreSite. Response is for its client.
+	SiteStored struct {
+		Peer     uuid.UUID
+		Response zeekapi.Message
+	}
+
 	// Shutdown tells the controller to end: it refuses new requests, and ends
 	// when the pending ones are answered.
 	Shutdown struct{}
@@ -69,6 +75,7 @@ func (FromClient) input()     {}
 func (AgentRefused) input()   {}
 func (Unsupported) input()    {}
 func (PartUnreadable) input() {}
+func (SiteStored) input()     {}
 func (Shutdown) input()       {}
 func (Tick) input()           {}
 
@@ -103,7 +110,7 @@ type (
 		Part     bool
 	}
 
-	// StoreSite stores a part of a site, and responds to the client.
+	// StoreSite stores a part of a site. SiteStored follows with the response.
 	StoreSite struct {
 		Peer    uuid.UUID
 		Request zeekapi.UploadSiteRequest

@@ -200,6 +200,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.events.add(zeekapi.EventError, clip(in.Instance), "", "refused an agent from "+nameOf(in.Peer)+": "+clip(in.Why))
 	case PartUnreadable:
 		m.sites.unreadable(in)
+	case SiteStored:
+		m.sites.stored(in)
 	case Unsupported:
 		m.requests.unsupported(in.ToAgent)
 	case Shutdown:
@@ -277,13 +279,13 @@ func (m *Machine) Deadline() (time.Time, bool) {
 func (m *Machine) Phase() Phase { return m.phase }
 
 // Pending returns the number of requests whose response a client waits for.
-func (m *Machine) Pending() int { return m.requests.awaited }
+func (m *Machine) Pending() int { return m.requests.awaited + m.sites.storing }
 
 // Snapshot returns the present numbers.
 func (m *Machine) Snapshot() Snapshot {
 	return Snapshot{
 		Agents:    len(m.agents.peers),
-		Pending:   m.requests.awaited,
+		Pending:   m.Pending(),
 		Instances: m.members.counts.copy(),
 		Nodes:     m.states.total.copy(),
 	}

@@ -55,7 +55,8 @@ type StoreConfig struct {
 // The files of a store are ID.tar.zst, a packed site; ID.SIZE.part, an incomplete
 // one; and the directory ID, an unpacked one.
 //
-// All methods may be called concurrently.
+// All methods may be called concurrently. Verifying and unpacking a site takes seconds if
+// it is large, in which only other calls about this site wait.
 type Store struct {
 	cfg StoreConfig
 
@@ -63,6 +64,7 @@ type Store struct {
 	sites    map[string]*stored
 	unpacked map[string]*unpacked
 	uploads  map[string]*upload
+	busy     map[string]chan struct{} // sites that are being verified or unpacked, without mu; closed when that has ended
 }
 
 // stored is a complete packed site.
@@ -117,7 +119,7 @@ func Open(cfg StoreConfig) (*Store, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("site: %w", err)
 	}
-	s := &Store{cfg: cfg, sites: map[string]*stored{}, unpacked: map[string]*unpacked{}, uploads: map[string]*upload{}}
+	s := &Store{cfg: cfg, sites: map[string]*stored{}, unpacked: map[string]*unpacked{}, uploads: map[string]*upload{}, busy: map[string]chan struct{}{}}
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("site: %w", err)
 	}
@@ -192,6 +194,29 @@ func (s *Store) sizeOf(id string) int64 {
 	return found.bytes
 }
 
+// idle waits until a site is not busy. The caller holds mu, also afterwards.
+func (s *Store) idle(id string) {
+	for s.busy[id] != nil {
+		ended := s.busy[id]
+		s.mu.Unlock()
+		<-ended
+		s.mu.Lock()
+	}
+}
+
+// occupied calls do, about a site that is not busy, without mu. The caller holds mu, also
+// afterwards.
+func (s *Store) occupied(id string, do func() error) error {
+	ended := make(chan struct{})
+	s.busy[id] = ended
+	s.mu.Unlock()
+	err := do()
+	s.mu.Lock()
+	delete(s.busy, id)
+	close(ended)
+	return err
+}
+
 func (s *Store) path(name string) string { return filepath.Join(s.cfg.Dir, name) }
 
 func (s *Store) packed(id string) string { return s.path(id + packedSuffix) }
@@ -234,7 +259,10 @@ func (s *Store) Append(p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sites[p.Site] != nil || p.Data == "" {
+	if p.Offset+uint64(len(p.Data)) == p.Size {
+		s.idle(p.Site)
+	}
+	if s.sites[p.Site] != nil || p.Data == "" || s.busy[p.Site] != nil {
 		return s.have(p.Site), nil
 	}
 	u, err := s.upload(p)
@@ -293,7 +321,7 @@ func (s *Store) roomForUpload() error {
 	var oldest string
 	since := s.cfg.Now().Add(-uploadIdle)
 	for id, u := range s.uploads {
-		if u.used.Before(since) {
+		if u.used.Before(since) && s.busy[id] == nil {
 			oldest, since = id, u.used
 		}
 	}
@@ -353,11 +381,15 @@ func (s *Store) write(id string, u *upload, data string) (err error) {
 
 // complete verifies an upload and makes it a complete site.
 func (s *Store) complete(id string, u *upload) error {
-	bytes, err := s.verifyFile(s.part(id, u), id)
+	var bytes int64
+	err := s.occupied(id, func() (err error) {
+		bytes, err = s.verifyFile(s.part(id, u), id)
+		if err != nil {
+			return err
+		}
+		return os.Rename(s.part(id, u), s.packed(id))
+	})
 	if err != nil {
-		return errors.Join(err, s.dropUpload(id))
-	}
-	if err := os.Rename(s.part(id, u), s.packed(id)); err != nil {
 		return errors.Join(err, s.dropUpload(id))
 	}
 	delete(s.uploads, id)
@@ -410,11 +442,15 @@ func (s *Store) Read(id string, offset uint64, n int) (zeekapi.SitePart, error) 
 func (s *Store) Unpacked(id string) (dir string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.idle(id)
 	dir = s.path(id)
 	if u := s.unpacked[id]; u != nil {
 		if !u.verified {
-			p, err := identify(dir, s.cfg.Limits, io.Discard)
-			u.verified = err == nil && p.ID == id && len(p.Skipped) == 0
+			_ = s.occupied(id, func() error {
+				p, err := identify(dir, s.cfg.Limits, io.Discard)
+				u.verified = err == nil && p.ID == id && len(p.Skipped) == 0
+				return nil
+			})
 		}
 		if u.verified {
 			return dir, nil
@@ -432,7 +468,10 @@ func (s *Store) Unpacked(id string) (dir string, err error) {
 func (s *Store) unpack(id string) (err error) {
 	bytes := s.sites[id].bytes
 	if bytes == 0 {
-		if bytes, err = s.verifyFile(s.packed(id), id); err != nil {
+		if err := s.occupied(id, func() (err error) {
+			bytes, err = s.verifyFile(s.packed(id), id)
+			return err
+		}); err != nil {
 			return err
 		}
 	}
@@ -442,16 +481,22 @@ func (s *Store) unpack(id string) (err error) {
 	if err := s.room(bytes); err != nil {
 		return err
 	}
+	s.unpacked[id] = &unpacked{bytes: bytes} // takes its room from now on
+	if err := s.occupied(id, func() error { return s.unpackFile(id) }); err != nil {
+		delete(s.unpacked, id)
+		return err
+	}
+	s.unpacked[id].verified = true
+	return nil
+}
+
+func (s *Store) unpackFile(id string) error {
 	f, err := os.Open(s.packed(id))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := Unpack(f, id, s.path(id), s.cfg.Limits); err != nil {
-		return err
-	}
-	s.unpacked[id] = &unpacked{bytes, true}
-	return nil
+	return Unpack(f, id, s.path(id), s.cfg.Limits)
 }
 
 // removeUnpacked removes an unpacked site. It disappears at once.
@@ -479,12 +524,12 @@ func (s *Store) Keep(ids []string, grace time.Duration) error {
 	var errs []error
 	before := s.cfg.Now().Add(-grace)
 	for id, u := range s.uploads {
-		if !u.used.After(before) {
+		if !u.used.After(before) && s.busy[id] == nil {
 			errs = append(errs, s.dropUpload(id))
 		}
 	}
 	for id, site := range s.sites {
-		if slices.Contains(ids, id) || site.used.After(before) {
+		if slices.Contains(ids, id) || site.used.After(before) || s.busy[id] != nil {
 			continue
 		}
 		if err := os.Remove(s.packed(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -494,7 +539,7 @@ func (s *Store) Keep(ids []string, grace time.Duration) error {
 		delete(s.sites, id)
 	}
 	for id := range s.unpacked {
-		if !slices.Contains(ids, id) && s.sites[id] == nil {
+		if !slices.Contains(ids, id) && s.sites[id] == nil && s.busy[id] == nil {
 			errs = append(errs, s.removeUnpacked(id))
 		}
 	}

@@ -407,3 +407,34 @@ func TestErrorsAfterContextIsDone(t *testing.T) {
 func TestPhaseString(t *testing.T) {
 	equal(t, "phases", fmt.Sprint(Running, Ending, Ended, Phase(7)), "running ending ended phase 7")
 }
+
+// TestWorkers checks that the results of work become inputs, and that there is a limit.
+func TestWorkers(t *testing.T) {
+	w := NewWorkers[int](2)
+	release := make(chan struct{})
+	work := func(n int) func() int { return func() int { <-release; return n } }
+	if !w.Do(work(1)) || !w.Do(work(2)) || w.Do(work(3)) {
+		t.Fatal("want two pieces of work at the same time")
+	}
+	close(release)
+	sum := 0
+	for range 2 {
+		n, ok, err := w.Next(t.Context())
+		if !ok || err != nil {
+			t.Fatalf("%t, %v", ok, err)
+		}
+		sum += n
+	}
+	if sum != 3 || !w.Do(func() int { return 4 }) {
+		t.Errorf("results have the sum %d, or a result that was taken counts", sum)
+	}
+	w.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, ok, err := w.Next(ctx); !ok || err != nil {
+		t.Errorf("%t, %v", ok, err)
+	}
+	cancel()
+	if _, ok, err := w.Next(ctx); ok || err == nil {
+		t.Errorf("after the end: %t, %v", ok, err)
+	}
+}
