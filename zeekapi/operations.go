@@ -85,8 +85,8 @@ const (
 	OutcomeDeployed   Outcome = "deployed"    // all nodes run
 	OutcomeFailed     Outcome = "failed"      // all agents responded, some nodes do not run
 	OutcomeTimeout    Outcome = "timeout"     // not all agents responded in time
-	OutcomeSuperseded Outcome = "superseded"  // replaced by a newer deployment
-	OutcomeLost       Outcome = "lost"        // the controller ended before the deployment
+	OutcomeSuperseded Outcome = "superseded"  // replaced by a newer deployment, after a restart of the controller
+	OutcomeLost       Outcome = "lost"        // the controller ended before the deployment changed anything
 	OutcomeRefused    Outcome = "refused"     // the check found problems, nothing was changed
 	OutcomeRolledBack Outcome = "rolled back" // some nodes did not come up, and the configuration before was deployed again
 )

@@ -66,6 +66,10 @@ func (n *node) check(name string) error {
 		return errors.New("waits for a replacement, but runs with the assigned configuration")
 	case n.refused > 0 && n.checked != nil:
 		return errors.New("has both passed and failed the check of its configuration")
+	case n.kept != nil && (n.want == nil || n.kept.Equal(*n.want) || n.ready()):
+		return errors.New("keeps an earlier configuration, but does not need it")
+	case n.returns && !n.mayReturn():
+		return errors.New("is to return, but cannot")
 	case n.have == nil && len(n.edited) > 0:
 		return errors.New("does not run, but has changed scripts")
 	case !n.state.Valid():

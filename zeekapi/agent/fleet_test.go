@@ -42,6 +42,7 @@ type fleet struct {
 	ending  map[string]bool // nodes that are being stopped
 	since   map[string]time.Time
 	known   bool                   // an assignment has been stored
+	kept    []launch.Node          // stored with it
 	history map[string]NodeHistory // stored last
 	rules
 	due []due
@@ -136,7 +137,7 @@ func (f *fleet) perform(outputs []Output) {
 		case Check:
 			then = append(then, f.check(o)...)
 		case Persist:
-			f.known = true
+			f.known, f.kept = true, o.Kept
 			then = append(then, Persisted{f.saving})
 		case Remember:
 			f.history = maps.Clone(o.Nodes)
@@ -217,7 +218,7 @@ func (f *fleet) at(t time.Time, in Input) { f.due = append(f.due, due{t, in}) }
 // running nodes.
 func (f *fleet) kill() {
 	f.t.Helper()
-	state := State{Known: f.known, Assignment: f.target, Nodes: f.history}
+	state := State{Known: f.known, Assignment: f.target, Kept: f.kept, Nodes: f.history}
 	for _, name := range slices.Sorted(maps.Keys(f.running)) {
 		state.Running = append(state.Running, launch.Running{Node: f.running[name], PID: f.pid[name], Started: f.since[name]})
 	}

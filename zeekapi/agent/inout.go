@@ -6,7 +6,7 @@ import (
 )
 
 // Input is an event that the machine reacts to: PeerAdded, PeerLost, Received,
-// Launched, Persisted, Shutdown or Tick.
+// Launched, SiteStored, Persisted, Shutdown or Tick.
 type Input interface{ input() }
 
 // The inputs.
@@ -92,8 +92,12 @@ type (
 	}
 
 	// Persist stores the assignment for the next agent; nil stores that there
-	// is none. Persisted reports the result.
-	Persist struct{ Assignment *Assignment }
+	// is none. Kept are earlier configurations of nodes, see State.Kept. Persisted
+	// reports the result.
+	Persist struct {
+		Assignment *Assignment
+		Kept       []launch.Node
+	}
 
 	// Remember stores the history of the nodes that have one. A failure has no
 	// consequences.

@@ -68,6 +68,8 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	if state.Known {
 		m.target.assignment = state.Assignment
 		m.nodes.assign(time.Time{}, state.Assignment, renewal{})
+		m.nodes.recall(state.Kept)
+		m.target.kept = m.nodes.kept()
 		m.nodes.restore(state.Nodes)
 		m.history.stored = state.Nodes
 	}
@@ -77,6 +79,7 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 // Start returns the first outputs.
 func (m *Machine) Start(now time.Time) []Output {
 	m.presence.started = now
+	m.nodes.rebase(now)
 	return m.settle(now)
 }
 
@@ -92,6 +95,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.receive(now, in.Dialect, in.Message)
 	case Launched:
 		m.launched(now, in.Event)
+	case SiteStored:
+		m.sites.stored(in)
 	case Persisted:
 		m.target.persisted(now, in.Err)
 	case Shutdown:
@@ -112,6 +117,7 @@ func (m *Machine) settle(now time.Time) []Output {
 	m.restarts.advance(now)
 	m.nodes.expire(now)
 	m.nodes.reconcile(now)
+	m.target.keep(m.nodes.kept())
 	m.waits.answer(now)
 	m.history.save(now, m.nodes)
 	m.sites.settle()
@@ -192,9 +198,9 @@ func (m *Machine) Phase() Phase {
 	return Ended
 }
 
-// Pending returns the number of requests that wait for nodes.
+// Pending returns the number of requests that wait for nodes, or for a site to be stored.
 func (m *Machine) Pending() int {
-	return m.waits.pending() + len(m.trials.pending) + len(m.restarts.pending) + len(m.dispatches.pending)
+	return m.sites.storing + m.waits.pending() + len(m.trials.pending) + len(m.restarts.pending) + len(m.dispatches.pending)
 }
 
 // Nodes returns details of all nodes, sorted by name. They include nodes that

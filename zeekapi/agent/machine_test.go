@@ -138,7 +138,7 @@ func TestDeployStartsByRoleAndRespondsPerNode(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	config := configuration("c", "w2", "m", "w1", "p", "l", "other/w3")
 	f.ask(deploy("r", config))
-	compare(t, "persisted", []Persist{{assigned(config)}}, take[Persist](f))
+	compare(t, "persisted", []Persist{{Assignment: assigned(config)}}, take[Persist](f))
 	for name, s := range f.statuses() {
 		if s.State != zeekapi.StatePending {
 			t.Errorf("%s is %s", name, s.State)

@@ -12,6 +12,7 @@ import (
 type node struct {
 	want *launch.Node // the assigned configuration; nil: the node should not run
 	have *launch.Node // the configuration of the running process; nil: the node does not run
+	kept *launch.Node // the earlier configuration with which the node returns after its death, because want has failed its check; nil: none
 
 	stopping bool // have is being stopped
 	again    bool // have must be replaced, even if it is equal to want
@@ -20,6 +21,7 @@ type node struct {
 	begun    bool // the launcher has started have
 	greeted  bool // have has sent its hello
 	reborn   bool // have has sent another hello: it was restarted, and the launcher has not reported that yet
+	returns  bool // kept is to be started, because want has failed its check again
 	overdue  bool // have has sent no hello for too long; later stages need not wait for it
 
 	checking *launch.Node // the configuration that is being checked
@@ -69,6 +71,25 @@ func (n *node) mayStay() bool {
 // stays reports whether a node keeps running with an earlier configuration, or earlier
 // scripts, because its replacement has failed the check.
 func (n *node) stays() bool { return n.refused > 0 && !n.fits() && n.mayStay() }
+
+// mayReturn reports whether a node that has died runs again with its earlier configuration
+// if the assigned one fails the check.
+func (n *node) mayReturn() bool {
+	return n.have == nil && n.kept != nil && !n.forced && n.state != zeekapi.StateFailed
+}
+
+// mayStart reports whether a node that does not run can be started now.
+func (n *node) mayStart(now time.Time) bool {
+	return n.waits() && (n.returns || n.checked != nil && !now.Before(n.retry))
+}
+
+// next returns the configuration with which a node starts.
+func (n *node) next() launch.Node {
+	if n.returns {
+		return *n.kept
+	}
+	return *n.want
+}
 
 // mustStop reports whether to stop a node now: it is not assigned, it keeps crashing,
 // or its replacement has passed the check.
@@ -164,9 +185,9 @@ func (n *node) refuse(now time.Time, text string, outputs zeekapi.NodeOutputs) {
 // refusal describes a failed check.
 func (n *node) refusal(reason string) string {
 	switch {
-	case !n.mayStay():
+	case !n.mayStay() && !n.mayReturn():
 		return reason
-	case n.again && n.have.Equal(*n.want):
+	case n.have != nil && n.again && n.have.Equal(*n.want):
 		return fmt.Sprintf("cannot be replaced: %s; the earlier scripts run", reason)
 	}
 	return fmt.Sprintf("cannot be replaced: %s; the earlier configuration runs", reason)

@@ -34,6 +34,38 @@ func newNodes(o *outbox, running []launch.Running) *nodes {
 	return ns
 }
 
+// rebase makes the times at which an earlier agent started nodes comparable with those to
+// come, which have a monotonic reading. So later changes of the clock have no effect. A
+// time in the future means that the clock was set back: it becomes the present.
+func (ns *nodes) rebase(now time.Time) {
+	for _, n := range ns.all {
+		if !n.started.IsZero() {
+			n.started = now.Add(-max(0, now.Sub(n.started)))
+		}
+	}
+}
+
+// recall takes the earlier configurations of nodes that an earlier agent stored. Those of
+// nodes that run are known.
+func (ns *nodes) recall(kept []launch.Node) {
+	for _, k := range kept {
+		if n := ns.all[k.Name]; n != nil && n.want != nil && n.have == nil && !k.Equal(*n.want) {
+			n.kept = &k
+		}
+	}
+}
+
+// kept returns the earlier configurations of nodes, sorted by name.
+func (ns *nodes) kept() []launch.Node {
+	var kept []launch.Node
+	for _, name := range slices.Sorted(maps.Keys(ns.all)) {
+		if k := ns.all[name].kept; k != nil {
+			kept = append(kept, *k)
+		}
+	}
+	return kept
+}
+
 // renewal selects the nodes that a deployment restarts although their configuration has
 // not changed.
 type renewal struct {
@@ -51,6 +83,12 @@ func (ns *nodes) assign(now time.Time, a *Assignment, r renewal) {
 	}
 	for _, want := range a.nodes() {
 		ns.want(now, want, r)
+	}
+	for _, n := range ns.all {
+		if n.kept != nil && (n.want == nil || n.forced || n.kept.Equal(*n.want)) {
+			n.kept = nil
+		}
+		n.returns = false
 	}
 	maps.DeleteFunc(ns.all, func(_ string, n *node) bool { return n.want == nil && n.have == nil })
 	ns.told, ns.keep = true, true
@@ -125,7 +163,7 @@ func (ns *nodes) restart(now time.Time, passed []launch.Node) {
 		n.again = n.have != nil
 		n.restarts++
 		ns.renew(now, n)
-		n.checking, n.checked = nil, &p
+		n.checking, n.checked, n.kept, n.returns = nil, &p, nil, false
 	}
 }
 
@@ -270,18 +308,21 @@ func (ns *nodes) checked(now time.Time, ev launch.Checked) bool {
 		if n.refused > 0 {
 			ns.renew(now, n)
 		}
-		n.checked = &ev.Node
+		n.checked, n.kept, n.returns = &ev.Node, nil, false
 	}
 	return true
 }
 
-// refuse processes a failed check. A running node keeps running, unless its replacement
-// is forced.
+// refuse processes a failed check. A running node keeps running, and one that has died
+// since returns with its earlier configuration, unless its replacement is forced.
 func (ns *nodes) refuse(now time.Time, n *node, ev launch.Checked) {
 	text := n.refusal(ev.Err.Error())
 	news := n.refused == 0 || n.lastError != text
 	n.refuse(now, text, ev.Outputs)
-	if n.stays() {
+	if n.stays() && !n.have.Equal(*n.want) {
+		n.kept = n.have
+	}
+	if n.returns = n.mayReturn(); n.returns || n.stays() {
 		if news {
 			ns.complain(ev.Node.Name, "node %s %s", ev.Node.Name, text)
 		}
@@ -368,6 +409,7 @@ func (ns *nodes) died(now time.Time, n *node, err error, outputs zeekapi.NodeOut
 		return
 	}
 	ns.setState(now, n, zeekapi.StateFailed)
+	n.kept = nil
 	ns.complain(n.want.Name, "node %s died %d times in a row, giving up", n.want.Name, n.deaths)
 }
 

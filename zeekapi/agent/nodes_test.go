@@ -167,6 +167,25 @@ func resume(t *testing.T, p State) *fleet {
 	return startFleet(t, connecting("i"), p)
 }
 
+// A step of the clock before the agent started, in either direction, does not delay
+// nodes that wait for adopted ones.
+func TestAdoptedNodesAndClock(t *testing.T) {
+	for name, step := range map[string]time.Duration{"forward": -1000 * time.Hour, "back": 1000 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			state := past(configuration("c1", "l", "m"), map[string]int64{"l": 11})
+			state.Running[0].Started = epoch.Add(step)
+			f := resume(t, state) // l sends no hello
+			f.step(Tick{})
+			f.pass(StagePatience)
+			compare(t, "started", []string{"m"}, started(f))
+			f.step(Received{Message: zeekapi.NodeHello{Node: "l"}})
+			if since := details(f)["l"].Since; since.After(f.now) {
+				t.Errorf("runs since %s, it is %s", since, f.now)
+			}
+		})
+	}
+}
+
 func TestRunningNodesAreAdopted(t *testing.T) {
 	config := configuration("c1", "l", "m", "w1", "w2")
 	f := resume(t, past(config, map[string]int64{"l": 11, "w1": 12, "w2": 13}))
@@ -251,7 +270,7 @@ func TestSavingIsRetried(t *testing.T) {
 	take[Persist](f)
 	f.saving = nil
 	f.pass(SaveInterval)
-	compare(t, "saved when possible", []Persist{{assigned(config)}}, take[Persist](f))
+	compare(t, "saved when possible", []Persist{{Assignment: assigned(config)}}, take[Persist](f))
 	f.pass(10 * SaveInterval)
 	compare(t, "saved again", 0, len(take[Persist](f)))
 }

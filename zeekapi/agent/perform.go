@@ -8,13 +8,15 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
 
 // performer carries out the outputs of a machine.
 type performer struct {
 	Config
-	files stateFiles
-	sites *siteKeeper
+	files   stateFiles
+	sites   *siteKeeper
+	workers *eventloop.Workers[Input] // complete sites, which takes seconds
 }
 
 // perform carries out outputs in order, and returns the inputs that follow. Its
@@ -50,11 +52,11 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 	case Read:
 		p.publish(ctx, Publish{out.Dialect, zeekapi.AgentLogsCall.Respond(out.ReqID, p.read(out))})
 	case StoreSite:
-		p.publish(ctx, Publish{out.Dialect, zeekapi.AgentSiteCall.Respond(out.ReqID, p.storeSite(out))})
+		return p.storeSite(out)
 	case KeepSites:
 		p.keepSites(out)
 	case Persist:
-		err := p.files.save(out.Assignment)
+		err := p.files.save(out.Assignment, out.Kept)
 		if err != nil {
 			p.Log.Error().Err(err).Msg("cannot save the configuration")
 		}

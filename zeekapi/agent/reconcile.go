@@ -84,15 +84,15 @@ func (ns *nodes) start(now time.Time) {
 	stage, limited := ns.stage()
 	var start []launch.Node
 	for _, n := range ns.all {
-		if n.waits() && n.checked != nil && !now.Before(n.retry) && (n.deaths > 0 || !limited || n.want.Stage() <= stage) {
-			start = append(start, *n.want)
+		if n.mayStart(now) && (n.deaths > 0 || !limited || n.want.Stage() <= stage) {
+			start = append(start, n.next())
 		}
 	}
 	slices.SortFunc(start, launch.Compare)
 	for _, s := range start {
 		n := ns.all[s.Name]
 		n.have, n.started = &s, now
-		n.adopted, n.begun, n.greeted, n.reborn, n.overdue, n.forced = false, false, false, false, false, false
+		n.adopted, n.begun, n.greeted, n.reborn, n.overdue, n.forced, n.returns = false, false, false, false, false, false, false
 		n.edited = nil
 		if n.deaths > 0 {
 			n.restarts++

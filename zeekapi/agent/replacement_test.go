@@ -283,17 +283,6 @@ func TestEndOfFailedReplacement(t *testing.T) {
 		compare(t, "results", []zeekapi.Result{ok("again", "w")}, one[zeekapi.AgentRestartResponse](f).Results)
 		compare(t, "script", "bad", f.running["w"].Scripts[0])
 	})
-	t.Run("but what runs dies", func(t *testing.T) {
-		f := wrongScript(t)
-		f.after(0, launch.Exited{Node: "w", Err: errors.New("signal: killed")})
-		f.pass(time.Minute)
-		compare(t, "started", 0, len(started(f)))
-		compare(t, "states", []zeekapi.State{zeekapi.StateCrashed, zeekapi.StateFailed}, states(f, "w"))
-		compare(t, "reason", "syntax error", details(f)["w"].LastError)
-		f.refuses = nil
-		f.pass(2 * MaxRecheck)
-		compare(t, "started in the end", []string{"w"}, started(f))
-	})
 	t.Run("but what runs keeps dying and is revived", func(t *testing.T) {
 		f := wrongScript(t)
 		for death := range int64(MaxDeaths) {
@@ -302,6 +291,105 @@ func TestEndOfFailedReplacement(t *testing.T) {
 			f.step(Received{Message: zeekapi.NodeHello{Node: "w"}})
 		}
 		compare(t, "stopped in the end", []string{"w"}, stopped(f))
+	})
+}
+
+// A node whose replacement has failed runs with its earlier configuration. When it dies, it
+// returns with that.
+func TestNodeReturnsWithEarlierConfiguration(t *testing.T) {
+	killed := launch.Exited{Node: "w", Err: errors.New("signal: killed")}
+	script := func(f *fleet) string {
+		if scripts := f.running["w"].Scripts; len(scripts) > 0 {
+			return scripts[0]
+		}
+		return ""
+	}
+	t.Run("after its death", func(t *testing.T) {
+		f := wrongScript(t)
+		f.after(0, killed)
+		f.pass(time.Minute)
+		compare(t, "started", []string{"w"}, started(f))
+		compare(t, "script", "", script(f))
+		compare(t, "states", []zeekapi.State{zeekapi.StateCrashed, zeekapi.StatePending, zeekapi.StateRunning}, states(f, "w"))
+		compare(t, "reason", stays, details(f)["w"].LastError)
+		f.refuses = nil
+		f.pass(2 * MaxRecheck)
+		compare(t, "started in the end", []string{"w"}, started(f))
+		compare(t, "script in the end", "bad", script(f))
+	})
+	t.Run("after the problem is solved", func(t *testing.T) {
+		f := wrongScript(t)
+		f.refuses = nil
+		f.after(0, killed)
+		f.pass(time.Minute)
+		compare(t, "started", []string{"w"}, started(f))
+		compare(t, "script", "bad", script(f))
+	})
+	t.Run("after its death and that of the agent", func(t *testing.T) {
+		f := wrongScript(t)
+		delete(f.running, "w") // it dies while there is no agent
+		f.kill()
+		f.pass(time.Minute)
+		compare(t, "started", []string{"w"}, started(f))
+		compare(t, "script", "", script(f))
+		compare(t, "reason", stays, details(f)["w"].LastError)
+	})
+	t.Run("until it has died too often", func(t *testing.T) {
+		f := wrongScript(t)
+		f.dies = func(n launch.Node) *launch.Exited {
+			if n.Name == "w" {
+				return &killed
+			}
+			return nil
+		}
+		f.after(0, killed)
+		f.pass(time.Hour)
+		compare(t, "starts", MaxDeaths-1, len(started(f)))
+		compare(t, "state", zeekapi.StateFailed, f.statuses()["w"].State)
+		f.dies, f.refuses = nil, nil
+		f.pass(2 * MaxRecheck)
+		compare(t, "started when the replacement passes", []string{"w"}, started(f))
+		compare(t, "script", "bad", script(f))
+	})
+	t.Run("unless it is no longer assigned", func(t *testing.T) {
+		f := wrongScript(t)
+		f.after(0, killed)
+		f.pass(0)
+		f.ask(deploy("r", configuration("c3", "l", "x")))
+		f.pass(time.Hour)
+		compare(t, "runs", false, f.running["w"].Name == "w")
+	})
+	t.Run("unless another deployment is forced", func(t *testing.T) {
+		f := wrongScript(t)
+		f.after(0, killed)
+		f.pass(0)
+		request := deploy("r", scripted("c3", "bad"))
+		request.Force = true
+		f.ask(request)
+		f.pass(time.Minute)
+		compare(t, "state", zeekapi.StateFailed, f.statuses()["w"].State)
+	})
+	t.Run("also if another replacement fails", func(t *testing.T) {
+		f := wrongScript(t)
+		f.after(0, killed)
+		f.pass(0)
+		f.refuses = func(n launch.Node) error {
+			if len(n.Scripts) > 0 {
+				return errors.New("no interface")
+			}
+			return nil
+		}
+		f.ask(deploy("r", scripted("c3", "worse")))
+		f.pass(time.Minute)
+		compare(t, "script", "", script(f))
+		compare(t, "result", troubled("r", "w", "cannot be replaced: no interface; the earlier configuration runs"), one[zeekapi.AgentDeployResponse](f).Results[1])
+	})
+	t.Run("its site is kept", func(t *testing.T) {
+		f := wrongScript(t)
+		f.machine.nodes.all["w"].kept.Site = "earlier"
+		f.after(0, killed)
+		f.pass(0)
+		compare(t, "sites", []string{"earlier"}, f.machine.sites.current())
 	})
 }
 

@@ -107,6 +107,9 @@ func (c Config) validate() (Config, error) {
 	return c, err
 }
 
+// maxCompletions is the number of sites that are verified and unpacked at the same time.
+const maxCompletions = 4
+
 // introducing returns the dialects in the order in which the agent introduces itself:
 // first those in which it also describes itself. So a controller that hears the first
 // hello knows that a description follows.
@@ -155,11 +158,12 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
-	p := &performer{Config: c, files: files, sites: sites}
+	p := &performer{Config: c, files: files, sites: sites, workers: eventloop.NewWorkers[Input](maxCompletions)}
+	defer p.workers.Wait()
 	err = eventloop.Run(ctx, eventloop.Config[Input, Output]{
 		Machine: machine,
 		Tick:    Tick{}, Shutdown: Shutdown{},
-		Sources: []eventloop.Source[Input]{r.notifications(c.Bus), launched(c.Launcher, c.Log)},
+		Sources: []eventloop.Source[Input]{r.notifications(c.Bus), launched(c.Launcher, c.Log), p.workers.Next},
 		Perform: p.perform,
 		Observe: func(in Input, out []Output) {
 			if c.Observe != nil {

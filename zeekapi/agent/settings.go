@@ -122,6 +122,11 @@ type State struct {
 	Known      bool
 	Assignment *Assignment
 
+	// Kept are the configurations, sorted by name, of nodes whose assigned ones
+	// have failed their check. The nodes ran with them before, and run with them
+	// again after their death.
+	Kept []launch.Node
+
 	// Nodes is the history of nodes, by name.
 	Nodes map[string]NodeHistory
 

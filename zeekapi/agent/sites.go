@@ -22,8 +22,8 @@ const siteGrace = time.Hour
 func SitesDir(stateDir, name string) string { return filepath.Join(stateDir, "agent-sites", name) }
 
 type (
-	// StoreSite stores a part of a site, unpacks a site that is complete, and answers
-	// an AgentSiteRequest with its progress.
+	// StoreSite stores a part of a site, and unpacks a site that is complete. SiteStored
+	// follows with its progress.
 	StoreSite struct {
 		Dialect *zeekapi.Dialect
 		ReqID   string
@@ -34,12 +34,22 @@ type (
 	KeepSites struct{ Sites []string }
 )
 
+// SiteStored reports the result of a StoreSite.
+type SiteStored struct {
+	Dialect *zeekapi.Dialect
+	ReqID   string
+	Result  zeekapi.Result
+}
+
+func (SiteStored) input() {}
+
 func (StoreSite) output() {}
 func (KeepSites) output() {}
 
 func init() { serve(zeekapi.AgentSiteCall, (*Machine).storeSite) }
 
 func (m *Machine) storeSite(_ time.Time, req request, msg zeekapi.AgentSiteRequest) {
+	m.sites.storing++
 	m.out.emit(StoreSite{Dialect: req.dialect, ReqID: req.id, Part: msg.SitePart})
 }
 
@@ -48,6 +58,14 @@ type usedSites struct {
 	*outbox
 	nodes *nodes
 	last  []string // of the last KeepSites, sorted
+
+	storing int // requests that wait for SiteStored
+}
+
+// stored responds to a request.
+func (u *usedSites) stored(in SiteStored) {
+	u.storing = max(0, u.storing-1)
+	u.emit(Publish{in.Dialect, zeekapi.AgentSiteCall.Respond(in.ReqID, in.Result)})
 }
 
 // settle reports a change of the sites in use.
@@ -62,7 +80,7 @@ func (u *usedSites) settle() {
 func (u *usedSites) current() []string {
 	used := make(map[string]bool)
 	for _, n := range u.nodes.all {
-		for _, config := range []*launch.Node{n.want, n.have} {
+		for _, config := range []*launch.Node{n.want, n.have, n.kept} {
 			if config != nil && config.Site != "" {
 				used[config.Site] = true
 			}
@@ -102,15 +120,22 @@ func (k *siteKeeper) keep(used []string) error {
 
 var errNoSites = errors.New("this agent keeps no sites, because it has no state directory")
 
-// add adds a part. A complete site is also unpacked. To make room, sites that are not
-// in use any more are removed.
-func (k *siteKeeper) add(part zeekapi.SitePart) (zeekapi.SiteProgress, error) {
+// makeRoom removes sites that are not in use any more.
+func (k *siteKeeper) makeRoom() error {
 	if k.store == nil {
-		return zeekapi.SiteProgress{}, errNoSites
+		return errNoSites
 	}
-	if err := k.store.Keep(k.used, siteGrace); err != nil {
-		return zeekapi.SiteProgress{}, err
-	}
+	return k.store.Keep(k.used, siteGrace)
+}
+
+// completes reports whether a part may be the last one of a site, or is about a complete
+// site. Such a site is verified and unpacked, which takes seconds.
+func (k *siteKeeper) completes(part zeekapi.SitePart) bool {
+	return part.Data != "" && part.Offset+uint64(len(part.Data)) == part.Size || k.store.Have(part.Site).Complete
+}
+
+// add adds a part. A complete site is also unpacked. It may be called concurrently.
+func (k *siteKeeper) add(part zeekapi.SitePart) (zeekapi.SiteProgress, error) {
 	at, err := k.store.Append(part)
 	if err == nil && at.Complete {
 		_, err = k.store.Unpacked(part.Site)
@@ -118,16 +143,30 @@ func (k *siteKeeper) add(part zeekapi.SitePart) (zeekapi.SiteProgress, error) {
 	return at, err
 }
 
-// storeSite performs StoreSite and returns the result of the response.
-func (p *performer) storeSite(out StoreSite) zeekapi.Result {
+// storeSite performs StoreSite. The loop does not wait until a site is complete.
+func (p *performer) storeSite(out StoreSite) []Input {
+	if err := p.sites.makeRoom(); err != nil {
+		return []Input{p.siteStored(out, zeekapi.SiteProgress{}, err)}
+	}
+	store := func() Input {
+		at, err := p.sites.add(out.Part)
+		return p.siteStored(out, at, err)
+	}
+	if p.sites.completes(out.Part) && p.workers.Do(store) {
+		return nil
+	}
+	return []Input{store()}
+}
+
+// siteStored returns the result of a StoreSite.
+func (p *performer) siteStored(out StoreSite, at zeekapi.SiteProgress, err error) Input {
 	r := zeekapi.Result{ReqID: out.ReqID, Instance: p.Settings.Name}
-	at, err := p.sites.add(out.Part)
 	if err != nil {
 		r.Error = err.Error()
-		return r
+	} else {
+		r.Success, r.Data = true, mustMarshal(at)
 	}
-	r.Success, r.Data = true, mustMarshal(at)
-	return r
+	return SiteStored{out.Dialect, out.ReqID, r}
 }
 
 // keepSites performs KeepSites.

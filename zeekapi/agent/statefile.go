@@ -10,6 +10,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // stateFiles stores an agent's assignment and the history of its nodes. The
@@ -27,6 +28,7 @@ type (
 	savedState struct {
 		Version    int              `json:"version"`
 		Assignment *savedAssignment `json:"assignment"`
+		Kept       []launch.Node    `json:"kept,omitempty"`
 
 		Config *zeekapi.Configuration `json:"config,omitempty"` // version 1, instead of the assignment
 	}
@@ -70,7 +72,7 @@ func (f stateFiles) load() (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("agent: saved state %s: %w", f.assignment, err)
 	}
-	return State{Known: known, Assignment: a}, nil
+	return State{Known: known, Assignment: a, Kept: s.Kept}, nil
 }
 
 // assignment returns the saved assignment, or nil if there is none. It parses
@@ -99,8 +101,8 @@ func (s savedState) assignment(instance string) (*Assignment, error) {
 	return &a, nil
 }
 
-func (f stateFiles) save(a *Assignment) error {
-	s := savedState{Version: stateVersion}
+func (f stateFiles) save(a *Assignment, kept []launch.Node) error {
+	s := savedState{Version: stateVersion, Kept: kept}
 	if a != nil {
 		s.Assignment = &savedAssignment{Assignment: *a}
 	}

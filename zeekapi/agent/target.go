@@ -1,14 +1,20 @@
 package agent
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+)
 
 // target is the assignment that the agent should run, and whether it is stored.
 type target struct {
 	*outbox
 	assignment *Assignment // nil: nothing should run
-	saving     int         // outputs of Persist without a result
-	failed     error       // error of the last result; nil: success
-	retry      timer       // set while failed is not nil
+	kept       []launch.Node
+	saving     int   // outputs of Persist without a result
+	failed     error // error of the last result; nil: success
+	retry      timer // set while failed is not nil
 }
 
 // replace makes a the target and stores it.
@@ -17,9 +23,17 @@ func (t *target) replace(a *Assignment) {
 	t.save()
 }
 
+// keep stores the configurations that nodes return to, if they have changed.
+func (t *target) keep(kept []launch.Node) {
+	if !slices.EqualFunc(kept, t.kept, launch.Node.Equal) {
+		t.kept = kept
+		t.save()
+	}
+}
+
 func (t *target) save() {
 	t.saving++
-	t.emit(Persist{t.assignment})
+	t.emit(Persist{t.assignment, t.kept})
 }
 
 // persisted processes the result of a Persist. An assignment that cannot be

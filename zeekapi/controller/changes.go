@@ -151,7 +151,7 @@ func (c *changeRequests) check(by broker.Peer, req zeekapi.CheckRequest) {
 
 func (c *changeRequests) rollingRestart(by broker.Peer, req zeekapi.RollingRestartRequest) {
 	c.jobs.rollingRestart(by, req, func() error {
-		if p := c.trials.pending(); p != nil {
+		if p := c.trials.underWay(); p != nil {
 			return fmt.Errorf(errPending, p.id)
 		}
 		return nil

@@ -13,7 +13,7 @@ import (
 // tests, which call it after every step.
 func (m *Machine) Check() error {
 	for _, check := range []func() error{
-		m.agents.check, m.members.check, m.states.check, m.requests.check, m.deployments.check,
+		m.agents.check, m.members.check, m.states.check, m.requests.check, m.deployments.check, m.jobs.check,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -137,6 +137,21 @@ func (r *requests) check() error {
 		if c.open != counted[id] || c.gone && c.open == 0 {
 			return fmt.Errorf("client %s has %d requests, %d were counted", id, counted[id], c.open)
 		}
+	}
+	return nil
+}
+
+func (j *jobs) check() error {
+	last := j.last
+	switch {
+	case !last.running():
+		if last != nil && (last.poll.set || last.stored != nil) {
+			return fmt.Errorf("job %d has ended, but continues", last.Number)
+		}
+	case last.stored != nil:
+		return fmt.Errorf("job %d was not resumed", last.Number)
+	case len(last.now) == 0 || len(last.now) > last.atOnce || !last.poll.set:
+		return fmt.Errorf("job %d restarts %d nodes, at most %d, and asks for them: %t", last.Number, len(last.now), last.atOnce, last.poll.set)
 	}
 	return nil
 }

@@ -63,13 +63,13 @@ type Config struct {
 	Log zerolog.Logger
 }
 
-// SiteStore stores sites. A *site.Store is one.
+// SiteStore stores sites. A *site.Store is one. Its methods are called concurrently.
 type SiteStore interface {
 	// Have returns how much of a site there is.
 	Have(site string) zeekapi.SiteProgress
 
 	// Append stores a part. It ignores a part that does not begin at the end of
-	// what there is.
+	// what there is. Only for the last part may it take long.
 	Append(zeekapi.SitePart) (zeekapi.SiteProgress, error)
 
 	// Read returns the part of a complete site that begins at an offset, of at

@@ -67,12 +67,22 @@ type deployment struct {
 	reached map[string]uuid.UUID // the peers that answered, by instance
 	before  *former              // nil: there is nothing to roll back to
 	failed  *failure             // nil unless it is being rolled back
+	resumed bool                 // began in an earlier life
 }
 
 // pending returns the request of a client for the current deployment, nil if
-// there is none. Deployments of the controller itself give way to those of
-// clients.
+// there is none. Deployments of the controller itself, and those of an earlier life,
+// give way to those of clients.
 func (d *deployments) pending() *request {
+	if d.current == nil || d.current.number == 0 || d.current.resumed {
+		return nil
+	}
+	return d.current.request
+}
+
+// underWay returns the request for the current deployment of a client, also of one in
+// an earlier life, nil if there is none.
+func (d *deployments) underWay() *request {
 	if d.current == nil || d.current.number == 0 {
 		return nil
 	}
@@ -106,10 +116,11 @@ type plannedDeployment struct {
 }
 
 // begin deploys a configuration for a client. A deployment of the controller
-// itself ends. Agents get the configuration when all instances are ready.
+// itself, or of an earlier life, ends. Agents get the configuration when all instances are ready.
 func (d *deployments) begin(r *request, p plannedDeployment) {
-	if d.current != nil {
-		d.requests.finish(d.current.request)
+	if t := d.current; t != nil {
+		t.record(zeekapi.OutcomeSuperseded, t.request.results)
+		d.requests.finish(t.request)
 	}
 	task := &deployment{
 		deployments: d, request: r, began: d.requests.now, number: p.number, target: p.target, options: p.options,
@@ -117,8 +128,47 @@ func (d *deployments) begin(r *request, p plannedDeployment) {
 	}
 	r.task, d.current = task, task
 	d.configs.save(Target, p.target)
+	d.history.commit(p.number, task.commitment())
 	d.adopt(p.target.Configuration)
 	d.distribute()
+}
+
+// commitment returns what the next life of the controller needs to end the deployment.
+func (t *deployment) commitment() Commitment {
+	c := Commitment{Options: t.options, Skipped: sortedKeys(t.skipped)}
+	c.Former, c.Ran = t.before.commitment(t.history)
+	if t.failed != nil {
+		c.Rollback, c.Errors = t.failed.text, errorsOf(t.failed.results)
+	}
+	return c
+}
+
+// resume continues the deployment that the end of the controller interrupted, with the
+// present target, and reports whether there is one. A forced deployment restarts all
+// nodes, also those that have restarted before: which these are is not known.
+func (d *deployments) resume() bool {
+	p, ok := d.history.interrupted()
+	if !ok {
+		return false
+	}
+	c := p.commitment
+	t := &deployment{
+		deployments: d, began: d.requests.now, number: p.Number, target: d.configs.target(), options: c.Options,
+		skipped: setOf(c.Skipped), reached: make(map[string]uuid.UUID), before: d.rollbacks.recall(c), resumed: true,
+	}
+	if c.Rollback != "" {
+		t.failed = &failure{results: failures("", c.Errors), text: c.Rollback}
+	}
+	t.request = d.requests.start(d.timeoutFor(t.target.Configuration), t)
+	for _, name := range c.Skipped {
+		t.request.results = append(t.request.results, notConnectedResult(t.request, name))
+	}
+	d.current = t
+	text := fmt.Sprintf("deployment %d: resumed after a restart of the controller", p.Number)
+	d.log.Info().Uint64("deployment", p.Number).Str("config", clip(t.target.ID)).Msg("resuming the deployment")
+	d.events.add(zeekapi.EventDeploying, "", "", text)
+	d.distribute()
+	return true
 }
 
 // adopt makes the instances of c the members.
@@ -410,6 +460,7 @@ func (t *deployment) rollBack(r *request, fallen []zeekapi.Result) {
 		t.requests.setTimeout(r, t.timeoutFor(t.target.Configuration))
 	}
 	t.configs.save(Target, t.target)
+	t.history.commit(t.number, t.commitment())
 	t.adopt(t.target.Configuration)
 	t.distribute()
 }
@@ -429,7 +480,7 @@ func (t *deployment) rolledBack(r *request) {
 
 func (t *deployment) record(outcome zeekapi.Outcome, results []zeekapi.Result) {
 	if t.number != 0 {
-		t.history.end(outcome, results)
+		t.history.end(t.number, outcome, results)
 	}
 }
 

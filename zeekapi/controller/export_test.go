@@ -1,8 +1,10 @@
 package controller
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -42,6 +44,7 @@ func (s *State) Apply(c Change) {
 	case SaveDeployment:
 		s.History = slices.DeleteFunc(s.History, func(p Past) bool { return p.Number == c.Past.Number || p.Number < c.Oldest })
 		s.History = append(s.History, c.Past)
+		slices.SortFunc(s.History, func(a, b Past) int { return cmp.Compare(a.Number, b.Number) })
 	case SaveNames:
 		names := &s.Drained
 		if c.Set == Owed {
@@ -73,6 +76,28 @@ func (s State) Clone() State {
 	return s
 }
 
+// Shift moves all times of the state, as a step of the clock does that is not in them.
+func (s *State) Shift(d time.Duration) {
+	shift := func(t *time.Time) {
+		if !t.IsZero() {
+			*t = t.Add(d)
+		}
+	}
+	for i := range s.History {
+		shift(&s.History[i].Started)
+		shift(&s.History[i].Ended)
+	}
+	for i := range s.Events {
+		shift(&s.Events[i].Time)
+	}
+	if s.Job != nil {
+		job := *s.Job
+		shift(&job.Started)
+		shift(&job.Ended)
+		s.Job = &job
+	}
+}
+
 // IsReady reports whether an instance is ready.
 func (m *Machine) IsReady(instance string) bool {
 	w := m.members.of(instance)
@@ -92,3 +117,6 @@ func (m *Machine) Checks(instance string) bool {
 	a := m.agents.of(instance)
 	return a != nil && a.checks()
 }
+
+// Job returns the progress of the last job.
+func (m *Machine) Job() zeekapi.Job { return m.jobs.last.snapshot() }

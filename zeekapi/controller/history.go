@@ -65,26 +65,61 @@ type history struct {
 // pastRevision is an entry of the history.
 type pastRevision struct {
 	zeekapi.Deployment
-	revision revision
+	revision   revision
+	commitment *Commitment
 }
 
-func (p pastRevision) stored() Past { return Past{p.Deployment, p.revision.Configuration} }
+func (p pastRevision) stored() Past {
+	return Past{p.Deployment, p.revision.Configuration, p.commitment}
+}
 
 func newHistory(out *outbox, events *eventLog, configs *configurations, stored []Past, log zerolog.Logger) *history {
 	h := &history{outbox: out, events: events, log: log}
 	for _, p := range stored {
-		h.past = append(h.past, pastRevision{p.Deployment, configs.revise(p.Configuration)})
+		h.past = append(h.past, pastRevision{p.Deployment, configs.revise(p.Configuration), p.Commitment})
 	}
 	return h
 }
 
-// endLost ends the deployment that the end of the controller interrupted.
-func (h *history) endLost() {
+// endLost ends the deployment that the end of the controller interrupted before it
+// changed anything.
+func (h *history) endLost(target revision) {
 	for i := range h.past {
-		if p := &h.past[i]; p.Outcome == zeekapi.OutcomePending {
-			p.Outcome, p.Ended = zeekapi.OutcomeLost, h.now
-			h.save(*p)
+		p := &h.past[i]
+		if p.Outcome != zeekapi.OutcomePending || p.commitment != nil {
+			continue
 		}
+		p.Outcome, p.Ended = zeekapi.OutcomeLost, h.now
+		p.Errors = []string{"the controller ended before the deployment began; nothing has changed"}
+		if p.Config == target.ID { // an earlier version stores no commitment
+			p.Errors = []string{"the controller ended before the deployment did"}
+		}
+		h.save(*p)
+	}
+}
+
+// interrupted returns the deployment that the end of the controller interrupted, after
+// it had changed the target.
+func (h *history) interrupted() (pastRevision, bool) {
+	for _, p := range slices.Backward(h.past) {
+		if p.Outcome == zeekapi.OutcomePending && p.commitment != nil {
+			return p, true
+		}
+	}
+	return pastRevision{}, false
+}
+
+// commit stores what the next life of the controller needs to end a deployment.
+func (h *history) commit(number uint64, c Commitment) {
+	h.change(number, func(p *pastRevision) { p.commitment = &c })
+}
+
+// change changes an entry and stores it. Nothing happens if it is no longer there.
+func (h *history) change(number uint64, do func(*pastRevision)) {
+	i := slices.IndexFunc(h.past, func(p pastRevision) bool { return p.Number == number })
+	if i >= 0 {
+		do(&h.past[i])
+		h.save(h.past[i])
 	}
 }
 
@@ -125,18 +160,18 @@ func (h *history) trim() {
 	h.past = slices.Delete(h.past, 0, len(h.past)-keep)
 }
 
-// revise replaces the configuration of the last deployment, before its agents get it.
-func (h *history) revise(r revision) {
-	p := &h.past[len(h.past)-1]
-	p.revision = r
-	h.save(*p)
+// revise replaces the configuration of a deployment, before its agents get it.
+func (h *history) revise(number uint64, r revision) {
+	h.change(number, func(p *pastRevision) { p.revision = r })
 }
 
-// end ends the last deployment.
-func (h *history) end(outcome zeekapi.Outcome, results []zeekapi.Result) {
-	p := &h.past[len(h.past)-1]
-	p.Outcome, p.Ended, p.Errors = outcome, h.now, errorsOf(results)
-	h.save(*p)
+// end ends a deployment.
+func (h *history) end(number uint64, outcome zeekapi.Outcome, results []zeekapi.Result) {
+	var p pastRevision
+	h.change(number, func(entry *pastRevision) {
+		entry.Outcome, entry.Ended, entry.Errors, entry.commitment = outcome, h.now, errorsOf(results), nil
+		p = *entry
+	})
 	line := h.log.Info()
 	if outcome != zeekapi.OutcomeDeployed {
 		line = h.log.Warn().Str("errors", clip(strings.Join(p.Errors, "; ")))

@@ -51,10 +51,12 @@ func TestHistory(t *testing.T) {
 	b.client(zeekapi.RollbackRequest{ReqID: reqID("r7"), Number: 7}, "answer RollbackResponse r7 [F no deployment 7 in the history]")
 	b.client(zeekapi.RollbackRequest{ReqID: reqID("r8"), Number: 2}, "save target c2", "to a: AgentDeployRequest #3 c2 by force")
 
-	// A deployment that is pending when the controller restarts is lost.
+	// A deployment that is pending when the controller restarts continues.
 	b = b.again()
 	b.start()
-	want(t, "history", []string{"4 rollback c2 by unknown: lost"}, b.history(1))
+	want(t, "history", []string{"4 rollback c2 by unknown: pending"}, b.history(1))
+	b.meet(peers["a"], "a")
+	want(t, "history", []string{"4 rollback c2 by unknown: deployed"}, b.history(1))
 }
 
 func TestHistoryLimitsDeployments(t *testing.T) {

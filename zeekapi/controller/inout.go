@@ -53,6 +53,12 @@ type (
 		Why string
 	}
 
+	// SiteStored reports the end of a StoreSite. Response is for its client.
+	SiteStored struct {
+		Peer     uuid.UUID
+		Response zeekapi.Message
+	}
+
 	// Shutdown tells the controller to end: it refuses new requests, and ends
 	// when the pending ones are answered.
 	Shutdown struct{}
@@ -69,6 +75,7 @@ func (FromClient) input()     {}
 func (AgentRefused) input()   {}
 func (Unsupported) input()    {}
 func (PartUnreadable) input() {}
+func (SiteStored) input()     {}
 func (Shutdown) input()       {}
 func (Tick) input()           {}
 
@@ -103,7 +110,7 @@ type (
 		Part     bool
 	}
 
-	// StoreSite stores a part of a site, and responds to the client.
+	// StoreSite stores a part of a site. SiteStored follows with the response.
 	StoreSite struct {
 		Peer    uuid.UUID
 		Request zeekapi.UploadSiteRequest
@@ -156,7 +163,7 @@ type (
 	}
 
 	// SaveJob changes the last job.
-	SaveJob struct{ Job zeekapi.Job }
+	SaveJob struct{ Job StoredJob }
 
 	// SaveSent stores the identity of the configuration sent last.
 	SaveSent struct{ Sent Sent }
@@ -237,8 +244,17 @@ type State struct {
 	Events  []zeekapi.ClusterEvent // the oldest first
 	Drained []string
 	Owed    []string
-	Job     *zeekapi.Job // the last one, nil if there was none
-	Sent    Sent         // zero if nothing was
+	Job     *StoredJob // the last one, nil if there was none
+	Sent    Sent       // zero if nothing was
+}
+
+// StoredJob is a job with what the next life of a controller needs to resume it.
+type StoredJob struct {
+	zeekapi.Job
+
+	AtOnce  uint64           `zeek:"at_once,extension"` // 0: an earlier version stored the job, it cannot be resumed
+	Told    map[string]int64 `zeek:"told,extension"`    // nodes of Now that their agents were told to restart, with the process before that, 0 if unknown
+	Stopped string           `zeek:"stopped,extension"` // why no more nodes are restarted
 }
 
 // Sent identifies the configuration that the agents were told last, also among
@@ -253,4 +269,20 @@ type Sent struct {
 type Past struct {
 	zeekapi.Deployment
 	Configuration zeekapi.Configuration
+
+	Commitment *Commitment // nil unless the deployment is under way and has made its target the cluster's
+}
+
+// Commitment is what the next life of a controller needs to end a deployment that is
+// under way.
+type Commitment struct {
+	Options zeekapi.DeployOptions `zeek:"options"`
+	Skipped []string              `zeek:"skipped"` // instances that it does not wait for
+	Former  uint64                `zeek:"former"`  // number of the deployment to roll back to, 0 for none
+	Ran     []string              `zeek:"ran"`     // nodes whose failure is a reason to roll back
+
+	// If the deployment is being rolled back, Rollback is the reason, and Errors are
+	// the failures.
+	Rollback string   `zeek:"rollback"`
+	Errors   []string `zeek:"errors"`
 }

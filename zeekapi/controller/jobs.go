@@ -38,63 +38,10 @@ type jobs struct {
 	last *job // nil if there was none
 }
 
-// job is a rolling restart.
-type job struct {
-	zeekapi.Job // Now and Next only after the end, see snapshot
-
-	atOnce  int
-	left    []zeekapi.Node         // in order
-	now     map[string]*restarting // by node
-	asked   map[string]bool        // instances that have not answered about their nodes
-	stopped error                  // why no more nodes are restarted, nil if they are
-	poll    alarm
-}
-
-// restarting is a node that a job restarts.
-type restarting struct {
-	zeekapi.Node
-	told  bool // the agent answered
-	until time.Time
-}
-
-// lastJob returns the last job of an earlier life, nil if there was none.
-func lastJob(state State) *job {
-	if state.Job == nil {
-		return nil
-	}
-	return &job{Job: *state.Job}
-}
-
-func (j *job) running() bool { return j != nil && j.Ended.IsZero() }
-
-// snapshot returns the progress of the job.
-func (j *job) snapshot() zeekapi.Job {
-	s := j.Job
-	s.Done = slices.Clone(s.Done)
-	if j.running() {
-		s.Now = sortedKeys(j.now)
-		s.Next = nil
-		for _, n := range j.left {
-			s.Next = append(s.Next, n.Name)
-		}
-	}
-	return s
-}
-
 // restartRank is the order in which nodes restart, which is also that in which
 // they start: a node comes before those that connect to it.
 var restartRank = map[zeekapi.ClusterRole]int{
 	zeekapi.RoleLogger: 0, zeekapi.RoleManager: 1, zeekapi.RoleProxy: 2, zeekapi.RoleWorker: 3, zeekapi.RoleNone: 4,
-}
-
-// endLost ends the job that the end of the controller interrupted.
-func (j *jobs) endLost() {
-	if last := j.last; last.running() {
-		last.Ended, last.Error = j.now, "the controller ended before the job did"
-		last.Next = append(last.Now, last.Next...)
-		last.Now = nil
-		j.emit(SaveJob{Job: last.Job})
-	}
 }
 
 // rollingRestart begins a job when all its nodes have passed a check. It refuses an
@@ -152,7 +99,7 @@ func (j *jobs) begin(by string, r *request, nodes []zeekapi.Node, atOnce uint64)
 	}
 	begun := j.last.snapshot()
 	j.log.Info().Str("by", by).Uint64("job", number).Str("nodes", clip(listed(begun.Next))).Msg("rolling restart")
-	j.emit(SaveJob{Job: begun})
+	j.save()
 	j.events.add(zeekapi.EventJob, "", "", fmt.Sprintf("job %d: restart of %d nodes by %s", number, len(nodes), by))
 	r.results = []zeekapi.Result{successWith(r.id, begun)}
 	j.requests.finish(r)
@@ -196,44 +143,86 @@ func (j *jobs) cancel(by broker.Peer, req zeekapi.CancelJobRequest) {
 	}
 	j.log.Info().Str("by", nameOf(by)).Uint64("job", j.last.Number).Msg("cancelling the job")
 	j.last.stopped = errors.New("cancelled by " + nameOf(by))
+	j.save()
 	j.requests.answer(by, req, successWith(req.ID, j.last.snapshot()))
 	j.advance()
 }
 
 // advance restarts the next nodes, as many as may restart at once. Nodes of the
-// next role wait for all of the one before.
+// next role wait for all of the one before. Nodes of drained instances are left out.
+// It ends the job if no node is left, if one takes too long, or if its agent is away.
 func (j *jobs) advance() {
 	last := j.last
-	for last.running() && last.stopped == nil && len(last.left) > 0 && len(last.now) < last.atOnce {
-		next := last.left[0]
-		for _, n := range last.now {
-			if n.Role != next.Role {
-				return
-			}
+	if !last.running() {
+		return
+	}
+	for _, name := range sortedKeys(last.now) {
+		if n := last.now[name]; j.names.drained(n.Instance) {
+			delete(last.now, name)
+			j.skip(n.Node)
 		}
-		if !j.restartNext() {
+	}
+	fresh := j.fill()
+	if len(last.now) == 0 {
+		j.end(last.stopped)
+		return
+	}
+	for _, name := range sortedKeys(last.now) {
+		if err := j.obstructed(last.now[name]); err != nil {
+			j.end(err)
 			return
 		}
 	}
-	if last.running() && len(last.now) == 0 {
-		j.end(last.stopped)
-	}
+	j.ask(fresh)
 }
 
-// restartNext restarts one node and reports whether it could.
-func (j *jobs) restartNext() bool {
-	last := j.last
-	n := &restarting{Node: last.left[0], until: j.now.Add(nodeTimeout)}
-	last.left = last.left[1:]
-	last.now[n.Name] = n
-	if w := j.members.of(n.Instance); w == nil || !w.ready {
-		j.end(fmt.Errorf("node %s: %s", n.Name, notConnected))
-		return false
+// fill begins with the next nodes, and returns their instances.
+func (j *jobs) fill() map[string]bool {
+	last, fresh := j.last, make(map[string]bool)
+	for last.stopped == nil && len(last.left) > 0 && len(last.now) < last.atOnce {
+		next := last.left[0]
+		for _, n := range last.now {
+			if n.Role != next.Role {
+				return fresh
+			}
+		}
+		last.left = last.left[1:]
+		if j.names.drained(next.Instance) {
+			j.skip(next)
+			continue
+		}
+		last.now[next.Name] = &restarting{Node: next, until: j.now.Add(nodeTimeout)}
+		fresh[next.Instance] = true
 	}
-	j.events.add(zeekapi.EventJob, n.Instance, n.Name, fmt.Sprintf("job %d: restarting the node", last.Number))
-	r := j.requests.start(j.timeout, &nodeRestart{takeRestart, j, last, n})
+	return fresh
+}
+
+// skip leaves out a node whose instance is drained.
+func (j *jobs) skip(n zeekapi.Node) {
+	j.events.add(zeekapi.EventJob, n.Instance, n.Name, fmt.Sprintf("job %d: left out the node, its instance is drained", j.last.Number))
+}
+
+// obstructed returns why a job cannot continue with a node, nil if it can.
+func (j *jobs) obstructed(n *restarting) error {
+	impatient := !j.now.Before(j.last.patience)
+	switch late := !j.now.Before(n.until); {
+	case n.stage == looking && impatient && !j.isReady(n.Instance):
+		return fmt.Errorf("node %s: %s", n.Name, notConnected)
+	case n.stage == looking && impatient && late && !n.unsure:
+		return fmt.Errorf("node %s: its agent has not said which process it is for %v", n.Name, nodeTimeout)
+	case late && (n.stage != looking || impatient):
+		return fmt.Errorf("node %s is not back after %v", n.Name, nodeTimeout)
+	}
+	return nil
+}
+
+// restart tells the agent of a node to restart it.
+func (j *jobs) restart(n *restarting) {
+	n.stage, n.unsure, n.until = telling, false, j.now.Add(nodeTimeout)
+	j.save()
+	j.events.add(zeekapi.EventJob, n.Instance, n.Name, fmt.Sprintf("job %d: restarting the node", j.last.Number))
+	r := j.requests.start(j.timeout, &nodeRestart{takeRestart, j, j.last, n})
 	j.requests.call(r, n.Instance, askRestart([]string{n.Name}))
-	return true
 }
 
 // nodeRestart is the task of telling an agent to restart a node.
@@ -255,7 +244,7 @@ func (t *nodeRestart) ended(r *request) {
 			return
 		}
 	}
-	t.node.told = true
+	t.node.stage = returning
 	t.jobs.watch()
 }
 
@@ -277,29 +266,43 @@ func (j *jobs) deadline() alarm {
 	return j.last.poll
 }
 
-// watch asks the agents of nodes that are not back yet.
+// watch asks the agents about nodes that are to restart, or that are not back yet.
 func (j *jobs) watch() {
-	last := j.last
-	if !last.running() {
+	j.advance()
+	if !j.last.running() {
 		return
 	}
-	var instances []string
-	for _, name := range sortedKeys(last.now) {
-		n := last.now[name]
-		switch {
-		case !n.until.After(j.now):
-			j.end(fmt.Errorf("node %s is not back after %v", name, nodeTimeout))
-			return
-		case n.told && !last.asked[n.Instance] && j.agents.of(n.Instance) != nil:
-			last.asked[n.Instance] = true
-			instances = append(instances, n.Instance)
+	instances := make(map[string]bool)
+	for _, n := range j.last.now {
+		instances[n.Instance] = instances[n.Instance] || n.stage != telling
+	}
+	j.ask(instances)
+	j.last.poll = alarmAt(j.now.Add(pollInterval))
+}
+
+// ask asks agents for their nodes, unless they have been asked and not answered, or
+// are away.
+func (j *jobs) ask(instances map[string]bool) {
+	last := j.last
+	for _, instance := range sortedKeys(instances) {
+		if instances[instance] && !last.asked[instance] && j.isReady(instance) {
+			last.asked[instance] = true
+			r := j.requests.start(statusTimeout, &nodeWatch{takeAnyNodes, j, last, instance})
+			j.requests.call(r, instance, askNodes)
 		}
 	}
-	last.poll = alarmAt(j.now.Add(pollInterval))
-	for _, instance := range instances {
-		r := j.requests.start(statusTimeout, &nodeWatch{takeAnyNodes, j, last, instance})
-		j.requests.call(r, instance, askNodes)
+	if !last.poll.set {
+		last.poll = alarmAt(j.now.Add(pollInterval))
 	}
+}
+
+// save stores the job.
+func (j *jobs) save() { j.emit(SaveJob{Job: j.last.form()}) }
+
+// isReady reports whether the agent of an instance accepts requests to restart nodes.
+func (j *jobs) isReady(instance string) bool {
+	w := j.members.of(instance)
+	return w != nil && w.ready
 }
 
 // takeAnyNodes is the inquiry for askNodes that does not look at the data.
@@ -326,23 +329,41 @@ func (t *nodeWatch) ended(r *request) {
 
 // back takes the states of the nodes of an instance.
 func (j *jobs) back(instance string, results []zeekapi.Result) {
-	last := j.last
 	for _, res := range results {
 		nodes, ok := dataOf[[]zeekapi.NodeStatus](res.Data)
-		if !ok {
+		if !ok || !res.Success {
 			continue
 		}
-		for _, status := range nodes {
-			n := last.now[status.Node]
-			if n == nil || n.Instance != instance || !n.told || status.State != zeekapi.StateRunning {
-				continue
+		known := byName(nodes, func(s zeekapi.NodeStatus) string { return s.Node })
+		for _, name := range sortedKeys(j.last.now) {
+			if n := j.last.now[name]; n.Instance == instance {
+				status, told := known[name]
+				j.seen(n, status, told)
 			}
-			delete(last.now, n.Name)
-			last.Done = append(last.Done, n.Name)
-			j.events.add(zeekapi.EventJob, instance, n.Name, fmt.Sprintf("job %d: the node runs again", last.Number))
 		}
 	}
 	j.advance()
+}
+
+// seen takes the state of a node. It is not told if the agent does not know the node.
+func (j *jobs) seen(n *restarting, status zeekapi.NodeStatus, told bool) {
+	if n.stage == looking {
+		switch n.next(status, told) {
+		case telling:
+			n.pid = status.PID
+			j.restart(n)
+			return
+		case returning:
+			n.stage, n.until = returning, j.now.Add(nodeTimeout)
+		}
+	}
+	if n.stage != returning || !told || status.State != zeekapi.StateRunning || n.pid != 0 && n.pid == status.PID {
+		return
+	}
+	delete(j.last.now, n.Name)
+	j.last.Done = append(j.last.Done, n.Name)
+	j.save()
+	j.events.add(zeekapi.EventJob, n.Instance, n.Name, fmt.Sprintf("job %d: the node runs again", j.last.Number))
 }
 
 // interrupt ends the current job, if there is one.
@@ -355,7 +376,7 @@ func (j *jobs) interrupt(why error) {
 // end ends the current job. The error is nil if the job is complete.
 func (j *jobs) end(err error) {
 	last := j.last
-	last.Job = last.snapshot()
+	last.Job, last.stored = last.snapshot(), nil
 	last.Job.Next = append(last.Job.Now, last.Job.Next...)
 	last.Job.Now = nil
 	last.Ended, last.poll = j.now, alarm{}
@@ -366,7 +387,7 @@ func (j *jobs) end(err error) {
 		text = fmt.Sprintf("job %d ended: %s", last.Number, err)
 		log = log.Str("error", err.Error())
 	}
-	j.emit(SaveJob{Job: last.Job})
+	j.save()
 	log.Msg("rolling restart ended")
 	j.events.add(zeekapi.EventJob, "", "", text)
 }

@@ -35,46 +35,59 @@ func TestRollingRestart(t *testing.T) {
 		return zeekapi.NodeStatus{Node: node, State: state, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}
 	}
 	job := func(b *bench) string {
-		j := *b.state.Job
+		j := b.state.Job.Job
 		return fmt.Sprintf("done %s, next %s, ended %t: %s", j.Done, j.Next, !j.Ended.IsZero(), j.Error)
+	}
+
+	running := func(node string, pid int64) zeekapi.NodeStatus {
+		s := status(node, zeekapi.StateRunning)
+		s.PID = pid
+		return s
 	}
 
 	t.Run("all nodes", func(t *testing.T) {
 		b, peers, described := begin(t, zeekapi.RollingRestartRequest{AtOnce: 2})
-		want(t, "outputs", []string{"to b: AgentRestartRequest #2 of logger"}, described)
+		want(t, "outputs", []string{"to b: AgentGetNodesRequest #2"}, described)
+		b.agent(peers["b"], nodes("#2", running("logger", 10), running("wb", 11)), "to b: AgentRestartRequest #4 of logger")
 		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r1")}, "answer RollingRestartResponse r1 [F job 1 is still under way]")
 		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r2"), Nodes: []string{"x"}}, "answer RollingRestartResponse r2 [F unknown cluster node x]")
-		b.agent(peers["b"], restarted("#2", success("b", "logger")), "to b: AgentGetNodesRequest #4")
-		b.agent(peers["b"], nodes("#4", status("logger", zeekapi.StatePending), status("wb", zeekapi.StateRunning)))
-		b.tick("to b: AgentGetNodesRequest #6")
-		b.agent(peers["b"], nodes("#6", status("logger", zeekapi.StateRunning)), "to a: AgentRestartRequest #8 of manager")
-		b.agent(peers["a"], restarted("#8", zeekapi.Result{Node: "manager", Error: zeekapi.ErrorTimeout}), "to a: AgentGetNodesRequest #10")
-		b.agent(peers["a"], nodes("#10", status("manager", zeekapi.StateRunning)),
-			"to a: AgentRestartRequest #12 of wa", "to b: AgentRestartRequest #14 of wb")
-		b.agent(peers["a"], restarted("#12"), "to a: AgentGetNodesRequest #16")
-		b.agent(peers["b"], restarted("#14"), "to b: AgentGetNodesRequest #18")
+		b.agent(peers["b"], restarted("#4", success("b", "logger")), "to b: AgentGetNodesRequest #6")
+		b.agent(peers["b"], nodes("#6", status("logger", zeekapi.StatePending), running("wb", 11)))
+		b.tick("to b: AgentGetNodesRequest #8")
+		b.agent(peers["b"], nodes("#8", running("logger", 10))) // the former process
+		b.tick("to b: AgentGetNodesRequest #10")
+		b.agent(peers["b"], nodes("#10", running("logger", 20)), "to a: AgentGetNodesRequest #12")
+		b.agent(peers["a"], nodes("#12", running("manager", 0)), "to a: AgentRestartRequest #14 of manager")
+		b.agent(peers["a"], restarted("#14", zeekapi.Result{Node: "manager", Error: zeekapi.ErrorTimeout}), "to a: AgentGetNodesRequest #16")
+		b.agent(peers["a"], nodes("#16", running("manager", 0)), "to a: AgentGetNodesRequest #18", "to b: AgentGetNodesRequest #20")
+		b.agent(peers["a"], nodes("#18"), "to a: AgentRestartRequest #22 of wa")
+		b.agent(peers["b"], nodes("#20", running("wb", 11)), "to b: AgentRestartRequest #24 of wb")
+		b.agent(peers["a"], restarted("#22"), "to a: AgentGetNodesRequest #26")
+		b.agent(peers["b"], restarted("#24"), "to b: AgentGetNodesRequest #28")
 		// A status from b of a node of a does not count, so wa is done last.
-		b.agent(peers["b"], nodes("#18", status("wa", zeekapi.StateRunning), status("wb", zeekapi.StateRunning)))
-		b.agent(peers["a"], nodes("#16", status("wa", zeekapi.StateRunning)))
+		b.agent(peers["b"], nodes("#28", running("wa", 7), running("wb", 12)))
+		b.agent(peers["a"], nodes("#26", running("wa", 7)))
 		want(t, "job", "done [logger manager wb wa], next [], ended true: ", job(b))
 		b.idle()
 	})
 	t.Run("node does not restart", func(t *testing.T) {
 		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{Roles: []zeekapi.ClusterRole{zeekapi.RoleWorker}})
-		b.agent(peers["a"], restarted("#2", success("a", "wa")), "to a: AgentGetNodesRequest #4")
-		b.agent(peers["a"], nodes("#4", status("wa", zeekapi.StateCrashed)))
-		for b.state.Job.Ended.IsZero() { // without further responses of the agent
-			b.now, _ = b.machine.Deadline()
-			b.take(b.machine.Step(b.now, controller.Tick{}))
-			if b.now.Sub(testStart) > time.Hour {
-				t.Fatal("the job never ends")
-			}
-		}
+		b.agent(peers["a"], nodes("#2"), "to a: AgentRestartRequest #4 of wa")
+		b.agent(peers["a"], restarted("#4", success("a", "wa")), "to a: AgentGetNodesRequest #6")
+		b.agent(peers["a"], nodes("#6", status("wa", zeekapi.StateCrashed)))
+		b.untilJobEnds() // without further responses of the agent
 		want(t, "job", "done [], next [wa wb], ended true: node wa is not back after 1m0s", job(b))
+	})
+	t.Run("agent does not answer", func(t *testing.T) {
+		b, _, _ := begin(t, zeekapi.RollingRestartRequest{})
+		b.untilJobEnds()
+		want(t, "job", "done [], next [logger manager wa wb], ended true: node logger: its agent has not said which process it is for 1m0s", job(b))
+		b.idle()
 	})
 	t.Run("agent reports a failure", func(t *testing.T) {
 		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{})
-		b.agent(peers["b"], restarted("#2", zeekapi.Result{Node: "logger", Error: "could not restart node logger"}))
+		b.agent(peers["b"], nodes("#2"), "to b: AgentRestartRequest #4 of logger")
+		b.agent(peers["b"], restarted("#4", zeekapi.Result{Node: "logger", Error: "could not restart node logger"}))
 		want(t, "job", "done [], next [logger manager wa wb], ended true: node logger: could not restart node logger", job(b))
 		b.idle()
 	})
@@ -83,25 +96,36 @@ func TestRollingRestart(t *testing.T) {
 		b.do(controller.PeerLost{Peer: peers["b"]})
 		want(t, "job", "done [], next [logger manager wa wb], ended true: node logger: agent not connected", job(b))
 	})
+	t.Run("agent disconnects during the restart", func(t *testing.T) {
+		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{})
+		b.agent(peers["b"], nodes("#2"), "to b: AgentRestartRequest #4 of logger")
+		b.do(controller.PeerLost{Peer: peers["b"]})
+		want(t, "job", "done [], next [logger manager wa wb], ended true: node logger: agent not connected", job(b))
+	})
 	t.Run("cancelled", func(t *testing.T) {
 		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{Nodes: []string{"wa", "wb"}})
+		b.agent(peers["a"], nodes("#2"), "to a: AgentRestartRequest #4 of wa")
 		b.ask(zeekapi.CancelJobRequest{ReqID: reqID("r1")}, new(zeekapi.Job))
-		b.agent(peers["a"], restarted("#2"), "to a: AgentGetNodesRequest #4")
-		b.agent(peers["a"], nodes("#4", status("wa", zeekapi.StateRunning)))
+		b.agent(peers["a"], restarted("#4"), "to a: AgentGetNodesRequest #6")
+		b.agent(peers["a"], nodes("#6", status("wa", zeekapi.StateRunning)))
 		want(t, "job", "done [wa], next [wb], ended true: cancelled by alice at 10.0.0.1", job(b))
 		b.client(zeekapi.CancelJobRequest{ReqID: reqID("r2")}, "answer CancelJobResponse r2 [F no job is under way]")
+	})
+	t.Run("instance is drained", func(t *testing.T) {
+		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{Roles: []zeekapi.ClusterRole{zeekapi.RoleWorker}})
+		b.client(zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "a", Drain: true}, "to a: AgentStandbyRequest #3")
+		b.tick("to b: AgentGetNodesRequest #5")
+		b.events = nil
+		b.agent(peers["b"], nodes("#5"), "to b: AgentRestartRequest #7 of wb")
+		b.agent(peers["b"], restarted("#7"), "to b: AgentGetNodesRequest #9")
+		b.agent(peers["b"], nodes("#9", status("wb", zeekapi.StateRunning)))
+		want(t, "job", "done [wb], next [], ended true: ", job(b))
 	})
 	t.Run("deployment", func(t *testing.T) {
 		b, _, _ := begin(t, zeekapi.RollingRestartRequest{})
 		b.client(deploy("r1"), "save target c1", "to a: AgentDeployRequest #3 c1", "to b: AgentDeployRequest #4 c1")
 		want(t, "job", "done [], next [logger manager wa wb], ended true: a deployment began", job(b))
 		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r2")}, "answer RollingRestartResponse r2 [F earlier deployment r1 still pending]")
-	})
-	t.Run("controller restarts", func(t *testing.T) {
-		b, _, _ := begin(t, zeekapi.RollingRestartRequest{})
-		b = b.again()
-		b.start()
-		want(t, "job", "done [], next [logger manager wa wb], ended true: the controller ended before the job did", job(b))
 	})
 	t.Run("refused", func(t *testing.T) {
 		b, _ := deployedBench(t, c)
@@ -110,4 +134,16 @@ func TestRollingRestart(t *testing.T) {
 		b = newBench(t, nil)
 		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r3")}, "answer RollingRestartResponse r3 [F no active cluster deployment]")
 	})
+}
+
+// untilJobEnds lets time pass until the job has ended.
+func (b *bench) untilJobEnds() {
+	b.t.Helper()
+	for b.state.Job.Ended.IsZero() {
+		b.now, _ = b.machine.Deadline()
+		b.take(b.machine.Step(b.now, controller.Tick{}))
+		if b.now.Sub(testStart) > time.Hour {
+			b.t.Fatal("the job never ends")
+		}
+	}
 }

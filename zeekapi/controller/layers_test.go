@@ -27,7 +27,8 @@ var layers = []string{
 	"members.go", "arrivals.go", "reports.go", "nodequestions.go", "surveys.go",
 
 	// Changes of the cluster.
-	"plan.go", "deliveries.go", "waits.go", "rollbacks.go", "deployments.go", "trials.go", "drains.go", "restartchecks.go", "jobs.go",
+	"plan.go", "deliveries.go", "waits.go", "rollbacks.go", "deployments.go", "trials.go", "drains.go", "restartchecks.go",
+	"job.go", "jobs.go", "jobresume.go",
 
 	// Requests of clients.
 	"staging.go", "queries.go", "changes.go", "status.go", "dispatch.go",

@@ -164,18 +164,20 @@ func (m *Machine) serve(settings Settings) {
 	m.handlers = h
 }
 
-// Start returns what to do first: end what an earlier life left undone, and make
-// the target configuration true again.
+// Start returns what to do first: resume or end what an earlier life left undone, and
+// make the target configuration true again.
 func (m *Machine) Start(now time.Time) []Output {
 	m.out.now, m.overview.started = now, now
-	m.history.endLost()
-	m.jobs.endLost()
+	m.history.endLost(m.configs.target())
 	m.surveys.start()
 	if target, ok := m.configs.get(Target); ok {
 		m.members.recall(target.Instances, m.events.lastContacts())
 		m.deployments.adopt(target.Configuration)
-		m.deployments.redeploy()
+		if !m.deployments.resume() {
+			m.deployments.redeploy()
+		}
 	}
+	m.jobs.resume()
 	m.sites.keep()
 	return m.out.take()
 }
@@ -198,6 +200,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.events.add(zeekapi.EventError, clip(in.Instance), "", "refused an agent from "+nameOf(in.Peer)+": "+clip(in.Why))
 	case PartUnreadable:
 		m.sites.unreadable(in)
+	case SiteStored:
+		m.sites.stored(in)
 	case Unsupported:
 		m.requests.unsupported(in.ToAgent)
 	case Shutdown:
@@ -275,13 +279,13 @@ func (m *Machine) Deadline() (time.Time, bool) {
 func (m *Machine) Phase() Phase { return m.phase }
 
 // Pending returns the number of requests whose response a client waits for.
-func (m *Machine) Pending() int { return m.requests.awaited }
+func (m *Machine) Pending() int { return m.requests.awaited + m.sites.storing }
 
 // Snapshot returns the present numbers.
 func (m *Machine) Snapshot() Snapshot {
 	return Snapshot{
 		Agents:    len(m.agents.peers),
-		Pending:   m.requests.awaited,
+		Pending:   m.Pending(),
 		Instances: m.members.counts.copy(),
 		Nodes:     m.states.total.copy(),
 	}

@@ -2,9 +2,11 @@ package controller_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -67,6 +69,11 @@ func TestDeploymentKilledAtEachStep(t *testing.T) {
 		}
 		target := w.state.Configs[controller.Target].ID
 		outcomes[target]++
+		for _, p := range w.state.History {
+			if p.Outcome == zeekapi.OutcomePending || p.Outcome == zeekapi.OutcomeLost && !strings.HasSuffix(p.Errors[0], "nothing has changed") {
+				t.Errorf("killed at point %d: deployment %d of %s is %s: %s", kills, p.Number, p.Config, p.Outcome, p.Errors)
+			}
+		}
 		for _, name := range []string{"a", "b"} {
 			if w.runs[name] != target {
 				t.Errorf("killed at point %d: %s runs %q, the target is %q", kills, name, w.runs[name], target)
@@ -84,6 +91,70 @@ func TestDeploymentKilledAtEachStep(t *testing.T) {
 	}
 }
 
+// TestRollingRestartKilledAtEachStep kills the controller at each possible point of a
+// rolling restart of four nodes, one at a time or two. The client repeats its request
+// only if it has no response. Each node restarts exactly once, because its process shows
+// whether it has, and the job is complete.
+func TestRollingRestartKilledAtEachStep(t *testing.T) {
+	c := config("c", "a", "b")
+	c.Nodes = append(c.Nodes,
+		zeekapi.Node{Name: "la", Instance: "a", Role: zeekapi.RoleLogger, State: zeekapi.StateRunning},
+		zeekapi.Node{Name: "lb", Instance: "b", Role: zeekapi.RoleLogger, State: zeekapi.StateRunning})
+	for atOnce := range uint64(3) {
+		kills := 0
+		for ; ; kills++ {
+			w := &killTest{t: t, ours: true, left: -1, config: c, runs: make(map[string]string), answers: make(map[string]bool),
+				state: controller.State{}.Clone(), restarts: make(map[string]int)}
+			w.boot()
+			w.request(func(id string) zeekapi.Message { return stage(id, c) })
+			w.request(deploy)
+			w.left = kills
+			id := w.newID()
+			w.inputs = append(w.inputs, controller.FromClient{Message: zeekapi.RollingRestartRequest{ReqID: reqID(id), AtOnce: atOnce}})
+			w.settle()
+			if w.state.Job == nil { // the request was lost
+				w.request(func(id string) zeekapi.Message {
+					return zeekapi.RollingRestartRequest{ReqID: reqID(id), AtOnce: atOnce}
+				})
+				w.settle()
+			}
+			if j := w.state.Job; j == nil || j.Ended.IsZero() || j.Error != "" || j.Number != 1 {
+				t.Errorf("killed at point %d: job %+v", kills, j)
+			}
+			if want := map[string]int{"la": 1, "lb": 1, "wa": 1, "wb": 1}; !maps.Equal(want, w.restarts) {
+				t.Errorf("killed at point %d: restarts %v", kills, w.restarts)
+			}
+			if w.left >= 0 {
+				break // all points are tested
+			}
+		}
+		if t.Logf("killed %d times", kills); kills < 30 {
+			t.Error("want 30 points or more")
+		}
+	}
+}
+
+// settle passes the inputs to the machine, and the time, until the job has ended.
+func (w *killTest) settle() {
+	for range 1000 {
+		if len(w.inputs) == 0 {
+			deadline, ok := w.machine.Deadline()
+			if !ok || w.state.Job == nil || !w.state.Job.Ended.IsZero() {
+				return
+			}
+			w.now = deadline
+			w.inputs = append(w.inputs, controller.Tick{})
+		}
+		in := w.inputs[0]
+		w.inputs = w.inputs[1:]
+		w.do(w.machine.Step(w.now, in))
+		if err := w.machine.Check(); err != nil {
+			w.t.Error(err)
+		}
+	}
+	w.t.Error("the job never ends")
+}
+
 // killTest runs a controller that is killed once, with two agents that keep
 // running.
 type killTest struct {
@@ -95,6 +166,10 @@ type killTest struct {
 	runs    map[string]string // IDs of configurations, by agent
 	answers map[string]bool   // whether requests were successful, by ID
 	ids     int
+	now     time.Time
+
+	config   zeekapi.Configuration // with the nodes that restart
+	restarts map[string]int        // by node
 
 	ours  bool              // the agents are ours: b refuses c2, and its node dies in c3
 	sites map[string]uint64 // parts that agents have, by agent and site
@@ -107,6 +182,9 @@ func (w *killTest) newID() string {
 
 // boot starts the controller. Messages in transit are lost.
 func (w *killTest) boot() {
+	if w.now.IsZero() {
+		w.now = testStart
+	}
 	w.machine = newMachine(controller.DefaultSettings(), w.state.Clone(), w.newID, zerolog.Nop())
 	w.inputs = nil
 	for i, name := range []string{"a", "b"} {
@@ -117,7 +195,7 @@ func (w *killTest) boot() {
 			}})
 		}
 	}
-	w.do(w.machine.Start(testStart))
+	w.do(w.machine.Start(w.now))
 }
 
 // request is attempt for a request that must be successful.
@@ -135,7 +213,7 @@ func (w *killTest) attempt(newRequest func(id string) zeekapi.Message, want bool
 		for len(w.inputs) > 0 {
 			in := w.inputs[0]
 			w.inputs = w.inputs[1:]
-			w.do(w.machine.Step(testStart, in))
+			w.do(w.machine.Step(w.now, in))
 			if err := w.machine.Check(); err != nil {
 				w.t.Error(err)
 			}
@@ -215,6 +293,14 @@ func (w *killTest) toAgent(o controller.ToAgent) {
 		if o.Instance == "b" && msg.Config == "c2" {
 			answer = checked(msg.ID, problem("wb", "bad"))
 		}
+	case zeekapi.AgentRestartRequest:
+		for _, name := range msg.Nodes {
+			w.restarts[name]++
+		}
+	case zeekapi.AgentGetNodesRequest:
+		answer = w.nodes(o.Instance, msg.ID)
+	case zeekapi.AgentCheckRestartRequest:
+		answer = zeekapi.AgentCheckRestartResponse{ReqID: msg.ReqID}
 	case zeekapi.AgentSiteRequest:
 		answer = w.storePart(o.Instance, msg, o.Part)
 	}
@@ -222,6 +308,17 @@ func (w *killTest) toAgent(o controller.ToAgent) {
 		number := map[string]int{"a": 1, "b": 2}[o.Instance]
 		w.inputs = append(w.inputs, controller.FromAgent{Peer: peer(number), Message: answer})
 	}
+}
+
+// nodes returns the nodes of an agent. Each restart makes another process.
+func (w *killTest) nodes(instance, id string) zeekapi.Message {
+	var list []zeekapi.NodeStatus
+	for _, n := range w.config.Nodes {
+		if n.Instance == instance {
+			list = append(list, process(n.Name, zeekapi.StateRunning, int64(10+w.restarts[n.Name])))
+		}
+	}
+	return nodesAre(id, list...)
 }
 
 // storePart stores one of two parts of a site on an agent.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
 
 // runner performs the outputs of a machine.
@@ -15,6 +16,7 @@ type runner struct {
 	Config
 	dials   *dials
 	encoder encoder
+	workers *eventloop.Workers[Input] // complete sites, which takes seconds
 }
 
 // perform stores the changes, and then carries out the outputs. It returns the
@@ -28,7 +30,7 @@ func (r *runner) perform(ctx context.Context, outputs []Output) (more []Input, e
 		case ToAgent:
 			more = append(more, r.toAgent(ctx, o)...)
 		case StoreSite:
-			r.answerAll(ctx, o.Peer, storeSite(r.Sites, o.Request))
+			more = append(more, r.storeSite(o)...)
 		case ReadSite:
 			r.answerAll(ctx, o.Peer, readSite(r.Sites, o.Request))
 		case KeepSites:
@@ -54,6 +56,20 @@ func (r *runner) perform(ctx context.Context, outputs []Output) (more []Input, e
 		}
 	}
 	return more, nil
+}
+
+// maxCompletions is the number of sites that are completed at the same time, outside the
+// loop. It is that of incomplete sites in a store with the default settings.
+const maxCompletions = 4
+
+// storeSite stores a part of a site. The last one makes the store verify the site, for
+// which the loop does not wait.
+func (r *runner) storeSite(o StoreSite) []Input {
+	store := func() Input { return SiteStored{o.Peer, storeSite(r.Sites, o.Request)} }
+	if last := o.Request.Data != "" && o.Request.Offset+uint64(len(o.Request.Data)) == o.Request.Size; last && r.workers.Do(store) {
+		return nil
+	}
+	return []Input{store()}
 }
 
 func (r *runner) store(outputs []Output) error {

@@ -111,6 +111,13 @@ func (r *request) unanswered(instance string, why reason) []zeekapi.Result {
 	return results
 }
 
+// notConnectedResult says how to go on without an instance.
+func notConnectedResult(r *request, instance string) zeekapi.Result {
+	res := zeekapi.Failure(r.id, "the agent of instance %s is not connected; start it, or drain the instance to go on without it", instance)
+	res.Instance = instance
+	return res
+}
+
 // question builds a message for an agent.
 type question struct {
 	message func(zeekapi.ReqID) zeekapi.Message

@@ -38,6 +38,29 @@ func (d *rollbacks) former(number uint64, target revision, excused map[string]bo
 	return before
 }
 
+// recall returns what an interrupted deployment replaces, nil if it cannot be rolled
+// back.
+func (d *rollbacks) recall(c *Commitment) *former {
+	to, ok := d.history.find(c.Former)
+	if !ok {
+		return nil
+	}
+	return &former{revision: to, number: c.Former, ran: setOf(c.Ran)}
+}
+
+// commitment returns how the next life of the controller finds the configuration. It
+// cannot if that is not in the history.
+func (f *former) commitment(h *history) (number uint64, ran []string) {
+	if f == nil {
+		return 0, nil
+	}
+	kept, ok := h.find(f.number)
+	if !ok || !broker.Equal(mustMarshal(kept.Configuration), mustMarshal(f.Configuration)) {
+		return 0, nil
+	}
+	return f.number, sortedKeys(f.ran)
+}
+
 // failure is why a deployment is being rolled back.
 type failure struct {
 	results []zeekapi.Result // of the deployment

@@ -34,12 +34,14 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	r := &runner{Config: cfg, dials: newDials(cfg.Dialer, cfg.Log)}
+	r := &runner{Config: cfg, dials: newDials(cfg.Dialer, cfg.Log), workers: eventloop.NewWorkers[Input](maxCompletions)}
 	defer r.dials.wait()
+	defer r.workers.Wait()
 	loop := eventloop.Config[Input, Output]{
 		Machine: machine, Batch: inputBatch, Tick: Tick{}, Shutdown: Shutdown{},
 		Perform: r.perform, Started: cfg.Loaded, Beat: cfg.Beat, Ending: cfg.Ending,
 	}
+	loop.Sources = append(loop.Sources, r.workers.Next)
 	for _, bus := range cfg.Buses {
 		l := &listener{runner: r, bus: bus, guard: newGuard(cfg.Access[bus], cfg.Log)}
 		loop.Sources = append(loop.Sources, l.next)

@@ -223,31 +223,83 @@ func (s *simulation) checkChange(c controller.Change) {
 		if n := len(s.state.Events); n > 0 && c.Event.Number != s.state.Events[n-1].Number+1 {
 			s.failf("event %d follows %d", c.Event.Number, s.state.Events[n-1].Number)
 		}
+	case controller.SaveJob:
+		s.checkJob(c.Job)
 	case controller.Save:
 		if c.Slot == controller.Target {
 			s.checkTarget(c.Config)
 		}
 	case controller.SaveDeployment:
 		s.outcomes[c.Past.Outcome]++
-		target := s.state.Configs[controller.Target].ID
-		if n := len(s.state.History); n > 0 && c.Past.Outcome == zeekapi.OutcomePending && s.state.History[n-1].Number == c.Past.Number {
-			return // other ports
-		}
-		switch {
-		case c.Past.Outcome == zeekapi.OutcomePending:
-			s.targetBefore = target
-		case (c.Past.Outcome == zeekapi.OutcomeRefused || c.Past.Outcome == zeekapi.OutcomeRolledBack) && target != s.targetBefore:
-			s.failf("deployment %d was %s, but the target changed from %s to %s", c.Past.Number, c.Past.Outcome, s.targetBefore, target)
-		}
-		if c.Past.Outcome != zeekapi.OutcomePending {
-			return
-		}
+		s.checkDeployment(c.Past)
+	}
+}
+
+// checkDeployment checks a change of the history. A deployment of an earlier life may
+// continue, and be rolled back, until the next one begins.
+func (s *simulation) checkDeployment(past controller.Past) {
+	target := s.state.Configs[controller.Target].ID
+	if slices.ContainsFunc(s.state.History, func(p controller.Past) bool { return p.Number == past.Number && p.Outcome != zeekapi.OutcomePending }) {
+		s.failf("deployment %d changes after its end", past.Number)
+	}
+	switch known := slices.ContainsFunc(s.state.History, func(p controller.Past) bool { return p.Number == past.Number }); {
+	case past.Outcome == zeekapi.OutcomePending && known: // other ports, or a commitment
+	case past.Outcome == zeekapi.OutcomePending:
+		s.targetBefore = target
 		for _, p := range s.state.History {
-			if p.Outcome == zeekapi.OutcomePending || p.Number >= c.Past.Number {
-				s.failf("deployment %d begins while %d is %s", c.Past.Number, p.Number, p.Outcome)
+			if p.Outcome == zeekapi.OutcomePending && p.Number != s.resumed || p.Number >= past.Number {
+				s.failf("deployment %d begins while %d is %s", past.Number, p.Number, p.Outcome)
 			}
 		}
+	case (past.Outcome == zeekapi.OutcomeRefused || past.Outcome == zeekapi.OutcomeRolledBack || past.Outcome == zeekapi.OutcomeLost) && past.Number != s.resumed && target != s.targetBefore:
+		s.failf("deployment %d was %s, but the target changed from %s to %s", past.Number, past.Outcome, s.targetBefore, target)
+	case past.Outcome == zeekapi.OutcomeLost && past.Number == s.resumed:
+		s.failf("deployment %d was lost, although it had changed the target", past.Number)
 	}
+}
+
+// checkJob checks that a job proceeds, also after a restart of the controller: restarted
+// nodes stay restarted, and those of a complete job are other processes than before.
+func (s *simulation) checkJob(j controller.StoredJob) {
+	before := s.state.Job
+	switch {
+	case before == nil || before.Number != j.Number:
+		if before != nil && (before.Ended.IsZero() || j.Number != before.Number+1) {
+			s.failf("job %d begins after job %d, which has ended at %v", j.Number, before.Number, before.Ended)
+		}
+		s.processes = make(map[string]int64)
+		for _, a := range s.agents {
+			s.processes["w"+a.name] = a.pid
+		}
+	case !before.Ended.IsZero():
+		s.failf("job %d changes after its end", j.Number)
+	case len(j.Done) < len(before.Done) || !slices.Equal(j.Done[:len(before.Done)], before.Done):
+		s.failf("job %d had restarted %v, and then %v", j.Number, before.Done, j.Done)
+	}
+	if j.Ended.IsZero() {
+		return
+	}
+	s.jobs[jobOutcome(j)]++
+	for _, a := range s.agents {
+		if name := "w" + a.name; slices.Contains(j.Done, name) && a.pid == s.processes[name] {
+			s.failf("job %d has restarted %s, but the process is the same", j.Number, name)
+		}
+	}
+}
+
+// jobOutcome returns the outcome of a job, without names.
+func jobOutcome(j controller.StoredJob) string {
+	switch _, reason, found := strings.Cut(j.Error, ": "); {
+	case j.Error == "":
+		return "complete"
+	case found:
+		return reason
+	case strings.Contains(j.Error, "is not back"):
+		return "not back"
+	case strings.Contains(j.Error, "no longer part"):
+		return "no longer part"
+	}
+	return j.Error
 }
 
 // checkTarget checks that a new target passed the check of all agents that can check,
@@ -255,6 +307,10 @@ func (s *simulation) checkChange(c controller.Change) {
 // does not wait for all agents.
 func (s *simulation) checkTarget(c zeekapi.Configuration) {
 	last := s.state.History[len(s.state.History)-1]
+	if i := slices.IndexFunc(s.state.History, func(p controller.Past) bool { return p.Number == s.resumed && p.Outcome == zeekapi.OutcomePending }); i >= 0 && s.state.History[i].Config != c.ID {
+		s.targetBefore = c.ID // rolled back
+		return
+	}
 	if last.Action == "force" || last.Action == "partial" || c.ID == s.targetBefore || len(s.state.Configs[controller.Deployed].Nodes) == 0 {
 		return
 	}
@@ -344,6 +400,9 @@ func (s *simulation) checkLast(config string) {
 // checkEnd checks that without faults all agents of the target run it with the
 // deployed layout or addresses, and that other agents run nothing.
 func (s *simulation) checkEnd() {
+	if j := s.state.Job; j != nil && j.Ended.IsZero() && len(s.agents) <= 4 {
+		s.failf("at the end, job %d has not ended: now %v, next %v", j.Number, j.Now, j.Next)
+	}
 	target, ok := s.state.Configs[controller.Target]
 	if !ok || slices.ContainsFunc(target.Instances, func(i zeekapi.Instance) bool {
 		return i.Name == "missing" && !slices.Contains(s.state.Drained, i.Name)

@@ -20,7 +20,10 @@ import (
 
 // TestSimulation runs a controller with agents and clients over a network that
 // loses, delays, reorders and repeats messages. Agents and the controller are
-// restarted, the controller also in the middle of a step. The invariants of
+// restarted, the controller also in the middle of a step. With some seeds the clock is
+// set, forward and back by up to ten years. A machine counts time by the monotonic clock
+// of its process, so a step moves all times that are stored or that agents send, relative
+// to those that the machine gets. The invariants of
 // simulation_checks_test.go must hold.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
@@ -35,7 +38,7 @@ func TestSimulation(t *testing.T) {
 			if tt.agents == 10_000 && !*long && (testing.Short() || race) {
 				t.Skip("takes half a minute with the race detector, and has a single goroutine")
 			}
-			steps, answers, outcomes := 0, 0, make(map[zeekapi.Outcome]int)
+			steps, answers, outcomes, jobs := 0, 0, make(map[zeekapi.Outcome]int), make(map[string]int)
 			for seed := range max(1, scale(tt.seeds, tt.whenLong)) {
 				s := newSimulation(uint64(seed), tt.agents)
 				s.run()
@@ -46,8 +49,11 @@ func TestSimulation(t *testing.T) {
 				for o, n := range s.outcomes {
 					outcomes[o] += n
 				}
+				for o, n := range s.jobs {
+					jobs[o] += n
+				}
 			}
-			t.Logf("%d steps, %d responses, deployments %v", steps, answers, outcomes)
+			t.Logf("%d steps, %d responses, deployments %v, jobs %v", steps, answers, outcomes, jobs)
 		})
 	}
 }
@@ -58,6 +64,7 @@ type simulation struct {
 	queue  events
 	count  int
 	calm   bool // no more faults
+	jumps  bool // the clocks of machines are set
 	err    error
 
 	steps, answers int
@@ -83,6 +90,11 @@ type simulation struct {
 	targetBefore string // the target when the last deployment began
 
 	acknowledged string // the last configuration that was reported as staged
+
+	resumed uint64 // number of the deployment of an earlier life that continues, 0 for none
+
+	processes map[string]int64 // of nodes when the last job began
+	jobs      map[string]int   // outcomes of jobs
 }
 
 type simAgent struct {
@@ -98,6 +110,7 @@ type simAgent struct {
 	sites     map[string]uint64    // bytes that it has of each site; siteSize for all
 	passed    map[string]bool      // whether it passes the check of a configuration
 	used      []uint16             // ports that other programs use on its machine
+	pid       int64                // of its node; another one after each start
 	told      int                  // number of the last accepted message that changed the configuration
 }
 
@@ -133,7 +146,9 @@ func newSimulation(seed uint64, agents int) *simulation {
 		pending: make(map[string]time.Time),
 
 		outcomes: make(map[zeekapi.Outcome]int),
+		jobs:     make(map[string]int),
 		settings: controller.DefaultSettings(),
+		jumps:    seed%3 == 2,
 	}
 	s.settings.StartLimit = 20 * time.Second // a lost response is awaited as long as that
 	if seed%2 == 1 {
@@ -239,8 +254,15 @@ func (s *simulation) startController() {
 	s.welcome = make(map[string]uuid.UUID)
 	s.greeted = make(map[uuid.UUID]bool)
 	clear(s.pending)
+	s.state.Shift(s.clockStep())
 	if id := s.state.Configs[controller.Staged].ID; id != s.acknowledged && !s.crashedWhileStaging(id) {
 		s.failf("%s was acknowledged as staged, but %q is staged", s.acknowledged, id)
+	}
+	s.resumed = 0
+	for _, p := range s.state.History {
+		if p.Outcome == zeekapi.OutcomePending && p.Commitment != nil {
+			s.resumed = p.Number
+		}
 	}
 	s.machine = newMachine(s.settings, s.state.Clone(), func() string {
 		s.ids++
@@ -252,6 +274,15 @@ func (s *simulation) startController() {
 			s.connect(a, a.peer)
 		}
 	}
+}
+
+// clockStep returns the difference of two clocks, which is zero with most seeds.
+func (s *simulation) clockStep() time.Duration {
+	if !s.jumps {
+		return 0
+	}
+	const years = 10 * 365 * 24 * time.Hour
+	return time.Duration(s.random.Int64N(int64(2*years))) - years
 }
 
 // crashedWhileStaging reports whether id is a known configuration, and records it as
@@ -362,7 +393,10 @@ func (s *simulation) connect(a *simAgent, p broker.Peer) {
 func (s *simulation) sayHello(a *simAgent) {
 	s.fromAgent(a, a.peer, zeekapi.AgentHello{Instance: a.name, APIVersion: 1})
 	if a.ours {
-		s.fromAgent(a, a.peer, zeekapi.AgentDescription{Instance: a.name, LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision})
+		s.fromAgent(a, a.peer, zeekapi.AgentDescription{
+			Instance: a.name, LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision,
+			Agent: zeekapi.Process{Name: a.name, Started: s.now.Add(s.clockStep())},
+		})
 	}
 }
 
@@ -454,11 +488,16 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 			return
 		}
 		a.told = number
+		a.pid++
 		a.run(o.Message)
 		s.ran[a.name][a.running] = true
 		if msg, ok := o.Message.(zeekapi.AgentDeployNodesRequest); ok {
 			answer = s.deployedNodes(a, msg)
 		}
+	case zeekapi.AgentRestartRequest:
+		a.pid++
+	case zeekapi.AgentCheckRestartRequest:
+		answer = zeekapi.AgentCheckRestartResponse{ReqID: msg.ReqID}
 	case zeekapi.AgentCheckRequest:
 		answer = s.checkedNodes(a, msg)
 	case zeekapi.AgentSiteRequest:
@@ -477,7 +516,7 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 		}
 		var nodes []zeekapi.NodeDetail
 		for _, n := range a.nodes() {
-			nodes = append(nodes, zeekapi.NodeDetail{Status: n})
+			nodes = append(nodes, zeekapi.NodeDetail{Status: n, Since: s.now.Add(s.clockStep())})
 		}
 		answer = zeekapi.AgentStatusResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Success: true, Data: mustMarshal(nodes)}}
 	}
@@ -581,7 +620,7 @@ func layoutOf(c zeekapi.Configuration) zeekapi.PackedLayout {
 func (a *simAgent) nodes() (nodes []zeekapi.NodeStatus) {
 	if i := a.number; a.running != "" {
 		nodes = append(nodes, zeekapi.NodeStatus{
-			Node: fmt.Sprintf("w%05d", i), State: zeekapi.StateRunning,
+			Node: fmt.Sprintf("w%05d", i), State: zeekapi.StateRunning, PID: 1 + a.pid,
 			ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker,
 		})
 	}

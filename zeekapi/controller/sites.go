@@ -43,6 +43,7 @@ type sites struct {
 	pushes  map[string]*push // by instance
 	queue   []*push          // that have not begun, in order
 	running int
+	storing int             // parts of clients that are being stored
 	failed  map[string]bool // instances that lack their site
 	again   alarm           // for these
 	kept    map[string]bool // as the store was told last
@@ -59,7 +60,14 @@ func newSites(out *outbox, configs *configurations, h *history, a *agents, r *re
 }
 
 func (s *sites) upload(by broker.Peer, req zeekapi.UploadSiteRequest) {
+	s.storing++
 	s.emit(StoreSite{Peer: by.ID, Request: req})
+}
+
+// stored responds to a client that uploads a site.
+func (s *sites) stored(in SiteStored) {
+	s.storing = max(0, s.storing-1)
+	s.emit(ToClients{Peer: in.Peer, Message: in.Response})
 }
 
 func (s *sites) download(by broker.Peer, req zeekapi.DownloadSiteRequest) {

@@ -146,6 +146,38 @@ func (f fakeSites) Read(id string, offset uint64, n int) (zeekapi.SitePart, erro
 
 func (f fakeSites) Keep([]string, time.Duration) error { return nil }
 
+// slowSites is a SiteStore that verifies a complete site until it is released.
+type slowSites struct {
+	fakeSites
+	verifying, release chan struct{}
+}
+
+func (s slowSites) Append(p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
+	close(s.verifying)
+	<-s.release
+	return zeekapi.SiteProgress{Have: p.Size, Complete: true}, nil
+}
+
+// While a site is verified, the controller serves other requests.
+func TestRunVerifiesSitesOutsideTheLoop(t *testing.T) {
+	store := slowSites{make(fakeSites), make(chan struct{}), make(chan struct{})}
+	dialect := operations.Dialect(operations.DefaultTopics)
+	n := run(t, controller.Config{Sites: store, Dialects: []*zeekapi.Dialect{dialect}})
+	client, other := n.client(dialect), n.client(dialect)
+	client.send(dialect.Topics.Controller, zeekapi.UploadSiteRequest{ReqID: reqID("r1"), SitePart: zeekapi.SitePart{Site: siteID, Size: 1, Data: "x"}})
+	<-store.verifying
+	other.ask(zeekapi.HistoryRequest{ReqID: reqID("r2")}, "answer HistoryResponse r2 [T = []]")
+	close(store.release)
+	answer, ok := client.receive()
+	for ok && answer.RequestID() != "r1" {
+		answer, ok = client.receive()
+	}
+	if !ok {
+		t.Fatal("no response")
+	}
+	want(t, "response", "answer UploadSiteResponse r1 [T = [1, T]]", describe(controller.ToClients{Message: answer}))
+}
+
 // Clients store and read sites.
 func TestRunServesSites(t *testing.T) {
 	store := make(fakeSites)

@@ -141,11 +141,11 @@ func (s *Store) Load() (State, error) {
 				state.Configs[slot] = *c
 			}
 		}
-		each(&r, bucketHistory, func(p storedPast) { state.History = append(state.History, Past{p.Deployment, p.Configuration}) })
+		each(&r, bucketHistory, func(p storedPast) { state.History = append(state.History, Past(p)) })
 		each(&r, bucketEvents, func(n zeekapi.ClusterEvent) { state.Events = append(state.Events, n) })
 		each(&r, bucketDrained, func(name string) { state.Drained = append(state.Drained, name) })
 		each(&r, bucketOwed, func(name string) { state.Owed = append(state.Owed, name) })
-		if job := new(zeekapi.Job); r.get(bucketLast, keyJob, job) {
+		if job := new(StoredJob); r.get(bucketLast, keyJob, job) {
 			state.Job = job
 		}
 		r.get(bucketLast, keySent, &state.Sent)
@@ -186,8 +186,9 @@ func (s *Store) others() []string {
 
 // storedPast is the record of a Past.
 type storedPast struct {
-	Deployment    zeekapi.Deployment    `zeek:"deployment"`
-	Configuration zeekapi.Configuration `zeek:"configuration"`
+	zeekapi.Deployment `zeek:"deployment"`
+	Configuration      zeekapi.Configuration `zeek:"configuration"`
+	Commitment         *Commitment           `zeek:"commitment,extension"`
 }
 
 // Save stores all changes or none. They are on disk when it returns.
@@ -211,7 +212,7 @@ func (l *ledger) apply(c Change) {
 	case Save:
 		l.put(bucketConfigs, []byte(c.Slot), c.Config)
 	case SaveDeployment:
-		l.put(bucketHistory, keyOf(c.Past.Number), storedPast{c.Past.Deployment, c.Past.Configuration})
+		l.put(bucketHistory, keyOf(c.Past.Number), storedPast(c.Past))
 		l.trim(bucketHistory, c.Oldest)
 	case SaveNames:
 		bucket := bucketDrained

@@ -82,8 +82,11 @@ func someChanges() []controller.Change {
 		controller.SaveNames{Set: controller.Drained, Name: "a", In: false},
 		controller.SaveNames{Set: controller.Drained, Name: "b", In: false},
 		controller.SaveNames{Set: controller.Owed, Name: strings.Repeat("long", 20000), In: true},
-		controller.SaveJob{Job: zeekapi.Job{Number: 1, By: "bob", Started: began, Next: []string{"w"}}},
-		controller.SaveJob{Job: zeekapi.Job{Number: 1, By: "bob", Started: began, Ended: began, Done: []string{"w"}}},
+		controller.SaveJob{Job: controller.StoredJob{Job: zeekapi.Job{Number: 1, By: "bob", Started: began, Ended: began, Done: []string{"w"}}}},
+		controller.SaveJob{Job: controller.StoredJob{
+			Job:    zeekapi.Job{Number: 2, By: "bob", Started: began, Done: []string{"l"}, Now: []string{"w"}, Next: []string{"x"}},
+			AtOnce: 3, Told: map[string]int64{"w": 7}, Stopped: "cancelled by bob",
+		}},
 	}
 	changes = append(changes, controller.SaveSent{Sent: controller.Sent{ID: "c1", Digest: "\xff\x00"}})
 	for _, slot := range controller.Slots {

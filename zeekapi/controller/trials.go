@@ -64,6 +64,14 @@ func (d *trials) pending() *request {
 	return d.deployments.pending()
 }
 
+// underWay is pending, but includes a deployment of an earlier life.
+func (d *trials) underWay() *request {
+	if d.current != nil {
+		return d.current.request
+	}
+	return d.deployments.underWay()
+}
+
 // refuse ends a request for a deployment while there is another one, and says
 // which instances that waits for. The format is Zeek's.
 func (d *trials) refuse(r *request, format string) {
@@ -285,13 +293,6 @@ func (t *trial) missed(c *call, why reason) ([]zeekapi.Result, bool) {
 	return []zeekapi.Result{notConnectedResult(t.request, c.instance)}, true
 }
 
-// notConnectedResult says how to go on without an instance.
-func notConnectedResult(r *request, instance string) zeekapi.Result {
-	res := zeekapi.Failure(r.id, "the agent of instance %s is not connected; start it, or drain the instance to go on without it", instance)
-	res.Instance = instance
-	return res
-}
-
 // complete decides whether the deployment begins.
 func (t *trial) complete(r *request) bool {
 	switch {
@@ -357,7 +358,7 @@ func (t *trial) keepPorts() {
 	if ready, _ := t.configs.get(Ready); ready.number == t.assigned.number {
 		t.configs.save(Ready, t.order.target)
 	}
-	t.history.revise(t.order.target)
+	t.history.revise(t.number, t.order.target)
 }
 
 // excused returns the nodes that a partial deployment begins with although they have
@@ -385,7 +386,7 @@ func (t *trial) report(r *request) {
 // reject ends a deployment that has changed nothing.
 func (t *trial) reject(r *request) {
 	r.results = append(r.results, zeekapi.Failure(r.id, zeekapi.ErrorRefused))
-	t.history.end(zeekapi.OutcomeRefused, r.results)
+	t.history.end(t.number, zeekapi.OutcomeRefused, r.results)
 	t.hangUp()
 }
 

@@ -55,7 +55,8 @@ type StoreConfig struct {
 // The files of a store are ID.tar.zst, a packed site; ID.SIZE.part, an incomplete
 // one; and the directory ID, an unpacked one.
 //
-// All methods may be called concurrently.
+// All methods may be called concurrently. Verifying and unpacking a site takes seconds if
+// it is large, in which only other calls about this site wait.
 type Store struct {
 	cfg StoreConfig
 
@@ -63,12 +64,14 @@ type Store struct {
 	sites    map[string]*stored
 	unpacked map[string]*unpacked
 	uploads  map[string]*upload
+	busy     map[string]chan struct{} // sites that are being verified or unpacked, without mu; closed when that has ended
 }
 
 // stored is a complete packed site.
 type stored struct {
 	size  int64
-	bytes int64 // of the files in it; 0: unknown
+	bytes int64     // of the files in it; 0: unknown
+	used  time.Time // when it was uploaded, or Have last asked for it
 }
 
 // unpacked is an unpacked site. Nothing is trusted that an earlier Store left
@@ -79,7 +82,10 @@ type unpacked struct {
 }
 
 // upload is an incomplete site. Only one of each ID exists.
-type upload struct{ have, size int64 }
+type upload struct {
+	have, size int64
+	used       time.Time // when it got its last part
+}
 
 // Suffixes of files, and prefixes of directories that are about to be removed.
 const (
@@ -113,7 +119,7 @@ func Open(cfg StoreConfig) (*Store, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("site: %w", err)
 	}
-	s := &Store{cfg: cfg, sites: map[string]*stored{}, unpacked: map[string]*unpacked{}, uploads: map[string]*upload{}}
+	s := &Store{cfg: cfg, sites: map[string]*stored{}, unpacked: map[string]*unpacked{}, uploads: map[string]*upload{}, busy: map[string]chan struct{}{}}
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("site: %w", err)
 	}
@@ -150,7 +156,7 @@ func (s *Store) loadFile(d fs.DirEntry) error {
 		return err
 	}
 	if id, ok := strings.CutSuffix(d.Name(), packedSuffix); ok && zeekapi.ValidSite(id) {
-		s.sites[id] = &stored{size: info.Size()}
+		s.sites[id] = &stored{size: info.Size(), used: s.lastUse(info)}
 	}
 	rest, ok := strings.CutSuffix(d.Name(), partSuffix)
 	if !ok {
@@ -161,8 +167,16 @@ func (s *Store) loadFile(d fs.DirEntry) error {
 	if err != nil || !zeekapi.ValidSite(id) || s.uploads[id] != nil || info.Size() > size {
 		return os.Remove(s.path(d.Name()))
 	}
-	s.uploads[id] = &upload{info.Size(), size}
+	s.uploads[id] = &upload{info.Size(), size, s.lastUse(info)}
 	return nil
+}
+
+// lastUse returns when an earlier Store used a file. From then on, changes of the clock
+// have no effect on its age, because Now has a monotonic reading. A file with a time in
+// the future is as old as this Store: its clock was set back.
+func (s *Store) lastUse(info fs.FileInfo) time.Time {
+	now := s.cfg.Now()
+	return now.Add(-max(0, now.Sub(info.ModTime())))
 }
 
 // sizeOf returns the size of the files of an unpacked site, as far as they can be
@@ -178,6 +192,29 @@ func (s *Store) sizeOf(id string) int64 {
 		return 0
 	}
 	return found.bytes
+}
+
+// idle waits until a site is not busy. The caller holds mu, also afterwards.
+func (s *Store) idle(id string) {
+	for s.busy[id] != nil {
+		ended := s.busy[id]
+		s.mu.Unlock()
+		<-ended
+		s.mu.Lock()
+	}
+}
+
+// occupied calls do, about a site that is not busy, without mu. The caller holds mu, also
+// afterwards.
+func (s *Store) occupied(id string, do func() error) error {
+	ended := make(chan struct{})
+	s.busy[id] = ended
+	s.mu.Unlock()
+	err := do()
+	s.mu.Lock()
+	delete(s.busy, id)
+	close(ended)
+	return err
 }
 
 func (s *Store) path(name string) string { return filepath.Join(s.cfg.Dir, name) }
@@ -198,8 +235,8 @@ func (s *Store) Have(id string) zeekapi.SiteProgress {
 
 func (s *Store) have(id string) zeekapi.SiteProgress {
 	if site := s.sites[id]; site != nil {
-		now := s.cfg.Now()
-		_ = os.Chtimes(s.packed(id), now, now) // a failure only shortens its life
+		site.used = s.cfg.Now()
+		_ = os.Chtimes(s.packed(id), site.used, site.used) // a failure only shortens its life
 		return zeekapi.SiteProgress{Have: uint64(site.size), Complete: true}
 	}
 	if u := s.uploads[id]; u != nil {
@@ -222,7 +259,10 @@ func (s *Store) Append(p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sites[p.Site] != nil || p.Data == "" {
+	if p.Offset+uint64(len(p.Data)) == p.Size {
+		s.idle(p.Site)
+	}
+	if s.sites[p.Site] != nil || p.Data == "" || s.busy[p.Site] != nil {
 		return s.have(p.Site), nil
 	}
 	u, err := s.upload(p)
@@ -267,7 +307,7 @@ func (s *Store) upload(p zeekapi.SitePart) (*upload, error) {
 	if err := s.room(int64(p.Size)); err != nil {
 		return nil, err
 	}
-	u = &upload{size: int64(p.Size)}
+	u = &upload{size: int64(p.Size), used: s.cfg.Now()}
 	s.uploads[p.Site] = u
 	return u, nil
 }
@@ -281,23 +321,14 @@ func (s *Store) roomForUpload() error {
 	var oldest string
 	since := s.cfg.Now().Add(-uploadIdle)
 	for id, u := range s.uploads {
-		if at := modified(s.part(id, u)); at.Before(since) {
-			oldest, since = id, at
+		if u.used.Before(since) && s.busy[id] == nil {
+			oldest, since = id, u.used
 		}
 	}
 	if oldest == "" {
 		return fmt.Errorf("%d other sites are being uploaded; try again later", len(s.uploads))
 	}
 	return s.dropUpload(oldest)
-}
-
-// modified returns when a file was last written, or the zero time.
-func modified(name string) time.Time {
-	info, err := os.Stat(name)
-	if err != nil {
-		return time.Time{}
-	}
-	return info.ModTime()
 }
 
 // room returns an error if the store must not grow by so many bytes.
@@ -340,8 +371,8 @@ func (s *Store) write(id string, u *upload, data string) (err error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	now := s.cfg.Now()
-	if err := os.Chtimes(f.Name(), now, now); err != nil {
+	u.used = s.cfg.Now()
+	if err := os.Chtimes(f.Name(), u.used, u.used); err != nil {
 		return err
 	}
 	u.have += int64(len(data))
@@ -350,15 +381,19 @@ func (s *Store) write(id string, u *upload, data string) (err error) {
 
 // complete verifies an upload and makes it a complete site.
 func (s *Store) complete(id string, u *upload) error {
-	bytes, err := s.verifyFile(s.part(id, u), id)
+	var bytes int64
+	err := s.occupied(id, func() (err error) {
+		bytes, err = s.verifyFile(s.part(id, u), id)
+		if err != nil {
+			return err
+		}
+		return os.Rename(s.part(id, u), s.packed(id))
+	})
 	if err != nil {
 		return errors.Join(err, s.dropUpload(id))
 	}
-	if err := os.Rename(s.part(id, u), s.packed(id)); err != nil {
-		return errors.Join(err, s.dropUpload(id))
-	}
 	delete(s.uploads, id)
-	s.sites[id] = &stored{u.size, bytes}
+	s.sites[id] = &stored{u.size, bytes, u.used}
 	return syncDir(s.cfg.Dir)
 }
 
@@ -407,11 +442,15 @@ func (s *Store) Read(id string, offset uint64, n int) (zeekapi.SitePart, error) 
 func (s *Store) Unpacked(id string) (dir string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.idle(id)
 	dir = s.path(id)
 	if u := s.unpacked[id]; u != nil {
 		if !u.verified {
-			p, err := identify(dir, s.cfg.Limits, io.Discard)
-			u.verified = err == nil && p.ID == id && len(p.Skipped) == 0
+			_ = s.occupied(id, func() error {
+				p, err := identify(dir, s.cfg.Limits, io.Discard)
+				u.verified = err == nil && p.ID == id && len(p.Skipped) == 0
+				return nil
+			})
 		}
 		if u.verified {
 			return dir, nil
@@ -429,7 +468,10 @@ func (s *Store) Unpacked(id string) (dir string, err error) {
 func (s *Store) unpack(id string) (err error) {
 	bytes := s.sites[id].bytes
 	if bytes == 0 {
-		if bytes, err = s.verifyFile(s.packed(id), id); err != nil {
+		if err := s.occupied(id, func() (err error) {
+			bytes, err = s.verifyFile(s.packed(id), id)
+			return err
+		}); err != nil {
 			return err
 		}
 	}
@@ -439,16 +481,22 @@ func (s *Store) unpack(id string) (err error) {
 	if err := s.room(bytes); err != nil {
 		return err
 	}
+	s.unpacked[id] = &unpacked{bytes: bytes} // takes its room from now on
+	if err := s.occupied(id, func() error { return s.unpackFile(id) }); err != nil {
+		delete(s.unpacked, id)
+		return err
+	}
+	s.unpacked[id].verified = true
+	return nil
+}
+
+func (s *Store) unpackFile(id string) error {
 	f, err := os.Open(s.packed(id))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := Unpack(f, id, s.path(id), s.cfg.Limits); err != nil {
-		return err
-	}
-	s.unpacked[id] = &unpacked{bytes, true}
-	return nil
+	return Unpack(f, id, s.path(id), s.cfg.Limits)
 }
 
 // removeUnpacked removes an unpacked site. It disappears at once.
@@ -475,14 +523,13 @@ func (s *Store) Keep(ids []string, grace time.Duration) error {
 	defer s.mu.Unlock()
 	var errs []error
 	before := s.cfg.Now().Add(-grace)
-	old := func(file string) bool { return !modified(file).After(before) }
 	for id, u := range s.uploads {
-		if old(s.part(id, u)) {
+		if !u.used.After(before) && s.busy[id] == nil {
 			errs = append(errs, s.dropUpload(id))
 		}
 	}
-	for id := range s.sites {
-		if slices.Contains(ids, id) || !old(s.packed(id)) {
+	for id, site := range s.sites {
+		if slices.Contains(ids, id) || site.used.After(before) || s.busy[id] != nil {
 			continue
 		}
 		if err := os.Remove(s.packed(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -492,7 +539,7 @@ func (s *Store) Keep(ids []string, grace time.Duration) error {
 		delete(s.sites, id)
 	}
 	for id := range s.unpacked {
-		if !slices.Contains(ids, id) && s.sites[id] == nil {
+		if !slices.Contains(ids, id) && s.sites[id] == nil && s.busy[id] == nil {
 			errs = append(errs, s.removeUnpacked(id))
 		}
 	}

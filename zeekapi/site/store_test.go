@@ -303,6 +303,52 @@ func TestStoreKeeps(t *testing.T) {
 	}
 }
 
+// TestStoreAndClock sets the clock forward and back: relative to a clock that has a
+// monotonic reading, that changes the times of all files.
+func TestStoreAndClock(t *testing.T) {
+	now := time.Now()
+	dir := t.TempDir()
+	open := func() *site.Store {
+		return openStore(t, site.StoreConfig{Dir: dir, Now: func() time.Time { return now }})
+	}
+	step := func(d time.Duration) {
+		t.Helper()
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			at := now.Add(-d)
+			if err := os.Chtimes(filepath.Join(dir, file.Name()), at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	has := func(s *site.Store, p *site.Packed) bool {
+		t.Helper()
+		if err := s.Keep(nil, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Contains(s.Sites(), p.ID)
+	}
+	s, p, part := open(), random(t, 10), random(t, 2*zeekapi.MaxSitePart)
+	upload(t, s, p, all)
+	upload(t, s, part, 1)
+	step(100 * time.Hour)
+	if !has(s, p) || s.Have(part.ID).Have == 0 {
+		t.Error("a step forward removes what was just uploaded")
+	}
+	step(-100 * time.Hour)
+	s = open()
+	if !has(s, p) {
+		t.Error("a step back removes what was just uploaded")
+	}
+	now = now.Add(time.Hour)
+	if has(s, p) || s.Have(part.ID).Have != 0 {
+		t.Error("after a step back, files remain until the clock has caught up")
+	}
+}
+
 // TestStoreConcurrently uses a store from several goroutines.
 func TestStoreConcurrently(t *testing.T) {
 	s := openStore(t, site.StoreConfig{Dir: t.TempDir()})

@@ -174,8 +174,14 @@ func (l *syncBuffer) take() string {
 // returns its output. The test must be in a bubble of synctest.
 func interruptAfterMinute(t *testing.T, controller *fake.Controller, command string) (stdout, stderr string) {
 	t.Helper()
+	return interruptToolAfterMinute(t, &clientcmd.Tool{Extended: true, Getenv: noEnv, Dial: inProcess(controller)}, command)
+}
+
+// interruptToolAfterMinute is interruptAfterMinute for a tool.
+func interruptToolAfterMinute(t *testing.T, tool *clientcmd.Tool, command string) (stdout, stderr string) {
+	t.Helper()
 	ctx, interrupt := context.WithCancel(t.Context())
-	root := newRoot(&clientcmd.Tool{Extended: true, Getenv: noEnv, Dial: inProcess(controller)})
+	root := newRoot(tool)
 	root.SetArgs([]string{command})
 	var out, errs syncBuffer
 	root.SetOut(&out)

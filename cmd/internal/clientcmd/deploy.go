@@ -72,7 +72,7 @@ func (t *Tool) deployConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer d.client.Close()
+			defer d.close()
 			switch {
 			case o.dryRun:
 				return r.dryRun(ctx, d.client, config)
@@ -103,7 +103,7 @@ func (t *Tool) deploy() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer d.client.Close()
+			defer d.close()
 			if o.dryRun {
 				return r.dryRunStaged(ctx, d.client)
 			}
@@ -142,8 +142,16 @@ func (t *Tool) rollback() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer c.Close()
-			d := &deployer{run: r, client: c, ours: true, deployOptions: o}
+			d := r.newDeployer(o)
+			d.client = c
+			defer d.close()
+			config, err := d.past(ctx, number)
+			if err != nil {
+				return err
+			}
+			if err := d.preflight(ctx, config); err != nil {
+				return err
+			}
 			return d.deploy(ctx, "Rolling back", noNode, zeekapi.Configuration{}, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
 				return c.Rollback(ctx, number, o.sent)
 			})

@@ -10,15 +10,19 @@ import (
 
 // deployer makes the deployment of a command.
 type deployer struct {
-	*run
+	*session
 	deployOptions
-	client *client.Client
-	ours   bool // whether the controller is zeekwire's; false for zeek-client
+	ours bool // whether the controller is zeekwire's; false for zeek-client
+}
+
+// newDeployer returns a deployer that has no connection yet.
+func (r *run) newDeployer(o deployOptions) *deployer {
+	return &deployer{session: &session{run: r, work: "the deployment", limit: o.wait}, deployOptions: o, ours: true}
 }
 
 // connectToDeploy returns a deployer for the options.
 func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*deployer, error) {
-	d := &deployer{run: r, deployOptions: o, ours: true}
+	d := r.newDeployer(o)
 	var err error
 	switch {
 	case o.dryRun:
@@ -44,8 +48,10 @@ func (r *run) connectToDeployConfig(ctx context.Context, o deployOptions, config
 	if o.dryRun || config.Site == "" {
 		return r.connectToDeploy(ctx, o)
 	}
-	c, err := r.connectWithSite(ctx, config)
-	return &deployer{run: r, deployOptions: o, client: c, ours: true}, err
+	d := r.newDeployer(o)
+	var err error
+	d.client, err = r.connectWithSite(ctx, config)
+	return d, err
 }
 
 // connectToChange returns a client for a deployment or a restart. For zeekwire's
@@ -127,13 +133,14 @@ func noteFor(config zeekapi.Configuration) string {
 }
 
 // deploy makes a call that deploys a configuration, which may be the zero value. It
-// shows the progress, follows the deployment to its end, and shows the result.
+// shows the progress, follows the deployment to its end, also over a lost connection,
+// and shows the result.
 func (d *deployer) deploy(ctx context.Context, title, note string, config zeekapi.Configuration,
 	call func(context.Context, *client.Client) (client.DeployResult, error),
 ) error {
-	edited := d.edited(ctx)
+	edited, before := d.before(ctx)
 	ended := make(chan struct{}, 1)
-	stop := d.showProgress(ctx, d.client, newProgress(title, config.Nodes), func(e zeekapi.ClusterEvent) {
+	stop := d.show(ctx, newProgress(title, config.Nodes), func(e zeekapi.ClusterEvent) {
 		if e.Kind == zeekapi.EventDeployed {
 			select {
 			case ended <- struct{}{}:
@@ -144,6 +151,9 @@ func (d *deployer) deploy(ctx context.Context, title, note string, config zeekap
 	shown := deploymentOutput{note: note}
 	var err error
 	shown.DeployResult, err = askOn(ctx, d.run, d.client, call)
+	if isLost(err) && d.ours && d.wait > 0 && ctx.Err() == nil {
+		err = d.recover(ctx, &shown, config.ID, before, err)
+	}
 	if err == nil && d.ours && shown.Continues && d.wait > 0 {
 		err = d.follow(ctx, &shown, config.ID, ended)
 	}
@@ -162,22 +172,15 @@ func (d *deployer) deploy(ctx context.Context, title, note string, config zeekap
 	return failIf(shown.Failed)
 }
 
-// deployWith makes a call that deploys without options, such as a drain, and shows
-// its progress and its result.
-func (r *run) deployWith(ctx context.Context, c *client.Client, title, note string,
-	call func(context.Context, *client.Client) (client.DeployResult, error),
-) error {
-	stop := r.showProgress(ctx, c, newProgress(title, nil), nil)
-	d, err := askOn(ctx, r, c, call)
-	stop()
-	r.reportInterrupted(ctx)
-	if err != nil {
-		return requestError(err, "deployment")
+// show is showProgress, also over a lost connection.
+func (s *session) show(ctx context.Context, p *progress, onEvent func(zeekapi.ClusterEvent)) (stop func()) {
+	stopNow := s.showProgress(ctx, s.client, p, onEvent)
+	s.detach = func() {
+		stopNow()
+		stopNow = func() {}
 	}
-	if err := r.showDeployment(deploymentOutput{DeployResult: d, note: note}); err != nil {
-		return err
-	}
-	return failIf(d.Failed)
+	s.attach = func(c *client.Client) { stopNow = s.showProgress(ctx, c, p, onEvent) }
+	return func() { s.detach() }
 }
 
 // reportInterrupted reports, after an interrupt, that the controller continues the

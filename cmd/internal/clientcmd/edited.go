@@ -38,18 +38,22 @@ func editedIn(s zeekapi.Status) editedNodes {
 // does not need them.
 const editedPatience = 2 * time.Second
 
-// edited returns the edited nodes before a deployment, as far as they are known.
-func (d *deployer) edited(ctx context.Context) editedNodes {
+// before returns the edited nodes before a deployment, as far as they are known, and the
+// number of the last deployment, 0 if there was none.
+func (d *deployer) before(ctx context.Context) (nodes editedNodes, last uint64) {
 	if !d.ours {
-		return nil
+		return nil, 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, editedPatience)
 	defer cancel()
 	status, err := d.client.Status(ctx)
 	if err != nil {
-		return nil // the deployment reports an error of the connection
+		return nil, 0 // the deployment reports an error of the connection
 	}
-	return editedIn(status)
+	if status.Last != nil {
+		last = status.Last.Number
+	}
+	return editedIn(status), last
 }
 
 // restartedBy returns the names of those that a deployment has restarted.

@@ -41,6 +41,27 @@ func (d *deployer) follow(ctx context.Context, shown *deploymentOutput, id strin
 	return err
 }
 
+// recover reconnects after the connection was lost before there was a response. If the
+// controller has begun the deployment, the response is that it continues. The ID is that
+// of the configuration, "" if it is not known, and before the number of the last
+// deployment before.
+func (d *deployer) recover(ctx context.Context, shown *deploymentOutput, id string, before uint64, lost error) error {
+	if err := d.reconnect(ctx, lost); err != nil {
+		return err
+	}
+	last, err := askAgain(ctx, d.session, func(ctx context.Context, c *client.Client) ([]zeekapi.Deployment, error) {
+		return c.History(ctx, 1)
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(last) == 0 || last[0].Number <= before || id != "" && last[0].Config != id:
+		return fmt.Errorf("%w; the controller had not begun the deployment, run the command again", lost)
+	}
+	shown.Continues = true
+	return nil
+}
+
 // lostSight returns the error of a command that cannot follow its deployment.
 func (d *deployer) lostSight(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
@@ -52,7 +73,7 @@ func (d *deployer) lostSight(ctx context.Context, err error) error {
 // entry returns an entry of the history, the last one if the number is 0.
 func (d *deployer) entry(ctx context.Context, number uint64) (zeekapi.Deployment, error) {
 	for limit := uint64(1); ; limit = 0 {
-		all, err := askOn(ctx, d.run, d.client, func(ctx context.Context, c *client.Client) ([]zeekapi.Deployment, error) {
+		all, err := askAgain(ctx, d.session, func(ctx context.Context, c *client.Client) ([]zeekapi.Deployment, error) {
 			return c.History(ctx, limit)
 		})
 		if err != nil {
@@ -83,28 +104,35 @@ func (d *deployer) outcome(ctx context.Context, first client.DeployResult, entry
 	case zeekapi.OutcomeSuperseded:
 		result.Errors = append(result.Errors, "a newer deployment has taken its place")
 	case zeekapi.OutcomeLost:
-		result.Errors = append(result.Errors, "the controller ended before the deployment, see status")
+		if len(result.Errors) == 0 {
+			result.Errors = []string{"the controller ended before the deployment, see status"}
+		}
 	}
 	return result, nil
 }
 
 // deployedNodes returns the nodes of the cluster as those of a deployment.
 func (d *deployer) deployedNodes(ctx context.Context) ([]client.DeployedNode, error) {
-	status, err := d.requestStatus(ctx, d.client, d.ours)
+	status, err := askAgain(ctx, d.session, func(ctx context.Context, c *client.Client) (zeekapi.Status, error) { return c.Status(ctx) })
 	if err != nil {
-		return nil, err
+		return nil, requestError(err, "status")
 	}
 	var nodes []client.DeployedNode
-	for _, i := range status.Instances {
-		for _, n := range i.Nodes {
-			if i.Wanted && !i.Drained {
-				nodes = append(nodes, client.DeployedNode{
-					Node: n.Status.Node, Instance: i.Instance.Name, Success: n.Status.State == zeekapi.StateRunning, Error: n.LastError,
-				})
-			}
+	for _, i := range sortedStatus(status).Instances {
+		if i.Wanted && !i.Drained {
+			nodes = append(nodes, nodesOf(i)...)
 		}
 	}
 	return nodes, nil
+}
+
+// nodesOf returns the nodes of an instance as those of a deployment.
+func nodesOf(i zeekapi.InstanceStatus) []client.DeployedNode {
+	return list(i.Nodes, func(n zeekapi.NodeDetail) client.DeployedNode {
+		return client.DeployedNode{
+			Node: n.Status.Node, Instance: i.Instance.Name, Success: n.Status.State == zeekapi.StateRunning, Error: n.LastError,
+		}
+	})
 }
 
 // stillStarting is what agents of zeekwire report about a node that has failed only

@@ -35,6 +35,8 @@ func (s *slowCluster) respond(m zeekapi.Message) zeekapi.Message {
 		return zeekapi.GetConfigurationResponse{ReqID: id, Result: data(zeekapi.Configuration{ID: "c"})}
 	case zeekapi.DeployStagedRequest:
 		return zeekapi.DeployStagedResponse{ReqID: id, Results: results}
+	case zeekapi.GetPastRequest:
+		return zeekapi.GetPastResponse{ReqID: id, Result: zeekapi.Result{Error: "not known"}}
 	case zeekapi.RollbackRequest:
 		return zeekapi.RollbackResponse{ReqID: id, Results: results}
 	case zeekapi.StatusRequest:
@@ -114,7 +116,7 @@ func TestFollow(t *testing.T) {
 			stderr: "error: stopped waiting; the controller continues the deployment, see history\nerror: deployment 7 is no longer in the history\n",
 		},
 		{
-			name: "always pending", args: "rollback --wait 5m", history: [][]zeekapi.Deployment{pending}, exit: 1,
+			name: "always pending", args: "rollback 6 --wait 5m", history: [][]zeekapi.Deployment{pending}, exit: 1,
 			stdout: strings.Replace(first, "b:", "error: deployment 7 is still pending after 5m0s; see status, or wait longer with --wait\nb:", 1),
 		},
 		{

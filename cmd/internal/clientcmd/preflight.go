@@ -70,6 +70,35 @@ func (d *deployer) preflight(ctx context.Context, config zeekapi.Configuration) 
 	return d.fail("nothing was deployed")
 }
 
+// past returns the configuration to which a rollback leads, the zero value if the
+// controller knows none. The number is that of a deployment, or 0.
+func (d *deployer) past(ctx context.Context, number uint64) (zeekapi.Configuration, error) {
+	if number == 0 {
+		all, err := askOn(ctx, d.run, d.client, func(ctx context.Context, c *client.Client) ([]zeekapi.Deployment, error) { return c.History(ctx, 0) })
+		if err != nil {
+			return zeekapi.Configuration{}, requestError(err, "history")
+		}
+		status, err := d.requestStatus(ctx, d.client, d.ours)
+		if err != nil {
+			return zeekapi.Configuration{}, err
+		}
+		i := slices.IndexFunc(all, func(x zeekapi.Deployment) bool {
+			return x.Outcome == zeekapi.OutcomeDeployed && x.Config != status.Target
+		})
+		if i < 0 {
+			return zeekapi.Configuration{}, nil // the rollback fails, or is to the same ID
+		}
+		number = all[i].Number
+	}
+	config, err := askOn(ctx, d.run, d.client, func(ctx context.Context, c *client.Client) (zeekapi.Configuration, error) {
+		return c.PastConfiguration(ctx, number)
+	})
+	if _, refused := refusal(err); refused {
+		return config, nil // the rollback says why
+	}
+	return config, err
+}
+
 // missingText returns the format of the text about an agent that is not connected.
 func (d *deployer) missingText() string {
 	switch {

@@ -1,6 +1,7 @@
 package clientcmd_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -35,6 +36,19 @@ func (p *preflightCluster) respond(t *testing.T, m zeekapi.Message) zeekapi.Mess
 		return zeekapi.EventsResponse{ReqID: id, Result: data([]zeekapi.ClusterEvent{})}
 	case zeekapi.StatusRequest:
 		return zeekapi.StatusResponse{ReqID: id, Result: data(p.status)}
+	case zeekapi.HistoryRequest:
+		return zeekapi.HistoryResponse{ReqID: id, Result: data([]zeekapi.Deployment{
+			{Number: 4, Config: "now", Outcome: zeekapi.OutcomeDeployed}, {Number: 3, Config: "bad", Outcome: zeekapi.OutcomeFailed},
+			{Number: 2, Config: "past", Outcome: zeekapi.OutcomeDeployed},
+		})}
+	case zeekapi.GetPastRequest:
+		if m.Number != 2 {
+			return zeekapi.GetPastResponse{ReqID: id, Result: zeekapi.Result{Error: "no such deployment"}}
+		}
+		return zeekapi.GetPastResponse{ReqID: id, Result: data(zeekapi.Configuration{ID: "past", Instances: []zeekapi.Instance{{Name: "local"}, {Name: "sensor"}}})}
+	case zeekapi.RollbackRequest:
+		p.changes = append(p.changes, fmt.Sprint("rolled back to ", m.Number)+optionsText(m.DeployOptions))
+		return zeekapi.RollbackResponse{ReqID: id, Results: []zeekapi.Result{{Success: true, Data: broker.String("past")}}}
 	case zeekapi.GetConfigurationRequest: // diff compares sites
 		return zeekapi.GetConfigurationResponse{ReqID: id, Result: zeekapi.Result{Error: "none is deployed"}}
 	case zeekapi.DryRunRequest:
@@ -194,6 +208,37 @@ interface = eth0
 			// The controller of this test has no staged configuration to ask for.
 			if changes := strings.Join(p.changes, " "); stderr != test.stderr || got.exit != test.exit || changes != test.changes {
 				t.Errorf("exit code %d, changes %q, want %d, %q; standard error\n%s\nwant\n%s", got.exit, changes, test.exit, test.changes, stderr, test.stderr)
+			}
+		})
+	}
+}
+
+// TestRollbackPreflight checks that a rollback is refused at once if an agent is not
+// connected.
+func TestRollbackPreflight(t *testing.T) {
+	local := zeekapi.Instance{Name: "local", Host: netip.MustParseAddr("10.0.0.1")}
+	sensor := zeekapi.Instance{Name: "sensor", Host: netip.MustParseAddr("10.0.0.2")}
+	const missing = "the agent of sensor is not connected; start it, or run \"zeekwire drain sensor\" to deploy without it\n"
+	for _, test := range []struct {
+		name, command   string
+		agents          []zeekapi.Instance
+		changes, stderr string
+		exit            int
+	}{
+		{name: "all well", command: "rollback", agents: []zeekapi.Instance{local, sensor}, changes: "rolled back to 0"},
+		{name: "all well, by number", command: "rollback 2", agents: []zeekapi.Instance{local, sensor}, changes: "rolled back to 2"},
+		{name: "unknown number", command: "rollback 9", agents: []zeekapi.Instance{local}, changes: "rolled back to 9"},
+		{name: "an agent is away", command: "rollback", agents: []zeekapi.Instance{local}, stderr: "error: " + missing + "error: nothing was deployed\n", exit: 1},
+		{name: "an agent is away, by number", command: "rollback 2", agents: []zeekapi.Instance{local}, stderr: "error: " + missing + "error: nothing was deployed\n", exit: 1},
+		{name: "an agent is away, force", command: "rollback --force", agents: []zeekapi.Instance{local}, stderr: "warning: " + missing, changes: "rolled back to 0 force"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := &preflightCluster{agents: test.agents, status: zeekapi.Status{Target: "now"}}
+			tool := respondingTool(t, func(m zeekapi.Message) zeekapi.Message { return p.respond(t, m) })
+			tool.Extended = true
+			got := runCommand(t, tool, "", strings.Fields(test.command)...)
+			if changes := strings.Join(p.changes, " "); got.stderr != test.stderr || got.exit != test.exit || changes != test.changes {
+				t.Errorf("exit code %d, changes %q, want %d, %q; standard error\n%s\nwant\n%s", got.exit, changes, test.exit, test.changes, got.stderr, test.stderr)
 			}
 		})
 	}

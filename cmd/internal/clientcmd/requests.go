@@ -36,7 +36,7 @@ func askOn[T any](ctx context.Context, r *run, c *client.Client, call func(conte
 	case errors.As(err, &missing) && errors.As(missing.Err, &refused) && !errors.Is(missing.Err, context.DeadlineExceeded):
 		err = &rejectedError{refused}
 	case errors.As(err, &missing):
-		err = errors.New("no response received: " + r.noResponseReason(missing.Err))
+		err = r.lost(missing.Err)
 	case errors.Is(err, zeekapi.ErrUnknown):
 		err = fmt.Errorf("controller %s speaks the %s dialect, in which there are only %s", r.remote(), r.dialect, strings.Join(supportedCommands(c), ", "))
 	}

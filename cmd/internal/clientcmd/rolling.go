@@ -35,18 +35,21 @@ func (t *Tool) rollingRestart() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer c.Close()
-			job, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Job, error) {
-				if cancel {
-					return c.CancelJob(ctx)
-				}
-				return c.RollingRestart(ctx, args, wanted, atOnce)
-			})
+			f := &jobFollower{session: &session{run: r, client: c, work: "the rolling restart", limit: defaultWait}}
+			defer f.close()
+			var job zeekapi.Job
+			if cancel {
+				job, err = askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Job, error) { return c.CancelJob(ctx) })
+			} else {
+				job, err = f.begin(ctx, func(ctx context.Context, c *client.Client) (zeekapi.Job, error) {
+					return c.RollingRestart(ctx, args, wanted, atOnce)
+				})
+			}
 			if err != nil {
 				return requestError(err, "job")
 			}
 			if !cancel && !detach {
-				if job, err = r.followJob(ctx, c, job); err != nil {
+				if job, err = f.follow(ctx, job); err != nil {
 					return err
 				}
 			}
@@ -61,8 +64,10 @@ Loggers are restarted first, then managers, proxies and workers. The next nodes
 follow when the previous ones are running again.
 
 The controller performs the restart; this command waits for its end and shows
-progress. If the command is interrupted, the controller continues. --cancel ends
-the restart after the nodes that are being restarted now.
+progress. If the command is interrupted, the controller continues, also after a
+restart of its own. If the connection is lost, the command reconnects and shows
+the outcome. --cancel ends the restart after the nodes that are being restarted
+now.
 
 The JSON has the keys
 ` + jobHelp + "." + jsonHelp
@@ -88,19 +93,59 @@ func clusterRoles(names []string) ([]zeekapi.ClusterRole, error) {
 	return roles, nil
 }
 
-// followJob waits for the end of a job and shows its progress.
-func (r *run) followJob(ctx context.Context, c *client.Client, job zeekapi.Job) (zeekapi.Job, error) {
+// jobFollower begins a job and waits for its end.
+type jobFollower struct{ *session }
+
+// begin makes the request that begins a job. If the connection is lost before there is a
+// response, it returns the job that the controller has begun.
+func (f *jobFollower) begin(ctx context.Context, call func(context.Context, *client.Client) (zeekapi.Job, error)) (zeekapi.Job, error) {
+	before, err := f.last(ctx)
+	if err != nil {
+		return zeekapi.Job{}, err
+	}
+	job, lost := askOn(ctx, f.run, f.client, call)
+	if !isLost(lost) || ctx.Err() != nil {
+		return job, lost
+	}
+	if err := f.reconnect(ctx, lost); err != nil {
+		return job, err
+	}
+	switch job, err = f.last(ctx); {
+	case err != nil:
+		return job, err
+	case job.Number <= before.Number:
+		return job, fmt.Errorf("%w; the controller had not begun the rolling restart, run the command again", lost)
+	}
+	return job, nil
+}
+
+// last returns the last job, the zero value if there was none.
+func (f *jobFollower) last(ctx context.Context) (zeekapi.Job, error) {
+	s, err := askAgain(ctx, f.session, func(ctx context.Context, c *client.Client) (zeekapi.Status, error) { return c.Status(ctx) })
+	if err != nil || s.Job == nil {
+		return zeekapi.Job{}, err
+	}
+	return *s.Job, nil
+}
+
+// follow waits for the end of a job and shows its progress, also over a lost connection.
+func (f *jobFollower) follow(ctx context.Context, job zeekapi.Job) (zeekapi.Job, error) {
 	wake := make(chan struct{}, 1)
-	c.OnEvent(func(n zeekapi.ClusterEvent) {
-		if n.Kind == zeekapi.EventJob {
-			select {
-			case wake <- struct{}{}:
-			default:
-			}
-		}
-	})
-	live := terminal.NewLive(r.progress, r.progressScreen)
+	live := terminal.NewLive(f.progress, f.progressScreen)
 	defer live.Clear()
+	f.work = fmt.Sprintf("rolling restart %d", job.Number)
+	f.detach = func() { live.Clear() }
+	f.attach = func(c *client.Client) {
+		c.OnEvent(func(n zeekapi.ClusterEvent) {
+			if n.Kind == zeekapi.EventJob {
+				select {
+				case wake <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	f.attach(f.client)
 	began := time.Now()
 	for job.Ended.IsZero() {
 		live.Update(jobProgress(job, time.Since(began))...)
@@ -109,18 +154,18 @@ func (r *run) followJob(ctx context.Context, c *client.Client, job zeekapi.Job) 
 		case <-time.After(pollPause):
 		case <-ctx.Done():
 		}
-		s, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Status, error) { return c.Status(ctx) })
+		now, err := f.last(ctx)
 		switch {
 		case err != nil:
 			live.Clear()
-			r.error("stopped waiting; the controller continues rolling restart %d. See status, or cancel it with rolling-restart --cancel.", job.Number)
+			f.error("stopped waiting; the controller continues rolling restart %d. See status, or cancel it with rolling-restart --cancel.", job.Number)
 			return job, err
-		case s.Job == nil || s.Job.Number < job.Number:
+		case now.Number < job.Number:
 			return job, fmt.Errorf("the controller has lost rolling restart %d", job.Number)
-		case s.Job.Number > job.Number:
-			return job, fmt.Errorf("rolling restart %d has taken the place of %d", s.Job.Number, job.Number)
+		case now.Number > job.Number:
+			return job, fmt.Errorf("rolling restart %d has taken the place of %d", now.Number, job.Number)
 		}
-		job = *s.Job
+		job = now
 	}
 	return job, nil
 }

@@ -74,13 +74,18 @@ func (r *run) requestStatus(ctx context.Context, c *client.Client, extended bool
 	if err != nil {
 		return s, requestError(err, "status")
 	}
+	return sortedStatus(s), nil
+}
+
+// sortedStatus sorts a status by the names of instances and nodes.
+func sortedStatus(s zeekapi.Status) zeekapi.Status {
 	for _, i := range s.Instances {
 		slices.SortFunc(i.Nodes, func(a, b zeekapi.NodeDetail) int { return cmp.Compare(a.Status.Node, b.Status.Node) })
 	}
 	slices.SortFunc(s.Instances, func(a, b zeekapi.InstanceStatus) int {
 		return cmp.Compare(a.Instance.Name, b.Instance.Name)
 	})
-	return s, nil
+	return s
 }
 
 // assembleStatus returns a status that is assembled from requests that Zeek's

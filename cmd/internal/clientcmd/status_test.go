@@ -1,7 +1,9 @@
 package clientcmd
 
 import (
+	"regexp"
 	"testing"
+	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
@@ -39,5 +41,35 @@ func TestHealthy(t *testing.T) {
 	away.Instances[0].Connected = false
 	if healthy(away) {
 		t.Error("an agent is missing, but the cluster is healthy")
+	}
+}
+
+// TestAgesWithOtherClock shows a cluster whose clock is hours ahead, or was set back
+// during a deployment. No age is negative.
+func TestAgesWithOtherClock(t *testing.T) {
+	now := time.Unix(1790000000, 0)
+	ahead := now.Add(3 * time.Hour)
+	job := zeekapi.Job{Number: 1, Started: ahead, Now: []string{"w"}}
+	d := zeekapi.Deployment{Number: 1, Started: ahead, Ended: now, Outcome: zeekapi.OutcomeDeployed}
+	pending := zeekapi.Deployment{Number: 2, Started: ahead, Outcome: zeekapi.OutcomePending}
+	s := zeekapi.Status{
+		Controller: zeekapi.Process{Name: "c", Started: ahead}, Last: &pending, Job: &job,
+		Instances: []zeekapi.InstanceStatus{{
+			Instance: zeekapi.Instance{Name: "i"}, Connected: true, Since: ahead, Wanted: true, Agent: zeekapi.Process{Name: "a", Started: ahead},
+			Nodes: []zeekapi.NodeDetail{{Status: zeekapi.NodeStatus{Node: "w", State: zeekapi.StateRunning}, Since: ahead}},
+		}},
+	}
+	r := new(run)
+	lines := append(statusLines(r.screen, s, true, now), r.historyTable([]zeekapi.Deployment{pending, d})...)
+	lines = append(lines, jobProgress(job, now.Sub(ahead))...)
+	lines = append(lines, deploymentSpans(d, now))
+	for _, line := range lines {
+		var text string
+		for _, span := range line {
+			text += span.Text
+		}
+		if regexp.MustCompile(`(^|\W)-\d`).MatchString(text) {
+			t.Errorf("negative: %q", text)
+		}
 	}
 }

@@ -36,7 +36,7 @@ func (t *Tool) teardown() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer d.client.Close()
+			defer d.close()
 			return d.upload(ctx, zeekapi.Configuration{ID: uuid.NewString()})
 		})
 	cmd.Long = cmd.Short + `.

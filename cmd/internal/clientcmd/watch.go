@@ -22,9 +22,6 @@ const (
 	// statusDelay is the time from an event to the next request for the status.
 	// Further events restart it.
 	statusDelay = 200 * time.Millisecond
-
-	// reconnectPause is the time between two attempts to reconnect.
-	reconnectPause = time.Second
 )
 
 func (t *Tool) watch() *cobra.Command {
@@ -169,16 +166,30 @@ func (w *watcher) fetch(ctx context.Context, c *client.Client, limit uint64) err
 	if errors.As(err, new(*client.RefusedError)) {
 		return nil // the client has no permission to read events
 	}
+	if err == nil && w.isOther(all) {
+		w.last = zeekapi.ClusterEvent{}
+	}
 	for _, n := range all {
 		err = errors.Join(err, w.show(n))
 	}
 	return err
 }
 
-// show shows an event, unless it was shown before. A controller that lost its state
-// numbers events from 1 again, so an older number with a later time is a new event.
+// isOther reports whether the last event that was shown is not one of the controller:
+// it has lost its state, and numbers events from 1 again. The order of times says nothing,
+// because a clock may be set back.
+func (w *watcher) isOther(all []zeekapi.ClusterEvent) bool {
+	if w.last.Number == 0 || len(all) == 0 || all[len(all)-1].Number < w.last.Number {
+		return w.last.Number > 0
+	}
+	return slices.ContainsFunc(all, func(n zeekapi.ClusterEvent) bool {
+		return n.Number == w.last.Number && !n.Time.Equal(w.last.Time)
+	})
+}
+
+// show shows an event, unless it was shown before.
 func (w *watcher) show(n zeekapi.ClusterEvent) error {
-	if n.Number <= w.last.Number && !n.Time.After(w.last.Time) {
+	if n.Number <= w.last.Number {
 		return nil
 	}
 	w.last = n

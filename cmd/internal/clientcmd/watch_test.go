@@ -3,6 +3,7 @@ package clientcmd_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var kept []zeekapi.ClusterEvent
+		var offset time.Duration // of the clock of the controller
 		status := zeekapi.Status{Controller: zeekapi.Process{Name: "c", Version: "v"}}
 		respond := func(m zeekapi.Message) zeekapi.Message {
 			mu.Lock()
@@ -38,7 +40,7 @@ func TestWatch(t *testing.T) {
 		event := func(number uint64, text string) zeekapi.ClusterEvent {
 			mu.Lock()
 			defer mu.Unlock()
-			n := zeekapi.ClusterEvent{Number: number, Time: time.Now(), Kind: zeekapi.EventLog, Text: text}
+			n := zeekapi.ClusterEvent{Number: number, Time: time.Now().Add(offset), Kind: zeekapi.EventLog, Text: text}
 			kept = append(kept, n)
 			return n
 		}
@@ -121,12 +123,36 @@ func TestWatch(t *testing.T) {
 		mu.Unlock()
 		step(`connection "restored"`, "event while disconnected", "status")
 
-		// A controller that lost its state numbers events from 1 again.
+		// The clock of the controller is set back, and forward again. Events are shown once.
 		mu.Lock()
-		kept = nil
+		offset = -time.Hour
 		mu.Unlock()
-		report(event(1, "new"))
-		step("event new")
+		report(event(6, "an hour earlier"))
+		step("event an hour earlier")
+		mu.Lock()
+		offset = 0
+		mu.Unlock()
+		event(7, "missed again")
+		report(event(8, "after another gap"))
+		step("event missed again", "event after another gap")
+
+		// A controller that lost its state numbers events from 1 again, here with a clock
+		// that is behind that of the former one.
+		for _, life := range []int{1, 2} {
+			mu.Lock()
+			down, kept, offset = true, nil, -time.Hour
+			mu.Unlock()
+			controller.Close()
+			step(`connection "lost"`)
+			for number := range uint64(life) {
+				event(number+1, fmt.Sprint("life ", life))
+			}
+			mu.Lock()
+			controller = newController(t, respond)
+			down = false
+			mu.Unlock()
+			step(append([]string{`connection "restored"`}, append(slices.Repeat([]string{fmt.Sprint("event life ", life)}, life), "status")...)...)
+		}
 
 		interrupt()
 		if code := clientcmd.ExitCode(<-ended); code != 0 {

@@ -180,6 +180,43 @@ func TestRunTicksAtDeadline(t *testing.T) {
 	})
 }
 
+// TestRunPassesMonotonicTimes checks that a machine gets times with a monotonic reading:
+// the differences between them, and so all timeouts, do not depend on the clock being set
+// or on the machine being suspended.
+func TestRunPassesMonotonicTimes(t *testing.T) {
+	m := &timeRecorder{}
+	err := Run(t.Context(), Config[string, string]{
+		Machine: m, Tick: "tick", Perform: func(context.Context, []string) ([]string, error) { return nil, nil },
+	})
+	if err != nil || len(m.times) != 2 {
+		t.Fatalf("times %v, error %v", m.times, err)
+	}
+	for _, now := range m.times {
+		if now == now.Round(0) {
+			t.Errorf("%v has no monotonic reading", now)
+		}
+	}
+}
+
+// timeRecorder is a machine that ends with its second step.
+type timeRecorder struct{ times []time.Time }
+
+func (m *timeRecorder) Start(now time.Time) []string {
+	m.times = append(m.times, now)
+	return nil
+}
+
+func (m *timeRecorder) Step(now time.Time, _ string) []string { return m.Start(now) }
+
+func (m *timeRecorder) Deadline() (time.Time, bool) { return m.times[0], true }
+
+func (m *timeRecorder) Phase() Phase {
+	if len(m.times) < 2 {
+		return Running
+	}
+	return Ended
+}
+
 func TestRunBeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness()
@@ -369,4 +406,35 @@ func TestErrorsAfterContextIsDone(t *testing.T) {
 
 func TestPhaseString(t *testing.T) {
 	equal(t, "phases", fmt.Sprint(Running, Ending, Ended, Phase(7)), "running ending ended phase 7")
+}
+
+// TestWorkers checks that the results of work become inputs, and that there is a limit.
+func TestWorkers(t *testing.T) {
+	w := NewWorkers[int](2)
+	release := make(chan struct{})
+	work := func(n int) func() int { return func() int { <-release; return n } }
+	if !w.Do(work(1)) || !w.Do(work(2)) || w.Do(work(3)) {
+		t.Fatal("want two pieces of work at the same time")
+	}
+	close(release)
+	sum := 0
+	for range 2 {
+		n, ok, err := w.Next(t.Context())
+		if !ok || err != nil {
+			t.Fatalf("%t, %v", ok, err)
+		}
+		sum += n
+	}
+	if sum != 3 || !w.Do(func() int { return 4 }) {
+		t.Errorf("results have the sum %d, or a result that was taken counts", sum)
+	}
+	w.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, ok, err := w.Next(ctx); !ok || err != nil {
+		t.Errorf("%t, %v", ok, err)
+	}
+	cancel()
+	if _, ok, err := w.Next(ctx); ok || err == nil {
+		t.Errorf("after the end: %t, %v", ok, err)
+	}
 }
