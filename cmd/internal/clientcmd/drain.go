@@ -127,7 +127,7 @@ func (d *drainer) settle(ctx context.Context) (*client.DeployResult, error) {
 
 // undrained returns the result of an undrain.
 func undrained(i zeekapi.InstanceStatus) client.DeployResult {
-	result := client.DeployResult{Nodes: nodesOf(i)}
+	result := client.DeployResult{Nodes: deployedNodesOf(i)}
 	if !i.Connected {
 		result.Errors = []string{"agent not connected, the instance gets its nodes when it returns"}
 	}

@@ -120,14 +120,14 @@ func (d *deployer) deployedNodes(ctx context.Context) ([]client.DeployedNode, er
 	var nodes []client.DeployedNode
 	for _, i := range sortedStatus(status).Instances {
 		if i.Wanted && !i.Drained {
-			nodes = append(nodes, nodesOf(i)...)
+			nodes = append(nodes, deployedNodesOf(i)...)
 		}
 	}
 	return nodes, nil
 }
 
-// nodesOf returns the nodes of an instance as those of a deployment.
-func nodesOf(i zeekapi.InstanceStatus) []client.DeployedNode {
+// deployedNodesOf returns the nodes of an instance as those of a deployment.
+func deployedNodesOf(i zeekapi.InstanceStatus) []client.DeployedNode {
 	return list(i.Nodes, func(n zeekapi.NodeDetail) client.DeployedNode {
 		return client.DeployedNode{
 			Node: n.Status.Node, Instance: i.Instance.Name, Success: n.Status.State == zeekapi.StateRunning, Error: n.LastError,
