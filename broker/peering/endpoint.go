@@ -20,6 +20,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/broker/internal/hooks"
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
@@ -31,6 +32,7 @@ type Endpoint struct {
 	hooks    hooks.Hooks
 	registry *registry
 	inbox    *queue.Queue[broker.Notification]
+	intake   *intake.Pool                  // of incomplete frames
 	filter   atomic.Pointer[broker.Filter] // our subscriptions; replaced when they change
 	token    atomic.Uint64                 // for pings
 
@@ -69,6 +71,7 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	e := &Endpoint{
 		cfg: cfg, hooks: hooks, registry: newRegistry(cfg.MaxPeers),
+		intake: intake.NewPool(intake.Limits{Bytes: cfg.MaxIncomplete, Timeout: cfg.StallTimeout}),
 		inbox: queue.New[broker.Notification](queue.Limits{
 			Policy: cfg.ReceiveOverflow, Loose: cfg.ReceiveQueue, Bytes: queue.Budget(cfg.MaxMessage), Kept: cfg.ReceiveQueue,
 		}),
@@ -206,6 +209,9 @@ func (e *Endpoint) mayPublish(topic string) error {
 	return checkTopic(topic)
 }
 
+// keepScratch is the largest buffer for encoding that is kept for the next message.
+const keepScratch = 1 << 20
+
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // encode returns the frame that carries v.
@@ -223,7 +229,7 @@ func (e *Endpoint) encode(receiver uuid.UUID, topic string, v broker.Value) ([]b
 			&wire.FrameSizeError{Size: uint32(env.Len()), Limit: e.cfg.MaxMessage})
 	}
 	frame := env.AppendFrame(make([]byte, 0, 4+env.Len()))
-	if cap(*buf) > keepBuffer {
+	if cap(*buf) > keepScratch {
 		*buf = nil
 	}
 	return frame, nil

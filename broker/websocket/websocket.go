@@ -23,6 +23,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
@@ -35,6 +36,8 @@ const (
 	DefaultHandshakeTimeout = 10 * time.Second
 	DefaultAckTimeout       = 10 * time.Second
 	DefaultMaxMessage       = 64 << 20 // bytes
+	DefaultMaxIncomplete    = intake.DefaultBytes
+	DefaultStallTimeout     = intake.DefaultTimeout
 	DefaultRetryMin         = time.Second
 	DefaultRetryMax         = 30 * time.Second
 )
@@ -51,7 +54,7 @@ const (
 
 	readBuffer  = 16 << 10 // bytes for each connection
 	writeBuffer = 64 << 10 // bytes written at once
-	keepBuffer  = 1 << 20  // larger buffers are not kept for the next message
+	keepBuffer  = 1 << 20  // larger buffers for sending are not kept for the next message
 
 	maxEarly = 1 << 20 // bytes of messages kept before the ack; more are dropped
 )

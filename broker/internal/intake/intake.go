@@ -1,0 +1,294 @@
+// Package intake limits what incomplete incoming messages cost: the memory of all
+// of them together, and the time of each.
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Defaults of Limits.
+const (
+	DefaultBytes   = 256 << 20
+	DefaultTimeout = 30 * time.Second
+)
+
+// Step is the number of bytes of a message that must arrive in time.
+const Step = 64 << 10
+
+// Limits are the limits of a Pool. Zero means the default.
+type Limits struct {
+	// Bytes limits the memory of all messages that are incomplete, or complete and
+	// not yet delivered.
+	Bytes int
+
+	// Timeout limits the time in which the next Step bytes of a message that has
+	// begun, or its rest, must arrive.
+	Timeout time.Duration
+}
+
+// ErrMemory is the reason for the end of a connection whose incomplete message was
+// given up for the sake of others.
+var ErrMemory = errors.New("too much memory for incomplete messages of all peers")
+
+// ErrStalled is the reason for the end of a connection with a message that arrives
+// too slowly.
+var ErrStalled = errors.New("incomplete message arrives too slowly")
+
+// Pool is the memory for the messages that many connections are receiving. It may
+// be used concurrently.
+//
+// When a message needs more memory than is left, a connection ends, of those whose
+// incomplete message takes more than an equal share: the one that has waited longest
+// for its next Step bytes if that is more than a second, or else the one with the
+// largest message. If complete messages that wait for delivery take the memory, the
+// message that needs more waits for them.
+type Pool struct {
+	limits Limits
+	turns  chan struct{}
+
+	mu       sync.Mutex
+	used     int
+	accounts map[*Account]struct{} // those with memory
+	changed  chan struct{}         // closed when memory is returned; nil if nobody waits
+}
+
+// NewPool returns an empty pool.
+func NewPool(limits Limits) *Pool {
+	if limits.Bytes == 0 {
+		limits.Bytes = DefaultBytes
+	}
+	if limits.Timeout == 0 {
+		limits.Timeout = DefaultTimeout
+	}
+	return &Pool{limits: limits, turns: make(chan struct{}, maxTurns), accounts: make(map[*Account]struct{})}
+}
+
+// Used returns the bytes that messages take at present.
+func (p *Pool) Used() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.used
+}
+
+// maxTurns limits the large messages that are decoded at the same time, because a
+// decoded message can take 32 times as much memory as its frame.
+const maxTurns = 2
+
+// Turn waits until a large message may be decoded. The caller must call the
+// returned function once the message is delivered. Turn fails if ctx ends first.
+func (p *Pool) Turn(ctx context.Context) (end func(), err error) {
+	select {
+	case p.turns <- struct{}{}:
+		return func() { <-p.turns }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Account is the part of a Pool that one connection uses. One goroutine, the
+// connection's reader, calls its methods.
+type Account struct {
+	pool *Pool
+	fail func(error)
+	done <-chan struct{}
+
+	// Guarded by the pool's mutex.
+	bytes    int       // memory taken
+	arriving bool      // a message is incomplete
+	size     int       // bytes of the message that have arrived
+	step     int       // size at the last progress
+	since    time.Time // of the last progress
+	ended    error     // the connection ends for this reason
+	timer    *time.Timer
+}
+
+// Account returns the account of a new connection. The function fail ends the
+// connection and must not block; it is called at most once, without locks. The
+// channel done is closed when the connection ends for any reason.
+func (p *Pool) Account(done <-chan struct{}, fail func(error)) *Account {
+	return &Account{pool: p, done: done, fail: fail}
+}
+
+// Begin begins a message, of which some bytes have arrived. From now on its
+// progress is timed.
+func (a *Account) Begin(arrived int) {
+	p := a.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a.arriving, a.size, a.step, a.since = true, arrived, arrived, time.Now()
+	if a.timer == nil {
+		a.timer = time.AfterFunc(p.limits.Timeout, a.expire)
+		return
+	}
+	a.timer.Reset(p.limits.Timeout)
+}
+
+// Arrived counts bytes of the message.
+func (a *Account) Arrived(n int) {
+	p := a.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a.size += n; a.arriving && a.size-a.step >= Step {
+		a.step, a.since = a.size, time.Now()
+		a.timer.Reset(p.limits.Timeout)
+	}
+}
+
+// expire ends the connection if its message has made no progress.
+func (a *Account) expire() {
+	p := a.pool
+	p.mu.Lock()
+	stalled := a.arriving && a.ended == nil && time.Since(a.since) >= p.limits.Timeout
+	var err error
+	if stalled {
+		err = fmt.Errorf("%w: %d bytes in %s, want %d", ErrStalled, a.size-a.step, p.limits.Timeout, Step)
+		a.ended = err
+		a.release()
+	}
+	p.mu.Unlock()
+	if stalled {
+		a.fail(err)
+	}
+}
+
+// Take takes n bytes of memory for the message, before the caller allocates them.
+// It may end other connections, and fails if this one ends.
+func (a *Account) Take(n int) error {
+	p := a.pool
+	p.mu.Lock()
+	for {
+		if a.ended != nil {
+			err := a.ended
+			p.mu.Unlock()
+			return err
+		}
+		if p.used+n <= p.limits.Bytes {
+			p.used += n
+			a.bytes += n
+			p.accounts[a] = struct{}{}
+			p.mu.Unlock()
+			return nil
+		}
+		if victim := p.victim(a, n); victim != nil {
+			err := victim.evict()
+			p.mu.Unlock()
+			victim.fail(err)
+			p.mu.Lock()
+			continue
+		}
+		if err := a.wait(); err != nil {
+			p.mu.Unlock()
+			return err
+		}
+	}
+}
+
+// victim returns the account whose connection ends, so that a can take n bytes
+// more. It returns nil if only complete messages take more than their share.
+func (p *Pool) victim(a *Account, n int) *Account {
+	holders := len(p.accounts)
+	if a.bytes == 0 {
+		holders++
+	}
+	share := p.limits.Bytes / holders
+	var slowest, largest *Account
+	most := share
+	consider := func(o *Account, bytes int) {
+		if !o.arriving || bytes <= share {
+			return
+		}
+		if slowest == nil || o.since.Before(slowest.since) {
+			slowest = o
+		}
+		if bytes > most {
+			most, largest = bytes, o
+		}
+	}
+	for o := range p.accounts {
+		if o != a {
+			consider(o, o.bytes)
+		}
+	}
+	consider(a, a.bytes+n)
+	if slowest != nil && time.Since(slowest.since) > slow {
+		return slowest
+	}
+	return largest
+}
+
+// slow is the time for Step bytes after which a message counts as slow.
+const slow = time.Second
+
+// evict returns the account's memory and the error with which its connection ends.
+// The caller holds the mutex.
+func (a *Account) evict() error {
+	a.ended = fmt.Errorf("%w: took %d bytes and made no progress for %s", ErrMemory, a.bytes, time.Since(a.since).Round(time.Millisecond))
+	a.release()
+	return a.ended
+}
+
+// wait waits until memory is returned. The time does not count as a lack of
+// progress. The caller holds the mutex, which is unlocked meanwhile.
+func (a *Account) wait() error {
+	p := a.pool
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	changed, arriving := p.changed, a.arriving
+	a.arriving = false
+	p.mu.Unlock()
+	var err error
+	select {
+	case <-changed:
+	case <-a.done:
+		err = context.Canceled
+	}
+	p.mu.Lock()
+	if a.arriving = arriving; arriving {
+		a.since = time.Now()
+		a.timer.Reset(p.limits.Timeout)
+	}
+	return err
+}
+
+// Complete ends the timing of the message. Its memory stays taken until Done.
+func (a *Account) Complete() {
+	p := a.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a.complete()
+}
+
+func (a *Account) complete() {
+	if a.arriving {
+		a.arriving = false
+		a.timer.Stop()
+	}
+}
+
+// Done returns the memory of the message, which is delivered or given up.
+func (a *Account) Done() {
+	p := a.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a.complete()
+	a.release()
+}
+
+func (a *Account) release() {
+	p := a.pool
+	if a.bytes == 0 {
+		return
+	}
+	p.used -= a.bytes
+	a.bytes = 0
+	delete(p.accounts, a)
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
+	}
+}
