@@ -20,12 +20,17 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// liveHeap returns the bytes of all reachable objects.
+// liveHeap returns the bytes of all reachable objects: the least of a few
+// measurements, because each includes what is allocated meanwhile.
 func liveHeap() int {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
+	least := math.MaxInt
+	for range 5 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		least = min(least, int(m.HeapAlloc))
+	}
+	return least
 }
 
 // announce sends the length of a frame of n bytes.
@@ -35,9 +40,10 @@ func (p *rawPeer) announce(n int) {
 }
 
 // TestIncompleteFramesOfManyPeers lets 60 peers announce 60 MB each and send the
-// beginning. The memory is limited, and another peer is not affected.
+// beginning. The memory is limited, and another peer, whose frames are less than its
+// share of the memory, is not affected.
 func TestIncompleteFramesOfManyPeers(t *testing.T) {
-	const peers, announced, sent, limit = 60, 60_000_000, 3 << 20, 16 << 20
+	const peers, announced, sent, limit, messages = 60, 60_000_000, 3 << 20, 16 << 20, 50
 	var log syncBuffer
 	e := newEndpoint(t, Config{ID: smallID, Subscriptions: []string{"t"}, MaxIncomplete: limit, Log: zerolog.New(&log)})
 	address := listen(t, e)
@@ -59,21 +65,21 @@ func TestIncompleteFramesOfManyPeers(t *testing.T) {
 			}
 		})
 	}
-	payload := bin.Append(nil, broker.String(strings.Repeat("x", 1<<20)))
-	for range 10 { // meanwhile
+	payload := bin.Append(nil, broker.String(strings.Repeat("x", 128<<10)))
+	for range messages { // meanwhile
 		good.send(wire.Envelope{Type: wire.TypeData, Topic: "t", Payload: payload})
 		good.sync()
 	}
 	sending.Wait()
 	good.sync()
-	if grown := liveHeap() - before; grown > limit+32<<20 {
+	if grown := liveHeap() - before; grown > 2*limit {
 		t.Errorf("the heap has grown by %d bytes, the limit is %d", grown, limit)
 	}
 	if used := e.intake.Used(); used > limit {
 		t.Errorf("%d bytes are used, the limit is %d", used, limit)
 	}
 	received, lost := 0, 0
-	for received < 10 || lost < peers/2 {
+	for received < messages || lost < peers/2 {
 		n, err := e.Next(testContext(t))
 		if err != nil {
 			t.Fatalf("received %d, lost %d: %v", received, lost, err)

@@ -325,7 +325,7 @@ func (c *Client) subscribe(s *session) error {
 		if err != nil {
 			return err
 		}
-		s.intake.Done()
+		s.done()
 		frame, err := jsonv1.Decode(m.text)
 		if err != nil {
 			s.reading = m

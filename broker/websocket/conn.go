@@ -78,12 +78,9 @@ func newConn(ws *websocket.Conn, s *stream, out *queue.Queue[[]byte], pool *inta
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.intake = pool.Account(c.ctx.Done(), func(err error) { c.abort(fmt.Errorf("websocket: %w", err)) })
-	s.meter = c.intake
+	s.meter, s.heard = c.intake, &c.heard
 	ws.SetReadLimit(int64(maxMessage))
-	ws.SetPongHandler(func(string) error {
-		c.heard.Store(true)
-		return nil
-	})
+	ws.SetPongHandler(nil) // it counts as heard, like all other bytes
 	c.answerPings()
 	return c
 }
@@ -91,7 +88,6 @@ func newConn(ws *websocket.Conn, s *stream, out *queue.Queue[[]byte], pool *inta
 // answerPings makes keepAlive answer pings.
 func (c *conn) answerPings() {
 	c.ws.SetPingHandler(func(payload string) error {
-		c.heard.Store(true)
 		select {
 		case <-c.pongs: // answering the last one suffices
 		default:
@@ -272,9 +268,8 @@ func (c *conn) read() error {
 		if err != nil {
 			return err
 		}
-		c.heard.Store(true)
 		c.take(m)
-		c.intake.Done()
+		c.done()
 		if buf = m.text; cap(buf) > readBuffer {
 			buf = nil
 		}
@@ -282,7 +277,7 @@ func (c *conn) read() error {
 }
 
 // next reads a message, in buf if that is large enough. A larger one takes memory of
-// the pool, which the caller must return with Done.
+// the pool, which the caller must return with done.
 func (c *conn) next(buf []byte) (message, error) {
 	var m message
 	_, r, err := c.ws.NextReader() // binary messages are treated as texts
@@ -301,6 +296,13 @@ func (c *conn) next(buf []byte) (message, error) {
 		return m, nil
 	}
 	return m, readError(c.stream.explain(err, m.header))
+}
+
+// done returns the memory of a message, and continues the timing of what follows.
+func (c *conn) done() {
+	c.stream.pause()
+	c.intake.Done()
+	c.stream.resume()
 }
 
 // grow returns b with more capacity.
@@ -334,7 +336,6 @@ func (c *conn) take(m message) {
 	c.busy.Store(true)
 	err := c.deliver(m.text)
 	c.busy.Store(false)
-	c.stream.resume()
 	if err != nil {
 		c.end(farewell{websocket.ClosePolicyViolation, "", err})
 	}

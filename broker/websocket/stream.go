@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -22,6 +25,7 @@ type stream struct {
 	net.Conn
 	dialed bool
 	meter  *intake.Account // times incomplete messages; nil before the session
+	heard  *atomic.Bool    // set when bytes arrive; nil before the session
 
 	http   int         // bytes of the end of an HTTP response that were read; httpDone after it
 	offset int64       // of the next byte, after the HTTP handshake
@@ -30,7 +34,10 @@ type stream struct {
 	within bool        // a message is incomplete between two frames
 	begun  bool        // the meter times the message
 	bad    *frameHeader
-	starts []frameHeader // of the messages that the library has not returned
+	starts []frameHeader // of the messages; the library has returned the first ones
+	used   int           // number of these
+
+	writing sync.Mutex
 }
 
 // frameHeader is the beginning of a frame.
@@ -67,8 +74,32 @@ func newStream(nc net.Conn, dialed bool) *stream {
 // Read implements net.Conn.
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
+	if n > 0 && s.heard != nil {
+		s.heard.Store(true) // within a large message the peer cannot answer pings
+	}
 	s.follow(p[:n])
 	return n, err
+}
+
+// Write implements net.Conn. Calls do not interleave. Large data must make progress
+// instead of being written within a fixed time.
+func (s *stream) Write(p []byte) (n int, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	for len(p)-n > writeBuffer && err == nil {
+		s.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+		var written int
+		written, err = s.Conn.Write(p[n : n+writeBuffer])
+		n += written
+	}
+	if err != nil {
+		return n, err
+	}
+	if n > 0 {
+		s.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	}
+	written, err := s.Conn.Write(p[n:])
+	return n + written, err
 }
 
 // follow processes bytes of the peer.
@@ -225,11 +256,13 @@ func (h *frameHeader) invalid(within, dialed bool) bool {
 
 // next returns the beginning of the message that the library returns now.
 func (s *stream) next() frameHeader {
-	if len(s.starts) == 0 {
-		return frameHeader{offset: s.offset}
+	if s.used == len(s.starts) { // the library fails, possibly before the end of a header
+		return s.frame
 	}
-	h := s.starts[0]
-	s.starts = s.starts[1:]
+	h := s.starts[s.used]
+	if s.used++; s.used == len(s.starts) {
+		s.starts, s.used = s.starts[:0], 0
+	}
 	return h
 }
 

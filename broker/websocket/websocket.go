@@ -47,7 +47,7 @@ const (
 	// (Zeek: kDefaultHandShakeTimeoutSecs).
 	serverHandshakeTimeout = 3 * time.Second
 
-	writeTimeout   = 30 * time.Second // for one write to a slow peer
+	writeTimeout   = 30 * time.Second // for writeBuffer bytes to a slow peer
 	controlTimeout = 5 * time.Second  // for a ping or pong
 	closeTimeout   = time.Second      // for sending a close frame, and for the peer's answer
 	drainTimeout   = 5 * time.Second  // for sending queued messages at the end

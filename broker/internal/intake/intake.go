@@ -52,6 +52,7 @@ type Pool struct {
 
 	mu       sync.Mutex
 	used     int
+	ending   int                   // part of used whose connections end
 	accounts map[*Account]struct{} // those with memory
 	changed  chan struct{}         // closed when memory is returned; nil if nobody waits
 }
@@ -107,8 +108,8 @@ type Account struct {
 }
 
 // Account returns the account of a new connection. The function fail ends the
-// connection and must not block; it is called at most once, without locks. The
-// channel done is closed when the connection ends for any reason.
+// connection; it is called at most once, without locks. The channel done is closed
+// when the connection ends for any reason. Then the reader must call Done.
 func (p *Pool) Account(done <-chan struct{}, fail func(error)) *Account {
 	return &Account{pool: p, done: done, fail: fail}
 }
@@ -146,8 +147,7 @@ func (a *Account) expire() {
 	var err error
 	if stalled {
 		err = fmt.Errorf("%w: %d bytes in %s, want %d", ErrStalled, a.size-a.step, p.limits.Timeout, Step)
-		a.ended = err
-		a.release()
+		a.end(err)
 	}
 	p.mu.Unlock()
 	if stalled {
@@ -173,18 +173,37 @@ func (a *Account) Take(n int) error {
 			p.mu.Unlock()
 			return nil
 		}
-		if victim := p.victim(a, n); victim != nil {
-			err := victim.evict()
-			p.mu.Unlock()
-			victim.fail(err)
-			p.mu.Lock()
-			continue
+		if p.used-p.ending+n > p.limits.Bytes {
+			if victim := p.victim(a, n); victim != nil {
+				p.evict(victim, a)
+				continue
+			}
 		}
 		if err := a.wait(); err != nil {
 			p.mu.Unlock()
 			return err
 		}
 	}
+}
+
+// evict ends the connection of victim for the sake of a, which may be the same. The
+// caller holds the mutex, which is unlocked meanwhile.
+func (p *Pool) evict(victim, a *Account) {
+	err := fmt.Errorf("%w: took %d bytes, no progress for %s", ErrMemory, victim.bytes, time.Since(victim.since).Round(time.Millisecond))
+	victim.end(err)
+	if victim != a {
+		go victim.fail(err) // it may have to wait
+		return
+	}
+	p.mu.Unlock()
+	victim.fail(err)
+	p.mu.Lock()
+}
+
+// end marks the connection as ending. The caller holds the mutex.
+func (a *Account) end(err error) {
+	a.ended = err
+	a.pool.ending += a.bytes
 }
 
 // victim returns the account whose connection ends, so that a can take n bytes
@@ -198,7 +217,7 @@ func (p *Pool) victim(a *Account, n int) *Account {
 	var slowest, largest *Account
 	most := share
 	consider := func(o *Account, bytes int) {
-		if !o.arriving || bytes <= share {
+		if !o.arriving || o.ended != nil || bytes <= share {
 			return
 		}
 		if slowest == nil || o.since.Before(slowest.since) {
@@ -222,14 +241,6 @@ func (p *Pool) victim(a *Account, n int) *Account {
 
 // slow is the time for Step bytes after which a message counts as slow.
 const slow = time.Second
-
-// evict returns the account's memory and the error with which its connection ends.
-// The caller holds the mutex.
-func (a *Account) evict() error {
-	a.ended = fmt.Errorf("%w: took %d bytes and made no progress for %s", ErrMemory, a.bytes, time.Since(a.since).Round(time.Millisecond))
-	a.release()
-	return a.ended
-}
 
 // wait waits until memory is returned. The time does not count as a lack of
 // progress. The caller holds the mutex, which is unlocked meanwhile.
@@ -285,6 +296,9 @@ func (a *Account) release() {
 		return
 	}
 	p.used -= a.bytes
+	if a.ended != nil {
+		p.ending -= a.bytes
+	}
 	a.bytes = 0
 	delete(p.accounts, a)
 	if p.changed != nil {

@@ -23,6 +23,7 @@ func open(p *Pool) *conn {
 		}
 		c.err = err
 		close(c.done)
+		c.Done() // as its reader does
 	})
 	return c
 }
