@@ -225,6 +225,7 @@ func TestStalledFrame(t *testing.T) {
 				if !errors.Is(lost.Err, intake.ErrStalled) || time.Since(began) != DefaultStallTimeout {
 					t.Errorf("after %s: lost with error %v", time.Since(began), lost.Err)
 				}
+				time.Sleep(time.Second) // for the sender
 			})
 		})
 	}

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -339,6 +340,7 @@ func (c *Client) subscribe(s *session) error {
 			return f
 		case jsonv1.Data:
 			if early += len(m.text); early <= maxEarly {
+				m.text = bytes.Clone(m.text)
 				s.early = append(s.early, m)
 			}
 		}

@@ -279,23 +279,42 @@ func (c *conn) read() error {
 // next reads a message, in buf if that is large enough. A larger one takes memory of
 // the pool, which the caller must return with done.
 func (c *conn) next(buf []byte) (message, error) {
+	if cap(buf) < readBuffer {
+		buf = make([]byte, readBuffer)
+	}
 	var m message
 	_, r, err := c.ws.NextReader() // binary messages are treated as texts
 	m.header = c.stream.next()
-	for m.text = buf[:0]; err == nil; {
-		if len(m.text) == cap(m.text) {
-			if m.text, err = c.grow(m.text); err != nil {
-				return m, err
-			}
-		}
+	for m.text = buf[:0]; err == nil && len(m.text) < cap(m.text); {
 		var n int
 		n, err = r.Read(m.text[len(m.text):cap(m.text)])
 		m.text = m.text[:len(m.text)+n]
 	}
-	if errors.Is(err, io.EOF) {
+	if err == nil {
+		m.text, err = intake.Collect(taker{c.intake, c}, r, m.text, m.header.message())
+	}
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
 		return m, nil
+	case errors.Is(err, intake.ErrMemory):
+		return m, fmt.Errorf("websocket: %w", err)
 	}
 	return m, readError(c.stream.explain(err, m.header))
+}
+
+// taker takes memory for messages, for which it may have to wait. The stream counts
+// what arrives.
+type taker struct {
+	*intake.Account
+	c *conn
+}
+
+func (taker) Arrived(int) {}
+
+func (t taker) Take(n int) error {
+	t.c.busy.Store(true)
+	defer t.c.busy.Store(false)
+	return t.Account.Take(n)
 }
 
 // done returns the memory of a message, and continues the timing of what follows.
@@ -303,23 +322,6 @@ func (c *conn) done() {
 	c.stream.pause()
 	c.intake.Done()
 	c.stream.resume()
-}
-
-// grow returns b with more capacity.
-func (c *conn) grow(b []byte) ([]byte, error) {
-	size := max(4<<10, 2*cap(b))
-	if more := size - cap(b); size > readBuffer {
-		if cap(b) <= readBuffer {
-			more = size
-		}
-		c.busy.Store(true) // it may have to wait
-		err := c.intake.Take(more)
-		c.busy.Store(false)
-		if err != nil {
-			return nil, fmt.Errorf("websocket: %w", err)
-		}
-	}
-	return append(make([]byte, 0, size), b...), nil
 }
 
 // take handles one message.

@@ -241,6 +241,15 @@ func (h *frameHeader) payload() uint64 {
 	}
 }
 
+// message returns the length of the message that begins with the frame, or -1 if more
+// frames follow.
+func (h *frameHeader) message() int {
+	if h.n == 0 || h.bytes[0]&bitFinal == 0 {
+		return -1
+	}
+	return int(h.payload())
+}
+
 // invalid reports whether the library refuses the header. Within reports whether
 // the frame follows a fragment, and dialed whether the peer is the server, whose
 // frames are not masked.

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
 )
 
 // Meter limits the memory and the time that incomplete frames of a FrameReader
@@ -13,6 +15,7 @@ type Meter interface {
 	Begin(arrived int) // a frame has begun, and is not complete
 	Arrived(n int)     // n further bytes of it have arrived
 	Take(n int) error  // n bytes of memory are needed for it
+	Give(n int)        // n bytes of its memory are no longer needed
 	Complete()         // it is complete
 }
 
@@ -42,6 +45,7 @@ type noMeter struct{}
 func (noMeter) Begin(int)      {}
 func (noMeter) Arrived(int)    {}
 func (noMeter) Take(int) error { return nil }
+func (noMeter) Give(int)       {}
 func (noMeter) Complete()      {}
 
 // Buffered reports whether the next frame can be read without waiting.
@@ -102,23 +106,9 @@ func (r *FrameReader) take(n int) []byte {
 
 // large reads a frame of n bytes, with its length, that does not fit in the buffer.
 func (r *FrameReader) large(n int) error {
-	var frame []byte
-	for len(frame) < n {
-		if len(frame) == cap(frame) {
-			more := min(max(readStep, 2*len(frame)), n) - len(frame)
-			if err := r.meter.Take(more); err != nil {
-				return err
-			}
-			frame = grow(frame, more)
-		}
-		got, err := r.in.Read(frame[len(frame):cap(frame)])
-		if got > 0 {
-			frame = frame[:len(frame)+got]
-			r.meter.Arrived(got)
-		}
-		if err != nil && len(frame) < n {
-			return err
-		}
+	frame, err := intake.Collect(r.meter, r.in, nil, n)
+	if err != nil {
+		return err
 	}
 	r.frame = frame
 	r.next += int64(n)

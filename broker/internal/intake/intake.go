@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -55,6 +57,10 @@ type Pool struct {
 	ending   int                   // part of used whose connections end
 	accounts map[*Account]struct{} // those with memory
 	changed  chan struct{}         // closed when memory is returned; nil if nobody waits
+
+	high       bool // much memory has been taken, and is to be returned to the system
+	garbage    int  // bytes that were returned since the last collection
+	collecting bool
 }
 
 // NewPool returns an empty pool.
@@ -100,6 +106,7 @@ type Account struct {
 	// Guarded by the pool's mutex.
 	bytes    int       // memory taken
 	arriving bool      // a message is incomplete
+	waiting  bool      // Take waits for memory
 	size     int       // bytes of the message that have arrived
 	step     int       // size at the last progress
 	since    time.Time // of the last progress
@@ -166,6 +173,13 @@ func (a *Account) Take(n int) error {
 			p.mu.Unlock()
 			return err
 		}
+		if p.collecting && p.garbage >= 2*p.collectAfter() {
+			if err := a.wait(false); err != nil {
+				p.mu.Unlock()
+				return err
+			}
+			continue
+		}
 		if p.used+n <= p.limits.Bytes {
 			p.used += n
 			a.bytes += n
@@ -179,11 +193,33 @@ func (a *Account) Take(n int) error {
 				continue
 			}
 		}
-		if err := a.wait(); err != nil {
+		if !p.releases(a) {
+			p.evict(a, a)
+			continue
+		}
+		if err := a.wait(true); err != nil {
 			p.mu.Unlock()
 			return err
 		}
 	}
+}
+
+// releases reports whether an account other than a will return memory without
+// having to wait for more.
+func (p *Pool) releases(a *Account) bool {
+	for o := range p.accounts {
+		if o != a && (!o.waiting || o.ended != nil) {
+			return true
+		}
+	}
+	return false
+}
+
+// Give returns n bytes of the memory, of a smaller buffer.
+func (a *Account) Give(n int) {
+	a.pool.mu.Lock()
+	defer a.pool.mu.Unlock()
+	a.give(min(n, a.bytes))
 }
 
 // evict ends the connection of victim for the sake of a, which may be the same. The
@@ -242,15 +278,16 @@ func (p *Pool) victim(a *Account, n int) *Account {
 // slow is the time for Step bytes after which a message counts as slow.
 const slow = time.Second
 
-// wait waits until memory is returned. The time does not count as a lack of
-// progress. The caller holds the mutex, which is unlocked meanwhile.
-func (a *Account) wait() error {
+// wait waits until the memory of others is returned, or garbage is collected. The
+// time does not count as a lack of progress. The caller holds the mutex, which is
+// unlocked meanwhile.
+func (a *Account) wait(others bool) error {
 	p := a.pool
 	if p.changed == nil {
 		p.changed = make(chan struct{})
 	}
 	changed, arriving := p.changed, a.arriving
-	a.arriving = false
+	a.arriving, a.waiting = false, others
 	p.mu.Unlock()
 	var err error
 	select {
@@ -259,6 +296,7 @@ func (a *Account) wait() error {
 		err = context.Canceled
 	}
 	p.mu.Lock()
+	a.waiting = false
 	if a.arriving = arriving; arriving {
 		a.since = time.Now()
 		a.timer.Reset(p.limits.Timeout)
@@ -290,19 +328,88 @@ func (a *Account) Done() {
 	a.release()
 }
 
-func (a *Account) release() {
+func (a *Account) release() { a.give(a.bytes) }
+
+func (a *Account) give(n int) {
 	p := a.pool
-	if a.bytes == 0 {
+	if n == 0 {
 		return
 	}
-	p.used -= a.bytes
+	p.discard(n)
+	p.used -= n
 	if a.ended != nil {
-		p.ending -= a.bytes
+		p.ending -= n
 	}
-	a.bytes = 0
-	delete(p.accounts, a)
+	if a.bytes -= n; a.bytes == 0 {
+		delete(p.accounts, a)
+	}
+	p.relax()
+	p.signal()
+}
+
+// signal makes all calls of wait return. The caller holds the mutex.
+func (p *Pool) signal() {
 	if p.changed != nil {
 		close(p.changed)
 		p.changed = nil
+	}
+}
+
+// muchMemory is the part of the limit from which on the collector needs help. It
+// lets the heap grow to twice what is in use, and returns freed memory to the system
+// only after minutes.
+func (p *Pool) muchMemory() int { return p.limits.Bytes / 4 }
+
+// collectAfter is the garbage that starts a collection. With twice as much, messages
+// wait for the end of the collection.
+func (p *Pool) collectAfter() int { return p.limits.Bytes / 8 }
+
+// discard counts memory that is no longer used. If messages take much memory, the
+// garbage is collected sooner than usual. The caller holds the mutex.
+func (p *Pool) discard(n int) {
+	p.high = p.high || p.used > p.muchMemory()
+	if !p.high {
+		return
+	}
+	if p.garbage += n; p.garbage >= p.collectAfter() {
+		p.startCollecting()
+	}
+}
+
+// relax returns memory to the system when messages no longer take much of it. The
+// caller holds the mutex.
+func (p *Pool) relax() {
+	if p.high && p.used <= p.muchMemory()/2 {
+		p.startCollecting()
+	}
+}
+
+func (p *Pool) startCollecting() {
+	if !p.collecting {
+		p.collecting = true
+		go p.collect()
+	}
+}
+
+func (p *Pool) collect() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		garbage := p.garbage
+		calm := p.used <= p.muchMemory()/2
+		p.high = !calm
+		p.mu.Unlock()
+		if calm {
+			debug.FreeOSMemory()
+		} else {
+			runtime.GC()
+		}
+		p.mu.Lock()
+		p.garbage -= garbage
+		p.signal()
+		if !p.high || p.used > p.muchMemory()/2 && p.garbage < p.collectAfter() {
+			p.collecting = false
+			return
+		}
 	}
 }
