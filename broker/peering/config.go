@@ -25,6 +25,7 @@ const (
 	DefaultMaxMessage       = wire.DefaultMaxFrame
 	DefaultMaxIncomplete    = intake.DefaultBytes
 	DefaultStallTimeout     = intake.DefaultTimeout
+	DefaultMaxUnsent        = queue.DefaultTotal
 	DefaultHandshakeTimeout = 10 * time.Second
 	DefaultPingInterval     = 10 * time.Second
 	DefaultByeTimeout       = 3 * time.Second
@@ -56,6 +57,13 @@ type Config struct {
 	// Publish waits for the slowest peer.
 	SendQueue, SendBytes int
 	SendOverflow         broker.Overflow
+
+	// MaxUnsent limits the bytes in the send queues of all peers together, where a
+	// message published to many peers counts once. The default is DefaultMaxUnsent.
+	// If it is exceeded, the peer is lost that has read nothing for the longest time,
+	// of those with more than an equal share, if that is more than 5 s. If four times
+	// as much is exceeded, the peer with the most bytes is lost.
+	MaxUnsent int
 
 	// ReceiveQueue limits the messages of all peers queued for Next. The default
 	// is DefaultQueue. Their memory is limited to the default of SendBytes.
@@ -163,6 +171,7 @@ func (c *Config) defaultLimits() error {
 	err := settings.Default("peering: MaxMessage", &c.MaxMessage, DefaultMaxMessage)
 	return errors.Join(err,
 		settings.Default("peering: MaxIncomplete", &c.MaxIncomplete, DefaultMaxIncomplete),
+		settings.Default("peering: MaxUnsent", &c.MaxUnsent, DefaultMaxUnsent),
 		settings.Default("peering: SendQueue", &c.SendQueue, DefaultQueue),
 		settings.Default("peering: SendBytes", &c.SendBytes, queue.Budget(c.MaxMessage)),
 		settings.Default("peering: ReceiveQueue", &c.ReceiveQueue, DefaultQueue),

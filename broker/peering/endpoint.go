@@ -33,6 +33,7 @@ type Endpoint struct {
 	registry *registry
 	inbox    *queue.Queue[broker.Notification]
 	intake   *intake.Pool                  // of incomplete frames
+	unsent   *queue.Total                  // of the send queues
 	filter   atomic.Pointer[broker.Filter] // our subscriptions; replaced when they change
 	token    atomic.Uint64                 // for pings
 
@@ -72,6 +73,7 @@ func New(cfg Config) (*Endpoint, error) {
 	e := &Endpoint{
 		cfg: cfg, hooks: hooks, registry: newRegistry(cfg.MaxPeers),
 		intake: intake.NewPool(intake.Limits{Bytes: cfg.MaxIncomplete, Timeout: cfg.StallTimeout}),
+		unsent: queue.NewTotal(cfg.MaxUnsent),
 		inbox: queue.New[broker.Notification](queue.Limits{
 			Policy: cfg.ReceiveOverflow, Loose: cfg.ReceiveQueue, Bytes: queue.Budget(cfg.MaxMessage), Kept: cfg.ReceiveQueue,
 		}),
@@ -148,7 +150,8 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 		return err
 	}
 	var frame []byte // shared by all peers
-	for _, l := range e.registry.routes.Load().candidates(topic) {
+	candidates := e.registry.routes.Load().candidates(topic)
+	for _, l := range candidates {
 		if !l.subscribes(topic) {
 			continue
 		}
@@ -158,7 +161,7 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 				return err
 			}
 		}
-		if err := l.enqueue(ctx, frame); err != nil {
+		if err := l.enqueue(ctx, frame, len(candidates)); err != nil {
 			return err
 		}
 	}
@@ -181,7 +184,7 @@ func (e *Endpoint) PublishTo(ctx context.Context, peer uuid.UUID, topic string, 
 	if err != nil {
 		return true, err
 	}
-	return true, l.enqueue(ctx, frame)
+	return true, l.enqueue(ctx, frame, 1)
 }
 
 // Send queues v for one peer, whether or not the peer subscribes to topic. Zeek
@@ -199,7 +202,7 @@ func (e *Endpoint) Send(ctx context.Context, peer uuid.UUID, topic string, v bro
 	if err != nil {
 		return err
 	}
-	return l.enqueue(ctx, frame)
+	return l.enqueue(ctx, frame, 1)
 }
 
 func (e *Endpoint) mayPublish(topic string) error {

@@ -30,6 +30,8 @@ var (
 	// ErrTopic is wrapped by errors for invalid topics and prefixes.
 	ErrTopic = errors.New("invalid topic")
 
+	errUnsent = fmt.Errorf("peering: send queue: %w: too many bytes in the queues of all peers, and this one reads the slowest", broker.ErrOverflow)
+
 	errHandshakeTimeout = errors.New("peering: handshake timeout")
 )
 

@@ -68,12 +68,13 @@ func newLink(ctx context.Context, e *Endpoint, conn net.Conn, t *target) *link {
 	l := &link{
 		e: e, target: t, outer: &tap{Conn: conn}, log: e.cfg.Log,
 		resume: make(chan wire.Admission, 1),
-		out: queue.New[[]byte](queue.Limits{
-			Policy: e.cfg.SendOverflow, Loose: e.cfg.SendQueue, Bytes: e.cfg.SendBytes, Kept: maxControl,
-		}),
-		pongs: make(map[string]chan struct{}),
-		peer:  broker.Peer{Addr: addrPort(conn.RemoteAddr()), Dialed: t != nil},
+		pongs:  make(map[string]chan struct{}),
+		peer:   broker.Peer{Addr: addrPort(conn.RemoteAddr()), Dialed: t != nil},
 	}
+	l.out = queue.New[[]byte](queue.Limits{
+		Policy: e.cfg.SendOverflow, Loose: e.cfg.SendQueue, Bytes: e.cfg.SendBytes, Kept: maxControl,
+		Total: e.unsent, Full: func() { l.fail(errUnsent) },
+	})
 	l.conn = l.outer
 	if t != nil {
 		l.peer.Address = t.address
@@ -197,7 +198,7 @@ func tooLate(ctx context.Context, err error) bool {
 func (l *link) run() (wasPeered bool, err error) {
 	defer l.trace.close()
 	defer l.intake.Done()
-	defer l.out.Close()
+	defer l.out.Discard()
 	defer l.outer.Close()
 	defer l.cancel(nil)
 	h, err := l.handshake()

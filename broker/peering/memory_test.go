@@ -322,3 +322,51 @@ func TestInvalidMemoryLimits(t *testing.T) {
 		}
 	}
 }
+
+// TestUnsentMessagesOfManyPeers sends to 20 peers that do not read. Their queues
+// together are limited.
+func TestUnsentMessagesOfManyPeers(t *testing.T) {
+	const peers, limit, size = 20, 4 << 20, 1 << 20
+	e := newEndpoint(t, Config{ID: smallID, MaxUnsent: limit, ByeTimeout: time.Millisecond})
+	address := listen(t, e)
+	reader := connect(t, address, largeID, "t")
+	next[broker.PeerAdded](t, e)
+	var ids []uuid.UUID
+	for range peers {
+		ids = append(ids, uuid.New())
+		connect(t, address, ids[len(ids)-1], "t")
+		next[broker.PeerAdded](t, e)
+	}
+	before := liveHeap()
+	value := broker.String(strings.Repeat("x", size))
+	for range 20 { // 400 MiB in all; each queue may have 64 MiB
+		for _, id := range ids {
+			if _, err := e.PublishTo(testContext(t), id, "t", value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := e.Send(testContext(t), largeID, "t", value); err != nil {
+			t.Fatal(err)
+		}
+		reader.envelope()
+		if used := e.unsent.Used(); used > 16*limit {
+			t.Fatalf("%d bytes are unsent, the limit is %d", used, limit)
+		}
+	}
+	if grown := liveHeap() - before; grown > 20*limit {
+		t.Errorf("the heap has grown by %d bytes, the limit is %d", grown, limit)
+	}
+	lost := next[broker.PeerLost](t, e)
+	if lost.Peer.ID == largeID || !errors.Is(lost.Err, broker.ErrOverflow) {
+		t.Errorf("lost %s: %v", lost.Peer.ID, lost.Err)
+	}
+	for _, id := range ids {
+		if l := e.registry.find(id); l != nil {
+			l.fail(broker.ErrClosed)
+		}
+	}
+	reader.sync()
+	for e.unsent.Used() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+}

@@ -453,7 +453,7 @@ func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) erro
 	if err := readable(s.ack, data, text); err != nil {
 		return fmt.Errorf("websocket: publishing to %s: %w", topic, err)
 	}
-	lost, err := pushText(ctx, c.out, text)
+	lost, err := pushText(ctx, c.out, text, 1)
 	if lost.First {
 		c.log.Warn().Msg("send queue is full, dropping messages")
 	}

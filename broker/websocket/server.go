@@ -102,6 +102,13 @@ type ServerConfig struct {
 	SendQueue    int
 	SendOverflow broker.Overflow
 
+	// MaxUnsent limits the bytes in the send queues of all clients together, where a
+	// message sent to many clients counts once. The default is DefaultMaxUnsent. If
+	// it is exceeded, the client is lost that has read nothing for the longest time,
+	// of those with more than an equal share, if that is more than 5 s. If four times
+	// as much is exceeded, the client with the most bytes is lost.
+	MaxUnsent int
+
 	// ReceiveQueue limits the messages of all clients queued for Next. The
 	// default is DefaultQueue. Their bytes are limited as those of SendQueue.
 	//
@@ -128,6 +135,7 @@ func (cfg ServerConfig) withDefaults() (ServerConfig, error) {
 		settings.Default("websocket: MaxMessage", &cfg.MaxMessage, DefaultMaxMessage),
 		settings.Default("websocket: MaxIncomplete", &cfg.MaxIncomplete, DefaultMaxIncomplete),
 		settings.Default("websocket: StallTimeout", &cfg.StallTimeout, DefaultStallTimeout),
+		settings.Default("websocket: MaxUnsent", &cfg.MaxUnsent, DefaultMaxUnsent),
 		settings.Default("websocket: SendQueue", &cfg.SendQueue, DefaultQueue),
 		settings.Default("websocket: ReceiveQueue", &cfg.ReceiveQueue, DefaultQueue),
 	)
@@ -151,6 +159,7 @@ type Server struct {
 	upgrader websocket.Upgrader
 	inbox    *queue.Queue[broker.Notification]
 	pool     *intake.Pool // of incomplete messages
+	unsent   *queue.Total // of the send queues
 
 	done    chan struct{} // closed by Close
 	running sync.WaitGroup
@@ -190,6 +199,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		},
 		inbox:   newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.MaxMessage),
 		pool:    intake.NewPool(intake.Limits{Bytes: cfg.MaxIncomplete, Timeout: cfg.StallTimeout}),
+		unsent:  queue.NewTotal(cfg.MaxUnsent),
 		done:    make(chan struct{}),
 		clients: make(map[*client]struct{}),
 	}, nil
@@ -273,7 +283,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.refuse(*problem)
 	}
 	err = c.run()
-	c.out.Close() // so that no publisher waits for room in it
+	c.out.Discard() // no publisher waits for room in it
 	s.remove(c)
 	if c.state == clientSubscribed {
 		s.inbox.Force(broker.PeerLost{Peer: c.peer, Err: err})
@@ -367,7 +377,7 @@ func (s *Server) deliver(ctx context.Context, receivers []*client, data jsonv1.D
 			c.drain(dismissed)
 			continue
 		}
-		if err := c.enqueue(ctx, text); err != nil {
+		if err := c.enqueue(ctx, text, len(receivers)); err != nil {
 			return err
 		}
 	}

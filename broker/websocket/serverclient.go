@@ -16,6 +16,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/internal/intake"
+	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
 
@@ -53,12 +54,15 @@ func (s *Server) newClient(ws *websocket.Conn, stream *stream, name string, iden
 		peer.Addr = a
 	}
 	c := &client{
-		conn:   newConn(ws, stream, newOut(s.cfg.SendQueue, s.cfg.SendOverflow, s.cfg.MaxMessage), s.pool, s.cfg.MaxMessage),
+		conn:   newConn(ws, stream, nil, s.pool, s.cfg.MaxMessage),
 		server: s,
 		name:   s.cfg.Endpoint + "-websocket-" + strconv.Itoa(number),
 		peer:   peer,
 		log:    s.log.With().Stringer("addr", peer.Addr).Str("name", name).Logger(),
 	}
+	limits := outLimits(s.cfg.SendQueue, s.cfg.SendOverflow, s.cfg.MaxMessage)
+	limits.Total, limits.Full = s.unsent, func() { c.abort(errUnsent) }
+	c.out = queue.New[[]byte](limits)
 	c.strictUTF8 = true
 	c.pingInterval = s.cfg.PingInterval
 	seconds := strconv.Itoa(int(c.pingInterval / time.Second))
@@ -74,6 +78,9 @@ func (c *client) refuse(e jsonv1.Error) {
 	c.complain(e)
 	c.drain(farewell{websocket.ClosePolicyViolation, e.Context, e})
 }
+
+// errUnsent is the reason for the end of a client that reads too slowly.
+var errUnsent = fmt.Errorf("websocket: send queue: %w: too many bytes in the queues of all clients, and this one reads the slowest", broker.ErrOverflow)
 
 // maxComplaints limits the errors of a client that are logged at info level.
 // Further errors are logged at debug level.
@@ -97,7 +104,7 @@ func (c *client) complainAbout(e jsonv1.Error, err error) {
 		level = zerolog.DebugLevel
 	}
 	c.log.WithLevel(level).Err(err).Str("code", e.Code).Str("context", e.Context).Msg("websocket client sent an invalid message")
-	_ = c.enqueue(c.ctx, jsonv1.Append(nil, e)) // it fails if the client leaves
+	_ = c.enqueue(c.ctx, jsonv1.Append(nil, e), 1) // it fails if the client leaves
 }
 
 // gone logs the end of the client. It is a warning if the client is at fault.
@@ -127,8 +134,8 @@ func (c *client) takesRelayed() bool {
 
 // enqueue queues text for the writer. If the queue overflows the client may be
 // disconnected.
-func (c *client) enqueue(ctx context.Context, text []byte) error {
-	lost, err := pushText(ctx, c.out, text)
+func (c *client) enqueue(ctx context.Context, text []byte, clients int) error {
+	lost, err := pushText(ctx, c.out, text, clients)
 	if lost.Items > 0 {
 		c.server.hooks.DroppedSending(c.peer, lost.Items)
 	}

@@ -38,6 +38,7 @@ const (
 	DefaultMaxMessage       = 64 << 20 // bytes
 	DefaultMaxIncomplete    = intake.DefaultBytes
 	DefaultStallTimeout     = intake.DefaultTimeout
+	DefaultMaxUnsent        = queue.DefaultTotal
 	DefaultRetryMin         = time.Second
 	DefaultRetryMax         = 30 * time.Second
 )
@@ -140,7 +141,12 @@ func pushReceived(ctx context.Context, inbox *queue.Queue[broker.Notification], 
 
 // newOut returns a queue of texts to send. One of them, the ack, is kept.
 func newOut(limit int, policy broker.Overflow, maxMessage int) *queue.Queue[[]byte] {
-	return queue.New[[]byte](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(maxMessage), Kept: 1})
+	return queue.New[[]byte](outLimits(limit, policy, maxMessage))
+}
+
+// outLimits returns the limits of a queue of texts to send.
+func outLimits(limit int, policy broker.Overflow, maxMessage int) queue.Limits {
+	return queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(maxMessage), Kept: 1}
 }
 
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
@@ -157,9 +163,9 @@ func encode(appendTo func([]byte, jsonv1.Frame) []byte, d jsonv1.Data) []byte {
 	return text
 }
 
-// pushText queues a text for the writer.
-func pushText(ctx context.Context, out *queue.Queue[[]byte], text []byte) (queue.Lost, error) {
-	return out.Push(ctx, queue.Entry[[]byte]{Item: text, Size: len(text)})
+// pushText queues a text for the writer, as one of several writers.
+func pushText(ctx context.Context, out *queue.Queue[[]byte], text []byte, writers int) (queue.Lost, error) {
+	return out.Push(ctx, queue.Entry[[]byte]{Item: text, Size: len(text), Shared: writers})
 }
 
 // defaultPings replaces zero by the default and a negative interval, which
