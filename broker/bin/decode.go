@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+	"unsafe"
 
 	"github.com/zeekwire/zeekwire/broker"
 )
@@ -31,7 +32,14 @@ func Decode(b []byte) (broker.Value, error) {
 //
 // A Decoder must not be used concurrently; its values may be. The zero Decoder
 // is ready to use.
-type Decoder struct{ slab []broker.Value }
+type Decoder struct {
+	slab []broker.Value
+	size int
+}
+
+// Size returns the memory of the value last decoded, in bytes. It can be 32 times as
+// much as its encoding.
+func (d *Decoder) Size() int { return d.size }
 
 const (
 	slabSize = 512 // elements per allocation
@@ -50,6 +58,7 @@ func (d *Decoder) Decode(b []byte) (broker.Value, error) {
 		r.slab = new([]broker.Value)
 	}
 	v := r.Value()
+	d.size = len(b) + r.elements*int(unsafe.Sizeof(v))
 	if err := r.Close(); err != nil {
 		return broker.Value{}, err
 	}

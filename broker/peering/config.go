@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/internal/settings"
 	"github.com/zeekwire/zeekwire/broker/wire"
@@ -22,6 +23,9 @@ import (
 const (
 	DefaultQueue            = 8192 // messages
 	DefaultMaxMessage       = wire.DefaultMaxFrame
+	DefaultMaxIncomplete    = intake.DefaultBytes
+	DefaultStallTimeout     = intake.DefaultTimeout
+	DefaultMaxUnsent        = queue.DefaultTotal
 	DefaultHandshakeTimeout = 10 * time.Second
 	DefaultPingInterval     = 10 * time.Second
 	DefaultByeTimeout       = 3 * time.Second
@@ -54,8 +58,15 @@ type Config struct {
 	SendQueue, SendBytes int
 	SendOverflow         broker.Overflow
 
+	// MaxUnsent limits the bytes in the send queues of all peers together, where a
+	// message published to many peers counts once. The default is DefaultMaxUnsent.
+	// If it is exceeded, the peer is lost that has read nothing for the longest time,
+	// of those with more than an equal share, if that is more than 5 s. If four times
+	// as much is exceeded, the peer with the most bytes is lost.
+	MaxUnsent int
+
 	// ReceiveQueue limits the messages of all peers queued for Next. The default
-	// is DefaultQueue. Their bytes are limited to the default of SendBytes.
+	// is DefaultQueue. Their memory is limited to the default of SendBytes.
 	//
 	// ReceiveOverflow is the policy when the queue is full. PeerAdded and
 	// PeerLost are never dropped. With OverflowBlock the endpoint stops reading
@@ -68,6 +79,23 @@ type Config struct {
 	// bytes, including its native headers. The default is DefaultMaxMessage, the
 	// limit is wire.MaxFrame.
 	MaxMessage int
+
+	// MaxIncomplete limits the memory of incoming frames, in bytes, for all peers
+	// together: of frames that have not arrived completely, and of complete ones
+	// that wait for room in the receive queue. It does not include the fixed buffer
+	// of each connection. The default is DefaultMaxIncomplete. Frames larger than
+	// that cannot be received.
+	//
+	// When a frame needs more memory than is left, a peer is lost, of those whose
+	// incomplete frame takes more than an equal share: the one that has been the
+	// slowest to send its last 64 KiB if that took more than a second, or else the
+	// one with the largest frame.
+	MaxIncomplete int
+
+	// StallTimeout limits the time in which the next 64 KiB of a frame that has
+	// begun, or its rest, must arrive. Otherwise the peer is lost. The default is
+	// DefaultStallTimeout, so that 2.2 KB/s are always sufficient.
+	StallTimeout time.Duration
 
 	// HandshakeTimeout limits connecting, and then the whole handshake,
 	// including TLS. The default is DefaultHandshakeTimeout.
@@ -142,6 +170,8 @@ func (c *Config) defaultLimits() error {
 	}
 	err := settings.Default("peering: MaxMessage", &c.MaxMessage, DefaultMaxMessage)
 	return errors.Join(err,
+		settings.Default("peering: MaxIncomplete", &c.MaxIncomplete, DefaultMaxIncomplete),
+		settings.Default("peering: MaxUnsent", &c.MaxUnsent, DefaultMaxUnsent),
 		settings.Default("peering: SendQueue", &c.SendQueue, DefaultQueue),
 		settings.Default("peering: SendBytes", &c.SendBytes, queue.Budget(c.MaxMessage)),
 		settings.Default("peering: ReceiveQueue", &c.ReceiveQueue, DefaultQueue),
@@ -158,6 +188,7 @@ func (c *Config) defaultTimes() error {
 	err = errors.Join(err,
 		settings.Default("peering: RetryMax", &c.RetryMax, max(DefaultRetryMax, c.RetryMin)),
 		settings.Default("peering: HandshakeTimeout", &c.HandshakeTimeout, DefaultHandshakeTimeout),
+		settings.Default("peering: StallTimeout", &c.StallTimeout, DefaultStallTimeout),
 		settings.Default("peering: PeerTimeout", &c.PeerTimeout, max(0, 3*c.PingInterval)),
 		settings.Default("peering: ByeTimeout", &c.ByeTimeout, DefaultByeTimeout),
 	)

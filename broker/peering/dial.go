@@ -208,7 +208,7 @@ func (t *target) run() {
 			}
 		} else {
 			level := zerolog.DebugLevel
-			if text := err.Error(); text != logged {
+			if text := repeated(err); text != logged {
 				level, logged = zerolog.WarnLevel, text
 			}
 			t.e.cfg.Log.WithLevel(level).Err(err).Str("address", t.address).Msg("cannot connect, retrying")

@@ -20,6 +20,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/broker/internal/hooks"
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
@@ -31,6 +32,8 @@ type Endpoint struct {
 	hooks    hooks.Hooks
 	registry *registry
 	inbox    *queue.Queue[broker.Notification]
+	intake   *intake.Pool                  // of incomplete frames
+	unsent   *queue.Total                  // of the send queues
 	filter   atomic.Pointer[broker.Filter] // our subscriptions; replaced when they change
 	token    atomic.Uint64                 // for pings
 
@@ -69,6 +72,8 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	e := &Endpoint{
 		cfg: cfg, hooks: hooks, registry: newRegistry(cfg.MaxPeers),
+		intake: intake.NewPool(intake.Limits{Bytes: cfg.MaxIncomplete, Timeout: cfg.StallTimeout}),
+		unsent: queue.NewTotal(cfg.MaxUnsent),
 		inbox: queue.New[broker.Notification](queue.Limits{
 			Policy: cfg.ReceiveOverflow, Loose: cfg.ReceiveQueue, Bytes: queue.Budget(cfg.MaxMessage), Kept: cfg.ReceiveQueue,
 		}),
@@ -145,7 +150,8 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 		return err
 	}
 	var frame []byte // shared by all peers
-	for _, l := range e.registry.routes.Load().candidates(topic) {
+	candidates := e.registry.routes.Load().candidates(topic)
+	for _, l := range candidates {
 		if !l.subscribes(topic) {
 			continue
 		}
@@ -155,7 +161,7 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 				return err
 			}
 		}
-		if err := l.enqueue(ctx, frame); err != nil {
+		if err := l.enqueue(ctx, frame, len(candidates)); err != nil {
 			return err
 		}
 	}
@@ -178,7 +184,7 @@ func (e *Endpoint) PublishTo(ctx context.Context, peer uuid.UUID, topic string, 
 	if err != nil {
 		return true, err
 	}
-	return true, l.enqueue(ctx, frame)
+	return true, l.enqueue(ctx, frame, 1)
 }
 
 // Send queues v for one peer, whether or not the peer subscribes to topic. Zeek
@@ -196,7 +202,7 @@ func (e *Endpoint) Send(ctx context.Context, peer uuid.UUID, topic string, v bro
 	if err != nil {
 		return err
 	}
-	return l.enqueue(ctx, frame)
+	return l.enqueue(ctx, frame, 1)
 }
 
 func (e *Endpoint) mayPublish(topic string) error {
@@ -205,6 +211,9 @@ func (e *Endpoint) mayPublish(topic string) error {
 	}
 	return checkTopic(topic)
 }
+
+// keepScratch is the largest buffer for encoding that is kept for the next message.
+const keepScratch = 1 << 20
 
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
@@ -223,7 +232,7 @@ func (e *Endpoint) encode(receiver uuid.UUID, topic string, v broker.Value) ([]b
 			&wire.FrameSizeError{Size: uint32(env.Len()), Limit: e.cfg.MaxMessage})
 	}
 	frame := env.AppendFrame(make([]byte, 0, 4+env.Len()))
-	if cap(*buf) > keepBuffer {
+	if cap(*buf) > keepScratch {
 		*buf = nil
 	}
 	return frame, nil

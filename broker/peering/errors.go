@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
@@ -27,6 +29,8 @@ var (
 
 	// ErrTopic is wrapped by errors for invalid topics and prefixes.
 	ErrTopic = errors.New("invalid topic")
+
+	errUnsent = fmt.Errorf("peering: send queue: %w: too many bytes in the queues of all peers, and this one reads the slowest", broker.ErrOverflow)
 
 	errHandshakeTimeout = errors.New("peering: handshake timeout")
 )
@@ -95,7 +99,7 @@ func (l *link) explain(err error) error {
 		errors.As(err, &protocol) && protocol.Code == wire.CodePeerIncompatible:
 		e.Met = wire.ProtocolNative
 		return e
-	case errors.As(err, &size), met == wire.ProtocolUnknown && errors.As(err, &protocol):
+	case met == wire.ProtocolUnknown && (errors.As(err, &size) || errors.As(err, &protocol)):
 		return e
 	case len(l.outer.first()) > 0 || !e.Dialed || l.target.worked:
 		return err
@@ -120,4 +124,36 @@ func readError(err error) error {
 		return fmt.Errorf("%w: %w", ErrPeerClosed, err)
 	}
 	return fmt.Errorf("peering: read: %w", err)
+}
+
+// broken returns the error for the frame that the link read last.
+func (l *link) broken(err error) error {
+	offset, first := l.frames.Position()
+	client, server := l.peer.Addr, addrPort(l.outer.LocalAddr())
+	if l.peer.Dialed {
+		client, server = server, client
+	}
+	return fmt.Errorf("peering: %w", broker.NewFrameError(client, server, !l.peer.Dialed, offset, first, err))
+}
+
+// brokenHandshake returns err, the failure of a handshake, as the error for a broken
+// frame if it is one. A frame of another version is not broken.
+func (l *link) brokenHandshake(err error) error {
+	var protocol *wire.ProtocolError
+	var unexpected *wire.UnexpectedError
+	if errors.As(err, &protocol) && protocol.Code != wire.CodePeerIncompatible || errors.As(err, &unexpected) {
+		return l.broken(err)
+	}
+	return err
+}
+
+// repeated returns the text of err without what differs when the same peer makes
+// the same mistake again on a new connection.
+func repeated(err error) string {
+	text := err.Error()
+	var frame *broker.FrameError
+	if errors.As(err, &frame) {
+		text = strings.Replace(text, frame.Error(), frame.Err.Error(), 1)
+	}
+	return text
 }

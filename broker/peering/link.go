@@ -1,7 +1,6 @@
 package peering
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -15,11 +14,14 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
 const (
+	// readBuffer is the size of each connection's buffer. Larger frames take memory
+	// of the endpoint's pool while they arrive.
 	readBuffer = 16 << 10
 
 	// maxControl limits the queued pings and pongs.
@@ -30,15 +32,17 @@ const (
 // calls run owns it: it performs the handshake, then reads, and at the end waits
 // for the two goroutines that write and send pings.
 type link struct {
-	e      *Endpoint
-	target *target // nil for an accepted connection
-	outer  *tap    // the connection itself
-	inner  *tap    // the connection within TLS, nil without TLS
-	conn   net.Conn
-	reader *bufio.Reader
-	values bin.Decoder // used by the reader only
-	trace  trace
-	log    zerolog.Logger
+	e        *Endpoint
+	target   *target // nil for an accepted connection
+	outer    *tap    // the connection itself
+	inner    *tap    // the connection within TLS, nil without TLS
+	conn     net.Conn
+	frames   *wire.FrameReader
+	intake   *intake.Account
+	values   bin.Decoder // used by the reader only, as is envelope
+	envelope wire.Envelope
+	trace    trace
+	log      zerolog.Logger
 
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -64,17 +68,19 @@ func newLink(ctx context.Context, e *Endpoint, conn net.Conn, t *target) *link {
 	l := &link{
 		e: e, target: t, outer: &tap{Conn: conn}, log: e.cfg.Log,
 		resume: make(chan wire.Admission, 1),
-		out: queue.New[[]byte](queue.Limits{
-			Policy: e.cfg.SendOverflow, Loose: e.cfg.SendQueue, Bytes: e.cfg.SendBytes, Kept: maxControl,
-		}),
-		pongs: make(map[string]chan struct{}),
-		peer:  broker.Peer{Addr: addrPort(conn.RemoteAddr()), Dialed: t != nil},
+		pongs:  make(map[string]chan struct{}),
+		peer:   broker.Peer{Addr: addrPort(conn.RemoteAddr()), Dialed: t != nil},
 	}
+	l.out = queue.New[[]byte](queue.Limits{
+		Policy: e.cfg.SendOverflow, Loose: e.cfg.SendQueue, Bytes: e.cfg.SendBytes, Kept: maxControl,
+		Total: e.unsent, Full: func() { l.fail(errUnsent) },
+	})
 	l.conn = l.outer
 	if t != nil {
 		l.peer.Address = t.address
 	}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
+	l.intake = e.intake.Account(l.ctx.Done(), func(err error) { l.fail(fmt.Errorf("peering: %w", err)) })
 	return l
 }
 
@@ -99,7 +105,7 @@ func (l *link) handshake() (*wire.Handshake, error) {
 	if err := l.secure(ctx); err != nil {
 		return nil, err
 	}
-	l.reader = bufio.NewReaderSize(l.conn, readBuffer)
+	l.frames = wire.NewFrameReader(l.conn, readBuffer, meter{l.intake, l})
 	return l.negotiate(ctx)
 }
 
@@ -115,19 +121,18 @@ func (l *link) negotiate(ctx context.Context) (*wire.Handshake, error) {
 			return l.e.registry.admit(l, peer, originator)
 		},
 	})
-	var buf []byte
 	for step := h.Start(); ; {
 		if len(step.Send) > 0 {
 			l.trace.sent(step.Send)
 			if _, err := l.conn.Write(step.Send); err != nil && step.Err == nil {
-				return nil, handshakeError(ctx, err)
+				return nil, l.handshakeError(ctx, err)
 			}
 		}
 		switch step.Outcome {
 		case wire.Peered:
 			return h, l.outer.SetDeadline(time.Time{})
 		case wire.Failed:
-			return nil, step.Err
+			return nil, l.brokenHandshake(step.Err)
 		case wire.Held:
 			select {
 			case answer := <-l.resume:
@@ -137,12 +142,13 @@ func (l *link) negotiate(ctx context.Context) (*wire.Handshake, error) {
 			}
 			continue
 		}
-		var err error
-		if buf, err = wire.ReadFrame(l.reader, wire.MaxHandshakeFrame, buf); err != nil {
-			return nil, handshakeError(ctx, err)
+		frame, err := l.frames.Next(wire.MaxHandshakeFrame)
+		if err != nil {
+			return nil, l.handshakeError(ctx, err)
 		}
-		l.trace.frame(false, buf)
-		step = h.Receive(buf)
+		l.trace.frame(false, frame)
+		step = h.Receive(frame)
+		l.intake.Done()
 	}
 }
 
@@ -169,13 +175,13 @@ func (l *link) secure(ctx context.Context) error {
 
 // handshakeError returns the error for a failed read or write during the
 // handshake.
-func handshakeError(ctx context.Context, err error) error {
+func (l *link) handshakeError(ctx context.Context, err error) error {
 	var size *wire.FrameSizeError
 	switch {
 	case tooLate(ctx, err):
 		return errHandshakeTimeout
 	case errors.As(err, &size), errors.Is(err, wire.ErrEmptyFrame):
-		return fmt.Errorf("peering: %w", err)
+		return l.broken(err)
 	}
 	return readError(err)
 }
@@ -191,7 +197,8 @@ func tooLate(ctx context.Context, err error) bool {
 // was ever peered.
 func (l *link) run() (wasPeered bool, err error) {
 	defer l.trace.close()
-	defer l.out.Close()
+	defer l.intake.Done()
+	defer l.out.Discard()
 	defer l.outer.Close()
 	defer l.cancel(nil)
 	h, err := l.handshake()

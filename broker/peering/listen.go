@@ -102,7 +102,8 @@ func (e *Endpoint) refused(addr netip.AddrPort, err error) {
 	level := zerolog.WarnLevel
 	var drop *wire.DropError
 	var refused *wire.RefusedError
-	if e.refusals[addr.Addr()] == err.Error() ||
+	reason := repeated(err)
+	if e.refusals[addr.Addr()] == reason ||
 		errors.As(err, &refused) && refused.Answer == wire.Redundant ||
 		errors.As(err, &drop) && drop.Code == wire.CodeRedundantConnection {
 		level = zerolog.DebugLevel
@@ -110,7 +111,7 @@ func (e *Endpoint) refused(addr netip.AddrPort, err error) {
 	if len(e.refusals) == maxRefusals {
 		clear(e.refusals)
 	}
-	e.refusals[addr.Addr()] = err.Error()
+	e.refusals[addr.Addr()] = reason
 	e.mu.Unlock()
 	e.cfg.Log.WithLevel(level).Err(err).Stringer("addr", addr).Msg("refused a connection")
 }

@@ -1,9 +1,7 @@
 package peering
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
@@ -22,9 +21,6 @@ const (
 	// them. It queues them earlier when the next read would block.
 	maxBatch = 256
 
-	// keepBuffer is the largest frame buffer that is kept for the next frame.
-	keepBuffer = 1 << 20
-
 	// maxPing limits the payload of a ping, which the pong has to repeat. Zeek's
 	// pings have 11 bytes.
 	maxPing = 4 << 10
@@ -33,58 +29,95 @@ const (
 // read receives frames until the connection ends or must end, and returns the
 // reason.
 func (l *link) read() error {
-	var buf []byte
-	var env wire.Envelope
 	batch := inboxBatch{l: l}
 	for {
-		if batch.full() || !frameBuffered(l.reader) {
+		if batch.full() || !l.frames.Buffered() {
 			if err := batch.flush(); err != nil {
 				return err
 			}
 		}
-		var err error
-		buf, err = wire.ReadFrame(l.reader, l.e.cfg.MaxMessage, buf)
-		if errors.Is(err, wire.ErrEmptyFrame) {
+		frame, err := l.frames.Next(l.e.cfg.MaxMessage)
+		switch {
+		case errors.Is(err, wire.ErrEmptyFrame):
+			l.trace.frame(false, nil)
 			continue // as Broker does
-		}
-		if err != nil {
+		case err != nil:
 			return l.readError(err)
+		case len(frame) > readBuffer:
+			err = l.takeLarge(&batch, frame)
+		default:
+			err = l.take(&batch, frame)
 		}
-		l.trace.frame(false, buf)
-		batch.frames++
-		batch.bytes += 4 + len(buf)
-		if err := env.Decode(buf); err != nil {
-			_ = batch.flush() // the error below ends the link
-			return fmt.Errorf("peering: %w", err)
-		}
-		message, err := l.receive(&env)
 		if err != nil {
-			_ = batch.flush() // the error below ends the link
 			return err
-		}
-		if message != nil {
-			batch.add(message, len(buf))
-		}
-		if cap(buf) > keepBuffer {
-			buf = nil
 		}
 	}
 }
 
-// frameBuffered reports whether the next frame can be read without waiting.
-func frameBuffered(r *bufio.Reader) bool {
-	if r.Buffered() < 4 {
-		return false
+// take adds the message in a frame to the batch. If it fails, the link must end.
+func (l *link) take(batch *inboxBatch, frame []byte) error {
+	l.trace.frame(false, frame)
+	batch.frames++
+	batch.bytes += 4 + len(frame)
+	var message broker.Notification
+	err := l.envelope.Decode(frame)
+	if err != nil {
+		err = l.broken(err)
+	} else {
+		message, err = l.receive(&l.envelope)
 	}
-	header, err := r.Peek(4)
-	return err == nil && uint64(binary.BigEndian.Uint32(header)) <= uint64(r.Buffered()-4)
+	if err != nil {
+		_ = batch.flush() // the error below ends the link
+		return err
+	}
+	switch message.(type) {
+	case nil:
+	case broker.Received:
+		batch.add(message, l.values.Size())
+	default:
+		batch.add(message, len(frame))
+	}
+	return nil
+}
+
+// takeLarge is take for a large frame, whose message it delivers at once. Few
+// large messages are decoded and not yet delivered at the same time.
+func (l *link) takeLarge(batch *inboxBatch, frame []byte) error {
+	defer l.intake.Done()
+	if err := batch.flush(); err != nil {
+		return err
+	}
+	l.stalled.Store(true)
+	end, err := l.e.intake.Turn(l.ctx)
+	l.stalled.Store(false)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := l.take(batch, frame); err != nil {
+		return err
+	}
+	return batch.flush()
+}
+
+// meter is the account of a link's incomplete frames. While it waits for memory,
+// the peer is not expected to send.
+type meter struct {
+	*intake.Account
+	l *link
+}
+
+func (m meter) Take(n int) error {
+	m.l.stalled.Store(true)
+	defer m.l.stalled.Store(false)
+	return m.Account.Take(n)
 }
 
 func (l *link) readError(err error) error {
 	var size *wire.FrameSizeError
 	switch {
 	case errors.As(err, &size):
-		return fmt.Errorf("peering: %w", err)
+		return l.broken(err)
 	case l.bye.Load():
 		return ErrPeerBye
 	}
@@ -149,7 +182,7 @@ func (l *link) receive(env *wire.Envelope) (broker.Notification, error) {
 	case wire.TypeRoutingUpdate:
 		f, err := wire.DecodeFilter(env.Payload)
 		if err != nil {
-			return nil, fmt.Errorf("peering: routing update: %w", err)
+			return nil, l.broken(fmt.Errorf("routing update: %w", err))
 		}
 		return l.receiveFilter(f), nil
 	case wire.TypePing:
@@ -189,7 +222,7 @@ func (l *link) receiveData(env *wire.Envelope) broker.Notification {
 	}
 	v, err := l.values.Decode(env.Payload)
 	if err != nil {
-		l.skip("undecodable value", err).Str("topic", env.Topic).Send()
+		l.skip("undecodable value", l.broken(err)).Str("topic", env.Topic).Send()
 		return nil
 	}
 	return broker.Received{Peer: l.peer, Message: broker.Message{Topic: env.Topic, Value: v}}
@@ -197,7 +230,7 @@ func (l *link) receiveData(env *wire.Envelope) broker.Notification {
 
 func (l *link) receivePing(env *wire.Envelope) error {
 	if len(env.Payload) > maxPing {
-		return fmt.Errorf("peering: ping of %d bytes, limit is %d", len(env.Payload), maxPing)
+		return l.broken(fmt.Errorf("ping of %d bytes, limit is %d", len(env.Payload), maxPing))
 	}
 	pong := env.Pong(l.e.cfg.ID)
 	if err := l.out.Keep(noWait, pong.AppendFrame(nil)); err != nil {

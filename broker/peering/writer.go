@@ -90,10 +90,10 @@ func (b *outBatch) write(buf []byte) error {
 	return nil
 }
 
-// enqueue queues frame for the writer. It returns an error only if ctx ends: the
+// enqueue queues frame for the writer, as one of several links. It returns an error only if ctx ends: the
 // end of the link is not an error of the publisher.
-func (l *link) enqueue(ctx context.Context, frame []byte) error {
-	lost, err := l.out.Push(ctx, queue.Entry[[]byte]{Item: frame, Size: len(frame)})
+func (l *link) enqueue(ctx context.Context, frame []byte, links int) error {
+	lost, err := l.out.Push(ctx, queue.Entry[[]byte]{Item: frame, Size: len(frame), Shared: links})
 	if lost.Items > 0 {
 		if lost.First {
 			l.log.Warn().Int("messages", l.e.cfg.SendQueue).Int("bytes", l.e.cfg.SendBytes).Stringer("policy", l.e.cfg.SendOverflow).

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -43,14 +44,15 @@ type Reader struct {
 	buf  []byte
 	max  int // maximum length of a line in bytes
 
-	conn Connection
+	conn    Connection
+	offsets map[Side]int64 // of the next entry
 }
 
 // NewReader returns a Reader for r and reads the first line. The name file
 // appears in errors. Errors are of type *LineError, except for read errors of
 // r.
 func NewReader(r io.Reader, file string) (*Reader, error) {
-	rd := &Reader{in: bufio.NewReaderSize(r, 64<<10), file: file, max: maxLine}
+	rd := &Reader{in: bufio.NewReaderSize(r, 64<<10), file: file, max: maxLine, offsets: make(map[Side]int64)}
 	line, err := rd.next()
 	if errors.Is(err, io.EOF) {
 		rd.line = 1
@@ -82,6 +84,11 @@ func (r *Reader) Next() (Entry, error) {
 	e, err := parseEntry(line, r.conn.Protocol)
 	if err != nil {
 		return Entry{}, r.wrong(err)
+	}
+	e.Offset = r.offsets[e.From]
+	r.offsets[e.From] += int64(e.wireLen())
+	if e.Kind == KindHTTP {
+		r.offsets[e.From] = 0
 	}
 	return e, nil
 }
@@ -116,6 +123,9 @@ func (r *Reader) wrong(err error) error {
 
 // next returns the next line, which is valid until the next call.
 func (r *Reader) next() ([]byte, error) {
+	if cap(r.buf) > keepLine {
+		r.buf = nil
+	}
 	r.buf = r.buf[:0]
 	tooLong := false
 	for {
@@ -145,7 +155,7 @@ func parseConnection(line []byte) (Connection, error) {
 	if err != nil {
 		return Connection{}, err
 	}
-	m, err := parseObject(outer["connection"], "name", "protocol", "server_port")
+	m, err := parseObject(outer["connection"], "name", "protocol", "server_port", "client", "server")
 	if err != nil {
 		return Connection{}, err
 	}
@@ -159,7 +169,29 @@ func parseConnection(line []byte) (Connection, error) {
 		return Connection{}, invalid("server_port is %s, want 0 to 65535", clip(string(m["server_port"])))
 	}
 	c := Connection{Name: name, Protocol: Protocol(protocol), ServerPort: uint16(port)}
+	if c.Client, err = m.address("client"); err != nil {
+		return Connection{}, err
+	}
+	if c.Server, err = m.address("server"); err != nil {
+		return Connection{}, err
+	}
 	return c, c.check()
+}
+
+// address returns the address in a member, which may be missing.
+func (m members) address(name string) (netip.AddrPort, error) {
+	if _, ok := m[name]; !ok {
+		return netip.AddrPort{}, nil
+	}
+	text, err := m.text(name)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	a, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return netip.AddrPort{}, invalid("%s is %q, want an IP address and a port", name, clip(text))
+	}
+	return a, nil
 }
 
 func parseEntry(line []byte, p Protocol) (Entry, error) {

@@ -2,9 +2,11 @@ package recording
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +21,7 @@ type Recorder struct {
 	writer   *Writer // nil until the protocol is known
 	failed   func(error)
 	ended    bool
+	buffered int64 // part of the bytes that MaxBuffered limits
 }
 
 // NewRecorder returns a Recorder that writes to out and closes it at the end. It
@@ -27,16 +30,51 @@ type Recorder struct {
 // the protocol and ignores c.Protocol. If failed is non-nil, it is called once,
 // with the first error of the recording; it must not call the Recorder.
 func NewRecorder(out io.WriteCloser, c Connection, start time.Time, failed func(error)) *Recorder {
-	return &Recorder{splitter: NewSplitter(), conn: c, start: start, out: out, failed: failed}
+	splitter := NewSplitter()
+	splitter.SetAddresses(c.Client, c.Server)
+	return &Recorder{splitter: splitter, conn: c, start: start, out: out, failed: failed}
 }
+
+// MaxBuffered limits the bytes of incomplete entries in all Recorders of a process. A
+// recording for which more is needed ends, with an error that wraps ErrBuffer.
+const MaxBuffered = 256 << 20
+
+// ErrBuffer means that a recording has ended because of MaxBuffered.
+var ErrBuffer = errors.New("too many bytes of incomplete frames in all recordings")
+
+// buffered is the number of bytes that MaxBuffered limits.
+var buffered atomic.Int64
+
+var maxBuffered int64 = MaxBuffered // smaller in tests
 
 // Write records bytes sent by one side. It does not keep b.
 func (r *Recorder) Write(from Side, b []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ended {
-		r.add(r.splitter.Write(from, b))
+	if r.ended {
+		return
 	}
+	if buffered.Load()+int64(len(b)) > maxBuffered {
+		r.fail(fmt.Errorf("recording: %w: limit is %d", ErrBuffer, maxBuffered))
+		r.end()
+		return
+	}
+	r.add(r.splitter.Write(from, b))
+}
+
+// count updates the number of buffered bytes.
+func (r *Recorder) count() {
+	now := int64(r.splitter.Buffered())
+	buffered.Add(now - r.buffered)
+	r.buffered = now
+}
+
+// end ends the recording without the data that is buffered.
+func (r *Recorder) end() {
+	r.splitter = NewSplitter()
+	r.count()
+	r.ended = true
+	r.fail(r.out.Close())
 }
 
 // CloseSide records that one side sends no further bytes.
@@ -58,8 +96,9 @@ func (r *Recorder) Close() {
 	}
 	r.add(r.splitter.Close(Client))
 	r.add(r.splitter.Close(Server))
-	r.ended = true
-	r.fail(r.out.Close())
+	if !r.ended {
+		r.end()
+	}
 }
 
 // Protocol returns the detected protocol, or "" before the first entry.
@@ -75,13 +114,13 @@ func (r *Recorder) Protocol() Protocol {
 func (r *Recorder) Conn(c net.Conn, as Side) net.Conn { return &recordedConn{c, r, as} }
 
 func (r *Recorder) add(entries []Entry, err error) {
+	r.count()
 	if len(entries) > 0 && r.writer == nil {
 		r.conn.Protocol = r.splitter.Protocol()
 		w, err := NewWriter(r.out, r.conn)
 		if err != nil {
 			r.fail(err)
-			r.ended = true
-			r.out.Close()
+			r.end()
 			return
 		}
 		r.writer = w

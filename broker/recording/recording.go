@@ -7,7 +7,7 @@
 //
 //	{"connection": {"name": "agent", "protocol": "native", "server_port": 2151}}
 //
-// and every other line is an entry, in the order of time:
+// possibly with the addresses of both sides as "client" and "server", and every other line is an entry, in the order of time:
 //
 //	{"t": 0.349507, "from": "server", "kind": "frame", "hex": "075a45454b"}
 //	{"t": 0.0003, "from": "client", "kind": "http", "text": "GET /v1/..."}
@@ -30,10 +30,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/zeekwire/zeekwire/broker"
 )
 
 // Limits of a recording, in bytes.
@@ -52,6 +55,10 @@ type Connection struct {
 
 	// ServerPort is the TCP port of the side that accepted the connection.
 	ServerPort uint16
+
+	// Client and Server are the addresses of the sides, or invalid if they are not
+	// known.
+	Client, Server netip.AddrPort
 }
 
 // Protocol is the protocol of a connection.
@@ -102,6 +109,20 @@ type Entry struct {
 	From Side
 	Kind Kind
 	Data []byte // at most MaxData bytes, or MaxHead for an HTTP head
+
+	// Offset is the position of the entry's first byte in the stream of its side; in
+	// a WebSocket connection, after the HTTP handshake. A Splitter sets it, and so
+	// does a Reader, which assumes that no frame is missing and none is fragmented.
+	Offset int64
+}
+
+// Broken returns the *broker.FrameError for an entry of the connection.
+func (c Connection) Broken(e Entry, err error) error {
+	first := e.Data
+	if e.Kind == KindFrame {
+		first = e.AppendWire(nil)
+	}
+	return broker.NewFrameError(c.Client, c.Server, e.From == Client, e.Offset, first, err)
 }
 
 // Time is the time since the start of the capture in seconds, in the form of a

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -333,5 +334,33 @@ func TestReadFileFails(t *testing.T) {
 	}
 	if _, _, err := recording.ReadFile(bad + "x"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestAddressesArePreserved(t *testing.T) {
+	want := recording.Connection{
+		Name: "n", Protocol: recording.Native, ServerPort: 2150,
+		Client: netip.MustParseAddrPort("10.0.0.1:40000"), Server: netip.MustParseAddrPort("[fe80::1%eth0]:2150"),
+	}
+	file := write(t, want, []recording.Entry{
+		{T: "1", From: recording.Client, Kind: recording.KindFrame, Data: []byte("abc")},
+		{T: "2", From: recording.Client, Kind: recording.KindFrame},
+		{T: "3", From: recording.Client, Kind: recording.KindFrame, Data: []byte("d")},
+	})
+	got, entries, err := read(bytes.NewReader(file), "f")
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if entries[0].Offset != 0 || entries[1].Offset != 7 || entries[2].Offset != 11 {
+		t.Errorf("got %+v", entries)
+	}
+	if err := got.Broken(entries[2], io.EOF); err.Error() != "broken frame from client 10.0.0.1:40000 to server [fe80::1%eth0]:2150 at offset 11, first bytes 0000000164: EOF" {
+		t.Errorf("got %v", err)
+	}
+	for _, address := range []string{`1`, `"10.0.0.1"`, `"host:1"`} {
+		_, _, err := read(strings.NewReader(`{"connection": {"name": "n", "protocol": "native", "server_port": 1, "client": `+address+`}}`), "f")
+		if !errors.Is(err, recording.ErrFormat) {
+			t.Errorf("client %s: got %v", address, err)
+		}
 	}
 }

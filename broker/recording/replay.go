@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -280,6 +281,17 @@ func (ids *identities) rewrite(e Entry, peered, back bool) Entry {
 	return e
 }
 
+// tcpAddress returns the address of one end of a TCP connection, and an invalid one
+// for other connections.
+func tcpAddress(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	p := tcp.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}
+
 // Play replays r on conn until the end of the recording, and closes conn. If
 // seen is non-nil, Play calls it for each entry that the peer sends and that
 // has a counterpart in the recording. Play fails if the peer diverges from the
@@ -315,6 +327,11 @@ func (r *Replay) play(conn net.Conn, timeout time.Duration, seen func(live, reco
 		return err
 	}
 	splitter := NewSplitter()
+	client, server := tcpAddress(conn.LocalAddr()), tcpAddress(conn.RemoteAddr())
+	if r.as == Server {
+		client, server = server, client
+	}
+	splitter.SetAddresses(client, server)
 	buf := make([]byte, 32<<10)
 	for !r.Done() {
 		n, readErr := conn.Read(buf)

@@ -56,7 +56,7 @@ func TestReplayAnswersTheLiveKey(t *testing.T) {
 	_, entries := readFile(t, "../../testdata/recordings/zeek-8.0.10-types/zeek-websocket-01.jsonl")
 	r := recording.NewReplay(entries, recording.Server)
 	if send := r.Start(); len(send) != 0 {
-		t.Fatalf("the server first sends %q", send)
+		t.Fatalf("the server first sends %+v", send)
 	}
 	step, err := r.Receive(recording.Entry{From: recording.Client, Kind: recording.KindHTTP, Data: []byte(otherKey)})
 	if err != nil || len(step.Send) == 0 {
@@ -286,4 +286,31 @@ func FuzzReplay(f *testing.F) {
 			}
 		}
 	})
+}
+
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+func (discard) Close() error                { return nil }
+
+// TestRecordersShareALimit lets three connections send the beginning of large frames.
+func TestRecordersShareALimit(t *testing.T) {
+	defer recording.SetMaxBuffered(recording.SetMaxBuffered(1000))
+	var failed [3]error
+	var recorders []*recording.Recorder
+	for i := range failed {
+		r := recording.NewRecorder(discard{}, recording.Connection{Name: "n"}, time.Now(), func(err error) { failed[i] = err })
+		r.Write(recording.Client, []byte("\x00\x00\x00\x01\x0c"))
+		r.Write(recording.Client, append([]byte{3, 0, 0, 0}, make([]byte, 400)...))
+		recorders = append(recorders, r)
+	}
+	if failed[0] != nil || failed[1] != nil || !errors.Is(failed[2], recording.ErrBuffer) {
+		t.Errorf("failed with %v", failed)
+	}
+	for _, r := range recorders {
+		r.Close()
+	}
+	if n := recording.BufferedBytes(); n != 0 {
+		t.Errorf("%d bytes are buffered", n)
+	}
 }

@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
@@ -20,6 +22,7 @@ var ErrStream = errors.New("not a stream that can be recorded")
 // fragmented WebSocket message. A Splitter must not be used concurrently.
 type Splitter struct {
 	protocol Protocol
+	ends     addresses
 	client   stream
 	server   stream
 }
@@ -29,12 +32,31 @@ func NewSplitter() *Splitter {
 	return &Splitter{client: stream{from: Client}, server: stream{from: Server}}
 }
 
+// addresses are those of the two ends of a connection, which errors contain.
+type addresses struct{ client, server netip.AddrPort }
+
+// SetAddresses sets the addresses of the connection, for errors.
+func (s *Splitter) SetAddresses(client, server netip.AddrPort) {
+	s.ends = addresses{client, server}
+	s.client.ends, s.server.ends = s.ends, s.ends
+}
+
+// Buffered returns the bytes of incomplete entries of both sides.
+func (s *Splitter) Buffered() int {
+	n := 0
+	for _, st := range []*stream{&s.client, &s.server} {
+		n += len(st.buf) + len(st.fragments)
+	}
+	return n
+}
+
 // Protocol returns the detected protocol, or "" if it is not known yet. Before
 // that, there are no entries.
 func (s *Splitter) Protocol() Protocol { return s.protocol }
 
 // Write processes the next bytes of one side's stream and returns the entries
-// that they complete, with an unset T. It does not keep b. Entries may be
+// that they complete, with an unset T. The error for data that breaks the protocol
+// wraps a *broker.FrameError. It does not keep b. Entries may be
 // returned along with an error. After an error, the rest of that stream is
 // ignored.
 func (s *Splitter) Write(from Side, b []byte) ([]Entry, error) {
@@ -57,6 +79,7 @@ func (s *Splitter) Close(from Side) ([]Entry, error) {
 	st.closed = true
 	entries, err := s.split(st)
 	if err == nil && (len(st.buf) > 0 || st.message != "") {
+		st.rest = st.buf
 		err = st.wrong("unexpected end within %s", phaseNames[st.phase])
 	}
 	st.end()
@@ -75,6 +98,7 @@ func (s *Splitter) split(st *stream) ([]Entry, error) {
 	var entries []Entry
 	rest := st.buf
 	for len(rest) > 0 {
+		st.rest = rest
 		e, n, err := s.next(st, rest)
 		if err != nil {
 			st.end()
@@ -87,8 +111,11 @@ func (s *Splitter) split(st *stream) ([]Entry, error) {
 			entries = append(entries, e)
 		}
 		rest = rest[n:]
-		st.offset += int64(n)
+		if st.offset += int64(n); e.Kind == KindHTTP {
+			st.offset = 0
+		}
 	}
+	st.rest = nil
 	switch {
 	case len(rest) == 0 && cap(st.buf) > keepBuffer:
 		st.buf = nil
@@ -157,11 +184,14 @@ type stream struct {
 	from   Side
 	phase  phase
 	buf    []byte // not processed yet
-	offset int64  // of buf in the stream
+	offset int64  // of buf in the stream, after the HTTP handshake
+	rest   []byte // buf from the current entry on, for errors
 	closed bool   // the stream ends after buf
+	ends   addresses
 
 	message   Kind // kind of the message received in fragments; empty if there is none
 	fragments []byte
+	began     int64 // offset of its first fragment
 }
 
 type phase uint8
@@ -182,11 +212,12 @@ var phaseNames = [...]string{
 func (st *stream) end() { *st = stream{from: st.from, phase: phaseEnded} }
 
 func (st *stream) wrong(format string, args ...any) error {
-	return fmt.Errorf("recording: %w: stream of the %s, offset %d: %s", ErrStream, st.from, st.offset, fmt.Sprintf(format, args...))
+	err := fmt.Errorf("%w: %s", ErrStream, fmt.Sprintf(format, args...))
+	return fmt.Errorf("recording: %w", broker.NewFrameError(st.ends.client, st.ends.server, st.from == Client, st.offset, st.rest, err))
 }
 
 func (st *stream) entry(k Kind, data []byte) Entry {
-	return Entry{From: st.from, Kind: k, Data: bytes.Clone(data)}
+	return Entry{From: st.from, Kind: k, Data: bytes.Clone(data), Offset: st.offset}
 }
 
 func (st *stream) nativeFrame(b []byte) (Entry, int, error) {
@@ -316,16 +347,16 @@ func (st *stream) webSocketFrame(b []byte) (Entry, int, error) {
 	}
 	switch {
 	case op >= opControl, op != opContinuation && fin:
-		return Entry{From: st.from, Kind: kind, Data: payload}, end, nil
+		return Entry{From: st.from, Kind: kind, Data: payload, Offset: st.offset}, end, nil
 	case op != opContinuation:
-		st.message, st.fragments = kind, payload
+		st.message, st.fragments, st.began = kind, payload, st.offset
 		return Entry{}, end, nil
 	}
 	st.fragments = append(st.fragments, payload...)
 	if !fin {
 		return Entry{}, end, nil
 	}
-	e := Entry{From: st.from, Kind: st.message, Data: st.fragments}
+	e := Entry{From: st.from, Kind: st.message, Data: st.fragments, Offset: st.began}
 	st.message, st.fragments = "", nil
 	return e, end, nil
 }

@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/recording"
 )
 
@@ -62,9 +64,9 @@ var dialogues = []struct {
 		[]string{"<\x00\x00\x00\x05\x07ZEEK", ">\x00\x00\x00\x01\x0c", "<\x00\x00\x00\x01\x0c\x00\x00\x00\x00"},
 		[]string{"server frame \aZEEK", "client frame \f", "server frame \f", "server frame "}, ""},
 	{"native, cut inside a frame", recording.Native, []string{">\x00\x00\x00\x05\x07ZEE"},
-		nil, "stream of the client, offset 0: unexpected end within a frame"},
+		nil, "broken frame from client to server at offset 0, first bytes 00000005075a4545: not a stream that can be recorded: unexpected end within a frame"},
 	{"native, too large", recording.Native, []string{">\x00\x00\x00\x01\x0c\x7f\xff\xff\xff"},
-		[]string{"client frame \f"}, "stream of the client, offset 5: frame of 2147483647 bytes"},
+		[]string{"client frame \f"}, "broken frame from client to server at offset 5, first bytes 7fffffff: not a stream that can be recorded: frame of 2147483647 bytes"},
 	{"encrypted", "", []string{">\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"}, nil, "encrypted with TLS"},
 	{"other protocol", "", []string{"<SSH-2.0-OpenSSH_9.2p1\r\n"}, nil, `starts with "SSH-2.0-OpenSSH_"`},
 	{"other protocol, short", "", []string{"<SSH-2.0\r\n"}, nil, `starts with "SSH-2.0\r\n"`},
@@ -190,10 +192,42 @@ func TestSplitterOnRecordings(t *testing.T) {
 			t.Fatalf("%s: %d entries of %q, want %d of %q", name, len(got), s.Protocol(), len(want), c.Protocol)
 		}
 		for i, e := range got {
-			if w := want[i]; e.From != w.From || e.Kind != w.Kind || !bytes.Equal(e.Data, w.Data) {
+			if w := want[i]; e.From != w.From || e.Offset != w.Offset || e.Kind != w.Kind || !bytes.Equal(e.Data, w.Data) {
 				t.Fatalf("%s: entry %d is %s %s %q, want %s %s %q", name, i, e.From, e.Kind, e.Data, w.From, w.Kind, w.Data)
 			}
 		}
+	}
+}
+
+// TestFragmentedOffset checks the offset of a message in fragments, with a ping
+// between them.
+func TestFragmentedOffset(t *testing.T) {
+	s := recording.NewSplitter()
+	if _, err := s.Write(recording.Client, []byte(request)); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := s.Write(recording.Client, []byte(
+		frame(0x81, key, "first")+frame(0x01, key, "frag")+frame(0x89, key, "ping")+frame(0x80, key, "ment")))
+	if err != nil || len(entries) != 3 || entries[0].Offset != 0 || entries[1].Offset != 21 || entries[2].Offset != 11 {
+		t.Errorf("got %+v, %v", entries, err)
+	}
+}
+
+func TestBrokenStream(t *testing.T) {
+	client, server := netip.MustParseAddrPort("10.0.0.1:40000"), netip.MustParseAddrPort("[fe80::1%eth0]:2150")
+	s := recording.NewSplitter()
+	s.SetAddresses(client, server)
+	if _, err := s.Write(recording.Server, []byte("\x00\x00\x00\x01\x0c")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Write(recording.Server, []byte("\x7f\xff\xff\xff\x0c"+strings.Repeat("x", 100)))
+	var broken *broker.FrameError
+	if !errors.As(err, &broken) || broken.Client != client || broken.Server != server || broken.FromClient || broken.Offset != 5 ||
+		len(broken.First) != broker.FrameExcerpt {
+		t.Errorf("got %v", err)
+	}
+	if want := "broken frame from server [fe80::1%eth0]:2150 to client 10.0.0.1:40000 at offset 5, first bytes 7fffffff0c7878"; !strings.Contains(err.Error(), want) {
+		t.Errorf("got %q, want %q", err, want)
 	}
 }
 
@@ -216,6 +250,12 @@ func FuzzSplitter(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, client, server []byte, size int) {
 		says := []string{">" + string(client), "<" + string(server)}
+		s := recording.NewSplitter()
+		_, _ = s.Write(recording.Client, client)
+		_, _ = s.Write(recording.Server, server)
+		if n := s.Buffered(); n > len(client)+len(server) {
+			t.Fatalf("%d bytes are buffered of %d", n, len(client)+len(server))
+		}
 		protocol, got, err := split(says, 1<<20)
 		inPieces, gotInPieces, errInPieces := split(says, 1+max(0, size)%64)
 		if (err == nil) != (errInPieces == nil) {

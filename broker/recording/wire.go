@@ -47,3 +47,24 @@ func (e Entry) AppendWire(b []byte) []byte {
 	}
 	return b
 }
+
+// wireLen returns the length of the result of AppendWire.
+func (e Entry) wireLen() int {
+	n := len(e.Data)
+	switch {
+	case e.Kind == KindFrame:
+		return 4 + n
+	case e.Kind == KindHTTP:
+		return n
+	}
+	header := 2
+	if n >= 1<<16 {
+		header += 8
+	} else if n >= 126 {
+		header += 2
+	}
+	if e.From == Client {
+		header += 4
+	}
+	return header + n
+}

@@ -29,7 +29,14 @@ func NewWriter(w io.Writer, c Connection) (*Writer, error) {
 	}
 	wr := &Writer{out: bufio.NewWriter(w), protocol: c.Protocol, start: time.Now()}
 	b := appendText([]byte(`{"connection": {"name": `), c.Name)
-	b = fmt.Appendf(b, `, "protocol": "%s", "server_port": %d}}`+"\n", c.Protocol, c.ServerPort)
+	b = fmt.Appendf(b, `, "protocol": "%s", "server_port": %d`, c.Protocol, c.ServerPort)
+	if c.Client.IsValid() {
+		b = appendText(append(b, `, "client": `...), c.Client.String())
+	}
+	if c.Server.IsValid() {
+		b = appendText(append(b, `, "server": `...), c.Server.String())
+	}
+	b = append(b, "}}\n"...)
 	return wr, wr.write(b)
 }
 

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/internal/backoff"
 	"github.com/zeekwire/zeekwire/broker/internal/hooks"
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/internal/settings"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
@@ -147,6 +149,7 @@ type Client struct {
 	log   zerolog.Logger
 	out   *queue.Queue[[]byte]
 	inbox *queue.Queue[broker.Notification]
+	pool  *intake.Pool
 
 	ctx    context.Context // ends at Close; for attempts to reconnect
 	cancel context.CancelFunc
@@ -193,6 +196,7 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 		log:   cfg.Log.With().Str("server", cfg.Address).Logger(),
 		out:   newOut(cfg.SendQueue, cfg.SendOverflow, cfg.MaxMessage),
 		inbox: newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.MaxMessage),
+		pool:  intake.NewPool(intake.Limits{Bytes: max(intake.DefaultBytes, 2*cfg.MaxMessage)}),
 		done:  make(chan struct{}),
 	}
 	first, err := c.connect(ctx)
@@ -207,7 +211,7 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 
 // connect opens a connection, subscribes and waits for the ack.
 func (c *Client) connect(ctx context.Context) (*session, error) {
-	ws, err := c.upgrade(ctx)
+	ws, stream, err := c.upgrade(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +220,7 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 	// One time limit applies to everything before the ack: pings and messages do
 	// not extend it.
 	stop := context.AfterFunc(ctx, func() { ws.Close() })
-	s := &session{conn: newConn(ws, c.out, c.cfg.MaxMessage)}
+	s := &session{conn: newConn(ws, stream, c.out, c.pool, c.cfg.MaxMessage)}
 	s.masked = true
 	err = c.subscribe(s)
 	if !stop() && err == nil {
@@ -241,18 +245,20 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 }
 
 // upgrade opens a connection and makes it a WebSocket.
-func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
+func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, *stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.HandshakeTimeout)
 	defer cancel()
 	opening := firstBytes{http: c.cfg.TLS == nil}
 	stop := func() bool { return true }
+	var frames *stream
 	dialer := websocket.Dialer{
 		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			nc, err := c.open(ctx, network, address, &opening)
 			if err == nil {
 				stop = context.AfterFunc(ctx, func() { nc.Close() })
+				frames = newStream(nc, true)
 			}
-			return nc, err
+			return frames, err
 		},
 		ReadBufferSize: readBuffer,
 	}
@@ -260,7 +266,7 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 	ws, response, err := dialer.DialContext(ctx, "ws://"+c.cfg.Address+jsonv1.Path, c.header())
 	if !stop() && err == nil {
 		ws.Close()
-		return nil, context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	}
 	if err != nil {
 		switch {
@@ -269,9 +275,9 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			err = context.DeadlineExceeded // of ctx, which may end slightly later
 		}
-		return nil, opening.explain(err, c.cfg.TLS != nil, response)
+		return nil, nil, opening.explain(err, c.cfg.TLS != nil, response)
 	}
-	return ws, nil
+	return ws, frames, nil
 }
 
 // open opens the connection beneath a WebSocket, with TLS if configured. It
@@ -318,13 +324,15 @@ func (c *Client) subscribe(s *session) error {
 	s.ws.SetPingHandler(nil) // no other goroutine writes yet, so answer directly
 	defer s.answerPings()
 	for early := 0; ; {
-		_, text, err := s.ws.ReadMessage()
+		m, err := s.next(nil)
 		if err != nil {
-			return readError(err)
+			return err
 		}
-		frame, err := jsonv1.Decode(text)
+		s.done()
+		frame, err := jsonv1.Decode(m.text)
 		if err != nil {
-			return fmt.Errorf("waiting for the ack: %w", err)
+			s.reading = m
+			return fmt.Errorf("waiting for the ack: %w", s.broken(err))
 		}
 		switch f := frame.(type) {
 		case jsonv1.Ack:
@@ -333,8 +341,9 @@ func (c *Client) subscribe(s *session) error {
 		case jsonv1.Error:
 			return f
 		case jsonv1.Data:
-			if early += len(text); early <= maxEarly {
-				s.early = append(s.early, text)
+			if early += len(m.text); early <= maxEarly {
+				m.text = bytes.Clone(m.text)
+				s.early = append(s.early, m)
 			}
 		}
 	}
@@ -412,7 +421,7 @@ func (c *Client) received(s *session, text []byte) error {
 	c.hooks.Received(s.peer, 1, len(text))
 	frame, err := jsonv1.Decode(text)
 	if err != nil {
-		return fmt.Errorf("websocket: message of the server: %w", err)
+		return s.broken(err)
 	}
 	switch f := frame.(type) {
 	case jsonv1.Data:
@@ -457,7 +466,7 @@ func (c *Client) Publish(ctx context.Context, topic string, v broker.Value) erro
 	if err := readable(s.ack, data, text); err != nil {
 		return fmt.Errorf("websocket: publishing to %s: %w", topic, err)
 	}
-	lost, err := pushText(ctx, c.out, text)
+	lost, err := pushText(ctx, c.out, text, 1)
 	if lost.First {
 		c.log.Warn().Msg("send queue is full, dropping messages")
 	}

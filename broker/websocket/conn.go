@@ -1,10 +1,10 @@
 package websocket
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -14,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 )
 
@@ -22,10 +23,14 @@ import (
 // one writes pings and pongs. Control frames are written between whole texts
 // only, because Broker's embedded server does not accept them within a text.
 type conn struct {
-	ws  *websocket.Conn
-	out *queue.Queue[[]byte] // texts to send; closing it starts the closing handshake
+	ws     *websocket.Conn
+	stream *stream
+	intake *intake.Account
+	pool   *intake.Pool
+	out    *queue.Queue[[]byte] // texts to send; closing it starts the closing handshake
 
-	early [][]byte // texts that were read before run
+	early   []message // texts that were read before run
+	reading message   // the text that is being processed; used by the reader only
 
 	masked       bool                   // frames sent are masked, as required of clients
 	pingInterval time.Duration          // 0 for no pings
@@ -54,9 +59,17 @@ type farewell struct {
 	cause  error
 }
 
-func newConn(ws *websocket.Conn, out *queue.Queue[[]byte], maxMessage int) *conn {
+// message is a text of the peer, and the beginning of its first frame.
+type message struct {
+	header frameHeader
+	text   []byte
+}
+
+func newConn(ws *websocket.Conn, s *stream, out *queue.Queue[[]byte], pool *intake.Pool, maxMessage int) *conn {
 	c := &conn{
 		ws:       ws,
+		stream:   s,
+		pool:     pool,
 		out:      out,
 		writing:  make(chan struct{}, 1),
 		pongs:    make(chan string, 1),
@@ -64,11 +77,10 @@ func newConn(ws *websocket.Conn, out *queue.Queue[[]byte], maxMessage int) *conn
 		farewell: farewell{code: websocket.CloseNormalClosure, cause: broker.ErrClosed},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.intake = pool.Account(c.ctx.Done(), func(err error) { c.abort(fmt.Errorf("websocket: %w", err)) })
+	s.meter, s.heard = c.intake, &c.heard
 	ws.SetReadLimit(int64(maxMessage))
-	ws.SetPongHandler(func(string) error {
-		c.heard.Store(true)
-		return nil
-	})
+	ws.SetPongHandler(nil) // it counts as heard, like all other bytes
 	c.answerPings()
 	return c
 }
@@ -76,7 +88,6 @@ func newConn(ws *websocket.Conn, out *queue.Queue[[]byte], maxMessage int) *conn
 // answerPings makes keepAlive answer pings.
 func (c *conn) answerPings() {
 	c.ws.SetPingHandler(func(payload string) error {
-		c.heard.Store(true)
 		select {
 		case <-c.pongs: // answering the last one suffices
 		default:
@@ -93,6 +104,7 @@ func (c *conn) run() error {
 	others.Go(c.write)
 	others.Go(c.keepAlive)
 	c.cancel(c.read())
+	c.intake.Done()
 	c.ws.Close()
 	others.Wait()
 	c.mu.Lock()
@@ -246,46 +258,110 @@ func (c *conn) control(kind int, payload string) {
 // read receives texts until the connection ends. It returns the reason, which
 // does not count if the connection was ended by another goroutine before.
 func (c *conn) read() error {
-	for _, text := range c.early {
-		c.take(text)
+	for _, m := range c.early {
+		c.take(m)
 	}
 	c.early = nil
-	var buf bytes.Buffer
+	var buf []byte
 	for {
-		_, r, err := c.ws.NextReader() // binary messages are treated as texts
+		m, err := c.next(buf)
 		if err != nil {
-			return readError(err)
+			return err
 		}
-		if buf.Cap() > keepBuffer {
-			buf = bytes.Buffer{}
+		c.take(m)
+		c.done()
+		if buf = m.text; cap(buf) > readBuffer {
+			buf = nil
 		}
-		buf.Reset()
-		if _, err := buf.ReadFrom(r); err != nil {
-			return readError(err)
-		}
-		c.heard.Store(true)
-		c.take(buf.Bytes())
 	}
 }
 
-// take handles one text.
-func (c *conn) take(text []byte) {
+// next reads a message, in buf if that is large enough. A larger one takes memory of
+// the pool, which the caller must return with done.
+func (c *conn) next(buf []byte) (message, error) {
+	if cap(buf) < readBuffer {
+		buf = make([]byte, readBuffer)
+	}
+	var m message
+	_, r, err := c.ws.NextReader() // binary messages are treated as texts
+	m.header = c.stream.next()
+	for m.text = buf[:0]; err == nil && len(m.text) < cap(m.text); {
+		var n int
+		n, err = r.Read(m.text[len(m.text):cap(m.text)])
+		m.text = m.text[:len(m.text)+n]
+	}
+	if err == nil {
+		m.text, err = intake.Collect(taker{c.intake, c}, r, m.text, m.header.message())
+	}
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
+		return m, nil
+	case errors.Is(err, intake.ErrMemory):
+		return m, fmt.Errorf("websocket: %w", err)
+	}
+	return m, readError(c.stream.explain(err, m.header))
+}
+
+// taker takes memory for messages, for which it may have to wait. The stream counts
+// what arrives.
+type taker struct {
+	*intake.Account
+	c *conn
+}
+
+func (taker) Arrived(int) {}
+
+func (t taker) Take(n int) error {
+	t.c.busy.Store(true)
+	defer t.c.busy.Store(false)
+	return t.Account.Take(n)
+}
+
+// done returns the memory of a message, and continues the timing of what follows.
+func (c *conn) done() {
+	c.stream.pause()
+	c.intake.Done()
+	c.stream.resume()
+}
+
+// take handles one message.
+func (c *conn) take(m message) {
 	if c.ctx.Err() != nil {
 		return // waiting for the answer to our close frame
 	}
-	if c.strictUTF8 && !utf8.Valid(text) {
-		c.end(farewell{websocket.CloseInvalidFramePayloadData, "Invalid frame payload data", errInvalidUTF8})
+	c.reading = m
+	if c.strictUTF8 && !utf8.Valid(m.text) {
+		c.end(farewell{websocket.CloseInvalidFramePayloadData, "Invalid frame payload data", c.broken(errInvalidUTF8)})
 		return
 	}
+	c.stream.pause()
 	c.busy.Store(true)
-	err := c.receive(text)
+	err := c.deliver(m.text)
 	c.busy.Store(false)
 	if err != nil {
 		c.end(farewell{websocket.ClosePolicyViolation, "", err})
 	}
 }
 
-var errInvalidUTF8 = errors.New("websocket: peer sent a text that is not UTF-8")
+// deliver passes a text on. Few large ones are decoded and not yet delivered at the
+// same time.
+func (c *conn) deliver(text []byte) error {
+	if len(text) > readBuffer {
+		end, err := c.pool.Turn(c.ctx)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
+	return c.receive(text)
+}
+
+// broken returns the error for the message that is being processed.
+func (c *conn) broken(err error) error {
+	return fmt.Errorf("websocket: %w", c.stream.broken(c.reading.header.offset, c.reading.text, err))
+}
+
+var errInvalidUTF8 = errors.New("the text is not UTF-8")
 
 // readError returns the error for a failed read.
 func readError(err error) error {
@@ -293,7 +369,11 @@ func readError(err error) error {
 	if errors.As(err, &closed) {
 		return &CloseError{Code: closed.Code, Reason: closed.Text}
 	}
-	if errors.Is(err, net.ErrClosed) {
+	var frame *broker.FrameError
+	switch {
+	case errors.As(err, &frame):
+		return fmt.Errorf("websocket: %w", err)
+	case errors.Is(err, net.ErrClosed):
 		return broker.ErrClosed
 	}
 	return fmt.Errorf("websocket: receiving: %w", err)

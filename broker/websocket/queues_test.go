@@ -14,7 +14,7 @@ func TestQueuesCountBytes(t *testing.T) {
 	out := newOut(100, broker.OverflowDisconnect, 1000)
 	inbox := newInbox(100, broker.OverflowDisconnect, 1000)
 	for i := range 4 {
-		_, sent := pushText(t.Context(), out, large)
+		_, sent := pushText(t.Context(), out, large, 1)
 		_, received := pushReceived(t.Context(), inbox, broker.Peer{}, jsonv1.Data{}, len(large))
 		if full := i == 3; errors.Is(sent, broker.ErrOverflow) != full || errors.Is(received, broker.ErrOverflow) != full {
 			t.Errorf("message %d of 20 MiB: sent %v, received %v", i, sent, received)

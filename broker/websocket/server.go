@@ -19,6 +19,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/internal/hooks"
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/internal/settings"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
@@ -66,6 +67,23 @@ type ServerConfig struct {
 	// DefaultMaxMessage.
 	MaxMessage int
 
+	// MaxIncomplete limits the memory of incoming messages, in bytes, for all
+	// clients together: of messages that have not arrived completely, and of
+	// complete ones that wait for room in the receive queue. It does not include
+	// the fixed buffer of each connection. The default is DefaultMaxIncomplete.
+	// Messages larger than that cannot be received.
+	//
+	// When a message needs more memory than is left, a client is lost, of those
+	// whose incomplete message takes more than an equal share: the one that has
+	// been the slowest to send its last 64 KiB if that took more than a second, or
+	// else the one with the largest message.
+	MaxIncomplete int
+
+	// StallTimeout limits the time in which the next 64 KiB of a message that has
+	// begun, or its rest, must arrive. Otherwise the client is lost. The default
+	// is DefaultStallTimeout, so that 2.2 KB/s are always sufficient.
+	StallTimeout time.Duration
+
 	// PingInterval is the time between pings. A client that sends nothing in
 	// between is lost. The default is DefaultPingInterval. A negative value
 	// disables pings.
@@ -83,6 +101,13 @@ type ServerConfig struct {
 	// slowest client.
 	SendQueue    int
 	SendOverflow broker.Overflow
+
+	// MaxUnsent limits the bytes in the send queues of all clients together, where a
+	// message sent to many clients counts once. The default is DefaultMaxUnsent. If
+	// it is exceeded, the client is lost that has read nothing for the longest time,
+	// of those with more than an equal share, if that is more than 5 s. If four times
+	// as much is exceeded, the client with the most bytes is lost.
+	MaxUnsent int
 
 	// ReceiveQueue limits the messages of all clients queued for Next. The
 	// default is DefaultQueue. Their bytes are limited as those of SendQueue.
@@ -108,6 +133,9 @@ func (cfg ServerConfig) withDefaults() (ServerConfig, error) {
 	return cfg, errors.Join(
 		settings.Default("websocket: MaxClients", &cfg.MaxClients, DefaultMaxClients),
 		settings.Default("websocket: MaxMessage", &cfg.MaxMessage, DefaultMaxMessage),
+		settings.Default("websocket: MaxIncomplete", &cfg.MaxIncomplete, DefaultMaxIncomplete),
+		settings.Default("websocket: StallTimeout", &cfg.StallTimeout, DefaultStallTimeout),
+		settings.Default("websocket: MaxUnsent", &cfg.MaxUnsent, DefaultMaxUnsent),
 		settings.Default("websocket: SendQueue", &cfg.SendQueue, DefaultQueue),
 		settings.Default("websocket: ReceiveQueue", &cfg.ReceiveQueue, DefaultQueue),
 	)
@@ -130,6 +158,8 @@ type Server struct {
 	log      zerolog.Logger
 	upgrader websocket.Upgrader
 	inbox    *queue.Queue[broker.Notification]
+	pool     *intake.Pool // of incomplete messages
+	unsent   *queue.Total // of the send queues
 
 	done    chan struct{} // closed by Close
 	running sync.WaitGroup
@@ -168,6 +198,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 			CheckOrigin:      cfg.CheckOrigin,
 		},
 		inbox:   newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.MaxMessage),
+		pool:    intake.NewPool(intake.Limits{Bytes: cfg.MaxIncomplete, Timeout: cfg.StallTimeout}),
+		unsent:  queue.NewTotal(cfg.MaxUnsent),
 		done:    make(chan struct{}),
 		clients: make(map[*client]struct{}),
 	}, nil
@@ -238,25 +270,26 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.running.Done()
-	ws, err := s.upgrader.Upgrade(w, r, nil)
+	upgrading := &hijacker{ResponseWriter: w}
+	ws, err := s.upgrader.Upgrade(upgrading, r, nil)
 	if err != nil {
 		s.log.Info().Err(err).Str("addr", r.RemoteAddr).Msg("websocket upgrade failed")
 		s.remove(nil)
 		return
 	}
-	c := s.newClient(ws, name, identity, number)
+	c := s.newClient(ws, upgrading.stream, name, identity, number)
 	s.add(c)
 	if problem != nil {
 		c.refuse(*problem)
 	}
 	err = c.run()
-	c.out.Close() // so that no publisher waits for room in it
+	c.out.Discard() // no publisher waits for room in it
 	s.remove(c)
 	if c.state == clientSubscribed {
 		s.inbox.Force(broker.PeerLost{Peer: c.peer, Err: err})
 		s.hooks.PeerLost(c.peer, err)
 	}
-	c.log.Debug().Err(err).Msg("websocket client gone")
+	c.gone(err)
 }
 
 // badRequest returns the error that Zeek reports for the request, or nil.
@@ -344,7 +377,7 @@ func (s *Server) deliver(ctx context.Context, receivers []*client, data jsonv1.D
 			c.drain(dismissed)
 			continue
 		}
-		if err := c.enqueue(ctx, text); err != nil {
+		if err := c.enqueue(ctx, text, len(receivers)); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
+	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
 
@@ -43,7 +45,7 @@ const (
 	clientDeaf                          // violated the protocol; its messages are ignored
 )
 
-func (s *Server) newClient(ws *websocket.Conn, name string, identity *broker.Identity, number int) *client {
+func (s *Server) newClient(ws *websocket.Conn, stream *stream, name string, identity *broker.Identity, number int) *client {
 	if identity != nil {
 		name = identity.Name()
 	}
@@ -52,12 +54,15 @@ func (s *Server) newClient(ws *websocket.Conn, name string, identity *broker.Ide
 		peer.Addr = a
 	}
 	c := &client{
-		conn:   newConn(ws, newOut(s.cfg.SendQueue, s.cfg.SendOverflow, s.cfg.MaxMessage), s.cfg.MaxMessage),
+		conn:   newConn(ws, stream, nil, s.pool, s.cfg.MaxMessage),
 		server: s,
 		name:   s.cfg.Endpoint + "-websocket-" + strconv.Itoa(number),
 		peer:   peer,
 		log:    s.log.With().Stringer("addr", peer.Addr).Str("name", name).Logger(),
 	}
+	limits := outLimits(s.cfg.SendQueue, s.cfg.SendOverflow, s.cfg.MaxMessage)
+	limits.Total, limits.Full = s.unsent, func() { c.abort(errUnsent) }
+	c.out = queue.New[[]byte](limits)
 	c.strictUTF8 = true
 	c.pingInterval = s.cfg.PingInterval
 	seconds := strconv.Itoa(int(c.pingInterval / time.Second))
@@ -74,18 +79,42 @@ func (c *client) refuse(e jsonv1.Error) {
 	c.drain(farewell{websocket.ClosePolicyViolation, e.Context, e})
 }
 
+// errUnsent is the reason for the end of a client that reads too slowly.
+var errUnsent = fmt.Errorf("websocket: send queue: %w: too many bytes in the queues of all clients, and this one reads the slowest", broker.ErrOverflow)
+
 // maxComplaints limits the errors of a client that are logged at info level.
 // Further errors are logged at debug level.
 const maxComplaints = 32
 
 // complain reports an error to the client.
-func (c *client) complain(e jsonv1.Error) {
+func (c *client) complain(e jsonv1.Error) { c.complainAbout(e, nil) }
+
+// complainBroken reports an error in the message that is being processed. If err is
+// nil, the error has no other reason than e.
+func (c *client) complainBroken(e jsonv1.Error, err error) {
+	if err == nil {
+		err = errors.New(e.Context)
+	}
+	c.complainAbout(e, c.broken(err))
+}
+
+func (c *client) complainAbout(e jsonv1.Error, err error) {
 	level := zerolog.InfoLevel
 	if c.complaints.Add(1) > maxComplaints {
 		level = zerolog.DebugLevel
 	}
-	c.log.WithLevel(level).Str("code", e.Code).Str("context", e.Context).Msg("websocket client sent an invalid message")
-	_ = c.enqueue(c.ctx, jsonv1.Append(nil, e)) // it fails if the client leaves
+	c.log.WithLevel(level).Err(err).Str("code", e.Code).Str("context", e.Context).Msg("websocket client sent an invalid message")
+	_ = c.enqueue(c.ctx, jsonv1.Append(nil, e), 1) // it fails if the client leaves
+}
+
+// gone logs the end of the client. It is a warning if the client is at fault.
+func (c *client) gone(err error) {
+	level := zerolog.DebugLevel
+	var frame *broker.FrameError
+	if errors.As(err, &frame) || errors.Is(err, intake.ErrMemory) || errors.Is(err, intake.ErrStalled) {
+		level = zerolog.WarnLevel
+	}
+	c.log.WithLevel(level).Err(err).Msg("websocket client gone")
 }
 
 // takesRelayed reports whether the queue has room for a message of another client.
@@ -105,8 +134,8 @@ func (c *client) takesRelayed() bool {
 
 // enqueue queues text for the writer. If the queue overflows the client may be
 // disconnected.
-func (c *client) enqueue(ctx context.Context, text []byte) error {
-	lost, err := pushText(ctx, c.out, text)
+func (c *client) enqueue(ctx context.Context, text []byte, clients int) error {
+	lost, err := pushText(ctx, c.out, text, clients)
 	if lost.Items > 0 {
 		c.server.hooks.DroppedSending(c.peer, lost.Items)
 	}
@@ -136,7 +165,7 @@ func (c *client) received(text []byte) error {
 
 // subscribe handles the first text of the client.
 func (c *client) subscribe(text []byte) error {
-	frame, _ := jsonv1.Decode(text)
+	frame, decodeErr := jsonv1.Decode(text)
 	topics, ok := frame.(jsonv1.Subscriptions)
 	if !ok {
 		c.state = clientDeaf
@@ -145,7 +174,7 @@ func (c *client) subscribe(text []byte) error {
 		if json.Unmarshal(text, &items) == nil && items != nil {
 			e.Context = "individual subscription not a string"
 		}
-		c.complain(e)
+		c.complainBroken(e, decodeErr)
 		return nil
 	}
 	c.log.Debug().Strs("subscriptions", topics).Msg("websocket client subscribed")
@@ -172,12 +201,11 @@ func (c *client) message(text []byte) error {
 	frame, err := jsonv1.Decode(text)
 	data, ok := frame.(jsonv1.Data)
 	if !ok {
-		c.log.Debug().Err(err).Msg("websocket client sent a text that is no message")
-		c.complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "failed to decode JSON object"})
+		c.complainBroken(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "failed to decode JSON object"}, err)
 		return nil
 	}
 	if data.Topic == "" || data.Topic == broker.ControlTopic {
-		c.complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "no topic in top-level JSON object"})
+		c.complainBroken(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "no topic in top-level JSON object"}, nil)
 		return nil
 	}
 	if !c.server.cfg.Private {

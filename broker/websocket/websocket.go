@@ -23,6 +23,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
 )
@@ -35,6 +36,9 @@ const (
 	DefaultHandshakeTimeout = 10 * time.Second
 	DefaultAckTimeout       = 10 * time.Second
 	DefaultMaxMessage       = 64 << 20 // bytes
+	DefaultMaxIncomplete    = intake.DefaultBytes
+	DefaultStallTimeout     = intake.DefaultTimeout
+	DefaultMaxUnsent        = queue.DefaultTotal
 	DefaultRetryMin         = time.Second
 	DefaultRetryMax         = 30 * time.Second
 )
@@ -44,14 +48,14 @@ const (
 	// (Zeek: kDefaultHandShakeTimeoutSecs).
 	serverHandshakeTimeout = 3 * time.Second
 
-	writeTimeout   = 30 * time.Second // for one write to a slow peer
+	writeTimeout   = 30 * time.Second // for writeBuffer bytes to a slow peer
 	controlTimeout = 5 * time.Second  // for a ping or pong
 	closeTimeout   = time.Second      // for sending a close frame, and for the peer's answer
 	drainTimeout   = 5 * time.Second  // for sending queued messages at the end
 
 	readBuffer  = 16 << 10 // bytes for each connection
 	writeBuffer = 64 << 10 // bytes written at once
-	keepBuffer  = 1 << 20  // larger buffers are not kept for the next message
+	keepBuffer  = 1 << 20  // larger buffers for sending are not kept for the next message
 
 	maxEarly = 1 << 20 // bytes of messages kept before the ack; more are dropped
 )
@@ -137,7 +141,12 @@ func pushReceived(ctx context.Context, inbox *queue.Queue[broker.Notification], 
 
 // newOut returns a queue of texts to send. One of them, the ack, is kept.
 func newOut(limit int, policy broker.Overflow, maxMessage int) *queue.Queue[[]byte] {
-	return queue.New[[]byte](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(maxMessage), Kept: 1})
+	return queue.New[[]byte](outLimits(limit, policy, maxMessage))
+}
+
+// outLimits returns the limits of a queue of texts to send.
+func outLimits(limit int, policy broker.Overflow, maxMessage int) queue.Limits {
+	return queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(maxMessage), Kept: 1}
 }
 
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
@@ -154,9 +163,9 @@ func encode(appendTo func([]byte, jsonv1.Frame) []byte, d jsonv1.Data) []byte {
 	return text
 }
 
-// pushText queues a text for the writer.
-func pushText(ctx context.Context, out *queue.Queue[[]byte], text []byte) (queue.Lost, error) {
-	return out.Push(ctx, queue.Entry[[]byte]{Item: text, Size: len(text)})
+// pushText queues a text for the writer, as one of several writers.
+func pushText(ctx context.Context, out *queue.Queue[[]byte], text []byte, writers int) (queue.Lost, error) {
+	return out.Push(ctx, queue.Entry[[]byte]{Item: text, Size: len(text), Shared: writers})
 }
 
 // defaultPings replaces zero by the default and a negative interval, which

@@ -7,11 +7,12 @@ import (
 	"io"
 )
 
-// Limits for ReadFrame, in bytes of payload.
+// Limits for the payload of a frame, in bytes.
 const (
 	// MaxHandshakeFrame is far above the size of any handshake message. The
-	// largest messages contain a filter.
-	MaxHandshakeFrame = 1 << 20
+	// largest messages contain a filter. It is also the limit for later filters,
+	// which take memory as long as the connection exists.
+	MaxHandshakeFrame = 64 << 10
 
 	// DefaultMaxFrame is sufficient for Zeek's batches of 400 log records.
 	DefaultMaxFrame = 64 << 20

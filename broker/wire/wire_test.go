@@ -394,3 +394,67 @@ func FuzzDecodeEnvelope(f *testing.F) {
 		}
 	})
 }
+
+// count is a Meter that counts.
+type count struct{ begun, complete, arrived, taken int }
+
+func (c *count) Begin(int)     { c.begun++ }
+func (c *count) Arrived(n int) { c.arrived += n }
+func (c *count) Complete()     { c.complete++ }
+func (c *count) Give(n int)    { c.taken -= n }
+func (c *count) Take(n int) error {
+	c.taken += n
+	return nil
+}
+
+// FuzzFrameReader compares a FrameReader with ReadFrame. Memory must not be taken
+// ahead of the bytes, whatever their pieces.
+func FuzzFrameReader(f *testing.F) {
+	f.Add(AppendFrame(AppendFrame(nil, []byte("a")), bytes.Repeat([]byte("b"), 100)), 3)
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 1, 2}, 1)
+	f.Add([]byte{3, 0, 0, 0, 1}, 1)
+	f.Add([]byte{255, 255, 255, 255, 1}, 100)
+	f.Fuzz(func(t *testing.T, stream []byte, piece int) {
+		const limit = 1 << 26
+		var meter count
+		r := NewFrameReader(&pieces{stream, 1 + max(0, piece)%100}, 16, &meter)
+		old := bytes.NewReader(stream)
+		for {
+			offset := int64(len(stream) - old.Len())
+			got, err := r.Next(limit)
+			want, wantErr := ReadFrame(old, limit, nil)
+			if !errors.Is(err, wantErr) && err.Error() != wantErr.Error() || !bytes.Equal(got, want) {
+				t.Fatalf("got %x, %v, want %x, %v", got, err, want, wantErr)
+			}
+			at, first := r.Position()
+			if at != offset || !bytes.HasPrefix(stream[at:], first) {
+				t.Fatalf("frame %x at %d, want it at %d", first, at, offset)
+			}
+			if meter.taken > 64<<10+2*len(stream) {
+				t.Fatalf("%d bytes are taken for %d", meter.taken, len(stream))
+			}
+			meter.taken = 0
+			if err != nil && err != ErrEmptyFrame {
+				break
+			}
+		}
+		if meter.begun != meter.complete || meter.arrived > len(stream) {
+			t.Fatalf("metered %+v of %d bytes", meter, len(stream))
+		}
+	})
+}
+
+// pieces is a reader that returns a few bytes at a time.
+type pieces struct {
+	b []byte
+	n int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, p.b[:min(p.n, len(p.b))])
+	p.b = p.b[n:]
+	return n, nil
+}

@@ -187,6 +187,7 @@ func (s *agentService) newEndpoint(topics []string) (*peering.Endpoint, error) {
 		Subscriptions:   topics,
 		Hooks:           s.operation.hooks(nativeTransport),
 		ReceiveOverflow: broker.OverflowBlock, // a controller waits rather than lose a request
+		MaxIncomplete:   s.settings.incomingBytes(),
 		RetryMin:        s.settings.connectRetry,
 		RetryMax:        10 * s.settings.connectRetry,
 		TLS:             s.security.Hook(),

@@ -168,6 +168,7 @@ func (s *controllerService) newEndpoint(dialects []*zeekapi.Dialect) (*peering.E
 		ReceiveOverflow: broker.OverflowBlock, // an agent waits rather than lose a response
 		SendBytes:       maxPeerBytes,
 		MaxPeers:        maxPeers,
+		MaxIncomplete:   s.settings.incomingBytes(),
 		RetryMin:        s.settings.connectRetry,
 		RetryMax:        10 * s.settings.connectRetry,
 		Hooks:           s.operation.hooks(nativeTransport),
@@ -202,6 +203,7 @@ func (s *controllerService) newServer(ctx context.Context, address, endpoint str
 		Version:         version.String(),
 		ReceiveOverflow: broker.OverflowBlock, // a client waits rather than lose a request
 		ReceiveQueue:    clientQueue,
+		MaxIncomplete:   s.settings.incomingBytes(),
 		SendOverflow:    broker.OverflowDisconnect, // a slow client learns that it missed events
 		Hooks:           s.operation.hooks(websocketTransport),
 		Log:             s.log.With().Str("transport", websocketTransport).Logger(),

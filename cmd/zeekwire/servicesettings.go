@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/cmd/internal/address"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/cmd/internal/tlsflags"
@@ -113,6 +114,7 @@ type serviceSettings struct {
 	defaultAddress string
 	native         listenSettings
 	connectRetry   time.Duration
+	incoming       int // MiB
 	requestTimeout time.Duration
 	metrics        listenSettings
 	patience       time.Duration
@@ -143,6 +145,7 @@ func newServiceSettings(kind, module, variable string) serviceSettings {
 		},
 		patience:     defaultPatience,
 		connectRetry: time.Second,
+		incoming:     peering.DefaultMaxIncomplete / mebibyte,
 		topics:       defaultTopics,
 		tls:          tlsflags.New(),
 		logs:         logSettings{level: "info", format: "console"},
@@ -191,8 +194,17 @@ func (s *serviceSettings) addConnecting() {
 		Help: "`TIME` between the first two attempts to connect; it doubles with every attempt, up to ten times as long",
 		Zeek: "Management::connect_retry",
 		Env:  []settings.Variable{{Name: "ZEEK_DEFAULT_CONNECT_RETRY", Convert: settings.Seconds}},
+	}, settings.Setting{
+		Name: "incoming-memory", Value: settings.Count(&s.incoming, leastIncoming, maxSiteSpace),
+		Help: "`MIB` of memory for messages that arrive at a port; if they need more, the slowest or largest ends its connection",
 	})
 }
+
+// leastIncoming is the least value of --incoming-memory.
+const leastIncoming = 16
+
+// incomingBytes returns the limit for incoming messages in bytes.
+func (s *serviceSettings) incomingBytes() int { return s.incoming * mebibyte }
 
 func (s *serviceSettings) addRequestTimeout() {
 	s.t.Add(settings.Setting{

@@ -22,6 +22,7 @@ import (
 // limits.
 type Queue[T any] struct {
 	limits Limits
+	share  *share // nil without a Total
 
 	// ready holds a value when there are items to take over. It is closed with
 	// the queue.
@@ -31,6 +32,7 @@ type Queue[T any] struct {
 	// the consumer uses these fields.
 	taken []Entry[T]
 	next  int
+	using int // charge of the item that the consumer uses
 	calm  int // number of small takeovers since the last large one
 
 	mu      sync.Mutex
@@ -52,13 +54,31 @@ type Limits struct {
 	Loose  int             // number of loose items
 	Bytes  int             // of all loose items; a single item may exceed it
 	Kept   int             // number of kept items before Keep blocks
+
+	// Total, if non-nil, limits the loose items of many queues. It calls Full, which
+	// must end the use of the queue, and may call its methods.
+	Total *Total
+	Full  func()
 }
 
 // Entry is an item and its size in bytes.
 type Entry[T any] struct {
 	Item T
 	Size int
+
+	// Shared is the number of queues with the same item. Each counts a part of the
+	// size for its Total. Zero means 1.
+	Shared int
+
 	kept bool
+}
+
+// charge returns the bytes that count for a Total.
+func (e Entry[T]) charge() int {
+	if e.kept {
+		return 0
+	}
+	return e.Size / max(1, e.Shared)
 }
 
 // Lost describes the items dropped by a Push.
@@ -76,7 +96,7 @@ const (
 
 // New returns an empty queue.
 func New[T any](limits Limits) *Queue[T] {
-	return &Queue[T]{limits: limits, ready: make(chan struct{}, 1)}
+	return &Queue[T]{limits: limits, share: newShare(limits.Total, limits.Full), ready: make(chan struct{}, 1)}
 }
 
 // Budget returns the default of Limits.Bytes for items of at most largest bytes:
@@ -129,6 +149,7 @@ func (q *Queue[T]) push(ctx context.Context, e Entry[T]) error {
 	q.bytes += e.Size
 	e.kept = false
 	q.add(e)
+	q.share.add(e.charge())
 	return nil
 }
 
@@ -180,14 +201,18 @@ func (q *Queue[T]) Next(ctx context.Context) (T, error) {
 }
 
 // TryNext removes an item if there is one. It does not wait.
+//
+// The item before is no longer in use, and no longer counts for a Total.
 func (q *Queue[T]) TryNext() (item T, ok bool) {
+	q.share.remove(q.using, true)
+	q.using = 0
 	if q.next == len(q.taken) {
 		q.takeOver()
 		if len(q.taken) == 0 {
 			return item, false
 		}
 	}
-	item = q.taken[q.next].Item
+	item, q.using = q.taken[q.next].Item, q.taken[q.next].charge()
 	q.taken[q.next] = Entry[T]{}
 	q.next++
 	return item, true
@@ -213,6 +238,15 @@ func (q *Queue[T]) Close() {
 		q.closed = true
 		close(q.ready)
 		q.signalRoom()
+	}
+}
+
+// Discard closes the queue and removes all items, so that they no longer count for a
+// Total. The consumer must no longer use the queue.
+func (q *Queue[T]) Discard() {
+	q.Close()
+	for ok := true; ok; {
+		_, ok = q.TryNext()
 	}
 }
 
@@ -268,6 +302,7 @@ func (q *Queue[T]) dropOldest() {
 	}
 	q.loose--
 	q.bytes -= q.items[i].Size
+	q.share.remove(q.items[i].charge(), false)
 	q.dropped++
 	copy(q.items[q.head+1:i+1], q.items[q.head:i])
 	q.items[q.head] = Entry[T]{}

@@ -22,8 +22,12 @@ import (
 // Limits of a capture, which is held in memory.
 const (
 	MaxConversations = 1 << 16
-	MaxBytes         = 1 << 30 // total data in all conversations
+	MaxBytes         = 1 << 30 // total data in all conversations, and entryBytes for each entry
+	MaxPacket        = 1 << 24 // a packet of a file in the format pcap
 )
+
+// entryBytes is the memory of an entry without its data.
+const entryBytes = 128
 
 // Limits of the packets buffered while an earlier one is missing, in pages of
 // 1900 bytes.
@@ -31,6 +35,8 @@ const (
 	maxPages              = 1 << 15 // in all connections
 	maxPagesPerConnection = 1 << 12
 )
+
+var errTooLarge = fmt.Errorf("more than %d bytes of data", MaxBytes)
 
 // ErrFormat is wrapped by errors of Read about the whole file.
 var ErrFormat = errors.New("not a usable capture")
@@ -104,7 +110,12 @@ func open(r io.Reader) (source, error) {
 	if string(magic) == magicNG {
 		return pcapgo.NewNgReader(buffered, pcapgo.DefaultNgReaderOptions)
 	}
-	return pcapgo.NewReader(buffered)
+	reader, err := pcapgo.NewReader(buffered)
+	if err != nil {
+		return nil, err
+	}
+	reader.SetSnaplen(min(reader.Snaplen(), MaxPacket))
+	return reader, nil
 }
 
 // Magic numbers of the file formats, in the byte order of the program that
@@ -172,6 +183,8 @@ func (c *capture) New(network, transport gopacket.Flow, tcp *layers.TCP, _ reass
 	}
 	v.Connection.Name = v.Client.String() + " -> " + v.Server.String()
 	v.Connection.ServerPort = v.Server.Port()
+	v.Connection.Client, v.Connection.Server = v.Client, v.Server
+	s.splitter.SetAddresses(v.Client, v.Server)
 	if c.err == nil {
 		c.streams = append(c.streams, s)
 	}
@@ -212,7 +225,7 @@ func (s *stream) ReassembledSG(sg reassembly.ScatterGather, _ reassembly.Assembl
 	}
 	n, _ := sg.Lengths()
 	if s.capture.bytes += n; s.capture.bytes > MaxBytes {
-		s.capture.err = fmt.Errorf("more than %d bytes of data", MaxBytes)
+		s.capture.err = errTooLarge
 		return
 	}
 	s.add(s.splitter.Write(from, sg.Fetch(n)))
@@ -233,6 +246,10 @@ func (s *stream) ReassemblyComplete(reassembly.AssemblerContext) bool {
 // add stores the splitter's results for a packet.
 func (s *stream) add(entries []recording.Entry, err error) {
 	at := recording.At(max(0, s.capture.now.Sub(s.capture.start)))
+	if s.capture.bytes += entryBytes * len(entries); s.capture.bytes > MaxBytes {
+		s.capture.err = errTooLarge
+		return
+	}
 	for _, e := range entries {
 		e.T = at
 		s.conversation.Entries = append(s.conversation.Entries, e)

@@ -2,11 +2,14 @@ package pcap_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
+	"math"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +19,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/recording"
 	"github.com/zeekwire/zeekwire/broker/recording/pcap"
 )
@@ -212,6 +216,43 @@ func TestFormats(t *testing.T) {
 	got, err := pcap.Read(&ng)
 	if err != nil || !cmp.Equal(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })) {
 		t.Errorf("pcapng: got %+v and %v, want %+v", got, err, want)
+	}
+}
+
+// TestAnnouncedPacketTakesNoMemory reads files with packets whose lengths are much
+// larger than the files.
+func TestAnnouncedPacketTakesNoMemory(t *testing.T) {
+	file := capture(t, packet{flags: "S"})
+	binary.LittleEndian.PutUint32(file[16:], math.MaxUint32) // the maximum length
+	for _, n := range []uint32{1 << 20, pcap.MaxPacket, pcap.MaxPacket + 1, 1 << 31, math.MaxUint32} {
+		huge := bytes.Clone(file)
+		binary.LittleEndian.PutUint32(huge[24+8:], n)
+		binary.LittleEndian.PutUint32(huge[24+12:], n)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := pcap.Read(bytes.NewReader(huge))
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, pcap.ErrFormat) {
+			t.Errorf("a packet of %d bytes: got %v", n, err)
+		}
+		allocated := after.TotalAlloc - before.TotalAlloc
+		if allocated > 2<<20 {
+			t.Errorf("a packet of %d bytes takes %d bytes", n, allocated)
+		}
+	}
+}
+
+func TestBrokenFrame(t *testing.T) {
+	conversations, err := pcap.Read(bytes.NewReader(capture(t,
+		packet{flags: "S", seq: 100}, packet{flags: "SA", seq: 200, fromServer: true},
+		packet{flags: "A", seq: 201, fromServer: true, data: probe + "\x7f\xff\xff\xff"})))
+	if err != nil || len(conversations) != 1 {
+		t.Fatalf("got %+v, %v", conversations, err)
+	}
+	var broken *broker.FrameError
+	if err := conversations[0].Err; !errors.As(err, &broken) || broken.Offset != 9 || broken.FromClient ||
+		!strings.Contains(err.Error(), "broken frame from server 127.0.0.2:9999 to client 127.0.0.1:40000 at offset 9, first bytes 7fffffff: ") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -53,6 +53,7 @@ func (c *conversation) frame(e recording.Entry) Frame {
 	case recording.KindClose:
 		f.close(e.Data)
 	}
+	f.locate(c.conn, e)
 	return f
 }
 

@@ -178,7 +178,7 @@ func (r *run) header(c *conversation) {
 func (r *run) frame(f Frame, where string) {
 	r.frames++
 	if f.What == whatMalformed {
-		r.problem("%s: %s", where, f.Error)
+		r.problem("%s: %s", where, printable(f.broken.Error()))
 	}
 	if r.options.Check {
 		switch f.Check {

@@ -1,7 +1,9 @@
 package decode
 
 import (
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -47,7 +49,16 @@ type Frame struct {
 	// Options.Check is not set, or if the frame is malformed.
 	Check Verdict `json:"check,omitempty"`
 
+	// Offset, First, Client and Server describe a malformed frame: its position in
+	// the stream of its sender, its first bytes in hexadecimal, and the addresses of
+	// the connection, if they are known.
+	Offset *int64 `json:"offset,omitempty"`
+	First  string `json:"first,omitempty"`
+	Client string `json:"client,omitempty"`
+	Server string `json:"server,omitempty"`
+
 	mismatch string // explains VerdictDifferent
+	broken   error  // describes a malformed frame in one line
 }
 
 // Message is the content of a frame: a message of Zeek, or another frame with
@@ -85,7 +96,26 @@ const (
 const whatMalformed = "malformed"
 
 func (f *Frame) malformed(err error) {
-	f.What, f.Error, f.Check = whatMalformed, printable(err.Error()), ""
+	f.What, f.Error, f.Check, f.broken = whatMalformed, printable(err.Error()), "", err
+}
+
+// locate adds the position of a malformed frame in its connection.
+func (f *Frame) locate(c recording.Connection, e recording.Entry) {
+	if f.What != whatMalformed {
+		return
+	}
+	f.broken = c.Broken(e, f.broken)
+	var at *broker.FrameError
+	if !errors.As(f.broken, &at) {
+		return
+	}
+	f.Offset, f.First = &at.Offset, hex.EncodeToString(at.First)
+	if at.Client.IsValid() {
+		f.Client = at.Client.String()
+	}
+	if at.Server.IsValid() {
+		f.Server = at.Server.String()
+	}
 }
 
 // message describes the value of a data message.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,9 +124,8 @@ func (p *proxy) serve(ctx context.Context, client net.Conn) error {
 		return err
 	}
 	c := recording.Connection{Name: p.options.Name}
-	if a, ok := server.RemoteAddr().(*net.TCPAddr); ok {
-		c.ServerPort = uint16(a.Port)
-	}
+	c.Client, c.Server = address(client.RemoteAddr()), address(server.RemoteAddr())
+	c.ServerPort = c.Server.Port()
 	start := p.options.Start
 	if start.IsZero() {
 		start = time.Now()
@@ -150,6 +150,12 @@ func (p *proxy) serve(ctx context.Context, client net.Conn) error {
 		return os.Remove(out.Name())
 	}
 	return nil
+}
+
+// address returns the address of one end of a TCP connection.
+func address(a net.Addr) netip.AddrPort {
+	p, _ := netip.ParseAddrPort(a.String())
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
 // forward copies one direction until it ends. The end of one direction is

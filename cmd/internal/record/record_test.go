@@ -260,3 +260,31 @@ func TestInvalidName(t *testing.T) {
 		t.Errorf("the listener is still open: %v", err)
 	}
 }
+
+// TestRecordReportsBrokenFrames sends a frame that is too large, through the proxy.
+func TestRecordReportsBrokenFrames(t *testing.T) {
+	server := listen(t)
+	address, end := start(t, record.Options{Connect: server.Addr().String(), Output: t.TempDir()})
+	client, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const stream = "\x00\x00\x00\x01\x0c\x7f\xff\xff\xff\x0c"
+	if _, err := io.WriteString(client, stream); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := server.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.ReadFull(conn, make([]byte, len(stream))); err != nil { // it is forwarded
+		t.Fatal(err)
+	}
+	logged := end()
+	want := fmt.Sprintf("broken frame from client %v to server %v at offset 5, first bytes 7fffffff0c: ", client.LocalAddr(), server.Addr())
+	if strings.Count(logged, "\n") != 2 || !strings.Contains(logged, want) {
+		t.Errorf("logged %s, want %s", logged, want)
+	}
+}

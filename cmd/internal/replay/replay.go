@@ -27,8 +27,11 @@ type Options struct {
 	Patience time.Duration
 }
 
-// MaxEntries limits the number of entries of a recording.
-const MaxEntries = 1 << 20
+// Limits of a recording, which is held in memory.
+const (
+	MaxEntries = 1 << 20
+	MaxBytes   = 1 << 30 // data of all entries
+)
 
 // Run replays one side of a recording and writes a summary to out. The peer's
 // messages may differ from the recorded ones if they are of the same kind.
@@ -110,6 +113,7 @@ func read(file string) ([]recording.Entry, error) {
 		return nil, err
 	}
 	var entries []recording.Entry
+	size := 0
 	for {
 		e, err := r.Next()
 		if err == io.EOF {
@@ -120,6 +124,9 @@ func read(file string) ([]recording.Entry, error) {
 		}
 		if len(entries) == MaxEntries {
 			return nil, fmt.Errorf("%s: more than %d entries", file, MaxEntries)
+		}
+		if size += len(e.Data); size > MaxBytes {
+			return nil, fmt.Errorf("%s: more than %d bytes", file, MaxBytes)
 		}
 		entries = append(entries, e)
 	}

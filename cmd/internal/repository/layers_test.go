@@ -27,7 +27,7 @@ var layers = []struct {
 		"zeekapi/clusterfile/configparser", "zeekapi/clusterfile/shlex", "zeekapi/internal/eventloop",
 	}},
 	{"encodings", []string{
-		"broker/bin", "broker/jsonv1", "broker/wire", "broker/record", "broker/logs", "broker/internal/queue", "broker/internal/backoff",
+		"broker/bin", "broker/jsonv1", "broker/wire", "broker/record", "broker/logs", "broker/internal/queue", "broker/internal/intake", "broker/internal/backoff",
 		"broker/internal/hooks", "broker/internal/settings", "broker/internal/brokertest",
 		"broker/recording", "broker/recording/pcap",
 	}},
