@@ -5,6 +5,7 @@ GO ?= go
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 ACTIONLINT = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+GOTESTSUM = gotest.tools/gotestsum@v1.13.0
 FUZZTIME ?= 10s
 PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 
@@ -37,11 +38,13 @@ man: build
 	bin/zeekwire man --dir bin/man
 	bin/zeek-client man --dir bin/man
 
+# The summary at the end lists failures, and what was skipped and why.
+#
 # What has one goroutine and many repetitions runs for longer without the race
 # detector, which makes it slow and has nothing to find there.
 test:
 	@set -- $$($(GO) env CC); command -v "$$1" >/dev/null || { echo "the race detector needs a C compiler, here $$1"; exit 1; }
-	$(GO) test -race -timeout 10m ./...
+	$(GO) run $(GOTESTSUM) --format pkgname -- -race -timeout 10m ./...
 	CGO_ENABLED=0 $(GO) test -trimpath -run '^Test(Simulation|StoreDetectsDamage)$$' ./zeekapi/controller
 	$(GO) run ./cmd/zeekwire decode --check testdata/recordings/*/*.jsonl
 
