@@ -42,7 +42,7 @@ func TestHostileHandshakes(t *testing.T) {
 		{"half a length", []byte{0, 0}, nil},
 		{"half a hello", hello[:20], nil},
 		{"zero-length frame", make([]byte, 4), nil},
-		{"oversized frame", []byte{0, 16, 0, 1}, nil},
+		{"oversized frame", []byte{0, 1, 0, 1}, nil},
 		{"absurd frame", []byte{255, 255, 255, 255, 0}, nil},
 		{"wrong magic", bytes.Replace(hello, []byte("ZEEK"), []byte("BROK"), 1), drop(38, "wrong magic number")},
 		{"wrong version", frame(wire.Hello{Sender: largeID, MinVersion: 2, MaxVersion: 3}), drop(2, "unsupported versions offered")},

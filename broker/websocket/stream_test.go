@@ -72,7 +72,7 @@ func TestStreamOffsets(t *testing.T) {
 	b = clientFrame(b, 1, "frag")          // 19
 	b = clientFrame(b, bitFinal|9, "")
 	b = clientFrame(b, 0, "men")
-	b = clientFrame(b, bitFinal|0, "ted")
+	b = clientFrame(b, bitFinal, "ted")
 	at := int64(len(b))
 	b = clientFrame(b, bitFinal|2, long)
 	b = appendText(b, bytes.Repeat([]byte("y"), 1000), true)

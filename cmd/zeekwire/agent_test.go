@@ -72,6 +72,13 @@ func (a *awaited) Write(b []byte) (int, error) {
 	return a.text.Write(b)
 }
 
+// forget discards the text.
+func (a *awaited) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.text.Reset()
+}
+
 func (a *awaited) await(t *testing.T, text string) {
 	t.Helper()
 	for {
