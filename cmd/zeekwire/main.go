@@ -154,7 +154,7 @@ accepted before the command.
 	add(groupClient, tool.Commands()...)
 	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())
-	cmd.AddCommand(newVersionCommand(), manpage.Command(manpage.About{
+	add("", newVersionCommand(), manpage.Command(manpage.About{
 		Version: "zeekwire " + version.String(),
 		Sections: func(cmd *cobra.Command) []manpage.Section {
 			if cmd.GroupID == groupClient {
