@@ -160,7 +160,7 @@ accepted before the command.
 			if cmd.GroupID == groupClient {
 				return tool.Manual()
 			}
-			return []manpage.Section{{Title: "Exit status", Text: "  0  success\n  1  failure\n  2  usage error"}}
+			return []manpage.Section{{Title: "Exit status", Text: "  0  success\n  1  failure\n  2  usage error, or an invalid setting of a service"}}
 		},
 	}))
 	return cmd
