@@ -117,9 +117,7 @@ accepted before the command.
 
 ` + clientcmd.ExitCodes + clientcmd.ExtendedExitCodes,
 		Version:       version.String(),
-		SilenceErrors: true,
-		SilenceUsage:  true,
-
+		SilenceErrors: true, SilenceUsage: true,
 		DisableSuggestions: true, // CommandError has its own
 	}
 	tool := &clientcmd.Tool{Extended: true, ConfigFile: clientcmd.InstalledConfigFile(), CompletionPatience: completionPatience}
