@@ -11,6 +11,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/cmd/internal/address"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
@@ -143,7 +144,13 @@ func (s *agentSettings) check() error {
 	if len(s.nodes.args) > 0 && s.launcher == launcherSupervisor {
 		return s.t.Wrong("node-args", "want --launcher zeek: nodes of a Supervisor have its arguments")
 	}
-	return s.serviceSettings.check()
+	if err := s.serviceSettings.check(); err != nil {
+		return err
+	}
+	if err := zeekapi.CheckName(s.name); err != nil {
+		return s.t.Wrong("name", "%v", err)
+	}
+	return nil
 }
 
 // controllerAtPort returns the address of a local controller at the port named

@@ -75,6 +75,14 @@ const demoPatience = 2 * time.Minute
 
 // run runs the demo and removes its files.
 func (d *demo) run(ctx context.Context) (err error) {
+	var p preflight
+	if d.zeek != "" {
+		p.zeek(d.zeek, "without --zeek, the nodes are simulated")
+	}
+	p.directory("directory of temporary files", os.TempDir(), "the variable TMPDIR")
+	if err := p.err(); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "zeekwire-demo-")
 	if err != nil {
 		return err

@@ -117,9 +117,7 @@ accepted before the command.
 
 ` + clientcmd.ExitCodes + clientcmd.ExtendedExitCodes,
 		Version:       version.String(),
-		SilenceErrors: true,
-		SilenceUsage:  true,
-
+		SilenceErrors: true, SilenceUsage: true,
 		DisableSuggestions: true, // CommandError has its own
 	}
 	tool := &clientcmd.Tool{Extended: true, ConfigFile: clientcmd.InstalledConfigFile(), CompletionPatience: completionPatience}
@@ -154,13 +152,13 @@ accepted before the command.
 	add(groupClient, tool.Commands()...)
 	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())
-	cmd.AddCommand(newVersionCommand(), manpage.Command(manpage.About{
+	add("", newVersionCommand(), manpage.Command(manpage.About{
 		Version: "zeekwire " + version.String(),
 		Sections: func(cmd *cobra.Command) []manpage.Section {
 			if cmd.GroupID == groupClient {
 				return tool.Manual()
 			}
-			return []manpage.Section{{Title: "Exit status", Text: "  0  success\n  1  failure\n  2  usage error"}}
+			return []manpage.Section{{Title: "Exit status", Text: "  0  success\n  1  failure\n  2  usage error, or an invalid setting of a service"}}
 		},
 	}))
 	return cmd

@@ -120,6 +120,9 @@ func TestUsageErrors(t *testing.T) {
 			code: 1, want: "error: zeek program \"/nonexistent/zeek\": no such file or directory; install Zeek, or name its program with --zeek PATH; --launcher simulated works without Zeek\n"},
 		{args: []string{"agent", "--check", "--launcher", "simulated", "--scenario", file}, code: 1, want: "error: --scenario: "},
 		{args: []string{"controller", "--config", "/nonexistent.conf"}, code: 2, want: "error: settings file /nonexistent.conf: no such file or directory\n"},
+		{args: []string{"agent", "--name", "a b", "--check"}, code: 2, want: "error: --name \"a b\": name \"a b\": want printable characters other than spaces, slashes and quotes\n"},
+		{args: []string{"record", "--listen", "127.0.0.1:0", "--connect", "127.0.0.1:1", "--output", "/nonexistent/x.jsonl"}, code: 1, want: "error: record: stat /nonexistent: no such file or directory\n"},
+		{args: []string{"man", "--dir", file + "/x"}, code: 1, want: "error: mkdir " + file + ": not a directory\n"},
 		{args: []string{"decode", file}, code: 1, want: file + ":1: "},
 		{args: []string{"decode"}, code: 2, want: "error: missing FILE; usage: zeekwire decode FILE...\n"},
 	} {

@@ -100,8 +100,9 @@ func userName() string {
 	return strconv.Itoa(os.Geteuid())
 }
 
-// zeek checks that there is a zeek program.
-func (p *preflight) zeek(program string) {
+// zeek checks that there is a zeek program. The text without tells how to proceed
+// without Zeek.
+func (p *preflight) zeek(program, without string) {
 	_, err := exec.LookPath(program)
 	if err == nil {
 		return
@@ -110,7 +111,7 @@ func (p *preflight) zeek(program string) {
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		reason = path.Err
 	}
-	p.add(fmt.Errorf("zeek program %q: %w; install Zeek, or name its program with --zeek PATH; --launcher simulated works without Zeek", program, reason))
+	p.add(fmt.Errorf("zeek program %q: %w; install Zeek, or name its program with --zeek PATH; %s", program, reason, without))
 }
 
 // preflight returns what keeps the controller from starting.
@@ -134,7 +135,7 @@ func (s *agentSettings) preflight(ctx context.Context) error {
 	}
 	p.port(ctx, listeningForNodes, s.native.at(s.defaultAddress))
 	if s.launcher == launcherZeek {
-		p.zeek(s.zeek)
+		p.zeek(s.zeek, "--launcher simulated works without Zeek")
 	}
 	return p.err()
 }

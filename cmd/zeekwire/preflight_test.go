@@ -67,6 +67,21 @@ func TestPreflightDirectories(t *testing.T) {
 	}
 }
 
+// TestDemoReportsWhatIsMissing checks the errors of a demonstration without Zeek.
+func TestDemoReportsWhatIsMissing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", file)
+	_, stderr, code := call(t.Context(), "demo", "--zeek", "/nonexistent/zeek")
+	want := `error: zeek program "/nonexistent/zeek": no such file or directory; install Zeek, or name its program with --zeek PATH; without --zeek, the nodes are simulated` + "\n" +
+		"error: directory of temporary files " + file + ": " + file + " is not a directory; choose another one with the variable TMPDIR\n"
+	if code != 1 || stderr != want {
+		t.Errorf("exit code %d, %q, want %q", code, stderr, want)
+	}
+}
+
 // TestShortcomings checks the warning about a low limit of open files.
 func TestShortcomings(t *testing.T) {
 	var usual unix.Rlimit

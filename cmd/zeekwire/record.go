@@ -42,10 +42,7 @@ To record several pairs of peers at once, with a common clock, repeat --listen,
 			case len(names) > len(listen):
 				return usageError(errors.New("more --name than --listen"))
 			}
-			if err := checkAddresses("--listen", listen...); err != nil {
-				return err
-			}
-			if err := checkAddresses("--connect", connect...); err != nil {
+			if err := errors.Join(checkAddresses("--listen", listen...), checkAddresses("--connect", connect...)); err != nil {
 				return err
 			}
 			listeners := make([]net.Listener, len(listen))

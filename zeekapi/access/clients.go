@@ -121,7 +121,10 @@ func read(path string) (text string, mode fs.FileMode, err error) {
 func parse(text string) (*list, error) {
 	l := new(list)
 	number := 0
-	for line := range strings.Lines(text) {
+	if strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
+		return nil, errors.New("the file is UTF-16; save it as UTF-8")
+	}
+	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
 		number++
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {

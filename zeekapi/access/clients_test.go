@@ -112,6 +112,21 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
+// TestLoadEncodings checks that a byte order mark does not become part of a name.
+func TestLoadEncodings(t *testing.T) {
+	clients, _, err := Load(write(t, "\ufeffops full token:"+secret+"\r\n", 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &http.Request{RemoteAddr: "127.0.0.1:4711", Header: http.Header{"Authorization": {"Bearer " + secret}}}
+	if id, err := clients.Authorize(r); err != nil || id.Names[0] != "ops" {
+		t.Errorf("%+v, %v, want the client ops", id, err)
+	}
+	if _, _, err := Load(write(t, "\xff\xfeo\x00", 0o600)); err == nil || !strings.Contains(err.Error(), "the file is UTF-16; save it as UTF-8") {
+		t.Error(err)
+	}
+}
+
 func TestLoadChecksFileMode(t *testing.T) {
 	plain, hashed := "a full token:"+secret, "a full "+hashOf(secret)
 	for _, tt := range []struct {

@@ -13,8 +13,14 @@ import (
 	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
-// advised adds to an error of a connection which flag to change, if that is known.
-func advised(err error) error {
+// advised adds to an error of a connection to an address which flag to change, if that is known.
+func advised(address string, err error) error {
+	var web *websocket.MismatchError
+	if errors.As(err, &web) {
+		changed := *web // with advice about flags in place of fields
+		changed.Advice = webSocketAdvice(web)
+		return fmt.Errorf("websocket: connecting to %s: %w", address, &changed)
+	}
 	if text := advice(err); text != "" {
 		return fmt.Errorf("%w; %s", err, text)
 	}
@@ -25,14 +31,11 @@ func advised(err error) error {
 func advice(err error) string {
 	var (
 		native *peering.MismatchError
-		web    *websocket.MismatchError
 		lookup *net.DNSError
 	)
 	switch {
 	case errors.As(err, &native):
 		return nativeAdvice(native)
-	case errors.As(err, &web):
-		return webSocketAdvice(web)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nobody listens there: check --connect HOST:PORT, and that the peer runs"
 	case errors.As(err, &lookup):

@@ -37,8 +37,8 @@ func TestAdvice(t *testing.T) {
 		{&websocket.MismatchError{Met: "HTTP status 404", Status: 404}, "check that --connect"},
 		{errors.New("else"), ""},
 	} {
-		got := advised(fmt.Errorf("connecting: %w", tt.err))
-		if !errors.Is(got, tt.err) || !strings.Contains(got.Error(), tt.want) || strings.Contains(got.Error(), ";") != (tt.want != "") {
+		got := advised("h:1", fmt.Errorf("connecting: %w", tt.err))
+		if web := (*websocket.MismatchError)(nil); !errors.Is(got, tt.err) && !errors.As(got, &web) || !strings.Contains(got.Error(), tt.want) || strings.Contains(got.Error(), ";") != (tt.want != "") {
 			t.Errorf("%#v: %v, want %q", tt.err, got, tt.want)
 		}
 	}

@@ -118,7 +118,7 @@ func (o *Options) attach(ctx context.Context, e *peering.Endpoint) error {
 		ctx, cancel := o.withTimeout(ctx)
 		defer cancel()
 		if _, err := e.AwaitPeer(ctx, o.Connect); err != nil {
-			return advised(err)
+			return advised(o.Connect, err)
 		}
 	}
 	return nil
@@ -134,7 +134,7 @@ func (o *Options) webSocket(ctx context.Context, cfg websocket.ClientConfig) (*w
 	defer cancel()
 	c, err := websocket.Dial(ctx, cfg)
 	if err != nil {
-		return nil, advised(err)
+		return nil, advised(o.Connect, err)
 	}
 	return c, nil
 }

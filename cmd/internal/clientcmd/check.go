@@ -65,10 +65,9 @@ func (t *Tool) checkConfig() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `.
 
-It reports errors for which the controller or the agents would refuse the
-configuration on any machine, and
-warnings about probable mistakes. Host names are resolved as for deployment.
-With --strict-exit, warnings count as errors.
+It reports errors for which the controller, or an agent on any machine, would
+refuse the configuration, and warnings about probable mistakes. Host names are
+resolved as for deployment. With --strict-exit, warnings count as errors.
 
 The output has lines in the form FILE:LINE: error: TEXT, also on a terminal, or
 FILE:LINE:COLUMN: error: TEXT where the column is known.

@@ -11,7 +11,8 @@ func TestName(t *testing.T) {
 	for _, tt := range []struct {
 		word, want string // "" for no suggestion
 	}{
-		{"nmae", "name"},
+		{"nmea", ""},
+		{"anme", "name"}, // an exchange of neighbours
 		{"game", "name"},
 		{"gave", ""}, // two edits of a short name may be any other one
 		{"nam", "name"},

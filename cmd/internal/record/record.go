@@ -59,10 +59,8 @@ func Run(ctx context.Context, l net.Listener, o Options, log io.Writer) error {
 	if strings.ContainsAny(o.Name, `/\`) {
 		return fmt.Errorf("record: name %q contains a slash", o.Name)
 	}
-	if !strings.HasSuffix(o.Output, extension) {
-		if err := os.MkdirAll(o.Output, 0o777); err != nil {
-			return fmt.Errorf("record: %w", err)
-		}
+	if err := prepareOutput(o.Output); err != nil {
+		return fmt.Errorf("record: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -96,6 +94,20 @@ func Run(ctx context.Context, l net.Listener, o Options, log io.Writer) error {
 			}
 		})
 	}
+}
+
+// prepareOutput creates the directory of recordings, or checks that the one of the first
+// file exists, so that the error does not come with the first connection.
+func prepareOutput(output string) error {
+	if !strings.HasSuffix(output, extension) {
+		return os.MkdirAll(output, 0o777)
+	}
+	dir := filepath.Dir(output)
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory", dir)
+	}
+	return err
 }
 
 type proxy struct {
