@@ -135,6 +135,7 @@ func TestAgent(t *testing.T) {
 		{Status: zeekapi.NodeStatus{Node: "w\xff", State: zeekapi.StateCrashed}, CPU: 1, Memory: 1},
 	})
 	expect(t, r, `
+		zeekwire_agent_storage_failed 0
 		zeekwire_agent_nodes{state="crashed"} 2
 		zeekwire_agent_nodes{state="failed"} 0
 		zeekwire_agent_nodes{state="pending"} 0
