@@ -299,6 +299,9 @@ func TestControllerWithoutDescriptors(t *testing.T) {
 	release := occupy(t, p.ctx, p.native, p.clients)
 	c.must(o)
 	c.must(o)
+	if open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.cmd.Process.Pid)); err == nil {
+		c.remark = fmt.Sprintf("%d descriptors in use, the limit is 40", len(open))
+	}
 	release()
 	p.operator()
 	c.end(s, o)

@@ -36,19 +36,18 @@ func TestOthers(t *testing.T) {
 	} {
 		t.Run(test.where+" "+test.fault, func(t *testing.T) {
 			r := report(t, test.fault, test.where)
+			r.elsewhere = true
 			cmd := exec.Command("go", "test", "-count=1", "-v", "-run", "^"+test.name+"$", "./zeekapi/"+test.pkg)
 			cmd.Dir = "../../.."
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 			out, err := cmd.CombinedOutput()
 			if err != nil {
-				r.lost++ // these tests fail for no other reason than lost or wrong state
 				t.Fatalf("%v\n%s", err, out)
 			}
 			passed := regexp.MustCompile(`(?m)^--- PASS`).FindAllIndex(out, -1)
 			if len(passed) == 0 {
 				t.Skipf("no such test: %s in %s\n%s", test.name, test.pkg, out)
 			}
-			r.acknowledged, r.recovered = len(passed), "yes"
 			if match := extent.FindSubmatch(out); match != nil {
 				r.remark = string(match[1])
 			}
