@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 
@@ -13,7 +14,7 @@ import (
 // tests, which call it after every step.
 func (m *Machine) Check() error {
 	for _, check := range []func() error{
-		m.agents.check, m.members.check, m.states.check, m.requests.check, m.deployments.check, m.jobs.check,
+		m.storage.check, m.agents.check, m.members.check, m.states.check, m.requests.check, m.deployments.check, m.jobs.check,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -21,6 +22,13 @@ func (m *Machine) Check() error {
 	}
 	if next, ok := m.Deadline(); ok && m.requests.deadline().set && m.requests.deadline().at.Before(next) {
 		return fmt.Errorf("a request expires before the machine's deadline")
+	}
+	return nil
+}
+
+func (s *storage) check() error {
+	if s.why != "" && s.since.IsZero() {
+		return errors.New("it is not known since when changes cannot be stored")
 	}
 	return nil
 }

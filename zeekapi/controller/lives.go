@@ -19,6 +19,7 @@ type lives struct {
 	next   func(State) *Machine
 	keeper *keeper
 	agents introductions
+	dialed map[string]bool // addresses of which Dial was performed, and Hangup was not
 
 	taken   []Input  // whose outputs have not been performed
 	failed  bool     // the changes of these inputs could not be stored
@@ -48,13 +49,21 @@ func (l *lives) Start(now time.Time) []Output {
 
 // Step takes an input.
 func (l *lives) Step(now time.Time, in Input) []Output {
-	switch in.(type) {
+	switch in := in.(type) {
 	case storageDue:
 		return []Output{checkStorage{}}
+	case StorageChanged:
+		// It is not taken again, because it is not true any more then.
+		if in.Why == "" && l.keeper.broken != nil {
+			return nil
+		}
+		return l.Machine.Step(now, in)
 	case storeFailed:
 		return l.succeed(now)
 	}
-	l.taken = append(l.taken, in)
+	if l.keeper.store != nil {
+		l.taken = append(l.taken, in)
+	}
 	return l.Machine.Step(now, in)
 }
 
@@ -110,6 +119,11 @@ func (l *lives) succeed(now time.Time) []Output {
 	out = append(out, l.Machine.succeed(now, former, reason, l.agents.inputs())...)
 	for _, in := range l.taken {
 		out = append(out, l.Machine.Step(now, in)...)
+	}
+	for _, address := range sortedKeys(l.dialed) {
+		if !l.members.dialed[address] {
+			out = append(out, Hangup{Address: address})
+		}
 	}
 	return out
 }

@@ -16,7 +16,6 @@ type runner struct {
 	Config
 	lives   *lives
 	dials   *dials
-	dialed  map[string]bool // addresses
 	encoder encoder
 	workers *eventloop.Workers[Input] // complete sites, which takes seconds
 }
@@ -52,13 +51,15 @@ func (r *runner) perform(ctx context.Context, outputs []Output) (more []Input, e
 				}
 			}
 		case Dial:
-			if !r.dialed[o.Address] {
-				r.dialed[o.Address] = true
+			if !r.lives.dialed[o.Address] { // the machine before may have dialed it
+				r.lives.dialed[o.Address] = true
 				r.dials.dial(o.Address)
 			}
 		case Hangup:
-			delete(r.dialed, o.Address)
-			r.dials.undial(o.Address)
+			if r.lives.dialed[o.Address] {
+				delete(r.lives.dialed, o.Address)
+				r.dials.undial(o.Address)
+			}
 		case checkStorage:
 			if why := r.lives.keeper.check(); why != r.lives.storage.why {
 				more = append(more, StorageChanged{why})

@@ -48,13 +48,13 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 	}
 	l := &lives{
 		Machine: machine, keeper: &keeper{store: store, kept: newLiveState(state)},
-		agents: introductions{byPeer: make(map[uuid.UUID]*introduction)},
+		agents: introductions{byPeer: make(map[uuid.UUID]*introduction)}, dialed: make(map[string]bool),
 	}
 	l.next = func(state State) *Machine {
 		m, _ := NewMachine(cfg.Settings, state, uuid.NewString, cfg.Log) // an error is about settings, which are valid
 		return m
 	}
-	r := &runner{Config: cfg, lives: l, dials: newDials(cfg.Dialer, cfg.Log), dialed: make(map[string]bool), workers: eventloop.NewWorkers[Input](maxCompletions)}
+	r := &runner{Config: cfg, lives: l, dials: newDials(cfg.Dialer, cfg.Log), workers: eventloop.NewWorkers[Input](maxCompletions)}
 	defer r.dials.wait()
 	defer r.workers.Wait()
 	loop := eventloop.Config[Input, Output]{
@@ -74,7 +74,7 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 	}
 	err = eventloop.Run(ctx, loop)
 	if why := l.keeper.check(); l.keeper.broken != nil {
-		cfg.Log.Error().Str("reason", why).Msg("the last changes were never stored and are lost")
+		cfg.Log.Error().Str("reason", why).Msg("what happened since changes could not be stored is lost")
 	}
 	return err
 }

@@ -3,8 +3,10 @@ package controller_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -20,6 +22,7 @@ import (
 
 // unreliableStore is a store in memory that can fail.
 type unreliableStore struct {
+	mu    sync.Mutex       // only needed by tests that use it while the controller runs
 	state controller.State // what is stored
 	saves int              // calls of Save
 
@@ -28,6 +31,7 @@ type unreliableStore struct {
 	after    bool  // the failing Save stores its changes nevertheless
 	scarce   error // of Check, while Save works
 	failing  bool
+	untrue   bool // what a failing Save stored is still there
 }
 
 func newUnreliableStore() *unreliableStore {
@@ -40,6 +44,8 @@ var ours = operations.Dialect(operations.DefaultTopics)
 var errDisk = fmt.Errorf("/state.db: %w", syscall.ENOSPC)
 
 func (s *unreliableStore) Save(changes ...controller.Change) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.saves++
 	s.failing = s.failing || s.saves == s.failAt
 	if !s.failing || s.after && s.saves == s.failAt {
@@ -48,20 +54,25 @@ func (s *unreliableStore) Save(changes ...controller.Change) error {
 		}
 	}
 	if s.failing {
+		s.untrue = s.untrue || s.after && s.saves == s.failAt
 		return errDisk
 	}
 	return nil
 }
 
 func (s *unreliableStore) Rewrite(state controller.State) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.failing {
 		return errDisk
 	}
-	s.state = state.Clone()
+	s.state, s.untrue = state.Clone(), false
 	return nil
 }
 
 func (s *unreliableStore) Check() (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.failing && s.failures > 0 {
 		s.failures--
 		return true, errDisk
@@ -177,7 +188,9 @@ func TestRunWithLittleRoom(t *testing.T) {
 		for {
 			msg, _ := a.receive()
 			if _, deploys := msg.(zeekapi.AgentDeployRequest); deploys {
+				store.mu.Lock()
 				store.scarce = errDisk
+				store.mu.Unlock()
 				time.Sleep(2 * time.Second)
 				client.ask(stage("r3", config("c2", "a")), "answer StageConfigurationResponse r3 [F the controller cannot store changes now: /state.db: no space left on device]")
 				a.send(modern.Topics.Agent("a"), answerTo(controller.ToAgent{Instance: "a", Message: msg}))
@@ -190,6 +203,8 @@ func TestRunWithLittleRoom(t *testing.T) {
 				break
 			}
 		}
+		store.mu.Lock()
+		defer store.mu.Unlock()
 		if last := store.state.History[0]; last.Outcome != zeekapi.OutcomeDeployed {
 			t.Errorf("stored: %+v", last)
 		}
@@ -328,4 +343,154 @@ func (n *network) countingAgent(name string) *string {
 	n.t.Cleanup(func() { a.Close(); <-done })
 	a.send(modern.Topics.Agent(name), hello(name))
 	return runs
+}
+
+// TestStoreFailsAtRandom changes a cluster at random while its store fails again and
+// again. Each acknowledged change must be stored, then and in the end. Each refused one
+// must not be, unless the store claims to fail and stores it nevertheless.
+func TestStoreFailsAtRandom(t *testing.T) {
+	refused, accepted := 0, 0
+	for seed := range uint64(scale(60, 3000)) {
+		synctest.Test(t, func(t *testing.T) {
+			r := &randomChanges{t: t, random: rand.New(rand.NewPCG(seed, 1)), store: newUnreliableStore()}
+			r.run()
+			refused, accepted = refused+r.refused, accepted+r.accepted
+			if t.Failed() {
+				t.Logf("seed %d", seed)
+			}
+		})
+	}
+	if t.Logf("%d changes accepted, %d refused", accepted, refused); accepted < 100 || refused < 100 {
+		t.Error("want 100 of each or more")
+	}
+}
+
+type randomChanges struct {
+	t      *testing.T
+	random *rand.Rand
+	store  *unreliableStore
+	client *party
+	ids    int
+
+	refused, accepted int
+	staged            string
+	deployments       []string
+}
+
+// request makes a request and reports whether it was successful.
+func (r *randomChanges) request(request func(id string) zeekapi.Message) bool {
+	r.t.Helper()
+	r.ids++
+	msg := request(fmt.Sprint("r", r.ids))
+	r.client.send(r.client.dialect.Topics.Controller, msg)
+	for {
+		answer, ok := r.client.receive()
+		if !ok {
+			r.t.Fatal("no response")
+		}
+		if request, results := zeekapi.ResponseOf(answer); request != nil && answer.RequestID() == msg.RequestID() {
+			if results[len(results)-1].Success {
+				r.accepted++
+				return true
+			}
+			r.refused++
+			return false
+		}
+	}
+}
+
+func (r *randomChanges) run() {
+	n := runOn(r.t, r.store)
+	agents := map[string]*party{"a": n.agent(modern, "a"), "b": n.agent(modern, "b")}
+	modernClient, ourClient := n.client(modern), n.client(ours)
+	for range 40 {
+		time.Sleep(100 * time.Millisecond)
+		switch r.random.IntN(12) {
+		case 0:
+			r.store.mu.Lock()
+			r.store.failAt, r.store.failures = r.store.saves+1+r.random.IntN(3), r.random.IntN(3)
+			r.store.after = r.random.IntN(2) == 0
+			r.store.mu.Unlock()
+		case 1, 2:
+			r.store.mu.Lock()
+			r.store.scarce = nil
+			if r.random.IntN(5) == 0 {
+				r.store.scarce = errDisk
+			}
+			r.store.mu.Unlock()
+		case 3:
+			time.Sleep(time.Duration(r.random.IntN(5000)) * time.Millisecond)
+		case 4:
+			name := []string{"a", "b"}[r.random.IntN(2)]
+			agents[name].Close()
+			agents[name] = n.agent(modern, name)
+		case 5, 6:
+			name, in := []string{"a", "b"}[r.random.IntN(2)], r.random.IntN(2) == 0
+			r.client = ourClient
+			drained := r.request(func(id string) zeekapi.Message {
+				return zeekapi.DrainRequest{ReqID: zeekapi.ReqID{ID: id}, Instance: name, Drain: in}
+			})
+			if stored := r.stored(); drained && slices.Contains(stored.Drained, name) != in {
+				r.t.Errorf("draining %s %t was acknowledged, stored is %v", name, in, stored.Drained)
+			}
+		case 7, 8, 9:
+			id := fmt.Sprint("c", r.ids)
+			r.client = modernClient
+			if r.request(func(r string) zeekapi.Message { return stage(r, config(id, "a", "b")) }) {
+				r.staged = id
+			}
+		default:
+			r.client = modernClient
+			if r.request(deploy) {
+				history := r.stored().History
+				last := history[len(history)-1]
+				if last.Config != r.staged || last.Outcome != zeekapi.OutcomeDeployed {
+					r.t.Errorf("the deployment of %s was acknowledged, stored is %+v", r.staged, last.Deployment)
+				}
+				r.deployments = append(r.deployments, r.staged)
+			}
+		}
+		r.check()
+	}
+	r.store.mu.Lock()
+	r.store.scarce, r.store.failAt, r.store.failures = nil, 0, 0
+	r.store.mu.Unlock()
+	time.Sleep(time.Minute)
+	r.check()
+	for _, p := range r.stored().History {
+		if p.Outcome == zeekapi.OutcomePending {
+			r.t.Errorf("a deployment never ends: %+v", p.Deployment)
+		}
+	}
+}
+
+// stored returns the stored state.
+func (r *randomChanges) stored() controller.State {
+	r.store.mu.Lock()
+	defer r.store.mu.Unlock()
+	return r.store.state.Clone()
+}
+
+// check compares what is stored with what was acknowledged.
+func (r *randomChanges) check() {
+	r.t.Helper()
+	stored := r.stored()
+	r.store.mu.Lock()
+	untrue := r.store.untrue
+	r.store.mu.Unlock()
+	if got := stored.Configs[controller.Staged].ID; got != r.staged && !untrue {
+		r.t.Errorf("staged is %q, acknowledged was %q", got, r.staged)
+	}
+	for _, id := range r.deployments {
+		if !slices.ContainsFunc(stored.History, func(p controller.Past) bool {
+			return p.Config == id && p.Outcome == zeekapi.OutcomeDeployed
+		}) {
+			r.t.Errorf("the deployment of %s was acknowledged and is lost", id)
+		}
+	}
+	for i, e := range stored.Events {
+		if i > 0 && e.Number != stored.Events[i-1].Number+1 {
+			r.t.Errorf("event %d follows %d", e.Number, stored.Events[i-1].Number)
+		}
+	}
 }
