@@ -117,7 +117,7 @@ func (m *Machine) change(settings Settings, state State) {
 	checks := &restartChecks{agents: m.agents, requests: m.requests}
 	m.jobs = &jobs{
 		outbox: m.out, configs: m.configs, agents: m.agents, members: m.members, names: m.names,
-		requests: m.requests, checks: checks, events: m.events, timeout: settings.RequestTimeout, log: m.log, last: lastJob(state),
+		requests: m.requests, storage: m.storage, checks: checks, events: m.events, timeout: settings.RequestTimeout, log: m.log, last: lastJob(state),
 	}
 }
 
@@ -224,6 +224,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.requests.unsupported(in.ToAgent)
 	case StorageChanged:
 		m.storage.changed(in.Why)
+		m.jobs.advance()
 	case Shutdown:
 		m.phase = max(m.phase, Ending)
 	case Tick:

@@ -41,6 +41,20 @@ func newUnreliableStore() *unreliableStore {
 // ours is our own dialect.
 var ours = operations.Dialect(operations.DefaultTopics)
 
+// stored returns the stored state.
+func (s *unreliableStore) stored() controller.State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.Clone()
+}
+
+// change changes how the store behaves.
+func (s *unreliableStore) change(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}
+
 var errDisk = fmt.Errorf("/state.db: %w", syscall.ENOSPC)
 
 func (s *unreliableStore) Save(changes ...controller.Change) error {
@@ -124,7 +138,7 @@ func TestRunWhileStoreFails(t *testing.T) {
 		before := watcher.statusOf("s1")
 		n.log.take()
 
-		store.failAt, store.failures = store.saves+1, 30
+		store.change(func() { store.failAt, store.failures = store.saves+1, 30 })
 		client.ask(stage("r3", config("c2", "a")), "answer StageConfigurationResponse r3 [F "+refused+"]")
 		client.ask(deploy("r4"), "answer DeployResponse r4 [F "+refused+"]")
 		client.ask(getInstances("r5"), `answer GetInstancesResponse r5 [T = [["a", 127.0.0.1, nil]]]`)
@@ -140,7 +154,7 @@ func TestRunWhileStoreFails(t *testing.T) {
 		for len(watcher.statusOf("s3").Instances) < 2 {
 			synctest.Wait()
 		}
-		if events := store.state.Events; slices.ContainsFunc(events, func(e zeekapi.ClusterEvent) bool { return e.Instance == "b" || e.Kind == zeekapi.EventStorage }) {
+		if events := store.stored().Events; slices.ContainsFunc(events, func(e zeekapi.ClusterEvent) bool { return e.Instance == "b" || e.Kind == zeekapi.EventStorage }) {
 			t.Errorf("stored while the store failed: %+v", events)
 		}
 
@@ -157,7 +171,7 @@ func TestRunWhileStoreFails(t *testing.T) {
 			t.Errorf("status: %+v", after)
 		}
 		var kinds []string
-		for i, e := range store.state.Events {
+		for i, e := range store.stored().Events {
 			if e.Number != uint64(i+1) {
 				t.Errorf("event %d has the number %d", i+1, e.Number)
 			}
@@ -188,9 +202,7 @@ func TestRunWithLittleRoom(t *testing.T) {
 		for {
 			msg, _ := a.receive()
 			if _, deploys := msg.(zeekapi.AgentDeployRequest); deploys {
-				store.mu.Lock()
-				store.scarce = errDisk
-				store.mu.Unlock()
+				store.change(func() { store.scarce = errDisk })
 				time.Sleep(2 * time.Second)
 				client.ask(stage("r3", config("c2", "a")), "answer StageConfigurationResponse r3 [F the controller cannot store changes now: /state.db: no space left on device]")
 				a.send(modern.Topics.Agent("a"), answerTo(controller.ToAgent{Instance: "a", Message: msg}))
@@ -203,9 +215,7 @@ func TestRunWithLittleRoom(t *testing.T) {
 				break
 			}
 		}
-		store.mu.Lock()
-		defer store.mu.Unlock()
-		if last := store.state.History[0]; last.Outcome != zeekapi.OutcomeDeployed {
+		if last := store.stored().History[0]; last.Outcome != zeekapi.OutcomeDeployed {
 			t.Errorf("stored: %+v", last)
 		}
 	})
@@ -222,7 +232,7 @@ func TestRunInterruptsRequestsWhenStoreFails(t *testing.T) {
 		client, other := n.client(modern), n.client(modern)
 		client.send(modern.Topics.Controller, getNodes("r1"))
 		synctest.Wait()
-		store.failAt, store.failures = store.saves+1, 1
+		store.change(func() { store.failAt, store.failures = store.saves+1, 1 })
 		other.send(modern.Topics.Controller, stage("r2", config("c1", "a")))
 		got := make(map[string]string)
 		for len(got) < 2 {
@@ -296,12 +306,12 @@ func deployWithFailure(t *testing.T, failAt int, after bool) int {
 	for i := range 2 {
 		id := fmt.Sprint("c", i+1)
 		do(func(r string) zeekapi.Message { return stage(r, config(id, "a", "b")) })
-		if got := store.state.Configs[controller.Staged].ID; got != id {
+		if got := store.stored().Configs[controller.Staged].ID; got != id {
 			t.Errorf("failure at %d: %s was acknowledged, staged is %q", failAt, id, got)
 		}
 		do(deploy)
-		last := store.state.History[len(store.state.History)-1]
-		if store.state.Configs[controller.Target].ID != id || store.state.Configs[controller.Deployed].ID != id || last.Config != id || last.Outcome != zeekapi.OutcomeDeployed {
+		last := store.stored().History[len(store.stored().History)-1]
+		if store.stored().Configs[controller.Target].ID != id || store.stored().Configs[controller.Deployed].ID != id || last.Config != id || last.Outcome != zeekapi.OutcomeDeployed {
 			t.Errorf("failure at %d: the deployment of %s was acknowledged, stored is %+v", failAt, id, last)
 		}
 	}
@@ -311,7 +321,7 @@ func deployWithFailure(t *testing.T, failAt int, after bool) int {
 			t.Errorf("failure at %d: %s runs %q", failAt, name, *id)
 		}
 	}
-	for i, p := range store.state.History {
+	for i, p := range store.stored().History {
 		if p.Number != uint64(i+1) || p.Outcome == zeekapi.OutcomePending {
 			t.Errorf("failure at %d: history has %+v", failAt, p.Deployment)
 		}
@@ -407,17 +417,17 @@ func (r *randomChanges) run() {
 		time.Sleep(100 * time.Millisecond)
 		switch r.random.IntN(12) {
 		case 0:
-			r.store.mu.Lock()
-			r.store.failAt, r.store.failures = r.store.saves+1+r.random.IntN(3), r.random.IntN(3)
-			r.store.after = r.random.IntN(2) == 0
-			r.store.mu.Unlock()
+			r.store.change(func() {
+				r.store.failAt, r.store.failures = r.store.saves+1+r.random.IntN(3), r.random.IntN(3)
+				r.store.after = r.random.IntN(2) == 0
+			})
 		case 1, 2:
-			r.store.mu.Lock()
-			r.store.scarce = nil
-			if r.random.IntN(5) == 0 {
-				r.store.scarce = errDisk
-			}
-			r.store.mu.Unlock()
+			r.store.change(func() {
+				r.store.scarce = nil
+				if r.random.IntN(5) == 0 {
+					r.store.scarce = errDisk
+				}
+			})
 		case 3:
 			time.Sleep(time.Duration(r.random.IntN(5000)) * time.Millisecond)
 		case 4:
@@ -430,7 +440,7 @@ func (r *randomChanges) run() {
 			drained := r.request(func(id string) zeekapi.Message {
 				return zeekapi.DrainRequest{ReqID: zeekapi.ReqID{ID: id}, Instance: name, Drain: in}
 			})
-			if stored := r.stored(); drained && slices.Contains(stored.Drained, name) != in {
+			if stored := r.store.stored(); drained && slices.Contains(stored.Drained, name) != in {
 				r.t.Errorf("draining %s %t was acknowledged, stored is %v", name, in, stored.Drained)
 			}
 		case 7, 8, 9:
@@ -442,7 +452,7 @@ func (r *randomChanges) run() {
 		default:
 			r.client = modernClient
 			if r.request(deploy) {
-				history := r.stored().History
+				history := r.store.stored().History
 				last := history[len(history)-1]
 				if last.Config != r.staged || last.Outcome != zeekapi.OutcomeDeployed {
 					r.t.Errorf("the deployment of %s was acknowledged, stored is %+v", r.staged, last.Deployment)
@@ -452,32 +462,22 @@ func (r *randomChanges) run() {
 		}
 		r.check()
 	}
-	r.store.mu.Lock()
-	r.store.scarce, r.store.failAt, r.store.failures = nil, 0, 0
-	r.store.mu.Unlock()
+	r.store.change(func() { r.store.scarce, r.store.failAt, r.store.failures = nil, 0, 0 })
 	time.Sleep(time.Minute)
 	r.check()
-	for _, p := range r.stored().History {
+	for _, p := range r.store.stored().History {
 		if p.Outcome == zeekapi.OutcomePending {
 			r.t.Errorf("a deployment never ends: %+v", p.Deployment)
 		}
 	}
 }
 
-// stored returns the stored state.
-func (r *randomChanges) stored() controller.State {
-	r.store.mu.Lock()
-	defer r.store.mu.Unlock()
-	return r.store.state.Clone()
-}
-
 // check compares what is stored with what was acknowledged.
 func (r *randomChanges) check() {
 	r.t.Helper()
-	stored := r.stored()
-	r.store.mu.Lock()
-	untrue := r.store.untrue
-	r.store.mu.Unlock()
+	stored := r.store.stored()
+	var untrue bool
+	r.store.change(func() { untrue = r.store.untrue })
 	if got := stored.Configs[controller.Staged].ID; got != r.staged && !untrue {
 		r.t.Errorf("staged is %q, acknowledged was %q", got, r.staged)
 	}
@@ -493,4 +493,18 @@ func (r *randomChanges) check() {
 			r.t.Errorf("event %d follows %d", e.Number, stored.Events[i-1].Number)
 		}
 	}
+}
+
+// A rolling restart pauses while its progress cannot be stored.
+func TestRollingRestartPausesWithoutStorage(t *testing.T) {
+	b, peers := deployedBench(t, config("c1", "a", "b"))
+	var j zeekapi.Job
+	_, described := b.ask(zeekapi.RollingRestartRequest{ReqID: reqID("job")}, &j)
+	want(t, "outputs", []string{"to a: AgentRestartRequest #2 of wa"}, described)
+	b.do(controller.StorageChanged{Why: "no space left on device"})
+	b.agent(peers["a"], zeekapi.AgentRestartResponse{ReqID: reqID("#2")}, "to a: AgentGetNodesRequest #4")
+	runs := []zeekapi.NodeStatus{{Node: "wa", State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}}
+	b.agent(peers["a"], zeekapi.AgentGetNodesResponse{ReqID: reqID("#4"), Result: zeekapi.Result{Success: true, Data: mustMarshal(runs)}})
+	b.client(zeekapi.CancelJobRequest{ReqID: reqID("r1")}, "answer CancelJobResponse r1 [F the controller cannot store changes now: no space left on device]")
+	b.do(controller.StorageChanged{}, "to b: AgentRestartRequest #6 of wb")
 }
