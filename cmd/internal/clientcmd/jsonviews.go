@@ -113,7 +113,7 @@ type statusView struct {
 	LastDeployment *deploymentView         `json:"last_deployment"`
 	Job            *jobView                `json:"job"`
 	Instances      map[string]instanceView `json:"instances"`
-	StorageError   string                  `json:"storage_error,omitempty"` // why changes are refused
+	StorageError   *string                 `json:"storage_error"` // why changes are refused
 }
 
 type fieldChangeView struct {
@@ -232,7 +232,7 @@ func newStatusView(s zeekapi.Status) statusView {
 	v := statusView{
 		Controller: newProcessView(s.Controller),
 		Staged:     orNull(s.Staged), Deployed: orNull(s.Deployed), Target: orNull(s.Target),
-		Instances: make(map[string]instanceView, len(s.Instances)), StorageError: s.Storage,
+		Instances: make(map[string]instanceView, len(s.Instances)), StorageError: orNull(s.Storage),
 	}
 	if s.Last != nil {
 		last := newDeploymentView(*s.Last)
