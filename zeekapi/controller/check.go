@@ -158,7 +158,7 @@ func (j *jobs) check() error {
 		}
 	case last.stored != nil:
 		return fmt.Errorf("job %d was not resumed", last.Number)
-	case len(last.now) == 0 || len(last.now) > last.atOnce || !last.poll.set:
+	case len(last.now) == 0 && j.storage.available() || len(last.now) > last.atOnce || !last.poll.set:
 		return fmt.Errorf("job %d restarts %d nodes, at most %d, and asks for them: %t", last.Number, len(last.now), last.atOnce, last.poll.set)
 	}
 	return nil

@@ -495,16 +495,28 @@ func (r *randomChanges) check() {
 	}
 }
 
-// A rolling restart pauses while its progress cannot be stored.
+// A rolling restart pauses while its progress cannot be stored, both before it restarts
+// a node and after that.
 func TestRollingRestartPausesWithoutStorage(t *testing.T) {
 	b, peers := deployedBench(t, config("c1", "a", "b"))
+	running := func(id, node string, pid int64) zeekapi.Message {
+		return zeekapi.AgentGetNodesResponse{ReqID: reqID(id), Result: zeekapi.Result{Success: true, Data: mustMarshal([]zeekapi.NodeStatus{
+			{Node: node, State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker, PID: pid},
+		})}}
+	}
+	full := controller.StorageChanged{Why: "no space left on device"}
 	var j zeekapi.Job
 	_, described := b.ask(zeekapi.RollingRestartRequest{ReqID: reqID("job")}, &j)
-	want(t, "outputs", []string{"to a: AgentRestartRequest #2 of wa"}, described)
-	b.do(controller.StorageChanged{Why: "no space left on device"})
-	b.agent(peers["a"], zeekapi.AgentRestartResponse{ReqID: reqID("#2")}, "to a: AgentGetNodesRequest #4")
-	runs := []zeekapi.NodeStatus{{Node: "wa", State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}}
-	b.agent(peers["a"], zeekapi.AgentGetNodesResponse{ReqID: reqID("#4"), Result: zeekapi.Result{Success: true, Data: mustMarshal(runs)}})
+	want(t, "outputs", []string{"to a: AgentGetNodesRequest #2"}, described)
+	b.do(full)
+	b.agent(peers["a"], running("#2", "wa", 1))
 	b.client(zeekapi.CancelJobRequest{ReqID: reqID("r1")}, "answer CancelJobResponse r1 [F the controller cannot store changes now: no space left on device]")
-	b.do(controller.StorageChanged{}, "to b: AgentRestartRequest #6 of wb")
+	b.do(controller.StorageChanged{})
+	b.tick("to a: AgentGetNodesRequest #4")
+	b.agent(peers["a"], running("#4", "wa", 1), "to a: AgentRestartRequest #6 of wa")
+	b.do(full)
+	b.agent(peers["a"], zeekapi.AgentRestartResponse{ReqID: reqID("#6")}, "to a: AgentGetNodesRequest #8")
+	b.agent(peers["a"], running("#8", "wa", 2))
+	b.tick()
+	b.do(controller.StorageChanged{}, "to b: AgentGetNodesRequest #10")
 }
