@@ -13,7 +13,7 @@ PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build cross demo docs man test long live live-table load record lint vulncheck fuzz bench bench-compare
+.PHONY: build cross demo docs man test long live live-table load faults record lint vulncheck fuzz bench bench-compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
@@ -75,6 +75,13 @@ live-table:
 LOAD = 10,100,1000
 load: build
 	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestLoad$$' ./cmd/internal/load -load.agents $(LOAD) -load.times
+
+# Controller and agent on file systems that are full, read-only, removed or
+# replaced, and without descriptors, and everything else that tests faults: a
+# table of the changes that were acknowledged, and of those that were lost. It
+# needs a mount namespace, as root or in a user namespace.
+faults: build
+	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -timeout 30m ./cmd/internal/faults -faults.others
 
 # Refreshes testdata/recordings/zeek-VERSION for each Zeek, and says what has
 # changed since the version before.

@@ -125,6 +125,10 @@ type Status struct {
 	Last       *Deployment      `zeek:"last,optional"`     // last deployment of a client
 	Job        *Job             `zeek:"job,optional"`      // last job
 	Instances  []InstanceStatus `zeek:"instances"`         // instances of the target, connected and drained ones, sorted by name
+
+	// Storage is why the controller cannot store changes, and therefore refuses them.
+	// It is empty if the controller can.
+	Storage string `zeek:"storage,extension"`
 }
 
 // Change describes how a configuration changes an instance or a node.
@@ -173,4 +177,5 @@ const (
 	EventDrained   = "drained"   // an instance was drained
 	EventUndrained = "undrained" // an instance was undrained
 	EventJob       = "job"       // progress of a job
+	EventStorage   = "storage"   // the controller can no longer store changes, or can again
 )

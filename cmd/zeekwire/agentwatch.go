@@ -19,6 +19,7 @@ func watchAgent(o *operation, endpoint *peering.Endpoint, controllers []string) 
 	connected := "waiting for a controller to connect"
 	return func(m *agent.Machine, in agent.Input, out []agent.Output) {
 		counts.Observe(m, in, out)
+		o.service.Health.Set("storage", m.Storage())
 		switch in.(type) {
 		case agent.PeerAdded, agent.PeerLost, agent.Tick:
 			if len(controllers) > 0 {

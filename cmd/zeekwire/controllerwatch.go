@@ -22,11 +22,16 @@ func watchController(o *operation, cfg *controller.Config) {
 	cfg.Observe = func(s controller.Snapshot, in controller.Input, out []controller.Output) {
 		counts.Observe(s, in, out)
 		cluster.Observe(s)
+		o.service.Health.Set("storage", s.Storage)
 		if in == nil {
 			return // the start: the service is not ready yet
 		}
 		o.service.Beat(func() string {
-			return fmt.Sprintf("%d agents connected, %d requests pending", s.Agents, s.Pending)
+			text := fmt.Sprintf("%d agents connected, %d requests pending", s.Agents, s.Pending)
+			if s.Storage != "" {
+				text = "changes are refused: " + s.Storage + "; " + text
+			}
+			return text
 		})
 	}
 }

@@ -64,8 +64,7 @@ func (m *Machine) welcome(_ time.Time, req request, _ zeekapi.AgentWelcomeReques
 func (m *Machine) standby(now time.Time, req request, _ zeekapi.AgentStandbyRequest) {
 	m.waits.supersede("the agent was told to stand by")
 	m.nodes.assign(now, nil, renewal{})
-	m.target.replace(nil)
-	m.out.accept(req)
+	m.target.clear(req)
 }
 
 func (m *Machine) deploy(now time.Time, req request, msg zeekapi.AgentDeployRequest) {
@@ -84,6 +83,9 @@ func (m *Machine) deployAssignment(now time.Time, req request, a *Assignment, er
 	current := m.target.assignment
 	same := err == nil && current != nil && current.equal(a) && !r.all && !(r.edited && m.nodes.edits())
 	switch {
+	case m.target.lost != "":
+		m.out.refuse(req, "%s", m.target.lost)
+		return
 	case same && (m.ending || m.target.failed == nil && m.allRun(a)):
 		m.out.accept(req)
 		return

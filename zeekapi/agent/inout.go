@@ -6,7 +6,7 @@ import (
 )
 
 // Input is an event that the machine reacts to: PeerAdded, PeerLost, Received,
-// Launched, SiteStored, Persisted, Shutdown or Tick.
+// Launched, SiteStored, Persisted, StorageChanged, CheckStorage, Shutdown or Tick.
 type Input interface{ input() }
 
 // The inputs.
@@ -30,6 +30,13 @@ type (
 	// yet.
 	Persisted struct{ Err error }
 
+	// StorageChanged reports that the agent lost its state directory because of
+	// Why, or if that is empty, that it has it again.
+	StorageChanged struct{ Why string }
+
+	// CheckStorage makes the machine check its state directory.
+	CheckStorage struct{}
+
 	// Shutdown makes the machine end: it refuses new requests that would have
 	// to wait for nodes, and ends when it has responded to the pending ones.
 	Shutdown struct{}
@@ -38,16 +45,18 @@ type (
 	Tick struct{}
 )
 
-func (PeerAdded) input() {}
-func (PeerLost) input()  {}
-func (Received) input()  {}
-func (Launched) input()  {}
-func (Persisted) input() {}
-func (Shutdown) input()  {}
-func (Tick) input()      {}
+func (PeerAdded) input()      {}
+func (PeerLost) input()       {}
+func (Received) input()       {}
+func (Launched) input()       {}
+func (Persisted) input()      {}
+func (Shutdown) input()       {}
+func (StorageChanged) input() {}
+func (CheckStorage) input()   {}
+func (Tick) input()           {}
 
 // Output is an action that the machine requests: Publish, Keep, Scan, Check, Start,
-// Stop, Dispatch, Read, StoreSite, KeepSites, Persist or Remember.
+// Stop, Dispatch, Read, StoreSite, KeepSites, Persist, Remember or Verify.
 type Output interface{ output() }
 
 // The outputs.
@@ -102,6 +111,10 @@ type (
 	// Remember stores the history of the nodes that have one. A failure has no
 	// consequences.
 	Remember struct{ Nodes map[string]NodeHistory }
+
+	// Verify checks whether the agent still has its state directory. StorageChanged
+	// reports a change.
+	Verify struct{}
 )
 
 func (Publish) output()  {}
@@ -114,3 +127,4 @@ func (Dispatch) output() {}
 func (Read) output()     {}
 func (Persist) output()  {}
 func (Remember) output() {}
+func (Verify) output()   {}

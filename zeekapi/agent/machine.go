@@ -99,6 +99,10 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.sites.stored(in)
 	case Persisted:
 		m.target.persisted(now, in.Err)
+	case StorageChanged:
+		m.target.storageChanged(in.Why)
+	case CheckStorage:
+		m.out.emit(Verify{})
 	case Shutdown:
 		m.ending = true
 	case Tick:
@@ -119,6 +123,7 @@ func (m *Machine) settle(now time.Time) []Output {
 	m.nodes.reconcile(now)
 	m.target.keep(m.nodes.kept())
 	m.waits.answer(now)
+	m.target.answer()
 	m.history.save(now, m.nodes)
 	m.sites.settle()
 	return m.out.take()
@@ -206,6 +211,9 @@ func (m *Machine) Pending() int {
 // Nodes returns details of all nodes, sorted by name. They include nodes that
 // are being stopped.
 func (m *Machine) Nodes() []zeekapi.NodeDetail { return m.nodes.details() }
+
+// Storage returns why the agent cannot store its state, "" if it can.
+func (m *Machine) Storage() string { return m.target.problem() }
 
 // finish returns the last outputs. No Step may follow.
 func (m *Machine) finish() []Output {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
@@ -17,6 +19,11 @@ type performer struct {
 	files   stateFiles
 	sites   *siteKeeper
 	workers *eventloop.Workers[Input] // complete sites, which takes seconds
+
+	lock   *os.File // of the state directory, nil without one
+	lost   string   // why it is not the agent's any more
+	logged string   // the last failure to save the assignment
+	untold string   // the last failure to save the history
 }
 
 // perform carries out outputs in order, and returns the inputs that follow. Its
@@ -56,17 +63,71 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 	case KeepSites:
 		p.keepSites(out)
 	case Persist:
-		err := p.files.save(out.Assignment, out.Kept)
-		if err != nil {
-			p.Log.Error().Err(err).Msg("cannot save the configuration")
+		err := p.owning(func() error { return p.files.save(out.Assignment, out.Kept) })
+		if isNew(&p.logged, err) {
+			p.Log.Error().Err(err).Msg("cannot save the configuration, trying again")
 		}
 		return []Input{Persisted{err}}
 	case Remember:
-		if err := p.files.saveHistory(out.Nodes); err != nil {
+		err := p.owning(func() error { return p.files.saveHistory(out.Nodes) })
+		if isNew(&p.untold, err) {
 			p.Log.Warn().Err(err).Msg("cannot save the history of nodes")
 		}
+	case Verify:
+		return p.verify()
 	}
 	return nil
+}
+
+// owning calls save if the agent still has its state directory, and returns an error if
+// it does not have it before or afterwards.
+func (p *performer) owning(save func() error) error {
+	err := p.own()
+	if err == nil {
+		err = save()
+	}
+	if err == nil {
+		err = p.own()
+	}
+	return err
+}
+
+// own returns why the agent does not have its state directory, nil if it has.
+func (p *performer) own() error {
+	if p.lock == nil {
+		return nil
+	}
+	return dirlock.Lost(p.lock)
+}
+
+// verify reports whether the agent still has its state directory, if that has changed.
+func (p *performer) verify() []Input {
+	err := p.own()
+	why := ""
+	if err != nil {
+		why = err.Error()
+	}
+	if why == p.lost {
+		return nil
+	}
+	p.lost = why
+	if err != nil {
+		p.Log.Error().Err(err).Msg("lost the state directory, deployments are refused")
+	} else {
+		p.Log.Info().Msg("the state directory is back")
+	}
+	return []Input{StorageChanged{why}}
+}
+
+// isNew reports whether an error differs from the last one of its kind.
+func isNew(last *string, err error) bool {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	changed := text != *last
+	*last = text
+	return changed && err != nil
 }
 
 // scan makes the launcher look for changed scripts. If the launcher is no

@@ -134,18 +134,18 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	files := newStateFiles(c.StateDir, c.Settings.Name)
+	p := &performer{Config: c, files: newStateFiles(c.StateDir, c.Settings.Name)}
 	if c.StateDir != "" {
-		owned, err := dirlock.Take(ctx, filepath.Dir(files.assignment), c.Settings.Name+".lock")
+		p.lock, err = dirlock.Take(ctx, filepath.Dir(p.files.assignment), c.Settings.Name+".lock")
 		if errors.Is(err, dirlock.ErrInUse) {
 			err = fmt.Errorf("state directory %s is %w with the name %q; use another name or state-dir", c.StateDir, dirlock.ErrInUse, c.Settings.Name)
 		}
 		if err != nil {
 			return fmt.Errorf("agent: %w", err)
 		}
-		defer owned.Close()
+		defer p.lock.Close()
 	}
-	state, err := c.restore(files)
+	state, err := c.restore(p.files)
 	if err != nil {
 		return err
 	}
@@ -154,16 +154,19 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	r := &receiver{name: c.Settings.Name, dialects: c.Dialects, obey: c.Obey, log: c.Log}
-	sites, err := c.openSites(machine.sites.current())
-	if err != nil {
+	if p.sites, err = c.openSites(machine.sites.current()); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
-	p := &performer{Config: c, files: files, sites: sites, workers: eventloop.NewWorkers[Input](maxCompletions)}
+	p.workers = eventloop.NewWorkers[Input](maxCompletions)
 	defer p.workers.Wait()
+	sources := []eventloop.Source[Input]{r.notifications(c.Bus), launched(c.Launcher, c.Log), p.workers.Next}
+	if p.lock != nil {
+		sources = append(sources, storageChecks)
+	}
 	err = eventloop.Run(ctx, eventloop.Config[Input, Output]{
 		Machine: machine,
 		Tick:    Tick{}, Shutdown: Shutdown{},
-		Sources: []eventloop.Source[Input]{r.notifications(c.Bus), launched(c.Launcher, c.Log), p.workers.Next},
+		Sources: sources,
 		Perform: p.perform,
 		Observe: func(in Input, out []Output) {
 			if c.Observe != nil {
@@ -174,6 +177,16 @@ func Run(ctx context.Context, c Config) error {
 	})
 	_, _ = p.perform(ctx, machine.finish()) // these outputs cause no inputs
 	return err
+}
+
+// storageChecks is a source of CheckStorage.
+func storageChecks(ctx context.Context) (Input, bool, error) {
+	select {
+	case <-time.After(CheckInterval):
+		return CheckStorage{}, true, nil
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
 }
 
 // restore returns the state that an earlier agent stored, and the running

@@ -59,6 +59,9 @@ const (
 	// SaveInterval is the time between two attempts to store the assignment.
 	SaveInterval = 10 * time.Second
 
+	// CheckInterval is the time between two checks of the state directory.
+	CheckInterval = time.Second
+
 	// RememberInterval is the minimum time between two outputs of Remember. It
 	// limits the load on the disk when hundreds of nodes die at once.
 	RememberInterval = time.Second

@@ -107,7 +107,10 @@ func (c Config) openSites(used []string) (*siteKeeper, error) {
 		return nil, err
 	}
 	k := &siteKeeper{store, used}
-	return k, k.keep(used)
+	if err := k.keep(used); err != nil {
+		c.Log.Warn().Err(err).Msg("cannot remove unused sites")
+	}
+	return k, nil
 }
 
 func (k *siteKeeper) keep(used []string) error {

@@ -163,7 +163,17 @@ func write(path string, content any) error {
 		return fmt.Errorf("agent: saved state: %w", err)
 	}
 	if err := atomicfile.Write(path, append(b, '\n'), 0o600); err != nil {
-		return fmt.Errorf("agent: saved state: %w", err)
+		return fmt.Errorf("agent: saved state %s: %w", path, cause(err))
 	}
 	return nil
+}
+
+// cause returns an error without the name of the temporary file, which is another one
+// each time.
+func cause(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }

@@ -12,9 +12,11 @@ type target struct {
 	*outbox
 	assignment *Assignment // nil: nothing should run
 	kept       []launch.Node
-	saving     int   // outputs of Persist without a result
-	failed     error // error of the last result; nil: success
-	retry      timer // set while failed is not nil
+	saving     int       // outputs of Persist without a result
+	failed     error     // error of the last result; nil: success
+	retry      timer     // set while failed is not nil
+	standbys   []request // that wait for saving
+	lost       string    // why the agent does not have its state directory, "" if it has
 }
 
 // replace makes a the target and stores it.
@@ -29,6 +31,45 @@ func (t *target) keep(kept []launch.Node) {
 		t.kept = kept
 		t.save()
 	}
+}
+
+// clear stores that nothing should run. The request is answered when that is stored.
+func (t *target) clear(req request) {
+	t.standbys = append(t.standbys, req)
+	t.replace(nil)
+}
+
+// answer responds to the requests whose outcome is known.
+func (t *target) answer() {
+	if t.saving > 0 {
+		return
+	}
+	for _, req := range t.standbys {
+		if t.failed != nil {
+			t.refuse(req, "cannot save the configuration: %v", t.failed)
+		} else {
+			t.accept(req)
+		}
+	}
+	t.standbys = nil
+}
+
+// storageChanged takes note of whether the agent has its state directory.
+func (t *target) storageChanged(why string) {
+	if t.lost = why; why != "" {
+		t.complain("", "deployments are refused: %s", why)
+	}
+}
+
+// problem returns why the agent cannot store its assignment, "" if it can.
+func (t *target) problem() string {
+	switch {
+	case t.lost != "":
+		return t.lost
+	case t.failed != nil:
+		return "cannot save the configuration: " + t.failed.Error()
+	}
+	return ""
 }
 
 func (t *target) save() {

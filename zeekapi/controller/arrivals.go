@@ -174,7 +174,9 @@ func (a *arrivals) stoodBy(peer broker.Peer, msg zeekapi.AgentStandbyResponse) {
 	if known == nil || msg.Result.Instance != "" && msg.Result.Instance != known.Name {
 		return
 	}
-	a.names.keep(Owed, known.Name, false)
+	if msg.Result.Success { // otherwise it may start its nodes again
+		a.names.keep(Owed, known.Name, false)
+	}
 	if msg.ID != "" {
 		a.requests.answered(peer, msg)
 	}

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 
@@ -13,7 +14,7 @@ import (
 // tests, which call it after every step.
 func (m *Machine) Check() error {
 	for _, check := range []func() error{
-		m.agents.check, m.members.check, m.states.check, m.requests.check, m.deployments.check, m.jobs.check,
+		m.storage.check, m.agents.check, m.members.check, m.states.check, m.requests.check, m.deployments.check, m.jobs.check,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -21,6 +22,13 @@ func (m *Machine) Check() error {
 	}
 	if next, ok := m.Deadline(); ok && m.requests.deadline().set && m.requests.deadline().at.Before(next) {
 		return fmt.Errorf("a request expires before the machine's deadline")
+	}
+	return nil
+}
+
+func (s *storage) check() error {
+	if s.why != "" && s.since.IsZero() {
+		return errors.New("it is not known since when changes cannot be stored")
 	}
 	return nil
 }
@@ -150,7 +158,7 @@ func (j *jobs) check() error {
 		}
 	case last.stored != nil:
 		return fmt.Errorf("job %d was not resumed", last.Number)
-	case len(last.now) == 0 || len(last.now) > last.atOnce || !last.poll.set:
+	case len(last.now) == 0 && j.storage.available() || len(last.now) > last.atOnce || !last.poll.set:
 		return fmt.Errorf("job %d restarts %d nodes, at most %d, and asks for them: %t", last.Number, len(last.now), last.atOnce, last.poll.set)
 	}
 	return nil

@@ -97,7 +97,8 @@ func (c Config) validate() error {
 			return err
 		}
 	}
-	return nil
+	_, err := c.Settings.complete()
+	return err
 }
 
 // Topics returns the prefixes that the buses of a controller must subscribe to.

@@ -104,8 +104,9 @@ func TestRemovedInstanceGetsStandbyOnReturn(t *testing.T) {
 	b = b.again()
 	b.start()
 	b.agent(peer(7), hello("b"), "to b: AgentStandbyRequest")
+	b.agent(peer(7), zeekapi.AgentStandbyResponse{Result: zeekapi.Result{Error: "cannot save the configuration"}})
 	b.agent(peer(7), hello("b"), "to b: AgentStandbyRequest")
-	b.agent(peer(7), zeekapi.AgentStandbyResponse{})
+	b.agent(peer(7), zeekapi.AgentStandbyResponse{Result: zeekapi.Result{Success: true}})
 	b.agent(peer(7), hello("b"))
 	want(t, "instances that have not answered", nil, b.state.Owed)
 }

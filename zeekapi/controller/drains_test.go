@@ -41,7 +41,7 @@ func TestDrain(t *testing.T) {
 	b = b.again()
 	b.start()
 	b.agent(peer(7), hello("b"), "to b: AgentStandbyRequest")
-	b.agent(peer(7), zeekapi.AgentStandbyResponse{})
+	b.agent(peer(7), zeekapi.AgentStandbyResponse{Result: zeekapi.Result{Success: true}})
 	b.agent(peers["a"], hello("a"), "to a: AgentWelcomeRequest #2")
 	b.agent(peers["a"], welcomed("#2", "a"), "to a: AgentDeployRequest #3 c1")
 	b.agent(peers["a"], agentDeployed("#3"))

@@ -12,7 +12,8 @@ const maxEvents = 1000
 // eventLog keeps and announces cluster events.
 type eventLog struct {
 	*outbox
-	kept []zeekapi.ClusterEvent // the oldest first
+	kept  []zeekapi.ClusterEvent // the oldest first
+	quiet bool                   // add does nothing: what happens is not new
 }
 
 func newEventLog(out *outbox, stored []zeekapi.ClusterEvent) *eventLog {
@@ -21,6 +22,9 @@ func newEventLog(out *outbox, stored []zeekapi.ClusterEvent) *eventLog {
 
 // add keeps and announces an event. Instance and node may be empty.
 func (l *eventLog) add(kind, instance, node, text string) {
+	if l.quiet {
+		return
+	}
 	number := uint64(1)
 	if n := len(l.kept); n > 0 {
 		number = l.kept[n-1].Number + 1

@@ -1,7 +1,7 @@
 package controller
 
 import (
-	"cmp"
+	"context"
 	"maps"
 	"slices"
 	"time"
@@ -38,32 +38,9 @@ func (m *Machine) AgentOf(instance string) uuid.UUID {
 
 // Apply applies a change to the state, as a store does.
 func (s *State) Apply(c Change) {
-	switch c := c.(type) {
-	case Save:
-		s.Configs[c.Slot] = c.Config
-	case SaveDeployment:
-		s.History = slices.DeleteFunc(s.History, func(p Past) bool { return p.Number == c.Past.Number || p.Number < c.Oldest })
-		s.History = append(s.History, c.Past)
-		slices.SortFunc(s.History, func(a, b Past) int { return cmp.Compare(a.Number, b.Number) })
-	case SaveNames:
-		names := &s.Drained
-		if c.Set == Owed {
-			names = &s.Owed
-		}
-		*names = slices.DeleteFunc(*names, func(n string) bool { return n == c.Name })
-		if c.In {
-			*names = append(*names, c.Name)
-		}
-	case SaveJob:
-		s.Job = &c.Job
-	case SaveSent:
-		s.Sent = c.Sent
-	case Announce:
-		for len(s.Events) > 0 && s.Events[0].Number < c.Oldest {
-			s.Events = s.Events[1:]
-		}
-		s.Events = append(s.Events, c.Event)
-	}
+	k := newLiveState(*s)
+	k.apply(c)
+	*s = k.state()
 }
 
 // Clone returns a deep copy of s.
@@ -120,3 +97,11 @@ func (m *Machine) Checks(instance string) bool {
 
 // Job returns the progress of the last job.
 func (m *Machine) Job() zeekapi.Job { return m.jobs.last.snapshot() }
+
+// StateStore is what Run needs of a Store.
+type StateStore = stateStore
+
+// RunWith is Run with another store.
+func RunWith(ctx context.Context, cfg Config, store StateStore, state State) error {
+	return run(ctx, cfg, store, state)
+}

@@ -59,6 +59,10 @@ type (
 		Response zeekapi.Message
 	}
 
+	// StorageChanged reports that changes cannot be stored because of Why, or if
+	// that is empty, that they can be stored again.
+	StorageChanged struct{ Why string }
+
 	// Shutdown tells the controller to end: it refuses new requests, and ends
 	// when the pending ones are answered.
 	Shutdown struct{}
@@ -76,6 +80,7 @@ func (AgentRefused) input()   {}
 func (Unsupported) input()    {}
 func (PartUnreadable) input() {}
 func (SiteStored) input()     {}
+func (StorageChanged) input() {}
 func (Shutdown) input()       {}
 func (Tick) input()           {}
 

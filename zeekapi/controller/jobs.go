@@ -30,6 +30,7 @@ type jobs struct {
 	members  *members
 	names    *nameSets
 	requests *requests
+	storage  *storage
 	checks   *restartChecks
 	events   *eventLog
 	timeout  time.Duration // of requests
@@ -151,6 +152,8 @@ func (j *jobs) cancel(by broker.Peer, req zeekapi.CancelJobRequest) {
 // advance restarts the next nodes, as many as may restart at once. Nodes of the
 // next role wait for all of the one before. Nodes of drained instances are left out.
 // It ends the job if no node is left, if one takes too long, or if its agent is away.
+// While changes cannot be stored, the job pauses, because the next life of the
+// controller would not know what has restarted.
 func (j *jobs) advance() {
 	last := j.last
 	if !last.running() {
@@ -164,8 +167,10 @@ func (j *jobs) advance() {
 	}
 	fresh := j.fill()
 	if len(last.now) == 0 {
-		j.end(last.stopped)
-		return
+		if last.stopped != nil || len(last.left) == 0 {
+			j.end(last.stopped)
+		}
+		return // or the job pauses
 	}
 	for _, name := range sortedKeys(last.now) {
 		if err := j.obstructed(last.now[name]); err != nil {
@@ -179,7 +184,7 @@ func (j *jobs) advance() {
 // fill begins with the next nodes, and returns their instances.
 func (j *jobs) fill() map[string]bool {
 	last, fresh := j.last, make(map[string]bool)
-	for last.stopped == nil && len(last.left) > 0 && len(last.now) < last.atOnce {
+	for last.stopped == nil && len(last.left) > 0 && len(last.now) < last.atOnce && j.storage.available() {
 		next := last.left[0]
 		for _, n := range last.now {
 			if n.Role != next.Role {
@@ -350,6 +355,10 @@ func (j *jobs) seen(n *restarting, status zeekapi.NodeStatus, told bool) {
 	if n.stage == looking {
 		switch n.next(status, told) {
 		case telling:
+			if !j.storage.available() {
+				n.until = j.now.Add(nodeTimeout)
+				return
+			}
 			n.pid = status.PID
 			j.restart(n)
 			return

@@ -20,7 +20,7 @@ var layers = []string{
 	"settings.go", "ports.go", "validate.go", "portchanges.go", "diff.go",
 
 	// Stored state.
-	"eventlog.go", "configurations.go", "history.go", "names.go", "nodestates.go",
+	"eventlog.go", "storage.go", "configurations.go", "history.go", "names.go", "nodestates.go",
 
 	// Agents and clients.
 	"agents.go", "clients.go", "request.go", "deadlines.go", "requests.go", "sites.go",
@@ -37,7 +37,7 @@ var layers = []string{
 	"snapshot.go", "machine.go", "check.go",
 
 	// I/O.
-	"access.go", "ledger.go", "store.go", "dials.go", "encode.go", "config.go", "storedsites.go", "perform.go", "listen.go", "run.go",
+	"access.go", "ledger.go", "storefile.go", "store.go", "livestate.go", "keeper.go", "lives.go", "dials.go", "encode.go", "config.go", "storedsites.go", "perform.go", "listen.go", "run.go",
 }
 
 // noImporter resolves no imports. The test needs only the declarations of the

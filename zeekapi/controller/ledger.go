@@ -35,6 +35,9 @@ var (
 	keyChecksum = []byte("checksum")
 	keyJob      = []byte("job")
 	keySent     = []byte("sent")
+
+	// bucketReserve exists only while room makes free pages.
+	bucketReserve = []byte("reserve")
 )
 
 // errDamaged is the error of a file that differs from what a controller wrote.
@@ -63,18 +66,24 @@ func checksum(bucket, key, data []byte) uint64 {
 	return crc64.Update(sum, crcTable, data)
 }
 
+// hasSchema reports whether a file has the present schema.
+func hasSchema(tx *bolt.Tx) (bool, error) {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil || string(meta.Get(keySchema)) != schema {
+		return false, nil
+	}
+	for _, name := range append([][]byte{bucketMeta}, buckets...) {
+		if tx.Bucket(name) == nil {
+			return false, fmt.Errorf("%s is missing: %w", name, errDamaged)
+		}
+	}
+	return true, nil
+}
+
 // prepareFile creates the buckets of a new file, upgrades an old file, and returns an
 // error for a file with an unknown schema.
 func prepareFile(tx *bolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
-	if meta != nil && string(meta.Get(keySchema)) == schema {
-		for _, name := range append([][]byte{bucketMeta}, buckets...) {
-			if tx.Bucket(name) == nil {
-				return fmt.Errorf("%s is missing: %w", name, errDamaged)
-			}
-		}
-		return nil
-	}
 	var former map[Slot]zeekapi.Configuration
 	if meta != nil {
 		found := string(meta.Get(keySchema))
@@ -249,8 +258,11 @@ func (l *ledger) put(bucket, key []byte, v any) {
 		l.fail(bucket, key, err)
 		return
 	}
-	l.delete(bucket, key)
 	sum := checksum(bucket, key, data)
+	if entry := l.tx.Bucket(bucket).Get(key); len(entry) >= 8 && binary.BigEndian.Uint64(entry) == sum && bytes.Equal(entry[8:], data) {
+		return
+	}
+	l.delete(bucket, key)
 	if err := l.tx.Bucket(bucket).Put(key, append(binary.BigEndian.AppendUint64(nil, sum), data...)); err != nil {
 		l.fail(bucket, key, err)
 	}
@@ -270,6 +282,80 @@ func (l *ledger) delete(bucket, key []byte) {
 		l.fail(bucket, key, err)
 	}
 }
+
+// storedPast is the record of a Past.
+type storedPast struct {
+	zeekapi.Deployment `zeek:"deployment"`
+	Configuration      zeekapi.Configuration `zeek:"configuration"`
+	Commitment         *Commitment           `zeek:"commitment,extension"`
+}
+
+// replace makes the entries those of a state. It writes only what differs.
+func (l *ledger) replace(s State) {
+	kept := make(map[string]map[string]bool, len(buckets))
+	for _, bucket := range buckets {
+		kept[string(bucket)] = make(map[string]bool)
+	}
+	put := func(bucket, key []byte, v any) {
+		kept[string(bucket)][string(key)] = true
+		l.put(bucket, key, v)
+	}
+	for slot, c := range s.Configs {
+		put(bucketConfigs, []byte(slot), c)
+	}
+	for _, p := range s.History {
+		put(bucketHistory, keyOf(p.Number), storedPast(p))
+	}
+	for _, e := range s.Events {
+		put(bucketEvents, keyOf(e.Number), e)
+	}
+	for _, name := range s.Drained {
+		put(bucketDrained, keyOfName(name), name)
+	}
+	for _, name := range s.Owed {
+		put(bucketOwed, keyOfName(name), name)
+	}
+	if s.Job != nil {
+		put(bucketLast, keyJob, *s.Job)
+	}
+	if s.Sent != (Sent{}) {
+		put(bucketLast, keySent, s.Sent)
+	}
+	for _, bucket := range buckets {
+		l.retain(bucket, kept[string(bucket)])
+	}
+}
+
+// retain removes the entries with other keys.
+func (l *ledger) retain(bucket []byte, keys map[string]bool) {
+	var others [][]byte
+	_ = l.tx.Bucket(bucket).ForEach(func(key, _ []byte) error {
+		if !keys[string(key)] {
+			others = append(others, slices.Clone(key))
+		}
+		return nil
+	})
+	for _, key := range others {
+		l.delete(bucket, key)
+	}
+}
+
+// reserve is the number of bytes that a file keeps free within itself. It serves for
+// what must be stored when the disk is full: the end of a deployment, for example.
+const reserve = 1 << 20
+
+// fillReserve writes an entry that takes as much room as the reserve.
+func fillReserve(tx *bolt.Tx) error {
+	b, err := tx.CreateBucketIfNotExists(bucketReserve)
+	if err != nil {
+		return err
+	}
+	return b.Put([]byte("0"), make([]byte, reserve))
+}
+
+// emptyReserve removes that entry, whose pages are then free. A database never returns
+// them to the disk.
+func emptyReserve(tx *bolt.Tx) error { return tx.DeleteBucket(bucketReserve) }
 
 // trim removes entries with lower numbers than oldest.
 func (l *ledger) trim(bucket []byte, oldest uint64) {

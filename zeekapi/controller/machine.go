@@ -27,6 +27,7 @@ type Machine struct {
 	complaints *complaints
 
 	events  *eventLog
+	storage *storage
 	configs *configurations
 	history *history
 	names   *nameSets
@@ -74,6 +75,7 @@ func NewMachine(settings Settings, state State, newID func() string, log zerolog
 // keep makes the parts that keep the state.
 func (m *Machine) keep(state State) {
 	m.events = newEventLog(m.out, state.Events)
+	m.storage = &storage{outbox: m.out, events: m.events, log: m.log}
 	m.configs = newConfigurations(m.out, state.Configs)
 	m.history = newHistory(m.out, m.events, m.configs, state.History, m.log)
 	m.names = newNameSets(m.out, state, m.log)
@@ -115,7 +117,7 @@ func (m *Machine) change(settings Settings, state State) {
 	checks := &restartChecks{agents: m.agents, requests: m.requests}
 	m.jobs = &jobs{
 		outbox: m.out, configs: m.configs, agents: m.agents, members: m.members, names: m.names,
-		requests: m.requests, checks: checks, events: m.events, timeout: settings.RequestTimeout, log: m.log, last: lastJob(state),
+		requests: m.requests, storage: m.storage, checks: checks, events: m.events, timeout: settings.RequestTimeout, log: m.log, last: lastJob(state),
 	}
 }
 
@@ -135,22 +137,22 @@ func (m *Machine) serve(settings Settings) {
 	}
 	m.overview = &overview{
 		settings: settings, configs: m.configs, history: m.history, events: m.events, agents: m.agents,
-		members: m.members, names: m.names, requests: m.requests, jobs: m.jobs,
+		members: m.members, names: m.names, requests: m.requests, jobs: m.jobs, storage: m.storage,
 	}
 	h := make(handlers)
-	handle(h, zeekapi.StageConfigurationCall, m.staging.stageConfiguration)
+	handle(h, zeekapi.StageConfigurationCall, storing(m.storage, m.requests, m.staging.stageConfiguration))
 	handle(h, zeekapi.GetConfigurationCall, m.staging.getConfiguration)
 	handle(h, zeekapi.DryRunCall, m.staging.dryRun)
-	handle(h, zeekapi.DeployCall, m.changes.deploy)
-	handle(h, zeekapi.DeployStagedCall, m.changes.deployStaged)
-	handle(h, zeekapi.SetConfigurationCall, m.changes.setConfiguration)
+	handle(h, zeekapi.DeployCall, storing(m.storage, m.requests, m.changes.deploy))
+	handle(h, zeekapi.DeployStagedCall, storing(m.storage, m.requests, m.changes.deployStaged))
+	handle(h, zeekapi.SetConfigurationCall, storing(m.storage, m.requests, m.changes.setConfiguration))
 	handle(h, zeekapi.CheckCall, m.changes.check)
 	handle(h, zeekapi.UploadSiteCall, m.sites.upload)
 	handle(h, zeekapi.DownloadSiteCall, m.sites.download)
-	handle(h, zeekapi.RollbackCall, m.changes.rollback)
-	handle(h, zeekapi.RollingRestartCall, m.changes.rollingRestart)
-	handle(h, zeekapi.CancelJobCall, m.jobs.cancel)
-	handle(h, zeekapi.DrainCall, m.drains.drain)
+	handle(h, zeekapi.RollbackCall, storing(m.storage, m.requests, m.changes.rollback))
+	handle(h, zeekapi.RollingRestartCall, storing(m.storage, m.requests, m.changes.rollingRestart))
+	handle(h, zeekapi.CancelJobCall, storing(m.storage, m.requests, m.jobs.cancel))
+	handle(h, zeekapi.DrainCall, storing(m.storage, m.requests, m.drains.drain))
 	handle(h, zeekapi.GetInstancesCall, m.queries.getInstances)
 	handle(h, zeekapi.GetNodesCall, m.queries.getNodes)
 	handle(h, zeekapi.GetIDValueCall, m.queries.getIDValue)
@@ -182,6 +184,22 @@ func (m *Machine) Start(now time.Time) []Output {
 	return m.out.take()
 }
 
+// succeed starts a machine in place of another one, because the last changes of that
+// could not be stored. The inputs are those from which it knows its agents.
+func (m *Machine) succeed(now time.Time, former *Machine, why string, agents []Input) []Output {
+	m.phase = former.phase
+	m.out.now = now
+	m.storage.changed(why)
+	out := m.Start(now)
+	m.overview.started = former.overview.started
+	m.events.quiet = true
+	for _, in := range agents {
+		out = append(out, m.Step(now, in)...)
+	}
+	m.events.quiet = false
+	return out
+}
+
 // Step takes an input at the given time and returns what to do, in order.
 func (m *Machine) Step(now time.Time, in Input) []Output {
 	m.out.now = now
@@ -204,6 +222,9 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.sites.stored(in)
 	case Unsupported:
 		m.requests.unsupported(in.ToAgent)
+	case StorageChanged:
+		m.storage.changed(in.Why)
+		m.jobs.advance()
 	case Shutdown:
 		m.phase = max(m.phase, Ending)
 	case Tick:
@@ -288,5 +309,6 @@ func (m *Machine) Snapshot() Snapshot {
 		Pending:   m.Pending(),
 		Instances: m.members.counts.copy(),
 		Nodes:     m.states.total.copy(),
+		Storage:   m.storage.why,
 	}
 }

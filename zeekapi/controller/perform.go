@@ -14,6 +14,7 @@ import (
 // runner performs the outputs of a machine.
 type runner struct {
 	Config
+	lives   *lives
 	dials   *dials
 	encoder encoder
 	workers *eventloop.Workers[Input] // complete sites, which takes seconds
@@ -22,8 +23,8 @@ type runner struct {
 // perform stores the changes, and then carries out the outputs. It returns the
 // inputs that follow from them.
 func (r *runner) perform(ctx context.Context, outputs []Output) (more []Input, err error) {
-	if err := r.store(outputs); err != nil {
-		return nil, err
+	if !r.lives.store(outputs) {
+		return []Input{storeFailed{}}, nil
 	}
 	for _, o := range outputs {
 		switch o := o.(type) {
@@ -50,9 +51,19 @@ func (r *runner) perform(ctx context.Context, outputs []Output) (more []Input, e
 				}
 			}
 		case Dial:
-			r.dials.dial(o.Address)
+			if !r.lives.dialed[o.Address] { // the machine before may have dialed it
+				r.lives.dialed[o.Address] = true
+				r.dials.dial(o.Address)
+			}
 		case Hangup:
-			r.dials.undial(o.Address)
+			if r.lives.dialed[o.Address] {
+				delete(r.lives.dialed, o.Address)
+				r.dials.undial(o.Address)
+			}
+		case checkStorage:
+			if why := r.lives.keeper.check(); why != r.lives.storage.why {
+				more = append(more, StorageChanged{why})
+			}
 		}
 	}
 	return more, nil
@@ -70,22 +81,6 @@ func (r *runner) storeSite(o StoreSite) []Input {
 		return nil
 	}
 	return []Input{store()}
-}
-
-func (r *runner) store(outputs []Output) error {
-	if r.Store == nil {
-		return nil
-	}
-	var changes []Change
-	for _, o := range outputs {
-		if c, ok := o.(Change); ok {
-			changes = append(changes, c)
-		}
-	}
-	if len(changes) == 0 {
-		return nil
-	}
-	return r.Store.Save(changes...)
 }
 
 // toAgent sends a message in the first dialect of the controller that the agent

@@ -1,8 +1,11 @@
 package controller
 
 import (
+	"cmp"
 	"container/heap"
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -231,6 +234,19 @@ func (r *requests) reply(q *request, results []zeekapi.Result) {
 		q.reply(results)
 		q.reply = nil
 	}
+}
+
+// abandon responds to the requests of clients that are pending, except those with the
+// given IDs, and returns the responses. The machine must not be used afterwards.
+func (r *requests) abandon(except map[string]bool, why string) []Output {
+	r.take()
+	pending := slices.SortedFunc(maps.Values(r.pending), func(a, b *request) int { return cmp.Compare(a.sequence, b.sequence) })
+	for _, q := range pending {
+		if !except[q.id] {
+			r.reply(q, []zeekapi.Result{zeekapi.Failure(q.id, "%s", why)})
+		}
+	}
+	return r.take()
 }
 
 // uncount removes a request from the open ones of its client.

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -12,33 +13,52 @@ import (
 // transaction takes about as long for many changes as for one.
 const inputBatch = 256
 
+// checkInterval is the time between two checks of the store.
+const checkInterval = time.Second
+
 // Run runs a controller until ctx or cfg.Ending ends it, and then returns nil.
-// It ends earlier with an error if cfg is invalid, if a bus fails, or if the
-// store fails: the controller must not acknowledge changes that are not stored.
+// It ends earlier with an error if cfg is invalid, if the state cannot be loaded, or if
+// a bus fails.
+//
+// If the store fails later, the controller refuses changes, because it must not
+// acknowledge what is not stored, and keeps in memory what it cannot refuse. It
+// stores that, and accepts changes again, as soon as the store works.
 func Run(ctx context.Context, cfg Config) error {
+	if cfg.Store == nil {
+		return run(ctx, cfg, nil, State{})
+	}
 	if err := cfg.validate(); err != nil {
 		return err
 	}
-	if _, err := cfg.Settings.complete(); err != nil {
+	state, err := cfg.Store.Load()
+	if err != nil {
 		return err
 	}
-	var state State
-	if cfg.Store != nil {
-		var err error
-		if state, err = cfg.Store.Load(); err != nil {
-			return err
-		}
-		cfg.Store.tell(cfg.Log, state)
+	cfg.Store.tell(cfg.Log, state)
+	return run(ctx, cfg, cfg.Store, state)
+}
+
+func run(ctx context.Context, cfg Config, store stateStore, state State) error {
+	if err := cfg.validate(); err != nil {
+		return err
 	}
 	machine, err := NewMachine(cfg.Settings, state, uuid.NewString, cfg.Log)
 	if err != nil {
 		return err
 	}
-	r := &runner{Config: cfg, dials: newDials(cfg.Dialer, cfg.Log), workers: eventloop.NewWorkers[Input](maxCompletions)}
+	l := &lives{
+		Machine: machine, keeper: &keeper{store: store, kept: newLiveState(state)},
+		agents: introductions{byPeer: make(map[uuid.UUID]*introduction)}, dialed: make(map[string]bool),
+	}
+	l.next = func(state State) *Machine {
+		m, _ := NewMachine(cfg.Settings, state, uuid.NewString, cfg.Log) // an error is about settings, which are valid
+		return m
+	}
+	r := &runner{Config: cfg, lives: l, dials: newDials(cfg.Dialer, cfg.Log), workers: eventloop.NewWorkers[Input](maxCompletions)}
 	defer r.dials.wait()
 	defer r.workers.Wait()
 	loop := eventloop.Config[Input, Output]{
-		Machine: machine, Batch: inputBatch, Tick: Tick{}, Shutdown: Shutdown{},
+		Machine: l, Batch: inputBatch, Tick: Tick{}, Shutdown: Shutdown{},
 		Perform: r.perform, Started: cfg.Loaded, Beat: cfg.Beat, Ending: cfg.Ending,
 	}
 	loop.Sources = append(loop.Sources, r.workers.Next)
@@ -46,8 +66,25 @@ func Run(ctx context.Context, cfg Config) error {
 		l := &listener{runner: r, bus: bus, guard: newGuard(cfg.Access[bus], cfg.Log)}
 		loop.Sources = append(loop.Sources, l.next)
 	}
-	if cfg.Observe != nil {
-		loop.Observe = func(in Input, out []Output) { cfg.Observe(machine.Snapshot(), in, out) }
+	if store != nil {
+		loop.Sources = append(loop.Sources, checks)
 	}
-	return eventloop.Run(ctx, loop)
+	if cfg.Observe != nil {
+		loop.Observe = func(in Input, out []Output) { cfg.Observe(l.Snapshot(), in, out) }
+	}
+	err = eventloop.Run(ctx, loop)
+	if why := l.keeper.check(); l.keeper.broken != nil {
+		cfg.Log.Error().Str("reason", why).Msg("what happened since changes could not be stored is lost")
+	}
+	return err
+}
+
+// checks is a source of storageDue.
+func checks(ctx context.Context) (Input, bool, error) {
+	select {
+	case <-time.After(checkInterval):
+		return storageDue{}, true, nil
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
 }

@@ -59,6 +59,11 @@ func (l *lines) take() []string {
 }
 
 func run(t *testing.T, cfg controller.Config) *network {
+	return runBy(t, cfg, controller.Run)
+}
+
+// runBy is run with a function in place of controller.Run.
+func runBy(t *testing.T, cfg controller.Config, run func(context.Context, controller.Config) error) *network {
 	n := &network{t: t, hub: membus.New(), log: new(lines), done: make(chan error, 1)}
 	if cfg.Dialects == nil {
 		cfg.Dialects = dialects
@@ -74,7 +79,7 @@ func run(t *testing.T, cfg controller.Config) *network {
 		cfg.Access = map[broker.Bus]*controller.Access{n.bus: a}
 	}
 	cfg.Log = zerolog.New(n.log).Level(zerolog.WarnLevel)
-	go func() { n.done <- controller.Run(ctx, cfg) }()
+	go func() { n.done <- run(ctx, cfg) }()
 	t.Cleanup(func() {
 		n.cancel()
 		if err := <-n.done; err != nil {
@@ -315,57 +320,6 @@ func TestRunDialsListeningAgents(t *testing.T) {
 		} else if got := n.log.take(); len(got) != 1 || !strings.Contains(got[0], "cannot reach an agent that listens") {
 			t.Errorf("log is %q, want one line about the missing dialer", got)
 		}
-	}
-}
-
-// Run fails when it cannot store a change, and the client gets no response.
-func TestRunEndsWhenStoreFails(t *testing.T) {
-	store := openStore(t, filepath.Join(t.TempDir(), "state.db"))
-	n := run(t, controller.Config{Store: store})
-	client := n.client(modern)
-	client.ask(getInstances("r1"), "answer GetInstancesResponse r1 [T = []]")
-	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	client.send(modern.Topics.Controller, stage("r2", config("c1", "a")))
-	err := <-n.done
-	n.done <- nil
-	if err == nil || !strings.Contains(err.Error(), "state.db: saving: ") {
-		t.Errorf("Run: %v", err)
-	}
-	n.bus.Close()
-	for {
-		notification, err := client.Next(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, ok := notification.(broker.Received); ok {
-			t.Errorf("unexpected response %v", notification)
-		}
-		if lost, ok := notification.(broker.PeerLost); ok && lost.Peer.ID == n.bus.ID() {
-			return
-		}
-	}
-}
-
-func TestRunEnds(t *testing.T) {
-	bus := membus.New().Endpoint(controller.Topics(dialects)...)
-	defer bus.Close()
-	cfg := controller.Config{Settings: controller.DefaultSettings(), Buses: []broker.Bus{bus}, Dialects: dialects}
-
-	ctx, cancel := context.WithCancelCause(context.Background())
-	cancel(errors.New("enough"))
-	if err := controller.Run(ctx, cfg); err != nil {
-		t.Errorf("cancelled with a cause: %v", err)
-	}
-	ctx, stop := context.WithDeadline(context.Background(), testStart)
-	defer stop()
-	if err := controller.Run(ctx, cfg); err != nil {
-		t.Errorf("past its deadline: %v", err)
-	}
-	bus.Close()
-	if err := controller.Run(context.Background(), cfg); !errors.Is(err, broker.ErrClosed) {
-		t.Errorf("with a closed bus: %v", err)
 	}
 }
 

@@ -9,4 +9,5 @@ type Snapshot struct {
 	Pending   int                   // requests whose response a client waits for
 	Instances map[InstanceState]int // of the target, and those with an agent
 	Nodes     map[zeekapi.State]int // of the target, and those that agents reported
+	Storage   string                // why changes cannot be stored, "" if they can be
 }

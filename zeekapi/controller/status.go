@@ -21,6 +21,7 @@ type overview struct {
 	names    *nameSets
 	requests *requests
 	jobs     *jobs
+	storage  *storage
 }
 
 func (o *overview) listHistory(by broker.Peer, req zeekapi.HistoryRequest) {
@@ -77,6 +78,7 @@ func (o *overview) status(answers []zeekapi.Result) zeekapi.Status {
 	s := zeekapi.Status{
 		Controller: zeekapi.Process{Name: o.settings.Name, Version: o.settings.Version, Started: o.started},
 		Staged:     id(Staged), Deployed: id(Deployed), Target: id(Target),
+		Storage: o.storage.why,
 	}
 	if last, ok := o.history.last(); ok {
 		s.Last = &last

@@ -6,10 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
-	"syscall"
-	"time"
 
 	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
@@ -21,16 +18,13 @@ import (
 // Store keeps the state of a controller in one file, over restarts. It must not be
 // used concurrently.
 type Store struct {
-	db      *bolt.DB
-	file    string
+	storeFile
 	created bool // whether OpenStore created the file
 }
 
-// lockTimeout is the longest time to wait for another process that locks the file.
-const lockTimeout = time.Second
-
 // OpenStore opens the store in file. It creates the file and its directories if they
-// do not exist, and upgrades a file of an older schema.
+// do not exist, and upgrades a file of an older schema. A file that exists is also
+// opened on a full or read-only file system: it can be loaded, and Save fails.
 func OpenStore(file string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return nil, fmt.Errorf("controller: state: %w", err)
@@ -43,92 +37,22 @@ func OpenStore(file string) (*Store, error) {
 	case err == nil && info.Size() == 0:
 		err = fmt.Errorf("it is empty: %w", errDamaged)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("controller: state file %s: %w", file, err)
+	s := &Store{storeFile: storeFile{name: file}, created: created}
+	if err == nil {
+		err = s.open(lockTimeout)
 	}
-	db, err := open(file)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	return s, nil
+}
+
+// explain adds the name of the file to an error.
+func (s *Store) explain(err error) error {
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("controller: state file %s is in use: is another controller running?", file)
+		return fmt.Errorf("controller: state file %s is in use: is another controller running?", s.name)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("controller: state file %s: %w", file, err)
-	}
-	return &Store{db: db, file: file, created: created}, nil
-}
-
-// create writes an empty store under another name and renames it when it is
-// complete. So an empty file is never the beginning of a store.
-func create(file string) (err error) {
-	folder := filepath.Dir(file)
-	draft, err := os.CreateTemp(folder, filepath.Base(file)+".new*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(draft.Name())
-	if err := draft.Close(); err != nil {
-		return err
-	}
-	db, err := open(draft.Name())
-	if err != nil {
-		return err
-	}
-	if err := db.Close(); err != nil {
-		return err
-	}
-	// Unlike a rename, a link does not replace an existing file.
-	if err := os.Link(draft.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	dir, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// open opens a database, and prepares it if it is new.
-func open(file string) (db *bolt.DB, err error) {
-	err = undamaged(func() (err error) {
-		db, err = bolt.Open(file, 0o600, &bolt.Options{Timeout: lockTimeout})
-		return err
-	})
-	var system *fs.PathError
-	var errno syscall.Errno
-	if err != nil && !errors.Is(err, errDamaged) && !errors.Is(err, bolterrors.ErrTimeout) && !errors.As(err, &system) && !errors.As(err, &errno) {
-		err = fmt.Errorf("%w (%w)", errDamaged, err) // not a file of bbolt
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := update(db, prepareFile); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return db, nil
-}
-
-// update commits a transaction, and then one without changes. A database begins with
-// two pages that locate the rest, and each transaction writes one of them in turn.
-// If the newer page is damaged, bbolt silently uses the older one. Therefore both
-// must lead to the latest state.
-func update(db *bolt.DB, change func(*bolt.Tx) error) error {
-	return undamaged(func() error {
-		if err := db.Update(change); err != nil {
-			return err
-		}
-		return db.Update(func(*bolt.Tx) error { return nil })
-	})
-}
-
-// undamaged calls do and converts bbolt's reactions to a damaged file to an error: a
-// panic or, if the file is too short, a fault in mapped memory.
-func undamaged(do func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w (%v)", errDamaged, p)
-		}
-	}()
-	return do()
+	return fmt.Errorf("controller: state file %s: %w", s.name, err)
 }
 
 // Load returns the stored state. It returns an error if any part of it is damaged.
@@ -152,7 +76,7 @@ func (s *Store) Load() (State, error) {
 		return r.complete()
 	}
 	if err := undamaged(func() error { return s.db.View(view) }); err != nil {
-		return State{}, fmt.Errorf("controller: state file %s: %w", s.file, err)
+		return State{}, s.explain(err)
 	}
 	return state, nil
 }
@@ -164,10 +88,10 @@ func (s *Store) tell(log zerolog.Logger, state State) {
 		if others := s.others(); len(others) > 0 {
 			line = log.Warn().Strs("others", others)
 		}
-		line.Str("file", s.file).Msg("no state file, began a new one")
+		line.Str("file", s.name).Msg("no state file, began a new one")
 		return
 	}
-	line := log.Info().Str("file", s.file)
+	line := log.Info().Str("file", s.name)
 	for _, slot := range Slots {
 		if c, ok := state.Configs[slot]; ok {
 			line.Str(string(slot), clip(c.ID))
@@ -179,32 +103,70 @@ func (s *Store) tell(log zerolog.Logger, state State) {
 // others returns the state files of controllers with other names. A controller whose
 // name changed, for example with the name of the machine, starts without a state.
 func (s *Store) others() []string {
-	dir, name := filepath.Split(s.file)
+	dir, name := filepath.Split(s.name)
 	files, _ := filepath.Glob(filepath.Join(filepath.Dir(filepath.Clean(dir)), "*", name)) // an error means no hint
-	return slices.DeleteFunc(files, func(f string) bool { return f == filepath.Clean(s.file) })
+	return slices.DeleteFunc(files, func(f string) bool { return f == filepath.Clean(s.name) })
 }
 
-// storedPast is the record of a Past.
-type storedPast struct {
-	zeekapi.Deployment `zeek:"deployment"`
-	Configuration      zeekapi.Configuration `zeek:"configuration"`
-	Commitment         *Commitment           `zeek:"commitment,extension"`
-}
-
-// Save stores all changes or none. They are on disk when it returns.
+// Save stores all changes or none. They are on disk when it returns, in the file that
+// has the store's name.
 func (s *Store) Save(changes ...Change) error {
-	err := update(s.db, func(tx *bolt.Tx) error {
-		w := ledger{tx: tx}
-		w.open()
+	return s.write(func(w *ledger) {
 		for _, c := range changes {
 			w.apply(c)
 		}
-		return w.close()
 	})
+}
+
+// Rewrite makes the stored state equal to a state, whatever was stored before.
+func (s *Store) Rewrite(state State) error {
+	return s.write(func(w *ledger) { w.replace(state) })
+}
+
+func (s *Store) write(do func(w *ledger)) error {
+	err := s.usable()
+	if err == nil {
+		err = s.update(func(tx *bolt.Tx) error {
+			w := ledger{tx: tx}
+			w.open()
+			do(&w)
+			return w.close()
+		})
+	}
+	if err == nil {
+		err = s.usable() // the changes are lost if the file was removed meanwhile
+	}
 	if err != nil {
-		return fmt.Errorf("controller: state file %s: saving: %w", s.file, err)
+		return &saveError{s.name, advised(err)}
 	}
 	return nil
+}
+
+// saveError is the error of Save and Rewrite.
+type saveError struct {
+	file string
+	error
+}
+
+func (e *saveError) Error() string {
+	return fmt.Sprintf("controller: state file %s: saving: %v", e.file, e.error)
+}
+
+func (e *saveError) Unwrap() error { return e.error }
+
+// Check returns why changes cannot be stored now, nil if they can be. Broken reports
+// whether Save would fail, too: without it, there is only little room left. Check
+// reopens or creates the file if that helps. Rewrite must follow if Save or Check has
+// failed before.
+func (s *Store) Check() (broken bool, err error) {
+	broken = true
+	if err = s.regain(); err == nil {
+		broken, err = false, s.room()
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", s.name, advised(err))
+	}
+	return broken, err
 }
 
 func (l *ledger) apply(c Change) {
@@ -233,6 +195,3 @@ func (l *ledger) apply(c Change) {
 		l.trim(bucketEvents, c.Oldest)
 	}
 }
-
-// Close closes the file.
-func (s *Store) Close() error { return s.db.Close() }

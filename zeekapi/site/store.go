@@ -136,9 +136,7 @@ func (s *Store) load() error {
 		name := d.Name()
 		switch {
 		case strings.HasPrefix(name, tempPrefix), strings.HasPrefix(name, removePrefix):
-			if err := os.RemoveAll(s.path(name)); err != nil {
-				return err
-			}
+			_ = os.RemoveAll(s.path(name)) // an error, such as that of a read-only file system, only wastes room
 		case d.IsDir() && zeekapi.ValidSite(name):
 			s.unpacked[name] = &unpacked{bytes: s.sizeOf(name)}
 		case d.Type().IsRegular():
@@ -165,7 +163,8 @@ func (s *Store) loadFile(d fs.DirEntry) error {
 	id, number, _ := strings.Cut(rest, ".")
 	size, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || !zeekapi.ValidSite(id) || s.uploads[id] != nil || info.Size() > size {
-		return os.Remove(s.path(d.Name()))
+		_ = os.Remove(s.path(d.Name())) // as above
+		return nil
 	}
 	s.uploads[id] = &upload{info.Size(), size, s.lastUse(info)}
 	return nil

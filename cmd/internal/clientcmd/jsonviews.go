@@ -20,7 +20,7 @@ const (
 	jobHelp = "number, by, started, ended, error, and the lists of nodes done, now and next"
 
 	eventHelp = `number, time, kind ("connected", "lost", "state", "error",
-"log", "staged", "deploying", "deployed", "drained", "undrained", "job"),
+"log", "staged", "deploying", "deployed", "drained", "undrained", "job", "storage"),
 instance, node and text`
 
 	statusHelp = `
@@ -32,7 +32,8 @@ connected, since, wanted, ready, drained, dialects, agent (name, version,
 started), zeek (a version), last_error, and nodes, by name, each with state,
 cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
 (processors in use), memory (bytes), last_error and edited (files that the node
-has loaded, and that changed since). The controller is null if it is Zeek's.`
+has loaded, and that changed since). The controller is null if it is Zeek's. If
+the controller cannot store changes, storage_error says why.`
 
 	diffHelp = `
 
@@ -112,6 +113,7 @@ type statusView struct {
 	LastDeployment *deploymentView         `json:"last_deployment"`
 	Job            *jobView                `json:"job"`
 	Instances      map[string]instanceView `json:"instances"`
+	StorageError   *string                 `json:"storage_error"` // why changes are refused
 }
 
 type fieldChangeView struct {
@@ -230,7 +232,7 @@ func newStatusView(s zeekapi.Status) statusView {
 	v := statusView{
 		Controller: newProcessView(s.Controller),
 		Staged:     orNull(s.Staged), Deployed: orNull(s.Deployed), Target: orNull(s.Target),
-		Instances: make(map[string]instanceView, len(s.Instances)),
+		Instances: make(map[string]instanceView, len(s.Instances)), StorageError: orNull(s.Storage),
 	}
 	if s.Last != nil {
 		last := newDeploymentView(*s.Last)

@@ -46,8 +46,9 @@ Zeek's controller provides only part of this: connected agents, states of nodes,
 and configurations.
 
 With --strict-exit, the exit code is 3 if an agent is missing, a node is not
-running, or the last deployment was rolled back or did not reach all agents. A
-deployment that was refused changed nothing and does not count.` + statusHelp + jsonHelp
+running, the controller cannot store changes, or the last deployment was rolled
+back or did not reach all agents. A deployment that was refused changed nothing
+and does not count.` + statusHelp + jsonHelp
 	return cmd
 }
 
@@ -199,6 +200,9 @@ func (a *statusAssembly) addNodes(ctx context.Context, c *client.Client) error {
 // as a timeout, is over when all agents run the target. One that was refused has
 // changed nothing.
 func healthy(s zeekapi.Status) bool {
+	if s.Storage != "" {
+		return false
+	}
 	if s.Last != nil {
 		switch s.Last.Outcome {
 		case zeekapi.OutcomeDeployed, zeekapi.OutcomePending, zeekapi.OutcomeRefused:
@@ -254,6 +258,9 @@ func summaryLines(s zeekapi.Status, extended bool, now time.Time) []terminal.Lin
 		add("Controller", cell(fmt.Sprintf("%s, %s, up %s", orNone(p.Name), orNone(p.Version), since(p.Started, now))))
 	} else {
 		add("Controller", cell("Zeek's own, which tells no versions, times, errors, history or jobs"))
+	}
+	if s.Storage != "" {
+		add("Storage", terminal.Span{Text: "changes are refused: " + s.Storage, Style: terminal.Bad})
 	}
 	switch {
 	case s.Target == "":

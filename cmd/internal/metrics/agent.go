@@ -27,6 +27,7 @@ type Agent struct {
 	requests    *prometheus.CounterVec
 	pending     prometheus.Gauge
 	errors      prometheus.Counter
+	storage     prometheus.Gauge
 
 	counts map[zeekapi.State]int
 }
@@ -43,6 +44,7 @@ func NewAgent(r prometheus.Registerer) *Agent {
 		requests: counter("zeekwire_agent_requests_total", "Received requests of controllers.", "request"),
 		pending:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_agent_requests_pending", Help: "Requests of controllers that are waiting for nodes."}),
 		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_agent_errors_total", Help: "Errors that the agent reported to its controllers without a request."}),
+		storage:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_agent_storage_failed", Help: "1 while the agent cannot store its configuration, otherwise 0."}),
 	}
 	for _, s := range states {
 		a.nodes.WithLabelValues(label(s))
@@ -50,7 +52,7 @@ func NewAgent(r prometheus.Registerer) *Agent {
 	for _, result := range []string{"ok", "error"} {
 		a.exits.WithLabelValues(result)
 	}
-	r.MustRegister(a.nodes, a.cpu, a.memory, a.restarts, a.starts, a.exits, a.requests, a.pending, a.errors)
+	r.MustRegister(a.nodes, a.cpu, a.memory, a.restarts, a.starts, a.exits, a.requests, a.pending, a.errors, a.storage)
 	return a
 }
 
@@ -91,6 +93,10 @@ func (a *Agent) Observe(m *agent.Machine, in agent.Input, out []agent.Output) {
 		}
 	}
 	a.pending.Set(float64(m.Pending()))
+	a.storage.Set(0)
+	if m.Storage() != "" {
+		a.storage.Set(1)
+	}
 	if _, tick := in.(agent.Tick); tick || changed {
 		a.setNodes(m.Nodes())
 	}

@@ -21,6 +21,7 @@ type Controller struct {
 	errors   prometheus.Counter
 	refused  prometheus.Counter
 	deployed *prometheus.CounterVec
+	storage  prometheus.Gauge
 
 	now   func() time.Time
 	begun map[string]time.Time // times of requests without a response, by ID
@@ -51,6 +52,7 @@ func NewController(r prometheus.Registerer) *Controller {
 		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_errors_total", Help: "Errors that agents reported without a request."}),
 		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agents_refused_total", Help: "Hellos of peers that are not permitted to be the agent of the instance."}),
 		deployed: counter("zeekwire_controller_deployments_total", "Ended deployments of clients, by outcome.", "outcome"),
+		storage:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_storage_failed", Help: "1 while changes cannot be stored and are refused, otherwise 0."}),
 		now:      time.Now,
 		begun:    make(map[string]time.Time),
 		said:     make(map[uuid.UUID]bool),
@@ -60,7 +62,7 @@ func NewController(r prometheus.Registerer) *Controller {
 	} {
 		c.deployed.WithLabelValues(string(o))
 	}
-	r.MustRegister(c.requests, c.seconds, c.pending, c.agents, c.hellos, c.errors, c.refused, c.deployed)
+	r.MustRegister(c.requests, c.seconds, c.pending, c.agents, c.hellos, c.errors, c.refused, c.deployed, c.storage)
 	return c
 }
 
@@ -101,6 +103,10 @@ func (c *Controller) Observe(s controller.Snapshot, in controller.Input, out []c
 	}
 	c.pending.Set(float64(s.Pending))
 	c.agents.Set(float64(s.Agents))
+	c.storage.Set(0)
+	if s.Storage != "" {
+		c.storage.Set(1)
+	}
 }
 
 // answered counts and times the request that msg responds to.

@@ -48,7 +48,7 @@ func TestController(t *testing.T) {
 	c := NewController(r)
 	now := time.Unix(0, 0)
 	c.now = func() time.Time { return now }
-	snapshot := controller.Snapshot{Agents: 1, Pending: 2}
+	snapshot := controller.Snapshot{Agents: 1, Pending: 2, Storage: "no space left on device"}
 	observe := func(in controller.Input, out ...controller.Output) { c.Observe(snapshot, in, out) }
 	answer := func(msg zeekapi.Message) controller.Output { return controller.ToClients{Message: msg} }
 
@@ -75,6 +75,7 @@ func TestController(t *testing.T) {
 		zeekwire_controller_requests_total{request="deploy",result="error"} 1
 		zeekwire_controller_requests_total{request="get_instances",result="ok"} 1
 		zeekwire_controller_agents 1
+		zeekwire_controller_storage_failed 1
 		zeekwire_controller_agent_hellos_total 2
 		zeekwire_controller_agents_refused_total 1
 		zeekwire_controller_agent_errors_total 1
@@ -83,7 +84,7 @@ func TestController(t *testing.T) {
 		zeekwire_controller_deployments_total{outcome="lost"} 0
 		zeekwire_controller_deployments_total{outcome="superseded"} 0
 		zeekwire_controller_deployments_total{outcome="timeout"} 1`,
-		"zeekwire_controller_requests_pending", "zeekwire_controller_requests_total", "zeekwire_controller_agents",
+		"zeekwire_controller_requests_pending", "zeekwire_controller_requests_total", "zeekwire_controller_agents", "zeekwire_controller_storage_failed",
 		"zeekwire_controller_agent_hellos_total", "zeekwire_controller_agents_refused_total",
 		"zeekwire_controller_agent_errors_total", "zeekwire_controller_deployments_total")
 
@@ -91,6 +92,7 @@ func TestController(t *testing.T) {
 	snapshot = controller.Snapshot{}
 	observe(controller.Tick{})
 	expect(t, r, "zeekwire_controller_requests_pending 0", "zeekwire_controller_requests_pending")
+	expect(t, r, "zeekwire_controller_storage_failed 0", "zeekwire_controller_storage_failed")
 	if n := len(c.begun); n != 0 {
 		t.Errorf("%d requests without a response are still timed", n)
 	}
@@ -133,6 +135,7 @@ func TestAgent(t *testing.T) {
 		{Status: zeekapi.NodeStatus{Node: "w\xff", State: zeekapi.StateCrashed}, CPU: 1, Memory: 1},
 	})
 	expect(t, r, `
+		zeekwire_agent_storage_failed 0
 		zeekwire_agent_nodes{state="crashed"} 2
 		zeekwire_agent_nodes{state="failed"} 0
 		zeekwire_agent_nodes{state="pending"} 0

@@ -98,9 +98,8 @@ type Config[In, Out any] struct {
 	// but not change it, and must not block.
 	Observe func(in In, out []Out)
 
-	// Beat is the longest time between two steps: a machine that gets no other
-	// input gets a Tick. Zero means that a quiet machine gets a Tick only at
-	// its deadline; a negative duration is an error.
+	// Beat is the longest time between two Ticks. Zero means that the machine gets
+	// a Tick only at its deadline; a negative duration is an error.
 	Beat time.Duration
 
 	// Ending, if non-nil, makes Run give the machine a Shutdown when it is
@@ -177,6 +176,7 @@ type sourceError struct{ error }
 type loop[In, Out any] struct {
 	Config[In, Out]
 	inputs chan In
+	ticked time.Time // last Tick, at first the start
 }
 
 // collect puts the inputs of a Source into the queue until ctx is done.
@@ -201,6 +201,7 @@ func (l *loop[In, Out]) collect(ctx context.Context, next Source[In]) error {
 // Perform.
 func (l *loop[In, Out]) run(ctx context.Context) error {
 	out := l.Machine.Start(l.Now())
+	l.ticked = l.Now()
 	var none In
 	l.observe(none, out)
 	if err := l.perform(ctx, out); err != nil {
@@ -221,7 +222,7 @@ func (l *loop[In, Out]) run(ctx context.Context) error {
 			in, ending = l.Shutdown, nil
 		case in = <-l.inputs:
 		case <-timer.C:
-			in = l.Tick
+			in, l.ticked = l.Tick, l.Now()
 		}
 		if err := l.perform(ctx, l.steps(l.batch(in))); err != nil {
 			return err
@@ -245,7 +246,7 @@ func (l *loop[In, Out]) drain(ctx context.Context) error {
 func (l *loop[In, Out]) set(timer *time.Timer) {
 	now := l.Now()
 	next, ok := l.Machine.Deadline()
-	if beat := now.Add(l.Beat); l.Beat > 0 && (!ok || next.After(beat)) {
+	if beat := l.ticked.Add(l.Beat); l.Beat > 0 && (!ok || next.After(beat)) {
 		next, ok = beat, true
 	}
 	if !ok {

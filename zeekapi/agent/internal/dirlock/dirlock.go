@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -46,7 +47,11 @@ func lock(ctx context.Context, dir, name string, how int) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_RDWR, 0o600)
+	name = filepath.Join(dir, name)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, syscall.EROFS) {
+		f, err = os.Open(name) // a lock changes nothing in the file
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -67,4 +72,23 @@ func lock(ctx context.Context, dir, name string, how int) (*os.File, error) {
 			return nil, fmt.Errorf("directory %s is %w", dir, ErrInUse)
 		}
 	}
+}
+
+// Lost returns nil if a file that Take returned is still the one that others would lock.
+// If it was removed or replaced, Lost returns an error that says what to do: the
+// directory has no owner then, or another one.
+func Lost(f *os.File) error {
+	held, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	switch named, err := os.Stat(f.Name()); {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("%s was removed while the agent was using it; put its directory back, or restart the agent to begin a new one", f.Name())
+	case err != nil:
+		return err
+	case !os.SameFile(held, named):
+		return fmt.Errorf("%s was replaced while the agent was using it; put the former directory back, or restart the agent to use the new one", f.Name())
+	}
+	return nil
 }
