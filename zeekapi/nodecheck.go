@@ -12,17 +12,19 @@ const MaxInstanceNodes = 1000
 // assignment matches an assignment to an option of a module.
 var assignment = regexp.MustCompile(`^[A-Za-z_]\w*(::[A-Za-z_]\w*)+=`)
 
-// CheckScript returns an error unless Zeek treats a word on its command line as a script,
-// or as an assignment to an option of a module, such as AF_Packet::fanout_id=24. Other
-// words are flags, plugins and assignments (Zeek: src/Options.cc).
+// IsScript reports whether Zeek treats a word on its command line as a script, and not as
+// a flag, a plugin or an assignment (Zeek: src/Options.cc).
+func IsScript(word string) bool {
+	return word != "" && word[0] != '-' && !strings.Contains(word, "=") && !strings.Contains(word, "::")
+}
+
+// CheckScript returns an error unless a word is a script for Zeek, or an assignment to an
+// option of a module, such as AF_Packet::fanout_id=24.
 func CheckScript(word string) error {
-	if assignment.MatchString(word) {
+	if IsScript(word) || assignment.MatchString(word) {
 		return nil
 	}
-	if word == "" || word[0] == '-' || strings.Contains(word, "=") || strings.Contains(word, "::") {
-		return fmt.Errorf("%q does not name a script", word)
-	}
-	return nil
+	return fmt.Errorf("%q does not name a script", word)
 }
 
 // maxInterfaceName is the size of the longest name of a network interface, in bytes.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
 // nodeArgs are the arguments of zeek that all nodes have.
@@ -89,7 +91,7 @@ func parseArgs(words []string) (nodeArgs, error) {
 			words = words[1:]
 		default:
 			a.words = append(a.words, word)
-			if isScript(word) {
+			if zeekapi.IsScript(word) {
 				a.scripts = append(a.scripts, word)
 			}
 		}
@@ -123,7 +125,7 @@ func (a nodeArgs) in(dir string) nodeArgs {
 	absolute := func(words []string) []string {
 		words = slices.Clone(words)
 		for i, word := range words {
-			if isScript(word) && isFile(dir, word) {
+			if zeekapi.IsScript(word) && isFile(dir, word) {
 				words[i] = filepath.Join(dir, word)
 			}
 		}

@@ -49,7 +49,7 @@ func (p privileges) forbid(program string) error {
 		return nil
 	case p.bounded:
 		return errors.New(denied + "the capability cap_net_raw is not available in this container or service; add it to those, with cap_net_admin")
-	case p.root || isScript(program):
+	case p.root || interpreted(program):
 		return nil // a script may call sudo
 	case !p.noneNew && info.Mode()&fs.ModeSetuid != 0:
 		return nil // it belongs to root, or nobody knows
@@ -69,9 +69,9 @@ func permits(attribute []byte) bool {
 	return len(attribute) >= 8 && binary.LittleEndian.Uint32(attribute[4:])&(1<<capNetRaw) != 0
 }
 
-// isScript reports whether a program is a script, whose interpreter decides about
+// interpreted reports whether a program is a script, whose interpreter decides about
 // capabilities.
-func isScript(program string) bool {
+func interpreted(program string) bool {
 	f, err := os.Open(program)
 	if err != nil {
 		return false
