@@ -23,7 +23,7 @@ func agentOn(t *testing.T, dir string) (*place, *process, *operator) {
 // verifyAgent compares what an agent has stored with what was acknowledged.
 func (c *changes) verifyAgent(dir string) {
 	c.t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, "agents", "agent.json"))
+	text, err := os.ReadFile(filepath.Join(dir, "nodes", "agent", "agents", "agent.json"))
 	if err != nil {
 		c.t.Error(err)
 	}

@@ -217,6 +217,42 @@ func (m *timeRecorder) Phase() Phase {
 	return Ended
 }
 
+// A machine with many other inputs gets its Ticks nevertheless.
+func TestRunBeatsWhileBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ticks := 0
+		ctx, end := context.WithTimeout(t.Context(), 10500*time.Millisecond)
+		defer end()
+		err := Run(ctx, Config[string, string]{
+			Machine: &timelessMachine{}, Tick: "tick", Beat: time.Second,
+			Perform: func(context.Context, []string) ([]string, error) { return nil, nil },
+			Observe: func(in string, _ []string) {
+				if in == "tick" {
+					ticks++
+				}
+			},
+			Sources: []Source[string]{func(ctx context.Context) (string, bool, error) {
+				select {
+				case <-time.After(300 * time.Millisecond):
+					return "input", true, nil
+				case <-ctx.Done():
+					return "", false, ctx.Err()
+				}
+			}},
+		})
+		equal(t, "error", err, nil)
+		equal(t, "ticks", ticks, 10)
+	})
+}
+
+// timelessMachine is a machine that never does anything.
+type timelessMachine struct{}
+
+func (timelessMachine) Start(time.Time) []string        { return nil }
+func (timelessMachine) Step(time.Time, string) []string { return nil }
+func (timelessMachine) Deadline() (time.Time, bool)     { return time.Time{}, false }
+func (timelessMachine) Phase() Phase                    { return Running }
+
 func TestRunBeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness()
