@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -473,5 +474,22 @@ func TestChecksWithAnyLauncher(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestKeptConfigurationsAreStored stores the earlier configurations of nodes.
+func TestKeptConfigurationsAreStored(t *testing.T) {
+	files := newStateFiles(t.TempDir(), "i")
+	a := assigned(configuration("c", "l", "w"))
+	kept := a.nodes()[:1]
+	kept[0].Site, kept[0].Scripts = "earlier", []string{"s"}
+	for _, k := range [][]launch.Node{kept, nil} {
+		if err := files.save(a, k); err != nil {
+			t.Fatal(err)
+		}
+		state, err := files.load()
+		if err != nil || !slices.EqualFunc(k, state.Kept, launch.Node.Equal) {
+			t.Errorf("kept %v, want %v, error %v", state.Kept, k, err)
+		}
 	}
 }

@@ -72,11 +72,18 @@ func someChanges() []controller.Change {
 		Deployment:    zeekapi.Deployment{Number: 7, Config: "c1", Action: "deploy", By: "alice", Started: began, Outcome: zeekapi.OutcomePending},
 		Configuration: fullConfig(),
 	}
+	committed := past
+	committed.Number = 8
+	committed.Commitment = &controller.Commitment{
+		Options: zeekapi.DeployOptions{Partial: true, NoRollback: true}, Skipped: []string{"b"}, Former: 7, Ran: []string{"w", "x"},
+		Rollback: "rolled back to deployment 7: w on a: died", Errors: []string{"w: died"},
+	}
 	ended := past
 	ended.Ended, ended.Outcome, ended.Errors = began.Add(time.Second), zeekapi.OutcomeFailed, []string{"w: failed"}
 	changes := []controller.Change{
 		controller.SaveDeployment{Past: past, Oldest: 7},
 		controller.SaveDeployment{Past: ended, Oldest: 7},
+		controller.SaveDeployment{Past: committed, Oldest: 7},
 		controller.SaveNames{Set: controller.Drained, Name: "a", In: true},
 		controller.SaveNames{Set: controller.Drained, Name: "", In: true},
 		controller.SaveNames{Set: controller.Drained, Name: "a", In: false},
