@@ -156,7 +156,13 @@ func writeMetrics(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Join(ours, "")), 0o600))
 }
 
+// sendSignal sends a signal to a program in the background. With -repeat it sends the
+// signal until the program has ended.
 func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
+	repeat := args[0] == "-repeat"
+	if repeat {
+		args = args[1:]
+	}
 	signals := map[string]os.Signal{
 		"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT,
 	}
@@ -165,6 +171,9 @@ func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
 	for _, cmd := range ts.BackgroundCmds() {
 		if pattern.MatchString(strings.Join(cmd.Args, " ")) {
 			ts.Check(cmd.Process.Signal(signals[args[0]]))
+			for repeat && cmd.Process.Signal(signals[args[0]]) == nil {
+				time.Sleep(100 * time.Millisecond)
+			}
 			return
 		}
 	}
