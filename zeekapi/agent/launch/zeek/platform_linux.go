@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -43,7 +42,7 @@ func startPinned(cmd *exec.Cmd, cpu int64) (pinErr, err error) {
 // beside their path.
 func nameProcess(cmd *exec.Cmd, dir, name string) (named func()) {
 	link, program := filepath.Join(dir, name), cmd.Path
-	if isWrapper(program) {
+	if interpreted(program) {
 		return func() {}
 	}
 	if info, err := os.Lstat(link); err == nil && info.Mode().Type() == fs.ModeSymlink {
@@ -56,19 +55,6 @@ func nameProcess(cmd *exec.Cmd, dir, name string) (named func()) {
 		cmd.Path = link
 	}
 	return func() { _ = os.Remove(link) }
-}
-
-// isWrapper reports whether a program is a script with an interpreter. An unreadable
-// program is none.
-func isWrapper(program string) bool {
-	f, err := os.Open(program)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	start := make([]byte, 2)
-	_, err = io.ReadFull(f, start)
-	return err == nil && string(start) == "#!"
 }
 
 // process is the process of a node. The kernel does not reuse the ID of a child before it
