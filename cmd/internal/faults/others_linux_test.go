@@ -21,8 +21,10 @@ func TestOthers(t *testing.T) {
 	for _, test := range []struct{ fault, where, pkg, name string }{
 		{"killed at each step", "controller", "controller", "TestControllerKilledAtEachStep"},
 		{"killed at each step of a deployment", "controller", "controller", "TestDeploymentKilledAtEachStep"},
+		{"killed at each step of a rolling restart", "controller", "controller", "TestRollingRestartKilledAtEachStep"},
 		{"kill -9 of the process", "controller", "controller", "TestStateSurvivesKill"},
 		{"each save fails", "controller", "controller", "TestStoreFailsAtEachSave"},
+		{"saves fail at random", "controller", "controller", "TestStoreFailsAtRandom"},
 		{"state file damaged", "controller", "controller", "TestStoreDetectsDamage"},
 		{"killed at any output", "agent", "agent", "TestKilledAtAnyOutput"},
 		{"killed between requests", "agent", "agent", "TestKilledBetweenRequests"},
