@@ -28,7 +28,7 @@ var layers = []struct {
 	}},
 	{"encodings", []string{
 		"broker/bin", "broker/jsonv1", "broker/wire", "broker/record", "broker/logs", "broker/internal/queue", "broker/internal/intake", "broker/internal/backoff",
-		"broker/internal/hooks", "broker/internal/settings", "broker/internal/brokertest",
+		"broker/admission", "broker/internal/hooks", "broker/internal/settings", "broker/internal/brokertest",
 		"broker/recording", "broker/recording/pcap",
 	}},
 	{"transports and generic parts on top of them", []string{"broker/membus", "broker/peering", "broker/websocket", "broker/request"}},
