@@ -38,6 +38,10 @@ type InstanceStatus struct {
 	Zeek      string       `zeek:"zeek,optional"`  // version of Zeek that its nodes run; "" unless the agent is ours
 	LastError string       `zeek:"last_error,optional"`
 	Nodes     []NodeDetail `zeek:"nodes"` // as reported by the agent; if it did not respond, the nodes of the target in state UNKNOWN
+
+	// Refused are the addresses of connected peers that are refused because the
+	// agent has their name, at most ten of them.
+	Refused []string `zeek:"refused,extension"`
 }
 
 // NodeLogs has the ends of a node's outputs.

@@ -131,6 +131,7 @@ func (o *overview) instanceStatus(name string, answers map[string]zeekapi.Result
 	if c := o.members.contacts[name]; c != nil {
 		i.Since, i.LastError = c.since.at, c.lastError
 	}
+	i.Refused = o.agents.refusals(name)
 	w, a := o.members.of(name), o.agents.of(name)
 	if w != nil {
 		i.Wanted, i.Ready, i.Instance = true, w.ready, w.Instance
@@ -147,6 +148,8 @@ func (o *overview) instanceStatus(name string, answers map[string]zeekapi.Result
 	i.Connected, i.Dialects, i.Agent, i.Zeek = true, slices.Sorted(slices.Values(a.dialects)), a.process, a.zeek
 	answer, ok := answers[name]
 	switch {
+	case w != nil && misplaced(w.Instance, a):
+		i.LastError = misplacedText(w.Instance, a)
 	case !ok:
 		i.LastError = "no answer when asked for the status"
 	case answer.Error != "":

@@ -34,6 +34,18 @@ func nameOf(p broker.Peer) string {
 	return "unknown"
 }
 
+// addressText returns the network address of a peer: the one that the controller
+// connected to, or the one from which the peer connected.
+func addressText(p broker.Peer) string {
+	if p.Dialed && p.Address != "" {
+		return p.Address
+	}
+	if p.Addr.IsValid() {
+		return netip.AddrPortFrom(p.Addr.Addr().Unmap(), p.Addr.Port()).String()
+	}
+	return "an unknown address"
+}
+
 // listed joins names with commas. It names only the first of many.
 func listed(names []string) string {
 	const most = 10

@@ -29,7 +29,8 @@ The JSON has the keys controller (name, version, started), staged, deployed and
 target (IDs of configurations), last_deployment (keys as for history), job (keys
 as for rolling-restart), and instances, by name, each with host, port,
 connected, since, wanted, ready, drained, dialects, agent (name, version,
-started), zeek (a version), last_error, and nodes, by name, each with state,
+started), zeek (a version), last_error, refused (addresses of other agents with
+its name), and nodes, by name, each with state,
 cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
 (processors in use), memory (bytes), last_error and edited (files that the node
 has loaded, and that changed since). The controller is null if it is Zeek's. If
@@ -80,6 +81,7 @@ type instanceView struct {
 	Agent     *processView        `json:"agent"`
 	Zeek      *string             `json:"zeek"`
 	LastError *string             `json:"last_error"`
+	Refused   []string            `json:"refused"`
 	Nodes     map[string]nodeView `json:"nodes"`
 }
 
@@ -203,7 +205,7 @@ func newInstanceView(i zeekapi.InstanceStatus) instanceView {
 	v := instanceView{
 		Port: orNull(i.Instance.Port.Number), Connected: i.Connected, Since: orNullTime(i.Since),
 		Wanted: i.Wanted, Ready: i.Ready, Drained: i.Drained, Dialects: names(i.Dialects),
-		Agent: newProcessView(i.Agent), Zeek: orNull(i.Zeek), LastError: orNull(i.LastError),
+		Agent: newProcessView(i.Agent), Zeek: orNull(i.Zeek), LastError: orNull(i.LastError), Refused: names(i.Refused),
 		Nodes: make(map[string]nodeView, len(i.Nodes)),
 	}
 	if i.Instance.Host.IsValid() && !i.Instance.Host.IsUnspecified() {

@@ -45,10 +45,10 @@ rolling restart.
 Zeek's controller provides only part of this: connected agents, states of nodes,
 and configurations.
 
-With --strict-exit, the exit code is 3 if an agent is missing, a node is not
-running, the controller cannot store changes, or the last deployment was rolled
-back or did not reach all agents. A deployment that was refused changed nothing
-and does not count.` + statusHelp + jsonHelp
+With --strict-exit, the exit code is 3 if an agent is missing, a second agent
+with its name is refused, a node is not running, the controller cannot store
+changes, or the last deployment was rolled back or did not reach all agents. A
+deployment that was refused changed nothing and does not count.` + statusHelp + jsonHelp
 	return cmd
 }
 
@@ -195,7 +195,8 @@ func (a *statusAssembly) addNodes(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-// healthy reports whether all required agents are connected, all nodes are running,
+// healthy reports whether all required agents are connected, none is refused because
+// another one has its name, all nodes are running,
 // and the last deployment was not rolled back. A deployment with another outcome, such
 // as a timeout, is over when all agents run the target. One that was refused has
 // changed nothing.
@@ -215,7 +216,7 @@ func healthy(s zeekapi.Status) bool {
 		}
 	}
 	for _, i := range s.Instances {
-		if i.Wanted && !i.Connected {
+		if i.Wanted && !i.Connected || len(i.Refused) > 0 {
 			return false
 		}
 		for _, n := range i.Nodes {
@@ -455,6 +456,9 @@ func currentErrors(s zeekapi.Status, extended bool) []terminal.Line {
 		if i.LastError != "" && impaired(i, extended) {
 			lines = append(lines, labeledError(i.Instance.Name, i.LastError)...)
 		}
+		if len(i.Refused) > 0 {
+			lines = append(lines, labeledError(i.Instance.Name, refusedText(i.Refused))...)
+		}
 		for _, n := range i.Nodes {
 			if n.LastError != "" && n.Status.State != zeekapi.StateRunning {
 				lines = append(lines, labeledError(n.Status.Node, n.LastError)...)
@@ -494,6 +498,11 @@ func revival(n zeekapi.NodeDetail, now time.Time) string {
 		text += " after " + plural(int(n.Restarts), "restart")
 	}
 	return text
+}
+
+// refusedText says which other agents claim the name of an instance.
+func refusedText(addresses []string) string {
+	return "refused other agents with this name, because the first one answers: " + strings.Join(addresses, ", ")
 }
 
 // labeledError returns an error text, which may have several lines, after the name

@@ -2,9 +2,11 @@ package clientcmd
 
 import (
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -41,6 +43,32 @@ func TestHealthy(t *testing.T) {
 	away.Instances[0].Connected = false
 	if healthy(away) {
 		t.Error("an agent is missing, but the cluster is healthy")
+	}
+	contested := cluster(zeekapi.OutcomeDeployed, "c", zeekapi.StateRunning)
+	contested.Instances[0].Refused = []string{"10.0.0.9:40000"}
+	if healthy(contested) {
+		t.Error("an agent is refused, but the cluster is healthy")
+	}
+}
+
+// The status shows agents that are refused because another one has their name.
+func TestStatusShowsRefusedAgents(t *testing.T) {
+	s := zeekapi.Status{Instances: []zeekapi.InstanceStatus{{
+		Instance: zeekapi.Instance{Name: "sensor"}, Connected: true, Refused: []string{"10.0.0.8:40000", "10.0.0.9:40000"},
+	}}}
+	var text strings.Builder
+	for _, line := range statusLines(terminal.Screen{}, s, true, time.Now()) {
+		for _, span := range line {
+			text.WriteString(span.Text)
+		}
+		text.WriteString("\n")
+	}
+	want := "sensor: refused other agents with this name, because the first one answers: 10.0.0.8:40000, 10.0.0.9:40000\n"
+	if !strings.Contains(text.String(), want) {
+		t.Errorf("status:\n%s", text.String())
+	}
+	if got := newStatusView(s).Instances["sensor"].Refused; len(got) != 2 {
+		t.Errorf("JSON has %q", got)
 	}
 }
 
