@@ -133,6 +133,46 @@ type Status struct {
 	// Storage is why the controller cannot store changes, and therefore refuses them.
 	// It is empty if the controller can.
 	Storage string `zeek:"storage,extension"`
+
+	// Exposure says who may command the controller. Nil: it does not tell.
+	Exposure *Exposure `zeek:"exposure,extension"`
+}
+
+// Exposure says who can reach a service, and what they may do there.
+type Exposure struct {
+	Ports    []ExposedPort `zeek:"ports"`
+	Warnings []string      `zeek:"warnings"` // dangerous or contradictory settings, each with what to do
+}
+
+// ExposedPort is a port of a service, or a connection that the service opens.
+type ExposedPort struct {
+	Purpose string         `zeek:"purpose"` // "agents and native clients"
+	Address string         `zeek:"address"`
+	TLS     string         `zeek:"tls"`
+	Peers   []ExposedPeers `zeek:"peers"`
+}
+
+// ExposedPeers are the peers at a port that have the same permissions.
+type ExposedPeers struct {
+	Who      string `zeek:"who"`      // Anybody, or whoever proves something
+	May      string `zeek:"may"`      // "read and change everything"
+	Commands bool   `zeek:"commands"` // they may change what runs in the cluster
+}
+
+// Anybody is ExposedPeers.Who for all that can reach a port.
+const Anybody = "anybody"
+
+// Open returns the addresses at which anybody may change what runs in the cluster.
+func (e Exposure) Open() []string {
+	var open []string
+	for _, port := range e.Ports {
+		for _, p := range port.Peers {
+			if p.Commands && p.Who == Anybody {
+				open = append(open, port.Address)
+			}
+		}
+	}
+	return open
 }
 
 // Change describes how a configuration changes an instance or a node.

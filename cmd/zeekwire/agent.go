@@ -41,6 +41,10 @@ controller to connect. It always listens, because its nodes connect to it.`,
   zeekwire agent --name instance-01 --launcher simulated --state-dir /tmp/agent`,
 	}
 	runService(cmd, newAgentSettings, func(cmd *cobra.Command, s *agentSettings, o *operation) error {
+		if o.printOnly {
+			return printExposure(cmd.OutOrStdout(), s.exposure())
+		}
+		o.warn(s.exposure())
 		a := agentService{settings: s, security: o.security, log: o.log, operation: o}
 		if _, err := readScenario(s.scenario); err != nil {
 			return fmt.Errorf("--scenario: %w", err)

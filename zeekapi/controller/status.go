@@ -22,6 +22,7 @@ type overview struct {
 	requests *requests
 	jobs     *jobs
 	storage  *storage
+	exposure func() zeekapi.Exposure // of Config
 }
 
 func (o *overview) listHistory(by broker.Peer, req zeekapi.HistoryRequest) {
@@ -79,6 +80,10 @@ func (o *overview) status(answers []zeekapi.Result) zeekapi.Status {
 		Controller: zeekapi.Process{Name: o.settings.Name, Version: o.settings.Version, Started: o.started},
 		Staged:     id(Staged), Deployed: id(Deployed), Target: id(Target),
 		Storage: o.storage.why,
+	}
+	if o.exposure != nil {
+		exposure := o.exposure()
+		s.Exposure = &exposure
 	}
 	if last, ok := o.history.last(); ok {
 		s.Last = &last

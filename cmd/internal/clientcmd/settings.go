@@ -337,7 +337,7 @@ func (t *Tool) flagSettings() (layer, error) {
 		l = append(l, setting{section: "client", key: "dialect", value: configparser.Escape(t.flags.dialect), origin: "--dialect"})
 	}
 	if t.flags.insecureToken {
-		l = append(l, setting{"client", "insecure_token", "True", "--insecure-token"})
+		l = append(l, setting{section: "client", key: "insecure_token", value: "True", origin: "--insecure-token"})
 	}
 	if t.flags.verbose > 0 {
 		l = append(l, setting{section: "client", key: "verbosity", value: strconv.Itoa(t.flags.verbose), origin: "-v"})

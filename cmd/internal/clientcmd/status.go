@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -263,6 +264,9 @@ func summaryLines(s zeekapi.Status, extended bool, now time.Time) []terminal.Lin
 	if s.Storage != "" {
 		add("Storage", terminal.Span{Text: "changes are refused: " + s.Storage, Style: terminal.Bad})
 	}
+	if open := openToOthers(s.Exposure); len(open) > 0 {
+		add("Open", terminal.Span{Text: "anybody who reaches " + strings.Join(open, " or ") + " may command it", Style: terminal.Warn})
+	}
 	switch {
 	case s.Target == "":
 		add("Deployed", cell("nothing yet"))
@@ -281,6 +285,18 @@ func summaryLines(s zeekapi.Status, extended bool, now time.Time) []terminal.Lin
 		add("Job", jobSpans(*s.Job, now)...)
 	}
 	return lines
+}
+
+// openToOthers returns the addresses at which anybody on other machines may command
+// the controller.
+func openToOthers(e *zeekapi.Exposure) []string {
+	if e == nil {
+		return nil
+	}
+	return slices.DeleteFunc(e.Open(), func(address string) bool {
+		host, _, err := net.SplitHostPort(address)
+		return err == nil && isLoopback(host)
+	})
 }
 
 // since returns the time since t, or "" for the zero time.

@@ -101,3 +101,33 @@ func TestAgesWithOtherClock(t *testing.T) {
 		}
 	}
 }
+
+// The status says at which addresses anybody on other machines may command the
+// controller.
+func TestStatusShowsOpenPorts(t *testing.T) {
+	port := func(address, who string, commands bool) zeekapi.ExposedPort {
+		return zeekapi.ExposedPort{Address: address, Peers: []zeekapi.ExposedPeers{{Who: who, Commands: commands}}}
+	}
+	s := zeekapi.Status{Exposure: &zeekapi.Exposure{Ports: []zeekapi.ExposedPort{
+		port("0.0.0.0:1", zeekapi.Anybody, true), port("[::1]:2", zeekapi.Anybody, true), port("0.0.0.0:3", "alice", true),
+		port("0.0.0.0:4", zeekapi.Anybody, false), port("10.0.0.1:5", zeekapi.Anybody, true),
+	}}}
+	line := func() string {
+		for _, line := range summaryLines(s, true, time.Now()) {
+			if strings.HasPrefix(line[0].Text, "Open") {
+				return line[1].Text
+			}
+		}
+		return ""
+	}
+	if got := line(); got != "anybody who reaches 0.0.0.0:1 or 10.0.0.1:5 may command it" {
+		t.Errorf("%q", got)
+	}
+	if v := newStatusView(s).Exposure; v == nil || len(v.Ports) != 5 || !v.Ports[0].Peers[0].Commands {
+		t.Errorf("the JSON has %+v", v)
+	}
+	s.Exposure = nil // an older controller
+	if got := line(); got != "" || newStatusView(s).Exposure != nil {
+		t.Errorf("without exposure: %q", got)
+	}
+}
