@@ -1,6 +1,9 @@
 package zeekapi
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // The records in this file are zeekwire's own. Zeek's APIs have no counterpart.
 
@@ -42,6 +45,18 @@ type InstanceStatus struct {
 	// Refused are the addresses of connected peers that are refused because the
 	// agent has their name, at most ten of them.
 	Refused []string `zeek:"refused,extension"`
+
+	// Zone is the zone of Instance.Host on the controller's machine, such as
+	// "eth0", "" if it has none. Addresses of Zeek have no zones.
+	Zone string `zeek:"zone,extension"`
+}
+
+// Host returns the address of the instance with its zone.
+func (i InstanceStatus) Host() netip.Addr {
+	if i.Zone == "" || !i.Instance.Host.Is6() {
+		return i.Instance.Host
+	}
+	return i.Instance.Host.WithZone(i.Zone)
 }
 
 // NodeLogs has the ends of a node's outputs.

@@ -215,6 +215,9 @@ func (s *agentService) release(ctx context.Context, launcher launch.Launcher) (s
 // newLauncher returns the launcher that --launcher selects. Nodes connect to the
 // agent at the address listens.
 func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) (launch.Launcher, error) {
+	if s.settings.launcher != launcherSimulated && listens.Addr().Zone() != "" {
+		return nil, fmt.Errorf("--listen %s: nodes cannot connect to an address with a zone, because Zeek has none; listen at [::]:%d, or another address", listens, listens.Port())
+	}
 	switch s.settings.launcher {
 	case launcherSimulated:
 		return s.newSimulatedLauncher()

@@ -167,7 +167,7 @@ func (a *arrivals) occupy(known *agent) {
 	if a.names.drained(known.Name) {
 		a.names.keep(Owed, known.Name, true) // it may be a new agent that does not know it
 	}
-	a.events.add(zeekapi.EventConnected, known.Name, "", "agent connected from "+known.Host.String())
+	a.events.add(zeekapi.EventConnected, known.Name, "", "agent connected from "+peerHost(known.from))
 }
 
 // vacate takes the instance from an agent, and ends the calls that it cannot

@@ -150,6 +150,9 @@ func (o *overview) instanceStatus(name string, answers map[string]zeekapi.Result
 	if w == nil {
 		i.Instance = a.Instance
 	}
+	if from := a.from.Addr.Addr(); from.WithZone("") == i.Instance.Host {
+		i.Zone = from.Zone()
+	}
 	i.Connected, i.Dialects, i.Agent, i.Zeek = true, slices.Sorted(slices.Values(a.dialects)), a.process, a.zeek
 	answer, ok := answers[name]
 	switch {

@@ -230,7 +230,7 @@ func newInstanceView(i zeekapi.InstanceStatus) instanceView {
 		Nodes: make(map[string]nodeView, len(i.Nodes)),
 	}
 	if i.Instance.Host.IsValid() && !i.Instance.Host.IsUnspecified() {
-		host := i.Instance.Host.String()
+		host := i.Host().String()
 		v.Host = &host
 	}
 	for _, n := range i.Nodes {

@@ -387,7 +387,11 @@ func (t *Tool) gather(m messages) (*settings, error) {
 	}
 	items, invalid := parseItems(t.flags.set, "--set")
 	for _, item := range invalid {
-		m.error("config item \"%s\" invalid. Please use <section.key>=<val>.", item)
+		hint := ""
+		if t.Extended && strings.Contains(item, "%") {
+			hint = " Write %% for a %."
+		}
+		m.error("config item \"%s\" invalid. Please use <section.key>=<val>.%s", item, hint)
 	}
 	s.add(items)
 	if t.Extended {

@@ -381,7 +381,7 @@ func instanceStatusTable(instances []zeekapi.InstanceStatus, extended bool, now 
 	for _, i := range instances {
 		host := ""
 		if i.Instance.Host.IsValid() && !i.Instance.Host.IsUnspecified() {
-			host = i.Instance.Host.String()
+			host = i.Host().String()
 		}
 		t.Add(cell(i.Instance.Name), agentCell(i, extended), cell(since(i.Since, now)), cell(host), runningCell(i), cell(i.Agent.Version), cell(i.Zeek))
 	}
