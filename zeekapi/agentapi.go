@@ -199,6 +199,16 @@ const AgentRevision = 1
 
 var _ = oneWay[AgentDescription](AgentAPI, operations("description"))
 
+// AgentRefusal tells a peer that it is not the agent of the instance whose name it
+// claims. The controller repeats it when the peer repeats its hello.
+type AgentRefusal struct {
+	OneWay   `zeek:"-"`
+	Instance string `zeek:"instance"`
+	Reason   string `zeek:"reason"`
+}
+
+var _ = oneWay[AgentRefusal](AgentAPI, operations("refusal"))
+
 // AgentDeployNodesRequest is AgentDeployRequest reduced to the agent's own nodes.
 // About the other nodes of the cluster it has only the layout. It is for agents
 // whose AgentDescription has our LayoutForm.

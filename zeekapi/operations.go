@@ -1,6 +1,9 @@
 package zeekapi
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // The records in this file are zeekwire's own. Zeek's APIs have no counterpart.
 
@@ -38,6 +41,22 @@ type InstanceStatus struct {
 	Zeek      string       `zeek:"zeek,optional"`  // version of Zeek that its nodes run; "" unless the agent is ours
 	LastError string       `zeek:"last_error,optional"`
 	Nodes     []NodeDetail `zeek:"nodes"` // as reported by the agent; if it did not respond, the nodes of the target in state UNKNOWN
+
+	// Refused are the addresses of connected peers that are refused because the
+	// agent has their name, at most ten of them.
+	Refused []string `zeek:"refused,extension"`
+
+	// Zone is the zone of Instance.Host on the controller's machine, such as
+	// "eth0", "" if it has none. Addresses of Zeek have no zones.
+	Zone string `zeek:"zone,extension"`
+}
+
+// Host returns the address of the instance with its zone.
+func (i InstanceStatus) Host() netip.Addr {
+	if i.Zone == "" || !i.Instance.Host.Is6() {
+		return i.Instance.Host
+	}
+	return i.Instance.Host.WithZone(i.Zone)
 }
 
 // NodeLogs has the ends of a node's outputs.
@@ -129,6 +148,46 @@ type Status struct {
 	// Storage is why the controller cannot store changes, and therefore refuses them.
 	// It is empty if the controller can.
 	Storage string `zeek:"storage,extension"`
+
+	// Exposure says who may command the controller. Nil: it does not tell.
+	Exposure *Exposure `zeek:"exposure,extension"`
+}
+
+// Exposure says who can reach a service, and what they may do there.
+type Exposure struct {
+	Ports    []ExposedPort `zeek:"ports"`
+	Warnings []string      `zeek:"warnings"` // dangerous or contradictory settings, each with what to do
+}
+
+// ExposedPort is a port of a service, or a connection that the service opens.
+type ExposedPort struct {
+	Purpose string         `zeek:"purpose"` // "agents and native clients"
+	Address string         `zeek:"address"`
+	TLS     string         `zeek:"tls"`
+	Peers   []ExposedPeers `zeek:"peers"`
+}
+
+// ExposedPeers are the peers at a port that have the same permissions.
+type ExposedPeers struct {
+	Who      string `zeek:"who"`      // Anybody, or whoever proves something
+	May      string `zeek:"may"`      // "read and change everything"
+	Commands bool   `zeek:"commands"` // they may change what runs in the cluster
+}
+
+// Anybody is ExposedPeers.Who for all that can reach a port.
+const Anybody = "anybody"
+
+// Open returns the addresses at which anybody may change what runs in the cluster.
+func (e Exposure) Open() []string {
+	var open []string
+	for _, port := range e.Ports {
+		for _, p := range port.Peers {
+			if p.Commands && p.Who == Anybody {
+				open = append(open, port.Address)
+			}
+		}
+	}
+	return open
 }
 
 // Change describes how a configuration changes an instance or a node.

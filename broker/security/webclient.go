@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/zeekwire/zeekwire/broker/tcp"
 )
 
 // WebClientConfig configures the TLS of clients of WebSocket servers. Such a client
@@ -35,6 +37,7 @@ type WebClientConfig struct {
 // TLS returns the configuration. Handshakes that fail because of the server's
 // certificate return a *tls.CertificateVerificationError.
 func (c WebClientConfig) TLS() *tls.Config {
+	c.Host = tcp.WithoutZone(c.Host)
 	return &tls.Config{
 		ServerName:   c.Host,
 		Certificates: c.Certificates,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 )
 
 // Listen listens at address, which is a host and a port, such as "127.0.0.1:9999",
@@ -17,6 +18,7 @@ import (
 // The context is only for the lookup of a host that is a name.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
+	config.SetMultipathTCP(false) // Linux does not tell the zone of a Multipath TCP listener
 	return config.Listen(ctx, network(address), address)
 }
 
@@ -27,4 +29,16 @@ func network(address string) string {
 		return "tcp4"
 	}
 	return "tcp"
+}
+
+// WithoutZone returns a host without the zone of an IPv6 address, as in "fe80::1%eth0",
+// with or without brackets. A zone is a name of this machine's own, so the names in
+// certificates and HTTP have none.
+func WithoutZone(host string) string {
+	bare := strings.Trim(host, "[]")
+	ip, err := netip.ParseAddr(bare)
+	if err != nil || ip.Zone() == "" {
+		return host
+	}
+	return strings.Replace(host, bare, bare[:strings.IndexByte(bare, '%')], 1)
 }

@@ -67,3 +67,14 @@ func TestListenErrors(t *testing.T) {
 		}
 	}
 }
+
+func TestWithoutZone(t *testing.T) {
+	for host, want := range map[string]string{
+		"fe80::1%eth0": "fe80::1", "[fe80::1%eth0]": "[fe80::1]", "fe80::1": "fe80::1", "::1": "::1", "10.0.0.1": "10.0.0.1",
+		"a%b": "a%b", "": "",
+	} {
+		if got := tcp.WithoutZone(host); got != want {
+			t.Errorf("%q: %q, want %q", host, got, want)
+		}
+	}
+}

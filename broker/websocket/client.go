@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/internal/settings"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
+	"github.com/zeekwire/zeekwire/broker/tcp"
 )
 
 // ClientConfig configures a Client. Only Address is required. For every number
@@ -262,8 +264,9 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, *stream, error) 
 		},
 		ReadBufferSize: readBuffer,
 	}
+	address := url.URL{Scheme: "ws", Host: c.cfg.Address, Path: jsonv1.Path} // escapes a zone
 	//nolint:bodyclose // the Dialer's responses hold no resources
-	ws, response, err := dialer.DialContext(ctx, "ws://"+c.cfg.Address+jsonv1.Path, c.header())
+	ws, response, err := dialer.DialContext(ctx, address.String(), c.header())
 	if !stop() && err == nil {
 		ws.Close()
 		return nil, nil, context.Cause(ctx)
@@ -294,7 +297,8 @@ func (c *Client) open(ctx context.Context, network, address string, opening *fir
 	config := c.cfg.TLS.Clone()
 	config.NextProtos = []string{"http/1.1"}
 	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(address)
+		host, _, _ := net.SplitHostPort(address)
+		config.ServerName = tcp.WithoutZone(host)
 	}
 	secure := tls.Client(opening, config)
 	if err := secure.HandshakeContext(ctx); err != nil {

@@ -41,6 +41,10 @@ controller to connect. It always listens, because its nodes connect to it.`,
   zeekwire agent --name instance-01 --launcher simulated --state-dir /tmp/agent`,
 	}
 	runService(cmd, newAgentSettings, func(cmd *cobra.Command, s *agentSettings, o *operation) error {
+		if o.printOnly {
+			return printExposure(cmd.OutOrStdout(), s.exposure())
+		}
+		o.warn(s.exposure())
 		a := agentService{settings: s, security: o.security, log: o.log, operation: o}
 		if _, err := readScenario(s.scenario); err != nil {
 			return fmt.Errorf("--scenario: %w", err)
@@ -211,6 +215,9 @@ func (s *agentService) release(ctx context.Context, launcher launch.Launcher) (s
 // newLauncher returns the launcher that --launcher selects. Nodes connect to the
 // agent at the address listens.
 func (s *agentService) newLauncher(ctx context.Context, listens netip.AddrPort) (launch.Launcher, error) {
+	if s.settings.launcher != launcherSimulated && listens.Addr().Zone() != "" {
+		return nil, fmt.Errorf("--listen %s: nodes cannot connect to an address with a zone, because Zeek has none; listen at [::]:%d, or another address", listens, listens.Port())
+	}
 	switch s.settings.launcher {
 	case launcherSimulated:
 		return s.newSimulatedLauncher()

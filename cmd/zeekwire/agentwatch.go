@@ -20,6 +20,7 @@ func watchAgent(o *operation, endpoint *peering.Endpoint, controllers []string) 
 	return func(m *agent.Machine, in agent.Input, out []agent.Output) {
 		counts.Observe(m, in, out)
 		o.service.Health.Set("storage", m.Storage())
+		o.service.Health.Set("name", m.Refusal())
 		switch in.(type) {
 		case agent.PeerAdded, agent.PeerLost, agent.Tick:
 			if len(controllers) > 0 {

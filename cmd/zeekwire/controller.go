@@ -43,6 +43,10 @@ deploys the last one again, without restarting nodes that already run it.`,
 			return err
 		}
 		o.reloads = append(o.reloads, c.gate.reload)
+		if o.printOnly {
+			return printExposure(cmd.OutOrStdout(), c.exposure())
+		}
+		o.warn(c.exposure())
 		return o.run(cmd.Context(), s.preflight, func(ctx context.Context, ending <-chan struct{}) error {
 			c.ending = ending
 			return c.run(ctx)
@@ -119,6 +123,7 @@ func (s *controllerService) run(ctx context.Context) error {
 		Dialects: dialects,
 		Store:    store,
 		Sites:    sites,
+		Exposure: s.exposure,
 		Ending:   s.ending,
 		Log:      s.log,
 	}
@@ -169,6 +174,9 @@ func (s *controllerService) machineSettings(native net.Addr) controller.Settings
 	}
 	return machine
 }
+
+// exposure returns who may command the controller now.
+func (s *controllerService) exposure() zeekapi.Exposure { return s.settings.exposure(&s.gate) }
 
 // newEndpoint returns the endpoint for agents.
 func (s *controllerService) newEndpoint(dialects []*zeekapi.Dialect) (*peering.Endpoint, error) {

@@ -41,7 +41,7 @@ import (
 var documents = []string{
 	"README.md", "docs/tutorial.md", "docs/howto/deploy.md", "docs/howto/sites.md", "docs/howto/operate.md", "docs/howto/secure.md",
 	"docs/howto/monitor.md", "docs/howto/upgrade.md", "docs/howto/replace-controller.md", "docs/howto/interoperate.md",
-	"docs/howto/record.md", "docs/howto/service.md", "docs/howto/configure.md",
+	"docs/howto/record.md", "docs/howto/service.md", "docs/howto/configure.md", "docs/threat-model.md",
 }
 
 // skipReasons are the reasons for which a block may be skipped.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -17,8 +18,25 @@ const allControllers = "all"
 // zero value accepts no further controllers, or all of them; see obey.
 type callers struct {
 	all      bool
-	networks []netip.Prefix
+	networks []network
 	names    []string // names in certificates
+}
+
+// network is a network of controllers. A zone limits an IPv6 address to one interface.
+type network struct {
+	netip.Prefix
+	zone string
+}
+
+func (n network) contains(a netip.Addr) bool {
+	return n.Contains(a.WithZone("")) && (n.zone == "" || n.zone == a.Zone())
+}
+
+func (n network) String() string {
+	if n.zone != "" {
+		return n.Addr().WithZone(n.zone).String()
+	}
+	return n.Prefix.String()
 }
 
 // parseCallers parses a list of addresses, networks, certificate names and "all".
@@ -30,14 +48,17 @@ func parseCallers(text string) (callers, error) {
 	for item := range strings.SplitSeq(text, ",") {
 		item = strings.TrimSpace(item)
 		addr, addrErr := netip.ParseAddr(item)
-		network, networkErr := netip.ParsePrefix(item)
+		prefix, networkErr := netip.ParsePrefix(item)
+		_, numbered := strconv.Atoi(addr.Zone())
 		switch {
 		case item == allControllers:
 			c.all = true
+		case numbered == nil: // peers have the name
+			return callers{}, fmt.Errorf("%q: write the name of the interface, not its number", item)
 		case addrErr == nil:
-			c.networks = append(c.networks, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
+			c.networks = append(c.networks, network{netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), addr.Zone()})
 		case networkErr == nil:
-			c.networks = append(c.networks, network.Masked())
+			c.networks = append(c.networks, network{prefix.Masked(), ""})
 		case item == "" || strings.ContainsAny(item, "/ \t"):
 			return callers{}, fmt.Errorf("%q is not an address, network or name", item)
 		default:
@@ -71,9 +92,9 @@ func (c callers) obey(connecting bool) func(broker.Peer) bool {
 		return nil
 	}
 	return func(p broker.Peer) bool {
-		from := p.Addr.Addr().Unmap().WithZone("")
+		from := p.Addr.Addr().Unmap()
 		return p.Dialed ||
-			slices.ContainsFunc(c.networks, func(n netip.Prefix) bool { return n.Contains(from) }) ||
+			slices.ContainsFunc(c.networks, func(n network) bool { return n.contains(from) }) ||
 			p.Identity != nil && p.Identity.Certified &&
 				slices.ContainsFunc(p.Identity.Names, func(n string) bool { return slices.Contains(c.names, n) })
 	}

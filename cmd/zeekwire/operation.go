@@ -17,6 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/service"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
+	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
 // operation holds the parts that a controller and an agent have in common:
@@ -30,6 +31,7 @@ type operation struct {
 	log        zerolog.Logger
 
 	checkOnly bool // set by --check: do not run the service
+	printOnly bool // set by --print-exposure: print the exposure instead of running
 }
 
 // run runs the service with work as its main function, after preflight. It does nothing
@@ -55,6 +57,17 @@ func (o *operation) logged(s *serviceSettings, err error) error {
 	}
 	o.log.Error().Err(err).Msg("ended")
 	return &clientcmd.ExitError{Code: exitError}
+}
+
+// warn logs the dangerous and contradictory settings in an exposure, unless the
+// service is not to run.
+func (o *operation) warn(e zeekapi.Exposure) {
+	if o.checkOnly {
+		return
+	}
+	for _, warning := range e.Warnings {
+		o.log.Warn().Msg(warning)
+	}
 }
 
 // newOperation returns the operation for the settings s. A reload calls load to

@@ -47,6 +47,7 @@ var serviceNames = []string{"controller", "agent"}
 func runService[S declared](cmd *cobra.Command, fresh func() S, run func(cmd *cobra.Command, s S, o *operation) error) {
 	var flags settings.Flags
 	flags.Register(cmd.Flags(), fresh().table())
+	printExposure := cmd.Flags().Bool("print-exposure", false, "print who can reach the "+cmd.Name()+" and what they may do, and exit")
 	variable := "ZEEKWIRE_" + strings.ToUpper(cmd.Name()) + "_LISTEN_PORT"
 	cmd.Long += fmt.Sprintf(`
 
@@ -85,7 +86,8 @@ the service after pending requests, a second SIGTERM ends it immediately.`, vari
 		if err != nil {
 			return err
 		}
-		if o.checkOnly = flags.Check; !o.checkOnly {
+		o.checkOnly, o.printOnly = flags.Check, *printExposure
+		if !o.checkOnly && !o.printOnly {
 			nameProcess(s.shared().name)
 		}
 		for _, stray := range strays {

@@ -214,6 +214,27 @@ func (l *list) certificate(names []string) Role {
 	return None
 }
 
+// Client is a line of a file of clients, without its secret.
+type Client struct {
+	Name        string // a pattern of path.Match, if Certificate
+	Role        Role
+	Certificate bool // the client proves its name with a certificate, otherwise with a token
+}
+
+// List returns the current clients: those with tokens, then those with certificates,
+// both in the order of the file.
+func (c *Clients) List() []Client {
+	l := c.list.Load()
+	var clients []Client
+	for _, t := range l.tokens {
+		clients = append(clients, Client{Name: t.name, Role: t.role})
+	}
+	for _, line := range l.certificates {
+		clients = append(clients, Client{Name: line.pattern, Role: line.role, Certificate: true})
+	}
+	return clients
+}
+
 // Role implements Roles. A peer without proof of identity has the role None.
 func (c *Clients) Role(p broker.Peer) Role {
 	l := c.list.Load()

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
@@ -12,13 +13,14 @@ type Input interface{ input() }
 // The inputs.
 type (
 	// PeerAdded reports a new peering.
-	PeerAdded struct{}
+	PeerAdded struct{ Peer broker.Peer }
 
 	// PeerLost reports the end of a peering.
-	PeerLost struct{}
+	PeerLost struct{ Peer broker.Peer }
 
 	// Received is a message on one of the agent's topics.
 	Received struct {
+		Peer    broker.Peer      // that sent the message
 		Dialect *zeekapi.Dialect // dialect of the message and its response
 		Message zeekapi.Message
 	}
@@ -56,7 +58,7 @@ func (CheckStorage) input()   {}
 func (Tick) input()           {}
 
 // Output is an action that the machine requests: Publish, Keep, Scan, Check, Start,
-// Stop, Dispatch, Read, StoreSite, KeepSites, Persist, Remember or Verify.
+// Stop, Dispatch, Read, StoreSite, KeepSites, Persist, Remember, Verify or Complain.
 type Output interface{ output() }
 
 // The outputs.
@@ -115,6 +117,9 @@ type (
 	// Verify checks whether the agent still has its state directory. StorageChanged
 	// reports a change.
 	Verify struct{}
+
+	// Complain logs an error that the operator of the machine must know.
+	Complain struct{ Text string }
 )
 
 func (Publish) output()  {}
@@ -128,3 +133,4 @@ func (Read) output()     {}
 func (Persist) output()  {}
 func (Remember) output() {}
 func (Verify) output()   {}
+func (Complain) output() {}

@@ -19,6 +19,7 @@ type Machine struct {
 
 	// Each part owns its state. Parts may use the parts above them.
 	presence   presence
+	authority  authority
 	target     target
 	nodes      *nodes
 	waits      waits
@@ -53,12 +54,13 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	}
 	out := &outbox{instance: s.Name}
 	m := &Machine{
-		settings: s,
-		out:      out,
-		presence: presence{outbox: out, self: s},
-		target:   target{outbox: out},
-		nodes:    newNodes(out, state.Running),
-		history:  history{outbox: out},
+		settings:  s,
+		out:       out,
+		presence:  presence{outbox: out, self: s},
+		authority: authority{outbox: out},
+		target:    target{outbox: out},
+		nodes:     newNodes(out, state.Running),
+		history:   history{outbox: out},
 	}
 	m.waits = waits{outbox: out, nodes: m.nodes, target: &m.target}
 	m.trials = trials{outbox: out, nodes: m.nodes}
@@ -91,8 +93,9 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.presence.peerAdded(now)
 	case PeerLost:
 		m.presence.peerLost()
+		m.authority.lost(in.Peer)
 	case Received:
-		m.receive(now, in.Dialect, in.Message)
+		m.receive(now, in)
 	case Launched:
 		m.launched(now, in.Event)
 	case SiteStored:
@@ -129,24 +132,33 @@ func (m *Machine) settle(now time.Time) []Output {
 	return m.out.take()
 }
 
-func (m *Machine) receive(now time.Time, d *zeekapi.Dialect, msg zeekapi.Message) {
-	switch msg := msg.(type) {
+func (m *Machine) receive(now time.Time, in Received) {
+	d := in.Dialect
+	switch msg := in.Message.(type) {
 	case zeekapi.NodeHello:
 		m.nodes.hello(now, msg.Node)
 		return
 	case zeekapi.NodeDispatchResponse:
 		m.dispatches.answered(msg)
 		return
+	case zeekapi.AgentRefusal:
+		m.authority.refused(in.Peer, msg)
+		return
 	}
-	call := zeekapi.RequestOf(msg)
+	call := zeekapi.RequestOf(in.Message)
 	handle := handlers[call]
 	if handle == nil {
 		return
 	}
+	m.authority.accepted(in.Peer)
 	if d == nil || d.Has(zeekapi.AgentChange{}) {
 		m.out.dialect = d
 	}
-	handle(m, now, request{call, d, msg.RequestID()}, msg)
+	switch in.Message.(type) {
+	case zeekapi.AgentStandbyRequest, zeekapi.AgentDeployRequest, zeekapi.AgentDeployNodesRequest:
+		m.authority.commanded(in.Peer)
+	}
+	handle(m, now, request{call, d, in.Message.RequestID()}, in.Message)
 }
 
 func (m *Machine) launched(now time.Time, ev launch.Event) {

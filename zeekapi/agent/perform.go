@@ -68,6 +68,8 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 			p.Log.Error().Err(err).Msg("cannot save the configuration, trying again")
 		}
 		return []Input{Persisted{err}}
+	case Complain:
+		p.Log.Error().Msg(out.Text)
 	case Remember:
 		err := p.owning(func() error { return p.files.saveHistory(out.Nodes) })
 		if isNew(&p.untold, err) {

@@ -32,9 +32,9 @@ func (r *receiver) notifications(bus broker.Bus) eventloop.Source[Input] {
 		}
 		switch n := notification.(type) {
 		case broker.PeerAdded:
-			return PeerAdded{}, true, nil
+			return PeerAdded{n.Peer}, true, nil
 		case broker.PeerLost:
-			return PeerLost{}, true, nil
+			return PeerLost{n.Peer}, true, nil
 		case broker.Received:
 			in, ok := r.decode(n)
 			return in, ok, nil
@@ -97,7 +97,7 @@ func (r *receiver) decode(n broker.Received) (Received, bool) {
 			return Received{}, false
 		}
 		log.Debug().Str("event", ev.Name).Str("reqid", msg.RequestID()).Msg("received")
-		return Received{Dialect: d, Message: msg}, true
+		return Received{Peer: n.Peer, Dialect: d, Message: msg}, true
 	}
 	log.Debug().Str("event", ev.Name).Msg("ignoring unknown event")
 	return Received{}, false

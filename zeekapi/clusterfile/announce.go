@@ -11,9 +11,17 @@ import (
 // another machine at an address that does not lead there: a loopback address, or a
 // link-local one. It considers only the instances of c whose address is known. With
 // the addresses from which the agents connect, it is what a deployment of c announces.
+// It also returns an error for each agent that listens at an IPv6 address to which the
+// controller cannot connect without a zone.
 func Announcements(c zeekapi.Configuration) []Advice {
 	var found []Advice
 	for _, i := range c.Instances {
+		if host := i.Host.Unmap(); !i.Connects() && host.Is6() && host.IsLinkLocalUnicast() {
+			found = append(found, Advice{Instance: i.Name, Text: fmt.Sprintf(
+				"the controller cannot connect to instance %s at %s: an IPv6 address of this kind needs a zone, and addresses in Zeek have none; use another address, or let the agent connect to the controller",
+				quote(i.Name), i.Host)})
+			continue
+		}
 		first, count := "", 0
 		for _, n := range c.NodesOn(i.Name) {
 			if n.Role == zeekapi.RoleManager || n.Role == zeekapi.RoleLogger || n.Role == zeekapi.RoleProxy {

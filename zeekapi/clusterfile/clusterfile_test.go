@@ -128,7 +128,7 @@ func TestParseResolvesHostNames(t *testing.T) {
 		"none.example": `host "none.example" has no address`,
 		"gone.example": `host "gone.example" cannot be resolved: no such host`,
 		"fd00::zz":     `host "fd00::zz" is not an IP address`,
-		"fe80::1%eth0": `host "fe80::1%eth0" is not an IP address`,
+		"fe80::1%eth0": `host "fe80::1%eth0" has a zone, and addresses in Zeek have none: nodes on other machines could not connect to it. Use an address that is not link-local`,
 	} {
 		text := strings.ReplaceAll("[instances]\na = "+host+":2151\n", "%", "%%")
 		c, _, err := clusterfile.Parse("x", strings.NewReader(text), o)

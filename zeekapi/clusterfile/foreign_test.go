@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
 )
@@ -86,6 +87,27 @@ func TestAnnouncements(t *testing.T) {
 		}
 		if found := clusterfile.Announcements(c); len(found) > 0 != tt.want {
 			t.Errorf("%s: %v, want an error: %t", tt.name, found, tt.want)
+		}
+	}
+}
+
+// An agent that listens at an IPv6 link-local address cannot be reached. One that
+// connects from there can be used alone.
+func TestAnnouncementsOfUnreachableAgents(t *testing.T) {
+	for _, tt := range []struct {
+		instance zeekapi.Instance
+		want     string
+	}{
+		{zeekapi.Instance{Name: "a", Host: netip.MustParseAddr("fe80::1"), Port: broker.TCP(2151)}, "needs a zone"},
+		{zeekapi.Instance{Name: "a", Host: netip.MustParseAddr("fe80::1")}, ""},
+		{zeekapi.Instance{Name: "a", Host: netip.MustParseAddr("169.254.0.1"), Port: broker.TCP(2151)}, ""},
+		{zeekapi.Instance{Name: "a", Host: netip.MustParseAddr("2001:db8::1"), Port: broker.TCP(2151)}, ""},
+	} {
+		found := clusterfile.Announcements(zeekapi.Configuration{
+			Instances: []zeekapi.Instance{tt.instance}, Nodes: []zeekapi.Node{{Name: "m", Instance: "a", Role: zeekapi.RoleManager}},
+		})
+		if ok := len(found) == 0; ok != (tt.want == "") || !ok && !strings.Contains(found[0].Text, tt.want) {
+			t.Errorf("%v: %v", tt.instance, found)
 		}
 	}
 }

@@ -174,6 +174,8 @@ func (b *builder) host(host string) (addr netip.Addr, text string) {
 	switch {
 	case err == nil && addr.Zone() == "":
 		return addr.Unmap(), ""
+	case err == nil:
+		return addr, "has a zone, and addresses in Zeek have none: nodes on other machines could not connect to it. Use an address that is not link-local"
 	case b.resolve == nil || strings.ContainsAny(host, ":%"):
 		return addr, "is not an IP address"
 	}

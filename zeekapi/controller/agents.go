@@ -13,7 +13,12 @@ import (
 type agent struct {
 	zeekapi.Instance
 	peer     uuid.UUID
+	from     broker.Peer
 	dialects []string // in which it said hello
+
+	claims  bool // the instance of another agent, which has yet to answer
+	refused bool // because another agent of this name answered
+	silent  bool // it did not answer when it was the agent of its instance
 
 	// term is the number of the last time that the peer became the agent of its
 	// instance, which tells its terms from those of its rivals.
@@ -42,14 +47,24 @@ func (a *agent) isOurs() bool { return a.described || slices.Contains(a.dialects
 // checks reports whether an agent can check what it is to run.
 func (a *agent) checks() bool { return a.revision >= 1 && a.layoutForm == zeekapi.LayoutForm }
 
-// agents keeps the peers that said hello. An instance has one agent: the peer
-// that said hello last. Earlier peers of the same name are its rivals, one of
-// which follows when the agent is lost.
+// certified reports whether a certificate has the name of the agent.
+func (a *agent) certified() bool {
+	id := a.from.Identity
+	return id != nil && id.Certified && slices.Contains(id.Names, a.Name)
+}
+
+// address returns the network address of an agent, as people see it.
+func (a *agent) address() string { return addressText(a.from) }
+
+// agents keeps the peers that said hello. An instance has one agent; other peers
+// of the same name are its rivals. When the agent is lost, the rival follows that
+// said hello last: the connections of machines that lost power say nothing.
 type agents struct {
 	*outbox
 	peers   map[uuid.UUID]*agent
 	current map[string]*agent   // by instance
-	rivals  map[string][]*agent // all peers, by instance
+	rivals  map[string][]*agent // all peers in the order of their last hellos, by instance
+	refused int                 // number of peers
 	terms   uint64
 }
 
@@ -98,7 +113,7 @@ func (a *agents) instances() []zeekapi.Instance {
 func (a *agents) meet(p broker.Peer, instance string) *agent {
 	met := &agent{
 		Instance: zeekapi.Instance{Name: instance, Host: p.Addr.Addr().Unmap().WithZone("")},
-		peer:     p.ID,
+		peer:     p.ID, from: p,
 	}
 	if p.Dialed {
 		met.Port = broker.TCP(p.Addr.Port())
@@ -112,23 +127,69 @@ func (a *agents) meet(p broker.Peer, instance string) *agent {
 func (a *agents) occupy(peer *agent) {
 	a.terms++
 	peer.term = a.terms
+	a.relieve(peer)
 	a.current[peer.Name] = peer
 }
 
 // vacate leaves an instance without an agent.
 func (a *agents) vacate(instance string) { delete(a.current, instance) }
 
+// relieve takes back that a peer claims an instance or is refused.
+func (a *agents) relieve(peer *agent) {
+	if peer.claims = false; peer.refused {
+		peer.refused = false
+		a.refused--
+	}
+}
+
+// claim moves a peer that says hello to the end of the rivals.
+func (a *agents) claim(peer *agent) {
+	rivals := slices.DeleteFunc(a.rivals[peer.Name], func(r *agent) bool { return r == peer })
+	a.rivals[peer.Name] = append(rivals, peer)
+}
+
+// successor returns the rival that follows an agent, nil if there is none. One that
+// did not answer before follows only if there is no other.
+func (a *agents) successor(of *agent) *agent {
+	var last *agent
+	for _, r := range slices.Backward(a.rivals[of.Name]) {
+		switch {
+		case r == of:
+		case !r.silent:
+			return r
+		case last == nil:
+			last = r
+		}
+	}
+	return last
+}
+
+// refusals returns the addresses of the peers that are refused as agents of an
+// instance, at most maxRefusals of them.
+func (a *agents) refusals(instance string) []string {
+	var addresses []string
+	for _, r := range a.rivals[instance] {
+		if r.refused && len(addresses) < maxRefusals {
+			addresses = append(addresses, r.address())
+		}
+	}
+	return addresses
+}
+
+// maxRefusals limits the refused peers that a status shows for an instance.
+const maxRefusals = 10
+
 // forget removes a peer that is not the agent of its instance any more, and
 // returns the rival that follows, nil if there is none.
 func (a *agents) forget(peer *agent) (successor *agent) {
+	a.relieve(peer)
 	delete(a.peers, peer.peer)
-	rivals := slices.DeleteFunc(a.rivals[peer.Name], func(r *agent) bool { return r == peer })
-	if len(rivals) == 0 {
+	successor = a.successor(peer)
+	a.rivals[peer.Name] = slices.DeleteFunc(a.rivals[peer.Name], func(r *agent) bool { return r == peer })
+	if len(a.rivals[peer.Name]) == 0 {
 		delete(a.rivals, peer.Name)
-		return nil
 	}
-	a.rivals[peer.Name] = rivals
-	return rivals[len(rivals)-1]
+	return successor
 }
 
 // tell sends a message to the agent of an instance.

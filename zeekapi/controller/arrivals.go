@@ -16,16 +16,15 @@ type arrivals struct {
 	members    *members
 	names      *nameSets
 	requests   *requests
+	contests   *contests
 	states     *nodeStates
 	events     *eventLog
 	complaints *complaints
 	log        zerolog.Logger
 }
 
-// hello takes note of an agent. Of several peers with the same name, the last
-// one becomes the agent of the instance: it may be the successor of a peer whose
-// loss was not noticed yet. Later hellos change nothing in that, or two agents
-// with the same name would take turns.
+// hello takes note of an agent. If an instance has an agent already, that keeps
+// the instance as long as it answers, unless the new peer has a better claim.
 func (a *arrivals) hello(peer broker.Peer, dialect string, msg zeekapi.AgentHello) {
 	known := a.agents.peer(peer.ID)
 	if !a.acceptable(peer, known, msg) {
@@ -35,24 +34,42 @@ func (a *arrivals) hello(peer broker.Peer, dialect string, msg zeekapi.AgentHell
 	if msg.EndpointID != "" && msg.EndpointID != peer.ID.String() {
 		log.Debug().Str("claimed", msg.EndpointID).Msg("agent claims another endpoint ID than its peering has")
 	}
-	before := a.agents.of(msg.Instance)
-	switch {
-	case known == nil:
+	first := known == nil
+	if !first {
+		a.agents.claim(known)
+	} else {
 		known = a.agents.meet(peer, msg.Instance)
-		if before != nil {
-			log.Warn().Str("before", before.peer.String()).Msg("another agent takes over the instance")
-			a.vacate(before, "another agent takes over the instance")
-		}
 		log.Info().Bool("connecting", msg.Connecting).Bool("wanted", a.members.of(msg.Instance) != nil).Msg("agent said hello")
-		a.occupy(known)
-	case before != known:
-		a.complaints.about(peer).Str("instance", msg.Instance).Str("current", before.peer.String()).Msg("ignoring the hello of an agent whose instance another took over")
-		return
 	}
 	if dialect != "" && !slices.Contains(known.dialects, dialect) {
 		known.dialects = append(known.dialects, dialect)
 	}
+	switch holder := a.agents.of(msg.Instance); {
+	case holder == nil:
+		a.occupy(known)
+	case holder == known:
+	case a.outranks(known, holder, first):
+		log.Warn().Str("before", holder.peer.String()).Str("before-address", holder.address()).Msg("another agent takes over the instance")
+		a.vacate(holder, "another agent takes over the instance, from "+known.address())
+		a.occupy(known)
+		a.contests.renew(known)
+	default:
+		a.contests.claim(holder, known)
+		return
+	}
 	a.members.greet(known)
+}
+
+// outranks reports whether a peer replaces the agent of its instance without
+// asking it. A certificate for the name is the best claim. Of two peers with
+// certificates the newest counts: it may be the successor of a peer whose loss was
+// not noticed yet. But later hellos of the same peers change nothing, or they would
+// take turns. Next best is to be where the configuration has the agent.
+func (a *arrivals) outranks(rival, holder *agent, first bool) bool {
+	if rival.certified() != holder.certified() {
+		return rival.certified()
+	}
+	return rival.certified() && first || a.members.place(rival) > a.members.place(holder)
 }
 
 // acceptable reports whether a peer, known if it said hello before, may be the
@@ -113,10 +130,31 @@ func (a *arrivals) forget(known *agent, why string) {
 	}
 	a.vacate(known, why)
 	if successor != nil {
-		a.occupy(successor)
-		a.members.greet(successor)
+		a.succeed(successor)
+		a.contests.claimAll(successor) // it may be lost as well
 	}
 	a.members.release(known.Name)
+}
+
+// replace gives the instance of an agent that does not answer to a peer that claims
+// it.
+func (a *arrivals) replace(holder *agent) {
+	holder.silent = true
+	successor := a.agents.successor(holder)
+	if successor == nil {
+		return
+	}
+	a.log.Warn().Str("instance", holder.Name).Str("peer", holder.peer.String()).Str("address", holder.address()).
+		Str("successor", successor.address()).Msg("the agent does not answer, and another one has its name")
+	a.vacate(holder, "the agent does not answer, and another one with its name has connected from "+successor.address())
+	a.succeed(successor)
+	a.contests.renew(successor)
+}
+
+// succeed makes a peer the agent of its instance, which has none.
+func (a *arrivals) succeed(successor *agent) {
+	a.occupy(successor)
+	a.members.greet(successor)
 }
 
 // occupy makes a peer the agent of its instance.
@@ -129,7 +167,7 @@ func (a *arrivals) occupy(known *agent) {
 	if a.names.drained(known.Name) {
 		a.names.keep(Owed, known.Name, true) // it may be a new agent that does not know it
 	}
-	a.events.add(zeekapi.EventConnected, known.Name, "", "agent connected from "+known.Host.String())
+	a.events.add(zeekapi.EventConnected, known.Name, "", "agent connected from "+peerHost(known.from))
 }
 
 // vacate takes the instance from an agent, and ends the calls that it cannot

@@ -83,10 +83,10 @@ func TestDeployAfterAgentRestart(t *testing.T) {
 	})
 	t.Run("hello before disconnect", func(t *testing.T) {
 		b, peers := deployedBench(t, config("c1", "a", "b"))
-		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #1")
-		b.agent(peer(7), welcomed("#1", "a"),
-			"to a: AgentDeployRequest #3 c1")
-		b.do(controller.PeerLost{Peer: peers["a"]}) // the connection of the earlier process
+		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #2") // to the earlier process
+		b.do(controller.PeerLost{Peer: peers["a"]}, "to a: AgentWelcomeRequest #3")
+		b.agent(peer(7), welcomed("#3", "a"),
+			"to a: AgentDeployRequest #5 c1")
 		b.client(zeekapi.GetInstancesRequest{ReqID: zeekapi.ReqID{ID: "r1"}},
 			`answer GetInstancesResponse r1 [T = [["a", 10.0.0.7, nil], ["b", 10.0.0.2, nil]]]`)
 	})
@@ -123,32 +123,6 @@ func TestDeployAfterAgentRestart(t *testing.T) {
 		b.agent(peers["a"], agentDeployed("#4", success("a", "wa")), "save deployed c1",
 			"answer DeployResponse r1 [T b wb] [T a wa] [T = c1]")
 	})
-}
-
-// Of two agents with the same name, the later one manages the instance. Repeated
-// hellos do not change that.
-func TestLaterOfTwoAgentsWithOneName(t *testing.T) {
-	b, peers := deployedBench(t, config("c1", "a"))
-	b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #1")
-	b.agent(peer(7), welcomed("#1", "a"), "to a: AgentDeployRequest #3 c1")
-	b.agent(peer(7), agentDeployed("#3"))
-	for range 3 {
-		b.agent(peers["a"], hello("a"))
-		b.agent(peer(7), hello("a"))
-	}
-	// Both agents receive the requests. Only the response of the later one counts.
-	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #4")
-	b.agent(peers["a"], answerTo(controller.ToAgent{Instance: "a", Message: zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "#4"}}}))
-	b.agent(peer(7), answerTo(controller.ToAgent{Instance: "a", Message: zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: "#4"}}}),
-		"answer GetNodesResponse r1 [T a = []]")
-	// Only the events of the later one count.
-	b.events = nil
-	b.agent(peers["a"], zeekapi.AgentLog{Instance: "a", Text: "from the earlier"})
-	b.agent(peer(7), zeekapi.AgentLog{Instance: "a", Text: "from the later"})
-	b.expectEvents("log a : from the later")
-
-	b.do(controller.PeerLost{Peer: peer(7)}, "to a: AgentWelcomeRequest #5")
-	b.agent(peers["a"], welcomed("#5", "a"), "to a: AgentDeployRequest #7 c1")
 }
 
 func TestPeerKeepsFirstName(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -14,7 +15,7 @@ import (
 // tests, which call it after every step.
 func (m *Machine) Check() error {
 	for _, check := range []func() error{
-		m.storage.check, m.agents.check, m.members.check, m.states.check, m.requests.check, m.deployments.check, m.jobs.check,
+		m.storage.check, m.agents.check, m.members.check, m.states.check, m.requests.check, m.contests.check, m.deployments.check, m.jobs.check,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -39,10 +40,43 @@ func (a *agents) check() error {
 			return fmt.Errorf("agent of %s is no peer", name)
 		}
 	}
+	refused := 0
 	for id, known := range a.peers {
-		if known.peer != id || a.current[known.Name] == nil {
+		current := a.current[known.Name]
+		switch {
+		case known.peer != id || current == nil || !slices.Contains(a.rivals[known.Name], known):
 			return fmt.Errorf("peer %s of %s is lost", id, known.Name)
+		case known == current && (known.claims || known.refused):
+			return fmt.Errorf("the agent of %s is refused", known.Name)
 		}
+		if known.refused {
+			refused++
+		}
+	}
+	if refused != a.refused {
+		return fmt.Errorf("%d peers are refused, %d were counted", refused, a.refused)
+	}
+	return nil
+}
+
+// check returns an error if a claim is never decided.
+func (c *contests) check() error {
+	for _, known := range c.agents.peers {
+		if known.claims && !c.open[known.Name] {
+			return fmt.Errorf("the claim of %s to %s is never decided", known.peer, known.Name)
+		}
+	}
+	probes := 0
+	for _, r := range c.requests.pending {
+		if p, ok := r.task.(*probe); ok {
+			probes++
+			if !c.open[p.holder.Name] || c.agents.of(p.holder.Name) != p.holder {
+				return fmt.Errorf("a peer is asked that is not the agent of %s", p.holder.Name)
+			}
+		}
+	}
+	if probes != len(c.open) {
+		return fmt.Errorf("%d contests with %d questions", len(c.open), probes)
 	}
 	return nil
 }

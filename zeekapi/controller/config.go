@@ -33,6 +33,10 @@ type Config struct {
 	// Dialects are the dialects that the controller speaks.
 	Dialects []*zeekapi.Dialect
 
+	// Exposure, if non-nil, returns who may command the controller now, for its
+	// status. The controller's loop calls it. It must not block.
+	Exposure func() zeekapi.Exposure
+
 	// Loaded, if non-nil, is called once, after the stored state has been
 	// restored.
 	Loaded func()

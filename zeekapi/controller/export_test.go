@@ -14,6 +14,9 @@ import (
 // CheckLimit is the longest time that a client waits for a check.
 const CheckLimit = checkLimit
 
+// ProbeTimeout is how long an agent may take to answer when its name is claimed.
+const ProbeTimeout = probeTimeout
+
 // Held returns the number of peers and of pending requests.
 func (m *Machine) Held() (peers, requests int) { return len(m.agents.peers), len(m.requests.pending) }
 

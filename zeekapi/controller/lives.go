@@ -116,7 +116,7 @@ func (l *lives) succeed(now time.Time) []Output {
 	former := l.Machine
 	l.Machine = l.next(l.keeper.kept.state())
 	l.failed, l.dropped = false, nil
-	out = append(out, l.Machine.succeed(now, former, reason, l.agents.inputs())...)
+	out = append(out, l.Machine.succeed(now, former, reason, l.agents.inputs(former))...)
 	for _, in := range l.taken {
 		out = append(out, l.Machine.Step(now, in)...)
 	}
@@ -168,10 +168,22 @@ func (i *introductions) of(peer uuid.UUID) *introduction {
 	return known
 }
 
-// inputs returns the inputs, those of one agent after the other.
-func (i *introductions) inputs() []Input {
+// inputs returns the inputs, those of one agent after the other. The present agents of
+// instances come before their rivals, so that they keep their instances. Of peers with
+// certificates, the last one does.
+func (i *introductions) inputs(m *Machine) []Input {
 	var all []Input
-	inOrder := func(a, b *introduction) int { return cmp.Compare(a.sequence, b.sequence) }
+	rank := func(known *introduction) int {
+		for _, hello := range known.hellos {
+			if a := m.agents.speaking(hello.Peer.ID); a != nil && !a.certified() {
+				return 0
+			}
+		}
+		return 1
+	}
+	inOrder := func(a, b *introduction) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.sequence, b.sequence))
+	}
 	for _, known := range slices.SortedFunc(maps.Values(i.byPeer), inOrder) {
 		for _, dialect := range sortedKeys(known.hellos) {
 			all = append(all, known.hellos[dialect])

@@ -38,6 +38,7 @@ type Machine struct {
 	requests *requests
 	sites    *sites
 	members  *members
+	contests *contests
 	arrivals *arrivals
 	reports  *reports
 	surveys  *surveys
@@ -89,10 +90,12 @@ func (m *Machine) reach(settings Settings, newID func() string) {
 	m.requests = newRequests(m.out, m.agents, m.clients, m.complaints, newID, settings.RequestTimeout, m.log)
 	m.sites = newSites(m.out, m.configs, m.history, m.agents, m.requests, m.log)
 	m.members = newMembers(m.out, m.agents, m.names, newID, settings.RequestTimeout)
+	m.contests = newContests(m.out, m.agents, m.requests, m.events, m.log)
 	m.arrivals = &arrivals{
-		outbox: m.out, agents: m.agents, members: m.members, names: m.names, requests: m.requests,
+		outbox: m.out, agents: m.agents, members: m.members, names: m.names, requests: m.requests, contests: m.contests,
 		states: m.states, events: m.events, complaints: m.complaints, log: m.log,
 	}
+	m.contests.replace = m.arrivals.replace
 	m.reports = &reports{
 		outbox: m.out, agents: m.agents, members: m.members, events: m.events, complaints: m.complaints, log: m.log,
 	}
@@ -254,7 +257,9 @@ func (m *Machine) fromAgent(peer broker.Peer, dialect string, msg zeekapi.Messag
 		m.agents.describe(peer.ID, msg)
 		m.trials.arrived()
 	case zeekapi.AgentWelcomeResponse:
-		if w := m.arrivals.welcomed(peer, msg); w != nil {
+		if m.requests.expects(msg.ID) { // of a contest
+			m.requests.answered(peer, msg)
+		} else if w := m.arrivals.welcomed(peer, msg); w != nil {
 			m.deployments.ready(w)
 		}
 	case zeekapi.AgentStandbyResponse:
@@ -306,6 +311,7 @@ func (m *Machine) Pending() int { return m.requests.awaited + m.sites.storing }
 func (m *Machine) Snapshot() Snapshot {
 	return Snapshot{
 		Agents:    len(m.agents.peers),
+		Refused:   m.agents.refused,
 		Pending:   m.Pending(),
 		Instances: m.members.counts.copy(),
 		Nodes:     m.states.total.copy(),

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -54,7 +55,8 @@ type members struct {
 	retry  time.Duration // between welcomes
 
 	byName   map[string]*member
-	dialed   map[string]bool // addresses of agents that listen
+	dialed   map[string]bool   // addresses of agents that listen
+	expected map[string]string // addresses of agents that a trial needs, by instance
 	contacts map[string]*contact
 	unready  int // members that a deployment has to wait for
 	counts   tally[InstanceState]
@@ -64,7 +66,7 @@ type members struct {
 func newMembers(out *outbox, a *agents, names *nameSets, newID func() string, retry time.Duration) *members {
 	return &members{
 		outbox: out, agents: a, names: names, newID: newID, retry: retry,
-		byName: make(map[string]*member), dialed: make(map[string]bool), contacts: make(map[string]*contact), counts: newTally[InstanceState](),
+		byName: make(map[string]*member), dialed: make(map[string]bool), expected: make(map[string]string), contacts: make(map[string]*contact), counts: newTally[InstanceState](),
 	}
 }
 
@@ -178,6 +180,40 @@ func (s *members) hangUp(i zeekapi.Instance) {
 	}
 }
 
+// The claims of peers to a name, by where they are. A greater one is better.
+const (
+	elsewhere  = iota - 1 // dialed at another address than the agent's
+	anywhere              // connected to the controller
+	configured            // dialed at the address in the target
+	onTrial               // dialed at the address in a configuration on trial
+)
+
+// place returns the claim of a peer to its name.
+func (s *members) place(a *agent) int {
+	w := s.byName[a.Name]
+	switch expected, trial := s.expected[a.Name]; {
+	case !a.from.Dialed || a.from.Address == "":
+		return anywhere
+	case trial && expected == a.from.Address:
+		return onTrial
+	case w != nil && !misplaced(w.Instance, a):
+		return configured
+	case w != nil || trial:
+		return elsewhere
+	}
+	return anywhere
+}
+
+// misplaced reports whether an agent was dialed at another address than that of
+// the instance that it claims to be.
+func misplaced(i zeekapi.Instance, a *agent) bool {
+	return !i.Connects() && a.from.Dialed && a.from.Address != "" && a.from.Address != addressOf(i)
+}
+
+func misplacedText(i zeekapi.Instance, a *agent) string {
+	return fmt.Sprintf("the agent at %s says that it is %s, which is at %s in the configuration", a.from.Address, i.Name, addressOf(i))
+}
+
 // remove makes an instance a member no longer.
 func (s *members) remove(instance string) {
 	s.change(instance, func() { delete(s.byName, instance) })
@@ -190,6 +226,7 @@ func (s *members) greet(a *agent) {
 	switch {
 	case s.names.has(Owed, a.Name):
 		s.agents.tell(a.Name, zeekapi.AgentStandbyRequest{})
+	case w != nil && misplaced(w.Instance, a): // it must not get the nodes of another machine
 	case w != nil && !w.ready && !s.names.drained(a.Name):
 		s.welcome(w)
 	}

@@ -136,6 +136,9 @@ func (r *requests) drop(c *call) {
 	}
 }
 
+// expects reports whether a call with that ID is open.
+func (r *requests) expects(id string) bool { return r.calls[id] != nil }
+
 // answered takes an agent's answer to a call. It ignores answers to unknown
 // calls, which are late or meant for another controller; Zeek's agents also
 // repeat themselves.

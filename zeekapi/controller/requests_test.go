@@ -149,7 +149,11 @@ func TestPendingRequestsAreLimited(t *testing.T) {
 	if requests != 256 || refused != 200 {
 		t.Errorf("%d pending and %d refused requests, want 256 and 200", requests, refused)
 	}
-	if n := answers(controller.FromAgent{Peer: peer(7), Message: hello("a")}, "[F a agent not connected]"); n != requests {
+	if n := answers(controller.FromAgent{Peer: peer(7), Message: hello("a")}, "a agent not connected"); n != 0 {
+		t.Errorf("%d responses when another agent claims the name, want none", n)
+	}
+	b.now = b.now.Add(controller.ProbeTimeout)
+	if n := answers(controller.Tick{}, "[F a agent not connected]"); n != requests {
 		t.Errorf("%d responses when the agent is replaced, want %d", n, requests)
 	}
 }

@@ -46,12 +46,14 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 	if err != nil {
 		return err
 	}
+	machine.overview.exposure = cfg.Exposure
 	l := &lives{
 		Machine: machine, keeper: &keeper{store: store, kept: newLiveState(state)},
 		agents: introductions{byPeer: make(map[uuid.UUID]*introduction)}, dialed: make(map[string]bool),
 	}
 	l.next = func(state State) *Machine {
 		m, _ := NewMachine(cfg.Settings, state, uuid.NewString, cfg.Log) // an error is about settings, which are valid
+		m.overview.exposure = cfg.Exposure
 		return m
 	}
 	r := &runner{Config: cfg, lives: l, dials: newDials(cfg.Dialer, cfg.Log), workers: eventloop.NewWorkers[Input](maxCompletions)}

@@ -29,6 +29,10 @@ func (s *simulation) injectFault() {
 			s.lose(a.peer)
 			s.connect(a, a.peer)
 		}
+	case n == 7:
+		for range 1 + len(s.agents)/50 {
+			s.intrude()
+		}
 	case n == 6:
 		a := s.anyAgent()
 		s.fromAgent(a, a.peer, zeekapi.AgentChange{Instance: a.name, Old: zeekapi.StateRunning, New: zeekapi.StateCrashed})
@@ -123,7 +127,7 @@ func (s *simulation) anyConfig() zeekapi.Configuration {
 			c.Instances[i].Host, c.Instances[i].Port = at.Addr(), broker.TCP(at.Port())
 		}
 	}
-	if s.chance(0.3) {
+	if len(s.agents) <= 1000 && s.chance(0.3) { // sending a site to 10 000 agents would take minutes
 		c.Site = strings.Repeat("0", 63) + fmt.Sprint(s.random.IntN(3))
 	}
 	s.staged[c.ID] = c
@@ -173,11 +177,11 @@ func (s *simulation) answered(msg zeekapi.Message) {
 }
 
 // checkDrained checks that an instance that was reported as drained has no nodes,
-// unless it was undrained. A remark says that the agent is not connected, so that its
+// unless it was undrained, or an impostor reported that. A remark says that the agent is not connected, so that its
 // nodes may run until it returns.
 func (s *simulation) checkDrained(request string, results []zeekapi.Result) {
 	for _, r := range results {
-		if a := s.byName[r.Instance]; a != nil && r.Success && r.Data.IsNone() && slices.Contains(s.state.Drained, a.name) && a.running != "" {
+		if a := s.byName[r.Instance]; a != nil && !s.impostors.fooled[a.name] && r.Success && r.Data.IsNone() && slices.Contains(s.state.Drained, a.name) && a.running != "" {
 			s.failf("%s: %s is reported as drained, but runs %s", request, a.name, a.running)
 		}
 	}
@@ -303,6 +307,7 @@ func jobOutcome(j controller.StoredJob) string {
 }
 
 // checkTarget checks that a new target passed the check of all agents that can check,
+// and that no impostor replaced,
 // unless that was not required or the target is the one before. The first deployment
 // does not wait for all agents.
 func (s *simulation) checkTarget(c zeekapi.Configuration) {
@@ -315,9 +320,13 @@ func (s *simulation) checkTarget(c zeekapi.Configuration) {
 		return
 	}
 	for _, i := range c.Instances {
-		if a := s.byName[i.Name]; a != nil && s.machine.Checks(i.Name) && !slices.Contains(s.state.Drained, i.Name) && !a.passed[c.ID] {
+		a := s.byName[i.Name]
+		if a == nil || s.impostors.fooled[a.name] || !s.machine.Checks(a.name) || slices.Contains(s.state.Drained, a.name) {
+			continue
+		}
+		if !a.passed[c.ID] {
 			s.failf("%s is the target, but %s did not pass its check", c.ID, i.Name)
-		} else if a != nil && s.machine.Checks(i.Name) && !slices.Contains(s.state.Drained, i.Name) && !s.portsAreFree(a, c.Nodes) {
+		} else if !s.portsAreFree(a, c.Nodes) {
 			s.failf("%s is the target, but has ports that are in use on %s", c.ID, i.Name)
 		}
 	}
@@ -356,7 +365,7 @@ func (s *simulation) check(agent string) {
 	if peers > len(s.peers) {
 		s.failf("%d peers held, but %d are connected", peers, len(s.peers))
 	}
-	if most := len(s.pending) + len(s.agents) + 4; requests > most {
+	if most := len(s.pending) + 2*len(s.agents) + 4; requests > most {
 		s.failf("%d requests held, but only %d are pending, besides the controller's own", requests, len(s.pending))
 	}
 	if now, most := s.machine.JobNow(); now > most {
@@ -364,6 +373,11 @@ func (s *simulation) check(agent string) {
 	}
 	if agent != "" {
 		s.checkReady(agent)
+	}
+	if len(s.agents) <= 100 {
+		for _, a := range s.agents {
+			s.checkHolder(a.name)
+		}
 	}
 	if every := len(s.agents) / 4; every < 2 || s.steps%every == 0 {
 		s.checkAll()
@@ -398,7 +412,8 @@ func (s *simulation) checkLast(config string) {
 }
 
 // checkEnd checks that without faults all agents of the target run it with the
-// deployed layout or addresses, and that other agents run nothing.
+// deployed layout or addresses, and that other agents run nothing. An impostor may
+// have taken a message in place of an agent.
 func (s *simulation) checkEnd() {
 	if j := s.state.Job; j != nil && j.Ended.IsZero() && len(s.agents) <= 4 {
 		s.failf("at the end, job %d has not ended: now %v, next %v", j.Number, j.Now, j.Next)
@@ -426,7 +441,7 @@ func (s *simulation) checkEnd() {
 		}
 		switch {
 		case !wanted[a.name]:
-			if a.running != "" {
+			if a.running != "" && !s.impostors.fooled[a.name] {
 				s.failf("at the end, %s runs %q instead of nothing", a.name, a.running)
 			}
 		case a.running != target.ID:
@@ -434,7 +449,7 @@ func (s *simulation) checkEnd() {
 				a.name, a.running, target.ID, len(s.machine.Ready()), slices.Collect(maps.Keys(s.pending)))
 		case a.layout != "" && a.layout != layout:
 			s.failf("at the end, %s runs %s with another layout than is deployed", a.name, target.ID)
-		case a.layout == "" && !same[at] && !slices.Equal(a.instances, deployed.Instances):
+		case a.layout == "" && !same[at] && !s.impostors.fooled[a.name] && !slices.Equal(a.instances, deployed.Instances):
 			s.failf("at the end, %s runs %s with other addresses than are deployed:\n%v\n%v", a.name, target.ID, a.instances, deployed.Instances)
 		default:
 			same[at] = true

@@ -38,7 +38,8 @@ func TestSimulation(t *testing.T) {
 			if tt.agents == 10_000 && !*long && (testing.Short() || race) {
 				t.Skip("takes half a minute with the race detector, and has a single goroutine")
 			}
-			steps, answers, outcomes, jobs := 0, 0, make(map[zeekapi.Outcome]int), make(map[string]int)
+			steps, answers, refusals, replaced := 0, 0, 0, 0
+			outcomes, jobs := make(map[zeekapi.Outcome]int), make(map[string]int)
 			for seed := range max(1, scale(tt.seeds, tt.whenLong)) {
 				s := newSimulation(uint64(seed), tt.agents)
 				s.run()
@@ -46,6 +47,7 @@ func TestSimulation(t *testing.T) {
 					t.Fatalf("seed %d: %v", seed, s.err)
 				}
 				steps, answers = steps+s.steps, answers+s.answers
+				refusals, replaced = refusals+s.refusals, replaced+s.impostors.replaced
 				for o, n := range s.outcomes {
 					outcomes[o] += n
 				}
@@ -53,7 +55,10 @@ func TestSimulation(t *testing.T) {
 					jobs[o] += n
 				}
 			}
-			t.Logf("%d steps, %d responses, deployments %v, jobs %v", steps, answers, outcomes, jobs)
+			t.Logf("%d steps, %d responses, deployments %v, jobs %v, %d refused and %d replaced agents", steps, answers, outcomes, jobs, refusals, replaced)
+			if tt.agents < 100 && (refusals == 0 || replaced == 0) {
+				t.Error("no impostor met an agent that answers, or one that does not")
+			}
 		})
 	}
 }
@@ -68,6 +73,7 @@ type simulation struct {
 	err    error
 
 	steps, answers int
+	refusals       int // of our agents, as rivals of another one
 	outcomes       map[zeekapi.Outcome]int
 
 	machine *controller.Machine
@@ -88,6 +94,8 @@ type simulation struct {
 	settings controller.Settings
 
 	targetBefore string // the target when the last deployment began
+
+	impostors impostors
 
 	acknowledged string // the last configuration that was reported as staged
 
@@ -182,6 +190,7 @@ func (s *simulation) run() {
 	}
 	s.after(faults, func() {
 		s.calm = true
+		s.expose()
 		for _, a := range s.agents {
 			// After the last message has arrived.
 			s.after(time.Minute+s.delay(), func() { s.restart(a) })
@@ -253,6 +262,7 @@ func (s *simulation) startController() {
 	s.peers = make(map[uuid.UUID]bool)
 	s.welcome = make(map[string]uuid.UUID)
 	s.greeted = make(map[uuid.UUID]bool)
+	s.impostors.reset()
 	clear(s.pending)
 	s.state.Shift(s.clockStep())
 	if id := s.state.Configs[controller.Staged].ID; id != s.acknowledged && !s.crashedWhileStaging(id) {
@@ -347,8 +357,11 @@ func (s *simulation) send(outputs []controller.Output) {
 			s.checkToAgent(o)
 			if msg, ok := o.Message.(zeekapi.AgentWelcomeRequest); ok {
 				s.welcome[msg.ID] = o.Peer
+				s.impostors.question(o.Peer, msg.ID, s.now)
 			}
-			if a := s.byName[o.Instance]; a != nil {
+			if i := s.impostors.byPeer[o.Peer]; i != nil {
+				s.deliver(func() { s.toImpostor(i, o) })
+			} else if a := s.byName[o.Instance]; a != nil {
 				s.count++
 				number := s.count
 				s.deliver(func() { s.toAgent(a, o, number) })
@@ -416,6 +429,7 @@ func (s *simulation) fromAgent(a *simAgent, p broker.Peer, msg zeekapi.Message) 
 		}
 		if msg, ok := msg.(zeekapi.AgentWelcomeResponse); ok && s.welcome[msg.ID] == p.ID {
 			s.greeted[p.ID] = true
+			s.impostors.answer(p.ID, msg.ID)
 		}
 		s.step(controller.FromAgent{Peer: p, Message: msg}, a.name)
 	})
@@ -438,6 +452,7 @@ func (s *simulation) lose(p broker.Peer) {
 		if s.life == life && s.peers[p.ID] {
 			delete(s.peers, p.ID)
 			delete(s.greeted, p.ID)
+			delete(s.impostors.byPeer, p.ID)
 			s.step(controller.PeerLost{Peer: p}, "")
 		}
 	})
@@ -466,6 +481,7 @@ func (s *simulation) dialed(address string) {
 func (s *simulation) hangUp(address string) {
 	if a := s.at(address); a != nil {
 		p := a.peer
+		delete(s.impostors.holders, a.name) // the controller itself forgets the agent
 		s.lose(p)
 		s.after(time.Second, func() { s.connect(a, p) })
 	}
@@ -479,6 +495,9 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 	}
 	answer := answerTo(o)
 	switch msg := o.Message.(type) {
+	case zeekapi.AgentRefusal:
+		s.refusals++
+		return
 	case zeekapi.AgentWelcomeRequest:
 		if !s.calm && s.chance(0.02) {
 			answer = zeekapi.AgentWelcomeResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Instance: a.name}}

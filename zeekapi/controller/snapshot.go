@@ -6,6 +6,7 @@ import "github.com/zeekwire/zeekwire/zeekapi"
 // not be changed, because other snapshots share them.
 type Snapshot struct {
 	Agents    int                   // peers that are connected and said hello
+	Refused   int                   // those of them that are refused because another agent has their name
 	Pending   int                   // requests whose response a client waits for
 	Instances map[InstanceState]int // of the target, and those with an agent
 	Nodes     map[zeekapi.State]int // of the target, and those that agents reported

@@ -22,6 +22,7 @@ type overview struct {
 	requests *requests
 	jobs     *jobs
 	storage  *storage
+	exposure func() zeekapi.Exposure // of Config
 }
 
 func (o *overview) listHistory(by broker.Peer, req zeekapi.HistoryRequest) {
@@ -80,6 +81,10 @@ func (o *overview) status(answers []zeekapi.Result) zeekapi.Status {
 		Staged:     id(Staged), Deployed: id(Deployed), Target: id(Target),
 		Storage: o.storage.why,
 	}
+	if o.exposure != nil {
+		exposure := o.exposure()
+		s.Exposure = &exposure
+	}
 	if last, ok := o.history.last(); ok {
 		s.Last = &last
 	}
@@ -131,6 +136,7 @@ func (o *overview) instanceStatus(name string, answers map[string]zeekapi.Result
 	if c := o.members.contacts[name]; c != nil {
 		i.Since, i.LastError = c.since.at, c.lastError
 	}
+	i.Refused = o.agents.refusals(name)
 	w, a := o.members.of(name), o.agents.of(name)
 	if w != nil {
 		i.Wanted, i.Ready, i.Instance = true, w.ready, w.Instance
@@ -144,9 +150,14 @@ func (o *overview) instanceStatus(name string, answers map[string]zeekapi.Result
 	if w == nil {
 		i.Instance = a.Instance
 	}
+	if from := a.from.Addr.Addr(); from.WithZone("") == i.Instance.Host {
+		i.Zone = from.Zone()
+	}
 	i.Connected, i.Dialects, i.Agent, i.Zeek = true, slices.Sorted(slices.Values(a.dialects)), a.process, a.zeek
 	answer, ok := answers[name]
 	switch {
+	case w != nil && misplaced(w.Instance, a):
+		i.LastError = misplacedText(w.Instance, a)
 	case !ok:
 		i.LastError = "no answer when asked for the status"
 	case answer.Error != "":

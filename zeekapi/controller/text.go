@@ -25,13 +25,28 @@ func clip(text string) string {
 func nameOf(p broker.Peer) string {
 	switch {
 	case p.Name != "" && p.Addr.IsValid():
-		return clip(p.Name) + " at " + p.Addr.Addr().Unmap().String()
+		return clip(p.Name) + " at " + peerHost(p)
 	case p.Name != "":
 		return clip(p.Name)
 	case p.Addr.IsValid():
-		return p.Addr.Addr().Unmap().String()
+		return peerHost(p)
 	}
 	return "unknown"
+}
+
+// peerHost returns the network address of a peer without the port.
+func peerHost(p broker.Peer) string { return p.Addr.Addr().Unmap().String() }
+
+// addressText returns the network address of a peer: the one that the controller
+// connected to, or the one from which the peer connected.
+func addressText(p broker.Peer) string {
+	if p.Dialed && p.Address != "" {
+		return p.Address
+	}
+	if p.Addr.IsValid() {
+		return netip.AddrPortFrom(p.Addr.Addr().Unmap(), p.Addr.Port()).String()
+	}
+	return "an unknown address"
 }
 
 // listed joins names with commas. It names only the first of many.

@@ -257,6 +257,7 @@ func (t *trial) dial() {
 	for _, inst := range t.order.target.Instances {
 		if w := t.members.of(inst.Name); !inst.Connects() && (w == nil || moved(w.Instance, inst)) && !t.members.dialed[addressOf(inst)] {
 			t.members.dial(inst)
+			t.members.expected[inst.Name] = addressOf(inst)
 			t.dialed = append(t.dialed, inst)
 		}
 	}
@@ -265,6 +266,7 @@ func (t *trial) dial() {
 // hangUp ends the peerings that began for the trial.
 func (t *trial) hangUp() {
 	for _, inst := range t.dialed {
+		delete(t.members.expected, inst.Name)
 		t.arrivals.hangUp(inst)
 		t.members.release(inst.Name)
 	}

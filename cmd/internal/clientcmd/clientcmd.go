@@ -53,19 +53,20 @@ type Tool struct {
 	Look func(io.Writer) terminal.Screen
 
 	flags struct {
-		configFile string
-		controller string
-		set        []string
-		quiet      bool
-		verbose    int
-		transport  string
-		dialect    string
-		strictExit bool
-		site       string // only with Extended, also the next two
-		siteSize   int    // in MiB
-		siteFiles  int
-		json       bool   // only with Extended, or for check-config
-		color      string // only with Extended
+		configFile    string
+		controller    string
+		set           []string
+		quiet         bool
+		verbose       int
+		transport     string
+		dialect       string
+		strictExit    bool
+		insecureToken bool
+		site          string // only with Extended, also the next two
+		siteSize      int    // in MiB
+		siteFiles     int
+		json          bool   // only with Extended, or for check-config
+		color         string // only with Extended
 	}
 }
 
@@ -130,6 +131,7 @@ func (t *Tool) AddFlags(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&t.flags.set, "set", nil, "setting to override, `SECTION.KEY=VALUE`; may be repeated, see show-settings")
 	fs.StringVar(&t.flags.transport, "transport", "", "`TRANSPORT` to the controller: auto (default), websocket, or native for Zeek 5.0 and 5.1")
 	fs.StringVar(&t.flags.dialect, "dialect", "", "`DIALECT` of the controller: auto (default), management, or cluster for ClusterController::API")
+	fs.BoolVar(&t.flags.insecureToken, "insecure-token", false, "send the token of "+tokenVariable+" also to a TLS server whose certificate cannot be verified")
 	fs.BoolVarP(&t.flags.quiet, "quiet", "q", false, "suppress all output to standard error")
 	fs.CountVarP(&t.flags.verbose, "verbose", "v", "more output to standard error; repeat to increase it``") // without a value
 	fs.BoolVar(&t.flags.strictExit, "strict-exit", false, "stricter exit codes than zeek-client's: 1 also if a node fails to restart or part of a response is invalid")

@@ -67,7 +67,7 @@ func (r *run) options() (connect.Options, error) {
 	}
 	if r.token != "" {
 		if !r.tls && !isLoopback(r.host) {
-			return o, errors.New("the token would travel in the clear; set ssl.enable, and ssl.cafile to know who gets it")
+			return o, errors.New("the token would travel in the clear; set ssl.enable, and ssl.cafile to verify the controller")
 		}
 		o.Header = http.Header{"Authorization": {"Bearer " + r.token}}
 	}
@@ -127,7 +127,7 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 			stage = timeoutStage(err)
 			r.debug("time-out in %s with controller %s", stage, r.remote())
 		default:
-			r.error("%s", explain(err, r.remote()))
+			r.error("%s%s", explain(err, r.remote()), r.trustAdvice(err))
 			return nil, &ExitError{Code: 1, cause: err}
 		}
 		progress.addFailure(err)

@@ -58,7 +58,7 @@ func TestConnectionErrors(t *testing.T) {
 		{"missing CA file", "--set ssl.enable=yes --set ssl.cafile=/nonexistent get-nodes", nil, "", 0,
 			`cannot configure connection to 127.0.0.1:2149: SSL trusted CAs file "/nonexistent" not found`},
 		{"token without TLS", "--controller h --set client.token=secret get-nodes", nil, "", 0,
-			"cannot configure connection to h:2149: the token would travel in the clear; set ssl.enable, and ssl.cafile to know who gets it"},
+			"cannot configure connection to h:2149: the token would travel in the clear; set ssl.enable, and ssl.cafile to verify the controller"},
 		{"token without TLS to this machine", "--controller [::1] --set client.token=secret get-nodes", jsonv1.ErrMalformed, "[::1]:2149", 1, "protocol data error with controller [::1]:2149: malformed JSON"},
 		{"native with default port", "--transport native get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2150", 1, "protocol data error with controller 127.0.0.1:2150: malformed JSON"},
 		{"native with port", "--transport native --controller :2149 get-nodes", jsonv1.ErrMalformed, "127.0.0.1:2149", 1, "protocol data error with controller 127.0.0.1:2149: malformed JSON"},

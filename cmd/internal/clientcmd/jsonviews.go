@@ -29,11 +29,14 @@ The JSON has the keys controller (name, version, started), staged, deployed and
 target (IDs of configurations), last_deployment (keys as for history), job (keys
 as for rolling-restart), and instances, by name, each with host, port,
 connected, since, wanted, ready, drained, dialects, agent (name, version,
-started), zeek (a version), last_error, and nodes, by name, each with state,
+started), zeek (a version), last_error, refused (addresses of other agents with
+its name), and nodes, by name, each with state,
 cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
 (processors in use), memory (bytes), last_error and edited (files that the node
 has loaded, and that changed since). The controller is null if it is Zeek's. If
-the controller cannot store changes, storage_error says why.`
+the controller cannot store changes, storage_error says why. The key exposure
+has ports, a list with purpose, address, tls and peers (a list with who, may,
+and commands, which is true if they may change what runs), and warnings.`
 
 	diffHelp = `
 
@@ -80,6 +83,7 @@ type instanceView struct {
 	Agent     *processView        `json:"agent"`
 	Zeek      *string             `json:"zeek"`
 	LastError *string             `json:"last_error"`
+	Refused   []string            `json:"refused"`
 	Nodes     map[string]nodeView `json:"nodes"`
 }
 
@@ -114,6 +118,25 @@ type statusView struct {
 	Job            *jobView                `json:"job"`
 	Instances      map[string]instanceView `json:"instances"`
 	StorageError   *string                 `json:"storage_error"` // why changes are refused
+	Exposure       *exposureView           `json:"exposure"`      // null if the controller does not tell
+}
+
+type exposureView struct {
+	Ports    []exposedPortView `json:"ports"`
+	Warnings []string          `json:"warnings"`
+}
+
+type exposedPortView struct {
+	Purpose string             `json:"purpose"`
+	Address string             `json:"address"`
+	TLS     string             `json:"tls"`
+	Peers   []exposedPeersView `json:"peers"`
+}
+
+type exposedPeersView struct {
+	Who      string `json:"who"`
+	May      string `json:"may"`
+	Commands bool   `json:"commands"`
 }
 
 type fieldChangeView struct {
@@ -203,11 +226,11 @@ func newInstanceView(i zeekapi.InstanceStatus) instanceView {
 	v := instanceView{
 		Port: orNull(i.Instance.Port.Number), Connected: i.Connected, Since: orNullTime(i.Since),
 		Wanted: i.Wanted, Ready: i.Ready, Drained: i.Drained, Dialects: names(i.Dialects),
-		Agent: newProcessView(i.Agent), Zeek: orNull(i.Zeek), LastError: orNull(i.LastError),
+		Agent: newProcessView(i.Agent), Zeek: orNull(i.Zeek), LastError: orNull(i.LastError), Refused: names(i.Refused),
 		Nodes: make(map[string]nodeView, len(i.Nodes)),
 	}
 	if i.Instance.Host.IsValid() && !i.Instance.Host.IsUnspecified() {
-		host := i.Instance.Host.String()
+		host := i.Host().String()
 		v.Host = &host
 	}
 	for _, n := range i.Nodes {
@@ -245,7 +268,19 @@ func newStatusView(s zeekapi.Status) statusView {
 	for _, i := range s.Instances {
 		v.Instances[i.Instance.Name] = newInstanceView(i)
 	}
+	if s.Exposure != nil {
+		v.Exposure = newExposureView(*s.Exposure)
+	}
 	return v
+}
+
+func newExposureView(e zeekapi.Exposure) *exposureView {
+	return &exposureView{
+		Warnings: names(e.Warnings),
+		Ports: list(e.Ports, func(p zeekapi.ExposedPort) exposedPortView {
+			return exposedPortView{p.Purpose, p.Address, p.TLS, list(p.Peers, func(p zeekapi.ExposedPeers) exposedPeersView { return exposedPeersView(p) })}
+		}),
+	}
 }
 
 func newChangeView(c zeekapi.Change) changeView {

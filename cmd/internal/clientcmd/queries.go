@@ -252,7 +252,8 @@ func (t *Tool) showSettings() *cobra.Command {
 	cmd.Long = cmd.Short + `.
 
 Settings come from a file, the environment and the command line. In addition to
-zeek-client's settings there are client.transport, client.dialect and
-client.token. They are shown only if set; the token is shown as "(hidden)".`
+zeek-client's settings there are client.transport, client.dialect, client.token
+and client.insecure_token (see --insecure-token). They are shown only if set;
+the token is shown as "(hidden)".`
 	return cmd
 }

@@ -37,6 +37,7 @@ type parameters struct {
 
 	transport, dialect string // "auto" unless set
 	token              string // sent to the controller; "" for none
+	insecureToken      bool   // sent even if the controller's certificate is not verified
 
 	host string // of the controller, with brackets around IPv6
 	port int
@@ -86,6 +87,7 @@ var declarations = []declaration{
 	{section: "client", key: "transport", initial: "auto", extension: true, set: textSetting(func(p *parameters) *string { return &p.transport })},
 	{section: "client", key: "dialect", initial: "auto", extension: true, set: textSetting(func(p *parameters) *string { return &p.dialect })},
 	{section: "client", key: "token", extension: true, set: textSetting(func(p *parameters) *string { return &p.token })},
+	{section: "client", key: "insecure_token", initial: "False", extension: true, set: boolSetting(func(p *parameters) *bool { return &p.insecureToken })},
 	{section: "controller", key: "host", initial: "127.0.0.1", set: func(p *parameters, value string) error {
 		if strings.Contains(value, ":") && !strings.HasPrefix(value, "[") {
 			value = "[" + value + "]"
@@ -334,6 +336,9 @@ func (t *Tool) flagSettings() (layer, error) {
 	if t.flags.dialect != "" {
 		l = append(l, setting{section: "client", key: "dialect", value: configparser.Escape(t.flags.dialect), origin: "--dialect"})
 	}
+	if t.flags.insecureToken {
+		l = append(l, setting{section: "client", key: "insecure_token", value: "True", origin: "--insecure-token"})
+	}
 	if t.flags.verbose > 0 {
 		l = append(l, setting{section: "client", key: "verbosity", value: strconv.Itoa(t.flags.verbose), origin: "-v"})
 	}
@@ -382,7 +387,11 @@ func (t *Tool) gather(m messages) (*settings, error) {
 	}
 	items, invalid := parseItems(t.flags.set, "--set")
 	for _, item := range invalid {
-		m.error("config item \"%s\" invalid. Please use <section.key>=<val>.", item)
+		hint := ""
+		if t.Extended && strings.Contains(item, "%") {
+			hint = " Write %% for a %."
+		}
+		m.error("config item \"%s\" invalid. Please use <section.key>=<val>.%s", item, hint)
 	}
 	s.add(items)
 	if t.Extended {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -45,10 +46,10 @@ rolling restart.
 Zeek's controller provides only part of this: connected agents, states of nodes,
 and configurations.
 
-With --strict-exit, the exit code is 3 if an agent is missing, a node is not
-running, the controller cannot store changes, or the last deployment was rolled
-back or did not reach all agents. A deployment that was refused changed nothing
-and does not count.` + statusHelp + jsonHelp
+With --strict-exit, the exit code is 3 if an agent is missing, a second agent
+with its name is refused, a node is not running, the controller cannot store
+changes, or the last deployment was rolled back or did not reach all agents. A
+deployment that was refused changed nothing and does not count.` + statusHelp + jsonHelp
 	return cmd
 }
 
@@ -195,7 +196,8 @@ func (a *statusAssembly) addNodes(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-// healthy reports whether all required agents are connected, all nodes are running,
+// healthy reports whether all required agents are connected, none is refused because
+// another one has its name, all nodes are running,
 // and the last deployment was not rolled back. A deployment with another outcome, such
 // as a timeout, is over when all agents run the target. One that was refused has
 // changed nothing.
@@ -215,7 +217,7 @@ func healthy(s zeekapi.Status) bool {
 		}
 	}
 	for _, i := range s.Instances {
-		if i.Wanted && !i.Connected {
+		if i.Wanted && !i.Connected || len(i.Refused) > 0 {
 			return false
 		}
 		for _, n := range i.Nodes {
@@ -262,6 +264,9 @@ func summaryLines(s zeekapi.Status, extended bool, now time.Time) []terminal.Lin
 	if s.Storage != "" {
 		add("Storage", terminal.Span{Text: "changes are refused: " + s.Storage, Style: terminal.Bad})
 	}
+	if open := openToOthers(s.Exposure); len(open) > 0 {
+		add("Open", terminal.Span{Text: "anybody who reaches " + strings.Join(open, " or ") + " may command it", Style: terminal.Warn})
+	}
 	switch {
 	case s.Target == "":
 		add("Deployed", cell("nothing yet"))
@@ -280,6 +285,18 @@ func summaryLines(s zeekapi.Status, extended bool, now time.Time) []terminal.Lin
 		add("Job", jobSpans(*s.Job, now)...)
 	}
 	return lines
+}
+
+// openToOthers returns the addresses at which anybody on other machines may command
+// the controller.
+func openToOthers(e *zeekapi.Exposure) []string {
+	if e == nil {
+		return nil
+	}
+	return slices.DeleteFunc(e.Open(), func(address string) bool {
+		host, _, err := net.SplitHostPort(address)
+		return err == nil && isLoopback(host)
+	})
 }
 
 // since returns the time since t, or "" for the zero time.
@@ -364,7 +381,7 @@ func instanceStatusTable(instances []zeekapi.InstanceStatus, extended bool, now 
 	for _, i := range instances {
 		host := ""
 		if i.Instance.Host.IsValid() && !i.Instance.Host.IsUnspecified() {
-			host = i.Instance.Host.String()
+			host = i.Host().String()
 		}
 		t.Add(cell(i.Instance.Name), agentCell(i, extended), cell(since(i.Since, now)), cell(host), runningCell(i), cell(i.Agent.Version), cell(i.Zeek))
 	}
@@ -455,6 +472,9 @@ func currentErrors(s zeekapi.Status, extended bool) []terminal.Line {
 		if i.LastError != "" && impaired(i, extended) {
 			lines = append(lines, labeledError(i.Instance.Name, i.LastError)...)
 		}
+		if len(i.Refused) > 0 {
+			lines = append(lines, labeledError(i.Instance.Name, refusedText(i.Refused))...)
+		}
 		for _, n := range i.Nodes {
 			if n.LastError != "" && n.Status.State != zeekapi.StateRunning {
 				lines = append(lines, labeledError(n.Status.Node, n.LastError)...)
@@ -494,6 +514,11 @@ func revival(n zeekapi.NodeDetail, now time.Time) string {
 		text += " after " + plural(int(n.Restarts), "restart")
 	}
 	return text
+}
+
+// refusedText says which other agents claim the name of an instance.
+func refusedText(addresses []string) string {
+	return "refused other agents with this name, because the first one answers: " + strings.Join(addresses, ", ")
 }
 
 // labeledError returns an error text, which may have several lines, after the name

@@ -2,9 +2,11 @@ package clientcmd
 
 import (
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -42,6 +44,32 @@ func TestHealthy(t *testing.T) {
 	if healthy(away) {
 		t.Error("an agent is missing, but the cluster is healthy")
 	}
+	contested := cluster(zeekapi.OutcomeDeployed, "c", zeekapi.StateRunning)
+	contested.Instances[0].Refused = []string{"10.0.0.9:40000"}
+	if healthy(contested) {
+		t.Error("an agent is refused, but the cluster is healthy")
+	}
+}
+
+// The status shows agents that are refused because another one has their name.
+func TestStatusShowsRefusedAgents(t *testing.T) {
+	s := zeekapi.Status{Instances: []zeekapi.InstanceStatus{{
+		Instance: zeekapi.Instance{Name: "sensor"}, Connected: true, Refused: []string{"10.0.0.8:40000", "10.0.0.9:40000"},
+	}}}
+	var text strings.Builder
+	for _, line := range statusLines(terminal.Screen{}, s, true, time.Now()) {
+		for _, span := range line {
+			text.WriteString(span.Text)
+		}
+		text.WriteString("\n")
+	}
+	want := "sensor: refused other agents with this name, because the first one answers: 10.0.0.8:40000, 10.0.0.9:40000\n"
+	if !strings.Contains(text.String(), want) {
+		t.Errorf("status:\n%s", text.String())
+	}
+	if got := newStatusView(s).Instances["sensor"].Refused; len(got) != 2 {
+		t.Errorf("JSON has %q", got)
+	}
 }
 
 // TestAgesWithOtherClock shows a cluster whose clock is hours ahead, or was set back
@@ -71,5 +99,35 @@ func TestAgesWithOtherClock(t *testing.T) {
 		if regexp.MustCompile(`(^|\W)-\d`).MatchString(text) {
 			t.Errorf("negative: %q", text)
 		}
+	}
+}
+
+// The status says at which addresses anybody on other machines may command the
+// controller.
+func TestStatusShowsOpenPorts(t *testing.T) {
+	port := func(address, who string, commands bool) zeekapi.ExposedPort {
+		return zeekapi.ExposedPort{Address: address, Peers: []zeekapi.ExposedPeers{{Who: who, Commands: commands}}}
+	}
+	s := zeekapi.Status{Exposure: &zeekapi.Exposure{Ports: []zeekapi.ExposedPort{
+		port("0.0.0.0:1", zeekapi.Anybody, true), port("[::1]:2", zeekapi.Anybody, true), port("0.0.0.0:3", "alice", true),
+		port("0.0.0.0:4", zeekapi.Anybody, false), port("10.0.0.1:5", zeekapi.Anybody, true),
+	}}}
+	line := func() string {
+		for _, line := range summaryLines(s, true, time.Now()) {
+			if strings.HasPrefix(line[0].Text, "Open") {
+				return line[1].Text
+			}
+		}
+		return ""
+	}
+	if got := line(); got != "anybody who reaches 0.0.0.0:1 or 10.0.0.1:5 may command it" {
+		t.Errorf("%q", got)
+	}
+	if v := newStatusView(s).Exposure; v == nil || len(v.Ports) != 5 || !v.Ports[0].Peers[0].Commands {
+		t.Errorf("the JSON has %+v", v)
+	}
+	s.Exposure = nil // an older controller
+	if got := line(); got != "" || newStatusView(s).Exposure != nil {
+		t.Errorf("without exposure: %q", got)
 	}
 }

@@ -43,8 +43,8 @@ func (p *parameters) privateKey() string { return cmp.Or(p.keyFile, p.certificat
 
 // tlsConfig returns the TLS configuration for WebSockets. As in zeek-client, a client
 // without a certificate does not verify the controller's certificate. Unlike in
-// zeek-client, it does if trusted authorities are set, so that a token is sent only
-// to a verified controller.
+// zeek-client, it does if trusted authorities are set, and if it sends a token, unless
+// client.insecure_token is set: whoever gets the token can command the cluster.
 func (p *parameters) tlsConfig(warning func(format string, args ...any)) (*tls.Config, error) {
 	for _, file := range []struct {
 		description, name string
@@ -66,7 +66,7 @@ func (p *parameters) tlsConfig(warning func(format string, args ...any)) (*tls.C
 	switch {
 	case err != nil:
 		return nil, err
-	case p.certificate == "" && roots == nil:
+	case p.certificate == "" && roots == nil && !p.protectsToken():
 		return &tls.Config{InsecureSkipVerify: true}, nil
 	}
 	host := strings.Trim(p.host, "[]")
@@ -82,6 +82,31 @@ func (p *parameters) tlsConfig(warning func(format string, args ...any)) (*tls.C
 		web.Certificates = []tls.Certificate{certificate}
 	}
 	return web.TLS(), nil
+}
+
+// protectsToken reports whether there is a token that only a verified controller
+// may get. Native connections have none.
+func (p *parameters) protectsToken() bool {
+	return p.token != "" && !p.insecureToken && p.transport != string(connect.Native)
+}
+
+// trustAdvice returns what to do about a controller whose certificate is not
+// trusted, for the end of an error. It returns "" for other errors.
+func (p *parameters) trustAdvice(err error) string {
+	if !errors.As(err, new(*tls.CertificateVerificationError)) {
+		return ""
+	}
+	advice := ""
+	switch {
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		advice = "; set ssl.cafile to the authority that issued the controller's certificate"
+	case errors.As(err, new(x509.HostnameError)):
+		advice = "; connect by a name or address in its certificate"
+	}
+	if p.protectsToken() && p.certificate == "" && p.caFile == "" && p.caPath == "" {
+		advice += ". The token was not sent; --insecure-token sends it to any server"
+	}
+	return advice
 }
 
 // roots returns the trusted certificate authorities, or nil to trust those of the

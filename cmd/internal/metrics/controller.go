@@ -17,6 +17,7 @@ type Controller struct {
 	seconds  *prometheus.HistogramVec
 	pending  prometheus.Gauge
 	agents   prometheus.Gauge
+	rivals   prometheus.Gauge
 	hellos   prometheus.Counter
 	errors   prometheus.Counter
 	refused  prometheus.Counter
@@ -48,6 +49,7 @@ func NewController(r prometheus.Registerer) *Controller {
 		}, []string{"request"}),
 		pending:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_requests_pending", Help: "Requests of clients without a response yet."}),
 		agents:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_agents", Help: "Agents that are connected and have said hello."}),
+		rivals:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_agent_rivals", Help: "Connected agents that are refused, because another one has their name and answers."}),
 		hellos:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_hellos_total", Help: "Hellos of agents that are new or have reconnected."}),
 		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agent_errors_total", Help: "Errors that agents reported without a request."}),
 		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agents_refused_total", Help: "Hellos of peers that are not permitted to be the agent of the instance."}),
@@ -62,7 +64,7 @@ func NewController(r prometheus.Registerer) *Controller {
 	} {
 		c.deployed.WithLabelValues(string(o))
 	}
-	r.MustRegister(c.requests, c.seconds, c.pending, c.agents, c.hellos, c.errors, c.refused, c.deployed, c.storage)
+	r.MustRegister(c.requests, c.seconds, c.pending, c.agents, c.rivals, c.hellos, c.errors, c.refused, c.deployed, c.storage)
 	return c
 }
 
@@ -107,6 +109,7 @@ func (c *Controller) Observe(s controller.Snapshot, in controller.Input, out []c
 	if s.Storage != "" {
 		c.storage.Set(1)
 	}
+	c.rivals.Set(float64(s.Refused))
 }
 
 // answered counts and times the request that msg responds to.

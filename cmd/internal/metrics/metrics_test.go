@@ -49,7 +49,7 @@ func TestController(t *testing.T) {
 	c := NewController(r)
 	now := time.Unix(0, 0)
 	c.now = func() time.Time { return now }
-	snapshot := controller.Snapshot{Agents: 1, Pending: 2, Storage: "no space left on device"}
+	snapshot := controller.Snapshot{Agents: 1, Refused: 3, Pending: 2, Storage: "no space left on device"}
 	observe := func(in controller.Input, out ...controller.Output) { c.Observe(snapshot, in, out) }
 	answer := func(msg zeekapi.Message) controller.Output { return controller.ToClients{Message: msg} }
 
@@ -77,6 +77,7 @@ func TestController(t *testing.T) {
 		zeekwire_controller_requests_total{request="get_instances",result="ok"} 1
 		zeekwire_controller_agents 1
 		zeekwire_controller_storage_failed 1
+		zeekwire_controller_agent_rivals 3
 		zeekwire_controller_agent_hellos_total 2
 		zeekwire_controller_agents_refused_total 1
 		zeekwire_controller_agent_errors_total 1
@@ -86,6 +87,7 @@ func TestController(t *testing.T) {
 		zeekwire_controller_deployments_total{outcome="superseded"} 0
 		zeekwire_controller_deployments_total{outcome="timeout"} 1`,
 		"zeekwire_controller_requests_pending", "zeekwire_controller_requests_total", "zeekwire_controller_agents", "zeekwire_controller_storage_failed",
+		"zeekwire_controller_agent_rivals",
 		"zeekwire_controller_agent_hellos_total", "zeekwire_controller_agents_refused_total",
 		"zeekwire_controller_agent_errors_total", "zeekwire_controller_deployments_total")
 

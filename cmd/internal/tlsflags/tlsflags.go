@@ -57,6 +57,10 @@ func (o *Options) Mode() string { return o.mode }
 // Mutual reports whether both sides of a connection have certificates.
 func (o *Options) Mutual() bool { return o.mode == security.Mutual.String() }
 
+// Authority returns the name of the file with the authorities that issue peers'
+// certificates, "" if there is none.
+func (o *Options) Authority() string { return o.config.CAFile }
+
 // Check returns an error that names the flags if the options contradict each
 // other.
 func (o *Options) Check() error {

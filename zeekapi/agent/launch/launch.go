@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -203,8 +204,23 @@ type Node struct {
 
 // Members returns the members of the cluster, including the node, sorted by name. It
 // returns nil if the layout is invalid; the check reports that.
+//
+// If all of them are at one IPv6 link-local address, they are on one machine, whose
+// agent connects to the controller from there. Zeek cannot connect to such an address,
+// because it has no zones, so Members returns the loopback address instead.
 func (n Node) Members() []zeekapi.Member {
 	members, _ := n.Layout.Members()
+	if len(members) == 0 {
+		return members
+	}
+	host := members[0].Host.Unmap()
+	if !host.Is6() || !host.IsLinkLocalUnicast() || slices.ContainsFunc(members, func(m zeekapi.Member) bool { return m.Host.Unmap() != host }) {
+		return members
+	}
+	members = slices.Clone(members)
+	for i := range members {
+		members[i].Host = netip.IPv6Loopback()
+	}
 	return members
 }
 

@@ -3,6 +3,7 @@ package launch_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -105,5 +106,33 @@ func TestEvents(t *testing.T) {
 	e.Add(launch.Up{Node: "c"})
 	if _, err := e.Next(t.Context()); !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("Next after Close: %v", err)
+	}
+}
+
+// Nodes of one machine whose agent connects from a link-local address reach each other
+// by the loopback address. Others keep their addresses.
+func TestMembersAtLinkLocalAddress(t *testing.T) {
+	for _, tt := range []struct{ hosts, want [2]string }{
+		{[2]string{"fe80::1", "fe80::1"}, [2]string{"::1", "::1"}},
+		{[2]string{"fe80::1", "fe80::2"}, [2]string{"fe80::1", "fe80::2"}},
+		{[2]string{"fe80::1", "10.0.0.1"}, [2]string{"fe80::1", "10.0.0.1"}},
+		{[2]string{"169.254.0.1", "169.254.0.1"}, [2]string{"169.254.0.1", "169.254.0.1"}},
+		{[2]string{"2001:db8::1", "2001:db8::1"}, [2]string{"2001:db8::1", "2001:db8::1"}},
+	} {
+		var members []zeekapi.Member
+		for i, host := range tt.hosts {
+			members = append(members, zeekapi.Member{Name: string(rune('a' + i)), Role: zeekapi.RoleWorker, Host: netip.MustParseAddr(host)})
+		}
+		layout, err := zeekapi.NewLayout(members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got [2]string
+		for i, m := range (launch.Node{Layout: layout}).Members() {
+			got[i] = m.Host.String()
+		}
+		if got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.hosts, got, tt.want)
+		}
 	}
 }

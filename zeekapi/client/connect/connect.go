@@ -74,7 +74,7 @@ type Options struct {
 	NativeTLS *security.Layer
 
 	// Header is added to the HTTP request of a WebSocket, for instance for
-	// authentication.
+	// authentication. Unless TLS verifies the server, any server can read it.
 	Header http.Header
 
 	// OnError, if non-nil, is called with a jsonv1.Error for each error that a
