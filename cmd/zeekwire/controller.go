@@ -163,10 +163,9 @@ func (s *controllerService) machineSettings(native net.Addr) controller.Settings
 
 // newEndpoint returns the endpoint for agents.
 func (s *controllerService) newEndpoint(dialects []*zeekapi.Dialect) (*peering.Endpoint, error) {
-	return peering.New(peering.Config{
+	config := peering.Config{
 		Subscriptions:   controller.Topics(dialects),
 		ReceiveOverflow: broker.OverflowBlock, // an agent waits rather than lose a response
-		SendBytes:       maxPeerBytes,
 		MaxPeers:        maxPeers,
 		MaxIncomplete:   s.settings.incomingBytes(),
 		RetryMin:        s.settings.connectRetry,
@@ -174,7 +173,9 @@ func (s *controllerService) newEndpoint(dialects []*zeekapi.Dialect) (*peering.E
 		Hooks:           s.operation.hooks(nativeTransport),
 		TLS:             s.security.Hook(),
 		Log:             s.log.With().Str("transport", nativeTransport).Logger(),
-	})
+	}
+	s.operation.plan().native(&config)
+	return peering.New(config)
 }
 
 // listen starts the listener for agents and returns its address, nil if it is
@@ -208,6 +209,7 @@ func (s *controllerService) newServer(ctx context.Context, address, endpoint str
 		Hooks:           s.operation.hooks(websocketTransport),
 		Log:             s.log.With().Str("transport", websocketTransport).Logger(),
 	}
+	s.operation.plan().web(&config)
 	s.gate.guard(&config)
 	server, err := websocket.NewServer(config)
 	if err != nil {

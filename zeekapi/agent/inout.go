@@ -21,6 +21,7 @@ type (
 	Received struct {
 		Dialect *zeekapi.Dialect // dialect of the message and its response
 		Message zeekapi.Message
+		Memory  int // of the message, in bytes
 	}
 
 	// Launched is an event of the launcher.
