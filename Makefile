@@ -13,7 +13,7 @@ PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build cross demo docs man test long live live-table load faults record lint vulncheck fuzz bench bench-compare
+.PHONY: build cross demo docs man test long live live-table load hostile faults record lint vulncheck fuzz bench bench-compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
@@ -75,6 +75,12 @@ live-table:
 LOAD = 10,100,1000
 load: build
 	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestLoad$$' ./cmd/internal/load -load.agents $(LOAD) -load.times
+
+# Attacks on controllers, agents and clients under a memory limit, with a table of
+# the results. HOSTILE is a regular expression of the rows to run.
+HOSTILE ?= .
+hostile: build
+	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -timeout 2h ./cmd/internal/hostile -hostile.full -hostile.rows '$(HOSTILE)'
 
 # Controller and agent on file systems that are full, read-only, removed or
 # replaced, and without descriptors, and everything else that tests faults: a

@@ -245,6 +245,22 @@ func (v Value) Kind() Kind { return v.kind }
 // IsNone reports whether v is none.
 func (v Value) IsNone() bool { return v.kind == KindNone }
 
+// Memory returns the memory that v takes, in bytes, without that of v itself.
+func (v Value) Memory() int {
+	switch v.kind {
+	case KindString, KindEnum:
+		return int(v.n)
+	case KindSet, KindTable, KindVector:
+		elems := v.elems()
+		n := len(elems) * int(unsafe.Sizeof(v))
+		for _, e := range elems {
+			n += e.Memory()
+		}
+		return n
+	}
+	return 0
+}
+
 // Boolean returns the content of a boolean. The result ok is false for other
 // kinds.
 func (v Value) Boolean() (b, ok bool) { return v.hi != 0, v.kind == KindBoolean }

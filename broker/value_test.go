@@ -218,3 +218,22 @@ func TestFilterMatchesAnyPrefix(t *testing.T) {
 		}
 	})
 }
+
+func TestMemory(t *testing.T) {
+	const value = 32
+	for _, tt := range []struct {
+		v    broker.Value
+		want int
+	}{
+		{broker.None(), 0},
+		{broker.Count(1), 0},
+		{broker.String("text"), 4},
+		{broker.Vector(make([]broker.Value, 1000)...), 1000 * value},
+		{broker.Vector(broker.Vector(broker.String("abc")), broker.Count(1)), 3*value + 3},
+		{broker.Set(broker.Count(1), broker.Count(2)), 2 * value},
+	} {
+		if got := tt.v.Memory(); got != tt.want {
+			t.Errorf("%.50s takes %d bytes, want %d", tt.v, got, tt.want)
+		}
+	}
+}

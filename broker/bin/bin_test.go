@@ -259,6 +259,18 @@ func TestDecodeLimits(t *testing.T) {
 	}
 }
 
+func TestDecoderMaxElements(t *testing.T) {
+	encoded := bin.Append(nil, broker.Vector(broker.Vector(broker.Count(1), broker.Count(2)), broker.Count(3)))
+	d := bin.Decoder{MaxElements: 4}
+	if _, err := d.Decode(encoded); err != nil {
+		t.Error(err)
+	}
+	d = bin.Decoder{MaxElements: 3}
+	if _, err := d.Decode(encoded); !errors.Is(err, bin.ErrMalformed) || !strings.Contains(err.Error(), "more than 3 elements") {
+		t.Errorf("got %v, want ErrMalformed", err)
+	}
+}
+
 func TestDecodeUnsorted(t *testing.T) {
 	v, err := bin.Decode(unhex(t, "0c02 050162 050161"))
 	if err != nil {

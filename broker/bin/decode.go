@@ -33,6 +33,10 @@ func Decode(b []byte) (broker.Value, error) {
 // A Decoder must not be used concurrently; its values may be. The zero Decoder
 // is ready to use.
 type Decoder struct {
+	// MaxElements limits the elements in all containers of a value. Zero means
+	// the constant MaxElements, which is also the largest limit.
+	MaxElements int
+
 	slab []broker.Value
 	size int
 }
@@ -54,6 +58,9 @@ const (
 // Decode is like the function Decode.
 func (d *Decoder) Decode(b []byte) (broker.Value, error) {
 	r := NewReader(b)
+	if d.MaxElements > 0 {
+		r.limit = min(d.MaxElements, MaxElements)
+	}
 	if r.slab = &d.slab; len(b) > maxShared {
 		r.slab = new([]broker.Value)
 	}
@@ -74,6 +81,7 @@ type Reader struct {
 	data     string
 	pos      int
 	elements int // read so far, in all containers
+	limit    int // of elements
 	err      error
 
 	// slab holds preallocated elements. If nil, elements are allocated per
@@ -95,7 +103,7 @@ func (r *Reader) allocate(n int) []broker.Value {
 }
 
 // NewReader returns a Reader for a copy of b.
-func NewReader(b []byte) *Reader { return &Reader{data: string(b)} }
+func NewReader(b []byte) *Reader { return &Reader{data: string(b), limit: MaxElements} }
 
 // Close returns the first failure. Unread bytes are a failure, too.
 func (r *Reader) Close() error {
@@ -283,8 +291,8 @@ func (r *Reader) container(kind broker.Kind, depth int) broker.Value {
 		perItem = 2
 	}
 	n := perItem * r.Count(perItem, kind.String())
-	if r.elements += n; r.elements > MaxElements {
-		r.fail("more than %d elements", MaxElements)
+	if r.elements += n; r.elements > r.limit {
+		r.fail("more than %d elements", r.limit)
 	}
 	if r.err != nil {
 		return broker.Value{}

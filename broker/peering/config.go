@@ -67,17 +67,20 @@ type Config struct {
 	MaxUnsent int
 
 	// ReceiveQueue limits the messages of all peers queued for Next. The default
-	// is DefaultQueue. Their memory is limited to the default of SendBytes.
+	// is DefaultQueue. ReceiveBytes limits their memory; a single message may exceed
+	// it, and memory use can reach twice the limit. The default is that of SendBytes.
 	//
 	// ReceiveOverflow is the policy when the queue is full. PeerAdded and
 	// PeerLost are never dropped. With OverflowBlock the endpoint stops reading
 	// from its peers until Next is called, which makes Zeek before 7.1 block.
 	// With OverflowDisconnect the peer whose message does not fit is lost.
 	ReceiveQueue    int
+	ReceiveBytes    int
 	ReceiveOverflow broker.Overflow
 
 	// MaxMessage is the size of the largest message to send or receive, in
-	// bytes, including its native headers. The default is DefaultMaxMessage, the
+	// bytes, including its native headers. Values may have one element for each 16
+	// bytes of it, or 65 536 if that is more. The default is DefaultMaxMessage, the
 	// limit is wire.MaxFrame.
 	MaxMessage int
 
@@ -185,6 +188,7 @@ func (c *Config) defaultLimits() error {
 		settings.Default("peering: SendQueue", &c.SendQueue, DefaultQueue),
 		settings.Default("peering: SendBytes", &c.SendBytes, queue.Budget(c.MaxMessage)),
 		settings.Default("peering: ReceiveQueue", &c.ReceiveQueue, DefaultQueue),
+		settings.Default("peering: ReceiveBytes", &c.ReceiveBytes, queue.Budget(c.MaxMessage)),
 		settings.Default("peering: MaxPeers", &c.MaxPeers, min(DefaultMaxPeers, admission.Descriptors()/2)),
 		settings.Default("peering: MaxHandshakes", &c.MaxHandshakes, min(DefaultMaxHandshakes, admission.Descriptors()/8)),
 	)

@@ -78,7 +78,7 @@ func New(cfg Config) (*Endpoint, error) {
 		intake: intake.NewPool(intake.Limits{Bytes: cfg.MaxIncomplete, Timeout: cfg.StallTimeout}),
 		unsent: queue.NewTotal(cfg.MaxUnsent),
 		inbox: queue.New[broker.Notification](queue.Limits{
-			Policy: cfg.ReceiveOverflow, Loose: cfg.ReceiveQueue, Bytes: queue.Budget(cfg.MaxMessage), Kept: cfg.ReceiveQueue,
+			Policy: cfg.ReceiveOverflow, Loose: cfg.ReceiveQueue, Bytes: cfg.ReceiveBytes, Kept: cfg.ReceiveQueue,
 		}),
 		prefixes:  make(map[string]struct{}),
 		listeners: make(map[net.Listener]struct{}),

@@ -25,6 +25,9 @@ const (
 	// of the endpoint's pool while they arrive.
 	readBuffer = 16 << 10
 
+	// minElements is the number of elements that a value may have in any case.
+	minElements = 64 << 10
+
 	// maxControl limits the queued pings and pongs.
 	maxControl = 1024
 )
@@ -84,6 +87,8 @@ func newLink(ctx context.Context, e *Endpoint, conn net.Conn, t *target) *link {
 	if t != nil {
 		l.peer.Address = t.address
 	}
+	// A decoded element takes 32 bytes, an encoded one may take a single byte.
+	l.values.MaxElements = max(minElements, e.cfg.MaxMessage/16)
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
 	l.intake = e.intake.Account(l.ctx.Done(), func(err error) { l.fail(fmt.Errorf("peering: %w", err)) })
 	if evict := func() { l.fail(admission.ErrEvicted) }; !l.ticket.OnEvict(evict) {

@@ -196,8 +196,8 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 		subs:  broker.NewFilter(cfg.Subscriptions...),
 		hooks: hooks,
 		log:   cfg.Log.With().Str("server", cfg.Address).Logger(),
-		out:   newOut(cfg.SendQueue, cfg.SendOverflow, cfg.MaxMessage),
-		inbox: newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.MaxMessage),
+		out:   newOut(cfg.SendQueue, cfg.SendOverflow, queue.Budget(cfg.MaxMessage)),
+		inbox: newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, queue.Budget(cfg.MaxMessage)),
 		pool:  intake.NewPool(intake.Limits{Bytes: max(intake.DefaultBytes, 2*cfg.MaxMessage)}),
 		done:  make(chan struct{}),
 	}
@@ -280,6 +280,7 @@ func (c *Client) upgrade(ctx context.Context) (*websocket.Conn, *stream, error) 
 		}
 		return nil, nil, opening.explain(err, c.cfg.TLS != nil, response)
 	}
+	opening.upgraded = true
 	return ws, frames, nil
 }
 

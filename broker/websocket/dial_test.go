@@ -114,6 +114,41 @@ func TestDialExplainsSilence(t *testing.T) {
 
 // If the server is not a WebSocket server of Zeek, the error names its
 // protocol.
+// A server cannot make the client read headers without end.
+func TestDialLimitsResponse(t *testing.T) {
+	const much = 16 << 20
+	for name, header := range map[string]string{"header": "x", "headers": "x\r\nX-A: "} {
+		t.Run(name, func(t *testing.T) {
+			n := newNetwork(t)
+			sent := make(chan int)
+			go func() {
+				nc, err := n.Accept()
+				if err != nil {
+					return
+				}
+				defer nc.Close()
+				nc.Read(make([]byte, 4096))
+				text := []byte("HTTP/1.1 101 Switching Protocols\r\nX-A: ")
+				written := 0
+				for err == nil && written < much {
+					var some int
+					some, err = nc.Write(text)
+					written += some
+					text = []byte(strings.Repeat(header, 1000))
+				}
+				sent <- written
+			}()
+			_, err := websocket.Dial(t.Context(), websocket.ClientConfig{Address: "pipe", DialContext: n.Dial})
+			if err == nil || !strings.Contains(err.Error(), "HTTP response is longer than") {
+				t.Errorf("Dial = %v", err)
+			}
+			if written := <-sent; written >= much {
+				t.Errorf("the client read %d bytes", written)
+			}
+		})
+	}
+}
+
 func TestDialMismatch(t *testing.T) {
 	const alert = "\x15\x03\x03\x00\x02\x02"
 	tests := []struct {

@@ -15,11 +15,14 @@ import (
 )
 
 // firstBytes is a connection that keeps the first bytes read. They show which
-// protocol the other end speaks; the errors of the libraries do not.
+// protocol the other end speaks; the errors of the libraries do not. It also limits
+// the size of the HTTP response, which the libraries do not.
 type firstBytes struct {
 	net.Conn
-	b    []byte
-	http bool // fail at the first byte that is not HTTP
+	b        []byte
+	http     bool // fail at the first byte that is not HTTP
+	read     int  // bytes
+	upgraded bool // the HTTP response is complete
 }
 
 // Values of MismatchError.Met, besides those that begin with "HTTP status".
@@ -34,10 +37,22 @@ const (
 	MetSilence      = "silence"
 )
 
-const opening = 16 // bytes that distinguish protocols
+const (
+	opening = 16 // bytes that distinguish protocols
+
+	// maxUpgrade limits the bytes of the server before the end of its HTTP
+	// response, TLS included.
+	maxUpgrade = 128 << 10
+)
 
 func (f *firstBytes) Read(p []byte) (int, error) {
 	n, err := f.Conn.Read(p)
+	if f.upgraded {
+		return n, err
+	}
+	if f.read += n; f.read > maxUpgrade {
+		return 0, errLongResponse
+	}
 	if missing := opening - len(f.b); missing > 0 {
 		f.b = append(f.b, p[:min(n, missing)]...)
 		if n := min(len(f.b), len(httpVersion)); f.http && string(f.b[:n]) != httpVersion[:n] {
@@ -49,7 +64,10 @@ func (f *firstBytes) Read(p []byte) (int, error) {
 
 const httpVersion = "HTTP/"
 
-var errNotHTTP = errors.New("answer is not HTTP")
+var (
+	errNotHTTP      = errors.New("answer is not HTTP")
+	errLongResponse = fmt.Errorf("HTTP response is longer than %d bytes", maxUpgrade)
+)
 
 // The alerts of servers that refuse a client with other TLS settings.
 const (

@@ -104,8 +104,8 @@ type ServerConfig struct {
 	PingInterval time.Duration
 
 	// SendQueue limits the messages queued for each client. The default is
-	// DefaultQueue. Their bytes are limited to 64 MiB, or to four messages of
-	// MaxMessage bytes if that is more. The writer takes the whole queue at
+	// DefaultQueue. SendBytes limits their bytes; a single message may exceed it. The
+	// default is 64 MiB, or four messages of MaxMessage bytes if that is more. The writer takes the whole queue at
 	// once, so memory use can reach twice that limit for each client.
 	//
 	// SendOverflow is the policy when the queue is full. With
@@ -114,6 +114,7 @@ type ServerConfig struct {
 	// are dropped beyond that. With OverflowBlock, Publish and the messages of other clients wait for the
 	// slowest client.
 	SendQueue    int
+	SendBytes    int
 	SendOverflow broker.Overflow
 
 	// MaxUnsent limits the bytes in the send queues of all clients together, where a
@@ -124,13 +125,15 @@ type ServerConfig struct {
 	MaxUnsent int
 
 	// ReceiveQueue limits the messages of all clients queued for Next. The
-	// default is DefaultQueue. Their bytes are limited as those of SendQueue.
+	// default is DefaultQueue. ReceiveBytes limits their bytes; the default is that of
+	// SendBytes.
 	//
 	// ReceiveOverflow is the policy when the queue is full. PeerAdded and
 	// PeerLost are never dropped; instead, new clients wait for their ack. With
 	// OverflowBlock the clients wait until Next is called, as with Zeek's
 	// server.
 	ReceiveQueue    int
+	ReceiveBytes    int
 	ReceiveOverflow broker.Overflow
 
 	// Hooks may implement broker.HookPeers, broker.HookTraffic and
@@ -152,7 +155,9 @@ func (cfg ServerConfig) withDefaults() (ServerConfig, error) {
 		settings.Default("websocket: StallTimeout", &cfg.StallTimeout, DefaultStallTimeout),
 		settings.Default("websocket: MaxUnsent", &cfg.MaxUnsent, DefaultMaxUnsent),
 		settings.Default("websocket: SendQueue", &cfg.SendQueue, DefaultQueue),
+		settings.Default("websocket: SendBytes", &cfg.SendBytes, queue.Budget(cfg.MaxMessage)),
 		settings.Default("websocket: ReceiveQueue", &cfg.ReceiveQueue, DefaultQueue),
+		settings.Default("websocket: ReceiveBytes", &cfg.ReceiveBytes, queue.Budget(cfg.MaxMessage)),
 	)
 }
 
@@ -245,7 +250,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 			ReadBufferSize:   readBuffer,
 			CheckOrigin:      func(*http.Request) bool { return true }, // checked before
 		},
-		inbox:   newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.MaxMessage),
+		inbox:   newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.ReceiveBytes),
 		pool:    intake.NewPool(intake.Limits{Bytes: cfg.MaxIncomplete, Timeout: cfg.StallTimeout}),
 		unsent:  queue.NewTotal(cfg.MaxUnsent),
 		done:    make(chan struct{}),

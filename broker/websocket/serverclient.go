@@ -63,7 +63,7 @@ func (s *Server) newClient(ws *websocket.Conn, stream *stream, name string, iden
 		peer:   peer,
 		log:    s.log.With().Stringer("addr", peer.Addr).Str("name", name).Logger(),
 	}
-	limits := outLimits(s.cfg.SendQueue, s.cfg.SendOverflow, s.cfg.MaxMessage)
+	limits := outLimits(s.cfg.SendQueue, s.cfg.SendOverflow, s.cfg.SendBytes)
 	limits.Total, limits.Full = s.unsent, func() { c.abort(errUnsent) }
 	c.out = queue.New[[]byte](limits)
 	c.strictUTF8 = true

@@ -136,8 +136,8 @@ func (e *MismatchError) Error() string {
 func (e *MismatchError) Unwrap() error { return e.Err }
 
 // newInbox returns a receive queue.
-func newInbox(limit int, policy broker.Overflow, maxMessage int) *queue.Queue[broker.Notification] {
-	return queue.New[broker.Notification](queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(maxMessage), Kept: limit})
+func newInbox(limit int, policy broker.Overflow, bytes int) *queue.Queue[broker.Notification] {
+	return queue.New[broker.Notification](queue.Limits{Policy: policy, Loose: limit, Bytes: bytes, Kept: limit})
 }
 
 // pushReceived queues a message for Next. Size is that of its text in bytes.
@@ -146,13 +146,13 @@ func pushReceived(ctx context.Context, inbox *queue.Queue[broker.Notification], 
 }
 
 // newOut returns a queue of texts to send. One of them, the ack, is kept.
-func newOut(limit int, policy broker.Overflow, maxMessage int) *queue.Queue[[]byte] {
-	return queue.New[[]byte](outLimits(limit, policy, maxMessage))
+func newOut(limit int, policy broker.Overflow, bytes int) *queue.Queue[[]byte] {
+	return queue.New[[]byte](outLimits(limit, policy, bytes))
 }
 
 // outLimits returns the limits of a queue of texts to send.
-func outLimits(limit int, policy broker.Overflow, maxMessage int) queue.Limits {
-	return queue.Limits{Policy: policy, Loose: limit, Bytes: queue.Budget(maxMessage), Kept: 1}
+func outLimits(limit int, policy broker.Overflow, bytes int) queue.Limits {
+	return queue.Limits{Policy: policy, Loose: limit, Bytes: bytes, Kept: 1}
 }
 
 var scratch = sync.Pool{New: func() any { return new([]byte) }}

@@ -187,7 +187,7 @@ func (s *agentService) listen(ctx context.Context, endpoint *peering.Endpoint) (
 
 // newEndpoint returns the endpoint for controllers and nodes.
 func (s *agentService) newEndpoint(topics []string) (*peering.Endpoint, error) {
-	return peering.New(peering.Config{
+	config := peering.Config{
 		Subscriptions:   topics,
 		Hooks:           s.operation.hooks(nativeTransport),
 		ReceiveOverflow: broker.OverflowBlock, // a controller waits rather than lose a request
@@ -196,7 +196,9 @@ func (s *agentService) newEndpoint(topics []string) (*peering.Endpoint, error) {
 		RetryMax:        10 * s.settings.connectRetry,
 		TLS:             s.security.Hook(),
 		Log:             s.log.With().Str("transport", nativeTransport).Logger(),
-	})
+	}
+	s.operation.plan().native(&config)
+	return peering.New(config)
 }
 
 // release stops the nodes, or leaves them running if --on-exit says so or another program

@@ -180,10 +180,9 @@ func (s *controllerService) exposure() zeekapi.Exposure { return s.settings.expo
 
 // newEndpoint returns the endpoint for agents.
 func (s *controllerService) newEndpoint(dialects []*zeekapi.Dialect) (*peering.Endpoint, error) {
-	return peering.New(peering.Config{
+	config := peering.Config{
 		Subscriptions:   controller.Topics(dialects),
 		ReceiveOverflow: broker.OverflowBlock, // an agent waits rather than lose a response
-		SendBytes:       maxPeerBytes,
 		MaxPeers:        nativePeers(admission.Descriptors()),
 		MaxIncomplete:   s.settings.incomingBytes(),
 		RetryMin:        s.settings.connectRetry,
@@ -191,7 +190,9 @@ func (s *controllerService) newEndpoint(dialects []*zeekapi.Dialect) (*peering.E
 		Hooks:           s.operation.hooks(nativeTransport),
 		TLS:             s.security.Hook(),
 		Log:             s.log.With().Str("transport", nativeTransport).Logger(),
-	})
+	}
+	s.operation.plan().native(&config)
+	return peering.New(config)
 }
 
 // listen starts the listener for agents and returns its address, nil if it is
@@ -226,6 +227,7 @@ func (s *controllerService) newServer(ctx context.Context, address, endpoint str
 		Log:             s.log.With().Str("transport", websocketTransport).Logger(),
 	}
 	config.Hosts.Names = s.settings.allowedHosts
+	s.operation.plan().web(&config)
 	s.gate.guard(&config)
 	server, err := websocket.NewServer(config)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/decode"
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
 
@@ -24,7 +25,7 @@ or if --check finds a difference.`,
   zeekwire decode --check recordings/*.jsonl`,
 		Args: usage.Arguments("decode FILE..."),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			return decode.Run(files, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), o)
+			return decode.Run(files, cmd.InOrStdin(), cmd.OutOrStdout(), terminal.SafeWriter(cmd.ErrOrStderr()), o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.Check, "check", false, "decode and encode every frame, compare the bytes, and print only\ndifferences and a summary")

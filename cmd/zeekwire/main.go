@@ -18,6 +18,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/interrupt"
 	"github.com/zeekwire/zeekwire/cmd/internal/manpage"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 )
@@ -55,7 +56,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	err = usage.CommandError(cmd, err)
 	for _, err := range oneByOne(err) {
-		fmt.Fprintf(stderr, "error: %v\n", err)
+		fmt.Fprintf(terminal.SafeWriter(stderr), "error: %v\n", err) // it may contain text of a peer
 	}
 	if failure := (*failure)(nil); errors.As(err, &failure) {
 		return exitError

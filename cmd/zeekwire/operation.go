@@ -27,6 +27,7 @@ type operation struct {
 	registry   *prometheus.Registry
 	transports *metrics.Transports
 	security   *security.Layer
+	memory     memoryPlan
 	reloads    []func() error // called by a reload, after the reload of security
 	log        zerolog.Logger
 
@@ -73,7 +74,7 @@ func (o *operation) warn(e zeekapi.Exposure) {
 // newOperation returns the operation for the settings s. A reload calls load to
 // read the settings again.
 func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceSettings, error)) (*operation, error) {
-	o := &operation{log: s.logs.logger(cmd.ErrOrStderr())}
+	o := &operation{log: s.logs.logger(cmd.ErrOrStderr()), memory: planMemory(service.LimitMemory())}
 	err := s.tls.Check()
 	if err != nil {
 		return nil, usageError(err)
@@ -122,6 +123,14 @@ func (o *operation) hooks(transport string) any {
 		return nil
 	}
 	return o.transports.Transport(transport)
+}
+
+// plan returns the memory plan, the zero one if o is nil.
+func (o *operation) plan() memoryPlan {
+	if o == nil {
+		return memoryPlan{}
+	}
+	return o.memory
 }
 
 // watch adds the metrics of a native endpoint.

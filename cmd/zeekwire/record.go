@@ -11,6 +11,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 	"github.com/zeekwire/zeekwire/cmd/internal/record"
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 )
 
@@ -54,7 +55,7 @@ To record several pairs of peers at once, with a common clock, repeat --listen,
 				defer l.Close()
 				listeners[i] = l
 			}
-			log := zerolog.SyncWriter(cmd.ErrOrStderr())
+			log := zerolog.SyncWriter(terminal.SafeWriter(cmd.ErrOrStderr()))
 			start := time.Now()
 			group, ctx := errgroup.WithContext(cmd.Context())
 			for i, l := range listeners {

@@ -11,6 +11,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/bus"
 	"github.com/zeekwire/zeekwire/cmd/internal/completion"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/cmd/internal/tlsflags"
 )
 
@@ -36,7 +37,7 @@ func (s *transportSetting) register(cmd *cobra.Command) {
 func (s *transportSetting) options(cmd *cobra.Command) (bus.Options, error) {
 	o := s.Options
 	o.Transport = bus.Transport(s.transport)
-	o.Status = log.New(cmd.ErrOrStderr(), "", 0)
+	o.Status = log.New(terminal.SafeWriter(cmd.ErrOrStderr()), "", 0) // it contains text of peers
 	if o.Connect == "" && o.Listen == "" {
 		o.Connect = "127.0.0.1"
 	}

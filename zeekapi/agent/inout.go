@@ -23,6 +23,7 @@ type (
 		Peer    broker.Peer      // that sent the message
 		Dialect *zeekapi.Dialect // dialect of the message and its response
 		Message zeekapi.Message
+		Memory  int // of the message, in bytes
 	}
 
 	// Launched is an event of the launcher.

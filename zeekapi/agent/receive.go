@@ -97,7 +97,7 @@ func (r *receiver) decode(n broker.Received) (Received, bool) {
 			return Received{}, false
 		}
 		log.Debug().Str("event", ev.Name).Str("reqid", msg.RequestID()).Msg("received")
-		return Received{Peer: n.Peer, Dialect: d, Message: msg}, true
+		return Received{Peer: n.Peer, Dialect: d, Message: msg, Memory: n.Message.Value.Memory()}, true
 	}
 	log.Debug().Str("event", ev.Name).Msg("ignoring unknown event")
 	return Received{}, false

@@ -168,6 +168,7 @@ func Run(ctx context.Context, c Config) error {
 		Tick:    Tick{}, Shutdown: Shutdown{},
 		Sources: sources,
 		Perform: p.perform,
+		Memory:  memory,
 		Observe: func(in Input, out []Output) {
 			if c.Observe != nil {
 				c.Observe(machine, in, out)
@@ -177,6 +178,14 @@ func Run(ctx context.Context, c Config) error {
 	})
 	_, _ = p.perform(ctx, machine.finish()) // these outputs cause no inputs
 	return err
+}
+
+// memory returns the memory of an input in bytes.
+func memory(in Input) int {
+	if r, ok := in.(Received); ok {
+		return r.Memory
+	}
+	return 0
 }
 
 // storageChecks is a source of CheckStorage.

@@ -144,12 +144,15 @@ func (s *nodeStates) check() error {
 
 func (r *requests) check() error {
 	calls, awaited, counted := 0, 0, make(map[uuid.UUID]int)
+	total, memory := 0, make(map[uuid.UUID]int)
 	for id, q := range r.pending {
 		if q.id != id || r.deadlines[q.index] != q {
 			return fmt.Errorf("request %s has no deadline", id)
 		}
 		if q.counted {
 			counted[q.client]++
+			memory[q.client] += q.memory
+			total += q.memory
 		}
 		if q.reply != nil {
 			awaited++
@@ -175,7 +178,13 @@ func (r *requests) check() error {
 			return fmt.Errorf("%d calls to the agent of %s, which is lost", len(open), a.Name)
 		}
 	}
+	if total != r.memory {
+		return fmt.Errorf("requests take %d bytes, %d were counted", total, r.memory)
+	}
 	for id, c := range r.clients.byPeer {
+		if c.memory != memory[id] {
+			return fmt.Errorf("the requests of client %s take %d bytes, %d were counted", id, memory[id], c.memory)
+		}
 		if c.open != counted[id] || c.gone && c.open == 0 {
 			return fmt.Errorf("client %s has %d requests, %d were counted", id, counted[id], c.open)
 		}

@@ -7,6 +7,7 @@ import (
 // Limits for the requests of one client.
 const (
 	maxRequestsPerClient = 256
+	maxMemoryPerClient   = 16 << 20 // bytes; a single request may exceed it
 
 	// Requests above this rate are ignored.
 	requestBurst      = 5000
@@ -22,6 +23,7 @@ const (
 // waits for a response.
 type client struct {
 	open     int // requests
+	memory   int // of these, in bytes; only large ones count
 	gone     bool
 	requests allowance
 	refusals allowance
@@ -44,12 +46,18 @@ func (c *clients) of(peer uuid.UUID) *client {
 	return known
 }
 
-// opened counts a request of a client.
-func (c *clients) opened(peer uuid.UUID) { c.of(peer).open++ }
+// opened counts a request of a client, and its memory.
+func (c *clients) opened(peer uuid.UUID, memory int) {
+	known := c.of(peer)
+	known.open++
+	known.memory += memory
+}
 
 // closed counts a request no longer.
-func (c *clients) closed(peer uuid.UUID) {
-	c.byPeer[peer].open--
+func (c *clients) closed(peer uuid.UUID, memory int) {
+	known := c.byPeer[peer]
+	known.open--
+	known.memory -= memory
 	c.release(peer)
 }
 

@@ -27,12 +27,14 @@ type (
 		Peer    broker.Peer
 		Dialect string // its name
 		Message zeekapi.Message
+		Memory  int // of the message, in bytes
 	}
 
 	// FromClient is a message that a peer published on the controller's topic.
 	FromClient struct {
 		Peer    broker.Peer
 		Message zeekapi.Message
+		Memory  int // of the message, in bytes
 	}
 
 	// AgentRefused reports a peer that is not permitted to be the agent of an

@@ -102,9 +102,9 @@ func (l *listener) interpretMessage(n broker.Received) heard {
 			log.WithLevel(l.guard.level(n.Peer)).Err(err).Msg("ignoring an event with wrong arguments")
 			return malformed{n.Peer.ID}
 		case fromAgent:
-			return l.fromAgent(log, n.Peer, d, instance, msg)
+			return l.fromAgent(log, n.Peer, d, instance, msg, n.Message.Value.Memory())
 		default:
-			return l.fromClient(log, n.Peer, d, ev.Name, msg)
+			return l.fromClient(log, n.Peer, d, ev.Name, msg, n.Message.Value.Memory())
 		}
 	}
 	if unknown == "" {
@@ -114,22 +114,22 @@ func (l *listener) interpretMessage(n broker.Received) heard {
 	return malformed{n.Peer.ID}
 }
 
-func (l *listener) fromClient(log zerolog.Logger, p broker.Peer, d *zeekapi.Dialect, event string, msg zeekapi.Message) heard {
+func (l *listener) fromClient(log zerolog.Logger, p broker.Peer, d *zeekapi.Dialect, event string, msg zeekapi.Message, memory int) heard {
 	why := l.guard.client(p, msg)
 	if why == nil {
-		return hearing{FromClient{p, msg}}
+		return hearing{FromClient{p, msg, memory}}
 	}
 	request := zeekapi.RequestOf(msg)
 	log.WithLevel(l.guard.level(p)).Err(why).Str("event", event).Str("client", clientName(p)).Msg("refusing a request")
 	return refusal{to: p.ID, dialect: d, response: request.Refuse(msg.RequestID(), why.Error())}
 }
 
-func (l *listener) fromAgent(log zerolog.Logger, p broker.Peer, d *zeekapi.Dialect, instance string, msg zeekapi.Message) heard {
+func (l *listener) fromAgent(log zerolog.Logger, p broker.Peer, d *zeekapi.Dialect, instance string, msg zeekapi.Message, memory int) heard {
 	if name, ok := sender(msg); ok && name != instance {
 		log.WithLevel(l.guard.level(p)).Str("instance", name).Msgf("ignoring an agent that speaks on the topic of another, %T", msg)
 		return nil
 	}
-	return hearing{FromAgent{p, d.Name, msg}}
+	return hearing{FromAgent{p, d.Name, msg, memory}}
 }
 
 // sender returns the instance that a message names as its sender. The result is

@@ -216,7 +216,9 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	case FromAgent:
 		m.fromAgent(in.Peer, in.Dialect, in.Message)
 	case FromClient:
+		m.requests.arriving = in.Memory
 		m.fromClient(in.Peer, in.Message)
+		m.requests.arriving = 0
 	case AgentRefused:
 		m.events.add(zeekapi.EventError, clip(in.Instance), "", "refused an agent from "+nameOf(in.Peer)+": "+clip(in.Why))
 	case PartUnreadable:

@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -16,6 +18,7 @@ type runner struct {
 	Config
 	lives   *lives
 	dials   *dials
+	shared  broadcasts
 	encoder encoder
 	workers *eventloop.Workers[Input] // complete sites, which takes seconds
 }
@@ -74,13 +77,16 @@ func (r *runner) perform(ctx context.Context, outputs []Output) (more []Input, e
 const maxCompletions = 4
 
 // storeSite stores a part of a site. The last one makes the store verify the site, for
-// which the loop does not wait.
+// which the loop does not wait. If too many are being verified, it refuses the part.
 func (r *runner) storeSite(o StoreSite) []Input {
 	store := func() Input { return SiteStored{o.Peer, storeSite(r.Sites, o.Request)} }
-	if last := o.Request.Data != "" && o.Request.Offset+uint64(len(o.Request.Data)) == o.Request.Size; last && r.workers.Do(store) {
+	if o.Request.Data == "" || o.Request.Offset+uint64(len(o.Request.Data)) != o.Request.Size {
+		return []Input{store()}
+	}
+	if r.workers.Do(store) {
 		return nil
 	}
-	return []Input{store()}
+	return []Input{SiteStored{o.Peer, zeekapi.UploadSiteCall.Respond(o.Request.ID, zeekapi.Failure(o.Request.ID, errTooMany))}}
 }
 
 // toAgent sends a message in the first dialect of the controller that the agent
@@ -120,16 +126,49 @@ func (r *runner) answerAll(ctx context.Context, to uuid.UUID, msg zeekapi.Messag
 }
 
 // answer sends a response to a client. On a bus without access rules, all
-// clients hear it, as with Zeek's controller. On others only the client does:
-// the response may be confidential, and the other clients need not keep up with
-// a client that sends many requests.
+// clients hear it, as with Zeek's controller, except for responses beyond the limits
+// of broadcasts. On others only the client does: the response may be confidential.
 func (r *runner) answer(ctx context.Context, d *zeekapi.Dialect, to uuid.UUID, msg zeekapi.Message) {
+	shared := sizeOf(msg) <= maxBroadcast && r.shared.take(time.Now())
 	r.say(ctx, d, d.Topics.Controller, envelope{Message: msg}, func(bus broker.Bus) uuid.UUID {
-		if r.Access[bus] == nil {
+		if shared && r.Access[bus] == nil {
 			return uuid.Nil
 		}
 		return to
 	})
+}
+
+// Responses that all clients hear. Further and larger ones are sent only to the client
+// that asked: the others need not keep up with it.
+const (
+	broadcastBurst      = 200
+	broadcastsPerSecond = 50
+	maxBroadcast        = 64 << 10 // bytes
+)
+
+// sizeOf returns the memory of the results of a response, in bytes.
+func sizeOf(response zeekapi.Message) (n int) {
+	_, results := zeekapi.ResponseOf(response)
+	for _, r := range results {
+		n += len(r.Error) + r.Data.Memory()
+	}
+	return n
+}
+
+// broadcasts counts the responses that all clients hear. It may be used concurrently.
+type broadcasts struct {
+	mu        sync.Mutex
+	allowance *allowance
+}
+
+func (b *broadcasts) take(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.allowance == nil {
+		fresh := newAllowance(broadcastBurst, broadcastsPerSecond)
+		b.allowance = &fresh
+	}
+	return b.allowance.take(now)
 }
 
 // publish sends a message to a peer, or with uuid.Nil to all subscribers of the

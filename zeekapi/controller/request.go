@@ -28,6 +28,7 @@ type request struct {
 	id       string
 	client   uuid.UUID
 	counted  bool // among the open requests of the client
+	memory   int  // of its message, in bytes; 0 unless it is large
 	sequence uint64
 	deadline time.Time
 	index    int // in the heap of deadlines

@@ -14,8 +14,15 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// maxRequests is the number of pending requests of all clients together.
-const maxRequests = 4096
+// Limits for the pending requests of all clients together. A quarter is
+// for the first request of each client, so that clients with many leave room for
+// others. Requests up to largeRequest
+// do not count for maxMemory, so that there is always room for them.
+const (
+	maxRequests  = 4096
+	maxMemory    = 64 << 20 // bytes; a single request may exceed it
+	largeRequest = 64 << 10 // bytes
+)
 
 const errTooMany = "too many requests under way"
 
@@ -35,6 +42,8 @@ type requests struct {
 	byAgent   map[*agent]calls
 	sequence  uint64 // of requests and calls
 	awaited   int    // requests whose response a client waits for
+	memory    int    // of the pending requests, in bytes
+	arriving  int    // memory of the message that is being handled, in bytes
 }
 
 func newRequests(out *outbox, a *agents, c *clients, complaints *complaints, newID func() string, timeout time.Duration, log zerolog.Logger) *requests {
@@ -74,7 +83,12 @@ func (r *requests) answer(by broker.Peer, req zeekapi.Message, results ...zeekap
 // request and returns nil.
 func (r *requests) begin(by broker.Peer, req zeekapi.Message) *request {
 	c := r.clients.of(by.ID)
-	if len(r.pending) >= maxRequests || c.open >= maxRequestsPerClient {
+	memory := r.arriving
+	if memory <= largeRequest {
+		memory = 0
+	}
+	if c.open >= maxRequestsPerClient || len(r.pending) >= room(maxRequests, c.open) ||
+		memory > 0 && (c.memory > 0 && c.memory+memory > maxMemoryPerClient || r.memory >= room(maxMemory, c.memory)) {
 		if c.refusals.take(r.now) {
 			r.complaints.about(by).Str("request", req.RequestID()).Str("by", nameOf(by)).Msg("refusing a request, too many are under way")
 			r.answer(by, req, zeekapi.Failure(req.RequestID(), errTooMany))
@@ -82,11 +96,24 @@ func (r *requests) begin(by broker.Peer, req zeekapi.Message) *request {
 		return nil
 	}
 	q := r.add(req.RequestID(), r.timeout, basicTask{})
-	q.client, q.counted = by.ID, true
-	q.reply = func(results []zeekapi.Result) { r.answer(by, req, results...) }
-	r.clients.opened(by.ID)
+	q.client, q.counted, q.memory = by.ID, true, memory
+	r.memory += memory
+	request, id := zeekapi.RequestOf(req), req.RequestID() // not the whole message, which may be large
+	q.reply = func(results []zeekapi.Result) {
+		r.emit(ToClients{Peer: by.ID, Message: request.Respond(id, results...)})
+	}
+	r.clients.opened(by.ID, memory)
 	r.awaited++
 	return q
+}
+
+// room returns the part of a limit that is for a client that already uses some of it,
+// or for one that does not.
+func room(limit, used int) int {
+	if used > 0 {
+		return limit / 4 * 3
+	}
+	return limit
 }
 
 // start registers a request of the controller itself.
@@ -256,7 +283,8 @@ func (r *requests) abandon(except map[string]bool, why string) []Output {
 func (r *requests) uncount(q *request) {
 	if q.counted {
 		q.counted = false
-		r.clients.closed(q.client)
+		r.clients.closed(q.client, q.memory)
+		r.memory -= q.memory
 	}
 }
 

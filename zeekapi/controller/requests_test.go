@@ -1,9 +1,11 @@
 package controller_test
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -155,6 +157,60 @@ func TestPendingRequestsAreLimited(t *testing.T) {
 	b.now = b.now.Add(controller.ProbeTimeout)
 	if n := answers(controller.Tick{}, "[F a agent not connected]"); n != requests {
 		t.Errorf("%d responses when the agent is replaced, want %d", n, requests)
+	}
+}
+
+// Clients with many requests leave room for another one, however many they are.
+func TestManyClientsLeaveRoom(t *testing.T) {
+	b, _ := deployedBench(t, config("c1", "a"))
+	for client := range 100 {
+		for i := range 256 {
+			b.machine.Step(b.now, controller.FromClient{Peer: peer(100 + client), Message: getNodes(fmt.Sprint(client, "-", i))})
+		}
+	}
+	_, before := b.machine.Held()
+	b.machine.Step(b.now, controller.FromClient{Peer: alice, Message: getNodes("alice")})
+	if _, after := b.machine.Held(); after != before+1 {
+		t.Errorf("with %d pending requests of 100 clients, that of another one is refused", before)
+	}
+}
+
+// The memory of pending requests is limited, for one client and in all. Small requests
+// are not affected, and when a request has ended there is room for another one.
+func TestMemoryOfPendingRequestsIsLimited(t *testing.T) {
+	b, _ := deployedBench(t, config("c1", "a"))
+	const large = 10 << 20
+	ask := func(client int, id string, memory int) (refused bool) {
+		in := controller.FromClient{Peer: peer(client), Message: zeekapi.TestTimeoutRequest{ReqID: reqID(id), WithState: true}, Memory: memory}
+		for _, o := range b.take(b.machine.Step(b.now, in)) {
+			refused = refused || strings.Contains(o, "too many requests under way")
+		}
+		return refused
+	}
+	if ask(100, "r1", 100<<20) {
+		t.Error("a single request is refused")
+	}
+	if !ask(101, "r2", large) {
+		t.Error("requests of more than the limit are pending")
+	}
+	if ask(101, "r3", 1000) {
+		t.Error("a small request is refused")
+	}
+	b.now = b.now.Add(time.Hour)
+	b.take(b.machine.Step(b.now, controller.Tick{}))
+	total := 0
+	for client := range 100 {
+		for i := range 10 {
+			if !ask(200+client, fmt.Sprint(client, "-", i), large) {
+				total += large
+			}
+			if i == 0 && client == 0 && !ask(200, "own", large) {
+				t.Error("a client has requests of more than its limit pending")
+			}
+		}
+	}
+	if total < 30<<20 || total > 74<<20 {
+		t.Errorf("requests of %d bytes are pending", total)
 	}
 }
 

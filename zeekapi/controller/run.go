@@ -61,7 +61,7 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 	defer r.workers.Wait()
 	loop := eventloop.Config[Input, Output]{
 		Machine: l, Batch: inputBatch, Tick: Tick{}, Shutdown: Shutdown{},
-		Perform: r.perform, Started: cfg.Loaded, Beat: cfg.Beat, Ending: cfg.Ending,
+		Memory: memory, Perform: r.perform, Started: cfg.Loaded, Beat: cfg.Beat, Ending: cfg.Ending,
 	}
 	loop.Sources = append(loop.Sources, r.workers.Next)
 	for _, bus := range cfg.Buses {
@@ -89,4 +89,15 @@ func checks(ctx context.Context) (Input, bool, error) {
 	case <-ctx.Done():
 		return nil, false, ctx.Err()
 	}
+}
+
+// memory returns the memory of an input in bytes.
+func memory(in Input) int {
+	switch in := in.(type) {
+	case FromClient:
+		return in.Memory
+	case FromAgent:
+		return in.Memory
+	}
+	return 0
 }

@@ -512,3 +512,33 @@ func TestInvalidMessagesGetErrorMessage(t *testing.T) {
 	}
 	other.ask(zeekapi.GetConfigurationRequest{ReqID: reqID("r1")}, "answer GetConfigurationResponse r1 [F no staged configuration available]")
 }
+
+// All clients hear the responses to a client, but not those to one that sends many
+// requests. That one gets all of them.
+func TestResponsesToFloodAreNotShared(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig{})
+	flood, other := s.client(), s.client()
+	flood.ask(zeekapi.GetInstancesRequest{ReqID: reqID("first")}, "answer GetInstancesResponse first [T = []]")
+	const many = 1000
+	for i := range many {
+		flood.send(modern.Topics.Controller, zeekapi.GetInstancesRequest{ReqID: reqID(fmt.Sprint(i))})
+	}
+	for range many {
+		if _, ok := flood.receive(); !ok {
+			t.Fatal("a response is missing")
+		}
+	}
+	other.send(modern.Topics.Controller, zeekapi.GetInstancesRequest{ReqID: reqID("own")})
+	heard := make(map[string]bool)
+	for !heard["own"] {
+		answer, ok := other.receive()
+		if !ok {
+			t.Fatal("no response")
+		}
+		heard[answer.RequestID()] = true
+	}
+	if !heard["first"] || len(heard) > many/2 {
+		t.Errorf("another client hears %d responses", len(heard))
+	}
+}

@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -153,7 +154,7 @@ type slowSites struct {
 }
 
 func (s slowSites) Append(p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
-	close(s.verifying)
+	s.verifying <- struct{}{}
 	<-s.release
 	return zeekapi.SiteProgress{Have: p.Size, Complete: true}, nil
 }
@@ -197,4 +198,23 @@ func TestRunServesSites(t *testing.T) {
 	n = run(t, controller.Config{Dialects: []*zeekapi.Dialect{operations.Dialect(operations.DefaultTopics)}})
 	client = n.client(operations.Dialect(operations.DefaultTopics))
 	client.ask(zeekapi.UploadSiteRequest{ReqID: reqID("r1"), SitePart: part(0, "x")}, "answer UploadSiteResponse r1 [F this controller does not store sites]")
+}
+
+// Requests are answered while as many sites are verified as may be at the same time. The
+// next one is refused.
+func TestSlowSitesDoNotBlockOthers(t *testing.T) {
+	d := operations.Dialect(operations.DefaultTopics)
+	store := slowSites{make(fakeSites), make(chan struct{}), make(chan struct{})}
+	n := run(t, controller.Config{Sites: store, Dialects: []*zeekapi.Dialect{d}})
+	uploader, other := n.client(d), n.client(d)
+	upload := func(id string) zeekapi.UploadSiteRequest {
+		return zeekapi.UploadSiteRequest{ReqID: reqID(id), SitePart: zeekapi.SitePart{Site: siteID, Size: 1, Data: "x"}}
+	}
+	for i := range 4 {
+		uploader.send(d.Topics.Controller, upload(fmt.Sprint("u", i)))
+		<-store.verifying
+	}
+	uploader.ask(upload("u4"), "answer UploadSiteResponse u4 [F too many requests under way]")
+	other.ask(zeekapi.HistoryRequest{ReqID: reqID("r1")}, "answer HistoryResponse r1 [T = []]")
+	close(store.release)
 }

@@ -58,8 +58,9 @@ type Source[In any] func(ctx context.Context) (in In, ok bool, err error)
 
 // Default values of Config.
 const (
-	DefaultInputQueue = 256
-	DefaultBatch      = 1
+	DefaultInputQueue  = 256
+	DefaultBatch       = 1
+	DefaultInputMemory = 16 << 20 // bytes
 )
 
 // Config describes a machine and its surroundings. Machine and Perform are
@@ -74,6 +75,13 @@ type Config[In, Out any] struct {
 	// InputQueue is the number of inputs that can wait for the machine. Zero
 	// means DefaultInputQueue; a negative number is an error.
 	InputQueue int
+
+	// Memory returns the memory that an input takes, in bytes. Nil means that the
+	// inputs are small. InputMemory limits the memory of the inputs that wait, and of
+	// those whose outputs are being performed. A single input may exceed it. Zero
+	// means DefaultInputMemory; a negative number is an error.
+	Memory      func(In) int
+	InputMemory int
 
 	// Batch is the number of waiting inputs that the machine may take before
 	// the outputs of all of them are performed together. Zero means
@@ -119,6 +127,8 @@ func (c Config[In, Out]) validate() (Config[In, Out], error) {
 		return c, errors.New("eventloop: no function that performs outputs")
 	case c.InputQueue < 0:
 		return c, fmt.Errorf("eventloop: InputQueue is %d, must not be negative", c.InputQueue)
+	case c.InputMemory < 0:
+		return c, fmt.Errorf("eventloop: InputMemory is %d, must not be negative", c.InputMemory)
 	case c.Batch < 0:
 		return c, fmt.Errorf("eventloop: Batch is %d, must not be negative", c.Batch)
 	case c.Beat < 0:
@@ -126,6 +136,9 @@ func (c Config[In, Out]) validate() (Config[In, Out], error) {
 	}
 	if c.InputQueue == 0 {
 		c.InputQueue = DefaultInputQueue
+	}
+	if c.InputMemory == 0 {
+		c.InputMemory = DefaultInputMemory
 	}
 	if c.Batch == 0 {
 		c.Batch = DefaultBatch
@@ -147,7 +160,7 @@ func Run[In, Out any](ctx context.Context, c Config[In, Out]) error {
 	parent := ctx
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
-	l := &loop[In, Out]{Config: c, inputs: make(chan In, c.InputQueue)}
+	l := &loop[In, Out]{Config: c, inputs: make(chan weighed[In], c.InputQueue), memory: newBudget(c.InputMemory)}
 	var sources sync.WaitGroup
 	for _, next := range c.Sources {
 		sources.Go(func() {
@@ -175,8 +188,15 @@ type sourceError struct{ error }
 
 type loop[In, Out any] struct {
 	Config[In, Out]
-	inputs chan In
+	inputs chan weighed[In]
+	memory *budget
 	ticked time.Time // last Tick, at first the start
+}
+
+// weighed is an input and the memory that it takes.
+type weighed[In any] struct {
+	in    In
+	bytes int
 }
 
 // collect puts the inputs of a Source into the queue until ctx is done.
@@ -189,8 +209,15 @@ func (l *loop[In, Out]) collect(ctx context.Context, next Source[In]) error {
 		if !ok {
 			continue
 		}
+		w := weighed[In]{in: in}
+		if l.Memory != nil {
+			w.bytes = l.Memory(in)
+		}
+		if !l.memory.take(ctx, w.bytes) {
+			return nil
+		}
 		select {
-		case l.inputs <- in:
+		case l.inputs <- w:
 		case <-ctx.Done():
 			return nil
 		}
@@ -214,28 +241,39 @@ func (l *loop[In, Out]) run(ctx context.Context) error {
 	defer timer.Stop()
 	for ending := l.Ending; l.Machine.Phase() != Ended; {
 		l.set(timer)
-		var in In
+		var first weighed[In]
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ending:
-			in, ending = l.Shutdown, nil
-		case in = <-l.inputs:
+			first, ending = weighed[In]{in: l.Shutdown}, nil
+		case first = <-l.inputs:
 		case <-timer.C:
-			in, l.ticked = l.Tick, l.Now()
+			first, l.ticked = weighed[In]{in: l.Tick}, l.Now()
 		}
-		if err := l.perform(ctx, l.steps(l.batch(in))); err != nil {
+		if err := l.take(ctx, l.batch(first)); err != nil {
 			return err
 		}
 	}
 	return l.drain(ctx)
 }
 
+// take gives a batch to the machine, performs the outputs, and returns the memory of
+// the batch.
+func (l *loop[In, Out]) take(ctx context.Context, batch []weighed[In]) error {
+	inputs, bytes := make([]In, len(batch)), 0
+	for i, w := range batch {
+		inputs[i], bytes = w.in, bytes+w.bytes
+	}
+	defer l.memory.free(bytes)
+	return l.perform(ctx, l.steps(inputs))
+}
+
 // drain gives the inputs that wait to a machine that has ended, so that requests
 // among them are refused and not lost.
 func (l *loop[In, Out]) drain(ctx context.Context) error {
 	for range len(l.inputs) {
-		if err := l.perform(ctx, l.steps([]In{<-l.inputs})); err != nil {
+		if err := l.take(ctx, []weighed[In]{<-l.inputs}); err != nil {
 			return err
 		}
 	}
@@ -257,12 +295,12 @@ func (l *loop[In, Out]) set(timer *time.Timer) {
 }
 
 // batch returns an input and those that wait behind it, at most Batch inputs.
-func (l *loop[In, Out]) batch(in In) []In {
-	batch := []In{in}
+func (l *loop[In, Out]) batch(first weighed[In]) []weighed[In] {
+	batch := []weighed[In]{first}
 	for len(batch) < l.Batch {
 		select {
-		case in := <-l.inputs:
-			batch = append(batch, in)
+		case next := <-l.inputs:
+			batch = append(batch, next)
 		default:
 			return batch
 		}

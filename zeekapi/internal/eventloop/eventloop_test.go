@@ -121,6 +121,7 @@ func TestRunRejectsInvalidConfig(t *testing.T) {
 		{"zero", "eventloop: no machine", func(c *Config[string, string]) { *c = Config[string, string]{} }},
 		{"no Perform", "eventloop: no function that performs outputs", func(c *Config[string, string]) { c.Perform = nil }},
 		{"InputQueue", "eventloop: InputQueue is -1, must not be negative", func(c *Config[string, string]) { c.InputQueue = -1 }},
+		{"InputMemory", "eventloop: InputMemory is -1, must not be negative", func(c *Config[string, string]) { c.InputMemory = -1 }},
 		{"Batch", "eventloop: Batch is -1, must not be negative", func(c *Config[string, string]) { c.Batch = -1 }},
 		{"Beat", "eventloop: Beat is -1s, must not be negative", func(c *Config[string, string]) { c.Beat = -time.Second }},
 	} {
@@ -442,6 +443,51 @@ func TestErrorsAfterContextIsDone(t *testing.T) {
 
 func TestPhaseString(t *testing.T) {
 	equal(t, "phases", fmt.Sprint(Running, Ending, Ended, Phase(7)), "running ending ended phase 7")
+}
+
+// Inputs that take much memory wait at their source. A small one does not, and one
+// that is larger than the limit is taken alone.
+func TestInputMemoryIsLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness()
+		h.Memory = func(in string) int { return len(in) - 1 }
+		h.InputMemory = 10
+		h.Batch = 100
+		perform := make(chan struct{})
+		record := h.Perform
+		h.Perform = func(ctx context.Context, out []string) ([]string, error) {
+			<-perform
+			return record(ctx, out)
+		}
+		wait := h.start(t.Context())
+		perform <- struct{}{} // start
+		large, huge := strings.Repeat("l", 7), strings.Repeat("h", 100)
+		h.source <- large // performed
+		synctest.Wait()
+		h.source <- "s"
+		h.source <- large // waits for memory
+		select {
+		case h.source <- huge:
+			t.Error("another input is taken while one waits for memory")
+		case <-time.After(time.Second):
+		}
+		perform <- struct{}{} // large
+		h.source <- huge
+		perform <- struct{}{}
+		synctest.Wait()
+		close(h.ending)
+		close(perform)
+		equal(t, "error", wait(), nil)
+		for _, batch := range h.batches {
+			bytes := 0
+			for _, in := range batch {
+				bytes += h.Memory(in)
+			}
+			if bytes > h.InputMemory && len(batch) > 1 && batch[0] != "start" {
+				t.Errorf("a batch takes %d bytes: %.10q", bytes, batch)
+			}
+		}
+	})
 }
 
 // TestWorkers checks that the results of work become inputs, and that there is a limit.

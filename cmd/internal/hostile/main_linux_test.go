@@ -1,0 +1,93 @@
+package hostile
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/hostile/attack"
+)
+
+// attackVariable is the environment variable that makes the test binary an
+// attacker. Its value is an assault in JSON.
+const attackVariable = "ZEEKWIRE_HOSTILE_ATTACK"
+
+// assault is an attack on a target.
+type assault struct {
+	Attack string
+	Target attack.Target
+}
+
+func TestMain(m *testing.M) {
+	text := os.Getenv(attackVariable)
+	if text == "" {
+		os.Exit(runTests(m))
+	}
+	if err := runAttack(text); err != nil {
+		fmt.Fprintln(os.Stderr, "attacker:", err)
+		os.Exit(1)
+	}
+}
+
+// binaries is the folder for built binaries.
+var binaries string
+
+func runTests(m *testing.M) int {
+	var err error
+	if binaries, err = os.MkdirTemp("", "zeekwire-hostile"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(binaries)
+	return m.Run()
+}
+
+// build returns the path of the zeekwire binary. It builds the binary once.
+func build(t *testing.T) string {
+	t.Helper()
+	path, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var buildOnce = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("ZEEKWIRE"); path != "" {
+		return path, nil
+	}
+	path := filepath.Join(binaries, "zeekwire")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "../../zeekwire")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as in "make build", whose build cache is then used
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("building zeekwire: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// runAttack attacks until the end of standard input. It writes a line when the
+// attack has begun, and its Stats at the end.
+func runAttack(text string) error {
+	var a assault
+	if err := json.Unmarshal([]byte(text), &a); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	stats, err := attack.Run(ctx, a.Attack, a.Target, func() { fmt.Println("begun") })
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(stats)
+}

@@ -1,0 +1,127 @@
+package hostile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/cmd/internal/hostile/attack"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/management"
+)
+
+// answerLimit is the longest time that an operator waits for the answer to a
+// command.
+const answerLimit = 20 * time.Second
+
+// operator uses the cluster by the commands of clients.
+type operator struct {
+	binary    string
+	cluster   *cluster
+	rounds    int
+	slowest   time.Duration
+	slowestOf string
+}
+
+// round runs one command of each kind.
+func (o *operator) round(ctx context.Context) error {
+	o.rounds++
+	for _, step := range []struct {
+		args []string
+		want []string // in the output
+	}{
+		{[]string{"status"}, []string{instance, worker}},
+		{[]string{"get-nodes"}, []string{instance, worker}},
+		{[]string{"deploy-config", o.cluster.configs[o.rounds%2]}, []string{worker}},
+		{[]string{"restart", worker}, []string{worker}},
+	} {
+		if err := o.command(ctx, step.args, step.want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recover waits until the operator is answered again.
+func (o *operator) recover(ctx context.Context) error {
+	deadline := time.Now().Add(answerLimit)
+	for {
+		err := o.round(ctx)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// command runs a command, which must succeed in time and print what is wanted.
+func (o *operator) command(ctx context.Context, args, want []string) error {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, o.binary, append([]string{"--controller", o.cluster.websocket}, args...)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	began := time.Now()
+	err := cmd.Run()
+	if took := time.Since(began); took > o.slowest {
+		o.slowest, o.slowestOf = took, args[0]
+	}
+	missing := func(w string) bool { return !strings.Contains(stdout.String(), w) }
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("no answer to %s within %v", args[0], answerLimit)
+	case err != nil:
+		return fmt.Errorf("%s: %v: %.500s", args[0], err, strings.Join(strings.Fields(stderr.String()+stdout.String()), " "))
+	case slices.ContainsFunc(want, missing):
+		return fmt.Errorf("%s: the answer lacks %q: %.300s", args[0], want, stdout.String())
+	case strings.Contains(stdout.String()+stderr.String(), attack.ForgedError):
+		return fmt.Errorf("%s: the answer is forged: %.300s", args[0], stdout.String())
+	}
+	return nil
+}
+
+// resident is a client that is connected before the attack and must stay so.
+type resident struct {
+	bus     *websocket.Client
+	client  *client.Client
+	slowest time.Duration
+}
+
+func newResident(ctx context.Context, address string) (*resident, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	bus, err := websocket.Dial(ctx, websocket.ClientConfig{Address: address, Subscriptions: []string{management.DefaultTopics.Controller}})
+	if err != nil {
+		return nil, err
+	}
+	return &resident{bus: bus, client: client.New(bus, management.Dialect(management.DefaultTopics))}, nil
+}
+
+// ask asks again and again until ctx ends.
+func (r *resident) ask(ctx context.Context) error {
+	defer r.client.Close()
+	for ctx.Err() == nil {
+		began := time.Now()
+		once, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerLimit)
+		nodes, err := r.client.GetNodes(once)
+		cancel()
+		r.slowest = max(r.slowest, time.Since(began))
+		if err != nil {
+			return fmt.Errorf("a client that was connected before: %w", err)
+		}
+		if !slices.ContainsFunc(nodes, func(n client.InstanceNodes) bool { return n.Instance == instance && n.Err == nil }) {
+			return errors.New("a client that was connected before got no nodes of " + instance)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	return nil
+}
