@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/internal/settings"
@@ -119,12 +120,21 @@ type Config struct {
 	// is more.
 	RetryMin, RetryMax time.Duration
 
-	// MaxPeers limits the number of peers. Further incoming connections are
-	// refused; outgoing connections are not. The default is DefaultMaxPeers.
+	// MaxPeers limits the number of peers; a few more may connect from loopback
+	// addresses. If there are too many, a further incoming connection takes the
+	// place of a peer without a verified certificate that has sent no message
+	// for a minute, or of one whose address has more peers. If there is none, it
+	// is refused. Outgoing connections are not limited. The default is
+	// DefaultMaxPeers, or half of the file descriptors that the process may
+	// have, if that is less.
 	MaxPeers int
 
 	// MaxHandshakes limits the number of incoming connections that have not
-	// completed their handshake. The default is DefaultMaxHandshakes.
+	// completed their handshake. One address can have half of them, unless it is
+	// a loopback address. A further connection takes the place of one that has
+	// not sent anything for a second, or of the oldest one of the address that
+	// has the most. The default is DefaultMaxHandshakes, or an eighth of the
+	// file descriptors that the process may have, if that is less.
 	MaxHandshakes int
 
 	// TLS secures a new connection, as the Hook method of security.Layer does. It
@@ -175,8 +185,8 @@ func (c *Config) defaultLimits() error {
 		settings.Default("peering: SendQueue", &c.SendQueue, DefaultQueue),
 		settings.Default("peering: SendBytes", &c.SendBytes, queue.Budget(c.MaxMessage)),
 		settings.Default("peering: ReceiveQueue", &c.ReceiveQueue, DefaultQueue),
-		settings.Default("peering: MaxPeers", &c.MaxPeers, DefaultMaxPeers),
-		settings.Default("peering: MaxHandshakes", &c.MaxHandshakes, DefaultMaxHandshakes),
+		settings.Default("peering: MaxPeers", &c.MaxPeers, min(DefaultMaxPeers, admission.Descriptors()/2)),
+		settings.Default("peering: MaxHandshakes", &c.MaxHandshakes, min(DefaultMaxHandshakes, admission.Descriptors()/8)),
 	)
 }
 
@@ -196,6 +206,20 @@ func (c *Config) defaultTimes() error {
 		err = fmt.Errorf("peering: RetryMax %s is less than RetryMin %s", c.RetryMax, c.RetryMin)
 	}
 	return err
+}
+
+// maxLoopback limits the room that only loopback addresses can use.
+const maxLoopback = 64
+
+// limits returns the limits of connections. A peer is idle if it has sent no
+// message for a minute: a controller asks agents with nodes more often. Agents that
+// connect at once must not replace each other before their handshakes can end.
+func (c *Config) limits() admission.Limits {
+	return admission.Limits{
+		Arriving: c.MaxHandshakes, PerAddress: (c.MaxHandshakes + 1) / 2,
+		Established: c.MaxPeers, Loopback: min(maxLoopback, c.MaxPeers/16, c.MaxHandshakes/16),
+		Grace: time.Second, IdleGrace: time.Minute,
+	}
 }
 
 // checkTopic returns an error for topics that cannot be published to. Topics

@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/broker/internal/hooks"
 	"github.com/zeekwire/zeekwire/broker/internal/intake"
@@ -31,6 +32,8 @@ type Endpoint struct {
 	cfg      Config
 	hooks    hooks.Hooks
 	registry *registry
+	notices  *admission.Notices
+	gate     *admission.Gate
 	inbox    *queue.Queue[broker.Notification]
 	intake   *intake.Pool                  // of incomplete frames
 	unsent   *queue.Total                  // of the send queues
@@ -41,9 +44,7 @@ type Endpoint struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	closing    atomic.Bool
-	handshakes atomic.Int64 // accepted connections before the end of their handshake
-	flooded    atomic.Bool  // the limit of handshakes was reached, and it was logged
+	closing atomic.Bool
 
 	mu        sync.Mutex
 	prefixes  map[string]struct{}
@@ -70,8 +71,10 @@ func New(cfg Config) (*Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("peering: %w", err)
 	}
+	notices := admission.NewNotices(cfg.Log)
 	e := &Endpoint{
-		cfg: cfg, hooks: hooks, registry: newRegistry(cfg.MaxPeers),
+		cfg: cfg, hooks: hooks, registry: newRegistry(),
+		notices: notices, gate: admission.New(cfg.limits(), notices),
 		intake: intake.NewPool(intake.Limits{Bytes: cfg.MaxIncomplete, Timeout: cfg.StallTimeout}),
 		unsent: queue.NewTotal(cfg.MaxUnsent),
 		inbox: queue.New[broker.Notification](queue.Limits{
@@ -267,6 +270,10 @@ func (s State) String() string {
 	return stateNames[s]
 }
 
+// Admission returns the numbers of connections that the endpoint has, and of those
+// that it has refused or closed because there were too many.
+func (e *Endpoint) Admission() admission.Stats { return e.gate.Stats() }
+
 // PeerInfo describes a peering, or an added address without one.
 type PeerInfo struct {
 	Peer  broker.Peer // without ID while connecting
@@ -423,7 +430,8 @@ func (e *Endpoint) failLinks(which func(*link) bool, err error) {
 	}
 }
 
-// isClosed reports whether err means that this end closed the connection.
+// isClosed reports whether err means that this end closed the connection, without
+// a fault of the peer.
 func isClosed(err error) bool {
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, broker.ErrClosed) || errors.Is(err, ErrPeerRemoved)
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, admission.ErrEvicted) || errors.Is(err, admission.ErrFull) || errors.Is(err, broker.ErrClosed) || errors.Is(err, ErrPeerRemoved)
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // Reasons for the end of a peering. PeerLost.Err wraps one of these,
-// broker.ErrOverflow, broker.ErrClosed or the error of the connection.
+// broker.ErrOverflow, broker.ErrClosed, admission.ErrEvicted or the error of the
+// connection.
 var (
 	ErrPeerBye     = errors.New("peering: the peer said bye")
 	ErrPeerClosed  = errors.New("peering: the peer closed the connection")

@@ -72,7 +72,7 @@ func TestHostileHandshakes(t *testing.T) {
 	good.sync()
 	good.send(wire.Envelope{Type: wire.TypeData, Topic: "t", Payload: bin.Append(nil, broker.None())})
 	next[broker.Received](t, e)
-	if n := e.handshakes.Load(); n != 0 {
+	if n := e.Admission().Arriving; n != 0 {
 		t.Errorf("%d handshakes are still counted", n)
 	}
 }
@@ -327,7 +327,7 @@ func TestConnectionFlood(t *testing.T) {
 	for _, p := range idle {
 		p.conn.Close()
 	}
-	for e.handshakes.Load() > 0 {
+	for e.Admission().Arriving > 0 {
 		time.Sleep(time.Millisecond)
 	}
 	connect(t, address, uuid.New())

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
@@ -33,9 +34,10 @@ const (
 // for the two goroutines that write and send pings.
 type link struct {
 	e        *Endpoint
-	target   *target // nil for an accepted connection
-	outer    *tap    // the connection itself
-	inner    *tap    // the connection within TLS, nil without TLS
+	target   *target           // nil for an accepted connection
+	ticket   *admission.Ticket // the place of the connection
+	outer    *tap              // the connection itself
+	inner    *tap              // the connection within TLS, nil without TLS
 	conn     net.Conn
 	frames   *wire.FrameReader
 	intake   *intake.Account
@@ -76,11 +78,17 @@ func newLink(ctx context.Context, e *Endpoint, conn net.Conn, t *target) *link {
 		Total: e.unsent, Full: func() { l.fail(errUnsent) },
 	})
 	l.conn = l.outer
+	if l.ticket = admission.TicketOf(conn); l.ticket == nil {
+		l.ticket = e.gate.Own(conn.RemoteAddr())
+	}
 	if t != nil {
 		l.peer.Address = t.address
 	}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
 	l.intake = e.intake.Account(l.ctx.Done(), func(err error) { l.fail(fmt.Errorf("peering: %w", err)) })
+	if evict := func() { l.fail(admission.ErrEvicted) }; !l.ticket.OnEvict(evict) {
+		evict()
+	}
 	return l
 }
 
@@ -118,7 +126,7 @@ func (l *link) negotiate(ctx context.Context) (*wire.Handshake, error) {
 			return *l.told
 		},
 		Admit: func(peer uuid.UUID, originator bool) wire.Admission {
-			return l.e.registry.admit(l, peer, originator)
+			return l.establish(l.e.registry.admit(l, peer, originator))
 		},
 	})
 	for step := h.Start(); ; {
@@ -136,7 +144,7 @@ func (l *link) negotiate(ctx context.Context) (*wire.Handshake, error) {
 		case wire.Held:
 			select {
 			case answer := <-l.resume:
-				step = h.Resume(answer)
+				step = h.Resume(l.establish(answer))
 			case <-ctx.Done():
 				return nil, context.Cause(ctx)
 			}
@@ -150,6 +158,22 @@ func (l *link) negotiate(ctx context.Context) (*wire.Handshake, error) {
 		step = h.Receive(frame)
 		l.intake.Done()
 	}
+}
+
+// establish returns the answer to a handshake that the registry has answered. It
+// is wire.Full if there is no room for the peer.
+func (l *link) establish(answer wire.Admission) wire.Admission {
+	if answer != wire.Admit || l.target != nil {
+		return answer
+	}
+	name := ""
+	if l.peer.Identity != nil && l.peer.Identity.Certified {
+		name = l.peer.Identity.Name()
+	}
+	if l.ticket.Establish(name) != nil {
+		return wire.Full
+	}
+	return answer
 }
 
 // secure performs the TLS handshake, if the endpoint uses TLS.
@@ -201,10 +225,8 @@ func (l *link) run() (wasPeered bool, err error) {
 	defer l.out.Discard()
 	defer l.outer.Close()
 	defer l.cancel(nil)
+	defer l.ticket.Leave()
 	h, err := l.handshake()
-	if l.target == nil {
-		l.e.handshakes.Add(-1)
-	}
 	if err != nil {
 		l.e.registry.release(l)
 		if l.ctx.Err() != nil {

@@ -146,6 +146,7 @@ func (b *inboxBatch) flush() error {
 	if len(b.entries) == 0 {
 		return nil
 	}
+	l.ticket.Touch()
 	l.stalled.Store(true)
 	lost, err := l.e.inbox.Push(l.ctx, b.entries...)
 	l.stalled.Store(false)

@@ -15,8 +15,6 @@ import (
 // there is one connection per peer, the first. The originator of a connection
 // decides, the responder follows (Broker: connect_state::proceed_with_handshake).
 type registry struct {
-	max int // limit of peers for accepted connections
-
 	// routes are replaced under mu, so that Publish need not lock it.
 	routes atomic.Pointer[routes]
 
@@ -33,8 +31,8 @@ type claim struct {
 	waiting []*link // held until the owner is peered or has failed
 }
 
-func newRegistry(max int) *registry {
-	r := &registry{max: max, claims: make(map[uuid.UUID]*claim), changed: make(chan struct{})}
+func newRegistry() *registry {
+	r := &registry{claims: make(map[uuid.UUID]*claim), changed: make(chan struct{})}
 	r.routes.Store(new(routes))
 	return r
 }
@@ -48,8 +46,6 @@ func (r *registry) admit(l *link, peer uuid.UUID, originator bool) wire.Admissio
 	switch {
 	case r.closing:
 		return wire.ShuttingDown
-	case c == nil && l.target == nil && len(r.claims) >= r.max:
-		return wire.Full
 	case c == nil:
 		r.claims[peer] = &claim{owner: l}
 		return wire.Admit

@@ -17,7 +17,7 @@ import (
 func TestRoutes(t *testing.T) {
 	filters := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "ab", "abc", "b", "c/", ""}), 0, 2)
 	rapid.Check(t, func(t *rapid.T) {
-		r := newRegistry(0)
+		r := newRegistry()
 		var peers []*link
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			switch i := rapid.IntRange(-10, len(peers)).Draw(t, "peer") - 1; {
