@@ -73,6 +73,15 @@ func (w *Web) Reload() error {
 	return nil
 }
 
+// Names returns the names in the server's certificate, as CertificateNames.
+func (w *Web) Names() []string {
+	leaf := w.current.Load().Certificates[0].Leaf
+	if leaf == nil {
+		return nil
+	}
+	return CertificateNames(leaf)
+}
+
 // TLS returns a configuration for websocket.ServerConfig.TLS. It always uses the
 // files of the last successful Reload.
 func (w *Web) TLS() *tls.Config {

@@ -129,6 +129,20 @@ func (c *conn) drain(f farewell) {
 	c.drainer = time.AfterFunc(drainTimeout, func() { c.abort(f.cause) })
 }
 
+// dismiss ends the connection at once. It sends the close frame if that takes no
+// longer than dismissTimeout.
+func (c *conn) dismiss(f farewell) {
+	deadline := time.NewTimer(dismissTimeout)
+	defer deadline.Stop()
+	select {
+	case c.writing <- struct{}{}:
+		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(f.code, f.reason), time.Now().Add(dismissTimeout))
+		<-c.writing
+	case <-deadline.C:
+	}
+	c.abort(f.cause)
+}
+
 // abort ends the connection without a closing handshake.
 func (c *conn) abort(cause error) {
 	c.cancel(cause)

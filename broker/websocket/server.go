@@ -1,13 +1,14 @@
 package websocket
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	stdlog "log"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/broker/internal/hooks"
 	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
@@ -52,15 +54,27 @@ type ServerConfig struct {
 	// them. By default they are also sent to all other clients that subscribe.
 	Private bool
 
-	// CheckOrigin checks requests that name the web page they come from. If nil,
-	// only pages of the same host are accepted, so that other pages in a user's
-	// browser cannot connect. Zeek accepts all pages. Programs name no page, or
-	// the right host unless a proxy changes the Host header.
-	CheckOrigin func(*http.Request) bool
+	// Hosts are the names by which web pages may reach the server. Only pages of
+	// the same host are accepted, and only if the host has one of these names, so
+	// that no other page in a user's browser can connect. Zeek accepts all pages.
+	// The names in the certificates of TLS are accepted, too.
+	Hosts admission.Hosts
 
-	// MaxClients limits the number of clients. The default is
-	// DefaultMaxClients.
-	MaxClients int
+	// MaxClients limits the number of clients. If there are too many, a further
+	// client takes the place of one that Authorize has not identified: of the
+	// address that has the most clients, the one that has been idle for the
+	// longest time. A tenth as many further clients may connect from loopback
+	// addresses, and with Authorize, a quarter as many that it identifies. The
+	// default is DefaultMaxClients, or an eighth of the file descriptors that the
+	// process may have, if that is less.
+	//
+	// MaxHandshakes limits the connections that are not clients yet. One address
+	// can have half of them, unless it is a loopback address. A further
+	// connection takes the place of one that has not sent anything for a second,
+	// or of the oldest one of the address that has the most. The default is
+	// DefaultMaxHandshakes, or an eighth of the file descriptors that the process
+	// may have, if that is less.
+	MaxClients, MaxHandshakes int
 
 	// MaxMessage is the size of the largest message to receive, in bytes. A
 	// larger message ends the client's connection. The default is
@@ -131,7 +145,8 @@ type ServerConfig struct {
 func (cfg ServerConfig) withDefaults() (ServerConfig, error) {
 	defaultPings(&cfg.PingInterval)
 	return cfg, errors.Join(
-		settings.Default("websocket: MaxClients", &cfg.MaxClients, DefaultMaxClients),
+		settings.Default("websocket: MaxClients", &cfg.MaxClients, min(DefaultMaxClients, admission.Descriptors()/8)),
+		settings.Default("websocket: MaxHandshakes", &cfg.MaxHandshakes, min(DefaultMaxHandshakes, admission.Descriptors()/8)),
 		settings.Default("websocket: MaxMessage", &cfg.MaxMessage, DefaultMaxMessage),
 		settings.Default("websocket: MaxIncomplete", &cfg.MaxIncomplete, DefaultMaxIncomplete),
 		settings.Default("websocket: StallTimeout", &cfg.StallTimeout, DefaultStallTimeout),
@@ -139,6 +154,33 @@ func (cfg ServerConfig) withDefaults() (ServerConfig, error) {
 		settings.Default("websocket: SendQueue", &cfg.SendQueue, DefaultQueue),
 		settings.Default("websocket: ReceiveQueue", &cfg.ReceiveQueue, DefaultQueue),
 	)
+}
+
+// limits returns the limits of connections. Clients are few, so any of them may be
+// replaced at any time.
+func (cfg *ServerConfig) limits() admission.Limits {
+	l := admission.Limits{
+		Arriving: cfg.MaxHandshakes, PerAddress: (cfg.MaxHandshakes + 1) / 2,
+		Established: cfg.MaxClients, Loopback: cfg.MaxClients / 10,
+	}
+	if cfg.Authorize != nil {
+		l.Known = cfg.MaxClients / 4
+	}
+	return l
+}
+
+// hosts returns the names of the server.
+func (cfg *ServerConfig) hosts() admission.Hosts {
+	hosts := cfg.Hosts
+	if cfg.TLS == nil {
+		return hosts
+	}
+	for _, c := range cfg.TLS.Certificates {
+		if c.Leaf != nil {
+			hosts.Names = slices.Concat(hosts.Names, c.Leaf.DNSNames)
+		}
+	}
+	return hosts
 }
 
 // Server speaks Zeek's WebSocket protocol, so that Zeek's clients can connect
@@ -156,6 +198,9 @@ type Server struct {
 	cfg      ServerConfig
 	hooks    hooks.Hooks
 	log      zerolog.Logger
+	hosts    admission.Hosts
+	notices  *admission.Notices
+	gate     *admission.Gate
 	upgrader websocket.Upgrader
 	inbox    *queue.Queue[broker.Notification]
 	pool     *intake.Pool // of incomplete messages
@@ -167,7 +212,6 @@ type Server struct {
 	mu      sync.Mutex
 	closed  bool
 	next    int // number of the next client
-	waiting int // upgrades in progress
 	clients map[*client]struct{}
 }
 
@@ -188,14 +232,18 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("websocket: %w", err)
 	}
+	notices := admission.NewNotices(cfg.Log)
 	return &Server{
-		cfg:   cfg,
-		log:   cfg.Log,
-		hooks: hooks,
+		cfg:     cfg,
+		log:     cfg.Log,
+		hooks:   hooks,
+		hosts:   cfg.hosts(),
+		notices: notices,
+		gate:    admission.New(cfg.limits(), notices),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: serverHandshakeTimeout,
 			ReadBufferSize:   readBuffer,
-			CheckOrigin:      cfg.CheckOrigin,
+			CheckOrigin:      func(*http.Request) bool { return true }, // checked before
 		},
 		inbox:   newInbox(cfg.ReceiveQueue, cfg.ReceiveOverflow, cfg.MaxMessage),
 		pool:    intake.NewPool(intake.Limits{Bytes: cfg.MaxIncomplete, Timeout: cfg.StallTimeout}),
@@ -209,17 +257,21 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 // closes l and returns nil; the clients stay connected until Close. It returns an
 // error if l fails.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	l = &limitedListener{Listener: l, slots: make(chan struct{}, 2*s.cfg.MaxClients)}
+	l = s.gate.Listener(l)
 	if s.cfg.TLS != nil {
 		config := s.cfg.TLS.Clone()
 		config.NextProtos = []string{"http/1.1"}
 		l = tls.NewListener(l, config)
 	}
 	web := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: serverHandshakeTimeout, // covers the TLS handshake too
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          stdlog.New(logWriter{s.log}, "", 0),
+		Handler:        s,
+		ReadTimeout:    serverHandshakeTimeout, // for the TLS handshake, and then for the request
+		WriteTimeout:   serverHandshakeTimeout, // for a refusal
+		MaxHeaderBytes: 16 << 10,
+		ErrorLog:       s.notices.Logger("http"), // mostly failed TLS handshakes
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, ticketKey{}, admission.TicketOf(c))
+		},
 	}
 	web.SetKeepAlivesEnabled(false)
 	ctx, cancel := context.WithCancel(ctx)
@@ -240,49 +292,68 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return fmt.Errorf("websocket: accepting clients: %w", err)
 }
 
-// logWriter logs the messages of package http, mostly about failed TLS
-// handshakes.
-type logWriter struct{ log zerolog.Logger }
+// ticketKey is the key of the connection's ticket in the context of a request.
+type ticketKey struct{}
 
-func (w logWriter) Write(line []byte) (int, error) {
-	w.log.Info().Msg(strings.TrimSuffix(string(line), "\n"))
-	return len(line), nil
+// ticket returns the ticket of the connection of a request. Without Serve, the
+// connection gets a new one, which it has to leave.
+func (s *Server) ticket(r *http.Request) (t *admission.Ticket, err error) {
+	if t, _ = r.Context().Value(ticketKey{}).(*admission.Ticket); t != nil {
+		return t, nil
+	}
+	var from net.Addr
+	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		from = net.TCPAddrFromAddrPort(a)
+	}
+	return s.gate.Arrive(from, func() {})
 }
 
 // ServeHTTP upgrades the request to a WebSocket and serves the client until its
 // connection ends.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name := r.Header.Get("X-Application-Name")
-	problem := badRequest(r.URL.Path, name)
+	if err := s.hosts.CheckUpgrade(r); err != nil {
+		s.refuse(w, r, http.StatusForbidden, err)
+		return
+	}
 	var identity *broker.Identity
 	if s.cfg.Authorize != nil {
 		var err error
 		if identity, err = s.cfg.Authorize(r); err != nil {
-			s.log.Warn().Err(err).Str("addr", r.RemoteAddr).Msg("websocket client not authorized")
-			http.Error(w, err.Error(), http.StatusUnauthorized)
+			s.refuse(w, r, http.StatusUnauthorized, err)
 			return
 		}
 	}
-	number, err := s.reserve()
+	ticket, err := s.ticket(r)
 	if err != nil {
-		s.log.Warn().Err(err).Str("addr", r.RemoteAddr).Int("max", s.cfg.MaxClients).Msg("websocket client refused")
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		s.refuse(w, r, http.StatusServiceUnavailable, errTooMany)
+		return
+	}
+	number, err := s.reserve(ticket, identity)
+	if err != nil {
+		ticket.Leave()
+		s.refuse(w, r, http.StatusServiceUnavailable, err)
 		return
 	}
 	defer s.running.Done()
+	defer ticket.Leave()
 	upgrading := &hijacker{ResponseWriter: w}
 	ws, err := s.upgrader.Upgrade(upgrading, r, nil)
 	if err != nil {
-		s.log.Info().Err(err).Str("addr", r.RemoteAddr).Msg("websocket upgrade failed")
-		s.remove(nil)
+		s.notices.Log(zerolog.InfoLevel, "upgrade").Err(err).Str("addr", r.RemoteAddr).Msg("websocket upgrade failed")
 		return
 	}
-	c := s.newClient(ws, upgrading.stream, name, identity, number)
+	c := s.newClient(ws, upgrading.stream, r.Header.Get("X-Application-Name"), identity, number)
+	c.ticket = ticket
 	s.add(c)
-	if problem != nil {
+	if evict := func() { c.dismiss(crowded) }; !ticket.OnEvict(evict) {
+		evict()
+	}
+	if problem := badRequest(r.URL.Path, r.Header.Get("X-Application-Name")); problem != nil {
 		c.refuse(*problem)
 	}
+	c.patience = time.AfterFunc(subscribeTimeout, func() { c.drain(unsubscribed) })
 	err = c.run()
+	c.patience.Stop()
 	c.out.Discard() // no publisher waits for room in it
 	s.remove(c)
 	if c.state == clientSubscribed {
@@ -290,6 +361,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.hooks.PeerLost(c.peer, err)
 	}
 	c.gone(err)
+}
+
+// refuse answers a request that does not become a client.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
+	s.notices.Warn(http.StatusText(status)).Err(err).Int("status", status).Str("addr", r.RemoteAddr).Msg("websocket client refused")
+	http.Error(w, err.Error(), status)
 }
 
 // badRequest returns the error that Zeek reports for the request, or nil.
@@ -304,18 +381,24 @@ func badRequest(path, name string) *jsonv1.Error {
 	return nil
 }
 
+// errTooMany is sent to clients for which there is no room.
+var errTooMany = errors.New("too many clients")
+
 // reserve reserves a place for a client, and makes Close wait for it. It returns
 // the client's number.
-func (s *Server) reserve() (number int, err error) {
+func (s *Server) reserve(ticket *admission.Ticket, identity *broker.Identity) (number int, err error) {
+	name := ""
+	if identity != nil {
+		name = cmp.Or(identity.Name(), "unnamed")
+	}
+	if ticket.Establish(name) != nil {
+		return 0, errTooMany
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.closed:
+	if s.closed {
 		return 0, errors.New("terminating")
-	case len(s.clients)+s.waiting >= s.cfg.MaxClients:
-		return 0, errors.New("too many clients")
 	}
-	s.waiting++
 	s.running.Add(1)
 	s.next++
 	return s.next - 1, nil
@@ -324,21 +407,15 @@ func (s *Server) reserve() (number int, err error) {
 func (s *Server) add(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting--
 	s.clients[c] = struct{}{}
 	if s.closed {
 		c.drain(terminating)
 	}
 }
 
-// remove removes c, or a failed upgrade if c is nil.
 func (s *Server) remove(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c == nil {
-		s.waiting--
-		return
-	}
 	delete(s.clients, c)
 }
 
@@ -349,6 +426,15 @@ var terminating = farewell{websocket.CloseGoingAway, "Terminating", broker.ErrCl
 var ErrDismissed = errors.New("websocket: client is no longer admitted")
 
 var dismissed = farewell{websocket.ClosePolicyViolation, "No longer admitted", ErrDismissed}
+
+// ErrNoSubscriptions is the reason for the end of a client that has not sent its
+// subscriptions in time.
+var ErrNoSubscriptions = errors.New("websocket: client has sent no subscriptions")
+
+var unsubscribed = farewell{websocket.ClosePolicyViolation, "No subscriptions", ErrNoSubscriptions}
+
+// crowded ends clients in favor of others.
+var crowded = farewell{websocket.CloseTryAgainLater, "Too many clients", admission.ErrEvicted}
 
 // fanOut sends data to all clients that subscribe to it, except origin.
 func (s *Server) fanOut(ctx context.Context, data jsonv1.Data, origin *client) error {
@@ -441,6 +527,10 @@ func (s *Server) PublishTo(ctx context.Context, peer uuid.UUID, topic string, v 
 
 // Next implements broker.Bus.
 func (s *Server) Next(ctx context.Context) (broker.Notification, error) { return s.inbox.Next(ctx) }
+
+// Admission returns the numbers of connections that the server has, and of those that
+// it has refused or closed because there were too many.
+func (s *Server) Admission() admission.Stats { return s.gate.Stats() }
 
 // Clients returns the clients that have subscribed, in no particular order.
 func (s *Server) Clients() []broker.Peer {

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
@@ -24,11 +25,13 @@ import (
 type client struct {
 	*conn
 	server *Server
+	ticket *admission.Ticket
 	name   string // sent in the ack
 	peer   broker.Peer
 	log    zerolog.Logger
 
-	state clientState // used by the reading goroutine only
+	state    clientState // used by the reading goroutine only
+	patience *time.Timer // ends the client unless it subscribes
 
 	complaints atomic.Uint32 // errors reported to the client
 
@@ -154,6 +157,7 @@ func (c *client) enqueue(ctx context.Context, text []byte, clients int) error {
 // received handles one text of the client.
 func (c *client) received(text []byte) error {
 	c.server.hooks.Received(c.peer, 1, len(text))
+	c.ticket.Touch()
 	switch c.state {
 	case clientNew:
 		return c.subscribe(text)
@@ -177,6 +181,7 @@ func (c *client) subscribe(text []byte) error {
 		c.complainBroken(e, decodeErr)
 		return nil
 	}
+	c.patience.Stop()
 	c.log.Debug().Strs("subscriptions", topics).Msg("websocket client subscribed")
 	if err := c.server.inbox.Keep(c.ctx, broker.PeerAdded{Peer: c.peer}); err != nil {
 		return err

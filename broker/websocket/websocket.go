@@ -33,6 +33,7 @@ const (
 	DefaultQueue            = 8192            // messages; Broker's own value
 	DefaultMaxClients       = 100             // Zeek's own value
 	DefaultPingInterval     = 5 * time.Second // Zeek's own value
+	DefaultMaxHandshakes    = 256             // of a server
 	DefaultHandshakeTimeout = 10 * time.Second
 	DefaultAckTimeout       = 10 * time.Second
 	DefaultMaxMessage       = 64 << 20 // bytes
@@ -48,10 +49,15 @@ const (
 	// (Zeek: kDefaultHandShakeTimeoutSecs).
 	serverHandshakeTimeout = 3 * time.Second
 
-	writeTimeout   = 30 * time.Second // for writeBuffer bytes to a slow peer
-	controlTimeout = 5 * time.Second  // for a ping or pong
-	closeTimeout   = time.Second      // for sending a close frame, and for the peer's answer
-	drainTimeout   = 5 * time.Second  // for sending queued messages at the end
+	// subscribeTimeout limits the time until the first message of a client, with
+	// its subscriptions. Zeek waits forever.
+	subscribeTimeout = 10 * time.Second
+
+	writeTimeout   = 30 * time.Second       // for writeBuffer bytes to a slow peer
+	controlTimeout = 5 * time.Second        // for a ping or pong
+	dismissTimeout = 100 * time.Millisecond // for the close frame of a client that has to go at once
+	closeTimeout   = time.Second            // for sending a close frame, and for the peer's answer
+	drainTimeout   = 5 * time.Second        // for sending queued messages at the end
 
 	readBuffer  = 16 << 10 // bytes for each connection
 	writeBuffer = 64 << 10 // bytes written at once
