@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
@@ -78,6 +79,14 @@ const (
 	maxPeers     = 20_000
 	maxPeerBytes = 16 << 20
 )
+
+// nativePeers returns the limit of native peers for a process that may have that
+// many file descriptors open. The others are for handshakes, clients, HTTP and
+// files.
+func nativePeers(descriptors int) int {
+	const others = 2048
+	return max(1, min(maxPeers, descriptors-min(others, descriptors*5/8)))
+}
 
 // run runs the controller until ctx ends or s.ending is closed.
 func (s *controllerService) run(ctx context.Context) error {
@@ -167,7 +176,7 @@ func (s *controllerService) newEndpoint(dialects []*zeekapi.Dialect) (*peering.E
 		Subscriptions:   controller.Topics(dialects),
 		ReceiveOverflow: broker.OverflowBlock, // an agent waits rather than lose a response
 		SendBytes:       maxPeerBytes,
-		MaxPeers:        maxPeers,
+		MaxPeers:        nativePeers(admission.Descriptors()),
 		MaxIncomplete:   s.settings.incomingBytes(),
 		RetryMin:        s.settings.connectRetry,
 		RetryMax:        10 * s.settings.connectRetry,
@@ -208,12 +217,14 @@ func (s *controllerService) newServer(ctx context.Context, address, endpoint str
 		Hooks:           s.operation.hooks(websocketTransport),
 		Log:             s.log.With().Str("transport", websocketTransport).Logger(),
 	}
+	config.Hosts.Names = s.settings.allowedHosts
 	s.gate.guard(&config)
 	server, err := websocket.NewServer(config)
 	if err != nil {
 		return nil, nil, errors.Join(err, l.Close())
 	}
 	if o := s.operation; o != nil {
+		o.transports.WatchAdmission(websocketTransport, server.Admission)
 		o.transports.Watch(websocketTransport, func() (peers, queued int) { return len(server.Clients()), server.Queued() })
 	}
 	return server, l, nil

@@ -51,6 +51,7 @@ func (g *gate) warn(warning error) {
 func (g *gate) guard(c *websocket.ServerConfig) {
 	if g.web != nil {
 		c.TLS = g.web.TLS()
+		c.Hosts.More = g.web.Names
 	}
 	switch {
 	case g.clients != nil:

@@ -43,7 +43,7 @@ const (
 
 // startGated starts a controller with the given mode of native TLS. Its file of
 // clients contains the text clients; "" means no file.
-func startGated(t *testing.T, mode security.Mode, s gateSettings, clients string) *gated {
+func startGated(t *testing.T, mode security.Mode, s gateSettings, clients string, change ...func(*controllerSettings)) *gated {
 	t.Helper()
 	g := &gated{t: t, ca: certtest.New(t)}
 	native := security.Config{Mode: mode}
@@ -73,10 +73,14 @@ func startGated(t *testing.T, mode security.Mode, s gateSettings, clients string
 	if err != nil {
 		t.Fatal(err)
 	}
+	settings := newLoopbackController(t.TempDir())
+	for _, f := range change {
+		f(settings)
+	}
 	type addresses struct{ native, clients net.Addr }
 	started, done := make(chan addresses, 1), make(chan error, 1)
 	service := controllerService{
-		settings: newLoopbackController(t.TempDir()), security: layer, gate: opened, log: zerolog.Nop(),
+		settings: settings, security: layer, gate: opened, log: zerolog.Nop(),
 		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
 	}
 	g.gate = &service.gate
@@ -194,6 +198,21 @@ func (g *gated) mutual(ca *certtest.Authority, name string, change ...func(*x509
 		g.t.Fatal(err)
 	}
 	return layer
+}
+
+// anonymousPeer returns a native endpoint without a certificate.
+func (g *gated) anonymousPeer() *peering.Endpoint {
+	g.t.Helper()
+	layer, err := security.New(security.Config{Mode: security.Anonymous})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	endpoint, err := peering.New(peering.Config{TLS: layer.Hook()})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { endpoint.Close() })
+	return endpoint
 }
 
 // peer returns a native endpoint with a certificate.

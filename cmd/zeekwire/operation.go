@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
@@ -72,6 +73,7 @@ func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceS
 	o.service = service.New(service.Config{
 		Listen:   s.metrics.at(s.defaultAddress),
 		Metrics:  o.registry,
+		Hosts:    admission.Hosts{Names: s.allowedHosts},
 		Patience: s.patience,
 		Log:      o.log,
 		Reload: func() error {
@@ -111,6 +113,7 @@ func (o *operation) hooks(transport string) any {
 
 // watch adds the metrics of a native endpoint.
 func (o *operation) watch(e *peering.Endpoint) {
+	o.transports.WatchAdmission(nativeTransport, e.Admission)
 	o.transports.Watch(nativeTransport, func() (peers, queued int) {
 		for _, p := range e.Peers() {
 			if p.State == peering.Peered {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/cmd/internal/address"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
@@ -117,6 +118,7 @@ type serviceSettings struct {
 	incoming       int // MiB
 	requestTimeout time.Duration
 	metrics        listenSettings
+	allowedHosts   []string // names by which web pages may reach listeners
 	patience       time.Duration
 	topics         topics
 	tls            tlsflags.Options
@@ -222,10 +224,25 @@ func (s *serviceSettings) addOperation() {
 	s.t.Group("Operation")
 	s.metrics.add(s.t, "metrics-listen", "`HOST:PORT` to listen at for HTTP requests (/metrics, /healthz, /readyz), or none")
 	s.t.Add(settings.Setting{
+		Name: "allowed-hosts", Value: settings.Parsed(&s.allowedHosts, parseHosts, joinPatterns),
+		Help: "`LIST` of further names, or patterns such as *.example.com, by which web pages may reach the service",
+	}, settings.Setting{
 		Name: "shutdown-timeout", Value: settings.Duration(&s.patience, 0),
 		Help: "`TIME` for pending requests to finish when the service ends",
 	})
 	s.logs.add(s.t)
+}
+
+// parseHosts parses a list of host names and patterns.
+func parseHosts(text string) ([]string, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var names []string
+	for item := range strings.SplitSeq(text, ",") {
+		names = append(names, strings.TrimSpace(item))
+	}
+	return names, admission.CheckNames(names)
 }
 
 // own returns the directory of the service's own state.

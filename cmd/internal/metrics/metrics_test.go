@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -197,6 +198,9 @@ func TestTransports(t *testing.T) {
 	transports := NewTransports(r)
 	native := transports.Transport("native")
 	transports.Watch("native", func() (peers, queued int) { return 3, 7 })
+	transports.WatchAdmission("native", func() admission.Stats {
+		return admission.Stats{Arriving: 8, Anonymous: 9, Known: 10, Evicted: 11, Refused: 12}
+	})
 	var p broker.Peer
 	native.PeerAdded(p)
 	native.PeerLost(p, nil)
@@ -214,7 +218,12 @@ func TestTransports(t *testing.T) {
 		zeekwire_messages_dropped_total{direction="sent",transport="native"} 4
 		zeekwire_messages_dropped_total{direction="received",transport="native"} 5
 		zeekwire_peers{transport="native"} 3
-		zeekwire_send_queue_messages{transport="native"} 7`)
+		zeekwire_send_queue_messages{transport="native"} 7
+		zeekwire_connections{stage="anonymous",transport="native"} 9
+		zeekwire_connections{stage="arriving",transport="native"} 8
+		zeekwire_connections{stage="known",transport="native"} 10
+		zeekwire_connections_evicted_total{transport="native"} 11
+		zeekwire_connections_refused_total{transport="native"} 12`)
 }
 
 func TestRegistry(t *testing.T) {

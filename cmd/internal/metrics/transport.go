@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/admission"
 )
 
 // Transports holds the metrics of all transports of a service.
@@ -13,15 +14,23 @@ type Transports struct {
 	peers, lost              *prometheus.CounterVec
 	messages, bytes, dropped *prometheus.CounterVec
 	connected, queued        *prometheus.Desc
+	stages, evicted, refused *prometheus.Desc
 
-	mu     sync.Mutex
-	queues []queues
+	mu         sync.Mutex
+	queues     []queues
+	admissions []admissions
 }
 
 // queues is a transport whose sizes are read when metrics are collected.
 type queues struct {
 	transport string
 	sizes     func() (peers, queued int)
+}
+
+// admissions is a transport whose admission is read when metrics are collected.
+type admissions struct {
+	transport string
+	stats     func() admission.Stats
 }
 
 // NewTransports returns the metrics of transports, registered with r.
@@ -34,6 +43,10 @@ func NewTransports(r prometheus.Registerer) *Transports {
 		dropped:   counter("zeekwire_messages_dropped_total", "Messages dropped because a queue was full.", "transport", "direction"),
 		connected: prometheus.NewDesc("zeekwire_peers", "Connected peers.", []string{"transport"}, nil),
 		queued:    prometheus.NewDesc("zeekwire_send_queue_messages", "Messages queued for sending, to all peers.", []string{"transport"}, nil),
+		stages: prometheus.NewDesc("zeekwire_connections",
+			"Connections by stage: arriving before the end of their handshake, anonymous, or known, whose peer has proved its identity or was connected to.", []string{"transport", "stage"}, nil),
+		evicted: prometheus.NewDesc("zeekwire_connections_evicted_total", "Connections closed in favor of others because there were too many.", []string{"transport"}, nil),
+		refused: prometheus.NewDesc("zeekwire_connections_refused_total", "Connections refused because there were too many.", []string{"transport"}, nil),
 	}
 	r.MustRegister(t.peers, t.lost, t.messages, t.bytes, t.dropped, t)
 	return t
@@ -58,10 +71,19 @@ func (t *Transports) Watch(name string, sizes func() (peers, queued int)) {
 	t.queues = append(t.queues, queues{name, sizes})
 }
 
+// WatchAdmission adds the admission of a transport. Stats may be called from any
+// goroutine.
+func (t *Transports) WatchAdmission(name string, stats func() admission.Stats) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.admissions = append(t.admissions, admissions{name, stats})
+}
+
 // Describe implements prometheus.Collector.
 func (t *Transports) Describe(c chan<- *prometheus.Desc) {
-	c <- t.connected
-	c <- t.queued
+	for _, d := range []*prometheus.Desc{t.connected, t.queued, t.stages, t.evicted, t.refused} {
+		c <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -72,6 +94,14 @@ func (t *Transports) Collect(c chan<- prometheus.Metric) {
 		peers, queued := q.sizes()
 		c <- prometheus.MustNewConstMetric(t.connected, prometheus.GaugeValue, float64(peers), q.transport)
 		c <- prometheus.MustNewConstMetric(t.queued, prometheus.GaugeValue, float64(queued), q.transport)
+	}
+	for _, a := range t.admissions {
+		s := a.stats()
+		for stage, n := range map[string]int{"arriving": s.Arriving, "anonymous": s.Anonymous, "known": s.Known} {
+			c <- prometheus.MustNewConstMetric(t.stages, prometheus.GaugeValue, float64(n), a.transport, stage)
+		}
+		c <- prometheus.MustNewConstMetric(t.evicted, prometheus.CounterValue, float64(s.Evicted), a.transport)
+		c <- prometheus.MustNewConstMetric(t.refused, prometheus.CounterValue, float64(s.Refused), a.transport)
 	}
 }
 

@@ -12,11 +12,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/zeekwire/zeekwire/broker/admission"
 )
 
 // Limits of the HTTP server.
 const (
 	httpTimeout   = 10 * time.Second
+	httpHandshake = 5 * time.Second // for a request, which has no body
+	httpIdle      = time.Minute     // between requests
+	httpClients   = 64              // open connections
 	httpHeaders   = 16 << 10
 	httpInFlight  = 8
 	httpEndGrace  = time.Second
@@ -54,12 +59,48 @@ func answer(against func() []string) http.HandlerFunc {
 	}
 }
 
+// httpLimits are the limits of connections to the HTTP server. All clients are
+// anonymous.
+func httpLimits() admission.Limits {
+	clients := max(8, min(httpClients, admission.Descriptors()/16))
+	return admission.Limits{Arriving: clients, PerAddress: clients / 2, Established: clients, Loopback: clients / 8}
+}
+
+// checkHost refuses requests of web pages that reach the server by a name that is
+// not its own.
+func checkHost(hosts admission.Hosts, notices *admission.Notices, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := hosts.CheckRead(r); err != nil {
+			notices.Warn("host").Err(err).Str("addr", r.RemoteAddr).Msg("HTTP request refused")
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// track moves the connections of an HTTP server through the stages of admission.
+// A connection is established with the headers of its first request.
+func track(c net.Conn, state http.ConnState) {
+	ticket := admission.TicketOf(c)
+	if state != http.StateActive {
+		return
+	}
+	if ticket.Establish("") != nil {
+		c.Close()
+		return
+	}
+	ticket.Touch()
+}
+
 // serveHTTP serves HTTP requests until ctx ends.
-func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler) error {
+func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, notices *admission.Notices) error {
 	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: 2 * httpTimeout, IdleTimeout: time.Minute,
+		Handler:     handler,
+		ReadTimeout: httpHandshake, WriteTimeout: 2 * httpTimeout, IdleTimeout: httpIdle,
 		MaxHeaderBytes: httpHeaders,
+		ConnState:      track,
+		ErrorLog:       notices.Logger("http"),
 	}
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -70,7 +111,7 @@ func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler) error 
 			server.Close()
 		}
 	})
-	err := server.Serve(l)
+	err := server.Serve(admission.New(httpLimits(), notices).Listener(l))
 	if !stop() {
 		<-done
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 )
 
@@ -32,6 +33,9 @@ type Config struct {
 	// metrics served there.
 	Listen  string
 	Metrics prometheus.Gatherer
+
+	// Hosts are the names by which web pages may reach Listen.
+	Hosts admission.Hosts
 
 	// Patience limits the time of a graceful end.
 	Patience time.Duration
@@ -148,7 +152,8 @@ func (s *Service) serveHTTP(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var server sync.WaitGroup
 	server.Go(func() {
-		if err := serveHTTP(ctx, l, handler(s.Health, s.cfg.Metrics)); err != nil {
+		notices := admission.NewNotices(s.cfg.Log)
+		if err := serveHTTP(ctx, l, checkHost(s.cfg.Hosts, notices, handler(s.Health, s.cfg.Metrics)), notices); err != nil {
 			s.cfg.Log.Error().Err(err).Msg("HTTP server failed")
 		}
 	})

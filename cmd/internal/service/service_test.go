@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -20,6 +21,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"github.com/zeekwire/zeekwire/broker/admission"
 )
 
 func TestMain(m *testing.M) {
@@ -273,5 +276,97 @@ func TestHTTPEndsWithService(t *testing.T) {
 	service = New(Config{Listen: "nowhere", Log: zerolog.Nop()})
 	if err := service.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "cannot listen for metrics at ") {
 		t.Error(err)
+	}
+}
+
+// Connections that only occupy the server do not keep others out.
+func TestHTTPUnderAttack(t *testing.T) {
+	for name, begin := range map[string]string{
+		"silence":           "",
+		"half a request":    "GET /healthz HTTP/1.1\r\nHost:",
+		"body missing":      "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
+		"kept open":         "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+		"answers not read":  strings.Repeat("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 100),
+		"another's request": "\x16\x03\x01\x02\x00\x01",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log strings.Builder
+			notices := admission.NewNotices(zerolog.New(zerolog.SyncWriter(&log)))
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- serveHTTP(ctx, l, handler(NewHealth(), prometheus.NewRegistry()), notices) }()
+			scraper, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer scraper.Close()
+			scrape := func() {
+				t.Helper()
+				io.WriteString(scraper, "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+				r, err := http.ReadResponse(bufio.NewReader(scraper), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadAll(r.Body); err != nil {
+					t.Error(err)
+				}
+			}
+			scrape()
+			var open []net.Conn
+			for range 300 {
+				c, err := net.Dial("tcp", l.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				open = append(open, c)
+				io.WriteString(c, begin)
+				if len(open)%100 == 0 {
+					if status, body := get(t, "http://"+l.Addr().String()+"/healthz"); status != http.StatusOK {
+						t.Errorf("after %d connections: %d %s", len(open), status, body)
+					}
+					http.DefaultClient.CloseIdleConnections()
+				}
+			}
+			if name == "silence" || name == "half a request" {
+				scrape() // over a connection that was kept open
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			for _, c := range open {
+				c.Close()
+			}
+			if lines := strings.Count(log.String(), "\n"); lines > 30 {
+				t.Errorf("%d lines in the log", lines)
+			}
+		})
+	}
+}
+
+// A page whose name was made to lead to this server cannot read from it.
+func TestHTTPChecksHosts(t *testing.T) {
+	var log strings.Builder
+	notices := admission.NewNotices(zerolog.New(zerolog.SyncWriter(&log)))
+	h := checkHost(admission.Hosts{Names: []string{"zeek.example.com"}}, notices, handler(NewHealth(), prometheus.NewRegistry()))
+	for host, want := range map[string]int{
+		"127.0.0.1:9": http.StatusOK, "zeek.example.com": http.StatusOK, "evil.example:9": http.StatusForbidden,
+	} {
+		for agent, want := range map[string]int{"Mozilla/5.0": want, "Prometheus/3.1.0": http.StatusOK} {
+			r := httptest.NewRequest(http.MethodGet, "http://"+host+"/metrics", nil)
+			r.Header.Set("User-Agent", agent)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("%s at %s: %d", agent, host, w.Code)
+			}
+		}
+	}
+	if !strings.Contains(log.String(), "evil.example") || !strings.Contains(log.String(), "allowed-hosts") {
+		t.Error(&log)
 	}
 }
