@@ -20,8 +20,8 @@ const (
 	jobHelp = "number, by, started, ended, error, and the lists of nodes done, now and next"
 
 	eventHelp = `number, time, kind ("connected", "lost", "state", "error",
-"log", "staged", "deploying", "deployed", "drained", "undrained", "job", "storage"),
-instance, node and text`
+"log", "staged", "deploying", "deployed", "drained", "undrained", "job",
+"storage"), instance, node and text`
 
 	statusHelp = `
 
