@@ -158,6 +158,10 @@ func (a *attacker) breach(text string) {
 // dialTimeout limits the time to open a connection.
 const dialTimeout = 5 * time.Second
 
+// from is the attacker's address. It is not the operator's: who shares an address with
+// attackers can lose an idle connection to them (SECURITY.md).
+var from = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)}
+
 // tcp opens a connection that closes when the attack ends, or accepts one. It
 // returns nil if that fails.
 func (a *attacker) tcp() net.Conn {
@@ -166,7 +170,7 @@ func (a *attacker) tcp() net.Conn {
 	if a.listener != nil {
 		c, err = a.listener.Accept()
 	} else {
-		d := net.Dialer{Timeout: dialTimeout}
+		d := net.Dialer{Timeout: dialTimeout, LocalAddr: from}
 		c, err = d.DialContext(a.ctx, "tcp", a.target.Address)
 	}
 	if err != nil {

@@ -184,7 +184,10 @@ var webSockets = []Attack{
 	}},
 	{"DNS rebinding", "a page of another site whose name resolves to this address", func(a *attacker) {
 		a.crowd(2, func(int) {
-			c := a.upgrade(http.Header{"Host": {"evil.example"}, "Origin": {"http://evil.example"}})
+			c := a.upgrade(http.Header{
+				"Host": {"evil.example"}, "Origin": {"http://evil.example"},
+				"User-Agent": {"Mozilla/5.0 (X11; Linux x86_64)"}, "Accept-Language": {"en"},
+			})
 			a.did()
 			if c != nil {
 				a.breach("the page can connect")
