@@ -172,13 +172,11 @@ func TestAgentWithoutDescriptors(t *testing.T) {
 	c := &changes{row: report(t, "descriptors exhausted", "agent"), t: t}
 	p := newPlace(t)
 	p.start("controller")
-	p.descriptors = 40
 	s := p.start("agent")
-	p.descriptors = 0
 	o := p.operator()
 	o.await("the agent", connected)
 	c.must(o)
-	release := occupy(t, p.ctx, p.agentPort)
+	release := starve(t, s)
 	c.untilRefused(o, "too many open files")
 	release()
 	c.endAgent(s, o)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/site"
@@ -304,7 +306,28 @@ func TestControllerWithoutDescriptors(t *testing.T) {
 	}
 	release()
 	p.operator()
+	release = starve(t, s)
+	c.must(o)
+	release()
+	p.operator()
 	c.end(s, o)
+}
+
+// starve leaves a process no descriptor that it does not have already. The returned
+// function gives it the limit that it had. Connections alone do not use up all
+// descriptors: listeners limit them.
+func starve(t *testing.T, p *process) (release func()) {
+	t.Helper()
+	var before unix.Rlimit
+	limit := func(new, old *unix.Rlimit) {
+		t.Helper()
+		if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_NOFILE, new, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(nil, &before)
+	limit(&unix.Rlimit{Cur: 0, Max: before.Max}, nil)
+	return func() { limit(&before, nil) }
 }
 
 // occupy opens connections, more than a process has descriptors. The returned function
