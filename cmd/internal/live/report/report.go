@@ -115,7 +115,8 @@ func (r *reader) cutOff(pkg string) {
 
 func (r *reader) end(e event) {
 	of := e.of()
-	if e.Test != "" && !r.parents[of] {
+	// A test with subtests is a row of its own if it failed: perhaps none of them did.
+	if e.Test != "" && (!r.parents[of] || e.Action == "fail" && hasVersion(e.Test)) {
 		o := r.outcome(e)
 		e.Action = o.action
 		fmt.Fprintf(r.w, "%-4s %s (%.0f s)\n", e.Action, name(e.Test), e.Elapsed)
