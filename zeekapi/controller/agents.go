@@ -78,6 +78,14 @@ func newAgents(out *outbox) *agents {
 // of returns the agent of an instance, nil if there is none.
 func (a *agents) of(instance string) *agent { return a.current[instance] }
 
+// peerOf returns the peer that is the agent of an instance, uuid.Nil if there is none.
+func (a *agents) peerOf(instance string) uuid.UUID {
+	if agent := a.of(instance); agent != nil {
+		return agent.peer
+	}
+	return uuid.Nil
+}
+
 // isZeeks reports whether an instance has an agent, and it is Zeek's own.
 func (a *agents) isZeeks(instance string) bool {
 	current := a.current[instance]

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -26,8 +28,9 @@ type job struct {
 type restarting struct {
 	zeekapi.Node
 	stage  restartStage
-	unsure bool  // an earlier life told the agent to restart the node
-	pid    int64 // of the process before the restart, 0 if that is not known
+	unsure bool      // an earlier life, or another agent, was told to restart the node
+	pid    int64     // of the process before the restart, 0 if that is not known
+	agent  uuid.UUID // the peer that was told to restart the node
 	until  time.Time
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -224,6 +225,7 @@ func (j *jobs) obstructed(n *restarting) error {
 // restart tells the agent of a node to restart it.
 func (j *jobs) restart(n *restarting) {
 	n.stage, n.unsure, n.until = telling, false, j.now.Add(nodeTimeout)
+	n.agent = j.agents.peerOf(n.Instance)
 	j.save()
 	j.events.add(zeekapi.EventJob, n.Instance, n.Name, fmt.Sprintf("job %d: restarting the node", j.last.Number))
 	r := j.requests.start(j.timeout, &nodeRestart{takeRestart, j, j.last, n})
@@ -352,6 +354,11 @@ func (j *jobs) back(instance string, results []zeekapi.Result) {
 
 // seen takes the state of a node. It is not told if the agent does not know the node.
 func (j *jobs) seen(n *restarting, status zeekapi.NodeStatus, told bool) {
+	if n.stage == returning && n.pid == 0 && n.agent != uuid.Nil && n.agent != j.agents.peerOf(n.Instance) {
+		// Another agent with the name was told to restart the node, which need not
+		// know it.
+		n.stage, n.unsure = looking, true
+	}
 	if n.stage == looking {
 		switch n.next(status, told) {
 		case telling:

@@ -147,3 +147,22 @@ func (b *bench) untilJobEnds() {
 		}
 	}
 }
+
+// An agent that answers for a name in place of another says nothing about the nodes of
+// that one. If the other takes its place, it has to restart the node.
+func TestRollingRestartAtAnotherAgent(t *testing.T) {
+	b, peers := deployedBench(t, config("c1", "a"))
+	b.ask(zeekapi.RollingRestartRequest{ReqID: reqID("job")}, new(zeekapi.Job))
+	b.agent(peers["a"], nodesAre("#2"), "to a: AgentRestartRequest #4 of wa")
+	b.agent(peers["a"], zeekapi.AgentRestartResponse{ReqID: reqID("#4")}, "to a: AgentGetNodesRequest #6")
+	b.do(controller.PeerLost{Peer: peers["a"]})
+	described(b, peer(7), "a", "to a: AgentWelcomeRequest #7")
+	b.agent(peer(7), welcomed("#7", "a"), "to a: AgentDeployRequest #9 c1")
+	b.tick("to a: AgentGetNodesRequest #11")
+	b.agent(peer(7), nodesAre("#11", process("wa", zeekapi.StateRunning, 6)), "to a: AgentRestartRequest #13 of wa")
+	b.agent(peer(7), zeekapi.AgentRestartResponse{ReqID: reqID("#13")}, "to a: AgentGetNodesRequest #15")
+	b.agent(peer(7), nodesAre("#15", process("wa", zeekapi.StateRunning, 7)))
+	if got, want := b.jobText(), "done [wa], next [], ended true: "; got != want {
+		t.Errorf("the job is %q, want %q", got, want)
+	}
+}
