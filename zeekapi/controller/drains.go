@@ -68,10 +68,10 @@ func (d *drains) begin(by broker.Peer, r *request, instance string, w *member) {
 	d.names.keep(Owed, instance, true)
 	d.trials.waits.giveUp(instance, string(drained))
 	d.await(r, instance)
+	d.trials.drained(instance) // which may begin a deployment, so that the former target is not sent once more
 	if w != nil {
 		d.trials.without(instance)
 	}
-	d.trials.drained(instance)
 }
 
 // await has the agent of a drained instance stand by, and ends the request when
