@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -93,8 +92,7 @@ type agentService struct {
 }
 
 // stopPatience limits the time that nodes may take to stop when the agent ends.
-// It is the limit of Zeek's Supervisor.
-const stopPatience = 26 * time.Second
+const stopPatience = zeek.DefaultPatience
 
 // run runs the agent until ctx ends or s.ending is closed. It then stops the
 // nodes, or leaves them running for the next agent.

@@ -90,33 +90,21 @@ func (a *awaited) await(t *testing.T, text string) {
 		}
 		select {
 		case <-a.more:
-		case <-t.Context().Done():
+		case <-time.After(time.Minute):
 			t.Fatalf("the log does not contain %q", text)
 		}
 	}
 }
 
-// An agent accepts requests of all controllers that it connects to, and of no
-// other peer.
-func TestSeveralControllers(t *testing.T) {
-	zerolog.SetGlobalLevel(zerolog.TraceLevel) // commands that other tests ran may have set it
-	first, second, stranger := newTestController(t), newTestController(t), newTestController(t)
+// serveAgent starts an agent and returns the address of its listener.
+func serveAgent(t *testing.T, set *agentSettings, log *awaited) string {
+	t.Helper()
 	plain, err := security.New(security.Config{Mode: security.Off})
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &awaited{more: make(chan struct{}, 1)}
 	listens := make(chan net.Addr, 1)
-	set := newSimulatedAgent("i", t.TempDir())
-	set.connectRetry = 10 * time.Millisecond
 	service := agentService{settings: set, security: plain, log: zerolog.New(log), started: func(a net.Addr) { listens <- a }}
-	for _, b := range []testController{first, second} {
-		bound, err := b.Listen(t.Context(), "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		set.controllers = append(set.controllers, bound.String())
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- service.run(ctx) }()
@@ -126,8 +114,63 @@ func TestSeveralControllers(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	select {
+	case a := <-listens:
+		return a.String()
+	case err := <-ended:
+		ended <- nil
+		t.Fatal(err)
+		return ""
+	}
+}
 
-	if err := stranger.AddPeer((<-listens).String()); err != nil {
+// An agent accepts requests of the controllers that --obey names, and of no other peer
+// that connects.
+func TestAgentObeys(t *testing.T) {
+	zerolog.SetGlobalLevel(zerolog.TraceLevel) // commands that other tests ran may have set it
+	for _, tt := range []struct {
+		setting string
+		want    bool
+	}{{"", true}, {"127.0.0.1", true}, {"192.0.2.1", false}} {
+		t.Run("--obey="+tt.setting, func(t *testing.T) {
+			set := newSimulatedAgent("i", t.TempDir())
+			var err error
+			if set.callers, err = parseCallers(tt.setting); err != nil {
+				t.Fatal(err)
+			}
+			log := &awaited{more: make(chan struct{}, 1)}
+			address := serveAgent(t, set, log)
+			b := newTestController(t)
+			if err := b.AddPeer(address); err != nil {
+				t.Fatal(err)
+			}
+			hear[zeekapi.AgentHello](b)
+			b.welcome("w")
+			if tt.want {
+				hear[zeekapi.AgentWelcomeResponse](b)
+			} else {
+				log.await(t, "no controller of ours")
+			}
+		})
+	}
+}
+
+// An agent accepts requests of all controllers that it connects to, and of no
+// other peer.
+func TestSeveralControllers(t *testing.T) {
+	zerolog.SetGlobalLevel(zerolog.TraceLevel) // commands that other tests ran may have set it
+	first, second, stranger := newTestController(t), newTestController(t), newTestController(t)
+	log := &awaited{more: make(chan struct{}, 1)}
+	set := newSimulatedAgent("i", t.TempDir())
+	set.connectRetry = 10 * time.Millisecond
+	for _, b := range []testController{first, second} {
+		bound, err := b.Listen(t.Context(), "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		set.controllers = append(set.controllers, bound.String())
+	}
+	if err := stranger.AddPeer(serveAgent(t, set, log)); err != nil {
 		t.Fatal(err)
 	}
 	hear[zeekapi.AgentHello](stranger)

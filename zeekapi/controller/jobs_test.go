@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -120,6 +121,17 @@ func TestRollingRestart(t *testing.T) {
 		b.agent(peers["b"], restarted("#7"), "to b: AgentGetNodesRequest #9")
 		b.agent(peers["b"], nodes("#9", status("wb", zeekapi.StateRunning)))
 		want(t, "job", "done [wb], next [], ended true: ", job(b))
+	})
+	t.Run("instance was drained before", func(t *testing.T) {
+		b, _ := deployedBench(t, c)
+		b.client(zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "a", Drain: true}, "to a: AgentStandbyRequest #1")
+		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r1"), Nodes: []string{"wa", "manager"}},
+			"answer RollingRestartResponse r1 [F there are no such nodes to restart]")
+		b.events = nil
+		var j zeekapi.Job
+		b.ask(zeekapi.RollingRestartRequest{ReqID: reqID("r2")}, &j)
+		want(t, "nodes", "[logger wb]", fmt.Sprint(slices.Concat(j.Now, j.Next)))
+		b.expectEvents("job  : job 1: restart of 2 nodes by alice at 10.0.0.1")
 	})
 	t.Run("deployment", func(t *testing.T) {
 		b, _, _ := begin(t, zeekapi.RollingRestartRequest{})

@@ -37,6 +37,7 @@ type siteConfig struct {
 	native         string        // the address for agents; empty for any
 	requestTimeout time.Duration // default one minute, which only failing tests reach
 	shortTimeouts  bool          // short timeouts for silent peers
+	guarded        bool          // access rules, though they permit everything
 }
 
 // peering returns the configuration of an endpoint of the site.
@@ -71,12 +72,16 @@ func newSite(t *testing.T, c siteConfig) *site {
 	}
 	settings := controller.DefaultSettings()
 	settings.RequestTimeout = cmp.Or(c.requestTimeout, time.Minute)
+	var access map[broker.Bus]*controller.Access
+	if c.guarded {
+		access = map[broker.Bus]*controller.Access{endpoint: &controller.Open, server: &controller.Open}
+	}
 	var group sync.WaitGroup
 	group.Go(func() { _ = server.Serve(ctx, listener) })
 	group.Go(func() {
 		err := controller.Run(ctx, controller.Config{
 			Settings: settings, Buses: []broker.Bus{endpoint, server}, Dialer: endpoint,
-			Dialects: dialects, Store: c.store, Log: zerolog.Nop(),
+			Dialects: dialects, Store: c.store, Access: access, Log: zerolog.Nop(),
 		})
 		if err != nil {
 			t.Errorf("Run: %v", err)

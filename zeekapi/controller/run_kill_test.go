@@ -35,7 +35,7 @@ func TestStateSurvivesKill(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "controller.db")
 	random := rand.New(rand.NewPCG(1, 1))
 	acknowledged := 0
-	for range scale(20, 1000) {
+	for range scale(100, 1000) {
 		for _, last := range killedOnce(t, file, time.Duration(random.Int64N(int64(60*time.Millisecond)))) {
 			acknowledged = last
 		}

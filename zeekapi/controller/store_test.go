@@ -21,6 +21,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/synced"
 )
 
 func openStore(t *testing.T, file string) *controller.Store {
@@ -234,6 +235,59 @@ func TestStoreSurvivesKill(t *testing.T) {
 			t.Errorf("save %d: the copy has a configuration ID of %d bytes, want %d", i, len(got), len(c.ID))
 		}
 		copied.Close()
+	}
+}
+
+// The file keeps only the deployments and events that the history has.
+func TestStoreRemovesOldEntries(t *testing.T) {
+	s := openStore(t, filepath.Join(t.TempDir(), "state.db"))
+	for number := range uint64(5) {
+		past := controller.Past{Deployment: zeekapi.Deployment{Number: number + 1}}
+		event := zeekapi.ClusterEvent{Number: number + 1, Kind: zeekapi.EventJob}
+		oldest := max(number, 1) // the last two remain
+		if err := s.Save(controller.SaveDeployment{Past: past, Oldest: oldest}, controller.Announce{Event: event, Oldest: oldest}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := load(t, s)
+	var deployments, events []uint64
+	for _, p := range state.History {
+		deployments = append(deployments, p.Number)
+	}
+	for _, e := range state.Events {
+		events = append(events, e.Number)
+	}
+	if want := []uint64{4, 5}; !slices.Equal(deployments, want) || !slices.Equal(events, want) {
+		t.Errorf("deployments %d and events %d, want %d", deployments, events, want)
+	}
+}
+
+// What Save has stored survives a crash of the machine: the changes are synced before
+// the page that leads to them, and that page before Save returns. The same holds for
+// the page of the second transaction. A new file and its name are synced, too.
+func TestStoreSyncs(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "state.db")
+	synced.Files(t, func() {}) // skips the test if nothing can be observed
+	var s *controller.Store
+	opening := synced.Files(t, func() { s = openStore(t, file) })
+	if len(opening) < 2 || opening[len(opening)-1] != dir || !strings.HasPrefix(opening[0], file+".new") {
+		t.Errorf("opening a new store synced %q, want the new file and then %s", opening, dir)
+	}
+	for name, save := range map[string]func() error{
+		"Save":    func() error { return s.Save(controller.Save{Slot: controller.Staged, Config: fullConfig()}) },
+		"Rewrite": func() error { return s.Rewrite(controller.State{}) },
+	} {
+		saving := synced.Files(t, func() { err = save() })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(saving) < 4 || len(slices.Compact(slices.Clone(saving))) != 1 || saving[0] != file {
+			t.Errorf("%s synced %q, want %s four times", name, saving, file)
+		}
 	}
 }
 

@@ -512,3 +512,72 @@ func random(size int) string {
 	r.Read(b)
 	return string(b)
 }
+
+// rewriting is a disk on which another program replaces the content of a log with one
+// of the same size while the log is archived.
+type rewriting struct {
+	files
+	path string
+}
+
+func (r rewriting) create(name string) (target, error) {
+	if err := os.WriteFile(r.path, []byte("new\n"), 0o600); err != nil {
+		return nil, err
+	}
+	return r.files.create(name)
+}
+
+// A log that changes while it is archived stays in the queue, even if its size is the
+// same afterwards.
+func TestRewrittenLogIsSkipped(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, "old\n")
+	p.disk = rewriting{path: filepath.Join(p.Queue, connName)}
+	p.once(t.Context())
+	p.expect("while it changes", map[string]string{}, connName)
+}
+
+// The clock of a log in the future says nothing about its age.
+func TestLogFromFutureIsArchived(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, "one\n")
+	p.now = func() time.Time { return time.Now().Add(-24 * time.Hour) }
+	p.once(t.Context())
+	p.expect("a day earlier", map[string]string{connGoal: "one\n"})
+}
+
+// What an interrupted run left under the temporary name is replaced. A link with that
+// name is not followed.
+func TestTemporaryFileExists(t *testing.T) {
+	temporary := func(p *place) string {
+		goal := filepath.Join(p.Dir, connGoal)
+		if err := os.MkdirAll(filepath.Dir(goal), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(filepath.Dir(goal), ".tmp."+filepath.Base(goal))
+	}
+	t.Run("longer file", func(t *testing.T) {
+		p := newPlace(t)
+		p.put(connName, "one\n")
+		if err := os.WriteFile(temporary(p), []byte(random(10<<10)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.once(t.Context())
+		p.expect("after the run", map[string]string{connGoal: "one\n"})
+	})
+	t.Run("link", func(t *testing.T) {
+		p := newPlace(t)
+		p.put(connName, "one\n")
+		other := filepath.Join(t.TempDir(), "other")
+		if err := os.WriteFile(other, []byte("other"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(other, temporary(p)); err != nil {
+			t.Fatal(err)
+		}
+		p.once(t.Context())
+		if got, err := os.ReadFile(other); err != nil || string(got) != "other" {
+			t.Errorf("the file to which the link points has %q, %v", got, err)
+		}
+	})
+}

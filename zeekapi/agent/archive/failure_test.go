@@ -7,10 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi/internal/synced"
 )
 
 // faulty is a disk that fails at step number failing and, if dead is set, at
@@ -176,7 +179,7 @@ func TestEveryStepFails(t *testing.T) {
 				p.expect(what+", then the next run", map[string]string{connGoal: content})
 			}
 			for _, want := range []string{"list", "mkdir", "open", "create", "read", "write", "set time", "sync", "close", "rename", "sync directory", "remove"} {
-				if !strings.Contains(strings.Join(steps, ","), want) {
+				if !slices.Contains(steps, want) {
 					t.Errorf("step %s was never reached: %q", want, steps)
 				}
 			}
@@ -205,4 +208,49 @@ type stopping struct {
 func (s *stopping) create(name string) (target, error) {
 	s.cancel()
 	return s.files.create(name)
+}
+
+// A crash of the machine loses no log, because everything is synced before the log is
+// removed from the queue: the new directories, the archived log under its temporary name,
+// and then its final name.
+func TestMoveSyncs(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, random(1<<10))
+	got := synced.Files(t, func() { p.once(t.Context()) })
+	p.expect("after the run", map[string]string{connGoal: random(1 << 10)})
+	root, err := filepath.EvalSymlinks(filepath.Dir(p.Queue))
+	if err != nil {
+		t.Fatal(err)
+	}
+	goal := filepath.Join(p.Dir, connGoal)
+	want := []string{
+		"", "deep", // in which directories are created
+		filepath.Join("deep", "archive"),
+		filepath.Join("deep", "archive", filepath.Dir(connGoal), ".tmp."+filepath.Base(goal)),
+		filepath.Join("deep", "archive", filepath.Dir(connGoal)),
+	}
+	for i, name := range want {
+		want[i] = filepath.Join(root, name)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("archiving synced %q, want %q", got, want)
+	}
+}
+
+// The temporary file is synced before it gets its final name, and that is before the
+// removal from the queue.
+func TestMoveOrder(t *testing.T) {
+	p := newPlace(t)
+	p.put(connName, random(1<<10))
+	d := &faulty{}
+	p.disk = d
+	p.once(t.Context())
+	at := -1
+	for _, step := range []string{"write", "set time", "sync", "rename", "sync directory", "remove"} {
+		next := slices.Index(d.log[at+1:], step)
+		if next < 0 {
+			t.Fatalf("no step %q after step %d of %q", step, at, d.log)
+		}
+		at += 1 + next
+	}
 }

@@ -3,9 +3,11 @@ package atomicfile_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/synced"
 )
 
 func TestWrite(t *testing.T) {
@@ -42,5 +44,27 @@ func TestWriteFails(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
 		t.Errorf("a temporary file is left: %v", entries)
+	}
+}
+
+// The content is synced before the file gets its name, and the name before Write
+// returns.
+func TestWriteSyncs(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "file")
+	for _, content := range []string{"first", "second"} {
+		got := synced.Files(t, func() { err = atomicfile.Write(name, []byte(content), 0o600) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 2 || !strings.HasPrefix(got[0], filepath.Join(dir, ".file.")) || got[1] != dir {
+			t.Errorf("writing synced %q, want the temporary file and then %s", got, dir)
+		}
+	}
+	if got := synced.Files(t, func() { err = atomicfile.Write(name, []byte("second"), 0o600) }); err != nil || got != nil {
+		t.Errorf("writing the same content synced %q, %v", got, err)
 	}
 }

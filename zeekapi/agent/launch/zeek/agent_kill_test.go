@@ -34,7 +34,7 @@ import (
 )
 
 var (
-	rounds    = flag.Int("rounds", 6, "number of times that an agent is killed")
+	rounds    = flag.Int("rounds", 15, "number of times that an agent is killed")
 	manyNodes = flag.Int("nodes", 25, "number of nodes of an agent in TestManyNodes")
 )
 

@@ -134,6 +134,18 @@ func TestStopKillsAfterPatience(t *testing.T) {
 	}
 }
 
+// Zeek's Supervisor kills a node that does not end within 26 s. A node that writes its
+// last logs needs that time.
+func TestDefaultPatience(t *testing.T) {
+	c, err := Config{StateDir: t.TempDir()}.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Patience != 26*time.Second {
+		t.Errorf("the patience is %v", c.Patience)
+	}
+}
+
 func TestCloseKillsWhenContextEnds(t *testing.T) {
 	t.Parallel()
 	l := start(t, Config{Patience: time.Hour})
