@@ -50,6 +50,40 @@ func TestObservables(t *testing.T) {
 	})
 }
 
+// TestControllerObservables compares what other programs can see of a controller.
+func TestControllerObservables(t *testing.T) {
+	forEachZeek(t, func(t *testing.T, z *installation) {
+		z.needsChildren(t)
+		observe := func(t *testing.T, start func(native, websocket int, state string) *process) map[string]string {
+			seen := make(map[string]string)
+			for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+				native, websocket := freePort(t), freePort(t)
+				p := start(native, websocket, t.TempDir())
+				z.clientOf(t, native, websocket).instances(t)
+				name, _ := serviceProcess(p, "controller-one")
+				seen["name of the controller's process"] = name
+				seen["exit code after "+signal.String()] = exitCode(p, signal)
+			}
+			return seen
+		}
+		var zeek, ours map[string]string
+		t.Run("Zeek's controller", func(t *testing.T) {
+			zeek = observe(t, func(native, websocket int, state string) *process {
+				return z.startController(t, native, websocket, state, "Broker::disable_ssl=T")
+			})
+		})
+		t.Run("our controller", func(t *testing.T) {
+			ours = observe(t, func(native, websocket int, state string) *process {
+				return startController(t, native, websocket, state, "off")
+			})
+		})
+		t.Logf("Zeek's %v, ours %v", zeek, ours)
+		if checked(t); len(zeek) != 3 || !maps.Equal(zeek, ours) {
+			t.Errorf("Zeek's %v, ours %v", zeek, ours)
+		}
+	})
+}
+
 // observedAgent starts Zeek's agent agent-one with the state directory.
 func (z *installation) observedAgent(t *testing.T, controller int, state string) *process {
 	return start(t, "Zeek's agent", []string{
@@ -81,7 +115,7 @@ func observe(t *testing.T, z *installation, agent startAgent) map[string]string 
 	p, running := deploy()
 	worker := running["worker"].PID
 	observeNode(t, seen, worker, p, state)
-	seen["name of the agent's process"], seen["processes between the agent and its parent"] = agentProcess(p)
+	seen["name of the agent's process"], seen["processes between the agent and its parent"] = serviceProcess(p, "agent-one")
 	if err := os.WriteFile(filepath.Join(state, "nodes", "worker", "stderr"), []byte("earlier\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -212,9 +246,9 @@ func observeFiles(t *testing.T, seen map[string]string, dir string) string {
 	return cmp.Or(strings.Join(further, " "), "none")
 }
 
-// agentProcess returns the name of the process that is the agent, and the number of
-// processes between it and the test.
-func agentProcess(p *process) (name, between string) {
+// serviceProcess returns the name of the process that is the service, and the number
+// of processes between it and the test.
+func serviceProcess(p *process, service string) (name, between string) {
 	child := func(pid int, prefix string) (int, string) {
 		entries, _ := filepath.Glob("/proc/[0-9]*/stat")
 		for _, e := range entries {
@@ -234,7 +268,8 @@ func agentProcess(p *process) (name, between string) {
 	}
 	pid := p.cmd.Process.Pid
 	stem, _ := child(pid, "zeek.stem")
-	if _, comm := child(stem, "zeek.agent-one"); stem != 0 && comm != "" {
+	want := "zeek." + service
+	if _, comm := child(stem, want[:min(len(want), 15)]); stem != 0 && comm != "" {
 		return comm, "2"
 	}
 	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
