@@ -20,7 +20,7 @@ func agentOn(t *testing.T, dir string) (*place, *process, *operator) {
 	return p, s, o
 }
 
-// verifyAgent compares what an agent has stored with what was acknowledged.
+// verifyAgent compares the stored configuration of an agent with the acknowledged one.
 func (c *changes) verifyAgent(dir string) {
 	c.t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, "nodes", "agent", "agents", "agent.json"))
@@ -33,7 +33,7 @@ func (c *changes) verifyAgent(dir string) {
 	}
 }
 
-// alarms checks what an agent does that cannot store changes.
+// alarms checks the behaviour of an agent that cannot store changes.
 func (s *process) alarms(reason string) {
 	t := s.place.t
 	t.Helper()

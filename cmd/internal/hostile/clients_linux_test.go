@@ -165,7 +165,7 @@ func runClient(t *testing.T, binary string, interrupt bool, args ...string) (r c
 
 var clientCount atomic.Int32
 
-// readTerminal reads what a command prints until it ends, and returns its size. The
+// readTerminal reads the output of a command until it ends, and returns its size. The
 // error says that a sequence of the server would have controlled the terminal.
 func readTerminal(terminal io.Reader) (size int64, err error) {
 	buf := make([]byte, 64<<10)

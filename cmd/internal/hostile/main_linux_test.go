@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/hostile/attack"
+	"github.com/zeekwire/zeekwire/cmd/internal/testbinary"
 )
 
 // attackVariable is the environment variable that makes the test binary an
@@ -58,19 +57,7 @@ func build(t *testing.T) string {
 	return path
 }
 
-var buildOnce = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("ZEEKWIRE"); path != "" {
-		return path, nil
-	}
-	path := filepath.Join(binaries, "zeekwire")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "../../zeekwire")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as in "make build", whose build cache is then used
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("building zeekwire: %w\n%s", err, out)
-	}
-	return path, nil
-})
+var buildOnce = sync.OnceValues(func() (string, error) { return testbinary.Build(binaries) })
 
 // runAttack attacks until the end of standard input. It writes a line when the
 // attack has begun, and its Stats at the end.

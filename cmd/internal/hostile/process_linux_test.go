@@ -103,7 +103,7 @@ func (p *process) memory() (peak, now int64) {
 	return peak, now
 }
 
-// usage is what a process uses besides memory.
+// usage counts the resources of a process other than memory.
 type usage struct{ goroutines, descriptors int }
 
 var metricsClient = http.Client{Timeout: answerLimit, Transport: &http.Transport{DisableKeepAlives: true}}

@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/testbinary"
 )
 
 // patience limits the time of one wait. It only makes failing tests end; it is
@@ -27,19 +29,11 @@ import (
 const patience = 60 * time.Second
 
 var buildOnce = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("ZEEKWIRE"); path != "" {
-		return path, nil
-	}
 	dir, err := os.MkdirTemp("", "zeekwire-live")
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "zeekwire")
-	out, err := exec.Command("go", "build", "-o", path, "../../zeekwire").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("building zeekwire: %w\n%s", err, out)
-	}
-	return path, nil
+	return testbinary.Build(dir)
 })
 
 func zeekwire(t *testing.T) string {

@@ -32,8 +32,8 @@ func TestObservables(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		z.needsChildren(t)
 		var zeek, ours map[string]string
-		t.Run("Zeek's agent", func(t *testing.T) { zeek = observe(t, z, z.observedAgent) })
-		t.Run("our agent", func(t *testing.T) { ours = observe(t, z, z.ourObservedAgent) })
+		t.Run("Zeek's agent", func(t *testing.T) { zeek = observe(t, z.zeekKind()) })
+		t.Run("our agent", func(t *testing.T) { ours = observe(t, z.ourKind()) })
 		if len(zeek) < 10 || len(zeek) != len(ours) {
 			t.Fatalf("observed %d properties of Zeek, and %d of ours", len(zeek), len(ours))
 		}
@@ -84,29 +84,13 @@ func TestControllerObservables(t *testing.T) {
 	})
 }
 
-// observedAgent starts Zeek's agent agent-one with the state directory.
-func (z *installation) observedAgent(t *testing.T, controller int, state string) *process {
-	return start(t, "Zeek's agent", []string{
-		"ZEEK_AGENT_NAME=agent-one", "ZEEK_AGENT_ADDR=127.0.0.1", fmt.Sprintf("ZEEK_AGENT_PORT=%d/tcp", freePort(t)),
-		fmt.Sprintf("ZEEK_CONTROLLER_PORT=%d/tcp", controller),
-		"ZEEK_MANAGEMENT_STATE_DIR=" + state, "ZEEK_MANAGEMENT_SPOOL_DIR=" + state,
-	}, z.zeek, "-j", "policy/frameworks/management/agent", fmt.Sprintf("Broker::default_port=%d/tcp", freePort(t)), "Broker::disable_ssl=T")
-}
-
-func (z *installation) ourObservedAgent(t *testing.T, controller int, state string) *process {
-	return start(t, "our agent", nil, zeekwire(t), "agent", "--name", "agent-one", "--controller", at(controller),
-		"--listen", at(freePort(t)), "--state-dir", state, "--launcher", "zeek", "--zeek", z.zeek, "--tls", "off")
-}
-
-type startAgent func(t *testing.T, controller int, state string) *process
-
 // observe returns the observables of an agent and of its node "worker".
-func observe(t *testing.T, z *installation, agent startAgent) map[string]string {
+func observe(t *testing.T, kind agentKind) map[string]string {
 	native, websocket := ourController(t, "off")
 	state, c := t.TempDir(), ours(t, websocket)
 	seen := make(map[string]string)
 	deploy := func() (*process, map[string]nodeStatus) {
-		p := agent(t, native, state)
+		p := kind.start(t, state, "agent-one", freePort(t), native)
 		c.instances(t, "agent-one")
 		c.deploy(t, cluster)
 		return p, c.running(t, "agent-one", nodes...)

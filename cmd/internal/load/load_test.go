@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/cmd/internal/testbinary"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
@@ -123,19 +124,7 @@ func build(t *testing.T) string {
 	return path
 }
 
-var buildOnce = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("ZEEKWIRE"); path != "" {
-		return path, nil
-	}
-	path := filepath.Join(binaries, "zeekwire")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "../../zeekwire")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as in "make build", whose build cache is then used
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("building zeekwire: %w\n%s", err, out)
-	}
-	return path, nil
-})
+var buildOnce = sync.OnceValues(func() (string, error) { return testbinary.Build(binaries) })
 
 func measure(t *testing.T, binary string, n int) sample {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
