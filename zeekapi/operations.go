@@ -149,7 +149,8 @@ type Status struct {
 	// It is empty if the controller can.
 	Storage string `zeek:"storage,extension"`
 
-	// Exposure says who may command the controller. Nil: it does not tell.
+	// Exposure lists the peers that may command the controller. It is nil if the
+	// controller does not report that.
 	Exposure *Exposure `zeek:"exposure,extension"`
 }
 

@@ -154,7 +154,7 @@ func (f *failing) Accept() (net.Conn, error) {
 func (f *failing) Close() error   { close(f.closed); return nil }
 func (f *failing) Addr() net.Addr { return from(local) }
 
-// A process that is out of descriptors goes on accepting, and frees some.
+// A process without free descriptors continues to accept, and frees some.
 func TestListenerOutOfDescriptors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, log := newGate(Limits{Arriving: 10})

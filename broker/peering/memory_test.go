@@ -169,8 +169,8 @@ func TestLargeFramesAreReleased(t *testing.T) {
 	}
 }
 
-// TestDecodedMessagesWait sends frames whose values take 32 times their memory, while
-// nobody calls Next. Few of them are decoded.
+// TestDecodedMessagesWait sends frames whose values take 32 times the frames' memory.
+// As long as Next is not called, only a few frames are decoded.
 func TestDecodedMessagesWait(t *testing.T) {
 	const elements = 1 << 20
 	e := newEndpoint(t, Config{ID: smallID, Subscriptions: []string{"t"}, ReceiveQueue: 1, ReceiveOverflow: broker.OverflowBlock})

@@ -42,7 +42,7 @@ type rule struct {
 	explanation string
 }
 
-// served is what a server sends, and what its client trusts.
+// served has the chain that a server sends, and the authorities that its client trusts.
 type served struct {
 	chain []*issued
 	roots []*issued

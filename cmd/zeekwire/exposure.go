@@ -24,8 +24,8 @@ const (
 	mayControl = "command the agent, and so run programs on its machine"
 )
 
-// nobody is ExposedPeers.Who for a port at which no peer has the permission.
-const nobody = "nobody"
+// noPeer is ExposedPeers.Who for a permission that no peer of a port has.
+const noPeer = "nobody"
 
 // The TLS of ports.
 const (
@@ -108,7 +108,7 @@ func (c *controllerExposure) nativeClients() []zeekapi.ExposedPeers {
 	case c.clients == nil && !c.mutual:
 		return []zeekapi.ExposedPeers{{Who: zeekapi.Anybody, May: mayAll, Commands: true}}
 	case c.clients == nil || !c.mutual:
-		return []zeekapi.ExposedPeers{{Who: nobody, May: clientsMay(access.Full), Commands: true}}
+		return []zeekapi.ExposedPeers{{Who: noPeer, May: clientsMay(access.Full), Commands: true}}
 	}
 	return listedClients(c.clients.List(), func(l access.Client) string {
 		if !l.Certificate {
@@ -154,7 +154,7 @@ func listedClients(list []access.Client, who func(access.Client) string) []zeeka
 		}
 	}
 	if peers == nil {
-		peers = []zeekapi.ExposedPeers{{Who: nobody, May: mayAll, Commands: true}}
+		peers = []zeekapi.ExposedPeers{{Who: noPeer, May: mayAll, Commands: true}}
 	}
 	return peers
 }
@@ -296,7 +296,7 @@ func (s *agentSettings) callingControllers(who string) []zeekapi.ExposedPeers {
 		}
 	}
 	if peers == nil {
-		add(nobody)
+		add(noPeer)
 	}
 	return peers
 }

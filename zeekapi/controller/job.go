@@ -62,7 +62,7 @@ func (j *job) snapshot() zeekapi.Job {
 	return s
 }
 
-// form returns the job as it is stored.
+// form returns the stored form of the job.
 func (j *job) form() StoredJob {
 	s := StoredJob{Job: j.snapshot()}
 	if !j.running() {

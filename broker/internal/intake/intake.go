@@ -56,7 +56,7 @@ type Pool struct {
 	used     int
 	ending   int                   // part of used whose connections end
 	accounts map[*Account]struct{} // those with memory
-	changed  chan struct{}         // closed when memory is returned; nil if nobody waits
+	changed  chan struct{}         // closed when memory is returned; nil without waiters
 
 	high       bool // much memory has been taken, and is to be returned to the system
 	garbage    int  // bytes that were returned since the last collection

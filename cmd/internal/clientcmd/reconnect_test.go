@@ -16,7 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/fake"
 )
 
-// life is what a controller does until it is killed: the responses to requests by kind,
+// life has the effects of a controller until it is killed: the responses to requests by kind,
 // in order, of which the last is repeated. The controller is killed instead of an empty
 // response.
 type life map[string][]any

@@ -42,9 +42,10 @@ func (p *parameters) addTLS(o *connect.Options, warning func(format string, args
 func (p *parameters) privateKey() string { return cmp.Or(p.keyFile, p.certificate) }
 
 // tlsConfig returns the TLS configuration for WebSockets. As in zeek-client, a client
-// without a certificate does not verify the controller's certificate. Unlike in
-// zeek-client, it does if trusted authorities are set, and if it sends a token, unless
-// client.insecure_token is set: whoever gets the token can command the cluster.
+// without a certificate does not verify the controller's certificate. Unlike
+// zeek-client, it verifies the certificate if trusted authorities are set. It also does
+// if it sends a token, because the recipient of a token can command the cluster.
+// The setting client.insecure_token turns that off.
 func (p *parameters) tlsConfig(warning func(format string, args ...any)) (*tls.Config, error) {
 	for _, file := range []struct {
 		description, name string

@@ -102,7 +102,7 @@ func (c *changes) verify(o *operator) {
 	}
 }
 
-// serves checks what a controller does that cannot store changes.
+// serves checks the behaviour of a controller that cannot store changes.
 func serves(s *process, o *operator, reason string) {
 	t := s.place.t
 	t.Helper()
@@ -184,7 +184,7 @@ func TestControllerOnFullDisk(t *testing.T) {
 	c.end(s, o)
 }
 
-// A controller needs no inode for a change, but for a site.
+// A controller stores changes without a new inode. A site requires one.
 func TestControllerWithoutInodes(t *testing.T) {
 	t.Parallel()
 	c := &changes{row: report(t, "inodes exhausted", "controller"), t: t}

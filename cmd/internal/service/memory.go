@@ -12,7 +12,7 @@ import (
 func LimitMemory() int64 {
 	limit := memoryLimit("/")
 	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
-		// The rest is for what Go does not count, such as buffers of the kernel.
+		// The rest is for memory outside of Go, such as buffers of the kernel.
 		debug.SetMemoryLimit(limit / 10 * 9)
 	}
 	return limit

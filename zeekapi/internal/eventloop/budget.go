@@ -11,7 +11,7 @@ type budget struct {
 
 	mu   sync.Mutex
 	used int
-	room chan struct{} // closed when memory is freed; nil if nobody waits
+	room chan struct{} // closed when memory is freed; nil without waiters
 }
 
 func newBudget(limit int) *budget { return &budget{limit: limit} }

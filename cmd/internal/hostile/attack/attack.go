@@ -17,7 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security"
 )
 
-// Target is what an attack is directed at.
+// Target is the victim of an attack.
 type Target struct {
 	Address   string // host and port of a listener; the host is a loopback address
 	WebSocket bool   // the listener is for WebSockets
@@ -39,7 +39,7 @@ func (t Target) check() error {
 	return nil
 }
 
-// Stats is what an attack has done.
+// Stats counts the actions of an attack.
 type Stats struct {
 	Connections int64    // connections that were opened
 	Actions     int64    // messages, requests and frames that were sent, and connections that were held
@@ -127,7 +127,7 @@ func (a *attacker) crowd(n int, act func(i int)) {
 	group.Wait()
 }
 
-// wait waits, and reports whether the attack goes on.
+// wait waits, and reports whether the attack continues.
 func (a *attacker) wait(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -21,7 +21,7 @@ var httpRequests = []Attack{
 		body := strings.Repeat("x", 1<<20)
 		a.request(16, "POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000000\r\n\r\n"+body+body+body)
 	}},
-	{"pipelined requests", "connections with thousands of requests, whose responses nobody reads", func(a *attacker) {
+	{"pipelined requests", "connections with thousands of requests, which do not read the responses", func(a *attacker) {
 		requests := strings.Repeat("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 1000)
 		a.crowd(100, func(int) {
 			c := a.tcp()

@@ -67,7 +67,7 @@ var requesting = []Attack{
 			s.publish(Forgery, broker.String(Forgery))
 		})
 	}},
-	{"publishes", "20 clients that publish what nobody asked for, on all topics", func(a *attacker) {
+	{"publishes", "20 clients that publish unrequested messages on all topics", func(a *attacker) {
 		event := broker.NewEvent("Some::event", broker.String(strings.Repeat("x", 10_000))).Value()
 		a.speakers(20, false, func(s *speaker) {
 			for _, topic := range []string{stock.Topics.Controller, own.Topics.Events, own.Topics.Controller, "/", stock.Topics.Agent(a.target.Instance)} {

@@ -208,7 +208,7 @@ func respond(text []byte, results []zeekapi.Result) []byte {
 	return jsonv1.Append(nil, jsonv1.Data{Topic: d.Topics.Controller, Value: response.Value()})
 }
 
-// foreignResponse returns the response to a request that nobody made.
+// foreignResponse returns a response without a request: its ID is unknown to all clients.
 func foreignResponse() []byte {
 	ev, err := stock.Encode(zeekapi.GetNodesResponse{ReqID: newID(), Results: []zeekapi.Result{{Instance: Forgery, Error: Forgery}}})
 	check(err)

@@ -52,7 +52,7 @@ func (p privileges) forbid(program string) error {
 	case p.root || interpreted(program):
 		return nil // a script may call sudo
 	case !p.noneNew && info.Mode()&fs.ModeSetuid != 0:
-		return nil // it belongs to root, or nobody knows
+		return nil // it belongs to root, or its owner is unknown
 	}
 	if caps, err := p.fileCaps(program); err == nil && permits(caps) && !p.noneNew {
 		return nil
