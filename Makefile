@@ -13,7 +13,7 @@ PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build cross demo docs man test long live live-table load hostile faults record lint vulncheck fuzz bench bench-compare
+.PHONY: build cross demo docs man test long live live-table load hostile faults record dist dist-check lint vulncheck fuzz bench bench-compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
@@ -93,6 +93,16 @@ faults: build
 # changed since the version before.
 record: build
 	RECORD=$(CURDIR)/testdata/recordings ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestRecord$$' ./cmd/internal/live
+
+# The files of a release: packages for Debian and Red Hat, archives, bills of
+# materials and checksums. The same commit and VERSION give the same bytes.
+dist:
+	$(GO) run ./cmd/internal/dist -version '$(VERSION)'
+
+# Make a release twice and compare; check the packages with lintian and rpmlint;
+# and install, upgrade and remove them in a container with systemd and a cluster.
+dist-check:
+	$(GO) test -count=1 -v -timeout 20m ./cmd/internal/dist -dist
 
 # Run the linters of .golangci.yml, check the workflow files, and look for known
 # vulnerabilities.
