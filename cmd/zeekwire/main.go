@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -166,12 +167,23 @@ accepted before the command.
 }
 
 func newVersionCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use: "version", Short: "Print the version, as --version does", Args: usage.Arguments("version"),
-		Example: "  zeekwire version",
+		Long: `Print the version, as --version does.
+
+The JSON has the keys version, revision (of the source, missing if unknown),
+modified (true if the source differed from the revision), go (the version of
+Go), os and arch.`,
+		Example: "  zeekwire version\n  zeekwire version --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(version.Details())
+			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "zeekwire version %s\n", version.String())
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print version and origin of the program as JSON")
+	return cmd
 }

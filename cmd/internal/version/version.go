@@ -3,6 +3,7 @@ package version
 
 import (
 	"regexp"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -19,6 +20,38 @@ var unreleased = regexp.MustCompile(`^v0\.0\.0-\d{14}-([0-9a-f]{12})`)
 func String() string {
 	info, _ := debug.ReadBuildInfo()
 	return of(release, info)
+}
+
+// A Build is the origin of a program.
+type Build struct {
+	Version  string `json:"version"`            // as String returns it
+	Revision string `json:"revision,omitempty"` // of the source, in version control; empty if unknown
+	Modified bool   `json:"modified"`           // the source differed from the revision
+	Go       string `json:"go"`                 // version of the compiler
+	OS       string `json:"os"`
+	Arch     string `json:"arch"`
+}
+
+// Details returns the origin of the program.
+func Details() Build {
+	info, _ := debug.ReadBuildInfo()
+	return detailsOf(release, info)
+}
+
+func detailsOf(release string, info *debug.BuildInfo) Build {
+	b := Build{Version: of(release, info), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if info == nil {
+		return b
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Revision = s.Value
+		case "vcs.modified":
+			b.Modified = s.Value == "true"
+		}
+	}
+	return b
 }
 
 func of(release string, info *debug.BuildInfo) string {

@@ -1,6 +1,7 @@
 package version
 
 import (
+	"runtime"
 	"runtime/debug"
 	"testing"
 )
@@ -31,5 +32,16 @@ func TestVersion(t *testing.T) {
 		if got := of(tt.release, tt.info); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
+	}
+}
+
+func TestDetails(t *testing.T) {
+	info := &debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "761a7c9e"}, {Key: "vcs.modified", Value: "true"}}}
+	want := Build{Version: "v1.2.3", Revision: "761a7c9e", Modified: true, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if got := detailsOf("v1.2.3", info); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := detailsOf("", nil); got.Version != "devel" || got.Revision != "" {
+		t.Errorf("without information: %+v", got)
 	}
 }
