@@ -426,7 +426,9 @@ func (t *deployment) complete(r *request) bool {
 	if had := t.plans.former(); t.number != 0 || had == nil || had.content != t.plan.content {
 		t.plans.keepDeployed(t.plan)
 	}
-	t.deliveries.complete(t.plan)
+	if t.reachedAll() {
+		t.deliveries.complete(t.plan)
+	}
 	t.log.Info().Str("config", clip(t.target.ID)).Bool("internal", t.number == 0).Msg("deployed")
 	switch fallen := t.fallen(r.results); {
 	case t.failed != nil:
@@ -442,6 +444,19 @@ func (t *deployment) complete(r *request) bool {
 	}
 	t.record(outcome, r.results)
 	r.results = append(r.results, zeekapi.Result{ReqID: r.id, Success: true, Data: broker.String(t.target.ID)})
+	return true
+}
+
+// reachedAll reports whether no agent can still run another configuration with the same
+// ID: all have answered, or have stopped their nodes.
+func (t *deployment) reachedAll() bool {
+	for name := range t.members.byName {
+		_, answered := t.reached[name]
+		stoodBy := t.names.drained(name) && !t.names.has(Owed, name)
+		if !answered && !stoodBy && !t.deliveries.runs(name, t.plan.content) {
+			return false
+		}
+	}
 	return true
 }
 
