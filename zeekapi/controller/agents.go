@@ -66,6 +66,7 @@ type agents struct {
 	rivals  map[string][]*agent // all peers in the order of their last hellos, by instance
 	refused int                 // number of peers
 	terms   uint64
+	changes uint64 // of the agents of instances, and of what agents say of themselves
 }
 
 func newAgents(out *outbox) *agents {
@@ -134,6 +135,7 @@ func (a *agents) meet(p broker.Peer, instance string) *agent {
 // occupy makes a peer the agent of its instance, which must have none.
 func (a *agents) occupy(peer *agent) {
 	a.terms++
+	a.changes++
 	peer.term = a.terms
 	a.relieve(peer)
 	a.current[peer.Name] = peer
@@ -219,5 +221,6 @@ func (a *agents) describe(peer uuid.UUID, msg zeekapi.AgentDescription) {
 	if d := a.peers[peer]; d != nil {
 		d.described, d.process, d.zeek = true, msg.Agent, msg.Zeek
 		d.layoutForm, d.revision = msg.LayoutForm, msg.Revision
+		a.changes++
 	}
 }

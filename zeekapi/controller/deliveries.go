@@ -84,7 +84,7 @@ func (d *deliveries) sending(p *plan) {
 	}
 }
 
-// complete takes note that all agents answered for p.
+// complete takes note that no agent can run another configuration than p with the same ID.
 func (d *deliveries) complete(p *plan) {
 	if d.sent != p.content {
 		d.save(p.content)

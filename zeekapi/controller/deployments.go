@@ -231,9 +231,10 @@ func (d *deployments) sited(instance string) {
 	case t != nil && t.mayBegin():
 		t.deployTo(w) // not distribute, which would look at all instances for each
 		d.requests.settle(t.request)
+	case had != nil && d.deliveries.runs(instance, had.content): // it got the site for a check
 	case !d.members.allReady():
 		d.restore(w)
-	case t == nil && (had == nil || !d.deliveries.runs(instance, had.content)):
+	case t == nil:
 		d.redeploy()
 	}
 }
@@ -242,6 +243,7 @@ func (d *deployments) sited(instance string) {
 // under way because the last one gave up on the instance, it is repeated.
 func (d *deployments) without(instance string) {
 	d.deliveries.stopped(instance)
+	d.retract(instance)
 	former, target := d.plans.former(), d.configs.target()
 	switch {
 	case d.current == nil && d.members.allReady() && (former == nil || former.config.ID != target.ID):
@@ -251,6 +253,17 @@ func (d *deployments) without(instance string) {
 	case d.current != nil:
 		d.distribute()
 	}
+}
+
+// retract forgets what the agent of an instance answered for the current deployment,
+// because the instance is drained, or no longer.
+func (d *deployments) retract(instance string) {
+	t := d.current
+	if t == nil || t.skipped[instance] {
+		return
+	}
+	delete(t.reached, instance)
+	t.request.results = slices.DeleteFunc(t.request.results, func(res zeekapi.Result) bool { return res.Instance == instance })
 }
 
 // distribute sends the configuration of the current deployment to all agents
@@ -413,7 +426,9 @@ func (t *deployment) complete(r *request) bool {
 	if had := t.plans.former(); t.number != 0 || had == nil || had.content != t.plan.content {
 		t.plans.keepDeployed(t.plan)
 	}
-	t.deliveries.complete(t.plan)
+	if t.reachedAll() {
+		t.deliveries.complete(t.plan)
+	}
 	t.log.Info().Str("config", clip(t.target.ID)).Bool("internal", t.number == 0).Msg("deployed")
 	switch fallen := t.fallen(r.results); {
 	case t.failed != nil:
@@ -429,6 +444,19 @@ func (t *deployment) complete(r *request) bool {
 	}
 	t.record(outcome, r.results)
 	r.results = append(r.results, zeekapi.Result{ReqID: r.id, Success: true, Data: broker.String(t.target.ID)})
+	return true
+}
+
+// reachedAll reports whether no agent can still run another configuration with the same
+// ID: all have answered, or have stopped their nodes.
+func (t *deployment) reachedAll() bool {
+	for name := range t.members.byName {
+		_, answered := t.reached[name]
+		stoodBy := t.names.drained(name) && !t.names.has(Owed, name)
+		if !answered && !stoodBy && !t.deliveries.runs(name, t.plan.content) {
+			return false
+		}
+	}
 	return true
 }
 

@@ -309,3 +309,44 @@ func TestSetConfigurationChangesInstanceAddress(t *testing.T) {
 	b.client(set("r4", elsewhere), "save staged c4", "save ready c4", "save target c4",
 		"to a: AgentDeployRequest #7 c4")
 }
+
+// An agent that a partial deployment left out may still run another configuration with
+// the same ID. The next life of the controller forces it, too.
+func TestPartialDeploymentOfKnownID(t *testing.T) {
+	b, peers := deployedBench(t, config("c1", "a", "b"))
+	b.do(controller.PeerLost{Peer: peers["b"]})
+	changed := config("c1", "a", "b")
+	changed.Nodes[0].Role = zeekapi.RoleProxy
+	b.stageQuietly(changed)
+	b.client(zeekapi.DeployStagedRequest{ReqID: reqID("r1"), DeployOptions: zeekapi.DeployOptions{Partial: true}},
+		"save target c1", "to a: AgentDeployRequest #1 c1 by force")
+	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c1", "answer DeployStagedResponse r1 "+absent("b")+" [T a wa] [T = c1]")
+	b = b.again()
+	b.start()
+	b.agent(peers["a"], hello("a"), "to a: AgentWelcomeRequest #2")
+	b.agent(peers["a"], welcomed("#2", "a"), "to a: AgentDeployRequest #4 c1")
+	b.agent(peers["b"], hello("b"), "to b: AgentWelcomeRequest #5")
+	b.agent(peers["b"], welcomed("#5", "b"), "to a: AgentDeployRequest #6 c1 by force", "to b: AgentDeployRequest #7 c1 by force")
+}
+
+// The same of an instance that was drained while its agent was away.
+func TestDeploymentOfKnownIDWithoutDrainedInstance(t *testing.T) {
+	drain := func(drain bool) zeekapi.Message {
+		return zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "b", Drain: drain}
+	}
+	b, peers := deployedBench(t, config("c1", "a", "b"))
+	b.do(controller.PeerLost{Peer: peers["b"]})
+	b.client(drain(true), "answer DrainResponse d [T b = the agent is not connected; the instance gets no nodes when it returns]")
+	changed := config("c1", "a", "b")
+	changed.Nodes[0].Role = zeekapi.RoleProxy
+	b.stageQuietly(changed)
+	b.client(deploy("r1"), "save target c1", "to a: AgentDeployRequest #1 c1 by force")
+	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c1", "answer DeployResponse r1 [T a wa] [T = c1]")
+	b.client(drain(false), "answer DrainResponse d [F b agent not connected, the instance gets its nodes when it returns]")
+	b = b.again()
+	b.start()
+	b.agent(peers["a"], hello("a"), "to a: AgentWelcomeRequest #2")
+	b.agent(peers["a"], welcomed("#2", "a"), "to a: AgentDeployRequest #4 c1")
+	b.agent(peers["b"], hello("b"), "to b: AgentWelcomeRequest #5")
+	b.agent(peers["b"], welcomed("#5", "b"), "to a: AgentDeployRequest #6 c1 by force", "to b: AgentDeployRequest #7 c1 by force")
+}

@@ -99,6 +99,7 @@ func (d *drains) undrain(by broker.Peer, r *request, instance string, w *member)
 	d.log.Info().Str("by", nameOf(by)).Str("instance", instance).Msg("undraining the instance")
 	d.members.change(instance, func() { d.names.keep(Drained, instance, false) })
 	d.states.count(instance)
+	d.trials.deployments.retract(instance)
 	if w != nil {
 		d.names.keep(Owed, instance, false)
 	}

@@ -161,3 +161,21 @@ func TestDrainWaitsForNodesToStop(t *testing.T) {
 		b.client(drain("r2", false), "answer DrainResponse r1 [F the instance is no longer drained]", "to a: AgentWelcomeRequest #3")
 	})
 }
+
+// An instance that is drained and undrained during a deployment gets the configuration
+// once more, although its agent had answered before.
+func TestUndrainDuringDeployment(t *testing.T) {
+	b, peers := ourBench(t, config("c1", "a", "b"))
+	b.stageQuietly(config("c2", "a", "b"))
+	b.client(deploy("r1"), "to a: AgentCheckRequest #1 c2", "to b: AgentCheckRequest #2 c2")
+	b.agent(peers["a"], checked("#1"))
+	b.agent(peers["b"], checked("#2"), "save target c2", "to a: AgentDeployNodesRequest #3 c2", "to b: AgentDeployNodesRequest #4 c2")
+	b.agent(peers["a"], agentDeployed("#3", problem("wa", "slow")))
+	b.client(zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "a", Drain: true}, "to a: AgentStandbyRequest #5")
+	b.client(zeekapi.DrainRequest{ReqID: reqID("u"), Instance: "a"},
+		"answer DrainResponse d [F the instance is no longer drained]", "to a: AgentWelcomeRequest #6")
+	b.agent(peers["a"], welcomed("#6", "a"), "to a: AgentDeployNodesRequest #7 c2")
+	b.agent(peers["b"], agentDeployed("#4", success("b", "wb")))
+	b.agent(peers["a"], agentDeployed("#7", success("a", "wa")), "answer DrainResponse u [T a wa]", "save deployed c2",
+		"answer DeployResponse r1 [T b wb] [T a wa] [T = c2]")
+}

@@ -65,7 +65,7 @@ func (j *jobs) rollingRestart(by broker.Peer, req zeekapi.RollingRestartRequest,
 	for _, n := range nodes {
 		on[n.Instance] = append(on[n.Instance], n.Name)
 	}
-	j.checks.ask(r, on, func(found []zeekapi.Result) bool {
+	j.checks.ask(r, func() map[string][]string { return on }, func(found []zeekapi.Result) bool {
 		switch err := j.obstacle(busy); {
 		case len(found) > 0:
 			j.requests.fail(r, "%s", problemsOf(found))

@@ -240,6 +240,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.drains.poll()
 		m.surveys.hold()
 	}
+	m.trials.follow()
 	if m.phase == Ending && m.Pending() == 0 {
 		m.phase = Ended
 	}
@@ -254,10 +255,8 @@ func (m *Machine) fromAgent(peer broker.Peer, dialect string, msg zeekapi.Messag
 	switch msg := msg.(type) {
 	case zeekapi.AgentHello:
 		m.arrivals.hello(peer, dialect, msg)
-		m.trials.arrived()
 	case zeekapi.AgentDescription:
 		m.agents.describe(peer.ID, msg)
-		m.trials.arrived()
 	case zeekapi.AgentWelcomeResponse:
 		if m.requests.expects(msg.ID) { // of a contest
 			m.requests.answered(peer, msg)

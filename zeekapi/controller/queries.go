@@ -82,7 +82,7 @@ func (q *queries) restart(by broker.Peer, req zeekapi.RestartRequest) {
 		which = clip(listed(req.Nodes))
 	}
 	q.log.Info().Str("by", nameOf(by)).Str("request", req.ID).Str("nodes", which).Msg("restarting nodes")
-	q.checks.ask(r, q.restartable(req.Nodes), func(found []zeekapi.Result) bool {
+	q.checks.ask(r, func() map[string][]string { return q.restartable(req.Nodes) }, func(found []zeekapi.Result) bool {
 		if len(found) > 0 {
 			r.results = q.notRestarted(r, req.Nodes, found)
 			return true

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
@@ -13,25 +14,42 @@ type restartChecks struct {
 	requests *requests
 }
 
-// restartCheck is the task of a request that waits for the checks. When they have
-// ended, then gets the problems. It returns whether the request ends.
+// restartCheck is the task of a request that waits for the checks. When all agents have
+// checked that the instances have then, the function then gets the problems. It returns
+// whether the request ends.
 type restartCheck struct {
 	basicTask
-	requests *requests
-	then     func(problems []zeekapi.Result) (ends bool)
+	*restartChecks
+	request *request
+	nodes   func() map[string][]string // to restart, by instance
+	asked   map[string]uint64          // terms of the agents that were asked, by instance
+	then    func(problems []zeekapi.Result) (ends bool)
 }
 
-// ask begins the checks of nodes, by instance, on behalf of a request.
-func (c *restartChecks) ask(r *request, nodes map[string][]string, then func(problems []zeekapi.Result) (ends bool)) {
-	r.task = &restartCheck{requests: c.requests, then: then}
+// ask begins the checks of nodes on behalf of a request.
+func (c *restartChecks) ask(r *request, nodes func() map[string][]string, then func(problems []zeekapi.Result) (ends bool)) {
+	t := &restartCheck{restartChecks: c, request: r, nodes: nodes, asked: make(map[string]uint64), then: then}
+	r.task = t
+	c.requests.settle(r)
+}
+
+// ask asks the agents that can check and were not asked yet. Problems that another agent
+// of the same instance found do not count.
+func (t *restartCheck) ask() {
+	nodes := t.nodes()
 	for _, instance := range sortedKeys(nodes) {
-		if a := c.agents.of(instance); a != nil && a.checks() && len(nodes[instance]) > 0 {
-			c.requests.call(r, instance, question{message: func(id zeekapi.ReqID) zeekapi.Message {
+		a := t.agents.of(instance)
+		if a == nil || t.asked[instance] == a.term {
+			continue
+		}
+		t.request.results = slices.DeleteFunc(t.request.results, func(res zeekapi.Result) bool { return res.Instance == instance })
+		if a.checks() && len(nodes[instance]) > 0 {
+			t.asked[instance] = a.term
+			t.requests.call(t.request, instance, question{message: func(id zeekapi.ReqID) zeekapi.Message {
 				return zeekapi.AgentCheckRestartRequest{ReqID: id, Nodes: nodes[instance]}
 			}})
 		}
 	}
-	c.requests.settle(r)
 }
 
 func (t *restartCheck) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
@@ -47,6 +65,9 @@ func (t *restartCheck) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, b
 func (t *restartCheck) missed(*call, reason) ([]zeekapi.Result, bool) { return nil, true }
 
 func (t *restartCheck) complete(r *request) bool {
+	if t.ask(); len(r.open) > 0 {
+		return false
+	}
 	found := r.results
 	r.results = nil
 	return t.then(found)

@@ -56,3 +56,47 @@ func TestRollingRestartIsChecked(t *testing.T) {
 	b.agent(peers["a"], checkedRestart("#3"))
 	b.agent(peers["b"], checkedRestart("#4"), "answer RollingRestartResponse r2 [F earlier deployment r3 still pending]")
 }
+
+// Nodes restart only if the agents that restart them have checked that, not other ones
+// that their instances had before, or none.
+func TestAgentChangesDuringRestartCheck(t *testing.T) {
+	begin := func(t *testing.T) (*bench, map[string]broker.Peer) {
+		t.Helper()
+		b, peers := ourBench(t, config("c1", "a", "b"))
+		b.client(restart("r1"), "to a: AgentCheckRestartRequest #1 of wa", "to b: AgentCheckRestartRequest #2 of wb")
+		b.agent(peers["a"], checkedRestart("#1"))
+		b.do(controller.PeerLost{Peer: peers["a"]})
+		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #3")
+		b.describe7()
+		return b, peers
+	}
+	t.Run("another agent", func(t *testing.T) {
+		b, peers := begin(t)
+		b.agent(peer(7), welcomed("#3", "a"), "to a: AgentDeployNodesRequest #5 c1")
+		b.agent(peers["b"], checkedRestart("#2"), "to a: AgentCheckRestartRequest #6 of wa")
+		b.agent(peer(7), checkedRestart("#6", problem("wa", "bad")),
+			`answer RestartResponse r1 [F a wa not restarted: bad = ["", "bad"]] [F b wb not restarted: another node of the request could not run again]`)
+	})
+	t.Run("another agent that is not ready", func(t *testing.T) {
+		b, peers := begin(t)
+		b.agent(peers["b"], checkedRestart("#2"), "to b: AgentRestartRequest #4 of")
+		b.agent(peers["b"], zeekapi.AgentRestartResponse{ReqID: reqID("#4"), Results: []zeekapi.Result{success("b", "wb")}},
+			"answer RestartResponse r1 [F wa agent not connected] [T b wb]")
+	})
+	t.Run("after it failed", func(t *testing.T) {
+		b, peers := ourBench(t, config("c1", "a", "b"))
+		b.client(zeekapi.RollingRestartRequest{ReqID: reqID("r1")}, "to a: AgentCheckRestartRequest #1 of wa", "to b: AgentCheckRestartRequest #2 of wb")
+		b.agent(peers["a"], checkedRestart("#1", problem("wa", "bad")))
+		b.do(controller.PeerLost{Peer: peers["a"]})
+		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #3")
+		b.describe7()
+		b.agent(peers["b"], checkedRestart("#2"), "to a: AgentCheckRestartRequest #4 of wa")
+		b.agent(peer(7), checkedRestart("#4", problem("wa", "worse")), "answer RollingRestartResponse r1 [F no node was restarted: wa on a: worse]")
+	})
+	t.Run("an agent that does not know the request", func(t *testing.T) {
+		b, peers := ourBench(t, config("c1", "a"))
+		b.client(restart("r1"), "to a: AgentCheckRestartRequest #1 of wa")
+		b.do(controller.Unsupported{ToAgent: controller.ToAgent{Instance: "a", Peer: peers["a"].ID, Message: zeekapi.AgentCheckRestartRequest{ReqID: reqID("#1")}}},
+			"to a: AgentRestartRequest #2 of")
+	})
+}

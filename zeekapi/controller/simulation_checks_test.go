@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
@@ -307,9 +309,9 @@ func jobOutcome(j controller.StoredJob) string {
 }
 
 // checkTarget checks that a new target passed the check of all agents that can check,
-// and that no impostor replaced,
+// and that no impostor replaced, and that all instances have agents,
 // unless that was not required or the target is the one before. The first deployment
-// does not wait for all agents.
+// does not wait for all agents. The controller leaves the agent of an instance that moved.
 func (s *simulation) checkTarget(c zeekapi.Configuration) {
 	last := s.state.History[len(s.state.History)-1]
 	if i := slices.IndexFunc(s.state.History, func(p controller.Past) bool { return p.Number == s.resumed && p.Outcome == zeekapi.OutcomePending }); i >= 0 && s.state.History[i].Config != c.ID {
@@ -319,13 +321,20 @@ func (s *simulation) checkTarget(c zeekapi.Configuration) {
 	if last.Action == "force" || last.Action == "partial" || c.ID == s.targetBefore || len(s.state.Configs[controller.Deployed].Nodes) == 0 {
 		return
 	}
+	before := make(map[string]zeekapi.Instance)
+	for _, i := range s.state.Configs[controller.Target].Instances {
+		before[i.Name] = i
+	}
 	for _, i := range c.Instances {
-		a := s.byName[i.Name]
+		a, holder := s.byName[i.Name], s.machine.AgentOf(i.Name)
+		if w, ok := before[i.Name]; holder == uuid.Nil && !slices.Contains(s.state.Drained, i.Name) && (!ok || w == i) {
+			s.failf("%s is the target, but %s has no agent", c.ID, i.Name)
+		}
 		if a == nil || s.impostors.fooled[a.name] || !s.machine.Checks(a.name) || slices.Contains(s.state.Drained, a.name) {
 			continue
 		}
-		if !a.passed[c.ID] {
-			s.failf("%s is the target, but %s did not pass its check", c.ID, i.Name)
+		if !a.passed[c.ID] || a.checked[c.ID] != holder {
+			s.failf("%s is the target, but the agent %s of %s did not pass its check", c.ID, holder, i.Name)
 		} else if !s.portsAreFree(a, c.Nodes) {
 			s.failf("%s is the target, but has ports that are in use on %s", c.ID, i.Name)
 		}

@@ -117,6 +117,7 @@ type simAgent struct {
 	layout    zeekapi.PackedLayout // of the configuration
 	sites     map[string]uint64    // bytes that it has of each site; siteSize for all
 	passed    map[string]bool      // whether it passes the check of a configuration
+	checked   map[string]uuid.UUID // the process that last checked a configuration
 	used      []uint16             // ports that other programs use on its machine
 	pid       int64                // of its node; another one after each start
 	told      int                  // number of the last accepted message that changed the configuration
@@ -163,7 +164,7 @@ func newSimulation(seed uint64, agents int) *simulation {
 		s.settings.StatusInterval = 20 * time.Second
 	}
 	for i := range agents {
-		a := &simAgent{name: fmt.Sprintf("%05d", i), number: i, ours: s.chance(0.5), keeps: s.chance(0.3), sites: make(map[string]uint64), passed: make(map[string]bool)}
+		a := &simAgent{name: fmt.Sprintf("%05d", i), number: i, ours: s.chance(0.5), keeps: s.chance(0.3), sites: make(map[string]uint64), passed: make(map[string]bool), checked: make(map[string]uuid.UUID)}
 		for port := range uint16(4) {
 			if s.chance(0.2) {
 				a.used = append(a.used, 2200+port, 9000+port)
@@ -557,6 +558,7 @@ func (s *simulation) checkedNodes(a *simAgent, msg zeekapi.AgentCheckRequest) ze
 	if msg.Site != "" && a.sites[msg.Site] < siteSize {
 		s.failf("%s is to check %s, but lacks its site", a.name, msg.Config)
 	}
+	a.checked[msg.Config] = a.peer.ID
 	passed, known := a.passed[msg.Config]
 	if !known {
 		passed = s.calm || !s.chance(0.1)

@@ -1,7 +1,7 @@
 package controller
 
 import (
-	"cmp"
+	"iter"
 	"slices"
 	"time"
 
@@ -29,7 +29,9 @@ type order struct {
 
 // trial is the task of checking a configuration. First it waits until the agents
 // of all instances are connected. Then our agents check their parts. Only if no
-// problem is found does the deployment begin. Until then nothing changes.
+// problem is found does the deployment begin. Until then nothing changes. The check
+// of an agent counts only as long as that is the agent of its instance: one that
+// takes over, or returns, checks again.
 type trial struct {
 	*trials
 	request *request
@@ -40,11 +42,18 @@ type trial struct {
 	dialed  []zeekapi.Instance // only for the trial
 	sending map[string]bool    // instances whose agents lack the site
 	skipped map[string]bool    // instances that a partial deployment leaves out
-	asked   map[string]bool    // instances whose agents check
+	asked   map[string]asking  // instances whose agents check
+	busy    bool               // agents are being asked
 
 	assigned revision  // the target with the ports as first assigned
 	used     usedPorts // as agents reported in the current check
 	rounds   int       // further checks with other ports
+}
+
+// asking says which agent of an instance was asked to check.
+type asking struct {
+	term        uint64 // of the agent
+	unsupported bool   // the agent does not understand the question
 }
 
 // trials checks configurations before they are deployed. Deployments begin here,
@@ -52,7 +61,9 @@ type trial struct {
 type trials struct {
 	*deployments
 	settings Settings
-	current  *trial // of the next deployment; nil: none
+	current  *trial   // of the next deployment; nil: none
+	all      []*trial // also those without a deployment, in the order in which they began
+	seen     uint64   // agents.changes when the trials were last continued
 }
 
 // pending returns the request of a client for a deployment that is under way,
@@ -103,30 +114,46 @@ func (d *trials) checkOnly(r *request, target revision, uploaded *zeekapi.Config
 
 func (d *trials) newTrial(r *request, number uint64, o order) *trial {
 	t := &trial{trials: d, request: r, began: d.requests.now, order: o, number: number, assigned: o.target,
-		sending: make(map[string]bool), asked: make(map[string]bool), skipped: make(map[string]bool), used: make(usedPorts)}
+		sending: make(map[string]bool), asked: make(map[string]asking), skipped: make(map[string]bool), used: make(usedPorts)}
 	r.task = t
+	d.all = append(d.all, t)
 	return t
 }
 
-// arrived continues the trial that may have waited for an agent.
-func (d *trials) arrived() {
-	if d.current != nil {
-		d.current.advance()
+// follow continues the trials if instances have other agents than before, or if agents
+// have described themselves. It must be called at the end of each step.
+func (d *trials) follow() {
+	if d.seen == d.agents.changes {
+		return
+	}
+	d.seen = d.agents.changes
+	for t := range d.open() {
+		t.advance()
 	}
 }
 
-// drained continues the trial without an instance that was drained.
+// open returns the trials in the order in which they began. Those that end in the
+// meantime are left out.
+func (d *trials) open() iter.Seq[*trial] {
+	return func(yield func(*trial) bool) {
+		for _, t := range slices.Clone(d.all) {
+			if slices.Contains(d.all, t) && !yield(t) {
+				return
+			}
+		}
+	}
+}
+
+// drained continues the trials without an instance that was drained.
 func (d *trials) drained(instance string) {
-	t := d.current
-	switch {
-	case t == nil:
-	case t.request.open[instance] != nil:
-		d.requests.miss(t.request.open[instance], drained)
-	case t.sending[instance]:
+	for t := range d.open() {
+		t.retract(instance)
 		delete(t.sending, instance)
-		d.requests.settle(t.request)
-	default:
-		t.advance()
+		if c := t.request.open[instance]; c != nil {
+			d.requests.miss(c, drained)
+		} else {
+			t.advance()
+		}
 	}
 }
 
@@ -134,6 +161,7 @@ func (d *trials) drained(instance string) {
 func (t *trial) advance() {
 	if t.plan != nil {
 		t.ask()
+		t.requests.settle(t.request)
 		return
 	}
 	absent, undescribed := t.missing()
@@ -150,15 +178,35 @@ func (t *trial) advance() {
 }
 
 // ask makes the agents check that have not been asked. It is called again when an
-// agent connects, or turns out to be ours.
+// agent connects, takes over an instance, or turns out to be ours.
 func (t *trial) ask() {
+	t.busy = true
+	defer func() { t.busy = false }()
 	for _, inst := range t.order.target.Instances {
 		a := t.agents.of(inst.Name)
-		if a != nil && a.checks() && t.plan.layout != "" && !t.asked[inst.Name] && !t.skipped[inst.Name] && !t.names.drained(inst.Name) {
-			t.asked[inst.Name] = true
+		if a == nil || t.asked[inst.Name].term == a.term {
+			continue
+		}
+		if t.retract(inst.Name) { // the plan may have the address of the former agent
+			t.plan = t.plans.of(t.order.target, t.members.fillHosts(t.order.target.Configuration))
+			delete(t.used, inst.Name)
+		}
+		if a.checks() && t.plan.layout != "" && !t.skipped[inst.Name] && !t.names.drained(inst.Name) {
+			t.asked[inst.Name] = asking{term: a.term}
 			t.check(inst.Name)
 		}
 	}
+}
+
+// retract forgets what the agent of an instance was asked, and what it found. It
+// returns false if no agent of the instance was asked.
+func (t *trial) retract(instance string) bool {
+	if t.asked[instance] == (asking{}) {
+		return false
+	}
+	delete(t.asked, instance)
+	t.request.results = slices.DeleteFunc(t.request.results, func(res zeekapi.Result) bool { return res.Instance == instance })
+	return true
 }
 
 // remarks returns a result for each instance that was not checked.
@@ -169,7 +217,8 @@ func (t *trial) remarks() []zeekapi.Result {
 	}
 	var remarks []zeekapi.Result
 	for _, inst := range t.order.target.Instances {
-		if t.agents.of(inst.Name) != nil && !t.asked[inst.Name] && !t.names.drained(inst.Name) {
+		a, asked := t.agents.of(inst.Name), t.asked[inst.Name]
+		if a != nil && (asked.term != a.term || asked.unsupported) && !t.names.drained(inst.Name) {
 			remarks = append(remarks, zeekapi.Result{ReqID: t.request.id, Success: true, Instance: inst.Name, Data: broker.String(text)})
 		}
 	}
@@ -193,30 +242,17 @@ func (t *trial) check(instance string) {
 
 // sent continues the trials that wait until the agent of an instance has a site.
 func (d *trials) sent(instance string) {
-	for _, t := range d.all() {
-		switch {
+	for t := range d.open() {
+		switch a := d.agents.of(instance); {
 		case !t.sending[instance]:
 			continue
-		case d.agents.of(instance) == nil:
-			delete(t.sending, instance)
-			t.request.results = append(t.request.results, notConnectedResult(t.request, instance))
+		case a == nil || t.asked[instance].term != a.term:
+			delete(t.sending, instance) // the next agent is asked
 		default:
 			t.check(instance)
 		}
 		d.requests.settle(t.request)
 	}
-}
-
-// all returns the trials in the order in which they began.
-func (d *trials) all() []*trial {
-	var list []*trial
-	for _, r := range d.requests.pending {
-		if t, ok := r.task.(*trial); ok {
-			list = append(list, t)
-		}
-	}
-	slices.SortFunc(list, func(a, b *trial) int { return cmp.Compare(a.request.sequence, b.request.sequence) })
-	return list
 }
 
 // waitsForAll reports whether the trial waits until all agents are connected. The
@@ -284,22 +320,41 @@ func (t *trial) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 }
 
 func (t *trial) missed(c *call, why reason) ([]zeekapi.Result, bool) {
-	switch why {
-	case unsupported:
-		delete(t.asked, c.instance)
-		return nil, true
-	case drained:
-		return nil, true
+	if why == unsupported {
+		t.asked[c.instance] = asking{c.agent.term, true}
 	}
-	t.skipped[c.instance] = true
-	return []zeekapi.Result{notConnectedResult(t.request, c.instance)}, true
+	return nil, true // an agent that is lost is missing at the end
+}
+
+// checked reports whether all agents have checked that can. It asks those that have not,
+// because they took over an instance in the meantime. Instances without an agent are
+// reported, unless the deployment does not wait for them.
+func (t *trial) checked() bool {
+	if t.plan == nil || t.busy {
+		return false
+	}
+	t.ask()
+	absent, undescribed := t.missing()
+	if len(t.request.open) > 0 || len(t.sending) > 0 || len(undescribed) > 0 {
+		return false
+	}
+	for _, name := range absent {
+		if t.waitsForAll() {
+			t.retract(name)
+			t.request.results = append(t.request.results, notConnectedResult(t.request, name))
+		} else if !t.skipped[name] {
+			t.retract(name)
+			t.skip(name)
+		}
+	}
+	return true
 }
 
 // complete decides whether the deployment begins.
 func (t *trial) complete(r *request) bool {
 	switch {
-	case t.plan == nil || len(t.sending) > 0:
-		return false // agents are missing, or lack the site
+	case !t.checked():
+		return false
 	case t.movePorts():
 		return len(r.open) == 0 && t.complete(r)
 	case t.number == 0:
@@ -392,11 +447,12 @@ func (t *trial) reject(r *request) {
 	t.hangUp()
 }
 
-// trialEnded forgets the trial of the deployment.
+// trialEnded forgets the trial.
 func (t *trial) trialEnded() {
 	if t.current == t {
 		t.current = nil
 	}
+	t.all = slices.DeleteFunc(t.all, func(o *trial) bool { return o == t })
 }
 
 // expired refuses a configuration if agents are missing. If they only take long
@@ -406,18 +462,18 @@ func (t *trial) expired(r *request) bool {
 	results := append(slices.Clone(r.results), zeekapi.Failure(r.id, zeekapi.ErrorTimeout))
 	end := t.began.Add(max(checkLimit, t.startLimit))
 	switch {
-	case t.plan == nil:
-		for _, name := range waiting {
-			results = append(results, notConnectedResult(r, name))
-		}
-	case t.number != 0 && r.reply != nil && end.After(t.requests.now):
+	case t.plan != nil && t.number != 0 && r.reply != nil && end.After(t.requests.now):
 		t.requests.uncount(r)
 		t.requests.reply(r, append(results, zeekapi.Failure(r.id, "the check "+zeekapi.ErrorContinues+", and the deployment if it passes, waiting for %s", listed(waiting))))
 		t.requests.setTimeout(r, end.Sub(t.requests.now))
 		return true
 	default:
 		for _, name := range waiting {
-			results = append(results, zeekapi.Failure(r.id, "the agent of instance %s has not answered the check; start-limit of the controller allows it more time", name))
+			if t.plan == nil || t.agents.of(name) == nil {
+				results = append(results, notConnectedResult(r, name))
+			} else {
+				results = append(results, zeekapi.Failure(r.id, "the agent of instance %s has not answered the check; start-limit of the controller allows it more time", name))
+			}
 		}
 	}
 	r.results = results
@@ -435,11 +491,12 @@ func (t *trial) ended(*request) {
 }
 
 func (t *trial) awaited(r *request) []string {
-	if t.plan == nil {
-		absent, undescribed := t.missing()
-		return append(absent, undescribed...)
+	absent, undescribed := t.missing()
+	waiting := append(undescribed, sortedKeys(r.open)...)
+	waiting = append(waiting, sortedKeys(t.sending)...)
+	if t.plan == nil || t.waitsForAll() {
+		waiting = append(waiting, absent...)
 	}
-	waiting := append(sortedKeys(r.open), sortedKeys(t.sending)...)
 	slices.Sort(waiting)
-	return waiting
+	return slices.Compact(waiting)
 }

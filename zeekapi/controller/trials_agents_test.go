@@ -1,0 +1,161 @@
+package controller_test
+
+import (
+	"testing"
+
+	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
+)
+
+// checkOfC2 returns a bench whose agents of a and b check c2 for the request r1.
+func checkOfC2(t *testing.T) (*bench, map[string]broker.Peer) {
+	t.Helper()
+	b, peers := ourBench(t, config("c1", "a", "b"))
+	b.stageQuietly(config("c2", "a", "b"))
+	b.client(deploy("r1"), "to a: AgentCheckRequest #1 c2", "to b: AgentCheckRequest #2 c2")
+	return b, peers
+}
+
+// describe7 makes peer 7 describe itself as our agent of instance a.
+func (b *bench) describe7(want ...string) {
+	b.t.Helper()
+	b.agent(peer(7), zeekapi.AgentDescription{Instance: "a", LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision}, want...)
+}
+
+// A deployment begins only if the agents that the instances have then have passed the
+// check, not other ones that they had before.
+func TestAgentChangesDuringCheck(t *testing.T) {
+	begins := []string{"save target c2"}
+	t.Run("after it passed", func(t *testing.T) {
+		b, peers := checkOfC2(t)
+		b.agent(peers["a"], checked("#1"))
+		b.do(controller.PeerLost{Peer: peers["a"]})
+		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #3")
+		b.describe7("to a: AgentCheckRequest #4 c2")
+		b.agent(peers["b"], checked("#2"))
+		b.agent(peer(7), checked("#4", problem("wa", "bad")), `answer DeployResponse r1 [F a wa bad = ["", "bad"]] `+refused)
+	})
+	t.Run("after it failed", func(t *testing.T) {
+		b, peers := checkOfC2(t)
+		b.agent(peers["a"], checked("#1", problem("wa", "bad"), portsInUse(9000)))
+		b.do(controller.PeerLost{Peer: peers["a"]})
+		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #3")
+		b.describe7("to a: AgentCheckRequest #4 c2")
+		b.agent(peer(7), checked("#4"))
+		b.agent(peers["b"], checked("#2"), begins...)
+	})
+	t.Run("without an answer", func(t *testing.T) {
+		b, peers := checkOfC2(t)
+		b.do(controller.PeerLost{Peer: peers["a"]})
+		b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #3")
+		b.describe7("to a: AgentCheckRequest #4 c2")
+		b.agent(peers["b"], checked("#2"))
+		b.agent(peer(7), checked("#4"), begins...)
+	})
+	t.Run("and is away at the end", func(t *testing.T) {
+		b, peers := checkOfC2(t)
+		b.agent(peers["a"], checked("#1"))
+		b.do(controller.PeerLost{Peer: peers["a"]})
+		b.agent(peers["b"], checked("#2"), "answer DeployResponse r1 "+absent("a")+" "+refused)
+		b.idle()
+	})
+	t.Run("and has yet to describe itself", func(t *testing.T) {
+		b, peers := checkOfC2(t)
+		b.agent(peers["a"], checked("#1"))
+		b.do(controller.PeerLost{Peer: peers["a"]})
+		b.do(controller.FromAgent{Peer: peer(7), Dialect: zeekapi.Operations, Message: hello("a")}, "to a: AgentWelcomeRequest #3")
+		b.agent(peers["b"], checked("#2"))
+		b.describe7("to a: AgentCheckRequest #4 c2")
+		b.agent(peer(7), checked("#4"), begins...)
+	})
+	t.Run("and cannot check", func(t *testing.T) {
+		b, peers := checkOfC2(t)
+		b.agent(peers["a"], checked("#1"))
+		b.do(controller.PeerLost{Peer: peers["a"]})
+		b.do(controller.FromAgent{Peer: peer(7), Dialect: zeekapi.Operations, Message: hello("a")}, "to a: AgentWelcomeRequest #3")
+		b.agent(peers["b"], checked("#2"))
+		b.agent(peer(7), zeekapi.AgentDescription{Instance: "a"}, begins...)
+	})
+	t.Run("several times", func(t *testing.T) {
+		b, peers := checkOfC2(t)
+		b.agent(peers["b"], checked("#2"))
+		b.do(controller.PeerLost{Peer: peers["a"]}, "answer DeployResponse r1 "+absent("a")+" "+refused)
+	})
+}
+
+// An agent that takes over its instance from one that does not answer, and was
+// connected before, has to pass the check, too.
+func TestSuccessorIsChecked(t *testing.T) {
+	b, peers := deployedBench(t, config("c1", "a", "b"))
+	b.described(map[string]broker.Peer{"b": peers["b"]})
+	b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #2")
+	b.describe7()
+	b.stageQuietly(config("c2", "a", "b"))
+	b.client(deploy("r1"), "to b: AgentCheckRequest #3 c2") // the agent of a is Zeek's
+	b.tick("to a: AgentWelcomeRequest #4", "to a: AgentCheckRequest #5 c2")
+	b.agent(peers["b"], checked("#3"))
+	b.agent(peer(7), checked("#5", problem("wa", "bad")), `answer DeployResponse r1 [F a wa bad = ["", "bad"]] `+refused)
+
+	// The same after the first one is lost.
+	b, peers = deployedBench(t, config("c1", "a", "b"))
+	b.described(map[string]broker.Peer{"b": peers["b"]})
+	b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #2")
+	b.describe7()
+	b.stageQuietly(config("c2", "a", "b"))
+	b.client(deploy("r1"), "to b: AgentCheckRequest #3 c2")
+	b.do(controller.PeerLost{Peer: peers["a"]}, "to a: AgentWelcomeRequest #4", "to a: AgentCheckRequest #5 c2")
+	b.agent(peers["b"], checked("#3"))
+	b.agent(peer(7), checked("#5"), "save target c2")
+}
+
+// An instance that gets nodes again during a check is checked as well.
+func TestUndrainDuringCheck(t *testing.T) {
+	b, peers := ourBench(t, config("c1", "a", "b"))
+	b.client(zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "a", Drain: true}, "to a: AgentStandbyRequest #1")
+	b.stageQuietly(config("c2", "a", "b"))
+	b.client(deploy("r1"), "to b: AgentCheckRequest #2 c2")
+	b.client(zeekapi.DrainRequest{ReqID: reqID("u"), Instance: "a"},
+		"answer DrainResponse d [F the instance is no longer drained]", "to a: AgentWelcomeRequest #3")
+	b.agent(peers["b"], checked("#2"), "to a: AgentCheckRequest #4 c2")
+	b.agent(peers["a"], checked("#4", problem("wa", "bad")), `answer DeployResponse r1 [F a wa bad = ["", "bad"]] `+refused)
+}
+
+// The problems of an instance do not matter once it is drained.
+func TestDrainAfterFailedCheck(t *testing.T) {
+	b, peers := checkOfC2(t)
+	b.agent(peers["a"], checked("#1", problem("wa", "bad")))
+	b.client(zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "a", Drain: true}, "to a: AgentStandbyRequest #3")
+	b.agent(peers["b"], checked("#2"), "save target c2", "to b: AgentDeployNodesRequest #4 c2")
+}
+
+// A check without a deployment follows the agents as well, and awaits the description
+// of one that has just connected.
+func TestAgentChangesDuringCheckRequest(t *testing.T) {
+	b, peers := ourBench(t, config("c1", "a", "b"))
+	b.client(zeekapi.CheckRequest{ReqID: reqID("r1")}, "to a: AgentCheckRequest #1 c1", "to b: AgentCheckRequest #2 c1")
+	b.agent(peers["a"], checked("#1"))
+	b.do(controller.PeerLost{Peer: peers["a"]})
+	b.do(controller.FromAgent{Peer: peer(7), Dialect: zeekapi.Operations, Message: hello("a")}, "to a: AgentWelcomeRequest #3")
+	b.client(zeekapi.CheckRequest{ReqID: reqID("r2")})
+	b.describe7("to a: AgentCheckRequest #4 c1", "to a: AgentCheckRequest #5 c1", "to b: AgentCheckRequest #6 c1")
+	b.agent(peers["b"], checked("#2"))
+	b.agent(peer(7), checked("#4", problem("wa", "bad")), `answer CheckResponse r1 [F a wa bad = ["", "bad"]]`)
+	b.agent(peer(7), checked("#5"))
+	b.agent(peers["b"], checked("#6"), "answer CheckResponse r2 [T = c1]")
+}
+
+// An agent that takes over an instance while another one gets the site gets it, too,
+// and then checks.
+func TestAgentChangesDuringUpload(t *testing.T) {
+	b, peers := ourBench(t, config("c1", "a", "b"))
+	b.stageQuietly(withSite(config("c2", "a", "b")))
+	b.client(deploy("r1"), "to a: AgentSiteRequest #2 from 0", "to b: AgentSiteRequest #4 from 0")
+	b.do(controller.PeerLost{Peer: peers["a"]})
+	b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #5")
+	b.describe7("to a: AgentSiteRequest #7 from 0")
+	b.agent(peers["b"], progress("#4", 9, true), "to b: AgentCheckRequest #8 c2")
+	b.agent(peers["b"], checked("#8"))
+	b.agent(peer(7), progress("#7", 9, true), "to a: AgentCheckRequest #9 c2")
+	b.agent(peer(7), checked("#9"), "save target c2")
+}
