@@ -16,10 +16,7 @@ func (m *Machine) Check() error {
 	if n := len(m.out.out); n > 0 {
 		errs = append(errs, fmt.Errorf("%d outputs are left after the step", n))
 	}
-	if n := m.limited(); n > MaxRequests {
-		errs = append(errs, fmt.Errorf("%d requests wait, limit is %d", n, MaxRequests))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, m.checkShares())...)
 }
 
 func (p *presence) check() error {

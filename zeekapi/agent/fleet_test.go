@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -47,6 +48,7 @@ type fleet struct {
 	rules
 	due []due
 
+	peer     broker.Peer       // that asks
 	performs func(Output) bool // reports whether to perform an output; nil: always
 
 	out []Output // since the last call of take
@@ -285,7 +287,7 @@ func (f *fleet) pass(d time.Duration) {
 // ask sends a message without a dialect.
 func (f *fleet) ask(m zeekapi.Message) {
 	f.t.Helper()
-	f.step(Received{Message: m})
+	f.step(Received{Peer: f.peer, Message: m})
 }
 
 // take removes and returns the outputs of one type.

@@ -40,21 +40,16 @@ const (
 	errorEnding = "the agent is shutting down"
 )
 
-// refuses returns the reason for refusing requests that wait for nodes, or ""
-// if the agent accepts them.
-func (m *Machine) refuses() string {
+// refuses returns the reason for refusing a request that waits for nodes, or ""
+// if the agent accepts it.
+func (m *Machine) refuses(req request) string {
 	switch {
 	case m.ending:
 		return errorEnding
-	case m.limited() >= MaxRequests:
+	case m.busy(req.peer):
 		return errorBusy
 	}
 	return ""
-}
-
-// limited returns the number of pending requests that MaxRequests limits.
-func (m *Machine) limited() int {
-	return len(m.waits.restarts) + len(m.restarts.pending) + len(m.trials.pending) + len(m.dispatches.pending)
 }
 
 func (m *Machine) welcome(_ time.Time, req request, _ zeekapi.AgentWelcomeRequest) {
@@ -117,7 +112,7 @@ func (m *Machine) allRun(a *Assignment) bool {
 }
 
 func (m *Machine) restart(now time.Time, req request, msg zeekapi.AgentRestartRequest) {
-	if why := m.refuses(); why != "" {
+	if why := m.refuses(req); why != "" {
 		m.out.refuse(req, "%s", why)
 		return
 	}
@@ -126,7 +121,7 @@ func (m *Machine) restart(now time.Time, req request, msg zeekapi.AgentRestartRe
 
 func (m *Machine) check(now time.Time, req request, msg zeekapi.AgentCheckRequest) {
 	a, err := unpack(msg.Config, msg.Nodes, msg.Layout, msg.Site, m.settings.Name)
-	switch why := m.refuses(); {
+	switch why := m.refuses(req); {
 	case why != "":
 		m.out.refuse(req, "%s", why)
 	case err != nil:
@@ -137,7 +132,7 @@ func (m *Machine) check(now time.Time, req request, msg zeekapi.AgentCheckReques
 }
 
 func (m *Machine) checkRestart(now time.Time, req request, msg zeekapi.AgentCheckRestartRequest) {
-	if why := m.refuses(); why != "" {
+	if why := m.refuses(req); why != "" {
 		m.out.refuse(req, "%s", why)
 		return
 	}
@@ -145,7 +140,7 @@ func (m *Machine) checkRestart(now time.Time, req request, msg zeekapi.AgentChec
 }
 
 func (m *Machine) dispatch(now time.Time, req request, msg zeekapi.AgentDispatchRequest) {
-	if why := m.refuses(); why != "" {
+	if why := m.refuses(req); why != "" {
 		m.out.refuse(req, "%s", why)
 		return
 	}

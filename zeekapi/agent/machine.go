@@ -94,6 +94,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	case PeerLost:
 		m.presence.peerLost()
 		m.authority.lost(in.Peer)
+		m.forsake(in.Peer.ID)
 	case Received:
 		m.receive(now, in)
 	case Launched:
@@ -158,7 +159,7 @@ func (m *Machine) receive(now time.Time, in Received) {
 	case zeekapi.AgentStandbyRequest, zeekapi.AgentDeployRequest, zeekapi.AgentDeployNodesRequest:
 		m.authority.commanded(in.Peer)
 	}
-	handle(m, now, request{call, d, in.Message.RequestID()}, in.Message)
+	handle(m, now, request{call, d, in.Message.RequestID(), in.Peer.ID}, in.Message)
 }
 
 func (m *Machine) launched(now time.Time, ev launch.Event) {

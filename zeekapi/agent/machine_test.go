@@ -12,6 +12,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -737,6 +738,42 @@ func TestRequestsAreLimited(t *testing.T) {
 	compare(t, "restart over the limit", []zeekapi.Result{failed("r", "", errorBusy)}, one[zeekapi.AgentRestartResponse](f).Results)
 }
 
+// peerNumber returns a peer for each number.
+func peerNumber(n int) broker.Peer { return broker.Peer{ID: uuid.UUID{15: byte(n + 1)}} }
+
+// TestRequestsAreShared checks that a controller with many requests leaves room for
+// others, and that connecting again gives it no more.
+func TestRequestsAreShared(t *testing.T) {
+	f := running(t, "w")
+	asked := 0
+	flood := func(p broker.Peer) (accepted int) {
+		f.peer = p
+		for range MaxRequests + 1 {
+			asked++
+			f.ask(zeekapi.AgentDispatchRequest{ReqID: id(fmt.Sprint(asked)), Action: []string{"x"}})
+		}
+		return MaxRequests + 1 - len(published[zeekapi.AgentDispatchResponse](f))
+	}
+	compare(t, "of the first", MaxRequests, flood(peerNumber(0)))
+	compare(t, "of the second", MaxRequests/2, flood(peerNumber(1)))
+	compare(t, "of the first", 0, flood(peerNumber(0)))
+	compare(t, "of the third", MaxRequests/3, flood(peerNumber(2)))
+	for n := range 100 {
+		p := peerNumber(3 + n)
+		f.step(PeerAdded{p})
+		flood(p)
+		f.step(PeerLost{p})
+		published[zeekapi.AgentDispatchResponse](f)
+	}
+	if n := f.machine.Pending(); n > MaxRequests*17/6 { // 1 + 1/2 + 1/3 for the peers, and 1 for those that were lost
+		t.Errorf("%d requests are pending", n)
+	}
+	compare(t, "of the last", MaxRequests/4, flood(peerNumber(200)))
+	f.pass(RequestTimeout)
+	published[zeekapi.AgentDispatchResponse](f)
+	compare(t, "after the timeout", MaxRequests, flood(peerNumber(200)))
+}
+
 func TestShutdownCompletesPendingRequests(t *testing.T) {
 	f := running(t, "w")
 	f.silent = func(launch.Node) bool { return true }
@@ -956,6 +993,18 @@ func TestAnyOrderOfEvents(t *testing.T) {
 					delete(f.edited, name)
 					f.after(0, launch.Revived{Node: name, PID: f.pids})
 					f.at(f.now.Add(f.startUp), Received{Message: zeekapi.NodeHello{Node: name}})
+				}
+			},
+			"other controller": func(rt *rapid.T) {
+				f.peer = peerNumber(rapid.IntRange(0, 3).Draw(rt, "controller"))
+			},
+			"lose controller": func(*rapid.T) {
+				f.step(PeerAdded{f.peer}) // only those are lost that were there
+				f.step(PeerLost{f.peer})
+			},
+			"flood": func(rt *rapid.T) {
+				for range rapid.IntRange(1, MaxRequests+1).Draw(rt, "requests") {
+					f.ask(zeekapi.AgentDispatchRequest{ReqID: next("flood"), Action: []string{"x"}})
 				}
 			},
 			"kill": func(*rapid.T) {

@@ -3,6 +3,8 @@ package agent
 import (
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -61,11 +63,12 @@ func mustMarshal(v any) broker.Value {
 	return out
 }
 
-// request is the part of a request that its response needs.
+// request is the part of a request that its response needs, and the peer that made it.
 type request struct {
 	call    *zeekapi.Request
 	dialect *zeekapi.Dialect
 	id      string
+	peer    uuid.UUID // gone if it was lost
 }
 
 // respond publishes the response to a request.

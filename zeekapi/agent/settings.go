@@ -27,8 +27,9 @@ const (
 	// results. Launchers have shorter limits of their own.
 	TrialTimeout = 10 * time.Minute
 
-	// MaxRequests limits the requests that wait for nodes, not counting the
-	// deployment, of which there is at most one.
+	// MaxRequests limits the requests of one controller that wait for nodes, not
+	// counting the deployment, of which there is at most one. Controllers that have
+	// such requests at the same time share it, see shares.go.
 	MaxRequests = 64
 
 	// MaxNodes limits the nodes of one instance.

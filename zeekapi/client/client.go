@@ -23,6 +23,10 @@ import (
 // controller reports a timeout of its agents after 10 to 12 seconds.
 const DefaultTimeout = 20 * time.Second
 
+// MaxResults limits the results of one response. A call whose response has more
+// returns an error.
+const MaxResults = 100_000
+
 // Client makes requests of one controller, created by New. Its methods may be
 // called concurrently.
 type Client struct {
@@ -108,8 +112,9 @@ func (c *Client) dialectOf(m zeekapi.Message) (*zeekapi.Dialect, error) {
 }
 
 // Do makes a request and returns the response, whose results may be failures. It
-// returns an error if there is no dialect for the request, and a
-// *request.NoResponseError if there is no response. The methods of Client do
+// returns an error if there is no dialect for the request, a
+// *request.NoResponseError if there is no response, and an error if the response has
+// more than MaxResults results. The methods of Client do
 // the same and interpret the results.
 func Do[Q, A zeekapi.Message](ctx context.Context, c *Client, call zeekapi.Call[Q, A], q Q) (A, error) {
 	var none A
@@ -129,6 +134,9 @@ func Do[Q, A zeekapi.Message](ctx context.Context, c *Client, call zeekapi.Call[
 	})
 	if err != nil {
 		return none, &request.NoResponseError{Event: ev.Name, Err: err}
+	}
+	if _, results := zeekapi.ResponseOf(message); len(results) > MaxResults {
+		return none, fmt.Errorf("client: the response to %s has %d results, the limit is %d", ev.Name, len(results), MaxResults)
 	}
 	return message.(A), nil
 }

@@ -72,6 +72,19 @@ var (
 	}
 )
 
+// TestMaxResults checks that a response with too many results is an error.
+func TestMaxResults(t *testing.T) {
+	for _, extra := range []int{0, 1} {
+		c, _ := start(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) {
+			return make([]zeekapi.Result, client.MaxResults+extra), nil
+		}, dialect)
+		_, err := c.Restart(t.Context())
+		if got := err != nil; got != (extra > 0) {
+			t.Errorf("%d results more than allowed: %v", extra, err)
+		}
+	}
+}
+
 func TestCallsSendRequestsAndDecodeResults(t *testing.T) {
 	ctx := t.Context()
 	instances := []zeekapi.Instance{one, two}

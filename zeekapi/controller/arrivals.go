@@ -167,7 +167,9 @@ func (a *arrivals) occupy(known *agent) {
 	if a.names.drained(known.Name) {
 		a.names.keep(Owed, known.Name, true) // it may be a new agent that does not know it
 	}
-	a.events.add(zeekapi.EventConnected, known.Name, "", "agent connected from "+peerHost(known.from))
+	if a.members.newsworthy(known.Name) {
+		a.events.add(zeekapi.EventConnected, known.Name, "", "agent connected from "+peerHost(known.from))
+	}
 }
 
 // vacate takes the instance from an agent, and ends the calls that it cannot
@@ -177,7 +179,9 @@ func (a *arrivals) vacate(known *agent, why string) {
 	a.members.contact(known.Name).since = alarmAt(a.now)
 	a.members.lose(known.Name)
 	a.states.lost(known.Name)
-	a.events.add(zeekapi.EventLost, known.Name, "", why)
+	if a.members.newsworthy(known.Name) {
+		a.events.add(zeekapi.EventLost, known.Name, "", why)
+	}
 	a.requests.lost(known)
 }
 

@@ -164,6 +164,11 @@ func (r *requests) check() error {
 			}
 		}
 	}
+	for id, q := range r.pending {
+		if t, ok := q.task.(nodesReport); ok && (t.data > maxStrangerData || t.rest > 0 && q.deadline.Sub(r.now) > strangerPatience) {
+			return fmt.Errorf("request %s waits for strangers until %v, and has %d bytes of them", id, q.deadline, t.data)
+		}
+	}
 	if len(r.deadlines) != len(r.pending) {
 		return fmt.Errorf("%d requests with %d deadlines", len(r.pending), len(r.deadlines))
 	}

@@ -24,7 +24,7 @@ var layers = []string{
 
 	// Agents and clients.
 	"agents.go", "clients.go", "request.go", "deadlines.go", "requests.go", "sites.go",
-	"members.go", "contests.go", "arrivals.go", "reports.go", "nodequestions.go", "surveys.go",
+	"members.go", "contests.go", "arrivals.go", "reports.go", "nodequestions.go", "surveys.go", "strangers.go",
 
 	// Changes of the cluster.
 	"plan.go", "deliveries.go", "waits.go", "rollbacks.go", "deployments.go", "trials.go", "drains.go", "restartchecks.go",

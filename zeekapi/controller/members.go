@@ -46,6 +46,13 @@ const (
 	reportsPerSecond = 5
 )
 
+// Limits for the events about all strangers together. They must not replace those of the
+// cluster.
+const (
+	strangerEventBurst      = 200
+	strangerEventsPerSecond = 0.1
+)
+
 // members keeps the instances of the target, and whether their agents are ready.
 type members struct {
 	*outbox
@@ -61,12 +68,15 @@ type members struct {
 	unready  int // members that a deployment has to wait for
 	counts   tally[InstanceState]
 	again    alarm // for the welcomes without an answer
+
+	strangerNews allowance // for events
 }
 
 func newMembers(out *outbox, a *agents, names *nameSets, newID func() string, retry time.Duration) *members {
 	return &members{
 		outbox: out, agents: a, names: names, newID: newID, retry: retry,
 		byName: make(map[string]*member), dialed: make(map[string]bool), expected: make(map[string]string), contacts: make(map[string]*contact), counts: newTally[InstanceState](),
+		strangerNews: newAllowance(strangerEventBurst, strangerEventsPerSecond),
 	}
 }
 
@@ -75,6 +85,17 @@ func (s *members) of(instance string) *member { return s.byName[instance] }
 
 // sorted returns the names of all members.
 func (s *members) sorted() []string { return sortedKeys(s.byName) }
+
+// stranger reports whether an instance is none of the cluster's, while there is a
+// cluster.
+func (s *members) stranger(instance string) bool {
+	return len(s.byName) > 0 && s.byName[instance] == nil
+}
+
+// newsworthy reports whether to keep an event about an instance.
+func (s *members) newsworthy(instance string) bool {
+	return !s.stranger(instance) || s.strangerNews.take(s.now)
+}
 
 // blocks reports whether a deployment has to wait for an instance.
 func (s *members) blocks(instance string) bool {

@@ -32,15 +32,13 @@ func (q *queries) getNodes(by broker.Peer, req zeekapi.GetNodesRequest) {
 	if r == nil {
 		return
 	}
-	names := q.agents.names()
-	if len(names) == 0 {
+	if len(q.agents.current) == 0 {
 		q.requests.fail(r, "no instances connected")
 		return
 	}
-	r.task = takeNodes
-	for _, name := range names {
-		q.requests.call(r, name, askNodes)
-	}
+	t := nodesReport{takeNodes, &roundCall{members: q.members, requests: q.requests}}
+	r.task = t
+	t.ask(r, askNodes, q.requests.timeout)
 }
 
 func (q *queries) getIDValue(by broker.Peer, req zeekapi.GetIDValueRequest) {

@@ -32,6 +32,9 @@ func (r *reports) take(peer broker.Peer, msg zeekapi.Message) {
 		}
 		return
 	}
+	if !r.members.newsworthy(a.Name) {
+		return
+	}
 	if n := c.reports.refused; n > 0 {
 		c.reports.refused = 0
 		r.events.add(zeekapi.EventLog, a.Name, "", fmt.Sprintf("%d messages of the agent were ignored, there were too many", n))

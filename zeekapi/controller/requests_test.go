@@ -103,7 +103,7 @@ func TestRepeatedRequestIDIsIgnored(t *testing.T) {
 	b.agent(peers["a"], agentDeployed("#1", success("a", "wa")), "save deployed c1",
 		"answer DeployResponse r1 [T a wa] [T = c1]")
 	b.client(getNodes("r1"), "to a: AgentGetNodesRequest #2")
-	b.tick("answer GetNodesResponse r1 [F request timed out]")
+	b.tick("answer GetNodesResponse r1 [F a request timed out]")
 }
 
 func TestTestTimeoutRequest(t *testing.T) {

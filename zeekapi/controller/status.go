@@ -45,8 +45,19 @@ func (o *overview) listEvents(by broker.Peer, req zeekapi.EventsRequest) {
 // agents, the rest from the controller at the end.
 type statusReport struct {
 	takeStatus
+	*roundCall
 	overview *overview
 }
+
+func (t statusReport) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
+	results, ok := t.takeStatus.accept(c, msg)
+	if t.excessive(c.instance, results) {
+		results = []zeekapi.Result{{Error: "sends too much data"}}
+	}
+	return results, ok
+}
+
+func (t statusReport) expired(r *request) bool { return t.roundCall.expired(r) }
 
 func (t statusReport) ended(r *request) {
 	r.results = []zeekapi.Result{successWith(r.id, t.overview.status(r.results))}
@@ -57,11 +68,9 @@ func (o *overview) requestStatus(by broker.Peer, req zeekapi.StatusRequest) {
 	if r == nil {
 		return
 	}
-	o.requests.setTimeout(r, statusTimeout)
-	r.task = statusReport{overview: o}
-	for _, name := range o.agents.names() {
-		o.requests.call(r, name, askStatus)
-	}
+	t := statusReport{roundCall: &roundCall{members: o.members, requests: o.requests}, overview: o}
+	r.task = t
+	t.ask(r, askStatus, statusTimeout)
 	o.requests.settle(r)
 }
 

@@ -1,6 +1,7 @@
 package clientcmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -32,6 +33,7 @@ type progress struct {
 	began time.Time
 	fixed bool // ignore nodes that are not in nodes
 	nodes []progressNode
+	index map[string]int // of nodes, by name
 }
 
 type progressNode struct {
@@ -49,6 +51,10 @@ func newProgress(title string, nodes []zeekapi.Node) *progress {
 	p.sort()
 	return p
 }
+
+// maxProgressNodes limits the nodes whose states are kept, which are those that a
+// controller reports.
+const maxProgressNodes = 100_000
 
 // showProgress shows p until stop is called or ctx ends, if standard error can show
 // progress. The function gets every event, too, unless it is nil.
@@ -111,42 +117,51 @@ func poll(ctx context.Context, c *client.Client, polled chan<- []client.Instance
 
 func (p *progress) sort() {
 	slices.SortFunc(p.nodes, func(a, b progressNode) int {
-		return strings.Compare(a.instance+"\x00"+a.name, b.instance+"\x00"+b.name)
+		return cmp.Or(strings.Compare(a.instance, b.instance), strings.Compare(a.name, b.name))
 	})
+	p.index = make(map[string]int, len(p.nodes))
+	for i, n := range p.nodes {
+		p.index[n.name] = i
+	}
 }
 
-// set sets the state of a node. An empty instance leaves the instance unchanged.
-func (p *progress) set(name, instance string, s zeekapi.State) {
-	for i := range p.nodes {
-		if p.nodes[i].name == name {
-			p.nodes[i].state = s
-			if instance != "" {
-				p.nodes[i].instance = instance
-			}
-			return
+// set sets the state of a node. An empty instance leaves the instance unchanged. It
+// reports whether the node is new, and p must be sorted.
+func (p *progress) set(name, instance string, s zeekapi.State) (added bool) {
+	if i, ok := p.index[name]; ok {
+		p.nodes[i].state = s
+		if instance != "" {
+			p.nodes[i].instance = instance
 		}
+		return false
 	}
-	if !p.fixed {
-		p.nodes = append(p.nodes, progressNode{name, instance, s})
-		p.sort()
+	if p.fixed || len(p.nodes) == maxProgressNodes {
+		return false
 	}
+	p.index[name] = len(p.nodes)
+	p.nodes = append(p.nodes, progressNode{name, instance, s})
+	return true
 }
 
 // addEvent applies a cluster event.
 func (p *progress) addEvent(n zeekapi.ClusterEvent) {
-	if n.Kind == zeekapi.EventState && n.Node != "" {
-		p.set(n.Node, n.Instance, zeekapi.State(n.Text))
+	if n.Kind == zeekapi.EventState && n.Node != "" && p.set(n.Node, n.Instance, zeekapi.State(n.Text)) {
+		p.sort()
 	}
 }
 
 // addStates applies a response with the nodes.
 func (p *progress) addStates(all []client.InstanceNodes) {
+	added := false
 	for _, in := range all {
 		for _, n := range in.Nodes {
 			if n.ClusterRole != zeekapi.RoleNone && n.ClusterRole != "" {
-				p.set(n.Node, in.Instance, n.State)
+				added = p.set(n.Node, in.Instance, n.State) || added
 			}
 		}
+	}
+	if added {
+		p.sort()
 	}
 }
 

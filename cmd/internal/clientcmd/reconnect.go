@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/request"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
@@ -15,6 +16,10 @@ const (
 	// doubles up to maxReconnectPause.
 	reconnectPause    = time.Second
 	maxReconnectPause = 5 * time.Second
+
+	// maxReconnects limits how often one command reconnects. A server that loses each
+	// connection must not keep it busy for ever.
+	maxReconnects = 10
 )
 
 // lostError is the error of a call whose connection was lost.
@@ -24,14 +29,18 @@ type lostError struct{ error }
 func isLost(err error) bool { return errors.As(err, new(*lostError)) }
 
 // lost returns the error to print for a call without a response, a lostError if the
-// connection was lost.
+// connection was lost. A server that sent a broken frame, such as a response that is too
+// large, would do so again: that is no lostError.
 func (r *run) lost(missing error) error {
 	err := errors.New("no response received: " + r.noResponseReason(missing))
-	if errors.Is(missing, request.ErrDisconnected) {
+	if errors.Is(missing, request.ErrDisconnected) && !isBroken(missing) {
 		return &lostError{err}
 	}
 	return err
 }
+
+// isBroken reports whether the server has sent a broken frame.
+func isBroken(err error) bool { return errors.As(err, new(*broker.FrameError)) }
 
 // session is the connection of a command that waits for something that the controller
 // does. Calls of askAgain replace the connection when it is lost: the controller may
@@ -42,6 +51,7 @@ type session struct {
 
 	work  string        // what the controller continues, for messages
 	limit time.Duration // for the attempts to reconnect
+	count int           // of reconnects
 
 	detach func()               // if non-nil, called when the connection is lost
 	attach func(*client.Client) // if non-nil, called with the next one
@@ -52,6 +62,9 @@ func (s *session) close() { s.client.Close() }
 
 // reconnect replaces a lost connection, and prints a line about that.
 func (s *session) reconnect(ctx context.Context, lost error) error {
+	if s.count++; s.count > maxReconnects {
+		return fmt.Errorf("%w; the connection was lost %d times, see status", lost, s.count)
+	}
 	s.client.Close()
 	if s.detach != nil {
 		s.detach()

@@ -2,7 +2,9 @@ package clientcmd_test
 
 import (
 	"context"
+	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -10,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
@@ -235,6 +238,56 @@ func TestReconnect(t *testing.T) {
 				m.start()
 				tool := &clientcmd.Tool{Extended: true, Dial: m.dial}
 				runCommand(t, tool, "", append(strings.Fields(test.args), "--json=false")...).want(t, outcome{test.stdout, test.stderr, test.exit})
+			})
+		})
+	}
+}
+
+// brokenBus is a connection to a server that sends a broken frame instead of a
+// response.
+type brokenBus struct{ broker.Bus }
+
+func (b brokenBus) Next(ctx context.Context) (broker.Notification, error) {
+	n, err := b.Bus.Next(ctx)
+	if lost, ok := n.(broker.PeerLost); ok {
+		lost.Err = &broker.FrameError{Err: errors.New("too large")}
+		n = lost
+	}
+	return n, err
+}
+
+// TestNoEndlessReconnects loses the connection again and again. A command ends, at once
+// if the server is at fault.
+func TestNoEndlessReconnects(t *testing.T) {
+	var many []life
+	for range 1000 {
+		many = append(many, life{"drain": {nil}, "status": {zeekapi.Status{Instances: []zeekapi.InstanceStatus{{
+			Instance: zeekapi.Instance{Name: "a"}, Connected: true, Drained: true,
+		}}}}})
+	}
+	for _, test := range []struct {
+		name       string
+		broken     bool
+		reconnects int
+		stderr     string
+	}{
+		{"lost", false, 10, "error: no response received: disconnected: broker: closed; the connection was lost 11 times, see status\n"},
+		{"broken frames", true, 0, "error: no response received: disconnected: broken frame from server to client at offset 0: too large\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &mortal{t: t, lives: slices.Clone(many), down: time.Second / 2}
+				m.start()
+				dial := func(ctx context.Context, o connect.Options) (*connect.Connection, error) {
+					c, err := m.dial(ctx, o)
+					if err == nil && test.broken {
+						c.Bus = brokenBus{c.Bus}
+					}
+					return c, err
+				}
+				tool := &clientcmd.Tool{Extended: true, Dial: dial}
+				want := outcome{"", strings.Repeat(reconnecting+"the draining of a continues\n", test.reconnects) + test.stderr, 1}
+				runCommand(t, tool, "", "drain", "a", "--json=false").want(t, want)
 			})
 		})
 	}

@@ -208,10 +208,11 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
-// isLostConnection reports whether a request failed because the connection ended.
+// isLostConnection reports whether a request failed because the connection ended, and a
+// new connection may help.
 func isLostConnection(err error) bool {
 	var missing *request.NoResponseError
-	return errors.As(err, &missing) && !errors.Is(err, context.DeadlineExceeded)
+	return errors.As(err, &missing) && !errors.Is(err, context.DeadlineExceeded) && !isBroken(err)
 }
 
 // siteError returns the error to print for a failed transfer of a site.

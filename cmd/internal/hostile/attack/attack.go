@@ -54,7 +54,7 @@ type Attack struct {
 }
 
 // MaxDuration is the longest duration of an attack.
-const MaxDuration = time.Minute
+const MaxDuration = 2 * time.Minute
 
 // Run runs the attack with this name until ctx ends, for at most MaxDuration. It
 // calls begun, which must not be nil, when the attack has done something, or when it

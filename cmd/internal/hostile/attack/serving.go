@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"reflect"
 	"strings"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -66,13 +69,17 @@ var serving = []Attack{
 	{"giant responses", "a server whose responses have texts of 60 MB", func(a *attacker) {
 		a.answering(zeekapi.Result{Instance: instanceName, Error: strings.Repeat("\x1b[2J", 15<<20/4)})
 	}},
-	{"many results", "a server whose responses have 300000 results", func(a *attacker) {
-		many := make([]zeekapi.Result, 300_000)
+	{"too large responses", "a server whose responses are larger than clients accept", func(a *attacker) {
+		a.answering(zeekapi.Result{Instance: instanceName, Error: strings.Repeat("x", 70<<20)})
+	}},
+	{"many results", "a server whose responses have 200000 results", func(a *attacker) {
+		many := make([]zeekapi.Result, 200_000)
 		for i := range many {
 			many[i] = zeekapi.Result{Instance: instanceName, Node: fmt.Sprint("node-", i), Error: "x"}
 		}
 		a.answering(many...)
 	}},
+	{"large clusters", "a server whose responses tell of a cluster with 50000 nodes", func(a *attacker) { a.respondingWith(largeCluster(50_000)) }},
 	{"deep results", "a server whose results are nested", func(a *attacker) {
 		v := broker.Vector()
 		for range 100 {
@@ -168,6 +175,12 @@ func (a *attacker) webServer(act func(*server)) {
 
 // answering answers all requests of clients with these results.
 func (a *attacker) answering(results ...zeekapi.Result) {
+	a.respondingWith(func(zeekapi.Message) []zeekapi.Result { return results })
+}
+
+// respondingWith answers all requests of clients with the results that the function
+// returns.
+func (a *attacker) respondingWith(results func(request zeekapi.Message) []zeekapi.Result) {
 	a.webServer(func(s *server) {
 		for {
 			_, text, err := s.ws.ReadMessage()
@@ -175,7 +188,10 @@ func (a *attacker) answering(results ...zeekapi.Result) {
 				return
 			}
 			if answer := respond(text, results); answer != nil {
-				s.conn().Write(s.frame(answer))
+				s.conn().SetWriteDeadline(time.Time{}) // the response to a ping has set one
+				if _, err := s.conn().Write(s.frame(answer)); err != nil {
+					return
+				}
 				a.did()
 			}
 		}
@@ -183,7 +199,7 @@ func (a *attacker) answering(results ...zeekapi.Result) {
 }
 
 // respond returns the response to a request, or nil if the text is no request.
-func respond(text []byte, results []zeekapi.Result) []byte {
+func respond(text []byte, results func(request zeekapi.Message) []zeekapi.Result) []byte {
 	f, err := jsonv1.Decode(text)
 	data, ok := f.(jsonv1.Data)
 	if err != nil || !ok {
@@ -201,11 +217,52 @@ func respond(text []byte, results []zeekapi.Result) []byte {
 			return nil
 		}
 	}
-	response, err := d.Encode(zeekapi.RequestOf(m).Respond(m.RequestID(), results...))
+	response, err := d.Encode(zeekapi.RequestOf(m).Respond(m.RequestID(), results(m)...))
 	if err != nil {
 		return nil
 	}
 	return jsonv1.Append(nil, jsonv1.Data{Topic: d.Topics.Controller, Value: response.Value()})
+}
+
+// largeCluster returns a function that returns results about a cluster of n nodes.
+func largeCluster(n int) func(request zeekapi.Message) []zeekapi.Result {
+	config := zeekapi.Configuration{ID: "large", Instances: []zeekapi.Instance{{Name: instanceName, Host: netip.IPv4Unspecified()}}}
+	one := zeekapi.InstanceStatus{Instance: config.Instances[0], Connected: true, Wanted: true, Ready: true}
+	past := zeekapi.Deployment{Number: 1, Config: config.ID, Started: time.Now(), Outcome: zeekapi.OutcomePending}
+	var nodes []zeekapi.NodeStatus
+	var each []zeekapi.Result
+	var events []zeekapi.ClusterEvent
+	for i := range n {
+		s := zeekapi.NodeStatus{
+			Node: fmt.Sprint("node-", n-i), State: zeekapi.StatePending, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker,
+		}
+		nodes = append(nodes, s)
+		config.Nodes = append(config.Nodes, zeekapi.Node{Name: s.Node, Instance: instanceName, Role: s.ClusterRole, State: s.State})
+		one.Nodes = append(one.Nodes, zeekapi.NodeDetail{Status: s})
+		each = append(each, zeekapi.Result{Instance: instanceName, Node: s.Node, Error: "x"})
+		past.Errors = append(past.Errors, s.Node+": x")
+		events = append(events, zeekapi.ClusterEvent{Number: uint64(i), Time: time.Now(), Kind: zeekapi.EventState, Instance: instanceName, Node: s.Node, Text: "PENDING"})
+	}
+	data := func(v any) []zeekapi.Result {
+		out, err := record.Marshal(v)
+		check(err)
+		return []zeekapi.Result{{Success: true, Instance: instanceName, Data: out}}
+	}
+	answers := map[reflect.Type][]zeekapi.Result{
+		reflect.TypeFor[zeekapi.GetNodesRequest]():         data(nodes),
+		reflect.TypeFor[zeekapi.GetInstancesRequest]():     data(config.Instances),
+		reflect.TypeFor[zeekapi.GetConfigurationRequest](): data(config),
+		reflect.TypeFor[zeekapi.GetPastRequest]():          data(config),
+		reflect.TypeFor[zeekapi.StatusRequest]():           data(zeekapi.Status{Instances: []zeekapi.InstanceStatus{one}}),
+		reflect.TypeFor[zeekapi.HistoryRequest]():          data([]zeekapi.Deployment{past}),
+		reflect.TypeFor[zeekapi.EventsRequest]():           data(events),
+	}
+	return func(request zeekapi.Message) []zeekapi.Result {
+		if results, ok := answers[reflect.TypeOf(request)]; ok {
+			return results
+		}
+		return each
+	}
 }
 
 // foreignResponse returns a response without a request: its ID is unknown to all clients.
