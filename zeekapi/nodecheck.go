@@ -9,8 +9,12 @@ import (
 // MaxInstanceNodes limits the nodes of one instance.
 const MaxInstanceNodes = 1000
 
-// assignment matches an assignment to an option of a module.
-var assignment = regexp.MustCompile(`^[A-Za-z_]\w*(::[A-Za-z_]\w*)+=`)
+// assignment matches an assignment to an option.
+var assignment = regexp.MustCompile(`^[A-Za-z_]\w*(::[A-Za-z_]\w*)*=`)
+
+// IsAssignment reports whether Zeek treats a word on its command line as an assignment to
+// an option, such as AF_Packet::fanout_id=24.
+func IsAssignment(word string) bool { return assignment.MatchString(word) }
 
 // IsScript reports whether Zeek treats a word on its command line as a script, and not as
 // a flag, a plugin or an assignment (Zeek: src/Options.cc).
@@ -18,10 +22,9 @@ func IsScript(word string) bool {
 	return word != "" && word[0] != '-' && !strings.Contains(word, "=") && !strings.Contains(word, "::")
 }
 
-// CheckScript returns an error unless a word is a script for Zeek, or an assignment to an
-// option of a module, such as AF_Packet::fanout_id=24.
+// CheckScript returns an error unless a word is a script for Zeek, or an assignment.
 func CheckScript(word string) error {
-	if IsScript(word) || assignment.MatchString(word) {
+	if IsScript(word) || IsAssignment(word) {
 		return nil
 	}
 	return fmt.Errorf("%q does not name a script", word)

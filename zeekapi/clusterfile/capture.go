@@ -64,19 +64,52 @@ func captureOf(n zeekapi.Node) capture {
 // captures warns about workers of one instance that get the same packets, or that
 // cannot capture beside each other. It names a worker once.
 func (a *adviser) captures() {
-	seen := map[string][]capture{} // by instance
+	seen := map[string]*captures{} // by instance
 	for _, n := range a.config.Nodes {
 		if n.Role != zeekapi.RoleWorker || n.Interface == "" {
 			continue
 		}
+		if seen[n.Instance] == nil {
+			seen[n.Instance] = &captures{groups: map[capture]bool{}, devices: map[capture]bool{}, byDevice: map[string][]capture{}, byGroup: map[string][]capture{}}
+		}
 		c := captureOf(n)
-		for _, other := range seen[n.Instance] {
+		for _, other := range seen[n.Instance].similar(c) {
 			if text := c.conflict(other); text != "" {
 				a.found = append(a.found, Advice{Node: n.Name, Key: "interface", Text: text})
 				break
 			}
 		}
-		seen[n.Instance] = append(seen[n.Instance], c)
+		seen[n.Instance].add(c)
+	}
+}
+
+// captures are those of an instance, one of each kind, because there may be thousands.
+type captures struct {
+	groups   map[capture]bool // those in byGroup, without names
+	devices  map[capture]bool // those in byDevice, without names and groups
+	byDevice map[string][]capture
+	byGroup  map[string][]capture // by method and group: at most two, with different devices
+}
+
+// similar returns the captures that may conflict with another one.
+func (cs *captures) similar(c capture) []capture {
+	return slices.Concat(cs.byDevice[c.device], cs.byGroup[c.method+c.group])
+}
+
+func (cs *captures) add(c capture) {
+	kind := c
+	kind.node = ""
+	if cs.groups[kind] {
+		return
+	}
+	cs.groups[kind] = true
+	same := cs.byGroup[c.method+c.group]
+	if len(same) == 0 || len(same) == 1 && same[0].device != c.device {
+		cs.byGroup[c.method+c.group] = append(same, c)
+	}
+	if kind.group = ""; !cs.devices[kind] {
+		cs.devices[kind] = true
+		cs.byDevice[c.device] = append(cs.byDevice[c.device], c)
 	}
 }
 

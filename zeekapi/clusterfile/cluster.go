@@ -1,6 +1,7 @@
 package clusterfile
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -10,13 +11,23 @@ import (
 )
 
 // clusterKeys lists the keys of the section [cluster].
-var clusterKeys = []string{"scripts", "site"}
+var clusterKeys = slices.Sorted(slices.Values(append([]string{"backend", "env", "scripts", "site"}, sharedKeys...)))
 
 // sitePrefix precedes the ID of a site where a file has it instead of a directory.
 const sitePrefix = "sha256:"
 
-// isNode reports whether the section [cluster] describes a node with that name: it
-// has a role itself.
+// backendScripts begins the names of the scripts of cluster backends.
+const backendScripts = "policy/frameworks/cluster/backend/"
+
+// common has what the section [cluster] says about all nodes.
+type common struct {
+	shared
+	scripts []string // before those of the nodes
+	env     map[string]string
+}
+
+// isNode reports whether a section whose name is special describes a node with that name
+// nevertheless: it has a role itself.
 func isNode(s *configparser.Section) bool {
 	return slices.ContainsFunc(s.Options, func(o *configparser.Option) bool {
 		return !o.Inherited && (o.Key == "role" || o.Key == "type")
@@ -24,22 +35,64 @@ func isNode(s *configparser.Section) bool {
 }
 
 // cluster reads the section [cluster]. Its inherited options are those of the nodes.
-// The function pack is Options.Site.
-func (b *builder) cluster(s *configparser.Section, pack func(string) (string, error)) {
+func (b *builder) cluster(s *configparser.Section) {
+	reject := func(key string, err error) {
+		b.fail(s.Option(key).Line, s.Name, key, "%s of the cluster: %v", key, err)
+	}
+	get := func(key string) string {
+		o := s.Option(key)
+		if o == nil || o.Inherited {
+			return ""
+		}
+		if key == "scripts" {
+			return o.Value
+		}
+		text, err := variables(nil).substitute(o.Value)
+		if err != nil {
+			reject(key, err)
+		}
+		return text
+	}
 	for _, o := range s.Options {
 		switch {
 		case o.Inherited:
-		case o.Key == "site":
-			b.siteOption(s, o, pack)
-		case o.Key == "scripts":
-			b.scriptsOption(s, o)
-		default:
-			b.fail(o.Line, s.Name, o.Key, "section [cluster] has no key %s, only %s", quote(o.Key), strings.Join(clusterKeys, " and "))
+		case !slices.Contains(clusterKeys, o.Key):
+			b.fail(o.Line, s.Name, o.Key, "section [cluster] has no key %s, only %s", quote(o.Key), listed(clusterKeys))
+		case o.Key == "site" && b.pack != nil:
+			b.siteOption(s, o)
 		}
 	}
+	if err := b.readBackend(get("backend")); err != nil {
+		reject("backend", err)
+	}
+	words, err := shlex.Split(get("scripts"))
+	if err != nil {
+		reject("scripts", err)
+	}
+	for _, word := range words {
+		if !slices.Contains(b.common.scripts, word) {
+			b.common.scripts = append(b.common.scripts, word)
+		}
+	}
+	if b.common.env, err = parseEnv(get("env")); err != nil {
+		reject("env", err)
+	}
+	b.common.shared = readShared(get, reject)
 }
 
-func (b *builder) siteOption(s *configparser.Section, o *configparser.Option, pack func(string) (string, error)) {
+// readBackend makes all nodes load the script of a cluster backend.
+func (b *builder) readBackend(backend string) error {
+	switch backend {
+	case "":
+	case "broker", "zeromq":
+		b.common.scripts = append(b.common.scripts, backendScripts+backend)
+	default:
+		return fmt.Errorf("%s is neither broker nor zeromq", quote(backend))
+	}
+	return nil
+}
+
+func (b *builder) siteOption(s *configparser.Section, o *configparser.Option) {
 	if id, ok := strings.CutPrefix(o.Value, sitePrefix); ok {
 		if !zeekapi.ValidSite(id) {
 			b.fail(o.Line, s.Name, o.Key, "site %s is not %s and 64 hexadecimal digits in lower case", quote(o.Value), sitePrefix)
@@ -51,7 +104,7 @@ func (b *builder) siteOption(s *configparser.Section, o *configparser.Option, pa
 		b.fail(o.Line, s.Name, o.Key, "site requires a directory")
 		return
 	}
-	id, err := pack(o.Value)
+	id, err := b.pack(o.Value)
 	if err == nil {
 		b.config.Site = id
 		return
@@ -67,29 +120,49 @@ func (b *builder) siteOption(s *configparser.Section, o *configparser.Option, pa
 	}
 }
 
-func (b *builder) scriptsOption(s *configparser.Section, o *configparser.Option) {
-	words, err := shlex.Split(o.Value)
-	if err != nil {
-		b.fail(o.Line, s.Name, o.Key, "scripts of the cluster: %v", err)
-	}
-	for _, word := range words {
-		if !slices.Contains(b.scripts, word) {
-			b.scripts = append(b.scripts, word)
-		}
-	}
-}
-
-// addScripts puts the scripts of the cluster before those that nodes name, without
-// duplicates.
-func (b *builder) addScripts() {
-	if len(b.scripts) == 0 {
+// addCommon adds to all nodes what they have in common: scripts before their own, without
+// duplicates, and the variables, assignments and options that they do not set themselves.
+func (b *builder) addCommon() {
+	items := len(b.common.scripts) + len(b.common.args) + len(b.common.env)
+	if items*len(b.config.Nodes) > maxExpanded/valueCost {
+		b.fail(b.file.Section(clusterSection).Line, clusterSection, "", "section [cluster] says too much for %d nodes", len(b.config.Nodes))
 		return
 	}
 	for i := range b.config.Nodes {
 		n := &b.config.Nodes[i]
-		own := slices.DeleteFunc(n.Scripts, func(script string) bool { return slices.Contains(b.scripts, script) })
-		n.Scripts = slices.Concat(b.scripts, own)
+		own := slices.DeleteFunc(n.Scripts, func(script string) bool { return slices.Contains(b.common.scripts, script) })
+		variables := map[string]bool{}
+		for _, word := range own {
+			variables[assigned(word)] = true
+		}
+		for _, arg := range b.common.args {
+			if !variables[assigned(arg)] {
+				own = append(own, arg)
+			}
+		}
+		if len(own)+len(b.common.scripts) > 0 {
+			n.Scripts = slices.Concat(b.common.scripts, own)
+		}
+		b.sortOwn(n)
+		for name, value := range b.common.env {
+			if _, set := n.Env[name]; !set {
+				if n.Env == nil {
+					n.Env = map[string]string{}
+				}
+				n.Env[name] = value
+			}
+		}
+		for _, o := range b.common.options {
+			if !slices.ContainsFunc(n.Options, func(x zeekapi.Option) bool { return x.Name == o.Name }) {
+				n.Options = append(n.Options, o)
+			}
+		}
 	}
+}
+
+// sortOwn sorts the scripts of a node after those of the cluster, as zeek-client does.
+func (b *builder) sortOwn(n *zeekapi.Node) {
+	slices.Sort(n.Scripts[min(len(b.common.scripts), len(n.Scripts)):])
 }
 
 // clusterScripts returns the scripts that an INI file must have in [cluster], so

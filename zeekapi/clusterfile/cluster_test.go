@@ -21,7 +21,7 @@ import (
 var siteID = strings.Repeat("0123456789abcdef", 4)
 
 // withSites has two sites: one that is good, and one that is not.
-var withSites = clusterfile.Options{Hostname: "h", Site: func(dir string) (string, error) {
+var withSites = clusterfile.Options{Hostname: "h", Extended: true, Site: func(dir string) (string, error) {
 	switch dir {
 	case "./my site":
 		return siteID, nil
@@ -46,8 +46,8 @@ func TestClusterSection(t *testing.T) {
 		{"errors", "[cluster]\nsite = bad\nscripts = 'x\ninstance = i\nsites = ./x\n[m]\n", `site "bad": "a" is a device (c.cfg:2)
 site "bad": "b" is a socket (c.cfg:2)
 scripts of the cluster: No closing quotation (c.cfg:3)
-section [cluster] has no key "instance", only scripts and site (c.cfg:4)
-section [cluster] has no key "sites", only scripts and site (c.cfg:5)
+section [cluster] has no key "instance", only args, backend, env, log_expiry, memory_limit, networks, scripts and site (c.cfg:4)
+section [cluster] has no key "sites", only args, backend, env, log_expiry, memory_limit, networks, scripts and site (c.cfg:5)
 invalid node "m" configuration: node requires a role (c.cfg:6)`},
 		{"no directory", "[cluster]\nsite =\n", "site requires a directory (c.cfg:2)"},
 		{"no value", "[cluster]\nsite\n", "site requires a directory (c.cfg:2)"},

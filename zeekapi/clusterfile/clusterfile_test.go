@@ -250,7 +250,7 @@ func TestINIRejectsInvalidNames(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	files, err := filepath.Glob("../../testdata/clusters/ini/*.cfg")
+	files, err := filepath.Glob("../../testdata/clusters/*/*.cfg")
 	if err != nil || len(files) == 0 {
 		f.Fatalf("no test files: %v", err)
 	}
@@ -283,6 +283,12 @@ func fuzzParse(t *testing.T, text []byte, o clusterfile.Options) {
 		t.Fatal(err)
 	}
 	clusterfile.Advise(c)
+	places := clusterfile.FindPlaces(text, o.Extended)
+	for _, n := range c.Nodes {
+		if places.Node(n.Name, "") == 0 && !clusterfile.IsJSON(text) {
+			t.Errorf("node %q has no place", n.Name)
+		}
+	}
 	if ini, err := clusterfile.INI(c); err == nil {
 		if _, _, err := clusterfile.Parse("y", bytes.NewReader(ini), withSites); err != nil {
 			t.Fatalf("the written file cannot be parsed: %v\n%q", err, ini)

@@ -23,10 +23,18 @@
 // [instances], all agents connect to the controller. If the nodes do not name
 // instances either, all of them run on an instance of the local machine.
 //
-// With Options.Site, the section [cluster] describes the whole cluster. Its keys
-// are site, the directory of a site (see package site) or sha256: and the ID of
-// one, and scripts, which all nodes load before their own. A section of that name
-// with the key role or type describes a node.
+// With Options.Extended, there are short forms, and keys that zeek-client does not know:
+//
+//   - The section [cluster] describes the whole cluster: its site (see package site),
+//     and scripts, variables, assignments and limits that all nodes have.
+//   - A section with the key workers stands for several workers. Their CPUs are dealt
+//     out, and their values may contain variables, such as ${worker_index}.
+//   - The name of an instance may be a pattern, such as sensor-[01-40], that stands for
+//     several, in [instances] and in the sections of nodes.
+//   - A section [group NAME] describes a group of nodes.
+//
+// Parse returns what these stand for. Positions in errors and in Places are those of the
+// short forms.
 //
 // Parsing does not check whether nodes, instances and ports are consistent;
 // see controller.Settings.Check. Advise returns warnings about configurations

@@ -133,12 +133,12 @@ func TestFindPlaces(t *testing.T) {
 	ini := "[instances]\nAgent = 10.0.0.1:1\n\n[n]\nrole = worker\nPORT = 1\n"
 	json := "{\"instances\": [\n{\"port\": 1, \"name\": \"Agent\"}],\n\"nodes\": [\n{\"role\": \"worker\",\n\"name\": \"n\",\n\"port\": 1}]}"
 	for _, text := range []string{ini, json} {
-		p := clusterfile.FindPlaces([]byte(text))
+		p := clusterfile.FindPlaces([]byte(text), false)
 		if p.Instance("Agent") != 2 || p.Node("n", "") != 4 || p.Node("n", "port") != 6 || p.Node("n", "env") != 0 || p.Instance("n") != 0 {
 			t.Errorf("%s\n%v", text, p)
 		}
 	}
-	if p := clusterfile.FindPlaces([]byte("{")); len(p) > 0 {
+	if p := clusterfile.FindPlaces([]byte("{"), false); p.Node("", "") > 0 || p.Instance("") > 0 {
 		t.Error(p)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
+	"github.com/zeekwire/zeekwire/zeekapi/selection"
 )
 
 // Sections that do not describe a node. Whether [cluster] does depends on Options
@@ -40,10 +41,16 @@ type Options struct {
 	// agent on that machine.
 	Hostname string
 
+	// Extended reads what zeek-client does not know: the sections [cluster] and
+	// [group NAME], sections that stand for several nodes, patterns of instances, and
+	// further keys. If false, [cluster] and [group NAME] describe nodes, and
+	// other keys have no effect, as for zeek-client.
+	Extended bool
+
 	// Site returns the ID of the site in a directory, which is named as in the
-	// file, for Configuration.Site. Its error names the directory, unless it has an
-	// Unwrap method that returns several errors, which are reported separately. If
-	// Site is nil, the section [cluster] describes a node, as for zeek-client.
+	// section [cluster], for Configuration.Site. Its error names the directory,
+	// unless it has an Unwrap method that returns several errors, which are reported
+	// separately. If nil, the key site has no effect.
 	Site func(dir string) (id string, err error)
 
 	// Resolve returns the addresses of a host, for agents given by name. If
@@ -69,21 +76,12 @@ func Parse(name string, r io.Reader, o Options) (zeekapi.Configuration, configpa
 	if err != nil && (file == nil || !errors.As(err, &syntax)) {
 		return zeekapi.Configuration{}, nil, err
 	}
-	b := builder{file: file, hostname: cmp.Or(o.Hostname, "localhost"), resolve: o.Resolve, thorough: o.Thorough, errs: syntax}
+	b := newBuilder(file, o)
+	b.errs = syntax
 	if o.Thorough {
 		b.failMisread()
 	}
-	for _, s := range file.Sections {
-		switch {
-		case s.Name == instancesSection:
-			b.instances(s)
-		case s.Name == clusterSection && o.Site != nil && !isNode(s):
-			b.cluster(s, o.Site)
-		default:
-			b.node(s)
-		}
-	}
-	b.addScripts()
+	b.sections()
 	if len(syntax) == 0 {
 		b.finish()
 	}
@@ -102,15 +100,65 @@ type builder struct {
 	file     *configparser.File
 	hostname string
 	resolve  func(string) ([]netip.Addr, error)
+	pack     func(string) (string, error) // Options.Site
 	thorough bool
+	extended bool
+	places   *Places // of what is read, nil if they are not needed
 
 	config   zeekapi.Configuration
 	nodes    int                     // including invalid nodes
 	free     []*configparser.Section // nodes that name no instance
 	errs     configparser.Errors
 	warnings configparser.Errors
-	scripts  []string       // of all nodes
 	misread  map[place]bool // keys with a comment in their value, or with another key
+	common   common
+	groups   []group
+	expander expander
+	written  *configparser.Section // the section that stands for the current node, if that is another one
+	quiet    bool                  // no warnings: the section has given them for another node
+	derived  map[string]bool       // nodes of sections that stand for several
+}
+
+func newBuilder(file *configparser.File, o Options) *builder {
+	return &builder{
+		file: file, hostname: cmp.Or(o.Hostname, "localhost"), resolve: o.Resolve, pack: o.Site, thorough: o.Thorough, extended: o.Extended,
+		expander: expander{workers: map[string]int{}, names: map[string]int{}}, derived: map[string]bool{},
+	}
+}
+
+// sections reads all sections.
+func (b *builder) sections() {
+	for _, s := range b.file.Sections {
+		switch {
+		case s.Name == instancesSection:
+			b.instances(s)
+		case b.extended && s.Name == clusterSection && !isNode(s):
+			b.cluster(s)
+		case b.extended && isGroup(s):
+			b.group(s)
+		case b.extended:
+			b.nodesOf(s)
+		default:
+			b.node(s)
+		}
+	}
+	if b.extended && b.places == nil {
+		b.addCommon()
+		b.addFanout()
+		b.addGroups()
+	}
+}
+
+// nodesOf adds the nodes for which a section stands.
+func (b *builder) nodesOf(s *configparser.Section) {
+	for i, node := range b.expand(s) {
+		if node != s {
+			b.written, b.quiet, b.derived[node.Name] = s, i > 0, true
+			b.places.addDerived(node, s)
+		}
+		b.node(node)
+	}
+	b.written, b.quiet = nil, false
 }
 
 // maxErrors limits the reported errors. A file with more is probably not a
@@ -120,6 +168,9 @@ const maxErrors = 100
 // fail reports an error. It ignores an error about the same key and line as an
 // earlier one, and about a key that was misread, because it is a consequence.
 func (b *builder) fail(line int, section, key, format string, args ...any) {
+	if b.written != nil && section != instancesSection {
+		section = b.written.Name // the same error of its other nodes is a repetition
+	}
 	if len(b.errs) >= maxErrors || b.misread[place{section, key}] || key != "" && slices.ContainsFunc(b.errs, func(e *configparser.Error) bool {
 		return e.Line == line && e.Section == section && e.Key == key
 	}) {
@@ -129,20 +180,42 @@ func (b *builder) fail(line int, section, key, format string, args ...any) {
 }
 
 func (b *builder) warn(line int, section, key, format string, args ...any) {
+	if b.quiet {
+		return
+	}
 	b.warnings.Add(&configparser.Error{File: b.file.Name, Line: line, Section: section, Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
 func (b *builder) instances(s *configparser.Section) {
 	for _, o := range s.Options {
-		instance := zeekapi.Instance{Name: o.Key, Host: netip.IPv4Unspecified()}
-		if o.Value != "" {
-			if text := b.address(o.Value, &instance); text != "" {
-				b.fail(o.Line, s.Name, o.Key, "invalid spec for instance %s: %s", quote(o.Key), text)
+		names, addresses := []string{o.Key}, []string{o.Value}
+		if b.extended {
+			var err error
+			if names, addresses, err = b.expander.instances(o.Key, o.Value); err != nil {
+				b.fail(o.Line, s.Name, o.Key, "invalid spec for instance %s: %v", quote(o.Key), err)
 				continue
 			}
 		}
-		b.config.Instances = append(b.config.Instances, instance)
+		for i, name := range names {
+			b.instance(s, o, name, addresses[i])
+		}
 	}
+}
+
+// instance adds an instance for which an entry stands.
+func (b *builder) instance(s *configparser.Section, o *configparser.Option, name, address string) {
+	b.places.add(s.Name, name, o.Line)
+	if b.places != nil {
+		return // the address may have to be resolved
+	}
+	instance := zeekapi.Instance{Name: name, Host: netip.IPv4Unspecified()}
+	if address != "" {
+		if text := b.address(address, &instance); text != "" {
+			b.fail(o.Line, s.Name, o.Key, "invalid spec for instance %s: %s", quote(name), text)
+			return
+		}
+	}
+	b.config.Instances = append(b.config.Instances, instance)
 }
 
 // address parses HOST:PORT, with or without brackets around an IPv6 address.
@@ -222,6 +295,9 @@ func (b *builder) node(s *configparser.Section) {
 	node.Interface = n.text("interface")
 	node.CPUAffinity = n.cpuAffinity()
 	node.Env = n.env()
+	if b.extended {
+		n.extras(&node)
+	}
 	if b.thorough {
 		n.warnOfEnv(node)
 	}
@@ -296,6 +372,12 @@ func (n *nodeReader) number(key string) *big.Int {
 		return nil
 	}
 	number, ok := parseInt(value)
+	if !ok && n.extended && key == cpuKey {
+		if _, err := parseCPUs(value); err == nil {
+			n.reject(key, "cpu_affinity %s is a list, which only a section with the key %s deals out", quote(value), workersKey)
+			return nil
+		}
+	}
 	if !ok {
 		n.reject(key, "cannot convert %s value %s to int", quote(n.section.Name+"."+key), quote(value))
 		return nil
@@ -347,20 +429,22 @@ func (n *nodeReader) env() map[string]string {
 	if value == "" {
 		return nil
 	}
-	words, err := shlex.Split(value)
-	env := make(map[string]string, len(words))
-	for _, word := range words {
-		key, val, ok := strings.Cut(word, "=")
-		if !ok {
-			err = errors.New("no assignment")
-		}
-		env[key] = val
-	}
+	env, err := parseEnv(value)
 	if err != nil {
-		n.reject("env", "env value %s is invalid", quote(value))
-		return nil
+		n.reject("env", "%v", err)
 	}
 	return env
+}
+
+// extras reads the keys that zeek-client does not have.
+func (n *nodeReader) extras(node *zeekapi.Node) {
+	s := readShared(n.text, func(key string, err error) { n.reject(key, "%s: %v", key, err) })
+	node.Scripts, node.Options = append(node.Scripts, s.args...), s.options
+	groups, err := readGroups(n.text("groups"))
+	if err != nil {
+		n.reject("groups", "%v", err)
+	}
+	node.Options = append(node.Options, groups...)
 }
 
 func (n *nodeReader) warnUnexpected() {
@@ -402,11 +486,20 @@ func (b *builder) finish() {
 		return
 	}
 	for _, o := range declared.Options {
-		if o.Written != o.Key && named[o.Written] {
+		if o.Written != o.Key && b.named(o.Written, named) {
 			b.warn(o.Line, instancesSection, o.Key, "instance %s is declared as %s, because keys fold to lower case, but nodes name it %s",
 				quote(o.Written), quote(o.Key), quote(o.Written))
 		}
 	}
+}
+
+// named reports whether nodes name an instance, or one of those of a pattern.
+func (b *builder) named(instance string, named map[string]bool) bool {
+	names := []string{instance}
+	if b.extended {
+		names, _ = selection.Expand(instance) // its error has been reported
+	}
+	return slices.ContainsFunc(names, func(name string) bool { return named[name] })
 }
 
 // quote returns s in double quotes, without escapes, like zeek-client.

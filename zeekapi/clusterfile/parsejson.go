@@ -47,7 +47,6 @@ func ParseJSON(name string, r io.Reader, o Options) (zeekapi.Configuration, erro
 // jsonParser reads a text token by token, and tracks the line of each token.
 type jsonParser struct {
 	builder
-	places Places
 
 	text    []byte
 	tokens  *json.Decoder
@@ -58,8 +57,7 @@ type jsonParser struct {
 
 func newJSONParser(name string, text []byte, o Options) *jsonParser {
 	p := &jsonParser{
-		builder: builder{file: &configparser.File{Name: name}, resolve: o.Resolve},
-		places:  Places{},
+		builder: builder{file: &configparser.File{Name: name}, resolve: o.Resolve, places: newPlaces()},
 		text:    text, tokens: json.NewDecoder(bytes.NewReader(text)), line: 1,
 	}
 	p.tokens.UseNumber()

@@ -13,7 +13,7 @@ import (
 // continuation of a value.
 func (b *builder) failMisread() {
 	b.misread = map[place]bool{}
-	for _, e := range b.file.Misread(isKey) {
+	for _, e := range b.file.Misread(b.isKey) {
 		b.errs.Add(e)
 		b.misread[place{e.Section, e.Key}] = true
 	}
@@ -21,12 +21,14 @@ func (b *builder) failMisread() {
 
 // isKey reports whether a section has a key of that name. In [instances], any word may
 // be the name of an instance.
-func isKey(section, key string) bool {
-	switch section {
-	case instancesSection:
+func (b *builder) isKey(section, key string) bool {
+	switch {
+	case section == instancesSection:
 		return key != ""
-	case clusterSection:
-		return slices.Contains(clusterKeys, key) || slices.Contains(nodeKeys, key)
+	case b.extended && (slices.Contains(extraKeys, key) ||
+		section == clusterSection && slices.Contains(clusterKeys, key) ||
+		strings.HasPrefix(section, groupPrefix) && slices.Contains(groupKeys, key)):
+		return true
 	}
 	return slices.Contains(nodeKeys, key) || key == "type"
 }
@@ -80,5 +82,8 @@ func (n *nodeReader) usesType() bool {
 
 // unexpected reports whether the key of an option of a node has no effect.
 func (n *nodeReader) unexpected(key string) bool {
+	if n.extended && slices.Contains(extraKeys, key) {
+		return false
+	}
 	return !slices.Contains(nodeKeys, key) && !(n.thorough && key == "type" && n.usesType())
 }

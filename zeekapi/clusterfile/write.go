@@ -11,17 +11,44 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
+	"github.com/zeekwire/zeekwire/zeekapi/selection"
 )
 
-// INI returns the configuration as an INI file in zeek-client's form.
-// Instances and nodes are sorted by name. The ID, node states, options, and
+// INI returns the configuration as an INI file, for Options.Extended. Instances and
+// nodes are sorted by name. The ID, node states, unknown options, and
 // hosts of agents that connect are omitted. Percent signs and quotes in
 // values, which zeek-client does not write correctly, are escaped. INI fails
-// if a name cannot be written.
+// if a name cannot be written, because it is invalid or means something else.
 //
-// A configuration with a site, or with scripts that all nodes load first in an
-// order of their own, has a section [cluster], which zeek-client cannot read.
+// The file is in zeek-client's form, except for these: a configuration with a site, or
+// with scripts that all nodes load first in an order of their own, has a section
+// [cluster]. Groups, memory limits and log expiry are keys of the nodes.
 func INI(c zeekapi.Configuration) ([]byte, error) {
+	for _, i := range c.Instances {
+		if selection.IsPattern(i.Name) {
+			return nil, fmt.Errorf("clusterfile: instance %q %w: it would stand for several", i.Name, configparser.ErrUnwritable)
+		}
+	}
+	for _, n := range c.Nodes {
+		if selection.IsPattern(n.Instance) {
+			return nil, fmt.Errorf("clusterfile: instance %q of node %q %w: it would stand for several", n.Instance, n.Name, configparser.ErrUnwritable)
+		}
+	}
+	return writeINI(c)
+}
+
+// PlainINI is like INI, in the form that zeek-client reads. It omits sites and all
+// options, and scripts are sorted.
+func PlainINI(c zeekapi.Configuration) ([]byte, error) {
+	c.Site, c.Nodes = "", slices.Clone(c.Nodes)
+	for i, n := range c.Nodes {
+		c.Nodes[i].Options = nil
+		c.Nodes[i].Scripts = slices.Sorted(slices.Values(n.Scripts))
+	}
+	return writeINI(c)
+}
+
+func writeINI(c zeekapi.Configuration) ([]byte, error) {
 	var w configparser.Writer
 	if len(c.Instances) > 0 {
 		w.Section(instancesSection)
@@ -47,34 +74,55 @@ func INI(c zeekapi.Configuration) ([]byte, error) {
 		if n.Name == instancesSection {
 			return nil, fmt.Errorf("clusterfile: node %q %w", n.Name, configparser.ErrUnwritable)
 		}
-		w.Section(n.Name)
-		set := func(key, value string) { w.KeyValue(key, configparser.Escape(value)) }
-		set("instance", n.Instance)
-		set("role", string(n.Role))
-		if n.Port.Number != 0 {
-			set("port", strconv.Itoa(int(n.Port.Number)))
-		}
-		if own := n.Scripts[len(common):]; len(own) > 0 {
-			set("scripts", scriptWords(slices.Sorted(slices.Values(own))))
-		}
-		if n.Interface != "" {
-			set("interface", n.Interface)
-		}
-		if n.CPUAffinity != nil {
-			set("cpu_affinity", strconv.FormatInt(*n.CPUAffinity, 10))
-		}
-		if len(n.Env) > 0 {
-			set("env", envWords(n.Env))
-		}
-		if n.MetricsPort.Number != 0 {
-			set("metrics_port", strconv.Itoa(int(n.MetricsPort.Number)))
-		}
+		writeNode(&w, n, len(common))
 	}
 	text, err := w.Bytes()
 	if err != nil {
 		return nil, fmt.Errorf("clusterfile: %w", err)
 	}
 	return text, nil
+}
+
+// writeNode writes the section of a node. The first scripts, as many as common, are in
+// [cluster].
+func writeNode(w *configparser.Writer, n zeekapi.Node, common int) {
+	w.Section(n.Name)
+	set := func(key, value string) { w.KeyValue(key, configparser.Escape(value)) }
+	set("instance", n.Instance)
+	set("role", string(n.Role))
+	if n.Port.Number != 0 {
+		set("port", strconv.Itoa(int(n.Port.Number)))
+	}
+	if own := n.Scripts[common:]; len(own) > 0 {
+		set("scripts", scriptWords(slices.Sorted(slices.Values(own))))
+	}
+	if n.Interface != "" {
+		set("interface", n.Interface)
+	}
+	if n.CPUAffinity != nil {
+		set("cpu_affinity", strconv.FormatInt(*n.CPUAffinity, 10))
+	}
+	if len(n.Env) > 0 {
+		set("env", envWords(n.Env))
+	}
+	if n.MetricsPort.Number != 0 {
+		set("metrics_port", strconv.Itoa(int(n.MetricsPort.Number)))
+	}
+	writeOptions(n, set)
+}
+
+// writeOptions writes the options of a node that Parse returns, and no other value of them.
+func writeOptions(n zeekapi.Node, set func(key, value string)) {
+	if groups := slices.DeleteFunc(n.Groups(), func(g string) bool { return selection.CheckGroup(g) != nil }); len(groups) > 0 {
+		set("groups", strings.Join(groups, " "))
+	}
+	written := map[string]bool{zeekapi.OptionGroup: true}
+	for _, o := range n.Options {
+		if check, known := optionChecks[o.Name]; known && !written[o.Name] && check(o.Value) == nil {
+			set(o.Name, o.Value)
+			written[o.Name] = true
+		}
+	}
 }
 
 func scriptWords(scripts []string) string {

@@ -64,10 +64,29 @@ func (s Settings) validate(c zeekapi.Configuration, isZeeks func(instance string
 		fail("instance name '%s' begins with '%s', whose agent is Zeek's own and would obey requests for both; "+
 			"rename one of them, or run zeekwire's agent on '%s'", pair.name, pair.prefix, pair.prefix)
 	}
+	for _, name := range sortedKeys(instances) {
+		if isZeeks(name) {
+			errs = append(errs, assignments(c, name)...)
+		}
+	}
 	errs = append(errs, s.validatePorts(c)...)
 
 	slices.Sort(errs)
 	return errs
+}
+
+// assignments returns an error about the first node of an instance that has an assignment
+// to an option of Zeek: agents of Zeek's take it for a script, and the node does not start.
+func assignments(c zeekapi.Configuration, instance string) []string {
+	for _, n := range c.NodesOn(instance) {
+		for _, word := range n.Scripts {
+			if zeekapi.IsAssignment(word) {
+				return []string{fmt.Sprintf("node '%s' has the assignment %s among its scripts, and the agent of '%s' is Zeek's own, which takes it for a script; "+
+					"write it into a script, or run zeekwire's agent on '%s'", n.Name, word, instance, instance)}
+			}
+		}
+	}
+	return nil
 }
 
 // namePair is a name, and another one that is its beginning.

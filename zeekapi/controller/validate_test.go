@@ -226,6 +226,22 @@ func TestNamesThatBeginWithAnother(t *testing.T) {
 	b.client(stage("r2", c), "save staged c", "save ready c", "answer StageConfigurationResponse r2 [T = c]")
 }
 
+// An agent of Zeek's takes assignments for scripts, so nodes with them are refused there.
+func TestAssignmentsOfZeeksAgents(t *testing.T) {
+	c := zeekapi.Configuration{ID: "c", Instances: []zeekapi.Instance{instance("a"), instance("b")}}
+	for _, name := range []string{"a1", "a2", "b1"} {
+		n := node(name, name[:1], zeekapi.RoleWorker)
+		n.Scripts = []string{"local", "Site::local_nets={10.0.0.0/8}"}
+		c.Nodes = append(c.Nodes, n)
+	}
+	b := newBench(t, nil)
+	b.agent(peer(1), hello("a"))
+	b.client(stage("r1", c), "answer StageConfigurationResponse r1 [F node 'a1' has the assignment Site::local_nets={10.0.0.0/8} among its scripts, "+
+		"and the agent of 'a' is Zeek's own, which takes it for a script; write it into a script, or run zeekwire's agent on 'a']")
+	b.agent(peer(1), zeekapi.AgentDescription{Instance: "a"})
+	b.client(stage("r2", c), "save staged c", "save ready c", "answer StageConfigurationResponse r2 [T = c]")
+}
+
 // A random configuration is staged unchanged, or refused with sorted errors.
 func TestStageRandomConfigurations(t *testing.T) {
 	for seed := range uint64(scale(2000, 200_000)) {

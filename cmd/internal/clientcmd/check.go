@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -100,21 +101,19 @@ func (f *configFile) check() (zeekapi.Configuration, []finding) {
 		errs.Add(&configparser.Error{File: f.name, Text: err.Error()})
 	default:
 		warnings = append(warnings, f.site.warnings()...)
-		places := locator{f.name, clusterfile.FindPlaces(f.text)}
+		places := locator{f.name, clusterfile.FindPlaces(f.text, f.options.Extended)}
+		var refused []*configparser.Error
 		for _, text := range controller.DefaultSettings().Check(config) {
 			e := places.locateText(text)
 			e.Text = text
+			refused = append(refused, e)
+		}
+		refused = append(refused, places.locateAll(slices.Concat(clusterfile.Announcements(config), clusterfile.Refusals(config)))...)
+		for _, e := range places.merged(refused) {
 			errs.Add(e)
 		}
-		for _, a := range clusterfile.Advise(config) {
-			e := places.locate(a.Node, a.Instance, a.Key)
-			e.Text = a.Text
+		for _, e := range places.merged(places.locateAll(clusterfile.Advise(config))) {
 			warnings.Add(e)
-		}
-		for _, a := range slices.Concat(clusterfile.Announcements(config), clusterfile.Refusals(config)) {
-			e := places.locate(a.Node, a.Instance, a.Key)
-			e.Text = a.Text
-			errs.Add(e)
 		}
 	}
 	var found []finding
@@ -143,7 +142,7 @@ func (f *configFile) checkEmpty(refused bool) finding {
 // belongs.
 type locator struct {
 	name   string
-	places clusterfile.Places
+	places *clusterfile.Places
 }
 
 // locate returns an error without a text at the line of a key of a node, of a
@@ -159,6 +158,46 @@ func (f locator) locate(node, instance, key string) *configparser.Error {
 		e.Section, e.Line = node, f.places.Node(node, "")
 	}
 	return e
+}
+
+// locateAll returns advice as errors at their lines.
+func (f locator) locateAll(all []clusterfile.Advice) []*configparser.Error {
+	return list(all, func(a clusterfile.Advice) *configparser.Error {
+		e := f.locate(a.Node, a.Instance, a.Key)
+		e.Text = a.Text
+		return e
+	})
+}
+
+// varying matches what differs between errors about nodes of one section: quoted names,
+// and numbers.
+var varying = regexp.MustCompile(`"[^"]*"|'[^']*'|[\w.:-]*[0-9]`)
+
+// merged returns errors, each of which may concern several nodes for which a section of
+// the file stands. The first one counts, and says how many more nodes have it.
+func (f locator) merged(all []*configparser.Error) []*configparser.Error {
+	type kind struct {
+		section, text string
+		line          int
+	}
+	first := map[kind]*configparser.Error{}
+	more := map[*configparser.Error]int{}
+	var result []*configparser.Error
+	for _, e := range all {
+		if section := f.places.Section(e.Section); section != "" {
+			k := kind{section, varying.ReplaceAllString(e.Text, ""), e.Line}
+			if first[k] != nil {
+				more[first[k]]++
+				continue
+			}
+			first[k] = e
+		}
+		result = append(result, e)
+	}
+	for e, n := range more {
+		e.Text += fmt.Sprintf(" (and the same for %s of [%s])", plural(n, "more node"), f.places.Section(e.Section))
+	}
+	return result
 }
 
 // locateText returns an error without a text at the line to which an error text of

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -104,22 +103,12 @@ func (t *Tool) getConfig() *cobra.Command {
 // readConfig reads a cluster file. It reports all errors and warnings to the user. A
 // file without nodes is an error unless empty is true; see refuseEmpty.
 func (r *run) readConfig(ctx context.Context, name string, empty bool) (zeekapi.Configuration, error) {
-	file, err := r.openConfig(ctx, name)
+	file, config, err := r.parseConfig(ctx, name)
+	if file != nil && err != nil {
+		return zeekapi.Configuration{}, r.fail("configuration has errors, not sending")
+	}
 	if err != nil {
 		return zeekapi.Configuration{}, err
-	}
-	if r.tool.Extended {
-		if err := clusterfile.Foreign(file.name, file.text); err != nil {
-			return zeekapi.Configuration{}, err
-		}
-	}
-	config, warnings, err := file.parse()
-	for _, w := range warnings {
-		r.warning("%v", w)
-	}
-	if err != nil {
-		r.fail("%v", err)
-		return zeekapi.Configuration{}, r.fail("configuration has errors, not sending")
 	}
 	if err := r.refuseEmpty(ctx, file, config, empty); err != nil {
 		return zeekapi.Configuration{}, err
@@ -191,6 +180,7 @@ func (r *run) openConfig(ctx context.Context, name string) (*configFile, error) 
 	return &configFile{shown, text, clusterfile.Options{
 		Hostname: hostname,
 		Thorough: r.tool.Extended,
+		Extended: r.tool.Extended,
 		Resolve: func(host string) ([]netip.Addr, error) {
 			ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 			defer cancel()
@@ -270,14 +260,18 @@ func (r *run) showStaged(staged *report) error {
 
 // render returns a configuration as INI or JSON text.
 func (r *run) render(config zeekapi.Configuration, asJSON bool) ([]byte, error) {
-	if !r.tool.Extended {
-		config = r.withoutSite(config, asJSON)
+	if !r.tool.Extended && config.Site != "" {
+		r.warning("the configuration has a site, which only \"zeekwire get-config\" shows: %s", config.Site)
+		config.Site = ""
 	}
 	if !asJSON {
 		for _, i := range config.Instances {
 			if i.Name != strings.ToLower(i.Name) {
 				r.warning("instance \"%s\" is \"%s\" in an INI file, where keys fold to lower case; --as-json keeps its name", i.Name, strings.ToLower(i.Name))
 			}
+		}
+		if !r.tool.Extended {
+			return clusterfile.PlainINI(config)
 		}
 		return clusterfile.INI(config)
 	}
@@ -290,21 +284,4 @@ func (r *run) render(config zeekapi.Configuration, asJSON bool) ([]byte, error) 
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	return append(text, '\n'), nil
-}
-
-// withoutSite returns a configuration as zeek-client knows it, without a site. An
-// INI file needs no section for scripts of the cluster if all scripts are sorted.
-func (r *run) withoutSite(config zeekapi.Configuration, asJSON bool) zeekapi.Configuration {
-	if config.Site != "" {
-		r.warning("the configuration has a site, which only \"zeekwire get-config\" shows: %s", config.Site)
-	}
-	config.Site = ""
-	if asJSON {
-		return config
-	}
-	config.Nodes = slices.Clone(config.Nodes)
-	for i, n := range config.Nodes {
-		config.Nodes[i].Scripts = slices.Sorted(slices.Values(n.Scripts))
-	}
-	return config
 }

@@ -40,6 +40,7 @@ var examples = map[string][]string{
 	"events":          {"events --limit 20"},
 	"rollback":        {"rollback  # to the last configuration that differs", "rollback 7"},
 	"rolling-restart": {"rolling-restart --role worker --at-once 2", "rolling-restart --cancel"},
+	"show-config":     {"show-config cluster.cfg", "show-config --json cluster.cfg"},
 	"status":          {"status", "status --strict-exit > /dev/null || echo something is wrong"},
 	"teardown":        {"teardown", "teardown --yes"},
 	"undrain":         {"undrain instance-01"},

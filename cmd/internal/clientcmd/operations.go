@@ -13,7 +13,7 @@ import (
 // operations returns the commands that zeek-client does not have.
 func (t *Tool) operations() []*cobra.Command {
 	return []*cobra.Command{
-		t.status(), t.watch(), t.diff(), t.history(), t.rollback(), t.rollingRestart(),
+		t.showConfig(), t.status(), t.watch(), t.diff(), t.history(), t.rollback(), t.rollingRestart(),
 		t.drain(), t.undrain(), t.teardown(), t.logs(), t.events(),
 	}
 }

@@ -15,13 +15,11 @@ const maxProblems = 20
 
 // warnOf prints the warnings about a configuration that was read from a file.
 func (r *run) warnOf(file *configFile, config zeekapi.Configuration) {
-	places := locator{file.name, clusterfile.FindPlaces(file.text)}
-	for _, a := range slices.Concat(clusterfile.Refusals(config), clusterfile.Advise(config)) {
-		if a.Zeek {
-			continue // see preflight
-		}
-		e := places.locate(a.Node, a.Instance, a.Key)
-		e.Text = a.Text
+	places := locator{file.name, clusterfile.FindPlaces(file.text, file.options.Extended)}
+	all := slices.DeleteFunc(slices.Concat(clusterfile.Refusals(config), clusterfile.Advise(config)), func(a clusterfile.Advice) bool {
+		return a.Zeek // see preflight
+	})
+	for _, e := range places.merged(places.locateAll(all)) {
 		r.warning("%v", e)
 	}
 }

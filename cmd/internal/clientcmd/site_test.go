@@ -368,7 +368,7 @@ func TestCheckConfigWithSite(t *testing.T) {
 		"directories and links\ncluster.cfg: 1 error, 0 warnings\n"})
 	put(t, dir, "cluster.cfg", "[cluster]\nsites = ./site\n")
 	check("cluster.cfg").want(t, outcome{exit: 1,
-		stdout: "cluster.cfg:2: error: section [cluster] has no key \"sites\", only scripts and site\ncluster.cfg: 1 error, 0 warnings\n"})
+		stdout: "cluster.cfg:2: error: section [cluster] has no key \"sites\", only args, backend, env, log_expiry, memory_limit, networks, scripts and site\ncluster.cfg: 1 error, 0 warnings\n"})
 	if err := os.Mkdir(filepath.Join(dir, "empty"), 0o755); err != nil {
 		t.Fatal(err)
 	}

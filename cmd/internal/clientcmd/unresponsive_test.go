@@ -36,7 +36,7 @@ const quietConfig = "[m]\nrole = manager\n[l]\nrole = logger\n[p]\nrole = proxy\
 
 // otherCommands are the commands that send no request, or that run until they are
 // interrupted.
-var otherCommands = []string{"check-config", "monitor", "show-settings", "watch"}
+var otherCommands = []string{"check-config", "monitor", "show-config", "show-settings", "watch"}
 
 // socket is the server's end of a WebSocket.
 type socket struct {

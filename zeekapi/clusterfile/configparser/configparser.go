@@ -153,6 +153,21 @@ func (s *Section) add(o *Option) {
 	s.byKey[o.Key] = o
 }
 
+// Derive returns a section with the options of s, their lines, another name, and the
+// given values of some options. The keys of values are in lower case; those that s does
+// not have are ignored.
+func (s *Section) Derive(name string, values map[string]string) *Section {
+	derived := newSection(name, s.Line)
+	for _, o := range s.Options {
+		copied := *o
+		if value, ok := values[o.Key]; ok {
+			copied.Value = value
+		}
+		derived.add(&copied)
+	}
+	return derived
+}
+
 func newSection(name string, line int) *Section {
 	return &Section{Name: name, Line: line, byKey: map[string]*Option{}}
 }

@@ -30,8 +30,24 @@ const (
 // errLayouts is the error of nodes under a Supervisor that supports no known layout.
 var errLayouts = errors.New("the Supervisor supports none of the known layouts of nodes")
 
-// errSite is the error of a node that a Supervisor cannot run.
-var errSite = errors.New("nodes of a Supervisor cannot load the scripts of a site")
+// The errors of nodes that a Supervisor cannot run.
+var (
+	errSite       = errors.New("nodes of a Supervisor cannot load the scripts of a site")
+	errAssignment = errors.New("a Supervisor takes this assignment for a script, so args and networks require another launcher")
+)
+
+// refuse returns an error if a Supervisor cannot run a node.
+func refuse(n launch.Node) error {
+	if n.Site != "" {
+		return errSite
+	}
+	for _, word := range n.Scripts {
+		if zeekapi.IsAssignment(word) {
+			return fmt.Errorf("%s: %w", word, errAssignment)
+		}
+	}
+	return nil
+}
 
 // output is a message for the Supervisor, an event for the agent, or a log entry.
 type output interface{ output() }
@@ -144,8 +160,8 @@ func (m *machine) disconnected() {
 
 func (m *machine) start(now time.Time, n launch.Node) []output {
 	held := m.nodes[n.Name]
-	if n.Site != "" && (held == nil || held.taken == nil) {
-		m.emit(report{launch.Exited{Node: n.Name, Err: errSite}})
+	if err := refuse(n); err != nil && (held == nil || held.taken == nil) {
+		m.emit(report{launch.Exited{Node: n.Name, Err: err}})
 		return m.flush()
 	}
 	if held == nil {

@@ -156,7 +156,8 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 }
 
 // Start makes the Supervisor create a node, unless it has the node already. A node with a
-// site does not start, because the Supervisor determines where its nodes find scripts.
+// site does not start, because the Supervisor determines where its nodes find scripts, nor
+// does one with an assignment among its scripts.
 func (l *Launcher) Start(n launch.Node) {
 	l.step(func(now time.Time) []output { return l.machine.start(now, n) })
 }

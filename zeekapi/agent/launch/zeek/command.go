@@ -84,7 +84,7 @@ func (l *Launcher) argsWith(common nodeArgs, n launch.Node) []string {
 		args = append(args, backendScripts+string(l.backend(n)))
 	}
 	args = append(args, l.scripts.Defaults)
-	args = append(append(args, common.words...), n.Scripts...)
+	args = append(append(args, common.words...), l.scriptsOf(n)...)
 	args = append(args, l.scripts.Node)
 	if l.zeek().noBroker {
 		return args
@@ -111,6 +111,15 @@ const (
 // backendScripts is the prefix of the scripts of the backends in Zeek 8.1 and later. A
 // node must load one of them.
 const backendScripts = "policy/frameworks/cluster/backend/"
+
+// scriptsOf returns the node's own scripts. It omits the one of Broker for versions that
+// have no such script, and no other backend by default.
+func (l *Launcher) scriptsOf(n launch.Node) []string {
+	if l.zeek().version.atLeast(8, 1) {
+		return n.Scripts
+	}
+	return slices.DeleteFunc(slices.Clone(n.Scripts), func(s string) bool { return s == backendScripts+string(Broker) })
+}
 
 // backend returns the backend of a node: the one whose script the node or all nodes load,
 // or the default.

@@ -39,7 +39,7 @@ func (l *Launcher) parseKey(n launch.Node) parseKey {
 		add(key)
 		add(n.Env[key])
 	}
-	for _, script := range slices.Concat(l.common.scripts, n.Scripts) {
+	for _, script := range slices.Concat(l.common.scripts, l.scriptsOf(n)) {
 		for _, file := range l.scriptFiles(n, script) {
 			addFile(h, file, maxScript)
 		}

@@ -443,6 +443,11 @@ func TestArgsByVersion(t *testing.T) {
 		if got := slices.Contains(l.args(node("w", "")), "policy/frameworks/cluster/backend/broker"); got != tt.backend {
 			t.Errorf("Zeek %s: backend script is %t", tt.version, got)
 		}
+		named := node("w", "")
+		named.Scripts = []string{"policy/frameworks/cluster/backend/broker", "local"}
+		if args := l.args(named); slices.Contains(args, named.Scripts[0]) != tt.backend || !slices.Contains(args, "local") {
+			t.Errorf("Zeek %s: %v for a node that names the backend", tt.version, args)
+		}
 		env := l.environ(node("w", ""))
 		if got := slices.Contains(env, "ZEEK_DEFAULT_CONNECT_RETRY=1"); got != tt.retry {
 			t.Errorf("Zeek %s: retry is %t", tt.version, got)

@@ -1,0 +1,65 @@
+package clusterfile
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+)
+
+// defaultFanout is the fan-out ID of workers without another one (Zeek:
+// AF_Packet::fanout_id).
+const defaultFanout = 23
+
+// maxFanout is the largest fan-out ID (Linux: PACKET_FANOUT).
+const maxFanout = 1<<16 - 1
+
+// addFanout gives the workers of each AF_PACKET interface of an instance the same
+// fan-out ID, and those of other interfaces other ones, because Linux refuses one ID for
+// several interfaces. It changes only workers of sections that stand for several, and
+// whose fan-out ID is not visible. An interface keeps Zeek's default if no other one of
+// the instance has it, so that a second interface does not restart the first one's workers.
+func (b *builder) addFanout() {
+	type device struct{ instance, name string }
+	taken := map[string]map[string]bool{} // by instance, then by ID
+	ids := map[device]string{}
+	next := map[string]int{} // by instance: all smaller IDs are taken
+	var open []int           // nodes that need an ID
+	for i, n := range b.config.Nodes {
+		c := captureOf(n)
+		if n.Role != zeekapi.RoleWorker || c.method != afPacket {
+			continue
+		}
+		if taken[n.Instance] == nil {
+			taken[n.Instance] = map[string]bool{}
+		}
+		at := device{n.Instance, c.device}
+		switch {
+		case c.fanout != "":
+			taken[n.Instance][c.fanout] = true
+			if ids[at] == "" {
+				ids[at] = c.fanout // also for its other workers
+			}
+		case b.derived[n.Name]:
+			open = append(open, i)
+		default:
+			taken[n.Instance][strconv.Itoa(defaultFanout)] = true
+			ids[at] = strconv.Itoa(defaultFanout)
+		}
+	}
+	for _, i := range open {
+		n := &b.config.Nodes[i]
+		at := device{n.Instance, captureOf(*n).device}
+		id := ids[at]
+		for ; id == "" && next[n.Instance] <= maxFanout; next[n.Instance]++ {
+			if text := strconv.Itoa(max(defaultFanout, next[n.Instance])); !taken[n.Instance][text] {
+				id, ids[at], taken[n.Instance][text] = text, text, true
+			}
+		}
+		if id != "" && id != strconv.Itoa(defaultFanout) {
+			n.Scripts = append(slices.Clone(n.Scripts), fmt.Sprintf("%s=%s", fanoutOption, id))
+			b.sortOwn(n)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package clusterfile_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
+)
+
+// The work for the largest expansions grows with the number of nodes, and not with its
+// square: otherwise this test takes minutes.
+func TestLargestExpansions(t *testing.T) {
+	for name, text := range map[string]string{
+		"interfaces": "[w]\nrole=worker\nworkers=10000\ninterface=af_packet::eth${worker_index}\nenv=A=${worker_index}\n[group a]\nnodes=w-*\n",
+		"workers":    "[w]\nrole=worker\nworkers=10000\ninterface=eth0\nenv=A=${worker_index}\n[group a]\nnodes=w-*\n",
+		"instances":  "[cluster]\nscripts=a b c d e f g\n[instances]\ns-[1-10000]\n[w]\nrole=worker\ninstance=s-[1-10000]\ninterface=af_packet::eth${worker_index}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _, err := clusterfile.Parse("x", strings.NewReader(text), extended)
+			if err != nil || len(c.Nodes) != 10_000 {
+				t.Fatalf("got %d nodes, %v", len(c.Nodes), err)
+			}
+			clusterfile.Advise(c)
+			if _, err := clusterfile.INI(c); err != nil {
+				t.Error(err)
+			}
+			if p := clusterfile.FindPlaces([]byte(text), true); p.Node(c.Nodes[9999].Name, "interface") == 0 {
+				t.Error("the last node has no place")
+			}
+		})
+	}
+}
+
+// What short forms stand for has a limit in bytes, too.
+func TestExpansionSize(t *testing.T) {
+	long := strings.Repeat("x", 10_000)
+	for name, text := range map[string]string{
+		"values":  "[w]\nrole=worker\nworkers=10000\nenv=A=" + long + "\n",
+		"cluster": "[cluster]\nscripts=" + strings.Repeat("a ", 50) + strings.Join(strings.Split(long[:200], ""), "y ") + "\nenv=" + manyVariables(200) + "\n[w]\nrole=worker\nworkers=10000\n",
+	} {
+		_, _, err := clusterfile.Parse("x", strings.NewReader(text), extended)
+		if err == nil || !strings.Contains(err.Error(), "have more than 67108864 bytes (x:3)") && !strings.Contains(err.Error(), "section [cluster] says too much for 10000 nodes (x:1)") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func manyVariables(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString("V" + strings.Repeat("I", i) + "=1 ")
+	}
+	return b.String()
+}
