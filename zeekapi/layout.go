@@ -126,6 +126,11 @@ func (l Layout) Members() ([]Member, error) {
 	return members, nil
 }
 
+// HasRole reports whether a member has the role. It does not parse the layout.
+func (l Layout) HasRole(role ClusterRole) bool {
+	return strings.Contains(string(l), " "+string(role)+" ") // only the second word of a line can be a role
+}
+
 // Member returns the member of that name. It parses only that line.
 func (l Layout) Member(name string) (Member, error) {
 	if err := CheckName(name); err != nil {

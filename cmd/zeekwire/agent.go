@@ -111,7 +111,7 @@ func (s *agentService) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	logs := set.archive.start(ctx, set.nodes.spoolDir, set.stateDir, s.log)
+	logs := set.archive.start(ctx, set.nodes.spoolDir, set.stateDir, set.agentDir(), s.log)
 	defer func() {
 		stopped, releaseErr := s.release(ctx, launcher)
 		logs.stop()
@@ -153,13 +153,13 @@ func (s *agentService) config(endpoint *peering.Endpoint, listens netip.AddrPort
 		Sites:    set.sites.store(""),
 		Obey:     set.callers.obey(len(set.controllers) > 0),
 		Ending:   s.ending,
-		Observe:  func(_ *agent.Machine, in agent.Input, _ []agent.Output) { logs.observe(in) },
+		Observe:  func(m *agent.Machine, in agent.Input, _ []agent.Output) { logs.observe(m, in) },
 		Log:      s.log,
 	}
 	if o := s.operation; o != nil {
 		watch := watchAgent(o, endpoint, set.controllers)
 		c.Observe = func(m *agent.Machine, in agent.Input, out []agent.Output) {
-			logs.observe(in)
+			logs.observe(m, in)
 			watch(m, in, out)
 		}
 		c.Beat = o.service.BeatInterval()

@@ -141,6 +141,9 @@ func (s *agentSettings) check() error {
 	if err := s.nodes.check(s.t); err != nil {
 		return err
 	}
+	if err := s.archive.check(s.t); err != nil {
+		return err
+	}
 	if len(s.nodes.args) > 0 && s.launcher == launcherSupervisor {
 		return s.t.Wrong("node-args", "want --launcher zeek: nodes of a Supervisor have its arguments")
 	}

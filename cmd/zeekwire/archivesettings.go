@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"path/filepath"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,9 +25,16 @@ type archiveSettings struct {
 	interval time.Duration
 	dir      string
 	command  string
+
+	compression string
+	finished    string
+	expiry      time.Duration
+	size        int64
 }
 
-func defaultArchive() archiveSettings { return archiveSettings{on: true} }
+func defaultArchive() archiveSettings {
+	return archiveSettings{on: true, compression: string(archive.Gzip)}
+}
 
 func (s *archiveSettings) add(t *settings.Table, module string) {
 	t.Group("Archive")
@@ -46,7 +55,53 @@ func (s *archiveSettings) add(t *settings.Table, module string) {
 			Name: "archive-cmd", Value: settings.Text(&s.command), Zeek: module + "::archive_cmd",
 			Help: "`COMMAND` that archives logs, called like zeek-archiver as \"COMMAND -1 QUEUE ARCHIVE\"; empty: the agent archives them",
 		},
+		settings.Setting{
+			Name: "archive-compression", Value: settings.Choice(&s.compression, string(archive.Gzip), string(archive.Zstd), string(archive.None)),
+			Help: "`KIND` of compression of archived logs: gzip, zstd or none",
+		},
+		settings.Setting{
+			Name: "archive-command", Value: settings.Text(&s.finished),
+			Help: "`COMMAND` to run for each archived log as \"COMMAND FILE\", again and again until it succeeds; empty: none",
+		},
+		settings.Setting{
+			Name: "log-expiry", Value: settings.Parsed(&s.expiry, zeekapi.ParseExpiry, formatAge),
+			Help: "`AGE` at which archived logs are removed, such as 30d or 12h, unless log_expiry of the cluster file says another one; 0: never",
+		},
+		settings.Setting{
+			Name: "log-expiry-size", Value: settings.Parsed(&s.size, zeekapi.ParseMemory, formatBytes),
+			Help: "`SIZE` of the archive, such as 500G, above which the oldest logs are removed; 0: no limit",
+		},
 	)
+}
+
+// check returns an error if settings contradict each other.
+func (s *archiveSettings) check(t *settings.Table) error {
+	if s.finished != "" && s.command != "" {
+		return t.Wrong("archive-command", "want no archive-cmd, or no archive-command: a log that another program archives has no known name")
+	}
+	return nil
+}
+
+// formatAge returns a text that zeekapi.ParseExpiry accepts.
+func formatAge(age time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case age == 0:
+		return "0"
+	case age%day == 0:
+		return strconv.FormatInt(int64(age/day), 10) + "d"
+	}
+	return age.String()
+}
+
+// formatBytes returns a text that zeekapi.ParseMemory accepts.
+func formatBytes(bytes int64) string {
+	units := []string{"", "K", "M", "G", "T"}
+	unit := 0
+	for bytes != 0 && bytes%1024 == 0 && unit < len(units)-1 {
+		bytes, unit = bytes/1024, unit+1
+	}
+	return strconv.FormatInt(bytes, 10) + units[unit]
 }
 
 // finishPatience limits the time to archive logs when the agent ends. The next agent
@@ -57,23 +112,39 @@ const finishPatience = 10 * time.Second
 type archiver struct {
 	config  archive.Config
 	wake    chan struct{}
+	free    chan int64
+	totals  archive.Totals
+	expiry  atomic.Int64 // of logs, a time.Duration
+	byAgent time.Duration
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
 // start returns a running archiver, or nil if archive-logs is off.
-func (s archiveSettings) start(ctx context.Context, spoolDir, stateDir string, log zerolog.Logger) *archiver {
+// Logs are in stateDir unless settings name other directories; ownDir is the directory of
+// the agent's own state.
+func (s archiveSettings) start(ctx context.Context, spoolDir, stateDir, ownDir string, log zerolog.Logger) *archiver {
 	if !s.on {
 		return nil
 	}
-	a := &archiver{wake: make(chan struct{}, 1)}
+	a := &archiver{wake: make(chan struct{}, 1), free: make(chan int64, 1), byAgent: s.expiry}
+	a.expiry.Store(int64(s.expiry))
 	a.config = archive.Config{
 		Queue:    filepath.Join(cmp.Or(spoolDir, stateDir), nodescript.LogQueue),
 		Dir:      cmp.Or(s.dir, filepath.Join(stateDir, "logs")),
 		Interval: s.interval,
 		Command:  s.command,
-		Wake:     a.wake,
-		Log:      log,
+
+		Compression: archive.Compression(s.compression),
+		Finished:    s.finished,
+		Pending:     filepath.Join(ownDir, "archive-command"),
+		Limits: func() archive.Limits {
+			return archive.Limits{Age: time.Duration(a.expiry.Load()), Size: s.size}
+		},
+		Free:   a.free,
+		Totals: &a.totals,
+		Wake:   a.wake,
+		Log:    log,
 	}
 	ctx, a.cancel = context.WithCancel(ctx)
 	a.running.Go(func() { a.report(archive.Run(ctx, a.config)) })
@@ -87,9 +158,18 @@ func (a *archiver) report(err error) {
 }
 
 // observe archives logs when a node has ended, or has started after it was killed:
-// it has rotated the logs that it had open then. It does not block.
-func (a *archiver) observe(in agent.Input) {
-	if a == nil || !mayRotate(in) {
+// it has rotated the logs that it had open then. It follows the age at which the
+// configuration lets logs expire. It does not block.
+func (a *archiver) observe(m *agent.Machine, in agent.Input) {
+	if a == nil {
+		return
+	}
+	age, set := m.LogExpiry()
+	if !set {
+		age = a.byAgent
+	}
+	a.expiry.Store(int64(age))
+	if !mayRotate(in) {
 		return
 	}
 	select {

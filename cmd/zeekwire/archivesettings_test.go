@@ -13,6 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/archive"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
@@ -68,7 +69,11 @@ func TestArchiverFollowsNodes(t *testing.T) {
 		}
 	}
 	state := t.TempDir()
-	a := archiveSettings{on: true}.start(t.Context(), "", state, zerolog.Nop())
+	machine, err := agent.NewMachine(agent.Settings{Name: "i"}, agent.State{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := archiveSettings{on: true}.start(t.Context(), "", state, state, zerolog.Nop())
 	archived := func() {
 		t.Helper()
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
@@ -81,18 +86,18 @@ func TestArchiverFollowsNodes(t *testing.T) {
 		}
 	}
 	rotate(t, state, "conn")
-	a.observe(agent.Launched{Event: launch.Exited{Node: "logger"}})
+	a.observe(machine, agent.Launched{Event: launch.Exited{Node: "logger"}})
 	archived()
 	rotate(t, state, "dns")
-	a.observe(agent.Launched{Event: launch.Exited{Node: "logger"}})
+	a.observe(machine, agent.Launched{Event: launch.Exited{Node: "logger"}})
 	archived()
 	a.stop()
 	rotate(t, state, "http")
 	a.finish(t.Context())
 	archived()
 
-	off := archiveSettings{}.start(t.Context(), "", state, zerolog.Nop())
-	off.observe(agent.Launched{Event: launch.Exited{}})
+	off := archiveSettings{}.start(t.Context(), "", state, state, zerolog.Nop())
+	off.observe(machine, agent.Launched{Event: launch.Exited{}})
 	off.stop()
 	off.finish(t.Context())
 }
@@ -117,4 +122,46 @@ func rotate(t *testing.T, state, log string) string {
 		t.Fatal(err)
 	}
 	return queued
+}
+
+// Texts of sizes and ages that settings print are those that they accept.
+func TestArchiveTexts(t *testing.T) {
+	for bytes, want := range map[int64]string{0: "0", 1: "1", 1024: "1K", 1536: "1536", 500 << 30: "500G", 1 << 50: "1024T"} {
+		if got := formatBytes(bytes); got != want {
+			t.Errorf("%d bytes are %q, want %q", bytes, got, want)
+		}
+		if got, err := zeekapi.ParseMemory(want); err != nil || got != bytes {
+			t.Errorf("%q is %d bytes, %v", want, got, err)
+		}
+	}
+	for age, want := range map[time.Duration]string{0: "0", 30 * 24 * time.Hour: "30d", 36 * time.Hour: "36h0m0s"} {
+		if got := formatAge(age); got != want {
+			t.Errorf("%s is %q, want %q", age, got, want)
+		}
+		if got, err := zeekapi.ParseExpiry(want); err != nil || got != age {
+			t.Errorf("%q is %s, %v", want, got, err)
+		}
+	}
+}
+
+// The age at which logs expire is that of the configuration, or else that of the agent.
+func TestArchiverFollowsExpiry(t *testing.T) {
+	state := t.TempDir()
+	a := archiveSettings{on: true, expiry: time.Hour, size: 7}.start(t.Context(), "", state, state, zerolog.Nop())
+	defer a.stop()
+	for option, want := range map[string]time.Duration{"": time.Hour, "2h": 2 * time.Hour, "0": 0} {
+		n := zeekapi.Node{Name: "w", Instance: "i", Role: zeekapi.RoleNone}
+		if option != "" {
+			n.Options = []zeekapi.Option{{Name: zeekapi.OptionLogExpiry, Value: option}}
+		}
+		assigned := &agent.Assignment{ID: "c", Nodes: []zeekapi.Node{n}, Layout: "w NONE - - -\n"}
+		m, err := agent.NewMachine(agent.Settings{Name: "i"}, agent.State{Known: true, Assignment: assigned})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.observe(m, agent.Tick{})
+		if got := a.config.Limits(); got != (archive.Limits{Age: want, Size: 7}) {
+			t.Errorf("option %q: %+v, want %s", option, got, want)
+		}
+	}
 }

@@ -68,7 +68,7 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	m.dispatches = dispatches{outbox: out, nodes: m.nodes, endpoint: s.EndpointID, pending: make(map[string]*dispatch)}
 	m.sites = usedSites{outbox: out, nodes: m.nodes}
 	if state.Known {
-		m.target.assignment = state.Assignment
+		m.target.set(state.Assignment)
 		m.nodes.assign(time.Time{}, state.Assignment, renewal{})
 		m.nodes.recall(state.Kept)
 		m.target.kept = m.nodes.kept()

@@ -11,6 +11,7 @@ import (
 type target struct {
 	*outbox
 	assignment *Assignment // nil: nothing should run
+	expiry     logExpiry   // of assignment
 	kept       []launch.Node
 	saving     int       // outputs of Persist without a result
 	failed     error     // error of the last result; nil: success
@@ -21,9 +22,12 @@ type target struct {
 
 // replace makes a the target and stores it.
 func (t *target) replace(a *Assignment) {
-	t.assignment = a
+	t.set(a)
 	t.save()
 }
+
+// set makes a the target.
+func (t *target) set(a *Assignment) { t.assignment, t.expiry = a, a.logExpiry() }
 
 // keep stores the configurations that nodes return to, if they have changed.
 func (t *target) keep(kept []launch.Node) {

@@ -3,8 +3,8 @@
 //
 //	2026-11-22/conn.09:00:00-10:00:00.log.gz
 //
-// It needs no other program. A crash at any time loses no log; see
-// archiver.move.
+// It needs no other program. A crash at any time loses no log; see archiver.move. It also
+// removes old logs from the archive, and runs a command for each archived log.
 package archive
 
 import (
@@ -12,9 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -45,6 +45,28 @@ type Config struct {
 	// it as COMMAND -1 QUEUE DIR, like Zeek's agent does.
 	Command string
 
+	// Compression is the compression of archived logs. Logs that are compressed already
+	// keep their compression.
+	Compression Compression
+
+	// Limits, if non-nil, returns which logs are removed from the archive, at any time
+	// and from another goroutine. Logs for which Finished has not succeeded are kept.
+	Limits func() Limits
+
+	// Free, if non-nil, causes the removal of the oldest logs of the archive until the
+	// given number of bytes is gone, or no log is left that may be removed.
+	Free <-chan int64
+
+	// Finished, if not empty, is a command for archived logs. The shell runs it as
+	// FINISHED FILE until it succeeds, at least once for each log. It needs Pending, the
+	// directory with the list of logs for which it has not succeeded; it is created when
+	// needed. Two archivers must not have the same Pending. Command excludes Finished.
+	Finished string
+	Pending  string
+
+	// Totals, if non-nil, is updated.
+	Totals *Totals
+
 	// Interval is the time between two runs. Zero means DefaultInterval.
 	Interval time.Duration
 
@@ -66,9 +88,17 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	ticker := time.NewTicker(a.Interval)
+	var deliveries sync.WaitGroup
+	defer deliveries.Wait()
+	a.resume()
+	if a.Finished != "" {
+		deliveries.Go(func() { a.deliver(ctx) })
+	}
+	ticker, expiry := time.NewTicker(a.Interval), time.NewTicker(expiryInterval)
 	defer ticker.Stop()
+	defer expiry.Stop()
 	a.run(ctx)
+	a.expire(ctx, 0)
 	for {
 		var settled <-chan time.Time
 		if wait := a.unsettled(); wait > 0 {
@@ -77,6 +107,12 @@ func Run(ctx context.Context, c Config) error {
 		select {
 		case <-ticker.C:
 			a.run(ctx)
+			a.expire(ctx, 0)
+		case <-expiry.C:
+			a.resume()
+			a.expire(ctx, 0)
+		case bytes := <-c.Free:
+			a.expire(ctx, bytes)
 		case <-settled:
 			a.runIfNeeded(ctx)
 		case <-c.Wake:
@@ -113,7 +149,19 @@ func (c Config) archiver() (*archiver, error) {
 	if c.Queue == "" || c.Dir == "" {
 		return nil, errors.New("archive: Queue and Dir are required")
 	}
-	for _, dir := range []*string{&c.Queue, &c.Dir} {
+	switch {
+	case c.Finished != "" && c.Pending == "":
+		return nil, errors.New("archive: Finished needs Pending")
+	case c.Finished != "" && c.Command != "":
+		return nil, errors.New("archive: Command excludes Finished")
+	}
+	if err := c.Compression.check(); err != nil {
+		return nil, fmt.Errorf("archive: %w", err)
+	}
+	for _, dir := range []*string{&c.Queue, &c.Dir, &c.Pending} {
+		if *dir == "" {
+			continue
+		}
 		var err error
 		if *dir, err = filepath.Abs(*dir); err != nil {
 			return nil, fmt.Errorf("archive: %w", err)
@@ -128,8 +176,9 @@ func (c Config) archiver() (*archiver, error) {
 // archiver is the part of Run without timers.
 type archiver struct {
 	Config
-	disk disk
-	now  func() time.Time
+	disk    disk
+	now     func() time.Time
+	pending *pending
 
 	// warned holds the files that have been logged as not being rotated
 	// logs.
@@ -137,8 +186,17 @@ type archiver struct {
 }
 
 func newArchiver(c Config) *archiver {
-	return &archiver{Config: c, disk: files{}, now: time.Now, warned: make(map[string]bool)}
+	a := &archiver{Config: c, now: time.Now, warned: make(map[string]bool)}
+	a.pending = &pending{wake: make(chan struct{}, 1), logs: make(map[string]*attempts)}
+	if c.Finished != "" {
+		a.pending.dir = c.Pending
+	}
+	a.use(files{})
+	return a
 }
+
+// use makes the archiver use a disk.
+func (a *archiver) use(d disk) { a.disk, a.pending.disk = d, d }
 
 // run archives the logs in the queue, by the command if there is one.
 func (a *archiver) run(ctx context.Context) {
@@ -278,11 +336,7 @@ func (a *archiver) command(ctx context.Context) {
 	if _, err := a.disk.list(a.Queue); errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	cmd := exec.CommandContext(ctx, "sh", "-c", a.Command+` -1 "$@"`, "sh", a.Queue, a.Dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = killDelay
-	out, err := cmd.CombinedOutput()
+	out, err := shell(ctx, a.Command+` -1 "$@"`, a.Queue, a.Dir)
 	if ctx.Err() != nil {
 		return
 	}

@@ -51,7 +51,7 @@ func TestParseName(t *testing.T) {
 	} {
 		got := ""
 		if r, ok := parseName(tt.name); ok {
-			got = r.dir() + "/" + r.file(1)
+			got = r.dir() + "/" + r.file(1, Gzip)
 		}
 		if got != tt.want {
 			t.Errorf("%s is archived as %q, want %q", tt.name, got, tt.want)
@@ -66,8 +66,8 @@ func FuzzName(f *testing.F) {
 			return // not a file name
 		}
 		r, ok := parseName(name)
-		if ok && (strings.Contains(r.file(2), "/") || strings.HasPrefix(r.file(2), ".")) {
-			t.Errorf("%q is archived as %q", name, r.file(2))
+		if ok && (strings.Contains(r.file(2, Gzip), "/") || strings.HasPrefix(r.file(2, Gzip), ".")) {
+			t.Errorf("%q is archived as %q", name, r.file(2, Gzip))
 		}
 	})
 }
@@ -265,7 +265,7 @@ func (g growing) create(name string) (target, error) {
 func TestFilesBeingWrittenAreSkipped(t *testing.T) {
 	p := newPlace(t)
 	p.put(connName, "one\n")
-	p.disk = growing{path: filepath.Join(p.Queue, connName)}
+	p.use(growing{path: filepath.Join(p.Queue, connName)})
 	p.once(t.Context())
 	p.expect("while it grows", map[string]string{}, connName)
 
@@ -273,7 +273,7 @@ func TestFilesBeingWrittenAreSkipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.disk = files{}
+	p.use(files{})
 	p.now = func() time.Time { return info.ModTime().Add(settleTime - 1) }
 	p.once(t.Context())
 	p.expect("just written", map[string]string{}, connName)
@@ -532,7 +532,7 @@ func (r rewriting) create(name string) (target, error) {
 func TestRewrittenLogIsSkipped(t *testing.T) {
 	p := newPlace(t)
 	p.put(connName, "old\n")
-	p.disk = rewriting{path: filepath.Join(p.Queue, connName)}
+	p.use(rewriting{path: filepath.Join(p.Queue, connName)})
 	p.once(t.Context())
 	p.expect("while it changes", map[string]string{}, connName)
 }

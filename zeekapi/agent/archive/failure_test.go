@@ -147,7 +147,7 @@ func TestEveryStepFails(t *testing.T) {
 				p := newPlace(t)
 				p.put(connName, content)
 				d := &faulty{failing: failing, dead: kind.dead, err: kind.err}
-				p.disk = d
+				p.use(d)
 				p.once(t.Context())
 				if d.steps < failing {
 					steps = d.log
@@ -174,7 +174,7 @@ func TestEveryStepFails(t *testing.T) {
 					}
 				}
 
-				p.disk = &faulty{}
+				p.use(&faulty{})
 				p.once(t.Context())
 				p.expect(what+", then the next run", map[string]string{connGoal: content})
 			}
@@ -191,7 +191,7 @@ func TestContextEndsDuringMove(t *testing.T) {
 	p := newPlace(t)
 	p.put(connName, random(1<<20))
 	ctx, cancel := context.WithCancel(t.Context())
-	p.disk = &stopping{cancel: cancel}
+	p.use(&stopping{cancel: cancel})
 	p.once(ctx)
 	p.expect("after the context ended", map[string]string{}, connName)
 	if p.log.Len() > 0 {
@@ -243,7 +243,7 @@ func TestMoveOrder(t *testing.T) {
 	p := newPlace(t)
 	p.put(connName, random(1<<10))
 	d := &faulty{}
-	p.disk = d
+	p.use(d)
 	p.once(t.Context())
 	at := -1
 	for _, step := range []string{"write", "set time", "sync", "rename", "sync directory", "remove"} {

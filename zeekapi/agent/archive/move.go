@@ -3,7 +3,6 @@ package archive
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -58,8 +57,7 @@ func (a *archiver) move(ctx context.Context, name string, r rotated) error {
 		return err
 	}
 	for number := 1; number <= maxNumber; number++ {
-		to := filepath.Join(dir, r.file(number))
-		there, same, err := a.holds(ctx, to, path, r)
+		there, same, err := a.holdsAny(ctx, dir, number, path, r)
 		if err != nil {
 			return err
 		}
@@ -67,7 +65,7 @@ func (a *archiver) move(ctx context.Context, name string, r rotated) error {
 			continue
 		}
 		if !there {
-			if err := a.write(ctx, path, to, r, before); err != nil {
+			if err := a.write(ctx, path, filepath.Join(dir, r.file(number, a.Compression)), r, before); err != nil {
 				return err
 			}
 		}
@@ -76,12 +74,13 @@ func (a *archiver) move(ctx context.Context, name string, r rotated) error {
 	return fmt.Errorf("%d logs of that name are in the archive", maxNumber)
 }
 
-// write writes a complete log to an unused name.
+// write writes a complete log to an unused name. If there is a command for archived logs,
+// the log is put on its list before it gets its name.
 func (a *archiver) write(ctx context.Context, from, to string, r rotated, before fs.FileInfo) error {
 	tmp := filepath.Join(filepath.Dir(to), ".tmp."+filepath.Base(to))
 	err := a.writeTemporary(ctx, from, tmp, r, before)
 	if err == nil {
-		err = a.disk.rename(tmp, to)
+		err = a.pending.during(to, func() error { return a.disk.rename(tmp, to) })
 	}
 	if err != nil {
 		_ = a.disk.remove(tmp) // on failure, the next attempt overwrites it
@@ -100,7 +99,7 @@ func (a *archiver) writeTemporary(ctx context.Context, from, tmp string, r rotat
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	size, err := encode(out, reader{ctx, in}, r)
+	size, err := a.Compression.encode(out, reader{ctx, in}, r)
 	if err != nil {
 		return err
 	}
@@ -117,21 +116,25 @@ func (a *archiver) writeTemporary(ctx context.Context, from, tmp string, r rotat
 	return out.Sync()
 }
 
-// encode writes a log in the archive's format and returns the size of the log.
-func encode(w io.Writer, log io.Reader, r rotated) (size int64, err error) {
-	if r.compressed() {
-		return io.Copy(w, log)
+// holdsAny is like holds, for the names of a log with every kind of compression: the setting
+// may have changed after an attempt that did not remove the log from the queue.
+func (a *archiver) holdsAny(ctx context.Context, dir string, number int, path string, r rotated) (there, same bool, err error) {
+	for _, c := range compressions {
+		exists, equal, err := a.holds(ctx, filepath.Join(dir, r.file(number, c)), path, r, c)
+		if err != nil || equal {
+			return exists, equal, err
+		}
+		there = there || exists
+		if r.compressed() {
+			break // the name is always the same
+		}
 	}
-	z := gzip.NewWriter(w)
-	if size, err = io.Copy(z, log); err != nil {
-		return size, err
-	}
-	return size, z.Close()
+	return there, false, nil
 }
 
 // holds reports whether a file exists in the archive, and whether it contains
 // the same log.
-func (a *archiver) holds(ctx context.Context, archived, path string, r rotated) (there, same bool, err error) {
+func (a *archiver) holds(ctx context.Context, archived, path string, r rotated, c Compression) (there, same bool, err error) {
 	have, err := a.disk.open(archived)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -147,12 +150,11 @@ func (a *archiver) holds(ctx context.Context, archived, path string, r rotated) 
 		return true, false, err
 	}
 	defer log.Close()
-	var content io.Reader = reader{ctx, have}
-	if !r.compressed() {
-		if content, err = gzip.NewReader(content); err != nil {
-			return true, false, ctx.Err()
-		}
+	content, done, err := c.decode(reader{ctx, have}, r)
+	if err != nil {
+		return true, false, ctx.Err()
 	}
+	defer done()
 	rest := comparer{bufio.NewReader(reader{ctx, log})}
 	if _, err := io.Copy(rest, content); err != nil {
 		// The file contains another log, or an incomplete one.

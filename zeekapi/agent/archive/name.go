@@ -63,9 +63,10 @@ func (r rotated) compressed() bool {
 // dir returns the name of the directory within the archive.
 func (r rotated) dir() string { return r.open.Format("2006-01-02") }
 
-// file returns the name within that directory. If several logs have the same
-// name, number distinguishes them; it is part of the name unless it is 1.
-func (r rotated) file(number int) string {
+// file returns the name within that directory, for a log that c compresses unless it is
+// compressed already. If several logs have the same name, number distinguishes them; it is
+// part of the name unless it is 1.
+func (r rotated) file(number int, c Compression) string {
 	name := r.log + "." + r.open.Format("15:04:05") + "-" + r.close.Format("15:04:05")
 	if r.suffix != "" {
 		name += "-" + r.suffix
@@ -75,7 +76,7 @@ func (r rotated) file(number int) string {
 	}
 	name += r.ext
 	if !r.compressed() {
-		name += ".gz"
+		name += c.extension()
 	}
 	return name
 }
