@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi/disktest"
 )
 
 // agentOn starts an agent in a directory, and a controller elsewhere.
@@ -71,10 +73,10 @@ func (c *changes) endAgent(s *process, o *operator) {
 func TestAgentOnFullDisk(t *testing.T) {
 	t.Parallel()
 	c := &changes{row: report(t, "disk full", "agent"), t: t}
-	d := newDisk(t)
-	p, s, o := agentOn(t, filepath.Join(d.dir, "state"))
+	d := disktest.New(t, diskSize, diskInodes)
+	p, s, o := agentOn(t, filepath.Join(d.Dir, "state"))
 	c.must(o)
-	free := d.fill()
+	free := d.Fill()
 	c.untilRefused(o, noSpace)
 	s.alarms(noSpace)
 	s.kill()
@@ -88,10 +90,10 @@ func TestAgentOnFullDisk(t *testing.T) {
 func TestAgentWithoutInodes(t *testing.T) {
 	t.Parallel()
 	c := &changes{row: report(t, "inodes exhausted", "agent"), t: t}
-	d := newDisk(t)
-	p, s, o := agentOn(t, filepath.Join(d.dir, "state"))
+	d := disktest.New(t, diskSize, diskInodes)
+	p, s, o := agentOn(t, filepath.Join(d.Dir, "state"))
 	c.must(o)
-	free := d.useInodes()
+	free := d.UseInodes()
 	c.untilRefused(o, noSpace)
 	s.alarms(noSpace)
 	s.kill()
@@ -105,25 +107,25 @@ func TestAgentWithoutInodes(t *testing.T) {
 func TestAgentOnReadOnlyDisk(t *testing.T) {
 	t.Parallel()
 	c := &changes{row: report(t, "read-only", "agent"), t: t}
-	d := newDisk(t)
-	p, s, o := agentOn(t, filepath.Join(d.dir, "state"))
+	d := disktest.New(t, diskSize, diskInodes)
+	p, s, o := agentOn(t, filepath.Join(d.Dir, "state"))
 	c.must(o)
 	s.kill()
-	d.setReadOnly(true)
+	d.SetReadOnly(true)
 	s = p.start("agent")
 	o.await("the agent", connected)
 	c.untilRefused(o, "read-only file system")
 	s.alarms("read-only file system")
 	c.verifyAgent(p.state["agent"])
-	d.setReadOnly(false)
+	d.SetReadOnly(false)
 	c.endAgent(s, o)
 }
 
 func TestAgentWithoutDirectory(t *testing.T) {
 	t.Parallel()
 	c := &changes{row: report(t, "directory removed", "agent"), t: t}
-	d := newDisk(t)
-	dir := filepath.Join(d.dir, "state")
+	d := disktest.New(t, diskSize, diskInodes)
+	dir := filepath.Join(d.Dir, "state")
 	_, s, o := agentOn(t, dir)
 	c.must(o)
 	if err := os.Rename(dir, dir+".away"); err != nil {
@@ -143,8 +145,8 @@ func TestAgentWithoutDirectory(t *testing.T) {
 func TestAgentInReplacedDirectory(t *testing.T) {
 	t.Parallel()
 	c := &changes{row: report(t, "directory replaced", "agent"), t: t}
-	d := newDisk(t)
-	dir := filepath.Join(d.dir, "state")
+	d := disktest.New(t, diskSize, diskInodes)
+	dir := filepath.Join(d.Dir, "state")
 	_, s, o := agentOn(t, dir)
 	c.must(o)
 	if err := os.Rename(dir, dir+".away"); err != nil {

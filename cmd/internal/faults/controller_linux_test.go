@@ -15,6 +15,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/disktest"
 	"github.com/zeekwire/zeekwire/zeekapi/site"
 )
 
@@ -169,11 +170,11 @@ func loggedOnce(s *process) {
 func TestControllerOnFullDisk(t *testing.T) {
 	t.Parallel()
 	c := &changes{row: report(t, "disk full", "controller"), t: t}
-	d := newDisk(t)
-	_, s, o := controllerOn(t, filepath.Join(d.dir, "state"))
+	d := disktest.New(t, diskSize, diskInodes)
+	_, s, o := controllerOn(t, filepath.Join(d.Dir, "state"))
 	c.must(o)
 	c.must(o)
-	free := d.fill()
+	free := d.Fill()
 	c.untilRefused(o, noSpace)
 	serves(s, o, noSpace)
 	loggedOnce(s)
@@ -188,10 +189,10 @@ func TestControllerOnFullDisk(t *testing.T) {
 func TestControllerWithoutInodes(t *testing.T) {
 	t.Parallel()
 	c := &changes{row: report(t, "inodes exhausted", "controller"), t: t}
-	d := newDisk(t)
-	_, s, o := controllerOn(t, filepath.Join(d.dir, "state"))
+	d := disktest.New(t, diskSize, diskInodes)
+	_, s, o := controllerOn(t, filepath.Join(d.Dir, "state"))
 	c.must(o)
-	free := d.useInodes()
+	free := d.UseInodes()
 	c.must(o)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "local.zeek"), []byte("# a script\n"), 0o600); err != nil {
@@ -219,11 +220,11 @@ func TestControllerWithoutInodes(t *testing.T) {
 func TestControllerOnReadOnlyDisk(t *testing.T) {
 	t.Parallel()
 	c := &changes{row: report(t, "read-only", "controller"), t: t}
-	d := newDisk(t)
-	p, s, o := controllerOn(t, filepath.Join(d.dir, "state"))
+	d := disktest.New(t, diskSize, diskInodes)
+	p, s, o := controllerOn(t, filepath.Join(d.Dir, "state"))
 	c.must(o)
 	s.kill()
-	d.setReadOnly(true)
+	d.SetReadOnly(true)
 	s, o = p.start("controller"), p.operator()
 	serves(s, o, "read-only file system")
 	c.untilRefused(o, "read-only file system")
@@ -232,7 +233,7 @@ func TestControllerOnReadOnlyDisk(t *testing.T) {
 		t.Error("a second controller starts")
 	}
 	loggedOnce(s)
-	d.setReadOnly(false)
+	d.SetReadOnly(false)
 	c.end(s, o)
 }
 
@@ -241,8 +242,8 @@ func TestControllerOnReadOnlyDisk(t *testing.T) {
 func TestControllerWithoutDirectory(t *testing.T) {
 	t.Parallel()
 	c := &changes{row: report(t, "directory removed", "controller"), t: t}
-	d := newDisk(t)
-	dir := filepath.Join(d.dir, "state")
+	d := disktest.New(t, diskSize, diskInodes)
+	dir := filepath.Join(d.Dir, "state")
 	_, s, o := controllerOn(t, dir)
 	c.must(o)
 	if err := os.RemoveAll(dir); err != nil {
@@ -262,8 +263,8 @@ func TestControllerWithoutDirectory(t *testing.T) {
 func TestControllerInReplacedDirectory(t *testing.T) {
 	t.Parallel()
 	c := &changes{row: report(t, "directory replaced", "controller"), t: t}
-	d := newDisk(t)
-	dir := filepath.Join(d.dir, "state")
+	d := disktest.New(t, diskSize, diskInodes)
+	dir := filepath.Join(d.Dir, "state")
 	_, s, o := controllerOn(t, dir)
 	c.must(o)
 	if err := os.Rename(dir, dir+".away"); err != nil {

@@ -24,7 +24,7 @@ var layers = []struct {
 	{"helpers that do not depend on the project", []string{
 		"broker/internal/anontls", "broker/internal/twoprocs", "broker/security", "broker/security/certtest", "broker/tcp",
 		"zeekapi/agent/internal/atomicfile", "zeekapi/agent/internal/dirlock", "zeekapi/agent/internal/tailfile",
-		"zeekapi/clusterfile/configparser", "zeekapi/clusterfile/shlex", "zeekapi/internal/eventloop", "zeekapi/internal/synced",
+		"zeekapi/clusterfile/configparser", "zeekapi/clusterfile/shlex", "zeekapi/internal/eventloop", "zeekapi/internal/synced", "zeekapi/disktest",
 	}},
 	{"encodings", []string{
 		"broker/bin", "broker/jsonv1", "broker/wire", "broker/record", "broker/logs", "broker/internal/queue", "broker/internal/intake", "broker/internal/backoff",

@@ -9,44 +9,19 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/disktest"
 )
-
-// smallDisk returns a directory on a small file system of its own.
-func smallDisk(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
-		t.Skipf("NOT TESTED WITH A FULL DISK, which requires root to mount one: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
-// fill fills the file system of a directory. The returned function frees the space.
-func fill(t *testing.T, dir string) (free func()) {
-	t.Helper()
-	name := filepath.Join(dir, "ballast")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for err == nil {
-		_, err = f.Write(make([]byte, 4096))
-	}
-	return func() { os.Remove(name) }
-}
 
 // A full disk is reported. Running nodes keep running, also under the next agent, and the
 // deployment succeeds once there is free space.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
+	if !disktest.Isolated(t) {
+		return
+	}
+	disk := disktest.New(t, 512, 0)
 	place := newPlace(t)
-	place.dir = smallDisk(t)
+	place.dir = disk.Dir
 	t.Cleanup(func() { // before the unmount
 		for _, m := range place.marks(t) {
 			m.signal(syscall.SIGKILL)
@@ -66,7 +41,7 @@ func TestFullDisk(t *testing.T) {
 	hear[zeekapi.AgentDeployResponse](a)
 	before := a.pids(zeekapi.StateRunning)
 
-	free := fill(t, place.dir)
+	free := disk.Fill()
 	second := zeekapi.AgentDeployRequest{ReqID: a.id(), Config: fleetOf("c2", 2, version("changed"))}
 	a.send(second)
 	results := hear[zeekapi.AgentDeployResponse](a).Results
@@ -111,7 +86,11 @@ func TestFullDisk(t *testing.T) {
 // Cutting an output that filled the disk frees space, and keeps the end of the output.
 func TestCutOutputOnFullDisk(t *testing.T) {
 	t.Parallel()
-	dir := smallDisk(t)
+	if !disktest.Isolated(t) {
+		return
+	}
+	disk := disktest.New(t, 512, 0)
+	dir := disk.Dir
 	l := start(t, Config{StateDir: dir, MaxOutput: 64 << 10})
 	t.Cleanup(func() { l.Close(t.Context()) }) // before the unmount
 	if err := os.MkdirAll(l.nodeDir("w"), 0o755); err != nil {
@@ -121,7 +100,7 @@ func TestCutOutputOnFullDisk(t *testing.T) {
 	if err := os.WriteFile(name, []byte(strings.Repeat("much text\n", 30_000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fill(t, dir)
+	disk.Fill()
 	if err := l.cut(name); err != nil {
 		t.Fatal(err)
 	}
