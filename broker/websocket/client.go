@@ -323,7 +323,7 @@ func (c *Client) header() http.Header {
 // subscribe sends the subscriptions and reads until the ack.
 func (c *Client) subscribe(s *session) error {
 	hello := jsonv1.Append(nil, jsonv1.Subscriptions(c.cfg.Subscriptions))
-	if err := s.send(appendText(nil, hello, s.masked)); err != nil {
+	if err := s.send(appendText(nil, hello, s.masked), nil); err != nil {
 		return fmt.Errorf("sending subscriptions: %w", err)
 	}
 	s.ws.SetPingHandler(nil) // no other goroutine writes yet, so answer directly

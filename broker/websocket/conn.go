@@ -190,15 +190,20 @@ func (c *conn) write() {
 		}
 		buf = buf[:0]
 		texts, size := 0, 0
+		var large []byte // after buf
 		for ok := true; ok; text, ok = c.out.TryNext() {
 			texts, size = texts+1, size+len(text)
+			if len(text) >= writeBuffer && !c.masked { // a copy of it would be too much memory
+				buf, large = appendTextHeader(buf, len(text)), text
+				break
+			}
 			buf = appendText(buf, text, c.masked)
 			if len(buf) >= writeBuffer {
 				break
 			}
 		}
 		c.writing <- struct{}{}
-		err = c.send(buf)
+		err = c.send(buf, large)
 		<-c.writing
 		if err != nil {
 			c.abort(fmt.Errorf("websocket: sending: %w", err))
@@ -210,13 +215,11 @@ func (c *conn) write() {
 	}
 }
 
-// send writes whole frames. The library may write concurrently; writes do not
-// interleave.
-func (c *conn) send(frames []byte) error {
-	nc := c.ws.NetConn()
-	nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, err := nc.Write(frames)
-	return err
+// send writes whole frames, the last of which may end with more. The library may write
+// concurrently; writes do not interleave.
+func (c *conn) send(frames, more []byte) error {
+	c.stream.SetWriteDeadline(time.Now().Add(writeTimeout))
+	return c.stream.writeBoth(frames, more)
 }
 
 // keepAlive sends pings, pongs and the close frame.

@@ -11,19 +11,12 @@ import (
 // library would write each message with a separate system call, and large
 // messages in fragments, which Zeek before 6.0 misreads.
 func appendText(b, text []byte, masked bool) []byte {
-	const final, textFrame, maskBit = 0x80, 1, 0x80
 	start := len(b)
-	switch n := len(text); {
-	case n < 126:
-		b = append(b, final|textFrame, byte(n))
-	case n <= math.MaxUint16:
-		b = binary.BigEndian.AppendUint16(append(b, final|textFrame, 126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, final|textFrame, 127), uint64(n))
-	}
+	b = appendTextHeader(b, len(text))
 	if !masked {
 		return append(b, text...)
 	}
+	const maskBit = 0x80
 	b[start+1] |= maskBit
 	var key [64]byte // repeated, to mask many bytes at a time
 	binary.LittleEndian.PutUint32(key[:], rand.Uint32())
@@ -38,4 +31,18 @@ func appendText(b, text []byte, masked bool) []byte {
 		rest = rest[n:]
 	}
 	return b
+}
+
+// appendTextHeader appends the header of the frame of a text message with n bytes that
+// is not masked.
+func appendTextHeader(b []byte, n int) []byte {
+	const final, textFrame = 0x80, 1
+	switch {
+	case n < 126:
+		return append(b, final|textFrame, byte(n))
+	case n <= math.MaxUint16:
+		return binary.BigEndian.AppendUint16(append(b, final|textFrame, 126), uint16(n))
+	default:
+		return binary.BigEndian.AppendUint64(append(b, final|textFrame, 127), uint64(n))
+	}
 }

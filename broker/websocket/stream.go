@@ -86,6 +86,22 @@ func (s *stream) Read(p []byte) (int, error) {
 func (s *stream) Write(p []byte) (n int, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	return s.write(p)
+}
+
+// writeBoth writes two slices as Write writes one.
+func (s *stream) writeBoth(p, q []byte) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if _, err := s.write(p); err != nil || len(q) == 0 {
+		return err
+	}
+	_, err := s.write(q)
+	return err
+}
+
+// write is Write for a caller that has the lock.
+func (s *stream) write(p []byte) (n int, err error) {
 	for len(p)-n > writeBuffer && err == nil {
 		s.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 		var written int

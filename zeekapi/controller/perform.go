@@ -146,11 +146,14 @@ const (
 	maxBroadcast        = 64 << 10 // bytes
 )
 
+// leastResult is the size of a result without texts and data, in bytes.
+const leastResult = 100
+
 // sizeOf returns the memory of the results of a response, in bytes.
 func sizeOf(response zeekapi.Message) (n int) {
 	_, results := zeekapi.ResponseOf(response)
 	for _, r := range results {
-		n += len(r.Error) + r.Data.Memory()
+		n += leastResult + len(r.ReqID) + len(r.Instance) + len(r.Node) + len(r.Error) + r.Data.Memory()
 	}
 	return n
 }

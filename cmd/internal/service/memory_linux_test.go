@@ -3,6 +3,7 @@ package service
 import (
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 )
 
@@ -45,5 +46,20 @@ func TestMemoryLimit(t *testing.T) {
 				t.Errorf("limit is %d, want %d", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestLimitMemory checks that the garbage collector gets a limit, unless the environment
+// has one.
+func TestLimitMemory(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	before := debug.SetMemoryLimit(-1)
+	t.Setenv("GOMEMLIMIT", "1GiB")
+	if LimitMemory() <= 0 || debug.SetMemoryLimit(-1) != before {
+		t.Errorf("the limit of the environment was replaced by %d", debug.SetMemoryLimit(-1))
+	}
+	t.Setenv("GOMEMLIMIT", "")
+	if limit := LimitMemory(); debug.SetMemoryLimit(-1) != limit/2 {
+		t.Errorf("the limit of the collector is %d, that of the process %d", debug.SetMemoryLimit(-1), limit)
 	}
 }
