@@ -13,7 +13,7 @@ PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build cross demo docs man test long live live-table load hostile faults record dist dist-check lint vulncheck fuzz bench bench-compare
+.PHONY: build cross demo docs man test long live live-table load hostile faults corpus record dist dist-check lint vulncheck fuzz bench bench-compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
@@ -88,6 +88,14 @@ hostile: build
 # needs a mount namespace, as root or in a user namespace.
 faults: build
 	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -timeout 30m ./cmd/internal/faults -faults.others
+
+# Import every configuration in the tests of ZeekControl and of Zeek's generator for
+# systemd, and compare the nodes with theirs. ZEEK_SOURCE and ZEEKCTL_SOURCE are the
+# directories of their sources. It needs a C++ compiler and Python 3.
+export ZEEK_SOURCE ZEEKCTL_SOURCE
+corpus:
+	@[ -n "$$ZEEK_SOURCE" ] && [ -n "$$ZEEKCTL_SOURCE" ] || { echo "make corpus ZEEK_SOURCE=DIR ZEEKCTL_SOURCE=DIR"; exit 1; }
+	$(GO) test -count=1 -timeout 30m -run '^TestCorpus$$' ./cmd/internal/importer -corpus.write $(CURDIR)/testdata/corpus.md
 
 # Refreshes testdata/recordings/zeek-VERSION for each Zeek, and says what has
 # changed since the version before.

@@ -150,7 +150,7 @@ accepted before the command.
 			cmd.AddCommand(c)
 		}
 	}
-	add(groupServices, newControllerCommand(), newAgentCommand(), newDemoCommand())
+	add(groupServices, newControllerCommand(), newAgentCommand(), newDemoCommand(), newImportCommand())
 	add(groupClient, tool.Commands()...)
 	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())

@@ -208,6 +208,10 @@ var (
 	}
 )
 
+// AssignPorts fills in missing ports according to the settings, as in a deployment in
+// which all ports are free. It returns an error if there are more nodes than ports.
+func (s Settings) AssignPorts(c *zeekapi.Configuration) error { return s.assignPorts(c, nil) }
+
 // assignPorts fills in missing ports according to the settings. A node gets no port
 // that other programs use on its instance. It returns an error if there are more nodes
 // than ports.

@@ -111,6 +111,9 @@ func uncomment(value string) string {
 	return value
 }
 
+// Line returns a line of a settings file that sets a setting.
+func Line(name, value string) string { return strings.TrimRight(name+" = "+quote(value), " ") }
+
 // quote returns a value in the syntax of the file.
 func quote(value string) string {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }

@@ -1,0 +1,138 @@
+package importer
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
+)
+
+// arguments are arguments of zeek.
+type arguments struct {
+	scripts []string // scripts, and assignments to options
+	options []string // others, such as -C
+	backend string   // the cluster backend whose script is among them, or ""
+	tlsOff  bool     // Broker::disable_ssl=T is among them
+	unsafe  string   // the first word that cannot be taken over, or ""
+	reason  string   // why not
+}
+
+// multiHost is the script that configures ZeroMQ for several machines, as our agents
+// do.
+const multiHost = "misc/zeromq-multi-host-auto-setup"
+
+// parseArguments sorts the words of a command line.
+func parseArguments(words []string) arguments {
+	var a arguments
+	for i := 0; i < len(words); i++ {
+		word := words[i]
+		switch name := strings.TrimSuffix(strings.TrimPrefix(word, "policy/"), ".zeek"); {
+		case name == "frameworks/cluster/backend/zeromq" || name == multiHost:
+			a.backend = "zeromq"
+		case name == "frameworks/cluster/backend/broker":
+			a.backend = "broker"
+		case word == "Broker::disable_ssl=T":
+			a.tlsOff = true
+		case zeekapi.CheckScript(word) == nil:
+			a.scripts = append(a.scripts, word)
+		case zeek.CheckArgs([]string{word}) == nil:
+			a.options = append(a.options, word)
+		case i+1 < len(words) && zeek.CheckArgs(words[i:i+2]) == nil:
+			a.options = append(a.options, words[i:i+2]...)
+			i++
+		default:
+			if a.unsafe == "" {
+				a.unsafe = word
+				a.reason = zeek.CheckArgs([]string{word}).Error()
+			}
+			if strings.HasPrefix(word, "-B") && word == "-B" {
+				i++ // its value
+			}
+		}
+	}
+	return a
+}
+
+// systemdWords splits the arguments of a command line of a systemd unit.
+func systemdWords(text string) ([]string, error) {
+	words, err := shlex.Split(text)
+	if err != nil {
+		return nil, err
+	}
+	for i, word := range words {
+		if words[i], err = unescape(word); err != nil {
+			return nil, err
+		}
+	}
+	return words, nil
+}
+
+// unescape returns a word of a unit as systemd passes it to a process.
+func unescape(word string) (string, error) {
+	for _, special := range []string{"%", "$"} {
+		if strings.Contains(strings.ReplaceAll(word, special+special, ""), special) {
+			return "", errors.New("systemd replaces the text after " + special + " in " + word)
+		}
+		word = strings.ReplaceAll(word, special+special, special)
+	}
+	return word, nil
+}
+
+// systemdVariable returns the value of a variable in a unit as a process gets it.
+func systemdVariable(name, value string) (string, error) {
+	if strings.Contains(strings.ReplaceAll(value, "%%", ""), "%") {
+		return "", errors.New("systemd replaces the text after %")
+	}
+	words, err := shlex.Split(name + "=" + strings.ReplaceAll(value, "%%", "%"))
+	switch {
+	case err != nil:
+		return "", err
+	case len(words) > 1:
+		return "", errors.New("systemd takes the text after the first blank for another variable; put the value in quotes")
+	}
+	return strings.TrimPrefix(words[0], name+"="), nil
+}
+
+// shellValue returns the value of a variable that ZeekControl has written into a
+// command line of a shell.
+func shellValue(value string) (string, error) {
+	if strings.ContainsAny(unquoted(value), "$`") {
+		return "", errors.New("ZeekControl lets a shell replace $ and backquotes; write the value that it has there")
+	}
+	words, err := shlex.Split(value)
+	switch {
+	case err != nil:
+		return "", err
+	case len(words) == 0:
+		return "", nil
+	case len(words) > 1:
+		return "", errors.New("a shell takes the text after the first blank for an argument; put the value in quotes")
+	}
+	return words[0], nil
+}
+
+// unquoted returns s without what is in single quotes.
+func unquoted(s string) string {
+	parts := strings.Split(s, "'")
+	var out []string
+	for i, part := range parts {
+		if i%2 == 0 {
+			out = append(out, part)
+		}
+	}
+	return strings.Join(out, "")
+}
+
+// quoteWords joins words so that they can be split again.
+func quoteWords(words []string) string {
+	words = slices.Clone(words)
+	for i, word := range words {
+		if again, err := shlex.Split(word); err != nil || len(again) != 1 || again[0] != word {
+			words[i] = shlex.Quote(word)
+		}
+	}
+	return strings.Join(words, " ")
+}

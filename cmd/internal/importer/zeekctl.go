@@ -1,0 +1,327 @@
+package importer
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
+	"github.com/zeekwire/zeekwire/zeekapi/zeekctl"
+)
+
+// zeekControlFiles are the parsed files of ZeekControl. Only the nodes are required.
+type zeekControlFiles struct {
+	nodesFile, optionsFile, networksFile string
+
+	nodes    []zeekctl.Node
+	warnings configparser.Errors // about nodes
+	options  zeekctl.Options
+	networks []zeekctl.Network
+}
+
+// control turns a configuration of ZeekControl into a plan.
+type control struct {
+	*Plan
+	files  zeekControlFiles
+	base   string // directory of the installation, or ""
+	zeroMQ bool
+}
+
+// zeekControl turns a configuration of ZeekControl into a plan. The installation of Zeek
+// is in the directory base, unless a file says otherwise; "" if it is not known.
+func zeekControl(files zeekControlFiles, base string) (*Plan, error) {
+	c := control{Plan: &Plan{Kind: "ZeekControl"}, files: files}
+	for _, name := range []string{files.nodesFile, files.networksFile, files.optionsFile} {
+		if name != "" {
+			c.Files = append(c.Files, name)
+		}
+	}
+	c.base = files.options.Text("zeekbase", base)
+	c.zeroMQ = strings.EqualFold(files.options.Text("clusterbackend", "zeromq"), "zeromq")
+	c.machines()
+	c.common()
+	c.nodes()
+	for _, m := range c.Machines {
+		c.settings(m)
+	}
+	c.leaveOptions()
+	c.leaveKeys()
+	if err := c.ports(); err != nil {
+		return nil, err
+	}
+	c.before = []string{"zeekctl cron disable", "zeekctl stop"}
+	if len(c.Machines) > 1 {
+		c.Notes = append(c.Notes, "\"zeekctl deploy\" also copies Zeek itself to the other machines. From now on, install and update Zeek and its plugins on each machine.")
+	}
+	return c.Plan, nil
+}
+
+// machineOf returns the name of the machine of a host.
+func machineOf(hostname string) string {
+	switch {
+	case zeekctl.IsLocal(hostname):
+		return localMachine
+	case strings.Contains(hostname, ":"):
+		// An address of IPv6 cannot be a key of a cluster file.
+		return "host-" + strings.NewReplacer(":", "-", "%", "-").Replace(hostname)
+	}
+	return strings.ToLower(hostname)
+}
+
+// machines adds the machines in the order of their nodes.
+func (c *control) machines() {
+	for _, n := range c.files.nodes {
+		name := machineOf(n.Host)
+		if n.Type == zeekctl.Manager || c.At == "" {
+			c.At = name
+		}
+		if c.machine(name) == nil {
+			m := &Machine{Name: name, Address: n.Host}
+			if n.Host == "localhost" {
+				m.Address = "127.0.0.1"
+			}
+			m.set("name", name, "")
+			c.Machines = append(c.Machines, m)
+		}
+	}
+	if len(c.Machines) == 1 && c.Machines[0].Address == "127.0.0.1" {
+		return
+	}
+	manager := c.machine(c.At)
+	for _, m := range c.Machines {
+		m.Listens = true
+		m.set("controller", "none", "the controller connects to the agent")
+		if strings.Contains(m.Address, ":") {
+			m.set("default-address", "::", "the agent has an address of IPv6")
+		}
+		if _, err := netip.ParseAddr(manager.Address); err == nil {
+			m.set("obey", manager.Address, "the controller's address; separate several by commas")
+		}
+	}
+}
+
+// common carries over what holds for all nodes.
+func (c *control) common() {
+	o := c.files.options
+	c.Common.Scripts = strings.Fields(o.Text("sitepolicyscripts", "local.zeek"))
+	c.Common.Backend = "zeromq"
+	if b := o.Get("clusterbackend"); b != nil {
+		c.backend(b)
+	}
+	for _, n := range c.files.networks {
+		c.Common.Networks = append(c.Common.Networks, n.Prefix)
+	}
+	if limit := o.Get("memlimit"); limit != nil && limit.Value != "unlimited" && limit.Value != "" {
+		c.Common.MemoryLimit = limit.Value + "K"
+		if _, err := zeekapi.ParseMemory(c.Common.MemoryLimit); err != nil {
+			c.Common.MemoryLimit = ""
+			c.leaveOption(limit, "it is not a number of KB")
+		}
+	}
+	if minutes := o.LogExpireMinutes(); minutes > 0 {
+		c.Common.LogExpiry = expiry(minutes)
+	}
+	c.Script = settingsScript(o, c.base)
+	if c.Script != "" {
+		c.Common.Scripts = append(c.Common.Scripts, scriptName)
+	}
+	for dir := range strings.SplitSeq(o.Path("sitepolicypath", c.base), ":") {
+		if dir != "" {
+			c.ScriptDirs = append(c.ScriptDirs, dir)
+		}
+	}
+	c.arguments()
+}
+
+func (c *control) backend(o *zeekctl.Option) {
+	switch c.Common.Backend = strings.ToLower(o.Value); c.Common.Backend {
+	case "zeromq", "broker":
+	default:
+		c.Common.Backend = ""
+		c.leaveOption(o, "agents know the backends broker and zeromq")
+	}
+}
+
+// expiry returns an age in the form of a cluster file.
+func expiry(minutes int) string {
+	const hour, day = 60, 24 * 60
+	switch {
+	case minutes%day == 0:
+		return fmt.Sprintf("%dd", minutes/day)
+	case minutes%hour == 0:
+		return fmt.Sprintf("%dh", minutes/hour)
+	}
+	return fmt.Sprintf("%dm", minutes)
+}
+
+// arguments carries over ZeekArgs, and Prefixes.
+func (c *control) arguments() {
+	var options []string
+	if o := c.files.options.Get("zeekargs"); o != nil && o.Value != "" {
+		words, err := shlex.Split(o.Value)
+		a := parseArguments(words)
+		switch {
+		case err != nil:
+			c.leaveOption(o, err.Error())
+		case a.unsafe != "":
+			c.leave(placeOf(o), o.Written, a.unsafe, a.reason)
+		}
+		for _, word := range a.scripts {
+			if zeekapi.IsScript(word) {
+				c.Common.Scripts = append(c.Common.Scripts, word)
+			} else {
+				c.Common.Args = append(c.Common.Args, word)
+			}
+		}
+		options = a.options
+	}
+	for prefix := range strings.SplitSeq(c.files.options.Text("prefixes", "local"), ":") {
+		if prefix != "" {
+			options = append(options, "-p", prefix)
+		}
+	}
+	for _, m := range c.Machines {
+		if len(options) > 0 {
+			m.set("node-args", quoteWords(options), "ZeekArgs and Prefixes of ZeekControl")
+		}
+	}
+}
+
+// nodes adds the groups of nodes. A standalone node becomes a small cluster.
+func (c *control) nodes() {
+	port := uint16(c.files.options.Int("zeekport", 27760)) + 1 // after that of "control"
+	if c.zeroMQ {
+		port += 2 // ZeroMQ itself
+	}
+	metrics := c.files.options.Int("metricsport", 9991)
+	c.metricsOff = metrics == 0
+	c.exactPorts = c.files.options.Get("zeekport") != nil || c.files.options.Get("metricsport") != nil
+	groups := map[string]*Group{}
+	for _, n := range inPortOrder(c.files.nodes) {
+		if n.Type == zeekctl.Standalone {
+			c.standalone(n, port-1, uint16(metrics))
+			return
+		}
+		g := groups[n.Section]
+		if g == nil {
+			g = c.group(n)
+			groups[n.Section] = g
+			c.Groups = append(c.Groups, g)
+		}
+		node := c.node(n)
+		node.Port = port
+		port++
+		if metrics > 0 {
+			node.MetricsPort = uint16(metrics)
+			metrics++
+		}
+		g.Nodes = append(g.Nodes, node)
+	}
+	c.Common.Env = c.commonEnv()
+}
+
+// inPortOrder returns nodes in the order in which ZeekControl gives them ports.
+func inPortOrder(nodes []zeekctl.Node) []zeekctl.Node {
+	order := []string{zeekctl.Standalone, zeekctl.Manager, zeekctl.Logger, zeekctl.Proxy, zeekctl.Worker}
+	return slices.SortedStableFunc(slices.Values(nodes), func(a, b zeekctl.Node) int {
+		return slices.Index(order, a.Type) - slices.Index(order, b.Type)
+	})
+}
+
+// roles are the roles of ZeekControl's types of nodes.
+var roles = map[string]zeekapi.ClusterRole{
+	zeekctl.Manager: zeekapi.RoleManager, zeekctl.Logger: zeekapi.RoleLogger, zeekctl.Proxy: zeekapi.RoleProxy, zeekctl.Worker: zeekapi.RoleWorker,
+}
+
+// node returns a node, and lists what it has and is not carried over.
+func (c *control) node(n zeekctl.Node) Node {
+	node := Node{Name: n.Name, Interface: n.Interface, Env: map[string]string{}}
+	if n.CPU != nil {
+		cpu := int64(*n.CPU)
+		node.CPU = &cpu
+	}
+	for _, name := range slices.Sorted(maps.Keys(n.Env)) {
+		value, err := shellValue(n.Env[name])
+		if err == nil {
+			node.Env[name] = value
+			continue
+		}
+		o := n.Keys["env_vars"]
+		if o == nil || !strings.Contains(o.Value, n.Env[name]) {
+			o = c.files.options.Get("env_vars")
+		}
+		c.leaveOnce(placeOf(o), o.Written, name+"="+n.Env[name], err.Error())
+	}
+	return node
+}
+
+// leaveOnce is like leave, but not for something that is listed already.
+func (c *control) leaveOnce(at Place, key, value, reason string) {
+	if l := (Left{at, key, value, reason}); !slices.Contains(c.Left, l) {
+		c.Left = append(c.Left, l)
+	}
+}
+
+// group returns a group for the nodes of a section, without nodes.
+func (c *control) group(n zeekctl.Node) *Group {
+	g := &Group{Name: n.Section, Machine: machineOf(n.Host), Role: roles[n.Type],
+		Comment: fmt.Sprintf("[%s] of %s, line %d", n.Section, filepath.Base(c.files.nodesFile), n.Line)}
+	if o := n.Keys["aux_scripts"]; o != nil && o.Value != "" {
+		words, err := shlex.Split(o.Value)
+		a := parseArguments(words)
+		g.Args = append(g.Args, a.scripts...)
+		switch {
+		case err != nil:
+			c.leaveOption(o, err.Error())
+		case a.unsafe != "" || len(a.options) > 0:
+			c.leaveOption(o, "a node's scripts are scripts, and assignments to options")
+		}
+	}
+	for _, key := range zeekctl.PacketKeys {
+		o := n.Keys[zeekctl.PacketPrefix+key]
+		switch {
+		case o == nil || strings.TrimSpace(o.Value) == "":
+		case n.Procs() == 0:
+			c.leaveOption(o, "ZeekControl ignores it without lb_procs, too")
+		default:
+			g.Args = append(g.Args, "AF_Packet::"+key+"="+strings.TrimSpace(o.Value))
+		}
+	}
+	return g
+}
+
+// standalone adds the nodes for a standalone node.
+func (c *control) standalone(n zeekctl.Node, port, metrics uint16) {
+	worker := c.node(n)
+	for i, role := range []zeekapi.ClusterRole{zeekapi.RoleManager, zeekapi.RoleLogger, zeekapi.RoleProxy, zeekapi.RoleWorker} {
+		node := Node{Name: strings.ToLower(string(role)), Env: maps.Clone(worker.Env), Port: port + uint16(i)}
+		if role == zeekapi.RoleWorker {
+			node.Interface, node.CPU, node.Port = worker.Interface, worker.CPU, 0
+		}
+		if metrics > 0 {
+			node.MetricsPort = metrics + uint16(i)
+		}
+		g := c.group(n)
+		g.Name, g.Role, g.Nodes = node.Name, role, []Node{node}
+		c.Groups = append(c.Groups, g)
+	}
+	c.Common.Env = c.commonEnv()
+	c.Notes = append(c.Notes, fmt.Sprintf("The standalone node %q becomes a cluster of manager, logger, proxy and worker: there are no standalone nodes here.", n.Name))
+}
+
+// settings sets the settings of a machine's agent.
+func (c *control) settings(m *Machine) {
+	o := c.files.options
+	if path := o.Path("zeek", c.base); path != "" {
+		m.set("zeek", path, "")
+	}
+	if path := o.Path("logdir", c.base); path != "" {
+		m.Archive = path
+		m.set("archive-dir", path, "LogDir of ZeekControl")
+	}
+}
