@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -74,6 +75,19 @@ var knownOptions = func() map[string]known {
 	}
 	return all
 }()
+
+// OptionNames returns the names of the options of ZeekControl, in lower case and sorted,
+// without those of plugins and those that have another name now.
+func OptionNames() []string {
+	var names []string
+	for name, k := range knownOptions {
+		if !k.renamed {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
 
 // Options are the options of zeekctl.cfg. The zero value has none.
 type Options struct {

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,41 +21,97 @@ import (
 // SiteDir is the directory of the site, relative to the cluster file.
 const SiteDir = "site"
 
-// ClusterFile returns the cluster file. It is read again, so that its nodes are those of
-// the plan.
-func (p *Plan) ClusterFile() ([]byte, error) {
-	w := clusterWriter{plan: p}
-	text, err := w.file()
-	if err != nil {
-		return nil, err
+// ClusterFile returns the cluster file. It has the short form of workers where that stands
+// for the same nodes: the file is read again, and compared with the plan.
+func (p *Plan) ClusterFile() ([]byte, error) { return p.clusterFile(true) }
+
+func (p *Plan) clusterFile(short bool) ([]byte, error) {
+	flat := map[*Group]bool{} // groups that have a section for each node
+	for _, g := range p.Groups {
+		flat[g] = !short || !g.numbered()
 	}
-	return text, p.verify(text)
+	for {
+		w := clusterWriter{plan: p, flat: flat}
+		text, err := w.file()
+		if err != nil {
+			return nil, err
+		}
+		wrong, err := p.verify(text)
+		if err == nil {
+			return text, nil
+		}
+		if wrong == nil || flat[wrong] {
+			return nil, err
+		}
+		flat[wrong] = true
+	}
 }
 
-// verify returns an error unless a cluster file has the nodes of the plan.
-func (p *Plan) verify(text []byte) error {
+// verify returns an error unless a cluster file has the nodes of the plan. If the nodes of
+// a group are wrong, it also returns the group.
+func (p *Plan) verify(text []byte) (wrong *Group, err error) {
 	config, _, err := ParseClusterFile(text)
 	if err != nil {
-		return fmt.Errorf("the cluster file cannot be read again: %w", err)
+		// A short form that is refused, perhaps.
+		return p.firstShort(text), fmt.Errorf("the cluster file cannot be read again: %w", err)
 	}
-	want := p.Configuration()
-	for _, n := range want.Nodes {
-		i := slices.IndexFunc(config.Nodes, func(got zeekapi.Node) bool { return got.Name == n.Name })
-		if i < 0 || !sameNode(config.Nodes[i], n) {
-			return fmt.Errorf("the cluster file changes node %q", n.Name)
+	got := map[string]zeekapi.Node{}
+	for _, n := range config.Nodes {
+		got[n.Name] = n
+	}
+	total := 0
+	for _, g := range p.Groups {
+		total += len(g.Nodes)
+		for _, n := range g.Nodes {
+			if !sameNode(got[n.Name], p.node(g, n)) {
+				return g, fmt.Errorf("the cluster file changes node %q", n.Name)
+			}
 		}
 	}
-	if len(config.Nodes) != len(want.Nodes) {
-		return errors.New("the cluster file has further nodes")
+	if len(config.Nodes) != total {
+		return nil, errors.New("the cluster file has other nodes")
+	}
+	return nil, nil
+}
+
+// firstShort returns the first group that a text has in the short form.
+func (p *Plan) firstShort(text []byte) *Group {
+	for _, g := range p.Groups {
+		if g.numbered() && bytes.Contains(text, []byte("\n["+g.Name+"]\n")) {
+			return g
+		}
 	}
 	return nil
 }
 
-// sameNode reports whether two nodes run in the same way.
-func sameNode(a, b zeekapi.Node) bool {
-	sameCPU := (a.CPUAffinity == nil) == (b.CPUAffinity == nil) && (a.CPUAffinity == nil || *a.CPUAffinity == *b.CPUAffinity)
-	return a.Name == b.Name && a.Instance == b.Instance && a.Role == b.Role && a.Interface == b.Interface && sameCPU &&
-		a.Port == b.Port && a.MetricsPort == b.MetricsPort && slices.Equal(a.Scripts, b.Scripts) && maps.Equal(a.Env, b.Env)
+// sameNode reports whether two nodes run in the same way. A cluster file adds the fan-out
+// IDs of AF_Packet that workers of several interfaces need.
+func sameNode(got, want zeekapi.Node) bool {
+	sameCPU := (got.CPUAffinity == nil) == (want.CPUAffinity == nil) && (got.CPUAffinity == nil || *got.CPUAffinity == *want.CPUAffinity)
+	scripts := got.Scripts
+	if !slices.ContainsFunc(want.Scripts, isFanout) {
+		scripts = slices.DeleteFunc(slices.Clone(scripts), isFanout)
+	}
+	return got.Name == want.Name && got.Instance == want.Instance && got.Role == want.Role && got.Interface == want.Interface && sameCPU &&
+		got.Port == want.Port && got.MetricsPort == want.MetricsPort && slices.Equal(scripts, want.Scripts) && maps.Equal(got.Env, want.Env) &&
+		slices.Equal(got.Options, want.Options)
+}
+
+// isFanout reports whether a word assigns the fan-out ID of AF_Packet.
+func isFanout(word string) bool { return strings.HasPrefix(word, "AF_Packet::fanout_id=") }
+
+// numbered reports whether a section of the cluster file with the key workers can stand for
+// the nodes of the group.
+func (g *Group) numbered() bool {
+	if g.Role != zeekapi.RoleWorker {
+		return false
+	}
+	for i, n := range g.Nodes {
+		if n.Name != fmt.Sprintf("%s-%d", g.Name, i+1) || n.Port != 0 || n.MetricsPort != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // ParseClusterFile reads a cluster file without looking for the site and for the
@@ -62,6 +119,7 @@ func sameNode(a, b zeekapi.Node) bool {
 func ParseClusterFile(text []byte) (zeekapi.Configuration, configparser.Errors, error) {
 	return clusterfile.Parse("cluster.cfg", bytes.NewReader(text), clusterfile.Options{
 		Thorough: true,
+		Extended: true,
 		Site:     func(string) (string, error) { return "", nil },
 		Resolve:  func(string) ([]netip.Addr, error) { return []netip.Addr{netip.IPv4Unspecified()}, nil },
 	})
@@ -70,6 +128,7 @@ func ParseClusterFile(text []byte) (zeekapi.Configuration, configparser.Errors, 
 // clusterWriter writes a cluster file.
 type clusterWriter struct {
 	plan *Plan
+	flat map[*Group]bool
 	out  bytes.Buffer
 	err  error
 }
@@ -113,6 +172,10 @@ func (w *clusterWriter) file() ([]byte, error) {
 	w.instances()
 	w.cluster()
 	for _, g := range p.Groups {
+		if !w.flat[g] {
+			w.workers(g)
+			continue
+		}
 		for _, n := range g.Nodes {
 			w.node(g, n)
 		}
@@ -135,51 +198,163 @@ func (w *clusterWriter) instances() {
 		w.err = fmt.Errorf("section [instances]: %w", err)
 	}
 	w.out.WriteString("\n# The machines of the cluster, by the names of their agents.\n")
-	w.out.Write(text)
+	w.out.Write(bytes.TrimSpace(text))
+	w.out.WriteByte('\n')
 }
 
 func (w *clusterWriter) cluster() {
-	common := w.plan.Common
-	words := common.words()
-	if !common.Site && len(words) == 0 {
+	c := w.plan.Common
+	if !c.Site && len(c.with(nil)) == 0 && len(c.Env) == 0 && c.MemoryLimit == "" && c.LogExpiry == "" {
 		return
 	}
 	w.section("cluster", "What all nodes have in common.", func(set func(key, value string)) {
-		if common.Site {
+		if c.Site {
 			set("site", "./"+SiteDir)
 		}
-		if len(words) > 0 {
-			set("scripts", quoteWords(words))
+		write := func(key, value string) {
+			if value != "" {
+				set(key, value)
+			}
 		}
+		write("scripts", quoteWords(c.Scripts))
+		write("backend", c.Backend)
+		write("args", literal(quoteWords(c.Args)))
+		var networks []string
+		for _, n := range c.Networks {
+			networks = append(networks, n.String())
+		}
+		write("networks", strings.Join(networks, " "))
+		write("env", literal(envWords(c.Env)))
+		write("memory_limit", c.MemoryLimit)
+		write("log_expiry", c.LogExpiry)
 	})
+}
+
+// literal escapes the variables of a text.
+func literal(text string) string { return strings.ReplaceAll(text, "${", `\${`) }
+
+// own returns the scripts, and the assignments, of a group.
+func (g *Group) own(c Common) (scripts, args []string) {
+	for _, word := range slices.Compact(slices.Sorted(slices.Values(g.Args))) {
+		switch {
+		case zeekapi.IsAssignment(word):
+			args = append(args, word)
+		case !slices.Contains(c.Scripts, word):
+			scripts = append(scripts, word)
+		}
+	}
+	return scripts, args
 }
 
 // node writes a node.
 func (w *clusterWriter) node(g *Group, n Node) {
-	node := w.plan.node(g, n)
-	common := len(w.plan.Common.words())
 	w.section(n.Name, g.Comment, func(set func(key, value string)) {
-		set("instance", node.Instance)
-		set("role", strings.ToLower(string(node.Role)))
-		if node.Port.Number != 0 {
-			set("port", strconv.Itoa(int(node.Port.Number)))
+		set("instance", g.Machine)
+		set("role", strings.ToLower(string(g.Role)))
+		if n.Port != 0 {
+			set("port", strconv.Itoa(int(n.Port)))
 		}
-		if node.Interface != "" {
-			set("interface", node.Interface)
+		if n.Interface != "" {
+			set("interface", n.Interface)
 		}
-		if node.CPUAffinity != nil {
-			set("cpu_affinity", strconv.FormatInt(*node.CPUAffinity, 10))
+		if n.CPU != nil {
+			set("cpu_affinity", strconv.FormatInt(*n.CPU, 10))
 		}
-		if own := node.Scripts[common:]; len(own) > 0 {
-			set("scripts", quoteWords(own))
+		w.words(g, set, func(s string) string { return s })
+		if len(n.Env) > 0 {
+			set("env", envWords(n.Env))
 		}
-		if len(node.Env) > 0 {
-			set("env", envWords(node.Env))
-		}
-		if node.MetricsPort.Number != 0 {
-			set("metrics_port", strconv.Itoa(int(node.MetricsPort.Number)))
+		if n.MetricsPort != 0 {
+			set("metrics_port", strconv.Itoa(int(n.MetricsPort)))
 		}
 	})
+}
+
+// words writes the scripts, assignments and limits of a group.
+func (w *clusterWriter) words(g *Group, set func(key, value string), escape func(string) string) {
+	scripts, args := g.own(w.plan.Common)
+	if len(scripts) > 0 {
+		set("scripts", escape(quoteWords(scripts)))
+	}
+	if len(args) > 0 {
+		set("args", escape(quoteWords(args)))
+	}
+	if g.MemoryLimit != "" {
+		set("memory_limit", g.MemoryLimit)
+	}
+}
+
+// workers writes the section that stands for the workers of a group.
+func (w *clusterWriter) workers(g *Group) {
+	w.section(g.Name, g.Comment, func(set func(key, value string)) {
+		first := g.Nodes[0]
+		set("instance", g.Machine)
+		set("role", "worker")
+		set("workers", strconv.Itoa(len(g.Nodes)))
+		if source := cmp.Or(g.Source, literal(first.Interface)); source != "" {
+			set("interface", source)
+		}
+		if first.CPU != nil {
+			set("cpu_affinity", g.cpus())
+		}
+		w.words(g, set, literal)
+		if env := g.env(); env != "" {
+			set("env", env)
+		}
+	})
+}
+
+// env returns the environment of the group as a template.
+func (g *Group) env() string {
+	own := g.Nodes[0].Env
+	same := !slices.ContainsFunc(g.Nodes, func(n Node) bool { return !maps.Equal(n.Env, own) })
+	if same {
+		return literal(envWords(own))
+	}
+	env := map[string]string{}
+	for _, v := range g.Env {
+		if _, ok := own[v.Name]; ok {
+			env[v.Name] = v.Value
+		}
+	}
+	return envWords(env)
+}
+
+// cpus returns the CPUs of the group as a list that is dealt out. The list is as short as
+// possible.
+func (g *Group) cpus() string {
+	var all []int64
+	for _, n := range g.Nodes {
+		if n.CPU == nil {
+			return ""
+		}
+		all = append(all, *n.CPU)
+	}
+	period := 1
+	for ; period < len(all); period++ {
+		if slices.Equal(all[period:], all[:len(all)-period]) {
+			break
+		}
+	}
+	return ranges(all[:period])
+}
+
+// ranges returns numbers as a list of numbers and ranges.
+func ranges(numbers []int64) string {
+	var parts []string
+	for i := 0; i < len(numbers); {
+		j := i
+		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
+			j++
+		}
+		part := strconv.FormatInt(numbers[i], 10)
+		if j > i {
+			part += "-" + strconv.FormatInt(numbers[j], 10)
+		}
+		parts = append(parts, part)
+		i = j + 1
+	}
+	return strings.Join(parts, ",")
 }
 
 // envWords returns an environment in the form of a cluster file.

@@ -89,6 +89,7 @@ var reasons = []struct{ pattern, name string }{
 	{`: order of arguments`, "order of arguments"},
 	{`: arguments: missing \[-B .*\]`, "options of zeek"},
 	{`: arguments: missing \[misc<?.*zeromq-multi-host-auto-setup\]`, "ZeroMQ on several machines"},
+	{`: arguments: additional \[AF_Packet::fanout_id=\d+\]$`, "fan-out IDs"},
 	{`: environment: missing .*\$`, "variables of a shell"},
 	{`: metrics port .* assigned in another order$`, "order of ports"},
 	{`: port .* assigned in another order$`, "order of ports"},

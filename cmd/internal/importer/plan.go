@@ -1,9 +1,12 @@
 package importer
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -173,12 +176,7 @@ func (p *Plan) node(g *Group, n Node) zeekapi.Node {
 	if n.MetricsPort != 0 {
 		node.MetricsPort = broker.TCP(n.MetricsPort)
 	}
-	common := p.Common.words()
-	own := slices.DeleteFunc(slices.Sorted(slices.Values(g.Args)), func(s string) bool { return slices.Contains(common, s) })
-	node.Scripts = append(common, slices.Compact(own)...)
-	if len(node.Scripts) == 0 {
-		node.Scripts = nil
-	}
+	node.Scripts = p.Common.with(g.Args)
 	env := maps.Clone(p.Common.Env)
 	if env == nil {
 		env = map[string]string{}
@@ -187,19 +185,63 @@ func (p *Plan) node(g *Group, n Node) zeekapi.Node {
 	if len(env) > 0 {
 		node.Env = env
 	}
+	for _, o := range []zeekapi.Option{
+		{Name: zeekapi.OptionLogExpiry, Value: p.Common.LogExpiry},
+		{Name: zeekapi.OptionMemoryLimit, Value: cmp.Or(g.MemoryLimit, p.Common.MemoryLimit)},
+	} {
+		if o.Value != "" {
+			node.Options = append(node.Options, o)
+		}
+	}
 	return node
 }
 
-// words returns what is common to all nodes as words of their scripts.
-func (c Common) words() []string {
-	words := slices.Clone(c.Scripts)
+// with returns the words of a node: the common scripts in their order, and then its own
+// words with the common assignments that it does not make itself, sorted as by the cluster
+// file.
+func (c Common) with(own []string) []string {
+	var words []string
 	if c.Backend != "" {
 		words = append(words, backendScripts+c.Backend)
 	}
-	if len(c.Networks) > 0 {
-		words = append(words, networksWord(c.Networks))
+	words = append(words, c.Scripts...)
+	rest := slices.DeleteFunc(slices.Clone(own), func(s string) bool { return slices.Contains(words, s) })
+	assigned := map[string]bool{}
+	for _, word := range rest {
+		assigned[variable(word)] = true
 	}
-	return append(words, c.Args...)
+	common := c.Args
+	if len(c.Networks) > 0 {
+		common = append(slices.Clone(common), networksWord(c.Networks))
+	}
+	for _, word := range common {
+		if !assigned[variable(word)] {
+			rest = append(rest, word)
+		}
+	}
+	slices.Sort(rest)
+	return append(words, slices.Compact(rest)...)
+}
+
+// variable returns the variable of an assignment, or the word itself.
+func variable(word string) string {
+	if !zeekapi.IsAssignment(word) {
+		return word
+	}
+	name, _, _ := strings.Cut(word, "=")
+	return name
+}
+
+// latest returns words without the assignments that a later one replaces.
+func latest(words []string) []string {
+	var out []string
+	for i, word := range words {
+		replaced := zeekapi.IsAssignment(word) && slices.ContainsFunc(words[i+1:], func(later string) bool { return variable(later) == variable(word) })
+		if !replaced && !slices.Contains(out, word) {
+			out = append(out, word)
+		}
+	}
+	return out
 }
 
 // backendScripts is the prefix of the scripts of cluster backends.
@@ -207,16 +249,15 @@ const backendScripts = "policy/frameworks/cluster/backend/"
 
 // networksWord returns the assignment of the local networks.
 func networksWord(networks []netip.Prefix) string {
-	word := "Site::local_nets={"
-	for i, n := range networks {
-		if i > 0 {
-			word += ","
-		}
+	var nets []string
+	for _, n := range networks {
+		text := n.String()
 		if n.Addr().Is6() {
-			word += "[" + n.Addr().String() + "]" + n.String()[len(n.Addr().String()):]
-		} else {
-			word += n.String()
+			text = fmt.Sprintf("[%s]/%d", n.Addr(), n.Bits())
+		}
+		if !slices.Contains(nets, text) {
+			nets = append(nets, text)
 		}
 	}
-	return word + "}"
+	return "Site::local_nets={" + strings.Join(nets, ",") + "}"
 }

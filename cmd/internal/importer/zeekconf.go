@@ -138,7 +138,7 @@ func (p *Plan) commonArguments(hosts []*host) {
 		p.control("tls", "off", "Broker::disable_ssl=T in the arguments; all agents need the same")
 	}
 	if same(func(a arguments) string { return strings.Join(a.scripts, "\n") }) {
-		for _, word := range first.scripts {
+		for _, word := range latest(first.scripts) {
 			if zeekapi.IsScript(word) {
 				p.Common.Scripts = append(p.Common.Scripts, word)
 			} else {
@@ -207,20 +207,18 @@ func (h *host) nodes() {
 
 // group returns a group for a node, without nodes.
 func (h *host) group(n zeekconf.Node) *Group {
-	g := &Group{Name: n.Name, Machine: h.machine.Name, Role: n.Role, Args: h.args.scripts}
+	g := &Group{Name: n.Name, Machine: h.machine.Name, Role: n.Role, Args: latest(h.args.scripts)}
 	if n.On != nil {
 		g.Name = strings.TrimSuffix(n.Name, "-1")
 		g.Comment = "the interface of " + filepath.Base(h.config.File)
 		if n.On.Name != "" {
 			g.Comment = fmt.Sprintf("[interface %s] of %s, line %d", n.On.Name, filepath.Base(h.config.File), n.On.Line)
 		}
-		if !strings.Contains(n.On.Source, "${host_worker_index") {
-			g.Source = n.On.Source
-		}
+		g.Source = strings.ReplaceAll(n.On.Source, "${interface_section_name}", n.On.Name)
 	}
 	if o := n.Process.Args; o != nil {
 		a := h.parse(o.Joined(), o)
-		g.Args = slices.Concat(h.args.scripts, a.scripts)
+		g.Args = latest(slices.Concat(a.scripts, h.args.scripts))
 		if len(a.options) > 0 {
 			h.roleOptions(n, o, a.options)
 		}
@@ -229,9 +227,19 @@ func (h *host) group(n zeekconf.Node) *Group {
 		g.MemoryLimit = o.Value()
 	}
 	for _, v := range n.Process.Variables {
-		g.Env = append(g.Env, Variable(v))
+		if value, err := systemdVariable(v.Name, v.Value); err == nil {
+			g.Env = append(g.Env, Variable{v.Name, strings.ReplaceAll(value, "${interface_section_name}", g.interfaceName(n))})
+		}
 	}
 	return g
+}
+
+// interfaceName returns the name of the section of a worker, "" for others.
+func (*Group) interfaceName(n zeekconf.Node) string {
+	if n.On == nil {
+		return ""
+	}
+	return n.On.Name
 }
 
 // roleOptions carries over options of zeek that the processes of one kind have. An

@@ -171,7 +171,7 @@ func (c *control) arguments() {
 		case a.unsafe != "":
 			c.leave(placeOf(o), o.Written, a.unsafe, a.reason)
 		}
-		for _, word := range a.scripts {
+		for _, word := range latest(a.scripts) {
 			if zeekapi.IsScript(word) {
 				c.Common.Scripts = append(c.Common.Scripts, word)
 			} else {

@@ -32,11 +32,7 @@ var layers = []struct {
 		"broker/recording", "broker/recording/pcap",
 	}},
 	{"transports and generic parts on top of them", []string{"broker/membus", "broker/peering", "broker/websocket", "broker/request"}},
-<<<<<<< HEAD
-	{"model", []string{"zeekapi", "zeekapi/clusterfile", "zeekapi/selection", "zeekapi/access", "zeekapi/site", "zeekapi/internal/recorded", "zeekapi/peertest"}},
-=======
-	{"model", []string{"zeekapi", "zeekapi/clusterfile", "zeekapi/access", "zeekapi/site", "zeekapi/zeekconf", "zeekapi/zeekctl", "zeekapi/internal/recorded", "zeekapi/peertest"}},
->>>>>>> a71995c (import: read configurations of ZeekControl and zeek.conf)
+	{"model", []string{"zeekapi", "zeekapi/clusterfile", "zeekapi/selection", "zeekapi/access", "zeekapi/site", "zeekapi/zeekconf", "zeekapi/zeekctl", "zeekapi/internal/recorded", "zeekapi/peertest"}},
 	{"dialects", []string{"zeekapi/management", "zeekapi/clusteragent", "zeekapi/operations", "zeekapi/supervisor"}},
 	{"parts of roles", []string{
 		"zeekapi/agent/archive", "zeekapi/agent/internal/*", "zeekapi/agent/launch", "zeekapi/agent/launch/*", "zeekapi/client/connect",
