@@ -47,8 +47,7 @@ type reference struct {
 	port, metricsPort             string // "" for none
 }
 
-// The differences that the documents explain, by their names there. Each has a function
-// that reports whether a difference is that one.
+// outcome is a row of the table.
 type outcome struct {
 	corpus, test, files string
 	nodes               int
@@ -81,19 +80,17 @@ func (c *corpus) add(t *testing.T, o outcome, differences []string) {
 	c.rows = append(c.rows, o)
 }
 
-// reasons maps regular expressions of differences to their names in the documents.
+// reasons maps regular expressions of differences to their names in the documents, which
+// explain them.
 var reasons = []struct{ pattern, name string }{
 	{`standalone node`, "standalone"},
-	{`: port .* of a worker$`, "ports of workers"},
 	{`: CPUs [0-9,]+ of a (manager|logger|proxy)$`, "several CPUs"},
 	{`: order of arguments`, "order of arguments"},
 	{`: arguments: missing \[-B .*\]`, "options of zeek"},
-	{`: arguments: missing \[misc<?.*zeromq-multi-host-auto-setup\]`, "ZeroMQ on several machines"},
 	{`: arguments: additional \[AF_Packet::fanout_id=\d+\]$`, "fan-out IDs"},
 	{`: environment: missing .*\$`, "variables of a shell"},
 	{`: metrics port .* assigned in another order$`, "order of ports"},
 	{`: port .* assigned in another order$`, "order of ports"},
-	{`: refused here: .*(port|metrics port) '`, "ports that do not exist"},
 }
 
 func reasonOf(difference string) string {

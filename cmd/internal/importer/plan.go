@@ -43,9 +43,11 @@ type Machine struct {
 	// Listens says that the controller connects to the agent.
 	Listens bool `json:"listens"`
 
-	// Archive is the directory of the archive, if it is not in the agent's state
-	// directory.
-	Archive string `json:"archive,omitempty"`
+	// Writable are directories outside of the agent's state directory that the agent
+	// or its nodes write to.
+	Writable []string `json:"writable,omitempty"`
+
+	ownMetrics bool // its file names the first port for metrics
 }
 
 // set sets a setting of the machine's agent.
@@ -102,9 +104,15 @@ type Common struct {
 	LogExpiry   string
 }
 
+// The kinds of configurations, for people.
+const (
+	kindControl = "ZeekControl"
+	kindConf    = "zeek.conf"
+)
+
 // Plan is the result of an import.
 type Plan struct {
-	Kind     string // of the imported configuration, for people
+	Kind     string // of the imported configuration
 	Files    []string
 	Machines []*Machine
 	Groups   []*Group
@@ -127,6 +135,13 @@ type Plan struct {
 	before     []string // commands that stop the imported cluster
 	exactPorts bool     // an imported file names ports
 	metricsOff bool
+}
+
+// sortLeft sorts what is not carried over by its places.
+func (p *Plan) sortLeft() {
+	slices.SortStableFunc(p.Left, func(a, b Left) int {
+		return cmp.Or(cmp.Compare(slices.Index(p.Files, a.File), slices.Index(p.Files, b.File)), cmp.Compare(a.Line, b.Line))
+	})
 }
 
 // leave adds something that is not carried over.

@@ -7,8 +7,9 @@ import (
 )
 
 // ports makes the controller assign the ports of the imported configuration. Nodes get
-// a port of their own only where the controller would assign another one, and only if
-// an imported file names ports.
+// a port of their own where the controller would assign another one, if an imported file
+// names the first port, and a port for metrics if their machine has another first one than
+// the others.
 func (p *Plan) ports() error {
 	s := controller.DefaultSettings()
 	s.AssignMetricsPorts = !p.metricsOff
@@ -25,7 +26,15 @@ func (p *Plan) ports() error {
 	for _, n := range p.Configuration().Nodes {
 		wanted[n.Name] = n
 	}
-	p.eachNode(func(n *Node) { n.Port, n.MetricsPort = 0, 0 })
+	for _, g := range p.Groups {
+		other := len(g.Nodes) > 0 && p.otherMetrics(g.Machine, s.MetricsStartPort)
+		for i := range g.Nodes {
+			g.Nodes[i].Port = 0
+			if !other {
+				g.Nodes[i].MetricsPort = 0
+			}
+		}
+	}
 	if !p.exactPorts {
 		return nil
 	}
@@ -40,16 +49,26 @@ func (p *Plan) ports() error {
 			got[n.Name] = n
 		}
 		p.eachNode(func(n *Node) {
-			want := wanted[n.Name]
-			if want.Role != zeekapi.RoleWorker && got[n.Name].Port != want.Port {
+			if want := wanted[n.Name]; want.Role != zeekapi.RoleWorker && got[n.Name].Port != want.Port {
 				n.Port = want.Port.Number
-			}
-			if got[n.Name].MetricsPort != want.MetricsPort {
-				n.MetricsPort = want.MetricsPort.Number
 			}
 		})
 	}
 	return nil
+}
+
+// otherMetrics reports whether the first port for metrics of a machine of several differs
+// from that of the cluster.
+func (p *Plan) otherMetrics(machine string, first uint16) bool {
+	lowest := uint16(0)
+	for _, g := range p.Groups {
+		for _, n := range g.Nodes {
+			if g.Machine == machine && n.MetricsPort != 0 && (lowest == 0 || n.MetricsPort < lowest) {
+				lowest = n.MetricsPort
+			}
+		}
+	}
+	return p.machine(machine).ownMetrics && lowest != 0 && lowest != first
 }
 
 // firstPorts returns the lowest ports of nodes, or the given ones if there are none.

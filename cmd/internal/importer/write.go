@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
-	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
 // The names of the files that Write writes.
@@ -69,6 +68,24 @@ func (p *Plan) UseScripts() {
 		return len(entries) == 0
 	})
 	p.Common.Site = p.Script != "" || len(p.ScriptDirs) > 0
+	for _, dir := range p.ScriptDirs {
+		p.notePrefixes(dir)
+	}
+}
+
+// notePrefixes notes scripts of a directory that Zeek loads only with a prefix of
+// ZeekControl, such as zeekctl.base.init-default.zeek.
+func (p *Plan) notePrefixes(dir string) {
+	prefixes := map[string]bool{"zeekctl": true, "zeekctl-live": true, "standalone": true}
+	p.eachNode(func(n *Node) { prefixes[n.Name] = true })
+	entries, _ := os.ReadDir(dir) // an error has been reported
+	for _, e := range entries {
+		prefix, rest, _ := strings.Cut(e.Name(), ".")
+		if prefixes[prefix] && strings.Count(rest, ".") > 0 && strings.HasSuffix(rest, ".zeek") {
+			p.Notes = append(p.Notes, fmt.Sprintf("Nodes load %s only with the prefix %s, which ZeekControl sets. Load it with scripts in the cluster file.",
+				filepath.Join(dir, e.Name()), prefix))
+		}
+	}
 }
 
 // files returns the files of the plan, except those of the site.
@@ -226,35 +243,45 @@ type Step struct {
 
 // Steps returns the steps that remain after Write, in their order.
 func (p *Plan) Steps(dir string) []Step {
-	path := func(name string) string { return shlex.Quote(filepath.Join(dir, name)) }
+	path := func(name string) string { return quoteWords([]string{filepath.Join(dir, name)}) }
+	stop := Step{"Stop the old cluster, on each machine", p.before}
+	if p.Kind == kindControl {
+		stop.Title = "Stop the old cluster, on " + p.At
+	}
 	steps := []Step{
 		{"Check the cluster file", []string{"zeekwire check-config " + path(clusterName)}},
-		{fmt.Sprintf("Stop the old cluster, on each machine (%s: on %s only)", "ZeekControl", p.At), p.before},
-		{fmt.Sprintf("Start the controller, on %s", p.At), []string{
+		stop,
+		{"Start the controller, on " + p.At, []string{
 			"install -m 644 " + path(controllerName) + " /etc/zeekwire/controller.conf",
 			"systemctl enable --now zeekwire-controller"}},
 	}
-	if p.Kind != "ZeekControl" {
-		steps[1].Title = "Stop the old cluster, on each machine"
-	}
 	for _, m := range p.Machines {
 		commands := []string{"install -m 644 " + path(filepath.Join(agentsDir, m.Name+".conf")) + " /etc/zeekwire/agent.conf"}
-		if m.Archive != "" {
-			archive := shlex.Quote(m.Archive)
-			commands = append(commands,
-				"mkdir -p "+archive+" && chown -R zeekwire:zeekwire "+archive,
-				"mkdir -p /etc/systemd/system/zeekwire-agent.service.d",
-				fmt.Sprintf("printf '[Service]\\nReadWritePaths=%%s\\n' %s > /etc/systemd/system/zeekwire-agent.service.d/archive.conf", archive),
-				"systemctl daemon-reload")
-		}
-		commands = append(commands, "systemctl enable --now zeekwire-agent")
-		steps = append(steps, Step{fmt.Sprintf("Start the agent, on %s", m.Name), commands})
+		commands = append(commands, writableCommands(m.Writable)...)
+		steps = append(steps, Step{"Start the agent, on " + m.Name, append(commands, "systemctl enable --now zeekwire-agent")})
 	}
 	return append(steps, Step{"Deploy the cluster, when all agents are connected", []string{
 		"zeekwire get-instances",
 		"zeekwire deploy-config --check " + path(clusterName),
 		"zeekwire deploy-config " + path(clusterName),
 	}})
+}
+
+// writableCommands returns the commands that let an agent and its nodes, which do not run
+// as root, write to directories.
+func writableCommands(dirs []string) []string {
+	if len(dirs) == 0 {
+		return nil
+	}
+	const dropIn = "/etc/systemd/system/zeekwire-agent.service.d"
+	words := quoteWords(dirs)
+	return []string{
+		"mkdir -p " + words + " " + dropIn,
+		"chown -R zeekwire:zeekwire " + words,
+		"printf '[Service]\\n' > " + dropIn + "/import.conf",
+		"printf 'ReadWritePaths=\"%s\"\\n' " + words + " >> " + dropIn + "/import.conf",
+		"systemctl daemon-reload",
+	}
 }
 
 // Summarize prints what is not carried over, notes, and the steps that remain. Without a

@@ -18,15 +18,16 @@ const localMachine = "localhost"
 // zeekConf turns the files of one cluster into a plan. The installation of Zeek is in
 // the directory base, unless a file says otherwise; "" if it is not known.
 func zeekConf(files []*zeekconf.Config, base string) (*Plan, error) {
-	p := &Plan{Kind: "zeek.conf"}
+	p := &Plan{Kind: kindConf}
 	var hosts []*host
 	for _, c := range files {
 		h := newHost(p, c, base)
 		p.Files = append(p.Files, c.File)
 		p.Machines = append(p.Machines, h.machine)
 		hosts = append(hosts, h)
-		p.exactPorts = p.exactPorts || c.Other["port"] != nil || c.Other["metrics_port"] != nil
+		p.exactPorts = p.exactPorts || c.Other["port"] != nil
 		p.metricsOff = c.MetricsPort == 0 && (p.metricsOff || len(hosts) == 1)
+		h.machine.ownMetrics = c.Other["metrics_port"] != nil
 	}
 	p.At = controllerHost(hosts)
 	p.commonArguments(hosts)
@@ -41,6 +42,7 @@ func zeekConf(files []*zeekconf.Config, base string) (*Plan, error) {
 	if err := p.ports(); err != nil {
 		return nil, err
 	}
+	p.sortLeft()
 	p.before = []string{"systemctl stop zeek.target", "rm -f /etc/systemd/system-generators/zeek-systemd-generator", "systemctl daemon-reload"}
 	return p, nil
 }
@@ -224,7 +226,11 @@ func (h *host) group(n zeekconf.Node) *Group {
 		}
 	}
 	if o := n.Process.MemoryMax; o != nil {
-		g.MemoryLimit = o.Value()
+		if _, err := zeekapi.ParseMemory(o.Value()); err != nil {
+			h.leaveOption(o, err.Error())
+		} else {
+			g.MemoryLimit = o.Value()
+		}
 	}
 	for _, v := range n.Process.Variables {
 		if value, err := systemdVariable(v.Name, v.Value); err == nil {

@@ -20,6 +20,7 @@ const (
 	noArchiver     = "the agent archives logs itself, as one of its own tasks"
 	noArchiverArgs = "the agent archives logs itself, and has no such option"
 	noOwnArchiver  = "an archiver that runs all the time needs a service of its own; archive-logs is off"
+	noMetrics      = "the controller assigns ports for metrics to the nodes of all machines, or to none"
 	noInstallation = "it depends on the installation, which the file does not name; import with --zeek-dir DIR"
 )
 
@@ -48,6 +49,9 @@ func (h *host) leave() {
 	h.leaveOption(c.Other["group"], noUser)
 	h.leaveOption(c.Other["restart_interval_sec"], noRestartDelay)
 	h.leaveOption(c.Other["cluster_layout"], noLayout)
+	if c.MetricsPort == 0 && !h.plan.metricsOff {
+		h.leaveOption(c.Other["metrics_port"], noMetrics)
+	}
 	for _, key := range []string{"path", "ext_path", "ext_zeek_path"} {
 		if o := c.Other[key]; o != nil && o.Value() != "" && h.base == "" {
 			h.leaveOption(o, noInstallation)
@@ -93,8 +97,9 @@ func (h *host) archive() {
 		return
 	}
 	if h.base != "" {
-		h.machine.Archive = filepath.Join(h.base, "var", "logs", "zeek")
-		h.machine.set("archive-dir", h.machine.Archive, "where Zeek's archiver has put the logs")
+		archive := filepath.Join(h.base, "var", "logs", "zeek")
+		h.machine.Writable = append(h.machine.Writable, archive)
+		h.machine.set("archive-dir", archive, "where Zeek's archiver has put the logs")
 	}
 	h.archiverArgs(archiver.Args)
 }

@@ -35,7 +35,7 @@ type control struct {
 // zeekControl turns a configuration of ZeekControl into a plan. The installation of Zeek
 // is in the directory base, unless a file says otherwise; "" if it is not known.
 func zeekControl(files zeekControlFiles, base string) (*Plan, error) {
-	c := control{Plan: &Plan{Kind: "ZeekControl"}, files: files}
+	c := control{Plan: &Plan{Kind: kindControl}, files: files}
 	for _, name := range []string{files.nodesFile, files.networksFile, files.optionsFile} {
 		if name != "" {
 			c.Files = append(c.Files, name)
@@ -54,6 +54,7 @@ func zeekControl(files zeekControlFiles, base string) (*Plan, error) {
 	if err := c.ports(); err != nil {
 		return nil, err
 	}
+	c.sortLeft()
 	c.before = []string{"zeekctl cron disable", "zeekctl stop"}
 	if len(c.Machines) > 1 {
 		c.Notes = append(c.Notes, "\"zeekctl deploy\" also copies Zeek itself to the other machines. From now on, install and update Zeek and its plugins on each machine.")
@@ -200,7 +201,7 @@ func (c *control) nodes() {
 	}
 	metrics := c.files.options.Int("metricsport", 9991)
 	c.metricsOff = metrics == 0
-	c.exactPorts = c.files.options.Get("zeekport") != nil || c.files.options.Get("metricsport") != nil
+	c.exactPorts = c.files.options.Get("zeekport") != nil
 	groups := map[string]*Group{}
 	for _, n := range inPortOrder(c.files.nodes) {
 		if n.Type == zeekctl.Standalone {
@@ -320,8 +321,24 @@ func (c *control) settings(m *Machine) {
 	if path := o.Path("zeek", c.base); path != "" {
 		m.set("zeek", path, "")
 	}
-	if path := o.Path("logdir", c.base); path != "" {
-		m.Archive = path
+	for _, name := range []string{"brokerdbdir", "fileextractdir", "defaultstoredir"} {
+		if option := o.Get(name); option != nil && option.Value != "" {
+			m.Writable = append(m.Writable, option.Value)
+		}
+	}
+	if path := o.Path("logdir", c.base); path != "" && c.writesLogs(m) {
+		m.Writable = append(m.Writable, path)
 		m.set("archive-dir", path, "LogDir of ZeekControl")
 	}
+}
+
+// writesLogs reports whether a machine has a node that writes logs.
+func (c *control) writesLogs(m *Machine) bool {
+	role := zeekapi.RoleManager
+	for _, g := range c.Groups {
+		if g.Role == zeekapi.RoleLogger {
+			role = zeekapi.RoleLogger
+		}
+	}
+	return slices.ContainsFunc(c.Groups, func(g *Group) bool { return g.Machine == m.Name && g.Role == role })
 }

@@ -31,7 +31,7 @@ var notCarried = func() map[string]string {
 		"there is no cron job":                                                                                     "croncmd",
 		"there are no nodes for Time Machine":                                                                      "timemachinehost timemachineport",
 		"agents keep the files of their nodes in their state directory: state-dir":                                 "spooldir statefile lockfile zeekctlconfigdir",
-		"there are no plugins of ZeekControl":                                                                      "siteplugindir sitepluginpath plugindir pluginzeekdir",
+		"there are no plugins of ZeekControl":                                                                      "sitepluginpath plugindir pluginzeekdir",
 		"it belongs to the programs of ZeekControl, which are not used": `version standalone os time logexpireminutes scriptsdir postprocdir
 			helperdir cfgdir policydir staticdir libdir libdir64 libdirinternal capstatspath nodecfg localnetscfg bindir`,
 	} {
