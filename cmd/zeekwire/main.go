@@ -150,11 +150,11 @@ accepted before the command.
 			cmd.AddCommand(c)
 		}
 	}
-	add(groupServices, newControllerCommand(), newAgentCommand(), newDemoCommand(), newImportCommand())
+	add(groupServices, newControllerCommand(), newAgentCommand(), newDemoCommand())
 	add(groupClient, tool.Commands()...)
 	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())
-	add("", newVersionCommand(), manpage.Command(manpage.About{
+	add("", newImportCommand(), newVersionCommand(), manpage.Command(manpage.About{
 		Version: "zeekwire " + version.String(),
 		Sections: func(cmd *cobra.Command) []manpage.Section {
 			if cmd.GroupID == groupClient {

@@ -14,7 +14,7 @@ import (
 
 // Foreign returns an error of type configparser.Errors if the text of a file is
 // recognizably something else than a cluster configuration: binary data, YAML, JSON
-// of another kind, or a file of ZeekControl. Parse reads some of these files, and
+// of another kind, a file of ZeekControl, or a zeek.conf. Parse reads some of these files, and
 // ignores what it does not know. The name appears in errors.
 func Foreign(name string, text []byte) error {
 	fail := func(line int, format string, args ...any) error {
@@ -37,7 +37,10 @@ func Foreign(name string, text []byte) error {
 		return nil // ParseJSON reports the error
 	}
 	if line := zeekControlSettings(text); line > 0 {
-		return fail(line, "this is a file of settings of ZeekControl, such as zeekctl.cfg, not a cluster configuration; see %s", guide)
+		return fail(line, "this is a file of settings of ZeekControl, such as zeekctl.cfg, not a cluster configuration; %s", convert)
+	}
+	if line := zeekConfLine(name, text); line > 0 {
+		return fail(line, "this is a zeek.conf, the configuration of Zeek's generator for systemd; %s", convert)
 	}
 	if line := yamlLine(text); line > 0 {
 		return fail(line, "this looks like YAML; a cluster configuration is an INI file, or JSON as printed by \"get-config --as-json\"")
@@ -45,8 +48,8 @@ func Foreign(name string, text []byte) error {
 	return zeekControlNodes(name, text)
 }
 
-// guide is the document that explains how to write a cluster file.
-const guide = "docs/howto/deploy.md"
+// convert is the advice for files of other programs.
+const convert = "convert it with \"zeekwire import\""
 
 // mostlyBinary reports whether more than a tenth of the text is not UTF-8. A text in
 // another encoding has less.
@@ -119,7 +122,7 @@ func zeekControlNodes(name string, text []byte) error {
 	}
 	if !ours {
 		first := errs[0]
-		first.Text = fmt.Sprintf("this is a file of ZeekControl, which has the key %q; write one section per node with instance and role, see %s", first.Key, guide)
+		first.Text = fmt.Sprintf("this is a file of ZeekControl, which has the key %q; %s", first.Key, convert)
 		return configparser.Errors{first}
 	}
 	return errs
@@ -140,6 +143,30 @@ func zeekControlSettings(text []byte) int {
 		key, _, ok := strings.Cut(line, "=")
 		if ok && slices.Contains(zeekControlOptions, strings.ToLower(strings.TrimSpace(key))) {
 			return number
+		}
+	}
+	return 0
+}
+
+// zeekConfKeys are keys of a zeek.conf that is not divided into sections.
+var zeekConfKeys = []string{"manager", "loggers", "proxies", "workers", "workers_cpu_list", "cluster_backend_args", "cluster_node_prefix", "base_dir"}
+
+// zeekConfLine returns the first line of a text that only a zeek.conf has, or 0: a key
+// before any section, or a section for the machine or for an interface.
+func zeekConfLine(name string, text []byte) int {
+	for number, line := range linesBeforeSections(text) {
+		key, _, ok := strings.Cut(line, "=")
+		if ok && slices.Contains(zeekConfKeys, strings.TrimSpace(key)) {
+			return number
+		}
+	}
+	file, err := configparser.ReadRaw(name, bytes.NewReader(text))
+	if file == nil || err != nil {
+		return 0
+	}
+	for _, s := range file.Sections {
+		if (s.Name == "zeek" || strings.HasPrefix(s.Name, "interface ")) && s.Option("instance") == nil && s.Option("role") == nil && s.Option("type") == nil {
+			return s.Line
 		}
 	}
 	return 0

@@ -291,3 +291,28 @@ func TestEveryOptionIsAccountedFor(t *testing.T) {
 		}
 	}
 }
+
+// TestReasonsAreDocumented checks that the documents explain the reasons for which nodes
+// differ from those of upstream.
+func TestReasonsAreDocumented(t *testing.T) {
+	var text string
+	for _, name := range []string{"from-zeekctl.md", "from-zeek-conf.md"} {
+		content, err := os.ReadFile(filepath.Join("../../../docs/howto", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += string(content)
+	}
+	for _, r := range reasons {
+		if !strings.Contains(text, "- **"+r.name+"**:") {
+			t.Errorf("no document explains %q", r.name)
+		}
+	}
+	table, err := os.ReadFile("../../../testdata/corpus.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(table), "no reason") || !strings.Contains(string(table), "| equal |") {
+		t.Error("the table of the corpus has differences without a reason")
+	}
+}

@@ -127,7 +127,7 @@ func (c *control) common() {
 	if minutes := o.LogExpireMinutes(); minutes > 0 {
 		c.Common.LogExpiry = expiry(minutes)
 	}
-	c.Script = settingsScript(o, c.base)
+	c.Script = settingsScript(o)
 	if c.Script != "" {
 		c.Common.Scripts = append(c.Common.Scripts, scriptName)
 	}

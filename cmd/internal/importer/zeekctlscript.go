@@ -19,6 +19,7 @@ type redefinition struct {
 	form    string // of the redefinition, with %s for the value
 	loggers bool   // only nodes that write logs have it
 	integer bool
+	broker  bool // only a Zeek with Broker has the option
 }
 
 // redefinitions are the options of ZeekControl that become options of Zeek, in the
@@ -29,7 +30,7 @@ var redefinitions = []redefinition{
 	{option: "sendmail", form: "redef Notice::sendmail = %s;"},
 	{option: "mailsubjectprefix", byZeek: "[Zeek]", form: "redef Notice::mail_subject_prefix = %s;"},
 	{option: "mailfrom", form: "redef Notice::mail_from = %s;"},
-	{option: "brokerdbdir", form: "redef Broker::table_store_db_directory = %s;"},
+	{option: "brokerdbdir", form: "redef Broker::table_store_db_directory = %s;", broker: true},
 	{option: "defaultstoredir", form: "redef Cluster::default_store_dir = %s;"},
 	{option: "fileextractdir", form: "redef FileExtract::prefix = %s + \"/\" + Cluster::node;"},
 	{option: "logrotationinterval", byZeek: "3600", form: "redef Log::default_rotation_interval = %s secs;", loggers: true, integer: true},
@@ -40,7 +41,7 @@ var redefinitions = []redefinition{
 
 // settingsScript returns the text of a script with the options of Zeek that options of
 // ZeekControl set, or "" if there are none.
-func settingsScript(o zeekctl.Options, _ string) string {
+func settingsScript(o zeekctl.Options) string {
 	var common, loggers strings.Builder
 	for _, r := range redefinitions {
 		option := o.Get(r.option)
@@ -55,7 +56,11 @@ func settingsScript(o zeekctl.Options, _ string) string {
 		if r.loggers {
 			out = &loggers
 		}
-		writeRedef(out, option, fmt.Sprintf(r.form, value))
+		text := fmt.Sprintf(r.form, value)
+		if r.broker {
+			text = "@ifdef ( Broker::table_store_db_directory )\n" + text + "\n@endif"
+		}
+		writeRedef(out, option, text)
 	}
 	if option := o.Get("privateaddressspaceislocal"); option != nil && !o.Bool(option.Name, true) {
 		writeRedef(&common, option, "redef Site::private_address_space_is_local = F;")
