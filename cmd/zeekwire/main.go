@@ -98,6 +98,7 @@ const (
 	groupServices = "services"
 	groupClient   = "client"
 	groupTraffic  = "traffic"
+	groupImport   = "import"
 )
 
 // completionPatience limits the time of a completion. Zero means the default of
@@ -134,6 +135,7 @@ accepted before the command.
 		&cobra.Group{ID: groupServices, Title: "Services:"},
 		&cobra.Group{ID: groupClient, Title: "Client commands:"},
 		&cobra.Group{ID: groupTraffic, Title: "Traffic tools:"},
+		&cobra.Group{ID: groupImport, Title: "Other programs' configurations:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -154,7 +156,8 @@ accepted before the command.
 	add(groupClient, tool.Commands()...)
 	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())
-	add("", newImportCommand(), newVersionCommand(), manpage.Command(manpage.About{
+	add(groupImport, newImportCommand())
+	add("", newVersionCommand(), manpage.Command(manpage.About{
 		Version: "zeekwire " + version.String(),
 		Sections: func(cmd *cobra.Command) []manpage.Section {
 			if cmd.GroupID == groupClient {

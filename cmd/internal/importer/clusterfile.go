@@ -167,7 +167,7 @@ func (w *clusterWriter) file() ([]byte, error) {
 		fmt.Fprintf(&w.out, "# %s\n", printable(filepath.Base(name)))
 	}
 	if len(p.Left) > 0 {
-		fmt.Fprintf(&w.out, "# Not everything is carried over: see %s.\n", leftName)
+		fmt.Fprintf(&w.out, "# Not carried over: %s, which the command lists with reasons.\n", count(len(p.Left), "value"))
 	}
 	w.instances()
 	w.cluster()
