@@ -29,16 +29,16 @@ func newImportCommand() *cobra.Command {
 that of the same cluster.
 
 A PATH is node.cfg, zeekctl.cfg or networks.cfg of ZeekControl, a zeek.conf, a
-HOST.zeek.conf for each machine, or the directory of one of these. Files that the
-program they belong to refuses are refused here, with line and column.
+HOST.zeek.conf for each machine, or the directory of one of these. Files that
+the program they belong to refuses are refused here, with line and column.
 
 With --output, the command writes cluster.cfg, controller.conf, agents/NAME.conf
 for each machine, and the directory site with scripts, if there are any. It then
-prints the commands that remain. Without, it prints the cluster file, and the rest
-on standard error.
+prints the commands that remain. Without, it prints the cluster file, and the
+rest on standard error.
 
-Everything that is not carried over is listed with file, line, column and reason,
-and is also written to not-carried-over.txt. It is not a failure.`,
+Everything that is not carried over is listed with file, line, column and
+reason, and is also written to not-carried-over.txt. It is not a failure.`,
 		Example: `  zeekwire import /usr/local/zeek/etc
   zeekwire import --output new /usr/local/zeek/etc
   zeekwire import --json sensor-1.zeek.conf sensor-2.zeek.conf`,
