@@ -101,6 +101,14 @@ const (
 	groupImport   = "import"
 )
 
+// groups are the groups of commands, in the order of the help.
+var groups = []cobra.Group{
+	{ID: groupServices, Title: "Services:"},
+	{ID: groupClient, Title: "Client commands:"},
+	{ID: groupTraffic, Title: "Traffic tools:"},
+	{ID: groupImport, Title: "Other programs' configurations:"},
+}
+
 // completionPatience limits the time of a completion. Zero means the default of
 // clientcmd. Tests set it, because they may run on a busy machine.
 var completionPatience time.Duration
@@ -131,12 +139,9 @@ accepted before the command.
 	tool.CompleteFlags(cmd)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
 	cmd.SetFlagErrorFunc(usage.FlagError)
-	cmd.AddGroup(
-		&cobra.Group{ID: groupServices, Title: "Services:"},
-		&cobra.Group{ID: groupClient, Title: "Client commands:"},
-		&cobra.Group{ID: groupTraffic, Title: "Traffic tools:"},
-		&cobra.Group{ID: groupImport, Title: "Other programs' configurations:"},
-	)
+	for _, g := range groups {
+		cmd.AddGroup(&g)
+	}
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group

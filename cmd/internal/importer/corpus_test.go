@@ -228,58 +228,58 @@ func compare(got, want []reference, text func(string) string) []string {
 	return all
 }
 
-func (g reference) differences(w reference, text func(string) string) []string {
+func (n reference) differences(w reference, text func(string) string) []string {
 	var all []string
 	fail := func(format string, args ...any) {
 		all = append(all, "node "+w.name+": "+fmt.Sprintf(format, args...))
 	}
 	for _, f := range []struct{ what, got, want string }{
-		{"role", g.role, w.role}, {"machine", g.host, w.host}, {"packet source", g.source, w.source},
+		{"role", n.role, w.role}, {"machine", n.host, w.host}, {"packet source", n.source, w.source},
 	} {
 		if text(f.got) != text(f.want) {
 			fail("%s %q, want %q", f.what, f.got, f.want)
 		}
 	}
-	if g.cpu != w.cpu {
-		if strings.Contains(w.cpu, ",") && g.cpu == "" {
+	if n.cpu != w.cpu {
+		if strings.Contains(w.cpu, ",") && n.cpu == "" {
 			fail("CPUs %s of a %s", w.cpu, w.role)
 		} else {
-			fail("CPU %q, want %q", g.cpu, w.cpu)
+			fail("CPU %q, want %q", n.cpu, w.cpu)
 		}
 	}
 	for name, value := range w.env {
-		if got, ok := g.env[name]; !ok {
+		if got, ok := n.env[name]; !ok {
 			fail("environment: missing %s=%s", name, value)
 		} else if text(got) != text(value) {
 			fail("environment: %s=%s, want %s", name, got, value)
 		}
 	}
-	for name := range g.env {
+	for name := range n.env {
 		if _, ok := w.env[name]; !ok {
 			fail("environment: additional %s", name)
 		}
 	}
-	all = append(all, g.differentArgs(w, text)...)
+	all = append(all, n.differentArgs(w, text)...)
 	switch {
-	case g.port == w.port:
-	case w.role == "worker" && g.port == "":
+	case n.port == w.port:
+	case w.role == "worker" && n.port == "":
 		fail("port %s of a worker", w.port)
-	case g.port != "" && w.port != "":
-		fail("port %s, want %s, assigned in another order", g.port, w.port)
+	case n.port != "" && w.port != "":
+		fail("port %s, want %s, assigned in another order", n.port, w.port)
 	default:
-		fail("port %q, want %q", g.port, w.port)
+		fail("port %q, want %q", n.port, w.port)
 	}
 	switch {
-	case g.metricsPort == w.metricsPort:
-	case g.metricsPort != "" && w.metricsPort != "":
-		fail("metrics port %s, want %s, assigned in another order", g.metricsPort, w.metricsPort)
+	case n.metricsPort == w.metricsPort:
+	case n.metricsPort != "" && w.metricsPort != "":
+		fail("metrics port %s, want %s, assigned in another order", n.metricsPort, w.metricsPort)
 	default:
-		fail("metrics port %q, want %q", g.metricsPort, w.metricsPort)
+		fail("metrics port %q, want %q", n.metricsPort, w.metricsPort)
 	}
 	return all
 }
 
-func (g reference) differentArgs(w reference, text func(string) string) []string {
+func (n reference) differentArgs(w reference, text func(string) string) []string {
 	normalize := func(args []string) []string {
 		var out []string
 		for _, a := range args {
@@ -287,7 +287,7 @@ func (g reference) differentArgs(w reference, text func(string) string) []string
 		}
 		return out
 	}
-	got, want := normalize(g.args), normalize(w.args)
+	got, want := normalize(n.args), normalize(w.args)
 	var missing, additional []string
 	rest := slices.Clone(got)
 	for _, a := range want {

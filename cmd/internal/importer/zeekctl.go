@@ -326,9 +326,39 @@ func (c *control) settings(m *Machine) {
 			m.Writable = append(m.Writable, option.Value)
 		}
 	}
-	if path := o.Path("logdir", c.base); path != "" && c.writesLogs(m) {
+	if !c.writesLogs(m) {
+		return
+	}
+	c.compression(m)
+	if path := o.Path("logdir", c.base); path != "" {
 		m.Writable = append(m.Writable, path)
 		m.set("archive-dir", path, "LogDir of ZeekControl")
+	}
+}
+
+// compression carries over how archived logs are compressed.
+func (c *control) compression(m *Machine) {
+	o := c.files.options
+	if !o.Bool("compresslogs", true) {
+		m.set("archive-compression", "none", "CompressLogs of ZeekControl")
+		return
+	}
+	words := strings.Fields(o.Text("compresscmd", "gzip"))
+	command, program := o.Get("compresscmd"), ""
+	if len(words) > 0 {
+		program = filepath.Base(words[0])
+	}
+	switch program {
+	case "zstd":
+		m.set("archive-compression", "zstd", "CompressCmd of ZeekControl")
+	case "gzip", "pigz":
+	default:
+		c.leaveOnce(placeOf(command), command.Written, command.Value,
+			"the agent compresses archived logs itself, with gzip or zstd; another program needs archive-cmd")
+		return
+	}
+	if len(words) > 1 {
+		c.leaveOnce(placeOf(command), command.Written, command.Value, "the agent compresses archived logs itself, with its own level")
 	}
 }
 
