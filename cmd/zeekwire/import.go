@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +45,11 @@ reason, and is also written to not-carried-over.txt. It is not a failure.`,
   zeekwire import --json sensor-1.zeek.conf sensor-2.zeek.conf`,
 		Args: usage.Arguments("import PATH..."),
 		RunE: func(cmd *cobra.Command, paths []string) error {
-			return runImport(paths, f, cmd.OutOrStdout(), terminal.SafeWriter(cmd.ErrOrStderr()))
+			stdout := cmd.OutOrStdout()
+			if terminal.Look(stdout, os.Getenv, terminal.ColorNever).Terminal {
+				stdout = terminal.SafeWriter(stdout)
+			}
+			return runImport(paths, f, stdout, terminal.SafeWriter(cmd.ErrOrStderr()))
 		},
 	}
 	cmd.Flags().StringVar(&f.output, "output", "", "`DIR` to write the files to (default: print the cluster file)")
@@ -87,7 +92,7 @@ func runImport(paths []string, f importFlags, stdout, stderr io.Writer) error {
 		}
 		summary = stderr
 	}
-	return plan.Summarize(terminal.SafeWriter(summary), f.output)
+	return plan.Summarize(summary, f.output)
 }
 
 // importedNode is a node in the JSON output. A node without a port gets one from the

@@ -85,6 +85,7 @@ func (e *evaluation) interfaceSection(s section, mixed bool) {
 		e.fail(s.line, 1, s.name, "", "empty section")
 		return
 	}
+	before := len(e.errs)
 	for _, o := range s.options {
 		if !e.single(o) {
 			continue
@@ -93,7 +94,7 @@ func (e *evaluation) interfaceSection(s section, mixed bool) {
 			e.fail(o.Line, 1, s.name, o.Key, "invalid option '%s'%s", o.Key, inSection(s.name))
 		}
 	}
-	if len(e.errs) == 0 {
+	if len(e.errs) == before {
 		e.checkInterface(s, i)
 	}
 	e.config.Interfaces = append(e.config.Interfaces, i)
@@ -224,20 +225,31 @@ func (e *evaluation) machine(s section) {
 		if s.name == "" && len(e.config.Interfaces) > 0 && e.isOfInterface(o) {
 			continue
 		}
-		if s.name != "" && !e.single(o) {
-			continue
-		}
-		switch known := e.countOption(o) || e.addressOption(o) || e.kindOption(o); {
-		case known:
-		case otherKeys[o.Key]:
-			e.config.Other[o.Key] = o
-			e.checkOther(o)
+		switch {
+		case e.machineOption(o):
+			if s.name != "" {
+				e.single(o)
+			}
 		case s.name == "":
 			e.config.Unknown = append(e.config.Unknown, o)
 		default:
 			e.fail(o.Line, 1, s.name, o.Key, "invalid key '%s' in section '%s'", o.Key, s.name)
 		}
 	}
+}
+
+// machineOption evaluates an option that is not of an interface. It reports whether there
+// is such an option.
+func (e *evaluation) machineOption(o *Option) bool {
+	if e.countOption(o) || e.addressOption(o) || e.kindOption(o) {
+		return true
+	}
+	if !otherKeys[o.Key] {
+		return false
+	}
+	e.config.Other[o.Key] = o
+	e.checkOther(o)
+	return true
 }
 
 // isOfInterface reports whether an option was evaluated as one of an interface.

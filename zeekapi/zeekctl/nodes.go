@@ -109,6 +109,12 @@ func ParseNodes(name string, r io.Reader, o Options) (nodes []Node, warnings con
 	}
 	p := nodeParser{failures: failures{file: name, errs: errs}, options: o, lines: strings.Split(string(content), "\n"),
 		counts: map[string]int{}, names: map[string]string{}}
+	for _, e := range errs {
+		if e.Line > 0 && e.Line <= len(p.lines) && e.Column == 0 {
+			line := p.lines[e.Line-1]
+			e.Column = len(line) - len(strings.TrimLeft(line, " \t")) + 1
+		}
+	}
 	if len(errs) == 0 {
 		p.parse(file)
 	}

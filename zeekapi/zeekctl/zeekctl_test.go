@@ -87,6 +87,7 @@ func TestNodeErrors(t *testing.T) {
 		"[a]\ntype = manager":               "no host given for node 'a' (node.cfg:1:1)",
 		"[a]\ntype=manager\nhost=x":         "no proxy defined in node config (node.cfg)",
 		"[a]\ntype=proxy\nhost=x":           "no manager defined in node config (node.cfg)",
+		"[a]\ntype = x\n[a]":                "section \"a\" occurs twice, first in line 1 (node.cfg:3:1)",
 		"[a]\nbroken":                       "parsing error: key \"broken\" has no value (node.cfg:2:1)",
 		manager + "[P]\ntype=proxy\nhost=x": "node name \"P\" is a duplicate of \"p\" (node.cfg:7:1)",
 		manager + "[q]\ntype=proxy\nhost=x": "all nodes must use localhost/127.0.0.1/::1 when manager uses it (node.cfg:9:6)",

@@ -144,9 +144,11 @@ func (p *Plan) sortLeft() {
 	})
 }
 
-// leave adds something that is not carried over.
+// leave adds something that is not carried over, unless it is listed already.
 func (p *Plan) leave(at Place, key, value, reason string) {
-	p.Left = append(p.Left, Left{at, key, value, reason})
+	if l := (Left{at, key, value, reason}); !slices.Contains(p.Left, l) {
+		p.Left = append(p.Left, l)
+	}
 }
 
 // machine returns the machine with a name.

@@ -56,29 +56,23 @@ func parseArguments(words []string) arguments {
 	return a
 }
 
-// systemdWords splits the arguments of a command line of a systemd unit.
-func systemdWords(text string) ([]string, error) {
+// systemdWords splits the arguments of a command line of a systemd unit. It calls fail
+// with what it leaves out.
+func systemdWords(text string, fail func(word, reason string)) []string {
 	words, err := shlex.Split(text)
 	if err != nil {
-		return nil, err
+		fail(text, err.Error())
+		return nil
 	}
-	for i, word := range words {
-		if words[i], err = unescape(word); err != nil {
-			return nil, err
+	return slices.DeleteFunc(words, func(word string) bool {
+		for _, special := range []string{"%", "$"} {
+			if strings.Contains(word, special) {
+				fail(word, "systemd replaces the text after "+special)
+				return true
+			}
 		}
-	}
-	return words, nil
-}
-
-// unescape returns a word of a unit as systemd passes it to a process.
-func unescape(word string) (string, error) {
-	for _, special := range []string{"%", "$"} {
-		if strings.Contains(strings.ReplaceAll(word, special+special, ""), special) {
-			return "", errors.New("systemd replaces the text after " + special + " in " + word)
-		}
-		word = strings.ReplaceAll(word, special+special, special)
-	}
-	return word, nil
+		return false
+	})
 }
 
 // systemdVariable returns the value of a variable in a unit as a process gets it.

@@ -155,25 +155,17 @@ func (p *Plan) commonArguments(hosts []*host) {
 
 // parse sorts the arguments in a text, which the options contain.
 func (h *host) parse(text string, options ...*zeekconf.Option) arguments {
-	from := options[len(options)-1]
-	for _, o := range options {
-		if from == nil {
-			from = o
-		}
-	}
-	words, err := systemdWords(text)
-	if err != nil {
-		h.leaveOption(from, err.Error())
-		return arguments{}
-	}
-	a := parseArguments(words)
-	if a.unsafe != "" {
+	leave := func(word, reason string) {
 		for _, o := range options {
-			if o != nil && strings.Contains(o.Joined(), a.unsafe) {
-				from = o
+			if o != nil && strings.Contains(o.Joined(), word) {
+				h.plan.leave(h.place(o), o.Written, word, reason)
+				return
 			}
 		}
-		h.plan.leave(h.place(from), from.Written, a.unsafe, a.reason)
+	}
+	a := parseArguments(systemdWords(text, leave))
+	if a.unsafe != "" {
+		leave(a.unsafe, a.reason)
 	}
 	return a
 }

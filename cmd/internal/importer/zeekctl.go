@@ -256,16 +256,9 @@ func (c *control) node(n zeekctl.Node) Node {
 		if o == nil || !strings.Contains(o.Value, n.Env[name]) {
 			o = c.files.options.Get("env_vars")
 		}
-		c.leaveOnce(placeOf(o), o.Written, name+"="+n.Env[name], err.Error())
+		c.leave(placeOf(o), o.Written, name+"="+n.Env[name], err.Error())
 	}
 	return node
-}
-
-// leaveOnce is like leave, but not for something that is listed already.
-func (c *control) leaveOnce(at Place, key, value, reason string) {
-	if l := (Left{at, key, value, reason}); !slices.Contains(c.Left, l) {
-		c.Left = append(c.Left, l)
-	}
 }
 
 // group returns a group for the nodes of a section, without nodes.
@@ -289,11 +282,21 @@ func (c *control) group(n zeekctl.Node) *Group {
 		case o == nil || strings.TrimSpace(o.Value) == "":
 		case n.Procs() == 0:
 			c.leaveOption(o, "ZeekControl ignores it without lb_procs, too")
+		case !c.usesPackets():
+			c.leaveOption(o, "ZeekControl ignores it if no worker uses AF_PACKET, too")
 		default:
 			g.Args = append(g.Args, "AF_Packet::"+key+"="+strings.TrimSpace(o.Value))
 		}
 	}
 	return g
+}
+
+// usesPackets reports whether ZeekControl's plugin for AF_PACKET is active.
+func (c *control) usesPackets() bool {
+	refused := slices.ContainsFunc(c.files.warnings, func(w *configparser.Error) bool { return w.Key == "interface" })
+	return !refused && slices.ContainsFunc(c.files.nodes, func(n zeekctl.Node) bool {
+		return n.Procs() > 0 && strings.HasPrefix(n.Interface, "af_packet::")
+	})
 }
 
 // standalone adds the nodes for a standalone node.
@@ -353,12 +356,12 @@ func (c *control) compression(m *Machine) {
 		m.set("archive-compression", "zstd", "CompressCmd of ZeekControl")
 	case "gzip", "pigz":
 	default:
-		c.leaveOnce(placeOf(command), command.Written, command.Value,
+		c.leave(placeOf(command), command.Written, command.Value,
 			"the agent compresses archived logs itself, with gzip or zstd; another program needs archive-cmd")
 		return
 	}
 	if len(words) > 1 {
-		c.leaveOnce(placeOf(command), command.Written, command.Value, "the agent compresses archived logs itself, with its own level")
+		c.leave(placeOf(command), command.Written, command.Value, "the agent compresses archived logs itself, with its own level")
 	}
 }
 
