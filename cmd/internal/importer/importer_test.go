@@ -3,8 +3,10 @@ package importer
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -314,5 +316,39 @@ func TestReasonsAreDocumented(t *testing.T) {
 	}
 	if strings.Contains(string(table), "no reason") || !strings.Contains(string(table), "| equal |") {
 		t.Error("the table of the corpus has differences without a reason")
+	}
+}
+
+// TestStepsRun runs the commands for directories, with a directory in place of /etc, and
+// without those that need root.
+func TestStepsRun(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "logs of zeek")
+	script := strings.NewReplacer("/etc/systemd", dir+"/systemd", "chown -R zeekwire:zeekwire", "ls", "systemctl", "true").
+		Replace("set -e\n" + strings.Join(writableCommands([]string{data, dir + "/spool"}), "\n"))
+	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, script, out)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, "systemd/system/zeekwire-agent.service.d/import.conf"))
+	want := "[Service]\nReadWritePaths=\"" + data + "\"\nReadWritePaths=\"" + dir + "/spool\"\n"
+	if err != nil || string(got) != want {
+		t.Errorf("%v\n%s", err, got)
+	}
+	if entries, err := os.ReadDir(data); err != nil || len(entries) != 0 {
+		t.Errorf("the directory: %v", err)
+	}
+}
+
+// TestVersions checks the defaults of ZeekControl in several versions.
+func TestVersions(t *testing.T) {
+	for text, want := range map[string]string{
+		"version=5.0.10\n": "broker 47760", "x\nversion=\"8.0.1\"\n": "broker 27760", "version=\"8.1.0-dev\"\n": "zeromq 27760", "": "zeromq 27760",
+	} {
+		dir := t.TempDir()
+		writeFiles(t, dir, map[string]string{"bin/zeek-config": text})
+		v := installedVersion(dir)
+		if got := fmt.Sprintf("%s %d", v.backend(), v.port()); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
 	}
 }

@@ -27,9 +27,10 @@ type zeekControlFiles struct {
 // control turns a configuration of ZeekControl into a plan.
 type control struct {
 	*Plan
-	files  zeekControlFiles
-	base   string // directory of the installation, or ""
-	zeroMQ bool
+	files   zeekControlFiles
+	base    string // directory of the installation, or ""
+	version version
+	zeroMQ  bool
 }
 
 // zeekControl turns a configuration of ZeekControl into a plan. The installation of Zeek
@@ -42,7 +43,8 @@ func zeekControl(files zeekControlFiles, base string) (*Plan, error) {
 		}
 	}
 	c.base = files.options.Text("zeekbase", base)
-	c.zeroMQ = strings.EqualFold(files.options.Text("clusterbackend", "zeromq"), "zeromq")
+	c.version = installedVersion(c.base)
+	c.zeroMQ = strings.EqualFold(files.options.Text("clusterbackend", c.version.backend()), "zeromq")
 	c.machines()
 	c.common()
 	c.nodes()
@@ -110,9 +112,11 @@ func (c *control) machines() {
 func (c *control) common() {
 	o := c.files.options
 	c.Common.Scripts = strings.Fields(o.Text("sitepolicyscripts", "local.zeek"))
-	c.Common.Backend = "zeromq"
+	c.Common.Backend = c.version.backend()
 	if b := o.Get("clusterbackend"); b != nil {
 		c.backend(b)
+	} else if c.version == (version{}) {
+		c.Notes = append(c.Notes, "No file names the cluster backend. It is ZeroMQ, ZeekControl's default since Zeek 8.1; for an older Zeek, set backend = broker in the cluster file.")
 	}
 	for _, n := range c.files.networks {
 		c.Common.Networks = append(c.Common.Networks, n.Prefix)
@@ -195,7 +199,7 @@ func (c *control) arguments() {
 
 // nodes adds the groups of nodes. A standalone node becomes a small cluster.
 func (c *control) nodes() {
-	port := uint16(c.files.options.Int("zeekport", 27760)) + 1 // after that of "control"
+	port := uint16(c.files.options.Int("zeekport", c.version.port())) + 1 // after that of "control"
 	if c.zeroMQ {
 		port += 2 // ZeroMQ itself
 	}
