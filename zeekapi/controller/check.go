@@ -164,6 +164,9 @@ func (r *requests) check() error {
 			}
 		}
 	}
+	if r.clients.active != len(counted) {
+		return fmt.Errorf("%d clients have open requests, %d were counted", len(counted), r.clients.active)
+	}
 	for id, q := range r.pending {
 		if t, ok := q.task.(nodesReport); ok && (t.data > maxStrangerData || t.rest > 0 && q.deadline.Sub(r.now) > strangerPatience) {
 			return fmt.Errorf("request %s waits for strangers until %v, and has %d bytes of them", id, q.deadline, t.data)

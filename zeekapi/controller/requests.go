@@ -14,16 +14,6 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Limits for the pending requests of all clients together. A quarter is
-// for the first request of each client, so that clients with many leave room for
-// others. Requests up to largeRequest
-// do not count for maxMemory, so that there is always room for them.
-const (
-	maxRequests  = 4096
-	maxMemory    = 64 << 20 // bytes; a single request may exceed it
-	largeRequest = 64 << 10 // bytes
-)
-
 const errTooMany = "too many requests under way"
 
 // requests keeps the pending requests, and the calls to agents on their behalf.
@@ -87,8 +77,8 @@ func (r *requests) begin(by broker.Peer, req zeekapi.Message) *request {
 	if memory <= largeRequest {
 		memory = 0
 	}
-	if c.open >= maxRequestsPerClient || len(r.pending) >= room(maxRequests, c.open) ||
-		memory > 0 && (c.memory > 0 && c.memory+memory > maxMemoryPerClient || r.memory >= room(maxMemory, c.memory)) {
+	if c.open >= maxRequestsPerClient || len(r.pending) >= room(maxRequests, c.open >= r.clients.few()) ||
+		memory > 0 && (c.memory > 0 && c.memory+memory > maxMemoryPerClient || r.memory >= room(maxMemory, c.memory > 0)) {
 		if c.refusals.take(r.now) {
 			r.complaints.about(by).Str("request", req.RequestID()).Str("by", nameOf(by)).Msg("refusing a request, too many are under way")
 			r.answer(by, req, zeekapi.Failure(req.RequestID(), errTooMany))
@@ -105,15 +95,6 @@ func (r *requests) begin(by broker.Peer, req zeekapi.Message) *request {
 	r.clients.opened(by.ID, memory)
 	r.awaited++
 	return q
-}
-
-// room returns the part of a limit that is for a client that already uses some of it,
-// or for one that does not.
-func room(limit, used int) int {
-	if used > 0 {
-		return limit / 4 * 3
-	}
-	return limit
 }
 
 // start registers a request of the controller itself.

@@ -168,10 +168,30 @@ func TestManyClientsLeaveRoom(t *testing.T) {
 			b.machine.Step(b.now, controller.FromClient{Peer: peer(100 + client), Message: getNodes(fmt.Sprint(client, "-", i))})
 		}
 	}
+	for i := range 3 { // a command may have made requests for which it no longer waits
+		_, before := b.machine.Held()
+		b.machine.Step(b.now, controller.FromClient{Peer: alice, Message: getNodes(fmt.Sprint("alice", i))})
+		if _, after := b.machine.Held(); after != before+1 {
+			t.Errorf("with %d pending requests of 100 clients, request %d of another one is refused", before, i)
+		}
+	}
+	if err := b.machine.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Even if there are many clients, there is room for the first request of another one.
+func TestVeryManyClientsLeaveRoom(t *testing.T) {
+	b, _ := deployedBench(t, config("c1", "a"))
+	for i := range 256 {
+		for client := range 900 {
+			b.machine.Step(b.now, controller.FromClient{Peer: peer(100 + client), Message: getNodes(fmt.Sprint(client, "-", i))})
+		}
+	}
 	_, before := b.machine.Held()
 	b.machine.Step(b.now, controller.FromClient{Peer: alice, Message: getNodes("alice")})
 	if _, after := b.machine.Held(); after != before+1 {
-		t.Errorf("with %d pending requests of 100 clients, that of another one is refused", before)
+		t.Errorf("with %d pending requests of 900 clients, that of another one is refused", before)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ env = ROUND=@
 type cluster struct {
 	controller, agent *process
 	stage             stage
+	credentials       credentials
 	trap              string // address to which the agent connects, besides the controller
 	native, websocket string // addresses of the controller
 	agentNative       string
@@ -51,6 +53,9 @@ func startCluster(t *testing.T, binary string, s stage) *cluster {
 	t.Helper()
 	free := func() string { return peertest.FreeAddress(t) }
 	c := &cluster{stage: s, native: free(), websocket: free(), agentNative: free(), trap: free()}
+	if s.tls == "mutual" {
+		c.credentials = newCredentials(t, c.websocket)
+	}
 	dir := t.TempDir()
 	for i := range c.configs {
 		c.configs[i] = filepath.Join(dir, "cluster-"+string(rune('a'+i)))
@@ -58,10 +63,13 @@ func startCluster(t *testing.T, binary string, s stage) *cluster {
 			t.Fatal(err)
 		}
 	}
-	c.controller = startProcess(t, binary, "controller", free(), append(s.settings, "--name", "controller", "--state-dir", filepath.Join(dir, "controller"),
-		"--tls", s.tls, "--listen", c.native, "--websocket-listen", c.websocket)...)
-	c.agent = startProcess(t, binary, "agent", free(), "--name", instance, "--state-dir", filepath.Join(dir, "agent"),
-		"--tls", s.tls, "--listen", c.agentNative, "--controller", c.native+","+c.trap, "--launcher", "simulated", "--connect-retry", "100ms")
+	common := func(name string) []string {
+		return []string{"--name", name, "--state-dir", filepath.Join(dir, name), "--tls", s.tls}
+	}
+	c.controller = startProcess(t, binary, "controller", free(), s.files, slices.Concat(common("controller"), s.settings, c.credentials.controller,
+		[]string{"--listen", c.native, "--websocket-listen", c.websocket})...)
+	c.agent = startProcess(t, binary, "agent", free(), s.files, slices.Concat(common(instance), c.credentials.agent,
+		[]string{"--listen", c.agentNative, "--controller", c.native + "," + c.trap, "--launcher", "simulated", "--connect-retry", "100ms"})...)
 	return c
 }
 
@@ -78,7 +86,7 @@ func (c *cluster) target(port string) attack.Target {
 	case "agent dials":
 		t.Address, t.Listen = c.trap, true
 	case "websocket":
-		t.Address, t.WebSocket, t.TLS = c.websocket, true, false
+		t.Address, t.WebSocket, t.TLS = c.websocket, true, c.credentials.tls != nil
 	case "controller http":
 		t.Address, t.TLS = c.controller.http, false
 	case "agent http":

@@ -65,11 +65,15 @@ func TestHostile(t *testing.T) {
 	for _, s := range stages {
 		s.rows = chosen(s)
 		for i := 1; len(s.rows) > 0; i++ {
-			t.Run(fmt.Sprintf("%s/cluster %d", s.name, i), func(t *testing.T) {
-				done := runRows(t, binary, s)
-				outcomes = append(outcomes, done...)
-				s.rows = s.rows[len(done):]
-			})
+			var done []outcome
+			t.Run(fmt.Sprintf("%s/cluster %d", s.name, i), func(t *testing.T) { done = runRows(t, binary, s) })
+			if len(done) == 0 { // the next cluster would not start either
+				for _, r := range s.rows {
+					done = append(done, outcome{row: r, stage: s.name, errs: []error{errors.New("the cluster did not start")}})
+				}
+			}
+			outcomes = append(outcomes, done...)
+			s.rows = s.rows[len(done):]
 		}
 	}
 	report(t, outcomes)
@@ -147,7 +151,7 @@ func (c *cluster) run(ctx context.Context, binary string, o *outcome) {
 // attack attacks while the operator and a client that was connected before use the
 // cluster.
 func (c *cluster) attack(ctx context.Context, op *operator, o *outcome) {
-	r, err := newResident(ctx, c.websocket)
+	r, err := newResident(ctx, c)
 	if err != nil {
 		o.fail(err)
 		return

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -64,7 +65,8 @@ func (o *operator) recover(ctx context.Context) error {
 func (o *operator) command(ctx context.Context, args, want []string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, o.binary, append([]string{"--controller", o.cluster.websocket}, args...)...)
+	cmd := exec.CommandContext(ctx, o.binary, slices.Concat([]string{"--controller", o.cluster.websocket}, o.cluster.credentials.client, args)...)
+	cmd.Env = append(os.Environ(), "ZEEKWIRE_TOKEN="+token)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	began := time.Now()
@@ -77,7 +79,8 @@ func (o *operator) command(ctx context.Context, args, want []string) error {
 	case err != nil && ctx.Err() != nil:
 		return fmt.Errorf("no answer to %s within %v", args[0], answerLimit)
 	case err != nil:
-		return fmt.Errorf("%s: %v: %.500s", args[0], err, strings.Join(strings.Fields(stderr.String()+stdout.String()), " "))
+		text := strings.Join(strings.Fields(stderr.String()+stdout.String()), " ")
+		return fmt.Errorf("%s: %v: %s", args[0], err, text[max(0, len(text)-500):])
 	case slices.ContainsFunc(want, missing):
 		return fmt.Errorf("%s: the answer lacks %q: %.300s", args[0], want, stdout.String())
 	case strings.Contains(stdout.String()+stderr.String(), attack.ForgedError):
@@ -93,10 +96,12 @@ type resident struct {
 	slowest time.Duration
 }
 
-func newResident(ctx context.Context, address string) (*resident, error) {
+func newResident(ctx context.Context, c *cluster) (*resident, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	bus, err := websocket.Dial(ctx, websocket.ClientConfig{Address: address, Subscriptions: []string{management.DefaultTopics.Controller}})
+	bus, err := websocket.Dial(ctx, websocket.ClientConfig{
+		Address: c.websocket, Subscriptions: []string{management.DefaultTopics.Controller}, TLS: c.credentials.tls, Header: c.credentials.header,
+	})
 	if err != nil {
 		return nil, err
 	}

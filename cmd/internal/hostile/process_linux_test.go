@@ -27,8 +27,9 @@ type process struct {
 	read  int64         // bytes of the log that have been checked
 }
 
-// startProcess starts a service in a cage of its own.
-func startProcess(t *testing.T, binary, name, metrics string, args ...string) *process {
+// startProcess starts a service in a cage of its own. Files is the limit of its file
+// descriptors, 0 for none.
+func startProcess(t *testing.T, binary, name, metrics string, files int, args ...string) *process {
 	t.Helper()
 	p := &process{name: name, http: metrics, ended: make(chan struct{}), log: filepath.Join(t.TempDir(), name+".log")}
 	log, err := os.Create(p.log)
@@ -36,7 +37,12 @@ func startProcess(t *testing.T, binary, name, metrics string, args ...string) *p
 		t.Fatal(err)
 	}
 	defer log.Close()
-	p.cmd = newCage(t, name).command(binary, append([]string{name, "--metrics-listen", metrics}, args...)...)
+	args = append([]string{name, "--metrics-listen", metrics}, args...)
+	if files > 0 {
+		args = append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, files), binary}, args...)
+		binary = "/bin/sh"
+	}
+	p.cmd = newCage(t, name).command(binary, args...)
 	p.cmd.Stderr = log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

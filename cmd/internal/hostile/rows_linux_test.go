@@ -14,13 +14,14 @@ type stage struct {
 	name     string
 	tls      string   // mode of TLS at native ports
 	settings []string // flags of the controller
+	files    int      // limit of file descriptors of each process, 0 for none
 	rows     []row
 }
 
 // stages are the clusters of the suite. Where the attacks are those of peers that may
 // do everything by default, the settings are those that forbid it.
 var stages = []stage{
-	{"plain", "off", nil, slices.Concat(
+	{"plain", "off", nil, 0, slices.Concat(
 		on("controller", true, "giant frames", "random frames"),
 		on("controller", false,
 			"giant frames of fast peers", "large frames", "large frames of fast peers", "large values",
@@ -28,7 +29,8 @@ var stages = []stage{
 			"filter updates", "pings", "damaged messages", "small values", "huge counts", "deep nesting", "endless handshakes"),
 		on("controller", true, "requests without reading"),
 		on("controller", false, clients...),
-		on("controller", true, "agent takeover"),
+		on("controller", true, "agent takeover", "strangers"),
+		on("controller", false, "strangers that come and go"),
 		on("agent", true, "giant frames"),
 		on("agent", false,
 			"giant frames of fast peers", "large frames", "large frames of fast peers", "large values",
@@ -51,16 +53,38 @@ var stages = []stage{
 		on("controller http", false, "huge headers", "huge request line", "huge bodies", "pipelined requests", "idle HTTP connections", "strange requests"),
 		on("agent http", false, "silent connections", "slow headers", "pipelined requests", "idle HTTP connections"),
 	)},
-	{"named agents", "off", []string{"--allow-agents", instance}, slices.Concat(
+	{"named agents", "off", []string{"--allow-agents", instance}, 0, slices.Concat(
 		on("controller", true, "agents with control characters"),
 		on("controller", false, "many agents", "control characters"),
 		on("websocket", false, "many agents", "agents with control characters"),
 	)},
-	{"TLS", "anonymous", nil, slices.Concat(
+	{"TLS", "anonymous", nil, 0, slices.Concat(
 		on("controller", true, "half a TLS hello"),
 		on("controller", false, "silent connections", "many silent connections", "TLS records of one byte", "churn", "resets", "random bytes", "giant frames", "idle peers", "requests"),
 		on("agent", false, "silent connections", "many silent connections", "half a TLS hello", "TLS records of one byte", "churn", "resets", "random bytes", "giant frames"),
 	)},
+	{"certificates and tokens", "mutual", nil, 0, slices.Concat(
+		on("controller", true, "peers without certificates"),
+		on("controller", false, "silent connections", "many silent connections", "half a TLS hello", "TLS records of one byte", "churn", "random bytes"),
+		on("agent", false, "peers without certificates", "silent connections", "many silent connections", "half a TLS hello", "random bytes"),
+		on("websocket", true, "guessed tokens"),
+		on("websocket", false, "silent connections", "many silent connections", "half a TLS hello", "TLS records of one byte", "churn", "random bytes", "idle clients", "silent clients", "requests", "huge headers"),
+	)},
+	{"256 descriptors", "off", nil, 256, scarce(false)},
+	{"64 descriptors", "off", nil, 64, scarce(true)},
+}
+
+// scarce returns the attacks that use up file descriptors.
+func scarce(small bool) []row {
+	return slices.Concat(
+		on("controller", small, "idle peers"),
+		on("controller", false, "many silent connections", "half handshakes", "endless handshakes"),
+		on("agent", false, "many silent connections", "idle peers"),
+		on("websocket", small, "many silent connections"),
+		on("websocket", false, "idle clients", "silent clients", "upgrades", "many files"),
+		on("controller http", false, "many silent connections", "idle HTTP connections"),
+		on("agent http", false, "many silent connections"),
+	)
 }
 
 // clients are attacks of clients, natively and over WebSockets.

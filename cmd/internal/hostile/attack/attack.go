@@ -5,6 +5,7 @@ package attack
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"maps"
 	"net"
@@ -21,7 +22,7 @@ import (
 type Target struct {
 	Address   string // host and port of a listener; the host is a loopback address
 	WebSocket bool   // the listener is for WebSockets
-	TLS       bool   // the listener is a native port with anonymous TLS
+	TLS       bool   // the listener is a native port with TLS, for which the attacker has no certificate, or one for WebSockets with TLS
 	Listen    bool   // the attacker listens at Address, and the target connects to it
 	Instance  string // name of a connected agent
 	Node      string // name of a node of that agent
@@ -92,7 +93,7 @@ func Run(ctx context.Context, name string, t Target, begun func()) (Stats, error
 // All returns all attacks.
 func All() []Attack { return slices.Clone(attacks) }
 
-var attacks = slices.Concat(connecting, native, requesting, webSockets, httpRequests, sites, controlling, serving)
+var attacks = slices.Concat(connecting, native, requesting, webSockets, httpRequests, sites, strangers, controlling, serving)
 
 // attacker is a running attack. Its methods may be called concurrently.
 type attacker struct {
@@ -189,7 +190,14 @@ func (a *attacker) dial() net.Conn {
 	}
 	ctx, cancel := context.WithTimeout(a.ctx, dialTimeout)
 	defer cancel()
-	secure, err := a.layer.Secure(ctx, c, !a.target.Listen)
+	var secure net.Conn
+	var err error
+	if a.target.WebSocket {
+		client := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // an attacker trusts everybody
+		secure, err = client, client.HandshakeContext(ctx)
+	} else {
+		secure, err = a.layer.Secure(ctx, c, !a.target.Listen)
+	}
 	if err != nil {
 		c.Close()
 		return nil

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // connecting attacks any listener, by connections that send little or nonsense.
@@ -43,6 +45,16 @@ var connecting = []Attack{
 					c.(*net.TCPConn).SetLinger(0)
 					c.Close()
 				}
+			}
+		})
+	}},
+	{"peers without certificates", "peers that use anonymous TLS where certificates are required", func(a *attacker) {
+		a.crowd(16, func(int) {
+			p := a.peer(uuid.New(), everything)
+			a.did()
+			if p != nil {
+				a.breach("a peer without a certificate can connect")
+				p.Close()
 			}
 		})
 	}},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/gorilla/websocket"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -182,6 +183,16 @@ var webSockets = []Attack{
 			}
 		})
 	}},
+	{"guessed tokens", "clients that guess tokens", func(a *attacker) {
+		a.crowd(16, func(int) {
+			c := a.upgrade(http.Header{"Authorization": {"Bearer " + uuid.NewString()}})
+			a.did()
+			if c != nil {
+				a.breach("a client with a guessed token can connect")
+				c.Close()
+			}
+		})
+	}},
 	{"DNS rebinding", "a page of another site whose name resolves to this address", func(a *attacker) {
 		a.crowd(2, func(int) {
 			c := a.upgrade(http.Header{
@@ -205,7 +216,7 @@ type webClient struct {
 
 // upgrade opens a WebSocket, or returns nil.
 func (a *attacker) upgrade(h http.Header) *webClient {
-	c := a.tcp()
+	c := a.dial()
 	if c == nil {
 		return nil
 	}
