@@ -67,6 +67,7 @@ type Tool struct {
 		siteFiles     int
 		json          bool   // only with Extended, or for check-config
 		color         string // only with Extended
+		selection     selectionFlags
 	}
 }
 
