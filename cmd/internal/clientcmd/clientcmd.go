@@ -148,6 +148,7 @@ type run struct {
 	dialect string    // of the connected controller
 	link    string    // name of the transport in messages
 	site    *fileSite // of the cluster file; nil without one
+	places  *locator  // in the cluster file; nil without one
 	invalid error     // in the settings; only show-settings ignores it
 	messages
 
