@@ -67,6 +67,7 @@ type Tool struct {
 		siteFiles     int
 		json          bool   // only with Extended, or for check-config
 		color         string // only with Extended
+		selection     selectionFlags
 	}
 }
 
@@ -147,6 +148,7 @@ type run struct {
 	dialect string    // of the connected controller
 	link    string    // name of the transport in messages
 	site    *fileSite // of the cluster file; nil without one
+	places  *locator  // in the cluster file; nil without one
 	invalid error     // in the settings; only show-settings ignores it
 	messages
 

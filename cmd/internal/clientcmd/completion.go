@@ -21,10 +21,8 @@ import (
 func (t *Tool) addCompletion(commands []*cobra.Command) {
 	for _, cmd := range commands {
 		switch cmd.Name() {
-		case "restart", "rolling-restart":
+		case "restart", "rolling-restart", "logs", "status":
 			cmd.ValidArgsFunction = t.completeNodes(0, maxArgs)
-		case "logs":
-			cmd.ValidArgsFunction = t.completeNodes(0, 1)
 		case "get-id-value": // its identifiers cannot be listed
 			cmd.ValidArgsFunction = t.completeNodes(1, maxArgs)
 		case "drain", "undrain":
@@ -52,6 +50,8 @@ func (t *Tool) CompleteFlags(cmd *cobra.Command) {
 	completion.Words(cmd, "dialect", "auto", "management", "cluster")
 	complete("number", t.completeDeployments)
 	complete("set", t.completeSettings)
+	complete("group", t.completeNames(groupCandidates))
+	complete("instance", t.completeNames(instanceCandidates))
 }
 
 // maxArgs limits the number of arguments that are completed for one command.
@@ -75,7 +75,7 @@ func completions(all []candidate, chosen []string) []cobra.Completion {
 // completeNodes returns a function that completes names of nodes in the arguments
 // with the indexes from (inclusive) to to (exclusive).
 func (t *Tool) completeNodes(from, to int) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) < from || len(args) >= to {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -84,6 +84,9 @@ func (t *Tool) completeNodes(from, to int) cobra.CompletionFunc {
 			var all []candidate
 			for _, n := range config.Nodes {
 				all = append(all, candidate{n.Name, strings.ToLower(string(n.Role)) + " on " + n.Instance})
+			}
+			if t.Extended {
+				all = append(all, selectionCandidates(config, word)...)
 			}
 			return all, err
 		})
@@ -95,15 +98,18 @@ func (t *Tool) completeInstances(cmd *cobra.Command, args []string, _ string) ([
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	all, _ := askForCompletion(cmd, t, func(ctx context.Context, c *client.Client) ([]candidate, error) {
-		config, err := currentConfiguration(ctx, c)
-		var all []candidate
-		for _, i := range config.Instances {
-			all = append(all, candidate{i.Name, plural(len(config.NodesOn(i.Name)), "node")})
-		}
-		return all, err
-	})
-	return completions(all, nil), cobra.ShellCompDirectiveNoFileComp
+	return t.completeNames(instanceCandidates)(cmd, nil, "")
+}
+
+// completeNames returns a function that completes names that occur in the configuration.
+func (t *Tool) completeNames(candidates func(zeekapi.Configuration) []candidate) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		all, _ := askForCompletion(cmd, t, func(ctx context.Context, c *client.Client) ([]candidate, error) {
+			config, err := currentConfiguration(ctx, c)
+			return candidates(config), err
+		})
+		return completions(all, nil), cobra.ShellCompDirectiveNoFileComp
+	}
 }
 
 func (t *Tool) completeDeployments(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -114,7 +114,8 @@ func (r *run) readConfig(ctx context.Context, name string, empty bool) (zeekapi.
 		return zeekapi.Configuration{}, err
 	}
 	if r.tool.Extended {
-		r.warnOf(file, config)
+		r.places = &locator{file.name, clusterfile.FindPlaces(file.text, file.options.Extended)}
+		r.warnOf(config)
 	}
 	return config, nil
 }

@@ -68,7 +68,7 @@ func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Confi
 		return err
 	}
 	r.warnAll(announcements)
-	all := differences{Diff: d}
+	all := differences{Diff: d, places: r.places}
 	if all.site, err = r.compareSites(ctx, c, config); err != nil {
 		return err
 	}
@@ -89,6 +89,7 @@ func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Confi
 // differences are what deploying a configuration would change.
 type differences struct {
 	zeekapi.Diff
+	places *locator    // in the file of the new configuration; nil without one
 	site   *siteDiff   // nil: the site does not change
 	edited editedNodes // that restart although they do not change
 }
@@ -118,13 +119,11 @@ func countChanges(all []zeekapi.Change) (n int) {
 
 func (d differences) lines() []terminal.Line {
 	var lines []terminal.Line
-	for _, part := range []struct {
-		kind string
-		all  []zeekapi.Change
-	}{{"instance", d.Instances}, {"node", d.Nodes}} {
-		for _, c := range part.all {
-			lines = append(lines, changeLines(part.kind, c)...)
-		}
+	for _, c := range d.Instances {
+		lines = append(lines, d.changeLines("instance", d.placedInstance(c))...)
+	}
+	for _, c := range d.Nodes {
+		lines = append(lines, d.changeLines("node", d.placedNode(c))...)
 	}
 	for _, n := range d.edited {
 		lines = append(lines, n.diffLines()...)
@@ -143,7 +142,44 @@ func (d differences) lines() []terminal.Line {
 	return lines
 }
 
-func changeLines(kind string, c zeekapi.Change) []terminal.Line {
+// placedChange is a change with the lines of the file that make it, 0 if there are none.
+type placedChange struct {
+	zeekapi.Change
+	line   int
+	fields []int // line of each field
+}
+
+func (d differences) placedInstance(c zeekapi.Change) placedChange {
+	p := placedChange{Change: c, fields: make([]int, len(c.Fields))}
+	if d.places != nil {
+		p.line = d.places.places.Instance(c.Name)
+		for i := range p.fields {
+			p.fields[i] = p.line
+		}
+	}
+	return p
+}
+
+func (d differences) placedNode(c zeekapi.Change) placedChange {
+	p := placedChange{Change: c, fields: make([]int, len(c.Fields))}
+	if d.places != nil && c.Kind != removed {
+		p.line = d.places.places.Node(c.Name, "")
+		for i, f := range c.Fields {
+			p.fields[i] = d.places.places.Change(c.Name, f)
+		}
+	}
+	return p
+}
+
+// at returns a line of the file as the end of an output line, nothing for 0.
+func (d differences) at(line int) terminal.Span {
+	if line == 0 {
+		return terminal.Span{}
+	}
+	return terminal.Span{Text: fmt.Sprintf(" (%s:%d)", d.places.name, line), Style: terminal.Faint}
+}
+
+func (d differences) changeLines(kind string, c placedChange) []terminal.Line {
 	sign, style := " ", terminal.Plain
 	switch c.Kind {
 	case added:
@@ -155,10 +191,10 @@ func changeLines(kind string, c zeekapi.Change) []terminal.Line {
 	case kept:
 		return nil
 	}
-	lines := []terminal.Line{{{Text: sign + " " + kind + " " + c.Name, Style: style}}}
-	for _, f := range c.Fields {
+	lines := []terminal.Line{{{Text: sign + " " + kind + " " + c.Name, Style: style}, d.at(c.line)}}
+	for i, f := range c.Fields {
 		lines = append(lines, terminal.Line{
-			cell("    " + f.Field + ": "), {Text: orNone(f.Old), Style: terminal.Bad}, cell(" -> "), {Text: orNone(f.New), Style: terminal.Good},
+			cell("    " + f.Field + ": "), {Text: orNone(f.Old), Style: terminal.Bad}, cell(" -> "), {Text: orNone(f.New), Style: terminal.Good}, d.at(c.fields[i]),
 		})
 	}
 	return lines

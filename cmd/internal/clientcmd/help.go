@@ -36,7 +36,7 @@ var examples = map[string][]string{
 	"diff":            {"diff cluster.cfg", "diff --strict-exit  # staged configuration; exit code 3 if it differs"},
 	"drain":           {"drain instance-01"},
 	"history":         {"history --limit 10"},
-	"logs":            {"logs worker-1 --lines 100", "logs worker-1 --follow"},
+	"logs":            {"logs worker-1 --lines 100", "logs worker-1 --follow", "logs --group east"},
 	"events":          {"events --limit 20"},
 	"rollback":        {"rollback  # to the last configuration that differs", "rollback 7"},
 	"rolling-restart": {"rolling-restart --role worker --at-once 2", "rolling-restart --cancel"},

@@ -41,13 +41,13 @@ and commands, which is true if they may change what runs), and warnings.`
 	diffHelp = `
 
 The JSON has the keys from and to (IDs of configurations), instances and nodes
-(lists with name, kind and fields; kind is "added", "removed", "changed" or
-"kept"; fields is a list with field, old and new), missing (instances whose
-agents are not connected), edited (a list of the kept nodes that restart because
-their scripts changed, with node, instance and files), and site, which is null
-if the site does not change. Otherwise it has the keys from and to (IDs of
-sites), and files, a list with path, kind, diff (a unified diff of a changed
-text file) and note.`
+(lists with name, kind, fields and line; kind is "added", "removed", "changed"
+or "kept"; fields is a list with field, old, new and line), missing (instances
+whose agents are not connected), edited (a list of the kept nodes that restart
+because their scripts changed, with node, instance and files), and site, which
+is null if the site does not change. Otherwise it has the keys from and to (IDs
+of sites), and files, a list with path, kind, diff (a unified diff of a changed
+text file) and note. A line is that of FILE from which a value comes, or null.`
 )
 
 type processView struct {
@@ -143,12 +143,14 @@ type fieldChangeView struct {
 	Field string `json:"field"`
 	Old   string `json:"old"`
 	New   string `json:"new"`
+	Line  *int   `json:"line"`
 }
 
 type changeView struct {
 	Name   string            `json:"name"`
 	Kind   string            `json:"kind"`
 	Fields []fieldChangeView `json:"fields"`
+	Line   *int              `json:"line"`
 }
 
 type diffView struct {
@@ -283,13 +285,19 @@ func newExposureView(e zeekapi.Exposure) *exposureView {
 	}
 }
 
-func newChangeView(c zeekapi.Change) changeView {
-	return changeView{c.Name, c.Kind, list(c.Fields, func(f zeekapi.FieldChange) fieldChangeView { return fieldChangeView(f) })}
+func newChangeView(c placedChange) changeView {
+	fields := make([]fieldChangeView, len(c.Fields))
+	for i, f := range c.Fields {
+		fields[i] = fieldChangeView{f.Field, f.Old, f.New, orNull(c.fields[i])}
+	}
+	return changeView{c.Name, c.Kind, fields, orNull(c.line)}
 }
 
 func newDiffView(d differences) diffView {
 	return diffView{
-		orNull(d.From), d.To, list(d.Instances, newChangeView), list(d.Nodes, newChangeView), names(d.Missing),
+		orNull(d.From), d.To,
+		list(d.Instances, func(c zeekapi.Change) changeView { return newChangeView(d.placedInstance(c)) }),
+		list(d.Nodes, func(c zeekapi.Change) changeView { return newChangeView(d.placedNode(c)) }), names(d.Missing),
 		list(d.edited, newEditedView), newSiteDiffView(d.site),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,9 +22,14 @@ const bytesPerLine = 512
 func (t *Tool) logs() *cobra.Command {
 	var lines int
 	var follow bool
-	cmd := t.command("logs NODE", "Show the latest output of a node",
+	cmd := t.command("logs [NODE...]", "Show the latest output of nodes",
 		func(ctx context.Context, r *run, args []string) error {
-			if lines < 1 {
+			switch q, err := t.query(args); {
+			case err != nil:
+				return r.misuse("%v", err)
+			case q.All():
+				return r.misuse("missing NODE; usage: zeekwire logs NODE...")
+			case lines < 1:
 				return r.misuse("--lines %d: want a number from 1", lines)
 			}
 			c, err := r.connectExtended(ctx, "the outputs of nodes")
@@ -31,28 +37,36 @@ func (t *Tool) logs() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			l := nodeLog{run: r, client: c, node: args[0], lines: lines}
-			latest, err := l.fetch(ctx)
+			names, err := r.selectNodes(ctx, c, args)
 			if err != nil {
 				return err
 			}
-			if err := l.show(latest); err != nil || !follow {
+			logs := list(names, func(name string) *nodeLog { return &nodeLog{run: r, client: c, node: name, lines: lines} })
+			if len(logs) == 1 && slices.Equal(names, args) {
+				err = logs[0].show(ctx)
+			} else {
+				err = r.showLogs(ctx, logs, follow)
+			}
+			if err != nil || !follow {
 				return err
 			}
-			return l.follow(ctx, latest)
+			return followLogs(ctx, logs)
 		})
-	cmd.Long = `Show the latest output of a node.
+	cmd.Long = cmd.Short + `.
 
-The node's standard output is written to standard output, and its standard error
+A node's standard output is written to standard output, and its standard error
 to standard error. It is available only from zeekwire's agents. With --follow,
-the command runs until it is interrupted, and then exits with 0.
+the command runs until it is interrupted, and then exits with 0. If several
+nodes are selected, each line begins with the name of its node.
 
-With --json, the output has the keys node, stdout and stderr.`
+With --json, the output has the keys node, stdout and stderr, in a list unless
+NODE is a name.`
 	cmd.Flags().IntVarP(&lines, "lines", "n", 50, "maximum `NUMBER` of lines of each output")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for further output until interrupted")
 	if t.Extended {
 		usage.Exclude(cmd, "follow", "json")
 	}
+	t.addSelection(cmd)
 	return cmd
 }
 
@@ -61,7 +75,9 @@ type nodeLog struct {
 	run    *run
 	client *client.Client
 	node   string
-	lines  int // maximum number of lines to show of each stream
+	lines  int    // maximum number of lines to show of each stream
+	prefix string // before each line
+	last   zeekapi.NodeLogs
 }
 
 // fetch requests the end of the output.
@@ -75,37 +91,106 @@ func (l *nodeLog) fetch(ctx context.Context) (zeekapi.NodeLogs, error) {
 	return latest, nil
 }
 
-// show prints the last lines of the output.
-func (l *nodeLog) show(latest zeekapi.NodeLogs) error {
-	r := l.run
-	if latest.Remark != "" {
-		r.messages.log(showErrors, "note", "%s does not run now: %s", l.node, latest.Remark)
+// outputs requests the output and returns its last lines. A node that does not run is
+// noted.
+func (l *nodeLog) outputs(ctx context.Context) (o zeekapi.NodeOutputs, err error) {
+	if l.last, err = l.fetch(ctx); err != nil {
+		return o, err
 	}
-	shown := zeekapi.NodeOutputs{Stdout: lastLines(latest.Stdout, l.lines), Stderr: lastLines(latest.Stderr, l.lines)}
-	if r.tool.flags.json {
-		return r.print(map[string]string{"node": l.node, "stdout": shown.Stdout, "stderr": shown.Stderr})
+	if l.last.Remark != "" {
+		l.run.messages.log(showErrors, "note", "%s does not run now: %s", l.node, l.last.Remark)
 	}
-	return r.showOutputs(l.node, shown)
+	return zeekapi.NodeOutputs{Stdout: lastLines(l.last.Stdout, l.lines), Stderr: lastLines(l.last.Stderr, l.lines)}, nil
 }
 
-// follow requests the output repeatedly and prints the added text, until ctx ends.
-func (l *nodeLog) follow(ctx context.Context, last zeekapi.NodeLogs) error {
+// show prints the last lines of the output.
+func (l *nodeLog) show(ctx context.Context) error {
+	shown, err := l.outputs(ctx)
+	if err != nil {
+		return err
+	}
+	if l.run.tool.flags.json {
+		return l.run.print(logView(l.node, shown))
+	}
+	return l.run.showOutputs(l.node, shown)
+}
+
+func logView(node string, o zeekapi.NodeOutputs) map[string]string {
+	return map[string]string{"node": node, "stdout": o.Stdout, "stderr": o.Stderr}
+}
+
+// showLogs prints the last lines of the outputs of several nodes. It reports the nodes
+// whose outputs are not available, and then fails.
+func (r *run) showLogs(ctx context.Context, logs []*nodeLog, follow bool) error {
+	views := []map[string]string{}
+	var failed error
+	for _, l := range logs {
+		if !r.tables || follow {
+			l.prefix = l.node + ": "
+		}
+		shown, err := l.outputs(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case err != nil:
+			failed = r.fail("%v", err)
+		case r.tool.flags.json:
+			views = append(views, logView(l.node, shown))
+		case l.prefix != "":
+			err = l.write(shown)
+		default:
+			err = r.showOutputs(l.node, shown)
+		}
+		if failed == nil && err != nil {
+			return err
+		}
+	}
+	if r.tool.flags.json {
+		if err := r.print(views); err != nil {
+			return err
+		}
+	}
+	return failed
+}
+
+// followLogs requests the outputs repeatedly and prints the added text, until ctx ends.
+func followLogs(ctx context.Context, logs []*nodeLog) error {
 	for sleep(ctx, pollPause) {
-		latest, err := l.fetch(ctx)
-		if ctx.Err() != nil {
-			return nil
+		for _, l := range logs {
+			latest, err := l.fetch(ctx)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if err := l.write(zeekapi.NodeOutputs{
+				Stdout: addedOutput(l.last.Stdout, latest.Stdout), Stderr: addedOutput(l.last.Stderr, latest.Stderr),
+			}); err != nil {
+				return err
+			}
+			l.last = latest
 		}
-		if err != nil {
-			return err
-		}
-		if err := l.run.writeOutputs(zeekapi.NodeOutputs{
-			Stdout: addedOutput(last.Stdout, latest.Stdout), Stderr: addedOutput(last.Stderr, latest.Stderr),
-		}); err != nil {
-			return err
-		}
-		last = latest
 	}
 	return nil
+}
+
+// write writes each stream to its own output, with the prefix.
+func (l *nodeLog) write(o zeekapi.NodeOutputs) error {
+	return l.run.writeOutputs(zeekapi.NodeOutputs{Stdout: prefixed(l.prefix, o.Stdout), Stderr: prefixed(l.prefix, o.Stderr)})
+}
+
+// prefixed returns a text whose lines begin with a prefix. It ends the last line, so that
+// lines of other texts can follow. Without a prefix, it returns the text itself.
+func prefixed(prefix, text string) string {
+	if prefix == "" {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(prefix + strings.TrimSuffix(line, "\n") + "\n")
+	}
+	return b.String()
 }
 
 // showOutputs writes both streams. If the command writes tables, each stream has a

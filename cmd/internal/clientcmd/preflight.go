@@ -14,12 +14,11 @@ import (
 const maxProblems = 20
 
 // warnOf prints the warnings about a configuration that was read from a file.
-func (r *run) warnOf(file *configFile, config zeekapi.Configuration) {
-	places := locator{file.name, clusterfile.FindPlaces(file.text, file.options.Extended)}
+func (r *run) warnOf(config zeekapi.Configuration) {
 	all := slices.DeleteFunc(slices.Concat(clusterfile.Refusals(config), clusterfile.Advise(config)), func(a clusterfile.Advice) bool {
 		return a.Zeek // see preflight
 	})
-	for _, e := range places.merged(places.locateAll(all)) {
+	for _, e := range r.places.merged(r.places.locateAll(all)) {
 		r.warning("%v", e)
 	}
 }

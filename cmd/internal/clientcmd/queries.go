@@ -95,11 +95,20 @@ func (t *Tool) getNodes() *cobra.Command {
 }
 
 func (t *Tool) getIDValue() *cobra.Command {
-	return t.command("get-id-value IDENTIFIER [NODE...]",
+	cmd := t.command("get-id-value IDENTIFIER [NODE...]",
 		"Show the value of a global variable (default: of all nodes)",
 		func(ctx context.Context, r *run, args []string) error {
-			values, err := ask(ctx, r, func(ctx context.Context, c *client.Client) ([]client.NodeValue, error) {
-				return c.GetIDValue(ctx, args[0], args[1:]...)
+			c, err := r.connect(ctx)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			nodes, err := r.selectNodes(ctx, c, args[1:])
+			if err != nil {
+				return err
+			}
+			values, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) ([]client.NodeValue, error) {
+				return c.GetIDValue(ctx, args[0], nodes...)
 			})
 			if err != nil {
 				return err
@@ -128,23 +137,29 @@ func (t *Tool) getIDValue() *cobra.Command {
 			}
 			return failIf(len(out.Errors) > 0)
 		})
+	t.addSelection(cmd)
+	return cmd
 }
 
 func (t *Tool) restart() *cobra.Command {
-	return t.command("restart [NODE...]", "Restart nodes (default: all nodes)",
+	cmd := t.command("restart [NODE...]", "Restart nodes (default: all nodes)",
 		func(ctx context.Context, r *run, args []string) error {
 			c, err := r.connectToChange(ctx)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
+			names, err := r.selectNodes(ctx, c, args)
+			if err != nil {
+				return err
+			}
 			var nodes []zeekapi.Node
-			for _, name := range args {
+			for _, name := range names {
 				nodes = append(nodes, zeekapi.Node{Name: name})
 			}
 			stop := r.showProgress(ctx, c, newProgress("Restarting", nodes), nil)
 			results, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) ([]zeekapi.Result, error) {
-				return c.Restart(ctx, args...)
+				return c.Restart(ctx, names...)
 			})
 			stop()
 			r.reportInterrupted(ctx)
@@ -174,6 +189,8 @@ func (t *Tool) restart() *cobra.Command {
 			}
 			return failIf(len(out.Errors) > 0 || failed && t.flags.strictExit)
 		})
+	t.addSelection(cmd)
+	return cmd
 }
 
 func (t *Tool) testTimeout() *cobra.Command {

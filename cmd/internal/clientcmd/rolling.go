@@ -13,18 +13,18 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/selection"
 )
 
 // rollingRestarts names the feature in the error for a controller without it.
 const rollingRestarts = "rolling restarts"
 
 func (t *Tool) rollingRestart() *cobra.Command {
-	var roles []string
 	var atOnce uint64
 	var cancel, detach bool
 	cmd := t.command("rolling-restart [NODE...]", "Restart nodes a few at a time (default: all nodes)",
 		func(ctx context.Context, r *run, args []string) error {
-			wanted, err := clusterRoles(roles)
+			q, err := t.query(args)
 			if err == nil && atOnce == 0 {
 				err = errors.New("--at-once: want at least 1")
 			}
@@ -41,9 +41,7 @@ func (t *Tool) rollingRestart() *cobra.Command {
 			if cancel {
 				job, err = askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Job, error) { return c.CancelJob(ctx) })
 			} else {
-				job, err = f.begin(ctx, func(ctx context.Context, c *client.Client) (zeekapi.Job, error) {
-					return c.RollingRestart(ctx, args, wanted, atOnce)
-				})
+				job, err = f.restart(ctx, q, atOnce)
 			}
 			if err != nil {
 				return requestError(err, "job")
@@ -71,30 +69,36 @@ now.
 
 The JSON has the keys
 ` + jobHelp + "." + jsonHelp
-	cmd.Flags().StringSliceVar(&roles, "role", nil, "`ROLE` of the nodes to restart: manager, logger, proxy or worker; may be repeated")
+	t.addSelection(cmd)
 	cmd.Flags().Uint64Var(&atOnce, "at-once", 1, "maximum `NUMBER` of nodes to restart at the same time")
 	cmd.Flags().BoolVar(&detach, "detach", false, "return without waiting for the end")
 	cmd.Flags().BoolVar(&cancel, "cancel", false, "cancel the current rolling restart")
-	usage.Exclude(cmd, "cancel", "role")
+	for _, flag := range []string{"role", "group", "instance"} {
+		usage.Exclude(cmd, "cancel", flag)
+	}
 	usage.Exclude(cmd, "cancel", "at-once")
 	usage.Exclude(cmd, "cancel", "detach")
 	return cmd
 }
 
-func clusterRoles(names []string) ([]zeekapi.ClusterRole, error) {
-	var roles []zeekapi.ClusterRole
-	for _, name := range names {
-		role := zeekapi.ClusterRole(strings.ToUpper(strings.TrimSpace(name)))
-		if !role.Valid() || role == zeekapi.RoleNone {
-			return nil, fmt.Errorf("role %q: want manager, logger, proxy or worker", name)
-		}
-		roles = append(roles, role)
-	}
-	return roles, nil
-}
-
 // jobFollower begins a job and waits for its end.
 type jobFollower struct{ *session }
+
+// restart begins a rolling restart of the selected nodes. The controller selects roles
+// itself.
+func (f *jobFollower) restart(ctx context.Context, q selection.Query, atOnce uint64) (zeekapi.Job, error) {
+	nodes, roles := q.Words, q.Roles
+	if q.Roles = nil; !q.All() && !q.Names() {
+		var err error
+		if nodes, err = f.selectNodes(ctx, f.client, nodes); err != nil {
+			return zeekapi.Job{}, err
+		}
+		roles = nil
+	}
+	return f.begin(ctx, func(ctx context.Context, c *client.Client) (zeekapi.Job, error) {
+		return c.RollingRestart(ctx, nodes, roles, atOnce)
+	})
+}
 
 // begin makes the request that begins a job. If the connection is lost before there is a
 // response, it returns the job that the controller has begun.

@@ -18,8 +18,8 @@ import (
 )
 
 func (t *Tool) status() *cobra.Command {
-	cmd := t.command("status", "Show the status of the cluster",
-		func(ctx context.Context, r *run, _ []string) error {
+	cmd := t.command("status [NODE...]", "Show the status of the cluster",
+		func(ctx context.Context, r *run, args []string) error {
 			c, err := r.connectAll(ctx)
 			if err != nil {
 				return err
@@ -30,6 +30,9 @@ func (t *Tool) status() *cobra.Command {
 				return err
 			}
 			s, err := r.requestStatus(ctx, c, extended)
+			if err == nil {
+				s, err = r.selectStatus(ctx, c, s, args)
+			}
 			if err != nil {
 				return err
 			}
@@ -49,7 +52,9 @@ and configurations.
 With --strict-exit, the exit code is 3 if an agent is missing, a second agent
 with its name is refused, a node is not running, the controller cannot store
 changes, or the last deployment was rolled back or did not reach all agents. A
-deployment that was refused changed nothing and does not count.` + statusHelp + jsonHelp
+deployment that was refused changed nothing and does not count. If nodes are
+selected, the others, and instances without any, are left out.` + statusHelp + jsonHelp
+	t.addSelection(cmd)
 	return cmd
 }
 
