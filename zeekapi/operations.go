@@ -49,6 +49,9 @@ type InstanceStatus struct {
 	// Zone is the zone of Instance.Host on the controller's machine, such as
 	// "eth0", "" if it has none. Addresses of Zeek have no zones.
 	Zone string `zeek:"zone,extension"`
+
+	// Problems are those that its agent reports, sorted by Key.
+	Problems []Problem `zeek:"problems,extension"`
 }
 
 // Host returns the address of the instance with its zone.
@@ -222,6 +225,11 @@ type ClusterEvent struct {
 	Instance string    `zeek:"instance,optional"`
 	Node     string    `zeek:"node,optional"`
 	Text     string    `zeek:"text"` // readable text; for EventState the new state
+
+	// Subject is what the event is about, if there can be several: the kind and subject
+	// of the Problem for EventProblem and EventSolved, the Outcome for EventDeployed, and
+	// the rule for EventAlert and EventResolved. "" for other events.
+	Subject string `zeek:"subject,extension"`
 }
 
 // The kinds of events.
@@ -237,5 +245,9 @@ const (
 	EventDrained   = "drained"   // an instance was drained
 	EventUndrained = "undrained" // an instance was undrained
 	EventJob       = "job"       // progress of a job
+	EventProblem   = "problem"   // an agent noticed a Problem
+	EventSolved    = "solved"    // a Problem has ended
+	EventAlert     = "alert"     // operators were notified of a problem of the cluster
+	EventResolved  = "resolved"  // operators were notified of its end
 	EventStorage   = "storage"   // the controller can no longer store changes, or can again
 )

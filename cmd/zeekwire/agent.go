@@ -145,16 +145,18 @@ func (s *agentService) config(endpoint *peering.Endpoint, listens netip.AddrPort
 			Listen:         listens,
 			Version:        "zeekwire " + version.String(),
 			RequestTimeout: set.requestTimeout,
+			Disks:          set.disks,
 		},
 		Bus:      endpoint,
 		Dialects: set.topics.dialects(),
 		Launcher: launcher,
 		StateDir: set.agentDir(),
 		Sites:    set.sites.store(""),
-		Obey:     set.callers.obey(len(set.controllers) > 0),
-		Ending:   s.ending,
-		Observe:  func(m *agent.Machine, in agent.Input, _ []agent.Output) { logs.observe(m, in) },
-		Log:      s.log,
+		Disks:    set.watchedDisks(), FreeSpace: logs.freeSpace,
+		Obey:    set.callers.obey(len(set.controllers) > 0),
+		Ending:  s.ending,
+		Observe: func(m *agent.Machine, in agent.Input, _ []agent.Output) { logs.observe(m, in) },
+		Log:     s.log,
 	}
 	if o := s.operation; o != nil {
 		watch := watchAgent(o, endpoint, set.controllers)

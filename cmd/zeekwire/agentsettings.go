@@ -13,6 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/diskwatch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
 	control "github.com/zeekwire/zeekwire/zeekapi/supervisor"
 )
@@ -32,6 +33,7 @@ type agentSettings struct {
 
 	checkTimeout time.Duration
 	archive      archiveSettings
+	disks        diskwatch.Settings
 	nodes        nodeSettings
 	sites        siteSettings
 }
@@ -46,6 +48,7 @@ func newAgentSettings() *agentSettings {
 		onExit:          exitStop,
 		supervisor:      net.JoinHostPort("127.0.0.1", strconv.Itoa(control.Port)),
 		archive:         defaultArchive(),
+		disks:           diskwatch.Settings{Warn: diskwatch.Threshold{Percent: 10}},
 		sites:           defaultSites(),
 		backend:         backendAuto,
 		transport:       transportAuto,
@@ -118,6 +121,7 @@ func newAgentSettings() *agentSettings {
 	)
 
 	s.archive.add(s.t, module)
+	addDisks(s.t, &s.disks)
 	s.sites.add(s.t)
 
 	s.t.Group("Topics")

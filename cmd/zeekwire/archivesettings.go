@@ -178,6 +178,18 @@ func (a *archiver) observe(m *agent.Machine, in agent.Input) {
 	}
 }
 
+// freeSpace removes the oldest archived logs until that many bytes are gone. It does not
+// block: if a removal is under way, the next measurement asks again.
+func (a *archiver) freeSpace(bytes int64) {
+	if a == nil {
+		return
+	}
+	select {
+	case a.free <- bytes:
+	default:
+	}
+}
+
 // mayRotate reports whether an input says that a node ended or started.
 func mayRotate(in agent.Input) bool {
 	switch in := in.(type) {

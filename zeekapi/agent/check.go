@@ -12,7 +12,7 @@ import (
 // is a bug. Tests call it after every step.
 func (m *Machine) Check() error {
 	errs := []error{m.presence.check(), m.target.check(), m.nodes.check(m.target.assignment), m.waits.check(),
-		m.trials.check(), m.restarts.check(), m.dispatches.check()}
+		m.problems.check(), m.trials.check(), m.restarts.check(), m.dispatches.check()}
 	if n := len(m.out.out); n > 0 {
 		errs = append(errs, fmt.Errorf("%d outputs are left after the step", n))
 	}
@@ -22,6 +22,18 @@ func (m *Machine) Check() error {
 func (p *presence) check() error {
 	if p.peers < 0 || p.next.set != (p.peers > 0) {
 		return fmt.Errorf("%d peers, a hello is planned: %t", p.peers, p.next.set)
+	}
+	return nil
+}
+
+func (p *problems) check() error {
+	for i, problem := range p.all {
+		if i > 0 && problem.Key() <= p.all[i-1].Key() {
+			return fmt.Errorf("the problem %q is not after %q", problem.Key(), p.all[i-1].Key())
+		}
+	}
+	if p.changed || len(p.all) > zeekapi.MaxProblems {
+		return fmt.Errorf("%d problems, a report is missing: %t", len(p.all), p.changed)
 	}
 	return nil
 }
@@ -55,6 +67,10 @@ func (n *node) check(name string) error {
 		return errors.New("has another name")
 	case n.have == nil && (n.stopping || n.again || n.overdue || n.pid != 0):
 		return errors.New("does not run, but is treated as if it did")
+	case n.cause != nil && !n.stopping:
+		return errors.New("is to end because of what it does, but is not being stopped")
+	case n.held != "" && n.want == nil:
+		return errors.New("must not run now, but should not run at all")
 	case n.want == nil && n.again:
 		return errors.New("is to start again, but should not run")
 	case n.want != nil && n.state == zeekapi.StateRunning && (n.have == nil || !n.begun || !n.greeted):

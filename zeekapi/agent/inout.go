@@ -7,7 +7,8 @@ import (
 )
 
 // Input is an event that the machine reacts to: PeerAdded, PeerLost, Received,
-// Launched, SiteStored, Persisted, StorageChanged, CheckStorage, Shutdown or Tick.
+// Launched, SiteStored, DisksRead, Persisted, StorageChanged, CheckStorage, Shutdown or
+// Tick.
 type Input interface{ input() }
 
 // The inputs.
@@ -59,7 +60,8 @@ func (CheckStorage) input()   {}
 func (Tick) input()           {}
 
 // Output is an action that the machine requests: Publish, Keep, Scan, Check, Start,
-// Stop, Dispatch, Read, StoreSite, KeepSites, Persist, Remember, Verify or Complain.
+// Stop, LimitMemory, Dispatch, Read, StoreSite, KeepSites, FreeSpace, Persist, Remember, Verify or
+// Complain.
 type Output interface{ output() }
 
 // The outputs.

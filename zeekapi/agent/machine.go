@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/diskwatch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
@@ -21,7 +22,9 @@ type Machine struct {
 	presence   presence
 	authority  authority
 	target     target
+	problems   *problems
 	nodes      *nodes
+	disks      disks
 	waits      waits
 	trials     trials
 	restarts   restarts
@@ -62,6 +65,9 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 		nodes:     newNodes(out, state.Running),
 		history:   history{outbox: out},
 	}
+	m.problems = &problems{outbox: out}
+	m.presence.problems = m.problems
+	m.disks = disks{outbox: out, watch: diskwatch.New(s.Disks), nodes: m.nodes, target: &m.target, problems: m.problems}
 	m.waits = waits{outbox: out, nodes: m.nodes, target: &m.target}
 	m.trials = trials{outbox: out, nodes: m.nodes}
 	m.restarts = restarts{outbox: out, nodes: m.nodes, waits: &m.waits}
@@ -101,6 +107,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.launched(now, in.Event)
 	case SiteStored:
 		m.sites.stored(in)
+	case DisksRead:
+		m.disks.read(now, in.Spaces)
 	case Persisted:
 		m.target.persisted(now, in.Err)
 	case StorageChanged:
@@ -121,6 +129,7 @@ func (m *Machine) settle(now time.Time) []Output {
 	m.target.expire(now)
 	m.dispatches.expire(now)
 	m.trials.expire(now)
+	m.disks.settle(now)
 	m.waits.relax()
 	m.restarts.advance(now)
 	m.nodes.expire(now)
@@ -130,6 +139,7 @@ func (m *Machine) settle(now time.Time) []Output {
 	m.target.answer()
 	m.history.save(now, m.nodes)
 	m.sites.settle()
+	m.problems.settle()
 	return m.out.take()
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/diskwatch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
@@ -123,7 +124,7 @@ func TestResponsesUseDialectOfRequest(t *testing.T) {
 	for _, p := range take[Publish](f) {
 		// These precede any request, so they are sent in all dialects.
 		switch p.Message.(type) {
-		case zeekapi.AgentHello, zeekapi.AgentDescription:
+		case zeekapi.AgentHello, zeekapi.AgentDescription, zeekapi.AgentProblems:
 			if p.Dialect != nil {
 				t.Errorf("%T is published in dialect %v only", p.Message, p.Dialect)
 			}
@@ -936,7 +937,9 @@ func answered(f *fleet) []string {
 // running, or stopped against the rules.
 func TestAnyOrderOfEvents(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		f := newFleet(rt, connecting("i"), nil)
+		self := connecting("i")
+		self.Disks = diskwatch.Settings{Warn: diskwatch.Threshold{Percent: 20}, Stop: diskwatch.Threshold{Percent: 10}}
+		f := newFleet(rt, self, nil)
 		f.startUp = time.Duration(rapid.IntRange(0, 6000).Draw(rt, "start-up ms")) * time.Millisecond
 		f.stopTime = time.Duration(rapid.IntRange(0, 8000).Draw(rt, "stop ms")) * time.Millisecond
 		f.checkTime = time.Duration(rapid.IntRange(0, 5000).Draw(rt, "check ms")) * time.Millisecond
@@ -959,6 +962,10 @@ func TestAnyOrderOfEvents(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"deploy": func(rt *rapid.T) {
 				config = configuration(rapid.StringMatching("[ab]").Draw(rt, "config"), draw()...)
+				for i := range config.Nodes {
+					limit := rapid.SampledFrom([]string{"", "1G", "0", "much"}).Draw(rt, "memory limit")
+					config.Nodes[i].Options = []zeekapi.Option{{Name: zeekapi.OptionMemoryLimit, Value: limit}}
+				}
 				req := zeekapi.AgentDeployRequest{ReqID: next("deploy"), Config: config, Force: rapid.Bool().Draw(rt, "force")}
 				if rapid.Bool().Draw(rt, "ours") {
 					m := ours(req)
@@ -1032,11 +1039,20 @@ func TestAnyOrderOfEvents(t *testing.T) {
 					f.after(0, launch.Exited{Node: name, Err: errors.New("crash")})
 				}
 			},
+			"disk": func(rt *rapid.T) { f.step(disk(rapid.Uint64Range(0, 1).Draw(rt, "free") * 900)) },
+			"memory": func(rt *rapid.T) {
+				usage := make(map[string]launch.Usage)
+				for _, name := range draw() {
+					usage[name] = launch.Usage{Memory: rapid.Uint64Range(0, 2).Draw(rt, "GiB") << 30}
+				}
+				f.step(Launched{launch.Measured{Nodes: usage}})
+			},
 			"time": func(rt *rapid.T) {
 				f.pass(time.Duration(rapid.IntRange(0, 10_000).Draw(rt, "ms")) * time.Millisecond)
 			},
 		})
 
+		f.step(disk(900))
 		f.pass(RequestTimeout + 20*time.Second)
 		slices.Sort(asked)
 		if diff := gocmp.Diff(asked, answered(f), cmpopts.EquateEmpty()); diff != "" {

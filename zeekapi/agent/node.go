@@ -14,15 +14,17 @@ type node struct {
 	have *launch.Node // the configuration of the running process; nil: the node does not run
 	kept *launch.Node // the earlier configuration with which the node returns after its death, because want has failed its check; nil: none
 
-	stopping bool // have is being stopped
-	again    bool // have must be replaced, even if it is equal to want
-	forced   bool // have must be replaced, even if want fails its check
-	adopted  bool // have was running before the agent started
-	begun    bool // the launcher has started have
-	greeted  bool // have has sent its hello
-	reborn   bool // have has sent another hello: it was restarted, and the launcher has not reported that yet
-	returns  bool // kept is to be started, because want has failed its check again
-	overdue  bool // have has sent no hello for too long; later stages need not wait for it
+	held     string // why the node must not run now, although it is assigned; "" if it may
+	stopping bool   // have is being stopped
+	cause    error  // why have is being stopped, if that counts as a death
+	again    bool   // have must be replaced, even if it is equal to want
+	forced   bool   // have must be replaced, even if want fails its check
+	adopted  bool   // have was running before the agent started
+	begun    bool   // the launcher has started have
+	greeted  bool   // have has sent its hello
+	reborn   bool   // have has sent another hello: it was restarted, and the launcher has not reported that yet
+	returns  bool   // kept is to be started, because want has failed its check again
+	overdue  bool   // have has sent no hello for too long; later stages need not wait for it
 
 	checking *launch.Node // the configuration that is being checked
 	checked  *launch.Node // the configuration that has passed the check
@@ -80,7 +82,7 @@ func (n *node) mayReturn() bool {
 
 // mayStart reports whether a node that does not run can be started now.
 func (n *node) mayStart(now time.Time) bool {
-	return n.waits() && (n.returns || n.checked != nil && !now.Before(n.retry))
+	return n.waits() && n.held == "" && (n.returns || n.checked != nil && !now.Before(n.retry))
 }
 
 // next returns the configuration with which a node starts.
@@ -91,10 +93,10 @@ func (n *node) next() launch.Node {
 	return *n.want
 }
 
-// mustStop reports whether to stop a node now: it is not assigned, it keeps crashing,
-// or its replacement has passed the check.
+// mustStop reports whether to stop a node now: it is not assigned, it keeps crashing, it
+// must not run, or its replacement has passed the check.
 func (n *node) mustStop() bool {
-	return n.have != nil && !n.stopping && (n.want == nil || n.state == zeekapi.StateFailed || !n.fits() && n.ready())
+	return n.have != nil && !n.stopping && (n.want == nil || n.held != "" || n.state == zeekapi.StateFailed || !n.fits() && n.ready())
 }
 
 // ready reports whether the assigned configuration has passed the check.
@@ -103,7 +105,7 @@ func (n *node) ready() bool { return n.checked != nil && n.checked.Equal(*n.want
 // settled reports whether requests need not wait for a node: it runs, will not
 // run, or keeps dying.
 func (n *node) settled() bool {
-	return n.want == nil || n.state == zeekapi.StateFailed || n.deaths >= DeathsToReport || n.runs() || n.stays()
+	return n.want == nil || n.held != "" || n.state == zeekapi.StateFailed || n.deaths >= DeathsToReport || n.runs() || n.stays()
 }
 
 // waits reports whether a node will be started, now or later.
@@ -114,13 +116,14 @@ func (n *node) waits() bool {
 // delays reports whether later stages must wait for a node. They do not wait
 // for a node that has died or is overdue.
 func (n *node) delays() bool {
-	return n.want != nil && n.state == zeekapi.StatePending && n.deaths == 0 && !n.overdue
+	return n.want != nil && n.held == "" && n.state == zeekapi.StatePending && n.deaths == 0 && !n.overdue
 }
 
 // unchecked reports whether a node must be checked now.
 func (n *node) unchecked(now time.Time) bool {
 	switch {
 	case n.want == nil,
+		n.held != "",
 		n.fits() && !n.stopping,
 		n.awaitsCheck(),
 		n.ready(),
@@ -142,6 +145,8 @@ func (n *node) problem() string {
 	switch {
 	case n.want == nil:
 		return "no longer assigned to this instance"
+	case n.held != "":
+		return n.held
 	case n.lastError != "":
 		return n.lastError
 	case n.checking != nil:

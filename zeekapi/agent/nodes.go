@@ -92,6 +92,7 @@ func (ns *nodes) assign(now time.Time, a *Assignment, r renewal) {
 	}
 	maps.DeleteFunc(ns.all, func(_ string, n *node) bool { return n.want == nil && n.have == nil })
 	ns.told, ns.keep = true, true
+	ns.limitMemory()
 }
 
 // want changes the configuration that a node should run.
@@ -241,6 +242,14 @@ func (ns *nodes) selected(wanted []string) []string {
 	return names
 }
 
+// hold keeps a node from running, or lets it run again if why is "".
+func (ns *nodes) hold(now time.Time, n *node, why string) {
+	if n.held != "" && why == "" && n.want != nil {
+		ns.renew(now, n)
+	}
+	n.held = why
+}
+
 // launched processes an event of the launcher. The machine calls checked for Checked.
 func (ns *nodes) launched(now time.Time, ev launch.Event) {
 	switch ev := ev.(type) {
@@ -263,9 +272,7 @@ func (ns *nodes) launched(now time.Time, ev launch.Event) {
 			}
 		}
 	case launch.Measured:
-		for name, n := range ns.all {
-			n.usage = ev.Nodes[name]
-		}
+		ns.measured(ev.Nodes)
 	}
 }
 
@@ -339,7 +346,10 @@ func (ns *nodes) exited(now time.Time, ev launch.Exited) {
 	if n == nil || n.have == nil {
 		return
 	}
-	was, begun, expected := n.have, n.begun, n.stopping
+	was, begun, expected := n.have, n.begun, n.stopping && n.cause == nil
+	if n.cause != nil {
+		ev.Err, n.cause = n.cause, nil
+	}
 	n.have, n.stopping, n.again, n.overdue, n.pid, n.edited, n.usage = nil, false, false, false, 0, nil, launch.Usage{}
 	switch {
 	case n.want == nil:
@@ -433,6 +443,8 @@ func (ns *nodes) details() []zeekapi.NodeDetail {
 			CPU: n.usage.CPU, Memory: n.usage.Memory, Edited: n.edited,
 		}
 		switch {
+		case n.want != nil && n.held != "":
+			detail.LastError = n.held
 		case n.want != nil:
 		case ns.told:
 			detail.LastError = "it should not run and is being stopped"

@@ -54,6 +54,10 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 	case Stop:
 		p.Log.Debug().Str("node", out.Node).Msg("stopping node")
 		p.Launcher.Stop(out.Node)
+	case LimitMemory:
+		if l, ok := p.Launcher.(launch.Limiter); ok {
+			l.LimitMemory(out.Node, out.Bytes)
+		}
 	case Dispatch:
 		p.dispatch(ctx, out.Request)
 	case Read:
@@ -62,6 +66,10 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 		return p.storeSite(out)
 	case KeepSites:
 		p.keepSites(out)
+	case FreeSpace:
+		if p.FreeSpace != nil {
+			p.FreeSpace(out.Bytes)
+		}
 	case Persist:
 		err := p.owning(func() error { return p.files.save(out.Assignment, out.Kept) })
 		if isNew(&p.logged, err) {

@@ -10,10 +10,11 @@ import (
 // presence makes the agent known to its peers.
 type presence struct {
 	*outbox
-	self    Settings
-	started time.Time
-	peers   int
-	next    timer // for the next hello, set while there are peers
+	self     Settings
+	problems *problems
+	started  time.Time
+	peers    int
+	next     timer // for the next hello, set while there are peers
 }
 
 func (p *presence) peerAdded(now time.Time) {
@@ -43,6 +44,7 @@ func (p *presence) hello(now time.Time) {
 		Connecting: p.self.Connecting, Host: p.self.Listen.Addr(), APIVersion: zeekapi.APIVersion,
 	})
 	p.describe()
+	p.problems.report()
 	p.next.start(now.Add(HelloInterval))
 }
 

@@ -134,6 +134,9 @@ func (ns *nodes) deadline() timer {
 		return next
 	}
 	for _, n := range ns.all {
+		if n.held != "" {
+			continue
+		}
 		if n.have != nil && n.delays() {
 			next.earlier(n.started.Add(StagePatience))
 		}

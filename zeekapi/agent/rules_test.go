@@ -8,8 +8,9 @@ import (
 )
 
 // rules check from outside when a machine stops running nodes: only if the replacement has
-// passed the check before its start, if the node is no longer assigned or keeps crashing,
-// or if the deployment is forced.
+// passed the check before its start, if the node is no longer assigned, keeps crashing or
+// uses too much memory, if it writes logs and the disk is full, or if the deployment is
+// forced.
 type rules struct {
 	target *Assignment               // stored last
 	last   map[string]launch.Checked // results of the last checks before starts
@@ -17,10 +18,12 @@ type rules struct {
 	deaths map[string]int            // number of Revived events since the start
 	force  bool                      // the target was deployed by force
 	asked  bool                      // the last request was forced
+	full   bool                      // no logs may be written
+	greedy map[string]bool           // nodes that used more memory than their limit
 }
 
 func newRules(s State) rules {
-	return rules{target: s.Assignment, last: make(map[string]launch.Checked), passed: make(map[string]int), deaths: make(map[string]int)}
+	return rules{target: s.Assignment, last: make(map[string]launch.Checked), passed: make(map[string]int), deaths: make(map[string]int), greedy: make(map[string]bool)}
 }
 
 // take processes an input.
@@ -35,6 +38,8 @@ func (r *rules) take(in Input) {
 		case zeekapi.AgentStandbyRequest:
 			r.asked = false
 		}
+	case DisksRead:
+		r.full = in.Spaces[0].Free < in.Spaces[0].Size/10
 	case Launched:
 		switch ev := in.Event.(type) {
 		case launch.Checked:
@@ -44,6 +49,13 @@ func (r *rules) take(in Input) {
 			r.last[ev.Node.Name] = ev
 			if r.passed[ev.Node.Name]++; ev.Err != nil {
 				r.passed[ev.Node.Name] = 0
+			}
+		case launch.Measured:
+			clear(r.greedy)
+			for name, usage := range ev.Nodes {
+				want, _ := r.want(name)
+				limit, _, _ := want.MemoryLimit()
+				r.greedy[name] = limit > 0 && usage.Memory > uint64(limit)
 			}
 		case launch.Revived:
 			r.deaths[ev.Node]++
@@ -63,12 +75,22 @@ func (r *rules) check(out Output, running map[string]launch.Node) error {
 		want, wanted := r.want(out.Node)
 		last := r.last[out.Node]
 		switch {
-		case !wanted, r.force, r.deaths[out.Node] >= MaxDeaths:
+		case !wanted, r.force, r.greedy[out.Node], r.full && r.writes(want), r.deaths[out.Node] >= MaxDeaths:
 		case r.passed[out.Node] == 0 || !last.Node.Equal(want):
 			return fmt.Errorf("%s is stopped, but its replacement has not passed (%d passed, the last result is %v)", out.Node, r.passed[out.Node], last.Err)
 		}
 	}
 	return nil
+}
+
+// writes reports whether a node writes the logs of its cluster.
+func (r *rules) writes(n launch.Node) bool {
+	for _, w := range r.target.logWriters() {
+		if w.Name == n.Name {
+			return true
+		}
+	}
+	return false
 }
 
 // want returns the assigned configuration of a node, and whether there is one.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/diskwatch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
@@ -47,6 +48,12 @@ type Config struct {
 	// Sites limits the sites that the agent keeps in SitesDir. Its Dir is ignored.
 	// Without StateDir, the agent accepts no sites.
 	Sites site.StoreConfig
+
+	// Disks are the directories that Settings.Disks are about. FreeSpace, if non-nil,
+	// removes the oldest archived logs until that many bytes are gone. It must not
+	// block.
+	Disks     []diskwatch.Directory
+	FreeSpace func(bytes int64)
 
 	// Obey reports whether a peer is a controller of this agent. Requests of
 	// other peers are ignored. If Obey is nil, the agent accepts requests of
@@ -163,6 +170,9 @@ func Run(ctx context.Context, c Config) error {
 	if p.lock != nil {
 		sources = append(sources, storageChecks)
 	}
+	if len(c.Disks) > 0 && !c.Settings.Disks.Off() {
+		sources = append(sources, disksIn(c.Disks))
+	}
 	err = eventloop.Run(ctx, eventloop.Config[Input, Output]{
 		Machine: machine,
 		Tick:    Tick{}, Shutdown: Shutdown{},
@@ -195,6 +205,20 @@ func storageChecks(ctx context.Context) (Input, bool, error) {
 		return CheckStorage{}, true, nil
 	case <-ctx.Done():
 		return nil, false, ctx.Err()
+	}
+}
+
+// disksIn returns a source of DisksRead, whose first one comes at once.
+func disksIn(directories []diskwatch.Directory) eventloop.Source[Input] {
+	wait := time.Duration(0)
+	return func(ctx context.Context) (Input, bool, error) {
+		select {
+		case <-time.After(wait):
+			wait = DiskInterval
+			return DisksRead{diskwatch.Read(directories)}, true, nil
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
 	}
 }
 

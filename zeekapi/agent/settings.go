@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/diskwatch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
@@ -104,6 +105,9 @@ type Settings struct {
 	// states. Zero means the constant RequestTimeout; a negative duration is an
 	// error.
 	RequestTimeout time.Duration
+
+	// Disks are the thresholds of free space below which the agent acts.
+	Disks diskwatch.Settings
 }
 
 // validate returns s with the default values filled in.

@@ -37,6 +37,9 @@ type Config struct {
 	// status. The controller's loop calls it. It must not block.
 	Exposure func() zeekapi.Exposure
 
+	// Alerts, if non-nil, notifies operators of problems.
+	Alerts AlertSender
+
 	// Loaded, if non-nil, is called once, after the stored state has been
 	// restored.
 	Loaded func()

@@ -22,6 +22,11 @@ func newEventLog(out *outbox, stored []zeekapi.ClusterEvent) *eventLog {
 
 // add keeps and announces an event. Instance and node may be empty.
 func (l *eventLog) add(kind, instance, node, text string) {
+	l.addAbout("", kind, instance, node, text)
+}
+
+// addAbout is like add, for an event with a subject.
+func (l *eventLog) addAbout(subject, kind, instance, node, text string) {
 	if l.quiet {
 		return
 	}
@@ -29,7 +34,7 @@ func (l *eventLog) add(kind, instance, node, text string) {
 	if n := len(l.kept); n > 0 {
 		number = l.kept[n-1].Number + 1
 	}
-	e := zeekapi.ClusterEvent{Number: number, Time: l.now, Kind: kind, Instance: instance, Node: node, Text: text}
+	e := zeekapi.ClusterEvent{Number: number, Time: l.now, Kind: kind, Instance: instance, Node: node, Text: text, Subject: subject}
 	l.kept = append(l.kept, e)
 	if excess := len(l.kept) - maxEvents; excess > 0 {
 		l.kept = l.kept[excess:]

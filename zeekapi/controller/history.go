@@ -177,7 +177,7 @@ func (h *history) end(number uint64, outcome zeekapi.Outcome, results []zeekapi.
 		line = h.log.Warn().Str("errors", clip(strings.Join(p.Errors, "; ")))
 	}
 	line.Str("by", p.By).Str("config", clip(p.Config)).Str("outcome", string(outcome)).Msg("deployment ended")
-	h.events.add(zeekapi.EventDeployed, "", "", fmt.Sprintf("configuration %s: %s", clip(p.Config), outcome))
+	h.events.addAbout(string(outcome), zeekapi.EventDeployed, "", "", fmt.Sprintf("configuration %s: %s", clip(p.Config), outcome))
 }
 
 // errorsOf returns what failed, for people.

@@ -31,7 +31,7 @@ var layers = []string{
 	"job.go", "jobs.go", "jobresume.go",
 
 	// Requests of clients.
-	"staging.go", "queries.go", "changes.go", "status.go", "dispatch.go",
+	"staging.go", "queries.go", "changes.go", "status.go", "alerting.go", "dispatch.go",
 
 	// The assembly.
 	"snapshot.go", "machine.go", "check.go",

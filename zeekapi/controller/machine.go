@@ -52,9 +52,11 @@ type Machine struct {
 	queries  *queries
 	changes  *changeRequests
 	overview *overview
+	alerting *alerting
 	handlers handlers
 
-	phase Phase
+	phase   Phase
+	speaker string // instance whose agent the last input is from, "" for other inputs
 }
 
 // NewMachine returns a controller that continues from the state of an earlier
@@ -142,6 +144,7 @@ func (m *Machine) serve(settings Settings) {
 		settings: settings, configs: m.configs, history: m.history, events: m.events, agents: m.agents,
 		members: m.members, names: m.names, requests: m.requests, jobs: m.jobs, storage: m.storage,
 	}
+	m.alerting = &alerting{outbox: m.out, events: m.events, requests: m.requests}
 	h := make(handlers)
 	handle(h, zeekapi.StageConfigurationCall, storing(m.storage, m.requests, m.staging.stageConfiguration))
 	handle(h, zeekapi.GetConfigurationCall, m.staging.getConfiguration)
@@ -162,6 +165,8 @@ func (m *Machine) serve(settings Settings) {
 	handle(h, zeekapi.RestartCall, m.queries.restart)
 	handle(h, zeekapi.TestTimeoutCall, m.queries.testTimeout)
 	handle(h, zeekapi.LogsCall, m.queries.logs)
+	handle(h, zeekapi.AlertsCall, m.alerting.list)
+	handle(h, zeekapi.TestAlertsCall, m.alerting.test)
 	handle(h, zeekapi.StatusCall, m.overview.requestStatus)
 	handle(h, zeekapi.HistoryCall, m.overview.listHistory)
 	handle(h, zeekapi.GetPastCall, m.overview.getPast)
@@ -205,7 +210,7 @@ func (m *Machine) succeed(now time.Time, former *Machine, why string, agents []I
 
 // Step takes an input at the given time and returns what to do, in order.
 func (m *Machine) Step(now time.Time, in Input) []Output {
-	m.out.now = now
+	m.out.now, m.speaker = now, ""
 	switch in := in.(type) {
 	case PeerAdded:
 		// The hello of an agent, or the first request of a client, says more.
@@ -225,6 +230,10 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.sites.unreadable(in)
 	case SiteStored:
 		m.sites.stored(in)
+	case AlertsTested:
+		m.alerting.tested(in)
+	case Noted:
+		m.alerting.note(in.Events)
 	case Unsupported:
 		m.requests.unsupported(in.ToAgent)
 	case StorageChanged:
@@ -250,6 +259,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 
 func (m *Machine) fromAgent(peer broker.Peer, dialect string, msg zeekapi.Message) {
 	if a := m.agents.speaking(peer.ID); a != nil {
+		m.speaker = a.Name
 		m.states.heard(a.Name, msg)
 	}
 	switch msg := msg.(type) {
@@ -265,7 +275,7 @@ func (m *Machine) fromAgent(peer broker.Peer, dialect string, msg zeekapi.Messag
 		}
 	case zeekapi.AgentStandbyResponse:
 		m.arrivals.stoodBy(peer, msg)
-	case zeekapi.AgentError, zeekapi.AgentLog, zeekapi.AgentChange:
+	case zeekapi.AgentError, zeekapi.AgentLog, zeekapi.AgentChange, zeekapi.AgentProblems:
 		m.reports.take(peer, msg)
 	default:
 		if request, _ := zeekapi.ResponseOf(msg); request != nil {
@@ -306,7 +316,7 @@ func (m *Machine) Deadline() (time.Time, bool) {
 func (m *Machine) Phase() Phase { return m.phase }
 
 // Pending returns the number of requests whose response a client waits for.
-func (m *Machine) Pending() int { return m.requests.awaited + m.sites.storing }
+func (m *Machine) Pending() int { return m.requests.awaited + m.sites.storing + m.alerting.testing }
 
 // Snapshot returns the present numbers.
 func (m *Machine) Snapshot() Snapshot {
@@ -317,5 +327,8 @@ func (m *Machine) Snapshot() Snapshot {
 		Instances: m.members.counts.copy(),
 		Nodes:     m.states.total.copy(),
 		Storage:   m.storage.why,
+		Speaker:   m.speaker,
+		Target:    m.configs.target().Configuration,
+		Revision:  m.configs.target().number,
 	}
 }

@@ -44,6 +44,8 @@ func (r *runner) perform(ctx context.Context, outputs []Output) (more []Input, e
 			if err := r.Sites.Keep(o.Sites, o.Grace); err != nil {
 				r.Log.Warn().Err(err).Msg("cannot remove sites that no configuration needs")
 			}
+		case TestAlerts:
+			more = append(more, r.testAlerts(ctx, o)...)
 		case ToClients:
 			r.answerAll(ctx, o.Peer, o.Message)
 		case Announce:
@@ -87,6 +89,14 @@ func (r *runner) storeSite(o StoreSite) []Input {
 		return nil
 	}
 	return []Input{SiteStored{o.Peer, zeekapi.UploadSiteCall.Respond(o.Request.ID, zeekapi.Failure(o.Request.ID, errTooMany))}}
+}
+
+// testAlerts sends test notifications, for which the loop does not wait.
+func (r *runner) testAlerts(ctx context.Context, o TestAlerts) []Input {
+	if r.workers.Do(func() Input { return testAlerts(ctx, r.Alerts, o) }) {
+		return nil
+	}
+	return []Input{AlertsTested{o.Peer, zeekapi.TestAlertsCall.Respond(o.Request.ID, zeekapi.Failure(o.Request.ID, errTooMany))}}
 }
 
 // toAgent sends a message in the first dialect of the controller that the agent

@@ -46,14 +46,14 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 	if err != nil {
 		return err
 	}
-	machine.overview.exposure = cfg.Exposure
+	cfg.furnish(machine)
 	l := &lives{
 		Machine: machine, keeper: &keeper{store: store, kept: newLiveState(state)},
 		agents: introductions{byPeer: make(map[uuid.UUID]*introduction)}, dialed: make(map[string]bool),
 	}
 	l.next = func(state State) *Machine {
 		m, _ := NewMachine(cfg.Settings, state, uuid.NewString, cfg.Log) // an error is about settings, which are valid
-		m.overview.exposure = cfg.Exposure
+		cfg.furnish(m)
 		return m
 	}
 	r := &runner{Config: cfg, lives: l, dials: newDials(cfg.Dialer, cfg.Log), workers: eventloop.NewWorkers[Input](maxCompletions)}
@@ -64,6 +64,9 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 		Memory: memory, Perform: r.perform, Started: cfg.Loaded, Beat: cfg.Beat, Ending: cfg.Ending,
 	}
 	loop.Sources = append(loop.Sources, r.workers.Next)
+	if cfg.Alerts != nil {
+		loop.Sources = append(loop.Sources, notes(cfg.Alerts))
+	}
 	for _, bus := range cfg.Buses {
 		l := &listener{runner: r, bus: bus, guard: newGuard(cfg.Access[bus], cfg.Log)}
 		loop.Sources = append(loop.Sources, l.next)
@@ -79,6 +82,14 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 		cfg.Log.Error().Str("reason", why).Msg("what happened since changes could not be stored is lost")
 	}
 	return err
+}
+
+// furnish gives a machine what it reads when it answers clients.
+func (c Config) furnish(m *Machine) {
+	m.overview.exposure = c.Exposure
+	if c.Alerts != nil {
+		m.alerting.present = c.Alerts.Present
+	}
 }
 
 // checks is a source of storageDue.

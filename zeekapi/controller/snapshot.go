@@ -11,4 +11,14 @@ type Snapshot struct {
 	Instances map[InstanceState]int // of the target, and those with an agent
 	Nodes     map[zeekapi.State]int // of the target, and those that agents reported
 	Storage   string                // why changes cannot be stored, "" if they can be
+
+	// Speaker is the instance whose agent the last input is from, "" if it is from no
+	// agent that is accepted.
+	Speaker string
+
+	// Target is the configuration that should run, and Revision its number in this life
+	// of the controller: targets with the same number are equal. The configuration must
+	// not be changed.
+	Target   zeekapi.Configuration
+	Revision uint64
 }

@@ -156,6 +156,9 @@ func (o *overview) instanceStatus(name string, answers map[string]zeekapi.Result
 	if a == nil {
 		return i
 	}
+	if c := o.members.contacts[name]; c != nil {
+		i.Problems = c.problems
+	}
 	if w == nil {
 		i.Instance = a.Instance
 	}

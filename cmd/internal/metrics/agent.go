@@ -28,6 +28,7 @@ type Agent struct {
 	pending     prometheus.Gauge
 	errors      prometheus.Counter
 	storage     prometheus.Gauge
+	problems    *prometheus.GaugeVec
 
 	counts map[zeekapi.State]int
 }
@@ -45,6 +46,10 @@ func NewAgent(r prometheus.Registerer) *Agent {
 		pending:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_agent_requests_pending", Help: "Requests of controllers that are waiting for nodes."}),
 		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_agent_errors_total", Help: "Errors that the agent reported to its controllers without a request."}),
 		storage:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_agent_storage_failed", Help: "1 while the agent cannot store its configuration, otherwise 0."}),
+		problems: gauge("zeekwire_agent_problems", "Present problems of the machine and its nodes, by kind: disk, hung or traffic.", "kind"),
+	}
+	for _, kind := range zeekapi.ProblemKinds {
+		a.problems.WithLabelValues(kind)
 	}
 	for _, s := range states {
 		a.nodes.WithLabelValues(label(s))
@@ -52,7 +57,7 @@ func NewAgent(r prometheus.Registerer) *Agent {
 	for _, result := range []string{"ok", "error"} {
 		a.exits.WithLabelValues(result)
 	}
-	r.MustRegister(a.nodes, a.cpu, a.memory, a.restarts, a.starts, a.exits, a.requests, a.pending, a.errors, a.storage)
+	r.MustRegister(a.nodes, a.cpu, a.memory, a.restarts, a.starts, a.exits, a.requests, a.pending, a.errors, a.storage, a.problems)
 	return a
 }
 
@@ -90,6 +95,8 @@ func (a *Agent) Observe(m *agent.Machine, in agent.Input, out []agent.Output) {
 			a.errors.Inc()
 		case zeekapi.AgentChange:
 			changed = true
+		case zeekapi.AgentProblems:
+			a.setProblems(m.Problems())
 		}
 	}
 	a.pending.Set(float64(m.Pending()))
@@ -99,6 +106,17 @@ func (a *Agent) Observe(m *agent.Machine, in agent.Input, out []agent.Output) {
 	}
 	if _, tick := in.(agent.Tick); tick || changed {
 		a.setNodes(m.Nodes())
+	}
+}
+
+// setProblems updates the metrics of problems.
+func (a *Agent) setProblems(problems []zeekapi.Problem) {
+	counts := make(map[string]int)
+	for _, p := range problems {
+		counts[p.Kind]++
+	}
+	for _, kind := range zeekapi.ProblemKinds {
+		a.problems.WithLabelValues(kind).Set(float64(counts[kind]))
 	}
 }
 

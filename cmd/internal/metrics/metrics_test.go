@@ -145,6 +145,9 @@ func TestAgent(t *testing.T) {
 		zeekwire_agent_nodes{state="running"} 1
 		zeekwire_agent_nodes{state="stopped"} 0
 		zeekwire_agent_nodes{state="unknown"} 0
+		zeekwire_agent_problems{kind="disk"} 0
+		zeekwire_agent_problems{kind="hung"} 0
+		zeekwire_agent_problems{kind="traffic"} 0
 		zeekwire_agent_node_cpu{node="m"} 1.5
 		zeekwire_agent_node_cpu{node="w�"} 1
 		zeekwire_agent_node_memory_bytes{node="m"} 1000

@@ -94,6 +94,14 @@ type Scanner interface {
 	Scan()
 }
 
+// Limiter is a Launcher that limits the memory of running nodes. It takes the limit that a
+// node starts with from its configuration.
+type Limiter interface {
+	// LimitMemory changes the limit of a running node, in bytes; 0 for none. It does not
+	// block. Without such a node it does nothing.
+	LimitMemory(name string, bytes int64)
+}
+
 // Outputter is a Launcher that keeps the outputs of its nodes.
 type Outputter interface {
 	// Outputs returns the ends of a node's standard output and error since its last
