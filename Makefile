@@ -13,7 +13,7 @@ PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build cross demo docs man test long live live-table load hostile faults corpus record dist dist-check lint vulncheck fuzz bench bench-compare
+.PHONY: build cross demo docs man test long live live-table load hostile faults corpus record dist dist-check images kubecheck lint vulncheck fuzz bench bench-compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
@@ -111,6 +111,16 @@ dist:
 # and install, upgrade and remove them in a container with systemd and a cluster.
 dist-check:
 	$(GO) test -count=1 -v -timeout 20m ./cmd/internal/dist -dist
+
+# Images of the controller and of the agent, the latter in an image with Zeek,
+# which ZEEK_IMAGE names.
+images: build
+	$(or $(CONTAINER_ENGINE),podman) build -t zeekwire-controller -f cmd/zeekwire/container/controller.Containerfile .
+	$(or $(CONTAINER_ENGINE),podman) build -t zeekwire-agent $(if $(ZEEK_IMAGE),--build-arg ZEEK_IMAGE=$(ZEEK_IMAGE)) -f cmd/zeekwire/container/agent.Containerfile .
+
+# Decode the example for Kubernetes with the types of Kubernetes.
+kubecheck:
+	cd cmd/internal/kubecheck && $(GO) run . ../../zeekwire/container/kubernetes.yaml
 
 # Run the linters of .golangci.yml, check the workflow files, and look for known
 # vulnerabilities.

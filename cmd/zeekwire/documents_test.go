@@ -42,16 +42,17 @@ var documents = []string{
 	"README.md", "docs/tutorial.md", "docs/howto/deploy.md", "docs/howto/sites.md", "docs/howto/operate.md", "docs/howto/secure.md",
 	"docs/howto/monitor.md", "docs/howto/upgrade.md", "docs/howto/from-zeekctl.md", "docs/howto/from-zeek-conf.md",
 	"docs/howto/replace-controller.md", "docs/howto/interoperate.md",
-	"docs/howto/record.md", "docs/howto/install.md", "docs/howto/service.md", "docs/howto/configure.md", "docs/threat-model.md",
+	"docs/howto/record.md", "docs/howto/install.md", "docs/howto/containers.md", "docs/howto/service.md", "docs/howto/configure.md", "docs/threat-model.md",
 }
 
 // skipReasons are the reasons for which a block may be skipped.
 var skipReasons = map[string]string{
-	"builds":   "calls the Makefile, which runs these tests",
-	"zeek":     "needs a real Zeek: the live suite does the same",
-	"systemd":  "needs systemd, and changes the machine",
-	"network":  "fetches the released source",
-	"terminal": "draws on a terminal until it is interrupted",
+	"builds":     "calls the Makefile, which runs these tests",
+	"zeek":       "needs a real Zeek: the live suite does the same",
+	"systemd":    "needs systemd, and changes the machine",
+	"containers": "builds and runs container images",
+	"network":    "fetches the released source",
+	"terminal":   "draws on a terminal until it is interrupted",
 }
 
 // blockAttributes are the attributes of blocks by language. Each block has at
