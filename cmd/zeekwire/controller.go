@@ -226,7 +226,7 @@ func (s *controllerService) newServer(ctx context.Context, address, endpoint str
 		Hooks:           s.operation.hooks(websocketTransport),
 		Log:             s.log.With().Str("transport", websocketTransport).Logger(),
 	}
-	config.Hosts.Names = s.settings.allowedHosts
+	config.Hosts.More = s.settings.hosts
 	s.operation.plan().web(&config)
 	s.gate.guard(&config)
 	server, err := websocket.NewServer(config)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net"
+	"slices"
 
 	"github.com/rs/zerolog"
 
@@ -51,7 +52,11 @@ func (g *gate) warn(warning error) {
 func (g *gate) guard(c *websocket.ServerConfig) {
 	if g.web != nil {
 		c.TLS = g.web.TLS()
-		c.Hosts.More = g.web.Names
+		if more := c.Hosts.More; more != nil {
+			c.Hosts.More = func() []string { return slices.Concat(more(), g.web.Names()) }
+		} else {
+			c.Hosts.More = g.web.Names
+		}
 	}
 	switch {
 	case g.clients != nil:

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	gorilla "github.com/gorilla/websocket"
+	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/broker/security"
@@ -73,13 +74,38 @@ func TestIdleClientsDoNotLockOut(t *testing.T) {
 
 // The controller knows its names: those in its certificate and those of the setting.
 func TestControllerChecksHosts(t *testing.T) {
-	g := startGated(t, security.Off, gateSettings{}, "", func(s *controllerSettings) { s.allowedHosts = []string{"*.allowed.example"} })
-	for host, want := range map[string]int{
+	var settings *serviceSettings
+	g := startGated(t, security.Off, gateSettings{}, "", func(s *controllerSettings) {
+		s.allowedHosts, settings = []string{"*.allowed.example"}, s.shared()
+	})
+	expectHosts(t, g, map[string]int{
 		"controller":           http.StatusSwitchingProtocols, // in the certificate
 		"zeek.allowed.example": http.StatusSwitchingProtocols,
 		g.clients.String():     http.StatusSwitchingProtocols,
 		"evil.example":         http.StatusForbidden,
-	} {
+	})
+	level := zerolog.GlobalLevel()
+	t.Cleanup(func() { zerolog.SetGlobalLevel(level) })
+	layer, err := security.New(security.Config{Mode: security.Off})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := newControllerSettings().shared()
+	fresh.allowedHosts = []string{"other.example"}
+	if err := (&operation{security: layer}).reload(settings, fresh); err != nil {
+		t.Error(err)
+	}
+	expectHosts(t, g, map[string]int{
+		"controller":           http.StatusSwitchingProtocols,
+		"other.example":        http.StatusSwitchingProtocols,
+		"zeek.allowed.example": http.StatusForbidden,
+	})
+}
+
+// expectHosts makes a browser connect to a controller by names, and checks the status codes.
+func expectHosts(t *testing.T, g *gated, hosts map[string]int) {
+	t.Helper()
+	for host, want := range hosts {
 		d := gorilla.Dialer{TLSClientConfig: &tls.Config{RootCAs: pool(t, g.ca), ServerName: "127.0.0.1"}}
 		ws, response, err := d.Dial("wss://"+g.clients.String()+"/v1/messages/json", http.Header{
 			"Host": {host}, "Origin": {"https://" + host}, "User-Agent": {"Mozilla/5.0"},

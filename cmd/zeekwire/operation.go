@@ -87,7 +87,7 @@ func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceS
 	o.service = service.New(service.Config{
 		Listen:   s.metrics.at(s.defaultAddress),
 		Metrics:  o.registry,
-		Hosts:    admission.Hosts{Names: s.allowedHosts},
+		Hosts:    admission.Hosts{More: s.hosts},
 		Patience: s.patience,
 		Log:      o.log,
 		Reload: func() error {
@@ -101,12 +101,13 @@ func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceS
 	return o, nil
 }
 
-// reload applies the changes that need no restart: the log level, certificate
-// files and the file of clients. It reports the changed settings that need a
+// reload applies the changes that need no restart: the log level, allowed hosts,
+// certificate files and the file of clients. It reports the changed settings that need a
 // restart as a warning.
 func (o *operation) reload(s, fresh *serviceSettings) error {
 	s.logs.level = fresh.logs.level
 	s.logs.apply()
+	s.reloadedHosts.Store(&fresh.allowedHosts)
 	if late := settings.NeedRestart(s.t, fresh.t); len(late) > 0 {
 		o.log.Warn().Str("settings", strings.Join(late, ", ")).Msg("changed settings take effect after a restart")
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -57,8 +58,9 @@ an environment variable: --listen-port, listen-port = 2150/tcp, and
 %s. Flags override variables,
 and variables override the file.
 
-SIGHUP reloads the log level, certificates and the file of clients. SIGTERM ends
-the service after pending requests, a second SIGTERM ends it immediately.`, variable)
+SIGHUP reloads the log level, allowed hosts, certificates and the file of clients.
+SIGTERM ends the service after pending requests, a second SIGTERM ends it
+immediately.`, variable)
 	load := func() (S, error) {
 		s := fresh()
 		if err := s.table().Load(flags.File, os.Getenv, &flags); err != nil {
@@ -120,7 +122,8 @@ type serviceSettings struct {
 	incoming       int // MiB
 	requestTimeout time.Duration
 	metrics        listenSettings
-	allowedHosts   []string // names by which web pages may reach listeners
+	allowedHosts   []string // names by which web pages may reach listeners, at the start; see hosts
+	reloadedHosts  atomic.Pointer[[]string]
 	patience       time.Duration
 	topics         topics
 	tls            tlsflags.Options
@@ -227,12 +230,21 @@ func (s *serviceSettings) addOperation() {
 	s.metrics.add(s.t, "metrics-listen", "`HOST:PORT` to listen at for HTTP requests (/metrics, /healthz, /readyz), or none")
 	s.t.Add(settings.Setting{
 		Name: "allowed-hosts", Value: settings.Parsed(&s.allowedHosts, parseHosts, joinPatterns),
-		Help: "`LIST` of further names, or patterns such as *.example.com, by which web pages may reach the service",
+		Help: "`LIST` of further names, or patterns such as *.example.com, by which web pages may reach the service", Reload: true,
 	}, settings.Setting{
 		Name: "shutdown-timeout", Value: settings.Duration(&s.patience, 0),
 		Help: "`TIME` for pending requests to finish when the service ends",
 	})
 	s.logs.add(s.t)
+}
+
+// hosts returns the names by which web pages may reach listeners, as of the last reload.
+// It may be called concurrently.
+func (s *serviceSettings) hosts() []string {
+	if fresh := s.reloadedHosts.Load(); fresh != nil {
+		return *fresh
+	}
+	return s.allowedHosts
 }
 
 // parseHosts parses a list of host names and patterns.

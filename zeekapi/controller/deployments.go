@@ -426,7 +426,7 @@ func (t *deployment) complete(r *request) bool {
 	if had := t.plans.former(); t.number != 0 || had == nil || had.content != t.plan.content {
 		t.plans.keepDeployed(t.plan)
 	}
-	if t.reachedAll() {
+	if t.replaced() {
 		t.deliveries.complete(t.plan)
 	}
 	t.log.Info().Str("config", clip(t.target.ID)).Bool("internal", t.number == 0).Msg("deployed")
@@ -447,13 +447,12 @@ func (t *deployment) complete(r *request) bool {
 	return true
 }
 
-// reachedAll reports whether no agent can still run another configuration with the same
-// ID: all have answered, or have stopped their nodes.
-func (t *deployment) reachedAll() bool {
+// replaced reports whether no agent can still run another configuration with the same
+// ID: all have said that they run this one, or stopped their nodes.
+func (t *deployment) replaced() bool {
 	for name := range t.members.byName {
-		_, answered := t.reached[name]
-		stoodBy := t.names.drained(name) && !t.names.has(Owed, name)
-		if !answered && !stoodBy && !t.deliveries.runs(name, t.plan.content) {
+		stopped := t.names.drained(name) && !t.names.has(Owed, name)
+		if !stopped && t.deliveries.of(name).runs != t.plan.content {
 			return false
 		}
 	}

@@ -179,3 +179,24 @@ func TestUndrainDuringDeployment(t *testing.T) {
 	b.agent(peers["a"], agentDeployed("#7", success("a", "wa")), "answer DrainResponse u [T a wa]", "save deployed c2",
 		"answer DeployResponse r1 [T b wb] [T a wa] [T = c2]")
 }
+
+// The failures of an instance that is drained during a deployment are no reason to roll it
+// back, and one that is undrained has not failed.
+func TestDrainDuringDeployment(t *testing.T) {
+	drain := func(id, instance string, drain bool) zeekapi.Message {
+		return zeekapi.DrainRequest{ReqID: reqID(id), Instance: instance, Drain: drain}
+	}
+	b, peers := ourBench(t, config("c1", "a", "b", "c"))
+	b.stageQuietly(config("c2", "a", "b", "c"))
+	b.client(deploy("r1"), "to a: AgentCheckRequest #1 c2", "to b: AgentCheckRequest #2 c2", "to c: AgentCheckRequest #3 c2")
+	b.agent(peers["a"], checked("#1"))
+	b.agent(peers["b"], checked("#2"))
+	b.agent(peers["c"], checked("#3"), "save target c2", "to a: AgentDeployNodesRequest #4 c2", "to b: AgentDeployNodesRequest #5 c2", "to c: AgentDeployNodesRequest #6 c2")
+	b.agent(peers["a"], agentDeployed("#4", problem("wa", "died")))
+	b.client(drain("d1", "a", true), "to a: AgentStandbyRequest #7")
+	b.client(drain("d2", "b", true), "to b: AgentStandbyRequest #8")
+	b.client(drain("u2", "b", false), "answer DrainResponse d2 [F the instance is no longer drained]", "to b: AgentWelcomeRequest #9")
+	b.agent(peers["b"], welcomed("#9", "b"), "to b: AgentDeployNodesRequest #10 c2")
+	b.agent(peers["b"], agentDeployed("#10", success("b", "wb")), "answer DrainResponse u2 [T b wb]")
+	b.agent(peers["c"], agentDeployed("#6", success("c", "wc")), "save deployed c2", "answer DeployResponse r1 [T b wb] [T c wc] [T = c2]")
+}

@@ -134,6 +134,18 @@ func TestResumedJob(t *testing.T) {
 		b.take(b.machine.Start(b.now))
 		want(t, "told", map[string]int64{"wa": 10}, b.state.Job.Told)
 	})
+	t.Run("agent does not answer", func(t *testing.T) {
+		b, _ := resumed(t, controller.StoredJob{Job: job, AtOnce: 1, Told: map[string]int64{"wa": 10}})
+		b.untilJobEnds()
+		want(t, "job", "done [l], next [wa wb], ended true: node wa is not back after 1m0s", b.jobText())
+	})
+	t.Run("killed again after another restart", func(t *testing.T) {
+		both := zeekapi.Job{Now: []string{"wa", "wb"}}
+		b, peers := resumed(t, controller.StoredJob{Job: both, AtOnce: 2, Told: map[string]int64{"wa": 10}})
+		b.tick("to a: AgentGetNodesRequest #2", "to b: AgentGetNodesRequest #4")
+		b.agent(peers["b"], nodesAre("#4", process("wb", zeekapi.StateRunning, 20)), "to b: AgentRestartRequest #6 of wb")
+		want(t, "told", map[string]int64{"wa": 10, "wb": 20}, b.state.Job.Told)
+	})
 	t.Run("of an earlier version", func(t *testing.T) {
 		b, _ := resumed(t, controller.StoredJob{Job: job})
 		want(t, "job", "done [l], next [wa wb], ended true: the controller ended before the job did", b.jobText())

@@ -241,7 +241,7 @@ type nodeRestart struct {
 }
 
 func (t *nodeRestart) ended(r *request) {
-	if !t.jobs.isUnderWay(t.job) {
+	if !t.job.running() { // otherwise it is the last job: another one begins only after its end
 		return
 	}
 	for _, res := range r.results {
@@ -254,8 +254,6 @@ func (t *nodeRestart) ended(r *request) {
 	t.node.stage = returning
 	t.jobs.watch()
 }
-
-func (j *jobs) isUnderWay(one *job) bool { return j.last == one && one.running() }
 
 // poll asks for the nodes that are not back yet, if it is time to do so.
 func (j *jobs) poll() {
@@ -329,7 +327,7 @@ type nodeWatch struct {
 
 func (t *nodeWatch) ended(r *request) {
 	delete(t.job.asked, t.instance)
-	if t.jobs.isUnderWay(t.job) {
+	if t.job.running() {
 		t.jobs.back(t.instance, r.results)
 	}
 }

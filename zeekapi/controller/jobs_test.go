@@ -122,6 +122,16 @@ func TestRollingRestart(t *testing.T) {
 		b.agent(peers["b"], nodes("#9", status("wb", zeekapi.StateRunning)))
 		want(t, "job", "done [wb], next [], ended true: ", job(b))
 	})
+	t.Run("instance of the next node is drained", func(t *testing.T) {
+		b, peers, _ := begin(t, zeekapi.RollingRestartRequest{Roles: []zeekapi.ClusterRole{zeekapi.RoleWorker}})
+		b.agent(peers["a"], nodes("#2"), "to a: AgentRestartRequest #4 of wa")
+		b.client(zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "b", Drain: true}, "to b: AgentStandbyRequest #5")
+		b.agent(peers["a"], restarted("#4"), "to a: AgentGetNodesRequest #7")
+		b.events = nil
+		b.agent(peers["a"], nodes("#7", status("wa", zeekapi.StateRunning)))
+		want(t, "job", "done [wa], next [], ended true: ", job(b))
+		b.expectEvents("job a wa: job 1: the node runs again", "job b wb: job 1: left out the node, its instance is drained", "job  : job 1 is done")
+	})
 	t.Run("instance was drained before", func(t *testing.T) {
 		b, _ := deployedBench(t, c)
 		b.client(zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "a", Drain: true}, "to a: AgentStandbyRequest #1")

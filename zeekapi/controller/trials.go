@@ -43,7 +43,6 @@ type trial struct {
 	sending map[string]bool    // instances whose agents lack the site
 	skipped map[string]bool    // instances that a partial deployment leaves out
 	asked   map[string]asking  // instances whose agents check
-	busy    bool               // agents are being asked
 
 	assigned revision  // the target with the ports as first assigned
 	used     usedPorts // as agents reported in the current check
@@ -180,8 +179,6 @@ func (t *trial) advance() {
 // ask makes the agents check that have not been asked. It is called again when an
 // agent connects, takes over an instance, or turns out to be ours.
 func (t *trial) ask() {
-	t.busy = true
-	defer func() { t.busy = false }()
 	for _, inst := range t.order.target.Instances {
 		a := t.agents.of(inst.Name)
 		if a == nil || t.asked[inst.Name].term == a.term {
@@ -227,6 +224,7 @@ func (t *trial) remarks() []zeekapi.Result {
 
 // check asks the agent of an instance, as soon as it has the site.
 func (t *trial) check(instance string) {
+	t.sending[instance] = true // before ensure, which may continue the trial for another instance
 	has, err := t.sites.ensure(instance, t.plan.config.Site)
 	switch {
 	case err != nil:
@@ -234,7 +232,6 @@ func (t *trial) check(instance string) {
 	case has:
 		t.requests.call(t.request, instance, t.plan.check(instance))
 	default:
-		t.sending[instance] = true
 		return
 	}
 	delete(t.sending, instance)
@@ -243,10 +240,10 @@ func (t *trial) check(instance string) {
 // sent continues the trials that wait until the agent of an instance has a site.
 func (d *trials) sent(instance string) {
 	for t := range d.open() {
-		switch a := d.agents.of(instance); {
+		switch {
 		case !t.sending[instance]:
 			continue
-		case a == nil || t.asked[instance].term != a.term:
+		case d.agents.of(instance) == nil:
 			delete(t.sending, instance) // the next agent is asked
 		default:
 			t.check(instance)
@@ -330,7 +327,7 @@ func (t *trial) missed(c *call, why reason) ([]zeekapi.Result, bool) {
 // because they took over an instance in the meantime. Instances without an agent are
 // reported, unless the deployment does not wait for them.
 func (t *trial) checked() bool {
-	if t.plan == nil || t.busy {
+	if t.plan == nil {
 		return false
 	}
 	t.ask()
@@ -340,10 +337,8 @@ func (t *trial) checked() bool {
 	}
 	for _, name := range absent {
 		if t.waitsForAll() {
-			t.retract(name)
 			t.request.results = append(t.request.results, notConnectedResult(t.request, name))
 		} else if !t.skipped[name] {
-			t.retract(name)
 			t.skip(name)
 		}
 	}

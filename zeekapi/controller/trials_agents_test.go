@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -158,4 +159,73 @@ func TestAgentChangesDuringUpload(t *testing.T) {
 	b.agent(peers["b"], checked("#8"))
 	b.agent(peer(7), progress("#7", 9, true), "to a: AgentCheckRequest #9 c2")
 	b.agent(peer(7), checked("#9"), "save target c2")
+}
+
+// An agent that turns out not to know the request is reported as one that cannot check.
+func TestCheckIsUnsupported(t *testing.T) {
+	b, peers := ourBench(t, config("c1", "a", "b"))
+	b.client(zeekapi.CheckRequest{ReqID: reqID("r1")}, "to a: AgentCheckRequest #1 c1", "to b: AgentCheckRequest #2 c1")
+	b.agent(peers["b"], checked("#2"))
+	b.do(controller.Unsupported{ToAgent: controller.ToAgent{Instance: "a", Peer: peers["a"].ID, Message: zeekapi.AgentCheckRequest{ReqID: reqID("#1")}}},
+		"answer CheckResponse r1 [T a = its nodes are not checked: the agent is Zeek's own, or an old one of zeekwire] [T = c1]")
+}
+
+// A new agent checks with the address that it has, and not with that of the former one.
+func TestCheckHasAddressOfNewAgent(t *testing.T) {
+	c := config("c1", "a", "b")
+	c.Nodes[0].Port = broker.TCP(9000)
+	b, peers := ourBench(t, c)
+	c.ID = "c2"
+	b.stageQuietly(c)
+	b.client(deploy("r1"), "to a: AgentCheckRequest #1 c2", "to b: AgentCheckRequest #2 c2")
+	b.do(controller.PeerLost{Peer: peers["a"]})
+	b.agent(peer(7), hello("a"), "to a: AgentWelcomeRequest #3")
+	outputs := b.machine.Step(b.now, controller.FromAgent{Peer: peer(7), Message: zeekapi.AgentDescription{
+		Instance: "a", LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision,
+	}})
+	c = b.saved[controller.Ready]
+	c.Instances = slices.Clone(c.Instances)
+	c.Instances[0].Host, c.Instances[1].Host = peer(7).Addr.Addr(), peers["b"].Addr.Addr()
+	for _, o := range outputs {
+		if to, ok := o.(controller.ToAgent); ok {
+			if request, ok := to.Message.(zeekapi.AgentCheckRequest); ok && request.Layout == layoutOf(c) {
+				return
+			}
+		}
+	}
+	t.Errorf("outputs are %+v, want a check with the layout of %+v", outputs, c.Instances)
+}
+
+// The agents that have not checked in time are named, with the reason.
+func TestCheckExpires(t *testing.T) {
+	b, peers := checkOfC2(t)
+	b.agent(peers["a"], checked("#1"))
+	b.do(controller.PeerLost{Peer: peers["a"]})
+	b.tick("answer DeployResponse r1 [F request timed out] [F the check goes on, and the deployment if it passes, waiting for a, b]")
+	b.tick()
+	want(t, "errors", []string{
+		"request timed out",
+		"the agent of instance a is not connected; start it, or drain the instance to go on without it",
+		"the agent of instance b has not answered the check; start-limit of the controller allows it more time",
+		"the deployment is refused, nothing has changed",
+	}, b.lastDeployment().Errors)
+	b.idle()
+}
+
+// A deployment that is refused may end the check of another configuration, because the
+// controller leaves an agent that it dialed for the first one.
+func TestRefusalEndsOtherCheck(t *testing.T) {
+	b, peers := ourBench(t, config("c1", "a", "b"))
+	x := dialedPeer(9, "10.0.0.9:2151")
+	b.stageQuietly(listening(config("c2", "a", "b", "x"), "x", "10.0.0.9:2151"))
+	b.client(deploy("r1"), "dial 10.0.0.9:2151")
+	b.agent(x, hello("x"), "to a: AgentCheckRequest #1 c2", "to b: AgentCheckRequest #2 c2")
+	b.agent(x, zeekapi.AgentDescription{Instance: "x", LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision}, "to x: AgentCheckRequest #3 c2")
+	other := listening(config("c3", "x"), "x", "10.0.0.9:2151")
+	b.client(zeekapi.CheckRequest{ReqID: reqID("r2"), Config: &other}, "to x: AgentCheckRequest #4 c3")
+	b.agent(peers["a"], checked("#1", problem("wa", "bad")))
+	b.agent(x, checked("#3"))
+	b.client(zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "b", Drain: true},
+		"to b: AgentStandbyRequest #5", "hang up 10.0.0.9:2151", "answer CheckResponse r2 "+absent("x"),
+		`answer DeployResponse r1 [F a wa bad = ["", "bad"]] `+refused)
 }

@@ -27,6 +27,13 @@ import (
 // in which loggers rotate (Zeek: base/frameworks/cluster/nodes/logger.zeek).
 const DefaultInterval = time.Hour
 
+// The pauses after runs that failed: the first one, which doubles with each further
+// failure, and the longest one.
+const (
+	firstPause = 5 * time.Second
+	maxPause   = 5 * time.Minute
+)
+
 // killDelay is the time that a command may take to end after a signal to do
 // so.
 const killDelay = 5 * time.Second
@@ -81,13 +88,20 @@ type Config struct {
 
 // Run archives the logs in the queue, at once and then in intervals, until ctx
 // ends. Logs that may still be written to are archived when they have not changed
-// for 3 s. Runs do not overlap. A log that cannot be archived stays in the queue
-// until the next run, and the error is logged. Run fails only if c is invalid.
+// for 3 s. Runs do not overlap. A log that cannot be archived stays in the queue,
+// and the error is logged once. Run tries again after 5 s, and then after pauses
+// that double up to 5 minutes. Run fails only if c is invalid.
 func Run(ctx context.Context, c Config) error {
 	a, err := c.archiver()
 	if err != nil {
 		return err
 	}
+	a.serve(ctx)
+	return nil
+}
+
+// serve is Run with a valid configuration.
+func (a *archiver) serve(ctx context.Context) {
 	var deliveries sync.WaitGroup
 	defer deliveries.Wait()
 	a.resume()
@@ -100,9 +114,12 @@ func Run(ctx context.Context, c Config) error {
 	a.run(ctx)
 	a.expire(ctx, 0)
 	for {
-		var settled <-chan time.Time
+		var settled, retry <-chan time.Time
 		if wait := a.unsettled(); wait > 0 {
 			settled = time.After(wait)
+		}
+		if a.failures > 0 {
+			retry = time.After(a.again.Sub(a.now()))
 		}
 		select {
 		case <-ticker.C:
@@ -111,16 +128,24 @@ func Run(ctx context.Context, c Config) error {
 		case <-expiry.C:
 			a.resume()
 			a.expire(ctx, 0)
-		case bytes := <-c.Free:
+		case bytes := <-a.Free:
 			a.expire(ctx, bytes)
 		case <-settled:
 			a.runIfNeeded(ctx)
-		case <-c.Wake:
+		case <-retry:
+			a.run(ctx)
+		case <-a.Wake:
 			a.runIfNeeded(ctx)
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
+}
+
+// pause returns the time until the next run after one that failed.
+func (a *archiver) pause() time.Duration {
+	const doublings = 6 // exceeds maxPause
+	return min(firstPause<<min(a.failures-1, doublings), maxPause)
 }
 
 // Finish archives the logs in the queue once, as after the end of all nodes. If
@@ -183,10 +208,15 @@ type archiver struct {
 	// warned holds the files that have been logged as not being rotated
 	// logs.
 	warned map[string]bool
+
+	failures int               // runs that have failed since the last one that did not
+	again    time.Time         // of the next run, if the last one failed
+	told     map[string]string // errors that have been logged, by log, or "" for all
+	errors   map[string]string // errors of this run, likewise
 }
 
 func newArchiver(c Config) *archiver {
-	a := &archiver{Config: c, now: time.Now, warned: make(map[string]bool)}
+	a := &archiver{Config: c, now: time.Now, warned: make(map[string]bool), errors: make(map[string]string)}
 	a.pending = &pending{wake: make(chan struct{}, 1), logs: make(map[string]*attempts)}
 	if c.Finished != "" {
 		a.pending.dir = c.Pending
@@ -200,10 +230,27 @@ func (a *archiver) use(d disk) { a.disk, a.pending.disk = d, d }
 
 // run archives the logs in the queue, by the command if there is one.
 func (a *archiver) run(ctx context.Context) {
+	a.errors = make(map[string]string)
 	if a.Command != "" {
 		a.command(ctx)
 	} else {
 		a.once(ctx)
+	}
+	a.told = a.errors
+	if len(a.errors) > 0 {
+		a.failures++
+		a.again = a.now().Add(a.pause())
+	} else {
+		a.failures = 0
+	}
+}
+
+// fail takes note of an error of a run, and logs it unless the run before had the same.
+// The log is the file that cannot be archived, or "" for all.
+func (a *archiver) fail(log string, err error, tell func(*zerolog.Event)) {
+	known := a.told[log] == err.Error()
+	if a.errors[log] = err.Error(); !known {
+		tell(a.Log.Error().Err(err))
 	}
 }
 
@@ -242,7 +289,7 @@ func (a *archiver) once(ctx context.Context) (moved int) {
 	unlock, err := a.lock(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			a.Log.Error().Err(err).Msg("cannot archive logs")
+			a.fail("", err, func(e *zerolog.Event) { e.Msg("cannot archive logs, trying again") })
 		}
 		return 0
 	}
@@ -259,7 +306,9 @@ func (a *archiver) once(ctx context.Context) (moved int) {
 		case errors.Is(err, errChanged):
 			a.Log.Debug().Str("file", log.name).Err(err).Msg("log is not archived yet")
 		default:
-			a.Log.Error().Str("file", log.name).Err(err).Msg("cannot archive log, it stays in the queue")
+			a.fail(log.name, err, func(e *zerolog.Event) {
+				e.Str("file", log.name).Msg("cannot archive log, it stays in the queue, trying again")
+			})
 		}
 	}
 	if moved > 0 {
@@ -279,7 +328,7 @@ func (a *archiver) queued() (logs []queuedLog) {
 	entries, err := a.disk.list(a.Queue)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			a.Log.Error().Err(err).Msg("cannot archive logs")
+			a.fail("", err, func(e *zerolog.Event) { e.Msg("cannot archive logs, trying again") })
 		}
 		return nil
 	}
@@ -340,10 +389,12 @@ func (a *archiver) command(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	log := a.Log.With().Str("command", a.Command).Bytes("output", out[:min(len(out), 4096)]).Logger()
+	out = out[:min(len(out), 4096)]
 	if err != nil {
-		log.Error().Err(err).Msg("archiving failed")
+		a.fail("", err, func(e *zerolog.Event) {
+			e.Str("command", a.Command).Bytes("output", out).Msg("archiving failed, trying again")
+		})
 		return
 	}
-	log.Debug().Msg("archived logs")
+	a.Log.Debug().Str("command", a.Command).Bytes("output", out).Msg("archived logs")
 }

@@ -505,6 +505,22 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// All processes that the command has started get the signal to end, not only the shell.
+func TestCommandEndsWithItsProcesses(t *testing.T) {
+	p := newPlace(t)
+	dir := t.TempDir()
+	ready, ended := filepath.Join(dir, "ready"), filepath.Join(dir, "ended")
+	exists := func(name string) bool { _, err := os.Stat(name); return err == nil }
+	p.Command = fmt.Sprintf(`(trap "echo >'%s'; exit" TERM; echo >'%s'; while :; do sleep 0.05; done) & wait #`, ended, ready)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { p.command(ctx); close(done) }()
+	await(t, func() bool { return exists(ready) })
+	cancel()
+	<-done
+	await(t, func() bool { return exists(ended) })
+}
+
 // random returns text that cannot be compressed.
 func random(size int) string {
 	b := make([]byte, size)
@@ -535,6 +551,70 @@ func TestRewrittenLogIsSkipped(t *testing.T) {
 	p.use(rewriting{path: filepath.Join(p.Queue, connName)})
 	p.once(t.Context())
 	p.expect("while it changes", map[string]string{}, connName)
+}
+
+// appending is a disk on which a log grows while it is archived, and has the same time as
+// before: at the beginning, or after it was read.
+type appending struct {
+	files
+	path   string
+	atOnce bool
+}
+
+func (d appending) append() error {
+	info, err := os.Stat(d.path)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(d.path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("more\n")
+	return errors.Join(err, f.Close(), os.Chtimes(d.path, info.ModTime(), info.ModTime()))
+}
+
+func (d appending) create(name string) (target, error) {
+	f, err := d.files.create(name)
+	if d.atOnce {
+		err = errors.Join(err, d.append())
+	}
+	return f, err
+}
+
+func (d appending) open(name string) (source, error) {
+	f, err := d.files.open(name)
+	if err != nil {
+		return nil, err
+	}
+	return appendingSource{f, d}, nil
+}
+
+type appendingSource struct {
+	source
+	disk appending
+}
+
+func (s appendingSource) Read(b []byte) (int, error) {
+	n, err := s.source.Read(b)
+	if errors.Is(err, io.EOF) && !s.disk.atOnce {
+		if failed := s.disk.append(); failed != nil {
+			return n, failed
+		}
+	}
+	return n, err
+}
+
+// A log that grows while it is archived stays in the queue, even if its time is the same
+// afterwards.
+func TestLogThatGrowsUnnoticedIsSkipped(t *testing.T) {
+	for _, atOnce := range []bool{true, false} {
+		p := newPlace(t)
+		p.put(connName, "old\n")
+		p.disk = appending{path: filepath.Join(p.Queue, connName), atOnce: atOnce}
+		p.once(t.Context())
+		p.expect(fmt.Sprintf("at once %t", atOnce), map[string]string{}, connName)
+	}
 }
 
 // The clock of a log in the future says nothing about its age.
