@@ -237,7 +237,7 @@ func (r *run) stage(ctx context.Context, c *client.Client, config zeekapi.Config
 			if text == "" {
 				text = noReason
 			}
-			out.Errors = append(out.Errors, text)
+			out.Errors = append(out.Errors, r.withLine(text))
 		}
 	case err != nil:
 		return nil, err
@@ -246,6 +246,20 @@ func (r *run) stage(ctx context.Context, c *client.Client, config zeekapi.Config
 		out.Results["id"] = id
 	}
 	return out, nil
+}
+
+// withLine adds the line of the cluster file to an error text of the controller, if there
+// is one.
+func (r *run) withLine(text string) string {
+	if r.places == nil {
+		return text
+	}
+	e := r.places.locateText(text)
+	if e.Line == 0 {
+		return text
+	}
+	e.Text = text
+	return e.Error()
 }
 
 // showStaged prints the result of stage.

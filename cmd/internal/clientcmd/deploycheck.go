@@ -3,6 +3,7 @@ package clientcmd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
@@ -47,8 +48,8 @@ func (d *deployer) check(ctx context.Context, config zeekapi.Configuration, from
 const problemLines = 10
 
 // problemsOf returns the problems that a check found. Nodes with the same problem
-// are shown together.
-func problemsOf(nodes []client.DeployedNode) []terminal.Line {
+// are shown together, with their lines in the cluster file.
+func (r *run) problemsOf(nodes []client.DeployedNode) []terminal.Line {
 	var texts []string
 	names := make(map[string][]string)
 	for _, n := range nodes {
@@ -63,9 +64,32 @@ func problemsOf(nodes []client.DeployedNode) []terminal.Line {
 	}
 	var lines []terminal.Line
 	for _, text := range texts {
-		lines = append(lines, head(someOf(names[text])+":", text, problemLines)...)
+		lines = append(lines, head(someOf(names[text])+r.linesOf(names[text])+":", text, problemLines)...)
 	}
 	return lines
+}
+
+// linesOf returns the lines of nodes in the cluster file, as the end of a text, "" without
+// a file.
+func (r *run) linesOf(nodes []string) string {
+	var lines []string
+	for _, name := range nodes {
+		if line := r.lineOf(name); line > 0 && !slices.Contains(lines, fmt.Sprint(line)) {
+			lines = append(lines, fmt.Sprint(line))
+		}
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s:%s)", r.places.name, someOf(lines))
+}
+
+// lineOf returns the line of a node in the cluster file, 0 without a file.
+func (r *run) lineOf(node string) int {
+	if r.places == nil {
+		return 0
+	}
+	return r.places.places.Node(node, "")
 }
 
 // problemOf returns the reason why a node has failed, with the first lines of what

@@ -227,7 +227,8 @@ func (r *run) nodeViews(nodes []client.DeployedNode) any {
 	type shown struct {
 		Success  bool    `json:"success"`
 		Instance string  `json:"instance"`
-		Error    *string `json:"error,omitempty"` // zeek-client does not have it
+		Error    *string `json:"error,omitempty"` // zeek-client does not have it, nor the line of a failed node
+		Line     *int    `json:"line,omitempty"`
 		Stdout   *string `json:"stdout,omitempty"`
 		Stderr   *string `json:"stderr,omitempty"`
 	}
@@ -236,6 +237,9 @@ func (r *run) nodeViews(nodes []client.DeployedNode) any {
 		s := shown{Success: n.Success, Instance: n.Instance}
 		if r.tool.Extended {
 			s.Error = orNull(n.Error)
+			if !n.Success {
+				s.Line = orNull(r.lineOf(n.Node))
+			}
 		}
 		if n.Outputs != nil {
 			s.Stdout, s.Stderr = &n.Outputs.Stdout, &n.Outputs.Stderr

@@ -256,7 +256,7 @@ func TestCheck(t *testing.T) {
 		{name: "no problem", host: "10.0.0.1", want: "No problems found. Nothing was deployed.\n"},
 		{
 			name: "problems", host: "10.0.0.1", bad: true, exit: 1,
-			want: "INSTANCE  NODE     RESULT\nlocal     manager  problem\nmanager:\n  bad\n  Zeek's message\nerror: too slow\n" +
+			want: "INSTANCE  NODE     RESULT\nlocal     manager  problem\nmanager (<stdin>:4):\n  bad\n  Zeek's message\nerror: too slow\n" +
 				"other: its nodes are not checked\n2 problems found. Nothing was deployed.\n",
 		},
 		{

@@ -190,7 +190,7 @@ func (r *run) deploymentTable(d deploymentOutput, out *report) []terminal.Line {
 		lines = t.Lines(r.screen)
 	}
 	if unchanged {
-		tails = problemsOf(nodes)
+		tails = r.problemsOf(nodes)
 	}
 	lines = append(lines, tails...)
 	lines = append(lines, reportErrorLines(out)...)
