@@ -125,6 +125,12 @@ func (r *run) warnForZeek(config zeekapi.Configuration) {
 			r.warning("%s", a.Text)
 		}
 	}
+	for _, n := range config.Nodes {
+		if i := slices.IndexFunc(n.Scripts, zeekapi.IsAssignment); i >= 0 {
+			r.warning("node %q has the assignment %s among its scripts; an agent of Zeek's takes it for a script, and the node does not start", n.Name, n.Scripts[i])
+			return // one says enough: [cluster] gives all nodes the same
+		}
+	}
 }
 
 func (r *run) warnAll(texts []string) {
