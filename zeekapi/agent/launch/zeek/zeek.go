@@ -124,6 +124,7 @@ type Launcher struct {
 	running    []launch.Running // found at creation
 	parsed     parsedKeys
 
+	memory    memoryGroups
 	crashes   *crashes.Store
 	reporting sync.Mutex // held while a backtrace is made
 
@@ -158,6 +159,7 @@ var (
 	_ launch.Versioned = (*Launcher)(nil)
 	_ launch.Leaver    = (*Launcher)(nil)
 	_ launch.Crasher   = (*Launcher)(nil)
+	_ launch.Limiter   = (*Launcher)(nil)
 )
 
 // New inspects the installed Zeek, prepares the state directory and adopts the nodes that
@@ -238,6 +240,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	}
 	l.common = l.common.in(here)
 	l.watcher = l.newWatcher()
+	l.memory = findMemoryGroups("/", c.Instance)
 	l.crashes = crashes.Open(filepath.Join(c.StateDir, "crashes"), c.Log)
 	install.file, _ = os.Stat(install.binary) // nil: any later file counts as a replacement
 	l.install.Store(&install)
@@ -310,6 +313,9 @@ func (l *Launcher) live(n launch.Node, run func(context.Context) error) {
 	l.all.Go(func() {
 		defer stop()
 		err := run(ctx)
+		if !errors.Is(err, errLeft) {
+			err = l.memory.leave(n, err)
+		}
 		outputs := l.lastOutputs(name)
 		if err != nil && ctx.Err() == nil && !errors.Is(err, errLeft) {
 			l.crashed(name, err, outputs)
