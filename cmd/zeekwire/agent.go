@@ -16,6 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/cmd/internal/metrics"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -159,6 +160,9 @@ func (s *agentService) config(endpoint *peering.Endpoint, listens netip.AddrPort
 		Log:     s.log,
 	}
 	if o := s.operation; o != nil {
+		if logs != nil {
+			metrics.WatchArchive(o.registry, &logs.totals)
+		}
 		watch := watchAgent(o, endpoint, set.controllers)
 		c.Observe = func(m *agent.Machine, in agent.Input, out []agent.Output) {
 			logs.observe(m, in)

@@ -48,7 +48,7 @@ func newAgentSettings() *agentSettings {
 		onExit:          exitStop,
 		supervisor:      net.JoinHostPort("127.0.0.1", strconv.Itoa(control.Port)),
 		archive:         defaultArchive(),
-		disks:           diskwatch.Settings{Warn: diskwatch.Threshold{Percent: 10}},
+		disks:           diskwatch.Settings{Warn: diskwatch.Threshold{Percent: 5}},
 		sites:           defaultSites(),
 		backend:         backendAuto,
 		transport:       transportAuto,

@@ -145,6 +145,11 @@ func (s *controllerService) run(ctx context.Context) error {
 		o.watch(endpoint)
 		watchController(o, &config)
 	}
+	watch, err := s.notify(ctx, group, &config)
+	if err != nil {
+		return err
+	}
+	config.Observe = watch
 	if s.started != nil {
 		s.started(native, clients)
 	}
@@ -153,6 +158,27 @@ func (s *controllerService) run(ctx context.Context) error {
 		return controller.Run(ctx, config)
 	})
 	return group.Wait()
+}
+
+// notify starts the service that notifies operators, and returns an observer that it needs
+// in place of that of the configuration, which it calls.
+func (s *controllerService) notify(ctx context.Context, group *errgroup.Group, c *controller.Config) (func(controller.Snapshot, controller.Input, []controller.Output), error) {
+	service, err := s.newAlerts(c.Store)
+	if err != nil {
+		return nil, err
+	}
+	c.Alerts = service
+	group.Go(func() error {
+		service.Run(ctx)
+		return nil
+	})
+	feed, others := alertFeed{take: service.Take}, c.Observe
+	return func(snapshot controller.Snapshot, in controller.Input, out []controller.Output) {
+		feed.observe(snapshot, in, out)
+		if others != nil {
+			others(snapshot, in, out)
+		}
+	}, nil
 }
 
 // spoken returns the dialects of the controller.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -16,6 +17,7 @@ type controllerSettings struct {
 	gate      gateSettings
 	machine   controller.Settings
 	sites     siteSettings
+	alerts    alertSettings
 
 	brokerStart, metricsStart broker.Port
 }
@@ -31,6 +33,7 @@ func newControllerSettings() *controllerSettings {
 		},
 		machine: controller.DefaultSettings(),
 		sites:   defaultSites(),
+		alerts:  defaultAlerts(),
 	}
 	s.native.defaultPort = s.machine.BrokerPort
 	s.requestTimeout = s.machine.RequestTimeout
@@ -78,6 +81,8 @@ func newControllerSettings() *controllerSettings {
 		},
 	)
 
+	s.alerts.add(s.t)
+
 	s.t.Group("Topics")
 	s.t.Add(
 		topicSetting(&s.topics.management.Controller, "topic", "`TOPIC` of clients and the controller", module+"::topic"),
@@ -103,12 +108,20 @@ func (s *controllerSettings) check() error {
 	case s.metricsStart.Number == 0:
 		return s.t.Wrong("auto-assign-metrics-start-port", wantPort)
 	}
+	if err := s.alerts.check(s.t); err != nil {
+		return err
+	}
 	s.machine.BrokerStartPort, s.machine.MetricsStartPort = s.brokerStart.Number, s.metricsStart.Number
 	return s.serviceSettings.check()
 }
 
 // sitesDir returns the directory for the sites of configurations.
 func (s *controllerSettings) sitesDir() string { return filepath.Join(s.own(), "sites") }
+
+// certificateFiles returns the files with the certificates of the controller.
+func (s *controllerSettings) certificateFiles() []string {
+	return slices.DeleteFunc([]string{s.tls.Certificate(), s.tls.Authority(), s.gate.web.CertFile}, func(file string) bool { return file == "" })
+}
 
 // stateFile returns the path of the controller's state file.
 func (s *controllerSettings) stateFile() string { return filepath.Join(s.own(), "controller.db") }

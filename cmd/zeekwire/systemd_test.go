@@ -144,7 +144,8 @@ func TestUnitsAreValid(t *testing.T) {
 		out, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", file).CombinedOutput()
 		var complaints []string
 		for line := range strings.Lines(string(out)) {
-			if strings.Contains(line, file) {
+			const newer = "Unknown key 'DelegateSubgroup'" // systemd before 254 ignores it
+			if strings.Contains(line, file) && !strings.Contains(line, newer) {
 				complaints = append(complaints, line)
 			}
 		}

@@ -143,6 +143,17 @@ func (c *Client) Events(ctx context.Context, after, limit uint64) ([]zeekapi.Clu
 	return data[[]zeekapi.ClusterEvent](ctx, c, zeekapi.EventsCall, zeekapi.EventsRequest{After: after, Limit: limit})
 }
 
+// Alerts returns the present alerts, and the channels of the controller.
+func (c *Client) Alerts(ctx context.Context) (zeekapi.Alerts, error) {
+	return data[zeekapi.Alerts](ctx, c, zeekapi.AlertsCall, zeekapi.AlertsRequest{})
+}
+
+// TestAlerts makes the controller send a test notification by each channel, and returns a
+// result for each.
+func (c *Client) TestAlerts(ctx context.Context) ([]zeekapi.Result, error) {
+	return results(ctx, c, zeekapi.TestAlertsCall, zeekapi.TestAlertsRequest{})
+}
+
 // Logs returns the ends of a node's standard output and standard error, at most so
 // many bytes of each. With 0, the agent's default limits them. A node that does not
 // run may have outputs, too.

@@ -148,6 +148,8 @@ func requests(id string) []zeekapi.Message {
 		zeekapi.RestartRequest{ReqID: r},
 		zeekapi.TestTimeoutRequest{ReqID: r},
 		zeekapi.StatusRequest{ReqID: r},
+		zeekapi.AlertsRequest{ReqID: r},
+		zeekapi.TestAlertsRequest{ReqID: r},
 		zeekapi.DryRunRequest{ReqID: r, Config: config("c1")},
 		zeekapi.DeployStagedRequest{ReqID: r, DeployOptions: zeekapi.DeployOptions{Force: true}},
 		zeekapi.CheckRequest{ReqID: r},

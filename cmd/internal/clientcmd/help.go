@@ -33,6 +33,8 @@ var examples = map[string][]string{
 	"stage-config":  {"stage-config cluster.cfg"},
 	"test-timeout":  {"test-timeout --with-state"},
 
+	"alerts":          {"alerts", "alerts test"},
+	"test":            {"alerts test"},
 	"diff":            {"diff cluster.cfg", "diff --strict-exit  # staged configuration; exit code 3 if it differs"},
 	"drain":           {"drain instance-01"},
 	"history":         {"history --limit 10"},

@@ -117,7 +117,8 @@ func (t *Tool) events() *cobra.Command {
 			})
 		})
 	cmd.Long = cmd.Short + `, the oldest first: agents that
-connected or disconnected, state changes of nodes, errors, deployments.
+connected or disconnected, state changes of nodes, errors, deployments,
+problems, and notifications of operators.
 
 "watch" shows events as they occur.
 
@@ -134,7 +135,7 @@ func eventLine(n zeekapi.ClusterEvent) terminal.Line {
 	switch n.Kind {
 	case zeekapi.EventState:
 		text = stateCell(zeekapi.State(n.Text))
-	case zeekapi.EventError, zeekapi.EventLost:
+	case zeekapi.EventError, zeekapi.EventLost, zeekapi.EventProblem, zeekapi.EventAlert:
 		text.Style = terminal.Bad
 	}
 	line := terminal.Line{{Text: localTime(n.Time) + "  ", Style: terminal.Faint}, cell(fmt.Sprintf("%-9s  ", n.Kind))}

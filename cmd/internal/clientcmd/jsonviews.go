@@ -21,7 +21,7 @@ const (
 
 	eventHelp = `number, time, kind ("connected", "lost", "state", "error",
 "log", "staged", "deploying", "deployed", "drained", "undrained", "job",
-"storage"), instance, node and text`
+"storage", "problem", "solved", "alert", "resolved"), instance, node and text`
 
 	statusHelp = `
 
@@ -30,7 +30,8 @@ target (IDs of configurations), last_deployment (keys as for history), job (keys
 as for rolling-restart), and instances, by name, each with host, port,
 connected, since, wanted, ready, drained, dialects, agent (name, version,
 started), zeek (a version), last_error, refused (addresses of other agents with
-its name), and nodes, by name, each with state,
+its name), problems (a list with kind, node, subject, text and since), and
+nodes, by name, each with state,
 cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
 (processors in use), memory (bytes), last_error and edited (files that the node
 has loaded, and that changed since). The controller is null if it is Zeek's. If
@@ -84,7 +85,16 @@ type instanceView struct {
 	Zeek      *string             `json:"zeek"`
 	LastError *string             `json:"last_error"`
 	Refused   []string            `json:"refused"`
+	Problems  []problemView       `json:"problems"`
 	Nodes     map[string]nodeView `json:"nodes"`
+}
+
+type problemView struct {
+	Kind    string     `json:"kind"`
+	Node    *string    `json:"node"`
+	Subject *string    `json:"subject"`
+	Text    string     `json:"text"`
+	Since   *time.Time `json:"since"`
 }
 
 type deploymentView struct {
@@ -224,11 +234,15 @@ func newNodeView(n zeekapi.NodeDetail) nodeView {
 	return v
 }
 
+func newProblemView(p zeekapi.Problem) problemView {
+	return problemView{p.Kind, orNull(p.Node), orNull(p.Subject), p.Text, orNullTime(p.Since)}
+}
+
 func newInstanceView(i zeekapi.InstanceStatus) instanceView {
 	v := instanceView{
 		Port: orNull(i.Instance.Port.Number), Connected: i.Connected, Since: orNullTime(i.Since),
 		Wanted: i.Wanted, Ready: i.Ready, Drained: i.Drained, Dialects: names(i.Dialects),
-		Agent: newProcessView(i.Agent), Zeek: orNull(i.Zeek), LastError: orNull(i.LastError), Refused: names(i.Refused),
+		Agent: newProcessView(i.Agent), Zeek: orNull(i.Zeek), LastError: orNull(i.LastError), Refused: names(i.Refused), Problems: list(i.Problems, newProblemView),
 		Nodes: make(map[string]nodeView, len(i.Nodes)),
 	}
 	if i.Instance.Host.IsValid() && !i.Instance.Host.IsUnspecified() {

@@ -480,6 +480,13 @@ func currentErrors(s zeekapi.Status, extended bool) []terminal.Line {
 		if len(i.Refused) > 0 {
 			lines = append(lines, labeledError(i.Instance.Name, refusedText(i.Refused))...)
 		}
+		for _, p := range i.Problems {
+			name := i.Instance.Name
+			if p.Node != "" {
+				name = p.Node
+			}
+			lines = append(lines, labeledError(name, p.Text)...)
+		}
 		for _, n := range i.Nodes {
 			if n.LastError != "" && n.Status.State != zeekapi.StateRunning {
 				lines = append(lines, labeledError(n.Status.Node, n.LastError)...)

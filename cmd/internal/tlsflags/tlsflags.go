@@ -61,6 +61,9 @@ func (o *Options) Mutual() bool { return o.mode == security.Mutual.String() }
 // certificates, "" if there is none.
 func (o *Options) Authority() string { return o.config.CAFile }
 
+// Certificate returns the file of --tls-cert, "" for none.
+func (o *Options) Certificate() string { return o.config.CertFile }
+
 // Check returns an error that names the flags if the options contradict each
 // other.
 func (o *Options) Check() error {

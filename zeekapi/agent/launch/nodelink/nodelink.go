@@ -72,6 +72,8 @@ var (
 	_ launch.Dispatcher = (*Launcher)(nil)
 	_ launch.Checker    = (*Launcher)(nil)
 	_ launch.Scanner    = (*Launcher)(nil)
+	_ launch.Crasher    = (*Launcher)(nil)
+	_ launch.Limiter    = (*Launcher)(nil)
 )
 
 // New returns a launcher that connects to the nodes of p. It closes p.
@@ -133,6 +135,21 @@ func (l *Launcher) Scan() {
 		return
 	}
 	l.events.Add(launch.Edited{})
+}
+
+// Crashes returns the reports about a node if Processes is a launch.Crasher.
+func (l *Launcher) Crashes(name string) []zeekapi.CrashReport {
+	if c, ok := l.Processes.(launch.Crasher); ok {
+		return c.Crashes(name)
+	}
+	return nil
+}
+
+// LimitMemory changes the limit of a node if Processes is a launch.Limiter.
+func (l *Launcher) LimitMemory(name string, bytes int64) {
+	if p, ok := l.Processes.(launch.Limiter); ok {
+		p.LimitMemory(name, bytes)
+	}
 }
 
 // setRoute stores the connection of a node for its start. It ignores a node that runs,

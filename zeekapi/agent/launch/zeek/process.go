@@ -87,7 +87,8 @@ func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	if err := l.reserve(ctx, note); err != nil {
 		return err
 	}
-	if err := l.startIn(dir, cmd, n); err != nil {
+	cmd, err := l.startIn(dir, cmd, n)
+	if err != nil {
 		return errors.Join(err, forget(dir))
 	}
 	log := l.config.Log.With().Str("node", n.Name).Int("pid", cmd.Process.Pid).Logger()
@@ -103,16 +104,17 @@ func (l *Launcher) execute(ctx context.Context, n launch.Node) error {
 	return l.supervise(ctx, n.Name, p)
 }
 
-// startIn starts the process of a node with its outputs in files.
-func (l *Launcher) startIn(dir string, cmd *exec.Cmd, n launch.Node) error {
+// startIn starts the process of a node with its outputs in files. The started command may be
+// a copy of cmd.
+func (l *Launcher) startIn(dir string, cmd *exec.Cmd, n launch.Node) (*exec.Cmd, error) {
 	stdout, err := output(dir, l.config.StdoutFile)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer stdout.Close()
 	stderr, err := output(dir, l.config.StderrFile)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer stderr.Close()
 	cmd.Stdout, cmd.Stderr = stdout, stderr
@@ -120,7 +122,25 @@ func (l *Launcher) startIn(dir string, cmd *exec.Cmd, n launch.Node) error {
 		l.config.Log.Warn().Str("node", n.Name).Err(err).Msg("cannot remove the list of scripts of the node's previous start")
 	}
 	defer nameProcess(cmd, dir, launch.ProcessName(n.Name))()
-	return l.start(cmd, n)
+	return l.startLimited(cmd, n)
+}
+
+// startLimited starts the process of a node in its control group, or without one if that
+// fails.
+func (l *Launcher) startLimited(cmd *exec.Cmd, n launch.Node) (*exec.Cmd, error) {
+	entered, err := l.memory.enter(cmd, n)
+	if err == nil {
+		defer entered()
+		err = l.start(cmd, n)
+		if err == nil || !l.memory.undo(cmd) {
+			return cmd, err
+		}
+		cmd = &exec.Cmd{ // a command can be started only once
+			Path: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Stdout: cmd.Stdout, Stderr: cmd.Stderr, SysProcAttr: cmd.SysProcAttr,
+		}
+	}
+	l.config.Log.Warn().Str("node", n.Name).Err(err).Msg("cannot start the node in a control group of its own; the agent watches its memory")
+	return cmd, l.start(cmd, n)
 }
 
 // newToken returns a random token, which identifies the processes of one start of a node.
