@@ -30,7 +30,7 @@ func (p *Plan) clusterFile(short bool) ([]byte, error) {
 	for _, g := range p.Groups {
 		flat[g] = !short || !g.numbered()
 	}
-	for {
+	for attempt := 1; ; attempt++ {
 		w := clusterWriter{plan: p, flat: flat}
 		text, err := w.file()
 		if err != nil {
@@ -44,8 +44,14 @@ func (p *Plan) clusterFile(short bool) ([]byte, error) {
 			return nil, err
 		}
 		flat[wrong] = true
+		if attempt == maxAttempts {
+			return p.clusterFile(false)
+		}
 	}
 }
+
+// maxAttempts limits the number of groups for which a short form is tried in vain.
+const maxAttempts = 16
 
 // verify returns an error unless a cluster file has the nodes of the plan. If the nodes of
 // a group are wrong, it also returns the group.
@@ -53,7 +59,7 @@ func (p *Plan) verify(text []byte) (wrong *Group, err error) {
 	config, _, err := ParseClusterFile(text)
 	if err != nil {
 		// A short form that is refused, perhaps.
-		return p.firstShort(text), fmt.Errorf("the cluster file cannot be read again: %w", err)
+		return p.firstShort(text), fmt.Errorf("this cannot be written to a cluster file: %w", err)
 	}
 	got := map[string]zeekapi.Node{}
 	for _, n := range config.Nodes {
@@ -140,7 +146,7 @@ func (w *clusterWriter) section(name, comment string, keys func(set func(key, va
 	keys(func(key, value string) { section.KeyValue(key, configparser.Escape(value)) })
 	text, err := section.Bytes()
 	if err != nil && w.err == nil {
-		w.err = fmt.Errorf("section %q: %w", name, err)
+		w.err = fmt.Errorf("this cannot be written to a cluster file: section %q: %w", name, err)
 	}
 	w.out.WriteByte('\n')
 	if comment != "" {
@@ -195,7 +201,7 @@ func (w *clusterWriter) instances() {
 	}
 	text, err := section.Bytes()
 	if err != nil && w.err == nil {
-		w.err = fmt.Errorf("section [instances]: %w", err)
+		w.err = fmt.Errorf("this cannot be written to a cluster file: section [instances]: %w", err)
 	}
 	w.out.WriteString("\n# The machines of the cluster, by the names of their agents.\n")
 	w.out.Write(bytes.TrimSpace(text))

@@ -134,6 +134,7 @@ type Plan struct {
 
 	before     []string // commands that stop the imported cluster
 	exactPorts bool     // an imported file names ports
+	listed     map[Left]bool
 	metricsOff bool
 }
 
@@ -146,7 +147,12 @@ func (p *Plan) sortLeft() {
 
 // leave adds something that is not carried over, unless it is listed already.
 func (p *Plan) leave(at Place, key, value, reason string) {
-	if l := (Left{at, key, value, reason}); !slices.Contains(p.Left, l) {
+	l := Left{at, key, value, reason}
+	if p.listed == nil {
+		p.listed = map[Left]bool{}
+	}
+	if !p.listed[l] {
+		p.listed[l] = true
 		p.Left = append(p.Left, l)
 	}
 }
