@@ -297,7 +297,7 @@ func (w *clusterWriter) workers(g *Group) {
 		set("instance", g.Machine)
 		set("role", "worker")
 		set("workers", strconv.Itoa(len(g.Nodes)))
-		if source := cmp.Or(g.Source, literal(first.Interface)); source != "" {
+		if source := cmp.Or(g.Source, g.template(func(n Node) string { return n.Interface })); source != "" {
 			set("interface", source)
 		}
 		if first.CPU != nil {
@@ -312,18 +312,37 @@ func (w *clusterWriter) workers(g *Group) {
 
 // env returns the environment of the group as a template.
 func (g *Group) env() string {
-	own := g.Nodes[0].Env
-	same := !slices.ContainsFunc(g.Nodes, func(n Node) bool { return !maps.Equal(n.Env, own) })
-	if same {
-		return literal(envWords(own))
-	}
 	env := map[string]string{}
+	for name := range g.Nodes[0].Env {
+		env[name] = g.template(func(n Node) string { return n.Env[name] })
+	}
 	for _, v := range g.Env {
-		if _, ok := own[v.Name]; ok {
+		if _, ok := env[v.Name]; ok {
 			env[v.Name] = v.Value
 		}
 	}
 	return envWords(env)
+}
+
+// template returns a template for a value of each node: the value, or one that ends with
+// the number of the node. If it is wrong, the nodes get sections of their own.
+func (g *Group) template(value func(Node) string) string {
+	first := value(g.Nodes[0])
+	for start, name := range []string{"${worker_index0}", "${worker_index}"} {
+		prefix, ok := strings.CutSuffix(first, strconv.Itoa(start))
+		different := slices.ContainsFunc(g.Nodes, func(n Node) bool { return value(n) != first })
+		if !ok || !different {
+			continue
+		}
+		numbered := true
+		for i, n := range g.Nodes {
+			numbered = numbered && value(n) == prefix+strconv.Itoa(start+i)
+		}
+		if numbered {
+			return literal(prefix) + name
+		}
+	}
+	return literal(first)
 }
 
 // cpus returns the CPUs of the group as a list that is dealt out. The list is as short as
