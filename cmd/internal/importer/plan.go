@@ -157,6 +157,23 @@ func (p *Plan) leave(at Place, key, value, reason string) {
 	}
 }
 
+// obey makes the agent of a machine accept the controller of the cluster only.
+func (p *Plan) obey(m *Machine) {
+	controller := p.machine(p.At).Address
+	if _, err := netip.ParseAddr(controller); err != nil {
+		p.note(fmt.Sprintf("Agents accept any controller, because %s is not an address. Set obey in %s/*.conf to the controller's address.", controller, agentsDir))
+		return
+	}
+	m.set("obey", controller, "the controller's address; separate several by commas")
+}
+
+// note adds a note, unless there is the same already.
+func (p *Plan) note(text string) {
+	if !slices.Contains(p.Notes, text) {
+		p.Notes = append(p.Notes, text)
+	}
+}
+
 // machine returns the machine with a name.
 func (p *Plan) machine(name string) *Machine {
 	for _, m := range p.Machines {

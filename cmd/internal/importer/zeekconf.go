@@ -3,7 +3,6 @@ package importer
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -99,10 +98,7 @@ func (h *host) connect(hosts []*host) {
 	if strings.Contains(m.Address, ":") {
 		m.set("default-address", "::", "the agent has an address of IPv6")
 	}
-	controller := h.plan.machine(h.plan.At)
-	if _, err := netip.ParseAddr(controller.Address); err == nil {
-		m.set("obey", controller.Address, "the controller's address; separate several by commas")
-	}
+	h.plan.obey(m)
 }
 
 // place returns the place of an option.

@@ -3,7 +3,6 @@ package importer
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -95,16 +94,13 @@ func (c *control) machines() {
 	if len(c.Machines) == 1 && c.Machines[0].Address == "127.0.0.1" {
 		return
 	}
-	manager := c.machine(c.At)
 	for _, m := range c.Machines {
 		m.Listens = true
 		m.set("controller", "none", "the controller connects to the agent")
 		if strings.Contains(m.Address, ":") {
 			m.set("default-address", "::", "the agent has an address of IPv6")
 		}
-		if _, err := netip.ParseAddr(manager.Address); err == nil {
-			m.set("obey", manager.Address, "the controller's address; separate several by commas")
-		}
+		c.obey(m)
 	}
 }
 

@@ -1,6 +1,8 @@
 package importer
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -32,7 +34,7 @@ var notCarried = func() map[string]string {
 		"agents keep the files of their nodes in their state directory: state-dir":                                 "spooldir statefile lockfile zeekctlconfigdir",
 		"there are no plugins of ZeekControl":                                                                      "sitepluginpath plugindir pluginzeekdir",
 		"it belongs to the programs of ZeekControl, which are not used": `version standalone os time logexpireminutes scriptsdir postprocdir
-			helperdir cfgdir policydir staticdir libdir libdir64 libdirinternal capstatspath nodecfg localnetscfg bindir`,
+			helperdir cfgdir staticdir libdir libdir64 libdirinternal capstatspath `,
 	} {
 		for name := range strings.FieldsSeq(names) {
 			all[name] = reason
@@ -80,6 +82,11 @@ func (c *control) leaveOptions() {
 		}
 		if reason != "" && !slices.Contains(withoutEffect[option.Name], strings.ToLower(option.Value)) {
 			c.leaveOption(option, reason)
+		}
+	}
+	for name, read := range map[string]string{"nodecfg": c.files.nodesFile, "localnetscfg": c.files.networksFile} {
+		if option := o.Get(name); option != nil && option.Value != read {
+			c.leaveOption(option, fmt.Sprintf("%s was read instead; to import the other file, name it as well as the others", cmp.Or(read, "no file")))
 		}
 	}
 	for _, option := range o.Unknown {
