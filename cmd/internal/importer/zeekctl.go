@@ -50,6 +50,7 @@ func zeekControl(files zeekControlFiles, base string) (*Plan, error) {
 	for _, m := range c.Machines {
 		c.settings(m)
 	}
+	c.alerts()
 	c.leaveOptions()
 	c.leaveKeys()
 	if err := c.ports(); err != nil {
