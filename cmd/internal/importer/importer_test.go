@@ -395,3 +395,21 @@ func TestEveryKeyOfZeekConfIsAccountedFor(t *testing.T) {
 		}
 	}
 }
+
+// TestOutputAmongScripts checks that scripts are not copied into themselves.
+func TestOutputAmongScripts(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{
+		"etc/node.cfg": "[zeek]\ntype=standalone\nhost=localhost\n", "etc/zeekctl.cfg": "SitePolicyPath = " + dir + "/site\n", "site/a.zeek": "",
+	})
+	plan, err := Import([]string{filepath.Join(dir, "etc")}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.Write(filepath.Join(dir, "site", "new"), false); err == nil || !strings.Contains(err.Error(), "use another --output") {
+		t.Errorf("error %v", err)
+	}
+	if err := plan.Write(filepath.Join(dir, "site-new"), false); err != nil {
+		t.Error(err)
+	}
+}

@@ -153,15 +153,19 @@ func (p *Plan) commonArguments(hosts []*host) {
 func (h *host) parse(text string, options ...*zeekconf.Option) arguments {
 	leave := func(word, reason string) {
 		for _, o := range options {
-			if o != nil && strings.Contains(o.Joined(), word) {
+			if o != nil && (strings.Contains(o.Joined(), word) || o == options[len(options)-1]) {
 				h.plan.leave(h.place(o), o.Written, word, reason)
 				return
 			}
 		}
 	}
-	a := parseArguments(systemdWords(text, leave))
-	if a.unsafe != "" {
-		leave(a.unsafe, a.reason)
+	parse := parseCommonArguments
+	if len(options) == 1 {
+		parse = parseArguments // of the processes of one kind
+	}
+	a := parse(systemdWords(text, leave))
+	for _, l := range a.left {
+		leave(l.word, l.reason)
 	}
 	return a
 }

@@ -167,11 +167,11 @@ func (c *control) arguments() {
 	if o := c.files.options.Get("zeekargs"); o != nil && o.Value != "" {
 		words, err := shlex.Split(o.Value)
 		a := parseArguments(words)
-		switch {
-		case err != nil:
+		if err != nil {
 			c.leaveOption(o, err.Error())
-		case a.unsafe != "":
-			c.leave(placeOf(o), o.Written, a.unsafe, a.reason)
+		}
+		for _, l := range a.left {
+			c.leave(placeOf(o), o.Written, l.word, l.reason)
 		}
 		for _, word := range latest(a.scripts) {
 			if zeekapi.IsScript(word) {
@@ -270,11 +270,14 @@ func (c *control) group(n zeekctl.Node) *Group {
 		words, err := shlex.Split(o.Value)
 		a := parseArguments(words)
 		g.Args = append(g.Args, a.scripts...)
-		switch {
-		case err != nil:
+		if err != nil {
 			c.leaveOption(o, err.Error())
-		case a.unsafe != "" || len(a.options) > 0:
-			c.leaveOption(o, "a node's scripts are scripts, and assignments to options")
+		}
+		for _, word := range a.options {
+			c.leave(placeOf(o), o.Written, word, "an agent gives options of zeek to all its nodes; to do so, add them to node-args of the machine")
+		}
+		for _, l := range a.left {
+			c.leave(placeOf(o), o.Written, l.word, l.reason)
 		}
 	}
 	for _, key := range zeekctl.PacketKeys {
