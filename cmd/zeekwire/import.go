@@ -53,7 +53,7 @@ reason, and is also written to not-carried-over.txt. It is not a failure.`,
 		},
 	}
 	cmd.Flags().StringVar(&f.output, "output", "", "`DIR` to write the files to (default: print the cluster file)")
-	cmd.Flags().BoolVar(&f.force, "force", false, "replace files in the directory of --output")
+	cmd.Flags().BoolVar(&f.force, "force", false, "replace the files of an earlier import, and its directory site")
 	cmd.Flags().BoolVar(&f.json, "json", false, "JSON output: nodes, machines with settings, and what is not carried over")
 	cmd.Flags().StringVar(&f.zeekDir, "zeek-dir", "", "`DIR` where Zeek is installed (default: the one that contains the files)")
 	_ = cmd.MarkFlagDirname("output") // they fail only for unknown flags

@@ -30,7 +30,7 @@ func (p *Plan) clusterFile(short bool) ([]byte, error) {
 	for _, g := range p.Groups {
 		flat[g] = !short || !g.numbered()
 	}
-	for {
+	for attempt := 1; ; attempt++ {
 		w := clusterWriter{plan: p, flat: flat}
 		text, err := w.file()
 		if err != nil {
@@ -44,8 +44,14 @@ func (p *Plan) clusterFile(short bool) ([]byte, error) {
 			return nil, err
 		}
 		flat[wrong] = true
+		if attempt == maxAttempts {
+			return p.clusterFile(false)
+		}
 	}
 }
+
+// maxAttempts limits the number of groups for which a short form is tried in vain.
+const maxAttempts = 16
 
 // verify returns an error unless a cluster file has the nodes of the plan. If the nodes of
 // a group are wrong, it also returns the group.
@@ -53,7 +59,7 @@ func (p *Plan) verify(text []byte) (wrong *Group, err error) {
 	config, _, err := ParseClusterFile(text)
 	if err != nil {
 		// A short form that is refused, perhaps.
-		return p.firstShort(text), fmt.Errorf("the cluster file cannot be read again: %w", err)
+		return p.firstShort(text), fmt.Errorf("this cannot be written to a cluster file: %w", err)
 	}
 	got := map[string]zeekapi.Node{}
 	for _, n := range config.Nodes {
@@ -140,7 +146,7 @@ func (w *clusterWriter) section(name, comment string, keys func(set func(key, va
 	keys(func(key, value string) { section.KeyValue(key, configparser.Escape(value)) })
 	text, err := section.Bytes()
 	if err != nil && w.err == nil {
-		w.err = fmt.Errorf("section %q: %w", name, err)
+		w.err = fmt.Errorf("this cannot be written to a cluster file: section %q: %w", name, err)
 	}
 	w.out.WriteByte('\n')
 	if comment != "" {
@@ -195,7 +201,7 @@ func (w *clusterWriter) instances() {
 	}
 	text, err := section.Bytes()
 	if err != nil && w.err == nil {
-		w.err = fmt.Errorf("section [instances]: %w", err)
+		w.err = fmt.Errorf("this cannot be written to a cluster file: section [instances]: %w", err)
 	}
 	w.out.WriteString("\n# The machines of the cluster, by the names of their agents.\n")
 	w.out.Write(bytes.TrimSpace(text))
@@ -291,7 +297,7 @@ func (w *clusterWriter) workers(g *Group) {
 		set("instance", g.Machine)
 		set("role", "worker")
 		set("workers", strconv.Itoa(len(g.Nodes)))
-		if source := cmp.Or(g.Source, literal(first.Interface)); source != "" {
+		if source := cmp.Or(g.Source, g.template(func(n Node) string { return n.Interface })); source != "" {
 			set("interface", source)
 		}
 		if first.CPU != nil {
@@ -306,18 +312,37 @@ func (w *clusterWriter) workers(g *Group) {
 
 // env returns the environment of the group as a template.
 func (g *Group) env() string {
-	own := g.Nodes[0].Env
-	same := !slices.ContainsFunc(g.Nodes, func(n Node) bool { return !maps.Equal(n.Env, own) })
-	if same {
-		return literal(envWords(own))
-	}
 	env := map[string]string{}
+	for name := range g.Nodes[0].Env {
+		env[name] = g.template(func(n Node) string { return n.Env[name] })
+	}
 	for _, v := range g.Env {
-		if _, ok := own[v.Name]; ok {
+		if _, ok := env[v.Name]; ok {
 			env[v.Name] = v.Value
 		}
 	}
 	return envWords(env)
+}
+
+// template returns a template for a value of each node: the value, or one that ends with
+// the number of the node. If it is wrong, the nodes get sections of their own.
+func (g *Group) template(value func(Node) string) string {
+	first := value(g.Nodes[0])
+	for start, name := range []string{"${worker_index0}", "${worker_index}"} {
+		prefix, ok := strings.CutSuffix(first, strconv.Itoa(start))
+		different := slices.ContainsFunc(g.Nodes, func(n Node) bool { return value(n) != first })
+		if !ok || !different {
+			continue
+		}
+		numbered := true
+		for i, n := range g.Nodes {
+			numbered = numbered && value(n) == prefix+strconv.Itoa(start+i)
+		}
+		if numbered {
+			return literal(prefix) + name
+		}
+	}
+	return literal(first)
 }
 
 // cpus returns the CPUs of the group as a list that is dealt out. The list is as short as

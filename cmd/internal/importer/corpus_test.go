@@ -142,7 +142,7 @@ func imported(t *testing.T, p *Plan) []reference {
 	var all []reference
 	for _, n := range config.Nodes {
 		m := p.machine(n.Instance)
-		r := reference{name: n.Name, role: strings.ToLower(string(n.Role)), host: m.Address, source: n.Interface, env: n.Env, args: arguments_(t, m, n)}
+		r := reference{name: n.Name, role: strings.ToLower(string(n.Role)), host: m.Address, source: n.Interface, env: n.Env, args: nodeArguments(t, m, n)}
 		if n.CPUAffinity != nil {
 			r.cpu = fmt.Sprint(*n.CPUAffinity)
 		}
@@ -175,19 +175,18 @@ func assign(t *testing.T, p *Plan, config *zeekapi.Configuration) {
 			t.Fatal(err)
 		}
 	}
-	for i, instance := range config.Instances {
+	for i := range config.Instances {
 		// The addresses of machines are not looked up here, so ports are assigned as if
 		// machines had different ones.
 		config.Instances[i].Host = fakeAddress(i)
-		_ = instance
 	}
 	if err := s.AssignPorts(config); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// arguments_ returns the arguments of zeek for a node, as its agent passes them.
-func arguments_(t *testing.T, m *Machine, n zeekapi.Node) []string {
+// nodeArguments returns the arguments of zeek for a node, as its agent passes them.
+func nodeArguments(t *testing.T, m *Machine, n zeekapi.Node) []string {
 	t.Helper()
 	args := slices.Clone(n.Scripts)
 	for _, s := range m.Settings {

@@ -279,7 +279,7 @@ func TestEveryOptionIsAccountedFor(t *testing.T) {
 	carried := strings.Fields(`clusterbackend zeekport metricsport metricsaddress logrotationinterval logdir compresslogsinflight
 		privateaddressspaceislocal sendmail mailsubjectprefix mailto mailfrom mailalarmsto mailalarmsinterval logexpireinterval zeekargs
 		memlimit env_vars prefixes sitepolicyscripts sitepolicypath pfringclusterid pfringclustertype pfringfirstappinstance pcapsnaplen
-		compresslogs compresscmd compressextension pcapbufsize zeekbase zeek brokerdbdir fileextractdir defaultstoredir`)
+		mindiskspace bindir policydir nodecfg localnetscfg compresslogs compresscmd compressextension pcapbufsize zeekbase zeek brokerdbdir fileextractdir defaultstoredir`)
 	known := zeekctl.OptionNames()
 	for _, name := range known {
 		reason, left := notCarried[name]
@@ -350,5 +350,66 @@ func TestVersions(t *testing.T) {
 		if got := fmt.Sprintf("%s %d", v.backend(), v.port()); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
+	}
+}
+
+// TestEveryKeyOfZeekConfIsAccountedFor checks that a value of each key of zeek.conf is in a
+// file, or listed.
+func TestEveryKeyOfZeekConfIsAccountedFor(t *testing.T) {
+	const machine = "[zeek]\nmanager = 1\nloggers = 1\nproxies = 1\n%s\n[interface x]\ninterface = eth0\nworkers = 2\n%s\n"
+	values := map[string]string{
+		"args": "word-1", "env": "A=word-1", "user": "word-1", "group": "word-1", "archiver": "/bin/word-1", "base_dir": "/word-1", "path": "/word-1",
+		"ext_path": "/word-1", "ext_zeek_path": "/word-1", "cluster_backend_args": "word-1", "cluster_layout": "/word-1", "cluster_node_prefix": "word-1",
+		"port": "12345", "cluster_port": "12345", "address": "192.0.2.77", "cluster_address": "192.0.2.77", "metrics_port": "12345",
+		"restart_interval_sec": "7777", "worker_args": "word-1", "worker_env": "A=word-1", "worker_nice": "17", "worker_memory_max": "777G",
+		"workers_cpu_list": "777", "worker_numa_policy": "local", "workers_numa_policy": "local",
+	}
+	for _, kind := range []string{"manager", "logger", "proxy", "archiver"} {
+		for suffix, value := range map[string]string{"args": "word-1", "env": "A=word-1", "nice": "17", "memory_max": "777G", "cpu_set": "777"} {
+			values[kind+"_"+suffix] = value
+		}
+	}
+	for key, value := range values {
+		for _, worker := range []bool{false, true} {
+			if worker != strings.HasPrefix(key, "worker") {
+				continue
+			}
+			lines := []any{key + " = " + value, ""}
+			if worker {
+				lines[0], lines[1] = lines[1], lines[0]
+			}
+			dir := t.TempDir()
+			writeFiles(t, dir, map[string]string{"zeek.conf": fmt.Sprintf(machine, lines...)})
+			plan, err := Import([]string{filepath.Join(dir, "zeek.conf")}, "/opt/zeek")
+			if err != nil {
+				t.Fatalf("%s: %v", key, err)
+			}
+			files, err := plan.files()
+			if err != nil {
+				t.Fatalf("%s: %v", key, err)
+			}
+			found := slices.ContainsFunc(files, func(f file) bool { return strings.Contains(string(f.text), value) })
+			if !found && !slices.ContainsFunc(plan.Left, func(l Left) bool { return l.Key == key }) {
+				t.Errorf("%s = %s is neither carried over nor listed", key, value)
+			}
+		}
+	}
+}
+
+// TestOutputAmongScripts checks that scripts are not copied into themselves.
+func TestOutputAmongScripts(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{
+		"etc/node.cfg": "[zeek]\ntype=standalone\nhost=localhost\n", "etc/zeekctl.cfg": "SitePolicyPath = " + dir + "/site\n", "site/a.zeek": "",
+	})
+	plan, err := Import([]string{filepath.Join(dir, "etc")}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.Write(filepath.Join(dir, "site", "new"), false); err == nil || !strings.Contains(err.Error(), "use another --output") {
+		t.Errorf("error %v", err)
+	}
+	if err := plan.Write(filepath.Join(dir, "site-new"), false); err != nil {
+		t.Error(err)
 	}
 }

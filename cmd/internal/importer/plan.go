@@ -134,6 +134,7 @@ type Plan struct {
 
 	before     []string // commands that stop the imported cluster
 	exactPorts bool     // an imported file names ports
+	listed     map[Left]bool
 	metricsOff bool
 }
 
@@ -146,8 +147,30 @@ func (p *Plan) sortLeft() {
 
 // leave adds something that is not carried over, unless it is listed already.
 func (p *Plan) leave(at Place, key, value, reason string) {
-	if l := (Left{at, key, value, reason}); !slices.Contains(p.Left, l) {
+	l := Left{at, key, value, reason}
+	if p.listed == nil {
+		p.listed = map[Left]bool{}
+	}
+	if !p.listed[l] {
+		p.listed[l] = true
 		p.Left = append(p.Left, l)
+	}
+}
+
+// obey makes the agent of a machine accept the controller of the cluster only.
+func (p *Plan) obey(m *Machine) {
+	controller := p.machine(p.At).Address
+	if _, err := netip.ParseAddr(controller); err != nil {
+		p.note(fmt.Sprintf("Agents accept any controller, because %s is not an address. Set obey in %s/*.conf to the controller's address.", controller, agentsDir))
+		return
+	}
+	m.set("obey", controller, "the controller's address; separate several by commas")
+}
+
+// note adds a note, unless there is the same already.
+func (p *Plan) note(text string) {
+	if !slices.Contains(p.Notes, text) {
+		p.Notes = append(p.Notes, text)
 	}
 }
 

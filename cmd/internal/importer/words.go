@@ -16,26 +16,44 @@ type arguments struct {
 	options []string // others, such as -C
 	backend string   // the cluster backend whose script is among them, or ""
 	tlsOff  bool     // Broker::disable_ssl=T is among them
-	unsafe  string   // the first word that cannot be taken over, or ""
-	reason  string   // why not
+	left    []leftWord
 }
+
+// leftWord is an argument that is not carried over.
+type leftWord struct{ word, reason string }
 
 // multiHost is the script that configures ZeroMQ for several machines, as our agents
 // do.
 const multiHost = "misc/zeromq-multi-host-auto-setup"
+
+// parseCommonArguments sorts the words of a command line that all nodes of a cluster have.
+// Those that concern the whole cluster become settings.
+func parseCommonArguments(words []string) arguments {
+	backend, tlsOff := "", false
+	rest := slices.DeleteFunc(slices.Clone(words), func(word string) bool {
+		switch name := strings.TrimSuffix(strings.TrimPrefix(word, "policy/"), ".zeek"); {
+		case name == "frameworks/cluster/backend/zeromq" || name == multiHost:
+			backend = "zeromq"
+		case name == "frameworks/cluster/backend/broker":
+			backend = "broker"
+		case word == "Broker::disable_ssl=T":
+			tlsOff = true
+		default:
+			return false
+		}
+		return true
+	})
+	a := parseArguments(rest)
+	a.backend, a.tlsOff = backend, tlsOff
+	return a
+}
 
 // parseArguments sorts the words of a command line.
 func parseArguments(words []string) arguments {
 	var a arguments
 	for i := 0; i < len(words); i++ {
 		word := words[i]
-		switch name := strings.TrimSuffix(strings.TrimPrefix(word, "policy/"), ".zeek"); {
-		case name == "frameworks/cluster/backend/zeromq" || name == multiHost:
-			a.backend = "zeromq"
-		case name == "frameworks/cluster/backend/broker":
-			a.backend = "broker"
-		case word == "Broker::disable_ssl=T":
-			a.tlsOff = true
+		switch {
 		case zeekapi.CheckScript(word) == nil:
 			a.scripts = append(a.scripts, word)
 		case zeek.CheckArgs([]string{word}) == nil:
@@ -44,17 +62,19 @@ func parseArguments(words []string) arguments {
 			a.options = append(a.options, words[i:i+2]...)
 			i++
 		default:
-			if a.unsafe == "" {
-				a.unsafe = word
-				a.reason = zeek.CheckArgs([]string{word}).Error()
+			reason := zeek.CheckArgs([]string{word}).Error()
+			if slices.Contains(otherOptions, word) && i+1 < len(words) {
+				i++
+				word += " " + words[i]
 			}
-			if strings.HasPrefix(word, "-B") && word == "-B" {
-				i++ // its value
-			}
+			a.left = append(a.left, leftWord{word, reason})
 		}
 	}
 	return a
 }
+
+// otherOptions are the options of zeek that have a value, and that no node can have.
+var otherOptions = strings.Fields("-B --debug -c --cluster -d -h -i --iface -I --print-id -j --jobs -K --md5-hashkey -r --readfile -X --zeekygen -y")
 
 // systemdWords splits the arguments of a command line of a systemd unit. It calls fail
 // with what it leaves out.

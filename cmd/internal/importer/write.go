@@ -32,6 +32,9 @@ type file struct {
 // exist, and lists the others.
 func (p *Plan) Write(dir string, force bool) error {
 	p.UseScripts()
+	if err := p.refuseOwnScripts(dir); err != nil {
+		return err
+	}
 	files, err := p.files()
 	if err != nil {
 		return err
@@ -53,6 +56,25 @@ func (p *Plan) Write(dir string, force bool) error {
 		}
 		if err := os.WriteFile(name, f.text, 0o644); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// refuseOwnScripts returns an error if a directory is in one of those whose scripts are
+// copied to it.
+func (p *Plan) refuseOwnScripts(dir string) error {
+	to, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	for _, scripts := range p.ScriptDirs {
+		from, err := filepath.Abs(scripts)
+		if err != nil {
+			return err
+		}
+		if below, err := filepath.Rel(from, to); err == nil && below != ".." && !strings.HasPrefix(below, "../") {
+			return fmt.Errorf("%s is in %s, whose scripts are copied; use another --output", dir, scripts)
 		}
 	}
 	return nil

@@ -3,7 +3,6 @@ package importer
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -99,10 +98,7 @@ func (h *host) connect(hosts []*host) {
 	if strings.Contains(m.Address, ":") {
 		m.set("default-address", "::", "the agent has an address of IPv6")
 	}
-	controller := h.plan.machine(h.plan.At)
-	if _, err := netip.ParseAddr(controller.Address); err == nil {
-		m.set("obey", controller.Address, "the controller's address; separate several by commas")
-	}
+	h.plan.obey(m)
 }
 
 // place returns the place of an option.
@@ -157,15 +153,19 @@ func (p *Plan) commonArguments(hosts []*host) {
 func (h *host) parse(text string, options ...*zeekconf.Option) arguments {
 	leave := func(word, reason string) {
 		for _, o := range options {
-			if o != nil && strings.Contains(o.Joined(), word) {
+			if o != nil && (strings.Contains(o.Joined(), word) || o == options[len(options)-1]) {
 				h.plan.leave(h.place(o), o.Written, word, reason)
 				return
 			}
 		}
 	}
-	a := parseArguments(systemdWords(text, leave))
-	if a.unsafe != "" {
-		leave(a.unsafe, a.reason)
+	parse := parseCommonArguments
+	if len(options) == 1 {
+		parse = parseArguments // of the processes of one kind
+	}
+	a := parse(systemdWords(text, leave))
+	for _, l := range a.left {
+		leave(l.word, l.reason)
 	}
 	return a
 }

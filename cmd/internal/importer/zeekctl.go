@@ -3,7 +3,6 @@ package importer
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,6 +50,7 @@ func zeekControl(files zeekControlFiles, base string) (*Plan, error) {
 	for _, m := range c.Machines {
 		c.settings(m)
 	}
+	c.alerts()
 	c.leaveOptions()
 	c.leaveKeys()
 	if err := c.ports(); err != nil {
@@ -95,16 +95,13 @@ func (c *control) machines() {
 	if len(c.Machines) == 1 && c.Machines[0].Address == "127.0.0.1" {
 		return
 	}
-	manager := c.machine(c.At)
 	for _, m := range c.Machines {
 		m.Listens = true
 		m.set("controller", "none", "the controller connects to the agent")
 		if strings.Contains(m.Address, ":") {
 			m.set("default-address", "::", "the agent has an address of IPv6")
 		}
-		if _, err := netip.ParseAddr(manager.Address); err == nil {
-			m.set("obey", manager.Address, "the controller's address; separate several by commas")
-		}
+		c.obey(m)
 	}
 }
 
@@ -170,11 +167,11 @@ func (c *control) arguments() {
 	if o := c.files.options.Get("zeekargs"); o != nil && o.Value != "" {
 		words, err := shlex.Split(o.Value)
 		a := parseArguments(words)
-		switch {
-		case err != nil:
+		if err != nil {
 			c.leaveOption(o, err.Error())
-		case a.unsafe != "":
-			c.leave(placeOf(o), o.Written, a.unsafe, a.reason)
+		}
+		for _, l := range a.left {
+			c.leave(placeOf(o), o.Written, l.word, l.reason)
 		}
 		for _, word := range latest(a.scripts) {
 			if zeekapi.IsScript(word) {
@@ -273,11 +270,14 @@ func (c *control) group(n zeekctl.Node) *Group {
 		words, err := shlex.Split(o.Value)
 		a := parseArguments(words)
 		g.Args = append(g.Args, a.scripts...)
-		switch {
-		case err != nil:
+		if err != nil {
 			c.leaveOption(o, err.Error())
-		case a.unsafe != "" || len(a.options) > 0:
-			c.leaveOption(o, "a node's scripts are scripts, and assignments to options")
+		}
+		for _, word := range a.options {
+			c.leave(placeOf(o), o.Written, word, "an agent gives options of zeek to all its nodes; to do so, add them to node-args of the machine")
+		}
+		for _, l := range a.left {
+			c.leave(placeOf(o), o.Written, l.word, l.reason)
 		}
 	}
 	for _, key := range zeekctl.PacketKeys {

@@ -1,6 +1,8 @@
 package importer
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -20,7 +22,7 @@ var notCarried = func() map[string]string {
 		"zeekwire has timeouts of its own: request-timeout-interval, --wait":                                       "commtimeout commandtimeout websockettimeout",
 		"agents reach their nodes without it":                                                                      "controltopic usewebsocket websockethost websocketport websocketurl clustertopicseparator",
 		"archived logs have the names of Zeek's archiver":                                                          "makearchivename",
-		"the mail that ZeekControl itself sends has no counterpart; the metrics of controller and agents do":       "mailreplyto mailhostupdown mailarchivelogfail mailreceivingpackets mindiskspace",
+		"the mail that ZeekControl itself sends has no counterpart; the metrics of controller and agents do":       "mailreplyto mailhostupdown mailarchivelogfail mailreceivingpackets",
 		"there are no summaries of connections":                                                                    "mailconnectionsummary tracesummary",
 		"statistics are metrics of controller and agents, for Prometheus":                                          "statslogenable statslogexpireinterval statslog statsdir",
 		"the output of earlier runs of a node is overwritten; there are no crash directories":                      "crashexpireinterval",
@@ -32,7 +34,7 @@ var notCarried = func() map[string]string {
 		"agents keep the files of their nodes in their state directory: state-dir":                                 "spooldir statefile lockfile zeekctlconfigdir",
 		"there are no plugins of ZeekControl":                                                                      "sitepluginpath plugindir pluginzeekdir",
 		"it belongs to the programs of ZeekControl, which are not used": `version standalone os time logexpireminutes scriptsdir postprocdir
-			helperdir cfgdir policydir staticdir libdir libdir64 libdirinternal capstatspath nodecfg localnetscfg bindir`,
+			helperdir cfgdir staticdir libdir libdir64 libdirinternal capstatspath `,
 	} {
 		for name := range strings.FieldsSeq(names) {
 			all[name] = reason
@@ -56,7 +58,7 @@ var pluginReasons = map[string]string{
 // withoutEffect are values of options for which nothing needs to be carried over.
 var withoutEffect = map[string][]string{
 	"debug": {"0", "false"}, "havenfs": {"0", "false"}, "savetraces": {"0", "false"}, "mailhostupdown": {"0", "false"}, "mailarchivelogfail": {"0", "false"},
-	"mailreceivingpackets": {"0", "false"}, "mindiskspace": {"0"}, "mailconnectionsummary": {"0", "false"}, "statslogenable": {"0", "false"},
+	"mailreceivingpackets": {"0", "false"}, "mailconnectionsummary": {"0", "false"}, "statslogenable": {"0", "false"},
 	"statslogexpireinterval": {"0"}, "crashexpireinterval": {"0"}, "keeplogs": {""}, "statuscmdshowall": {"0", "false"}, "croncmd": {""},
 	"timemachinehost": {""}, "tracesummary": {""}, "mailreplyto": {""}, "sitepluginpath": {""}, "stopwait": {"0", "false"},
 }
@@ -80,6 +82,11 @@ func (c *control) leaveOptions() {
 		}
 		if reason != "" && !slices.Contains(withoutEffect[option.Name], strings.ToLower(option.Value)) {
 			c.leaveOption(option, reason)
+		}
+	}
+	for name, read := range map[string]string{"nodecfg": c.files.nodesFile, "localnetscfg": c.files.networksFile} {
+		if option := o.Get(name); option != nil && option.Value != read {
+			c.leaveOption(option, fmt.Sprintf("%s was read instead; to import the other file, name it as well as the others", cmp.Or(read, "no file")))
 		}
 	}
 	for _, option := range o.Unknown {
