@@ -14,6 +14,12 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
+// Requests that time out are logged as warnings up to this rate.
+const (
+	timeoutBurst      = 100
+	timeoutsPerSecond = 1
+)
+
 const errTooMany = "too many requests under way"
 
 // requests keeps the pending requests, and the calls to agents on their behalf.
@@ -34,12 +40,15 @@ type requests struct {
 	awaited   int    // requests whose response a client waits for
 	memory    int    // of the pending requests, in bytes
 	arriving  int    // memory of the message that is being handled, in bytes
+
+	news allowance // for warnings about requests that time out
 }
 
 func newRequests(out *outbox, a *agents, c *clients, complaints *complaints, newID func() string, timeout time.Duration, log zerolog.Logger) *requests {
 	return &requests{
 		outbox: out, agents: a, clients: c, complaints: complaints, newID: newID, timeout: timeout, log: log,
 		pending: make(map[string]*request), calls: make(map[string]*call), byAgent: make(map[*agent]calls),
+		news: newAllowance(timeoutBurst, timeoutsPerSecond),
 	}
 }
 
@@ -281,7 +290,11 @@ func (r *requests) deadline() alarm {
 func (r *requests) expire() {
 	for r.deadline().due(r.now) {
 		q := r.deadlines[0]
-		r.log.Warn().Str("request", q.id).Strs("instances", q.task.awaited(q)).Msg(zeekapi.ErrorTimeout)
+		level := zerolog.WarnLevel
+		if !r.news.take(r.now) {
+			level = zerolog.DebugLevel
+		}
+		r.log.WithLevel(level).Str("request", q.id).Strs("instances", q.task.awaited(q)).Msg(zeekapi.ErrorTimeout)
 		if !q.task.expired(q) {
 			r.fail(q, zeekapi.ErrorTimeout)
 		}

@@ -180,6 +180,20 @@ func TestManyClientsLeaveRoom(t *testing.T) {
 	}
 }
 
+// Many requests that time out do not fill the log.
+func TestTimeoutsDoNotFillLog(t *testing.T) {
+	b, _ := deployedBench(t, config("c1", "a"))
+	for i := range 1000 {
+		b.machine.Step(b.now, controller.FromClient{Peer: peer(100 + i), Message: getNodes(fmt.Sprint(i))})
+	}
+	b.log.take()
+	b.now = b.now.Add(time.Minute)
+	b.machine.Step(b.now, controller.Tick{})
+	if n := len(b.log.take()); n != 100 {
+		t.Errorf("%d lines, want 100", n)
+	}
+}
+
 // Even if there are many clients, there is room for the first request of another one.
 func TestVeryManyClientsLeaveRoom(t *testing.T) {
 	b, _ := deployedBench(t, config("c1", "a"))

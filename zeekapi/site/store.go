@@ -24,7 +24,7 @@ const (
 
 // uploadIdle is the time after which an upload that got no part must yield to
 // another one.
-const uploadIdle = 10 * time.Minute
+const uploadIdle = 30 * time.Second
 
 // StoreConfig configures a Store. Dir is required.
 type StoreConfig struct {

@@ -241,13 +241,13 @@ func TestStoreLimitsUploads(t *testing.T) {
 	s := openStore(t, site.StoreConfig{Dir: t.TempDir(), Uploads: 2, Bytes: 3000, Now: func() time.Time { return now }})
 	begin := func(n byte, size int) error {
 		_, err := s.Append(zeekapi.SitePart{Site: strings.Repeat(string('0'+rune(n)), 64), Size: uint64(size), Data: "x"})
-		now = now.Add(time.Minute)
+		now = now.Add(5 * time.Second)
 		return err
 	}
 	if a, b, c := begin(1, 1000), begin(2, 1000), begin(3, 1000); a != nil || b != nil || c == nil || !strings.Contains(c.Error(), "2 other sites") {
 		t.Errorf("%v, %v, %v", a, b, c)
 	}
-	now = now.Add(8 * time.Minute) // the first one is idle now
+	now = now.Add(20 * time.Second) // the first one is idle now
 	if err := begin(3, 1000); err != nil {
 		t.Error(err)
 	}

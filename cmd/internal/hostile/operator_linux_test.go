@@ -65,7 +65,11 @@ func (o *operator) recover(ctx context.Context) error {
 func (o *operator) command(ctx context.Context, args, want []string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, o.binary, slices.Concat([]string{"--controller", o.cluster.websocket}, o.cluster.credentials.client, args)...)
+	flags := []string{"--controller", o.cluster.websocket}
+	if !*full {
+		flags = append(flags, "--transport", "websocket") // to find that out, a command waits 0.2 s
+	}
+	cmd := exec.CommandContext(ctx, o.binary, slices.Concat(flags, o.cluster.credentials.client, args)...)
 	cmd.Env = append(os.Environ(), "ZEEKWIRE_TOKEN="+token)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
