@@ -58,9 +58,9 @@ an environment variable: --listen-port, listen-port = 2150/tcp, and
 %s. Flags override variables,
 and variables override the file.
 
-SIGHUP reloads the log level, allowed hosts, certificates and the file of clients.
-SIGTERM ends the service after pending requests, a second SIGTERM ends it
-immediately.`, variable)
+SIGHUP reloads the log level, allowed hosts, certificates and the file of
+clients. SIGTERM ends the service after pending requests, a second SIGTERM ends
+it immediately.`, variable)
 	load := func() (S, error) {
 		s := fresh()
 		if err := s.table().Load(flags.File, os.Getenv, &flags); err != nil {

@@ -88,7 +88,7 @@ func Main(run func() int) int {
 	case errors.As(err, &failed):
 		return failed.ExitCode()
 	}
-	os.Setenv(isolated, err.Error())
+	_ = os.Setenv(isolated, err.Error()) // it is a valid name
 	return run()
 }
 
@@ -135,6 +135,6 @@ var hideMounts = sync.OnceFunc(func() {
 		return
 	}
 	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		os.Setenv(isolated, fmt.Sprintf("mounts cannot be hidden: %v", err))
+		_ = os.Setenv(isolated, fmt.Sprintf("mounts cannot be hidden: %v", err))
 	}
 })

@@ -611,7 +611,7 @@ func TestLogThatGrowsUnnoticedIsSkipped(t *testing.T) {
 	for _, atOnce := range []bool{true, false} {
 		p := newPlace(t)
 		p.put(connName, "old\n")
-		p.disk = appending{path: filepath.Join(p.Queue, connName), atOnce: atOnce}
+		p.use(appending{path: filepath.Join(p.Queue, connName), atOnce: atOnce})
 		p.once(t.Context())
 		p.expect(fmt.Sprintf("at once %t", atOnce), map[string]string{}, connName)
 	}

@@ -36,7 +36,7 @@ func TestRetriesOnFullDisk(t *testing.T) {
 		p.Interval = 24 * time.Hour
 		p.put(connName, "one\n")
 		d := &filled{began: time.Now(), room: time.Now().Add(20 * time.Minute)}
-		p.disk = d
+		p.use(d)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { p.serve(ctx); close(done) }()
@@ -72,7 +72,7 @@ func TestErrorsAreLoggedOnce(t *testing.T) {
 	}
 	failing := func(err error) {
 		d := &faulty{failing: 3, dead: true, err: err}
-		p.disk = d
+		p.use(d)
 	}
 	failing(syscall.ENOSPC)
 	lines(1)
@@ -80,7 +80,7 @@ func TestErrorsAreLoggedOnce(t *testing.T) {
 	lines(1)
 	failing(syscall.EIO)
 	lines(2)
-	p.disk = files{}
+	p.use(files{})
 	lines(2)
 	p.put(connName, "two\n")
 	failing(syscall.EIO)

@@ -4,7 +4,9 @@ package nodescript
 
 import (
 	"cmp"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"os"
@@ -50,9 +52,22 @@ var (
 	node []byte
 )
 
-// Write writes the scripts into a directory. It creates the directory if it does not
-// exist.
+// Has reports whether a path has the name of one of the scripts. A node of another agent,
+// or of an earlier one, has them from another directory.
+func (f Files) Has(path string) bool {
+	base := filepath.Base(path)
+	return base == filepath.Base(f.Defaults) || base == filepath.Base(f.Node)
+}
+
+// Write writes the scripts into a subdirectory of dir, which it creates if it does not
+// exist. Its name depends on their content, so that agents of several versions can share
+// dir, and nodes keep the scripts with which they began.
 func Write(dir string) (Files, error) {
+	digest := sha256.New()
+	for _, script := range [][]byte{defaults, node} {
+		fmt.Fprintf(digest, "%d\n%s", len(script), script)
+	}
+	dir = filepath.Join(dir, hex.EncodeToString(digest.Sum(nil)[:6]))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Files{}, err
 	}

@@ -22,6 +22,33 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// The scripts of two versions are in different directories.
+func TestWriteVersions(t *testing.T) {
+	dir := t.TempDir()
+	one, err := Write(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, content := node, string(defaults)
+	defer func() { node = before }()
+	node = []byte("# of another version\n")
+	other, err := Write(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{one.Defaults: content, one.Node: string(before), other.Defaults: content, other.Node: string(node)} {
+		if got, err := os.ReadFile(name); err != nil || string(got) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if again, err := Write(dir); err != nil || again != other {
+		t.Errorf("written again: %+v, %v, want %+v", again, err, other)
+	}
+	if !one.Has(other.Node) || !one.Has(other.Defaults) || one.Has(filepath.Join(dir, "local.zeek")) {
+		t.Error("the scripts of another version are not recognized")
+	}
+}
+
 func TestEnvironment(t *testing.T) {
 	for listen, want := range map[string]string{
 		"10.0.0.1:2151": "10.0.0.1 2151/tcp",

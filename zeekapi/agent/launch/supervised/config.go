@@ -76,8 +76,7 @@ func sameEndpoint(has, want control.Endpoint) bool {
 // ownScripts returns the scripts that belong to the node alone.
 func (s setup) ownScripts(c control.NodeConfig) []string {
 	return slices.DeleteFunc(slices.Concat(c.BaseScripts, c.UserScripts), func(script string) bool {
-		return script == stockScript || filepath.Base(script) == filepath.Base(s.scripts.Node) ||
-			filepath.Base(script) == filepath.Base(s.scripts.Defaults)
+		return script == stockScript || s.scripts.Has(script)
 	})
 }
 

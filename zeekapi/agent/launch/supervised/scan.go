@@ -30,9 +30,5 @@ func (l *Launcher) loadedNodes() []loaded.Node {
 	return nodes
 }
 
-// ignores reports whether a script belongs to the launcher. A node of an earlier agent may
-// have it from another state directory.
-func (l *Launcher) ignores(_ loaded.Node, path string) bool {
-	base := filepath.Base(path)
-	return base == filepath.Base(l.scripts.Defaults) || base == filepath.Base(l.scripts.Node)
-}
+// ignores reports whether a script belongs to the launcher.
+func (l *Launcher) ignores(_ loaded.Node, path string) bool { return l.scripts.Has(path) }

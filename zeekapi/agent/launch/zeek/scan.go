@@ -51,7 +51,7 @@ func (l *Launcher) presentZeek(ctx context.Context) string {
 // version tells about changes, or to the launcher.
 func (l *Launcher) ignores(n loaded.Node, path string) bool {
 	z := l.zeek()
-	return path == l.scripts.Defaults || path == l.scripts.Node || path == filepath.Join(n.Dir, layoutFile) ||
+	return l.scripts.Has(path) || path == filepath.Join(n.Dir, layoutFile) ||
 		within(path, z.scriptDirs) && !within(path, z.siteDirs)
 }
 
