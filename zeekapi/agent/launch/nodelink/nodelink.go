@@ -72,6 +72,7 @@ var (
 	_ launch.Dispatcher = (*Launcher)(nil)
 	_ launch.Checker    = (*Launcher)(nil)
 	_ launch.Scanner    = (*Launcher)(nil)
+	_ launch.Lister     = (*Launcher)(nil)
 )
 
 // New returns a launcher that connects to the nodes of p. It closes p.
@@ -133,6 +134,14 @@ func (l *Launcher) Scan() {
 		return
 	}
 	l.events.Add(launch.Edited{})
+}
+
+// Scripts lists the scripts of a node if Processes is a launch.Lister.
+func (l *Launcher) Scripts(ctx context.Context, name string, all bool) (zeekapi.NodeScripts, error) {
+	if s, ok := l.Processes.(launch.Lister); ok {
+		return s.Scripts(ctx, name, all)
+	}
+	return zeekapi.NodeScripts{}, launch.ErrNoScripts
 }
 
 // setRoute stores the connection of a node for its start. It ignores a node that runs,
