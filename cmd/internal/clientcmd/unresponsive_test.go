@@ -29,6 +29,7 @@ var requestCommands = [][]string{
 	{"get-config"}, {"get-config", "--number", "1"}, {"get-id-value", "x"}, {"get-instances"}, {"get-nodes"}, {"history"},
 	{"logs", "x"}, {"events"}, {"restart"}, {"rollback", "1"}, {"rolling-restart"}, {"stage-config", "-"}, {"status"},
 	{"teardown", "--yes"}, {"test-timeout"}, {"test-timeout", "--with-state"}, {"undrain", "x"},
+	{"top"}, {"netstats"}, {"netstats", "--interval", "1s"}, {"peers"}, {"df"}, {"scripts"},
 }
 
 // quietConfig is a cluster file without warnings.
