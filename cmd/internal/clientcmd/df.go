@@ -3,23 +3,27 @@ package clientcmd
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/selection"
 )
 
 func (t *Tool) df() *cobra.Command {
 	cmd := t.command("df [INSTANCE...]", "Show the disk space of the controller and of instances",
 		func(ctx context.Context, r *run, args []string) error {
+			chosen, err := selection.NewMatcher(args)
+			if err != nil {
+				return r.misuse("%v", err)
+			}
 			f, err := r.takeMeasured(ctx, "the space on disks", nil, 24*time.Hour)
 			if err != nil {
 				return err
 			}
-			s := newSpaces(f, args)
+			s := newSpaces(f, chosen, len(args) == 0)
 			if err := r.present(s.view(), func() []terminal.Line { return s.lines(r.screen) }); err != nil {
 				return err
 			}
@@ -27,7 +31,8 @@ func (t *Tool) df() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `: of the file
 systems with their state, the spool directory of rotated logs, and the archive
-of logs; of all machines, or of the named instances.
+of logs; of all machines, or of the named instances. INSTANCE may be a glob such
+as 'sensor-*', or a pattern such as 'sensor-[01-40]'.
 
 Services measure the space every minute. The growth is the slope of the line
 that fits the used space of the last 24 hours best (least squares), or of the
@@ -56,23 +61,22 @@ type spaces struct {
 	all []space
 }
 
-func newSpaces(f figures, instances []string) spaces {
+// newSpaces returns the spaces of the chosen instances, or of all machines.
+func newSpaces(f figures, chosen *selection.Matcher, all bool) spaces {
 	s := spaces{figures: f}
 	add := func(service, name string, directories []zeekapi.DirectorySpace) {
 		for _, d := range directories {
 			s.all = append(s.all, space{service, name, d})
 		}
 	}
-	if len(instances) == 0 {
+	if all {
 		add("controller", f.Controller, f.Directories)
 	}
 	s.problems, s.notes = nil, nil
-	found := make(map[string]bool)
 	for _, i := range f.Instances {
-		if len(instances) > 0 && !slices.Contains(instances, i.Instance) {
+		if !all && !chosen.Match(i.Instance) {
 			continue
 		}
-		found[i.Instance] = true
 		add("agent", i.Instance, i.Directories)
 		if i.Error != "" {
 			s.problems = append(s.problems, remark{i.Instance, i.Error})
@@ -81,10 +85,8 @@ func newSpaces(f figures, instances []string) spaces {
 			s.notes = append(s.notes, remark{i.Instance, i.Note})
 		}
 	}
-	for _, name := range instances {
-		if !found[name] {
-			s.problems = append(s.problems, remark{name, "unknown instance"})
-		}
+	for _, word := range chosen.Unused() {
+		s.problems = append(s.problems, remark{word, "unknown instance"})
 	}
 	return s
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/selection"
 )
 
 // plain returns lines as text.
@@ -174,6 +175,15 @@ func TestTableConnections(t *testing.T) {
 	}
 }
 
+func matching(t *testing.T, words ...string) *selection.Matcher {
+	t.Helper()
+	m, err := selection.NewMatcher(words)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 func TestSpaces(t *testing.T) {
 	const gib = 1 << 30
 	f := zeekapi.Figures{
@@ -188,7 +198,7 @@ func TestSpaces(t *testing.T) {
 			{Instance: "z", Note: "Zeek's own"},
 		},
 	}
-	s := newSpaces(takeFigures(f, nil), nil)
+	s := newSpaces(takeFigures(f, nil), matching(t), true)
 	want := "MACHINE         DIRECTORY  SIZE  USED  FREE  USE  GROWTH/DAY  FULL IN  PATH\n" +
 		"c (controller)  state      100G   50G   50G  50%                       /c\n" +
 		"a               spool      100G   90G   10G  90%        1.0G    1d12h  /s\n" +
@@ -200,7 +210,7 @@ func TestSpaces(t *testing.T) {
 	if u, c := s.all[1].useCell(), s.all[1].forecastCell(); u.Style != terminal.Warn || c.Style != terminal.Warn {
 		t.Errorf("styles are %q and %q", u.Style, c.Style)
 	}
-	s = newSpaces(takeFigures(f, nil), []string{"a", "nix"})
+	s = newSpaces(takeFigures(f, nil), matching(t, "a*", "nix"), false)
 	if len(s.all) != 2 || !slices.Equal(s.problems, []remark{{"nix", "unknown instance"}}) {
 		t.Errorf("%+v", s)
 	}

@@ -53,6 +53,7 @@ The JSON has the keys nodes, by name, each with instance, interface, traffic and
 silent (why the node does not report), total (as traffic), and interfaces, a
 list with instance, name and traffic.` + trafficHelp + remarksHelp + jsonHelp
 	cmd.Flags().DurationVar(&interval, "interval", 0, "`TIME` in which to count packets (default since the last measurement)")
+	t.addSelection(cmd)
 	cmd.Flags().Float64Var(&threshold, "threshold", defaultLoss, "`PERCENT` of dropped packets beyond which to warn")
 	return cmd
 }
@@ -67,6 +68,9 @@ func (r *run) takeTraffic(ctx context.Context, names []string, interval time.Dur
 	defer m.client.Close()
 	if !m.extended {
 		return figures{}, r.unsupported("the packets of nodes")
+	}
+	if names, err = r.selectNodes(ctx, m.client, names); err != nil {
+		return figures{}, err
 	}
 	before, err := m.take(ctx, names, freshly)
 	if err != nil || interval == 0 {

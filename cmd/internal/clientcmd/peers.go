@@ -24,14 +24,18 @@ func (t *Tool) peers() *cobra.Command {
 				return err
 			}
 			defer m.client.Close()
+			names, err := r.selectNodes(ctx, m.client, args)
+			if err != nil {
+				return err
+			}
 			all, err := m.take(ctx, nil, freshly)
 			if err != nil {
 				return err
 			}
-			if err := m.addConnections(ctx, &all, args); err != nil {
+			if err := m.addConnections(ctx, &all, names); err != nil {
 				return err
 			}
-			p := newPeerMatrix(all, args)
+			p := newPeerMatrix(all, names)
 			if err := r.present(p.view(), func() []terminal.Line { return p.lines(r.screen) }); err != nil {
 				return err
 			}
@@ -57,6 +61,7 @@ connections: backend ("broker" or "zeromq"), seen and expected (numbers of other
 nodes), missing (names, at most 100) and more (further missing ones), or null if
 the node does not tell. The key missing is the number of missing connections
 between nodes that run.` + remarksHelp
+	t.addSelection(cmd)
 	return cmd
 }
 

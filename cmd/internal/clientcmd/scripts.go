@@ -17,11 +17,20 @@ func (t *Tool) scripts() *cobra.Command {
 	var all bool
 	cmd := t.command("scripts [NODE...]", "Show the scripts that nodes have loaded",
 		func(ctx context.Context, r *run, args []string) error {
-			nodes, err := askOperation(ctx, r, "the scripts of nodes", func(ctx context.Context, c *client.Client) ([]client.NodeScripts, error) {
-				return c.Scripts(ctx, all, args...)
-			})
+			c, err := r.connectExtended(ctx, "the scripts of nodes")
 			if err != nil {
 				return err
+			}
+			defer c.Close()
+			names, err := r.selectNodes(ctx, c, args)
+			if err != nil {
+				return err
+			}
+			nodes, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) ([]client.NodeScripts, error) {
+				return c.Scripts(ctx, all, names...)
+			})
+			if err != nil {
+				return requestError(err, "scripts")
 			}
 			s := newLoadedScripts(nodes)
 			if err := r.present(s.report, func() []terminal.Line { return s.lines(r.screen) }); err != nil {
@@ -43,6 +52,7 @@ sha256 and changed), changes (other changes since the start, such as the version
 of Zeek) and omitted (the number of scripts of the Zeek installation that are
 not listed), and errors, a list with source (a node) and error. Unknown
 fingerprints are null.`
+	t.addSelection(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "also the scripts of the Zeek installation")
 	return cmd
 }

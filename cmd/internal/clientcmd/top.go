@@ -88,7 +88,11 @@ func (t *Tool) top() *cobra.Command {
 				return err
 			}
 			defer m.client.Close()
-			v := topView{m, key, args}
+			names, err := r.selectNodes(ctx, m.client, args)
+			if err != nil {
+				return err
+			}
+			v := topView{m, key, names}
 			if !once && r.liveScreen().Moves {
 				return v.live(ctx, every)
 			}
@@ -111,6 +115,7 @@ The JSON has the key nodes, by name, each with instance and the keys of nodes in
 status.` + remarksHelp + jsonHelp
 	cmd.Flags().StringVar(&key, "sort", "cpu", "`KEY` to sort by: "+strings.Join(topKeyNames(), ", "))
 	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "`TIME` between updates")
+	t.addSelection(cmd)
 	cmd.Flags().BoolVar(&once, "once", false, "show the table once, also on a terminal")
 	return cmd
 }
