@@ -194,8 +194,9 @@ type AgentDescription struct {
 }
 
 // AgentRevision is the revision of the requests that our agents accept. Revision 1
-// has checks, sites, and the extensions of AgentDeployNodesRequest.
-const AgentRevision = 1
+// has checks, sites, and the extensions of AgentDeployNodesRequest. Revision 2 has
+// measurements and lists of scripts.
+const AgentRevision = 2
 
 var _ = oneWay[AgentDescription](AgentAPI, operations("description"))
 
@@ -365,4 +366,49 @@ var AgentLogsCall = single[AgentLogsRequest, AgentLogsResponse](Request{
 	API:     AgentAPI,
 	Effect:  Reads,
 	Forms:   []Form{operations("logs")},
+})
+
+// AgentFiguresRequest gets the measurements of an instance and its nodes.
+type AgentFiguresRequest struct {
+	ReqID
+	MaxAge time.Duration `zeek:"max_age"` // as in FiguresRequest
+}
+
+// AgentFiguresResponse has InstanceFigures as its data.
+type AgentFiguresResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// AgentFiguresCall declares AgentFiguresRequest and its response.
+var AgentFiguresCall = single[AgentFiguresRequest, AgentFiguresResponse](Request{
+	Name:    "agent_figures",
+	Summary: "Get the measurements of an instance and its nodes",
+	API:     AgentAPI,
+	Effect:  Reads,
+	Forms:   []Form{operations("figures")},
+})
+
+// AgentScriptsRequest lists the scripts that the named nodes have loaded, or all nodes of
+// the instance if Nodes is empty.
+type AgentScriptsRequest struct {
+	ReqID
+	Nodes []string `zeek:"nodes,set"`
+	All   bool     `zeek:"all"` // also the scripts of the Zeek installation
+}
+
+// AgentScriptsResponse has a result with NodeScripts as its data for each node of the
+// instance that the request addresses. There may be none.
+type AgentScriptsResponse struct {
+	ReqID
+	Results []Result `zeek:"results"`
+}
+
+// AgentScriptsCall declares AgentScriptsRequest and its response.
+var AgentScriptsCall = many[AgentScriptsRequest, AgentScriptsResponse](Request{
+	Name:    "agent_scripts",
+	Summary: "List the scripts that nodes of an instance have loaded",
+	API:     AgentAPI,
+	Effect:  Reads,
+	Forms:   []Form{operations("scripts")},
 })

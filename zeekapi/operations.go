@@ -26,6 +26,20 @@ type NodeDetail struct {
 	// Edited are the files that the node has loaded and that have changed on disk
 	// since it started, without those of the Zeek installation.
 	Edited []string `zeek:"edited,extension"`
+
+	// The numbers of the node's processes; 0 means unknown.
+	Threads uint64    `zeek:"threads,extension"`
+	Files   uint64    `zeek:"files,extension"`   // open file descriptors
+	Started time.Time `zeek:"started,extension"` // start of the process
+
+	// Interface is the packet source from which the node should read, "" for none.
+	Interface string `zeek:"interface,extension"`
+
+	// Traffic and Connections are what the node measured last, nil if it has not told
+	// that. Silent says why it does not; "" means that it does, or was not asked yet.
+	Traffic     *Traffic     `zeek:"traffic,extension"`
+	Connections *Connections `zeek:"connections,extension"`
+	Silent      string       `zeek:"silent,extension"`
 }
 
 // InstanceStatus is the controller's view of an instance.

@@ -1,5 +1,7 @@
 package zeekapi
 
+import "time"
+
 // This file declares the requests of clients, and the reports of events, that only
 // our own controller knows.
 
@@ -314,6 +316,52 @@ var LogsCall = single[LogsRequest, LogsResponse](Request{
 	API:     ControllerAPI,
 	Effect:  Reads,
 	Forms:   []Form{operations("logs")},
+})
+
+// FiguresRequest gets the measurements of nodes and machines.
+type FiguresRequest struct {
+	ReqID
+
+	// MaxAge is the largest age of measurements of nodes. If there are none that are
+	// recent enough, the nodes are asked. Agents do not ask more than once a second.
+	MaxAge time.Duration `zeek:"max_age"`
+}
+
+// FiguresResponse has Figures as its data.
+type FiguresResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// FiguresCall declares FiguresRequest and its response.
+var FiguresCall = single[FiguresRequest, FiguresResponse](Request{
+	Name:    "figures",
+	Summary: "Get the measurements of nodes and machines",
+	API:     ControllerAPI,
+	Effect:  Reads,
+	Forms:   []Form{operations("figures")},
+})
+
+// ScriptsRequest lists the scripts that running nodes have loaded.
+type ScriptsRequest struct {
+	ReqID
+	Nodes []string `zeek:"nodes,set"` // empty: all nodes
+	All   bool     `zeek:"all"`       // also the scripts of the Zeek installation
+}
+
+// ScriptsResponse has a result with NodeScripts as its data for each node, and failures.
+type ScriptsResponse struct {
+	ReqID
+	Results []Result `zeek:"results"`
+}
+
+// ScriptsCall declares ScriptsRequest and its response.
+var ScriptsCall = many[ScriptsRequest, ScriptsResponse](Request{
+	Name:    "scripts",
+	Summary: "List the scripts that nodes have loaded",
+	API:     ControllerAPI,
+	Effect:  Reads,
+	Forms:   []Form{operations("scripts")},
 })
 
 // EventReport publishes an event of the cluster as it happens.

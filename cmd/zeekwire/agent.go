@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -92,6 +93,20 @@ type agentService struct {
 	started func(net.Addr)
 }
 
+// defaultMeasureInterval is the default of measure-interval.
+const defaultMeasureInterval = 10 * time.Second
+
+// directories returns the directories whose space the agent reports.
+func (s *agentSettings) directories() []agent.Directory {
+	all := []agent.Directory{{Purpose: "state", Path: s.stateDir}}
+	if s.launcher == launcherSimulated { // its nodes write no logs
+		return all
+	}
+	return append(all,
+		agent.Directory{Purpose: "spool", Path: s.archive.queueDir(s.nodes.spoolDir, s.stateDir)},
+		agent.Directory{Purpose: "archive", Path: s.archive.archiveDir(s.stateDir)})
+}
+
 // stopPatience limits the time that nodes may take to stop when the agent ends.
 const stopPatience = zeek.DefaultPatience
 
@@ -147,13 +162,16 @@ func (s *agentService) config(endpoint *peering.Endpoint, listens netip.AddrPort
 			Version:        "zeekwire " + version.String(),
 			RequestTimeout: set.requestTimeout,
 			Disks:          set.disks,
+
+			MeasureInterval: set.measureInterval,
 		},
-		Bus:      endpoint,
-		Dialects: set.topics.dialects(),
-		Launcher: launcher,
-		StateDir: set.agentDir(),
-		Sites:    set.sites.store(""),
-		Disks:    set.watchedDisks(), FreeSpace: logs.freeSpace,
+		Directories: set.directories(),
+		Bus:         endpoint,
+		Dialects:    set.topics.dialects(),
+		Launcher:    launcher,
+		StateDir:    set.agentDir(),
+		Sites:       set.sites.store(""),
+		Disks:       set.watchedDisks(), FreeSpace: logs.freeSpace,
 		Obey:    set.callers.obey(len(set.controllers) > 0),
 		Ending:  s.ending,
 		Observe: func(m *agent.Machine, in agent.Input, _ []agent.Output) { logs.observe(m, in) },

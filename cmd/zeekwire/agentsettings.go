@@ -31,6 +31,8 @@ type agentSettings struct {
 	scenario    string
 	transport   string
 
+	measureInterval time.Duration
+
 	checkTimeout time.Duration
 	archive      archiveSettings
 	disks        diskwatch.Settings
@@ -53,6 +55,7 @@ func newAgentSettings() *agentSettings {
 		backend:         backendAuto,
 		transport:       transportAuto,
 		checkTimeout:    zeek.DefaultCheckTimeout,
+		measureInterval: defaultMeasureInterval,
 	}
 	s.native.defaultPort = broker.TCP(2151)
 	s.requestTimeout = agent.RequestTimeout
@@ -88,6 +91,10 @@ func newAgentSettings() *agentSettings {
 		settings.Setting{
 			Name: "check-timeout", Value: settings.Duration(&s.checkTimeout, time.Second),
 			Help: "`TIME` for Zeek to load the scripts of all nodes in the check before a deployment, for --launcher zeek; nodes whose scripts take longer do not pass",
+		},
+		settings.Setting{
+			Name: "measure-interval", Value: settings.Duration(&s.measureInterval, 0),
+			Help: "`TIME` between measurements of the packets and connections of nodes, for status and metrics; 0: only for commands that show them",
 		},
 		settings.Setting{
 			Name: "launcher", Value: settings.Choice(&s.launcher, launcherZeek, launcherSupervisor, launcherSimulated), Common: true,

@@ -120,6 +120,19 @@ type archiver struct {
 	running sync.WaitGroup
 }
 
+// queueDir is the directory of rotated logs, and archiveDir that of archived ones, "" if
+// there is none.
+func (s archiveSettings) queueDir(spoolDir, stateDir string) string {
+	return filepath.Join(cmp.Or(spoolDir, stateDir), nodescript.LogQueue)
+}
+
+func (s archiveSettings) archiveDir(stateDir string) string {
+	if !s.on {
+		return ""
+	}
+	return cmp.Or(s.dir, filepath.Join(stateDir, "logs"))
+}
+
 // start returns a running archiver, or nil if archive-logs is off.
 // Logs are in stateDir unless settings name other directories; ownDir is the directory of
 // the agent's own state.
@@ -130,8 +143,8 @@ func (s archiveSettings) start(ctx context.Context, spoolDir, stateDir, ownDir s
 	a := &archiver{wake: make(chan struct{}, 1), free: make(chan int64, 1), byAgent: s.expiry}
 	a.expiry.Store(int64(s.expiry))
 	a.config = archive.Config{
-		Queue:    filepath.Join(cmp.Or(spoolDir, stateDir), nodescript.LogQueue),
-		Dir:      cmp.Or(s.dir, filepath.Join(stateDir, "logs")),
+		Queue:    s.queueDir(spoolDir, stateDir),
+		Dir:      s.archiveDir(stateDir),
 		Interval: s.interval,
 		Command:  s.command,
 

@@ -123,9 +123,9 @@ func (s *controllerService) run(ctx context.Context) error {
 		Dialects: dialects,
 		Store:    store,
 		Sites:    sites,
-		Exposure: s.exposure,
-		Ending:   s.ending,
-		Log:      s.log,
+		Exposure: s.exposure, Directories: s.directories(),
+		Ending: s.ending,
+		Log:    s.log,
 	}
 	var web broker.Bus
 	var clients net.Addr
@@ -199,6 +199,11 @@ func (s *controllerService) machineSettings(native net.Addr) controller.Settings
 		machine.BrokerPort = broker.TCP(portOf(native))
 	}
 	return machine
+}
+
+// directories returns the directories whose space the controller reports.
+func (s *controllerService) directories() []controller.Directory {
+	return []controller.Directory{{Purpose: "state", Path: s.settings.stateDir}}
 }
 
 // exposure returns who may command the controller now.

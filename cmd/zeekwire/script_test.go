@@ -74,9 +74,10 @@ func (m leakChecked) Run() int {
 //	await PATTERN COMMAND...       run a command until its output matches
 //	piped COMMAND...               run a command and write its standard output to
 //	                               the file out, its standard error to the file err
-//	terminal [-size CxR] [-until PATTERN] [-answer TEXT] COMMAND...
-//	                               run a command on a terminal, and interrupt it
-//	                               when it has shown the pattern, or type the text
+//	terminal [-size CxR] [-until PATTERN [-press KEYS]] [-answer TEXT] COMMAND...
+//	                               run a command on a terminal, and interrupt it,
+//	                               or press the keys, when it has shown the
+//	                               pattern, or type the text
 //	                               and Enter when it asks; write the visible
 //	                               text at the end to the file screen, and the
 //	                               complete output to the file written
@@ -177,6 +178,7 @@ func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	started := make(chan struct{})
 	set := newSimulatedAgent(args[0], ts.MkAbs(args[0]))
 	set.controllers = []string{s.agentsAt}
+	set.measureInterval = 0 // what status shows must not depend on the time
 	if len(args) > 1 {
 		set.scenario = ts.MkAbs(args[1])
 	}
@@ -227,7 +229,7 @@ func piped(ts *testscript.TestScript, neg bool, args []string) {
 func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	size := &pty.Winsize{Cols: 100, Rows: 40}
 	var until *regexp.Regexp
-	answer := ""
+	answer, press := "", ""
 	for strings.HasPrefix(args[0], "-") {
 		switch args[0] {
 		case "-size":
@@ -237,6 +239,8 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 			until = regexp.MustCompile(args[1])
 		case "-answer":
 			answer = args[1] + "\n"
+		case "-press":
+			press = args[1]
 		}
 		args = args[2:]
 	}
@@ -265,7 +269,12 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 		n, err := tty.Read(buf)
 		written.Write(buf[:n])
 		if until != nil && until.MatchString(visible(written.String(), int(size.Cols))) {
-			ts.Check(cmd.Process.Signal(os.Interrupt))
+			if press != "" {
+				_, err := tty.WriteString(press)
+				ts.Check(err)
+			} else {
+				ts.Check(cmd.Process.Signal(os.Interrupt))
+			}
 			until = nil
 		}
 		if answer != "" && strings.HasSuffix(written.String(), "[y/N] ") {

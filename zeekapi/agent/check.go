@@ -12,7 +12,7 @@ import (
 // is a bug. Tests call it after every step.
 func (m *Machine) Check() error {
 	errs := []error{m.presence.check(), m.target.check(), m.nodes.check(m.target.assignment), m.waits.check(),
-		m.problems.check(), m.trials.check(), m.restarts.check(), m.dispatches.check()}
+		m.problems.check(), m.trials.check(), m.restarts.check(), m.dispatches.check(), m.figures.check()}
 	if n := len(m.out.out); n > 0 {
 		errs = append(errs, fmt.Errorf("%d outputs are left after the step", n))
 	}

@@ -30,6 +30,8 @@ type fleet struct {
 	prints     zeekapi.NodeOutputs     // outputs of a failed check
 	portsInUse []uint16                // of failed checks
 	answers    func(zeekapi.NodeDispatchRequest) []zeekapi.NodeDispatchResponse
+	traffic    map[string]zeekapi.Traffic // of interfaces
+	listTime   time.Duration              // time to list scripts
 
 	checkTime time.Duration
 	trialTime time.Duration       // duration of trials
@@ -154,6 +156,14 @@ func (f *fleet) perform(outputs []Output) {
 			}
 			f.ending[o.Node] = true
 			f.after(f.stopTime, launch.Exited{Node: o.Node})
+		case ReadInterfaces:
+			then = append(then, InterfacesRead{f.traffic})
+		case ListScripts:
+			listed := ScriptsListed{ReqID: o.ReqID}
+			for _, name := range o.Nodes {
+				listed.Results = append(listed.Results, zeekapi.Result{ReqID: o.ReqID, Success: true, Instance: "i", Node: name})
+			}
+			f.at(f.now.Add(f.listTime), listed)
 		case Dispatch:
 			if f.answers != nil {
 				for _, a := range f.answers(o.Request) {

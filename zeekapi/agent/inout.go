@@ -7,8 +7,8 @@ import (
 )
 
 // Input is an event that the machine reacts to: PeerAdded, PeerLost, Received,
-// Launched, SiteStored, DisksRead, Persisted, StorageChanged, CheckStorage, Shutdown or
-// Tick.
+// Launched, SiteStored, DisksRead, InterfacesRead, SpaceMeasured, ScriptsListed, Persisted,
+// StorageChanged, CheckStorage, Shutdown or Tick.
 type Input interface{ input() }
 
 // The inputs.
@@ -60,8 +60,8 @@ func (CheckStorage) input()   {}
 func (Tick) input()           {}
 
 // Output is an action that the machine requests: Publish, Keep, Scan, Check, Start,
-// Stop, LimitMemory, Dispatch, Read, StoreSite, KeepSites, FreeSpace, Persist, Remember, Verify or
-// Complain.
+// Stop, LimitMemory, Dispatch, ReadInterfaces, ListScripts, Read, StoreSite, KeepSites, FreeSpace,
+// Persist, Remember, Verify or Complain.
 type Output interface{ output() }
 
 // The outputs.

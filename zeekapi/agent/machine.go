@@ -29,6 +29,8 @@ type Machine struct {
 	trials     trials
 	restarts   restarts
 	dispatches dispatches
+	figures    figures
+	listings   listings
 	history    history
 	sites      usedSites
 }
@@ -72,6 +74,8 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	m.trials = trials{outbox: out, nodes: m.nodes}
 	m.restarts = restarts{outbox: out, nodes: m.nodes, waits: &m.waits}
 	m.dispatches = dispatches{outbox: out, nodes: m.nodes, endpoint: s.EndpointID, pending: make(map[string]*dispatch)}
+	m.figures = figures{outbox: out, nodes: m.nodes, endpoint: s.EndpointID, interval: s.MeasureInterval, interfaces: make(map[string]*series)}
+	m.listings = listings{outbox: out, nodes: m.nodes, pending: make(map[string]*listing)}
 	m.sites = usedSites{outbox: out, nodes: m.nodes}
 	if state.Known {
 		m.target.set(state.Assignment)
@@ -88,12 +92,16 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 func (m *Machine) Start(now time.Time) []Output {
 	m.presence.started = now
 	m.nodes.rebase(now)
+	m.figures.start(now)
 	return m.settle(now)
 }
 
 // Step processes an input and returns the outputs in the order in which to
 // perform them.
 func (m *Machine) Step(now time.Time, in Input) []Output {
+	if resp, ok := nodeResponse(in); ok {
+		return m.nodeAnswered(now, resp)
+	}
 	switch in := in.(type) {
 	case PeerAdded:
 		m.presence.peerAdded(now)
@@ -109,6 +117,12 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.sites.stored(in)
 	case DisksRead:
 		m.disks.read(now, in.Spaces)
+	case InterfacesRead:
+		m.figures.read(now, in.Traffic)
+	case SpaceMeasured:
+		m.figures.directories = in.Directories
+	case ScriptsListed:
+		m.listings.listed(in)
 	case Persisted:
 		m.target.persisted(now, in.Err)
 	case StorageChanged:
@@ -128,6 +142,7 @@ func (m *Machine) settle(now time.Time) []Output {
 	m.presence.expire(now)
 	m.target.expire(now)
 	m.dispatches.expire(now)
+	m.figures.expire(now)
 	m.trials.expire(now)
 	m.disks.settle(now)
 	m.waits.relax()
@@ -148,9 +163,6 @@ func (m *Machine) receive(now time.Time, in Received) {
 	switch msg := in.Message.(type) {
 	case zeekapi.NodeHello:
 		m.nodes.hello(now, msg.Node)
-		return
-	case zeekapi.NodeDispatchResponse:
-		m.dispatches.answered(msg)
 		return
 	case zeekapi.AgentRefusal:
 		m.authority.refused(in.Peer, msg)
@@ -174,8 +186,6 @@ func (m *Machine) receive(now time.Time, in Received) {
 
 func (m *Machine) launched(now time.Time, ev launch.Event) {
 	switch ev := ev.(type) {
-	case launch.Answered:
-		m.dispatches.answered(ev.Response)
 	case launch.Upgraded:
 		m.presence.upgraded(ev.Version)
 	case launch.Checked:
@@ -186,6 +196,31 @@ func (m *Machine) launched(now time.Time, ev launch.Event) {
 	default:
 		m.nodes.launched(now, ev)
 	}
+}
+
+// nodeResponse returns the response of a node that an input contains.
+func nodeResponse(in Input) (resp zeekapi.NodeDispatchResponse, ok bool) {
+	switch in := in.(type) {
+	case Received:
+		resp, ok = in.Message.(zeekapi.NodeDispatchResponse)
+	case Launched:
+		var answered launch.Answered
+		answered, ok = in.Event.(launch.Answered)
+		resp = answered.Response
+	}
+	return resp, ok
+}
+
+// nodeAnswered passes the response of a node to the part that asked. A thousand nodes may
+// report measurements at the same time, which changes nothing before the last of them.
+func (m *Machine) nodeAnswered(now time.Time, resp zeekapi.NodeDispatchResponse) []Output {
+	switch {
+	case !m.figures.answered(now, resp):
+		m.dispatches.answered(resp)
+	case !m.figures.complete():
+		return m.out.take()
+	}
+	return m.settle(now)
 }
 
 // checked passes the result of a check to the first part that waits for it. There is one
@@ -208,6 +243,7 @@ func (m *Machine) Deadline() (time.Time, bool) {
 	next.earliest(m.trials.deadline())
 	next.earliest(m.restarts.deadline())
 	next.earliest(m.dispatches.deadline())
+	next.earliest(m.figures.deadline())
 	next.earliest(m.nodes.deadline())
 	if m.history.outdated(m.nodes) {
 		next.earlier(m.history.quiet)
@@ -228,12 +264,18 @@ func (m *Machine) Phase() Phase {
 
 // Pending returns the number of requests that wait for nodes, or for a site to be stored.
 func (m *Machine) Pending() int {
-	return m.sites.storing + m.waits.pending() + len(m.trials.pending) + len(m.restarts.pending) + len(m.dispatches.pending)
+	return m.sites.storing + m.waits.pending() + len(m.trials.pending) + len(m.restarts.pending) + len(m.dispatches.pending) +
+		len(m.figures.waiting) + len(m.listings.pending)
 }
 
 // Nodes returns details of all nodes, sorted by name. They include nodes that
 // are being stopped.
 func (m *Machine) Nodes() []zeekapi.NodeDetail { return m.nodes.details() }
+
+// Figures returns what was measured last at interfaces, sorted by name, and in directories.
+func (m *Machine) Figures() ([]zeekapi.InterfaceTraffic, []zeekapi.DirectorySpace) {
+	return m.figures.traffic(), m.figures.directories
+}
 
 // Storage returns why the agent cannot store its state, "" if it can.
 func (m *Machine) Storage() string { return m.target.problem() }

@@ -923,7 +923,7 @@ func answered(f *fleet) []string {
 		p, _ := o.(Publish)
 		switch m := p.Message.(type) {
 		case zeekapi.AgentDeployResponse, zeekapi.AgentRestartResponse, zeekapi.AgentDispatchResponse,
-			zeekapi.AgentCheckResponse, zeekapi.AgentCheckRestartResponse:
+			zeekapi.AgentCheckResponse, zeekapi.AgentCheckRestartResponse, zeekapi.AgentFiguresResponse, zeekapi.AgentScriptsResponse:
 			ids = append(ids, m.RequestID())
 		}
 	}
@@ -937,9 +937,19 @@ func answered(f *fleet) []string {
 // running, or stopped against the rules.
 func TestAnyOrderOfEvents(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		self := connecting("i")
-		self.Disks = diskwatch.Settings{Warn: diskwatch.Threshold{Percent: 20}, Stop: diskwatch.Threshold{Percent: 10}}
-		f := newFleet(rt, self, nil)
+		settings := connecting("i")
+		settings.Disks = diskwatch.Settings{Warn: diskwatch.Threshold{Percent: 20}, Stop: diskwatch.Threshold{Percent: 10}}
+		settings.MeasureInterval = time.Duration(rapid.SampledFrom([]int{0, 1, 10}).Draw(rt, "measure s")) * time.Second
+		f := newFleet(rt, settings, nil)
+		f.answers = func(req zeekapi.NodeDispatchRequest) (all []zeekapi.NodeDispatchResponse) {
+			for _, node := range req.Nodes {
+				if rapid.Bool().Draw(rt, "answers") {
+					all = append(all, report(req.ID, node, `{"received":7}`))
+				}
+			}
+			return all
+		}
+		f.listTime = time.Duration(rapid.IntRange(0, 3000).Draw(rt, "list ms")) * time.Millisecond
 		f.startUp = time.Duration(rapid.IntRange(0, 6000).Draw(rt, "start-up ms")) * time.Millisecond
 		f.stopTime = time.Duration(rapid.IntRange(0, 8000).Draw(rt, "stop ms")) * time.Millisecond
 		f.checkTime = time.Duration(rapid.IntRange(0, 5000).Draw(rt, "check ms")) * time.Millisecond
@@ -1023,6 +1033,11 @@ func TestAnyOrderOfEvents(t *testing.T) {
 			"dispatch": func(*rapid.T) {
 				f.ask(zeekapi.AgentDispatchRequest{ReqID: next("dispatch"), Action: []string{"x"}, Nodes: draw()})
 			},
+			"figures": func(rt *rapid.T) {
+				maxAge := time.Duration(rapid.IntRange(-1, 20).Draw(rt, "age s")) * time.Second
+				f.ask(zeekapi.AgentFiguresRequest{ReqID: next("figures"), MaxAge: maxAge})
+			},
+			"scripts": func(*rapid.T) { f.ask(zeekapi.AgentScriptsRequest{ReqID: next("scripts"), Nodes: draw()}) },
 			"crash": func(rt *rapid.T) {
 				if len(f.running) > 0 {
 					var names []string

@@ -41,6 +41,7 @@ type node struct {
 	outputs   *zeekapi.NodeOutputs // outputs at the last death, or of a failed check since then
 	edited    []string             // scripts that have changed since have loaded them
 	usage     launch.Usage
+	measured  measured
 }
 
 // fits reports whether the running process of a node, which may be stopping,

@@ -283,7 +283,7 @@ func (ns *nodes) hello(now time.Time, name string) {
 		return
 	}
 	n.reborn = n.greeted
-	n.greeted = true
+	n.greeted, n.measured.mute = true, false
 	ns.running(now, n)
 }
 
@@ -351,6 +351,7 @@ func (ns *nodes) exited(now time.Time, ev launch.Exited) {
 		ev.Err, n.cause = n.cause, nil
 	}
 	n.have, n.stopping, n.again, n.overdue, n.pid, n.edited, n.usage = nil, false, false, false, 0, nil, launch.Usage{}
+	n.measured = measured{}
 	switch {
 	case n.want == nil:
 		ns.changed(was.Node, n.state, zeekapi.StateStopped)
@@ -398,7 +399,7 @@ func (ns *nodes) revived(now time.Time, ev launch.Revived) {
 	}
 	ns.complain(ev.Node, "node %s died%s", ev.Node, lastLine(ev.Outputs))
 	ns.died(now, n, errDied, ev.Outputs)
-	n.started, n.pid, n.adopted, n.edited = now, ev.PID, false, nil
+	n.started, n.pid, n.adopted, n.edited, n.measured = now, ev.PID, false, nil, measured{}
 	n.greeted, n.reborn = n.reborn, false
 	n.restarts++
 	ns.running(now, n)
@@ -441,6 +442,11 @@ func (ns *nodes) details() []zeekapi.NodeDetail {
 		detail := zeekapi.NodeDetail{
 			Status: n.status(), Since: n.since, Restarts: n.restarts, LastError: n.lastError,
 			CPU: n.usage.CPU, Memory: n.usage.Memory, Edited: n.edited,
+			Threads: n.usage.Threads, Files: n.usage.Files, Started: n.usage.Started,
+			Traffic: n.measured.traffic.latest(), Connections: n.measured.connections, Silent: n.measured.silent,
+		}
+		if n.want != nil {
+			detail.Interface = n.want.Interface
 		}
 		switch {
 		case n.want != nil && n.held != "":

@@ -62,6 +62,10 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 		p.dispatch(ctx, out.Request)
 	case Read:
 		p.publish(ctx, Publish{out.Dialect, zeekapi.AgentLogsCall.Respond(out.ReqID, p.read(out))})
+	case ReadInterfaces:
+		return readInterfaces(out)
+	case ListScripts:
+		return p.listScripts(ctx, out)
 	case StoreSite:
 		return p.storeSite(out)
 	case KeepSites:

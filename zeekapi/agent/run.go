@@ -17,6 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/diskwatch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/diskspace"
 	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 	"github.com/zeekwire/zeekwire/zeekapi/site"
 )
@@ -55,6 +56,9 @@ type Config struct {
 	Disks     []diskwatch.Directory
 	FreeSpace func(bytes int64)
 
+	// Directories are the directories whose space is reported.
+	Directories []Directory
+
 	// Obey reports whether a peer is a controller of this agent. Requests of
 	// other peers are ignored. If Obey is nil, the agent accepts requests of
 	// all peers, as Zeek's agent does.
@@ -79,6 +83,9 @@ type Config struct {
 	// zero value discards them.
 	Log zerolog.Logger
 }
+
+// Directory is a directory of an agent or its nodes.
+type Directory = diskspace.Directory
 
 // Topics returns the prefixes that the bus of an agent must subscribe to.
 func Topics(name string, dialects ...*zeekapi.Dialect) []string {
@@ -167,6 +174,9 @@ func Run(ctx context.Context, c Config) error {
 	p.workers = eventloop.NewWorkers[Input](maxCompletions)
 	defer p.workers.Wait()
 	sources := []eventloop.Source[Input]{r.notifications(c.Bus), launched(c.Launcher, c.Log), p.workers.Next}
+	if len(c.Directories) > 0 {
+		sources = append(sources, spaceIn(diskspace.NewMeter(c.Directories)))
+	}
 	if p.lock != nil {
 		sources = append(sources, storageChecks)
 	}
@@ -219,6 +229,14 @@ func disksIn(directories []diskwatch.Directory) eventloop.Source[Input] {
 		case <-ctx.Done():
 			return nil, false, ctx.Err()
 		}
+	}
+}
+
+// spaceIn returns a source of SpaceMeasured.
+func spaceIn(m *diskspace.Meter) eventloop.Source[Input] {
+	return func(ctx context.Context) (Input, bool, error) {
+		all, err := m.Next(ctx)
+		return SpaceMeasured{all}, err == nil, err
 	}
 }
 

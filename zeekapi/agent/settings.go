@@ -108,6 +108,11 @@ type Settings struct {
 
 	// Disks are the thresholds of free space below which the agent acts.
 	Disks diskwatch.Settings
+
+	// MeasureInterval is the time between two measurements of nodes and interfaces
+	// without a request. Zero means that they are measured only on request; a negative
+	// duration is an error.
+	MeasureInterval time.Duration
 }
 
 // validate returns s with the default values filled in.
@@ -117,6 +122,9 @@ func (s Settings) validate() (Settings, error) {
 	}
 	if s.RequestTimeout < 0 {
 		return s, fmt.Errorf("agent: RequestTimeout is %s, must not be negative", s.RequestTimeout)
+	}
+	if s.MeasureInterval < 0 {
+		return s, fmt.Errorf("agent: MeasureInterval is %s, must not be negative", s.MeasureInterval)
 	}
 	s.RequestTimeout = cmp.Or(s.RequestTimeout, RequestTimeout)
 	return s, nil

@@ -41,6 +41,16 @@ func (m *Machine) limited() iter.Seq[*request] {
 				return
 			}
 		}
+		for i := range m.figures.waiting {
+			if !yield(&m.figures.waiting[i]) {
+				return
+			}
+		}
+		for _, l := range m.listings.pending {
+			if !yield(&l.request) {
+				return
+			}
+		}
 	}
 }
 
@@ -92,6 +102,12 @@ func (m *Machine) abandon(peer uuid.UUID) {
 	for _, id := range slices.Sorted(maps.Keys(m.dispatches.pending)) {
 		if given(m.dispatches.pending[id].request) {
 			delete(m.dispatches.pending, id)
+		}
+	}
+	m.figures.waiting = slices.DeleteFunc(m.figures.waiting, given)
+	for _, id := range slices.Sorted(maps.Keys(m.listings.pending)) {
+		if given(m.listings.pending[id].request) {
+			delete(m.listings.pending, id)
 		}
 	}
 }

@@ -160,3 +160,33 @@ func (c *Client) TestAlerts(ctx context.Context) ([]zeekapi.Result, error) {
 func (c *Client) Logs(ctx context.Context, node string, bytes uint64) (zeekapi.NodeLogs, error) {
 	return data[zeekapi.NodeLogs](ctx, c, zeekapi.LogsCall, zeekapi.LogsRequest{Node: node, Bytes: bytes})
 }
+
+// Figures returns the measurements of nodes and machines. Those of nodes are not older than
+// maxAge, or else the nodes are asked, at most once a second.
+func (c *Client) Figures(ctx context.Context, maxAge time.Duration) (zeekapi.Figures, error) {
+	return data[zeekapi.Figures](ctx, c, zeekapi.FiguresCall, zeekapi.FiguresRequest{MaxAge: maxAge})
+}
+
+// NodeScripts are the scripts that a node has loaded.
+type NodeScripts struct {
+	Node     string // "" if an instance or the controller answers in its place
+	Instance string // "" if the controller answers
+	zeekapi.NodeScripts
+	Err error // a *RefusedError, or why the answer makes no sense
+}
+
+// Scripts returns the scripts that running nodes have loaded: the given nodes, or all if
+// none is given. Those of the Zeek installation are left out unless all is set.
+func (c *Client) Scripts(ctx context.Context, all bool, nodes ...string) ([]NodeScripts, error) {
+	resp, err := Do(ctx, c, zeekapi.ScriptsCall, zeekapi.ScriptsRequest{Nodes: nodes, All: all})
+	if err != nil {
+		return nil, err
+	}
+	var list []NodeScripts
+	for _, r := range sortedResults(resp.Results) {
+		s := NodeScripts{Node: r.Node, Instance: r.Instance}
+		s.NodeScripts, s.Err = single[zeekapi.NodeScripts](r)
+		list = append(list, s)
+	}
+	return list, nil
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/diskspace"
 )
 
 // Config configures Run. Buses and Dialects are required.
@@ -40,6 +41,9 @@ type Config struct {
 	// Alerts, if non-nil, notifies operators of problems.
 	Alerts AlertSender
 
+	// Directories are the directories whose space is reported.
+	Directories []Directory
+
 	// Loaded, if non-nil, is called once, after the stored state has been
 	// restored.
 	Loaded func()
@@ -69,6 +73,9 @@ type Config struct {
 	// do. The zero value discards them.
 	Log zerolog.Logger
 }
+
+// Directory is a directory of the controller.
+type Directory = diskspace.Directory
 
 // SiteStore stores sites. A *site.Store is one. Its methods are called concurrently.
 type SiteStore interface {

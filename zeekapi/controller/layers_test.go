@@ -31,13 +31,13 @@ var layers = []string{
 	"job.go", "jobs.go", "jobresume.go",
 
 	// Requests of clients.
-	"staging.go", "queries.go", "changes.go", "status.go", "alerting.go", "dispatch.go",
+	"staging.go", "queries.go", "changes.go", "status.go", "figures.go", "alerting.go", "dispatch.go",
 
 	// The assembly.
 	"snapshot.go", "machine.go", "check.go",
 
 	// I/O.
-	"access.go", "ledger.go", "storefile.go", "store.go", "livestate.go", "keeper.go", "lives.go", "dials.go", "encode.go", "config.go", "storedsites.go", "perform.go", "listen.go", "run.go",
+	"access.go", "ledger.go", "storefile.go", "store.go", "livestate.go", "keeper.go", "lives.go", "dials.go", "encode.go", "config.go", "storedsites.go", "space.go", "perform.go", "listen.go", "run.go",
 }
 
 // noImporter resolves no imports. The test needs only the declarations of the

@@ -167,6 +167,8 @@ func (m *Machine) serve(settings Settings) {
 	handle(h, zeekapi.LogsCall, m.queries.logs)
 	handle(h, zeekapi.AlertsCall, m.alerting.list)
 	handle(h, zeekapi.TestAlertsCall, m.alerting.test)
+	handle(h, zeekapi.ScriptsCall, m.queries.scripts)
+	handle(h, zeekapi.FiguresCall, m.overview.requestFigures)
 	handle(h, zeekapi.StatusCall, m.overview.requestStatus)
 	handle(h, zeekapi.HistoryCall, m.overview.listHistory)
 	handle(h, zeekapi.GetPastCall, m.overview.getPast)
@@ -320,7 +322,7 @@ func (m *Machine) Pending() int { return m.requests.awaited + m.sites.storing + 
 
 // Snapshot returns the present numbers.
 func (m *Machine) Snapshot() Snapshot {
-	return Snapshot{
+	s := Snapshot{
 		Agents:    len(m.agents.peers),
 		Refused:   m.agents.refused,
 		Pending:   m.Pending(),
@@ -331,4 +333,8 @@ func (m *Machine) Snapshot() Snapshot {
 		Target:    m.configs.target().Configuration,
 		Revision:  m.configs.target().number,
 	}
+	if m.overview.directories != nil {
+		s.Directories = m.overview.directories()
+	}
+	return s
 }

@@ -128,6 +128,11 @@ func (q *queries) notRestarted(r *request, nodes []string, found []zeekapi.Resul
 // none are given. Agents leave out nodes of other instances. The nodes are those
 // of the target, the configuration that was sent last.
 func (q *queries) forNodes(r *request, nodes []string, ask func(nodes []string) question) {
+	q.forAble(r, nodes, func(*agent) bool { return true }, ask)
+}
+
+// forAble is like forNodes, but asks only the agents that know the request.
+func (q *queries) forAble(r *request, nodes []string, able func(*agent) bool, ask func(nodes []string) question) {
 	r.nodes = q.nodesAmong(setOf(nodes))
 	known, unknown := q.known(nodes)
 	for _, node := range unknown[:min(len(unknown), maxUnknown)] {
@@ -143,6 +148,8 @@ func (q *queries) forNodes(r *request, nodes []string, ask func(nodes []string) 
 	}
 	for _, name := range q.members.sorted() {
 		switch {
+		case q.members.of(name).ready && !able(q.agents.of(name)):
+			r.results = append(r.results, r.unanswered(name, unsupported)...)
 		case q.members.of(name).ready:
 			q.requests.call(r, name, ask(known))
 		case q.names.drained(name):

@@ -46,7 +46,10 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 	if err != nil {
 		return err
 	}
+	space := new(measuredSpace)
+	defer space.watch(ctx, cfg.Directories)()
 	cfg.furnish(machine)
+	machine.overview.directories = space.last
 	l := &lives{
 		Machine: machine, keeper: &keeper{store: store, kept: newLiveState(state)},
 		agents: introductions{byPeer: make(map[uuid.UUID]*introduction)}, dialed: make(map[string]bool),
@@ -54,6 +57,7 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 	l.next = func(state State) *Machine {
 		m, _ := NewMachine(cfg.Settings, state, uuid.NewString, cfg.Log) // an error is about settings, which are valid
 		cfg.furnish(m)
+		m.overview.directories = space.last
 		return m
 	}
 	r := &runner{Config: cfg, lives: l, dials: newDials(cfg.Dialer, cfg.Log), workers: eventloop.NewWorkers[Input](maxCompletions)}

@@ -177,8 +177,20 @@ func newSimulation(seed uint64, agents int) *simulation {
 		s.after(s.delay(), func() { s.boot(a) })
 		s.after(s.delay(), func() { s.repeatHello(a) })
 	}
+	if seed%5 == 4 {
+		s.after(0, func() { s.measure(0) })
+	}
 	s.startController()
 	return s
+}
+
+// measure makes a client ask for measurements and scripts from time to time.
+func (s *simulation) measure(number int) {
+	s.ask(zeekapi.FiguresRequest{ReqID: reqID(fmt.Sprintf("figures-%d", number)), MaxAge: time.Second})
+	s.ask(zeekapi.ScriptsRequest{ReqID: reqID(fmt.Sprintf("scripts-%d", number)), All: s.chance(0.5)})
+	if !s.calm {
+		s.after(time.Duration(s.random.Int64N(int64(10*time.Second))), func() { s.measure(number + 1) })
+	}
 }
 
 func (s *simulation) run() {
@@ -539,6 +551,16 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 			nodes = append(nodes, zeekapi.NodeDetail{Status: n, Since: s.now.Add(s.clockStep())})
 		}
 		answer = zeekapi.AgentStatusResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Success: true, Data: mustMarshal(nodes)}}
+	case zeekapi.AgentFiguresRequest:
+		figures := zeekapi.InstanceFigures{Instance: a.name}
+		for _, n := range a.nodes() {
+			figures.Nodes = append(figures.Nodes, zeekapi.NodeDetail{Status: n})
+		}
+		answer = zeekapi.AgentFiguresResponse{ReqID: msg.ReqID, Result: zeekapi.Result{Success: true, Data: mustMarshal(figures)}}
+	case zeekapi.AgentScriptsRequest:
+		loaded := success(a.name, "w"+a.name)
+		loaded.Data = mustMarshal(zeekapi.NodeScripts{})
+		answer = zeekapi.AgentScriptsResponse{ReqID: msg.ReqID, Results: []zeekapi.Result{loaded}}
 	}
 	if !s.calm && s.chance(0.02) {
 		answer = agentDeployed(o.Message.RequestID()) // a response of the wrong type

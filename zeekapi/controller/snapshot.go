@@ -21,4 +21,6 @@ type Snapshot struct {
 	// not be changed.
 	Target   zeekapi.Configuration
 	Revision uint64
+
+	Directories []zeekapi.DirectorySpace // space in Config.Directories
 }

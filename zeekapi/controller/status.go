@@ -23,6 +23,8 @@ type overview struct {
 	jobs     *jobs
 	storage  *storage
 	exposure func() zeekapi.Exposure // of Config
+
+	directories func() []zeekapi.DirectorySpace // of the controller; nil: unknown
 }
 
 func (o *overview) listHistory(by broker.Peer, req zeekapi.HistoryRequest) {

@@ -21,12 +21,14 @@ import (
 func (t *Tool) addCompletion(commands []*cobra.Command) {
 	for _, cmd := range commands {
 		switch cmd.Name() {
-		case "restart", "rolling-restart", "logs", "status":
+		case "restart", "rolling-restart", "logs", "status", "top", "netstats", "peers", "scripts":
 			cmd.ValidArgsFunction = t.completeNodes(0, maxArgs)
 		case "get-id-value": // its identifiers cannot be listed
 			cmd.ValidArgsFunction = t.completeNodes(1, maxArgs)
 		case "drain", "undrain":
-			cmd.ValidArgsFunction = t.completeInstances
+			cmd.ValidArgsFunction = t.completeInstances(1)
+		case "df":
+			cmd.ValidArgsFunction = t.completeInstances(maxArgs)
 		case "rollback":
 			cmd.ValidArgsFunction = t.completeDeployments
 		}
@@ -45,6 +47,7 @@ func (t *Tool) CompleteFlags(cmd *cobra.Command) {
 		}
 	}
 	completion.Words(cmd, "role", "manager", "logger", "proxy", "worker")
+	completion.Words(cmd, "sort", topKeyNames()...)
 	completion.Words(cmd, "color", "auto", "always", "never")
 	completion.Words(cmd, "transport", "auto", "websocket", "native")
 	completion.Words(cmd, "dialect", "auto", "management", "cluster")
@@ -94,21 +97,24 @@ func (t *Tool) completeNodes(from, to int) cobra.CompletionFunc {
 	}
 }
 
-func (t *Tool) completeInstances(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+// completeInstances returns a function that completes names of at most so many instances.
+func (t *Tool) completeInstances(most int) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) >= most {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return t.completeNames(instanceCandidates)(cmd, args, "")
 	}
-	return t.completeNames(instanceCandidates)(cmd, nil, "")
 }
 
 // completeNames returns a function that completes names that occur in the configuration.
 func (t *Tool) completeNames(candidates func(zeekapi.Configuration) []candidate) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		all, _ := askForCompletion(cmd, t, func(ctx context.Context, c *client.Client) ([]candidate, error) {
 			config, err := currentConfiguration(ctx, c)
 			return candidates(config), err
 		})
-		return completions(all, nil), cobra.ShellCompDirectiveNoFileComp
+		return completions(all, args), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 const Misuse = 2
 
 // Attention is the exit code, with --strict-exit only, of status for a cluster with
-// problems, and of diff for a configuration with changes.
+// problems, of diff for a configuration with changes, of netstats for nodes that drop
+// packets, and of peers for missing connections.
 const Attention = 3
 
 // ExitCodes describes the exit codes, for help and manual pages.
@@ -28,7 +29,8 @@ const Environment = `Environment variables:
 
 // ExtendedExitCodes describes the exit codes that Tool.Extended adds.
 const ExtendedExitCodes = `
-  3    with --strict-exit only: status found a problem, or diff found changes`
+  3    with --strict-exit only: status found a problem, diff found changes,
+       netstats found drops, or peers found missing connections`
 
 // Manual returns the sections that manual pages have in addition to the help.
 func (t *Tool) Manual() []manpage.Section {

@@ -9,4 +9,6 @@ var (
 // Views has a value of the type of the JSON output of each command.
 var Views = map[string]any{
 	"status": statusView{}, "diff": diffView{}, "history": deploymentView{}, "events": eventView{}, "rolling-restart": jobView{},
+	"netstats": []any{nodeTrafficView{}, interfaceView{}, remarksView{}}, "peers": []any{peersView{}, remarksView{}},
+	"df": []any{spaceView{}, remarksView{}}, "scripts": nodeScriptsView{}, "top": remarksView{},
 }

@@ -33,8 +33,9 @@ started), zeek (a version), last_error, refused (addresses of other agents with
 its name), problems (a list with kind, node, subject, text and since), and
 nodes, by name, each with state,
 cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
-(processors in use), memory (bytes), last_error and edited (files that the node
-has loaded, and that changed since). The controller is null if it is Zeek's. If
+(processors in use), memory (bytes), last_error, edited (files that the node
+has loaded, and that changed since), ` + figuresHelp + `
+The controller is null if it is Zeek's. If
 the controller cannot store changes, storage_error says why. The key exposure
 has ports, a list with purpose, address, tls and peers (a list with who, may,
 and commands, which is true if they may change what runs), and warnings.`
@@ -70,6 +71,13 @@ type nodeView struct {
 	Memory      *uint64                 `json:"memory"`
 	LastError   *string                 `json:"last_error"`
 	Edited      []string                `json:"edited"`
+	Threads     *uint64                 `json:"threads"`
+	Files       *uint64                 `json:"files"`
+	Started     *time.Time              `json:"started"`
+	Interface   *string                 `json:"interface"`
+	Traffic     *trafficView            `json:"traffic"`
+	Connections *connectionsView        `json:"connections"`
+	Silent      *string                 `json:"silent"`
 }
 
 type instanceView struct {
@@ -222,8 +230,10 @@ func newNodeView(n zeekapi.NodeDetail) nodeView {
 	v := nodeView{
 		State: n.Status.State, PID: orNull(n.Status.PID),
 		Port: orNull(n.Status.Port.Number), MetricsPort: orNull(n.Status.MetricsPort.Number),
-		Since: orNullTime(n.Since), Restarts: n.Restarts, CPU: orNull(n.CPU), Memory: orNull(n.Memory),
+		Since: orNullTime(n.Since), Restarts: n.Restarts, CPU: orNull(finite(n.CPU)), Memory: orNull(n.Memory),
 		LastError: orNull(n.LastError), Edited: names(n.Edited),
+		Threads: orNull(n.Threads), Files: orNull(n.Files), Started: orNullTime(n.Started), Interface: orNull(n.Interface),
+		Traffic: newTrafficView(n.Traffic), Connections: newConnectionsView(n.Connections), Silent: orNull(n.Silent),
 	}
 	if n.Status.ManagementRole != zeekapi.ManagementNone {
 		v.MgmtRole = &n.Status.ManagementRole

@@ -15,6 +15,7 @@ func (t *Tool) operations() []*cobra.Command {
 	return []*cobra.Command{
 		t.showConfig(), t.status(), t.watch(), t.diff(), t.history(), t.rollback(), t.rollingRestart(),
 		t.drain(), t.undrain(), t.teardown(), t.logs(), t.events(), t.alerts(),
+		t.top(), t.netstats(), t.peers(), t.df(), t.scripts(),
 	}
 }
 

@@ -250,7 +250,7 @@ func statusLines(screen terminal.Screen, s zeekapi.Status, extended bool, now ti
 		add(nodeStatusTable(nodes, now).Lines(screen))
 	}
 	add(slices.Concat(currentErrors(s, extended), pastErrors(s, extended, now)))
-	add(editedIn(s).lines())
+	add(slices.Concat(figureWarnings(s), editedIn(s).lines()))
 	return lines
 }
 
@@ -450,13 +450,17 @@ func nodesOf(s zeekapi.Status) []placedNode {
 
 func nodeStatusTable(nodes []placedNode, now time.Time) *terminal.Table {
 	t := &terminal.Table{
-		Header: []string{"NODE", "INSTANCE", "ROLE", "STATE", "SINCE", "RESTARTS", "PID", "PORT", "CPU", "MEMORY", "SCRIPTS"},
-		Right:  []bool{5: true, 6: true, 7: true, 8: true, 9: true},
-		Spare:  []int{6, 7, 9, 8, 2, 4, 5},
+		Header: []string{"NODE", "INSTANCE", "ROLE", "STATE", "SINCE", "RESTARTS", "PID", "PORT", "CPU", "MEMORY", "PKTS/S", "LOSS", "SCRIPTS"},
+		Right:  []bool{5: true, 6: true, 7: true, 8: true, 9: true, 10: true, 11: true},
+		Spare:  []int{6, 7, 10, 9, 8, 2, 4, 5, 11},
 	}
 	for _, n := range nodes {
+		var packets, loss terminal.Span
+		if r := ratesOf(n.Traffic); r != nil && reads(n) {
+			packets, loss = cell(perSecond(r.Received)), lossCell(r.DropShare(), defaultLoss)
+		}
 		t.Add(cell(n.Status.Node), cell(n.instance), cell(roleText(n.Status)), stateCell(n.Status.State), cell(since(n.Since, now)),
-			number(n.Restarts), number(n.Status.PID), number(n.Status.Port.Number), cell(cpuText(n.CPU)), cell(memoryText(n.Memory)), editedCell(n.NodeDetail))
+			number(n.Restarts), number(n.Status.PID), number(n.Status.Port.Number), cell(cpuText(n.CPU)), cell(memoryText(n.Memory)), packets, loss, editedCell(n.NodeDetail))
 	}
 	return t
 }

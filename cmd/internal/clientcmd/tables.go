@@ -23,6 +23,9 @@ func number[T int64 | uint16 | uint64](n T) terminal.Span {
 	return cell(fmt.Sprint(n))
 }
 
+// count returns a cell with a number.
+func count(n uint64) terminal.Span { return cell(fmt.Sprint(n)) }
+
 func stateCell(s zeekapi.State) terminal.Span {
 	style := terminal.Warn
 	switch s {

@@ -1,7 +1,9 @@
 package clientcmd_test
 
 import (
+	"encoding/json"
 	"io"
+	"math"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -96,11 +98,44 @@ func unsafeResponse(t *testing.T) func(zeekapi.Message) zeekapi.Message {
 			return zeekapi.CancelJobResponse{ReqID: id, Result: ok(job)}
 		case zeekapi.EventsRequest:
 			return zeekapi.EventsResponse{ReqID: id, Result: ok([]zeekapi.ClusterEvent{{Number: 1, Time: now, Kind: unsafeText, Instance: unsafeText, Node: unsafeText, Text: unsafeText}})}
+		case zeekapi.FiguresRequest:
+			return zeekapi.FiguresResponse{ReqID: id, Result: ok(unsafeFigures(node, now))}
+		case zeekapi.ScriptsRequest:
+			scripts := ok(zeekapi.NodeScripts{
+				Scripts: []zeekapi.LoadedScript{{Path: unsafeText, Hash: unsafeText, Changed: true}}, Changes: []string{unsafeText}, Omitted: math.MaxUint64,
+			})
+			scripts.Node = unsafeText
+			return zeekapi.ScriptsResponse{ReqID: id, Results: append(results[:2:2], scripts)}
 		case zeekapi.LogsRequest:
 			return zeekapi.LogsResponse{ReqID: id, Result: ok(unsafeOutputs)}
 		}
 		t.Errorf("unexpected %T", m)
 		return nil
+	}
+}
+
+// unsafeFigures has texts and numbers with which a peer could confuse a command.
+func unsafeFigures(node zeekapi.NodeStatus, now time.Time) zeekapi.Figures {
+	traffic := zeekapi.Traffic{
+		Measured: now, Received: math.MaxUint64, Dropped: math.MaxUint64, Link: math.MaxUint64, Bytes: math.MaxUint64,
+		Rates: &zeekapi.TrafficRates{Period: -1, Received: math.NaN(), Dropped: math.Inf(1), Link: math.Inf(-1), Bytes: -1},
+	}
+	spaces := []zeekapi.DirectorySpace{
+		{Purpose: unsafeText, Path: unsafeText, Error: unsafeText},
+		{Purpose: unsafeText, Path: unsafeText, Used: math.MaxUint64, Free: math.MaxUint64, Growth: math.NaN(), Period: 1, FullIn: math.MaxInt64},
+		{Purpose: unsafeText, Path: unsafeText, Growth: math.Inf(-1), Period: math.MaxInt64, FullIn: -1},
+	}
+	return zeekapi.Figures{
+		Controller: unsafeText, Directories: spaces,
+		Instances: []zeekapi.InstanceFigures{{
+			Instance: unsafeText, Error: unsafeText, Note: unsafeText, Directories: spaces,
+			Nodes: []zeekapi.NodeDetail{{
+				Status: node, CPU: math.NaN(), Memory: math.MaxUint64, Threads: math.MaxUint64, Files: math.MaxUint64, Started: now.AddDate(1000, 0, 0),
+				Interface: unsafeText, Traffic: &traffic, Silent: unsafeText,
+				Connections: &zeekapi.Connections{Backend: unsafeText, Seen: math.MaxUint64, Missing: []string{unsafeText, unsafeText}, More: math.MaxUint64},
+			}},
+			Interfaces: []zeekapi.InterfaceTraffic{{Name: unsafeText, Traffic: traffic}},
+		}},
 	}
 }
 
@@ -115,6 +150,7 @@ func TestTerminalOutputIsEscaped(t *testing.T) {
 			"get-instances", "get-nodes", "get-config", "get-config --as-json", "get-id-value x", "deploy", "restart",
 			"status", "diff", "history", "rollback", "rolling-restart", "rolling-restart --cancel",
 			"drain i", "undrain i", "logs n", "events", "get-config --number 1", "deploy --force", "deploy --dry-run", "deploy --check",
+			"top --once", "top --once --json", "netstats", "netstats --json", "peers", "peers --json", "df", "df --json", "scripts", "scripts --json",
 		} {
 			args := strings.Fields(command)
 			if !people && !slices.ContainsFunc(new(clientcmd.Tool).Commands(), func(c *cobra.Command) bool { return c.Name() == args[0] }) ||
@@ -127,6 +163,9 @@ func TestTerminalOutputIsEscaped(t *testing.T) {
 				all := got.stdout + got.stderr
 				if all == "" {
 					t.Fatal("no output")
+				}
+				if slices.Contains(args, "--json") && !json.Valid([]byte(got.stdout)) {
+					t.Errorf("no JSON: %q", all)
 				}
 				text := all
 				if people {

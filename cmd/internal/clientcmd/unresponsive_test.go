@@ -30,6 +30,7 @@ var requestCommands = [][]string{
 	{"logs", "x"}, {"events"}, {"restart"}, {"rollback", "1"}, {"rolling-restart"}, {"stage-config", "-"}, {"status"},
 	{"teardown", "--yes"}, {"test-timeout"}, {"test-timeout", "--with-state"}, {"undrain", "x"},
 	{"alerts"}, {"alerts", "test"},
+	{"top"}, {"netstats"}, {"netstats", "--interval", "1s"}, {"peers"}, {"df"}, {"scripts"},
 }
 
 // quietConfig is a cluster file without warnings.

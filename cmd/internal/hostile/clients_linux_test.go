@@ -40,6 +40,7 @@ var (
 	allCommand = []string{
 		"status", "get-nodes", "get-instances", "get-config", "get-id-value x", "history", "events", "restart", "deploy", "deploy-config @", "diff @", "check-config @",
 		"rolling-restart", "drain instance-1", "rollback", "logs worker-1", "stage-config @",
+		"top --once", "netstats", "peers", "df", "scripts",
 	}
 	endless = []string{"watch", "monitor", "subscribe"}
 )

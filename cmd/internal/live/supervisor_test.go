@@ -78,6 +78,28 @@ func TestSupervisorLauncher(t *testing.T) {
 					return nil
 				})
 
+				// The worker's script is Zeek's, which does not know the request.
+				eventually(t, "connections of nodes", func() error {
+					var got struct {
+						Nodes map[string]struct {
+							Connections *struct{ Seen, Expected int }
+						}
+						Notes []struct{ Source, Text string }
+					}
+					if err := c.call(t, &got, "peers"); err != nil {
+						return err
+					}
+					for _, name := range []string{"manager", "logger"} {
+						if c := got.Nodes[name].Connections; c == nil || c.Seen != 2 || c.Expected != 2 {
+							return fmt.Errorf("%s has %+v", name, c)
+						}
+					}
+					if len(got.Notes) != 1 || got.Notes[0].Source != "worker" || !strings.Contains(got.Notes[0].Text, "it cannot tell") {
+						return fmt.Errorf("notes are %v", got.Notes)
+					}
+					return nil
+				})
+
 				eventually(t, "fingerprint of the worker's scripts", func() error {
 					_, err := os.Stat(filepath.Join(state, "nodes", "worker", "scripts.json"))
 					return err

@@ -30,6 +30,10 @@ type Agent struct {
 	storage     prometheus.Gauge
 	problems    *prometheus.GaugeVec
 
+	measured    *measurements[zeekapi.NodeDetail]
+	interfaces  *measurements[zeekapi.InterfaceTraffic]
+	directories *measurements[zeekapi.DirectorySpace]
+
 	counts map[zeekapi.State]int
 }
 
@@ -47,6 +51,10 @@ func NewAgent(r prometheus.Registerer) *Agent {
 		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_agent_errors_total", Help: "Errors that the agent reported to its controllers without a request."}),
 		storage:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_agent_storage_failed", Help: "1 while the agent cannot store its configuration, otherwise 0."}),
 		problems: gauge("zeekwire_agent_problems", "Present problems of the machine and its nodes, by kind: disk, hung or traffic.", "kind"),
+
+		measured:    &measurements[zeekapi.NodeDetail]{all: nodeMeasurements(), name: func(n zeekapi.NodeDetail) string { return n.Status.Node }},
+		interfaces:  &measurements[zeekapi.InterfaceTraffic]{all: interfaceMeasurements(), name: func(i zeekapi.InterfaceTraffic) string { return i.Name }},
+		directories: newDirectories("agent"),
 	}
 	for _, kind := range zeekapi.ProblemKinds {
 		a.problems.WithLabelValues(kind)
@@ -57,7 +65,8 @@ func NewAgent(r prometheus.Registerer) *Agent {
 	for _, result := range []string{"ok", "error"} {
 		a.exits.WithLabelValues(result)
 	}
-	r.MustRegister(a.nodes, a.cpu, a.memory, a.restarts, a.starts, a.exits, a.requests, a.pending, a.errors, a.storage, a.problems)
+	r.MustRegister(a.nodes, a.cpu, a.memory, a.restarts, a.starts, a.exits, a.requests, a.pending, a.errors, a.storage, a.problems,
+		a.measured, a.interfaces, a.directories)
 	return a
 }
 
@@ -106,6 +115,9 @@ func (a *Agent) Observe(m *agent.Machine, in agent.Input, out []agent.Output) {
 	}
 	if _, tick := in.(agent.Tick); tick || changed {
 		a.setNodes(m.Nodes())
+		interfaces, directories := m.Figures()
+		a.interfaces.set(interfaces)
+		a.directories.set(directories)
 	}
 }
 
@@ -122,6 +134,7 @@ func (a *Agent) setProblems(problems []zeekapi.Problem) {
 
 // setNodes updates the metrics of nodes.
 func (a *Agent) setNodes(nodes []zeekapi.NodeDetail) {
+	a.measured.set(nodes)
 	a.counts = make(map[zeekapi.State]int)
 	a.cpu.Reset()
 	a.memory.Reset()

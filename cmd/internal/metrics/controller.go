@@ -24,6 +24,8 @@ type Controller struct {
 	deployed *prometheus.CounterVec
 	storage  prometheus.Gauge
 
+	directories *measurements[zeekapi.DirectorySpace]
+
 	now   func() time.Time
 	begun map[string]time.Time // times of requests without a response, by ID
 	said  map[uuid.UUID]bool   // peers that have said hello
@@ -55,16 +57,19 @@ func NewController(r prometheus.Registerer) *Controller {
 		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_controller_agents_refused_total", Help: "Hellos of peers that are not permitted to be the agent of the instance."}),
 		deployed: counter("zeekwire_controller_deployments_total", "Ended deployments of clients, by outcome.", "outcome"),
 		storage:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_storage_failed", Help: "1 while changes cannot be stored and are refused, otherwise 0."}),
-		now:      time.Now,
-		begun:    make(map[string]time.Time),
-		said:     make(map[uuid.UUID]bool),
+
+		directories: newDirectories("controller"),
+
+		now:   time.Now,
+		begun: make(map[string]time.Time),
+		said:  make(map[uuid.UUID]bool),
 	}
 	for _, o := range []zeekapi.Outcome{
 		zeekapi.OutcomeDeployed, zeekapi.OutcomeFailed, zeekapi.OutcomeTimeout, zeekapi.OutcomeSuperseded, zeekapi.OutcomeLost,
 	} {
 		c.deployed.WithLabelValues(string(o))
 	}
-	r.MustRegister(c.requests, c.seconds, c.pending, c.agents, c.rivals, c.hellos, c.errors, c.refused, c.deployed, c.storage)
+	r.MustRegister(c.requests, c.seconds, c.pending, c.agents, c.rivals, c.hellos, c.errors, c.refused, c.deployed, c.storage, c.directories)
 	return c
 }
 
@@ -92,6 +97,7 @@ func (c *Controller) Observe(s controller.Snapshot, in controller.Input, out []c
 		delete(c.said, in.Peer.ID)
 	case controller.Tick:
 		c.forget()
+		c.directories.set(s.Directories)
 	}
 	for _, o := range out {
 		switch o := o.(type) {

@@ -148,6 +148,9 @@ func TestAgent(t *testing.T) {
 		zeekwire_agent_problems{kind="disk"} 0
 		zeekwire_agent_problems{kind="hung"} 0
 		zeekwire_agent_problems{kind="traffic"} 0
+		zeekwire_agent_node_scripts_changed{node="m"} 0
+		zeekwire_agent_node_scripts_changed{node="w"} 0
+		zeekwire_agent_node_scripts_changed{node="w�"} 0
 		zeekwire_agent_node_cpu{node="m"} 1.5
 		zeekwire_agent_node_cpu{node="w�"} 1
 		zeekwire_agent_node_memory_bytes{node="m"} 1000
@@ -243,4 +246,61 @@ func TestRegistry(t *testing.T) {
 	if !names["zeekwire_build_info"] || !names["go_goroutines"] {
 		t.Errorf("the registry contains %v", names)
 	}
+}
+
+func TestAgentMeasurements(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	a := NewAgent(r)
+	traffic := zeekapi.Traffic{Received: 100, Dropped: 7, Link: 110, Bytes: 5000}
+	node := func(name, device string) zeekapi.NodeDetail {
+		return zeekapi.NodeDetail{
+			Status: zeekapi.NodeStatus{Node: name, State: zeekapi.StateRunning}, Interface: device, Traffic: &traffic,
+			Threads: 9, Started: time.Unix(1000, 0), Edited: []string{"a", "b"},
+			Connections: &zeekapi.Connections{Missing: []string{"x"}, More: 2},
+		}
+	}
+	a.setNodes([]zeekapi.NodeDetail{node("w", "eth0"), node("w", "eth0"), node("m", ""), {Status: zeekapi.NodeStatus{Node: "x\xff", State: zeekapi.StateCrashed}}})
+	a.interfaces.set([]zeekapi.InterfaceTraffic{{Name: "eth0", Traffic: traffic}})
+	a.directories.set([]zeekapi.DirectorySpace{
+		{Purpose: "state", Size: 1000, Free: 400, Growth: 2, Period: time.Hour, FullIn: 200 * time.Second},
+		{Purpose: "spool", Size: 1000, Free: 400},
+		{Purpose: "archive", Error: "not there"},
+	})
+	expect(t, r, `
+		zeekwire_agent_node_packets_received_total{node="w"} 100
+		zeekwire_agent_node_packets_dropped_total{node="w"} 7
+		zeekwire_agent_node_packets_link_total{node="w"} 110
+		zeekwire_agent_node_bytes_received_total{node="w"} 5000
+		zeekwire_agent_node_threads{node="w"} 9
+		zeekwire_agent_node_threads{node="m"} 9
+		zeekwire_agent_node_start_time_seconds{node="w"} 1000
+		zeekwire_agent_node_start_time_seconds{node="m"} 1000
+		zeekwire_agent_node_peers_missing{node="w"} 3
+		zeekwire_agent_node_peers_missing{node="m"} 3
+		zeekwire_agent_node_scripts_changed{node="w"} 2
+		zeekwire_agent_node_scripts_changed{node="m"} 2
+		zeekwire_agent_node_scripts_changed{node="x�"} 0
+		zeekwire_agent_interface_packets_received_total{interface="eth0"} 100
+		zeekwire_agent_interface_packets_dropped_total{interface="eth0"} 7
+		zeekwire_agent_directory_size_bytes{directory="state"} 1000
+		zeekwire_agent_directory_size_bytes{directory="spool"} 1000
+		zeekwire_agent_directory_free_bytes{directory="state"} 400
+		zeekwire_agent_directory_free_bytes{directory="spool"} 400
+		zeekwire_agent_directory_growth_bytes_per_second{directory="state"} 2
+		zeekwire_agent_directory_full_seconds{directory="state"} 200`,
+		"zeekwire_agent_node_packets_received_total", "zeekwire_agent_node_packets_dropped_total", "zeekwire_agent_node_packets_link_total",
+		"zeekwire_agent_node_bytes_received_total", "zeekwire_agent_node_threads", "zeekwire_agent_node_open_files", "zeekwire_agent_node_start_time_seconds",
+		"zeekwire_agent_node_peers_missing", "zeekwire_agent_node_scripts_changed",
+		"zeekwire_agent_interface_packets_received_total", "zeekwire_agent_interface_packets_dropped_total",
+		"zeekwire_agent_directory_size_bytes", "zeekwire_agent_directory_free_bytes",
+		"zeekwire_agent_directory_growth_bytes_per_second", "zeekwire_agent_directory_full_seconds")
+}
+
+func TestControllerSpace(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	NewController(r).Observe(controller.Snapshot{Directories: []zeekapi.DirectorySpace{{Purpose: "state", Size: 9, Free: 3, Period: 1}}}, controller.Tick{}, nil)
+	expect(t, r, `
+		zeekwire_controller_directory_size_bytes{directory="state"} 9
+		zeekwire_controller_directory_full_seconds{directory="state"} +Inf`,
+		"zeekwire_controller_directory_size_bytes", "zeekwire_controller_directory_full_seconds")
 }

@@ -102,6 +102,18 @@ type Limiter interface {
 	LimitMemory(name string, bytes int64)
 }
 
+// Lister is a Launcher that can list the scripts that its nodes have loaded.
+type Lister interface {
+	// Scripts lists the scripts that a running node has loaded since its start. The
+	// scripts of the Zeek installation are omitted unless all is set. The error is
+	// ErrNoScripts if the node has not listed them. Scripts reads files, which takes
+	// time, and may be called concurrently.
+	Scripts(ctx context.Context, name string, all bool) (zeekapi.NodeScripts, error)
+}
+
+// ErrNoScripts is the error of a Lister for a node that has not listed its scripts.
+var ErrNoScripts = errors.New("the node has not listed the scripts that it has loaded")
+
 // Outputter is a Launcher that keeps the outputs of its nodes.
 type Outputter interface {
 	// Outputs returns the ends of a node's standard output and error since its last
@@ -193,6 +205,11 @@ type Upgraded struct{ Version string }
 type Usage struct {
 	CPU    float64 // CPUs in use since the previous measurement
 	Memory uint64  // resident set size in bytes
+
+	// The following are zero if they are unknown.
+	Threads uint64
+	Files   uint64    // open file descriptors
+	Started time.Time // start of the oldest process
 }
 
 func (Started) event()  {}

@@ -17,6 +17,8 @@ var controlling = []Attack{
 		a.controllers(func(c *controller) {
 			c.tell(zeekapi.AgentGetNodesRequest{ReqID: newID()})
 			c.tell(zeekapi.AgentDispatchRequest{ReqID: newID(), Action: []string{"get_id_value", "x"}})
+			c.tell(zeekapi.AgentFiguresRequest{ReqID: newID()})
+			c.tell(zeekapi.AgentScriptsRequest{ReqID: newID(), All: true})
 		})
 	}},
 	{"large checks of a controller", "a controller that has an agent check configurations of thousands of nodes", func(a *attacker) {

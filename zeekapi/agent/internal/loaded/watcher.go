@@ -57,7 +57,7 @@ type Node struct {
 	Args string
 }
 
-// Config configures a Watcher. All functions are called from one goroutine.
+// Config configures a Watcher. Its functions may be called concurrently.
 type Config struct {
 	// Nodes returns the nodes that run.
 	Nodes func() []Node
@@ -164,12 +164,7 @@ func (w *Watcher) scan(ctx context.Context) map[string][]string {
 		w.record(ctx, look, n, r)
 		changed := look.Changed(r.files)
 		slices.Sort(changed)
-		if n.Zeek != "" && zeek != "" && n.Zeek != zeek {
-			changed = append([]string{fmt.Sprintf("Zeek %s (now %s)", n.Zeek, zeek)}, changed...)
-		}
-		if n.Args != w.config.Args {
-			changed = append([]string{"the agent's setting node-args"}, changed...)
-		}
+		changed = append(w.otherChanges(n, zeek), changed...)
 		if more := len(changed) - maxEdited; more > 0 {
 			changed = append(changed[:maxEdited:maxEdited], fmt.Sprintf("and %d more", more))
 		}
@@ -178,6 +173,19 @@ func (w *Watcher) scan(ctx context.Context) map[string][]string {
 		}
 	}
 	return edited
+}
+
+// otherChanges returns what else has changed since the start of a node. The version of Zeek
+// that nodes run from their next start on is "" if it is unknown.
+func (w *Watcher) otherChanges(n Node, zeek string) []string {
+	var changes []string
+	if n.Args != w.config.Args {
+		changes = append(changes, "the agent's setting node-args")
+	}
+	if n.Zeek != "" && zeek != "" && n.Zeek != zeek {
+		changes = append(changes, fmt.Sprintf("Zeek %s (now %s)", n.Zeek, zeek))
+	}
+	return changes
 }
 
 // nodes returns the nodes that run with their records, and forgets those of other starts.

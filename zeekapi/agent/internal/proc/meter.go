@@ -60,6 +60,11 @@ func (m *Meter) Read(now time.Time, owner func(pid int, s Stat) string) map[stri
 		ticks[id] = s.ticks
 		u := usage[name]
 		u.Memory += s.resident
+		u.Threads += s.threads
+		u.Files += openFiles(pid)
+		if started := s.Started(); u.Started.IsZero() || started.Before(u.Started) {
+			u.Started = started
+		}
 		if before, ok := m.ticks[id]; ok && elapsed > 0 {
 			u.CPU += float64(s.ticks-before) / TicksPerSecond / elapsed
 		}

@@ -16,4 +16,5 @@ type Stat struct {
 
 	ticks    uint64 // CPU time
 	resident uint64 // bytes
+	threads  uint64
 }

@@ -5,6 +5,8 @@ package proc
 import (
 	"errors"
 	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
 var errUnsupported = errors.New("only on Linux")
@@ -14,6 +16,11 @@ func Read(int) (Stat, error) { return Stat{}, errUnsupported }
 
 // Started returns the zero time.
 func (s Stat) Started() time.Time { return time.Time{} }
+
+func openFiles(int) uint64 { return 0 }
+
+// Interfaces returns nil.
+func Interfaces([]string) map[string]zeekapi.Traffic { return nil }
 
 // Each calls f for all processes that have not ended.
 func Each(func(pid int, s Stat)) error { return errUnsupported }

@@ -74,6 +74,7 @@ var (
 	_ launch.Scanner    = (*Launcher)(nil)
 	_ launch.Crasher    = (*Launcher)(nil)
 	_ launch.Limiter    = (*Launcher)(nil)
+	_ launch.Lister     = (*Launcher)(nil)
 )
 
 // New returns a launcher that connects to the nodes of p. It closes p.
@@ -150,6 +151,14 @@ func (l *Launcher) LimitMemory(name string, bytes int64) {
 	if p, ok := l.Processes.(launch.Limiter); ok {
 		p.LimitMemory(name, bytes)
 	}
+}
+
+// Scripts lists the scripts of a node if Processes is a launch.Lister.
+func (l *Launcher) Scripts(ctx context.Context, name string, all bool) (zeekapi.NodeScripts, error) {
+	if s, ok := l.Processes.(launch.Lister); ok {
+		return s.Scripts(ctx, name, all)
+	}
+	return zeekapi.NodeScripts{}, launch.ErrNoScripts
 }
 
 // setRoute stores the connection of a node for its start. It ignores a node that runs,

@@ -179,6 +179,10 @@ func (p scanning) Scan() {
 	p.events.Add(launch.Edited{Nodes: map[string][]string{"w": {"local.zeek"}}})
 }
 
+func (p scanning) Scripts(_ context.Context, name string, _ bool) (zeekapi.NodeScripts, error) {
+	return zeekapi.NodeScripts{Scripts: []zeekapi.LoadedScript{{Path: name}}}, nil
+}
+
 func TestForwardsChecksAndScans(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -202,6 +206,9 @@ func TestForwardsChecksAndScans(t *testing.T) {
 			}
 			l.Scan()
 			expect(t, l, tt.edited)
+			if s, err := l.Scripts(t.Context(), "w", false); errors.Is(err, launch.ErrNoScripts) == tt.scans || tt.scans && s.Scripts[0].Path != "w" {
+				t.Errorf("scripts are %+v, %v", s, err)
+			}
 		})
 	}
 }

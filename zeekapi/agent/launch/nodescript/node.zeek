@@ -96,6 +96,21 @@ export {
 		error: string &optional;
 		node: string &optional;
 	};
+
+	## What a node measures. It is sent as JSON.
+	type Figures: record {
+		received: count;
+		dropped: count;
+		link: count;
+		bytes: count;
+		backend: string;
+
+		## The other nodes of the cluster that this node sees, or those that it
+		## does not see, whichever are fewer.
+		nodes: vector of string;
+		sees: bool; ##< Whether it sees them.
+		others: count; ##< The number of other nodes.
+	};
 }
 
 module Management::Node::API;
@@ -134,6 +149,38 @@ function look_up(id: string, outcome: Outcome)
 	outcome$data = to_json(val);
 	}
 
+# Returns what the node measures.
+function measure(): Figures
+	{
+	local seen: vector of string;
+	local unseen: vector of string;
+
+	# The cluster framework sets the ID of a node when its hello arrives, with
+	# every backend, and deletes it when the node is lost.
+	for ( name, n in Cluster::nodes )
+		{
+		if ( name == Cluster::node )
+			next;
+
+		if ( n?$id )
+			seen += name;
+		else
+			unseen += name;
+		}
+
+	local backend = "broker";
+@ifdef ( Cluster::backend )
+	backend = cat(Cluster::backend);
+@endif
+	local stats = get_net_stats();
+	local sees = |seen| <= |unseen|;
+
+	return Figures($received=stats$pkts_recvd, $dropped=stats$pkts_dropped,
+	               $link=stats$pkts_link, $bytes=stats$bytes_recvd,
+	               $backend=backend, $nodes=sees ? seen : unseen, $sees=sees,
+	               $others=|seen| + |unseen|);
+	}
+
 event Management::Node::API::node_dispatch_request(reqid: string, action: vector of string, nodes: set[string])
 	{
 	if ( |nodes| > 0 && Cluster::node !in nodes )
@@ -144,13 +191,18 @@ event Management::Node::API::node_dispatch_request(reqid: string, action: vector
 
 	if ( |action| == 0 )
 		problem = "no dispatch arguments provided";
+	else if ( action[0] == "zeekwire_figures" )
+		outcome$data = to_json(measure());
 	else if ( action[0] != "get_id_value" )
 		problem = fmt("dispatch %s unknown", action[0]);
 	else if ( |action| == 1 )
 		problem = "get_id_value expects name of global identifier";
 
 	if ( problem == "" )
-		look_up(action[1], outcome);
+		{
+		if ( ! outcome?$data )
+			look_up(action[1], outcome);
+		}
 	else
 		{
 		outcome$success = F;

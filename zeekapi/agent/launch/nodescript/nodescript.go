@@ -41,6 +41,11 @@ func ResponseTopic(node string) string { return "zeekwire/node/" + node + "/resp
 // HelloRequest is the event, without arguments, that requests a node's hello.
 const HelloRequest = "ZeekwireNode::hello_request"
 
+// FiguresAction is the action of a zeekapi.NodeDispatchRequest that makes a node report what
+// it measures. The response has JSON (ZeekwireNode::Figures). Zeek's own node script does
+// not know it.
+const FiguresAction = "zeekwire_figures"
+
 // Files are the names of the scripts. A node loads Defaults before its own scripts,
 // which may override it, and Node after them.
 type Files struct{ Defaults, Node string }

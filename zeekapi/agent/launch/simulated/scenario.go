@@ -47,6 +47,9 @@ type behaviour struct {
 	answerTime time.Duration
 	answers    bool              // whether it responds to requests
 	values     map[string]string // of globals, as JSON
+	packets    float64           // per second, for a node with an interface
+	drops      float64           // share of the packets
+	unseen     []string          // other nodes that it does not see
 }
 
 // times is a number of occurrences, or always.
@@ -59,7 +62,7 @@ func (t times) covers(n int) bool { return t == always || n < int(t) }
 
 // normal returns the behaviour of a node without failures.
 func normal() behaviour {
-	return behaviour{stops: true, answers: true, end: exitStatus(1)}
+	return behaviour{stops: true, answers: true, end: exitStatus(1), packets: packetsPerSecond}
 }
 
 // ParseScenario parses a scenario. The name of the file appears in errors. A scenario is an
@@ -88,6 +91,10 @@ func normal() behaviour {
 //	answer-time = TIME   time to respond to a request, or never
 //	id-values = NAME JSON
 //	                     values of globals, one per line
+//	packets = N          packets per second of a node with an interface
+//	                     (default 1000)
+//	drops = N%           share of the packets that the node drops (default 0%)
+//	unseen = NODES       other nodes, one per line, that the node does not see
 //
 // All errors in the content are returned together, as configparser.Errors.
 func ParseScenario(name string, r io.Reader) (*Scenario, error) {
@@ -145,7 +152,7 @@ func (p *part) set(key, value string) (err error) {
 	case "ports-in-use":
 		p.portsInUse, err = parsePorts(value)
 	case "edited":
-		p.edited = parseFiles(value)
+		p.edited = parseLines(value)
 	case "start-time":
 		p.startTime, err = parseTime(value)
 	case "silent":
@@ -173,6 +180,12 @@ func (p *part) set(key, value string) (err error) {
 		p.answerTime, p.answers, err = parseTimeOrNever(value)
 	case "id-values":
 		p.values, err = parseValues(value)
+	case "packets":
+		p.packets, err = parseRate(value)
+	case "drops":
+		p.drops, err = parseShare(value)
+	case "unseen":
+		p.unseen = parseLines(value)
 	default:
 		err = errors.New("no such key")
 	}
@@ -242,8 +255,8 @@ func lines(text string) string {
 	return text
 }
 
-// parseFiles returns the lines of a text, sorted.
-func parseFiles(text string) []string {
+// parseLines returns the lines of a text, sorted.
+func parseLines(text string) []string {
 	var files []string
 	for line := range strings.Lines(text) {
 		if file := strings.TrimSpace(line); file != "" {

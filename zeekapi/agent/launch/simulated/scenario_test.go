@@ -13,6 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
@@ -316,4 +317,43 @@ func TestPortsInUse(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Nodes with an interface receive packets at the rate of the scenario.
+func TestFigures(t *testing.T) {
+	within(t, "[w]\npackets = 1000\ndrops = 25%\nunseen = m\nedited = b.zeek\n", func(t *testing.T, l *simulated.Launcher) {
+		n := node("w", "")
+		n.Interface, n.Scripts = "eth0", []string{"a.zeek", "b.zeek", "X::y=1"}
+		n.Layout = "m MANAGER - 1/tcp -\nw WORKER - - -\nx WORKER - - -\n"
+		l.Start(n)
+		for range 2 {
+			if _, err := l.Next(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(4 * time.Second)
+		l.Dispatch(zeekapi.NodeDispatchRequest{Action: []string{nodescript.FiguresAction}, Nodes: []string{"w"}})
+		ev, err := l.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := ev.(launch.Answered).Response.Result.Data.Text()
+		const want = `{"received":3000,"dropped":1000,"link":4000,"bytes":2100000,"backend":"broker","nodes":["m"],"sees":false,"others":2}`
+		if got != want {
+			t.Errorf("figures are %s, want %s", got, want)
+		}
+		scripts, err := l.Scripts(t.Context(), "w", false)
+		if err != nil || len(scripts.Scripts) != 2 || scripts.Scripts[0].Changed || !scripts.Scripts[1].Changed {
+			t.Errorf("scripts are %+v, %v", scripts, err)
+		}
+		if _, err := l.Scripts(t.Context(), "x", false); !errors.Is(err, launch.ErrNoScripts) {
+			t.Errorf("scripts of another node: %v", err)
+		}
+	})
+	_, err := simulated.ParseScenario("s.ini", strings.NewReader("[w]\npackets = -1\ndrops = 101%\n"))
+	for _, want := range []string{"packets: want a number of packets per second", "drops: want a percentage"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %v, want %q", err, want)
+		}
+	}
 }

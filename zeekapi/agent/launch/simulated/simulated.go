@@ -16,6 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
 // Env is the environment variable that makes a node misbehave. It overrides the Scenario.
@@ -49,7 +50,7 @@ type Config struct {
 }
 
 // Launcher is a launch.Launcher, a launch.Dispatcher, a launch.Checker, a
-// launch.Scanner and a launch.Outputter.
+// launch.Scanner, a launch.Lister and a launch.Outputter.
 type Launcher struct {
 	config  Config
 	events  launch.Events
@@ -78,6 +79,7 @@ var (
 	_ launch.Outputter  = (*Launcher)(nil)
 	_ launch.Checker    = (*Launcher)(nil)
 	_ launch.Scanner    = (*Launcher)(nil)
+	_ launch.Lister     = (*Launcher)(nil)
 )
 
 type node struct {
@@ -85,6 +87,7 @@ type node struct {
 	behaviour
 	fails, crashes bool // in this run
 	pid            int64
+	began          time.Time
 	stop           context.CancelFunc
 	gone           context.Context // done when the node has ended
 }
@@ -115,7 +118,7 @@ func (l *Launcher) Start(n launch.Node) {
 	b := l.behaviour(n)
 	lived := l.lives[n.Name]
 	played := &node{
-		Node: n, behaviour: b, pid: firstPID + lastPID.Add(1), stop: stop, gone: gone,
+		Node: n, behaviour: b, pid: firstPID + lastPID.Add(1), began: time.Now(), stop: stop, gone: gone,
 		fails: b.failures.covers(lived.failures), crashes: b.crashes.covers(lived.crashes),
 	}
 	lived.starts++
@@ -321,6 +324,8 @@ func (n *node) act(action []string) (string, error) {
 	switch {
 	case len(action) == 0:
 		return "", errors.New("no dispatch arguments provided")
+	case action[0] == nodescript.FiguresAction:
+		return n.figures(time.Now())
 	case action[0] != "get_id_value":
 		return "", fmt.Errorf("dispatch %s unknown", action[0])
 	case len(action) == 1:

@@ -1,11 +1,15 @@
 package supervised
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // loadedNodes returns the running nodes of the agent.
@@ -28,6 +32,17 @@ func (l *Launcher) loadedNodes() []loaded.Node {
 		})
 	}
 	return nodes
+}
+
+// Scripts lists the scripts that a running node of the agent has loaded. Those of the Zeek
+// installation have fingerprints, too.
+func (l *Launcher) Scripts(ctx context.Context, name string, all bool) (zeekapi.NodeScripts, error) {
+	nodes := l.loadedNodes()
+	i := slices.IndexFunc(nodes, func(n loaded.Node) bool { return n.Name == name })
+	if i < 0 {
+		return zeekapi.NodeScripts{}, launch.ErrNoScripts
+	}
+	return l.watcher.List(ctx, nodes[i], all)
 }
 
 // ignores reports whether a script belongs to the launcher.

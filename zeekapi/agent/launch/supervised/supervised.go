@@ -75,7 +75,8 @@ func Topics(prefix string) []string {
 	return []string{control.Topic, cmp.Or(prefix, management.DefaultTopics.Supervisor)}
 }
 
-// Launcher is a launch.Launcher, a launch.Adopter, a launch.Outputter and a launch.Scanner.
+// Launcher is a launch.Launcher, a launch.Adopter, a launch.Outputter, a launch.Scanner and a
+// launch.Lister.
 // Its nodes send their hellos and responses on the agent's bus. Nodes do not start before
 // the Supervisor is connected.
 type Launcher struct {
@@ -102,6 +103,7 @@ var (
 	_ launch.Adopter   = (*Launcher)(nil)
 	_ launch.Outputter = (*Launcher)(nil)
 	_ launch.Scanner   = (*Launcher)(nil)
+	_ launch.Lister    = (*Launcher)(nil)
 )
 
 // New returns a launcher. It locks the state directory, waiting a short time if another

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // newWatcher returns the watcher of the nodes' scripts.
@@ -19,6 +21,16 @@ func (l *Launcher) newWatcher() *loaded.Watcher {
 
 // Scan looks for changed scripts. An Edited event follows.
 func (l *Launcher) Scan() { l.watcher.Scan() }
+
+// Scripts lists the scripts that a running node has loaded.
+func (l *Launcher) Scripts(ctx context.Context, name string, all bool) (zeekapi.NodeScripts, error) {
+	nodes := l.loadedNodes()
+	i := slices.IndexFunc(nodes, func(n loaded.Node) bool { return n.Name == name })
+	if i < 0 {
+		return zeekapi.NodeScripts{}, launch.ErrNoScripts
+	}
+	return l.watcher.List(ctx, nodes[i], all)
+}
 
 // started describes the start of the node that a note is about.
 func (l *Launcher) started(n note) loaded.Node {

@@ -1,6 +1,7 @@
 package zeek
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -106,6 +107,57 @@ func TestScan(t *testing.T) {
 	recorded(t, l, "w")
 	if got := scanned(t, l); len(got) != 0 {
 		t.Errorf("after a restart: %v", got)
+	}
+}
+
+// A launcher lists the scripts of a node in order. Those of the Zeek installation have no
+// fingerprints, and are listed only on request.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	names := []string{"b.zeek", "zeek/base.zeek", "a.zeek"}
+	for _, name := range names {
+		write(t, file(name), "old")
+	}
+	l := start(t, Config{})
+	l.zeek().scriptDirs = []string{file("zeek")}
+	n := node("w", "")
+	n.Env["LOADED"] = strings.Join([]string{file(names[0]), file(names[1]), file(names[2])}, ":")
+	running(t, l, n)
+	recorded(t, l, "w")
+	write(t, file("a.zeek"), "new")
+	shown := func(all bool) (text []string, omitted uint64) {
+		t.Helper()
+		scripts, err := l.Scripts(t.Context(), "w", all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range scripts.Scripts {
+			text = append(text, fmt.Sprintf("%s %d %t", strings.TrimPrefix(s.Path, dir), len(s.Hash), s.Changed))
+		}
+		return text, scripts.Omitted
+	}
+	text, omitted := shown(false)
+	if diff := cmp.Diff([]string{"/b.zeek 64 false", "/a.zeek 64 true"}, text); diff != "" || omitted != 1 {
+		t.Errorf("%d left out (-want +got):\n%s", omitted, diff)
+	}
+	text, omitted = shown(true)
+	if diff := cmp.Diff([]string{"/b.zeek 64 false", "/zeek/base.zeek 0 false", "/a.zeek 64 true"}, text); diff != "" || omitted != 0 {
+		t.Errorf("all, %d left out (-want +got):\n%s", omitted, diff)
+	}
+	if _, err := l.Scripts(t.Context(), "other", false); !errors.Is(err, launch.ErrNoScripts) {
+		t.Errorf("node that does not run: %v", err)
+	}
+	if err := os.Remove(filepath.Join(l.nodeDir("w"), loaded.FingerprintFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Scripts(t.Context(), "w", false); !errors.Is(err, launch.ErrNoScripts) {
+		t.Errorf("no fingerprint: %v", err)
+	}
+	write(t, filepath.Join(l.nodeDir("w"), loaded.FingerprintFile), "{")
+	if _, err := l.Scripts(t.Context(), "w", false); err == nil || !strings.Contains(err.Error(), "cannot be read") {
+		t.Errorf("damaged fingerprint: %v", err)
 	}
 }
 

@@ -155,6 +155,7 @@ var (
 	_ launch.Finder    = (*Launcher)(nil)
 	_ launch.Checker   = (*Launcher)(nil)
 	_ launch.Scanner   = (*Launcher)(nil)
+	_ launch.Lister    = (*Launcher)(nil)
 	_ launch.Outputter = (*Launcher)(nil)
 	_ launch.Versioned = (*Launcher)(nil)
 	_ launch.Leaver    = (*Launcher)(nil)
