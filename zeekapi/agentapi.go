@@ -229,6 +229,10 @@ type AgentDeployNodesRequest struct {
 	// StartLimit is how long the response may wait for nodes that are still
 	// starting; zero means the agent's own limit.
 	StartLimit time.Duration `zeek:"start_limit,extension"`
+
+	// Continue says that only the selection of nodes has changed: nodes whose
+	// configuration is the same keep their failures and their count of restarts.
+	Continue bool `zeek:"continue,extension"`
 }
 
 // AgentDeployNodesCall declares AgentDeployNodesRequest and its response.

@@ -26,6 +26,18 @@ type NodeDetail struct {
 	// Edited are the files that the node has loaded and that have changed on disk
 	// since it started, without those of the Zeek installation.
 	Edited []string `zeek:"edited,extension"`
+
+	// StoppedBy is the client that stopped the node, which then has Since as the time
+	// of that. It is "" unless the node stays stopped until it is started.
+	StoppedBy string `zeek:"stopped_by,extension"`
+}
+
+// StoppedNode is a node that a client has stopped. It stays stopped until a client
+// starts it.
+type StoppedNode struct {
+	Node  string    `zeek:"node"`
+	By    string    `zeek:"by"` // the client
+	Since time.Time `zeek:"since"`
 }
 
 // InstanceStatus is the controller's view of an instance.
@@ -244,6 +256,8 @@ const (
 	EventDeployed  = "deployed"  // a deployment ended, with any outcome
 	EventDrained   = "drained"   // an instance was drained
 	EventUndrained = "undrained" // an instance was undrained
+	EventStopped   = "stopped"   // a client stopped nodes
+	EventStarted   = "started"   // a client started nodes that were stopped
 	EventJob       = "job"       // progress of a job
 	EventProblem   = "problem"   // an agent noticed a Problem
 	EventSolved    = "solved"    // a Problem has ended

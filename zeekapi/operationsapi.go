@@ -228,6 +228,35 @@ var DrainCall = many[DrainRequest, DrainResponse](Request{
 	Forms:   []Form{operations("drain")},
 })
 
+// StopRequest stops nodes until they are started or, with Stop false, starts nodes that
+// were stopped. The configuration does not change. A stopped node stays stopped over
+// deployments, and over restarts of the controller and of agents. The response comes
+// when the nodes have ended, or run. After the request's timeout it names those that
+// do not.
+type StopRequest struct {
+	ReqID
+	Nodes []string `zeek:"nodes,set"`
+	All   bool     `zeek:"all"` // all nodes, without names
+	Stop  bool     `zeek:"stop"`
+}
+
+// StopResponse has a result for each node. With All, starts leave out the nodes that
+// are not stopped.
+type StopResponse struct {
+	ReqID
+	Results []Result `zeek:"results"`
+}
+
+// StopCall declares StopRequest and its response.
+var StopCall = many[StopRequest, StopResponse](Request{
+	Name:    "stop",
+	Summary: "Stop nodes, or start nodes that were stopped",
+	API:     ControllerAPI,
+	Effect:  Changes,
+	Long:    true,
+	Forms:   []Form{operations("stop")},
+})
+
 // RollingRestartRequest restarts nodes a few at a time, in the order loggers,
 // managers, proxies, workers. The next nodes are restarted when those before them
 // run.

@@ -69,7 +69,7 @@ func (m *Machine) deploy(now time.Time, req request, msg zeekapi.AgentDeployRequ
 
 func (m *Machine) deployNodes(now time.Time, req request, msg zeekapi.AgentDeployNodesRequest) {
 	a, err := unpack(msg.Config, msg.Nodes, msg.Layout, msg.Site, m.settings.Name)
-	m.deployAssignment(now, req, a, err, renewal{msg.Force, msg.Edited}, msg.StartLimit)
+	m.deployAssignment(now, req, a, err, renewal{all: msg.Force, edited: msg.Edited, same: msg.Continue}, msg.StartLimit)
 }
 
 // deployAssignment deploys a. If err is not nil, the assignment is invalid, and

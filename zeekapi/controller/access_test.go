@@ -156,9 +156,10 @@ func requests(id string) []zeekapi.Message {
 		zeekapi.HistoryRequest{ReqID: r},
 		zeekapi.GetPastRequest{ReqID: r},
 		zeekapi.RollbackRequest{ReqID: r},
-		zeekapi.DrainRequest{ReqID: r},
+		zeekapi.StopRequest{}, zeekapi.DrainRequest{ReqID: r},
 		zeekapi.RollingRestartRequest{ReqID: r},
 		zeekapi.CancelJobRequest{ReqID: r},
+		zeekapi.StopRequest{ReqID: r, All: true, Stop: true},
 		zeekapi.EventsRequest{ReqID: r},
 		zeekapi.LogsRequest{ReqID: r},
 	}

@@ -18,6 +18,7 @@ type queries struct {
 	agents   *agents
 	members  *members
 	names    *nameSets
+	stopped  *stoppedNodes
 	requests *requests
 	checks   *restartChecks
 	log      zerolog.Logger
@@ -36,9 +37,24 @@ func (q *queries) getNodes(by broker.Peer, req zeekapi.GetNodesRequest) {
 		q.requests.fail(r, "no instances connected")
 		return
 	}
-	t := nodesReport{takeNodes, &roundCall{members: q.members, requests: q.requests}}
+	t := nodesReport{inquiry[zeekapi.AgentGetNodesResponse]{results: q.takeNodes}, &roundCall{members: q.members, requests: q.requests}}
 	r.task = t
 	t.ask(r, askNodes, q.requests.timeout)
+}
+
+// takeNodes adds the stopped nodes to those that an agent reports.
+func (q *queries) takeNodes(c *call, answer zeekapi.AgentGetNodesResponse) []zeekapi.Result {
+	result := answer.Result
+	nodes, ok := dataOf[[]zeekapi.NodeStatus](result.Data)
+	if !ok {
+		return c.request.unanswered(c.instance, noStatus)
+	}
+	if stopped := q.stopped.statuses(q.configs.target().Nodes, c.instance); result.Success && len(stopped) > 0 {
+		reported := byName(nodes, func(n zeekapi.NodeStatus) string { return n.Node })
+		stopped = slices.DeleteFunc(stopped, func(n zeekapi.NodeStatus) bool { return reported[n.Node].Node != "" })
+		result.Data = mustMarshal(append(nodes, stopped...))
+	}
+	return []zeekapi.Result{result}
 }
 
 func (q *queries) getIDValue(by broker.Peer, req zeekapi.GetIDValueRequest) {
@@ -130,6 +146,12 @@ func (q *queries) notRestarted(r *request, nodes []string, found []zeekapi.Resul
 func (q *queries) forNodes(r *request, nodes []string, ask func(nodes []string) question) {
 	r.nodes = q.nodesAmong(setOf(nodes))
 	known, unknown := q.known(nodes)
+	for _, node := range known {
+		if q.stopped.has(node) {
+			r.results = append(r.results, zeekapi.Result{ReqID: r.id, Node: node, Error: q.stopped.text(node)})
+		}
+	}
+	known = slices.DeleteFunc(known, q.stopped.has)
 	for _, node := range unknown[:min(len(unknown), maxUnknown)] {
 		r.results = append(r.results, zeekapi.Result{ReqID: r.id, Node: node, Error: "unknown cluster node"})
 	}
@@ -155,12 +177,12 @@ func (q *queries) forNodes(r *request, nodes []string, ask func(nodes []string) 
 }
 
 // nodesAmong returns a function that returns the nodes of an instance that are
-// in a set, or all of them if the set is empty.
+// in a set, or all of them if the set is empty, without stopped ones.
 func (q *queries) nodesAmong(set map[string]bool) func(instance string) []string {
 	return func(instance string) []string {
 		var on []string
 		for _, n := range q.configs.nodesOn(instance) {
-			if len(set) == 0 || set[n] {
+			if (len(set) == 0 || set[n]) && !q.stopped.has(n) {
 				on = append(on, n)
 			}
 		}
@@ -223,8 +245,13 @@ func (q *queries) takeLogs(c *call, answer zeekapi.AgentLogsResponse) []zeekapi.
 	if !ok {
 		return c.request.unanswered(c.instance, noOutput)
 	}
-	if result.Success && !result.Data.IsNone() && q.names.drained(c.instance) {
+	switch node := c.request.nodes(c.instance)[0]; {
+	case !result.Success || result.Data.IsNone():
+	case q.names.drained(c.instance):
 		logs.Remark = string(drained)
+		result.Data = mustMarshal(logs)
+	case q.stopped.has(node):
+		logs.Remark = q.stopped.text(node)
 		result.Data = mustMarshal(logs)
 	}
 	return []zeekapi.Result{result}

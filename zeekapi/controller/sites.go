@@ -260,3 +260,11 @@ func (s *sites) unreadable(in PartUnreadable) {
 		s.requests.miss(c, reason(in.Why))
 	}
 }
+
+// doubt forgets that the agent of an instance has its site. An agent removes a site that no
+// node uses.
+func (s *sites) doubt(instance string) {
+	if a := s.agents.of(instance); a != nil {
+		a.site = ""
+	}
+}
