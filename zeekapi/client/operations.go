@@ -149,3 +149,33 @@ func (c *Client) Events(ctx context.Context, after, limit uint64) ([]zeekapi.Clu
 func (c *Client) Logs(ctx context.Context, node string, bytes uint64) (zeekapi.NodeLogs, error) {
 	return data[zeekapi.NodeLogs](ctx, c, zeekapi.LogsCall, zeekapi.LogsRequest{Node: node, Bytes: bytes})
 }
+
+// Stop stops nodes and waits until they have stopped. They stay stopped until Start. There
+// is a result for each node.
+func (c *Client) Stop(ctx context.Context, nodes ...string) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{Nodes: nodes, Stop: true})
+}
+
+// StopAll is Stop for all nodes.
+func (c *Client) StopAll(ctx context.Context) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{All: true, Stop: true})
+}
+
+// Start starts nodes that were stopped and waits until they run. There is a result for
+// each node.
+func (c *Client) Start(ctx context.Context, nodes ...string) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{Nodes: nodes})
+}
+
+// StartAll is Start for all nodes that are stopped.
+func (c *Client) StartAll(ctx context.Context) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{All: true})
+}
+
+func (c *Client) stop(ctx context.Context, req zeekapi.StopRequest) ([]zeekapi.Result, error) {
+	resp, err := Do(ctx, c, zeekapi.StopCall, req)
+	if err != nil {
+		return nil, unsupported(err)
+	}
+	return sortedResults(resp.Results), nil
+}

@@ -21,7 +21,7 @@ import (
 func (t *Tool) addCompletion(commands []*cobra.Command) {
 	for _, cmd := range commands {
 		switch cmd.Name() {
-		case "restart", "rolling-restart", "logs", "status":
+		case "restart", "rolling-restart", "start", "stop", "logs", "status":
 			cmd.ValidArgsFunction = t.completeNodes(0, maxArgs)
 		case "get-id-value": // its identifiers cannot be listed
 			cmd.ValidArgsFunction = t.completeNodes(1, maxArgs)

@@ -41,6 +41,8 @@ var examples = map[string][]string{
 	"rollback":        {"rollback  # to the last configuration that differs", "rollback 7"},
 	"rolling-restart": {"rolling-restart --role worker --at-once 2", "rolling-restart --cancel"},
 	"show-config":     {"show-config cluster.cfg", "show-config --json cluster.cfg"},
+	"start":           {"start worker-1", "start --all"},
+	"stop":            {"stop worker-1 worker-2", "stop --all"},
 	"status":          {"status", "status --strict-exit > /dev/null || echo something is wrong"},
 	"teardown":        {"teardown", "teardown --yes"},
 	"undrain":         {"undrain instance-01"},

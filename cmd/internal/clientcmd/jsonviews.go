@@ -32,8 +32,9 @@ connected, since, wanted, ready, drained, dialects, agent (name, version,
 started), zeek (a version), last_error, refused (addresses of other agents with
 its name), and nodes, by name, each with state,
 cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
-(processors in use), memory (bytes), last_error and edited (files that the node
-has loaded, and that changed since). The controller is null if it is Zeek's. If
+(processors in use), memory (bytes), last_error, edited (files that the node
+has loaded, and that changed since) and, only if the node is stopped, stopped_by
+(the client that stopped it, at the time since). The controller is null if it is Zeek's. If
 the controller cannot store changes, storage_error says why. The key exposure
 has ports, a list with purpose, address, tls and peers (a list with who, may,
 and commands, which is true if they may change what runs), and warnings.`
@@ -69,6 +70,7 @@ type nodeView struct {
 	Memory      *uint64                 `json:"memory"`
 	LastError   *string                 `json:"last_error"`
 	Edited      []string                `json:"edited"`
+	StoppedBy   *string                 `json:"stopped_by,omitempty"`
 }
 
 type instanceView struct {
@@ -214,6 +216,7 @@ func newNodeView(n zeekapi.NodeDetail) nodeView {
 		Port: orNull(n.Status.Port.Number), MetricsPort: orNull(n.Status.MetricsPort.Number),
 		Since: orNullTime(n.Since), Restarts: n.Restarts, CPU: orNull(n.CPU), Memory: orNull(n.Memory),
 		LastError: orNull(n.LastError), Edited: names(n.Edited),
+		StoppedBy: orNull(n.StoppedBy),
 	}
 	if n.Status.ManagementRole != zeekapi.ManagementNone {
 		v.MgmtRole = &n.Status.ManagementRole

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,10 @@ func (t *Tool) getNodes() *cobra.Command {
 				PID         *int64                  `json:"pid,omitempty"`
 				Port        *uint16                 `json:"port,omitempty"`
 				MetricsPort *uint16                 `json:"metrics_port,omitempty"`
+				StoppedBy   *string                 `json:"stopped_by,omitempty"`
+				Since       *time.Time              `json:"since,omitempty"`
 			}
+			stops := r.stoppedAmong(ctx, instances)
 			out := newReport()
 			invalid := false
 			for _, in := range instances {
@@ -83,11 +87,20 @@ func (t *Tool) getNodes() *cobra.Command {
 					if n.ClusterRole != zeekapi.RoleNone {
 						s.ClusterRole = &n.ClusterRole
 					}
+					if stop, ok := stops[n.Node]; ok {
+						s.StoppedBy, s.Since = &stop.StoppedBy, orNullTime(stop.Since)
+					}
 					nodes[n.Node] = s
 				}
 				out.Results[in.Instance] = nodes
 			}
-			if err := r.present(out, func() []terminal.Line { return r.nodeTable(instances, out) }); err != nil {
+			if err := r.present(out, func() []terminal.Line {
+				lines := r.nodeTable(instances, out)
+				if len(stops) > 0 {
+					lines = append(append(lines, terminal.Line{}), stoppedLines(stops, time.Now())...)
+				}
+				return lines
+			}); err != nil {
 				return err
 			}
 			return failIf(len(out.Errors) > 0 || invalid && t.flags.strictExit)
