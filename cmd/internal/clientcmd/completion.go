@@ -49,6 +49,7 @@ func (t *Tool) CompleteFlags(cmd *cobra.Command) {
 	completion.Words(cmd, "transport", "auto", "websocket", "native")
 	completion.Words(cmd, "dialect", "auto", "management", "cluster")
 	complete("number", t.completeDeployments)
+	complete("node", t.completeNodes(0, maxArgs))
 	complete("set", t.completeSettings)
 	complete("group", t.completeNames(groupCandidates))
 	complete("instance", t.completeNames(instanceCandidates))

@@ -38,6 +38,7 @@ var examples = map[string][]string{
 	"history":         {"history --limit 10"},
 	"logs":            {"logs worker-1 --lines 100", "logs worker-1 --follow", "logs --group east"},
 	"events":          {"events --limit 20"},
+	"process":         {"process trace.pcap", "process trace.pcap --node worker-1 --output logs -- -C"},
 	"rollback":        {"rollback  # to the last configuration that differs", "rollback 7"},
 	"rolling-restart": {"rolling-restart --role worker --at-once 2", "rolling-restart --cancel"},
 	"show-config":     {"show-config cluster.cfg", "show-config --json cluster.cfg"},
