@@ -345,6 +345,51 @@ var LogsCall = single[LogsRequest, LogsResponse](Request{
 	Forms:   []Form{operations("logs")},
 })
 
+// DiagnoseRequest gets what the agent of a node knows about it.
+type DiagnoseRequest struct {
+	ReqID
+	Node  string `zeek:"node"`
+	Bytes uint64 `zeek:"bytes"` // limit for each output and file, in bytes; 0: the agent's default
+}
+
+// DiagnoseResponse has a Diagnosis as its data.
+type DiagnoseResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// DiagnoseCall declares DiagnoseRequest and its response.
+var DiagnoseCall = single[DiagnoseRequest, DiagnoseResponse](Request{
+	Name:    "diagnose",
+	Summary: "Get what is known about a node that has a problem",
+	API:     ControllerAPI,
+	Effect:  Reads,
+	Forms:   []Form{operations("diagnose")},
+})
+
+// CleanupRequest removes what agents no longer need, or with DryRun only lists it.
+type CleanupRequest struct {
+	ReqID
+	Instances []string `zeek:"instances,set"` // empty: all that are connected
+	DryRun    bool     `zeek:"dry_run"`
+}
+
+// CleanupResponse has a result for each instance, with []Leftover as its data.
+type CleanupResponse struct {
+	ReqID
+	Results []Result `zeek:"results"`
+}
+
+// CleanupCall declares CleanupRequest and its response.
+var CleanupCall = many[CleanupRequest, CleanupResponse](Request{
+	Name:    "cleanup",
+	Summary: "Remove what agents no longer need",
+	API:     ControllerAPI,
+	Effect:  Changes,
+	Long:    true,
+	Forms:   []Form{operations("cleanup")},
+})
+
 // EventReport publishes an event of the cluster as it happens.
 type EventReport struct {
 	OneWay `zeek:"-"`

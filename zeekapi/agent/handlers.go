@@ -25,6 +25,8 @@ func init() {
 	serve(zeekapi.AgentLogsCall, (*Machine).logs)
 	serve(zeekapi.AgentDispatchCall, (*Machine).dispatch)
 	serve(zeekapi.AgentRestartCall, (*Machine).restart)
+	serve(zeekapi.AgentDiagnoseCall, (*Machine).diagnose)
+	serve(zeekapi.AgentCleanupCall, (*Machine).cleanup)
 }
 
 // serve makes a method the handler of a request.

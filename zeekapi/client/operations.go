@@ -179,3 +179,33 @@ func (c *Client) stop(ctx context.Context, req zeekapi.StopRequest) ([]zeekapi.R
 	}
 	return sortedResults(resp.Results), nil
 }
+
+// Diagnose returns what the agent of a node knows about it, with at most so many bytes of
+// each output and file. With 0, the agent's default limits them.
+func (c *Client) Diagnose(ctx context.Context, node string, bytes uint64) (zeekapi.Diagnosis, error) {
+	d, err := data[zeekapi.Diagnosis](ctx, c, zeekapi.DiagnoseCall, zeekapi.DiagnoseRequest{Node: node, Bytes: bytes})
+	return d, unsupported(err)
+}
+
+// InstanceLeftovers are the leftovers of an instance.
+type InstanceLeftovers struct {
+	Instance  string
+	Leftovers []zeekapi.Leftover
+	Err       error // a *RefusedError, or why the answer makes no sense
+}
+
+// Cleanup removes what the agents of instances no longer need, or of all that are connected
+// if none is named. With dryRun it only returns that.
+func (c *Client) Cleanup(ctx context.Context, dryRun bool, instances ...string) ([]InstanceLeftovers, error) {
+	resp, err := Do(ctx, c, zeekapi.CleanupCall, zeekapi.CleanupRequest{Instances: instances, DryRun: dryRun})
+	if err != nil {
+		return nil, unsupported(err)
+	}
+	var all []InstanceLeftovers
+	for _, r := range sortedResults(resp.Results) {
+		in := InstanceLeftovers{Instance: r.Instance}
+		in.Leftovers, in.Err = single[[]zeekapi.Leftover](r)
+		all = append(all, in)
+	}
+	return all, nil
+}

@@ -162,6 +162,8 @@ func requests(id string) []zeekapi.Message {
 		zeekapi.StopRequest{ReqID: r, All: true, Stop: true},
 		zeekapi.EventsRequest{ReqID: r},
 		zeekapi.LogsRequest{ReqID: r},
+		zeekapi.DiagnoseRequest{ReqID: r},
+		zeekapi.CleanupRequest{ReqID: r},
 	}
 }
 

@@ -178,6 +178,8 @@ func (m *Machine) serve(settings Settings) {
 	handle(h, zeekapi.LogsCall, m.queries.logs)
 	handle(h, zeekapi.AlertsCall, m.alerting.list)
 	handle(h, zeekapi.TestAlertsCall, m.alerting.test)
+	handle(h, zeekapi.DiagnoseCall, m.queries.diagnose)
+	handle(h, zeekapi.CleanupCall, m.queries.cleanup)
 	handle(h, zeekapi.StatusCall, m.overview.requestStatus)
 	handle(h, zeekapi.HistoryCall, m.overview.listHistory)
 	handle(h, zeekapi.GetPastCall, m.overview.getPast)

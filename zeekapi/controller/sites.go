@@ -123,7 +123,11 @@ type push struct {
 // since the agent connected; it is forgotten when it was returned.
 func (s *sites) ensure(instance, site string) (bool, error) {
 	a := s.agents.of(instance)
-	if site == "" || a.site == site {
+	switch site {
+	case "":
+		a.site = "" // the agent removes a site that it does not use
+		return true, nil
+	case a.site:
 		return true, nil
 	}
 	if err := a.siteError; err != nil {

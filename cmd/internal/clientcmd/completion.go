@@ -23,10 +23,14 @@ func (t *Tool) addCompletion(commands []*cobra.Command) {
 		switch cmd.Name() {
 		case "restart", "rolling-restart", "start", "stop", "logs", "status":
 			cmd.ValidArgsFunction = t.completeNodes(0, maxArgs)
+		case "diag":
+			cmd.ValidArgsFunction = t.completeNodes(0, 1)
 		case "get-id-value": // its identifiers cannot be listed
 			cmd.ValidArgsFunction = t.completeNodes(1, maxArgs)
 		case "drain", "undrain":
-			cmd.ValidArgsFunction = t.completeInstances
+			cmd.ValidArgsFunction = t.completeInstances(1)
+		case "cleanup":
+			cmd.ValidArgsFunction = t.completeInstances(maxArgs)
 		case "rollback":
 			cmd.ValidArgsFunction = t.completeDeployments
 		}
@@ -95,21 +99,26 @@ func (t *Tool) completeNodes(from, to int) cobra.CompletionFunc {
 	}
 }
 
-func (t *Tool) completeInstances(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+// completeInstances returns a function that completes names of instances in the first
+// arguments, at most so many.
+func (t *Tool) completeInstances(most int) cobra.CompletionFunc {
+	complete := t.completeNames(instanceCandidates)
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) >= most {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return complete(cmd, args, "")
 	}
-	return t.completeNames(instanceCandidates)(cmd, nil, "")
 }
 
 // completeNames returns a function that completes names that occur in the configuration.
 func (t *Tool) completeNames(candidates func(zeekapi.Configuration) []candidate) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		all, _ := askForCompletion(cmd, t, func(ctx context.Context, c *client.Client) ([]candidate, error) {
 			config, err := currentConfiguration(ctx, c)
 			return candidates(config), err
 		})
-		return completions(all, nil), cobra.ShellCompDirectiveNoFileComp
+		return completions(all, args), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 

@@ -34,6 +34,8 @@ var examples = map[string][]string{
 	"test-timeout":  {"test-timeout --with-state"},
 
 	"diff":            {"diff cluster.cfg", "diff --strict-exit  # staged configuration; exit code 3 if it differs"},
+	"cleanup":         {"cleanup --dry-run", "cleanup instance-01"},
+	"diag":            {"diag worker-1", "diag worker-1 --bundle worker-1.tar.gz"},
 	"drain":           {"drain instance-01"},
 	"history":         {"history --limit 10"},
 	"logs":            {"logs worker-1 --lines 100", "logs worker-1 --follow", "logs --group east"},

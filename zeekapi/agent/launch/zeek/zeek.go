@@ -150,6 +150,8 @@ var (
 	_ launch.Outputter = (*Launcher)(nil)
 	_ launch.Versioned = (*Launcher)(nil)
 	_ launch.Leaver    = (*Launcher)(nil)
+	_ launch.Diagnoser = (*Launcher)(nil)
+	_ launch.Cleaner   = (*Launcher)(nil)
 )
 
 // New inspects the installed Zeek, prepares the state directory and adopts the nodes that
