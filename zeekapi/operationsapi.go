@@ -370,7 +370,7 @@ var DiagnoseCall = single[DiagnoseRequest, DiagnoseResponse](Request{
 // CleanupRequest removes what agents no longer need, or with DryRun only lists it.
 type CleanupRequest struct {
 	ReqID
-	Instances []string `zeek:"instances,set"` // empty: all that are connected
+	Instances []string `zeek:"instances,set"` // empty: all of the cluster that are connected
 	DryRun    bool     `zeek:"dry_run"`
 }
 

@@ -291,7 +291,7 @@ func (q *queries) takeDiagnosis(c *call, answer zeekapi.AgentDiagnoseResponse) [
 	return []zeekapi.Result{result}
 }
 
-// cleanup passes a client's request to the agents of instances, or of all that are
+// cleanup passes a client's request to the agents of instances, or of all members that are
 // connected.
 func (q *queries) cleanup(by broker.Peer, req zeekapi.CleanupRequest) {
 	r := q.requests.begin(by, req)
@@ -302,7 +302,7 @@ func (q *queries) cleanup(by broker.Peer, req zeekapi.CleanupRequest) {
 	r.task = inquiry[zeekapi.AgentCleanupResponse]{results: takeLeftovers}
 	instances := req.Instances
 	if len(instances) == 0 {
-		instances = q.agents.names()
+		instances = slices.DeleteFunc(q.members.sorted(), func(name string) bool { return q.agents.of(name) == nil })
 	}
 	if len(instances) == 0 {
 		q.requests.fail(r, "no instances connected")

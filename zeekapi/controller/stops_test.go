@@ -275,3 +275,29 @@ func TestSiteIsSentAgain(t *testing.T) {
 	b.client(startNodes("r3", "wa"), "to a: AgentSiteRequest #9 from 0", "to a: AgentStatusRequest #10")
 	b.agent(peers["a"], progress("#9", 9, true), "to a: AgentDeployNodesRequest #12 c1 wa")
 }
+
+// Agents do not know which nodes are stopped: a diagnosis says so, and a cleanup keeps the
+// directories of all nodes of the target.
+func TestDiagnosisAndCleanupWithStoppedNodes(t *testing.T) {
+	b, peers := stoppedBench(t)
+	b.client(zeekapi.DiagnoseRequest{ReqID: reqID("r1"), Node: "wa"}, "to a: AgentDiagnoseRequest #1")
+	outputs := b.machine.Step(b.now, controller.FromAgent{Peer: peers["a"], Message: zeekapi.AgentDiagnoseResponse{
+		ReqID: reqID("#1"), Result: zeekapi.Result{Success: true, Data: mustMarshal(zeekapi.Diagnosis{Instance: "a", Remark: "it is not assigned to this instance"})},
+	}})
+	var d zeekapi.Diagnosis
+	b.answered(outputs, "r1", &d)
+	want(t, "remark", "stopped by alice at 10.0.0.1; start runs it again", d.Remark)
+	b.client(zeekapi.DiagnoseRequest{ReqID: reqID("r2"), Node: "wz"}, "answer DiagnoseResponse r2 [F wz unknown cluster node]")
+
+	b.agent(peer(9), hello("stranger"))
+	outputs = b.machine.Step(b.now, controller.FromClient{Message: zeekapi.CleanupRequest{ReqID: reqID("r3"), DryRun: true}})
+	want(t, "requests", 2, len(outputs)) // strangers are left out
+	keep := outputs[0].(controller.ToAgent).Message.(zeekapi.AgentCleanupRequest)
+	if !keep.DryRun || len(keep.Keep) != 2 || keep.Keep[0] != "wa" {
+		t.Errorf("request %+v", keep)
+	}
+	b.agent(peers["a"], zeekapi.AgentCleanupResponse{ReqID: reqID("#2"), Result: zeekapi.Result{Success: true, Data: mustMarshal([]zeekapi.Leftover{})}})
+	b.agent(peers["b"], zeekapi.AgentCleanupResponse{ReqID: reqID("#3"), Result: zeekapi.Result{Error: "busy"}},
+		"answer CleanupResponse r3 [T a = []] [F b busy]")
+	b.client(zeekapi.CleanupRequest{ReqID: reqID("r4"), Instances: []string{"x"}}, "answer CleanupResponse r4 [F x agent not connected]")
+}

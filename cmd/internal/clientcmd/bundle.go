@@ -29,14 +29,22 @@ const (
 )
 
 // writeBundle writes a diagnosis, and what the controller knows, to a file for a report. It
-// masks all texts, also those that the agent has masked. The file appears when it is
-// complete, and only its owner may read it.
+// masks all texts, also those that the agent has masked, and the secrets in environment
+// variables of all nodes. Only the owner of the file may read it.
 func (r *run) writeBundle(ctx context.Context, c *client.Client, file, node string, d zeekapi.Diagnosis) error {
 	files, err := r.bundleFiles(ctx, c, node, d)
 	if err != nil {
 		return err
 	}
-	packed, err := packBundle(node, files, time.Now())
+	config, err := askOn(ctx, r, c, getConfiguration(true))
+	if _, refused := refusal(err); err != nil && !refused {
+		return requestError(err, "configuration")
+	}
+	var secrets []string
+	for _, n := range config.Nodes {
+		secrets = append(secrets, redact.Secrets(n.Env)...)
+	}
+	packed, err := packBundle(node, files, secrets, time.Now())
 	if err != nil {
 		return err
 	}
@@ -93,13 +101,13 @@ func (r *run) bundleFiles(ctx context.Context, c *client.Client, node string, d 
 }
 
 // packBundle returns an archive with masked files in a directory that names the node.
-func packBundle(node string, files []bundleFile, now time.Time) ([]byte, error) {
+func packBundle(node string, files []bundleFile, secrets []string, now time.Time) ([]byte, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	t := tar.NewWriter(z)
 	dir := fmt.Sprintf("zeekwire-%s-%s", path.Base(node), now.UTC().Format("20060102-150405"))
 	for _, f := range files {
-		text := redact.Text(f.text)
+		text := redact.Without(secrets, f.text)
 		h := &tar.Header{Name: dir + "/" + f.name, Mode: 0o600, Size: int64(len(text)), ModTime: now.Truncate(time.Second), Typeflag: tar.TypeReg}
 		if err := t.WriteHeader(h); err != nil {
 			return nil, err
