@@ -40,14 +40,14 @@ func (t *Tool) cleanup() *cobra.Command {
   check   files of checks that did not end
   temp    incomplete files
 
-What has changed within the last hour stays, and so does everything of nodes that
-run, should run, or are stopped or drained, except their core files. A directory
-with logs that were not archived stays, and is an error. Archived logs expire by
-themselves, see the agent's settings.
+What has changed within the last hour stays, and so does everything of nodes
+that run, should run, or are stopped or drained, except their core files. A
+directory with logs that were not archived stays, and is an error. Archived
+logs expire by themselves, see the agent's settings.
 
-The JSON has the keys errors, a list, and results, by instance, each a list with
-path, kind, bytes, since (the last change) and error. The exit code is 1 if
-something cannot be removed.` + jsonHelp
+The JSON has the keys errors, a list, and results, by instance, each a list
+with path, kind, bytes, since (the last change) and error. The exit code is 1
+if something cannot be removed.` + jsonHelp
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be removed, and its size, and remove nothing")
 	return cmd
 }

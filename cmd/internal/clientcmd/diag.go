@@ -37,15 +37,17 @@ func (t *Tool) diag() *cobra.Command {
 			}
 			return r.present(newDiagnosisView(args[0], d), func() []terminal.Line { return r.diagnosisLines(args[0], d, bundle) })
 		})
-	cmd.Long = cmd.Short + `: its last deaths with the reason,
-signal, backtrace and standard error, its state, outputs and configuration,
-facts about the machine and the process, resource limits, and loaded scripts.
+	cmd.Long = cmd.Short + `: its
+last deaths with the reason, signal, backtrace and standard error, its state,
+outputs and configuration, facts about the machine and the process, resource
+limits, and loaded scripts.
 
-With --bundle, all that is also written to a file that can be sent with a report,
-together with further files of the node, the status of the cluster, recent events
-and deployments. Secrets in names and values, such as tokens, passwords, private
-keys, and environment variables that look like them, are masked in all outputs of
-this command; look through the file before you send it nevertheless.
+With --bundle, all that is also written to a file that can be sent with a
+report, together with further files of the node, the status of the cluster,
+recent events and deployments. Secrets in names and values, such as tokens,
+passwords, private keys, and environment variables that look like them, are
+masked in all outputs of this command; look through the file before you send it
+nevertheless.
 
 The JSON has the keys node, instance, remark, config (the configuration of the
 node, null if it is not assigned), detail (keys as for the nodes of status, or

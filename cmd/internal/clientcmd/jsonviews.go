@@ -26,18 +26,18 @@ const (
 	statusHelp = `
 
 The JSON has the keys controller (name, version, started), staged, deployed and
-target (IDs of configurations), last_deployment (keys as for history), job (keys
-as for rolling-restart), and instances, by name, each with host, port,
+target (IDs of configurations), last_deployment (keys as for history), job
+(keys as for rolling-restart), and instances, by name, each with host, port,
 connected, since, wanted, ready, drained, dialects, agent (name, version,
 started), zeek (a version), last_error, refused (addresses of other agents with
-its name), and nodes, by name, each with state,
-cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
-(processors in use), memory (bytes), last_error, edited (files that the node
-has loaded, and that changed since) and, only if the node is stopped, stopped_by
-(the client that stopped it, at the time since). The controller is null if it is Zeek's. If
-the controller cannot store changes, storage_error says why. The key exposure
-has ports, a list with purpose, address, tls and peers (a list with who, may,
-and commands, which is true if they may change what runs), and warnings.`
+its name), and nodes, by name, each with state, cluster_role, mgmt_role, pid,
+port, metrics_port, since, restarts, cpu (processors in use), memory (bytes),
+last_error, edited (files that the node has loaded, and that changed since)
+and, only if the node is stopped, stopped_by (the client that stopped it, at
+the time since). The controller is null if it is Zeek's. If the controller
+cannot store changes, storage_error says why. The key exposure has ports, a
+list with purpose, address, tls and peers (a list with who, may, and commands,
+which is true if they may change what runs), and warnings.`
 
 	diffHelp = `
 

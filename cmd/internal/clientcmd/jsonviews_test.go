@@ -3,6 +3,7 @@ package clientcmd_test
 import (
 	"reflect"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
@@ -23,7 +24,7 @@ func TestJSONKeysAreDocumented(t *testing.T) {
 				check(typ.Elem())
 			case reflect.Struct:
 				for f := range typ.Fields() {
-					key := f.Tag.Get("json")
+					key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 					if key == "" {
 						return // a type of another package
 					}

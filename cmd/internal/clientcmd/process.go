@@ -31,18 +31,18 @@ func (t *Tool) process() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + `.
 
-The command gets the deployed configuration and its site from the controller, and
-runs the Zeek of this machine on the capture, with the scripts and environment
-variables of a node. The cluster is not involved: no node is told, and Zeek runs
-by itself, not as part of a cluster. It runs with your permissions, in an empty
-directory, where it leaves its logs.
+The command gets the deployed configuration and its site from the controller,
+and runs the Zeek of this machine on the capture, with the scripts and
+environment variables of a node. The cluster is not involved: no node is told,
+and Zeek runs by itself, not as part of a cluster. It runs with your
+permissions, in an empty directory, where it leaves its logs.
 
 Further arguments are those of Zeek: more scripts, or options after "--". The
 scripts of the agents' setting node-args are not known here.
 
 Zeek's outputs go to standard error. The JSON has the keys node, site (null
-without one), zeek (the program), directory, logs (a list) and exit_code. The exit
-code of the command is 1 if Zeek fails.` + jsonHelp
+without one), zeek (the program), directory, logs (a list) and exit_code. The
+exit code of the command is 1 if Zeek fails.` + jsonHelp
 	cmd.Flags().StringVar(&p.node, "node", "", "`NODE` whose scripts and environment to use (default: the first worker)")
 	cmd.Flags().StringVar(&p.dir, "output", "", "`DIR` for the logs, which must be empty or not exist (default: a new temporary one)")
 	cmd.Flags().StringVar(&p.zeek, "zeek", "zeek", "`PATH` of the program to run")

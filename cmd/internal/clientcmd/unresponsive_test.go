@@ -29,6 +29,7 @@ var requestCommands = [][]string{
 	{"get-config"}, {"get-config", "--number", "1"}, {"get-id-value", "x"}, {"get-instances"}, {"get-nodes"}, {"history"},
 	{"logs", "x"}, {"events"}, {"restart"}, {"rollback", "1"}, {"rolling-restart"}, {"stage-config", "-"}, {"status"},
 	{"teardown", "--yes"}, {"test-timeout"}, {"test-timeout", "--with-state"}, {"undrain", "x"},
+	{"stop", "x"}, {"start", "--all"}, {"diag", "x"}, {"cleanup"}, {"process", "process_test.go", "--zeek", "true"},
 }
 
 // quietConfig is a cluster file without warnings.
