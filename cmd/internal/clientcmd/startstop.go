@@ -30,6 +30,7 @@ it is deployed. A node whose agent is not connected stops when that returns.
 The command ends when the nodes have stopped. After 15 seconds it ends with an
 error for those that are still stopping; run stop again to wait for them. Nodes
 cannot be stopped during a deployment, or if their agent is Zeek's own.` + nodeResultHelp + reconnectHelp + jsonHelp
+	t.addSelection(cmd)
 	return cmd
 }
 
@@ -40,6 +41,7 @@ func (t *Tool) start() *cobra.Command {
 With --all, those that are not stopped are left out. The command ends when the
 nodes run, with an error for those that fail. After 15 seconds it ends with an
 error for those that are still starting; run start again to wait for them.` + nodeResultHelp + reconnectHelp + jsonHelp
+	t.addSelection(cmd)
 	return cmd
 }
 
@@ -47,8 +49,12 @@ error for those that are still starting; run start again to wait for them.` + no
 func (t *Tool) stopCommand(use, short, title string, stop bool) *cobra.Command {
 	var all bool
 	cmd := t.command(use, short, func(ctx context.Context, r *run, args []string) error {
-		if all == (len(args) > 0) {
-			return r.misuse("want either names of nodes or --all")
+		q, err := t.query(args)
+		switch {
+		case err != nil:
+			return r.misuse("%v", err)
+		case all != q.All():
+			return r.misuse("want either nodes or --all")
 		}
 		c, err := r.connectExtended(ctx, "stopping single nodes")
 		if err != nil {
@@ -56,8 +62,12 @@ func (t *Tool) stopCommand(use, short, title string, stop bool) *cobra.Command {
 		}
 		s := &session{run: r, client: c, work: "the request", limit: r.timeout}
 		defer s.close()
+		selected, err := r.selectNodes(ctx, c, args)
+		if err != nil {
+			return err
+		}
 		var nodes []zeekapi.Node
-		for _, name := range args {
+		for _, name := range selected {
 			nodes = append(nodes, zeekapi.Node{Name: name})
 		}
 		p := newProgress(title, nodes)
@@ -68,11 +78,11 @@ func (t *Tool) stopCommand(use, short, title string, stop bool) *cobra.Command {
 			case stop && all:
 				return c.StopAll(ctx)
 			case stop:
-				return c.Stop(ctx, args...)
+				return c.Stop(ctx, selected...)
 			case all:
 				return c.StartAll(ctx)
 			}
-			return c.Start(ctx, args...)
+			return c.Start(ctx, selected...)
 		})
 		end()
 		r.reportInterrupted(ctx)
