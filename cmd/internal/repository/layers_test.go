@@ -35,7 +35,7 @@ var layers = []struct {
 	{"model", []string{"zeekapi", "zeekapi/clusterfile", "zeekapi/selection", "zeekapi/access", "zeekapi/site", "zeekapi/redact", "zeekapi/zeekconf", "zeekapi/zeekctl", "zeekapi/internal/recorded", "zeekapi/peertest"}},
 	{"dialects", []string{"zeekapi/management", "zeekapi/clusteragent", "zeekapi/operations", "zeekapi/supervisor"}},
 	{"parts of roles", []string{
-		"zeekapi/agent/archive", "zeekapi/agent/diskwatch", "zeekapi/agent/internal/*", "zeekapi/agent/launch", "zeekapi/agent/launch/*", "zeekapi/client/connect",
+		"zeekapi/agent/archive", "zeekapi/agent/crashes", "zeekapi/agent/diskwatch", "zeekapi/agent/internal/*", "zeekapi/agent/launch", "zeekapi/agent/launch/*", "zeekapi/client/connect",
 		"zeekapi/controller/internal/*",
 	}},
 	{"roles", []string{"zeekapi/controller", "zeekapi/agent", "zeekapi/client"}},

@@ -110,6 +110,13 @@ type Outputter interface {
 	Outputs(name string, limit int) (zeekapi.NodeOutputs, error)
 }
 
+// Crasher is a Launcher that keeps reports about nodes that have crashed.
+type Crasher interface {
+	// Crashes returns the last reports about a node, the newest first. The node need not
+	// run, or be assigned. Crashes reads files.
+	Crashes(name string) []zeekapi.CrashReport
+}
+
 // ErrNoOutputs is the error of an Outputter for a node that was never started.
 var ErrNoOutputs = errors.New("no node with this name was ever started")
 

@@ -76,6 +76,8 @@ var (
 	_ launch.Scanner    = (*Launcher)(nil)
 	_ launch.Diagnoser  = (*Launcher)(nil)
 	_ launch.Cleaner    = (*Launcher)(nil)
+	_ launch.Crasher    = (*Launcher)(nil)
+	_ launch.Limiter    = (*Launcher)(nil)
 )
 
 // New returns a launcher that connects to the nodes of p. It closes p.
@@ -155,12 +157,27 @@ func (l *Launcher) Leftovers(needed func(string) bool, before time.Time) []zeeka
 	return nil
 }
 
+// Crashes returns the reports about a node if Processes is a launch.Crasher.
+func (l *Launcher) Crashes(name string) []zeekapi.CrashReport {
+	if c, ok := l.Processes.(launch.Crasher); ok {
+		return c.Crashes(name)
+	}
+	return nil
+}
+
 // Remove removes a leftover of Processes.
 func (l *Launcher) Remove(o zeekapi.Leftover, needed func(string) bool, before time.Time) error {
 	if c, ok := l.Processes.(launch.Cleaner); ok {
 		return c.Remove(o, needed, before)
 	}
 	return errors.New("there are no leftovers")
+}
+
+// LimitMemory changes the limit of a node if Processes is a launch.Limiter.
+func (l *Launcher) LimitMemory(name string, bytes int64) {
+	if p, ok := l.Processes.(launch.Limiter); ok {
+		p.LimitMemory(name, bytes)
+	}
 }
 
 // setRoute stores the connection of a node for its start. It ignores a node that runs,

@@ -7,6 +7,8 @@
 // the node. The file scripts.json holds the fingerprint of the scripts that the node has
 // loaded. Nodes keep running when a launcher is killed, or ends with Leave.
 //
+// Reports of crashes are in <state>/crashes, see package crashes.
+//
 // Rotated logs go to <state>/log-queue, with names that zeek-archiver understands. Locks
 // in the state directory exclude a second launcher for the same instance.
 package zeek
@@ -29,6 +31,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/crashes"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -121,6 +124,9 @@ type Launcher struct {
 	running    []launch.Running // found at creation
 	parsed     parsedKeys
 
+	crashes   *crashes.Store
+	reporting sync.Mutex // held while a backtrace is made
+
 	trials  chan struct{} // has an element for each Zeek that parses scripts in a trial
 	watcher *loaded.Watcher
 	plugins pluginSites
@@ -139,6 +145,7 @@ type life struct {
 	node    launch.Node
 	stop    context.CancelFunc
 	pid     int         // 0: not started
+	began   time.Time   // start of the process; zero: unknown
 	started loaded.Node // Start is "": not started
 }
 
@@ -152,6 +159,7 @@ var (
 	_ launch.Leaver    = (*Launcher)(nil)
 	_ launch.Diagnoser = (*Launcher)(nil)
 	_ launch.Cleaner   = (*Launcher)(nil)
+	_ launch.Crasher   = (*Launcher)(nil)
 )
 
 // New inspects the installed Zeek, prepares the state directory and adopts the nodes that
@@ -232,6 +240,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	}
 	l.common = l.common.in(here)
 	l.watcher = l.newWatcher()
+	l.crashes = crashes.Open(filepath.Join(c.StateDir, "crashes"), c.Log)
 	install.file, _ = os.Stat(install.binary) // nil: any later file counts as a replacement
 	l.install.Store(&install)
 	if l.owner, err = launch.Own(ctx, c.StateDir, c.Instance); err != nil {
@@ -304,6 +313,9 @@ func (l *Launcher) live(n launch.Node, run func(context.Context) error) {
 		defer stop()
 		err := run(ctx)
 		outputs := l.lastOutputs(name)
+		if err != nil && ctx.Err() == nil && !errors.Is(err, errLeft) {
+			l.crashed(name, err, outputs)
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.nodes, name)
@@ -350,6 +362,9 @@ func (l *Launcher) watched(name string, p process, started loaded.Node) {
 	defer l.mu.Unlock()
 	if n := l.nodes[name]; n != nil {
 		n.pid, n.started = p.pid, started
+		if p.id != nil {
+			n.began = p.id.started()
+		}
 	}
 }
 
