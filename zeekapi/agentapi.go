@@ -230,6 +230,10 @@ type AgentDeployNodesRequest struct {
 	// StartLimit is how long the response may wait for nodes that are still
 	// starting; zero means the agent's own limit.
 	StartLimit time.Duration `zeek:"start_limit,extension"`
+
+	// Continue says that only the selection of nodes has changed: nodes whose
+	// configuration is the same keep their failures and their count of restarts.
+	Continue bool `zeek:"continue,extension"`
 }
 
 // AgentDeployNodesCall declares AgentDeployNodesRequest and its response.
@@ -411,4 +415,50 @@ var AgentScriptsCall = many[AgentScriptsRequest, AgentScriptsResponse](Request{
 	API:     AgentAPI,
 	Effect:  Reads,
 	Forms:   []Form{operations("scripts")},
+})
+
+// AgentDiagnoseRequest is a DiagnoseRequest that the controller forwards to the agent.
+type AgentDiagnoseRequest struct {
+	ReqID
+	Node  string `zeek:"node"`
+	Bytes uint64 `zeek:"bytes"`
+}
+
+// AgentDiagnoseResponse has a Diagnosis as its data.
+type AgentDiagnoseResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// AgentDiagnoseCall declares AgentDiagnoseRequest and its response.
+var AgentDiagnoseCall = single[AgentDiagnoseRequest, AgentDiagnoseResponse](Request{
+	Name:    "agent_diagnose",
+	Summary: "Get what is known about a node from its agent",
+	API:     AgentAPI,
+	Effect:  Reads,
+	Forms:   []Form{operations("diagnose")},
+})
+
+// AgentCleanupRequest removes what the agent no longer needs, or with DryRun only lists
+// it. Nodes that run or should are needed anyway.
+type AgentCleanupRequest struct {
+	ReqID
+	Keep   []string `zeek:"keep,set"` // further nodes that are needed, because they are stopped
+	DryRun bool     `zeek:"dry_run"`
+}
+
+// AgentCleanupResponse has []Leftover as its data.
+type AgentCleanupResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// AgentCleanupCall declares AgentCleanupRequest and its response.
+var AgentCleanupCall = single[AgentCleanupRequest, AgentCleanupResponse](Request{
+	Name:    "agent_cleanup",
+	Summary: "Remove what an agent no longer needs",
+	API:     AgentAPI,
+	Effect:  Changes,
+	Long:    true,
+	Forms:   []Form{operations("cleanup")},
 })

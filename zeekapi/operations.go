@@ -40,6 +40,18 @@ type NodeDetail struct {
 	Traffic     *Traffic     `zeek:"traffic,extension"`
 	Connections *Connections `zeek:"connections,extension"`
 	Silent      string       `zeek:"silent,extension"`
+
+	// StoppedBy is the client that stopped the node, which then has Since as the time
+	// of that. It is "" unless the node stays stopped until it is started.
+	StoppedBy string `zeek:"stopped_by,extension"`
+}
+
+// StoppedNode is a node that a client has stopped. It stays stopped until a client
+// starts it.
+type StoppedNode struct {
+	Node  string    `zeek:"node"`
+	By    string    `zeek:"by"` // the client
+	Since time.Time `zeek:"since"`
 }
 
 // InstanceStatus is the controller's view of an instance.
@@ -83,6 +95,68 @@ type NodeLogs struct {
 	// Remark explains outputs of a node that does not run, for example because its
 	// instance is drained; "" if there is nothing to explain.
 	Remark string `zeek:"remark,optional,trailing"`
+}
+
+// Diagnosis is what an agent knows about a node, for a report about a problem. Secrets are
+// masked as far as they can be recognized, see package redact.
+type Diagnosis struct {
+	Instance string      `zeek:"instance"`
+	Node     *Node       `zeek:"node,optional"`   // as configured; nil: it is not assigned to the instance
+	Detail   *NodeDetail `zeek:"detail,optional"` // nil: it neither runs nor should
+	Deaths   []NodeDeath `zeek:"deaths"`          // ends that nobody requested, the newest first, at most MaxNodeDeaths
+	Outputs  NodeOutputs `zeek:"outputs"`
+	Facts    []Fact      `zeek:"facts"`   // about the machine, the agent and the process
+	Scripts  []string    `zeek:"scripts"` // loaded files, in order
+	Limits   string      `zeek:"limits"`  // resource limits of the process, or of the agent, as in /proc/PID/limits
+	Files    []NodeFile  `zeek:"files"`   // further files of the node
+	Remark   string      `zeek:"remark,optional"`
+}
+
+// MaxNodeDeaths limits the exits of a node that an agent remembers.
+const MaxNodeDeaths = 10
+
+// NodeDeath is an end of a node that nobody requested.
+type NodeDeath struct {
+	Time   time.Time     `zeek:"time"`
+	Ran    time.Duration `zeek:"ran"` // since the start; 0: unknown
+	Reason string        `zeek:"reason"`
+	Signal string        `zeek:"signal,optional"` // that ended it, such as "SIGSEGV"
+	Stderr string        `zeek:"stderr"`          // its end
+
+	// Backtrace is that of the core file, if there is one.
+	Backtrace string `zeek:"backtrace,optional"`
+}
+
+// Leftover is a file or directory of an agent that is no longer needed.
+type Leftover struct {
+	Path  string    `zeek:"path"`
+	Kind  string    `zeek:"kind"` // one of the Leftover constants
+	Bytes uint64    `zeek:"bytes"`
+	Since time.Time `zeek:"since,optional"` // of the last change
+	Error string    `zeek:"error,optional"` // why it was not removed
+}
+
+// The kinds of leftovers.
+const (
+	LeftoverNode   = "node"   // directory of a node that is not part of the cluster any more
+	LeftoverSite   = "site"   // that no node uses
+	LeftoverDeaths = "deaths" // record of the deaths of such a node
+	LeftoverCore   = "core"   // core file of a node
+	LeftoverCheck  = "check"  // files of a check that did not end
+	LeftoverTemp   = "temp"   // incomplete file
+)
+
+// Fact is a property of a machine or a process.
+type Fact struct {
+	Name  string `zeek:"name"`
+	Value string `zeek:"value"`
+}
+
+// NodeFile is the end of a file of a node.
+type NodeFile struct {
+	Name string `zeek:"name"`
+	Size uint64 `zeek:"size"` // of the whole file, in bytes
+	Data string `zeek:"data,base64"`
 }
 
 // DeployOptions tell how a deployment deals with problems. The zero DeployOptions
@@ -258,6 +332,8 @@ const (
 	EventDeployed  = "deployed"  // a deployment ended, with any outcome
 	EventDrained   = "drained"   // an instance was drained
 	EventUndrained = "undrained" // an instance was undrained
+	EventStopped   = "stopped"   // a client stopped nodes
+	EventStarted   = "started"   // a client started nodes that were stopped
 	EventJob       = "job"       // progress of a job
 	EventProblem   = "problem"   // an agent noticed a Problem
 	EventSolved    = "solved"    // a Problem has ended

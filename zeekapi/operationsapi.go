@@ -230,6 +230,35 @@ var DrainCall = many[DrainRequest, DrainResponse](Request{
 	Forms:   []Form{operations("drain")},
 })
 
+// StopRequest stops nodes until they are started or, with Stop false, starts nodes that
+// were stopped. The configuration does not change. A stopped node stays stopped over
+// deployments, and over restarts of the controller and of agents. The response comes
+// when the nodes have ended, or run. After the request's timeout it names those that
+// do not.
+type StopRequest struct {
+	ReqID
+	Nodes []string `zeek:"nodes,set"`
+	All   bool     `zeek:"all"` // all nodes, without names
+	Stop  bool     `zeek:"stop"`
+}
+
+// StopResponse has a result for each node. With All, starts leave out the nodes that
+// are not stopped.
+type StopResponse struct {
+	ReqID
+	Results []Result `zeek:"results"`
+}
+
+// StopCall declares StopRequest and its response.
+var StopCall = many[StopRequest, StopResponse](Request{
+	Name:    "stop",
+	Summary: "Stop nodes, or start nodes that were stopped",
+	API:     ControllerAPI,
+	Effect:  Changes,
+	Long:    true,
+	Forms:   []Form{operations("stop")},
+})
+
 // RollingRestartRequest restarts nodes a few at a time, in the order loggers,
 // managers, proxies, workers. The next nodes are restarted when those before them
 // run.
@@ -371,3 +400,48 @@ type EventReport struct {
 }
 
 var _ = oneWay[EventReport](EventAPI, operations("cluster_event"))
+
+// DiagnoseRequest gets what the agent of a node knows about it.
+type DiagnoseRequest struct {
+	ReqID
+	Node  string `zeek:"node"`
+	Bytes uint64 `zeek:"bytes"` // limit for each output and file, in bytes; 0: the agent's default
+}
+
+// DiagnoseResponse has a Diagnosis as its data.
+type DiagnoseResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// DiagnoseCall declares DiagnoseRequest and its response.
+var DiagnoseCall = single[DiagnoseRequest, DiagnoseResponse](Request{
+	Name:    "diagnose",
+	Summary: "Get what is known about a node that has a problem",
+	API:     ControllerAPI,
+	Effect:  Reads,
+	Forms:   []Form{operations("diagnose")},
+})
+
+// CleanupRequest removes what agents no longer need, or with DryRun only lists it.
+type CleanupRequest struct {
+	ReqID
+	Instances []string `zeek:"instances,set"` // empty: all of the cluster that are connected
+	DryRun    bool     `zeek:"dry_run"`
+}
+
+// CleanupResponse has a result for each instance, with []Leftover as its data.
+type CleanupResponse struct {
+	ReqID
+	Results []Result `zeek:"results"`
+}
+
+// CleanupCall declares CleanupRequest and its response.
+var CleanupCall = many[CleanupRequest, CleanupResponse](Request{
+	Name:    "cleanup",
+	Summary: "Remove what agents no longer need",
+	API:     ControllerAPI,
+	Effect:  Changes,
+	Long:    true,
+	Forms:   []Form{operations("cleanup")},
+})

@@ -25,6 +25,8 @@ func init() {
 	serve(zeekapi.AgentLogsCall, (*Machine).logs)
 	serve(zeekapi.AgentDispatchCall, (*Machine).dispatch)
 	serve(zeekapi.AgentRestartCall, (*Machine).restart)
+	serve(zeekapi.AgentDiagnoseCall, (*Machine).diagnose)
+	serve(zeekapi.AgentCleanupCall, (*Machine).cleanup)
 }
 
 // serve makes a method the handler of a request.
@@ -69,7 +71,7 @@ func (m *Machine) deploy(now time.Time, req request, msg zeekapi.AgentDeployRequ
 
 func (m *Machine) deployNodes(now time.Time, req request, msg zeekapi.AgentDeployNodesRequest) {
 	a, err := unpack(msg.Config, msg.Nodes, msg.Layout, msg.Site, m.settings.Name)
-	m.deployAssignment(now, req, a, err, renewal{msg.Force, msg.Edited}, msg.StartLimit)
+	m.deployAssignment(now, req, a, err, renewal{all: msg.Force, edited: msg.Edited, same: msg.Continue}, msg.StartLimit)
 }
 
 // deployAssignment deploys a. If err is not nil, the assignment is invalid, and

@@ -7,7 +7,7 @@ import (
 )
 
 // Input is an event that the machine reacts to: PeerAdded, PeerLost, Received,
-// Launched, SiteStored, DisksRead, InterfacesRead, SpaceMeasured, ScriptsListed, Persisted,
+// Launched, SiteStored, Finished, DisksRead, InterfacesRead, SpaceMeasured, ScriptsListed, Persisted,
 // StorageChanged, CheckStorage, Shutdown or Tick.
 type Input interface{ input() }
 
@@ -29,6 +29,12 @@ type (
 
 	// Launched is an event of the launcher.
 	Launched struct{ Event launch.Event }
+
+	// Finished reports the end of a Diagnose or Cleanup. Response is for its request.
+	Finished struct {
+		Dialect  *zeekapi.Dialect
+		Response zeekapi.Message
+	}
 
 	// Persisted reports the result of the oldest Persist that has no result
 	// yet.
@@ -53,6 +59,7 @@ func (PeerAdded) input()      {}
 func (PeerLost) input()       {}
 func (Received) input()       {}
 func (Launched) input()       {}
+func (Finished) input()       {}
 func (Persisted) input()      {}
 func (Shutdown) input()       {}
 func (StorageChanged) input() {}
@@ -60,8 +67,8 @@ func (CheckStorage) input()   {}
 func (Tick) input()           {}
 
 // Output is an action that the machine requests: Publish, Keep, Scan, Check, Start,
-// Stop, LimitMemory, Dispatch, ReadInterfaces, ListScripts, Read, StoreSite, KeepSites, FreeSpace,
-// Persist, Remember, Verify or Complain.
+// Stop, LimitMemory, Dispatch, ReadInterfaces, ListScripts, Read, Diagnose, Cleanup, StoreSite,
+// KeepSites, FreeSpace, Persist, Remember, Record, Verify or Complain.
 type Output interface{ output() }
 
 // The outputs.
@@ -105,6 +112,26 @@ type (
 		Gone    bool // the node is not assigned to this instance, but may have been
 	}
 
+	// Diagnose answers an AgentDiagnoseRequest: the Diagnosis has what the machine knows.
+	// Finished follows.
+	Diagnose struct {
+		Dialect   *zeekapi.Dialect
+		ReqID     string
+		Name      string
+		Diagnosis zeekapi.Diagnosis
+		Bytes     int // limit for each output and file
+	}
+
+	// Cleanup answers an AgentCleanupRequest. The nodes and sites are those that are
+	// needed, sorted. Finished follows.
+	Cleanup struct {
+		Dialect *zeekapi.Dialect
+		ReqID   string
+		Nodes   []string
+		Sites   []string
+		DryRun  bool
+	}
+
 	// Persist stores the assignment for the next agent; nil stores that there
 	// is none. Kept are earlier configurations of nodes, see State.Kept. Persisted
 	// reports the result.
@@ -116,6 +143,12 @@ type (
 	// Remember stores the history of the nodes that have one. A failure has no
 	// consequences.
 	Remember struct{ Nodes map[string]NodeHistory }
+
+	// Record stores the death of a node. A failure has no consequences.
+	Record struct {
+		Node  string
+		Death zeekapi.NodeDeath
+	}
 
 	// Verify checks whether the agent still has its state directory. StorageChanged
 	// reports a change.
@@ -133,6 +166,9 @@ func (Start) output()    {}
 func (Stop) output()     {}
 func (Dispatch) output() {}
 func (Read) output()     {}
+func (Diagnose) output() {}
+func (Cleanup) output()  {}
+func (Record) output()   {}
 func (Persist) output()  {}
 func (Remember) output() {}
 func (Verify) output()   {}

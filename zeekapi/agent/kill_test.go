@@ -28,6 +28,8 @@ func lifeOfAnAgent() []func(*fleet) {
 		func(f *fleet) { f.ask(zeekapi.AgentRestartRequest{ReqID: id("restart"), Nodes: []string{"x"}}) },
 		func(f *fleet) { f.ask(zeekapi.AgentRestartRequest{ReqID: id("restart all")}) },
 		func(f *fleet) { f.ask(ours(deploy("good", scripted("c3", "good")))) },
+		func(f *fleet) { f.ask(some("stop", scripted("c3", "good"), "w", "x")) },
+		func(f *fleet) { f.ask(some("start", scripted("c3", "good"))) },
 		func(f *fleet) {
 			f.edited = map[string][]string{"l": {"local.zeek"}, "w": {"local.zeek"}}
 			f.refuses = refuse("l")

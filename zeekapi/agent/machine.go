@@ -17,6 +17,7 @@ type Machine struct {
 	settings Settings
 	out      *outbox
 	ending   bool // Shutdown was received
+	slow     int  // outputs without Finished
 
 	// Each part owns its state. Parts may use the parts above them.
 	presence   presence
@@ -115,6 +116,9 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.launched(now, in.Event)
 	case SiteStored:
 		m.sites.stored(in)
+	case Finished:
+		m.slow = max(0, m.slow-1)
+		m.out.publish(in.Dialect, in.Response)
 	case DisksRead:
 		m.disks.read(now, in.Spaces)
 	case InterfacesRead:
@@ -264,7 +268,7 @@ func (m *Machine) Phase() Phase {
 
 // Pending returns the number of requests that wait for nodes, or for a site to be stored.
 func (m *Machine) Pending() int {
-	return m.sites.storing + m.waits.pending() + len(m.trials.pending) + len(m.restarts.pending) + len(m.dispatches.pending) +
+	return m.slow + m.sites.storing + m.waits.pending() + len(m.trials.pending) + len(m.restarts.pending) + len(m.dispatches.pending) +
 		len(m.figures.waiting) + len(m.listings.pending)
 }
 

@@ -208,6 +208,15 @@ func ours(req zeekapi.AgentDeployRequest) zeekapi.AgentDeployNodesRequest {
 	return zeekapi.AgentDeployNodesRequest{ReqID: req.ReqID, Config: a.ID, Nodes: a.Nodes, Layout: a.Layout.Pack(), Force: req.Force, Site: a.Site}
 }
 
+// some is a request of our controller to continue with a configuration without the given
+// nodes, because they are stopped.
+func some(reqID string, c zeekapi.Configuration, without ...string) zeekapi.AgentDeployNodesRequest {
+	req := ours(deploy(reqID, c))
+	req.Continue = true
+	req.Nodes = slices.DeleteFunc(slices.Clone(req.Nodes), func(n zeekapi.Node) bool { return slices.Contains(without, n.Name) })
+	return req
+}
+
 // TestDeployNodes checks the deploy request of our controller, which has the
 // same effects as that of Zeek's.
 func TestDeployNodes(t *testing.T) {
@@ -986,6 +995,7 @@ func TestAnyOrderOfEvents(t *testing.T) {
 					f.ask(req)
 				}
 			},
+			"stop and start": func(*rapid.T) { f.ask(some(next("deploy").ID, config, draw()...)) },
 			"check": func(rt *rapid.T) {
 				c := configuration(rapid.StringMatching("[ab]").Draw(rt, "config"), draw()...)
 				f.ask(check(next("check").ID, c, rapid.Bool().Draw(rt, "force")))

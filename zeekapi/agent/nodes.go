@@ -71,6 +71,7 @@ func (ns *nodes) kept() []launch.Node {
 type renewal struct {
 	all    bool // all nodes, even those that fail their check
 	edited bool // nodes with changed scripts
+	same   bool // none; nodes with the same configuration keep their failures
 }
 
 func (r renewal) covers(n *node) bool { return r.all || r.edited && len(n.edited) > 0 }
@@ -78,17 +79,24 @@ func (r renewal) covers(n *node) bool { return r.all || r.edited && len(n.edited
 // assign changes the assignment; nil means no nodes. Nodes that run with the
 // assigned configuration are not restarted, except for the renewal.
 func (ns *nodes) assign(now time.Time, a *Assignment, r renewal) {
+	former := make(map[*node]*launch.Node)
 	for _, n := range ns.all {
-		n.want, n.again = nil, false
+		former[n], n.want = n.want, nil
 	}
 	for _, want := range a.nodes() {
+		if n := ns.all[want.Name]; r.same && n != nil && former[n] != nil && former[n].Equal(want) {
+			want.Layout = former[n].Layout // see want
+			n.want = &want
+			continue
+		}
 		ns.want(now, want, r)
 	}
 	for _, n := range ns.all {
+		n.again = n.again && n.want != nil
 		if n.kept != nil && (n.want == nil || n.forced || n.kept.Equal(*n.want)) {
 			n.kept = nil
 		}
-		n.returns = false
+		n.returns = n.returns && r.same && n.mayReturn()
 	}
 	maps.DeleteFunc(ns.all, func(_ string, n *node) bool { return n.want == nil && n.have == nil })
 	ns.told, ns.keep = true, true
@@ -370,6 +378,7 @@ func (ns *nodes) exitedByItself(now time.Time, n *node, begun bool, ev launch.Ex
 	} else {
 		ns.complain(ev.Node, "failed to create node %s: %v%s", ev.Node, err, lastLine(ev.Outputs))
 	}
+	ns.record(now, n, begun, err, ev.Outputs)
 	ns.died(now, n, err, ev.Outputs)
 	if n.state == zeekapi.StateCrashed {
 		n.retry = now.Add(min(MinBackOff<<(n.deaths-1), MaxBackOff))
@@ -398,6 +407,7 @@ func (ns *nodes) revived(now time.Time, ev launch.Revived) {
 		return
 	}
 	ns.complain(ev.Node, "node %s died%s", ev.Node, lastLine(ev.Outputs))
+	ns.record(now, n, true, errDied, ev.Outputs)
 	ns.died(now, n, errDied, ev.Outputs)
 	n.started, n.pid, n.adopted, n.edited, n.measured = now, ev.PID, false, nil, measured{}
 	n.greeted, n.reborn = n.reborn, false

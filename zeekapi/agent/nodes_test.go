@@ -368,3 +368,34 @@ func TestLogs(t *testing.T) {
 	f.ask(zeekapi.AgentLogsRequest{ReqID: id("r"), Node: "../x"})
 	compare(t, "of an invalid name", failed("r", "", `no node "../x" on instance i`), one[zeekapi.AgentLogsResponse](f).Result)
 }
+
+// Stopping and starting a node has no effect on the others: one that has failed stays as it
+// is, and restarts are still counted. The node itself begins anew.
+func TestStopAndStartOfANode(t *testing.T) {
+	config := configuration("c", "w1", "w2", "w3")
+	f := newFleet(t, connecting("i"), nil)
+	f.dies = func(n launch.Node) *launch.Exited {
+		if n.Name == "w3" {
+			return nil
+		}
+		return &launch.Exited{Node: n.Name, Err: errors.New("exit status 1")}
+	}
+	f.ask(ours(deploy("r1", config)))
+	f.pass(time.Hour)
+	f.ask(zeekapi.AgentRestartRequest{ReqID: id("r2"), Nodes: []string{"w3"}})
+	f.pass(time.Minute)
+	f.out = nil
+	f.dies = nil
+	f.ask(some("r3", config, "w2"))
+	f.pass(time.Minute)
+	compare(t, "started after a stop", 0, len(started(f)))
+	compare(t, "state of the other node", zeekapi.StateFailed, f.statuses()["w1"].State)
+	f.ask(some("r4", config))
+	f.pass(time.Minute)
+	compare(t, "started", []string{"w2"}, started(f))
+	restarts := make(map[string]uint64)
+	for _, n := range f.machine.Nodes() {
+		restarts[n.Status.Node] = n.Restarts
+	}
+	compare(t, "restarts", map[string]uint64{"w1": MaxDeaths - 1, "w2": 0, "w3": 1}, restarts)
+}

@@ -190,3 +190,63 @@ func (c *Client) Scripts(ctx context.Context, all bool, nodes ...string) ([]Node
 	}
 	return list, nil
 }
+
+// Stop stops nodes and waits until they have stopped. They stay stopped until Start. There
+// is a result for each node.
+func (c *Client) Stop(ctx context.Context, nodes ...string) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{Nodes: nodes, Stop: true})
+}
+
+// StopAll is Stop for all nodes.
+func (c *Client) StopAll(ctx context.Context) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{All: true, Stop: true})
+}
+
+// Start starts nodes that were stopped and waits until they run. There is a result for
+// each node.
+func (c *Client) Start(ctx context.Context, nodes ...string) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{Nodes: nodes})
+}
+
+// StartAll is Start for all nodes that are stopped.
+func (c *Client) StartAll(ctx context.Context) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{All: true})
+}
+
+func (c *Client) stop(ctx context.Context, req zeekapi.StopRequest) ([]zeekapi.Result, error) {
+	resp, err := Do(ctx, c, zeekapi.StopCall, req)
+	if err != nil {
+		return nil, unsupported(err)
+	}
+	return sortedResults(resp.Results), nil
+}
+
+// Diagnose returns what the agent of a node knows about it, with at most so many bytes of
+// each output and file. With 0, the agent's default limits them.
+func (c *Client) Diagnose(ctx context.Context, node string, bytes uint64) (zeekapi.Diagnosis, error) {
+	d, err := data[zeekapi.Diagnosis](ctx, c, zeekapi.DiagnoseCall, zeekapi.DiagnoseRequest{Node: node, Bytes: bytes})
+	return d, unsupported(err)
+}
+
+// InstanceLeftovers are the leftovers of an instance.
+type InstanceLeftovers struct {
+	Instance  string
+	Leftovers []zeekapi.Leftover
+	Err       error // a *RefusedError, or why the answer makes no sense
+}
+
+// Cleanup removes what the agents of instances no longer need, or of all that are connected
+// if none is named. With dryRun it only returns that.
+func (c *Client) Cleanup(ctx context.Context, dryRun bool, instances ...string) ([]InstanceLeftovers, error) {
+	resp, err := Do(ctx, c, zeekapi.CleanupCall, zeekapi.CleanupRequest{Instances: instances, DryRun: dryRun})
+	if err != nil {
+		return nil, unsupported(err)
+	}
+	var all []InstanceLeftovers
+	for _, r := range sortedResults(resp.Results) {
+		in := InstanceLeftovers{Instance: r.Instance}
+		in.Leftovers, in.Err = single[[]zeekapi.Leftover](r)
+		all = append(all, in)
+	}
+	return all, nil
+}

@@ -158,13 +158,16 @@ func requests(id string) []zeekapi.Message {
 		zeekapi.HistoryRequest{ReqID: r},
 		zeekapi.GetPastRequest{ReqID: r},
 		zeekapi.RollbackRequest{ReqID: r},
-		zeekapi.DrainRequest{ReqID: r},
+		zeekapi.StopRequest{}, zeekapi.DrainRequest{ReqID: r},
 		zeekapi.RollingRestartRequest{ReqID: r},
 		zeekapi.CancelJobRequest{ReqID: r},
+		zeekapi.StopRequest{ReqID: r, All: true, Stop: true},
 		zeekapi.EventsRequest{ReqID: r},
 		zeekapi.LogsRequest{ReqID: r},
 		zeekapi.FiguresRequest{ReqID: r},
 		zeekapi.ScriptsRequest{ReqID: r},
+		zeekapi.DiagnoseRequest{ReqID: r},
+		zeekapi.CleanupRequest{ReqID: r},
 	}
 }
 

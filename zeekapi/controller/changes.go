@@ -8,12 +8,6 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// The errors of Zeek's controller during another deployment.
-const (
-	errPending    = "earlier deployment %s still pending"
-	errPendingSet = "request %s still pending" // to set-configuration requests
-)
-
 // changeRequests takes the requests of clients for deployments and jobs, of which one
 // is under way at a time.
 type changeRequests struct {

@@ -15,7 +15,7 @@ import (
 // tests, which call it after every step.
 func (m *Machine) Check() error {
 	for _, check := range []func() error{
-		m.storage.check, m.agents.check, m.members.check, m.states.check, m.requests.check, m.contests.check, m.deployments.check, m.jobs.check,
+		m.storage.check, m.agents.check, m.members.check, m.states.check, m.requests.check, m.contests.check, m.deployments.check, m.stopped.check, m.stops.check, m.jobs.check,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -200,6 +200,32 @@ func (r *requests) check() error {
 	return nil
 }
 
+func (s *stoppedNodes) check() error {
+	for name, n := range s.byName {
+		if n.Node != name || n.Since.IsZero() {
+			return fmt.Errorf("node %s is stopped as %s since %v", name, n.Node, n.Since)
+		}
+	}
+	return nil
+}
+
+func (s *stops) check() error {
+	for _, t := range s.waiting {
+		if s.requests.pending[t.request.id] != t.request {
+			return fmt.Errorf("request %s waits for nodes, but is not pending", t.request.id)
+		}
+		if len(t.left) == 0 || len(t.request.open) == 0 && !t.next.set {
+			return fmt.Errorf("request %s waits for nodes of %d instances in vain", t.request.id, len(t.left))
+		}
+		for instance, nodes := range t.left {
+			if len(nodes) == 0 {
+				return fmt.Errorf("request %s waits for no node of %s", t.request.id, instance)
+			}
+		}
+	}
+	return nil
+}
+
 func (j *jobs) check() error {
 	last := j.last
 	switch {
@@ -207,6 +233,8 @@ func (j *jobs) check() error {
 		if last != nil && (last.poll.set || last.stored != nil) {
 			return fmt.Errorf("job %d has ended, but continues", last.Number)
 		}
+	case len(j.stopped.among(last.nodes())) > 0:
+		return fmt.Errorf("job %d restarts nodes that are stopped", last.Number)
 	case last.stored != nil:
 		return fmt.Errorf("job %d was not resumed", last.Number)
 	case len(last.now) == 0 && j.storage.available() || len(last.now) > last.atOnce || !last.poll.set:

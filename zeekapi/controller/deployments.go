@@ -18,6 +18,7 @@ type deploymentParts struct {
 	history  *history
 	agents   *agents
 	names    *nameSets
+	stopped  *stoppedNodes
 	members  *members
 	arrivals *arrivals
 	requests *requests
@@ -44,10 +45,10 @@ type deployments struct {
 func newDeployments(parts deploymentParts, sent Sent, settings Settings, log zerolog.Logger) *deployments {
 	return &deployments{
 		deploymentParts: parts,
-		plans:           &plans{configs: parts.configs},
+		plans:           &plans{configs: parts.configs, stopped: parts.stopped},
 		deliveries:      newDeliveries(parts.configs.outbox, parts.agents, parts.history, sent),
 		waits:           &waits{requests: parts.requests, byInstance: make(map[string]*request)},
-		rollbacks:       &rollbacks{configs: parts.configs, history: parts.history, states: parts.states},
+		rollbacks:       &rollbacks{configs: parts.configs, history: parts.history, states: parts.states, stopped: parts.stopped},
 		timeout:         settings.RequestTimeout, startLimit: settings.StartLimit, log: log,
 	}
 }
@@ -327,7 +328,7 @@ func (t *deployment) deployTo(w *member) {
 		r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Instance == w.Name })
 		delete(t.reached, w.Name)
 	}
-	o := sendOptions{force: t.options.Force && t.failed == nil}
+	o := sendOptions{force: t.options.Force && t.failed == nil, same: t.number == 0}
 	if t.number != 0 {
 		o.edited, o.startLimit = t.failed == nil, t.startLimit
 	}
@@ -359,7 +360,59 @@ func (t *deployment) hasSite(instance string) bool {
 // send asks the agent of an instance to run p.
 func (d *deployments) send(r *request, instance string, p *plan, o sendOptions) {
 	form := d.agents.of(instance).layoutForm
+	if !p.selects(form) {
+		d.release(instance, p.nodes[instance])
+	}
 	d.deliveries.of(instance).asked = d.requests.call(r, instance, p.question(instance, form, o))
+}
+
+// release starts the stopped nodes of an instance whose agent cannot leave them out. It
+// has replaced one that could.
+func (d *deployments) release(instance string, nodes []zeekapi.Node) {
+	names := d.stopped.among(nodes)
+	if len(names) == 0 {
+		return
+	}
+	d.stopped.start(names)
+	d.states.count(instance)
+	d.log.Warn().Str("instance", instance).Strs("nodes", names).Msg("the stopped nodes start: " + cannotStop)
+	d.events.add(zeekapi.EventStarted, instance, "", clip(listed(names)+": "+cannotStop))
+}
+
+// cannotStop says why single nodes of an instance cannot be stopped.
+const cannotStop = "the agent is Zeek's own, or an old one of zeekwire, and runs all nodes of its instance or none"
+
+// rerun makes the agent of a ready member run the nodes that are not stopped, of the
+// configuration that it runs. It returns false if that is not the target, which the agent
+// then gets when all instances are ready.
+func (d *deployments) rerun(w *member) bool {
+	if t := d.current; t != nil && t.plan != nil && t.mayBegin() {
+		if c := t.request.open[w.Name]; c != nil {
+			d.requests.drop(c)
+		}
+		t.request.results = slices.DeleteFunc(t.request.results, func(res zeekapi.Result) bool { return res.Instance == w.Name })
+		delete(t.reached, w.Name)
+		d.deliveries.stopped(w.Name)
+		t.deployTo(w)
+		d.requests.settle(t.request)
+		return true
+	}
+	for _, p := range []*plan{d.plans.latest, d.plans.former()} {
+		if p != nil && p.config.ID == d.configs.target().ID && d.deliveries.runs(w.Name, p.content) {
+			d.rerunPlan(w, p)
+			return true
+		}
+	}
+	return false
+}
+
+func (d *deployments) rerunPlan(w *member, p *plan) {
+	if has, _ := d.sites.ensure(w.Name, p.config.Site); !has {
+		d.deliveries.stopped(w.Name) // so that it gets the configuration with the site
+		return
+	}
+	d.deliveries.tell(w.Name, p)
+	d.send(d.requests.start(d.timeoutFor(p.config), &restoration{deployments: d, plan: p, certain: true}), w.Name, p, sendOptions{same: true})
 }
 
 func (t *deployment) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
@@ -438,11 +491,13 @@ func (t *deployment) complete(r *request) bool {
 		t.rollBack(r, fallen)
 		return false
 	}
+	t.stopped.retain(t.target.Nodes)
 	outcome := zeekapi.OutcomeDeployed
 	if slices.ContainsFunc(r.results, isFailure) {
 		outcome = zeekapi.OutcomeFailed
 	}
 	t.record(outcome, r.results)
+	r.results = append(r.results, t.remarks(r.id, t.target.Nodes)...)
 	r.results = append(r.results, zeekapi.Result{ReqID: r.id, Success: true, Data: broker.String(t.target.ID)})
 	return true
 }
@@ -457,6 +512,25 @@ func (t *deployment) replaced() bool {
 		}
 	}
 	return true
+}
+
+// remarks returns a result for each instance with nodes that stay stopped.
+func (d *deployments) remarks(reqID string, nodes []zeekapi.Node) []zeekapi.Result {
+	on := make(map[string][]string)
+	for _, n := range nodes {
+		if d.stopped.has(n.Name) {
+			on[n.Instance] = append(on[n.Instance], n.Name)
+		}
+	}
+	var remarks []zeekapi.Result
+	for _, instance := range sortedKeys(on) {
+		names := on[instance]
+		slices.Sort(names)
+		remarks = append(remarks, zeekapi.Result{
+			ReqID: reqID, Success: true, Instance: instance, Data: broker.String(clip("stays stopped: " + listed(names))),
+		})
+	}
+	return remarks
 }
 
 // fallen returns the failures of nodes that ran before the deployment, on

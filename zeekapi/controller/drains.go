@@ -104,6 +104,7 @@ func (d *drains) undrain(by broker.Peer, r *request, instance string, w *member)
 		d.names.keep(Owed, instance, false)
 	}
 	d.events.add(zeekapi.EventUndrained, instance, "", "by "+nameOf(by))
+	d.trials.sites.doubt(instance)
 	for _, t := range slices.Clone(d.waiting) {
 		if t.instance == instance {
 			t.request.results = nil

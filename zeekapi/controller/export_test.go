@@ -52,6 +52,7 @@ func (s State) Clone() State {
 	maps.Copy(configs, s.Configs)
 	s.Configs = configs
 	s.History, s.Events = slices.Clone(s.History), slices.Clone(s.Events)
+	s.Stopped = slices.Clone(s.Stopped)
 	s.Drained, s.Owed = slices.Clone(s.Drained), slices.Clone(s.Owed)
 	return s
 }
@@ -69,6 +70,10 @@ func (s *State) Shift(d time.Duration) {
 	}
 	for i := range s.Events {
 		shift(&s.Events[i].Time)
+	}
+	s.Stopped = slices.Clone(s.Stopped)
+	for i := range s.Stopped {
+		shift(&s.Stopped[i].Since)
 	}
 	if s.Job != nil {
 		job := *s.Job

@@ -169,6 +169,9 @@ type (
 		In   bool
 	}
 
+	// SaveStopped changes the nodes that clients have stopped, sorted by name.
+	SaveStopped struct{ Nodes []zeekapi.StoppedNode }
+
 	// SaveJob changes the last job.
 	SaveJob struct{ Job StoredJob }
 
@@ -193,6 +196,7 @@ func (Hangup) output()         {}
 func (Save) output()           {}
 func (SaveDeployment) output() {}
 func (SaveNames) output()      {}
+func (SaveStopped) output()    {}
 func (SaveJob) output()        {}
 func (SaveSent) output()       {}
 func (Announce) output()       {}
@@ -200,6 +204,7 @@ func (Announce) output()       {}
 func (Save) change()           {}
 func (SaveDeployment) change() {}
 func (SaveNames) change()      {}
+func (SaveStopped) change()    {}
 func (SaveJob) change()        {}
 func (SaveSent) change()       {}
 func (Announce) change()       {}
@@ -251,8 +256,9 @@ type State struct {
 	Events  []zeekapi.ClusterEvent // the oldest first
 	Drained []string
 	Owed    []string
-	Job     *StoredJob // the last one, nil if there was none
-	Sent    Sent       // zero if nothing was
+	Job     *StoredJob            // the last one, nil if there was none
+	Sent    Sent                  // zero if nothing was
+	Stopped []zeekapi.StoppedNode // sorted by name
 }
 
 // StoredJob is a job with what the next life of a controller needs to resume it.

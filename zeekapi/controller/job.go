@@ -45,6 +45,15 @@ const (
 
 func (j *job) running() bool { return j != nil && j.Ended.IsZero() }
 
+// nodes returns the nodes that are being restarted.
+func (j *job) nodes() []zeekapi.Node {
+	var nodes []zeekapi.Node
+	for _, name := range sortedKeys(j.now) {
+		nodes = append(nodes, j.now[name].Node)
+	}
+	return nodes
+}
+
 // snapshot returns the progress of the job.
 func (j *job) snapshot() zeekapi.Job {
 	s := j.Job

@@ -30,6 +30,7 @@ type jobs struct {
 	agents   *agents
 	members  *members
 	names    *nameSets
+	stopped  *stoppedNodes
 	requests *requests
 	storage  *storage
 	checks   *restartChecks
@@ -121,7 +122,10 @@ func (j *jobs) nodesToRestart(req zeekapi.RollingRestartRequest) ([]zeekapi.Node
 			continue
 		}
 		delete(missing, n.Name)
-		if len(req.Roles) > 0 && !slices.Contains(req.Roles, n.Role) || j.names.drained(n.Instance) {
+		if named && j.stopped.has(n.Name) {
+			return nil, fmt.Errorf("node %s is %s", clip(n.Name), j.stopped.text(n.Name))
+		}
+		if len(req.Roles) > 0 && !slices.Contains(req.Roles, n.Role) || j.leavesOut(n) != "" {
 			continue
 		}
 		nodes = append(nodes, n)
@@ -151,7 +155,7 @@ func (j *jobs) cancel(by broker.Peer, req zeekapi.CancelJobRequest) {
 }
 
 // advance restarts the next nodes, as many as may restart at once. Nodes of the
-// next role wait for all of the one before. Nodes of drained instances are left out.
+// next role wait for all of the one before. Nodes of drained instances, and stopped nodes, are left out.
 // It ends the job if no node is left, if one takes too long, or if its agent is away.
 // While changes cannot be stored, the job pauses, because the next life of the
 // controller would not know what has restarted.
@@ -161,7 +165,7 @@ func (j *jobs) advance() {
 		return
 	}
 	for _, name := range sortedKeys(last.now) {
-		if n := last.now[name]; j.names.drained(n.Instance) {
+		if n := last.now[name]; j.leavesOut(n.Node) != "" {
 			delete(last.now, name)
 			j.skip(n.Node)
 		}
@@ -193,7 +197,7 @@ func (j *jobs) fill() map[string]bool {
 			}
 		}
 		last.left = last.left[1:]
-		if j.names.drained(next.Instance) {
+		if j.leavesOut(next) != "" {
 			j.skip(next)
 			continue
 		}
@@ -203,9 +207,20 @@ func (j *jobs) fill() map[string]bool {
 	return fresh
 }
 
-// skip leaves out a node whose instance is drained.
+// leavesOut returns why a job does not restart a node, "" if it does.
+func (j *jobs) leavesOut(n zeekapi.Node) string {
+	switch {
+	case j.names.drained(n.Instance):
+		return "its instance is drained"
+	case j.stopped.has(n.Name):
+		return "it is stopped"
+	}
+	return ""
+}
+
+// skip leaves out a node.
 func (j *jobs) skip(n zeekapi.Node) {
-	j.events.add(zeekapi.EventJob, n.Instance, n.Name, fmt.Sprintf("job %d: left out the node, its instance is drained", j.last.Number))
+	j.events.add(zeekapi.EventJob, n.Instance, n.Name, fmt.Sprintf("job %d: left out the node, %s", j.last.Number, j.leavesOut(n)))
 }
 
 // obstructed returns why a job cannot continue with a node, nil if it can.
@@ -241,7 +256,9 @@ type nodeRestart struct {
 }
 
 func (t *nodeRestart) ended(r *request) {
-	if !t.job.running() { // otherwise it is the last job: another one begins only after its end
+	// Otherwise the node was left out, or it is the last job: another one begins only after
+	// its end.
+	if !t.job.running() || t.job.now[t.node.Name] != t.node {
 		return
 	}
 	for _, res := range r.results {

@@ -20,14 +20,14 @@ var layers = []string{
 	"settings.go", "ports.go", "validate.go", "portchanges.go", "diff.go",
 
 	// Stored state.
-	"eventlog.go", "storage.go", "configurations.go", "history.go", "names.go", "nodestates.go",
+	"eventlog.go", "storage.go", "configurations.go", "history.go", "names.go", "stoppednodes.go", "nodestates.go",
 
 	// Agents and clients.
 	"agents.go", "clients.go", "request.go", "deadlines.go", "requests.go", "sites.go",
 	"members.go", "contests.go", "arrivals.go", "reports.go", "nodequestions.go", "surveys.go", "strangers.go",
 
 	// Changes of the cluster.
-	"plan.go", "deliveries.go", "waits.go", "rollbacks.go", "deployments.go", "trials.go", "drains.go", "restartchecks.go",
+	"plan.go", "deliveries.go", "waits.go", "rollbacks.go", "deployments.go", "trials.go", "drains.go", "stops.go", "restartchecks.go",
 	"job.go", "jobs.go", "jobresume.go",
 
 	// Requests of clients.

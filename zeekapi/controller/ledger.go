@@ -290,6 +290,30 @@ type storedPast struct {
 	Commitment         *Commitment           `zeek:"commitment,extension"`
 }
 
+// storedSent is the record of a Sent, together with the nodes that are stopped, because
+// earlier versions take an entry of its own for damage.
+type storedSent struct {
+	Sent
+	Stopped []zeekapi.StoppedNode `zeek:"stopped,extension"`
+}
+
+// told returns the stored storedSent, in a transaction with changes.
+func (l *ledger) told() (told storedSent) {
+	entry := l.tx.Bucket(bucketLast).Get(keySent)
+	if l.err != nil || entry == nil {
+		return told
+	}
+	data, ok := l.verified(bucketLast, keySent, entry)
+	if !ok {
+		return told
+	}
+	l.sum ^= binary.BigEndian.Uint64(entry) // it is still there
+	if err := decode(data, &told); err != nil {
+		l.fail(bucketLast, keySent, err)
+	}
+	return told
+}
+
 // replace makes the entries those of a state. It writes only what differs.
 func (l *ledger) replace(s State) {
 	kept := make(map[string]map[string]bool, len(buckets))
@@ -318,8 +342,8 @@ func (l *ledger) replace(s State) {
 	if s.Job != nil {
 		put(bucketLast, keyJob, *s.Job)
 	}
-	if s.Sent != (Sent{}) {
-		put(bucketLast, keySent, s.Sent)
+	if s.Sent != (Sent{}) || len(s.Stopped) > 0 {
+		put(bucketLast, keySent, storedSent{s.Sent, s.Stopped})
 	}
 	for _, bucket := range buckets {
 		l.retain(bucket, kept[string(bucket)])

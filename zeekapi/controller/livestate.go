@@ -16,6 +16,7 @@ type liveState struct {
 	names   map[NameSet]map[string]bool
 	job     *StoredJob
 	sent    Sent
+	stopped []zeekapi.StoppedNode
 }
 
 func newLiveState(s State) *liveState {
@@ -23,7 +24,7 @@ func newLiveState(s State) *liveState {
 		configs: make(map[Slot]zeekapi.Configuration),
 		history: slices.Clone(s.History), events: slices.Clone(s.Events),
 		names: map[NameSet]map[string]bool{Drained: setOf(s.Drained), Owed: setOf(s.Owed)},
-		job:   s.Job, sent: s.Sent,
+		job:   s.Job, sent: s.Sent, stopped: s.Stopped,
 	}
 	maps.Copy(k.configs, s.Configs)
 	return k
@@ -34,6 +35,7 @@ func (k *liveState) state() State {
 	return State{
 		Configs: maps.Clone(k.configs), History: slices.Clone(k.history), Events: slices.Clone(k.events),
 		Drained: sortedKeys(k.names[Drained]), Owed: sortedKeys(k.names[Owed]), Job: k.job, Sent: k.sent,
+		Stopped: k.stopped,
 	}
 }
 
@@ -60,6 +62,8 @@ func (k *liveState) apply(c Change) {
 		k.job = &c.Job
 	case SaveSent:
 		k.sent = c.Sent
+	case SaveStopped:
+		k.stopped = c.Nodes
 	case Announce:
 		k.events = append(k.events, c.Event)
 		for len(k.events) > 0 && k.events[0].Number < c.Oldest {

@@ -31,6 +31,7 @@ type Machine struct {
 	configs *configurations
 	history *history
 	names   *nameSets
+	stopped *stoppedNodes
 	states  *nodeStates
 
 	agents   *agents
@@ -46,6 +47,7 @@ type Machine struct {
 	deployments *deployments
 	trials      *trials
 	drains      *drains
+	stops       *stops
 	jobs        *jobs
 
 	staging  *staging
@@ -82,7 +84,8 @@ func (m *Machine) keep(state State) {
 	m.configs = newConfigurations(m.out, state.Configs)
 	m.history = newHistory(m.out, m.events, m.configs, state.History, m.log)
 	m.names = newNameSets(m.out, state, m.log)
-	m.states = newNodeStates(m.configs, m.names)
+	m.stopped = newStoppedNodes(m.out, state.Stopped)
+	m.states = newNodeStates(m.configs, m.names, m.stopped)
 }
 
 // reach makes the parts that know agents and clients.
@@ -107,7 +110,7 @@ func (m *Machine) reach(settings Settings, newID func() string) {
 // change makes the parts that change what runs.
 func (m *Machine) change(settings Settings, state State) {
 	m.deployments = newDeployments(deploymentParts{
-		configs: m.configs, history: m.history, agents: m.agents, names: m.names, members: m.members,
+		configs: m.configs, history: m.history, agents: m.agents, names: m.names, stopped: m.stopped, members: m.members,
 		arrivals: m.arrivals, requests: m.requests, states: m.states, events: m.events, sites: m.sites,
 	}, state.Sent, settings, m.log)
 	m.trials = &trials{deployments: m.deployments, settings: settings}
@@ -119,9 +122,13 @@ func (m *Machine) change(settings Settings, state State) {
 		outbox: m.out, agents: m.agents, members: m.members, names: m.names, states: m.states,
 		requests: m.requests, trials: m.trials, events: m.events, log: m.log,
 	}
+	m.stops = &stops{
+		outbox: m.out, configs: m.configs, agents: m.agents, members: m.members, names: m.names, stopped: m.stopped,
+		states: m.states, requests: m.requests, trials: m.trials, events: m.events, log: m.log,
+	}
 	checks := &restartChecks{agents: m.agents, requests: m.requests}
 	m.jobs = &jobs{
-		outbox: m.out, configs: m.configs, agents: m.agents, members: m.members, names: m.names,
+		outbox: m.out, configs: m.configs, agents: m.agents, members: m.members, names: m.names, stopped: m.stopped,
 		requests: m.requests, storage: m.storage, checks: checks, events: m.events, timeout: settings.RequestTimeout, log: m.log, last: lastJob(state),
 	}
 }
@@ -133,7 +140,7 @@ func (m *Machine) serve(settings Settings) {
 		events: m.events, log: m.log,
 	}
 	m.queries = &queries{
-		configs: m.configs, agents: m.agents, members: m.members, names: m.names, requests: m.requests,
+		configs: m.configs, agents: m.agents, members: m.members, names: m.names, stopped: m.stopped, requests: m.requests,
 		checks: m.jobs.checks, log: m.log,
 	}
 	m.changes = &changeRequests{
@@ -142,7 +149,7 @@ func (m *Machine) serve(settings Settings) {
 	}
 	m.overview = &overview{
 		settings: settings, configs: m.configs, history: m.history, events: m.events, agents: m.agents,
-		members: m.members, names: m.names, requests: m.requests, jobs: m.jobs, storage: m.storage,
+		members: m.members, names: m.names, stopped: m.stopped, requests: m.requests, jobs: m.jobs, storage: m.storage,
 	}
 	m.alerting = &alerting{outbox: m.out, events: m.events, requests: m.requests}
 	h := make(handlers)
@@ -159,6 +166,10 @@ func (m *Machine) serve(settings Settings) {
 	handle(h, zeekapi.RollingRestartCall, storing(m.storage, m.requests, m.changes.rollingRestart))
 	handle(h, zeekapi.CancelJobCall, storing(m.storage, m.requests, m.jobs.cancel))
 	handle(h, zeekapi.DrainCall, storing(m.storage, m.requests, m.drains.drain))
+	handle(h, zeekapi.StopCall, storing(m.storage, m.requests, func(by broker.Peer, req zeekapi.StopRequest) {
+		m.stops.change(by, req)
+		m.jobs.advance()
+	}))
 	handle(h, zeekapi.GetInstancesCall, m.queries.getInstances)
 	handle(h, zeekapi.GetNodesCall, m.queries.getNodes)
 	handle(h, zeekapi.GetIDValueCall, m.queries.getIDValue)
@@ -169,6 +180,8 @@ func (m *Machine) serve(settings Settings) {
 	handle(h, zeekapi.TestAlertsCall, m.alerting.test)
 	handle(h, zeekapi.ScriptsCall, m.queries.scripts)
 	handle(h, zeekapi.FiguresCall, m.overview.requestFigures)
+	handle(h, zeekapi.DiagnoseCall, m.queries.diagnose)
+	handle(h, zeekapi.CleanupCall, m.queries.cleanup)
 	handle(h, zeekapi.StatusCall, m.overview.requestStatus)
 	handle(h, zeekapi.HistoryCall, m.overview.listHistory)
 	handle(h, zeekapi.GetPastCall, m.overview.getPast)
@@ -249,6 +262,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.sites.retry()
 		m.jobs.poll()
 		m.drains.poll()
+		m.stops.poll()
 		m.surveys.hold()
 	}
 	m.trials.follow()
@@ -310,6 +324,7 @@ func (m *Machine) Deadline() (time.Time, bool) {
 		sooner(m.sites.again).
 		sooner(m.jobs.deadline()).
 		sooner(m.drains.deadline()).
+		sooner(m.stops.deadline()).
 		sooner(m.surveys.next)
 	return next.at, next.set
 }

@@ -134,6 +134,71 @@ func TestRollingRestartKilledAtEachStep(t *testing.T) {
 	}
 }
 
+// TestStopKilledAtEachStep kills the controller at each possible point while a node is
+// stopped, another configuration is deployed, and the node is started again. The client
+// repeats requests without a response. The node is then as it was acknowledged to be.
+func TestStopKilledAtEachStep(t *testing.T) {
+	kills := 0
+	for ; ; kills++ {
+		w := &killTest{t: t, ours: true, left: -1, runs: make(map[string]string), answers: make(map[string]bool),
+			state: controller.State{}.Clone(), running: make(map[string]bool)}
+		w.boot()
+		deployed := func(id string) {
+			w.request(func(r string) zeekapi.Message { return stage(r, config(id, "a", "b")) })
+			w.request(deploy)
+		}
+		deployed("c1")
+		w.left = kills
+		for _, stopped := range []bool{true, false} {
+			w.settleAll(func(id string) zeekapi.Message {
+				return zeekapi.StopRequest{ReqID: reqID(id), Nodes: []string{"wa"}, Stop: stopped}
+			})
+			if stopped {
+				deployed("c4")
+			}
+			if len(w.state.Stopped) == 1 != stopped || w.running["a"] == stopped || !w.running["b"] {
+				t.Errorf("killed at point %d: the node is to be stopped: %t, stored as stopped: %v, nodes run: %v", kills, stopped, w.state.Stopped, w.running)
+			}
+		}
+		if w.left >= 0 {
+			break // all points are tested
+		}
+	}
+	if t.Logf("killed %d times", kills); kills < 30 {
+		t.Error("want 30 points or more")
+	}
+}
+
+// settleAll makes a request until it is successful, and passes the inputs to the machine
+// and the time.
+func (w *killTest) settleAll(newRequest func(id string) zeekapi.Message) {
+	w.t.Helper()
+	for range 3 {
+		id := w.newID()
+		w.inputs = append(w.inputs, controller.FromClient{Message: newRequest(id)})
+		for steps := 0; steps < 1000; steps++ {
+			if len(w.inputs) == 0 {
+				deadline, ok := w.machine.Deadline()
+				if _, answered := w.answers[id]; answered || !ok {
+					break
+				}
+				w.now = deadline
+				w.inputs = append(w.inputs, controller.Tick{})
+			}
+			in := w.inputs[0]
+			w.inputs = w.inputs[1:]
+			w.do(w.machine.Step(w.now, in))
+			if err := w.machine.Check(); err != nil {
+				w.t.Error(err)
+			}
+		}
+		if w.answers[id] {
+			return
+		}
+	}
+	w.t.Fatal("no successful response")
+}
+
 // settle passes the inputs to the machine, and the time, until the job has ended.
 func (w *killTest) settle() {
 	for range 1000 {
@@ -170,6 +235,8 @@ type killTest struct {
 
 	config   zeekapi.Configuration // with the nodes that restart
 	restarts map[string]int        // by node
+
+	running map[string]bool // whether agents were told to run their node
 
 	ours  bool              // the agents are ours: b refuses c2, and its node dies in c3
 	sites map[string]uint64 // parts that agents have, by agent and site
@@ -283,6 +350,9 @@ func (w *killTest) toAgent(o controller.ToAgent) {
 	switch msg := o.Message.(type) {
 	case zeekapi.AgentDeployNodesRequest:
 		w.runs[o.Instance] = msg.Config
+		if w.running != nil {
+			w.running[o.Instance] = len(msg.Nodes) > 0
+		}
 		if o.Instance == "b" && msg.Config == "c3" {
 			answer = agentDeployed(msg.ID, problem("wb", "died"))
 		} else {
@@ -301,6 +371,12 @@ func (w *killTest) toAgent(o controller.ToAgent) {
 		answer = w.nodes(o.Instance, msg.ID)
 	case zeekapi.AgentCheckRestartRequest:
 		answer = zeekapi.AgentCheckRestartResponse{ReqID: msg.ReqID}
+	case zeekapi.AgentStatusRequest:
+		var details []zeekapi.NodeDetail
+		if w.running[o.Instance] {
+			details = append(details, detail("w"+o.Instance, zeekapi.StateRunning))
+		}
+		answer = detailsAre(msg.ID, details...)
 	case zeekapi.AgentSiteRequest:
 		answer = w.storePart(o.Instance, msg, o.Part)
 	}

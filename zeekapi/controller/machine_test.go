@@ -32,6 +32,7 @@ type bench struct {
 	state   controller.State
 	events  []string // since the last call of expectEvents
 	log     *lines
+	nodes   bool // describes also the nodes that agents are to run
 }
 
 func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *bench {
@@ -121,12 +122,33 @@ func (b *bench) take(outputs []controller.Output) (described []string) {
 		case controller.Announce:
 			b.events = append(b.events, strings.TrimSpace(fmt.Sprintf("%s %s %s: %s", o.Event.Kind, o.Event.Instance, o.Event.Node, o.Event.Text)))
 			continue
-		case controller.SaveDeployment, controller.SaveNames, controller.SaveJob, controller.SaveSent, controller.KeepSites:
+		case controller.SaveDeployment, controller.SaveNames, controller.SaveStopped, controller.SaveJob, controller.SaveSent, controller.KeepSites:
 			continue
 		}
-		described = append(described, describe(o))
+		text := describe(o)
+		if b.nodes {
+			text += nodesIn(o)
+		}
+		described = append(described, text)
 	}
 	return described
+}
+
+// nodesIn describes the nodes that an agent is to run, or to check.
+func nodesIn(o controller.Output) string {
+	to, _ := o.(controller.ToAgent)
+	var nodes []zeekapi.Node
+	switch msg := to.Message.(type) {
+	case zeekapi.AgentDeployNodesRequest:
+		nodes = msg.Nodes
+	case zeekapi.AgentCheckRequest:
+		nodes = msg.Nodes
+	}
+	text := ""
+	for _, n := range nodes {
+		text += " " + n.Name
+	}
+	return text
 }
 
 // expectEvents checks the events since the last call.
@@ -141,7 +163,7 @@ func (b *bench) expectEvents(want ...string) {
 // again returns a bench with a restarted controller that has the same state.
 func (b *bench) again() *bench {
 	c := newBenchOf(b.t, b.state)
-	c.now = b.now
+	c.now, c.nodes = b.now, b.nodes
 	return c
 }
 

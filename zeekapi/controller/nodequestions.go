@@ -37,16 +37,6 @@ var takeRestart = inquiry[zeekapi.AgentRestartResponse]{
 	},
 }
 
-// takeNodes is the inquiry for askNodes.
-var takeNodes = inquiry[zeekapi.AgentGetNodesResponse]{
-	results: func(c *call, answer zeekapi.AgentGetNodesResponse) []zeekapi.Result {
-		if !isA[[]zeekapi.NodeStatus](answer.Result.Data) {
-			return c.request.unanswered(c.instance, noStatus)
-		}
-		return []zeekapi.Result{answer.Result}
-	},
-}
-
 // takeStatus is the task for askStatus. The results have []NodeDetail for data.
 type takeStatus struct{ basicTask }
 

@@ -9,18 +9,20 @@ const maxNodesTold = 4096
 
 // nodeStates keeps the states of the nodes as their agents reported them, and
 // counts them. A node of the target is in the state UNKNOWN until the agent of
-// its instance reports, unless the instance is drained.
+// its instance reports, unless the instance is drained. Agents do not report nodes that
+// clients have stopped.
 type nodeStates struct {
 	configs *configurations
 	names   *nameSets
+	stopped *stoppedNodes
 	told    map[string]map[string]zeekapi.State // by instance and node
 	counted map[string]map[zeekapi.State]int    // by instance
 	total   tally[zeekapi.State]
 }
 
-func newNodeStates(configs *configurations, names *nameSets) *nodeStates {
+func newNodeStates(configs *configurations, names *nameSets, stopped *stoppedNodes) *nodeStates {
 	return &nodeStates{
-		configs: configs, names: names,
+		configs: configs, names: names, stopped: stopped,
 		told:    make(map[string]map[string]zeekapi.State),
 		counted: make(map[string]map[zeekapi.State]int),
 		total:   newTally[zeekapi.State](),
@@ -141,12 +143,22 @@ func (s *nodeStates) count(instance string) {
 
 func (s *nodeStates) states(instance string) map[zeekapi.State]int {
 	counted := make(map[zeekapi.State]int)
-	if told, ok := s.told[instance]; ok {
-		for _, state := range told {
-			counted[state]++
+	told, known := s.told[instance]
+	for _, state := range told {
+		counted[state]++
+	}
+	if s.names.drained(instance) || known && len(s.stopped.byName) == 0 {
+		return counted
+	}
+	for _, name := range s.configs.nodesOn(instance) {
+		_, reported := told[name]
+		switch {
+		case reported:
+		case s.stopped.has(name):
+			counted[zeekapi.StateStopped]++
+		case !known:
+			counted[zeekapi.StateUnknown]++
 		}
-	} else if n := len(s.configs.nodesOn(instance)); n > 0 && !s.names.drained(instance) {
-		counted[zeekapi.StateUnknown] = n
 	}
 	return counted
 }

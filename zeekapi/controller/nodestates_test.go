@@ -13,7 +13,7 @@ func TestNodeStates(t *testing.T) {
 	out := new(outbox)
 	configs := newConfigurations(out, nil)
 	names := newNameSets(out, State{}, zerolog.Nop())
-	s := newNodeStates(configs, names)
+	s := newNodeStates(configs, names, newStoppedNodes(out, nil))
 	expect := func(want map[zeekapi.State]int) {
 		t.Helper()
 		got := s.total.copy()

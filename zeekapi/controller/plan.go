@@ -27,11 +27,13 @@ type plan struct {
 	content content
 	nodes   map[string][]zeekapi.Node // by instance, each by name; nil for an instance without nodes
 	layout  zeekapi.PackedLayout      // empty if the configuration has none
+	stopped *stoppedNodes
 }
 
 // plans makes plans. It keeps the last one, and the one that is deployed.
 type plans struct {
 	configs  *configurations
+	stopped  *stoppedNodes
 	count    uint64
 	latest   *plan
 	deployed *plan // nil if not computed
@@ -95,6 +97,7 @@ func (p *plans) make(from uint64, c zeekapi.Configuration) *plan {
 		config:  c,
 		content: content{id: c.ID, digest: sha256.Sum256(bin.Append(nil, mustMarshal(c)))},
 		nodes:   make(map[string][]zeekapi.Node, len(c.Instances)),
+		stopped: p.stopped,
 	}
 	for _, i := range c.Instances {
 		made.nodes[i.Name] = nil
@@ -119,21 +122,26 @@ func (p *plan) has(instance string) bool {
 	return ok
 }
 
+// selects reports whether an agent that reads this form of layouts can run some of its
+// nodes. Others run all of them.
+func (p *plan) selects(form uint64) bool { return form == zeekapi.LayoutForm && p.layout != "" }
+
 // question asks the agent of an instance to run the plan. An agent of zeekwire
 // that reads this form of layouts gets its own nodes and the layout, which in a
 // large cluster is much less than the whole configuration.
 func (p *plan) question(instance string, form uint64, o sendOptions) question {
-	if form != zeekapi.LayoutForm || p.layout == "" {
+	if !p.selects(form) {
 		config := p.config
 		config.Site = "" // a record of Zeek's has none
 		return question{content: p.number, message: func(id zeekapi.ReqID) zeekapi.Message {
 			return zeekapi.AgentDeployRequest{ReqID: id, Config: config, Force: o.force}
 		}}
 	}
+	nodes := p.stopped.without(p.nodes[instance])
 	return question{message: func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.AgentDeployNodesRequest{
-			ReqID: id, Config: p.config.ID, Nodes: p.nodes[instance], Layout: p.layout, Force: o.force,
-			Site: p.config.Site, Edited: o.edited, StartLimit: o.startLimit,
+			ReqID: id, Config: p.config.ID, Nodes: nodes, Layout: p.layout, Force: o.force,
+			Site: p.config.Site, Edited: o.edited, StartLimit: o.startLimit, Continue: o.same,
 		}
 	}}
 }
@@ -143,13 +151,15 @@ type sendOptions struct {
 	force      bool          // restart nodes that run already
 	edited     bool          // restart nodes whose scripts have changed
 	startLimit time.Duration // 0: the agent's own
+	same       bool          // only the selection of nodes has changed
 }
 
 // check asks the agent of an instance whether it could run the plan.
 func (p *plan) check(instance string) question {
+	nodes := p.stopped.without(p.nodes[instance])
 	return question{message: func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.AgentCheckRequest{
-			ReqID: id, Config: p.config.ID, Nodes: p.nodes[instance], Layout: p.layout, Site: p.config.Site,
+			ReqID: id, Config: p.config.ID, Nodes: nodes, Layout: p.layout, Site: p.config.Site,
 		}
 	}}
 }

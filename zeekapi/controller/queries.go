@@ -18,6 +18,7 @@ type queries struct {
 	agents   *agents
 	members  *members
 	names    *nameSets
+	stopped  *stoppedNodes
 	requests *requests
 	checks   *restartChecks
 	log      zerolog.Logger
@@ -36,9 +37,24 @@ func (q *queries) getNodes(by broker.Peer, req zeekapi.GetNodesRequest) {
 		q.requests.fail(r, "no instances connected")
 		return
 	}
-	t := nodesReport{takeNodes, &roundCall{members: q.members, requests: q.requests}}
+	t := nodesReport{inquiry[zeekapi.AgentGetNodesResponse]{results: q.takeNodes}, &roundCall{members: q.members, requests: q.requests}}
 	r.task = t
 	t.ask(r, askNodes, q.requests.timeout)
+}
+
+// takeNodes adds the stopped nodes to those that an agent reports.
+func (q *queries) takeNodes(c *call, answer zeekapi.AgentGetNodesResponse) []zeekapi.Result {
+	result := answer.Result
+	nodes, ok := dataOf[[]zeekapi.NodeStatus](result.Data)
+	if !ok {
+		return c.request.unanswered(c.instance, noStatus)
+	}
+	if stopped := q.stopped.statuses(q.configs.target().Nodes, c.instance); result.Success && len(stopped) > 0 {
+		reported := byName(nodes, func(n zeekapi.NodeStatus) string { return n.Node })
+		stopped = slices.DeleteFunc(stopped, func(n zeekapi.NodeStatus) bool { return reported[n.Node].Node != "" })
+		result.Data = mustMarshal(append(nodes, stopped...))
+	}
+	return []zeekapi.Result{result}
 }
 
 func (q *queries) getIDValue(by broker.Peer, req zeekapi.GetIDValueRequest) {
@@ -135,6 +151,12 @@ func (q *queries) forNodes(r *request, nodes []string, ask func(nodes []string) 
 func (q *queries) forAble(r *request, nodes []string, able func(*agent) bool, ask func(nodes []string) question) {
 	r.nodes = q.nodesAmong(setOf(nodes))
 	known, unknown := q.known(nodes)
+	for _, node := range known {
+		if q.stopped.has(node) {
+			r.results = append(r.results, zeekapi.Result{ReqID: r.id, Node: node, Error: q.stopped.text(node)})
+		}
+	}
+	known = slices.DeleteFunc(known, q.stopped.has)
 	for _, node := range unknown[:min(len(unknown), maxUnknown)] {
 		r.results = append(r.results, zeekapi.Result{ReqID: r.id, Node: node, Error: "unknown cluster node"})
 	}
@@ -162,12 +184,12 @@ func (q *queries) forAble(r *request, nodes []string, able func(*agent) bool, as
 }
 
 // nodesAmong returns a function that returns the nodes of an instance that are
-// in a set, or all of them if the set is empty.
+// in a set, or all of them if the set is empty, without stopped ones.
 func (q *queries) nodesAmong(set map[string]bool) func(instance string) []string {
 	return func(instance string) []string {
 		var on []string
 		for _, n := range q.configs.nodesOn(instance) {
-			if len(set) == 0 || set[n] {
+			if (len(set) == 0 || set[n]) && !q.stopped.has(n) {
 				on = append(on, n)
 			}
 		}
@@ -200,28 +222,53 @@ func (q *queries) testTimeout(by broker.Peer, req zeekapi.TestTimeoutRequest) {
 
 // logs passes a client's request for the output of a node to its agent.
 func (q *queries) logs(by broker.Peer, req zeekapi.LogsRequest) {
+	ask := func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.AgentLogsRequest{ReqID: id, Node: req.Node, Bytes: req.Bytes}
+	}
+	q.aboutNode(by, req, req.Node, inquiry[zeekapi.AgentLogsResponse]{results: q.takeLogs}, ask)
+}
+
+// diagnose passes a client's request about a node to its agent.
+func (q *queries) diagnose(by broker.Peer, req zeekapi.DiagnoseRequest) {
+	ask := func(id zeekapi.ReqID) zeekapi.Message {
+		return zeekapi.AgentDiagnoseRequest{ReqID: id, Node: req.Node, Bytes: req.Bytes}
+	}
+	q.aboutNode(by, req, req.Node, inquiry[zeekapi.AgentDiagnoseResponse]{results: q.takeDiagnosis}, ask)
+}
+
+// aboutNode passes a client's request about a single node to its agent.
+func (q *queries) aboutNode(by broker.Peer, req zeekapi.Message, node string, t task, ask func(zeekapi.ReqID) zeekapi.Message) {
 	r := q.requests.begin(by, req)
 	if r == nil {
 		return
 	}
 	nodes := q.configs.target().Nodes
-	at := slices.IndexFunc(nodes, func(n zeekapi.Node) bool { return n.Name == req.Node })
+	at := slices.IndexFunc(nodes, func(n zeekapi.Node) bool { return n.Name == node })
 	if at < 0 {
-		r.results = []zeekapi.Result{{ReqID: r.id, Node: req.Node, Error: "unknown cluster node"}}
+		r.results = []zeekapi.Result{{ReqID: r.id, Node: node, Error: "unknown cluster node"}}
 		q.requests.finish(r)
 		return
 	}
-	r.nodes = func(string) []string { return []string{req.Node} }
-	r.task = inquiry[zeekapi.AgentLogsResponse]{results: q.takeLogs}
+	r.nodes = func(string) []string { return []string{node} }
+	r.task = t
 	instance := nodes[at].Instance
 	if q.agents.of(instance) == nil {
 		r.results = r.unanswered(instance, notConnected)
 		q.requests.finish(r)
 		return
 	}
-	q.requests.call(r, instance, question{message: func(id zeekapi.ReqID) zeekapi.Message {
-		return zeekapi.AgentLogsRequest{ReqID: id, Node: req.Node, Bytes: req.Bytes}
-	}})
+	q.requests.call(r, instance, question{message: ask})
+}
+
+// remark says why a node of an instance does not run, "" if it should.
+func (q *queries) remark(instance, node string) string {
+	switch {
+	case q.names.drained(instance):
+		return string(drained)
+	case q.stopped.has(node):
+		return q.stopped.text(node)
+	}
+	return ""
 }
 
 func (q *queries) takeLogs(c *call, answer zeekapi.AgentLogsResponse) []zeekapi.Result {
@@ -230,9 +277,63 @@ func (q *queries) takeLogs(c *call, answer zeekapi.AgentLogsResponse) []zeekapi.
 	if !ok {
 		return c.request.unanswered(c.instance, noOutput)
 	}
-	if result.Success && !result.Data.IsNone() && q.names.drained(c.instance) {
-		logs.Remark = string(drained)
+	if remark := q.remark(c.instance, c.request.nodes(c.instance)[0]); result.Success && !result.Data.IsNone() && remark != "" {
+		logs.Remark = remark
 		result.Data = mustMarshal(logs)
 	}
 	return []zeekapi.Result{result}
+}
+
+// takeDiagnosis adds what the controller knows: agents do not know which nodes are stopped.
+func (q *queries) takeDiagnosis(c *call, answer zeekapi.AgentDiagnoseResponse) []zeekapi.Result {
+	result := answer.Result
+	d, ok := dataOf[zeekapi.Diagnosis](result.Data)
+	if !ok {
+		return c.request.unanswered(c.instance, noDiagnosis)
+	}
+	if remark := q.remark(c.instance, c.request.nodes(c.instance)[0]); result.Success && !result.Data.IsNone() && remark != "" {
+		d.Remark = remark
+		result.Data = mustMarshal(d)
+	}
+	return []zeekapi.Result{result}
+}
+
+// cleanup passes a client's request to the agents of instances, or of all members that are
+// connected.
+func (q *queries) cleanup(by broker.Peer, req zeekapi.CleanupRequest) {
+	r := q.requests.begin(by, req)
+	if r == nil {
+		return
+	}
+	q.requests.setTimeout(r, checkLimit)
+	r.task = inquiry[zeekapi.AgentCleanupResponse]{results: takeLeftovers}
+	instances := req.Instances
+	if len(instances) == 0 {
+		instances = slices.DeleteFunc(q.members.sorted(), func(name string) bool { return q.agents.of(name) == nil })
+	}
+	if len(instances) == 0 {
+		q.requests.fail(r, "no instances connected")
+		return
+	}
+	if !req.DryRun {
+		q.log.Info().Str("by", nameOf(by)).Str("request", req.ID).Str("instances", clip(listed(instances))).Msg("removing what agents no longer need")
+	}
+	for _, name := range sortedKeys(setOf(instances)) {
+		if q.agents.of(name) == nil {
+			r.results = append(r.results, r.unanswered(clip(name), notConnected)...)
+			continue
+		}
+		keep := q.configs.nodesOn(name)
+		q.requests.call(r, name, question{message: func(id zeekapi.ReqID) zeekapi.Message {
+			return zeekapi.AgentCleanupRequest{ReqID: id, Keep: keep, DryRun: req.DryRun}
+		}})
+	}
+	q.requests.settle(r)
+}
+
+func takeLeftovers(c *call, answer zeekapi.AgentCleanupResponse) []zeekapi.Result {
+	if !isA[[]zeekapi.Leftover](answer.Result.Data) {
+		return c.request.unanswered(c.instance, noLeftovers)
+	}
+	return []zeekapi.Result{answer.Result}
 }

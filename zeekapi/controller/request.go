@@ -21,6 +21,8 @@ const (
 	drained      reason = "instance is drained"
 	noStatus     reason = "agent sent something else than the status of nodes"
 	noOutput     reason = "agent sent something else than the output of a node"
+	noDiagnosis  reason = "agent sent something else than a diagnosis"
+	noLeftovers  reason = "agent sent something else than leftovers"
 )
 
 // request is a pending request of a client, or of the controller itself.

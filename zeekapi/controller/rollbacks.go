@@ -20,6 +20,7 @@ type rollbacks struct {
 	configs *configurations
 	history *history
 	states  *nodeStates
+	stopped *stoppedNodes
 }
 
 // former returns what a deployment replaces, nil if that is nothing, or the same.
@@ -30,7 +31,7 @@ func (d *rollbacks) former(number uint64, target revision, excused map[string]bo
 		return nil
 	}
 	before := &former{revision: now, number: d.history.numberOf(now, number), ran: make(map[string]bool)}
-	for _, n := range now.Nodes {
+	for _, n := range d.stopped.without(now.Nodes) {
 		if state := d.states.of(n.Instance, n.Name); !excused[n.Name] && (state == zeekapi.StateRunning || state == zeekapi.StateUnknown) {
 			before.ran[n.Name] = true
 		}

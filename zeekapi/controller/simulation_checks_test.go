@@ -66,7 +66,7 @@ func (s *simulation) ask(msg zeekapi.Message) {
 }
 
 func (s *simulation) anyRequest(id string) zeekapi.Message {
-	switch s.random.IntN(21) {
+	switch s.random.IntN(24) {
 	case 0, 1:
 		return stage(id, s.anyConfig())
 	case 2, 3:
@@ -93,6 +93,8 @@ func (s *simulation) anyRequest(id string) zeekapi.Message {
 		return zeekapi.RollingRestartRequest{ReqID: reqID(id), AtOnce: uint64(s.random.IntN(3))}
 	case 15:
 		return zeekapi.CancelJobRequest{ReqID: reqID(id)}
+	case 20, 21, 22:
+		return s.anyStop(id)
 	case 16:
 		return zeekapi.HistoryRequest{ReqID: reqID(id)}
 	case 18:
@@ -103,6 +105,17 @@ func (s *simulation) anyRequest(id string) zeekapi.Message {
 		return zeekapi.EventsRequest{ReqID: reqID(id), Limit: 10}
 	}
 	return zeekapi.DryRunRequest{ReqID: reqID(id), Config: s.anyConfig()}
+}
+
+// anyStop returns a request to stop or start nodes.
+func (s *simulation) anyStop(id string) zeekapi.Message {
+	req := zeekapi.StopRequest{ReqID: reqID(id), Stop: s.chance(0.6), All: s.chance(0.2)}
+	for range 1 + s.random.IntN(2) {
+		if !req.All {
+			req.Nodes = append(req.Nodes, "w"+s.anyAgent().name)
+		}
+	}
+	return req
 }
 
 // anyConfig returns a configuration with a new ID and a random subset of the agents.
@@ -175,7 +188,29 @@ func (s *simulation) answered(msg zeekapi.Message) {
 		s.checkDeployed(id, msg.Results)
 	case zeekapi.DrainResponse:
 		s.checkDrained(id, msg.Results)
+	case zeekapi.StopResponse:
+		s.checkStopped(id, msg.Results)
 	}
+}
+
+// checkStopped checks that a node that is reported as stopped, and is stopped, does not
+// run.
+func (s *simulation) checkStopped(request string, results []zeekapi.Result) {
+	for _, r := range results {
+		a := s.byName[r.Instance]
+		if a == nil || !r.Success || r.Node != "w"+a.name {
+			continue
+		}
+		s.stops++
+		if s.stopped(r.Node) && !s.impostors.fooled[a.name] && a.running != "" && !a.stopped && !slices.Contains(s.state.Drained, a.name) {
+			s.failf("%s: %s is reported as stopped, but runs", request, r.Node)
+		}
+	}
+}
+
+// stopped reports whether a node is stored as stopped.
+func (s *simulation) stopped(node string) bool {
+	return slices.ContainsFunc(s.state.Stopped, func(n zeekapi.StoppedNode) bool { return n.Node == node })
 }
 
 // checkDrained checks that an instance that was reported as drained has no nodes,
@@ -308,7 +343,7 @@ func jobOutcome(j controller.StoredJob) string {
 	return j.Error
 }
 
-// checkTarget checks that a new target passed the check of all agents that can check,
+// checkTarget checks that a new target, without stopped nodes, passed the check of all agents that can check,
 // and that no impostor replaced, and that all instances have agents,
 // unless that was not required or the target is the one before. The first deployment
 // does not wait for all agents. The controller leaves the agent of an instance that moved.
@@ -335,7 +370,7 @@ func (s *simulation) checkTarget(c zeekapi.Configuration) {
 		}
 		if !a.passed[c.ID] || a.checked[c.ID] != holder {
 			s.failf("%s is the target, but the agent %s of %s did not pass its check", c.ID, holder, i.Name)
-		} else if !s.portsAreFree(a, c.Nodes) {
+		} else if !s.stopped("w"+a.name) && !s.portsAreFree(a, c.Nodes) {
 			s.failf("%s is the target, but has ports that are in use on %s", c.ID, i.Name)
 		}
 	}
@@ -348,6 +383,9 @@ func (s *simulation) checkToAgent(o controller.ToAgent) {
 		config = msg.Config.ID
 	case zeekapi.AgentDeployNodesRequest:
 		config = msg.Config
+		if runs := len(msg.Nodes) > 0; runs == s.stopped("w"+o.Instance) {
+			s.failf("%s gets %s with its node: %t, but the node is stopped: %t", o.Instance, config, runs, !runs)
+		}
 	default:
 		return
 	}
@@ -456,6 +494,8 @@ func (s *simulation) checkEnd() {
 		case a.running != target.ID:
 			s.failf("at the end, %s runs %q instead of %s; %d are ready, pending %v",
 				a.name, a.running, target.ID, len(s.machine.Ready()), slices.Collect(maps.Keys(s.pending)))
+		case a.stopped != s.stopped("w"+a.name) && !s.impostors.fooled[a.name]:
+			s.failf("at the end, the node of %s is left out: %t, but it is stopped: %t", a.name, a.stopped, !a.stopped)
 		case a.layout != "" && a.layout != layout && !s.impostors.fooled[a.name]:
 			s.failf("at the end, %s runs %s with another layout than is deployed", a.name, target.ID)
 		case a.layout == "" && !same[at] && !s.impostors.fooled[a.name] && !slices.Equal(a.instances, deployed.Instances):

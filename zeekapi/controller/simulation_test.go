@@ -34,6 +34,7 @@ func TestSimulation(t *testing.T) {
 		{10_000, 1, 20},
 	} {
 		t.Run(fmt.Sprint(tt.agents), func(t *testing.T) {
+			stops := 0
 			t.Parallel()
 			if tt.agents == 10_000 && !*long && (testing.Short() || race) {
 				t.Skip("takes half a minute with the race detector, and has a single goroutine")
@@ -47,6 +48,7 @@ func TestSimulation(t *testing.T) {
 					t.Fatalf("seed %d: %v", seed, s.err)
 				}
 				steps, answers = steps+s.steps, answers+s.answers
+				stops += s.stops
 				refusals, replaced = refusals+s.refusals, replaced+s.impostors.replaced
 				for o, n := range s.outcomes {
 					outcomes[o] += n
@@ -56,6 +58,9 @@ func TestSimulation(t *testing.T) {
 				}
 			}
 			t.Logf("%d steps, %d responses, deployments %v, jobs %v, %d refused and %d replaced agents", steps, answers, outcomes, jobs, refusals, replaced)
+			if tt.agents < 100 && stops == 0 {
+				t.Error("no node was stopped or started")
+			}
 			if tt.agents < 100 && (refusals == 0 || replaced == 0) {
 				t.Error("no impostor met an agent that answers, or one that does not")
 			}
@@ -73,6 +78,7 @@ type simulation struct {
 	err    error
 
 	steps, answers int
+	stops          int // nodes that were stopped or started successfully
 	refusals       int // of our agents, as rivals of another one
 	outcomes       map[zeekapi.Outcome]int
 
@@ -119,6 +125,7 @@ type simAgent struct {
 	passed    map[string]bool      // whether it passes the check of a configuration
 	checked   map[string]uuid.UUID // the process that last checked a configuration
 	used      []uint16             // ports that other programs use on its machine
+	stopped   bool                 // it was told to run the configuration without its node
 	pid       int64                // of its node; another one after each start
 	told      int                  // number of the last accepted message that changed the configuration
 }
@@ -587,7 +594,7 @@ func (s *simulation) checkedNodes(a *simAgent, msg zeekapi.AgentCheckRequest) ze
 		a.passed[msg.Config] = passed
 	}
 	var problems []zeekapi.Result
-	if !passed {
+	if !passed && len(msg.Nodes) > 0 {
 		problems = append(problems, problem("w"+a.name, "not here"))
 	}
 	if !s.portsAreFree(a, msg.Nodes) {
@@ -612,7 +619,9 @@ func (s *simulation) deployedNodes(a *simAgent, msg zeekapi.AgentDeployNodesRequ
 		s.failf("%s is to run %s, but lacks its site", a.name, msg.Config)
 	}
 	result := success(a.name, "w"+a.name)
-	if !s.calm && s.chance(0.1) {
+	if len(msg.Nodes) == 0 {
+		result = success(a.name, "")
+	} else if !s.calm && s.chance(0.1) {
 		result = problem("w"+a.name, "died")
 	}
 	return agentDeployed(msg.ID, result)
@@ -637,13 +646,13 @@ func (s *simulation) storedPart(a *simAgent, o controller.ToAgent, msg zeekapi.A
 func (a *simAgent) run(msg zeekapi.Message) {
 	switch msg := msg.(type) {
 	case zeekapi.AgentStandbyRequest:
-		a.running, a.instances, a.layout = "", nil, ""
+		a.running, a.instances, a.layout, a.stopped = "", nil, "", false
 	case zeekapi.AgentDeployRequest:
-		if msg.Force || msg.Config.ID != a.running {
-			a.running, a.instances, a.layout = msg.Config.ID, msg.Config.Instances, ""
+		if msg.Force || msg.Config.ID != a.running || a.stopped { // only agents of this module leave out nodes, and they see the difference
+			a.running, a.instances, a.layout, a.stopped = msg.Config.ID, msg.Config.Instances, "", false
 		}
 	case zeekapi.AgentDeployNodesRequest:
-		a.running, a.instances, a.layout = msg.Config, nil, msg.Layout
+		a.running, a.instances, a.layout, a.stopped = msg.Config, nil, msg.Layout, len(msg.Nodes) == 0
 	}
 }
 
@@ -661,7 +670,7 @@ func layoutOf(c zeekapi.Configuration) zeekapi.PackedLayout {
 }
 
 func (a *simAgent) nodes() (nodes []zeekapi.NodeStatus) {
-	if i := a.number; a.running != "" {
+	if i := a.number; a.running != "" && !a.stopped {
 		nodes = append(nodes, zeekapi.NodeStatus{
 			Node: fmt.Sprintf("w%05d", i), State: zeekapi.StateRunning, PID: 1 + a.pid,
 			ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker,

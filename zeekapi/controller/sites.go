@@ -123,7 +123,11 @@ type push struct {
 // since the agent connected; it is forgotten when it was returned.
 func (s *sites) ensure(instance, site string) (bool, error) {
 	a := s.agents.of(instance)
-	if site == "" || a.site == site {
+	switch site {
+	case "":
+		a.site = "" // the agent removes a site that it does not use
+		return true, nil
+	case a.site:
 		return true, nil
 	}
 	if err := a.siteError; err != nil {
@@ -258,5 +262,13 @@ func (s *sites) retry() {
 func (s *sites) unreadable(in PartUnreadable) {
 	if c := s.requests.calls[in.Message.RequestID()]; c != nil {
 		s.requests.miss(c, reason(in.Why))
+	}
+}
+
+// doubt forgets that the agent of an instance has its site. An agent removes a site that no
+// node uses.
+func (s *sites) doubt(instance string) {
+	if a := s.agents.of(instance); a != nil {
+		a.site = ""
 	}
 }

@@ -19,6 +19,7 @@ type overview struct {
 	agents   *agents
 	members  *members
 	names    *nameSets
+	stopped  *stoppedNodes
 	requests *requests
 	jobs     *jobs
 	storage  *storage
@@ -106,7 +107,7 @@ func (o *overview) status(answers []zeekapi.Result) zeekapi.Status {
 	silent := o.silentNodes(byInstance)
 	for _, name := range o.instances() {
 		i := o.instanceStatus(name, byInstance)
-		i.Nodes = append(i.Nodes, silent[name]...)
+		i.Nodes = o.withStopped(name, append(i.Nodes, silent[name]...))
 		s.Instances = append(s.Instances, i)
 	}
 	return s
@@ -118,7 +119,7 @@ func (o *overview) silentNodes(answers map[string]zeekapi.Result) map[string][]z
 	silent := make(map[string][]zeekapi.NodeDetail)
 	for _, n := range o.configs.target().Nodes {
 		answer, ok := answers[n.Instance]
-		if o.names.drained(n.Instance) || ok && answer.Error == "" {
+		if o.names.drained(n.Instance) || o.stopped.has(n.Name) || ok && answer.Error == "" {
 			continue
 		}
 		silent[n.Instance] = append(silent[n.Instance], zeekapi.NodeDetail{Status: zeekapi.NodeStatus{
@@ -127,6 +128,21 @@ func (o *overview) silentNodes(answers map[string]zeekapi.Result) map[string][]z
 		}})
 	}
 	return silent
+}
+
+// withStopped adds the stopped nodes of an instance to those that its agent reports. A
+// node that the agent reports is still being stopped.
+func (o *overview) withStopped(instance string, nodes []zeekapi.NodeDetail) []zeekapi.NodeDetail {
+	for _, status := range o.stopped.statuses(o.configs.target().Nodes, instance) {
+		by := o.stopped.byName[status.Node]
+		i := slices.IndexFunc(nodes, func(n zeekapi.NodeDetail) bool { return n.Status.Node == status.Node })
+		if i < 0 {
+			nodes = append(nodes, zeekapi.NodeDetail{Status: status, Since: by.Since, StoppedBy: by.By})
+			continue
+		}
+		nodes[i].Since, nodes[i].StoppedBy, nodes[i].LastError = by.Since, by.By, "it is being stopped"
+	}
+	return nodes
 }
 
 // instances returns the instances that a status shows: the members, those with an

@@ -72,7 +72,9 @@ func (s *Store) Load() (State, error) {
 		if job := new(StoredJob); r.get(bucketLast, keyJob, job) {
 			state.Job = job
 		}
-		r.get(bucketLast, keySent, &state.Sent)
+		var told storedSent
+		r.get(bucketLast, keySent, &told)
+		state.Sent, state.Stopped = told.Sent, told.Stopped
 		return r.complete()
 	}
 	if err := undamaged(func() error { return s.db.View(view) }); err != nil {
@@ -189,7 +191,13 @@ func (l *ledger) apply(c Change) {
 	case SaveJob:
 		l.put(bucketLast, keyJob, c.Job)
 	case SaveSent:
-		l.put(bucketLast, keySent, c.Sent)
+		told := l.told()
+		told.Sent = c.Sent
+		l.put(bucketLast, keySent, told)
+	case SaveStopped:
+		told := l.told()
+		told.Stopped = c.Nodes
+		l.put(bucketLast, keySent, told)
 	case Announce:
 		l.put(bucketEvents, keyOf(c.Event.Number), c.Event)
 		l.trim(bucketEvents, c.Oldest)

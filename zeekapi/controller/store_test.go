@@ -97,6 +97,10 @@ func someChanges() []controller.Change {
 		}},
 	}
 	changes = append(changes, controller.SaveSent{Sent: controller.Sent{ID: "c1", Digest: "\xff\x00"}})
+	changes = append(changes,
+		controller.SaveStopped{Nodes: []zeekapi.StoppedNode{{Node: "w", By: "bob", Since: began}, {Node: "x", By: "bob", Since: began}}},
+		controller.SaveSent{Sent: controller.Sent{ID: "c2", Digest: "\x01"}},
+		controller.SaveStopped{Nodes: []zeekapi.StoppedNode{{Node: "w", By: "bob", Since: began}}})
 	for _, slot := range controller.Slots {
 		c := fullConfig()
 		c.ID = string(slot)
@@ -442,5 +446,42 @@ func TestRunLogsLoadedState(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Close()
+	}
+}
+
+// Earlier versions can read a file with stopped nodes: they ignore a field that they do not
+// know, but an unknown entry would be damage.
+func TestStoppedNodesAreNoEntry(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state")
+	s := openStore(t, file)
+	entries := func() (n int) {
+		s.Close()
+		db, err := bolt.Open(file, 0o600, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		err = db.View(func(tx *bolt.Tx) error {
+			return tx.Bucket([]byte("last")).ForEach(func([]byte, []byte) error { n++; return nil })
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	sent := controller.SaveSent{Sent: controller.Sent{ID: "c"}}
+	stopped := controller.SaveStopped{Nodes: []zeekapi.StoppedNode{{Node: "w", By: "bob", Since: time.Unix(1, 0)}}}
+	if err := s.Save(sent, stopped); err != nil {
+		t.Fatal(err)
+	}
+	if n := entries(); n != 1 {
+		t.Errorf("%d entries, want that of Sent only", n)
+	}
+	var former controller.Sent
+	if err := record.Unmarshal(mustMarshal(struct {
+		controller.Sent
+		Stopped []zeekapi.StoppedNode `zeek:"stopped,extension"`
+	}{sent.Sent, stopped.Nodes}), &former); err != nil || former != sent.Sent {
+		t.Errorf("an earlier version reads %+v: %v", former, err)
 	}
 }

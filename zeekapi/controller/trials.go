@@ -13,6 +13,12 @@ import (
 // Settings.StartLimit is longer.
 const checkLimit = 2 * time.Minute
 
+// The errors of Zeek's controller during another deployment.
+const (
+	errPending    = "earlier deployment %s still pending"
+	errPendingSet = "request %s still pending" // to set-configuration requests
+)
+
 // order is a client's wish for a deployment.
 type order struct {
 	by      string
@@ -430,6 +436,7 @@ func (t *trial) excused(r *request) map[string]bool {
 func (t *trial) report(r *request) {
 	ok := !slices.ContainsFunc(r.results, isFailure)
 	r.results = append(t.remarks(), r.results...)
+	r.results = append(r.results, t.deployments.remarks(r.id, t.order.target.Nodes)...)
 	if ok {
 		r.results = append(r.results, zeekapi.Result{ReqID: r.id, Success: true, Data: broker.String(t.order.target.ID)})
 	}

@@ -548,6 +548,35 @@ func (s *Store) Keep(ids []string, grace time.Duration) error {
 	return nil
 }
 
+// Unused returns the sites and uploads that Keep would remove.
+func (s *Store) Unused(ids []string, grace time.Duration) []zeekapi.Leftover {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var unused []zeekapi.Leftover
+	before := s.cfg.Now().Add(-grace)
+	for id, u := range s.uploads {
+		if !u.used.After(before) && s.busy[id] == nil {
+			unused = append(unused, zeekapi.Leftover{Path: s.part(id, u), Kind: zeekapi.LeftoverSite, Bytes: uint64(u.have), Since: u.used})
+		}
+	}
+	for id, site := range s.sites {
+		if slices.Contains(ids, id) || site.used.After(before) || s.busy[id] != nil {
+			continue
+		}
+		size := site.size
+		if u := s.unpacked[id]; u != nil {
+			size += u.bytes
+		}
+		unused = append(unused, zeekapi.Leftover{Path: s.path(id), Kind: zeekapi.LeftoverSite, Bytes: uint64(size), Since: site.used})
+	}
+	for id, u := range s.unpacked {
+		if !slices.Contains(ids, id) && s.sites[id] == nil && s.busy[id] == nil {
+			unused = append(unused, zeekapi.Leftover{Path: s.path(id), Kind: zeekapi.LeftoverSite, Bytes: uint64(u.bytes)})
+		}
+	}
+	return unused
+}
+
 // Sites returns the IDs of the complete sites, sorted.
 func (s *Store) Sites() []string {
 	s.mu.Lock()

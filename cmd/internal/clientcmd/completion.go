@@ -21,13 +21,15 @@ import (
 func (t *Tool) addCompletion(commands []*cobra.Command) {
 	for _, cmd := range commands {
 		switch cmd.Name() {
-		case "restart", "rolling-restart", "logs", "status", "top", "netstats", "peers", "scripts":
+		case "restart", "rolling-restart", "start", "stop", "logs", "status", "top", "netstats", "peers", "scripts":
 			cmd.ValidArgsFunction = t.completeNodes(0, maxArgs)
+		case "diag":
+			cmd.ValidArgsFunction = t.completeNodes(0, 1)
 		case "get-id-value": // its identifiers cannot be listed
 			cmd.ValidArgsFunction = t.completeNodes(1, maxArgs)
 		case "drain", "undrain":
 			cmd.ValidArgsFunction = t.completeInstances(1)
-		case "df":
+		case "df", "cleanup":
 			cmd.ValidArgsFunction = t.completeInstances(maxArgs)
 		case "rollback":
 			cmd.ValidArgsFunction = t.completeDeployments
@@ -52,6 +54,7 @@ func (t *Tool) CompleteFlags(cmd *cobra.Command) {
 	completion.Words(cmd, "transport", "auto", "websocket", "native")
 	completion.Words(cmd, "dialect", "auto", "management", "cluster")
 	complete("number", t.completeDeployments)
+	complete("node", t.completeNodes(0, maxArgs))
 	complete("set", t.completeSettings)
 	complete("group", t.completeNames(groupCandidates))
 	complete("instance", t.completeNames(instanceCandidates))
@@ -97,13 +100,15 @@ func (t *Tool) completeNodes(from, to int) cobra.CompletionFunc {
 	}
 }
 
-// completeInstances returns a function that completes names of at most so many instances.
+// completeInstances returns a function that completes names of instances in the first
+// arguments, at most so many.
 func (t *Tool) completeInstances(most int) cobra.CompletionFunc {
+	complete := t.completeNames(instanceCandidates)
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return t.completeNames(instanceCandidates)(cmd, args, "")
+		return complete(cmd, args, "")
 	}
 }
 

@@ -73,9 +73,11 @@ func nodeLines(screen terminal.Screen, nodes []placedNode, now time.Time, most i
 }
 
 // severity orders nodes by their need for attention: those that failed, others that do
-// not run, those that run again, and the rest.
+// not run, those that were stopped or run again, and the rest.
 func severity(n placedNode) int {
 	switch s := n.Status.State; {
+	case n.StoppedBy != "":
+		return 1
 	case s == zeekapi.StateFailed || s == zeekapi.StateCrashed:
 		return 3
 	case s != zeekapi.StateRunning:
@@ -108,7 +110,7 @@ func countLines(s zeekapi.Status) []terminal.Line {
 	}
 	nodes := nodesOf(s)
 	style := terminal.Plain
-	if slices.ContainsFunc(nodes, func(n placedNode) bool { return n.Status.State != zeekapi.StateRunning }) {
+	if slices.ContainsFunc(nodes, func(n placedNode) bool { return fails(n.NodeDetail) }) {
 		style = terminal.Bad
 	}
 	return []terminal.Line{instances, {

@@ -126,13 +126,18 @@ func (d *deployer) deployedNodes(ctx context.Context) ([]client.DeployedNode, er
 	return nodes, nil
 }
 
-// deployedNodesOf returns the nodes of an instance as those of a deployment.
+// deployedNodesOf returns the nodes of an instance as those of a deployment, without those
+// that stay stopped.
 func deployedNodesOf(i zeekapi.InstanceStatus) []client.DeployedNode {
-	return list(i.Nodes, func(n zeekapi.NodeDetail) client.DeployedNode {
-		return client.DeployedNode{
-			Node: n.Status.Node, Instance: i.Instance.Name, Success: n.Status.State == zeekapi.StateRunning, Error: n.LastError,
+	var nodes []client.DeployedNode
+	for _, n := range i.Nodes {
+		if n.StoppedBy == "" {
+			nodes = append(nodes, client.DeployedNode{
+				Node: n.Status.Node, Instance: i.Instance.Name, Success: n.Status.State == zeekapi.StateRunning, Error: n.LastError,
+			})
 		}
-	})
+	}
+	return nodes
 }
 
 // stillStarting is what agents of zeekwire report about a node that has failed only

@@ -26,15 +26,16 @@ const (
 	statusHelp = `
 
 The JSON has the keys controller (name, version, started), staged, deployed and
-target (IDs of configurations), last_deployment (keys as for history), job (keys
-as for rolling-restart), and instances, by name, each with host, port,
+target (IDs of configurations), last_deployment (keys as for history), job
+(keys as for rolling-restart), and instances, by name, each with host, port,
 connected, since, wanted, ready, drained, dialects, agent (name, version,
 started), zeek (a version), last_error, refused (addresses of other agents with
 its name), problems (a list with kind, node, subject, text and since), and
-nodes, by name, each with state,
-cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
-(processors in use), memory (bytes), last_error, edited (files that the node
-has loaded, and that changed since), ` + figuresHelp + `
+nodes, by name, each with state, cluster_role, mgmt_role, pid, port,
+metrics_port, since, restarts, cpu (processors in use), memory (bytes),
+last_error, edited (files that the node has loaded, and that changed since),
+stopped_by (the client that stopped it, at the time since; only if the node is
+stopped), ` + figuresHelp + `
 The controller is null if it is Zeek's. If
 the controller cannot store changes, storage_error says why. The key exposure
 has ports, a list with purpose, address, tls and peers (a list with who, may,
@@ -78,6 +79,7 @@ type nodeView struct {
 	Traffic     *trafficView            `json:"traffic"`
 	Connections *connectionsView        `json:"connections"`
 	Silent      *string                 `json:"silent"`
+	StoppedBy   *string                 `json:"stopped_by,omitempty"`
 }
 
 type instanceView struct {
@@ -234,6 +236,7 @@ func newNodeView(n zeekapi.NodeDetail) nodeView {
 		LastError: orNull(n.LastError), Edited: names(n.Edited),
 		Threads: orNull(n.Threads), Files: orNull(n.Files), Started: orNullTime(n.Started), Interface: orNull(n.Interface),
 		Traffic: newTrafficView(n.Traffic), Connections: newConnectionsView(n.Connections), Silent: orNull(n.Silent),
+		StoppedBy: orNull(n.StoppedBy),
 	}
 	if n.Status.ManagementRole != zeekapi.ManagementNone {
 		v.MgmtRole = &n.Status.ManagementRole

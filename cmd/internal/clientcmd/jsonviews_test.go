@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/clientcmd"
@@ -24,7 +25,7 @@ func TestJSONKeysAreDocumented(t *testing.T) {
 				check(typ.Elem())
 			case reflect.Struct:
 				for f := range typ.Fields() {
-					key := f.Tag.Get("json")
+					key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 					if key == "" {
 						return // a type of another package
 					}

@@ -14,7 +14,7 @@ import (
 func (t *Tool) operations() []*cobra.Command {
 	return []*cobra.Command{
 		t.showConfig(), t.status(), t.watch(), t.diff(), t.history(), t.rollback(), t.rollingRestart(),
-		t.drain(), t.undrain(), t.teardown(), t.logs(), t.events(), t.alerts(),
+		t.stop(), t.start(), t.drain(), t.undrain(), t.teardown(), t.process(), t.diag(), t.cleanup(), t.logs(), t.events(), t.alerts(),
 		t.top(), t.netstats(), t.peers(), t.df(), t.scripts(),
 	}
 }

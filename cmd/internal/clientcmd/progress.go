@@ -32,6 +32,7 @@ type progress struct {
 	title string
 	began time.Time
 	fixed bool // ignore nodes that are not in nodes
+	stops bool // the nodes are to stop
 	nodes []progressNode
 	index map[string]int // of nodes, by name
 }
@@ -173,7 +174,8 @@ func (p *progress) lines(s terminal.Screen, now time.Time) []terminal.Line {
 	for _, n := range p.nodes {
 		if n.state == zeekapi.StateRunning {
 			running++
-		} else {
+		}
+		if (n.state == zeekapi.StateRunning) == p.stops {
 			others = append(others, n)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -48,14 +49,7 @@ func (t *Tool) getNodes() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			type shown struct {
-				State       zeekapi.State           `json:"state"`
-				MgmtRole    *zeekapi.ManagementRole `json:"mgmt_role"`
-				ClusterRole *zeekapi.ClusterRole    `json:"cluster_role"`
-				PID         *int64                  `json:"pid,omitempty"`
-				Port        *uint16                 `json:"port,omitempty"`
-				MetricsPort *uint16                 `json:"metrics_port,omitempty"`
-			}
+			stops := r.stoppedAmong(ctx, instances)
 			out := newReport()
 			invalid := false
 			for _, in := range instances {
@@ -71,27 +65,53 @@ func (t *Tool) getNodes() *cobra.Command {
 					r.error("NodeStatus data invalid: %v", in.Err)
 					invalid = true
 				}
-				nodes := map[string]shown{}
+				nodes := map[string]nodeStateView{}
 				for _, n := range in.Nodes {
-					s := shown{
-						State: n.State, PID: orNull(n.PID),
-						Port: orNull(n.Port.Number), MetricsPort: orNull(n.MetricsPort.Number),
-					}
-					if n.ManagementRole != zeekapi.ManagementNone {
-						s.MgmtRole = &n.ManagementRole
-					}
-					if n.ClusterRole != zeekapi.RoleNone {
-						s.ClusterRole = &n.ClusterRole
-					}
-					nodes[n.Node] = s
+					nodes[n.Node] = newNodeStateView(n, stops)
 				}
 				out.Results[in.Instance] = nodes
 			}
-			if err := r.present(out, func() []terminal.Line { return r.nodeTable(instances, out) }); err != nil {
+			if err := r.present(out, func() []terminal.Line {
+				lines := r.nodeTable(instances, out)
+				if len(stops) > 0 {
+					lines = append(append(lines, terminal.Line{}), stoppedLines(stops, time.Now())...)
+				}
+				return lines
+			}); err != nil {
 				return err
 			}
 			return failIf(len(out.Errors) > 0 || invalid && t.flags.strictExit)
 		})
+}
+
+// nodeStateView is a node in the list of nodes. The last two keys are our own.
+type nodeStateView struct {
+	State       zeekapi.State           `json:"state"`
+	MgmtRole    *zeekapi.ManagementRole `json:"mgmt_role"`
+	ClusterRole *zeekapi.ClusterRole    `json:"cluster_role"`
+	PID         *int64                  `json:"pid,omitempty"`
+	Port        *uint16                 `json:"port,omitempty"`
+	MetricsPort *uint16                 `json:"metrics_port,omitempty"`
+	StoppedBy   *string                 `json:"stopped_by,omitempty"`
+	Since       *time.Time              `json:"since,omitempty"`
+}
+
+// newNodeStateView returns the view of a node, of which stops has those that were stopped.
+func newNodeStateView(n zeekapi.NodeStatus, stops map[string]zeekapi.NodeDetail) nodeStateView {
+	v := nodeStateView{
+		State: n.State, PID: orNull(n.PID),
+		Port: orNull(n.Port.Number), MetricsPort: orNull(n.MetricsPort.Number),
+	}
+	if n.ManagementRole != zeekapi.ManagementNone {
+		v.MgmtRole = &n.ManagementRole
+	}
+	if n.ClusterRole != zeekapi.RoleNone {
+		v.ClusterRole = &n.ClusterRole
+	}
+	if stop, ok := stops[n.Node]; ok {
+		v.StoppedBy, v.Since = &stop.StoppedBy, orNullTime(stop.Since)
+	}
+	return v
 }
 
 func (t *Tool) getIDValue() *cobra.Command {

@@ -202,7 +202,7 @@ func (a *statusAssembly) addNodes(ctx context.Context, c *client.Client) error {
 }
 
 // healthy reports whether all required agents are connected, none is refused because
-// another one has its name, all nodes are running,
+// another one has its name, all nodes are running that are not stopped,
 // and the last deployment was not rolled back. A deployment with another outcome, such
 // as a timeout, is over when all agents run the target. One that was refused has
 // changed nothing.
@@ -226,12 +226,17 @@ func healthy(s zeekapi.Status) bool {
 			return false
 		}
 		for _, n := range i.Nodes {
-			if n.Status.State != zeekapi.StateRunning {
+			if fails(n) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// fails reports whether a node should run and does not.
+func fails(n zeekapi.NodeDetail) bool {
+	return n.Status.State != zeekapi.StateRunning && n.StoppedBy == ""
 }
 
 // statusLines returns a status as lines.
@@ -250,6 +255,7 @@ func statusLines(screen terminal.Screen, s zeekapi.Status, extended bool, now ti
 		add(nodeStatusTable(nodes, now).Lines(screen))
 	}
 	add(slices.Concat(currentErrors(s, extended), pastErrors(s, extended, now)))
+	add(stoppedLines(stoppedIn(s), now))
 	add(slices.Concat(figureWarnings(s), editedIn(s).lines()))
 	return lines
 }
@@ -418,15 +424,21 @@ func runningCell(i zeekapi.InstanceStatus) terminal.Span {
 	if len(i.Nodes) == 0 && i.Drained {
 		return terminal.Span{Text: "drained", Style: terminal.Warn}
 	}
-	running := 0
+	running, stopped := 0, 0
 	for _, n := range i.Nodes {
-		if n.Status.State == zeekapi.StateRunning {
+		switch {
+		case n.StoppedBy != "":
+			stopped++
+		case n.Status.State == zeekapi.StateRunning:
 			running++
 		}
 	}
 	span := cell(fmt.Sprintf("%d/%d", running, len(i.Nodes)))
-	if running < len(i.Nodes) {
+	switch {
+	case running+stopped < len(i.Nodes):
 		span.Style = terminal.Bad
+	case stopped > 0:
+		span.Style = terminal.Warn
 	}
 	return span
 }
@@ -470,7 +482,7 @@ func impaired(i zeekapi.InstanceStatus, extended bool) bool {
 	if i.Wanted && !i.Drained && (!i.Connected || !i.Ready && extended) {
 		return true
 	}
-	return slices.ContainsFunc(i.Nodes, func(n zeekapi.NodeDetail) bool { return n.Status.State != zeekapi.StateRunning })
+	return slices.ContainsFunc(i.Nodes, fails)
 }
 
 // currentErrors returns the last errors of the instances and nodes with which something

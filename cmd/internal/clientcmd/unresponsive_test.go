@@ -31,6 +31,7 @@ var requestCommands = [][]string{
 	{"teardown", "--yes"}, {"test-timeout"}, {"test-timeout", "--with-state"}, {"undrain", "x"},
 	{"alerts"}, {"alerts", "test"},
 	{"top"}, {"netstats"}, {"netstats", "--interval", "1s"}, {"peers"}, {"df"}, {"scripts"},
+	{"stop", "x"}, {"start", "--all"}, {"diag", "x"}, {"cleanup"}, {"process", "process_test.go", "--zeek", "true"},
 }
 
 // quietConfig is a cluster file without warnings.

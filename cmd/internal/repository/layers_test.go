@@ -32,7 +32,7 @@ var layers = []struct {
 		"broker/recording", "broker/recording/pcap",
 	}},
 	{"transports and generic parts on top of them", []string{"broker/membus", "broker/peering", "broker/websocket", "broker/request"}},
-	{"model", []string{"zeekapi", "zeekapi/clusterfile", "zeekapi/selection", "zeekapi/access", "zeekapi/site", "zeekapi/zeekconf", "zeekapi/zeekctl", "zeekapi/internal/diskspace", "zeekapi/internal/recorded", "zeekapi/peertest"}},
+	{"model", []string{"zeekapi", "zeekapi/clusterfile", "zeekapi/selection", "zeekapi/access", "zeekapi/site", "zeekapi/redact", "zeekapi/zeekconf", "zeekapi/zeekctl", "zeekapi/internal/diskspace", "zeekapi/internal/recorded", "zeekapi/peertest"}},
 	{"dialects", []string{"zeekapi/management", "zeekapi/clusteragent", "zeekapi/operations", "zeekapi/supervisor"}},
 	{"parts of roles", []string{
 		"zeekapi/agent/archive", "zeekapi/agent/crashes", "zeekapi/agent/diskwatch", "zeekapi/agent/internal/*", "zeekapi/agent/launch", "zeekapi/agent/launch/*", "zeekapi/client/connect",

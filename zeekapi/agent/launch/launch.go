@@ -132,6 +132,24 @@ type Crasher interface {
 // ErrNoOutputs is the error of an Outputter for a node that was never started.
 var ErrNoOutputs = errors.New("no node with this name was ever started")
 
+// Diagnoser is a Launcher that knows more about a node, for a report about a problem.
+type Diagnoser interface {
+	// Diagnose returns what is known about a node, which may have ended, with at most
+	// limit bytes of each text. It fills in the facts, scripts, limits and files. Secrets
+	// are not masked. Diagnose reads files, which takes time.
+	Diagnose(name string, limit int) zeekapi.Diagnosis
+}
+
+// Cleaner is a Launcher whose nodes leave files behind.
+type Cleaner interface {
+	// Leftovers returns the files and directories that are no longer needed, without those
+	// of the nodes that run or that needed reports, and without what changed after before.
+	Leftovers(needed func(node string) bool, before time.Time) []zeekapi.Leftover
+
+	// Remove removes a leftover, or fails if it is needed again.
+	Remove(l zeekapi.Leftover, needed func(node string) bool, before time.Time) error
+}
+
 // Versioned is a Launcher that knows the version of Zeek that its nodes run.
 type Versioned interface {
 	ZeekVersion() string // such as "8.0.10"

@@ -13,6 +13,7 @@ package nodelink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -20,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -72,6 +74,8 @@ var (
 	_ launch.Dispatcher = (*Launcher)(nil)
 	_ launch.Checker    = (*Launcher)(nil)
 	_ launch.Scanner    = (*Launcher)(nil)
+	_ launch.Diagnoser  = (*Launcher)(nil)
+	_ launch.Cleaner    = (*Launcher)(nil)
 	_ launch.Crasher    = (*Launcher)(nil)
 	_ launch.Limiter    = (*Launcher)(nil)
 	_ launch.Lister     = (*Launcher)(nil)
@@ -138,12 +142,36 @@ func (l *Launcher) Scan() {
 	l.events.Add(launch.Edited{})
 }
 
+// Diagnose returns what Processes knows about a node.
+func (l *Launcher) Diagnose(name string, limit int) zeekapi.Diagnosis {
+	if d, ok := l.Processes.(launch.Diagnoser); ok {
+		return d.Diagnose(name, limit)
+	}
+	return zeekapi.Diagnosis{}
+}
+
+// Leftovers returns the leftovers of Processes.
+func (l *Launcher) Leftovers(needed func(string) bool, before time.Time) []zeekapi.Leftover {
+	if c, ok := l.Processes.(launch.Cleaner); ok {
+		return c.Leftovers(needed, before)
+	}
+	return nil
+}
+
 // Crashes returns the reports about a node if Processes is a launch.Crasher.
 func (l *Launcher) Crashes(name string) []zeekapi.CrashReport {
 	if c, ok := l.Processes.(launch.Crasher); ok {
 		return c.Crashes(name)
 	}
 	return nil
+}
+
+// Remove removes a leftover of Processes.
+func (l *Launcher) Remove(o zeekapi.Leftover, needed func(string) bool, before time.Time) error {
+	if c, ok := l.Processes.(launch.Cleaner); ok {
+		return c.Remove(o, needed, before)
+	}
+	return errors.New("there are no leftovers")
 }
 
 // LimitMemory changes the limit of a node if Processes is a launch.Limiter.

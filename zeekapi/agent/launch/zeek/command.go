@@ -24,7 +24,7 @@ const layoutFile = "cluster-layout.zeek"
 // layout returns the content of layoutFile for the nodes of an instance.
 func layout(instance string, members []zeekapi.Member, v version) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# The cluster layout of the agent of %s. Rewritten at every start of the node.\n\n", instance)
+	b.WriteString(layoutTitle(instance) + "\n\n")
 	manager := launch.Manager(members)
 	if slices.ContainsFunc(members, func(m zeekapi.Member) bool { return m.Role == zeekapi.RoleLogger }) {
 		b.WriteString("redef Cluster::manager_is_logger = F;\n\n")
@@ -43,6 +43,14 @@ func layout(instance string, members []zeekapi.Member, v version) []byte {
 	b.WriteString("};\n")
 	return b.Bytes()
 }
+
+// layoutTitle returns the first line of layoutFile, which tells to which instance a
+// directory belongs.
+func layoutTitle(instance string) string {
+	return layoutTitlePrefix + instance + ". Rewritten at every start of the node."
+}
+
+const layoutTitlePrefix = "# The cluster layout of the agent of "
 
 // quote returns a Zeek string literal.
 func quote(s string) string {

@@ -159,6 +159,8 @@ var (
 	_ launch.Outputter = (*Launcher)(nil)
 	_ launch.Versioned = (*Launcher)(nil)
 	_ launch.Leaver    = (*Launcher)(nil)
+	_ launch.Diagnoser = (*Launcher)(nil)
+	_ launch.Cleaner   = (*Launcher)(nil)
 	_ launch.Crasher   = (*Launcher)(nil)
 	_ launch.Limiter   = (*Launcher)(nil)
 )

@@ -1,0 +1,211 @@
+package clientcmd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+)
+
+func (t *Tool) diag() *cobra.Command {
+	var bundle string
+	cmd := t.command("diag NODE", "Show what is known about a node that has a problem",
+		func(ctx context.Context, r *run, args []string) error {
+			c, err := r.connectExtended(ctx, "diagnoses")
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			d, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Diagnosis, error) {
+				return c.Diagnose(ctx, args[0], 0)
+			})
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], requestError(err, "diagnosis"))
+			}
+			if bundle != "" {
+				if err := r.writeBundle(ctx, c, bundle, args[0], d); err != nil {
+					return err
+				}
+			}
+			return r.present(newDiagnosisView(args[0], d), func() []terminal.Line { return r.diagnosisLines(args[0], d, bundle) })
+		})
+	cmd.Long = cmd.Short + `: its
+last deaths with the reason, signal, backtrace and standard error, its state,
+outputs and configuration, facts about the machine and the process, resource
+limits, and loaded scripts.
+
+With --bundle, all that is also written to a file that can be sent with a
+report, together with further files of the node, the status of the cluster,
+recent events and deployments. Secrets in names and values, such as tokens,
+passwords, private keys, and environment variables that look like them, are
+masked in all outputs of this command; look through the file before you send it
+nevertheless.
+
+The JSON has the keys node, instance, remark, config (the configuration of the
+node, null if it is not assigned), detail (keys as for the nodes of status, or
+null), deaths (a list with time, ran, in seconds, reason, signal, backtrace and
+stderr), stdout, stderr, facts (by name), scripts (a list), limits and files (a
+list with name and size).` + jsonHelp
+	cmd.Flags().StringVar(&bundle, "bundle", "", "`FILE`.tar.gz to write, which must not exist")
+	return cmd
+}
+
+type deathView struct {
+	Time      *time.Time `json:"time"`
+	Ran       float64    `json:"ran"`
+	Reason    string     `json:"reason"`
+	Signal    *string    `json:"signal"`
+	Backtrace *string    `json:"backtrace"`
+	Stderr    string     `json:"stderr"`
+}
+
+type nodeFileView struct {
+	Name string `json:"name"`
+	Size uint64 `json:"size"`
+}
+
+type diagnosisView struct {
+	Node     string            `json:"node"`
+	Instance string            `json:"instance"`
+	Remark   *string           `json:"remark"`
+	Config   *nodeConfigView   `json:"config"`
+	Detail   *nodeView         `json:"detail"`
+	Deaths   []deathView       `json:"deaths"`
+	Stdout   string            `json:"stdout"`
+	Stderr   string            `json:"stderr"`
+	Facts    map[string]string `json:"facts"`
+	Scripts  []string          `json:"scripts"`
+	Limits   string            `json:"limits"`
+	Files    []nodeFileView    `json:"files"`
+}
+
+// nodeConfigView is the configuration of a node.
+type nodeConfigView struct {
+	Role      zeekapi.ClusterRole `json:"role"`
+	Scripts   []string            `json:"scripts"`
+	Interface *string             `json:"interface"`
+	CPU       *int64              `json:"cpu_affinity"`
+	Port      *uint16             `json:"port"`
+	Env       map[string]string   `json:"env"`
+}
+
+func newDiagnosisView(node string, d zeekapi.Diagnosis) diagnosisView {
+	v := diagnosisView{
+		Node: node, Instance: d.Instance, Remark: orNull(d.Remark), Stdout: d.Outputs.Stdout, Stderr: d.Outputs.Stderr,
+		Facts: make(map[string]string), Scripts: names(d.Scripts), Limits: d.Limits,
+		Deaths: list(d.Deaths, func(d zeekapi.NodeDeath) deathView {
+			return deathView{orNullTime(d.Time), d.Ran.Seconds(), d.Reason, orNull(d.Signal), orNull(d.Backtrace), d.Stderr}
+		}),
+		Files: list(d.Files, func(f zeekapi.NodeFile) nodeFileView { return nodeFileView{f.Name, f.Size} }),
+	}
+	if n := d.Node; n != nil {
+		v.Config = &nodeConfigView{n.Role, names(n.Scripts), orNull(n.Interface), n.CPUAffinity, orNull(n.Port.Number), n.Env}
+	}
+	if d.Detail != nil {
+		detail := newNodeView(*d.Detail)
+		v.Detail = &detail
+	}
+	for _, f := range d.Facts {
+		v.Facts[f.Name] = f.Value
+	}
+	return v
+}
+
+// diagnosisLines returns a diagnosis as lines.
+func (r *run) diagnosisLines(node string, d zeekapi.Diagnosis, bundle string) []terminal.Line {
+	now := time.Now()
+	lines := []terminal.Line{{{Text: node, Style: terminal.Strong}, cell(" on " + d.Instance)}}
+	if d.Remark != "" {
+		lines[0] = append(lines[0], terminal.Span{Text: ", " + d.Remark, Style: terminal.Warn})
+	}
+	if d.Detail != nil {
+		lines = append(lines, nodeStatusTable([]placedNode{{*d.Detail, d.Instance}}, now).Lines(r.screen)...)
+		if d.Detail.LastError != "" {
+			lines = append(lines, labeledError("Last error", d.Detail.LastError)...)
+		}
+		for _, file := range d.Detail.Edited {
+			lines = append(lines, terminal.Text("Changed since start: %s", file))
+		}
+	}
+	section := func(title string, more []terminal.Line) {
+		if len(more) > 0 {
+			lines = append(append(lines, terminal.Line{}, terminal.Line{{Text: title, Style: terminal.Strong}}), more...)
+		}
+	}
+	section("Deaths", deathLines(d.Deaths, now))
+	section("Facts", factLines(d))
+	section("Limits", indented(d.Limits))
+	section("Standard output", lastIndented(d.Outputs.Stdout))
+	section("Standard error", lastIndented(d.Outputs.Stderr))
+	if len(d.Scripts) > 0 {
+		lines = append(lines, terminal.Line{}, terminal.Text("%s loaded; --bundle or --json lists them", plural(len(d.Scripts), "script")))
+	}
+	if bundle != "" {
+		lines = append(lines, terminal.Line{}, terminal.Text("Wrote %s. Look through it before you send it.", bundle))
+	}
+	return lines
+}
+
+// deathLines returns the deaths of a node, the newest first. The output and backtrace are
+// those of the newest.
+func deathLines(deaths []zeekapi.NodeDeath, now time.Time) []terminal.Line {
+	if len(deaths) == 0 {
+		return []terminal.Line{terminal.Text("  none known")}
+	}
+	var lines []terminal.Line
+	for i, d := range deaths {
+		text := "  " + ago(d.Time, now)
+		if d.Ran > 0 {
+			text += " after " + age(d.Ran)
+		}
+		if d.Signal != "" {
+			text += ", " + d.Signal
+		}
+		lines = append(lines, terminal.Line{cell(text + ": "), {Text: inOneLine(d.Reason), Style: terminal.Bad}})
+		if i == 0 {
+			lines = append(lines, lastIndented(d.Backtrace)...)
+			lines = append(lines, lastIndented(d.Stderr)...)
+		}
+	}
+	return lines
+}
+
+func factLines(d zeekapi.Diagnosis) []terminal.Line {
+	facts := slices.Clone(d.Facts)
+	if n := d.Node; n != nil {
+		facts = append(facts, zeekapi.Fact{Name: "scripts", Value: strings.Join(n.Scripts, " ")}, zeekapi.Fact{Name: "interface", Value: n.Interface})
+		if n.CPUAffinity != nil {
+			facts = append(facts, zeekapi.Fact{Name: "cpu", Value: strconv.FormatInt(*n.CPUAffinity, 10)})
+		}
+	}
+	var lines []terminal.Line
+	for _, f := range facts {
+		if f.Value != "" {
+			lines = append(lines, terminal.Text("  %-20s %s", f.Name, f.Value))
+		}
+	}
+	return lines
+}
+
+// indented returns the lines of a text.
+func indented(text string) []terminal.Line {
+	var lines []terminal.Line
+	for line := range strings.Lines(text) {
+		lines = append(lines, terminal.Text("  %s", strings.TrimRight(line, "\r\n")))
+	}
+	return lines
+}
+
+// lastIndented returns the last lines of a text.
+func lastIndented(text string) []terminal.Line {
+	lines := indented(text)
+	return lines[max(0, len(lines)-outputLines):]
+}

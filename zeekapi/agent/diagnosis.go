@@ -1,0 +1,146 @@
+package agent
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/redact"
+)
+
+// diagnose serves a request about a node, which need not be assigned any more.
+func (m *Machine) diagnose(_ time.Time, req request, msg zeekapi.AgentDiagnoseRequest) {
+	if err := zeekapi.CheckName(msg.Node); err != nil { // the name becomes part of a path
+		m.out.refuse(req, "no node %q on instance %s", msg.Node, m.settings.Name)
+		return
+	}
+	if why := m.refusesSlow(req); why != "" {
+		m.out.refuse(req, "%s", why)
+		return
+	}
+	d := zeekapi.Diagnosis{Instance: m.settings.Name}
+	if want := m.nodes.wanted(msg.Node); want != nil {
+		d.Node = &want.Node
+	} else {
+		d.Remark = "it is not assigned to this instance"
+	}
+	details := m.nodes.details()
+	if i := slices.IndexFunc(details, func(n zeekapi.NodeDetail) bool { return n.Status.Node == msg.Node }); i >= 0 {
+		d.Detail = &details[i]
+	}
+	m.slow++
+	m.out.emit(Diagnose{
+		Dialect: req.dialect, ReqID: req.id, Name: msg.Node, Diagnosis: d, Bytes: int(min(cmp.Or(msg.Bytes, LogBytes), MaxLogBytes)),
+	})
+}
+
+// maxSlow limits the requests that are performed outside the loop at the same time. It is
+// less than maxCompletions, so that sites can be completed at the same time.
+const maxSlow = 2
+
+// refusesSlow is refuses for requests that are performed outside the loop.
+func (m *Machine) refusesSlow(req request) string {
+	if why := m.refuses(req); why != "" || m.slow < maxSlow {
+		return why
+	}
+	return errorBusy
+}
+
+// diagnose performs Diagnose. It reads files, so the loop does not wait.
+func (p *performer) diagnose(out Diagnose) []Input {
+	finished := func(r zeekapi.Result) Input {
+		r.ReqID, r.Instance, r.Node = out.ReqID, p.Settings.Name, out.Name
+		return Finished{out.Dialect, zeekapi.AgentDiagnoseCall.Respond(out.ReqID, r)}
+	}
+	begun := p.workers.Do(func() Input {
+		d, err := p.diagnosis(out)
+		if err != nil {
+			return finished(zeekapi.Result{Error: err.Error()})
+		}
+		return finished(zeekapi.Result{Success: true, Data: mustMarshal(d)})
+	})
+	if !begun {
+		return []Input{finished(zeekapi.Result{Error: errorBusy})}
+	}
+	return nil
+}
+
+// diagnosis completes a diagnosis, and masks its secrets. It fails if nothing is known
+// about the node.
+func (p *performer) diagnosis(out Diagnose) (zeekapi.Diagnosis, error) {
+	d := out.Diagnosis
+	if l, ok := p.Launcher.(launch.Diagnoser); ok {
+		more := l.Diagnose(out.Name, out.Bytes)
+		d.Facts, d.Scripts, d.Limits, d.Files = more.Facts, more.Scripts, more.Limits, more.Files
+	}
+	if o, ok := p.Launcher.(launch.Outputter); ok {
+		d.Outputs, _ = o.Outputs(out.Name, out.Bytes) // without outputs, the rest may help
+	}
+	var err error
+	if d.Deaths, err = p.files.deathsOf(out.Name); err != nil {
+		p.Log.Warn().Err(err).Msg("cannot read the deaths of a node")
+	}
+	known := d.Detail != nil || d.Node != nil || len(d.Deaths) > 0 || d.Outputs != (zeekapi.NodeOutputs{})
+	if !known {
+		return d, fmt.Errorf("no node %q on instance %s", out.Name, p.Settings.Name)
+	}
+	d.Facts = append([]zeekapi.Fact{
+		{Name: "agent", Value: p.Settings.Version}, {Name: "zeek", Value: p.Settings.Zeek},
+		{Name: "time", Value: time.Now().UTC().Format(time.RFC3339)},
+	}, d.Facts...)
+	return masked(d, environment()), nil
+}
+
+// environment returns the environment variables of the agent, which nodes inherit.
+func environment() map[string]string {
+	env := make(map[string]string)
+	for _, v := range os.Environ() {
+		if name, value, ok := strings.Cut(v, "="); ok {
+			env[name] = value
+		}
+	}
+	return env
+}
+
+// masked returns a diagnosis without secrets, also those in environment variables.
+func masked(d zeekapi.Diagnosis, env map[string]string) zeekapi.Diagnosis {
+	secrets := redact.Secrets(env)
+	if d.Node != nil {
+		secrets = append(secrets, redact.Secrets(d.Node.Env)...)
+		n := *d.Node
+		n.Env, n.Options = redact.Env(n.Env), slices.Clone(n.Options)
+		for i, o := range n.Options {
+			n.Options[i].Value = redact.Env(map[string]string{o.Name: o.Value})[o.Name]
+		}
+		n.Scripts = slices.Clone(n.Scripts)
+		for i := range n.Scripts {
+			n.Scripts[i] = redact.Without(secrets, n.Scripts[i])
+		}
+		d.Node = &n
+	}
+	mask := func(text *string) { *text = redact.Without(secrets, *text) }
+	mask(&d.Outputs.Stdout)
+	mask(&d.Outputs.Stderr)
+	if d.Detail != nil {
+		detail := *d.Detail
+		mask(&detail.LastError)
+		d.Detail = &detail
+	}
+	for i := range d.Deaths {
+		mask(&d.Deaths[i].Reason)
+		mask(&d.Deaths[i].Stderr)
+		mask(&d.Deaths[i].Backtrace)
+	}
+	for i := range d.Facts {
+		mask(&d.Facts[i].Value)
+	}
+	for i := range d.Files {
+		mask(&d.Files[i].Data)
+	}
+	return d
+}
