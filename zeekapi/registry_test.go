@@ -16,8 +16,8 @@ import (
 // changing lists the client requests that a read-only client may not make. It
 // repeats the registry on purpose, so that a new request is classified twice.
 var changing = []string{
-	"cancel_job", "deploy", "deploy_staged", "drain", "restart", "rollback", "rolling_restart", "set_configuration",
-	"stage_configuration", "test_alerts", "upload_site",
+	"cancel_job", "cleanup", "deploy", "deploy_staged", "drain", "restart", "rollback", "rolling_restart", "set_configuration",
+	"stage_configuration", "stop", "test_alerts", "upload_site",
 }
 
 var registered = map[string]*zeekapi.Dialect{
