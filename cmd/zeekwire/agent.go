@@ -164,6 +164,8 @@ func (s *agentService) config(endpoint *peering.Endpoint, listens netip.AddrPort
 			Disks:          set.disks,
 
 			MeasureInterval: set.measureInterval,
+			HungAfter:       set.hungAfter,
+			RestartHung:     set.restartHung,
 		},
 		Directories: set.directories(),
 		Bus:         endpoint,

@@ -36,6 +36,8 @@ type agentSettings struct {
 	checkTimeout time.Duration
 	archive      archiveSettings
 	disks        diskwatch.Settings
+	hungAfter    time.Duration
+	restartHung  bool
 	nodes        nodeSettings
 	sites        siteSettings
 }
@@ -56,6 +58,7 @@ func newAgentSettings() *agentSettings {
 		transport:       transportAuto,
 		checkTimeout:    zeek.DefaultCheckTimeout,
 		measureInterval: defaultMeasureInterval,
+		hungAfter:       2 * time.Minute,
 	}
 	s.native.defaultPort = broker.TCP(2151)
 	s.requestTimeout = agent.RequestTimeout
@@ -95,6 +98,14 @@ func newAgentSettings() *agentSettings {
 		settings.Setting{
 			Name: "measure-interval", Value: settings.Duration(&s.measureInterval, 0),
 			Help: "`TIME` between measurements of the packets and connections of nodes, for status and metrics; 0: only for commands that show them",
+		},
+		settings.Setting{
+			Name: "hung-after", Value: settings.Duration(&s.hungAfter, 0),
+			Help: "`TIME` after which a node that does not answer, or processes no packets although its interface receives some, is reported as a problem; 0: never",
+		},
+		settings.Setting{
+			Name: "restart-hung", Value: settings.Bool(&s.restartHung),
+			Help: "restart such nodes",
 		},
 		settings.Setting{
 			Name: "launcher", Value: settings.Choice(&s.launcher, launcherZeek, launcherSupervisor, launcherSimulated), Common: true,

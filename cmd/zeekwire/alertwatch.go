@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/zeekwire/zeekwire/broker/record"
@@ -38,6 +40,7 @@ func (s *controllerService) newAlerts(store *controller.Store) (*alerts.Service,
 type alertFeed struct {
 	take     func(alerts.Input)
 	revision uint64
+	measured map[[2]string]time.Time // of the traffic that was passed on last, by instance and node
 	storage  string
 }
 
@@ -74,8 +77,22 @@ func (f *alertFeed) nodes(instance string, msg zeekapi.AgentStatusResponse) {
 	states := make(map[string]zeekapi.State)
 	for _, n := range details {
 		states[n.Status.Node] = n.Status.State
+		f.traffic(instance, n)
 	}
 	f.take(alerts.States{Instance: instance, Nodes: states})
+}
+
+// traffic passes on what a node has received since the last time.
+func (f *alertFeed) traffic(instance string, n zeekapi.NodeDetail) {
+	t, key := n.Traffic, [2]string{instance, n.Status.Node}
+	if n.Interface == "" || n.Status.State != zeekapi.StateRunning || t == nil || t.Rates == nil || t.Measured.Equal(f.measured[key]) {
+		return
+	}
+	if f.measured == nil || len(f.measured) > alerts.MaxAlerts {
+		f.measured = make(map[[2]string]time.Time)
+	}
+	f.measured[key] = t.Measured
+	f.take(alerts.Traffic{Instance: instance, Node: n.Status.Node, Received: t.Rates.Received, Dropped: t.Rates.Dropped})
 }
 
 func membersOf(c zeekapi.Configuration) alerts.Members {

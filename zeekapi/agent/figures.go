@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -115,7 +116,7 @@ func (f *figures) begin(now time.Time) {
 	}
 	if len(asked) > 0 {
 		f.sent++
-		p.id = fmt.Sprintf("%s-figures-%d", f.endpoint, f.sent)
+		p.id = fmt.Sprintf("%s%s%d", f.endpoint, figuresInfix, f.sent)
 		f.emit(Dispatch{Request: zeekapi.NodeDispatchRequest{ReqID: zeekapi.ReqID{ID: p.id}, Action: []string{nodescript.FiguresAction}, Nodes: asked}})
 	}
 	if p.reading || len(asked) > 0 {
@@ -123,14 +124,22 @@ func (f *figures) begin(now time.Time) {
 	}
 }
 
-// answered processes the response of a node, and reports whether it belongs to the present
-// measurement.
+// figuresInfix is the part of the IDs of requests for figures that tells them from others.
+const figuresInfix = "-figures-"
+
+// answered processes the response of a node, and reports whether it belongs to a measurement.
 func (f *figures) answered(now time.Time, resp zeekapi.NodeDispatchResponse) bool {
-	if f.poll == nil || f.poll.id == "" || resp.ID != f.poll.id {
+	if !strings.HasPrefix(resp.ID, f.endpoint+figuresInfix) {
 		return false
 	}
 	name, r := resp.Result.Node, resp.Result
 	n := f.nodes.all[name]
+	if n != nil {
+		n.measured.unanswered = false // an answer that is late is one, too
+	}
+	if f.poll == nil || resp.ID != f.poll.id {
+		return true
+	}
 	if n == nil || !f.poll.waiting[name] {
 		return true
 	}
@@ -176,6 +185,7 @@ func (f *figures) expire(now time.Time) {
 			switch {
 			case !f.nodes.alive(name):
 			case late:
+				f.nodes.all[name].measured.unanswered = true
 				f.nodes.all[name].measured.silent = fmt.Sprintf("it did not answer within %s", MeasureTimeout)
 			default:
 				continue
@@ -195,7 +205,9 @@ func (f *figures) expire(now time.Time) {
 }
 
 // complete reports whether the present measurement waits for nothing.
-func (f *figures) complete() bool { return len(f.poll.waiting) == 0 && !f.poll.reading }
+func (f *figures) complete() bool {
+	return f.poll != nil && len(f.poll.waiting) == 0 && !f.poll.reading
+}
 
 // finish ends a measurement, and responds to the requests that wait for it.
 func (f *figures) finish() {

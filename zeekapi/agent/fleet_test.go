@@ -50,7 +50,10 @@ type fleet struct {
 	rules
 	due []due
 
-	peer     broker.Peer       // that asks
+	peer      broker.Peer // that asks
+	linked    uint64      // packets at the interface, see receive
+	processed [2]uint64   // packets of workers
+
 	performs func(Output) bool // reports whether to perform an output; nil: always
 
 	out []Output // since the last call of take
@@ -90,6 +93,7 @@ func startFleet(t tb, self Settings, state State) *fleet {
 		known: state.Known, history: state.Nodes,
 	}
 	f.rules = newRules(state)
+	f.hangs = self.RestartHung
 	for _, r := range state.Running {
 		f.running[r.Node.Name], f.pid[r.Node.Name], f.since[r.Node.Name] = r.Node, r.PID, r.Started
 	}

@@ -26,6 +26,7 @@ type Machine struct {
 	problems   *problems
 	nodes      *nodes
 	disks      disks
+	hangs      hangs
 	waits      waits
 	trials     trials
 	restarts   restarts
@@ -76,6 +77,10 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	m.restarts = restarts{outbox: out, nodes: m.nodes, waits: &m.waits}
 	m.dispatches = dispatches{outbox: out, nodes: m.nodes, endpoint: s.EndpointID, pending: make(map[string]*dispatch)}
 	m.figures = figures{outbox: out, nodes: m.nodes, endpoint: s.EndpointID, interval: s.MeasureInterval, interfaces: make(map[string]*series)}
+	m.hangs = hangs{
+		nodes: m.nodes, figures: &m.figures, problems: m.problems, after: s.HungAfter, restart: s.RestartHung,
+		silent: make(map[string]time.Time), idle: make(map[string]time.Time),
+	}
 	m.listings = listings{outbox: out, nodes: m.nodes, pending: make(map[string]*listing)}
 	m.sites = usedSites{outbox: out, nodes: m.nodes}
 	if state.Known {
@@ -149,6 +154,7 @@ func (m *Machine) settle(now time.Time) []Output {
 	m.figures.expire(now)
 	m.trials.expire(now)
 	m.disks.settle(now)
+	m.hangs.settle(now)
 	m.waits.relax()
 	m.restarts.advance(now)
 	m.nodes.expire(now)
@@ -248,6 +254,7 @@ func (m *Machine) Deadline() (time.Time, bool) {
 	next.earliest(m.restarts.deadline())
 	next.earliest(m.dispatches.deadline())
 	next.earliest(m.figures.deadline())
+	next.earliest(m.hangs.deadline())
 	next.earliest(m.nodes.deadline())
 	if m.history.outdated(m.nodes) {
 		next.earlier(m.history.quiet)

@@ -16,6 +16,7 @@ type measured struct {
 	traffic     series
 	connections *zeekapi.Connections // nil: unknown
 	silent      string               // why the node does not tell; "": it does, or was not asked
+	unanswered  bool                 // it has not answered the last request
 	mute        bool                 // it cannot tell, so it is not asked again
 }
 

@@ -18,6 +18,7 @@ type rules struct {
 	deaths map[string]int            // number of Revived events since the start
 	force  bool                      // the target was deployed by force
 	asked  bool                      // the last request was forced
+	hangs  bool                      // nodes that hang are restarted
 	full   bool                      // no logs may be written
 	greedy map[string]bool           // nodes that used more memory than their limit
 }
@@ -75,7 +76,7 @@ func (r *rules) check(out Output, running map[string]launch.Node) error {
 		want, wanted := r.want(out.Node)
 		last := r.last[out.Node]
 		switch {
-		case !wanted, r.force, r.greedy[out.Node], r.full && r.writes(want), r.deaths[out.Node] >= MaxDeaths:
+		case !wanted, r.force, r.hangs, r.greedy[out.Node], r.full && r.writes(want), r.deaths[out.Node] >= MaxDeaths:
 		case r.passed[out.Node] == 0 || !last.Node.Equal(want):
 			return fmt.Errorf("%s is stopped, but its replacement has not passed (%d passed, the last result is %v)", out.Node, r.passed[out.Node], last.Err)
 		}

@@ -106,6 +106,13 @@ type Settings struct {
 	// error.
 	RequestTimeout time.Duration
 
+	// HungAfter is the time after which a node that does not answer, or processes no
+	// packets although its interface receives some, is reported. It should be a multiple
+	// of MeasureInterval. Zero means never; a negative duration is an error. RestartHung
+	// restarts such a node.
+	HungAfter   time.Duration
+	RestartHung bool
+
 	// Disks are the thresholds of free space below which the agent acts.
 	Disks diskwatch.Settings
 
@@ -125,6 +132,9 @@ func (s Settings) validate() (Settings, error) {
 	}
 	if s.MeasureInterval < 0 {
 		return s, fmt.Errorf("agent: MeasureInterval is %s, must not be negative", s.MeasureInterval)
+	}
+	if s.HungAfter < 0 {
+		return s, fmt.Errorf("agent: HungAfter is %s, must not be negative", s.HungAfter)
 	}
 	s.RequestTimeout = cmp.Or(s.RequestTimeout, RequestTimeout)
 	return s, nil
