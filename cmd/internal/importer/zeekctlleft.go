@@ -22,14 +22,14 @@ var notCarried = func() map[string]string {
 		"zeekwire has timeouts of its own: request-timeout-interval, --wait":                                       "commtimeout commandtimeout websockettimeout",
 		"agents reach their nodes without it":                                                                      "controltopic usewebsocket websockethost websocketport websocketurl clustertopicseparator",
 		"archived logs have the names of Zeek's archiver":                                                          "makearchivename",
-		"the mail that ZeekControl itself sends has no counterpart; the metrics of controller and agents do":       "mailreplyto mailhostupdown mailarchivelogfail mailreceivingpackets",
+		"alerts of the controller have no such option":                                                             "mailreplyto mailarchivelogfail",
 		"there are no summaries of connections":                                                                    "mailconnectionsummary tracesummary",
 		"statistics are metrics of controller and agents, for Prometheus":                                          "statslogenable statslogexpireinterval statslog statsdir",
-		"the output of earlier runs of a node is overwritten; there are no crash directories":                      "crashexpireinterval",
+		"an agent keeps reports about the last ten crashes of each node":                                           "crashexpireinterval",
 		"all archived logs expire alike":                                                                           "keeplogs",
 		"commands show times in one format":                                                                        "timefmt",
 		"status always shows everything":                                                                           "statuscmdshowall",
-		"there is no cron job":                                                                                     "croncmd",
+		"there is no cron job; alert-command of the controller runs at alerts":                                     "croncmd",
 		"there are no nodes for Time Machine":                                                                      "timemachinehost timemachineport",
 		"agents keep the files of their nodes in their state directory: state-dir":                                 "spooldir statefile lockfile zeekctlconfigdir",
 		"there are no plugins of ZeekControl":                                                                      "sitepluginpath plugindir pluginzeekdir",
@@ -57,8 +57,8 @@ var pluginReasons = map[string]string{
 
 // withoutEffect are values of options for which nothing needs to be carried over.
 var withoutEffect = map[string][]string{
-	"debug": {"0", "false"}, "havenfs": {"0", "false"}, "savetraces": {"0", "false"}, "mailhostupdown": {"0", "false"}, "mailarchivelogfail": {"0", "false"},
-	"mailreceivingpackets": {"0", "false"}, "mailconnectionsummary": {"0", "false"}, "statslogenable": {"0", "false"},
+	"debug": {"0", "false"}, "havenfs": {"0", "false"}, "savetraces": {"0", "false"}, "mailarchivelogfail": {"0", "false"},
+	"mailconnectionsummary": {"0", "false"}, "statslogenable": {"0", "false"},
 	"statslogexpireinterval": {"0"}, "crashexpireinterval": {"0"}, "keeplogs": {""}, "statuscmdshowall": {"0", "false"}, "croncmd": {""},
 	"timemachinehost": {""}, "tracesummary": {""}, "mailreplyto": {""}, "sitepluginpath": {""}, "stopwait": {"0", "false"},
 }
