@@ -28,7 +28,7 @@ var notCarried = func() map[string]string {
 		"an agent keeps reports about the last ten crashes of each node":                                           "crashexpireinterval",
 		"all archived logs expire alike":                                                                           "keeplogs",
 		"commands show times in one format":                                                                        "timefmt",
-		"status always shows everything":                                                                           "statuscmdshowall",
+		"peers shows the connections between nodes":                                                                "statuscmdshowall",
 		"there is no cron job; alert-command of the controller runs at alerts":                                     "croncmd",
 		"there are no nodes for Time Machine":                                                                      "timemachinehost timemachineport",
 		"agents keep the files of their nodes in their state directory: state-dir":                                 "spooldir statefile lockfile zeekctlconfigdir",
