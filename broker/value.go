@@ -3,11 +3,11 @@ package broker
 import (
 	"cmp"
 	"encoding/binary"
-	"fmt"
 	"iter"
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -26,7 +26,7 @@ type Value struct {
 	kind Kind
 	aux  uint8  // port protocol, or subnet length relative to 128 bits
 	n    uint32 // length of a string in bytes, or of a container in Values
-	hi   uint64 // scalar, or upper half of an address
+	hi   uint64 // scalar, upper half of an address, or flags of a container
 	lo   uint64 // lower half of an address
 
 	// ptr points to the first byte of a string or the first element of a
@@ -71,10 +71,13 @@ func Enum(label string) Value { return text(KindEnum, label) }
 
 func text(k Kind, s string) Value {
 	if uint64(len(s)) > MaxLen {
-		panic(fmt.Sprintf("broker: %s of %d bytes", k, len(s)))
+		panic(tooLong)
 	}
 	return Value{kind: k, n: uint32(len(s)), ptr: unsafe.Pointer(unsafe.StringData(s))}
 }
+
+// tooLong is a constant so that the functions that panic with it can be inlined.
+const tooLong = "broker: value is longer than MaxLen"
 
 // Address returns an address value. A zone is dropped and the zero Addr
 // becomes "::", because Zeek has neither.
@@ -129,7 +132,7 @@ func TCP(n uint16) Port { return Port{Number: n, Protocol: ProtocolTCP} }
 // PortValue returns a port value. It panics if p.Protocol is invalid.
 func PortValue(p Port) Value {
 	if !p.Protocol.Valid() {
-		panic("broker: invalid port: " + p.Protocol.String())
+		panic("broker: port with an invalid protocol")
 	}
 	return Value{kind: KindPort, aux: uint8(p.Protocol), hi: uint64(p.Number)}
 }
@@ -169,6 +172,15 @@ func Set(elems ...Value) Value {
 	return container(KindSet, elems)
 }
 
+// Flags of a container.
+const (
+	// flagReordered: the decoded elements had another order.
+	flagReordered = 1 << iota
+
+	// flagEncoded: a string with the encoding precedes the first element.
+	flagEncoded
+)
+
 // Entry is one entry of a table.
 type Entry struct{ Key, Value Value }
 
@@ -189,13 +201,17 @@ func Table(entries ...Entry) Value {
 // Zeek rejects such sets (Broker: format::bin::v1). It is meant for decoders.
 // It sorts and keeps elems.
 func UniqueSet(elems []Value) (v Value, ok bool) {
+	var flags uint64
 	if !ascending(elems) {
 		slices.SortFunc(elems, Compare)
 		if !ascending(elems) {
 			return Value{}, false
 		}
+		flags = flagReordered
 	}
-	return container(KindSet, elems), true
+	v = container(KindSet, elems)
+	v.hi = flags
+	return v, true
 }
 
 // UniqueTable is like Table, but ok is false if a key occurs twice. It is
@@ -205,18 +221,52 @@ func UniqueTable(flat []Value) (v Value, ok bool) {
 	// An Entry has the memory layout of two Values, so the pairs can be sorted
 	// in place.
 	entries := unsafe.Slice((*Entry)(unsafe.Pointer(unsafe.SliceData(flat))), len(flat)/2)
+	var flags uint64
 	if !ascendingKeys(entries) {
 		slices.SortFunc(entries, func(a, b Entry) int { return Compare(a.Key, b.Key) })
 		if !ascendingKeys(entries) {
 			return Value{}, false
 		}
+		flags = flagReordered
 	}
-	return container(KindTable, flat[:2*len(entries)]), true
+	v = container(KindTable, flat[:2*len(entries)])
+	v.hi = flags
+	return v, true
+}
+
+// Reordered reports whether UniqueSet or UniqueTable had to sort the elements of
+// v. It is meant for decoders.
+func (v Value) Reordered() bool { return v.kind >= KindSet && v.hi&flagReordered != 0 }
+
+// KeepEncoding keeps the binary encoding of the container v, which Encoding
+// returns, so that a value that is forwarded need not be encoded again. It is meant
+// for decoders. The elements of v must be those of block without the first, which
+// KeepEncoding overwrites, and encoding must be what package bin would produce. An
+// empty container keeps nothing.
+func KeepEncoding(v *Value, block []Value, encoding string) {
+	if v.kind < KindSet || v.n == 0 {
+		return
+	}
+	if len(block) <= int(v.n) || v.ptr != unsafe.Pointer(&block[1]) {
+		panic("broker: the value is not made of the block")
+	}
+	block[0] = String(encoding)
+	v.hi |= flagEncoded
+}
+
+// Encoding returns the binary encoding with which v was decoded. The result ok is
+// false if v has none.
+func (v Value) Encoding() (encoding string, ok bool) {
+	if v.kind < KindSet || v.hi&flagEncoded == 0 {
+		return "", false
+	}
+	// KeepEncoding has checked that an element precedes the first one.
+	return (*Value)(unsafe.Add(v.ptr, -int(unsafe.Sizeof(v)))).bytes(), true
 }
 
 func ascendingKeys(entries []Entry) bool {
 	for i := 1; i < len(entries); i++ {
-		if Compare(entries[i-1].Key, entries[i].Key) >= 0 {
+		if compare(&entries[i-1].Key, &entries[i].Key) >= 0 {
 			return false
 		}
 	}
@@ -225,7 +275,7 @@ func ascendingKeys(entries []Entry) bool {
 
 func ascending(vs []Value) bool {
 	for i := 1; i < len(vs); i++ {
-		if Compare(vs[i-1], vs[i]) >= 0 {
+		if compare(&vs[i-1], &vs[i]) >= 0 {
 			return false
 		}
 	}
@@ -234,7 +284,7 @@ func ascending(vs []Value) bool {
 
 func container(k Kind, elems []Value) Value {
 	if uint64(len(elems)) > MaxLen {
-		panic(fmt.Sprintf("broker: %s of %d elements", k, len(elems)))
+		panic(tooLong)
 	}
 	return Value{kind: k, n: uint32(len(elems)), ptr: unsafe.Pointer(unsafe.SliceData(elems))}
 }
@@ -341,6 +391,12 @@ func (v Value) Timestamp() (t time.Time, ok bool) {
 	return time.Unix(0, int64(v.hi)).UTC(), v.kind == KindTimestamp
 }
 
+// TimestampNanos returns the content of a timestamp, in nanoseconds since the Unix
+// epoch. The result ok is false for other kinds.
+func (v Value) TimestampNanos() (ns int64, ok bool) {
+	return int64(v.hi), v.kind == KindTimestamp
+}
+
 // Timespan returns the content of a timespan. The result ok is false for other
 // kinds.
 func (v Value) Timespan() (d time.Duration, ok bool) {
@@ -360,9 +416,9 @@ func (v Value) Len() int {
 // and for other kinds.
 func (v Value) At(i int) Value {
 	if v.kind != KindVector && v.kind != KindSet {
-		panic("broker: At on " + v.kind.String())
+		panic("broker: At on a value that is neither vector nor set")
 	}
-	return v.elems()[i]
+	return unsafe.Slice((*Value)(v.ptr), int(v.n))[i]
 }
 
 // EntryAt returns entry i of a table. It panics unless 0 <= i < v.Len(), and
@@ -425,22 +481,33 @@ func Equal(a, b Value) bool { return Compare(a, b) == 0 }
 // addresses and subnets by address and length, ports by number and protocol,
 // containers lexicographically. To make the order total, all NaNs are equal
 // and sort before other reals; Broker leaves that undefined.
-func Compare(a, b Value) int {
-	if c := cmp.Compare(a.kind, b.kind); c != 0 {
-		return c
+func Compare(a, b Value) int { return compare(&a, &b) }
+
+func compare(a, b *Value) int {
+	if a.kind != b.kind {
+		return cmp.Compare(a.kind, b.kind)
 	}
 	switch a.kind {
 	case KindNone:
 		return 0
+	case KindString, KindEnum:
+		return strings.Compare(a.bytes(), b.bytes())
 	case KindInteger, KindTimestamp, KindTimespan:
 		return cmp.Compare(int64(a.hi), int64(b.hi))
 	case KindReal:
 		return cmp.Compare(math.Float64frombits(a.hi), math.Float64frombits(b.hi))
-	case KindString, KindEnum:
-		return cmp.Compare(a.bytes(), b.bytes())
 	case KindSet, KindTable, KindVector:
-		return slices.CompareFunc(a.elems(), b.elems(), Compare)
+		return compareElems(a.elems(), b.elems())
 	default: // boolean, count, address, subnet, port
 		return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo), cmp.Compare(a.aux, b.aux))
 	}
+}
+
+func compareElems(a, b []Value) int {
+	for i := range min(len(a), len(b)) {
+		if c := compare(&a[i], &b[i]); c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(len(a), len(b))
 }

@@ -7,7 +7,6 @@
 package bin
 
 import (
-	"encoding/binary"
 	"math"
 
 	"github.com/zeekwire/zeekwire/broker"
@@ -32,33 +31,45 @@ const (
 	signMask     = 0x8000_0000_0000_0000
 )
 
-// Append appends the encoding of v to b and returns the result. It replaces
-// subnormal reals by a zero of the same sign, because CAF decodes them
+// Append appends the encoding of v to b and returns the result. A value that was
+// decoded, and that has not been changed since, is not encoded again. Append
+// replaces subnormal reals by a zero of the same sign, because CAF decodes them
 // incorrectly.
 func Append(b []byte, v broker.Value) []byte {
-	b = append(b, byte(v.Kind()))
-	switch v.Kind() {
-	case broker.KindNone:
+	if encoding, ok := v.Encoding(); ok {
+		return append(b, encoding...)
+	}
+	kind := v.Kind()
+	switch kind {
+	case broker.KindString:
+		s, _ := v.Text()
+		return appendText(b, kind, s)
+	case broker.KindEnum:
+		s, _ := v.Enum()
+		return appendText(b, kind, s)
+	case broker.KindCount:
+		n, _ := v.Count()
+		return appendNumber(b, kind, n)
+	case broker.KindInteger:
+		n, _ := v.Integer()
+		return appendNumber(b, kind, uint64(n))
+	case broker.KindReal:
+		f, _ := v.Real()
+		return appendNumber(b, kind, packReal(f))
+	case broker.KindTimestamp:
+		n, _ := v.TimestampNanos()
+		return appendNumber(b, kind, uint64(n))
+	case broker.KindTimespan:
+		d, _ := v.Timespan()
+		return appendNumber(b, kind, uint64(d))
+	}
+	b = append(b, byte(kind))
+	switch kind {
 	case broker.KindBoolean:
 		if t, _ := v.Boolean(); t {
 			return append(b, 1)
 		}
 		return append(b, 0)
-	case broker.KindCount:
-		n, _ := v.Count()
-		return binary.BigEndian.AppendUint64(b, n)
-	case broker.KindInteger:
-		n, _ := v.Integer()
-		return binary.BigEndian.AppendUint64(b, uint64(n))
-	case broker.KindReal:
-		f, _ := v.Real()
-		return binary.BigEndian.AppendUint64(b, packReal(f))
-	case broker.KindString:
-		s, _ := v.Text()
-		return AppendString(b, s)
-	case broker.KindEnum:
-		s, _ := v.Enum()
-		return AppendString(b, s)
 	case broker.KindAddress:
 		a, _ := v.Address()
 		raw := a.As16()
@@ -72,25 +83,33 @@ func Append(b []byte, v broker.Value) []byte {
 		return append(append(b, raw[:]...), byte(bits))
 	case broker.KindPort:
 		p, _ := v.Port()
-		return append(binary.BigEndian.AppendUint16(b, p.Number), byte(p.Protocol))
-	case broker.KindTimestamp:
-		t, _ := v.Timestamp()
-		return binary.BigEndian.AppendUint64(b, uint64(t.UnixNano()))
-	case broker.KindTimespan:
-		d, _ := v.Timespan()
-		return binary.BigEndian.AppendUint64(b, uint64(d))
+		return append(b, byte(p.Number>>8), byte(p.Number), byte(p.Protocol))
 	case broker.KindSet, broker.KindVector:
-		b = AppendVarbyte(b, uint32(v.Len()))
-		for e := range v.Elements() {
-			b = Append(b, e)
+		n := v.Len()
+		b = AppendVarbyte(b, uint32(n))
+		for i := range n {
+			b = Append(b, v.At(i))
 		}
 	case broker.KindTable:
-		b = AppendVarbyte(b, uint32(v.Len()))
-		for key, value := range v.Entries() {
-			b = Append(Append(b, key), value)
+		n := v.Len()
+		b = AppendVarbyte(b, uint32(n))
+		for i := range n {
+			e := v.EntryAt(i)
+			b = Append(Append(b, e.Key), e.Value)
 		}
 	}
 	return b
+}
+
+func appendNumber(b []byte, kind broker.Kind, n uint64) []byte {
+	return append(b, byte(kind), byte(n>>56), byte(n>>48), byte(n>>40), byte(n>>32), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}
+
+func appendText(b []byte, kind broker.Kind, s string) []byte {
+	if len(s) < 0x80 {
+		return append(append(b, byte(kind), byte(len(s))), s...)
+	}
+	return AppendString(append(b, byte(kind)), s)
 }
 
 // AppendVarbyte appends n in base 128, least significant digit first. Bit 7 of

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -290,6 +291,9 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if kept, ok := v.Encoding(); ok && kept != string(encodeAnew(v)) {
+			t.Fatalf("kept %x, but the encoding is %x", kept, encodeAnew(v))
+		}
 		again, err := bin.Decode(bin.Append(nil, v))
 		if err != nil {
 			t.Fatalf("cannot decode the encoding of %v: %v", v, err)
@@ -333,4 +337,70 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("%v became %v", v, got)
 		}
 	})
+}
+
+// A decoded value is forwarded as it came, unless Append would encode it in
+// another way.
+func TestDecodedValuesKeepTheirEncoding(t *testing.T) {
+	for _, tt := range []struct {
+		name, hex string
+		kept      bool
+	}{
+		{"record", "0e03 020000000000000007 050161 0c02 050161 050162", true},
+		{"table", "0d01 050161 0101", true},
+		{"largest reals", "0e02 04fff0000000000000 04ffffffffffffffff", true},
+		{"empty vector", "0e00", false},
+		{"scalar", "050161", false},
+		{"unsorted set", "0e01 0c02 050162 050161", false},
+		{"unsorted table", "0d02 050162 00 050161 00", false},
+		{"overlong length", "0e01 05810061", false},
+		{"overlong count", "0e8100 00", false},
+		{"true other than 1", "0e02 0102 020000000000000007", false},
+		{"NaN of IEEE 754", "0e01 047ff8000000000000", false},
+		{"host bits in a subnet", "0e01 0700000000000000000000ffff0a00000168", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			data := unhex(t, tt.hex)
+			v, err := bin.Decode(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			encoding, ok := v.Encoding()
+			if ok != tt.kept {
+				t.Fatalf("encoding is kept: %t, want %t", ok, tt.kept)
+			}
+			if ok && encoding != string(data) {
+				t.Errorf("kept %x, want %x", encoding, data)
+			}
+			if ok && !bytes.Equal(encodeAnew(v), data) {
+				t.Errorf("kept %x, but the encoding is %x", data, encodeAnew(v))
+			}
+		})
+	}
+}
+
+// encodeAnew encodes v without the encodings that values keep.
+func encodeAnew(v broker.Value) []byte {
+	switch v.Kind() {
+	case broker.KindVector:
+		return bin.Append(nil, broker.Vector(slices.Collect(v.Elements())...))
+	case broker.KindSet:
+		return bin.Append(nil, broker.Set(slices.Collect(v.Elements())...))
+	case broker.KindTable:
+		var entries []broker.Entry
+		for key, value := range v.Entries() {
+			entries = append(entries, broker.Entry{Key: key, Value: value})
+		}
+		return bin.Append(nil, broker.Table(entries...))
+	}
+	return bin.Append(nil, v)
+}
+
+func TestRecordAllocations(t *testing.T) {
+	for _, m := range brokertest.Messages()[:2] {
+		data := bin.Append(nil, m.Value)
+		if n := testing.AllocsPerRun(100, func() { bin.Decode(data) }); n > 2 {
+			t.Errorf("Decode of a %s message allocates %v times", m.Name, n)
+		}
+	}
 }
