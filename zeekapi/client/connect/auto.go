@@ -27,7 +27,7 @@ func (e *ForeignError) Error() string {
 // auto finds out which transport the server at the address offers. It must not
 // harm the server: a Broker endpoint treats the first bytes of HTTP or TLS as the
 // length of a message and allocates memory for it, 1.1 GiB for "GET ". Except at
-// the port of Zeek's WebSocket server, auto therefore waits for a greeting first,
+// the port of Zeek's WebSocket server, auto therefore looks for a greeting first,
 // which Broker sends on every connection, also within TLS.
 func (d *dialer) auto(ctx context.Context) (*Connection, error) {
 	mayPeer := d.TLS == nil || d.NativeTLS != nil // a native peering is as secure as a WebSocket
@@ -80,9 +80,19 @@ func (d *dialer) anonymous(ctx context.Context) (*Connection, error) {
 	return d.webSocketOver(ctx, layer)
 }
 
-// greetingTime is the time to wait for a greeting, in addition to the time that
-// connecting took.
-var greetingTime = 200 * time.Millisecond
+var (
+	// greetingTime is the time to wait for a greeting, in addition to the time
+	// that connecting took.
+	greetingTime = 200 * time.Millisecond
+
+	// nudgeAfter is the part of it after which a silent server is nudged.
+	nudgeAfter = 2 * time.Millisecond
+)
+
+// nudge makes servers respond that are silent until the client has sent a request.
+// For HTTP it is a malformed request, and for TLS a malformed record: both respond
+// with an error at once. For Broker it is a message of 4 bytes, which costs nothing.
+const nudge = "\x00\x00\x00\x04\r\n\r\n"
 
 // greets reports whether the server at the address is a native endpoint, over
 // the layer of TLS unless it is nil.
@@ -102,12 +112,16 @@ func (d *dialer) greets(ctx context.Context, address string, layer *security.Lay
 			return false, err
 		}
 	}
-	conn.SetReadDeadline(time.Now().Add(greetingTime + time.Since(began)))
+	connecting := time.Since(began)
+	conn.SetReadDeadline(time.Now().Add(greetingTime + connecting))
+	defer time.AfterFunc(nudgeAfter+connecting, func() { _, _ = io.WriteString(secured, nudge) }).Stop()
 	first := make([]byte, len("\x00\x00\x00\x05\x07ZEEK"))
 	n, _ := io.ReadFull(secured, first)
-	switch {
-	case wire.Sniff(first[:n]) == wire.ProtocolNative:
+	switch protocol := wire.Sniff(first[:n]); {
+	case protocol == wire.ProtocolNative:
 		return true, nil
+	case protocol == wire.ProtocolHTTP, protocol == wire.ProtocolTLS:
+		return false, nil // the error with which the server answers the nudge
 	case n > 0:
 		return false, &ForeignError{First: first[:n]}
 	case ctx.Err() != nil:

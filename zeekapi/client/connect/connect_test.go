@@ -393,3 +393,55 @@ func TestDialRejectsInvalidOptions(t *testing.T) {
 		}
 	}
 }
+
+// Auto does not wait for the greeting of a server that is silent until it has a
+// request: the server answers a nudge with an error, which is no greeting.
+func TestAutoNudgesSilentServers(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"HTTP": "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+		"TLS":  "\x15\x03\x01\x00\x02\x02\x46",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			received := make(chan string, 10)
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					b := make([]byte, 8)
+					n, _ := io.ReadFull(conn, b)
+					received <- string(b[:n])
+					io.WriteString(conn, answer)
+					conn.Close()
+				}
+			})
+			c, err := connect.Dial(t.Context(), connect.Options{
+				Address: l.Addr().String(), Transport: connect.Auto, Timeout: longTimeout, Dialects: []*zeekapi.Dialect{modern},
+			})
+			if err == nil {
+				c.Close()
+				t.Error("no error for a server without a WebSocket")
+			}
+			if errors.As(err, new(*connect.ForeignError)) {
+				t.Errorf("the answer to the nudge counts as another protocol: %v", err)
+			}
+			l.Close()
+			wg.Wait()
+			close(received)
+			if first := <-received; len(first) != 8 || first[:3] != "\x00\x00\x00" || first[3] > 16 {
+				t.Errorf("the server received %q first, want a nudge", first)
+			}
+			if second := <-received; !strings.HasPrefix(second, "GET ") {
+				t.Errorf("the server received %q next, want a request", second)
+			}
+		})
+	}
+}
