@@ -86,7 +86,7 @@ var (
 	greetingTime = 200 * time.Millisecond
 
 	// nudgeAfter is the part of it after which a silent server is nudged.
-	nudgeAfter = 2 * time.Millisecond
+	nudgeAfter = time.Millisecond / 2
 )
 
 // nudge makes servers respond that are silent until the client has sent a request.
