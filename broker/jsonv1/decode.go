@@ -47,7 +47,7 @@ type decoder struct {
 	stack []broker.Value
 	arena []broker.Value
 
-	elements int
+	expected, elements int
 }
 
 // object collects the members of an object. Its meaning is not known before
@@ -103,7 +103,12 @@ func start(b []byte) decoder {
 	if uint64(len(b)) > broker.MaxLen {
 		return decoder{err: fmt.Errorf("jsonv1: %w: text of %d bytes", ErrMalformed, len(b))}
 	}
-	d := decoder{s: string(b), stack: make([]broker.Value, 0, 16)}
+	d := decoder{s: string(b)}
+	// Every element of a container has an "@data-type", so their number estimates
+	// that of the elements. Escaped names and strings that contain the word make
+	// the estimate inexact.
+	d.expected = min(strings.Count(d.s, "@data-type"), MaxElements)
+	d.stack = make([]broker.Value, 0, min(d.expected, 16))
 	d.space()
 	return d
 }
@@ -193,9 +198,38 @@ func (d *decoder) value(depth int) broker.Value {
 
 func (d *decoder) object(o *object, depth int) {
 	o.pos = d.pos
-	for more := d.open('}'); more; more = d.next('}') {
+	var more bool
+	if d.usual(o) {
+		d.datum(&o.data, depth)
+		more = d.next('}')
+	} else {
+		more = d.open('}')
+	}
+	for ; more; more = d.next('}') {
 		d.member(o, d.key(), depth)
 	}
+}
+
+// usual reads the beginning of an object as Zeek and Append write it, up to its
+// data. It reports whether it has found that. If not, it has read nothing.
+func (d *decoder) usual(o *object) bool {
+	const beginning, separator, longest = `{"@data-type":"`, `","data":`, len("enum-value")
+	rest, ok := strings.CutPrefix(d.s[d.pos:], beginning)
+	if !ok {
+		return false
+	}
+	n := strings.IndexByte(rest[:min(len(rest), longest+1)], '"')
+	if n < 0 || !strings.HasPrefix(rest[n:], separator) {
+		return false
+	}
+	kind, ok := broker.KindByName(rest[:n])
+	if !ok || kind == broker.KindNone {
+		return false
+	}
+	o.kind, o.hasKind = kind, true
+	d.pos += len(beginning) + n + len(separator)
+	d.space()
+	return true
 }
 
 // member reads the content of the member key of o.
@@ -314,10 +348,7 @@ func (d *decoder) keep(elems []broker.Value) []broker.Value {
 		return nil
 	}
 	if d.arena == nil {
-		// Every element of a container has an "@data-type", so their number
-		// estimates the size. Escaped names and strings that contain the word
-		// make the estimate inexact.
-		d.arena = make([]broker.Value, 0, max(n, min(strings.Count(d.s, "@data-type"), MaxElements)))
+		d.arena = make([]broker.Value, 0, max(n, d.expected))
 	}
 	start := len(d.arena)
 	if cap(d.arena)-start < n {
