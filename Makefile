@@ -147,11 +147,13 @@ fuzz:
 # testdata/bench/baseline.txt records the baseline.
 #
 # bench-compare compares the working tree with the commit BASE, or without one
-# with the baseline. BENCH, BENCHTIME and COUNT are explained in .ci/bench.
+# with the baseline. BENCH, BENCHTIME and COUNT are explained in .ci/bench. With
+# BROKER=DIR it compares with Broker's tools in that directory instead, see
+# .ci/bench-broker.
 export GO BENCH BENCHTIME COUNT
 export BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 bench:
 	@.ci/bench
 
 bench-compare:
-	@.ci/bench compare $(BASE)
+	@$(if $(BROKER),.ci/bench-broker $(BROKER),.ci/bench compare $(BASE))

@@ -2,11 +2,13 @@ package peering
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/internal/twoprocs"
+	"github.com/zeekwire/zeekwire/broker/security"
 )
 
 // BenchmarkEvents sends small events from one endpoint to another, over
@@ -34,16 +36,47 @@ func BenchmarkEvents(b *testing.B) {
 }
 
 // BenchmarkTwoProcesses sends small events from one process to another.
-func BenchmarkTwoProcesses(b *testing.B) {
-	twoprocs.Bench(b, func(address string) broker.Bus {
-		e := newEndpoint(b, Config{SendOverflow: broker.OverflowBlock, Subscriptions: []string{twoprocs.Count}})
+func BenchmarkTwoProcesses(b *testing.B) { benchmarkTwoProcesses(b, security.Off, twoprocs.Small()) }
+
+// BenchmarkTwoProcessesKinds sends small events and records, also over anonymous TLS.
+func BenchmarkTwoProcessesKinds(b *testing.B) {
+	for name, event := range map[string]broker.Event{"small": twoprocs.Small(), "record": twoprocs.Record()} {
+		for _, mode := range []security.Mode{security.Off, security.Anonymous} {
+			b.Run(name+"/"+mode.String(), func(b *testing.B) { benchmarkTwoProcesses(b, mode, event) })
+		}
+	}
+}
+
+func benchmarkTwoProcesses(b *testing.B, mode security.Mode, event broker.Event) {
+	twoprocs.Bench(b, mode.String(), event, func(address string) broker.Bus {
+		layer, err := layerOf(mode.String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		e := newEndpoint(b, Config{TLS: layer, SendOverflow: broker.OverflowBlock, Subscriptions: []string{twoprocs.Count}})
 		dial(b, e, address)
 		return e
 	})
 }
 
-func receiver() (broker.Bus, string, error) {
-	e, err := New(Config{SendOverflow: broker.OverflowBlock, ReceiveOverflow: broker.OverflowBlock, Subscriptions: []string{""}})
+// layerOf returns the layer of TLS of a mode: anonymous TLS, or none.
+func layerOf(mode string) (secure func(context.Context, net.Conn, bool) (net.Conn, error), err error) {
+	if mode != security.Anonymous.String() {
+		return nil, nil
+	}
+	layer, err := security.New(security.Config{Mode: security.Anonymous})
+	if err != nil {
+		return nil, err
+	}
+	return layer.Secure, nil
+}
+
+func receiver(mode string) (broker.Bus, string, error) {
+	layer, err := layerOf(mode)
+	if err != nil {
+		return nil, "", err
+	}
+	e, err := New(Config{TLS: layer, SendOverflow: broker.OverflowBlock, ReceiveOverflow: broker.OverflowBlock, Subscriptions: []string{""}})
 	if err != nil {
 		return nil, "", err
 	}

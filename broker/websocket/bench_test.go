@@ -33,14 +33,14 @@ func BenchmarkClientToServer(b *testing.B) {
 
 // BenchmarkTwoProcesses sends events from one process to another.
 func BenchmarkTwoProcesses(b *testing.B) {
-	twoprocs.Bench(b, func(address string) broker.Bus {
+	twoprocs.Bench(b, "", twoprocs.Small(), func(address string) broker.Bus {
 		return dial(b, websocket.ClientConfig{
 			Address: address, SendOverflow: broker.OverflowBlock, Subscriptions: []string{twoprocs.Count},
 		})
 	})
 }
 
-func receiver() (broker.Bus, string, error) {
+func receiver(string) (broker.Bus, string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"testing"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/broker/internal/brokertest"
 	"github.com/zeekwire/zeekwire/broker/wire"
@@ -11,8 +12,8 @@ import (
 // topic is the one of Broker's benchmark.
 const topic = "/micro/benchmark"
 
-// BenchmarkMessage encodes and decodes the messages of Broker's benchmark, with
-// their envelopes.
+// BenchmarkMessage decodes, encodes and forwards the messages of Broker's benchmark,
+// with their envelopes.
 func BenchmarkMessage(b *testing.B) {
 	for _, m := range brokertest.Messages() {
 		sent := wire.Envelope{Type: wire.TypeData, TTL: wire.DefaultTTL, Topic: topic, Payload: bin.Append(nil, m.Value)}
@@ -31,16 +32,22 @@ func BenchmarkMessage(b *testing.B) {
 				}
 			}
 		})
-		b.Run("encode/"+m.Name, func(b *testing.B) {
-			var payload, buf []byte
-			b.SetBytes(int64(len(data)))
-			b.ReportAllocs()
-			for b.Loop() {
-				payload = bin.Append(payload[:0], m.Value)
-				env := sent
-				env.Payload = payload
-				buf = env.Append(buf[:0])
-			}
-		})
+		b.Run("encode/"+m.Name, func(b *testing.B) { benchmarkEncode(b, sent, m.Value) })
+		received, err := bin.Decode(sent.Payload)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run("forward/"+m.Name, func(b *testing.B) { benchmarkEncode(b, sent, received) })
+	}
+}
+
+func benchmarkEncode(b *testing.B, env wire.Envelope, v broker.Value) {
+	var payload, buf []byte
+	b.SetBytes(int64(env.Len()))
+	b.ReportAllocs()
+	for b.Loop() {
+		payload = bin.Append(payload[:0], v)
+		env.Payload = payload
+		buf = env.Append(buf[:0])
 	}
 }

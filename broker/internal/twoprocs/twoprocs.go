@@ -10,15 +10,17 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/internal/brokertest"
 )
 
 const (
-	variable = "ZEEKWIRE_RECEIVE" // set in the receiver's environment
+	variable = "ZEEKWIRE_RECEIVE" // the mode, in the receiver's environment
 
 	// Events is the topic of the events that the receiver counts. A message on
 	// the topic end requests their number.
@@ -32,12 +34,13 @@ const (
 // Receive turns this process into the receiver if Bench started it, and does
 // not return in that case. TestMain must call it first. The function listen
 // returns a bus that receives Events and all other topics of the sender, and
-// the address of the bus.
-func Receive(listen func() (broker.Bus, string, error)) {
-	if os.Getenv(variable) == "" {
+// the address of the bus. It gets the mode of the benchmark.
+func Receive(listen func(mode string) (broker.Bus, string, error)) {
+	mode, ok := os.LookupEnv(variable)
+	if !ok {
 		return
 	}
-	if err := receive(listen); err != nil {
+	if err := receive(func() (broker.Bus, string, error) { return listen(mode) }); err != nil {
 		fmt.Fprintln(os.Stderr, "receiver:", err)
 		os.Exit(1)
 	}
@@ -75,16 +78,28 @@ func receive(listen func() (broker.Bus, string, error)) error {
 	}
 }
 
-// Bench starts a receiver and measures the time in which b.N small events
-// reach it. The function dial returns a bus that is connected to the receiver
+// Small returns a small event.
+func Small() broker.Event {
+	return broker.NewEvent("Bench::event",
+		broker.Count(42), broker.String("hello world"), broker.Timestamp(time.Unix(0, 0)))
+}
+
+// Record returns an event whose arguments are the record of Broker's benchmarks.
+func Record() broker.Event {
+	record := brokertest.Messages()[1].Value
+	return broker.NewEvent("event_2", slices.Collect(record.Elements())...)
+}
+
+// Bench starts a receiver in the given mode, and measures the time in which b.N
+// events reach it. The function dial returns a bus that is connected to the receiver
 // and receives Count. Neither end may drop messages because of a full queue.
-func Bench(b *testing.B, dial func(address string) broker.Bus) {
+func Bench(b *testing.B, mode string, sent broker.Event, dial func(address string) broker.Bus) {
 	executable, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
 	receiver := exec.Command(executable, "-test.run=^$")
-	receiver.Env = append(os.Environ(), variable+"=1")
+	receiver.Env = append(os.Environ(), variable+"="+mode)
 	receiver.Stderr = os.Stderr
 	output, err := receiver.StdoutPipe()
 	if err != nil {
@@ -107,8 +122,7 @@ func Bench(b *testing.B, dial func(address string) broker.Bus) {
 	bus := dial(strings.TrimSpace(address))
 	defer bus.Close()
 
-	event := broker.NewEvent("Bench::event",
-		broker.Count(42), broker.String("hello world"), broker.Timestamp(time.Unix(0, 0))).Value()
+	event := sent.Value()
 	ctx := b.Context()
 	b.ReportAllocs()
 	b.ResetTimer()
