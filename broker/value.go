@@ -295,7 +295,8 @@ func (v Value) Kind() Kind { return v.kind }
 // IsNone reports whether v is none.
 func (v Value) IsNone() bool { return v.kind == KindNone }
 
-// Memory returns the memory that v takes, in bytes, without that of v itself.
+// Memory returns the memory that v takes, in bytes, without that of v itself and of
+// the encoding that a decoded value keeps.
 func (v Value) Memory() int {
 	switch v.kind {
 	case KindString, KindEnum:
