@@ -218,6 +218,9 @@ func UniqueSet(elems []Value) (v Value, ok bool) {
 // meant for decoders. The slice flat holds keys and values alternately;
 // UniqueTable sorts and keeps it.
 func UniqueTable(flat []Value) (v Value, ok bool) {
+	if len(flat) == 0 {
+		return container(KindTable, nil), true
+	}
 	// An Entry has the memory layout of two Values, so the pairs can be sorted
 	// in place.
 	entries := unsafe.Slice((*Entry)(unsafe.Pointer(unsafe.SliceData(flat))), len(flat)/2)
