@@ -218,6 +218,9 @@ func UniqueSet(elems []Value) (v Value, ok bool) {
 // meant for decoders. The slice flat holds keys and values alternately;
 // UniqueTable sorts and keeps it.
 func UniqueTable(flat []Value) (v Value, ok bool) {
+	if len(flat) == 0 {
+		return container(KindTable, nil), true
+	}
 	// An Entry has the memory layout of two Values, so the pairs can be sorted
 	// in place.
 	entries := unsafe.Slice((*Entry)(unsafe.Pointer(unsafe.SliceData(flat))), len(flat)/2)
@@ -295,7 +298,8 @@ func (v Value) Kind() Kind { return v.kind }
 // IsNone reports whether v is none.
 func (v Value) IsNone() bool { return v.kind == KindNone }
 
-// Memory returns the memory that v takes, in bytes, without that of v itself.
+// Memory returns the memory that v takes, in bytes, without that of v itself and of
+// the encoding that a decoded value keeps.
 func (v Value) Memory() int {
 	switch v.kind {
 	case KindString, KindEnum:

@@ -8,6 +8,7 @@ package bin
 
 import (
 	"math"
+	"net/netip"
 
 	"github.com/zeekwire/zeekwire/broker"
 )
@@ -76,11 +77,7 @@ func Append(b []byte, v broker.Value) []byte {
 		return append(b, raw[:]...)
 	case broker.KindSubnet:
 		p, _ := v.Subnet()
-		raw, bits := p.Addr().As16(), p.Bits()
-		if p.Addr().Is4() {
-			bits += 96
-		}
-		return append(append(b, raw[:]...), byte(bits))
+		return appendSubnet(b, p)
 	case broker.KindPort:
 		p, _ := v.Port()
 		return append(b, byte(p.Number>>8), byte(p.Number), byte(p.Protocol))
@@ -99,6 +96,14 @@ func Append(b []byte, v broker.Value) []byte {
 		}
 	}
 	return b
+}
+
+func appendSubnet(b []byte, p netip.Prefix) []byte {
+	raw, bits := p.Addr().As16(), p.Bits()
+	if p.Addr().Is4() {
+		bits += 96
+	}
+	return append(append(b, raw[:]...), byte(bits))
 }
 
 func appendNumber(b []byte, kind broker.Kind, n uint64) []byte {

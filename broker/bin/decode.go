@@ -426,7 +426,7 @@ func (r *Reader) container(kind broker.Kind, depth int) broker.Value {
 	if r.err != nil {
 		return broker.Value{}
 	}
-	whole := r.keep && depth == 0
+	whole := r.keep && depth == 0 && n > 0
 	if whole {
 		n++ // room for the encoding
 	}

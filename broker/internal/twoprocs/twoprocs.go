@@ -10,13 +10,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
-	"github.com/zeekwire/zeekwire/broker/internal/brokertest"
 )
 
 const (
@@ -82,12 +80,6 @@ func receive(listen func() (broker.Bus, string, error)) error {
 func Small() broker.Event {
 	return broker.NewEvent("Bench::event",
 		broker.Count(42), broker.String("hello world"), broker.Timestamp(time.Unix(0, 0)))
-}
-
-// Record returns an event whose arguments are the record of Broker's benchmarks.
-func Record() broker.Event {
-	record := brokertest.Messages()[1].Value
-	return broker.NewEvent("event_2", slices.Collect(record.Elements())...)
 }
 
 // Bench starts a receiver in the given mode, and measures the time in which b.N
