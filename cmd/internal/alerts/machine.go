@@ -136,6 +136,7 @@ type Machine struct {
 	drained  map[string]bool        // instances
 	heard    map[string]bool        // instances that have been connected
 	due      time.Time              // time of the next notification; zero: none
+	young    time.Time              // not after the time at which the first alert counts that does not yet; zero: all count
 	last     time.Time              // time of the last one; zero: none
 }
 
@@ -407,6 +408,7 @@ func (m *Machine) setAfter(now time.Time, patience time.Duration, rule, instance
 	switch {
 	case fresh && patience > 0:
 		a.after = now.Add(patience)
+		m.young = sooner(m.young, a.after)
 	case a.told && a.text == rule:
 		a.changed = false // it ended and began again, between two notifications
 	default:
@@ -437,12 +439,28 @@ func (m *Machine) end(now time.Time, k key, a *alert) {
 
 // mature makes alerts count that have been present for long enough.
 func (m *Machine) mature(now time.Time) {
+	if m.young.IsZero() || now.Before(m.young) {
+		return
+	}
+	m.young = time.Time{}
 	for _, a := range m.alerts {
-		if a.present && !a.after.IsZero() && !now.Before(a.after) {
+		switch {
+		case !a.present || a.after.IsZero():
+		case now.Before(a.after):
+			m.young = sooner(m.young, a.after)
+		default:
 			a.after, a.changed = time.Time{}, true
 			m.plan(now)
 		}
 	}
+}
+
+// sooner returns the earlier of two times, of which the zero time is none.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // plan plans the next notification.
@@ -554,19 +572,9 @@ func (m *Machine) Present() []zeekapi.Alert {
 // Deadline returns the time of the next Tick that the machine needs. The result is false if
 // it needs none.
 func (m *Machine) Deadline() (time.Time, bool) {
-	next := m.due
-	earlier := func(t time.Time) {
-		if next.IsZero() || t.Before(next) {
-			next = t
-		}
-	}
-	for _, a := range m.alerts {
-		if a.present && !a.after.IsZero() {
-			earlier(a.after)
-		}
-	}
+	next := sooner(m.due, m.young)
 	if m.repeats() {
-		earlier(m.last.Add(m.settings.Repeat))
+		next = sooner(next, m.last.Add(m.settings.Repeat))
 	}
 	return next, !next.IsZero()
 }
@@ -580,6 +588,8 @@ func (m *Machine) Check() error {
 		switch {
 		case !a.present && !a.changed:
 			return fmt.Errorf("%v has ended, and is kept", k)
+		case a.present && !a.after.IsZero() && (m.young.IsZero() || m.young.After(a.after)):
+			return fmt.Errorf("%v counts at %s, the machine looks at %s", k, a.after, m.young)
 		case !a.after.IsZero() && (a.changed || a.told):
 			return fmt.Errorf("%v does not count yet, but is told", k)
 		case k != key{conditionOf(a.Rule), a.Instance, a.Node, a.Subject}:

@@ -379,7 +379,10 @@ func TestManyAlerts(t *testing.T) {
 		t.Errorf("%d listed, %d more, %d events", len(n.Firing), n.More, len(n.Events))
 	}
 	for i := range MaxAlerts + 10 {
-		b.state(fmt.Sprint("x", i), zeekapi.StateFailed)
+		b.Step(b.now, failedNode(fmt.Sprint("x", i)))
+	}
+	if err := b.Check(); err != nil {
+		t.Error(err)
 	}
 	if n := len(b.Present()); n != MaxAlerts {
 		t.Errorf("%d alerts", n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,13 @@ type channel struct {
 	hang bool                    // until the context ends
 	got  []string                // IDs or "test", one for each attempt
 	at   []time.Time
+}
+
+// sent returns what was sent, and when.
+func (c *channel) sent() ([]string, []time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.got), slices.Clone(c.at)
 }
 
 func (c *channel) Name() string { return "command" }
@@ -64,8 +72,9 @@ func TestServiceSends(t *testing.T) {
 		began := time.Now()
 		s.Take(failedNode("w"))
 		time.Sleep(time.Hour)
-		if len(c.got) != 1 || c.got[0] != "[zeekwire c] node w on i has failed" || c.at[0].Sub(began) != 30*time.Second {
-			t.Errorf("sent %q at %v", c.got, c.at)
+		got, at := c.sent()
+		if len(got) != 1 || got[0] != "[zeekwire c] node w on i has failed" || at[0].Sub(began) != 30*time.Second {
+			t.Errorf("sent %q at %v", got, at)
 		}
 		events, err := s.Next(t.Context())
 		if err != nil || len(events) != 1 || events[0].Kind != zeekapi.EventAlert || events[0].Subject != NodeFailed || events[0].Node != "w" {
@@ -97,15 +106,16 @@ func TestServiceRetries(t *testing.T) {
 		}
 		s.Take(failedNode("x"))
 		time.Sleep(time.Hour)
+		got, at := c.sent()
 		var pauses []time.Duration
 		for i := 1; i < 5; i++ {
-			pauses = append(pauses, c.at[i].Sub(c.at[i-1]))
+			pauses = append(pauses, at[i].Sub(at[i-1]))
 		}
-		if got := fmt.Sprint(pauses); got != "[5s 10s 20s 40s]" {
-			t.Errorf("pauses are %s", got)
+		if text := fmt.Sprint(pauses); text != "[5s 10s 20s 40s]" {
+			t.Errorf("pauses are %s", text)
 		}
-		if len(c.got) != 6 || !strings.Contains(c.got[4], "node w") || !strings.Contains(c.got[5], "node x") {
-			t.Errorf("sent %q", c.got)
+		if len(got) != 6 || !strings.Contains(got[4], "node w") || !strings.Contains(got[5], "node x") {
+			t.Errorf("sent %q", got)
 		}
 	})
 }
@@ -119,8 +129,9 @@ func TestServiceGivesUp(t *testing.T) {
 		defer stop()
 		s.Take(failedNode("w"))
 		time.Sleep(2 * time.Hour)
-		attempts := len(c.got)
-		if last := c.at[attempts-1].Sub(c.at[0]); last > giveUp || last < giveUp/2 {
+		got, at := c.sent()
+		attempts := len(got)
+		if last := at[attempts-1].Sub(at[0]); last > giveUp || last < giveUp/2 {
 			t.Errorf("%d attempts, the last after %s", attempts, last)
 		}
 		c.mu.Lock()
@@ -128,8 +139,8 @@ func TestServiceGivesUp(t *testing.T) {
 		c.mu.Unlock()
 		s.Take(failedNode("x"))
 		time.Sleep(time.Hour)
-		if len(c.got) != attempts+1 {
-			t.Errorf("%d attempts for a message that was refused", len(c.got)-attempts)
+		if got, _ = c.sent(); len(got) != attempts+1 {
+			t.Errorf("%d attempts for a message that was refused", len(got)-attempts)
 		}
 		if got := s.Present().Channels[0]; got.Failed != 2 || got.Queued != 0 || got.Sent != 0 {
 			t.Errorf("the channel: %+v", got)
@@ -184,8 +195,8 @@ func TestServiceTest(t *testing.T) {
 		if len(results) != 2 || !results[0].Success || results[1].Success || !strings.Contains(results[1].Error, "command to pager: context deadline exceeded") {
 			t.Errorf("results: %+v", results)
 		}
-		if len(good.got) != 1 || good.got[0] != "[zeekwire c] test notification" {
-			t.Errorf("sent %q", good.got)
+		if got, _ := good.sent(); len(got) != 1 || got[0] != "[zeekwire c] test notification" {
+			t.Errorf("sent %q", got)
 		}
 		results = NewService(Config{}).Test(t.Context(), "r")
 		if len(results) != 1 || results[0].Success {
@@ -206,12 +217,12 @@ func TestServiceCertificates(t *testing.T) {
 		done := make(chan struct{})
 		go func() { s.Run(ctx); close(done) }()
 		time.Sleep(100 * time.Minute)
-		if len(c.got) != 0 {
-			t.Errorf("too early: %q", c.got)
+		if got, _ := c.sent(); len(got) != 0 {
+			t.Errorf("too early: %q", got)
 		}
 		time.Sleep(time.Hour)
-		if len(c.got) != 1 || !strings.Contains(c.got[0], "a.pem expires") {
-			t.Errorf("sent %q", c.got)
+		if got, _ := c.sent(); len(got) != 1 || !strings.Contains(got[0], "a.pem expires") {
+			t.Errorf("sent %q", got)
 		}
 		cancel()
 		<-done
