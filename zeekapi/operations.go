@@ -100,31 +100,16 @@ type NodeLogs struct {
 // Diagnosis is what an agent knows about a node, for a report about a problem. Secrets are
 // masked as far as they can be recognized, see package redact.
 type Diagnosis struct {
-	Instance string      `zeek:"instance"`
-	Node     *Node       `zeek:"node,optional"`   // as configured; nil: it is not assigned to the instance
-	Detail   *NodeDetail `zeek:"detail,optional"` // nil: it neither runs nor should
-	Deaths   []NodeDeath `zeek:"deaths"`          // ends that nobody requested, the newest first, at most MaxNodeDeaths
-	Outputs  NodeOutputs `zeek:"outputs"`
-	Facts    []Fact      `zeek:"facts"`   // about the machine, the agent and the process
-	Scripts  []string    `zeek:"scripts"` // loaded files, in order
-	Limits   string      `zeek:"limits"`  // resource limits of the process, or of the agent, as in /proc/PID/limits
-	Files    []NodeFile  `zeek:"files"`   // further files of the node
-	Remark   string      `zeek:"remark,optional"`
-}
-
-// MaxNodeDeaths limits the exits of a node that an agent remembers.
-const MaxNodeDeaths = 10
-
-// NodeDeath is an end of a node that nobody requested.
-type NodeDeath struct {
-	Time   time.Time     `zeek:"time"`
-	Ran    time.Duration `zeek:"ran"` // since the start; 0: unknown
-	Reason string        `zeek:"reason"`
-	Signal string        `zeek:"signal,optional"` // that ended it, such as "SIGSEGV"
-	Stderr string        `zeek:"stderr"`          // its end
-
-	// Backtrace is that of the core file, if there is one.
-	Backtrace string `zeek:"backtrace,optional"`
+	Instance string        `zeek:"instance"`
+	Node     *Node         `zeek:"node,optional"`   // as configured; nil: it is not assigned to the instance
+	Detail   *NodeDetail   `zeek:"detail,optional"` // nil: it neither runs nor should
+	Crashes  []CrashReport `zeek:"crashes"`         // the newest first
+	Outputs  NodeOutputs   `zeek:"outputs"`
+	Facts    []Fact        `zeek:"facts"`   // about the machine, the agent and the process
+	Scripts  []string      `zeek:"scripts"` // loaded files, in order
+	Limits   string        `zeek:"limits"`  // resource limits of the process, or of the agent, as in /proc/PID/limits
+	Files    []NodeFile    `zeek:"files"`   // further files of the node
+	Remark   string        `zeek:"remark,optional"`
 }
 
 // Leftover is a file or directory of an agent that is no longer needed.
@@ -138,12 +123,12 @@ type Leftover struct {
 
 // The kinds of leftovers.
 const (
-	LeftoverNode   = "node"   // directory of a node that is not part of the cluster any more
-	LeftoverSite   = "site"   // that no node uses
-	LeftoverDeaths = "deaths" // record of the deaths of such a node
-	LeftoverCore   = "core"   // core file of a node
-	LeftoverCheck  = "check"  // files of a check that did not end
-	LeftoverTemp   = "temp"   // incomplete file
+	LeftoverNode  = "node"  // directory of a node that is not part of the cluster any more
+	LeftoverSite  = "site"  // that no node uses
+	LeftoverCrash = "crash" // reports about crashes of such a node
+	LeftoverCore  = "core"  // core file of a node
+	LeftoverCheck = "check" // files of a check that did not end
+	LeftoverTemp  = "temp"  // incomplete file
 )
 
 // Fact is a property of a machine or a process.

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -60,7 +59,7 @@ func (p *performer) leftovers(out Cleanup, before time.Time) []zeekapi.Leftover 
 		_, found := slices.BinarySearch(out.Nodes, node)
 		return found
 	}
-	found := append([]zeekapi.Leftover{}, p.files.leftovers(needed, before)...)
+	found := append([]zeekapi.Leftover{}, p.files.leftovers(before)...)
 	if p.sites.store != nil {
 		found = append(found, p.sites.store.Unused(out.Sites, siteGrace)...)
 	}
@@ -77,7 +76,7 @@ func (p *performer) leftovers(out Cleanup, before time.Time) []zeekapi.Leftover 
 		}
 		var err error
 		switch l.Kind {
-		case zeekapi.LeftoverDeaths, zeekapi.LeftoverTemp:
+		case zeekapi.LeftoverTemp:
 			err = os.Remove(l.Path)
 		case zeekapi.LeftoverSite:
 			err = p.sites.store.Keep(out.Sites, siteGrace)
@@ -92,32 +91,23 @@ func (p *performer) leftovers(out Cleanup, before time.Time) []zeekapi.Leftover 
 	return found
 }
 
-// leftovers returns the records of nodes that are not needed, and the files of writes that
-// did not end, which have names such as ".NAME.json.123".
-func (f stateFiles) leftovers(needed func(string) bool, before time.Time) []zeekapi.Leftover {
+// leftovers returns the files of writes that did not end, which have names such as
+// ".NAME.json.123".
+func (f stateFiles) leftovers(before time.Time) []zeekapi.Leftover {
 	if f.assignment == "" {
 		return nil
 	}
 	var found []zeekapi.Leftover
-	add := func(path, kind string) {
-		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) {
-			found = append(found, zeekapi.Leftover{Path: path, Kind: kind, Bytes: uint64(info.Size()), Since: info.ModTime()})
-		}
-	}
-	entries, _ := os.ReadDir(f.deaths) // it need not exist
-	for _, e := range entries {
-		if node, ok := strings.CutSuffix(e.Name(), ".json"); ok && !strings.HasPrefix(node, ".") && !needed(node) {
-			add(filepath.Join(f.deaths, e.Name()), zeekapi.LeftoverDeaths)
-		}
-	}
-	for _, pattern := range []string{
-		filepath.Join(f.deaths, ".*.json.*"),
-		fmt.Sprintf("%s/.%s.*", filepath.Dir(f.assignment), filepath.Base(f.assignment)),
-		fmt.Sprintf("%s/.%s.*", filepath.Dir(f.nodes), filepath.Base(f.nodes)),
-	} {
-		files, _ := filepath.Glob(pattern) // an error means that none are found
-		for _, file := range files {
-			add(file, zeekapi.LeftoverTemp)
+	for _, file := range []string{f.assignment, f.nodes} {
+		entries, _ := os.ReadDir(filepath.Dir(file)) // it need not exist
+		for _, e := range entries {
+			info, err := e.Info()
+			if err != nil || !strings.HasPrefix(e.Name(), "."+filepath.Base(file)+".") || !info.Mode().IsRegular() || !info.ModTime().Before(before) {
+				continue
+			}
+			found = append(found, zeekapi.Leftover{
+				Path: filepath.Join(filepath.Dir(file), e.Name()), Kind: zeekapi.LeftoverTemp, Bytes: uint64(info.Size()), Since: info.ModTime(),
+			})
 		}
 	}
 	return found

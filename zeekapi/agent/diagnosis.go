@@ -81,11 +81,10 @@ func (p *performer) diagnosis(out Diagnose) (zeekapi.Diagnosis, error) {
 	if o, ok := p.Launcher.(launch.Outputter); ok {
 		d.Outputs, _ = o.Outputs(out.Name, out.Bytes) // without outputs, the rest may help
 	}
-	var err error
-	if d.Deaths, err = p.files.deathsOf(out.Name); err != nil {
-		p.Log.Warn().Err(err).Msg("cannot read the deaths of a node")
+	if c, ok := p.Launcher.(launch.Crasher); ok {
+		d.Crashes = c.Crashes(out.Name)
 	}
-	known := d.Detail != nil || d.Node != nil || len(d.Deaths) > 0 || d.Outputs != (zeekapi.NodeOutputs{})
+	known := d.Detail != nil || d.Node != nil || len(d.Crashes) > 0 || d.Outputs != (zeekapi.NodeOutputs{})
 	if !known {
 		return d, fmt.Errorf("no node %q on instance %s", out.Name, p.Settings.Name)
 	}
@@ -131,10 +130,11 @@ func masked(d zeekapi.Diagnosis, env map[string]string) zeekapi.Diagnosis {
 		mask(&detail.LastError)
 		d.Detail = &detail
 	}
-	for i := range d.Deaths {
-		mask(&d.Deaths[i].Reason)
-		mask(&d.Deaths[i].Stderr)
-		mask(&d.Deaths[i].Backtrace)
+	d.Crashes = slices.Clone(d.Crashes)
+	for i := range d.Crashes {
+		mask(&d.Crashes[i].Reason)
+		mask(&d.Crashes[i].Stderr)
+		mask(&d.Crashes[i].Backtrace)
 	}
 	for i := range d.Facts {
 		mask(&d.Facts[i].Value)

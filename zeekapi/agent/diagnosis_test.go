@@ -1,10 +1,8 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,7 +10,6 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
-	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // No text of a diagnosis has a secret of an environment variable, of the node or the agent.
@@ -25,7 +22,7 @@ func TestDiagnosisIsMasked(t *testing.T) {
 			Options: []zeekapi.Option{{Name: "token", Value: secret}},
 		},
 		Detail:  &zeekapi.NodeDetail{LastError: said, Status: zeekapi.NodeStatus{State: zeekapi.StateFailed, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}},
-		Deaths:  []zeekapi.NodeDeath{{Reason: said, Stderr: said, Backtrace: said}},
+		Crashes: []zeekapi.CrashReport{{Reason: said, Stderr: said, Backtrace: said}},
 		Outputs: zeekapi.NodeOutputs{Stdout: said, Stderr: said},
 		Facts:   []zeekapi.Fact{{Name: "arguments", Value: said}},
 		Files:   []zeekapi.NodeFile{{Name: "reporter.log", Data: said + " agents-own-token"}},
@@ -45,75 +42,20 @@ func TestDiagnosisIsMasked(t *testing.T) {
 	}
 }
 
-// The last deaths of a node are on disk, also those of a node that is no longer assigned.
-func TestDeathsAreKept(t *testing.T) {
+// Incomplete files of the agent are leftovers when they are old.
+func TestIncompleteFilesAreLeftovers(t *testing.T) {
 	f := newStateFiles(t.TempDir(), "i")
-	for i := range zeekapi.MaxNodeDeaths + 3 {
-		if err := f.recordDeath("w", zeekapi.NodeDeath{Time: time.Unix(int64(i), 0), Reason: fmt.Sprint(i), Ran: time.Second}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	deaths, err := f.deathsOf("w")
-	if err != nil || len(deaths) != zeekapi.MaxNodeDeaths || deaths[0].Reason != "12" || deaths[9].Reason != "3" || deaths[0].Ran != time.Second {
-		t.Errorf("deaths %+v, error %v", deaths, err)
-	}
-	if err := os.WriteFile(f.deathsFile("w"), []byte("{"), 0o600); err != nil {
+	if err := f.save(nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.recordDeath("w", zeekapi.NodeDeath{Reason: "after damage"}); err != nil {
+	if err := os.WriteFile(filepath.Join(filepath.Dir(f.assignment), ".i.json.123"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if deaths, err = f.deathsOf("w"); err != nil || len(deaths) != 1 {
-		t.Errorf("after damage: %+v, error %v", deaths, err)
-	}
-
-	needed := func(string) bool { return false }
-	if found := f.leftovers(needed, time.Now().Add(time.Hour)); len(found) != 1 || found[0].Kind != zeekapi.LeftoverDeaths {
+	if found := f.leftovers(time.Now().Add(time.Hour)); len(found) != 1 || found[0].Kind != zeekapi.LeftoverTemp || found[0].Bytes != 1 {
 		t.Errorf("leftovers %+v", found)
 	}
-	if found := f.leftovers(needed, time.Now().Add(-time.Hour)); len(found) != 0 {
+	if found := f.leftovers(time.Now().Add(-time.Hour)); len(found) != 0 {
 		t.Errorf("leftovers that have changed recently: %+v", found)
-	}
-	if err := os.WriteFile(filepath.Join(f.deaths, ".w.json.123"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if found := f.leftovers(func(string) bool { return true }, time.Now().Add(time.Hour)); len(found) != 1 || found[0].Kind != zeekapi.LeftoverTemp {
-		t.Errorf("leftovers with a needed node: %+v", found)
-	}
-}
-
-func TestSignalOf(t *testing.T) {
-	err := exec.Command("sh", "-c", "kill -SEGV $$").Run()
-	if got := signalOf(fmt.Errorf("wrapped: %w", err)); got != "SIGSEGV" {
-		t.Errorf("signal %q of %v", got, err)
-	}
-	if got := signalOf(exec.Command("sh", "-c", "exit 3").Run()) + signalOf(errors.New("x")); got != "" {
-		t.Errorf("signal %q without one", got)
-	}
-}
-
-// A death is recorded with the time that the node ran, a stop is not.
-func TestDeathIsRecorded(t *testing.T) {
-	f := running(t, "w")
-	f.after(time.Minute, launch.Exited{Node: "w", Err: errors.New("exit status 1"), Outputs: zeekapi.NodeOutputs{Stderr: "fatal"}})
-	f.pass(time.Minute)
-	var got []Record
-	for _, o := range f.out {
-		if r, ok := o.(Record); ok {
-			got = append(got, r)
-		}
-	}
-	if len(got) != 1 || got[0].Node != "w" || got[0].Death.Reason != "exit status 1" || got[0].Death.Stderr != "fatal" || got[0].Death.Ran < time.Minute {
-		t.Errorf("recorded %+v", got)
-	}
-	f.pass(time.Minute)
-	f.out = nil
-	f.ask(deploy("none", configuration("c2")))
-	f.pass(time.Minute)
-	for _, o := range f.out {
-		if r, ok := o.(Record); ok {
-			t.Errorf("the end of a stopped node is recorded: %+v", r)
-		}
 	}
 }
 

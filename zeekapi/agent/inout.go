@@ -68,7 +68,7 @@ func (Tick) input()           {}
 
 // Output is an action that the machine requests: Publish, Keep, Scan, Check, Start,
 // Stop, LimitMemory, Dispatch, ReadInterfaces, ListScripts, Read, Diagnose, Cleanup, StoreSite,
-// KeepSites, FreeSpace, Persist, Remember, Record, Verify or Complain.
+// KeepSites, FreeSpace, Persist, Remember, Verify or Complain.
 type Output interface{ output() }
 
 // The outputs.
@@ -144,12 +144,6 @@ type (
 	// consequences.
 	Remember struct{ Nodes map[string]NodeHistory }
 
-	// Record stores the death of a node. A failure has no consequences.
-	Record struct {
-		Node  string
-		Death zeekapi.NodeDeath
-	}
-
 	// Verify checks whether the agent still has its state directory. StorageChanged
 	// reports a change.
 	Verify struct{}
@@ -168,7 +162,6 @@ func (Dispatch) output() {}
 func (Read) output()     {}
 func (Diagnose) output() {}
 func (Cleanup) output()  {}
-func (Record) output()   {}
 func (Persist) output()  {}
 func (Remember) output() {}
 func (Verify) output()   {}

@@ -378,7 +378,6 @@ func (ns *nodes) exitedByItself(now time.Time, n *node, begun bool, ev launch.Ex
 	} else {
 		ns.complain(ev.Node, "failed to create node %s: %v%s", ev.Node, err, lastLine(ev.Outputs))
 	}
-	ns.record(now, n, begun, err, ev.Outputs)
 	ns.died(now, n, err, ev.Outputs)
 	if n.state == zeekapi.StateCrashed {
 		n.retry = now.Add(min(MinBackOff<<(n.deaths-1), MaxBackOff))
@@ -407,7 +406,6 @@ func (ns *nodes) revived(now time.Time, ev launch.Revived) {
 		return
 	}
 	ns.complain(ev.Node, "node %s died%s", ev.Node, lastLine(ev.Outputs))
-	ns.record(now, n, true, errDied, ev.Outputs)
 	ns.died(now, n, errDied, ev.Outputs)
 	n.started, n.pid, n.adopted, n.edited, n.measured = now, ev.PID, false, nil, measured{}
 	n.greeted, n.reborn = n.reborn, false

@@ -24,8 +24,6 @@ type performer struct {
 	lost   string   // why it is not the agent's any more
 	logged string   // the last failure to save the assignment
 	untold string   // the last failure to save the history
-
-	unrecorded string // the last failure to record a death
 }
 
 // perform carries out outputs in order, and returns the inputs that follow. Its
@@ -72,11 +70,6 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 		return p.diagnose(out)
 	case Cleanup:
 		return p.cleanup(out)
-	case Record:
-		err := p.owning(func() error { return p.files.recordDeath(out.Node, out.Death) })
-		if isNew(&p.unrecorded, err) {
-			p.Log.Warn().Err(err).Msg("cannot record the death of a node")
-		}
 	case StoreSite:
 		return p.storeSite(out)
 	case KeepSites:

@@ -14,10 +14,9 @@ import (
 )
 
 // stateFiles stores an agent's assignment and the history of its nodes. The
-// history has a separate file, because it changes more often. The deaths of each node are
-// in a file of the directory deaths, because they remain when the node is stopped. If the paths are
+// history has a separate file, because it changes more often. If the paths are
 // empty, nothing is stored.
-type stateFiles struct{ agent, assignment, nodes, deaths string }
+type stateFiles struct{ agent, assignment, nodes string }
 
 // A version is incremented when an older agent would misread the new content.
 const (
@@ -49,10 +48,7 @@ func newStateFiles(dir, name string) stateFiles {
 	if dir == "" {
 		return stateFiles{}
 	}
-	return stateFiles{
-		agent: name, assignment: filepath.Join(dir, "agents", name+".json"), nodes: filepath.Join(dir, "agent-nodes", name+".json"),
-		deaths: filepath.Join(dir, "agent-deaths", name),
-	}
+	return stateFiles{name, filepath.Join(dir, "agents", name+".json"), filepath.Join(dir, "agent-nodes", name+".json")}
 }
 
 // HasState reports whether the named agent has stored an assignment in a directory, its

@@ -35,7 +35,7 @@ func (t *Tool) cleanup() *cobra.Command {
 
   node    directories of nodes that are not part of the cluster any more
   core    core files of nodes
-  deaths  records of the deaths of such nodes
+  crash   reports about crashes of such nodes
   site    sites that no node uses
   check   files of checks that did not end
   temp    incomplete files

@@ -38,7 +38,7 @@ func (t *Tool) diag() *cobra.Command {
 			return r.present(newDiagnosisView(args[0], d), func() []terminal.Line { return r.diagnosisLines(args[0], d, bundle) })
 		})
 	cmd.Long = cmd.Short + `: its
-last deaths with the reason, signal, backtrace and standard error, its state,
+last crashes with the reason, signal, backtrace and standard error, its state,
 outputs and configuration, facts about the machine and the process, resource
 limits, and loaded scripts.
 
@@ -51,18 +51,20 @@ nevertheless.
 
 The JSON has the keys node, instance, remark, config (the configuration of the
 node, null if it is not assigned), detail (keys as for the nodes of status, or
-null), deaths (a list with time, ran, in seconds, reason, signal, backtrace and
-stderr), stdout, stderr, facts (by name), scripts (a list), limits and files (a
-list with name and size).` + jsonHelp
+null), crashes (a list with time, ran, in seconds, reason, signal, a number, zeek,
+a version, core, backtrace and stderr), stdout, stderr, facts (by name), scripts
+(a list), limits and files (a list with name and size).` + jsonHelp
 	cmd.Flags().StringVar(&bundle, "bundle", "", "`FILE`.tar.gz to write, which must not exist")
 	return cmd
 }
 
-type deathView struct {
+type crashView struct {
 	Time      *time.Time `json:"time"`
-	Ran       float64    `json:"ran"`
+	Ran       *float64   `json:"ran"`
 	Reason    string     `json:"reason"`
-	Signal    *string    `json:"signal"`
+	Signal    *int64     `json:"signal"`
+	Zeek      *string    `json:"zeek"`
+	Core      *string    `json:"core"`
 	Backtrace *string    `json:"backtrace"`
 	Stderr    string     `json:"stderr"`
 }
@@ -78,7 +80,7 @@ type diagnosisView struct {
 	Remark   *string           `json:"remark"`
 	Config   *nodeConfigView   `json:"config"`
 	Detail   *nodeView         `json:"detail"`
-	Deaths   []deathView       `json:"deaths"`
+	Crashes  []crashView       `json:"crashes"`
 	Stdout   string            `json:"stdout"`
 	Stderr   string            `json:"stderr"`
 	Facts    map[string]string `json:"facts"`
@@ -101,8 +103,10 @@ func newDiagnosisView(node string, d zeekapi.Diagnosis) diagnosisView {
 	v := diagnosisView{
 		Node: node, Instance: d.Instance, Remark: orNull(d.Remark), Stdout: d.Outputs.Stdout, Stderr: d.Outputs.Stderr,
 		Facts: make(map[string]string), Scripts: names(d.Scripts), Limits: d.Limits,
-		Deaths: list(d.Deaths, func(d zeekapi.NodeDeath) deathView {
-			return deathView{orNullTime(d.Time), d.Ran.Seconds(), d.Reason, orNull(d.Signal), orNull(d.Backtrace), d.Stderr}
+		Crashes: list(d.Crashes, func(c zeekapi.CrashReport) crashView {
+			return crashView{
+				orNullTime(c.Time), orNull(c.Runtime.Seconds()), c.Reason, orNull(c.Signal), orNull(c.Zeek), orNull(c.Core), orNull(c.Backtrace), c.Stderr,
+			}
 		}),
 		Files: list(d.Files, func(f zeekapi.NodeFile) nodeFileView { return nodeFileView{f.Name, f.Size} }),
 	}
@@ -140,7 +144,7 @@ func (r *run) diagnosisLines(node string, d zeekapi.Diagnosis, bundle string) []
 			lines = append(append(lines, terminal.Line{}, terminal.Line{{Text: title, Style: terminal.Strong}}), more...)
 		}
 	}
-	section("Deaths", deathLines(d.Deaths, now))
+	section("Crashes", crashLines(d.Crashes, now))
 	section("Facts", factLines(d))
 	section("Limits", indented(d.Limits))
 	section("Standard output", lastIndented(d.Outputs.Stdout))
@@ -154,26 +158,26 @@ func (r *run) diagnosisLines(node string, d zeekapi.Diagnosis, bundle string) []
 	return lines
 }
 
-// deathLines returns the deaths of a node, the newest first. The output and backtrace are
+// crashLines returns the crashes of a node, the newest first. The output and backtrace are
 // those of the newest.
-func deathLines(deaths []zeekapi.NodeDeath, now time.Time) []terminal.Line {
-	if len(deaths) == 0 {
+func crashLines(crashes []zeekapi.CrashReport, now time.Time) []terminal.Line {
+	if len(crashes) == 0 {
 		return []terminal.Line{terminal.Text("  none known")}
 	}
 	var lines []terminal.Line
-	for i, d := range deaths {
-		text := "  " + ago(d.Time, now)
-		if d.Ran > 0 {
-			text += " after " + age(d.Ran)
+	for i, c := range crashes {
+		text := "  " + ago(c.Time, now)
+		if c.Runtime > 0 {
+			text += " after " + age(c.Runtime)
 		}
-		if d.Signal != "" {
-			text += ", " + d.Signal
+		lines = append(lines, terminal.Line{cell(text + ": "), {Text: inOneLine(c.Reason), Style: terminal.Bad}})
+		if i > 0 {
+			continue
 		}
-		lines = append(lines, terminal.Line{cell(text + ": "), {Text: inOneLine(d.Reason), Style: terminal.Bad}})
-		if i == 0 {
-			lines = append(lines, lastIndented(d.Backtrace)...)
-			lines = append(lines, lastIndented(d.Stderr)...)
+		if c.Core != "" {
+			lines = append(lines, terminal.Text("  core: %s", c.Core))
 		}
+		lines = append(append(lines, lastIndented(c.Backtrace)...), lastIndented(c.Stderr)...)
 	}
 	return lines
 }

@@ -70,7 +70,8 @@ type Launcher struct {
 type life struct {
 	starts            int
 	failures, crashes int
-	wrote             zeekapi.NodeOutputs // since the last start
+	wrote             zeekapi.NodeOutputs   // since the last start
+	reports           []zeekapi.CrashReport // the newest first
 }
 
 var (
@@ -138,6 +139,10 @@ func (l *Launcher) Start(n launch.Node) {
 		defer l.mu.Unlock()
 		delete(l.nodes, n.Name)
 		lived.wrote = exited.Outputs
+		if exited.Err != nil && told.Err() == nil {
+			r := zeekapi.CrashReport{Node: n.Name, Time: time.Now(), PID: played.pid, Reason: exited.Err.Error(), Code: -1, Stderr: exited.Outputs.Stderr}
+			lived.reports = append([]zeekapi.CrashReport{r}, lived.reports[:min(len(lived.reports), maxReports-1)]...)
+		}
 		l.lives[n.Name] = lived
 		l.events.Add(exited)
 	})
@@ -269,6 +274,16 @@ func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) 
 	o := lived.wrote
 	end := func(s string) string { return s[max(0, len(s)-limit):] }
 	return zeekapi.NodeOutputs{Stdout: end(o.Stdout), Stderr: end(o.Stderr)}, nil
+}
+
+// maxReports limits the reports about a node that are kept.
+const maxReports = 10
+
+// Crashes returns the last reports about a node, the newest first.
+func (l *Launcher) Crashes(name string) []zeekapi.CrashReport {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lives[name].reports
 }
 
 // Next waits for the next event.

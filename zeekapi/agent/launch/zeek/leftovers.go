@@ -20,9 +20,9 @@ const removedPrefix = ".removed-"
 // errNeeded is the error for a leftover that is needed again.
 var errNeeded = errors.New("it is needed again")
 
-// Leftovers returns directories of nodes that are not needed, core files of all nodes, and
-// files of checks that did not end. It returns only what belongs to the launcher's
-// instance. A directory with logs has an error: they have not been archived.
+// Leftovers returns directories of nodes that are not needed and reports about their crashes,
+// core files of all nodes, and files of checks that did not end. It returns only what belongs
+// to the launcher's instance. A directory with logs has an error: they have not been archived.
 func (l *Launcher) Leftovers(needed func(node string) bool, before time.Time) []zeekapi.Leftover {
 	var found []zeekapi.Leftover
 	entries, _ := os.ReadDir(l.nodesDir()) // without the directory there are no nodes
@@ -41,6 +41,15 @@ func (l *Launcher) Leftovers(needed func(node string) bool, before time.Time) []
 				o.Error = unarchived(dir)
 				found = append(found, o)
 			}
+		}
+	}
+	entries, _ = os.ReadDir(l.crashesDir())
+	for _, e := range entries {
+		dir := l.nodeDir(e.Name())
+		_, err := os.Lstat(dir)
+		o := size(filepath.Join(l.crashesDir(), e.Name()), zeekapi.LeftoverCrash)
+		if !needed(e.Name()) && l.abandoned(e.Name()) && (errors.Is(err, fs.ErrNotExist) || l.wrote(dir)) && o.Since.Before(before) {
+			found = append(found, o)
 		}
 	}
 	entries, _ = os.ReadDir(l.checksDir())

@@ -46,6 +46,12 @@ func TestLeftovers(t *testing.T) {
 	add(old, "nodes/theirs/"+layoutFile, theirs)
 	add(old, "nodes/agent/state.json", "{}")
 	add(old, "nodes/"+removedPrefix+"before/x", "four")
+	add(old, "crashes/gone/1/report.json", "{}")
+	add(old, "crashes/vanished/1/report.json", "{}")
+	add(old, "crashes/stopped/1/report.json", "{}")
+	add(old, "crashes/theirs/1/report.json", "{}")
+	add(old, "crashes/fresh/1/report.json", "{}")
+	add(time.Now(), "crashes/fresh/2/report.json", "{}")
 	add(old, "checks/i/1/x", "five!")
 	add(old, "checks/i2/1/x", "five!")
 	add(old, "nodes/runs/core", "ELF")
@@ -65,7 +71,7 @@ func TestLeftovers(t *testing.T) {
 	}
 	found := l.Leftovers(needed, before)
 	logs := "node nodes/logs: has logs that were not archived, such as conn.log; keep what you need and remove the directory"
-	want := []string{"check checks/i/1", "core nodes/runs/core", "core nodes/stopped/core.7", "node nodes/.removed-before", "node nodes/gone", logs}
+	want := []string{"check checks/i/1", "core nodes/runs/core", "core nodes/stopped/core.7", "crash crashes/gone", "crash crashes/vanished", "node nodes/.removed-before", "node nodes/gone", logs}
 	if got := shown(found); !slices.Equal(got, want) {
 		t.Errorf("leftovers %q\nwant %q", got, want)
 	}

@@ -244,7 +244,7 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 	l.common = l.common.in(here)
 	l.watcher = l.newWatcher()
 	l.memory = findMemoryGroups("/", c.Instance)
-	l.crashes = crashes.Open(filepath.Join(c.StateDir, "crashes"), c.Log)
+	l.crashes = crashes.Open(l.crashesDir(), c.Log)
 	install.file, _ = os.Stat(install.binary) // nil: any later file counts as a replacement
 	l.install.Store(&install)
 	if l.owner, err = launch.Own(ctx, c.StateDir, c.Instance); err != nil {
@@ -276,6 +276,8 @@ func newLauncher(ctx context.Context, c Config, install installation) (*Launcher
 func (l *Launcher) checksDir() string {
 	return filepath.Join(l.config.StateDir, "checks", l.config.Instance)
 }
+
+func (l *Launcher) crashesDir() string { return filepath.Join(l.config.StateDir, "crashes") }
 
 func (l *Launcher) nodesDir() string { return filepath.Join(l.config.StateDir, "nodes") }
 
