@@ -51,9 +51,9 @@ nevertheless.
 
 The JSON has the keys node, instance, remark, config (the configuration of the
 node, null if it is not assigned), detail (keys as for the nodes of status, or
-null), crashes (a list with time, ran, in seconds, reason, signal, a number, zeek,
-a version, core, backtrace and stderr), stdout, stderr, facts (by name), scripts
-(a list), limits and files (a list with name and size).` + jsonHelp
+null), crashes (a list with time, ran, in seconds, reason, signal, a number,
+zeek, a version, core, backtrace and stderr), stdout, stderr, facts (by name),
+scripts (a list), limits and files (a list with name and size).` + jsonHelp
 	cmd.Flags().StringVar(&bundle, "bundle", "", "`FILE`.tar.gz to write, which must not exist")
 	return cmd
 }
