@@ -145,11 +145,9 @@ func (s *controllerService) run(ctx context.Context) error {
 		o.watch(endpoint)
 		watchController(o, &config)
 	}
-	watch, err := s.notify(ctx, group, &config)
-	if err != nil {
+	if err := s.notify(ctx, group, &config); err != nil {
 		return err
 	}
-	config.Observe = watch
 	if s.started != nil {
 		s.started(native, clients)
 	}
@@ -160,12 +158,12 @@ func (s *controllerService) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// notify starts the service that notifies operators, and returns an observer that it needs
-// in place of that of the configuration, which it calls.
-func (s *controllerService) notify(ctx context.Context, group *errgroup.Group, c *controller.Config) (func(controller.Snapshot, controller.Input, []controller.Output), error) {
+// notify starts the service that notifies operators, and adds it to the configuration, with an
+// observer.
+func (s *controllerService) notify(ctx context.Context, group *errgroup.Group, c *controller.Config) error {
 	service, err := s.newAlerts(c.Store)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.Alerts = service
 	group.Go(func() error {
@@ -173,12 +171,13 @@ func (s *controllerService) notify(ctx context.Context, group *errgroup.Group, c
 		return nil
 	})
 	feed, others := alertFeed{take: service.Take}, c.Observe
-	return func(snapshot controller.Snapshot, in controller.Input, out []controller.Output) {
+	c.Observe = func(snapshot controller.Snapshot, in controller.Input, out []controller.Output) {
 		feed.observe(snapshot, in, out)
 		if others != nil {
 			others(snapshot, in, out)
 		}
-	}, nil
+	}
+	return nil
 }
 
 // spoken returns the dialects of the controller.

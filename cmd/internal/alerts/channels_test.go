@@ -84,7 +84,7 @@ func TestMail(t *testing.T) {
 // A mail is not sent in the clear, to a server with a wrong certificate, or after a failed
 // authentication. Errors contain no password.
 func TestMailFailures(t *testing.T) {
-	send := func(t *testing.T, change func(*smtpServer), adapt func(*Mail)) (error, int) {
+	send := func(t *testing.T, change func(*smtpServer), adapt func(*Mail)) (sent int, err error) {
 		server, pool := newSMTPServer(t, change)
 		m := Mail{
 			Server: server.listener.Addr().String(), TLS: StartTLS, From: "zeek@example.org",
@@ -95,8 +95,8 @@ func TestMailFailures(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		err := m.Send(ctx, message())
-		return err, len(server.received())
+		err = m.Send(ctx, message())
+		return len(server.received()), err
 	}
 	for name, tt := range map[string]struct {
 		change func(*smtpServer)
@@ -111,7 +111,7 @@ func TestMailFailures(t *testing.T) {
 		"recipient refused a bit": {change: func(s *smtpServer) { s.refuses = "450 later" }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err, sent := send(t, tt.change, tt.adapt)
+			sent, err := send(t, tt.change, tt.adapt)
 			if err == nil || sent > 0 {
 				t.Fatalf("%v, %d mails", err, sent)
 			}

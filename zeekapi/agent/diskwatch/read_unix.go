@@ -34,5 +34,6 @@ func read(d Directory, path string) Space {
 		return Space{Directory: d, Err: err}
 	}
 	block := uint64(fsStat.Bsize)
+	//nolint:unconvert // other systems have other types
 	return Space{Directory: d, Device: uint64(stat.Dev), Size: fsStat.Blocks * block, Free: uint64(fsStat.Bavail) * block}
 }
