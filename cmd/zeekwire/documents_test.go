@@ -42,7 +42,7 @@ var documents = []string{
 	"README.md", "docs/tutorial.md", "docs/howto/deploy.md", "docs/howto/sites.md", "docs/howto/operate.md", "docs/howto/secure.md",
 	"docs/howto/monitor.md", "docs/howto/observe.md", "docs/howto/alerts.md", "docs/howto/logs.md", "docs/howto/upgrade.md", "docs/howto/from-zeekctl.md", "docs/howto/from-zeek-conf.md",
 	"docs/howto/replace-controller.md", "docs/howto/interoperate.md",
-	"docs/howto/record.md", "docs/howto/install.md", "docs/howto/containers.md", "docs/howto/service.md", "docs/howto/configure.md", "docs/threat-model.md",
+	"docs/howto/record.md", "docs/howto/install.md", "docs/howto/containers.md", "docs/howto/service.md", "docs/howto/configure.md", "docs/threat-model.md", "docs/performance.md",
 }
 
 // skipReasons are the reasons for which a block may be skipped.

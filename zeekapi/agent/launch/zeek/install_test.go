@@ -3,8 +3,10 @@ package zeek
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -20,11 +22,15 @@ func TestRefresh(t *testing.T) {
 	}
 	l := start(t, Config{})
 	binary := filepath.Join(t.TempDir(), "zeek")
+	// Another process writes the file: one that starts meanwhile would inherit the
+	// descriptor of this one, and until it closes that, the file cannot be executed.
 	replace := func(text string) {
 		t.Helper()
 		next := binary + ".next"
-		if err := os.WriteFile(next, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
-			t.Fatal(err)
+		write := exec.Command("sh", "-c", `cat >"$0" && chmod 755 "$0"`, next)
+		write.Stdin = strings.NewReader("#!/bin/sh\n" + text + "\n")
+		if out, err := write.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
 		}
 		if err := os.Rename(next, binary); err != nil {
 			t.Fatal(err)
