@@ -127,17 +127,13 @@ func (s *controllerService) run(ctx context.Context) error {
 		Ending: s.ending,
 		Log:    s.log,
 	}
-	var web broker.Bus
-	var clients net.Addr
-	if address := s.settings.websocket.at(s.settings.defaultAddress); address != "" {
-		server, l, err := s.newServer(ctx, address, endpoint.ID().String())
-		if err != nil {
-			return err
-		}
-		defer server.Close()
-		clients, web = l.Addr(), server
-		config.Buses = append(config.Buses, server)
-		group.Go(func() error { return server.Serve(ctx, s.gate.listener(l)) })
+	clients, web, err := s.serveClients(ctx, group, endpoint.ID().String())
+	if err != nil {
+		return err
+	}
+	if web != nil {
+		defer web.Close()
+		config.Buses = append(config.Buses, web)
 	}
 	config.Access = s.gate.access(endpoint, web)
 	config.Loaded = func() { s.ready(endpoint.ID().String(), native, clients) }
@@ -156,6 +152,21 @@ func (s *controllerService) run(ctx context.Context) error {
 		return controller.Run(ctx, config)
 	})
 	return group.Wait()
+}
+
+// serveClients starts the WebSocket server and returns it with its address, or nothing if it is
+// turned off.
+func (s *controllerService) serveClients(ctx context.Context, group *errgroup.Group, endpoint string) (net.Addr, broker.Bus, error) {
+	address := s.settings.websocket.at(s.settings.defaultAddress)
+	if address == "" {
+		return nil, nil, nil
+	}
+	server, l, err := s.newServer(ctx, address, endpoint)
+	if err != nil {
+		return nil, nil, err
+	}
+	group.Go(func() error { return server.Serve(ctx, s.gate.listener(l)) })
+	return l.Addr(), server, nil
 }
 
 // notify starts the service that notifies operators, and adds it to the configuration, with an
