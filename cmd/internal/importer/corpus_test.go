@@ -122,9 +122,23 @@ func (c *corpus) table(t *testing.T) string {
 		if len(r.reasons) > 0 {
 			result += ": " + strings.Join(r.reasons, "; ")
 		}
-		fmt.Fprintf(&out, "| %s | %s | %s | %d | %s |\n", r.corpus, r.test, r.files, r.nodes, result)
+		fmt.Fprintf(&out, "| %s | %s | %s | %d | %s |\n", r.corpus, r.test, settingNames(r.files), r.nodes, result)
 	}
 	return out.String()
+}
+
+// quotedLine matches a quoted line of a configuration, and what stands before "=".
+var quotedLine = regexp.MustCompile("`([^`=]*?) *(=[^`]*)?`")
+
+// settingNames leaves the names of settings of quoted lines, without upstream's values.
+func settingNames(files string) string {
+	return quotedLine.ReplaceAllStringFunc(files, func(line string) string {
+		m := quotedLine.FindStringSubmatch(line)
+		if m[2] == "" {
+			return "a line that is no setting"
+		}
+		return "`" + m[1] + "`"
+	})
 }
 
 // imported returns the nodes that run after an import, in the form of references.
