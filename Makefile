@@ -102,7 +102,7 @@ corpus:
 record: build
 	RECORD=$(CURDIR)/testdata/recordings ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestRecord$$' ./cmd/internal/live
 
-# The files of a release: packages for Debian and Red Hat, archives, bills of
+# Make the files of a release: packages for Debian and Red Hat, archives, bills of
 # materials and checksums. The same commit and VERSION give the same bytes.
 dist:
 	$(GO) run ./cmd/internal/dist -version '$(VERSION)'
@@ -112,8 +112,8 @@ dist:
 dist-check:
 	$(GO) test -count=1 -v -timeout 20m ./cmd/internal/dist -dist
 
-# Images of the controller and of the agent, the latter in an image with Zeek,
-# which ZEEK_IMAGE names.
+# Build images of the controller and of the agent. ZEEK_IMAGE is the base image of
+# the latter.
 images: build
 	$(or $(CONTAINER_ENGINE),podman) build -t zeekwire-controller -f cmd/zeekwire/container/controller.Containerfile .
 	$(or $(CONTAINER_ENGINE),podman) build -t zeekwire-agent $(if $(ZEEK_IMAGE),--build-arg ZEEK_IMAGE=$(ZEEK_IMAGE)) -f cmd/zeekwire/container/agent.Containerfile .

@@ -11,13 +11,13 @@ import (
 
 // A member is a file of an archive.
 type member struct {
-	name   string // below the directory that the archive has at its top
+	name   string // below the archive's top directory
 	source string
 	mode   int64
 }
 
-// archive writes the archive for a platform. It has the programs, their
-// documents, and for Linux the files for systemd.
+// archive writes the archive for a platform: programs, documents, and for Linux
+// the files for systemd.
 func (r *release) archive(p platform) error {
 	members, err := r.members(p)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -34,21 +33,22 @@ func (r *release) name(p platform) string {
 	return fmt.Sprintf("zeekwire_%s_%s_%s", strings.TrimPrefix(r.version, "v"), p.os, p.arch)
 }
 
-// build compiles the programs for a platform, as "make build" does.
+// build compiles the programs for a platform, as "make build" does, unless it has
+// done so.
 func (r *release) build(ctx context.Context, p platform) error {
+	if _, err := os.Stat(r.bin(p)); err == nil {
+		return nil
+	}
 	args := []string{"build", "-trimpath", "-buildvcs=true",
 		"-ldflags", "-s -w -X " + module + "/cmd/internal/version.release=" + r.version, "-o", r.bin(p) + "/"}
-	for _, program := range programs {
-		args = append(args, "./cmd/"+program)
-	}
-	return r.command(ctx, p, "go", args...)
+	_, err := r.command(ctx, p, "go", append(args, sources()...)...)
+	return err
 }
 
 // install installs a tool for this machine.
 func (r *release) install(ctx context.Context, tool string) error {
-	cmd := exec.CommandContext(ctx, "go", "install", tool)
-	cmd.Env = append(os.Environ(), "GOBIN="+filepath.Join(r.work, "tools"))
-	return output(cmd)
+	_, err := execute(ctx, "", []string{"GOBIN=" + r.tool("")}, "go", "install", tool)
+	return err
 }
 
 // tool returns the path of an installed tool.
@@ -56,24 +56,14 @@ func (r *release) tool(name string) string { return filepath.Join(r.work, "tools
 
 // command runs a command in the checkout, with the Go command set for a platform
 // and the time of the commit for tools that write times.
-func (r *release) command(ctx context.Context, p platform, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = r.root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOOS="+p.os, "GOARCH="+p.arch,
-		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()))
-	return output(cmd)
+func (r *release) command(ctx context.Context, p platform, name string, args ...string) (string, error) {
+	return execute(ctx, r.root, []string{
+		"CGO_ENABLED=0", "GOFLAGS=", "GOOS=" + p.os, "GOARCH=" + p.arch, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()),
+	}, name, args...)
 }
 
-// output runs a command whose output is of interest only if it fails.
-func output(cmd *exec.Cmd) error {
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
-	}
-	return nil
-}
-
-// generate makes manual pages and completions with the programs for this machine,
-// and the file of licences.
+// generate writes manual pages and completions, which the programs for this
+// machine print, and the file of licences.
 func (r *release) generate(ctx context.Context) error {
 	host := platform{runtime.GOOS, runtime.GOARCH}
 	if err := r.build(ctx, host); err != nil {
@@ -83,12 +73,12 @@ func (r *release) generate(ctx context.Context) error {
 		return err
 	}
 	for _, program := range programs {
-		if _, err := text(ctx, r.root, filepath.Join(r.bin(host), program), "man", "--dir", filepath.Join(r.generated(), "man")); err != nil {
+		if _, err := r.command(ctx, host, filepath.Join(r.bin(host), program), "man", "--dir", filepath.Join(r.generated(), "man")); err != nil {
 			return err
 		}
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {
-		script, err := text(ctx, r.root, filepath.Join(r.bin(host), "zeekwire"), "completion", shell)
+		script, err := r.command(ctx, host, filepath.Join(r.bin(host), "zeekwire"), "completion", shell)
 		if err != nil {
 			return err
 		}
@@ -107,7 +97,7 @@ func (r *release) generate(ctx context.Context) error {
 func (r *release) materials(ctx context.Context, p platform) error {
 	for _, program := range programs {
 		file := filepath.Join(r.output, fmt.Sprintf("%s_%s.cdx.json", r.name(p), program))
-		err := r.command(ctx, p, r.tool("cyclonedx-gomod"), "bin", "-json", "-licenses", "-std", "-noserial", "-notimestamp",
+		_, err := r.command(ctx, p, r.tool("cyclonedx-gomod"), "bin", "-json", "-licenses", "-std", "-noserial", "-notimestamp",
 			"-version", r.version, "-output", file, filepath.Join(r.bin(p), program))
 		if err != nil {
 			return err

@@ -18,14 +18,11 @@ var licenceFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)([
 // licences returns the licences of Go and of all modules in the programs, on any
 // platform, as one text. A module without a licence is an error.
 func (r *release) licences(ctx context.Context) ([]byte, error) {
-	goVersion, err := text(ctx, r.root, "go", "env", "GOVERSION")
+	goInfo, err := execute(ctx, r.root, nil, "go", "env", "GOVERSION", "GOROOT")
 	if err != nil {
 		return nil, err
 	}
-	goRoot, err := text(ctx, r.root, "go", "env", "GOROOT")
-	if err != nil {
-		return nil, err
-	}
+	goVersion, goRoot, _ := strings.Cut(goInfo, "\n")
 	directories := map[string]string{"Go " + goVersion: goRoot}
 	for _, p := range platforms {
 		if err := r.dependencies(ctx, p, directories); err != nil {
@@ -46,12 +43,8 @@ func (r *release) licences(ctx context.Context) ([]byte, error) {
 // dependencies adds the modules in the programs for a platform to directories,
 // by name and version.
 func (r *release) dependencies(ctx context.Context, p platform, directories map[string]string) error {
-	args := []string{"GOOS=" + p.os, "GOARCH=" + p.arch, "CGO_ENABLED=0", "go", "list", "-deps",
-		"-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}\t{{.Dir}}{{end}}{{end}}"}
-	for _, program := range programs {
-		args = append(args, "./cmd/"+program)
-	}
-	list, err := text(ctx, r.root, "env", args...)
+	format := "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}\t{{.Dir}}{{end}}{{end}}"
+	list, err := r.command(ctx, p, "go", append([]string{"list", "-deps", "-f", format}, sources()...)...)
 	if err != nil {
 		return err
 	}

@@ -31,10 +31,19 @@ func (p platform) String() string { return p.os + "/" + p.arch }
 // platforms are those of a release. Linux has packages, too.
 var platforms = []platform{{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "amd64"}, {"darwin", "arm64"}}
 
-// Programs of the release, by their directories in cmd.
+// programs are those of the release, by their directories in cmd.
 var programs = []string{"zeekwire", "zeek-client"}
 
-// A release is what all its files have in common.
+// sources returns the packages of the programs.
+func sources() []string {
+	paths := make([]string, len(programs))
+	for i, program := range programs {
+		paths[i] = "./cmd/" + program
+	}
+	return paths
+}
+
+// A release describes the release that the program makes.
 type release struct {
 	root    string    // directory of the checkout
 	work    string    // temporary directory
@@ -88,14 +97,14 @@ func choose(list string) ([]platform, error) {
 	return chosen, nil
 }
 
-// newRelease finds the checkout around the working directory. Without a version,
-// it is that of the Go command for the commit.
+// newRelease returns the release of the commit that is checked out in the working
+// directory. An empty version means a pseudo-version of the commit.
 func newRelease(ctx context.Context, version, output string) (*release, error) {
-	root, err := text(ctx, "", "git", "rev-parse", "--show-toplevel")
+	root, err := execute(ctx, "", nil, "git", "rev-parse", "--show-toplevel")
 	if err != nil {
 		return nil, err
 	}
-	commit, err := text(ctx, root, "git", "log", "-1", "--format=%ct %H")
+	commit, err := execute(ctx, root, nil, "git", "log", "-1", "--format=%ct %H")
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +113,8 @@ func newRelease(ctx context.Context, version, output string) (*release, error) {
 	if err != nil {
 		return nil, fmt.Errorf("time of the commit: %w", err)
 	}
-	if changed, err := text(ctx, root, "git", "status", "--porcelain"); err != nil || changed != "" {
-		return nil, errors.Join(err, fmt.Errorf("files of a release are those of a commit; not committed:\n%s", changed))
+	if changed, err := execute(ctx, root, nil, "git", "status", "--porcelain"); err != nil || changed != "" {
+		return nil, errors.Join(err, fmt.Errorf("commit these files first, because a release has those of a commit:\n%s", changed))
 	}
 	r := &release{root: root, version: version, time: time.Unix(unix, 0).UTC()}
 	if r.version == "" {
@@ -121,8 +130,8 @@ func newRelease(ctx context.Context, version, output string) (*release, error) {
 	return r, err
 }
 
-// make makes all files of the release. Files that an earlier run left in the
-// output directory are removed first, other files there are an error.
+// make writes all files of the release. It first removes files of an earlier
+// release from the output directory. Other files there are an error.
 func (r *release) make(ctx context.Context, chosen []platform) error {
 	if err := r.clearOutput(); err != nil {
 		return err
@@ -132,7 +141,10 @@ func (r *release) make(ctx context.Context, chosen []platform) error {
 			return err
 		}
 	}
-	if err := errors.Join(r.generate(ctx), r.stage()); err != nil {
+	if err := r.generate(ctx); err != nil {
+		return err
+	}
+	if err := r.stage(); err != nil {
 		return err
 	}
 	for _, p := range chosen {
@@ -206,18 +218,17 @@ func (r *release) checksums() error {
 	return os.WriteFile(filepath.Join(r.output, checksumFile), []byte(sums.String()), 0o644)
 }
 
-// text runs a command in dir and returns what it prints, without the last line
-// break.
-func text(ctx context.Context, dir string, name string, args ...string) (string, error) {
+// execute runs a command in dir, with additional environment variables, and returns
+// its standard output without the last line break.
+func execute(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		err = fmt.Errorf("%w: %s", err, exit.Stderr)
-	}
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
+		return "", fmt.Errorf("%s: %w\n%s%s", strings.Join(cmd.Args, " "), err, out, stderr.String())
 	}
 	return strings.TrimSuffix(string(out), "\n"), nil
 }

@@ -16,8 +16,8 @@ import (
 // maintainer is responsible for the packages.
 const maintainer = "The zeekwire authors <zeekwire@users.noreply.github.com>"
 
-// files has what only packages have: the description of a package for nfpm, the
-// scripts that run on the machine, and the file for systemd-tmpfiles.
+// files contains files for packages alone: the description of a package for nfpm,
+// the scripts that dpkg and rpm run, and the file for systemd-tmpfiles.
 //
 //go:embed files
 var files embed.FS
@@ -25,13 +25,12 @@ var files embed.FS
 // systemd returns the directory of the files for systemd.
 func (r *release) systemd() string { return filepath.Join(r.root, "cmd/zeekwire/systemd") }
 
-// staged returns the directory of files that are other in packages than in the
+// staged returns the directory of files that differ between packages and the
 // checkout.
 func (r *release) staged() string { return filepath.Join(r.work, "staged") }
 
-// stage makes the files that all packages have: the units with the place that the
-// program has in packages, compressed manual pages and changes, and the embedded
-// files.
+// stage writes the staged files: units with the path of the program in packages,
+// compressed manual pages and changelogs, and the embedded files.
 func (r *release) stage() error {
 	if err := os.CopyFS(r.staged(), files); err != nil {
 		return err
@@ -62,15 +61,15 @@ func (r *release) stage() error {
 	return r.compress("changelog.Debian", r.changelog())
 }
 
-// changelog returns the changes of the package itself, in the format of Debian.
-// Those of the programs are in the document that it names.
+// changelog returns the changelog of the package in Debian's format. It refers to
+// the changelog of the programs.
 func (r *release) changelog() []byte {
 	return fmt.Appendf(nil, "zeekwire (%s-1) unstable; urgency=medium\n\n  * Release %s. Its changes are in changelog.gz.\n\n -- %s  %s\n",
 		strings.TrimPrefix(r.version, "v"), r.version, maintainer, r.time.Format(time.RFC1123Z))
 }
 
-// compress writes compressed content to a staged file. The format's fields for
-// name and time are left empty.
+// compress writes compressed content to a staged file, without a name or time in
+// the format's header.
 func (r *release) compress(name string, content []byte) error {
 	var out bytes.Buffer
 	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
@@ -93,7 +92,7 @@ func (r *release) packages(ctx context.Context, p platform) error {
 		if err := r.describe(config, p, kind); err != nil {
 			return err
 		}
-		if err := r.command(ctx, p, r.tool("nfpm"), "package", "--config", config, "--packager", kind, "--target", r.output+"/"); err != nil {
+		if _, err := r.command(ctx, p, r.tool("nfpm"), "package", "--config", config, "--packager", kind, "--target", r.output+"/"); err != nil {
 			return err
 		}
 	}
@@ -110,7 +109,7 @@ func (r *release) describe(config string, p platform, kind string) error {
 	if err != nil {
 		return err
 	}
-	doc := "" // what nfpm calls documents is not in a deb
+	doc := "" // nfpm omits documents from a deb
 	if kind == "rpm" {
 		doc = "type: doc, "
 	}

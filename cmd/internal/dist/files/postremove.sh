@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs after the package was removed, upgraded or purged, by dpkg and by rpm. Only
-# dpkg knows a purge: it removes settings and state, but no logs.
+# Runs after the package was removed, upgraded or purged, by dpkg and by rpm. A
+# purge, which only dpkg has, removes settings and state, but no logs.
 set -e
 
 if [ -d /run/systemd/system ]; then

@@ -15,7 +15,7 @@ fi
 systemctl disable --now zeekwire-agent.service zeekwire-controller.service
 
 # The agent leaves nodes running when it ends, so they are still in its control
-# group. They have the time that the agent would give them.
+# group. Stop them, and kill those that run after 30 s.
 nodes_run() {
   cat /sys/fs/cgroup/system.slice/zeekwire-agent.service/cgroup.procs \
     /sys/fs/cgroup/systemd/system.slice/zeekwire-agent.service/cgroup.procs 2>/dev/null | grep -q .
