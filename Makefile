@@ -5,6 +5,7 @@ GO ?= go
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 ACTIONLINT = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+APIDIFF = golang.org/x/exp/cmd/apidiff@v0.0.0-20261113113407-e3970619a1a4
 GOTESTSUM = gotest.tools/gotestsum@v1.13.0
 FUZZTIME ?= 10s
 PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
@@ -13,7 +14,7 @@ PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build cross demo docs man test long live live-table load hostile faults corpus record dist dist-check images kubecheck lint vulncheck fuzz bench bench-compare
+.PHONY: build cross demo docs man test long live live-table load load-http load-gateway hostile faults failover failover-figures corpus record dist dist-check release-check packages images kubecheck apidiff lint vulncheck fuzz bench bench-compare axe screenshots console-figures
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
@@ -41,11 +42,13 @@ man: build
 # The summary at the end lists failures, and what was skipped and why.
 #
 # What has one goroutine and many repetitions runs for longer without the race
-# detector, which makes it slow and has nothing to find there.
+# detector, which makes it slow and has nothing to find there. The tests of the HTTP
+# API run again, with the validator of OpenAPI, which takes minutes to compile with it.
 test:
 	@set -- $$($(GO) env CC); command -v "$$1" >/dev/null || { echo "the race detector needs a C compiler, here $$1"; exit 1; }
 	$(GO) run $(GOTESTSUM) --format pkgname -- -race -timeout 10m ./...
 	CGO_ENABLED=0 $(GO) test -trimpath -run '^Test(Simulation|StoreDetectsDamage)$$' ./zeekapi/controller
+	CGO_ENABLED=0 $(GO) test -trimpath ./zeekapi/httpapi
 	$(GO) run ./cmd/zeekwire decode --check testdata/recordings/*/*.jsonl
 
 # The controller's simulations with 31 000 seeds, 1000 times killed, and 20 000
@@ -66,15 +69,34 @@ live: build
 	  [ -z "$$ZEEK" ] || $(LIVETEST) -run '^TestZeekOptionsAreComplete$$' ./cmd/zeekwire; \
 	} | tee $(LIVEJSON) | $(GO) run ./cmd/internal/live/report
 
-# The table of results in testdata/live.md, from the output of one or more runs.
+# The table of results in testdata/live.md, from the output of one or more runs, and
+# its summary in docs/supported-zeek.md.
 live-table:
-	$(GO) run ./cmd/internal/live/report -write testdata/live.md $(LIVEJSON)
+	$(GO) run ./cmd/internal/live/report -write testdata/live.md -supported docs/supported-zeek.md $(LIVEJSON)
 
 # A controller with up to a thousand agents, in processes of their own: a table
 # of what it takes.
 LOAD = 10,100,1000
+LOADTLS = off anonymous
+LOADETCD = false true
 load: build
-	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestLoad$$' ./cmd/internal/load -load.agents $(LOAD) -load.times
+	for tls in $(LOADTLS); do for etcd in $(LOADETCD); do \
+		ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -timeout 2h -run '^TestLoad$$' ./cmd/internal/load \
+			-load.agents $(LOAD) -load.tls $$tls -load.etcd=$$etcd -load.times || exit 1; \
+	done; done
+
+# How much longer deployments take under load of the HTTP API.
+load-http: build
+	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -run '^TestHTTP$$' ./cmd/internal/load -load.times \
+		-load.http.agents 1000 -load.http.streams 200 -load.http.rate 500
+
+# Readers of a gateway, and messages per second.
+READERS = 5000
+RATE = 2000
+load-gateway:
+	$(GO) test -count=1 -v -timeout 30m -run '^TestLoad$$' ./broker/gateway -readers $(READERS) -rate $(RATE)
+	$(GO) test -count=1 -v -timeout 30m -run '^TestLoad$$' ./broker/gateway -readers $(READERS) -rate $(RATE) -one-in 100
+	$(GO) test -count=1 -v -timeout 30m -run '^TestLoad$$' ./broker/gateway -readers $(READERS) -rate $(RATE) -one-in 100 -kind websocket
 
 # Attacks on controllers, agents and clients under a memory limit, with a table of
 # the results. HOSTILE is a regular expression of the rows to run.
@@ -88,6 +110,20 @@ hostile: build
 # needs a mount namespace, as root or in a user namespace.
 faults: build
 	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -timeout 30m ./cmd/internal/faults -faults.others
+
+# Three controllers on three members of etcd, with twenty agents and clients that deploy
+# without pause, while controllers, members and connections fail. Round n has the seed
+# SEED + n, so that a failed one can be repeated: make failover SEED=17 ROUNDS=1.
+SEED ?= 1
+ROUNDS ?= 200
+failover: build
+	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -timeout 6h -artifacts -run '^TestFailover$$' ./cmd/internal/failover -failover.agents 20 -failover.seed $(SEED) -failover.rounds $(ROUNDS)
+
+# Measure the deployments of one client with a file and with etcd, and the take-over of
+# many agents by the next of three controllers.
+FIGURES ?= 1000
+failover-figures: build
+	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -timeout 30m -run '^TestFigures$$' ./cmd/internal/failover -failover.figures $(FIGURES)
 
 # Import every configuration in the tests of ZeekControl and of Zeek's generator for
 # systemd, and compare the nodes with theirs. ZEEK_SOURCE and ZEEKCTL_SOURCE are the
@@ -108,9 +144,18 @@ dist:
 	$(GO) run ./cmd/internal/dist -version '$(VERSION)'
 
 # Make a release twice and compare; check the packages with lintian and rpmlint;
-# and install, upgrade and remove them in a container with systemd and a cluster.
+# and install, upgrade and remove them in a container with systemd and a cluster. It
+# needs root; SUDO=sudo becomes root.
 dist-check:
-	$(GO) test -count=1 -v -timeout 20m ./cmd/internal/dist -dist
+	$(if $(SUDO),$(SUDO) env "PATH=$$PATH") $(GO) test -count=1 -v -timeout 60m ./cmd/internal/dist -dist $(if $(DISTSKIP),-skip '$(DISTSKIP)')
+
+# Check that the documents of the release VERSION are complete.
+release-check:
+	@VERSION='$(VERSION)' .ci/release-check
+
+# Install what the tests need beside Go, from Debian's packages.
+packages:
+	.ci/packages
 
 # Build images of the controller and of the agent. ZEEK_IMAGE is the base image of
 # the latter.
@@ -121,6 +166,11 @@ images: build
 # Decode the example for Kubernetes with the types of Kubernetes.
 kubecheck:
 	cd cmd/internal/kubecheck && $(GO) run . ../../zeekwire/container/kubernetes.yaml
+
+# Compare the API of the Go packages with the earlier one. UPDATE=1 writes the list of
+# intended changes.
+apidiff:
+	@GO='$(GO)' APIDIFF=$(APIDIFF) .ci/apidiff $(if $(UPDATE),update)
 
 # Run the linters of .golangci.yml, check the workflow files, and look for known
 # vulnerabilities.
@@ -138,6 +188,24 @@ vulncheck:
 	case "$$output" in *"fetching vulnerabilities"*) ;; *) exit 1;; esac; \
 	echo "NOT CHECKED FOR VULNERABILITIES: their database cannot be reached"; \
 	[ "$(VULNDB)" != required ]
+
+# The accessibility checker that judges the console in the tests in a browser. It is only
+# data of these tests.
+AXE_CORE = axe-core@4.14.1
+bin/axe/package/axe.min.js:
+	mkdir -p bin/axe && cd bin/axe && npm pack --silent $(AXE_CORE) && tar -xzf axe-core-*.tgz
+axe: bin/axe/package/axe.min.js
+
+# A screenshot of each screen of the console in bin/screenshots: wide and narrow, light
+# and dark. It needs a Chromium.
+screenshots:
+	mkdir -p bin/screenshots
+	$(GO) test -count=1 -run '^TestScreenshots$$' ./cmd/internal/console -screenshots $(CURDIR)/bin/screenshots
+
+# The time to the first paint of the overview with 100 machines, and the size of the page
+# with its files.
+console-figures:
+	$(GO) test -count=1 -v -run '^TestBrowserFirstPaint$$' ./cmd/internal/console
 
 # Run every fuzz target for FUZZTIME, one after the other.
 fuzz:

@@ -50,6 +50,14 @@ type Director interface {
 	PublishTo(ctx context.Context, peer uuid.UUID, topic string, v Value) (known bool, err error)
 }
 
+// Multicaster is a Bus that can send a message to several of its peers. It encodes the message
+// only once for all of them.
+type Multicaster interface {
+	// PublishToAll is like Publish, but sends v only to the given peers. It ignores peers that
+	// do not exist or do not subscribe to topic.
+	PublishToAll(ctx context.Context, peers []uuid.UUID, topic string, v Value) error
+}
+
 // Rejecter is a Bus that can tell a peer that its last message was not
 // understood. Only WebSocket servers can; the native protocol has no such
 // message.
@@ -149,6 +157,10 @@ type Peer struct {
 	// the peer claims, if the transport carries one: X-Application-Name of a
 	// WebSocket client, the endpoint name of a WebSocket server.
 	Name string
+
+	// Application is the name of the program that the peer claims, if the transport carries
+	// one: X-Application-Name of a WebSocket client.
+	Application string
 
 	// Identity is the authenticated identity of the peer, or nil if the peer
 	// was not authenticated.

@@ -236,24 +236,34 @@ func parseEvent(content Value) (Event, error) {
 	if content.Len() == 2 {
 		return e, nil
 	}
-	meta := content.At(2)
-	if meta.Kind() != KindVector {
-		return Event{}, invalid("metadata of event %.80s has kind %s, want vector", name, meta.Kind())
+	meta, err := ParseMetadata(content.At(2))
+	if err != nil {
+		return Event{}, invalid("event %.80s: %v", name, err)
 	}
-	e.Metadata = make([]Metadata, meta.Len())
-	for i := range e.Metadata {
-		entry := meta.At(i)
+	e.Metadata = meta
+	return e, nil
+}
+
+// ParseMetadata returns the metadata of an event that v, the last element of the event,
+// encodes.
+func ParseMetadata(v Value) ([]Metadata, error) {
+	if v.Kind() != KindVector {
+		return nil, fmt.Errorf("metadata has kind %s, want vector", v.Kind())
+	}
+	all := make([]Metadata, v.Len())
+	for i := range all {
+		entry := v.At(i)
 		key, ok := element(entry, 0).Count()
 		if !ok || entry.Len() != 2 {
-			return Event{}, invalid("metadata of event %.80s: element %d is not [count, value]", name, i)
+			return nil, fmt.Errorf("metadata element %d is not [count, value]", i)
 		}
 		value := entry.At(1)
 		if key == MetadataNetworkTimestamp && value.Kind() != KindTimestamp {
-			return Event{}, invalid("metadata of event %.80s: network timestamp has kind %s, want timestamp", name, value.Kind())
+			return nil, fmt.Errorf("metadata: network timestamp has kind %s, want timestamp", value.Kind())
 		}
-		e.Metadata[i] = Metadata{Key: key, Value: value}
+		all[i] = Metadata{Key: key, Value: value}
 	}
-	return e, nil
+	return all, nil
 }
 
 func parseLogCreate(content Value) (ZeekMessage, error) {

@@ -54,7 +54,7 @@ func TestParseZeekMessageErrors(t *testing.T) {
 		{"content not a vector", vector(count(1), count(1), str("e")), "content has kind string"},
 		{"event without arguments", event(str("e")), "event is not [string, vector]"},
 		{"event name of another kind", event(count(1), vector()), "event is not [string, vector]"},
-		{"metadata not a vector", event(str("e"), vector(), broker.None()), "metadata of event e has kind none"},
+		{"metadata not a vector", event(str("e"), vector(), broker.None()), "event e: metadata has kind none"},
 		{"short metadata entry", event(str("e"), vector(), vector(count(1))), "element 0 is not [count, value]"},
 		{"network timestamp of another kind", event(str("e"), vector(), vector(vector(count(1), count(1)))), "network timestamp has kind count"},
 		{"empty log create", vector(count(1), count(2), vector()), "log create is not"},

@@ -219,7 +219,7 @@ func UniqueSet(elems []Value) (v Value, ok bool) {
 // UniqueTable sorts and keeps it.
 func UniqueTable(flat []Value) (v Value, ok bool) {
 	if len(flat) == 0 {
-		return container(KindTable, nil), true
+		return container(KindTable, nil), true // flat may point to memory that has no room for an Entry
 	}
 	// An Entry has the memory layout of two Values, so the pairs can be sorted
 	// in place.
@@ -298,17 +298,26 @@ func (v Value) Kind() Kind { return v.kind }
 // IsNone reports whether v is none.
 func (v Value) IsNone() bool { return v.kind == KindNone }
 
-// Memory returns the memory that v takes, in bytes, without that of v itself and of
-// the encoding that a decoded value keeps.
-func (v Value) Memory() int {
+// Memory returns the memory that v takes, in bytes, without that of v itself. It
+// includes the encoding that a decoded value keeps.
+func (v Value) Memory() int { return v.memory(true) }
+
+// memory is Memory, with or without the bytes of strings and enum values.
+func (v Value) memory(withText bool) int {
 	switch v.kind {
 	case KindString, KindEnum:
-		return int(v.n)
+		if withText {
+			return int(v.n)
+		}
 	case KindSet, KindTable, KindVector:
 		elems := v.elems()
 		n := len(elems) * int(unsafe.Sizeof(v))
-		for _, e := range elems {
-			n += e.Memory()
+		if encoding, ok := v.Encoding(); ok {
+			n += int(unsafe.Sizeof(v)) + len(encoding)
+			withText = false // the text is part of the encoding
+		}
+		for i := range elems {
+			n += elems[i].memory(withText)
 		}
 		return n
 	}

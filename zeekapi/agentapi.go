@@ -194,9 +194,11 @@ type AgentDescription struct {
 }
 
 // AgentRevision is the revision of the requests that our agents accept. Revision 1
-// has checks, sites, and the extensions of AgentDeployNodesRequest. Revision 2 has
-// measurements and lists of scripts.
-const AgentRevision = 2
+// has checks, sites, and extensions of AgentDeployNodesRequest. Revision 2 has
+// measurements, lists of scripts, and Continue of AgentDeployNodesRequest. Revision 3
+// has AgentLeaderRequest. Revision 4 has AgentLayout. Agents may refuse requests with
+// extensions of later revisions.
+const AgentRevision = 4
 
 var _ = oneWay[AgentDescription](AgentAPI, operations("description"))
 
@@ -210,6 +212,18 @@ type AgentRefusal struct {
 
 var _ = oneWay[AgentRefusal](AgentAPI, operations("refusal"))
 
+// AgentLayout is the layout of a cluster, for the requests to the agent that follow. They
+// name its ID instead of containing the layout. So the layout is sent only when it has
+// changed, and encoded once for all agents. An agent keeps the last layout of each
+// controller that it obeys until it loses the peering.
+type AgentLayout struct {
+	OneWay `zeek:"-"`
+	ID     string       `zeek:"id"` // of the content, see PackedLayout.ID
+	Layout PackedLayout `zeek:"layout"`
+}
+
+var _ = oneWay[AgentLayout](AgentAPI, operations("layout"))
+
 // AgentDeployNodesRequest is AgentDeployRequest reduced to the agent's own nodes.
 // About the other nodes of the cluster it has only the layout. It is for agents
 // whose AgentDescription has our LayoutForm.
@@ -217,7 +231,7 @@ type AgentDeployNodesRequest struct {
 	ReqID
 	Config string       `zeek:"config"` // ID of the configuration
 	Nodes  []Node       `zeek:"nodes"`  // nodes of the instance, sorted by name
-	Layout PackedLayout `zeek:"layout"` // layout of the whole cluster
+	Layout PackedLayout `zeek:"layout"` // layout of the whole cluster, "" if LayoutID is set
 	Force  bool         `zeek:"force"`
 
 	// Site is the Site of the configuration. The agent must have it.
@@ -234,6 +248,24 @@ type AgentDeployNodesRequest struct {
 	// Continue says that only the selection of nodes has changed: nodes whose
 	// configuration is the same keep their failures and their count of restarts.
 	Continue bool `zeek:"continue,extension"`
+
+	// LayoutID is the ID of the layout if the controller has sent it in an AgentLayout, or "".
+	LayoutID string `zeek:"layout_id,extension"`
+}
+
+// For returns the request without the extensions that agents of a revision do not
+// know.
+func (r AgentDeployNodesRequest) For(revision uint64) AgentDeployNodesRequest {
+	if revision < 1 {
+		r.Site, r.Edited, r.StartLimit = "", false, 0
+	}
+	if revision < 2 {
+		r.Continue = false
+	}
+	if revision < 4 {
+		r.LayoutID = ""
+	}
+	return r
 }
 
 // AgentDeployNodesCall declares AgentDeployNodesRequest and its response.
@@ -253,9 +285,12 @@ type AgentCheckRequest struct {
 	ReqID
 	Config string       `zeek:"config"`
 	Nodes  []Node       `zeek:"nodes"`
-	Layout PackedLayout `zeek:"layout"`
-	Force  bool         `zeek:"force"` // check also nodes that run as they should
+	Layout PackedLayout `zeek:"layout"` // "" if LayoutID is set
+	Force  bool         `zeek:"force"`  // check also nodes that run as they should
 	Site   string       `zeek:"site"`
+
+	// LayoutID is that of AgentDeployNodesRequest.
+	LayoutID string `zeek:"layout_id,extension"`
 }
 
 // AgentCheckResponse has a failed result with NodeOutputs as its data for each node
@@ -372,6 +407,28 @@ var AgentLogsCall = single[AgentLogsRequest, AgentLogsResponse](Request{
 	Forms:   []Form{operations("logs")},
 })
 
+// AgentDiagnoseRequest is a DiagnoseRequest that the controller forwards to the agent.
+type AgentDiagnoseRequest struct {
+	ReqID
+	Node  string `zeek:"node"`
+	Bytes uint64 `zeek:"bytes"`
+}
+
+// AgentDiagnoseResponse has a Diagnosis as its data.
+type AgentDiagnoseResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// AgentDiagnoseCall declares AgentDiagnoseRequest and its response.
+var AgentDiagnoseCall = single[AgentDiagnoseRequest, AgentDiagnoseResponse](Request{
+	Name:    "agent_diagnose",
+	Summary: "Get the diagnosis of a node from its agent",
+	API:     AgentAPI,
+	Effect:  Reads,
+	Forms:   []Form{operations("diagnose")},
+})
+
 // AgentFiguresRequest gets the measurements of an instance and its nodes.
 type AgentFiguresRequest struct {
 	ReqID
@@ -417,33 +474,11 @@ var AgentScriptsCall = many[AgentScriptsRequest, AgentScriptsResponse](Request{
 	Forms:   []Form{operations("scripts")},
 })
 
-// AgentDiagnoseRequest is a DiagnoseRequest that the controller forwards to the agent.
-type AgentDiagnoseRequest struct {
-	ReqID
-	Node  string `zeek:"node"`
-	Bytes uint64 `zeek:"bytes"`
-}
-
-// AgentDiagnoseResponse has a Diagnosis as its data.
-type AgentDiagnoseResponse struct {
-	ReqID
-	Result Result `zeek:"result"`
-}
-
-// AgentDiagnoseCall declares AgentDiagnoseRequest and its response.
-var AgentDiagnoseCall = single[AgentDiagnoseRequest, AgentDiagnoseResponse](Request{
-	Name:    "agent_diagnose",
-	Summary: "Get what is known about a node from its agent",
-	API:     AgentAPI,
-	Effect:  Reads,
-	Forms:   []Form{operations("diagnose")},
-})
-
-// AgentCleanupRequest removes what the agent no longer needs, or with DryRun only lists
-// it. Nodes that run or should are needed anyway.
+// AgentCleanupRequest removes the leftovers of the agent or, with DryRun, only lists them.
+// Files of nodes that run or should run are not leftovers.
 type AgentCleanupRequest struct {
 	ReqID
-	Keep   []string `zeek:"keep,set"` // further nodes that are needed, because they are stopped
+	Keep   []string `zeek:"keep,set"` // further nodes whose files are needed, such as stopped ones
 	DryRun bool     `zeek:"dry_run"`
 }
 
@@ -456,9 +491,50 @@ type AgentCleanupResponse struct {
 // AgentCleanupCall declares AgentCleanupRequest and its response.
 var AgentCleanupCall = single[AgentCleanupRequest, AgentCleanupResponse](Request{
 	Name:    "agent_cleanup",
-	Summary: "Remove what an agent no longer needs",
+	Summary: "Remove files that an agent no longer needs",
 	API:     AgentAPI,
 	Effect:  Changes,
 	Long:    true,
 	Forms:   []Form{operations("cleanup")},
+})
+
+// AgentLeaderRequest introduces a controller to an agent, as the leader of the controllers
+// of the cluster or as one that stands by. A controller that is one of several sends it
+// before all other requests, and whenever it begins to lead or a term begins. A controller
+// that is the only one does not send it, and neither do Zeek's controllers.
+type AgentLeaderRequest struct {
+	ReqID
+
+	// Term is the term of the controller if it leads, and else the last term that it
+	// knows. Each leader has a greater term than the leaders before it.
+	Term uint64 `zeek:"term"`
+
+	// Leads reports whether the controller leads.
+	Leads bool `zeek:"leads"`
+
+	// Leader is the address of the leader, for messages to operators. It is "" if the
+	// controller leads, or if the leader is unknown.
+	Leader string `zeek:"leader"`
+}
+
+// AgentLeaderResponse has an AgentTerm as its data, even on failure. It is a failure if
+// the agent does not obey the leader that sent the request.
+type AgentLeaderResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// AgentTerm is the greatest term of a leader that an agent has heard of.
+type AgentTerm struct {
+	Term   uint64 `zeek:"term"`
+	Leader string `zeek:"leader"` // endpoint ID of the leader
+}
+
+// AgentLeaderCall declares AgentLeaderRequest and its response.
+var AgentLeaderCall = single[AgentLeaderRequest, AgentLeaderResponse](Request{
+	Name:    "agent_leader",
+	Summary: "Introduce the controller to an agent, with its term",
+	API:     AgentAPI,
+	Effect:  Changes,
+	Forms:   []Form{operations("leader")},
 })

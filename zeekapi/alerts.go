@@ -9,7 +9,7 @@ type Alert struct {
 	Rule     string    `zeek:"rule"` // what kind of problem it is, such as "node-failed"
 	Instance string    `zeek:"instance"`
 	Node     string    `zeek:"node"`
-	Subject  string    `zeek:"subject"` // tells alerts of the same rule apart, such as a directory; "" if there is only one
+	Subject  string    `zeek:"subject"` // distinguishes alerts of the same rule, such as a directory; "" if there is only one
 	Text     string    `zeek:"text"`
 	Since    time.Time `zeek:"since"`
 	Ended    time.Time `zeek:"ended,optional"` // zero: it is present
@@ -25,7 +25,7 @@ type AlertChannel struct {
 
 	Sent   uint64    `zeek:"sent"`   // delivered notifications
 	Failed uint64    `zeek:"failed"` // notifications that were given up
-	Queued uint64    `zeek:"queued"` // notifications that wait
+	Queued uint64    `zeek:"queued"` // notifications that are not sent yet
 	Error  string    `zeek:"error"`  // of the last attempt; "" if it succeeded
 	Last   time.Time `zeek:"last,optional"`
 }
@@ -35,39 +35,3 @@ type Alerts struct {
 	Present  []Alert        `zeek:"present"` // the oldest first
 	Channels []AlertChannel `zeek:"channels"`
 }
-
-// AlertsRequest gets the present alerts.
-type AlertsRequest struct{ ReqID }
-
-// AlertsResponse has Alerts as its data.
-type AlertsResponse struct {
-	ReqID
-	Result Result `zeek:"result"`
-}
-
-// AlertsCall declares AlertsRequest and its response.
-var AlertsCall = single[AlertsRequest, AlertsResponse](Request{
-	Name:    "alerts",
-	Summary: "List the present alerts",
-	API:     ControllerAPI,
-	Effect:  Reads,
-	Forms:   []Form{operations("alerts")},
-})
-
-// TestAlertsRequest sends a test notification by each channel.
-type TestAlertsRequest struct{ ReqID }
-
-// TestAlertsResponse has a result for each channel, with its name as data.
-type TestAlertsResponse struct {
-	ReqID
-	Results []Result `zeek:"results"`
-}
-
-// TestAlertsCall declares TestAlertsRequest and its response.
-var TestAlertsCall = many[TestAlertsRequest, TestAlertsResponse](Request{
-	Name:    "test_alerts",
-	Summary: "Send a test notification by each channel",
-	API:     ControllerAPI,
-	Effect:  Changes,
-	Forms:   []Form{operations("test_alerts")},
-})

@@ -17,6 +17,7 @@ var GetInstancesCall = single[GetInstancesRequest, GetInstancesResponse](Request
 	Summary: "List the instances whose agents are connected",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[[]Instance](),
 	Forms:   []Form{management("get_instances"), clusterAgent("get_instances")},
 })
 
@@ -24,7 +25,14 @@ var GetInstancesCall = single[GetInstancesRequest, GetInstancesResponse](Request
 type StageConfigurationRequest struct {
 	ReqID
 	Config Configuration `zeek:"config"`
+
+	// Replaces is the Fingerprint of the staged configuration that this one may
+	// replace, or NoConfiguration; "" for any. Zeek's controller does not know this field.
+	Replaces string `zeek:"replaces,extension"`
 }
+
+// NoConfiguration takes the place of a Fingerprint if there must be no configuration.
+const NoConfiguration = "none"
 
 // StageConfigurationResponse has one result per error or, on success, a single
 // result with the configuration's ID, a string, as its data.
@@ -39,6 +47,7 @@ var StageConfigurationCall = many[StageConfigurationRequest, StageConfigurationR
 	Summary: "Upload a configuration without deploying it",
 	API:     ControllerAPI,
 	Effect:  Changes,
+	Data:    dataOf[string](),
 	Forms:   []Form{management("stage_configuration")},
 })
 
@@ -61,6 +70,7 @@ var GetConfigurationCall = single[GetConfigurationRequest, GetConfigurationRespo
 	Summary: "Get the staged or the deployed configuration",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[Configuration](),
 	Forms:   []Form{management("get_configuration")},
 })
 
@@ -81,6 +91,7 @@ var DeployCall = many[DeployRequest, DeployResponse](Request{
 	API:     ControllerAPI,
 	Effect:  Changes,
 	Long:    true,
+	Data:    deploymentData,
 	Forms:   []Form{management("deploy")},
 })
 
@@ -104,6 +115,7 @@ var SetConfigurationCall = many[SetConfigurationRequest, SetConfigurationRespons
 	API:     ControllerAPI,
 	Effect:  Changes,
 	Long:    true,
+	Data:    deploymentData,
 	Forms:   []Form{clusterAgent("set_configuration")},
 })
 
@@ -122,6 +134,7 @@ var GetNodesCall = many[GetNodesRequest, GetNodesResponse](Request{
 	Summary: "List the processes of all instances",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[[]NodeStatus](),
 	Forms:   []Form{management("get_nodes"), clusterAgent("get_nodes")},
 })
 
@@ -146,6 +159,7 @@ var GetIDValueCall = many[GetIDValueRequest, GetIDValueResponse](Request{
 	Summary: "Get the value of a global identifier from nodes",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[string](),
 	Forms:   []Form{management("get_id_value")},
 })
 

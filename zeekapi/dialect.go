@@ -23,9 +23,10 @@ const (
 )
 
 // Topics are the topics of a dialect. The topic of an agent is AgentPrefix, a slash
-// and the agent's name.
+// and the agent's name. All agents share the topic Agents. An empty topic means that the
+// dialect has no messages for it.
 type Topics struct {
-	Controller, AgentPrefix, Node, Supervisor, Events string
+	Controller, AgentPrefix, Agents, Node, Supervisor, Events string
 }
 
 // Agent returns the topic of an agent.
@@ -79,6 +80,10 @@ func DeclareAs[M Message, W any](event string, api API, since string, to func(M)
 type Dialect struct {
 	Name   string
 	Topics Topics
+
+	// Extensible permits events with more arguments than declared, from a later version
+	// of the dialect. Decode ignores these arguments.
+	Extensible bool
 
 	// Records are the types of data that travel as Zeek's any, by their names
 	// in Zeek.
@@ -204,16 +209,15 @@ func (d *Declaration) required() int {
 }
 
 // Decode returns the message that ev represents. Like Zeek, it requires the exact
-// number of arguments, extensions aside, but accepts records with additional
-// fields. It returns
-// ErrUnknown, wrapped, if the dialect does not have the event, and another error if
-// the arguments do not fit.
+// number of arguments, extensions aside, unless the dialect is Extensible. It accepts
+// records with additional fields. It returns ErrUnknown, wrapped, if the dialect does
+// not have the event, and another error if the arguments do not fit.
 func (d *Dialect) Decode(ev broker.Event) (Message, error) {
 	decl := d.byEvent[ev.Name]
 	if decl == nil {
 		return nil, fmt.Errorf("zeekapi: event %.80q: %w (%s)", ev.Name, ErrUnknown, d.Name)
 	}
-	if n := len(ev.Args); n > len(decl.args) || n < decl.required() {
+	if n := len(ev.Args); n > len(decl.args) && !d.Extensible || n < decl.required() {
 		return nil, fmt.Errorf("zeekapi: event %s has %d arguments, want %d", ev.Name, n, len(decl.args))
 	}
 	m, err := decl.unmarshal(broker.Vector(ev.Args...))

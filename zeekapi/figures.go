@@ -2,7 +2,7 @@ package zeekapi
 
 import "time"
 
-// The records in this file are what nodes and machines measure. Zeek's APIs have no
+// The records in this file are measurements of nodes and machines. Zeek's APIs have no
 // counterpart.
 
 // Traffic counts the packets that a node has received from its packet source since its
@@ -11,7 +11,7 @@ type Traffic struct {
 	Measured time.Time `zeek:"measured"`
 	Received uint64    `zeek:"received"` // packets that were processed
 	Dropped  uint64    `zeek:"dropped"`  // packets that were lost before
-	Link     uint64    `zeek:"link"`     // packets on the link, before any filter; 0: the packet source does not tell
+	Link     uint64    `zeek:"link"`     // packets on the link, before any filter; 0: unknown to the packet source
 	Bytes    uint64    `zeek:"bytes"`    // of the received packets
 
 	// Rates are the rates of the most recent period. They are nil before the second

@@ -2,6 +2,7 @@ package zeekapi
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -131,20 +132,33 @@ func (l Layout) HasRole(role ClusterRole) bool {
 	return strings.Contains(string(l), " "+string(role)+" ") // only the second word of a line can be a role
 }
 
-// Member returns the member of that name. It parses only that line.
+// Member returns the member of that name. It parses only that line, which it finds by
+// bisection.
 func (l Layout) Member(name string) (Member, error) {
 	if err := CheckName(name); err != nil {
 		return Member{}, fmt.Errorf("node %w", err)
 	}
-	text, start := string(l), name+" " // start of the line: names contain no spaces
-	if !strings.HasPrefix(text, start) {
-		end := strings.Index(text, "\n"+start) // end of the previous line
-		if end < 0 {
-			return Member{}, fmt.Errorf("node %s is not in the layout of its cluster", name)
+	// The line begins in text[from:to], at from or after a newline, if it exists.
+	text := string(l)
+	for from, to := 0, len(text); from < to; {
+		middle := from + (to-from)/2
+		start := from + strings.LastIndexByte(text[from:middle], '\n') + 1
+		end := start + strings.IndexByte(text[start:], '\n') + 1
+		if end <= start {
+			end = len(text) // it is incomplete
 		}
-		text = text[end+1:]
+		line := text[start:end]
+		found, _, _ := strings.Cut(line, " ")
+		switch cmp.Compare(name, found) {
+		case 0:
+			return parseMember(line)
+		case -1:
+			to = start
+		default:
+			from = end
+		}
 	}
-	return parseMember(text[:strings.IndexByte(text, '\n')+1])
+	return Member{}, fmt.Errorf("node %s is not in the layout of its cluster", name)
 }
 
 func parseMember(line string) (m Member, err error) {
@@ -193,6 +207,9 @@ const MaxLayoutSize = 16 << 20
 
 // Pack compresses l.
 func (l Layout) Pack() PackedLayout { return PackedLayout(s2.EncodeBetter(nil, []byte(l))) }
+
+// ID identifies the content of p. It is the SHA-256 checksum of p, in hexadecimal.
+func (p PackedLayout) ID() string { return fmt.Sprintf("%x", sha256.Sum256([]byte(p))) }
 
 // Unpack decompresses p, without parsing the layout. It returns an error if the
 // layout is larger than MaxLayoutSize.

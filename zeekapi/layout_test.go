@@ -79,7 +79,7 @@ func TestLayoutRejectsInvalidMembersAndText(t *testing.T) {
 }
 
 func TestLayoutMember(t *testing.T) {
-	const layout = Layout("a WORKER - - -\nab PROXY 10.0.0.1 7/tcp -\nb BOSS - - -\nWORKER MANAGER - - -\nlast LOGGER - - -")
+	const layout = Layout("WORKER MANAGER - - -\na WORKER - - -\nab PROXY 10.0.0.1 7/tcp -\nb BOSS - - -\nlast LOGGER - - -")
 	for name, want := range map[string]string{
 		"a": "", "ab": "", "WORKER": "",
 		"":         "node name is empty",

@@ -196,4 +196,8 @@ const (
 
 	// ErrorRefused is the text of a deployment whose check found problems.
 	ErrorRefused = "the deployment is refused, nothing has changed"
+
+	// ErrorReplaced is the text of a refused request that expects another staged
+	// configuration.
+	ErrorReplaced = "another configuration has been staged in the meantime"
 )

@@ -16,6 +16,19 @@ var assignment = regexp.MustCompile(`^[A-Za-z_]\w*(::[A-Za-z_]\w*)*=`)
 // an option, such as AF_Packet::fanout_id=24.
 func IsAssignment(word string) bool { return assignment.MatchString(word) }
 
+// AssignedOption returns the option that a word assigns, or "" if it is no assignment.
+func AssignedOption(word string) string {
+	if !IsAssignment(word) {
+		return ""
+	}
+	name, _, _ := strings.Cut(word, "=")
+	return name
+}
+
+// BackendScripts is the prefix of the names of Zeek's scripts for cluster backends, broker
+// and zeromq. A node of Zeek 8.1 or later must load one of them.
+const BackendScripts = "policy/frameworks/cluster/backend/"
+
 // IsScript reports whether Zeek treats a word on its command line as a script, and not as
 // a flag, a plugin or an assignment (Zeek: src/Options.cc).
 func IsScript(word string) bool {
@@ -67,6 +80,21 @@ func NetworkInterface(source string) (string, error) {
 func CheckCPU(number int64) error {
 	if number < 0 {
 		return fmt.Errorf("CPU %d does not exist", number)
+	}
+	return nil
+}
+
+// CheckCPUs returns an error if no machine has the CPUs of a node, or if their list is
+// invalid.
+func CheckCPUs(n Node) error {
+	cpus, err := n.CPUs()
+	if err != nil {
+		return err
+	}
+	for _, cpu := range cpus {
+		if err := CheckCPU(cpu); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // The options of a node that zeekwire's programs know. Zeek's controllers and agents
-// carry all options and ignore them, and no option makes a node restart.
+// carry all options and ignore them. Of these options, only OptionCPUAffinity makes a node
+// restart.
 const (
 	// OptionGroup names a group of the node. A node has one such option for each
 	// of its groups.
@@ -35,13 +36,13 @@ func (n Node) Groups() []string {
 }
 
 // MemoryLimit returns the memory in bytes that the node may use, 0 for no limit. The
-// result set is false if its configuration does not say.
+// result set is false if the node has no such option.
 func (n Node) MemoryLimit() (bytes int64, set bool, err error) {
 	return parsedOption(n, OptionMemoryLimit, ParseMemory)
 }
 
 // LogExpiry returns the age at which logs of the node expire, 0 for never. The result
-// set is false if its configuration does not say.
+// set is false if the node has no such option.
 func (n Node) LogExpiry() (age time.Duration, set bool, err error) {
 	return parsedOption(n, OptionLogExpiry, ParseExpiry)
 }
@@ -63,7 +64,7 @@ func parsedOption[T any](n Node, name string, parse func(string) (T, error)) (va
 // memoryUnits maps the suffixes of ParseMemory to bytes.
 var memoryUnits = map[string]int64{"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
-// ParseMemory returns the number of bytes that a text such as 8G or 512M stands for.
+// ParseMemory parses an amount of memory, such as 8G or 512M, and returns it in bytes.
 // The units are K, M, G and T, powers of 1024, in either case. Without a unit, the
 // number counts bytes.
 func ParseMemory(text string) (bytes int64, err error) {
@@ -79,7 +80,7 @@ func ParseMemory(text string) (bytes int64, err error) {
 // day is the unit d of ParseExpiry.
 const day = 24 * time.Hour
 
-// ParseExpiry returns the age that a text such as 30d or 12h stands for. In addition
+// ParseExpiry parses an age, such as 30d or 12h. In addition
 // to the units of time.ParseDuration there is d, a day of 24 hours, for whole days. An
 // age of 0 means never.
 func ParseExpiry(text string) (age time.Duration, err error) {

@@ -35,14 +35,15 @@ type NodeDetail struct {
 	// Interface is the packet source from which the node should read, "" for none.
 	Interface string `zeek:"interface,extension"`
 
-	// Traffic and Connections are what the node measured last, nil if it has not told
-	// that. Silent says why it does not; "" means that it does, or was not asked yet.
+	// Traffic and Connections are the latest measurements of the node, nil if there are
+	// none. Silent is the reason why the node reports none; "" means that it does, or was
+	// not asked yet.
 	Traffic     *Traffic     `zeek:"traffic,extension"`
 	Connections *Connections `zeek:"connections,extension"`
 	Silent      string       `zeek:"silent,extension"`
 
-	// StoppedBy is the client that stopped the node, which then has Since as the time
-	// of that. It is "" unless the node stays stopped until it is started.
+	// StoppedBy is the client that stopped the node, at the time Since. It is "" unless
+	// a client has stopped the node.
 	StoppedBy string `zeek:"stopped_by,extension"`
 }
 
@@ -78,6 +79,10 @@ type InstanceStatus struct {
 
 	// Problems are those that its agent reports, sorted by Key.
 	Problems []Problem `zeek:"problems,extension"`
+
+	// Directories is the disk space of the agent, if a client has asked for it (Figures).
+	// Controllers do not send it with the status.
+	Directories []DirectorySpace `zeek:"-"`
 }
 
 // Host returns the address of the instance with its zone.
@@ -97,7 +102,7 @@ type NodeLogs struct {
 	Remark string `zeek:"remark,optional,trailing"`
 }
 
-// Diagnosis is what an agent knows about a node, for a report about a problem. Secrets are
+// Diagnosis is the information of an agent about a node, for a report about a problem. Secrets are
 // masked as far as they can be recognized, see package redact.
 type Diagnosis struct {
 	Instance string        `zeek:"instance"`
@@ -112,6 +117,23 @@ type Diagnosis struct {
 	Remark   string        `zeek:"remark,optional"`
 }
 
+// Fact is a property of a machine or a process.
+type Fact struct {
+	Name  string `zeek:"name"`
+	Value string `zeek:"value"`
+}
+
+// FactNodeArgs is the name of the fact with the arguments of zeek that all nodes of an agent
+// have, quoted as for a shell.
+const FactNodeArgs = "node-args"
+
+// NodeFile is the end of a file of a node.
+type NodeFile struct {
+	Name string `zeek:"name"`
+	Size uint64 `zeek:"size"` // of the whole file, in bytes
+	Data string `zeek:"data,base64"`
+}
+
 // Leftover is a file or directory of an agent that is no longer needed.
 type Leftover struct {
 	Path  string    `zeek:"path"`
@@ -124,25 +146,12 @@ type Leftover struct {
 // The kinds of leftovers.
 const (
 	LeftoverNode  = "node"  // directory of a node that is not part of the cluster any more
-	LeftoverSite  = "site"  // that no node uses
+	LeftoverSite  = "site"  // site that no node uses
 	LeftoverCrash = "crash" // reports about crashes of such a node
 	LeftoverCore  = "core"  // core file of a node
 	LeftoverCheck = "check" // files of a check that did not end
 	LeftoverTemp  = "temp"  // incomplete file
 )
-
-// Fact is a property of a machine or a process.
-type Fact struct {
-	Name  string `zeek:"name"`
-	Value string `zeek:"value"`
-}
-
-// NodeFile is the end of a file of a node.
-type NodeFile struct {
-	Name string `zeek:"name"`
-	Size uint64 `zeek:"size"` // of the whole file, in bytes
-	Data string `zeek:"data,base64"`
-}
 
 // DeployOptions tell how a deployment deals with problems. The zero DeployOptions
 // refuse a configuration in which the agents find a problem, and roll back a
@@ -228,6 +237,18 @@ type Status struct {
 	// Exposure lists the peers that may command the controller. It is nil if the
 	// controller does not report that.
 	Exposure *Exposure `zeek:"exposure,extension"`
+
+	// Controllers are all controllers that share their state, the leader first. It is
+	// empty if there is only one.
+	Controllers []ControllerMember `zeek:"controllers,extension"`
+
+	// Term is the term of the leader, 0 if there is none.
+	Term uint64 `zeek:"term,extension"`
+
+	// AsOf is the time of the status. It is zero for the present status, from a controller
+	// that leads and asks the agents. A controller that stands by knows only the stored
+	// state, and no states of nodes.
+	AsOf time.Time `zeek:"as_of,extension"`
 }
 
 // Exposure says who can reach a service, and what they may do there.
@@ -324,5 +345,6 @@ const (
 	EventSolved    = "solved"    // a Problem has ended
 	EventAlert     = "alert"     // operators were notified of a problem of the cluster
 	EventResolved  = "resolved"  // operators were notified of its end
+	EventLeader    = "leader"    // another controller has become the leader
 	EventStorage   = "storage"   // the controller can no longer store changes, or can again
 )

@@ -20,6 +20,7 @@ var StatusCall = single[StatusRequest, StatusResponse](Request{
 	Summary: "Describe the whole cluster",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[Status](),
 	Forms:   []Form{operations("status")},
 })
 
@@ -43,6 +44,7 @@ var DryRunCall = many[DryRunRequest, DryRunResponse](Request{
 	Summary: "Show what deploying a configuration would change",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[Diff](),
 	Forms:   []Form{operations("dry_run")},
 })
 
@@ -51,6 +53,14 @@ var DryRunCall = many[DryRunRequest, DryRunResponse](Request{
 type DeployStagedRequest struct {
 	ReqID
 	DeployOptions
+
+	// Config, if not empty, is the ID of the configuration to deploy. The request is
+	// refused if another is staged.
+	Config string `zeek:"config,extension"`
+
+	// Expects is the Fingerprint of the staged configuration that is to be deployed;
+	// "" for whichever is staged.
+	Expects string `zeek:"expects,extension"`
 }
 
 // DeployStagedResponse is like DeployResponse.
@@ -66,6 +76,7 @@ var DeployStagedCall = many[DeployStagedRequest, DeployStagedResponse](Request{
 	API:     ControllerAPI,
 	Effect:  Changes,
 	Long:    true,
+	Data:    deploymentData,
 	Forms:   []Form{operations("deploy_staged")},
 })
 
@@ -91,6 +102,7 @@ var CheckCall = many[CheckRequest, CheckResponse](Request{
 	API:     ControllerAPI,
 	Effect:  Reads,
 	Long:    true,
+	Data:    deploymentData,
 	Forms:   []Form{operations("check")},
 })
 
@@ -113,6 +125,7 @@ var UploadSiteCall = single[UploadSiteRequest, UploadSiteResponse](Request{
 	Summary: "Send the controller a part of a site",
 	API:     ControllerAPI,
 	Effect:  Changes,
+	Data:    dataOf[SiteProgress](),
 	Forms:   []Form{operations("upload_site")},
 })
 
@@ -136,6 +149,7 @@ var DownloadSiteCall = single[DownloadSiteRequest, DownloadSiteResponse](Request
 	Summary: "Get a part of a site from the controller",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[SitePart](),
 	Forms:   []Form{operations("download_site")},
 })
 
@@ -157,6 +171,7 @@ var HistoryCall = single[HistoryRequest, HistoryResponse](Request{
 	Summary: "List recent deployments",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[[]Deployment](),
 	Forms:   []Form{operations("history")},
 })
 
@@ -178,6 +193,7 @@ var GetPastCall = single[GetPastRequest, GetPastResponse](Request{
 	Summary: "Get the configuration of an earlier deployment",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[Configuration](),
 	Forms:   []Form{operations("get_past")},
 })
 
@@ -201,6 +217,7 @@ var RollbackCall = many[RollbackRequest, RollbackResponse](Request{
 	API:     ControllerAPI,
 	Effect:  Changes,
 	Long:    true,
+	Data:    deploymentData,
 	Forms:   []Form{operations("rollback")},
 })
 
@@ -227,6 +244,7 @@ var DrainCall = many[DrainRequest, DrainResponse](Request{
 	API:     ControllerAPI,
 	Effect:  Changes,
 	Long:    true,
+	Data:    deploymentData,
 	Forms:   []Form{operations("drain")},
 })
 
@@ -282,6 +300,7 @@ var RollingRestartCall = single[RollingRestartRequest, RollingRestartResponse](R
 	Summary: "Restart nodes one at a time",
 	API:     ControllerAPI,
 	Effect:  Changes,
+	Data:    dataOf[Job](),
 	Forms:   []Form{operations("rolling_restart")},
 })
 
@@ -300,6 +319,7 @@ var CancelJobCall = single[CancelJobRequest, CancelJobResponse](Request{
 	Summary: "End the current job after its current nodes",
 	API:     ControllerAPI,
 	Effect:  Changes,
+	Data:    dataOf[Job](),
 	Forms:   []Form{operations("cancel_job")},
 })
 
@@ -322,7 +342,46 @@ var EventsCall = single[EventsRequest, EventsResponse](Request{
 	Summary: "List recent events of the cluster",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[[]ClusterEvent](),
 	Forms:   []Form{operations("events")},
+})
+
+// AlertsRequest gets the present alerts.
+type AlertsRequest struct{ ReqID }
+
+// AlertsResponse has Alerts as its data.
+type AlertsResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// AlertsCall declares AlertsRequest and its response.
+var AlertsCall = single[AlertsRequest, AlertsResponse](Request{
+	Name:    "alerts",
+	Summary: "List the present alerts",
+	API:     ControllerAPI,
+	Effect:  Reads,
+	Data:    dataOf[Alerts](),
+	Forms:   []Form{operations("alerts")},
+})
+
+// TestAlertsRequest sends a test notification by each channel.
+type TestAlertsRequest struct{ ReqID }
+
+// TestAlertsResponse has a result for each channel, with its name as data.
+type TestAlertsResponse struct {
+	ReqID
+	Results []Result `zeek:"results"`
+}
+
+// TestAlertsCall declares TestAlertsRequest and its response.
+var TestAlertsCall = many[TestAlertsRequest, TestAlertsResponse](Request{
+	Name:    "test_alerts",
+	Summary: "Send a test notification by each channel",
+	API:     ControllerAPI,
+	Effect:  Changes,
+	Data:    dataOf[string](),
+	Forms:   []Form{operations("test_alerts")},
 })
 
 // LogsRequest gets the ends of a node's standard output and standard error.
@@ -344,7 +403,31 @@ var LogsCall = single[LogsRequest, LogsResponse](Request{
 	Summary: "Get the output of a node",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[NodeLogs](),
 	Forms:   []Form{operations("logs")},
+})
+
+// DiagnoseRequest gets the Diagnosis of a node from its agent.
+type DiagnoseRequest struct {
+	ReqID
+	Node  string `zeek:"node"`
+	Bytes uint64 `zeek:"bytes"` // limit for each output and file, in bytes; 0: the agent's default
+}
+
+// DiagnoseResponse has a Diagnosis as its data.
+type DiagnoseResponse struct {
+	ReqID
+	Result Result `zeek:"result"`
+}
+
+// DiagnoseCall declares DiagnoseRequest and its response.
+var DiagnoseCall = single[DiagnoseRequest, DiagnoseResponse](Request{
+	Name:    "diagnose",
+	Summary: "Get the diagnosis of a node that has a problem",
+	API:     ControllerAPI,
+	Effect:  Reads,
+	Data:    dataOf[Diagnosis](),
+	Forms:   []Form{operations("diagnose")},
 })
 
 // FiguresRequest gets the measurements of nodes and machines.
@@ -368,6 +451,7 @@ var FiguresCall = single[FiguresRequest, FiguresResponse](Request{
 	Summary: "Get the measurements of nodes and machines",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[Figures](),
 	Forms:   []Form{operations("figures")},
 })
 
@@ -390,40 +474,11 @@ var ScriptsCall = many[ScriptsRequest, ScriptsResponse](Request{
 	Summary: "List the scripts that nodes have loaded",
 	API:     ControllerAPI,
 	Effect:  Reads,
+	Data:    dataOf[NodeScripts](),
 	Forms:   []Form{operations("scripts")},
 })
 
-// EventReport publishes an event of the cluster as it happens.
-type EventReport struct {
-	OneWay `zeek:"-"`
-	Event  ClusterEvent `zeek:"event"`
-}
-
-var _ = oneWay[EventReport](EventAPI, operations("cluster_event"))
-
-// DiagnoseRequest gets what the agent of a node knows about it.
-type DiagnoseRequest struct {
-	ReqID
-	Node  string `zeek:"node"`
-	Bytes uint64 `zeek:"bytes"` // limit for each output and file, in bytes; 0: the agent's default
-}
-
-// DiagnoseResponse has a Diagnosis as its data.
-type DiagnoseResponse struct {
-	ReqID
-	Result Result `zeek:"result"`
-}
-
-// DiagnoseCall declares DiagnoseRequest and its response.
-var DiagnoseCall = single[DiagnoseRequest, DiagnoseResponse](Request{
-	Name:    "diagnose",
-	Summary: "Get what is known about a node that has a problem",
-	API:     ControllerAPI,
-	Effect:  Reads,
-	Forms:   []Form{operations("diagnose")},
-})
-
-// CleanupRequest removes what agents no longer need, or with DryRun only lists it.
+// CleanupRequest removes the leftovers of agents or, with DryRun, only lists them.
 type CleanupRequest struct {
 	ReqID
 	Instances []string `zeek:"instances,set"` // empty: all of the cluster that are connected
@@ -439,9 +494,18 @@ type CleanupResponse struct {
 // CleanupCall declares CleanupRequest and its response.
 var CleanupCall = many[CleanupRequest, CleanupResponse](Request{
 	Name:    "cleanup",
-	Summary: "Remove what agents no longer need",
+	Summary: "Remove files that agents no longer need",
 	API:     ControllerAPI,
 	Effect:  Changes,
 	Long:    true,
+	Data:    dataOf[[]Leftover](),
 	Forms:   []Form{operations("cleanup")},
 })
+
+// EventReport publishes an event of the cluster as it happens.
+type EventReport struct {
+	OneWay `zeek:"-"`
+	Event  ClusterEvent `zeek:"event"`
+}
+
+var _ = oneWay[EventReport](EventAPI, operations("cluster_event"))

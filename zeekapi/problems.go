@@ -5,13 +5,12 @@ import (
 	"time"
 )
 
-// Problem is a state of an instance or one of its nodes that an operator should know of, and
-// that ends.
+// Problem is a lasting fault of an instance or one of its nodes that operators should know of.
 type Problem struct {
 	Kind string `zeek:"kind"` // one of the Problem constants
 
-	// Node is the node, "" for a problem of the machine. Subject tells several problems
-	// of the same kind apart, such as the directory of a disk; "" if there is only one.
+	// Node is the node, "" for a problem of the machine. Subject distinguishes problems
+	// of the same kind, such as the directory of a disk; "" if there is only one.
 	Node    string `zeek:"node"`
 	Subject string `zeek:"subject"`
 
@@ -24,10 +23,11 @@ const (
 	ProblemDisk    = "disk"    // little free space, or a disk that cannot be measured
 	ProblemHung    = "hung"    // a node does not answer its agent
 	ProblemTraffic = "traffic" // a node processes no packets, although its interface receives some
+	ProblemArchive = "archive" // finished logs cannot be archived, or archive-command fails
 )
 
 // ProblemKinds are all kinds of problems.
-var ProblemKinds = []string{ProblemDisk, ProblemHung, ProblemTraffic}
+var ProblemKinds = []string{ProblemArchive, ProblemDisk, ProblemHung, ProblemTraffic}
 
 // Key identifies the problem among those of an instance.
 func (p Problem) Key() string { return fmt.Sprintf("%s %s %s", p.Kind, p.Node, p.Subject) }

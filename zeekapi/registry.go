@@ -32,14 +32,35 @@ type Request struct {
 	// Long marks requests whose response waits for processes to start or stop.
 	Long bool
 
+	// Data are the possible types of the data of results, successful or failed. At most one
+	// of them is a record. If nil, results have no data. Any result may lack data.
+	Data []reflect.Type
+
 	// Forms are the request's names in the dialects that have it.
 	Forms []Form
 
 	request, response reflect.Type
 	respond           func(ReqID, []Result) Message
 	results           func(Message) []Result
+	withID            func(m Message, id string) Message
+	single            bool
 	declare           declareFunc
 }
+
+// New returns a request of which all fields are zero.
+func (r *Request) New() Message { return reflect.Zero(r.request).Interface().(Message) }
+
+// WithID returns m, which must be a message of this request, with the given request ID.
+func (r *Request) WithID(m Message, id string) Message { return r.withID(m, id) }
+
+// RespondedBy reports whether m is a response to this kind of request.
+func (r *Request) RespondedBy(m Message) bool { return reflect.TypeOf(m) == r.response }
+
+// Single reports whether responses have one result.
+func (r *Request) Single() bool { return r.single }
+
+// RequestType returns the Go type of the request.
+func (r *Request) RequestType() reflect.Type { return r.request }
 
 // Form names a request or a one-way message in one dialect.
 type Form struct {
@@ -70,6 +91,12 @@ func clusterAgent(event string) Form { return Form{ClusterAgent, event, "5.0.0-d
 
 func operations(event string) Form { return Form{Operations, event, ""} }
 
+func dataOf[T any]() []reflect.Type { return []reflect.Type{reflect.TypeFor[T]()} }
+
+// deploymentData are the types of the data in results of deployments: the ID of the
+// configuration, a remark, or the outputs of a node.
+var deploymentData = []reflect.Type{reflect.TypeFor[string](), reflect.TypeFor[NodeOutputs]()}
+
 // Effect tells what a request does to a cluster.
 type Effect uint8
 
@@ -83,10 +110,7 @@ const (
 type Call[Q, A Message] struct{ *Request }
 
 // WithID returns q with the given request ID.
-func (c Call[Q, A]) WithID(q Q, id string) Q {
-	any(&q).(identifiable).setID(id)
-	return q
-}
+func (c Call[Q, A]) WithID(q Q, id string) Q { return c.Request.WithID(q, id).(Q) }
 
 // Respond returns the response to the request with the given ID. A response
 // that holds a single result takes the first, or a failure if there is none.
@@ -177,6 +201,7 @@ type manyShape struct {
 
 // single declares a request whose response has one result.
 func single[Q Message, A singleResult](r Request) Call[Q, A] {
+	r.single = true
 	r.respond = func(id ReqID, results []Result) Message {
 		if len(results) == 0 {
 			results = []Result{Failure(id.ID, "no result")}
@@ -196,6 +221,11 @@ func many[Q Message, A manyResults](r Request) Call[Q, A] {
 
 func register[Q, A Message](r *Request) Call[Q, A] {
 	r.request, r.response = reflect.TypeFor[Q](), reflect.TypeFor[A]()
+	r.withID = func(m Message, id string) Message {
+		q := m.(Q)
+		any(&q).(identifiable).setID(id)
+		return q
+	}
 	r.declare = func(f Form, module string, c conversions) []Declaration {
 		return []Declaration{
 			c.declaration(Declare[Q](module+f.Event+"_request", r.API, f.Since)),

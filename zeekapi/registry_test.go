@@ -17,7 +17,7 @@ import (
 // repeats the registry on purpose, so that a new request is classified twice.
 var changing = []string{
 	"cancel_job", "cleanup", "deploy", "deploy_staged", "drain", "restart", "rollback", "rolling_restart", "set_configuration",
-	"stage_configuration", "stop", "test_alerts", "upload_site",
+	"stage_configuration", "step_down", "stop", "test_alerts", "upload_site",
 }
 
 var registered = map[string]*zeekapi.Dialect{

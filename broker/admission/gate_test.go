@@ -270,6 +270,20 @@ func TestNotices(t *testing.T) {
 		if want := `{"level":"warn","suppressed":95,"message":"later"}` + "\n"; log.String() != want {
 			t.Errorf("log is %s, want %s", &log, want)
 		}
+		log.Reset()
+		for range 3000 {
+			n.Peers(zerolog.InfoLevel, "peer").Msg("peer added")
+		}
+		if got := strings.Count(log.String(), "peer added"); got != 1000 {
+			t.Errorf("%d lines about peers", got)
+		}
+		log.Reset()
+		time.Sleep(200 * time.Millisecond)
+		n.Peers(zerolog.InfoLevel, "peer").Msg("later")
+		n.Peers(zerolog.InfoLevel, "peer").Msg("suppressed")
+		if want := `{"level":"info","suppressed":2000,"message":"later"}` + "\n"; log.String() != want {
+			t.Errorf("log is %s, want %s", &log, want)
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -69,6 +70,9 @@ type Conn struct {
 // Ticket returns the place of the connection.
 func (c *Conn) Ticket() *Ticket { return c.ticket }
 
+// NetConn returns the connection that the underlying listener has accepted.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
 // Read implements net.Conn.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
@@ -98,4 +102,19 @@ func TicketOf(c net.Conn) *Ticket {
 		c = outer.NetConn()
 	}
 	return nil
+}
+
+// Track moves a connection of an HTTP server, whose listener is a Listener, through the
+// stages of admission. The connection is established with the headers of its first
+// request. It is for the field ConnState of http.Server.
+func Track(c net.Conn, state http.ConnState) {
+	ticket := TicketOf(c)
+	if state != http.StateActive {
+		return
+	}
+	if ticket.Establish("") != nil {
+		c.Close()
+		return
+	}
+	ticket.Touch()
 }

@@ -9,11 +9,18 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Limits of the lines of one kind that Notices writes: a number at once, and one
-// for each interval in the long run.
-const (
-	noticeBurst    = 5
-	noticeInterval = 10 * time.Second
+// pace limits the lines of one kind: burst lines at once, and one for each interval in the
+// long run.
+type pace struct {
+	burst    int
+	interval time.Duration
+}
+
+// Paces of lines about strangers, and of those about peers that come or go, of which a
+// cluster can have thousands.
+var (
+	rarely = pace{burst: 5, interval: 10 * time.Second}
+	often  = pace{burst: 1000, interval: 200 * time.Millisecond}
 )
 
 // Notices logs events that strangers can cause as often as they like. It limits
@@ -43,7 +50,17 @@ func (n *Notices) Warn(kind string) *zerolog.Event { return n.Log(zerolog.WarnLe
 // zerolog ignores, if there have been too many. A line says how many lines were
 // suppressed before it.
 func (n *Notices) Log(level zerolog.Level, kind string) *zerolog.Event {
-	suppressed, ok := n.allow(kind, time.Now())
+	return n.paced(rarely, level, kind)
+}
+
+// Peers is Log for kinds of which a thousand lines at once are normal, such as about peers
+// that connect.
+func (n *Notices) Peers(level zerolog.Level, kind string) *zerolog.Event {
+	return n.paced(often, level, kind)
+}
+
+func (n *Notices) paced(p pace, level zerolog.Level, kind string) *zerolog.Event {
+	suppressed, ok := n.allow(p, kind, time.Now())
 	if !ok {
 		return nil
 	}
@@ -70,7 +87,7 @@ func (l lines) Write(line []byte) (int, error) {
 
 // allow reports whether a line of a kind may be written, and how many were
 // suppressed since the last one.
-func (n *Notices) allow(kind string, now time.Time) (suppressed int, ok bool) {
+func (n *Notices) allow(p pace, kind string, now time.Time) (suppressed int, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	k := n.kinds[kind]
@@ -81,11 +98,11 @@ func (n *Notices) allow(kind string, now time.Time) (suppressed int, ok bool) {
 	if k.full.Before(now) {
 		k.full = now
 	}
-	if k.full.Sub(now) > (noticeBurst-1)*noticeInterval {
+	if k.full.Sub(now) > time.Duration(p.burst-1)*p.interval {
 		k.suppressed++
 		return 0, false
 	}
-	k.full = k.full.Add(noticeInterval)
+	k.full = k.full.Add(p.interval)
 	suppressed, k.suppressed = k.suppressed, 0
 	return suppressed, true
 }

@@ -7,6 +7,7 @@
 package bin
 
 import (
+	"encoding/binary"
 	"math"
 	"net/netip"
 
@@ -32,10 +33,9 @@ const (
 	signMask     = 0x8000_0000_0000_0000
 )
 
-// Append appends the encoding of v to b and returns the result. A value that was
-// decoded, and that has not been changed since, is not encoded again. Append
-// replaces subnormal reals by a zero of the same sign, because CAF decodes them
-// incorrectly.
+// Append appends the encoding of v to b and returns the result. It copies the
+// encoding that a decoded value keeps. It replaces subnormal reals by a zero of the
+// same sign, because CAF decodes them incorrectly.
 func Append(b []byte, v broker.Value) []byte {
 	if encoding, ok := v.Encoding(); ok {
 		return append(b, encoding...)
@@ -107,7 +107,7 @@ func appendSubnet(b []byte, p netip.Prefix) []byte {
 }
 
 func appendNumber(b []byte, kind broker.Kind, n uint64) []byte {
-	return append(b, byte(kind), byte(n>>56), byte(n>>48), byte(n>>40), byte(n>>32), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	return binary.BigEndian.AppendUint64(append(b, byte(kind)), n)
 }
 
 func appendText(b []byte, kind broker.Kind, s string) []byte {

@@ -375,6 +375,11 @@ func TestDecodedValuesKeepTheirEncoding(t *testing.T) {
 			if ok && !bytes.Equal(encodeAnew(v), data) {
 				t.Errorf("kept %x, but the encoding is %x", data, encodeAnew(v))
 			}
+			var d bin.Decoder
+			d.Decode(data)
+			if got, want := v.Memory(), d.Size(); ok && got != want {
+				t.Errorf("the value takes %d bytes, the decoder says %d", got, want)
+			}
 		})
 	}
 }
@@ -394,6 +399,15 @@ func encodeAnew(v broker.Value) []byte {
 		return bin.Append(nil, broker.Table(entries...))
 	}
 	return bin.Append(nil, v)
+}
+
+// The race detector checks that no pointer to an empty table exceeds the block of
+// elements, of which a single one is left here.
+func TestEmptyTableAfterText(t *testing.T) {
+	v := broker.Vector(broker.String(strings.Repeat("x", 30)), broker.Table())
+	if got, err := bin.Decode(bin.Append(nil, v)); err != nil || !broker.Equal(got, v) {
+		t.Errorf("decoded %v, %v, want %v", got, err, v)
+	}
 }
 
 func TestRecordAllocations(t *testing.T) {

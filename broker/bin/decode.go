@@ -17,8 +17,7 @@ var ErrMalformed = errors.New("malformed data")
 // value does not share memory with b. Errors wrap ErrMalformed and give the
 // offset.
 func Decode(b []byte) (broker.Value, error) {
-	r := Reader{data: string(b), limit: MaxElements}
-	return r.whole()
+	return NewReader(b).whole()
 }
 
 // Decoder decodes many values. It allocates container elements in blocks,
@@ -53,7 +52,7 @@ const (
 
 // Decode is like the function Decode.
 func (d *Decoder) Decode(b []byte) (broker.Value, error) {
-	r := Reader{data: string(b), limit: MaxElements}
+	r := NewReader(b)
 	if d.MaxElements > 0 {
 		r.limit = min(d.MaxElements, MaxElements)
 	}
@@ -74,6 +73,7 @@ type Reader struct {
 	data     string
 	pos      int
 	elements int // read so far, in all containers
+	depth    int // of the containers whose beginning Elements has read
 	limit    int // of elements
 	err      error
 
@@ -133,6 +133,9 @@ func (r *Reader) Close() error {
 // Err returns the first failure so far, or nil.
 func (r *Reader) Err() error { return r.err }
 
+// Size returns the number of bytes of the data.
+func (r *Reader) Size() int { return len(r.data) }
+
 // Len returns the number of unread bytes.
 func (r *Reader) Len() int { return len(r.data) - r.pos }
 
@@ -164,24 +167,6 @@ func (r *Reader) Uint8(name string) uint8 {
 	}
 	r.fail("%s needs 1 bytes, 0 left", name)
 	return 0
-}
-
-// Uint16 reads a 16-bit integer.
-func (r *Reader) Uint16(name string) uint16 {
-	s := r.Bytes(2, name)
-	if s == "" {
-		return 0
-	}
-	return uint16(s[0])<<8 | uint16(s[1])
-}
-
-// Uint64 reads a 64-bit integer.
-func (r *Reader) Uint64(name string) uint64 {
-	s := r.Bytes(8, name)
-	if s == "" {
-		return 0
-	}
-	return uint64At(s)
 }
 
 // Varbyte reads a length or count. Like Broker it accepts overlong forms, here
@@ -232,7 +217,7 @@ func (r *Reader) Value() broker.Value {
 	if r.err != nil {
 		return broker.Value{}
 	}
-	return r.value(0)
+	return r.value(r.depth)
 }
 
 // minSizes holds the minimum size of the content of each kind, in bytes without
@@ -270,13 +255,13 @@ func (r *Reader) value(depth int) broker.Value {
 		return broker.Enum(r.text("enum value"))
 	case broker.KindSet, broker.KindTable, broker.KindVector:
 		return r.container(kind, depth)
-	case broker.KindSubnet:
-		return r.subnet()
-	case broker.KindPort:
-		return r.port()
 	}
 	r.pos += size
 	switch kind {
+	case broker.KindSubnet:
+		return r.subnet(s)
+	case broker.KindPort:
+		return r.port(s)
 	case broker.KindBoolean:
 		r.unusual = r.unusual || s[0] > 1
 		return broker.Boolean(s[0] != 0)
@@ -289,7 +274,7 @@ func (r *Reader) value(depth int) broker.Value {
 		r.unusual = r.unusual || packReal(f) != uint64At(s)
 		return broker.Real(f)
 	case broker.KindAddress:
-		return broker.Address(netip.AddrFrom16([16]byte([]byte(s[:16]))))
+		return broker.Address(addressAt(s))
 	case broker.KindTimestamp:
 		return broker.TimestampNanos(int64(uint64At(s)))
 	case broker.KindTimespan:
@@ -370,30 +355,27 @@ func (r *Reader) count(minSize int, kind broker.Kind) int {
 	return r.Count(minSize, kind.String())
 }
 
-func (r *Reader) port() broker.Value {
-	p := broker.Port{Number: r.Uint16("port"), Protocol: broker.Protocol(r.Uint8("port protocol"))}
+// addressAt returns the address in the first 16 bytes of s.
+func addressAt(s string) netip.Addr { return netip.AddrFrom16([16]byte([]byte(s[:16]))) }
+
+// portAt returns the port in the first 3 bytes of s, whose protocol may be invalid.
+func portAt(s string) broker.Port {
+	return broker.Port{Number: uint16(s[0])<<8 | uint16(s[1]), Protocol: broker.Protocol(s[2])}
+}
+
+// port returns the port that s begins with.
+func (r *Reader) port(s string) broker.Value {
+	p := portAt(s)
 	if !p.Protocol.Valid() {
-		r.fail("port protocol is %d, want 0 to 3", uint8(p.Protocol))
+		r.fail("port protocol is %d, want 0 to 3", s[2])
 		return broker.Value{}
 	}
 	return broker.PortValue(p)
 }
 
-func (r *Reader) address(name string) netip.Addr {
-	s := r.Bytes(16, name)
-	if s == "" {
-		return netip.Addr{}
-	}
-	var b [16]byte
-	copy(b[:], s)
-	return netip.AddrFrom16(b)
-}
-
-func (r *Reader) subnet() broker.Value {
-	a, bits := r.address("subnet").Unmap(), int(r.Uint8("subnet length"))
-	if r.err != nil {
-		return broker.Value{}
-	}
+// subnet returns the subnet that s begins with.
+func (r *Reader) subnet(s string) broker.Value {
+	a, bits := addressAt(s).Unmap(), int(s[16])
 	if a.Is4() {
 		// The encoded length counts from the start of the 128-bit address.
 		if bits < 96 || bits > 128 {

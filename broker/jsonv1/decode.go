@@ -47,7 +47,8 @@ type decoder struct {
 	stack []broker.Value
 	arena []broker.Value
 
-	expected, elements int
+	expected int // estimate of the number of elements in the text
+	elements int // read so far, in all containers
 }
 
 // object collects the members of an object. Its meaning is not known before

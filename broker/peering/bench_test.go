@@ -67,16 +67,20 @@ func benchmarkTwoProcesses(b *testing.B, mode security.Mode, event broker.Event)
 	})
 }
 
-// layerOf returns the layer of TLS of a mode: anonymous TLS, or none.
-func layerOf(mode string) (secure func(context.Context, net.Conn, bool) (net.Conn, error), err error) {
-	if mode != security.Anonymous.String() {
-		return nil, nil
-	}
-	layer, err := security.New(security.Config{Mode: security.Anonymous})
+// secure is a value of Config.TLS.
+type secure = func(context.Context, net.Conn, bool) (net.Conn, error)
+
+// layerOf returns the layer of TLS of the named mode.
+func layerOf(mode string) (secure, error) {
+	m, err := security.ParseMode(mode)
 	if err != nil {
 		return nil, err
 	}
-	return layer.Secure, nil
+	layer, err := security.New(security.Config{Mode: m})
+	if err != nil {
+		return nil, err
+	}
+	return layer.Hook(), nil
 }
 
 func receiver(mode string) (broker.Bus, string, error) {

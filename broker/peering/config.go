@@ -101,6 +101,14 @@ type Config struct {
 	// DefaultStallTimeout, so that 2.2 KB/s are always sufficient.
 	StallTimeout time.Duration
 
+	// Payload, if non-nil, is called with the encoded value of each message whose topic
+	// matches a subscription, before it is decoded. If the result handled is true, the
+	// message is not decoded, and Next does not return it. An error counts and is logged
+	// like a message that cannot be decoded. It is called by the goroutine that
+	// reads from the peer, which waits for it, and concurrently for several peers. It
+	// must not keep payload. The method Payload of events.Handlers is such a function.
+	Payload func(peer broker.Peer, topic string, payload []byte) (handled bool, err error)
+
 	// HandshakeTimeout limits connecting, and then the whole handshake,
 	// including TLS. The default is DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration

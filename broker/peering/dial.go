@@ -151,25 +151,23 @@ func (e *Endpoint) AwaitPeer(ctx context.Context, address string) (broker.Peer, 
 func (t *target) peering() (*link, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, l := range t.e.registry.peers() {
-		if l.target == t || l.peer.ID == t.other {
-			return l, nil
-		}
+	if l := t.e.registry.at(t, t.other); l != nil {
+		return l, nil
 	}
 	return nil, t.lastErr
 }
 
-// info returns the target's entry for Peers, unless it is peered.
-func (t *target) info() (PeerInfo, bool) {
+// info returns the target's entry for Peers and Targets.
+func (t *target) info() PeerInfo {
 	if l, _ := t.peering(); l != nil {
-		return PeerInfo{}, false
+		return l.info()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return PeerInfo{
 		Peer: broker.Peer{Dialed: true, Address: t.address}, State: Connecting,
 		Since: t.since, Err: t.lastErr,
-	}, true
+	}
 }
 
 // stop ends further attempts.

@@ -32,6 +32,7 @@ type Endpoint struct {
 	cfg      Config
 	hooks    hooks.Hooks
 	registry *registry
+	decoders sync.Pool // *bin.Decoder
 	notices  *admission.Notices
 	gate     *admission.Gate
 	inbox    *queue.Queue[broker.Notification]
@@ -152,8 +153,12 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 	if err := e.mayPublish(topic); err != nil {
 		return err
 	}
+	return e.publish(ctx, e.registry.routes.Load().candidates(topic), topic, v)
+}
+
+// publish queues v for the candidates whose peers subscribe to topic.
+func (e *Endpoint) publish(ctx context.Context, candidates []*link, topic string, v broker.Value) error {
 	var frame []byte // shared by all peers
-	candidates := e.registry.routes.Load().candidates(topic)
 	for _, l := range candidates {
 		if !l.subscribes(topic) {
 			continue
@@ -169,6 +174,21 @@ func (e *Endpoint) Publish(ctx context.Context, topic string, v broker.Value) er
 		}
 	}
 	return nil
+}
+
+// PublishToAll implements broker.Multicaster. To the peers it looks like Publish. It returns
+// the errors of Publish.
+func (e *Endpoint) PublishToAll(ctx context.Context, peers []uuid.UUID, topic string, v broker.Value) error {
+	if err := e.mayPublish(topic); err != nil {
+		return err
+	}
+	links := make([]*link, 0, len(peers))
+	for _, peer := range peers {
+		if l := e.registry.find(peer); l != nil {
+			links = append(links, l)
+		}
+	}
+	return e.publish(ctx, links, topic, v)
 }
 
 // PublishTo implements broker.Director. To the peer it looks like Publish.
@@ -296,17 +316,13 @@ func (e *Endpoint) Peers() []PeerInfo {
 	var infos []PeerInfo
 	e.mu.Lock()
 	for _, t := range e.targets {
-		if info, connecting := t.info(); connecting {
+		if info := t.info(); info.State == Connecting {
 			infos = append(infos, info)
 		}
 	}
 	e.mu.Unlock()
 	for _, l := range e.registry.peers() {
-		queued, dropped := l.out.Stats()
-		infos = append(infos, PeerInfo{
-			Peer: l.peer, State: Peered, Since: l.since, Filter: *l.filter.Load(),
-			Queued: queued, Dropped: dropped, Skipped: l.skipped.Load(),
-		})
+		infos = append(infos, l.info())
 	}
 	slices.SortFunc(infos, func(a, b PeerInfo) int {
 		return cmp.Or(
@@ -315,6 +331,19 @@ func (e *Endpoint) Peers() []PeerInfo {
 			cmp.Compare(a.Peer.Address, b.Peer.Address),
 		)
 	})
+	return infos
+}
+
+// Targets returns the state of each added address, by address. An address is
+// also peered if its peer has connected to this endpoint. Unlike that of Peers, its
+// cost does not depend on the number of other peers.
+func (e *Endpoint) Targets() map[string]PeerInfo {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	infos := make(map[string]PeerInfo, len(e.targets))
+	for address, t := range e.targets {
+		infos[address] = t.info()
+	}
 	return infos
 }
 
@@ -428,6 +457,18 @@ func (e *Endpoint) failLinks(which func(*link) bool, err error) {
 			l.fail(err)
 		}
 	}
+}
+
+// Dismiss ends the peering with a peer at once, for example because it is no longer
+// permitted. PeerLost has the reason why. It returns false if there is no such peer. A peer
+// that this end connected to is connected again.
+func (e *Endpoint) Dismiss(peer uuid.UUID, why error) bool {
+	l := e.registry.find(peer)
+	if l == nil {
+		return false
+	}
+	l.fail(why)
+	return true
 }
 
 // isClosed reports whether err means that this end closed the connection, without

@@ -210,6 +210,38 @@ func TestDialsUntilPeerListens(t *testing.T) {
 	}
 }
 
+// An added address is peered, too, if its peer has connected to this endpoint.
+func TestTargets(t *testing.T) {
+	a, b := newEndpoint(t, Config{}), newEndpoint(t, Config{})
+	dial(t, b, listen(t, a)) // b connects to a
+	address, unused := listen(t, b), unusedAddress(t)
+	for _, to := range []string{address, unused} {
+		if err := a.AddPeer(to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if peer, err := a.AwaitPeer(testContext(t), address); err != nil || peer.Dialed || peer.ID != b.ID() {
+		t.Fatalf("peer is %+v, %v", peer, err)
+	}
+	if err := a.registry.await(testContext(t), func() bool { return a.Targets()[unused].Err != nil }); err != nil {
+		t.Fatal(err)
+	}
+	targets := a.Targets()
+	if got := targets[address]; len(targets) != 2 || got.State != Peered || got.Peer.ID != b.ID() {
+		t.Errorf("targets are %+v", targets)
+	}
+	if got := targets[unused]; got.State != Connecting || got.Peer.Address != unused || !got.Peer.Dialed {
+		t.Errorf("target without a listener is %+v", got)
+	}
+	if len(a.Peers()) != 2 { // b, and the address without a listener
+		t.Errorf("peers are %+v", a.Peers())
+	}
+	b.Close()
+	if err := a.registry.await(testContext(t), func() bool { return a.Targets()[address].State == Connecting }); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRetriesRedundantConnection dials a peer that has not yet noticed the loss
 // of an earlier connection.
 func TestRetriesRedundantConnection(t *testing.T) {
@@ -456,6 +488,39 @@ func TestConfigErrors(t *testing.T) {
 	}
 	if err := e.AddPeer("localhost"); err == nil {
 		t.Error("AddPeer accepts an address without a port")
+	}
+}
+
+// A message to several peers is sent to those that exist and subscribe, and to no other peer.
+func TestPublishToAll(t *testing.T) {
+	a := newEndpoint(t, Config{})
+	b := newEndpoint(t, Config{Subscriptions: []string{"t"}})
+	c := newEndpoint(t, Config{Subscriptions: []string{"t", "u"}})
+	d := newEndpoint(t, Config{Subscriptions: []string{"t"}})
+	for _, e := range []*Endpoint{b, c, d} {
+		dial(t, a, listen(t, e))
+	}
+	for v, topic := range []string{"t/x", "u", "other"} {
+		peers := []uuid.UUID{c.ID(), uuid.New(), b.ID()}
+		if err := a.PublishToAll(t.Context(), peers, topic, broker.Count(uint64(v))); err != nil {
+			t.Errorf("topic %s: %v", topic, err)
+		}
+	}
+	publish(t, a, "t", broker.Count(9))
+	for e, want := range map[*Endpoint][]uint64{b: {0, 9}, c: {0, 1, 9}, d: {9}} {
+		next[broker.PeerAdded](t, e)
+		for _, v := range want {
+			if got := next[broker.Received](t, e).Message.Value; !broker.Equal(got, broker.Count(v)) {
+				t.Errorf("received %v, want %d", got, v)
+			}
+		}
+	}
+	if err := a.PublishToAll(t.Context(), nil, "", broker.None()); !errors.Is(err, ErrTopic) {
+		t.Errorf("without a topic: %v", err)
+	}
+	a.Close()
+	if err := a.PublishToAll(t.Context(), []uuid.UUID{b.ID()}, "t", broker.None()); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("after Close: %v", err)
 	}
 }
 

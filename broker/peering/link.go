@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// readBuffer is the size of each connection's buffer. Larger frames take memory
+	// readBuffer is the largest size of a connection's buffer. Larger frames take memory
 	// of the endpoint's pool while they arrive.
 	readBuffer = 16 << 10
 
@@ -34,7 +34,7 @@ const (
 
 // link is one connection, from its first byte to its last. The goroutine that
 // calls run owns it: it performs the handshake, then reads, and at the end waits
-// for the two goroutines that write and send pings.
+// for the goroutine that writes, and for the pulse.
 type link struct {
 	e        *Endpoint
 	target   *target           // nil for an accepted connection
@@ -44,7 +44,7 @@ type link struct {
 	conn     net.Conn
 	frames   *wire.FrameReader
 	intake   *intake.Account
-	values   bin.Decoder // used by the reader only, as is envelope
+	values   *bin.Decoder // used by the reader only, as is envelope; nil while it waits
 	envelope wire.Envelope
 	trace    trace
 	log      zerolog.Logger
@@ -87,8 +87,6 @@ func newLink(ctx context.Context, e *Endpoint, conn net.Conn, t *target) *link {
 	if t != nil {
 		l.peer.Address = t.address
 	}
-	// A decoded element takes 32 bytes, an encoded one may take a single byte.
-	l.values.MaxElements = max(minElements, e.cfg.MaxMessage/16)
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
 	l.intake = e.intake.Account(l.ctx.Done(), func(err error) { l.fail(fmt.Errorf("peering: %w", err)) })
 	if evict := func() { l.fail(admission.ErrEvicted) }; !l.ticket.OnEvict(evict) {
@@ -243,11 +241,11 @@ func (l *link) run() (wasPeered bool, err error) {
 	l.setFilter(h.Filter())
 	l.log = l.log.With().Stringer("peer", l.peer.ID).Stringer("addr", l.peer.Addr).Logger()
 	l.e.registry.add(l)
-	l.log.Info().Bool("dialed", l.peer.Dialed).Msg("peer added")
+	l.note(zerolog.InfoLevel, "peer added").Bool("dialed", l.peer.Dialed).Msg("peer added")
 
 	var helpers sync.WaitGroup
 	helpers.Go(l.write)
-	helpers.Go(l.keepAlive)
+	alive := keepAlive(l)
 	l.stalled.Store(true)
 	announced := l.e.inbox.Keep(l.ctx, broker.PeerAdded{Peer: l.peer}) == nil
 	l.stalled.Store(false)
@@ -259,6 +257,7 @@ func (l *link) run() (wasPeered bool, err error) {
 		l.byeTimer.Stop()
 	}
 	helpers.Wait()
+	alive.stop()
 	err = context.Cause(l.ctx)
 	l.e.registry.remove(l)
 	if announced {
@@ -266,8 +265,35 @@ func (l *link) run() (wasPeered bool, err error) {
 		l.e.hooks.PeerLost(l.peer, err)
 	}
 	l.e.registry.release(l)
-	l.log.Info().Err(err).Msg("peer lost")
+	kind := "peer lost"
+	if time.Since(l.since) < shortPeering {
+		kind = "peer lost at once" // must not suppress lines about others
+	}
+	l.note(zerolog.InfoLevel, kind).Err(err).Msg("peer lost")
 	return true, err
+}
+
+// shortPeering is the duration below which the loss of a peering is logged as a kind of its
+// own, because a peer can cause any number of such losses.
+const shortPeering = 10 * time.Second
+
+// note begins a line of the log about the peer, at debug level if there are too many lines
+// of its kind.
+func (l *link) note(level zerolog.Level, kind string) *zerolog.Event {
+	line := l.e.notices.Peers(level, kind)
+	if line == nil {
+		return l.log.Debug()
+	}
+	return line.Stringer("peer", l.peer.ID).Stringer("addr", l.peer.Addr)
+}
+
+// info returns the link's entry for Peers.
+func (l *link) info() PeerInfo {
+	queued, dropped := l.out.Stats()
+	return PeerInfo{
+		Peer: l.peer, State: Peered, Since: l.since, Filter: *l.filter.Load(),
+		Queued: queued, Dropped: dropped, Skipped: l.skipped.Load(),
+	}
 }
 
 // setFilter stores the peer's subscriptions.
@@ -326,34 +352,4 @@ func (l *link) leave(ctx context.Context, cause error) error {
 		return nil // it left first and needs no further messages
 	}
 	return err
-}
-
-// keepAlive pings the peer when it is idle, and ends the link when it stays
-// idle.
-func (l *link) keepAlive() {
-	interval := l.e.cfg.PingInterval
-	if interval < 0 {
-		return
-	}
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	var last uint64
-	var silent time.Duration
-	for {
-		select {
-		case <-tick.C:
-		case <-l.ctx.Done():
-			return
-		}
-		if reads := l.outer.reads.Load(); reads != last || l.stalled.Load() {
-			last, silent = reads, 0
-			continue
-		}
-		if silent += interval; silent >= l.e.cfg.PeerTimeout {
-			l.fail(ErrPeerTimeout)
-			return
-		}
-		// If the ping cannot be queued, one of the next ticks ends the link.
-		_ = l.out.Keep(noWait, l.pingFrame([]byte("alive")))
-	}
 }

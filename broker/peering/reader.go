@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/broker/internal/intake"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
 	"github.com/zeekwire/zeekwire/broker/wire"
@@ -35,6 +36,7 @@ func (l *link) read() error {
 			if err := batch.flush(); err != nil {
 				return err
 			}
+			l.releaseMemory()
 		}
 		frame, err := l.frames.Next(l.e.cfg.MaxMessage)
 		switch {
@@ -51,6 +53,29 @@ func (l *link) read() error {
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// decoder returns the decoder of the reader. It takes one from a pool if the reader has none.
+// releaseMemory returns it to the pool, so that idle connections have none.
+func (l *link) decoder() *bin.Decoder {
+	if l.values == nil {
+		// A decoded element takes 32 bytes, an encoded one may take a single byte.
+		l.values, _ = l.e.decoders.Get().(*bin.Decoder)
+		if l.values == nil {
+			l.values = &bin.Decoder{MaxElements: max(minElements, l.e.cfg.MaxMessage/16)}
+		}
+	}
+	return l.values
+}
+
+// releaseMemory gives up the memory that a waiting reader does not need. The last payload is
+// in a buffer that another connection may use next.
+func (l *link) releaseMemory() {
+	l.envelope.Payload = nil
+	if l.values != nil {
+		l.e.decoders.Put(l.values)
+		l.values = nil
 	}
 }
 
@@ -73,7 +98,7 @@ func (l *link) take(batch *inboxBatch, frame []byte) error {
 	switch message.(type) {
 	case nil:
 	case broker.Received:
-		batch.add(message, l.values.Size())
+		batch.add(message, l.decoder().Size())
 	default:
 		batch.add(message, len(frame))
 	}
@@ -221,7 +246,16 @@ func (l *link) receiveData(env *wire.Envelope) broker.Notification {
 	if !l.e.filter.Load().Matches(env.Topic) {
 		return nil
 	}
-	v, err := l.values.Decode(env.Payload)
+	if payload := l.e.cfg.Payload; payload != nil {
+		handled, err := payload(l.peer, env.Topic, env.Payload)
+		if err != nil {
+			l.skip("unexpected value", l.broken(err)).Str("topic", env.Topic).Send()
+		}
+		if handled {
+			return nil
+		}
+	}
+	v, err := l.decoder().Decode(env.Payload)
 	if err != nil {
 		l.skip("undecodable value", l.broken(err)).Str("topic", env.Topic).Send()
 		return nil
@@ -252,11 +286,11 @@ var noWait = func() context.Context {
 }()
 
 // skip counts an ignored frame and begins a log entry: a warning for the first
-// frame of the link, debug for further ones.
+// frame of the link, if there are not too many of other links, debug for further ones.
 func (l *link) skip(what string, err error) *zerolog.Event {
-	level := zerolog.DebugLevel
+	line := l.log.Debug()
 	if l.skipped.Add(1) == 1 {
-		level = zerolog.WarnLevel
+		line = l.note(zerolog.WarnLevel, "skipped")
 	}
-	return l.log.WithLevel(level).Err(err).Str("skipped", what)
+	return line.Err(err).Str("skipped", what)
 }

@@ -21,7 +21,8 @@ type registry struct {
 	mu      sync.Mutex
 	closing bool
 	claims  map[uuid.UUID]*claim
-	changed chan struct{} // closed and replaced when anything changes
+	dialed  map[*target]*link // peers at added addresses
+	changed chan struct{}     // closed and replaced when anything changes
 }
 
 // claim is the connection that a peer has or is establishing.
@@ -32,7 +33,7 @@ type claim struct {
 }
 
 func newRegistry() *registry {
-	r := &registry{claims: make(map[uuid.UUID]*claim), changed: make(chan struct{})}
+	r := &registry{claims: make(map[uuid.UUID]*claim), dialed: make(map[*target]*link), changed: make(chan struct{})}
 	r.routes.Store(new(routes))
 	return r
 }
@@ -67,6 +68,9 @@ func (r *registry) add(l *link) {
 		held.resume <- wire.Redundant
 	}
 	c.waiting = nil
+	if l.target != nil {
+		r.dialed[l.target] = l
+	}
 	r.routes.Store(&routes{peers: append(slices.Clone(r.peers()), l)})
 	r.signal()
 }
@@ -77,6 +81,9 @@ func (r *registry) remove(l *link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claims[l.claimed].peered = false
+	if l.target != nil {
+		delete(r.dialed, l.target)
+	}
 	peers := slices.DeleteFunc(slices.Clone(r.peers()), func(o *link) bool { return o == l })
 	r.routes.Store(&routes{peers: peers})
 	r.signal()
@@ -162,10 +169,26 @@ func (r *registry) signal() {
 	r.changed = make(chan struct{})
 }
 
+// at returns the link that t has opened, or else the link of the peer
+// with the ID other, or nil.
+func (r *registry) at(t *target, other uuid.UUID) *link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.dialed[t]; l != nil {
+		return l
+	}
+	return r.peered(other)
+}
+
 // find returns the link of peer, or nil.
 func (r *registry) find(peer uuid.UUID) *link {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.peered(peer)
+}
+
+// peered is find for a caller that holds the mutex.
+func (r *registry) peered(peer uuid.UUID) *link {
 	if c := r.claims[peer]; c != nil && c.peered {
 		return c.owner
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/internal/queue"
@@ -16,7 +17,8 @@ const writeBuffer = 64 << 10
 
 // write sends the queued frames, and the subscriptions when they have changed.
 func (l *link) write() {
-	batch := outBatch{l: l, buf: make([]byte, 0, 4<<10)}
+	batch := outBatch{l: l}
+	defer batch.release()
 	for {
 		frame, ok := l.out.TryNext()
 		var err error
@@ -49,13 +51,16 @@ func (l *link) write() {
 // outBatch collects frames for one write.
 type outBatch struct {
 	l      *link
-	buf    []byte
-	frames int // in buf
+	buf    *[]byte // nil if there are no frames
+	frames int     // in buf
 }
+
+// writeBuffers has the buffers that no link uses. Links without frames to write have none.
+var writeBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func (b *outBatch) add(frame []byte) error {
 	b.l.trace.sent(frame)
-	if len(b.buf)+len(frame) > writeBuffer {
+	if b.buf != nil && len(*b.buf)+len(frame) > writeBuffer {
 		if err := b.flush(); err != nil {
 			return err
 		}
@@ -64,17 +69,28 @@ func (b *outBatch) add(frame []byte) error {
 	if len(frame) >= writeBuffer {
 		return b.write(frame)
 	}
-	b.buf = append(b.buf, frame...)
+	if b.buf == nil {
+		b.buf = writeBuffers.Get().(*[]byte)
+	}
+	*b.buf = append(*b.buf, frame...)
 	return nil
 }
 
 func (b *outBatch) flush() error {
-	if b.frames == 0 {
+	if b.buf == nil {
 		return nil
 	}
-	buf := b.buf
-	b.buf = b.buf[:0]
-	return b.write(buf)
+	defer b.release()
+	return b.write(*b.buf)
+}
+
+// release returns the buffer to the pool. Its contents are lost.
+func (b *outBatch) release() {
+	if b.buf != nil {
+		*b.buf = (*b.buf)[:0]
+		writeBuffers.Put(b.buf)
+		b.buf = nil
+	}
 }
 
 func (b *outBatch) write(buf []byte) error {

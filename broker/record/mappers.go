@@ -27,7 +27,17 @@ var (
 // enclosing lists the types that contain a type, outermost first.
 type enclosing []reflect.Type
 
+// compile returns the mapper of a type.
 func compile(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
+	m, err := compileType(t, o, within)
+	if err != nil {
+		return nil, err
+	}
+	m.typ = t
+	return m, nil
+}
+
+func compileType(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) {
 	if slices.Contains(within, t) {
 		return nil, fmt.Errorf("record: Go type %s contains itself", t)
 	}
@@ -44,23 +54,25 @@ func compile(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) 
 			},
 		}, nil
 	case typeAddr:
-		return scalar(broker.Address, broker.Value.Address, "address"), nil
+		return scalar(broker.Address, broker.Value.Address, "address").reads(readAddress), nil
 	case typePrefix:
 		return scalar(broker.Subnet, broker.Value.Subnet, "subnet"), nil
 	case typePort:
 		return portMapper(), nil
 	case typeTime:
-		return scalar(broker.Timestamp, broker.Value.Timestamp, "timestamp"), nil
+		return scalar(broker.Timestamp, broker.Value.Timestamp, "timestamp").reads(readTime), nil
 	case typeDuration:
-		return scalar(broker.Timespan, broker.Value.Timespan, "timespan"), nil
+		return scalar(broker.Timespan, broker.Value.Timespan, "timespan").reads(read64(broker.KindTimespan)), nil
 	}
 	switch t.Kind() {
 	case reflect.Bool:
-		return basic(broker.Boolean, broker.Value.Boolean, reflect.Value.Bool, reflect.Value.SetBool, nil, "boolean"), nil
+		return basic(broker.Boolean, broker.Value.Boolean, reflect.Value.Bool, reflect.Value.SetBool, nil, "boolean").reads(readBoolean), nil
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return basic(broker.Count, broker.Value.Count, reflect.Value.Uint, reflect.Value.SetUint, reflect.Value.OverflowUint, "count"), nil
+		m := basic(broker.Count, broker.Value.Count, reflect.Value.Uint, reflect.Value.SetUint, reflect.Value.OverflowUint, "count")
+		return m.reads64(t, broker.KindCount), nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return basic(broker.Integer, broker.Value.Integer, reflect.Value.Int, reflect.Value.SetInt, reflect.Value.OverflowInt, "integer"), nil
+		m := basic(broker.Integer, broker.Value.Integer, reflect.Value.Int, reflect.Value.SetInt, reflect.Value.OverflowInt, "integer")
+		return m.reads64(t, broker.KindInteger), nil
 	case reflect.Float32, reflect.Float64:
 		return basic(broker.Real, broker.Value.Real, reflect.Value.Float, reflect.Value.SetFloat, reflect.Value.OverflowFloat, "real"), nil
 	case reflect.String:
@@ -68,9 +80,9 @@ func compile(t reflect.Type, o fieldOptions, within enclosing) (*mapper, error) 
 			return compileEnum(t, o), nil
 		}
 		if o.base64 {
-			return base64Mapper, nil
+			return base64Mapper(), nil
 		}
-		return basic(broker.String, copyText, reflect.Value.String, reflect.Value.SetString, nil, "string"), nil
+		return basic(broker.String, copyText, reflect.Value.String, reflect.Value.SetString, nil, "string").reads(readText(broker.KindString)), nil
 	case reflect.Pointer:
 		return compilePointer(t, o, within)
 	case reflect.Slice:
@@ -102,7 +114,7 @@ func scalar[T any](make func(T) broker.Value, get func(broker.Value) (T, bool), 
 }
 
 func portMapper() *mapper {
-	m := scalar(broker.PortValue, broker.Value.Port, "port")
+	m := scalar(broker.PortValue, broker.Value.Port, "port").reads(readPort)
 	marshal := m.marshal
 	m.marshal = func(v reflect.Value) (broker.Value, *Error) {
 		if p := v.Interface().(broker.Port).Protocol; !p.Valid() {
@@ -141,33 +153,44 @@ func basic[T any](make func(T) broker.Value, get func(broker.Value) (T, bool),
 }
 
 // base64Mapper maps a string of any bytes to its base64 text.
-var base64Mapper = &mapper{
-	marshal: func(v reflect.Value) (broker.Value, *Error) {
-		return broker.String(base64.StdEncoding.EncodeToString([]byte(v.String()))), nil
-	},
-	unmarshal: func(v broker.Value, into reflect.Value) *Error {
-		text, ok := v.Text()
-		if !ok {
-			return mismatch("string", v)
-		}
-		data, err := base64.StdEncoding.DecodeString(text)
-		if err != nil {
-			return &Error{Reason: "want base64, got other text"}
-		}
-		into.SetString(string(data))
-		return nil
-	},
+func base64Mapper() *mapper {
+	return &mapper{
+		marshal: func(v reflect.Value) (broker.Value, *Error) {
+			return broker.String(base64.StdEncoding.EncodeToString([]byte(v.String()))), nil
+		},
+		unmarshal: func(v broker.Value, into reflect.Value) *Error {
+			text, ok := v.Text()
+			if !ok {
+				return mismatch("string", v)
+			}
+			data, err := base64.StdEncoding.DecodeString(text)
+			if err != nil {
+				return &Error{Reason: "want base64, got other text"}
+			}
+			into.SetString(string(data))
+			return nil
+		},
+	}
 }
+
+// validator is implemented by enum types that know their labels.
+type validator interface{ Valid() bool }
+
+var typeValidator = reflect.TypeFor[validator]()
 
 func compileEnum(t reflect.Type, o fieldOptions) *mapper {
 	scope := o.scope
-	type validator interface{ Valid() bool }
-	checked := t.Implements(reflect.TypeFor[validator]())
+	checked := t.Implements(typeValidator)
 	valid := func(v reflect.Value) bool { return !checked || v.Interface().(validator).Valid() }
 	// A label is checked once per type; the results are remembered, as a type
 	// has few labels.
 	var known, labels memo
+	read := readText(broker.KindEnum)
+	if scope != "" || checked {
+		read = readLabel(&known)
+	}
 	return &mapper{
+		read: read,
 		marshal: func(v reflect.Value) (broker.Value, *Error) {
 			if label, ok := labels.get(v.String()); ok {
 				return broker.Enum(label), nil
@@ -236,6 +259,7 @@ func compilePointer(t reflect.Type, o fieldOptions, within enclosing) (*mapper, 
 		return nil, err
 	}
 	return &mapper{
+		read: readPointer(t, elem),
 		marshal: func(v reflect.Value) (broker.Value, *Error) {
 			if v.IsNil() {
 				return broker.None(), nil
@@ -263,6 +287,7 @@ func compileSlice(t reflect.Type, o fieldOptions, within enclosing) (*mapper, er
 		kind = broker.KindSet
 	}
 	return &mapper{
+		read: readSlice(t, elem, o),
 		marshal: func(v reflect.Value) (broker.Value, *Error) {
 			elems := make([]broker.Value, v.Len())
 			for i := range elems {
@@ -345,8 +370,9 @@ func keyPath(k broker.Value) string { return fmt.Sprintf("[%.80s]", k) }
 
 // field is one field of a record.
 type field struct {
-	name  string
-	index []int
+	name   string
+	index  []int
+	offset uintptr // in the struct
 	fieldOptions
 	*mapper
 }
@@ -361,6 +387,7 @@ func compileStruct(t reflect.Type, within enclosing) (*mapper, error) {
 		required--
 	}
 	return &mapper{
+		read: readStruct(fields, required),
 		marshal: func(v reflect.Value) (broker.Value, *Error) {
 			elems := make([]broker.Value, len(fields))
 			for i, f := range fields {
@@ -402,35 +429,17 @@ func compileStruct(t reflect.Type, within enclosing) (*mapper, error) {
 }
 
 func fieldsOf(t reflect.Type, within enclosing) ([]field, error) {
-	var fields []field
-	for i := range t.NumField() {
-		sf := t.Field(i)
-		if sf.Tag.Get("zeek") == "-" {
-			continue
-		}
-		if sf.Anonymous && isRecord(sf.Type) {
-			promoted, err := fieldsOf(sf.Type, within)
-			if err != nil {
-				return nil, err
-			}
-			for _, f := range promoted {
-				f.index = append([]int{i}, f.index...)
-				fields = append(fields, f)
-			}
-			continue
-		}
-		if !sf.IsExported() {
-			continue
-		}
-		name, o, err := parseTag(sf)
+	tagged, err := taggedFields(t)
+	if err != nil {
+		return nil, err
+	}
+	fields := make([]field, len(tagged))
+	for i, f := range tagged {
+		m, err := compile(f.Type, f.options, within)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w (field %s of %s)", err, f.Name, f.of)
 		}
-		m, err := compile(sf.Type, o, within)
-		if err != nil {
-			return nil, fmt.Errorf("%w (field %s of %s)", err, sf.Name, t)
-		}
-		fields = append(fields, field{name, sf.Index, o, m})
+		fields[i] = field{f.name, f.Index, f.Offset, f.options, m}
 	}
 	return fields, nil
 }

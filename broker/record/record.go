@@ -73,18 +73,27 @@ func Marshal(v any) (broker.Value, error) {
 // memory of the message; a broker.Value is not copied. If v does not match the
 // Go type, the error is an *Error and the variable may be partly written.
 func Unmarshal(v broker.Value, into any) error {
-	rv := reflect.ValueOf(into)
-	if rv.Kind() != reflect.Pointer || rv.IsNil() {
-		return fmt.Errorf("record: unmarshal into %T, want a non-nil pointer", into)
-	}
-	m, err := mapperOf(rv.Type().Elem())
+	rv, err := variable(into)
 	if err != nil {
 		return err
 	}
-	if merr := m.unmarshal(v, rv.Elem()); merr != nil {
+	m, err := mapperOf(rv.Type())
+	if err != nil {
+		return err
+	}
+	if merr := m.unmarshal(v, rv); merr != nil {
 		return merr
 	}
 	return nil
+}
+
+// variable returns the variable that into points to.
+func variable(into any) (reflect.Value, error) {
+	rv := reflect.ValueOf(into)
+	if rv.Kind() != reflect.Pointer || rv.IsNil() {
+		return reflect.Value{}, fmt.Errorf("record: unmarshal into %T, want a non-nil pointer", into)
+	}
+	return rv.Elem(), nil
 }
 
 // Error describes a mismatch between a value and a Go type.
@@ -121,8 +130,12 @@ func mismatch(want string, got broker.Value) *Error {
 // mapper is the compiled form of a Go type. It saves analyzing the type for
 // every value.
 type mapper struct {
+	typ       reflect.Type
 	marshal   func(reflect.Value) (broker.Value, *Error)
 	unmarshal func(broker.Value, reflect.Value) *Error
+
+	// read is used by UnmarshalBinary. It may be nil.
+	read reader
 }
 
 var mappers sync.Map // of reflect.Type to *mapper
@@ -144,6 +157,48 @@ type fieldOptions struct {
 	optional, trailing, extension, set, enum, base64 bool
 	scope                                            string // of the enum, with "::"
 	fallback                                         string // label of an empty string, without the scope
+}
+
+// taggedField is a field of a struct, or of a struct embedded in it, that maps to a field of
+// a record.
+type taggedField struct {
+	reflect.StructField // with the index and the offset in the outer struct
+
+	name    string // in Zeek
+	options fieldOptions
+	of      reflect.Type // the struct that declares the field
+}
+
+// taggedFields returns the fields of a struct that map to fields of a record, in order.
+func taggedFields(t reflect.Type) ([]taggedField, error) {
+	var fields []taggedField
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		if sf.Tag.Get("zeek") == "-" {
+			continue
+		}
+		if sf.Anonymous && isRecord(sf.Type) {
+			promoted, err := taggedFields(sf.Type)
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range promoted {
+				f.Index = append([]int{i}, f.Index...)
+				f.Offset += sf.Offset
+				fields = append(fields, f)
+			}
+			continue
+		}
+		if !sf.IsExported() {
+			continue
+		}
+		name, o, err := parseTag(sf)
+		if err != nil {
+			return nil, err
+		}
+		fields = append(fields, taggedField{sf, name, o, t})
+	}
+	return fields, nil
 }
 
 func parseTag(f reflect.StructField) (name string, o fieldOptions, err error) {

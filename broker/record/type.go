@@ -20,13 +20,17 @@ type Field struct {
 	Optional bool // may be unset
 	Trailing bool // older Zeeks do not have it
 
-	// Extension says that no Zeek has it. It is optional and trailing, too.
+	// Extension means that no version of Zeek has the field. The field is also
+	// optional and trailing.
 	Extension bool
 }
 
 // TypeOf returns a description of the Zeek type that T maps to. It panics if
 // Marshal does not support T.
 func TypeOf[T any]() Type { return describe(reflect.TypeFor[T](), fieldOptions{}) }
+
+// TypeFor is like TypeOf, for a type that is known only at run time.
+func TypeFor(t reflect.Type) Type { return describe(t, fieldOptions{}) }
 
 func describe(t reflect.Type, o fieldOptions) Type {
 	switch t {

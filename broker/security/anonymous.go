@@ -45,6 +45,7 @@ func anonymousServerConfig() (*tls.Config, error) {
 		Certificates:           []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 		MinVersion:             tls.VersionTLS13,
 		SessionTicketsDisabled: true,
+		GetConfigForClient:     onlyTLS13,
 	}, nil
 }
 
@@ -52,19 +53,22 @@ func anonymousServerConfig() (*tls.Config, error) {
 // not offer TLS 1.3.
 var errOnlyTLS12 = errors.New("the client does not offer TLS 1.3")
 
+// onlyTLS13 returns errOnlyTLS12 if the client, whose connection is a helloConn, does
+// not offer TLS 1.3.
+func onlyTLS13(info *tls.ClientHelloInfo) (*tls.Config, error) {
+	hello := info.Conn.(*helloConn)
+	if !slices.Contains(info.SupportedVersions, tls.VersionTLS13) {
+		hello.again = true
+		return nil, errOnlyTLS12
+	}
+	hello.heard, hello.known = nil, true
+	return nil, nil
+}
+
 // acceptAnonymous serves Zeek, which offers TLS 1.3 as a client, and clients with
 // only the anonymous suite of TLS 1.2. The client's first message shows which.
 func acceptAnonymous(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, error) {
 	hello := &helloConn{Conn: conn}
-	config = config.Clone()
-	config.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
-		if !slices.Contains(info.SupportedVersions, tls.VersionTLS13) {
-			hello.again = true
-			return nil, errOnlyTLS12
-		}
-		hello.heard, hello.known = nil, true
-		return nil, nil
-	}
 	c := tls.Server(hello, config)
 	err := c.HandshakeContext(ctx)
 	if !errors.Is(err, errOnlyTLS12) {
@@ -86,7 +90,9 @@ type helloConn struct {
 func (c *helloConn) Read(p []byte) (int, error) {
 	if c.known && len(c.heard) > 0 {
 		n := copy(p, c.heard)
-		c.heard = c.heard[n:]
+		if c.heard = c.heard[n:]; len(c.heard) == 0 {
+			c.heard = nil
+		}
 		return n, nil
 	}
 	n, err := c.Conn.Read(p)

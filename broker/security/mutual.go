@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/youmark/pkcs8"
 
@@ -20,7 +21,7 @@ import (
 // identity is the content of the files.
 type identity struct {
 	certificate tls.Certificate
-	authorities *x509.CertPool
+	authorities authorities
 }
 
 func loadIdentity(c Config) (identity, error) {
@@ -28,20 +29,37 @@ func loadIdentity(c Config) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	authorities, err := loadAuthorities(c.CAFile)
-	return identity{certificate, authorities}, err
+	trusted, err := loadAuthorities(c.CAFile)
+	return identity{certificate, trusted}, err
 }
 
-func loadAuthorities(file string) (*x509.CertPool, error) {
+// authorities are certificate authorities.
+type authorities struct {
+	certificates []*x509.Certificate
+	pool         *x509.CertPool // of the certificates
+}
+
+// loadAuthorities reads a PEM file with certificates. It ignores those that cannot be
+// parsed, and returns an error if there are no others.
+func loadAuthorities(file string) (authorities, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("security: certificate authorities: %w", err)
+		return authorities{}, fmt.Errorf("security: certificate authorities: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("security: certificate authorities: %s contains no certificate", file)
+	a := authorities{pool: x509.NewCertPool()}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" || len(block.Headers) != 0 { // as in CertPool.AppendCertsFromPEM
+			continue
+		}
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+			a.certificates = append(a.certificates, c)
+			a.pool.AddCert(c)
+		}
 	}
-	return pool, nil
+	if len(a.certificates) == 0 {
+		return authorities{}, fmt.Errorf("security: certificate authorities: %s contains no certificate", file)
+	}
+	return a, nil
 }
 
 // LoadCertificate reads a certificate with its chain and its private key from PEM
@@ -108,20 +126,19 @@ func readKey(path, passphrase string) ([]byte, error) {
 	}
 }
 
-func (i identity) serverConfig(peerName string) *tls.Config {
+func (i identity) serverConfig(accepts func([]*x509.Certificate) error) *tls.Config {
 	return &tls.Config{
 		Certificates:           []tls.Certificate{i.certificate},
 		ClientAuth:             tls.RequireAndVerifyClientCert,
-		ClientCAs:              i.authorities,
+		ClientCAs:              i.authorities.pool,
 		MinVersion:             tls.VersionTLS12,
 		SessionTicketsDisabled: true, // a ticket would outlive a Reload
-		VerifyConnection: func(state tls.ConnectionState) error {
-			return checkName(state.PeerCertificates[0], peerName)
-		},
+		GetConfigForClient:     noteAnonymous,
+		VerifyConnection:       func(state tls.ConnectionState) error { return accepts(state.PeerCertificates) },
 	}
 }
 
-func (i identity) clientConfig(peerName string) *tls.Config {
+func (i identity) clientConfig(accepts func([]*x509.Certificate) error) *tls.Config {
 	return &tls.Config{
 		Certificates: []tls.Certificate{i.certificate},
 		MinVersion:   tls.VersionTLS12,
@@ -131,10 +148,10 @@ func (i identity) clientConfig(peerName string) *tls.Config {
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates
-			if err := verifyChain(chain, i.authorities, x509.ExtKeyUsageServerAuth); err != nil {
+			if err := verifyChain(chain, i.authorities.pool, x509.ExtKeyUsageServerAuth); err != nil {
 				return fmt.Errorf("the peer's certificate: %w", err)
 			}
-			return checkName(chain[0], peerName)
+			return accepts(chain)
 		},
 	}
 }
@@ -173,33 +190,80 @@ func CertificateNames(c *x509.Certificate) []string {
 	return names
 }
 
+// acceptedConn is a connection whose client may only support anonymous TLS.
+type acceptedConn struct {
+	net.Conn
+	anonymous bool
+}
+
+// noteAnonymous notes in the client's acceptedConn whether it supports anonymous TLS.
+// All connections share the configuration with this function, because a copy would
+// last as long as a connection.
+func noteAnonymous(info *tls.ClientHelloInfo) (*tls.Config, error) {
+	info.Conn.(*acceptedConn).anonymous = slices.Contains(info.CipherSuites, anontls.Suite)
+	return nil, nil
+}
+
 func (l *Layer) mutual(ctx context.Context, conn net.Conn, dialed bool) (net.Conn, error) {
 	var c *tls.Conn
-	anonymous := false
+	accepted := &acceptedConn{Conn: conn}
 	if dialed {
 		c = tls.Client(conn, l.client.Load())
 	} else {
-		config := l.server.Load().Clone()
-		config.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
-			anonymous = slices.Contains(info.CipherSuites, anontls.Suite)
-			return nil, nil
-		}
-		c = tls.Server(conn, config)
+		c = tls.Server(accepted, l.server.Load())
 	}
 	err := c.HandshakeContext(ctx)
-	if err != nil && anonymous {
+	if err != nil && accepted.anonymous {
 		return nil, fmt.Errorf("the peer uses anonymous TLS, without certificates: %w", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &mutualConn{c, CertificateNames(c.ConnectionState().PeerCertificates[0])}, nil
+	chain := c.ConnectionState().PeerCertificates
+	secured := &mutualConn{Conn: c, names: CertificateNames(chain[0]), layer: l}
+	if err := l.verified.add(secured, chain); err != nil { // revoked during the handshake
+		return nil, err
+	}
+	return secured, nil
 }
 
 // mutualConn is a connection to a peer with a verified certificate.
 type mutualConn struct {
 	*tls.Conn
-	names []string
+	names   []string
+	layer   *Layer
+	revoked atomic.Bool // the certificate was revoked, and the connection closed
+}
+
+// revoke closes the connection because its certificate has been revoked.
+func (c *mutualConn) revoke() {
+	c.revoked.Store(true)
+	c.NetConn().Close() // an alert might have to wait for the peer
+}
+
+// Close implements net.Conn.
+func (c *mutualConn) Close() error {
+	c.layer.verified.remove(c)
+	return c.Conn.Close()
+}
+
+// Read implements net.Conn.
+func (c *mutualConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	return n, c.explain(err)
+}
+
+// Write implements net.Conn.
+func (c *mutualConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, c.explain(err)
+}
+
+func (c *mutualConn) explain(err error) error {
+	if err != nil && c.revoked.Load() {
+		return ErrRevoked
+	}
+	return err
 }
 
 // PeerNames returns the common name and the alternative names in the peer's

@@ -210,11 +210,11 @@ func tool(t *testing.T, name string, args ...string) error {
 }
 
 func dialWeb(t *testing.T, address, host, cafile string) error {
-	pool, err := loadAuthorities(cafile)
+	roots, err := loadAuthorities(cafile)
 	if err != nil {
 		return err
 	}
-	return handshake(t, address, WebClientConfig{Host: host, Authorities: pool}.TLS())
+	return handshake(t, address, WebClientConfig{Host: host, Authorities: roots.pool}.TLS())
 }
 
 // dialNative connects as a native endpoint with mutual TLS does, to a server that

@@ -3,9 +3,11 @@ package security
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 
 	"github.com/zeekwire/zeekwire/broker/internal/anontls"
@@ -58,6 +60,11 @@ type Config struct {
 	// that must have issued the peers' certificates.
 	CertFile, KeyFile, CAFile string
 
+	// RevokedFile is a PEM file with lists of revoked certificates (CRL) of the
+	// authorities. Peers with such a certificate are refused. It is optional, and
+	// invalid in modes other than Mutual.
+	RevokedFile string
+
 	// Passphrase decrypts KeyFile if it is encrypted. It is ignored otherwise.
 	Passphrase string
 
@@ -71,7 +78,7 @@ func (c Config) validate() error {
 	switch c.Mode {
 	case Mutual:
 	case Anonymous, Off:
-		if c.CertFile != "" || c.KeyFile != "" || c.CAFile != "" || c.PeerName != "" {
+		if c.CertFile != "" || c.KeyFile != "" || c.CAFile != "" || c.RevokedFile != "" || c.PeerName != "" {
 			return fmt.Errorf("security: mode %s does not use certificates, keys and names of peers: set the mode to mutual, or omit them", c.Mode)
 		}
 		return nil
@@ -94,6 +101,9 @@ type Layer struct {
 	config Config
 	server atomic.Pointer[tls.Config]
 	client atomic.Pointer[tls.Config] // nil unless the mode is Mutual
+
+	reloading sync.Mutex // held by Reload, so that a later one has the later files
+	verified  verified
 }
 
 // New returns a Layer after reading the files that c names. It returns an error if
@@ -109,17 +119,24 @@ func New(c Config) (*Layer, error) {
 	return l, nil
 }
 
-// Reload reads the files again, for new connections. On an error the Layer does
-// not change.
+// Reload reads the files again, for new connections, and closes the connections of
+// peers whose certificate has been revoked. On an error the Layer does not change.
 func (l *Layer) Reload() error {
+	l.reloading.Lock()
+	defer l.reloading.Unlock()
 	switch l.config.Mode {
 	case Mutual:
 		identity, err := loadIdentity(l.config)
 		if err != nil {
 			return err
 		}
-		l.server.Store(identity.serverConfig(l.config.PeerName))
-		l.client.Store(identity.clientConfig(l.config.PeerName))
+		list, err := loadRevoked(l.config.RevokedFile, identity.authorities.certificates)
+		if err != nil {
+			return err
+		}
+		l.verified.set(list)
+		l.server.Store(identity.serverConfig(l.accepts))
+		l.client.Store(identity.clientConfig(l.accepts))
 	case Anonymous:
 		if l.server.Load() != nil {
 			return nil
@@ -132,6 +149,18 @@ func (l *Layer) Reload() error {
 	}
 	return nil
 }
+
+// accepts returns an error if a peer with a verified chain is not accepted.
+func (l *Layer) accepts(chain []*x509.Certificate) error {
+	if err := l.verified.check(chain); err != nil {
+		return err
+	}
+	return checkName(chain[0], l.config.PeerName)
+}
+
+// PeerCertificates returns the verified certificates of the peers of open connections,
+// in no order. They must not be changed. The result is empty unless the mode is Mutual.
+func (l *Layer) PeerCertificates() []*x509.Certificate { return l.verified.peers() }
 
 // Hook returns the Secure method, or nil if the mode is Off. It is the value for
 // peering.Config.TLS, which has to be nil without TLS so that errors can mention

@@ -18,7 +18,7 @@ func clientConfig(t *testing.T, trusted *authority, cert, key string) *tls.Confi
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &tls.Config{RootCAs: roots, ServerName: "server.example"}
+	c := &tls.Config{RootCAs: roots.pool, ServerName: "server.example"}
 	if cert != "" {
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {

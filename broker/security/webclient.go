@@ -93,8 +93,8 @@ func hasCommonName(c *x509.Certificate, host string) bool {
 }
 
 // verifyChain verifies that one of the authorities issued the first certificate of a
-// chain, for the given usage. The other certificates may be intermediate ones. Nil
-// authorities mean those of the system.
+// chain, for the given usage. The other certificates may be intermediate ones. If
+// authorities is nil, those of the system are used.
 func verifyChain(chain []*x509.Certificate, authorities *x509.CertPool, usage x509.ExtKeyUsage) error {
 	intermediates := x509.NewCertPool()
 	for _, c := range chain[1:] {

@@ -26,13 +26,13 @@ func TestWebClientCommonName(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &served{chain: []*issued{f.issue("server", root, tt.change)}, roots: []*issued{root}}
-			pool, err := loadAuthorities(s.rootsFile(t))
+			roots, err := loadAuthorities(s.rootsFile(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			noticed := false
 			err = handshake(t, s.serve(t), WebClientConfig{
-				Host: rulesHost, Authorities: pool, RequireAltName: tt.require,
+				Host: rulesHost, Authorities: roots.pool, RequireAltName: tt.require,
 				OnCommonName: func(*x509.Certificate) { noticed = true },
 			}.TLS())
 			if tt.wantRefuse == "" && err != nil || tt.wantRefuse != "" && (err == nil || !strings.Contains(err.Error(), tt.wantRefuse)) {

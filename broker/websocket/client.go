@@ -329,7 +329,7 @@ func (c *Client) subscribe(s *session) error {
 	s.ws.SetPingHandler(nil) // no other goroutine writes yet, so answer directly
 	defer s.answerPings()
 	for early := 0; ; {
-		m, err := s.next(nil)
+		m, err := s.next()
 		if err != nil {
 			return err
 		}

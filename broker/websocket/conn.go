@@ -38,6 +38,8 @@ type conn struct {
 	strictUTF8   bool                   // close the connection over texts that are not UTF-8
 	receive      func(b []byte) error   // takes each text; an error ends the connection
 	sent         func(texts, bytes int) // called for texts sent
+	fed          fed                    // of the feed, called once feeding is true
+	feeding      atomic.Bool
 
 	ctx     context.Context // ends when no more texts are sent
 	cancel  context.CancelCauseFunc
@@ -170,11 +172,11 @@ func (c *conn) sayFarewell() {
 	}
 }
 
-// write sends queued texts until the queue or the connection ends.
+// write sends queued texts, and those of the feed, until the queue or the connection ends.
 func (c *conn) write() {
 	var buf []byte
 	for c.ctx.Err() == nil {
-		text, err := c.out.Next(c.ctx)
+		text, err := c.nextQueued()
 		if errors.Is(err, broker.ErrClosed) {
 			c.mu.Lock()
 			f := c.farewell
@@ -202,11 +204,7 @@ func (c *conn) write() {
 				break
 			}
 		}
-		c.writing <- struct{}{}
-		err = c.send(buf, large)
-		<-c.writing
-		if err != nil {
-			c.abort(fmt.Errorf("websocket: sending: %w", err))
+		if c.send(buf, large) != nil {
 			return
 		}
 		if c.sent != nil {
@@ -215,11 +213,17 @@ func (c *conn) write() {
 	}
 }
 
-// send writes whole frames, the last of which may end with more. The library may write
-// concurrently; writes do not interleave.
+// send writes whole frames, the last of which may end with more. Control frames are not
+// written meanwhile. An error has ended the connection.
 func (c *conn) send(frames, more []byte) error {
+	c.writing <- struct{}{}
 	c.stream.SetWriteDeadline(time.Now().Add(writeTimeout))
-	return c.stream.writeBoth(frames, more)
+	err := c.stream.writeBoth(frames, more)
+	<-c.writing
+	if err != nil {
+		c.abort(fmt.Errorf("websocket: sending: %w", err))
+	}
+	return err
 }
 
 // keepAlive sends pings, pongs and the close frame.
@@ -279,29 +283,34 @@ func (c *conn) read() error {
 		c.take(m)
 	}
 	c.early = nil
-	var buf []byte
 	for {
-		m, err := c.next(buf)
+		m, err := c.next()
 		if err != nil {
 			return err
 		}
 		c.take(m)
 		c.done()
-		if buf = m.text; cap(buf) > readBuffer {
-			buf = nil
+		c.reading = message{}
+		if cap(m.text) == readBuffer {
+			reads.Put((*[readBuffer]byte)(m.text[:readBuffer]))
 		}
 	}
 }
 
-// next reads a message, in buf if that is large enough. A larger one takes memory of
-// the pool, which the caller must return with done.
-func (c *conn) next(buf []byte) (message, error) {
-	if cap(buf) < readBuffer {
-		buf = make([]byte, readBuffer)
-	}
+// reads has the memory in which messages are read. A connection whose peer sends nothing
+// needs none.
+var reads = sync.Pool{New: func() any { return new([readBuffer]byte) }}
+
+// next reads a message. A large one takes memory of the pool, which the caller must return
+// with done.
+func (c *conn) next() (message, error) {
 	var m message
 	_, r, err := c.ws.NextReader() // binary messages are treated as texts
 	m.header = c.stream.next()
+	if err != nil {
+		return m, c.failed(m, err)
+	}
+	buf := reads.Get().(*[readBuffer]byte)[:]
 	for m.text = buf[:0]; err == nil && len(m.text) < cap(m.text); {
 		var n int
 		n, err = r.Read(m.text[len(m.text):cap(m.text)])
@@ -310,13 +319,18 @@ func (c *conn) next(buf []byte) (message, error) {
 	if err == nil {
 		m.text, err = intake.Collect(taker{c.intake, c}, r, m.text, m.header.message())
 	}
-	switch {
-	case err == nil, errors.Is(err, io.EOF):
+	if err == nil || errors.Is(err, io.EOF) {
 		return m, nil
-	case errors.Is(err, intake.ErrMemory):
-		return m, fmt.Errorf("websocket: %w", err)
 	}
-	return m, readError(c.stream.explain(err, m.header))
+	return m, c.failed(m, err)
+}
+
+// failed returns the error for a message that cannot be read because of err.
+func (c *conn) failed(m message, err error) error {
+	if errors.Is(err, intake.ErrMemory) {
+		return fmt.Errorf("websocket: %w", err)
+	}
+	return readError(c.stream.explain(err, m.header))
 }
 
 // taker takes memory for messages, for which it may have to wait. The stream counts

@@ -16,8 +16,7 @@ func appendText(b, text []byte, masked bool) []byte {
 	if !masked {
 		return append(b, text...)
 	}
-	const maskBit = 0x80
-	b[start+1] |= maskBit
+	b[start+1] |= bitMask
 	var key [64]byte // repeated, to mask many bytes at a time
 	binary.LittleEndian.PutUint32(key[:], rand.Uint32())
 	for n := 4; n < len(key); n *= 2 {
@@ -33,16 +32,18 @@ func appendText(b, text []byte, masked bool) []byte {
 	return b
 }
 
+// maxTextHeader is the length of the longest header of a frame that is not masked.
+const maxTextHeader = 10
+
 // appendTextHeader appends the header of the frame of a text message with n bytes that
 // is not masked.
 func appendTextHeader(b []byte, n int) []byte {
-	const final, textFrame = 0x80, 1
 	switch {
 	case n < 126:
-		return append(b, final|textFrame, byte(n))
+		return append(b, bitFinal|opText, byte(n))
 	case n <= math.MaxUint16:
-		return binary.BigEndian.AppendUint16(append(b, final|textFrame, 126), uint16(n))
+		return binary.BigEndian.AppendUint16(append(b, bitFinal|opText, 126), uint16(n))
 	default:
-		return binary.BigEndian.AppendUint64(append(b, final|textFrame, 127), uint64(n))
+		return binary.BigEndian.AppendUint64(append(b, bitFinal|opText, 127), uint64(n))
 	}
 }

@@ -3,6 +3,7 @@ package websocket
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -49,6 +50,16 @@ type ServerConfig struct {
 	// Admits checks a client again before each message to it. If it returns
 	// false, the client is disconnected. If nil, no client is.
 	Admits func(broker.Peer) bool
+
+	// Permits checks each message of a client. A message for which it returns an error is
+	// ignored, and the client gets the error. If nil, every message is accepted.
+	Permits func(broker.Peer, broker.Message) error
+
+	// Feed returns where the messages of a client come from. They then come neither from
+	// Publish nor from other clients, and the limits for sending do not apply to them. Feed
+	// is called once, before the connection of the client is upgraded. An error refuses the
+	// client with HTTP status 400. If Feed is nil, clients receive the messages of Publish.
+	Feed func(*http.Request) (Feed, error)
 
 	// Private hides the messages of clients from each other: only Next returns
 	// them. By default they are also sent to all other clients that subscribe.
@@ -218,6 +229,31 @@ type Server struct {
 	closed  bool
 	next    int // number of the next client
 	clients map[*client]struct{}
+	groups  map[groupKey]*group // of the clients that get messages
+}
+
+// group has the clients that get the same messages, so that many of them cost little.
+type group struct {
+	filter  broker.Filter
+	clients map[*client]struct{}
+}
+
+// groupKey is a digest of what the clients of a group get.
+type groupKey [sha256.Size]byte
+
+// join makes a client get messages. The caller holds the mutex.
+func (s *Server) join(c *client) {
+	h := sha256.New()
+	for _, text := range c.filter {
+		fmt.Fprintf(h, "%d %s", len(text), text)
+	}
+	h.Sum(c.group[:0])
+	g := s.groups[c.group]
+	if g == nil {
+		g = &group{filter: c.filter, clients: make(map[*client]struct{})}
+		s.groups[c.group] = g
+	}
+	g.clients[c] = struct{}{}
 }
 
 var (
@@ -238,7 +274,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, fmt.Errorf("websocket: %w", err)
 	}
 	notices := admission.NewNotices(cfg.Log)
-	return &Server{
+	s := &Server{
 		cfg:     cfg,
 		log:     cfg.Log,
 		hooks:   hooks,
@@ -255,7 +291,13 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		unsent:  queue.NewTotal(cfg.MaxUnsent),
 		done:    make(chan struct{}),
 		clients: make(map[*client]struct{}),
-	}, nil
+		groups:  make(map[groupKey]*group),
+	}
+	if cfg.Feed != nil { // clients are many, and send little
+		s.upgrader.ReadBufferSize = 0 // that of the HTTP server
+		s.upgrader.WriteBufferPool = new(sync.Pool)
+	}
+	return s, nil
 }
 
 // Serve accepts clients from l until ctx ends or the server is closed. Then it
@@ -313,8 +355,17 @@ func (s *Server) ticket(r *http.Request) (t *admission.Ticket, err error) {
 	return s.gate.Arrive(from, func() {})
 }
 
+// feed returns the feed of the client of a request, nil for none.
+func (s *Server) feed(r *http.Request) (Feed, error) {
+	if s.cfg.Feed == nil {
+		return nil, nil
+	}
+	return s.cfg.Feed(r)
+}
+
 // ServeHTTP upgrades the request to a WebSocket and serves the client until its
-// connection ends.
+// connection ends. With ServerConfig.Feed, it does not wait for the end, so that the memory
+// of the request is free.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := s.hosts.CheckUpgrade(r); err != nil {
 		s.refuse(w, r, http.StatusForbidden, err)
@@ -328,6 +379,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	feed, err := s.feed(r)
+	if err != nil {
+		s.refuse(w, r, http.StatusBadRequest, err)
+		return
+	}
 	ticket, err := s.ticket(r)
 	if err != nil {
 		s.refuse(w, r, http.StatusServiceUnavailable, errTooMany)
@@ -339,16 +395,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, http.StatusServiceUnavailable, err)
 		return
 	}
-	defer s.running.Done()
-	defer ticket.Leave()
 	upgrading := &hijacker{ResponseWriter: w}
 	ws, err := s.upgrader.Upgrade(upgrading, r, nil)
 	if err != nil {
+		defer s.running.Done()
+		defer ticket.Leave()
 		s.notices.Log(zerolog.InfoLevel, "upgrade").Err(err).Str("addr", r.RemoteAddr).Msg("websocket upgrade failed")
 		return
 	}
 	c := s.newClient(ws, upgrading.stream, r.Header.Get("X-Application-Name"), identity, number)
-	c.ticket = ticket
+	c.ticket, c.feed, c.fed = ticket, feed, c.takeFed
 	s.add(c)
 	if evict := func() { c.dismiss(crowded) }; !ticket.OnEvict(evict) {
 		evict()
@@ -356,10 +412,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if problem := badRequest(r.URL.Path, r.Header.Get("X-Application-Name")); problem != nil {
 		c.refuse(*problem)
 	}
+	if feed == nil {
+		s.serve(c)
+	} else {
+		go s.serve(c)
+	}
+}
+
+// serve serves a client until its connection ends.
+func (s *Server) serve(c *client) {
+	defer s.running.Done()
+	defer c.ticket.Leave()
 	c.patience = time.AfterFunc(subscribeTimeout, func() { c.drain(unsubscribed) })
-	err = c.run()
+	err := c.run()
 	c.patience.Stop()
 	c.out.Discard() // no publisher waits for room in it
+	if c.begun {
+		c.feed.End()
+	}
 	s.remove(c)
 	if c.state == clientSubscribed {
 		s.inbox.Force(broker.PeerLost{Peer: c.peer, Err: err})
@@ -422,6 +492,11 @@ func (s *Server) remove(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.clients, c)
+	if g := s.groups[c.group]; g != nil {
+		if delete(g.clients, c); len(g.clients) == 0 {
+			delete(s.groups, c.group)
+		}
+	}
 }
 
 var terminating = farewell{websocket.CloseGoingAway, "Terminating", broker.ErrClosed}
@@ -445,9 +520,14 @@ var crowded = farewell{websocket.CloseTryAgainLater, "Too many clients", admissi
 func (s *Server) fanOut(ctx context.Context, data jsonv1.Data, origin *client) error {
 	var receivers []*client
 	s.mu.Lock()
-	for c := range s.clients {
-		if c != origin && c.active && c.filter.Matches(data.Topic) {
-			receivers = append(receivers, c)
+	for _, g := range s.groups {
+		if !g.filter.Matches(data.Topic) {
+			continue
+		}
+		for c := range g.clients {
+			if c != origin {
+				receivers = append(receivers, c)
+			}
 		}
 	}
 	s.mu.Unlock()

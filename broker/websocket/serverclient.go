@@ -30,7 +30,12 @@ type client struct {
 	peer   broker.Peer
 	log    zerolog.Logger
 
+	feed     Feed // nil: Publish sends it messages
+	feedOver bool // there is nothing more; used by the writing goroutine, as is lagging
+	lagging  bool // it missed messages before the last ones
+
 	state    clientState // used by the reading goroutine only
+	begun    bool        // the feed has begun; used by the reading goroutine only
 	patience *time.Timer // ends the client unless it subscribes
 
 	complaints atomic.Uint32 // errors reported to the client
@@ -38,6 +43,7 @@ type client struct {
 	// Guarded by the server's mutex.
 	active bool // the ack was queued
 	filter broker.Filter
+	group  groupKey
 }
 
 type clientState uint8
@@ -49,10 +55,10 @@ const (
 )
 
 func (s *Server) newClient(ws *websocket.Conn, stream *stream, name string, identity *broker.Identity, number int) *client {
+	peer := broker.Peer{ID: uuid.New(), Name: name, Application: name, Identity: identity}
 	if identity != nil {
-		name = identity.Name()
+		peer.Name = identity.Name()
 	}
-	peer := broker.Peer{ID: uuid.New(), Name: name, Identity: identity}
 	if a, err := netip.ParseAddrPort(ws.RemoteAddr().String()); err == nil {
 		peer.Addr = a
 	}
@@ -82,8 +88,15 @@ func (c *client) refuse(e jsonv1.Error) {
 	c.drain(farewell{websocket.ClosePolicyViolation, e.Context, e})
 }
 
+// tooSlow is the reason in the close frame of a client that reads too slowly.
+const tooSlow = "Too slow"
+
 // errUnsent is the reason for the end of a client that reads too slowly.
 var errUnsent = fmt.Errorf("websocket: send queue: %w: too many bytes in the queues of all clients, and this one reads the slowest", broker.ErrOverflow)
+
+// CodeNotPermitted is the code of the error that a client gets for a message which
+// ServerConfig.Permits does not permit. Zeek has none for that.
+const CodeNotPermitted = "not_permitted"
 
 // maxComplaints limits the errors of a client that are logged at info level.
 // Further errors are logged at debug level.
@@ -102,22 +115,32 @@ func (c *client) complainBroken(e jsonv1.Error, err error) {
 }
 
 func (c *client) complainAbout(e jsonv1.Error, err error) {
-	level := zerolog.InfoLevel
-	if c.complaints.Add(1) > maxComplaints {
-		level = zerolog.DebugLevel
+	line := c.log.Debug()
+	if c.complaints.Add(1) <= maxComplaints {
+		line = c.note(zerolog.InfoLevel, "invalid message")
 	}
-	c.log.WithLevel(level).Err(err).Str("code", e.Code).Str("context", e.Context).Msg("websocket client sent an invalid message")
+	line.Err(err).Str("code", e.Code).Str("context", e.Context).Msg("websocket client sent an invalid message")
 	_ = c.enqueue(c.ctx, jsonv1.Append(nil, e), 1) // it fails if the client leaves
 }
 
 // gone logs the end of the client. It is a warning if the client is at fault.
 func (c *client) gone(err error) {
-	level := zerolog.DebugLevel
+	line := c.log.Debug()
 	var frame *broker.FrameError
 	if errors.As(err, &frame) || errors.Is(err, intake.ErrMemory) || errors.Is(err, intake.ErrStalled) {
-		level = zerolog.WarnLevel
+		line = c.note(zerolog.WarnLevel, "gone")
 	}
-	c.log.WithLevel(level).Err(err).Msg("websocket client gone")
+	line.Err(err).Msg("websocket client gone")
+}
+
+// note begins a line of the log about the client, at debug level if there are too many
+// lines of its kind about all clients.
+func (c *client) note(level zerolog.Level, kind string) *zerolog.Event {
+	line := c.server.notices.Peers(level, kind)
+	if line == nil {
+		return c.log.Debug()
+	}
+	return line.Stringer("addr", c.peer.Addr).Str("name", c.peer.Name)
 }
 
 // takesRelayed reports whether the queue has room for a message of another client.
@@ -146,7 +169,7 @@ func (c *client) enqueue(ctx context.Context, text []byte, clients int) error {
 		c.log.Warn().Msg("send queue is full, dropping messages")
 	}
 	if errors.Is(err, broker.ErrOverflow) {
-		c.drain(farewell{websocket.ClosePolicyViolation, "Too slow", fmt.Errorf("websocket: send queue: %w", err)})
+		c.drain(farewell{websocket.ClosePolicyViolation, tooSlow, fmt.Errorf("websocket: send queue: %w", err)})
 	}
 	if ctx.Err() != nil {
 		return err
@@ -189,6 +212,11 @@ func (c *client) subscribe(text []byte) error {
 	c.state = clientSubscribed
 	s := c.server
 	s.hooks.PeerAdded(c.peer)
+	filter := broker.NewFilter(topics...)
+	if c.feed != nil {
+		c.feed.Begin(c.peer, filter)
+		c.begun = true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The mutex excludes Publish: the client receives nothing before the ack, and
@@ -197,7 +225,13 @@ func (c *client) subscribe(text []byte) error {
 	if errors.Is(err, broker.ErrClosed) {
 		return nil // closing already
 	}
-	c.active, c.filter = true, broker.NewFilter(topics...)
+	c.active, c.filter = true, filter
+	if c.feed == nil {
+		s.join(c)
+		return err
+	}
+	c.feeding.Store(true)
+	c.out.Wake()
 	return err
 }
 
@@ -212,6 +246,12 @@ func (c *client) message(text []byte) error {
 	if data.Topic == "" || data.Topic == broker.ControlTopic {
 		c.complainBroken(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "no topic in top-level JSON object"}, nil)
 		return nil
+	}
+	if permits := c.server.cfg.Permits; permits != nil {
+		if err := permits(c.peer, broker.Message(data)); err != nil {
+			c.complain(jsonv1.Error{Code: CodeNotPermitted, Context: err.Error()})
+			return nil
+		}
 	}
 	if !c.server.cfg.Private {
 		if err := c.server.fanOut(c.ctx, data, c); err != nil {

@@ -55,6 +55,7 @@ const (
 	bitsReserved = 0x70
 	bitMask      = 0x80
 	opContinue   = 0
+	opText       = 1
 	opBinary     = 2
 	opControl    = 8
 	opPong       = 10

@@ -42,7 +42,7 @@ func follow(t testing.TB, b []byte, piece int) (offsets []int64, texts []string,
 	pool := intake.NewPool(intake.Limits{Bytes: 1 << 20})
 	c := newConn(serverConn(t, s), s, newOut(1, broker.OverflowDropNewest, 1), pool, 1<<10)
 	for {
-		m, err := c.next(nil)
+		m, err := c.next()
 		if err != nil {
 			c.intake.Done()
 			if used := pool.Used(); used != 0 {

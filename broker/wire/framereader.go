@@ -1,11 +1,11 @@
 package wire
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"io"
 
+	"github.com/zeekwire/zeekwire/broker/internal/idlebuf"
 	"github.com/zeekwire/zeekwire/broker/internal/intake"
 )
 
@@ -23,7 +23,7 @@ type Meter interface {
 // grows with the bytes that arrive, not with the length that the peer announces. A
 // FrameReader must not be used concurrently.
 type FrameReader struct {
-	in    *bufio.Reader
+	in    *idlebuf.Reader
 	meter Meter
 
 	next  int64  // offset of the next frame
@@ -31,13 +31,13 @@ type FrameReader struct {
 	frame []byte // the last frame with its length; only its beginning after an error
 }
 
-// NewFrameReader returns a FrameReader with a buffer of size bytes. Frames that fit
-// in it need no further memory. The meter may be nil.
+// NewFrameReader returns a FrameReader with a buffer of at most size bytes. Frames that
+// fit in it need no further memory. The meter may be nil.
 func NewFrameReader(r io.Reader, size int, meter Meter) *FrameReader {
 	if meter == nil {
 		meter = noMeter{}
 	}
-	return &FrameReader{in: bufio.NewReaderSize(r, size), meter: meter}
+	return &FrameReader{in: idlebuf.NewReader(r, size), meter: meter}
 }
 
 type noMeter struct{}
@@ -98,10 +98,8 @@ func (r *FrameReader) Next(limit int) ([]byte, error) {
 
 // take removes n bytes from the buffer. They are valid until the next read.
 func (r *FrameReader) take(n int) []byte {
-	b, _ := r.in.Peek(n) // it is there
-	_, _ = r.in.Discard(n)
 	r.next += int64(n)
-	return b
+	return r.in.Take(n)
 }
 
 // large reads a frame of n bytes, with its length, that does not fit in the buffer.

@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -414,10 +416,19 @@ func FuzzFrameReader(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 1, 2}, 1)
 	f.Add([]byte{3, 0, 0, 0, 1}, 1)
 	f.Add([]byte{255, 255, 255, 255, 1}, 100)
+	var mixed []byte
+	for _, n := range []int{1, 507, 508, 509, 3000, 1, 1, 16 << 10, 1, 40 << 10, 20, 700} {
+		mixed = AppendFrame(mixed, bytes.Repeat([]byte("x"), n))
+	}
+	for piece := range 6 {
+		f.Add(mixed, 990+piece)
+	}
 	f.Fuzz(func(t *testing.T, stream []byte, piece int) {
 		const limit = 1 << 26
 		var meter count
-		r := NewFrameReader(&pieces{stream, 1 + max(0, piece)%100}, 16, &meter)
+		piece = max(0, piece)
+		size := []int{16, 1 << 10, 16 << 10}[piece%3]
+		r := NewFrameReader(&pieces{stream, 1 + piece%1000}, size, &meter)
 		old := bytes.NewReader(stream)
 		for {
 			offset := int64(len(stream) - old.Len())
@@ -442,6 +453,40 @@ func FuzzFrameReader(f *testing.F) {
 			t.Fatalf("metered %+v of %d bytes", meter, len(stream))
 		}
 	})
+}
+
+// TestFrameReaderBuffer checks that a connection has a large buffer only while it is busy.
+func TestFrameReaderBuffer(t *testing.T) {
+	small := AppendFrame(nil, make([]byte, 100))
+	in, out := net.Pipe()
+	defer out.Close()
+	r := NewFrameReader(in, 16<<10, nil)
+	for i, tt := range []struct {
+		write []byte
+		large bool // buffer after all of it was read, and then a small frame
+	}{
+		{small, false},
+		{bytes.Repeat(small, 4), false},
+		{bytes.Repeat(small, 100), true},
+		{small, true},
+		{small, false},
+		{AppendFrame(nil, make([]byte, 8000)), true},
+		{AppendFrame(nil, make([]byte, 2000)), true},
+		{small, false},
+		{AppendFrame(nil, make([]byte, 100<<10)), true},
+	} {
+		var writing sync.WaitGroup
+		writing.Go(func() { out.Write(tt.write) })
+		for end := r.next + int64(len(tt.write)); r.next < end; {
+			if _, err := r.Next(1 << 20); err != nil {
+				t.Fatal(err)
+			}
+		}
+		writing.Wait()
+		if large := r.in.Large(); large != tt.large {
+			t.Errorf("%d: the buffer is large: %t", i, large)
+		}
+	}
 }
 
 // pieces is a reader that returns a few bytes at a time.

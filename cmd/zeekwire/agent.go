@@ -46,12 +46,20 @@ controller to connect. It always listens, because its nodes connect to it.`,
 			return printExposure(cmd.OutOrStdout(), s.exposure())
 		}
 		o.warn(s.exposure())
-		a := agentService{settings: s, security: o.security, log: o.log, operation: o}
+		a := agentService{settings: s, security: o.security, log: o.log, operation: o, obeyed: newObeyed(s)}
+		o.reloads = append(o.reloads, func(fresh declared) error {
+			a.obeyed.change(fresh.(*agentSettings).callers)
+			return nil
+		})
 		if _, err := readScenario(s.scenario); err != nil {
 			return fmt.Errorf("--scenario: %w", err)
 		}
 		return o.run(cmd.Context(), s.preflight, func(ctx context.Context, ending <-chan struct{}) error {
 			a.ending = ending
+			defer o.keepCertificates(ctx, kept{
+				files: s.certificateFiles, peers: o.security.PeerCertificates, renewer: s.renewer(o),
+				revoked: newRevokedWatch(o.security.Reload, o.log, s.tls.Revoked()),
+			})()
 			return a.run(ctx)
 		})
 	})
@@ -87,6 +95,7 @@ type agentService struct {
 	security  *security.Layer
 	log       zerolog.Logger
 	operation *operation      // nil without metrics, health and systemd
+	obeyed    *obeyed         // nil: as the settings say
 	ending    <-chan struct{} // closed to ask for a graceful end
 
 	// started, if non-nil, is called once with the address of the listener.
@@ -119,6 +128,10 @@ func (s *agentService) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer endpoint.Close()
+	if s.obeyed == nil {
+		s.obeyed = newObeyed(set)
+	}
+	s.obeyed.roster.use(endpoint)
 	bound, listens, err := s.listen(ctx, endpoint)
 	if err != nil {
 		return err
@@ -166,6 +179,8 @@ func (s *agentService) config(endpoint *peering.Endpoint, listens netip.AddrPort
 			MeasureInterval: set.measureInterval,
 			HungAfter:       set.hungAfter,
 			RestartHung:     set.restartHung,
+
+			ArchiveFailingAfter: set.archive.failingAfter,
 		},
 		Directories: set.directories(),
 		Bus:         endpoint,
@@ -173,15 +188,15 @@ func (s *agentService) config(endpoint *peering.Endpoint, listens netip.AddrPort
 		Launcher:    launcher,
 		StateDir:    set.agentDir(),
 		Sites:       set.sites.store(""),
-		Disks:       set.watchedDisks(), FreeSpace: logs.freeSpace,
-		Obey:    set.callers.obey(len(set.controllers) > 0),
+		Disks:       set.watchedDisks(), FreeSpace: logs.freeSpace, Archive: logs.failures(),
+		Obey:    s.obeyed.accepts,
 		Ending:  s.ending,
 		Observe: func(m *agent.Machine, in agent.Input, _ []agent.Output) { logs.observe(m, in) },
 		Log:     s.log,
 	}
 	if o := s.operation; o != nil {
 		if logs != nil {
-			metrics.WatchArchive(o.registry, &logs.totals)
+			metrics.WatchArchive(o.registry, &logs.totals, &logs.failing)
 		}
 		watch := watchAgent(o, endpoint, set.controllers)
 		c.Observe = func(m *agent.Machine, in agent.Input, out []agent.Output) {
@@ -211,17 +226,9 @@ func (s *agentService) listen(ctx context.Context, endpoint *peering.Endpoint) (
 
 // newEndpoint returns the endpoint for controllers and nodes.
 func (s *agentService) newEndpoint(topics []string) (*peering.Endpoint, error) {
-	config := peering.Config{
-		Subscriptions:   topics,
-		Hooks:           s.operation.hooks(nativeTransport),
-		ReceiveOverflow: broker.OverflowBlock, // a controller waits rather than lose a request
-		MaxIncomplete:   s.settings.incomingBytes(),
-		RetryMin:        s.settings.connectRetry,
-		RetryMax:        10 * s.settings.connectRetry,
-		TLS:             s.security.Hook(),
-		Log:             s.log.With().Str("transport", nativeTransport).Logger(),
-	}
-	s.operation.plan().native(&config)
+	config := s.operation.peering(s.settings.shared(), s.security, s.log.With().Str("transport", nativeTransport).Logger())
+	config.Subscriptions = topics
+	config.ReceiveOverflow = broker.OverflowBlock // a controller waits rather than lose a request
 	return peering.New(config)
 }
 

@@ -23,6 +23,7 @@ type agentSettings struct {
 	serviceSettings
 	controllers []string // addresses to connect to
 	callers     callers
+	renewFrom   string // address of the controller that renews the certificate, "" for none
 	launcher    string
 	zeek        string
 	onExit      string
@@ -80,12 +81,16 @@ func newAgentSettings() *agentSettings {
 		Name: "obey",
 		Help: "`LIST` of addresses, networks and certificate names of further controllers that may connect; all: any. " +
 			"Empty: none, or any if the agent itself connects to no controller",
-		Value: settings.Parsed(&s.callers, parseCallers, callers.String),
+		Value: settings.Parsed(&s.callers, parseCallers, callers.String), Reload: true,
 	})
 	s.native.add(s.t, "listen", "`HOST:PORT` to listen at for nodes and controllers")
 	s.addDefaultAddress()
 	s.addConnecting()
 	s.addTLS()
+	s.t.Add(settings.Setting{
+		Name: "renew-from", Value: settings.Parsed(&s.renewFrom, parseRenewFrom, func(a string) string { return a }),
+		Help: "`HOST:PORT` of the controller's join-listen, which renews the certificate of --tls-cert; empty: it is renewed by other means",
+	})
 
 	s.t.Group("Nodes")
 	s.addRequestTimeout()
@@ -105,7 +110,7 @@ func newAgentSettings() *agentSettings {
 		},
 		settings.Setting{
 			Name: "restart-hung", Value: settings.Bool(&s.restartHung),
-			Help: "restart such nodes",
+			Help: "restart nodes that have been reported because of hung-after",
 		},
 		settings.Setting{
 			Name: "launcher", Value: settings.Choice(&s.launcher, launcherZeek, launcherSupervisor, launcherSimulated), Common: true,
@@ -169,6 +174,12 @@ func (s *agentSettings) check() error {
 	if len(s.nodes.args) > 0 && s.launcher == launcherSupervisor {
 		return s.t.Wrong("node-args", "want --launcher zeek: nodes of a Supervisor have its arguments")
 	}
+	if s.renewFrom != "" && !s.tls.Mutual() {
+		return s.t.Wrong("renew-from", "want --tls mutual: without it, there is no certificate")
+	}
+	if s.renewFrom != "" && s.tls.Certificate() != s.tls.Key() {
+		return s.t.Wrong("renew-from", "want one file for --tls-cert and --tls-key, so that both are replaced at the same time")
+	}
 	if err := s.serviceSettings.check(); err != nil {
 		return err
 	}
@@ -209,6 +220,18 @@ func parseControllers(text string) ([]string, error) {
 		list = append(list, net.JoinHostPort(host, port))
 	}
 	return list, nil
+}
+
+// parseRenewFrom parses the address of the controller that renews certificates.
+func parseRenewFrom(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	host, port, err := address.SplitBoth(text, joinPort)
+	if err == nil && (host == "" || port == "0") {
+		err = errors.New("want HOST:PORT")
+	}
+	return net.JoinHostPort(host, port), err
 }
 
 func parseSupervisor(text string) (string, error) {

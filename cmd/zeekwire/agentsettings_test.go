@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
 // TestAgentDirectory checks that an agent creates its directory below that of the nodes,
@@ -77,7 +78,7 @@ func TestNodeArgs(t *testing.T) {
 	if diff := cmp.Diff(want, s.nodes.args); diff != "" {
 		t.Error(diff)
 	}
-	if got, want := formatNodeArgs(s.nodes.args), "local -C 'X::y=two words' 'a b'"; got != want {
+	if got, want := shlex.Join(s.nodes.args), "local -C 'X::y=two words' 'a b'"; got != want {
 		t.Errorf("formatted as %s, want %s", got, want)
 	}
 	s.launcher = launcherSupervisor

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/zeekwire/zeekwire/broker/peering"
@@ -24,7 +23,7 @@ func watchAgent(o *operation, endpoint *peering.Endpoint, controllers []string) 
 		switch in.(type) {
 		case agent.PeerAdded, agent.PeerLost, agent.Tick:
 			if len(controllers) > 0 {
-				why := disconnected(endpoint.Peers(), controllers)
+				why := disconnected(endpoint.Targets(), controllers)
 				o.service.Health.Set("controller", why)
 				connected = "connected to a controller"
 				if why != "" {
@@ -40,12 +39,10 @@ func watchAgent(o *operation, endpoint *peering.Endpoint, controllers []string) 
 
 // disconnected returns the reason why no controller is connected, or "" if one
 // is.
-func disconnected(peers []peering.PeerInfo, controllers []string) string {
+func disconnected(targets map[string]peering.PeerInfo, controllers []string) string {
 	var why []string
-	for _, p := range peers {
-		if !slices.Contains(controllers, p.Peer.Address) {
-			continue
-		}
+	for _, address := range controllers {
+		p := targets[address]
 		if p.State == peering.Peered {
 			return ""
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/mail"
@@ -95,7 +94,7 @@ func (s *alertSettings) add(t *settings.Table) {
 	)
 }
 
-// addRules adds the settings that say what there are alerts about.
+// addRules adds the settings of the rules, and of the times of notifications.
 func (s *alertSettings) addRules(t *settings.Table) {
 	r := &s.rules
 	t.Add(
@@ -222,7 +221,7 @@ func (s *alertSettings) checkMail(t *settings.Table) error {
 }
 
 // secretIn returns an error if a file that should contain a secret cannot be used. An empty
-// name stands for no file.
+// name means no file.
 func secretIn(file string) error {
 	_, err := alerts.Secret{File: file}.Read()
 	return err
@@ -284,26 +283,4 @@ func (s *alertSettings) channels() ([]alerts.Channel, error) {
 		Server: s.mailServer, TLS: s.mailTLS, User: s.mailUser, Password: alerts.Secret{File: s.passwordFile},
 		From: from, Recipients: s.mailTo, Certificates: pool,
 	}), nil
-}
-
-// certificates returns the first certificate of each file. It omits files that cannot be
-// read, which other parts report.
-func certificates(files ...string) []alerts.Cert {
-	var all []alerts.Cert
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			continue
-		}
-		for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
-			if block.Type != "CERTIFICATE" {
-				continue
-			}
-			if c, err := x509.ParseCertificate(block.Bytes); err == nil {
-				all = append(all, alerts.Cert{Name: file, NotAfter: c.NotAfter})
-			}
-			break
-		}
-	}
-	return all
 }

@@ -30,10 +30,12 @@ type archiveSettings struct {
 	finished    string
 	expiry      time.Duration
 	size        int64
+
+	failingAfter time.Duration
 }
 
 func defaultArchive() archiveSettings {
-	return archiveSettings{on: true, compression: string(archive.Gzip)}
+	return archiveSettings{on: true, compression: string(archive.Gzip), failingAfter: 10 * time.Minute}
 }
 
 func (s *archiveSettings) add(t *settings.Table, module string) {
@@ -64,8 +66,12 @@ func (s *archiveSettings) add(t *settings.Table, module string) {
 			Help: "`COMMAND` to run for each archived log as \"COMMAND FILE\", again and again until it succeeds; empty: none",
 		},
 		settings.Setting{
+			Name: "archive-failing-after", Value: settings.Duration(&s.failingAfter, 0),
+			Help: "`TIME` after which logs that cannot be archived, or an archive-command that fails again and again, are reported as a problem; 0: never",
+		},
+		settings.Setting{
 			Name: "log-expiry", Value: settings.Parsed(&s.expiry, zeekapi.ParseExpiry, formatAge),
-			Help: "`AGE` at which archived logs are removed, such as 30d or 12h, unless log_expiry of the cluster file says another one; 0: never",
+			Help: "`AGE` at which archived logs are removed, such as 30d or 12h, unless log_expiry in the cluster file sets another age; 0: never",
 		},
 		settings.Setting{
 			Name: "log-expiry-size", Value: settings.Parsed(&s.size, zeekapi.ParseMemory, formatBytes),
@@ -114,18 +120,19 @@ type archiver struct {
 	wake    chan struct{}
 	free    chan int64
 	totals  archive.Totals
+	failing archive.Failures
 	expiry  atomic.Int64 // of logs, a time.Duration
 	byAgent time.Duration
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
-// queueDir is the directory of rotated logs, and archiveDir that of archived ones, "" if
-// there is none.
+// queueDir returns the directory of rotated logs.
 func (s archiveSettings) queueDir(spoolDir, stateDir string) string {
 	return filepath.Join(cmp.Or(spoolDir, stateDir), nodescript.LogQueue)
 }
 
+// archiveDir returns the directory of archived logs, "" if archive-logs is off.
 func (s archiveSettings) archiveDir(stateDir string) string {
 	if !s.on {
 		return ""
@@ -155,9 +162,9 @@ func (s archiveSettings) start(ctx context.Context, spoolDir, stateDir, ownDir s
 			return archive.Limits{Age: time.Duration(a.expiry.Load()), Size: s.size}
 		},
 		Free:   a.free,
-		Totals: &a.totals,
 		Wake:   a.wake,
-		Log:    log,
+		Totals: &a.totals, Failures: &a.failing,
+		Log: log,
 	}
 	ctx, a.cancel = context.WithCancel(ctx)
 	a.running.Go(func() { a.report(archive.Run(ctx, a.config)) })
@@ -171,8 +178,8 @@ func (a *archiver) report(err error) {
 }
 
 // observe archives logs when a node has ended, or has started after it was killed:
-// it has rotated the logs that it had open then. It follows the age at which the
-// configuration lets logs expire. It does not block.
+// it has rotated the logs that it had open then. It also takes over the age at
+// which logs expire from the configuration. It does not block.
 func (a *archiver) observe(m *agent.Machine, in agent.Input) {
 	if a == nil {
 		return
@@ -189,6 +196,14 @@ func (a *archiver) observe(m *agent.Machine, in agent.Input) {
 	case a.wake <- struct{}{}:
 	default: // a run is about to begin
 	}
+}
+
+// failures returns the present failures of the archiver.
+func (a *archiver) failures() *archive.Failures {
+	if a == nil {
+		return nil
+	}
+	return &a.failing
 }
 
 // freeSpace removes the oldest archived logs until that many bytes are gone. It does not

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -19,7 +22,9 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/access"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/httpapi"
 	"github.com/zeekwire/zeekwire/zeekapi/site"
 )
 
@@ -42,13 +47,23 @@ deploys the last one again, without restarting nodes that already run it.`,
 		if c.gate, err = s.gate.gate(s.tls.Mutual(), o.log); err != nil {
 			return err
 		}
-		o.reloads = append(o.reloads, c.gate.reload)
+		o.reloads = append(o.reloads, func(fresh declared) error {
+			c.gate.names().change(fresh.(*controllerSettings).gate.agents)
+			return errors.Join(c.gate.reload(), c.reloadHTTP())
+		})
 		if o.printOnly {
 			return printExposure(cmd.OutOrStdout(), c.exposure())
 		}
 		o.warn(c.exposure())
+		if err := c.openAuthority(); err != nil {
+			return err
+		}
 		return o.run(cmd.Context(), s.preflight, func(ctx context.Context, ending <-chan struct{}) error {
 			c.ending = ending
+			defer o.keepCertificates(ctx, kept{
+				files: s.certificateFiles, renewer: c.renewer(),
+				revoked: newRevokedWatch(c.reloadCertificates, o.log, s.tls.Revoked(), s.gate.web.RevokedFile),
+			})()
 			return c.run(ctx)
 		})
 	})
@@ -60,15 +75,19 @@ type controllerService struct {
 	settings *controllerSettings
 	security *security.Layer
 	gate     gate
+	joins    joins
+	starts   nodeStarts
 	dialects []*zeekapi.Dialect // nil for all supported dialects
 	log      zerolog.Logger
+
+	http atomic.Pointer[httpapi.Server] // for reloads; nil if it is turned off
 
 	operation *operation      // nil without metrics, health and systemd
 	ending    <-chan struct{} // closed to ask for a graceful end
 
 	// started, if non-nil, is called once with the addresses of the listeners,
 	// nil for a listener that is turned off.
-	started func(native, websocket net.Addr)
+	started func(native, websocket, http net.Addr)
 }
 
 // clientQueue limits the requests queued for all WebSocket clients. Further
@@ -94,11 +113,11 @@ func nativePeers(descriptors int) int {
 
 // run runs the controller until ctx ends or s.ending is closed.
 func (s *controllerService) run(ctx context.Context) error {
-	store, err := controller.OpenStore(s.settings.stateFile())
+	store, closeStore, err := s.openStore()
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer closeStore()
 	sites, err := site.Open(s.settings.sites.store(s.settings.sitesDir()))
 	if err != nil {
 		return err
@@ -109,6 +128,7 @@ func (s *controllerService) run(ctx context.Context) error {
 		return err
 	}
 	defer endpoint.Close()
+	s.gate.names().roster.use(endpoint)
 	native, err := s.listen(ctx, endpoint)
 	if err != nil {
 		return err
@@ -127,16 +147,12 @@ func (s *controllerService) run(ctx context.Context) error {
 		Ending: s.ending,
 		Log:    s.log,
 	}
-	clients, web, err := s.serveClients(ctx, group, endpoint.ID().String())
+	front, err := s.openFront(ctx, group, &config, sites, endpoint, native)
+	defer front.close()
 	if err != nil {
 		return err
 	}
-	if web != nil {
-		defer web.Close()
-		config.Buses = append(config.Buses, web)
-	}
-	config.Access = s.gate.access(endpoint, web)
-	config.Loaded = func() { s.ready(endpoint.ID().String(), native, clients) }
+	config.Loaded = func() { s.ready(endpoint.ID().String(), native, front.clients) }
 	if o := s.operation; o != nil {
 		o.watch(endpoint)
 		watchController(o, &config)
@@ -145,7 +161,7 @@ func (s *controllerService) run(ctx context.Context) error {
 		return err
 	}
 	if s.started != nil {
-		s.started(native, clients)
+		s.started(native, front.clients, front.api.address())
 	}
 	group.Go(func() error {
 		defer cancel() // clients need no connection once the controller has ended
@@ -154,9 +170,75 @@ func (s *controllerService) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// serveClients starts the WebSocket server and returns it with its address, or nothing if it is
-// turned off.
+// openStore opens the store of the controller. It is nil if several controllers share one.
+func (s *controllerService) openStore() (store controller.Store, closeStore func(), err error) {
+	if s.settings.store.kind != storeFile {
+		return nil, func() {}, nil
+	}
+	file, err := controller.OpenStore(s.settings.stateFile())
+	if err != nil {
+		return nil, nil, err
+	}
+	return file, func() { _ = file.Close() }, nil
+}
+
+// front has the servers for clients of a controller and, if several controllers share
+// their state, its candidate for their leader.
+type front struct {
+	clients net.Addr // nil without a WebSocket server
+	api     *webServer
+	closers []func()
+}
+
+// close ends the servers.
+func (f *front) close() {
+	for _, c := range slices.Backward(f.closers) {
+		c()
+	}
+}
+
+// openFront starts the servers for clients and adds them to the configuration. The result
+// must be closed, also after an error.
+func (s *controllerService) openFront(ctx context.Context, group *errgroup.Group, config *controller.Config, copies *site.Store, endpoint *peering.Endpoint, native net.Addr) (*front, error) {
+	f := new(front)
+	clients, web, err := s.serveClients(ctx, group, endpoint.ID().String())
+	if err != nil {
+		return f, err
+	}
+	f.clients = clients
+	if web != nil {
+		f.closers = append(f.closers, func() { _ = web.Close() })
+		config.Buses = append(config.Buses, web)
+	}
+	var relayed broker.Bus
+	if f.api, err = s.newWebServer(ctx, config.Dialects); err != nil {
+		return f, err
+	}
+	f.closers = append(f.closers, f.api.close)
+	if config.Store == nil {
+		candidate, err := s.settings.candidate(native, clients, f.api.base(), s.log)
+		if err != nil {
+			return f, err
+		}
+		f.closers = append(f.closers, func() { _ = candidate.Close() })
+		config.Leadership, config.Sites, relayed = candidate, candidate.ShareSites(copies), candidate.Requests()
+		config.Buses = append(config.Buses, relayed)
+	}
+	config.Access = s.gate.access(endpoint, web)
+	if relayed != nil { // the controllers that forward requests have checked the permissions
+		config.Access[relayed] = &controller.Access{Clients: access.Everybody(access.Full)}
+	}
+	f.api.join(config)
+	f.api.serve(ctx, group, s)
+	return f, nil
+}
+
+// serveClients starts the server for machines that join, and the WebSocket server. It returns the
+// latter with its address, or nothing if it is turned off.
 func (s *controllerService) serveClients(ctx context.Context, group *errgroup.Group, endpoint string) (net.Addr, broker.Bus, error) {
+	if err := s.serveJoins(ctx, group); err != nil {
+		return nil, nil, err
+	}
 	address := s.settings.websocket.at(s.settings.defaultAddress)
 	if address == "" {
 		return nil, nil, nil
@@ -177,6 +259,9 @@ func (s *controllerService) notify(ctx context.Context, group *errgroup.Group, c
 		return err
 	}
 	c.Alerts = service
+	if relay, ok := c.Leadership.(controller.Relay); ok {
+		c.Leadership = &alertedLeadership{Relay: relay, take: service.Take}
+	}
 	group.Go(func() error {
 		service.Run(ctx)
 		return nil
@@ -184,6 +269,7 @@ func (s *controllerService) notify(ctx context.Context, group *errgroup.Group, c
 	feed, others := alertFeed{take: service.Take}, c.Observe
 	c.Observe = func(snapshot controller.Snapshot, in controller.Input, out []controller.Output) {
 		feed.observe(snapshot, in, out)
+		s.starts.observe(snapshot, in, out)
 		if others != nil {
 			others(snapshot, in, out)
 		}
@@ -217,22 +303,23 @@ func (s *controllerService) directories() []controller.Directory {
 }
 
 // exposure returns who may command the controller now.
-func (s *controllerService) exposure() zeekapi.Exposure { return s.settings.exposure(&s.gate) }
+func (s *controllerService) exposure() zeekapi.Exposure {
+	e := s.settings.exposure(&s.gate)
+	if s.operation != nil {
+		e.Warnings = append(e.Warnings, s.operation.expiring()...)
+	}
+	if warning := s.starts.expiring(time.Now(), s.joins.authority); warning != "" {
+		e.Warnings = append(e.Warnings, warning)
+	}
+	return e
+}
 
 // newEndpoint returns the endpoint for agents.
 func (s *controllerService) newEndpoint(dialects []*zeekapi.Dialect) (*peering.Endpoint, error) {
-	config := peering.Config{
-		Subscriptions:   controller.Topics(dialects),
-		ReceiveOverflow: broker.OverflowBlock, // an agent waits rather than lose a response
-		MaxPeers:        nativePeers(admission.Descriptors()),
-		MaxIncomplete:   s.settings.incomingBytes(),
-		RetryMin:        s.settings.connectRetry,
-		RetryMax:        10 * s.settings.connectRetry,
-		Hooks:           s.operation.hooks(nativeTransport),
-		TLS:             s.security.Hook(),
-		Log:             s.log.With().Str("transport", nativeTransport).Logger(),
-	}
-	s.operation.plan().native(&config)
+	config := s.operation.peering(s.settings.shared(), s.security, s.log.With().Str("transport", nativeTransport).Logger())
+	config.Subscriptions = controller.Topics(dialects)
+	config.ReceiveOverflow = broker.OverflowBlock // an agent waits rather than lose a response
+	config.MaxPeers = nativePeers(admission.Descriptors())
 	return peering.New(config)
 }
 

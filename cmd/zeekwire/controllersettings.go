@@ -14,13 +14,20 @@ import (
 type controllerSettings struct {
 	serviceSettings
 	websocket listenSettings
+	http      listenSettings
 	gate      gateSettings
+	authority string         // directory of the cluster's authority, "" for none
+	join      listenSettings // for join files and the renewal of certificates
 	machine   controller.Settings
 	sites     siteSettings
 	alerts    alertSettings
+	store     storeSettings
 
 	brokerStart, metricsStart broker.Port
 }
+
+// joinPort is the default port for machines that join.
+const joinPort = "2148"
 
 func newControllerSettings() *controllerSettings {
 	const module, variable = "Management::Controller", "ZEEK_CONTROLLER"
@@ -31,9 +38,12 @@ func newControllerSettings() *controllerSettings {
 			module: module, addressVar: variable + "_WEBSOCKET_ADDR", portVar: variable + "_WEBSOCKET_PORT",
 			defaultPort: broker.TCP(2149),
 		},
+		join:    listenSettings{addressName: "join-address", portName: "join-port", defaultName: "default-port-join", defaultPort: broker.TCP(2148)},
+		http:    listenSettings{addressName: "http-address", portName: "http-port"},
 		machine: controller.DefaultSettings(),
 		sites:   defaultSites(),
 		alerts:  defaultAlerts(),
+		store:   defaultStore(),
 	}
 	s.native.defaultPort = s.machine.BrokerPort
 	s.requestTimeout = s.machine.RequestTimeout
@@ -50,11 +60,19 @@ func newControllerSettings() *controllerSettings {
 	s.t.Group("Addresses")
 	s.native.add(s.t, "listen", "`HOST:PORT` to listen at for agents, or none")
 	s.websocket.add(s.t, "websocket-listen", "`HOST:PORT` to listen at for clients, or none")
+	s.http.add(s.t, "http-listen", "`HOST:PORT` to listen at for HTTP: the API, the console, metrics and health; or none")
 	s.addDefaultAddress()
 	s.addConnecting()
 	s.addTLS()
 	s.gate.add(s.t)
+	s.t.Group("Certificates")
+	s.t.Add(settings.Setting{
+		Name: "authority", Value: settings.Text(&s.authority),
+		Help: "`DIR` of the authority that \"zeekwire bootstrap\" made; machines can then join, and certificates are renewed",
+	})
+	s.join.add(s.t, "join-listen", "`HOST:PORT` to listen at for machines that join or renew certificates, or none; only with --authority")
 
+	s.store.add(s.t)
 	s.sites.add(s.t)
 	s.t.Group("Deployments")
 	s.addRequestTimeout()
@@ -111,8 +129,22 @@ func (s *controllerSettings) check() error {
 	if err := s.alerts.check(s.t); err != nil {
 		return err
 	}
+	if s.authority != "" && !s.tls.Mutual() {
+		return s.t.Wrong("authority", "want --tls mutual, with a certificate of the authority")
+	}
+	if err := s.store.check(s.t); err != nil {
+		return err
+	}
 	s.machine.BrokerStartPort, s.machine.MetricsStartPort = s.brokerStart.Number, s.metricsStart.Number
 	return s.serviceSettings.check()
+}
+
+// joinAddress returns the address to listen at for machines that join, "" for none.
+func (s *controllerSettings) joinAddress() string {
+	if s.authority == "" {
+		return ""
+	}
+	return s.join.at(s.defaultAddress)
 }
 
 // sitesDir returns the directory for the sites of configurations.
@@ -120,7 +152,7 @@ func (s *controllerSettings) sitesDir() string { return filepath.Join(s.own(), "
 
 // certificateFiles returns the files with the certificates of the controller.
 func (s *controllerSettings) certificateFiles() []string {
-	return slices.DeleteFunc([]string{s.tls.Certificate(), s.tls.Authority(), s.gate.web.CertFile}, func(file string) bool { return file == "" })
+	return slices.DeleteFunc([]string{s.tls.Certificate(), s.tls.Authority(), s.gate.web.CertFile, s.gate.web.CAFile}, func(file string) bool { return file == "" })
 }
 
 // stateFile returns the path of the controller's state file.

@@ -144,11 +144,11 @@ func (d *demo) show(running context.Context, dir string, services *errgroup.Grou
 // that waits for its connection. It returns the address of the controller for
 // clients, and the address at which the second agent waits.
 func (d *demo) startServices(ctx context.Context, services *errgroup.Group, dir string) (clientsAt, listensAt net.Addr, err error) {
-	controllerAt, clientsAt, err := d.startController(ctx, services, dir)
+	controllerAt, clientsAt, webAt, err := d.startController(ctx, services, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	d.say("Started a controller: agents connect to %s, clients to %s.", controllerAt, clientsAt)
+	d.say("Started a controller: agents connect to %s, clients to %s, browsers to http://%s/.", controllerAt, clientsAt, webAt)
 	if _, err := d.startAgent(ctx, services, "instance-01", dir, controllerAt.String()); err != nil {
 		return nil, nil, err
 	}
@@ -186,24 +186,25 @@ func (d *demo) deploy(ctx context.Context, c *client.Client, listensAt net.Addr)
 
 // startController starts a controller and returns its addresses for agents and
 // for clients.
-func (d *demo) startController(ctx context.Context, services *errgroup.Group, dir string) (native, clients net.Addr, err error) {
-	type addresses struct{ native, clients net.Addr }
+func (d *demo) startController(ctx context.Context, services *errgroup.Group, dir string) (native, clients, http net.Addr, err error) {
+	type addresses struct{ native, clients, http net.Addr }
 	started := make(chan addresses, 1)
 	set := newControllerSettings()
 	set.name, set.stateDir = "controller", dir
 	set.native.set("127.0.0.1", 0)
 	set.websocket.set("127.0.0.1", 0)
+	set.http.set("127.0.0.1", 0)
 	s := controllerService{
 		settings: set, security: d.security,
 		log:     d.log.With().Str("service", "controller").Logger(),
-		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
+		started: func(native, clients, http net.Addr) { started <- addresses{native, clients, http} },
 	}
 	services.Go(func() error { return s.run(ctx) })
 	select {
 	case a := <-started:
-		return a.native, a.clients, nil
+		return a.native, a.clients, a.http, nil
 	case <-ctx.Done():
-		return nil, nil, context.Cause(ctx)
+		return nil, nil, nil, context.Cause(ctx)
 	}
 }
 

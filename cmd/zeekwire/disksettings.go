@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"path/filepath"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/diskwatch"
-	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
 // addDisks adds the settings for disks that fill up.
@@ -34,15 +32,12 @@ func threshold(p *diskwatch.Threshold) settings.Value {
 
 // watchedDisks returns the directories whose disks the agent watches.
 func (s *agentSettings) watchedDisks() []diskwatch.Directory {
-	spool := cmp.Or(s.nodes.spoolDir, s.stateDir)
 	directories := []diskwatch.Directory{
 		{Path: s.stateDir, Use: diskwatch.State | diskwatch.Logs}, // nodes write logs in their directories there
-		{Path: filepath.Join(spool, nodescript.LogQueue), Use: diskwatch.Logs},
+		{Path: s.archive.queueDir(s.nodes.spoolDir, s.stateDir), Use: diskwatch.Logs},
 	}
-	if s.archive.on {
-		directories = append(directories, diskwatch.Directory{
-			Path: cmp.Or(s.archive.dir, filepath.Join(s.stateDir, "logs")), Use: diskwatch.Archive,
-		})
+	if dir := s.archive.archiveDir(s.stateDir); dir != "" {
+		directories = append(directories, diskwatch.Directory{Path: dir, Use: diskwatch.Archive})
 	}
 	for i, d := range directories {
 		if abs, err := filepath.Abs(d.Path); err == nil {

@@ -37,22 +37,32 @@ import (
 // Blocks of other languages are not run. A block inside an HTML comment is run,
 // and hidden from readers: it starts a stand-in for a program that a test lacks.
 // All blocks of a document share a directory and their shell variables.
-// "zeekwire" is the program under test, and ./repository the source.
+// "zeekwire" is the program under test, "nats-server" the server of NATS, and
+// ./repository the source.
 var documents = []string{
 	"README.md", "docs/tutorial.md", "docs/howto/deploy.md", "docs/howto/sites.md", "docs/howto/operate.md", "docs/howto/secure.md",
-	"docs/howto/monitor.md", "docs/howto/observe.md", "docs/howto/alerts.md", "docs/howto/logs.md", "docs/howto/upgrade.md", "docs/howto/from-zeekctl.md", "docs/howto/from-zeek-conf.md",
+	"docs/howto/monitor.md", "docs/howto/observe.md", "docs/howto/alerts.md", "docs/howto/http-api.md", "docs/howto/console.md", "docs/howto/gateway.md", "docs/howto/logs.md", "docs/howto/upgrade.md", "docs/howto/from-zeekctl.md", "docs/howto/from-zeek-conf.md",
 	"docs/howto/replace-controller.md", "docs/howto/interoperate.md",
-	"docs/howto/record.md", "docs/howto/install.md", "docs/howto/containers.md", "docs/howto/service.md", "docs/howto/configure.md", "docs/threat-model.md", "docs/performance.md",
+	"docs/howto/record.md", "docs/howto/install.md", "docs/howto/containers.md", "docs/howto/service.md", "docs/howto/configure.md", "docs/howto/several-controllers.md", "docs/threat-model.md", "docs/performance.md",
 }
 
 // skipReasons are the reasons for which a block may be skipped.
 var skipReasons = map[string]string{
+	"machines":   "connects to another machine",
 	"builds":     "calls the Makefile, which runs these tests",
 	"zeek":       "needs a real Zeek: the live suite does the same",
+	"nats":       "needs the client of NATS: the tests of broker/gateway/bridge do the same",
 	"systemd":    "needs systemd, and changes the machine",
+	"package":    "changes the machine: make dist-check runs the same lines in a container",
+	"redhat":     "needs dnf, and changes the machine: make dist-check runs the same lines in a root directory",
 	"containers": "builds and runs container images",
 	"network":    "fetches the released source",
 	"terminal":   "draws on a terminal until it is interrupted",
+}
+
+// requirements are programs that the commands of documents need.
+var requirements = map[string][]string{
+	"docs/howto/several-controllers.md": {"etcd", "etcdctl", "ss"},
 }
 
 // blockAttributes are the attributes of blocks by language. Each block has at
@@ -123,6 +133,11 @@ func TestDocuments(t *testing.T) {
 			if checkBlocks(t, document); t.Failed() {
 				return // without its attribute, a block might run forever
 			}
+			for _, program := range requirements[document] {
+				if _, err := exec.LookPath(program); err != nil {
+					t.Skipf("DOCUMENTS NOT RUN: no %s", program)
+				}
+			}
 			r := newReader(t)
 			for i, b := range blocksOf(t, document) {
 				place := fmt.Sprintf("%s:%d", document, b.line)
@@ -143,7 +158,8 @@ func TestDocuments(t *testing.T) {
 // that they can use the default ports and the addresses of other machines.
 type reader struct {
 	dir      string
-	network  int // process whose network namespace the commands use
+	network  int    // process whose network namespace the commands use
+	cache    string // of Go's compiler, which is in the home directory otherwise
 	ctx      context.Context
 	services []*background
 }
@@ -167,7 +183,11 @@ func newReader(t *testing.T) *reader {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
-	r := &reader{dir: t.TempDir(), ctx: ctx}
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reader{dir: t.TempDir(), ctx: ctx, cache: strings.TrimSpace(string(cache))}
 	r.network = startNetwork(t)
 	root, err := filepath.Abs(docRoot)
 	if err != nil {
@@ -183,7 +203,7 @@ func newReader(t *testing.T) *reader {
 func startNetwork(t *testing.T) int {
 	t.Helper()
 	cmd := exec.Command("unshare", "--user", "--map-root-user", "--net", "sh", "-c",
-		"ip link set lo up && ip addr add 10.0.0.1/32 dev lo && ip addr add 10.0.0.2/32 dev lo && echo ready && exec cat")
+		"ip link set lo up && ip addr add 10.0.0.1/32 dev lo && ip addr add 10.0.0.2/32 dev lo && ip addr add 10.0.0.3/32 dev lo && echo ready && exec cat")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -205,10 +225,10 @@ func startNetwork(t *testing.T) int {
 	return cmd.Process.Pid
 }
 
-// command returns a command in the network and with the variables of earlier
-// blocks. Its own variables are kept for later blocks.
+// command returns a command in the network and with the variables and functions of
+// earlier blocks. Its own are kept for later blocks.
 func (r *reader) command(text string) *exec.Cmd {
-	return r.inNetwork(text + fmt.Sprintf("export -p | grep -v -E ' (BASHOPTS|SHELLOPTS|PWD|OLDPWD|SHLVL|_)=' > %q\n", r.variables()))
+	return r.inNetwork(text + fmt.Sprintf("{ export -p | grep -v -E ' (BASHOPTS|SHELLOPTS|PWD|OLDPWD|SHLVL|_)='; declare -f; } > %q\n", r.variables()))
 }
 
 // variables returns the name of the file with the variables of earlier blocks.
@@ -221,7 +241,7 @@ func (r *reader) inNetwork(text string) *exec.Cmd {
 	cmd := exec.CommandContext(r.ctx, "nsenter", "--target", fmt.Sprint(r.network), "--user", "--net", "--preserve-credentials",
 		"bash", "-c", script)
 	cmd.Dir = r.dir
-	cmd.Env = append(os.Environ(), "HOME="+r.dir, "NO_COLOR=1") // PATH has the program under test
+	cmd.Env = append(os.Environ(), "HOME="+r.dir, "GOCACHE="+r.cache, "NO_COLOR=1") // PATH has the program under test
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
 }

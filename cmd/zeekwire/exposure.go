@@ -42,7 +42,7 @@ const (
 func (s *controllerSettings) exposure(g *gate) zeekapi.Exposure {
 	c := controllerExposure{
 		gate: g, tls: s.tls.Mode(), authority: s.tls.Authority(), webAuthority: s.gate.web.CAFile,
-		native: s.native.at(s.defaultAddress), web: s.websocket.at(s.defaultAddress),
+		native: s.native.at(s.defaultAddress), web: s.websocket.at(s.defaultAddress), http: s.http.at(s.defaultAddress),
 	}
 	var e zeekapi.Exposure
 	if c.native != "" {
@@ -54,6 +54,20 @@ func (s *controllerSettings) exposure(g *gate) zeekapi.Exposure {
 	if c.web != "" {
 		e.Ports = append(e.Ports, zeekapi.ExposedPort{
 			Purpose: "clients (WebSocket)", Address: c.web, TLS: c.webTLS(), Peers: c.webClients(),
+		})
+	}
+	if c.http != "" {
+		e.Ports = append(e.Ports, zeekapi.ExposedPort{
+			Purpose: "API and console (HTTP)", Address: c.http, TLS: c.httpTLS(), Peers: c.httpClients(),
+		})
+	}
+	if address := s.joinAddress(); address != "" {
+		e.Ports = append(e.Ports, zeekapi.ExposedPort{
+			Purpose: "join files and renewal of certificates (HTTPS)", Address: address, TLS: tlsBoth,
+			Peers: []zeekapi.ExposedPeers{
+				{Who: "holders of a join file that is valid", May: "get the certificate for the name in it, once"},
+				{Who: "holders of a certificate of " + c.authority, May: "renew it"},
+			},
 		})
 	}
 	e.Ports = append(e.Ports, s.metricsPort()...)
@@ -88,13 +102,13 @@ type controllerExposure struct {
 	*gate
 	tls                     string // mode of native connections
 	authority, webAuthority string // files
-	native, web             string // addresses, "" if turned off
+	native, web, http       string // addresses, "" if turned off
 }
 
 func (c *controllerExposure) agents() zeekapi.ExposedPeers {
 	names := "any name that no connected agent has"
-	if c.gate.agents != nil {
-		names = "a name that matches " + joinPatterns(c.gate.agents)
+	if c.gate.agents.restricts() {
+		names = "a name that matches " + joinPatterns(c.gate.agents.current())
 	}
 	p := zeekapi.ExposedPeers{Who: zeekapi.Anybody, May: "be an agent with " + names + ", and get its configuration with scripts and environment variables"}
 	if c.mutual {
@@ -138,6 +152,26 @@ func (c *controllerExposure) webClients() []zeekapi.ExposedPeers {
 		}
 		return fmt.Sprintf("client %s with its token", l.Name)
 	})
+}
+
+// httpClients returns the clients of the HTTP API. Without a file of clients and without
+// certificates, those of other machines may only read.
+func (c *controllerExposure) httpClients() []zeekapi.ExposedPeers {
+	if c.clients != nil || c.demand {
+		return c.webClients()
+	}
+	return []zeekapi.ExposedPeers{
+		{Who: "clients on this machine", May: mayAll, Commands: true},
+		{Who: zeekapi.Anybody, May: mayRead},
+	}
+}
+
+// httpTLS returns the TLS of the HTTP API, which has none without a certificate.
+func (c *controllerExposure) httpTLS() string {
+	if c.anonymous != nil {
+		return tlsOff
+	}
+	return c.webTLS()
 }
 
 // webCertificates reports whether clients can show certificates to the WebSocket
@@ -206,16 +240,19 @@ func (c *controllerExposure) warnings(e zeekapi.Exposure) []string {
 	if c.native != "" && !onLoopback(c.native) && !c.mutual && c.closes() {
 		warn("anybody who reaches %s may be an agent, and get the configuration of its nodes; set --tls mutual", c.native)
 	}
+	if c.http != "" && !onLoopback(c.http) && c.clients == nil && !c.demand {
+		warn("anybody who reaches %s may read the configuration of the cluster and the output of its nodes; set --clients, or listen with --http-listen at a loopback address", c.http)
+	}
 	if c.clients == nil {
 		return warnings
 	}
 	for _, l := range c.clients.List() {
 		switch {
-		case l.Certificate && !(c.mutual && c.native != "") && !(c.webCertificates() && c.web != ""):
+		case l.Certificate && !(c.mutual && c.native != "") && !(c.webCertificates() && (c.web != "" || c.http != "")):
 			warn("client %s cannot prove its name: no port accepts certificates; set --websocket-tls-ca", l.Name)
-		case !l.Certificate && c.web == "":
-			warn("client %s cannot prove its name: only the port for WebSockets accepts tokens, and it is turned off", l.Name)
-		case !l.Certificate && c.gate.web == nil && !onLoopback(c.web):
+		case !l.Certificate && c.web == "" && c.http == "":
+			warn("client %s cannot prove its name: only the ports for WebSockets and HTTP accept tokens, and they are turned off", l.Name)
+		case !l.Certificate && c.gate.web == nil && (c.web != "" && !onLoopback(c.web) || c.http != "" && !onLoopback(c.http)):
 			warn("client %s can send its token only from this machine; set --websocket-tls-cert", l.Name)
 		}
 	}
@@ -225,7 +262,7 @@ func (c *controllerExposure) warnings(e zeekapi.Exposure) []string {
 // closes reports whether some setting protects the controller, so that its other
 // gaps are hardly meant.
 func (c *controllerExposure) closes() bool {
-	return c.clients != nil || c.demand || c.gate.agents != nil
+	return c.clients != nil || c.demand || c.gate.agents.restricts()
 }
 
 // onLoopback reports whether only this machine can reach an address, HOST:PORT.

@@ -148,7 +148,7 @@ func TestControllerExposure(t *testing.T) {
 		{
 			"no WebSockets", append([]string{"listen-port-websocket=none", "clients=@tokens"}, mutualTLS...),
 			[]string{"holders of a certificate of ca.pem for the name: " + agent, "nobody: " + mayAll}, nil,
-			[]string{"client ci cannot prove its name: only the port for WebSockets accepts tokens"},
+			[]string{"client ci cannot prove its name: only the ports for WebSockets and HTTP accept tokens"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -18,13 +18,21 @@ import (
 // Zeek's controller does.
 type gate struct {
 	mutual  bool            // native peers must have certificates
-	agents  []string        // name patterns of accepted agents; nil accepts all
+	agents  *agentNames     // of accepted agents; nil accepts all: see names
 	web     *security.Web   // nil if WebSockets do not use certificates
 	demand  bool            // require a certificate from every client
 	clients *access.Clients // accepted clients; nil accepts all
 
 	anonymous *security.Layer // TLS without certificates for WebSockets; nil if not used
 	log       zerolog.Logger
+}
+
+// names returns the names of accepted agents.
+func (g *gate) names() *agentNames {
+	if g.agents == nil {
+		g.agents = newAgentNames(nil)
+	}
+	return g.agents
 }
 
 // reload reads all files again. If a file cannot be read, its previous content
@@ -69,8 +77,11 @@ func (g *gate) guard(c *websocket.ServerConfig) {
 
 // listener wraps the WebSocket server's listener with TLS if needed.
 func (g *gate) listener(l net.Listener) net.Listener {
-	if g.anonymous != nil {
+	switch {
+	case g.anonymous != nil:
 		return g.anonymous.Listener(l)
+	case g.web != nil:
+		return g.web.Listener(l)
 	}
 	return l
 }
@@ -97,22 +108,18 @@ func (g *gate) admits() string {
 	return "any"
 }
 
-// access returns the access rules of both buses, or nil if there are no
-// restrictions. Web is nil without a WebSocket server.
+// access returns the access rules of both buses. Web is nil without a WebSocket server.
 func (g *gate) access(native, web broker.Bus) map[broker.Bus]*controller.Access {
-	if !g.mutual && g.agents == nil && g.clients == nil {
-		return nil
-	}
-	agents := g.agents
-	if agents == nil {
-		agents = []string{"*"}
+	names := g.names()
+	if !g.mutual && g.clients == nil {
+		return openAccess(names, native, web)
 	}
 	var roles access.Roles = access.Everybody(access.Full)
 	if g.clients != nil {
 		roles = g.clients
 	}
 	rules := map[broker.Bus]*controller.Access{
-		native: {Agents: agents, Certified: g.mutual, Clients: roles},
+		native: {Permits: names.permits, Certified: g.mutual, Clients: roles},
 	}
 	if g.mutual && g.clients == nil {
 		// The certificate of an agent must not grant control of the cluster.
@@ -122,6 +129,20 @@ func (g *gate) access(native, web broker.Bus) map[broker.Bus]*controller.Access 
 		// The WebSocket bus accepts no agents. Certificates of native peers do not
 		// apply to it.
 		rules[web] = &controller.Access{Clients: roles}
+	}
+	return rules
+}
+
+// openAccess returns the access rules of a controller that knows neither its agents nor
+// its clients. As long as no names of agents are given, which a reload can change, they
+// permit everything, as Zeek's controller does.
+func openAccess(names *agentNames, native, web broker.Bus) map[broker.Bus]*controller.Access {
+	open := func() bool { return !names.restricts() }
+	everybody := access.Everybody(access.Full)
+	rules := map[broker.Bus]*controller.Access{native: {Permits: names.permits, Clients: everybody, Broadcast: open}}
+	if web != nil {
+		anyAgent := func(p broker.Peer, name string) bool { return names.permits(p, name) && open() }
+		rules[web] = &controller.Access{Permits: anyAgent, Clients: everybody, Broadcast: open}
 	}
 	return rules
 }

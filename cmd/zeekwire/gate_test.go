@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/security"
@@ -124,6 +126,76 @@ func TestGateAgents(t *testing.T) {
 			t.Errorf("instances with agents are %q", got)
 		}
 	})
+}
+
+// If a reload restricts the names of agents, only the client that asks gets the response,
+// and agents must be native peers, as after a restart. If it lifts the restriction, too.
+func TestGateReloadedAgents(t *testing.T) {
+	g := startGated(t, security.Anonymous, gateSettings{}, "")
+	asker, err := g.dial(caller{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asker.Close()
+	config := websocket.ClientConfig{Address: g.clients.String(), Subscriptions: []string{modern.Topics.Controller}, TLS: &tls.Config{RootCAs: pool(t, g.ca)}}
+	listener, err := websocket.Dial(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for i, patterns := range [][]string{{"*"}, {"sensor-*"}, {"*"}} {
+		g.gate.agents.change(patterns)
+		responsesBefore(t, listener, fmt.Sprint("before-", i)) // those of the former round
+		if _, err := asker.GetInstances(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if heard := responsesBefore(t, listener, fmt.Sprint("after-", i)) > 0; heard != (patterns[0] == "*") {
+			t.Errorf("with agents %q, another client gets the response: %v", patterns, heard)
+		}
+		agent, err := websocket.Dial(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sayHello(t, agent, "sensor-1")
+		conn := client.New(agent, modern)
+		attempt(t, conn) // the responses prove that the controller has received the hello
+		if got := g.instances() == "sensor-1"; got != (patterns[0] == "*") {
+			t.Errorf("with agents %q, a WebSocket client is an agent: %v", patterns, got)
+		}
+		conn.Close()
+		for g.instances() != "" {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// responsesBefore sends a request with an ID and returns the number of messages that the
+// client gets before the response.
+func responsesBefore(t *testing.T, bus broker.Bus, id string) (n int) {
+	t.Helper()
+	peertest.Say(t.Context(), t, bus, modern, modern.Topics.Controller, zeekapi.GetInstancesRequest{ReqID: zeekapi.ReqID{ID: id}})
+	for {
+		next, err := bus.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, ok := next.(broker.Received)
+		if !ok {
+			continue
+		}
+		ev, err := broker.ParseEvent(r.Message.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		msg, err := modern.Decode(ev)
+		switch {
+		case err != nil: // of another dialect
+		case msg.RequestID() == id:
+			return n
+		default:
+			n++
+		}
+	}
 }
 
 // The same holds for agents that the controller connects to.

@@ -81,7 +81,7 @@ func startGated(t *testing.T, mode security.Mode, s gateSettings, clients string
 	started, done := make(chan addresses, 1), make(chan error, 1)
 	service := controllerService{
 		settings: settings, security: layer, gate: opened, log: zerolog.Nop(),
-		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
+		started: func(native, clients, _ net.Addr) { started <- addresses{native, clients} },
 	}
 	g.gate = &service.gate
 	ctx, cancel := context.WithCancel(context.Background())

@@ -17,6 +17,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security/certtest"
 	"github.com/zeekwire/zeekwire/broker/websocket"
 	"github.com/zeekwire/zeekwire/zeekapi/access"
+	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
 
 // Each setting alone restricts access.
@@ -33,7 +34,7 @@ func TestGateRules(t *testing.T) {
 		certified   bool
 		native, web access.Role // of a client without proof of identity
 	}{
-		{"agents", gate{agents: []string{"sensor-*"}}, []string{"sensor-*"}, false, access.Full, access.Full},
+		{"agents", gate{agents: newAgentNames([]string{"sensor-*"})}, []string{"sensor-*"}, false, access.Full, access.Full},
 		{"mutual TLS", gate{mutual: true}, []string{"*"}, true, access.None, access.Full},
 		{"clients", gate{clients: clients}, []string{"*"}, false, access.None, access.None},
 	} {
@@ -49,18 +50,27 @@ func TestGateRules(t *testing.T) {
 				}
 				return rules[b].Clients.Role(stranger)
 			}
-			if n := rules[native]; !slices.Equal(n.Agents, tt.agents) || n.Certified != tt.certified || role(native) != tt.native {
+			if n := rules[native]; n.Permits(stranger, "hq") != slices.Contains(tt.agents, "*") || !n.Permits(stranger, "sensor-1") || broadcasts(n) || n.Certified != tt.certified || role(native) != tt.native {
 				t.Errorf("rules of native peers: %+v, role %s", n, role(native))
 			}
-			if w := rules[web]; len(w.Agents) > 0 || role(web) != tt.web {
+			if w := rules[web]; len(w.Agents) > 0 || w.Permits != nil && w.Permits(stranger, "sensor-1") || broadcasts(w) || role(web) != tt.web {
 				t.Errorf("rules of WebSocket clients: %+v, role %s", w, role(web))
 			}
 		})
 	}
-	if rules := new(gate).access(membus.New().Endpoint(), nil); rules != nil {
-		t.Errorf("rules without settings: %v", rules)
+	native := membus.New().Endpoint()
+	open := new(gate)
+	rules := open.access(native, nil)
+	if r := rules[native]; len(rules) != 1 || !broadcasts(r) || !r.Permits(stranger, "any") || r.Clients.Role(stranger) != access.Full {
+		t.Errorf("rules without settings: %+v", r)
+	}
+	open.agents.change([]string{"sensor-*"})
+	if r := rules[native]; r.Permits(stranger, "any") || !r.Permits(stranger, "sensor-1") || broadcasts(r) {
+		t.Error("the rules do not change with the names of agents")
 	}
 }
+
+func broadcasts(a *controller.Access) bool { return a.Broadcast != nil && a.Broadcast() }
 
 // A server that demands certificates knows the names of its clients from them.
 func TestGateDemandsCertificates(t *testing.T) {

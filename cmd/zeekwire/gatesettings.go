@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -59,6 +58,10 @@ func (s *gateSettings) add(t *settings.Table) {
 			Help: "`FILE` of --websocket-tls-ca; clients must have a certificate, or a token if --clients lists tokens", Zeek: zeek + "ca_file",
 		},
 		settings.Setting{
+			Name: "websocket-tls-crl", Value: settings.Text(&s.web.RevokedFile),
+			Help: "PEM `FILE` with the lists of revoked certificates of the authorities of --websocket-tls-ca",
+		},
+		settings.Setting{
 			Name: "tls-options-websocket-enable-peer-verification", Value: settings.Bool(&s.web.Demand),
 			Help: "require a certificate from every client", Zeek: zeek + "enable_peer_verification",
 		},
@@ -76,7 +79,7 @@ func (s *gateSettings) add(t *settings.Table) {
 	t.Group("Access")
 	t.Add(
 		settings.Setting{
-			Name: "allow-agents", Value: settings.Parsed(&s.agents, parsePatterns, joinPatterns), Common: true,
+			Name: "allow-agents", Value: settings.Parsed(&s.agents, parsePatterns, joinPatterns), Common: true, Reload: true,
 			Help: "`LIST` of names, or patterns such as sensor-*, of accepted agents; with --tls mutual, their certificates must contain the names",
 		},
 		settings.Setting{
@@ -122,17 +125,10 @@ func joinPatterns(patterns []string) string { return strings.Join(patterns, ", "
 // gate returns the access rules of a controller. Mutual reports whether native
 // peers have certificates.
 func (s *gateSettings) gate(mutual bool, log zerolog.Logger) (gate, error) {
-	g := gate{mutual: mutual, log: log}
-	if !slices.Contains(s.agents, "*") {
-		g.agents = s.agents
-	}
-	var err error
-	if s.clients != "" {
-		var warning error
-		if g.clients, warning, err = access.Load(s.clients); err != nil {
-			return gate{}, err
-		}
-		g.warn(warning)
+	g := gate{mutual: mutual, agents: newAgentNames(s.agents), log: log}
+	err := g.load(s.clients)
+	if err != nil {
+		return gate{}, err
 	}
 	web := s.web
 	switch {
@@ -144,12 +140,32 @@ func (s *gateSettings) gate(mutual bool, log zerolog.Logger) (gate, error) {
 	case web == (security.WebConfig{}):
 		return g, nil
 	}
-	if _, missing := tlsflags.Given(tlsflags.File{Flag: "--websocket-tls-cert", Name: web.CertFile}, tlsflags.File{Flag: "--websocket-tls-key", Name: web.KeyFile}); missing != "" {
-		return gate{}, usageError(fmt.Errorf("TLS of clients: set %s as well", missing))
+	err = g.secure(web, "clients", "--websocket-tls")
+	return g, err
+}
+
+// load reads the file of clients, "" for none.
+func (g *gate) load(file string) error {
+	if file == "" {
+		return nil
+	}
+	var warning, err error
+	if g.clients, warning, err = access.Load(file); err != nil {
+		return err
+	}
+	g.warn(warning)
+	return nil
+}
+
+// secure turns on TLS. With an authority and without a file of clients, it requires
+// certificates. Errors name the peers, and the settings by the beginning of their flags.
+func (g *gate) secure(web security.WebConfig, peers, flags string) (err error) {
+	if _, missing := tlsflags.Given(tlsflags.File{Flag: flags + "-cert", Name: web.CertFile}, tlsflags.File{Flag: flags + "-key", Name: web.KeyFile}); missing != "" {
+		return usageError(fmt.Errorf("TLS of %s: set %s as well", peers, missing))
 	}
 	web.Passphrase = os.Getenv(webPassphraseVar)
 	web.Demand = web.Demand || web.CAFile != "" && g.clients == nil
 	g.demand = web.Demand
 	g.web, err = security.NewWeb(web)
-	return g, err
+	return err
 }

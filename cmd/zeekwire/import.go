@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"os"
@@ -66,20 +67,13 @@ func runImport(paths []string, f importFlags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case f.output != "":
-		if err := plan.Write(f.output, f.force); err != nil {
-			return err
-		}
-	default:
+	if f.output == "" {
 		plan.UseScripts()
-	}
-	dir := f.output
-	if dir == "" {
-		dir = "."
+	} else if err := plan.Write(f.output, f.force); err != nil {
+		return err
 	}
 	if f.json {
-		return printImport(stdout, plan, dir)
+		return printImport(stdout, plan, cmp.Or(f.output, "."))
 	}
 	summary := stdout
 	if f.output == "" {
@@ -102,7 +96,8 @@ type importedNode struct {
 	Instance    string            `json:"instance"`
 	Role        string            `json:"role"`
 	Interface   string            `json:"interface,omitempty"`
-	CPU         *int64            `json:"cpu_affinity,omitempty"`
+	CPU         *int64            `json:"cpu_affinity,omitempty"` // if it is a single one
+	CPUs        string            `json:"cpus,omitempty"`
 	Scripts     []string          `json:"scripts,omitempty"`
 	Env         map[string]string `json:"env,omitempty"`
 	Port        uint16            `json:"port,omitempty"`
@@ -129,5 +124,5 @@ func printImport(w io.Writer, plan *importer.Plan, dir string) error {
 }
 
 func viewOf(n zeekapi.Node) importedNode {
-	return importedNode{n.Name, n.Instance, string(n.Role), n.Interface, n.CPUAffinity, n.Scripts, n.Env, n.Port.Number, n.MetricsPort.Number}
+	return importedNode{n.Name, n.Instance, string(n.Role), n.Interface, n.CPUAffinity, n.Affinity(), n.Scripts, n.Env, n.Port.Number, n.MetricsPort.Number}
 }

@@ -96,14 +96,27 @@ func usageError(err error) error {
 // IDs of the groups of commands in the help.
 const (
 	groupServices = "services"
+	groupSetup    = "setup"
 	groupClient   = "client"
 	groupTraffic  = "traffic"
 	groupImport   = "import"
 )
 
+// zeekControlNames maps commands to those of ZeekControl that they replace under another
+// name.
+var zeekControlNames = map[string][]string{
+	"deploy-config": {"install"},
+	"get-config":    {"config"},
+	"get-id-value":  {"print"},
+	"get-nodes":     {"nodes"},
+	"netstats":      {"capstats"},
+	"peers":         {"peerstatus"},
+}
+
 // groups are the groups of commands, in the order of the help.
 var groups = []cobra.Group{
 	{ID: groupServices, Title: "Services:"},
+	{ID: groupSetup, Title: "Set-up of a secure cluster:"},
 	{ID: groupClient, Title: "Client commands:"},
 	{ID: groupTraffic, Title: "Traffic tools:"},
 	{ID: groupImport, Title: "Other programs' configurations:"},
@@ -131,7 +144,7 @@ accepted before the command.
 		SilenceErrors: true, SilenceUsage: true,
 		DisableSuggestions: true, // CommandError has its own
 	}
-	tool := &clientcmd.Tool{Extended: true, ConfigFile: clientcmd.InstalledConfigFile(), CompletionPatience: completionPatience}
+	tool := &clientcmd.Tool{Extended: true, ConfigFile: clientConfigFile(), CompletionPatience: completionPatience}
 	// Like zeek-client, zeekwire accepts the shared flags before the command.
 	// Other commands do not inherit them, and they are shown in the help of the
 	// client commands.
@@ -144,7 +157,7 @@ accepted before the command.
 	}
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
-			c.GroupID = group
+			c.GroupID, c.SuggestFor = group, zeekControlNames[c.Name()]
 			c.SetUsageFunc(usage.Show)
 			run := c.RunE
 			c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -157,7 +170,8 @@ accepted before the command.
 			cmd.AddCommand(c)
 		}
 	}
-	add(groupServices, newControllerCommand(), newAgentCommand(), newDemoCommand())
+	add(groupServices, newControllerCommand(), newAgentCommand(), newGatewayCommand(), newDemoCommand(), newStoreCommand())
+	add(groupSetup, newBootstrapCommand(), newInviteCommand(), newJoinCommand(), newRevokeCommand(), newCertificatesCommand())
 	add(groupClient, tool.Commands()...)
 	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())

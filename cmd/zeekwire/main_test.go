@@ -95,6 +95,8 @@ func TestUsageErrors(t *testing.T) {
 		{args: []string{"completion"}, code: 2, want: "error: missing SHELL; usage: zeekwire completion bash|fish|powershell|zsh"},
 		{args: []string{"help", "bogus"}, code: 2, want: `error: unknown command "bogus" for "zeekwire"; "zeekwire --help" lists the commands`},
 		{args: []string{"statsu"}, code: 2, want: "error: unknown command \"statsu\" for \"zeekwire\", did you mean status?\n"},
+		{args: []string{"peerstatus"}, code: 2, want: "error: unknown command \"peerstatus\" for \"zeekwire\", did you mean peers?\n"},
+		{args: []string{"install"}, code: 2, want: "error: unknown command \"install\" for \"zeekwire\", did you mean deploy-config?\n"},
 		{args: []string{"version", "x"}, code: 2, want: `error: unexpected argument "x"; usage: zeekwire version`},
 		{args: []string{"completion", "bash", "x"}, code: 2, want: `error: unexpected argument "x"; usage: zeekwire completion bash`},
 		{args: []string{"agent", "--lancher", "zeek"}, code: 2, want: "error: unknown flag: --lancher, did you mean --launcher?\n"},
@@ -157,7 +159,7 @@ func TestSharedFlagsBeforeTheCommand(t *testing.T) {
 		{args: []string{"history", "--limit", "-1"}, code: 2, stderr: "error: --limit \"-1\": want a number\n"},
 		{args: []string{"get-nodes", "--json=perhaps"}, code: 2, stderr: "error: --json \"perhaps\": want true or false\n"},
 		{args: []string{"rolling-restart", "--at-once", "0"}, code: 2, stderr: "error: --at-once: want at least 1\n"},
-		{args: []string{"get-nodes", "--transport", "smoke"}, code: 2, stderr: "error: --transport \"smoke\": want auto, websocket or native\n"},
+		{args: []string{"get-nodes", "--transport", "smoke"}, code: 2, stderr: "error: --transport \"smoke\": want auto, websocket, native or http\n"},
 		{args: []string{"--dialect", "klingon", "get-nodes"}, code: 2, stderr: "error: --dialect \"klingon\": want auto, management or cluster\n"},
 		{args: []string{"--controller", "h:http", "get-nodes"}, code: 2, stderr: "error: --controller \"h:http\": port \"http\" is not in 0..65535\n"},
 		{args: []string{"get-nodes", "--controller", "h:0"}, code: 2, stderr: "error: --controller \"h:0\": port \"0\" is not in 1..65535\n"},
@@ -172,7 +174,7 @@ func TestSharedFlagsBeforeTheCommand(t *testing.T) {
 		{args: []string{"agent", "--controller", "10.0.0.1"}, code: 2, stderr: "error: --controller \"10.0.0.1\": want HOST:PORT, such as 10.0.0.1:2150, or none\n"},
 		{args: []string{"controller", "--listen", "http://h:1"}, code: 2, stderr: "error: --listen \"http://h:1\": want HOST:PORT and no URL, here h:1, or none\n"},
 		{args: []string{"--controller", "h:http", "show-settings"}, code: 2, stderr: "error: --controller "},
-		{args: []string{"--set", "client.transport=smoke", "get-nodes"}, code: 1, stderr: "transport \"smoke\": want auto, websocket or native\n"},
+		{args: []string{"--set", "client.transport=smoke", "get-nodes"}, code: 1, stderr: "transport \"smoke\": want auto, websocket, native or http\n"},
 		{args: []string{"-v", "decode", "x"}, code: 2, stderr: "error: unknown shorthand flag: 'v'"},
 		{args: []string{"--controller", "x", "controller"}, code: 2, stderr: "error: unknown flag: --controller"},
 	} {
@@ -257,4 +259,22 @@ func await(t *testing.T, ctx context.Context, want string, args ...string) {
 		}
 	}
 	t.Fatalf("%v does not print %s", args, want)
+}
+
+// The commands that replace those of ZeekControl exist, and those do not.
+func TestZeekControlNames(t *testing.T) {
+	commands := map[string]bool{}
+	for _, c := range newCommand().Commands() {
+		commands[c.Name()] = true
+	}
+	for name, theirs := range zeekControlNames {
+		if !commands[name] {
+			t.Errorf("there is no command %s", name)
+		}
+		for _, other := range theirs {
+			if commands[other] {
+				t.Errorf("there is a command %s", other)
+			}
+		}
+	}
 }

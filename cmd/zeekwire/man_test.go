@@ -49,7 +49,7 @@ func checkExample(t *testing.T, cmd *cobra.Command, line string) {
 	t.Helper()
 	line, _, _ = strings.Cut(line, "  #")
 	line, _, _ = strings.Cut(line, " ||")
-	line = strings.TrimSpace(line)
+	line = strings.TrimPrefix(strings.TrimSpace(line), "ssh root@sensor-1 ")
 	if inner, ok := strings.CutPrefix(line, "source <("); ok {
 		line = strings.TrimSuffix(inner, ")")
 	}

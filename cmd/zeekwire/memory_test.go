@@ -52,7 +52,7 @@ func TestIncomingMemory(t *testing.T) {
 		set.incoming = leastIncoming
 		service := controllerService{
 			settings: set, security: plain, gate: open, log: zerolog.New(log),
-			started: func(native, clients net.Addr) { listens <- [2]net.Addr{native, clients} },
+			started: func(native, clients, _ net.Addr) { listens <- [2]net.Addr{native, clients} },
 		}
 		run(t, service.run)
 		addresses := <-listens

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"path/filepath"
-	"strings"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/zeek"
@@ -26,7 +25,7 @@ func (s *nodeSettings) add(t *settings.Table) {
 	s.stdout, s.stderr, s.outputLines = "stdout", "stderr", 100
 	t.Add(
 		settings.Setting{
-			Name: "node-args", Value: settings.Parsed(&s.args, parseNodeArgs, formatNodeArgs),
+			Name: "node-args", Value: settings.Parsed(&s.args, parseNodeArgs, shlex.Join),
 			Help: "`ARGS` of zeek for all nodes, for --launcher zeek, as those of Zeek's Supervisor: scripts, which nodes load before their own, options, and VARIABLE=VALUE",
 		},
 		settings.Setting{
@@ -63,17 +62,6 @@ func parseNodeArgs(text string) ([]string, error) {
 		return nil, err
 	}
 	return words, zeek.CheckArgs(words)
-}
-
-func formatNodeArgs(words []string) string {
-	quoted := make([]string, len(words))
-	for i, word := range words {
-		quoted[i] = word
-		if parts, err := shlex.Split(word); err != nil || len(parts) != 1 || parts[0] != word {
-			quoted[i] = shlex.Quote(word)
-		}
-	}
-	return strings.Join(quoted, " ")
 }
 
 // fileName returns the value of a setting that is a file name without a

@@ -20,7 +20,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// operation holds the parts that a controller and an agent have in common:
+// operation holds the parts that all services have in common:
 // metrics, health, security and reloads.
 type operation struct {
 	service    *service.Service
@@ -28,8 +28,9 @@ type operation struct {
 	transports *metrics.Transports
 	security   *security.Layer
 	memory     memoryPlan
-	reloads    []func() error // called by a reload, after the reload of security
+	reloads    []func(fresh declared) error // called by a reload with the new settings, after the reload of security
 	log        zerolog.Logger
+	expiry     expiryWatch
 
 	checkOnly bool // set by --check: do not run the service
 	printOnly bool // set by --print-exposure: print the exposure instead of running
@@ -73,7 +74,7 @@ func (o *operation) warn(e zeekapi.Exposure) {
 
 // newOperation returns the operation for the settings s. A reload calls load to
 // read the settings again.
-func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceSettings, error)) (*operation, error) {
+func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (declared, error)) (*operation, error) {
 	o := &operation{log: s.logs.logger(cmd.ErrOrStderr()), memory: planMemory(service.LimitMemory())}
 	err := s.tls.Check()
 	if err != nil {
@@ -101,10 +102,11 @@ func newOperation(cmd *cobra.Command, s *serviceSettings, load func() (*serviceS
 	return o, nil
 }
 
-// reload applies the changes that need no restart: the log level, allowed hosts,
+// reload applies the changes that need no restart: the log level, allowed hosts and peers,
 // certificate files and the file of clients. It reports the changed settings that need a
 // restart as a warning.
-func (o *operation) reload(s, fresh *serviceSettings) error {
+func (o *operation) reload(s *serviceSettings, all declared) error {
+	fresh := all.shared()
 	s.logs.level = fresh.logs.level
 	s.logs.apply()
 	s.reloadedHosts.Store(&fresh.allowedHosts)
@@ -113,7 +115,7 @@ func (o *operation) reload(s, fresh *serviceSettings) error {
 	}
 	errs := []error{o.security.Reload()}
 	for _, reload := range o.reloads {
-		errs = append(errs, reload())
+		errs = append(errs, reload(all))
 	}
 	return errors.Join(errs...)
 }
@@ -134,6 +136,21 @@ func (o *operation) plan() memoryPlan {
 	return o.memory
 }
 
+// peering returns the configuration that the native endpoints of all services share. The
+// operation may be nil.
+func (o *operation) peering(s *serviceSettings, layer *security.Layer, log zerolog.Logger) peering.Config {
+	config := peering.Config{
+		MaxIncomplete: s.incomingBytes(),
+		RetryMin:      s.connectRetry,
+		RetryMax:      10 * s.connectRetry,
+		Hooks:         o.hooks(nativeTransport),
+		TLS:           layer.Hook(),
+		Log:           log,
+	}
+	o.plan().native(&config)
+	return config
+}
+
 // watch adds the metrics of a native endpoint.
 func (o *operation) watch(e *peering.Endpoint) {
 	o.transports.WatchAdmission(nativeTransport, e.Admission)
@@ -152,4 +169,5 @@ func (o *operation) watch(e *peering.Endpoint) {
 const (
 	nativeTransport    = "native"
 	websocketTransport = "websocket"
+	httpTransport      = "http"
 )

@@ -39,7 +39,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	reloads := 0
-	o.reloads = append(o.reloads, func() error { reloads++; return nil })
+	o.reloads = append(o.reloads, func(declared) error { reloads++; return nil })
 
 	otherCert, otherKey := ca.Issue(t, "controller")
 	for from, to := range map[string]string{otherCert: cert, otherKey: key} {
@@ -55,7 +55,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	failure := errors.New("no file of clients")
-	o.reloads = append(o.reloads, func() error { return failure })
+	o.reloads = append(o.reloads, func(declared) error { return failure })
 	err = o.reload(s, fresh("error"))
 	if !errors.Is(err, failure) || !strings.Contains(err.Error(), cert) || zerolog.GlobalLevel() != zerolog.ErrorLevel || reloads != 2 {
 		t.Errorf("%v, %s, %d reloads", err, zerolog.GlobalLevel(), reloads)

@@ -120,6 +120,8 @@ func (s *controllerSettings) preflight(ctx context.Context) error {
 	p.common(ctx, &s.serviceSettings)
 	p.port(ctx, listeningForAgents, s.native.at(s.defaultAddress))
 	p.port(ctx, listeningForClients, s.websocket.at(s.defaultAddress))
+	p.port(ctx, listeningForJoins, s.joinAddress())
+	p.port(ctx, listeningForHTTP, s.http.at(s.defaultAddress))
 	return p.err()
 }
 
@@ -144,6 +146,7 @@ func (s *agentSettings) preflight(ctx context.Context) error {
 var (
 	listeningForAgents  = listening.Purpose{For: "agents", Flag: "--listen"}
 	listeningForClients = listening.Purpose{For: "clients", Flag: "--websocket-listen"}
+	listeningForJoins   = listening.Purpose{For: "machines that join", Flag: "--join-listen"}
 	listeningForNodes   = listening.Purpose{For: "nodes and controllers", Flag: "--listen"}
 )
 

@@ -19,9 +19,11 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/zeekwire/zeekwire/broker/gateway/bridge"
 	"github.com/zeekwire/zeekwire/cmd/internal/metrics"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/archive"
 )
 
 // TestReference checks that the generated documents in docs/reference are
@@ -30,6 +32,7 @@ func TestReference(t *testing.T) {
 	for name, generate := range map[string]func(*testing.T) string{
 		"controller-settings.md": func(*testing.T) string { return settingsReference("controller") },
 		"agent-settings.md":      func(*testing.T) string { return settingsReference("agent") },
+		"gateway-settings.md":    func(*testing.T) string { return settingsReference("gateway") },
 		"zeek-options.md":        func(*testing.T) string { return zeekOptionReference() },
 		"commands.md":            commandReference,
 		"requests.md":            requestReference,
@@ -215,7 +218,7 @@ type describing struct {
 	lines []string
 }
 
-var description = regexp.MustCompile(`^Desc\{fqName: "(.*?)", help: "(.*)", unit: ".*", constLabels: \{.*\}, variableLabels: \{(.*)\}\}$`)
+var description = regexp.MustCompile(`^Desc\{fqName: "(.*?)", help: "(.*)", unit: ".*", constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 
 func (d *describing) Register(c prometheus.Collector) error {
 	all := make(chan *prometheus.Desc)
@@ -232,11 +235,16 @@ func (d *describing) Register(c prometheus.Collector) error {
 		if err != nil {
 			return err
 		}
-		labels := ""
-		if m[3] != "" {
-			labels = "`" + strings.ReplaceAll(m[3], ",", "`, `") + "`"
+		var labels []string
+		for label := range strings.SplitSeq(m[3]+","+m[4], ",") {
+			if name, _, _ := strings.Cut(label, "="); name != "" {
+				labels = append(labels, code(name))
+			}
 		}
-		d.lines = append(d.lines, fmt.Sprintf("| %s | %s | %s |\n", code(m[1]), labels, cell(help)))
+		line := fmt.Sprintf("| %s | %s | %s |\n", code(m[1]), strings.Join(labels, ", "), cell(help))
+		if !slices.Contains(d.lines, line) { // one for each value of a constant label
+			d.lines = append(d.lines, line)
+		}
 	}
 	return nil
 }
@@ -258,8 +266,14 @@ func metricReference(*testing.T) string {
 		register func(prometheus.Registerer)
 	}{
 		{"Controller", func(r prometheus.Registerer) { metrics.NewController(r); metrics.NewCluster(r) }},
-		{"Agent", func(r prometheus.Registerer) { metrics.NewAgent(r) }},
-		{"Connections of both", func(r prometheus.Registerer) { metrics.NewTransports(r) }},
+		{"HTTP server of a controller", func(r prometheus.Registerer) { metrics.NewHTTP(r) }},
+		{"Agent", func(r prometheus.Registerer) {
+			metrics.NewAgent(r)
+			metrics.WatchArchive(r, new(archive.Totals), new(archive.Failures))
+		}},
+		{"Gateway", func(r prometheus.Registerer) { metrics.WatchGateway(r, nil, new(bridge.Bridge)) }},
+		{"Connections of all services", func(r prometheus.Registerer) { metrics.NewTransports(r) }},
+		{"Certificates of all services", func(r prometheus.Registerer) { metrics.WatchCertificates(r, nil) }},
 	} {
 		var d describing
 		service.register(&d)

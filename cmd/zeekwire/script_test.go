@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/broker/security/certtest"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
@@ -39,7 +41,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(leakChecked{m}, map[string]func(){"zeekwire": func() {
 		completionPatience = scriptPatience
 		main()
-	}})
+	}, "nats-server": natsServer})
 }
 
 // leakChecked is a testing.M that fails if goroutines are left running.
@@ -63,10 +65,11 @@ func (m leakChecked) Run() int {
 // run in this process, with simulated nodes. In addition to testscript's own
 // commands, scripts have the commands
 //
-//	controller [-zeek] [-timeout DURATION] [-start-limit DURATION]
+//	controller [-zeek] [-http] [-timeout DURATION] [-start-limit DURATION]
 //	                               start a controller and make the client commands
 //	                               use it; -zeek: support only the requests of
-//	                               Zeek's controller; -timeout: timeout of requests;
+//	                               Zeek's controller; -http: open its HTTP API, whose
+//	                               address is $API; -timeout: timeout of requests;
 //	                               -start-limit: its setting start-limit
 //	agent NAME [SCENARIO]          start an agent that connects to the controller;
 //	                               its nodes follow the scenario in a file
@@ -86,15 +89,44 @@ func (m leakChecked) Run() int {
 // runs.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+	p := scripts(nil)
+	p.Dir = "testdata/script"
+	testscript.Run(t, p)
+}
+
+// TestScriptsOverHTTP runs scripts with a controller whose clients use its HTTP API, with
+// TLS. The outputs are the same as over WebSockets. Scripts are left out whose outputs name
+// the ports of the controller, or the messages to other clients, which HTTP does not have.
+func TestScriptsOverHTTP(t *testing.T) {
+	if *update {
+		t.Skip("the outputs are those of TestScripts")
+	}
+	t.Parallel()
+	ca := certtest.New(t)
+	cert, key := ca.Issue(t, "localhost", func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })
+	p := scripts(&webFiles{ca.File, security.WebConfig{CertFile: cert, KeyFile: key}})
+	for _, name := range []string{"queries", "sites", "figures", "diag", "httpapi"} {
+		p.Files = append(p.Files, "testdata/script/"+name+".txtar")
+	}
+	testscript.Run(t, p)
+}
+
+// webFiles are the certificates of a controller for HTTPS.
+type webFiles struct {
+	authority string // file
+	security.WebConfig
+}
+
+// scripts returns the parameters of scripts. With certificates, clients use HTTPS.
+func scripts(https *webFiles) testscript.Params {
+	return testscript.Params{
 		UpdateScripts:       *update,
 		ContinueOnError:     *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			layer, err := security.New(security.Config{Mode: security.Off})
-			env.Values[servicesKey{}] = &services{security: layer, running: make(map[string]func())}
+			env.Values[servicesKey{}] = &services{security: layer, https: https, running: make(map[string]func())}
 			env.Setenv("TERM", "xterm-256color")
 			env.Setenv("TZ", "UTC")
 			env.Setenv("GORACE", raceOptions)
@@ -109,7 +141,13 @@ func TestScripts(t *testing.T) {
 			"piped":      piped,
 			"terminal":   onTerminal,
 		},
-	})
+		Condition: func(name string) (bool, error) {
+			if name != "https" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return https != nil, nil
+		},
+	}
 }
 
 type servicesKey struct{}
@@ -117,6 +155,7 @@ type servicesKey struct{}
 // services are the running services of one script.
 type services struct {
 	security *security.Layer
+	https    *webFiles         // nil if clients use WebSockets
 	agentsAt string            // address of the controller for agents
 	running  map[string]func() // stops a service and waits for it
 }
@@ -142,18 +181,23 @@ func (s *services) start(ts *testscript.TestScript, name string, run func(contex
 
 func startController(ts *testscript.TestScript, neg bool, args []string) {
 	s := servicesOf(ts)
-	type addresses struct{ native, clients net.Addr }
+	type addresses struct{ native, clients, http net.Addr }
 	started := make(chan addresses, 1)
 	set := newLoopbackController(ts.MkAbs("."))
 	c := controllerService{
 		settings: set, security: s.security, log: zerolog.Nop(),
-		started: func(native, clients net.Addr) { started <- addresses{native, clients} },
+		started: func(native, clients, http net.Addr) { started <- addresses{native, clients, http} },
 	}
+	settings := s.secure(ts, &c)
 	options := flag.NewFlagSet("controller", flag.ContinueOnError)
 	zeeks := options.Bool("zeek", false, "")
+	web := options.Bool("http", s.https != nil, "")
 	options.DurationVar(&set.machine.RequestTimeout, "timeout", set.machine.RequestTimeout, "")
 	options.DurationVar(&set.machine.StartLimit, "start-limit", set.machine.StartLimit, "")
 	ts.Check(options.Parse(args))
+	if *web {
+		set.http.set("127.0.0.1", 0)
+	}
 	if *zeeks {
 		c.dialects = []*zeekapi.Dialect{
 			management.Dialect(management.DefaultTopics), clusteragent.Dialect(clusteragent.DefaultTopics),
@@ -165,12 +209,31 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 		s.agentsAt = a.native.String()
 		// At a port other than the default one, detecting the transport would take
 		// time. A single attempt to connect may take long on a busy machine.
-		ts.Setenv("ZEEK_CLIENT_CONFIG_SETTINGS", fmt.Sprintf("controller.port=%d client.transport=websocket "+
-			"client.peering_attempts=1 client.peering_retry_delay_secs=%.0f", portOf(a.clients), scriptPatience.Seconds()))
+		used, transport := a.clients, "websocket"
+		if s.https != nil {
+			used, transport = a.http, "http"
+		}
+		ts.Setenv("ZEEK_CLIENT_CONFIG_SETTINGS", fmt.Sprintf("controller.port=%d client.transport=%s "+
+			"client.peering_attempts=1 client.peering_retry_delay_secs=%.0f%s", portOf(used), transport, scriptPatience.Seconds(), settings))
 		ts.Setenv("CONTROLLER", a.clients.String())
+		if a.http != nil {
+			ts.Setenv("API", a.http.String())
+		}
 	case <-time.After(scriptPatience):
 		ts.Fatalf("the controller does not start")
 	}
+}
+
+// secure gives a controller a certificate for HTTPS, if the script uses that, and returns
+// the settings of clients.
+func (s *services) secure(ts *testscript.TestScript, c *controllerService) string {
+	if s.https == nil {
+		return ""
+	}
+	var err error
+	c.gate.web, err = security.NewWeb(s.https.WebConfig)
+	ts.Check(err)
+	return " ssl.enable=yes ssl.cafile=" + s.https.authority
 }
 
 func startAgent(ts *testscript.TestScript, neg bool, args []string) {
@@ -382,6 +445,9 @@ var changing = []struct {
 	{regexp.MustCompile(`("pid": |agent +RUNNING +)` + strconv.Itoa(os.Getpid()) + `\b`), "${1}PID"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDRESS"},
 	{regexp.MustCompile(`zeekwire (devel|v\d)[-+.\w]*`), "zeekwire VERSION"},
+	{regexp.MustCompile(`"path": "/[^"]*/`), `"path": "DIR/`},
+	{regexp.MustCompile(`(VERSION +)\d+%`), "${1}DISK%"},
+	{regexp.MustCompile(`"(available|free|size|used|inodes|inodes_free)": \d+`), `"$1": BYTES`},
 	{regexp.MustCompile(`(\S)  +`), "$1  "}, // the width of columns depends on their content
 }
 

@@ -41,7 +41,7 @@ type declared interface {
 }
 
 // serviceNames are the names of the services in environment variables.
-var serviceNames = []string{"controller", "agent"}
+var serviceNames = []string{"controller", "agent", "gateway"}
 
 // runService makes cmd the command of a service. The function fresh returns the
 // default settings; run runs the service with the settings that were loaded.
@@ -58,9 +58,9 @@ an environment variable: --listen-port, listen-port = 2150/tcp, and
 %s. Flags override variables,
 and variables override the file.
 
-SIGHUP reloads the log level, allowed hosts, certificates and the file of
-clients. SIGTERM ends the service after pending requests, a second SIGTERM ends
-it immediately.`, variable)
+SIGHUP reloads the log level, allowed hosts and peers, certificates and the
+file of clients. SIGTERM ends the service after pending requests, a second
+SIGTERM ends it immediately.`, variable)
 	load := func() (S, error) {
 		s := fresh()
 		if err := s.table().Load(flags.File, os.Getenv, &flags); err != nil {
@@ -81,10 +81,7 @@ it immediately.`, variable)
 			}
 			return s.table().Print(cmd.OutOrStdout())
 		}
-		o, err := newOperation(cmd, s.shared(), func() (*serviceSettings, error) {
-			s, err := load()
-			return s.shared(), err
-		})
+		o, err := newOperation(cmd, s.shared(), func() (declared, error) { return load() })
 		if err != nil {
 			return err
 		}
@@ -288,7 +285,7 @@ func (s *serviceSettings) check() error {
 type listenSettings struct {
 	addressName, portName string
 	defaultName           string // "" if there is no default port
-	module                string // Zeek's module
+	module                string // Zeek's module, "" if Zeek has no such listener
 	addressVar, portVar   string // Zeek's environment variables, "" for none
 
 	address     string
@@ -297,7 +294,12 @@ type listenSettings struct {
 }
 
 func (l *listenSettings) add(t *settings.Table, shorthand, help string) {
-	zeek := func(name string) string { return l.module + "::" + strings.ReplaceAll(name, "-", "_") }
+	zeek := func(name string) string {
+		if l.module == "" {
+			return ""
+		}
+		return l.module + "::" + strings.ReplaceAll(name, "-", "_")
+	}
 	byDefault := settings.None
 	if l.defaultPort.Number != 0 {
 		byDefault = fmt.Sprintf("0.0.0.0:%d", l.defaultPort.Number)
@@ -342,12 +344,17 @@ func variables(name string) []settings.Variable {
 	return []settings.Variable{{Name: name}}
 }
 
+// number returns the port to listen at, the zero one if the listener is turned off.
+func (l *listenSettings) number() broker.Port {
+	if l.port != nil {
+		return *l.port
+	}
+	return l.defaultPort
+}
+
 // at returns the address to listen at, "" if the listener is turned off.
 func (l *listenSettings) at(defaultAddress string) string {
-	port := l.defaultPort
-	if l.port != nil {
-		port = *l.port
-	}
+	port := l.number()
 	if port == (broker.Port{}) {
 		return ""
 	}

@@ -44,3 +44,10 @@ func (s *siteSettings) store(dir string) site.StoreConfig {
 		Dir: dir, Limits: site.Limits{Bytes: int64(s.size) * mebibyte, Files: s.files}, Bytes: int64(s.space) * mebibyte,
 	}
 }
+
+// open opens the store in a directory for copies, which it does not limit in their number.
+func (s *siteSettings) open(dir string) (*site.Store, error) {
+	config := s.store(dir)
+	config.Bytes = maxSiteSpace * mebibyte
+	return site.Open(config)
+}

@@ -16,8 +16,11 @@ import (
 
 // tableOf returns the default settings of a service.
 func tableOf(service string) *settings.Table {
-	if service == "controller" {
+	switch service {
+	case "controller":
 		return newControllerSettings().table()
+	case "gateway":
+		return newGatewaySettings().table()
 	}
 	return newAgentSettings().table()
 }
@@ -25,7 +28,7 @@ func tableOf(service string) *settings.Table {
 // TestSampleConfigurations checks that the sample files document all settings
 // with their defaults: enabling every line must change nothing.
 func TestSampleConfigurations(t *testing.T) {
-	for _, service := range []string{"controller", "agent"} {
+	for _, service := range serviceNames {
 		t.Run(service, func(t *testing.T) {
 			file := filepath.Join("systemd", service+".conf")
 			var want bytes.Buffer
@@ -70,7 +73,7 @@ func TestSampleConfigurations(t *testing.T) {
 
 // The commands in the unit files exist and accept their arguments.
 func TestUnitsRunExistingCommands(t *testing.T) {
-	for _, service := range []string{"controller", "agent"} {
+	for _, service := range serviceNames {
 		unit := readUnit(t, service)
 		m := regexp.MustCompile(`(?m)^ExecStart=/usr/local/bin/zeekwire (.*)$`).FindStringSubmatch(unit)
 		if m == nil {
@@ -95,7 +98,7 @@ func TestUnitsRunExistingCommands(t *testing.T) {
 func TestUnitsCheckSettingsBeforeReload(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing.pem")
 	mutual := []string{"--tls", "mutual", "--tls-cert", missing, "--tls-key", missing, "--tls-ca", missing}
-	for _, service := range []string{"controller", "agent"} {
+	for _, service := range serviceNames {
 		m := regexp.MustCompile(`(?m)^ExecReload=/usr/local/bin/zeekwire (.*)\nExecReload=/bin/kill `).FindStringSubmatch(readUnit(t, service))
 		if m == nil {
 			t.Fatalf("%s: no check in ExecReload", service)
@@ -135,7 +138,7 @@ func TestUnitsAreValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, service := range []string{"controller", "agent"} {
+	for _, service := range serviceNames {
 		file := filepath.Join(t.TempDir(), "zeekwire-"+service+".service")
 		unit := strings.ReplaceAll(readUnit(t, service), "/usr/local/bin/zeekwire", self)
 		if err := os.WriteFile(file, []byte(unit), 0o600); err != nil {

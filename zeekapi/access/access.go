@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/zeekwire/zeekwire/broker"
+	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
 // Role is the permission of a client. The zero Role is None.
@@ -25,6 +26,9 @@ func (r Role) String() string {
 	}
 	return roleNames[r]
 }
+
+// May reports whether a client with the role may make requests with this effect.
+func (r Role) May(e zeekapi.Effect) bool { return r == Full || r == ReadOnly && e == zeekapi.Reads }
 
 // ParseRole returns the role named "read-only" or "full".
 func ParseRole(name string) (Role, error) {

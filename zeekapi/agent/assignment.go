@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -32,15 +35,18 @@ func assign(config zeekapi.Configuration, instance string) (*Assignment, error) 
 	return a, a.check(instance)
 }
 
-// unpack returns the assignment in a request of our controller. It fails if the
-// assignment is invalid.
-func unpack(id string, nodes []zeekapi.Node, layout zeekapi.PackedLayout, site, instance string) (*Assignment, error) {
-	a := &Assignment{ID: id, Nodes: nodes, Site: site}
-	var err error
-	if a.Layout, err = layout.Unpack(); err != nil {
+// assignment returns the assignment in a request of our controller. It fails if that is
+// invalid, or if the layout is not available.
+func (m *Machine) assignment(msg zeekapi.AgentDeployNodesRequest, from uuid.UUID) (*Assignment, error) {
+	if why := m.leadership.disobeys(from); why != "" && msg.LayoutID != "" {
+		return nil, errors.New(why) // keepLayout has ignored the layout
+	}
+	layout, err := m.layouts.of(from, msg.Layout, msg.LayoutID)
+	if err != nil {
 		return nil, err
 	}
-	return a, a.check(instance)
+	a := &Assignment{ID: msg.Config, Nodes: msg.Nodes, Layout: layout, Site: msg.Site}
+	return a, a.check(m.settings.Name)
 }
 
 // check returns an error if an instance cannot run the assignment.

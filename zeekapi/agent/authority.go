@@ -38,11 +38,12 @@ func (a *authority) accepted(by broker.Peer) {
 
 // commanded takes note of a controller that changes what runs here. If another
 // controller did so before and is still connected, both are told: the agent obeys
-// each of them, and their configurations replace one another.
-func (a *authority) commanded(by broker.Peer) {
+// each of them, and their configurations replace one another. An elected controller
+// is the successor of the one before, so nothing is reported.
+func (a *authority) commanded(by broker.Peer, elected bool) {
 	before := a.commander
 	a.commander = by
-	if before.ID == uuid.Nil || before.ID == by.ID || by.ID == uuid.Nil {
+	if elected || before.ID == uuid.Nil || before.ID == by.ID || by.ID == uuid.Nil {
 		return
 	}
 	text := "the controller at " + by.Addr.String() + " changes what runs here, and so did the one at " + before.Addr.String() +

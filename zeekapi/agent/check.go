@@ -11,7 +11,7 @@ import (
 // Check returns an error if the state of the machine contradicts itself, which
 // is a bug. Tests call it after every step.
 func (m *Machine) Check() error {
-	errs := []error{m.presence.check(), m.target.check(), m.nodes.check(m.target.assignment), m.waits.check(),
+	errs := []error{m.presence.check(), m.leadership.check(), m.target.check(), m.nodes.check(m.target.assignment), m.waits.check(),
 		m.problems.check(), m.trials.check(), m.restarts.check(), m.dispatches.check(), m.figures.check()}
 	if n := len(m.out.out); n > 0 {
 		errs = append(errs, fmt.Errorf("%d outputs are left after the step", n))

@@ -6,19 +6,20 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// leftoverAge is the time since the last change after which something may be removed.
+// leftoverAge is the minimum time since the last change of a file that may be removed.
 const leftoverAge = time.Hour
 
 // maxLeftovers limits the leftovers in a response.
 const maxLeftovers = 10_000
 
-// cleanup serves a request to remove what is no longer needed.
+// cleanup serves a request to remove leftovers: files that are no longer needed.
 func (m *Machine) cleanup(_ time.Time, req request, msg zeekapi.AgentCleanupRequest) {
 	switch why := m.refusesSlow(req); {
 	case why != "":
@@ -37,23 +38,13 @@ func (m *Machine) cleanup(_ time.Time, req request, msg zeekapi.AgentCleanupRequ
 
 // cleanup performs Cleanup. It may remove large directories, so the loop does not wait.
 func (p *performer) cleanup(out Cleanup) []Input {
-	finished := func(r zeekapi.Result) Input {
-		r.ReqID, r.Instance = out.ReqID, p.Settings.Name
-		return Finished{out.Dialect, zeekapi.AgentCleanupCall.Respond(out.ReqID, r)}
-	}
 	before := time.Now().Add(-leftoverAge)
-	begun := p.workers.Do(func() Input {
-		found := p.leftovers(out, before)
-		return finished(zeekapi.Result{Success: true, Data: mustMarshal(found)})
+	return p.finishLater(out.Dialect, zeekapi.AgentCleanupCall.Request, zeekapi.Result{ReqID: out.ReqID}, func() (any, error) {
+		return p.leftovers(out, before), nil
 	})
-	if !begun {
-		return []Input{finished(zeekapi.Result{Error: errorBusy})}
-	}
-	return nil
 }
 
-// leftovers returns what is no longer needed, and removes it unless the request is a dry
-// run.
+// leftovers returns the leftovers, and removes them unless the request is a dry run.
 func (p *performer) leftovers(out Cleanup, before time.Time) []zeekapi.Leftover {
 	needed := func(node string) bool {
 		_, found := slices.BinarySearch(out.Nodes, node)
@@ -69,6 +60,7 @@ func (p *performer) leftovers(out Cleanup, before time.Time) []zeekapi.Leftover 
 	}
 	slices.SortFunc(found, func(a, b zeekapi.Leftover) int { return strings.Compare(a.Path, b.Path) })
 	found = found[:min(len(found), maxLeftovers)]
+	removeSites := sync.OnceValue(func() error { return p.sites.store.Keep(out.Sites, siteGrace) }) // all of them
 	for i := range found {
 		l := &found[i]
 		if out.DryRun || l.Error != "" {
@@ -79,7 +71,7 @@ func (p *performer) leftovers(out Cleanup, before time.Time) []zeekapi.Leftover 
 		case zeekapi.LeftoverTemp:
 			err = os.Remove(l.Path)
 		case zeekapi.LeftoverSite:
-			err = p.sites.store.Keep(out.Sites, siteGrace)
+			err = removeSites()
 		default:
 			err = cleaner.Remove(*l, needed, before)
 		}
@@ -91,7 +83,7 @@ func (p *performer) leftovers(out Cleanup, before time.Time) []zeekapi.Leftover 
 	return found
 }
 
-// leftovers returns the files of writes that did not end, which have names such as
+// leftovers returns the temporary files of interrupted writes, which have names such as
 // ".NAME.json.123".
 func (f stateFiles) leftovers(before time.Time) []zeekapi.Leftover {
 	if f.assignment == "" {

@@ -40,7 +40,7 @@ func (m *Machine) diagnose(_ time.Time, req request, msg zeekapi.AgentDiagnoseRe
 }
 
 // maxSlow limits the requests that are performed outside the loop at the same time. It is
-// less than maxCompletions, so that sites can be completed at the same time.
+// less than maxWorkers, so that sites can be completed at the same time.
 const maxSlow = 2
 
 // refusesSlow is refuses for requests that are performed outside the loop.
@@ -53,25 +53,31 @@ func (m *Machine) refusesSlow(req request) string {
 
 // diagnose performs Diagnose. It reads files, so the loop does not wait.
 func (p *performer) diagnose(out Diagnose) []Input {
-	finished := func(r zeekapi.Result) Input {
-		r.ReqID, r.Instance, r.Node = out.ReqID, p.Settings.Name, out.Name
-		return Finished{out.Dialect, zeekapi.AgentDiagnoseCall.Respond(out.ReqID, r)}
-	}
-	begun := p.workers.Do(func() Input {
-		d, err := p.diagnosis(out)
-		if err != nil {
-			return finished(zeekapi.Result{Error: err.Error()})
-		}
-		return finished(zeekapi.Result{Success: true, Data: mustMarshal(d)})
+	return p.finishLater(out.Dialect, zeekapi.AgentDiagnoseCall.Request, zeekapi.Result{ReqID: out.ReqID, Node: out.Name}, func() (any, error) {
+		return p.diagnosis(out)
 	})
-	if !begun {
-		return []Input{finished(zeekapi.Result{Error: errorBusy})}
-	}
-	return nil
 }
 
-// diagnosis completes a diagnosis, and masks its secrets. It fails if nothing is known
-// about the node.
+// finishLater does slow work outside the loop. Finished follows, with a response that has the
+// result r, completed by the data or the error of the work.
+func (p *performer) finishLater(d *zeekapi.Dialect, call *zeekapi.Request, r zeekapi.Result, work func() (any, error)) []Input {
+	r.Instance = p.Settings.Name
+	begun := p.workers.Do(func() Input {
+		if data, err := work(); err != nil {
+			r.Error = err.Error()
+		} else {
+			r.Success, r.Data = true, mustMarshal(data)
+		}
+		return Finished{d, call.Respond(r.ReqID, r)}
+	})
+	if begun {
+		return nil
+	}
+	r.Error = errorBusy
+	return []Input{Finished{d, call.Respond(r.ReqID, r)}}
+}
+
+// diagnosis completes a diagnosis, and masks its secrets. It fails for an unknown node.
 func (p *performer) diagnosis(out Diagnose) (zeekapi.Diagnosis, error) {
 	d := out.Diagnosis
 	if l, ok := p.Launcher.(launch.Diagnoser); ok {

@@ -182,6 +182,20 @@ func TestMemoryLimitChanges(t *testing.T) {
 		compare(t, "limits for "+tt.limit, tt.want, take[LimitMemory](f))
 	}
 	compare(t, "stopped nodes", 0, len(take[Stop](f)))
+
+	// Other CPUs need a restart, even together with another limit.
+	pinned := limited("x", "1G")
+	pinned.Nodes[0].SetCPUs([]int64{0, 1})
+	f.ask(deploy("r", pinned))
+	f.pass(time.Minute)
+	compare(t, "stopped nodes with other CPUs", []Stop{{"w"}}, take[Stop](f))
+	pinned = limited("y", "2G")
+	pinned.Nodes[0].SetCPUs([]int64{0, 1})
+	take[LimitMemory](f)
+	f.ask(deploy("r", pinned))
+	f.pass(time.Minute)
+	compare(t, "limit with the same CPUs", []LimitMemory{{"w", 2 << 30}}, take[LimitMemory](f))
+	compare(t, "stopped nodes with the same CPUs", 0, len(take[Stop](f)))
 }
 
 // What cannot be measured is a problem, too.

@@ -18,7 +18,7 @@ const (
 	// that are younger than that are recent enough for every request.
 	MinRatePeriod = time.Second
 
-	// MeasureTimeout is the time that nodes have to report what they measure.
+	// MeasureTimeout is the time that nodes have to report their measurements.
 	MeasureTimeout = 1500 * time.Millisecond
 )
 
@@ -93,8 +93,8 @@ func (f *figures) ask(now time.Time, req request, maxAge time.Duration) {
 	f.waiting = append(f.waiting, req)
 }
 
-// begin asks all nodes that run, except those that cannot tell, and reads the interfaces of
-// all nodes.
+// begin asks all running nodes for reports, except nodes that have refused, and reads the
+// interfaces of all nodes.
 func (f *figures) begin(now time.Time) {
 	f.began = now
 	p := &poll{waiting: make(map[string]bool), deadline: now.Add(MeasureTimeout)}
@@ -124,7 +124,7 @@ func (f *figures) begin(now time.Time) {
 	}
 }
 
-// figuresInfix is the part of the IDs of requests for figures that tells them from others.
+// figuresInfix is the part of request IDs that distinguishes requests for figures.
 const figuresInfix = "-figures-"
 
 // answered processes the response of a node, and reports whether it belongs to a measurement.
@@ -150,7 +150,7 @@ func (f *figures) answered(now time.Time, resp zeekapi.NodeDispatchResponse) boo
 	text, isText := r.Data.Text()
 	switch report, err := parseReport(text); {
 	case !r.Success:
-		n.measured.silent, n.measured.mute = "it cannot tell: "+clip(r.Error), true
+		n.measured.silent, n.measured.mute = "it cannot report figures: "+clip(r.Error), true
 	case !isText:
 		n.measured.silent = fmt.Sprintf("its report is a %s, want string", r.Data.Kind())
 	case err != nil:

@@ -25,7 +25,7 @@ func report(reqID, node, text string) zeekapi.NodeDispatchResponse {
 
 // counts returns a report about packets from a node that sees the named others.
 func counts(received, dropped uint64, seen ...string) string {
-	text, err := json.Marshal(nodeReport{Received: received, Dropped: dropped, Link: received + dropped, Bytes: 100 * received, Backend: "broker", Nodes: seen, Sees: true})
+	text, err := json.Marshal(nodescript.Figures{Received: received, Dropped: dropped, Link: received + dropped, Bytes: 100 * received, Backend: "broker", Nodes: seen, Sees: true})
 	if err != nil {
 		panic(err)
 	}
@@ -159,7 +159,7 @@ func TestFiguresAreLimited(t *testing.T) {
 	compare(t, "refusal", []zeekapi.Result{failed("more", "", errorBusy)}, one[zeekapi.AgentScriptsResponse](f).Results)
 }
 
-// Nodes are measured from time to time, except those that cannot tell.
+// Nodes are measured from time to time, except nodes that cannot report figures.
 func TestMeasureInterval(t *testing.T) {
 	settings := connecting("i")
 	settings.MeasureInterval = 10 * time.Second
@@ -179,8 +179,8 @@ func TestMeasureInterval(t *testing.T) {
 	}
 	f.pass(time.Minute)
 	compare(t, "measurements", 6, len(take[Dispatch](f)))
-	compare(t, "requests to a node that cannot tell", 1, refused)
-	compare(t, "silence", "it cannot tell: dispatch zeekwire_figures unknown", f.machine.Nodes()[1].Silent)
+	compare(t, "requests to a node that cannot report figures", 1, refused)
+	compare(t, "silence", "it cannot report figures: dispatch zeekwire_figures unknown", f.machine.Nodes()[1].Silent)
 	if r := f.machine.Nodes()[2].Traffic.Rates; r == nil || r.Period != 10*time.Second {
 		t.Errorf("rates are %+v", r)
 	}
@@ -249,14 +249,14 @@ func TestConnections(t *testing.T) {
 		{"c", "zeromq", nil, true, &zeekapi.Connections{Backend: "zeromq"}},
 		{"stranger", "broker", nil, true, nil},
 	} {
-		compare(t, tt.node+" "+tt.backend, tt.want, connections(members, tt.node, nodeReport{Backend: tt.backend, Nodes: tt.nodes, Sees: tt.sees}))
+		compare(t, tt.node+" "+tt.backend, tt.want, connections(members, tt.node, nodescript.Figures{Backend: tt.backend, Nodes: tt.nodes, Sees: tt.sees}))
 	}
 
 	members = []zeekapi.Member{member("m", zeekapi.RoleManager)}
 	for i := range zeekapi.MaxMissing + 5 {
 		members = append(members, member(fmt.Sprintf("w%d", i), zeekapi.RoleWorker))
 	}
-	c := connections(members, "m", nodeReport{Backend: "broker", Sees: true})
+	c := connections(members, "m", nodescript.Figures{Backend: "broker", Sees: true})
 	compare(t, "limit", []uint64{zeekapi.MaxMissing, 5}, []uint64{uint64(len(c.Missing)), c.More})
 }
 

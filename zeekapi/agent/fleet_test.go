@@ -47,6 +47,7 @@ type fleet struct {
 	known   bool                   // an assignment has been stored
 	kept    []launch.Node          // stored with it
 	history map[string]NodeHistory // stored last
+	term    Term                   // stored last
 	rules
 	due []due
 
@@ -90,7 +91,7 @@ func startFleet(t tb, self Settings, state State) *fleet {
 		t: t, machine: m, now: epoch, startUp: 200 * time.Millisecond, stopTime: 100 * time.Millisecond,
 		running: make(map[string]launch.Node), ending: make(map[string]bool),
 		pid: make(map[string]int64), since: make(map[string]time.Time),
-		known: state.Known, history: state.Nodes,
+		known: state.Known, history: state.Nodes, term: state.Term,
 	}
 	f.rules = newRules(state)
 	f.hangs = self.RestartHung
@@ -147,6 +148,11 @@ func (f *fleet) perform(outputs []Output) {
 		case Persist:
 			f.known, f.kept = true, o.Kept
 			then = append(then, Persisted{f.saving})
+		case StoreTerm:
+			if f.saving == nil {
+				f.term = o.Term
+			}
+			then = append(then, TermStored{f.saving})
 		case Remember:
 			f.history = maps.Clone(o.Nodes)
 		case Start:
@@ -234,7 +240,7 @@ func (f *fleet) at(t time.Time, in Input) { f.due = append(f.due, due{t, in}) }
 // running nodes.
 func (f *fleet) kill() {
 	f.t.Helper()
-	state := State{Known: f.known, Assignment: f.target, Kept: f.kept, Nodes: f.history}
+	state := State{Known: f.known, Assignment: f.target, Kept: f.kept, Nodes: f.history, Term: f.term}
 	for _, name := range slices.Sorted(maps.Keys(f.running)) {
 		state.Running = append(state.Running, launch.Running{Node: f.running[name], PID: f.pid[name], Started: f.since[name]})
 	}

@@ -15,6 +15,9 @@ var handlers = make(map[*zeekapi.Request]handler)
 
 func init() {
 	serve(zeekapi.AgentWelcomeCall, (*Machine).welcome)
+	serve(zeekapi.AgentLeaderCall, func(m *Machine, _ time.Time, req request, msg zeekapi.AgentLeaderRequest) {
+		m.leadership.claim(req, msg)
+	})
 	serve(zeekapi.AgentStandbyCall, (*Machine).standby)
 	serve(zeekapi.AgentDeployCall, (*Machine).deploy)
 	serve(zeekapi.AgentDeployNodesCall, (*Machine).deployNodes)
@@ -70,7 +73,7 @@ func (m *Machine) deploy(now time.Time, req request, msg zeekapi.AgentDeployRequ
 }
 
 func (m *Machine) deployNodes(now time.Time, req request, msg zeekapi.AgentDeployNodesRequest) {
-	a, err := unpack(msg.Config, msg.Nodes, msg.Layout, msg.Site, m.settings.Name)
+	a, err := m.assignment(msg, req.peer)
 	m.deployAssignment(now, req, a, err, renewal{all: msg.Force, edited: msg.Edited, same: msg.Continue}, msg.StartLimit)
 }
 
@@ -122,7 +125,9 @@ func (m *Machine) restart(now time.Time, req request, msg zeekapi.AgentRestartRe
 }
 
 func (m *Machine) check(now time.Time, req request, msg zeekapi.AgentCheckRequest) {
-	a, err := unpack(msg.Config, msg.Nodes, msg.Layout, msg.Site, m.settings.Name)
+	a, err := m.assignment(zeekapi.AgentDeployNodesRequest{
+		Config: msg.Config, Nodes: msg.Nodes, Site: msg.Site, Layout: msg.Layout, LayoutID: msg.LayoutID,
+	}, req.peer)
 	switch why := m.refuses(req); {
 	case why != "":
 		m.out.refuse(req, "%s", why)

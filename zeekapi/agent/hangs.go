@@ -31,7 +31,7 @@ func (h *hangs) settle(now time.Time) {
 	for _, name := range slices.Sorted(maps.Keys(h.nodes.all)) {
 		n := h.nodes.all[name]
 		alive := n.alive()
-		note(h.silent, name, now, alive && n.measured.unanswered)
+		note(h.silent, name, now, alive && n.measured.unanswered && h.blames(n))
 		note(h.idle, name, now, alive && !n.measured.unanswered && h.processesNothing(n))
 		text := ""
 		switch {
@@ -50,6 +50,20 @@ func (h *hangs) settle(now time.Time) {
 	h.forget(h.idle)
 	h.problems.set(now, zeekapi.ProblemHung, hung)
 	h.problems.set(now, zeekapi.ProblemTraffic, idle)
+}
+
+// blames reports whether a silent node is itself the cause. Requests to an indirect node pass
+// through the manager, which may be the cause instead, unless another indirect node responds.
+func (h *hangs) blames(n *node) bool {
+	if !n.measured.indirect || n.have.Role == zeekapi.RoleManager {
+		return true
+	}
+	for _, other := range h.nodes.all {
+		if m := other.measured; other != n && other.alive() && m.indirect && !m.unanswered && !m.mute {
+			return true
+		}
+	}
+	return false
 }
 
 // note notes since when something is true of a node.

@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // hanging returns the settings of an agent that notices nodes that hang.
@@ -61,6 +63,26 @@ func TestSilentNode(t *testing.T) {
 	f.receive(reports, 20*time.Second, 100, 100, 100)
 	compare(t, "with answers again", "", f.kinds())
 	compare(t, "stopped nodes", 0, len(take[Stop](f)))
+}
+
+// Requests to indirect nodes pass through the manager. If none of them answers, only the manager
+// hangs; if others do, the silent one does.
+func TestSilentIndirectNodes(t *testing.T) {
+	for _, tt := range []struct{ silent, want string }{
+		{"w1", "hung w1"},
+		{"w1 w2", "hung w1, hung w2"},
+		{"m w1 w2", "hung m"},
+	} {
+		f, reports := sensing(t, hanging(false))
+		for _, name := range []string{"m", "w1", "w2"} {
+			f.at(f.now, Launched{launch.Up{Node: name, Indirect: true}})
+			if !slices.Contains(strings.Fields(tt.silent), name) {
+				reports[name] = counts(1, 0)
+			}
+		}
+		f.pass(5 * time.Minute)
+		compare(t, "silent are "+tt.silent, tt.want, f.kinds())
+	}
 }
 
 // A node that answers late does not hang.

@@ -1,14 +1,16 @@
 package agent
 
 import (
+	"github.com/google/uuid"
+
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // Input is an event that the machine reacts to: PeerAdded, PeerLost, Received,
-// Launched, SiteStored, Finished, DisksRead, InterfacesRead, SpaceMeasured, ScriptsListed, Persisted,
-// StorageChanged, CheckStorage, Shutdown or Tick.
+// Launched, SiteStored, Finished, DisksRead, ArchiveRead, InterfacesRead, SpaceMeasured, ScriptsListed, Persisted,
+// TermStored, StorageChanged, CheckStorage, Shutdown or Tick.
 type Input interface{ input() }
 
 // The inputs.
@@ -40,6 +42,9 @@ type (
 	// yet.
 	Persisted struct{ Err error }
 
+	// TermStored reports the result of the oldest StoreTerm that has no result yet.
+	TermStored struct{ Err error }
+
 	// StorageChanged reports that the agent lost its state directory because of
 	// Why, or if that is empty, that it has it again.
 	StorageChanged struct{ Why string }
@@ -61,6 +66,7 @@ func (Received) input()       {}
 func (Launched) input()       {}
 func (Finished) input()       {}
 func (Persisted) input()      {}
+func (TermStored) input()     {}
 func (Shutdown) input()       {}
 func (StorageChanged) input() {}
 func (CheckStorage) input()   {}
@@ -68,7 +74,7 @@ func (Tick) input()           {}
 
 // Output is an action that the machine requests: Publish, Keep, Scan, Check, Start,
 // Stop, LimitMemory, Dispatch, ReadInterfaces, ListScripts, Read, Diagnose, Cleanup, StoreSite,
-// KeepSites, FreeSpace, Persist, Remember, Verify or Complain.
+// KeepSites, FreeSpace, Persist, StoreTerm, Remember, Verify or Complain.
 type Output interface{ output() }
 
 // The outputs.
@@ -77,6 +83,7 @@ type (
 	Publish struct {
 		Dialect *zeekapi.Dialect // nil: every dialect that has the message
 		Message zeekapi.Message
+		To      uuid.UUID // peer that receives it; zero for all that subscribe
 	}
 
 	// Keep makes the launcher end the nodes that it found running, except the
@@ -112,8 +119,8 @@ type (
 		Gone    bool // the node is not assigned to this instance, but may have been
 	}
 
-	// Diagnose answers an AgentDiagnoseRequest: the Diagnosis has what the machine knows.
-	// Finished follows.
+	// Diagnose answers an AgentDiagnoseRequest: the Diagnosis contains the facts in the
+	// machine. Finished follows.
 	Diagnose struct {
 		Dialect   *zeekapi.Dialect
 		ReqID     string
@@ -122,8 +129,8 @@ type (
 		Bytes     int // limit for each output and file
 	}
 
-	// Cleanup answers an AgentCleanupRequest. The nodes and sites are those that are
-	// needed, sorted. Finished follows.
+	// Cleanup answers an AgentCleanupRequest. Nodes and Sites are still needed, and are
+	// sorted. Finished follows.
 	Cleanup struct {
 		Dialect *zeekapi.Dialect
 		ReqID   string
@@ -140,6 +147,13 @@ type (
 		Kept       []launch.Node
 	}
 
+	// StoreTerm stores the term of a leader. Its address is only logged. TermStored
+	// reports the result.
+	StoreTerm struct {
+		Term    Term
+		Address string
+	}
+
 	// Remember stores the history of the nodes that have one. A failure has no
 	// consequences.
 	Remember struct{ Nodes map[string]NodeHistory }
@@ -152,17 +166,18 @@ type (
 	Complain struct{ Text string }
 )
 
-func (Publish) output()  {}
-func (Keep) output()     {}
-func (Scan) output()     {}
-func (Check) output()    {}
-func (Start) output()    {}
-func (Stop) output()     {}
-func (Dispatch) output() {}
-func (Read) output()     {}
-func (Diagnose) output() {}
-func (Cleanup) output()  {}
-func (Persist) output()  {}
-func (Remember) output() {}
-func (Verify) output()   {}
-func (Complain) output() {}
+func (Publish) output()   {}
+func (Keep) output()      {}
+func (Scan) output()      {}
+func (Check) output()     {}
+func (Start) output()     {}
+func (Stop) output()      {}
+func (Dispatch) output()  {}
+func (Read) output()      {}
+func (Diagnose) output()  {}
+func (Cleanup) output()   {}
+func (Persist) output()   {}
+func (StoreTerm) output() {}
+func (Remember) output()  {}
+func (Verify) output()    {}
+func (Complain) output()  {}

@@ -10,10 +10,10 @@ import (
 // logExpiry is the age at which the logs of an instance are removed from its archive.
 type logExpiry struct {
 	age time.Duration // 0: never
-	set bool          // the configuration says it
+	set bool          // whether the configuration has an age
 }
 
-// logExpiry returns what the configuration says: the longest age of the nodes that write
+// logExpiry returns the age in the configuration: the longest one of the nodes that write
 // logs. Invalid ages do not count.
 func (a *Assignment) logExpiry() (longest logExpiry) {
 	if a == nil {
@@ -48,7 +48,7 @@ func (a *Assignment) logWriters() []zeekapi.Node {
 }
 
 // LogExpiry returns the age at which archived logs of the instance expire, 0 for never. The
-// result set is false if its configuration does not say.
+// result set is false if its configuration has no age.
 func (m *Machine) LogExpiry() (age time.Duration, set bool) {
 	return m.target.expiry.age, m.target.expiry.set
 }

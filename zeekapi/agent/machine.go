@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/diskwatch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -17,15 +18,18 @@ type Machine struct {
 	settings Settings
 	out      *outbox
 	ending   bool // Shutdown was received
-	slow     int  // outputs without Finished
+	slow     int  // outputs of Diagnose and Cleanup without Finished
 
 	// Each part owns its state. Parts may use the parts above them.
 	presence   presence
+	leadership leadership
 	authority  authority
 	target     target
+	layouts    layouts
 	problems   *problems
 	nodes      *nodes
 	disks      disks
+	archiving  archiving
 	hangs      hangs
 	waits      waits
 	trials     trials
@@ -61,17 +65,19 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	}
 	out := &outbox{instance: s.Name}
 	m := &Machine{
-		settings:  s,
-		out:       out,
-		presence:  presence{outbox: out, self: s},
-		authority: authority{outbox: out},
-		target:    target{outbox: out},
-		nodes:     newNodes(out, state.Running),
-		history:   history{outbox: out},
+		settings:   s,
+		out:        out,
+		presence:   presence{outbox: out, self: s},
+		leadership: newLeadership(out, state.Term),
+		authority:  authority{outbox: out},
+		target:     target{outbox: out},
+		nodes:      newNodes(out, state.Running),
+		history:    history{outbox: out},
 	}
 	m.problems = &problems{outbox: out}
 	m.presence.problems = m.problems
 	m.disks = disks{outbox: out, watch: diskwatch.New(s.Disks), nodes: m.nodes, target: &m.target, problems: m.problems}
+	m.archiving = archiving{problems: m.problems, after: s.ArchiveFailingAfter}
 	m.waits = waits{outbox: out, nodes: m.nodes, target: &m.target}
 	m.trials = trials{outbox: out, nodes: m.nodes}
 	m.restarts = restarts{outbox: out, nodes: m.nodes, waits: &m.waits}
@@ -110,10 +116,13 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	}
 	switch in := in.(type) {
 	case PeerAdded:
-		m.presence.peerAdded(now)
+		m.leadership.peerAdded(in.Peer)
+		m.presence.peerAdded(now, in.Peer)
 	case PeerLost:
+		m.leadership.peerLost(in.Peer)
 		m.presence.peerLost()
 		m.authority.lost(in.Peer)
+		m.layouts.forget(in.Peer.ID)
 		m.forsake(in.Peer.ID)
 	case Received:
 		m.receive(now, in)
@@ -126,6 +135,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.out.publish(in.Dialect, in.Response)
 	case DisksRead:
 		m.disks.read(now, in.Spaces)
+	case ArchiveRead:
+		m.archiving.read(now, in.Failures)
 	case InterfacesRead:
 		m.figures.read(now, in.Traffic)
 	case SpaceMeasured:
@@ -134,6 +145,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.listings.listed(in)
 	case Persisted:
 		m.target.persisted(now, in.Err)
+	case TermStored:
+		m.leadership.stored(now, in.Err)
 	case StorageChanged:
 		m.target.storageChanged(in.Why)
 	case CheckStorage:
@@ -149,6 +162,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 // requests that need not wait any longer.
 func (m *Machine) settle(now time.Time) []Output {
 	m.presence.expire(now)
+	m.leadership.expire(now)
 	m.target.expire(now)
 	m.dispatches.expire(now)
 	m.figures.expire(now)
@@ -172,10 +186,13 @@ func (m *Machine) receive(now time.Time, in Received) {
 	d := in.Dialect
 	switch msg := in.Message.(type) {
 	case zeekapi.NodeHello:
-		m.nodes.hello(now, msg.Node)
+		m.nodes.hello(now, msg.Node, false)
 		return
 	case zeekapi.AgentRefusal:
 		m.authority.refused(in.Peer, msg)
+		return
+	case zeekapi.AgentLayout:
+		m.keepLayout(in.Peer, msg)
 		return
 	}
 	call := zeekapi.RequestOf(in.Message)
@@ -184,14 +201,30 @@ func (m *Machine) receive(now time.Time, in Received) {
 		return
 	}
 	m.authority.accepted(in.Peer)
+	req := request{call, d, in.Message.RequestID(), in.Peer.ID, in.Peer.Addr}
+	if isOrder(call) && !m.leadership.obeys(req) {
+		return
+	}
 	if d == nil || d.Has(zeekapi.AgentChange{}) {
 		m.out.dialect = d
 	}
 	switch in.Message.(type) {
 	case zeekapi.AgentStandbyRequest, zeekapi.AgentDeployRequest, zeekapi.AgentDeployNodesRequest:
-		m.authority.commanded(in.Peer)
+		m.authority.commanded(in.Peer, m.leadership.elected(in.Peer.ID))
 	}
-	handle(m, now, request{call, d, in.Message.RequestID(), in.Peer.ID}, in.Message)
+	handle(m, now, req, in.Message)
+}
+
+// keepLayout keeps a layout. It ignores controllers that the agent does not obey.
+func (m *Machine) keepLayout(by broker.Peer, msg zeekapi.AgentLayout) {
+	if m.leadership.disobeys(by.ID) != "" {
+		return
+	}
+	var former zeekapi.Layout
+	if a := m.target.assignment; a != nil {
+		former = a.Layout
+	}
+	m.layouts.keep(by.ID, msg, former)
 }
 
 func (m *Machine) launched(now time.Time, ev launch.Event) {
@@ -248,6 +281,7 @@ func (m *Machine) checked(now time.Time, ev launch.Checked) {
 // is false if it needs none.
 func (m *Machine) Deadline() (time.Time, bool) {
 	next := m.presence.next
+	next.earliest(m.leadership.retry)
 	next.earliest(m.target.retry)
 	next.earliest(m.waits.deadline())
 	next.earliest(m.trials.deadline())
@@ -283,7 +317,7 @@ func (m *Machine) Pending() int {
 // are being stopped.
 func (m *Machine) Nodes() []zeekapi.NodeDetail { return m.nodes.details() }
 
-// Figures returns what was measured last at interfaces, sorted by name, and in directories.
+// Figures returns the last measurements of interfaces, sorted by name, and of directories.
 func (m *Machine) Figures() ([]zeekapi.InterfaceTraffic, []zeekapi.DirectorySpace) {
 	return m.figures.traffic(), m.figures.directories
 }

@@ -109,6 +109,30 @@ func TestHello(t *testing.T) {
 	compare(t, "hellos after the last peer", 0, len(published[zeekapi.AgentHello](f)))
 }
 
+// A peer that connects again and again must not cost the others a hello each time.
+func TestHelloOfNewPeer(t *testing.T) {
+	f := newFleet(t, connecting("i"), nil)
+	hellos := func() (to []uuid.UUID) {
+		for _, out := range f.out {
+			if p, ok := out.(Publish); ok {
+				if _, hello := p.Message.(zeekapi.AgentHello); hello {
+					to = append(to, p.To)
+				}
+			}
+		}
+		f.out = nil
+		return to
+	}
+	first, second := broker.Peer{ID: uuid.New()}, broker.Peer{ID: uuid.New()}
+	f.step(PeerAdded{first})
+	compare(t, "hellos to", []uuid.UUID{first.ID}, hellos())
+	f.pass(HelloInterval / 2)
+	f.step(PeerAdded{second})
+	compare(t, "hellos to", []uuid.UUID{second.ID}, hellos())
+	f.pass(HelloInterval/2 + time.Second)
+	compare(t, "hellos to", []uuid.UUID{uuid.Nil}, hellos())
+}
+
 func TestWelcome(t *testing.T) {
 	f := newFleet(t, connecting("i"), nil)
 	f.ask(zeekapi.AgentWelcomeRequest{ReqID: id("r")})
@@ -382,6 +406,7 @@ func TestDeployRestartsOnlyChangedNodes(t *testing.T) {
 		{"environment", node("w1", func(n *zeekapi.Node) { n.Env = map[string]string{"X": "y"} }), []string{"w1"}, []string{"w1"}},
 		{"interface", node("m", func(n *zeekapi.Node) { n.Interface = "eth0" }), []string{"m"}, []string{"m"}},
 		{"CPU", node("w2", func(n *zeekapi.Node) { n.CPUAffinity = &affinity }), []string{"w2"}, []string{"w2"}},
+		{"several CPUs", node("w2", func(n *zeekapi.Node) { n.SetCPUs([]int64{0, 1}) }), []string{"w2"}, []string{"w2"}},
 		{"options and state, which have no effect", node("w1", func(n *zeekapi.Node) {
 			n.State, n.Options = zeekapi.StateStopped, []zeekapi.Option{{Name: "x"}}
 		}), nil, nil},

@@ -9,15 +9,17 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
-// measured is what a node has measured since its start.
+// measured holds the measurements of a node since its start.
 type measured struct {
 	traffic     series
 	connections *zeekapi.Connections // nil: unknown
-	silent      string               // why the node does not tell; "": it does, or was not asked
+	silent      string               // why there is no report; "": there is one, or none was requested
 	unanswered  bool                 // it has not answered the last request
-	mute        bool                 // it cannot tell, so it is not asked again
+	mute        bool                 // it refuses to report, so it is not asked again
+	indirect    bool                 // requests to it pass through another node
 }
 
 // series are the measurements of the same counters, of which it keeps two to compute rates.
@@ -48,22 +50,11 @@ func (s *series) latest() *zeekapi.Traffic {
 	return &t
 }
 
-// nodeReport is what a node reports about itself (nodescript: ZeekwireNode::Figures).
-type nodeReport struct {
-	Received uint64   `json:"received"`
-	Dropped  uint64   `json:"dropped"`
-	Link     uint64   `json:"link"`
-	Bytes    uint64   `json:"bytes"`
-	Backend  string   `json:"backend"`
-	Nodes    []string `json:"nodes"`
-	Sees     bool     `json:"sees"` // whether Nodes are those that the node sees, not the others
-}
-
 // maxReport limits the size of a report, in bytes. The names of all nodes of a cluster fit.
 const maxReport = 1 << 20
 
 // parseReport decodes a report. It is from a node, which runs scripts of users.
-func parseReport(data string) (r nodeReport, err error) {
+func parseReport(data string) (r nodescript.Figures, err error) {
 	if len(data) > maxReport {
 		return r, fmt.Errorf("its report has %d bytes, limit is %d", len(data), maxReport)
 	}
@@ -94,7 +85,7 @@ func (c *cluster) of(layout zeekapi.Layout) []zeekapi.Member {
 }
 
 // connections returns the connections of a node, nil if it is not a member of its cluster.
-func connections(members []zeekapi.Member, node string, r nodeReport) *zeekapi.Connections {
+func connections(members []zeekapi.Member, node string, r nodescript.Figures) *zeekapi.Connections {
 	at := slices.IndexFunc(members, func(m zeekapi.Member) bool { return m.Name == node })
 	if at < 0 {
 		return nil

@@ -9,8 +9,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// LimitMemory tells a launch.Limiter the new memory limit of a running node, in bytes; 0 for
-// none.
+// LimitMemory changes the memory limit of a running node, in bytes; 0 means none.
 type LimitMemory struct {
 	Node  string
 	Bytes int64
@@ -18,8 +17,8 @@ type LimitMemory struct {
 
 func (LimitMemory) output() {}
 
-// limitMemory tells the launcher the limits of running nodes that have changed, because
-// another limit restarts no node.
+// limitMemory passes changed limits of running nodes to the launcher, because another limit
+// restarts no node.
 func (ns *nodes) limitMemory() {
 	for _, name := range slices.Sorted(maps.Keys(ns.all)) {
 		n := ns.all[name]
@@ -27,9 +26,12 @@ func (ns *nodes) limitMemory() {
 			continue
 		}
 		if limit := memoryLimit(*n.want); limit != memoryLimit(*n.have) {
-			// The running process has the options of its assignment from now on.
+			// The running process has the options of its assignment from now on, except
+			// its CPUs, which need a restart.
 			have := *n.have
+			cpus, _ := have.CPUs()
 			have.Options = n.want.Options
+			have.SetCPUs(cpus)
 			n.have = &have
 			ns.emit(LimitMemory{name, limit})
 		}
@@ -46,7 +48,7 @@ func memoryLimit(n launch.Node) int64 {
 	return limit
 }
 
-// measured takes the resource usage of nodes. A node that uses more memory than its limit
+// measured processes the resource usage of nodes. A node that uses more memory than its limit
 // is stopped, as if it had died, and starts again.
 func (ns *nodes) measured(usage map[string]launch.Usage) {
 	for _, name := range slices.Sorted(maps.Keys(ns.all)) {
@@ -61,8 +63,8 @@ func (ns *nodes) measured(usage map[string]launch.Usage) {
 	}
 }
 
-// end stops a node that runs, because of what it does. Its end counts as a death with that
-// cause.
+// end stops a running node because of a fault of the node. Its end counts as a death with
+// that cause.
 func (ns *nodes) end(n *node, cause error) {
 	if n.have == nil || n.stopping || !n.begun {
 		return

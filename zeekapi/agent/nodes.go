@@ -267,7 +267,7 @@ func (ns *nodes) launched(now time.Time, ev launch.Event) {
 			ns.running(now, n)
 		}
 	case launch.Up:
-		ns.hello(now, ev.Node)
+		ns.hello(now, ev.Node, ev.Indirect)
 	case launch.Revived:
 		ns.revived(now, ev)
 	case launch.Exited:
@@ -284,14 +284,14 @@ func (ns *nodes) launched(now time.Time, ev launch.Event) {
 	}
 }
 
-// hello processes the hello of a node.
-func (ns *nodes) hello(now time.Time, name string) {
+// hello processes the hello of a node, and whether requests to it pass through another node.
+func (ns *nodes) hello(now time.Time, name string, indirect bool) {
 	n := ns.all[name]
 	if n == nil || n.have == nil {
 		return
 	}
 	n.reborn = n.greeted
-	n.greeted, n.measured.mute = true, false
+	n.greeted, n.measured.mute, n.measured.indirect = true, false, indirect
 	ns.running(now, n)
 }
 

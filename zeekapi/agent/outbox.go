@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/google/uuid"
 
@@ -31,6 +32,11 @@ func (o *outbox) take() []Output {
 
 func (o *outbox) publish(d *zeekapi.Dialect, msg zeekapi.Message) {
 	o.emit(Publish{Dialect: d, Message: msg})
+}
+
+// publishTo publishes a message for a peer, or for all, in every dialect.
+func (o *outbox) publishTo(to uuid.UUID, msg zeekapi.Message) {
+	o.emit(Publish{Message: msg, To: to})
 }
 
 // changed reports the new state of a node.
@@ -69,6 +75,7 @@ type request struct {
 	dialect *zeekapi.Dialect
 	id      string
 	peer    uuid.UUID // gone if it was lost
+	address netip.AddrPort
 }
 
 // respond publishes the response to a request.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/google/uuid"
+
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
@@ -18,12 +20,14 @@ type performer struct {
 	Config
 	files   stateFiles
 	sites   *siteKeeper
-	workers *eventloop.Workers[Input] // complete sites, which takes seconds
+	workers *eventloop.Workers[Input] // do slow work outside the loop
 
-	lock   *os.File // of the state directory, nil without one
-	lost   string   // why it is not the agent's any more
-	logged string   // the last failure to save the assignment
-	untold string   // the last failure to save the history
+	lock *os.File // of the state directory, nil without one
+	lost string   // why it is not the agent's any more
+
+	// The last errors when saving the state, "" after a success. They need not be logged
+	// again.
+	assignmentError, historyError, termError string
 }
 
 // perform carries out outputs in order, and returns the inputs that follow. Its
@@ -61,7 +65,7 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 	case Dispatch:
 		p.dispatch(ctx, out.Request)
 	case Read:
-		p.publish(ctx, Publish{out.Dialect, zeekapi.AgentLogsCall.Respond(out.ReqID, p.read(out))})
+		p.publish(ctx, Publish{Dialect: out.Dialect, Message: zeekapi.AgentLogsCall.Respond(out.ReqID, p.read(out))})
 	case ReadInterfaces:
 		return readInterfaces(out)
 	case ListScripts:
@@ -80,21 +84,33 @@ func (p *performer) performOne(ctx context.Context, out Output) []Input {
 		}
 	case Persist:
 		err := p.owning(func() error { return p.files.save(out.Assignment, out.Kept) })
-		if isNew(&p.logged, err) {
+		if isNew(&p.assignmentError, err) {
 			p.Log.Error().Err(err).Msg("cannot save the configuration, trying again")
 		}
 		return []Input{Persisted{err}}
+	case StoreTerm:
+		return p.storeTerm(out)
 	case Complain:
 		p.Log.Error().Msg(out.Text)
 	case Remember:
 		err := p.owning(func() error { return p.files.saveHistory(out.Nodes) })
-		if isNew(&p.untold, err) {
+		if isNew(&p.historyError, err) {
 			p.Log.Warn().Err(err).Msg("cannot save the history of nodes")
 		}
 	case Verify:
 		return p.verify()
 	}
 	return nil
+}
+
+// storeTerm performs StoreTerm.
+func (p *performer) storeTerm(out StoreTerm) []Input {
+	p.Log.Info().Uint64("term", out.Term.Number).Str("controller", out.Address).Msg("a controller leads")
+	err := p.owning(func() error { return p.files.saveTerm(out.Term) })
+	if isNew(&p.termError, err) {
+		p.Log.Error().Err(err).Msg("cannot save the term of the leader, trying again")
+	}
+	return []Input{TermStored{err}}
 }
 
 // owning calls save if the agent still has its state directory, and returns an error if
@@ -180,7 +196,7 @@ func (p *performer) dispatch(ctx context.Context, req zeekapi.NodeDispatchReques
 			return
 		}
 	}
-	p.send(ctx, nil, func(t zeekapi.Topics) string { return t.Node }, req)
+	p.send(ctx, uuid.Nil, nil, func(t zeekapi.Topics) string { return t.Node }, req)
 }
 
 // read returns the ends of a node's outputs.
@@ -216,11 +232,12 @@ func (p *performer) publish(ctx context.Context, out Publish) {
 	case zeekapi.AgentChange:
 		p.Log.Info().Str("node", msg.Node.Name).Str("old", string(msg.Old)).Str("new", string(msg.New)).Msg("node changed state")
 	}
-	p.send(ctx, out.Dialect, func(t zeekapi.Topics) string { return t.Agent(p.Settings.Name) }, out.Message)
+	p.send(ctx, out.To, out.Dialect, func(t zeekapi.Topics) string { return t.Agent(p.Settings.Name) }, out.Message)
 }
 
-// send publishes a message in one dialect, or in all that have the message.
-func (p *performer) send(ctx context.Context, only *zeekapi.Dialect, topic func(zeekapi.Topics) string, msg zeekapi.Message) {
+// send publishes a message for a peer, or for all, in one dialect, or in all that have the
+// message.
+func (p *performer) send(ctx context.Context, to uuid.UUID, only *zeekapi.Dialect, topic func(zeekapi.Topics) string, msg zeekapi.Message) {
 	for _, d := range p.Dialects {
 		if only != nil && only != d || !d.Has(msg) {
 			continue
@@ -228,10 +245,20 @@ func (p *performer) send(ctx context.Context, only *zeekapi.Dialect, topic func(
 		ev, err := d.Encode(msg)
 		if err == nil {
 			p.Log.Debug().Str("event", ev.Name).Str("reqid", msg.RequestID()).Msg("publishing")
-			err = broker.PublishEvent(ctx, p.Bus, topic(d.Topics), ev)
+			err = p.publishEvent(ctx, to, topic(d.Topics), ev)
 		}
 		if err != nil && ctx.Err() == nil {
 			p.Log.Error().Err(err).Str("dialect", d.Name).Msg("cannot publish")
 		}
 	}
+}
+
+// publishEvent publishes an event for a peer, or for all. A bus that cannot do the former
+// publishes it for all.
+func (p *performer) publishEvent(ctx context.Context, to uuid.UUID, topic string, ev broker.Event) error {
+	if direct, ok := p.Bus.(broker.Director); ok && to != uuid.Nil {
+		_, err := direct.PublishTo(ctx, to, topic, ev.Value()) // the peer may have gone already
+		return err
+	}
+	return broker.PublishEvent(ctx, p.Bus, topic, ev)
 }

@@ -3,6 +3,8 @@ package agent
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
@@ -17,9 +19,14 @@ type presence struct {
 	next     timer // for the next hello, set while there are peers
 }
 
-func (p *presence) peerAdded(now time.Time) {
+// peerAdded makes the agent known to a new peer. The others know it already, and would
+// get a hello for each connection of a peer that connects again and again.
+func (p *presence) peerAdded(now time.Time, peer broker.Peer) {
 	p.peers++
-	p.hello(now)
+	p.greet(peer.ID)
+	if !p.next.set {
+		p.next.start(now.Add(HelloInterval))
+	}
 }
 
 // peerLost processes the end of a peering. It does not affect nodes, which do
@@ -32,24 +39,24 @@ func (p *presence) peerLost() {
 
 func (p *presence) expire(now time.Time) {
 	if p.next.due(now) {
-		p.hello(now)
+		p.greet(uuid.Nil)
+		p.next.start(now.Add(HelloInterval))
 	}
 }
 
-// hello publishes a hello in every dialect, because the dialects of the peers
-// are unknown.
-func (p *presence) hello(now time.Time) {
-	p.publish(nil, zeekapi.AgentHello{
+// greet publishes a hello for a peer, or for all, in every dialect, because the dialects
+// of the peers are unknown.
+func (p *presence) greet(to uuid.UUID) {
+	p.publishTo(to, zeekapi.AgentHello{
 		Instance: p.self.Name, EndpointID: p.self.EndpointID,
 		Connecting: p.self.Connecting, Host: p.self.Listen.Addr(), APIVersion: zeekapi.APIVersion,
 	})
-	p.describe()
-	p.problems.report()
-	p.next.start(now.Add(HelloInterval))
+	p.describe(to)
+	p.problems.report(to)
 }
 
-func (p *presence) describe() {
-	p.publish(nil, zeekapi.AgentDescription{
+func (p *presence) describe(to uuid.UUID) {
+	p.publishTo(to, zeekapi.AgentDescription{
 		Instance:   p.self.Name,
 		Agent:      zeekapi.Process{Name: p.self.Name, Version: p.self.Version, Started: p.started},
 		Zeek:       p.self.Zeek,
@@ -61,7 +68,7 @@ func (p *presence) describe() {
 // upgraded stores and publishes a new version of Zeek.
 func (p *presence) upgraded(version string) {
 	p.self.Zeek = version
-	p.describe()
+	p.describe(uuid.Nil)
 }
 
 // status returns the status of the agent for its list of nodes.

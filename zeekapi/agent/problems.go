@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
@@ -48,14 +50,16 @@ func (p *problems) find(key string) (int, bool) {
 // settle reports the problems if they have changed.
 func (p *problems) settle() {
 	if p.changed {
-		p.report()
+		p.report(uuid.Nil)
 	}
 }
 
-// report reports the problems.
-func (p *problems) report() {
-	p.changed = false
-	p.publish(nil, zeekapi.AgentProblems{Instance: p.instance, Problems: slices.Clone(p.all)})
+// report reports the problems to a peer, or to all.
+func (p *problems) report(to uuid.UUID) {
+	if to == uuid.Nil {
+		p.changed = false
+	}
+	p.publishTo(to, zeekapi.AgentProblems{Instance: p.instance, Problems: slices.Clone(p.all)})
 }
 
 // Problems returns the present problems of the instance, sorted by key.

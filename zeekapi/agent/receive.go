@@ -80,15 +80,16 @@ func (r *receiver) decode(n broker.Received) (Received, bool) {
 			log.Warn().Err(err).Msg("ignoring event")
 			return Received{}, false
 		}
-		want := d.Topics.Agent(r.name)
+		want, fromNode := d.Topics.Agent(r.name), false
 		switch msg.(type) {
 		case zeekapi.NodeHello, zeekapi.NodeDispatchResponse:
-			want = d.Topics.Node
-		default:
-			if r.obey != nil && !r.obey(n.Peer) {
-				r.ignoreStranger(n.Peer, ev.Name)
-				return Received{}, false
-			}
+			want, fromNode = d.Topics.Node, true
+		case zeekapi.AgentLayout:
+			want = d.Topics.Agents
+		}
+		if !fromNode && r.obey != nil && !r.obey(n.Peer) {
+			r.ignoreStranger(n.Peer, ev.Name)
+			return Received{}, false
 		}
 		// A subscription is a prefix: that of agent-1 also matches messages for
 		// agent-10.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/archive"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/diskwatch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/dirlock"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -56,6 +57,10 @@ type Config struct {
 	Disks     []diskwatch.Directory
 	FreeSpace func(bytes int64)
 
+	// Archive, if non-nil, has the failures of the archiver, for
+	// Settings.ArchiveFailingAfter.
+	Archive *archive.Failures
+
 	// Directories are the directories whose space is reported.
 	Directories []Directory
 
@@ -91,9 +96,10 @@ type Directory = diskspace.Directory
 func Topics(name string, dialects ...*zeekapi.Dialect) []string {
 	var topics []string
 	for _, d := range dialects {
-		topics = append(topics, d.Topics.Agent(name))
-		if d.Topics.Node != "" {
-			topics = append(topics, d.Topics.Node)
+		for _, topic := range []string{d.Topics.Agent(name), d.Topics.Agents, d.Topics.Node} {
+			if topic != "" {
+				topics = append(topics, topic)
+			}
 		}
 	}
 	return topics
@@ -121,8 +127,9 @@ func (c Config) validate() (Config, error) {
 	return c, err
 }
 
-// maxCompletions is the number of sites that are verified and unpacked at the same time.
-const maxCompletions = 4
+// maxWorkers limits the slow work that is done outside the loop at the same time: verifying
+// and unpacking sites, listing scripts, diagnoses and cleanups.
+const maxWorkers = 4
 
 // introducing returns the dialects in the order in which the agent introduces itself:
 // first those in which it also describes itself. So a controller that hears the first
@@ -171,17 +178,20 @@ func Run(ctx context.Context, c Config) error {
 	if p.sites, err = c.openSites(machine.sites.current()); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
-	p.workers = eventloop.NewWorkers[Input](maxCompletions)
+	p.workers = eventloop.NewWorkers[Input](maxWorkers)
 	defer p.workers.Wait()
 	sources := []eventloop.Source[Input]{r.notifications(c.Bus), launched(c.Launcher, c.Log), p.workers.Next}
 	if len(c.Directories) > 0 {
-		sources = append(sources, spaceIn(diskspace.NewMeter(c.Directories)))
+		sources = append(sources, spaceIn(c.Directories))
 	}
 	if p.lock != nil {
 		sources = append(sources, storageChecks)
 	}
 	if len(c.Disks) > 0 && !c.Settings.Disks.Off() {
 		sources = append(sources, disksIn(c.Disks))
+	}
+	if c.Archive != nil && c.Settings.ArchiveFailingAfter > 0 {
+		sources = append(sources, failuresOf(c.Archive))
 	}
 	err = eventloop.Run(ctx, eventloop.Config[Input, Output]{
 		Machine: machine,
@@ -218,26 +228,20 @@ func storageChecks(ctx context.Context) (Input, bool, error) {
 	}
 }
 
-// disksIn returns a source of DisksRead, whose first one comes at once.
+// disksIn returns a source of DisksRead.
 func disksIn(directories []diskwatch.Directory) eventloop.Source[Input] {
-	wait := time.Duration(0)
-	return func(ctx context.Context) (Input, bool, error) {
-		select {
-		case <-time.After(wait):
-			wait = DiskInterval
-			return DisksRead{diskwatch.Read(directories)}, true, nil
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
-		}
-	}
+	return eventloop.Every(DiskInterval, func(time.Time) Input { return DisksRead{diskwatch.Read(directories)} })
+}
+
+// failuresOf returns a source of ArchiveRead.
+func failuresOf(failures *archive.Failures) eventloop.Source[Input] {
+	return eventloop.Every(ArchiveInterval, func(time.Time) Input { return ArchiveRead{failures.Present()} })
 }
 
 // spaceIn returns a source of SpaceMeasured.
-func spaceIn(m *diskspace.Meter) eventloop.Source[Input] {
-	return func(ctx context.Context) (Input, bool, error) {
-		all, err := m.Next(ctx)
-		return SpaceMeasured{all}, err == nil, err
-	}
+func spaceIn(directories []Directory) eventloop.Source[Input] {
+	m := diskspace.NewMeter(directories)
+	return eventloop.Every(diskspace.Interval, func(now time.Time) Input { return SpaceMeasured{m.Measure(now)} })
 }
 
 // restore returns the state that an earlier agent stored, and the running
@@ -245,6 +249,9 @@ func spaceIn(m *diskspace.Meter) eventloop.Source[Input] {
 func (c Config) restore(files stateFiles) (State, error) {
 	state, err := files.load()
 	if err != nil {
+		return State{}, err
+	}
+	if state.Term, err = files.loadTerm(); err != nil {
 		return State{}, err
 	}
 	if state.Nodes, err = files.history(); err != nil { // the history is only reported to clients

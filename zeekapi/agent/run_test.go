@@ -61,10 +61,11 @@ func await[M zeekapi.Message](c controller, d *zeekapi.Dialect) M {
 	return peertest.Hear[M](c.Context(), c, c, d)
 }
 
-// start runs an agent "i" until stop is called or the test ends.
-func start(t *testing.T, hub *membus.Hub, launcher launch.Launcher, dir string) (stop func()) {
+// start runs an agent "i" until stop is called or the test ends. It speaks both dialects
+// of Zeek, and more.
+func start(t *testing.T, hub *membus.Hub, launcher launch.Launcher, dir string, more ...*zeekapi.Dialect) (stop func()) {
 	t.Helper()
-	dialects := []*zeekapi.Dialect{newDialect, oldDialect}
+	dialects := append([]*zeekapi.Dialect{newDialect, oldDialect}, more...)
 	bus := hub.Endpoint(Topics("i", dialects...)...)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -301,7 +302,7 @@ func TestRunFails(t *testing.T) {
 		{"negative timeout", "", func(c *Config) { c.Settings.RequestTimeout = -1 }, "agent: RequestTimeout is -1ns, must not be negative"},
 		{"zero Config", "", func(c *Config) { *c = Config{} }, "agent: no bus"},
 		{"saved state is not JSON", "x", func(*Config) {}, "i.json: invalid character 'x'"},
-		{"saved state of a later version", `{"version": 4}`, func(*Config) {}, "i.json has version 4, want 3"},
+		{"saved state of a later version", `{"version": 4}`, func(*Config) {}, "i.json has version 4, and this program reads 1 to 3"},
 		{"saved state has an invalid layout", `{"version": 3, "assignment": {"ID": "c", "Layout": "w WORKER\n"}}`, func(*Config) {},
 			`i.json: configuration c: zeekapi: layout: line 1: `},
 		{"saved state has no role", `{"version": 2, "assignment": {"ID": "c", "Cluster": [{"Name": "w"}]}}`, func(*Config) {},
@@ -396,6 +397,7 @@ func FuzzReceive(f *testing.F) {
 	seed(newDialect, "zeek/management/node", zeekapi.NodeHello{Node: "w"})
 	own := operations.Dialect(operations.DefaultTopics)
 	seed(own, own.Topics.Agent("i"), ours(deploy("r", configuration("c1", "l", "m", "w", "other/w2"))))
+	seed(own, own.Topics.Agents, zeekapi.AgentLayout{ID: "x", Layout: ours(deploy("r", configuration("c1", "w"))).Layout})
 	seed(own, own.Topics.Agent("i"), check("r", configuration("c2", "l", "w", "other/w2"), true))
 	seed(own, own.Topics.Agent("i"), checkRestart("r", "w"))
 	seed(own, own.Topics.Agent("i"), zeekapi.AgentStatusRequest{ReqID: id("r")})

@@ -113,6 +113,10 @@ type Settings struct {
 	HungAfter   time.Duration
 	RestartHung bool
 
+	// ArchiveFailingAfter is the time after which the archiver's failure is reported.
+	// Zero means never; a negative duration is an error.
+	ArchiveFailingAfter time.Duration
+
 	// Disks are the thresholds of free space below which the agent acts.
 	Disks diskwatch.Settings
 
@@ -136,6 +140,9 @@ func (s Settings) validate() (Settings, error) {
 	if s.HungAfter < 0 {
 		return s, fmt.Errorf("agent: HungAfter is %s, must not be negative", s.HungAfter)
 	}
+	if s.ArchiveFailingAfter < 0 {
+		return s, fmt.Errorf("agent: ArchiveFailingAfter is %s, must not be negative", s.ArchiveFailingAfter)
+	}
 	s.RequestTimeout = cmp.Or(s.RequestTimeout, RequestTimeout)
 	return s, nil
 }
@@ -152,6 +159,9 @@ type State struct {
 	// have failed their check. The nodes ran with them before, and run with them
 	// again after their death.
 	Kept []launch.Node
+
+	// Term is the greatest term of a leader of which an earlier agent heard.
+	Term Term
 
 	// Nodes is the history of nodes, by name.
 	Nodes map[string]NodeHistory

@@ -3,7 +3,6 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 
@@ -11,53 +10,40 @@ import (
 )
 
 // The pending requests that MaxRequests limits are divided among the peers that have
-// some: with k such peers, one of them may have MaxRequests/k, and at least one request.
-// So no peer can use up what another one needs. A peer has more if it began them before
-// the others came.
+// some: with k such peers, each may have MaxRequests/k, but at least one request. So no
+// peer can use up the share of another. A peer keeps more if it began them before the
+// others came.
 
 // gone is the peer of the requests of all peers that were lost.
 var gone = uuid.Max
 
-// limited returns an iterator over the pending requests that MaxRequests limits.
-func (m *Machine) limited() iter.Seq[*request] {
-	return func(yield func(*request) bool) {
-		for _, w := range m.waits.restarts {
-			if !yield(&w.request) {
-				return
-			}
-		}
-		for _, r := range m.restarts.pending {
-			if !yield(&r.request) {
-				return
-			}
-		}
-		for _, t := range m.trials.pending {
-			if !yield(&t.request) {
-				return
-			}
-		}
-		for _, d := range m.dispatches.pending {
-			if !yield(&d.request) {
-				return
-			}
-		}
-		for i := range m.figures.waiting {
-			if !yield(&m.figures.waiting[i]) {
-				return
-			}
-		}
-		for _, l := range m.listings.pending {
-			if !yield(&l.request) {
-				return
-			}
-		}
+// limited returns the pending requests that MaxRequests limits.
+func (m *Machine) limited() (all []*request) {
+	for _, w := range m.waits.restarts {
+		all = append(all, &w.request)
 	}
+	for _, r := range m.restarts.pending {
+		all = append(all, &r.request)
+	}
+	for _, t := range m.trials.pending {
+		all = append(all, &t.request)
+	}
+	for _, d := range m.dispatches.pending {
+		all = append(all, &d.request)
+	}
+	for i := range m.figures.waiting {
+		all = append(all, &m.figures.waiting[i])
+	}
+	for _, l := range m.listings.pending {
+		all = append(all, &l.request)
+	}
+	return all
 }
 
 // shares returns the number of pending requests of each peer that has some.
 func (m *Machine) shares() map[uuid.UUID]int {
 	shares := make(map[uuid.UUID]int)
-	for r := range m.limited() {
+	for _, r := range m.limited() {
 		shares[r.peer]++
 	}
 	return shares
@@ -81,7 +67,7 @@ func (m *Machine) forsake(peer uuid.UUID) {
 		m.abandon(peer)
 		return
 	}
-	for r := range m.limited() {
+	for _, r := range m.limited() {
 		if r.peer == peer {
 			r.peer = gone
 		}

@@ -65,7 +65,7 @@ type usedSites struct {
 // stored responds to a request.
 func (u *usedSites) stored(in SiteStored) {
 	u.storing = max(0, u.storing-1)
-	u.emit(Publish{in.Dialect, zeekapi.AgentSiteCall.Respond(in.ReqID, in.Result)})
+	u.emit(Publish{Dialect: in.Dialect, Message: zeekapi.AgentSiteCall.Respond(in.ReqID, in.Result)})
 }
 
 // settle reports a change of the sites in use.

@@ -7,21 +7,26 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+
+	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/atomicfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
-// stateFiles stores an agent's assignment and the history of its nodes. The
-// history has a separate file, because it changes more often. If the paths are
+// stateFiles stores an agent's assignment, the history of its nodes, and the term of the
+// leader that it obeys. The history has a separate file, because it changes more often,
+// and the term, because an agent has one before its first assignment. If the paths are
 // empty, nothing is stored.
-type stateFiles struct{ agent, assignment, nodes string }
+type stateFiles struct{ agent, assignment, nodes, term string }
 
 // A version is incremented when an older agent would misread the new content.
 const (
 	stateVersion = 3
 	nodesVersion = 1
+	termVersion  = 1
 )
 
 type (
@@ -40,6 +45,11 @@ type (
 		Version int                    `json:"version"`
 		Nodes   map[string]NodeHistory `json:"nodes"`
 	}
+	savedTerm struct {
+		Version int       `json:"version"`
+		Term    uint64    `json:"term"`
+		Leader  uuid.UUID `json:"leader"`
+	}
 )
 
 // newStateFiles returns the files of the named agent, or empty paths if dir is
@@ -48,7 +58,8 @@ func newStateFiles(dir, name string) stateFiles {
 	if dir == "" {
 		return stateFiles{}
 	}
-	return stateFiles{name, filepath.Join(dir, "agents", name+".json"), filepath.Join(dir, "agent-nodes", name+".json")}
+	file := func(kind string) string { return filepath.Join(dir, kind, name+".json") }
+	return stateFiles{name, file("agents"), file("agent-nodes"), file("agent-terms")}
 }
 
 // HasState reports whether the named agent has stored an assignment in a directory, its
@@ -126,6 +137,23 @@ func (f stateFiles) saveHistory(nodes map[string]NodeHistory) error {
 	return write(f.nodes, savedNodes{nodesVersion, nodes})
 }
 
+// loadTerm returns the term that an earlier agent stored, or the zero Term.
+func (f stateFiles) loadTerm() (Term, error) {
+	var s savedTerm
+	known, err := read(f.term, &s)
+	if err == nil && known {
+		err = wantVersion(f.term, s.Version, termVersion, termVersion)
+	}
+	if err != nil {
+		return Term{}, err
+	}
+	return Term{s.Term, s.Leader}, nil
+}
+
+func (f stateFiles) saveTerm(t Term) error {
+	return write(f.term, savedTerm{termVersion, t.Number, t.Leader})
+}
+
 // read reads a file, and reports whether it exists.
 func read(path string, into any) (bool, error) {
 	if path == "" {
@@ -139,16 +167,20 @@ func read(path string, into any) (bool, error) {
 		return false, fmt.Errorf("agent: saved state: %w", err)
 	}
 	if err := json.Unmarshal(b, into); err != nil {
-		return false, fmt.Errorf("agent: saved state %s: %w", path, err)
+		return false, fmt.Errorf("agent: saved state %s: %w: the file is damaged; restore it from a copy, or move it away to begin without nodes", path, err)
 	}
 	return true, nil
 }
 
 func wantVersion(path string, has, oldest, newest int) error {
-	if has < oldest || has > newest {
-		return fmt.Errorf("agent: saved state %s has version %d, want %d", path, has, newest)
+	if has >= oldest && has <= newest {
+		return nil
 	}
-	return nil
+	reads := strconv.Itoa(newest)
+	if oldest < newest {
+		reads = fmt.Sprintf("%d to %d", oldest, newest)
+	}
+	return fmt.Errorf("agent: saved state %s has version %d, and this program reads %s: install the version that wrote it, or a later one", path, has, reads)
 }
 
 func write(path string, content any) error {

@@ -137,6 +137,21 @@ type DeployedNode struct {
 	Outputs        *zeekapi.NodeOutputs // output of a failed node; nil: unknown
 }
 
+// Problem returns the reason why a node has failed, followed by its standard error. It is ""
+// if both are unknown.
+func (n DeployedNode) Problem() string {
+	var parts []string
+	if n.Error != "" {
+		parts = append(parts, n.Error)
+	}
+	if n.Outputs != nil {
+		if text := strings.TrimSpace(n.Outputs.Stderr); text != "" && text != n.Error {
+			parts = append(parts, text)
+		}
+	}
+	return strings.Join(parts, "\n")
+}
+
 // Deploy makes the staged configuration true.
 func (c *Client) Deploy(ctx context.Context) (DeployResult, error) {
 	return deploy(ctx, c, zeekapi.DeployCall, zeekapi.DeployRequest{})
@@ -148,8 +163,8 @@ func (c *Client) SetConfiguration(ctx context.Context, config zeekapi.Configurat
 	return deploy(ctx, c, zeekapi.SetConfigurationCall, zeekapi.SetConfigurationRequest{Config: config})
 }
 
-// newDeployResult tells the kinds of results apart as zeek-client does.
-func newDeployResult(results []zeekapi.Result) (DeployResult, error) {
+// NewDeployResult tells the kinds of results of a deployment apart, as zeek-client does.
+func NewDeployResult(results []zeekapi.Result) (DeployResult, error) {
 	var d DeployResult
 	timeout := false
 	for _, r := range results {

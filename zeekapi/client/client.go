@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,8 +32,15 @@ const MaxResults = 100_000
 // called concurrently.
 type Client struct {
 	dialects []*zeekapi.Dialect
-	exchange *request.Exchanger[zeekapi.Message]
+	link     atomic.Pointer[link]
+	onStored atomic.Pointer[func(zeekapi.StoredAnswer)]
 	onEvent  atomic.Pointer[func(zeekapi.ClusterEvent)]
+
+	redirect   Redirect // nil: refusals are not followed
+	onRedirect atomic.Pointer[func()]
+	moving     sync.Mutex // held while link is replaced
+	former     *link      // the one before, nil if there was none
+	closed     bool
 }
 
 // New returns a client that makes requests over bus, each in the first dialect that
@@ -42,7 +50,7 @@ type Client struct {
 // ownership of the bus; the caller must Close the client instead.
 func New(bus broker.Bus, dialects ...*zeekapi.Dialect) *Client {
 	c := &Client{dialects: dialects}
-	c.exchange = request.NewExchanger(bus, c.decode)
+	c.link.Store(&link{request.NewExchanger(bus, c.decode)})
 	return c
 }
 
@@ -58,18 +66,19 @@ func (c *Client) Has(m zeekapi.Message) bool {
 	return err == nil
 }
 
-// Close ends all pending calls and closes the bus.
-func (c *Client) Close() error { return c.exchange.Close() }
+// OnStoredAnswer makes f receive the announcements of responses from stored states. f must not
+// block or make calls. It replaces the function of an earlier call.
+func (c *Client) OnStoredAnswer(f func(zeekapi.StoredAnswer)) { c.onStored.Store(&f) }
 
-// Stats returns the counts so far.
-func (c *Client) Stats() request.Stats { return c.exchange.Stats() }
+// Stats returns the counts of the present connection so far.
+func (c *Client) Stats() request.Stats { return c.link.Load().Stats() }
 
 // Complain reports an error of the server about a request that it could not
 // understand, as WebSocket servers send (websocket.ClientConfig.OnError). Such an
 // error does not name the request. When there were as many errors as calls are
 // pending, these end with their last error: a single call ends at once. Until then,
 // those that get no response mention err in their error.
-func (c *Client) Complain(err error) { c.exchange.Complain(err) }
+func (c *Client) Complain(err error) { c.link.Load().Complain(err) }
 
 func (c *Client) decode(m broker.Message) (id string, message zeekapi.Message, err error) {
 	for _, d := range c.dialects {
@@ -117,28 +126,67 @@ func (c *Client) dialectOf(m zeekapi.Message) (*zeekapi.Dialect, error) {
 // more than MaxResults results. The methods of Client do
 // the same and interpret the results.
 func Do[Q, A zeekapi.Message](ctx context.Context, c *Client, call zeekapi.Call[Q, A], q Q) (A, error) {
-	var none A
-	id := c.exchange.NewID()
-	q = call.WithID(q, id)
+	message, err := c.do(ctx, call.Request, q)
+	if err != nil {
+		var none A
+		return none, err
+	}
+	return message.(A), nil
+}
+
+// Results makes a request whose kind is not known in advance, and returns the results of
+// the response. Its errors are those of Do.
+func (c *Client) Results(ctx context.Context, q zeekapi.Message) ([]zeekapi.Result, error) {
+	r := zeekapi.ClientRequest(q)
+	if r == nil {
+		return nil, fmt.Errorf("client: %T is not a request of clients", q)
+	}
+	message, err := c.do(ctx, r, q)
+	if err != nil {
+		return nil, err
+	}
+	_, results := zeekapi.ResponseOf(message)
+	return results, nil
+}
+
+// do makes a request, at another controller if the first one stands by.
+func (c *Client) do(ctx context.Context, r *zeekapi.Request, q zeekapi.Message) (zeekapi.Message, error) {
+	var pause time.Duration
+	for {
+		at := c.link.Load()
+		response, err := c.exchange(ctx, at, r, q)
+		if err != nil || !c.redirected(ctx, at, response, &pause) {
+			return response, err
+		}
+	}
+}
+
+// exchange makes a request over a link.
+func (c *Client) exchange(ctx context.Context, at *link, r *zeekapi.Request, q zeekapi.Message) (zeekapi.Message, error) {
+	id := at.NewID()
+	q = r.WithID(q, id)
 	dialect, err := c.dialectOf(q)
 	if err != nil {
-		return none, err
+		return nil, err
 	}
 	ev, err := dialect.Encode(q)
 	if err != nil {
-		return none, fmt.Errorf("client: %w", err)
+		return nil, fmt.Errorf("client: %w", err)
 	}
-	message, err := c.exchange.Do(ctx, id, dialect.Topics.Controller, dialect.Topics.Controller, ev, func(m zeekapi.Message) bool {
-		_, ok := m.(A)
-		return ok
+	message, err := at.Do(ctx, id, dialect.Topics.Controller, dialect.Topics.Controller, ev, func(m zeekapi.Message) bool {
+		stored, ok := m.(zeekapi.StoredAnswer)
+		if f := c.onStored.Load(); ok && f != nil {
+			(*f)(stored)
+		}
+		return r.RespondedBy(m)
 	})
 	if err != nil {
-		return none, &request.NoResponseError{Event: ev.Name, Err: err}
+		return nil, &request.NoResponseError{Event: ev.Name, Err: err}
 	}
 	if _, results := zeekapi.ResponseOf(message); len(results) > MaxResults {
-		return none, fmt.Errorf("client: the response to %s has %d results, the limit is %d", ev.Name, len(results), MaxResults)
+		return nil, fmt.Errorf("client: the response to %s has %d results, the limit is %d", ev.Name, len(results), MaxResults)
 	}
-	return message.(A), nil
+	return message, nil
 }
 
 // results makes a request and returns the results of the response.
@@ -173,5 +221,5 @@ func deploy[Q, A zeekapi.Message](ctx context.Context, c *Client, call zeekapi.C
 	if err != nil {
 		return DeployResult{}, err
 	}
-	return newDeployResult(all)
+	return NewDeployResult(all)
 }

@@ -85,7 +85,19 @@ func (c *Client) DryRun(ctx context.Context, config zeekapi.Configuration) (zeek
 
 // DeployStaged is Deploy with options.
 func (c *Client) DeployStaged(ctx context.Context, o zeekapi.DeployOptions) (DeployResult, error) {
-	return deploy(ctx, c, zeekapi.DeployStagedCall, zeekapi.DeployStagedRequest{DeployOptions: o})
+	return c.DeployConfiguration(ctx, "", o)
+}
+
+// DeployConfiguration is DeployStaged for the configuration with the given ID. The
+// controller refuses to deploy another, which someone else may have staged since; it
+// does not if the ID is empty, or if the server says that the controller does not know
+// IDs: then it is a development version before 0.9.
+func (c *Client) DeployConfiguration(ctx context.Context, id string, o zeekapi.DeployOptions) (DeployResult, error) {
+	r, err := deploy(ctx, c, zeekapi.DeployStagedCall, zeekapi.DeployStagedRequest{DeployOptions: o, Config: id})
+	if id != "" && errors.Is(unsupported(err), ErrUnsupported) {
+		return c.DeployStaged(ctx, o)
+	}
+	return r, err
 }
 
 // CheckTimeout is a timeout for Check. The controller limits checks to two minutes.
@@ -125,6 +137,33 @@ func (c *Client) Undrain(ctx context.Context, instance string) (DeployResult, er
 	return deploy(ctx, c, zeekapi.DrainCall, zeekapi.DrainRequest{Instance: instance})
 }
 
+// Stop stops nodes and waits until they have stopped. They stay stopped until Start. There
+// is a result for each node.
+func (c *Client) Stop(ctx context.Context, nodes ...string) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{Nodes: nodes, Stop: true})
+}
+
+// StopAll is Stop for all nodes.
+func (c *Client) StopAll(ctx context.Context) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{All: true, Stop: true})
+}
+
+// Start starts nodes that were stopped and waits until they run. There is a result for
+// each node.
+func (c *Client) Start(ctx context.Context, nodes ...string) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{Nodes: nodes})
+}
+
+// StartAll is Start for all nodes that are stopped.
+func (c *Client) StartAll(ctx context.Context) ([]zeekapi.Result, error) {
+	return c.stop(ctx, zeekapi.StopRequest{All: true})
+}
+
+func (c *Client) stop(ctx context.Context, req zeekapi.StopRequest) ([]zeekapi.Result, error) {
+	all, err := results(ctx, c, zeekapi.StopCall, req)
+	return sortedResults(all), unsupported(err)
+}
+
 // RollingRestart begins to restart nodes, all if none is named, those of some
 // roles if there are any, so many at once. It returns when the controller has
 // begun.
@@ -143,6 +182,12 @@ func (c *Client) Events(ctx context.Context, after, limit uint64) ([]zeekapi.Clu
 	return data[[]zeekapi.ClusterEvent](ctx, c, zeekapi.EventsCall, zeekapi.EventsRequest{After: after, Limit: limit})
 }
 
+// StepDown makes the leader of several controllers hand over, and returns the controllers
+// before that. It returns when the controller begins to do so.
+func (c *Client) StepDown(ctx context.Context) ([]zeekapi.ControllerMember, error) {
+	return data[[]zeekapi.ControllerMember](ctx, c, zeekapi.StepDownCall, zeekapi.StepDownRequest{})
+}
+
 // Alerts returns the present alerts, and the channels of the controller.
 func (c *Client) Alerts(ctx context.Context) (zeekapi.Alerts, error) {
 	return data[zeekapi.Alerts](ctx, c, zeekapi.AlertsCall, zeekapi.AlertsRequest{})
@@ -159,6 +204,13 @@ func (c *Client) TestAlerts(ctx context.Context) ([]zeekapi.Result, error) {
 // run may have outputs, too.
 func (c *Client) Logs(ctx context.Context, node string, bytes uint64) (zeekapi.NodeLogs, error) {
 	return data[zeekapi.NodeLogs](ctx, c, zeekapi.LogsCall, zeekapi.LogsRequest{Node: node, Bytes: bytes})
+}
+
+// Diagnose returns the diagnosis of a node by its agent, with at most so many bytes of each
+// output and file. With 0, the agent's default limits them.
+func (c *Client) Diagnose(ctx context.Context, node string, bytes uint64) (zeekapi.Diagnosis, error) {
+	d, err := data[zeekapi.Diagnosis](ctx, c, zeekapi.DiagnoseCall, zeekapi.DiagnoseRequest{Node: node, Bytes: bytes})
+	return d, unsupported(err)
 }
 
 // Figures returns the measurements of nodes and machines. Those of nodes are not older than
@@ -191,43 +243,6 @@ func (c *Client) Scripts(ctx context.Context, all bool, nodes ...string) ([]Node
 	return list, nil
 }
 
-// Stop stops nodes and waits until they have stopped. They stay stopped until Start. There
-// is a result for each node.
-func (c *Client) Stop(ctx context.Context, nodes ...string) ([]zeekapi.Result, error) {
-	return c.stop(ctx, zeekapi.StopRequest{Nodes: nodes, Stop: true})
-}
-
-// StopAll is Stop for all nodes.
-func (c *Client) StopAll(ctx context.Context) ([]zeekapi.Result, error) {
-	return c.stop(ctx, zeekapi.StopRequest{All: true, Stop: true})
-}
-
-// Start starts nodes that were stopped and waits until they run. There is a result for
-// each node.
-func (c *Client) Start(ctx context.Context, nodes ...string) ([]zeekapi.Result, error) {
-	return c.stop(ctx, zeekapi.StopRequest{Nodes: nodes})
-}
-
-// StartAll is Start for all nodes that are stopped.
-func (c *Client) StartAll(ctx context.Context) ([]zeekapi.Result, error) {
-	return c.stop(ctx, zeekapi.StopRequest{All: true})
-}
-
-func (c *Client) stop(ctx context.Context, req zeekapi.StopRequest) ([]zeekapi.Result, error) {
-	resp, err := Do(ctx, c, zeekapi.StopCall, req)
-	if err != nil {
-		return nil, unsupported(err)
-	}
-	return sortedResults(resp.Results), nil
-}
-
-// Diagnose returns what the agent of a node knows about it, with at most so many bytes of
-// each output and file. With 0, the agent's default limits them.
-func (c *Client) Diagnose(ctx context.Context, node string, bytes uint64) (zeekapi.Diagnosis, error) {
-	d, err := data[zeekapi.Diagnosis](ctx, c, zeekapi.DiagnoseCall, zeekapi.DiagnoseRequest{Node: node, Bytes: bytes})
-	return d, unsupported(err)
-}
-
 // InstanceLeftovers are the leftovers of an instance.
 type InstanceLeftovers struct {
 	Instance  string
@@ -235,8 +250,8 @@ type InstanceLeftovers struct {
 	Err       error // a *RefusedError, or why the answer makes no sense
 }
 
-// Cleanup removes what the agents of instances no longer need, or of all that are connected
-// if none is named. With dryRun it only returns that.
+// Cleanup removes the leftovers of the agents of instances, or of all connected agents if
+// no instance is named, and returns them. With dryRun it only returns them.
 func (c *Client) Cleanup(ctx context.Context, dryRun bool, instances ...string) ([]InstanceLeftovers, error) {
 	resp, err := Do(ctx, c, zeekapi.CleanupCall, zeekapi.CleanupRequest{Instances: instances, DryRun: dryRun})
 	if err != nil {

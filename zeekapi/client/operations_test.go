@@ -79,6 +79,24 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// TestDeployWithOlderController deploys with a controller whose request has no ID of a
+// configuration, and whose server refuses one that has.
+func TestDeployWithOlderController(t *testing.T) {
+	var c *client.Client
+	asked := 0
+	c, _ = operate(t, func(_ *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
+		asked++
+		if m.(zeekapi.DeployStagedRequest).Config != "" {
+			c.Complain(jsonv1.Error{Code: jsonv1.CodeDeserializationFailed, Context: "failed to create Zeek event"})
+			return nil, fake.ErrNoResponse
+		}
+		return fake.Success("config"), nil
+	})
+	if r, err := c.DeployConfiguration(t.Context(), "config", zeekapi.DeployOptions{}); err != nil || r.ID != "config" || asked != 2 {
+		t.Errorf("%+v, %v after %d requests", r, err, asked)
+	}
+}
+
 // TestOperationCalls makes each call twice: with a successful response and with a
 // refusal.
 func TestOperationCalls(t *testing.T) {
@@ -133,6 +151,7 @@ func TestOperationCalls(t *testing.T) {
 		{"events", func() (any, error) { return c.Events(ctx, 8, 7) }, events, zeekapi.EventsRequest{After: 8, Limit: 7}},
 		{"logs", func() (any, error) { return c.Logs(ctx, "a", 10) }, zeekapi.NodeLogs{NodeOutputs: outputs}, zeekapi.LogsRequest{Node: "a", Bytes: 10}},
 		{"force", func() (any, error) { return c.DeployStaged(ctx, zeekapi.DeployOptions{Force: true}) }, client.DeployResult{ID: "config"}, zeekapi.DeployStagedRequest{DeployOptions: zeekapi.DeployOptions{Force: true}}},
+		{"named", func() (any, error) { return c.DeployConfiguration(ctx, "config", zeekapi.DeployOptions{}) }, client.DeployResult{ID: "config"}, zeekapi.DeployStagedRequest{Config: "config"}},
 		{"rollback", func() (any, error) { return c.Rollback(ctx, 4, zeekapi.DeployOptions{}) }, client.DeployResult{ID: "config"}, zeekapi.RollbackRequest{Number: 4}},
 		{"drain", func() (any, error) { return c.Drain(ctx, "one") }, client.DeployResult{ID: "config"},
 			zeekapi.DrainRequest{Instance: "one", Drain: true}},
@@ -174,6 +193,33 @@ func TestOnEvent(t *testing.T) {
 	say(t, ctl, zeekapi.EventReport{Event: sent})
 	if got := <-heard; got != sent {
 		t.Errorf("event %+v, want %+v", got, sent)
+	}
+}
+
+// An announcement that a response is from a stored state is no response, and only that to a request
+// of the client is reported.
+func TestOnStoredAnswer(t *testing.T) {
+	sent := zeekapi.StoredAnswer{Controller: "c2", AsOf: time.Unix(1790000000, 0).UTC()}
+	c, _ := operate(t, func(ctl *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
+		say(t, ctl, zeekapi.StoredAnswer{ReqID: zeekapi.ReqID{ID: "of another client"}, Controller: "c3"})
+		sent.ReqID = zeekapi.ReqID{ID: m.RequestID()}
+		say(t, ctl, sent)
+		return []zeekapi.Result{{Success: true, Data: data(t, []zeekapi.Deployment{})}}, nil
+	})
+	heard := make(chan zeekapi.StoredAnswer, 2)
+	c.OnStoredAnswer(func(s zeekapi.StoredAnswer) { heard <- s })
+	if _, err := c.History(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	close(heard)
+	for got := range heard {
+		if got != sent {
+			t.Errorf("heard %+v, want %+v", got, sent)
+		}
+		sent = zeekapi.StoredAnswer{}
+	}
+	if sent.Controller != "" {
+		t.Error("nothing was heard")
 	}
 }
 

@@ -257,8 +257,12 @@ func (r result) neutral() zeekapi.Result {
 }
 
 // statusesToWire converts a result's data from []zeekapi.NodeStatus to the
-// dialect's form; statusesFromWire is the inverse.
+// dialect's form; statusesFromWire is the inverse. The data of a failure stays as it is: it is
+// a reason, such as zeekapi.NotLeader.
 func (r *result) statusesToWire() error {
+	if !r.Success {
+		return nil
+	}
 	return convert(&r.Data, func(s zeekapi.NodeStatus) nodeStatus {
 		// In the dialect, ordinary nodes have no management role.
 		if s.ManagementRole == zeekapi.ManagementNode {
@@ -269,6 +273,9 @@ func (r *result) statusesToWire() error {
 }
 
 func (r *result) statusesFromWire() error {
+	if !r.Success {
+		return nil
+	}
 	return convert(&r.Data, func(s nodeStatus) zeekapi.NodeStatus {
 		return zeekapi.NodeStatus{Node: s.Node, State: s.State, ManagementRole: s.ManagementRole,
 			ClusterRole: s.ClusterRole, PID: s.PID, Port: s.Port}

@@ -94,11 +94,7 @@ func (a *adviser) instances() {
 }
 
 func (a *adviser) nodes() {
-	type cpu struct {
-		instance string
-		number   int64
-	}
-	cpus := map[cpu]string{}
+	owners := cpuOwners{}
 	for _, n := range a.config.Nodes {
 		warn := func(key, format string, args ...any) {
 			a.found = append(a.found, Advice{Node: n.Name, Key: key, Text: "node " + quote(n.Name) + " " + fmt.Sprintf(format, args...)})
@@ -122,15 +118,45 @@ func (a *adviser) nodes() {
 				warn("metrics_port", "uses the default port of %s, %s", owner, n.MetricsPort)
 			}
 		}
-		if n.CPUAffinity == nil {
-			continue
+		cpus, _ := n.CPUs() // Refusals returns the error
+		if len(cpus) > 1 {
+			warn(cpuKey, "has several CPUs; an agent of Zeek ignores them, and runs the node on any")
+			a.found[len(a.found)-1].Zeek = true
 		}
-		at := cpu{n.Instance, *n.CPUAffinity}
-		if other, ok := cpus[at]; ok {
-			warn("cpu_affinity", "shares CPU %d with node %s", at.number, quote(other))
+		if cpu, other := owners.add(n, cpus); other != "" {
+			warn(cpuKey, "shares CPU %d with node %s", cpu, quote(other))
 		}
-		cpus[at] = n.Name
 	}
+}
+
+// cpuOwners are nodes by CPU.
+type cpuOwners map[instanceCPU]cpuOwner
+
+type instanceCPU struct {
+	instance string
+	cpu      int64
+}
+
+type cpuOwner struct{ node, affinity string }
+
+// maxOwned limits the CPUs that are compared.
+const maxOwned = 1 << 20
+
+// add adds the CPUs of a node. It returns one that it shares with another node, and this
+// node, unless the nodes have the same several CPUs, which is deliberate.
+func (o cpuOwners) add(n zeekapi.Node, cpus []int64) (shared int64, other string) {
+	affinity := zeekapi.FormatCPUs(cpus)
+	for _, cpu := range cpus {
+		at := instanceCPU{n.Instance, cpu}
+		had, taken := o[at]
+		if taken && other == "" && (len(cpus) == 1 || had.affinity != affinity) {
+			shared, other = cpu, had.node
+		}
+		if taken || len(o) < maxOwned {
+			o[at] = cpuOwner{n.Name, affinity}
+		}
+	}
+	return shared, other
 }
 
 // sharedPorts warns about nodes with the same port on different instances at the same

@@ -21,8 +21,9 @@ type capture struct {
 const (
 	afPacket = "af_packet"
 
-	// fanoutOption is the option of Zeek that has the fan-out ID.
-	fanoutOption = "AF_Packet::fanout_id"
+	// FanoutOption is the option of Zeek with the fan-out ID of AF_PACKET. Parse assigns
+	// it to workers of several interfaces.
+	FanoutOption = "AF_Packet::fanout_id"
 )
 
 // clusterVariables begin the names of variables that make capture libraries share
@@ -45,7 +46,7 @@ func captureOf(n zeekapi.Node) capture {
 		}
 	}
 	for _, script := range n.Scripts {
-		if value, ok := strings.CutPrefix(script, fanoutOption+"="); ok {
+		if value, ok := strings.CutPrefix(script, FanoutOption+"="); ok {
 			c.fanout = value
 		}
 	}
@@ -83,7 +84,8 @@ func (a *adviser) captures() {
 	}
 }
 
-// captures are those of an instance, one of each kind, because there may be thousands.
+// captures are the captures of an instance. Of equal ones it has the first, because there
+// may be thousands.
 type captures struct {
 	groups   map[capture]bool // those in byGroup, without names
 	devices  map[capture]bool // those in byDevice, without names and groups
@@ -122,10 +124,10 @@ func (c capture) conflict(other capture) string {
 	case c.method != afPacket || other.method != afPacket:
 		return ""
 	case c.device == other.device && c.fanout != other.fanout && c.fanout != "" && other.fanout != "":
-		return fmt.Sprintf("%s read %s with different values of %s, so everything is logged twice", both, c.device, fanoutOption)
+		return fmt.Sprintf("%s read %s with different values of %s, so everything is logged twice", both, c.device, FanoutOption)
 	case c.device != other.device && c.group == other.group:
 		return fmt.Sprintf("%s read different interfaces, %s and %s, with the same %s, which Linux refuses; give each interface another one",
-			both, other.device, c.device, fanoutOption)
+			both, other.device, c.device, FanoutOption)
 	}
 	return ""
 }

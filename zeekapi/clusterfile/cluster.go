@@ -16,25 +16,23 @@ var clusterKeys = slices.Sorted(slices.Values(append([]string{"backend", "env", 
 // sitePrefix precedes the ID of a site where a file has it instead of a directory.
 const sitePrefix = "sha256:"
 
-// backendScripts begins the names of the scripts of cluster backends.
-const backendScripts = "policy/frameworks/cluster/backend/"
-
-// common has what the section [cluster] says about all nodes.
+// common has the values of the section [cluster] that all nodes get.
 type common struct {
 	shared
 	scripts []string // before those of the nodes
 	env     map[string]string
 }
 
-// isNode reports whether a section whose name is special describes a node with that name
-// nevertheless: it has a role itself.
+// isNode reports whether a section with a special name describes a node with that name: it
+// has a role that it does not inherit.
 func isNode(s *configparser.Section) bool {
 	return slices.ContainsFunc(s.Options, func(o *configparser.Option) bool {
 		return !o.Inherited && (o.Key == "role" || o.Key == "type")
 	})
 }
 
-// cluster reads the section [cluster]. Its inherited options are those of the nodes.
+// cluster reads the section [cluster]. It ignores inherited options, which are keys of
+// nodes.
 func (b *builder) cluster(s *configparser.Section) {
 	reject := func(key string, err error) {
 		b.fail(s.Option(key).Line, s.Name, key, "%s of the cluster: %v", key, err)
@@ -85,7 +83,7 @@ func (b *builder) readBackend(backend string) error {
 	switch backend {
 	case "":
 	case "broker", "zeromq":
-		b.common.scripts = append(b.common.scripts, backendScripts+backend)
+		b.common.scripts = append(b.common.scripts, zeekapi.BackendScripts+backend)
 	default:
 		return fmt.Errorf("%s is neither broker nor zeromq", quote(backend))
 	}
@@ -120,23 +118,23 @@ func (b *builder) siteOption(s *configparser.Section, o *configparser.Option) {
 	}
 }
 
-// addCommon adds to all nodes what they have in common: scripts before their own, without
-// duplicates, and the variables, assignments and options that they do not set themselves.
+// addCommon adds the values of [cluster] to all nodes: scripts before their own, without
+// duplicates, and the variables, assignments and options that a node does not set itself.
 func (b *builder) addCommon() {
 	items := len(b.common.scripts) + len(b.common.args) + len(b.common.env)
 	if items*len(b.config.Nodes) > maxExpanded/valueCost {
-		b.fail(b.file.Section(clusterSection).Line, clusterSection, "", "section [cluster] says too much for %d nodes", len(b.config.Nodes))
+		b.fail(b.file.Section(clusterSection).Line, clusterSection, "", "the values of section [cluster] are too many for %d nodes", len(b.config.Nodes))
 		return
 	}
 	for i := range b.config.Nodes {
 		n := &b.config.Nodes[i]
 		own := slices.DeleteFunc(n.Scripts, func(script string) bool { return slices.Contains(b.common.scripts, script) })
-		variables := map[string]bool{}
+		assigned := map[string]bool{}
 		for _, word := range own {
-			variables[assigned(word)] = true
+			assigned[zeekapi.AssignedOption(word)] = true
 		}
 		for _, arg := range b.common.args {
-			if !variables[assigned(arg)] {
+			if !assigned[zeekapi.AssignedOption(arg)] {
 				own = append(own, arg)
 			}
 		}
@@ -166,9 +164,9 @@ func (b *builder) sortOwn(n *zeekapi.Node) {
 }
 
 // clusterScripts returns the scripts that an INI file must have in [cluster], so
-// that Parse returns the scripts of all nodes in their order: what nodes name in
-// their own section is sorted. It returns nil if that is not necessary, or if
-// nothing would help.
+// that Parse returns the scripts of all nodes in their order: Parse sorts the scripts
+// of a node's own section. It returns nil if that is not necessary, or if the order
+// cannot be kept.
 func clusterScripts(c zeekapi.Configuration) []string {
 	count := 0
 	for _, n := range c.Nodes {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -155,5 +156,53 @@ func TestJSONWithSite(t *testing.T) {
 		if _, err := clusterfile.ParseJSON("c.json", strings.NewReader(text), withSites); err == nil || !strings.Contains(err.Error(), "c.json:2") {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// Nodes share a CPU by mistake, unless they have the same list of several.
+func TestAdviceAboutCPUs(t *testing.T) {
+	c := zeekapi.Configuration{Instances: []zeekapi.Instance{{Name: "i"}}}
+	for i, cpus := range [][]int64{{0, 1}, {1, 0}, {1, 2}, {4}, {3, 4}, {4}, nil} {
+		n := zeekapi.Node{Name: fmt.Sprint("n", i), Instance: "i", Role: zeekapi.RoleManager}
+		n.SetCPUs(cpus)
+		c.Nodes = append(c.Nodes, n)
+	}
+	var got []string
+	for _, a := range clusterfile.Advise(c) {
+		if a.Key == "cpu_affinity" {
+			got = append(got, fmt.Sprint(a.Zeek, " ", a.Text))
+		}
+	}
+	several := func(node string) string {
+		return fmt.Sprintf("true node %q has several CPUs; an agent of Zeek ignores them, and runs the node on any", node)
+	}
+	if diff := cmp.Diff([]string{
+		several("n0"), several("n1"), several("n2"), `false node "n2" shares CPU 1 with node "n1"`,
+		several("n4"), `false node "n4" shares CPU 4 with node "n3"`, `false node "n5" shares CPU 4 with node "n4"`,
+	}, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// The forms for zeek-client have no options, and so no lists of CPUs.
+func TestCPUsInOtherForms(t *testing.T) {
+	n := zeekapi.Node{Name: "m", Instance: "i", Role: zeekapi.RoleManager, State: zeekapi.StateRunning}
+	n.SetCPUs([]int64{0, 1, 8})
+	c := zeekapi.Configuration{ID: "ID", Instances: []zeekapi.Instance{{Name: "i", Host: netip.IPv4Unspecified()}}, Nodes: []zeekapi.Node{n}}
+	plain, err := clusterfile.PlainINI(c)
+	if err != nil || strings.Contains(string(plain), "cpu_affinity") {
+		t.Errorf("%v:\n%s", err, plain)
+	}
+	text, err := clusterfile.JSON(c)
+	if err != nil || !strings.Contains(string(text), `"options":[{"name":"cpu_affinity","value":"0-1,8"}]`) {
+		t.Errorf("%v:\n%s", err, text)
+	}
+	back, err := clusterfile.ParseJSON("c.json", bytes.NewReader(text), clusterfile.Options{})
+	if err != nil || back.Nodes[0].Affinity() != "0-1,8" {
+		t.Errorf("%v: %+v", err, back.Nodes)
+	}
+	_, _, err = clusterfile.Parse("c.cfg", strings.NewReader("[m]\nrole = manager\ncpu_affinity = 0-1\n"), clusterfile.Options{})
+	if err == nil || !strings.Contains(err.Error(), `cannot convert "m.cpu_affinity" value "0-1" to int (c.cfg:3)`) {
+		t.Errorf("as zeek-client: %v", err)
 	}
 }

@@ -25,8 +25,13 @@ import (
 
 var update = flag.Bool("update", false, "write the .want files of the corpus")
 
-func TestParseFiles(t *testing.T) {
-	files, err := filepath.Glob("../../testdata/clusters/ini/*.cfg")
+func TestParseFiles(t *testing.T) { compareFiles(t, "ini", describe) }
+
+// compareFiles compares the results of result for the files in a directory of
+// testdata/clusters with the .want files beside them.
+func compareFiles(t *testing.T, dir string, result func(t *testing.T, name string, text []byte) string) {
+	t.Helper()
+	files, err := filepath.Glob("../../testdata/clusters/" + dir + "/*.cfg")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no test files: %v", err)
 	}
@@ -37,7 +42,7 @@ func TestParseFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := describe(t, name, text)
+			got := result(t, name, text)
 			wantPath := strings.TrimSuffix(path, ".cfg") + ".want"
 			if *update {
 				if err := os.WriteFile(wantPath, []byte(got), 0o644); err != nil {

@@ -26,15 +26,16 @@
 // With Options.Extended, there are short forms, and keys that zeek-client does not know:
 //
 //   - The section [cluster] describes the whole cluster: its site (see package site),
-//     and scripts, variables, assignments and limits that all nodes have.
-//   - A section with the key workers stands for several workers. Their CPUs are dealt
-//     out, and their values may contain variables, such as ${worker_index}.
-//   - The name of an instance may be a pattern, such as sensor-[01-40], that stands for
-//     several, in [instances] and in the sections of nodes.
+//     and scripts, variables, assignments and limits of all nodes.
+//   - The key cpu_affinity may be a list of CPUs.
+//   - A section with the key workers describes several workers. Each gets a CPU of
+//     cpu_affinity, and values may contain variables, such as ${worker_index}.
+//   - An instance may be a pattern of names, such as sensor-[01-40], in [instances] and
+//     in the sections of nodes.
 //   - A section [group NAME] describes a group of nodes.
 //
-// Parse returns what these stand for. Positions in errors and in Places are those of the
-// short forms.
+// Parse expands short forms. Positions in errors and in Places are those of the short
+// forms.
 //
 // Parsing does not check whether nodes, instances and ports are consistent;
 // see controller.Settings.Check. Advise returns warnings about configurations

@@ -10,24 +10,24 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/selection"
 )
 
-// Limits for what short forms stand for.
+// Limits for the expansion of short forms.
 const (
-	maxNodes    = selection.MaxNames // nodes of sections that stand for several
+	maxNodes    = selection.MaxNames // nodes of sections that describe several
 	maxExpanded = 64 << 20           // size of the values of these nodes, in bytes
-	valueCost   = 64                 // bytes that count for each value in addition
+	valueCost   = 64                 // bytes added to the size of each value
 )
 
-// Keys of sections that stand for several nodes.
+// Keys of sections that describe several nodes.
 const (
 	workersKey = "workers"
 	cpuKey     = "cpu_affinity"
 )
 
-// templated lists the keys whose values may contain variables, in a section that stands
-// for several nodes.
+// templated lists the keys whose values may contain variables, in a section that describes
+// several nodes.
 var templated = []string{"interface", "env", "scripts", "args"}
 
-// expander expands the sections of a file that stand for several nodes.
+// expander expands the sections of a file that describe several nodes.
 type expander struct {
 	nodes    int            // of such sections
 	size     int            // of their values, see maxExpanded
@@ -36,21 +36,21 @@ type expander struct {
 	names    map[string]int // line of each node
 }
 
-// expansion is a section that stands for several nodes.
+// expansion is the expansion of a section that describes several nodes.
 type expansion struct {
 	*builder
-	section   *configparser.Section
-	worker    bool
-	instances []string
-	pattern   bool // instances are those of a pattern
-	workers   int  // for each instance; 0 without the key
-	keyed     bool // the section has the key workers
-	cpus      []int64
+	section     *configparser.Section
+	worker      bool // the nodes are workers
+	instances   []string
+	pattern     bool     // instances are those of a pattern
+	keyed       bool     // the section has the key workers
+	perInstance int      // number of nodes on each instance
+	cpus        []string // values of cpu_affinity that the workers get in turn
 }
 
-// expand returns the sections of the nodes for which a section stands: the section
-// itself, unless it has workers or a pattern of instances. It returns nothing if it
-// reports an error.
+// expand returns a section for each node that a section describes: the section itself,
+// unless it has workers or a pattern of instances. It returns nothing if it reports an
+// error.
 func (b *builder) expand(s *configparser.Section) []*configparser.Section {
 	e := &expansion{builder: b, section: s}
 	role := value(s, "role")
@@ -69,7 +69,7 @@ func (b *builder) expand(s *configparser.Section) []*configparser.Section {
 		return b.unique(s, []*configparser.Section{s})
 	}
 	if b.expander.nodes > maxNodes {
-		return nil // which has been reported
+		return nil // already reported
 	}
 	var err error
 	if e.instances, err = selection.Expand(instance); err != nil {
@@ -95,15 +95,16 @@ func (e *expansion) reject(key, format string, args ...any) {
 	(&nodeReader{e.builder, e.section}).reject(key, format, args...)
 }
 
-// count reads the keys that determine the number of nodes, and what they cannot share.
-// It reports whether they are valid.
+// count reads the keys that determine the number of nodes, and refuses keys that these
+// cannot share. It reports whether they are valid.
 func (e *expansion) count() bool {
 	s := e.section
+	e.perInstance = 1
 	if e.keyed {
-		n, ok := parseInt(value(s, workersKey))
+		n, ok := configparser.ParseInt(value(s, workersKey))
 		switch {
 		case !e.worker:
-			e.reject(workersKey, "only a section with the role worker stands for several workers")
+			e.reject(workersKey, "only a section with the role worker can describe several workers")
 			return false
 		case !ok || n.Sign() < 0:
 			e.reject(workersKey, "workers %s is not a number", quote(value(s, workersKey)))
@@ -112,28 +113,24 @@ func (e *expansion) count() bool {
 			e.reject(workersKey, "%s", errNodes)
 			return false
 		}
-		e.workers = int(n.Int64())
-		if e.workers > 1 {
+		e.perInstance = int(n.Int64())
+		if e.perInstance > 1 {
 			for _, key := range []string{"port", "metrics_port"} {
 				if s.Option(key) != nil {
-					e.reject(key, "%s is that of a single node, and the section stands for %d on an instance", key, e.workers)
+					e.reject(key, "%s is that of a single node, and the section describes %d on an instance", key, e.perInstance)
 					return false
 				}
 			}
 		}
 		if list := value(s, cpuKey); list != "" {
 			var err error
-			if e.cpus, err = parseCPUs(list); err != nil {
+			if e.cpus, err = dealtCPUs(list); err != nil {
 				e.reject(cpuKey, "%v", err)
 				return false
 			}
 		}
 	}
-	perInstance := 1
-	if e.keyed {
-		perInstance = e.workers
-	}
-	if e.expander.nodes += len(e.instances) * perInstance; e.expander.nodes > maxNodes {
+	if e.expander.nodes += len(e.instances) * e.perInstance; e.expander.nodes > maxNodes {
 		e.reject(e.key(), "%s", errNodes)
 		return false
 	}
@@ -141,9 +138,9 @@ func (e *expansion) count() bool {
 }
 
 // errNodes is the error about too many nodes.
-var errNodes = fmt.Errorf("the sections with workers and patterns stand for more than %d nodes", maxNodes)
+var errNodes = fmt.Errorf("the sections with workers and patterns describe more than %d nodes", maxNodes)
 
-// key returns the key that makes the section stand for several nodes.
+// key returns the key because of which the section describes several nodes.
 func (e *expansion) key() string {
 	if e.keyed {
 		return workersKey
@@ -159,19 +156,15 @@ func (e *expansion) derive() []*configparser.Section {
 		if e.pattern && base == e.section.Name {
 			base += "-" + instance
 		}
-		if !e.keyed {
+		for i := 1; i <= e.perInstance; i++ {
+			name := base
+			if e.keyed {
+				name += "-" + strconv.Itoa(i)
+			}
 			if e.worker {
 				e.expander.workers[instance]++
 			}
-			s, ok := e.node(base, instance, 1)
-			if !ok {
-				return all
-			}
-			all = append(all, s)
-		}
-		for i := 1; i <= e.workers; i++ {
-			e.expander.workers[instance]++
-			s, ok := e.node(base+"-"+strconv.Itoa(i), instance, i)
+			s, ok := e.node(name, instance, i)
 			if !ok {
 				return all
 			}
@@ -205,7 +198,7 @@ func (e *expansion) node(name, instance string, index int) (*configparser.Sectio
 		e.expander.size += valueCost + len(o.Value)
 	}
 	if e.expander.size > maxExpanded {
-		e.reject(e.key(), "the values of the nodes for which sections stand have more than %d bytes", maxExpanded)
+		e.reject(e.key(), "the values of the nodes of these sections have more than %d bytes", maxExpanded)
 		return nil, false
 	}
 	return derived, true
@@ -229,7 +222,7 @@ func (e *expansion) variables(instance string, index int) variables {
 	set("host_worker_index", e.expander.workers[instance])
 	set("host_worker_index0", e.expander.workers[instance]-1)
 	if len(e.cpus) > 0 {
-		vars["worker_cpu"] = strconv.FormatInt(e.cpus[(index-1)%len(e.cpus)], 10)
+		vars["worker_cpu"] = e.cpus[(index-1)%len(e.cpus)]
 	}
 	return vars
 }
@@ -247,8 +240,8 @@ func (b *builder) unique(written *configparser.Section, nodes []*configparser.Se
 	return nodes
 }
 
-// instances returns the instances for which an entry of [instances] stands, each with its
-// address as text. Without a pattern, it is the entry itself.
+// instances returns the instances that an entry of [instances] describes, each with its
+// address as text. Without a pattern, that is the entry itself.
 func (x *expander) instances(name, address string) (names, addresses []string, err error) {
 	if !selection.IsPattern(name) && !selection.IsPattern(address) {
 		return []string{name}, []string{address}, nil
@@ -257,7 +250,7 @@ func (x *expander) instances(name, address string) (names, addresses []string, e
 		return nil, nil, err
 	}
 	if x.declared += len(names); x.declared > maxNodes {
-		return nil, nil, fmt.Errorf("the patterns stand for more than %d instances", maxNodes)
+		return nil, nil, fmt.Errorf("the patterns describe more than %d instances", maxNodes)
 	}
 	if address == "" {
 		return names, make([]string, len(names)), nil
@@ -266,7 +259,7 @@ func (x *expander) instances(name, address string) (names, addresses []string, e
 	case err != nil:
 		return nil, nil, err
 	case len(addresses) != len(names):
-		return nil, nil, fmt.Errorf("%s stands for %d, and %s for %d", quote(name), len(names), quote(address), len(addresses))
+		return nil, nil, fmt.Errorf("%s and %s expand to different numbers of names, %d and %d", quote(name), quote(address), len(names), len(addresses))
 	}
 	return names, addresses, nil
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -24,36 +22,7 @@ var extended = clusterfile.Options{Hostname: "h", Extended: true, Resolve: func(
 	return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
 }}
 
-// TestExpand compares the expansions of files with those beside them.
-func TestExpand(t *testing.T) {
-	files, err := filepath.Glob("../../testdata/clusters/short/*.cfg")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no test files: %v", err)
-	}
-	for _, path := range files {
-		name := filepath.Base(path)
-		t.Run(strings.TrimSuffix(name, ".cfg"), func(t *testing.T) {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := expansionOf(t, name, text)
-			wantPath := strings.TrimSuffix(path, ".cfg") + ".want"
-			if *update {
-				if err := os.WriteFile(wantPath, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(wantPath)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("(-want +got)\n%s", diff)
-			}
-		})
-	}
-}
+func TestExpand(t *testing.T) { compareFiles(t, "short", expansionOf) }
 
 // expansionOf returns the result of parsing a file as text. It parses the expansion, which
 // must be the same configuration.

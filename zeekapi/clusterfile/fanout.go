@@ -15,11 +15,11 @@ const defaultFanout = 23
 // maxFanout is the largest fan-out ID (Linux: PACKET_FANOUT).
 const maxFanout = 1<<16 - 1
 
-// addFanout gives the workers of each AF_PACKET interface of an instance the same
-// fan-out ID, and those of other interfaces other ones, because Linux refuses one ID for
-// several interfaces. It changes only workers of sections that stand for several, and
-// whose fan-out ID is not visible. An interface keeps Zeek's default if no other one of
-// the instance has it, so that a second interface does not restart the first one's workers.
+// addFanout gives the workers of each AF_PACKET interface of an instance the same fan-out
+// ID, and each interface another one, because Linux refuses one ID for several interfaces.
+// It changes only workers of sections that describe several, if the configuration shows no
+// fan-out ID for them. The first interface keeps Zeek's default unless another interface
+// of the instance has it, so that adding a second interface does not restart its workers.
 func (b *builder) addFanout() {
 	type device struct{ instance, name string }
 	taken := map[string]map[string]bool{} // by instance, then by ID
@@ -58,7 +58,7 @@ func (b *builder) addFanout() {
 			}
 		}
 		if id != "" && id != strconv.Itoa(defaultFanout) {
-			n.Scripts = append(slices.Clone(n.Scripts), fmt.Sprintf("%s=%s", fanoutOption, id))
+			n.Scripts = append(slices.Clone(n.Scripts), fmt.Sprintf("%s=%s", FanoutOption, id))
 			b.sortOwn(n)
 		}
 	}

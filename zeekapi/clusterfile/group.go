@@ -66,12 +66,12 @@ func words(list string) []string {
 }
 
 // addGroups adds nodes to the groups whose sections name them, and sorts the options of
-// all nodes. A word of a group without effect gives a warning.
+// all nodes. It warns about words of a group that match no node.
 func (b *builder) addGroups() {
 	for i := range b.config.Nodes {
 		n := &b.config.Nodes[i]
 		for _, g := range b.groups {
-			// Both are asked, so that each knows which words match.
+			// Always match both, because matchers record which words are used.
 			byName, byInstance := g.match("nodes", n.Name), g.match("instances", n.Instance)
 			if byName || byInstance {
 				n.Options = append(n.Options, zeekapi.Option{Name: zeekapi.OptionGroup, Value: g.name})
@@ -83,7 +83,7 @@ func (b *builder) addGroups() {
 	for _, g := range b.groups {
 		for _, key := range groupKeys {
 			if m := g.by[key]; m != nil && len(m.Unused()) > 0 {
-				b.warn(g.section.Option(key).Line, g.section.Name, key, "group %s: no node is meant by %s", quote(g.name), strings.Join(m.Unused(), " "))
+				b.warn(g.section.Option(key).Line, g.section.Name, key, "group %s: no node matches %s", quote(g.name), strings.Join(m.Unused(), " "))
 			}
 		}
 	}

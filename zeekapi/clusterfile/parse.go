@@ -41,8 +41,8 @@ type Options struct {
 	// agent on that machine.
 	Hostname string
 
-	// Extended reads what zeek-client does not know: the sections [cluster] and
-	// [group NAME], sections that stand for several nodes, patterns of instances, and
+	// Extended enables the syntax that zeek-client does not have: the sections [cluster]
+	// and [group NAME], sections that describe several nodes, patterns of instances, and
 	// further keys. If false, [cluster] and [group NAME] describe nodes, and
 	// other keys have no effect, as for zeek-client.
 	Extended bool
@@ -114,9 +114,9 @@ type builder struct {
 	common   common
 	groups   []group
 	expander expander
-	written  *configparser.Section // the section that stands for the current node, if that is another one
-	quiet    bool                  // no warnings: the section has given them for another node
-	derived  map[string]bool       // nodes of sections that stand for several
+	written  *configparser.Section // the section in the file, if the current node is one of several of that section
+	quiet    bool                  // no warnings: another node of the section has had them
+	derived  map[string]bool       // nodes of sections that describe several
 }
 
 func newBuilder(file *configparser.File, o Options) *builder {
@@ -149,7 +149,7 @@ func (b *builder) sections() {
 	}
 }
 
-// nodesOf adds the nodes for which a section stands.
+// nodesOf adds the nodes that a section describes.
 func (b *builder) nodesOf(s *configparser.Section) {
 	for i, node := range b.expand(s) {
 		if node != s {
@@ -169,7 +169,7 @@ const maxErrors = 100
 // earlier one, and about a key that was misread, because it is a consequence.
 func (b *builder) fail(line int, section, key, format string, args ...any) {
 	if b.written != nil && section != instancesSection {
-		section = b.written.Name // the same error of its other nodes is a repetition
+		section = b.written.Name // so that its nodes report each error once
 	}
 	if len(b.errs) >= maxErrors || b.misread[place{section, key}] || key != "" && slices.ContainsFunc(b.errs, func(e *configparser.Error) bool {
 		return e.Line == line && e.Section == section && e.Key == key
@@ -202,7 +202,7 @@ func (b *builder) instances(s *configparser.Section) {
 	}
 }
 
-// instance adds an instance for which an entry stands.
+// instance adds one of the instances that an entry describes.
 func (b *builder) instance(s *configparser.Section, o *configparser.Option, name, address string) {
 	b.places.add(s.Name, name, o.Line)
 	if b.places != nil {
@@ -230,7 +230,7 @@ func (b *builder) address(s string, into *zeekapi.Instance) string {
 	if text != "" {
 		return fmt.Sprintf("host %s %s", quote(host), text)
 	}
-	port, ok := parseInt(s[i+1:])
+	port, ok := configparser.ParseInt(s[i+1:])
 	if !ok || !isPort(port) {
 		return fmt.Sprintf("port %s is not a number in 1..65535", quote(strings.TrimSpace(s[i+1:])))
 	}
@@ -293,11 +293,11 @@ func (b *builder) node(s *configparser.Section) {
 	node.MetricsPort = n.port("metrics_port", "metrics port")
 	node.Scripts = n.scripts()
 	node.Interface = n.text("interface")
-	node.CPUAffinity = n.cpuAffinity()
 	node.Env = n.env()
 	if b.extended {
 		n.extras(&node)
 	}
+	n.affinity(&node)
 	if b.thorough {
 		n.warnOfEnv(node)
 	}
@@ -371,13 +371,7 @@ func (n *nodeReader) number(key string) *big.Int {
 	if !ok {
 		return nil
 	}
-	number, ok := parseInt(value)
-	if !ok && n.extended && key == cpuKey {
-		if _, err := parseCPUs(value); err == nil {
-			n.reject(key, "cpu_affinity %s is a list, which only a section with the key %s deals out", quote(value), workersKey)
-			return nil
-		}
-	}
+	number, ok := configparser.ParseInt(value)
 	if !ok {
 		n.reject(key, "cannot convert %s value %s to int", quote(n.section.Name+"."+key), quote(value))
 		return nil
@@ -395,19 +389,6 @@ func (n *nodeReader) port(key, field string) broker.Port {
 		return broker.Port{}
 	}
 	return broker.TCP(uint16(number.Uint64()))
-}
-
-func (n *nodeReader) cpuAffinity() *int64 {
-	number := n.number("cpu_affinity")
-	if number == nil {
-		return nil
-	}
-	if !number.IsInt64() {
-		n.reject("cpu_affinity", "cpu_affinity %d outside valid range", number)
-		return nil
-	}
-	cpu := number.Int64()
-	return &cpu
 }
 
 func (n *nodeReader) scripts() []string {
@@ -493,7 +474,7 @@ func (b *builder) finish() {
 	}
 }
 
-// named reports whether nodes name an instance, or one of those of a pattern.
+// named reports whether nodes name an instance, or an instance of a pattern.
 func (b *builder) named(instance string, named map[string]bool) bool {
 	names := []string{instance}
 	if b.extended {
@@ -506,16 +487,3 @@ func (b *builder) named(instance string, named map[string]bool) bool {
 func quote(s string) string { return `"` + s + `"` }
 
 func isPort(n *big.Int) bool { return n.IsInt64() && n.Int64() >= 1 && n.Int64() <= 65535 }
-
-// parseInt implements Python's int(s) for ASCII. It accepts white space around
-// the number, a sign, and single underscores between digits.
-func parseInt(s string) (*big.Int, bool) {
-	const longest = 4300 // Python: sys.int_info.default_max_str_digits
-	s = strings.TrimSpace(s)
-	digits := strings.TrimLeft(s, "+-")
-	if len(s)-len(digits) > 1 || len(digits) > longest || strings.Contains(digits, "__") ||
-		strings.HasPrefix(digits, "_") || strings.HasSuffix(digits, "_") {
-		return nil, false
-	}
-	return new(big.Int).SetString(strings.ReplaceAll(s, "_", ""), 10)
-}

@@ -26,12 +26,9 @@ import (
 // An error about the content is of type configparser.Errors. It contains all
 // errors of the file, or only the first one if the text is not valid JSON.
 func ParseJSON(name string, r io.Reader, o Options) (zeekapi.Configuration, error) {
-	text, err := io.ReadAll(io.LimitReader(r, configparser.MaxSize+1))
+	text, err := configparser.ReadAll(name, r, configparser.MaxSize)
 	if err != nil {
 		return zeekapi.Configuration{}, err
-	}
-	if len(text) > configparser.MaxSize {
-		return zeekapi.Configuration{}, configparser.Errors{{File: name, Text: fmt.Sprintf("file is larger than %d bytes", configparser.MaxSize)}}
 	}
 	p := newJSONParser(name, text, o)
 	if p.valid() {
@@ -196,7 +193,7 @@ func (p *jsonParser) integer(path, key string) *big.Int {
 	}
 	var n *big.Int
 	if ok {
-		if n, ok = parseInt(number.String()); !ok {
+		if n, ok = configparser.ParseInt(number.String()); !ok {
 			p.unfit(path, key, "an integer")
 			return nil
 		}

@@ -14,7 +14,7 @@ import (
 type Places struct {
 	lines   map[place]int
 	values  map[place]string  // of INI files
-	written map[string]string // the section that stands for a node and others
+	written map[string]string // names of sections that describe several nodes, by node
 }
 
 // place is a key of a section. In a JSON file, each node is a section, and so
@@ -22,8 +22,7 @@ type Places struct {
 type place struct{ section, key string }
 
 // FindPlaces returns the places in the text of an INI or JSON file. If extended is true,
-// these are the places of nodes and instances for which short forms stand, see
-// Options.Extended.
+// short forms are expanded, see Options.Extended.
 func FindPlaces(text []byte, extended bool) *Places {
 	if IsJSON(text) {
 		p := newJSONParser("", text, Options{})
@@ -59,7 +58,8 @@ func (p *Places) add(section, key string, line int) {
 	}
 }
 
-// addDerived adds a node for which a section stands. It does nothing if p is nil.
+// addDerived adds one of several nodes that a section describes. It does nothing if p is
+// nil.
 func (p *Places) addDerived(node, section *configparser.Section) {
 	if p != nil {
 		p.addSection(node)
@@ -91,19 +91,18 @@ func (p *Places) Instance(name string) int {
 	return p.lines[place{instancesSection, strings.ToLower(name)}]
 }
 
-// Section returns the name of the section that stands for a node and for others, "" if
-// the node has a section of its own.
+// Section returns the name of the section that describes a node together with others, or
+// "" if the node has a section of its own.
 func (p *Places) Section(node string) string { return p.written[node] }
 
-// fieldKeys maps the fields of a zeekapi.Diff for which there are several keys to these.
+// fieldKeys maps fields of a zeekapi.Diff to the keys that set them, if there are several.
 var fieldKeys = map[string][]string{
 	"scripts": {"scripts", "args", "networks", "backend"},
 	"options": {"groups", zeekapi.OptionLogExpiry, zeekapi.OptionMemoryLimit},
 }
 
-// Change returns the line that makes a field of a node differ from what it was, as in a
-// zeekapi.Diff: that of a key of the node, of [cluster], or of a group. It returns 0 if
-// the file does not say.
+// Change returns the line that causes a change in a zeekapi.Diff: that of a key of the
+// node, of a key of [cluster], or of a group. It returns 0 if it finds none.
 func (p *Places) Change(node string, f zeekapi.FieldChange) int {
 	keys := fieldKeys[f.Field]
 	if keys == nil {
@@ -112,7 +111,7 @@ func (p *Places) Change(node string, f zeekapi.FieldChange) int {
 	for _, word := range differences(f.Old, f.New) {
 		for _, section := range []string{node, clusterSection} {
 			for _, key := range keys {
-				if at := (place{section, key}); p.lines[at] > 0 && says(key, p.values[at], word) {
+				if at := (place{section, key}); p.lines[at] > 0 && sets(key, p.values[at], word) {
 					return p.lines[at]
 				}
 			}
@@ -129,22 +128,23 @@ func (p *Places) Change(node string, f zeekapi.FieldChange) int {
 	return 0
 }
 
-// differences returns the words that are in one of two lists, first those of the new one.
+// differences returns the words that only one of two lists contains, those of the new list
+// first.
 func differences(before, after string) []string {
 	old, now := strings.Fields(before), strings.Fields(after)
 	return append(slices.DeleteFunc(slices.Clone(now), func(w string) bool { return slices.Contains(old, w) }),
 		slices.DeleteFunc(old, func(w string) bool { return slices.Contains(now, w) })...)
 }
 
-// says reports whether the value of a key is what gives a node a word: a script, an
+// sets reports whether a key with this value gives a node a word: a script, an
 // assignment, a variable or an option.
-func says(key, value, word string) bool {
+func sets(key, value, word string) bool {
 	name, _, _ := strings.Cut(word, "=")
 	switch key {
 	case "networks":
 		return name == networksOption
 	case "backend":
-		return word == backendScripts+value
+		return word == zeekapi.BackendScripts+value
 	case zeekapi.OptionLogExpiry, zeekapi.OptionMemoryLimit:
 		return name == key
 	case "groups":

@@ -47,10 +47,8 @@ func refusalsOf(n zeekapi.Node) []Advice {
 	if _, err := zeekapi.NetworkInterface(n.Interface); err != nil {
 		refuse("interface", err)
 	}
-	if n.CPUAffinity != nil {
-		if err := zeekapi.CheckCPU(*n.CPUAffinity); err != nil {
-			refuse("cpu_affinity", err)
-		}
+	if err := zeekapi.CheckCPUs(n); err != nil {
+		refuse(cpuKey, err)
 	}
 	return found
 }

@@ -31,16 +31,18 @@ func TestLargestExpansions(t *testing.T) {
 	}
 }
 
-// What short forms stand for has a limit in bytes, too.
+// The expansion of short forms has a limit in bytes, too.
 func TestExpansionSize(t *testing.T) {
 	long := strings.Repeat("x", 10_000)
-	for name, text := range map[string]string{
-		"values":  "[w]\nrole=worker\nworkers=10000\nenv=A=" + long + "\n",
-		"cluster": "[cluster]\nscripts=" + strings.Repeat("a ", 50) + strings.Join(strings.Split(long[:200], ""), "y ") + "\nenv=" + manyVariables(200) + "\n[w]\nrole=worker\nworkers=10000\n",
+	for _, tt := range []struct{ name, text, want string }{
+		{"values", "[w]\nrole=worker\nworkers=10000\nenv=A=" + long + "\n", "have more than 67108864 bytes (x:3)"},
+		{"variables", "[" + long + "]\nrole=worker\nworkers=1\nenv=A=" + strings.Repeat("${interface_section_name}", 10_000) + "\n", "env: it becomes longer than 67108864 bytes (x:4)"},
+		{"cluster", "[cluster]\nscripts=" + strings.Repeat("a ", 50) + strings.Join(strings.Split(long[:200], ""), "y ") + "\nenv=" + manyVariables(200) + "\n[w]\nrole=worker\nworkers=10000\n",
+			"the values of section [cluster] are too many for 10000 nodes (x:1)"},
 	} {
-		_, _, err := clusterfile.Parse("x", strings.NewReader(text), extended)
-		if err == nil || !strings.Contains(err.Error(), "have more than 67108864 bytes (x:3)") && !strings.Contains(err.Error(), "section [cluster] says too much for 10000 nodes (x:1)") {
-			t.Errorf("%s: %v", name, err)
+		_, _, err := clusterfile.Parse("x", strings.NewReader(tt.text), extended)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 }

@@ -12,8 +12,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/selection"
 )
 
-// sharedKeys lists the keys that zeek-client does not have, and that a node can have as
-// well as [cluster].
+// sharedKeys lists the keys of both nodes and [cluster] that zeek-client does not have.
 var sharedKeys = []string{"args", "log_expiry", "memory_limit", "networks"}
 
 // extraKeys lists the keys of a node that zeek-client does not have.
@@ -39,7 +38,7 @@ var optionChecks = map[string]func(value string) error{
 }
 
 // readShared reads the values of sharedKeys. The function get returns the value of a key,
-// and report reports that it is not valid.
+// and report receives errors about values.
 func readShared(get func(key string) string, report func(key string, err error)) shared {
 	var s shared
 	read := func(key string, parse func(value string) error) {
@@ -58,7 +57,7 @@ func readShared(get func(key string) string, report func(key string, err error))
 		if err == nil {
 			err = checkNew(s.args, networksOption)
 		}
-		s.args = append(s.args, networksOption+"="+nets)
+		s.args = append(s.args, NetworksWord(nets))
 		return err
 	})
 	for _, name := range []string{zeekapi.OptionLogExpiry, zeekapi.OptionMemoryLimit} {
@@ -84,7 +83,7 @@ func parseArgs(text string) ([]string, error) {
 		case !zeekapi.IsAssignment(word):
 			return nil, fmt.Errorf("%q is not an assignment such as Pcap::snaplen=9216; scripts belong to scripts", word)
 		}
-		if err := checkNew(args, assigned(word)); err != nil {
+		if err := checkNew(args, zeekapi.AssignedOption(word)); err != nil {
 			return nil, err
 		}
 		args = append(args, word)
@@ -92,19 +91,10 @@ func parseArgs(text string) ([]string, error) {
 	return args, nil
 }
 
-// assigned returns the variable of an assignment, "" if a word is none.
-func assigned(word string) string {
-	if !zeekapi.IsAssignment(word) {
-		return ""
-	}
-	variable, _, _ := strings.Cut(word, "=")
-	return variable
-}
-
-// checkNew returns an error if assignments have a variable already.
-func checkNew(args []string, variable string) error {
-	if slices.ContainsFunc(args, func(arg string) bool { return assigned(arg) == variable }) {
-		return fmt.Errorf("%s has a value already", variable)
+// checkNew returns an error if one of the assignments sets an option already.
+func checkNew(args []string, option string) error {
+	if slices.ContainsFunc(args, func(arg string) bool { return zeekapi.AssignedOption(arg) == option }) {
+		return fmt.Errorf("%s has a value already", option)
 	}
 	return nil
 }
@@ -112,27 +102,35 @@ func checkNew(args []string, variable string) error {
 // networksOption is the option of Zeek that has the local networks.
 const networksOption = "Site::local_nets"
 
-// parseNetworks returns networks as a set of Zeek. A plain address is a network of one.
-func parseNetworks(text string) (string, error) {
+// NetworksWord returns the assignment that the key networks adds to the scripts of nodes.
+func NetworksWord(networks []netip.Prefix) string {
 	var nets []string
+	for _, n := range networks {
+		shown := n.String()
+		if n.Addr().Is6() {
+			shown = fmt.Sprintf("[%s]/%d", n.Addr(), n.Bits())
+		}
+		if !slices.Contains(nets, shown) {
+			nets = append(nets, shown)
+		}
+	}
+	return networksOption + "={" + strings.Join(nets, ",") + "}"
+}
+
+// parseNetworks parses networks. An address is a network of that address alone.
+func parseNetworks(text string) ([]netip.Prefix, error) {
+	var nets []netip.Prefix
 	for _, word := range words(text) {
 		prefix, err := netip.ParsePrefix(word)
 		if addr, errAddr := netip.ParseAddr(word); err != nil && errAddr == nil && addr.Zone() == "" {
 			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
 		if err != nil {
-			return "", fmt.Errorf("%q is not a network such as 10.0.0.0/8 or 2001:db8::/32", word)
+			return nil, fmt.Errorf("%q is not a network such as 10.0.0.0/8 or 2001:db8::/32", word)
 		}
-		prefix = prefix.Masked()
-		shown := prefix.String()
-		if prefix.Addr().Is6() {
-			shown = fmt.Sprintf("[%s]/%d", prefix.Addr(), prefix.Bits())
-		}
-		if !slices.Contains(nets, shown) {
-			nets = append(nets, shown)
-		}
+		nets = append(nets, prefix.Masked())
 	}
-	return "{" + strings.Join(nets, ",") + "}", nil
+	return nets, nil
 }
 
 // parseEnv parses variables, words as in a shell. The error is zeek-client's.

@@ -6,41 +6,29 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/zeekwire/zeekwire/zeekapi/internal/substitute"
 )
 
 // variables are the variables of a template and their values.
 type variables map[string]string
 
-// substitute replaces the variables in a text, written as ${name}. A backslash before
-// ${ makes it literal. The backslash is removed.
+// substitute replaces the variables in a text of at most maxExpanded bytes.
 func (v variables) substitute(text string) (string, error) {
-	if !strings.Contains(text, "${") {
-		return text, nil
+	text, err := substitute.Variables(text, maxExpanded, v.value)
+	if errors.Is(err, substitute.ErrUnclosed) {
+		return "", errors.New(`"${" without "}"; write "\${" for these characters`)
 	}
-	var b strings.Builder
-	for {
-		before, rest, found := strings.Cut(text, "${")
-		if !found {
-			b.WriteString(before)
-			return b.String(), nil
-		}
-		if literal, ok := strings.CutSuffix(before, `\`); ok {
-			b.WriteString(literal + "${")
-			text = rest
-			continue
-		}
-		name, after, closed := strings.Cut(rest, "}")
-		value, known := v[name]
-		switch {
-		case !closed:
-			return "", errors.New(`"${" without "}"; write "\${" for these characters`)
-		case !known && len(v) == 0:
-			return "", fmt.Errorf("there are no variables here, and so no ${%s}; write \"\\${\" for the characters \"${\"", name)
-		case !known:
-			return "", fmt.Errorf("there is no variable ${%s} here, only %s; write \"\\${\" for the characters \"${\"",
-				name, strings.Join(slices.Sorted(maps.Keys(v)), ", "))
-		}
-		b.WriteString(before + value)
-		text = after
+	return text, err
+}
+
+func (v variables) value(name string) (string, error) {
+	if value, known := v[name]; known {
+		return value, nil
 	}
+	if len(v) == 0 {
+		return "", fmt.Errorf("there are no variables here, and so no ${%s}; write \"\\${\" for the characters \"${\"", name)
+	}
+	return "", fmt.Errorf("there is no variable ${%s} here, only %s; write \"\\${\" for the characters \"${\"",
+		name, strings.Join(slices.Sorted(maps.Keys(v)), ", "))
 }

@@ -20,18 +20,19 @@ import (
 // values, which zeek-client does not write correctly, are escaped. INI fails
 // if a name cannot be written, because it is invalid or means something else.
 //
-// The file is in zeek-client's form, except for these: a configuration with a site, or
-// with scripts that all nodes load first in an order of their own, has a section
-// [cluster]. Groups, memory limits and log expiry are keys of the nodes.
+// zeek-client can read the file, with three exceptions. The file has a section [cluster] for
+// a site, and for scripts that all nodes load first in an order that is not alphabetical.
+// Groups, memory limits and log expiry are keys of the nodes. A list of several CPUs is
+// an error for zeek-client.
 func INI(c zeekapi.Configuration) ([]byte, error) {
 	for _, i := range c.Instances {
 		if selection.IsPattern(i.Name) {
-			return nil, fmt.Errorf("clusterfile: instance %q %w: it would stand for several", i.Name, configparser.ErrUnwritable)
+			return nil, fmt.Errorf("clusterfile: instance %q %w: it would be read as a pattern", i.Name, configparser.ErrUnwritable)
 		}
 	}
 	for _, n := range c.Nodes {
 		if selection.IsPattern(n.Instance) {
-			return nil, fmt.Errorf("clusterfile: instance %q of node %q %w: it would stand for several", n.Instance, n.Name, configparser.ErrUnwritable)
+			return nil, fmt.Errorf("clusterfile: instance %q of node %q %w: it would be read as a pattern", n.Instance, n.Name, configparser.ErrUnwritable)
 		}
 	}
 	return writeINI(c)
@@ -99,8 +100,8 @@ func writeNode(w *configparser.Writer, n zeekapi.Node, common int) {
 	if n.Interface != "" {
 		set("interface", n.Interface)
 	}
-	if n.CPUAffinity != nil {
-		set("cpu_affinity", strconv.FormatInt(*n.CPUAffinity, 10))
+	if cpus, err := n.CPUs(); err == nil && len(cpus) > 0 {
+		set(cpuKey, zeekapi.FormatCPUs(cpus))
 	}
 	if len(n.Env) > 0 {
 		set("env", envWords(n.Env))
@@ -111,7 +112,7 @@ func writeNode(w *configparser.Writer, n zeekapi.Node, common int) {
 	writeOptions(n, set)
 }
 
-// writeOptions writes the options of a node that Parse returns, and no other value of them.
+// writeOptions writes the options of a node that Parse can read.
 func writeOptions(n zeekapi.Node, set func(key, value string)) {
 	if groups := slices.DeleteFunc(n.Groups(), func(g string) bool { return selection.CheckGroup(g) != nil }); len(groups) > 0 {
 		set("groups", strings.Join(groups, " "))

@@ -20,12 +20,23 @@ type Access struct {
 	// The pattern "*" permits all.
 	Agents []string
 
+	// Permits, if non-nil, decides in place of Agents whether a peer may be the agent
+	// of an instance. It is called for each message of an agent, and its result may
+	// change over time. It must not block.
+	Permits func(peer broker.Peer, instance string) bool
+
 	// Certified requires that an agent has a certificate for its instance: the
 	// common name or an alternative name must equal the name of the instance.
 	Certified bool
 
 	// Clients maps clients to their roles. If nil, clients have no permissions.
 	Clients access.Roles
+
+	// Broadcast, if non-nil, is called for each response, and reports whether it is sent to
+	// all clients, as Zeek's controller does, and as this one does on buses without Access.
+	// If it returns false or is nil, only the client that sent the request gets the response. It
+	// must not block.
+	Broadcast func() bool
 }
 
 // Open permits everything, like Zeek's controller.
@@ -40,14 +51,13 @@ func (a Access) validate() error {
 	return nil
 }
 
+// broadcasts reports whether all clients get a response. It may be called on nil.
+func (a *Access) broadcasts() bool { return a == nil || a.Broadcast != nil && a.Broadcast() }
+
 // agent returns why a peer may not speak for an instance, and nil if it may.
 func (a Access) agent(p broker.Peer, instance string) error {
-	allowed := func(pattern string) bool {
-		ok, _ := path.Match(pattern, instance)
-		return ok
-	}
 	switch {
-	case !slices.ContainsFunc(a.Agents, allowed):
+	case !a.permits(p, instance):
 		return fmt.Errorf("no agent called %.80q is allowed here", instance)
 	case !a.Certified:
 		return nil
@@ -59,6 +69,17 @@ func (a Access) agent(p broker.Peer, instance string) error {
 	return nil
 }
 
+// permits reports whether the name of an instance is permitted.
+func (a Access) permits(p broker.Peer, instance string) bool {
+	if a.Permits != nil {
+		return a.Permits(p, instance)
+	}
+	return slices.ContainsFunc(a.Agents, func(pattern string) bool {
+		ok, _ := path.Match(pattern, instance)
+		return ok
+	})
+}
+
 // client returns why a peer may not send a request, and nil if it may.
 func (a Access) client(p broker.Peer, effect zeekapi.Effect) error {
 	role := access.None
@@ -66,7 +87,7 @@ func (a Access) client(p broker.Peer, effect zeekapi.Effect) error {
 		role = a.Clients.Role(p)
 	}
 	switch {
-	case role == access.Full || role == access.ReadOnly && effect == zeekapi.Reads:
+	case role.May(effect):
 		return nil
 	case role == access.ReadOnly:
 		return fmt.Errorf("controller: client '%s' may only read", clientName(p))

@@ -163,6 +163,8 @@ func requests(id string) []zeekapi.Message {
 		zeekapi.CancelJobRequest{ReqID: r},
 		zeekapi.StopRequest{ReqID: r, All: true, Stop: true},
 		zeekapi.EventsRequest{ReqID: r},
+		zeekapi.StepDownRequest{ReqID: r},
+		zeekapi.ControllersRequest{ReqID: r},
 		zeekapi.LogsRequest{ReqID: r},
 		zeekapi.FiguresRequest{ReqID: r},
 		zeekapi.ScriptsRequest{ReqID: r},

@@ -31,6 +31,10 @@ type agent struct {
 	layoutForm uint64
 	revision   uint64
 
+	layout string // ID of the layout last sent, "" for none
+
+	claim string // ID of the AgentLeaderRequest to the agent, "" if there was none
+
 	site      string     // that the agent is known to have
 	siteError *siteError // why it did not get one
 }
@@ -46,6 +50,17 @@ func (a *agent) isOurs() bool { return a.described || slices.Contains(a.dialects
 
 // checks reports whether an agent can check what it is to run.
 func (a *agent) checks() bool { return a.revision >= 1 && a.layoutForm == zeekapi.LayoutForm }
+
+// keepsLayouts reports whether an agent keeps layouts for the requests that name them.
+func (a *agent) keepsLayouts() bool { return a.checks() && a.revision >= 4 }
+
+// answered processes the results of a request with a layout. If the agent refused the request
+// as a whole, it may not have the layout. Then the layout is sent again before the next request.
+func (a *agent) answered(results []zeekapi.Result) {
+	if slices.ContainsFunc(results, func(r zeekapi.Result) bool { return !r.Success && r.Node == "" }) {
+		a.layout = ""
+	}
+}
 
 // certified reports whether a certificate has the name of the agent.
 func (a *agent) certified() bool {
@@ -66,7 +81,7 @@ type agents struct {
 	rivals  map[string][]*agent // all peers in the order of their last hellos, by instance
 	refused int                 // number of peers
 	terms   uint64
-	changes uint64 // of the agents of instances, and of what agents say of themselves
+	changed []string // instances whose agents, or their descriptions, have changed in this step
 }
 
 func newAgents(out *outbox) *agents {
@@ -135,7 +150,7 @@ func (a *agents) meet(p broker.Peer, instance string) *agent {
 // occupy makes a peer the agent of its instance, which must have none.
 func (a *agents) occupy(peer *agent) {
 	a.terms++
-	a.changes++
+	a.changed = append(a.changed, peer.Name)
 	peer.term = a.terms
 	a.relieve(peer)
 	a.current[peer.Name] = peer
@@ -218,9 +233,13 @@ func (a *agents) send(instance string, to ToAgent) {
 
 // describe takes what an agent of zeekwire says of itself.
 func (a *agents) describe(peer uuid.UUID, msg zeekapi.AgentDescription) {
-	if d := a.peers[peer]; d != nil {
-		d.described, d.process, d.zeek = true, msg.Agent, msg.Zeek
-		d.layoutForm, d.revision = msg.LayoutForm, msg.Revision
-		a.changes++
+	d := a.peers[peer]
+	if d == nil {
+		return
 	}
+	if !d.described || d.layoutForm != msg.LayoutForm || d.revision != msg.Revision {
+		a.changed = append(a.changed, d.Name) // agents repeat their descriptions
+	}
+	d.described, d.process, d.zeek = true, msg.Agent, msg.Zeek
+	d.layoutForm, d.revision = msg.LayoutForm, msg.Revision
 }

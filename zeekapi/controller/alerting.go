@@ -51,8 +51,7 @@ func (a *alerting) note(events []zeekapi.ClusterEvent) {
 	}
 }
 
-// AlertSender is what a controller needs to know of the notifications of operators. Its
-// methods are called concurrently.
+// AlertSender notifies operators of problems. Its methods are called concurrently.
 type AlertSender interface {
 	// Present returns the present alerts. It must not block.
 	Present() zeekapi.Alerts

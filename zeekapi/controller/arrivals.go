@@ -13,6 +13,7 @@ import (
 type arrivals struct {
 	*outbox
 	agents     *agents
+	leading    *leading
 	members    *members
 	names      *nameSets
 	requests   *requests
@@ -44,6 +45,7 @@ func (a *arrivals) hello(peer broker.Peer, dialect string, msg zeekapi.AgentHell
 	if dialect != "" && !slices.Contains(known.dialects, dialect) {
 		known.dialects = append(known.dialects, dialect)
 	}
+	a.leading.introduce(known)
 	switch holder := a.agents.of(msg.Instance); {
 	case holder == nil:
 		a.occupy(known)
@@ -202,7 +204,9 @@ func (a *arrivals) welcomed(peer broker.Peer, msg zeekapi.AgentWelcomeResponse) 
 	if !msg.Result.Success {
 		a.log.Warn().Str("instance", known.Name).Str("error", msg.Result.Error).Msg("agent refuses our welcome")
 		a.members.contact(known.Name).lastError = clip("refuses our welcome: " + msg.Result.Error)
-		a.agents.tell(known.Name, zeekapi.AgentStandbyRequest{})
+		if known.claim == "" { // otherwise it may obey another controller, which decides what it runs
+			a.agents.tell(known.Name, zeekapi.AgentStandbyRequest{})
+		}
 		return nil
 	}
 	a.members.change(known.Name, func() { w.ready = true })

@@ -26,7 +26,17 @@ func (c *changeRequests) deploy(by broker.Peer, req zeekapi.DeployRequest) {
 }
 
 func (c *changeRequests) deployStaged(by broker.Peer, req zeekapi.DeployStagedRequest) {
-	if r := c.requests.begin(by, req); r != nil {
+	r := c.requests.begin(by, req)
+	if r == nil {
+		return
+	}
+	switch staged := c.staged(); {
+	case !c.configs.stagedIs(req.Expects):
+		c.requests.fail(r, zeekapi.ErrorReplaced)
+	case staged != nil && req.Config != "" && req.Config != staged.ID:
+		c.requests.fail(r, "configuration %s is not staged: somebody has staged %s since; see get-config and events, and stage yours again to deploy it",
+			clip(req.Config), clip(staged.ID))
+	default:
 		c.deployReady(by, r, req.DeployOptions)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // tests, which call it after every step.
 func (m *Machine) Check() error {
 	for _, check := range []func() error{
-		m.storage.check, m.agents.check, m.members.check, m.states.check, m.requests.check, m.contests.check, m.deployments.check, m.stopped.check, m.stops.check, m.jobs.check,
+		m.storage.check, m.agents.check, m.members.check, m.states.check, m.requests.check, m.contests.check, m.deployments.check, m.trials.check, m.stopped.check, m.stops.check, m.jobs.check,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -77,6 +77,18 @@ func (c *contests) check() error {
 	}
 	if probes != len(c.open) {
 		return fmt.Errorf("%d contests with %d questions", len(c.open), probes)
+	}
+	return nil
+}
+
+// check returns an error if a trial has asked an agent whose address is not in its plan yet.
+func (d *trials) check() error {
+	for _, t := range d.all {
+		for name := range t.returned {
+			if t.asked[name] != (asking{}) || t.request.open[name] != nil {
+				return fmt.Errorf("the agent of %s is asked before the plan has its address", name)
+			}
+		}
 	}
 	return nil
 }
@@ -159,8 +171,9 @@ func (r *requests) check() error {
 		}
 		calls += len(q.open)
 		for instance, c := range q.open {
-			if c.request != q || c.instance != instance || r.calls[c.id] != c || c.agent != nil && !r.byAgent[c.agent][c] {
-				return fmt.Errorf("call %s is astray", c.id)
+			asked, waits := c.poll != nil && r.polls.byID[c.poll.id] == c.poll && c.poll.calls[c], c.line != nil && r.polls.lines[c.line.key] == c.line && c.line.waiting[c]
+			if c.request != q || c.instance != instance || asked == waits || c.agent != nil && !r.byAgent[c.agent][c] {
+				return fmt.Errorf("call %d to %s is astray", c.sequence, instance)
 			}
 		}
 	}
@@ -175,8 +188,8 @@ func (r *requests) check() error {
 	if len(r.deadlines) != len(r.pending) {
 		return fmt.Errorf("%d requests with %d deadlines", len(r.pending), len(r.deadlines))
 	}
-	if calls != len(r.calls) {
-		return fmt.Errorf("%d calls, of which %d belong to requests", len(r.calls), calls)
+	if err := r.polls.check(calls); err != nil {
+		return err
 	}
 	if awaited != r.awaited {
 		return fmt.Errorf("%d requests are awaited, %d were counted", awaited, r.awaited)
@@ -196,6 +209,33 @@ func (r *requests) check() error {
 		if c.open != counted[id] || c.gone && c.open == 0 {
 			return fmt.Errorf("client %s has %d requests, %d were counted", id, counted[id], c.open)
 		}
+	}
+	return nil
+}
+
+// check returns an error unless polls and lines together have the given number of calls, and
+// each line with waiting calls has an appointment.
+func (p *polls) check(calls int) error {
+	found, open := 0, make(map[*line]int)
+	for id, asked := range p.byID {
+		if asked.id != id || len(asked.calls) == 0 || asked.line != nil && (p.lines[asked.line.key] != asked.line || asked.agent == nil) {
+			return fmt.Errorf("poll %s of %d calls is astray", id, len(asked.calls))
+		}
+		found += len(asked.calls)
+		open[asked.line]++
+	}
+	next := p.waiting()
+	for _, l := range p.lines {
+		found += len(l.waiting)
+		switch {
+		case l.open != open[l] || l.open == 0 && len(l.waiting) == 0:
+			return fmt.Errorf("%d polls without an answer, %d were counted", open[l], l.open)
+		case l.due.set != (len(l.waiting) > 0), l.due.set && (!next.set || next.at.After(l.due.at)):
+			return fmt.Errorf("%d calls wait for %s in vain", len(l.waiting), l.key.agent.Name)
+		}
+	}
+	if found != calls {
+		return fmt.Errorf("%d calls, of which %d belong to requests", found, calls)
 	}
 	return nil
 }

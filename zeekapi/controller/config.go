@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,7 +51,11 @@ type Config struct {
 
 	// Store keeps the state over restarts. If nil, the state is lost when Run
 	// ends.
-	Store *Store
+	Store Store
+
+	// Leadership, if non-nil, determines when the controller leads, and its store in that
+	// time. Store must be nil then.
+	Leadership Leadership
 
 	// Sites stores the sites of configurations. If nil, the controller refuses
 	// sites.
@@ -79,12 +84,13 @@ type Directory = diskspace.Directory
 
 // SiteStore stores sites. A *site.Store is one. Its methods are called concurrently.
 type SiteStore interface {
-	// Have returns how much of a site there is.
-	Have(site string) zeekapi.SiteProgress
+	// HaveOf returns how much of a site there is. Owner identifies the client that
+	// uploads it, so that clients do not disturb each other.
+	HaveOf(owner, site string) zeekapi.SiteProgress
 
-	// Append stores a part. It ignores a part that does not begin at the end of
-	// what there is. Only for the last part may it take long.
-	Append(zeekapi.SitePart) (zeekapi.SiteProgress, error)
+	// AppendOf stores a part. It ignores a part that does not begin at the end of
+	// what there is of the owner. Only for the last part may it take long.
+	AppendOf(owner string, part zeekapi.SitePart) (zeekapi.SiteProgress, error)
 
 	// Read returns the part of a complete site that begins at an offset, of at
 	// most n bytes.
@@ -95,6 +101,19 @@ type SiteStore interface {
 	Keep(sites []string, grace time.Duration) error
 }
 
+// RemoteSites is a SiteStore that also stores sites outside of this machine. Read finds only
+// the sites on this machine. HaveOf and AppendOf apply to all sites.
+type RemoteSites interface {
+	SiteStore
+
+	// Local reports whether Read finds a site.
+	Local(site string) bool
+
+	// Fetch copies a site to this machine, so that Read finds it. It may take long, and may be
+	// called concurrently.
+	Fetch(ctx context.Context, site string) error
+}
+
 func (c Config) validate() error {
 	switch {
 	case len(c.Buses) == 0:
@@ -103,6 +122,8 @@ func (c Config) validate() error {
 		return errors.New("controller: Config has a bus that is nil")
 	case len(c.Dialects) == 0:
 		return errors.New("controller: Config has no dialects")
+	case c.Store != nil && c.Leadership != nil:
+		return errors.New("controller: Config has a store and a leadership")
 	case c.Beat < 0:
 		return fmt.Errorf("controller: Beat is %s, must not be negative", c.Beat)
 	}

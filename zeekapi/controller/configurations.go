@@ -41,6 +41,19 @@ func (c *configurations) get(slot Slot) (revision, bool) {
 	return r, ok
 }
 
+// stagedIs reports whether the staged configuration is the one that a client expects: its
+// fingerprint, zeekapi.NoConfiguration, or "" for any.
+func (c *configurations) stagedIs(expected string) bool {
+	if expected == "" {
+		return true
+	}
+	r, ok := c.get(Staged)
+	if !ok {
+		return expected == zeekapi.NoConfiguration
+	}
+	return expected == r.Fingerprint()
+}
+
 // target returns the configuration that should run, the zero revision if there
 // is none.
 func (c *configurations) target() revision { return c.slots[Target] }

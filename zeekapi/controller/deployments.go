@@ -256,7 +256,7 @@ func (d *deployments) without(instance string) {
 	}
 }
 
-// retract forgets what the agent of an instance answered for the current deployment,
+// retract forgets the answer of the agent of an instance for the current deployment,
 // because the instance is drained, or no longer.
 func (d *deployments) retract(instance string) {
 	t := d.current
@@ -264,7 +264,7 @@ func (d *deployments) retract(instance string) {
 		return
 	}
 	delete(t.reached, instance)
-	t.request.results = slices.DeleteFunc(t.request.results, func(res zeekapi.Result) bool { return res.Instance == instance })
+	t.request.withdraw(instance)
 }
 
 // distribute sends the configuration of the current deployment to all agents
@@ -286,8 +286,15 @@ func (d *deployments) distribute() {
 	}
 	t.plan = p
 	d.deliveries.sending(p)
+	var ready []string
 	for _, inst := range p.config.Instances {
-		if w := d.members.of(inst.Name); !d.names.drained(inst.Name) && w.ready {
+		if !d.names.drained(inst.Name) && d.members.of(inst.Name).ready {
+			ready = append(ready, inst.Name)
+		}
+	}
+	p.supply(d.agents, ready...)
+	for _, name := range ready {
+		if w := d.members.of(name); w != nil && w.ready { // deployTo may continue a trial that hangs up
 			t.deployTo(w)
 		}
 	}
@@ -325,7 +332,7 @@ func (t *deployment) deployTo(w *member) {
 	}
 	if answered {
 		// The answer of another agent does not count any more.
-		r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Instance == w.Name })
+		r.withdraw(w.Name)
 		delete(t.reached, w.Name)
 	}
 	o := sendOptions{force: t.options.Force && t.failed == nil, same: t.number == 0}
@@ -359,11 +366,12 @@ func (t *deployment) hasSite(instance string) bool {
 
 // send asks the agent of an instance to run p.
 func (d *deployments) send(r *request, instance string, p *plan, o sendOptions) {
-	form := d.agents.of(instance).layoutForm
-	if !p.selects(form) {
+	a := d.agents.of(instance)
+	if !p.selects(a.layoutForm) {
 		d.release(instance, p.nodes[instance])
 	}
-	d.deliveries.of(instance).asked = d.requests.call(r, instance, p.question(instance, form, o))
+	p.supply(d.agents, instance)
+	d.deliveries.of(instance).asked = d.requests.call(r, instance, p.question(a, o))
 }
 
 // release starts the stopped nodes of an instance whose agent cannot leave them out. It
@@ -379,7 +387,7 @@ func (d *deployments) release(instance string, nodes []zeekapi.Node) {
 	d.events.add(zeekapi.EventStarted, instance, "", clip(listed(names)+": "+cannotStop))
 }
 
-// cannotStop says why single nodes of an instance cannot be stopped.
+// cannotStop is the reason why single nodes of an instance cannot be stopped.
 const cannotStop = "the agent is Zeek's own, or an old one of zeekwire, and runs all nodes of its instance or none"
 
 // rerun makes the agent of a ready member run the nodes that are not stopped, of the
@@ -390,7 +398,7 @@ func (d *deployments) rerun(w *member) bool {
 		if c := t.request.open[w.Name]; c != nil {
 			d.requests.drop(c)
 		}
-		t.request.results = slices.DeleteFunc(t.request.results, func(res zeekapi.Result) bool { return res.Instance == w.Name })
+		t.request.withdraw(w.Name)
 		delete(t.reached, w.Name)
 		d.deliveries.stopped(w.Name)
 		t.deployTo(w)
@@ -431,6 +439,7 @@ func (d *deployments) take(c *call, msg zeekapi.Message, p *plan, certain bool) 
 	if !ok {
 		return nil, false
 	}
+	c.agent.answered(resp.Results)
 	results, took := mend(resp.Results, len(p.nodes[c.instance]) == 0)
 	if d.members.of(c.instance) != nil && d.deliveries.of(c.instance).asked == c {
 		if took && certain {
@@ -526,9 +535,7 @@ func (d *deployments) remarks(reqID string, nodes []zeekapi.Node) []zeekapi.Resu
 	for _, instance := range sortedKeys(on) {
 		names := on[instance]
 		slices.Sort(names)
-		remarks = append(remarks, zeekapi.Result{
-			ReqID: reqID, Success: true, Instance: instance, Data: broker.String(clip("stays stopped: " + listed(names))),
-		})
+		remarks = append(remarks, remarkOn(reqID, instance, clip("stays stopped: "+listed(names))))
 	}
 	return remarks
 }

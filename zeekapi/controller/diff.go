@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -87,16 +86,14 @@ func portText(p broker.Port) string {
 func nodeFields(n zeekapi.Node) []field {
 	var options []string
 	for _, o := range n.Options {
-		options = append(options, o.Name+"="+o.Value)
+		if o.Name != zeekapi.OptionCPUAffinity { // has a field of its own
+			options = append(options, o.Name+"="+o.Value)
+		}
 	}
 	slices.Sort(options)
 	var env []string
 	for _, name := range sortedKeys(n.Env) {
 		env = append(env, name+"="+n.Env[name])
-	}
-	affinity := ""
-	if n.CPUAffinity != nil {
-		affinity = fmt.Sprint(*n.CPUAffinity)
 	}
 	return []field{
 		{"instance", n.Instance},
@@ -105,7 +102,7 @@ func nodeFields(n zeekapi.Node) []field {
 		{"scripts", strings.Join(n.Scripts, " ")},
 		{"options", strings.Join(options, " ")},
 		{"interface", n.Interface},
-		{"cpu_affinity", affinity},
+		{"cpu_affinity", n.Affinity()},
 		{"env", strings.Join(env, " ")},
 		{"metrics_port", portText(n.MetricsPort)},
 	}

@@ -42,6 +42,13 @@ func TestDryRun(t *testing.T) {
 		Missing: []string{"c"},
 	}, d)
 
+	b.agent(peer(1), zeekapi.AgentDescription{Instance: "a"}) // an agent of Zeek's knows one CPU only
+	c4 := config("c4", "a", "b")
+	c4.Nodes[0].Port, c4.Nodes[0].Options = broker.TCP(5000), []zeekapi.Option{{Name: "x", Value: "y"}}
+	c4.Nodes[0].SetCPUs([]int64{4, 0, 1})
+	b.ask(zeekapi.DryRunRequest{ReqID: reqID("r1"), Config: c4}, &d)
+	want(t, "several CPUs", []zeekapi.FieldChange{{Field: "options", New: "x=y"}, {Field: "cpu_affinity", New: "0-1,4"}}, d.Nodes[0].Fields)
+
 	bad := config("c3", "a")
 	bad.Nodes[0].Instance = "x"
 	b.client(zeekapi.DryRunRequest{ReqID: reqID("r2"), Config: bad}, "answer DryRunResponse r2 [F node 'wa' has undeclared instance name 'x']")

@@ -82,7 +82,7 @@ func (d *drains) await(r *request, instance string) {
 		if d.members.of(instance) == nil {
 			remark = "the cluster has no such instance yet; it gets no nodes when it joins"
 		}
-		r.results = []zeekapi.Result{{ReqID: r.id, Success: true, Instance: instance, Data: broker.String(remark)}}
+		r.results = []zeekapi.Result{remarkOn(r.id, instance, remark)}
 		d.requests.finish(r)
 		return
 	}

@@ -39,11 +39,12 @@ func (m *Machine) AgentOf(instance string) uuid.UUID {
 	return uuid.Nil
 }
 
+// SetPost sets the position among other controllers.
+func (m *Machine) SetPost(p Post) { *m.post = p }
+
 // Apply applies a change to the state, as a store does.
 func (s *State) Apply(c Change) {
-	k := newLiveState(*s)
-	k.apply(c)
-	*s = k.state()
+	*s = s.After(c)
 }
 
 // Clone returns a deep copy of s.

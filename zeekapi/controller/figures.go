@@ -23,8 +23,8 @@ const (
 	earlierMeasure reason = "the agent is of an earlier version, which does not measure nodes and disks"
 )
 
-// answers are what agents have answered to one request.
-type answers struct{ memory int } // in bytes
+// answers counts the memory of the answers to one request, in bytes.
+type answers struct{ memory int }
 
 // take reports whether there is room for the data of an answer.
 func (a *answers) take(data broker.Value) bool {
@@ -74,7 +74,7 @@ func (t *figuresReport) ended(r *request) {
 	r.results = []zeekapi.Result{successWith(r.id, t.overview.figures(r.results))}
 }
 
-// requestFigures asks all agents what they have measured.
+// requestFigures asks all agents for their measurements.
 func (o *overview) requestFigures(by broker.Peer, req zeekapi.FiguresRequest) {
 	r := o.requests.begin(by, req)
 	if r == nil {
@@ -83,7 +83,7 @@ func (o *overview) requestFigures(by broker.Peer, req zeekapi.FiguresRequest) {
 	o.requests.setTimeout(r, statusTimeout)
 	r.task = &figuresReport{overview: o}
 	for _, name := range o.agents.names() {
-		o.requests.call(r, name, askFigures(o.agents.of(name), req.MaxAge))
+		o.requests.call(r, name, joint(r, askFigures(o.agents.of(name), req.MaxAge)))
 	}
 	o.requests.settle(r)
 }
@@ -101,10 +101,7 @@ func askFigures(a *agent, maxAge time.Duration) question {
 // figures returns the measurements in the answers of agents, and the nodes that should run
 // on instances that did not answer.
 func (o *overview) figures(answers []zeekapi.Result) zeekapi.Figures {
-	byInstance := make(map[string]zeekapi.Result, len(answers))
-	for _, res := range answers {
-		byInstance[res.Instance] = res
-	}
+	byInstance := byName(answers, func(res zeekapi.Result) string { return res.Instance })
 	f := zeekapi.Figures{Controller: o.settings.Name}
 	if o.directories != nil {
 		f.Directories = o.directories()
@@ -165,18 +162,14 @@ const maxScripts = 20_000
 
 // scripts passes a client's request for the scripts of nodes to the agents.
 func (q *queries) scripts(by broker.Peer, req zeekapi.ScriptsRequest) {
-	r := q.requests.begin(by, req)
+	r := q.beginDeployed(by, req)
 	if r == nil {
-		return
-	}
-	if len(q.members.byName) == 0 {
-		q.requests.fail(r, "no cluster deployed")
 		return
 	}
 	r.task = &takeScripts{}
 	q.forAble(r, req.Nodes, (*agent).measures, func(nodes []string) question {
-		return question{message: func(id zeekapi.ReqID) zeekapi.Message {
+		return joint(r, question{message: func(id zeekapi.ReqID) zeekapi.Message {
 			return zeekapi.AgentScriptsRequest{ReqID: id, Nodes: nodes, All: req.All}
-		}}
+		}})
 	})
 }

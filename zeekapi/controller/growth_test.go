@@ -73,7 +73,9 @@ func TestStateDoesNotGrow(t *testing.T) {
 		return info.Size()
 	}
 	full := deployMany(200) // more than the history has, with more events than are kept
-	if now := deployMany(200); now > full {
+	// The database doubles its file when free pages are too scattered. The deployments
+	// add eight times as much.
+	if now := deployMany(200); now > 2*full {
 		t.Errorf("%d bytes after %d deployments, %d at first", now, number, full)
 	}
 	if n, m := len(b.state.History), len(b.state.Events); n != 100 || m != 1000 {

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -55,6 +57,12 @@ type (
 		Why string
 	}
 
+	// Forwarded reports the end of a Forward. Response is for its client.
+	Forwarded struct {
+		Peer     uuid.UUID
+		Response zeekapi.Message
+	}
+
 	// SiteStored reports the end of a StoreSite. Response is for its client.
 	SiteStored struct {
 		Peer     uuid.UUID
@@ -82,6 +90,7 @@ func (AgentRefused) input()   {}
 func (Unsupported) input()    {}
 func (PartUnreadable) input() {}
 func (SiteStored) input()     {}
+func (Forwarded) input()      {}
 func (StorageChanged) input() {}
 func (Shutdown) input()       {}
 func (Tick) input()           {}
@@ -117,9 +126,24 @@ type (
 		Part     bool
 	}
 
-	// StoreSite stores a part of a site. SiteStored follows with the response.
+	// ToAgents sends a message without a response to agents of zeekwire.
+	ToAgents struct {
+		Peers   []uuid.UUID
+		Message zeekapi.Message
+	}
+
+	// Forward passes a request of a client to the leader, because this controller stands by.
+	// Forwarded follows with the response.
+	Forward struct {
+		By      broker.Peer
+		Message zeekapi.Message
+	}
+
+	// StoreSite stores a part of a site. SiteStored follows with the response. Owner
+	// identifies the client, even after it has reconnected.
 	StoreSite struct {
 		Peer    uuid.UUID
+		Owner   string
 		Request zeekapi.UploadSiteRequest
 	}
 
@@ -178,6 +202,9 @@ type (
 	// SaveSent stores the identity of the configuration sent last.
 	SaveSent struct{ Sent Sent }
 
+	// StepDown makes the controller hand over to another one.
+	StepDown struct{}
+
 	// Announce stores a cluster event, then publishes it. It removes events with
 	// lower numbers than Oldest.
 	Announce struct {
@@ -187,12 +214,15 @@ type (
 )
 
 func (ToAgent) output()        {}
+func (ToAgents) output()       {}
 func (ToClients) output()      {}
 func (StoreSite) output()      {}
+func (Forward) output()        {}
 func (ReadSite) output()       {}
 func (KeepSites) output()      {}
 func (Dial) output()           {}
 func (Hangup) output()         {}
+func (StepDown) output()       {}
 func (Save) output()           {}
 func (SaveDeployment) output() {}
 func (SaveNames) output()      {}
@@ -259,6 +289,23 @@ type State struct {
 	Job     *StoredJob            // the last one, nil if there was none
 	Sent    Sent                  // zero if nothing was
 	Stopped []zeekapi.StoppedNode // sorted by name
+
+	// Term is the term of the last leader among several controllers, see Post. It is zero
+	// if there was always only one.
+	Term uint64
+}
+
+// Sites returns the IDs of the sites that the configurations of s need, sorted.
+func (s State) Sites() []string {
+	needed := make(map[string]bool)
+	for _, c := range s.Configs {
+		needed[c.Site] = true
+	}
+	for _, p := range s.History {
+		needed[p.Configuration.Site] = true
+	}
+	delete(needed, "")
+	return slices.Sorted(maps.Keys(needed))
 }
 
 // StoredJob is a job with what the next life of a controller needs to resume it.

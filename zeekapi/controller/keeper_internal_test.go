@@ -122,10 +122,7 @@ func TestStepsAfterFailureAreTakenAgain(t *testing.T) {
 		return m
 	}
 	s := &fickleStore{}
-	l := &lives{
-		Machine: next(State{}), next: next, keeper: &keeper{store: s, kept: newLiveState(State{})},
-		agents: introductions{byPeer: make(map[uuid.UUID]*introduction)}, dialed: make(map[string]bool),
-	}
+	l := newLives(next(State{}), next, &keeper{store: s, kept: newLiveState(State{})}, Post{Leads: true})
 	now := time.Unix(0, 0)
 	hello := func(name string) Input {
 		return FromAgent{Peer: broker.Peer{ID: uuid.New()}, Message: zeekapi.AgentHello{Instance: name, APIVersion: zeekapi.APIVersion}}

@@ -17,14 +17,14 @@ import (
 var layers = []string{
 	// Shared types.
 	"inout.go", "text.go", "values.go", "allowance.go", "complaints.go", "outbox.go", "tally.go",
-	"settings.go", "ports.go", "validate.go", "portchanges.go", "diff.go",
+	"settings.go", "post.go", "ports.go", "validate.go", "portchanges.go", "diff.go",
 
 	// Stored state.
 	"eventlog.go", "storage.go", "configurations.go", "history.go", "names.go", "stoppednodes.go", "nodestates.go",
 
 	// Agents and clients.
-	"agents.go", "clients.go", "request.go", "deadlines.go", "requests.go", "sites.go",
-	"members.go", "contests.go", "arrivals.go", "reports.go", "nodequestions.go", "surveys.go", "strangers.go",
+	"agents.go", "clients.go", "request.go", "polls.go", "deadlines.go", "requests.go", "passed.go", "sites.go",
+	"members.go", "contests.go", "leading.go", "arrivals.go", "reports.go", "nodequestions.go", "surveys.go", "strangers.go",
 
 	// Changes of the cluster.
 	"plan.go", "deliveries.go", "waits.go", "rollbacks.go", "deployments.go", "trials.go", "drains.go", "stops.go", "restartchecks.go",
@@ -37,7 +37,7 @@ var layers = []string{
 	"snapshot.go", "machine.go", "check.go",
 
 	// I/O.
-	"access.go", "ledger.go", "storefile.go", "store.go", "livestate.go", "keeper.go", "lives.go", "dials.go", "encode.go", "config.go", "storedsites.go", "space.go", "perform.go", "listen.go", "run.go",
+	"access.go", "ledger.go", "entries.go", "fileschema.go", "storefile.go", "store.go", "leadership.go", "livestate.go", "keeper.go", "lives.go", "dials.go", "encode.go", "config.go", "storedsites.go", "space.go", "forwarding.go", "perform.go", "listen.go", "run.go",
 }
 
 // noImporter resolves no imports. The test needs only the declarations of the

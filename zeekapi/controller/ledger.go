@@ -4,20 +4,18 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc64"
+	"iter"
 	"slices"
 	"strconv"
-
-	bolt "go.etcd.io/bbolt"
 
 	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// The buckets of the file. Every value, except those of "meta", is a checksum of
+// The buckets of the entries. Every value, except those of "meta", is a checksum of
 // bucket, key and encoding, followed by the binary encoding of a record. "meta" has
 // a sum of all these checksums, which detects missing entries.
 var (
@@ -35,20 +33,12 @@ var (
 	keyChecksum = []byte("checksum")
 	keyJob      = []byte("job")
 	keySent     = []byte("sent")
-
-	// bucketReserve exists only while room makes free pages.
-	bucketReserve = []byte("reserve")
+	keyTerm     = []byte("term")
 )
 
-// errDamaged is the error of a file that differs from what a controller wrote.
-var errDamaged = errors.New("the file is damaged; restore it from a copy, or move it away to begin anew")
-
-// The schema of the file. Schema 1 had only configurations, without checksums, and
-// its target contained addresses.
-const (
-	schema    = "2"
-	schemaOne = "1"
-)
+// schema is the version of this format. Schema 1 of files had only configurations, without
+// checksums, and its target contained addresses.
+const schema = "2"
 
 func keyOf(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
 
@@ -66,95 +56,32 @@ func checksum(bucket, key, data []byte) uint64 {
 	return crc64.Update(sum, crcTable, data)
 }
 
-// hasSchema reports whether a file has the present schema.
-func hasSchema(tx *bolt.Tx) (bool, error) {
-	meta := tx.Bucket(bucketMeta)
-	if meta == nil || string(meta.Get(keySchema)) != schema {
-		return false, nil
-	}
-	for _, name := range append([][]byte{bucketMeta}, buckets...) {
-		if tx.Bucket(name) == nil {
-			return false, fmt.Errorf("%s is missing: %w", name, errDamaged)
-		}
-	}
-	return true, nil
-}
+// Entries are the entries of a key-value database in which a Store keeps a State, within
+// one transaction. PrepareEntries, ReadEntries, WriteChanges and WriteState use them. Keys
+// and values are opaque. A bucket is a name space of keys, and exists without being created.
+type Entries interface {
+	// Get returns the value of a key, nil if there is none. The caller does not change it,
+	// and does not use it after the next change.
+	Get(bucket, key []byte) []byte
 
-// prepareFile creates the buckets of a new file, upgrades an old file, and returns an
-// error for a file with an unknown schema.
-func prepareFile(tx *bolt.Tx) error {
-	meta := tx.Bucket(bucketMeta)
-	var former map[Slot]zeekapi.Configuration
-	if meta != nil {
-		found := string(meta.Get(keySchema))
-		if found != schemaOne {
-			return fmt.Errorf("schema is %q, this program knows up to %q", found, schema)
-		}
-		var err error
-		if former, err = loadSchemaOne(tx); err != nil {
-			return err
-		}
-	} else if name, _ := tx.Cursor().First(); name != nil {
-		return fmt.Errorf("it is a database of something else, with %.40q", name)
-	}
-	for _, name := range append([][]byte{bucketMeta}, buckets...) {
-		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-			return err
-		}
-	}
-	if err := tx.Bucket(bucketMeta).Put(keySchema, []byte(schema)); err != nil {
-		return err
-	}
-	w := ledger{tx: tx}
-	for _, slot := range Slots {
-		if c, ok := former[slot]; ok {
-			w.put(bucketConfigs, []byte(slot), c)
-		}
-	}
-	return w.close()
-}
+	// Put sets the value of a key.
+	Put(bucket, key, value []byte) error
 
-// loadSchemaOne returns the configurations of schema 1. If the target came from the
-// staged configuration, addresses that are unspecified there become unspecified again.
-func loadSchemaOne(tx *bolt.Tx) (map[Slot]zeekapi.Configuration, error) {
-	configs := make(map[Slot]zeekapi.Configuration)
-	if tx.Bucket(bucketConfigs) == nil {
-		return nil, fmt.Errorf("%s is missing: %w", bucketConfigs, errDamaged)
-	}
-	for _, slot := range Slots {
-		data := tx.Bucket(bucketConfigs).Get([]byte(slot))
-		if data == nil {
-			continue
-		}
-		var c zeekapi.Configuration
-		if err := decode(data, &c); err != nil {
-			return nil, fmt.Errorf("%s configuration: %w", slot, err)
-		}
-		configs[slot] = c
-	}
-	staged := configs[Staged]
-	for _, slot := range []Slot{Ready, Target} {
-		c, ok := configs[slot]
-		if !ok || c.ID != staged.ID {
-			continue
-		}
-		c.Instances = slices.Clone(c.Instances)
-		for i, inst := range c.Instances {
-			if as, ok := staged.Instance(inst.Name); ok && unspecified(as.Host) {
-				c.Instances[i].Host = as.Host
-			}
-		}
-		configs[slot] = c
-	}
-	return configs, tx.DeleteBucket(bucketConfigs)
+	// Delete removes a key.
+	Delete(bucket, key []byte) error
+
+	// All returns the keys of a bucket in ascending order, with their values. The caller
+	// changes nothing meanwhile.
+	All(bucket []byte) iter.Seq2[[]byte, []byte]
 }
 
 // ledger reads and writes entries in a transaction, and maintains the sum of their
 // checksums. After the first error it does nothing.
 type ledger struct {
-	tx  *bolt.Tx
-	sum uint64
-	err error
+	entries Entries
+	damage  error // of an entry that differs from what was written
+	sum     uint64
+	err     error
 }
 
 // open loads the sum of the previous transaction.
@@ -163,9 +90,9 @@ func (l *ledger) open() {
 }
 
 func (l *ledger) account() (uint64, error) {
-	data := l.tx.Bucket(bucketMeta).Get(keyChecksum)
+	data := l.entries.Get(bucketMeta, keyChecksum)
 	if len(data) != 8 {
-		return 0, fmt.Errorf("checksum is missing: %w", errDamaged)
+		return 0, fmt.Errorf("checksum is missing: %w", l.damage)
 	}
 	return binary.BigEndian.Uint64(data), nil
 }
@@ -175,7 +102,7 @@ func (l *ledger) close() error {
 	if l.err != nil {
 		return l.err
 	}
-	return l.tx.Bucket(bucketMeta).Put(keyChecksum, binary.BigEndian.AppendUint64(nil, l.sum))
+	return l.entries.Put(bucketMeta, keyChecksum, binary.BigEndian.AppendUint64(nil, l.sum))
 }
 
 // complete reports whether all entries were read.
@@ -185,7 +112,7 @@ func (l *ledger) complete() error {
 	}
 	want, err := l.account()
 	if err == nil && want != l.sum {
-		err = fmt.Errorf("entries are missing: %w", errDamaged)
+		err = fmt.Errorf("entries are missing: %w", l.damage)
 	}
 	return err
 }
@@ -193,7 +120,7 @@ func (l *ledger) complete() error {
 // verified checks an entry, adds it to the sum, and returns its encoding.
 func (l *ledger) verified(bucket, key, entry []byte) (data []byte, ok bool) {
 	if len(entry) < 8 || binary.BigEndian.Uint64(entry) != checksum(bucket, key, entry[8:]) {
-		l.fail(bucket, key, errDamaged)
+		l.fail(bucket, key, l.damage)
 		return nil, false
 	}
 	l.sum ^= binary.BigEndian.Uint64(entry)
@@ -214,7 +141,7 @@ func (l *ledger) fail(bucket, key []byte, err error) {
 // get reads an entry into v, a pointer to a record. It returns false if there is no
 // entry.
 func (l *ledger) get(bucket, key []byte, v any) bool {
-	entry := l.tx.Bucket(bucket).Get(key)
+	entry := l.entries.Get(bucket, key)
 	if l.err != nil || entry == nil {
 		return false
 	}
@@ -234,8 +161,7 @@ func each[T any](l *ledger, bucket []byte, do func(T)) {
 	if l.err != nil {
 		return
 	}
-	cursor := l.tx.Bucket(bucket).Cursor()
-	for key, entry := cursor.First(); key != nil; key, entry = cursor.Next() {
+	for key, entry := range l.entries.All(bucket) {
 		data, ok := l.verified(bucket, key, entry)
 		if !ok {
 			return
@@ -259,11 +185,11 @@ func (l *ledger) put(bucket, key []byte, v any) {
 		return
 	}
 	sum := checksum(bucket, key, data)
-	if entry := l.tx.Bucket(bucket).Get(key); len(entry) >= 8 && binary.BigEndian.Uint64(entry) == sum && bytes.Equal(entry[8:], data) {
+	if entry := l.entries.Get(bucket, key); len(entry) >= 8 && binary.BigEndian.Uint64(entry) == sum && bytes.Equal(entry[8:], data) {
 		return
 	}
 	l.delete(bucket, key)
-	if err := l.tx.Bucket(bucket).Put(key, append(binary.BigEndian.AppendUint64(nil, sum), data...)); err != nil {
+	if err := l.entries.Put(bucket, key, append(binary.BigEndian.AppendUint64(nil, sum), data...)); err != nil {
 		l.fail(bucket, key, err)
 	}
 	l.sum ^= sum
@@ -271,14 +197,14 @@ func (l *ledger) put(bucket, key []byte, v any) {
 
 // delete removes an entry if it exists.
 func (l *ledger) delete(bucket, key []byte) {
-	entry := l.tx.Bucket(bucket).Get(key)
+	entry := l.entries.Get(bucket, key)
 	if l.err != nil || entry == nil {
 		return
 	}
 	if _, ok := l.verified(bucket, key, entry); !ok {
 		return
 	}
-	if err := l.tx.Bucket(bucket).Delete(key); err != nil {
+	if err := l.entries.Delete(bucket, key); err != nil {
 		l.fail(bucket, key, err)
 	}
 }
@@ -291,15 +217,15 @@ type storedPast struct {
 }
 
 // storedSent is the record of a Sent, together with the nodes that are stopped, because
-// earlier versions take an entry of its own for damage.
+// earlier versions treat an additional entry as damage.
 type storedSent struct {
 	Sent
 	Stopped []zeekapi.StoppedNode `zeek:"stopped,extension"`
 }
 
-// told returns the stored storedSent, in a transaction with changes.
+// told returns the storedSent, in a transaction with changes.
 func (l *ledger) told() (told storedSent) {
-	entry := l.tx.Bucket(bucketLast).Get(keySent)
+	entry := l.entries.Get(bucketLast, keySent)
 	if l.err != nil || entry == nil {
 		return told
 	}
@@ -312,6 +238,32 @@ func (l *ledger) told() (told storedSent) {
 		l.fail(bucketLast, keySent, err)
 	}
 	return told
+}
+
+// term returns the stored term, 0 if there is none. It is not part of the sum, because
+// versions that know no terms treat an additional entry as damage.
+func (l *ledger) term() uint64 {
+	entry := l.entries.Get(bucketMeta, keyTerm)
+	if l.err != nil || entry == nil {
+		return 0
+	}
+	if len(entry) != 16 || binary.BigEndian.Uint64(entry) != checksum(bucketMeta, keyTerm, entry[8:]) {
+		l.fail(bucketMeta, keyTerm, l.damage)
+		return 0
+	}
+	return binary.BigEndian.Uint64(entry[8:])
+}
+
+// setTerm changes the stored term.
+func (l *ledger) setTerm(term uint64) {
+	if l.err != nil || term == l.term() {
+		return
+	}
+	data := binary.BigEndian.AppendUint64(nil, term)
+	entry := append(binary.BigEndian.AppendUint64(nil, checksum(bucketMeta, keyTerm, data)), data...)
+	if err := l.entries.Put(bucketMeta, keyTerm, entry); err != nil {
+		l.fail(bucketMeta, keyTerm, err)
+	}
 }
 
 // replace makes the entries those of a state. It writes only what differs.
@@ -345,6 +297,7 @@ func (l *ledger) replace(s State) {
 	if s.Sent != (Sent{}) || len(s.Stopped) > 0 {
 		put(bucketLast, keySent, storedSent{s.Sent, s.Stopped})
 	}
+	l.setTerm(s.Term)
 	for _, bucket := range buckets {
 		l.retain(bucket, kept[string(bucket)])
 	}
@@ -353,42 +306,27 @@ func (l *ledger) replace(s State) {
 // retain removes the entries with other keys.
 func (l *ledger) retain(bucket []byte, keys map[string]bool) {
 	var others [][]byte
-	_ = l.tx.Bucket(bucket).ForEach(func(key, _ []byte) error {
+	for key := range l.entries.All(bucket) {
 		if !keys[string(key)] {
 			others = append(others, slices.Clone(key))
 		}
-		return nil
-	})
+	}
 	for _, key := range others {
 		l.delete(bucket, key)
 	}
 }
 
-// reserve is the number of bytes that a file keeps free within itself. It serves for
-// what must be stored when the disk is full: the end of a deployment, for example.
-const reserve = 1 << 20
-
-// fillReserve writes an entry that takes as much room as the reserve.
-func fillReserve(tx *bolt.Tx) error {
-	b, err := tx.CreateBucketIfNotExists(bucketReserve)
-	if err != nil {
-		return err
-	}
-	return b.Put([]byte("0"), make([]byte, reserve))
-}
-
-// emptyReserve removes that entry, whose pages are then free. A database never returns
-// them to the disk.
-func emptyReserve(tx *bolt.Tx) error { return tx.DeleteBucket(bucketReserve) }
-
 // trim removes entries with lower numbers than oldest.
 func (l *ledger) trim(bucket []byte, oldest uint64) {
-	for l.err == nil {
-		key, _ := l.tx.Bucket(bucket).Cursor().First()
-		if key == nil || bytes.Compare(key, keyOf(oldest)) >= 0 {
-			return
+	var older [][]byte
+	for key := range l.entries.All(bucket) {
+		if bytes.Compare(key, keyOf(oldest)) >= 0 {
+			break
 		}
-		l.delete(bucket, slices.Clone(key))
+		older = append(older, slices.Clone(key))
+	}
+	for _, key := range older {
+		l.delete(bucket, key)
 	}
 }
 

@@ -17,6 +17,7 @@ type liveState struct {
 	job     *StoredJob
 	sent    Sent
 	stopped []zeekapi.StoppedNode
+	term    uint64
 }
 
 func newLiveState(s State) *liveState {
@@ -24,10 +25,19 @@ func newLiveState(s State) *liveState {
 		configs: make(map[Slot]zeekapi.Configuration),
 		history: slices.Clone(s.History), events: slices.Clone(s.Events),
 		names: map[NameSet]map[string]bool{Drained: setOf(s.Drained), Owed: setOf(s.Owed)},
-		job:   s.Job, sent: s.Sent, stopped: s.Stopped,
+		job:   s.Job, sent: s.Sent, stopped: s.Stopped, term: s.Term,
 	}
 	maps.Copy(k.configs, s.Configs)
 	return k
+}
+
+// After returns the state after changes, as a Store stores it.
+func (s State) After(changes ...Change) State {
+	k := newLiveState(s)
+	for _, c := range changes {
+		k.apply(c)
+	}
+	return k.state()
 }
 
 // state returns the state after all changes.
@@ -35,11 +45,11 @@ func (k *liveState) state() State {
 	return State{
 		Configs: maps.Clone(k.configs), History: slices.Clone(k.history), Events: slices.Clone(k.events),
 		Drained: sortedKeys(k.names[Drained]), Owed: sortedKeys(k.names[Owed]), Job: k.job, Sent: k.sent,
-		Stopped: k.stopped,
+		Stopped: k.stopped, Term: k.term,
 	}
 }
 
-// apply applies a change, as Store.Save does.
+// apply applies a change, as the Save of a Store does.
 func (k *liveState) apply(c Change) {
 	switch c := c.(type) {
 	case Save:

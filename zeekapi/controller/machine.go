@@ -7,6 +7,7 @@
 package controller
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -40,6 +41,7 @@ type Machine struct {
 	sites    *sites
 	members  *members
 	contests *contests
+	leading  *leading
 	arrivals *arrivals
 	reports  *reports
 	surveys  *surveys
@@ -57,6 +59,8 @@ type Machine struct {
 	alerting *alerting
 	handlers handlers
 
+	post    *Post
+	passed  *passed
 	phase   Phase
 	speaker string // instance whose agent the last input is from, "" for other inputs
 }
@@ -69,7 +73,7 @@ func NewMachine(settings Settings, state State, newID func() string, log zerolog
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{out: new(outbox), log: log, complaints: newComplaints(log)}
+	m := &Machine{out: new(outbox), log: log, complaints: newComplaints(log), post: &Post{Leads: true, Term: state.Term}, passed: newPassed()}
 	m.keep(state)
 	m.reach(settings, newID)
 	m.change(settings, state)
@@ -96,8 +100,11 @@ func (m *Machine) reach(settings Settings, newID func() string) {
 	m.sites = newSites(m.out, m.configs, m.history, m.agents, m.requests, m.log)
 	m.members = newMembers(m.out, m.agents, m.names, newID, settings.RequestTimeout)
 	m.contests = newContests(m.out, m.agents, m.requests, m.events, m.log)
+	m.leading = &leading{
+		outbox: m.out, post: m.post, newID: newID, agents: m.agents, contacts: m.members.contact, events: m.events, log: m.log,
+	}
 	m.arrivals = &arrivals{
-		outbox: m.out, agents: m.agents, members: m.members, names: m.names, requests: m.requests, contests: m.contests,
+		outbox: m.out, agents: m.agents, leading: m.leading, members: m.members, names: m.names, requests: m.requests, contests: m.contests,
 		states: m.states, events: m.events, complaints: m.complaints, log: m.log,
 	}
 	m.contests.replace = m.arrivals.replace
@@ -150,6 +157,7 @@ func (m *Machine) serve(settings Settings) {
 	m.overview = &overview{
 		settings: settings, configs: m.configs, history: m.history, events: m.events, agents: m.agents,
 		members: m.members, names: m.names, stopped: m.stopped, requests: m.requests, jobs: m.jobs, storage: m.storage,
+		post: m.post,
 	}
 	m.alerting = &alerting{outbox: m.out, events: m.events, requests: m.requests}
 	h := make(handlers)
@@ -183,9 +191,11 @@ func (m *Machine) serve(settings Settings) {
 	handle(h, zeekapi.DiagnoseCall, m.queries.diagnose)
 	handle(h, zeekapi.CleanupCall, m.queries.cleanup)
 	handle(h, zeekapi.StatusCall, m.overview.requestStatus)
+	handle(h, zeekapi.ControllersCall, m.overview.listControllers)
 	handle(h, zeekapi.HistoryCall, m.overview.listHistory)
 	handle(h, zeekapi.GetPastCall, m.overview.getPast)
 	handle(h, zeekapi.EventsCall, m.overview.listEvents)
+	handle(h, zeekapi.StepDownCall, m.stepDown)
 	m.handlers = h
 }
 
@@ -205,6 +215,44 @@ func (m *Machine) Start(now time.Time) []Output {
 	m.jobs.resume()
 	m.sites.keep()
 	return m.out.take()
+}
+
+// takeOver starts a machine that leads, with the agents that are connected. It adds no event
+// for an agent whose last event says that it is connected: it was connected to the leader
+// before.
+func (m *Machine) takeOver(now time.Time, former *Machine, agents []Input) []Output {
+	m.phase = former.phase
+	contacts := m.events.lastContacts()
+	m.out.now = now
+	if m.post.shared() {
+		m.events.add(zeekapi.EventLeader, "", "", fmt.Sprintf("controller %s leads, term %d", m.overview.settings.Name, m.post.Term))
+	}
+	out := m.Start(now)
+	m.overview.started = former.overview.started
+	for _, in := range agents {
+		if from, ok := in.(FromAgent); ok {
+			if hello, ok := from.Message.(zeekapi.AgentHello); ok {
+				m.events.quiet = contacts[hello.Instance].Kind == zeekapi.EventConnected
+			}
+		}
+		out = append(out, m.Step(now, in)...)
+	}
+	m.events.quiet = false
+	return out
+}
+
+// stepDown lets another controller lead.
+func (m *Machine) stepDown(by broker.Peer, req zeekapi.StepDownRequest) {
+	switch {
+	case !m.post.shared():
+		m.requests.answer(by, req, zeekapi.Failure(req.ID, "this controller is the only one: its state is in a file"))
+	case len(m.post.Members) < 2:
+		m.requests.answer(by, req, zeekapi.Failure(req.ID, "no other controller stands by"))
+	default:
+		m.log.Info().Str("by", nameOf(by)).Msg("stepping down")
+		m.requests.answer(by, req, successWith(req.ID, m.post.Members))
+		m.out.emit(StepDown{})
+	}
 }
 
 // succeed starts a machine in place of another one, because the last changes of that
@@ -232,6 +280,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	case PeerLost:
 		m.arrivals.peerLost(in.Peer)
 		m.clients.lost(in.Peer.ID)
+		m.passed.lost(in.Peer.ID)
 		m.complaints.lost(in.Peer.ID)
 	case FromAgent:
 		m.fromAgent(in.Peer, in.Dialect, in.Message)
@@ -240,11 +289,18 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.fromClient(in.Peer, in.Message)
 		m.requests.arriving = 0
 	case AgentRefused:
+		if a := m.agents.speaking(in.Peer.ID); a != nil && a.Name == in.Instance { // it was permitted before
+			m.arrivals.peerLost(in.Peer)
+		}
 		m.events.add(zeekapi.EventError, clip(in.Instance), "", "refused an agent from "+nameOf(in.Peer)+": "+clip(in.Why))
 	case PartUnreadable:
 		m.sites.unreadable(in)
 	case SiteStored:
 		m.sites.stored(in)
+	case Forwarded:
+		if m.passed.answered(in.Peer, in.Response) {
+			m.out.emit(ToClients{in.Peer, in.Response})
+		}
 	case AlertsTested:
 		m.alerting.tested(in)
 	case Noted:
@@ -258,6 +314,8 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.phase = max(m.phase, Ending)
 	case Tick:
 		m.requests.expire()
+		m.requests.polls.hurry()
+		m.trials.renew()
 		m.members.repeat()
 		m.sites.retry()
 		m.jobs.poll()
@@ -289,6 +347,8 @@ func (m *Machine) fromAgent(peer broker.Peer, dialect string, msg zeekapi.Messag
 		} else if w := m.arrivals.welcomed(peer, msg); w != nil {
 			m.deployments.ready(w)
 		}
+	case zeekapi.AgentLeaderResponse:
+		m.leading.answered(peer, msg)
 	case zeekapi.AgentStandbyResponse:
 		m.arrivals.stoodBy(peer, msg)
 	case zeekapi.AgentError, zeekapi.AgentLog, zeekapi.AgentChange, zeekapi.AgentProblems:
@@ -309,20 +369,40 @@ func (m *Machine) fromClient(by broker.Peer, msg zeekapi.Message) {
 	do := m.handlers[request]
 	switch {
 	case do == nil: // a response of another controller
+	case !m.post.serves(request) && m.post.forwards(by, request) && m.phase == Running:
+		m.pass(by, msg)
+	case !m.post.serves(request):
+		m.requests.answer(by, msg, m.post.refusal(msg.RequestID()))
+	case m.post.shared() && !m.storage.available() && request.Effect == zeekapi.Changes:
+		m.requests.answer(by, msg, zeekapi.Failure(msg.RequestID(), "%s", m.storage.refusal()))
 	case m.phase != Running:
 		m.requests.answer(by, msg, zeekapi.Failure(msg.RequestID(), errEnding))
 	default:
+		if m.post.announces(request) {
+			m.out.emit(ToClients{by.ID, zeekapi.StoredAnswer{ReqID: zeekapi.ReqID{ID: msg.RequestID()}, Controller: m.overview.settings.Name, AsOf: m.post.AsOf}})
+		}
 		do(by, msg)
 	}
+}
+
+// pass passes a request to the leader.
+func (m *Machine) pass(by broker.Peer, msg zeekapi.Message) {
+	if !m.passed.add(by, msg) {
+		m.requests.repeated(by, msg)
+		return
+	}
+	m.out.emit(Forward{By: by, Message: msg})
 }
 
 // Deadline returns the time of the next Tick that the machine needs. The result
 // is false if it needs none.
 func (m *Machine) Deadline() (time.Time, bool) {
 	next := m.requests.deadline().
+		sooner(m.requests.polls.waiting()).
 		sooner(m.members.again).
 		sooner(m.sites.again).
 		sooner(m.jobs.deadline()).
+		sooner(m.trials.deadline()).
 		sooner(m.drains.deadline()).
 		sooner(m.stops.deadline()).
 		sooner(m.surveys.next)
@@ -333,7 +413,9 @@ func (m *Machine) Deadline() (time.Time, bool) {
 func (m *Machine) Phase() Phase { return m.phase }
 
 // Pending returns the number of requests whose response a client waits for.
-func (m *Machine) Pending() int { return m.requests.awaited + m.sites.storing + m.alerting.testing }
+func (m *Machine) Pending() int {
+	return m.requests.awaited + m.sites.storing + m.alerting.testing + len(m.passed.requests)
+}
 
 // Snapshot returns the present numbers.
 func (m *Machine) Snapshot() Snapshot {
@@ -345,6 +427,7 @@ func (m *Machine) Snapshot() Snapshot {
 		Nodes:     m.states.total.copy(),
 		Storage:   m.storage.why,
 		Speaker:   m.speaker,
+		Post:      *m.post,
 		Target:    m.configs.target().Configuration,
 		Revision:  m.configs.target().number,
 	}

@@ -33,6 +33,9 @@ type bench struct {
 	events  []string // since the last call of expectEvents
 	log     *lines
 	nodes   bool // describes also the nodes that agents are to run
+
+	layouts map[uuid.UUID]string // ID of the last layout that each peer got
+	sent    []uuid.UUID          // peers that got layouts
 }
 
 func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *bench {
@@ -41,7 +44,8 @@ func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *be
 
 // newBenchOf returns a bench with a machine that starts with a stored state.
 func newBenchOf(t *testing.T, state controller.State) *bench {
-	b := &bench{t: t, now: testStart, log: new(lines), state: state.Clone(), saved: make(map[controller.Slot]zeekapi.Configuration)}
+	b := &bench{t: t, now: testStart, log: new(lines), state: state.Clone(), saved: make(map[controller.Slot]zeekapi.Configuration),
+		layouts: make(map[uuid.UUID]string)}
 	maps.Copy(b.saved, state.Configs)
 	b.machine = newMachine(controller.DefaultSettings(), state.Clone(), func() string {
 		b.ids++
@@ -117,6 +121,13 @@ func (b *bench) take(outputs []controller.Output) (described []string) {
 			b.state.Apply(c)
 		}
 		switch o := o.(type) {
+		case controller.ToAgents:
+			b.supplied(o)
+			continue
+		case controller.ToAgent:
+			if id := layoutIn(o.Message); id != "" && b.layouts[o.Peer] != id {
+				b.t.Errorf("%s is to use a layout that it does not have", o.Instance)
+			}
 		case controller.Save:
 			b.saved[o.Slot] = o.Config
 		case controller.Announce:
@@ -132,6 +143,25 @@ func (b *bench) take(outputs []controller.Output) (described []string) {
 		described = append(described, text)
 	}
 	return described
+}
+
+// supplied takes a layout that is sent to agents.
+func (b *bench) supplied(to controller.ToAgents) {
+	for _, peer := range to.Peers {
+		b.layouts[peer] = to.Message.(zeekapi.AgentLayout).ID
+	}
+	b.sent = append(b.sent, to.Peers...)
+}
+
+// layoutIn returns the ID of the layout that a request names.
+func layoutIn(msg zeekapi.Message) string {
+	switch msg := msg.(type) {
+	case zeekapi.AgentDeployNodesRequest:
+		return msg.LayoutID
+	case zeekapi.AgentCheckRequest:
+		return msg.LayoutID
+	}
+	return ""
 }
 
 // nodesIn describes the nodes that an agent is to run, or to check.

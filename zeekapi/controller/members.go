@@ -38,7 +38,7 @@ type contact struct {
 	since     alarm // when the agent connected or was lost; not set if it never connected
 	lastError string
 	reports   allowance
-	problems  []zeekapi.Problem // those that the agent reported last, sorted by key
+	problems  []zeekapi.Problem // as the agent last reported them, sorted by key
 }
 
 // Limits for the reports of one agent.

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,9 @@ type runner struct {
 	shared  broadcasts
 	encoder encoder
 	workers *eventloop.Workers[Input] // complete sites, which takes seconds
+	fetches *fetches
+
+	forwards *forwards
 }
 
 // perform stores the changes, and then carries out the outputs. It returns the
@@ -30,20 +34,23 @@ func (r *runner) perform(ctx context.Context, outputs []Output) (more []Input, e
 		return []Input{storeFailed{}}, nil
 	}
 	for _, o := range outputs {
+		if r.lives.keeper.suspended() && withheld(o) {
+			r.lives.withheld = true
+			continue
+		}
 		switch o := o.(type) {
 		case ToAgent:
 			more = append(more, r.toAgent(ctx, o)...)
+		case ToAgents:
+			r.toAgents(ctx, o)
 		case StoreSite:
 			more = append(more, r.storeSite(o)...)
 		case ReadSite:
-			r.answerAll(ctx, o.Peer, readSite(r.Sites, o.Request))
+			more = append(more, r.readSite(ctx, o)...)
+		case Forward:
+			more = append(more, r.forwards.forward(ctx, o, r.lives.post.leader())...)
 		case KeepSites:
-			if r.Sites == nil {
-				continue
-			}
-			if err := r.Sites.Keep(o.Sites, o.Grace); err != nil {
-				r.Log.Warn().Err(err).Msg("cannot remove sites that no configuration needs")
-			}
+			r.keepSites(o)
 		case TestAlerts:
 			more = append(more, r.testAlerts(ctx, o)...)
 		case ToClients:
@@ -66,22 +73,52 @@ func (r *runner) perform(ctx context.Context, outputs []Output) (more []Input, e
 				r.dials.undial(o.Address)
 			}
 		case checkStorage:
-			if why := r.lives.keeper.check(); why != r.lives.storage.why {
+			switch why := r.lives.keeper.check(); {
+			case r.lives.keeper.lost():
+				more = append(more, deposed{})
+			case why != r.lives.storage.why:
 				more = append(more, StorageChanged{why})
 			}
+		case later:
+			more = append(more, o.in)
+		case StepDown:
+			r.Leadership.StepDown()
 		}
 	}
 	return more, nil
 }
 
-// maxCompletions is the number of sites that are completed at the same time, outside the
-// loop. It is that of incomplete sites in a store with the default settings.
+func (r *runner) keepSites(o KeepSites) {
+	if r.Sites == nil {
+		return
+	}
+	if err := r.Sites.Keep(o.Sites, o.Grace); err != nil {
+		r.Log.Warn().Err(err).Msg("cannot remove sites that no configuration needs")
+	}
+}
+
+// leave responds to the requests that are still pending at the end. It does not wait for
+// clients that do not read.
+func (r *runner) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	for _, o := range r.lives.leave() {
+		if o, ok := o.(ToClients); ok {
+			r.answerAll(ctx, o.Peer, o.Message)
+		}
+	}
+}
+
+const leaveTimeout = time.Second
+
+// maxCompletions is the largest number of sites that are verified at the same time, outside
+// the loop.
 const maxCompletions = 4
 
 // storeSite stores a part of a site. The last one makes the store verify the site, for
 // which the loop does not wait. If too many are being verified, it refuses the part.
 func (r *runner) storeSite(o StoreSite) []Input {
-	store := func() Input { return SiteStored{o.Peer, storeSite(r.Sites, o.Request)} }
+	store := func() Input { return SiteStored{o.Peer, storeSite(r.Sites, o.Owner, o.Request)} }
 	if o.Request.Data == "" || o.Request.Offset+uint64(len(o.Request.Data)) != o.Request.Size {
 		return []Input{store()}
 	}
@@ -89,6 +126,18 @@ func (r *runner) storeSite(o StoreSite) []Input {
 		return nil
 	}
 	return []Input{SiteStored{o.Peer, zeekapi.UploadSiteCall.Respond(o.Request.ID, zeekapi.Failure(o.Request.ID, errTooMany))}}
+}
+
+// readSite responds with a part of a site.
+func (r *runner) readSite(ctx context.Context, o ReadSite) []Input {
+	wait, err := r.fetches.delay(ctx, o.Request.Site, o)
+	switch {
+	case err != nil:
+		return []Input{fetched{[]Output{o}, err.Error()}}
+	case !wait:
+		r.answerAll(ctx, o.Peer, readSite(r.Sites, o.Request))
+	}
+	return nil
 }
 
 // testAlerts sends test notifications, for which the loop does not wait.
@@ -104,8 +153,15 @@ func (r *runner) testAlerts(ctx context.Context, o TestAlerts) []Input {
 // an agent that has not said hello yet, it sends the message in all dialects.
 func (r *runner) toAgent(ctx context.Context, o ToAgent) []Input {
 	if o.Part {
-		var err error
-		if o.Message, err = withPart(r.Sites, o.Message.(zeekapi.AgentSiteRequest)); err != nil {
+		request := o.Message.(zeekapi.AgentSiteRequest)
+		wait, err := r.fetches.delay(ctx, request.Site, o)
+		if wait {
+			return nil
+		}
+		if err == nil {
+			o.Message, err = withPart(r.Sites, request)
+		}
+		if err != nil {
 			return []Input{PartUnreadable{o, err.Error()}}
 		}
 	}
@@ -126,6 +182,25 @@ func (r *runner) toAgent(ctx context.Context, o ToAgent) []Input {
 	return nil
 }
 
+// toAgents sends a message to several agents. It encodes the message only once.
+func (r *runner) toAgents(ctx context.Context, o ToAgents) {
+	for _, d := range r.Dialects {
+		if d.Topics.Agents == "" || !d.Has(o.Message) {
+			continue
+		}
+		r.say(ctx, d, d.Topics.Agents, envelope{Message: o.Message}, func(bus broker.Bus, v broker.Value) error {
+			if all, ok := bus.(broker.Multicaster); ok {
+				return all.PublishToAll(ctx, o.Peers, d.Topics.Agents, v)
+			}
+			var errs []error
+			for _, peer := range o.Peers {
+				errs = append(errs, publish(ctx, bus, peer, d.Topics.Agents, v))
+			}
+			return errors.Join(errs...)
+		})
+	}
+}
+
 // answerAll sends a response to a client in all dialects that have it.
 func (r *runner) answerAll(ctx context.Context, to uuid.UUID, msg zeekapi.Message) {
 	for _, d := range r.Dialects {
@@ -140,11 +215,11 @@ func (r *runner) answerAll(ctx context.Context, to uuid.UUID, msg zeekapi.Messag
 // of broadcasts. On others only the client does: the response may be confidential.
 func (r *runner) answer(ctx context.Context, d *zeekapi.Dialect, to uuid.UUID, msg zeekapi.Message) {
 	shared := sizeOf(msg) <= maxBroadcast && r.shared.take(time.Now())
-	r.say(ctx, d, d.Topics.Controller, envelope{Message: msg}, func(bus broker.Bus) uuid.UUID {
-		if shared && r.Access[bus] == nil {
-			return uuid.Nil
+	r.say(ctx, d, d.Topics.Controller, envelope{Message: msg}, func(bus broker.Bus, v broker.Value) error {
+		if shared && r.Access[bus].broadcasts() {
+			return bus.Publish(ctx, d.Topics.Controller, v)
 		}
-		return to
+		return publish(ctx, bus, to, d.Topics.Controller, v)
 	})
 }
 
@@ -187,10 +262,11 @@ func (b *broadcasts) take(now time.Time) bool {
 // publish sends a message to a peer, or with uuid.Nil to all subscribers of the
 // topic.
 func (r *runner) publish(ctx context.Context, d *zeekapi.Dialect, to uuid.UUID, topic string, msg envelope) {
-	r.say(ctx, d, topic, msg, func(broker.Bus) uuid.UUID { return to })
+	r.say(ctx, d, topic, msg, func(bus broker.Bus, v broker.Value) error { return publish(ctx, bus, to, topic, v) })
 }
 
-func (r *runner) say(ctx context.Context, d *zeekapi.Dialect, topic string, msg envelope, to func(broker.Bus) uuid.UUID) {
+// say encodes a message, and sends it on each bus.
+func (r *runner) say(ctx context.Context, d *zeekapi.Dialect, topic string, msg envelope, send func(broker.Bus, broker.Value) error) {
 	ev, err := r.encoder.encode(d, msg)
 	if err != nil {
 		r.Log.Error().Err(err).Msg("cannot encode a message")
@@ -198,7 +274,7 @@ func (r *runner) say(ctx context.Context, d *zeekapi.Dialect, topic string, msg 
 	}
 	r.Log.Debug().Str("topic", topic).Str("event", ev.Name).Str("request", msg.RequestID()).Msg("sending")
 	for _, bus := range r.Buses {
-		if err := publish(ctx, bus, to(bus), topic, ev.Value()); err != nil && ctx.Err() == nil {
+		if err := send(bus, ev.Value()); err != nil && ctx.Err() == nil {
 			r.Log.Warn().Err(err).Str("topic", topic).Str("event", ev.Name).Msg("cannot publish")
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
@@ -26,8 +28,10 @@ type plan struct {
 	config  zeekapi.Configuration
 	content content
 	nodes   map[string][]zeekapi.Node // by instance, each by name; nil for an instance without nodes
-	layout  zeekapi.PackedLayout      // empty if the configuration has none
 	stopped *stoppedNodes
+
+	layout   zeekapi.PackedLayout // empty if the configuration has none
+	layoutID string
 }
 
 // plans makes plans. It keeps the last one, and the one that is deployed.
@@ -111,6 +115,7 @@ func (p *plans) make(from uint64, c zeekapi.Configuration) *plan {
 	if members, err := c.Members(); err == nil {
 		if l, err := zeekapi.NewLayout(members); err == nil {
 			made.layout = l.Pack()
+			made.layoutID = made.layout.ID()
 		}
 	}
 	return made
@@ -128,22 +133,47 @@ func (p *plan) selects(form uint64) bool { return form == zeekapi.LayoutForm && 
 
 // question asks the agent of an instance to run the plan. An agent of zeekwire
 // that reads this form of layouts gets its own nodes and the layout, which in a
-// large cluster is much less than the whole configuration.
-func (p *plan) question(instance string, form uint64, o sendOptions) question {
-	if !p.selects(form) {
+// large cluster is much less than the whole configuration. One that keeps layouts must
+// have been supplied with it.
+func (p *plan) question(to *agent, o sendOptions) question {
+	if !p.selects(to.layoutForm) {
 		config := p.config
 		config.Site = "" // a record of Zeek's has none
 		return question{content: p.number, message: func(id zeekapi.ReqID) zeekapi.Message {
 			return zeekapi.AgentDeployRequest{ReqID: id, Config: config, Force: o.force}
 		}}
 	}
-	nodes := p.stopped.without(p.nodes[instance])
+	nodes := p.stopped.without(p.nodes[to.Name])
+	layout, layoutID := p.layoutFor(to)
 	return question{message: func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.AgentDeployNodesRequest{
-			ReqID: id, Config: p.config.ID, Nodes: nodes, Layout: p.layout, Force: o.force,
+			ReqID: id, Config: p.config.ID, Nodes: nodes, Layout: layout, LayoutID: layoutID, Force: o.force,
 			Site: p.config.Site, Edited: o.edited, StartLimit: o.startLimit, Continue: o.same,
-		}
+		}.For(to.revision)
 	}}
+}
+
+// supply sends the layout of the plan to those agents of instances that keep layouts and do
+// not have it.
+func (p *plan) supply(a *agents, instances ...string) {
+	var peers []uuid.UUID
+	for _, name := range instances {
+		if to := a.of(name); to != nil && to.keepsLayouts() && to.layout != p.layoutID && p.layout != "" {
+			to.layout = p.layoutID
+			peers = append(peers, to.peer)
+		}
+	}
+	if len(peers) > 0 {
+		a.emit(ToAgents{Peers: peers, Message: zeekapi.AgentLayout{ID: p.layoutID, Layout: p.layout}})
+	}
+}
+
+// layoutFor returns the layout for a request to an agent, or its ID if the agent has it.
+func (p *plan) layoutFor(a *agent) (layout zeekapi.PackedLayout, id string) {
+	if a.layout == p.layoutID {
+		return "", p.layoutID
+	}
+	return p.layout, ""
 }
 
 // sendOptions tell how an agent is to run a plan.
@@ -154,12 +184,13 @@ type sendOptions struct {
 	same       bool          // only the selection of nodes has changed
 }
 
-// check asks the agent of an instance whether it could run the plan.
-func (p *plan) check(instance string) question {
-	nodes := p.stopped.without(p.nodes[instance])
+// check asks an agent whether it could run the plan.
+func (p *plan) check(by *agent) question {
+	nodes := p.stopped.without(p.nodes[by.Name])
+	layout, layoutID := p.layoutFor(by)
 	return question{message: func(id zeekapi.ReqID) zeekapi.Message {
 		return zeekapi.AgentCheckRequest{
-			ReqID: id, Config: p.config.ID, Nodes: nodes, Layout: p.layout, Site: p.config.Site,
+			ReqID: id, Config: p.config.ID, Nodes: nodes, Layout: layout, LayoutID: layoutID, Site: p.config.Site,
 		}
 	}}
 }

@@ -39,7 +39,7 @@ func (q *queries) getNodes(by broker.Peer, req zeekapi.GetNodesRequest) {
 	}
 	t := nodesReport{inquiry[zeekapi.AgentGetNodesResponse]{results: q.takeNodes}, &roundCall{members: q.members, requests: q.requests}}
 	r.task = t
-	t.ask(r, askNodes, q.requests.timeout)
+	t.ask(r, joint(r, askNodes), q.requests.timeout)
 }
 
 // takeNodes adds the stopped nodes to those that an agent reports.
@@ -57,13 +57,20 @@ func (q *queries) takeNodes(c *call, answer zeekapi.AgentGetNodesResponse) []zee
 	return []zeekapi.Result{result}
 }
 
-func (q *queries) getIDValue(by broker.Peer, req zeekapi.GetIDValueRequest) {
+// beginDeployed begins a request about the nodes of the cluster. It returns nil if the
+// request is refused, or fails because no cluster is deployed.
+func (q *queries) beginDeployed(by broker.Peer, req zeekapi.Message) *request {
 	r := q.requests.begin(by, req)
-	if r == nil {
-		return
-	}
-	if len(q.members.byName) == 0 {
+	if r != nil && len(q.members.byName) == 0 {
 		q.requests.fail(r, "no cluster deployed")
+		return nil
+	}
+	return r
+}
+
+func (q *queries) getIDValue(by broker.Peer, req zeekapi.GetIDValueRequest) {
+	r := q.beginDeployed(by, req)
+	if r == nil {
 		return
 	}
 	r.task = inquiry[zeekapi.AgentDispatchResponse]{
@@ -72,9 +79,9 @@ func (q *queries) getIDValue(by broker.Peer, req zeekapi.GetIDValueRequest) {
 		},
 	}
 	q.forNodes(r, req.Nodes, func(nodes []string) question {
-		return question{message: func(id zeekapi.ReqID) zeekapi.Message {
+		return joint(r, question{message: func(id zeekapi.ReqID) zeekapi.Message {
 			return zeekapi.AgentDispatchRequest{ReqID: id, Action: []string{"get_id_value", req.Identifier}, Nodes: nodes}
-		}}
+		}})
 	})
 }
 
@@ -168,12 +175,13 @@ func (q *queries) forAble(r *request, nodes []string, able func(*agent) bool, as
 		q.requests.finish(r)
 		return
 	}
+	about := ask(known)
 	for _, name := range q.members.sorted() {
 		switch {
 		case q.members.of(name).ready && !able(q.agents.of(name)):
 			r.results = append(r.results, r.unanswered(name, unsupported)...)
 		case q.members.of(name).ready:
-			q.requests.call(r, name, ask(known))
+			q.requests.call(r, name, about)
 		case q.names.drained(name):
 			r.results = append(r.results, r.unanswered(name, drained)...)
 		default:
@@ -257,7 +265,7 @@ func (q *queries) aboutNode(by broker.Peer, req zeekapi.Message, node string, t 
 		q.requests.finish(r)
 		return
 	}
-	q.requests.call(r, instance, question{message: ask})
+	q.requests.call(r, instance, joint(r, question{message: ask}))
 }
 
 // remark says why a node of an instance does not run, "" if it should.
@@ -272,28 +280,24 @@ func (q *queries) remark(instance, node string) string {
 }
 
 func (q *queries) takeLogs(c *call, answer zeekapi.AgentLogsResponse) []zeekapi.Result {
-	result := answer.Result
-	logs, ok := dataOf[zeekapi.NodeLogs](result.Data)
-	if !ok {
-		return c.request.unanswered(c.instance, noOutput)
-	}
-	if remark := q.remark(c.instance, c.request.nodes(c.instance)[0]); result.Success && !result.Data.IsNone() && remark != "" {
-		logs.Remark = remark
-		result.Data = mustMarshal(logs)
-	}
-	return []zeekapi.Result{result}
+	return remarked(q, c, answer.Result, noOutput, func(l *zeekapi.NodeLogs, remark string) { l.Remark = remark })
 }
 
-// takeDiagnosis adds what the controller knows: agents do not know which nodes are stopped.
 func (q *queries) takeDiagnosis(c *call, answer zeekapi.AgentDiagnoseResponse) []zeekapi.Result {
-	result := answer.Result
-	d, ok := dataOf[zeekapi.Diagnosis](result.Data)
+	return remarked(q, c, answer.Result, noDiagnosis, func(d *zeekapi.Diagnosis, remark string) { d.Remark = remark })
+}
+
+// remarked returns the result of a request about a single node, whose data must be a T. If
+// the node should not run, set adds why to the data: agents do not know which nodes are
+// stopped. For other data, the result is a failure with the reason wrong.
+func remarked[T any](q *queries, c *call, result zeekapi.Result, wrong reason, set func(data *T, remark string)) []zeekapi.Result {
+	data, ok := dataOf[T](result.Data)
 	if !ok {
-		return c.request.unanswered(c.instance, noDiagnosis)
+		return c.request.unanswered(c.instance, wrong)
 	}
 	if remark := q.remark(c.instance, c.request.nodes(c.instance)[0]); result.Success && !result.Data.IsNone() && remark != "" {
-		d.Remark = remark
-		result.Data = mustMarshal(d)
+		set(&data, remark)
+		result.Data = mustMarshal(data)
 	}
 	return []zeekapi.Result{result}
 }
@@ -324,9 +328,13 @@ func (q *queries) cleanup(by broker.Peer, req zeekapi.CleanupRequest) {
 			continue
 		}
 		keep := q.configs.nodesOn(name)
-		q.requests.call(r, name, question{message: func(id zeekapi.ReqID) zeekapi.Message {
+		ask := question{message: func(id zeekapi.ReqID) zeekapi.Message {
 			return zeekapi.AgentCleanupRequest{ReqID: id, Keep: keep, DryRun: req.DryRun}
-		}})
+		}}
+		if req.DryRun {
+			ask = joint(r, ask)
+		}
+		q.requests.call(r, name, ask)
 	}
 	q.requests.settle(r)
 }

@@ -38,6 +38,10 @@ type request struct {
 	open     map[string]*call // calls without an answer, by instance
 	task     task
 
+	// heard has the polls that answered calls with shared questions, in order, and nil for
+	// each call without an answer. Requests with equal heard have equal results.
+	heard []*poll
+
 	// reply sends the response to the client. It is nil for a request of the
 	// controller itself, and after the response.
 	reply func(results []zeekapi.Result)
@@ -114,6 +118,11 @@ func (r *request) unanswered(instance string, why reason) []zeekapi.Result {
 	return results
 }
 
+// withdraw removes the results of an instance.
+func (r *request) withdraw(instance string) {
+	r.results = slices.DeleteFunc(r.results, func(res zeekapi.Result) bool { return res.Instance == instance })
+}
+
 // notConnectedResult says how to go on without an instance.
 func notConnectedResult(r *request, instance string) zeekapi.Result {
 	res := zeekapi.Failure(r.id, "the agent of instance %s is not connected; start it, or drain the instance to go on without it", instance)
@@ -134,16 +143,28 @@ type question struct {
 
 	// part says that the message gets a part of a site, see ToAgent.
 	part bool
+
+	// joint identifies a question that requests may share, see function joint. It is "" for
+	// other questions.
+	joint string
 }
 
 // call is a question to one agent on behalf of a request.
 type call struct {
-	id       string
 	sequence uint64
 	request  *request
 	instance string
 	agent    *agent // that must answer, nil if it is lost
 	question question
+	poll     *poll // nil: the call waits in its line
+	line     *line // nil unless the question may be shared
+}
+
+// hear records the poll that has answered a call, nil if the call gets no answer.
+func (c *call) hear(p *poll) {
+	if c.line != nil {
+		c.request.heard = append(c.request.heard, p)
+	}
 }
 
 // calls is a set of calls.
@@ -157,4 +178,32 @@ func (s calls) inOrder() []*call {
 	}
 	slices.SortFunc(list, func(a, b *call) int { return cmp.Compare(a.sequence, b.sequence) })
 	return list
+}
+
+// poll is a question that was sent to an agent, on behalf of one or more calls.
+type poll struct {
+	id       string
+	instance string
+	agent    *agent
+	question question
+	calls    calls
+	line     *line // nil: no other calls have the same question
+}
+
+// line has the calls to an agent with the same question. Calls that arrive before the agent
+// has answered wait, and share the next question. It is sent when the agent has answered, or
+// after joinPatience. So no answer is older than the request that gets it, and many requests
+// at the same time cost an agent few questions.
+type line struct {
+	key     lineKey
+	open    int   // polls without an answer
+	last    *poll // nil: it has its answer, or no call needs that any longer
+	waiting calls
+	due     alarm // for the calls that wait
+}
+
+// lineKey identifies a line.
+type lineKey struct {
+	agent    *agent
+	question string
 }

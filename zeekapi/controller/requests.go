@@ -34,8 +34,9 @@ type requests struct {
 
 	pending   map[string]*request // by ID
 	deadlines deadlines           // of the same
-	calls     map[string]*call    // by ID
+	polls     *polls
 	byAgent   map[*agent]calls
+	round     uint64 // of calls that were answered together
 	sequence  uint64 // of requests and calls
 	awaited   int    // requests whose response a client waits for
 	memory    int    // of the pending requests, in bytes
@@ -47,7 +48,7 @@ type requests struct {
 func newRequests(out *outbox, a *agents, c *clients, complaints *complaints, newID func() string, timeout time.Duration, log zerolog.Logger) *requests {
 	return &requests{
 		outbox: out, agents: a, clients: c, complaints: complaints, newID: newID, timeout: timeout, log: log,
-		pending: make(map[string]*request), calls: make(map[string]*call), byAgent: make(map[*agent]calls),
+		pending: make(map[string]*request), polls: newPolls(out, a, newID), byAgent: make(map[*agent]calls),
 		news: newAllowance(timeoutBurst, timeoutsPerSecond),
 	}
 }
@@ -67,10 +68,15 @@ func (r *requests) admit(by broker.Peer, msg zeekapi.Message) bool {
 		return false
 	}
 	if r.pending[msg.RequestID()] != nil {
-		r.complaints.about(by).Str("request", msg.RequestID()).Str("by", nameOf(by)).Msg("ignoring a request with the ID of one under way")
+		r.repeated(by, msg)
 		return false
 	}
 	return true
+}
+
+// repeated logs that a request is ignored because of its ID.
+func (r *requests) repeated(by broker.Peer, msg zeekapi.Message) {
+	r.complaints.about(by).Str("request", msg.RequestID()).Str("by", nameOf(by)).Msg("ignoring a request with the ID of one under way")
 }
 
 // answer responds to a request at once.
@@ -129,20 +135,23 @@ func (r *requests) setTimeout(q *request, timeout time.Duration) {
 // request.
 func (r *requests) call(q *request, instance string, ask question) *call {
 	r.sequence++
-	c := &call{id: r.newID(), sequence: r.sequence, request: q, instance: instance, agent: r.agents.of(instance), question: ask}
-	r.calls[c.id] = c
+	c := &call{sequence: r.sequence, request: q, instance: instance, agent: r.agents.of(instance), question: ask}
 	q.open[instance] = c
 	if r.byAgent[c.agent] == nil {
 		r.byAgent[c.agent] = make(calls)
 	}
 	r.byAgent[c.agent][c] = true
-	r.agents.send(instance, ToAgent{Message: ask.message(zeekapi.ReqID{ID: c.id}), Content: ask.content, Part: ask.part})
+	if ask.joint != "" {
+		r.polls.join(c)
+	} else {
+		r.polls.ask(c)
+	}
 	return c
 }
 
 // drop forgets a call. A later answer to it is ignored.
 func (r *requests) drop(c *call) {
-	delete(r.calls, c.id)
+	r.polls.leave(c)
 	delete(c.request.open, c.instance)
 	if c.agent == nil {
 		return
@@ -153,62 +162,82 @@ func (r *requests) drop(c *call) {
 	}
 }
 
-// expects reports whether a call with that ID is open.
-func (r *requests) expects(id string) bool { return r.calls[id] != nil }
+// expects reports whether a poll with that ID has no answer yet.
+func (r *requests) expects(id string) bool { return r.polls.byID[id] != nil }
 
-// answered takes an agent's answer to a call. It ignores answers to unknown
-// calls, which are late or meant for another controller; Zeek's agents also
+// answered takes an agent's answer to a poll. It ignores answers to unknown
+// polls, which are late or meant for another controller; Zeek's agents also
 // repeat themselves.
 func (r *requests) answered(by broker.Peer, msg zeekapi.Message) {
-	c := r.calls[msg.RequestID()]
-	if c == nil {
+	p := r.polls.byID[msg.RequestID()]
+	if p == nil {
 		r.log.Debug().Str("request", msg.RequestID()).Msg("ignoring an agent's answer to no open request")
 		return
 	}
-	if c.agent == nil || c.agent.peer != by.ID {
+	if p.agent == nil || p.agent.peer != by.ID {
 		// Zeek's agents obey messages to agents whose names begin with theirs.
-		r.complaints.about(by).Str("instance", c.instance).Msg("ignoring an answer by another peer than the agent that was asked")
+		r.complaints.about(by).Str("instance", p.instance).Msg("ignoring an answer by another peer than the agent that was asked")
 		return
 	}
-	results, ok := c.request.task.accept(c, msg)
-	if !ok {
-		r.complaints.about(by).Str("instance", c.instance).Msgf("ignoring an answer of another kind than the request, %T", msg)
-		return
+	r.round++
+	defer func() { r.round++ }() // what follows is not part of it
+	for _, c := range p.calls.inOrder() {
+		if !p.calls[c] { // dropped because of one of those before it
+			continue
+		}
+		results, ok := c.request.task.accept(c, msg)
+		if !ok {
+			r.complaints.about(by).Str("instance", c.instance).Msgf("ignoring an answer of another kind than the request, %T", msg)
+			return // the others have the same question
+		}
+		for i := range results {
+			results[i].Instance = c.instance
+		}
+		c.hear(p)
+		r.close(c, results)
 	}
-	for i := range results {
-		results[i].Instance = c.instance
-	}
-	r.close(c, results)
+	r.polls.answered(p)
 }
 
 // unsupported deals with a message that an agent does not understand.
 func (r *requests) unsupported(to ToAgent) {
-	c := r.calls[to.Message.RequestID()]
-	if c == nil {
+	p := r.polls.byID[to.Message.RequestID()]
+	if p == nil {
 		return
 	}
-	if f := c.question.fallback; f != nil {
-		if other := f(zeekapi.ReqID{ID: c.id}); reflect.TypeOf(other) != reflect.TypeOf(to.Message) {
-			r.agents.tell(c.instance, other)
+	if f := p.question.fallback; f != nil {
+		if other := f(zeekapi.ReqID{ID: p.id}); reflect.TypeOf(other) != reflect.TypeOf(to.Message) {
+			r.agents.tell(p.instance, other)
 			return
 		}
 	}
-	r.miss(c, unsupported)
+	r.missAll(p, unsupported)
+}
+
+// missAll closes the calls of a poll that gets no answer.
+func (r *requests) missAll(p *poll, why reason) {
+	for _, c := range p.calls.inOrder() {
+		if p.calls[c] { // not dropped because of one of those before it
+			r.miss(c, why)
+		}
+	}
+	r.polls.answered(p)
 }
 
 // miss closes a call that gets no answer.
 func (r *requests) miss(c *call, why reason) {
 	if results, ok := c.request.task.missed(c, why); ok {
+		c.hear(nil)
 		r.close(c, results)
 	} else {
-		c.agent = nil
+		c.agent, c.poll.agent = nil, nil // no other call has the poll, because questions of such tasks are not shared
 	}
 }
 
 // lost deals with the calls to an agent that is no longer connected.
 func (r *requests) lost(a *agent) {
 	for _, c := range r.byAgent[a].inOrder() {
-		if r.calls[c.id] == c { // not closed by one of those before it
+		if r.byAgent[a][c] { // not closed by one of those before it
 			r.miss(c, notConnected)
 		}
 	}

@@ -78,14 +78,14 @@ func TestRequestEndsOnce(t *testing.T) {
 	one, _ := b.agent("one")
 	_, second := b.agent("two")
 	answer := func(c *call) zeekapi.Message {
-		return zeekapi.AgentGetNodesResponse{ReqID: zeekapi.ReqID{ID: c.id}, Result: zeekapi.Result{Success: true}}
+		return zeekapi.AgentGetNodesResponse{ReqID: zeekapi.ReqID{ID: c.poll.id}, Result: zeekapi.Result{Success: true}}
 	}
 
 	r := b.begin("answered", takeAnyNodes)
 	c := b.call(r, "one", askNodes)
 	b.call(r, "two", askNodes)
 	b.answered(broker.Peer{ID: uuid.New()}, answer(c)) // another peer
-	b.answered(one, zeekapi.AgentRestartResponse{ReqID: zeekapi.ReqID{ID: c.id}})
+	b.answered(one, zeekapi.AgentRestartResponse{ReqID: zeekapi.ReqID{ID: c.poll.id}})
 	b.answered(one, answer(c))
 	b.expect()
 	b.lost(second)
@@ -105,12 +105,12 @@ func TestRequestEndsOnce(t *testing.T) {
 	}
 
 	c = b.call(b.begin("unsupported", takeStatus{}), "one", askStatus)
-	b.unsupported(ToAgent{Message: zeekapi.AgentStatusRequest{ReqID: zeekapi.ReqID{ID: c.id}}})
+	b.unsupported(ToAgent{Message: zeekapi.AgentStatusRequest{ReqID: zeekapi.ReqID{ID: c.poll.id}}})
 	out := b.take()
-	if to, ok := out[len(out)-1].(ToAgent); !ok || to.Message != zeekapi.Message(zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: c.id}}) {
+	if to, ok := out[len(out)-1].(ToAgent); !ok || to.Message != zeekapi.Message(zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: c.poll.id}}) {
 		t.Errorf("got %v, want a request for nodes instead of the status", out)
 	}
-	b.unsupported(ToAgent{Message: zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: c.id}}})
+	b.unsupported(ToAgent{Message: zeekapi.AgentGetNodesRequest{ReqID: zeekapi.ReqID{ID: c.poll.id}}})
 	b.expect("not supported by the agent")
 }
 

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
@@ -42,7 +41,7 @@ func (t *restartCheck) ask() {
 		if a == nil || t.asked[instance] == a.term {
 			continue
 		}
-		t.request.results = slices.DeleteFunc(t.request.results, func(res zeekapi.Result) bool { return res.Instance == instance })
+		t.request.withdraw(instance)
 		if a.checks() && len(nodes[instance]) > 0 {
 			t.asked[instance] = a.term
 			t.requests.call(t.request, instance, question{message: func(id zeekapi.ReqID) zeekapi.Message {

@@ -34,7 +34,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	cfg.Store.tell(cfg.Log, state)
+	if file, ok := cfg.Store.(*FileStore); ok {
+		file.tell(cfg.Log, state)
+	}
 	return run(ctx, cfg, cfg.Store, state)
 }
 
@@ -48,26 +50,23 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 	}
 	space := new(measuredSpace)
 	defer space.watch(ctx, cfg.Directories)()
-	cfg.furnish(machine)
-	machine.overview.directories = space.last
-	l := &lives{
-		Machine: machine, keeper: &keeper{store: store, kept: newLiveState(state)},
-		agents: introductions{byPeer: make(map[uuid.UUID]*introduction)}, dialed: make(map[string]bool),
-	}
-	l.next = func(state State) *Machine {
+	cfg.furnish(machine, space)
+	next := func(state State) *Machine {
 		m, _ := NewMachine(cfg.Settings, state, uuid.NewString, cfg.Log) // an error is about settings, which are valid
-		cfg.furnish(m)
-		m.overview.directories = space.last
+		cfg.furnish(m, space)
 		return m
 	}
-	r := &runner{Config: cfg, lives: l, dials: newDials(cfg.Dialer, cfg.Log), workers: eventloop.NewWorkers[Input](maxCompletions)}
+	l := newLives(machine, next, &keeper{store: store, kept: newLiveState(state)}, Post{Leads: cfg.Leadership == nil, Term: state.Term})
+	r := &runner{Config: cfg, lives: l, dials: newDials(cfg.Dialer, cfg.Log), workers: eventloop.NewWorkers[Input](maxCompletions), fetches: newFetches(cfg.Sites), forwards: newForwards(cfg.Leadership, cfg.Dialects)}
 	defer r.dials.wait()
 	defer r.workers.Wait()
+	defer r.fetches.workers.Wait()
+	defer r.forwards.workers.Wait()
 	loop := eventloop.Config[Input, Output]{
 		Machine: l, Batch: inputBatch, Tick: Tick{}, Shutdown: Shutdown{},
 		Memory: memory, Perform: r.perform, Started: cfg.Loaded, Beat: cfg.Beat, Ending: cfg.Ending,
 	}
-	loop.Sources = append(loop.Sources, r.workers.Next)
+	loop.Sources = append(loop.Sources, r.workers.Next, r.fetches.workers.Next, r.forwards.workers.Next)
 	if cfg.Alerts != nil {
 		loop.Sources = append(loop.Sources, notes(cfg.Alerts))
 	}
@@ -75,22 +74,29 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 		l := &listener{runner: r, bus: bus, guard: newGuard(cfg.Access[bus], cfg.Log)}
 		loop.Sources = append(loop.Sources, l.next)
 	}
-	if store != nil {
+	if store != nil || cfg.Leadership != nil {
 		loop.Sources = append(loop.Sources, checks)
+	}
+	if cfg.Leadership != nil {
+		loop.Sources = append(loop.Sources, func(ctx context.Context) (Input, bool, error) {
+			turn, err := cfg.Leadership.Next(ctx)
+			return turned{turn}, true, err
+		})
 	}
 	if cfg.Observe != nil {
 		loop.Observe = func(in Input, out []Output) { cfg.Observe(l.Snapshot(), in, out) }
 	}
 	err = eventloop.Run(ctx, loop)
+	r.leave(ctx)
 	if why := l.keeper.check(); l.keeper.broken != nil {
 		cfg.Log.Error().Str("reason", why).Msg("what happened since changes could not be stored is lost")
 	}
 	return err
 }
 
-// furnish gives a machine what it reads when it answers clients.
-func (c Config) furnish(m *Machine) {
-	m.overview.exposure = c.Exposure
+// furnish connects a machine to the sources that it reads when it answers clients.
+func (c Config) furnish(m *Machine, space *measuredSpace) {
+	m.overview.exposure, m.overview.directories = c.Exposure, space.last
 	if c.Alerts != nil {
 		m.alerting.present = c.Alerts.Present
 	}

@@ -33,7 +33,7 @@ type site struct {
 
 // siteConfig is the configuration of a site.
 type siteConfig struct {
-	store          *controller.Store
+	store          controller.Store
 	native         string        // the address for agents; empty for any
 	requestTimeout time.Duration // default one minute, which only failing tests reach
 	shortTimeouts  bool          // short timeouts for silent peers

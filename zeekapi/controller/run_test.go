@@ -295,6 +295,21 @@ func TestRunTimesOutRequests(t *testing.T) {
 	})
 }
 
+// A request that is pending when the controller ends gets a response.
+func TestRunEndsWithRequests(t *testing.T) {
+	n := run(t, controller.Config{})
+	client := n.client(modern)
+	id := zeekapi.ReqID{ID: "r1"}
+	client.send(modern.Topics.Controller, zeekapi.TestTimeoutRequest{ReqID: id, WithState: true})
+	client.ask(zeekapi.GetInstancesRequest{ReqID: zeekapi.ReqID{ID: "r2"}}, "answer GetInstancesResponse r2 [T = []]")
+	n.cancel()
+	answer, ok := client.receive()
+	if want := "answer TestTimeoutResponse r1 [F interrupted, because the controller ends; see the status for the outcome]"; !ok ||
+		describe(controller.ToClients{Message: answer}) != want {
+		t.Errorf("got %v, want %s", answer, want)
+	}
+}
+
 type fakeDialer chan string
 
 func (d fakeDialer) AddPeer(address string) error { d <- "dial " + address; return nil }

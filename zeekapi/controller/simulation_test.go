@@ -27,11 +27,11 @@ import (
 // simulation_checks_test.go must hold.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ agents, seeds, whenLong int }{
-		{1, 200, 10_000},
-		{4, 300, 20_000},
-		{100, 8, 1_000},
-		{10_000, 1, 20},
+	for _, tt := range []struct{ agents, first, seeds, whenLong int }{
+		{1, 0, 200, 10_000},
+		{4, 0, 300, 20_000},
+		{100, 0, 8, 1_000},
+		{10_000, 0, 1, 20},
 	} {
 		t.Run(fmt.Sprint(tt.agents), func(t *testing.T) {
 			stops := 0
@@ -42,10 +42,10 @@ func TestSimulation(t *testing.T) {
 			steps, answers, refusals, replaced := 0, 0, 0, 0
 			outcomes, jobs := make(map[zeekapi.Outcome]int), make(map[string]int)
 			for seed := range max(1, scale(tt.seeds, tt.whenLong)) {
-				s := newSimulation(uint64(seed), tt.agents)
+				s := newSimulation(uint64(tt.first+seed), tt.agents)
 				s.run()
 				if s.err != nil {
-					t.Fatalf("seed %d: %v", seed, s.err)
+					t.Fatalf("seed %d: %v", tt.first+seed, s.err)
 				}
 				steps, answers = steps+s.steps, answers+s.answers
 				stops += s.stops
@@ -91,11 +91,12 @@ type simulation struct {
 
 	agents  []*simAgent
 	byName  map[string]*simAgent
-	peers   map[uuid.UUID]bool         // connected to the controller
-	welcome map[string]uuid.UUID       // peers that got a welcome request, by its ID
-	greeted map[uuid.UUID]bool         // peers that responded to a welcome request
-	ran     map[string]map[string]bool // configurations that agents ran, by instance
-	pending map[string]time.Time       // deadlines of requests
+	peers   map[uuid.UUID]bool                // connected to the controller
+	welcome map[string]uuid.UUID              // peers that got a welcome request, by its ID
+	layouts map[uuid.UUID]zeekapi.AgentLayout // the last one sent to each connected peer
+	greeted map[uuid.UUID]bool                // peers that responded to a welcome request
+	ran     map[string]map[string]bool        // configurations that agents ran, by instance
+	pending map[string]time.Time              // deadlines of requests
 
 	settings controller.Settings
 
@@ -195,6 +196,12 @@ func newSimulation(seed uint64, agents int) *simulation {
 func (s *simulation) measure(number int) {
 	s.ask(zeekapi.FiguresRequest{ReqID: reqID(fmt.Sprintf("figures-%d", number)), MaxAge: time.Second})
 	s.ask(zeekapi.ScriptsRequest{ReqID: reqID(fmt.Sprintf("scripts-%d", number)), All: s.chance(0.5)})
+	if len(s.agents) <= 100 {
+		for i := range 4 { // they share questions
+			s.ask(zeekapi.StatusRequest{ReqID: reqID(fmt.Sprintf("status-%d-%d", number, i))})
+			s.ask(getNodes(fmt.Sprintf("nodes-%d-%d", number, i)))
+		}
+	}
 	if !s.calm {
 		s.after(time.Duration(s.random.Int64N(int64(10*time.Second))), func() { s.measure(number + 1) })
 	}
@@ -279,7 +286,7 @@ func (s *simulation) deliver(do func()) {
 func (s *simulation) startController() {
 	s.life++
 	s.crashed = false
-	s.peers = make(map[uuid.UUID]bool)
+	s.peers, s.layouts = make(map[uuid.UUID]bool), make(map[uuid.UUID]zeekapi.AgentLayout)
 	s.welcome = make(map[string]uuid.UUID)
 	s.greeted = make(map[uuid.UUID]bool)
 	s.impostors.reset()
@@ -373,6 +380,8 @@ func (s *simulation) send(outputs []controller.Output) {
 			s.deliver(func() { s.dialed(o.Address) })
 		case controller.Hangup:
 			s.hangUp(o.Address)
+		case controller.ToAgents:
+			s.supply(o)
 		case controller.ToAgent:
 			s.checkToAgent(o)
 			if msg, ok := o.Message.(zeekapi.AgentWelcomeRequest); ok {
@@ -384,7 +393,11 @@ func (s *simulation) send(outputs []controller.Output) {
 			} else if a := s.byName[o.Instance]; a != nil {
 				s.count++
 				number := s.count
-				s.deliver(func() { s.toAgent(a, o, number) })
+				kept := s.layouts[o.Peer]
+				if id := layoutIn(o.Message); id != "" && id != kept.ID {
+					s.failf("%s is to use a layout that it does not have", o.Instance)
+				}
+				s.deliver(func() { s.toAgent(a, o, number, kept) })
 			}
 		}
 	}
@@ -471,6 +484,7 @@ func (s *simulation) lose(p broker.Peer) {
 	s.after(s.delay(), func() {
 		if s.life == life && s.peers[p.ID] {
 			delete(s.peers, p.ID)
+			delete(s.layouts, p.ID)
 			delete(s.greeted, p.ID)
 			delete(s.impostors.byPeer, p.ID)
 			s.step(controller.PeerLost{Peer: p}, "")
@@ -508,8 +522,9 @@ func (s *simulation) hangUp(address string) {
 }
 
 // toAgent delivers a message to an agent. The agent ignores messages that change its
-// configuration if they were sent to another process or before the last accepted one.
-func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
+// configuration if they were sent to another process or before the last accepted one. The
+// layout is the last one that was sent before.
+func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int, kept zeekapi.AgentLayout) {
 	if !a.up || !s.calm && s.chance(0.05) {
 		return
 	}
@@ -528,7 +543,7 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int) {
 		}
 		a.told = number
 		a.pid++
-		a.run(o.Message)
+		a.run(o.Message, kept)
 		s.ran[a.name][a.running] = true
 		if msg, ok := o.Message.(zeekapi.AgentDeployNodesRequest); ok {
 			answer = s.deployedNodes(a, msg)
@@ -643,7 +658,7 @@ func (s *simulation) storedPart(a *simAgent, o controller.ToAgent, msg zeekapi.A
 
 // run performs a request as Zeek's agents do, or as agents of this module do if only
 // they get the request.
-func (a *simAgent) run(msg zeekapi.Message) {
+func (a *simAgent) run(msg zeekapi.Message, kept zeekapi.AgentLayout) {
 	switch msg := msg.(type) {
 	case zeekapi.AgentStandbyRequest:
 		a.running, a.instances, a.layout, a.stopped = "", nil, "", false
@@ -653,6 +668,17 @@ func (a *simAgent) run(msg zeekapi.Message) {
 		}
 	case zeekapi.AgentDeployNodesRequest:
 		a.running, a.instances, a.layout, a.stopped = msg.Config, nil, msg.Layout, len(msg.Nodes) == 0
+		if msg.LayoutID != "" {
+			a.layout = kept.Layout
+		}
+	}
+}
+
+// supply sends a layout to agents. It arrives before the messages that are sent later, and
+// a peer that loses it is lost itself.
+func (s *simulation) supply(o controller.ToAgents) {
+	for _, peer := range o.Peers {
+		s.layouts[peer] = o.Message.(zeekapi.AgentLayout)
 	}
 }
 

@@ -61,7 +61,26 @@ func newSites(out *outbox, configs *configurations, h *history, a *agents, r *re
 
 func (s *sites) upload(by broker.Peer, req zeekapi.UploadSiteRequest) {
 	s.storing++
-	s.emit(StoreSite{Peer: by.ID, Request: req})
+	s.emit(StoreSite{Peer: by.ID, Owner: ownerOf(by), Request: req})
+}
+
+// ownerOf returns the owner of what a client uploads: its name if it was authenticated, or
+// else its address. The addresses of an IPv6 network are one, because a machine may take
+// any of them.
+func ownerOf(by broker.Peer) string {
+	if name := by.Identity.Name(); name != "" {
+		return "name " + name
+	}
+	from := by.Addr.Addr().Unmap()
+	if !from.IsValid() {
+		return ""
+	}
+	if from.Is6() && !from.IsLinkLocalUnicast() {
+		if network, err := from.Prefix(64); err == nil {
+			return "network " + network.String()
+		}
+	}
+	return "address " + from.String()
 }
 
 // stored responds to a client that uploads a site.
@@ -260,8 +279,8 @@ func (s *sites) retry() {
 
 // unreadable ends the push whose part the store cannot read.
 func (s *sites) unreadable(in PartUnreadable) {
-	if c := s.requests.calls[in.Message.RequestID()]; c != nil {
-		s.requests.miss(c, reason(in.Why))
+	if p := s.requests.polls.byID[in.Message.RequestID()]; p != nil {
+		s.requests.missAll(p, reason(in.Why))
 	}
 }
 

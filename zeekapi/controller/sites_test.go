@@ -3,11 +3,15 @@ package controller_test
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
@@ -126,16 +130,16 @@ func TestKeepSites(t *testing.T) {
 // fakeSites is a SiteStore.
 type fakeSites map[string]string
 
-func (f fakeSites) Have(id string) zeekapi.SiteProgress {
+func (f fakeSites) HaveOf(_, id string) zeekapi.SiteProgress {
 	return zeekapi.SiteProgress{Have: uint64(len(f[id])), Complete: len(f[id]) == 9}
 }
 
-func (f fakeSites) Append(p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
+func (f fakeSites) AppendOf(_ string, p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
 	if p.Size != 9 {
 		return zeekapi.SiteProgress{}, errors.New("too large")
 	}
 	f[p.Site] += p.Data
-	return f.Have(p.Site), nil
+	return f.HaveOf("", p.Site), nil
 }
 
 func (f fakeSites) Read(id string, offset uint64, n int) (zeekapi.SitePart, error) {
@@ -153,7 +157,7 @@ type slowSites struct {
 	verifying, release chan struct{}
 }
 
-func (s slowSites) Append(p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
+func (s slowSites) AppendOf(_ string, p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
 	s.verifying <- struct{}{}
 	<-s.release
 	return zeekapi.SiteProgress{Have: p.Size, Complete: true}, nil
@@ -217,4 +221,38 @@ func TestSlowSitesDoNotBlockOthers(t *testing.T) {
 	uploader.ask(upload("u4"), "answer UploadSiteResponse u4 [F too many requests under way]")
 	other.ask(zeekapi.HistoryRequest{ReqID: reqID("r1")}, "answer HistoryResponse r1 [T = []]")
 	close(store.release)
+}
+
+// Uploads belong to the name of a client, or to its address. So a client that connects
+// again continues, and others cannot disturb it.
+func TestOwnersOfUploads(t *testing.T) {
+	b := newBench(t, nil)
+	owner := func(p broker.Peer) string {
+		t.Helper()
+		p.ID = uuid.New()
+		for _, o := range b.machine.Step(b.now, controller.FromClient{Peer: p, Message: zeekapi.UploadSiteRequest{ReqID: reqID(p.ID.String())}}) {
+			if o, ok := o.(controller.StoreSite); ok {
+				return o.Owner
+			}
+		}
+		t.Fatal("nothing is stored")
+		return ""
+	}
+	from := func(addr string) broker.Peer {
+		return broker.Peer{Addr: netip.MustParseAddrPort(addr), Name: "claimed"}
+	}
+	named := from("10.0.0.1:1")
+	named.Identity = &broker.Identity{Names: []string{"alice"}}
+	for _, tt := range []struct {
+		peer broker.Peer
+		want string
+	}{
+		{from("10.0.0.1:1"), "address 10.0.0.1"}, {from("10.0.0.1:2"), "address 10.0.0.1"}, {from("[::ffff:10.0.0.1]:2"), "address 10.0.0.1"},
+		{from("[2001:db8::1]:1"), "network 2001:db8::/64"}, {from("[fe80::1%eth0]:1"), "address fe80::1%eth0"},
+		{named, "name alice"}, {broker.Peer{}, ""},
+	} {
+		if got := owner(tt.peer); got != tt.want {
+			t.Errorf("%v has the owner %q, want %q", tt.peer.Addr, got, tt.want)
+		}
+	}
 }

@@ -10,6 +10,7 @@ type Snapshot struct {
 	Pending   int                   // requests whose response a client waits for
 	Instances map[InstanceState]int // of the target, and those with an agent
 	Nodes     map[zeekapi.State]int // of the target, and those that agents reported
+	Post      Post                  // among several controllers
 	Storage   string                // why changes cannot be stored, "" if they can be
 
 	// Speaker is the instance whose agent the last input is from, "" if it is from no

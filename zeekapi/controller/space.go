@@ -7,6 +7,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/internal/diskspace"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
 
 // measuredSpace is the space in the controller's directories that was measured last. It may
@@ -29,8 +30,9 @@ func (s *measuredSpace) watch(ctx context.Context, directories []Directory) (sto
 	var done sync.WaitGroup
 	if len(directories) > 0 {
 		done.Go(func() {
-			for m := diskspace.NewMeter(directories); ; {
-				all, err := m.Next(ctx)
+			next := eventloop.Every(diskspace.Interval, diskspace.NewMeter(directories).Measure)
+			for {
+				all, _, err := next(ctx)
 				if err != nil {
 					return
 				}

@@ -21,6 +21,10 @@ type staging struct {
 }
 
 func (s *staging) stageConfiguration(by broker.Peer, req zeekapi.StageConfigurationRequest) {
+	if !s.configs.stagedIs(req.Replaces) {
+		s.requests.answer(by, req, zeekapi.Failure(req.ID, zeekapi.ErrorReplaced))
+		return
+	}
 	s.requests.answer(by, req, s.stage(by, req.ID, req.Config)...)
 }
 

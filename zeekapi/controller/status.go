@@ -23,9 +23,31 @@ type overview struct {
 	requests *requests
 	jobs     *jobs
 	storage  *storage
+	post     *Post
 	exposure func() zeekapi.Exposure // of Config
 
 	directories func() []zeekapi.DirectorySpace // of the controller; nil: unknown
+
+	last statusData
+}
+
+// statusData is the data of the response to a request for the status.
+type statusData struct {
+	round uint64  // see requests
+	heard []*poll // by the request
+	data  broker.Value
+}
+
+// statusFor returns the data of the response to a request. Requests that were answered
+// together share it: for a large cluster, making it takes milliseconds.
+func (o *overview) statusFor(r *request) broker.Value {
+	last := o.last
+	if len(r.heard) > 0 && last.round == o.requests.round && slices.Equal(last.heard, r.heard) && !slices.Contains(r.heard, nil) {
+		return last.data
+	}
+	data := mustMarshal(o.status(r.results))
+	o.last = statusData{o.requests.round, r.heard, data}
+	return data
 }
 
 func (o *overview) listHistory(by broker.Peer, req zeekapi.HistoryRequest) {
@@ -42,6 +64,19 @@ func (o *overview) getPast(by broker.Peer, req zeekapi.GetPastRequest) {
 
 func (o *overview) listEvents(by broker.Peer, req zeekapi.EventsRequest) {
 	o.requests.answer(by, req, successWith(req.ID, o.events.list(req.After, req.Limit)))
+}
+
+// listControllers responds with the controllers. A leader that cannot reach the store does
+// not know whether it leads, and does not say so: another one may lead.
+func (o *overview) listControllers(by broker.Peer, req zeekapi.ControllersRequest) {
+	all := zeekapi.Controllers{Leads: o.post.Leads, Term: o.post.Term, Members: o.post.Members, AsOf: o.post.AsOf}
+	if all.Leads && o.post.shared() && !o.storage.available() {
+		all.Leads, all.Members = false, slices.Clone(all.Members)
+		for i := range all.Members {
+			all.Members[i].Leads = false
+		}
+	}
+	o.requests.answer(by, req, successWith(req.ID, all))
 }
 
 // statusReport is the task of a request for the status: the nodes come from the
@@ -63,7 +98,7 @@ func (t statusReport) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bo
 func (t statusReport) expired(r *request) bool { return t.roundCall.expired(r) }
 
 func (t statusReport) ended(r *request) {
-	r.results = []zeekapi.Result{successWith(r.id, t.overview.status(r.results))}
+	r.results = []zeekapi.Result{{ReqID: r.id, Success: true, Data: t.overview.statusFor(r)}}
 }
 
 func (o *overview) requestStatus(by broker.Peer, req zeekapi.StatusRequest) {
@@ -73,17 +108,14 @@ func (o *overview) requestStatus(by broker.Peer, req zeekapi.StatusRequest) {
 	}
 	t := statusReport{roundCall: &roundCall{members: o.members, requests: o.requests}, overview: o}
 	r.task = t
-	t.ask(r, askStatus, statusTimeout)
+	t.ask(r, joint(r, askStatus), statusTimeout)
 	o.requests.settle(r)
 }
 
 // status returns the present state of the cluster, with the nodes in the answers
 // of agents.
 func (o *overview) status(answers []zeekapi.Result) zeekapi.Status {
-	byInstance := make(map[string]zeekapi.Result, len(answers))
-	for _, res := range answers {
-		byInstance[res.Instance] = res
-	}
+	byInstance := byName(answers, func(res zeekapi.Result) string { return res.Instance })
 	id := func(slot Slot) string {
 		r, _ := o.configs.get(slot)
 		return r.ID
@@ -92,6 +124,10 @@ func (o *overview) status(answers []zeekapi.Result) zeekapi.Status {
 		Controller: zeekapi.Process{Name: o.settings.Name, Version: o.settings.Version, Started: o.started},
 		Staged:     id(Staged), Deployed: id(Deployed), Target: id(Target),
 		Storage: o.storage.why,
+	}
+	s.Controllers, s.Term, s.AsOf = o.post.Members, o.post.Term, o.post.AsOf
+	if !o.post.Leads {
+		s.Storage = o.post.Trouble
 	}
 	if o.exposure != nil {
 		exposure := o.exposure()

@@ -50,7 +50,8 @@ func (s *stoppedNodes) retain(nodes []zeekapi.Node) {
 	s.start(slices.DeleteFunc(sortedKeys(s.byName), func(name string) bool { return exists[name].Name != "" }))
 }
 
-// change stores what do changes, if that is anything. It only adds or only removes nodes.
+// change calls do, which must only add or only remove nodes, and stores the nodes if they
+// have changed.
 func (s *stoppedNodes) change(do func()) {
 	before := len(s.byName)
 	if do(); len(s.byName) != before {

@@ -11,7 +11,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// stops has nodes stopped until they are started again. A stopped node stays in the
+// stops serves requests to stop and to start nodes. A stopped node stays in the
 // configuration and in the layout of the cluster, but its agent is not told to run it.
 type stops struct {
 	*outbox
@@ -169,16 +169,16 @@ func (t *stopping) begin(instance string, nodes []string) {
 	case out:
 		t.result(instance, nodes, "the instance is drained; the node starts when it is undrained")
 	case !w.ready:
-		t.result(instance, nodes, string(notConnected)+"; the node is "+t.participle()+" when it returns")
+		t.result(instance, nodes, string(notConnected)+"; the node is "+participle(t.stop)+" when it returns")
 	case !t.trials.rerun(w):
-		t.result(instance, nodes, "the last deployment waits for other instances; the node is "+t.participle()+" when they are connected or drained")
+		t.result(instance, nodes, "the last deployment waits for other instances; the node is "+participle(t.stop)+" when they are connected or drained")
 	default:
 		t.left[instance] = setOf(nodes)
 	}
 }
 
-func (t *stopping) participle() string {
-	if t.stop {
+func participle(stop bool) string {
+	if stop {
 		return "stopped"
 	}
 	return "started"
@@ -238,7 +238,7 @@ func (t *stopping) outcome(node string, detail zeekapi.NodeDetail, reported bool
 	state := detail.Status.State
 	switch {
 	case t.stop != t.stopped.has(node):
-		return "the node was " + map[bool]string{true: "started", false: "stopped"}[t.stop] + " in the meantime", true
+		return "the node was " + participle(!t.stop) + " in the meantime", true
 	case t.stop:
 		return "", !reported
 	case !reported:

@@ -52,6 +52,26 @@ func detail(name string, state zeekapi.State) zeekapi.NodeDetail {
 	return zeekapi.NodeDetail{Status: process(name, state, 1)}
 }
 
+// An agent of an older revision gets no request with more than it knows: it would
+// ignore the request.
+func TestStopWithOlderAgents(t *testing.T) {
+	for revision := uint64(1); revision <= zeekapi.AgentRevision; revision++ {
+		b, peers := nodesBench(t, twoEach("c1", "a"))
+		b.agent(peers["a"], zeekapi.AgentDescription{Instance: "a", LayoutForm: zeekapi.LayoutForm, Revision: revision})
+		var asked []zeekapi.AgentDeployNodesRequest
+		for _, o := range b.machine.Step(b.now, controller.FromClient{Peer: alice, Message: stop("r1", "wa")}) {
+			if o, ok := o.(controller.ToAgent); ok {
+				if msg, ok := o.Message.(zeekapi.AgentDeployNodesRequest); ok {
+					asked = append(asked, msg)
+				}
+			}
+		}
+		if len(asked) != 1 || asked[0].Continue != (revision >= 2) {
+			t.Errorf("an agent of revision %d got %+v", revision, asked)
+		}
+	}
+}
+
 // A stopped node stays stopped over a deployment, and over restarts of its agent and of
 // the controller, until it is started.
 func TestStop(t *testing.T) {

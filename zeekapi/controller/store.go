@@ -11,13 +11,49 @@ import (
 	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
-
-	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Store keeps the state of a controller in one file, over restarts. It must not be
-// used concurrently.
-type Store struct {
+// Store keeps the state of a controller over restarts. A FileStore is one. It is not used
+// concurrently.
+type Store interface {
+	// Load returns the stored state. It returns an error if any part of it is damaged.
+	Load() (State, error)
+
+	// Save stores all changes or none. They survive a crash of the machine when it
+	// returns nil. If it returns an error, Check and then Rewrite follow before the next
+	// call of Save.
+	Save(changes ...Change) error
+
+	// Rewrite makes the stored state equal to a state, whatever was stored before.
+	Rewrite(State) error
+
+	// Check returns why changes cannot be stored now, nil if they can be. Broken reports
+	// whether Save would fail, too: without it, there is only little room left. It is
+	// called each second, and does not block for long.
+	Check() (broken bool, err error)
+}
+
+// SharedStore is a Store for a state that several controllers share. Each of them has its
+// own SharedStore, and only the one that leads may use it.
+type SharedStore interface {
+	Store
+
+	// Confirm returns nil if the controller leads. It asks the database, because another
+	// controller may lead after this process was stopped for a while. The error is
+	// ErrDeposed if another controller may lead now, or else the reason why the database
+	// does not answer. The other methods return these errors, too.
+	Confirm() error
+}
+
+// ErrDeposed is the error of a SharedStore whose controller no longer leads.
+var ErrDeposed = errors.New("this controller does not lead any more")
+
+// ErrUnsure is wrapped together with ErrDeposed if the changes may have been stored: an
+// earlier attempt to store them got no answer. Clients must not repeat their requests then.
+var ErrUnsure = errors.New("the last changes may have been stored")
+
+// FileStore keeps the state of a controller in one file. It must not be used concurrently.
+type FileStore struct {
 	storeFile
 	created bool // whether OpenStore created the file
 }
@@ -25,7 +61,7 @@ type Store struct {
 // OpenStore opens the store in file. It creates the file and its directories if they
 // do not exist, and upgrades a file of an older schema. A file that exists is also
 // opened on a full or read-only file system: it can be loaded, and Save fails.
-func OpenStore(file string) (*Store, error) {
+func OpenStore(file string) (*FileStore, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return nil, fmt.Errorf("controller: state: %w", err)
 	}
@@ -35,9 +71,9 @@ func OpenStore(file string) (*Store, error) {
 	case created:
 		err = create(file)
 	case err == nil && info.Size() == 0:
-		err = fmt.Errorf("it is empty: %w", errDamaged)
+		err = fmt.Errorf("it is empty: %w", errFileDamaged)
 	}
-	s := &Store{storeFile: storeFile{name: file}, created: created}
+	s := &FileStore{storeFile: storeFile{name: file}, created: created}
 	if err == nil {
 		err = s.open(lockTimeout)
 	}
@@ -48,7 +84,7 @@ func OpenStore(file string) (*Store, error) {
 }
 
 // explain adds the name of the file to an error.
-func (s *Store) explain(err error) error {
+func (s *FileStore) explain(err error) error {
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return fmt.Errorf("controller: state file %s is in use: is another controller running?", s.name)
 	}
@@ -56,26 +92,11 @@ func (s *Store) explain(err error) error {
 }
 
 // Load returns the stored state. It returns an error if any part of it is damaged.
-func (s *Store) Load() (State, error) {
-	state := State{Configs: make(map[Slot]zeekapi.Configuration)}
-	view := func(tx *bolt.Tx) error {
-		r := ledger{tx: tx}
-		for _, slot := range Slots {
-			if c := new(zeekapi.Configuration); r.get(bucketConfigs, []byte(slot), c) {
-				state.Configs[slot] = *c
-			}
-		}
-		each(&r, bucketHistory, func(p storedPast) { state.History = append(state.History, Past(p)) })
-		each(&r, bucketEvents, func(n zeekapi.ClusterEvent) { state.Events = append(state.Events, n) })
-		each(&r, bucketDrained, func(name string) { state.Drained = append(state.Drained, name) })
-		each(&r, bucketOwed, func(name string) { state.Owed = append(state.Owed, name) })
-		if job := new(StoredJob); r.get(bucketLast, keyJob, job) {
-			state.Job = job
-		}
-		var told storedSent
-		r.get(bucketLast, keySent, &told)
-		state.Sent, state.Stopped = told.Sent, told.Stopped
-		return r.complete()
+func (s *FileStore) Load() (State, error) {
+	var state State
+	view := func(tx *bolt.Tx) (err error) {
+		state, err = fileLedger(tx).read()
+		return err
 	}
 	if err := undamaged(func() error { return s.db.View(view) }); err != nil {
 		return State{}, s.explain(err)
@@ -84,7 +105,7 @@ func (s *Store) Load() (State, error) {
 }
 
 // tell logs a summary of the loaded state.
-func (s *Store) tell(log zerolog.Logger, state State) {
+func (s *FileStore) tell(log zerolog.Logger, state State) {
 	if s.created {
 		line := log.Info()
 		if others := s.others(); len(others) > 0 {
@@ -104,7 +125,7 @@ func (s *Store) tell(log zerolog.Logger, state State) {
 
 // others returns the state files of controllers with other names. A controller whose
 // name changed, for example with the name of the machine, starts without a state.
-func (s *Store) others() []string {
+func (s *FileStore) others() []string {
 	dir, name := filepath.Split(s.name)
 	files, _ := filepath.Glob(filepath.Join(filepath.Dir(filepath.Clean(dir)), "*", name)) // an error means no hint
 	return slices.DeleteFunc(files, func(f string) bool { return f == filepath.Clean(s.name) })
@@ -112,28 +133,19 @@ func (s *Store) others() []string {
 
 // Save stores all changes or none. They are on disk when it returns, in the file that
 // has the store's name.
-func (s *Store) Save(changes ...Change) error {
-	return s.write(func(w *ledger) {
-		for _, c := range changes {
-			w.apply(c)
-		}
-	})
+func (s *FileStore) Save(changes ...Change) error {
+	return s.write(func(l *ledger) { l.applyAll(changes) })
 }
 
 // Rewrite makes the stored state equal to a state, whatever was stored before.
-func (s *Store) Rewrite(state State) error {
-	return s.write(func(w *ledger) { w.replace(state) })
+func (s *FileStore) Rewrite(state State) error {
+	return s.write(func(l *ledger) { l.replace(state) })
 }
 
-func (s *Store) write(do func(w *ledger)) error {
+func (s *FileStore) write(do func(l *ledger)) error {
 	err := s.usable()
 	if err == nil {
-		err = s.update(func(tx *bolt.Tx) error {
-			w := ledger{tx: tx}
-			w.open()
-			do(&w)
-			return w.close()
-		})
+		err = s.update(func(tx *bolt.Tx) error { return fileLedger(tx).write(do) })
 	}
 	if err == nil {
 		err = s.usable() // the changes are lost if the file was removed meanwhile
@@ -160,7 +172,7 @@ func (e *saveError) Unwrap() error { return e.error }
 // whether Save would fail, too: without it, there is only little room left. Check
 // reopens or creates the file if that helps. Rewrite must follow if Save or Check has
 // failed before.
-func (s *Store) Check() (broken bool, err error) {
+func (s *FileStore) Check() (broken bool, err error) {
 	broken = true
 	if err = s.regain(); err == nil {
 		broken, err = false, s.room()
@@ -169,37 +181,4 @@ func (s *Store) Check() (broken bool, err error) {
 		err = fmt.Errorf("%s: %w", s.name, advised(err))
 	}
 	return broken, err
-}
-
-func (l *ledger) apply(c Change) {
-	switch c := c.(type) {
-	case Save:
-		l.put(bucketConfigs, []byte(c.Slot), c.Config)
-	case SaveDeployment:
-		l.put(bucketHistory, keyOf(c.Past.Number), storedPast(c.Past))
-		l.trim(bucketHistory, c.Oldest)
-	case SaveNames:
-		bucket := bucketDrained
-		if c.Set == Owed {
-			bucket = bucketOwed
-		}
-		if c.In {
-			l.put(bucket, keyOfName(c.Name), c.Name)
-		} else {
-			l.delete(bucket, keyOfName(c.Name))
-		}
-	case SaveJob:
-		l.put(bucketLast, keyJob, c.Job)
-	case SaveSent:
-		told := l.told()
-		told.Sent = c.Sent
-		l.put(bucketLast, keySent, told)
-	case SaveStopped:
-		told := l.told()
-		told.Stopped = c.Nodes
-		l.put(bucketLast, keySent, told)
-	case Announce:
-		l.put(bucketEvents, keyOf(c.Event.Number), c.Event)
-		l.trim(bucketEvents, c.Oldest)
-	}
 }

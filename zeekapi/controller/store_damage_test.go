@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/controller/storetest"
 )
 
 // TestStoreDetectsDamage changes files as failing disks, full disks and crashes do:
@@ -24,7 +25,7 @@ func TestStoreDetectsDamage(t *testing.T) {
 	dir := t.TempDir()
 	whole := filepath.Join(dir, "whole.db")
 	s := openStore(t, whole)
-	for some := range slices.Chunk(someChanges(), 50) {
+	for some := range slices.Chunk(storetest.Changes(), 50) {
 		if err := s.Save(some...); err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +51,7 @@ func TestStoreDetectsDamage(t *testing.T) {
 			got, err = s.Load()
 			if err == nil && i%10 == 0 {
 				// A file that was loaded can also be changed, or Save returns an error.
-				err = s.Save(someChanges()...)
+				err = s.Save(storetest.Changes()...)
 			}
 			s.Close()
 		}

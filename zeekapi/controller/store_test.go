@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,10 +20,11 @@ import (
 	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/controller/storetest"
 	"github.com/zeekwire/zeekwire/zeekapi/internal/synced"
 )
 
-func openStore(t *testing.T, file string) *controller.Store {
+func openStore(t *testing.T, file string) *controller.FileStore {
 	t.Helper()
 	s, err := controller.OpenStore(file)
 	if err != nil {
@@ -34,7 +34,7 @@ func openStore(t *testing.T, file string) *controller.Store {
 	return s
 }
 
-func load(t *testing.T, s *controller.Store) controller.State {
+func load(t *testing.T, s *controller.FileStore) controller.State {
 	t.Helper()
 	state, err := s.Load()
 	if err != nil {
@@ -49,113 +49,49 @@ var cmpState = cmp.Options{
 	cmpopts.EquateEmpty(),
 }
 
-func fullConfig() zeekapi.Configuration {
-	cpu := int64(3)
-	return zeekapi.Configuration{
-		ID:        "c1",
-		Instances: []zeekapi.Instance{instance("a"), instanceAt("b", "10.0.0.1:2151"), instanceAt("c", "[2001:db8::1]:2151")},
-		Nodes: []zeekapi.Node{
-			{
-				Name: "m", Instance: "a", Role: zeekapi.RoleManager, State: zeekapi.StateRunning,
-				Port: broker.TCP(2200), MetricsPort: broker.TCP(9000),
-				Scripts: []string{"b", "a"}, Options: []zeekapi.Option{{Name: "o", Value: "v"}},
-				Interface: "eth0", CPUAffinity: &cpu, Env: map[string]string{"A": "1", "B": ""},
-			},
-			{Name: "w", Instance: "b", Role: zeekapi.RoleWorker, State: zeekapi.StatePending, Env: map[string]string{}},
-		},
-	}
-}
-
-// someChanges returns changes of every type.
-func someChanges() []controller.Change {
-	began := time.Unix(1790000000, 0).UTC()
-	past := controller.Past{
-		Deployment:    zeekapi.Deployment{Number: 7, Config: "c1", Action: "deploy", By: "alice", Started: began, Outcome: zeekapi.OutcomePending},
-		Configuration: fullConfig(),
-	}
-	committed := past
-	committed.Number = 8
-	committed.Commitment = &controller.Commitment{
-		Options: zeekapi.DeployOptions{Partial: true, NoRollback: true}, Skipped: []string{"b"}, Former: 7, Ran: []string{"w", "x"},
-		Rollback: "rolled back to deployment 7: w on a: died", Errors: []string{"w: died"},
-	}
-	ended := past
-	ended.Ended, ended.Outcome, ended.Errors = began.Add(time.Second), zeekapi.OutcomeFailed, []string{"w: failed"}
-	changes := []controller.Change{
-		controller.SaveDeployment{Past: past, Oldest: 7},
-		controller.SaveDeployment{Past: ended, Oldest: 7},
-		controller.SaveDeployment{Past: committed, Oldest: 7},
-		controller.SaveNames{Set: controller.Drained, Name: "a", In: true},
-		controller.SaveNames{Set: controller.Drained, Name: "", In: true},
-		controller.SaveNames{Set: controller.Drained, Name: "a", In: false},
-		controller.SaveNames{Set: controller.Drained, Name: "b", In: false},
-		controller.SaveNames{Set: controller.Owed, Name: strings.Repeat("long", 20000), In: true},
-		controller.SaveJob{Job: controller.StoredJob{Job: zeekapi.Job{Number: 1, By: "bob", Started: began, Ended: began, Done: []string{"w"}}}},
-		controller.SaveJob{Job: controller.StoredJob{
-			Job:    zeekapi.Job{Number: 2, By: "bob", Started: began, Done: []string{"l"}, Now: []string{"w"}, Next: []string{"x"}},
-			AtOnce: 3, Told: map[string]int64{"w": 7}, Stopped: "cancelled by bob",
-		}},
-	}
-	changes = append(changes, controller.SaveSent{Sent: controller.Sent{ID: "c1", Digest: "\xff\x00"}})
-	changes = append(changes,
-		controller.SaveStopped{Nodes: []zeekapi.StoppedNode{{Node: "w", By: "bob", Since: began}, {Node: "x", By: "bob", Since: began}}},
-		controller.SaveSent{Sent: controller.Sent{ID: "c2", Digest: "\x01"}},
-		controller.SaveStopped{Nodes: []zeekapi.StoppedNode{{Node: "w", By: "bob", Since: began}}})
-	for _, slot := range controller.Slots {
-		c := fullConfig()
-		c.ID = string(slot)
-		changes = append(changes, controller.Save{Slot: slot, Config: zeekapi.Configuration{ID: "former"}}, controller.Save{Slot: slot, Config: c})
-	}
-	for i := range uint64(300) {
-		changes = append(changes, controller.Announce{
-			Event:  zeekapi.ClusterEvent{Number: i + 1, Time: began, Kind: zeekapi.EventState, Instance: "a", Node: "w", Text: "RUNNING"},
-			Oldest: max(100, i) - 99,
-		})
-	}
-	return changes
-}
-
-func TestStoreLoadsSavedState(t *testing.T) {
-	changes := someChanges()
-	want := controller.State{}.Clone()
-	for _, c := range changes {
-		want.Apply(c)
-	}
-	dir := t.TempDir()
-	for _, batch := range []int{20, len(changes)} {
-		file := filepath.Join(dir, "some", "folder", strconv.Itoa(batch))
-		s := openStore(t, file)
-		if diff := cmp.Diff(controller.State{}, load(t, s), cmpState); diff != "" {
-			t.Errorf("a new store is not empty (-want +got)\n%s", diff)
-		}
-		for some := range slices.Chunk(changes, batch) {
-			if err := s.Save(some...); err != nil {
+// The same tests as for other stores.
+func TestFileStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Fixture {
+		dir := filepath.Join(t.TempDir(), "state")
+		file, away := filepath.Join(dir, "state.db"), dir+".away"
+		move := func(t *testing.T, from, to string) {
+			t.Helper()
+			if err := os.Rename(from, to); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
+		return storetest.Fixture{
+			Open: func() (controller.Store, func(), error) {
+				s, err := controller.OpenStore(file)
+				return s, func() { s.Close() }, err
+			},
+			Break:  func(t *testing.T) string { move(t, dir, away); return "the file was removed" },
+			Repair: func(t *testing.T) { move(t, away, dir) },
+			Damage: func(t *testing.T, n int) (damaged bool) {
+				db, err := bolt.Open(file, 0o600, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer db.Close()
+				if err := db.Update(func(tx *bolt.Tx) error {
+					return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
+						return b.ForEach(func(key, value []byte) error {
+							if n--; n != -1 || len(value) == 0 {
+								return nil
+							}
+							damaged = true
+							value = slices.Clone(value)
+							value[len(value)/2] ^= 1
+							return b.Put(slices.Clone(key), value)
+						})
+					})
+				}); err != nil {
+					t.Fatal(err)
+				}
+				return damaged
+			},
 		}
-		if diff := cmp.Diff(want, load(t, openStore(t, file)), cmpState); diff != "" {
-			t.Errorf("loaded (-want +got)\n%s", diff)
-		}
-	}
-}
-
-// A failed Save has no effect.
-func TestStoreSavesAllOrNothing(t *testing.T) {
-	s := openStore(t, filepath.Join(t.TempDir(), "state.db"))
-	bad := fullConfig()
-	bad.Nodes[0].Role = "no role"
-	err := s.Save(
-		controller.Save{Slot: controller.Staged, Config: fullConfig()},
-		controller.Save{Slot: controller.Ready, Config: bad})
-	if err == nil || !strings.Contains(err.Error(), `saving: configs "ready": `) {
-		t.Errorf("got %v", err)
-	}
-	if diff := cmp.Diff(controller.State{}, load(t, s), cmpState); diff != "" {
-		t.Errorf("the store is not empty (-want +got)\n%s", diff)
-	}
+	})
 }
 
 // A file of schema 1 has only configurations. Its ready and target configurations
@@ -221,7 +157,7 @@ func TestStoreSurvivesKill(t *testing.T) {
 	file := filepath.Join(dir, "state.db")
 	s := openStore(t, file)
 	for i := range 20 {
-		c := fullConfig()
+		c := storetest.Configuration()
 		c.ID = strings.Repeat("x", 1000*i)
 		if err := s.Save(controller.Save{Slot: controller.Staged, Config: c}); err != nil {
 			t.Fatal(err)
@@ -242,30 +178,6 @@ func TestStoreSurvivesKill(t *testing.T) {
 	}
 }
 
-// The file keeps only the deployments and events that the history has.
-func TestStoreRemovesOldEntries(t *testing.T) {
-	s := openStore(t, filepath.Join(t.TempDir(), "state.db"))
-	for number := range uint64(5) {
-		past := controller.Past{Deployment: zeekapi.Deployment{Number: number + 1}}
-		event := zeekapi.ClusterEvent{Number: number + 1, Kind: zeekapi.EventJob}
-		oldest := max(number, 1) // the last two remain
-		if err := s.Save(controller.SaveDeployment{Past: past, Oldest: oldest}, controller.Announce{Event: event, Oldest: oldest}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	state := load(t, s)
-	var deployments, events []uint64
-	for _, p := range state.History {
-		deployments = append(deployments, p.Number)
-	}
-	for _, e := range state.Events {
-		events = append(events, e.Number)
-	}
-	if want := []uint64{4, 5}; !slices.Equal(deployments, want) || !slices.Equal(events, want) {
-		t.Errorf("deployments %d and events %d, want %d", deployments, events, want)
-	}
-}
-
 // What Save has stored survives a crash of the machine: the changes are synced before
 // the page that leads to them, and that page before Save returns. The same holds for
 // the page of the second transaction. A new file and its name are synced, too.
@@ -276,13 +188,15 @@ func TestStoreSyncs(t *testing.T) {
 	}
 	file := filepath.Join(dir, "state.db")
 	synced.Files(t, func() {}) // skips the test if nothing can be observed
-	var s *controller.Store
+	var s *controller.FileStore
 	opening := synced.Files(t, func() { s = openStore(t, file) })
 	if len(opening) < 2 || opening[len(opening)-1] != dir || !strings.HasPrefix(opening[0], file+".new") {
 		t.Errorf("opening a new store synced %q, want the new file and then %s", opening, dir)
 	}
 	for name, save := range map[string]func() error{
-		"Save":    func() error { return s.Save(controller.Save{Slot: controller.Staged, Config: fullConfig()}) },
+		"Save": func() error {
+			return s.Save(controller.Save{Slot: controller.Staged, Config: storetest.Configuration()})
+		},
 		"Rewrite": func() error { return s.Rewrite(controller.State{}) },
 	} {
 		saving := synced.Files(t, func() { err = save() })
@@ -313,7 +227,7 @@ func TestOpenStoreErrors(t *testing.T) {
 	change := func(do func(tx *bolt.Tx) error) func(t *testing.T, file string) {
 		return func(t *testing.T, file string) {
 			s := openStore(t, file)
-			if err := s.Save(someChanges()...); err != nil {
+			if err := s.Save(storetest.Changes()...); err != nil {
 				t.Fatal(err)
 			}
 			s.Close()
@@ -334,7 +248,7 @@ func TestOpenStoreErrors(t *testing.T) {
 		want    string // FILE stands for the file name
 	}{
 		{"in use", func(t *testing.T, file string) { openStore(t, file) }, "controller: state file FILE is in use: is another controller running?"},
-		{"other schema", put("meta", "schema", "3"), "controller: state file FILE: schema is \"3\", this program knows up to \"2\""},
+		{"other schema", put("meta", "schema", "3"), "controller: state file FILE: schema is \"3\", and this program reads up to \"2\": install the version that wrote it, or a later one"},
 		{"other value", put("configs", "target", "\x03\x00\x00\x00\x00\x00\x00\x00\x01"), "controller: state file FILE: configs \"target\": " + damaged},
 		{"short value", put("configs", "ready", "\xff\xff"), "controller: state file FILE: configs \"ready\": " + damaged},
 		{"no checksum", put("meta", "checksum", ""), "controller: state file FILE: checksum is missing: " + damaged},
@@ -377,7 +291,7 @@ func TestOpenStoreErrors(t *testing.T) {
 		}, "controller: state file FILE: it is empty: " + damaged},
 		{"truncated", func(t *testing.T, file string) {
 			s := openStore(t, file)
-			if err := s.Save(someChanges()...); err != nil {
+			if err := s.Save(storetest.Changes()...); err != nil {
 				t.Fatal(err)
 			}
 			s.Close()

@@ -26,7 +26,7 @@ var (
 	errFull     = fmt.Errorf("%w; free some space there", syscall.ENOSPC)
 )
 
-// storeFile is the database of a Store. The process has a lock on the file as long as
+// storeFile is the database of a FileStore. The process has a lock on the file as long as
 // it is open.
 type storeFile struct {
 	name     string
@@ -46,8 +46,8 @@ func (f *storeFile) open(patience time.Duration) (err error) {
 	}
 	var system *fs.PathError
 	var errno syscall.Errno
-	if err != nil && !errors.Is(err, errDamaged) && !errors.Is(err, bolterrors.ErrTimeout) && !errors.As(err, &system) && !errors.As(err, &errno) {
-		err = fmt.Errorf("%w (%w)", errDamaged, err) // not a file of bbolt
+	if err != nil && !errors.Is(err, errFileDamaged) && !errors.Is(err, bolterrors.ErrTimeout) && !errors.As(err, &system) && !errors.As(err, &errno) {
+		err = fmt.Errorf("%w (%w)", errFileDamaged, err) // not a file of bbolt
 	}
 	if err != nil {
 		return err
@@ -284,7 +284,7 @@ func undamaged(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w (%v)", errDamaged, p)
+			err = fmt.Errorf("%w (%v)", errFileDamaged, p)
 		}
 	}()
 	return do()

@@ -12,7 +12,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-func openedStore(t *testing.T, file string) *Store {
+func openedStore(t *testing.T, file string) *FileStore {
 	t.Helper()
 	s, err := OpenStore(file)
 	if err != nil {
@@ -81,7 +81,7 @@ func TestCreateKeepsExistingFile(t *testing.T) {
 }
 
 // transactions returns the number of the last transaction of a store.
-func transactions(t *testing.T, s *Store) (last int) {
+func transactions(t *testing.T, s *FileStore) (last int) {
 	t.Helper()
 	if err := s.db.View(func(tx *bolt.Tx) error { last = tx.ID(); return nil }); err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 )
 
 // expectCheck checks what Check returns. The reason is "" for no error.
-func expectCheck(t *testing.T, s *controller.Store, broken bool, reason string) {
+func expectCheck(t *testing.T, s *controller.FileStore, broken bool, reason string) {
 	t.Helper()
 	got, err := s.Check()
 	switch {
@@ -24,7 +24,7 @@ func expectCheck(t *testing.T, s *controller.Store, broken bool, reason string) 
 	}
 }
 
-func expectSaveError(t *testing.T, s *controller.Store, reason string) {
+func expectSaveError(t *testing.T, s *controller.FileStore, reason string) {
 	t.Helper()
 	if err := s.Save(staged("c2")); err == nil || !strings.Contains(err.Error(), reason) {
 		t.Errorf("Save: %v, want %q", err, reason)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
+	"github.com/zeekwire/zeekwire/zeekapi/controller/storetest"
 )
 
 // staged returns a change that stages a configuration.
@@ -84,7 +85,7 @@ func TestStoreOfRemovedFile(t *testing.T) {
 func TestStoreRewrite(t *testing.T) {
 	dir := t.TempDir()
 	one, other := openStore(t, filepath.Join(dir, "one")), openStore(t, filepath.Join(dir, "other"))
-	if err := one.Save(someChanges()...); err != nil {
+	if err := one.Save(storetest.Changes()...); err != nil {
 		t.Fatal(err)
 	}
 	if err := other.Save(staged("c9"), controller.SaveNames{Set: controller.Owed, Name: "z", In: true}); err != nil {

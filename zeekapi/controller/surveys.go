@@ -30,8 +30,9 @@ func (s *surveys) hold() {
 		return
 	}
 	r := s.requests.start(statusTimeout, survey{})
+	ask := joint(r, askStatus)
 	for _, name := range names {
-		s.requests.call(r, name, askStatus)
+		s.requests.call(r, name, ask)
 	}
 }
 

@@ -13,6 +13,10 @@ import (
 // Settings.StartLimit is longer.
 const checkLimit = 2 * time.Minute
 
+// dialLimit limits the time for which a check without a deployment waits for agents that
+// listen and are not part of the cluster yet.
+const dialLimit = 10 * time.Second
+
 // The errors of Zeek's controller during another deployment.
 const (
 	errPending    = "earlier deployment %s still pending"
@@ -45,10 +49,15 @@ type trial struct {
 	order   order
 	number  uint64             // in the history, 0 for a check without a deployment
 	plan    *plan              // nil while agents are missing
+	lacking string             // one of the instances for whose agents advance found the trial to wait
 	dialed  []zeekapi.Instance // only for the trial
+	waited  bool               // for dialLimit
 	sending map[string]bool    // instances whose agents lack the site
 	skipped map[string]bool    // instances that a partial deployment leaves out
 	asked   map[string]asking  // instances whose agents check
+
+	returned map[string]bool // instances whose agents are asked with the next plan
+	renewed  time.Time       // when a plan was last made for such instances
 
 	assigned revision  // the target with the ports as first assigned
 	used     usedPorts // as agents reported in the current check
@@ -68,7 +77,6 @@ type trials struct {
 	settings Settings
 	current  *trial   // of the next deployment; nil: none
 	all      []*trial // also those without a deployment, in the order in which they began
-	seen     uint64   // agents.changes when the trials were last continued
 }
 
 // pending returns the request of a client for a deployment that is under way,
@@ -113,13 +121,20 @@ func (d *trials) try(r *request, o order) {
 // checkOnly checks a configuration for a client, which waits as long as that takes.
 // Nothing changes.
 func (d *trials) checkOnly(r *request, target revision, uploaded *zeekapi.Configuration) {
-	d.requests.setTimeout(r, max(checkLimit, d.startLimit))
-	d.newTrial(r, 0, order{target: target, uploaded: uploaded, options: zeekapi.DeployOptions{Partial: true}}).advance()
+	t := d.newTrial(r, 0, order{target: target, uploaded: uploaded, options: zeekapi.DeployOptions{Partial: true}})
+	d.requests.setTimeout(r, t.rest())
+	t.advance()
+}
+
+// rest returns the time that the trial may still take.
+func (t *trial) rest() time.Duration {
+	return t.began.Add(max(checkLimit, t.startLimit)).Sub(t.requests.now)
 }
 
 func (d *trials) newTrial(r *request, number uint64, o order) *trial {
 	t := &trial{trials: d, request: r, began: d.requests.now, order: o, number: number, assigned: o.target,
-		sending: make(map[string]bool), asked: make(map[string]asking), skipped: make(map[string]bool), used: make(usedPorts)}
+		sending: make(map[string]bool), asked: make(map[string]asking), returned: make(map[string]bool),
+		skipped: make(map[string]bool), used: make(usedPorts)}
 	r.task = t
 	d.all = append(d.all, t)
 	return t
@@ -128,12 +143,13 @@ func (d *trials) newTrial(r *request, number uint64, o order) *trial {
 // follow continues the trials if instances have other agents than before, or if agents
 // have described themselves. It must be called at the end of each step.
 func (d *trials) follow() {
-	if d.seen == d.agents.changes {
+	changed := d.agents.changed
+	d.agents.changed = nil
+	if len(changed) == 0 {
 		return
 	}
-	d.seen = d.agents.changes
 	for t := range d.open() {
-		t.advance()
+		t.agentsChanged(changed)
 	}
 }
 
@@ -154,6 +170,7 @@ func (d *trials) drained(instance string) {
 	for t := range d.open() {
 		t.retract(instance)
 		delete(t.sending, instance)
+		delete(t.returned, instance)
 		if c := t.request.open[instance]; c != nil {
 			d.requests.miss(c, drained)
 		} else {
@@ -162,43 +179,136 @@ func (d *trials) drained(instance string) {
 	}
 }
 
+// agentsChanged continues the trial after the agents of instances, or their descriptions,
+// have changed. Ten thousand agents may connect while the trial waits. So it visits the other
+// instances of the cluster only when the trial no longer waits for the lacking one.
+func (t *trial) agentsChanged(instances []string) {
+	switch {
+	case t.plan != nil:
+		t.ask(instances)
+		t.requests.settle(t.request)
+	case !t.lacks(t.lacking):
+		t.advance()
+	}
+}
+
+// lacks reports whether the trial waits for the agent of an instance.
+func (t *trial) lacks(instance string) bool {
+	if instance == "" || t.names.drained(instance) {
+		return false
+	}
+	a := t.agents.of(instance)
+	return a == nil && t.waitsForAll() || a != nil && a.isOurs() && !a.described
+}
+
 // advance asks the agents when all of them are connected.
 func (t *trial) advance() {
 	if t.plan != nil {
-		t.ask()
+		t.askAll()
 		t.requests.settle(t.request)
 		return
 	}
 	absent, undescribed := t.missing()
-	if len(undescribed) > 0 || len(absent) > 0 && t.waitsForAll() {
+	if waited := slices.Concat(absent, undescribed); len(undescribed) > 0 || len(absent) > 0 && t.waitsForAll() {
+		t.lacking = waited[len(waited)-1]
 		t.dial()
 		return
+	}
+	if t.number == 0 && !t.waited && t.mayReach() {
+		if t.dial(); len(t.dialed) > 0 {
+			t.requests.setTimeout(t.request, t.began.Add(dialLimit).Sub(t.requests.now))
+		}
+		return
+	}
+	if t.number == 0 {
+		t.requests.setTimeout(t.request, t.rest())
 	}
 	for _, name := range absent {
 		t.skip(name)
 	}
-	t.plan = t.plans.of(t.order.target, t.members.fillHosts(t.order.target.Configuration))
-	t.ask()
+	t.replan(t.members.fillHosts(t.order.target.Configuration))
+	t.askAll()
 	t.requests.settle(t.request)
 }
 
-// ask makes the agents check that have not been asked. It is called again when an
-// agent connects, takes over an instance, or turns out to be ours.
-func (t *trial) ask() {
-	for _, inst := range t.order.target.Instances {
-		a := t.agents.of(inst.Name)
-		if a == nil || t.asked[inst.Name].term == a.term {
+// askAll makes all agents check that have not been asked.
+func (t *trial) askAll() {
+	instances := make([]string, len(t.order.target.Instances))
+	for i, inst := range t.order.target.Instances {
+		instances[i] = inst.Name
+	}
+	t.ask(instances)
+}
+
+// ask makes the agents of instances check that have not been asked. It is called again
+// when an agent connects, takes over an instance, or turns out to be ours. An agent that
+// returned is asked with the next plan, by askAll.
+func (t *trial) ask(instances []string) {
+	var next []string
+	for _, name := range instances {
+		a := t.agents.of(name)
+		if a == nil || !t.plan.has(name) || t.asked[name].term == a.term {
 			continue
 		}
-		if t.retract(inst.Name) { // the plan may have the address of the former agent
-			t.plan = t.plans.of(t.order.target, t.members.fillHosts(t.order.target.Configuration))
-			delete(t.used, inst.Name)
+		if t.retract(name) { // the plan may have the address of the former agent
+			delete(t.used, name)
+			t.returned[name] = true
 		}
-		if a.checks() && t.plan.layout != "" && !t.skipped[inst.Name] && !t.names.drained(inst.Name) {
-			t.asked[inst.Name] = asking{term: a.term}
-			t.check(inst.Name)
+		next = append(next, name)
+	}
+	if t.renewal().due(t.requests.now) {
+		t.renewed = t.requests.now
+		t.replan(t.members.fillHosts(t.order.target.Configuration))
+		t.askAll()
+		return
+	}
+	next = slices.DeleteFunc(next, func(name string) bool {
+		return !t.agents.of(name).checks() || t.plan.layout == "" || t.returned[name] || t.skipped[name] || t.names.drained(name)
+	})
+	t.plan.supply(t.agents, next...)
+	for _, name := range next {
+		// A check may continue other trials, and this one.
+		if a := t.agents.of(name); a != nil && t.asked[name].term != a.term {
+			t.asked[name] = asking{term: a.term}
+			t.check(name)
 		}
 	}
+}
+
+// renewalInterval is the shortest time between two plans of a trial whose agents return. A
+// plan takes time that grows with the cluster, and after a failure of the network all agents
+// may return from other addresses, one by one.
+const renewalInterval = 200 * time.Millisecond
+
+// renewal returns when the trial needs another plan, not set if it needs none.
+func (t *trial) renewal() alarm {
+	if len(t.returned) == 0 {
+		return alarm{}
+	}
+	return alarmAt(t.renewed.Add(renewalInterval))
+}
+
+// replan makes the plan for the target with the addresses that are filled in.
+func (t *trial) replan(filled zeekapi.Configuration) {
+	t.plan = t.plans.of(t.order.target, filled)
+	clear(t.returned)
+}
+
+// renew continues the trials that need another plan.
+func (d *trials) renew() {
+	for t := range d.open() {
+		if t.renewal().due(d.requests.now) {
+			t.advance()
+		}
+	}
+}
+
+// deadline returns when the next trial needs another plan.
+func (d *trials) deadline() (next alarm) {
+	for _, t := range d.all {
+		next = next.sooner(t.renewal())
+	}
+	return next
 }
 
 // retract forgets what the agent of an instance was asked, and what it found. It
@@ -208,7 +318,7 @@ func (t *trial) retract(instance string) bool {
 		return false
 	}
 	delete(t.asked, instance)
-	t.request.results = slices.DeleteFunc(t.request.results, func(res zeekapi.Result) bool { return res.Instance == instance })
+	t.request.withdraw(instance)
 	return true
 }
 
@@ -222,7 +332,7 @@ func (t *trial) remarks() []zeekapi.Result {
 	for _, inst := range t.order.target.Instances {
 		a, asked := t.agents.of(inst.Name), t.asked[inst.Name]
 		if a != nil && (asked.term != a.term || asked.unsupported) && !t.names.drained(inst.Name) {
-			remarks = append(remarks, zeekapi.Result{ReqID: t.request.id, Success: true, Instance: inst.Name, Data: broker.String(text)})
+			remarks = append(remarks, remarkOn(t.request.id, inst.Name, text))
 		}
 	}
 	return remarks
@@ -236,7 +346,8 @@ func (t *trial) check(instance string) {
 	case err != nil:
 		t.request.results = append(t.request.results, zeekapi.Result{ReqID: t.request.id, Instance: instance, Error: err.Error()})
 	case has:
-		t.requests.call(t.request, instance, t.plan.check(instance))
+		t.plan.supply(t.agents, instance)
+		t.requests.call(t.request, instance, t.plan.check(t.agents.of(instance)))
 	default:
 		return
 	}
@@ -291,10 +402,24 @@ func (t *trial) missing() (absent, undescribed []string) {
 	return absent, undescribed
 }
 
+// mayDial reports whether the agent of an instance listens and is not part of the cluster
+// yet.
+func (t *trial) mayDial(inst zeekapi.Instance) bool {
+	w := t.members.of(inst.Name)
+	return !inst.Connects() && (w == nil || moved(w.Instance, inst))
+}
+
+// mayReach reports whether an absent agent may be dialed.
+func (t *trial) mayReach() bool {
+	return slices.ContainsFunc(t.order.target.Instances, func(inst zeekapi.Instance) bool {
+		return t.agents.of(inst.Name) == nil && !t.names.drained(inst.Name) && t.mayDial(inst)
+	})
+}
+
 // dial connects to agents that listen and are not part of the cluster yet.
 func (t *trial) dial() {
 	for _, inst := range t.order.target.Instances {
-		if w := t.members.of(inst.Name); !inst.Connects() && (w == nil || moved(w.Instance, inst)) && !t.members.dialed[addressOf(inst)] {
+		if t.mayDial(inst) && !t.members.dialed[addressOf(inst)] {
 			t.members.dial(inst)
 			t.members.expected[inst.Name] = addressOf(inst)
 			t.dialed = append(t.dialed, inst)
@@ -318,6 +443,7 @@ func (t *trial) accept(c *call, msg zeekapi.Message) ([]zeekapi.Result, bool) {
 	if !ok {
 		return nil, false
 	}
+	c.agent.answered(answer.Results)
 	t.used.add(c.instance, answer.Results)
 	return problems(c, answer.Results), true
 }
@@ -336,9 +462,9 @@ func (t *trial) checked() bool {
 	if t.plan == nil {
 		return false
 	}
-	t.ask()
+	t.askAll()
 	absent, undescribed := t.missing()
-	if len(t.request.open) > 0 || len(t.sending) > 0 || len(undescribed) > 0 {
+	if len(t.request.open) > 0 || len(t.sending) > 0 || len(t.returned) > 0 || len(undescribed) > 0 {
 		return false
 	}
 	for _, name := range absent {
@@ -396,11 +522,11 @@ func (t *trial) movePorts() bool {
 	moved := t.order.target.Configuration
 	moved.Nodes = filled.Nodes
 	t.order.target = t.configs.revise(moved)
-	t.plan = t.plans.of(t.order.target, filled)
+	t.replan(filled)
 	t.request.results = slices.DeleteFunc(t.request.results, func(res zeekapi.Result) bool { return !t.skipped[res.Instance] })
 	clear(t.asked)
 	clear(t.used)
-	t.ask()
+	t.askAll()
 	return true
 }
 
@@ -460,14 +586,19 @@ func (t *trial) trialEnded() {
 // expired refuses a configuration if agents are missing. If they only take long
 // to check, the client gets its response and the check continues.
 func (t *trial) expired(r *request) bool {
+	if t.number == 0 && t.plan == nil && !t.waited {
+		t.waited = true
+		t.requests.setTimeout(r, t.rest())
+		t.advance()
+		return true
+	}
 	waiting := t.awaited(r)
 	results := append(slices.Clone(r.results), zeekapi.Failure(r.id, zeekapi.ErrorTimeout))
-	end := t.began.Add(max(checkLimit, t.startLimit))
 	switch {
-	case t.plan != nil && t.number != 0 && r.reply != nil && end.After(t.requests.now):
+	case t.plan != nil && t.number != 0 && r.reply != nil && t.rest() > 0:
 		t.requests.uncount(r)
 		t.requests.reply(r, append(results, zeekapi.Failure(r.id, "the check "+zeekapi.ErrorContinues+", and the deployment if it passes, waiting for %s", listed(waiting))))
-		t.requests.setTimeout(r, end.Sub(t.requests.now))
+		t.requests.setTimeout(r, t.rest())
 		return true
 	default:
 		for _, name := range waiting {
@@ -496,6 +627,7 @@ func (t *trial) awaited(r *request) []string {
 	absent, undescribed := t.missing()
 	waiting := append(undescribed, sortedKeys(r.open)...)
 	waiting = append(waiting, sortedKeys(t.sending)...)
+	waiting = append(waiting, sortedKeys(t.returned)...)
 	if t.plan == nil || t.waitsForAll() {
 		waiting = append(waiting, absent...)
 	}

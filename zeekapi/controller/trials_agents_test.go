@@ -188,7 +188,7 @@ func TestCheckHasAddressOfNewAgent(t *testing.T) {
 	c.Instances[0].Host, c.Instances[1].Host = peer(7).Addr.Addr(), peers["b"].Addr.Addr()
 	for _, o := range outputs {
 		if to, ok := o.(controller.ToAgent); ok {
-			if request, ok := to.Message.(zeekapi.AgentCheckRequest); ok && request.Layout == layoutOf(c) {
+			if request, ok := to.Message.(zeekapi.AgentCheckRequest); ok && request.LayoutID == layoutOf(c).ID() {
 				return
 			}
 		}
@@ -212,6 +212,26 @@ func TestCheckExpires(t *testing.T) {
 	b.idle()
 }
 
+// A check before the first deployment connects to the agents that listen, and leaves them
+// afterwards. It waits for them for a while only, and does not wait for other agents.
+func TestCheckDialsAgents(t *testing.T) {
+	for _, answers := range []bool{true, false} {
+		b := newBench(t, nil)
+		b.machine.Start(b.now)
+		x := dialedPeer(9, "10.0.0.9:2151")
+		c := listening(config("c", "a", "x"), "x", "10.0.0.9:2151")
+		b.client(zeekapi.CheckRequest{ReqID: reqID("r"), Config: &c}, "dial 10.0.0.9:2151")
+		if !answers {
+			b.tick("hang up 10.0.0.9:2151", "answer CheckResponse r "+absent("a")+" "+absent("x"))
+			continue
+		}
+		b.do(controller.FromAgent{Peer: x, Dialect: zeekapi.Operations, Message: hello("x")})
+		b.agent(x, zeekapi.AgentDescription{Instance: "x", LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision}, "to x: AgentCheckRequest #1 c")
+		b.agent(x, checked("#1"), "hang up 10.0.0.9:2151", "answer CheckResponse r "+absent("a"))
+		b.idle()
+	}
+}
+
 // A deployment that is refused may end the check of another configuration, because the
 // controller leaves an agent that it dialed for the first one.
 func TestRefusalEndsOtherCheck(t *testing.T) {
@@ -228,4 +248,25 @@ func TestRefusalEndsOtherCheck(t *testing.T) {
 	b.client(zeekapi.DrainRequest{ReqID: reqID("d"), Instance: "b", Drain: true},
 		"to b: AgentStandbyRequest #5", "hang up 10.0.0.9:2151", "answer CheckResponse r2 "+absent("x"),
 		`answer DeployResponse r1 [F a wa bad = ["", "bad"]] `+refused)
+}
+
+// Of agents that return from other addresses during a check, the first gets a new plan at
+// once, and the others share the next one.
+func TestAgentsReturnDuringCheck(t *testing.T) {
+	b, peers := ourBench(t, config("c1", "a", "b", "c"))
+	b.stageQuietly(config("c2", "a", "b", "c"))
+	b.client(deploy("r1"), "to a: AgentCheckRequest #1 c2", "to b: AgentCheckRequest #2 c2", "to c: AgentCheckRequest #3 c2")
+	back := func(number int, name, welcome string, want ...string) {
+		t.Helper()
+		b.do(controller.PeerLost{Peer: peers[name]})
+		b.agent(peer(number), hello(name), "to "+name+": AgentWelcomeRequest "+welcome)
+		b.agent(peer(number), zeekapi.AgentDescription{Instance: name, LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision}, want...)
+	}
+	back(7, "a", "#4", "to a: AgentCheckRequest #5 c2")
+	back(8, "b", "#6")
+	back(9, "c", "#7")
+	b.agent(peer(7), checked("#5"))
+	b.tick("to b: AgentCheckRequest #8 c2", "to c: AgentCheckRequest #9 c2")
+	b.agent(peer(8), checked("#8"))
+	b.agent(peer(9), checked("#9"), "save target c2")
 }

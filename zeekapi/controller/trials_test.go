@@ -96,6 +96,16 @@ func TestCheckOmitsOtherAgents(t *testing.T) {
 	b.agent(peers["a"], checked("#2"), "save target c2", "to a: AgentDeployNodesRequest #3 c2", "to b: AgentDeployRequest #4 c2")
 }
 
+// A client that names the configuration it wants to deploy does not deploy another, which
+// somebody has staged since.
+func TestDeploysOnlyNamedConfiguration(t *testing.T) {
+	b, _ := ourBench(t, config("c1", "a"))
+	b.stageQuietly(config("c2", "a"))
+	b.client(zeekapi.DeployStagedRequest{ReqID: reqID("r1"), Config: "c1"},
+		"answer DeployStagedResponse r1 [F configuration c1 is not staged: somebody has staged c2 since; see get-config and events, and stage yours again to deploy it]")
+	b.client(zeekapi.DeployStagedRequest{ReqID: reqID("r2"), Config: "c2"}, "to a: AgentCheckRequest #1 c2")
+}
+
 func TestForceSkipsCheck(t *testing.T) {
 	b, _ := ourBench(t, config("c1", "a"))
 	b.client(zeekapi.DeployStagedRequest{ReqID: reqID("r1"), DeployOptions: zeekapi.DeployOptions{Force: true}},

@@ -67,6 +67,7 @@ func (s Settings) validate(c zeekapi.Configuration, isZeeks func(instance string
 	for _, name := range sortedKeys(instances) {
 		if isZeeks(name) {
 			errs = append(errs, assignments(c, name)...)
+			errs = append(errs, severalCPUs(c, name)...)
 		}
 	}
 	errs = append(errs, s.validatePorts(c)...)
@@ -76,14 +77,26 @@ func (s Settings) validate(c zeekapi.Configuration, isZeeks func(instance string
 }
 
 // assignments returns an error about the first node of an instance that has an assignment
-// to an option of Zeek: agents of Zeek's take it for a script, and the node does not start.
+// to an option of Zeek: Zeek's agents treat it as a script, and the node does not start.
 func assignments(c zeekapi.Configuration, instance string) []string {
 	for _, n := range c.NodesOn(instance) {
 		for _, word := range n.Scripts {
 			if zeekapi.IsAssignment(word) {
-				return []string{fmt.Sprintf("node '%s' has the assignment %s among its scripts, and the agent of '%s' is Zeek's own, which takes it for a script; "+
+				return []string{fmt.Sprintf("node '%s' has the assignment %s among its scripts, and the agent of '%s' is Zeek's own, which treats it as a script; "+
 					"write it into a script, or run zeekwire's agent on '%s'", n.Name, word, instance, instance)}
 			}
+		}
+	}
+	return nil
+}
+
+// severalCPUs returns an error about the first node of an instance that has several CPUs:
+// Zeek's agents would run it on any.
+func severalCPUs(c zeekapi.Configuration, instance string) []string {
+	for _, n := range c.NodesOn(instance) {
+		if cpus, _ := n.CPUs(); len(cpus) > 1 {
+			return []string{fmt.Sprintf("node '%s' has the CPUs %s, and the agent of '%s' is Zeek's own, which knows a single CPU only; "+
+				"give it one, or run zeekwire's agent on '%s'", n.Name, n.Affinity(), instance, instance)}
 		}
 	}
 	return nil

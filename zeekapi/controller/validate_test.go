@@ -237,7 +237,25 @@ func TestAssignmentsOfZeeksAgents(t *testing.T) {
 	b := newBench(t, nil)
 	b.agent(peer(1), hello("a"))
 	b.client(stage("r1", c), "answer StageConfigurationResponse r1 [F node 'a1' has the assignment Site::local_nets={10.0.0.0/8} among its scripts, "+
-		"and the agent of 'a' is Zeek's own, which takes it for a script; write it into a script, or run zeekwire's agent on 'a']")
+		"and the agent of 'a' is Zeek's own, which treats it as a script; write it into a script, or run zeekwire's agent on 'a']")
+	b.agent(peer(1), zeekapi.AgentDescription{Instance: "a"})
+	b.client(stage("r2", c), "save staged c", "save ready c", "answer StageConfigurationResponse r2 [T = c]")
+}
+
+// An agent of Zeek's ignores several CPUs, so nodes with them are refused there. It knows a
+// single one.
+func TestCPUsOfZeeksAgents(t *testing.T) {
+	c := zeekapi.Configuration{ID: "c", Instances: []zeekapi.Instance{instance("a"), instance("b")}}
+	for _, name := range []string{"a1", "a2", "b1"} {
+		n := node(name, name[:1], zeekapi.RoleWorker)
+		n.SetCPUs([]int64{1, 2})
+		c.Nodes = append(c.Nodes, n)
+	}
+	c.Nodes[0].SetCPUs([]int64{4})
+	b := newBench(t, nil)
+	b.agent(peer(1), hello("a"))
+	b.client(stage("r1", c), "answer StageConfigurationResponse r1 [F node 'a2' has the CPUs 1-2, "+
+		"and the agent of 'a' is Zeek's own, which knows a single CPU only; give it one, or run zeekwire's agent on 'a']")
 	b.agent(peer(1), zeekapi.AgentDescription{Instance: "a"})
 	b.client(stage("r2", c), "save staged c", "save ready c", "answer StageConfigurationResponse r2 [T = c]")
 }

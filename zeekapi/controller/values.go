@@ -35,6 +35,11 @@ func successWith(reqID string, data any) zeekapi.Result {
 	return zeekapi.Result{ReqID: reqID, Success: true, Data: mustMarshal(data)}
 }
 
+// remarkOn returns a successful result with a text about an instance.
+func remarkOn(reqID, instance, text string) zeekapi.Result {
+	return zeekapi.Result{ReqID: reqID, Success: true, Instance: instance, Data: broker.String(text)}
+}
+
 func failures(reqID string, errs []string) []zeekapi.Result {
 	results := make([]zeekapi.Result, len(errs))
 	for i, e := range errs {

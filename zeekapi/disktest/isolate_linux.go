@@ -102,7 +102,7 @@ func again(args []string, stdout, stderr io.Writer) error {
 	mapped := func(id int) []syscall.SysProcIDMap {
 		return []syscall.SysProcIDMap{{HostID: id, ContainerID: id, Size: 1}}
 	}
-	// What this process has added since its start may be for other programs.
+	// Variables that this process has set since its start may be for other programs.
 	began, err := os.ReadFile("/proc/self/environ")
 	if err != nil {
 		return err

@@ -46,6 +46,10 @@ type AgentConfig struct {
 	// without a handler get no response.
 	ScriptOnly bool
 
+	// StateDir is the directory in which the real agent stores its state and sites. If it is
+	// empty, the agent refuses sites.
+	StateDir string
+
 	// Log receives the log of the real agent. The zero value discards it.
 	Log zerolog.Logger
 }
@@ -128,7 +132,7 @@ func (a *Agent) run(ctx context.Context, cfg AgentConfig, listens netip.AddrPort
 		Settings: agent.Settings{
 			Name: cfg.Instance, EndpointID: uuid.NewString(), Connecting: !cfg.Listen, Listen: listens, Version: "zeekwire",
 		},
-		Bus: stage{a.script}, Dialects: cfg.Dialects, Launcher: a.launcher, Log: cfg.Log,
+		Bus: stage{a.script}, StateDir: cfg.StateDir, Dialects: cfg.Dialects, Launcher: a.launcher, Log: cfg.Log,
 	})
 	if err != nil {
 		a.fail(err)

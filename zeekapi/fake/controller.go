@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
+	"github.com/zeekwire/zeekwire/zeekapi/site"
 )
 
 // The defaults of Config.
@@ -59,6 +61,10 @@ type Config struct {
 	// agents. Zero means the default of package controller; a negative value is
 	// an error.
 	RequestTimeout time.Duration
+
+	// StateDir is the directory in which the real controller and its agents store sites. If it
+	// is empty, they refuse sites.
+	StateDir string
 
 	// Log receives the log of the real controller and its agents. The zero value
 	// discards it.
@@ -161,9 +167,16 @@ func (c *Controller) run(ctx context.Context, cfg Config) {
 	if cfg.RequestTimeout > 0 {
 		settings.RequestTimeout = cfg.RequestTimeout
 	}
-	err := controller.Run(ctx, controller.Config{
+	run := controller.Config{
 		Settings: settings, Buses: []broker.Bus{stage{c.script}}, Dialer: c.script, Dialects: cfg.Dialects, Log: cfg.Log,
-	})
+	}
+	var err error
+	if cfg.StateDir != "" {
+		run.Sites, err = site.Open(site.StoreConfig{Dir: filepath.Join(cfg.StateDir, "sites")})
+	}
+	if err == nil {
+		err = controller.Run(ctx, run)
+	}
 	if err != nil {
 		c.fail(err)
 		c.junction.cancel() // end all waiting calls
@@ -176,7 +189,11 @@ func (c *Controller) begin(ctx context.Context, cfg Config) error {
 		if c.agents[name] != nil {
 			return fmt.Errorf("fake: two instances %q", name)
 		}
-		a, err := NewAgent(ctx, AgentConfig{Instance: name, Bus: c.Bus(agentTopics(name, cfg.Dialects)...), Dialects: cfg.Dialects, Scenario: cfg.Scenario, Log: cfg.Log})
+		one := AgentConfig{Instance: name, Bus: c.Bus(agentTopics(name, cfg.Dialects)...), Dialects: cfg.Dialects, Scenario: cfg.Scenario, Log: cfg.Log}
+		if cfg.StateDir != "" {
+			one.StateDir = filepath.Join(cfg.StateDir, "agents", name)
+		}
+		a, err := NewAgent(ctx, one)
 		if err != nil {
 			return err
 		}

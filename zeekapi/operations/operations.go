@@ -12,6 +12,7 @@ import "github.com/zeekwire/zeekwire/zeekapi"
 var DefaultTopics = zeekapi.Topics{
 	Controller:  "zeekwire/controller",
 	AgentPrefix: "zeekwire/agent",
+	Agents:      "zeekwire/agents",
 	Events:      "zeekwire/events",
 }
 
@@ -21,7 +22,10 @@ var modules = zeekapi.Modules{
 	zeekapi.EventAPI:      "Zeekwire::Controller::",
 }
 
-// Dialect returns the dialect on the given topics.
+// Dialect returns the dialect on the given topics. It is extensible, so that a later
+// version can add arguments to events.
 func Dialect(topics zeekapi.Topics) *zeekapi.Dialect {
-	return zeekapi.NewRegistered(zeekapi.Operations, topics, modules)
+	d := zeekapi.NewRegistered(zeekapi.Operations, topics, modules)
+	d.Extensible = true
+	return d
 }

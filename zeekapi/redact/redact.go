@@ -20,6 +20,9 @@ var words = []string{
 // of files with secrets are none.
 func Name(name string) bool {
 	name = strings.NewReplacer("_", "", "-", "", ".", "", ":", "").Replace(strings.ToLower(name))
+	if name == "pwd" || name == "oldpwd" {
+		return false // the working directories of a shell, which every process inherits
+	}
 	for _, place := range []string{"file", "path", "dir", "directory"} {
 		if strings.HasSuffix(name, place) {
 			return false

@@ -12,7 +12,7 @@ func TestName(t *testing.T) {
 		"PASSWORD": true, "DB_PASS": true, "API_TOKEN": true, "api-key": true, "AWS_SECRET_ACCESS_KEY": true, "SSL_KEY": true,
 		"HTTP_COOKIE": true, "AUTH": true, "Broker::ssl_passphrase": true, "KEY": true,
 		"PATH": false, "HOME": false, "ZEEKPATH": false, "SSL_KEYFILE": false, "TOKEN_FILE": false, "PASSWORD_PATH": false,
-		"INTERFACE": false, "MONKEYS": false, "": false,
+		"INTERFACE": false, "MONKEYS": false, "PWD": false, "OLDPWD": false, "DB_PWD": true, "": false,
 	} {
 		if got := redact.Name(name); got != want {
 			t.Errorf("%s is a secret: %t, want %t", name, got, want)

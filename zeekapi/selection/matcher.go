@@ -9,13 +9,13 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Matcher matches names with words. A word is a name, a pattern as for Expand, or a glob
-// with *, ? and classes such as [a-c]. It is created by NewMatcher. Methods must not be
-// called concurrently.
+// Matcher matches names against words. A word is a name, a pattern as for Expand, or a glob
+// with *, ? and classes such as [a-c]. It is created by NewMatcher. Its methods must not be
+// called concurrently, because Match records the words that match.
 type Matcher struct {
 	words []string
 	used  []bool           // the words that have matched a name
-	names map[string][]int // the words that stand for a name
+	names map[string][]int // the words that expand to a name
 	globs []glob
 }
 
@@ -25,14 +25,14 @@ type glob struct {
 }
 
 // NewMatcher returns a matcher for words. It returns an error if a word is not valid, or
-// if all words together stand for more than MaxNames names.
+// if all words together expand to more than MaxNames names.
 func NewMatcher(words []string) (*Matcher, error) {
 	m := &Matcher{words: words, used: make([]bool, len(words)), names: map[string][]int{}}
 	total := 0
 	for i, word := range words {
 		texts, err := Expand(word)
 		if total += len(texts); err == nil && total > MaxNames {
-			err = fmt.Errorf("%q and the words before stand for more than %d names", word, MaxNames)
+			err = fmt.Errorf("%q and the words before expand to more than %d names", word, MaxNames)
 		}
 		if err != nil {
 			return nil, err
@@ -87,8 +87,8 @@ func (m *Matcher) Unused() []string {
 	return unused
 }
 
-// CheckGroup returns an error if a name cannot be that of a group: it would need quoting
-// on a command line, or look like several.
+// CheckGroup returns an error if a name is not valid for a group: it must not need quoting
+// on a command line, and must not be a list, a pattern or a glob.
 func CheckGroup(name string) error {
 	if err := zeekapi.CheckName(name); err != nil {
 		return fmt.Errorf("group: %w", err)

@@ -40,8 +40,8 @@ func TestMatcher(t *testing.T) {
 		"worker-[":            `"worker-[" is not a valid glob`,
 		"*/x":                 `"*/x" is not a valid glob`,
 		"a[2-1]":              `pattern "a[2-1]": range 2-1 ends before it begins`,
-		"a[1-9999] b[1-2]":    `"b[1-2]" and the words before stand for more than 10000 names`,
-		"a[1-99] b[1-100000]": `pattern "b[1-100000]": it stands for more than 10000 names`,
+		"a[1-9999] b[1-2]":    `"b[1-2]" and the words before expand to more than 10000 names`,
+		"a[1-99] b[1-100000]": `pattern "b[1-100000]": it expands to more than 10000 names`,
 	} {
 		if _, err := NewMatcher(strings.Fields(words)); err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", words, err, want)

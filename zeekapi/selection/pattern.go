@@ -7,24 +7,23 @@ import (
 	"strings"
 )
 
-// MaxNames limits the names that a pattern can stand for.
+// MaxNames limits the names to which a pattern expands.
 const MaxNames = 10_000
 
-// maxPattern limits the size of a pattern in bytes, and so that of the names. A name of
-// an instance is far shorter.
+// maxPattern limits the size of a pattern in bytes, and so the size of the names. Names of
+// instances are far shorter.
 const maxPattern = 1000
 
 // ranges matches a part of a pattern: numbers and ranges of numbers in brackets.
 var ranges = regexp.MustCompile(`\[[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*\]`)
 
-// IsPattern reports whether a name contains numbers in brackets, as in sensor-[01-40],
-// and so stands for other names.
+// IsPattern reports whether a name contains numbers in brackets, as in sensor-[01-40].
 func IsPattern(name string) bool { return ranges.MatchString(name) }
 
-// Expand returns the names that a pattern stands for, in order: sensor-[1-3,7] is
-// sensor-1, sensor-2, sensor-3 and sensor-7. A leading zero makes the numbers of a range
-// have at least the length of the first one. With several pairs of brackets, the last
-// numbers change first. A name without brackets stands for itself. Expand returns an
+// Expand returns the names of a pattern, in order: sensor-[1-3,7] expands to sensor-1,
+// sensor-2, sensor-3 and sensor-7. If the first number of a range has a leading zero, all
+// have at least its length. With several pairs of brackets, the last numbers change first.
+// A name that is no pattern expands to itself. Expand returns an
 // error if a range ends before it begins, or if there are more than MaxNames names, or
 // more than 1000 bytes of pattern.
 func Expand(pattern string) ([]string, error) {
@@ -55,7 +54,7 @@ func Expand(pattern string) ([]string, error) {
 }
 
 // errTooMany is the error about too many names.
-var errTooMany = fmt.Errorf("it stands for more than %d names", MaxNames)
+var errTooMany = fmt.Errorf("it expands to more than %d names", MaxNames)
 
 // appendToAll appends a text to all names.
 func appendToAll(names []string, text string) []string {

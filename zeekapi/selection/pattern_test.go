@@ -30,7 +30,7 @@ func TestExpand(t *testing.T) {
 }
 
 func TestExpandErrors(t *testing.T) {
-	many := "it stands for more than 10000 names"
+	many := "it expands to more than 10000 names"
 	for pattern, want := range map[string]string{
 		"a[3-1]":                          "range 3-1 ends before it begins",
 		"a[0-10000]":                      many,
@@ -64,7 +64,7 @@ func FuzzExpand(f *testing.F) {
 		case err != nil && !IsPattern(pattern):
 			t.Errorf("%q: %v", pattern, err)
 		case err == nil && (len(names) == 0 || len(names) > MaxNames):
-			t.Errorf("%q stands for %d names", pattern, len(names))
+			t.Errorf("%q expands to %d names", pattern, len(names))
 		}
 	})
 }

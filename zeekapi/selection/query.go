@@ -8,22 +8,32 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// Prefixes of words that do not name nodes.
+// The kinds of words that do not name nodes, as in role:worker.
 const (
-	rolePrefix     = "role:"
-	groupPrefix    = "group:"
-	instancePrefix = "instance:"
+	roleKind     = "role"
+	groupKind    = "group"
+	instanceKind = "instance"
 )
+
+// splitWord returns the kind of a word and the name after it. The kind is "" if the word
+// names nodes.
+func splitWord(word string) (kind, name string) {
+	kind, name, ok := strings.Cut(word, ":")
+	if ok && (kind == roleKind || kind == groupKind || kind == instanceKind) {
+		return kind, name
+	}
+	return "", word
+}
 
 // Query selects nodes. The zero Query selects all.
 type Query struct {
-	// Words select nodes, each additional ones. A word is the name of a node, a
+	// Words select the nodes that any of them matches. A word is the name of a node, a
 	// pattern as for Expand, a glob, or one of role:ROLE, group:NAME and
 	// instance:NAME. Without words, all nodes are selected.
 	Words []string
 
-	// Roles, Groups and Instances leave out the nodes that have none of these. Nil
-	// leaves out none. Groups and Instances may be patterns and globs.
+	// Roles, Groups and Instances restrict the selection to nodes with one of these.
+	// Nil restricts nothing. Groups and Instances may be patterns and globs.
 	Roles     []zeekapi.ClusterRole
 	Groups    []string
 	Instances []string
@@ -32,16 +42,13 @@ type Query struct {
 // All reports whether q selects all nodes.
 func (q Query) All() bool { return len(q.Words)+len(q.Roles)+len(q.Groups)+len(q.Instances) == 0 }
 
-// Names reports whether q consists of names of nodes, so that its words are what it
-// selects. A pattern or a glob is no name.
+// Names reports whether q consists of names of nodes. Its words are then the names of the
+// selected nodes. A pattern or a glob is no name.
 func (q Query) Names() bool {
 	return len(q.Roles)+len(q.Groups)+len(q.Instances) == 0 && !slices.ContainsFunc(q.Words, func(word string) bool {
-		return IsGlob(word) || hasPrefix(word)
+		kind, _ := splitWord(word)
+		return IsGlob(word) || kind != ""
 	})
-}
-
-func hasPrefix(word string) bool {
-	return strings.HasPrefix(word, rolePrefix) || strings.HasPrefix(word, groupPrefix) || strings.HasPrefix(word, instancePrefix)
 }
 
 // ParseRole returns the role with a name, in any case. The role NONE is not valid.
@@ -71,7 +78,7 @@ func (q Query) Nodes(c zeekapi.Configuration) ([]string, error) {
 	}
 	var names []string
 	for _, n := range c.Nodes {
-		// All are asked, so that each knows what occurs.
+		// Always match all, because matchers record which words are used.
 		selected := words.match(n) || len(q.Words) == 0
 		inGroup := matchAny(groups, n.Groups()) || len(q.Groups) == 0
 		onInstance := instances.Match(n.Instance) || len(q.Instances) == 0
@@ -95,7 +102,8 @@ func (q Query) Nodes(c zeekapi.Configuration) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// matchAny matches all names, so that the matcher knows which words are used.
+// matchAny reports whether any name matches. It matches all of them, because the matcher
+// records which words are used.
 func matchAny(m *Matcher, names []string) bool {
 	matched := false
 	for _, name := range names {
@@ -104,7 +112,7 @@ func matchAny(m *Matcher, names []string) bool {
 	return matched
 }
 
-// words are Query.Words, by what they select.
+// words are Query.Words by their kinds.
 type words struct {
 	nodes, groups, instances *Matcher
 	roles                    []zeekapi.ClusterRole
@@ -114,37 +122,32 @@ func newWords(list []string) (*words, error) {
 	var nodes, groups, instances []string
 	w := &words{}
 	for _, word := range list {
-		switch name := ""; {
-		case cut(word, rolePrefix, &name):
+		switch kind, name := splitWord(word); kind {
+		case roleKind:
 			role, err := ParseRole(name)
 			if err != nil {
 				return nil, err
 			}
 			w.roles = append(w.roles, role)
-		case cut(word, groupPrefix, &name):
+		case groupKind:
 			groups = append(groups, name)
-		case cut(word, instancePrefix, &name):
+		case instanceKind:
 			instances = append(instances, name)
 		default:
-			nodes = append(nodes, word)
+			nodes = append(nodes, name)
 		}
 	}
-	for _, part := range []struct {
-		matcher **Matcher
-		words   []string
-	}{{&w.nodes, nodes}, {&w.groups, groups}, {&w.instances, instances}} {
-		var err error
-		if *part.matcher, err = NewMatcher(part.words); err != nil {
-			return nil, err
-		}
+	var err error
+	if w.nodes, err = NewMatcher(nodes); err != nil {
+		return nil, err
+	}
+	if w.groups, err = NewMatcher(groups); err != nil {
+		return nil, err
+	}
+	if w.instances, err = NewMatcher(instances); err != nil {
+		return nil, err
 	}
 	return w, nil
-}
-
-// cut stores what follows a prefix, and reports whether a word has it.
-func cut(word, prefix string, rest *string) (ok bool) {
-	*rest, ok = strings.CutPrefix(word, prefix)
-	return ok
 }
 
 // match reports whether any word selects a node.
@@ -179,7 +182,7 @@ func missingGroup(m *Matcher, c zeekapi.Configuration) error {
 func missingInstance(m *Matcher, c zeekapi.Configuration) error {
 	var names []string
 	for _, i := range c.Instances {
-		m.Match(i.Name) // which may have no nodes
+		m.Match(i.Name) // also an instance without nodes exists
 		names = append(names, i.Name)
 	}
 	return missing(m, "instance", names)

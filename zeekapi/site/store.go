@@ -19,7 +19,7 @@ import (
 // The defaults of StoreConfig.
 const (
 	DefaultStoreBytes = 2 << 30
-	DefaultUploads    = 4
+	DefaultUploads    = 16
 )
 
 // uploadIdle is the time after which an upload that got no part must yield to
@@ -41,7 +41,7 @@ type StoreConfig struct {
 	Bytes int64
 
 	// Uploads limits the number of incomplete sites. Zero means DefaultUploads. A
-	// negative value is an error.
+	// negative value is an error. An owner may have two of them, see AppendOf.
 	Uploads int
 
 	// Now returns the current time. If nil, time.Now is used.
@@ -53,7 +53,8 @@ type StoreConfig struct {
 // its content has been verified and written to the disk.
 //
 // The files of a store are ID.tar.zst, a packed site; ID.SIZE.part, an incomplete
-// one; and the directory ID, an unpacked one.
+// one, or ID.SIZE.OWNER.part, with a digest of its owner; and the directory ID, an
+// unpacked one.
 //
 // All methods may be called concurrently. Verifying and unpacking a site takes seconds if
 // it is large, in which only other calls about this site wait.
@@ -63,7 +64,8 @@ type Store struct {
 	mu       sync.Mutex
 	sites    map[string]*stored
 	unpacked map[string]*unpacked
-	uploads  map[string]*upload
+	uploads  map[uploadKey]*upload
+	needed   []string                 // the sites that Keep was told to keep last
 	busy     map[string]chan struct{} // sites that are being verified or unpacked, without mu; closed when that has ended
 }
 
@@ -72,6 +74,7 @@ type stored struct {
 	size  int64
 	bytes int64     // of the files in it; 0: unknown
 	used  time.Time // when it was uploaded, or Have last asked for it
+	owner string    // as in uploadKey; "" if it is unknown, or if others asked for it
 }
 
 // unpacked is an unpacked site. Nothing is trusted that an earlier Store left
@@ -81,7 +84,14 @@ type unpacked struct {
 	verified bool
 }
 
-// upload is an incomplete site. Only one of each ID exists.
+// uploadKey identifies an incomplete site. Each owner has its own, so that no owner can
+// disturb another one's.
+type uploadKey struct {
+	owner string // digest of its name, or ""
+	id    string
+}
+
+// upload is an incomplete site.
 type upload struct {
 	have, size int64
 	used       time.Time // when it got its last part
@@ -119,7 +129,7 @@ func Open(cfg StoreConfig) (*Store, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("site: %w", err)
 	}
-	s := &Store{cfg: cfg, sites: map[string]*stored{}, unpacked: map[string]*unpacked{}, uploads: map[string]*upload{}, busy: map[string]chan struct{}{}}
+	s := &Store{cfg: cfg, sites: map[string]*stored{}, unpacked: map[string]*unpacked{}, uploads: map[uploadKey]*upload{}, busy: map[string]chan struct{}{}}
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("site: %w", err)
 	}
@@ -160,13 +170,15 @@ func (s *Store) loadFile(d fs.DirEntry) error {
 	if !ok {
 		return nil
 	}
-	id, number, _ := strings.Cut(rest, ".")
+	id, numbers, _ := strings.Cut(rest, ".")
+	number, owner, _ := strings.Cut(numbers, ".")
 	size, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || !zeekapi.ValidSite(id) || s.uploads[id] != nil || info.Size() > size {
+	key := uploadKey{owner, id}
+	if err != nil || !zeekapi.ValidSite(id) || s.uploads[key] != nil || info.Size() > size {
 		_ = os.Remove(s.path(d.Name())) // as above
 		return nil
 	}
-	s.uploads[id] = &upload{info.Size(), size, s.lastUse(info)}
+	s.uploads[key] = &upload{info.Size(), size, s.lastUse(info)}
 	return nil
 }
 
@@ -220,65 +232,86 @@ func (s *Store) path(name string) string { return filepath.Join(s.cfg.Dir, name)
 
 func (s *Store) packed(id string) string { return s.path(id + packedSuffix) }
 
-func (s *Store) part(id string, u *upload) string {
-	return s.path(id + "." + strconv.FormatInt(u.size, 10) + partSuffix)
+func (s *Store) part(key uploadKey, u *upload) string {
+	name := key.id + "." + strconv.FormatInt(u.size, 10)
+	if key.owner != "" {
+		name += "." + key.owner
+	}
+	return s.path(name + partSuffix)
 }
 
-// Have returns how much of a site the store has. If it is complete, Keep does not
-// remove it for its grace period from now on.
-func (s *Store) Have(id string) zeekapi.SiteProgress {
+// Have is HaveOf without an owner.
+func (s *Store) Have(id string) zeekapi.SiteProgress { return s.HaveOf("", id) }
+
+// HaveOf returns how much of a site the store has from an owner, see AppendOf. If it is
+// complete, whoever uploaded it, Keep does not remove it for its grace period from now on.
+func (s *Store) HaveOf(owner, id string) zeekapi.SiteProgress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.have(id)
+	return s.have(keyOf(owner, id))
 }
 
-func (s *Store) have(id string) zeekapi.SiteProgress {
-	if site := s.sites[id]; site != nil {
+func (s *Store) have(key uploadKey) zeekapi.SiteProgress {
+	if site := s.sites[key.id]; site != nil {
 		site.used = s.cfg.Now()
-		_ = os.Chtimes(s.packed(id), site.used, site.used) // a failure only shortens its life
+		if site.owner != key.owner {
+			site.owner = "" // its former owner must not be able to remove it
+		}
+		_ = os.Chtimes(s.packed(key.id), site.used, site.used) // a failure only shortens its life
 		return zeekapi.SiteProgress{Have: uint64(site.size), Complete: true}
 	}
-	if u := s.uploads[id]; u != nil {
+	if u := s.uploads[key]; u != nil {
 		return zeekapi.SiteProgress{Have: uint64(u.have)}
 	}
 	return zeekapi.SiteProgress{}
 }
 
-// Append adds a part to an incomplete site, or begins one, and returns how much of
-// it the store has. It ignores a part that does not begin where the store's end is,
+// Append is AppendOf without an owner.
+func (s *Store) Append(p zeekapi.SitePart) (zeekapi.SiteProgress, error) { return s.AppendOf("", p) }
+
+// AppendOf adds a part to an incomplete site of an owner, or begins one, and returns how
+// much of it the store has. It ignores a part that does not begin where the store's end is,
 // any part of a complete site, and a part without data. A part whose Size differs
 // from that of the parts before begins the site anew if its Offset is 0, and is
 // ignored otherwise.
 //
-// The last part completes the site. If its content is not that of the ID, Append
+// The last part completes the site. If its content is not that of the ID, AppendOf
 // removes the site and returns an error, as it does if a limit is exceeded.
-func (s *Store) Append(p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
+//
+// An owner, such as the name of a user or the address of a client, has a share: two
+// incomplete sites, and a quarter of the space for those and for complete ones that Keep was
+// not told to keep. To begin another site, its own oldest one is removed. If the store is
+// full, the oldest one of the owner with the largest use is removed, if that is more than
+// the new owner has. With the owner "", sites have no share, and only the limits of the
+// store apply.
+func (s *Store) AppendOf(owner string, p zeekapi.SitePart) (zeekapi.SiteProgress, error) {
 	if !zeekapi.ValidSite(p.Site) {
 		return zeekapi.SiteProgress{}, fmt.Errorf("site: %q is not the ID of a site", clip(p.Site))
 	}
+	key := keyOf(owner, p.Site)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.Offset+uint64(len(p.Data)) == p.Size {
 		s.idle(p.Site)
 	}
 	if s.sites[p.Site] != nil || p.Data == "" || s.busy[p.Site] != nil {
-		return s.have(p.Site), nil
+		return s.have(key), nil
 	}
-	u, err := s.upload(p)
+	u, err := s.upload(key, p)
 	if err == nil && u != nil && p.Offset == uint64(u.have) {
-		err = s.write(p.Site, u, p.Data)
+		err = s.write(key, u, p.Data)
 		if err == nil && u.have == u.size {
-			err = s.complete(p.Site, u)
+			err = s.complete(key, u)
 		}
 	}
 	if err != nil {
-		return s.have(p.Site), fmt.Errorf("site %s: %w", short(p.Site), err)
+		return s.have(key), fmt.Errorf("site %s: %w", short(p.Site), err)
 	}
-	return s.have(p.Site), nil
+	return s.have(key), nil
 }
 
 // upload returns the upload that a part belongs to, or nil if it belongs to none.
-func (s *Store) upload(p zeekapi.SitePart) (*upload, error) {
+func (s *Store) upload(key uploadKey, p zeekapi.SitePart) (*upload, error) {
 	longest := uint64(s.cfg.Limits.archive())
 	length := uint64(len(p.Data))
 	switch {
@@ -289,45 +322,62 @@ func (s *Store) upload(p zeekapi.SitePart) (*upload, error) {
 	case p.Offset > p.Size, length > p.Size-p.Offset:
 		return nil, fmt.Errorf("part of %d bytes at %d is not within %d bytes", length, p.Offset, p.Size)
 	}
-	u := s.uploads[p.Site]
+	u := s.uploads[key]
 	switch {
 	case u != nil && u.size == int64(p.Size):
 		return u, nil
 	case p.Offset > 0:
 		return nil, nil
 	case u != nil:
-		if err := s.dropUpload(p.Site); err != nil {
+		if err := s.dropUpload(key); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.roomForUpload(); err != nil {
-		return nil, err
-	}
-	if err := s.room(int64(p.Size)); err != nil {
-		return nil, err
+	for _, room := range []func(owner string, size int64) error{s.roomOfOwner, s.roomForUpload, s.roomForBytes} {
+		if err := room(key.owner, int64(p.Size)); err != nil {
+			return nil, err
+		}
 	}
 	u = &upload{size: int64(p.Size), used: s.cfg.Now()}
-	s.uploads[p.Site] = u
+	s.uploads[key] = u
 	return u, nil
 }
 
-// roomForUpload removes the upload that has been idle for the longest time if there
-// are too many.
-func (s *Store) roomForUpload() error {
+// roomForUpload removes an upload if there are too many: the one that has been idle for the
+// longest time, or one of the owner with most uploads.
+func (s *Store) roomForUpload(owner string, _ int64) error {
 	if len(s.uploads) < s.cfg.Uploads {
 		return nil
 	}
-	var oldest string
+	var oldest uploadKey
 	since := s.cfg.Now().Add(-uploadIdle)
-	for id, u := range s.uploads {
-		if u.used.Before(since) && s.busy[id] == nil {
-			oldest, since = id, u.used
+	for key, u := range s.uploads {
+		if u.used.Before(since) && s.busy[key.id] == nil {
+			oldest, since = key, u.used
 		}
 	}
-	if oldest == "" {
-		return fmt.Errorf("%d other sites are being uploaded; try again later", len(s.uploads))
+	if oldest.id != "" {
+		return s.dropUpload(oldest)
 	}
-	return s.dropUpload(oldest)
+	most, many := s.largest(func(u use) int64 { return int64(u.uploads) })
+	if owner != "" && many > int64(s.use(owner).uploads)+1 && s.dropOldest(most, true) {
+		return nil
+	}
+	return fmt.Errorf("%d other sites are being uploaded; try again later", len(s.uploads))
+}
+
+// roomForBytes is like room, but first removes sites of owners that use more than the new one.
+func (s *Store) roomForBytes(owner string, size int64) error {
+	for {
+		err := s.room(size)
+		if err == nil || owner == "" {
+			return err
+		}
+		most, bytes := s.largest(func(u use) int64 { return u.bytes })
+		if bytes <= s.use(owner).bytes+size || !s.dropOldest(most, false) {
+			return err
+		}
+	}
 }
 
 // room returns an error if the store must not grow by so many bytes.
@@ -348,18 +398,18 @@ func (s *Store) room(bytes int64) error {
 	return nil
 }
 
-func (s *Store) dropUpload(id string) error {
-	u := s.uploads[id]
-	delete(s.uploads, id)
-	if err := os.Remove(s.part(id, u)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (s *Store) dropUpload(key uploadKey) error {
+	u := s.uploads[key]
+	delete(s.uploads, key)
+	if err := os.Remove(s.part(key, u)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
 // write appends data to the file of an upload.
-func (s *Store) write(id string, u *upload, data string) (err error) {
-	f, err := os.OpenFile(s.part(id, u), os.O_WRONLY|os.O_CREATE, 0o600)
+func (s *Store) write(key uploadKey, u *upload, data string) (err error) {
+	f, err := os.OpenFile(s.part(key, u), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -378,21 +428,26 @@ func (s *Store) write(id string, u *upload, data string) (err error) {
 	return nil
 }
 
-// complete verifies an upload and makes it a complete site.
-func (s *Store) complete(id string, u *upload) error {
+// complete verifies an upload and makes it a complete site. Other uploads of the site end.
+func (s *Store) complete(key uploadKey, u *upload) error {
 	var bytes int64
-	err := s.occupied(id, func() (err error) {
-		bytes, err = s.verifyFile(s.part(id, u), id)
+	err := s.occupied(key.id, func() (err error) {
+		bytes, err = s.verifyFile(s.part(key, u), key.id)
 		if err != nil {
 			return err
 		}
-		return os.Rename(s.part(id, u), s.packed(id))
+		return os.Rename(s.part(key, u), s.packed(key.id))
 	})
 	if err != nil {
-		return errors.Join(err, s.dropUpload(id))
+		return errors.Join(err, s.dropUpload(key))
 	}
-	delete(s.uploads, id)
-	s.sites[id] = &stored{u.size, bytes, u.used}
+	delete(s.uploads, key)
+	s.sites[key.id] = &stored{u.size, bytes, u.used, key.owner}
+	for other := range s.uploads {
+		if other.id == key.id {
+			_ = s.dropUpload(other) // a failure only wastes space
+		}
+	}
 	return syncDir(s.cfg.Dir)
 }
 
@@ -520,27 +575,10 @@ func (s *Store) removeUnpacked(id string) error {
 func (s *Store) Keep(ids []string, grace time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.needed = slices.Clone(ids)
 	var errs []error
-	before := s.cfg.Now().Add(-grace)
-	for id, u := range s.uploads {
-		if !u.used.After(before) && s.busy[id] == nil {
-			errs = append(errs, s.dropUpload(id))
-		}
-	}
-	for id, site := range s.sites {
-		if slices.Contains(ids, id) || site.used.After(before) || s.busy[id] != nil {
-			continue
-		}
-		if err := os.Remove(s.packed(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-			continue
-		}
-		delete(s.sites, id)
-	}
-	for id := range s.unpacked {
-		if !slices.Contains(ids, id) && s.sites[id] == nil && s.busy[id] == nil {
-			errs = append(errs, s.removeUnpacked(id))
-		}
+	for _, u := range s.unused(ids, grace) {
+		errs = append(errs, s.remove(u))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("site: %w", err)
@@ -552,29 +590,64 @@ func (s *Store) Keep(ids []string, grace time.Duration) error {
 func (s *Store) Unused(ids []string, grace time.Duration) []zeekapi.Leftover {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var unused []zeekapi.Leftover
+	var leftovers []zeekapi.Leftover
+	for _, u := range s.unused(ids, grace) {
+		l := zeekapi.Leftover{Path: s.path(u.id), Kind: zeekapi.LeftoverSite, Bytes: uint64(u.bytes), Since: u.since}
+		if u.incomplete {
+			l.Path = s.part(u.uploadKey, s.uploads[u.uploadKey])
+		}
+		leftovers = append(leftovers, l)
+	}
+	return leftovers
+}
+
+// unused is a site, packed or unpacked or both, or an incomplete one, that is not needed.
+type unused struct {
+	uploadKey
+	incomplete bool
+	bytes      int64
+	since      time.Time // of its last use; zero if it is only unpacked
+}
+
+// unused returns what Keep removes.
+func (s *Store) unused(ids []string, grace time.Duration) (found []unused) {
 	before := s.cfg.Now().Add(-grace)
-	for id, u := range s.uploads {
-		if !u.used.After(before) && s.busy[id] == nil {
-			unused = append(unused, zeekapi.Leftover{Path: s.part(id, u), Kind: zeekapi.LeftoverSite, Bytes: uint64(u.have), Since: u.used})
+	for key, u := range s.uploads {
+		if !u.used.After(before) && s.busy[key.id] == nil {
+			found = append(found, unused{key, true, u.have, u.used})
 		}
 	}
+	needed := func(id string) bool { return slices.Contains(ids, id) || s.busy[id] != nil }
 	for id, site := range s.sites {
-		if slices.Contains(ids, id) || site.used.After(before) || s.busy[id] != nil {
+		if needed(id) || site.used.After(before) {
 			continue
 		}
 		size := site.size
 		if u := s.unpacked[id]; u != nil {
 			size += u.bytes
 		}
-		unused = append(unused, zeekapi.Leftover{Path: s.path(id), Kind: zeekapi.LeftoverSite, Bytes: uint64(size), Since: site.used})
+		found = append(found, unused{uploadKey{id: id}, false, size, site.used})
 	}
 	for id, u := range s.unpacked {
-		if !slices.Contains(ids, id) && s.sites[id] == nil && s.busy[id] == nil {
-			unused = append(unused, zeekapi.Leftover{Path: s.path(id), Kind: zeekapi.LeftoverSite, Bytes: uint64(u.bytes)})
+		if !needed(id) && s.sites[id] == nil {
+			found = append(found, unused{uploadKey{id: id}, false, u.bytes, time.Time{}})
 		}
 	}
-	return unused
+	return found
+}
+
+// remove removes an incomplete site, or a site with its unpacked form.
+func (s *Store) remove(u unused) error {
+	if u.incomplete {
+		return s.dropUpload(u.uploadKey)
+	}
+	if s.sites[u.id] != nil {
+		if err := os.Remove(s.packed(u.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		delete(s.sites, u.id)
+	}
+	return s.removeUnpacked(u.id)
 }
 
 // Sites returns the IDs of the complete sites, sorted.

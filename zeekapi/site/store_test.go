@@ -400,3 +400,97 @@ func TestStoreCrashes(t *testing.T) {
 		t.Errorf("%+v", at)
 	}
 }
+
+// part returns a part of a site that does not exist.
+func part(n byte, offset, size int) zeekapi.SitePart {
+	return zeekapi.SitePart{Site: strings.Repeat(string('0'+rune(n)), 64), Offset: uint64(offset), Size: uint64(size), Data: "x"}
+}
+
+// TestOwnersDoNotDisturbEachOther uploads sites of an owner while another one begins ever
+// new ones, and sends other parts of the same site.
+func TestOwnersDoNotDisturbEachOther(t *testing.T) {
+	now := time.Unix(1790000000, 0)
+	dir := t.TempDir()
+	s := openStore(t, site.StoreConfig{Dir: dir, Uploads: 4, Bytes: 4 << 20, Now: func() time.Time { return now }})
+	p := random(t, 2*zeekapi.MaxSitePart)
+	if _, err := s.AppendOf("alice", p.Part(0)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range byte(9) {
+		for _, size := range []int{1000, 1 << 20} {
+			if _, err := s.AppendOf("mallory", part(i, 0, size)); err != nil {
+				t.Fatal(err)
+			}
+			now = now.Add(time.Second)
+		}
+	}
+	if left := list(t, dir); len(left) != 3 {
+		t.Errorf("files %q, want one upload of alice and two of mallory", left)
+	}
+	if at, err := s.AppendOf("mallory", zeekapi.SitePart{Site: p.ID, Size: uint64(len(p.Data)), Data: "garbage"}); err != nil || at.Have != 7 {
+		t.Errorf("mallory's part of the same site: %+v, %v", at, err)
+	}
+	s = openStore(t, site.StoreConfig{Dir: dir, Uploads: 4, Bytes: 4 << 20})
+	at := s.HaveOf("alice", p.ID)
+	for !at.Complete {
+		var err error
+		if at, err = s.AppendOf("alice", p.Part(at.Have)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at := s.HaveOf("mallory", p.ID); !at.Complete {
+		t.Errorf("the site of alice is for everybody, mallory has %+v", at)
+	}
+}
+
+// TestFullStoreHasRoomForOthers fills a store with the uploads of few owners. Another one
+// can upload all the same, at the cost of those that have most.
+func TestFullStoreHasRoomForOthers(t *testing.T) {
+	s := openStore(t, site.StoreConfig{Dir: t.TempDir(), Uploads: 4, Bytes: 4 << 20})
+	for i := range byte(4) {
+		if _, err := s.AppendOf([]string{"m", "n"}[i%2], part(i, 0, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, owner := range []string{"a", "b"} {
+		if _, err := s.AppendOf(owner, part(byte(5+i), 0, 1000)); err != nil {
+			t.Errorf("%s: %v", owner, err)
+		}
+	}
+	_, err := s.AppendOf("c", part(9, 0, 1000)) // all have one now
+	if err == nil || !strings.Contains(err.Error(), "4 other sites are being uploaded; try again later") {
+		t.Errorf("got %v, want the reason", err)
+	}
+	if _, err := s.AppendOf("a", part(8, 0, 1000)); err == nil {
+		t.Error("an owner takes the place of another one that has no more")
+	}
+}
+
+// TestCompleteSitesCount checks that complete sites that no configuration needs count as
+// the owner's, until somebody else asks for them or Keep keeps them.
+func TestCompleteSitesCount(t *testing.T) {
+	now := time.Now()
+	s := openStore(t, site.StoreConfig{Dir: t.TempDir(), Bytes: 4 << 20, Limits: site.Limits{Bytes: 1 << 17, Files: 10}, Now: func() time.Time { return now }})
+	uploaded := func() *site.Packed {
+		p := random(t, 100<<10)
+		if _, err := s.AppendOf("mallory", p.Part(0)); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Second)
+		return p
+	}
+	needed, shared := uploaded(), uploaded()
+	if err := s.Keep([]string{needed.ID}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	s.HaveOf("alice", shared.ID)
+	for range 20 {
+		uploaded()
+	}
+	if !s.Have(needed.ID).Complete || !s.Have(shared.ID).Complete {
+		t.Error("a site is removed that others need")
+	}
+	if n := len(s.Sites()); n < 3 || n > 14 {
+		t.Errorf("%d sites, want those within the share", n)
+	}
+}

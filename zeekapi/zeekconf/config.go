@@ -82,11 +82,10 @@ func newConfig(name string) *Config {
 
 // hostOf returns the HOST of a file HOST.zeek.conf, or "".
 func hostOf(name string) string {
-	host, _ := strings.CutSuffix(filepath.Base(name), ".zeek.conf")
-	if host == filepath.Base(name) {
-		return ""
+	if host, ok := strings.CutSuffix(filepath.Base(name), ".zeek.conf"); ok {
+		return host
 	}
-	return host
+	return ""
 }
 
 // clusterFile matches the names of the files that belong to a cluster.

@@ -1,13 +1,12 @@
 package zeekconf
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/substitute"
 )
 
 // Node is a process of Zeek on the machine of a file.
@@ -16,7 +15,7 @@ type Node struct {
 	Role zeekapi.ClusterRole
 
 	// Interface is the packet source of a worker, CPU the CPU that it runs on, nil
-	// for any, and Variables is the environment of the node. In all of them,
+	// for any (see CPUs for other nodes), and Variables is the environment of the node. In all of them,
 	// ${worker_index} and other variables are replaced.
 	Interface string
 	CPU       *int
@@ -29,6 +28,17 @@ type Node struct {
 	// worker.
 	Process *Process
 	On      *Interface
+}
+
+// CPUs returns the CPUs that the node runs on, in the order of the file; nil for any.
+func (n Node) CPUs() []int {
+	switch {
+	case n.CPU != nil:
+		return []int{*n.CPU}
+	case n.Role != zeekapi.RoleWorker:
+		return n.Process.CPUs
+	}
+	return nil
 }
 
 // Nodes returns the nodes of the machine, in the order of their ports.
@@ -94,7 +104,7 @@ func (x *expansion) workers(i *Interface) {
 			node.CPU = &cpu
 			variables["worker_cpu"] = strconv.Itoa(cpu)
 		}
-		source, err := Substitute(i.Source, variables)
+		source, err := replaceVariables(i.Source, variables)
 		if err != nil {
 			x.reject(i.Interface, "interface substitution for '%s' failed: %v", i.Source, err)
 		}
@@ -106,7 +116,7 @@ func (x *expansion) workers(i *Interface) {
 func (x *expansion) add(n Node, variables map[string]string) {
 	for _, p := range []*Process{&x.config.Common, n.Process} {
 		for _, v := range p.Variables {
-			value, err := Substitute(v.Value, variables)
+			value, err := replaceVariables(v.Value, variables)
 			if err != nil {
 				x.reject(p.Env, "worker_env substitution for '%s' failed of '%s': %v", v.Value, v.Name, err)
 				return
@@ -132,36 +142,15 @@ func (x *expansion) add(n Node, variables map[string]string) {
 // maxSubstituted limits the size of a text with replaced variables.
 const maxSubstituted = 1 << 16
 
-// Substitute replaces ${NAME} in s by variables. A backslash before it prevents that.
-// (Zeek: substitute_vars)
-func Substitute(s string, variables map[string]string) (string, error) {
-	var out strings.Builder
-	for {
-		before, rest, found := strings.Cut(s, "${")
-		if !found {
-			out.WriteString(s)
-			break
-		}
-		if literal, escaped := strings.CutSuffix(before, `\`); escaped {
-			out.WriteString(literal + "${")
-			s = rest
-			continue
-		}
-		name, after, closed := strings.Cut(rest, "}")
-		if !closed {
-			return "", errors.New("'${' without '}'")
-		}
+// replaceVariables replaces ${NAME} in a text by variables.
+func replaceVariables(text string, variables map[string]string) (string, error) {
+	return substitute.Variables(text, maxSubstituted, func(name string) (string, error) {
 		value, ok := variables[name]
 		if !ok {
 			return "", fmt.Errorf("invalid substitution var '%s'", name)
 		}
-		out.WriteString(before + value)
-		if out.Len() > maxSubstituted {
-			return "", fmt.Errorf("it becomes longer than %d bytes", maxSubstituted)
-		}
-		s = after
-	}
-	return out.String(), nil
+		return value, nil
+	})
 }
 
 // CheckCluster checks the files of the machines of one cluster: only one of them may

@@ -161,12 +161,9 @@ func column(line string, offset int) int { return utf8.RuneCountInString(line[:o
 // is also the name of its machine. An error about the content is of type
 // configparser.Errors and contains all errors.
 func Parse(name string, r io.Reader) (*Config, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
+	text, err := configparser.ReadAll(name, r, MaxSize)
 	if err != nil {
 		return nil, err
-	}
-	if len(text) > MaxSize {
-		return nil, configparser.Errors{{File: name, Text: fmt.Sprintf("the file is larger than %d bytes", MaxSize)}}
 	}
 	sections, errs := parseLines(name, string(text))
 	if len(errs) > 0 {

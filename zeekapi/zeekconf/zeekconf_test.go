@@ -28,8 +28,8 @@ func nodes(c *zeekconf.Config) []string {
 	var all []string
 	for _, n := range c.Nodes() {
 		cpu := "-"
-		if n.CPU != nil {
-			cpu = fmt.Sprint(*n.CPU)
+		if cpus := n.CPUs(); cpus != nil {
+			cpu = strings.Trim(fmt.Sprint(cpus), "[]")
 		}
 		all = append(all, fmt.Sprintf("%s %s %q cpu=%s port=%d metrics=%d %v", n.Name, n.Role, n.Interface, cpu, n.Port, n.MetricsPort, n.Variables))
 	}
@@ -53,6 +53,10 @@ func TestNodes(t *testing.T) {
 				`worker-a-1 WORKER "x" cpu=- port=0 metrics=9991 []`,
 				`worker-b-1_c-1 WORKER "b-1_c" cpu=6 port=0 metrics=9992 [{A 6} {B 2-1}]`,
 				`worker-b-1_c-2 WORKER "b-1_c" cpu=8 port=0 metrics=9993 [{A 8} {B 3-2}]`}},
+		{"sets of CPUs", "zeek.conf", "manager = 1\nloggers = 1\nproxies = 1\nmanager_cpu_set = 0-2,9\nlogger_cpu_set = 3\nmetrics_port = 0", []string{
+			`manager MANAGER "" cpu=0 1 2 9 port=27760 metrics=0 []`,
+			`logger-1 LOGGER "" cpu=3 port=27761 metrics=0 []`,
+			`proxy-1 PROXY "" cpu=- port=27762 metrics=0 []`}},
 		{"the name of the file is a prefix, except of the manager", "cluster/mgr.zeek.conf", "manager = 1\nproxies = 1\nmetrics_port = 0\nport = 10", []string{
 			`manager MANAGER "" cpu=- port=10 metrics=0 []`,
 			`mgr-proxy-1 PROXY "" cpu=- port=11 metrics=0 []`}},

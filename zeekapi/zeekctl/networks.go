@@ -4,7 +4,6 @@ import (
 	"io"
 	"net/netip"
 	"strings"
-	"unicode/utf8"
 )
 
 // Network is a local network.
@@ -33,16 +32,4 @@ func ParseNetworks(name string, r io.Reader) ([]Network, error) {
 		return nil, err
 	}
 	return all, f.err()
-}
-
-// columnOf returns the column of a value in a line of a node.cfg.
-func columnOf(line, value string) int {
-	i := strings.IndexAny(line, "=:")
-	if i < 0 || value == "" {
-		return 1
-	}
-	if j := strings.Index(line[i+1:], value); j >= 0 {
-		return utf8.RuneCountInString(line[:i+1+j]) + 1
-	}
-	return utf8.RuneCountInString(line[:i+1]) + 1
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
@@ -98,7 +99,7 @@ type nodeParser struct {
 // all errors; the warnings are errors after which ZeekControl continues. The nodes are
 // in ZeekControl's order: by type, and then as in the file.
 func ParseNodes(name string, r io.Reader, o Options) (nodes []Node, warnings configparser.Errors, err error) {
-	content, err := readAll(name, r)
+	content, err := configparser.ReadAll(name, r, MaxSize)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -190,6 +191,18 @@ func (p *nodeParser) section(s *configparser.Section) {
 		n.count = p.counts[n.Type]
 		p.balance(n)
 	}
+}
+
+// columnOf returns the column of a value in a line.
+func columnOf(line, value string) int {
+	i := strings.IndexAny(line, "=:")
+	if i < 0 || value == "" {
+		return 1
+	}
+	if j := strings.Index(line[i+1:], value); j >= 0 {
+		return utf8.RuneCountInString(line[:i+1+j]) + 1
+	}
+	return utf8.RuneCountInString(line[:i+1]) + 1
 }
 
 // reject reports an error about a key of a node, or about the node.

@@ -1,13 +1,11 @@
 package zeekctl
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -41,10 +39,9 @@ const (
 
 // known is an option that ZeekControl knows.
 type known struct {
-	name    string // as ZeekControl writes it
-	kind    kind
-	renamed bool // ZeekControl refuses it, because it has another name now
-	now     string
+	name string // as in ZeekControl's documentation
+	kind kind
+	now  string // the present name of a renamed option, which ZeekControl refuses; "" for others
 }
 
 // knownOptions are the options of zeekctl.cfg, by their names in lower case.
@@ -71,7 +68,7 @@ var knownOptions = func() map[string]known {
 		"BroPort": "ZeekPort", "BroArgs": "ZeekArgs", "BroBase": "ZeekBase", "Bro": "Zeek", "PluginBroDir": "PluginZeekDir",
 		"BroCtlConfigDir": "ZeekCtlConfigDir",
 	} {
-		all[strings.ToLower(old)] = known{name: old, renamed: true, now: now}
+		all[strings.ToLower(old)] = known{name: old, now: now}
 	}
 	return all
 }()
@@ -81,7 +78,7 @@ var knownOptions = func() map[string]known {
 func OptionNames() []string {
 	var names []string
 	for name, k := range knownOptions {
-		if !k.renamed {
+		if k.now == "" {
 			names = append(names, name)
 		}
 	}
@@ -156,37 +153,26 @@ func (f *failures) err() error {
 	return f.errs
 }
 
-// lines calls f with the lines of a file, without blanks around them, and with the
+// lines calls handle with each line of a file, without blanks around it, and with the
 // column of the first character. It leaves out empty lines and comments.
-func (f *failures) lines(r io.Reader, line func(number, column int, text string)) error {
-	content, err := readAll(f.file, r)
+func (f *failures) lines(r io.Reader, handle func(number, column int, line string)) error {
+	content, err := configparser.ReadAll(f.file, r, MaxSize)
 	if err != nil {
 		return err
 	}
-	scanner := bufio.NewScanner(bytes.NewReader(content))
-	scanner.Buffer(nil, MaxSize+1)
 	number := 0
-	for scanner.Scan() {
+	for whole := range strings.Lines(string(content)) {
 		number++
-		whole := scanner.Text()
 		trimmed := strings.TrimSpace(whole)
 		switch {
 		case !utf8.ValidString(whole):
 			f.fail(number, 0, "line is not UTF-8")
 		case trimmed == "" || trimmed[0] == '#':
 		default:
-			line(number, utf8.RuneCountInString(whole[:strings.Index(whole, trimmed)])+1, trimmed)
+			handle(number, utf8.RuneCountInString(whole[:strings.Index(whole, trimmed)])+1, trimmed)
 		}
 	}
-	return scanner.Err()
-}
-
-func readAll(name string, r io.Reader) ([]byte, error) {
-	content, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
-	if err == nil && len(content) > MaxSize {
-		err = configparser.Errors{{File: name, Text: fmt.Sprintf("the file is larger than %d bytes", MaxSize)}}
-	}
-	return content, err
+	return nil
 }
 
 // ParseOptions reads a zeekctl.cfg. The name appears in errors. An error about the
@@ -244,7 +230,7 @@ func (f *failures) check(o *Option) {
 		f.fail(o.Line, o.Column, "zeekctl option '%s' has invalid value '%s' for type %s", o.Name, o.Value, name)
 	}
 	switch {
-	case k.renamed:
+	case k.now != "":
 		f.fail(o.Line, o.Column, "option '%s' is no longer supported, please use '%s' instead", k.name, k.now)
 		return
 	case !optionName.MatchString(o.Name):
@@ -318,12 +304,11 @@ func parseBool(s string) (value, ok bool) {
 
 // parseInt parses an integer as Python does, within 32 bits.
 func parseInt(s string) (int, bool) {
-	s = strings.TrimSpace(s)
-	if strings.Contains(s, "__") || strings.HasPrefix(s, "_") || strings.HasSuffix(s, "_") {
+	n, ok := configparser.ParseInt(s)
+	if !ok || !n.IsInt64() || n.Int64() < math.MinInt32 || n.Int64() > math.MaxInt32 {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(strings.ReplaceAll(s, "_", ""), 10, 32)
-	return int(n), err == nil
+	return int(n.Int64()), true
 }
 
 // reference matches a reference to an option.

@@ -62,8 +62,12 @@ type Conn struct {
 	closed bool
 }
 
-// State describes the negotiated extensions.
+// State describes the negotiated parameters.
 type State struct {
+	// X25519 reports whether the keys were exchanged with x25519 instead of
+	// secp384r1.
+	X25519 bool
+
 	// ExtendedMasterSecret reports whether the keys depend on the whole
 	// handshake.
 	ExtendedMasterSecret bool
@@ -77,6 +81,7 @@ type State struct {
 // production.
 type config struct {
 	random                 io.Reader
+	noX25519               bool
 	noEncryptThenMAC       bool
 	noExtendedMasterSecret bool
 }
@@ -100,7 +105,7 @@ type outbound struct {
 	mu      sync.Mutex
 	sealer  *sealer // nil before ChangeCipherSpec
 	version uint16  // of all records
-	buf     []byte  // records that have not been sent yet
+	buf     []byte  // records that have not been sent yet, or nil
 	err     error   // reason why this direction ended, or nil
 }
 
@@ -124,7 +129,7 @@ func newConn(conn net.Conn, isClient bool, config config) *Conn {
 		conn:     conn,
 		isClient: isClient,
 		config:   config,
-		in:       inbound{records: recordReader{conn: conn}},
+		in:       inbound{records: newRecordReader(conn)},
 		out:      outbound{version: version},
 	}
 }
@@ -173,7 +178,7 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	return err
 }
 
-// State returns the negotiated extensions, or the zero State before the
+// State returns the negotiated parameters, or the zero State before the
 // handshake has completed.
 func (c *Conn) State() State {
 	if !c.complete.Load() {
@@ -202,7 +207,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 	}
 	n := copy(p, c.in.data)
-	c.in.data = c.in.data[n:]
+	if c.in.data = c.in.data[n:]; len(c.in.data) == 0 {
+		c.in.data = nil // it is in a buffer that another connection may use next
+	}
 	return n, nil
 }
 
@@ -348,6 +355,9 @@ func (c *Conn) queueRecord(typ recordType, content []byte) {
 	if c.out.err != nil {
 		return
 	}
+	if c.out.buf == nil {
+		c.out.buf = buffers.Get().(*buffer)[:0]
+	}
 	start := len(c.out.buf)
 	b := appendRecordHeader(c.out.buf, typ, c.out.version)
 	if c.out.sealer == nil {
@@ -365,10 +375,14 @@ func (c *Conn) queueRecord(typ recordType, content []byte) {
 
 // flush sends the queued records.
 func (c *Conn) flush() error {
-	if c.out.err == nil && len(c.out.buf) > 0 {
+	if c.out.buf == nil {
+		return c.out.err
+	}
+	if c.out.err == nil {
 		_, c.out.err = c.conn.Write(c.out.buf)
 	}
-	c.out.buf = c.out.buf[:0]
+	buffers.Put((*buffer)(c.out.buf[:cap(c.out.buf)]))
+	c.out.buf = nil
 	return c.out.err
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -76,14 +77,15 @@ func read(t *testing.T, c io.Reader, want string) {
 
 func TestCombinations(t *testing.T) {
 	t.Parallel()
-	for i := range 16 {
-		client := config{noEncryptThenMAC: i&1 != 0, noExtendedMasterSecret: i&2 != 0}
-		server := config{noEncryptThenMAC: i&4 != 0, noExtendedMasterSecret: i&8 != 0}
+	for i := range 64 {
+		client := config{noEncryptThenMAC: i&1 != 0, noExtendedMasterSecret: i&2 != 0, noX25519: i&16 != 0}
+		server := config{noEncryptThenMAC: i&4 != 0, noExtendedMasterSecret: i&8 != 0, noX25519: i&32 != 0}
 		want := State{
+			X25519:               !client.noX25519 && !server.noX25519,
 			EncryptThenMAC:       !client.noEncryptThenMAC && !server.noEncryptThenMAC,
 			ExtendedMasterSecret: !client.noExtendedMasterSecret && !server.noExtendedMasterSecret,
 		}
-		t.Run(fmt.Sprintf("%04b", i), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%06b", i), func(t *testing.T) {
 			a, b := net.Pipe()
 			c, s := newConn(a, true, client), newConn(b, false, server)
 			defer c.Close()
@@ -382,5 +384,63 @@ func TestHandshakeContextEndedBefore(t *testing.T) {
 	cancel()
 	if err := c.HandshakeContext(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestIdleMemory measures the memory of connections that are idle after they have
+// transferred some data.
+func TestIdleMemory(t *testing.T) {
+	heap := func() int64 {
+		for range 3 { // also for the memory of pools
+			runtime.GC()
+		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	const pairs, limit = 100, 5000 // bytes, of which 1500 are for the TCP connection
+	idle := make([]*Conn, 0, 2*pairs)
+	text := string(make([]byte, 3*maxPlaintext))
+	before := heap()
+	for range pairs {
+		c, s := connected(t, config{})
+		for _, n := range []int{len(text), 100} {
+			for _, ends := range [][2]*Conn{{c, s}, {s, c}} {
+				var wg sync.WaitGroup
+				wg.Go(func() { io.WriteString(ends[0], text[:n]) })
+				read(t, ends[1], text[:n])
+				wg.Wait()
+			}
+		}
+		for _, end := range []*Conn{c, s} {
+			end.SetReadDeadline(time.Unix(1, 0))
+			if _, err := end.Read(make([]byte, 1)); !isTimeout(err) {
+				t.Fatal(err)
+			}
+		}
+		idle = append(idle, c, s)
+	}
+	if each := (heap() - before) / (2 * pairs); each > limit {
+		t.Errorf("an idle connection takes %d bytes, want at most %d", each, limit)
+	} else {
+		t.Logf("an idle connection takes %d bytes", each)
+	}
+	runtime.KeepAlive(idle)
+}
+
+// BenchmarkHandshake runs both ends of a handshake.
+func BenchmarkHandshake(b *testing.B) {
+	for _, config := range []config{{}, {noX25519: true}} {
+		b.Run(config.groups()[0].name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				x, y := net.Pipe()
+				if err, err2 := handshakeBoth(newConn(x, true, config), newConn(y, false, config)); err != nil || err2 != nil {
+					b.Fatal(err, err2)
+				}
+				x.Close()
+				y.Close()
+			}
+		})
 	}
 }

@@ -60,6 +60,15 @@ func firstMessage(stream []byte) []byte {
 
 func bodyOf(m message) []byte { return appendMessage(nil, m)[messageHeader:] }
 
+// somePoint returns a point of the group.
+func somePoint(g *group) []byte {
+	key, err := g.newKey(fixedRandom())
+	if err != nil {
+		panic(err) // the random source never fails
+	}
+	return key.PublicKey().Bytes()
+}
+
 // FuzzClientHello and the following tests parse arbitrary messages. A message
 // that can be parsed must not change when it is encoded and parsed again.
 func FuzzClientHello(f *testing.F) {
@@ -82,13 +91,16 @@ func FuzzServerHello(f *testing.F) {
 }
 
 func FuzzServerKeyExchange(f *testing.F) {
-	m := &serverKeyExchange{curveType: namedCurve, curve: secp384r1, point: make([]byte, pointLen)}
-	f.Add(bodyOf(m))
+	for _, g := range (config{}).groups() {
+		f.Add(bodyOf(&serverKeyExchange{curveType: namedCurve, curve: g.id, point: somePoint(g)}))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) { again(t, body, parseServerKeyExchange) })
 }
 
 func FuzzClientKeyExchange(f *testing.F) {
-	f.Add(bodyOf(&clientKeyExchange{point: make([]byte, pointLen)}))
+	for _, g := range (config{}).groups() {
+		f.Add(bodyOf(&clientKeyExchange{point: somePoint(g)}))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) { again(t, body, parseClientKeyExchange) })
 }
 
@@ -109,6 +121,35 @@ func again[M message](t *testing.T, body []byte, parse func([]byte) (M, error)) 
 	}
 }
 
+// FuzzPoints agrees on a secret with arbitrary points. A point is refused, or the
+// secret has the length of the group and is not zero.
+func FuzzPoints(f *testing.F) {
+	for _, g := range (config{}).groups() {
+		f.Add(somePoint(g), g == x25519)
+		for _, point := range badPoints(g) {
+			f.Add(point, g == x25519)
+		}
+	}
+	f.Fuzz(func(t *testing.T, point []byte, isX25519 bool) {
+		g := secp384r1
+		if isX25519 {
+			g = x25519
+		}
+		h := &handshake{Conn: newConn(&scripted{}, true, config{random: fixedRandom()})}
+		if err := h.chooseGroup(g); err != nil {
+			t.Fatal(err)
+		}
+		secret, err := h.agree(point)
+		if err != nil {
+			sentAlert(t, err, IllegalParameter)
+			return
+		}
+		if len(point) != len(somePoint(g)) || len(secret) != g.scalarLen || bytes.Equal(secret, make([]byte, g.scalarLen)) {
+			t.Errorf("the point %x of %s results in the secret %x", point, g.name, secret)
+		}
+	})
+}
+
 // FuzzRecords opens arbitrary records with keys unknown to the fuzzer, and
 // splits a stream into records.
 func FuzzRecords(f *testing.F) {
@@ -120,7 +161,7 @@ func FuzzRecords(f *testing.F) {
 		f.Add(plainRecord(recordData, sealed), mode.encryptThenMAC)
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, encryptThenMAC bool) {
-		r := recordReader{conn: &scripted{r: bytes.NewReader(stream)}}
+		r := newRecordReader(&scripted{r: bytes.NewReader(stream)})
 		o := newOpener(testKeys(), encryptThenMAC)
 		for {
 			record, err := r.next()
@@ -141,12 +182,13 @@ func FuzzRecords(f *testing.F) {
 func fuzzEnd(f *testing.F, isClient bool) {
 	recordedPeers(f, func(s session, said []byte) {
 		if s.isClient == isClient && !s.config.noExtendedMasterSecret {
-			f.Add(said, s.config.noEncryptThenMAC)
+			f.Add(said, s.config.noEncryptThenMAC, s.config.noX25519)
 		}
 	})
-	f.Fuzz(func(t *testing.T, said []byte, noEncryptThenMAC bool) {
+	f.Fuzz(func(t *testing.T, said []byte, noEncryptThenMAC, noX25519 bool) {
 		c := newConn(&scripted{r: bytes.NewReader(said)}, isClient, config{
-			random:           fixedRandom(),
+			random:           recordedRandom(isClient),
+			noX25519:         noX25519,
 			noEncryptThenMAC: noEncryptThenMAC,
 		})
 		defer c.Close()

@@ -16,7 +16,8 @@ type handshake struct {
 	transcript                 transcript
 	clientRandom, serverRandom [randomLen]byte
 	flight                     []byte // messages that are not in a record yet
-	key                        *ecdh.PrivateKey
+	group                      *group
+	key                        *ecdh.PrivateKey // of the group
 	master                     []byte
 	toServer, toClient         directionKeys
 }
@@ -24,21 +25,17 @@ type handshake struct {
 // handshake runs the handshake of the client or the server.
 func (c *Conn) handshake() error {
 	h := &handshake{Conn: c, transcript: newTranscript()}
-	var err error
-	if h.key, err = newPrivateKey(c.config.random); err != nil {
-		return err
-	}
+	run := h.server
 	if c.isClient {
-		err = h.client()
-	} else {
-		err = h.server()
+		run = h.client
 	}
-	if err != nil {
+	if err := run(); err != nil {
 		return err
 	}
 	if len(c.in.hand) > 0 {
 		return c.fail(UnexpectedMessage, "the peer sent a %s after its Finished", messageType(c.in.hand[0]))
 	}
+	c.in.hand = nil
 	return nil
 }
 
@@ -47,11 +44,13 @@ func (h *handshake) client() error {
 		version:              versionTLS12,
 		suites:               []uint16{Suite},
 		compressions:         []byte{noCompression},
-		groups:               []uint16{secp384r1},
 		pointFormats:         []byte{uncompressed},
 		renegotiation:        []byte{},
 		encryptThenMAC:       !h.config.noEncryptThenMAC,
 		extendedMasterSecret: !h.config.noExtendedMasterSecret,
+	}
+	for _, g := range h.config.groups() {
+		hello.groups = append(hello.groups, g.id)
 	}
 	if _, err := io.ReadFull(h.config.random, hello.random[:]); err != nil {
 		return err
@@ -63,23 +62,12 @@ func (h *handshake) client() error {
 	if err := h.receiveServerHello(hello); err != nil {
 		return err
 	}
-
-	body, err := h.receive(typeServerKeyExchange)
+	premaster, err := h.receiveServerKeyExchange()
 	if err != nil {
 		return err
 	}
-	exchange, err := parseServerKeyExchange(body)
+	body, err := h.receive(typeServerHelloDone)
 	if err != nil {
-		return h.fail(DecodeError, "ServerKeyExchange: %v", err)
-	}
-	if exchange.curveType != namedCurve || exchange.curve != secp384r1 {
-		return h.fail(IllegalParameter, "ServerKeyExchange: its curve is not secp384r1")
-	}
-	premaster, err := h.agree(exchange.point)
-	if err != nil {
-		return err
-	}
-	if body, err = h.receive(typeServerHelloDone); err != nil {
 		return err
 	}
 	if len(body) > 0 {
@@ -109,13 +97,40 @@ func (h *handshake) receiveServerHello(hello *clientHello) error {
 		return err
 	}
 	h.serverRandom = answer.random
-	h.state = State{
-		ExtendedMasterSecret: answer.extendedMasterSecret,
-		EncryptThenMAC:       answer.encryptThenMAC,
-	}
+	h.state.ExtendedMasterSecret = answer.extendedMasterSecret
+	h.state.EncryptThenMAC = answer.encryptThenMAC
 	h.in.version = versionTLS12
 	h.out.version = versionTLS12
 	return nil
+}
+
+// receiveServerKeyExchange receives the server's point, generates the client's
+// key in the same group and returns the shared secret.
+func (h *handshake) receiveServerKeyExchange() ([]byte, error) {
+	body, err := h.receive(typeServerKeyExchange)
+	if err != nil {
+		return nil, err
+	}
+	exchange, err := parseServerKeyExchange(body)
+	if err != nil {
+		return nil, h.fail(DecodeError, "ServerKeyExchange: %v", err)
+	}
+	g := find(h.config.groups(), exchange.curve)
+	if exchange.curveType != namedCurve || g == nil {
+		return nil, h.fail(IllegalParameter, "ServerKeyExchange: the server chose curve %d, which was not offered", exchange.curve)
+	}
+	if err := h.chooseGroup(g); err != nil {
+		return nil, err
+	}
+	return h.agree(exchange.point)
+}
+
+// chooseGroup generates the key of this end in the group.
+func (h *handshake) chooseGroup(g *group) (err error) {
+	h.group = g
+	h.state.X25519 = g == x25519
+	h.key, err = g.newKey(h.config.random)
+	return err
 }
 
 func (h *handshake) checkServerHello(hello *clientHello, answer *serverHello) error {
@@ -156,6 +171,9 @@ func (h *handshake) server() error {
 	}
 	h.clientRandom = hello.random
 	h.in.version = versionTLS12
+	if err := h.chooseGroup(h.config.groupFor(hello)); err != nil {
+		return err
+	}
 
 	// The session ID stays empty: a client that receives its own ID assumes
 	// that a session is resumed.
@@ -176,12 +194,10 @@ func (h *handshake) server() error {
 		return err
 	}
 	h.serverRandom = answer.random
-	h.state = State{
-		ExtendedMasterSecret: answer.extendedMasterSecret,
-		EncryptThenMAC:       answer.encryptThenMAC,
-	}
+	h.state.ExtendedMasterSecret = answer.extendedMasterSecret
+	h.state.EncryptThenMAC = answer.encryptThenMAC
 	h.queue(answer)
-	h.queue(&serverKeyExchange{curveType: namedCurve, curve: secp384r1, point: h.key.PublicKey().Bytes()})
+	h.queue(&serverKeyExchange{curveType: namedCurve, curve: h.group.id, point: h.key.PublicKey().Bytes()})
 	if err := h.send(serverHelloDone{}); err != nil {
 		return err
 	}
@@ -216,8 +232,8 @@ func (h *handshake) checkClientHello(hello *clientHello) error {
 		return h.fail(HandshakeFailure, "ClientHello: the client does not offer the anonymous cipher suite")
 	case !bytes.Contains(hello.compressions, []byte{noCompression}):
 		return h.fail(IllegalParameter, "ClientHello: the client does not offer the null compression method")
-	case hello.groups != nil && !slices.Contains(hello.groups, secp384r1):
-		return h.fail(HandshakeFailure, "ClientHello: the client does not offer secp384r1")
+	case h.config.groupFor(hello) == nil:
+		return h.fail(HandshakeFailure, "ClientHello: the client does not offer a supported group of points, such as secp384r1")
 	case hello.pointFormats != nil && !bytes.Contains(hello.pointFormats, []byte{uncompressed}):
 		return h.fail(IllegalParameter, "ClientHello: the client does not support uncompressed points")
 	case len(hello.renegotiation) > 0:
@@ -228,14 +244,16 @@ func (h *handshake) checkClientHello(hello *clientHello) error {
 
 // agree returns the shared secret of this end's key and the peer's point.
 func (h *handshake) agree(point []byte) ([]byte, error) {
-	// NewPublicKey rejects points that are not on the curve.
-	peer, err := ecdh.P384().NewPublicKey(point)
+	// NewPublicKey rejects points of another length and, for secp384r1, points that
+	// are not on the curve.
+	peer, err := h.group.curve.NewPublicKey(point)
 	if err != nil {
-		return nil, h.fail(IllegalParameter, "the peer sent an invalid point of secp384r1")
+		return nil, h.fail(IllegalParameter, "the peer sent an invalid point of %s", h.group.name)
 	}
+	// ECDH rejects points of low order of x25519, whose shared secret is zero.
 	premaster, err := h.key.ECDH(peer)
 	if err != nil {
-		return nil, h.fail(IllegalParameter, "the peer sent an unusable point of secp384r1")
+		return nil, h.fail(IllegalParameter, "the peer sent an unusable point of %s", h.group.name)
 	}
 	return premaster, nil
 }

@@ -3,6 +3,7 @@ package anontls
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
@@ -35,7 +36,7 @@ func goodHello() *clientHello {
 		version:       versionTLS12,
 		suites:        []uint16{Suite},
 		compressions:  []byte{noCompression},
-		groups:        []uint16{secp384r1},
+		groups:        []uint16{secp384r1.id},
 		pointFormats:  []byte{uncompressed},
 		renegotiation: []byte{},
 	}
@@ -83,7 +84,7 @@ func TestHostileFirstRecords(t *testing.T) {
 		{"TLS 1.1", helloWith(func(m *clientHello) { m.version = 0x0302 }), ProtocolVersion},
 		{"only TLS 1.3", helloWith(func(m *clientHello) { m.versions = []uint16{0x0304} }), ProtocolVersion},
 		{"no anonymous suite", helloWith(func(m *clientHello) { m.suites = []uint16{0xc02f, 0x1301} }), HandshakeFailure},
-		{"no P-384", helloWith(func(m *clientHello) { m.groups = []uint16{23, 29} }), HandshakeFailure},
+		{"no common group", helloWith(func(m *clientHello) { m.groups = []uint16{23, 25, 30} }), HandshakeFailure},
 		{"no uncompressed points", helloWith(func(m *clientHello) { m.pointFormats = []byte{1} }), IllegalParameter},
 		{"compression", helloWith(func(m *clientHello) { m.compressions = []byte{1} }), IllegalParameter},
 		{"renegotiation", helloWith(func(m *clientHello) { m.renegotiation = []byte("x") }), HandshakeFailure},
@@ -133,7 +134,7 @@ func TestAcceptableHellos(t *testing.T) {
 			var wg sync.WaitGroup
 			wg.Go(func() { InsecureServer(b).Handshake() })
 			a.Write(wire)
-			r, err := (&recordReader{conn: a}).next()
+			r, err := newRecordReader(a).next()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,18 +179,130 @@ func TestHostileServerHello(t *testing.T) {
 	}
 }
 
+// badPoints returns points that both ends refuse.
+func badPoints(g *group) map[string][]byte {
+	n := len(somePoint(g))
+	points := map[string][]byte{
+		"empty":             {},
+		"too short":         somePoint(g)[:n-1],
+		"too long":          append(somePoint(g), 0),
+		"of the other kind": somePoint(secp384r1),
+		"of zeros":          make([]byte, n),
+	}
+	if g == secp384r1 {
+		points["of the other kind"] = somePoint(x25519)
+		points["not on the curve"] = append([]byte{4}, bytes.Repeat([]byte{1}, n-1)...)
+		points["at infinity"] = []byte{0}
+		points["compressed"] = append([]byte{2}, somePoint(g)[1:1+g.scalarLen]...)
+		return points
+	}
+	// With these points every private key results in a secret of zeros. Some
+	// are not reduced, or have the highest bit set, which is ignored.
+	for name, digits := range map[string]string{
+		"one":                  "0100000000000000000000000000000000000000000000000000000000000000",
+		"of order 8":           "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+		"of order 8, another":  "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+		"minus one":            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"zero, not reduced":    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"one, not reduced":     "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"zero, highest bit":    "0000000000000000000000000000000000000000000000000000000000000080",
+		"minus one and a bit":  "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+		"of order 8 and a bit": "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b880",
+	} {
+		points[name], _ = hex.DecodeString(digits)
+	}
+	return points
+}
+
+// replaceExchange replaces the server's point, which is one of the group g, in its
+// first record. The record ends with ServerKeyExchange and ServerHelloDone.
+func replaceExchange(record []byte, g, with *group, point []byte) []byte {
+	exchange := &serverKeyExchange{curveType: namedCurve, curve: with.id, point: somePoint(g)}
+	record = record[:len(record)-len(appendMessage(nil, exchange))-messageHeader]
+	exchange.point = point
+	record = appendMessage(appendMessage(record, exchange), serverHelloDone{})
+	setRecordLen(record, record[recordHeaderLen:])
+	return record
+}
+
+// TestHostilePoints replaces the point of each end by one that the other end
+// must refuse.
+func TestHostilePoints(t *testing.T) {
+	t.Parallel()
+	for _, g := range (config{}).groups() {
+		for name, point := range badPoints(g) {
+			config := config{noX25519: g == secp384r1}
+			t.Run(g.name+"/server's point "+name, func(t *testing.T) {
+				hostileHandshake(t, config, false, 0, IllegalParameter, func(record []byte) []byte {
+					return replaceExchange(record, g, g, point)
+				})
+			})
+			t.Run(g.name+"/client's point "+name, func(t *testing.T) {
+				hostileHandshake(t, config, true, 1, IllegalParameter, func([]byte) []byte {
+					return handshakeRecord12(&clientKeyExchange{point})
+				})
+			})
+		}
+	}
+}
+
+// handshakeRecord12 is handshakeRecord after the negotiation of the version.
+func handshakeRecord12(m message) []byte {
+	record := handshakeRecord(m)
+	binary.BigEndian.PutUint16(record[1:], versionTLS12)
+	return record
+}
+
+// hostileHandshake runs a handshake in which a record of one end is changed in
+// transit, and checks that the other end sends an alert.
+func hostileHandshake(t *testing.T, config config, fromClient bool, record int, alert Alert, change func([]byte) []byte) {
+	t.Helper()
+	a, b := tcpPair(t)
+	mangle := func(n int, r []byte) []byte {
+		if n == record {
+			return change(r)
+		}
+		return r
+	}
+	c, s := newConn(a, true, config), newConn(b, false, config)
+	if fromClient {
+		c = newConn(&mangler{Conn: a, mangle: mangle}, true, config)
+	} else {
+		s = newConn(&mangler{Conn: b, mangle: mangle}, false, config)
+	}
+	var clientErr, serverErr error
+	var wg sync.WaitGroup
+	wg.Go(func() { _, serverErr = s.Read(make([]byte, 1)); b.Close() })
+	_, clientErr = c.Read(make([]byte, 1))
+	a.Close()
+	wg.Wait()
+	if fromClient {
+		sentAlert(t, serverErr, alert)
+		// The alert may be lost when the connection is closed with data unread.
+		if clientErr == nil {
+			t.Error("the client reported no error")
+		}
+	} else {
+		sentAlert(t, clientErr, alert)
+		if serverErr == nil {
+			t.Error("the server reported no error")
+		}
+	}
+}
+
 // TestHostileHandshakes changes records in transit. The server's records are
 // 0: ServerHello to ServerHelloDone, 1: ChangeCipherSpec, 2: Finished. The
 // client's records are 0: ClientHello, 1: ClientKeyExchange, 2:
 // ChangeCipherSpec, 3: Finished.
 func TestHostileHandshakes(t *testing.T) {
 	t.Parallel()
-	// The server's point ends at the four bytes of ServerHelloDone.
-	serverPoint := func(record, point []byte) []byte {
-		copy(record[len(record)-messageHeader-pointLen:], point)
-		return record
+	for _, g := range (config{}).groups() {
+		t.Run(g.name, func(t *testing.T) { testHostileHandshakes(t, g) })
 	}
-	notOnCurve := append([]byte{4}, bytes.Repeat([]byte{1}, pointLen-1)...)
+}
+
+func testHostileHandshakes(t *testing.T, g *group) {
+	pointLen := len(somePoint(g))
 	replace := func(b []byte) func([]byte) []byte { return func([]byte) []byte { return b } }
 	flip := func(at int) func([]byte) []byte {
 		return func(r []byte) []byte {
@@ -209,9 +322,6 @@ func TestHostileHandshakes(t *testing.T) {
 		config     config
 		alert      Alert
 	}{
-		{"point not on the curve", false, 0, func(r []byte) []byte { return serverPoint(r, notOnCurve) }, config{}, IllegalParameter},
-		{"point at infinity", false, 0, func(r []byte) []byte { return serverPoint(r, make([]byte, pointLen)) }, config{}, IllegalParameter},
-		{"compressed point", false, 0, func(r []byte) []byte { return serverPoint(r, []byte{2}) }, config{}, IllegalParameter},
 		{"other curve", false, 0, func(r []byte) []byte { return flip(len(r) - messageHeader - pointLen - 2)(r) }, config{}, IllegalParameter},
 		{"point of another length", false, 0, func(r []byte) []byte { return flip(len(r) - messageHeader - pointLen - 1)(r) }, config{}, DecodeError},
 		{"ServerHelloDone is not empty", false, 0, func(r []byte) []byte {
@@ -226,12 +336,9 @@ func TestHostileHandshakes(t *testing.T) {
 			return r
 		}, config{}, UnexpectedMessage},
 		{"other message instead of ServerHelloDone", false, 0, func(r []byte) []byte { return flip(len(r) - messageHeader)(r) }, config{}, UnexpectedMessage},
-		{"client's point not on the curve", true, 1, func(r []byte) []byte { copy(r[len(r)-pointLen:], notOnCurve); return r }, config{}, IllegalParameter},
 		{"client's point too short", true, 1, flip(recordHeaderLen + messageHeader), config{}, DecodeError},
-		{"another valid point", true, 1, func(r []byte) []byte {
-			key, _ := newPrivateKey(fixedRandom())
-			copy(r[len(r)-pointLen:], key.PublicKey().Bytes())
-			return r
+		{"another valid point", true, 1, func([]byte) []byte {
+			return handshakeRecord12(&clientKeyExchange{somePoint(g)})
 		}, config{}, BadRecordMAC},
 		{"no ChangeCipherSpec", false, 1, replace(nil), config{}, UnexpectedMessage},
 		{"no ChangeCipherSpec of the client", true, 2, replace(nil), config{}, UnexpectedMessage},
@@ -254,39 +361,48 @@ func TestHostileHandshakes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a, b := tcpPair(t)
-			mangle := func(n int, record []byte) []byte {
-				if n == tt.record {
-					return tt.change(record)
-				}
-				return record
-			}
-			var c, s *Conn
-			if tt.fromClient {
-				c, s = newConn(&mangler{Conn: a, mangle: mangle}, true, tt.config), newConn(b, false, tt.config)
-			} else {
-				c, s = newConn(a, true, tt.config), newConn(&mangler{Conn: b, mangle: mangle}, false, tt.config)
-			}
-			var clientErr, serverErr error
-			var wg sync.WaitGroup
-			wg.Go(func() { _, serverErr = s.Read(make([]byte, 1)); b.Close() })
-			_, clientErr = c.Read(make([]byte, 1))
-			a.Close()
-			wg.Wait()
-			if tt.fromClient {
-				sentAlert(t, serverErr, tt.alert)
-				// The alert may be lost when the connection is closed with data unread.
-				if clientErr == nil {
-					t.Error("the client reported no error")
-				}
-			} else {
-				sentAlert(t, clientErr, tt.alert)
-				if serverErr == nil {
-					t.Error("the server reported no error")
-				}
-			}
+			tt.config.noX25519 = g == secp384r1
+			hostileHandshake(t, tt.config, tt.fromClient, tt.record, tt.alert, tt.change)
 		})
 	}
+}
+
+// TestGroupDowngrade makes both ends use secp384r1, although both support x25519,
+// and makes the client use a group that the server has not chosen.
+func TestGroupDowngrade(t *testing.T) {
+	t.Parallel()
+	offer := func(ids ...uint16) []byte {
+		return appendMessage(nil, &clientHello{suites: []uint16{Suite}, groups: ids})[messageHeader+2+randomLen+1+2+2+1+2:]
+	}
+	strip := func(r []byte) []byte {
+		return bytes.Replace(r, offer(x25519.id, secp384r1.id), offer(0x7a7a, secp384r1.id), 1)
+	}
+	for _, tt := range []struct {
+		config config
+		alert  Alert
+	}{
+		{config{}, BadRecordMAC}, // the keys depend on the whole handshake
+		{config{noExtendedMasterSecret: true}, DecryptError},
+	} {
+		hostileHandshake(t, tt.config, true, 0, tt.alert, strip)
+	}
+	a, b := tcpPair(t)
+	c, s := InsecureClient(a), InsecureServer(&mangler{Conn: b, mangle: func(n int, r []byte) []byte {
+		if n == 0 {
+			return replaceExchange(r, x25519, secp384r1, somePoint(secp384r1))
+		}
+		return r
+	}})
+	clientErr, serverErr := handshakeBoth(c, s)
+	sentAlert(t, serverErr, IllegalParameter)
+	gotAlert(t, clientErr, IllegalParameter)
+}
+
+// TestGroupNotOffered chooses x25519 for a client that does not offer it.
+func TestGroupNotOffered(t *testing.T) {
+	hostileHandshake(t, config{noX25519: true}, false, 0, IllegalParameter, func(r []byte) []byte {
+		return replaceExchange(r, secp384r1, x25519, somePoint(x25519))
+	})
 }
 
 // TestClosedDuringHandshake ends the server's stream after each byte.
@@ -302,7 +418,7 @@ func TestClosedDuringHandshake(t *testing.T) {
 	handshake := append(bytes.Clone(flows[1].bytes), flows[3].bytes[:6]...)
 	for n := range handshake {
 		conn := &scripted{r: bytes.NewReader(handshake[:n])}
-		err := newConn(conn, true, config{random: fixedRandom()}).Handshake()
+		err := newConn(conn, true, config{random: sessions[0].random(), noX25519: true}).Handshake()
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("after %d bytes: got %v", n, err)
 		}
@@ -437,7 +553,8 @@ func (failing) Read([]byte) (int, error) { return 0, errNoRandom }
 
 func TestRandomFails(t *testing.T) {
 	for _, isClient := range []bool{true, false} {
-		err := newConn(&scripted{}, isClient, config{random: failing{}}).Handshake()
+		conn := &scripted{r: bytes.NewReader(handshakeRecord(goodHello()))}
+		err := newConn(conn, isClient, config{random: failing{}}).Handshake()
 		if !errors.Is(err, errNoRandom) {
 			t.Errorf("got %v", err)
 		}
@@ -447,7 +564,7 @@ func TestRandomFails(t *testing.T) {
 	if _, err := c.Write([]byte("x")); !errors.Is(err, errNoRandom) {
 		t.Errorf("write: got %v", err)
 	}
-	if _, err := newPrivateKey(zeros{}); err == nil {
+	if _, err := secp384r1.newKey(zeros{}); err == nil {
 		t.Error("zero is accepted as a private key")
 	}
 }

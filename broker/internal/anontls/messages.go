@@ -49,7 +49,6 @@ const (
 	// renegotiation_info extension (RFC 5746).
 	renegotiationSCSV = 0x00ff
 
-	secp384r1       = 24
 	namedCurve      = 3
 	uncompressed    = 0
 	noCompression   = 0

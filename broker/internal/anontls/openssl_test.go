@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +22,8 @@ import (
 
 var update = flag.Bool("update", false, "record new sessions with the openssl program")
 
-// brokerOptions configures the openssl program like Broker.
+// brokerOptions configures the openssl program like Broker. Later options replace
+// those of the same name.
 var brokerOptions = []string{"-cipher", "AECDH-AES256-SHA@SECLEVEL=0", "-groups", "P-384"}
 
 // session is a dialogue with the openssl program. It is tested with the
@@ -39,25 +41,27 @@ var sessions = []session{
 		name:     "client",
 		isClient: true,
 		options:  []string{"-tls1_2"},
+		config:   config{noX25519: true},
 		state:    State{ExtendedMasterSecret: true, EncryptThenMAC: true},
 	},
 	{
 		name:     "client-mac-then-encrypt",
 		isClient: true,
 		options:  []string{"-tls1_2"},
-		config:   config{noEncryptThenMAC: true},
+		config:   config{noX25519: true, noEncryptThenMAC: true},
 		state:    State{ExtendedMasterSecret: true},
 	},
 	{
 		name:     "client-plain-master-secret",
 		isClient: true,
 		options:  []string{"-tls1_2"},
-		config:   config{noExtendedMasterSecret: true},
+		config:   config{noX25519: true, noExtendedMasterSecret: true},
 		state:    State{EncryptThenMAC: true},
 	},
 	{
 		name:     "client-of-tls13-server",
 		isClient: true,
+		config:   config{noX25519: true},
 		state:    State{ExtendedMasterSecret: true, EncryptThenMAC: true},
 	},
 	{
@@ -79,6 +83,53 @@ var sessions = []session{
 	{
 		name:  "server-of-tls13-client",
 		state: State{ExtendedMasterSecret: true, EncryptThenMAC: true},
+	},
+	{
+		name:     "client-offers-x25519",
+		isClient: true,
+		options:  []string{"-tls1_2"},
+		state:    State{ExtendedMasterSecret: true, EncryptThenMAC: true},
+	},
+	{
+		name:     "client-x25519",
+		isClient: true,
+		options:  []string{"-tls1_2", "-groups", "X25519"},
+		state:    State{X25519: true, ExtendedMasterSecret: true, EncryptThenMAC: true},
+	},
+	{
+		name:     "client-both-groups",
+		isClient: true,
+		options:  []string{"-tls1_2", "-groups", "P-384:X25519"},
+		state:    State{X25519: true, ExtendedMasterSecret: true, EncryptThenMAC: true},
+	},
+	{
+		name:     "client-x25519-mac-then-encrypt",
+		isClient: true,
+		options:  []string{"-tls1_2", "-groups", "X25519"},
+		config:   config{noEncryptThenMAC: true, noExtendedMasterSecret: true},
+		state:    State{X25519: true},
+	},
+	{
+		name:    "server-x25519",
+		options: []string{"-tls1_2", "-groups", "X25519"},
+		state:   State{X25519: true, ExtendedMasterSecret: true, EncryptThenMAC: true},
+	},
+	{
+		name:    "server-both-groups",
+		options: []string{"-tls1_2", "-groups", "P-384:X25519"},
+		state:   State{X25519: true, ExtendedMasterSecret: true, EncryptThenMAC: true},
+	},
+	{
+		name:    "server-without-x25519",
+		options: []string{"-tls1_2", "-groups", "X25519:P-384"},
+		config:  config{noX25519: true},
+		state:   State{ExtendedMasterSecret: true, EncryptThenMAC: true},
+	},
+	{
+		name:    "server-x25519-mac-then-encrypt",
+		options: []string{"-tls1_2", "-no_etm", "-groups", "X25519"},
+		config:  config{noExtendedMasterSecret: true},
+		state:   State{X25519: true},
 	},
 }
 
@@ -156,7 +207,7 @@ func TestOpenSSL(t *testing.T) {
 			conn := s.connect(t)
 			conn.SetDeadline(time.Now().Add(time.Minute))
 			if *update {
-				s.config.random = fixedRandom()
+				s.config.random = s.random()
 				rec := &recorder{Conn: conn}
 				defer rec.write(t, s)
 				conn = rec
@@ -321,6 +372,23 @@ func drain(t *testing.T, r io.Reader) {
 // fixedRandom returns a random source that makes a session repeatable.
 func fixedRandom() io.Reader { return rand.NewChaCha8([32]byte{'z', 'e', 'e', 'k'}) }
 
+// random returns the random source of the recording.
+func (s session) random() io.Reader { return recordedRandom(s.isClient) }
+
+// recordedRandom returns the random source of the recordings of one end. When the first
+// sessions were recorded, a client took its key from the source before the random bytes of
+// its hello. Now it takes the key after them, so their places in the source are exchanged.
+func recordedRandom(isClient bool) io.Reader {
+	r := fixedRandom()
+	if !isClient {
+		return r
+	}
+	first := make([]byte, secp384r1.scalarLen+randomLen)
+	_, _ = io.ReadFull(r, first) // never fails
+	key, hello := first[:secp384r1.scalarLen], first[secp384r1.scalarLen:]
+	return io.MultiReader(bytes.NewReader(slices.Concat(hello, key)), r)
+}
+
 // recorder is a connection that records its traffic.
 type recorder struct {
 	net.Conn
@@ -463,7 +531,7 @@ func TestRecordedSessions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.config.random = fixedRandom()
+			s.config.random = s.random()
 			r := &replay{flows: flows}
 			if err := s.talk(r); err != nil {
 				t.Fatal(err)

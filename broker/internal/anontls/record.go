@@ -10,7 +10,9 @@ import (
 	"hash"
 	"io"
 	"math"
-	"net"
+	"sync"
+
+	"github.com/zeekwire/zeekwire/broker/internal/idlebuf"
 )
 
 type recordType uint8
@@ -228,44 +230,33 @@ type rawRecord struct {
 	content []byte
 }
 
+// buffer is memory for the records of one direction. Any record fits in it.
+type buffer [20 << 10]byte
+
+// buffers has the buffers for sending that no connection uses. Most connections
+// are idle most of the time, and have none.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
 // recordReader splits a stream into records. A failed read loses no data:
 // after a timeout, the next call continues.
-type recordReader struct {
-	conn net.Conn
-	buf  []byte
-	off  int // buf[:off] has been returned
+type recordReader struct{ in *idlebuf.Reader }
+
+func newRecordReader(conn io.Reader) recordReader {
+	return recordReader{idlebuf.NewReader(conn, len(buffer{}))}
 }
 
-// firstBuf is the initial size of the buffer, sufficient for a flight of the
-// handshake or a few events. The buffer grows if the peer sends a larger
-// record.
-const firstBuf = 4 << 10
-
-// peek waits for n bytes and returns all buffered bytes without consuming
-// them. It returns io.EOF if the stream ends between records.
-func (r *recordReader) peek(n int) ([]byte, error) {
-	for len(r.buf)-r.off < n {
-		if r.off > 0 {
-			r.buf = r.buf[:copy(r.buf, r.buf[r.off:])]
-			r.off = 0
-		}
-		if cap(r.buf) < n {
-			r.buf = append(make([]byte, 0, max(n, firstBuf)), r.buf...)
-		}
-		k, err := r.conn.Read(r.buf[len(r.buf):cap(r.buf)])
-		r.buf = r.buf[:len(r.buf)+k]
-		if err != nil && len(r.buf) < n {
-			if errors.Is(err, io.EOF) && len(r.buf) > 0 {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
-		}
+// peek waits for n bytes and returns them without consuming them. It returns
+// io.EOF if the stream ends between records.
+func (r recordReader) peek(n int) ([]byte, error) {
+	b, err := r.in.Peek(n)
+	if errors.Is(err, io.EOF) && len(b) > 0 {
+		err = io.ErrUnexpectedEOF
 	}
-	return r.buf[r.off:], nil
+	return b, err
 }
 
 // next returns the next record. It checks only the length.
-func (r *recordReader) next() (rawRecord, error) {
+func (r recordReader) next() (rawRecord, error) {
 	b, err := r.peek(recordHeaderLen)
 	if err != nil {
 		return rawRecord{}, err
@@ -274,11 +265,10 @@ func (r *recordReader) next() (rawRecord, error) {
 	if n > maxCiphertext {
 		return rawRecord{}, errRecordTooLong
 	}
-	b, err = r.peek(recordHeaderLen + n)
-	if err != nil {
+	if _, err = r.peek(recordHeaderLen + n); err != nil {
 		return rawRecord{}, err
 	}
-	r.off += recordHeaderLen + n
+	b = r.in.Take(recordHeaderLen + n)
 	return rawRecord{
 		typ:     recordType(b[0]),
 		version: binary.BigEndian.Uint16(b[1:]),

@@ -11,6 +11,7 @@ import (
 	"net"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 // testKeys returns the keys of one direction.
@@ -158,7 +159,7 @@ func plainRecord(typ recordType, content []byte) []byte {
 func TestRecordReader(t *testing.T) {
 	var wire []byte
 	var want []string
-	for _, n := range []int{0, 1, 100, firstBuf, maxCiphertext, 3} {
+	for _, n := range []int{0, 1, 100, 507, 508, 3, 5000, 1, maxCiphertext, maxCiphertext, 3} {
 		content := bytes.Repeat([]byte{byte(n)}, n)
 		wire = append(wire, plainRecord(recordData, content)...)
 		want = append(want, string(content))
@@ -171,7 +172,7 @@ func TestRecordReader(t *testing.T) {
 	}
 	for name, wrap := range readers {
 		t.Run(name, func(t *testing.T) {
-			r := recordReader{conn: stream{Reader: wrap(bytes.NewReader(wire))}}
+			r := newRecordReader(stream{Reader: wrap(bytes.NewReader(wire))})
 			for i, w := range want {
 				got, err := r.next()
 				if err != nil {
@@ -201,11 +202,54 @@ func TestRecordReaderErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := recordReader{conn: stream{Reader: bytes.NewReader(tt.wire)}}
+			r := newRecordReader(stream{Reader: bytes.NewReader(tt.wire)})
 			if _, err := r.next(); err != tt.want {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestRecordReaderBuffers reads records that arrive together, and checks which buffer is
+// used while the next read waits.
+func TestRecordReaderBuffers(t *testing.T) {
+	small, medium, large := make([]byte, 100), make([]byte, 2000), make([]byte, maxCiphertext)
+	tests := []struct {
+		records [][]byte
+		large   bool
+	}{
+		{[][]byte{small}, false},
+		{[][]byte{small, small}, false},
+		{[][]byte{medium}, false},
+		{[][]byte{small, medium}, false},
+		{[][]byte{large}, true},
+		{[][]byte{small}, false},
+		{[][]byte{medium, medium, medium}, true},
+		{[][]byte{small}, false},
+	}
+	a, b := tcpPair(t)
+	r := newRecordReader(a)
+	for i, tt := range tests {
+		var wire []byte
+		for _, content := range tt.records {
+			wire = append(wire, plainRecord(recordData, content)...)
+		}
+		if _, err := b.Write(wire); err != nil {
+			t.Fatal(err)
+		}
+		for range tt.records {
+			if _, err := r.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.SetReadDeadline(time.Unix(1, 0))
+		if _, err := r.next(); !isTimeout(err) {
+			t.Fatalf("read more than was written: %v", err)
+		}
+		a.SetReadDeadline(time.Now().Add(time.Minute))
+		if got := r.in.Large(); got != tt.large {
+			t.Errorf("step %d: large buffer %v, want %v", i, got, tt.large)
+		}
 	}
 }
 
@@ -216,7 +260,7 @@ func TestRecordReaderContinues(t *testing.T) {
 	for _, b := range plainRecord(recordData, []byte("text")) {
 		parts = append(parts, errOnce(interrupted), bytes.NewReader([]byte{b}))
 	}
-	r := recordReader{conn: stream{Reader: &inTurn{parts}}}
+	r := newRecordReader(stream{Reader: &inTurn{parts}})
 	for {
 		got, err := r.next()
 		if err == interrupted {

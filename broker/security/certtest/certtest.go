@@ -35,7 +35,7 @@ func New(t testing.TB) *Authority {
 		NotAfter:              time.Now().Add(time.Hour),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	a.certificate = a.sign(t, template, template, &a.key.PublicKey)
 	a.File = write(t, "ca.pem", "CERTIFICATE", a.certificate.Raw)
@@ -69,6 +69,29 @@ func (a *Authority) Issue(t testing.TB, name string, change ...func(*x509.Certif
 // yesterday.
 func Expired(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = c.NotBefore.AddDate(0, 0, -2), c.NotAfter.AddDate(0, 0, -1)
+}
+
+// Revoke returns a PEM file with a list of revoked certificates: those in the PEM files.
+func (a *Authority) Revoke(t testing.TB, certFiles ...string) (file string) {
+	t.Helper()
+	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
+	for _, name := range certFiles {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, _ := pem.Decode(text)
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: time.Now()})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.certificate, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, "revoked.pem", "X509 CRL", der)
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {

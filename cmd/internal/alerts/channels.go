@@ -24,8 +24,8 @@ import (
 	"github.com/wneessen/go-mail"
 )
 
-// Channel sends messages to operators. Send may be called concurrently. An error that wraps
-// ErrFinal says that another attempt has no prospect. Errors contain no secrets.
+// Channel sends messages to operators. Send may be called concurrently. After an
+// error that wraps ErrFinal, another attempt would fail, too. Errors contain no secrets.
 type Channel interface {
 	Name() string // "command", "webhook" or "mail"
 	To() string   // the program, the host, or the recipients; without secrets

@@ -368,6 +368,44 @@ func TestRestored(t *testing.T) {
 	b.expect("the end", "-disk i")
 }
 
+// A new leader does not repeat the alerts of the former one, and reports their end. One that stands
+// by is silent, except about its own certificates.
+func TestTurns(t *testing.T) {
+	former := newBench(t, standard())
+	former.state("w", zeekapi.StateFailed)
+	former.state("x", zeekapi.StateFailed)
+	former.pass(time.Hour)
+	var stored []zeekapi.ClusterEvent
+	for _, n := range former.sent {
+		stored = append(stored, n.Events...)
+	}
+	former.sent = nil
+	former.state("w", zeekapi.StateRunning)
+	former.state("y", zeekapi.StateFailed)
+	former.do(Turn{})
+	former.pass(24 * time.Hour)
+	former.expect("the former leader")
+	if n := len(former.Present()); n != 0 {
+		t.Errorf("%d alerts at the former leader", n)
+	}
+
+	b := newBench(t, standard())
+	expiring := Certificates{[]Cert{{"a.pem", epoch.Add(time.Hour)}}}
+	b.do(expiring)
+	b.pass(time.Hour)
+	b.expect("standing by", "certificate a.pem")
+	b.do(Turn{Stored: stored, Drained: []string{"j"}})
+	b.do(Members{map[string][]string{"i": {"w", "x", "y"}, "j": nil}})
+	b.do(States{"i", map[string]zeekapi.State{"w": zeekapi.StateRunning, "x": zeekapi.StateFailed, "y": zeekapi.StateFailed}})
+	b.event(zeekapi.EventConnected, "i", "", "", "")
+	b.do(expiring)
+	b.pass(time.Hour)
+	b.expect("the new leader", "node-failed y, -node-failed w")
+	if n := len(b.Present()); n != 3 {
+		t.Errorf("%d alerts, want 3: %+v", n, b.Present())
+	}
+}
+
 // The list in a notification is limited, the events are not.
 func TestManyAlerts(t *testing.T) {
 	b := newBench(t, standard())
@@ -454,7 +492,14 @@ func simulate(t *testing.T, r *rand.Rand) error {
 		if err := read(); err != nil {
 			return err
 		}
-		if r.IntN(100) == 0 { // another controller, without what was not told yet
+		switch r.IntN(100) {
+		case 0: // a turn, which loses the alerts that were not sent yet
+			b.do(Turn{})
+			b.do(Turn{Stored: stored})
+			if err := read(); err != nil {
+				return err
+			}
+		case 1: // another controller, without the alerts that were not sent yet
 			now := b.now
 			b = newBench(t, s, stored...)
 			b.now, operator.last = now, time.Time{}

@@ -22,7 +22,7 @@ const (
 	minRetry       = 5 * time.Second  // pause after a failed attempt; it doubles
 	maxRetry       = 5 * time.Minute
 	giveUp         = time.Hour // after which a message is given up
-	queueLimit     = 64        // messages that wait for a channel
+	queueLimit     = 64        // queued messages of a channel
 	eventLimit     = 2 * MaxAlerts
 	certInterval   = time.Hour // between two looks at the certificates
 	endPatience    = 5 * time.Second
@@ -41,7 +41,7 @@ type Config struct {
 	// Certificates, if non-nil, returns the certificates of the controller.
 	Certificates func() []Cert
 
-	// Log receives what happens to notifications.
+	// Log receives the notifications, and the errors of channels.
 	Log zerolog.Logger
 }
 
@@ -117,8 +117,8 @@ func (s *Service) Next(ctx context.Context) ([]zeekapi.ClusterEvent, error) {
 	}
 }
 
-// Run keeps time and sends messages until ctx ends. It then tries for a short time to send
-// what waits.
+// Run sends messages when they are due, until ctx ends. It then tries once more to send the
+// queued messages, for at most 5 seconds.
 func (s *Service) Run(ctx context.Context) {
 	var senders sync.WaitGroup
 	defer senders.Wait()
@@ -195,7 +195,7 @@ type sender struct {
 	last         time.Time
 }
 
-// add adds a message. If too many wait, the oldest is given up.
+// add queues a message. If the queue is full, the oldest message is given up.
 func (s *sender) add(m Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,7 +230,7 @@ func (s *sender) run(ctx context.Context) {
 	}
 }
 
-// first returns the oldest message that waits.
+// first returns the oldest queued message.
 func (s *sender) first() (Message, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,7 +285,7 @@ func (s *sender) attempt(ctx context.Context, limit time.Duration, m Message) er
 	return err
 }
 
-// flush tries once to send what waits.
+// flush tries once to send each queued message.
 func (s *sender) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, endPatience)
 	defer cancel()

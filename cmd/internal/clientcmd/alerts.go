@@ -46,14 +46,14 @@ func (t *Tool) testAlerts() *cobra.Command {
 			}
 			return r.showTestedAlerts(results)
 		})
-	cmd.Long = cmd.Short + `, and show whether they were
-accepted. The exit status is 1 if one was not.
+	cmd.Long = cmd.Short + `, and show whether it was
+accepted. The exit code is 1 if a channel failed.
 
 The JSON has the keys sent and errors, two lists of texts.`
 	return cmd
 }
 
-// showTestedAlerts shows the results of a test, and fails if one has failed.
+// showTestedAlerts shows the results of a test. It returns an error if a channel failed.
 func (r *run) showTestedAlerts(results []zeekapi.Result) error {
 	view := struct {
 		Sent   []string `json:"sent"`
@@ -128,7 +128,7 @@ func (r *run) alertsTable(all zeekapi.Alerts, now time.Time) []terminal.Line {
 	}
 	lines = append(lines, terminal.Line{})
 	if len(all.Channels) == 0 {
-		return append(lines, terminal.Text("Nobody is notified: the controller has no alert-command, alert-webhook or alert-mail-to."))
+		return append(lines, terminal.Text("No notifications are sent: the controller has no alert-command, alert-webhook or alert-mail-to."))
 	}
 	t := &terminal.Table{Header: []string{"CHANNEL", "TO", "SENT", "FAILED", "QUEUED", "LAST"}, Right: []bool{2: true, 3: true, 4: true}, Spare: []int{1, 5}}
 	for _, c := range all.Channels {

@@ -22,15 +22,16 @@ import (
 // bundleFile is a file of a bundle.
 type bundleFile struct{ name, text string }
 
-// bundleEvents and bundleDeployments are the numbers of the newest ones in a bundle.
+// bundleEvents and bundleDeployments limit the events and deployments in a bundle. It has
+// the newest ones.
 const (
 	bundleEvents      = 200
 	bundleDeployments = 20
 )
 
-// writeBundle writes a diagnosis, and what the controller knows, to a file for a report. It
-// masks all texts, also those that the agent has masked, and the secrets in environment
-// variables of all nodes. Only the owner of the file may read it.
+// writeBundle writes a diagnosis, the status, events and deployments to a file for a report.
+// It masks secrets in all texts, including those that the agent has masked, and the secrets
+// in environment variables of all nodes. Only the owner of the file may read it.
 func (r *run) writeBundle(ctx context.Context, c *client.Client, file, node string, d zeekapi.Diagnosis) error {
 	files, err := r.bundleFiles(ctx, c, node, d)
 	if err != nil {

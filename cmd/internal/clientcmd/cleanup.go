@@ -15,7 +15,7 @@ import (
 
 func (t *Tool) cleanup() *cobra.Command {
 	var dryRun bool
-	cmd := t.command("cleanup [INSTANCE...]", "Remove what agents no longer need (default: on all instances)",
+	cmd := t.command("cleanup [INSTANCE...]", "Remove unneeded files of agents (default: on all instances)",
 		func(ctx context.Context, r *run, args []string) error {
 			c, err := r.connectExtended(ctx, "cleaning up")
 			if err != nil {
@@ -40,10 +40,10 @@ func (t *Tool) cleanup() *cobra.Command {
   check   files of checks that did not end
   temp    incomplete files
 
-What has changed within the last hour stays, and so does everything of nodes
+Files that changed within the last hour are kept, and so are all files of nodes
 that run, should run, or are stopped or drained, except their core files. A
-directory with logs that were not archived stays, and is an error. Archived
-logs expire by themselves, see the agent's settings.
+directory with logs that were not archived is kept and reported as an error.
+The agent's settings limit the age and size of archived logs.
 
 The JSON has the keys errors, a list, and results, by instance, each a list
 with path, kind, bytes, since (the last change) and error. The exit code is 1

@@ -16,11 +16,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/configcheck"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
@@ -128,9 +130,14 @@ func (t *Tool) Commands() []*cobra.Command {
 // programs call it to accept the flags before the command as well.
 func (t *Tool) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&t.flags.configFile, "configfile", "c", "", "INI `FILE` with settings (default $ZEEK_CLIENT_CONFIG_FILE, else ../etc/zeek-client.cfg relative to this program)")
-	fs.StringVar(&t.flags.controller, "controller", "", "`HOST:PORT` of the controller; either part may be omitted (default 127.0.0.1:2149)")
+	controller, transports := "`HOST:PORT` of the controller; either part may be omitted (default 127.0.0.1:2149)", ""
+	if t.Extended {
+		controller = "`HOST:PORT` of the controller, or the URL of its HTTP API, such as https://HOST:PORT; either part may be omitted; with several, separated by commas, commands use the leader (default 127.0.0.1:2149)"
+		transports = "http for the controller's HTTP API, "
+	}
+	fs.StringVar(&t.flags.controller, "controller", "", controller)
 	fs.StringArrayVar(&t.flags.set, "set", nil, "setting to override, `SECTION.KEY=VALUE`; may be repeated, see show-settings")
-	fs.StringVar(&t.flags.transport, "transport", "", "`TRANSPORT` to the controller: auto (default), websocket, or native for Zeek 5.0 and 5.1")
+	fs.StringVar(&t.flags.transport, "transport", "", "`TRANSPORT` to the controller: auto (default), websocket, "+transports+"or native for Zeek 5.0 and 5.1")
 	fs.StringVar(&t.flags.dialect, "dialect", "", "`DIALECT` of the controller: auto (default), management, or cluster for ClusterController::API")
 	fs.BoolVar(&t.flags.insecureToken, "insecure-token", false, "send the token of "+tokenVariable+" also to a TLS server whose certificate cannot be verified")
 	fs.BoolVarP(&t.flags.quiet, "quiet", "q", false, "suppress all output to standard error")
@@ -145,11 +152,13 @@ type run struct {
 	tool *Tool
 	*settings
 	parameters
-	dialect string    // of the connected controller
-	link    string    // name of the transport in messages
-	site    *fileSite // of the cluster file; nil without one
-	places  *locator  // in the cluster file; nil without one
-	invalid error     // in the settings; only show-settings ignores it
+	chosen  *atomic.Pointer[remote] // that the command connects to; holds nil for that of the settings
+	stored  *stored                 // answers from a stored state
+	dialect string                  // of the connected controller
+	link    string                  // name of the transport in messages
+	site    *fileSite               // of the cluster file; nil without one
+	places  *configcheck.Locator    // in the cluster file; nil without one
+	invalid error                   // in the settings; only show-settings ignores it
 	messages
 
 	stdin  io.Reader
@@ -204,7 +213,7 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 	if cmd.Context() == nil {
 		cmd.SetContext(context.Background())
 	}
-	r := &run{tool: t, stdin: cmd.InOrStdin()}
+	r := &run{tool: t, stdin: cmd.InOrStdin(), chosen: new(atomic.Pointer[remote]), stored: new(stored)}
 	if err := r.openOutputs(cmd); err != nil {
 		return r, err
 	}
@@ -219,6 +228,9 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 		return r, err
 	}
 	r.parameters, r.invalid = r.settings.parameters()
+	if len(r.remotes) == 0 {
+		r.usualPort = r.settings.find("controller", "port").origin == ""
+	}
 	r.rich = r.richLog
 	if !t.flags.quiet {
 		r.show = verbosity(r.verbosity)
@@ -230,7 +242,12 @@ func (t *Tool) prepare(cmd *cobra.Command) (*run, error) {
 func (t *Tool) checkOptions() error {
 	// In zeek-client, an invalid address is a failure, not a usage error.
 	if t.Extended && t.flags.controller != "" {
-		if _, _, err := splitRemote(t.flags.controller); err != nil {
+		_, remote := urlSettings(t.flags.controller)
+		_, _, err := splitRemote(remote)
+		if strings.Contains(t.flags.controller, ",") {
+			_, err = parseRemotes(t.flags.controller)
+		}
+		if err != nil {
 			return fmt.Errorf("--controller %q: %w", t.flags.controller, err)
 		}
 	}

@@ -101,7 +101,7 @@ func (t *Tool) completeNodes(from, to int) cobra.CompletionFunc {
 }
 
 // completeInstances returns a function that completes names of instances in the first
-// arguments, at most so many.
+// most arguments.
 func (t *Tool) completeInstances(most int) cobra.CompletionFunc {
 	complete := t.completeNames(instanceCandidates)
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -184,7 +184,7 @@ func askForCompletion[T any](cmd *cobra.Command, t *Tool, call func(context.Cont
 	if err != nil {
 		return none, err
 	}
-	r.attempts = 1
+	r.attempts, r.renewFrom = 1, ""
 	ctx, cancel := context.WithTimeout(cmd.Context(), cmp.Or(t.CompletionPatience, time.Second))
 	defer cancel()
 	c, err := r.connectAll(ctx)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/configcheck"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/cmd/internal/usage"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -73,7 +74,7 @@ func (t *Tool) getConfig() *cobra.Command {
 			if number > 0 {
 				config, err = r.pastConfiguration(ctx, number)
 			} else {
-				config, err = ask(ctx, r, getConfiguration(deployed))
+				config, err = r.presentConfiguration(ctx, deployed)
 			}
 			if err != nil {
 				return requestError(err, "configuration")
@@ -100,6 +101,17 @@ func (t *Tool) getConfig() *cobra.Command {
 	return cmd
 }
 
+// presentConfiguration returns the staged or the deployed configuration. Our controllers announce
+// an answer from a stored state.
+func (r *run) presentConfiguration(ctx context.Context, deployed bool) (none zeekapi.Configuration, err error) {
+	c, err := r.connectAsTool(ctx)
+	if err != nil {
+		return none, err
+	}
+	defer c.Close()
+	return askOn(ctx, r, c, getConfiguration(deployed))
+}
+
 // readConfig reads a cluster file. It reports all errors and warnings to the user. A
 // file without nodes is an error unless empty is true; see refuseEmpty.
 func (r *run) readConfig(ctx context.Context, name string, empty bool) (zeekapi.Configuration, error) {
@@ -114,7 +126,7 @@ func (r *run) readConfig(ctx context.Context, name string, empty bool) (zeekapi.
 		return zeekapi.Configuration{}, err
 	}
 	if r.tool.Extended {
-		r.places = &locator{file.name, clusterfile.FindPlaces(file.text, file.options.Extended)}
+		r.places = configcheck.NewLocator(file.name, file.text, file.options.Extended)
 		r.warnOf(config)
 	}
 	return config, nil
@@ -254,7 +266,7 @@ func (r *run) withLine(text string) string {
 	if r.places == nil {
 		return text
 	}
-	e := r.places.locateText(text)
+	e := r.places.LocateText(text)
 	if e.Line == 0 {
 		return text
 	}

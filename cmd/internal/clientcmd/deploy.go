@@ -60,30 +60,7 @@ problem.`
 func (t *Tool) deployConfig() *cobra.Command {
 	var o deployOptions
 	cmd := t.command("deploy-config FILE", "Upload a cluster configuration and deploy it",
-		func(ctx context.Context, r *run, args []string) error {
-			if err := r.checkWait(o); err != nil {
-				return err
-			}
-			config, err := r.readConfig(ctx, args[0], o.teardown || o.changesNothing())
-			if err != nil {
-				return err
-			}
-			d, err := r.connectToDeployConfig(ctx, o, config)
-			if err != nil {
-				return err
-			}
-			defer d.close()
-			switch {
-			case o.dryRun:
-				return r.dryRun(ctx, d.client, config)
-			case o.check:
-				return d.check(ctx, config, true)
-			}
-			if err := d.preflight(ctx, config); err != nil {
-				return err
-			}
-			return d.upload(ctx, config)
-		})
+		func(ctx context.Context, r *run, args []string) error { return r.deployFile(ctx, o, args[0]) })
 	cmd.Long = cmd.Short + "." + fileHelp
 	t.addDeployFlags(cmd, &o)
 	t.addSiteFlag(cmd)
@@ -95,33 +72,82 @@ func (t *Tool) deployConfig() *cobra.Command {
 func (t *Tool) deploy() *cobra.Command {
 	var o deployOptions
 	cmd := t.command("deploy", "Deploy the staged cluster configuration",
-		func(ctx context.Context, r *run, _ []string) error {
-			if err := r.checkWait(o); err != nil {
-				return err
-			}
-			d, err := r.connectToDeploy(ctx, o)
-			if err != nil {
-				return err
-			}
-			defer d.close()
-			if o.dryRun {
-				return r.dryRunStaged(ctx, d.client)
-			}
-			config, err := d.staged(ctx)
-			switch {
-			case err != nil:
-				return err
-			case o.check:
-				return d.check(ctx, config, false)
-			}
-			if err := d.preflight(ctx, config); err != nil {
-				return err
-			}
-			return d.deployStaged(ctx, config)
-		})
+		func(ctx context.Context, r *run, _ []string) error { return r.deployStaged(ctx, o) })
 	t.addDeployFlags(cmd, &o)
 	t.addDeployHelp(cmd)
 	return cmd
+}
+
+func (t *Tool) check() *cobra.Command {
+	cmd := t.command("check [FILE]", "Have agents check a configuration (default: the staged one)",
+		func(ctx context.Context, r *run, args []string) error {
+			if len(args) == 0 {
+				return r.deployStaged(ctx, deployOptions{check: true})
+			}
+			return r.deployFile(ctx, deployOptions{check: true}, args[0])
+		})
+	cmd.Long = "Have agents check a configuration, the staged one unless FILE is given." + fileHelp + `
+
+The agents check scripts, interfaces, CPUs and ports, as before a deployment.
+Nothing changes: the command does what deploy --check and deploy-config --check
+do. Zeek's own controller cannot check. Without a controller, use check-config.
+
+The output is that of deploy. The exit code is 1 if there is any problem.`
+	t.addSiteFlag(cmd)
+	return cmd
+}
+
+// deployFile stages the configuration in a file and deploys it, or only shows what a
+// deployment would do.
+func (r *run) deployFile(ctx context.Context, o deployOptions, path string) error {
+	if err := r.checkWait(o); err != nil {
+		return err
+	}
+	config, err := r.readConfig(ctx, path, o.teardown || o.changesNothing())
+	if err != nil {
+		return err
+	}
+	d, err := r.connectToDeployConfig(ctx, o, config)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	switch {
+	case o.dryRun:
+		return r.dryRun(ctx, d.client, config)
+	case o.check:
+		return d.check(ctx, config, true)
+	}
+	if err := d.preflight(ctx, config); err != nil {
+		return err
+	}
+	return d.upload(ctx, config)
+}
+
+// deployStaged deploys the staged configuration, or only shows what a deployment would do.
+func (r *run) deployStaged(ctx context.Context, o deployOptions) error {
+	if err := r.checkWait(o); err != nil {
+		return err
+	}
+	d, err := r.connectToDeploy(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if o.dryRun {
+		return r.dryRunStaged(ctx, d.client)
+	}
+	config, err := d.staged(ctx)
+	switch {
+	case err != nil:
+		return err
+	case o.check:
+		return d.check(ctx, config, false)
+	}
+	if err := d.preflight(ctx, config); err != nil {
+		return err
+	}
+	return d.deployStaged(ctx, config)
 }
 
 func (t *Tool) rollback() *cobra.Command {

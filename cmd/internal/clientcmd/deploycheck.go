@@ -50,21 +50,12 @@ const problemLines = 10
 // problemsOf returns the problems that a check found. Nodes with the same problem
 // are shown together, with their lines in the cluster file.
 func (r *run) problemsOf(nodes []client.DeployedNode) []terminal.Line {
-	var texts []string
-	names := make(map[string][]string)
-	for _, n := range nodes {
-		text := problemOf(n)
-		if n.Success || text == "" {
-			continue
-		}
-		if names[text] == nil {
-			texts = append(texts, text)
-		}
-		names[text] = append(names[text], n.Node)
-	}
+	failed := slices.DeleteFunc(slices.Clone(nodes), func(n client.DeployedNode) bool { return n.Success })
 	var lines []terminal.Line
-	for _, text := range texts {
-		lines = append(lines, head(someOf(names[text])+r.linesOf(names[text])+":", text, problemLines)...)
+	for _, g := range groups(failed, func(n client.DeployedNode) (text, name string) { return n.Problem(), n.Node }) {
+		if g.text != "" {
+			lines = append(lines, head(someOf(g.names)+r.linesOf(g.names)+":", g.text, problemLines)...)
+		}
 	}
 	return lines
 }
@@ -81,7 +72,7 @@ func (r *run) linesOf(nodes []string) string {
 	if len(lines) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%s:%s)", r.places.name, someOf(lines))
+	return fmt.Sprintf(" (%s:%s)", r.places.Name, someOf(lines))
 }
 
 // lineOf returns the line of a node in the cluster file, 0 without a file.
@@ -89,22 +80,7 @@ func (r *run) lineOf(node string) int {
 	if r.places == nil {
 		return 0
 	}
-	return r.places.places.Node(node, "")
-}
-
-// problemOf returns the reason why a node has failed, with the first lines of what
-// Zeek wrote about it.
-func problemOf(n client.DeployedNode) string {
-	var parts []string
-	if n.Error != "" {
-		parts = append(parts, n.Error)
-	}
-	if n.Outputs != nil {
-		if text := strings.TrimSpace(n.Outputs.Stderr); text != "" && text != n.Error {
-			parts = append(parts, text)
-		}
-	}
-	return strings.Join(parts, "\n")
+	return r.places.Places.Node(node, "")
 }
 
 // checkLine returns the line that ends the output of a check.

@@ -32,7 +32,7 @@ func (r *run) connectToDeploy(ctx context.Context, o deployOptions) (*deployer, 
 	case o.sent != (zeekapi.DeployOptions{}):
 		d.client, err = r.connectExtended(ctx, "such options of deployments")
 	default:
-		if d.client, err = r.connectToChange(ctx); err != nil {
+		if d.client, err = r.connectAsTool(ctx); err != nil {
 			break
 		}
 		if d.ours, err = d.isOurs(ctx); err != nil {
@@ -54,9 +54,10 @@ func (r *run) connectToDeployConfig(ctx context.Context, o deployOptions, config
 	return d, err
 }
 
-// connectToChange returns a client for a deployment or a restart. For zeekwire's
-// controller, it receives events, which show the progress.
-func (r *run) connectToChange(ctx context.Context) (*client.Client, error) {
+// connectAsTool is connectAll for the commands of both tools. With Extended, the client
+// receives the events of zeekwire's controllers, which show the progress of changes, and
+// announce answers from a stored state. Without, it is only a client of Zeek's API.
+func (r *run) connectAsTool(ctx context.Context) (*client.Client, error) {
 	if r.tool.Extended {
 		return r.connectAll(ctx)
 	}
@@ -111,11 +112,12 @@ func (d *deployer) upload(ctx context.Context, config zeekapi.Configuration) err
 	return d.deployStaged(ctx, config)
 }
 
-// deployStaged deploys the staged configuration, which is config or not known.
+// deployStaged deploys the staged configuration, which is config or not known. If config
+// is no longer staged, our controller refuses.
 func (d *deployer) deployStaged(ctx context.Context, config zeekapi.Configuration) error {
 	return d.deploy(ctx, "Deploying", noteFor(config), config, func(ctx context.Context, c *client.Client) (client.DeployResult, error) {
 		if d.ours {
-			return c.DeployStaged(ctx, d.sent)
+			return c.DeployConfiguration(ctx, config.ID, d.sent)
 		}
 		return c.Deploy(ctx)
 	})

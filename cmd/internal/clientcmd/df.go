@@ -9,8 +9,11 @@ import (
 
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/selection"
 )
+
+const day = 24 * time.Hour
 
 func (t *Tool) df() *cobra.Command {
 	cmd := t.command("df [INSTANCE...]", "Show the disk space of the controller and of instances",
@@ -19,7 +22,9 @@ func (t *Tool) df() *cobra.Command {
 			if err != nil {
 				return r.misuse("%v", err)
 			}
-			f, err := r.takeMeasured(ctx, "the space on disks", nil, 24*time.Hour)
+			f, err := askOperation(ctx, r, "the space on disks", func(ctx context.Context, c *client.Client) (zeekapi.Figures, error) {
+				return c.Figures(ctx, day) // the space needs no fresh measurements of nodes
+			})
 			if err != nil {
 				return err
 			}
@@ -39,8 +44,8 @@ that fits the used space of the last 24 hours best (least squares), or of the
 time since the service started, but at least ten minutes. The forecast assumes
 that the growth stays the same.
 
-A forecast below a week, or a use above 80%, is shown in a warning colour, one
-below a day or above 95% in that of errors.
+A forecast below a week, or a use above 80%, is shown in the colour of warnings.
+A forecast below a day, or a use above 95%, is shown in the colour of errors.
 
 The JSON has the key directories, a list with service ("controller" or "agent"),
 name, purpose ("state", "spool" or "archive"), path, size, used and free
@@ -62,8 +67,8 @@ type spaces struct {
 }
 
 // newSpaces returns the spaces of the chosen instances, or of all machines.
-func newSpaces(f figures, chosen *selection.Matcher, all bool) spaces {
-	s := spaces{figures: f}
+func newSpaces(f zeekapi.Figures, chosen *selection.Matcher, all bool) spaces {
+	s := spaces{figures: figures{Figures: f}}
 	add := func(service, name string, directories []zeekapi.DirectorySpace) {
 		for _, d := range directories {
 			s.all = append(s.all, space{service, name, d})
@@ -72,7 +77,6 @@ func newSpaces(f figures, chosen *selection.Matcher, all bool) spaces {
 	if all {
 		add("controller", f.Controller, f.Directories)
 	}
-	s.problems, s.notes = nil, nil
 	for _, i := range f.Instances {
 		if !all && !chosen.Match(i.Instance) {
 			continue
@@ -128,7 +132,7 @@ func newSpaceView(s space) spaceView {
 	return v
 }
 
-// signed returns a number of a peer, 0 unless it is finite.
+// signed returns a number that a peer sent, or 0 if it is not finite.
 func signed(f float64) float64 { return finite(f) - finite(-f) }
 
 func (s spaces) lines(screen terminal.Screen) []terminal.Line {
@@ -155,20 +159,29 @@ func (s spaces) lines(screen terminal.Screen) []terminal.Line {
 	return append(t.Lines(screen), s.figures.lines()...)
 }
 
-// useCell returns the used share of what users may use, as df(1).
+// useCell returns the used share of the space that unprivileged users can use, as df(1).
 func (s space) useCell() terminal.Span {
 	if s.Used+s.Free == 0 {
 		return terminal.Span{}
 	}
-	percent := float64(s.Used) / (float64(s.Used) + float64(s.Free)) * 100
+	percent := useOf(s.DirectorySpace) * 100
 	return terminal.Span{Text: fmt.Sprintf("%.0f%%", percent), Style: alarm(percent > 80, percent > 95)}
+}
+
+// useOf returns the used share of the space that unprivileged users can use, 0 without a
+// measurement.
+func useOf(d zeekapi.DirectorySpace) float64 {
+	if d.Used+d.Free == 0 {
+		return 0
+	}
+	return float64(d.Used) / (float64(d.Used) + float64(d.Free))
 }
 
 func (s space) growthText() string {
 	if s.Period <= 0 {
 		return ""
 	}
-	perDay := signed(s.Growth) * 86400
+	perDay := signed(s.Growth) * day.Seconds()
 	if perDay < 0 {
 		return "-" + spaceText(uint64(min(-perDay, 1e18)))
 	}
@@ -179,9 +192,10 @@ func (s space) forecastCell() terminal.Span {
 	if s.FullIn <= 0 {
 		return terminal.Span{}
 	}
-	return terminal.Span{Text: age(s.FullIn), Style: alarm(s.FullIn < 7*24*time.Hour, s.FullIn < 24*time.Hour)}
+	return terminal.Span{Text: age(s.FullIn), Style: alarm(s.FullIn < 7*day, s.FullIn < day)}
 }
 
+// alarm returns the colour of a value that may be a problem.
 func alarm(warn, bad bool) terminal.Style {
 	switch {
 	case bad:

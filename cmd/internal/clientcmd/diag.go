@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 
 func (t *Tool) diag() *cobra.Command {
 	var bundle string
-	cmd := t.command("diag NODE", "Show what is known about a node that has a problem",
+	cmd := t.command("diag NODE", "Show the diagnosis of a node with a problem",
 		func(ctx context.Context, r *run, args []string) error {
 			c, err := r.connectExtended(ctx, "diagnoses")
 			if err != nil {
@@ -44,15 +43,15 @@ limits, and loaded scripts.
 
 With --bundle, all that is also written to a file that can be sent with a
 report, together with further files of the node, the status of the cluster,
-recent events and deployments. Secrets in names and values, such as tokens,
-passwords, private keys, and environment variables that look like them, are
-masked in all outputs of this command; look through the file before you send it
-nevertheless.
+recent events and deployments. Passwords, tokens, private keys, and environment
+variables with such names are masked in all output of this command. A secret
+without a known form cannot be recognized: check the file before you send it.
 
 The JSON has the keys node, instance, remark, config (the configuration of the
 node, null if it is not assigned), detail (keys as for the nodes of status, or
-null), crashes (a list with time, ran, in seconds, reason, signal, a number,
-zeek, a version, core, backtrace and stderr), stdout, stderr, facts (by name),
+null), crashes (a list with time, ran, in seconds, pid, reason, signal and
+exit_code, numbers or null, zeek, a version, core, backtrace and stderr),
+stdout, stderr, facts (by name),
 scripts (a list), limits and files (a list with name and size).` + jsonHelp
 	cmd.Flags().StringVar(&bundle, "bundle", "", "`FILE`.tar.gz to write, which must not exist")
 	return cmd
@@ -61,8 +60,10 @@ scripts (a list), limits and files (a list with name and size).` + jsonHelp
 type crashView struct {
 	Time      *time.Time `json:"time"`
 	Ran       *float64   `json:"ran"`
+	PID       *int64     `json:"pid"`
 	Reason    string     `json:"reason"`
 	Signal    *int64     `json:"signal"`
+	ExitCode  *int64     `json:"exit_code"`
 	Zeek      *string    `json:"zeek"`
 	Core      *string    `json:"core"`
 	Backtrace *string    `json:"backtrace"`
@@ -94,7 +95,8 @@ type nodeConfigView struct {
 	Role      zeekapi.ClusterRole `json:"role"`
 	Scripts   []string            `json:"scripts"`
 	Interface *string             `json:"interface"`
-	CPU       *int64              `json:"cpu_affinity"`
+	CPU       *int64              `json:"cpu_affinity"` // if it is a single one
+	CPUs      *string             `json:"cpus"`
 	Port      *uint16             `json:"port"`
 	Env       map[string]string   `json:"env"`
 }
@@ -104,14 +106,19 @@ func newDiagnosisView(node string, d zeekapi.Diagnosis) diagnosisView {
 		Node: node, Instance: d.Instance, Remark: orNull(d.Remark), Stdout: d.Outputs.Stdout, Stderr: d.Outputs.Stderr,
 		Facts: make(map[string]string), Scripts: names(d.Scripts), Limits: d.Limits,
 		Crashes: list(d.Crashes, func(c zeekapi.CrashReport) crashView {
-			return crashView{
-				orNullTime(c.Time), orNull(c.Runtime.Seconds()), c.Reason, orNull(c.Signal), orNull(c.Zeek), orNull(c.Core), orNull(c.Backtrace), c.Stderr,
+			v := crashView{
+				orNullTime(c.Time), orNull(c.Runtime.Seconds()), orNull(c.PID), c.Reason, orNull(c.Signal), nil,
+				orNull(c.Zeek), orNull(c.Core), orNull(c.Backtrace), c.Stderr,
 			}
+			if c.Code >= 0 {
+				v.ExitCode = &c.Code
+			}
+			return v
 		}),
 		Files: list(d.Files, func(f zeekapi.NodeFile) nodeFileView { return nodeFileView{f.Name, f.Size} }),
 	}
 	if n := d.Node; n != nil {
-		v.Config = &nodeConfigView{n.Role, names(n.Scripts), orNull(n.Interface), n.CPUAffinity, orNull(n.Port.Number), n.Env}
+		v.Config = &nodeConfigView{n.Role, names(n.Scripts), orNull(n.Interface), n.CPUAffinity, orNull(n.Affinity()), orNull(n.Port.Number), n.Env}
 	}
 	if d.Detail != nil {
 		detail := newNodeView(*d.Detail)
@@ -158,8 +165,8 @@ func (r *run) diagnosisLines(node string, d zeekapi.Diagnosis, bundle string) []
 	return lines
 }
 
-// crashLines returns the crashes of a node, the newest first. The output and backtrace are
-// those of the newest.
+// crashLines returns the crashes of a node, the newest first. Only the newest one is shown
+// with its backtrace and standard error.
 func crashLines(crashes []zeekapi.CrashReport, now time.Time) []terminal.Line {
 	if len(crashes) == 0 {
 		return []terminal.Line{terminal.Text("  none known")}
@@ -186,9 +193,7 @@ func factLines(d zeekapi.Diagnosis) []terminal.Line {
 	facts := slices.Clone(d.Facts)
 	if n := d.Node; n != nil {
 		facts = append(facts, zeekapi.Fact{Name: "scripts", Value: strings.Join(n.Scripts, " ")}, zeekapi.Fact{Name: "interface", Value: n.Interface})
-		if n.CPUAffinity != nil {
-			facts = append(facts, zeekapi.Fact{Name: "cpu", Value: strconv.FormatInt(*n.CPUAffinity, 10)})
-		}
+		facts = append(facts, zeekapi.Fact{Name: "cpu", Value: n.Affinity()})
 	}
 	var lines []terminal.Line
 	for _, f := range facts {
@@ -199,7 +204,7 @@ func factLines(d zeekapi.Diagnosis) []terminal.Line {
 	return lines
 }
 
-// indented returns the lines of a text.
+// indented returns the lines of a text, indented.
 func indented(text string) []terminal.Line {
 	var lines []terminal.Line
 	for line := range strings.Lines(text) {
@@ -208,7 +213,7 @@ func indented(text string) []terminal.Line {
 	return lines
 }
 
-// lastIndented returns the last lines of a text.
+// lastIndented returns the last lines of a text, indented.
 func lastIndented(text string) []terminal.Line {
 	lines := indented(text)
 	return lines[max(0, len(lines)-outputLines):]

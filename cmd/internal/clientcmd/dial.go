@@ -48,7 +48,7 @@ func (r *run) options() (connect.Options, error) {
 	if err := r.checkHost(); err != nil {
 		return connect.Options{}, err
 	}
-	o := connect.Options{Address: r.remote(), Timeout: max(r.retryDelay, time.Second)}
+	o := connect.Options{Address: r.host + ":" + strconv.Itoa(r.port), Timeout: max(r.retryDelay, time.Second)}
 	var err error
 	if o.Transport, err = connect.ParseTransport(r.transport); err != nil {
 		return o, err
@@ -56,7 +56,7 @@ func (r *run) options() (connect.Options, error) {
 	if o.Dialects, err = dialects(r.parameters.dialect); err != nil {
 		return o, err
 	}
-	if r.settings.find("controller", "port").origin == "" {
+	if r.usualPort {
 		native := net.JoinHostPort(strings.Trim(r.host, "[]"), strconv.Itoa(connect.NativePort))
 		switch o.Transport {
 		case connect.Native:
@@ -104,33 +104,46 @@ func isLoopback(host string) bool {
 // describes a failure in its error or to the user. The connection receives the given
 // topics in addition to the controller's. It ends with ctx.
 func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (*connect.Connection, error) {
-	o, err := r.checkedOptions()
+	r.keepCertificate(ctx)
+	targets, err := r.targets()
 	if err != nil {
 		return nil, err
 	}
-	o.OnError, o.Topics = onError, topics
-	r.info("connecting to controller %s", r.remote())
 	progress := r.newConnectProgress()
 	defer progress.clear()
 	stage := connectStage
 	for attempt := range r.attempts {
-		c, err := r.tool.Dial(ctx, o)
-		switch {
-		case err == nil:
-			r.useConnection(ctx, c, o)
-			return c, nil
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case errors.Is(err, syscall.ECONNREFUSED):
-			r.debug("connection refused for controller %s", r.remote())
-		case isTimeout(err):
-			stage = timeoutStage(err)
-			r.debug("time-out in %s with controller %s", stage, r.remote())
-		default:
-			r.error("%s%s", explain(err, r.remote()), r.trustAdvice(err))
-			return nil, &ExitError{Code: 1, cause: err}
+		var last error
+		var failures []error // that a further attempt would not change
+		for _, t := range targets {
+			if len(targets) > 1 {
+				r.chosen.Store(&t.remote)
+			}
+			if attempt == 0 {
+				r.info("connecting to controller %s", r.remote())
+			}
+			t.options.OnError, t.options.Topics = onError, topics
+			c, err := r.tool.Dial(ctx, t.options)
+			switch {
+			case err == nil:
+				r.useConnection(ctx, c, t.options)
+				return c, nil
+			case ctx.Err() != nil:
+				return nil, context.Cause(ctx)
+			case errors.Is(err, syscall.ECONNREFUSED):
+				r.debug("connection refused for controller %s", r.remote())
+			case isTimeout(err):
+				stage = timeoutStage(err)
+				r.debug("time-out in %s with controller %s", stage, r.remote())
+			default:
+				failures = append(failures, fmt.Errorf("%s%s", explain(err, r.remote()), r.trustAdvice(err)))
+			}
+			last = err
 		}
-		progress.addFailure(err)
+		if len(failures) == len(targets) {
+			return nil, r.failToConnect(failures, last)
+		}
+		progress.addFailure(last)
 		if attempt == r.attempts-1 {
 			break // zeek-client pauses once more here, without a further attempt
 		}
@@ -139,9 +152,18 @@ func (r *run) dial(ctx context.Context, onError func(error), topics ...string) (
 		}
 	}
 	progress.clear()
-	err = r.fail("%s connection to %s timed out in %s", r.link, r.remote(), stage)
+	err = r.fail("%s connection to %s timed out in %s", r.link, r.tried(targets), stage)
 	progress.printHint()
 	return nil, err
+}
+
+// failToConnect prints why no controller accepts a connection, and returns the error of
+// the command.
+func (r *run) failToConnect(failures []error, cause error) error {
+	for _, err := range failures {
+		r.error("%v", err)
+	}
+	return &ExitError{Code: 1, cause: cause}
 }
 
 // checkedOptions returns the options of the connection. It reports invalid and
@@ -161,8 +183,11 @@ func (r *run) checkedOptions() (connect.Options, error) {
 		return o, r.fail("cannot configure connection to %s: %v", r.remote(), err)
 	}
 	r.link = "websocket" // the name that zeek-client uses
-	if o.Transport == connect.Native {
+	switch o.Transport {
+	case connect.Native:
 		r.link = "native"
+	case connect.HTTP:
+		r.link = "HTTP"
 	}
 	return o, nil
 }
@@ -180,6 +205,11 @@ func (r *run) useConnection(ctx context.Context, c *connect.Connection, o connec
 		r.link = "native"
 	}
 	r.reportFound(c.Found)
+	r.trace(c)
+}
+
+// trace shows the messages of a connection if the verbosity asks for it.
+func (r *run) trace(c *connect.Connection) {
 	if r.show >= showTraffic {
 		c.Bus = &tracer{c.Bus, r.messages}
 	}
@@ -245,12 +275,32 @@ func (r *run) connect(ctx context.Context, additional ...*zeekapi.Dialect) (*cli
 	if err != nil {
 		return nil, err
 	}
-	c.Store(client.New(connection, append([]*zeekapi.Dialect{connection.Dialect}, additional...)...))
-	return c.Load(), nil
+	made := client.New(connection, append([]*zeekapi.Dialect{connection.Dialect}, additional...)...)
+	made.FollowLeader(r.redirect(ctx, made.Complain, topics))
+	made.OnStoredAnswer(r.answered)
+	c.Store(made)
+	if len(r.remotes) > 1 && made.Has(zeekapi.ControllersRequest{}) {
+		r.seekLeader(ctx, made)
+	}
+	return made, nil
 }
 
 // remote returns the address of the controller, as messages show it.
-func (r *run) remote() string { return r.host + ":" + strconv.Itoa(r.port) }
+func (r *run) remote() string { return r.describe(r.at()) }
+
+// describe returns an address, as messages show it.
+func (r *run) describe(a remote) string {
+	switch {
+	case a.port > 0:
+	case len(r.remotes) == 0:
+		a.port = r.port // of the settings, or the default of the transport
+	case r.parameters.transport == string(connect.Native):
+		a.port = connect.NativePort
+	default:
+		a.port = connect.WebSocketPort
+	}
+	return a.host + ":" + strconv.Itoa(a.port)
+}
 
 // isTimeout reports whether an attempt to connect exceeded its time limit.
 func isTimeout(err error) bool {

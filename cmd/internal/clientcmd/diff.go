@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/configcheck"
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
@@ -77,7 +78,7 @@ func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Confi
 		return err
 	}
 	all.edited = editedIn(status).keptBy(d)
-	if err := r.present(newDiffView(all), all.lines); err != nil {
+	if err := r.present(newDiffView(all, r.age()), all.lines); err != nil {
 		return err
 	}
 	if r.tool.flags.strictExit && all.any() {
@@ -89,9 +90,9 @@ func (r *run) dryRun(ctx context.Context, c *client.Client, config zeekapi.Confi
 // differences are what deploying a configuration would change.
 type differences struct {
 	zeekapi.Diff
-	places *locator    // in the file of the new configuration; nil without one
-	site   *siteDiff   // nil: the site does not change
-	edited editedNodes // that restart although they do not change
+	places *configcheck.Locator // in the file of the new configuration; nil without one
+	site   *siteDiff            // nil: the site does not change
+	edited editedNodes          // that restart although they do not change
 }
 
 // any reports whether anything would change.
@@ -142,7 +143,8 @@ func (d differences) lines() []terminal.Line {
 	return lines
 }
 
-// placedChange is a change with the lines of the file that make it, 0 if there are none.
+// placedChange is a change with its lines in the cluster file. A line is 0 if it is not
+// known.
 type placedChange struct {
 	zeekapi.Change
 	line   int
@@ -152,7 +154,7 @@ type placedChange struct {
 func (d differences) placedInstance(c zeekapi.Change) placedChange {
 	p := placedChange{Change: c, fields: make([]int, len(c.Fields))}
 	if d.places != nil {
-		p.line = d.places.places.Instance(c.Name)
+		p.line = d.places.Places.Instance(c.Name)
 		for i := range p.fields {
 			p.fields[i] = p.line
 		}
@@ -163,9 +165,9 @@ func (d differences) placedInstance(c zeekapi.Change) placedChange {
 func (d differences) placedNode(c zeekapi.Change) placedChange {
 	p := placedChange{Change: c, fields: make([]int, len(c.Fields))}
 	if d.places != nil && c.Kind != removed {
-		p.line = d.places.places.Node(c.Name, "")
+		p.line = d.places.Places.Node(c.Name, "")
 		for i, f := range c.Fields {
-			p.fields[i] = d.places.places.Change(c.Name, f)
+			p.fields[i] = d.places.Places.Change(c.Name, f)
 		}
 	}
 	return p
@@ -176,7 +178,7 @@ func (d differences) at(line int) terminal.Span {
 	if line == 0 {
 		return terminal.Span{}
 	}
-	return terminal.Span{Text: fmt.Sprintf(" (%s:%d)", d.places.name, line), Style: terminal.Faint}
+	return terminal.Span{Text: fmt.Sprintf(" (%s:%d)", d.places.Name, line), Style: terminal.Faint}
 }
 
 func (d differences) changeLines(kind string, c placedChange) []terminal.Line {

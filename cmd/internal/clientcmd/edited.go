@@ -77,17 +77,9 @@ func (e editedNodes) keptBy(d zeekapi.Diff) editedNodes {
 
 // lines returns the files that changed. Nodes with the same files share a line.
 func (e editedNodes) lines() []terminal.Line {
-	var files []string
-	nodes := make(map[string][]string)
-	for _, n := range e {
-		text := someOf(n.files)
-		if nodes[text] == nil {
-			files = append(files, text)
-		}
-		nodes[text] = append(nodes[text], n.node)
-	}
-	return list(files, func(text string) terminal.Line {
-		return terminal.Line{{Text: someOf(nodes[text]) + ": ", Style: terminal.Strong}, {Text: scriptsChanged + ": " + text, Style: terminal.Warn}}
+	files := groups(e, func(n editedNode) (text, name string) { return someOf(n.files), n.node })
+	return list(files, func(g group) terminal.Line {
+		return terminal.Line{{Text: someOf(g.names) + ": ", Style: terminal.Strong}, {Text: scriptsChanged + ": " + g.text, Style: terminal.Warn}}
 	})
 }
 

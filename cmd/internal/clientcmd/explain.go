@@ -26,8 +26,15 @@ func explain(err error, remote string) string {
 		untrusted      *tls.CertificateVerificationError
 		network        net.Error
 		lookup         *net.DNSError
+		refused        *connect.HTTPError
 	)
 	switch {
+	case errors.As(err, &refused):
+		hint := ""
+		if refused.Status == http.StatusUnauthorized {
+			hint = "; set " + tokenVariable + ", or ssl.certificate, to what the controller accepts"
+		}
+		return fmt.Sprintf("HTTP error with controller %s: %v%s", remote, err, hint)
 	case errors.As(err, &mismatch):
 		kind := "websocket"
 		switch mismatch.Met {

@@ -12,3 +12,9 @@ var Views = map[string]any{
 	"netstats": []any{nodeTrafficView{}, interfaceView{}, remarksView{}}, "peers": []any{peersView{}, remarksView{}},
 	"df": []any{spaceView{}, remarksView{}}, "scripts": nodeScriptsView{}, "top": remarksView{},
 }
+
+// OtherViews are further parts of the JSON output, whose keys the help of several
+// commands describes.
+var OtherViews = map[string]any{
+	"alerts": alertsView{}, "diag": diagnosisView{}, "cleanup": leftoverView{}, "top": placedNodeView{}, "get-nodes": nodeStateView{},
+}

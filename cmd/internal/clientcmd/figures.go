@@ -14,7 +14,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
 
-// freshly is the largest age of measurements for commands that show the present.
+// freshly is the maximum age of the measurements of nodes that commands show.
 const freshly = time.Second
 
 // figures are the measurements of a cluster, reduced to what a command shows.
@@ -57,7 +57,7 @@ func takeFigures(f zeekapi.Figures, names []string) figures {
 	return taken
 }
 
-// silence adds the nodes that should have told what a command shows, but did not.
+// silence adds notes about the nodes that did not report measurements.
 func (f *figures) silence() {
 	for _, n := range f.nodes {
 		if n.Silent != "" {
@@ -70,16 +70,8 @@ func (f *figures) silence() {
 func (f figures) lines() []terminal.Line {
 	var lines []terminal.Line
 	add := func(all []remark, style terminal.Style) {
-		var texts []string
-		sources := make(map[string][]string)
-		for _, r := range all {
-			if sources[r.text] == nil {
-				texts = append(texts, r.text)
-			}
-			sources[r.text] = append(sources[r.text], r.source)
-		}
-		for _, text := range texts {
-			lines = append(lines, terminal.Line{{Text: someOf(sources[text]) + ": ", Style: terminal.Strong}, {Text: inOneLine(text), Style: style}})
+		for _, g := range groups(all, func(r remark) (text, name string) { return r.text, r.source }) {
+			lines = append(lines, terminal.Line{{Text: someOf(g.names) + ": ", Style: terminal.Strong}, {Text: inOneLine(g.text), Style: style}})
 		}
 	}
 	add(f.problems, terminal.Bad)
@@ -118,25 +110,30 @@ and notes, a list with source and text, about what cannot be measured.`
 type measuring struct {
 	*run
 	client   *client.Client
-	extended bool // whether the controller is zeekwire's
+	extended bool     // whether the controller is zeekwire's
+	names    []string // of the selected nodes; empty for all nodes
 }
 
-// connectToMeasure connects to the controller. The caller must close the client.
-func (r *run) connectToMeasure(ctx context.Context) (*measuring, error) {
+// connectToMeasure connects to the controller, and selects nodes. The caller must close
+// the client.
+func (r *run) connectToMeasure(ctx context.Context, args []string) (*measuring, error) {
 	c, err := r.connectAll(ctx)
 	if err != nil {
 		return nil, err
 	}
-	extended, err := r.speaksOperations(ctx, c)
+	m := &measuring{run: r, client: c}
+	if m.extended, err = r.speaksOperations(ctx, c); err == nil {
+		m.names, err = r.selectNodes(ctx, c, args)
+	}
 	if err != nil {
 		c.Close()
 		return nil, err
 	}
-	return &measuring{r, c, extended}, nil
+	return m, nil
 }
 
-// take returns the measurements of the named nodes, or of all. Those of Zeek's controller
-// are only the states of nodes.
+// take returns the measurements of the named nodes, or of all nodes without names. Those
+// of Zeek's controller are only the states of nodes.
 func (m *measuring) take(ctx context.Context, names []string, maxAge time.Duration) (figures, error) {
 	call := statesAsFigures
 	if m.extended {
@@ -153,15 +150,8 @@ func (m *measuring) take(ctx context.Context, names []string, maxAge time.Durati
 	return takeFigures(f, names), nil
 }
 
-// takeMeasured is take for data that only zeekwire's controller has. The error names them.
-func (r *run) takeMeasured(ctx context.Context, what string, names []string, maxAge time.Duration) (figures, error) {
-	f, err := askOperation(ctx, r, what, func(ctx context.Context, c *client.Client) (zeekapi.Figures, error) {
-		return c.Figures(ctx, maxAge)
-	})
-	return takeFigures(f, names), err
-}
-
-// statesAsFigures returns what Zeek's controller tells about nodes.
+// statesAsFigures returns the states of nodes, which are all that Zeek's controller knows,
+// as measurements.
 func statesAsFigures(ctx context.Context, c *client.Client) (zeekapi.Figures, error) {
 	s, err := assembleStatus(ctx, c)
 	var f zeekapi.Figures
@@ -173,7 +163,7 @@ func statesAsFigures(ctx context.Context, c *client.Client) (zeekapi.Figures, er
 	return f, err
 }
 
-// finite returns a number of a peer, 0 unless it is finite and positive.
+// finite returns a number that a peer sent, or 0 if it is negative or not finite.
 func finite(f float64) float64 {
 	if math.IsNaN(f) || math.IsInf(f, 0) || f < 0 {
 		return 0
@@ -200,8 +190,8 @@ func megabits(rate float64) string { return fmt.Sprintf("%.1f", finite(rate)*8/1
 // shareText formats a share of packets.
 func shareText(share float64) string { return fmt.Sprintf("%.2f%%", finite(share)*100) }
 
-// lossCell returns a share of dropped packets, with a warning colour beyond a threshold in
-// percent, and the colour of errors beyond ten times as much.
+// lossCell returns a share of dropped packets. Above the threshold, in percent, it has the
+// colour of warnings, and above ten times the threshold that of errors.
 func lossCell(share, threshold float64) terminal.Span {
 	span := cell(shareText(share))
 	switch percent := finite(share) * 100; {
@@ -224,7 +214,7 @@ func ratesOf(t *zeekapi.Traffic) *zeekapi.TrafficRates {
 // reads reports whether a node reads packets.
 func reads(n placedNode) bool { return n.Interface != "" }
 
-// losing returns the nodes that drop more than a threshold in percent of their packets now.
+// losing returns the nodes whose current loss exceeds a threshold in percent.
 func losing(nodes []placedNode, threshold float64) []placedNode {
 	return slices.DeleteFunc(slices.Clone(nodes), func(n placedNode) bool {
 		r := ratesOf(n.Traffic)
@@ -232,11 +222,11 @@ func losing(nodes []placedNode, threshold float64) []placedNode {
 	})
 }
 
-// defaultLoss is the share of dropped packets, in percent, beyond which it is a problem.
+// defaultLoss is the default threshold for a loss that is a problem, in percent.
 const defaultLoss = 1
 
-// figureWarnings returns lines about nodes that lose packets, the worst first, and about
-// those that do not see others that run, for the status.
+// figureWarnings returns the lines of a status about nodes that lose packets, the largest
+// loss first, and about nodes with missing connections.
 func figureWarnings(s zeekapi.Status) []terminal.Line {
 	nodes := nodesOf(s)
 	var loss, missing []string

@@ -198,7 +198,7 @@ func TestSpaces(t *testing.T) {
 			{Instance: "z", Note: "Zeek's own"},
 		},
 	}
-	s := newSpaces(takeFigures(f, nil), matching(t), true)
+	s := newSpaces(f, matching(t), true)
 	want := "MACHINE         DIRECTORY  SIZE  USED  FREE  USE  GROWTH/DAY  FULL IN  PATH\n" +
 		"c (controller)  state      100G   50G   50G  50%                       /c\n" +
 		"a               spool      100G   90G   10G  90%        1.0G    1d12h  /s\n" +
@@ -210,7 +210,7 @@ func TestSpaces(t *testing.T) {
 	if u, c := s.all[1].useCell(), s.all[1].forecastCell(); u.Style != terminal.Warn || c.Style != terminal.Warn {
 		t.Errorf("styles are %q and %q", u.Style, c.Style)
 	}
-	s = newSpaces(takeFigures(f, nil), matching(t, "a*", "nix"), false)
+	s = newSpaces(f, matching(t, "a*", "nix"), false)
 	if len(s.all) != 2 || !slices.Equal(s.problems, []remark{{"nix", "unknown instance"}}) {
 		t.Errorf("%+v", s)
 	}

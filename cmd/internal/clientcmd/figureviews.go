@@ -12,7 +12,7 @@ const (
 	trafficHelp = `
 
 Traffic has the keys measured (a time), received, dropped and link (packets
-since the start; link is null if the packet source does not tell), bytes,
+since the start; link is null if the packet source does not count), bytes,
 drop_share (0 to 1), and rates, which is null before the second measurement:
 period (seconds), received, dropped, link and bytes (per second), and
 drop_share.`

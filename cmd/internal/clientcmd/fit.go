@@ -110,7 +110,7 @@ func countLines(s zeekapi.Status) []terminal.Line {
 	}
 	nodes := nodesOf(s)
 	style := terminal.Plain
-	if slices.ContainsFunc(nodes, func(n placedNode) bool { return fails(n.NodeDetail) }) {
+	if slices.ContainsFunc(nodes, func(n placedNode) bool { return n.Fails() }) {
 		style = terminal.Bad
 	}
 	return []terminal.Line{instances, {

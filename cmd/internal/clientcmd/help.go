@@ -35,6 +35,7 @@ var examples = map[string][]string{
 
 	"alerts":          {"alerts", "alerts test"},
 	"test":            {"alerts test"},
+	"check":           {"check cluster.cfg", "check  # staged configuration"},
 	"diff":            {"diff cluster.cfg", "diff --strict-exit  # staged configuration; exit code 3 if it differs"},
 	"df":              {"df", "df sensor-01 sensor-02"},
 	"cleanup":         {"cleanup --dry-run", "cleanup instance-01"},
@@ -51,6 +52,7 @@ var examples = map[string][]string{
 	"scripts":         {"scripts worker-1", "scripts --all --json worker-1"},
 	"show-config":     {"show-config cluster.cfg", "show-config --json cluster.cfg"},
 	"start":           {"start worker-1", "start --all"},
+	"step-down":       {"step-down"},
 	"stop":            {"stop worker-1 worker-2", "stop --all"},
 	"status":          {"status", "status --strict-exit > /dev/null || echo something is wrong"},
 	"teardown":        {"teardown", "teardown --yes"},

@@ -26,7 +26,8 @@ func (t *Tool) history() *cobra.Command {
 			}
 			view := struct {
 				Deployments []deploymentView `json:"deployments"`
-			}{list(all, newDeploymentView)}
+				ageView
+			}{list(all, newDeploymentView), r.age()}
 			return r.present(view, func() []terminal.Line { return r.historyTable(all) })
 		})
 	cmd.Long = cmd.Short + `, the newest first.
@@ -35,7 +36,7 @@ func (t *Tool) history() *cobra.Command {
 "rollback NUMBER" deploys it again.
 
 The JSON has the key deployments, a list with
-` + deploymentHelp + "." + jsonHelp
+` + deploymentHelp + "." + ageHelp + jsonHelp
 	cmd.Flags().Uint64VarP(&limit, "limit", "n", 20, "maximum `NUMBER` of deployments, 0 for all in the history")
 	return cmd
 }
@@ -108,7 +109,8 @@ func (t *Tool) events() *cobra.Command {
 			}
 			view := struct {
 				Events []eventView `json:"events"`
-			}{list(all, newEventView)}
+				ageView
+			}{list(all, newEventView), r.age()}
 			return r.present(view, func() []terminal.Line {
 				if len(all) == 0 {
 					return []terminal.Line{terminal.Text("Nothing happened.")}
@@ -123,7 +125,7 @@ problems, and notifications of operators.
 "watch" shows events as they occur.
 
 The JSON has the key events, a list with
-` + eventHelp + "." + jsonHelp
+` + eventHelp + "." + ageHelp + jsonHelp
 	cmd.Flags().Uint64VarP(&limit, "limit", "n", 50, "maximum `NUMBER` of events, 0 for all that the controller keeps")
 	cmd.Flags().Uint64Var(&after, "after", 0, "`NUMBER` of the event after which to start")
 	return cmd

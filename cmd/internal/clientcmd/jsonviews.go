@@ -12,6 +12,10 @@ import (
 const (
 	jsonHelp = "\n\nIn JSON, times are in RFC 3339 and UTC, and unknown values are null."
 
+	ageHelp = `
+If a controller that stands by has answered, the key age has the age of its
+state in seconds.`
+
 	deploymentHelp = `number, config (its ID), action ("deploy", "force",
 "partial", "rollback", "set-configuration"), by, started, ended, outcome
 ("pending", "deployed", "failed", "timeout", "superseded", "lost", "refused",
@@ -30,16 +34,20 @@ target (IDs of configurations), last_deployment (keys as for history), job
 (keys as for rolling-restart), and instances, by name, each with host, port,
 connected, since, wanted, ready, drained, dialects, agent (name, version,
 started), zeek (a version), last_error, refused (addresses of other agents with
-its name), problems (a list with kind, node, subject, text and since), and
-nodes, by name, each with state, cluster_role, mgmt_role, pid, port,
-metrics_port, since, restarts, cpu (processors in use), memory (bytes),
-last_error, edited (files that the node has loaded, and that changed since),
-stopped_by (the client that stopped it, at the time since; only if the node is
-stopped), ` + figuresHelp + `
-The controller is null if it is Zeek's. If
-the controller cannot store changes, storage_error says why. The key exposure
-has ports, a list with purpose, address, tls and peers (a list with who, may,
-and commands, which is true if they may change what runs), and warnings.`
+its name), problems (a list with kind, node, subject, text and since),
+directories (a list as in df; missing if unknown), and nodes, by name, each with
+state, cluster_role, mgmt_role, pid, port, metrics_port, since, restarts, cpu
+(processors in use), memory (bytes), last_error, edited (files that the node has
+loaded, and that changed since), stopped_by (the client that stopped it, at the
+time since; only if the node is stopped), ` + figuresHelp + `
+The key traffic has the sums of all nodes, or null. The controller is null if
+it is Zeek's. If the controller cannot store changes, storage_error says why.
+The key exposure has ports, a list with purpose, address, tls and peers (a list
+with who, may, and commands, which is true if they may change what runs), and
+warnings. With several controllers, there are the keys controllers (a list, the
+leader first, with name, version, clients, agents and http, which are addresses,
+leads, since and behind, the number of changes that it has not read), term (of
+the leader) and, if the controller stands by, as_of (the time of its state).` + ageHelp
 
 	diffHelp = `
 
@@ -50,7 +58,7 @@ whose agents are not connected), edited (a list of the kept nodes that restart
 because their scripts changed, with node, instance and files), and site, which
 is null if the site does not change. Otherwise it has the keys from and to (IDs
 of sites), and files, a list with path, kind, diff (a unified diff of a changed
-text file) and note. A line is that of FILE from which a value comes, or null.`
+text file) and note. A line is that of FILE from which a value comes, or null.` + ageHelp
 )
 
 type processView struct {
@@ -96,6 +104,7 @@ type instanceView struct {
 	LastError *string             `json:"last_error"`
 	Refused   []string            `json:"refused"`
 	Problems  []problemView       `json:"problems"`
+	Disks     []spaceView         `json:"directories,omitempty"`
 	Nodes     map[string]nodeView `json:"nodes"`
 }
 
@@ -138,7 +147,14 @@ type statusView struct {
 	Job            *jobView                `json:"job"`
 	Instances      map[string]instanceView `json:"instances"`
 	StorageError   *string                 `json:"storage_error"` // why changes are refused
-	Exposure       *exposureView           `json:"exposure"`      // null if the controller does not tell
+	Exposure       *exposureView           `json:"exposure"`      // null if the controller does not report it
+	Traffic        *trafficView            `json:"traffic"`       // of all nodes together; null if none is measured
+
+	// Only of several controllers.
+	Controllers []controllerView `json:"controllers,omitempty"`
+	Term        uint64           `json:"term,omitempty"`
+	AsOf        *time.Time       `json:"as_of,omitempty"`
+	ageView
 }
 
 type exposureView struct {
@@ -182,6 +198,7 @@ type diffView struct {
 	Edited    []editedView `json:"edited"`
 
 	Site *siteDiffView `json:"site"`
+	ageView
 }
 
 type editedView struct {
@@ -256,6 +273,9 @@ func newInstanceView(i zeekapi.InstanceStatus) instanceView {
 		Port: orNull(i.Instance.Port.Number), Connected: i.Connected, Since: orNullTime(i.Since),
 		Wanted: i.Wanted, Ready: i.Ready, Drained: i.Drained, Dialects: names(i.Dialects),
 		Agent: newProcessView(i.Agent), Zeek: orNull(i.Zeek), LastError: orNull(i.LastError), Refused: names(i.Refused), Problems: list(i.Problems, newProblemView),
+		Disks: list(i.Directories, func(d zeekapi.DirectorySpace) spaceView {
+			return newSpaceView(space{"agent", i.Instance.Name, d})
+		}),
 		Nodes: make(map[string]nodeView, len(i.Nodes)),
 	}
 	if i.Instance.Host.IsValid() && !i.Instance.Host.IsUnspecified() {
@@ -285,6 +305,10 @@ func newStatusView(s zeekapi.Status) statusView {
 		Controller: newProcessView(s.Controller),
 		Staged:     orNull(s.Staged), Deployed: orNull(s.Deployed), Target: orNull(s.Target),
 		Instances: make(map[string]instanceView, len(s.Instances)), StorageError: orNull(s.Storage),
+		Term: s.Term, AsOf: orNullTime(s.AsOf), ageView: newAgeView(s.AsOf, time.Now()),
+	}
+	if len(s.Controllers) > 0 {
+		v.Controllers = list(s.Controllers, newControllerView)
 	}
 	if s.Last != nil {
 		last := newDeploymentView(*s.Last)
@@ -296,6 +320,9 @@ func newStatusView(s zeekapi.Status) statusView {
 	}
 	for _, i := range s.Instances {
 		v.Instances[i.Instance.Name] = newInstanceView(i)
+	}
+	if t := trafficOf(nodesOf(s)); t.Rates != nil || !t.Measured.IsZero() {
+		v.Traffic = newTrafficView(&t)
 	}
 	if s.Exposure != nil {
 		v.Exposure = newExposureView(*s.Exposure)
@@ -320,12 +347,12 @@ func newChangeView(c placedChange) changeView {
 	return changeView{c.Name, c.Kind, fields, orNull(c.line)}
 }
 
-func newDiffView(d differences) diffView {
+func newDiffView(d differences, age ageView) diffView {
 	return diffView{
 		orNull(d.From), d.To,
 		list(d.Instances, func(c zeekapi.Change) changeView { return newChangeView(d.placedInstance(c)) }),
 		list(d.Nodes, func(c zeekapi.Change) changeView { return newChangeView(d.placedNode(c)) }), names(d.Missing),
-		list(d.edited, newEditedView), newSiteDiffView(d.site),
+		list(d.edited, newEditedView), newSiteDiffView(d.site), age,
 	}
 }
 

@@ -32,15 +32,11 @@ func (t *Tool) logs() *cobra.Command {
 			case lines < 1:
 				return r.misuse("--lines %d: want a number from 1", lines)
 			}
-			c, err := r.connectExtended(ctx, "the outputs of nodes")
+			c, names, err := r.connectForNodes(ctx, "the outputs of nodes", args)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			names, err := r.selectNodes(ctx, c, args)
-			if err != nil {
-				return err
-			}
 			logs := list(names, func(name string) *nodeLog { return &nodeLog{run: r, client: c, node: name, lines: lines} })
 			if len(logs) == 1 && slices.Equal(names, args) {
 				err = logs[0].show(ctx)
@@ -180,8 +176,8 @@ func (l *nodeLog) write(o zeekapi.NodeOutputs) error {
 	return l.run.writeOutputs(zeekapi.NodeOutputs{Stdout: prefixed(l.prefix, o.Stdout), Stderr: prefixed(l.prefix, o.Stderr)})
 }
 
-// prefixed returns a text whose lines begin with a prefix. It ends the last line, so that
-// lines of other texts can follow. Without a prefix, it returns the text itself.
+// prefixed returns a text with a prefix before each line. The last line gets a line end, so
+// that other texts can follow. Without a prefix, the text is unchanged.
 func prefixed(prefix, text string) string {
 	if prefix == "" {
 		return text

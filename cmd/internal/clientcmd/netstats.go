@@ -42,12 +42,14 @@ interface, or of the named ones, and of all together, since their start and per
 second. The second table has the packets that arrived at the network interfaces
 of the machines, whether or not a node received them.
 
-Rates are those since the measurement before, which is up to ten seconds old.
-With --interval, the command waits, and shows those of that time.
+Rates cover the time since the previous measurement, which is at most ten
+seconds ago. With --interval, the command measures twice, and shows the rates
+between the two measurements.
 
-The loss is the share of packets that were dropped. More than the threshold is
-shown in a warning colour, more than ten times as much in that of errors. With
---strict-exit, the exit code is 3 if a node drops more than that now.
+The loss is the share of packets that were dropped. Above the threshold, it is
+shown in the colour of warnings, and above ten times the threshold in that of
+errors. With --strict-exit, the exit code is 3 if the present loss of a node
+exceeds the threshold.
 
 The JSON has the keys nodes, by name, each with instance, interface, traffic and
 silent (why the node does not report), total (as traffic), and interfaces, a
@@ -60,33 +62,28 @@ list with instance, name and traffic.` + trafficHelp + remarksHelp + jsonHelp
 
 // takeTraffic returns the traffic of nodes. With an interval, it measures twice, and the
 // rates are those between the two.
-func (r *run) takeTraffic(ctx context.Context, names []string, interval time.Duration) (figures, error) {
-	m, err := r.connectToMeasure(ctx)
+func (r *run) takeTraffic(ctx context.Context, args []string, interval time.Duration) (figures, error) {
+	c, names, err := r.connectForNodes(ctx, "the packets of nodes", args)
 	if err != nil {
 		return figures{}, err
 	}
-	defer m.client.Close()
-	if !m.extended {
-		return figures{}, r.unsupported("the packets of nodes")
-	}
-	if names, err = r.selectNodes(ctx, m.client, names); err != nil {
-		return figures{}, err
-	}
-	before, err := m.take(ctx, names, freshly)
+	defer c.Close()
+	m := &measuring{run: r, client: c, extended: true, names: names}
+	before, err := m.take(ctx, m.names, freshly)
 	if err != nil || interval == 0 {
 		return before, err
 	}
 	if !sleep(ctx, interval) {
 		return figures{}, errors.Join(ctx.Err(), context.Cause(ctx))
 	}
-	now, err := m.take(ctx, names, freshly)
+	now, err := m.take(ctx, m.names, freshly)
 	if err == nil {
 		now.between(before)
 	}
 	return now, err
 }
 
-// between replaces rates by those since an earlier measurement.
+// between replaces the rates by the rates since an earlier measurement.
 func (f *figures) between(before figures) {
 	nodes := make(map[string]*zeekapi.Traffic)
 	for _, n := range before.nodes {

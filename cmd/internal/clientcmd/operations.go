@@ -13,8 +13,8 @@ import (
 // operations returns the commands that zeek-client does not have.
 func (t *Tool) operations() []*cobra.Command {
 	return []*cobra.Command{
-		t.showConfig(), t.status(), t.watch(), t.diff(), t.history(), t.rollback(), t.rollingRestart(),
-		t.stop(), t.start(), t.drain(), t.undrain(), t.teardown(), t.process(), t.diag(), t.cleanup(), t.logs(), t.events(), t.alerts(),
+		t.check(), t.showConfig(), t.status(), t.watch(), t.diff(), t.history(), t.rollback(), t.rollingRestart(),
+		t.stop(), t.start(), t.drain(), t.undrain(), t.stepDown(), t.teardown(), t.process(), t.diag(), t.cleanup(), t.logs(), t.events(), t.alerts(),
 		t.top(), t.netstats(), t.peers(), t.df(), t.scripts(),
 	}
 }

@@ -1,7 +1,6 @@
 package clientcmd
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,23 +18,19 @@ import (
 func (t *Tool) peers() *cobra.Command {
 	cmd := t.command("peers [NODE...]", "Show connections between nodes that are missing",
 		func(ctx context.Context, r *run, args []string) error {
-			m, err := r.connectToMeasure(ctx)
+			m, err := r.connectToMeasure(ctx, args)
 			if err != nil {
 				return err
 			}
 			defer m.client.Close()
-			names, err := r.selectNodes(ctx, m.client, args)
-			if err != nil {
-				return err
-			}
 			all, err := m.take(ctx, nil, freshly)
 			if err != nil {
 				return err
 			}
-			if err := m.addConnections(ctx, &all, names); err != nil {
+			if err := m.addConnections(ctx, &all); err != nil {
 				return err
 			}
-			p := newPeerMatrix(all, names)
+			p := newPeerMatrix(all, m.names)
 			if err := r.present(p.view(), func() []terminal.Line { return p.lines(r.screen) }); err != nil {
 				return err
 			}
@@ -44,14 +39,14 @@ func (t *Tool) peers() *cobra.Command {
 			}
 			return failIf(len(p.problems) > 0)
 		})
-	cmd.Long = cmd.Short + `: which nodes have
-not received the hello of which others, of all nodes or as the named ones see
-it. With Broker, nodes with different roles are connected. With ZeroMQ, all
-nodes are.
+	cmd.Long = cmd.Short + `, for all
+nodes or the named ones. A node sees another node when it has received its
+hello. With Broker, nodes with different roles should see each other. With
+ZeroMQ, all nodes should.
 
-A row of the matrix is a node that does not see others, a column a node that is
-not seen. "x" marks a missing connection, "-" one to a node that does not run.
-Nodes that see all others are counted.
+A row of the matrix is a node that does not see others, and a column is a node
+that is not seen. "x" marks a missing connection, and "-" a connection to a node
+that does not run. Nodes that see all others are only counted.
 
 With --strict-exit, the exit code is 3 if a connection between nodes that run is
 missing.
@@ -59,8 +54,8 @@ missing.
 The JSON has the keys nodes, by name, each with instance, state, and
 connections: backend ("broker" or "zeromq"), seen and expected (numbers of other
 nodes), missing (names, at most 100) and more (further missing ones), or null if
-the node does not tell. The key missing is the number of missing connections
-between nodes that run.` + remarksHelp
+the node does not report them. The key missing is the number of missing
+connections between nodes that run.` + remarksHelp
 	t.addSelection(cmd)
 	return cmd
 }
@@ -74,7 +69,7 @@ func statesOf(nodes []placedNode) map[string]zeekapi.State {
 	return states
 }
 
-// missingRunning returns the nodes that run, but that a node that runs does not see.
+// missingRunning returns the running nodes that a running node does not see.
 func missingRunning(n placedNode, states map[string]zeekapi.State) []string {
 	if n.Connections == nil || n.Status.State != zeekapi.StateRunning {
 		return nil
@@ -147,20 +142,20 @@ func (p peerMatrix) lines(screen terminal.Screen) []terminal.Line {
 // summary returns a line about all shown nodes.
 func (p peerMatrix) summary() terminal.Line {
 	backends := make(map[string]bool)
-	complete, told, notRunning := 0, 0, 0
+	complete, reported, notRunning := 0, 0, 0
 	for _, n := range p.nodes {
 		switch {
 		case n.Status.State != zeekapi.StateRunning:
 			notRunning++
 		case n.Connections != nil:
-			told++
+			reported++
 			backends[n.Connections.Backend] = true
 			if len(n.Connections.Missing) == 0 {
 				complete++
 			}
 		}
 	}
-	line := terminal.Line{cell(fmt.Sprintf("%d of %s see all others that they should", complete, plural(told, "node")))}
+	line := terminal.Line{cell(fmt.Sprintf("%d of %s see all others that they should", complete, plural(reported, "node")))}
 	if len(backends) > 0 {
 		line = append(line, cell(" ("+strings.Join(slices.Sorted(maps.Keys(backends)), ", ")+")"))
 	}
@@ -176,7 +171,7 @@ func (p peerMatrix) summary() terminal.Line {
 // maxColumns limits the columns of a matrix.
 const maxColumns = 16
 
-// fits reports whether a matrix fits a screen. A table that does not would be cut.
+// fits reports whether a matrix fits a screen. A wider table would lose columns.
 func fits(t *terminal.Table, screen terminal.Screen) bool {
 	if t == nil {
 		return false
@@ -225,7 +220,8 @@ func (p peerMatrix) matrix(rows []placedNode) *terminal.Table {
 	return t
 }
 
-// list returns the nodes that do not see others with the names of those.
+// list returns the nodes that do not see others, with the names of the nodes that they do
+// not see.
 func (p peerMatrix) list(rows []placedNode) *terminal.Table {
 	t := &terminal.Table{
 		Header: []string{"NODE", "INSTANCE", "SEES", "DOES NOT SEE"},
@@ -248,20 +244,20 @@ func (p peerMatrix) list(rows []placedNode) *terminal.Table {
 	return t
 }
 
-// maxAskedForNodes limits the nodes whose table of the cluster is requested, because each of
-// them has all nodes.
+// maxAskedForNodes limits the nodes whose table of the cluster is requested, because each
+// table has all nodes.
 const maxAskedForNodes = 100
 
-// addConnections asks nodes of Zeek's agents for their table of the cluster's nodes, in
-// which those that have said hello have an ID. Without names it asks all of them.
-func (m *measuring) addConnections(ctx context.Context, f *figures, names []string) error {
+// addConnections asks the selected nodes of Zeek's agents for their table of the cluster's
+// nodes. Nodes whose hello they have received have an ID in it.
+func (m *measuring) addConnections(ctx context.Context, f *figures) error {
 	if m.extended && len(f.notes) == 0 || !m.client.Has(zeekapi.GetIDValueRequest{}) {
 		return nil
 	}
 	var asked []string
 	for _, i := range f.Instances {
 		for _, n := range i.Nodes {
-			if i.Note != "" && n.Status.State == zeekapi.StateRunning && (len(names) == 0 || slices.Contains(names, n.Status.Node)) {
+			if i.Note != "" && n.Status.State == zeekapi.StateRunning && (len(m.names) == 0 || slices.Contains(m.names, n.Status.Node)) {
 				asked = append(asked, n.Status.Node)
 			}
 		}
@@ -320,8 +316,8 @@ func (m *measuring) values(ctx context.Context, identifier string, nodes []strin
 }
 
 // tableConnections returns the connections of a node, from its table of nodes and the name of
-// its backend, which nodes without other backends do not have. It returns nil if the table
-// makes no sense.
+// its backend. Versions of Zeek with Broker only have no such name. It returns nil if the
+// table is invalid.
 func tableConnections(node string, table, backend json.RawMessage) *zeekapi.Connections {
 	var nodes map[string]struct {
 		Type string `json:"node_type"`
@@ -338,7 +334,7 @@ func tableConnections(node string, table, backend json.RawMessage) *zeekapi.Conn
 		return zeekapi.ClusterRole(strings.TrimPrefix(kind, "Cluster::"))
 	}
 	c := &zeekapi.Connections{Backend: strings.ToLower(name[strings.LastIndex(name, "_")+1:])}
-	for _, other := range slices.SortedFunc(maps.Keys(nodes), cmp.Compare[string]) {
+	for _, other := range slices.Sorted(maps.Keys(nodes)) {
 		n := nodes[other]
 		if other == node || !zeekapi.Connects(c.Backend, role(nodes[node].Type), role(n.Type)) {
 			continue

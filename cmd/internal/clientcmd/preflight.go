@@ -18,7 +18,7 @@ func (r *run) warnOf(config zeekapi.Configuration) {
 	all := slices.DeleteFunc(slices.Concat(clusterfile.Refusals(config), clusterfile.Advise(config)), func(a clusterfile.Advice) bool {
 		return a.Zeek // see preflight
 	})
-	for _, e := range r.places.merged(r.places.locateAll(all)) {
+	for _, e := range r.places.Merged(r.places.LocateAll(all)) {
 		r.warning("%v", e)
 	}
 }
@@ -127,8 +127,8 @@ func (r *run) warnForZeek(config zeekapi.Configuration) {
 	}
 	for _, n := range config.Nodes {
 		if i := slices.IndexFunc(n.Scripts, zeekapi.IsAssignment); i >= 0 {
-			r.warning("node %q has the assignment %s among its scripts; an agent of Zeek's takes it for a script, and the node does not start", n.Name, n.Scripts[i])
-			return // one says enough: [cluster] gives all nodes the same
+			r.warning("node %q has the assignment %s among its scripts; an agent of Zeek treats it as a script, and the node does not start", n.Name, n.Scripts[i])
+			return // one warning is enough: [cluster] gives all nodes the same assignments
 		}
 	}
 }

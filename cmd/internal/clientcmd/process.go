@@ -19,6 +19,9 @@ import (
 
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
+	"github.com/zeekwire/zeekwire/zeekapi/redact"
 	"github.com/zeekwire/zeekwire/zeekapi/site"
 )
 
@@ -33,17 +36,22 @@ func (t *Tool) process() *cobra.Command {
 
 The command gets the deployed configuration and its site from the controller,
 and runs the Zeek of this machine on the capture, with the scripts and
-environment variables of a node. The cluster is not involved: no node is told,
-and Zeek runs by itself, not as part of a cluster. It runs with your
-permissions, in an empty directory, where it leaves its logs.
+environment variables of a node. The nodes of the cluster are not involved, and
+Zeek does not run as part of a cluster. It runs with your permissions, and
+writes its logs to an empty directory.
 
-Further arguments are those of Zeek: more scripts, or options after "--". The
-scripts of the agents' setting node-args are not known here.
+The scripts and options of all nodes are used, too: the command asks the agent
+of the node for its setting node-args. If the agent does not answer, or is
+Zeek's, the command reports that and runs without them. --node-args=false omits
+them.
+
+Further arguments are passed to Zeek: more scripts, or options after "--".
 
 Zeek's outputs go to standard error. The JSON has the keys node, site (null
 without one), zeek (the program), directory, logs (a list) and exit_code. The
 exit code of the command is 1 if Zeek fails.` + jsonHelp
 	cmd.Flags().StringVar(&p.node, "node", "", "`NODE` whose scripts and environment to use (default: the first worker)")
+	cmd.Flags().BoolVar(&p.nodeArgs, "node-args", true, "use the scripts and options of all nodes")
 	cmd.Flags().StringVar(&p.dir, "output", "", "`DIR` for the logs, which must be empty or not exist (default: a new temporary one)")
 	cmd.Flags().StringVar(&p.zeek, "zeek", "zeek", "`PATH` of the program to run")
 	return cmd
@@ -57,6 +65,9 @@ type capture struct {
 	node  string   // "": any
 	dir   string   // of the logs; "": a new one
 	zeek  string   // the program
+
+	nodeArgs bool     // use the arguments of all nodes
+	common   []string // these arguments
 }
 
 func (p *capture) process(ctx context.Context) error {
@@ -97,7 +108,31 @@ func (p *capture) fetch(ctx context.Context, dir string) (node zeekapi.Node, id,
 	if node, err = processingNode(config.Nodes, p.node); err == nil {
 		scripts, err = p.siteDirectory(ctx, c, config.Site, dir)
 	}
+	if err == nil && p.nodeArgs {
+		p.common = p.askNodeArgs(ctx, c, node.Name)
+	}
 	return node, config.Site, scripts, err
+}
+
+// askNodeArgs returns the arguments that the agent of a node gives to all its nodes.
+func (p *capture) askNodeArgs(ctx context.Context, c *client.Client, node string) []string {
+	d, err := askOn(ctx, p.run, c, func(ctx context.Context, c *client.Client) (zeekapi.Diagnosis, error) {
+		return c.Diagnose(ctx, node, 1)
+	})
+	if err != nil {
+		p.warning("without the arguments of all nodes, which are unknown: %v", err)
+		return nil
+	}
+	i := slices.IndexFunc(d.Facts, func(f zeekapi.Fact) bool { return f.Name == zeekapi.FactNodeArgs })
+	if i < 0 {
+		return nil
+	}
+	words, err := shlex.Split(d.Facts[i].Value)
+	if err != nil || strings.Contains(d.Facts[i].Value, redact.Mask) {
+		p.warning("without the arguments of all nodes, which have a secret or cannot be read: %s", d.Facts[i].Value)
+		return nil
+	}
+	return words
 }
 
 // prepare checks the files on this machine, and makes their names absolute.
@@ -160,8 +195,9 @@ func (p *capture) makeDirectory() (err error) {
 	return os.MkdirAll(p.dir, 0o755)
 }
 
-// environment returns the environment of Zeek: ours and the node's, without what makes a
-// process part of a cluster. Scripts of the site come before those of Zeek, as on nodes.
+// environment returns the environment of Zeek: the environment of this process and that of
+// the node, without the variables that make a process part of a cluster. Scripts of the
+// site come before those of Zeek, as on nodes.
 func (p *capture) environment(ctx context.Context, node zeekapi.Node, scripts string) ([]string, error) {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "CLUSTER_NODE=") || strings.HasPrefix(v, "ZEEK_AGENT_") || strings.HasPrefix(v, tokenVariable+"=")
@@ -196,8 +232,8 @@ func (p *capture) environment(ctx context.Context, node zeekapi.Node, scripts st
 	return env, nil
 }
 
-// searchPath returns Zeek's value of a search path, which its help shows, "" if it is
-// unknown. The program zeek-config, which knows it as well, is often missing.
+// searchPath returns Zeek's default of a search path, "" if it is unknown. It reads the help
+// of Zeek, because the program zeek-config is often missing.
 func (p *capture) searchPath(ctx context.Context, name string) string {
 	help, _ := exec.CommandContext(ctx, p.zeek, "--help").CombinedOutput() // exits with 1
 	found := regexp.MustCompile(`\$` + name + ` .*\((.*)\)`).FindSubmatch(help)
@@ -212,7 +248,7 @@ const zeekKillDelay = 10 * time.Second
 
 // execute runs Zeek.
 func (p *capture) execute(ctx context.Context, node zeekapi.Node, env []string) error {
-	args := slices.Concat([]string{"-r", p.trace}, node.Scripts, p.args)
+	args := slices.Concat([]string{"-r", p.trace}, p.common, node.Scripts, p.args)
 	p.info("running %s %s in %s", p.zeek, strings.Join(args, " "), p.dir)
 	cmd := exec.CommandContext(ctx, p.zeek, args...)
 	cmd.Dir, cmd.Env = p.dir, env

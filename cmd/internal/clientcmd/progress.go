@@ -53,6 +53,11 @@ func newProgress(title string, nodes []zeekapi.Node) *progress {
 	return p
 }
 
+// withNames returns nodes of which only the names are known.
+func withNames(names []string) []zeekapi.Node {
+	return list(names, func(name string) zeekapi.Node { return zeekapi.Node{Name: name} })
+}
+
 // maxProgressNodes limits the nodes whose states are kept, which are those that a
 // controller reports.
 const maxProgressNodes = 100_000

@@ -13,6 +13,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/terminal"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
+	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 )
 
 func (t *Tool) getInstances() *cobra.Command {
@@ -84,7 +85,8 @@ func (t *Tool) getNodes() *cobra.Command {
 		})
 }
 
-// nodeStateView is a node in the list of nodes. The last two keys are our own.
+// nodeStateView is a node in the list of nodes. The last two keys are not
+// in the output of zeek-client.
 type nodeStateView struct {
 	State       zeekapi.State           `json:"state"`
 	MgmtRole    *zeekapi.ManagementRole `json:"mgmt_role"`
@@ -96,7 +98,8 @@ type nodeStateView struct {
 	Since       *time.Time              `json:"since,omitempty"`
 }
 
-// newNodeStateView returns the view of a node, of which stops has those that were stopped.
+// newNodeStateView returns the view of a node. The map has the nodes that clients have
+// stopped, by name.
 func newNodeStateView(n zeekapi.NodeStatus, stops map[string]zeekapi.NodeDetail) nodeStateView {
 	v := nodeStateView{
 		State: n.State, PID: orNull(n.PID),
@@ -164,7 +167,7 @@ func (t *Tool) getIDValue() *cobra.Command {
 func (t *Tool) restart() *cobra.Command {
 	cmd := t.command("restart [NODE...]", "Restart nodes (default: all nodes)",
 		func(ctx context.Context, r *run, args []string) error {
-			c, err := r.connectToChange(ctx)
+			c, err := r.connectAsTool(ctx)
 			if err != nil {
 				return err
 			}
@@ -173,11 +176,7 @@ func (t *Tool) restart() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var nodes []zeekapi.Node
-			for _, name := range names {
-				nodes = append(nodes, zeekapi.Node{Name: name})
-			}
-			stop := r.showProgress(ctx, c, newProgress("Restarting", nodes), nil)
+			stop := r.showProgress(ctx, c, newProgress("Restarting", withNames(names)), nil)
 			results, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) ([]zeekapi.Result, error) {
 				return c.Restart(ctx, names...)
 			})
@@ -243,6 +242,9 @@ func (t *Tool) monitor() *cobra.Command {
 				return err
 			}
 			defer bus.Close()
+			if bus.Transport == connect.HTTP {
+				return errors.New("the HTTP API has no messages to other clients; use the controller's port for clients, by default 2149")
+			}
 			for {
 				next, cancel := context.WithTimeout(ctx, r.timeout)
 				notification, err := bus.Next(next)
@@ -290,7 +292,8 @@ func (t *Tool) showSettings() *cobra.Command {
 
 Settings come from a file, the environment and the command line. In addition to
 zeek-client's settings there are client.transport, client.dialect, client.token
-and client.insecure_token (see --insecure-token). They are shown only if set;
-the token is shown as "(hidden)".`
+and client.insecure_token (see --insecure-token), and controller.addresses, the
+HOST:PORT of several controllers instead of controller.host and controller.port.
+They are shown only if set; the token is shown as "(hidden)".`
 	return cmd
 }

@@ -17,8 +17,8 @@ const (
 	reconnectPause    = time.Second
 	maxReconnectPause = 5 * time.Second
 
-	// maxReconnects limits how often one command reconnects. A server that loses each
-	// connection must not keep it busy for ever.
+	// maxReconnects limits the reconnects of one command, so that it ends if every
+	// connection is lost.
 	maxReconnects = 10
 )
 
@@ -30,7 +30,7 @@ func isLost(err error) bool { return errors.As(err, new(*lostError)) }
 
 // lost returns the error to print for a call without a response, a lostError if the
 // connection was lost. A server that sent a broken frame, such as a response that is too
-// large, would do so again: that is no lostError.
+// large, would send it again, so that the error is no lostError.
 func (r *run) lost(missing error) error {
 	err := errors.New("no response received: " + r.noResponseReason(missing))
 	if errors.Is(missing, request.ErrDisconnected) && !isBroken(missing) {

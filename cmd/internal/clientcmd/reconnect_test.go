@@ -212,6 +212,16 @@ func TestReconnect(t *testing.T) {
 			stdout: "Drained a: no node is running.\n", stderr: reconnecting + "the draining of a continues\n",
 		},
 		{
+			name: "drain of several instances", args: "drain a b",
+			lives:  []life{{"drain": {standing, standing}}},
+			stdout: "Drained a, b: no node is running.\n",
+		},
+		{
+			name: "drain by glob", args: "drain a*",
+			lives:  []life{{"get_configuration": {zeekapi.Configuration{ID: "c", Instances: []zeekapi.Instance{{Name: "a"}, {Name: "b"}}}}, "drain": {standing}}},
+			stdout: "Drained a: no node is running.\n",
+		},
+		{
 			name: "drain that did not begin", args: "drain a",
 			lives:  []life{{"drain": {nil}}, {"status": {node(zeekapi.StateRunning)}, "drain": {standing}}},
 			stdout: "Drained a: no node is running.\n", stderr: reconnecting + "the draining of a continues\n",

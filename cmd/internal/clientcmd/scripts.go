@@ -17,15 +17,11 @@ func (t *Tool) scripts() *cobra.Command {
 	var all bool
 	cmd := t.command("scripts [NODE...]", "Show the scripts that nodes have loaded",
 		func(ctx context.Context, r *run, args []string) error {
-			c, err := r.connectExtended(ctx, "the scripts of nodes")
+			c, names, err := r.connectForNodes(ctx, "the scripts of nodes", args)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			names, err := r.selectNodes(ctx, c, args)
-			if err != nil {
-				return err
-			}
 			nodes, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) ([]client.NodeScripts, error) {
 				return c.Scripts(ctx, all, names...)
 			})

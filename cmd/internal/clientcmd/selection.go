@@ -60,8 +60,8 @@ func (t *Tool) query(args []string) (selection.Query, error) {
 }
 
 // selectNodes returns the names of the nodes that the arguments and flags of a command
-// select, nil for all nodes. Names alone are returned as they are: the controller knows
-// better which nodes exist.
+// select, nil for all nodes. If the arguments are only names, it returns them unchanged,
+// and the controller decides whether they exist.
 func (r *run) selectNodes(ctx context.Context, c *client.Client, args []string) ([]string, error) {
 	if !r.tool.Extended {
 		return args, nil
@@ -74,7 +74,7 @@ func (r *run) selectNodes(ctx context.Context, c *client.Client, args []string) 
 		return args, nil
 	}
 	if !c.Has(zeekapi.GetConfigurationRequest{}) {
-		return nil, r.fail("the controller %s does not tell its configuration, so nodes can be selected by their full names only", r.remote())
+		return nil, r.fail("the controller %s does not report its configuration, so nodes can be selected by their full names only", r.remote())
 	}
 	config, err := askOn(ctx, r, c, currentConfiguration)
 	if err != nil {
@@ -84,8 +84,22 @@ func (r *run) selectNodes(ctx context.Context, c *client.Client, args []string) 
 	return names, withSuggestion(err)
 }
 
-// withSuggestion adds the name that was probably meant to an error about one that does not
-// exist.
+// connectForNodes is connectExtended for a command with the arguments NODE.... It also
+// returns the names that selectNodes returns.
+func (r *run) connectForNodes(ctx context.Context, feature string, args []string) (*client.Client, []string, error) {
+	c, err := r.connectExtended(ctx, feature)
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := r.selectNodes(ctx, c, args)
+	if err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	return c, names, nil
+}
+
+// withSuggestion adds the most similar name to an error about a name that does not exist.
 func withSuggestion(err error) error {
 	var missing *selection.NotFoundError
 	if !errors.As(err, &missing) || selection.IsGlob(missing.Word) {
@@ -97,8 +111,8 @@ func withSuggestion(err error) error {
 	return err
 }
 
-// selectStatus leaves only the selected nodes in a status, and the instances that have
-// some.
+// selectStatus removes all nodes from a status that are not selected, and the instances
+// without any selected node.
 func (r *run) selectStatus(ctx context.Context, c *client.Client, s zeekapi.Status, args []string) (zeekapi.Status, error) {
 	names, err := r.selectNodes(ctx, c, args)
 	if err != nil || len(names) == 0 {

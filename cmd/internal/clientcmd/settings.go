@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/cmd/internal/address"
 	"github.com/zeekwire/zeekwire/cmd/internal/nearest"
+	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
@@ -39,8 +41,13 @@ type parameters struct {
 	token              string // sent to the controller; "" for none
 	insecureToken      bool   // sent even if the controller's certificate is not verified
 
-	host string // of the controller, with brackets around IPv6
-	port int
+	host      string // of the controller, with brackets around IPv6
+	port      int
+	usualPort bool // port is the default, and another transport has another one
+
+	// remotes are all controllers, of which host and port are one. Nil means that there
+	// is only this one.
+	remotes []remote
 
 	tls         bool
 	certificate string // PEM file, "" for none
@@ -48,6 +55,7 @@ type parameters struct {
 	caFile      string // PEM file, "" for none
 	caPath      string // directory of PEM files, "" for none
 	passphrase  string // of the private key
+	renewFrom   string // HOST:PORT at which the controller renews the certificate, "" for nowhere
 
 	requireAltName bool // refuse a controller whose certificate has its name only as common name
 }
@@ -96,12 +104,28 @@ var declarations = []declaration{
 		return nil
 	}},
 	{section: "controller", key: "port", initial: "2149", set: intSetting(func(p *parameters) *int { return &p.port }, math.MinInt32)},
+	{section: "controller", key: "addresses", extension: true, set: func(p *parameters, value string) (err error) { // in place of host and port
+		if value != "" {
+			p.remotes, err = parseRemotes(value)
+		}
+		if err == nil && p.remotes != nil {
+			p.use(p.remotes[0])
+		}
+		return err
+	}},
 	{section: "ssl", key: "enable", initial: "False", set: boolSetting(func(p *parameters) *bool { return &p.tls })},
 	{section: "ssl", key: "certificate", set: textSetting(func(p *parameters) *string { return &p.certificate })},
 	{section: "ssl", key: "keyfile", set: textSetting(func(p *parameters) *string { return &p.keyFile })},
 	{section: "ssl", key: "cafile", set: textSetting(func(p *parameters) *string { return &p.caFile })},
 	{section: "ssl", key: "capath", set: textSetting(func(p *parameters) *string { return &p.caPath })},
 	{section: "ssl", key: "passphrase", set: textSetting(func(p *parameters) *string { return &p.passphrase })},
+	{section: "ssl", key: "renew_from", extension: true, set: func(p *parameters, value string) error { // written by "zeekwire join"
+		if _, _, err := net.SplitHostPort(value); value != "" && err != nil {
+			return errors.New("want HOST:PORT")
+		}
+		p.renewFrom = value
+		return nil
+	}},
 	{section: "ssl", key: "require_altname", initial: "False", extension: true, set: boolSetting(func(p *parameters) *bool { return &p.requireAltName })},
 }
 
@@ -293,6 +317,68 @@ func splitRemote(text string) (host, port string, err error) {
 	return host, port, err
 }
 
+// remote is the address of a controller.
+type remote struct {
+	host string // with brackets around IPv6
+	port int    // 0: the default port of the transport
+}
+
+// use sets the address of the controller.
+func (p *parameters) use(a remote) {
+	p.host, p.port, p.usualPort = a.host, cmp.Or(a.port, connect.WebSocketPort), a.port == 0
+}
+
+// configured returns the address of the controller according to the settings.
+func (p *parameters) configured() remote {
+	if p.usualPort {
+		return remote{host: p.host}
+	}
+	return remote{p.host, p.port}
+}
+
+// at returns the address of the controller.
+func (r *run) at() remote {
+	if chosen := r.chosen.Load(); chosen != nil {
+		return *chosen
+	}
+	return r.configured()
+}
+
+// addresses returns the addresses of all controllers, the present one first.
+func (r *run) addresses() []remote {
+	all := r.remotes
+	if len(all) == 0 {
+		all = []remote{r.configured()}
+	}
+	i := slices.Index(all, r.at())
+	if i < 0 {
+		return append([]remote{r.at()}, all...)
+	}
+	return append(slices.Clone(all[i:]), all[:i]...)
+}
+
+// parseRemotes parses a comma-separated list of addresses of controllers.
+func parseRemotes(text string) ([]remote, error) {
+	var all []remote
+	for item := range strings.SplitSeq(text, ",") {
+		host, port, err := splitRemote(strings.TrimSpace(item))
+		if err == nil && host == "" {
+			err = fmt.Errorf("%q has no host, want HOST:PORT, HOST:PORT", strings.TrimSpace(item))
+		}
+		a := remote{host: host}
+		if err == nil && port != "" {
+			a.port, err = strconv.Atoi(port)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return all, nil
+}
+
 // splitController is like splitRemote, in the way of zeek-client.
 func splitController(address string) (host, port string, err error) {
 	i := strings.LastIndexByte(address, ':')
@@ -311,15 +397,39 @@ func splitController(address string) (host, port string, err error) {
 	return host, port, nil
 }
 
+// urlSettings returns the settings of a controller whose address is the URL of its HTTP API,
+// and the address in it. For other addresses it returns no settings.
+func urlSettings(text string) (layer, string) {
+	text = strings.TrimSuffix(text, "/")
+	scheme, address, _ := strings.Cut(text, "://")
+	if scheme != "http" && scheme != "https" || strings.ContainsAny(address, "/?#@") {
+		return nil, text
+	}
+	enable, port := "False", "80"
+	if scheme == "https" {
+		enable, port = "True", "443"
+	}
+	if _, given, err := splitRemote(address); err == nil && given == "" {
+		address += ":" + port
+	}
+	return layer{
+		{section: "client", key: "transport", value: string(connect.HTTP), origin: "--controller"},
+		{section: "ssl", key: "enable", value: enable, origin: "--controller"},
+	}, address
+}
+
 // flagSettings returns the settings that have flags of their own.
 func (t *Tool) flagSettings() (layer, error) {
 	var l layer
-	if t.flags.controller != "" {
-		split := splitController
+	if t.Extended && strings.Contains(t.flags.controller, ",") {
+		l = append(l, setting{section: "controller", key: "addresses", value: configparser.Escape(t.flags.controller), origin: "--controller"})
+	} else if t.flags.controller != "" {
+		split, remote := splitController, t.flags.controller
 		if t.Extended {
 			split = splitRemote
+			l, remote = urlSettings(remote)
 		}
-		host, port, err := split(t.flags.controller)
+		host, port, err := split(remote)
 		if err != nil {
 			return nil, err
 		}
@@ -403,6 +513,9 @@ func (t *Tool) gather(m messages) (*settings, error) {
 	}
 	flags, err := t.flagSettings()
 	s.add(flags)
+	if several := s.find("controller", "addresses"); several != nil && t.flags.controller != "" {
+		several.value, several.origin = configparser.Escape(t.flags.controller), "--controller" // one or several
+	}
 	return s, err
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 func (t *Tool) showConfig() *cobra.Command {
-	cmd := t.command("show-config FILE", "Show what a cluster configuration stands for",
+	cmd := t.command("show-config FILE", "Show a cluster configuration in expanded form",
 		func(ctx context.Context, r *run, args []string) error {
 			_, config, err := r.parseConfig(ctx, args[0])
 			if err != nil {

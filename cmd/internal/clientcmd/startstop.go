@@ -22,10 +22,11 @@ func (t *Tool) stop() *cobra.Command {
 	cmd.Long = cmd.Short + `.
 
 The configuration of the cluster does not change. A stopped node stays stopped
-over deployments, also with a changed configuration, and over restarts of its
+after deployments, also of a changed configuration, and after restarts of its
 agent and of the controller. Rolling restarts and restarts leave it out. status
-shows who has stopped it, and when. It is forgotten when a configuration without
-it is deployed. A node whose agent is not connected stops when that returns.
+shows the client that stopped it, and the time. A deployment of a configuration
+without the node ends this state. A node whose agent is not connected stops when
+the agent reconnects.
 
 The command ends when the nodes have stopped. After 15 seconds it ends with an
 error for those that are still stopping; run stop again to wait for them. Nodes
@@ -56,21 +57,13 @@ func (t *Tool) stopCommand(use, short, title string, stop bool) *cobra.Command {
 		case all != q.All():
 			return r.misuse("want either nodes or --all")
 		}
-		c, err := r.connectExtended(ctx, "stopping single nodes")
+		c, selected, err := r.connectForNodes(ctx, "stopping single nodes", args)
 		if err != nil {
 			return err
 		}
 		s := &session{run: r, client: c, work: "the request", limit: r.timeout}
 		defer s.close()
-		selected, err := r.selectNodes(ctx, c, args)
-		if err != nil {
-			return err
-		}
-		var nodes []zeekapi.Node
-		for _, name := range selected {
-			nodes = append(nodes, zeekapi.Node{Name: name})
-		}
-		p := newProgress(title, nodes)
+		p := newProgress(title, withNames(selected))
 		p.stops = stop
 		end := r.showProgress(ctx, c, p, nil)
 		results, err := askAgain(ctx, s, func(ctx context.Context, c *client.Client) ([]zeekapi.Result, error) {

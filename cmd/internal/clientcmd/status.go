@@ -33,11 +33,14 @@ func (t *Tool) status() *cobra.Command {
 			if err == nil {
 				s, err = r.selectStatus(ctx, c, s, args)
 			}
+			if err == nil && extended {
+				addDisks(s, r.requestDisks(ctx, c))
+			}
 			if err != nil {
 				return err
 			}
 			err = r.present(newStatusView(s), func() []terminal.Line { return statusLines(r.screen, s, extended, time.Now()) })
-			if err == nil && r.tool.flags.strictExit && !healthy(s) {
+			if err == nil && r.tool.flags.strictExit && len(s.Troubles()) > 0 {
 				return &ExitError{Code: Attention}
 			}
 			return err
@@ -81,7 +84,37 @@ func (r *run) requestStatus(ctx context.Context, c *client.Client, extended bool
 	if err != nil {
 		return s, requestError(err, "status")
 	}
+	if !s.AsOf.IsZero() {
+		r.answered(zeekapi.StoredAnswer{Controller: s.Controller.Name, AsOf: s.AsOf})
+	}
 	return sortedStatus(s), nil
+}
+
+// disks are the measured directories of agents, by instance.
+type disks map[string][]zeekapi.DirectorySpace
+
+// disksAge is the maximum age of the measurements that a status shows. Agents measure disks
+// every minute.
+const disksAge = time.Minute
+
+// requestDisks returns the measured directories, none if the controller does not provide them.
+func (r *run) requestDisks(ctx context.Context, c *client.Client) disks {
+	f, err := askOn(ctx, r, c, func(ctx context.Context, c *client.Client) (zeekapi.Figures, error) { return c.Figures(ctx, disksAge) })
+	if err != nil {
+		return nil // the client may see the status, but not this; df reports the error
+	}
+	d := make(disks, len(f.Instances))
+	for _, i := range f.Instances {
+		d[i.Instance] = i.Directories
+	}
+	return d
+}
+
+// addDisks adds the directories of instances to a status.
+func addDisks(s zeekapi.Status, d disks) {
+	for i := range s.Instances {
+		s.Instances[i].Directories = d[s.Instances[i].Instance.Name]
+	}
 }
 
 // sortedStatus sorts a status by the names of instances and nodes.
@@ -201,44 +234,6 @@ func (a *statusAssembly) addNodes(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-// healthy reports whether all required agents are connected, none is refused because
-// another one has its name, all nodes are running that are not stopped,
-// and the last deployment was not rolled back. A deployment with another outcome, such
-// as a timeout, is over when all agents run the target. One that was refused has
-// changed nothing.
-func healthy(s zeekapi.Status) bool {
-	if s.Storage != "" {
-		return false
-	}
-	if s.Last != nil {
-		switch s.Last.Outcome {
-		case zeekapi.OutcomeDeployed, zeekapi.OutcomePending, zeekapi.OutcomeRefused:
-		case zeekapi.OutcomeRolledBack:
-			return false
-		default:
-			if s.Deployed != s.Target {
-				return false
-			}
-		}
-	}
-	for _, i := range s.Instances {
-		if i.Wanted && !i.Connected || len(i.Refused) > 0 {
-			return false
-		}
-		for _, n := range i.Nodes {
-			if fails(n) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// fails reports whether a node should run and does not.
-func fails(n zeekapi.NodeDetail) bool {
-	return n.Status.State != zeekapi.StateRunning && n.StoppedBy == ""
-}
-
 // statusLines returns a status as lines.
 func statusLines(screen terminal.Screen, s zeekapi.Status, extended bool, now time.Time) []terminal.Line {
 	lines := summaryLines(s, extended, now)
@@ -272,6 +267,7 @@ func summaryLines(s zeekapi.Status, extended bool, now time.Time) []terminal.Lin
 	} else {
 		add("Controller", cell("Zeek's own, which tells no versions, times, errors, history or jobs"))
 	}
+	lines = append(lines, memberLines(s, now)...)
 	if s.Storage != "" {
 		add("Storage", terminal.Span{Text: "changes are refused: " + s.Storage, Style: terminal.Bad})
 	}
@@ -294,6 +290,9 @@ func summaryLines(s zeekapi.Status, extended bool, now time.Time) []terminal.Lin
 	}
 	if s.Job != nil {
 		add("Job", jobSpans(*s.Job, now)...)
+	}
+	if t := trafficOf(nodesOf(s)); t.Rates != nil {
+		add("Traffic", cell(fmt.Sprintf("%s packets/s, %s Mbit/s, loss ", perSecond(t.Rates.Received), megabits(t.Rates.Bytes))), lossCell(t.Rates.DropShare(), defaultLoss))
 	}
 	return lines
 }
@@ -386,17 +385,28 @@ func jobSpans(j zeekapi.Job, now time.Time) terminal.Line {
 
 func instanceStatusTable(instances []zeekapi.InstanceStatus, extended bool, now time.Time) *terminal.Table {
 	t := &terminal.Table{
-		Header: []string{"INSTANCE", "AGENT", "SINCE", "HOST", "NODES", "VERSION", "ZEEK"},
-		Spare:  []int{5, 6, 3, 2},
+		Header: []string{"INSTANCE", "AGENT", "SINCE", "HOST", "NODES", "VERSION", "ZEEK", "DISK"},
+		Spare:  []int{5, 6, 3, 2, 7},
 	}
 	for _, i := range instances {
 		host := ""
 		if i.Instance.Host.IsValid() && !i.Instance.Host.IsUnspecified() {
 			host = i.Host().String()
 		}
-		t.Add(cell(i.Instance.Name), agentCell(i, extended), cell(since(i.Since, now)), cell(host), runningCell(i), cell(i.Agent.Version), cell(i.Zeek))
+		t.Add(cell(i.Instance.Name), agentCell(i, extended), cell(since(i.Since, now)), cell(host), runningCell(i), cell(i.Agent.Version), cell(i.Zeek), diskCell(i))
 	}
 	return t
+}
+
+// diskCell returns the used share of the fullest disk of an instance, as in df.
+func diskCell(i zeekapi.InstanceStatus) terminal.Span {
+	var fullest zeekapi.DirectorySpace
+	for _, d := range i.Directories {
+		if d.Error == "" && useOf(d) >= useOf(fullest) {
+			fullest = d
+		}
+	}
+	return space{DirectorySpace: fullest}.useCell()
 }
 
 // agentCell returns the state of the agent of an instance.
@@ -482,7 +492,7 @@ func impaired(i zeekapi.InstanceStatus, extended bool) bool {
 	if i.Wanted && !i.Drained && (!i.Connected || !i.Ready && extended) {
 		return true
 	}
-	return slices.ContainsFunc(i.Nodes, fails)
+	return slices.ContainsFunc(i.Nodes, zeekapi.NodeDetail.Fails)
 }
 
 // currentErrors returns the last errors of the instances and nodes with which something

@@ -10,47 +10,6 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
-// TestHealthy judges clusters by what runs. A deployment that did not succeed at once
-// does not count if its configuration runs.
-func TestHealthy(t *testing.T) {
-	cluster := func(o zeekapi.Outcome, deployed string, state zeekapi.State) zeekapi.Status {
-		return zeekapi.Status{
-			Deployed: deployed, Target: "c", Last: &zeekapi.Deployment{Outcome: o},
-			Instances: []zeekapi.InstanceStatus{{Wanted: true, Connected: true, Nodes: []zeekapi.NodeDetail{{Status: zeekapi.NodeStatus{State: state}}}}},
-		}
-	}
-	for _, test := range []struct {
-		outcome  zeekapi.Outcome
-		deployed string
-		state    zeekapi.State
-		want     bool
-	}{
-		{zeekapi.OutcomeDeployed, "c", zeekapi.StateRunning, true},
-		{zeekapi.OutcomeDeployed, "c", zeekapi.StateFailed, false},
-		{zeekapi.OutcomePending, "b", zeekapi.StateRunning, true},
-		{zeekapi.OutcomePending, "b", zeekapi.StatePending, false},
-		{zeekapi.OutcomeTimeout, "b", zeekapi.StateRunning, false},
-		{zeekapi.OutcomeTimeout, "c", zeekapi.StateRunning, true},
-		{zeekapi.OutcomeFailed, "c", zeekapi.StateRunning, true},
-		{zeekapi.OutcomeRefused, "c", zeekapi.StateRunning, true},
-		{zeekapi.OutcomeRolledBack, "c", zeekapi.StateRunning, false},
-	} {
-		if got := healthy(cluster(test.outcome, test.deployed, test.state)); got != test.want {
-			t.Errorf("%v: %t", test, got)
-		}
-	}
-	away := cluster(zeekapi.OutcomeDeployed, "c", zeekapi.StateRunning)
-	away.Instances[0].Connected = false
-	if healthy(away) {
-		t.Error("an agent is missing, but the cluster is healthy")
-	}
-	contested := cluster(zeekapi.OutcomeDeployed, "c", zeekapi.StateRunning)
-	contested.Instances[0].Refused = []string{"10.0.0.9:40000"}
-	if healthy(contested) {
-		t.Error("an agent is refused, but the cluster is healthy")
-	}
-}
-
 // The status shows agents that are refused because another one has their name.
 func TestStatusShowsRefusedAgents(t *testing.T) {
 	s := zeekapi.Status{Instances: []zeekapi.InstanceStatus{{
@@ -129,5 +88,30 @@ func TestStatusShowsOpenPorts(t *testing.T) {
 	s.Exposure = nil // an older controller
 	if got := line(); got != "" || newStatusView(s).Exposure != nil {
 		t.Errorf("without exposure: %q", got)
+	}
+}
+
+// The status shows the packets of all nodes together, and the fullest disk of each machine.
+func TestStatusShowsTotals(t *testing.T) {
+	disk := func(used, free uint64, failed string) zeekapi.DirectorySpace {
+		return zeekapi.DirectorySpace{Purpose: "state", Path: "/s", Size: used + free, Used: used, Free: free, Error: failed}
+	}
+	s := zeekapi.Status{Instances: []zeekapi.InstanceStatus{
+		{Instance: zeekapi.Instance{Name: "a"}, Nodes: []zeekapi.NodeDetail{worker("a", zeekapi.TrafficRates{Received: 300, Dropped: 1})}},
+		{Instance: zeekapi.Instance{Name: "b"}, Nodes: []zeekapi.NodeDetail{worker("b", zeekapi.TrafficRates{Received: 99, Dropped: 0})}},
+	}}
+	addDisks(s, disks{"a": {disk(10, 90, ""), disk(91, 9, ""), disk(99, 1, "cannot be measured")}, "elsewhere": {disk(99, 1, "")}})
+	text := plain(statusLines(terminal.Screen{}, s, true, time.Now())...)
+	for _, want := range []string{"Traffic     399 packets/s, 0.0 Mbit/s, loss 0.25%\n", "  DISK\n", "  91%\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the status has no %q:\n%s", want, text)
+		}
+	}
+	v := newStatusView(s)
+	if v.Traffic == nil || v.Traffic.Received != 20 || len(v.Instances["a"].Disks) != 3 || v.Instances["b"].Disks == nil {
+		t.Errorf("JSON: %+v", v)
+	}
+	if text := plain(statusLines(terminal.Screen{}, zeekapi.Status{}, true, time.Now())...); strings.Contains(text, "Traffic") {
+		t.Errorf("an empty status has traffic:\n%s", text)
 	}
 }

@@ -23,8 +23,9 @@ func stoppedIn(s zeekapi.Status) map[string]zeekapi.NodeDetail {
 	return stopped
 }
 
-// stoppedAmong returns the nodes that clients have stopped, by name. Lists of nodes, which
-// are Zeek's, do not say who has stopped a node. It is not an error if that is not known.
+// stoppedAmong returns the nodes that clients have stopped, by name. It asks for the status,
+// because the list of nodes, which is defined by Zeek, does not have the client. If the
+// status is not available, it returns nil.
 func (r *run) stoppedAmong(ctx context.Context, instances []client.InstanceNodes) map[string]zeekapi.NodeDetail {
 	stopped := func(n zeekapi.NodeStatus) bool { return n.State == zeekapi.StateStopped }
 	if !r.tool.Extended || !slices.ContainsFunc(instances, func(i client.InstanceNodes) bool { return slices.ContainsFunc(i.Nodes, stopped) }) {
@@ -39,22 +40,12 @@ func (r *run) stoppedAmong(ctx context.Context, instances []client.InstanceNodes
 	return stoppedIn(s)
 }
 
-// stoppedLines returns lines that say who stopped nodes, and when.
+// stoppedLines returns lines with the clients that stopped nodes, and the times.
 func stoppedLines(stopped map[string]zeekapi.NodeDetail, now time.Time) []terminal.Line {
-	var order []string
-	nodes := make(map[string][]string)
-	for _, name := range slices.Sorted(maps.Keys(stopped)) {
-		key := byText(stopped[name].StoppedBy) + " " + ago(stopped[name].Since, now)
-		if nodes[key] == nil {
-			order = append(order, key)
-		}
-		nodes[key] = append(nodes[key], name)
-	}
-	var lines []terminal.Line
-	for _, key := range order {
-		lines = append(lines, terminal.Line{
-			{Text: "Stopped", Style: terminal.Strong}, cell(key + ": " + strings.Join(nodes[key], ", ")),
-		})
-	}
-	return lines
+	all := groups(slices.Sorted(maps.Keys(stopped)), func(node string) (text, name string) {
+		return byText(stopped[node].StoppedBy) + " " + ago(stopped[node].Since, now), node
+	})
+	return list(all, func(g group) terminal.Line {
+		return terminal.Line{{Text: "Stopped", Style: terminal.Strong}, cell(g.text + ": " + strings.Join(g.names, ", "))}
+	})
 }

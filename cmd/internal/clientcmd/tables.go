@@ -23,7 +23,7 @@ func number[T int64 | uint16 | uint64](n T) terminal.Span {
 	return cell(fmt.Sprint(n))
 }
 
-// count returns a cell with a number.
+// count returns a cell with a number, also for 0.
 func count(n uint64) terminal.Span { return cell(fmt.Sprint(n)) }
 
 func stateCell(s zeekapi.State) terminal.Span {

@@ -27,7 +27,7 @@ func (p *parameters) addTLS(o *connect.Options, warning func(format string, args
 			CAFile: p.caFile, Passphrase: p.passphrase,
 		}
 		switch {
-		case o.Transport == connect.WebSocket, o.Transport == connect.Auto && (p.caFile == "" || p.certificate == ""):
+		case o.Transport == connect.WebSocket, o.Transport == connect.HTTP, o.Transport == connect.Auto && (p.caFile == "" || p.certificate == ""):
 			return nil
 		case p.caFile == "" || p.certificate == "":
 			return errors.New("SSL certificates over a native connection need both ssl.certificate and ssl.cafile")

@@ -53,8 +53,8 @@ func topKeyNames() []string {
 	return all
 }
 
-// sortNodes sorts nodes by one of topKeys, and by name. It returns false if there is no
-// such key.
+// sortNodes sorts nodes by one of topKeys. Nodes with equal values keep their order. It
+// returns false if there is no such key.
 func sortNodes(nodes []placedNode, key string) bool {
 	for _, k := range topKeys {
 		if k.name != key {
@@ -75,7 +75,7 @@ func (t *Tool) top() *cobra.Command {
 	var key string
 	var every time.Duration
 	var once bool
-	cmd := t.command("top [NODE...]", "Show what nodes use and receive, live on a terminal",
+	cmd := t.command("top [NODE...]", "Show the resources and traffic of nodes, live on a terminal",
 		func(ctx context.Context, r *run, args []string) error {
 			if !sortNodes(nil, key) {
 				return r.misuse("--sort %s: want one of %s", key, strings.Join(topKeyNames(), ", "))
@@ -83,16 +83,12 @@ func (t *Tool) top() *cobra.Command {
 			if every < 100*time.Millisecond {
 				return r.misuse("--every %v: want 100ms or more", every)
 			}
-			m, err := r.connectToMeasure(ctx)
+			m, err := r.connectToMeasure(ctx, args)
 			if err != nil {
 				return err
 			}
 			defer m.client.Close()
-			names, err := r.selectNodes(ctx, m.client, args)
-			if err != nil {
-				return err
-			}
-			v := topView{m, key, names}
+			v := topView{m, key}
 			if !once && r.liveScreen().Moves {
 				return v.live(ctx, every)
 			}
@@ -106,10 +102,10 @@ On a terminal, the table is updated until you press q or interrupt the command.
 The first letter of a sort key, such as d for drops, sorts by it. In a pipe,
 with --json or with --once, the table is shown once.
 
-Packets are those of nodes with an interface. They are measured by the nodes,
-every ten seconds and for this command; rates are those since the measurement
-before. The number of files is unknown to an agent that may not look at its
-nodes, which is so for an unprivileged agent if zeek has capabilities.
+Nodes with an interface count packets, every ten seconds and for this command.
+Rates cover the time since the previous measurement. The number of files is
+unknown if the agent is not permitted to read it: if it is not privileged, and
+the program zeek has file capabilities.
 
 The JSON has the key nodes, by name, each with instance and the keys of nodes in
 status.` + remarksHelp + jsonHelp
@@ -123,12 +119,11 @@ status.` + remarksHelp + jsonHelp
 // topView shows nodes in the order of a key.
 type topView struct {
 	*measuring
-	key   string
-	nodes []string // empty: all
+	key string
 }
 
 func (v topView) fetch(ctx context.Context) (figures, error) {
-	f, err := v.take(ctx, v.nodes, freshly)
+	f, err := v.take(ctx, v.names, freshly)
 	f.silence()
 	sortNodes(f.nodes, v.key)
 	return f, err

@@ -29,9 +29,9 @@ var requestCommands = [][]string{
 	{"get-config"}, {"get-config", "--number", "1"}, {"get-id-value", "x"}, {"get-instances"}, {"get-nodes"}, {"history"},
 	{"logs", "x"}, {"events"}, {"restart"}, {"rollback", "1"}, {"rolling-restart"}, {"stage-config", "-"}, {"status"},
 	{"teardown", "--yes"}, {"test-timeout"}, {"test-timeout", "--with-state"}, {"undrain", "x"},
-	{"alerts"}, {"alerts", "test"},
+	{"alerts"}, {"alerts", "test"}, {"step-down"},
 	{"top"}, {"netstats"}, {"netstats", "--interval", "1s"}, {"peers"}, {"df"}, {"scripts"},
-	{"stop", "x"}, {"start", "--all"}, {"diag", "x"}, {"cleanup"}, {"process", "process_test.go", "--zeek", "true"},
+	{"stop", "x"}, {"start", "--all"}, {"diag", "x"}, {"cleanup"}, {"check"}, {"process", "process_test.go", "--zeek", "true"},
 }
 
 // quietConfig is a cluster file without warnings.

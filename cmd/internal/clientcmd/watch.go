@@ -71,7 +71,10 @@ type watcher struct {
 	live  *terminal.Live
 
 	last  zeekapi.ClusterEvent // the last event that was shown
-	shown string               // the last status that was shown, as JSON
+	shown string               // the last status that was shown, as JSON without its age
+
+	disks    disks     // that the status shows
+	diskTime time.Time // of the last request for them
 }
 
 // watch shows events and the status until ctx ends. It reconnects after a lost
@@ -147,6 +150,10 @@ func (w *watcher) watchOn(ctx context.Context, c *client.Client) error {
 		case <-refresh.C:
 			var s zeekapi.Status
 			if s, err = w.requestStatus(ctx, c, extended); err == nil {
+				if extended && time.Since(w.diskTime) >= disksAge {
+					w.disks, w.diskTime = w.requestDisks(ctx, c), time.Now()
+				}
+				addDisks(s, w.disks)
 				err = w.showStatus(s, extended)
 			}
 			refresh.Reset(w.every)
@@ -201,7 +208,9 @@ func (w *watcher) show(n zeekapi.ClusterEvent) error {
 // status, and later ones only if no events report the changes.
 func (w *watcher) showStatus(s zeekapi.Status, extended bool) error {
 	view := newStatusView(s)
-	text, err := json.Marshal(view)
+	compared := view
+	compared.AsOf, compared.ageView = nil, ageView{} // they change although nothing happens
+	text, err := json.Marshal(compared)
 	if err != nil {
 		return err
 	}

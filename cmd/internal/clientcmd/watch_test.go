@@ -33,6 +33,8 @@ func TestWatch(t *testing.T) {
 				return zeekapi.EventsResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: marshal(t, kept)}}
 			case zeekapi.StatusRequest:
 				return zeekapi.StatusResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: marshal(t, status)}}
+			case zeekapi.FiguresRequest:
+				return zeekapi.FiguresResponse{ReqID: id, Result: zeekapi.Result{Success: true, Data: marshal(t, zeekapi.Figures{})}}
 			}
 			t.Errorf("unexpected %T", m)
 			return nil

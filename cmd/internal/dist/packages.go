@@ -22,6 +22,12 @@ const maintainer = "The zeekwire authors <zeekwire@users.noreply.github.com>"
 //go:embed files
 var files embed.FS
 
+// ownDirectories are those that have nothing of other packages.
+var ownDirectories = []string{
+	"/usr/libexec/zeekwire", "/usr/share/licenses/zeekwire",
+	"/usr/share/doc/zeekwire", "/usr/share/doc/zeekwire/docs", "/usr/share/doc/zeekwire/docs/howto", "/usr/share/doc/zeekwire/docs/reference",
+}
+
 // systemd returns the directory of the files for systemd.
 func (r *release) systemd() string { return filepath.Join(r.root, "cmd/zeekwire/systemd") }
 
@@ -35,7 +41,7 @@ func (r *release) stage() error {
 	if err := os.CopyFS(r.staged(), files); err != nil {
 		return err
 	}
-	for _, unit := range []string{"zeekwire-agent.service", "zeekwire-controller.service"} {
+	for _, unit := range []string{"zeekwire-agent.service", "zeekwire-controller.service", "zeekwire-gateway.service"} {
 		content, err := os.ReadFile(filepath.Join(r.systemd(), unit))
 		if err != nil {
 			return err
@@ -103,6 +109,7 @@ func (r *release) packages(ctx context.Context, p platform) error {
 func (r *release) describe(config string, p platform, kind string) error {
 	functions := template.FuncMap{
 		"base": filepath.Base,
+		"dirs": func() []string { return ownDirectories },
 		"glob": func(dir, pattern string) ([]string, error) { return filepath.Glob(filepath.Join(dir, pattern)) },
 	}
 	description, err := template.New("nfpm.yaml.tmpl").Funcs(functions).ParseFS(files, "files/nfpm.yaml.tmpl")

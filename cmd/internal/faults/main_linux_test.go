@@ -1,10 +1,10 @@
 package faults
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/testbinary"
 	"github.com/zeekwire/zeekwire/zeekapi/disktest"
 )
 
@@ -14,18 +14,11 @@ const (
 	diskInodes = 200
 )
 
-// binaries is the directory for built binaries.
-var binaries string
-
-func TestMain(m *testing.M) { os.Exit(disktest.Main(func() int { return runTests(m) })) }
+func TestMain(m *testing.M) {
+	os.Exit(disktest.Main(func() int { return testbinary.Main(func() int { return runTests(m) }) }))
+}
 
 func runTests(m *testing.M) int {
-	var err error
-	if binaries, err = os.MkdirTemp("", "zeekwire-faults"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(binaries)
 	code := m.Run()
 	printTable()
 	return code

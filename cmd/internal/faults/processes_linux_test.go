@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,8 +26,6 @@ import (
 // patience limits the duration of a test. It only makes failing tests end.
 const patience = 3 * time.Minute
 
-var buildOnce = sync.OnceValues(func() (string, error) { return testbinary.Build(binaries) })
-
 // place has the addresses of a controller and an agent, with their directories.
 type place struct {
 	t      *testing.T
@@ -44,14 +41,10 @@ type place struct {
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
-	binary, err := buildOnce()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return &place{
-		t: t, ctx: ctx, binary: binary,
+		t: t, ctx: ctx, binary: testbinary.Path(t),
 		native: peertest.FreeAddress(t), clients: peertest.FreeAddress(t), agentPort: peertest.FreeAddress(t),
 		http:  map[string]string{"controller": peertest.FreeAddress(t), "agent": peertest.FreeAddress(t)},
 		state: map[string]string{"controller": t.TempDir(), "agent": t.TempDir()},

@@ -17,6 +17,7 @@ import (
 	"github.com/creack/pty"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/hostile/attack"
+	"github.com/zeekwire/zeekwire/cmd/internal/testbinary"
 	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
@@ -73,7 +74,7 @@ var clientRows = []clientRow{
 // place of a controller. A command must end by itself or when it is interrupted,
 // within its memory, and must not let the server control the terminal.
 func TestHostileServers(t *testing.T) {
-	binary := build(t)
+	binary := testbinary.Path(t)
 	config := filepath.Join(t.TempDir(), "cluster")
 	if err := os.WriteFile(config, []byte(strings.ReplaceAll(configuration, "@", "a")), 0o600); err != nil {
 		t.Fatal(err)

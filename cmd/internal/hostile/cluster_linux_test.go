@@ -46,6 +46,7 @@ type cluster struct {
 	trap              string // address to which the agent connects, besides the controller
 	native, websocket string // addresses of the controller
 	agentNative       string
+	ports             *ports
 	configs           [2]string // files with configurations of which the operator deploys one after the other
 }
 
@@ -53,10 +54,17 @@ func startCluster(t *testing.T, binary string, s stage) *cluster {
 	t.Helper()
 	free := func() string { return peertest.FreeAddress(t) }
 	c := &cluster{stage: s, native: free(), websocket: free(), agentNative: free(), trap: free()}
-	if s.tls == "mutual" {
-		c.credentials = newCredentials(t, c.websocket)
-	}
 	dir := t.TempDir()
+	switch s.tls {
+	case "mutual":
+		c.credentials = newCredentials(t, c.websocket)
+	case "joined":
+		c.ports = newPorts(t, binary)
+		c.credentials = c.ports.bootstrap(c.native, c.websocket)
+	case "open":
+		c.ports = newPorts(t, binary)
+		c.credentials.controller = []string{"--http-listen", c.ports.api}
+	}
 	for i := range c.configs {
 		c.configs[i] = filepath.Join(dir, "cluster-"+string(rune('a'+i)))
 		if err := os.WriteFile(c.configs[i], []byte(strings.ReplaceAll(configuration, "@", string(rune('a'+i)))), 0o600); err != nil {
@@ -64,33 +72,49 @@ func startCluster(t *testing.T, binary string, s stage) *cluster {
 		}
 	}
 	common := func(name string) []string {
-		return []string{"--name", name, "--state-dir", filepath.Join(dir, name), "--tls", s.tls}
+		return []string{"--name", name, "--state-dir", filepath.Join(dir, name), "--tls", modes[s.tls]}
 	}
 	c.controller = startProcess(t, binary, "controller", free(), s.files, slices.Concat(common("controller"), s.settings, c.credentials.controller,
 		[]string{"--listen", c.native, "--websocket-listen", c.websocket})...)
+	if s.tls == "joined" {
+		c.credentials.agent = c.ports.joinAgent()
+	}
 	c.agent = startProcess(t, binary, "agent", free(), s.files, slices.Concat(common(instance), c.credentials.agent,
 		[]string{"--listen", c.agentNative, "--controller", c.native + "," + c.trap, "--launcher", "simulated", "--connect-retry", "100ms"})...)
 	return c
 }
 
-func (c *cluster) processes() []*process { return []*process{c.controller, c.agent} }
+// modes are the modes of TLS at native ports, by those of stages. The machines of a
+// "joined" cluster have joined it, and "open" is without TLS. Both have an HTTP API and a
+// gateway.
+var modes = map[string]string{"off": "off", "anonymous": "anonymous", "mutual": "mutual", "joined": "mutual", "open": "off"}
+
+func (c *cluster) processes() []*process {
+	all := []*process{c.controller, c.agent}
+	if c.ports != nil {
+		all = append(all, c.ports.gateway)
+	}
+	return all
+}
 
 // target returns the target of an attack at a port.
 func (c *cluster) target(port string) attack.Target {
-	t := attack.Target{Instance: instance, Node: worker, TLS: c.stage.tls != "off"}
+	t := attack.Target{Instance: instance, Node: worker, TLS: modes[c.stage.tls] != "off"}
 	switch port {
 	case "controller":
 		t.Address = c.native
 	case "agent":
-		t.Address = c.agentNative
+		t.Address, t.Agent = c.agentNative, true
 	case "agent dials":
-		t.Address, t.Listen = c.trap, true
+		t.Address, t.Listen, t.Agent = c.trap, true, true
 	case "websocket":
 		t.Address, t.WebSocket, t.TLS = c.websocket, true, c.credentials.tls != nil
 	case "controller http":
 		t.Address, t.TLS = c.controller.http, false
 	case "agent http":
 		t.Address, t.TLS = c.agent.http, false
+	default:
+		c.ports.target(port, &t)
 	}
 	return t
 }

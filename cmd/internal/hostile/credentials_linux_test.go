@@ -15,10 +15,11 @@ import (
 	"github.com/zeekwire/zeekwire/broker/security/certtest"
 )
 
-// credentials are certificates and tokens of a cluster. The zero value is that of a
-// cluster without any.
+// credentials are the certificates and the token of a cluster. The zero value is for a
+// cluster that requires none.
 type credentials struct {
 	controller, agent, client []string    // flags
+	env                       []string    // of clients
 	tls                       *tls.Config // of clients
 	header                    http.Header // of clients
 }
@@ -26,8 +27,8 @@ type credentials struct {
 // token proves that a client is the operator.
 const token = "the token of the operator"
 
-// newCredentials returns those of a cluster in which everybody proves an identity: peers
-// with certificates, and the operator with a token. Address is that of the controller.
+// newCredentials returns the credentials of a cluster whose peers have certificates and
+// whose operator has a token. Address is the one of the controller.
 func newCredentials(t *testing.T, address string) credentials {
 	t.Helper()
 	host := netip.MustParseAddrPort(address).Addr().AsSlice()
@@ -53,6 +54,7 @@ func newCredentials(t *testing.T, address string) credentials {
 		agent:      issue(instance),
 		client:     []string{"--set", "ssl.enable=yes", "--set", "ssl.cafile=" + ca.File},
 		tls:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		env:        []string{"ZEEKWIRE_TOKEN=" + token},
 		header:     http.Header{"Authorization": {"Bearer " + token}},
 	}
 }

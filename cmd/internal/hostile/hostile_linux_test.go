@@ -11,6 +11,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/zeekwire/zeekwire/cmd/internal/testbinary"
 )
 
 var (
@@ -33,7 +35,7 @@ const settleLimit = time.Minute
 const slack = 6
 
 // logLimit is the number of bytes that an attack may make a process log.
-const logLimit = 16 << 20
+const logLimit = 5 << 20
 
 // outcome is the result of a row.
 type outcome struct {
@@ -60,7 +62,7 @@ func (o *outcome) fail(err error) {
 // the limit, if the operator is not answered, if the log grows by too much or is
 // forged, or if goroutines and descriptors do not return to their number.
 func TestHostile(t *testing.T) {
-	binary := build(t)
+	binary := testbinary.Path(t)
 	var outcomes []outcome
 	for _, s := range stages {
 		s.rows = chosen(s)
@@ -109,7 +111,7 @@ func runRows(t *testing.T, binary string, s stage) (done []outcome) {
 	return done
 }
 
-// run runs a row. Recovers says whether the operator must be answered afterwards.
+// run runs a row. If recovers is set, the operator must get responses afterwards.
 func (c *cluster) run(ctx context.Context, binary string, o *outcome, recovers bool) {
 	before, err := c.usages()
 	o.fail(err)

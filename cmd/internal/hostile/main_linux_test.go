@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"testing"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/hostile/attack"
@@ -26,38 +25,13 @@ type assault struct {
 func TestMain(m *testing.M) {
 	text := os.Getenv(attackVariable)
 	if text == "" {
-		os.Exit(runTests(m))
+		os.Exit(testbinary.Main(m.Run))
 	}
 	if err := runAttack(text); err != nil {
 		fmt.Fprintln(os.Stderr, "attacker:", err)
 		os.Exit(1)
 	}
 }
-
-// binaries is the folder for built binaries.
-var binaries string
-
-func runTests(m *testing.M) int {
-	var err error
-	if binaries, err = os.MkdirTemp("", "zeekwire-hostile"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(binaries)
-	return m.Run()
-}
-
-// build returns the path of the zeekwire binary. It builds the binary once.
-func build(t *testing.T) string {
-	t.Helper()
-	path, err := buildOnce()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-var buildOnce = sync.OnceValues(func() (string, error) { return testbinary.Build(binaries) })
 
 // runAttack attacks until the end of standard input. It writes a line when the
 // attack has begun, and its Stats at the end.

@@ -46,6 +46,9 @@ func (o *operator) round(ctx context.Context) error {
 			return err
 		}
 	}
+	if o.cluster.ports != nil {
+		return o.cluster.ports.use(ctx, o)
+	}
 	return nil
 }
 
@@ -61,36 +64,46 @@ func (o *operator) recover(ctx context.Context) error {
 	}
 }
 
-// command runs a command, which must succeed in time and print what is wanted.
+// command runs a command of a client, which must succeed in time and print what is wanted.
 func (o *operator) command(ctx context.Context, args, want []string) error {
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
-	defer cancel()
 	flags := []string{"--controller", o.cluster.websocket}
 	if !*full {
 		flags = append(flags, "--transport", "websocket") // to find that out, a command waits 0.2 s
 	}
-	cmd := exec.CommandContext(ctx, o.binary, slices.Concat(flags, o.cluster.credentials.client, args)...)
-	cmd.Env = append(os.Environ(), "ZEEKWIRE_TOKEN="+token)
+	return o.run(ctx, args[0], slices.Concat(flags, o.cluster.credentials.client, args), want)
+}
+
+// run runs the program. Name is that of the command.
+func (o *operator) run(ctx context.Context, name string, args, want []string) error {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, o.binary, args...)
+	cmd.Env = append(os.Environ(), o.cluster.credentials.env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	began := time.Now()
 	err := cmd.Run()
-	if took := time.Since(began); took > o.slowest {
-		o.slowest, o.slowestOf = took, args[0]
-	}
+	o.took(name, time.Since(began))
 	missing := func(w string) bool { return !strings.Contains(stdout.String(), w) }
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("no answer to %s within %v", args[0], answerLimit)
+		return fmt.Errorf("no answer to %s within %v", name, answerLimit)
 	case err != nil:
 		text := strings.Join(strings.Fields(stderr.String()+stdout.String()), " ")
-		return fmt.Errorf("%s: %v: %s", args[0], err, text[max(0, len(text)-500):])
+		return fmt.Errorf("%s: %v: %s", name, err, text[max(0, len(text)-500):])
 	case slices.ContainsFunc(want, missing):
-		return fmt.Errorf("%s: the answer lacks %q: %.300s", args[0], want, stdout.String())
+		return fmt.Errorf("%s: the answer lacks %q: %.300s", name, want, stdout.String())
 	case strings.Contains(stdout.String()+stderr.String(), attack.ForgedError):
-		return fmt.Errorf("%s: the answer is forged: %.300s", args[0], stdout.String())
+		return fmt.Errorf("%s: the answer is forged: %.300s", name, stdout.String())
 	}
 	return nil
+}
+
+// took notes how long an answer took.
+func (o *operator) took(name string, d time.Duration) {
+	if d > o.slowest {
+		o.slowest, o.slowestOf = d, name
+	}
 }
 
 // resident is a client that is connected before the attack and must stay so.

@@ -12,7 +12,7 @@ type row struct {
 // stage is a cluster with its rows.
 type stage struct {
 	name     string
-	tls      string   // mode of TLS at native ports
+	tls      string   // mode of TLS at native ports, see modes
 	settings []string // flags of the controller
 	files    int      // limit of file descriptors of each process, 0 for none
 	rows     []row
@@ -25,7 +25,7 @@ var stages = []stage{
 		on("controller", true, "giant frames", "random frames"),
 		on("controller", false,
 			"giant frames of fast peers", "large frames", "large frames of fast peers", "large values",
-			"announced frames", "giant handshakes", "half handshakes", "idle peers", "giant filters", "short topics",
+			"announced frames", "announced frames of many addresses", "announced frames beside subscribers", "giant handshakes", "half handshakes", "idle peers", "giant filters", "short topics",
 			"filter updates", "pings", "damaged messages", "small values", "huge counts", "deep nesting", "endless handshakes"),
 		on("controller", true, "requests without reading"),
 		on("controller", false, clients...),
@@ -34,7 +34,7 @@ var stages = []stage{
 		on("agent", true, "giant frames"),
 		on("agent", false,
 			"giant frames of fast peers", "large frames", "large frames of fast peers", "large values",
-			"announced frames", "giant handshakes", "half handshakes", "idle peers", "giant filters", "filter updates", "pings",
+			"announced frames", "announced frames of many addresses", "announced frames beside subscribers", "giant handshakes", "half handshakes", "idle peers", "giant filters", "filter updates", "pings",
 			"random frames", "damaged messages", "small values", "deep nesting", "forged responses", "strange values", "control characters", "publishes", "endless handshakes"),
 		on("websocket", true, "silent connections", "idle clients", "fragmented messages", "strange JSON", "DNS rebinding", "forged responses", "control characters", "archives with tricks"),
 		on("websocket", false, connections...),
@@ -60,8 +60,8 @@ var stages = []stage{
 	)},
 	{"TLS", "anonymous", nil, 0, slices.Concat(
 		on("controller", true, "half a TLS hello"),
-		on("controller", false, "silent connections", "many silent connections", "TLS records of one byte", "churn", "resets", "random bytes", "giant frames", "idle peers", "requests"),
-		on("agent", false, "silent connections", "many silent connections", "half a TLS hello", "TLS records of one byte", "churn", "resets", "random bytes", "giant frames"),
+		on("controller", false, "silent connections", "many silent connections", "TLS records of one byte", "churn", "resets", "random bytes", "giant frames", "announced frames", "idle peers", "requests"),
+		on("agent", false, "silent connections", "many silent connections", "half a TLS hello", "TLS records of one byte", "churn", "resets", "random bytes", "giant frames", "announced frames"),
 	)},
 	{"certificates and tokens", "mutual", nil, 0, slices.Concat(
 		on("controller", true, "peers without certificates"),
@@ -69,6 +69,27 @@ var stages = []stage{
 		on("agent", false, "peers without certificates", "silent connections", "many silent connections", "half a TLS hello", "random bytes"),
 		on("websocket", true, "guessed tokens"),
 		on("websocket", false, "silent connections", "many silent connections", "half a TLS hello", "TLS records of one byte", "churn", "random bytes", "idle clients", "silent clients", "requests", "huge headers"),
+	)},
+	{"joined machines", "joined", nil, 0, slices.Concat(
+		on("join", true, "slow bodies", "guessed secrets"),
+		on("join", false, "silent connections", "many silent connections", "half a TLS hello", "TLS records of one byte", "churn", "resets", "random bytes",
+			"bodies without end", "unread streams"),
+		on("api", false, "guessed secrets", "silent connections", "many silent connections", "half a TLS hello", "random bytes", "slow bodies", "bodies without end", "unread streams"),
+	)},
+	{"open ports", "open", nil, 0, slices.Concat(
+		on("websocket", true, "shared uploads"),
+		on("websocket", false, "abandoned uploads", "endless uploads"),
+		on("api", true, "unread streams"),
+		on("api", false, "silent connections", "many silent connections", "slow headers", "slow bodies", "bodies without end", "huge headers", "huge request line",
+			"pipelined requests", "idle HTTP connections", "strange requests", "slow streams", "streams that come and go", "DNS rebinding"),
+		on("gateway", true, "unread streams"),
+		on("gateway", false, connections...),
+		on("gateway", false, "silent connections", "idle clients", "silent clients", "clients that do not answer pings", "slow readers", "slow streams", "streams that come and go", "largest filters", "giant subscriptions",
+			"giant messages", "fragmented messages", "strange JSON", "WebSocket pings", "invalid frames", "compression", "upgrades", "application names", "DNS rebinding",
+			"huge headers", "huge request line", "bodies without end", "strange requests"),
+		on("gateway dials", false,
+			"silent server", "half handshakes", "giant frames", "large frames of fast peers", "large values", "small values", "deep nesting", "announced frames", "giant filters", "filter updates",
+			"pings", "random frames"),
 	)},
 	{"256 descriptors", "off", nil, 256, scarce(false)},
 	{"64 descriptors", "off", nil, 64, scarce(true)},

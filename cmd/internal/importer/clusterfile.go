@@ -16,13 +16,14 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
 // SiteDir is the directory of the site, relative to the cluster file.
 const SiteDir = "site"
 
-// ClusterFile returns the cluster file. It has the short form of workers where that stands
-// for the same nodes: the file is read again, and compared with the plan.
+// ClusterFile returns the cluster file. Workers have the short form where that expands to
+// the same nodes: the file is read again, and compared with the plan.
 func (p *Plan) ClusterFile() ([]byte, error) { return p.clusterFile(true) }
 
 func (p *Plan) clusterFile(short bool) ([]byte, error) {
@@ -50,7 +51,7 @@ func (p *Plan) clusterFile(short bool) ([]byte, error) {
 	}
 }
 
-// maxAttempts limits the number of groups for which a short form is tried in vain.
+// maxAttempts limits the number of groups whose short form is tried without success.
 const maxAttempts = 16
 
 // verify returns an error unless a cluster file has the nodes of the plan. If the nodes of
@@ -58,7 +59,7 @@ const maxAttempts = 16
 func (p *Plan) verify(text []byte) (wrong *Group, err error) {
 	config, _, err := ParseClusterFile(text)
 	if err != nil {
-		// A short form that is refused, perhaps.
+		// Perhaps a short form is refused.
 		return p.firstShort(text), fmt.Errorf("this cannot be written to a cluster file: %w", err)
 	}
 	got := map[string]zeekapi.Node{}
@@ -93,21 +94,20 @@ func (p *Plan) firstShort(text []byte) *Group {
 // sameNode reports whether two nodes run in the same way. A cluster file adds the fan-out
 // IDs of AF_Packet that workers of several interfaces need.
 func sameNode(got, want zeekapi.Node) bool {
-	sameCPU := (got.CPUAffinity == nil) == (want.CPUAffinity == nil) && (got.CPUAffinity == nil || *got.CPUAffinity == *want.CPUAffinity)
 	scripts := got.Scripts
 	if !slices.ContainsFunc(want.Scripts, isFanout) {
 		scripts = slices.DeleteFunc(slices.Clone(scripts), isFanout)
 	}
-	return got.Name == want.Name && got.Instance == want.Instance && got.Role == want.Role && got.Interface == want.Interface && sameCPU &&
+	return got.Name == want.Name && got.Instance == want.Instance && got.Role == want.Role && got.Interface == want.Interface && got.Affinity() == want.Affinity() &&
 		got.Port == want.Port && got.MetricsPort == want.MetricsPort && slices.Equal(scripts, want.Scripts) && maps.Equal(got.Env, want.Env) &&
 		slices.Equal(got.Options, want.Options)
 }
 
 // isFanout reports whether a word assigns the fan-out ID of AF_Packet.
-func isFanout(word string) bool { return strings.HasPrefix(word, "AF_Packet::fanout_id=") }
+func isFanout(word string) bool { return zeekapi.AssignedOption(word) == clusterfile.FanoutOption }
 
-// numbered reports whether a section of the cluster file with the key workers can stand for
-// the nodes of the group.
+// numbered reports whether one section with the key workers can describe the nodes of the
+// group.
 func (g *Group) numbered() bool {
 	if g.Role != zeekapi.RoleWorker {
 		return false
@@ -213,7 +213,7 @@ func (w *clusterWriter) cluster() {
 	if !c.Site && len(c.with(nil)) == 0 && len(c.Env) == 0 && c.MemoryLimit == "" && c.LogExpiry == "" {
 		return
 	}
-	w.section("cluster", "What all nodes have in common.", func(set func(key, value string)) {
+	w.section("cluster", "Values for all nodes.", func(set func(key, value string)) {
 		if c.Site {
 			set("site", "./"+SiteDir)
 		}
@@ -222,9 +222,9 @@ func (w *clusterWriter) cluster() {
 				set(key, value)
 			}
 		}
-		write("scripts", quoteWords(c.Scripts))
+		write("scripts", shlex.Join(c.Scripts))
 		write("backend", c.Backend)
-		write("args", literal(quoteWords(c.Args)))
+		write("args", literal(shlex.Join(c.Args)))
 		var networks []string
 		for _, n := range c.Networks {
 			networks = append(networks, n.String())
@@ -263,8 +263,8 @@ func (w *clusterWriter) node(g *Group, n Node) {
 		if n.Interface != "" {
 			set("interface", n.Interface)
 		}
-		if n.CPU != nil {
-			set("cpu_affinity", strconv.FormatInt(*n.CPU, 10))
+		if len(n.CPUs) > 0 {
+			set("cpu_affinity", zeekapi.FormatCPUs(n.CPUs))
 		}
 		w.words(g, set, func(s string) string { return s })
 		if len(n.Env) > 0 {
@@ -280,17 +280,17 @@ func (w *clusterWriter) node(g *Group, n Node) {
 func (w *clusterWriter) words(g *Group, set func(key, value string), escape func(string) string) {
 	scripts, args := g.own(w.plan.Common)
 	if len(scripts) > 0 {
-		set("scripts", escape(quoteWords(scripts)))
+		set("scripts", escape(shlex.Join(scripts)))
 	}
 	if len(args) > 0 {
-		set("args", escape(quoteWords(args)))
+		set("args", escape(shlex.Join(args)))
 	}
 	if g.MemoryLimit != "" {
 		set("memory_limit", g.MemoryLimit)
 	}
 }
 
-// workers writes the section that stands for the workers of a group.
+// workers writes the section that describes all workers of a group.
 func (w *clusterWriter) workers(g *Group) {
 	w.section(g.Name, g.Comment, func(set func(key, value string)) {
 		first := g.Nodes[0]
@@ -300,7 +300,7 @@ func (w *clusterWriter) workers(g *Group) {
 		if source := cmp.Or(g.Source, g.template(func(n Node) string { return n.Interface })); source != "" {
 			set("interface", source)
 		}
-		if first.CPU != nil {
+		if len(first.CPUs) > 0 {
 			set("cpu_affinity", g.cpus())
 		}
 		w.words(g, set, literal)
@@ -324,8 +324,9 @@ func (g *Group) env() string {
 	return envWords(env)
 }
 
-// template returns a template for a value of each node: the value, or one that ends with
-// the number of the node. If it is wrong, the nodes get sections of their own.
+// template returns a template for a value of each node: the first node's value, or, if all
+// values end with the number of the node, one with a variable. If the template is wrong,
+// the nodes get sections of their own.
 func (g *Group) template(value func(Node) string) string {
 	first := value(g.Nodes[0])
 	for start, name := range []string{"${worker_index0}", "${worker_index}"} {
@@ -345,15 +346,14 @@ func (g *Group) template(value func(Node) string) string {
 	return literal(first)
 }
 
-// cpus returns the CPUs of the group as a list that is dealt out. The list is as short as
-// possible.
+// cpus returns the shortest list of CPUs that gives each node of the group its CPU.
 func (g *Group) cpus() string {
 	var all []int64
 	for _, n := range g.Nodes {
-		if n.CPU == nil {
+		if len(n.CPUs) != 1 {
 			return ""
 		}
-		all = append(all, *n.CPU)
+		all = append(all, n.CPUs[0])
 	}
 	period := 1
 	for ; period < len(all); period++ {
@@ -361,25 +361,7 @@ func (g *Group) cpus() string {
 			break
 		}
 	}
-	return ranges(all[:period])
-}
-
-// ranges returns numbers as a list of numbers and ranges.
-func ranges(numbers []int64) string {
-	var parts []string
-	for i := 0; i < len(numbers); {
-		j := i
-		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
-			j++
-		}
-		part := strconv.FormatInt(numbers[i], 10)
-		if j > i {
-			part += "-" + strconv.FormatInt(numbers[j], 10)
-		}
-		parts = append(parts, part)
-		i = j + 1
-	}
-	return strings.Join(parts, ",")
+	return zeekapi.FormatCPUs(all[:period])
 }
 
 // envWords returns an environment in the form of a cluster file.
@@ -388,5 +370,5 @@ func envWords(env map[string]string) string {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		words = append(words, name+"="+env[name])
 	}
-	return quoteWords(words)
+	return shlex.Join(words)
 }

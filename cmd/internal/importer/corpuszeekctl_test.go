@@ -306,7 +306,8 @@ func spaced(line string) string {
 	return line
 }
 
-// describe returns what distinguishes a configuration from the one of an installation.
+// describe returns what distinguishes a configuration from the one of an installation:
+// the names of nodes and settings, without upstream's values.
 func describe(etc, initial map[string]string) string {
 	var parts []string
 	if etc[nodesName] != initial[nodesName] {
@@ -318,7 +319,12 @@ func describe(etc, initial map[string]string) string {
 	}
 	for line := range strings.Lines(etc[optionsName]) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' && !strings.Contains(initial[optionsName], "\n"+line+"\n") {
-			parts = append(parts, "`"+strings.ReplaceAll(line, "|", "\\|")+"`")
+			name, _, ok := strings.Cut(line, "=")
+			if !ok {
+				parts = append(parts, "a line that is no setting")
+				continue
+			}
+			parts = append(parts, "`"+strings.TrimSpace(name)+"`")
 		}
 	}
 	if etc[networksName] != initial[networksName] {

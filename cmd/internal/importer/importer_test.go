@@ -279,7 +279,7 @@ func TestEveryOptionIsAccountedFor(t *testing.T) {
 	carried := strings.Fields(`clusterbackend zeekport metricsport metricsaddress logrotationinterval logdir compresslogsinflight
 		privateaddressspaceislocal sendmail mailsubjectprefix mailto mailfrom mailalarmsto mailalarmsinterval logexpireinterval zeekargs
 		memlimit env_vars prefixes sitepolicyscripts sitepolicypath pfringclusterid pfringclustertype pfringfirstappinstance pcapsnaplen
-		mailhostupdown mailreceivingpackets mindiskspace bindir policydir nodecfg localnetscfg compresslogs compresscmd compressextension pcapbufsize zeekbase zeek brokerdbdir fileextractdir defaultstoredir`)
+		mailarchivelogfail mailhostupdown mailreceivingpackets mindiskspace bindir policydir nodecfg localnetscfg compresslogs compresscmd compressextension pcapbufsize zeekbase zeek brokerdbdir fileextractdir defaultstoredir`)
 	known := zeekctl.OptionNames()
 	for _, name := range known {
 		reason, left := notCarried[name]

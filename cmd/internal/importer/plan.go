@@ -10,6 +10,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
 )
 
 // Place is a place in an imported file.
@@ -86,7 +87,7 @@ type Variable struct{ Name, Value string }
 type Node struct {
 	Name        string
 	Interface   string
-	CPU         *int64
+	CPUs        []int64           // nil for any
 	Env         map[string]string // of the group, with variables replaced
 	Port        uint16
 	MetricsPort uint16
@@ -157,6 +158,27 @@ func (p *Plan) leave(at Place, key, value, reason string) {
 	}
 }
 
+// add adds the scripts and assignments of a command line.
+func (c *Common) add(words []string) {
+	for _, word := range latest(words) {
+		if zeekapi.IsScript(word) {
+			c.Scripts = append(c.Scripts, word)
+		} else {
+			c.Args = append(c.Args, word)
+		}
+	}
+}
+
+// listen makes the agent of a machine listen for the controller, and accept no other one.
+func (p *Plan) listen(m *Machine) {
+	m.Listens = true
+	m.set("controller", "none", "the controller connects to the agent")
+	if strings.Contains(m.Address, ":") {
+		m.set("default-address", "::", "the agent has an IPv6 address")
+	}
+	p.obey(m)
+}
+
 // obey makes the agent of a machine accept the controller of the cluster only.
 func (p *Plan) obey(m *Machine) {
 	controller := p.machine(p.At).Address
@@ -209,7 +231,7 @@ func (p *Plan) Configuration() zeekapi.Configuration {
 const agentPort = 2151
 
 func (p *Plan) node(g *Group, n Node) zeekapi.Node {
-	node := zeekapi.Node{Name: n.Name, Instance: g.Machine, Role: g.Role, State: zeekapi.StateRunning, Interface: n.Interface, CPUAffinity: n.CPU}
+	node := zeekapi.Node{Name: n.Name, Instance: g.Machine, Role: g.Role, State: zeekapi.StateRunning, Interface: n.Interface}
 	if n.Port != 0 {
 		node.Port = broker.TCP(n.Port)
 	}
@@ -225,7 +247,8 @@ func (p *Plan) node(g *Group, n Node) zeekapi.Node {
 	if len(env) > 0 {
 		node.Env = env
 	}
-	for _, o := range []zeekapi.Option{
+	node.SetCPUs(n.CPUs)
+	for _, o := range []zeekapi.Option{ // in the order of the cluster file, by name
 		{Name: zeekapi.OptionLogExpiry, Value: p.Common.LogExpiry},
 		{Name: zeekapi.OptionMemoryLimit, Value: cmp.Or(g.MemoryLimit, p.Common.MemoryLimit)},
 	} {
@@ -242,20 +265,20 @@ func (p *Plan) node(g *Group, n Node) zeekapi.Node {
 func (c Common) with(own []string) []string {
 	var words []string
 	if c.Backend != "" {
-		words = append(words, backendScripts+c.Backend)
+		words = append(words, zeekapi.BackendScripts+c.Backend)
 	}
 	words = append(words, c.Scripts...)
 	rest := slices.DeleteFunc(slices.Clone(own), func(s string) bool { return slices.Contains(words, s) })
 	assigned := map[string]bool{}
 	for _, word := range rest {
-		assigned[variable(word)] = true
+		assigned[zeekapi.AssignedOption(word)] = true
 	}
 	common := c.Args
 	if len(c.Networks) > 0 {
-		common = append(slices.Clone(common), networksWord(c.Networks))
+		common = append(slices.Clone(common), clusterfile.NetworksWord(c.Networks))
 	}
 	for _, word := range common {
-		if !assigned[variable(word)] {
+		if !assigned[zeekapi.AssignedOption(word)] {
 			rest = append(rest, word)
 		}
 	}
@@ -263,41 +286,15 @@ func (c Common) with(own []string) []string {
 	return append(words, slices.Compact(rest)...)
 }
 
-// variable returns the variable of an assignment, or the word itself.
-func variable(word string) string {
-	if !zeekapi.IsAssignment(word) {
-		return word
-	}
-	name, _, _ := strings.Cut(word, "=")
-	return name
-}
-
 // latest returns words without the assignments that a later one replaces.
 func latest(words []string) []string {
 	var out []string
 	for i, word := range words {
-		replaced := zeekapi.IsAssignment(word) && slices.ContainsFunc(words[i+1:], func(later string) bool { return variable(later) == variable(word) })
+		option := zeekapi.AssignedOption(word)
+		replaced := option != "" && slices.ContainsFunc(words[i+1:], func(later string) bool { return zeekapi.AssignedOption(later) == option })
 		if !replaced && !slices.Contains(out, word) {
 			out = append(out, word)
 		}
 	}
 	return out
-}
-
-// backendScripts is the prefix of the scripts of cluster backends.
-const backendScripts = "policy/frameworks/cluster/backend/"
-
-// networksWord returns the assignment of the local networks.
-func networksWord(networks []netip.Prefix) string {
-	var nets []string
-	for _, n := range networks {
-		text := n.String()
-		if n.Addr().Is6() {
-			text = fmt.Sprintf("[%s]/%d", n.Addr(), n.Bits())
-		}
-		if !slices.Contains(nets, text) {
-			nets = append(nets, text)
-		}
-	}
-	return "Site::local_nets={" + strings.Join(nets, ",") + "}"
 }

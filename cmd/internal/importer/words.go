@@ -22,8 +22,12 @@ type arguments struct {
 // leftWord is an argument that is not carried over.
 type leftWord struct{ word, reason string }
 
-// multiHost is the script that configures ZeroMQ for several machines, as our agents
-// do.
+// noOwnOptions is the reason for which options of zeek that some nodes have are not carried
+// over.
+const noOwnOptions = "an agent gives options of zeek to all its nodes; to do so, add them to node-args of the machine"
+
+// multiHost is Zeek's script that configures ZeroMQ for several machines. zeekwire's agents
+// do the same.
 const multiHost = "misc/zeromq-multi-host-auto-setup"
 
 // parseCommonArguments sorts the words of a command line that all nodes of a cluster have.
@@ -138,15 +142,4 @@ func unquoted(s string) string {
 		}
 	}
 	return strings.Join(out, "")
-}
-
-// quoteWords joins words so that they can be split again.
-func quoteWords(words []string) string {
-	words = slices.Clone(words)
-	for i, word := range words {
-		if again, err := shlex.Split(word); err != nil || len(again) != 1 || again[0] != word {
-			words[i] = shlex.Quote(word)
-		}
-	}
-	return strings.Join(words, " ")
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
 // The names of the files that Write writes.
@@ -265,7 +266,7 @@ type Step struct {
 
 // Steps returns the steps that remain after Write, in their order.
 func (p *Plan) Steps(dir string) []Step {
-	path := func(name string) string { return quoteWords([]string{filepath.Join(dir, name)}) }
+	path := func(name string) string { return shlex.Join([]string{filepath.Join(dir, name)}) }
 	stop := Step{"Stop the old cluster, on each machine", p.before}
 	if p.Kind == kindControl {
 		stop.Title = "Stop the old cluster, on " + p.At
@@ -282,11 +283,13 @@ func (p *Plan) Steps(dir string) []Step {
 		commands = append(commands, writableCommands(m.Writable)...)
 		steps = append(steps, Step{"Start the agent, on " + m.Name, append(commands, "systemctl enable --now zeekwire-agent")})
 	}
-	return append(steps, Step{"Deploy the cluster, when all agents are connected", []string{
-		"zeekwire get-instances",
-		"zeekwire deploy-config --check " + path(clusterName),
-		"zeekwire deploy-config " + path(clusterName),
-	}})
+	deploy := Step{"Deploy the cluster, when all agents are connected", []string{"zeekwire get-instances"}}
+	if slices.ContainsFunc(p.Machines, func(m *Machine) bool { return m.Listens }) {
+		// The controller connects to the agents when it has the cluster file.
+		deploy = Step{Title: "Deploy the cluster, when all agents are started"}
+	}
+	deploy.Commands = append(deploy.Commands, "zeekwire deploy-config --check "+path(clusterName), "zeekwire deploy-config "+path(clusterName))
+	return append(steps, deploy)
 }
 
 // writableCommands returns the commands that let an agent and its nodes, which do not run
@@ -296,7 +299,7 @@ func writableCommands(dirs []string) []string {
 		return nil
 	}
 	const dropIn = "/etc/systemd/system/zeekwire-agent.service.d"
-	words := quoteWords(dirs)
+	words := shlex.Join(dirs)
 	return []string{
 		"mkdir -p " + words + " " + dropIn,
 		"chown -R zeekwire:zeekwire " + words,

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 	"github.com/zeekwire/zeekwire/zeekapi/zeekconf"
 )
 
@@ -85,20 +86,14 @@ func controllerHost(hosts []*host) string {
 	return hosts[0].machine.Name
 }
 
-// connect decides how the agent of the machine and the controller connect. Only the
-// agent of a cluster on one machine connects to the controller, and then nodes are
-// announced at 127.0.0.1.
+// connect decides how the agent of the machine and the controller connect. The agent of a
+// cluster on one machine, at 127.0.0.1, connects to the controller. Other agents listen.
 func (h *host) connect(hosts []*host) {
 	m := h.machine
 	if len(hosts) == 1 && m.Address == "127.0.0.1" {
 		return
 	}
-	m.Listens = true
-	m.set("controller", "none", "the controller connects to the agent")
-	if strings.Contains(m.Address, ":") {
-		m.set("default-address", "::", "the agent has an address of IPv6")
-	}
-	h.plan.obey(m)
+	h.plan.listen(m)
 }
 
 // place returns the place of an option.
@@ -117,7 +112,7 @@ func (p *Plan) commonArguments(hosts []*host) {
 	for _, h := range hosts {
 		h.args = h.parse(h.config.BackendArgs+" "+h.config.Args(), h.config.Other["cluster_backend_args"], h.config.Common.Args)
 		if len(h.args.options) > 0 {
-			h.machine.set("node-args", quoteWords(h.args.options), "options of zeek in args")
+			h.machine.set("node-args", shlex.Join(h.args.options), "options of zeek in args")
 		}
 		if h.args.tlsOff {
 			h.machine.set("tls", "off", "Broker::disable_ssl=T in the arguments")
@@ -136,13 +131,7 @@ func (p *Plan) commonArguments(hosts []*host) {
 		p.control("tls", "off", "Broker::disable_ssl=T in the arguments; all agents need the same")
 	}
 	if same(func(a arguments) string { return strings.Join(a.scripts, "\n") }) {
-		for _, word := range latest(first.scripts) {
-			if zeekapi.IsScript(word) {
-				p.Common.Scripts = append(p.Common.Scripts, word)
-			} else {
-				p.Common.Args = append(p.Common.Args, word)
-			}
-		}
+		p.Common.add(first.scripts)
 		for _, h := range hosts {
 			h.args.scripts = nil
 		}
@@ -181,13 +170,8 @@ func (h *host) nodes() {
 			h.plan.Groups = append(h.plan.Groups, g)
 		}
 		node := Node{Name: n.Name, Interface: n.Interface, Port: uint16(n.Port), MetricsPort: uint16(n.MetricsPort), Env: map[string]string{}}
-		switch {
-		case n.CPU != nil:
-			cpu := int64(*n.CPU)
-			node.CPU = &cpu
-		case len(n.Process.CPUs) == 1:
-			cpu := int64(n.Process.CPUs[0])
-			node.CPU = &cpu
+		for _, cpu := range n.CPUs() {
+			node.CPUs = append(node.CPUs, int64(cpu))
 		}
 		for _, v := range n.Variables {
 			if value, err := systemdVariable(v.Name, v.Value); err == nil {
@@ -202,13 +186,15 @@ func (h *host) nodes() {
 // group returns a group for a node, without nodes.
 func (h *host) group(n zeekconf.Node) *Group {
 	g := &Group{Name: n.Name, Machine: h.machine.Name, Role: n.Role, Args: latest(h.args.scripts)}
+	section := "" // of the interface of a worker
 	if n.On != nil {
+		section = n.On.Name
 		g.Name = strings.TrimSuffix(n.Name, "-1")
 		g.Comment = "the interface of " + filepath.Base(h.config.File)
-		if n.On.Name != "" {
-			g.Comment = fmt.Sprintf("[interface %s] of %s, line %d", n.On.Name, filepath.Base(h.config.File), n.On.Line)
+		if section != "" {
+			g.Comment = fmt.Sprintf("[interface %s] of %s, line %d", section, filepath.Base(h.config.File), n.On.Line)
 		}
-		g.Source = strings.ReplaceAll(n.On.Source, "${interface_section_name}", n.On.Name)
+		g.Source = strings.ReplaceAll(n.On.Source, "${interface_section_name}", section)
 	}
 	if o := n.Process.Args; o != nil {
 		a := h.parse(o.Joined(), o)
@@ -226,18 +212,10 @@ func (h *host) group(n zeekconf.Node) *Group {
 	}
 	for _, v := range n.Process.Variables {
 		if value, err := systemdVariable(v.Name, v.Value); err == nil {
-			g.Env = append(g.Env, Variable{v.Name, strings.ReplaceAll(value, "${interface_section_name}", g.interfaceName(n))})
+			g.Env = append(g.Env, Variable{v.Name, strings.ReplaceAll(value, "${interface_section_name}", section)})
 		}
 	}
 	return g
-}
-
-// interfaceName returns the name of the section of a worker, "" for others.
-func (*Group) interfaceName(n zeekconf.Node) string {
-	if n.On == nil {
-		return ""
-	}
-	return n.On.Name
 }
 
 // roleOptions carries over options of zeek that the processes of one kind have. An
@@ -246,11 +224,11 @@ func (h *host) roleOptions(n zeekconf.Node, o *zeekconf.Option, options []string
 	for _, other := range h.config.Nodes() {
 		if other.Process != n.Process {
 			h.plan.leave(h.place(o), o.Written, strings.Join(options, " "),
-				"an agent gives options of zeek to all its nodes; to do so, add them to node-args of the machine")
+				noOwnOptions)
 			return
 		}
 	}
-	h.machine.set("node-args", quoteWords(slices.Concat(h.args.options, options)), "options of zeek in args and "+o.Written)
+	h.machine.set("node-args", shlex.Join(slices.Concat(h.args.options, options)), "options of zeek in args and "+o.Written)
 }
 
 // paths returns the variables for the paths of the machine, as far as the file sets

@@ -11,7 +11,6 @@ import (
 // The reasons for which options of zeek.conf are not carried over.
 const (
 	ignoredByZeek  = "Zeek's generator ignores it, too"
-	noCPUSet       = "a node runs on one CPU, or on any; cpu_affinity can name one of these"
 	noNice         = "nodes run with the priority of their agent; set Nice= of zeekwire-agent.service"
 	noNuma         = "nodes have no memory policy; set NUMAPolicy= of zeekwire-agent.service"
 	noUser         = "nodes run as the user of their agent; set User= and Group= of zeekwire-agent.service"
@@ -40,11 +39,6 @@ func (h *host) leave() {
 		}
 		h.variables(p)
 	}
-	for _, p := range []zeekconf.Process{c.ManagerProcess, c.LoggerProcess, c.ProxyProcess} {
-		if len(p.CPUs) > 1 {
-			h.leaveOption(p.CPUSet, noCPUSet)
-		}
-	}
 	h.leaveOption(c.Other["user"], noUser)
 	h.leaveOption(c.Other["group"], noUser)
 	h.leaveOption(c.Other["restart_interval_sec"], noRestartDelay)
@@ -71,9 +65,9 @@ func (h *host) kinds() []zeekconf.Process {
 
 // variables lists the variables that are not carried over.
 func (h *host) variables(p zeekconf.Process) {
-	for i, v := range p.Variables {
+	for _, v := range p.Variables {
 		if _, err := systemdVariable(v.Name, v.Value); err != nil {
-			h.plan.leave(h.place(p.Env), p.Env.Written, p.Variables[i].Name+"="+v.Value, err.Error())
+			h.plan.leave(h.place(p.Env), p.Env.Written, v.Name+"="+v.Value, err.Error())
 		}
 	}
 }

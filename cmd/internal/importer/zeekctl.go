@@ -96,12 +96,7 @@ func (c *control) machines() {
 		return
 	}
 	for _, m := range c.Machines {
-		m.Listens = true
-		m.set("controller", "none", "the controller connects to the agent")
-		if strings.Contains(m.Address, ":") {
-			m.set("default-address", "::", "the agent has an address of IPv6")
-		}
-		c.obey(m)
+		c.listen(m)
 	}
 }
 
@@ -173,13 +168,7 @@ func (c *control) arguments() {
 		for _, l := range a.left {
 			c.leave(placeOf(o), o.Written, l.word, l.reason)
 		}
-		for _, word := range latest(a.scripts) {
-			if zeekapi.IsScript(word) {
-				c.Common.Scripts = append(c.Common.Scripts, word)
-			} else {
-				c.Common.Args = append(c.Common.Args, word)
-			}
-		}
+		c.Common.add(a.scripts)
 		options = a.options
 	}
 	for prefix := range strings.SplitSeq(c.files.options.Text("prefixes", "local"), ":") {
@@ -189,7 +178,7 @@ func (c *control) arguments() {
 	}
 	for _, m := range c.Machines {
 		if len(options) > 0 {
-			m.set("node-args", quoteWords(options), "ZeekArgs and Prefixes of ZeekControl")
+			m.set("node-args", shlex.Join(options), "ZeekArgs and Prefixes of ZeekControl")
 		}
 	}
 }
@@ -244,8 +233,7 @@ var roles = map[string]zeekapi.ClusterRole{
 func (c *control) node(n zeekctl.Node) Node {
 	node := Node{Name: n.Name, Interface: n.Interface, Env: map[string]string{}}
 	if n.CPU != nil {
-		cpu := int64(*n.CPU)
-		node.CPU = &cpu
+		node.CPUs = []int64{int64(*n.CPU)}
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.Env)) {
 		value, err := shellValue(n.Env[name])
@@ -274,7 +262,7 @@ func (c *control) group(n zeekctl.Node) *Group {
 			c.leaveOption(o, err.Error())
 		}
 		for _, word := range a.options {
-			c.leave(placeOf(o), o.Written, word, "an agent gives options of zeek to all its nodes; to do so, add them to node-args of the machine")
+			c.leave(placeOf(o), o.Written, word, noOwnOptions)
 		}
 		for _, l := range a.left {
 			c.leave(placeOf(o), o.Written, l.word, l.reason)
@@ -309,7 +297,7 @@ func (c *control) standalone(n zeekctl.Node, port, metrics uint16) {
 	for i, role := range []zeekapi.ClusterRole{zeekapi.RoleManager, zeekapi.RoleLogger, zeekapi.RoleProxy, zeekapi.RoleWorker} {
 		node := Node{Name: strings.ToLower(string(role)), Env: maps.Clone(worker.Env), Port: port + uint16(i)}
 		if role == zeekapi.RoleWorker {
-			node.Interface, node.CPU, node.Port = worker.Interface, worker.CPU, 0
+			node.Interface, node.CPUs, node.Port = worker.Interface, worker.CPUs, 0
 		}
 		if metrics > 0 {
 			node.MetricsPort = metrics + uint16(i)

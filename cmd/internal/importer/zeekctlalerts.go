@@ -43,12 +43,12 @@ func (c *control) alerts() {
 	}
 	c.Plan.control("alert-mail-tls", alerts.NoTLS, "the mail server is that of this machine, as for ZeekControl's sendmail")
 	rules := slices.Clone(alerts.Rules)
-	for name, rule := range map[string]string{"mailhostupdown": "instance-lost", "mailreceivingpackets": "no-traffic"} {
+	for name, rule := range map[string]string{"mailhostupdown": alerts.InstanceLost, "mailreceivingpackets": alerts.NoTraffic, "mailarchivelogfail": alerts.Archive} {
 		if !o.Bool(name, true) {
 			rules = slices.DeleteFunc(rules, func(r string) bool { return r == rule })
 		}
 	}
 	if len(rules) < len(alerts.Rules) {
-		c.Plan.control("alert-rules", strings.Join(rules, ", "), "MailHostUpDown and MailReceivingPackets of ZeekControl")
+		c.Plan.control("alert-rules", strings.Join(rules, ", "), "MailHostUpDown, MailReceivingPackets and MailArchiveLogFail of ZeekControl")
 	}
 }

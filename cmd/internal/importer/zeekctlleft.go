@@ -22,7 +22,7 @@ var notCarried = func() map[string]string {
 		"zeekwire has timeouts of its own: request-timeout-interval, --wait":                                       "commtimeout commandtimeout websockettimeout",
 		"agents reach their nodes without it":                                                                      "controltopic usewebsocket websockethost websocketport websocketurl clustertopicseparator",
 		"archived logs have the names of Zeek's archiver":                                                          "makearchivename",
-		"alerts of the controller have no such option":                                                             "mailreplyto mailarchivelogfail",
+		"alerts of the controller have no such option":                                                             "mailreplyto",
 		"there are no summaries of connections":                                                                    "mailconnectionsummary tracesummary",
 		"statistics are metrics of controller and agents, for Prometheus":                                          "statslogenable statslogexpireinterval statslog statsdir",
 		"an agent keeps reports about the last ten crashes of each node":                                           "crashexpireinterval",
@@ -57,7 +57,7 @@ var pluginReasons = map[string]string{
 
 // withoutEffect are values of options for which nothing needs to be carried over.
 var withoutEffect = map[string][]string{
-	"debug": {"0", "false"}, "havenfs": {"0", "false"}, "savetraces": {"0", "false"}, "mailarchivelogfail": {"0", "false"},
+	"debug": {"0", "false"}, "havenfs": {"0", "false"}, "savetraces": {"0", "false"},
 	"mailconnectionsummary": {"0", "false"}, "statslogenable": {"0", "false"},
 	"statslogexpireinterval": {"0"}, "crashexpireinterval": {"0"}, "keeplogs": {""}, "statuscmdshowall": {"0", "false"}, "croncmd": {""},
 	"timemachinehost": {""}, "tracesummary": {""}, "mailreplyto": {""}, "sitepluginpath": {""}, "stopwait": {"0", "false"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +16,7 @@ import (
 type place struct {
 	zeek, state, controller string
 	port                    int
+	args                    []string // of each start
 
 	killController func() // kills the controller and starts it again
 }
@@ -33,7 +35,7 @@ func (p place) start(t *testing.T, args ...string) *process {
 	t.Helper()
 	return start(t, "our agent agent-one", nil, append([]string{zeekwire(t), "agent", "--name", "agent-one",
 		"--controller", p.controller, "--listen", at(p.port), "--state-dir", p.state,
-		"--launcher", "zeek", "--zeek", p.zeek, "--tls", "off"}, args...)...)
+		"--launcher", "zeek", "--zeek", p.zeek, "--tls", "off"}, slices.Concat(p.args, args)...)...)
 }
 
 // controlled runs a test with our agent twice: under our controller with our

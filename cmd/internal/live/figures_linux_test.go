@@ -63,19 +63,9 @@ func udpFrame(port uint16, payload int) []byte {
 // flood sends packets from the other end of a wire.
 func (w wire) flood(t *testing.T, packets int, frame []byte) {
 	t.Helper()
-	err := <-w.there(func() error {
-		device, err := net.InterfaceByName(w.other)
-		if err != nil {
-			return err
-		}
-		socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(socket)
+	err := w.transmit(func(send func(frame []byte) error) error {
 		for range packets {
-			err := unix.Sendto(socket, frame, 0, &unix.SockaddrLinklayer{Ifindex: device.Index})
-			if err != nil && !errors.Is(err, unix.ENOBUFS) {
+			if err := send(frame); err != nil && !errors.Is(err, unix.ENOBUFS) {
 				return err
 			}
 		}
@@ -179,8 +169,8 @@ func newSensorCluster(t *testing.T, z *installation, args ...string) *sensorClus
 	return s
 }
 
-// TestFigures checks what the commands for operators show of a cluster with traffic, over
-// each connection between agent and nodes, and with each backend.
+// TestFigures checks the output of the commands that show measurements, for a cluster with
+// traffic, with each transport between agent and nodes, and with each backend.
 func TestFigures(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		for _, tt := range []struct{ transport, backend string }{
@@ -208,7 +198,7 @@ func TestFigures(t *testing.T) {
 	})
 }
 
-// loses makes both workers lose packets, and checks that netstats and status tell.
+// loses makes both workers lose packets, and checks that netstats shows it.
 func (s *sensorCluster) loses(t *testing.T) {
 	t.Helper()
 	big := udpFrame(floodPort, 1400)
@@ -225,7 +215,7 @@ func (s *sensorCluster) loses(t *testing.T) {
 			traffic := got.Nodes[name].Traffic
 			switch {
 			case traffic == nil:
-				return fmt.Errorf("%s told nothing", name)
+				return fmt.Errorf("%s has no traffic", name)
 			case traffic.Received < 1000 || traffic.Bytes < 1_000_000 || traffic.Dropped == 0:
 				return fmt.Errorf("%s has %+v", name, traffic)
 			}
@@ -309,8 +299,7 @@ func (s *sensorCluster) uses(t *testing.T) {
 	checked(t)
 }
 
-// sees checks that all nodes are connected, and, with Broker, that a connection that a node
-// has ended is missing.
+// sees checks that all nodes see the nodes that they should see with a backend.
 func (s *sensorCluster) sees(t *testing.T, backend string) {
 	t.Helper()
 	expected := map[string]int{"manager": 4, "logger": 4, "proxy": 4, "worker-1": 3, "worker-2": 3}
@@ -435,7 +424,8 @@ func (s *sensorCluster) counts(t *testing.T) {
 func TestMissingConnections(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		z.needsChildren(t)
-		// The worker expects the proxy where nobody listens.
+		// The script gives worker-1 a wrong address of the proxy: a port at which no
+		// program listens.
 		script := filepath.Join(t.TempDir(), "proxy.zeek")
 		text := fmt.Sprintf("redef Cluster::nodes += { [\"proxy\"] = [$node_type=Cluster::PROXY, $ip=127.0.0.1, $p=%d/tcp, $manager=\"manager\"] };\n", freePort(t))
 		if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
@@ -476,17 +466,12 @@ func TestMissingConnections(t *testing.T) {
 	})
 }
 
-// TestFiguresOfZeek checks what the commands show of agents and controllers of Zeek, and
-// that they say what they cannot show.
+// TestFiguresOfZeek checks the output of the commands for agents and controllers of Zeek,
+// including the notes about missing measurements.
 func TestFiguresOfZeek(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		t.Run("agent", func(t *testing.T) {
-			native, websocket := ourController(t, "anonymous")
-			z.agent(t, native)
-			c := ours(t, websocket)
-			c.instances(t, "agent-one")
-			c.deploy(t, cluster)
-			c.running(t, "agent-one", nodes...)
+			c := z.clusterOfAgent(t)
 			c.figuresOfZeek(t, "Zeek's own agent")
 			for command, want := range map[string]string{
 				"netstats": "Zeek's own agent does not measure", "df": "Zeek's own agent does not measure", "scripts": "not supported by the agent",

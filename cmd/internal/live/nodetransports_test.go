@@ -33,18 +33,7 @@ func TestNodeTransports(t *testing.T) {
 				c.instances(t, "agent-one")
 				c.deploy(t, cluster)
 				before := c.running(t, "agent-one", nodes...)
-				check := func() {
-					t.Helper()
-					for _, name := range nodes {
-						eventually(t, "the value of a global", func() error {
-							if got := c.value(t, name, "Cluster::node"); got != fmt.Sprintf("%q", name) {
-								return fmt.Errorf("Cluster::node of %s is %s", name, got)
-							}
-							return nil
-						})
-					}
-				}
-				check()
+				c.hasValues(t, nodes...)
 
 				// The worker is connected to the other nodes.
 				eventually(t, "the cluster's view of the worker", func() error {
@@ -69,8 +58,26 @@ func TestNodeTransports(t *testing.T) {
 						t.Errorf("node %s: process %d became %d", name, before[name].PID, after[name].PID)
 					}
 				}
-				check()
+				c.hasValues(t, nodes...)
 			})
 		}
 	})
+}
+
+// hasValues checks that nodes answer get-id-value. A logger of ZeroMQ is reached through another
+// node, once the agent is connected to that.
+func (c client) hasValues(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		eventually(t, "the value of a global", func() error {
+			var got struct{ Results map[string]string }
+			if err := c.call(t, &got, "get-id-value", "Cluster::node", name); err != nil {
+				return err
+			}
+			if got.Results[name] != name {
+				return fmt.Errorf("Cluster::node of %s is %q", name, got.Results)
+			}
+			return nil
+		})
+	}
 }

@@ -136,16 +136,24 @@ func TestOperations(t *testing.T) {
 	})
 }
 
+// clusterOfAgent deploys the cluster on an agent of Zeek, with our controller, and waits
+// until it runs.
+func (z *installation) clusterOfAgent(t *testing.T) client {
+	t.Helper()
+	native, websocket := ourController(t, "anonymous")
+	z.agent(t, native)
+	c := ours(t, websocket)
+	c.instances(t, "agent-one")
+	c.deploy(t, cluster)
+	c.running(t, "agent-one", nodes...)
+	return c
+}
+
 // TestOperationsWithZeekAgent checks that these commands also work with Zeek's
 // agents, which do not support the requests behind them.
 func TestOperationsWithZeekAgent(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
-		native, websocket := ourController(t, "anonymous")
-		z.agent(t, native)
-		c := ours(t, websocket)
-		c.instances(t, "agent-one")
-		c.deploy(t, cluster)
-		c.running(t, "agent-one", nodes...)
+		c := z.clusterOfAgent(t)
 
 		var job struct {
 			Done  []string

@@ -17,27 +17,39 @@ import (
 func TestOperatorsCommands(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
 		z.needsChildren(t)
-		native, websocket, state := freePort(t), freePort(t), t.TempDir()
-		c := ours(t, websocket)
-		p := newPlace(t, z, native, func() *process { return startController(t, native, websocket, state, "off") })
-		agent := p.start(t)
-		c.instances(t, "agent-one")
-		site := t.TempDir()
-		if err := os.WriteFile(filepath.Join(site, "mark.zeek"), []byte("event zeek_init() { print getenv(\"MARK\"); }\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		others := section(t, "manager", "manager") + section(t, "logger", "logger")
-		c.deploy(t, "[cluster]\nsite = "+site+"\n\n[instances]\nagent-one\n"+others+
-			section(t, "worker", "worker", "scripts = mark.zeek", "env = MARK=\"of the worker\" DB_PASSWORD=hunter2-hunter2"))
-		before := c.running(t, "agent-one", nodes...)
-		delete(before, "worker")
-
-		stopWorker(t, c, p, &agent, before)
-		diagnoseWorker(t, c)
-		processCapture(t, c, z)
-		c.deploy(t, "[instances]\nagent-one\n"+others)
-		cleanUpWorker(t, c, p)
+		operatorsCommands(t, z)
 	})
+}
+
+// operatorsCommands checks stop, start, diag, process and cleanup, with additional arguments
+// of the agent.
+func operatorsCommands(t *testing.T, z *installation, args ...string) {
+	native, websocket, state := freePort(t), freePort(t), t.TempDir()
+	c := ours(t, websocket)
+	p := newPlace(t, z, native, func() *process { return startController(t, native, websocket, state, "off") })
+	// A script of all nodes, which process must use, too.
+	everywhere := filepath.Join(t.TempDir(), "everywhere.zeek")
+	if err := os.WriteFile(everywhere, []byte("event zeek_init() { print \"of all nodes\"; }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.args = append([]string{"--node-args", everywhere}, args...)
+	agent := p.start(t)
+	c.instances(t, "agent-one")
+	site := t.TempDir()
+	if err := os.WriteFile(filepath.Join(site, "mark.zeek"), []byte("event zeek_init() { print getenv(\"MARK\"); }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	others := section(t, "manager", "manager") + section(t, "logger", "logger")
+	c.deploy(t, "[cluster]\nsite = "+site+"\n\n[instances]\nagent-one\n"+others+
+		section(t, "worker", "worker", "scripts = mark.zeek", "env = MARK=\"of the worker\" DB_PASSWORD=hunter2-hunter2"))
+	before := c.running(t, "agent-one", nodes...)
+	delete(before, "worker")
+
+	stopWorker(t, c, p, &agent, before)
+	diagnoseWorker(t, c)
+	processCapture(t, c, z)
+	c.deploy(t, "[instances]\nagent-one\n"+others)
+	cleanUpWorker(t, c, p)
 }
 
 // stopWorker stops the worker, which stays stopped when agent and controller are killed.
@@ -94,8 +106,8 @@ func stopWorker(t *testing.T, c client, p place, agent **process, others map[str
 	}
 }
 
-// diagnoseWorker kills the worker with a signal, and looks for it in the diagnosis and the
-// file for a report.
+// diagnoseWorker kills the worker with a signal, and looks for the crash in the diagnosis
+// and in the bundle.
 func diagnoseWorker(t *testing.T, c client) {
 	pid := c.running(t, "agent-one", nodes...)["worker"].PID
 	if err := syscall.Kill(pid, syscall.SIGSEGV); err != nil {
@@ -142,7 +154,7 @@ func processCapture(t *testing.T, c client, z *installation) {
 	}
 	logs := filepath.Join(dir, "logs")
 	stdout, stderr, code := run(t, nil, append(c.argv, "process", trace, "--zeek", z.zeek, "--output", logs, "--", "-C")...)
-	if code != 0 || !strings.Contains(stdout, `"conn.log"`) || !strings.Contains(stderr, "of the worker") {
+	if code != 0 || !strings.Contains(stdout, `"conn.log"`) || !strings.Contains(stderr, "of the worker") || !strings.Contains(stderr, "of all nodes") {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	conn, err := os.ReadFile(filepath.Join(logs, "conn.log"))
@@ -163,7 +175,7 @@ func udpCapture() []byte {
 	return append(b, packet...)
 }
 
-// cleanUpWorker removes the directory of the worker, which is no longer part of the cluster.
+// cleanUpWorker removes the directory of the worker, which no longer belongs to the cluster.
 func cleanUpWorker(t *testing.T, c client, p place) {
 	dir := filepath.Join(p.state, "nodes", "worker")
 	leftovers := func(args ...string) (paths []string) {
@@ -216,12 +228,7 @@ func cleanUpWorker(t *testing.T, c client, p place) {
 // agent, and says why.
 func TestStopWithZeekAgent(t *testing.T) {
 	forEachZeek(t, func(t *testing.T, z *installation) {
-		native, websocket := ourController(t, "anonymous")
-		z.agent(t, native)
-		c := ours(t, websocket)
-		c.instances(t, "agent-one")
-		c.deploy(t, cluster)
-		c.running(t, "agent-one", nodes...)
+		c := z.clusterOfAgent(t)
 		stdout, stderr, code := run(t, nil, append(c.argv, "stop", "worker")...)
 		if code != 1 || !strings.Contains(stdout, "the agent is Zeek's own") {
 			t.Errorf("exit code %d\n%s%s", code, stdout, stderr)

@@ -92,20 +92,11 @@ func (w wire) replay(t *testing.T, capture string) {
 	if len(file) < fileHeader || binary.LittleEndian.Uint32(file) != 0xa1b2c3d4 || binary.LittleEndian.Uint32(file[20:]) != 1 {
 		t.Fatalf("%s is not a capture of Ethernet", capture)
 	}
-	err = <-w.there(func() error {
-		device, err := net.InterfaceByName(w.other)
-		if err != nil {
-			return err
-		}
-		socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(socket)
+	err = w.transmit(func(send func(frame []byte) error) error {
 		for rest := file[fileHeader:]; len(rest) >= packetHeader; {
 			packet := rest[packetHeader:]
 			length := min(len(packet), int(binary.LittleEndian.Uint32(rest[8:])))
-			if err := unix.Sendto(socket, packet[:length], 0, &unix.SockaddrLinklayer{Ifindex: device.Index}); err != nil {
+			if err := send(packet[:length]); err != nil {
 				return err
 			}
 			rest = packet[length:]
@@ -115,6 +106,24 @@ func (w wire) replay(t *testing.T, capture string) {
 	if err != nil {
 		t.Fatalf("replaying %s: %v", capture, err)
 	}
+}
+
+// transmit calls f with a function that sends a frame from the other end of the wire.
+func (w wire) transmit(f func(send func(frame []byte) error) error) error {
+	return <-w.there(func() error {
+		device, err := net.InterfaceByName(w.other)
+		if err != nil {
+			return err
+		}
+		socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(socket)
+		return f(func(frame []byte) error {
+			return unix.Sendto(socket, frame, 0, &unix.SockaddrLinklayer{Ifindex: device.Index})
+		})
+	})
 }
 
 // talk sends a request over the wire and receives its echo. It returns the port

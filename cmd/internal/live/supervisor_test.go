@@ -94,7 +94,7 @@ func TestSupervisorLauncher(t *testing.T) {
 							return fmt.Errorf("%s has %+v", name, c)
 						}
 					}
-					if len(got.Notes) != 1 || got.Notes[0].Source != "worker" || !strings.Contains(got.Notes[0].Text, "it cannot tell") {
+					if len(got.Notes) != 1 || got.Notes[0].Source != "worker" || !strings.Contains(got.Notes[0].Text, "it cannot report figures") {
 						return fmt.Errorf("notes are %v", got.Notes)
 					}
 					return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
+	"github.com/zeekwire/zeekwire/cmd/internal/testbinary"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/simulated"
@@ -30,27 +31,19 @@ import (
 const agentsVariable = "ZEEKWIRE_LOAD_AGENTS"
 
 func TestMain(m *testing.M) {
-	what := os.Getenv(agentsVariable)
-	if what == "" {
-		os.Exit(runTests(m))
+	var err error
+	switch agents, readers := os.Getenv(agentsVariable), os.Getenv(readersVariable); {
+	case agents != "":
+		err = runAgents(strings.Fields(agents))
+	case readers != "":
+		err = runReaders(readers)
+	default:
+		os.Exit(testbinary.Main(m.Run))
 	}
-	if err := runAgents(strings.Fields(what)); err != nil {
-		fmt.Fprintln(os.Stderr, "agents:", err)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "agents or readers:", err)
 		os.Exit(1)
 	}
-}
-
-// binaries is the folder for built binaries.
-var binaries string
-
-func runTests(m *testing.M) int {
-	var err error
-	if binaries, err = os.MkdirTemp("", "zeekwire-load"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(binaries)
-	return m.Run()
 }
 
 // startAgents starts the process with the agents. It ends with the test.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/jsonv1"
+	"github.com/zeekwire/zeekwire/cmd/internal/testbinary"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
@@ -30,7 +31,7 @@ func TestFlood(t *testing.T) {
 		t.Skip("runs two processes with agents")
 	}
 	const agents = 3
-	binary := build(t)
+	binary := testbinary.Path(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	clients := filepath.Join(t.TempDir(), "clients")

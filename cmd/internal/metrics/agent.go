@@ -19,16 +19,14 @@ var states = []zeekapi.State{
 // Agent holds the metrics of an agent. Its methods must be called from the
 // agent's loop.
 type Agent struct {
-	nodes       *prometheus.GaugeVec
-	cpu, memory *prometheus.GaugeVec
-	restarts    *prometheus.GaugeVec
-	starts      prometheus.Counter
-	exits       *prometheus.CounterVec
-	requests    *prometheus.CounterVec
-	pending     prometheus.Gauge
-	errors      prometheus.Counter
-	storage     prometheus.Gauge
-	problems    *prometheus.GaugeVec
+	nodes    *prometheus.GaugeVec
+	starts   prometheus.Counter
+	exits    *prometheus.CounterVec
+	requests *prometheus.CounterVec
+	pending  prometheus.Gauge
+	errors   prometheus.Counter
+	storage  prometheus.Gauge
+	problems *prometheus.GaugeVec
 
 	measured    *measurements[zeekapi.NodeDetail]
 	interfaces  *measurements[zeekapi.InterfaceTraffic]
@@ -41,16 +39,13 @@ type Agent struct {
 func NewAgent(r prometheus.Registerer) *Agent {
 	a := &Agent{
 		nodes:    gauge("zeekwire_agent_nodes", "Nodes by state.", "state"),
-		cpu:      gauge("zeekwire_agent_node_cpu", "Number of processors that a node uses, such as 1.5.", "node"),
-		memory:   gauge("zeekwire_agent_node_memory_bytes", "Resident memory of a node.", "node"),
-		restarts: gauge("zeekwire_agent_node_restarts", "Restarts of a node by the agent after failures, since the deployment.", "node"),
 		starts:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_agent_node_starts_total", Help: "Started processes of nodes."}),
 		exits:    counter("zeekwire_agent_node_exits_total", "Ended processes of nodes, by result: ok or error.", "result"),
 		requests: counter("zeekwire_agent_requests_total", "Received requests of controllers.", "request"),
 		pending:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_agent_requests_pending", Help: "Requests of controllers that are waiting for nodes."}),
 		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "zeekwire_agent_errors_total", Help: "Errors that the agent reported to its controllers without a request."}),
 		storage:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_agent_storage_failed", Help: "1 while the agent cannot store its configuration, otherwise 0."}),
-		problems: gauge("zeekwire_agent_problems", "Present problems of the machine and its nodes, by kind: disk, hung or traffic.", "kind"),
+		problems: gauge("zeekwire_agent_problems", "Present problems of the machine and its nodes, by kind: archive, disk, hung or traffic.", "kind"),
 
 		measured:    &measurements[zeekapi.NodeDetail]{all: nodeMeasurements(), name: func(n zeekapi.NodeDetail) string { return n.Status.Node }},
 		interfaces:  &measurements[zeekapi.InterfaceTraffic]{all: interfaceMeasurements(), name: func(i zeekapi.InterfaceTraffic) string { return i.Name }},
@@ -65,7 +60,7 @@ func NewAgent(r prometheus.Registerer) *Agent {
 	for _, result := range []string{"ok", "error"} {
 		a.exits.WithLabelValues(result)
 	}
-	r.MustRegister(a.nodes, a.cpu, a.memory, a.restarts, a.starts, a.exits, a.requests, a.pending, a.errors, a.storage, a.problems,
+	r.MustRegister(a.nodes, a.starts, a.exits, a.requests, a.pending, a.errors, a.storage, a.problems,
 		a.measured, a.interfaces, a.directories)
 	return a
 }
@@ -136,17 +131,8 @@ func (a *Agent) setProblems(problems []zeekapi.Problem) {
 func (a *Agent) setNodes(nodes []zeekapi.NodeDetail) {
 	a.measured.set(nodes)
 	a.counts = make(map[zeekapi.State]int)
-	a.cpu.Reset()
-	a.memory.Reset()
-	a.restarts.Reset()
 	for _, n := range nodes {
 		a.counts[n.Status.State]++
-		name := strings.ToValidUTF8(n.Status.Node, "\ufffd") // other text makes Prometheus panic
-		a.restarts.WithLabelValues(name).Set(float64(n.Restarts))
-		if n.Memory > 0 {
-			a.cpu.WithLabelValues(name).Set(n.CPU)
-			a.memory.WithLabelValues(name).Set(float64(n.Memory))
-		}
 	}
 	for _, s := range states {
 		a.nodes.WithLabelValues(label(s)).Set(float64(a.counts[s]))

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,7 +10,18 @@ import (
 )
 
 // WatchArchive registers the metrics of an archiver with r.
-func WatchArchive(r prometheus.Registerer, t *archive.Totals) {
+func WatchArchive(r prometheus.Registerer, t *archive.Totals, f *archive.Failures) {
+	for _, task := range archive.Tasks {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "zeekwire_agent_archive_failing", Help: "1 while a task of the archiver fails, otherwise 0: archive, logs do not get into the archive; command, archive-command does not succeed.",
+			ConstLabels: prometheus.Labels{"task": task},
+		}, func() float64 {
+			if slices.ContainsFunc(f.Present(), func(p archive.Failure) bool { return p.Task == task }) {
+				return 1
+			}
+			return 0
+		}))
+	}
 	runs := func(result string, count *atomic.Uint64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "zeekwire_agent_archive_command_runs_total", Help: "Runs of archive-command, by result: ok or error.",

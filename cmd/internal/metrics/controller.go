@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
@@ -25,10 +26,13 @@ type Controller struct {
 	storage  prometheus.Gauge
 
 	directories *measurements[zeekapi.DirectorySpace]
+	packets     *prometheus.GaugeVec
+	drops       *prometheus.GaugeVec
 
 	now   func() time.Time
 	begun map[string]time.Time // times of requests without a response, by ID
 	said  map[uuid.UUID]bool   // peers that have said hello
+	agent map[uuid.UUID]string // instances whose packets are known
 }
 
 // forgetAfter is the age at which a request counts as never answered;
@@ -59,17 +63,20 @@ func NewController(r prometheus.Registerer) *Controller {
 		storage:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "zeekwire_controller_storage_failed", Help: "1 while changes cannot be stored and are refused, otherwise 0."}),
 
 		directories: newDirectories("controller"),
+		packets:     gauge("zeekwire_cluster_packets_per_second", "Packets that the nodes of an instance receive, as its agent reported in the last 30 seconds.", "instance"),
+		drops:       gauge("zeekwire_cluster_dropped_packets_per_second", "Packets that the nodes of an instance drop, as its agent reported in the last 30 seconds.", "instance"),
 
 		now:   time.Now,
 		begun: make(map[string]time.Time),
 		said:  make(map[uuid.UUID]bool),
+		agent: make(map[uuid.UUID]string),
 	}
 	for _, o := range []zeekapi.Outcome{
 		zeekapi.OutcomeDeployed, zeekapi.OutcomeFailed, zeekapi.OutcomeTimeout, zeekapi.OutcomeSuperseded, zeekapi.OutcomeLost,
 	} {
 		c.deployed.WithLabelValues(string(o))
 	}
-	r.MustRegister(c.requests, c.seconds, c.pending, c.agents, c.rivals, c.hellos, c.errors, c.refused, c.deployed, c.storage, c.directories)
+	r.MustRegister(c.requests, c.seconds, c.pending, c.agents, c.rivals, c.hellos, c.errors, c.refused, c.deployed, c.storage, c.directories, c.packets, c.drops)
 	return c
 }
 
@@ -82,7 +89,7 @@ func (c *Controller) Observe(s controller.Snapshot, in controller.Input, out []c
 			c.begun[id] = c.now()
 		}
 	case controller.FromAgent:
-		switch in.Message.(type) {
+		switch msg := in.Message.(type) {
 		case zeekapi.AgentHello:
 			if !c.said[in.Peer.ID] {
 				c.said[in.Peer.ID] = true
@@ -90,11 +97,14 @@ func (c *Controller) Observe(s controller.Snapshot, in controller.Input, out []c
 			}
 		case zeekapi.AgentError:
 			c.errors.Inc()
+		case zeekapi.AgentStatusResponse:
+			c.traffic(in.Peer.ID, s.Speaker, msg.Result)
 		}
 	case controller.AgentRefused:
 		c.refused.Inc()
 	case controller.PeerLost:
 		delete(c.said, in.Peer.ID)
+		c.forgetTraffic(in.Peer.ID)
 	case controller.Tick:
 		c.forget()
 		c.directories.set(s.Directories)
@@ -116,6 +126,39 @@ func (c *Controller) Observe(s controller.Snapshot, in controller.Input, out []c
 		c.storage.Set(1)
 	}
 	c.rivals.Set(float64(s.Refused))
+}
+
+// traffic takes the rates of the nodes of an instance from the status that its agent reports.
+// Without any rate, the instance has no metrics.
+func (c *Controller) traffic(peer uuid.UUID, instance string, r zeekapi.Result) {
+	var nodes []zeekapi.NodeDetail
+	if instance == "" || !r.Success || record.Unmarshal(r.Data, &nodes) != nil {
+		return
+	}
+	var received, dropped float64
+	known := false
+	for _, n := range nodes {
+		if n.Interface != "" && n.Traffic != nil && n.Traffic.Rates != nil {
+			received += n.Traffic.Rates.Received
+			dropped += n.Traffic.Rates.Dropped
+			known = true
+		}
+	}
+	c.forgetTraffic(peer)
+	if known {
+		c.agent[peer] = instance
+		c.packets.WithLabelValues(instance).Set(received)
+		c.drops.WithLabelValues(instance).Set(dropped)
+	}
+}
+
+// forgetTraffic removes the metrics of the instance whose agent was this peer.
+func (c *Controller) forgetTraffic(peer uuid.UUID) {
+	if instance, ok := c.agent[peer]; ok {
+		delete(c.agent, peer)
+		c.packets.DeleteLabelValues(instance)
+		c.drops.DeleteLabelValues(instance)
+	}
 }
 
 // answered counts and times the request that msg responds to.

@@ -28,12 +28,14 @@ func total[T any](name, help, label string, traffic func(T) *zeekapi.Traffic, of
 	}}
 }
 
-// present returns a gauge of a number for which zero means unknown.
-func present[T any](name, help, label string, of func(T) float64) measurement[T] {
-	return measurement[T]{prometheus.NewDesc(name, help, []string{label}, nil), prometheus.GaugeValue, func(t T) (float64, bool) {
-		n := of(t)
-		return n, n != 0
-	}}
+// nodeGauge returns a gauge of a node.
+func nodeGauge(name, help string, value func(zeekapi.NodeDetail) (n float64, known bool)) measurement[zeekapi.NodeDetail] {
+	return measurement[zeekapi.NodeDetail]{prometheus.NewDesc(name, help, []string{"node"}, nil), prometheus.GaugeValue, value}
+}
+
+// presentGauge returns a gauge of a node's number for which zero means unknown.
+func presentGauge(name, help string, of func(zeekapi.NodeDetail) float64) measurement[zeekapi.NodeDetail] {
+	return nodeGauge(name, help, func(n zeekapi.NodeDetail) (float64, bool) { return of(n), of(n) != 0 })
 }
 
 func received(t *zeekapi.Traffic) uint64 { return t.Received }
@@ -50,27 +52,32 @@ func nodeMeasurements() []measurement[zeekapi.NodeDetail] {
 		return n.Traffic
 	}
 	return []measurement[zeekapi.NodeDetail]{
+		nodeGauge("zeekwire_agent_node_cpu", "Number of processors that a node uses, such as 1.5.",
+			func(n zeekapi.NodeDetail) (float64, bool) { return n.CPU, n.Memory > 0 }),
+		presentGauge("zeekwire_agent_node_memory_bytes", "Resident memory of a node.", func(n zeekapi.NodeDetail) float64 { return float64(n.Memory) }),
+		nodeGauge("zeekwire_agent_node_restarts", "Restarts of a node by the agent after failures, since the deployment.",
+			func(n zeekapi.NodeDetail) (float64, bool) { return float64(n.Restarts), true }),
 		total("zeekwire_agent_node_packets_received_total", "Packets that a node with an interface has received since its start.", "node", traffic, received),
 		total("zeekwire_agent_node_packets_dropped_total", "Packets that a node with an interface has dropped since its start.", "node", traffic, dropped),
-		total("zeekwire_agent_node_packets_link_total", "Packets on the link of a node since its start; 0 if its packet source does not tell.", "node", traffic, onLink),
+		total("zeekwire_agent_node_packets_link_total", "Packets on the link of a node since its start; 0 if its packet source does not report them.", "node", traffic, onLink),
 		total("zeekwire_agent_node_bytes_received_total", "Bytes in the packets that a node has received since its start.", "node", traffic, bytes),
-		present("zeekwire_agent_node_threads", "Threads of a node.", "node", func(n zeekapi.NodeDetail) float64 { return float64(n.Threads) }),
-		present("zeekwire_agent_node_open_files", "Open file descriptors of a node; absent if the agent may not look.", "node", func(n zeekapi.NodeDetail) float64 { return float64(n.Files) }),
-		present("zeekwire_agent_node_start_time_seconds", "Start of a node's process, in seconds since 1970.", "node", func(n zeekapi.NodeDetail) float64 {
+		presentGauge("zeekwire_agent_node_threads", "Threads of a node.", func(n zeekapi.NodeDetail) float64 { return float64(n.Threads) }),
+		presentGauge("zeekwire_agent_node_open_files", "Open file descriptors of a node; absent if the agent has no permission to count them.", func(n zeekapi.NodeDetail) float64 { return float64(n.Files) }),
+		presentGauge("zeekwire_agent_node_start_time_seconds", "Start of a node's process, in seconds since 1970.", func(n zeekapi.NodeDetail) float64 {
 			if n.Started.IsZero() {
 				return 0
 			}
 			return float64(n.Started.UnixNano()) / float64(time.Second)
 		}),
-		{prometheus.NewDesc("zeekwire_agent_node_peers_missing", "Nodes that should have said hello to a node, but have not.", []string{"node"}, nil), prometheus.GaugeValue,
+		nodeGauge("zeekwire_agent_node_peers_missing", "Nodes that should have said hello to a node, but have not.",
 			func(n zeekapi.NodeDetail) (float64, bool) {
 				if n.Connections == nil {
 					return 0, false
 				}
 				return float64(len(n.Connections.Missing)) + float64(n.Connections.More), true
-			}},
-		{prometheus.NewDesc("zeekwire_agent_node_scripts_changed", "Scripts of a node that have changed since its start.", []string{"node"}, nil), prometheus.GaugeValue,
-			func(n zeekapi.NodeDetail) (float64, bool) { return float64(len(n.Edited)), true }},
+			}),
+		nodeGauge("zeekwire_agent_node_scripts_changed", "Scripts of a node that have changed since its start.",
+			func(n zeekapi.NodeDetail) (float64, bool) { return float64(len(n.Edited)), true }),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/admission"
+	"github.com/zeekwire/zeekwire/broker/record"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -39,6 +40,39 @@ func expect(t *testing.T, g prometheus.Gatherer, want string, names ...string) {
 	if err := testutil.GatherAndCompare(g, strings.NewReader(b.String()), names...); err != nil {
 		t.Error(err)
 	}
+}
+
+// The packets of an instance are those of its nodes with an interface, until its agent is lost.
+func TestPacketsOfInstances(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	c := NewController(r)
+	one, two := broker.Peer{ID: uuid.New()}, broker.Peer{ID: uuid.New()}
+	status := zeekapi.NodeStatus{Node: "n", State: zeekapi.StateRunning, ManagementRole: zeekapi.ManagementNone, ClusterRole: zeekapi.RoleWorker}
+	reader := func(device string, received, dropped float64) zeekapi.NodeDetail {
+		return zeekapi.NodeDetail{Status: status, Interface: device, Traffic: &zeekapi.Traffic{Rates: &zeekapi.TrafficRates{Period: time.Second, Received: received, Dropped: dropped}}}
+	}
+	report := func(p broker.Peer, instance string, nodes ...zeekapi.NodeDetail) {
+		data, err := record.Marshal(nodes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		msg := zeekapi.AgentStatusResponse{Result: zeekapi.Result{Success: true, Data: data}}
+		c.Observe(controller.Snapshot{Speaker: instance}, controller.FromAgent{Peer: p, Message: msg}, nil)
+	}
+	names := []string{"zeekwire_cluster_packets_per_second", "zeekwire_cluster_dropped_packets_per_second"}
+	report(one, "one", reader("eth0", 100, 1), reader("eth1", 50, 0), reader("", 7, 7), zeekapi.NodeDetail{Status: status, Interface: "eth2"})
+	report(two, "two", reader("eth0", 3, 2))
+	report(two, "", reader("eth0", 1000, 1000)) // not accepted as an agent
+	const both = `
+		zeekwire_cluster_packets_per_second{instance="one"} 150
+		zeekwire_cluster_packets_per_second{instance="two"} 3
+		zeekwire_cluster_dropped_packets_per_second{instance="one"} 1
+		zeekwire_cluster_dropped_packets_per_second{instance="two"} 2
+	`
+	expect(t, r, both, names...)
+	c.Observe(controller.Snapshot{}, controller.PeerLost{Peer: one}, nil)
+	report(two, "two", zeekapi.NodeDetail{Status: status, Interface: "eth0"}) // without a second measurement
+	expect(t, r, "", names...)
 }
 
 func reqID(id string) zeekapi.ReqID { return zeekapi.ReqID{ID: id} }
@@ -145,6 +179,7 @@ func TestAgent(t *testing.T) {
 		zeekwire_agent_nodes{state="running"} 1
 		zeekwire_agent_nodes{state="stopped"} 0
 		zeekwire_agent_nodes{state="unknown"} 0
+		zeekwire_agent_problems{kind="archive"} 0
 		zeekwire_agent_problems{kind="disk"} 0
 		zeekwire_agent_problems{kind="hung"} 0
 		zeekwire_agent_problems{kind="traffic"} 0

@@ -22,7 +22,7 @@ var layers = []struct {
 }{
 	{"vocabulary", []string{"broker"}},
 	{"helpers that do not depend on the project", []string{
-		"broker/internal/anontls", "broker/internal/twoprocs", "broker/security", "broker/security/certtest", "broker/tcp",
+		"broker/internal/idlebuf", "broker/internal/anontls", "broker/internal/twoprocs", "broker/security", "broker/security/certtest", "broker/tcp",
 		"zeekapi/agent/internal/atomicfile", "zeekapi/agent/internal/dirlock", "zeekapi/agent/internal/tailfile",
 		"zeekapi/clusterfile/configparser", "zeekapi/clusterfile/shlex", "zeekapi/internal/eventloop", "zeekapi/internal/synced", "zeekapi/disktest",
 	}},
@@ -31,15 +31,16 @@ var layers = []struct {
 		"broker/admission", "broker/internal/hooks", "broker/internal/settings", "broker/internal/brokertest",
 		"broker/recording", "broker/recording/pcap",
 	}},
-	{"transports and generic parts on top of them", []string{"broker/membus", "broker/peering", "broker/websocket", "broker/request"}},
-	{"model", []string{"zeekapi", "zeekapi/clusterfile", "zeekapi/selection", "zeekapi/access", "zeekapi/site", "zeekapi/redact", "zeekapi/zeekconf", "zeekapi/zeekctl", "zeekapi/internal/diskspace", "zeekapi/internal/recorded", "zeekapi/peertest"}},
+	{"transports and generic parts on top of them", []string{"broker/membus", "broker/peering", "broker/websocket", "broker/events", "broker/request", "broker/gateway", "broker/gateway/bridge"}},
+	{"model", []string{"zeekapi", "zeekapi/clusterfile", "zeekapi/selection", "zeekapi/access", "zeekapi/site", "zeekapi/redact", "zeekapi/zeekconf", "zeekapi/zeekctl", "zeekapi/internal/diskspace", "zeekapi/internal/substitute", "zeekapi/internal/recorded", "zeekapi/peertest"}},
 	{"dialects", []string{"zeekapi/management", "zeekapi/clusteragent", "zeekapi/operations", "zeekapi/supervisor"}},
 	{"parts of roles", []string{
 		"zeekapi/agent/archive", "zeekapi/agent/crashes", "zeekapi/agent/diskwatch", "zeekapi/agent/internal/*", "zeekapi/agent/launch", "zeekapi/agent/launch/*", "zeekapi/client/connect",
 		"zeekapi/controller/internal/*",
 	}},
 	{"roles", []string{"zeekapi/controller", "zeekapi/agent", "zeekapi/client"}},
-	{"fakes", []string{"zeekapi/fake"}},
+	{"interfaces over HTTP", []string{"zeekapi/httpapi"}},
+	{"fakes", []string{"zeekapi/fake", "zeekapi/controller/storetest"}},
 	{"commands", []string{"cmd/*", "cmd/internal/*", "cmd/internal/*/*"}},
 }
 
@@ -135,6 +136,18 @@ func TestLayers(t *testing.T) {
 				if from == f.from && to == f.to {
 					t.Errorf("%s imports %s: %s", from, to, f.why)
 				}
+			}
+		}
+	}
+}
+
+// TestEtcdStaysInTheProgram checks that the client of etcd, with gRPC, is part of the program
+// that needs it only: neither of libraries nor of zeek-client.
+func TestEtcdStaysInTheProgram(t *testing.T) {
+	for _, p := range list(t, "./broker/...", "./zeekapi/...", "./cmd/zeek-client", "./cmd/internal/clientcmd") {
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, "go.etcd.io/etcd/") || strings.HasPrefix(dep, "google.golang.org/grpc") {
+				t.Errorf("%s depends on %s", p.ImportPath, dep)
 			}
 		}
 	}

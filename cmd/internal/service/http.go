@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker/admission"
 )
@@ -59,9 +61,9 @@ func answer(against func() []string) http.HandlerFunc {
 	}
 }
 
-// httpLimits are the limits of connections to the HTTP server. All clients are
-// anonymous.
-func httpLimits() admission.Limits {
+// FewClients returns the limits of connections to a server with few clients, all of which
+// are anonymous.
+func FewClients() admission.Limits {
 	clients := max(8, min(httpClients, admission.Descriptors()/16))
 	return admission.Limits{Arriving: clients, PerAddress: clients / 2, Established: clients, Loopback: clients / 8}
 }
@@ -79,29 +81,54 @@ func checkHost(hosts admission.Hosts, notices *admission.Notices, next http.Hand
 	})
 }
 
-// track moves the connections of an HTTP server through the stages of admission.
-// A connection is established with the headers of its first request.
-func track(c net.Conn, state http.ConnState) {
-	ticket := admission.TicketOf(c)
-	if state != http.StateActive {
-		return
-	}
-	if ticket.Establish("") != nil {
-		c.Close()
-		return
-	}
-	ticket.Touch()
-}
-
 // serveHTTP serves HTTP requests until ctx ends.
 func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, notices *admission.Notices) error {
 	server := &http.Server{
 		Handler:     handler,
 		ReadTimeout: httpHandshake, WriteTimeout: 2 * httpTimeout, IdleTimeout: httpIdle,
 		MaxHeaderBytes: httpHeaders,
-		ConnState:      track,
+		ConnState:      admission.Track,
 		ErrorLog:       notices.Logger("http"),
 	}
+	return Serve(ctx, server, admission.New(FewClients(), notices).Listener(l))
+}
+
+// Limits of the HTTP server of an API, whose clients may have streams.
+const (
+	apiClients   = 1024 // open connections
+	apiHandshake = 5 * time.Second
+)
+
+// API is an HTTP server whose handler limits the time of its requests itself, as far as it
+// has begun to handle them.
+type API struct {
+	Handler http.Handler
+	TLS     *tls.Config // nil for none
+	Log     zerolog.Logger
+}
+
+// Serve serves requests at a listener until ctx ends, and then returns nil.
+func (a API) Serve(ctx context.Context, l net.Listener) error {
+	notices := admission.NewNotices(a.Log)
+	clients := max(16, min(apiClients, admission.Descriptors()/8))
+	gate := admission.New(admission.Limits{Arriving: clients / 4, PerAddress: clients / 8, Established: clients, Loopback: clients / 8}, notices)
+	server := &http.Server{
+		Handler:           a.Handler,
+		ReadHeaderTimeout: apiHandshake, IdleTimeout: httpIdle,
+		MaxHeaderBytes: httpHeaders,
+		ConnState:      admission.Track,
+		ErrorLog:       notices.Logger("http"),
+	}
+	l = gate.Listener(l)
+	if a.TLS != nil {
+		l = tls.NewListener(l, a.TLS)
+	}
+	return Serve(ctx, server, l)
+}
+
+// Serve runs a server at a listener until ctx ends, and then returns nil. Requests in
+// progress may take another second to end.
+func Serve(ctx context.Context, server *http.Server, l net.Listener) error {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
@@ -111,7 +138,7 @@ func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, notice
 			server.Close()
 		}
 	})
-	err := server.Serve(admission.New(httpLimits(), notices).Listener(l))
+	err := server.Serve(l)
 	if !stop() {
 		<-done
 	}

@@ -6,6 +6,7 @@ package service
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"os/signal"
 	"sync"
@@ -141,6 +142,9 @@ func (s *Service) Run(ctx context.Context, work func(ctx context.Context, ending
 }
 
 var errImpatient = errors.New("service: graceful end timed out")
+
+// Monitoring returns a handler of /metrics, /healthz and /readyz, for further listeners.
+func (s *Service) Monitoring() http.Handler { return handler(s.Health, s.cfg.Metrics) }
 
 // serveHTTP starts the HTTP server. Stop ends it and waits for its end.
 func (s *Service) serveHTTP(ctx context.Context) (stop func(), err error) {

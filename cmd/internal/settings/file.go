@@ -38,6 +38,26 @@ func readFile(name string) ([]assignment, error) {
 	return parse(name, text), nil
 }
 
+// FileAssignments returns what a settings file sets, in the order of its lines. A file
+// that does not exist sets nothing. It returns an error if a line is invalid.
+func FileAssignments(name string) ([]Assignment, error) {
+	list, err := readFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var given []Assignment
+	for _, a := range list {
+		if a.wrong != nil {
+			return nil, fmt.Errorf("%s: %w", a.origin, a.wrong)
+		}
+		given = append(given, Assignment{a.name, a.text})
+	}
+	return given, nil
+}
+
 // read returns the content of a file, at most maxFile+1 bytes.
 func read(name string) ([]byte, error) {
 	f, err := os.Open(name)
@@ -111,7 +131,7 @@ func uncomment(value string) string {
 	return value
 }
 
-// Line returns a line of a settings file that sets a setting.
+// Line returns the line of a settings file that sets the named setting to the value.
 func Line(name, value string) string { return strings.TrimRight(name+" = "+quote(value), " ") }
 
 // quote returns a value in the syntax of the file.

@@ -8,8 +8,9 @@ import (
 	"path/filepath"
 )
 
-// Build returns the path of the program that the environment variable ZEEKWIRE
-// names. Without the variable, it builds the program in dir. Callers build once.
+// Build builds the program in dir and returns its path. If the environment variable
+// ZEEKWIRE is set, Build returns its value, the path of a program that was built
+// before. Each call builds again.
 func Build(dir string) (path string, err error) {
 	if path := os.Getenv("ZEEKWIRE"); path != "" {
 		return path, nil

@@ -45,8 +45,18 @@ func (o *Options) Settings() []settings.Setting {
 			Name: "tls-ca", Value: settings.Text(&o.config.CAFile), Common: true,
 			Help: "PEM `FILE` with the authorities that issue peers' certificates", Zeek: "Broker::ssl_cafile",
 		},
+		{
+			Name: "tls-crl", Value: settings.Text(&o.config.RevokedFile),
+			Help: "PEM `FILE` with the authorities' lists of revoked certificates, for --tls mutual",
+		},
 	}
 }
+
+// Key returns the file of --tls-key, "" for none.
+func (o *Options) Key() string { return o.config.KeyFile }
+
+// Revoked returns the file of --tls-crl, "" for none.
+func (o *Options) Revoked() string { return o.config.RevokedFile }
 
 // TurnOff sets the mode to off.
 func (o *Options) TurnOff() { o.mode = security.Off.String() }
@@ -67,8 +77,9 @@ func (o *Options) Certificate() string { return o.config.CertFile }
 // Check returns an error that names the flags if the options contradict each
 // other.
 func (o *Options) Check() error {
-	given, missing := Given(
-		File{"--tls-cert", o.config.CertFile}, File{"--tls-key", o.config.KeyFile}, File{"--tls-ca", o.config.CAFile})
+	files := []File{{"--tls-cert", o.config.CertFile}, {"--tls-key", o.config.KeyFile}, {"--tls-ca", o.config.CAFile}}
+	_, missing := Given(files...)
+	given, _ := Given(append(files, File{"--tls-crl", o.config.RevokedFile})...)
 	switch {
 	case o.Mutual() && missing != "":
 		return fmt.Errorf("--tls mutual: set %s as well", missing)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -133,8 +134,9 @@ func unknownFlag(cmd *cobra.Command, err *pflag.NotExistError) error {
 }
 
 // CommandError adds a suggestion to the error of cobra for an unknown command, and
-// returns any other error unchanged. It expects that root disables the suggestions of
-// cobra, which take several lines.
+// returns any other error unchanged. It also suggests commands that have the unknown name
+// in SuggestFor. It expects that root disables the suggestions of cobra, which take
+// several lines.
 func CommandError(root *cobra.Command, err error) error {
 	rest, ok := strings.CutPrefix(err.Error(), "unknown command ")
 	if !ok {
@@ -146,7 +148,7 @@ func CommandError(root *cobra.Command, err error) error {
 	for _, cmd := range root.Commands() {
 		if cmd.IsAvailableCommand() {
 			names = append(names, cmd.Name())
-			if name != "" && strings.HasPrefix(cmd.Name(), strings.ToLower(name)) {
+			if name != "" && strings.HasPrefix(cmd.Name(), strings.ToLower(name)) || slices.Contains(cmd.SuggestFor, strings.ToLower(name)) {
 				begun = append(begun, cmd.Name())
 			}
 		}

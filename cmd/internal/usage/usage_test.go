@@ -75,12 +75,13 @@ func TestUnknownCommand(t *testing.T) {
 		"help nonsense": `unknown command "nonsense" for "program"; "program --help" lists the commands`,
 		"statsu":        `unknown command "statsu" for "program", did you mean status?`,
 		"help statsu":   `unknown command "statsu" for "program", did you mean status?`,
+		"PRINT":         `unknown command "PRINT" for "program", did you mean get-config?`,
 		"get":           `unknown command "get" for "program", did you mean get-config, get-nodes?`,
 		"status x":      `unexpected argument "x"; usage: program status`,
 	} {
 		program := &cobra.Command{Use: "program", SilenceErrors: true, SilenceUsage: true, DisableSuggestions: true}
 		for _, name := range []string{"status", "get-nodes", "get-config"} {
-			program.AddCommand(&cobra.Command{Use: name, Args: usage.Arguments(name), RunE: func(*cobra.Command, []string) error { return nil }})
+			program.AddCommand(&cobra.Command{Use: name, SuggestFor: map[string][]string{"get-config": {"print"}}[name], Args: usage.Arguments(name), RunE: func(*cobra.Command, []string) error { return nil }})
 		}
 		usage.CheckHelp(program)
 		program.SetArgs(strings.Fields(args))

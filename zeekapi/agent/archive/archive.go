@@ -71,8 +71,9 @@ type Config struct {
 	Finished string
 	Pending  string
 
-	// Totals, if non-nil, is updated.
-	Totals *Totals
+	// Totals and Failures, if non-nil, are updated.
+	Totals   *Totals
+	Failures *Failures
 
 	// Interval is the time between two runs. Zero means DefaultInterval.
 	Interval time.Duration
@@ -119,7 +120,7 @@ func (a *archiver) serve(ctx context.Context) {
 			settled = time.After(wait)
 		}
 		if a.failures > 0 {
-			retry = time.After(a.again.Sub(a.now()))
+			retry = time.After(a.retryAt.Sub(a.now()))
 		}
 		select {
 		case <-ticker.C:
@@ -209,10 +210,12 @@ type archiver struct {
 	// logs.
 	warned map[string]bool
 
-	failures int               // runs that have failed since the last one that did not
-	again    time.Time         // of the next run, if the last one failed
-	told     map[string]string // errors that have been logged, by log, or "" for all
-	errors   map[string]string // errors of this run, likewise
+	failures int               // runs that have failed since the last success
+	failing  time.Time         // of the first of these runs
+	retryAt  time.Time         // of the next run, if the last one failed
+	errors   map[string]string // errors of the present run, or the last one, by log; "" for all logs
+	logged   map[string]string // errors of the last run, which need not be logged again
+	detail   string            // the error of Config.Command with its output
 }
 
 func newArchiver(c Config) *archiver {
@@ -230,28 +233,32 @@ func (a *archiver) use(d disk) { a.disk, a.pending.disk = d, d }
 
 // run archives the logs in the queue, by the command if there is one.
 func (a *archiver) run(ctx context.Context) {
-	a.errors = make(map[string]string)
+	a.errors, a.detail = make(map[string]string), ""
 	if a.Command != "" {
 		a.command(ctx)
 	} else {
 		a.once(ctx)
 	}
-	a.told = a.errors
+	a.logged = a.errors
 	if len(a.errors) > 0 {
 		a.failures++
-		a.again = a.now().Add(a.pause())
+		a.retryAt = a.now().Add(a.pause())
 	} else {
 		a.failures = 0
 	}
+	a.reportRun()
 }
 
-// fail takes note of an error of a run, and logs it unless the run before had the same.
-// The log is the file that cannot be archived, or "" for all.
-func (a *archiver) fail(log string, err error, tell func(*zerolog.Event)) {
-	known := a.told[log] == err.Error()
-	if a.errors[log] = err.Error(); !known {
-		tell(a.Log.Error().Err(err))
+// fail records an error of a run, and returns the event with which to log it. The event is
+// nil, which logs nothing, if the last run had the same error. The log is the file that cannot
+// be archived, or "" for all.
+func (a *archiver) fail(log string, err error) *zerolog.Event {
+	known := a.logged[log] == err.Error()
+	a.errors[log] = err.Error()
+	if known {
+		return nil
 	}
+	return a.Log.Error().Err(err)
 }
 
 // runIfNeeded is like run, but does nothing if no log is in the queue.
@@ -289,7 +296,7 @@ func (a *archiver) once(ctx context.Context) (moved int) {
 	unlock, err := a.lock(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			a.fail("", err, func(e *zerolog.Event) { e.Msg("cannot archive logs, trying again") })
+			a.fail("", err).Msg("cannot archive logs, trying again")
 		}
 		return 0
 	}
@@ -306,9 +313,7 @@ func (a *archiver) once(ctx context.Context) (moved int) {
 		case errors.Is(err, errChanged):
 			a.Log.Debug().Str("file", log.name).Err(err).Msg("log is not archived yet")
 		default:
-			a.fail(log.name, err, func(e *zerolog.Event) {
-				e.Str("file", log.name).Msg("cannot archive log, it stays in the queue, trying again")
-			})
+			a.fail(log.name, err).Str("file", log.name).Msg("cannot archive log, it stays in the queue, trying again")
 		}
 	}
 	if moved > 0 {
@@ -328,7 +333,7 @@ func (a *archiver) queued() (logs []queuedLog) {
 	entries, err := a.disk.list(a.Queue)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			a.fail("", err, func(e *zerolog.Event) { e.Msg("cannot archive logs, trying again") })
+			a.fail("", err).Msg("cannot archive logs, trying again")
 		}
 		return nil
 	}
@@ -389,12 +394,11 @@ func (a *archiver) command(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	out = out[:min(len(out), 4096)]
+	logged := out[:min(len(out), 4096)]
 	if err != nil {
-		a.fail("", err, func(e *zerolog.Event) {
-			e.Str("command", a.Command).Bytes("output", out).Msg("archiving failed, trying again")
-		})
+		a.fail("", err).Str("command", a.Command).Bytes("output", logged).Msg("archiving failed, trying again")
+		a.detail = withOutput(err, out)
 		return
 	}
-	a.Log.Debug().Str("command", a.Command).Bytes("output", out).Msg("archived logs")
+	a.Log.Debug().Str("command", a.Command).Bytes("output", logged).Msg("archived logs")
 }

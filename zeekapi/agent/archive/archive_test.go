@@ -89,7 +89,7 @@ func newPlace(t *testing.T) *place {
 	p := &place{T: t}
 	dir := t.TempDir()
 	p.archiver = newArchiver(Config{
-		Queue: filepath.Join(dir, "queue"), Dir: filepath.Join(dir, "deep", "archive"), Log: zerolog.New(&p.log),
+		Queue: filepath.Join(dir, "queue"), Dir: filepath.Join(dir, "deep", "archive"), Log: zerolog.New(zerolog.SyncWriter(&p.log)),
 	})
 	if err := os.Mkdir(p.Queue, 0o755); err != nil {
 		t.Fatal(err)

@@ -19,12 +19,12 @@ import (
 	"time"
 )
 
-// The command for archived logs may take deliveryTimeout for one log. A log for which it has
-// failed is tried again after minRetry, doubled with every failure, at most maxRetry.
+// deliveryTimeout limits the time of the command for one archived log. After a failure, the
+// command runs again for the log after minRetry, doubled with every failure, at most maxRetry.
 const (
 	deliveryTimeout = time.Hour
 	minRetry        = 10 * time.Second
-	maxRetry        = time.Hour
+	maxRetry        = 15 * time.Minute
 )
 
 // pending is the list of archived logs for which the command Config.Finished has not
@@ -39,12 +39,28 @@ type pending struct {
 	mu     sync.Mutex
 	loaded bool // the files of an earlier archiver are in logs
 	logs   map[string]*attempts
+	unread attempts // to read the files of an earlier archiver
 }
 
 // attempts are the past attempts for a log. The zero attempts are none.
 type attempts struct {
 	failures int
 	retry    time.Time
+	since    time.Time // of the first failure
+	text     string    // of the latest one
+}
+
+// take adds an attempt that failed, or forgets the attempts if err is nil.
+func (a *attempts) take(now time.Time, err error) {
+	if err == nil {
+		*a = attempts{}
+		return
+	}
+	if a.failures == 0 {
+		a.since = now
+	}
+	a.failures++
+	a.text = err.Error()
 }
 
 // during adds a log with the given path and calls rename, which gives the log its name.
@@ -102,20 +118,20 @@ func (p *pending) store(path string) (err error) {
 
 // resume reads the list of an earlier archiver. If that fails, it is called again.
 func (a *archiver) resume() {
-	if err := a.pending.load(); err != nil {
+	if err := a.pending.load(a.now()); err != nil {
 		a.Log.Error().Err(err).Msg("cannot read the list of logs for the command for archived logs, trying again")
 	}
 }
 
 // load reads the files of an earlier archiver, until it has read all of them. Logs that are
-// not in the archive are dropped: either they are still in the queue, or somebody has removed
-// them.
-func (p *pending) load() error {
+// not in the archive are dropped: they are still in the queue, or were removed.
+func (p *pending) load(now time.Time) (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.loaded || p.dir == "" {
 		return nil
 	}
+	defer func() { p.unread.take(now, err) }()
 	entries, err := p.disk.list(p.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -172,8 +188,8 @@ func (p *pending) has(path string) bool {
 	return !p.loaded || p.logs[path] != nil
 }
 
-// next returns the log to try next: of those that are due, one with the fewest failures, and
-// of those the oldest. If none is due, it returns "" and the time until one is, or a
+// next returns the log to try next: among the logs that are due, the one with the fewest
+// failures, and the oldest of several. If none is due, it returns "" and the time until one is, or a
 // negative time if there are none.
 func (p *pending) next(now time.Time) (path string, wait time.Duration) {
 	p.mu.Lock()
@@ -195,13 +211,30 @@ func (p *pending) next(now time.Time) (path string, wait time.Duration) {
 }
 
 // failed records a failure and returns the time of the next attempt.
-func (p *pending) failed(path string, now time.Time) time.Time {
+func (p *pending) failed(path string, now time.Time, err error) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a := p.logs[path]
 	a.retry = now.Add(min(minRetry<<min(a.failures, 20), maxRetry))
-	a.failures++
+	a.take(now, err)
 	return a.retry
+}
+
+// longest returns the log on the list that has failed for the longest time. The result
+// failing is false if no log on the list has failed, and the list could be read.
+func (p *pending) longest() (first Failure, failing bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unread.failures > 0 {
+		return Failure{TaskCommand, p.unread.since, "the list of logs: " + p.unread.text}, true
+	}
+	for path, a := range p.logs {
+		text := filepath.Base(path) + ": " + a.text
+		if a.failures > 0 && (!failing || cmp.Or(a.since.Compare(first.Since), cmp.Compare(text, first.Text)) < 0) {
+			first, failing = Failure{TaskCommand, a.since, text}, true
+		}
+	}
+	return first, failing
 }
 
 // done removes a log from the list.
@@ -223,6 +256,7 @@ func (p *pending) len() int {
 func (a *archiver) deliver(ctx context.Context) {
 	for ctx.Err() == nil {
 		a.Totals.waiting(a.pending.len())
+		a.reportDeliveries()
 		path, wait := a.pending.next(a.now())
 		if path != "" {
 			a.deliverOne(ctx, path)
@@ -251,7 +285,7 @@ func (a *archiver) deliverOne(ctx context.Context, path string) {
 			return // it begins again with the next archiver
 		}
 		a.Totals.delivered(false)
-		retry := a.pending.failed(path, a.now())
+		retry := a.pending.failed(path, a.now(), errors.New(withOutput(err, out)))
 		log.Error().Err(err).Bytes("output", out[:min(len(out), 4096)]).Time("retry", retry).Msg("the command for archived logs failed")
 		return
 	} else {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -119,6 +120,8 @@ func TestDeliverRemoved(t *testing.T) {
 	}
 }
 
+var errFailed = errors.New("failed")
+
 // Logs without failures come first, and then the oldest; pauses become longer.
 func TestDeliveryOrder(t *testing.T) {
 	p := &pending{dir: "x", logs: map[string]*attempts{"b": {}, "a": {}, "c": {}}}
@@ -126,18 +129,18 @@ func TestDeliveryOrder(t *testing.T) {
 	if got, _ := p.next(now); got != "a" {
 		t.Errorf("first %q", got)
 	}
-	p.failed("a", now)
+	p.failed("a", now, errFailed)
 	if got, _ := p.next(now.Add(time.Hour)); got != "b" {
 		t.Errorf("after a failure of a: %q", got)
 	}
 	var pauses []time.Duration
 	for range 12 {
-		pauses = append(pauses, p.failed("b", now).Sub(now))
+		pauses = append(pauses, p.failed("b", now, errFailed).Sub(now))
 	}
 	if pauses[0] != minRetry || pauses[1] != 2*minRetry || pauses[11] != maxRetry {
 		t.Errorf("pauses are %v", pauses)
 	}
-	p.failed("c", now)
+	p.failed("c", now, errFailed)
 	if got, wait := p.next(now); got != "" || wait != minRetry {
 		t.Errorf("with all failed: %q after %s", got, wait)
 	}

@@ -31,7 +31,7 @@ type stored struct {
 	held    bool      // it must not be removed
 }
 
-// expired returns the logs to remove, the oldest first: those that are too old, then more
+// expired returns the logs to remove, the oldest first: logs that are too old, then more
 // until the rest fits into the size, then more until free bytes are gone. It keeps logs that
 // are held or recent. A log from the future is recent: its clock says nothing about its age.
 func (l Limits) expired(now time.Time, logs []stored, free int64) []stored {

@@ -2,14 +2,14 @@ package archive
 
 import "sync/atomic"
 
-// Totals are what archivers have done. The zero Totals are ready to use. They may be read
+// Totals count the work of archivers. The zero Totals are ready to use, and may be used
 // concurrently. A nil *Totals counts nothing.
 type Totals struct {
 	ExpiredLogs  atomic.Uint64 // logs that were removed because of Config.Limits or Config.Free
 	ExpiredBytes atomic.Uint64
 	Delivered    atomic.Uint64 // runs of Config.Finished that succeeded
 	Failures     atomic.Uint64 // runs that failed
-	Waiting      atomic.Int64  // logs for which it has not succeeded yet
+	Waiting      atomic.Int64  // logs for which Config.Finished has not succeeded yet
 }
 
 func (t *Totals) expired(logs int, bytes int64) {

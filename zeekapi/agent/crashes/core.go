@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// coreDumps is where the kernel writes core files, see core(5).
+// coreDumps is the kernel's configuration of core files, see core(5).
 type coreDumps struct {
 	pattern string // of names; begins with | if a program receives them
 	usesPID bool   // the process ID is appended to a pattern without %p
@@ -107,8 +107,8 @@ func pidText(pid int64) string { return strconv.FormatInt(pid, 10) }
 // backtraceTimeout limits the time for a backtrace. A core file may be large.
 const backtraceTimeout = 2 * time.Minute
 
-// fromCore returns the backtrace of a core file by gdb, or why there is none. It runs nothing
-// that files of the user, or of the program, name.
+// fromCore returns the backtrace of a core file by gdb, or why there is none. It executes no
+// commands from gdb's init files or from the program.
 func fromCore(ctx context.Context, program, core string) string {
 	ctx, cancel := context.WithTimeout(ctx, backtraceTimeout)
 	defer cancel()
@@ -116,8 +116,8 @@ func fromCore(ctx context.Context, program, core string) string {
 		"-ex", "set pagination off", "-ex", "thread apply all bt", program, core)
 }
 
-// fromSystemd returns what systemd-coredump knows of a process, or why it knows nothing. It
-// takes some time to store a core file.
+// fromSystemd returns the information of systemd-coredump about a process, or why there is
+// none. It waits, because systemd-coredump takes some time to store a core file.
 func fromSystemd(ctx context.Context, pid int64) string {
 	ctx, cancel := context.WithTimeout(ctx, backtraceTimeout)
 	defer cancel()

@@ -7,7 +7,6 @@
 package crashes
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -53,7 +52,7 @@ func Open(dir string, log zerolog.Logger) *Store {
 	return &Store{dir: dir, log: log, core: systemCoreDumps()}
 }
 
-// Crash is what a launcher knows of a crash.
+// Crash describes a crash, as the launcher of the node observed it.
 type Crash struct {
 	zeekapi.CrashReport
 
@@ -162,7 +161,7 @@ func (s *Store) names(node string) []string {
 	return names
 }
 
-// List returns the reports of a node, the newest first. It omits those that it cannot read.
+// List returns the reports of a node, the newest first. It omits unreadable reports.
 func (s *Store) List(node string) []zeekapi.CrashReport {
 	if node == "" || filepath.Base(node) != node || node == "." || node == ".." {
 		return nil
@@ -194,5 +193,5 @@ func read(name string) (r zeekapi.CrashReport, err error) {
 	if err != nil {
 		return r, err
 	}
-	return r, json.Unmarshal(bytes.TrimSpace(b), &r)
+	return r, json.Unmarshal(b, &r)
 }

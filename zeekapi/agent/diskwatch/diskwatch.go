@@ -6,7 +6,6 @@ package diskwatch
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -91,12 +90,11 @@ type Space struct {
 
 // Actions are what to do after a measurement.
 type Actions struct {
-	// Problems are disks with too little space, by the directory that they are named
-	// after, which is the first one on the disk.
+	// Problems are disks with too little space. Each has the path of the first directory
+	// on the disk.
 	Problems []Problem
 
-	// Expire is the number of bytes that the oldest archived logs should give up, 0 for
-	// none.
+	// Expire is the number of bytes of the oldest archived logs to remove, 0 for none.
 	Expire int64
 
 	// Stop is why no logs may be written now, "" if they may.
@@ -110,9 +108,9 @@ type Problem struct{ Path, Text string }
 // concurrently.
 type Machine struct {
 	settings Settings
-	disks    map[uint64]*disk // by Device
-	known    map[string]uint64
-	stop     string
+	disks    map[uint64]*disk  // by Device
+	known    map[string]uint64 // Device of each directory that was ever measured, by path
+	stop     string            // Actions.Stop of the last measurement
 }
 
 // disk is a file system. A state that has begun ends when there is more free space than the
@@ -142,13 +140,15 @@ func (m *Machine) Step(spaces []Space) Actions {
 	var a Actions
 	seen := make(map[uint64]*disk)
 	for _, s := range spaces {
-		device, known := m.known[s.Path]
 		if s.Err == nil {
-			device, known = s.Device, true
-			m.known[s.Path] = device
-		} else {
+			m.known[s.Path] = s.Device
+		}
+	}
+	for _, s := range spaces {
+		if s.Err != nil {
 			a.Problems = append(a.Problems, Problem{s.Path, fmt.Sprintf("cannot measure the disk of %s: %v", s.Path, s.Err)})
 		}
+		device, known := m.known[s.Path]
 		if !known || seen[device] != nil {
 			continue
 		}
@@ -158,7 +158,7 @@ func (m *Machine) Step(spaces []Space) Actions {
 		}
 		seen[device] = d
 		if s.Err == nil {
-			m.measure(d, s, usesOn(device, spaces, m.known), &a)
+			m.measure(d, s, m.usesOn(device, spaces), &a)
 		}
 		if d.stopped && a.Stop == "" {
 			a.Stop = m.reason(s)
@@ -169,9 +169,9 @@ func (m *Machine) Step(spaces []Space) Actions {
 }
 
 // usesOn returns the uses of all directories on a device.
-func usesOn(device uint64, spaces []Space, known map[string]uint64) (use Use) {
+func (m *Machine) usesOn(device uint64, spaces []Space) (use Use) {
 	for _, s := range spaces {
-		if s.Err == nil && s.Device == device || s.Err != nil && known[s.Path] == device {
+		if on, known := m.known[s.Path]; known && on == device {
 			use |= s.Use
 		}
 	}
@@ -209,7 +209,7 @@ func (m *Machine) reason(s Space) string {
 	return fmt.Sprintf("the disk of %s has less than %s free (disk-stop)", s.Path, m.settings.Stop.limit())
 }
 
-// limit returns the threshold for people.
+// limit returns the threshold as text for users.
 func (t Threshold) limit() string {
 	if t.Percent > 0 {
 		return t.String()
@@ -220,26 +220,20 @@ func (t Threshold) limit() string {
 // Check returns an error if the state contradicts itself, which is a bug. Tests call it after
 // every step.
 func (m *Machine) Check() error {
+	anyStopped := false
 	for device, d := range m.disks {
+		anyStopped = anyStopped || d.stopped
 		if (d.stopped || d.expiring) && !d.warned {
 			return fmt.Errorf("disk %d has a problem that is not reported", device)
 		}
 	}
-	anyStopped := slices.ContainsFunc(values(m.disks), func(d *disk) bool { return d.stopped })
 	if anyStopped != (m.stop != "") {
 		return fmt.Errorf("a disk is full: %t, the reason is %q", anyStopped, m.stop)
 	}
 	return nil
 }
 
-func values(disks map[uint64]*disk) (all []*disk) {
-	for _, d := range disks {
-		all = append(all, d)
-	}
-	return all
-}
-
-// Bytes returns a number of bytes for people, such as 1.5 GiB.
+// Bytes returns a number of bytes as text for users, such as 1.5 GiB.
 func Bytes(n uint64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)

@@ -132,21 +132,21 @@ type Crasher interface {
 // ErrNoOutputs is the error of an Outputter for a node that was never started.
 var ErrNoOutputs = errors.New("no node with this name was ever started")
 
-// Diagnoser is a Launcher that knows more about a node, for a report about a problem.
+// Diagnoser is a Launcher that has information about a node for a report of a problem.
 type Diagnoser interface {
-	// Diagnose returns what is known about a node, which may have ended, with at most
-	// limit bytes of each text. It fills in the facts, scripts, limits and files. Secrets
-	// are not masked. Diagnose reads files, which takes time.
+	// Diagnose returns the facts, scripts, limits and files of a node, which may have
+	// ended, with at most limit bytes of each text. Secrets are not masked. Diagnose reads
+	// files, which takes time.
 	Diagnose(name string, limit int) zeekapi.Diagnosis
 }
 
 // Cleaner is a Launcher whose nodes leave files behind.
 type Cleaner interface {
-	// Leftovers returns the files and directories that are no longer needed, without those
-	// of the nodes that run or that needed reports, and without what changed after before.
+	// Leftovers returns the files and directories that are no longer needed. It omits those
+	// of running nodes, of nodes for which needed is true, and those changed after before.
 	Leftovers(needed func(node string) bool, before time.Time) []zeekapi.Leftover
 
-	// Remove removes a leftover, or fails if it is needed again.
+	// Remove removes a leftover. It fails if the leftover is needed again.
 	Remove(l zeekapi.Leftover, needed func(node string) bool, before time.Time) error
 }
 
@@ -173,7 +173,10 @@ type Started struct {
 
 // Up reports that a node has sent its hello. Nodes that send a zeekapi.NodeHello on the
 // agent's bus need no Up.
-type Up struct{ Node string }
+type Up struct {
+	Node     string
+	Indirect bool // requests to the node pass through another node, which may be the cause if it does not respond
+}
 
 // Revived reports that a node died and was restarted as the process PID, by the program
 // that runs nodes for the launcher. It counts as a death and needs no Start.
@@ -274,16 +277,21 @@ func (n Node) Members() []zeekapi.Member {
 	return members
 }
 
+// ReceivesLogs reports whether other nodes of the cluster send their logs to the node: it is
+// a logger, or the manager of a cluster without loggers.
+func (n Node) ReceivesLogs() bool {
+	return n.Role == zeekapi.RoleLogger || n.Role == zeekapi.RoleManager && !n.Layout.HasRole(zeekapi.RoleLogger)
+}
+
 // Equal reports whether a node with the configuration n need not restart to have the
-// configuration o. Options and state do not count, because Zeek ignores them. The
+// configuration o. Options, except CPUs, and state do not count, because Zeek ignores them. The
 // layout counts as a whole: a node reads it once, when it starts.
 func (n Node) Equal(o Node) bool {
 	return n.Name == o.Name && n.Instance == o.Instance && n.Role == o.Role &&
 		n.Port == o.Port && n.MetricsPort == o.MetricsPort && n.Interface == o.Interface &&
 		slices.Equal(n.Scripts, o.Scripts) &&
 		maps.Equal(n.Env, o.Env) &&
-		(n.CPUAffinity == nil) == (o.CPUAffinity == nil) &&
-		(n.CPUAffinity == nil || *n.CPUAffinity == *o.CPUAffinity) &&
+		n.Affinity() == o.Affinity() &&
 		n.Layout == o.Layout && n.Site == o.Site
 }
 

@@ -32,6 +32,9 @@ func TestEqual(t *testing.T) {
 		"nothing": func(*launch.Node) {},
 		"state":   func(n *launch.Node) { n.State = zeekapi.StateFailed },
 		"options": func(n *launch.Node) { n.Options = []zeekapi.Option{{Name: "x"}} },
+		"the form of the CPU": func(n *launch.Node) {
+			n.CPUAffinity, n.Options = nil, []zeekapi.Option{{Name: zeekapi.OptionCPUAffinity, Value: "1-1"}}
+		},
 		"copies": func(n *launch.Node) {
 			cpu := *n.CPUAffinity
 			n.CPUAffinity, n.Scripts = &cpu, slices.Clone(n.Scripts)
@@ -48,6 +51,7 @@ func TestEqual(t *testing.T) {
 		"environment":       func(n *launch.Node) { n.Env = map[string]string{"X": "z"} },
 		"no CPU":            func(n *launch.Node) { n.CPUAffinity = nil },
 		"another CPU":       func(n *launch.Node) { cpu := int64(2); n.CPUAffinity = &cpu },
+		"several CPUs":      func(n *launch.Node) { n.SetCPUs([]int64{1, 2}) },
 		"another member":    func(n *launch.Node) { n.Layout += "x WORKER - - -\n" },
 		"a member's change": func(n *launch.Node) { n.Layout = "w WORKER - 7/tcp -\n" },
 	}

@@ -80,18 +80,18 @@ func (d *dialer) anonymous(ctx context.Context) (*Connection, error) {
 	return d.webSocketOver(ctx, layer)
 }
 
-var (
-	// greetingTime is the time to wait for a greeting, in addition to the time
-	// that connecting took.
-	greetingTime = 200 * time.Millisecond
+// greetingTime is the time to wait for a greeting, in addition to the time that
+// connecting took.
+var greetingTime = 200 * time.Millisecond
 
-	// nudgeAfter is the part of it after which a silent server is nudged.
-	nudgeAfter = time.Millisecond / 2
-)
+// nudgeAfter is the time after which a silent server is sent a nudge, in addition to
+// the time that connecting took.
+const nudgeAfter = time.Millisecond / 2
 
-// nudge makes servers respond that are silent until the client has sent a request.
-// For HTTP it is a malformed request, and for TLS a malformed record: both respond
-// with an error at once. For Broker it is a message of 4 bytes, which costs nothing.
+// nudge makes a server respond that waits for a request. To a server of HTTP it is a
+// malformed request, and to one of TLS a malformed record: both respond with an error
+// at once. To Broker it is the length of a message of 4 bytes, for which it allocates
+// only those.
 const nudge = "\x00\x00\x00\x04\r\n\r\n"
 
 // greets reports whether the server at the address is a native endpoint, over

@@ -26,16 +26,17 @@ const (
 	Auto      Transport = "auto" // whichever answers; also the empty Transport
 	WebSocket Transport = "websocket"
 	Native    Transport = "native" // a peering like an agent's
+	HTTP      Transport = "http"   // the HTTP API of zeekwire's controllers; Auto does not try it
 )
 
 // ParseTransport returns the transport with the given name. The empty name is an
 // error.
 func ParseTransport(name string) (Transport, error) {
 	switch t := Transport(name); t {
-	case Auto, WebSocket, Native:
+	case Auto, WebSocket, Native, HTTP:
 		return t, nil
 	}
-	return "", fmt.Errorf("transport %q: want %s, %s or %s", name, Auto, WebSocket, Native)
+	return "", fmt.Errorf("transport %q: want %s, %s, %s or %s", name, Auto, WebSocket, Native, HTTP)
 }
 
 // Zeek's ports (Management::Controller::default_port_websocket, default_port).
@@ -66,14 +67,14 @@ type Options struct {
 	// dialects' controllers are always received.
 	Topics []string
 
-	// TLS configures the TLS of WebSockets, and NativeTLS that of native
+	// TLS configures the TLS of WebSockets and of HTTP, and NativeTLS that of native
 	// peerings. If both are nil, Auto and Native try anonymous TLS, Zeek's former
 	// default, with a controller that does not accept connections without TLS. If
 	// one is set, TLS is never turned off.
 	TLS       *tls.Config
 	NativeTLS *security.Layer
 
-	// Header is added to the HTTP request of a WebSocket, for instance for
+	// Header is added to HTTP requests, also that of a WebSocket, for instance for
 	// authentication. Unless TLS verifies the server, any server can read it.
 	Header http.Header
 
@@ -184,6 +185,8 @@ func Dial(ctx context.Context, o Options) (*Connection, error) {
 		c, err = d.webSocket(ctx)
 	case Native:
 		c, err = d.native(ctx, o.Address)
+	case HTTP:
+		c, err = d.http(ctx)
 	case Auto:
 		c, err = d.auto(ctx)
 	default:

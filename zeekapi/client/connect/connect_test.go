@@ -205,7 +205,7 @@ func TestDial(t *testing.T) {
 		{"closed connection", raw("", true), connect.Auto, nil, "met a server that hangs up on HTTP"},
 		{"no data", raw("", false), connect.Auto, shortTimeout, "met silence"},
 		{"no data", raw("", false), connect.Native, shortTimeout, "deadline exceeded"},
-		{"unknown transport", raw("", false), "udp", nil, `transport "udp": want auto, websocket or native`},
+		{"unknown transport", raw("", false), "udp", nil, `transport "udp": want auto, websocket, native or http`},
 	}
 	for _, test := range tests {
 		t.Run(test.name+" by "+string(test.transport), func(t *testing.T) {
@@ -394,8 +394,8 @@ func TestDialRejectsInvalidOptions(t *testing.T) {
 	}
 }
 
-// Auto does not wait for the greeting of a server that is silent until it has a
-// request: the server answers a nudge with an error, which is no greeting.
+// Auto does not wait for the greeting of a server that waits for a request: the server
+// responds to a nudge with an error, which is not a greeting.
 func TestAutoNudgesSilentServers(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{

@@ -34,6 +34,10 @@ func (d *dialer) webSocket(ctx context.Context) (*Connection, error) {
 	return nil, err
 }
 
+// applicationName is the name that the client claims to controllers that do not know who it
+// is.
+const applicationName = "zeekwire"
+
 func kindOf(config *tls.Config) string {
 	switch {
 	case config == nil:
@@ -66,7 +70,7 @@ func (d *dialer) webSocketBy(ctx context.Context, config *tls.Config,
 		Subscriptions:   append([]string{dialect.Topics.Controller}, d.Topics...),
 		TLS:             config,
 		DialContext:     dial,
-		ApplicationName: "zeekwire",
+		ApplicationName: applicationName,
 		Header:          d.Header,
 		OnError: func(e jsonv1.Error) {
 			if d.OnError != nil {

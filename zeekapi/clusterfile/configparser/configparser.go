@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"slices"
 	"strings"
 	"unicode"
@@ -183,12 +184,9 @@ func Read(name string, r io.Reader) (*File, error) { return read(name, r, false)
 func ReadRaw(name string, r io.Reader) (*File, error) { return read(name, r, true) }
 
 func read(name string, r io.Reader, raw bool) (*File, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
+	text, err := ReadAll(name, r, MaxSize)
 	if err != nil {
 		return nil, err
-	}
-	if len(text) > MaxSize {
-		return nil, Errors{{File: name, Text: fmt.Sprintf("file is larger than %d bytes", MaxSize)}}
 	}
 	if IsUTF16(text) {
 		return nil, Errors{{File: name, Text: textUTF16}}
@@ -217,6 +215,32 @@ func read(name string, r io.Reader, raw bool) (*File, error) {
 		return p.file, p.errs
 	}
 	return p.file, nil
+}
+
+// ReadAll reads a file of at most limit bytes. The error about a larger one is of type
+// Errors.
+func ReadAll(name string, r io.Reader, limit int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(text)) > limit {
+		return nil, Errors{{File: name, Text: fmt.Sprintf("file is larger than %d bytes", limit)}}
+	}
+	return text, nil
+}
+
+// ParseInt implements Python's int(s) for ASCII. It accepts white space around the
+// number, a sign, and single underscores between digits.
+func ParseInt(s string) (*big.Int, bool) {
+	const longest = 4300 // Python: sys.int_info.default_max_str_digits
+	s = strings.TrimSpace(s)
+	digits := strings.TrimLeft(s, "+-")
+	if len(s)-len(digits) > 1 || len(digits) > longest || strings.Contains(digits, "__") ||
+		strings.HasPrefix(digits, "_") || strings.HasSuffix(digits, "_") {
+		return nil, false
+	}
+	return new(big.Int).SetString(strings.ReplaceAll(s, "_", ""), 10)
 }
 
 // textUTF16 is the text of the error about a file in another encoding.

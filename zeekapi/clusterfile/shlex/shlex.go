@@ -5,7 +5,10 @@
 // or a backslash.
 package shlex
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // Error is an error of Split. The texts are Python's.
 type Error string
@@ -67,6 +70,23 @@ func Split(s string) ([]string, error) {
 	}
 	return words, nil
 }
+
+// Join returns a line that Split splits into the given words. It quotes only the words
+// for which that is necessary, and those with space or control characters, such as form
+// feeds, which are lost at the end of a line of a configuration file.
+func Join(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = word
+		parts, err := Split(word)
+		if err != nil || len(parts) != 1 || parts[0] != word || strings.ContainsFunc(word, lost) {
+			quoted[i] = Quote(word)
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
+func lost(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 // Quote returns s in single quotes. Split returns s as a single word for it.
 func Quote(s string) string {

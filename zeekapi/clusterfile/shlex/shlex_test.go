@@ -40,6 +40,17 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+func TestJoin(t *testing.T) {
+	words := []string{"a", "b c", "", `it's`, `\`, "x=$Y", "a\f", "\x1cb"}
+	line := shlex.Join(words)
+	if want := `a 'b c' '' 'it'"'"'s' '\' x=$Y ` + "'a\f' '\x1cb'"; line != want {
+		t.Errorf("got %s, want %s", line, want)
+	}
+	if again, err := shlex.Split(line); !slices.Equal(again, words) || err != nil {
+		t.Errorf("%s is split into %q, error %v", line, again, err)
+	}
+}
+
 func FuzzQuote(f *testing.F) {
 	f.Add("")
 	f.Add(`it's "a" \ test`)

@@ -4,7 +4,7 @@ package diskspace
 
 import (
 	"cmp"
-	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"time"
@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// Interval is the time between two measurements.
+	// Interval is the time between two calls of Meter.Measure.
 	Interval = time.Minute
 
 	// window is the time from which the growth is computed, and minPeriod the shortest
@@ -36,13 +36,16 @@ type Directory struct {
 type Meter struct {
 	directories []Directory
 	samples     [][]sample // of each directory, the oldest first
-	next        time.Time  // time of the next measurement
 
-	statfs func(path string) (usage, error) // that of the system, except in tests
+	read func(path string) (Usage, error) // Read, except in tests
 }
 
-// usage is the usage of a file system in bytes.
-type usage struct{ size, used, free uint64 }
+// Usage is the usage of a file system.
+type Usage struct {
+	Device           uint64 // identifies the file system
+	Size, Used, Free uint64 // bytes; Free are those that this user may use
+	FreeFiles        uint64 // math.MaxUint64 if files are not limited
+}
 
 // sample is the used space at a time.
 type sample struct {
@@ -50,10 +53,10 @@ type sample struct {
 	used float64 // bytes
 }
 
-// NewMeter returns a Meter of these directories, without those that have no path. Of
+// NewMeter returns a Meter of these directories. It ignores directories without a path. Of
 // several directories with the same path, it measures the first one.
 func NewMeter(all []Directory) *Meter {
-	m := &Meter{statfs: statfs}
+	m := &Meter{read: readNamed}
 	for _, d := range all {
 		if d.Path == "" {
 			continue
@@ -81,22 +84,31 @@ func (m *Meter) Measure(now time.Time) []zeekapi.DirectorySpace {
 			m.samples[i] = nil
 			continue
 		}
-		all[i].Size, all[i].Used, all[i].Free = u.size, u.used, u.free
-		m.samples[i] = append(m.samples[i], sample{now, float64(u.used)})
+		all[i].Size, all[i].Used, all[i].Free = u.Size, u.Used, u.Free
+		m.samples[i] = append(m.samples[i], sample{now, float64(u.Used)})
 		m.samples[i] = slices.DeleteFunc(m.samples[i], func(s sample) bool { return now.Sub(s.at) > window })
 		all[i].Growth, all[i].Period = growth(m.samples[i])
-		all[i].FullIn = fullIn(u.free, all[i].Growth)
+		all[i].FullIn = fullIn(u.Free, all[i].Growth)
 	}
 	return all
 }
 
+// readNamed is Read with the path in its errors.
+func readNamed(path string) (Usage, error) {
+	u, err := Read(path)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return u, err
+}
+
 // nearest returns the usage of the file system of a directory, or of its nearest parent
 // that exists.
-func (m *Meter) nearest(path string) (usage, error) {
-	u, err := m.statfs(path)
+func (m *Meter) nearest(path string) (Usage, error) {
+	u, err := m.read(path)
 	for err != nil && filepath.Dir(path) != path {
 		path = filepath.Dir(path)
-		parent, parentErr := m.statfs(path)
+		parent, parentErr := m.read(path)
 		if parentErr == nil {
 			return parent, nil
 		}
@@ -137,26 +149,4 @@ func fullIn(free uint64, growth float64) time.Duration {
 		return 0
 	}
 	return cmp.Or(time.Duration(float64(free)/growth*float64(time.Second)), 1) // 0 would mean never
-}
-
-// Next waits for the time of the next measurement, which is at once for the first one and
-// then every Interval, and measures. Its error is that of ctx. After an error, the Meter
-// must not be used any more: a file system that does not answer may still be in use.
-func (m *Meter) Next(ctx context.Context) ([]zeekapi.DirectorySpace, error) {
-	timer := time.NewTimer(time.Until(m.next))
-	defer timer.Stop()
-	select {
-	case now := <-timer.C:
-		m.next = now.Add(Interval)
-		measured := make(chan []zeekapi.DirectorySpace, 1)
-		go func() { measured <- m.Measure(now) }()
-		select {
-		case all := <-measured:
-			return all, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }

@@ -1,7 +1,6 @@
 package diskspace
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"math"
@@ -20,7 +19,7 @@ func series(minutes int, used func(minute int) uint64) zeekapi.DirectorySpace {
 	const size = 1 << 30
 	now := uint64(0)
 	m := NewMeter([]Directory{{"state", "/d"}})
-	m.statfs = func(string) (usage, error) { return usage{size, now, size - now}, nil }
+	m.read = func(string) (Usage, error) { return Usage{Size: size, Used: now, Free: size - now}, nil }
 	var last zeekapi.DirectorySpace
 	for i := range minutes {
 		now = used(i)
@@ -89,29 +88,17 @@ func TestDirectories(t *testing.T) {
 
 func TestUnreadable(t *testing.T) {
 	m := NewMeter([]Directory{{"state", "/d"}})
-	m.statfs = func(string) (usage, error) { return usage{}, fs.ErrPermission }
+	m.read = func(string) (Usage, error) { return Usage{}, fs.ErrPermission }
 	if got := m.Measure(epoch)[0]; got.Error != fs.ErrPermission.Error() {
 		t.Errorf("error is %q", got.Error)
 	}
-	m.statfs = func(path string) (usage, error) {
+	m.read = func(path string) (Usage, error) {
 		if path == "/d" {
-			return usage{}, errors.New("not there")
+			return Usage{}, errors.New("not there")
 		}
-		return usage{size: 1}, nil
+		return Usage{Size: 1}, nil
 	}
 	if got := m.Measure(epoch)[0]; got.Error != "" || got.Size != 1 {
 		t.Errorf("measured %+v", got)
-	}
-}
-
-func TestNext(t *testing.T) {
-	m := NewMeter([]Directory{{"state", t.TempDir()}})
-	if all, err := m.Next(t.Context()); len(all) != 1 || err != nil {
-		t.Errorf("first measurement is %+v, %v", all, err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if all, err := m.Next(ctx); all != nil || !errors.Is(err, context.Canceled) {
-		t.Errorf("second measurement is %+v, %v", all, err)
 	}
 }

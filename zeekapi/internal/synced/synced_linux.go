@@ -1,5 +1,5 @@
-// Package synced tells tests which files a function makes durable. Without a crash of
-// the machine, that shows in nothing but system calls.
+// Package synced reports to tests the files that a function makes durable. Without a crash
+// of the machine, only system calls show that.
 package synced
 
 import (

@@ -7,6 +7,6 @@ import "testing"
 // Files skips the test.
 func Files(t testing.TB, _ func()) []string {
 	t.Helper()
-	t.Skip("NOT TESTED WHAT IS SYNCED: only Linux tells which system calls a thread makes")
+	t.Skip("NOT TESTED WHAT IS SYNCED: system calls of a thread can be observed only on Linux")
 	return nil
 }

@@ -11,5 +11,5 @@ systemd-tmpfiles --create zeekwire.conf || true
 # upgrade restarts services that run. Nodes keep running meanwhile.
 if [ -d /run/systemd/system ]; then
   systemctl daemon-reload
-  systemctl try-restart zeekwire-controller.service zeekwire-agent.service
+  systemctl try-restart zeekwire-controller.service zeekwire-agent.service zeekwire-gateway.service
 fi

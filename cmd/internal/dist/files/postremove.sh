@@ -7,6 +7,11 @@ if [ -d /run/systemd/system ]; then
   systemctl daemon-reload
 fi
 
+# rpm removes the files in this directory, unless they have changed.
+if [ "$1" = 0 ]; then
+  rmdir /etc/zeekwire 2>/dev/null || true
+fi
+
 if [ "$1" = purge ]; then
   rm -rf /etc/zeekwire
   for entry in /var/lib/zeekwire/*; do

@@ -9,23 +9,25 @@ remove | 0) ;;
 esac
 command -v systemctl >/dev/null || exit 0
 if [ ! -d /run/systemd/system ]; then
-  systemctl disable zeekwire-agent.service zeekwire-controller.service
+  systemctl disable zeekwire-agent.service zeekwire-controller.service zeekwire-gateway.service
   exit 0
 fi
-systemctl disable --now zeekwire-agent.service zeekwire-controller.service
+systemctl disable --now zeekwire-agent.service zeekwire-controller.service zeekwire-gateway.service
 
 # The agent leaves nodes running when it ends, so they are still in its control
-# group. Stop them, and kill those that run after 30 s.
-nodes_run() {
-  cat /sys/fs/cgroup/system.slice/zeekwire-agent.service/cgroup.procs \
-    /sys/fs/cgroup/systemd/system.slice/zeekwire-agent.service/cgroup.procs 2>/dev/null | grep -q .
+# groups. Stop them, and kill those that run after 30 s. The kernel shows processes
+# of other containers as 0, for which kill would signal this script and dpkg.
+nodes() {
+  find /sys/fs/cgroup -path '*/zeekwire-agent.service/*' -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u | grep -vx 0
 }
+end_nodes() {
+  left=$(nodes) || true
+  [ -z "$left" ] || kill -s "$1" $left 2>/dev/null || true # some may have ended
+}
+end_nodes TERM
 wait=0
-while nodes_run && [ $wait -lt 30 ]; do
-  [ $wait -gt 0 ] || systemctl kill --kill-whom=all zeekwire-agent.service || true
+while [ -n "$(nodes)" ] && [ $wait -lt 30 ]; do
   wait=$((wait + 1))
   sleep 1
 done
-if nodes_run; then
-  systemctl kill --kill-whom=all --signal=KILL zeekwire-agent.service || true
-fi
+end_nodes KILL

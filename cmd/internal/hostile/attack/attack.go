@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -22,10 +23,14 @@ import (
 type Target struct {
 	Address   string // host and port of a listener; the host is a loopback address
 	WebSocket bool   // the listener is for WebSockets
-	TLS       bool   // the listener is a native port with TLS, for which the attacker has no certificate, or one for WebSockets with TLS
+	HTTPS     bool   // the listener is for HTTP, with the TLS of HTTP if it uses TLS
+	TLS       bool   // the listener uses TLS; the attacker has no certificate
 	Listen    bool   // the attacker listens at Address, and the target connects to it
+	Agent     bool   // the target is the agent, and not the controller
 	Instance  string // name of a connected agent
 	Node      string // name of a node of that agent
+	Post      string // path for requests with a body
+	Stream    string // path for streams of Server-Sent Events
 }
 
 // check returns an error unless the target is on the loopback interface.
@@ -93,7 +98,7 @@ func Run(ctx context.Context, name string, t Target, begun func()) (Stats, error
 // All returns all attacks.
 func All() []Attack { return slices.Clone(attacks) }
 
-var attacks = slices.Concat(connecting, native, requesting, webSockets, httpRequests, sites, strangers, controlling, serving)
+var attacks = slices.Concat(connecting, native, requesting, webSockets, httpRequests, sites, strangers, controlling, serving, ports)
 
 // attacker is a running attack. Its methods may be called concurrently.
 type attacker struct {
@@ -102,7 +107,8 @@ type attacker struct {
 	layer    *security.Layer
 	listener net.Listener // nil unless the target connects
 
-	begun func()
+	begun     func()
+	scattered bool // each connection has an address of its own
 
 	connections, actions atomic.Int64
 
@@ -163,6 +169,15 @@ const dialTimeout = 5 * time.Second
 // attackers can lose an idle connection to them (SECURITY.md).
 var from = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)}
 
+// from returns the local address of a new connection.
+func (a *attacker) from() *net.TCPAddr {
+	if !a.scattered {
+		return from
+	}
+	n := rand.Uint32()
+	return &net.TCPAddr{IP: net.IPv4(127, 66, byte(n>>8), byte(n))}
+}
+
 // tcp opens a connection that closes when the attack ends, or accepts one. It
 // returns nil if that fails.
 func (a *attacker) tcp() net.Conn {
@@ -171,7 +186,7 @@ func (a *attacker) tcp() net.Conn {
 	if a.listener != nil {
 		c, err = a.listener.Accept()
 	} else {
-		d := net.Dialer{Timeout: dialTimeout, LocalAddr: from}
+		d := net.Dialer{Timeout: dialTimeout, LocalAddr: a.from()}
 		c, err = d.DialContext(a.ctx, "tcp", a.target.Address)
 	}
 	if err != nil {
@@ -192,8 +207,8 @@ func (a *attacker) dial() net.Conn {
 	defer cancel()
 	var secure net.Conn
 	var err error
-	if a.target.WebSocket {
-		client := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // an attacker trusts everybody
+	if a.target.WebSocket || a.target.HTTPS {
+		client := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // an attacker accepts every certificate
 		secure, err = client, client.HandshakeContext(ctx)
 	} else {
 		secure, err = a.layer.Secure(ctx, c, !a.target.Listen)

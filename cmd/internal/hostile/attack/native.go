@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,7 +16,6 @@ import (
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/bin"
 	"github.com/zeekwire/zeekwire/broker/wire"
-	"github.com/zeekwire/zeekwire/zeekapi/management"
 )
 
 // Sizes of frames: the limit is 64 MB, or less for services with little memory.
@@ -45,16 +45,21 @@ var native = []Attack{
 	{"large values", "60 peers that publish texts of 12 MB without end", func(a *attacker) {
 		payload := bin.Append(nil, broker.NewEvent("x", broker.String(strings.Repeat("x", large))).Value())
 		a.peers(60, everything, func(p *peer) {
-			for p.publish(management.DefaultTopics.Controller, payload) == nil {
+			for p.publish(a.topic(stock), payload) == nil {
 				a.did()
 			}
 		})
 	}},
-	{"announced frames", "1000 peers that announce frames of 60 MB and send nothing of them", func(a *attacker) {
-		a.peers(1000, nil, func(p *peer) {
-			p.Write(binary.BigEndian.AppendUint32(nil, giant))
-			a.hold(p)
-		})
+	{"announced frames", "1000 peers that announce frames of 60 MB and send nothing of them", func(a *attacker) { a.announce(1000) }},
+	{"announced frames of many addresses", "the same peers, each with an address of its own", func(a *attacker) {
+		a.scattered = true
+		a.announce(1000)
+	}},
+	{"announced frames beside subscribers", "500 peers that do the same, and 1000 that subscribe to everything", func(a *attacker) {
+		var group sync.WaitGroup
+		group.Go(func() { a.peers(1000, everything, func(p *peer) { a.hold(p) }) })
+		group.Go(func() { a.announce(500) })
+		group.Wait()
 	}},
 	{"giant handshakes", "900 connections that announce a handshake message of 1 MB, and dribble", func(a *attacker) {
 		frame := append(binary.BigEndian.AppendUint32(nil, wire.MaxHandshakeFrame), make([]byte, wire.MaxHandshakeFrame-1000)...)
@@ -117,14 +122,14 @@ var native = []Attack{
 		})
 	}},
 	{"damaged messages", "peers that send a message with changed or missing bytes", func(a *attacker) {
-		good := bin.Append(nil, sampleConfiguration(3).Value())
+		good := bin.Append(nil, a.question().Value())
 		a.peers(16, everything, func(p *peer) {
 			for range 50 {
 				b := bytes.Clone(good)[:1+rand.IntN(len(good))]
 				for range 1 + rand.IntN(4) {
 					b[rand.IntN(len(b))] = byte(rand.Uint32())
 				}
-				if p.publish(management.DefaultTopics.Controller, b) != nil {
+				if p.publish(a.topic(own), b) != nil {
 					return
 				}
 				a.did()
@@ -134,7 +139,7 @@ var native = []Attack{
 	{"small values", "30 peers that send messages of millions of values of a byte", func(a *attacker) {
 		payload := bomb()
 		a.peers(30, everything, func(p *peer) {
-			for p.publish(management.DefaultTopics.Controller, payload) == nil {
+			for p.publish(a.topic(stock), payload) == nil {
 				a.did()
 			}
 		})
@@ -143,7 +148,7 @@ var native = []Attack{
 		payload := append([]byte{byte(broker.KindVector)}, 0xff, 0xff, 0xff, 0xff, 0x0f)
 		a.peers(16, everything, func(p *peer) {
 			for range 100 {
-				if p.publish(management.DefaultTopics.Controller, payload) != nil {
+				if p.publish(a.topic(stock), payload) != nil {
 					return
 				}
 				a.did()
@@ -153,7 +158,7 @@ var native = []Attack{
 	{"deep nesting", "peers that send a million nested containers", func(a *attacker) {
 		payload := bytes.Repeat([]byte{byte(broker.KindVector), 1}, 1_000_000)
 		a.peers(8, everything, func(p *peer) {
-			for p.publish(management.DefaultTopics.Controller, payload) == nil {
+			for p.publish(a.topic(stock), payload) == nil {
 				a.did()
 			}
 		})
@@ -161,6 +166,14 @@ var native = []Attack{
 	{"endless handshakes", "peers that complete the handshake and leave", func(a *attacker) {
 		a.peers(32, broker.Filter{"/x"}, func(*peer) { a.did() })
 	}},
+}
+
+// announce keeps n peers that announce a frame that is too large for their target.
+func (a *attacker) announce(n int) {
+	a.peers(n, nil, func(p *peer) {
+		p.Write(binary.BigEndian.AppendUint32(nil, giant))
+		a.hold(p)
+	})
 }
 
 // bomb returns an encoded event whose argument is a vector of millions of values

@@ -133,6 +133,29 @@ func sampleConfiguration(n int) broker.Event {
 	return ev
 }
 
+// topic returns the topic on which the target receives requests of a dialect.
+func (a *attacker) topic(d *zeekapi.Dialect) string {
+	if a.target.Agent {
+		return d.Topics.Agent(a.target.Instance)
+	}
+	return d.Topics.Controller
+}
+
+// question returns a request about a configuration, which changes nothing in the target,
+// whatever is damaged in it.
+func (a *attacker) question() broker.Event {
+	c := largeConfiguration(3)
+	var m zeekapi.Message = zeekapi.DryRunRequest{ReqID: newID(), Config: c}
+	if a.target.Agent {
+		m = zeekapi.AgentCheckRequest{ReqID: newID(), Config: c.ID, Nodes: c.Nodes}
+	}
+	ev, err := own.Encode(m)
+	if err != nil {
+		panic(err) // it is valid
+	}
+	return ev
+}
+
 // largeConfiguration returns a configuration with n nodes of an instance that does
 // not exist.
 func largeConfiguration(n int) zeekapi.Configuration {
@@ -171,6 +194,7 @@ func strangeEvent() broker.Value {
 type speaker struct {
 	attacker *attacker
 	send     func(topic string, v broker.Value) error
+	close    func() error
 	err      error // of the first message that could not be sent
 }
 
@@ -194,7 +218,7 @@ func (a *attacker) speaker(reads bool) *speaker {
 		if c == nil {
 			return nil
 		}
-		read = c
+		read, s.close = c, c.Close
 		s.send = func(topic string, v broker.Value) error {
 			return c.text(jsonv1.Append(nil, jsonv1.Data{Topic: topic, Value: v}))
 		}
@@ -203,7 +227,7 @@ func (a *attacker) speaker(reads bool) *speaker {
 		if p == nil {
 			return nil
 		}
-		read = p
+		read, s.close = p, p.Close
 		s.send = func(topic string, v broker.Value) error { return p.publish(topic, bin.Append(nil, v)) }
 	}
 	if reads {

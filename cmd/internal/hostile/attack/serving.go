@@ -79,7 +79,7 @@ var serving = []Attack{
 		}
 		a.answering(many...)
 	}},
-	{"large clusters", "a server whose responses tell of a cluster with 50000 nodes", func(a *attacker) { a.respondingWith(largeCluster(50_000)) }},
+	{"large clusters", "a server whose responses describe a cluster of 50000 nodes", func(a *attacker) { a.respondingWith(largeCluster(50_000)) }},
 	{"deep results", "a server whose results are nested", func(a *attacker) {
 		v := broker.Vector()
 		for range 100 {

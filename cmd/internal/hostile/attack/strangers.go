@@ -21,16 +21,14 @@ var strangers = []Attack{
 		var n atomic.Int64
 		a.peers(40, everything, func(p *peer) {
 			number := int(n.Add(1))
-			s := &strangeAgent{peer: p, attacker: a, name: fmt.Sprint("stranger-", number)}
-			s.tell(zeekapi.AgentHello{Instance: s.name, EndpointID: p.id.String(), APIVersion: zeekapi.APIVersion, Connecting: true})
+			s := a.stranger(p, fmt.Sprint("stranger-", number))
 			s.tell(zeekapi.AgentError{Instance: s.name, Text: "nonsense"})
 			s.respond(number)
 		})
 	}},
 	{"strangers that come and go", "peers that say hello with a name of their own, and leave", func(a *attacker) {
 		a.peers(16, everything, func(p *peer) {
-			s := &strangeAgent{peer: p, attacker: a, name: "stranger-" + uuid.NewString()}
-			s.tell(zeekapi.AgentHello{Instance: s.name, EndpointID: p.id.String(), APIVersion: zeekapi.APIVersion, Connecting: true})
+			a.stranger(p, "stranger-"+uuid.NewString())
 			a.wait(pause)
 		})
 	}},
@@ -42,6 +40,13 @@ type strangeAgent struct {
 	attacker *attacker
 	name     string
 	err      error
+}
+
+// stranger makes a peer an agent, which says hello.
+func (a *attacker) stranger(p *peer, name string) *strangeAgent {
+	s := &strangeAgent{peer: p, attacker: a, name: name}
+	s.tell(zeekapi.AgentHello{Instance: name, EndpointID: p.id.String(), APIVersion: zeekapi.APIVersion, Connecting: true})
+	return s
 }
 
 // tell sends a message of an agent.

@@ -1,9 +1,11 @@
 // Command report reads the output of "go test -json" for the live tests, from
 // standard input or from files. It prints the outcome of each test and, at the end,
 // a table of outcomes by test and version of Zeek. The exit code is 1 if a test
-// failed, if one passed without a check, or if the output is incomplete.
+// failed in its last run, if one passed without a check, or if the output is incomplete.
 //
-// With -write, it also writes the table into a file, with the commit of the tests.
+// With -write, it also writes the table into a file, with the date and the commit of
+// the tests. With -supported, it then writes the document about the supported versions
+// of Zeek, which has the summary of that file.
 package main
 
 import (
@@ -21,8 +23,12 @@ Made by ` + "`make live-table`" + ` from the output of ` + "`make live`" + `. [R
 
 func main() {
 	table := flag.String("write", "", "write the table into `FILE`")
+	document := flag.String("supported", "", "write the document about supported versions into `FILE`, from that of -write")
 	flag.Parse()
 	failed, err := run(*table, flag.Args())
+	if err == nil && *document != "" {
+		err = writeSupported(*table, *document)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
 	}
@@ -54,5 +60,5 @@ func run(table string, files []string) (failed bool, err error) {
 		report.write(text)
 		err = os.WriteFile(table, text.Bytes(), 0o644)
 	}
-	return report.failed, err
+	return report.failed(), err
 }

@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // event is a line of the output of "go test -json".
 type event struct {
 	Action, Package, Test, Output string
 	Elapsed                       float64
+	Time                          time.Time
 }
 
 // outcome is the outcome of a test with one version of Zeek.
@@ -30,9 +32,13 @@ type report struct {
 	tests    []string // in the order in which they ended
 	versions []string
 	commits  map[string]string     // of the tests, by version
+	dates    map[string]string     // of the last test, by version
 	outcomes map[[2]string]outcome // by test and version
-	failed   bool
+	failures map[event]bool        // packages and tests whose last run failed
 }
+
+// failed reports whether a package or a test failed, and did not pass in a later run.
+func (r *report) failed() bool { return len(r.failures) > 0 }
 
 // version matches the part of a test's name that is a version of Zeek.
 var version = regexp.MustCompile(`^\d+\.\d+`)
@@ -41,7 +47,10 @@ var version = regexp.MustCompile(`^\d+\.\d+`)
 // failed tests. The output of other tests is discarded.
 func read(in io.Reader, w io.Writer) (*report, error) {
 	r := &reader{
-		report: &report{outcomes: make(map[[2]string]outcome), commits: make(map[string]string)}, w: w,
+		report: &report{
+			outcomes: make(map[[2]string]outcome), commits: make(map[string]string), dates: make(map[string]string),
+			failures: make(map[event]bool),
+		}, w: w,
 		output: make(map[event][]string), parents: make(map[event]bool),
 	}
 	lines := bufio.NewScanner(in)
@@ -116,16 +125,23 @@ func (r *reader) cutOff(pkg string) {
 func (r *reader) end(e event) {
 	of := e.of()
 	// A test with subtests is a row of its own if it failed: perhaps none of them did.
-	if e.Test != "" && (!r.parents[of] || e.Action == "fail" && hasVersion(e.Test)) {
+	switch {
+	case e.Test == "":
+	case r.parents[of] && e.Action != "fail":
+		r.forget(e.Test)
+	case !r.parents[of] || hasVersion(e.Test):
 		o := r.outcome(e)
 		e.Action = o.action
 		fmt.Fprintf(r.w, "%-4s %s (%.0f s)\n", e.Action, name(e.Test), e.Elapsed)
-		r.add(e.Test, o)
+		r.add(e.Test, e.Time, o)
 	}
-	if e.Action == "fail" {
+	switch e.Action {
+	case "fail":
 		fmt.Fprint(r.w, strings.Join(r.output[of], ""))
+		r.failures[of] = true
+	case "pass":
+		delete(r.failures, of)
 	}
-	r.failed = r.failed || e.Action == "fail"
 	delete(r.output, of)
 	r.running = slices.DeleteFunc(r.running, func(other event) bool { return other == of })
 }
@@ -160,14 +176,11 @@ func hasVersion(test string) bool {
 
 // add records the outcome of a test. Tests without a version in their name do
 // not use a Zeek and are ignored.
-func (r *reader) add(test string, o outcome) {
-	parts := strings.Split(test, "/")
-	i := slices.IndexFunc(parts, version.MatchString)
-	if i < 0 {
+func (r *reader) add(test string, ended time.Time, o outcome) {
+	row, v, ok := place(test)
+	if !ok {
 		return
 	}
-	v := strings.ReplaceAll(parts[i], "_", " ")
-	row := name(strings.Join(slices.Delete(parts, i, i+1), "/"))
 	if !slices.Contains(r.versions, v) {
 		r.versions = append(r.versions, v)
 	}
@@ -176,6 +189,33 @@ func (r *reader) add(test string, o outcome) {
 	}
 	r.outcomes[[2]string{row, v}] = o
 	r.commits[v] = r.commit
+	if !ended.IsZero() {
+		r.dates[v] = ended.UTC().Format(time.DateOnly)
+	}
+}
+
+// forget removes the outcome of a test with subtests, which has one only if it failed.
+func (r *reader) forget(test string) {
+	row, v, ok := place(test)
+	if !ok {
+		return
+	}
+	delete(r.outcomes, [2]string{row, v})
+	if !slices.ContainsFunc(r.versions, func(v string) bool { _, ok := r.outcomes[[2]string{row, v}]; return ok }) {
+		r.tests = slices.DeleteFunc(r.tests, func(test string) bool { return test == row })
+	}
+}
+
+// place returns the row and the column of a test in the table. The result ok is false if
+// the test has no version in its name.
+func place(test string) (row, column string, ok bool) {
+	parts := strings.Split(test, "/")
+	i := slices.IndexFunc(parts, version.MatchString)
+	if i < 0 {
+		return "", "", false
+	}
+	column = strings.ReplaceAll(parts[i], "_", " ")
+	return name(strings.Join(slices.Delete(parts, i, i+1), "/")), column, true
 }
 
 // name returns a readable form of a test's name: TestTLSOfZeek/tls_off is "TLS
@@ -184,7 +224,8 @@ func name(test string) string {
 	test, sub, _ := strings.Cut(test, "/")
 	words := split(strings.TrimPrefix(test, "Test"))
 	for i, w := range words {
-		if i > 0 && w != "Zeek" && (len(w) == 1 || w != strings.ToUpper(w)) {
+		singular := strings.TrimSuffix(w, "s")
+		if i > 0 && w != "Zeek" && (len(singular) == 1 || singular != strings.ToUpper(singular)) {
 			words[i] = strings.ToLower(w)
 		}
 	}
@@ -195,13 +236,14 @@ func name(test string) string {
 	return readable
 }
 
-// split splits a name into words. A word begins with a capital letter or
-// consists of capital letters.
+// split splits a name into words. A word begins with a capital letter, or consists of
+// capital letters, perhaps with an s for the plural.
 func split(name string) (words []string) {
 	lower := func(i int) bool { return i < len(name) && 'a' <= name[i] && name[i] <= 'z' }
+	plural := func(i int) bool { return name[i] == 's' && !lower(i+1) }
 	begin := 0
 	for i := 1; i < len(name); i++ {
-		if !lower(i) && (lower(i-1) || lower(i+1)) {
+		if !lower(i) && (lower(i-1) || lower(i+1) && !plural(i+1)) {
 			words = append(words, name[begin:i])
 			begin = i
 		}
@@ -217,7 +259,7 @@ func (r *report) write(w io.Writer) {
 	if len(r.versions) == 0 {
 		return
 	}
-	summary := [][]string{{"Zeek", "Commit", "Passed", "Checks", "Skipped", "Failed"}}
+	summary := [][]string{{"Zeek", "Date", "Commit", "Passed", "Checks", "Skipped", "Failed"}}
 	for _, v := range r.versions {
 		summary = append(summary, r.summary(v))
 	}
@@ -252,7 +294,7 @@ func (r *report) summary(version string) []string {
 			checks += o.checks
 		}
 	}
-	return []string{version, r.commits[version], strconv.Itoa(count["pass"]), strconv.Itoa(checks), strconv.Itoa(count["skip"]), strconv.Itoa(count["fail"])}
+	return []string{version, r.dates[version], r.commits[version], strconv.Itoa(count["pass"]), strconv.Itoa(checks), strconv.Itoa(count["skip"]), strconv.Itoa(count["fail"])}
 }
 
 // notes are the footnotes of a table.

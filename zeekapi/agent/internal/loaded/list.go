@@ -13,11 +13,17 @@ import (
 )
 
 // List returns the scripts that a node has loaded since its start, in order, with what has
-// changed since then. Scripts without a fingerprint are those that Config.Ignored excludes;
-// they are omitted unless all is set. The error is launch.ErrNoScripts if the node has no
-// fingerprint yet. List may be called concurrently with all methods.
-func (w *Watcher) List(ctx context.Context, n Node, all bool) (zeekapi.NodeScripts, error) {
+// changed since then. Scripts that Config.Ignored excludes have no fingerprint; they are
+// omitted unless all is set. The error is launch.ErrNoScripts if the node does not run, or
+// has no fingerprint yet. List may be called concurrently with all methods.
+func (w *Watcher) List(ctx context.Context, name string, all bool) (zeekapi.NodeScripts, error) {
 	var scripts zeekapi.NodeScripts
+	nodes := w.config.Nodes()
+	i := slices.IndexFunc(nodes, func(n Node) bool { return n.Name == name })
+	if i < 0 {
+		return scripts, launch.ErrNoScripts
+	}
+	n := nodes[i]
 	files, err := Load(filepath.Join(n.Dir, FingerprintFile), n.Start)
 	if errors.Is(err, fs.ErrNotExist) {
 		return scripts, launch.ErrNoScripts

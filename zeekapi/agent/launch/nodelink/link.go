@@ -2,6 +2,7 @@ package nodelink
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ const retry = 500 * time.Millisecond
 type link struct {
 	node string
 	route
+	relay   func() string // for relayed: the address of another node, "" if there is none
 	dialect *zeekapi.Dialect
 	events  *launch.Events
 	log     zerolog.Logger
@@ -36,7 +38,7 @@ type link struct {
 
 func newLink(l *Launcher, node string, r route) *link {
 	k := &link{
-		node: node, route: r, dialect: l.dialect, events: &l.events,
+		node: node, route: r, relay: l.relay, dialect: l.dialect, events: &l.events,
 		log: l.log.With().Str("node", node).Str("address", r.address).Logger(), done: make(chan struct{}),
 	}
 	k.ctx, k.cancel = context.WithCancel(l.ctx)
@@ -47,27 +49,49 @@ func newLink(l *Launcher, node string, r route) *link {
 func (k *link) run() {
 	defer close(k.done)
 	defer k.cancel()
-	if k.mute {
+	if k.kind != direct {
 		k.awaitPort()
-		return
 	}
-	for k.ctx.Err() == nil {
-		client, err := websocket.Dial(k.ctx, websocket.ClientConfig{
-			Address:         k.address,
-			Subscriptions:   []string{nodescript.ResponseTopic(k.node)},
-			ApplicationName: "zeekwire-agent",
-		})
-		if err == nil {
-			k.use(client)
-			k.receive(client)
-			k.use(nil)
-			err = client.Close()
-		}
+	for k.kind != mute && k.ctx.Err() == nil {
+		err := k.connect()
 		k.log.Debug().AnErr("reason", err).Msg("not connected to the node")
-		select {
-		case <-time.After(retry):
-		case <-k.ctx.Done():
+		k.pause()
+	}
+}
+
+// connect connects to the node, or to one that relays its messages, and receives messages
+// until the connection is lost.
+func (k *link) connect() error {
+	address := k.address
+	if k.kind == relayed {
+		if address = k.relay(); address == "" {
+			return errNoRelay
 		}
+	}
+	client, err := websocket.Dial(k.ctx, websocket.ClientConfig{
+		Address:         address,
+		Subscriptions:   []string{nodescript.ResponseTopic(k.node)},
+		ApplicationName: "zeekwire-agent",
+	})
+	if err != nil {
+		return err
+	}
+	k.use(client)
+	k.receive(client)
+	k.use(nil)
+	return client.Close()
+}
+
+var (
+	errNoRelay = errors.New("a node that receives logs by ZeroMQ is reached through another node on its machine, and none is connected")
+	errMute    = errors.New("a node that receives logs by ZeroMQ, without Broker and alone on its machine, accepts no requests")
+)
+
+// pause waits before the next attempt.
+func (k *link) pause() {
+	select {
+	case <-time.After(retry):
+	case <-k.ctx.Done():
 	}
 }
 
@@ -77,14 +101,21 @@ func (k *link) awaitPort() {
 	for k.ctx.Err() == nil {
 		if conn, err := d.DialContext(k.ctx, "tcp", k.address); err == nil {
 			conn.Close()
-			k.events.Add(launch.Up{Node: k.node})
+			k.up()
 			return
 		}
-		select {
-		case <-time.After(retry):
-		case <-k.ctx.Done():
-		}
+		k.pause()
 	}
+}
+
+// up reports the hello of the node.
+func (k *link) up() { k.events.Add(launch.Up{Node: k.node, Indirect: k.indirect}) }
+
+// connected returns the connection, nil if there is none.
+func (k *link) connected() *websocket.Client {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.client
 }
 
 func (k *link) use(c *websocket.Client) {
@@ -124,7 +155,7 @@ func (k *link) receive(client *websocket.Client) {
 			switch msg := k.decode(n.Message).(type) {
 			case zeekapi.NodeHello:
 				received()
-				k.events.Add(launch.Up{Node: k.node})
+				k.up()
 			case zeekapi.NodeDispatchResponse:
 				k.events.Add(launch.Answered{Response: msg})
 			}
@@ -150,17 +181,18 @@ func (k *link) decode(m broker.Message) zeekapi.Message {
 	return msg
 }
 
-// ask sends a request if the node is connected. It does not wait.
+// ask sends a request if the node is connected. It does not wait. If the node can only be
+// reached through another one, and none is connected, the request fails at once.
 func (k *link) ask(req zeekapi.NodeDispatchRequest) {
-	if k.mute {
-		failed := zeekapi.Result{ReqID: req.ID, Node: k.node, Error: "a logger with ZeroMQ and without Broker accepts no requests"}
-		k.events.Add(launch.Answered{Response: zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: failed}})
+	client := k.connected()
+	switch {
+	case k.kind == mute:
+		k.fail(req, errMute)
 		return
-	}
-	k.mu.Lock()
-	client := k.client
-	k.mu.Unlock()
-	if client == nil {
+	case client == nil && k.kind == relayed:
+		k.fail(req, errNoRelay)
+		return
+	case client == nil:
 		return
 	}
 	ev, err := k.dialect.Encode(req)
@@ -170,4 +202,10 @@ func (k *link) ask(req zeekapi.NodeDispatchRequest) {
 	if err != nil && k.ctx.Err() == nil {
 		k.log.Warn().Err(err).Msg("cannot send a request to the node")
 	}
+}
+
+// fail responds to a request for the node.
+func (k *link) fail(req zeekapi.NodeDispatchRequest, why error) {
+	failed := zeekapi.Result{ReqID: req.ID, Node: k.node, Error: why.Error()}
+	k.events.Add(launch.Answered{Response: zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: failed}})
 }

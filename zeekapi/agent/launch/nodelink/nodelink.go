@@ -3,12 +3,14 @@
 // names, and the launcher connects to it.
 //
 // In a Zeek cluster, a client that connects to one node reaches all nodes. Each node
-// therefore has its own topics and its own connection, and does not depend on other
-// nodes. The connections are not encrypted: they do not leave the machine.
+// therefore has its own topics and its own connection. The connections are not encrypted:
+// they do not leave the machine.
 //
-// Nodes that cannot listen for WebSockets connect to the agent by Broker. If they have
-// no Broker either, they count as running when they listen at their port, and do not
-// respond to requests.
+// Nodes that receive logs by ZeroMQ cannot listen for WebSockets. They count as running when
+// they listen for logs. Requests to them go to another node on the machine, over one more
+// WebSocket with the topics of the receiver. If their cluster has no other node on the
+// machine, they connect to the agent by Broker, or do not respond to requests if their Zeek
+// has no Broker.
 package nodelink
 
 import (
@@ -18,6 +20,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,9 +43,11 @@ type Processes interface {
 	launch.Versioned
 	launch.Leaver
 
-	// ServesWebSocket reports whether a node can listen for WebSockets, and
-	// HasBroker whether nodes can connect to the agent.
+	// ServesWebSocket reports whether a node can listen for WebSockets. UsesHub reports
+	// whether all its messages pass through the manager, including those of WebSockets.
+	// HasBroker reports whether nodes can connect to the agent.
 	ServesWebSocket(launch.Node) bool
+	UsesHub(launch.Node) bool
 	HasBroker() bool
 }
 
@@ -65,9 +70,19 @@ type Launcher struct {
 
 // route describes the connection to a node.
 type route struct {
-	address string
-	mute    bool // the node accepts no requests
+	address  string
+	kind     routeKind
+	indirect bool // requests to the node pass through the manager
 }
+
+// routeKind is what listens at the address of a route.
+type routeKind int
+
+const (
+	direct  routeKind = iota // the node, for WebSockets
+	relayed                  // the node, for logs; requests go through another node
+	mute                     // the node, for logs; it accepts no requests
+)
 
 var (
 	_ launch.Launcher   = (*Launcher)(nil)
@@ -92,10 +107,13 @@ func New(p Processes, log zerolog.Logger) *Launcher {
 		// The agent compares nodes with their configuration, which does not
 		// contain the added variables.
 		r.Node.Env = maps.Clone(r.Node.Env)
-		if port := r.Node.Env[nodescript.WebSocketVar]; port != "" {
-			l.routes[r.Node.Name] = webSocketAt(port)
-		} else if !p.HasBroker() {
-			l.routes[r.Node.Name] = muteRoute(r.Node)
+		switch port := r.Node.Env[nodescript.WebSocketVar]; {
+		case port == nodescript.Relayed:
+			l.routes[r.Node.Name] = l.routeOf(r.Node, relayed)
+		case port != "":
+			l.routes[r.Node.Name] = l.webSocketAt(port, r.Node)
+		case !p.HasBroker():
+			l.routes[r.Node.Name] = l.routeOf(r.Node, mute)
 		}
 		delete(r.Node.Env, nodescript.WebSocketVar)
 		l.running = append(l.running, r)
@@ -110,26 +128,45 @@ func (l *Launcher) Running() []launch.Running { return l.running }
 
 // Start gives the node a port and starts it.
 func (l *Launcher) Start(n launch.Node) {
-	if !l.ServesWebSocket(n) {
-		if !l.HasBroker() {
-			l.log.Warn().Str("node", n.Name).Msg("the node accepts no requests: it serves no WebSockets and has no Broker")
-			l.setRoute(n.Name, muteRoute(n))
+	switch {
+	case l.ServesWebSocket(n):
+		port, err := freePort()
+		if err != nil {
+			l.events.Add(launch.Exited{Node: n.Name, Err: fmt.Errorf("finding a port for the node's WebSocket: %w", err)})
+			return
 		}
-		l.Processes.Start(n)
-		return
+		l.setRoute(n.Name, l.webSocketAt(port, n))
+		n.Env = withVar(n.Env, port)
+	case l.hasNeighbour(n):
+		l.setRoute(n.Name, l.routeOf(n, relayed))
+		n.Env = withVar(n.Env, nodescript.Relayed)
+	case !l.HasBroker():
+		l.log.Warn().Str("node", n.Name).Msg("the node accepts no requests: it serves no WebSockets, has no Broker, and is alone on this machine")
+		l.setRoute(n.Name, l.routeOf(n, mute))
 	}
-	port, err := freePort()
-	if err != nil {
-		l.events.Add(launch.Exited{Node: n.Name, Err: fmt.Errorf("finding a port for the node's WebSocket: %w", err)})
-		return
-	}
-	l.setRoute(n.Name, webSocketAt(port))
-	n.Env = maps.Clone(n.Env)
-	if n.Env == nil {
-		n.Env = make(map[string]string)
-	}
-	n.Env[nodescript.WebSocketVar] = port
 	l.Processes.Start(n)
+}
+
+// withVar returns an environment with the variable of the node script.
+func withVar(env map[string]string, value string) map[string]string {
+	env = maps.Clone(env)
+	if env == nil {
+		env = make(map[string]string)
+	}
+	env[nodescript.WebSocketVar] = value
+	return env
+}
+
+// hasNeighbour reports whether the layout has another node on the machine of n that serves
+// WebSockets.
+func (l *Launcher) hasNeighbour(n launch.Node) bool {
+	members := n.Members()
+	at := slices.IndexFunc(members, func(m zeekapi.Member) bool { return m.Name == n.Name })
+	return at >= 0 && slices.ContainsFunc(members, func(m zeekapi.Member) bool {
+		other := n
+		other.Name, other.Role = m.Name, m.Role
+		return m.Name != n.Name && m.Host == members[at].Host && l.ServesWebSocket(other)
+	})
 }
 
 // Scan makes Processes look for changed scripts. If Processes is no launch.Scanner, Scan
@@ -142,7 +179,8 @@ func (l *Launcher) Scan() {
 	l.events.Add(launch.Edited{})
 }
 
-// Diagnose returns what Processes knows about a node.
+// Diagnose returns the information of Processes about a node, if Processes is a
+// launch.Diagnoser.
 func (l *Launcher) Diagnose(name string, limit int) zeekapi.Diagnosis {
 	if d, ok := l.Processes.(launch.Diagnoser); ok {
 		return d.Diagnose(name, limit)
@@ -199,19 +237,31 @@ func (l *Launcher) setRoute(node string, r route) {
 	}
 }
 
-func webSocketAt(port string) route {
+func (l *Launcher) webSocketAt(port string, n launch.Node) route {
 	number, _, _ := strings.Cut(port, "/")
-	return route{address: net.JoinHostPort("127.0.0.1", number)}
+	return route{address: net.JoinHostPort("127.0.0.1", number), indirect: l.UsesHub(n)}
 }
 
-// muteRoute returns the route of a node that accepts no requests. The node counts as
-// running when it listens at its port.
-func muteRoute(n launch.Node) route {
-	m, err := n.Layout.Member(n.Name)
-	if err != nil {
-		return route{mute: true}
+// routeOf returns the route of a node that serves no WebSockets.
+func (l *Launcher) routeOf(n launch.Node, kind routeKind) route {
+	r := route{kind: kind, indirect: l.UsesHub(n)}
+	members := n.Members()
+	if at := slices.IndexFunc(members, func(m zeekapi.Member) bool { return m.Name == n.Name }); at >= 0 {
+		r.address = net.JoinHostPort(members[at].Host.String(), strconv.Itoa(int(n.Port.Number)))
 	}
-	return route{net.JoinHostPort(m.Host.String(), strconv.Itoa(int(n.Port.Number))), true}
+	return r
+}
+
+// relay returns the address of a node that is connected to the agent, "" if there is none.
+func (l *Launcher) relay() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(l.links)) {
+		if k := l.links[name]; k.kind == direct && k.connected() != nil {
+			return k.address
+		}
+	}
+	return ""
 }
 
 // freePort returns a port that is free now. If another program takes it before the node

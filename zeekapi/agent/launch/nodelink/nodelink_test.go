@@ -32,12 +32,13 @@ var dialect = management.Dialect(management.DefaultTopics)
 type fakeNode struct {
 	*testing.T
 	name   string
+	behind []string // further nodes, which it reaches
 	server *websocket.Server
 	ignore int // number of hello requests without a response
 	done   sync.WaitGroup
 }
 
-func startNode(t *testing.T, name, port string, ignore int) *fakeNode {
+func startNode(t *testing.T, name, port string, ignore int, behind ...string) *fakeNode {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:"+strings.TrimSuffix(port, "/tcp"))
 	for errors.Is(err, syscall.EADDRINUSE) { // a connection of another test may use the port
@@ -51,7 +52,7 @@ func startNode(t *testing.T, name, port string, ignore int) *fakeNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &fakeNode{T: t, name: name, server: server, ignore: ignore}
+	n := &fakeNode{T: t, name: name, behind: behind, server: server, ignore: ignore}
 	n.done.Go(func() { n.server.Serve(context.Background(), listener) })
 	n.done.Go(n.listen)
 	t.Cleanup(n.stop)
@@ -70,7 +71,14 @@ func (n *fakeNode) listen() {
 			return
 		}
 		r, ok := notification.(broker.Received)
-		if !ok || r.Message.Topic != nodescript.RequestTopic(n.name) {
+		if !ok {
+			continue
+		}
+		asks := func(name string) bool { return r.Message.Topic == nodescript.RequestTopic(name) }
+		name := n.name
+		if at := slices.IndexFunc(n.behind, asks); at >= 0 {
+			name = n.behind[at]
+		} else if !asks(name) {
 			continue
 		}
 		ev, err := broker.ParseEvent(r.Message.Value)
@@ -80,7 +88,7 @@ func (n *fakeNode) listen() {
 		}
 		if ev.Name == nodescript.HelloRequest {
 			if n.ignore--; n.ignore < 0 {
-				n.publish(zeekapi.NodeHello{Node: n.name})
+				n.publish(name, zeekapi.NodeHello{Node: name})
 			}
 			continue
 		}
@@ -90,17 +98,17 @@ func (n *fakeNode) listen() {
 			continue
 		}
 		req := msg.(zeekapi.NodeDispatchRequest)
-		n.publish(zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: zeekapi.Result{ReqID: req.ID, Success: true, Node: n.name}})
+		n.publish(name, zeekapi.NodeDispatchResponse{ReqID: req.ReqID, Result: zeekapi.Result{ReqID: req.ID, Success: true, Node: name}})
 	}
 }
 
-func (n *fakeNode) publish(msg zeekapi.Message) {
+func (n *fakeNode) publish(name string, msg zeekapi.Message) {
 	ev, err := dialect.Encode(msg)
 	if err != nil {
 		n.Error(err)
 		return
 	}
-	for _, topic := range []string{"elsewhere", nodescript.ResponseTopic(n.name)} {
+	for _, topic := range []string{"elsewhere", nodescript.ResponseTopic(name)} {
 		if err := broker.PublishEvent(context.Background(), n.server, topic, ev); err != nil && !errors.Is(err, broker.ErrClosed) {
 			n.Error(err)
 		}
@@ -131,6 +139,7 @@ func (p *fakeProcesses) Check(nodes []launch.Node, trial bool) {
 }
 func (p *fakeProcesses) Outputs(string, int) (o zeekapi.NodeOutputs, _ error) { return o, nil }
 func (p *fakeProcesses) HasBroker() bool                                      { return p.broker }
+func (p *fakeProcesses) UsesHub(launch.Node) bool                             { return p.noWebSockets }
 func (p *fakeProcesses) ServesWebSocket(n launch.Node) bool {
 	return !p.noWebSockets || n.Role != zeekapi.RoleLogger
 }
@@ -146,6 +155,9 @@ func next(t *testing.T, l *Launcher) string {
 	case launch.Started:
 		return ev.Node + " started"
 	case launch.Up:
+		if ev.Indirect {
+			return ev.Node + " up, indirect"
+		}
 		return ev.Node + " up"
 	case launch.Exited:
 		return ev.Node + " exited"
@@ -154,7 +166,7 @@ func next(t *testing.T, l *Launcher) string {
 	case launch.Edited:
 		return fmt.Sprintf("edited %v", ev.Nodes)
 	case launch.Answered:
-		return ev.Response.Result.Node + " answered " + ev.Response.ID
+		return strings.TrimSpace(ev.Response.Result.Node + " answered " + ev.Response.ID + " " + ev.Response.Result.Error)
 	}
 	return fmt.Sprintf("%T", ev)
 }
@@ -165,6 +177,20 @@ func expect(t *testing.T, l *Launcher, want ...string) {
 		if got := next(t, l); got != w {
 			t.Errorf("got %q, want %q", got, w)
 		}
+	}
+}
+
+// expectInAnyOrder is like expect, for events of nodes that do not wait for each other.
+func expectInAnyOrder(t *testing.T, l *Launcher, want ...string) {
+	t.Helper()
+	var got []string
+	for range want {
+		got = append(got, next(t, l))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -302,17 +328,88 @@ func TestNodeWithoutRequests(t *testing.T) {
 	l.Start(n)
 	<-p.started
 	p.events.Add(launch.Started{Node: "l"})
-	expect(t, l, "l started", "l up")
+	expect(t, l, "l started", "l up, indirect")
 	if got := ask(l, "r", "l"); len(got) != 0 {
 		t.Errorf("Dispatch returned %q, want none", got)
 	}
-	expect(t, l, "l answered r")
+	expect(t, l, "l answered r "+errMute.Error())
 
 	q := newFakeProcesses()
 	q.noWebSockets, q.running = true, []launch.Running{{Node: n}}
 	next := New(q, zerolog.Nop())
 	defer next.Close(t.Context())
-	expect(t, next, "l up")
+	expect(t, next, "l up, indirect")
+}
+
+// A logger without WebSockets is up when it listens. Requests to it go through another node on
+// its machine, also those of the next agent. Without such a node, they fail at once.
+func TestRelayedNode(t *testing.T) {
+	for _, broker := range []bool{false, true} {
+		t.Run(fmt.Sprintf("Broker %t", broker), func(t *testing.T) { testRelayedNode(t, broker) })
+	}
+}
+
+func testRelayedNode(t *testing.T, hasBroker bool) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	n := logger("l", broker.TCP(uint16(listener.Addr().(*net.TCPAddr).Port)))
+	n.Layout += "w WORKER 127.0.0.1 - -\n"
+	p := newFakeProcesses()
+	p.noWebSockets, p.broker = true, hasBroker
+	l := New(p, zerolog.New(zerolog.NewTestWriter(t)))
+	l.Start(n)
+	started := <-p.started
+	if got := started.Env[nodescript.WebSocketVar]; got != nodescript.Relayed {
+		t.Errorf("the variable is %q", got)
+	}
+	p.events.Add(launch.Started{Node: "l"})
+	expect(t, l, "l started", "l up, indirect")
+	if got := ask(l, "r1", "l"); len(got) != 0 {
+		t.Errorf("Dispatch returned %q, want none", got)
+	}
+	expect(t, l, "l answered r1 "+errNoRelay.Error())
+
+	l.Start(launch.Node{Node: zeekapi.Node{Name: "w", Role: zeekapi.RoleWorker}})
+	worker := <-p.started
+	node := startNode(t, "w", worker.Env[nodescript.WebSocketVar], 0, "l")
+	p.events.Add(launch.Started{Node: "w"})
+	expect(t, l, "w started")
+	expectInAnyOrder(t, l, "w up, indirect", "l up, indirect")
+	ask(l, "r2", "l")
+	expect(t, l, "l answered r2")
+	l.Leave()
+
+	q := newFakeProcesses()
+	q.noWebSockets, q.broker = true, hasBroker
+	q.running = []launch.Running{{Node: started}, {Node: worker}}
+	successor := New(q, zerolog.New(zerolog.NewTestWriter(t)))
+	defer successor.Close(t.Context())
+	expectInAnyOrder(t, successor, "l up, indirect", "l up, indirect", "w up, indirect")
+	ask(successor, "r3", "l")
+	expect(t, successor, "l answered r3")
+	node.stop()
+	for successor.links["l"].connected() != nil {
+		time.Sleep(time.Millisecond)
+	}
+	ask(successor, "r4", "l")
+	expect(t, successor, "l answered r4 "+errNoRelay.Error())
+}
+
+// A logger connects to the agent if its neighbours are on other machines.
+func TestLoggerAlone(t *testing.T) {
+	p := newFakeProcesses()
+	p.noWebSockets, p.broker = true, true
+	l := New(p, zerolog.Nop())
+	defer l.Close(t.Context())
+	n := logger("l", broker.TCP(1))
+	n.Layout += "w WORKER 192.0.2.1 - -\n"
+	l.Start(n)
+	if n := <-p.started; n.Env[nodescript.WebSocketVar] != "" {
+		t.Errorf("environment is %v", n.Env)
+	}
 }
 
 func logger(name string, port broker.Port) launch.Node {

@@ -73,7 +73,8 @@ export {
 	const connect_retry = getenv("ZEEKWIRE_CONNECT_RETRY") == "" ? 1sec : double_to_interval(to_double(getenv("ZEEKWIRE_CONNECT_RETRY"))) &redef;
 
 	## The loopback port at which the node listens for the agent, from the
-	## environment; empty if the node connects to the agent.
+	## environment; "relayed" if the agent's messages pass through another node,
+	## because this one cannot listen; empty if the node connects to the agent.
 	const websocket_port = getenv("ZEEKWIRE_NODE_WEBSOCKET") &redef;
 
 	## The topic of the agent's requests over a WebSocket. Each node has its
@@ -97,7 +98,7 @@ export {
 		node: string &optional;
 	};
 
-	## What a node measures. It is sent as JSON.
+	## The measurements of a node. They are sent as JSON.
 	type Figures: record {
 		received: count;
 		dropped: count;
@@ -149,7 +150,7 @@ function look_up(id: string, outcome: Outcome)
 	outcome$data = to_json(val);
 	}
 
-# Returns what the node measures.
+# Returns the measurements of the node.
 function measure(): Figures
 	{
 	local seen: vector of string;
@@ -231,6 +232,9 @@ event zeek_init()
 		return;
 
 	Cluster::subscribe(request_topic);
+
+	if ( websocket_port == "relayed" )
+		return;
 
 	if ( ! Cluster::listen_websocket([$listen_addr=127.0.0.1, $listen_port=to_port(websocket_port)]) )
 		Reporter::fatal(fmt("cannot listen for the agent at port %s", websocket_port));

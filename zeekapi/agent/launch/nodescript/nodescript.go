@@ -27,6 +27,10 @@ const PassphraseVar = "ZEEKWIRE_TLS_PASSPHRASE"
 // to the agent.
 const WebSocketVar = "ZEEKWIRE_NODE_WEBSOCKET"
 
+// Relayed is the value of WebSocketVar for a node that does not listen. It receives the same
+// requests, through the WebSocket of another node.
+const Relayed = "relayed"
+
 // LoadedList is the name of the file, in a node's directory, that lists the scripts that
 // the node has loaded. The node writes it after its start, unless its directory is not
 // writable. Each name ends with a zero byte, and another zero byte ends the list.
@@ -41,10 +45,21 @@ func ResponseTopic(node string) string { return "zeekwire/node/" + node + "/resp
 // HelloRequest is the event, without arguments, that requests a node's hello.
 const HelloRequest = "ZeekwireNode::hello_request"
 
-// FiguresAction is the action of a zeekapi.NodeDispatchRequest that makes a node report what
-// it measures. The response has JSON (ZeekwireNode::Figures). Zeek's own node script does
-// not know it.
+// FiguresAction is the action of a zeekapi.NodeDispatchRequest that makes a node report its
+// Figures, as JSON. Zeek's own node script does not support it.
 const FiguresAction = "zeekwire_figures"
+
+// Figures are the measurements of a node (ZeekwireNode::Figures).
+type Figures struct {
+	Received uint64   `json:"received"` // packets
+	Dropped  uint64   `json:"dropped"`
+	Link     uint64   `json:"link"`
+	Bytes    uint64   `json:"bytes"`
+	Backend  string   `json:"backend"`
+	Nodes    []string `json:"nodes"`  // the other nodes that the node sees, or those that it does not see
+	Sees     bool     `json:"sees"`   // whether it sees Nodes
+	Others   uint64   `json:"others"` // number of other nodes
+}
 
 // Files are the names of the scripts. A node loads Defaults before its own scripts,
 // which may override it, and Node after them.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
 
 // Traffic of nodes with an interface.
@@ -21,22 +22,10 @@ const (
 	bytesPerPacket   = 700
 )
 
-// figures are what a node reports about itself (nodescript: ZeekwireNode::Figures).
-type figures struct {
-	Received uint64   `json:"received"`
-	Dropped  uint64   `json:"dropped"`
-	Link     uint64   `json:"link"`
-	Bytes    uint64   `json:"bytes"`
-	Backend  string   `json:"backend"`
-	Nodes    []string `json:"nodes"`
-	Sees     bool     `json:"sees"`
-	Others   int      `json:"others"`
-}
-
 // figures returns the figures of a node, which receives packets at a constant rate and sees
 // all other nodes except those that the scenario names.
 func (n *node) figures(now time.Time) (string, error) {
-	f := figures{Backend: zeekapi.BackendBroker, Nodes: []string{}}
+	f := nodescript.Figures{Backend: zeekapi.BackendBroker, Nodes: []string{}}
 	for _, m := range n.Members() {
 		if m.Name == n.Name {
 			continue

@@ -257,14 +257,14 @@ func lines(text string) string {
 
 // parseLines returns the lines of a text, sorted.
 func parseLines(text string) []string {
-	var files []string
+	var all []string
 	for line := range strings.Lines(text) {
-		if file := strings.TrimSpace(line); file != "" {
-			files = append(files, file)
+		if line = strings.TrimSpace(line); line != "" {
+			all = append(all, line)
 		}
 	}
-	slices.Sort(files)
-	return files
+	slices.Sort(all)
+	return all
 }
 
 // parsePorts returns the port numbers in the lines of a text, sorted.

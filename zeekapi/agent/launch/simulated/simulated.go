@@ -15,6 +15,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/agent/crashes"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
 )
@@ -141,7 +142,7 @@ func (l *Launcher) Start(n launch.Node) {
 		lived.wrote = exited.Outputs
 		if exited.Err != nil && told.Err() == nil {
 			r := zeekapi.CrashReport{Node: n.Name, Time: time.Now(), PID: played.pid, Reason: exited.Err.Error(), Code: -1, Stderr: exited.Outputs.Stderr}
-			lived.reports = append([]zeekapi.CrashReport{r}, lived.reports[:min(len(lived.reports), maxReports-1)]...)
+			lived.reports = append([]zeekapi.CrashReport{r}, lived.reports[:min(len(lived.reports), crashes.Kept-1)]...)
 		}
 		l.lives[n.Name] = lived
 		l.events.Add(exited)
@@ -275,9 +276,6 @@ func (l *Launcher) Outputs(name string, limit int) (zeekapi.NodeOutputs, error) 
 	end := func(s string) string { return s[max(0, len(s)-limit):] }
 	return zeekapi.NodeOutputs{Stdout: end(o.Stdout), Stderr: end(o.Stderr)}, nil
 }
-
-// maxReports limits the reports about a node that are kept.
-const maxReports = 10
 
 // Crashes returns the last reports about a node, the newest first.
 func (l *Launcher) Crashes(name string) []zeekapi.CrashReport {

@@ -32,12 +32,16 @@ var errLayouts = errors.New("the Supervisor supports none of the known layouts o
 
 // The errors of nodes that a Supervisor cannot run.
 var (
+	errCPUs       = errors.New("a Supervisor runs a node on one CPU, or on any")
 	errSite       = errors.New("nodes of a Supervisor cannot load the scripts of a site")
-	errAssignment = errors.New("a Supervisor takes this assignment for a script, so args and networks require another launcher")
+	errAssignment = errors.New("a Supervisor treats this assignment as a script, so args and networks require another launcher")
 )
 
 // refuse returns an error if a Supervisor cannot run a node.
 func refuse(n launch.Node) error {
+	if cpus, _ := n.CPUs(); len(cpus) > 1 {
+		return errCPUs
+	}
 	if n.Site != "" {
 		return errSite
 	}

@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
-	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // loadedNodes returns the running nodes of the agent.
@@ -37,12 +35,7 @@ func (l *Launcher) loadedNodes() []loaded.Node {
 // Scripts lists the scripts that a running node of the agent has loaded. Those of the Zeek
 // installation have fingerprints, too.
 func (l *Launcher) Scripts(ctx context.Context, name string, all bool) (zeekapi.NodeScripts, error) {
-	nodes := l.loadedNodes()
-	i := slices.IndexFunc(nodes, func(n loaded.Node) bool { return n.Name == name })
-	if i < 0 {
-		return zeekapi.NodeScripts{}, launch.ErrNoScripts
-	}
-	return l.watcher.List(ctx, nodes[i], all)
+	return l.watcher.List(ctx, name, all)
 }
 
 // ignores reports whether a script belongs to the launcher.

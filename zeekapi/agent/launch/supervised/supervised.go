@@ -159,7 +159,7 @@ func New(ctx context.Context, c Config) (*Launcher, error) {
 
 // Start makes the Supervisor create a node, unless it has the node already. A node with a
 // site does not start, because the Supervisor determines where its nodes find scripts, nor
-// does one with an assignment among its scripts.
+// does one with an assignment among its scripts, or with several CPUs.
 func (l *Launcher) Start(n launch.Node) {
 	l.step(func(now time.Time) []output { return l.machine.start(now, n) })
 }

@@ -192,8 +192,12 @@ func TestSites(t *testing.T) {
 		r.expect("with a site", "w exited: nodes of a Supervisor cannot load the scripts of a site")
 		n.Site, n.Scripts = "", []string{"local", "Site::local_nets={10.0.0.0/8}"}
 		r.Start(n)
-		r.expect("with an assignment", "w exited: Site::local_nets={10.0.0.0/8}: a Supervisor takes this assignment for a script, so args and networks require another launcher")
+		r.expect("with an assignment", "w exited: Site::local_nets={10.0.0.0/8}: a Supervisor treats this assignment as a script, so args and networks require another launcher")
 		n.Scripts = nil
+		n.SetCPUs([]int64{0, 1})
+		r.Start(n)
+		r.expect("with two CPUs", "w exited: a Supervisor runs a node on one CPU, or on any")
+		n.SetCPUs(nil)
 		r.Start(n)
 		time.Sleep(time.Minute)
 		r.expect("without one", "w started as 1")

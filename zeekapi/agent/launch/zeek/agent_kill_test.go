@@ -108,7 +108,12 @@ func runHelloNode() int {
 		return 1
 	}
 	addr := net.JoinHostPort(os.Getenv("ZEEK_AGENT_ADDR"), strings.TrimSuffix(os.Getenv("ZEEK_AGENT_PORT"), "/tcp"))
-	bus, err := peering.New(peering.Config{RetryMin: 50 * time.Millisecond, RetryMax: 100 * time.Millisecond})
+	layer, err := security.New(nodeSecurity(os.Args[1:]))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	bus, err := peering.New(peering.Config{RetryMin: 50 * time.Millisecond, RetryMax: 100 * time.Millisecond, TLS: layer.Hook()})
 	if err != nil {
 		return 2
 	}
@@ -132,6 +137,23 @@ func runHelloNode() int {
 			_ = bus.AddPeer(addr)
 		}
 	}
+}
+
+// nodeSecurity returns the TLS settings in a node's arguments: off, or mutual TLS with
+// certificates.
+func nodeSecurity(args []string) security.Config {
+	c := security.Config{Mode: security.Off}
+	for _, arg := range args {
+		switch name, value, _ := strings.Cut(arg, "="); name {
+		case "Broker::ssl_certificate":
+			c.Mode, c.CertFile = security.Mutual, value
+		case "Broker::ssl_keyfile":
+			c.KeyFile = value
+		case "Broker::ssl_cafile":
+			c.CAFile = value
+		}
+	}
+	return c
 }
 
 // agentProcess is an agent in a process of its own, with the endpoint of a controller that

@@ -91,7 +91,7 @@ func (l *Launcher) checkMachine(nodes []launch.Node) []launch.Checked {
 			l.checkCluster(n),
 			checkInterface(n.Interface),
 			l.checkCapture(n),
-			checkCPU(n.CPUAffinity),
+			checkCPUs(n.Node),
 			ports.claim(n.Name, "port", n.Port),
 			ports.claim(n.Name, "metrics port", n.MetricsPort),
 		)}

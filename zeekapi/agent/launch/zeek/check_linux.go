@@ -15,41 +15,34 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
 )
 
-// checkCPU returns an error if a node cannot be pinned to a CPU. A nil CPU is valid.
-func checkCPU(cpu *int64) error {
-	if cpu == nil {
-		return nil
-	}
-	if err := zeekapi.CheckCPU(*cpu); err != nil {
+// checkCPUs returns an error if a node cannot be pinned to its CPUs.
+func checkCPUs(n zeekapi.Node) error {
+	if err := zeekapi.CheckCPUs(n); err != nil {
 		return err
 	}
+	cpus, _ := n.CPUs()
 	var allowed unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+	if len(cpus) == 0 || unix.SchedGetaffinity(0, &allowed) != nil {
 		return nil // the start of the node reports it
 	}
-	var list []string
-	for i := range len(allowed) * 64 {
-		if allowed.IsSet(i) {
-			if int64(i) == *cpu {
-				return nil
-			}
-			list = append(list, strconv.Itoa(i))
+	var available, missing []int64
+	for i := range int64(len(allowed) * 64) {
+		if allowed.IsSet(int(i)) {
+			available = append(available, i)
 		}
 	}
-	return fmt.Errorf("CPU %d is not available (available: %s)", *cpu, ranges(list))
-}
-
-// ranges formats a list of ascending numbers: as first-last if there are more than two
-// and they have no gaps, otherwise separated by commas.
-func ranges(list []string) string {
-	if len(list) > 2 {
-		first, _ := strconv.Atoi(list[0])
-		last, _ := strconv.Atoi(list[len(list)-1])
-		if last-first == len(list)-1 {
-			return list[0] + "-" + list[len(list)-1]
+	for _, cpu := range cpus {
+		if !slices.Contains(available, cpu) {
+			missing = append(missing, cpu)
 		}
 	}
-	return strings.Join(list, ",")
+	switch len(missing) {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("CPU %d is not available (available: %s)", missing[0], zeekapi.FormatCPUs(available))
+	}
+	return fmt.Errorf("CPUs %s are not available (available: %s)", zeekapi.FormatCPUs(missing), zeekapi.FormatCPUs(available))
 }
 
 // listening returns the TCP ports at which processes listen, except those of the given

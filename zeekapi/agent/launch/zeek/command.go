@@ -44,8 +44,8 @@ func layout(instance string, members []zeekapi.Member, v version) []byte {
 	return b.Bytes()
 }
 
-// layoutTitle returns the first line of layoutFile, which tells to which instance a
-// directory belongs.
+// layoutTitle returns the first line of layoutFile, which names the instance of the
+// node's directory.
 func layoutTitle(instance string) string {
 	return layoutTitlePrefix + instance + ". Rewritten at every start of the node."
 }
@@ -89,7 +89,7 @@ func (l *Launcher) argsWith(common nodeArgs, n launch.Node) []string {
 	}
 	args = append(append(args, common.options...), common.writing...)
 	if l.zeek().version.atLeast(8, 1) {
-		args = append(args, backendScripts+string(l.backend(n)))
+		args = append(args, zeekapi.BackendScripts+string(l.backend(n)))
 	}
 	args = append(args, l.scripts.Defaults)
 	args = append(append(args, common.words...), l.scriptsOf(n)...)
@@ -116,17 +116,13 @@ const (
 	ZeroMQ Backend = "zeromq"
 )
 
-// backendScripts is the prefix of the scripts of the backends in Zeek 8.1 and later. A
-// node must load one of them.
-const backendScripts = "policy/frameworks/cluster/backend/"
-
 // scriptsOf returns the node's own scripts. It omits the one of Broker for versions that
 // have no such script, and no other backend by default.
 func (l *Launcher) scriptsOf(n launch.Node) []string {
 	if l.zeek().version.atLeast(8, 1) {
 		return n.Scripts
 	}
-	return slices.DeleteFunc(slices.Clone(n.Scripts), func(s string) bool { return s == backendScripts+string(Broker) })
+	return slices.DeleteFunc(slices.Clone(n.Scripts), func(s string) bool { return s == zeekapi.BackendScripts+string(Broker) })
 }
 
 // backend returns the backend of a node: the one whose script the node or all nodes load,

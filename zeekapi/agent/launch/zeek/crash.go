@@ -24,7 +24,7 @@ func (l *Launcher) crashed(name string, err error, outputs zeekapi.NodeOutputs) 
 			Node: name, Time: time.Now(), PID: int64(n.pid), Reason: err.Error(), Code: -1,
 			Zeek: n.started.Zeek, Stderr: outputs.Stderr,
 		},
-		Dir: l.nodeDir(name), Program: l.zeek().binary, Started: n.began,
+		Dir: l.nodeDir(name), Program: l.zeek().binary, Started: n.started.Began,
 	}
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {

@@ -16,6 +16,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/tailfile"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch/nodescript"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/shlex"
 )
 
 // maxScripts limits the loaded scripts in a diagnosis. A Zeek loads about 400 of its own.
@@ -24,7 +25,7 @@ const maxScripts = 5000
 // reportFiles are files of a node that help to find the reason of a problem.
 var reportFiles = []string{layoutFile, "reporter.log", "capture_loss.log", "stats.log"}
 
-// Diagnose returns what is known about a node. It may have ended.
+// Diagnose returns information about a node, which may have ended.
 func (l *Launcher) Diagnose(name string, limit int) zeekapi.Diagnosis {
 	dir := l.nodeDir(name)
 	l.mu.Lock()
@@ -34,6 +35,9 @@ func (l *Launcher) Diagnose(name string, limit int) zeekapi.Diagnosis {
 	}
 	l.mu.Unlock()
 	d := zeekapi.Diagnosis{Limits: limits(pid), Facts: append(l.machineFacts(), l.processFacts(dir, pid)...)}
+	if args := l.common.all(); len(args) > 0 {
+		d.Facts = append(d.Facts, zeekapi.Fact{Name: zeekapi.FactNodeArgs, Value: shlex.Join(args)})
+	}
 	d.Scripts, _ = loaded.ReadList(filepath.Join(dir, nodescript.LoadedList), dir) // a node that has not started has none
 	d.Scripts = d.Scripts[:min(len(d.Scripts), maxScripts)]
 	for _, file := range reportFiles {
@@ -114,5 +118,17 @@ func (l *Launcher) processFacts(dir string, pid int) []zeekapi.Fact {
 	}
 	return append(facts,
 		zeekapi.Fact{Name: "zeek of the process", Value: n.Zeek},
+		zeekapi.Fact{Name: "cpus of the process", Value: cpusOf(pid)},
 		zeekapi.Fact{Name: "arguments", Value: strings.Join(n.Args, " ")})
+}
+
+// cpusOf returns the list of CPUs that a process may use, "" if it is unknown.
+func cpusOf(pid int) string {
+	b, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status")) // there is no /proc on other systems
+	for line := range strings.Lines(string(b)) {
+		if list, ok := strings.CutPrefix(line, "Cpus_allowed_list:"); ok {
+			return strings.TrimSpace(list)
+		}
+	}
+	return ""
 }

@@ -217,7 +217,7 @@ func TestReadNoteErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"":               "unexpected end of JSON input",
-		`{"version": 2}`: "has version 2, want 1",
+		`{"version": 2}`: "has version 2, and this program reads 1",
 		`{"version": 1}`: `describes node ""`,
 		`{"version": 1, "node": {"Name": "worker"}}`:                                              "has no token",
 		`{"version": 1, "node": {"Name": "worker"}, "token": "x", "process": {"pid": 1}}`:         "has the invalid process ID 1",

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
@@ -45,7 +46,7 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("at first: %+v", ev)
 	}
 	n := node("w", "")
-	loadsBackend := func() bool { return slices.Contains(l.args(n), backendScripts+string(Broker)) }
+	loadsBackend := func() bool { return slices.Contains(l.args(n), zeekapi.BackendScripts+string(Broker)) }
 	if loadsBackend() {
 		t.Error("with Zeek 8.0, the node loads a backend")
 	}

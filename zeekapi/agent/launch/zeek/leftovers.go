@@ -32,12 +32,12 @@ func (l *Launcher) Leftovers(needed func(node string) bool, before time.Time) []
 		switch {
 		case !e.IsDir():
 		case strings.HasPrefix(name, removedPrefix):
-			found = append(found, size(dir, zeekapi.LeftoverNode))
+			found = append(found, leftover(dir, zeekapi.LeftoverNode))
 		case !l.wrote(dir):
 		case needed(name) || !l.abandoned(name):
 			found = append(found, cores(dir, before)...)
 		default:
-			if o := size(dir, zeekapi.LeftoverNode); o.Since.Before(before) {
+			if o := leftover(dir, zeekapi.LeftoverNode); o.Since.Before(before) {
 				o.Error = unarchived(dir)
 				found = append(found, o)
 			}
@@ -47,14 +47,14 @@ func (l *Launcher) Leftovers(needed func(node string) bool, before time.Time) []
 	for _, e := range entries {
 		dir := l.nodeDir(e.Name())
 		_, err := os.Lstat(dir)
-		o := size(filepath.Join(l.crashesDir(), e.Name()), zeekapi.LeftoverCrash)
+		o := leftover(filepath.Join(l.crashesDir(), e.Name()), zeekapi.LeftoverCrash)
 		if !needed(e.Name()) && l.abandoned(e.Name()) && (errors.Is(err, fs.ErrNotExist) || l.wrote(dir)) && o.Since.Before(before) {
 			found = append(found, o)
 		}
 	}
 	entries, _ = os.ReadDir(l.checksDir())
 	for _, e := range entries {
-		if o := size(filepath.Join(l.checksDir(), e.Name()), zeekapi.LeftoverCheck); o.Since.Before(before) {
+		if o := leftover(filepath.Join(l.checksDir(), e.Name()), zeekapi.LeftoverCheck); o.Since.Before(before) {
 			found = append(found, o)
 		}
 	}
@@ -84,7 +84,7 @@ func (l *Launcher) Remove(o zeekapi.Leftover, needed func(node string) bool, bef
 func (l *Launcher) moveAway(name, dir, away string, needed func(string) bool, before time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if needed(name) || l.nodes[name] != nil || noted(dir) || !size(dir, "").Since.Before(before) {
+	if needed(name) || l.nodes[name] != nil || noted(dir) || !leftover(dir, "").Since.Before(before) {
 		return errNeeded
 	}
 	return os.Rename(dir, away)
@@ -103,8 +103,8 @@ func noted(dir string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// wrote reports whether a launcher of this instance has written the layout in a directory,
-// which therefore is that of a node.
+// wrote reports whether a directory is that of a node: a launcher of this instance has written
+// the layout in it.
 func (l *Launcher) wrote(dir string) bool {
 	b, err := os.ReadFile(filepath.Join(dir, layoutFile))
 	if err != nil {
@@ -114,7 +114,7 @@ func (l *Launcher) wrote(dir string) bool {
 	return string(line) == layoutTitle(l.config.Instance) || l.config.Instance == "" && bytes.HasPrefix(line, []byte(layoutTitlePrefix))
 }
 
-// unarchived says that a directory has logs, "" if it has none.
+// unarchived returns an error text if a directory has logs, otherwise "".
 func unarchived(dir string) string {
 	logs, _ := filepath.Glob(filepath.Join(dir, "*.log")) // an error means that none are found
 	for _, log := range logs {
@@ -142,9 +142,9 @@ func cores(dir string, before time.Time) []zeekapi.Leftover {
 	return found
 }
 
-// size returns a file, or a directory with the size of its files, and the time of the last
-// change. What cannot be read is left out.
-func size(path, kind string) zeekapi.Leftover {
+// leftover describes a file, or a directory with the size of its files, and the time of the
+// last change. It ignores unreadable files.
+func leftover(path, kind string) zeekapi.Leftover {
 	o := zeekapi.Leftover{Path: path, Kind: kind}
 	_ = filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // memoryGroups are the control groups of nodes, which limit their memory. The zero
-// memoryGroups has none: the agent then watches what nodes use.
+// memoryGroups has none: the agent then watches the memory of nodes.
 //
 // A group is made for a node if the service manager has delegated the group above that of the
 // agent (systemd: Delegate= and DelegateSubgroup=). Other programs may rely on all other
@@ -27,8 +27,8 @@ type memoryGroups struct {
 	instance string
 }
 
-// findMemoryGroups returns the groups for the nodes of an instance. Root is the root of the
-// file system.
+// findMemoryGroups returns the groups for the nodes of an instance. The file system has the
+// given root, which is / except in tests.
 func findMemoryGroups(root, instance string) memoryGroups {
 	own, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
 	if err != nil {
@@ -60,13 +60,18 @@ func isDelegated(dir string) bool {
 
 // hasMemory makes the groups in a group limit memory, and reports whether they do.
 func hasMemory(dir string) bool {
-	const file = "cgroup.subtree_control"
-	if f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY|os.O_APPEND, 0); err == nil {
-		_, _ = f.WriteString("+memory\n") // it may do so already
-		f.Close()
+	file := filepath.Join(dir, "cgroup.subtree_control")
+	enabled := func() bool {
+		b, err := os.ReadFile(file)
+		return err == nil && slices.Contains(strings.Fields(string(b)), "memory")
 	}
-	b, err := os.ReadFile(filepath.Join(dir, file))
-	return err == nil && slices.Contains(strings.Fields(string(b)), "memory")
+	if enabled() {
+		return true
+	}
+	// The kernel refuses it with EBUSY if a process is in the group itself, and with ENOENT if
+	// the group above does not limit memory.
+	_ = setAttribute(file, "+memory")
+	return enabled()
 }
 
 // group returns the directory of a node's group.
@@ -93,7 +98,7 @@ func (g memoryGroups) enter(cmd *exec.Cmd, n launch.Node) (entered func(), err e
 		return nil, err
 	}
 	// The kernel kills all processes of the node, and not only one.
-	_ = os.WriteFile(filepath.Join(dir, "memory.oom.group"), []byte("1"), 0)
+	_ = setAttribute(filepath.Join(dir, "memory.oom.group"), "1")
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -116,7 +121,18 @@ func (g memoryGroups) limit(node string, bytes int64) error {
 	if bytes > 0 {
 		text = strconv.FormatInt(bytes, 10)
 	}
-	return os.WriteFile(filepath.Join(g.group(node), "memory.max"), []byte(text), 0)
+	return setAttribute(filepath.Join(g.group(node), "memory.max"), text)
+}
+
+// setAttribute writes to a file of a control group. It does not create the file, for which the
+// kernel would return EACCES instead of ENOENT.
+func setAttribute(file, text string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // leave removes the group of a node that has ended, and returns err, or why the kernel has
@@ -151,7 +167,7 @@ func killedForMemory(dir string) bool {
 }
 
 // LimitMemory changes the memory limit of a running node, in bytes; 0 for none. Without a
-// control group it does nothing: the agent watches what the node uses.
+// control group it does nothing: the agent watches the memory of the node.
 func (l *Launcher) LimitMemory(name string, bytes int64) {
 	if l.memory.dir == "" {
 		return

@@ -74,6 +74,12 @@ func limited(limit string) launch.Node {
 // The group of a node has its limit, and says whether the kernel has killed the node.
 func TestMemoryGroup(t *testing.T) {
 	g := memoryGroups{t.TempDir(), "i"}
+	// The kernel creates these files with the group.
+	for _, file := range []string{"memory.max", "memory.events", "memory.oom.group"} {
+		if err := errors.Join(os.MkdirAll(g.group("w"), 0o755), os.WriteFile(filepath.Join(g.group("w"), file), []byte("max"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	cmd := exec.Command("true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	entered, err := g.enter(cmd, limited("1G"))

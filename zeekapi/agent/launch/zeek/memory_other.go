@@ -19,5 +19,5 @@ func (memoryGroups) leave(_ launch.Node, err error) error { return err }
 
 func (memoryGroups) undo(*exec.Cmd) bool { return false }
 
-// LimitMemory does nothing: the agent watches what a node uses.
+// LimitMemory does nothing: the agent watches the memory of the node.
 func (l *Launcher) LimitMemory(string, int64) {}

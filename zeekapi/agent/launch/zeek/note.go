@@ -109,7 +109,7 @@ func readNote(dir string) (note, error) {
 	}
 	switch {
 	case n.Version != noteVersion:
-		return note{}, fmt.Errorf("%s has version %d, want %d", file, n.Version, noteVersion)
+		return note{}, fmt.Errorf("%s has version %d, and this program reads %d: install the version that wrote it, or a later one", file, n.Version, noteVersion)
 	case n.Node.Name != filepath.Base(dir):
 		return note{}, fmt.Errorf("%s describes node %q", file, n.Node.Name)
 	case n.Token == "":

@@ -15,20 +15,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startPinned starts cmd on one CPU. If it cannot be pinned, pinErr is the reason, and cmd
-// runs on any CPU.
-func startPinned(cmd *exec.Cmd, cpu int64) (pinErr, err error) {
+// startPinned starts cmd on the given CPUs. If it cannot be pinned, pinErr is the reason, and
+// cmd runs on any CPU.
+func startPinned(cmd *exec.Cmd, cpus []int64) (pinErr, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		// A process inherits the CPUs of the thread that starts it. The
 		// thread is not used again: it ends with its goroutine.
 		runtime.LockOSThread()
-		var cpus unix.CPUSet
-		if cpu >= 0 && cpu == int64(int(cpu)) { // Set panics for negative numbers
-			cpus.Set(int(cpu))
+		var set unix.CPUSet
+		for _, cpu := range cpus {
+			if cpu >= 0 && cpu == int64(int(cpu)) { // Set panics for negative numbers
+				set.Set(int(cpu))
+			}
 		}
-		pinErr = unix.SchedSetaffinity(0, &cpus) // fails for the empty set
+		pinErr = unix.SchedSetaffinity(0, &set) // fails for the empty set
 		err = cmd.Start()
 	}()
 	<-done

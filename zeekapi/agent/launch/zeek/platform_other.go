@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
 // Without Linux's /proc, the launcher does not pin nodes to CPUs, adopt running nodes,
@@ -15,7 +17,7 @@ import (
 
 var errUnsupported = errors.New("only supported on Linux")
 
-func startPinned(cmd *exec.Cmd, _ int64) (pinErr, err error) { return errUnsupported, cmd.Start() }
+func startPinned(cmd *exec.Cmd, _ []int64) (pinErr, err error) { return errUnsupported, cmd.Start() }
 
 func nameProcess(*exec.Cmd, string, string) (named func()) { return func() {} }
 
@@ -68,7 +70,7 @@ func (n note) leader([]mark) (process, bool) { return process{}, false }
 
 func ownPrivileges() privileges { return privileges{root: true} } // it is not known
 
-func checkCPU(*int64) error { return nil }
+func checkCPUs(n zeekapi.Node) error { return zeekapi.CheckCPUs(n) }
 
 func listening(map[int]string) map[uint16]string { return nil }
 

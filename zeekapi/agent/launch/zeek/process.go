@@ -194,15 +194,21 @@ func (l *Launcher) supervise(ctx context.Context, name string, p process) error 
 	return err
 }
 
-// start starts the process, pinned to a CPU if the node has one. Like Zeek, it uses any CPU
-// if that one is not available.
+// start starts the process, pinned to the node's CPUs if it has some. Like Zeek, it uses any
+// CPU if none of them is available.
 func (l *Launcher) start(cmd *exec.Cmd, n launch.Node) error {
-	if n.CPUAffinity == nil {
+	cpus, pinErr := n.CPUs()
+	if pinErr == nil && len(cpus) == 0 {
 		return cmd.Start()
 	}
-	pinErr, err := startPinned(cmd, *n.CPUAffinity)
+	var err error
 	if pinErr != nil {
-		l.config.Log.Warn().Str("node", n.Name).Int64("cpu", *n.CPUAffinity).Err(pinErr).Msg("cannot pin node to CPU")
+		err = cmd.Start()
+	} else {
+		pinErr, err = startPinned(cmd, cpus)
+	}
+	if pinErr != nil {
+		l.config.Log.Warn().Str("node", n.Name).Str("cpu", n.Affinity()).Err(pinErr).Msg("cannot pin node to CPU")
 	}
 	return err
 }

@@ -1,10 +1,10 @@
 package zeek
 
 import (
-	"math"
-
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
+
+	"github.com/zeekwire/zeekwire/zeekapi/internal/diskspace"
 )
 
 var machineResources = resources{memory: availableMemory, disk: freeDisk}
@@ -24,15 +24,8 @@ func availableMemory() (uint64, bool) {
 
 // freeDisk returns the free space in the file system of a directory.
 func freeDisk(dir string) (disk, bool) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return disk{}, false
-	}
-	free := disk{bytes: s.Bavail * uint64(s.Bsize), files: s.Ffree}
-	if s.Files == 0 { // some file systems have no limit
-		free.files = math.MaxUint64
-	}
-	return free, true
+	u, err := diskspace.Read(dir)
+	return disk{bytes: u.Free, files: u.FreeFiles}, err == nil
 }
 
 // writable returns an error if this process cannot create files in a directory.

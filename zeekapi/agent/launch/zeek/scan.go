@@ -8,7 +8,6 @@ import (
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
-	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
 )
 
 // newWatcher returns the watcher of the nodes' scripts.
@@ -24,12 +23,7 @@ func (l *Launcher) Scan() { l.watcher.Scan() }
 
 // Scripts lists the scripts that a running node has loaded.
 func (l *Launcher) Scripts(ctx context.Context, name string, all bool) (zeekapi.NodeScripts, error) {
-	nodes := l.loadedNodes()
-	i := slices.IndexFunc(nodes, func(n loaded.Node) bool { return n.Name == name })
-	if i < 0 {
-		return zeekapi.NodeScripts{}, launch.ErrNoScripts
-	}
-	return l.watcher.List(ctx, nodes[i], all)
+	return l.watcher.List(ctx, name, all)
 }
 
 // started describes the start of the node that a note is about.
@@ -60,7 +54,7 @@ func (l *Launcher) presentZeek(ctx context.Context) string {
 }
 
 // ignores reports whether a script of a node belongs to the Zeek installation, whose
-// version tells about changes, or to the launcher.
+// version shows its changes, or to the launcher.
 func (l *Launcher) ignores(n loaded.Node, path string) bool {
 	z := l.zeek()
 	return l.scripts.Has(path) || path == filepath.Join(n.Dir, layoutFile) ||

@@ -30,7 +30,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker/security"
-	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/crashes"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/loaded"
 	"github.com/zeekwire/zeekwire/zeekapi/agent/internal/proc"
@@ -146,7 +145,6 @@ type life struct {
 	node    launch.Node
 	stop    context.CancelFunc
 	pid     int         // 0: not started
-	began   time.Time   // start of the process; zero: unknown
 	started loaded.Node // Start is "": not started
 }
 
@@ -289,12 +287,16 @@ func (l *Launcher) Running() []launch.Running { return l.running }
 // ZeekVersion returns the version of the installed Zeek.
 func (l *Launcher) ZeekVersion() string { return l.zeek().text }
 
-// ServesWebSocket reports whether a node can listen for WebSockets. A logger with ZeroMQ
-// cannot: for each WebSocket, Zeek 8.2.2 listens for logs again at the same port, and hangs
-// when the WebSocket is closed (Zeek: ZeroMQBackend::DoInit, ZeroMQBackend::DoTerminate).
+// ServesWebSocket reports whether a node can listen for WebSockets. A node that receives logs
+// by ZeroMQ cannot: for each WebSocket, Zeek up to 9.1-dev listens for logs again at the same
+// port, and hangs when the WebSocket is closed (Zeek: ZeroMQBackend::DoInit,
+// ZeroMQBackend::DoTerminate).
 func (l *Launcher) ServesWebSocket(n launch.Node) bool {
-	return n.Role != zeekapi.RoleLogger || l.backend(n) != ZeroMQ
+	return l.backend(n) != ZeroMQ || !n.ReceivesLogs()
 }
+
+// UsesHub reports whether the messages of a node pass through the manager, as with ZeroMQ.
+func (l *Launcher) UsesHub(n launch.Node) bool { return l.backend(n) == ZeroMQ }
 
 // HasBroker reports whether nodes can connect to the agent with Broker.
 func (l *Launcher) HasBroker() bool { return !l.zeek().noBroker }
@@ -371,9 +373,6 @@ func (l *Launcher) watched(name string, p process, started loaded.Node) {
 	defer l.mu.Unlock()
 	if n := l.nodes[name]; n != nil {
 		n.pid, n.started = p.pid, started
-		if p.id != nil {
-			n.began = p.id.started()
-		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package zeek
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -362,14 +361,14 @@ func TestUnavailableCPU(t *testing.T) {
 	for _, cpu := range []int64{-1, -64, -1 << 63, 1 << 40} {
 		t.Run(fmt.Sprint(cpu), func(t *testing.T) {
 			t.Parallel()
-			var log bytes.Buffer
+			var log syncBuffer
 			l := start(t, Config{Log: zerolog.New(&log)})
 			n := node("worker", "")
 			n.CPUAffinity = &cpu
 			l.Start(n)
 			next[launch.Started](t, l)
 			if !strings.Contains(log.String(), "cannot pin node to CPU") {
-				t.Errorf("logged %q", &log)
+				t.Errorf("logged %q", log.String())
 			}
 		})
 	}
@@ -408,16 +407,22 @@ func TestBackend(t *testing.T) {
 		l.install.Store(&installation{version: version{9, 0}, noBroker: tt.noBroker})
 		n := node("w", "")
 		n.Scripts = []string{tt.script}
-		if got := l.args(n)[0]; got != backendScripts+string(tt.want) {
+		if got := l.args(n)[0]; got != zeekapi.BackendScripts+string(tt.want) {
 			t.Errorf("%q with default %q: first is %s, want %s", tt.script, tt.byDefault, got, tt.want)
 		}
 		if got := slices.ContainsFunc(l.args(n), func(s string) bool { return strings.HasPrefix(s, "Broker::") }); got == tt.noBroker {
 			t.Errorf("%q: without Broker is %t, has its options %t", tt.script, tt.noBroker, got)
 		}
-		for role, want := range map[zeekapi.ClusterRole]bool{zeekapi.RoleWorker: true, zeekapi.RoleLogger: tt.want != ZeroMQ} {
-			if n.Role = role; l.ServesWebSocket(n) != want {
+		for role, want := range map[zeekapi.ClusterRole]bool{
+			zeekapi.RoleWorker: true, zeekapi.RoleLogger: tt.want != ZeroMQ, zeekapi.RoleManager: tt.want != ZeroMQ,
+		} {
+			if n.Role, n.Layout = role, ""; l.ServesWebSocket(n) != want {
 				t.Errorf("%q with default %q: a %s serves WebSockets: %t", tt.script, tt.byDefault, role, !want)
 			}
+		}
+		n.Role, n.Layout = zeekapi.RoleManager, "l LOGGER 127.0.0.1 1/tcp -\nm MANAGER 127.0.0.1 2/tcp -\n"
+		if !l.ServesWebSocket(n) || l.UsesHub(n) != (tt.want == ZeroMQ) {
+			t.Errorf("%q with default %q: a manager beside a logger serves WebSockets: %t, uses a hub: %t", tt.script, tt.byDefault, l.ServesWebSocket(n), l.UsesHub(n))
 		}
 	}
 }

@@ -1,0 +1,1 @@
+redef Site::name = "compat";
