@@ -112,9 +112,8 @@ func Track(c net.Conn, state http.ConnState) {
 	if state != http.StateActive {
 		return
 	}
+	ticket.Touch() // not after Establish, which others may delay: the connection would seem younger
 	if ticket.Establish("") != nil {
 		c.Close()
-		return
 	}
-	ticket.Touch()
 }

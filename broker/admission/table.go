@@ -44,6 +44,11 @@ const (
 	silentAfter = instant(100 * time.Millisecond)
 )
 
+// An established connection that has sent nothing since is, for the time freshFor,
+// closed after the others whose holders have as many connections: it may still wait for
+// its first response, while those that send many requests always seem younger.
+const freshFor = instant(time.Second)
+
 // creditPerHandshake is the number of connections that may be refused because of
 // Grace for each handshake that ends well. Their peers try again later.
 const creditPerHandshake = 16
@@ -318,6 +323,7 @@ type urgency struct {
 	mute   bool // arriving, and silent for muteAfter
 	weight int  // connections of the holder
 	silent bool // arriving, and silent for silentAfter
+	fresh  bool // established, and may wait for its first response
 	since  instant
 	number uint64
 }
@@ -327,6 +333,7 @@ func (e *entry) urgency(now instant) urgency {
 	switch {
 	case e.stage != arriving:
 		u.since = e.idleSince()
+		u.fresh = now-e.since < freshFor && e.touched.Load() == 0
 	case e.touched.Load() == 0:
 		u.mute, u.silent = now-e.since >= muteAfter, now-e.since >= silentAfter
 	}
@@ -343,6 +350,8 @@ func (u urgency) before(v urgency) bool {
 		return u.weight > v.weight
 	case u.silent != v.silent:
 		return u.silent
+	case u.fresh != v.fresh:
+		return v.fresh
 	case u.since != v.since:
 		return u.since < v.since
 	}

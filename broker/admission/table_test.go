@@ -230,6 +230,21 @@ func TestTable(t *testing.T) {
 			s.want("busy one", busy, true)
 			s.want("idle one", idle, false)
 		}},
+		{"one that waits for its first response stays before those that send many requests", Limits{Arriving: 10, Established: 3}, func(s *story) {
+			send := func(e *entry) {
+				s.wait(time.Millisecond)
+				e.touch(s.now)
+			}
+			one, many, more := s.establish(local, ""), s.establish(local, ""), s.establish(local, "")
+			send(many)
+			send(more)
+			s.want("another one", s.establish(local, ""), true)
+			s.want("waiting one", one, true)
+			s.want("one with many requests", many, false)
+			s.wait(time.Second)
+			s.establish(local, "")
+			s.want("waiting one", one, false)
+		}},
 		{"an operator who watches keeps the connection", Limits{Arriving: 10, Established: 3}, func(s *story) {
 			watches := s.establish(operator, "")
 			s.wait(time.Hour)

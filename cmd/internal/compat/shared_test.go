@@ -15,7 +15,7 @@ import (
 )
 
 // firstShared is the first version whose controllers share a complete state in etcd.
-var firstShared = version{"first-etcd", "35efbbe"}
+var firstShared = version{"first-etcd", "bb9d094"}
 
 // sharing returns the versions whose controllers can share their state.
 func sharing(t *testing.T) []version {
