@@ -35,7 +35,6 @@ type cluster struct {
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
-	log  bytes.Buffer
 }
 
 // newCluster returns a cluster without processes, whose commands are those of a
@@ -61,6 +60,9 @@ func newCluster(t *testing.T, client program) *cluster {
 // state returns the state directory of the named service.
 func (c *cluster) state(name string) string { return filepath.Join(c.dir, "state", name) }
 
+// log returns the file with the log of the named service.
+func (c *cluster) log(name string) string { return filepath.Join(c.dir, name+".log") }
+
 // controller starts the controller.
 func (c *cluster) controller(p program) {
 	c.t.Helper()
@@ -84,8 +86,14 @@ func (c *cluster) start(p program, name, kind string, args ...string) {
 	proc.cmd = exec.Command(string(p), args...)
 	proc.cmd.Dir = c.dir
 	proc.cmd.Env = append(os.Environ(), "ZEEKWIRE_AGENT_DISK_WARN=0") // the disk of the tests may be fuller
-	proc.cmd.Stderr = &proc.log
-	if err := proc.cmd.Start(); err != nil {
+	log, err := os.OpenFile(c.log(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	proc.cmd.Stderr = log
+	err = proc.cmd.Start()
+	log.Close()
+	if err != nil {
 		c.t.Fatal(err)
 	}
 	go func() {
@@ -109,7 +117,8 @@ func (c *cluster) stop(name string) {
 		c.t.Errorf("%s had to be killed", name)
 	}
 	if c.t.Failed() {
-		c.t.Logf("log of %s:\n%s", name, p.log.String())
+		text, err := os.ReadFile(c.log(name))
+		c.t.Logf("log of %s: %v\n%s", name, err, text)
 	}
 }
 

@@ -234,7 +234,6 @@ func TestUnreadableStates(t *testing.T) {
 	const (
 		ofController = "controller/nodes/controller/controller.db"
 		ofAgent      = "sensor-1/nodes/sensor-1/agents/sensor-1.json"
-		ofNodes      = "sensor-1/nodes/sensor-1/agent-nodes/sensor-1.json"
 	)
 	for _, tt := range []struct {
 		name, service, file string
@@ -249,8 +248,6 @@ func TestUnreadableStates(t *testing.T) {
 			"the file is damaged; restore it from a copy, or move it away to begin without nodes"},
 		{"later agent", "agent", ofAgent, func(b []byte) []byte { return bytes.Replace(b, []byte(`"version": 3`), []byte(`"version": 4`), 1) },
 			"has version 4, and this program reads 1 to 3: install the version that wrote it, or a later one"},
-		{"later nodes", "agent", ofNodes, func(b []byte) []byte { return bytes.Replace(b, []byte(`"version": 1`), []byte(`"version": 2`), 1) },
-			"has version 2, and this program reads 1: install the version that wrote it, or a later one"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -272,6 +269,9 @@ func TestUnreadableStates(t *testing.T) {
 			cmd := exec.CommandContext(ctx, string(present(t)), tt.service, "--name", name, "--state-dir", filepath.Join(dir, "state", name), "--listen", peertest.FreeAddress(t))
 			cmd.Env = append(os.Environ(), "ZEEKWIRE_AGENT_LAUNCHER=simulated")
 			out, err := cmd.CombinedOutput()
+			if ctx.Err() != nil {
+				t.Errorf("the service did not end")
+			}
 			if err == nil || !strings.Contains(string(out), tt.want) || !strings.Contains(string(out), file) {
 				t.Errorf("%v\n%s\nwant the file and %q", err, out, tt.want)
 			}
@@ -279,6 +279,31 @@ func TestUnreadableStates(t *testing.T) {
 				t.Errorf("the refused file was changed: %v", err)
 			}
 		})
+	}
+}
+
+// TestUnreadableHistory checks that an agent starts without the history of its nodes if that is
+// of a later format, and says so: only clients see the history.
+func TestUnreadableHistory(t *testing.T) {
+	c := newCluster(t, present(t))
+	restore(t, versions(t)[0].name, c.dir)
+	file := filepath.Join(c.state("sensor-1"), "nodes/sensor-1/agent-nodes/sensor-1.json")
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Replace(content, []byte(`"version": 1`), []byte(`"version": 2`), 1)
+	if bytes.Equal(content, changed) {
+		t.Fatal("the file has not changed")
+	}
+	write(t, file, changed)
+	c.start(present(t), "sensor-1", "agent", "--listen", peertest.FreeAddress(t), "--launcher", "simulated")
+	for _, text := range []string{
+		"the history of nodes under an earlier agent is lost",
+		file + " has version 2, and this program reads 1: install the version that wrote it, or a later one",
+		"new=RUNNING node=manager",
+	} {
+		c.awaitFile(c.log("sensor-1"), text)
 	}
 }
 

@@ -51,7 +51,7 @@ func TestWeight(t *testing.T) {
 		began := time.Now()
 		weight := len(l.get(path))
 		took := time.Since(began)
-		for _, a := range assets {
+		for _, a := range assets() {
 			weight += len(a.data)
 		}
 		t.Logf("%s with 1000 machines: %d bytes in %s", path, weight, took)

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -61,7 +62,7 @@ type part struct {
 // given ID.
 func (p *page) Part(name, id string, data any) (template.HTML, error) {
 	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, name, map[string]any{"ID": id, "X": data, "Page": p}); err != nil {
+	if err := templates().ExecuteTemplate(&b, name, map[string]any{"ID": id, "X": data, "Page": p}); err != nil {
 		return "", err
 	}
 	text := strings.TrimSpace(b.String())
@@ -94,7 +95,7 @@ func (c *Console) render(r *http.Request, v Visitor, x view) (*page, error) {
 		}
 		b.WriteString(string(banner))
 	}
-	if err := templates.ExecuteTemplate(&b, x.Name, p); err != nil {
+	if err := templates().ExecuteTemplate(&b, x.Name, p); err != nil {
 		return nil, err
 	}
 	p.Main = template.HTML(b.String()) //nolint:gosec // the output of a template
@@ -106,7 +107,7 @@ func (c *Console) write(w http.ResponseWriter, r *http.Request, v Visitor, x vie
 	p, err := c.render(r, v, x)
 	var b bytes.Buffer
 	if err == nil {
-		err = templates.ExecuteTemplate(&b, "page", p)
+		err = templates().ExecuteTemplate(&b, "page", p)
 	}
 	if err != nil {
 		http.Error(w, "The page cannot be shown: "+err.Error(), http.StatusInternalServerError)
@@ -132,8 +133,14 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, v Visitor, err er
 	c.write(w, r, v, view{Name: "failure", Title: http.StatusText(status), Data: text, Status: status})
 }
 
-// templates are all templates. Each has the name of its block.
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
+// templates returns all templates. Each has the name of its block. They are parsed when they
+// are first used: commands start faster without.
+var templates = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Funcs(functions).ParseFS(files, "templates/*.html"))
+})
+
+// functions are those of the templates.
+var functions = template.FuncMap{
 	"age":     func(t time.Time) moment { return moment{t, "age"} },
 	"at":      func(t time.Time) moment { return moment{t, "at"} },
 	"bytes":   bytesText,
@@ -148,7 +155,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"add":     func(a, b int) int { return a + b },
 	"dict":    dict,
 	"seg":     url.PathEscape,
-}).ParseFS(files, "templates/*.html"))
+}
 
 // dict returns a map of names and values for a template.
 func dict(pairs ...any) map[string]any {
@@ -174,18 +181,17 @@ func (m moment) Machine() string { return m.T.UTC().Format(time.RFC3339) }
 // Text returns the time for readers without JavaScript.
 func (m moment) Text() string { return m.T.UTC().Format("2006-01-02 15:04:05Z") }
 
-// assets are the static files by their addresses, which contain a hash of the content.
-var assets = map[string]asset{}
-
+// asset is a static file.
 type asset struct {
-	kind string
-	data []byte
+	kind    string
+	data    []byte
+	address string // contains a hash of the content
 }
 
-// addresses maps the names of static files to their addresses.
-var addresses = func() map[string]string {
+// assets returns the static files by name.
+var assets = sync.OnceValue(func() map[string]asset {
 	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-	all := map[string]string{}
+	all := map[string]asset{}
 	entries, err := fs.ReadDir(files, "static")
 	if err != nil {
 		panic(err)
@@ -197,18 +203,17 @@ var addresses = func() map[string]string {
 		}
 		sum := sha256.Sum256(data)
 		address := httpapi.AssetPrefix + hex.EncodeToString(sum[:6]) + "/" + e.Name()
-		all[e.Name()] = address
-		assets[address] = asset{kinds[path.Ext(e.Name())], data}
+		all[e.Name()] = asset{kinds[path.Ext(e.Name())], data, address}
 	}
 	return all
-}()
+})
 
-func assetPath(name string) string { return addresses[name] }
+func assetPath(name string) string { return assets()[name].address }
 
 // static serves the static files. Their addresses change with their content.
 var static = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-	a, ok := assets[r.URL.Path]
-	if !ok {
+	a := assets()[path.Base(r.URL.Path)]
+	if a.address != r.URL.Path {
 		http.NotFound(w, r)
 		return
 	}
