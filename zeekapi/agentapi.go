@@ -191,6 +191,10 @@ type AgentDescription struct {
 	// Revision is the AgentRevision of the agent. Agents before the first
 	// revision do not send it.
 	Revision uint64 `zeek:"revision,extension"`
+
+	// Layout is the ID of the layout that the agent's nodes run with, "" if it has none or
+	// does not know the ID. The controller need not send that layout.
+	Layout string `zeek:"layout,extension"`
 }
 
 // AgentRevision is the revision of the requests that our agents accept. Revision 1
@@ -214,8 +218,8 @@ var _ = oneWay[AgentRefusal](AgentAPI, operations("refusal"))
 
 // AgentLayout is the layout of a cluster, for the requests to the agent that follow. They
 // name its ID instead of containing the layout. So the layout is sent only when it has
-// changed, and encoded once for all agents. An agent keeps the last layout of each
-// controller that it obeys until it loses the peering.
+// changed, and encoded once for all agents. An agent keeps the last four layouts that it
+// got or that its nodes ran with.
 type AgentLayout struct {
 	OneWay `zeek:"-"`
 	ID     string       `zeek:"id"` // of the content, see PackedLayout.ID

@@ -122,6 +122,13 @@ func (s *controllerService) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	agents, native, err := s.listen(ctx)
+	if err != nil {
+		return err
+	}
+	if agents != nil {
+		defer agents.Close()
+	}
 	dialects := s.spoken()
 	endpoint, err := s.newEndpoint(dialects)
 	if err != nil {
@@ -129,10 +136,6 @@ func (s *controllerService) run(ctx context.Context) error {
 	}
 	defer endpoint.Close()
 	s.gate.names().roster.use(endpoint)
-	native, err := s.listen(ctx, endpoint)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
@@ -152,7 +155,12 @@ func (s *controllerService) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config.Loaded = func() { s.ready(endpoint.ID().String(), native, front.clients) }
+	config.Loaded = func() {
+		if agents != nil {
+			_ = endpoint.Serve(agents) // it fails only if the endpoint is closed
+		}
+		s.ready(endpoint.ID().String(), native, front.clients)
+	}
 	if o := s.operation; o != nil {
 		o.watch(endpoint)
 		watchController(o, &config)
@@ -323,18 +331,19 @@ func (s *controllerService) newEndpoint(dialects []*zeekapi.Dialect) (*peering.E
 	return peering.New(config)
 }
 
-// listen starts the listener for agents and returns its address, nil if it is
-// turned off.
-func (s *controllerService) listen(ctx context.Context, endpoint *peering.Endpoint) (net.Addr, error) {
+// listen opens the listener for agents, and returns it with its address, or nothing if it is
+// turned off. Agents wait there until the controller has read its state: thousands of
+// handshakes at once would delay that.
+func (s *controllerService) listen(ctx context.Context) (net.Listener, net.Addr, error) {
 	address := s.settings.native.at(s.settings.defaultAddress)
 	if address == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
-	bound, err := endpoint.Listen(ctx, address)
+	l, err := listeningForAgents.Listen(ctx, address)
 	if err != nil {
-		return nil, listeningForAgents.Explain(address, err)
+		return nil, nil, err
 	}
-	return bound, nil
+	return l, l.Addr(), nil
 }
 
 // newServer returns the WebSocket server for clients with its listener.

@@ -17,7 +17,12 @@ type Assignment struct {
 	ID     string         // ID of the configuration
 	Nodes  []zeekapi.Node // nodes of the instance, sorted by name
 	Layout zeekapi.Layout // layout of the cluster, not parsed
-	Site   string         `json:",omitempty"` // Configuration.Site: the scripts that the nodes load, "" for none
+
+	// LayoutID is the ID of the packed Layout, by which controllers name it. It is "" if the
+	// controller did not send it packed.
+	LayoutID string `json:",omitempty"`
+
+	Site string `json:",omitempty"` // Configuration.Site: the scripts that the nodes load, "" for none
 }
 
 // assign returns the part of a configuration that an instance runs. It fails if
@@ -41,11 +46,11 @@ func (m *Machine) assignment(msg zeekapi.AgentDeployNodesRequest, from uuid.UUID
 	if why := m.leadership.disobeys(from); why != "" && msg.LayoutID != "" {
 		return nil, errors.New(why) // keepLayout has ignored the layout
 	}
-	layout, err := m.layouts.of(from, msg.Layout, msg.LayoutID)
+	layout, id, err := m.layouts.of(msg.Layout, msg.LayoutID)
 	if err != nil {
 		return nil, err
 	}
-	a := &Assignment{ID: msg.Config, Nodes: msg.Nodes, Layout: layout, Site: msg.Site}
+	a := &Assignment{ID: msg.Config, Nodes: msg.Nodes, Layout: layout, LayoutID: id, Site: msg.Site}
 	return a, a.check(m.settings.Name)
 }
 
@@ -75,10 +80,18 @@ func (a *Assignment) check(instance string) error {
 	return nil
 }
 
-// equal reports whether a and b are equal. Zeek's agent compares only the IDs
-// of configurations.
+// equal reports whether a and b are equal, possibly with different IDs of one layout.
+// Zeek's agent compares only the IDs of configurations.
 func (a *Assignment) equal(b *Assignment) bool {
 	return a.ID == b.ID && a.Layout == b.Layout && a.Site == b.Site && broker.Equal(mustMarshal(a.Nodes), mustMarshal(b.Nodes))
+}
+
+// layoutID returns the ID of the layout, "" if it is not known or a is nil.
+func (a *Assignment) layoutID() string {
+	if a == nil {
+		return ""
+	}
+	return a.LayoutID
 }
 
 // names returns the names of the nodes, sorted; none if a is nil.

@@ -87,6 +87,7 @@ func (m *Machine) deployAssignment(now time.Time, req request, a *Assignment, er
 		m.out.refuse(req, "%s", m.target.lost)
 		return
 	case same && (m.ending || m.target.failed == nil && m.allRun(a)):
+		m.target.identify(a.LayoutID)
 		m.out.accept(req)
 		return
 	case m.ending:
@@ -98,6 +99,7 @@ func (m *Machine) deployAssignment(now time.Time, req request, a *Assignment, er
 	}
 	m.waits.supersede("superseded by a newer deployment")
 	if same {
+		m.target.identify(a.LayoutID)
 		m.nodes.again(now)
 	} else {
 		m.nodes.assign(now, a, r)

@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"fmt"
 	"slices"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/google/uuid"
@@ -12,8 +14,7 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
 
-// TestLayouts checks that a request may name the layout that its controller sent before,
-// as long as that is connected.
+// TestLayouts checks that a request may name a layout that a controller sent before.
 func TestLayouts(t *testing.T) {
 	config := configuration("c1", "l", "m", "w", "other/v")
 	packed := ours(deploy("", config)).Layout
@@ -23,22 +24,33 @@ func TestLayouts(t *testing.T) {
 	}
 	good := zeekapi.AgentLayout{ID: packed.ID(), Layout: packed}
 	bad := zeekapi.AgentLayout{ID: good.ID, Layout: "garbage"}
-	other := zeekapi.AgentLayout{ID: "0123456789abcdef", Layout: packed}
+	others := func(n int) []Input {
+		var all []Input
+		for i := range n {
+			other := ours(deploy("", configuration("c1", "l", fmt.Sprintf("m%d", i)))).Layout
+			all = append(all, Received{Peer: here, Message: zeekapi.AgentLayout{ID: other.ID(), Layout: other}})
+		}
+		return all
+	}
+	sent := Received{Peer: here, Message: good}
 	for _, tt := range []struct {
 		name  string
 		given []Input
 		both  bool
 		want  string // why the request is refused
 	}{
-		{"sent before", []Input{Received{Peer: here, Message: good}}, false, ""},
-		{"sent twice", []Input{Received{Peer: here, Message: other}, Received{Peer: here, Message: good}}, false, ""},
-		{"also by another controller", []Input{Received{Peer: here, Message: good}, Received{Peer: there, Message: other}}, false, ""},
+		{"sent before", []Input{sent}, false, ""},
+		{"sent after others", append(others(5), sent), false, ""},
+		{"sent before a few others", append([]Input{sent}, others(3)...), false, ""},
+		{"sent again", slices.Concat([]Input{sent}, others(3), []Input{sent}, others(3)), false, ""},
 		{"not sent", nil, false, lacks(good.ID)},
-		{"replaced", []Input{Received{Peer: here, Message: good}, Received{Peer: here, Message: other}}, false, lacks(good.ID)},
-		{"sent by another controller", []Input{Received{Peer: there, Message: good}}, false, lacks(good.ID)},
-		{"lost", []Input{Received{Peer: here, Message: good}, PeerLost{here}, PeerAdded{here}}, false, lacks(good.ID)},
-		{"garbage", []Input{Received{Peer: here, Message: bad}}, false, "zeekapi: layout: s2: corrupt input"},
-		{"also in the request", []Input{Received{Peer: here, Message: good}}, true, "the request has a layout and names one"},
+		{"sent before many others", append([]Input{sent}, others(4)...), false, lacks(good.ID)},
+		{"sent by another controller", []Input{Received{Peer: there, Message: good}}, false, ""},
+		{"sent before the connection was lost", []Input{sent, PeerLost{here}, PeerAdded{here}}, false, ""},
+		{"of another ID", []Input{Received{Peer: here, Message: bad}}, false,
+			fmt.Sprintf("the layout %.12s was sent as %.12s", bad.Layout.ID(), good.ID)},
+		{"mended", []Input{Received{Peer: here, Message: bad}, sent}, false, ""},
+		{"also in the request", []Input{sent}, true, "the request has a layout and names one"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := running(t, "l", "m", "w", "other/v")
@@ -63,29 +75,86 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
-// The agent keeps few layouts, and none of a controller that it does not obey.
+// sendLayout returns the input of a layout with the named nodes, and its message.
+func sendLayout(by broker.Peer, nodes ...string) (Received, zeekapi.AgentLayout) {
+	packed := ours(deploy("", configuration("c", nodes...))).Layout
+	msg := zeekapi.AgentLayout{ID: packed.ID(), Layout: packed}
+	return Received{Peer: by, Message: msg}, msg
+}
+
+// The agent keeps few layouts, that of its assignment among them, and none of a controller
+// that it does not obey.
 func TestLayoutsAreLimited(t *testing.T) {
+	leader, follower := broker.Peer{ID: uuid.UUID{20}}, broker.Peer{ID: uuid.UUID{21}}
 	f := running(t, "w")
-	packed := ours(deploy("", configuration("c1", "w"))).Layout
-	for i := range byte(10) {
-		f.step(Received{Peer: broker.Peer{ID: uuid.UUID{i}}, Message: zeekapi.AgentLayout{ID: packed.ID(), Layout: packed}})
-	}
-	if n := len(f.machine.layouts); n != maxLayouts || f.machine.layouts[n-1].peer != (uuid.UUID{9}) {
-		t.Errorf("%d layouts, the last one of %v", n, f.machine.layouts[n-1].peer)
-	}
+	f.step(PeerAdded{leader})
+	same, _ := sendLayout(leader, "w")
+	f.step(same)
 	// Comparing texts that share memory takes no time.
 	if kept := f.machine.layouts[0].text; unsafe.StringData(string(kept)) != unsafe.StringData(string(f.machine.target.assignment.Layout)) {
 		t.Error("a layout has not the memory of an equal one")
 	}
+	f.step(Received{Peer: leader, Message: ours(deploy("r", configuration("c", "w")))})
+	for i := range 10 {
+		other, _ := sendLayout(leader, fmt.Sprint("w", i))
+		f.step(other)
+	}
+	if n := len(f.machine.layouts); n != maxLayouts || f.machine.layouts.find(f.machine.target.assignment.LayoutID) < 0 {
+		t.Errorf("%d layouts, and that of the assignment is at %d", n, f.machine.layouts.find(f.machine.target.assignment.LayoutID))
+	}
 
-	leader, follower := broker.Peer{ID: uuid.UUID{20}}, broker.Peer{ID: uuid.UUID{21}}
-	f.step(PeerAdded{leader})
 	f.step(PeerAdded{follower})
 	f.claim(leader, 5, true)
 	f.claim(follower, 5, false)
-	f.step(Received{Peer: follower, Message: zeekapi.AgentLayout{ID: packed.ID(), Layout: packed}})
-	if last := f.machine.layouts[maxLayouts-1].peer; last == follower.ID {
+	ignored, msg := sendLayout(follower, "x")
+	f.step(ignored)
+	if f.machine.layouts.find(msg.ID) >= 0 {
 		t.Error("the layout of a controller that stands by is kept")
+	}
+}
+
+// An agent says which layout its nodes run with, also after its restart, and a controller need
+// not send that.
+func TestLayoutOfAssignment(t *testing.T) {
+	leader, follower := broker.Peer{ID: uuid.UUID{20}}, broker.Peer{ID: uuid.UUID{21}}
+	f := running(t, "w") // a controller of Zeek's does not name the layout
+	described := func(to broker.Peer) string {
+		t.Helper()
+		f.out = nil
+		f.step(PeerAdded{to})
+		return one[zeekapi.AgentDescription](f).Layout
+	}
+	compare(t, "layout of an unnamed one", "", described(leader))
+	f.step(PeerAdded{follower})
+	f.claim(leader, 5, true)
+	f.claim(follower, 5, false)
+
+	config := configuration(f.machine.target.assignment.ID, "w")
+	sent, msg := sendLayout(leader, "w")
+	f.step(sent)
+	f.out = nil
+	named := ours(deploy("r", config))
+	named.Layout, named.LayoutID = "", msg.ID
+	f.step(Received{Peer: leader, Message: named})
+	compare(t, "result", []zeekapi.Result{ok("r", "")}, one[zeekapi.AgentDeployResponse](f).Results)
+	compare(t, "layout that those who stand by are told", msg.ID, one[zeekapi.AgentDescription](f).Layout)
+
+	f.kill()
+	f.pass(time.Second)
+	compare(t, "layout after a restart", msg.ID, described(leader))
+	f.claim(leader, 5, true)
+	f.out = nil
+	f.step(Received{Peer: leader, Message: named})
+	f.step(Received{Peer: leader, Message: zeekapi.AgentStandbyRequest{ReqID: id("s")}})
+	f.pass(time.Second)
+	f.step(Received{Peer: leader, Message: named})
+	f.pass(time.Second)
+	responses := published[zeekapi.AgentDeployResponse](f)
+	compare(t, "responses", 2, len(responses))
+	for _, r := range responses {
+		for _, result := range r.Results {
+			compare(t, "error after a restart", "", result.Error)
+		}
 	}
 }
 

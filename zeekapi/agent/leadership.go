@@ -122,6 +122,16 @@ func (l *leadership) disobeys(peer uuid.UUID) string {
 	return ""
 }
 
+// disobeyed returns the connected controllers that the agent does not obey, in the order of
+// their claims.
+func (l *leadership) disobeyed() []uuid.UUID {
+	peers := slices.DeleteFunc(slices.Collect(maps.Keys(l.claims)), func(peer uuid.UUID) bool {
+		return !l.peers[peer] || l.claims[peer].silent || l.disobeys(peer) == ""
+	})
+	slices.SortFunc(peers, func(a, b uuid.UUID) int { return cmp.Compare(l.claims[a].number, l.claims[b].number) })
+	return peers
+}
+
 // connected reports whether the leader is connected.
 func (l *leadership) connected() bool { return l.highest.Number > 0 && l.peers[l.highest.Leader] }
 

@@ -75,7 +75,7 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 		history:    history{outbox: out},
 	}
 	m.problems = &problems{outbox: out}
-	m.presence.problems = m.problems
+	m.presence.problems, m.presence.leadership = m.problems, &m.leadership
 	m.disks = disks{outbox: out, watch: diskwatch.New(s.Disks), nodes: m.nodes, target: &m.target, problems: m.problems}
 	m.archiving = archiving{problems: m.problems, after: s.ArchiveFailingAfter}
 	m.waits = waits{outbox: out, nodes: m.nodes, target: &m.target}
@@ -91,6 +91,8 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	m.sites = usedSites{outbox: out, nodes: m.nodes}
 	if state.Known {
 		m.target.set(state.Assignment)
+		m.presence.layout = state.Assignment.layoutID()
+		m.layouts.assigned(state.Assignment)
 		m.nodes.assign(time.Time{}, state.Assignment, renewal{})
 		m.nodes.recall(state.Kept)
 		m.target.kept = m.nodes.kept()
@@ -122,7 +124,6 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.leadership.peerLost(in.Peer)
 		m.presence.peerLost()
 		m.authority.lost(in.Peer)
-		m.layouts.forget(in.Peer.ID)
 		m.forsake(in.Peer.ID)
 	case Received:
 		m.receive(now, in)
@@ -179,6 +180,10 @@ func (m *Machine) settle(now time.Time) []Output {
 	m.history.save(now, m.nodes)
 	m.sites.settle()
 	m.problems.settle()
+	if a := m.target.assignment; a.layoutID() != m.presence.layout {
+		m.layouts.assigned(a)
+		m.presence.assigned(a.layoutID())
+	}
 	return m.out.take()
 }
 
@@ -220,11 +225,7 @@ func (m *Machine) keepLayout(by broker.Peer, msg zeekapi.AgentLayout) {
 	if m.leadership.disobeys(by.ID) != "" {
 		return
 	}
-	var former zeekapi.Layout
-	if a := m.target.assignment; a != nil {
-		former = a.Layout
-	}
-	m.layouts.keep(by.ID, msg, former)
+	m.layouts.receive(msg, m.target.assignment)
 }
 
 func (m *Machine) launched(now time.Time, ev launch.Event) {

@@ -12,11 +12,13 @@ import (
 // presence makes the agent known to its peers.
 type presence struct {
 	*outbox
-	self     Settings
-	problems *problems
-	started  time.Time
-	peers    int
-	next     timer // for the next hello, set while there are peers
+	self       Settings
+	problems   *problems
+	leadership *leadership
+	started    time.Time
+	peers      int
+	next       timer  // for the next hello, set while there are peers
+	layout     string // ID of the layout of the assignment
 }
 
 // peerAdded makes the agent known to a new peer. The others know it already, and would
@@ -62,7 +64,17 @@ func (p *presence) describe(to uuid.UUID) {
 		Zeek:       p.self.Zeek,
 		LayoutForm: zeekapi.LayoutForm,
 		Revision:   zeekapi.AgentRevision,
+		Layout:     p.layout,
 	})
+}
+
+// assigned tells the controllers that stand by which layout the agent has. The one that
+// leads knows what it has sent.
+func (p *presence) assigned(layoutID string) {
+	p.layout = layoutID
+	for _, peer := range p.leadership.disobeyed() {
+		p.describe(peer)
+	}
 }
 
 // upgraded stores and publishes a new version of Zeek.

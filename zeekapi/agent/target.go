@@ -29,6 +29,15 @@ func (t *target) replace(a *Assignment) {
 // set makes a the target.
 func (t *target) set(a *Assignment) { t.assignment, t.expiry = a, a.logExpiry() }
 
+// identify notes under which ID controllers know the layout of the assignment.
+func (t *target) identify(layoutID string) {
+	if layoutID != "" && layoutID != t.assignment.LayoutID {
+		a := *t.assignment
+		a.LayoutID = layoutID
+		t.replace(&a)
+	}
+}
+
 // keep stores the configurations that nodes return to, if they have changed.
 func (t *target) keep(kept []launch.Node) {
 	if !slices.EqualFunc(kept, t.kept, launch.Node.Equal) {

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/google/uuid"
@@ -31,7 +32,7 @@ type agent struct {
 	layoutForm uint64
 	revision   uint64
 
-	layout string // ID of the layout last sent, "" for none
+	layout string // ID of a layout that the agent has: the last one sent, or of which it said so; "" for none
 
 	claim string // ID of the AgentLeaderRequest to the agent, "" if there was none
 
@@ -241,5 +242,5 @@ func (a *agents) describe(peer uuid.UUID, msg zeekapi.AgentDescription) {
 		a.changed = append(a.changed, d.Name) // agents repeat their descriptions
 	}
 	d.described, d.process, d.zeek = true, msg.Agent, msg.Zeek
-	d.layoutForm, d.revision = msg.LayoutForm, msg.Revision
+	d.layoutForm, d.revision, d.layout = msg.LayoutForm, msg.Revision, cmp.Or(msg.Layout, d.layout)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
 )
@@ -82,6 +83,26 @@ func TestLayoutOfNextAgent(t *testing.T) {
 	b.agent(peer(7), description("a"))
 	b.agent(peer(7), welcomed("#2", "a"), "to a: AgentDeployNodesRequest #4 c1")
 	b.expectLayouts(peer(7).ID)
+}
+
+// The next agent of an instance gets the layout unless it says that it has that.
+func TestLayoutThatAgentsHave(t *testing.T) {
+	b, _ := layoutsBench(t)
+	next := func(before, p broker.Peer, deploy, has string) {
+		t.Helper()
+		b.do(controller.PeerLost{Peer: before})
+		b.ids = 10 // the ID of the welcome request follows
+		b.agent(p, hello("a"), "to a: AgentWelcomeRequest #11")
+		b.agent(p, zeekapi.AgentDescription{Instance: "a", LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision, Layout: has})
+		b.agent(p, welcomed("#11", "a"), "to a: AgentDeployNodesRequest "+deploy+" c1")
+	}
+	next(peer(1), peer(7), "#13", "")
+	b.expectLayouts(peer(7).ID)
+	deployed := b.layouts[peer(7).ID]
+	next(peer(7), peer(8), "#12", deployed)
+	b.expectLayouts()
+	next(peer(8), peer(9), "#12", zeekapi.PackedLayout("another").ID())
+	b.expectLayouts(peer(9).ID)
 }
 
 // Agents of earlier revisions get the layout in the request.

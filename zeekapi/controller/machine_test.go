@@ -82,6 +82,9 @@ func (b *bench) client(msg zeekapi.Message, want ...string) {
 // agent passes the message of an agent to the machine.
 func (b *bench) agent(p broker.Peer, msg zeekapi.Message, want ...string) {
 	b.t.Helper()
+	if d, ok := msg.(zeekapi.AgentDescription); ok && d.Layout != "" {
+		b.layouts[p.ID] = d.Layout
+	}
 	b.do(controller.FromAgent{Peer: p, Message: msg}, want...)
 }
 

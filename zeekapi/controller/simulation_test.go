@@ -91,12 +91,12 @@ type simulation struct {
 
 	agents  []*simAgent
 	byName  map[string]*simAgent
-	peers   map[uuid.UUID]bool                // connected to the controller
-	welcome map[string]uuid.UUID              // peers that got a welcome request, by its ID
-	layouts map[uuid.UUID]zeekapi.AgentLayout // the last one sent to each connected peer
-	greeted map[uuid.UUID]bool                // peers that responded to a welcome request
-	ran     map[string]map[string]bool        // configurations that agents ran, by instance
-	pending map[string]time.Time              // deadlines of requests
+	peers   map[uuid.UUID]bool                 // connected to the controller
+	welcome map[string]uuid.UUID               // peers that got a welcome request, by its ID
+	layouts map[uuid.UUID]zeekapi.PackedLayout // the last one sent to each connected peer
+	greeted map[uuid.UUID]bool                 // peers that responded to a welcome request
+	ran     map[string]map[string]bool         // configurations that agents ran, by instance
+	pending map[string]time.Time               // deadlines of requests
 
 	settings controller.Settings
 
@@ -122,6 +122,7 @@ type simAgent struct {
 	running   string               // ID of the configuration
 	instances []zeekapi.Instance   // of the configuration, or
 	layout    zeekapi.PackedLayout // of the configuration
+	former    zeekapi.PackedLayout // of the configuration before
 	sites     map[string]uint64    // bytes that it has of each site; siteSize for all
 	passed    map[string]bool      // whether it passes the check of a configuration
 	checked   map[string]uuid.UUID // the process that last checked a configuration
@@ -286,7 +287,7 @@ func (s *simulation) deliver(do func()) {
 func (s *simulation) startController() {
 	s.life++
 	s.crashed = false
-	s.peers, s.layouts = make(map[uuid.UUID]bool), make(map[uuid.UUID]zeekapi.AgentLayout)
+	s.peers, s.layouts = make(map[uuid.UUID]bool), make(map[uuid.UUID]zeekapi.PackedLayout)
 	s.welcome = make(map[string]uuid.UUID)
 	s.greeted = make(map[uuid.UUID]bool)
 	s.impostors.reset()
@@ -393,11 +394,11 @@ func (s *simulation) send(outputs []controller.Output) {
 			} else if a := s.byName[o.Instance]; a != nil {
 				s.count++
 				number := s.count
-				kept := s.layouts[o.Peer]
-				if id := layoutIn(o.Message); id != "" && id != kept.ID {
+				named, ok := s.named(a, o)
+				if !ok {
 					s.failf("%s is to use a layout that it does not have", o.Instance)
 				}
-				s.deliver(func() { s.toAgent(a, o, number, kept) })
+				s.deliver(func() { s.toAgent(a, o, number, named) })
 			}
 		}
 	}
@@ -439,10 +440,14 @@ func (s *simulation) connect(a *simAgent, p broker.Peer) {
 func (s *simulation) sayHello(a *simAgent) {
 	s.fromAgent(a, a.peer, zeekapi.AgentHello{Instance: a.name, APIVersion: 1})
 	if a.ours {
-		s.fromAgent(a, a.peer, zeekapi.AgentDescription{
+		description := zeekapi.AgentDescription{
 			Instance: a.name, LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision,
 			Agent: zeekapi.Process{Name: a.name, Started: s.now.Add(s.clockStep())},
-		})
+		}
+		if a.layout != "" {
+			description.Layout = a.layout.ID()
+		}
+		s.fromAgent(a, a.peer, description)
 	}
 }
 
@@ -474,8 +479,9 @@ func (s *simulation) restart(a *simAgent) {
 	s.lose(a.peer)
 	a.up, a.told = false, 0
 	if !a.keeps {
-		a.running = ""
+		a.running, a.layout = "", ""
 	}
+	a.former = ""
 	s.after(s.delay(), func() { s.boot(a) })
 }
 
@@ -523,8 +529,8 @@ func (s *simulation) hangUp(address string) {
 
 // toAgent delivers a message to an agent. The agent ignores messages that change its
 // configuration if they were sent to another process or before the last accepted one. The
-// layout is the last one that was sent before.
-func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int, kept zeekapi.AgentLayout) {
+// layout is the one that the message names.
+func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int, named zeekapi.PackedLayout) {
 	if !a.up || !s.calm && s.chance(0.05) {
 		return
 	}
@@ -543,7 +549,7 @@ func (s *simulation) toAgent(a *simAgent, o controller.ToAgent, number int, kept
 		}
 		a.told = number
 		a.pid++
-		a.run(o.Message, kept)
+		a.run(o.Message, named)
 		s.ran[a.name][a.running] = true
 		if msg, ok := o.Message.(zeekapi.AgentDeployNodesRequest); ok {
 			answer = s.deployedNodes(a, msg)
@@ -658,7 +664,10 @@ func (s *simulation) storedPart(a *simAgent, o controller.ToAgent, msg zeekapi.A
 
 // run performs a request as Zeek's agents do, or as agents of this module do if only
 // they get the request.
-func (a *simAgent) run(msg zeekapi.Message, kept zeekapi.AgentLayout) {
+func (a *simAgent) run(msg zeekapi.Message, named zeekapi.PackedLayout) {
+	if a.layout != "" {
+		a.former = a.layout
+	}
 	switch msg := msg.(type) {
 	case zeekapi.AgentStandbyRequest:
 		a.running, a.instances, a.layout, a.stopped = "", nil, "", false
@@ -669,7 +678,7 @@ func (a *simAgent) run(msg zeekapi.Message, kept zeekapi.AgentLayout) {
 	case zeekapi.AgentDeployNodesRequest:
 		a.running, a.instances, a.layout, a.stopped = msg.Config, nil, msg.Layout, len(msg.Nodes) == 0
 		if msg.LayoutID != "" {
-			a.layout = kept.Layout
+			a.layout = named
 		}
 	}
 }
@@ -678,8 +687,20 @@ func (a *simAgent) run(msg zeekapi.Message, kept zeekapi.AgentLayout) {
 // a peer that loses it is lost itself.
 func (s *simulation) supply(o controller.ToAgents) {
 	for _, peer := range o.Peers {
-		s.layouts[peer] = o.Message.(zeekapi.AgentLayout)
+		s.layouts[peer] = o.Message.(zeekapi.AgentLayout).Layout
 	}
+}
+
+// named returns the layout that a message names, "" if it names none. The result is false if
+// the agent does not have it: it keeps more layouts, but the controller cannot know that.
+func (s *simulation) named(a *simAgent, o controller.ToAgent) (zeekapi.PackedLayout, bool) {
+	id := layoutIn(o.Message)
+	for _, l := range []zeekapi.PackedLayout{s.layouts[o.Peer], a.layout, a.former} {
+		if l != "" && l.ID() == id {
+			return l, true
+		}
+	}
+	return "", id == ""
 }
 
 // layoutOf returns the layout of c.

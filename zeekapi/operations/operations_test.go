@@ -27,6 +27,7 @@ func TestExtensions(t *testing.T) {
 		"Zeekwire::Controller::rollback_request partial":          all,
 		"Zeekwire::Controller::rollback_request no_rollback":      all,
 		"Zeekwire::Agent::description revision":                   all,
+		"Zeekwire::Agent::description layout":                     "they ignore further arguments",
 		"Zeekwire::Agent::deploy_request site":                    "AgentDeployNodesRequest.For",
 		"Zeekwire::Agent::deploy_request edited":                  "AgentDeployNodesRequest.For",
 		"Zeekwire::Agent::deploy_request start_limit":             "AgentDeployNodesRequest.For",

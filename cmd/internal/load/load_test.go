@@ -257,10 +257,12 @@ func (p *process) join(ctx context.Context, t *testing.T, conn *client.Client, n
 	connected(ctx, t, conn, n)
 }
 
-// connected waits until n agents are connected.
+// connected waits until n agents are connected. It leaves the machine to them for nine tenths
+// of the time.
 func connected(ctx context.Context, t *testing.T, conn *client.Client, n int) {
 	t.Helper()
 	for {
+		began := time.Now()
 		instances, err := conn.GetInstances(ctx)
 		var refused *client.RefusedError // the controller does not lead yet, with etcd
 		if err != nil && !errors.As(err, &refused) {
@@ -269,7 +271,7 @@ func connected(ctx context.Context, t *testing.T, conn *client.Client, n int) {
 		if len(instances) == n {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(min(time.Second, max(50*time.Millisecond, 9*time.Since(began))))
 	}
 }
 
