@@ -10,8 +10,12 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
 
-// maxForwards is the largest number of requests that wait for the leader at the same time.
-const maxForwards = 64
+// Limits of the requests that wait for the leader at the same time, of all clients and of
+// one.
+const (
+	maxForwards          = 64
+	maxForwardsPerClient = maxForwards / 4
+)
 
 // forwards passes requests to the leader.
 type forwards struct {

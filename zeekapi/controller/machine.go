@@ -387,11 +387,14 @@ func (m *Machine) fromClient(by broker.Peer, msg zeekapi.Message) {
 
 // pass passes a request to the leader.
 func (m *Machine) pass(by broker.Peer, msg zeekapi.Message) {
-	if !m.passed.add(by, msg) {
+	switch {
+	case m.passed.of(by.ID) >= maxForwardsPerClient:
+		m.requests.excess(by, msg)
+	case !m.passed.add(by, msg):
 		m.requests.repeated(by, msg)
-		return
+	default:
+		m.out.emit(Forward{By: by, Message: msg})
 	}
-	m.out.emit(Forward{By: by, Message: msg})
 }
 
 // Deadline returns the time of the next Tick that the machine needs. The result

@@ -43,6 +43,16 @@ func (p *passed) add(by broker.Peer, msg zeekapi.Message) bool {
 	return true
 }
 
+// of returns the number of requests of a client.
+func (p *passed) of(client uuid.UUID) (n int) {
+	for key := range p.requests {
+		if key.client == client {
+			n++
+		}
+	}
+	return n
+}
+
 // answered records the response to a request. It returns false if the client has no such
 // request, for example because it got a response before.
 func (p *passed) answered(client uuid.UUID, response zeekapi.Message) bool {

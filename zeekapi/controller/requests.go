@@ -84,6 +84,15 @@ func (r *requests) answer(by broker.Peer, req zeekapi.Message, results ...zeekap
 	r.emit(ToClients{Peer: by.ID, Message: zeekapi.RequestOf(req).Respond(req.RequestID(), results...)})
 }
 
+// excess refuses a request of a client that has too many under way. It does not answer all
+// requests of a flood.
+func (r *requests) excess(by broker.Peer, req zeekapi.Message) {
+	if r.clients.of(by.ID).refusals.take(r.now) {
+		r.complaints.about(by).Str("request", req.RequestID()).Str("by", nameOf(by)).Msg("refusing a request, too many are under way")
+		r.answer(by, req, zeekapi.Failure(req.RequestID(), errTooMany))
+	}
+}
+
 // begin registers a client's request. If too many are pending, it refuses the
 // request and returns nil.
 func (r *requests) begin(by broker.Peer, req zeekapi.Message) *request {
@@ -94,10 +103,7 @@ func (r *requests) begin(by broker.Peer, req zeekapi.Message) *request {
 	}
 	if c.open >= maxRequestsPerClient || len(r.pending) >= room(maxRequests, c.open >= r.clients.few()) ||
 		memory > 0 && (c.memory > 0 && c.memory+memory > maxMemoryPerClient || r.memory >= room(maxMemory, c.memory > 0)) {
-		if c.refusals.take(r.now) {
-			r.complaints.about(by).Str("request", req.RequestID()).Str("by", nameOf(by)).Msg("refusing a request, too many are under way")
-			r.answer(by, req, zeekapi.Failure(req.RequestID(), errTooMany))
-		}
+		r.excess(by, req)
 		return nil
 	}
 	q := r.add(req.RequestID(), r.timeout, basicTask{})

@@ -294,6 +294,28 @@ func TestForwardsOfOneID(t *testing.T) {
 	}
 }
 
+// A client cannot use up the room for requests to the leader.
+func TestForwardsOfOneClient(t *testing.T) {
+	b, _ := forwardingBench(t)
+	other := asks(zeekapi.GetNodesRequest{ReqID: named("x")})
+	other.Peer.ID = uuid.UUID{2}
+	var inputs []Input
+	for i := range maxForwardsPerClient + 1 {
+		inputs = append(inputs, asks(zeekapi.GetNodesRequest{ReqID: named(fmt.Sprint(i))}))
+	}
+	counts := make(map[byte]int)
+	outputs := b.take(append(inputs, other)...)
+	for _, o := range outputs {
+		if f, ok := o.(Forward); ok {
+			counts[f.By.ID[0]]++
+		}
+	}
+	if counts[1] != maxForwardsPerClient || counts[2] != 1 {
+		t.Errorf("%v requests are forwarded", counts)
+	}
+	expectTexts(t, "responses", responses(outputs), fmt.Sprintf("%d false %s", maxForwardsPerClient, errTooMany))
+}
+
 // Outputs that wait for a site of another machine are performed when the site is on this one. A
 // controller that stands by sends nothing to agents.
 func TestFetchedSites(t *testing.T) {
