@@ -107,6 +107,14 @@ func (r *runner) leave(ctx context.Context) {
 			r.answerAll(ctx, o.Peer, o.Message)
 		}
 	}
+	for in := range r.workers.Rest(ctx) {
+		switch in := in.(type) {
+		case SiteStored:
+			r.answerAll(ctx, in.Peer, in.Response)
+		case AlertsTested:
+			r.answerAll(ctx, in.Peer, in.Response)
+		}
+	}
 }
 
 const leaveTimeout = time.Second

@@ -310,6 +310,36 @@ func TestRunEndsWithRequests(t *testing.T) {
 	}
 }
 
+// slowAlerts are alerts whose test lasts until the controller ends.
+type slowAlerts struct{ begun chan struct{} }
+
+func (slowAlerts) Present() zeekapi.Alerts { return zeekapi.Alerts{} }
+
+func (s slowAlerts) Test(ctx context.Context, id string) []zeekapi.Result {
+	close(s.begun)
+	<-ctx.Done()
+	return []zeekapi.Result{zeekapi.Failure(id, "not sent")}
+}
+
+func (slowAlerts) Next(ctx context.Context) ([]zeekapi.ClusterEvent, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// What is done outside the loop when the controller ends has a response, too.
+func TestRunEndsWithWork(t *testing.T) {
+	alerts := slowAlerts{make(chan struct{})}
+	n := run(t, controller.Config{Dialects: allDialects, Alerts: alerts})
+	client := n.client(own)
+	client.send(own.Topics.Controller, zeekapi.TestAlertsRequest{ReqID: zeekapi.ReqID{ID: "r1"}})
+	<-alerts.begun
+	n.cancel()
+	answer, ok := client.receive()
+	if want := "answer TestAlertsResponse r1 [F not sent]"; !ok || describe(controller.ToClients{Message: answer}) != want {
+		t.Errorf("got %v, want %s", answer, want)
+	}
+}
+
 type fakeDialer chan string
 
 func (d fakeDialer) AddPeer(address string) error { d <- "dial " + address; return nil }

@@ -43,6 +43,10 @@ const patience = 5 * time.Minute
 // patienceFor is patience for a measurement with n agents.
 func patienceFor(n int) time.Duration { return patience + time.Duration(n)*60*time.Millisecond }
 
+// restFor is the time for which a controller with n agents does nothing before its memory is
+// measured: Go returns memory that a deployment no longer needs within some seconds.
+func restFor(n int) time.Duration { return time.Duration(n) * 2 * time.Millisecond }
+
 // Limits with 10 000 agents, which are checked with -load.times.
 const (
 	largest     = 10_000
@@ -67,7 +71,7 @@ type sample struct {
 	again time.Duration
 
 	// CPU time of both processes of the controller, peak memory of the first one, and the
-	// memory that each agent adds once the first configuration runs.
+	// memory that each agent adds at rest, after the first deployment.
 	cpu              time.Duration
 	memory, perAgent int64 // bytes
 }
@@ -199,6 +203,7 @@ func measure(t *testing.T, binary string, n int) sample {
 	s.join = timed(func() { c.join(ctx, t, conn, n) })
 	stage(ctx, t, conn, n, -1)
 	s.first = timed(func() { deploy(ctx, t, conn, n) })
+	time.Sleep(restFor(n))
 	s.perAgent = (c.resident(t) - empty) / int64(n)
 	measureCalls(ctx, t, conn, n, &s)
 	conn.Close()

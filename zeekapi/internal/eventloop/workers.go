@@ -2,6 +2,7 @@ package eventloop
 
 import (
 	"context"
+	"iter"
 	"sync"
 )
 
@@ -38,6 +39,18 @@ func (w *Workers[In]) Next(ctx context.Context) (in In, ok bool, err error) {
 		return in, true, nil
 	case <-ctx.Done():
 		return in, false, context.Cause(ctx)
+	}
+}
+
+// Rest returns the results that Next has not taken, as they come, until ctx ends. Neither Do nor
+// Next may be called then.
+func (w *Workers[In]) Rest(ctx context.Context) iter.Seq[In] {
+	return func(yield func(In) bool) {
+		for len(w.slots) > 0 {
+			if in, ok, _ := w.Next(ctx); !ok || !yield(in) {
+				return
+			}
+		}
 	}
 }
 
