@@ -155,12 +155,7 @@ func (s *controllerService) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config.Loaded = func() {
-		if agents != nil {
-			_ = endpoint.Serve(agents) // it fails only if the endpoint is closed
-		}
-		s.ready(endpoint.ID().String(), native, front.clients)
-	}
+	config.Loaded = func() { s.ready(endpoint, agents, front.clients) }
 	if o := s.operation; o != nil {
 		o.watch(endpoint)
 		watchController(o, &config)
@@ -377,10 +372,15 @@ func (s *controllerService) newServer(ctx context.Context, address, endpoint str
 	return server, l, nil
 }
 
-// ready reports, in the log and to systemd, that the controller has restored
+// ready accepts agents, and reports in the log and to systemd that the controller has restored
 // its state and accepts requests.
-func (s *controllerService) ready(endpoint string, native, clients net.Addr) {
-	s.log.Info().Str("name", s.settings.name).Str("endpoint", endpoint).
+func (s *controllerService) ready(endpoint *peering.Endpoint, agents net.Listener, clients net.Addr) {
+	var native net.Addr
+	if agents != nil {
+		native = agents.Addr()
+		_ = endpoint.Serve(agents) // it fails only if the endpoint is closed
+	}
+	s.log.Info().Str("name", s.settings.name).Str("endpoint", endpoint.ID().String()).
 		Stringer("native", orNone(native)).Str("tls", s.settings.tls.Mode()).
 		Stringer("websocket", orNone(clients)).Str("websocket-tls", s.gate.tls()).
 		Str("clients", s.gate.admits()).Msg("controller is live")

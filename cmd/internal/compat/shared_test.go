@@ -185,8 +185,10 @@ func (s *shift) replace(p program, stepDown bool, after func()) {
 	if stepDown {
 		s.client = s.clients[0]
 		s.do("step-down")
-		for s.settled() == last {
-			time.Sleep(100 * time.Millisecond) // it was the status before
+		for end := time.Now().Add(patience); s.settled() == last; time.Sleep(100 * time.Millisecond) { // it was the status before
+			if time.Now().After(end) {
+				s.t.Fatalf("%s still leads", last.name)
+			}
 		}
 	}
 	s.stop(last.name)
