@@ -10,13 +10,6 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
 
-// Limits of the requests that wait for the leader at the same time, of all clients and of
-// one.
-const (
-	maxForwards          = 64
-	maxForwardsPerClient = maxForwards / 4
-)
-
 // forwards passes requests to the leader.
 type forwards struct {
 	relay    Relay // nil: there is none

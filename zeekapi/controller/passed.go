@@ -11,6 +11,13 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi"
 )
 
+// Limits of the requests that wait for the leader at the same time, of all clients and of
+// one.
+const (
+	maxForwards          = 64
+	maxForwardsPerClient = maxForwards / 4
+)
+
 // passed has the requests that were passed to the leader and have no response yet. The next
 // machine continues with them.
 type passed struct {

@@ -51,7 +51,7 @@ func (f *fakeEtcd) leadingSites(t *testing.T, name, dir string) (s *Sites, end f
 func TestSites(t *testing.T) {
 	storetest.RunSites(t, func(t *testing.T) storetest.SitesFixture {
 		f, n := newFake(t), 0
-		f.timeout = time.Second
+		f.timeout = 3 * time.Second
 		dir := t.TempDir()
 		return storetest.SitesFixture{
 			Open: func(t *testing.T) (controller.SiteStore, func()) {

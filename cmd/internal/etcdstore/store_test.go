@@ -61,7 +61,7 @@ var unavailable = status.Error(codes.Unavailable, "no connection")
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Fixture {
 		f, n := newFake(t), 0
-		f.timeout = time.Second // so that faults end a test soon
+		f.timeout = 5 * time.Second // so that faults end a test soon, but large values are written on a busy machine
 		return storetest.Fixture{
 			Open: func() (controller.Store, func(), error) {
 				n++
