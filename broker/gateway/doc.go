@@ -11,7 +11,7 @@
 // A message is encoded once for each of the two forms, whatever the number of readers.
 // The messages of the last time are in a ring, in which each reader of Server-Sent
 // Events has a position. So a reader takes no memory for messages of its own, a slow one
-// disturbs nobody, and one that connects again can continue where it was.
+// does not delay the others, and one that connects again continues at its last position.
 //
 // The limits are those of one process: see docs/howto/gateway.md for measurements.
 package gateway

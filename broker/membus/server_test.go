@@ -69,7 +69,7 @@ func TestServer(t *testing.T) {
 }
 
 // TestServerDropsSlowClient checks that a client that does not keep up loses its peering,
-// and blocks nobody.
+// and does not block others.
 func TestServerDropsSlowClient(t *testing.T) {
 	s := membus.NewServer()
 	defer s.Close()

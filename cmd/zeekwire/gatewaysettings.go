@@ -196,7 +196,7 @@ func parseListen(text string) (string, error) {
 	return net.JoinHostPort(host, port), err
 }
 
-// preflight looks for what keeps the gateway from starting.
+// preflight reports all problems that prevent a start of the gateway.
 func (s *gatewaySettings) preflight(ctx context.Context) error {
 	var p preflight
 	p.add(s.checkNATS())

@@ -9,8 +9,8 @@ import (
 
 // This file has what a console needs besides the principals of its requests.
 
-// Reader returns a client of the controller that may only read, for what a console shows to
-// all its visitors. It must not be closed.
+// Reader returns a client of the controller that may only read, for the pages of a console that
+// all visitors see. It must not be closed.
 func (s *Server) Reader() *client.Client { return s.reader }
 
 // OnEvent makes f receive every further event of the controller, one at a time and in order.

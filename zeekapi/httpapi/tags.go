@@ -39,8 +39,8 @@ func (s *Server) respondTagged(w http.ResponseWriter, r *http.Request, res zeeka
 }
 
 // precondition adds the expected configuration to a request. To stage a configuration, the
-// client must say which one it replaces, so that nobody overwrites what another client
-// staged unseen.
+// client must say which one it replaces, so that it does not overwrite a
+// configuration that another client has staged in the meantime.
 func (s *Server) precondition(r *http.Request, resource zeekapi.Resource, q zeekapi.Message) (zeekapi.Message, error) {
 	if !resource.Tagged {
 		return q, nil

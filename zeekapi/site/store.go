@@ -244,7 +244,7 @@ func (s *Store) part(key uploadKey, u *upload) string {
 func (s *Store) Have(id string) zeekapi.SiteProgress { return s.HaveOf("", id) }
 
 // HaveOf returns how much of a site the store has from an owner, see AppendOf. If it is
-// complete, whoever uploaded it, Keep does not remove it for its grace period from now on.
+// complete, also through another owner, Keep does not remove it for its grace period from now on.
 func (s *Store) HaveOf(owner, id string) zeekapi.SiteProgress {
 	s.mu.Lock()
 	defer s.mu.Unlock()

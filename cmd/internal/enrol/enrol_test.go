@@ -351,8 +351,7 @@ func TestHostileRequests(t *testing.T) {
 	join(t, j)
 }
 
-// Connections that send nothing, or that nobody reads, do not keep a machine from
-// joining.
+// Connections that send nothing do not prevent a machine from joining.
 func TestSilentConnections(t *testing.T) {
 	c := newCluster(t)
 	for range 200 {
