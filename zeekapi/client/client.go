@@ -50,7 +50,7 @@ type Client struct {
 // ownership of the bus; the caller must Close the client instead.
 func New(bus broker.Bus, dialects ...*zeekapi.Dialect) *Client {
 	c := &Client{dialects: dialects}
-	c.link.Store(&link{request.NewExchanger(bus, c.decode)})
+	c.link.Store(c.newLink(bus))
 	return c
 }
 

@@ -37,6 +37,19 @@ func (c *Client) OnRedirect(f func()) { c.onRedirect.Store(&f) }
 // replaces it, because calls may still wait for responses.
 type link struct {
 	*request.Exchanger[zeekapi.Message]
+	extended bool // the controller is known to speak the dialect of package operations
+}
+
+func (c *Client) newLink(bus broker.Bus) *link {
+	e, ok := bus.(extended)
+	return &link{request.NewExchanger(bus, c.decode), ok && e.SpeaksOperations()}
+}
+
+// extended is a bus that may know the dialects of its controller.
+type extended interface {
+	// SpeaksOperations reports whether the controller is known to speak the dialect of
+	// package operations.
+	SpeaksOperations() bool
 }
 
 // ErrNoRedirect is wrapped by errors of a Redirect that cannot be expected to succeed
@@ -88,7 +101,7 @@ func (c *Client) move(ctx context.Context, from *link, refusal zeekapi.NotLeader
 		_ = c.former.Close() // its controller stands by
 	}
 	c.former = from
-	c.link.Store(&link{request.NewExchanger(bus, c.decode)})
+	c.link.Store(c.newLink(bus))
 	if f := c.onRedirect.Load(); f != nil {
 		(*f)()
 	}

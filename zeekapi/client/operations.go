@@ -26,8 +26,13 @@ const probeGrace = 200 * time.Millisecond
 // Probe finds out whether the controller speaks the dialect of package
 // operations. Controllers of Zeek before 8.0.3 are silent when they do not
 // understand; as controllers answer in order, one that answers a later request
-// has not understood the earlier one.
+// has not understood the earlier one. Over HTTP, there is no order, but every
+// controller with an HTTP API speaks the dialect, as does every one that stands by.
 func (c *Client) Probe(ctx context.Context) error {
+	at := c.link.Load()
+	if at.extended {
+		return nil
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	answered := make(chan error, 1)
@@ -42,7 +47,10 @@ func (c *Client) Probe(ctx context.Context) error {
 	}
 	_, err := c.GetInstances(ctx)
 	var refused *RefusedError
-	if err == nil || errors.As(err, &refused) {
+	switch {
+	case c.link.Load() != at: // the controller stood by
+		return nil
+	case err == nil || errors.As(err, &refused):
 		err = ErrUnsupported
 	}
 	cancel(err) // unless it is answered by now, the request never will

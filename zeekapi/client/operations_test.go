@@ -79,6 +79,31 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// A controller that stands by is known by its refusal. The leader, of which the requests are
+// made again in any order, may answer the second one at first.
+func TestProbeOfStandby(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leader, led := operate(t, func(_ *fake.Controller, m zeekapi.Message) ([]zeekapi.Result, error) {
+			if _, ok := m.(zeekapi.EventsRequest); ok {
+				return nil, fake.ErrNoResponse
+			}
+			return fake.Success([]string{}), nil
+		})
+		defer leader.Close()
+		c, _ := operate(t, func(*fake.Controller, zeekapi.Message) ([]zeekapi.Result, error) {
+			refusal := zeekapi.Failure("", "this controller stands by")
+			refusal.Data = data(t, zeekapi.NotLeader{Leader: zeekapi.ControllerMember{Name: "leader"}})
+			return []zeekapi.Result{refusal}, nil
+		})
+		c.FollowLeader(func(context.Context, zeekapi.NotLeader) (broker.Bus, error) { return led.Bus(), nil })
+		ctx, cancel := context.WithTimeout(t.Context(), client.DefaultTimeout)
+		defer cancel()
+		if err := c.Probe(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestDeployWithOlderController deploys with a controller whose request has no ID of a
 // configuration, and whose server refuses one that has.
 func TestDeployWithOlderController(t *testing.T) {

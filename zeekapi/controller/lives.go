@@ -247,6 +247,7 @@ func (l *lives) interrupt(why string) []Output {
 
 // leave returns the responses to the requests that are still pending at the end.
 func (l *lives) leave() []Output {
+	l.taken = nil // no machine takes these inputs again
 	return append(l.interrupt("interrupted, because the controller ends; see the status for the outcome"), l.passed.abandon()...)
 }
 

@@ -144,6 +144,10 @@ func (c *Connection) Subscriptions() broker.Filter {
 	return broker.NewFilter("")
 }
 
+// SpeaksOperations reports whether the controller is known to speak the dialect of package
+// operations, because it has an HTTP API. Others must be asked, see client.Client.Probe.
+func (c *Connection) SpeaksOperations() bool { return c.Transport == HTTP }
+
 // Cut closes the network connection at once, so that all calls that wait for it
 // return. The caller must still call Close.
 func (c *Connection) Cut() {

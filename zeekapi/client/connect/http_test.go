@@ -3,6 +3,7 @@ package connect_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -65,5 +66,36 @@ func TestStoredAnswersOverHTTP(t *testing.T) {
 		if leads && len(got) > 0 || !leads && (len(got) != 1 || got[0] != address+" 2026-11-01T10:00:00Z") {
 			t.Errorf("leads %t: heard %q", leads, got)
 		}
+	}
+}
+
+// The responses of the HTTP API come in any order: a slow one does not mean that the controller
+// does not know the request.
+func TestProbeOverHTTP(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/session"):
+			fmt.Fprint(w, `{"name":"alice","role":"observer"}`)
+		case strings.HasSuffix(r.URL.Path, "/"+zeekapi.GetInstancesCall.Request.Name):
+			fmt.Fprint(w, `{"results":[{"success":true,"data":[]}]}`)
+		default:
+			io.Copy(io.Discard, r.Body) // the end of the connection is noticed from here on
+			<-r.Context().Done()
+		}
+	}))
+	defer server.Close()
+	connection, err := connect.Dial(t.Context(), connect.Options{
+		Address: strings.TrimPrefix(server.URL, "http://"), Transport: connect.HTTP, Timeout: longTimeout, Dialects: []*zeekapi.Dialect{modern},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := client.New(connection, modern, operations.Dialect(operations.DefaultTopics))
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), longTimeout)
+	defer cancel()
+	if err := c.Probe(ctx); err != nil {
+		t.Error(err)
 	}
 }
