@@ -14,7 +14,7 @@ PLATFORMS = linux/arm64 darwin/amd64 darwin/arm64
 VERSION ?=
 LDFLAGS = -X github.com/zeekwire/zeekwire/cmd/internal/version.release=$(VERSION)
 
-.PHONY: build cross demo docs man test long live live-table load load-http load-gateway hostile faults failover failover-figures corpus record dist dist-check release-check packages images kubecheck apidiff lint vulncheck fuzz bench bench-compare axe screenshots console-figures
+.PHONY: build cross demo docs man test long live live-table load load-zeek load-http load-gateway hostile faults failover failover-figures corpus record dist dist-check release-check packages images kubecheck apidiff lint vulncheck fuzz bench bench-compare axe screenshots console-figures
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/zeekwire ./cmd/zeek-client
@@ -84,6 +84,12 @@ load: build
 		ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -timeout 2h -run '^TestLoad$$' ./cmd/internal/load \
 			-load.agents $(LOAD) -load.tls $$tls -load.etcd=$$etcd -load.times || exit 1; \
 	done; done
+
+# The controllers of Zeek and ours in turn, with the same agents. ZEEK is the prefix of an
+# installed Zeek.
+load-zeek: build
+	ZEEKWIRE=$(CURDIR)/bin/zeekwire $(GO) test -count=1 -v -timeout 1h -run '^TestBesideZeek$$' ./cmd/internal/load \
+		-load.agents 10,50,100 -load.zeek $(ZEEK)
 
 # How much longer deployments take under load of the HTTP API.
 load-http: build

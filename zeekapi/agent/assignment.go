@@ -94,6 +94,18 @@ func (a *Assignment) layoutID() string {
 	return a.LayoutID
 }
 
+// verified returns a without the ID of the layout if the layout has another one, because the
+// file of the state was damaged or edited. The controller then sends the layout again. a may be
+// nil.
+func (a *Assignment) verified() *Assignment {
+	if a.layoutID() == "" || a.Layout.Pack().ID() == a.LayoutID {
+		return a
+	}
+	unnamed := *a
+	unnamed.LayoutID = ""
+	return &unnamed
+}
+
 // names returns the names of the nodes, sorted; none if a is nil.
 func (a *Assignment) names() []string {
 	var names []string

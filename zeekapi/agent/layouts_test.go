@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -156,6 +157,37 @@ func TestLayoutOfAssignment(t *testing.T) {
 			compare(t, "error after a restart", "", result.Error)
 		}
 	}
+}
+
+// An agent whose layout was damaged in the file of the state does not say that it has it, and
+// takes it again.
+func TestDamagedLayout(t *testing.T) {
+	leader := broker.Peer{ID: uuid.UUID{20}}
+	f := running(t, "w")
+	f.step(PeerAdded{leader})
+	sent, msg := sendLayout(leader, "m", "w", "other/v")
+	f.step(sent)
+	named := ours(deploy("r", configuration("c2", "m", "w", "other/v")))
+	named.Layout, named.LayoutID = "", msg.ID
+	f.step(Received{Peer: leader, Message: named})
+	f.pass(time.Second)
+	good := f.machine.target.assignment.Layout
+	damaged := *f.target
+	damaged.Layout = zeekapi.Layout(strings.Replace(string(good), "v ", "u ", 1))
+	if damaged.Layout == good {
+		t.Fatalf("no damage in %q", good)
+	}
+	f.target = &damaged
+
+	f.kill()
+	f.pass(time.Second)
+	f.out = nil
+	f.step(PeerAdded{leader})
+	compare(t, "layout of which the agent says that it has it", "", one[zeekapi.AgentDescription](f).Layout)
+	f.step(sent)
+	f.step(Received{Peer: leader, Message: named})
+	f.pass(time.Second)
+	compare(t, "layout", good, f.machine.target.assignment.Layout)
 }
 
 // A controller whose layout is not kept learns that the agent does not obey it. Repeating the

@@ -90,10 +90,11 @@ func NewMachine(s Settings, state State) (*Machine, error) {
 	m.listings = listings{outbox: out, nodes: m.nodes, pending: make(map[string]*listing)}
 	m.sites = usedSites{outbox: out, nodes: m.nodes}
 	if state.Known {
-		m.target.set(state.Assignment)
-		m.presence.layout = state.Assignment.layoutID()
-		m.layouts.assigned(state.Assignment)
-		m.nodes.assign(time.Time{}, state.Assignment, renewal{})
+		a := state.Assignment.verified()
+		m.target.set(a)
+		m.presence.layout = a.layoutID()
+		m.layouts.assigned(a)
+		m.nodes.assign(time.Time{}, a, renewal{})
 		m.nodes.recall(state.Kept)
 		m.target.kept = m.nodes.kept()
 		m.nodes.restore(state.Nodes)

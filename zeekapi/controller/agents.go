@@ -1,7 +1,7 @@
 package controller
 
 import (
-	"cmp"
+	"crypto/sha256"
 	"slices"
 
 	"github.com/google/uuid"
@@ -32,7 +32,9 @@ type agent struct {
 	layoutForm uint64
 	revision   uint64
 
-	layout string // ID of a layout that the agent has: the last one sent, or of which it said so; "" for none
+	// layouts are the IDs of two layouts that the agent has, the one sent last at first, and the
+	// one of which it said so: that of its assignment. "" stands for none.
+	layouts [2]string
 
 	claim string // ID of the AgentLeaderRequest to the agent, "" if there was none
 
@@ -59,7 +61,20 @@ func (a *agent) keepsLayouts() bool { return a.checks() && a.revision >= 4 }
 // as a whole, it may not have the layout. Then the layout is sent again before the next request.
 func (a *agent) answered(results []zeekapi.Result) {
 	if slices.ContainsFunc(results, func(r zeekapi.Result) bool { return !r.Success && r.Node == "" }) {
-		a.layout = ""
+		a.layouts = [2]string{}
+	}
+}
+
+// hasLayout reports whether the agent is known to have a layout.
+func (a *agent) hasLayout(id string) bool { return id != "" && slices.Contains(a.layouts[:], id) }
+
+// sentLayout records that a layout was sent to the agent.
+func (a *agent) sentLayout(id string) { a.layouts = [2]string{id, a.layouts[0]} }
+
+// saysLayout records that the agent says that it has a layout.
+func (a *agent) saysLayout(id string) {
+	if len(id) == sha256.Size*2 && !a.hasLayout(id) {
+		a.layouts[1] = id
 	}
 }
 
@@ -242,5 +257,6 @@ func (a *agents) describe(peer uuid.UUID, msg zeekapi.AgentDescription) {
 		a.changed = append(a.changed, d.Name) // agents repeat their descriptions
 	}
 	d.described, d.process, d.zeek = true, msg.Agent, msg.Zeek
-	d.layoutForm, d.revision, d.layout = msg.LayoutForm, msg.Revision, cmp.Or(msg.Layout, d.layout)
+	d.layoutForm, d.revision = msg.LayoutForm, msg.Revision
+	d.saysLayout(msg.Layout)
 }

@@ -37,7 +37,7 @@ var layers = []string{
 	"snapshot.go", "machine.go", "check.go",
 
 	// I/O.
-	"access.go", "ledger.go", "entries.go", "fileschema.go", "storefile.go", "store.go", "leadership.go", "livestate.go", "keeper.go", "lives.go", "dials.go", "encode.go", "config.go", "storedsites.go", "space.go", "forwarding.go", "perform.go", "listen.go", "run.go",
+	"access.go", "ledger.go", "entries.go", "fileschema.go", "storefile.go", "store.go", "leadership.go", "livestate.go", "keeper.go", "lives.go", "dials.go", "encode.go", "config.go", "storedsites.go", "space.go", "forwarding.go", "perform.go", "leaving.go", "listen.go", "run.go",
 }
 
 // noImporter resolves no imports. The test needs only the declarations of the

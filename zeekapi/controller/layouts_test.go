@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -98,11 +99,31 @@ func TestLayoutThatAgentsHave(t *testing.T) {
 	}
 	next(peer(1), peer(7), "#13", "")
 	b.expectLayouts(peer(7).ID)
-	deployed := b.layouts[peer(7).ID]
+	deployed := b.layouts[peer(7).ID][0]
 	next(peer(7), peer(8), "#12", deployed)
 	b.expectLayouts()
 	next(peer(8), peer(9), "#12", zeekapi.PackedLayout("another").ID())
 	b.expectLayouts(peer(9).ID)
+}
+
+// An agent that repeats its description has both the layout that was sent last and that of its
+// assignment.
+func TestLayoutOfCheckAndAssignment(t *testing.T) {
+	b, agent := layoutsBench(t)
+	assigned := b.layouts[peer(1).ID][0]
+	moved := config("c3", "a")
+	moved.Nodes[0].Name = "other"
+	for i, next := range []struct {
+		config zeekapi.Configuration
+		sent   []uuid.UUID
+	}{{moved, []uuid.UUID{peer(1).ID}}, {config("c2", "a"), nil}, {moved, nil}} {
+		agent(zeekapi.AgentDescription{Instance: "a", LayoutForm: zeekapi.LayoutForm, Revision: zeekapi.AgentRevision, Layout: assigned})
+		id, check := fmt.Sprintf("next%d", i), fmt.Sprintf("#%d", i+2)
+		b.stageQuietly(next.config)
+		b.client(deploy(id), "to a: AgentCheckRequest "+check+" "+next.config.ID)
+		agent(checked(check, problem("w", "no")), "answer DeployResponse "+id+` [F a w no = ["", "no"]] `+refused)
+		b.expectLayouts(next.sent...)
+	}
 }
 
 // Agents of earlier revisions get the layout in the request.

@@ -388,13 +388,19 @@ func (m *Machine) fromClient(by broker.Peer, msg zeekapi.Message) {
 // pass passes a request to the leader.
 func (m *Machine) pass(by broker.Peer, msg zeekapi.Message) {
 	switch {
+	case m.passed.has(by, msg):
+		m.requests.repeated(by, msg)
 	case m.passed.of(by.ID) >= maxForwardsPerClient:
 		m.requests.excess(by, msg)
-	case !m.passed.add(by, msg):
-		m.requests.repeated(by, msg)
 	default:
+		m.passed.add(by, msg)
 		m.out.emit(Forward{By: by, Message: msg})
 	}
+}
+
+// underWay reports whether a client has a request with the same ID that has no response yet.
+func (m *Machine) underWay(by broker.Peer, msg zeekapi.Message) bool {
+	return m.requests.pending[msg.RequestID()] != nil || m.passed.has(by, msg)
 }
 
 // Deadline returns the time of the next Tick that the machine needs. The result

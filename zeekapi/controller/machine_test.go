@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,8 +35,8 @@ type bench struct {
 	log     *lines
 	nodes   bool // describes also the nodes that agents are to run
 
-	layouts map[uuid.UUID]string // ID of the last layout that each peer got
-	sent    []uuid.UUID          // peers that got layouts
+	layouts map[uuid.UUID][]string // IDs of the layouts that each peer got or has
+	sent    []uuid.UUID            // peers that got layouts
 }
 
 func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *bench {
@@ -45,7 +46,7 @@ func newBench(t *testing.T, saved map[controller.Slot]zeekapi.Configuration) *be
 // newBenchOf returns a bench with a machine that starts with a stored state.
 func newBenchOf(t *testing.T, state controller.State) *bench {
 	b := &bench{t: t, now: testStart, log: new(lines), state: state.Clone(), saved: make(map[controller.Slot]zeekapi.Configuration),
-		layouts: make(map[uuid.UUID]string)}
+		layouts: make(map[uuid.UUID][]string)}
 	maps.Copy(b.saved, state.Configs)
 	b.machine = newMachine(controller.DefaultSettings(), state.Clone(), func() string {
 		b.ids++
@@ -83,7 +84,7 @@ func (b *bench) client(msg zeekapi.Message, want ...string) {
 func (b *bench) agent(p broker.Peer, msg zeekapi.Message, want ...string) {
 	b.t.Helper()
 	if d, ok := msg.(zeekapi.AgentDescription); ok && d.Layout != "" {
-		b.layouts[p.ID] = d.Layout
+		b.layouts[p.ID] = append(b.layouts[p.ID], d.Layout)
 	}
 	b.do(controller.FromAgent{Peer: p, Message: msg}, want...)
 }
@@ -128,7 +129,7 @@ func (b *bench) take(outputs []controller.Output) (described []string) {
 			b.supplied(o)
 			continue
 		case controller.ToAgent:
-			if id := layoutIn(o.Message); id != "" && b.layouts[o.Peer] != id {
+			if id := layoutIn(o.Message); id != "" && !slices.Contains(b.layouts[o.Peer], id) {
 				b.t.Errorf("%s is to use a layout that it does not have", o.Instance)
 			}
 		case controller.Save:
@@ -151,7 +152,7 @@ func (b *bench) take(outputs []controller.Output) (described []string) {
 // supplied takes a layout that is sent to agents.
 func (b *bench) supplied(to controller.ToAgents) {
 	for _, peer := range to.Peers {
-		b.layouts[peer] = to.Message.(zeekapi.AgentLayout).ID
+		b.layouts[peer] = append(b.layouts[peer], to.Message.(zeekapi.AgentLayout).ID)
 	}
 	b.sent = append(b.sent, to.Peers...)
 }

@@ -38,16 +38,16 @@ type passedRequest struct {
 
 func newPassed() *passed { return &passed{requests: make(map[passedKey]passedRequest)} }
 
-// add records a request that is passed to the leader. It returns false if the client has a
-// request with the same ID that has no response yet.
-func (p *passed) add(by broker.Peer, msg zeekapi.Message) bool {
-	key := passedKey{by.ID, msg.RequestID()}
-	if _, known := p.requests[key]; known {
-		return false
-	}
+// has reports whether the client has a request with the same ID that has no response yet.
+func (p *passed) has(by broker.Peer, msg zeekapi.Message) bool {
+	_, known := p.requests[passedKey{by.ID, msg.RequestID()}]
+	return known
+}
+
+// add records a request that is passed to the leader.
+func (p *passed) add(by broker.Peer, msg zeekapi.Message) {
 	p.sequence++
-	p.requests[key] = passedRequest{p.sequence, msg}
-	return true
+	p.requests[passedKey{by.ID, msg.RequestID()}] = passedRequest{p.sequence, msg}
 }
 
 // of returns the number of requests of a client.

@@ -25,6 +25,7 @@ type runner struct {
 	fetches *fetches
 
 	forwards *forwards
+	left     []Input // that nobody took before the end
 }
 
 // perform stores the changes, and then carries out the outputs. It returns the
@@ -96,28 +97,6 @@ func (r *runner) keepSites(o KeepSites) {
 		r.Log.Warn().Err(err).Msg("cannot remove sites that no configuration needs")
 	}
 }
-
-// leave responds to the requests that are still pending at the end. It does not wait for
-// clients that do not read.
-func (r *runner) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
-	defer cancel()
-	for _, o := range r.lives.leave() {
-		if o, ok := o.(ToClients); ok {
-			r.answerAll(ctx, o.Peer, o.Message)
-		}
-	}
-	for in := range r.workers.Rest(ctx) {
-		switch in := in.(type) {
-		case SiteStored:
-			r.answerAll(ctx, in.Peer, in.Response)
-		case AlertsTested:
-			r.answerAll(ctx, in.Peer, in.Response)
-		}
-	}
-}
-
-const leaveTimeout = time.Second
 
 // maxCompletions is the largest number of sites that are verified at the same time, outside
 // the loop.

@@ -158,8 +158,8 @@ func (p *plan) question(to *agent, o sendOptions) question {
 func (p *plan) supply(a *agents, instances ...string) {
 	var peers []uuid.UUID
 	for _, name := range instances {
-		if to := a.of(name); to != nil && to.keepsLayouts() && to.layout != p.layoutID && p.layout != "" {
-			to.layout = p.layoutID
+		if to := a.of(name); to != nil && to.keepsLayouts() && p.layout != "" && !to.hasLayout(p.layoutID) {
+			to.sentLayout(p.layoutID)
 			peers = append(peers, to.peer)
 		}
 	}
@@ -170,7 +170,7 @@ func (p *plan) supply(a *agents, instances ...string) {
 
 // layoutFor returns the layout for a request to an agent, or its ID if the agent has it.
 func (p *plan) layoutFor(a *agent) (layout zeekapi.PackedLayout, id string) {
-	if a.layout == p.layoutID {
+	if a.hasLayout(p.layoutID) {
 		return "", p.layoutID
 	}
 	return p.layout, ""

@@ -65,6 +65,7 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 	loop := eventloop.Config[Input, Output]{
 		Machine: l, Batch: inputBatch, Tick: Tick{}, Shutdown: Shutdown{},
 		Memory: memory, Perform: r.perform, Started: cfg.Loaded, Beat: cfg.Beat, Ending: cfg.Ending,
+		Left: func(in Input) { r.left = append(r.left, in) },
 	}
 	loop.Sources = append(loop.Sources, r.workers.Next, r.fetches.workers.Next, r.forwards.workers.Next)
 	if cfg.Alerts != nil {

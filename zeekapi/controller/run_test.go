@@ -318,14 +318,16 @@ func TestRunEndsWithRequests(t *testing.T) {
 	}
 }
 
-// slowAlerts are alerts whose test lasts until the controller ends.
-type slowAlerts struct{ begun chan struct{} }
+// slowAlerts are alerts whose test lasts until end is closed, or the controller ends.
+type slowAlerts struct{ end chan struct{} }
 
 func (slowAlerts) Present() zeekapi.Alerts { return zeekapi.Alerts{} }
 
 func (s slowAlerts) Test(ctx context.Context, id string) []zeekapi.Result {
-	close(s.begun)
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-s.end:
+	}
 	return []zeekapi.Result{zeekapi.Failure(id, "not sent")}
 }
 
@@ -334,17 +336,83 @@ func (slowAlerts) Next(ctx context.Context) ([]zeekapi.ClusterEvent, error) {
 	return nil, ctx.Err()
 }
 
-// What is done outside the loop when the controller ends has a response, too.
+// farSites has no sites, and asks other machines for all of them until the controller ends.
+type farSites struct{ controller.RemoteSites }
+
+func (farSites) Keep([]string, time.Duration) error { return nil }
+func (farSites) Local(string) bool                  { return false }
+func (farSites) Fetch(ctx context.Context, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Every request that is under way when the controller ends has a response: also those of which
+// the work is done outside the loop, or whose input waits for the loop.
 func TestRunEndsWithWork(t *testing.T) {
-	alerts := slowAlerts{make(chan struct{})}
-	n := run(t, controller.Config{Dialects: allDialects, Alerts: alerts})
-	client := n.client(own)
-	client.send(own.Topics.Controller, zeekapi.TestAlertsRequest{ReqID: zeekapi.ReqID{ID: "r1"}})
-	<-alerts.begun
-	n.cancel()
-	answer, ok := client.receive()
-	if want := "answer TestAlertsResponse r1 [F not sent]"; !ok || describe(controller.ToClients{Message: answer}) != want {
-		t.Errorf("got %v, want %s", answer, want)
+	id := zeekapi.ReqID{ID: "r1"}
+	test, download := zeekapi.TestAlertsRequest{ReqID: id}, zeekapi.DownloadSiteRequest{ReqID: id, Site: strings.Repeat("0", 64)}
+	const tested, refused = "answer TestAlertsResponse r1 [F not sent]", "r1 [F the controller is shutting down]"
+	for _, tt := range []struct {
+		name string
+		work func(e *endingWork)
+		want string
+	}{
+		{"alert test", func(e *endingWork) { e.ask(test) }, tested},
+		{"alert test whose result waits", func(e *endingWork) { e.ask(test); e.block(); close(e.tested) }, tested},
+		{"download", func(e *endingWork) { e.ask(download) }, "answer DownloadSiteResponse " + refused},
+		{"download, graceful end", func(e *endingWork) { e.ask(download); close(e.ending) }, "answer DownloadSiteResponse " + refused},
+		{"request that waits", func(e *endingWork) { e.block(); e.ask(zeekapi.StatusRequest{ReqID: id}) }, "answer StatusResponse r1 "}, // refused or not
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := &endingWork{tested: make(chan struct{}), ending: make(chan struct{}), resume: make(chan struct{})}
+				n := run(t, controller.Config{
+					Dialects: allDialects, Alerts: slowAlerts{e.tested}, Sites: farSites{}, Ending: e.ending, Observe: e.observe,
+				})
+				e.client = n.client(own)
+				tt.work(e)
+				synctest.Wait()
+				n.cancel()
+				close(e.resume)
+				if got := e.response(t, "r1"); !strings.HasPrefix(got, tt.want) {
+					t.Errorf("got %s, want %s", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// endingWork is a controller that ends, with its client.
+type endingWork struct {
+	client                 *party
+	tested, ending, resume chan struct{}
+}
+
+func (e *endingWork) ask(msg zeekapi.Message) {
+	e.client.send(own.Topics.Controller, msg)
+	synctest.Wait()
+}
+
+// block makes the loop take no further input until resume is closed.
+func (e *endingWork) block() { e.ask(zeekapi.HistoryRequest{ReqID: zeekapi.ReqID{ID: "block"}}) }
+
+func (e *endingWork) observe(_ controller.Snapshot, in controller.Input, _ []controller.Output) {
+	if c, ok := in.(controller.FromClient); ok && zeekapi.RequestOf(c.Message) == zeekapi.HistoryCall.Request {
+		<-e.resume
+	}
+}
+
+// response returns the response to a request.
+func (e *endingWork) response(t *testing.T, id string) string {
+	t.Helper()
+	for {
+		msg, ok := e.client.receive()
+		if !ok {
+			t.Fatal("no response")
+		}
+		if request, _ := zeekapi.ResponseOf(msg); request != nil && msg.RequestID() == id {
+			return describe(controller.ToClients{Message: msg})
+		}
 	}
 }
 

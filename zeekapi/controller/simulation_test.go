@@ -91,12 +91,12 @@ type simulation struct {
 
 	agents  []*simAgent
 	byName  map[string]*simAgent
-	peers   map[uuid.UUID]bool                 // connected to the controller
-	welcome map[string]uuid.UUID               // peers that got a welcome request, by its ID
-	layouts map[uuid.UUID]zeekapi.PackedLayout // the last one sent to each connected peer
-	greeted map[uuid.UUID]bool                 // peers that responded to a welcome request
-	ran     map[string]map[string]bool         // configurations that agents ran, by instance
-	pending map[string]time.Time               // deadlines of requests
+	peers   map[uuid.UUID]bool                   // connected to the controller
+	welcome map[string]uuid.UUID                 // peers that got a welcome request, by its ID
+	layouts map[uuid.UUID][]zeekapi.PackedLayout // the last ones sent to each connected peer
+	greeted map[uuid.UUID]bool                   // peers that responded to a welcome request
+	ran     map[string]map[string]bool           // configurations that agents ran, by instance
+	pending map[string]time.Time                 // deadlines of requests
 
 	settings controller.Settings
 
@@ -287,7 +287,7 @@ func (s *simulation) deliver(do func()) {
 func (s *simulation) startController() {
 	s.life++
 	s.crashed = false
-	s.peers, s.layouts = make(map[uuid.UUID]bool), make(map[uuid.UUID]zeekapi.PackedLayout)
+	s.peers, s.layouts = make(map[uuid.UUID]bool), make(map[uuid.UUID][]zeekapi.PackedLayout)
 	s.welcome = make(map[string]uuid.UUID)
 	s.greeted = make(map[uuid.UUID]bool)
 	s.impostors.reset()
@@ -683,19 +683,24 @@ func (a *simAgent) run(msg zeekapi.Message, named zeekapi.PackedLayout) {
 	}
 }
 
+// keptLayouts is the number of layouts that an agent keeps besides that of its assignment.
+const keptLayouts = 3
+
 // supply sends a layout to agents. It arrives before the messages that are sent later, and
 // a peer that loses it is lost itself.
 func (s *simulation) supply(o controller.ToAgents) {
+	sent := o.Message.(zeekapi.AgentLayout).Layout
 	for _, peer := range o.Peers {
-		s.layouts[peer] = o.Message.(zeekapi.AgentLayout).Layout
+		kept := slices.DeleteFunc(s.layouts[peer], func(l zeekapi.PackedLayout) bool { return l == sent })
+		s.layouts[peer] = append(kept, sent)[max(0, len(kept)+1-keptLayouts):]
 	}
 }
 
 // named returns the layout that a message names, "" if it names none. The result is false if
-// the agent does not have it: it keeps more layouts, but the controller cannot know that.
+// the agent does not have it.
 func (s *simulation) named(a *simAgent, o controller.ToAgent) (zeekapi.PackedLayout, bool) {
 	id := layoutIn(o.Message)
-	for _, l := range []zeekapi.PackedLayout{s.layouts[o.Peer], a.layout, a.former} {
+	for _, l := range append(slices.Clone(s.layouts[o.Peer]), a.layout, a.former) {
 		if l != "" && l.ID() == id {
 			return l, true
 		}

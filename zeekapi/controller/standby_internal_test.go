@@ -314,6 +314,9 @@ func TestForwardsOfOneClient(t *testing.T) {
 		t.Errorf("%v requests are forwarded", counts)
 	}
 	expectTexts(t, "responses", responses(outputs), fmt.Sprintf("%d false %s", maxForwardsPerClient, errTooMany))
+	if again := b.take(inputs[3]); len(again) > 0 {
+		t.Errorf("a request that is repeated while the leader has it: %v", again)
+	}
 }
 
 // Outputs that wait for a site of another machine are performed when the site is on this one. A

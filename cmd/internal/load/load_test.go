@@ -340,7 +340,7 @@ func cluster(n, round int) zeekapi.Configuration {
 // process is a controller process. It may be started again after its end.
 type process struct {
 	cmd               *exec.Cmd
-	command           []string
+	command, env      []string
 	native, websocket string
 	stderr            *os.File
 }
@@ -348,12 +348,19 @@ type process struct {
 func startController(t *testing.T, binary string, args ...string) *process {
 	t.Helper()
 	p := &process{native: peertest.FreeAddress(t), websocket: peertest.FreeAddress(t)}
+	p.command = append([]string{binary, "controller", "--name", "controller", "--state-dir", t.TempDir(), "--tls", *tlsMode,
+		"--listen", p.native, "--websocket-listen", p.websocket, "--log-level", "warn", "--request-timeout-interval", "2m"}, args...)
+	p.startFirst(t)
+	return p
+}
+
+// startFirst starts the process, and stops it at the end of the test.
+func (p *process) startFirst(t *testing.T) {
+	t.Helper()
 	var err error
 	if p.stderr, err = os.Create(filepath.Join(t.TempDir(), "stderr")); err != nil {
 		t.Fatal(err)
 	}
-	p.command = append([]string{binary, "controller", "--name", "controller", "--state-dir", t.TempDir(), "--tls", *tlsMode,
-		"--listen", p.native, "--websocket-listen", p.websocket, "--log-level", "warn", "--request-timeout-interval", "2m"}, args...)
 	p.start(t)
 	t.Cleanup(func() {
 		if p.cmd.ProcessState == nil {
@@ -365,14 +372,13 @@ func startController(t *testing.T, binary string, args ...string) *process {
 			t.Logf("the controller's log:\n%.4000s", text)
 		}
 	})
-	return p
 }
 
 // start starts the process.
 func (p *process) start(t *testing.T) {
 	t.Helper()
 	p.cmd = exec.Command(p.command[0], p.command[1:]...)
-	p.cmd.Stderr = p.stderr
+	p.cmd.Env, p.cmd.Stderr = append(os.Environ(), p.env...), p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

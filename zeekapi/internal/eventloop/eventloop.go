@@ -114,6 +114,10 @@ type Config[In, Out any] struct {
 	// closed. When the machine has ended, it still gets the inputs that wait.
 	Ending <-chan struct{}
 
+	// Left, if non-nil, is called for each input that a Source returned and the machine
+	// did not take before Run ended. The order is that of the inputs of each Source.
+	Left func(In)
+
 	// Now returns the current time. Nil means time.Now.
 	Now func() time.Time
 }
@@ -172,6 +176,7 @@ func Run[In, Out any](ctx context.Context, c Config[In, Out]) error {
 	err = l.run(ctx)
 	cancel(nil)
 	sources.Wait()
+	l.leave()
 	var failed *sourceError
 	switch {
 	case err != nil && !(parent.Err() != nil && errors.Is(err, parent.Err())):
@@ -191,6 +196,9 @@ type loop[In, Out any] struct {
 	inputs chan weighed[In]
 	memory *budget
 	ticked time.Time // last Tick, at first the start
+
+	mu   sync.Mutex
+	held []In // taken from a Source, and not put into the queue before the end
 }
 
 // weighed is an input and the memory that it takes.
@@ -213,14 +221,38 @@ func (l *loop[In, Out]) collect(ctx context.Context, next Source[In]) error {
 		if l.Memory != nil {
 			w.bytes = l.Memory(in)
 		}
-		if !l.memory.take(ctx, w.bytes) {
+		if !l.put(ctx, w) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.held = append(l.held, in)
 			return nil
 		}
-		select {
-		case l.inputs <- w:
-		case <-ctx.Done():
-			return nil
-		}
+	}
+}
+
+// put puts an input into the queue. It returns false when ctx is done.
+func (l *loop[In, Out]) put(ctx context.Context, w weighed[In]) bool {
+	if !l.memory.take(ctx, w.bytes) {
+		return false
+	}
+	select {
+	case l.inputs <- w:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// leave calls Left. The sources have ended.
+func (l *loop[In, Out]) leave() {
+	if l.Left == nil {
+		return
+	}
+	for range len(l.inputs) {
+		l.Left((<-l.inputs).in)
+	}
+	for _, in := range l.held {
+		l.Left(in)
 	}
 }
 

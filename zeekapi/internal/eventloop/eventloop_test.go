@@ -316,6 +316,36 @@ func TestRunPassesQueuedInputsAfterEnd(t *testing.T) {
 	})
 }
 
+// At the end, each input of a source was either taken by the machine or is left.
+func TestInputsAreLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness()
+		var all []string
+		resume := make(chan struct{})
+		perform := h.Perform
+		h.InputQueue = 1
+		h.Left = func(in string) { all = append(all, in) }
+		h.Perform = func(ctx context.Context, out []string) ([]string, error) {
+			if out[0] == "a" {
+				<-resume
+			}
+			return perform(ctx, out)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		wait := h.start(ctx)
+		for _, in := range []string{"a", "b", "c"} { // one is taken, one waits, and one is held by the source
+			h.source <- in
+			synctest.Wait()
+		}
+		cancel()
+		close(resume)
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+		equal(t, "inputs", append(h.observed[1:], all...), []string{"a", "b", "c"})
+	})
+}
+
 func TestSourcesWaitForFullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness()
