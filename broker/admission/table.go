@@ -45,8 +45,8 @@ const (
 )
 
 // An established connection that has sent nothing since is, for the time freshFor,
-// closed after the others whose holders have as many connections: it may still wait for
-// its first response, while those that send many requests always seem younger.
+// closed after the others of its holder: it may still wait for its first response, while
+// those that send many requests always seem younger.
 const freshFor = instant(time.Second)
 
 // creditPerHandshake is the number of connections that may be refused because of
@@ -288,18 +288,30 @@ func (t *table) victim(now instant, e *entry, l limit) *entry {
 }
 
 // worst returns the connection of a stage that is to be closed first, of those for
-// which may returns true, or nil.
-func (t *table) worst(now instant, s stage, may func(*entry) bool) (worst *entry) {
+// which may returns true, or nil. Of the connections of its holder, those that may wait for
+// their first response are closed last.
+func (t *table) worst(now instant, s stage, may func(*entry) bool) *entry {
+	first := t.first(now, s, may, urgency.before)
+	if first == nil || !first.urgency(now).fresh {
+		return first
+	}
+	ofHolder := func(o *entry) bool { return o.owner == first.owner && may(o) }
+	return t.first(now, s, ofHolder, urgency.beforeOfHolder)
+}
+
+// first returns the first connection of a stage in an order, of those for which may returns
+// true, or nil.
+func (t *table) first(now instant, s stage, may func(*entry) bool, before func(u, v urgency) bool) (first *entry) {
 	var most urgency
 	for _, o := range t.entries[s] {
 		if !may(o) {
 			continue
 		}
-		if u := o.urgency(now); worst == nil || u.before(most) {
-			worst, most = o, u
+		if u := o.urgency(now); first == nil || before(u, most) {
+			first, most = o, u
 		}
 	}
-	return worst
+	return first
 }
 
 // expendable reports whether o may be closed in favor of e, whose holder then has
@@ -350,12 +362,19 @@ func (u urgency) before(v urgency) bool {
 		return u.weight > v.weight
 	case u.silent != v.silent:
 		return u.silent
-	case u.fresh != v.fresh:
-		return v.fresh
 	case u.since != v.since:
 		return u.since < v.since
 	}
 	return u.number < v.number
+}
+
+// beforeOfHolder reports whether a connection is to be closed before another one of the same
+// holder.
+func (u urgency) beforeOfHolder(v urgency) bool {
+	if u.fresh != v.fresh {
+		return v.fresh
+	}
+	return u.before(v)
 }
 
 // shed removes and returns a connection to close because the process is out of

@@ -245,6 +245,16 @@ func TestTable(t *testing.T) {
 			s.establish(local, "")
 			s.want("waiting one", one, false)
 		}},
+		{"one in use stays before new ones of other holders", Limits{Arriving: 10, Established: 3}, func(s *story) {
+			used := s.establish(operator, "")
+			others := []*entry{s.establish("198.51.100.1", ""), s.establish("198.51.100.2", "")}
+			s.wait(900 * time.Millisecond)
+			used.touch(s.now)
+			s.wait(time.Millisecond)
+			s.establish("198.51.100.3", "")
+			s.want("one in use", used, true)
+			s.want("the oldest other one", others[0], false)
+		}},
 		{"an operator who watches keeps the connection", Limits{Arriving: 10, Established: 3}, func(s *story) {
 			watches := s.establish(operator, "")
 			s.wait(time.Hour)
