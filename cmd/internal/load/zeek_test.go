@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/testbinary"
-	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 var zeekPrefix = flag.String("load.zeek", "", "prefix of an installed Zeek from 5.2 on, whose controller is compared with ours")
@@ -23,17 +21,14 @@ var zeekPrefix = flag.String("load.zeek", "", "prefix of an installed Zeek from 
 const besideRounds = 3
 
 // A pace is a measurement of one controller beside the other one.
-type pace struct {
-	deploy, getNodes time.Duration
-	cpu              time.Duration // of the controller, for one deployment
-}
+type pace struct{ deploy, getNodes time.Duration }
 
 // faster returns the smaller values of both.
 func (p pace) faster(q pace) pace {
 	if p == (pace{}) {
 		return q
 	}
-	return pace{min(p.deploy, q.deploy), min(p.getNodes, q.getNodes), min(p.cpu, q.cpu)}
+	return pace{min(p.deploy, q.deploy), min(p.getNodes, q.getNodes)}
 }
 
 // TestBesideZeek measures Zeek's controller and ours in turn, with the same agents, which are
@@ -45,7 +40,7 @@ func TestBesideZeek(t *testing.T) {
 	binary := testbinary.Path(t)
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "agents\tdeploy, Zeek\tours\tget-nodes, Zeek\tours\tCPU/deploy, Zeek\tours\t")
+	fmt.Fprintln(w, "agents\tdeploy, Zeek\tours\tget-nodes, Zeek\tours\t")
 	for number := range strings.SplitSeq(*sizes, ",") {
 		n, err := strconv.Atoi(number)
 		if err != nil {
@@ -59,8 +54,7 @@ func TestBesideZeek(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		fmt.Fprintf(w, "%d\t%v\t%v\t%v\t%v\t%v\t%v\t\n", n, round(zeeks.deploy), round(ours.deploy),
-			round(zeeks.getNodes), round(ours.getNodes), round(zeeks.cpu), round(ours.cpu))
+		fmt.Fprintf(w, "%d\t%v\t%v\t%v\t%v\t\n", n, round(zeeks.deploy), round(ours.deploy), round(zeeks.getNodes), round(ours.getNodes))
 	}
 	w.Flush()
 	t.Logf("agents with a simulated node each, TLS %s\n%s", *tlsMode, b.String())
@@ -69,14 +63,11 @@ func TestBesideZeek(t *testing.T) {
 // startZeek starts Zeek's controller.
 func startZeek(t *testing.T) *process {
 	t.Helper()
-	p := &process{native: peertest.FreeAddress(t), websocket: peertest.FreeAddress(t)}
-	_, native, _ := net.SplitHostPort(p.native)
-	host, web, _ := net.SplitHostPort(p.websocket)
-	_, unused, _ := net.SplitHostPort(peertest.FreeAddress(t))
-	state := t.TempDir()
+	native, web, unused, state := freePort(t), freePort(t), freePort(t), t.TempDir()
+	p := &process{native: "127.0.0.1:" + native, websocket: "127.0.0.1:" + web}
 	p.env = []string{
 		"ZEEK_CONTROLLER_NAME=controller", "ZEEK_CONTROLLER_ADDR=127.0.0.1", "ZEEK_CONTROLLER_PORT=" + native + "/tcp",
-		"ZEEK_CONTROLLER_WEBSOCKET_ADDR=" + host, "ZEEK_CONTROLLER_WEBSOCKET_PORT=" + web + "/tcp",
+		"ZEEK_CONTROLLER_WEBSOCKET_ADDR=127.0.0.1", "ZEEK_CONTROLLER_WEBSOCKET_PORT=" + web + "/tcp",
 		"ZEEK_MANAGEMENT_STATE_DIR=" + state, "ZEEK_MANAGEMENT_SPOOL_DIR=" + state,
 	}
 	p.command = []string{filepath.Join(*zeekPrefix, "bin", "zeek"), "-j", "policy/frameworks/management/controller", "Broker::default_port=" + unused + "/tcp"}
@@ -85,6 +76,19 @@ func startZeek(t *testing.T) *process {
 	}
 	p.startFirst(t)
 	return p
+}
+
+// freePort returns a port that is free at present. Zeek does not listen at all loopback
+// addresses.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
 }
 
 // measureBeside measures a controller with n agents.
@@ -98,9 +102,7 @@ func measureBeside(t *testing.T, c *process, n int) pace {
 	deploy(ctx, t, conn, n)
 	var p pace
 	const calls = 15
-	before := c.cpu(t)
 	p.deploy = median(calls, func(round int) { stage(ctx, t, conn, n, round) }, func() { deploy(ctx, t, conn, n) })
-	p.cpu = (c.cpu(t) - before) / calls
 	p.getNodes = median(calls, func(int) {}, func() {
 		if nodes, err := conn.GetNodes(ctx); err != nil || len(nodes) != n {
 			t.Fatalf("%d instances and %v, want %d", len(nodes), err, n)
@@ -109,26 +111,3 @@ func measureBeside(t *testing.T, c *process, n int) pace {
 	t.Logf("deploy %v, get-nodes %v", round(p.deploy), round(p.getNodes))
 	return p
 }
-
-// cpu returns the CPU time of the process so far, 0 if the system has no /proc.
-func (p *process) cpu(t *testing.T) time.Duration {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	_, after, _ := strings.Cut(string(text), ") ") // the name may contain spaces
-	fields := strings.Fields(after)
-	var ticks int64
-	for _, field := range fields[11:13] { // utime and stime
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * time.Second / ticksPerSecond
-}
-
-// ticksPerSecond is the unit of CPU times in /proc, which is the same on all architectures.
-const ticksPerSecond = 100
