@@ -188,7 +188,7 @@ func TestNativeCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	serveInstances(t, controller)
-	args := []string{"--controller", address.String(), "-v"}
+	args := []string{"--controller", address.String(), "-v", "--set", "client.peering_retry_delay_secs=30"} // also the limit of an attempt
 	for _, setting := range []string{"enable=yes", "certificate=" + cert, "keyfile=" + key, "passphrase=sesame"} {
 		args = append(args, "--set", "ssl."+setting)
 	}

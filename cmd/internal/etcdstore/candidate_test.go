@@ -35,6 +35,9 @@ func start(t *testing.T, c *etcdtest.Cluster, prefix, name string) *runner {
 	return startWith(t, c, prefix, name, MinLease)
 }
 
+// steadyLease is for tests in which no lease runs out, however slow the machine is.
+const steadyLease = 10 * time.Second
+
 func startWith(t *testing.T, c *etcdtest.Cluster, prefix, name string, lease time.Duration) *runner {
 	t.Helper()
 	return startConfig(t, Config{
@@ -311,7 +314,7 @@ func TestCandidateWaitsForEtcd(t *testing.T) {
 // there is space.
 func TestEtcdWithoutSpace(t *testing.T) {
 	c := etcdtest.Start(t, 1, "--quota-backend-bytes", "4000000")
-	one, two := start(t, c, "/full", "one"), start(t, c, "/full", "two")
+	one, two := startWith(t, c, "/full", "one", steadyLease), startWith(t, c, "/full", "two", steadyLease)
 	r := leader(t, 0, one, two)
 	other := two
 	if r == two {
@@ -362,7 +365,7 @@ func TestEtcdWithoutSpace(t *testing.T) {
 func TestUseIsBounded(t *testing.T) {
 	const quota = 16 << 20
 	c := etcdtest.Start(t, 1, "--quota-backend-bytes", fmt.Sprint(quota))
-	r := start(t, c, "/bounded", "one") // compacts each second
+	r := startWith(t, c, "/bounded", "one", steadyLease) // compacts each second
 	leader(t, 0, r)
 	store := r.turn().Store
 	const size = 256 << 10
