@@ -350,14 +350,29 @@ func (e *Endpoint) Targets() map[string]PeerInfo {
 // Flush waits until all current peers have received the messages published
 // before, and the subscriptions. It is not an error if a peer is lost meanwhile.
 func (e *Endpoint) Flush(ctx context.Context) error {
-	return e.each(func(l *link) error {
+	_, err := e.Confirm(ctx)
+	return err
+}
+
+// Confirm is Flush, and returns the peers that have received the messages, in no particular
+// order. They may be lost by now.
+func (e *Endpoint) Confirm(ctx context.Context) ([]PeerInfo, error) {
+	var mu sync.Mutex
+	var received []PeerInfo
+	err := e.each(func(l *link) error {
 		payload := binary.BigEndian.AppendUint64([]byte("flush"), e.token.Add(1))
 		err := l.ping(ctx, payload)
-		if l.ctx.Err() != nil {
+		switch {
+		case err == nil:
+			mu.Lock()
+			defer mu.Unlock()
+			received = append(received, l.info())
+		case l.ctx.Err() != nil:
 			return nil
 		}
 		return err
 	})
+	return received, err
 }
 
 // each calls f for all peers concurrently and returns the error of the first peer

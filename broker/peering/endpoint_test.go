@@ -654,3 +654,25 @@ func unusedAddress(t *testing.T) string {
 	defer l.Close()
 	return l.Addr().String()
 }
+
+// A peer that has received the messages is confirmed, and one that has left is not.
+func TestConfirm(t *testing.T) {
+	a, b := newEndpoint(t, Config{}), newEndpoint(t, Config{Subscriptions: []string{"t"}})
+	ctx := testContext(t)
+	toB := listen(t, b)
+	if err := a.AddPeer(toB); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.AwaitPeer(ctx, toB); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, a, "t", broker.None())
+	received, err := a.Confirm(ctx)
+	if err != nil || len(received) != 1 || received[0].Peer.ID != b.ID() {
+		t.Errorf("confirmed by %v, %v", received, err)
+	}
+	b.Close()
+	if received, err := a.Confirm(ctx); err != nil || len(received) > 0 {
+		t.Errorf("without a peer: confirmed by %v, %v", received, err)
+	}
+}

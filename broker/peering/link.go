@@ -328,7 +328,12 @@ func (l *link) ping(ctx context.Context, payload []byte) error {
 	case <-pong:
 		return nil
 	case <-l.ctx.Done():
-		return context.Cause(l.ctx)
+		select {
+		case <-pong: // before the end
+			return nil
+		default:
+			return context.Cause(l.ctx)
+		}
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

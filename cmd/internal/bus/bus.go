@@ -170,17 +170,16 @@ func (o *Options) publishNative(ctx context.Context, topic string, ev broker.Eve
 	if err := broker.PublishEvent(ctx, e, topic, ev); err != nil {
 		return err
 	}
-	if err := e.Flush(ctx); err != nil {
+	received, err := e.Confirm(ctx)
+	if err != nil {
 		return fmt.Errorf("a peer may not have received the event: %w", err)
 	}
-	// Flush ignores peers that are lost, although they may not have received the
-	// event.
-	still := make(map[uuid.UUID]time.Time)
-	for _, p := range e.Peers() {
-		still[p.Peer.ID] = p.Since
+	confirmed := make(map[uuid.UUID]time.Time) // some may be lost by now
+	for _, p := range received {
+		confirmed[p.Peer.ID] = p.Since
 	}
 	for _, p := range subscribers {
-		if !still[p.Peer.ID].Equal(p.Since) {
+		if !confirmed[p.Peer.ID].Equal(p.Since) {
 			return fmt.Errorf("lost %s, which may not have received the event", describe(p.Peer))
 		}
 		o.Status.Printf("%s has received the event", describe(p.Peer))
@@ -324,7 +323,21 @@ func Subscribe(ctx context.Context, o Options, prefixes []string, p *Printer, co
 			printed += lines
 		}
 	}
+	acknowledge(ctx, b)
 	return nil
+}
+
+// acknowledgeTime limits acknowledge.
+const acknowledgeTime = time.Second
+
+// acknowledge exchanges messages with the peers once more, so that they learn that theirs have
+// been received before this end leaves.
+func acknowledge(ctx context.Context, b broker.Bus) {
+	ctx, cancel := context.WithTimeout(ctx, acknowledgeTime)
+	defer cancel()
+	if e, ok := b.(*peering.Endpoint); ok {
+		_ = e.Flush(ctx) // the events have been printed, whatever the peers do
+	}
 }
 
 // subscribe connects to the peers. It calls fail with an error that a WebSocket server
