@@ -46,7 +46,7 @@ man: build
 # API run again, with the validator of OpenAPI, which takes minutes to compile with it.
 test:
 	@set -- $$($(GO) env CC); command -v "$$1" >/dev/null || { echo "the race detector needs a C compiler, here $$1"; exit 1; }
-	$(GO) run $(GOTESTSUM) --format pkgname -- -race -timeout 10m ./...
+	$(GO) run $(GOTESTSUM) --format pkgname -- -race -timeout 20m ./...
 	CGO_ENABLED=0 $(GO) test -trimpath -run '^Test(Simulation|StoreDetectsDamage)$$' ./zeekapi/controller
 	CGO_ENABLED=0 $(GO) test -trimpath ./zeekapi/httpapi
 	$(GO) run ./cmd/zeekwire decode --check testdata/recordings/*/*.jsonl

@@ -45,7 +45,7 @@ func (p *rawPeer) announce(n int) {
 func TestIncompleteFramesOfManyPeers(t *testing.T) {
 	const peers, announced, sent, limit, messages = 60, 60_000_000, 3 << 20, 16 << 20, 50
 	var log syncBuffer
-	e := newEndpoint(t, Config{ID: smallID, Subscriptions: []string{"t"}, MaxIncomplete: limit, Log: zerolog.New(&log)})
+	e := newEndpoint(t, Config{ID: smallID, Subscriptions: []string{"t"}, MaxIncomplete: limit, PingInterval: -1, StallTimeout: time.Hour, Log: zerolog.New(&log)})
 	address := listen(t, e)
 	good := connect(t, address, largeID)
 	var attackers []*rawPeer
@@ -173,7 +173,7 @@ func TestLargeFramesAreReleased(t *testing.T) {
 // As long as Next is not called, only a few frames are decoded.
 func TestDecodedMessagesWait(t *testing.T) {
 	const elements = 1 << 20
-	e := newEndpoint(t, Config{ID: smallID, Subscriptions: []string{"t"}, ReceiveQueue: 1, ReceiveOverflow: broker.OverflowBlock})
+	e := newEndpoint(t, Config{ID: smallID, Subscriptions: []string{"t"}, ReceiveQueue: 1, ReceiveOverflow: broker.OverflowBlock, PingInterval: -1})
 	address := listen(t, e)
 	payload := bin.Append(nil, broker.Vector(make([]broker.Value, elements)...))
 	var peers []*rawPeer
@@ -327,7 +327,7 @@ func TestInvalidMemoryLimits(t *testing.T) {
 // together are limited.
 func TestUnsentMessagesOfManyPeers(t *testing.T) {
 	const peers, limit, size = 20, 4 << 20, 1 << 20
-	e := newEndpoint(t, Config{ID: smallID, MaxUnsent: limit, ByeTimeout: time.Millisecond})
+	e := newEndpoint(t, Config{ID: smallID, MaxUnsent: limit, PingInterval: -1, ByeTimeout: time.Millisecond})
 	address := listen(t, e)
 	reader := connect(t, address, largeID, "t")
 	next[broker.PeerAdded](t, e)

@@ -84,7 +84,7 @@ func TestIncompleteMessagesOfManyClients(t *testing.T) {
 	const clients, announced, sent, limit, messages = 60, 60_000_000, 3 << 20, 16 << 20, 50
 	n := newNetwork(t)
 	var log syncBuffer
-	s := serve(t, n, websocket.ServerConfig{MaxIncomplete: limit, Private: true, PingInterval: -1, Log: zerolog.New(&log)})
+	s := serve(t, n, websocket.ServerConfig{MaxIncomplete: limit, Private: true, PingInterval: -1, StallTimeout: time.Hour, Log: zerolog.New(&log)})
 	good := subscribed(t, n)
 	goodPeer := next[broker.PeerAdded](t, s).Peer
 	var attackers []*rawClient

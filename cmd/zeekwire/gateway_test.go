@@ -208,7 +208,7 @@ func startNATS(t *testing.T, config *tls.Config) string {
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the server of NATS does not start")
 	}
 	return s.ClientURL()

@@ -205,7 +205,7 @@ func TestWrongTokens(t *testing.T) {
 // TestFloods checks the limits of requests, bodies and streams.
 func TestFloods(t *testing.T) {
 	c := start(t, clientsFile, func(cfg *httpapi.Config) {
-		cfg.Limits = httpapi.Limits{Rate: 50, StreamsPerClient: 2, Body: 1000, Memory: 100_000}
+		cfg.Limits = httpapi.Limits{Rate: 5, StreamsPerClient: 2, Body: 1000, Memory: 100_000}
 	})
 	alice, bob := "Authorization: Bearer "+aliceToken, "Authorization: Bearer "+bobToken
 	c.want(413, "larger than 1000 bytes", "POST", "/api/v1/diffs", `{"id":"`+strings.Repeat("x", 2000)+`"}`, alice)

@@ -55,7 +55,7 @@ func (s *natsServer) start() {
 		s.t.Fatal(err)
 	}
 	running.Start()
-	if !running.ReadyForConnections(10 * time.Second) {
+	if !running.ReadyForConnections(time.Minute) {
 		s.t.Fatal("the server of NATS does not start")
 	}
 	s.running = running

@@ -100,6 +100,10 @@ func (p *parsedKeys) set(k parseKey, good bool) {
 	}
 }
 
+// outputDelay is the time for which the output of an ended process is read. Its children may
+// hold that for longer.
+const outputDelay = 10 * time.Second
+
 // tryParse makes Zeek parse the scripts of a node, with its environment and in its
 // directory, which may contain scripts. The node may still run there, so the cluster layout
 // is in a temporary directory.
@@ -127,10 +131,12 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = outputDelay
 	var stdout, stderr limitedBuffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
+	if err = cmd.Run(); errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // Zeek has ended well, and only a child of it holds the output
+	}
 	outputs := zeekapi.NodeOutputs{Stdout: lastLines(stdout.buf.Bytes(), l.config.OutputLines), Stderr: lastLines(stderr.buf.Bytes(), l.config.OutputLines)}
 	if exit := new(exec.ExitError); errors.As(err, &exit) {
 		err = fmt.Errorf("scripts do not load (%w)", err)
