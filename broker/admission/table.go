@@ -299,8 +299,8 @@ func (t *table) worst(now instant, s stage, may func(*entry) bool) *entry {
 	return t.first(now, s, ofHolder, urgency.beforeOfHolder)
 }
 
-// first returns the first connection of a stage in an order, of those for which may returns
-// true, or nil.
+// first returns the first connection of a stage in the order of before. It considers those for
+// which may returns true, and returns nil if there are none.
 func (t *table) first(now instant, s stage, may func(*entry) bool, before func(u, v urgency) bool) (first *entry) {
 	var most urgency
 	for _, o := range t.entries[s] {

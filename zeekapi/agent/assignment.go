@@ -94,9 +94,9 @@ func (a *Assignment) layoutID() string {
 	return a.LayoutID
 }
 
-// verified returns a without the ID of the layout if the layout has another one, because the
-// file of the state was damaged or edited. The controller then sends the layout again. a may be
-// nil.
+// verified returns a, which may be nil. If the layout does not match its ID, because the state
+// file was damaged or edited, the result has no LayoutID, so that the controller sends the
+// layout again.
 func (a *Assignment) verified() *Assignment {
 	if a.layoutID() == "" || a.Layout.Pack().ID() == a.LayoutID {
 		return a

@@ -32,8 +32,9 @@ type agent struct {
 	layoutForm uint64
 	revision   uint64
 
-	// layouts are the IDs of two layouts that the agent has, the one sent last at first, and the
-	// one of which it said so: that of its assignment. "" stands for none.
+	// layouts has the IDs of two layouts that the agent has. The first one was sent last. The
+	// second one was sent before, or the agent has reported it, which it does for the layout
+	// of its assignment. "" stands for none.
 	layouts [2]string
 
 	claim string // ID of the AgentLeaderRequest to the agent, "" if there was none
@@ -71,8 +72,8 @@ func (a *agent) hasLayout(id string) bool { return id != "" && slices.Contains(a
 // sentLayout records that a layout was sent to the agent.
 func (a *agent) sentLayout(id string) { a.layouts = [2]string{id, a.layouts[0]} }
 
-// saysLayout records that the agent says that it has a layout.
-func (a *agent) saysLayout(id string) {
+// reportedLayout records that the agent reports that it has a layout.
+func (a *agent) reportedLayout(id string) {
 	if len(id) == sha256.Size*2 && !a.hasLayout(id) {
 		a.layouts[1] = id
 	}
@@ -258,5 +259,5 @@ func (a *agents) describe(peer uuid.UUID, msg zeekapi.AgentDescription) {
 	}
 	d.described, d.process, d.zeek = true, msg.Agent, msg.Zeek
 	d.layoutForm, d.revision = msg.LayoutForm, msg.Revision
-	d.saysLayout(msg.Layout)
+	d.reportedLayout(msg.Layout)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
+	"github.com/zeekwire/zeekwire/zeekapi/internal/eventloop"
 )
 
 // leaveTimeout limits the time in which the last responses are sent.
@@ -25,26 +26,25 @@ func (r *runner) leave(ctx context.Context) {
 			r.answerAll(ctx, o.Peer, o.Message)
 		}
 	}
-	for in := range r.workers.Rest(ctx) {
-		r.leaveInput(ctx, in)
-	}
-	for in := range r.fetches.workers.Rest(ctx) {
-		r.leaveInput(ctx, in)
+	for _, w := range []*eventloop.Workers[Input]{r.workers, r.fetches.workers} {
+		for in := range w.Rest(ctx) {
+			r.leaveInput(ctx, in)
+		}
 	}
 }
 
-// leaveInput responds to a request whose input comes too late for the machine.
+// leaveInput responds to the requests of an input that arrives too late for the machine.
 func (r *runner) leaveInput(ctx context.Context, in Input) {
-	refuse := func(client uuid.UUID, req zeekapi.Message, why string) {
+	refuse := func(client uuid.UUID, req zeekapi.Message) {
 		if request := zeekapi.RequestOf(req); request != nil {
 			id := req.RequestID()
-			r.answerAll(ctx, client, request.Respond(id, zeekapi.Failure(id, "%s", why)))
+			r.answerAll(ctx, client, request.Respond(id, zeekapi.Failure(id, errEnding)))
 		}
 	}
 	switch in := in.(type) {
 	case FromClient:
 		if !r.lives.underWay(in.Peer, in.Message) {
-			refuse(in.Peer.ID, in.Message, errEnding)
+			refuse(in.Peer.ID, in.Message)
 		}
 	case SiteStored:
 		r.answerAll(ctx, in.Peer, in.Response)
@@ -57,7 +57,7 @@ func (r *runner) leaveInput(ctx context.Context, in Input) {
 	case fetched:
 		for _, o := range in.outputs {
 			if o, ok := o.(ReadSite); ok {
-				refuse(o.Peer, o.Request, errEnding)
+				refuse(o.Peer, o.Request)
 			}
 		}
 	}

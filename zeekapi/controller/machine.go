@@ -400,7 +400,7 @@ func (m *Machine) pass(by broker.Peer, msg zeekapi.Message) {
 
 // underWay reports whether a client has a request with the same ID that has no response yet.
 func (m *Machine) underWay(by broker.Peer, msg zeekapi.Message) bool {
-	return m.requests.pending[msg.RequestID()] != nil || m.passed.has(by, msg)
+	return m.requests.has(msg) || m.passed.has(by, msg)
 }
 
 // Deadline returns the time of the next Tick that the machine needs. The result

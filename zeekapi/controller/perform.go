@@ -25,7 +25,7 @@ type runner struct {
 	fetches *fetches
 
 	forwards *forwards
-	left     []Input // that nobody took before the end
+	left     []Input // inputs that the machine had not taken when the loop ended
 }
 
 // perform stores the changes, and then carries out the outputs. It returns the

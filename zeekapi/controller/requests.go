@@ -67,12 +67,15 @@ func (r *requests) admit(by broker.Peer, msg zeekapi.Message) bool {
 		r.complaints.about(by).Int("bytes", n).Str("by", nameOf(by)).Msg("ignoring a request with such a long ID")
 		return false
 	}
-	if r.pending[msg.RequestID()] != nil {
+	if r.has(msg) {
 		r.repeated(by, msg)
 		return false
 	}
 	return true
 }
+
+// has reports whether a request with the same ID is pending.
+func (r *requests) has(msg zeekapi.Message) bool { return r.pending[msg.RequestID()] != nil }
 
 // repeated logs that a request is ignored because of its ID.
 func (r *requests) repeated(by broker.Peer, msg zeekapi.Message) {

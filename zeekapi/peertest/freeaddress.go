@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"sync/atomic"
 	"testing"
 )
 
@@ -28,4 +30,26 @@ func FreeAddress(t testing.TB) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// lastPort counts the ports that FreePort has tried, so that each call tries
+// new ones.
+var lastPort atomic.Int64
+
+// FreePort returns a TCP port of 127.0.0.1 that was free a moment ago. It is for Zeek,
+// which cannot listen at every address of FreeAddress. The ports are below those that
+// systems use for outgoing connections, so that no connection takes a port before a slow
+// Zeek listens at it. They are above those of Zeek's nodes.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	const first, number = 10000, 20000
+	for range number {
+		port := first + (os.Getpid()*100+int(lastPort.Add(1)))%number
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
 }

@@ -330,13 +330,13 @@ func Subscribe(ctx context.Context, o Options, prefixes []string, p *Printer, co
 // acknowledgeTime limits acknowledge.
 const acknowledgeTime = time.Second
 
-// acknowledge exchanges messages with the peers once more, so that they learn that theirs have
-// been received before this end leaves.
+// acknowledge waits until each peer has responded once more. Meanwhile, this end answers
+// publishers that ask whether their events were received.
 func acknowledge(ctx context.Context, b broker.Bus) {
 	ctx, cancel := context.WithTimeout(ctx, acknowledgeTime)
 	defer cancel()
 	if e, ok := b.(*peering.Endpoint); ok {
-		_ = e.Flush(ctx) // the events have been printed, whatever the peers do
+		_ = e.Flush(ctx) // an error does not matter: the events have been printed
 	}
 }
 

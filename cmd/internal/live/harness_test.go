@@ -16,12 +16,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/testbinary"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 // patience limits the time of one wait. It only makes failing tests end; it is
@@ -45,27 +45,7 @@ func zeekwire(t *testing.T) string {
 	return path
 }
 
-// lastPort counts the ports that freePort has tried, so that each call tries
-// new ones.
-var lastPort atomic.Int64
-
-// freePort returns a TCP port that was free a moment ago. The ports are below
-// those that systems use for outgoing connections, so that no connection takes
-// a port before a slow Zeek listens at it. They are above those of Zeek's
-// nodes.
-func freePort(t *testing.T) int {
-	t.Helper()
-	const first, number = 10000, 20000
-	for range number {
-		port := first + (os.Getpid()*100+int(lastPort.Add(1)))%number
-		if l, err := net.Listen("tcp", at(port)); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
-}
+var freePort = peertest.FreePort
 
 func at(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 

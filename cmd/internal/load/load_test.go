@@ -264,7 +264,8 @@ func (p *process) join(ctx context.Context, t *testing.T, conn *client.Client, n
 }
 
 // connected waits until n agents are connected. It leaves the machine to them for nine tenths
-// of the time. Zeek's controller does not hear requests at first.
+// of the time. Zeek's controller ignores requests
+// until it has started.
 func connected(ctx context.Context, t *testing.T, conn *client.Client, n int) {
 	t.Helper()
 	for {

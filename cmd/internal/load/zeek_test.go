@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/testbinary"
+	"github.com/zeekwire/zeekwire/zeekapi/peertest"
 )
 
 var zeekPrefix = flag.String("load.zeek", "", "prefix of an installed Zeek from 5.2 on, whose controller is compared with ours")
@@ -63,7 +63,8 @@ func TestBesideZeek(t *testing.T) {
 // startZeek starts Zeek's controller.
 func startZeek(t *testing.T) *process {
 	t.Helper()
-	native, web, unused, state := freePort(t), freePort(t), freePort(t), t.TempDir()
+	port := func() string { return strconv.Itoa(peertest.FreePort(t)) }
+	native, web, unused, state := port(), port(), port(), t.TempDir()
 	p := &process{native: "127.0.0.1:" + native, websocket: "127.0.0.1:" + web}
 	p.env = []string{
 		"ZEEK_CONTROLLER_NAME=controller", "ZEEK_CONTROLLER_ADDR=127.0.0.1", "ZEEK_CONTROLLER_PORT=" + native + "/tcp",
@@ -76,19 +77,6 @@ func startZeek(t *testing.T) *process {
 	}
 	p.startFirst(t)
 	return p
-}
-
-// freePort returns a port that is free at present. Zeek does not listen at all loopback
-// addresses.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // measureBeside measures a controller with n agents.

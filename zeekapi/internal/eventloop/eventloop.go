@@ -115,7 +115,7 @@ type Config[In, Out any] struct {
 	Ending <-chan struct{}
 
 	// Left, if non-nil, is called for each input that a Source returned and the machine
-	// did not take before Run ended. The order is that of the inputs of each Source.
+	// did not take before Run ended. The inputs of each Source keep their order.
 	Left func(In)
 
 	// Now returns the current time. Nil means time.Now.
@@ -198,7 +198,7 @@ type loop[In, Out any] struct {
 	ticked time.Time // last Tick, at first the start
 
 	mu   sync.Mutex
-	held []In // taken from a Source, and not put into the queue before the end
+	held []In // inputs that a Source returned, and that were not in the queue at the end
 }
 
 // weighed is an input and the memory that it takes.

@@ -100,8 +100,8 @@ func (p *parsedKeys) set(k parseKey, good bool) {
 	}
 }
 
-// outputDelay is the time for which the output of an ended process is read. Its children may
-// hold that for longer.
+// outputDelay limits the time to read the output of a process after its end. Its children may
+// keep the output open for longer.
 const outputDelay = 10 * time.Second
 
 // tryParse makes Zeek parse the scripts of a node, with its environment and in its
@@ -135,7 +135,7 @@ func (l *Launcher) tryParse(ctx context.Context, n launch.Node) (zeekapi.NodeOut
 	var stdout, stderr limitedBuffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err = cmd.Run(); errors.Is(err, exec.ErrWaitDelay) {
-		err = nil // Zeek has ended well, and only a child of it holds the output
+		err = nil // Zeek has succeeded, and only a child of it keeps the output open
 	}
 	outputs := zeekapi.NodeOutputs{Stdout: lastLines(stdout.buf.Bytes(), l.config.OutputLines), Stderr: lastLines(stderr.buf.Bytes(), l.config.OutputLines)}
 	if exit := new(exec.ExitError); errors.As(err, &exit) {
