@@ -152,6 +152,14 @@ func TestCheckOutputs(t *testing.T) {
 	}
 }
 
+// A check succeeds although a child of Zeek keeps the output open for a while.
+func TestCheckOutputKeptOpen(t *testing.T) {
+	t.Parallel()
+	if wrong := errorsOf(t, start(t, Config{}), node("worker", "keep the output open")); len(wrong) > 0 {
+		t.Errorf("got %v", wrong)
+	}
+}
+
 // The port of a node that is replaced is free for its successor, even if an earlier
 // launcher started the node.
 func TestCheckPortOfReplacedNode(t *testing.T) {

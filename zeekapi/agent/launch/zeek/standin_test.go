@@ -143,8 +143,15 @@ func parseScripts() int {
 		fmt.Fprintln(os.Stderr, "no layout, or one with metrics ports, which Zeek would open")
 		return 1
 	}
-	if os.Getenv("BEHAVIOUR") == "hang" {
+	switch os.Getenv("BEHAVIOUR") {
+	case "hang":
 		select {}
+	case "keep the output open":
+		child := exec.Command("sleep", "2")
+		child.Stdout = os.Stdout
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
 	}
 	for i, arg := range os.Args[1:] {
 		text, err := os.ReadFile(arg)
