@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/record"
@@ -44,7 +45,7 @@ type Declaration struct {
 	Since string // first version of Zeek with this event and these arguments
 
 	message   reflect.Type
-	args      []record.Field
+	args      func() []record.Field // described at the first use, because programs use few events of a dialect
 	marshal   func(Message) (any, error)
 	unmarshal func(broker.Value) (Message, error)
 }
@@ -63,7 +64,7 @@ func DeclareAs[M Message, W any](event string, api API, since string, to func(M)
 	return Declaration{
 		Event: event, API: api, Since: since,
 		message: reflect.TypeFor[M](),
-		args:    record.TypeOf[W]().Fields,
+		args:    sync.OnceValue(func() []record.Field { return record.TypeOf[W]().Fields }),
 		marshal: func(m Message) (any, error) { return to(m.(M)) },
 		unmarshal: func(v broker.Value) (Message, error) {
 			var w W
@@ -113,8 +114,9 @@ func NewDialect(name string, topics Topics, declarations ...Declaration) *Dialec
 	return d
 }
 
-// Args returns the arguments of the event.
-func (d Declaration) Args() []record.Field { return d.args }
+// Args returns the arguments of the event. It panics if package record does not support
+// their types.
+func (d Declaration) Args() []record.Field { return d.args() }
 
 // Modules are the modules of a dialect's events, each with a final "::". A
 // dialect lacks the groups that are not in the map.
@@ -201,8 +203,9 @@ func (d *Dialect) Encode(m Message) (broker.Event, error) {
 
 // required returns the number of arguments without extensions.
 func (d *Declaration) required() int {
-	n := len(d.args)
-	for n > 0 && d.args[n-1].Extension {
+	args := d.args()
+	n := len(args)
+	for n > 0 && args[n-1].Extension {
 		n--
 	}
 	return n
@@ -217,8 +220,8 @@ func (d *Dialect) Decode(ev broker.Event) (Message, error) {
 	if decl == nil {
 		return nil, fmt.Errorf("zeekapi: event %.80q: %w (%s)", ev.Name, ErrUnknown, d.Name)
 	}
-	if n := len(ev.Args); n > len(decl.args) && !d.Extensible || n < decl.required() {
-		return nil, fmt.Errorf("zeekapi: event %s has %d arguments, want %d", ev.Name, n, len(decl.args))
+	if n := len(ev.Args); n > len(decl.args()) && !d.Extensible || n < decl.required() {
+		return nil, fmt.Errorf("zeekapi: event %s has %d arguments, want %d", ev.Name, n, len(decl.args()))
 	}
 	m, err := decl.unmarshal(broker.Vector(ev.Args...))
 	if err != nil {

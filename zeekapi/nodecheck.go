@@ -4,17 +4,18 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // MaxInstanceNodes limits the nodes of one instance.
 const MaxInstanceNodes = 1000
 
 // assignment matches an assignment to an option.
-var assignment = regexp.MustCompile(`^[A-Za-z_]\w*(::[A-Za-z_]\w*)*=`)
+var assignment = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_]\w*(::[A-Za-z_]\w*)*=`) })
 
 // IsAssignment reports whether Zeek treats a word on its command line as an assignment to
 // an option, such as AF_Packet::fanout_id=24.
-func IsAssignment(word string) bool { return assignment.MatchString(word) }
+func IsAssignment(word string) bool { return assignment().MatchString(word) }
 
 // AssignedOption returns the option that a word assigns, or "" if it is no assignment.
 func AssignedOption(word string) string {

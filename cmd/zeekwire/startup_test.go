@@ -10,7 +10,7 @@ import (
 
 // maxInitAllocs limits what a package of ours may allocate before main. Each command pays for
 // it, also one that ends after a few milliseconds.
-const maxInitAllocs = 1000
+const maxInitAllocs = 400
 
 func TestPackagesInitializeLittle(t *testing.T) {
 	cmd := exec.Command("zeekwire", "--version") // TestMain puts it into PATH
@@ -35,5 +35,14 @@ func TestPackagesInitializeLittle(t *testing.T) {
 	}
 	if seen < 10 {
 		t.Errorf("the trace has only %d packages of ours:\n%.2000s", seen, trace.String())
+	}
+}
+
+// TestCommandsAllocateLittle limits what all commands and their flags allocate, because each
+// start creates all of them.
+func TestCommandsAllocateLittle(t *testing.T) {
+	const limit = 5000
+	if n := testing.AllocsPerRun(5, func() { newCommand() }); n > limit {
+		t.Errorf("newCommand allocates %.0f times, limit is %d", n, limit)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
@@ -173,12 +174,12 @@ func zeekConfLine(name string, text []byte) int {
 }
 
 // yamlStart matches a first line that is YAML.
-var yamlStart = regexp.MustCompile(`^(---|%YAML|- |[A-Za-z_][\w.-]*:( |$))`)
+var yamlStart = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(---|%YAML|- |[A-Za-z_][\w.-]*:( |$))`) })
 
 // yamlLine returns the first line of a text if it is YAML, or 0.
 func yamlLine(text []byte) int {
 	for number, line := range linesBeforeSections(text) {
-		if yamlStart.MatchString(line) {
+		if yamlStart().MatchString(line) {
 			return number
 		}
 		return 0

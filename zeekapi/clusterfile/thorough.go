@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
@@ -61,12 +62,12 @@ func listedKeys(s *configparser.Section) string {
 }
 
 // assignments matches variables as ZeekControl separates them, by commas.
-var assignments = regexp.MustCompile(`^[^,=]*(,[A-Za-z_]\w*=[^,=]*)+$`)
+var assignments = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[^,=]*(,[A-Za-z_]\w*=[^,=]*)+$`) })
 
 // warnOfEnv warns about a variable that contains further ones.
 func (n *nodeReader) warnOfEnv(node zeekapi.Node) {
 	for key, value := range node.Env {
-		if assignments.MatchString(value) {
+		if assignments().MatchString(value) {
 			n.warn(n.section.Option("env").Line, n.section.Name, "env",
 				"the variable %s of node %s has the value %s; if these are several variables, write blanks between them: %s",
 				key, quote(node.Name), quote(value), key+"="+strings.ReplaceAll(value, ",", " "))

@@ -242,7 +242,7 @@ func (d *description) own() {
 			Method: method, Path: path, Summary: summary, OperationID: operationID(method, path), Tags: []string{"server"},
 			Responses: map[string]*huma.Response{status: {Description: text}},
 		}
-		for _, name := range pathPart.FindAllStringSubmatch(path, -1) {
+		for _, name := range pathPart().FindAllStringSubmatch(path, -1) {
 			o.Parameters = append(o.Parameters, &huma.Param{Name: name[1], In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
 		}
 		if schema != nil {
@@ -282,7 +282,7 @@ func effectTag(e zeekapi.Effect) string {
 	return "reads"
 }
 
-var pathPart = regexp.MustCompile(`\{([^}]+)\}`)
+var pathPart = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{([^}]+)\}`) })
 
 // operationID returns a name such as "get-nodes-node-logs".
 func operationID(method, path string) string {

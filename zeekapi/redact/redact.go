@@ -6,6 +6,7 @@ package redact
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Mask replaces a secret.
@@ -74,24 +75,30 @@ func Without(secrets []string, text string) string {
 }
 
 var (
-	privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`)
-	userInfo   = regexp.MustCompile(`(://[^/\s:@]*:)[^/\s@]+@`)
-	bearer     = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`)
-	assignment = regexp.MustCompile(`([A-Za-z_][A-Za-z0-9_.:-]*)("?\s*(?:=|:)\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;"']+)`)
-	accessKey  = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b`)
-	tokens     = regexp.MustCompile(`\b(ghp|gho|ghs|github_pat|glpat|xox[abps])[_-][A-Za-z0-9_-]{10,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*`)
+	privateKey = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`)
+	})
+	userInfo   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(://[^/\s:@]*:)[^/\s@]+@`) })
+	bearer     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`) })
+	assignment = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`([A-Za-z_][A-Za-z0-9_.:-]*)("?\s*(?:=|:)\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;"']+)`)
+	})
+	accessKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b`) })
+	tokens    = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`\b(ghp|gho|ghs|github_pat|glpat|xox[abps])[_-][A-Za-z0-9_-]{10,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*`)
+	})
 )
 
 // Text returns a text with masked secrets: private keys, passwords in URLs, tokens of known
 // forms, and values that are assigned to names of secrets, such as in "password: x".
 func Text(text string) string {
-	text = privateKey.ReplaceAllString(text, Mask)
-	text = userInfo.ReplaceAllString(text, "${1}"+Mask+"@")
-	text = bearer.ReplaceAllString(text, "${1} "+Mask)
-	text = accessKey.ReplaceAllString(text, Mask)
-	text = tokens.ReplaceAllString(text, Mask)
-	return assignment.ReplaceAllStringFunc(text, func(found string) string {
-		parts := assignment.FindStringSubmatch(found)
+	text = privateKey().ReplaceAllString(text, Mask)
+	text = userInfo().ReplaceAllString(text, "${1}"+Mask+"@")
+	text = bearer().ReplaceAllString(text, "${1} "+Mask)
+	text = accessKey().ReplaceAllString(text, Mask)
+	text = tokens().ReplaceAllString(text, Mask)
+	return assignment().ReplaceAllStringFunc(text, func(found string) string {
+		parts := assignment().FindStringSubmatch(found)
 		name, sign, value := parts[1], parts[2], parts[3]
 		switch {
 		case !Name(lastWord(name)) && !Name(name), value == "null", value == Mask:

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // MaxNames limits the names to which a pattern expands.
@@ -15,10 +16,10 @@ const MaxNames = 10_000
 const maxPattern = 1000
 
 // ranges matches a part of a pattern: numbers and ranges of numbers in brackets.
-var ranges = regexp.MustCompile(`\[[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*\]`)
+var ranges = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\[[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*\]`) })
 
 // IsPattern reports whether a name contains numbers in brackets, as in sensor-[01-40].
-func IsPattern(name string) bool { return ranges.MatchString(name) }
+func IsPattern(name string) bool { return ranges().MatchString(name) }
 
 // Expand returns the names of a pattern, in order: sensor-[1-3,7] expands to sensor-1,
 // sensor-2, sensor-3 and sensor-7. If the first number of a range has a leading zero, all
@@ -32,7 +33,7 @@ func Expand(pattern string) ([]string, error) {
 	}
 	names, rest := []string{""}, pattern
 	for {
-		at := ranges.FindStringIndex(rest)
+		at := ranges().FindStringIndex(rest)
 		if at == nil {
 			return appendToAll(names, rest), nil
 		}

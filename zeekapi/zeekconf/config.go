@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Config is the content of a file. Options that a file does not have are nil.
@@ -89,10 +90,10 @@ func hostOf(name string) string {
 }
 
 // clusterFile matches the names of the files that belong to a cluster.
-var clusterFile = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]*\.zeek\.conf$`)
+var clusterFile = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][-a-z0-9_]*\.zeek\.conf$`) })
 
 // IsClusterFile reports whether a file of a directory is one of its cluster.
-func IsClusterFile(name string) bool { return clusterFile.MatchString(filepath.Base(name)) }
+func IsClusterFile(name string) bool { return clusterFile().MatchString(filepath.Base(name)) }
 
 // defaults sets the values that depend on other options.
 func (c *Config) defaults() {

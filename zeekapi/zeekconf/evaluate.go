@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
@@ -66,7 +67,7 @@ func (e *evaluation) ignore(s section) {
 }
 
 // interfaceName matches the name of a section of an interface.
-var interfaceName = regexp.MustCompile(`interface ([-_a-z0-9]+)$`)
+var interfaceName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`interface ([-_a-z0-9]+)$`) })
 
 // interfaceSection evaluates the section of an interface, or the options of an
 // interface among all others. (Zeek: InterfaceWorkerConfig::from_section)
@@ -74,7 +75,7 @@ func (e *evaluation) interfaceSection(s section, mixed bool) {
 	i := &Interface{Workers: -1}
 	if s.name != "" {
 		i.Line = s.line
-		match := interfaceName.FindStringSubmatch(s.name)
+		match := interfaceName().FindStringSubmatch(s.name)
 		if match == nil {
 			e.fail(s.line, 2, s.name, "", "invalid interface name in '%s' (must match /interface [-_a-z0-9]+/)", s.name)
 			return
@@ -180,7 +181,7 @@ func (e *evaluation) processOption(p *Process, o *Option, prefix, suffix string)
 		}
 	case "memory_max":
 		p.MemoryMax = o
-		if !memory.MatchString(o.Value()) {
+		if !memory().MatchString(o.Value()) {
 			e.reject(o, "invalid %smemory_max '%s'", prefix, o.Value())
 		}
 	case "cpu_set":
@@ -196,7 +197,7 @@ func (e *evaluation) processOption(p *Process, o *Option, prefix, suffix string)
 }
 
 // memory matches amounts of memory.
-var memory = regexp.MustCompile(`^([0-9]+[KMGT]?|[KMGT])$`)
+var memory = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9]+[KMGT]?|[KMGT])$`) })
 
 // variables returns the variables of an option, one a line.
 func (e *evaluation) variables(o *Option, prefix string) []Variable {
@@ -217,7 +218,7 @@ func (e *evaluation) variables(o *Option, prefix string) []Variable {
 
 // nodePrefix matches the prefixes of names of nodes. Like the generator, it does not
 // accept all digits at the beginning.
-var nodePrefix = regexp.MustCompile(`^[a-z0][-a-z0-9_]*$`)
+var nodePrefix = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0][-a-z0-9_]*$`) })
 
 // machine evaluates the options that are not of an interface.
 func (e *evaluation) machine(s section) {
@@ -270,7 +271,7 @@ func (e *evaluation) checkOther(o *Option) {
 		e.config.BackendArgs = o.Joined()
 	case "cluster_node_prefix":
 		e.config.NodePrefix = o.Value()
-		if o.Value() != "" && !nodePrefix.MatchString(o.Value()) {
+		if o.Value() != "" && !nodePrefix().MatchString(o.Value()) {
 			e.reject(o, "invalid cluster_node_prefix '%s' (must be empty or match /[a-z0-9][-_a-z0-9]+/)", o.Value())
 		}
 	}
@@ -370,11 +371,11 @@ func parseInt(s string) (int, bool) {
 }
 
 // leadingInt matches the number at the beginning of a text.
-var leadingInt = regexp.MustCompile(`^\s*([+-]?[0-9]+)`)
+var leadingInt = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*([+-]?[0-9]+)`) })
 
 // atoi returns the number at the beginning of s, or 0. (C: atoi)
 func atoi(s string) int {
-	match := leadingInt.FindStringSubmatch(s)
+	match := leadingInt().FindStringSubmatch(s)
 	if match == nil {
 		return 0
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
@@ -52,9 +53,9 @@ type section struct {
 
 // The forms of lines (Zeek: parse_ini_like).
 var (
-	headerLine       = regexp.MustCompile(`^\[(.+)\]$`)
-	optionLine       = regexp.MustCompile(`^([_0-9a-z][^=]*)=(.*)$`)
-	continuationLine = regexp.MustCompile(`^\s+(\S.*)$`)
+	headerLine       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\[(.+)\]$`) })
+	optionLine       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([_0-9a-z][^=]*)=(.*)$`) })
+	continuationLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s+(\S.*)$`) })
 )
 
 // lineParser reads the lines of a file.
@@ -92,12 +93,12 @@ func parseLines(file, text string) ([]section, configparser.Errors) {
 func (p *lineParser) line(number int, line string) {
 	switch {
 	case line == "" || line[0] == '#':
-	case headerLine.MatchString(line):
-		p.header(number, headerLine.FindStringSubmatch(line)[1])
-	case optionLine.MatchString(line):
+	case headerLine().MatchString(line):
+		p.header(number, headerLine().FindStringSubmatch(line)[1])
+	case optionLine().MatchString(line):
 		p.keyValue(number, line)
-	case continuationLine.MatchString(line):
-		value := continuationLine.FindStringSubmatch(line)[1]
+	case continuationLine().MatchString(line):
+		value := continuationLine().FindStringSubmatch(line)[1]
 		if p.option == nil {
 			p.fail(number, column(line, len(line)-len(value)), "unexpected continuation line '%s'%s", line, p.inSection())
 			return
@@ -139,7 +140,7 @@ func (p *lineParser) endSection() {
 }
 
 func (p *lineParser) keyValue(number int, line string) {
-	match := optionLine.FindStringSubmatch(line)
+	match := optionLine().FindStringSubmatch(line)
 	key, value := strings.TrimSpace(match[1]), strings.TrimSpace(match[2])
 	if p.keys[key] {
 		p.fail(number, 1, "duplicate option '%s'%s", key, p.inSection())

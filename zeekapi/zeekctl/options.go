@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
@@ -220,7 +221,7 @@ func (o *Options) add(option *Option) {
 }
 
 // The names that options of plugins can have, since they become variables of a shell.
-var optionName = regexp.MustCompile(`^[a-z0-9_.]+$`)
+var optionName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9_.]+$`) })
 
 // check reports errors in an option.
 func (f *failures) check(o *Option) {
@@ -233,7 +234,7 @@ func (f *failures) check(o *Option) {
 	case k.now != "":
 		f.fail(o.Line, o.Column, "option '%s' is no longer supported, please use '%s' instead", k.name, k.now)
 		return
-	case !optionName.MatchString(o.Name):
+	case !optionName().MatchString(o.Name):
 		f.fail(o.Line, o.Column, "zeekctl option name \"%s\" contains invalid characters (allowed characters: a-z, 0-9, ., and _)", o.Name)
 	case o.Name[0] >= '0' && o.Name[0] <= '9':
 		f.fail(o.Line, o.Column, "zeekctl option name \"%s\" cannot start with a number", o.Name)
@@ -256,14 +257,14 @@ func (f *failures) check(o *Option) {
 }
 
 // interval matches the values of LogExpireInterval with a unit.
-var interval = regexp.MustCompile(`^([0-9]+) ?(day|hr|min)s?$`)
+var interval = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9]+) ?(day|hr|min)s?$`) })
 
 // minutesOf returns the minutes of an interval such as 30 or 12 hrs.
 func minutesOf(s string) (int, bool) {
 	if days, ok := parseInt(s); ok {
 		return days * 24 * 60, true
 	}
-	match := interval.FindStringSubmatch(s)
+	match := interval().FindStringSubmatch(s)
 	if match == nil {
 		return 0, false
 	}
@@ -312,7 +313,7 @@ func parseInt(s string) (int, bool) {
 }
 
 // reference matches a reference to an option.
-var reference = regexp.MustCompile(`\$\{[A-Za-z][A-Za-z0-9]*\}`)
+var reference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{[A-Za-z][A-Za-z0-9]*\}`) })
 
 // directories are the defaults of options for directories and files.
 var directories = map[string]string{
@@ -333,7 +334,7 @@ func (o Options) Path(name, base string) string {
 		return base
 	}
 	unknown := false
-	path := reference.ReplaceAllStringFunc(directories[name], func(ref string) string {
+	path := reference().ReplaceAllStringFunc(directories[name], func(ref string) string {
 		value := o.Path(strings.ToLower(ref[2:len(ref)-1]), base)
 		unknown = unknown || value == ""
 		return value

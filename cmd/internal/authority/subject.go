@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -39,7 +40,7 @@ const maxHosts = 64
 
 var (
 	label    = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
-	hostName = regexp.MustCompile(`^` + label + `(\.` + label + `)*$`)
+	hostName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^` + label + `(\.` + label + `)*$`) })
 )
 
 // Check returns an error if no certificate can be for the subject.
@@ -70,7 +71,7 @@ func CheckHost(host string) error {
 	if a, err := netip.ParseAddr(host); err == nil && a.Zone() == "" {
 		return nil
 	}
-	if len(host) > 253 || !hostName.MatchString(host) {
+	if len(host) > 253 || !hostName().MatchString(host) {
 		return fmt.Errorf("%q is neither an IP address nor the name of a host", host)
 	}
 	return nil

@@ -71,6 +71,9 @@ type Tool struct {
 		color         string // only with Extended
 		selection     selectionFlags
 	}
+
+	// Flags of several commands.
+	shared, selection *pflag.FlagSet
 }
 
 // ExitError is the error of a command that has already reported its failure.
@@ -126,8 +129,8 @@ func (t *Tool) Commands() []*cobra.Command {
 	return commands
 }
 
-// AddFlags adds the shared flags to fs. Commands calls it for every command;
-// programs call it to accept the flags before the command as well.
+// AddFlags adds the shared flags to fs. The commands have them already; programs
+// call it to accept the flags before the command as well.
 func (t *Tool) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&t.flags.configFile, "configfile", "c", "", "INI `FILE` with settings (default $ZEEK_CLIENT_CONFIG_FILE, else ../etc/zeek-client.cfg relative to this program)")
 	controller, transports := "`HOST:PORT` of the controller; either part may be omitted (default 127.0.0.1:2149)", ""
@@ -187,10 +190,22 @@ func (t *Tool) command(use, short string, do func(ctx context.Context, r *run, a
 			return err
 		},
 	}
-	t.AddFlags(cmd.Flags())
+	t.addSharedFlags(cmd)
 	t.document(cmd)
-	usage.Exclude(cmd, "quiet", "verbose")
 	return cmd
+}
+
+// addSharedFlags adds the shared flags to a command. All commands have the same ones,
+// because one of them runs: flags of their own would take a tenth of its start.
+func (t *Tool) addSharedFlags(cmd *cobra.Command) {
+	exclude := usage.CheckExclusive
+	if t.shared == nil {
+		t.shared = pflag.NewFlagSet("", pflag.ContinueOnError)
+		t.AddFlags(t.shared)
+		exclude = usage.Exclude
+	}
+	cmd.Flags().AddFlagSet(t.shared)
+	exclude(cmd, "quiet", "verbose")
 }
 
 // prepare gathers the settings. The returned run can report errors even if

@@ -41,23 +41,16 @@ func (t *Tool) addCompletion(commands []*cobra.Command) {
 // CompleteFlags registers completion of the values of the client flags that cmd
 // has. Commands calls it for every command.
 func (t *Tool) CompleteFlags(cmd *cobra.Command) {
-	complete := func(flag string, f cobra.CompletionFunc) {
-		if cmd.Flag(flag) != nil {
-			// It fails only for a flag that does not exist or already has a
-			// completion function.
-			_ = cmd.RegisterFlagCompletionFunc(flag, f)
-		}
-	}
 	completion.Words(cmd, "role", "manager", "logger", "proxy", "worker")
 	completion.Words(cmd, "sort", topKeyNames()...)
 	completion.Words(cmd, "color", "auto", "always", "never")
 	completion.Words(cmd, "transport", "auto", "websocket", "native")
 	completion.Words(cmd, "dialect", "auto", "management", "cluster")
-	complete("number", t.completeDeployments)
-	complete("node", t.completeNodes(0, maxArgs))
-	complete("set", t.completeSettings)
-	complete("group", t.completeNames(groupCandidates))
-	complete("instance", t.completeNames(instanceCandidates))
+	completion.Flag(cmd, "number", t.completeDeployments)
+	completion.Flag(cmd, "node", t.completeNodes(0, maxArgs))
+	completion.Flag(cmd, "set", t.completeSettings)
+	completion.Flag(cmd, "group", t.completeNames(groupCandidates))
+	completion.Flag(cmd, "instance", t.completeNames(instanceCandidates))
 }
 
 // maxArgs limits the number of arguments that are completed for one command.

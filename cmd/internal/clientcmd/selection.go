@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/nearest"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -29,16 +30,24 @@ type selectionFlags struct {
 	roles, groups, instances []string
 }
 
+func (f *selectionFlags) set() *pflag.FlagSet {
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	fs.StringSliceVar(&f.roles, "role", nil, "only nodes with this `ROLE`: manager, logger, proxy or worker; may be repeated")
+	fs.StringSliceVar(&f.groups, "group", nil, "only nodes of the group `NAME`, see [group NAME] in a cluster file; may be repeated")
+	fs.StringArrayVar(&f.instances, "instance", nil, "only nodes on the instance `NAME`, which may be a glob or a pattern; may be repeated")
+	return fs
+}
+
 // addSelection adds the flags that select nodes to a command with the arguments NODE....
 // Zeek's client has none.
 func (t *Tool) addSelection(cmd *cobra.Command) {
 	if !t.Extended {
 		return
 	}
-	f := &t.flags.selection
-	cmd.Flags().StringSliceVar(&f.roles, "role", nil, "only nodes with this `ROLE`: manager, logger, proxy or worker; may be repeated")
-	cmd.Flags().StringSliceVar(&f.groups, "group", nil, "only nodes of the group `NAME`, see [group NAME] in a cluster file; may be repeated")
-	cmd.Flags().StringArrayVar(&f.instances, "instance", nil, "only nodes on the instance `NAME`, which may be a glob or a pattern; may be repeated")
+	if t.selection == nil {
+		t.selection = t.flags.selection.set()
+	}
+	cmd.Flags().AddFlagSet(t.selection)
 	if cmd.Long == "" {
 		cmd.Long = cmd.Short + "."
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/address"
@@ -249,7 +250,7 @@ func defaults() layer {
 }
 
 // references matches values whose references are well-formed.
-var references = regexp.MustCompile(`^([^%]|%%|%\([^)]+\)s)*$`)
+var references = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([^%]|%%|%\([^)]+\)s)*$`) })
 
 // parseItems parses items of the form SECTION.KEY=VALUE and returns the
 // invalid ones, too.
@@ -257,7 +258,7 @@ func parseItems(items []string, origin string) (l layer, invalid []string) {
 	for _, item := range items {
 		name, value, hasValue := strings.Cut(item, "=")
 		section, key, hasKey := strings.Cut(name, ".")
-		if !hasValue || !hasKey || section == "" || section == configparser.DefaultSection || key == "" || !references.MatchString(value) {
+		if !hasValue || !hasKey || section == "" || section == configparser.DefaultSection || key == "" || !references().MatchString(value) {
 			invalid = append(invalid, item)
 			continue
 		}

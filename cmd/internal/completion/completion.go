@@ -26,14 +26,32 @@ type choices interface{ Choices() []string }
 func Prepare(root *cobra.Command, args []string) {
 	addScripts(root)
 	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
-		prepare(root)
+		prepare(root, make(map[*pflag.Flag]bool))
 	}
 }
 
-// Words registers the words that complete the value of a flag.
+// Words registers the words that complete the value of a flag, if the command has the flag.
 func Words(cmd *cobra.Command, option string, words ...string) {
-	// It fails only for flags that do not exist or already have completions.
-	_ = cmd.RegisterFlagCompletionFunc(option, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder))
+	if missing(cmd, option) {
+		Flag(cmd, option, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder))
+	}
+}
+
+// Flag registers the function that completes the value of a flag, if the command has the flag.
+// A flag that several commands share keeps its first function.
+func Flag(cmd *cobra.Command, option string, complete cobra.CompletionFunc) {
+	if missing(cmd, option) {
+		// It fails only for flags that do not exist or already have completions.
+		_ = cmd.RegisterFlagCompletionFunc(option, complete)
+	}
+}
+
+func missing(cmd *cobra.Command, option string) bool {
+	if cmd.Flag(option) == nil {
+		return false
+	}
+	_, exists := cmd.GetFlagCompletionFunc(option)
+	return !exists
 }
 
 func addScripts(root *cobra.Command) {
@@ -59,12 +77,18 @@ func addScripts(root *cobra.Command) {
 	}
 }
 
-func prepare(cmd *cobra.Command) {
+// prepare configures the completion of cmd and all commands below it. Commands may share
+// flags; those that it has seen are done.
+func prepare(cmd *cobra.Command, seen map[*pflag.Flag]bool) {
 	takesArguments := strings.Contains(cmd.Use, " ")
 	if cmd.ValidArgsFunction == nil && !takesArguments && !cmd.HasSubCommands() {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	option := func(f *pflag.Flag) {
+		if seen[f] {
+			return
+		}
+		seen[f] = true
 		var value string
 		value, f.Usage = pflag.UnquoteUsage(f) // shells would show the backquotes
 		complete := cobra.NoFileCompletions
@@ -77,14 +101,11 @@ func prepare(cmd *cobra.Command) {
 		case value == "DIR":
 			complete = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
 		}
-		if _, exists := cmd.GetFlagCompletionFunc(f.Name); !exists {
-			// It fails only for flags that do not exist or already have completions.
-			_ = cmd.RegisterFlagCompletionFunc(f.Name, complete)
-		}
+		Flag(cmd, f.Name, complete)
 	}
 	cmd.PersistentFlags().VisitAll(option)
 	cmd.Flags().VisitAll(option)
 	for _, sub := range cmd.Commands() {
-		prepare(sub)
+		prepare(sub, seen)
 	}
 }

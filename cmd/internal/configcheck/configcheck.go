@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
@@ -117,7 +118,7 @@ func (f Locator) LocateAll(all []clusterfile.Advice) []*configparser.Error {
 
 // varying matches the parts in which errors about nodes of one section differ: quoted
 // names, and numbers.
-var varying = regexp.MustCompile(`"[^"]*"|'[^']*'|[\w.:-]*[0-9]`)
+var varying = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"[^"]*"|'[^']*'|[\w.:-]*[0-9]`) })
 
 // Merged combines errors that differ only in the node, if one section of the file defines
 // the nodes. The first of these errors remains, with the number of the others.
@@ -131,7 +132,7 @@ func (f Locator) Merged(all []*configparser.Error) []*configparser.Error {
 	var result []*configparser.Error
 	for _, e := range all {
 		if section := f.Places.Section(e.Section); section != "" {
-			k := kind{section, varying.ReplaceAllString(e.Text, ""), e.Line}
+			k := kind{section, varying().ReplaceAllString(e.Text, ""), e.Line}
 			if first[k] != nil {
 				more[first[k]]++
 				continue

@@ -4,13 +4,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync"
 )
 
 // version is the version of an installed Zeek, the zero value if it is not known.
 type version struct{ major, minor int }
 
 // versionLine matches the line of zeek-config with the version.
-var versionLine = regexp.MustCompile(`(?m)^version="?([0-9]{1,4})\.([0-9]{1,4})`)
+var versionLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^version="?([0-9]{1,4})\.([0-9]{1,4})`) })
 
 // installedVersion returns the version of the Zeek in a directory.
 func installedVersion(base string) version {
@@ -18,7 +19,7 @@ func installedVersion(base string) version {
 		return version{}
 	}
 	text, err := readFile(filepath.Join(base, "bin", "zeek-config"))
-	match := versionLine.FindSubmatch(text)
+	match := versionLine().FindSubmatch(text)
 	if err != nil || match == nil {
 		return version{}
 	}

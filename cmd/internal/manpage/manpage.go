@@ -44,8 +44,13 @@ func Write(dir string, root *cobra.Command, about About) error {
 		return err
 	}
 	root.DisableAutoGenTag = true
+	flags := make(map[*pflag.Flag]bool) // which commands may share
 	for _, cmd := range Commands(root) {
 		prepare(cmd, about)
+		cmd.NonInheritedFlags().VisitAll(func(f *pflag.Flag) { flags[f] = true })
+	}
+	for f := range flags {
+		f.Usage = flagUsage(f.Usage)
 	}
 	return doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: about.Version}, dir)
 }
@@ -78,16 +83,18 @@ func prepare(cmd *cobra.Command, about About) {
 		b.WriteString("\n# " + strings.ToUpper(s.Title) + "\n" + markdown(s.Text))
 	}
 	cmd.Long = b.String()
-	cmd.NonInheritedFlags().VisitAll(func(f *pflag.Flag) {
-		parts := strings.Split(f.Usage, "`")
-		for i := range parts {
-			parts[i] = escape(parts[i])
-		}
-		if len(parts) == 3 { // the middle part is the name of the value
-			parts[1] = "*" + parts[1] + "*"
-		}
-		f.Usage = strings.Join(parts, "")
-	})
+}
+
+// flagUsage returns the help of a flag as Markdown.
+func flagUsage(text string) string {
+	parts := strings.Split(text, "`")
+	for i := range parts {
+		parts[i] = escape(parts[i])
+	}
+	if len(parts) == 3 { // the middle part is the name of the value
+		parts[1] = "*" + parts[1] + "*"
+	}
+	return strings.Join(parts, "")
 }
 
 // list returns the commands below cmd as a list of definitions.

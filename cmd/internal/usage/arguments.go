@@ -76,6 +76,13 @@ func Require(cmd *cobra.Command, names ...string) {
 
 // Exclude makes flags of a command mutually exclusive. Its Args must be set.
 func Exclude(cmd *cobra.Command, names ...string) {
+	CheckExclusive(cmd, names...)
+	cmd.MarkFlagsMutuallyExclusive(names...) // for completion, which does not propose the others
+}
+
+// CheckExclusive is Exclude for a command that has the same flags as another one, for
+// which Exclude was called.
+func CheckExclusive(cmd *cobra.Command, names ...string) {
 	check := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		var given []string
@@ -89,7 +96,6 @@ func Exclude(cmd *cobra.Command, names ...string) {
 		}
 		return check(cmd, args)
 	}
-	cmd.MarkFlagsMutuallyExclusive(names...) // for completion, which does not propose the others
 }
 
 // FlagError replaces errors about flags. For an invalid value, the text of cobra

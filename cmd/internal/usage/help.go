@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -15,11 +16,11 @@ const columns = 80
 // flagHelp returns the help of flags with wrapped lines.
 func flagHelp(flags *pflag.FlagSet) string {
 	// pflag quotes only the defaults of strings. The quotes are removed.
-	return quoted.ReplaceAllString(flags.FlagUsagesWrapped(columns), "(default$1$2)")
+	return quoted().ReplaceAllString(flags.FlagUsagesWrapped(columns), "(default$1$2)")
 }
 
 // quoted matches quoted defaults.
-var quoted = regexp.MustCompile(`\(default(\s+)"([^"]+)"\)`)
+var quoted = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\(default(\s+)"([^"]+)"\)`) })
 
 // Show writes the usage of a command: its subcommands, its examples, its own flags,
 // and the flags that it shares with other commands.

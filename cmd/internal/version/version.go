@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"sync"
 )
 
 // release is set by the linker (make build VERSION=v1.2.3). It overrides the
@@ -13,7 +14,7 @@ var release string
 
 // unreleased matches the version of a checkout without a release. Only its
 // revision is shown, to save space in tables.
-var unreleased = regexp.MustCompile(`^v0\.0\.0-\d{14}-([0-9a-f]{12})`)
+var unreleased = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^v0\.0\.0-\d{14}-([0-9a-f]{12})`) })
 
 // String returns the version of the program: that of the release, or of the
 // module that was installed or checked out, "devel" if unknown.
@@ -62,7 +63,7 @@ func of(release string, info *debug.BuildInfo) string {
 		return "devel"
 	}
 	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return unreleased.ReplaceAllString(v, "devel-$1")
+		return unreleased().ReplaceAllString(v, "devel-$1")
 	}
 	var revision, modified string
 	for _, s := range info.Settings {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -61,7 +62,7 @@ func (l Limits) expired(now time.Time, logs []stored, free int64) []stored {
 }
 
 // day matches the names of the directories in the archive.
-var day = regexp.MustCompile(`^\d{4}-\d\d-\d\d$`)
+var day = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\d{4}-\d\d-\d\d$`) })
 
 // stored returns the logs in the archive.
 func (a *archiver) stored(ctx context.Context) ([]stored, error) {
@@ -71,7 +72,7 @@ func (a *archiver) stored(ctx context.Context) ([]stored, error) {
 	}
 	var logs []stored
 	for _, d := range days {
-		if !d.IsDir() || !day.MatchString(d.Name()) {
+		if !d.IsDir() || !day().MatchString(d.Name()) {
 			continue
 		}
 		entries, err := a.disk.list(filepath.Join(a.Dir, d.Name()))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -22,12 +23,14 @@ type rotated struct {
 	ext         string // extension from the first dot, such as ".log" or ".log.gz"
 }
 
-var rotatedPattern = regexp.MustCompile(`^(.+?)__(\d{4}(?:-\d\d){5})__(\d{4}(?:-\d\d){5})__(?:(.*)__)?((?:\..*)?)$`)
+var rotatedPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(.+?)__(\d{4}(?:-\d\d){5})__(\d{4}(?:-\d\d){5})__(?:(.*)__)?((?:\..*)?)$`)
+})
 
 // parseName parses a file name. The result ok is false if it is not the name
 // of a rotated log.
 func parseName(name string) (r rotated, ok bool) {
-	m := rotatedPattern.FindStringSubmatch(name)
+	m := rotatedPattern().FindStringSubmatch(name)
 	if m == nil || strings.HasPrefix(name, ".") {
 		return r, false
 	}

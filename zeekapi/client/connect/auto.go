@@ -80,9 +80,10 @@ func (d *dialer) anonymous(ctx context.Context) (*Connection, error) {
 	return d.webSocketOver(ctx, layer)
 }
 
-// greetingTime is the time to wait for a greeting, in addition to the time that
-// connecting took.
-var greetingTime = 200 * time.Millisecond
+// greetingTime is the time to wait for a greeting, or for a response to the nudge, in
+// addition to the time that connecting took. Only a server that sends nothing at all takes
+// this long; it may be a Zeek that is busy.
+const greetingTime = 2 * time.Second
 
 // nudgeAfter is the time after which a silent server is sent a nudge, in addition to
 // the time that connecting took.

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi/agent/launch"
@@ -168,7 +169,7 @@ func dirAndTarget(dir string) []string {
 	return dirs
 }
 
-var versionPattern = regexp.MustCompile(`version (\d{1,4})\.(\d{1,4})`)
+var versionPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`version (\d{1,4})\.(\d{1,4})`) })
 
 // versionText returns the full version, which is the last word of a line such as
 // "/usr/bin/zeek version 8.0.10".
@@ -179,7 +180,7 @@ func versionText(s string) string {
 
 // parseVersion parses a line such as "/usr/bin/zeek version 8.0.10-debug".
 func parseVersion(s string) (version, error) {
-	m := versionPattern.FindStringSubmatch(s)
+	m := versionPattern().FindStringSubmatch(s)
 	if m == nil {
 		return version{}, fmt.Errorf("no version in %.60q", s)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -125,7 +126,7 @@ func unarchived(dir string) string {
 	return ""
 }
 
-var corePattern = regexp.MustCompile(`^(core(\.\d+)?|core[.-]zeek.*)$`)
+var corePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(core(\.\d+)?|core[.-]zeek.*)$`) })
 
 // cores returns the core files in the directory of a node.
 func cores(dir string, before time.Time) []zeekapi.Leftover {
@@ -133,7 +134,7 @@ func cores(dir string, before time.Time) []zeekapi.Leftover {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		info, err := e.Info()
-		if err == nil && info.Mode().IsRegular() && corePattern.MatchString(e.Name()) && info.ModTime().Before(before) {
+		if err == nil && info.Mode().IsRegular() && corePattern().MatchString(e.Name()) && info.ModTime().Before(before) {
 			found = append(found, zeekapi.Leftover{
 				Path: filepath.Join(dir, e.Name()), Kind: zeekapi.LeftoverCore, Bytes: uint64(info.Size()), Since: info.ModTime(),
 			})
