@@ -29,11 +29,11 @@ func (c *copying) path(name string) string { return filepath.Join(c.dir, name) }
 
 // config returns the configuration of the store in etcd.
 func (c *copying) config(name string) etcdstore.Config {
-	return etcdstore.Config{Endpoints: c.etcd.Endpoints(), Prefix: "/copy", Lease: etcdstore.MinLease, Member: zeekapi.ControllerMember{Name: name}}
+	return etcdstore.Config{Endpoints: c.etcd.Endpoints(), Prefix: "/copy", Lease: etcdstore.DefaultLease, Member: zeekapi.ControllerMember{Name: name}}
 }
 
 func (c *copying) copy(args ...string) (stdout, stderr string, code int) {
-	return call(c.t.Context(), append([]string{"store", "copy", "--etcd-endpoints", strings.Join(c.etcd.Endpoints(), ","), "--etcd-prefix", "/copy", "--etcd-lease", "2s"}, args...)...)
+	return call(c.t.Context(), append([]string{"store", "copy", "--etcd-endpoints", strings.Join(c.etcd.Endpoints(), ","), "--etcd-prefix", "/copy"}, args...)...)
 }
 
 // must copies a state.

@@ -32,10 +32,10 @@ type runner struct {
 
 func start(t *testing.T, c *etcdtest.Cluster, prefix, name string) *runner {
 	t.Helper()
-	return startWith(t, c, prefix, name, MinLease)
+	return startWith(t, c, prefix, name, steadyLease)
 }
 
-// steadyLease is for tests in which no lease runs out, however slow the machine is.
+// steadyLease does not run out in a test, however slow the machine is.
 const steadyLease = 10 * time.Second
 
 func startWith(t *testing.T, c *etcdtest.Cluster, prefix, name string, lease time.Duration) *runner {
@@ -245,7 +245,8 @@ func TestElection(t *testing.T) {
 // reports the latter.
 func TestLossOfMembers(t *testing.T) {
 	c := etcdtest.Start(t, 3)
-	r := start(t, c, "/members", "one")
+	const lease = 5 * time.Second
+	r := startWith(t, c, "/members", "one", lease)
 	leader(t, 0, r)
 	store, term := r.turn().Store, r.turn().Post.Term
 	for i := range 3 {
@@ -261,7 +262,7 @@ func TestLossOfMembers(t *testing.T) {
 			})
 		}
 		c.Members[i].Start()
-		until(t, "the member is back", func() bool { return !strings.Contains(c.Control("endpoint", "health"), "unhealthy") })
+		until(t, "the member is back", func() bool { return c.Healthy() })
 	}
 	c.Members[0].Kill()
 	c.Members[1].Kill()
@@ -269,7 +270,7 @@ func TestLossOfMembers(t *testing.T) {
 	if err := store.Save(staged("lost")); err == nil || errors.Is(err, controller.ErrDeposed) {
 		t.Errorf("Save without a quorum: %v", err)
 	}
-	time.Sleep(3 * time.Second) // longer than the lease
+	time.Sleep(lease + time.Second)
 	if !r.turn().Post.Leads {
 		t.Error("the leader gave up, although there can be no other one")
 	}
@@ -314,7 +315,7 @@ func TestCandidateWaitsForEtcd(t *testing.T) {
 // there is space.
 func TestEtcdWithoutSpace(t *testing.T) {
 	c := etcdtest.Start(t, 1, "--quota-backend-bytes", "4000000")
-	one, two := startWith(t, c, "/full", "one", steadyLease), startWith(t, c, "/full", "two", steadyLease)
+	one, two := start(t, c, "/full", "one"), start(t, c, "/full", "two")
 	r := leader(t, 0, one, two)
 	other := two
 	if r == two {
@@ -365,7 +366,7 @@ func TestEtcdWithoutSpace(t *testing.T) {
 func TestUseIsBounded(t *testing.T) {
 	const quota = 16 << 20
 	c := etcdtest.Start(t, 1, "--quota-backend-bytes", fmt.Sprint(quota))
-	r := startWith(t, c, "/bounded", "one", steadyLease) // compacts each second
+	r := start(t, c, "/bounded", "one") // compacts each second
 	leader(t, 0, r)
 	store := r.turn().Store
 	const size = 256 << 10

@@ -127,7 +127,7 @@ func TestRelay(t *testing.T) {
 // lease or etcd.
 func TestRelayEnds(t *testing.T) {
 	c := etcdtest.Start(t, 1)
-	one, two := startWith(t, c, "/relay", "one", steadyLease), startWith(t, c, "/relay", "two", steadyLease)
+	one, two := start(t, c, "/relay", "one"), start(t, c, "/relay", "two")
 	leads, other := leader(t, 0, one, two), two
 	if leads == two {
 		other = one

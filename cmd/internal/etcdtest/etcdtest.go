@@ -136,6 +136,12 @@ func (c *Cluster) Control(args ...string) string {
 	return out
 }
 
+// Healthy reports whether all members answer.
+func (c *Cluster) Healthy() bool {
+	_, err := c.control("", "endpoint", "health")
+	return err == nil
+}
+
 // PutLarge stores a value of n bytes, and returns the output of etcdctl.
 func (c *Cluster) PutLarge(key string, n int) (string, error) {
 	return c.control(strings.Repeat("x", n), "put", key)
