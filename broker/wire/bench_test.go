@@ -38,6 +38,13 @@ func BenchmarkMessage(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.Run("forward/"+m.Name, func(b *testing.B) { benchmarkEncode(b, sent, received) })
+		b.Run("copy/"+m.Name, func(b *testing.B) { // what the speed of memory permits
+			buf := make([]byte, len(data))
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				copy(buf, data)
+			}
+		})
 	}
 }
 
