@@ -195,8 +195,8 @@ func (t *Tool) command(use, short string, do func(ctx context.Context, r *run, a
 	return cmd
 }
 
-// addSharedFlags adds the shared flags to a command. All commands have the same ones,
-// because one of them runs: flags of their own would take a tenth of its start.
+// addSharedFlags adds the shared flags to a command. Only one command of a Tool runs, so
+// all commands have the same flags, which shortens the start.
 func (t *Tool) addSharedFlags(cmd *cobra.Command) {
 	exclude := usage.CheckExclusive
 	if t.shared == nil {
