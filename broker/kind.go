@@ -49,13 +49,24 @@ func (k Kind) String() string {
 // KindByName returns the kind with the given name, as returned by Kind.String.
 // The result ok is false if there is none.
 func KindByName(name string) (k Kind, ok bool) {
-	for k, n := range kindNames {
-		if n == name {
-			return Kind(k), true
+	if name == "" {
+		return 0, false
+	}
+	for _, k := range kindsByByte[name[0]] {
+		if kindNames[k] == name {
+			return k, true
 		}
 	}
 	return 0, false
 }
+
+// kindsByByte holds the kinds by the first byte of their names.
+var kindsByByte = func() (all [256][]Kind) {
+	for k, name := range kindNames {
+		all[name[0]] = append(all[name[0]], Kind(k))
+	}
+	return all
+}()
 
 // Protocol is the transport protocol of a Port (Broker: port::protocol).
 type Protocol uint8

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/zeekwire/zeekwire/broker"
 )
@@ -44,8 +45,9 @@ type decoder struct {
 
 	// stack holds the elements of all open containers. The elements of a
 	// complete container move to arena, which is allocated once per text.
-	stack []broker.Value
-	arena []broker.Value
+	stack  []broker.Value
+	arena  []broker.Value
+	pooled *[]broker.Value // where stack is from
 
 	expected int // estimate of the number of elements in the text
 	elements int // read so far, in all containers
@@ -104,19 +106,28 @@ func start(b []byte) decoder {
 	if uint64(len(b)) > broker.MaxLen {
 		return decoder{err: fmt.Errorf("jsonv1: %w: text of %d bytes", ErrMalformed, len(b))}
 	}
-	d := decoder{s: string(b)}
-	// Every element of a container has an "@data-type", so their number estimates
-	// that of the elements. Escaped names and strings that contain the word make
-	// the estimate inexact.
-	d.expected = min(strings.Count(d.s, "@data-type"), MaxElements)
-	d.stack = make([]broker.Value, 0, min(d.expected, 16))
+	d := decoder{s: string(b), pooled: stacks.Get().(*[]broker.Value)}
+	d.stack = (*d.pooled)[:0]
+	// Every element of a container has an "@data-type", so the number of these
+	// characters estimates that of the elements. Strings that contain the character,
+	// and names that are escaped, make the estimate inexact.
+	const shortest = len(`{"@data-type":"none"}`)
+	d.expected = min(strings.Count(d.s, "@"), len(d.s)/shortest+1, MaxElements)
 	d.space()
 	return d
 }
 
+// stacks holds stacks of decoders. Their elements are zero.
+var stacks = sync.Pool{New: func() any { s := make([]broker.Value, 0, 64); return &s }}
+
 func (d *decoder) finish() error {
 	if d.space(); d.err == nil && d.pos < len(d.s) {
 		d.failAt(d.pos, "%d trailing bytes", len(d.s)-d.pos)
+	}
+	const most = 1 << 10 // elements of a stack that is used again, 32 KiB
+	if d.err == nil && cap(d.stack) <= most {
+		*d.pooled = d.stack
+		stacks.Put(d.pooled)
 	}
 	return d.err
 }
@@ -214,24 +225,78 @@ func (d *decoder) object(o *object, depth int) {
 // usual reads the beginning of an object as Zeek and Append write it, up to its
 // data. It reports whether it has found that. If not, it has read nothing.
 func (d *decoder) usual(o *object) bool {
-	const beginning, separator, longest = `{"@data-type":"`, `","data":`, len("enum-value")
-	rest, ok := strings.CutPrefix(d.s[d.pos:], beginning)
-	if !ok {
-		return false
-	}
-	n := strings.IndexByte(rest[:min(len(rest), longest+1)], '"')
-	if n < 0 || !strings.HasPrefix(rest[n:], separator) {
-		return false
-	}
-	kind, ok := broker.KindByName(rest[:n])
-	if !ok || kind == broker.KindNone {
+	kind, n := beginning(d.s[d.pos:])
+	if n == 0 {
 		return false
 	}
 	o.kind, o.hasKind = kind, true
-	d.pos += len(beginning) + n + len(separator)
+	d.pos += n
 	d.space()
 	return true
 }
+
+// scalar reads an object that encodes a scalar as Zeek and Append write it. It
+// reports whether it has found that. If not, it has read nothing.
+func (d *decoder) scalar() (v broker.Value, ok bool) {
+	kind, n := beginning(d.s[d.pos:])
+	if n == 0 {
+		return v, false
+	}
+	text, closing := d.s[d.pos+n:], "}"
+	switch formOf(kind) {
+	case formString:
+		if text == "" || text[0] != '"' {
+			return v, false
+		}
+		text, closing = text[1:], `"}`
+	case formArray:
+		return v, false
+	}
+	end := 0
+	for end < len(text) && text[end] != closing[0] && text[end] != '\\' {
+		end++
+	}
+	if !strings.HasPrefix(text[end:], closing) {
+		return v, false
+	}
+	if v, ok = scalar(kind, text[:end]); !ok {
+		return v, false
+	}
+	d.pos = len(d.s) - len(text) + end + len(closing)
+	return v, true
+}
+
+// beginning returns the kind of a value whose object begins as Zeek and Append
+// write it, and the length of the text up to its data. It returns 0 if there is another
+// text.
+func beginning(text string) (broker.Kind, int) {
+	const before = `{"@data-type":"`
+	if len(text) <= len(before) || text[:len(before)] != before {
+		return 0, 0
+	}
+	text = text[len(before):]
+	for _, b := range beginnings[text[0]] {
+		if strings.HasPrefix(text, b.text) {
+			return b.kind, len(before) + len(b.text)
+		}
+	}
+	return 0, 0
+}
+
+// beginnings has the names of kinds with the text that follows, by their first byte.
+var beginnings = func() (all [256][]struct {
+	text string
+	kind broker.Kind
+}) {
+	for kind := broker.KindNone + 1; kind.Valid(); kind++ {
+		text := kind.String() + `","data":`
+		all[text[0]] = append(all[text[0]], struct {
+			text string
+			kind broker.Kind
+		}{text, kind})
+	}
+	return all
+}()
 
 // member reads the content of the member key of o.
 func (d *decoder) member(o *object, key string, depth int) {
@@ -308,6 +373,12 @@ func (d *decoder) array(x *datum, depth int) {
 	base := len(d.stack)
 	var o object // declared outside the loop to avoid an allocation per element
 	for more := d.open(']'); more; more = d.next(']') {
+		if v, ok := d.scalar(); ok {
+			x.values++
+			d.count(1)
+			d.stack = append(d.stack, v)
+			continue
+		}
 		if d.peek() != '{' {
 			x.others++
 			d.skip(depth + 1)
@@ -332,6 +403,7 @@ func (d *decoder) array(x *datum, depth int) {
 	}
 	if d.err == nil {
 		x.elems = d.keep(d.stack[base:])
+		clear(d.stack[base:])
 		d.stack = d.stack[:base]
 	}
 }
@@ -384,49 +456,56 @@ func (d *decoder) build(o *object) broker.Value {
 		d.failAt(x.pos, "data of a %s is %s, want %s", o.kind, formNames[x.form], formNames[want])
 		return broker.Value{}
 	}
-	var v broker.Value
-	ok := true
-	switch o.kind {
-	case broker.KindBoolean:
-		v, ok = broker.Boolean(x.text == "true"), x.text == "true" || x.text == "false"
-	case broker.KindCount:
-		n, err := strconv.ParseUint(x.text, 10, 64)
-		v, ok = broker.Count(n), err == nil
-	case broker.KindInteger:
-		n, err := strconv.ParseInt(x.text, 10, 64)
-		v, ok = broker.Integer(n), err == nil
-	case broker.KindReal:
-		var f float64
-		f, ok = parseReal(x.text)
-		v = broker.Real(f)
-	case broker.KindString:
-		v = broker.String(x.text)
-	case broker.KindEnum:
-		v = broker.Enum(x.text)
-	case broker.KindAddress:
-		a, err := netip.ParseAddr(x.text)
-		v, ok = broker.Address(a), err == nil && a.Zone() == ""
-	case broker.KindSubnet:
-		var p netip.Prefix
-		p, ok = parseSubnet(x.text)
-		v = broker.Subnet(p)
-	case broker.KindPort:
-		p, err := broker.ParsePort(x.text)
-		v, ok = broker.PortValue(p), err == nil
-	case broker.KindTimestamp:
-		ns, good := parseTimestamp(x.text)
-		v, ok = broker.TimestampNanos(ns), good
-	case broker.KindTimespan:
-		span, good := parseTimespan(x.text)
-		v, ok = broker.Timespan(span), good
-	default:
+	if want == formArray {
 		return d.container(o.kind, x)
 	}
+	v, ok := scalar(o.kind, x.text)
 	if !ok {
 		d.failAt(x.pos, "%q is not a valid %s", clip(x.text), o.kind)
 		return broker.Value{}
 	}
 	return v
+}
+
+// scalar returns the scalar of a kind that text encodes. The result ok is false if it encodes
+// none.
+func scalar(kind broker.Kind, text string) (v broker.Value, ok bool) {
+	ok = true
+	switch kind {
+	case broker.KindBoolean:
+		v, ok = broker.Boolean(text == "true"), text == "true" || text == "false"
+	case broker.KindCount:
+		n, err := strconv.ParseUint(text, 10, 64)
+		v, ok = broker.Count(n), err == nil
+	case broker.KindInteger:
+		n, err := strconv.ParseInt(text, 10, 64)
+		v, ok = broker.Integer(n), err == nil
+	case broker.KindReal:
+		var f float64
+		f, ok = parseReal(text)
+		v = broker.Real(f)
+	case broker.KindString:
+		v = broker.String(text)
+	case broker.KindEnum:
+		v = broker.Enum(text)
+	case broker.KindAddress:
+		a, err := netip.ParseAddr(text)
+		v, ok = broker.Address(a), err == nil && a.Zone() == ""
+	case broker.KindSubnet:
+		var p netip.Prefix
+		p, ok = parseSubnet(text)
+		v = broker.Subnet(p)
+	case broker.KindPort:
+		p, err := broker.ParsePort(text)
+		v, ok = broker.PortValue(p), err == nil
+	case broker.KindTimestamp:
+		ns, good := parseTimestamp(text)
+		v, ok = broker.TimestampNanos(ns), good
+	case broker.KindTimespan:
+		span, good := parseTimespan(text)
+		v, ok = broker.Timespan(span), good
+	}
+	return v, ok
 }
 
 func (d *decoder) container(kind broker.Kind, x *datum) broker.Value {

@@ -539,6 +539,26 @@ func valueOf(t *rapid.T, kind broker.Kind, depth int) broker.Value {
 	return broker.None()
 }
 
+// spaced returns text with a space at the beginning of each object. Zeek writes none, so
+// the decoder reads each object member by member.
+func spaced(text []byte) []byte {
+	var out []byte
+	inString := false
+	for i := 0; i < len(text); i++ {
+		out = append(out, text[i])
+		switch {
+		case text[i] == '"':
+			inString = !inString
+		case inString && text[i] == '\\' && i+1 < len(text):
+			i++
+			out = append(out, text[i])
+		case !inString && text[i] == '{':
+			out = append(out, ' ')
+		}
+	}
+	return out
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, r := range recordedTexts(f, "zeek-8.0.10-types/*.jsonl") {
 		if len(r.text) < 4096 {
@@ -551,6 +571,10 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"data":[{"value":{"@data-type":"none"},"key":{"data":"1.5min","@data-type":"timespan"}}],"@data-type":"table"}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		frame, err := jsonv1.Decode(text)
+		inUnusualForm, failed := jsonv1.Decode(spaced(text))
+		if diff := cmp.Diff(frame, inUnusualForm, equalValues); diff != "" || (err == nil) != (failed == nil) {
+			t.Fatalf("with spaces: %v, %v\n%s", err, failed, diff)
+		}
 		if err != nil {
 			if !errors.Is(err, jsonv1.ErrMalformed) {
 				t.Fatalf("%v is not a valid ErrMalformed", err)
