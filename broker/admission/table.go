@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"sync/atomic"
@@ -291,27 +292,32 @@ func (t *table) victim(now instant, e *entry, l limit) *entry {
 // which may returns true, or nil. Of the connections of its holder, those that may wait for
 // their first response are closed last.
 func (t *table) worst(now instant, s stage, may func(*entry) bool) *entry {
-	first := t.first(now, s, may, urgency.before)
-	if first == nil || !first.urgency(now).fresh {
+	first := t.first(now, s, may)
+	if first == nil || !first.fresh(now) {
 		return first
 	}
-	ofHolder := func(o *entry) bool { return o.owner == first.owner && may(o) }
-	return t.first(now, s, ofHolder, urgency.beforeOfHolder)
+	other := t.first(now, s, func(o *entry) bool { return o.owner == first.owner && !o.fresh(now) && may(o) })
+	return cmp.Or(other, first)
 }
 
-// first returns the first connection of a stage in the order of before. It considers those for
-// which may returns true, and returns nil if there are none.
-func (t *table) first(now instant, s stage, may func(*entry) bool, before func(u, v urgency) bool) (first *entry) {
+// first returns the most urgent connection of a stage. It considers those for which may
+// returns true, and returns nil if there are none.
+func (t *table) first(now instant, s stage, may func(*entry) bool) (first *entry) {
 	var most urgency
 	for _, o := range t.entries[s] {
 		if !may(o) {
 			continue
 		}
-		if u := o.urgency(now); first == nil || before(u, most) {
+		if u := o.urgency(now); first == nil || u.before(most) {
 			first, most = o, u
 		}
 	}
 	return first
+}
+
+// fresh reports whether the connection is established and may wait for its first response.
+func (e *entry) fresh(now instant) bool {
+	return e.stage != arriving && now-e.since < freshFor && e.touched.Load() == 0
 }
 
 // expendable reports whether o may be closed in favor of e, whose holder then has
@@ -335,7 +341,6 @@ type urgency struct {
 	mute   bool // arriving, and silent for muteAfter
 	weight int  // connections of the holder
 	silent bool // arriving, and silent for silentAfter
-	fresh  bool // established, and may wait for its first response
 	since  instant
 	number uint64
 }
@@ -345,7 +350,6 @@ func (e *entry) urgency(now instant) urgency {
 	switch {
 	case e.stage != arriving:
 		u.since = e.idleSince()
-		u.fresh = now-e.since < freshFor && e.touched.Load() == 0
 	case e.touched.Load() == 0:
 		u.mute, u.silent = now-e.since >= muteAfter, now-e.since >= silentAfter
 	}
@@ -366,15 +370,6 @@ func (u urgency) before(v urgency) bool {
 		return u.since < v.since
 	}
 	return u.number < v.number
-}
-
-// beforeOfHolder reports whether a connection is to be closed before another one of the same
-// holder.
-func (u urgency) beforeOfHolder(v urgency) bool {
-	if u.fresh != v.fresh {
-		return v.fresh
-	}
-	return u.before(v)
 }
 
 // shed removes and returns a connection to close because the process is out of
