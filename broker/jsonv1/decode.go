@@ -242,24 +242,27 @@ func (d *decoder) scalar() (v broker.Value, ok bool) {
 	if n == 0 {
 		return v, false
 	}
-	text, closing := d.s[d.pos+n:], "}"
+	text, closing, end := d.s[d.pos+n:], "}", 0
 	switch formOf(kind) {
+	case formLiteral:
+		for end < len(text) && inLiteral(text[end]) {
+			end++
+		}
 	case formString:
 		if text == "" || text[0] != '"' {
 			return v, false
 		}
 		text, closing = text[1:], `"}`
-	case formArray:
+		for end < len(text) && text[end] != '"' && text[end] != '\\' {
+			end++
+		}
+	default:
 		return v, false
-	}
-	end := 0
-	for end < len(text) && text[end] != closing[0] && text[end] != '\\' {
-		end++
 	}
 	if !strings.HasPrefix(text[end:], closing) {
 		return v, false
 	}
-	if v, ok = scalar(kind, text[:end]); !ok {
+	if v, ok = parse(kind, text[:end]); !ok {
 		return v, false
 	}
 	d.pos = len(d.s) - len(text) + end + len(closing)
@@ -283,17 +286,17 @@ func beginning(text string) (broker.Kind, int) {
 	return 0, 0
 }
 
-// beginnings has the names of kinds with the text that follows, by their first byte.
-var beginnings = func() (all [256][]struct {
+// kindText is the name of a kind with the text that follows it.
+type kindText struct {
 	text string
 	kind broker.Kind
-}) {
+}
+
+// beginnings holds the texts of all kinds but none, by their first byte.
+var beginnings = func() (all [256][]kindText) {
 	for kind := broker.KindNone + 1; kind.Valid(); kind++ {
 		text := kind.String() + `","data":`
-		all[text[0]] = append(all[text[0]], struct {
-			text string
-			kind broker.Kind
-		}{text, kind})
+		all[text[0]] = append(all[text[0]], kindText{text, kind})
 	}
 	return all
 }()
@@ -459,7 +462,7 @@ func (d *decoder) build(o *object) broker.Value {
 	if want == formArray {
 		return d.container(o.kind, x)
 	}
-	v, ok := scalar(o.kind, x.text)
+	v, ok := parse(o.kind, x.text)
 	if !ok {
 		d.failAt(x.pos, "%q is not a valid %s", clip(x.text), o.kind)
 		return broker.Value{}
@@ -467,9 +470,9 @@ func (d *decoder) build(o *object) broker.Value {
 	return v
 }
 
-// scalar returns the scalar of a kind that text encodes. The result ok is false if it encodes
+// parse returns the scalar of a kind that text encodes. The result ok is false if it encodes
 // none.
-func scalar(kind broker.Kind, text string) (v broker.Value, ok bool) {
+func parse(kind broker.Kind, text string) (v broker.Value, ok bool) {
 	ok = true
 	switch kind {
 	case broker.KindBoolean:

@@ -194,19 +194,19 @@ func codeUnit(s string, i int) (rune, bool) {
 // literal reads a number or a word without quotes, such as true or inf.
 func (d *decoder) literal() string {
 	start := d.pos
-	for d.pos < len(d.s) {
-		c := d.s[d.pos]
-		if c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '+' || c == '.' {
-			d.pos++
-			continue
-		}
-		break
+	for d.pos < len(d.s) && inLiteral(d.s[d.pos]) {
+		d.pos++
 	}
 	text := d.s[start:d.pos]
 	if text == "" {
 		d.failAt(start, "%s, want a value", d.here())
 	}
 	return text
+}
+
+// inLiteral reports whether a literal may contain c.
+func inLiteral(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '+' || c == '.'
 }
 
 // skip reads and discards any text, up to a nesting limit that depends on
