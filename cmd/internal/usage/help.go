@@ -13,8 +13,9 @@ import (
 // columns is the width of help texts.
 const columns = 80
 
-// flagHelp returns the help of flags with wrapped lines.
-func flagHelp(flags *pflag.FlagSet) string {
+// FlagHelp returns the help of flags, with lines of up to that many columns. Zero means no
+// limit.
+func FlagHelp(flags *pflag.FlagSet, columns int) string {
 	// pflag quotes only the defaults of strings. The quotes are removed.
 	return quoted().ReplaceAllString(flags.FlagUsagesWrapped(columns), "(default$1$2)")
 }
@@ -45,7 +46,7 @@ func Show(cmd *cobra.Command) error {
 		flags *pflag.FlagSet
 	}{{"Flags", own}, {"Flags of all client commands", shared}} {
 		if group.flags.HasAvailableFlags() {
-			text += "\n" + group.title + ":\n" + flagHelp(group.flags)
+			text += "\n" + group.title + ":\n" + FlagHelp(group.flags, columns)
 		}
 	}
 	if cmd.HasAvailableSubCommands() {
