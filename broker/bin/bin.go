@@ -9,7 +9,6 @@ package bin
 import (
 	"encoding/binary"
 	"math"
-	"net/netip"
 
 	"github.com/zeekwire/zeekwire/broker"
 )
@@ -36,74 +35,37 @@ const (
 // Append appends the encoding of v to b and returns the result. It copies the
 // encoding that a decoded value keeps. It replaces subnormal reals by a zero of the
 // same sign, because CAF decodes them incorrectly.
-func Append(b []byte, v broker.Value) []byte {
+func Append(b []byte, v broker.Value) []byte { return appendValue(b, &v) }
+
+func appendValue(b []byte, v *broker.Value) []byte {
+	kind, bits, low, aux, text := broker.Scalar(v)
+	switch kind {
+	case broker.KindNone:
+		return append(b, byte(kind))
+	case broker.KindBoolean:
+		return append(b, byte(kind), byte(bits))
+	case broker.KindCount, broker.KindInteger, broker.KindTimestamp, broker.KindTimespan:
+		return appendNumber(b, kind, bits)
+	case broker.KindReal:
+		return appendNumber(b, kind, packReal(math.Float64frombits(bits)))
+	case broker.KindString, broker.KindEnum:
+		return appendText(b, kind, text)
+	case broker.KindAddress:
+		return binary.BigEndian.AppendUint64(appendNumber(b, kind, bits), low)
+	case broker.KindSubnet:
+		return append(binary.BigEndian.AppendUint64(appendNumber(b, kind, bits), low), aux)
+	case broker.KindPort:
+		return append(b, byte(kind), byte(bits>>8), byte(bits), aux)
+	}
 	if encoding, ok := v.Encoding(); ok {
 		return append(b, encoding...)
 	}
-	kind := v.Kind()
-	switch kind {
-	case broker.KindString:
-		s, _ := v.Text()
-		return appendText(b, kind, s)
-	case broker.KindEnum:
-		s, _ := v.Enum()
-		return appendText(b, kind, s)
-	case broker.KindCount:
-		n, _ := v.Count()
-		return appendNumber(b, kind, n)
-	case broker.KindInteger:
-		n, _ := v.Integer()
-		return appendNumber(b, kind, uint64(n))
-	case broker.KindReal:
-		f, _ := v.Real()
-		return appendNumber(b, kind, packReal(f))
-	case broker.KindTimestamp:
-		n, _ := v.TimestampNanos()
-		return appendNumber(b, kind, uint64(n))
-	case broker.KindTimespan:
-		d, _ := v.Timespan()
-		return appendNumber(b, kind, uint64(d))
-	}
-	b = append(b, byte(kind))
-	switch kind {
-	case broker.KindBoolean:
-		if t, _ := v.Boolean(); t {
-			return append(b, 1)
-		}
-		return append(b, 0)
-	case broker.KindAddress:
-		a, _ := v.Address()
-		raw := a.As16()
-		return append(b, raw[:]...)
-	case broker.KindSubnet:
-		p, _ := v.Subnet()
-		return appendSubnet(b, p)
-	case broker.KindPort:
-		p, _ := v.Port()
-		return append(b, byte(p.Number>>8), byte(p.Number), byte(p.Protocol))
-	case broker.KindSet, broker.KindVector:
-		n := v.Len()
-		b = AppendVarbyte(b, uint32(n))
-		for i := range n {
-			b = Append(b, v.At(i))
-		}
-	case broker.KindTable:
-		n := v.Len()
-		b = AppendVarbyte(b, uint32(n))
-		for i := range n {
-			e := v.EntryAt(i)
-			b = Append(Append(b, e.Key), e.Value)
-		}
+	b = AppendVarbyte(append(b, byte(kind)), uint32(v.Len()))
+	elements := broker.Elements(v)
+	for i := range elements {
+		b = appendValue(b, &elements[i])
 	}
 	return b
-}
-
-func appendSubnet(b []byte, p netip.Prefix) []byte {
-	raw, bits := p.Addr().As16(), p.Bits()
-	if p.Addr().Is4() {
-		bits += 96
-	}
-	return append(append(b, raw[:]...), byte(bits))
 }
 
 func appendNumber(b []byte, kind broker.Kind, n uint64) []byte {
