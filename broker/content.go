@@ -10,8 +10,8 @@ import "unsafe"
 //   - aux is the protocol of a port, or the length of a subnet, relative to 128 bits.
 //   - text is a string, or the label of an enum value.
 //
-// Everything else is zero. Only the kind is meaningful for a container. Scalar takes a pointer because encoders spend most of their
-// time on copies of values otherwise.
+// Everything else is zero. Only the kind of a container has a meaning. Scalar takes a
+// pointer because encoders would otherwise spend most of their time on copies of values.
 func Scalar(v *Value) (kind Kind, bits, low uint64, aux uint8, text string) {
 	if v.kind == KindString || v.kind == KindEnum {
 		return v.kind, 0, 0, 0, unsafe.String((*byte)(v.ptr), int(v.n))
