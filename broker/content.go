@@ -1,7 +1,5 @@
 package broker
 
-import "unsafe"
-
 // Scalar returns the kind of v and its content, in the form that encodings need:
 //
 //   - bits has the bits of a number, IEEE 754 for a real, nanoseconds for times, 0 or 1 for a
@@ -13,10 +11,7 @@ import "unsafe"
 // Everything else is zero. Only the kind of a container has a meaning. Scalar takes a
 // pointer because encoders would otherwise spend most of their time on copies of values.
 func Scalar(v *Value) (kind Kind, bits, low uint64, aux uint8, text string) {
-	if v.kind == KindString || v.kind == KindEnum {
-		return v.kind, 0, 0, 0, unsafe.String((*byte)(v.ptr), int(v.n))
-	}
-	return v.kind, v.hi, v.lo, v.aux, ""
+	return v.kind, v.hi, v.lo, v.aux, v.bytes()
 }
 
 // Elements returns the elements of a set or vector, or alternately the keys and values of a

@@ -354,7 +354,7 @@ func (v Value) Enum() (label string, ok bool) {
 }
 
 // bytes returns the content of a string or enum value, and "" for other kinds.
-func (v Value) bytes() string {
+func (v *Value) bytes() string {
 	if v.kind != KindString && v.kind != KindEnum {
 		return ""
 	}

@@ -32,26 +32,19 @@ func Prepare(root *cobra.Command, args []string) {
 
 // Words registers the words that complete the value of a flag, if the command has the flag.
 func Words(cmd *cobra.Command, option string, words ...string) {
-	if missing(cmd, option) {
-		Flag(cmd, option, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder))
-	}
+	Flag(cmd, option, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder))
 }
 
 // Flag registers the function that completes the value of a flag, if the command has the flag.
 // A flag that several commands share keeps its first function.
 func Flag(cmd *cobra.Command, option string, complete cobra.CompletionFunc) {
-	if missing(cmd, option) {
+	if cmd.Flag(option) == nil {
+		return
+	}
+	if _, exists := cmd.GetFlagCompletionFunc(option); !exists {
 		// It fails only for flags that do not exist or already have completions.
 		_ = cmd.RegisterFlagCompletionFunc(option, complete)
 	}
-}
-
-func missing(cmd *cobra.Command, option string) bool {
-	if cmd.Flag(option) == nil {
-		return false
-	}
-	_, exists := cmd.GetFlagCompletionFunc(option)
-	return !exists
 }
 
 func addScripts(root *cobra.Command) {
