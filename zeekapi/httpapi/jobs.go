@@ -100,6 +100,7 @@ func (p *Principal) Start(q zeekapi.Message) (Job, error) {
 		return Job{}, err
 	}
 	started := j.Job
+	s.hub.publish(Update{Job: &started}) // before the update that says how it ended
 	c := s.callers.acquire(p.peer)
 	s.jobs.running.Go(func() {
 		defer s.callers.release(c)
@@ -109,7 +110,6 @@ func (p *Principal) Start(q zeekapi.Message) (Job, error) {
 		s.status.expire()
 		s.jobs.end(j, results, err)
 	})
-	s.hub.publish(Update{Job: &started})
 	return started, nil
 }
 
