@@ -316,14 +316,21 @@ func TestClientCloseWhileDisconnected(t *testing.T) {
 	})
 }
 
+// publishUntilError publishes until it fails. Before the send queue fills, the client may take
+// many messages at once from it.
+func publishUntilError(t *testing.T, c *websocket.Client) (err error) {
+	t.Helper()
+	for i := 0; err == nil && i < 10_000; i++ {
+		err = c.Publish(t.Context(), "/", broker.None())
+	}
+	return err
+}
+
 func TestClientSendOverflow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := stalledServer(t)
 		c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, SendQueue: 2, SendOverflow: broker.OverflowDisconnect})
-		var err error
-		for i := 0; err == nil && i < 10; i++ {
-			err = c.Publish(t.Context(), "/", broker.None())
-		}
+		err := publishUntilError(t, c)
 		if !errors.Is(err, broker.ErrOverflow) {
 			t.Errorf("Publish = %v, want ErrOverflow", err)
 		}
@@ -339,10 +346,7 @@ func TestClientLostWhilePublishing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := stalledServer(t)
 		c := dial(t, websocket.ClientConfig{Address: "pipe", DialContext: n.Dial, SendQueue: 1, SendOverflow: broker.OverflowBlock})
-		var err error
-		for i := 0; err == nil && i < 10; i++ {
-			err = c.Publish(t.Context(), "/", broker.None())
-		}
+		err := publishUntilError(t, c)
 		lost := next[broker.PeerLost](t, c)
 		if lost.Err == nil || !errors.Is(err, lost.Err) {
 			t.Errorf("Publish = %v, want %v", err, lost.Err)
