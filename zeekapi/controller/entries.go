@@ -87,14 +87,25 @@ func (l *ledger) read() (State, error) {
 	return state, nil
 }
 
-// applyAll makes changes.
+// applyAll makes changes. It does not store the events that would be removed again.
 func (l *ledger) applyAll(changes []Change) {
+	var oldest uint64 // number of the oldest event that remains
 	for _, c := range changes {
-		l.apply(c)
+		if a, ok := c.(Announce); ok {
+			oldest = max(oldest, a.Oldest)
+		}
+	}
+	for _, c := range changes {
+		if a, ok := c.(Announce); !ok || a.Event.Number >= oldest {
+			l.apply(c)
+		}
+	}
+	if oldest > 0 {
+		l.trim(bucketEvents, oldest)
 	}
 }
 
-// apply makes a change.
+// apply makes a change, but removes no events.
 func (l *ledger) apply(c Change) {
 	switch c := c.(type) {
 	case Save:
@@ -124,6 +135,5 @@ func (l *ledger) apply(c Change) {
 		l.put(bucketLast, keySent, told)
 	case Announce:
 		l.put(bucketEvents, keyOf(c.Event.Number), c.Event)
-		l.trim(bucketEvents, c.Oldest)
 	}
 }

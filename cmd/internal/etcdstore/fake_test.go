@@ -136,13 +136,34 @@ func (t *fakeTxn) Commit() (*clientv3.TxnResponse, error) {
 	return resp, err
 }
 
-func (t *fakeTxn) commit() (*clientv3.TxnResponse, error) {
-	f, size := t.f, 0
-	if len(t.then) > 128 {
+// unfold returns the operations of a transaction and of those within it, as etcd limits them.
+func unfold(ops []clientv3.Op, limit int) (all []clientv3.Op, err error) {
+	if len(ops) > limit {
 		return nil, rpctypes.ErrTooManyOps
 	}
+	for _, op := range ops {
+		if !op.IsTxn() {
+			all = append(all, op)
+			continue
+		}
+		_, then, _ := op.Txn()
+		within, err := unfold(then, limit-len(ops))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, within...)
+	}
+	return all, nil
+}
+
+func (t *fakeTxn) commit() (*clientv3.TxnResponse, error) {
+	f, size := t.f, 0
+	then, err := unfold(t.then, 128)
+	if err != nil {
+		return nil, err
+	}
 	seen := make(map[string]bool)
-	for _, op := range t.then {
+	for _, op := range then {
 		size += len(op.KeyBytes()) + len(op.ValueBytes())
 		if op.IsPut() && seen[string(op.KeyBytes())] {
 			return nil, rpctypes.ErrDuplicateKey
@@ -158,7 +179,7 @@ func (t *fakeTxn) commit() (*clientv3.TxnResponse, error) {
 	}
 	ops := t.els
 	if resp.Succeeded {
-		ops = t.then
+		ops = then
 		f.rev++
 	}
 	for _, op := range ops {

@@ -206,8 +206,8 @@ func (s *Store) reload(ctx context.Context) error {
 func (s *Store) commit(ctx context.Context, t *transaction) error {
 	edits := t.changes()
 	var err error
-	if len(batches(edits)) == 1 {
-		err = s.put(ctx, s.next(nil), s.ops(edits)...)
+	if all := s.batches(edits); len(all) == 1 {
+		err = s.put(ctx, s.next(nil), s.ops(all[0])...)
 	} else {
 		err = s.putLarge(ctx, edits)
 	}
@@ -245,7 +245,7 @@ func unsure(err error) error {
 
 // finish makes the entries those after a large write, and removes its record.
 func (s *Store) finish(ctx context.Context, edits []edit) error {
-	for _, batch := range batches(edits) {
+	for _, batch := range s.batches(edits) {
 		if err := s.put(ctx, s.next(s.head.Redo), s.ops(batch)...); err != nil {
 			return err
 		}

@@ -221,6 +221,9 @@ func TestLateWrite(t *testing.T) {
 // The next one finds all changes, or none, and leaves no waste.
 func TestLargeWriteKilledAtEachStep(t *testing.T) {
 	changes := storetest.Changes()
+	for n := range maxOps {
+		changes = append(changes, controller.SaveNames{Set: controller.Owed, Name: fmt.Sprint("agent-", n), In: true})
+	}
 	kills, committed := 0, 0
 	for ; ; kills++ {
 		f := newFake(t)
@@ -276,6 +279,24 @@ func TestLargeWriteKilledAtEachStep(t *testing.T) {
 	}
 	if t.Logf("killed %d times, %d times after the commit", kills, committed); kills < 5 || committed < 3 {
 		t.Error("want five steps or more")
+	}
+}
+
+// The events of many agents take one transaction, in which as many old ones are removed.
+func TestEventsTakeOneTransaction(t *testing.T) {
+	f := newFake(t)
+	s := f.open("one")
+	for first := uint64(1); first < 5000; first += 1000 {
+		n := f.transactions
+		if err := s.Save(storetest.Events(first, 1000, 1000)...); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.transactions - n; got != 1 {
+			t.Errorf("events from %d on took %d transactions", first, got)
+		}
+	}
+	if state, err := s.Load(); err != nil || len(state.Events) != 1000 || state.Events[0].Number != 4001 {
+		t.Errorf("%d events, %v", len(state.Events), err)
 	}
 }
 

@@ -10,20 +10,24 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Limits of a transaction. Those of etcd are 128 operations and 1.5 MiB by default.
+// Limits of a transaction. Those of etcd are 1.5 MiB and 128 operations by default. A transaction
+// can contain others. etcd limits the sum of its own operations and those of the largest one in it,
+// so many more operations fit into one request.
 const (
-	maxOps   = 100
+	maxGroup = 60 // operations of a transaction in another one
+	maxOps   = maxGroup * maxGroup
 	maxBytes = 1 << 20
 	partSize = 512 << 10
 )
+
+// overhead is the most that an operation takes in a request beside its key and value, in bytes.
+const overhead = 40
 
 // edit is a change of a key below the prefix.
 type edit struct {
 	key   string
 	value []byte // nil: the key is removed
 }
-
-func (e edit) size() int { return len(e.key) + len(e.value) }
 
 // partsOf returns the keys of an entry with a value of n bytes.
 func partsOf(name string, n int) []string {
@@ -70,31 +74,40 @@ func (t *transaction) changes() []edit {
 	return edits
 }
 
-// batches divides edits into groups, each of which fits into one transaction.
-func batches(edits []edit) [][]edit {
+// batches divides edits into groups, each of which fits into one request.
+func (d *database) batches(edits []edit) [][]edit {
 	var all [][]edit
 	begin, size := 0, 0
 	for i, e := range edits {
-		if i > begin && (i-begin >= maxOps || size+e.size() > maxBytes) {
+		n := len(d.prefix) + len(e.key) + len(e.value) + overhead
+		if i > begin && (i-begin >= maxOps || size+n > maxBytes) {
 			all = append(all, edits[begin:i])
 			begin, size = i, 0
 		}
-		size += e.size()
+		size += n
 	}
 	return append(all, edits[begin:])
 }
 
-// ops returns the operations for edits.
-func (d *database) ops(edits []edit) []clientv3.Op {
-	var ops []clientv3.Op
-	for _, e := range edits {
+// ops returns the operations of a transaction for a batch of edits. If there are many, they are
+// in transactions within it.
+func (d *database) ops(batch []edit) []clientv3.Op {
+	ops := make([]clientv3.Op, len(batch))
+	for i, e := range batch {
 		if e.value == nil {
-			ops = append(ops, clientv3.OpDelete(d.prefix+e.key))
+			ops[i] = clientv3.OpDelete(d.prefix + e.key)
 		} else {
-			ops = append(ops, clientv3.OpPut(d.prefix+e.key, string(e.value)))
+			ops[i] = clientv3.OpPut(d.prefix+e.key, string(e.value))
 		}
 	}
-	return ops
+	if len(ops) <= maxGroup {
+		return ops
+	}
+	var groups []clientv3.Op
+	for group := range slices.Chunk(ops, maxGroup) {
+		groups = append(groups, clientv3.OpTxn(nil, group, nil))
+	}
+	return groups
 }
 
 var errRedo = errors.New("the record of a large write is damaged")

@@ -2,6 +2,7 @@
 package storetest
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -42,6 +43,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
 		"saved state is loaded":         savedStateIsLoaded,
 		"all or nothing is saved":       allOrNothing,
 		"old entries are removed":       oldEntriesAreRemoved,
+		"many changes are saved":        manyChanges,
 		"rewriting replaces everything": rewriting,
 		"large values are stored":       largeValues,
 		"a store that fails": func(t *testing.T, f Fixture) {
@@ -74,6 +76,10 @@ var Equal = cmp.Options{
 	cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }),
 	cmpopts.EquateEmpty(),
 	cmpopts.IgnoreFields(controller.State{}, "Term"), // of a shared store
+	// Names of instances are a set. They are stored in the order of their hashes.
+	cmp.FilterPath(func(p cmp.Path) bool {
+		return p.Last().String() == ".Drained" || p.Last().String() == ".Owed"
+	}, cmpopts.SortSlices(strings.Compare)),
 }
 
 func expect(t *testing.T, what string, s controller.Store, want controller.State) {
@@ -144,6 +150,36 @@ func oldEntriesAreRemoved(t *testing.T, f Fixture) {
 		t.Fatalf("%d deployments and %d events, want two", len(want.History), len(want.Events))
 	}
 	expect(t, "after five deployments", s, want)
+}
+
+// Events returns the announcements of events from a number on, of which kept remain.
+func Events(first, count, kept uint64) (changes []controller.Change) {
+	for number := first; number < first+count; number++ {
+		oldest := max(number, kept) - kept + 1
+		changes = append(changes, controller.Announce{Event: zeekapi.ClusterEvent{Number: number, Time: began, Kind: zeekapi.EventJob}, Oldest: oldest})
+	}
+	return changes
+}
+
+// manyChanges stores thousands of changes together, as many agents cause them.
+func manyChanges(t *testing.T, f Fixture) {
+	s, done := f.open(t)
+	defer done()
+	var want controller.State
+	next := uint64(1)
+	for _, count := range []uint64{700, 700, 3000, 1} {
+		changes := Events(next, count, 1000)
+		next += count
+		for n := range count {
+			changes = append(changes, controller.SaveNames{Set: controller.Drained, Name: fmt.Sprint("agent-", n), In: count != 700})
+		}
+		save(t, s, changes...)
+		want = want.After(changes...)
+	}
+	if len(want.Events) != 1000 || len(want.Drained) != 3000 {
+		t.Fatalf("%d events and %d names", len(want.Events), len(want.Drained))
+	}
+	expect(t, "after thousands of changes", s, want)
 }
 
 func rewriting(t *testing.T, f Fixture) {
