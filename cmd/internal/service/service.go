@@ -132,6 +132,7 @@ func (s *Service) Run(ctx context.Context, work func(ctx context.Context, ending
 		case <-ended:
 		}
 	})
+	helpers.Go(func() { returnMemory(ended, restInterval) })
 	err = work(workCtx, ending)
 	close(ended)
 	helpers.Wait()

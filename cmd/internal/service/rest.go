@@ -1,0 +1,62 @@
+package service
+
+import (
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// A process is at rest if it has allocated little in this time.
+const (
+	restInterval = 5 * time.Second
+	littleWork   = 16 << 20 // bytes
+)
+
+// muchUnused is the least memory that is returned, in bytes.
+const muchUnused = 64 << 20
+
+// memoryUse is the use of memory, in bytes.
+type memoryUse struct {
+	allocated uint64 // since the start
+	live      uint64 // found by the last garbage collection
+	objects   uint64 // with garbage
+	free      uint64 // kept for other objects
+}
+
+func readMemoryUse() memoryUse {
+	samples := []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+	}
+	metrics.Read(samples)
+	return memoryUse{samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64(), samples[3].Value.Uint64()}
+}
+
+// wasteful reports whether a process that had used memory as before should return memory to
+// the system: it is at rest, and more is unused than used.
+func (u memoryUse) wasteful(before memoryUse) bool {
+	unused := u.free + u.objects - min(u.live, u.objects)
+	return u.allocated-before.allocated < littleWork && unused >= max(muchUnused, u.live)
+}
+
+// returnMemory returns memory to the system when the process is at rest after much work, until
+// done is closed. Go itself keeps about as much for further work as the process uses, and
+// collects no garbage for two minutes.
+func returnMemory(done <-chan struct{}, interval time.Duration) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for before := readMemoryUse(); ; {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		use := readMemoryUse()
+		if use.wasteful(before) {
+			debug.FreeOSMemory()
+		}
+		before = use
+	}
+}
