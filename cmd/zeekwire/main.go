@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,7 @@ const (
 )
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	cmd := newCommand()
+	cmd := newCommand(args...)
 	cmd.SetArgs(args)
 	cmd.SetIn(stdin)
 	cmd.SetOut(stdout)
@@ -126,7 +127,9 @@ var groups = []cobra.Group{
 // clientcmd. Tests set it, because they may run on a busy machine.
 var completionPatience time.Duration
 
-func newCommand() *cobra.Command {
+// newCommand returns the program for its arguments. If the first one is a client command, it
+// has only those: scripts start them often, and the others take a tenth of the time.
+func newCommand(args ...string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "zeekwire",
 		Short: "Controller, agent and client for Zeek clusters",
@@ -170,9 +173,13 @@ accepted before the command.
 			cmd.AddCommand(c)
 		}
 	}
+	clients := tool.Commands()
+	add(groupClient, clients...)
+	if len(args) > 0 && slices.ContainsFunc(clients, func(c *cobra.Command) bool { return c.Name() == args[0] }) {
+		return cmd
+	}
 	add(groupServices, newControllerCommand(), newAgentCommand(), newGatewayCommand(), newDemoCommand(), newStoreCommand())
 	add(groupSetup, newBootstrapCommand(), newInviteCommand(), newJoinCommand(), newRevokeCommand(), newCertificatesCommand())
-	add(groupClient, tool.Commands()...)
 	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())
 	add(groupImport, newImportCommand())
