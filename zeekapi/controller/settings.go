@@ -49,8 +49,8 @@ type Settings struct {
 	// is an error.
 	StartLimit time.Duration
 
-	// StatusInterval is the time between two requests of the controller to all
-	// agents for the states of their nodes, which Snapshot counts. Zero
+	// StatusInterval is the time between two requests of the controller to each
+	// agent for the states of its nodes, which Snapshot counts. Zero
 	// disables them: the snapshot then knows what agents report by themselves
 	// and in responses to clients. A negative duration is an error.
 	StatusInterval time.Duration

@@ -1,14 +1,23 @@
 package controller
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// surveys asks all agents for the states of their nodes from time to time. The
+// surveySize is the largest number of agents that are asked at once.
+const surveySize = 100
+
+// surveys asks all agents for the states of their nodes from time to time. It asks many of
+// them one group after another, so that their answers are spread over the interval. The
 // answers are for nodeStates.
 type surveys struct {
 	*outbox
 	agents   *agents
 	requests *requests
-	interval time.Duration // 0 for never
+	interval time.Duration // between two questions to an agent, 0 for never
+	pause    time.Duration // between two groups
+	rest     []string      // instances whose agents are asked later in this survey
 	next     alarm
 }
 
@@ -19,19 +28,31 @@ func (s *surveys) start() {
 	}
 }
 
-// hold asks all agents if it is time to do so.
+// hold asks the next agents if it is time to do so.
 func (s *surveys) hold() {
 	if !s.next.due(s.now) {
 		return
 	}
-	s.start()
-	names := s.agents.names()
-	if len(names) == 0 {
+	if len(s.rest) == 0 {
+		s.rest = s.agents.names()
+		groups := max(1, (len(s.rest)+surveySize-1)/surveySize)
+		s.pause = s.interval / time.Duration(groups)
+	}
+	s.next = alarmAt(s.now.Add(s.pause))
+	n := min(surveySize, len(s.rest))
+	s.ask(s.rest[:n])
+	s.rest = s.rest[n:]
+}
+
+// ask asks the agents of instances that are still connected.
+func (s *surveys) ask(instances []string) {
+	present := slices.DeleteFunc(slices.Clone(instances), func(name string) bool { return s.agents.of(name) == nil })
+	if len(present) == 0 {
 		return
 	}
 	r := s.requests.start(statusTimeout, survey{})
 	ask := joint(r, askStatus)
-	for _, name := range names {
+	for _, name := range present {
 		s.requests.call(r, name, ask)
 	}
 }
