@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// A process is at rest if it has allocated little in this time.
+// restInterval is the time in which a process must have allocated little to be at rest. Little
+// is a quarter of the memory in use, or littleWork bytes if that is more.
 const (
 	restInterval = 5 * time.Second
-	littleWork   = 16 << 20 // bytes
+	littleWork   = 16 << 20
 )
 
 // muchUnused is the least memory that is returned, in bytes.
@@ -38,7 +39,7 @@ func readMemoryUse() memoryUse {
 // the system: it is at rest, and more is unused than used.
 func (u memoryUse) wasteful(before memoryUse) bool {
 	unused := u.free + u.objects - min(u.live, u.objects)
-	return u.allocated-before.allocated < littleWork && unused >= max(muchUnused, u.live)
+	return u.allocated-before.allocated < max(littleWork, u.live/4) && unused >= max(muchUnused, u.live)
 }
 
 // returnMemory returns memory to the system when the process is at rest after much work, until

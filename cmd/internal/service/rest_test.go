@@ -22,7 +22,8 @@ func TestWasteful(t *testing.T) {
 		"both":                    {0, memoryUse{live: 5 * mib, objects: 40 * mib, free: 30 * mib}, true},
 		"as much is in use":       {0, memoryUse{live: 100 * mib, objects: 150 * mib, free: 49 * mib}, false},
 		"less is in use":          {0, memoryUse{live: 100 * mib, objects: 150 * mib, free: 50 * mib}, true},
-		"it is working":           {16 * mib, memoryUse{live: 100 * mib, objects: 150 * mib, free: 500 * mib}, false},
+		"it is working":           {25 * mib, memoryUse{live: 100 * mib, objects: 150 * mib, free: 500 * mib}, false},
+		"this is little work":     {25 * mib, memoryUse{live: 101 * mib, objects: 150 * mib, free: 500 * mib}, true},
 		"a collection just ended": {0, memoryUse{live: 100 * mib, objects: 90 * mib, free: 20 * mib}, false},
 	} {
 		tt.use.allocated = 1000*mib + tt.allocated
