@@ -11,7 +11,7 @@ import (
 
 // inputBatch is the number of inputs whose changes are stored together: a
 // transaction takes about as long for many changes as for one.
-const inputBatch = 256
+const inputBatch = 1024
 
 // checkInterval is the time between two checks of the store.
 const checkInterval = time.Second
@@ -63,7 +63,7 @@ func run(ctx context.Context, cfg Config, store stateStore, state State) error {
 	defer r.fetches.workers.Wait()
 	defer r.forwards.workers.Wait()
 	loop := eventloop.Config[Input, Output]{
-		Machine: l, Batch: inputBatch, Tick: Tick{}, Shutdown: Shutdown{},
+		Machine: l, InputQueue: inputBatch, Batch: inputBatch, Tick: Tick{}, Shutdown: Shutdown{},
 		Memory: memory, Perform: r.perform, Started: cfg.Loaded, Beat: cfg.Beat, Ending: cfg.Ending,
 		Left: func(in Input) { r.left = append(r.left, in) },
 	}
