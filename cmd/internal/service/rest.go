@@ -13,7 +13,8 @@ const (
 	littleWork   = 16 << 20
 )
 
-// muchUnused is the least memory that is returned, in bytes.
+// muchUnused is the least memory that is returned, in bytes. A process that uses much keeps as
+// much as half of that for further work.
 const muchUnused = 64 << 20
 
 // memoryUse is the use of memory, in bytes.
@@ -36,10 +37,10 @@ func readMemoryUse() memoryUse {
 }
 
 // wasteful reports whether a process that had used memory as before should return memory to
-// the system: it is at rest, and more is unused than used.
+// the system: it is at rest, and much is unused, compared with what is in use.
 func (u memoryUse) wasteful(before memoryUse) bool {
 	unused := u.free + u.objects - min(u.live, u.objects)
-	return u.allocated-before.allocated < max(littleWork, u.live/4) && unused >= max(muchUnused, u.live)
+	return u.allocated-before.allocated < max(littleWork, u.live/4) && unused >= max(muchUnused, u.live/2)
 }
 
 // returnMemory returns memory to the system when the process is at rest after much work, until
