@@ -3,44 +3,48 @@ package service
 import (
 	"runtime/debug"
 	"runtime/metrics"
+	"syscall"
 	"time"
 )
 
-// restInterval is the time in which a process must have allocated little to be at rest. Little
-// is a quarter of the memory in use, or littleWork bytes if that is more.
+// A process is at rest if it has used less than maxLoad of a CPU for restInterval.
 const (
 	restInterval = 5 * time.Second
-	littleWork   = 16 << 20
+	maxLoad      = 0.2
 )
 
 // muchUnused is the least memory that is returned, in bytes. A process that uses much keeps as
 // much as half of that for further work.
 const muchUnused = 64 << 20
 
-// memoryUse is the use of memory, in bytes.
-type memoryUse struct {
-	allocated uint64 // since the start
-	live      uint64 // found by the last garbage collection
-	objects   uint64 // with garbage
-	free      uint64 // kept for other objects
+// use is what a process uses. Memory is in bytes.
+type use struct {
+	cpu     time.Duration // since the start
+	live    uint64        // found by the last garbage collection
+	objects uint64        // with garbage
+	free    uint64        // kept for other objects
 }
 
-func readMemoryUse() memoryUse {
+func readUse() use {
 	samples := []metrics.Sample{
-		{Name: "/gc/heap/allocs:bytes"},
 		{Name: "/gc/heap/live:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"},
 	}
 	metrics.Read(samples)
-	return memoryUse{samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64(), samples[3].Value.Uint64()}
+	u := use{live: samples[0].Value.Uint64(), objects: samples[1].Value.Uint64(), free: samples[2].Value.Uint64()}
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err == nil {
+		u.cpu = time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	}
+	return u
 }
 
-// wasteful reports whether a process that had used memory as before should return memory to
-// the system: it is at rest, and much is unused, compared with what is in use.
-func (u memoryUse) wasteful(before memoryUse) bool {
+// wasteful reports whether a process should return memory to the system: it has been at rest
+// since an earlier time, and much of its memory is unused.
+func (u use) wasteful(before use, since time.Duration) bool {
 	unused := u.free + u.objects - min(u.live, u.objects)
-	return u.allocated-before.allocated < max(littleWork, u.live/4) && unused >= max(muchUnused, u.live/2)
+	return float64(u.cpu-before.cpu) < maxLoad*float64(since) && unused >= max(muchUnused, u.live/2)
 }
 
 // returnMemory returns memory to the system when the process is at rest after much work, until
@@ -49,16 +53,16 @@ func (u memoryUse) wasteful(before memoryUse) bool {
 func returnMemory(done <-chan struct{}, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for before := readMemoryUse(); ; {
+	for before := readUse(); ; {
 		select {
 		case <-done:
 			return
 		case <-tick.C:
 		}
-		use := readMemoryUse()
-		if use.wasteful(before) {
+		now := readUse()
+		if now.wasteful(before, interval) {
 			debug.FreeOSMemory()
 		}
-		before = use
+		before = now
 	}
 }

@@ -12,22 +12,22 @@ import (
 func TestWasteful(t *testing.T) {
 	const mib = 1 << 20
 	for name, tt := range map[string]struct {
-		allocated uint64
-		use       memoryUse
-		want      bool
+		cpu  time.Duration
+		use  use
+		want bool
 	}{
-		"a small process":         {0, memoryUse{live: 5 * mib, objects: 9 * mib, free: 20 * mib}, false},
-		"garbage":                 {0, memoryUse{live: 5 * mib, objects: 90 * mib}, true},
-		"free memory":             {0, memoryUse{live: 5 * mib, objects: 5 * mib, free: 64 * mib}, true},
-		"both":                    {0, memoryUse{live: 5 * mib, objects: 40 * mib, free: 30 * mib}, true},
-		"unused, but not much":    {0, memoryUse{live: 200 * mib, objects: 250 * mib, free: 49 * mib}, false},
-		"more of it":              {0, memoryUse{live: 200 * mib, objects: 250 * mib, free: 50 * mib}, true},
-		"it is working":           {25 * mib, memoryUse{live: 100 * mib, objects: 150 * mib, free: 500 * mib}, false},
-		"this is little work":     {25 * mib, memoryUse{live: 101 * mib, objects: 150 * mib, free: 500 * mib}, true},
-		"a collection just ended": {0, memoryUse{live: 100 * mib, objects: 90 * mib, free: 20 * mib}, false},
+		"a small process":         {0, use{live: 5 * mib, objects: 9 * mib, free: 20 * mib}, false},
+		"garbage":                 {0, use{live: 5 * mib, objects: 90 * mib}, true},
+		"free memory":             {0, use{live: 5 * mib, objects: 5 * mib, free: 64 * mib}, true},
+		"both":                    {0, use{live: 5 * mib, objects: 40 * mib, free: 30 * mib}, true},
+		"unused, but not much":    {0, use{live: 200 * mib, objects: 250 * mib, free: 49 * mib}, false},
+		"more of it":              {0, use{live: 200 * mib, objects: 250 * mib, free: 50 * mib}, true},
+		"it is working":           {time.Second, use{live: 100 * mib, objects: 150 * mib, free: 500 * mib}, false},
+		"this is little work":     {999 * time.Millisecond, use{live: 100 * mib, objects: 150 * mib, free: 500 * mib}, true},
+		"a collection just ended": {0, use{live: 100 * mib, objects: 90 * mib, free: 20 * mib}, false},
 	} {
-		tt.use.allocated = 1000*mib + tt.allocated
-		if got := tt.use.wasteful(memoryUse{allocated: 1000 * mib}); got != tt.want {
+		tt.use.cpu = time.Hour + tt.cpu
+		if got := tt.use.wasteful(use{cpu: time.Hour}, 5*time.Second); got != tt.want {
 			t.Errorf("%s: %t, want %t", name, got, tt.want)
 		}
 	}
