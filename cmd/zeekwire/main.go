@@ -128,7 +128,8 @@ var groups = []cobra.Group{
 var completionPatience time.Duration
 
 // newCommand returns the program for its arguments. If the first one is a client command, it
-// has only those: scripts start them often, and the others take a tenth of the time.
+// has only client commands, because scripts start them often: half of what all commands
+// allocate belongs to the others.
 func newCommand(args ...string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "zeekwire",
