@@ -15,7 +15,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/console"
 	"github.com/zeekwire/zeekwire/cmd/internal/listening"
 	"github.com/zeekwire/zeekwire/cmd/internal/metrics"
-	"github.com/zeekwire/zeekwire/cmd/internal/service"
+	"github.com/zeekwire/zeekwire/cmd/internal/serving"
 	"github.com/zeekwire/zeekwire/cmd/internal/version"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/controller"
@@ -104,7 +104,7 @@ func (w *webServer) serve(ctx context.Context, group *errgroup.Group, s *control
 		return nil
 	})
 	group.Go(func() error {
-		return service.API{Handler: w.Server, TLS: w.tls, Log: s.log}.Serve(ctx, w.listener)
+		return serving.API{Handler: w.Server, TLS: w.tls, Log: s.log}.Serve(ctx, w.listener)
 	})
 }
 

@@ -23,7 +23,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/admission"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/cmd/internal/authority"
-	"github.com/zeekwire/zeekwire/cmd/internal/service"
+	"github.com/zeekwire/zeekwire/cmd/internal/serving"
 )
 
 // Limits of the server. All of its clients are anonymous until they have sent a request.
@@ -85,8 +85,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:       notices.Logger("join"),
 	}
 	server.SetKeepAlivesEnabled(false)
-	admitted := admission.New(service.FewClients(), notices).Listener(l)
-	return service.Serve(ctx, server, tls.NewListener(admitted, s.TLS))
+	admitted := admission.New(serving.FewClients(), notices).Listener(l)
+	return serving.Serve(ctx, server, tls.NewListener(admitted, s.TLS))
 }
 
 func (s *Server) handler(notices *admission.Notices) http.Handler {

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/zeekwire/zeekwire/broker/admission"
+	"github.com/zeekwire/zeekwire/cmd/internal/serving"
 )
 
 // pipes is a listener for connections within the process, whose deadlines follow the
@@ -58,7 +59,7 @@ func TestHTTPDeadlines(t *testing.T) {
 		{"the body never ends", small, start + "Content-Length: 1000\r\n\r\n", "y", true, httpHandshake},
 		{"the body is not read", large, start + "Content-Length: 100000\r\n\r\n", "y", true, httpHandshake},
 		{"the response is not read", large, start + "\r\n", "", false, 2 * httpTimeout},
-		{"no further request", small, start + "\r\n", "", true, httpIdle},
+		{"no further request", small, start + "\r\n", "", true, serving.IdleTime},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
