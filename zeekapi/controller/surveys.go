@@ -44,9 +44,9 @@ func (s *surveys) hold() {
 	s.rest = s.rest[n:]
 }
 
-// ask asks the agents of instances that are still connected.
+// ask asks the agents of instances that are still connected. It changes the slice.
 func (s *surveys) ask(instances []string) {
-	present := slices.DeleteFunc(slices.Clone(instances), func(name string) bool { return s.agents.of(name) == nil })
+	present := slices.DeleteFunc(instances, func(name string) bool { return s.agents.of(name) == nil })
 	if len(present) == 0 {
 		return
 	}
