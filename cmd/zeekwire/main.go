@@ -159,32 +159,23 @@ accepted before the command.
 	for _, g := range groups {
 		cmd.AddGroup(&g)
 	}
-	add := func(group string, commands ...*cobra.Command) {
-		for _, c := range commands {
-			c.GroupID, c.SuggestFor = group, zeekControlNames[c.Name()]
-			c.SetUsageFunc(usage.Show)
-			run := c.RunE
-			c.RunE = func(cmd *cobra.Command, args []string) error {
-				err := run(cmd, args)
-				if err == nil || errors.As(err, new(*misuse)) {
-					return err
-				}
-				return &failure{err}
-			}
-			cmd.AddCommand(c)
-		}
-	}
 	clients := tool.Commands()
-	add(groupClient, clients...)
-	if len(args) > 0 && slices.ContainsFunc(clients, func(c *cobra.Command) bool { return c.Name() == args[0] }) {
-		return cmd
+	addCommands(cmd, groupClient, clients...)
+	if len(args) == 0 || !slices.ContainsFunc(clients, func(c *cobra.Command) bool { return c.Name() == args[0] }) {
+		addOtherCommands(cmd, tool)
 	}
-	add(groupServices, newControllerCommand(), newAgentCommand(), newGatewayCommand(), newDemoCommand(), newStoreCommand())
-	add(groupSetup, newBootstrapCommand(), newInviteCommand(), newJoinCommand(), newRevokeCommand(), newCertificatesCommand())
-	add(groupTraffic, newPublishCommand(), newSubscribeCommand(),
+	return cmd
+}
+
+// addOtherCommands adds the commands that are not the client's. The tool has the manual of
+// those.
+func addOtherCommands(root *cobra.Command, tool *clientcmd.Tool) {
+	addCommands(root, groupServices, newControllerCommand(), newAgentCommand(), newGatewayCommand(), newDemoCommand(), newStoreCommand())
+	addCommands(root, groupSetup, newBootstrapCommand(), newInviteCommand(), newJoinCommand(), newRevokeCommand(), newCertificatesCommand())
+	addCommands(root, groupTraffic, newPublishCommand(), newSubscribeCommand(),
 		newDecodeCommand(), newRecordCommand(), newReplayCommand())
-	add(groupImport, newImportCommand())
-	add("", newVersionCommand(), manpage.Command(manpage.About{
+	addCommands(root, groupImport, newImportCommand())
+	addCommands(root, "", newVersionCommand(), manpage.Command(manpage.About{
 		Version: "zeekwire " + version.String(),
 		Sections: func(cmd *cobra.Command) []manpage.Section {
 			if cmd.GroupID == groupClient {
@@ -193,7 +184,24 @@ accepted before the command.
 			return []manpage.Section{{Title: "Exit status", Text: "  0  success\n  1  failure\n  2  usage error, or an invalid setting of a service"}}
 		},
 	}))
-	return cmd
+}
+
+// addCommands adds commands of a group. An error of theirs that is no misuse becomes a
+// failure.
+func addCommands(root *cobra.Command, group string, commands ...*cobra.Command) {
+	for _, c := range commands {
+		c.GroupID, c.SuggestFor = group, zeekControlNames[c.Name()]
+		c.SetUsageFunc(usage.Show)
+		run := c.RunE
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			err := run(cmd, args)
+			if err == nil || errors.As(err, new(*misuse)) {
+				return err
+			}
+			return &failure{err}
+		}
+		root.AddCommand(c)
+	}
 }
 
 func newVersionCommand() *cobra.Command {
