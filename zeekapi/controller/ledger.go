@@ -47,13 +47,12 @@ func keyOfName(name string) []byte {
 	return sum[:]
 }
 
-var crcTable = crc64.MakeTable(crc64.ECMA)
-
 func checksum(bucket, key, data []byte) uint64 {
-	sum := crc64.Update(0, crcTable, bucket)
-	sum = crc64.Update(sum, crcTable, binary.BigEndian.AppendUint32(nil, uint32(len(key))))
-	sum = crc64.Update(sum, crcTable, key)
-	return crc64.Update(sum, crcTable, data)
+	table := crc64.MakeTable(crc64.ECMA) // made once, when first needed
+	sum := crc64.Update(0, table, bucket)
+	sum = crc64.Update(sum, table, binary.BigEndian.AppendUint32(nil, uint32(len(key))))
+	sum = crc64.Update(sum, table, key)
+	return crc64.Update(sum, table, data)
 }
 
 // Entries are the entries of a key-value database in which a Store keeps a State, within
