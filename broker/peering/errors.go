@@ -68,6 +68,8 @@ func (e *MismatchError) text() string {
 		return "the port speaks HTTP: connect to the native port of Zeek (Broker::listen), not to the WebSocket port"
 	case e.Met == wire.ProtocolHTTP:
 		return "an HTTP client connected to the native port: use another port"
+	case e.Met == wire.ProtocolPortProbe:
+		return "a client only looked for the protocol of this port"
 	}
 	return fmt.Sprintf("the peer speaks neither Broker nor TLS: its first bytes are %q", e.First)
 }
@@ -91,6 +93,8 @@ func (l *link) explain(err error) error {
 	switch {
 	case outer == wire.ProtocolNative && e.Secure:
 		e.Met, e.First = outer, l.outer.first()
+		return e
+	case met == wire.ProtocolPortProbe:
 		return e
 	case met == wire.ProtocolTLS && l.inner == nil && e.Secure:
 		return err // the error of the TLS handshake is clear

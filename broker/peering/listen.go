@@ -67,8 +67,14 @@ func (e *Endpoint) welcome(conn net.Conn) {
 // refused logs why an incoming connection failed, but not more often than notices
 // allow. Repeated failures of a host for the same reason are logged at debug level,
 // because a Zeek with wrong settings retries every second. So are redundant
-// connections, which are normal between endpoints that connect to each other.
+// connections, which are normal between endpoints that connect to each other, and those of
+// clients that only look for the protocol of the port.
 func (e *Endpoint) refused(addr netip.AddrPort, err error) {
+	var mismatch *MismatchError
+	if errors.As(err, &mismatch) && mismatch.Met == wire.ProtocolPortProbe {
+		e.cfg.Log.Debug().Err(err).Stringer("addr", addr).Msg("refused a connection")
+		return
+	}
 	e.mu.Lock()
 	var drop *wire.DropError
 	var refused *wire.RefusedError

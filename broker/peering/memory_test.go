@@ -315,6 +315,25 @@ func TestRefusedFrame(t *testing.T) {
 	}
 }
 
+// TestPortProbesAreNotLogged checks that clients that look for the protocol of the port do not
+// fill the log, and that another failure of the same host is still logged.
+func TestPortProbesAreNotLogged(t *testing.T) {
+	var log syncBuffer
+	e := newEndpoint(t, Config{ID: smallID, Log: zerolog.New(&log).Level(zerolog.WarnLevel)})
+	address := listen(t, e)
+	for _, first := range []string{wire.PortProbe, wire.PortProbe, "SSH-2.0-OpenSSH_9.6\r\n"} {
+		p := newRawPeer(t, largeID, dialRaw(t, address))
+		p.write([]byte(first))
+		p.closed()
+	}
+	for !strings.Contains(log.String(), "SSH") {
+		time.Sleep(time.Millisecond)
+	}
+	if text := log.String(); strings.Count(text, "\n") != 1 {
+		t.Errorf("logged %s", text)
+	}
+}
+
 func TestInvalidMemoryLimits(t *testing.T) {
 	for _, cfg := range []Config{{MaxIncomplete: -1}, {MaxIncomplete: math.MinInt}, {StallTimeout: -1}} {
 		if _, err := New(cfg); err == nil {

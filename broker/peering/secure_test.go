@@ -181,6 +181,8 @@ func TestMismatchOnAccept(t *testing.T) {
 		{"HTTP to TLS", secure, "GET /metrics HTTP/1.1\r\n\r\n", wire.ProtocolHTTP, "an HTTP client"},
 		{"WebSocket", nil, "GET /v1/messages/json HTTP/1.1\r\n\r\n", wire.ProtocolWebSocket, "a WebSocket client"},
 		{"version", nil, string(frame(wire.Hello{Sender: largeID, MinVersion: 2, MaxVersion: 2})), wire.ProtocolNative, "another version of the protocol: wire: unsupported versions offered (peer_incompatible): 2 to 2"},
+		{"probe", nil, wire.PortProbe, wire.ProtocolPortProbe, "only looked for the protocol"},
+		{"probe to TLS", secure, wire.PortProbe, wire.ProtocolPortProbe, "only looked for the protocol"},
 		{"SSH", nil, "SSH-2.0-OpenSSH_9.6\r\n", wire.ProtocolUnknown, `its first bytes are "SSH-2.0-OpenSSH_`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -15,14 +15,22 @@ const (
 	ProtocolTLS                // TLS
 	ProtocolHTTP               // HTTP, request or response
 	ProtocolWebSocket          // HTTP request for the path of Broker's WebSocket API
+	ProtocolPortProbe          // a PortProbe, of a client that looks for the protocol of the port
 )
+
+// PortProbe makes a server that waits for a request respond, whatever its protocol. To a
+// server of HTTP it is a malformed request, and to one of TLS a malformed record: both
+// respond with an error at once. To Broker, which sends a greeting first, it is a message of
+// 4 bytes, for which it allocates only those. The first bytes of HTTP and TLS are the length
+// of a larger message, 1.1 GiB for "GET ".
+const PortProbe = "\x00\x00\x00\x04\r\n\r\n"
 
 // SniffLen is the maximum number of bytes that Sniff examines.
 const SniffLen = len(webSocketRequest)
 
 const webSocketRequest = "GET /v1/messages"
 
-var protocolNames = [...]string{"unknown", "native", "TLS", "HTTP", "WebSocket"}
+var protocolNames = [...]string{"unknown", "native", "TLS", "HTTP", "WebSocket", "port probe"}
 
 func (p Protocol) String() string { return protocolNames[p] }
 
@@ -32,6 +40,8 @@ func Sniff(first []byte) Protocol {
 	switch s := string(first); {
 	case strings.HasPrefix(s, webSocketRequest):
 		return ProtocolWebSocket
+	case strings.HasPrefix(s, PortProbe):
+		return ProtocolPortProbe
 	case strings.HasPrefix(s, "HTTP/"), isRequest(s):
 		return ProtocolHTTP
 	case len(s) >= 3 && s[0] >= 0x14 && s[0] <= 0x17 && s[1] == 3 && s[2] <= 4:

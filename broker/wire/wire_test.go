@@ -333,6 +333,8 @@ func TestSniff(t *testing.T) {
 		{"GET /v1/messages/json HTTP/1.1\r\n", ProtocolWebSocket},
 		{"HTTP/1.1 400 Bad Request", ProtocolHTTP},
 		{"SSH-2.0-OpenSSH", ProtocolUnknown},
+		{PortProbe, ProtocolPortProbe},
+		{PortProbe[:7], ProtocolUnknown},
 	}
 	for _, test := range tests {
 		if got := Sniff([]byte(test.first)); got != test.want {

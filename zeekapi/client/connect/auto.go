@@ -26,8 +26,8 @@ func (e *ForeignError) Error() string {
 
 // auto finds out which transport the server at the address offers. It must not
 // harm the server: a Broker endpoint treats the first bytes of HTTP or TLS as the
-// length of a message and allocates memory for it, 1.1 GiB for "GET ". Except at
-// the port of Zeek's WebSocket server, auto therefore looks for a greeting first,
+// length of a message and allocates memory for it. Except at the port of Zeek's
+// WebSocket server, auto therefore sends a wire.PortProbe first, and looks for a greeting,
 // which Broker sends on every connection, also within TLS.
 func (d *dialer) auto(ctx context.Context) (*Connection, error) {
 	mayPeer := d.TLS == nil || d.NativeTLS != nil // a native peering is as secure as a WebSocket
@@ -80,20 +80,10 @@ func (d *dialer) anonymous(ctx context.Context) (*Connection, error) {
 	return d.webSocketOver(ctx, layer)
 }
 
-// greetingTime is the time to wait for a greeting, or for a response to the nudge, in
+// greetingTime is the time to wait for a greeting, or for a response to the probe, in
 // addition to the time that connecting took. Only a server that sends nothing at all takes
 // this long; it may be a Zeek that is busy.
 const greetingTime = 2 * time.Second
-
-// nudgeAfter is the time after which a silent server is sent a nudge, in addition to
-// the time that connecting took.
-const nudgeAfter = time.Millisecond / 2
-
-// nudge makes a server respond that waits for a request. To a server of HTTP it is a
-// malformed request, and to one of TLS a malformed record: both respond with an error
-// at once. To Broker it is the length of a message of 4 bytes, for which it allocates
-// only those.
-const nudge = "\x00\x00\x00\x04\r\n\r\n"
 
 // greets reports whether the server at the address is a native endpoint, over
 // the layer of TLS unless it is nil.
@@ -115,14 +105,14 @@ func (d *dialer) greets(ctx context.Context, address string, layer *security.Lay
 	}
 	connecting := time.Since(began)
 	conn.SetReadDeadline(time.Now().Add(greetingTime + connecting))
-	defer time.AfterFunc(nudgeAfter+connecting, func() { _, _ = io.WriteString(secured, nudge) }).Stop()
+	_, _ = io.WriteString(secured, wire.PortProbe)
 	first := make([]byte, len("\x00\x00\x00\x05\x07ZEEK"))
 	n, _ := io.ReadFull(secured, first)
 	switch protocol := wire.Sniff(first[:n]); {
 	case protocol == wire.ProtocolNative:
 		return true, nil
 	case protocol == wire.ProtocolHTTP, protocol == wire.ProtocolTLS:
-		return false, nil // the error with which the server answers the nudge
+		return false, nil // the error with which the server answers the probe
 	case n > 0:
 		return false, &ForeignError{First: first[:n]}
 	case ctx.Err() != nil:

@@ -22,6 +22,7 @@ import (
 	"github.com/zeekwire/zeekwire/broker/peering"
 	"github.com/zeekwire/zeekwire/broker/security"
 	"github.com/zeekwire/zeekwire/broker/websocket"
+	"github.com/zeekwire/zeekwire/broker/wire"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client/connect"
 	"github.com/zeekwire/zeekwire/zeekapi/clusteragent"
@@ -395,8 +396,8 @@ func TestDialRejectsInvalidOptions(t *testing.T) {
 }
 
 // Auto does not wait for the greeting of a server that waits for a request: the server
-// responds to a nudge with an error, which is not a greeting.
-func TestAutoNudgesSilentServers(t *testing.T) {
+// responds to a probe with an error, which is not a greeting.
+func TestAutoProbesSilentServers(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
 		"HTTP": "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
@@ -431,13 +432,13 @@ func TestAutoNudgesSilentServers(t *testing.T) {
 				t.Error("no error for a server without a WebSocket")
 			}
 			if errors.As(err, new(*connect.ForeignError)) {
-				t.Errorf("the answer to the nudge counts as another protocol: %v", err)
+				t.Errorf("the answer to the probe counts as another protocol: %v", err)
 			}
 			l.Close()
 			wg.Wait()
 			close(received)
-			if first := <-received; len(first) != 8 || first[:3] != "\x00\x00\x00" || first[3] > 16 {
-				t.Errorf("the server received %q first, want a nudge", first)
+			if first := <-received; first != wire.PortProbe {
+				t.Errorf("the server received %q first, want a probe", first)
 			}
 			if second := <-received; !strings.HasPrefix(second, "GET ") {
 				t.Errorf("the server received %q next, want a request", second)
