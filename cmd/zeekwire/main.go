@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -128,8 +127,7 @@ var groups = []cobra.Group{
 var completionPatience time.Duration
 
 // newCommand returns the program for its arguments. If the first one is a client command, it
-// has only client commands, because scripts start them often: half of what all commands
-// allocate belongs to the others.
+// has only that, because scripts start client commands often.
 func newCommand(args ...string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "zeekwire",
@@ -159,17 +157,18 @@ accepted before the command.
 	for _, g := range groups {
 		cmd.AddGroup(&g)
 	}
-	clients := tool.Commands()
-	addCommands(cmd, groupClient, clients...)
-	if len(args) == 0 || !slices.ContainsFunc(clients, func(c *cobra.Command) bool { return c.Name() == args[0] }) {
-		addOtherCommands(cmd, tool)
+	if len(args) > 0 {
+		addCommands(cmd, groupClient, tool.Commands(args[0])...)
+	}
+	if !cmd.HasSubCommands() {
+		addAllCommands(cmd, tool)
 	}
 	return cmd
 }
 
-// addOtherCommands adds the commands that are not the client's. The tool has the manual of
-// those.
-func addOtherCommands(root *cobra.Command, tool *clientcmd.Tool) {
+// addAllCommands adds the commands, those of the client with the tool.
+func addAllCommands(root *cobra.Command, tool *clientcmd.Tool) {
+	addCommands(root, groupClient, tool.Commands()...)
 	addCommands(root, groupServices, newControllerCommand(), newAgentCommand(), newGatewayCommand(), newDemoCommand(), newStoreCommand())
 	addCommands(root, groupSetup, newBootstrapCommand(), newInviteCommand(), newJoinCommand(), newRevokeCommand(), newCertificatesCommand())
 	addCommands(root, groupTraffic, newPublishCommand(), newSubscribeCommand(),

@@ -116,19 +116,6 @@ func InstalledConfigFile() string {
 	return filepath.Join(filepath.Dir(program), "..", "etc", "zeek-client.cfg")
 }
 
-// Commands returns the client commands, each with the shared flags.
-func (t *Tool) Commands() []*cobra.Command {
-	commands := []*cobra.Command{
-		t.checkConfig(), t.deploy(), t.deployConfig(), t.getConfig(), t.getIDValue(), t.getInstances(), t.getNodes(),
-		t.monitor(), t.restart(), t.showSettings(), t.stageConfig(), t.testTimeout(),
-	}
-	if t.Extended {
-		commands = append(commands, t.operations()...)
-	}
-	t.addCompletion(commands)
-	return commands
-}
-
 // AddFlags adds the shared flags to fs. The commands have them already; programs
 // call it to accept the flags before the command as well.
 func (t *Tool) AddFlags(fs *pflag.FlagSet) {

@@ -4,20 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"github.com/spf13/cobra"
-
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 	"github.com/zeekwire/zeekwire/zeekapi/operations"
 )
-
-// operations returns the commands that zeek-client does not have.
-func (t *Tool) operations() []*cobra.Command {
-	return []*cobra.Command{
-		t.check(), t.showConfig(), t.status(), t.watch(), t.diff(), t.history(), t.rollback(), t.rollingRestart(),
-		t.stop(), t.start(), t.drain(), t.undrain(), t.stepDown(), t.teardown(), t.process(), t.diag(), t.cleanup(), t.logs(), t.events(), t.alerts(),
-		t.top(), t.netstats(), t.peers(), t.df(), t.scripts(),
-	}
-}
 
 // connectAll returns a client that also speaks the dialect of package operations and
 // receives cluster events. The caller must close it.
