@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// A process is at rest if it has used less than maxLoad of a CPU for restInterval.
+// A process is at rest if it has used less than maxLoad of a CPU for restInterval. A
+// controller with 10 000 agents over TLS uses 0.15 to 0.3 of one when nothing happens.
 const (
 	restInterval = 5 * time.Second
-	maxLoad      = 0.2
+	maxLoad      = 0.4
 )
 
 // muchUnused is the least memory that is returned, in bytes. A process that uses much keeps as

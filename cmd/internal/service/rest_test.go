@@ -22,8 +22,8 @@ func TestWasteful(t *testing.T) {
 		"both":                    {0, use{live: 5 * mib, objects: 40 * mib, free: 30 * mib}, true},
 		"unused, but not much":    {0, use{live: 200 * mib, objects: 250 * mib, free: 49 * mib}, false},
 		"more of it":              {0, use{live: 200 * mib, objects: 250 * mib, free: 50 * mib}, true},
-		"it is working":           {time.Second, use{live: 100 * mib, objects: 150 * mib, free: 500 * mib}, false},
-		"this is little work":     {999 * time.Millisecond, use{live: 100 * mib, objects: 150 * mib, free: 500 * mib}, true},
+		"it is working":           {2 * time.Second, use{live: 100 * mib, objects: 150 * mib, free: 500 * mib}, false},
+		"this is little work":     {1999 * time.Millisecond, use{live: 100 * mib, objects: 150 * mib, free: 500 * mib}, true},
 		"a collection just ended": {0, use{live: 100 * mib, objects: 90 * mib, free: 20 * mib}, false},
 	} {
 		tt.use.cpu = time.Hour + tt.cpu
