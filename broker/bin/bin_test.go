@@ -403,6 +403,24 @@ func encodeAnew(v broker.Value) []byte {
 
 // The race detector checks that no pointer to an empty table exceeds the block of
 // elements, of which a single one is left here.
+// Strings of all lengths at which the encoder changes its way to copy them, into buffers with
+// too little, just enough and more room.
+func TestTextLengths(t *testing.T) {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	for n := range 300 {
+		text := strings.Repeat(letters, 12)[:n]
+		element := bin.AppendString([]byte{byte(broker.KindString)}, text)
+		want := slices.Concat([]byte("before"), []byte{byte(broker.KindVector), 2}, element, element)
+		v := broker.Vector(broker.String(text), broker.String(text))
+		for room := range 2*n + 20 {
+			b := append(make([]byte, 0, len("before")+room), "before"...)
+			if got := bin.Append(b, v); !bytes.Equal(got, want) {
+				t.Fatalf("two strings of %d bytes, with room for %d: %x, want %x", n, room, got, want)
+			}
+		}
+	}
+}
+
 func TestEmptyTableAfterText(t *testing.T) {
 	v := broker.Vector(broker.String(strings.Repeat("x", 30)), broker.Table())
 	if got, err := bin.Decode(bin.Append(nil, v)); err != nil || !broker.Equal(got, v) {
