@@ -20,10 +20,17 @@ const (
 
 // PortProbe makes a server that waits for a request respond, whatever its protocol. To a
 // server of HTTP it is a malformed request, and to one of TLS a malformed record: both
-// respond with an error at once. To Broker, which sends a greeting first, it is a message of
-// 4 bytes, for which it allocates only those. The first bytes of HTTP and TLS are the length
-// of a larger message, 1.1 GiB for "GET ".
-const PortProbe = "\x00\x00\x00\x04\r\n\r\n"
+// respond with an error at once. To Broker, which sends a greeting first, it is a DropConn,
+// which ends the connection, and which Zeek does not log. The first bytes of HTTP and TLS
+// would do harm there: they are the length of a message, 1.1 GiB for "GET ", for which Broker
+// allocates memory.
+const PortProbe = portProbeHead + "\x00\x00\x00\x00\x00\x00\x00\x00\x00" + // the rest of the sender
+	"\x01" + // CodeUnspecified
+	"\x26looks for the protocol of the port\r\n\r\n"
+
+// portProbeHead has the length, the tag, the magic number, and 7 bytes of the sender. No endpoint
+// has this ID.
+const portProbeHead = "\x00\x00\x00\x3d\x09" + magic + "\x00\x00\x00\x00\x00\x00\x00"
 
 // SniffLen is the maximum number of bytes that Sniff examines.
 const SniffLen = len(webSocketRequest)
@@ -40,7 +47,7 @@ func Sniff(first []byte) Protocol {
 	switch s := string(first); {
 	case strings.HasPrefix(s, webSocketRequest):
 		return ProtocolWebSocket
-	case strings.HasPrefix(s, PortProbe):
+	case strings.HasPrefix(s, portProbeHead):
 		return ProtocolPortProbe
 	case strings.HasPrefix(s, "HTTP/"), isRequest(s):
 		return ProtocolHTTP

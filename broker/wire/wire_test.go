@@ -334,12 +334,21 @@ func TestSniff(t *testing.T) {
 		{"HTTP/1.1 400 Bad Request", ProtocolHTTP},
 		{"SSH-2.0-OpenSSH", ProtocolUnknown},
 		{PortProbe, ProtocolPortProbe},
-		{PortProbe[:7], ProtocolUnknown},
+		{PortProbe[:SniffLen], ProtocolPortProbe},
+		{PortProbe[:SniffLen-1], ProtocolNative},
 	}
 	for _, test := range tests {
 		if got := Sniff([]byte(test.first)); got != test.want {
 			t.Errorf("%q is %s, want %s", test.first, got, test.want)
 		}
+	}
+}
+
+// To Broker, a probe is a well-formed message, with the end of a request of HTTP.
+func TestPortProbe(t *testing.T) {
+	want := DropConn{Code: CodeUnspecified, Description: "looks for the protocol of the port\r\n\r\n"}
+	if got := string(AppendFrame(nil, want.Append(nil))); got != PortProbe {
+		t.Errorf("the probe is %q, want %q", PortProbe, got)
 	}
 }
 

@@ -417,7 +417,7 @@ func TestAutoProbesSilentServers(t *testing.T) {
 					if err != nil {
 						return
 					}
-					b := make([]byte, 8)
+					b := make([]byte, len(wire.PortProbe))
 					n, _ := io.ReadFull(conn, b)
 					received <- string(b[:n])
 					io.WriteString(conn, answer)
