@@ -61,12 +61,19 @@ func appendValue(b []byte, v *broker.Value) []byte {
 		return append(b, encoding...)
 	}
 	b = AppendVarbyte(append(b, byte(kind)), uint32(v.Len()))
-	return appendElements(b, broker.Elements(v))
+	elements := broker.Elements(v)
+	if len(elements) > 0 && elements[0].Kind() == broker.KindString {
+		return appendTexts(b, elements)
+	}
+	for i := range elements {
+		b = appendValue(b, &elements[i])
+	}
+	return b
 }
 
-// appendElements appends the elements of a container. Most of them are short strings, which it
-// copies by two words that may overlap: the call of a copy takes longer than the copy.
-func appendElements(b []byte, elements []broker.Value) []byte {
+// appendTexts appends elements that are probably strings. It copies short ones by two words,
+// which may overlap: the call of a copy takes longer than the copy.
+func appendTexts(b []byte, elements []broker.Value) []byte {
 	for i := range elements {
 		kind, _, _, _, text := broker.Scalar(&elements[i])
 		n := len(text)

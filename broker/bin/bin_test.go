@@ -403,6 +403,13 @@ func encodeAnew(v broker.Value) []byte {
 
 // The race detector checks that no pointer to an empty table exceeds the block of
 // elements, of which a single one is left here.
+func TestEmptyTableAfterText(t *testing.T) {
+	v := broker.Vector(broker.String(strings.Repeat("x", 30)), broker.Table())
+	if got, err := bin.Decode(bin.Append(nil, v)); err != nil || !broker.Equal(got, v) {
+		t.Errorf("decoded %v, %v, want %v", got, err, v)
+	}
+}
+
 // Strings of all lengths at which the encoder changes its way to copy them, into buffers with
 // too little, just enough and more room.
 func TestTextLengths(t *testing.T) {
@@ -418,13 +425,6 @@ func TestTextLengths(t *testing.T) {
 				t.Fatalf("two strings of %d bytes, with room for %d: %x, want %x", n, room, got, want)
 			}
 		}
-	}
-}
-
-func TestEmptyTableAfterText(t *testing.T) {
-	v := broker.Vector(broker.String(strings.Repeat("x", 30)), broker.Table())
-	if got, err := bin.Decode(bin.Append(nil, v)); err != nil || !broker.Equal(got, v) {
-		t.Errorf("decoded %v, %v, want %v", got, err, v)
 	}
 }
 

@@ -37,7 +37,8 @@ var (
 )
 
 // MismatchError means that the other end speaks another protocol, or another
-// version of it. Retrying does not help until a setting is changed.
+// version of it. Retrying does not help until a setting is changed. If Met is
+// wire.ProtocolPortProbe, nothing is wrong: a client looked for the protocol of the port.
 type MismatchError struct {
 	Met    wire.Protocol // the protocol of the other end
 	Dialed bool          // this end opened the connection

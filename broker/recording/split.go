@@ -17,8 +17,8 @@ import (
 var ErrStream = errors.New("not a stream that can be recorded")
 
 // Splitter splits the two byte streams of an unencrypted connection into the
-// entries of a recording. It detects the protocol by the first bytes. For each
-// stream it buffers at most MaxData bytes, and the same amount for a
+// entries of a recording. It detects the protocol by the first bytes. It ignores
+// a connection with a wire.PortProbe. For each stream it buffers at most MaxData bytes, and the same amount for a
 // fragmented WebSocket message. A Splitter must not be used concurrently.
 type Splitter struct {
 	protocol Protocol
@@ -156,9 +156,13 @@ func (s *Splitter) begin(st *stream, b []byte) error {
 		p = WebSocket
 	case wire.ProtocolTLS:
 		return st.wrong("encrypted with TLS")
+	case wire.ProtocolPortProbe: // only the answer follows, of a protocol that the client does not know
+		s.client.end()
+		s.server.end()
+		return nil
 	default:
 		switch {
-		case len(b) < 4:
+		case len(b) < 4, !st.closed && len(b) < wire.SniffLen && strings.HasPrefix(wire.PortProbe, string(b)):
 			return nil
 		case binary.BigEndian.Uint32(b) <= wire.MaxHandshakeFrame:
 			p = Native

@@ -12,6 +12,7 @@ import (
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/recording"
+	"github.com/zeekwire/zeekwire/broker/wire"
 )
 
 // frame returns a WebSocket frame with the given first byte and payload. The
@@ -115,6 +116,9 @@ var dialogues = []struct {
 		nil, `body of "99999" bytes`},
 	{"refused with an endless body", recording.WebSocket, []string{"<HTTP/1.1 400 Bad Request\r\n\r\n" + veryLong},
 		nil, "HTTP message of more than"},
+	{"probe of a WebSocket server", "", []string{">" + wire.PortProbe, "<HTTP/1.1 400 Bad Request\r\n\r\n"}, nil, ""},
+	{"probe of a native server", recording.Native, []string{"<\x00\x00\x00\x05\x07ZEEK", ">" + wire.PortProbe}, []string{"server frame \x07ZEEK"}, ""},
+	{"beginning of a probe", recording.Native, []string{">" + wire.PortProbe[:9]}, nil, "unexpected end"},
 	{"endless head", recording.WebSocket, []string{">GET /" + veryLong}, nil, "HTTP head of more than"},
 }
 

@@ -8,7 +8,7 @@ import (
 // Protocol is a protocol recognized by the first bytes of a stream.
 type Protocol uint8
 
-// The protocols that are commonly sent to a wrong port.
+// The protocols of clients that connect to a wrong port, or look for the right one.
 const (
 	ProtocolUnknown   Protocol = iota
 	ProtocolNative             // Broker's own, without TLS
@@ -18,18 +18,18 @@ const (
 	ProtocolPortProbe          // a PortProbe, of a client that looks for the protocol of the port
 )
 
-// PortProbe makes a server that waits for a request respond, whatever its protocol. To a
-// server of HTTP it is a malformed request, and to one of TLS a malformed record: both
-// respond with an error at once. To Broker, which sends a greeting first, it is a DropConn,
-// which ends the connection, and which Zeek does not log. The first bytes of HTTP and TLS
-// would do harm there: they are the length of a message, 1.1 GiB for "GET ", for which Broker
-// allocates memory.
+// PortProbe is what a client sends first that does not know the protocol of a port: it makes a
+// server respond that waits for the client. To a server of HTTP it is a malformed request, and
+// to one of TLS a malformed record: both respond with an error or close the connection. To
+// Broker, which sends a greeting (Probe) in any case, it is a DropConn, and Zeek does not log
+// it. The first bytes of HTTP and TLS would do harm there: they are the length of a message,
+// 1.1 GiB for "GET ", for which Broker allocates memory.
 const PortProbe = portProbeHead + "\x00\x00\x00\x00\x00\x00\x00\x00\x00" + // the rest of the sender
 	"\x01" + // CodeUnspecified
 	"\x26looks for the protocol of the port\r\n\r\n"
 
-// portProbeHead has the length, the tag, the magic number, and 7 bytes of the sender. No endpoint
-// has this ID.
+// portProbeHead has the length, the tag, the magic number, and the beginning of the sender,
+// the nil ID, which no endpoint has. None of its bytes ends a line.
 const portProbeHead = "\x00\x00\x00\x3d\x09" + magic + "\x00\x00\x00\x00\x00\x00\x00"
 
 // SniffLen is the maximum number of bytes that Sniff examines.

@@ -126,8 +126,8 @@ var groups = []cobra.Group{
 // clientcmd. Tests set it, because they may run on a busy machine.
 var completionPatience time.Duration
 
-// newCommand returns the program for its arguments. If the first one is a client command, it
-// has only that, because scripts start client commands often.
+// newCommand returns the root command for the arguments. If the first one names a client
+// command, it has only that, because scripts start client commands often.
 func newCommand(args ...string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "zeekwire",
@@ -158,15 +158,16 @@ accepted before the command.
 		cmd.AddGroup(&g)
 	}
 	if len(args) > 0 {
-		addCommands(cmd, groupClient, tool.Commands(args[0])...)
+		if client := tool.Command(args[0]); client != nil {
+			addCommands(cmd, groupClient, client)
+			return cmd
+		}
 	}
-	if !cmd.HasSubCommands() {
-		addAllCommands(cmd, tool)
-	}
+	addAllCommands(cmd, tool)
 	return cmd
 }
 
-// addAllCommands adds the commands, those of the client with the tool.
+// addAllCommands adds all commands. Those of the client are the tool's.
 func addAllCommands(root *cobra.Command, tool *clientcmd.Tool) {
 	addCommands(root, groupClient, tool.Commands()...)
 	addCommands(root, groupServices, newControllerCommand(), newAgentCommand(), newGatewayCommand(), newDemoCommand(), newStoreCommand())
@@ -185,8 +186,7 @@ func addAllCommands(root *cobra.Command, tool *clientcmd.Tool) {
 	}))
 }
 
-// addCommands adds commands of a group. An error of theirs that is no misuse becomes a
-// failure.
+// addCommands adds commands of a group. It wraps their errors, except a *misuse, in a *failure.
 func addCommands(root *cobra.Command, group string, commands ...*cobra.Command) {
 	for _, c := range commands {
 		c.GroupID, c.SuggestFor = group, zeekControlNames[c.Name()]

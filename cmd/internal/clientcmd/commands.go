@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// constructor makes a command. It has the name apart, because scripts start client commands
-// often, and should not wait until all others are made.
+// constructor makes a command. Its name is beside it, so that a start makes only the command
+// that runs.
 type constructor struct {
 	name string
 	make func(*Tool) *cobra.Command
@@ -58,19 +58,33 @@ var operationCommands = []constructor{
 	{"scripts", (*Tool).scripts},
 }
 
-// Commands returns the client commands with the given names, all of them without a name. It
-// ignores other names. Each command has the shared flags.
-func (t *Tool) Commands(names ...string) []*cobra.Command {
-	constructors := commands
+// constructors returns those of all commands of the tool.
+func (t *Tool) constructors() []constructor {
 	if t.Extended {
-		constructors = slices.Concat(commands, operationCommands)
+		return slices.Concat(commands, operationCommands)
 	}
+	return commands
+}
+
+// Commands returns the client commands, each with the shared flags.
+func (t *Tool) Commands() []*cobra.Command {
 	var made []*cobra.Command
-	for _, c := range constructors {
-		if len(names) == 0 || slices.Contains(names, c.name) {
-			made = append(made, c.make(t))
-		}
+	for _, c := range t.constructors() {
+		made = append(made, c.make(t))
 	}
 	t.addCompletion(made)
 	return made
+}
+
+// Command returns the client command with a name, like Commands but without making the others.
+// It returns nil if there is none.
+func (t *Tool) Command(name string) *cobra.Command {
+	for _, c := range t.constructors() {
+		if c.name == name {
+			cmd := c.make(t)
+			t.addCompletion([]*cobra.Command{cmd})
+			return cmd
+		}
+	}
+	return nil
 }
