@@ -17,9 +17,10 @@ import (
 var ErrStream = errors.New("not a stream that can be recorded")
 
 // Splitter splits the two byte streams of an unencrypted connection into the
-// entries of a recording. It detects the protocol by the first bytes. It ignores
-// a connection with a wire.PortProbe. For each stream it buffers at most MaxData bytes, and the same amount for a
-// fragmented WebSocket message. A Splitter must not be used concurrently.
+// entries of a recording. It detects the protocol by the first bytes, and ignores
+// a connection with a wire.PortProbe. For each stream it buffers at most MaxData
+// bytes, and the same amount for a fragmented WebSocket message. A Splitter must
+// not be used concurrently.
 type Splitter struct {
 	protocol Protocol
 	ends     addresses
