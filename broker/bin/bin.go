@@ -86,27 +86,16 @@ func appendTexts(b []byte, elements []broker.Value) []byte {
 		b = b[:len(b)+n]
 		switch {
 		case n >= 4 && n <= 8:
-			binary.LittleEndian.PutUint32(to, word(text))
-			binary.LittleEndian.PutUint32(to[n-4:], word(text[n-4:]))
+			binary.BigEndian.PutUint32(to, uint32At(text))
+			binary.BigEndian.PutUint32(to[n-4:], uint32At(text[n-4:]))
 		case n > 8 && n <= 16:
-			binary.LittleEndian.PutUint64(to, longWord(text))
-			binary.LittleEndian.PutUint64(to[n-8:], longWord(text[n-8:]))
+			binary.BigEndian.PutUint64(to, uint64At(text))
+			binary.BigEndian.PutUint64(to[n-8:], uint64At(text[n-8:]))
 		default:
 			copy(to, text)
 		}
 	}
 	return b
-}
-
-// word returns the first 4 bytes of s.
-func word(s string) uint32 {
-	_ = s[3] // one check of the bounds
-	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
-}
-
-// longWord returns the first 8 bytes of s.
-func longWord(s string) uint64 {
-	return uint64(word(s)) | uint64(word(s[4:]))<<32
 }
 
 func appendNumber(b []byte, kind broker.Kind, n uint64) []byte {

@@ -337,6 +337,12 @@ func uint64At(s string) uint64 {
 		uint64(s[4])<<24 | uint64(s[5])<<16 | uint64(s[6])<<8 | uint64(s[7])
 }
 
+// uint32At returns the integer in the first 4 bytes of s.
+func uint32At(s string) uint32 {
+	_ = s[3]
+	return uint32(s[0])<<24 | uint32(s[1])<<16 | uint32(s[2])<<8 | uint32(s[3])
+}
+
 // text is Text without failure so far, and with at least one byte left.
 func (r *Reader) text(name string) string {
 	if n, start := int(r.data[r.pos]), r.pos+1; n < 0x80 && n <= len(r.data)-start {

@@ -70,31 +70,36 @@ func (e *Endpoint) welcome(conn net.Conn) {
 // connections, which are normal between endpoints that connect to each other, and those of
 // clients that only look for the protocol of the port.
 func (e *Endpoint) refused(addr netip.AddrPort, err error) {
-	var mismatch *MismatchError
-	if errors.As(err, &mismatch) && mismatch.Met == wire.ProtocolPortProbe {
-		e.cfg.Log.Debug().Err(err).Stringer("addr", addr).Msg("refused a connection")
-		return
-	}
-	e.mu.Lock()
-	var drop *wire.DropError
-	var refused *wire.RefusedError
-	reason := repeated(err)
-	expected := e.refusals[addr.Addr()] == reason ||
-		errors.As(err, &refused) && refused.Answer == wire.Redundant ||
-		errors.As(err, &drop) && drop.Code == wire.CodeRedundantConnection
-	if len(e.refusals) == maxRefusals {
-		clear(e.refusals)
-	}
-	e.refusals[addr.Addr()] = reason
-	e.mu.Unlock()
 	line := (*zerolog.Event)(nil)
-	if !expected {
+	if !e.expected(addr.Addr(), err) {
 		line = e.notices.Warn("handshake")
 	}
 	if line == nil {
 		line = e.cfg.Log.Debug()
 	}
 	line.Err(err).Stringer("addr", addr).Msg("refused a connection")
+}
+
+// expected reports whether a failure of a connection needs no attention, and remembers it as the
+// last one of the host, unless the connection was only a probe.
+func (e *Endpoint) expected(host netip.Addr, err error) bool {
+	var mismatch *MismatchError
+	if errors.As(err, &mismatch) && mismatch.Met == wire.ProtocolPortProbe {
+		return true
+	}
+	var drop *wire.DropError
+	var refused *wire.RefusedError
+	reason := repeated(err)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	again := e.refusals[host] == reason
+	if len(e.refusals) == maxRefusals {
+		clear(e.refusals)
+	}
+	e.refusals[host] = reason
+	return again ||
+		errors.As(err, &refused) && refused.Answer == wire.Redundant ||
+		errors.As(err, &drop) && drop.Code == wire.CodeRedundantConnection
 }
 
 const maxRefusals = 256

@@ -16,7 +16,7 @@ func (s *Server) Reader() *client.Client { return s.reader }
 // OnEvent makes f receive every further event of the controller, one at a time and in order.
 // f must not block.
 func (s *Server) OnEvent(f func(zeekapi.ClusterEvent)) {
-	s.reader.OnEvent(func(e zeekapi.ClusterEvent) {
+	s.events.OnEvent(func(e zeekapi.ClusterEvent) {
 		s.hub.event(e)
 		f(e)
 	})

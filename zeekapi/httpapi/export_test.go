@@ -7,7 +7,7 @@ func Flood(s *Server, n int) {
 	}
 }
 
-// LoseReader ends the server's own connection to the controller, as if it had not kept up.
+// LoseReader ends the server's own connection for events, as if it had not kept up.
 func LoseReader(s *Server) {
 	_ = s.steady.present().Close()
 }

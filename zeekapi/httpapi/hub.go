@@ -244,7 +244,7 @@ func (s *Stream) begin(ctx context.Context, after *uint64) error {
 		return nil
 	}
 	from := *after
-	events, err := ask(ctx, func(ctx context.Context) ([]zeekapi.ClusterEvent, error) { return s.hub.reader.Events(ctx, 0, 0) })
+	events, err := s.hub.reader.Events(ctx, 0, 0)
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func (p *posts) get(ctx context.Context) (zeekapi.Controllers, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, postTimeout)
 	defer cancel()
-	now, err := ask(ctx, p.reader.Controllers)
+	now, err := p.reader.Controllers(ctx)
 	if err != nil {
 		return now, err
 	}

@@ -114,7 +114,7 @@ func visitorOf(r *http.Request) string {
 // Role implements access.Roles for the clients on the server's bus.
 func (s *Server) Role(p broker.Peer) access.Role {
 	switch {
-	case p.ID == systemID:
+	case p.ID == systemID, p.ID == eventsID:
 		return access.ReadOnly
 	case s.cfg.Clients != nil:
 		return s.cfg.Clients.Role(p)

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/broker/membus"
-	"github.com/zeekwire/zeekwire/broker/request"
 )
 
-// steadyBus is the connection of the server itself to the controller. It receives events.
-// If it does not keep up with them, and is disconnected therefore, it connects again.
+// steadyBus is the connection that receives the events of the controller for the server itself.
+// If it does not keep up with them, and is disconnected therefore, it connects again. Requests
+// of the server have a connection of their own, so that they do not fail with it.
 type steadyBus struct {
 	bus    *membus.Server
 	topics []string
@@ -30,7 +29,7 @@ func (b *steadyBus) connect() error {
 	if b.closed {
 		return broker.ErrClosed
 	}
-	line, err := b.bus.Connect(broker.Peer{ID: systemID, Name: "HTTP server", Application: application}, b.topics...)
+	line, err := b.bus.Connect(systemPeer(eventsID), b.topics...)
 	if err == nil {
 		b.line = line
 	}
@@ -70,27 +69,4 @@ func (b *steadyBus) Close() error {
 	defer b.mu.Unlock()
 	b.closed = true
 	return b.line.Close()
-}
-
-// A request of the server itself is made again if its connection is lost meanwhile. A new one takes
-// microseconds.
-const (
-	maxAttempts  = 20
-	attemptPause = 5 * time.Millisecond
-)
-
-// ask calls a method of the client that uses the server's own connection, until it does not fail
-// because that is lost. The request must not change anything.
-func ask[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {
-	for attempt := 1; ; attempt++ {
-		answer, err := call(ctx)
-		if attempt == maxAttempts || !errors.Is(err, request.ErrDisconnected) {
-			return answer, err
-		}
-		select {
-		case <-time.After(attemptPause):
-		case <-ctx.Done():
-			return answer, err
-		}
-	}
 }

@@ -61,7 +61,8 @@ type Server struct {
 	cfg      Config
 	bus      *membus.Server
 	reader   *client.Client // of the server itself; it may only read
-	steady   *steadyBus     // of reader
+	events   *client.Client // receives the events of the controller
+	steady   *steadyBus     // of events
 	callers  *callers
 	sessions *sessions
 	hub      *hub
@@ -81,8 +82,15 @@ type Server struct {
 	cancel context.CancelFunc
 }
 
-// systemID is the peer ID of the server itself. It makes requests that only read.
-var systemID = uuid.MustParse("7e9c6b0e-5d3a-4c55-8a44-7a6f2f0a3c11")
+// The peer IDs of the server itself. Its requests only read.
+var (
+	systemID = uuid.MustParse("7e9c6b0e-5d3a-4c55-8a44-7a6f2f0a3c11")
+	eventsID = uuid.MustParse("7e9c6b0e-5d3a-4c55-8a44-7a6f2f0a3c12")
+)
+
+func systemPeer(id uuid.UUID) broker.Peer {
+	return broker.Peer{ID: id, Name: "HTTP server", Application: application}
+}
 
 // New returns a server. The caller must give its Bus to the controller, with the server
 // as Clients of the access rules, and Close the server.
@@ -105,11 +113,16 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	s.bus = membus.NewServer(requests...)
-	s.steady = &steadyBus{bus: s.bus, topics: append(events, requests...), lost: s.catchUp}
+	line, err := s.bus.Connect(systemPeer(systemID), requests...)
+	if err != nil {
+		return nil, err
+	}
+	s.steady = &steadyBus{bus: s.bus, topics: events, lost: s.catchUp}
 	if err := s.steady.connect(); err != nil {
 		return nil, err
 	}
-	s.reader = client.New(s.steady, cfg.Dialects...)
+	s.reader = client.New(line, cfg.Dialects...)
+	s.events = client.New(s.steady, cfg.Dialects...)
 	s.callers = newCallers(s.bus, cfg.Dialects, requests, limits)
 	s.sessions = newSessions(limits)
 	s.visits = newVisits(limits)
@@ -119,7 +132,7 @@ func New(cfg Config) (*Server, error) {
 	s.hub = newHub(s.ctx, s.reader, s.status, s.posts, limits)
 	s.jobs = newJobs(s.ctx, limits, s.hub, cfg.Log)
 	s.live.Store(s.hub)
-	s.reader.OnEvent(s.hub.event)
+	s.events.OnEvent(s.hub.event)
 	s.description = s.described()
 	s.handler = s.routes()
 	return s, nil
@@ -145,11 +158,10 @@ func (s *Server) Close() error {
 	s.hub.close()
 	s.jobs.close()
 	s.callers.close()
-	err := s.reader.Close()
-	return errors.Join(err, s.bus.Close())
+	return errors.Join(s.reader.Close(), s.events.Close(), s.bus.Close())
 }
 
-// catchUp is called after the server's connection to the controller was lost, because it did
+// catchUp is called after the server's connection for events was lost, because it did
 // not keep up with the events. Streams end, because they lack some, and are resumed by
 // their clients.
 func (s *Server) catchUp() {

@@ -77,7 +77,7 @@ func (c *statusCache) get(ctx context.Context) (*sharedStatus, error) {
 func (c *statusCache) fetch(p *pendingStatus) {
 	ctx, cancel := context.WithTimeout(context.Background(), Timeout) // for all that wait
 	defer cancel()
-	status, err := ask(ctx, c.reader.Status) // ends when the client is closed
+	status, err := c.reader.Status(ctx) // ends when the client is closed
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p.err = err; err == nil {

@@ -66,13 +66,19 @@ func (t *Tool) constructors() []constructor {
 	return commands
 }
 
+// construct makes a command with its completion.
+func (t *Tool) construct(c constructor) *cobra.Command {
+	cmd := c.make(t)
+	t.addCompletion(cmd)
+	return cmd
+}
+
 // Commands returns the client commands, each with the shared flags.
 func (t *Tool) Commands() []*cobra.Command {
 	var made []*cobra.Command
 	for _, c := range t.constructors() {
-		made = append(made, c.make(t))
+		made = append(made, t.construct(c))
 	}
-	t.addCompletion(made)
 	return made
 }
 
@@ -81,9 +87,7 @@ func (t *Tool) Commands() []*cobra.Command {
 func (t *Tool) Command(name string) *cobra.Command {
 	for _, c := range t.constructors() {
 		if c.name == name {
-			cmd := c.make(t)
-			t.addCompletion([]*cobra.Command{cmd})
-			return cmd
+			return t.construct(c)
 		}
 	}
 	return nil

@@ -17,25 +17,23 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/client"
 )
 
-// addCompletion registers completion of the arguments and flags of the commands.
-func (t *Tool) addCompletion(commands []*cobra.Command) {
-	for _, cmd := range commands {
-		switch cmd.Name() {
-		case "restart", "rolling-restart", "start", "stop", "logs", "status", "top", "netstats", "peers", "scripts":
-			cmd.ValidArgsFunction = t.completeNodes(0, maxArgs)
-		case "diag":
-			cmd.ValidArgsFunction = t.completeNodes(0, 1)
-		case "get-id-value": // its identifiers cannot be listed
-			cmd.ValidArgsFunction = t.completeNodes(1, maxArgs)
-		case "drain", "undrain":
-			cmd.ValidArgsFunction = t.completeInstances(1)
-		case "df", "cleanup":
-			cmd.ValidArgsFunction = t.completeInstances(maxArgs)
-		case "rollback":
-			cmd.ValidArgsFunction = t.completeDeployments
-		}
-		t.CompleteFlags(cmd)
+// addCompletion registers completion of the arguments and flags of a command.
+func (t *Tool) addCompletion(cmd *cobra.Command) {
+	switch cmd.Name() {
+	case "restart", "rolling-restart", "start", "stop", "logs", "status", "top", "netstats", "peers", "scripts":
+		cmd.ValidArgsFunction = t.completeNodes(0, maxArgs)
+	case "diag":
+		cmd.ValidArgsFunction = t.completeNodes(0, 1)
+	case "get-id-value": // its identifiers cannot be listed
+		cmd.ValidArgsFunction = t.completeNodes(1, maxArgs)
+	case "drain", "undrain":
+		cmd.ValidArgsFunction = t.completeInstances(1)
+	case "df", "cleanup":
+		cmd.ValidArgsFunction = t.completeInstances(maxArgs)
+	case "rollback":
+		cmd.ValidArgsFunction = t.completeDeployments
 	}
+	t.CompleteFlags(cmd)
 }
 
 // CompleteFlags registers completion of the values of the client flags that cmd
