@@ -632,7 +632,7 @@ func (s *settings) write() ([]byte, error) {
 			if x.section == "client" && x.key == "token" && x.value != "" {
 				x.value = "(hidden)"
 			}
-			w.KeyValue(x.key, x.value)
+			w.KeyText(x.key, x.value)
 		}
 	}
 	return w.Bytes()

@@ -532,8 +532,8 @@ func clip(s string) string {
 // returns s.
 func Escape(s string) string { return strings.ReplaceAll(s, "%", "%%") }
 
-// ErrUnwritable is wrapped by errors of a Writer about names that are not
-// valid in an INI file, or occur twice.
+// ErrUnwritable is wrapped by errors of a Writer about names that are not valid in an INI
+// file or occur twice, and about values that would be read as others.
 var ErrUnwritable = errors.New("cannot be written to an INI file")
 
 // Writer writes a file in the form of ConfigParser. The zero Writer is ready
@@ -541,18 +541,19 @@ var ErrUnwritable = errors.New("cannot be written to an INI file")
 type Writer struct {
 	b        bytes.Buffer
 	sections map[string]bool
+	section  string          // the last one
 	keys     map[string]bool // of the last section
 	err      error
 }
 
-// Section begins a section. It must be called before Key and KeyValue.
+// Section begins a section. It must be called before Key, KeyValue and KeyText.
 func (w *Writer) Section(name string) {
 	got, ok := "", false
 	if name != "" {
 		got, ok = header("[" + name + "]")
 	}
-	if !ok || got != name || name == DefaultSection || strings.ContainsAny(name, "\r\n") || w.sections[name] {
-		w.fail("section", name)
+	if !ok || got != name || name == DefaultSection || strings.ContainsAny(name, "\r\n") || !utf8.ValidString(name) || w.sections[name] {
+		w.fail("section %q %w", name, ErrUnwritable)
 	}
 	if w.sections == nil {
 		w.sections = map[string]bool{}
@@ -560,7 +561,7 @@ func (w *Writer) Section(name string) {
 		w.b.WriteByte('\n')
 	}
 	w.sections[name] = true
-	w.keys = map[string]bool{}
+	w.section, w.keys = name, map[string]bool{}
 	fmt.Fprintf(&w.b, "[%s]\n", name)
 }
 
@@ -570,22 +571,64 @@ func (w *Writer) Key(key string) { w.b.WriteString(w.key(key) + "\n") }
 // KeyValue writes a key with a value. The value must be escaped if the file is
 // read by Read.
 func (w *Writer) KeyValue(key, value string) {
-	fmt.Fprintf(&w.b, "%s = %s\n", w.key(key), strings.ReplaceAll(value, "\n", "\n\t"))
+	if !plain(value) {
+		if got, err := reread(value); err != nil {
+			w.fail("section %q: the value of %s, %q, %w: %v", w.section, key, clip(value), ErrUnwritable, err)
+		} else if got != value {
+			w.fail("section %q: the value of %s, %q, %w: it would be read as %q", w.section, key, clip(value), ErrUnwritable, clip(got))
+		}
+	}
+	w.KeyText(key, value)
+}
+
+// KeyText is like KeyValue, for files that are only shown: it also writes a value that
+// would be read as another one.
+func (w *Writer) KeyText(key, value string) {
+	fmt.Fprintf(&w.b, "%s = %s\n", w.key(key), continued(value))
+}
+
+// continued returns a value whose lines continue the line of its key.
+func continued(value string) string { return strings.ReplaceAll(value, "\n", "\n\t") }
+
+// plain reports whether a value consists of printable characters of ASCII, without blanks
+// at its ends. Such values are read as they are written.
+func plain(value string) bool {
+	for i := range len(value) {
+		if value[i] < ' ' || value[i] > '~' {
+			return false
+		}
+	}
+	return value == strings.Trim(value, " ")
+}
+
+// reread returns the value that ReadRaw reads from what is written for a value.
+func reread(value string) (string, error) {
+	const section, key = "s", "k"
+	f, err := ReadRaw("", strings.NewReader("["+section+"]\n"+key+" = "+continued(value)+"\n"))
+	var errs Errors
+	if errors.As(err, &errs) {
+		return "", errors.New(errs[0].Text)
+	}
+	if err != nil {
+		return "", err
+	}
+	return f.Section(section).Option(key).Value, nil
 }
 
 func (w *Writer) key(key string) string {
 	folded := strings.ToLower(key)
 	if key == "" || strings.ContainsAny(key, "\r\n=:") || strings.ContainsAny(key[:1], "#;[") ||
-		key != strings.TrimFunc(key, isSpace) || w.keys[folded] {
-		w.fail("key", key)
+		key != strings.TrimFunc(key, isSpace) || !utf8.ValidString(key) || w.keys[folded] {
+		w.fail("section %q: key %q %w", w.section, key, ErrUnwritable)
 	}
 	w.keys[folded] = true
 	return folded
 }
 
-func (w *Writer) fail(kind, name string) {
+// fail keeps the first error.
+func (w *Writer) fail(format string, args ...any) {
 	if w.err == nil {
-		w.err = fmt.Errorf("%s %q %w", kind, name, ErrUnwritable)
+		w.err = fmt.Errorf(format, args...)
 	}
 }
 

@@ -1,6 +1,7 @@
 package configparser_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -118,6 +119,71 @@ func TestWriter(t *testing.T) {
 	if want := "[One]\nbare\nkey = 50%%\nlines = a\n\tb\n\n[two]\n\n"; string(got) != want || err != nil {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
+}
+
+// Values that would be read as others are refused, and can only be shown.
+func TestWriterRefusesValues(t *testing.T) {
+	long := strings.Repeat("x", 100) + "\f"
+	tests := map[string]struct{ value, want string }{
+		"blank at the end":       {"a ", `it would be read as "a"`},
+		"blank at the beginning": {"\u00a0a", `it would be read as "a"`},
+		"separator of Python":    {"0\x1e", `it would be read as "0"`},
+		"only a form feed":       {"\f", `it would be read as ""`},
+		"carriage return":        {"a\rb", `it would be read as "a`},
+		"line break at the end":  {"a\n", `it would be read as "a"`},
+		"blank at a line's end":  {"a \nb", `it would be read as "a\nb"`},
+		"indented line":          {"a\n b", `it would be read as "a\nb"`},
+		"line like a comment":    {"a\n#b\nc", `it would be read as "a\nc"`},
+		"not UTF-8":              {"\xff", "line is not UTF-8"},
+		"long":                   {long, `it would be read as "` + long[:60] + `..."`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var w configparser.Writer
+			w.Section("s")
+			w.KeyValue("k", test.value)
+			_, err := w.Bytes()
+			if !errors.Is(err, configparser.ErrUnwritable) || !strings.HasPrefix(err.Error(), `section "s": the value of k, `) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want one with %s", err, test.want)
+			}
+			var shown configparser.Writer
+			shown.Section("s")
+			shown.KeyText("k", test.value)
+			if _, err := shown.Bytes(); err != nil {
+				t.Errorf("as text: %v", err)
+			}
+		})
+	}
+}
+
+// FuzzWriter checks that what a Writer writes is read as the same.
+func FuzzWriter(f *testing.F) {
+	f.Add("section", "key", "value")
+	f.Add("s", "k", "a\n\n[b]\n\tc = d")
+	f.Add("a]b", "k:", "# a")
+	f.Add("", "K", "\x1e")
+	f.Fuzz(func(t *testing.T, section, key, value string) {
+		var w configparser.Writer
+		w.Section(section)
+		w.Key("before")
+		w.KeyValue(key, value)
+		w.KeyValue("after", "x")
+		text, err := w.Bytes()
+		if err != nil {
+			return
+		}
+		got, err := configparser.ReadRaw("f", bytes.NewReader(text))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		s := got.Section(section)
+		if s == nil || len(got.Sections) != 1 || len(s.Options) != 3 {
+			t.Fatalf("other options were read from\n%s", text)
+		}
+		if o := s.Option(key); o == nil || o.Value != value || !o.HasValue {
+			t.Errorf("value %q was read as %+v from\n%s", value, o, text)
+		}
+	})
 }
 
 func TestExpand(t *testing.T) {
