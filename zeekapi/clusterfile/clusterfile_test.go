@@ -254,6 +254,24 @@ func TestINIRejectsInvalidNames(t *testing.T) {
 	}
 }
 
+// Unusual values are read as they were, or are refused.
+func TestINIOfUnusualValues(t *testing.T) {
+	values := map[string]bool{ // whether an INI file can have the value
+		"eth0 ": true, "\f": true, "a\x1e": true, "\u00a0b": true, "it's": true, "50%": true, "a\tb": true, "a\n\nb": true,
+		"a\n#b": false, "a \nb": false, "a\r": false, "\xff": false,
+	}
+	for value, writable := range values {
+		c := zeekapi.Configuration{
+			Instances: []zeekapi.Instance{{Name: "i", Host: netip.IPv4Unspecified()}},
+			Nodes:     []zeekapi.Node{{Name: "n", Instance: "i", Role: zeekapi.RoleWorker, Scripts: []string{"x"}, Env: map[string]string{"E": value}}},
+		}
+		if _, err := clusterfile.INI(c); err == nil != writable || !writable && !errors.Is(err, configparser.ErrUnwritable) {
+			t.Errorf("value %q: error %v", value, err)
+		}
+		checkINI(t, c)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("../../testdata/clusters/*/*.cfg")
 	if err != nil || len(files) == 0 {
@@ -294,9 +312,40 @@ func fuzzParse(t *testing.T, text []byte, o clusterfile.Options) {
 			t.Errorf("node %q has no place", n.Name)
 		}
 	}
-	if ini, err := clusterfile.INI(c); err == nil {
-		if _, _, err := clusterfile.Parse("y", bytes.NewReader(ini), withSites); err != nil {
-			t.Fatalf("the written file cannot be parsed: %v\n%q", err, ini)
+	checkINI(t, c)
+}
+
+// checkINI checks that what an INI file has of a configuration is read as the same.
+func checkINI(t *testing.T, c zeekapi.Configuration) {
+	ini, err := clusterfile.INI(c)
+	if err != nil {
+		if !errors.Is(err, configparser.ErrUnwritable) {
+			t.Error(err)
+		}
+		return
+	}
+	again, _, err := clusterfile.Parse("y", bytes.NewReader(ini), withSites)
+	if err != nil {
+		t.Fatalf("the written file cannot be parsed: %v\n%q", err, ini)
+	}
+	if a, b := written(t, c), written(t, again); a != b && len(c.Instances) > 0 {
+		t.Fatalf("from\n%s\nwas read\n%s\nand not\n%s", ini, b, a)
+	}
+}
+
+// written returns as JSON what an INI file has of a configuration: names of instances are
+// in lower case there. (Without instances, a file has one for the machine that reads it.)
+func written(t *testing.T, c zeekapi.Configuration) string {
+	c.ID, c.Instances = "", slices.Clone(c.Instances)
+	for i := range c.Instances {
+		c.Instances[i].Name = strings.ToLower(c.Instances[i].Name)
+		if c.Instances[i].Connects() {
+			c.Instances[i].Host = netip.IPv4Unspecified()
 		}
 	}
+	text, err := clusterfile.JSON(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -145,6 +145,7 @@ func TestFindPlaces(t *testing.T) {
 
 func FuzzParseJSON(f *testing.F) {
 	f.Add([]byte(`{"id": "x", "instances": [{"name": "i", "host": "::1", "port": 1}], "nodes": [{"name": "n", "instance": "i", "role": "WORKER", "env": {"a": "b"}}]}`))
+	f.Add([]byte(`{"instances": [{"name": "i"}], "nodes": [{"name": "n", "instance": "i", "role": "WORKER", "scripts": ["a\u000c", "b c"], "interface": "e ", "env": {"a": "b\n#c"}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := clusterfile.ParseJSON("x", bytes.NewReader(text), clusterfile.Options{})
 		if err != nil {
@@ -157,5 +158,6 @@ func FuzzParseJSON(f *testing.F) {
 		if _, err := clusterfile.ParseJSON("y", bytes.NewReader(again), clusterfile.Options{}); err != nil {
 			t.Errorf("%s is encoded as %s, error %v", text, again, err)
 		}
+		checkINI(t, c)
 	})
 }

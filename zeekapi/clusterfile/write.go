@@ -143,15 +143,16 @@ func envWords(env map[string]string) string {
 }
 
 // word quotes value, a word that consists of before and value, in the manner
-// of zeek-client, or differently if that cannot be read.
+// of zeek-client, or differently if that cannot be read, or is lost at the end of a line.
 func word(whole, before, value string) string {
 	if len(strings.Fields(value)) > 1 {
 		value = `"` + value + `"`
 	}
-	if got, err := shlex.Split(before + value); err != nil || len(got) != 1 || got[0] != whole {
+	line := before + value
+	if got, err := shlex.Split(line); err != nil || len(got) != 1 || got[0] != whole || strings.TrimFunc(line, shlex.Lost) != line {
 		return shlex.Quote(whole)
 	}
-	return before + value
+	return line
 }
 
 // orNull returns nil if v is the zero value, and a pointer to v otherwise.

@@ -79,14 +79,16 @@ func Join(words []string) string {
 	for i, word := range words {
 		quoted[i] = word
 		parts, err := Split(word)
-		if err != nil || len(parts) != 1 || parts[0] != word || strings.ContainsFunc(word, lost) {
+		if err != nil || len(parts) != 1 || parts[0] != word || strings.ContainsFunc(word, Lost) {
 			quoted[i] = Quote(word)
 		}
 	}
 	return strings.Join(quoted, " ")
 }
 
-func lost(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+// Lost reports whether a configuration file may lose a character at the ends of a line. It
+// does for space and for control characters.
+func Lost(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 // Quote returns s in single quotes. Split returns s as a single word for it.
 func Quote(s string) string {
