@@ -79,7 +79,7 @@ func (t *Tool) getConfig() *cobra.Command {
 			if err != nil {
 				return requestError(err, "configuration")
 			}
-			text, err := r.render(config, asJSON)
+			text, err := r.render(config, asJSON, "--as-json")
 			if err != nil {
 				return err
 			}
@@ -285,22 +285,15 @@ func (r *run) showStaged(staged *report) error {
 	})
 }
 
-// render returns a configuration as INI or JSON text.
-func (r *run) render(config zeekapi.Configuration, asJSON bool) ([]byte, error) {
+// render returns a configuration as INI or JSON text. The flag is that of the command for
+// JSON.
+func (r *run) render(config zeekapi.Configuration, asJSON bool, flag string) ([]byte, error) {
 	if !r.tool.Extended && config.Site != "" {
 		r.warning("the configuration has a site, which only \"zeekwire get-config\" shows: %s", config.Site)
 		config.Site = ""
 	}
 	if !asJSON {
-		for _, i := range config.Instances {
-			if i.Name != strings.ToLower(i.Name) {
-				r.warning("instance \"%s\" is \"%s\" in an INI file, where keys fold to lower case; --as-json keeps its name", i.Name, strings.ToLower(i.Name))
-			}
-		}
-		if !r.tool.Extended {
-			return clusterfile.PlainINI(config)
-		}
-		return clusterfile.INI(config)
+		return r.renderINI(config, flag)
 	}
 	compact, err := clusterfile.JSON(config)
 	if err != nil {
@@ -311,4 +304,21 @@ func (r *run) render(config zeekapi.Configuration, asJSON bool) ([]byte, error) 
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	return append(text, '\n'), nil
+}
+
+func (r *run) renderINI(config zeekapi.Configuration, flag string) ([]byte, error) {
+	for _, i := range config.Instances {
+		if i.Name != strings.ToLower(i.Name) {
+			r.warning("instance \"%s\" is \"%s\" in an INI file, where keys fold to lower case; %s keeps its name", i.Name, strings.ToLower(i.Name), flag)
+		}
+	}
+	write := clusterfile.PlainINI
+	if r.tool.Extended {
+		write = clusterfile.INI
+	}
+	text, err := write(config)
+	if errors.Is(err, configparser.ErrUnwritable) {
+		err = fmt.Errorf("%w; %s shows all values", err, flag)
+	}
+	return text, err
 }

@@ -168,6 +168,18 @@ func TestUnusualResponses(t *testing.T) {
 			},
 		},
 		{
+			name: "configuration with a value that an INI file cannot have", args: "get-config",
+			respond: func(m zeekapi.Message) zeekapi.Message {
+				data, _ := record.Marshal(zeekapi.Configuration{ID: "x", Nodes: []zeekapi.Node{{Name: "n", Role: zeekapi.RoleWorker, Interface: "eth0 "}}})
+				return zeekapi.GetConfigurationResponse{ReqID: id(m), Result: zeekapi.Result{Success: true, Data: data}}
+			},
+			want: outcome{
+				stderr: "error: clusterfile: section \"n\": the value of interface, \"eth0 \", cannot be written to an INI file: " +
+					"it would be read as \"eth0\"; --as-json shows all values\n",
+				exit: 1,
+			},
+		},
+		{
 			name: "test-timeout without error text", args: "test-timeout --with-state",
 			respond: func(m zeekapi.Message) zeekapi.Message {
 				return zeekapi.TestTimeoutResponse{ReqID: id(m), Result: zeekapi.Result{Success: true}}

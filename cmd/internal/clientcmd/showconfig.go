@@ -16,7 +16,7 @@ func (t *Tool) showConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			text, err := r.render(config, t.flags.json)
+			text, err := r.render(config, t.flags.json, "--json")
 			if err != nil {
 				return err
 			}
