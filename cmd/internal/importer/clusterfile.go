@@ -146,7 +146,7 @@ func (w *clusterWriter) section(name, comment string, keys func(set func(key, va
 	keys(func(key, value string) { section.KeyValue(key, configparser.Escape(value)) })
 	text, err := section.Bytes()
 	if err != nil && w.err == nil {
-		w.err = fmt.Errorf("this cannot be written to a cluster file: %w", err)
+		w.err = fmt.Errorf("the cluster file: %w", err)
 	}
 	w.out.WriteByte('\n')
 	if comment != "" {
@@ -201,7 +201,7 @@ func (w *clusterWriter) instances() {
 	}
 	text, err := section.Bytes()
 	if err != nil && w.err == nil {
-		w.err = fmt.Errorf("this cannot be written to a cluster file: %w", err)
+		w.err = fmt.Errorf("the cluster file: %w", err)
 	}
 	w.out.WriteString("\n# The machines of the cluster, by the names of their agents.\n")
 	w.out.Write(bytes.TrimSpace(text))
