@@ -1,7 +1,9 @@
 package console
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -73,7 +75,7 @@ func (c *Console) editor(r *http.Request, v Visitor) (view, error) {
 		if err != nil {
 			return view{}, err
 		}
-		e.Text, e.Source = iniOf(config), "deployment "+number
+		e.Text, e.Source = fileOf(config), "deployment "+number
 	case s.Status.Target != "":
 		e.Text, e.Source = c.current(r, s), "the configuration that should run"
 	}
@@ -87,20 +89,28 @@ func (c *Console) current(r *http.Request, s snapshot) string {
 		ctx, cancel := within(r, client.DefaultTimeout)
 		defer cancel()
 		if config, err := c.client.GetConfiguration(ctx, false); err == nil && config.ID == s.Status.Target {
-			return iniOf(config), nil
+			return fileOf(config), nil
 		}
-		return iniOf(s.Config), nil
+		return fileOf(s.Config), nil
 	})
 	return text
 }
 
-// iniOf returns a configuration as the text of a file.
-func iniOf(config zeekapi.Configuration) string {
+// fileOf returns a configuration as the text of a cluster file: as INI, or as JSON if it has
+// a value that INI cannot have. The file has no ID: what is made of it is another
+// configuration.
+func fileOf(config zeekapi.Configuration) string {
 	text, err := clusterfile.INI(config)
-	if err != nil {
+	if err == nil {
+		return string(text)
+	}
+	config.ID = ""
+	compact, jsonErr := clusterfile.JSON(config)
+	var b bytes.Buffer
+	if jsonErr != nil || json.Indent(&b, compact, "", "  ") != nil {
 		return "# " + strings.ReplaceAll(err.Error(), "\n", " ") + "\n"
 	}
-	return string(text)
+	return b.String() + "\n"
 }
 
 // baseName returns the last part of the name of a file on any system.

@@ -85,7 +85,7 @@ func (c *Console) deployment(r *http.Request, v Visitor) (view, error) {
 		return view{}, err
 	}
 	return view{Name: "deployment", Title: "Deployment " + strconv.FormatUint(d.Number, 10), Still: true,
-		Data: deploymentView{newDeploymentRow(d, s.Status.Target, v), iniOf(config)}}, nil
+		Data: deploymentView{newDeploymentRow(d, s.Status.Target, v), fileOf(config)}}, nil
 }
 
 // past returns a deployment and its configuration.

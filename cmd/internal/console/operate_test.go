@@ -3,12 +3,14 @@ package console
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/zeekwire/zeekwire/cmd/internal/configcheck"
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/access"
 	"github.com/zeekwire/zeekwire/zeekapi/fake"
@@ -121,6 +123,26 @@ func TestOperateReadOnly(t *testing.T) {
 	for _, r := range l.controller.Requests() {
 		if request := zeekapi.RequestOf(r); request.Effect == zeekapi.Changes {
 			t.Errorf("the console made the request %s", request.Name)
+		}
+	}
+}
+
+// A cluster with a value that INI cannot have can be edited too.
+func TestFileOf(t *testing.T) {
+	for _, value := range []string{"x", "x\n#y"} {
+		config := zeekapi.Configuration{
+			ID:        "c",
+			Instances: []zeekapi.Instance{{Name: "i", Host: netip.IPv4Unspecified()}},
+			Nodes:     []zeekapi.Node{{Name: "m", Instance: "i", Role: zeekapi.RoleManager, Env: map[string]string{"E": value}}},
+		}
+		f := clusterFile{Name: "cluster.cfg", Text: fileOf(config)}
+		for _, found := range f.parse(t.Context()) {
+			if found.Severity == configcheck.Error {
+				t.Errorf("%v in\n%s", found, f.Text)
+			}
+		}
+		if f.config.ID == config.ID || len(f.config.Nodes) != 1 || f.config.Nodes[0].Env["E"] != value {
+			t.Errorf("configuration %v from\n%s", f.config, f.Text)
 		}
 	}
 }
