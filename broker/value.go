@@ -58,8 +58,16 @@ func Count(n uint64) Value { return Value{kind: KindCount, hi: n} }
 // Integer returns an integer, Zeek's int.
 func Integer(n int64) Value { return Value{kind: KindInteger, hi: uint64(n)} }
 
-// Real returns a real, Zeek's double.
-func Real(f float64) Value { return Value{kind: KindReal, hi: math.Float64bits(f)} }
+// Real returns a real, Zeek's double. One of at most 2^-1023 becomes a zero of the same
+// sign, because Broker's binary encoding has none that is smaller (CAF: pack754).
+func Real(f float64) Value {
+	const sign, tooSmall = 1 << 63, 1 << 51
+	bits := math.Float64bits(f)
+	if bits&^sign <= tooSmall {
+		bits &= sign
+	}
+	return Value{kind: KindReal, hi: bits}
+}
 
 // String returns a string value, which may hold arbitrary bytes. It panics if
 // s is longer than MaxLen.

@@ -33,8 +33,7 @@ const (
 )
 
 // Append appends the encoding of v to b and returns the result. It copies the
-// encoding that a decoded value keeps. It replaces subnormal reals by a zero of the
-// same sign, because CAF decodes them incorrectly.
+// encoding that a decoded value keeps.
 func Append(b []byte, v broker.Value) []byte { return appendValue(b, &v) }
 
 func appendValue(b []byte, v *broker.Value) []byte {
@@ -136,7 +135,9 @@ func packReal(f float64) uint64 {
 	case math.IsNaN(f):
 		return wireNaN
 	case bits&exponentMask == 0:
-		return bits & signMask
+		// CAF writes a subnormal f as if it were normal: 1+mantissa/2^52 is f/2^-1023.
+		// Those of at most 2^-1023 are not values, see broker.Real.
+		return bits&signMask | bits<<1&mantissaMask
 	}
 	return bits
 }

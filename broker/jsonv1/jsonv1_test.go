@@ -52,7 +52,7 @@ var values = []struct {
 	{"real 1e22", broker.Real(1e22), "real", `10000000000000000000000.000000`},
 	{"real with 7 decimals", broker.Real(0.1234567), "real", `0.1234567`},
 	{"real 1e-9", broker.Real(1e-9), "real", `1e-09`},
-	{"real smallest", broker.Real(math.SmallestNonzeroFloat64), "real", `5e-324`},
+	{"real smallest", broker.Real(math.Nextafter(0x1p-1023, 1)), "real", `1.112536929253601e-308`},
 	{"real third", broker.Real(1.0 / 3), "real", `0.3333333333333333`},
 	{"real inf", broker.Real(math.Inf(1)), "real", `inf`},
 	{"real -inf", broker.Real(math.Inf(-1)), "real", `-inf`},
