@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -146,6 +147,7 @@ func TestFindPlaces(t *testing.T) {
 func FuzzParseJSON(f *testing.F) {
 	f.Add([]byte(`{"id": "x", "instances": [{"name": "i", "host": "::1", "port": 1}], "nodes": [{"name": "n", "instance": "i", "role": "WORKER", "env": {"a": "b"}}]}`))
 	f.Add([]byte(`{"instances": [{"name": "i"}], "nodes": [{"name": "n", "instance": "i", "role": "WORKER", "scripts": ["a\u000c", "b c"], "interface": "e ", "env": {"a": "b\n#c"}}]}`))
+	f.Add([]byte(`{"instances": [{"name": "I", "host": "fe80::1%e", "port": 1}], "nodes": [{"name": "n", "instance": "I", "role": "WORKER", "env": {"a=b": "c"}}, {"name": "o", "instance": "I", "role": "PROXY", "scripts": ["b", "a", "b"], "cpu_affinity": 5, "options": [{"name": "cpu_affinity", "value": "1-2"}, {"name": "x", "value": "y"}]}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := clusterfile.ParseJSON("x", bytes.NewReader(text), clusterfile.Options{})
 		if err != nil {
@@ -157,6 +159,10 @@ func FuzzParseJSON(f *testing.F) {
 		}
 		if _, err := clusterfile.ParseJSON("y", bytes.NewReader(again), clusterfile.Options{}); err != nil {
 			t.Errorf("%s is encoded as %s, error %v", text, again, err)
+		}
+		for i := range c.Nodes { // what INI files do not have
+			c.Nodes[i].Options = nil
+			slices.Sort(c.Nodes[i].Scripts)
 		}
 		checkINI(t, c)
 	})

@@ -1,6 +1,7 @@
 package clusterfile
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -14,11 +15,14 @@ import (
 	"github.com/zeekwire/zeekwire/zeekapi/selection"
 )
 
-// INI returns the configuration as an INI file, for Options.Extended. Instances and
-// nodes are sorted by name. The ID, node states, unknown options, and
-// hosts of agents that connect are omitted. Percent signs and quotes in
-// values, which zeek-client does not write correctly, are escaped. INI fails
-// if a name cannot be written, because it is invalid or means something else.
+// INI returns the configuration as an INI file, for Options.Extended and Options.Thorough.
+// Instances and nodes are sorted by name, and so are the scripts that a node has besides
+// those of [cluster]. The ID, node states, unknown options, and hosts of agents that connect
+// are omitted. Names of instances are in lower case. Percent signs and quotes in values,
+// which zeek-client does not write correctly, are escaped.
+//
+// INI returns an error that wraps configparser.ErrUnwritable if a name or a value cannot be
+// written, or would be read as another one.
 //
 // zeek-client can read the file, with three exceptions. The file has a section [cluster] for
 // a site, and for scripts that all nodes load first in an order that is not alphabetical.
@@ -35,7 +39,27 @@ func INI(c zeekapi.Configuration) ([]byte, error) {
 			return nil, fmt.Errorf("clusterfile: instance %q of node %q %w: it would be read as a pattern", n.Instance, n.Name, configparser.ErrUnwritable)
 		}
 	}
-	return writeINI(c)
+	text, err := writeINI(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := readable(text); err != nil {
+		return nil, fmt.Errorf("clusterfile: the configuration %w: %w", configparser.ErrUnwritable, err)
+	}
+	return text, nil
+}
+
+// readable returns an error if a thorough reader refuses lines of a file, because they look
+// like something else, such as a comment behind a value.
+func readable(text []byte) error {
+	file, err := configparser.Read("cluster.cfg", bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	if errs := file.Misread(newBuilder(file, Options{Extended: true}).isKey); len(errs) > 0 {
+		return errs
+	}
+	return nil
 }
 
 // PlainINI is like INI, in the form that zeek-client reads. It omits sites and all
@@ -57,7 +81,7 @@ func writeINI(c zeekapi.Configuration) ([]byte, error) {
 			if i.Connects() {
 				w.Key(i.Name)
 			} else {
-				w.KeyValue(i.Name, fmt.Sprintf("%s:%d", i.Host, i.Port.Number))
+				w.KeyValue(i.Name, configparser.Escape(fmt.Sprintf("%s:%d", i.Host, i.Port.Number)))
 			}
 		}
 	}
@@ -65,7 +89,7 @@ func writeINI(c zeekapi.Configuration) ([]byte, error) {
 	if c.Site != "" || len(common) > 0 {
 		w.Section(clusterSection)
 		if c.Site != "" {
-			w.KeyValue("site", sitePrefix+c.Site)
+			w.KeyValue("site", configparser.Escape(sitePrefix+c.Site))
 		}
 		if len(common) > 0 {
 			w.KeyValue("scripts", configparser.Escape(scriptWords(common)))
@@ -74,6 +98,11 @@ func writeINI(c zeekapi.Configuration) ([]byte, error) {
 	for _, n := range sortedNodes(c) {
 		if n.Name == instancesSection {
 			return nil, fmt.Errorf("clusterfile: node %q %w", n.Name, configparser.ErrUnwritable)
+		}
+		for name := range n.Env {
+			if strings.Contains(name, "=") {
+				return nil, fmt.Errorf("clusterfile: node %q: the name of the variable %q %w: it would end at the first =", n.Name, name, configparser.ErrUnwritable)
+			}
 		}
 		writeNode(&w, n, len(common))
 	}
@@ -143,13 +172,15 @@ func envWords(env map[string]string) string {
 }
 
 // word quotes value, a word that consists of before and value, in the manner
-// of zeek-client, or differently if that cannot be read, or is lost at the end of a line.
+// of zeek-client, or differently if that cannot be read, is lost at the end of a line, or
+// looks like a comment.
 func word(whole, before, value string) string {
 	if len(strings.Fields(value)) > 1 {
 		value = `"` + value + `"`
 	}
 	line := before + value
-	if got, err := shlex.Split(line); err != nil || len(got) != 1 || got[0] != whole || strings.TrimFunc(line, shlex.Lost) != line {
+	if got, err := shlex.Split(line); err != nil || len(got) != 1 || got[0] != whole ||
+		strings.TrimFunc(line, shlex.Lost) != line || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
 		return shlex.Quote(whole)
 	}
 	return line
