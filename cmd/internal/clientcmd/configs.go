@@ -318,7 +318,7 @@ func (r *run) renderINI(config zeekapi.Configuration, flag string) ([]byte, erro
 	}
 	text, err := write(config)
 	if errors.Is(err, configparser.ErrUnwritable) {
-		err = fmt.Errorf("%w; %s shows all values", err, flag)
+		err = fmt.Errorf("%w; %s prints it as JSON", err, flag)
 	}
 	return text, err
 }

@@ -175,7 +175,7 @@ func TestUnusualResponses(t *testing.T) {
 			},
 			want: outcome{
 				stderr: "error: clusterfile: section \"n\": the value of interface, \"eth0 \", cannot be written to an INI file: " +
-					"it would be read as \"eth0\"; --as-json shows all values\n",
+					"it would be read as \"eth0\"; --as-json prints it as JSON\n",
 				exit: 1,
 			},
 		},

@@ -109,6 +109,30 @@ func TestDefaultSettingsFile(t *testing.T) {
 	}
 }
 
+// Values that a file cannot have are shown as they are.
+func TestShowUnusualSettings(t *testing.T) {
+	got := runCommand(t, &clientcmd.Tool{Extended: true, Getenv: func(string) string { return "" }}, "", "--set", "ssl.passphrase=a ", "show-settings")
+	if !strings.Contains(got.stdout, "\npassphrase = a \n") || got.exit != 0 {
+		t.Errorf("exit code %d, %s%s", got.exit, got.stdout, got.stderr)
+	}
+}
+
+// A configuration that INI cannot have is shown as JSON.
+func TestShowUnwritableConfig(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.json")
+	text := `{"instances": [{"name": "i"}], "nodes": [{"name": "n", "instance": "i", "role": "WORKER", "env": {"E": "x\n#y"}}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tool := &clientcmd.Tool{Extended: true, Getenv: func(string) string { return "" }}
+	if got := runCommand(t, tool, "", "show-config", file); got.exit != 1 || !strings.HasSuffix(got.stderr, "; --json prints it as JSON\n") {
+		t.Errorf("exit code %d, %s", got.exit, got.stderr)
+	}
+	if got := runCommand(t, tool, "", "show-config", "--json", file); got.exit != 0 || !strings.Contains(got.stdout, `"x\n#y"`) {
+		t.Errorf("exit code %d, %s%s", got.exit, got.stdout, got.stderr)
+	}
+}
+
 func TestInvalidSettings(t *testing.T) {
 	const settings = "ZEEK_CLIENT_CONFIG_SETTINGS"
 	for _, test := range []struct {

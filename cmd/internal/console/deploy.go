@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,18 +99,21 @@ func (c *Console) current(r *http.Request, s snapshot) string {
 }
 
 // fileOf returns a configuration as the text of a cluster file: as INI, or as JSON if it has
-// a value that INI cannot have. The file has no ID: what is made of it is another
-// configuration.
+// a name or a value that INI cannot have. The JSON omits the ID, because the edited
+// configuration is a new one.
 func fileOf(config zeekapi.Configuration) string {
+	upper := func(i zeekapi.Instance) bool { return i.Name != strings.ToLower(i.Name) }
 	text, err := clusterfile.INI(config)
-	if err == nil {
+	if err == nil && !slices.ContainsFunc(config.Instances, upper) {
 		return string(text)
 	}
 	config.ID = ""
 	compact, jsonErr := clusterfile.JSON(config)
+	replaced := []byte(`\ufffd`) // by which encoding/json replaces what is not UTF-8
 	var b bytes.Buffer
-	if jsonErr != nil || json.Indent(&b, compact, "", "  ") != nil {
-		return "# " + strings.ReplaceAll(err.Error(), "\n", " ") + "\n"
+	if bytes.Contains(compact, replaced) || json.Indent(&b, compact, "", "  ") != nil {
+		reason := cmp.Or(err, jsonErr, errors.New("the configuration has text that is not UTF-8"))
+		return "# " + strings.ReplaceAll(reason.Error(), "\n", " ") + "\n"
 	}
 	return b.String() + "\n"
 }

@@ -127,22 +127,28 @@ func TestOperateReadOnly(t *testing.T) {
 	}
 }
 
-// A cluster with a value that INI cannot have can be edited too.
+// A cluster with a name or a value that INI cannot have can be edited too.
 func TestFileOf(t *testing.T) {
-	for _, value := range []string{"x", "x\n#y"} {
-		config := zeekapi.Configuration{
+	config := func(instance, value string) zeekapi.Configuration {
+		return zeekapi.Configuration{
 			ID:        "c",
-			Instances: []zeekapi.Instance{{Name: "i", Host: netip.IPv4Unspecified()}},
-			Nodes:     []zeekapi.Node{{Name: "m", Instance: "i", Role: zeekapi.RoleManager, Env: map[string]string{"E": value}}},
+			Instances: []zeekapi.Instance{{Name: instance, Host: netip.IPv4Unspecified()}},
+			Nodes:     []zeekapi.Node{{Name: "m", Instance: instance, Role: zeekapi.RoleManager, Env: map[string]string{"E": value}}},
 		}
-		f := clusterFile{Name: "cluster.cfg", Text: fileOf(config)}
+	}
+	for _, c := range []zeekapi.Configuration{config("i", "x"), config("i", "x\n#y"), config("i", "x\nport=1"), config("Sensor1", "x")} {
+		f := clusterFile{Name: "cluster.cfg", Text: fileOf(c)}
 		for _, found := range f.parse(t.Context()) {
 			if found.Severity == configcheck.Error {
 				t.Errorf("%v in\n%s", found, f.Text)
 			}
 		}
-		if f.config.ID == config.ID || len(f.config.Nodes) != 1 || f.config.Nodes[0].Env["E"] != value {
+		want := c.Nodes[0]
+		if f.config.ID == c.ID || len(f.config.Nodes) != 1 || f.config.Nodes[0].Instance != want.Instance || f.config.Nodes[0].Env["E"] != want.Env["E"] {
 			t.Errorf("configuration %v from\n%s", f.config, f.Text)
 		}
+	}
+	if text := fileOf(config("i", "x\xff")); !strings.HasPrefix(text, "# ") || !strings.Contains(text, "UTF-8") {
+		t.Errorf("text that is not UTF-8 is shown as\n%s", text)
 	}
 }

@@ -146,7 +146,7 @@ func (w *clusterWriter) section(name, comment string, keys func(set func(key, va
 	keys(func(key, value string) { section.KeyValue(key, configparser.Escape(value)) })
 	text, err := section.Bytes()
 	if err != nil && w.err == nil {
-		w.err = fmt.Errorf("the cluster file: %w", err)
+		w.err = w.unwritable(err)
 	}
 	w.out.WriteByte('\n')
 	if comment != "" {
@@ -154,6 +154,11 @@ func (w *clusterWriter) section(name, comment string, keys func(set func(key, va
 	}
 	w.out.Write(bytes.TrimSpace(text))
 	w.out.WriteByte('\n')
+}
+
+// unwritable says what to do about a name or a value that a cluster file cannot have.
+func (w *clusterWriter) unwritable(err error) error {
+	return fmt.Errorf("the cluster file: %w; change it in %s", err, strings.Join(w.plan.Files, ", "))
 }
 
 // printable returns text as part of a comment.
@@ -201,7 +206,7 @@ func (w *clusterWriter) instances() {
 	}
 	text, err := section.Bytes()
 	if err != nil && w.err == nil {
-		w.err = fmt.Errorf("the cluster file: %w", err)
+		w.err = w.unwritable(err)
 	}
 	w.out.WriteString("\n# The machines of the cluster, by the names of their agents.\n")
 	w.out.Write(bytes.TrimSpace(text))

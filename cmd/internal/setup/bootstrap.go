@@ -1,17 +1,20 @@
 package setup
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/zeekwire/zeekwire/cmd/internal/authority"
 	"github.com/zeekwire/zeekwire/cmd/internal/enrol"
 	"github.com/zeekwire/zeekwire/cmd/internal/ownedfile"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
 // Names of files in the directory of settings.
@@ -107,8 +110,13 @@ func (b Bootstrap) steps(a *authority.Authority, conf amendment, now time.Time) 
 		issue(b.PairFile(clientCertificate), "certificate and key of the client "+b.Client, authority.Subject{Kind: authority.Client, Name: b.Client}),
 		create(b.AuthorityFile(), "certificate of the authority", a.PEM(), 0o644, b.Owner),
 		create(b.config(ClientsFile), "clients of the controller", []byte("# name role proof\n"+b.Client+" full certificate\n"), 0o640, reader),
-		create(b.config(ClientFile), "settings of the client "+b.Client,
-			clientSettings(b.Local, b.Ports.Clients, b.PairFile(clientCertificate), b.AuthorityFile(), ""), 0o640, reader),
+		{Written{b.config(ClientFile), "settings of the client " + b.Client}, func() error {
+			text, err := b.clientSettings()
+			if err != nil {
+				return err
+			}
+			return ownedfile.Create(b.config(ClientFile), text, 0o640, reader)
+		}},
 	}
 	for _, s := range b.Agents {
 		steps = append(steps, step{Written{joinName(b.Output, s.Name), invited(s, now)}, func() error {
@@ -145,7 +153,8 @@ func (b Bootstrap) check() (amendment, error) {
 		files = append(files, joinName(b.Output, s.Name))
 	}
 	conf, err := b.amend(b.config(ControllerFile), "Written by zeekwire bootstrap", b.settings())
-	if err := errors.Join(authority.Missing(b.AuthorityDir()), absent(files...), err); err != nil {
+	_, clientErr := b.clientSettings()
+	if err := errors.Join(authority.Missing(b.AuthorityDir()), absent(files...), err, clientErr); err != nil {
 		return amendment{}, err
 	}
 	return conf, nil
@@ -186,13 +195,29 @@ func newPair(a *authority.Authority, now time.Time, s authority.Subject) ([]byte
 
 // clientSettings returns the settings file of a client. RenewFrom is where it renews its
 // certificate; "" means that the controller does that, on its own machine.
-func clientSettings(host string, port uint16, pair, authorityFile, renewFrom string) []byte {
-	text := fmt.Appendf(nil, "[controller]\nhost = %s\nport = %d\n\n[ssl]\nenable = yes\ncertificate = %[3]s\nkeyfile = %[3]s\ncafile = %[4]s\n",
-		host, port, pair, authorityFile)
+func clientSettings(host string, port uint16, pair, authorityFile, renewFrom string) ([]byte, error) {
+	var w configparser.Writer
+	w.Section("controller")
+	w.KeyValue("host", configparser.Escape(host))
+	w.KeyValue("port", strconv.Itoa(int(port)))
+	w.Section("ssl")
+	w.KeyValue("enable", "yes")
+	w.KeyValue("certificate", configparser.Escape(pair))
+	w.KeyValue("keyfile", configparser.Escape(pair))
+	w.KeyValue("cafile", configparser.Escape(authorityFile))
 	if renewFrom != "" {
-		text = fmt.Appendf(text, "renew_from = %s\n", renewFrom)
+		w.KeyValue("renew_from", configparser.Escape(renewFrom))
 	}
-	return text
+	text, err := w.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("the settings of the client: %w", err)
+	}
+	return append(bytes.TrimSpace(text), '\n'), nil
+}
+
+// clientSettings returns the settings file of the client on the controller's machine.
+func (b Bootstrap) clientSettings() ([]byte, error) {
+	return clientSettings(b.Local, b.Ports.Clients, b.PairFile(clientCertificate), b.AuthorityFile(), "")
 }
 
 // Reissue replaces the certificate of the controller with one for other names and

@@ -76,12 +76,10 @@ func (j Join) check() (amendment, error) {
 	var conf amendment
 	var err error
 	if j.File.Kind == authority.Client {
-		conf = amendment{
-			file: j.config(ClientFile), perm: 0o600, owner: j.Owner,
-			text: clientSettings(j.File.Host, j.File.ClientPort, j.PairFile(clientCertificate), j.AuthorityFile(), j.File.JoinAddress()),
-		}
+		conf = amendment{file: j.config(ClientFile), perm: 0o600, owner: j.Owner}
+		conf.text, err = clientSettings(j.File.Host, j.File.ClientPort, j.PairFile(clientCertificate), j.AuthorityFile(), j.File.JoinAddress())
 		if !j.Replace {
-			err = absent(conf.file)
+			err = errors.Join(err, absent(conf.file))
 		}
 	} else {
 		conf, err = j.amend(j.config(AgentFile), "Written by zeekwire join", j.settings())

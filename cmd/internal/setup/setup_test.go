@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/zeekwire/zeekwire/cmd/internal/enrol"
 	"github.com/zeekwire/zeekwire/cmd/internal/ownedfile"
 	"github.com/zeekwire/zeekwire/cmd/internal/settings"
+	"github.com/zeekwire/zeekwire/zeekapi/clusterfile/configparser"
 )
 
 func place(t *testing.T) Place {
@@ -49,6 +51,25 @@ func files(t *testing.T, dirs ...string) map[string]string {
 		}
 	}
 	return all
+}
+
+// A client reads paths as they are.
+func TestClientSettings(t *testing.T) {
+	const pair = "/srv/50%/client.pem"
+	text, err := clientSettings("host", 2149, pair, "/srv/50%/ca.pem", "host:2148")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := configparser.Read("client.cfg", bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Section("ssl").Option("keyfile").Value; got != pair {
+		t.Errorf("key file %s from\n%s", got, text)
+	}
+	if _, err := clientSettings("host", 2149, pair+"\n#", "", ""); !errors.Is(err, configparser.ErrUnwritable) {
+		t.Errorf("error %v", err)
+	}
 }
 
 func TestBootstrap(t *testing.T) {

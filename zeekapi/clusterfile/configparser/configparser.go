@@ -552,8 +552,11 @@ func (w *Writer) Section(name string) {
 	if name != "" {
 		got, ok = header("[" + name + "]")
 	}
-	if !ok || got != name || name == DefaultSection || strings.ContainsAny(name, "\r\n") || !utf8.ValidString(name) || w.sections[name] {
-		w.fail("section %q %w", name, ErrUnwritable)
+	switch {
+	case !ok || got != name || name == DefaultSection || strings.ContainsAny(name, "\r\n") || !utf8.ValidString(name):
+		w.fail("section %q %w: no section can have this name", name, ErrUnwritable)
+	case w.sections[name]:
+		w.fail("section %q %w: it occurs twice", name, ErrUnwritable)
 	}
 	if w.sections == nil {
 		w.sections = map[string]bool{}
@@ -568,8 +571,8 @@ func (w *Writer) Section(name string) {
 // Key writes a key without a value.
 func (w *Writer) Key(key string) { w.b.WriteString(w.key(key) + "\n") }
 
-// KeyValue writes a key with a value. The value must be escaped if the file is
-// read by Read.
+// KeyValue writes a key with a value. The value must be escaped if the file is read by Read.
+// Bytes returns an error if the value would be read as another one.
 func (w *Writer) KeyValue(key, value string) {
 	if !plain(value) {
 		if got, err := reread(value); err != nil {
@@ -617,9 +620,12 @@ func reread(value string) (string, error) {
 
 func (w *Writer) key(key string) string {
 	folded := strings.ToLower(key)
-	if key == "" || strings.ContainsAny(key, "\r\n=:") || strings.ContainsAny(key[:1], "#;[") ||
-		key != strings.TrimFunc(key, isSpace) || !utf8.ValidString(key) || w.keys[folded] {
-		w.fail("section %q: key %q %w", w.section, key, ErrUnwritable)
+	switch {
+	case key == "" || strings.ContainsAny(key, "\r\n=:") || strings.ContainsAny(key[:1], "#;[") ||
+		key != strings.TrimFunc(key, isSpace) || !utf8.ValidString(key):
+		w.fail("section %q: key %q %w: no key can have this name", w.section, key, ErrUnwritable)
+	case w.keys[folded]:
+		w.fail("section %q: key %q %w: it occurs twice, and the case of letters does not count", w.section, key, ErrUnwritable)
 	}
 	w.keys[folded] = true
 	return folded

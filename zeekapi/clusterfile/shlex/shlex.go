@@ -86,8 +86,8 @@ func Join(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// Lost reports whether a configuration file may lose a character at the ends of a line. It
-// does for space and for control characters.
+// Lost reports whether a configuration file may lose a character at the ends of a line:
+// white space and control characters.
 func Lost(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 // Quote returns s in single quotes. Split returns s as a single word for it.
