@@ -172,18 +172,15 @@ func envWords(env map[string]string) string {
 }
 
 // word quotes value, a word that consists of before and value, in the manner
-// of zeek-client, or differently if that cannot be read, is lost at the end of a line, or
-// looks like a comment.
+// of zeek-client, or differently if that is not read as the word.
 func word(whole, before, value string) string {
 	if len(strings.Fields(value)) > 1 {
 		value = `"` + value + `"`
 	}
-	line := before + value
-	if got, err := shlex.Split(line); err != nil || len(got) != 1 || got[0] != whole ||
-		strings.TrimFunc(line, shlex.Lost) != line || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
+	if !shlex.IsRead(before+value, whole) {
 		return shlex.Quote(whole)
 	}
-	return line
+	return before + value
 }
 
 // orNull returns nil if v is the zero value, and a pointer to v otherwise.

@@ -72,23 +72,30 @@ func Split(s string) ([]string, error) {
 }
 
 // Join returns a line that Split splits into the given words. It quotes only the words
-// for which that is necessary, and those with space or control characters, such as form
-// feeds, which are lost at the end of a line of a configuration file.
+// for which that is necessary by IsRead, and those with space or control characters.
 func Join(words []string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
 		quoted[i] = word
-		parts, err := Split(word)
-		if err != nil || len(parts) != 1 || parts[0] != word || strings.ContainsFunc(word, Lost) {
+		if !IsRead(word, word) || strings.ContainsFunc(word, lost) {
 			quoted[i] = Quote(word)
 		}
 	}
 	return strings.Join(quoted, " ")
 }
 
-// Lost reports whether a configuration file may lose a character at the ends of a line:
-// white space and control characters.
-func Lost(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+// IsRead reports whether a text is read as the word at any place of a value in a
+// configuration file: Split returns only the word, the end of a line loses nothing, and
+// the text does not look like the beginning of a comment.
+func IsRead(text, word string) bool {
+	words, err := Split(text)
+	return err == nil && len(words) == 1 && words[0] == word && strings.TrimFunc(text, lost) == text &&
+		!strings.HasPrefix(text, "#") && !strings.HasPrefix(text, ";")
+}
+
+// lost reports whether a configuration file may lose a character at the ends of a line:
+// white space and control characters, such as form feeds.
+func lost(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 // Quote returns s in single quotes. Split returns s as a single word for it.
 func Quote(s string) string {

@@ -41,9 +41,9 @@ func TestSplit(t *testing.T) {
 }
 
 func TestJoin(t *testing.T) {
-	words := []string{"a", "b c", "", `it's`, `\`, "x=$Y", "a\f", "\x1cb"}
+	words := []string{"a", "b c", "", `it's`, `\`, "x=$Y", "a\f", "\x1cb", "#c", ";", "d#"}
 	line := shlex.Join(words)
-	if want := `a 'b c' '' 'it'"'"'s' '\' x=$Y ` + "'a\f' '\x1cb'"; line != want {
+	if want := `a 'b c' '' 'it'"'"'s' '\' x=$Y ` + "'a\f' '\x1cb' '#c' ';' d#"; line != want {
 		t.Errorf("got %s, want %s", line, want)
 	}
 	if again, err := shlex.Split(line); !slices.Equal(again, words) || err != nil {
