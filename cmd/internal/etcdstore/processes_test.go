@@ -155,8 +155,14 @@ func (s *site) deploy(at *process, id string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	until(s.t, "the agent is connected", func() bool {
-		_, err := s.ask(at, "deploy-config", file)
+	s.deployFile(at, file)
+}
+
+// deployFile deploys a cluster file as soon as its agents are connected.
+func (s *site) deployFile(at *process, file string, flags ...string) {
+	s.t.Helper()
+	until(s.t, "the agents are connected", func() bool {
+		_, err := s.ask(at, append([]string{"deploy-config", file}, flags...)...)
 		if err != nil && !strings.Contains(err.Error(), "is not connected") {
 			s.t.Fatal(err)
 		}
