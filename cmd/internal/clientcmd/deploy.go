@@ -37,7 +37,8 @@ Before anything changes, zeekwire's controller has the agents check the
 configuration: scripts, interfaces, CPUs and ports. If there is any problem, it
 refuses the deployment and lists all problems. If nodes that ran before do not
 come up, it deploys the previous configuration again. Zeek's own controller does
-neither.
+neither. For 12 s after the controller has started, or has lost an agent, the
+command waits for agents that are not connected.
 
 Nodes that are still starting have not failed. The command waits for the end of
 the deployment, at most for the time of --wait. If it is interrupted, the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/client"
@@ -31,14 +32,10 @@ func (d *deployer) preflight(ctx context.Context, config zeekapi.Configuration) 
 	if !d.tool.Extended || len(config.Instances) == 0 || !d.client.Has(zeekapi.GetInstancesRequest{}) {
 		return nil
 	}
-	connected, err := d.requestInstances(ctx, d.client)
-	if err != nil {
-		return err
-	}
 	if !d.ours {
 		d.warnForZeek(config)
 	}
-	missing, err := d.missing(ctx, config, connected)
+	connected, missing, err := d.awaitAgents(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -149,36 +146,38 @@ func (r *run) requestInstances(ctx context.Context, c *client.Client) ([]zeekapi
 	return instances, err
 }
 
-// missing returns the instances for which a deployment of config would wait in vain.
+// missing returns the instances for which a deployment of config would wait in vain, and
+// the latest time at which something happened that their agents may need some time to
+// follow: the controller began, or lost one of them. That time is zero if it is not known.
 // An agent that waits for the controller can be judged only if the controller has
 // tried to connect to it, for an earlier deployment.
-func (d *deployer) missing(ctx context.Context, config zeekapi.Configuration, connected []zeekapi.Instance) ([]string, error) {
+func (d *deployer) missing(ctx context.Context, config zeekapi.Configuration, connected []zeekapi.Instance) (names []string, changed time.Time, err error) {
 	var absent []zeekapi.Instance
 	for _, i := range config.Instances {
 		if !slices.ContainsFunc(connected, func(x zeekapi.Instance) bool { return x.Name == i.Name }) && (i.Connects() || d.ours) {
 			absent = append(absent, i)
 		}
 	}
-	var drained, tried map[string]bool
+	known := map[string]zeekapi.InstanceStatus{}
 	if len(absent) > 0 && d.ours {
 		status, err := d.requestStatus(ctx, d.client, d.ours)
 		if err != nil {
-			return nil, err
+			return nil, time.Time{}, err
 		}
-		drained, tried = map[string]bool{}, map[string]bool{}
+		changed = began(status)
 		for _, s := range status.Instances {
-			drained[s.Instance.Name] = s.Drained
-			i, _ := config.Instance(s.Instance.Name)
-			tried[s.Instance.Name] = s.Wanted && s.Instance.Port == i.Port && s.Instance.Host == i.Host
+			known[s.Instance.Name] = s
 		}
 	}
-	var names []string
 	for _, i := range absent {
-		if !drained[i.Name] && (i.Connects() || tried[i.Name]) {
+		s := known[i.Name]
+		tried := s.Wanted && s.Instance.Port == i.Port && s.Instance.Host == i.Host
+		if !s.Drained && (i.Connects() || tried) {
 			names = append(names, i.Name)
+			changed = latest(changed, s.Since)
 		}
 	}
-	return names, nil
+	return names, changed, nil
 }
 
 // withHosts returns config with the addresses from which the agents are connected, as
