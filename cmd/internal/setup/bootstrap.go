@@ -212,6 +212,14 @@ func clientSettings(host string, port uint16, pair, authorityFile, renewFrom str
 	if err != nil {
 		return nil, fmt.Errorf("the settings of the client: %w", err)
 	}
+	file, err := configparser.Read(ClientFile, bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	noKey := func(string, string) bool { return false } // each value has one line
+	if errs := file.Misread(noKey); len(errs) > 0 {
+		return nil, fmt.Errorf("the settings of the client cannot name this path: %w", errs)
+	}
 	return append(bytes.TrimSpace(text), '\n'), nil
 }
 

@@ -70,6 +70,9 @@ func TestClientSettings(t *testing.T) {
 	if _, err := clientSettings("host", 2149, pair+"\n#", "", ""); !errors.Is(err, configparser.ErrUnwritable) {
 		t.Errorf("error %v", err)
 	}
+	if text, err := clientSettings("host", 2149, "/srv/a #1/client.pem", "", ""); err == nil || !strings.Contains(err.Error(), "cannot name this path") {
+		t.Errorf("settings that a client refuses: %q, %v", text, err)
+	}
 }
 
 func TestBootstrap(t *testing.T) {
