@@ -145,9 +145,23 @@ func (c Configuration) NodesOn(instance string) []Node {
 			nodes = append(nodes, n)
 		}
 	}
-	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(nodes, byNodeName)
 	return nodes
 }
+
+// NodesByInstance returns the nodes of all instances that have any, sorted by name.
+func (c Configuration) NodesByInstance() map[string][]Node {
+	nodes := make(map[string][]Node)
+	for _, n := range c.Nodes {
+		nodes[n.Instance] = append(nodes[n.Instance], n)
+	}
+	for _, of := range nodes {
+		slices.SortFunc(of, byNodeName)
+	}
+	return nodes
+}
+
+func byNodeName(a, b Node) int { return cmp.Compare(a.Name, b.Name) }
 
 // NodeStatus is the state of a process on an instance.
 type NodeStatus struct {

@@ -68,11 +68,12 @@ func (a *adviser) roles() {
 func (a *adviser) instances() {
 	type place struct{ host, port string }
 	seen := map[place]string{}
+	nodes := a.config.NodesByInstance()
 	for _, i := range a.config.Instances {
 		warn := func(format string, args ...any) {
 			a.found = append(a.found, Advice{Instance: i.Name, Text: fmt.Sprintf(format, args...)})
 		}
-		if len(a.config.NodesOn(i.Name)) == 0 && len(a.config.Nodes) > 0 {
+		if len(nodes[i.Name]) == 0 && len(a.config.Nodes) > 0 {
 			a.found = append(a.found, Advice{Instance: i.Name, Zeek: true,
 				Text: fmt.Sprintf("instance %s has no nodes; if it runs Zeek's own agent, deployments time out", quote(i.Name))})
 		}

@@ -15,6 +15,7 @@ import (
 // controller cannot connect without a zone.
 func Announcements(c zeekapi.Configuration) []Advice {
 	var found []Advice
+	nodes := c.NodesByInstance()
 	for _, i := range c.Instances {
 		if host := i.Host.Unmap(); !i.Connects() && host.Is6() && host.IsLinkLocalUnicast() {
 			found = append(found, Advice{Instance: i.Name, Text: fmt.Sprintf(
@@ -23,20 +24,23 @@ func Announcements(c zeekapi.Configuration) []Advice {
 			continue
 		}
 		first, count := "", 0
-		for _, n := range c.NodesOn(i.Name) {
+		for _, n := range nodes[i.Name] {
 			if n.Role == zeekapi.RoleManager || n.Role == zeekapi.RoleLogger || n.Role == zeekapi.RoleProxy {
 				if count++; count == 1 || n.Role == zeekapi.RoleManager {
 					first = n.Name
 				}
 			}
 		}
-		other := misled(c, i)
-		if count == 0 || other == "" {
+		if count == 0 {
 			continue
 		}
-		nodes := "node " + quote(first)
+		other := misled(c, nodes, i)
+		if other == "" {
+			continue
+		}
+		which := "node " + quote(first)
 		if count > 1 {
-			nodes = fmt.Sprintf("node %s and %d more of instance %s", quote(first), count-1, quote(i.Name))
+			which = fmt.Sprintf("node %s and %d more of instance %s", quote(first), count-1, quote(i.Name))
 		}
 		port := "PORT"
 		if !i.Connects() {
@@ -44,13 +48,13 @@ func Announcements(c zeekapi.Configuration) []Advice {
 		}
 		found = append(found, Advice{Instance: i.Name, Text: fmt.Sprintf(
 			"%s would be announced to %s as %s, which does not lead there; write \"%s = ADDRESS:%s\" under [instances], with an address and the port of that agent",
-			nodes, quote(other), i.Host, i.Name, port)})
+			which, quote(other), i.Host, i.Name, port)})
 	}
 	return found
 }
 
 // misled returns an instance with nodes that cannot reach the address of i, or "".
-func misled(c zeekapi.Configuration, i zeekapi.Instance) string {
+func misled(c zeekapi.Configuration, nodes map[string][]zeekapi.Node, i zeekapi.Instance) string {
 	host := i.Host.Unmap()
 	if !known(host) || !host.IsLoopback() && !host.IsLinkLocalUnicast() {
 		return ""
@@ -60,7 +64,7 @@ func misled(c zeekapi.Configuration, i zeekapi.Instance) string {
 		near := at == host || host.IsLoopback() && at.IsLoopback() ||
 			// Zeek has no zones, without which an IPv6 address of this kind is useless.
 			host.Is4() && at.Is4() && host.IsLinkLocalUnicast() && at.IsLinkLocalUnicast()
-		if other.Name != i.Name && known(at) && !near && len(c.NodesOn(other.Name)) > 0 {
+		if other.Name != i.Name && known(at) && !near && len(nodes[other.Name]) > 0 {
 			return other.Name
 		}
 	}

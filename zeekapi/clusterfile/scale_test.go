@@ -1,9 +1,12 @@
 package clusterfile_test
 
 import (
+	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/zeekwire/zeekwire/zeekapi"
 	"github.com/zeekwire/zeekwire/zeekapi/clusterfile"
 )
 
@@ -28,6 +31,24 @@ func TestLargestExpansions(t *testing.T) {
 				t.Error("the last node has no place")
 			}
 		})
+	}
+}
+
+// So does the work for a configuration with many instances.
+func TestManyInstances(t *testing.T) {
+	var c zeekapi.Configuration
+	host := netip.MustParseAddr("10.0.0.1")
+	for i := range 100_000 {
+		name := fmt.Sprintf("sensor-%05d", i)
+		c.Instances = append(c.Instances, zeekapi.Instance{Name: name, Host: host})
+		c.Nodes = append(c.Nodes, zeekapi.Node{Name: "logger-" + name, Instance: name, Role: zeekapi.RoleLogger})
+		host = host.Next()
+	}
+	if found := clusterfile.Advise(c); len(found) != 3 { // there are only loggers
+		t.Errorf("%d warnings, such as %v", len(found), found[0])
+	}
+	if found := clusterfile.Announcements(c); len(found) > 0 {
+		t.Errorf("%d announcements, such as %v", len(found), found[0])
 	}
 }
 

@@ -64,10 +64,11 @@ func (s Settings) validate(c zeekapi.Configuration, isZeeks func(instance string
 		fail("instance name '%s' begins with '%s', whose agent is Zeek's own and would obey requests for both; "+
 			"rename one of them, or run zeekwire's agent on '%s'", pair.name, pair.prefix, pair.prefix)
 	}
+	of := c.NodesByInstance()
 	for _, name := range sortedKeys(instances) {
 		if isZeeks(name) {
-			errs = append(errs, assignments(c, name)...)
-			errs = append(errs, severalCPUs(c, name)...)
+			errs = append(errs, assignments(of[name], name)...)
+			errs = append(errs, severalCPUs(of[name], name)...)
 		}
 	}
 	errs = append(errs, s.validatePorts(c)...)
@@ -76,10 +77,10 @@ func (s Settings) validate(c zeekapi.Configuration, isZeeks func(instance string
 	return errs
 }
 
-// assignments returns an error about the first node of an instance that has an assignment
+// assignments returns an error about the first of the nodes of an instance that has an assignment
 // to an option of Zeek: Zeek's agents treat it as a script, and the node does not start.
-func assignments(c zeekapi.Configuration, instance string) []string {
-	for _, n := range c.NodesOn(instance) {
+func assignments(nodes []zeekapi.Node, instance string) []string {
+	for _, n := range nodes {
 		for _, word := range n.Scripts {
 			if zeekapi.IsAssignment(word) {
 				return []string{fmt.Sprintf("node '%s' has the assignment %s among its scripts, and the agent of '%s' is Zeek's own, which treats it as a script; "+
@@ -90,10 +91,10 @@ func assignments(c zeekapi.Configuration, instance string) []string {
 	return nil
 }
 
-// severalCPUs returns an error about the first node of an instance that has several CPUs:
+// severalCPUs returns an error about the first of the nodes of an instance that has several CPUs:
 // Zeek's agents would run it on any.
-func severalCPUs(c zeekapi.Configuration, instance string) []string {
-	for _, n := range c.NodesOn(instance) {
+func severalCPUs(nodes []zeekapi.Node, instance string) []string {
+	for _, n := range nodes {
 		if cpus, _ := n.CPUs(); len(cpus) > 1 {
 			return []string{fmt.Sprintf("node '%s' has the CPUs %s, and the agent of '%s' is Zeek's own, which knows a single CPU only; "+
 				"give it one, or run zeekwire's agent on '%s'", n.Name, n.Affinity(), instance, instance)}

@@ -153,8 +153,9 @@ func (r *run) requestInstances(ctx context.Context, c *client.Client) ([]zeekapi
 // tried to connect to it, for an earlier deployment.
 func (d *deployer) missing(ctx context.Context, config zeekapi.Configuration, connected []zeekapi.Instance) (names []string, changed time.Time, err error) {
 	var absent []zeekapi.Instance
+	here := byName(connected)
 	for _, i := range config.Instances {
-		if !slices.ContainsFunc(connected, func(x zeekapi.Instance) bool { return x.Name == i.Name }) && (i.Connects() || d.ours) {
+		if _, ok := here[i.Name]; !ok && (i.Connects() || d.ours) {
 			absent = append(absent, i)
 		}
 	}
@@ -183,17 +184,21 @@ func (d *deployer) missing(ctx context.Context, config zeekapi.Configuration, co
 // withHosts returns config with the addresses from which the agents are connected, as
 // the controller fills them in.
 func withHosts(config zeekapi.Configuration, connected []zeekapi.Instance) zeekapi.Configuration {
+	here := byName(connected)
 	config.Instances = slices.Clone(config.Instances)
 	for k := range config.Instances {
 		i := &config.Instances[k]
-		if i.Host.IsValid() && !i.Host.IsUnspecified() {
-			continue
-		}
-		for _, x := range connected {
-			if x.Name == i.Name {
-				i.Host = x.Host
-			}
+		if x, ok := here[i.Name]; ok && (!i.Host.IsValid() || i.Host.IsUnspecified()) {
+			i.Host = x.Host
 		}
 	}
 	return config
+}
+
+func byName(instances []zeekapi.Instance) map[string]zeekapi.Instance {
+	m := make(map[string]zeekapi.Instance, len(instances))
+	for _, i := range instances {
+		m[i.Name] = i
+	}
+	return m
 }

@@ -188,7 +188,8 @@ func groupCandidates(config zeekapi.Configuration) []candidate {
 }
 
 func instanceCandidates(config zeekapi.Configuration) []candidate {
+	nodes := config.NodesByInstance()
 	return list(config.Instances, func(i zeekapi.Instance) candidate {
-		return candidate{i.Name, plural(len(config.NodesOn(i.Name)), "node")}
+		return candidate{i.Name, plural(len(nodes[i.Name]), "node")}
 	})
 }
