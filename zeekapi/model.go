@@ -149,9 +149,12 @@ func (c Configuration) NodesOn(instance string) []Node {
 	return nodes
 }
 
-// NodesByInstance returns the nodes of all instances that have any, sorted by name.
+// NodesByInstance returns the nodes of each instance, sorted by name, nil if there are none.
 func (c Configuration) NodesByInstance() map[string][]Node {
-	nodes := make(map[string][]Node)
+	nodes := make(map[string][]Node, len(c.Instances))
+	for _, i := range c.Instances {
+		nodes[i.Name] = nil
+	}
 	for _, n := range c.Nodes {
 		nodes[n.Instance] = append(nodes[n.Instance], n)
 	}

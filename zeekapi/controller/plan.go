@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"net/netip"
 	"slices"
@@ -100,17 +99,8 @@ func (p *plans) make(from uint64, c zeekapi.Configuration) *plan {
 		from:    from,
 		config:  c,
 		content: content{id: c.ID, digest: sha256.Sum256(bin.Append(nil, mustMarshal(c)))},
-		nodes:   make(map[string][]zeekapi.Node, len(c.Instances)),
+		nodes:   c.NodesByInstance(),
 		stopped: p.stopped,
-	}
-	for _, i := range c.Instances {
-		made.nodes[i.Name] = nil
-	}
-	for _, n := range c.Nodes {
-		made.nodes[n.Instance] = append(made.nodes[n.Instance], n)
-	}
-	for _, nodes := range made.nodes {
-		slices.SortFunc(nodes, func(a, b zeekapi.Node) int { return cmp.Compare(a.Name, b.Name) })
 	}
 	if members, err := c.Members(); err == nil {
 		if l, err := zeekapi.NewLayout(members); err == nil {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/zeekwire/zeekwire/broker"
 	"github.com/zeekwire/zeekwire/zeekapi"
@@ -64,11 +65,11 @@ func (s Settings) validate(c zeekapi.Configuration, isZeeks func(instance string
 		fail("instance name '%s' begins with '%s', whose agent is Zeek's own and would obey requests for both; "+
 			"rename one of them, or run zeekwire's agent on '%s'", pair.name, pair.prefix, pair.prefix)
 	}
-	of := c.NodesByInstance()
+	nodesOn := sync.OnceValue(c.NodesByInstance)
 	for _, name := range sortedKeys(instances) {
 		if isZeeks(name) {
-			errs = append(errs, assignments(of[name], name)...)
-			errs = append(errs, severalCPUs(of[name], name)...)
+			errs = append(errs, assignments(nodesOn()[name], name)...)
+			errs = append(errs, severalCPUs(nodesOn()[name], name)...)
 		}
 	}
 	errs = append(errs, s.validatePorts(c)...)

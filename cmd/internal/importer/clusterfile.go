@@ -139,14 +139,19 @@ type clusterWriter struct {
 	err  error
 }
 
-// section writes a section after a comment.
+// section makes a section and writes it after a comment.
 func (w *clusterWriter) section(name, comment string, keys func(set func(key, value string))) {
 	var section configparser.Writer
 	section.Section(name)
 	keys(func(key, value string) { section.KeyValue(key, configparser.Escape(value)) })
+	w.add(&section, comment)
+}
+
+// add writes a section after a comment.
+func (w *clusterWriter) add(section *configparser.Writer, comment string) {
 	text, err := section.Bytes()
 	if err != nil && w.err == nil {
-		w.err = w.unwritable(err)
+		w.err = fmt.Errorf("the cluster file: %w; change it in %s", err, strings.Join(w.plan.Files, ", "))
 	}
 	w.out.WriteByte('\n')
 	if comment != "" {
@@ -154,11 +159,6 @@ func (w *clusterWriter) section(name, comment string, keys func(set func(key, va
 	}
 	w.out.Write(bytes.TrimSpace(text))
 	w.out.WriteByte('\n')
-}
-
-// unwritable says what to do about a name or a value that a cluster file cannot have.
-func (w *clusterWriter) unwritable(err error) error {
-	return fmt.Errorf("the cluster file: %w; change it in %s", err, strings.Join(w.plan.Files, ", "))
 }
 
 // printable returns text as part of a comment.
@@ -204,13 +204,7 @@ func (w *clusterWriter) instances() {
 			section.Key(m.Name)
 		}
 	}
-	text, err := section.Bytes()
-	if err != nil && w.err == nil {
-		w.err = w.unwritable(err)
-	}
-	w.out.WriteString("\n# The machines of the cluster, by the names of their agents.\n")
-	w.out.Write(bytes.TrimSpace(text))
-	w.out.WriteByte('\n')
+	w.add(&section, "The machines of the cluster, by the names of their agents.")
 }
 
 func (w *clusterWriter) cluster() {

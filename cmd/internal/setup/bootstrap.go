@@ -58,7 +58,7 @@ type Bootstrap struct {
 // Run makes the authority, the certificates of the controller and the first client, the
 // settings, and a join file for each agent. It returns what it has written.
 func (b Bootstrap) Run(now time.Time) ([]Written, error) {
-	conf, err := b.check()
+	conf, client, err := b.check()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (b Bootstrap) Run(now time.Time) ([]Written, error) {
 		return nil, err
 	}
 	written := []Written{{b.AuthorityDir(), "the authority of the cluster, with its key"}}
-	for _, step := range b.steps(a, conf, now) {
+	for _, step := range b.steps(a, conf, client, now) {
 		if err := step.write(); err != nil {
 			return nil, errors.Join(err, remove(written))
 		}
@@ -95,9 +95,9 @@ func remove(written []Written) error {
 	return errors.Join(errs...)
 }
 
-// steps returns the files to write. The settings of the controller, which may exist
-// already, come last.
-func (b Bootstrap) steps(a *authority.Authority, conf amendment, now time.Time) []step {
+// steps returns the files to write, with the settings of the client. The settings of the
+// controller, which may exist already, come last.
+func (b Bootstrap) steps(a *authority.Authority, conf amendment, client []byte, now time.Time) []step {
 	create := func(name, purpose string, text []byte, perm fs.FileMode, owner ownedfile.Owner) step {
 		return step{Written{name, purpose}, func() error { return ownedfile.Create(name, text, perm, owner) }}
 	}
@@ -110,13 +110,7 @@ func (b Bootstrap) steps(a *authority.Authority, conf amendment, now time.Time) 
 		issue(b.PairFile(clientCertificate), "certificate and key of the client "+b.Client, authority.Subject{Kind: authority.Client, Name: b.Client}),
 		create(b.AuthorityFile(), "certificate of the authority", a.PEM(), 0o644, b.Owner),
 		create(b.config(ClientsFile), "clients of the controller", []byte("# name role proof\n"+b.Client+" full certificate\n"), 0o640, reader),
-		{Written{b.config(ClientFile), "settings of the client " + b.Client}, func() error {
-			text, err := b.clientSettings()
-			if err != nil {
-				return err
-			}
-			return ownedfile.Create(b.config(ClientFile), text, 0o640, reader)
-		}},
+		create(b.config(ClientFile), "settings of the client "+b.Client, client, 0o640, reader),
 	}
 	for _, s := range b.Agents {
 		steps = append(steps, step{Written{joinName(b.Output, s.Name), invited(s, now)}, func() error {
@@ -132,19 +126,20 @@ func controller(hosts []string) authority.Subject {
 	return authority.Subject{Kind: authority.Controller, Name: ControllerName, Hosts: hosts}
 }
 
-// check returns the new settings of the controller, or why nothing can be written.
-func (b Bootstrap) check() (amendment, error) {
+// check returns the new settings of the controller and those of the client, or why nothing
+// can be written.
+func (b Bootstrap) check() (conf amendment, client []byte, err error) {
 	if len(b.Hosts) == 0 {
-		return amendment{}, errors.New("the controller needs a name or an address")
+		return amendment{}, nil, errors.New("the controller needs a name or an address")
 	}
 	subjects := append([]authority.Subject{controller(b.Hosts), {Kind: authority.Client, Name: b.Client}}, b.Agents...)
 	names := make(map[string]bool)
 	for _, s := range subjects {
 		if err := s.Check(); err != nil {
-			return amendment{}, err
+			return amendment{}, nil, err
 		}
 		if names[s.Name] {
-			return amendment{}, fmt.Errorf("two certificates for the name %q", s.Name)
+			return amendment{}, nil, fmt.Errorf("two certificates for the name %q", s.Name)
 		}
 		names[s.Name] = true
 	}
@@ -152,12 +147,12 @@ func (b Bootstrap) check() (amendment, error) {
 	for _, s := range b.Agents {
 		files = append(files, joinName(b.Output, s.Name))
 	}
-	conf, err := b.amend(b.config(ControllerFile), "Written by zeekwire bootstrap", b.settings())
-	_, clientErr := b.clientSettings()
-	if err := errors.Join(authority.Missing(b.AuthorityDir()), absent(files...), err, clientErr); err != nil {
-		return amendment{}, err
+	conf, confErr := b.amend(b.config(ControllerFile), "Written by zeekwire bootstrap", b.settings())
+	client, clientErr := clientSettings(b.Local, b.Ports.Clients, b.PairFile(clientCertificate), b.AuthorityFile(), "")
+	if err := errors.Join(authority.Missing(b.AuthorityDir()), absent(files...), confErr, clientErr); err != nil {
+		return amendment{}, nil, err
 	}
-	return conf, nil
+	return conf, client, nil
 }
 
 func (b Bootstrap) settings() []settings.Assignment {
@@ -221,11 +216,6 @@ func clientSettings(host string, port uint16, pair, authorityFile, renewFrom str
 		return nil, fmt.Errorf("the settings of the client cannot name this path: %w", errs)
 	}
 	return append(bytes.TrimSpace(text), '\n'), nil
-}
-
-// clientSettings returns the settings file of the client on the controller's machine.
-func (b Bootstrap) clientSettings() ([]byte, error) {
-	return clientSettings(b.Local, b.Ports.Clients, b.PairFile(clientCertificate), b.AuthorityFile(), "")
 }
 
 // Reissue replaces the certificate of the controller with one for other names and
